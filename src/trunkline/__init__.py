@@ -1,0 +1,4 @@
+"""Trunkline: streams the media of real phone calls to any WebSocket, speaking the Telnyx TeXML Streams API."""
+
+__version__ = "0.1.0"
+USER_AGENT = f"Trunkline/{__version__}"

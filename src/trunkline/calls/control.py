@@ -1,0 +1,41 @@
+"""What the API may ask of calls. `runner.py` is the one implementation; this is the border the API is written to."""
+
+from typing import Protocol
+
+from trunkline.calls.views import CallFilter, CallView, StreamView
+from trunkline.ids import AccountSid, CallSid
+from trunkline.streaming.params import StreamParams
+
+
+class CallControl(Protocol):
+    """Commands on, and views of, one node's calls, live and ended.
+
+    Each method raises `ResourceNotFound` for a call or stream that is unknown or another account's, and `Unavailable`
+    while shutting down, with no media worker, or with the store behind.
+    """
+
+    async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
+        """Accept a stream; its socket is opened afterwards. Durable when this returns.
+
+        Raises CallNotAnswered, CallEnded, StreamLimitReached.
+        """
+
+    async def stop_stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:
+        """Stop by sid or by name; stopping a stopped stream returns it again."""
+
+    async def hang_up(self, account: AccountSid, call: CallSid) -> CallView:
+        """End a call. Raises CallEnded."""
+
+    async def call(self, account: AccountSid, call: CallSid) -> CallView:
+        """One call, live or ended."""
+
+    async def calls(
+        self, account: AccountSid, where: CallFilter, *, offset: int, limit: int
+    ) -> tuple[list[CallView], bool]:
+        """One page of calls, newest first, and whether more follow."""
+
+    async def stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:
+        """One stream by sid or name, live or ended."""
+
+    async def streams(self, account: AccountSid, call: CallSid) -> list[StreamView]:
+        """All streams of a call, oldest first."""

@@ -1,0 +1,87 @@
+"""What can be seen of calls and streams: what the store keeps and the API shows. Times are UTC, aware."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+
+CallStatus = Literal["queued", "ringing", "in-progress", "completed", "busy", "no-answer", "canceled", "failed"]
+StreamStatus = Literal["in-progress", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """One leg of a call (spec section 1.4)."""
+
+    sid: CallSid
+    account_sid: AccountSid
+    session_id: CallSessionId
+    direction: Literal["inbound", "outbound"]
+    from_: str
+    to: str
+    caller_name: str
+    status: CallStatus
+    created_at: datetime
+    updated_at: datetime
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    codec: str | None = None
+    hangup_cause: str | None = None
+    """In words for people: `caller hung up`, `no RTP for 60 s`, …"""
+    hangup_source: Literal["caller", "callee", "system"] | None = None
+    report: dict[str, int | float | str] = field(default_factory=dict)
+    """The media leg's counters at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamView:
+    """One stream (spec sections 1.1, 1.2)."""
+
+    sid: StreamSid
+    account_sid: AccountSid
+    call_sid: CallSid
+    name: str | None
+    url: str
+    track: str
+    status: StreamStatus
+    created_at: datetime
+    updated_at: datetime
+    status_callback: str | None
+    status_callback_method: str
+    ended_reason: str | None = None
+    """In words for people: why it ended."""
+    report: dict[str, int] = field(default_factory=dict)
+    """The stream's counters at its end, errors flattened as `error_<title>`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallFilter:
+    """The list query's filters (`texml-api-fields.txt`, GetTexmlCalls), dates inclusive."""
+
+    status: str | None = None
+    to: str | None = None
+    from_: str | None = None
+    started: tuple[datetime | None, datetime | None] = (None, None)
+    """Not before, before."""
+    ended: tuple[datetime | None, datetime | None] = (None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """A stream status callback to be (spec section 3)."""
+
+    kind: Literal["stream-started", "stream-stopped", "stream-error"]
+    stream: StreamView
+    at: datetime
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one transition changed, to be stored in one transaction: the records as they are now, and the callbacks
+    that tell of it."""
+
+    calls: tuple[CallView, ...] = ()
+    streams: tuple[StreamView, ...] = ()
+    events: tuple[StreamEvent, ...] = ()

@@ -1,0 +1,158 @@
+"""Every setting, its default and what it means; read in one place, frozen, passed down.
+
+Where a value comes from is `settings.py`'s business; this file is the shape, and what other rooms import.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Milliseconds = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, and strict about names so that a misspelling is an error, not a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class HttpSettings(Section):
+    """The API."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    body_limit: int = Field(65536, ge=1)
+    """Bytes of a request body; more is 413."""
+    header_limit: int = Field(65536, ge=1024)
+    """Bytes of a request's head; more closes the connection with 400."""
+    rate_limit: float = Field(500, ge=0)
+    """Requests per second per API key, with a burst of two seconds' worth; 0 = no limit."""
+
+
+class SipSettings(Section):
+    """Signalling."""
+
+    host: str = "127.0.0.1"
+    port: Port = 5060
+    """UDP and TCP."""
+    advertised_host: str | None = None
+    """Host in Contact and Via, when peers reach us by another address than `host`."""
+    message_limit: int = Field(65536, ge=1024)
+    """Bytes of one SIP message over TCP; a longer one closes the connection."""
+    connection_limit: int = Field(1000, ge=1)
+    """TCP connections open at once; more are closed at once and counted."""
+    call_limit: int = Field(2000, ge=1)
+    """Calls at once; one more is refused with 503."""
+
+
+class MediaSettings(Section):
+    """RTP."""
+
+    host: str = "127.0.0.1"
+    """Address of the RTP sockets."""
+    advertised_host: str | None = None
+    """Address in our SDP, when peers reach us by another one than `host`."""
+    port_min: Port = 20000
+    port_max: Port = 29999
+    port_rest: float = Field(2.0, ge=0)
+    """Seconds that a closed port rests before it is used again."""
+    workers: int = Field(0, ge=0)
+    """Media worker processes; 0 = one per core less one, at least 1."""
+    codecs: tuple[Literal["PCMU", "PCMA", "G722"], ...] = ("PCMU", "PCMA", "G722")
+    """What we accept; in a late offer, in this order."""
+    silence_timeout: float = Field(60, ge=0)
+    """Seconds without any RTP, while not on hold, after which a call ends; 0 = never."""
+    send_silence: bool = True
+    """Send silence when there is nothing to play, so that NAT bindings and recorders stay happy."""
+    reorder_window: Milliseconds = 60
+    """How long a gap in the RTP sequence is held open for a late packet."""
+    rtcp_interval: float = Field(5, gt=0)
+    """Seconds between RTCP reports."""
+
+    @model_validator(mode="after")
+    def _ports_make_a_range(self) -> "MediaSettings":
+        if self.port_max - self.port_min < 1 or self.port_min < 1024:
+            raise ValueError("port_min must be at least 1024, and port_max above it")
+        return self
+
+
+class StreamSettings(Section):
+    """The WebSocket side."""
+
+    per_call_limit: int = Field(4, ge=1)
+    """Streams at once on one call."""
+    bidirectional_per_call: int = Field(1, ge=0, le=1)
+    """Of these, streams with `BidirectionalMode=rtp`."""
+    connect_timeout: float = Field(10, gt=0)
+    close_timeout: float = Field(5, gt=0)
+    """Seconds to wait for the peer's close frame."""
+    ping_interval: float = Field(20, gt=0)
+    pong_timeout: float = Field(20, gt=0)
+    prebuffer: Annotated[int, Field(ge=0, le=500)] = 60
+    """Milliseconds of audio to collect before playback starts, or starts again after it ran dry."""
+    playback_limit: float = Field(600, ge=1)
+    """Seconds of audio that may be queued for playback; more is refused with error 100005."""
+    mark_limit: int = Field(10000, ge=1)
+    """Marks that may be pending; more are refused with error 100005."""
+    send_buffer: float = Field(2, gt=0)
+    """Seconds of frames kept for an app that does not read; then the oldest are dropped."""
+    message_limit: int = Field(8 * 1024 * 1024, ge=1024)
+    """Bytes of one message from the app; a longer one closes the socket with 1009."""
+    error_rate: int = Field(10, ge=0)
+    """Error frames a second; more are only counted."""
+    ca_file: Path | None = None
+    """Certificates to trust for wss:// instead of the system's."""
+    extensions: bool = False
+    """Frames and members beyond the documented ones (spec section 2.3)."""
+
+
+class CallbackSettings(Section):
+    """Status callbacks."""
+
+    timeout: float = Field(5, gt=0)
+    tries: int = Field(6, ge=1)
+    first_delay: float = Field(4, gt=0)
+    """Seconds before the second try; each further wait is `delay_factor` times the one before."""
+    delay_factor: float = Field(3.3, ge=1)
+    concurrency: int = Field(64, ge=1)
+    """Deliveries under way at once."""
+    error_event: Literal["stream-error", "stream-failed"] = "stream-error"
+    """How the third stream event is called; both names are documented."""
+
+
+class StoreSettings(Section):
+    """Where state lives."""
+
+    directory: Path = Path("~/.local/share/trunkline")
+    """The database file and the signing key."""
+    url: str | None = None
+    """SQLAlchemy URL; default: SQLite in `directory`."""
+    queue_limit: int = Field(10000, ge=1)
+    """Changes waiting to be written; over it new calls and streams are refused with 503."""
+
+
+class LogSettings(Section):
+    """Logging, to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+    """auto = console on a terminal, JSON elsewhere."""
+    mask_numbers: bool = True
+    """Show phone numbers as `+1555***4567`."""
+
+
+class Settings(Section):
+    """The whole."""
+
+    account_sid: str | None = None
+    """Predefines the first account, together with `api_key`."""
+    api_key: str | None = Field(None, repr=False)
+    http: HttpSettings = HttpSettings()
+    sip: SipSettings = SipSettings()
+    media: MediaSettings = MediaSettings()
+    streams: StreamSettings = StreamSettings()
+    callbacks: CallbackSettings = CallbackSettings()
+    store: StoreSettings = StoreSettings()
+    log: LogSettings = LogSettings()

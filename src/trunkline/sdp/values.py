@@ -1,0 +1,71 @@
+"""What an offer/answer exchange comes to: the values the other rooms share.
+
+`MediaParams` is the whole outcome of a negotiation as a media leg needs it; nothing else about SDP leaves this room.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Direction(StrEnum):
+    """Our side's direction attribute (RFC 3264 section 6.1)."""
+
+    SENDRECV = "sendrecv"
+    SENDONLY = "sendonly"
+    RECVONLY = "recvonly"
+    INACTIVE = "inactive"
+
+    @property
+    def sends(self) -> bool:
+        """Whether we may send audio."""
+        return self in (Direction.SENDRECV, Direction.SENDONLY)
+
+    @property
+    def receives(self) -> bool:
+        """Whether audio may come in."""
+        return self in (Direction.SENDRECV, Direction.RECVONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A transport address: a literal IPv4 or IPv6 address and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaParams:
+    """One negotiated audio stream, as seen from our side."""
+
+    codec: str
+    """`PCMU`, `PCMA` or `G722`: a name of `media.codecs.CODECS`."""
+    payload_type: int
+    """RTP payload type of `codec`, both ways (RFC 3264 section 6.1: the offer's number)."""
+    ptime: int
+    """Milliseconds of audio in each packet that we send."""
+    remote: Endpoint
+    """Where the peer's SDP says that media goes; port 0 when unknown yet (late offer)."""
+    direction: Direction = Direction.SENDRECV
+    dtmf_payload_type: int | None = None
+    """RTP payload type of telephone-event (RFC 4733), None when not agreed."""
+    remote_rtcp: Endpoint | None = None
+    """From `a=rtcp` (RFC 3605); None means the port above `remote`'s."""
+    rtcp_mux: bool = False
+    """RTCP shares the RTP port (RFC 5761)."""
+
+    @property
+    def on_hold(self) -> bool:
+        """The peer does not want to hear us, or sends nothing: silence from it means nothing."""
+        return self.direction is not Direction.SENDRECV
+
+
+class SdpError(Exception):
+    """The body is not SDP (RFC 8866), or breaks a bound. SIP answer: 400."""
+
+
+class NotAcceptable(Exception):
+    """Well-formed, but nothing in it that we can do. SIP answer: 488 with the text as the Warning."""

@@ -1,0 +1,86 @@
+"""What a stream was asked to be: the fields of the start request (spec section 1.1), validated, in the API's words."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+
+
+class Track(StrEnum):
+    """`Track`: whose audio the app hears."""
+
+    INBOUND = "inbound_track"
+    OUTBOUND = "outbound_track"
+    BOTH = "both_tracks"
+
+    @property
+    def inbound(self) -> bool:
+        """The app gets what the leg sent us."""
+        return self is not Track.OUTBOUND
+
+    @property
+    def outbound(self) -> bool:
+        """The app gets what we sent the leg."""
+        return self is not Track.INBOUND
+
+
+class BidirectionalMode(StrEnum):
+    """`BidirectionalMode`: what the app's `media` messages hold."""
+
+    MP3 = "mp3"
+    RTP = "rtp"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamParams:
+    """One start request."""
+
+    url: str
+    """`ws://` or `wss://`, byte for byte as given."""
+    track: Track = Track.INBOUND
+    name: str | None = None
+    mode: BidirectionalMode = BidirectionalMode.MP3
+    bidirectional_codec: str = "PCMU"
+    codec: str = "default"
+    """The fork's codec; `default` is the call's at the time the stream starts."""
+    enable_reconnect: bool = True
+    auth_token: str | None = None
+    custom_parameters: dict[str, str] = field(default_factory=dict)
+    client_state: str | None = None
+    status_callback: str | None = None
+    status_callback_method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamIdentity:
+    """Who a stream belongs to: what its `start` message says of the call."""
+
+    stream_sid: StreamSid
+    account_sid: AccountSid
+    call_sid: CallSid
+    call_session_id: CallSessionId
+    from_: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """A stream's counters, as they were at one moment."""
+
+    frames_sent: int = 0
+    """`media` messages handed to the socket."""
+    frames_dropped: int = 0
+    """Oldest messages dropped because the app did not read."""
+    frames_missing: int = 0
+    """RTP packets that never came, seen by the app as gaps in `chunk`."""
+    messages_received: int = 0
+    bytes_received: int = 0
+    """Bytes of audio in the app's `media` messages, decoded."""
+    played_ms: int = 0
+    cleared_ms: int = 0
+    queued_ms: int = 0
+    underruns: int = 0
+    """Times that playback ran dry and started again."""
+    marks: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    """Refused messages by error title."""
