@@ -6,10 +6,14 @@ Where a value comes from is `settings.py`'s business; this file is the shape, an
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Milliseconds = Annotated[int, Field(ge=0)]
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
 class Section(BaseModel):
@@ -60,8 +64,12 @@ class MediaSettings(Section):
     """Seconds that a closed port rests before it is used again."""
     workers: int = Field(0, ge=0)
     """Media worker processes; 0 = one per core less one, at least 1."""
-    codecs: tuple[Literal["PCMU", "PCMA", "G722"], ...] = ("PCMU", "PCMA", "G722")
-    """What we accept; in a late offer, in this order."""
+    codecs: Annotated[tuple[Literal["PCMU", "PCMA", "G722"], ...], BeforeValidator(_split), Field(min_length=1)] = (
+        "PCMU",
+        "PCMA",
+        "G722",
+    )
+    """What we accept; in a late offer, in this order. Outside the file: separated by commas."""
     silence_timeout: float = Field(60, ge=0)
     """Seconds without any RTP, while not on hold, after which a call ends; 0 = never."""
     send_silence: bool = True

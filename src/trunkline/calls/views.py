@@ -75,13 +75,3 @@ class StreamEvent:
     stream: StreamView
     at: datetime
     error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What one transition changed, to be stored in one transaction: the records as they are now, and the callbacks
-    that tell of it."""
-
-    calls: tuple[CallView, ...] = ()
-    streams: tuple[StreamView, ...] = ()
-    events: tuple[StreamEvent, ...] = ()

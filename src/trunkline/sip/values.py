@@ -5,7 +5,7 @@ is known by a `DialogId` from its INVITE to its end; after `DialogEnded` the id 
 """
 
 from dataclasses import dataclass
-from typing import NewType
+from typing import Literal, NewType
 
 from trunkline.sdp.session import SessionDescription
 from trunkline.sdp.values import Endpoint
@@ -58,7 +58,7 @@ class DialogEnded:
     """The dialog is over and not by our wish. Told exactly once, and never after our own `Hangup` or `Reject`."""
 
     dialog: DialogId
-    cause: str
+    cause: Literal["bye", "cancel", "no-ack", "error"]
     """`bye`, `cancel`, `no-ack` (our 200 was never confirmed), `error` (transport failure, broken peer)."""
     detail: str
     """For people: the Reason header, or what went wrong."""

@@ -1,0 +1,120 @@
+"""What a transition wants done, in order. `runner.py` does it; the model never waits for it."""
+
+from dataclasses import dataclass
+
+from trunkline.calls.views import CallView, StreamEvent, StreamView
+from trunkline.ids import StreamSid
+from trunkline.sdp.values import MediaParams
+from trunkline.streaming.params import StreamIdentity, StreamParams
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLeg:
+    """Get a media leg; told by `LegOpened` or `LegFailed`."""
+
+    params: MediaParams
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateLeg:
+    """The negotiation has a new outcome."""
+
+    params: MediaParams
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLeg:
+    """Told by `LegClosed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """180 Ringing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """200 OK."""
+
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A final failure to the INVITE."""
+
+    status: int
+    reason: str
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptReoffer:
+    """200 OK to the re-INVITE."""
+
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectReoffer:
+    """A final failure to the re-INVITE; the call goes on as it was."""
+
+    status: int
+    reason: str
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """BYE, with a reason for people."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """Open the app's socket; told by `StreamStarted`, and in the end `StreamEnded`."""
+
+    identity: StreamIdentity
+    params: StreamParams
+    encoding: str
+    """The fork's codec."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream:
+    """Send `stop` and close; told by `StreamEnded`."""
+
+    sid: StreamSid
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Store what changed and tell whom it concerns: one transaction, events after it."""
+
+    calls: tuple[CallView, ...] = ()
+    streams: tuple[StreamView, ...] = ()
+    events: tuple[StreamEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Nothing more will happen to this call."""
+
+
+Effect = (
+    OpenLeg
+    | UpdateLeg
+    | CloseLeg
+    | Ring
+    | Answer
+    | Reject
+    | AcceptReoffer
+    | RejectReoffer
+    | HangUp
+    | OpenStream
+    | CloseStream
+    | Record
+    | Forget
+)

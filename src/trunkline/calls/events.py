@@ -1,0 +1,105 @@
+"""Facts: what happened to a call, told by signalling and media, in words that neither of them owns."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trunkline.ids import StreamSid
+from trunkline.sdp.session import SessionDescription
+from trunkline.sdp.values import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """A caller wants to talk; no offer = we make one."""
+
+    offer: SessionDescription | None
+
+
+@dataclass(frozen=True, slots=True)
+class LegOpened:
+    """The media leg is there."""
+
+    local: Endpoint
+    """Address for our SDP."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegFailed:
+    """No media leg to be had."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The peer confirmed our answer (ACK), with its own answer if the offer was ours."""
+
+    answer: SessionDescription | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reoffered:
+    """A re-INVITE; no offer = we make one."""
+
+    offer: SessionDescription | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerEnded:
+    """The signalling is over, and not by us."""
+
+    cause: Literal["bye", "cancel", "no-ack", "error"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegSilent:
+    """No RTP for `media.silence_timeout`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LegClosed:
+    """The leg's last counters."""
+
+    report: dict[str, int | float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """The media worker died and everything of this call that was in it."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStarted:
+    """The app's socket is open and has been sent `start`."""
+
+    sid: StreamSid
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """The stream is gone, by itself or as told; `error` in words when it failed."""
+
+    sid: StreamSid
+    error: str | None
+    reason: str
+    report: dict[str, int] = field(default_factory=dict)
+
+
+Fact = (
+    Invited
+    | LegOpened
+    | LegFailed
+    | Confirmed
+    | Reoffered
+    | PeerEnded
+    | LegSilent
+    | LegClosed
+    | WorkerLost
+    | StreamStarted
+    | StreamEnded
+)

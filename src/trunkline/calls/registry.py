@@ -1,0 +1,60 @@
+"""The live calls of one node, found by call sid, by SIP dialog and by media leg. Plain look-ups; nothing decided."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trunkline.calls.call import Call
+from trunkline.ids import CallSid, LegId
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A live call and the numbers by which the drivers know it."""
+
+    call: Call
+    dialog: int
+    leg: LegId
+
+
+class Registry:
+    """Every call from its INVITE until nothing more will happen to it."""
+
+    def __init__(self) -> None:
+        self._by_sid: dict[CallSid, Entry] = {}
+        self._by_dialog: dict[int, Entry] = {}
+        self._by_leg: dict[LegId, Entry] = {}
+        self._last_leg = 0
+
+    def __len__(self) -> int:
+        return len(self._by_sid)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Over a copy: calls may go while one looks at them."""
+        return iter(list(self._by_sid.values()))
+
+    def add(self, call: Call, dialog: int) -> Entry:
+        """Take a new call in and give it a media leg's number."""
+        self._last_leg += 1
+        entry = Entry(call, dialog, LegId(self._last_leg))
+        self._by_sid[call.view.sid] = entry
+        self._by_dialog[dialog] = entry
+        self._by_leg[entry.leg] = entry
+        return entry
+
+    def remove(self, entry: Entry) -> None:
+        """Forget a call."""
+        del self._by_sid[entry.call.view.sid]
+        del self._by_dialog[entry.dialog]
+        del self._by_leg[entry.leg]
+
+    def by_sid(self, sid: CallSid) -> Entry | None:
+        """The live call of that sid."""
+        return self._by_sid.get(sid)
+
+    def by_dialog(self, dialog: int) -> Entry | None:
+        """The live call of that SIP dialog."""
+        return self._by_dialog.get(dialog)
+
+    def by_leg(self, leg: LegId) -> Entry | None:
+        """The live call of that media leg."""
+        return self._by_leg.get(leg)

@@ -1,0 +1,253 @@
+"""Between the model and the world: turns what the drivers tell into facts, and effects into what the drivers do.
+
+The only file of the room that knows SIP, the media workers, the store and the callbacks. Everything here runs on one
+loop and without awaiting: a fact is applied and its effects are carried out before the next one is looked at, so no
+locks are needed. What must be durable goes to the store's writer, which sends callbacks after the commit.
+"""
+
+import asyncio
+import dataclasses
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from trunkline.calls import effects as do
+from trunkline.calls import events as facts
+from trunkline.calls.call import Call, CallRules, State, lost_in_crash
+from trunkline.calls.commands import Command, EndCall
+from trunkline.calls.registry import Entry, Registry
+from trunkline.calls.views import CallView
+from trunkline.config import Settings
+from trunkline.ids import CALL_SID_BYTES, AccountSid, CallSessionId, call_sid, random_uuid
+from trunkline.sdp.values import Endpoint
+from trunkline.sip import values as sip
+from trunkline.sip.endpoint import SipEndpoint
+from trunkline.store.records import CallbackRecord
+from trunkline.store.writer import Writer
+from trunkline.webhooks.payloads import stream_callback
+from trunkline.workers import messages as wire
+from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool
+
+_log = structlog.get_logger()
+
+CALL_SID_HEADER = "X-Trunkline-Call-Sid"
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+class Runner:
+    """Runs every call of the node."""
+
+    def __init__(self, settings: Settings, account: AccountSid, pool: WorkerPool, writer: Writer) -> None:
+        """`account` is the one that inbound calls belong to."""
+        self._settings = settings
+        self._account = account
+        self._pool = pool
+        self._writer = writer
+        self._sip: SipEndpoint | None = None
+        self._rules = CallRules(
+            codecs=settings.media.codecs,
+            streams_per_call=settings.streams.per_call_limit,
+            bidirectional_per_call=settings.streams.bidirectional_per_call,
+        )
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.registry = Registry()
+        self.counters: Counter[str] = Counter()
+        self.draining = False
+
+    def connect(self, signalling: SipEndpoint) -> None:
+        """Give it the SIP room, which in turn needs this runner's `on_sip`."""
+        self._sip = signalling
+
+    def recover(self, calls: list[CallView], streams: list[Any]) -> None:
+        """Tell of the calls and streams that an earlier server left unfinished."""
+        if calls or streams:
+            _log.warning("calls were cut off by the last stop", calls=len(calls), streams=len(streams))
+            self._record(lost_in_crash(calls, streams, utc_now()))
+
+    async def drain(self, grace: float) -> None:
+        """Take no more calls, end those there are, and wait until nothing is left or `grace` seconds are over."""
+        self.draining = True
+        for entry in self.registry:
+            if entry.call.state is not State.ENDED:
+                self.apply(entry, EndCall("the server is shutting down"))
+        try:
+            await asyncio.wait_for(self._empty.wait(), grace)
+        except TimeoutError:
+            _log.warning("some calls did not end in time", calls=len(self.registry))
+
+    def apply(self, entry: Entry, what: facts.Fact | Command) -> asyncio.Future[None] | None:
+        """Apply a fact or command and carry out its effects.
+
+        Returns the durable write that came of it, if any. Raises ApiError for a command that is refused.
+        """
+        written: asyncio.Future[None] | None = None
+        before = entry.call.state
+        effects = entry.call.handle(what, utc_now())
+        if entry.call.state is not before:
+            self._tell(entry.call)
+        for effect in effects:
+            if isinstance(effect, do.Record):
+                written = self._record(effect)
+            else:
+                _PERFORM[type(effect)](self, entry, effect)
+        return written
+
+    def _tell(self, call: Call) -> None:
+        view = call.view
+        self.counters[f"calls_{call.state.name.lower()}"] += 1
+        if call.state is State.ENDED:
+            _log.info("call ended", call_sid=view.sid, status=view.status, cause=view.hangup_cause)
+        elif call.state is State.ANSWERED:
+            _log.info("call answered", call_sid=view.sid, codec=view.codec)
+
+    # ── what the drivers tell ───────────────────────────────────────────────────────────────────────────────
+
+    def on_sip(self, event: sip.SipEvent) -> None:
+        """A fact from signalling."""
+        if isinstance(event, sip.InviteReceived):
+            self._invited(event)
+            return
+        entry = self.registry.by_dialog(event.dialog)
+        if entry is None:
+            return
+        fact: facts.Fact
+        if isinstance(event, sip.AckReceived):
+            fact = facts.Confirmed(event.answer)
+        elif isinstance(event, sip.ReinviteReceived):
+            fact = facts.Reoffered(event.offer)
+        else:
+            fact = facts.PeerEnded(event.cause, event.detail)
+        self.apply(entry, fact)
+
+    def _invited(self, event: sip.InviteReceived) -> None:
+        if self.draining or self._writer.full:
+            self._signal(sip.Reject(event.dialog, 503, "Service Unavailable", "shutting down or overloaded"))
+            return
+        now = utc_now()
+        view = CallView(
+            sid=call_sid(secrets.token_bytes(CALL_SID_BYTES)),
+            account_sid=self._account,
+            session_id=CallSessionId(random_uuid(secrets.token_bytes(16))),
+            direction="inbound",
+            from_=event.from_user,
+            to=event.to_user,
+            caller_name=event.from_name,
+            status="ringing",
+            created_at=now,
+            updated_at=now,
+        )
+        entry = self.registry.add(Call(view, self._rules, secrets.randbits(62)), event.dialog)
+        self._empty.clear()
+        _log.info("call", call_sid=view.sid, from_=view.from_, to=view.to, transport=event.transport)
+        self.apply(entry, facts.Invited(event.offer))
+
+    def on_pool(self, event: PoolEvent) -> None:
+        """A fact from the media workers."""
+        entry = self.registry.by_leg(event.leg)
+        if entry is not None:
+            self.apply(entry, self._fact_of(event))
+
+    def _fact_of(self, event: PoolEvent) -> facts.Fact:
+        media = self._settings.media
+        match event:
+            case wire.LegOpened():
+                return facts.LegOpened(Endpoint(media.advertised_host or media.host, event.port))
+            case wire.LegFailed():
+                return facts.LegFailed(event.detail)
+            case wire.LegSilent():
+                return facts.LegSilent(event.seconds)
+            case wire.LegClosed():
+                return facts.LegClosed(event.report)
+            case wire.StreamStarted():
+                return facts.StreamStarted(event.sid)
+            case wire.StreamEnded():
+                return facts.StreamEnded(event.sid, event.error, event.reason, event.report)
+            case LegLost():
+                return facts.WorkerLost(event.detail)
+
+    # ── what the model wants done ───────────────────────────────────────────────────────────────────────────
+
+    def _record(self, record: do.Record) -> asyncio.Future[None]:
+        callbacks: list[CallbackRecord] = []
+        for event in record.events:
+            self.counters[event.kind.replace("-", "_")] += 1
+            _log.info(event.kind, call_sid=event.stream.call_sid, stream_sid=event.stream.sid, error=event.error)
+            if event.stream.status_callback:
+                callbacks.append(stream_callback(event, self._settings.callbacks, secrets.token_bytes(16)))
+        return self._writer.submit(record.calls, record.streams, callbacks)
+
+    def _signal(self, action: sip.SipAction) -> None:
+        assert self._sip is not None
+        self._sip.perform(action)
+
+    def _open_leg(self, entry: Entry, effect: do.OpenLeg) -> None:
+        if self._pool.place(entry.leg):
+            self._pool.send(entry.leg, wire.OpenLeg(entry.leg, entry.call.view.sid, effect.params))
+        else:
+            # Not at once: the effects of this transition come first.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self.apply, entry, facts.LegFailed("no media worker is running"))
+
+    def _close_leg(self, entry: Entry, _effect: do.CloseLeg) -> None:
+        self._pool.send(entry.leg, wire.CloseLeg(entry.leg, entry.call.view.hangup_cause or ""))
+
+    def _forget(self, entry: Entry, _effect: do.Forget) -> None:
+        self._pool.release(entry.leg)
+        self.registry.remove(entry)
+        if not len(self.registry):
+            self._empty.set()
+
+    def _answer(self, entry: Entry, effect: do.Answer) -> None:
+        header = (CALL_SID_HEADER, entry.call.view.sid)
+        self._signal(sip.Answer(sip.DialogId(entry.dialog), effect.sdp, (header,)))
+
+    def _signal_like(self, entry: Entry, effect: Any) -> None:
+        """Effects and SIP actions that differ in nothing but the dialog's number."""
+        self._signal(_SIP_ACTIONS[type(effect)](sip.DialogId(entry.dialog), **_fields(effect)))
+
+    def _open_stream(self, entry: Entry, effect: do.OpenStream) -> None:
+        order = wire.OpenStream(entry.leg, effect.identity, effect.params, effect.encoding)
+        self._pool.send(entry.leg, order)
+
+    def _close_stream(self, entry: Entry, effect: do.CloseStream) -> None:
+        self._pool.send(entry.leg, wire.CloseStream(effect.sid, effect.reason))
+
+    def _update_leg(self, entry: Entry, effect: do.UpdateLeg) -> None:
+        self._pool.send(entry.leg, wire.UpdateLeg(entry.leg, effect.params))
+
+
+_PERFORM: dict[type, Callable[[Runner, Entry, Any], None]] = {
+    do.OpenLeg: Runner._open_leg,
+    do.UpdateLeg: Runner._update_leg,
+    do.CloseLeg: Runner._close_leg,
+    do.Ring: Runner._signal_like,
+    do.Answer: Runner._answer,
+    do.Reject: Runner._signal_like,
+    do.AcceptReoffer: Runner._signal_like,
+    do.RejectReoffer: Runner._signal_like,
+    do.HangUp: Runner._signal_like,
+    do.OpenStream: Runner._open_stream,
+    do.CloseStream: Runner._close_stream,
+    do.Forget: Runner._forget,
+}
+
+_SIP_ACTIONS: dict[type, Callable[..., sip.SipAction]] = {
+    do.Ring: sip.Ring,
+    do.Reject: sip.Reject,
+    do.AcceptReoffer: sip.AcceptReinvite,
+    do.RejectReoffer: sip.RejectReinvite,
+    do.HangUp: sip.Hangup,
+}
+
+
+def _fields(effect: Any) -> dict[str, Any]:
+    return {field.name: getattr(effect, field.name) for field in dataclasses.fields(effect)}

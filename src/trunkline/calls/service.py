@@ -1,0 +1,96 @@
+"""`CallControl` for the API: commands to live calls through the runner, everything that is over from the store."""
+
+import secrets
+
+from trunkline.calls.commands import EndCall, StartStream, StopStream
+from trunkline.calls.registry import Entry
+from trunkline.calls.runner import Runner
+from trunkline.calls.views import CallFilter, CallView, StreamView
+from trunkline.errors import CallEnded, ResourceNotFound, Unavailable
+from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
+from trunkline.store.store import Store
+from trunkline.store.writer import Writer
+from trunkline.streaming.params import StreamParams
+
+
+class CallService:
+    """The one `CallControl`."""
+
+    def __init__(self, runner: Runner, store: Store, writer: Writer) -> None:
+        self._runner = runner
+        self._store = store
+        self._writer = writer
+
+    async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
+        """See `CallControl`."""
+        entry = await self._live(account, call)
+        if self._runner.draining:
+            raise Unavailable("The server is shutting down.", retry_after=5)
+        if self._writer.full:
+            raise Unavailable("The store is behind.", retry_after=1)
+        sid = StreamSid(random_uuid(secrets.token_bytes(16)))
+        written = self._runner.apply(entry, StartStream(sid, params))
+        view = entry.call.find_stream(sid)
+        assert written is not None
+        assert view is not None
+        await written
+        return view
+
+    async def stop_stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:
+        """See `CallControl`."""
+        entry = self._mine(account, call)
+        view = entry.call.find_stream(stream) if entry else None
+        if entry is None or view is None:
+            return await self.stream(account, call, stream)
+        written = self._runner.apply(entry, StopStream(view.sid))
+        if written is not None:
+            await written
+        return entry.call.find_stream(view.sid) or await self.stream(account, call, view.sid)
+
+    async def hang_up(self, account: AccountSid, call: CallSid) -> CallView:
+        """See `CallControl`."""
+        entry = await self._live(account, call)
+        written = self._runner.apply(entry, EndCall("ended by the API"))
+        if written is not None:
+            await written
+        return entry.call.view
+
+    async def call(self, account: AccountSid, call: CallSid) -> CallView:
+        """See `CallControl`."""
+        entry = self._mine(account, call)
+        view = entry.call.view if entry else await self._store.call(account, call)
+        if view is None:
+            raise ResourceNotFound
+        return view
+
+    async def calls(
+        self, account: AccountSid, where: CallFilter, *, offset: int, limit: int
+    ) -> tuple[list[CallView], bool]:
+        """See `CallControl`."""
+        return await self._store.calls(account, where, offset=offset, limit=limit)
+
+    async def stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:
+        """See `CallControl`."""
+        entry = self._mine(account, call)
+        view = entry.call.find_stream(stream) if entry else None
+        view = view or await self._store.stream(account, call, stream)
+        if view is None:
+            raise ResourceNotFound
+        return view
+
+    async def streams(self, account: AccountSid, call: CallSid) -> list[StreamView]:
+        """See `CallControl`."""
+        await self.call(account, call)
+        return await self._store.streams(account, call)
+
+    def _mine(self, account: AccountSid, call: CallSid) -> Entry | None:
+        entry = self._runner.registry.by_sid(call)
+        return entry if entry is not None and entry.call.view.account_sid == account else None
+
+    async def _live(self, account: AccountSid, call: CallSid) -> Entry:
+        entry = self._mine(account, call)
+        if entry is not None:
+            return entry
+        if await self._store.call(account, call) is None:
+            raise ResourceNotFound
+        raise CallEnded("The call is over.")

@@ -1,0 +1,76 @@
+"""The command line. Every setting is a flag by its dotted name; a mistake is one line on stderr and exit code 2."""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from trunkline import __version__, log
+from trunkline.errors import StartupError
+from trunkline.server import Server
+from trunkline.settings import Loaded, load, parse_flags, value_of
+from trunkline.webhooks.signing import Signer
+
+app = typer.Typer(
+    help="Streams the media of real phone calls to any WebSocket, speaking the Telnyx TeXML Streams API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_ANY_SETTING = {"allow_extra_args": True, "ignore_unknown_options": True}
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; default: trunkline.toml, if there.")]
+SETTINGS_HELP = "Any setting is a flag too: --http.port 9000 (`trunkline config` lists them)."
+
+
+def _load(context: typer.Context, file: Path | None) -> Loaded:
+    return load(parse_flags(context.args), os.environ, file)
+
+
+@app.command(context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+def serve(context: typer.Context, config: ConfigFile = None) -> None:
+    """Run the server until Ctrl-C or SIGTERM."""
+    settings = _load(context, config).settings
+    log.configure(settings.log)
+    server = Server(settings, make_key=lambda: "KEY" + secrets.token_urlsafe(32), announce=typer.echo)
+    uvloop.run(server.run())
+
+
+@app.command(name="config", context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+def show_config(context: typer.Context, config: ConfigFile = None) -> None:
+    """Print every setting in force and where its value comes from."""
+    loaded = _load(context, config)
+    table = Table("setting", "value", "from", box=None)
+    for name, origin in loaded.origins.items():
+        value = value_of(loaded.settings, name)
+        shown = "(set)" if name == "api_key" and value else str(value)
+        table.add_row(name, shown, origin, style=None if origin == "default" else "bold")
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+@app.command(context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+def keys(context: typer.Context, config: ConfigFile = None) -> None:
+    """Print the public key (Ed25519, base64) that status callbacks are signed with."""
+    settings = _load(context, config).settings
+    typer.echo(Signer.load(settings.store.directory.expanduser()).public_key)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    try:
+        app(prog_name="trunkline")
+    except StartupError as error:
+        typer.echo(f"trunkline: {error}", err=True)
+        sys.exit(2)
+    sys.exit(0)

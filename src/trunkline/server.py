@@ -1,0 +1,170 @@
+"""The composition root of the control process: builds the rooms, joins them, starts and stops them in order.
+
+Start: store, writer, callbacks, media workers, SIP, HTTP. What is announced last is what lets work in, so nothing
+arrives before there is somebody to do it. Stop is the reverse, calls first, within `STOP_TIMEOUT`.
+"""
+
+import asyncio
+import signal
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import structlog
+
+from trunkline.api.app import create_app
+from trunkline.api.server import HttpServer
+from trunkline.calls.runner import Runner
+from trunkline.calls.service import CallService
+from trunkline.config import Settings
+from trunkline.errors import StartupError
+from trunkline.ids import AccountSid
+from trunkline.metrics import Metrics
+from trunkline.sip.endpoint import SipEndpoint
+from trunkline.store.store import Store
+from trunkline.store.writer import Writer
+from trunkline.webhooks.delivery import Delivery
+from trunkline.webhooks.signing import Signer
+from trunkline.workers.pool import WorkerPool
+
+_log = structlog.get_logger()
+
+DRAIN_GRACE = 5.5
+"""Seconds for calls to end: the 5 s that an app has to answer our close frame, and a little."""
+WORKER_GRACE = 0.5
+CALLBACK_GRACE = 2.5
+"""Seconds to deliver what is due; the rest is stored and sent after the next start."""
+NEW_ACCOUNT = """\
+A first account was made. Keep these; the key is not shown again:
+
+  TRUNKLINE_ACCOUNT_SID={sid}
+  TRUNKLINE_API_KEY={key}
+"""
+
+
+class Server:
+    """One node. `start`, then `stop`; `run` does both around a signal."""
+
+    def __init__(self, settings: Settings, make_key: Callable[[], str], announce: Callable[[str], None]) -> None:
+        """`make_key` makes a new API key; `announce` shows a new account to the operator."""
+        self._settings = settings
+        self._make_key = make_key
+        self._announce = announce
+        self._stack = AsyncExitStack()
+        self._runner: Runner | None = None
+
+    async def run(self) -> None:
+        """Serve until SIGINT or SIGTERM."""
+        loop = asyncio.get_running_loop()
+        asked = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, asked.set)
+        await self.start()
+        try:
+            await asked.wait()
+        finally:
+            await self.stop()
+
+    async def start(self) -> None:
+        """Bring everything up. Raises StartupError with one line; then nothing is left running."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def stop(self) -> None:
+        """BYE to calls, `stop` to streams, callbacks flushed."""
+        _log.info("stopping")
+        await self._stack.aclose()
+        _log.info("stopped")
+
+    async def _start(self) -> None:
+        settings, stack = self._settings, self._stack
+        store = await Store.open(settings.store)
+        stack.push_async_callback(store.close)
+        account = await self._account(store)
+        signer = Signer.load(settings.store.directory.expanduser())
+        delivery = Delivery(settings.callbacks, store, signer)
+        writer = Writer(store, settings.store.queue_limit, delivery.deliver)
+        await delivery.start()
+        stack.push_async_callback(delivery.stop, CALLBACK_GRACE)
+        writer.start()
+        stack.push_async_callback(writer.stop)
+
+        pool = WorkerPool(settings, lambda event: runner.on_pool(event))
+        runner = self._runner = Runner(settings, account, pool, writer)
+        runner.recover(await store.open_calls(), await store.open_streams())
+        await pool.start()
+        stack.push_async_callback(pool.stop, WORKER_GRACE)
+
+        sip = SipEndpoint(settings.sip, runner.on_sip)
+        runner.connect(sip)
+        service = CallService(runner, store, writer)
+        rooms: dict[str, Callable[[], Counter[str]]] = {}
+        metrics = Metrics(rooms, lambda: {"calls": len(runner.registry), "streams": _streams(pool)})
+        app = create_app(
+            service,
+            store,
+            settings.http,
+            ready=lambda: _not_ready(runner, pool, writer),
+            public_key=signer.public_key,
+            metrics=metrics.render,
+        )
+        rooms |= {
+            "calls": lambda: runner.counters,
+            "sip": lambda: Counter(sip.counters),
+            "media": lambda: sum((Counter(status.counters) for status in pool.statuses), Counter()),
+            "workers": lambda: Counter(restarts=pool.restarts),
+            "callbacks": lambda: Counter(delivery.counters),
+            "http": lambda: Counter(app.state.counters),
+        }
+        http = HttpServer(app, settings.http)
+        await http.start()
+        stack.push_async_callback(http.stop, 0.5)
+        await sip.start()
+        stack.push_async_callback(sip.stop)
+        stack.push_async_callback(runner.drain, DRAIN_GRACE)
+        stack.callback(sip.begin_draining)
+        _log.info(
+            "ready",
+            http=f"http://{settings.http.host}:{settings.http.port}",
+            sip=f"sip:{settings.sip.host}:{settings.sip.port}",
+            rtp=f"{settings.media.host}:{settings.media.port_min}-{settings.media.port_max}",
+            workers=len(pool.statuses),
+        )
+
+    async def _account(self, store: Store) -> AccountSid:
+        """The account of inbound calls: the predefined one, else the first, else a new one."""
+        sid, key = self._settings.account_sid, self._settings.api_key
+        if (sid is None) != (key is None):
+            raise StartupError("account_sid and api_key go together: set both or neither")
+        if sid is not None and key is not None:
+            try:
+                account = AccountSid(str(uuid.UUID(sid)))
+            except ValueError:
+                raise StartupError(f"bad setting account_sid: {sid!r} is not a UUID") from None
+            await store.add_account(account, key)
+            return account
+        first = await store.first_account()
+        if first is not None:
+            return first
+        account, key = AccountSid(str(uuid.uuid4())), self._make_key()
+        await store.add_account(account, key)
+        self._announce(NEW_ACCOUNT.format(sid=account, key=key))
+        return account
+
+
+def _not_ready(runner: Runner, pool: WorkerPool, writer: Writer) -> str | None:
+    if runner.draining:
+        return "shutting down"
+    if not pool.ready:
+        return "no media worker is running"
+    if writer.full:
+        return "the store is behind"
+    return None
+
+
+def _streams(pool: WorkerPool) -> int:
+    return sum(status.streams for status in pool.statuses)

@@ -1,0 +1,148 @@
+"""Where settings come from: default < `trunkline.toml` < `TRUNKLINE_*` environment < flag.
+
+Nested names are `media.workers` in flags, `TRUNKLINE_MEDIA__WORKERS` in the environment and `[media] workers` in
+the file. `load` also remembers which of the four won, so that `trunkline config` can say it.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from trunkline.config import Settings
+from trunkline.errors import StartupError
+
+DEFAULT_FILE = Path("trunkline.toml")
+PREFIX = "TRUNKLINE_"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings with the origin of each value, keyed by dotted name: `default`, `file`, `environment` or `flag`."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def leaves(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    """The dotted names of all settings, in the order of the source."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from leaves(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
+    """`--media.workers 2 --http.port=9000` as dotted names to values. Raises StartupError for anything else."""
+    flags: dict[str, str] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("--"):
+            raise StartupError(f"unexpected argument {argument!r}; settings are given as --section.name VALUE")
+        name, equals, value = argument[2:].partition("=")
+        name = name.replace("-", "_")
+        if name not in set(leaves()):
+            raise StartupError(f"no such setting: --{name} (`trunkline config` lists them all)")
+        if not equals:
+            value = next(rest, "")
+            if not value:
+                raise StartupError(f"--{name} needs a value")
+        flags[name] = value
+    return flags
+
+
+def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None) -> Loaded:
+    """All four layers together. `file` None means `trunkline.toml` in the working directory, if it is there.
+
+    Raises StartupError with one line that names the setting, its value and where the value came from.
+    """
+    layers = {
+        "file": _read_file(file),
+        "environment": _read_environment(environ),
+        "flag": _nest(flags),
+    }
+    origins = dict.fromkeys(leaves(), "default")
+    values: dict[str, Any] = {}
+    for origin, layer in layers.items():
+        _merge(values, layer)
+        origins.update(dict.fromkeys(_paths(layer), origin))
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise StartupError(_in_words(error, origins)) from None
+    return Loaded(settings, {name: origins[name] for name in leaves()})
+
+
+def value_of(settings: Settings, name: str) -> object:
+    """The value behind a dotted name."""
+    value: object = settings
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _read_file(file: Path | None) -> dict[str, Any]:
+    path = file or DEFAULT_FILE
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        if file is None:
+            return {}
+        raise StartupError(f"no such file: {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartupError(f"cannot read {path}: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise StartupError(f"{path} is not TOML: {error}") from None
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    known = set(leaves())
+    for key, value in environ.items():
+        name = key.removeprefix(PREFIX).lower().replace("__", ".")
+        if not key.startswith(PREFIX):
+            continue
+        if name not in known:
+            raise StartupError(f"no such setting: {key} (`trunkline config` lists them all)")
+        _merge(found, _nest({name: value}))
+    return found
+
+
+def _nest(flat: Mapping[str, str]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *parents, leaf = name.split(".")
+        node = nested
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return nested
+
+
+def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _paths(layer: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in layer.items():
+        if isinstance(value, dict):
+            yield from _paths(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _in_words(error: ValidationError, origins: Mapping[str, str]) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"] if isinstance(part, str)) or "settings"
+    text = first["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(first.get("input"), dict) else f", got {first.get('input')!r}"
+    return f"bad setting {name} ({origins.get(name, 'file')}): {text}{given}"

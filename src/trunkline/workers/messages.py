@@ -1,0 +1,130 @@
+"""What the control process and a media worker say to each other: msgpack-encoded structs, tagged by name.
+
+Orders go down, reports come up. Orders about one leg are carried out in the order sent, so "close" may follow "open"
+at once.
+"""
+
+import msgspec
+
+from trunkline.ids import CallSid, LegId, StreamSid
+from trunkline.sdp.values import MediaParams
+from trunkline.streaming.params import StreamIdentity, StreamParams
+
+
+class Configure(msgspec.Struct, frozen=True, tag=True):
+    """The first order of all; answered by `Ready`."""
+
+    media: str
+    """`MediaSettings` as JSON."""
+    streams: str
+    """`StreamSettings` as JSON."""
+    log: str
+    """`LogSettings` as JSON."""
+    port_min: int
+    port_max: int
+    """This worker's share of the RTP ports, both ends included."""
+
+
+class OpenLeg(msgspec.Struct, frozen=True, tag=True):
+    """Answered by `LegOpened` or `LegFailed`."""
+
+    leg: LegId
+    call_sid: CallSid
+    params: MediaParams
+
+
+class UpdateLeg(msgspec.Struct, frozen=True, tag=True):
+    """A new negotiation outcome."""
+
+    leg: LegId
+    params: MediaParams
+
+
+class CloseLeg(msgspec.Struct, frozen=True, tag=True):
+    """Answered by `LegClosed`; its streams are closed too."""
+
+    leg: LegId
+    reason: str
+
+
+class OpenStream(msgspec.Struct, frozen=True, tag=True):
+    """Answered by `StreamStarted`, and in the end by exactly one `StreamEnded`."""
+
+    leg: LegId
+    identity: StreamIdentity
+    params: StreamParams
+    encoding: str
+
+
+class CloseStream(msgspec.Struct, frozen=True, tag=True):
+    """Send `stop` and close."""
+
+    sid: StreamSid
+    reason: str
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The worker takes orders."""
+
+
+class LegOpened(msgspec.Struct, frozen=True, tag=True):
+    """The leg's local RTP port."""
+
+    leg: LegId
+    port: int
+
+
+class LegFailed(msgspec.Struct, frozen=True, tag=True):
+    """No leg."""
+
+    leg: LegId
+    detail: str
+
+
+class LegSilent(msgspec.Struct, frozen=True, tag=True):
+    """No RTP for that long."""
+
+    leg: LegId
+    seconds: float
+
+
+class LegClosed(msgspec.Struct, frozen=True, tag=True):
+    """The leg's last counters."""
+
+    leg: LegId
+    report: dict[str, int | float | str]
+
+
+class StreamStarted(msgspec.Struct, frozen=True, tag=True):
+    """The socket is open and `start` was sent."""
+
+    leg: LegId
+    sid: StreamSid
+
+
+class StreamEnded(msgspec.Struct, frozen=True, tag=True):
+    """The stream is gone."""
+
+    leg: LegId
+    sid: StreamSid
+    error: str | None
+    reason: str
+    report: dict[str, int]
+
+
+class Status(msgspec.Struct, frozen=True, tag=True):
+    """Sent every second, also as the sign of life."""
+
+    legs: int
+    streams: int
+    counters: dict[str, int]
+
+
+Order = Configure | OpenLeg | UpdateLeg | CloseLeg | OpenStream | CloseStream
+Report = Ready | LegOpened | LegFailed | LegSilent | LegClosed | StreamStarted | StreamEnded | Status
+
+STATUS_INTERVAL = 1.0
+"""Seconds."""
+SIGN_OF_LIFE = 10.0
+"""Seconds without any report after which a worker counts as dead: ten times the interval, so that a machine that
+stalls for a moment costs no calls."""

@@ -1,0 +1,218 @@
+"""The control side of the media workers: starts them, places legs on them, notices their death, starts others.
+
+A worker is dead when its end of the link closes, when it says nothing for `SIGN_OF_LIFE`, or when it does not read
+its orders. Everything that lived in it is told as lost, once; a new process takes its place and its ports.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+import structlog
+
+from trunkline.config import Settings
+from trunkline.errors import StartupError
+from trunkline.ids import LegId
+from trunkline.workers import messages as wire
+from trunkline.workers.link import Link
+
+_log = structlog.get_logger()
+
+START_TIMEOUT = 20.0
+"""Seconds for a worker to import its code and say Ready, on a busy machine."""
+RESTART_DELAY = 1.0
+"""Seconds before a dead worker is replaced, so that one that dies at once does not eat a core."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegLost:
+    """The worker of a leg died."""
+
+    leg: LegId
+    detail: str
+
+
+PoolEvent = (
+    wire.LegOpened | wire.LegFailed | wire.LegSilent | wire.LegClosed | wire.StreamStarted | wire.StreamEnded | LegLost
+)
+
+
+@dataclass(slots=True)
+class _Worker:
+    index: int
+    ports: tuple[int, int]
+    link: Link[wire.Report] | None = None
+    process: asyncio.subprocess.Process | None = None
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    legs: set[LegId] = field(default_factory=set)
+    last_heard: float = 0.0
+    status: wire.Status = field(default_factory=lambda: wire.Status(0, 0, {}))
+
+    @property
+    def usable(self) -> bool:
+        return self.link is not None and self.ready.is_set() and not self.gone.is_set()
+
+
+class WorkerPool:
+    """All media workers of the node."""
+
+    def __init__(self, settings: Settings, on_event: Callable[[PoolEvent], None]) -> None:
+        self._settings = settings
+        self._on_event = on_event
+        count = settings.media.workers or max(1, (os.cpu_count() or 2) - 1)
+        self._workers = [
+            _Worker(i, _share(settings.media.port_min, settings.media.port_max, i, count)) for i in range(count)
+        ]
+        self._by_leg: dict[LegId, _Worker] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self.restarts = 0
+
+    async def start(self) -> None:
+        """Start every worker. Raises StartupError when one cannot."""
+        loop = asyncio.get_running_loop()
+        self._keepers = [
+            loop.create_task(self._keep(worker), name=f"worker {worker.index}") for worker in self._workers
+        ]
+        waiting = [loop.create_task(worker.ready.wait()) for worker in self._workers]
+        await asyncio.wait([*waiting, *self._keepers], timeout=START_TIMEOUT, return_when=asyncio.FIRST_EXCEPTION)
+        for task in waiting:
+            task.cancel()
+        if not all(worker.ready.is_set() for worker in self._workers):
+            await self.stop(0)
+            raise StartupError("a media worker did not start; its own message is above")
+
+    async def stop(self, grace: float) -> None:
+        """Close the links, wait up to `grace` seconds for the workers to say good-bye to their apps, and end those
+        that do not."""
+        self._stopping = True
+        for worker in self._workers:
+            if worker.link is not None:
+                worker.link.close()
+        if self._keepers:
+            await asyncio.wait(self._keepers, timeout=grace)
+        for worker in self._workers:
+            if worker.process is not None and worker.process.returncode is None:
+                worker.process.kill()
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+
+    @property
+    def ready(self) -> bool:
+        """Whether any worker takes legs."""
+        return any(worker.usable for worker in self._workers)
+
+    @property
+    def statuses(self) -> list[wire.Status]:
+        """The last status of each worker."""
+        return [worker.status for worker in self._workers]
+
+    def place(self, leg: LegId) -> bool:
+        """Choose the worker with the fewest legs for a new leg; False when there is none."""
+        usable = [worker for worker in self._workers if worker.usable]
+        if not usable:
+            return False
+        worker = min(usable, key=lambda candidate: len(candidate.legs))
+        worker.legs.add(leg)
+        self._by_leg[leg] = worker
+        return True
+
+    def release(self, leg: LegId) -> None:
+        """The leg is over."""
+        worker = self._by_leg.pop(leg, None)
+        if worker is not None:
+            worker.legs.discard(leg)
+
+    def send(self, leg: LegId, order: msgspec.Struct) -> None:
+        """An order to the worker of a leg. A leg whose worker died has been told as lost already."""
+        worker = self._by_leg.get(leg)
+        if worker is not None and worker.link is not None:
+            worker.link.send(order)
+
+    # ── one worker's life ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _keep(self, worker: _Worker) -> None:
+        while not self._stopping:
+            await self._run_once(worker)
+            if not self._stopping:
+                self.restarts += 1
+                await asyncio.sleep(RESTART_DELAY)
+
+    async def _run_once(self, worker: _Worker) -> None:
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        worker.ready.clear()
+        worker.gone.clear()
+        worker.last_heard = loop.time()
+        arguments = (sys.executable, "-m", "trunkline.workers.process", str(theirs.fileno()))
+        with theirs:
+            worker.process = await asyncio.create_subprocess_exec(
+                *arguments, pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL
+            )
+        link: Link[wire.Report] = Link(wire.Report, lambda report: self._on_report(worker, report), worker.gone.set)
+        await loop.create_unix_connection(lambda: link, sock=ours)
+        worker.link = link
+        link.send(self._configure(worker))
+        await self._watch(worker)
+        self._lost(worker)
+        worker.link = None
+        if worker.process.returncode is None and not self._stopping:
+            worker.process.kill()
+        await worker.process.wait()
+
+    async def _watch(self, worker: _Worker) -> None:
+        """Until the worker is gone or has said nothing for too long."""
+        loop = asyncio.get_running_loop()
+        while not worker.gone.is_set():
+            allowed = wire.SIGN_OF_LIFE if worker.ready.is_set() else START_TIMEOUT
+            left = worker.last_heard + allowed - loop.time()
+            if left <= 0:
+                _log.error("media worker says nothing, ending it", worker=worker.index)
+                return
+            try:
+                await asyncio.wait_for(worker.gone.wait(), left)
+            except TimeoutError:
+                continue
+
+    def _configure(self, worker: _Worker) -> wire.Configure:
+        settings = self._settings
+        return wire.Configure(
+            media=settings.media.model_dump_json(),
+            streams=settings.streams.model_dump_json(),
+            log=settings.log.model_dump_json(),
+            port_min=worker.ports[0],
+            port_max=worker.ports[1],
+        )
+
+    def _on_report(self, worker: _Worker, report: wire.Report) -> None:
+        worker.last_heard = asyncio.get_running_loop().time()
+        if isinstance(report, wire.Ready):
+            worker.ready.set()
+        elif isinstance(report, wire.Status):
+            worker.status = report
+        else:
+            self._on_event(report)
+
+    def _lost(self, worker: _Worker) -> None:
+        worker.gone.set()
+        worker.status = wire.Status(0, 0, {})
+        if self._stopping:
+            return
+        _log.error("media worker died, starting another", worker=worker.index, legs=len(worker.legs))
+        for leg in list(worker.legs):
+            self.release(leg)
+            self._on_event(LegLost(leg, "the media worker died"))
+
+
+def _share(first: int, last: int, index: int, count: int) -> tuple[int, int]:
+    """One worker's part of the port range, starting on an even port (RFC 3550 section 11)."""
+    pairs = (last - first - first % 2 + 1) // 2
+    start = first + first % 2
+    low, high = pairs * index // count, pairs * (index + 1) // count
+    return start + 2 * low, start + 2 * high - 1

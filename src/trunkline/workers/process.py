@@ -1,0 +1,180 @@
+"""The media worker process: legs, streams and nothing else. Started by `pool.py` with one end of a socket pair.
+
+It has a heap of its own that stays small, no cyclic collector (nothing cyclic is made per packet), no database and no
+HTTP. It ignores SIGINT and SIGTERM, which a terminal or a service manager sends to the whole group: the control
+process says good-bye to the calls first, and its end of the link closing is the sign to go.
+"""
+
+import asyncio
+import dataclasses
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import uvloop
+
+from trunkline import log
+from trunkline.config import LogSettings, MediaSettings, StreamSettings
+from trunkline.ids import LegId, StreamSid
+from trunkline.media.engine import Engine, EngineError
+from trunkline.media.engine import LegSilent as EngineLegSilent
+from trunkline.streaming.connection import StreamConnection
+from trunkline.streaming.connection import StreamEnded as ConnectionEnded
+from trunkline.streaming.connection import StreamStarted as ConnectionStarted
+from trunkline.streaming.params import StreamReport
+from trunkline.workers import messages as wire
+from trunkline.workers.link import Link
+
+_log = structlog.get_logger()
+
+
+class Worker:
+    """Carries orders out and reports."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._link: Link[wire.Order] = Link(wire.Order, self._on_order, self._on_lost)
+        self._lost = asyncio.Event()
+        self._engine: Engine | None = None
+        self._stream_settings = StreamSettings()
+        self._streams: dict[StreamSid, StreamConnection] = {}
+        self._leg_streams: dict[LegId, list[StreamSid]] = {}
+        self._orders: dict[type, Callable[[Any], None]] = {
+            wire.Configure: self._configure,
+            wire.OpenLeg: self._open_leg,
+            wire.UpdateLeg: self._update_leg,
+            wire.CloseLeg: self._close_leg,
+            wire.OpenStream: self._open_stream,
+            wire.CloseStream: self._close_stream,
+        }
+
+    async def run(self) -> None:
+        """Until the control process is gone; then every app gets its `stop`."""
+        loop = asyncio.get_running_loop()
+        await loop.create_unix_connection(lambda: self._link, sock=self._sock)
+        status = loop.create_task(self._report_status())
+        await self._lost.wait()
+        status.cancel()
+        for stream in list(self._streams.values()):
+            stream.close("the server is shutting down")
+        await asyncio.gather(*(stream.wait_closed() for stream in list(self._streams.values())))
+        if self._engine is not None:
+            self._engine.stop()
+
+    def _on_lost(self) -> None:
+        self._lost.set()
+
+    def _on_order(self, order: wire.Order) -> None:
+        self._orders[type(order)](order)
+
+    async def _report_status(self) -> None:
+        while True:
+            await asyncio.sleep(wire.STATUS_INTERVAL)
+            counters = dict(self._engine.counters) if self._engine else {}
+            self._link.send(wire.Status(len(self._leg_streams), len(self._streams), counters))
+
+    def _configure(self, order: wire.Configure) -> None:
+        log.configure(LogSettings.model_validate_json(order.log))
+        self._stream_settings = StreamSettings.model_validate_json(order.streams)
+        media = MediaSettings.model_validate_json(order.media)
+        ports = range(order.port_min, order.port_max + 1)
+        self._engine = Engine(media, ports, self._on_silence, asyncio.get_running_loop())
+        self._engine.start()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self._link.send(wire.Ready())
+
+    # ── legs ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def engine(self) -> Engine:
+        """There from `Configure` on, which is the first order."""
+        assert self._engine is not None
+        return self._engine
+
+    def _open_leg(self, order: wire.OpenLeg) -> None:
+        try:
+            port = self.engine.open_leg(order.leg, order.params)
+        except EngineError as error:
+            _log.error("no media leg", call_sid=order.call_sid, detail=str(error))
+            self._link.send(wire.LegFailed(order.leg, str(error)))
+            return
+        self._leg_streams[order.leg] = []
+        self._link.send(wire.LegOpened(order.leg, port))
+
+    def _update_leg(self, order: wire.UpdateLeg) -> None:
+        if order.leg in self._leg_streams:
+            self.engine.update_leg(order.leg, order.params)
+
+    def _close_leg(self, order: wire.CloseLeg) -> None:
+        if order.leg not in self._leg_streams:
+            return
+        for sid in self._leg_streams.pop(order.leg):
+            self._streams[sid].close(order.reason)
+        report = self.engine.close_leg(order.leg)
+        self._link.send(wire.LegClosed(order.leg, dataclasses.asdict(report)))
+
+    def _on_silence(self, event: EngineLegSilent) -> None:
+        self._link.send(wire.LegSilent(event.leg, event.seconds))
+
+    # ── streams ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _open_stream(self, order: wire.OpenStream) -> None:
+        sid, leg = order.identity.stream_sid, order.leg
+        if leg not in self._leg_streams:
+            self._link.send(wire.StreamEnded(leg, sid, None, "the call ended", {}))
+            return
+
+        def on_fact(fact: ConnectionStarted | ConnectionEnded) -> None:
+            if isinstance(fact, ConnectionStarted):
+                self._stream_started(leg, sid)
+            else:
+                self._stream_ended(leg, sid, fact)
+
+        connection = StreamConnection(order.params, order.identity, order.encoding, self._stream_settings, on_fact)
+        self._streams[sid] = connection
+        self._leg_streams[leg].append(sid)
+        connection.start()
+
+    def _close_stream(self, order: wire.CloseStream) -> None:
+        stream = self._streams.get(order.sid)
+        if stream is not None:
+            stream.close(order.reason)
+
+    def _stream_started(self, leg: LegId, sid: StreamSid) -> None:
+        if leg in self._leg_streams:
+            self.engine.attach(leg, self._streams[sid])
+        self._link.send(wire.StreamStarted(leg, sid))
+
+    def _stream_ended(self, leg: LegId, sid: StreamSid, ended: ConnectionEnded) -> None:
+        stream = self._streams.pop(sid)
+        if leg in self._leg_streams:
+            self._leg_streams[leg].remove(sid)
+            self.engine.detach(leg, stream)
+        self._link.send(wire.StreamEnded(leg, sid, ended.error, ended.reason, _flat(stream.report())))
+
+
+def _flat(report: StreamReport) -> dict[str, int]:
+    flat = {name: value for name, value in dataclasses.asdict(report).items() if name != "errors"}
+    return flat | {f"error_{title}": count for title, count in report.errors.items()}
+
+
+def main(arguments: list[str]) -> None:
+    """`python -m trunkline.workers.process FD`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sock = socket.socket(fileno=int(arguments[0]))
+
+    async def run() -> None:
+        await Worker(sock).run()
+
+    uvloop.run(run())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,362 @@
+"""The call model: each row of its table, and what holds for every sequence of facts and commands."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.calls import effects as do
+from trunkline.calls import events as facts
+from trunkline.calls.call import Call, CallRules, State, lost_in_crash
+from trunkline.calls.commands import Command, EndCall, StartStream, StopStream
+from trunkline.calls.views import CallView, StreamEvent
+from trunkline.errors import ApiError, CallEnded, CallNotAnswered, ResourceNotFound, StreamLimitReached
+from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.sdp.session import SessionDescription, parse
+from trunkline.sdp.values import Direction, Endpoint
+from trunkline.streaming.params import BidirectionalMode, StreamParams
+
+T0 = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
+S1, S2 = StreamSid("s1"), StreamSid("s2")
+
+
+def sdp(codecs: str = "0 8", extra: str = "", address: str = "192.0.2.7") -> str:
+    return (
+        f"v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\n"
+        f"m=audio 4000 RTP/AVP {codecs}\r\n{extra}"
+    )
+
+
+OFFER = parse(sdp().encode())
+HOLD = parse(sdp(extra="a=sendonly\r\n").encode())
+TO_PCMA = parse(sdp("8").encode())
+UNUSABLE = parse(sdp("18").encode())
+OPENED = facts.LegOpened(Endpoint("127.0.0.1", 20000))
+APP = StreamParams("ws://app.example/")
+RTP = replace(APP, mode=BidirectionalMode.RTP)
+
+Some = TypeVar("Some", bound=do.Effect)
+
+
+def new_call(rules: CallRules | None = None) -> Call:
+    view = CallView(
+        sid=CallSid("v3:x"),
+        account_sid=AccountSid("a"),
+        session_id=CallSessionId("c"),
+        direction="inbound",
+        from_="+15550001111",
+        to="+15550002222",
+        caller_name="",
+        status="ringing",
+        created_at=T0,
+        updated_at=T0,
+    )
+    return Call(view, rules or CallRules(), sdp_session=1)
+
+
+def feed(call: Call, *inputs: facts.Fact | Command) -> list[do.Effect]:
+    """The effects of the last input."""
+    effects: list[do.Effect] = []
+    for what in inputs:
+        effects = call.handle(what, T0)
+    return effects
+
+
+def answered(*inputs: facts.Fact | Command) -> Call:
+    call = new_call()
+    feed(call, facts.Invited(OFFER), OPENED, facts.Confirmed(None), *inputs)
+    return call
+
+
+def kinds(effects: Sequence[do.Effect]) -> list[type]:
+    return [type(effect) for effect in effects]
+
+
+def only(kind: type[Some], effects: Sequence[do.Effect]) -> Some:
+    (found,) = [effect for effect in effects if isinstance(effect, kind)]
+    return found
+
+
+def told(effects: Sequence[do.Effect]) -> list[StreamEvent]:
+    return [event for effect in effects if isinstance(effect, do.Record) for event in effect.events]
+
+
+# ── set-up ──
+
+
+def test_an_invite_rings_and_asks_for_a_leg() -> None:
+    effects = feed(new_call(), facts.Invited(OFFER))
+    assert kinds(effects) == [do.Ring, do.OpenLeg, do.Record]
+    assert only(do.OpenLeg, effects).params.codec == "PCMU"
+
+
+def test_an_open_leg_answers_the_call_at_its_port() -> None:
+    call = new_call()
+    effects = feed(call, facts.Invited(OFFER), OPENED)
+    assert "m=audio 20000 RTP/AVP 0" in only(do.Answer, effects).sdp
+    assert call.view.status == "in-progress"
+    assert call.view.answered_at == T0
+
+
+def test_an_offer_without_a_usable_codec_gets_488_and_a_reason() -> None:
+    call = new_call()
+    effects = feed(call, facts.Invited(UNUSABLE))
+    refusal = only(do.Reject, effects)
+    assert refusal.status == 488
+    assert refusal.warning
+    assert kinds(effects) == [do.Reject, do.Record, do.Forget]
+    assert call.view.status == "failed"
+
+
+def test_without_a_leg_the_call_is_refused_and_forgotten() -> None:
+    effects = feed(new_call(), facts.Invited(OFFER), facts.LegFailed("no free port"))
+    assert only(do.Reject, effects).status == 503
+    assert kinds(effects)[-1] is do.Forget
+
+
+def test_a_late_offer_is_settled_by_the_ack() -> None:
+    call = new_call()
+    feed(call, facts.Invited(None), OPENED)
+    with pytest.raises(CallNotAnswered):
+        feed(call, StartStream(S1, APP))
+    effects = feed(call, facts.Confirmed(TO_PCMA))
+    assert only(do.UpdateLeg, effects).params.codec == "PCMA"
+    assert call.view.codec == "PCMA"
+    assert only(do.OpenStream, feed(call, StartStream(S1, APP))).encoding == "PCMA"
+
+
+@pytest.mark.parametrize("answer", [None, UNUSABLE])
+def test_a_late_offer_that_is_not_answered_ends_the_call(answer: SessionDescription | None) -> None:
+    call = new_call()
+    effects = feed(call, facts.Invited(None), OPENED, facts.Confirmed(answer))
+    assert kinds(effects) == [do.HangUp, do.CloseLeg, do.Record]
+    assert call.view.status == "failed"
+
+
+def test_cancel_while_the_leg_opens_closes_it_again() -> None:
+    call = new_call()
+    effects = feed(call, facts.Invited(OFFER), facts.PeerEnded("cancel", ""))
+    assert kinds(effects) == [do.CloseLeg, do.Record]
+    assert call.view.status == "canceled"
+    assert kinds(feed(call, OPENED, facts.LegClosed({}))) == [do.Record, do.Forget]
+
+
+def test_the_api_ending_a_ringing_call_refuses_it() -> None:
+    call = new_call()
+    effects = feed(call, facts.Invited(OFFER), EndCall("ended by the API"))
+    assert kinds(effects) == [do.Reject, do.CloseLeg, do.Record]
+
+
+# ── re-INVITE ──
+
+
+def test_hold_and_resume_reach_the_leg() -> None:
+    call = answered()
+    held = feed(call, facts.Reoffered(HOLD))
+    assert only(do.UpdateLeg, held).params.direction is Direction.RECVONLY
+    assert "a=recvonly" in only(do.AcceptReoffer, held).sdp
+    resumed = feed(call, facts.Reoffered(OFFER))
+    assert only(do.UpdateLeg, resumed).params.direction is Direction.SENDRECV
+
+
+def test_each_sdp_of_ours_has_a_higher_version() -> None:
+    call = new_call()
+    texts = [only(do.Answer, feed(call, facts.Invited(OFFER), OPENED)).sdp]
+    texts += [only(do.AcceptReoffer, feed(call, facts.Reoffered(offer))).sdp for offer in (HOLD, None, OFFER)]
+    origins = [line.split() for text in texts for line in text.splitlines() if line.startswith("o=")]
+    assert [origin[2] for origin in origins] == ["1", "2", "3", "4"]
+    assert len({origin[1] for origin in origins}) == 1
+
+
+def test_a_reinvite_that_cannot_be_met_leaves_the_call_as_it_was() -> None:
+    call = answered()
+    effects = feed(call, facts.Reoffered(UNUSABLE))
+    assert kinds(effects) == [do.RejectReoffer]
+    assert only(do.RejectReoffer, effects).status == 488
+    assert call.view.codec == "PCMU"
+
+
+def test_a_reinvite_without_an_offer_is_settled_by_its_ack() -> None:
+    call = answered()
+    assert kinds(feed(call, facts.Reoffered(None))) == [do.AcceptReoffer]
+    assert only(do.UpdateLeg, feed(call, facts.Confirmed(TO_PCMA))).params.codec == "PCMA"
+    assert call.view.codec == "PCMA"
+
+
+# ── streams ──
+
+
+def test_a_stream_is_recorded_before_it_is_opened() -> None:
+    effects = feed(answered(), StartStream(S1, APP))
+    assert kinds(effects) == [do.Record, do.OpenStream]
+    assert only(do.OpenStream, effects).encoding == "PCMU"
+
+
+def test_a_stream_may_start_between_200_and_ack() -> None:
+    call = new_call()
+    feed(call, facts.Invited(OFFER), OPENED)
+    assert kinds(feed(call, StartStream(S1, APP))) == [do.Record, do.OpenStream]
+
+
+def test_started_stopped_told_once_each() -> None:
+    call = answered(StartStream(S1, APP))
+    started = feed(call, facts.StreamStarted(S1))
+    stopped = feed(call, StopStream(S1))
+    late = feed(call, facts.StreamEnded(S1, "too late to matter", "", {"frames_sent": 7}))
+    assert [event.kind for event in told([*started, *stopped, *late])] == ["stream-started", "stream-stopped"]
+    (view,) = only(do.Record, late).streams
+    assert view.status == "stopped"
+    assert view.report == {"frames_sent": 7}
+
+
+def test_an_app_that_fails_gives_stream_error_and_the_call_goes_on() -> None:
+    call = answered(StartStream(S1, APP))
+    effects = feed(call, facts.StreamEnded(S1, "connection refused", "connection refused", {}))
+    (event,) = told(effects)
+    assert (event.kind, event.error) == ("stream-error", "connection refused")
+    assert call.state is State.UP
+
+
+def test_an_app_that_closes_gives_stream_stopped() -> None:
+    effects = feed(answered(StartStream(S1, APP)), facts.StreamEnded(S1, None, "the app closed", {}))
+    assert [event.kind for event in told(effects)] == ["stream-stopped"]
+
+
+def test_hang_up_while_the_socket_is_connecting_stops_the_stream() -> None:
+    effects = feed(answered(StartStream(S1, APP)), facts.PeerEnded("bye", ""))
+    assert kinds(effects) == [do.CloseStream, do.CloseLeg, do.Record]
+    assert [event.kind for event in told(effects)] == ["stream-stopped"]
+
+
+def test_a_dead_worker_fails_its_streams_and_hangs_up() -> None:
+    call = answered(StartStream(S1, APP), facts.StreamStarted(S1))
+    effects = feed(call, facts.WorkerLost("the media worker died"))
+    assert kinds(effects) == [do.HangUp, do.Record, do.Forget]
+    assert [(event.kind, event.error) for event in told(effects)] == [("stream-error", "the media worker died")]
+
+
+def test_silence_ends_the_call_with_a_reason() -> None:
+    call = answered()
+    effects = feed(call, facts.LegSilent(60))
+    assert only(do.HangUp, effects).reason == "no RTP for 60 s"
+    assert call.view.hangup_source == "system"
+
+
+def test_stream_limits() -> None:
+    call = answered(StartStream(S1, RTP))
+    with pytest.raises(StreamLimitReached):
+        feed(call, StartStream(S2, RTP))
+    for number in range(3):
+        feed(call, StartStream(StreamSid(f"more{number}"), APP))
+    with pytest.raises(StreamLimitReached):
+        feed(call, StartStream(S2, APP))
+    feed(call, StopStream(S1))
+    assert kinds(feed(call, StartStream(S2, RTP))) == [do.Record, do.OpenStream]
+
+
+def test_a_live_stream_is_found_by_name() -> None:
+    call = answered(StartStream(S1, replace(APP, name="ears")))
+    found = call.find_stream("ears")
+    assert found is not None
+    assert found.sid == S1
+    feed(call, StopStream(S1))
+    assert call.find_stream("ears") is None
+    assert call.find_stream("s1") is not None
+
+
+def test_commands_after_the_end_are_refused() -> None:
+    call = answered(facts.PeerEnded("bye", ""))
+    for command in (StartStream(S1, APP), EndCall("x")):
+        with pytest.raises(CallEnded):
+            feed(call, command)
+    with pytest.raises(ResourceNotFound):
+        feed(call, StopStream(S1))
+
+
+def test_a_call_is_forgotten_when_leg_and_streams_have_reported() -> None:
+    call = answered(StartStream(S1, APP), facts.PeerEnded("bye", ""))
+    assert do.Forget not in kinds(feed(call, facts.LegClosed({"packets_in": 5})))
+    assert call.view.report == {"packets_in": 5}
+    assert kinds(feed(call, facts.StreamEnded(S1, None, "", {})))[-1] is do.Forget
+
+
+@pytest.mark.parametrize(
+    ("fact", "status", "source", "words"),
+    [
+        (facts.PeerEnded("bye", ""), "completed", "caller", "caller hung up"),
+        (facts.PeerEnded("bye", "user busy"), "completed", "caller", "caller hung up (user busy)"),
+        (facts.PeerEnded("no-ack", ""), "failed", "system", "our answer was never confirmed"),
+        (facts.PeerEnded("error", "reset"), "failed", "system", "signalling failed (reset)"),
+    ],
+)
+def test_how_a_call_ended_is_kept(fact: facts.Fact, status: str, source: str, words: str) -> None:
+    view = answered(fact).view
+    assert (view.status, view.hangup_source, view.hangup_cause) == (status, source, words)
+    assert view.ended_at == T0
+
+
+def test_a_crash_is_told_after_the_restart() -> None:
+    call = answered(StartStream(S1, APP))
+    record = lost_in_crash([call.view], call.live_streams, T0 + timedelta(minutes=1))
+    assert [view.status for view in record.calls] == ["failed"]
+    assert [event.kind for event in record.events] == ["stream-error"]
+
+
+# ── whatever happens ──
+
+ANYTHING = st.sampled_from(
+    [
+        facts.Invited(OFFER),
+        facts.Invited(None),
+        OPENED,
+        facts.LegFailed("x"),
+        facts.Confirmed(None),
+        facts.Confirmed(TO_PCMA),
+        facts.Reoffered(HOLD),
+        facts.Reoffered(None),
+        facts.Reoffered(UNUSABLE),
+        facts.PeerEnded("bye", ""),
+        facts.PeerEnded("cancel", ""),
+        facts.PeerEnded("no-ack", ""),
+        facts.LegSilent(60),
+        facts.LegClosed({}),
+        facts.WorkerLost("x"),
+        facts.StreamStarted(S1),
+        facts.StreamEnded(S1, None, "x", {}),
+        facts.StreamEnded(S1, "x", "x", {}),
+        facts.StreamEnded(S2, "x", "x", {}),
+        StartStream(S1, APP),
+        StartStream(S2, RTP),
+        StopStream(S1),
+        StopStream(S2),
+        EndCall("x"),
+    ]
+)
+
+
+@given(st.lists(ANYTHING, max_size=30))
+def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(inputs: list[facts.Fact | Command]) -> None:
+    call = new_call()
+    opened: list[StreamSid] = []
+    endings: list[StreamSid] = []
+    ended_calls = 0
+    for what in [facts.Invited(OFFER), *inputs, facts.WorkerLost("the end"), facts.WorkerLost("the end")]:
+        if isinstance(what, StartStream) and what.sid in opened:
+            continue
+        was_over = call.state is State.ENDED
+        try:
+            effects = call.handle(what, T0)
+        except ApiError:
+            continue
+        opened += [effect.identity.stream_sid for effect in effects if isinstance(effect, do.OpenStream)]
+        endings += [event.stream.sid for event in told(effects) if event.kind != "stream-started"]
+        ended_calls += not was_over and call.state is State.ENDED
+        if was_over:
+            assert not {do.HangUp, do.Reject, do.Answer, do.OpenStream, do.OpenLeg} & set(kinds(effects))
+    assert sorted(opened) == sorted(endings)
+    assert ended_calls == 1
+    assert call.state is State.ENDED
