@@ -1,0 +1,54 @@
+# What a newcomer types. Each step that installs leaves a stamp, so that nothing is installed twice.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NODE := tests/peers/node
+DEBIAN := sip-tester:sipp baresip-core:baresip iproute2:ip sox:sox nodejs:node npm:npm
+SERVE ?=
+
+.PHONY: help demo test check serve clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in about 15 seconds
+	@$(BIN)/python -m trunkline.demo
+
+test: $(VENV)/.dev $(VENV)/.debian $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
+	@$(BIN)/pytest
+
+check: $(VENV)/.dev ## lint, format, types, architecture
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest tests/test_architecture.py
+
+serve: $(VENV)/.demo ## the server; flags by SERVE="--http.port 9000"
+	@$(BIN)/trunkline serve $(SERVE)
+
+clean: ## remove everything that the above installed or cached
+	rm -rf $(VENV) $(NODE)/node_modules build dist src/*.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.venv:
+	@.ci/install venv $(PYTHON) $(VENV)
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/.venv
+	@.ci/install python $(BIN)/python '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.venv
+	@.ci/install python $(BIN)/python '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.debian: | $(VENV)/.venv
+	@.ci/install debian $(DEBIAN)
+	@touch $@
+
+$(NODE)/node_modules/.installed: $(NODE)/package.json $(VENV)/.debian
+	@cd $(NODE) && npm install --no-audit --no-fund --loglevel=error
+	@touch $@

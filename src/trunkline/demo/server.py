@@ -1,0 +1,161 @@
+"""The server under watch: `trunkline serve` as a child process, on free ports, with a directory of its own."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from random import randrange
+
+import httpx
+
+from trunkline.demo.errors import ServerFailed
+
+_POLL = 0.05
+"""Seconds between looks at /readyz."""
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> int:
+    """The first, even, of `count` neighbouring ports that are free for UDP and TCP.
+
+    They lie below the range from which the kernel takes ports for outgoing connections, so that they stay free.
+    """
+    while True:
+        first = randrange(10240, 32000 - count, 2)
+        if all(_is_free(host, port) for port in range(first, first + count)):
+            return first
+
+
+def _is_free(host: str, port: int) -> bool:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                return False
+    return True
+
+
+class ServerProcess:
+    """One `trunkline serve`. `settings` go in as flags, by their dotted names, on top of the ports."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        account_sid: str,
+        api_key: str,
+        host: str = "127.0.0.1",
+        media_ports: int = 20,
+        settings: Mapping[str, str | int | float] | None = None,
+    ) -> None:
+        self.account_sid, self.api_key = account_sid, api_key
+        self.host = host
+        self.http_port = free_ports(2 + media_ports, host)
+        self.sip_port = self.http_port + 1
+        self.log_file = directory / "server.log"
+        self._directory = directory
+        self._settings: dict[str, str | int | float] = {
+            "http.host": "127.0.0.1",
+            "http.port": self.http_port,
+            "sip.host": host,
+            "sip.port": self.sip_port,
+            "media.host": host,
+            "media.port_min": self.http_port + 2,
+            "media.port_max": self.http_port + 1 + media_ports,
+            "store.directory": str(directory),
+            **(settings or {}),
+        }
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Of the API, as the SDKs want it."""
+        return f"http://127.0.0.1:{self.http_port}/v2"
+
+    @property
+    def sip_address(self) -> tuple[str, int]:
+        """Where it takes calls."""
+        return self.host, self.sip_port
+
+    @property
+    def log(self) -> str:
+        """All that it has written so far."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        """The child; it must have been started."""
+        if self._process is None:
+            raise RuntimeError("the server was not started")
+        return self._process
+
+    async def start(self, timeout: float = 20) -> None:  # noqa: ASYNC109 - becomes ServerFailed
+        """Start and wait until it is ready. Raises ServerFailed."""
+        flags = [part for name, value in self._settings.items() for part in (f"--{name}", str(value))]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
+        with self.log_file.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                "import sys; from trunkline.cli import main; sys.exit(main())",
+                "serve",
+                *flags,
+                cwd=self._directory,  # not where a trunkline.toml may lie
+                env=inherited | {"TRUNKLINE_ACCOUNT_SID": self.account_sid, "TRUNKLINE_API_KEY": self.api_key},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C is for us; we end the server ourselves
+            )
+        try:
+            await asyncio.wait_for(self._ready(), timeout)
+        except TimeoutError:
+            await self.stop()
+            raise ServerFailed(f"not ready within {timeout:g} s\n{self._log_end()}") from None
+
+    async def _ready(self) -> None:
+        async with httpx.AsyncClient(timeout=2) as client:
+            while self.process.returncode is None:
+                try:
+                    if (await client.get(f"http://127.0.0.1:{self.http_port}/readyz")).status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass  # not listening yet
+                await asyncio.sleep(_POLL)
+        raise ServerFailed(f"exited with code {self.process.returncode}\n{self._log_end()}")
+
+    def _log_end(self) -> str:
+        return "\n".join(self.log.splitlines()[-20:])
+
+    async def stop(self, timeout: float = 12) -> int:  # noqa: ASYNC109 - ends in SIGKILL
+        """Ask it to end and wait; its exit code. After `timeout` it is killed, and the code is -9."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return await asyncio.wait_for(self.process.wait(), timeout)
+        except TimeoutError:
+            return await self.kill()
+
+    async def stop_if_started(self) -> None:
+        """For whoever cleans up."""
+        if self._process is not None:
+            await self.stop()
+
+    async def kill(self) -> int:
+        """End it without warning."""
+        if self.process.returncode is None:
+            self.process.kill()
+        return await self.process.wait()
+
+    async def public_key(self) -> str:
+        """The key of its callbacks' signatures, base64. Raises ServerFailed."""
+        async with httpx.AsyncClient(timeout=5, headers={"Authorization": f"Bearer {self.api_key}"}) as client:
+            try:
+                response = await client.get(f"{self.base_url}/public_key")
+                response.raise_for_status()
+                return str(response.json()["data"]["public"])
+            except (httpx.HTTPError, ValueError, KeyError) as error:
+                raise ServerFailed(f"no public key: {error!r}\n{self._log_end()}") from error

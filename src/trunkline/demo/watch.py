@@ -1,0 +1,35 @@
+"""Waiting for something to become true, without polling.
+
+Whoever owns some state calls `changed()` after each change; whoever waits names a predicate over that state. One
+event loop, no locks.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+
+class Watch:
+    """Wakes those who wait for a predicate over changing state."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    def changed(self) -> None:
+        """Look at every predicate again."""
+        for predicate, future in list(self._waiting):
+            if not future.done() and predicate():
+                future.set_result(None)
+
+    async def until(self, predicate: Callable[[], bool], timeout: float) -> bool:  # noqa: ASYNC109 - returns, not raises
+        """Wait until `predicate()` holds; False when it does not within `timeout` seconds."""
+        if predicate():
+            return True
+        entry = (predicate, asyncio.get_running_loop().create_future())
+        self._waiting.append(entry)
+        try:
+            await asyncio.wait_for(entry[1], timeout)
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting.remove(entry)
+        return True
