@@ -1,0 +1,78 @@
+"""Where the database is, and the guard that only one server uses it.
+
+Two servers on one store would send every callback twice and take each other's live calls for the remains of a crash.
+A lock on a file guards SQLite: the kernel drops it with the process, so a crash leaves nothing to clean up.
+PostgreSQL has advisory locks for the same purpose (taken in `store.py`, since they belong to a connection).
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from trunkline.config import StoreSettings
+from trunkline.errors import StartupError
+
+DATABASE_FILE = "trunkline.db"
+LOCK_SUFFIX = ".lock"
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+
+
+def prepare_directory(directory: Path) -> Path:
+    """Make the store's directory, readable by its owner only. Raises StartupError."""
+    directory = directory.expanduser().absolute()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartupError(f"store.directory: cannot make {directory}: {error.strerror}") from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise StartupError(f"store.directory: cannot write in {directory}")
+    return directory
+
+
+def database_url(settings: StoreSettings, directory: Path) -> URL:
+    """The URL with the driver that we use; SQLite in `directory` by default. Raises StartupError."""
+    if settings.url is None:
+        return URL.create("sqlite+aiosqlite", database=str(directory / DATABASE_FILE))
+    try:
+        url = make_url(settings.url)
+    except (ArgumentError, ValueError) as error:
+        # Without the text: it may hold a password.
+        raise StartupError("store.url: not a database URL") from error
+    if url.drivername not in _DRIVERS:
+        raise StartupError(f"store.url: {url.drivername} is not supported, only sqlite and postgresql are")
+    url = url.set(drivername=_DRIVERS[url.drivername])
+    if url.drivername == "sqlite+aiosqlite" and url.database in (None, "", ":memory:"):
+        raise StartupError("store.url: SQLite needs a file; a store in memory would not survive a restart")
+    return url
+
+
+class FileLock:
+    """An exclusive lock beside a SQLite file, held while the object is open. Raises StartupError."""
+
+    def __init__(self, database: str) -> None:
+        path = database + LOCK_SUFFIX
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StartupError(f"store: cannot open {path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.read(self._file, 20).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._file)
+            raise StartupError(f"store: {database} is in use by another server (process {owner})") from error
+        os.ftruncate(self._file, 0)
+        os.write(self._file, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        """Let another server have the store."""
+        os.close(self._file)

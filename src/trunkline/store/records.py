@@ -1,0 +1,113 @@
+"""Values to rows and back, and the two values that the outbox keeps.
+
+Everything that could make a database refuse a row is taken out here, before the row is queued: a NUL character
+(PostgreSQL has no text with one), a lone surrogate (no encoding of it). Such characters arrive from the network, in
+names and header fields, and become U+FFFD.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Literal
+
+from trunkline.calls.views import CallView, StreamView
+from trunkline.ids import CallSid, StreamSid
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackRecord:
+    """One HTTP request that tells a customer something, as stored before it is sent."""
+
+    id: str
+    """A UUID; `webhook-id` on the wire, the same at every try."""
+    key: str
+    """Callbacks with the same key are sent one after the other: the sid of the stream."""
+    host: str
+    """Scheme, host and port of `url`; what is limited together when it does not answer."""
+    call_sid: CallSid
+    stream_sid: StreamSid | None
+    url: str
+    method: Literal["GET", "POST"]
+    form: str
+    """The parameters, form-encoded."""
+    created_at: datetime
+    tries: int = 0
+    """Tries made so far."""
+    next_try_at: datetime | None = None
+    """None: at once."""
+    position: int = 0
+    """Place in the order of storing; given by the writer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackResult:
+    """What became of a callback after a try."""
+
+    id: str
+    state: Literal["pending", "delivered", "failed"]
+    tries: int
+    last_status: int | None
+    """HTTP status of the last answer; None when there was none."""
+    last_error: str | None
+    next_try_at: datetime | None
+    """Set while pending."""
+    finished_at: datetime | None
+    """Set once delivered or failed."""
+
+
+RESULT_CHANGES = tuple(field.name for field in fields(CallbackResult) if field.name != "id")
+"""The columns that a result changes."""
+
+_CALLBACK_FIELDS = tuple(field.name for field in fields(CallbackRecord))
+
+
+def call_row(view: CallView) -> Row:
+    """The row of a call."""
+    return _row(view)
+
+
+def stream_row(view: StreamView) -> Row:
+    """The row of a stream."""
+    return _row(view)
+
+
+def callback_row(record: CallbackRecord) -> Row:
+    """The row of a callback that has not been tried yet."""
+    return _row(record) | {"state": "pending", "last_status": None, "last_error": None, "finished_at": None}
+
+
+def result_row(result: CallbackResult) -> Row:
+    """The changes of a callback's row; `of_id` says which one, as a column's own name cannot in an UPDATE."""
+    row = _row(result)
+    row["of_id"] = row.pop("id")
+    return row
+
+
+def call_view(row: Mapping[str, Any]) -> CallView:
+    """A row of `calls` as a value."""
+    return CallView(**(dict(row) | {"report": json.loads(row["report"])}))
+
+
+def stream_view(row: Mapping[str, Any]) -> StreamView:
+    """A row of `streams` as a value."""
+    return StreamView(**(dict(row) | {"report": json.loads(row["report"])}))
+
+
+def callback_record(row: Mapping[str, Any]) -> CallbackRecord:
+    """A row of `callbacks` as a value."""
+    return CallbackRecord(**{name: row[name] for name in _CALLBACK_FIELDS})
+
+
+def _row(value: CallView | StreamView | CallbackRecord | CallbackResult) -> Row:
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return json.dumps(value)
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value

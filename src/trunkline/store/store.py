@@ -1,0 +1,290 @@
+"""The store: one database, SQLite by default or PostgreSQL, read by everyone and written by one server.
+
+Durability. A callback is sent only after it was stored, and `start_stream` answers only after its record was, so a
+commit must mean "on the disk": SQLite runs in WAL mode with `synchronous=FULL`, which syncs the log at every commit
+(NORMAL would lose the last commits with the power, though not with the process). `writer.py` makes that cheap by
+putting everything that waits into one transaction. PostgreSQL does the same by its default `synchronous_commit`.
+
+All writes take turns on one lock: SQLite has one writer anyway, and so a transaction never meets a busy database.
+"""
+
+import asyncio
+import hashlib
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, delete, event, func, or_, select, text, update
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from trunkline.calls.views import CallFilter, CallView, StreamView
+from trunkline.config import StoreSettings
+from trunkline.errors import ResourceNotFound, StartupError
+from trunkline.ids import AccountSid, CallSid
+from trunkline.store import records, tables
+from trunkline.store.location import FileLock, database_url, prepare_directory
+from trunkline.store.records import CallbackRecord, CallbackResult, Row
+from trunkline.store.schema import migrate
+
+STORE_ERRORS = (SQLAlchemyError, OSError)
+"""What reading and writing raise when the database does not work (TimeoutError is an OSError)."""
+
+BUSY_TIMEOUT = 5000
+"""Milliseconds to wait for a lock that somebody else, such as a backup, holds on the SQLite file."""
+POSTGRES_LOCK = 0x7472756E6B6C696E
+"""Key of the advisory lock: `trunklin` in ASCII."""
+POSTGRES_TIMEOUT = 10
+"""Seconds for a connection or a statement; without it a silent network would hold up the writer for hours."""
+
+_LIVE_STREAM = "in-progress"
+
+
+class Store:
+    """Accounts, calls, streams and callbacks. Reading and writing raise `STORE_ERRORS` when the database fails."""
+
+    def __init__(self, engine: AsyncEngine, directory: Path, lock: FileLock | None) -> None:
+        self.directory = directory
+        """Where the signing key lives, too."""
+        self._engine = engine
+        self._file_lock = lock
+        self._guard: AsyncConnection | None = None
+        self._writing = asyncio.Lock()
+        self._accounts: dict[str, AccountSid] = {}
+        self._position = 0
+
+    @classmethod
+    async def open(cls, settings: StoreSettings) -> "Store":
+        """Make or open, lock and migrate. Raises StartupError with one line for the operator."""
+        directory = prepare_directory(settings.directory)
+        url = database_url(settings, directory)
+        lock = None
+        if url.drivername == "sqlite+aiosqlite":
+            lock = FileLock(str(url.database))
+        store = cls(_engine(url), directory, lock)
+        try:
+            await store._prepare()
+        except BaseException as error:
+            await store.close()
+            if isinstance(error, STORE_ERRORS):
+                name = url.render_as_string(hide_password=True) if lock is None else url.database
+                raise StartupError(f"store: cannot open {name}: {_reason(error)}") from error
+            raise
+        return store
+
+    async def _prepare(self) -> None:
+        if self._engine.dialect.name == "postgresql":
+            self._guard = await self._engine.connect()
+            if not await self._guard.scalar(select(func.pg_try_advisory_lock(POSTGRES_LOCK))):
+                raise StartupError("store: the PostgreSQL database is in use by another server")
+            # Ends the transaction; the lock belongs to the session.
+            await self._guard.commit()
+        async with self._engine.begin() as connection:
+            await connection.run_sync(migrate)
+        async with self._engine.connect() as connection:
+            accounts = tables.accounts
+            rows = await connection.execute(select(accounts.c.key_hash, accounts.c.sid).order_by(accounts.c.created_at))
+            self._accounts = {key_hash: AccountSid(sid) for key_hash, sid in rows}
+            self._position = await connection.scalar(select(func.max(tables.callbacks.c.position))) or 0
+
+    async def close(self) -> None:
+        """Close the connections and let another server have the store."""
+        if self._guard is not None:
+            await self._guard.close()
+        await self._engine.dispose()
+        if self._file_lock is not None:
+            self._file_lock.release()
+            self._file_lock = None
+
+    # Accounts. All of them are in memory: every request asks, and only this server adds any.
+
+    async def add_account(self, account: AccountSid, api_key: str) -> None:
+        """Add an account, or give it a new key in place of its old one.
+
+        Raises StartupError when the key is another account's.
+        """
+        key_hash = _hash(api_key)
+        row = {"sid": account, "key_hash": key_hash, "created_at": datetime.now(UTC)}
+        statement = tables.upsert(self._engine.dialect.name, tables.accounts, by="sid")
+        try:
+            async with self._transaction() as connection:
+                known = await connection.scalar(
+                    select(tables.accounts.c.created_at).where(tables.accounts.c.sid == account)
+                )
+                await connection.execute(statement, row | {"created_at": known or row["created_at"]})
+        except IntegrityError as error:
+            raise StartupError("account: this API key already belongs to another account") from error
+        others = {old: sid for old, sid in self._accounts.items() if sid != account}
+        # A dictionary keeps its order, which is how `first_account` knows the oldest.
+        first = next(iter(self._accounts.values()), account)
+        self._accounts = {key_hash: account} | others if first == account else others | {key_hash: account}
+
+    async def account_of(self, api_key: str) -> AccountSid | None:
+        """Whose key this is. Looking up a hash tells a caller nothing about the keys by its timing."""
+        return self._accounts.get(_hash(api_key))
+
+    async def first_account(self) -> AccountSid | None:
+        """The oldest account."""
+        return next(iter(self._accounts.values()), None)
+
+    # Calls and streams, as `calls.control.CallControl` promises them.
+
+    async def call(self, account: AccountSid, call: CallSid) -> CallView:
+        """One call. Raises ResourceNotFound."""
+        c = tables.calls.c
+        rows = await self._rows(select(tables.calls).where(c.sid == call, c.account_sid == account))
+        if not rows:
+            raise ResourceNotFound
+        return records.call_view(rows[0])
+
+    async def calls(
+        self, account: AccountSid, where: CallFilter, *, offset: int, limit: int
+    ) -> tuple[list[CallView], bool]:
+        """One page of calls, newest first, and whether more follow. `where.started` is about `created_at`."""
+        c = tables.calls.c
+        query = select(tables.calls).where(c.account_sid == account)
+        for column, wanted in ((c.status, where.status), (c.to, where.to), (c.from_, where.from_)):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        for column, (not_before, before) in ((c.created_at, where.started), (c.ended_at, where.ended)):
+            if not_before is not None:
+                query = query.where(column >= not_before)
+            if before is not None:
+                query = query.where(column < before)
+        query = query.order_by(c.created_at.desc(), c.sid.desc()).offset(offset).limit(limit + 1)
+        rows = await self._rows(query)
+        return [records.call_view(row) for row in rows[:limit]], len(rows) > limit
+
+    async def stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:
+        """One stream by sid, or by name: the live one of that name, else the newest. Raises ResourceNotFound."""
+        c = tables.streams.c
+        query = (
+            select(tables.streams)
+            .where(c.account_sid == account, c.call_sid == call, or_(c.sid == stream, c.name == stream))
+            .order_by((c.sid == stream).desc(), (c.status == _LIVE_STREAM).desc(), c.created_at.desc(), c.sid.desc())
+            .limit(1)
+        )
+        rows = await self._rows(query)
+        if not rows:
+            raise ResourceNotFound
+        return records.stream_view(rows[0])
+
+    async def streams(self, account: AccountSid, call: CallSid) -> list[StreamView]:
+        """All streams of a call, oldest first. Raises ResourceNotFound for the call."""
+        await self.call(account, call)
+        c = tables.streams.c
+        query = select(tables.streams).where(c.account_sid == account, c.call_sid == call)
+        return [records.stream_view(row) for row in await self._rows(query.order_by(c.created_at, c.sid))]
+
+    async def open_calls(self) -> list[CallView]:
+        """Calls that have not ended, oldest first; at start these are what a crash left."""
+        c = tables.calls.c
+        query = select(tables.calls).where(c.ended_at.is_(None)).order_by(c.created_at, c.sid)
+        return [records.call_view(row) for row in await self._rows(query)]
+
+    async def open_streams(self) -> list[StreamView]:
+        """Streams that have not ended, oldest first."""
+        c = tables.streams.c
+        query = select(tables.streams).where(c.status == _LIVE_STREAM).order_by(c.created_at, c.sid)
+        return [records.stream_view(row) for row in await self._rows(query)]
+
+    # Callbacks.
+
+    async def pending_hosts(self) -> list[str]:
+        """The hosts that still have callbacks to get."""
+        c = tables.callbacks.c
+        return [row["host"] for row in await self._rows(select(c.host).where(c.state == "pending").distinct())]
+
+    async def pending_callbacks(self, host: str, *, after: int, limit: int) -> list[CallbackRecord]:
+        """Callbacks of a host still to be delivered, in order, from behind the position `after`."""
+        c = tables.callbacks.c
+        query = (
+            select(tables.callbacks)
+            .where(c.state == "pending", c.host == host, c.position > after)
+            .order_by(c.position)
+            .limit(limit)
+        )
+        return [records.callback_record(row) for row in await self._rows(query)]
+
+    async def record_results(self, results: Sequence[CallbackResult]) -> None:
+        """Write down what became of callbacks."""
+        c = tables.callbacks.c
+        statement = (
+            update(tables.callbacks)
+            .where(c.id == bindparam("of_id"))
+            .values({name: bindparam(name) for name in records.RESULT_CHANGES})
+        )
+        async with self._transaction() as connection:
+            await connection.execute(statement, [records.result_row(result) for result in results])
+
+    async def prune_callbacks(self, before: datetime) -> int:
+        """Forget callbacks that were delivered or given up before then; how many there were."""
+        async with self._transaction() as connection:
+            gone = await connection.execute(delete(tables.callbacks).where(tables.callbacks.c.finished_at < before))
+            return gone.rowcount
+
+    # For the writer.
+
+    def next_position(self) -> int:
+        """The next place in the order of callbacks."""
+        self._position += 1
+        return self._position
+
+    async def write(self, calls: Sequence[Row], streams: Sequence[Row], callbacks: Sequence[Row]) -> None:
+        """One transaction: calls and streams replace what is there, callbacks are added once."""
+        dialect = self._engine.dialect.name
+        async with self._transaction() as connection:
+            if calls:
+                await connection.execute(tables.upsert(dialect, tables.calls, by="sid"), list(calls))
+            if streams:
+                await connection.execute(tables.upsert(dialect, tables.streams, by="sid"), list(streams))
+            if callbacks:
+                await connection.execute(tables.upsert(dialect, tables.callbacks, by="id", keep=True), list(callbacks))
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        async with self._writing, self._engine.begin() as connection:
+            yield connection
+
+    async def _rows(self, query: Select[Any]) -> list[Row]:
+        async with self._engine.connect() as connection:
+            return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _engine(url: URL) -> AsyncEngine:
+    if url.drivername != "sqlite+aiosqlite":
+        return create_async_engine(
+            url, pool_pre_ping=True, connect_args={"timeout": POSTGRES_TIMEOUT, "command_timeout": POSTGRES_TIMEOUT}
+        )
+    engine = create_async_engine(url)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        # Python's sqlite3 opens a transaction only before data changes, not before CREATE TABLE; we open them all.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.execute(text("BEGIN"))
+
+    return engine
+
+
+def _hash(api_key: str) -> str:
+    return hashlib.sha256(api_key.encode("utf-8", "replace")).hexdigest()
+
+
+def _reason(error: BaseException) -> str:
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, sqlite3.DatabaseError) and "not a database" in str(cause):
+        return "it is not a database"
+    return (str(cause) or type(cause).__name__).splitlines()[0]

@@ -1,0 +1,149 @@
+"""What is kept: accounts, calls, streams and the callbacks still to be sent or sent lately.
+
+Columns are named as the fields of the values they keep (`calls.views`, `store.records`), so that a row is the value
+and needs no mapping by hand. Nothing refers to anything by a foreign key: rows are only ever upserted by one ordered
+writer, and a constraint that fails would hold up every change queued behind it. Text has no length for the same
+reason. The tables here and the newest migration describe the same schema; a test compares them.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Insert,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time, kept in UTC; SQLite, which knows no zones, keeps the bare UTC text."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Into the database: in UTC, since SQLite would drop the offset."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Out of the database: aware, in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("sid", Text, primary_key=True),
+    Column("key_hash", Text, nullable=False, unique=True),
+    Column("created_at", UtcTime, nullable=False),
+)
+"""One API key per account, kept as its SHA-256 in hex: a copy of the database gives nobody access."""
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("sid", Text, primary_key=True),
+    Column("account_sid", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("from_", Text, nullable=False),
+    Column("to", Text, nullable=False),
+    Column("caller_name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("answered_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("codec", Text),
+    Column("hangup_cause", Text),
+    Column("hangup_source", Text),
+    Column("report", Text, nullable=False),
+)
+Index("ix_calls_account", calls.c.account_sid, calls.c.created_at, calls.c.sid)
+Index(
+    "ix_calls_open",
+    calls.c.created_at,
+    sqlite_where=calls.c.ended_at.is_(None),
+    postgresql_where=calls.c.ended_at.is_(None),
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("sid", Text, primary_key=True),
+    Column("account_sid", Text, nullable=False),
+    Column("call_sid", Text, nullable=False),
+    Column("name", Text),
+    Column("url", Text, nullable=False),
+    Column("track", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("status_callback", Text),
+    Column("status_callback_method", Text, nullable=False),
+    Column("ended_reason", Text),
+    Column("report", Text, nullable=False),
+)
+Index("ix_streams_call", streams.c.call_sid, streams.c.created_at)
+Index(
+    "ix_streams_open",
+    streams.c.created_at,
+    sqlite_where=streams.c.status == "in-progress",
+    postgresql_where=streams.c.status == "in-progress",
+)
+
+callbacks = Table(
+    "callbacks",
+    metadata,
+    # SQLite makes only an INTEGER key the row's own number; PostgreSQL's INTEGER would end at 2**31.
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("key", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("call_sid", Text, nullable=False),
+    Column("stream_sid", Text),
+    Column("url", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("form", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("tries", SmallInteger, nullable=False),
+    Column("next_try_at", UtcTime),
+    Column("last_status", SmallInteger),
+    Column("last_error", Text),
+    Column("finished_at", UtcTime),
+)
+Index(
+    "ix_callbacks_pending",
+    callbacks.c.host,
+    callbacks.c.position,
+    sqlite_where=callbacks.c.state == "pending",
+    postgresql_where=callbacks.c.state == "pending",
+)
+Index("ix_callbacks_finished", callbacks.c.finished_at)
+
+
+def upsert(dialect: str, table: Table, *, by: str, keep: bool = False) -> Insert:
+    """An insert that replaces the row with the same `by`, or with `keep` leaves it as it is.
+
+    Safe to repeat, which matters when a connection breaks at the commit and nobody knows whether it happened.
+    """
+    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    if keep:
+        return insert.on_conflict_do_nothing(index_elements=[by])
+    new = {column.name: insert.excluded[column.name] for column in table.columns if column.name != by}
+    return insert.on_conflict_do_update(index_elements=[by], set_=new)

@@ -1,0 +1,167 @@
+"""The one writer: changes go in at any time and are committed in order, many at once (group commit).
+
+`submit` never waits. One task takes everything that is waiting, puts it into one transaction, and then tells: first
+whoever sends callbacks (`on_stored`), then the futures. A commit costs one disk sync however many changes it has, so
+the busier the server, the larger the groups.
+
+A database that fails is tried again with back-off, for as long as it takes: nothing that was submitted is dropped
+while the server runs. What is bounded is new work: callers ask `full` before they accept any.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import structlog
+
+from trunkline.calls.views import CallView, StreamView
+from trunkline.config import StoreSettings
+from trunkline.errors import TrunklineError
+from trunkline.store.records import CallbackRecord, Row, call_row, callback_row, stream_row
+from trunkline.store.store import Store
+
+GROUP_LIMIT = 1000
+"""Changes in one transaction, so that after an outage the first are durable soon."""
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 5.0
+"""Seconds between tries while the database fails; each wait is twice the one before."""
+
+log = structlog.get_logger()
+
+
+class NotStored(TrunklineError):
+    """The server stopped before the change could be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    calls: tuple[Row, ...]
+    streams: tuple[Row, ...]
+    callbacks: tuple[CallbackRecord, ...]
+    done: asyncio.Future[None]
+
+
+class Writer:
+    """Writes calls, streams and callbacks to the store. `on_stored` gets each commit's callbacks, in order."""
+
+    def __init__(
+        self, store: Store, settings: StoreSettings, on_stored: Callable[[Sequence[CallbackRecord]], None]
+    ) -> None:
+        self._store = store
+        self._limit = settings.queue_limit
+        self._on_stored = on_stored
+        self._waiting: deque[_Change] = deque()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pending(self) -> int:
+        """Changes submitted and not yet durable."""
+        return len(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Whether new calls and streams must be refused. Changes of existing ones are taken all the same."""
+        return len(self._waiting) >= self._limit
+
+    def start(self) -> None:
+        """Start writing."""
+        self._task = asyncio.create_task(self._run(), name="store writer")
+
+    async def stop(self) -> None:
+        """Write what is waiting, then end. What the database still refuses fails with NotStored."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+
+    def submit(
+        self,
+        calls: Sequence[CallView] = (),
+        streams: Sequence[StreamView] = (),
+        callbacks: Sequence[CallbackRecord] = (),
+    ) -> asyncio.Future[None]:
+        """Queue one change, written whole or not at all. The future is done once it is durable; it may be ignored."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        change = _Change(
+            tuple(call_row(view) for view in calls),
+            tuple(stream_row(view) for view in streams),
+            tuple(replace(record, position=self._store.next_position()) for record in callbacks),
+            done,
+        )
+        if self._task is not None and self._task.done():
+            _fail(change, NotStored("the store is closed"))
+            return done
+        self._waiting.append(change)
+        self._wake.set()
+        return done
+
+    async def _run(self) -> None:
+        delay = 0.0
+        while True:
+            if not self._waiting:
+                if self._stopping:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            group = list(islice(self._waiting, GROUP_LIMIT))
+            try:
+                await self._write(group)
+            except Exception as error:
+                if self._stopping:
+                    self._give_up(error)
+                    return
+                if not delay:
+                    log.error("the database does not take writes", error=str(error), waiting=len(self._waiting))
+                delay = min(max(2 * delay, FIRST_DELAY), LONGEST_DELAY)
+                await self._rest(delay)
+                continue
+            if delay:
+                log.warning("the database takes writes again", waiting=len(self._waiting) - len(group))
+                delay = 0.0
+            self._settle(group)
+
+    async def _write(self, group: Sequence[_Change]) -> None:
+        # Of several versions of one record only the last is worth writing.
+        calls = {row["sid"]: row for change in group for row in change.calls}
+        streams = {row["sid"]: row for change in group for row in change.streams}
+        callbacks = [callback_row(record) for change in group for record in change.callbacks]
+        await self._store.write(list(calls.values()), list(streams.values()), callbacks)
+
+    def _settle(self, group: Sequence[_Change]) -> None:
+        for _ in group:
+            self._waiting.popleft()
+        stored = [record for change in group for record in change.callbacks]
+        if stored:
+            self._on_stored(stored)
+        for change in group:
+            if not change.done.done():
+                change.done.set_result(None)
+
+    async def _rest(self, delay: float) -> None:
+        """Wait, but not once the server stops."""
+        deadline = asyncio.get_running_loop().time() + delay
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+
+    def _give_up(self, error: Exception) -> None:
+        log.error("changes are lost: the database does not take them", error=str(error), lost=len(self._waiting))
+        for change in self._waiting:
+            _fail(change, NotStored(f"the database does not take writes: {error}"))
+        self._waiting.clear()
+
+
+def _fail(change: _Change, error: NotStored) -> None:
+    if not change.done.done():
+        change.done.set_exception(error)
+        # Taken, so that a caller who ignores the future does not leave a warning on stderr.
+        change.done.exception()
