@@ -1,0 +1,222 @@
+"""Offer and answer (RFC 3264) for one audio stream, as pure functions.
+
+Three ways through an INVITE use them: the peer offers (`negotiate`, then `answer_text` in our 200), or the peer leaves
+the offer to us (`offer_text` in our 200, then `accept_answer` with the ACK's body); a re-INVITE is one of the two.
+
+Of the peer's media descriptions the first acceptable audio one is taken, all others are declined with port 0
+(section 6). Within it, the order of the peer's formats decides among the codecs that we accept. Directions are seen
+from our side: the peer's `sendonly` is our `recvonly`. A connection address of 0.0.0.0 is the old way of putting on
+hold (section 8.4) and takes from us the right to send, nothing else.
+"""
+
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
+
+from trunkline.sdp.codecs import CODECS, TELEPHONE_EVENT, SdpCodec
+from trunkline.sdp.session import Attributes, Connection, MediaDescription, SessionDescription
+from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable
+
+PTIME_DEFAULT = 20
+"""Milliseconds per packet where the peer names none (RFC 3551 section 4.2)."""
+PTIME_MIN, PTIME_MAX, PTIME_STEP = 10, 60, 10
+"""What we can send: whole frames of 10 ms, up to what fits easily into one datagram."""
+
+PLAIN_PROFILES = ("RTP/AVP", "RTP/AVPF")
+"""RTP profiles without encryption (RFC 3551, RFC 4585); feedback is optional in AVPF, and we give none."""
+SECURE_PROFILES = ("RTP/SAVP", "RTP/SAVPF", "UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")
+
+_MIRROR = {
+    Direction.SENDRECV: Direction.SENDRECV,
+    Direction.SENDONLY: Direction.RECVONLY,
+    Direction.RECVONLY: Direction.SENDONLY,
+    Direction.INACTIVE: Direction.INACTIVE,
+}
+"""The peer's direction, and the widest that we may answer (RFC 3264 section 6.1)."""
+_MUTED = {Direction.SENDRECV: Direction.RECVONLY, Direction.SENDONLY: Direction.INACTIVE}
+
+
+def negotiate(offer: SessionDescription, accepted: Sequence[str]) -> MediaParams:
+    """What comes of an offer when we accept the codecs `accepted` (names of `CODECS`).
+
+    Raises NotAcceptable with the reason in words, fit for a Warning header.
+    """
+    media, payload_type, codec = _chosen(offer, accepted)
+    remote = _remote(offer, media)
+    mux = media.attribute("rtcp-mux") is not None
+    return MediaParams(
+        codec=codec.name,
+        payload_type=payload_type,
+        ptime=_ptime(media),
+        remote=remote,
+        direction=_direction(offer, media, remote),
+        dtmf_payload_type=_telephone_event(media),
+        remote_rtcp=None if mux else _rtcp(media, remote),
+        rtcp_mux=mux,
+    )
+
+
+def answer_text(offer: SessionDescription, params: MediaParams, local: Endpoint, session_id: int, version: int) -> str:
+    """Our answer to `offer`, of which `negotiate` made `params`; `local` is where we receive RTP.
+
+    `session_id` stays the same for a dialog, `version` grows by one with each description that differs from the one
+    before (RFC 3264 section 8).
+    """
+    chosen, _, codec = _chosen(offer, (params.codec,))
+    answers = []
+    for media in offer.media:
+        if media is chosen:
+            numbered = [(params.payload_type, codec)]
+            if params.dtmf_payload_type is not None:
+                numbered.append((params.dtmf_payload_type, TELEPHONE_EVENT))
+            answers.append(_audio(numbered, local, params, media.protocol))
+        else:
+            answers.append(MediaDescription(media.kind, 0, media.protocol, media.formats))
+    return SessionDescription(
+        origin=_origin(local, session_id, version),
+        connection=_connection(local),
+        timing=offer.timing,
+        media=tuple(answers),
+    ).render()
+
+
+def offer_text(accepted: Sequence[str], local: Endpoint, session_id: int, version: int) -> str:
+    """Our offer, for an INVITE that came without one: the codecs `accepted` in that order, and telephone-event."""
+    numbered = [(CODECS[name].payload_type, CODECS[name]) for name in accepted]
+    numbered.append((TELEPHONE_EVENT.payload_type, TELEPHONE_EVENT))
+    media = _audio(numbered, local, None, PLAIN_PROFILES[0])
+    return SessionDescription(
+        origin=_origin(local, session_id, version), connection=_connection(local), media=(media,)
+    ).render()
+
+
+def accept_answer(accepted: Sequence[str], answer: SessionDescription) -> MediaParams:
+    """What comes of the peer's answer to our `offer_text(accepted, …)`. Raises NotAcceptable."""
+    return negotiate(answer, accepted)
+
+
+def _chosen(offer: SessionDescription, accepted: Sequence[str]) -> tuple[MediaDescription, int, SdpCodec]:
+    """The first audio stream that we can do, and its codec; else why none will do, the first stream's reason."""
+    reasons = []
+    for media in offer.media:
+        if media.kind != "audio":
+            continue
+        reason = _refusal(media)
+        if reason is None:
+            found = next(((number, CODECS[name]) for number, name in _codecs(media) if name in accepted), None)
+            if found is not None:
+                return media, *found
+            offered = ", ".join(name for _, name in _encodings(media)) or "none that we know"
+            reason = f"no common codec: offered {offered}; accepted {', '.join(accepted)}"
+        reasons.append(reason)
+    raise NotAcceptable(reasons[0] if reasons else "no audio stream in the SDP")
+
+
+def _refusal(media: MediaDescription) -> str | None:
+    profile = media.protocol.upper()
+    if media.port == 0:
+        return "the audio stream is switched off (port 0)"
+    if profile in SECURE_PROFILES:
+        return f"only encrypted audio is offered ({media.protocol}); SRTP is not supported"
+    if profile not in PLAIN_PROFILES:
+        return f"unknown audio transport {media.protocol}"
+    return None
+
+
+def _encodings(media: MediaDescription) -> Iterator[tuple[int, str]]:
+    """Payload type and `name/clock` of each format, in order, for people and for `_codecs`."""
+    mapped = {}
+    for name, value in media.attributes:
+        if name == "rtpmap" and " " in value:
+            number, _, mapping = value.partition(" ")
+            mapped[number] = mapping.strip()
+    static = {str(codec.payload_type): f"{codec.name}/{codec.clock_rate}" for codec in CODECS.values()}
+    for text in media.formats:
+        encoding = mapped.get(text) or static.get(text)
+        if encoding is not None and text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < 128:
+            yield int(text), encoding
+
+
+def _codecs(media: MediaDescription) -> Iterator[tuple[int, str]]:
+    """Payload type and name of each format that is a row of our table; `/1` channel is the default (RFC 8866 6.6)."""
+    for number, encoding in _encodings(media):
+        name, _, rate = encoding.partition("/")
+        codec = CODECS.get(name.upper())
+        if codec is not None and rate.removesuffix("/1") == str(codec.clock_rate):
+            yield number, codec.name
+
+
+def _telephone_event(media: MediaDescription) -> int | None:
+    wanted = f"{TELEPHONE_EVENT.name}/{TELEPHONE_EVENT.clock_rate}"
+    return next((number for number, name in _encodings(media) if name.lower().removesuffix("/1") == wanted), None)
+
+
+def _ptime(media: MediaDescription) -> int:
+    """The length of our packets: the peer's `ptime`, within `maxptime` and what we can do (RFC 8866 section 6.4)."""
+    wanted = _milliseconds(media.attribute("ptime")) or PTIME_DEFAULT
+    longest = _milliseconds(media.attribute("maxptime")) or PTIME_MAX
+    ptime = min(wanted, longest, PTIME_MAX) // PTIME_STEP * PTIME_STEP
+    return max(ptime, PTIME_MIN)
+
+
+def _milliseconds(value: str | None) -> int | None:
+    # Some devices write "20.0"; the fraction says nothing.
+    digits = (value or "").partition(".")[0]
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 6 else None
+
+
+def _remote(offer: SessionDescription, media: MediaDescription) -> Endpoint:
+    connection = media.connection or offer.connection
+    if connection is None:
+        raise NotAcceptable("the SDP has no c= line for the audio stream")
+    return Endpoint(_address(connection.host), media.port)
+
+
+def _address(host: str) -> str:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        raise NotAcceptable(f"the media address {host[:80]} is not an IPv4 or IPv6 address") from None
+    if address.is_multicast:
+        raise NotAcceptable(f"the media address {address} is a multicast address")
+    return str(address)
+
+
+def _direction(offer: SessionDescription, media: MediaDescription, remote: Endpoint) -> Direction:
+    direction = _MIRROR[_marked(media.attributes) or _marked(offer.attributes) or Direction.SENDRECV]
+    return _MUTED.get(direction, direction) if ip_address(remote.host).is_unspecified else direction
+
+
+def _marked(attributes: Attributes) -> Direction | None:
+    return next((Direction(name) for name, _ in attributes if name in Direction.__members__.values()), None)
+
+
+def _rtcp(media: MediaDescription, remote: Endpoint) -> Endpoint | None:
+    """`a=rtcp:port [IN IP4 address]` (RFC 3605); one that cannot be read is as good as none."""
+    port, *address = (media.attribute("rtcp") or "").split()[:4] or ("",)
+    if not (port.isascii() and port.isdigit()) or len(port) > 5 or not 0 < int(port) < 65536:
+        return None
+    try:
+        return Endpoint(_address(address[2]) if len(address) == 3 else remote.host, int(port))
+    except NotAcceptable:
+        return None
+
+
+def _audio(
+    numbered: list[tuple[int, SdpCodec]], local: Endpoint, params: MediaParams | None, protocol: str
+) -> MediaDescription:
+    attributes = [("rtpmap", f"{number} {codec.name}/{codec.clock_rate}") for number, codec in numbered]
+    attributes += [("fmtp", f"{number} 0-15") for number, codec in numbered if codec is TELEPHONE_EVENT]
+    attributes.append(("ptime", str(params.ptime if params else PTIME_DEFAULT)))
+    attributes.append((str(params.direction if params else Direction.SENDRECV), ""))
+    if params is not None and params.rtcp_mux:
+        attributes.append(("rtcp-mux", ""))
+    formats = tuple(str(number) for number, _ in numbered)
+    return MediaDescription("audio", local.port, protocol, formats, attributes=tuple(attributes))
+
+
+def _connection(local: Endpoint) -> Connection:
+    return Connection("IP6" if ":" in local.host else "IP4", local.host)
+
+
+def _origin(local: Endpoint, session_id: int, version: int) -> str:
+    return f"trunkline {session_id} {version} {_connection(local)}"

@@ -1,0 +1,183 @@
+"""A session description as a value, from text and to text (RFC 8866).
+
+Only what an audio call needs is kept: origin, connection, timing, attributes and the media descriptions; other line
+types (`i=`, `b=`, `k=`, …) are checked for their shape and left out. The parser is strict where a mistake would be
+misheard (numbers, the order of sections) and lenient where devices in the field are sloppy (line ends, a missing
+`s=` or `t=`). What the description means is `negotiate.py`'s business.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from trunkline.sdp.values import SdpError
+
+SIZE_LIMIT = 16384
+"""Bytes of one description: several times what a conference bridge with video offers."""
+LINE_LIMIT = 1000
+"""Lines of one description."""
+MEDIA_LIMIT = 32
+"""`m=` lines of one description."""
+FORMAT_LIMIT = 64
+"""Formats of one `m=` line; RTP has 128 payload types, of which 35 are assigned and 32 are dynamic."""
+
+Attributes = tuple[tuple[str, str], ...]
+"""`a=` lines in order, as (name, value); the value of a flag is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A `c=` line: where media goes (RFC 8866 section 5.7)."""
+
+    family: str
+    """`IP4` or `IP6`."""
+    host: str
+    """As written: an address, perhaps with a multicast TTL behind a slash, or a host name."""
+
+    def __str__(self) -> str:
+        return f"IN {self.family} {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaDescription:
+    """An `m=` line and the lines that belong to it (RFC 8866 section 5.14)."""
+
+    kind: str
+    """`audio`, `video`, `image`, …, in lower case."""
+    port: int
+    protocol: str
+    """`RTP/AVP`, `RTP/SAVP`, `udptl`, …, as written."""
+    formats: tuple[str, ...]
+    """For RTP, payload types in order of preference."""
+    connection: Connection | None = None
+    attributes: Attributes = ()
+
+    def attribute(self, name: str) -> str | None:
+        """The first attribute of that name; a flag's value is empty."""
+        return _first(self.attributes, name)
+
+    def lines(self) -> list[str]:
+        """The description's own lines."""
+        lines = [f"m={self.kind} {self.port} {self.protocol} {' '.join(self.formats)}"]
+        if self.connection is not None:
+            lines.append(f"c={self.connection}")
+        return lines + _attribute_lines(self.attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDescription:
+    """One whole description."""
+
+    origin: str
+    """The `o=` line's value."""
+    name: str = "-"
+    connection: Connection | None = None
+    timing: str = "0 0"
+    """The first `t=` line's value; an answer repeats it (RFC 3264 section 6)."""
+    attributes: Attributes = ()
+    media: tuple[MediaDescription, ...] = ()
+
+    def attribute(self, name: str) -> str | None:
+        """The first session-level attribute of that name; a flag's value is empty."""
+        return _first(self.attributes, name)
+
+    def render(self) -> str:
+        """The text, each line ended by CR LF."""
+        lines = ["v=0", f"o={self.origin}", f"s={self.name}"]
+        if self.connection is not None:
+            lines.append(f"c={self.connection}")
+        lines.append(f"t={self.timing}")
+        lines += _attribute_lines(self.attributes)
+        for media in self.media:
+            lines += media.lines()
+        return "\r\n".join(lines) + "\r\n"
+
+
+def parse(body: bytes) -> SessionDescription:
+    """A body of type `application/sdp`. Raises SdpError, its text fit for a SIP reason phrase."""
+    sections = _sections(_lines(body))
+    session = dict(reversed(sections[0]))
+    if sections[0][0] != ("v", "0"):
+        raise SdpError("the first line of the SDP is not v=0")
+    if len(session.get("o", "").split()) != 6:
+        raise SdpError("the SDP has no o= line of six fields")
+    return SessionDescription(
+        origin=session["o"],
+        name=session.get("s", "-"),
+        connection=_connection(session.get("c")),
+        timing=session.get("t", "0 0"),
+        attributes=_attributes(sections[0]),
+        media=tuple(_media(section) for section in sections[1:]),
+    )
+
+
+Line = tuple[str, str]
+"""A line's type letter and its value."""
+
+
+def _lines(body: bytes) -> list[Line]:
+    if len(body) > SIZE_LIMIT:
+        raise SdpError(f"the SDP is longer than {SIZE_LIMIT} bytes")
+    texts = [line.rstrip("\r") for line in body.decode("utf-8", "replace").rstrip("\r\n\0 ").split("\n")]
+    if len(texts) > LINE_LIMIT:
+        raise SdpError(f"the SDP has more than {LINE_LIMIT} lines")
+    lines = []
+    for number, text in enumerate(texts, 1):
+        if len(text) < 2 or text[1] != "=" or not (text[0].isascii() and text[0].islower()):
+            raise SdpError(f"line {number} of the SDP is not of the form x=value")
+        if any(ord(character) < 32 and character != "\t" for character in text):
+            raise SdpError(f"line {number} of the SDP holds a control character")
+        lines.append((text[0], text[2:].strip()))
+    return lines
+
+
+def _sections(lines: list[Line]) -> list[list[Line]]:
+    """The session's lines, then those of each media description, each beginning with its `m=`."""
+    starts = [index for index, (kind, _) in enumerate(lines) if kind == "m"]
+    if len(starts) > MEDIA_LIMIT:
+        raise SdpError(f"the SDP has more than {MEDIA_LIMIT} media descriptions")
+    edges = [0, *starts, len(lines)]
+    sections = [lines[start:end] for start, end in pairwise(edges)]
+    if not sections[0]:
+        raise SdpError("the SDP has no session part")
+    return sections
+
+
+def _connection(value: str | None) -> Connection | None:
+    if value is None:
+        return None
+    fields = value.split()
+    if len(fields) != 3 or fields[0].upper() != "IN" or fields[1].upper() not in ("IP4", "IP6"):
+        raise SdpError("a c= line of the SDP is not of the form IN IP4|IP6 address")
+    return Connection(fields[1].upper(), fields[2])
+
+
+def _media(section: list[Line]) -> MediaDescription:
+    kind, port, protocol, *formats = _media_fields(section[0][1])
+    if len(formats) > FORMAT_LIMIT:
+        raise SdpError(f"an m= line of the SDP has more than {FORMAT_LIMIT} formats")
+    # Counts of ports ("49170/2") are for layered encodings; the first port is the one that matters here.
+    number = port.partition("/")[0]
+    if not (number.isascii() and number.isdigit()) or len(number) > 5 or int(number) > 65535:
+        raise SdpError("an m= line of the SDP has no port number")
+    connection = _connection(next((value for letter, value in section if letter == "c"), None))
+    return MediaDescription(kind.lower(), int(number), protocol, tuple(formats), connection, _attributes(section))
+
+
+def _media_fields(value: str) -> list[str]:
+    fields = value.split()
+    if len(fields) < 4:
+        raise SdpError("an m= line of the SDP has fewer than four fields")
+    return fields
+
+
+def _attributes(section: list[Line]) -> Attributes:
+    pairs = (value.partition(":") for letter, value in section if letter == "a")
+    return tuple((name.lower(), value.strip()) for name, _, value in pairs)
+
+
+def _first(attributes: Attributes, name: str) -> str | None:
+    return next((value for key, value in attributes if key == name), None)
+
+
+def _attribute_lines(attributes: Attributes) -> list[str]:
+    return [f"a={name}:{value}" if value else f"a={name}" for name, value in attributes]

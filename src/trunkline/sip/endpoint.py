@@ -1,0 +1,138 @@
+"""The SIP endpoint: transports, screen and dialogs put together (driver).
+
+A message goes transports -> `screen` -> `Dialogs` -> one event to the application; an action goes `perform` ->
+`Dialogs` -> transports. All of it runs inside the event loop's callbacks, without tasks of its own.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+from secrets import token_hex
+
+import structlog
+
+from trunkline.config import SipSettings
+from trunkline.sdp.values import Endpoint
+from trunkline.sip import dispatcher
+from trunkline.sip.dialogs import Dialogs
+from trunkline.sip.screen import Dropped, Refused, Request, Response, parse, refusal, screen
+from trunkline.sip.transactions import Flow
+from trunkline.sip.transports import Transports
+from trunkline.sip.values import SipAction, SipEvent
+
+log = structlog.get_logger()
+
+COMPLAINT_INTERVAL = 10.0
+"""Seconds between two log lines about bad messages; those between are counted in the next."""
+GOODBYE_TIME = 2.0
+"""Seconds that `stop` waits for the responses to its BYEs."""
+
+
+class SipEndpoint:
+    """One listening SIP user agent.
+
+    `on_event` is called for each `SipEvent`, in the loop's thread; it must not block, and may call `perform`.
+    """
+
+    def __init__(self, settings: SipSettings, on_event: Callable[[SipEvent], None]) -> None:
+        self.counters: Counter[str] = Counter()
+        self._settings = settings
+        self._on_event = on_event
+        self._transports = Transports(settings, self._message, self.counters)
+        self._dialogs: Dialogs | None = None
+        self._last_complaint = float("-inf")
+        self._complaints = 0
+
+    @property
+    def local(self) -> Endpoint:
+        """The host and port that peers are told; the port is the real one once started."""
+        return self._transports.local
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Entries in the internal tables: dialogs, transactions, connections."""
+        tables = {} if self._dialogs is None else self._dialogs.sizes
+        return {**tables, "connections": len(self._transports.connections)}
+
+    async def start(self) -> None:
+        """Listen. Raises StartupError with one clear line."""
+        dispatcher.install()
+        self._dialogs = Dialogs(self._on_event, lambda: token_hex(8), self._settings.call_limit, self.counters)
+        try:
+            await self._transports.open()
+        except BaseException:
+            self._dialogs.transactions.close()
+            self._dialogs = None
+            raise
+
+    def perform(self, action: SipAction) -> None:
+        """Do an action. One on a dialog that is no more, or that comes too late for its state, is ignored."""
+        if self._dialogs is not None:
+            self._dialogs.perform(action)
+
+    def begin_draining(self) -> None:
+        """From now on new calls get 503 with Retry-After; calls that are up go on."""
+        if self._dialogs is not None:
+            self._dialogs.draining = True
+
+    async def stop(self) -> None:
+        """Hang up what is left, give the peers a moment to answer, and close."""
+        if self._dialogs is None:
+            return
+        self.begin_draining()
+        self._dialogs.hang_up_all("shutting down")
+        answered = asyncio.Event()
+        self._dialogs.when_empty(answered.set)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(answered.wait(), GOODBYE_TIME)
+        dialogs, self._dialogs = self._dialogs, None
+        dialogs.transactions.close()
+        await self._transports.close()
+
+    def _message(self, data: bytes, source: Endpoint, flow: Flow) -> None:
+        if self._dialogs is None:
+            return
+        self.counters["messages"] += 1
+        try:
+            self._take(self._dialogs, data, source, flow)
+        except Dropped as dropped:
+            self.counters["dropped"] += 1
+            self._complain("sip_message_dropped", source, str(dropped))
+        except Exception:
+            # Whatever a peer's bytes may do to us, the endpoint goes on.
+            self.counters["errors"] += 1
+            log.exception("sip_message_failed", source=str(source))
+
+    def _take(self, dialogs: Dialogs, data: bytes, source: Endpoint, flow: Flow) -> None:
+        if dialogs.transactions.repeated(data):
+            self.counters["retransmissions"] += 1
+            return
+        stream = flow.transport != "udp"
+        message = parse(data, stream=stream)
+        try:
+            screen(message, stream=stream)
+            if isinstance(message, Response):
+                if not dialogs.transactions.receive_response(data, message):
+                    raise Dropped("response to nothing that we asked")
+            else:
+                dialogs.receive(data, message, source, flow)
+        except Refused as refused:
+            self._refuse(message, source, flow, refused)
+
+    def _refuse(self, message: Request | Response, source: Endpoint, flow: Flow, refused: Refused) -> None:
+        assert isinstance(message, Request)
+        if refused.status >= 300:
+            self.counters[f"refused_{refused.status}"] += 1
+            self._complain("sip_request_refused", source, str(refused))
+        text, target = refusal(message, source, refused)
+        flow.send(text.encode("utf-8", "backslashreplace"), target)
+
+    def _complain(self, event: str, source: Endpoint, reason: str) -> None:
+        """One log line in `COMPLAINT_INTERVAL`, however many bad messages come."""
+        now = asyncio.get_running_loop().time()
+        self._complaints += 1
+        if now - self._last_complaint < COMPLAINT_INTERVAL:
+            return
+        log.warning(event, source=str(source), reason=reason, messages=self._complaints)
+        self._last_complaint, self._complaints = now, 0

@@ -1,0 +1,60 @@
+"""SIP messages in a byte stream (RFC 3261 sections 7.5 and 18.3): pure, one `Framer` per TCP connection.
+
+A message ends where its Content-Length says. Empty lines between messages are skipped; two of them are a keep-alive
+ping (RFC 5626 section 4.4.1). A head without a readable Content-Length is handed out, so that it gets its 400, but
+where the next message begins is unknown then: the framer is `broken`, and the connection has to be closed.
+"""
+
+import re
+
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_CONTENT_LENGTH = re.compile(rb"^(?:content-length|l)[ \t]*:[ \t]*([0-9]{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+PING = b"\r\n\r\n"
+
+
+class Framer:
+    """Cuts a stream into messages of at most `limit` bytes, body included."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+        self.broken: str | None = None
+        """Why nothing more can be read, for the log; None while all is well."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that `data` completes; `PING` stands for a keep-alive."""
+        self._buffer += data
+        messages = []
+        while self.broken is None:
+            message = self._next()
+            if message is None:
+                break
+            messages.append(message)
+        return messages
+
+    def _next(self) -> bytes | None:
+        if self._buffer.startswith(PING):
+            del self._buffer[: len(PING)]
+            return PING
+        # A lone CR LF may be the first half of a ping.
+        if self._buffer.startswith(b"\r\n") and not PING.startswith(self._buffer):
+            del self._buffer[:2]
+        head = _HEAD_END.search(self._buffer, 0, self._limit)
+        if head is None:
+            if len(self._buffer) >= self._limit:
+                self.broken = f"message head longer than {self._limit} bytes"
+            return None
+        length = _CONTENT_LENGTH.search(self._buffer, 0, head.start() + 1)
+        if length is None:
+            self.broken = "no Content-Length"
+            return self._take(head.end())
+        end = head.end() + int(length[1])
+        if end > self._limit:
+            self.broken = f"message longer than {self._limit} bytes"
+            return None
+        return self._take(end) if len(self._buffer) >= end else None
+
+    def _take(self, end: int) -> bytes:
+        message = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        return message

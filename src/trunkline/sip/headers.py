@@ -1,0 +1,173 @@
+"""The header grammar that we depend on (RFC 3261 section 25.1), strict about what it takes apart, and pure.
+
+Header values travel through this room as the text that came: a response must repeat From, To, Call-ID and CSeq as
+they were, and a route must not be rewritten. Only what we need to know is parsed, here; `ValueError` says what is
+wrong, in words that can go into a reason phrase.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+COMPACT_NAMES = {
+    "a": "accept-contact",
+    "b": "referred-by",
+    "c": "content-type",
+    "e": "content-encoding",
+    "f": "from",
+    "i": "call-id",
+    "k": "supported",
+    "l": "content-length",
+    "m": "contact",
+    "o": "event",
+    "r": "refer-to",
+    "s": "subject",
+    "t": "to",
+    "u": "allow-events",
+    "v": "via",
+    "x": "session-expires",
+}
+"""One-letter header names (IANA SIP parameters, Header Fields)."""
+
+TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
+_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9\-_.]*[A-Za-z0-9_.])?)"
+_VIA = re.compile(
+    rf"SIP\s*/\s*2\.0\s*/\s*(?P<transport>{TOKEN})\s+(?P<host>{_HOST})(?:\s*:\s*(?P<port>[0-9]{{1,5}}))?"
+    rf"\s*(?P<params>(?:;\s*{TOKEN}\s*(?:=\s*[^;,\s]*\s*)?)*)",
+    re.IGNORECASE,
+)
+_SIP_URI = re.compile(
+    rf"(?P<scheme>sips?):(?:(?P<user>[^@<>\s]+)@)?(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?"
+    r"(?P<params>(?:;[^;?<>\s]*)*)(?:\?[^<>\s]*)?",
+    re.IGNORECASE,
+)
+_TEL_URI = re.compile(r"tel:(?P<number>[0-9A-Fa-f*#+\-.()]+)(?:;[^<>\s]*)?", re.IGNORECASE)
+_ADDR = re.compile(
+    r"(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"\s*|(?P<bare>[^<>\";,:@]*))<(?P<uri>[^<>]+)>\s*(?P<params>;.*)?", re.DOTALL
+)
+_BARE_ADDR = re.compile(r"(?P<uri>[^\s<>\";,?]+)\s*(?P<params>;.*)?", re.DOTALL)
+_PARAM = re.compile(rf";\s*(?P<name>{TOKEN})\s*(?:=\s*(?P<value>\"(?:[^\"\\]|\\.)*\"|[^;\"\s]*)\s*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Uri:
+    """A sip, sips or tel URI (RFC 3261 section 19.1, RFC 3966)."""
+
+    scheme: str
+    user: str
+    """Unescaped, without password and parameters; empty when there is none."""
+    host: str
+    """IPv6 addresses without their brackets; empty for tel."""
+    port: int | None
+    params: tuple[str, ...]
+    """As written, in lower case."""
+
+    @property
+    def display_user(self) -> str:
+        """The user part, or the host when there is none."""
+        return self.user or self.host
+
+
+@dataclass(frozen=True, slots=True)
+class NameAddr:
+    """The value of From, To, Contact, Route or Record-Route (section 20.10)."""
+
+    name: str
+    """Display name, unquoted; empty when absent."""
+    uri: str
+    """As written."""
+    params: dict[str, str]
+    """Header parameters, names in lower case; the value of a flag is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """One Via value (section 20.42)."""
+
+    host: str
+    """`sent-by` without the port; IPv6 addresses without their brackets."""
+    port: int | None
+    params: dict[str, str]
+
+
+def parse_uri(text: str) -> Uri:
+    """Raises LookupError for a scheme that we do not serve (SIP answer: 416), ValueError for a broken URI."""
+    if sip := _SIP_URI.fullmatch(text):
+        user = unquote(re.split("[;:]", sip["user"] or "", maxsplit=1)[0])
+        params = tuple(filter(None, (sip["params"] or "").lower().split(";")))
+        return Uri(sip["scheme"].lower(), user, sip["host"].strip("[]"), _port(sip["port"]), params)
+    if tel := _TEL_URI.fullmatch(text):
+        return Uri("tel", tel["number"], "", None, ())
+    scheme, colon, _ = text.partition(":")
+    if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.\-]*", scheme) and scheme.lower() not in ("sip", "sips", "tel"):
+        raise LookupError(f"URI scheme {scheme[:20]}")
+    raise ValueError("malformed URI")
+
+
+def parse_name_addr(text: str) -> NameAddr:
+    """`"Name" <uri>;params`, or a URI without brackets, whose parameters are then the header's. Raises ValueError."""
+    match = _ADDR.fullmatch(text) or _BARE_ADDR.fullmatch(text)
+    if match is None:
+        raise ValueError("malformed address")
+    groups = match.groupdict()
+    quoted = groups.get("quoted")
+    name = (groups.get("bare") or "").strip() if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+    return NameAddr(name, groups["uri"].strip(), _params(groups["params"] or ""))
+
+
+def parse_via(text: str) -> Via:
+    """Raises ValueError."""
+    match = _VIA.fullmatch(text)
+    if match is None:
+        raise ValueError("malformed Via")
+    return Via(match["host"].strip("[]"), _port(match["port"]), _params(match["params"].replace(" ", "")))
+
+
+def split_list(value: str) -> list[str]:
+    """The comma-separated values of one header line; commas in quotes and angle brackets do not separate."""
+    parts, start, quoted, angle, skip = [], 0, False, False, False
+    for index, character in enumerate(value):
+        if skip:
+            skip = False
+        elif quoted:
+            skip, quoted = character == "\\", character != '"'
+        elif character == '"':
+            quoted = True
+        elif character in "<>":
+            angle = character == "<"
+        elif character == "," and not angle:
+            parts.append(value[start:index].strip())
+            start = index + 1
+    parts.append(value[start:].strip())
+    return parts
+
+
+def one_line(text: str) -> str:
+    """`text` fit for a header of ours: no control characters, so that a value cannot add headers."""
+    return "".join(" " if ord(character) < 32 or ord(character) == 127 else character for character in text)
+
+
+def quoted_string(text: str) -> str:
+    """`text` as a quoted-string (section 25.1)."""
+    return '"' + one_line(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _port(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not 0 < int(text) < 65536:
+        raise ValueError("port number out of range")
+    return int(text)
+
+
+def _params(text: str) -> dict[str, str]:
+    params: dict[str, str] = {}
+    end = 0
+    for match in _PARAM.finditer(text):
+        if match.start() != end:
+            break
+        params.setdefault(match["name"].lower(), match["value"] or "")
+        end = match.end()
+    if text[end:].strip("; \t"):
+        raise ValueError("malformed parameters")
+    return params
