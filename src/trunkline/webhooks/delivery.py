@@ -1,0 +1,286 @@
+"""Sends callbacks: the driver around `outbox.py`.
+
+One task asks the outbox what is due, starts a task per try, writes down what became of earlier tries, and loads what
+had no room. At least once: a try whose outcome could not be written down before a crash is made again after it, with
+the same `webhook-id`.
+
+Any URL that a customer gives is called, private addresses too: on a self-hosted server the receiver usually is on one.
+Whoever rents accounts to strangers should put an egress proxy or firewall around the server.
+"""
+
+import asyncio
+import random
+import ssl
+import time
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import structlog
+
+from trunkline import USER_AGENT
+from trunkline.config import CallbackSettings
+from trunkline.store.records import CallbackRecord, CallbackResult
+from trunkline.store.store import STORE_ERRORS, Store
+from trunkline.webhooks.outbox import RETRY_AFTER_LIMIT, Answer, Outbox, Verdict
+from trunkline.webhooks.payloads import FORM_TYPE, masked, request_parts
+from trunkline.webhooks.signing import Signer
+
+BODY_LIMIT = 16384
+"""Bytes of an answer that are read, so that the connection can be used again; beyond, it is closed."""
+BODY_TIMEOUT = 1.0
+KEEP = timedelta(days=7)
+"""How long settled callbacks are kept for looking up."""
+PRUNE_INTERVAL = 3600.0
+STORE_DELAY = 1.0
+"""Seconds before the store is asked again after it failed."""
+
+_UNSENDABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError)
+"""What httpx raises for a URL that no try will ever reach (UnicodeError is a ValueError)."""
+
+log = structlog.get_logger()
+
+
+class Delivery:
+    """Delivers stored callbacks until each has got a 2xx, a final refusal or its last try."""
+
+    def __init__(self, settings: CallbackSettings, store: Store, signer: Signer) -> None:
+        self._settings = settings
+        self._store = store
+        self._signer = signer
+        self._outbox = Outbox(settings)
+        self._results: list[CallbackResult] = []
+        """To be written down; bounded, since only what is in memory is tried, and each only so often."""
+        self._tries: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._client = httpx.AsyncClient(
+            # The system's certificates. No proxies from the environment: a callback goes where its URL says.
+            verify=ssl.create_default_context(),
+            trust_env=False,
+            follow_redirects=False,
+            # `_send` bounds the whole try; httpx would bound each of its steps.
+            timeout=None,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=settings.concurrency),
+        )
+        self._deadline: float | None = None
+        self._prune_at = 0.0
+        self._store_again_at = 0.0
+        self._store_failing = False
+        self.counters: dict[str, int] = Counter()
+        """tries, delivered, retried, failed, and deferred: left in the store for lack of room in memory."""
+
+    async def start(self) -> None:
+        """Go on with what the store still has, then with what `deliver` brings. Raises STORE_ERRORS."""
+        self._outbox.resume(await self._store.pending_hosts())
+        self._prune_at = self._now()
+        self._task = asyncio.create_task(self._run(), name="callback delivery")
+
+    def deliver(self, records: Sequence[CallbackRecord]) -> None:
+        """Send callbacks that the store has; `Writer` calls this after each commit, in order."""
+        now = self._now()
+        for record in records:
+            if not self._outbox.offer(record, now):
+                self.counters["deferred"] += 1
+        self._wake.set()
+
+    async def stop(self, grace: float) -> None:
+        """Send for `grace` seconds more what can be sent; the rest stays stored for the next start."""
+        self._deadline = self._now() + grace
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        for task in self._tries:
+            task.cancel()
+        await asyncio.gather(*self._tries, return_exceptions=True)
+        if self._results:
+            await self._with_store(self._write_down())
+        await self._client.aclose()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _run(self) -> None:
+        while not self._finished():
+            try:
+                await self._step()
+            except Exception:
+                log.exception("callback delivery stumbled")
+                await asyncio.sleep(STORE_DELAY)
+
+    def _finished(self) -> bool:
+        if self._deadline is None:
+            return False
+        if self._now() >= self._deadline:
+            return True
+        due = self._outbox.next_due()
+        later = due is None or due > self._deadline
+        return later and not (self._outbox.in_flight or self._outbox.ready or self._outbox.behind or self._results)
+
+    async def _step(self) -> None:
+        self._wake.clear()
+        work = self._outbox.due(self._now())
+        for record in work.expired:
+            self._settled(record, Verdict("failed", record.tries, None), Answer(error="its host has stopped answering"))
+        for record in work.start:
+            task = asyncio.create_task(self._try(record), name=f"callback {record.id}")
+            self._tries.add(task)
+            task.add_done_callback(self._tries.discard)
+        if await self._use_store():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._next_deadline()):
+                await self._wake.wait()
+
+    def _next_deadline(self) -> float | None:
+        times = [self._prune_at, self._outbox.next_due(), self._deadline]
+        if self._store_failing:
+            times = [self._store_again_at, self._outbox.next_due(), self._deadline]
+        return min(at for at in times if at is not None)
+
+    # The store.
+
+    async def _use_store(self) -> bool:
+        """Do one thing that the store is needed for; whether there may be more to do at once."""
+        now = self._now()
+        if now < self._store_again_at:
+            return False
+        if self._results:
+            return await self._with_store(self._write_down())
+        load = self._outbox.load()
+        if load is not None:
+            return await self._with_store(self._load(*load))
+        if now >= self._prune_at:
+            return await self._with_store(self._prune())
+        return False
+
+    async def _with_store(self, work: Coroutine[Any, Any, None]) -> bool:
+        try:
+            await work
+        except STORE_ERRORS as error:
+            if not self._store_failing:
+                log.error("callbacks: the database does not work", error=str(error))
+            self._store_failing = True
+            self._store_again_at = self._now() + STORE_DELAY
+            return False
+        self._store_failing = False
+        return True
+
+    async def _write_down(self) -> None:
+        results = list(self._results)
+        await self._store.record_results(results)
+        del self._results[: len(results)]
+
+    async def _load(self, host: str, after: int, limit: int) -> None:
+        records = await self._store.pending_callbacks(host, after=after, limit=limit)
+        wall = datetime.now(UTC)
+        found = [(record, (wall - record.created_at).total_seconds(), _wait(record, wall)) for record in records]
+        self._outbox.loaded(host, found, self._now(), all_of_it=len(records) < limit)
+        self._wake.set()
+
+    async def _prune(self) -> None:
+        await self._store.prune_callbacks(datetime.now(UTC) - KEEP)
+        self._prune_at = self._now() + PRUNE_INTERVAL
+
+    # One try.
+
+    async def _try(self, record: CallbackRecord) -> None:
+        self.counters["tries"] += 1
+        try:
+            answer = await self._send(record)
+        except TimeoutError:
+            answer = Answer(error=f"no answer within {self._settings.timeout:g} s")
+        except _UNSENDABLE as error:
+            answer = Answer(error=f"cannot be sent: {error}", hopeless=True)
+        except httpx.HTTPError as error:
+            answer = Answer(error=str(error) or type(error).__name__)
+        except Exception as error:
+            log.exception("callback try stumbled", call_sid=record.call_sid, stream_sid=record.stream_sid)
+            answer = Answer(error=type(error).__name__)
+        # Chance spreads the load of retries; nobody gains by foreseeing it.
+        verdict = self._outbox.answered(record.id, answer, self._now(), random.random())
+        self._settled(record, verdict, answer)
+        self._wake.set()
+
+    async def _send(self, record: CallbackRecord) -> Answer:
+        url, body = request_parts(record)
+        stamp = str(int(time.time()))
+        headers = {
+            "User-Agent": USER_AGENT,
+            "webhook-id": record.id,
+            "telnyx-timestamp": stamp,
+            "telnyx-signature-ed25519": self._signer.sign(stamp, body),
+        }
+        if record.method == "POST":
+            headers["Content-Type"] = FORM_TYPE
+        request = self._client.build_request(record.method, url, headers=headers, content=body or None)
+        async with asyncio.timeout(self._settings.timeout):
+            response = await self._client.send(request, stream=True)
+        try:
+            # The status is the answer, whatever happens to the body.
+            with suppress(TimeoutError, httpx.HTTPError):
+                async with asyncio.timeout(BODY_TIMEOUT):
+                    await _drain(response)
+        finally:
+            await response.aclose()
+        return Answer(
+            status=response.status_code,
+            error=None if response.is_success else f"HTTP status {response.status_code}",
+            retry_after=_retry_after(response.headers.get("retry-after", "")),
+        )
+
+    def _settled(self, record: CallbackRecord, verdict: Verdict, answer: Answer) -> None:
+        self.counters["retried" if verdict.state == "pending" else verdict.state] += 1
+        wall = datetime.now(UTC)
+        self._results.append(
+            CallbackResult(
+                id=record.id,
+                state=verdict.state,
+                tries=verdict.tries,
+                last_status=answer.status,
+                last_error=answer.error,
+                next_try_at=None if verdict.wait is None else wall + timedelta(seconds=verdict.wait),
+                finished_at=wall if verdict.wait is None else None,
+            )
+        )
+        if verdict.state == "failed":
+            log.warning(
+                "status callback failed",
+                call_sid=record.call_sid,
+                stream_sid=record.stream_sid,
+                url=masked(record.url),
+                tries=verdict.tries,
+                error=answer.error,
+            )
+
+
+async def _drain(response: httpx.Response) -> None:
+    size = 0
+    async for chunk in response.aiter_raw():
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            return
+
+
+def _wait(record: CallbackRecord, wall: datetime) -> float:
+    """Seconds until the next try of a stored callback; bounded, in case the clock was set back meanwhile."""
+    if record.next_try_at is None:
+        return 0.0
+    return min(max((record.next_try_at - wall).total_seconds(), 0.0), RETRY_AFTER_LIMIT)
+
+
+def _retry_after(value: str) -> float | None:
+    """Seconds or an HTTP date (RFC 9110 section 10.2.3); None for neither."""
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return max((at - datetime.now(UTC)).total_seconds(), 0.0)
