@@ -1,0 +1,75 @@
+"""What becomes of the app's messages (spec section 2.3). Pure: a message in, the messages to answer with out."""
+
+from trunkline.config import StreamSettings
+from trunkline.streaming.messages import Clear, Mark, Media, Problem, Refusal, decode
+from trunkline.streaming.params import BidirectionalMode, StreamParams
+from trunkline.streaming.playback import Playback
+from trunkline.streaming.session import Session
+
+_NOT_MP3_YET = (
+    "this stream is in mp3 mode (the default of BidirectionalMode), whose audio this version does not play yet; "
+    "start the stream with BidirectionalMode=rtp and send raw codec bytes"
+)
+
+
+class Inbox:
+    """Feeds the playback of one stream. Bad input is answered, counted and otherwise ignored."""
+
+    def __init__(self, params: StreamParams, settings: StreamSettings, session: Session, playback: Playback) -> None:
+        self._plays = params.mode is BidirectionalMode.RTP
+        self._settings = settings
+        self._session = session
+        self._playback = playback
+        self.messages = 0
+        self.bytes = 0
+        """Of audio, decoded."""
+
+    def text(self, data: bytes | bytearray | memoryview, now: float) -> list[bytes]:
+        """A text message; keeps no reference to `data`. `now` is in seconds, monotonic."""
+        self.messages += 1
+        message = decode(data)
+        if isinstance(message, Media):
+            refusal = self._media(message.media.payload)
+        elif isinstance(message, Mark):
+            refusal = self._mark(message)
+        elif isinstance(message, Clear):
+            self._playback.clear()
+            return self.due_marks(cleared=True)
+        else:
+            refusal = message
+        if refusal is not None:
+            return self._refuse(refusal, now)
+        return self.due_marks()
+
+    def binary(self, now: float) -> list[bytes]:
+        """A binary message."""
+        self.messages += 1
+        return self._refuse(Refusal(Problem.MALFORMED, "a binary frame; messages are JSON in text frames"), now)
+
+    def due_marks(self, *, cleared: bool = False) -> list[bytes]:
+        """The marks that playback has come to since the last time, in order."""
+        playback = self._playback
+        if not playback.returned:
+            return []
+        names, playback.returned = playback.returned, []
+        return [self._session.mark(name, playback.played_ms, cleared=cleared) for name in names]
+
+    def _media(self, payload: bytes) -> Refusal | None:
+        if not self._plays:
+            return Refusal(Problem.INVALID_MEDIA, _NOT_MP3_YET)
+        if not payload:
+            return Refusal(Problem.INVALID_MEDIA, "media.payload is empty")
+        if not self._playback.put(payload):
+            seconds = f"{self._settings.playback_limit:g} s"
+            return Refusal(Problem.RATE_LIMIT, f"more than {seconds} of audio would be queued; this message is dropped")
+        self.bytes += len(payload)
+        return None
+
+    def _mark(self, mark: Mark) -> Refusal | None:
+        if self._playback.mark(mark.name):
+            return None
+        return Refusal(Problem.RATE_LIMIT, f"{self._settings.mark_limit} marks are pending; this one is dropped")
+
+    def _refuse(self, refusal: Refusal, now: float) -> list[bytes]:
+        message = self._session.refuse(refusal, now)
+        return [] if message is None else [message]

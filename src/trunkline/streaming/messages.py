@@ -1,0 +1,238 @@
+"""The JSON of the WebSocket, both ways, to the letter of spec sections 2.2 and 2.3. Pure: values in, bytes out.
+
+To the app: one function per message, each giving one compact JSON text with its keys in the documented order.
+`media` is not among them: it is the hot path, so `media_template` prepares it once per track and `session.py` fills
+in what changes.
+
+From the app: `decode` runs a typed decoder, which also decodes base64, and looks a second time only at what that one
+refused, to say in words what is wrong. The error table is `Problem`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
+
+MARK_NAME_LIMIT = 4096
+"""Bytes of a mark's name as JSON. Nothing documents a limit; marks are held until they are played, so one is needed."""
+
+_encode = msgspec.json.encode
+
+
+class Problem(Enum):
+    """What an app's message can be refused for: error code and title (spec section 2.3)."""
+
+    UNKNOWN = (100002, "unknown_error")
+    MALFORMED = (100003, "malformed_frame")
+    INVALID_MEDIA = (100004, "invalid_media")
+    RATE_LIMIT = (100005, "rate_limit_reached")
+
+    @property
+    def code(self) -> int:
+        """The number in the error message."""
+        return self.value[0]
+
+    @property
+    def title(self) -> str:
+        """The word in the error message, and the key under which refusals are counted."""
+        return self.value[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A message that is not carried out, and why."""
+
+    problem: Problem
+    detail: str
+
+
+# ── to the app ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def connected(auth_token: str | None) -> bytes:
+    """The first message of a socket."""
+    message: dict[str, Any] = {"event": "connected", "version": "1.0.0"}
+    if auth_token is not None:
+        message["connected"] = {"x-telnyx-streaming-auth-token": auth_token}
+    return _encode(message)
+
+
+def start(identity: StreamIdentity, params: StreamParams, encoding: str, sequence: int, *, extensions: bool) -> bytes:
+    """What the stream is. `encoding` names the fork's codec."""
+    body: dict[str, Any] = {
+        "user_id": identity.account_sid,
+        "call_control_id": identity.call_sid,
+        "call_session_id": identity.call_session_id,
+        "from": identity.from_,
+        "to": identity.to,
+        "tags": [],
+    }
+    if params.client_state is not None:
+        body["client_state"] = params.client_state
+    body["custom_parameters"] = params.custom_parameters
+    body["media_format"] = _media_format(encoding)
+    if extensions and params.mode is BidirectionalMode.RTP:
+        body["bidirectional_media_format"] = _media_format(params.bidirectional_codec)
+    return _encode(
+        {"event": "start", "sequence_number": str(sequence), "stream_id": identity.stream_sid, "start": body}
+    )
+
+
+def _media_format(encoding: str) -> dict[str, str | int]:
+    # RFC 3551 section 4.5.2: the RTP clock of G722 is 8000 too, and that is what the field shows.
+    return {"encoding": encoding, "sample_rate": 8000, "channels": 1}
+
+
+def media_template(stream_id: str, track: str) -> bytes:
+    """A `media` message with places for `template % (sequence, chunk, timestamp, base64)`: three ints and bytes."""
+    return (
+        b'{"event":"media","sequence_number":"%d","stream_id":'
+        + _encode(stream_id).replace(b"%", b"%%")
+        + b',"media":{"track":"'
+        + track.encode()
+        + b'","chunk":"%d","timestamp":"%d","payload":"%b"}}'
+    )
+
+
+def dtmf(stream_id: str, sequence: int, digit: str, occurred_at: datetime) -> bytes:
+    """One key press; `occurred_at` is UTC."""
+    return _encode(
+        {
+            "event": "dtmf",
+            "stream_id": stream_id,
+            "occurred_at": occurred_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "sequence_number": str(sequence),
+            "dtmf": {"digit": digit},
+        }
+    )
+
+
+def mark(stream_id: str, sequence: int, name: bytes, extras: dict[str, Any] | None = None) -> bytes:
+    """A mark comes back; `name` is JSON, byte for byte as the app sent it. `extras` are members beyond the
+    documented ones (extensions)."""
+    return _encode(
+        {
+            "event": "mark",
+            "stream_id": stream_id,
+            "sequence_number": str(sequence),
+            "mark": {"name": msgspec.Raw(name), **(extras or {})},
+        }
+    )
+
+
+def error(stream_id: str, refusal: Refusal) -> bytes:
+    """A refused message. The key is `payload`, and there is no sequence number."""
+    problem = refusal.problem
+    return _encode(
+        {
+            "event": "error",
+            "payload": {"code": problem.code, "title": problem.title, "detail": refusal.detail},
+            "stream_id": stream_id,
+        }
+    )
+
+
+def stop(identity: StreamIdentity, sequence: int) -> bytes:
+    """The last message of a socket."""
+    return _encode(
+        {
+            "event": "stop",
+            "sequence_number": str(sequence),
+            "stop": {"user_id": identity.account_sid, "call_control_id": identity.call_sid},
+            "stream_id": identity.stream_sid,
+        }
+    )
+
+
+# ── from the app ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class MediaBody(msgspec.Struct, gc=False):
+    """The member `media`."""
+
+    payload: bytes
+
+
+class Media(msgspec.Struct, tag_field="event", tag="media", gc=False):
+    """Audio to play."""
+
+    media: MediaBody
+
+
+class _MarkBody(msgspec.Struct):
+    name: msgspec.Raw
+
+
+class _MarkFrame(msgspec.Struct, tag_field="event", tag="mark"):
+    mark: _MarkBody
+
+
+class Clear(msgspec.Struct, tag_field="event", tag="clear", gc=False):
+    """Stop playing, forget what is queued."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Tell when what was sent before this has been played."""
+
+    name: bytes
+    """The name as JSON, byte for byte."""
+
+
+_decoder: msgspec.json.Decoder[Media | _MarkFrame | Clear] = msgspec.json.Decoder(Media | _MarkFrame | Clear)
+_EVENTS = ("media", "mark", "clear")
+
+
+def decode(data: bytes | bytearray | memoryview) -> Media | Mark | Clear | Refusal:
+    """One text message of the app. Never raises; keeps no reference to `data`."""
+    try:
+        message = _decoder.decode(data)
+    except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
+        return _diagnose(data)
+    if isinstance(message, _MarkFrame):
+        return _mark(bytes(message.mark.name))
+    return message
+
+
+def _mark(name: bytes) -> Mark | Refusal:
+    if len(name) > MARK_NAME_LIMIT:
+        return Refusal(Problem.MALFORMED, f"mark.name is longer than {MARK_NAME_LIMIT} bytes")
+    try:
+        # The typed decoder skims over raw values; what is echoed must be proper UTF-8 and JSON (RFC 8259).
+        msgspec.json.decode(name)
+    except (ValueError, RecursionError):
+        return Refusal(Problem.MALFORMED, "mark.name is not valid JSON")
+    return Mark(name)
+
+
+def _diagnose(data: bytes | bytearray | memoryview) -> Refusal:
+    """Why the typed decoder refused `data`."""
+    try:
+        frame = msgspec.json.decode(data)
+    except RecursionError:
+        return Refusal(Problem.MALFORMED, "the message is nested too deeply")
+    except ValueError as problem:
+        return Refusal(Problem.MALFORMED, f"the message is not JSON: {problem}")
+    if not isinstance(frame, dict):
+        return Refusal(Problem.MALFORMED, "the message is not a JSON object")
+    event = frame.get("event")
+    if not isinstance(event, str):
+        return Refusal(Problem.MALFORMED, 'the message has no "event" that is a string')
+    if event not in _EVENTS:
+        return Refusal(Problem.UNKNOWN, f"unknown event {event[:64]!r}; known are {', '.join(_EVENTS)}")
+    body = frame.get(event)
+    if not isinstance(body, dict):
+        return Refusal(Problem.MALFORMED, f"{event} is not an object")
+    if event == "media":
+        return _diagnose_media(body)
+    return Refusal(Problem.MALFORMED, "mark.name is missing")
+
+
+def _diagnose_media(body: dict[str, Any]) -> Refusal:
+    if not isinstance(body.get("payload"), str):
+        return Refusal(Problem.MALFORMED, "media.payload is not a string")
+    return Refusal(Problem.INVALID_MEDIA, "media.payload is not base64 (RFC 4648 section 4, with padding)")

@@ -1,0 +1,136 @@
+"""The return path: what the app sends, cut to the packets that the leg sends (spec section 2.3). Pure.
+
+The app's audio is joined into one string of bytes in the stream's bidirectional codec. The leg's clock asks for one
+packet at a time, cut here and transcoded when the leg speaks another codec. That clock is the only one: `at`, the
+leg's time in ms, comes with each request, and all waiting is counted in it.
+
+Playback starts once the prebuffer is full, or once nothing came for as long as the prebuffer lasts (a short last
+word). A rest shorter than a packet waits one packet's time for more and is then padded with silence. When nothing is
+left playback has run dry and the prebuffer is filled again.
+
+A mark remembers how many bytes were queued before it and comes back in `returned` when as many have been played.
+"""
+
+from collections import deque
+
+from trunkline.media.codecs import CODECS, transcoder
+
+
+class Playback:
+    """The queue of one stream: bytes of `codec`, and marks among them.
+
+    Bounds: `limit` seconds of audio and `mark_limit` marks; what is over them is refused, nothing is dropped.
+    `prebuffer` is in ms. `returned` holds the names of marks that are due, in order; the owner takes them out.
+    """
+
+    def __init__(self, codec: str, *, prebuffer: int, limit: float, mark_limit: int) -> None:
+        self._codec = codec
+        self._row = CODECS[codec]
+        self._limit = int(limit * 1000) * self._row.bytes_per_ms
+        self._prebuffer = prebuffer
+        self._mark_limit = mark_limit
+        self._queue = bytearray()
+        self._marks: deque[tuple[int, bytes]] = deque()
+        self._position = 0
+        self._played = 0
+        self._cleared = 0
+        self._playing = False
+        self._ran_dry = False
+        self._fresh = False
+        self._last_media = 0
+        self.returned: list[bytes] = []
+        self.underruns = 0
+        self.leg_changed(codec, 20)
+
+    @property
+    def played_ms(self) -> int:
+        """Audio of the app's that was played, padding not counted."""
+        return self._played // self._row.bytes_per_ms
+
+    @property
+    def cleared_ms(self) -> int:
+        """Audio that was thrown away by `clear`."""
+        return self._cleared // self._row.bytes_per_ms
+
+    @property
+    def queued_ms(self) -> int:
+        """Audio that waits."""
+        return len(self._queue) // self._row.bytes_per_ms
+
+    def leg_changed(self, codec: str, ptime: int) -> None:
+        """The leg wants packets of `ptime` ms in this codec from here on."""
+        self._ptime = ptime
+        self._packet = ptime * self._row.bytes_per_ms
+        self._convert = transcoder(self._codec, codec).convert
+
+    def put(self, payload: bytes) -> bool:
+        """Queue audio; False, and nothing queued, when it is too much."""
+        if len(self._queue) + len(payload) > self._limit:
+            return False
+        self._queue += payload
+        self._fresh = True
+        return True
+
+    def mark(self, name: bytes) -> bool:
+        """Queue a mark, which is due at once when no audio waits; False, and nothing queued, when there are too
+        many."""
+        if not self._queue:
+            self.returned.append(name)
+        elif len(self._marks) >= self._mark_limit:
+            return False
+        else:
+            self._marks.append((self._position + len(self._queue), name))
+        return True
+
+    def clear(self) -> None:
+        """Throw the queue away; all its marks are due."""
+        self._cleared += len(self._queue)
+        self._position += len(self._queue)
+        self._queue.clear()
+        self._playing = self._ran_dry = False
+        self._return_marks()
+
+    def next_frame(self, at: int) -> bytes | None:
+        """The next packet for the leg, or None; `at` grows from call to call."""
+        queued = len(self._queue)
+        if self._fresh:
+            self._fresh = False
+            self._last_media = at
+        if not queued:
+            if self._playing:
+                self._playing, self._ran_dry = False, True
+            return None
+        if not self._playing and not self._starts(queued, at):
+            return None
+        if queued >= self._packet:
+            return self._take(self._packet)
+        if at - self._last_media < self._ptime:
+            return None
+        self._playing, self._ran_dry = False, True
+        return self._take(queued)
+
+    def _starts(self, queued: int, at: int) -> bool:
+        waited = at - self._last_media
+        if queued < self._prebuffer * self._row.bytes_per_ms and waited < self._prebuffer:
+            return False
+        self._playing = True
+        if self._ran_dry:
+            self._ran_dry = False
+            self.underruns += 1
+        return True
+
+    def _take(self, count: int) -> bytes:
+        frame = bytes(self._queue[:count])
+        del self._queue[:count]
+        self._position += count
+        self._played += count
+        if self._marks and self._marks[0][0] <= self._position:
+            self._return_marks()
+        if count < self._packet:
+            frame += self._row.silence(self._ptime)[count:]
+        return self._convert(frame)
+
+    def _return_marks(self) -> None:
+        marks = self._marks
+        while marks and marks[0][0] <= self._position:
+            self.returned.append(marks.popleft()[1])

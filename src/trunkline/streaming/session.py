@@ -1,0 +1,182 @@
+"""What one socket is told: numbers, times and order of its messages (spec section 2.2). Pure.
+
+`Session` makes the messages. `sequence_number` counts every sequenced message, `start` being 1. `chunk` counts per
+track from 1; frames that were lost leave a gap. `timestamp` is the leg's time of a frame less the leg's time at which
+the stream started, so that both tracks share one clock. The format of the fork is told once, in `start`; when the
+leg's codec changes later, frames are transcoded to it.
+
+`Outbox` holds what an app that does not read has not been given yet: media of at most so many seconds, and control
+messages, which keep their place among the media. Of either the oldest go first.
+"""
+
+from binascii import b2a_base64
+from collections import Counter, deque
+from datetime import datetime
+
+from trunkline.config import StreamSettings
+from trunkline.media.codecs import transcoder
+from trunkline.streaming import messages
+from trunkline.streaming.messages import Refusal
+from trunkline.streaming.params import StreamIdentity, StreamParams
+
+_FRAMES_PER_SECOND = 200
+"""Two tracks of 10 ms packets: bounds the outbox by number, should the frames' times stand still."""
+
+
+class _Fork:
+    """One track's copy."""
+
+    __slots__ = ("chunk", "convert", "template")
+
+    def __init__(self, stream_id: str, track: str, encoding: str) -> None:
+        self.template = messages.media_template(stream_id, track)
+        self.chunk = 0
+        self.convert = transcoder(encoding, encoding).convert
+
+
+class Session:
+    """The messages of one socket, in the order in which they are asked for.
+
+    `encoding` is the fork's codec, which is the leg's until `leg_changed` says otherwise.
+    """
+
+    def __init__(self, params: StreamParams, identity: StreamIdentity, encoding: str, settings: StreamSettings) -> None:
+        self._params = params
+        self._identity = identity
+        self._stream_id = identity.stream_sid
+        self._encoding = encoding
+        self._leg_codec = encoding
+        self._settings = settings
+        self._inbound = _Fork(self._stream_id, "inbound", encoding)
+        self._outbound = _Fork(self._stream_id, "outbound", encoding)
+        self._sequence = 0
+        self._started = 0.0
+        self._origin = 0
+        self._error_times: deque[float] = deque(maxlen=settings.error_rate)
+        self.anchored = False
+        """The leg's time of the stream's start is known."""
+        self.frames = 0
+        self.missing = 0
+        self.marks = 0
+        self.errors: Counter[str] = Counter()
+
+    def opening(self, now: float) -> tuple[bytes, bytes]:
+        """`connected` and `start`; the stream starts at `now` (seconds, monotonic)."""
+        self._started = now
+        self._sequence = 1
+        return messages.connected(self._params.auth_token), messages.start(
+            self._identity, self._params, self._encoding, self._sequence, extensions=self._settings.extensions
+        )
+
+    def anchor(self, at: int, now: float) -> None:
+        """Tie the clocks: a frame of the leg's time `at` (ms) is being handed over at `now`. Once, before the first
+        frame."""
+        self._origin = at - round((now - self._started) * 1000)
+        self.anchored = True
+
+    def leg_changed(self, codec: str) -> None:
+        """The frames are in this codec from here on."""
+        if codec != self._leg_codec:
+            self._leg_codec = codec
+            self._inbound.convert = transcoder(codec, self._encoding).convert
+            self._outbound.convert = transcoder(codec, self._encoding).convert
+
+    def inbound(self, payload: bytes, at: int, missing: int) -> bytes:
+        """`media` of the inbound track; `missing` frames before it were lost."""
+        fork = self._inbound
+        if missing and fork.chunk:  # what was lost before the first frame is no gap in this stream
+            fork.chunk += missing
+            self.missing += missing
+        return self._media(fork, payload, at)
+
+    def outbound(self, payload: bytes, at: int) -> bytes:
+        """`media` of the outbound track."""
+        return self._media(self._outbound, payload, at)
+
+    def _media(self, fork: _Fork, payload: bytes, at: int) -> bytes:
+        sequence = self._sequence = self._sequence + 1
+        chunk = fork.chunk = fork.chunk + 1
+        self.frames += 1
+        time = at - self._origin
+        encoded = b2a_base64(fork.convert(payload), newline=False)
+        # A frame from before the start may be handed over after it.
+        return fork.template % (sequence, chunk, time if time > 0 else 0, encoded)
+
+    def digit(self, digit: str, occurred_at: datetime) -> bytes:
+        """`dtmf`."""
+        self._sequence += 1
+        return messages.dtmf(self._stream_id, self._sequence, digit, occurred_at)
+
+    def mark(self, name: bytes, played_ms: int, *, cleared: bool) -> bytes:
+        """`mark`, coming back; `played_ms` of the app's audio have been played on this socket."""
+        self._sequence += 1
+        self.marks += 1
+        extras: dict[str, int | bool] = {}
+        if self._settings.extensions:
+            extras["played_ms"] = played_ms
+            if cleared:
+                extras["cleared"] = True
+        return messages.mark(self._stream_id, self._sequence, name, extras)
+
+    def refuse(self, refusal: Refusal, now: float) -> bytes | None:
+        """`error`, or None when as many as `error_rate` were sent within the last second; counted either way."""
+        self.errors[refusal.problem.title] += 1
+        times = self._error_times
+        if len(times) == times.maxlen and (not times or now - times[0] < 1):
+            return None
+        times.append(now)
+        return messages.error(self._stream_id, refusal)
+
+    def stop(self) -> bytes:
+        """`stop`, the last one."""
+        self._sequence += 1
+        return messages.stop(self._identity, self._sequence)
+
+
+class Outbox:
+    """Messages waiting for an app that does not read, in order."""
+
+    __slots__ = ("_control", "_control_limit", "_media", "_media_limit", "_order", "_span", "dropped_control", "dropped_frames")
+
+    def __init__(self, seconds: float, control_limit: int) -> None:
+        self._span = seconds * 1000
+        self._media_limit = max(1, int(seconds * _FRAMES_PER_SECOND))
+        self._control_limit = control_limit
+        self._media: deque[tuple[int, int, bytes]] = deque()
+        self._control: deque[tuple[int, bytes]] = deque()
+        self._order = 0
+        self.dropped_frames = 0
+        """`media` messages, ever."""
+        self.dropped_control = 0
+        """Other messages, ever."""
+
+    def __len__(self) -> int:
+        return len(self._media) + len(self._control)
+
+    @property
+    def frames(self) -> int:
+        """`media` messages waiting."""
+        return len(self._media)
+
+    def media(self, message: bytes, at: int) -> None:
+        """Keep a `media` message of the leg's time `at` (ms); drops those that are too old beside it."""
+        media = self._media
+        while media and (at - media[0][1] >= self._span or len(media) >= self._media_limit):
+            media.popleft()
+            self.dropped_frames += 1
+        self._order += 1
+        media.append((self._order, at, message))
+
+    def control(self, message: bytes) -> None:
+        """Keep any other message; drops the oldest of them when there are `control_limit`."""
+        if len(self._control) >= self._control_limit:
+            self._control.popleft()
+            self.dropped_control += 1
+        self._order += 1
+        self._control.append((self._order, message))
+
+    def pop(self) -> bytes | None:
+        """The next message, or None."""
+        if self._control and (not self._media or self._control[0][0] < self._media[0][0]):
+            return self._control.popleft()[1]
+        return self._media.popleft()[2] if self._media else None

@@ -1,0 +1,128 @@
+"""What the tests of this room share: one stream's identity, and real WebSocket servers to stream to."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import Server, ServerConnection, serve
+
+from trunkline.config import StreamSettings
+from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
+from trunkline.streaming.params import StreamIdentity, StreamParams
+
+Handler = Callable[[ServerConnection], Awaitable[None]]
+
+
+@pytest.fixture
+def identity() -> StreamIdentity:
+    """A stream of a call."""
+    return StreamIdentity(
+        stream_sid=StreamSid("32de0dea-53cb-4b21-89a4-9e1819c043bc"),
+        account_sid=AccountSid("3f2b7e52-0f6d-4a0e-9d5b-6f1f8a3f1c11"),
+        call_sid=CallSid("v3:MdI91X4lWFEs7IgbBEOT9M4AigoY08M0WWZFISt1Yw2axZ_IiE4pqg"),
+        call_session_id=CallSessionId("428c31b6-7af4-4bcb-b7f5-5013ef9657c1"),
+        from_="+13129457420",
+        to="+13129457421",
+    )
+
+
+@dataclass
+class Stream:
+    """A connection under test and what it told."""
+
+    connection: StreamConnection
+    facts: list[StreamStarted | StreamEnded]
+    started: asyncio.Event
+    ended: asyncio.Event
+
+    async def open(self) -> None:
+        """Start, and wait until `start` was sent."""
+        self.connection.start()
+        async with asyncio.timeout(5):
+            await self.started.wait()
+
+    async def end(self) -> StreamEnded:
+        """Wait for the end; exactly one was told, as the last fact."""
+        async with asyncio.timeout(5):
+            await self.ended.wait()
+            await self.connection.wait_closed()
+        assert [type(fact) for fact in self.facts].count(StreamEnded) == 1
+        last = self.facts[-1]
+        assert isinstance(last, StreamEnded)
+        return last
+
+
+@pytest.fixture
+def make_stream(identity: StreamIdentity) -> Callable[..., Stream]:
+    """`make_stream(url, **fields of StreamParams, settings=…, encoding=…)`."""
+
+    def make(
+        url: str, *, settings: StreamSettings | None = None, encoding: str = "PCMU", **params: Any
+    ) -> Stream:
+        facts: list[StreamStarted | StreamEnded] = []
+        started, ended = asyncio.Event(), asyncio.Event()
+
+        def on_fact(fact: StreamStarted | StreamEnded) -> None:
+            facts.append(fact)
+            (started if isinstance(fact, StreamStarted) else ended).set()
+
+        connection = StreamConnection(
+            StreamParams(url=url, **params), identity, encoding, settings or StreamSettings(), on_fact
+        )
+        return Stream(connection, facts, started, ended)
+
+    return make
+
+
+@dataclass
+class App:
+    """A customer's WebSocket server; `handler` may be replaced, and gets each connection."""
+
+    url: str
+    server: Server
+    connections: asyncio.Queue[ServerConnection] = field(default_factory=asyncio.Queue)
+
+    async def connection(self) -> ServerConnection:
+        """The next connection that came in."""
+        async with asyncio.timeout(5):
+            return await self.connections.get()
+
+
+AppFactory = Callable[..., contextlib.AbstractAsyncContextManager[App]]
+
+
+@pytest.fixture
+def run_app() -> AppFactory:
+    """`async with run_app(**arguments of websockets.serve) as app`: a server whose connections the test drives."""
+
+    @contextlib.asynccontextmanager
+    async def run(*, context: ssl.SSLContext | None = None, **arguments: Any) -> AsyncIterator[App]:
+        queue: asyncio.Queue[ServerConnection] = asyncio.Queue()
+        release = asyncio.Event()
+
+        async def handler(connection: ServerConnection) -> None:
+            queue.put_nowait(connection)
+            await release.wait()
+
+        arguments = {"ping_interval": None, "max_size": None, **arguments}
+        async with serve(handler, "127.0.0.1", 0, ssl=context, **arguments) as server:
+            port = server.sockets[0].getsockname()[1]
+            scheme = "wss" if context else "ws"
+            try:
+                yield App(f"{scheme}://127.0.0.1:{port}", server, queue)
+            finally:
+                release.set()
+
+    return run
+
+
+@pytest.fixture
+async def app(run_app: AppFactory) -> AsyncIterator[App]:
+    """A plain server."""
+    async with run_app() as running:
+        yield running

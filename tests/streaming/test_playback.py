@@ -1,0 +1,226 @@
+"""The way back: what is played, when marks come back. The leg's clock is driven by hand, 20 ms a tick."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.media.codecs import transcoder
+from trunkline.streaming.playback import Playback
+
+SILENCE = b"\xff"
+
+
+def playback(prebuffer: int = 60, limit: float = 600, mark_limit: int = 10_000, codec: str = "PCMU") -> Playback:
+    return Playback(codec, prebuffer=prebuffer, limit=limit, mark_limit=mark_limit)
+
+
+def ticks(queue: Playback, count: int, start: int = 0, ptime: int = 20) -> list[bytes | None]:
+    return [queue.next_frame(start + number * ptime) for number in range(count)]
+
+
+def audio(count: int) -> bytes:
+    return bytes(number % 251 for number in range(count))
+
+
+def test_a_burst_is_cut_to_packets_and_played_in_full() -> None:
+    queue, sound = playback(), audio(24_000)
+    for at in range(0, 24_000, 4000):
+        assert queue.put(sound[at : at + 4000])
+    frames = ticks(queue, 151)
+    assert b"".join(frame for frame in frames if frame) == sound
+    assert all(len(frame) == 160 for frame in frames[:150] if frame)
+    assert frames[150] is None
+    assert (queue.played_ms, queue.queued_ms, queue.underruns) == (3000, 0, 0)
+
+
+def test_playback_waits_for_the_prebuffer() -> None:
+    queue = playback(prebuffer=60)
+    queue.put(audio(320))
+    assert queue.next_frame(0) is None
+    queue.put(audio(320))
+    assert queue.next_frame(20) == audio(160)
+
+
+def test_forty_ms_chunks_with_jitter_play_without_a_gap() -> None:
+    queue = playback(prebuffer=60)
+    arrivals = {0, 2, 5, 6, 8, 11, 12, 14}  # ticks; a chunk of two packets in each, up to one tick late
+    frames = []
+    for tick in range(16):
+        if tick in arrivals:
+            queue.put(audio(320))
+        frames.append(queue.next_frame(tick * 20))
+    assert frames[:2] == [None, None]
+    assert None not in frames[2:]
+
+
+def test_a_last_word_shorter_than_the_prebuffer_is_not_held_back() -> None:
+    queue = playback(prebuffer=60)
+    queue.put(audio(320))
+    assert ticks(queue, 6) == [None, None, None, audio(320)[:160], audio(320)[160:], None]
+
+
+def test_a_rest_shorter_than_a_packet_is_padded_with_silence_at_once_when_it_is_old() -> None:
+    queue = playback(prebuffer=0)
+    queue.put(audio(350))
+    assert ticks(queue, 4) == [audio(160), audio(320)[160:], audio(350)[320:] + SILENCE * 130, None]
+    assert queue.played_ms == 43
+
+
+def test_a_fresh_rest_waits_one_packet_for_more() -> None:
+    queue = playback(prebuffer=0)
+    queue.put(audio(100))
+    assert queue.next_frame(0) is None
+    queue.put(audio(160)[100:])
+    assert queue.next_frame(20) == audio(160)
+
+
+def test_one_byte_comes_out_with_its_mark() -> None:
+    queue = playback(prebuffer=60)
+    queue.put(b"\x00")
+    queue.mark(b'"m"')
+    frames = ticks(queue, 5)
+    assert frames == [None, None, None, b"\x00" + SILENCE * 159, None]
+    assert queue.returned == [b'"m"']
+
+
+def test_a_mark_with_nothing_queued_is_due_at_once() -> None:
+    queue = playback()
+    assert queue.mark(b"1")
+    assert queue.returned == [b"1"]
+
+
+def test_a_mark_is_due_when_the_last_byte_before_it_was_played() -> None:
+    queue = playback(prebuffer=0)
+    queue.put(audio(320))
+    queue.mark(b"1")
+    queue.put(audio(160))
+    queue.mark(b"2")
+    queue.mark(b"3")
+    due = []
+    for tick in range(3):
+        queue.next_frame(tick * 20)
+        due.append(list(queue.returned))
+    assert due == [[], [b"1"], [b"1", b"2", b"3"]]
+
+
+def test_clear_silences_the_next_packet_and_returns_all_marks_in_order() -> None:
+    queue = playback(prebuffer=0)
+    queue.put(audio(1600))
+    queue.mark(b"1")
+    queue.put(audio(1600))
+    queue.mark(b"2")
+    queue.next_frame(0)
+    queue.clear()
+    assert queue.returned == [b"1", b"2"]
+    assert queue.next_frame(20) is None
+    assert (queue.played_ms, queue.cleared_ms, queue.queued_ms) == (20, 380, 0)
+
+
+def test_after_clear_playback_goes_on_with_what_comes_then() -> None:
+    queue = playback(prebuffer=0)
+    queue.put(audio(1600))
+    queue.clear()
+    queue.put(b"\x07" * 160)
+    queue.mark(b"9")
+    assert queue.next_frame(0) == b"\x07" * 160
+    assert queue.returned == [b"9"]
+    assert queue.underruns == 0
+
+
+def test_running_dry_and_starting_again_is_an_underrun() -> None:
+    queue = playback(prebuffer=20)
+    queue.put(audio(160))
+    assert ticks(queue, 3) == [audio(160), None, None]
+    assert queue.underruns == 0
+    queue.put(audio(160))
+    assert queue.next_frame(60) == audio(160)
+    assert queue.underruns == 1
+
+
+def test_over_the_limit_nothing_of_the_message_is_queued() -> None:
+    queue = playback(limit=1)
+    assert queue.put(bytes(8000))
+    assert not queue.put(b"\x00")
+    assert queue.queued_ms == 1000
+
+
+def test_ten_minutes_may_be_queued_by_default() -> None:
+    queue = playback()
+    assert all(queue.put(bytes(240_000)) for _ in range(20))
+    assert not queue.put(b"\x00")
+
+
+def test_marks_are_bounded() -> None:
+    queue = playback(mark_limit=2)
+    queue.put(audio(160))
+    assert [queue.mark(b"%d" % number) for number in range(3)] == [True, True, False]
+
+
+def test_the_legs_packets_may_be_longer() -> None:
+    queue = playback(prebuffer=0)
+    queue.leg_changed("PCMU", 30)
+    queue.put(audio(480))
+    assert ticks(queue, 3, ptime=30) == [audio(240), audio(480)[240:], None]
+
+
+def test_a_leg_in_another_codec_gets_its_own() -> None:
+    queue = playback(prebuffer=0, codec="PCMA")
+    queue.leg_changed("PCMU", 20)
+    queue.put(audio(160))
+    assert queue.next_frame(0) == transcoder("PCMA", "PCMU").convert(audio(160))
+
+
+def test_a_codec_change_amid_playback_loses_nothing() -> None:
+    queue = playback(prebuffer=0)
+    queue.put(audio(480))
+    first = queue.next_frame(0)
+    queue.leg_changed("PCMA", 20)
+    second = queue.next_frame(20)
+    queue.leg_changed("PCMU", 20)
+    assert first == audio(160)
+    assert second == transcoder("PCMU", "PCMA").convert(audio(320)[160:])
+    assert queue.next_frame(40) == audio(480)[320:]
+
+
+@given(
+    chunks=st.lists(st.binary(min_size=1, max_size=900), min_size=1, max_size=20),
+    ptime=st.sampled_from([10, 20, 30, 60]),
+    prebuffer=st.integers(0, 500),
+)
+def test_any_chunking_plays_byte_for_byte_and_marks_come_right_behind_their_audio(
+    chunks: list[bytes], ptime: int, prebuffer: int
+) -> None:
+    queue, packet = playback(prebuffer=prebuffer), ptime * 8
+    queue.leg_changed("PCMU", ptime)
+    for number, chunk in enumerate(chunks):
+        queue.put(chunk)
+        queue.mark(b"%d" % number)
+    sound, ends = b"".join(chunks), []
+    for chunk in chunks:
+        ends.append((ends[-1] if ends else 0) + len(chunk))
+    played = b""
+    for at in range(0, prebuffer + (len(sound) // packet + 3) * ptime, ptime):
+        frame = queue.next_frame(at)
+        if frame is not None:
+            assert len(frame) == packet
+            played += frame
+        assert queue.returned == [b"%d" % number for number, end in enumerate(ends) if end <= len(played)]
+    assert played[: len(sound)] == sound
+    assert set(played[len(sound) :]) <= set(SILENCE)
+    assert len(played) - len(sound) < packet
+
+
+@given(st.lists(st.tuples(st.booleans(), st.binary(min_size=1, max_size=700)), max_size=40))
+def test_whenever_media_come_they_are_played_in_order_and_never_stuck(events: list[tuple[bool, bytes]]) -> None:
+    queue, sound, played, at = playback(prebuffer=40), b"", b"", 0
+    for tick, chunk in events:
+        if tick:
+            played += queue.next_frame(at) or b""
+            at += 20
+        else:
+            queue.put(bytes(byte & 0x7F for byte in chunk))  # no byte that could be taken for padding
+            sound += bytes(byte & 0x7F for byte in chunk)
+    for _ in range(len(sound) // 160 + 5):
+        played += queue.next_frame(at) or b""
+        at += 20
+    assert played.replace(SILENCE, b"") == sound
+    assert queue.queued_ms == 0

@@ -1,0 +1,176 @@
+"""Numbers, times and order of what an app is told."""
+
+import json
+from base64 import b64decode
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.config import StreamSettings
+from trunkline.media.codecs import transcoder
+from trunkline.streaming.messages import Problem, Refusal
+from trunkline.streaming.params import StreamIdentity, StreamParams
+from trunkline.streaming.session import Outbox, Session
+
+ULAW = bytes(range(160))
+
+
+@pytest.fixture
+def session(identity: StreamIdentity) -> Session:
+    return make(identity)
+
+
+def make(identity: StreamIdentity, encoding: str = "PCMU", **settings: Any) -> Session:
+    session = Session(StreamParams("ws://app"), identity, encoding, StreamSettings(**settings))
+    session.opening(1000.0)
+    session.anchor(500, 1000.0)
+    return session
+
+
+def test_the_opening_is_connected_then_start_number_one(identity: StreamIdentity) -> None:
+    connected, start = Session(StreamParams("ws://app"), identity, "PCMU", StreamSettings()).opening(0)
+    assert json.loads(connected)["event"] == "connected"
+    assert json.loads(start)["sequence_number"] == "1"
+
+
+def test_media_to_the_letter(session: Session) -> None:
+    session.inbound(ULAW, 500, 0)
+    assert session.inbound(b"\xff\xff\xff\xff", 540, 0) == (
+        b'{"event":"media","sequence_number":"3","stream_id":"32de0dea-53cb-4b21-89a4-9e1819c043bc",'
+        b'"media":{"track":"inbound","chunk":"2","timestamp":"40","payload":"/////w=="}}'
+    )
+
+
+def test_one_sequence_for_all_and_a_chunk_count_for_each_track(session: Session) -> None:
+    texts = [
+        session.inbound(ULAW, 500, 0),
+        session.outbound(ULAW, 505, ),
+        session.digit("5", datetime(2025, 1, 1, tzinfo=UTC)),
+        session.mark(b'"m"', 0, cleared=False),
+        session.outbound(ULAW, 525),
+        session.inbound(ULAW, 520, 0),
+        session.stop(),
+    ]
+    frames = [json.loads(text) for text in texts]
+    assert [frame["sequence_number"] for frame in frames] == ["2", "3", "4", "5", "6", "7", "8"]
+    media = [frame["media"] for frame in frames if frame["event"] == "media"]
+    assert [(frame["track"], frame["chunk"], frame["timestamp"]) for frame in media] == [
+        ("inbound", "1", "0"),
+        ("outbound", "1", "5"),
+        ("outbound", "2", "25"),
+        ("inbound", "2", "20"),
+    ]
+
+
+def test_lost_frames_leave_a_gap_in_chunk_and_are_counted(session: Session) -> None:
+    chunks = [json.loads(session.inbound(ULAW, at, lost))["media"]["chunk"] for at, lost in [(500, 7), (580, 3)]]
+    assert chunks == ["1", "5"]  # what was lost before the first frame is not this stream's loss
+    assert session.missing == 3
+
+
+def test_timestamps_count_from_the_streams_start_not_from_the_first_frame(identity: StreamIdentity) -> None:
+    session = Session(StreamParams("ws://app"), identity, "PCMU", StreamSettings())
+    session.opening(10.0)
+    session.anchor(90_000, 13.5)
+    assert json.loads(session.inbound(ULAW, 90_000, 0))["media"]["timestamp"] == "3500"
+    assert json.loads(session.outbound(ULAW, 90_004))["media"]["timestamp"] == "3504"
+
+
+def test_a_frame_from_before_the_start_has_no_negative_time(session: Session) -> None:
+    assert json.loads(session.outbound(ULAW, 480))["media"]["timestamp"] == "0"
+
+
+def test_the_fork_keeps_its_format_when_the_leg_changes_codec(session: Session) -> None:
+    before = json.loads(session.inbound(ULAW, 500, 0))["media"]["payload"]
+    session.leg_changed("PCMA")
+    alaw = transcoder("PCMU", "PCMA").convert(ULAW)
+    after = json.loads(session.inbound(alaw, 520, 0))["media"]["payload"]
+    session.leg_changed("PCMU")
+    again = json.loads(session.outbound(ULAW, 520))["media"]["payload"]
+    assert b64decode(before) == b64decode(again) == ULAW
+    assert b64decode(after) == transcoder("PCMA", "PCMU").convert(alaw) != alaw
+
+
+def test_a_fork_in_another_codec_than_the_legs_is_transcoded(identity: StreamIdentity) -> None:
+    session = make(identity, "G722")
+    session.leg_changed("PCMU")
+    payload = b64decode(json.loads(session.inbound(ULAW, 500, 0))["media"]["payload"])
+    assert len(payload) == 160
+    assert payload == transcoder("PCMU", "G722").convert(ULAW)
+
+
+def test_errors_are_limited_per_second_but_all_counted(identity: StreamIdentity) -> None:
+    session = make(identity, error_rate=2)
+    refusal = Refusal(Problem.MALFORMED, "x")
+    sent = [session.refuse(refusal, now) is not None for now in (0.0, 0.6, 0.7, 0.99, 1.0, 1.5, 1.6, 1.7)]
+    assert sent == [True, True, False, False, True, False, True, False]
+    assert session.errors == {"malformed_frame": 8}
+
+
+def test_with_an_error_rate_of_zero_errors_are_only_counted(identity: StreamIdentity) -> None:
+    session = make(identity, error_rate=0)
+    assert session.refuse(Refusal(Problem.UNKNOWN, "x"), 0.0) is None
+    assert session.errors == {"unknown_error": 1}
+
+
+def test_extensions_add_members_to_returned_marks(identity: StreamIdentity) -> None:
+    session = make(identity, extensions=True)
+    assert json.loads(session.mark(b"1", 40, cleared=False))["mark"] == {"name": 1, "played_ms": 40}
+    assert json.loads(session.mark(b"1", 40, cleared=True))["mark"] == {"name": 1, "played_ms": 40, "cleared": True}
+
+
+def drain(outbox: Outbox) -> list[bytes]:
+    messages = []
+    while (message := outbox.pop()) is not None:
+        messages.append(message)
+    return messages
+
+
+def test_the_outbox_keeps_so_many_seconds_and_drops_the_oldest_media() -> None:
+    outbox = Outbox(2, 100)
+    for number in range(150):
+        outbox.media(b"%d" % number, number * 20)
+    assert outbox.dropped_frames == 50
+    assert drain(outbox) == [b"%d" % number for number in range(50, 150)]
+
+
+def test_control_messages_outlive_the_media_around_them_and_keep_their_place() -> None:
+    outbox = Outbox(1, 100)
+    outbox.media(b"old", 0)
+    outbox.control(b"mark")
+    outbox.media(b"new", 500)
+    outbox.control(b"dtmf")
+    outbox.media(b"newest", 1400)
+    assert outbox.dropped_frames == 1
+    assert drain(outbox) == [b"mark", b"new", b"dtmf", b"newest"]
+
+
+def test_control_messages_are_bounded_too() -> None:
+    outbox = Outbox(1, 2)
+    for message in (b"1", b"2", b"3"):
+        outbox.control(message)
+    assert outbox.dropped_control == 1
+    assert drain(outbox) == [b"2", b"3"]
+
+
+def test_the_outbox_is_bounded_even_when_time_stands_still() -> None:
+    outbox = Outbox(1, 2)
+    for _ in range(1000):
+        outbox.media(b"x", 0)
+    assert len(outbox) == outbox.frames == 200
+
+
+@given(st.lists(st.booleans(), max_size=60))
+def test_what_is_not_dropped_comes_out_in_order(kinds: list[bool]) -> None:
+    outbox = Outbox(0.2, 10)
+    for number, is_media in enumerate(kinds):
+        if is_media:
+            outbox.media(b"%d" % number, number * 20)
+        else:
+            outbox.control(b"%d" % number)
+    numbers = [int(message) for message in drain(outbox)]
+    assert numbers == sorted(numbers)
+    assert len(numbers) + outbox.dropped_frames + outbox.dropped_control == len(kinds)
