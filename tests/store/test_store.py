@@ -1,0 +1,222 @@
+"""What the store promises, on SQLite and on PostgreSQL."""
+
+import stat
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trunkline.calls.views import CallFilter, CallView, StreamView
+from trunkline.config import StoreSettings
+from trunkline.errors import ResourceNotFound, StartupError
+from trunkline.ids import AccountSid, CallSid
+from trunkline.store.records import CallbackResult, call_row, callback_row, stream_row
+from trunkline.store.store import Store
+
+ONE = CallSid("v3:one")
+Opener = Callable[[], Awaitable[Store]]
+
+
+async def save(store: Store, *views: CallView | StreamView) -> None:
+    calls = [call_row(view) for view in views if isinstance(view, CallView)]
+    streams = [stream_row(view) for view in views if isinstance(view, StreamView)]
+    await store.write(calls, streams, [])
+
+
+async def test_a_call_comes_back_as_it_was_after_reopening(open_store: Opener, make: Any) -> None:
+    call = replace(make.call(ended=9.5, report={"packets": 3, "loss": 0.25, "codec": "PCMU"}), codec="PCMU")
+    await save(await open_store(), call)
+    assert await (await open_store()).call(make.account, call.sid) == call
+
+
+async def test_a_later_version_of_a_record_replaces_the_earlier(store: Store, make: Any) -> None:
+    await save(store, make.call(status="ringing"), make.stream("s1"))
+    await save(store, make.call(status="completed", ended=3), make.stream("s1", status="stopped"))
+    assert (await store.call(make.account, ONE)).status == "completed"
+    assert [stream.status for stream in await store.streams(make.account, ONE)] == ["stopped"]
+
+
+async def test_another_accounts_call_and_stream_do_not_exist(store: Store, make: Any) -> None:
+    await save(store, make.call(), make.stream("s1"))
+    stranger = AccountSid("somebody-else")
+    for lookup in (
+        store.call(stranger, ONE),
+        store.stream(stranger, ONE, "s1"),
+        store.streams(stranger, ONE),
+        store.call(make.account, CallSid("v3:two")),
+        store.stream(make.account, CallSid("v3:two"), "s1"),
+    ):
+        with pytest.raises(ResourceNotFound):
+            await lookup
+    assert await store.calls(stranger, CallFilter(), offset=0, limit=5) == ([], False)
+
+
+async def test_pages_of_calls_are_newest_first_and_tell_of_more(store: Store, make: Any) -> None:
+    await save(store, *(make.call(f"v3:{n}", at=n) for n in range(5)))
+    first, more = await store.calls(make.account, CallFilter(), offset=0, limit=2)
+    assert ([call.sid for call in first], more) == (["v3:4", "v3:3"], True)
+    last, more = await store.calls(make.account, CallFilter(), offset=3, limit=2)
+    assert ([call.sid for call in last], more) == (["v3:1", "v3:0"], False)
+
+
+async def test_each_filter_of_calls_selects(store: Store, make: Any) -> None:
+    await save(
+        store,
+        make.call("v3:a", at=0, status="completed", ended=10, to="+1"),
+        make.call("v3:b", at=100, status="failed", ended=110, from_="+2"),
+        make.call("v3:c", at=200),
+    )
+
+    async def found(where: CallFilter) -> str:
+        return "".join(call.sid[-1] for call in (await store.calls(make.account, where, offset=0, limit=9))[0])
+
+    assert await found(CallFilter()) == "cba"
+    assert await found(CallFilter(status="failed")) == "b"
+    assert await found(CallFilter(to="+1")) == "a"
+    assert await found(CallFilter(from_="+2")) == "b"
+    assert await found(CallFilter(started=(make.at(100), make.at(200)))) == "b"
+    assert await found(CallFilter(started=(None, make.at(200)))) == "ba"
+    assert await found(CallFilter(ended=(make.at(11), None))) == "b"
+
+
+async def test_a_name_means_the_live_stream_else_the_newest(store: Store, make: Any) -> None:
+    await save(
+        store,
+        make.call(),
+        make.stream("s1", 1, name="ear"),
+        make.stream("s2", 2, name="ear", status="stopped"),
+        make.stream("s3", 3, name="mouth", status="stopped"),
+        make.stream("s4", 4, name="mouth", status="failed"),
+        # Named like another one's sid: the sid wins.
+        make.stream("s5", 5, name="s1"),
+    )
+
+    async def found(name: str) -> str:
+        return (await store.stream(make.account, ONE, name)).sid
+
+    assert [await found(name) for name in ("ear", "mouth", "s2", "s1")] == ["s1", "s4", "s2", "s1"]
+    assert [stream.sid for stream in await store.streams(make.account, ONE)] == ["s1", "s2", "s3", "s4", "s5"]
+
+
+async def test_what_a_crash_left_open_is_found_after_reopening(open_store: Opener, make: Any) -> None:
+    await save(
+        await open_store(),
+        make.call("v3:open"),
+        make.call("v3:done", ended=1, status="completed"),
+        make.stream("s1", call="v3:open"),
+        make.stream("s2", call="v3:open", status="stopped"),
+    )
+    store = await open_store()
+    assert [call.sid for call in await store.open_calls()] == ["v3:open"]
+    assert [stream.sid for stream in await store.open_streams()] == ["s1"]
+
+
+async def test_text_that_no_database_takes_is_stored_with_replacements(store: Store, make: Any) -> None:
+    await save(store, make.call(from_="a\0b\ud800c", report={"note": "\0"}), make.stream("s1", name="\ud83d\ude00"))
+    call = await store.call(make.account, ONE)
+    assert call.from_ == "a\ufffdb\ufffdc"
+    assert call.report == {"note": "\0"}
+    assert (await store.stream(make.account, ONE, "s1")).name == "\U0001f600"
+
+
+async def test_keys_belong_to_accounts_and_only_their_hash_is_kept(
+    open_store: Opener, any_settings: StoreSettings
+) -> None:
+    store = await open_store()
+    assert await store.first_account() is None
+    first, second = AccountSid("acc-1"), AccountSid("acc-2")
+    await store.add_account(first, "KEY-one")
+    await store.add_account(second, "KEY-two")
+    await store.add_account(first, "KEY-three")
+    for again in (store, await open_store()):
+        assert await again.account_of("KEY-one") is None
+        assert await again.account_of("KEY-three") == first
+        assert await again.account_of("KEY-two") == second
+        assert await again.first_account() == first
+    if any_settings.url is None:
+        assert b"KEY-" not in (any_settings.directory / "trunkline.db").read_bytes()
+
+
+async def test_a_key_cannot_serve_two_accounts(store: Store) -> None:
+    await store.add_account(AccountSid("acc-1"), "KEY")
+    with pytest.raises(StartupError, match="already belongs to another account"):
+        await store.add_account(AccountSid("acc-2"), "KEY")
+    assert await store.account_of("KEY") == "acc-1"
+
+
+async def test_callbacks_wait_in_order_until_settled(open_store: Opener, make: Any) -> None:
+    store = await open_store()
+    rows = [callback_row(replace(make.callback(name), position=store.next_position())) for name in ("c1", "c2", "c3")]
+    other = callback_row(replace(make.callback("c4", host="http://b:80"), position=store.next_position()))
+    await store.write([], [], [*rows, other])
+    again = make.at(60)
+    await store.record_results(
+        [
+            CallbackResult("c1", "delivered", 1, 200, None, None, make.noon),
+            CallbackResult("c2", "pending", 2, 500, "HTTP status 500", again, None),
+        ]
+    )
+    store = await open_store()
+    assert sorted(await store.pending_hosts()) == ["http://a:80", "http://b:80"]
+    pending = await store.pending_callbacks("http://a:80", after=0, limit=10)
+    assert [(record.id, record.tries, record.next_try_at) for record in pending] == [("c2", 2, again), ("c3", 0, None)]
+    assert [r.id for r in await store.pending_callbacks("http://a:80", after=pending[0].position, limit=1)] == ["c3"]
+    assert store.next_position() == 5, "positions go on after a restart"
+
+
+async def test_storing_a_callback_twice_keeps_what_became_of_it(store: Store, make: Any) -> None:
+    row = callback_row(replace(make.callback("c1"), position=1))
+    await store.write([], [], [row])
+    await store.record_results([CallbackResult("c1", "delivered", 1, 200, None, None, make.noon)])
+    await store.write([], [], [row])
+    assert await store.pending_hosts() == []
+
+
+async def test_only_old_settled_callbacks_are_pruned(store: Store, make: Any) -> None:
+    rows = [callback_row(replace(make.callback(f"c{n}"), position=n)) for n in (1, 2, 3)]
+    await store.write([], [], rows)
+    await store.record_results(
+        [
+            CallbackResult("c1", "delivered", 1, 200, None, None, make.at(0)),
+            CallbackResult("c2", "failed", 6, None, "timeout", None, make.at(10)),
+        ]
+    )
+    assert await store.prune_callbacks(make.at(5)) == 1
+    assert await store.prune_callbacks(make.noon + timedelta(days=99)) == 1
+    assert [r.id for r in await store.pending_callbacks("http://a:80", after=0, limit=9)] == ["c3"]
+
+
+async def test_a_second_server_on_the_same_store_is_refused(
+    open_store: Opener, any_settings: StoreSettings, tmp_path: Path
+) -> None:
+    await open_store()
+    # Another directory: on PostgreSQL the database itself must refuse.
+    second = any_settings if any_settings.url is None else StoreSettings(directory=tmp_path / "2", url=any_settings.url)
+    with pytest.raises(StartupError, match="in use by another server"):
+        await Store.open(second)
+    # The refused one has not taken the first one's lock away.
+    with pytest.raises(StartupError, match="in use by another server"):
+        await Store.open(second)
+
+
+async def test_the_directory_is_made_for_its_owner_only(settings: StoreSettings) -> None:
+    await (await Store.open(settings)).close()
+    assert stat.S_IMODE(settings.directory.stat().st_mode) == 0o700
+
+
+async def test_a_file_that_is_no_database_is_one_clear_line(settings: StoreSettings) -> None:
+    settings.directory.mkdir()
+    (settings.directory / "trunkline.db").write_bytes(b"This is a letter to my aunt." * 100)
+    with pytest.raises(StartupError, match=r"^store: cannot open .*trunkline\.db: it is not a database$"):
+        await Store.open(settings)
+
+
+async def test_postgres_that_is_not_there_is_one_clear_line_without_the_password(settings: StoreSettings) -> None:
+    settings = StoreSettings(directory=settings.directory, url="postgresql://me:hush@127.0.0.1:1/x")
+    with pytest.raises(StartupError, match=r"^store: cannot open postgresql.*\n?") as failure:
+        await Store.open(settings)
+    assert "hush" not in str(failure.value)
+    assert "\n" not in str(failure.value)
