@@ -1,0 +1,38 @@
+"""Paths, tolerant as clients need them: with and without `.json`, percent-encoded (`v3%3A…`), a trailing slash.
+
+One spelling is left for the router: segments percent-encoded alike, no suffix, no trailing slash. A segment is
+decoded only when the router has cut the path, once; so a stream's name may hold any character, a slash included.
+"""
+
+from typing import Annotated
+from urllib.parse import quote, unquote_to_bytes
+
+from pydantic import AfterValidator
+
+from trunkline.errors import ResourceNotFound
+
+API = "/v2"
+
+
+def canonical(raw_path: bytes) -> str:
+    """The path that the router sees, from the path as it was sent. The suffix goes only under `/v2`."""
+    segments = [quote(unquote_to_bytes(segment), safe="") for segment in raw_path.split(b"/")]
+    if len(segments) > 2 and not segments[-1]:
+        segments.pop()
+    path = "/".join(segments)
+    return path.removesuffix(".json") if path.startswith(f"{API}/") else path
+
+
+def _decode(segment: str) -> str:
+    try:
+        text = unquote_to_bytes(segment).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ResourceNotFound() from None
+    # No resource is named so, and not every database can be asked.
+    if "\0" in text:
+        raise ResourceNotFound()
+    return text
+
+
+Segment = Annotated[str, AfterValidator(_decode)]
+"""A path parameter, decoded."""

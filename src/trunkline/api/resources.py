@@ -1,0 +1,103 @@
+"""Calls and streams as JSON: the documented members in the documented order, null where there is no value.
+
+Telnyx writes the dates of call resources as RFC 2822 and those of stream resources as ISO 8601; both are UTC here.
+"""
+
+import re
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from trunkline.api.queries import Page
+from trunkline.calls.views import CallView, StreamView
+
+BASE = "/v2/texml/Accounts"
+
+_NORTH_AMERICAN = re.compile(r"\+1([0-9]{3})([0-9]{3})([0-9]{4})")
+
+
+def rfc2822(at: datetime | None) -> str | None:
+    """`Thu, 15 Jun 2023 09:56:45 +0000`."""
+    return None if at is None else format_datetime(at.astimezone(UTC))
+
+
+def iso8601(at: datetime) -> str:
+    """`2023-08-11T19:12:11Z`."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def formatted(number: str) -> str:
+    """`(312) 345-6789` for a North American number; anything else as it is."""
+    match = _NORTH_AMERICAN.fullmatch(number)
+    return f"({match[1]}) {match[2]}-{match[3]}" if match else number
+
+
+def call(view: CallView) -> dict[str, object]:
+    """A call resource (`texml-api-fields.txt`, GetTexmlCall). `duration` counts from the answer."""
+    duration = None
+    if view.ended_at is not None:
+        duration = str(round((view.ended_at - view.answered_at).total_seconds())) if view.answered_at else "0"
+    return {
+        "account_sid": view.account_sid,
+        "answered_by": None,
+        "caller_name": view.caller_name,
+        "date_created": rfc2822(view.created_at),
+        "date_updated": rfc2822(view.updated_at),
+        "direction": view.direction,
+        "duration": duration,
+        "end_time": rfc2822(view.ended_at),
+        "from": view.from_,
+        "from_formatted": formatted(view.from_),
+        "price": None,
+        "price_unit": None,
+        "sid": view.sid,
+        "start_time": rfc2822(view.created_at),
+        "status": view.status,
+        "to": view.to,
+        "to_formatted": formatted(view.to),
+        "uri": f"{BASE}/{view.account_sid}/Calls/{view.sid}.json",
+    }
+
+
+def started_stream(view: StreamView) -> dict[str, object]:
+    """The answer to a start: exactly seven members (spec section 1.1)."""
+    return {
+        "account_sid": view.account_sid,
+        "call_sid": view.call_sid,
+        "sid": view.sid,
+        "name": view.name,
+        "status": "in-progress",
+        "date_updated": iso8601(view.updated_at),
+        "uri": f"{BASE}/{view.account_sid}/Calls/{view.call_sid}/Streams/{view.sid}.json",
+    }
+
+
+def stopped_stream(view: StreamView) -> dict[str, object]:
+    """The answer to a stop: the same members less the name (spec section 1.2)."""
+    members = started_stream(view) | {"status": "stopped"}
+    del members["name"]
+    return members
+
+
+def stream(view: StreamView) -> dict[str, object]:
+    """A stream as it is fetched: the members of a start, and what became of it."""
+    return started_stream(view) | {
+        "status": view.status,
+        "track": view.track,
+        "date_created": iso8601(view.created_at),
+        "ended_reason": view.ended_reason,
+        "report": view.report,
+    }
+
+
+def listing(kind: str, path: str, page: Page, members: list[dict[str, object]], more: bool) -> dict[str, object]:
+    """One page of a list, under `kind`; `path` is the list's own. An empty page ends where it starts."""
+    return {
+        kind: members,
+        "end": page.offset + max(len(members) - 1, 0),
+        "first_page_uri": path + page.query(0),
+        "next_page_uri": path + page.query(page.number + 1) if more else None,
+        "page": page.number,
+        "page_size": page.size,
+        "start": page.offset,
+        "uri": path + page.query(page.number),
+    }

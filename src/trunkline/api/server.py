@@ -1,0 +1,213 @@
+"""The HTTP server: uvicorn inside our own loop. The driver of this room.
+
+uvicorn brings the protocol (h11) and the life of connections; we bring the socket, so that a port that cannot be had
+is one clear line, and take away its signal handlers, logs and plain-text refusals. What arrives before there is a
+request for the application (garbage, a head over the limit, half a request) is refused here in the API's own shape
+and counted in the application's counters. A refused connection is read on for a moment and thrown away, since
+closing it with bytes unread would reset it before the peer has read why (RFC 9112 section 9.6).
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+from collections import Counter
+from collections.abc import Generator
+from typing import Any
+
+import h11
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from trunkline.api import problems
+from trunkline.config import HttpSettings
+from trunkline.errors import InvalidRequest, StartupError
+
+REQUEST_TIMEOUT = 30.0
+"""Seconds from a connection's or request's first byte to the request's last."""
+
+LINGER = 2.0
+"""Seconds that a refused connection is read on."""
+
+BACKLOG = 2048
+"""Connections that the kernel holds until we take them, as uvicorn has it."""
+
+CONNECTION_LIMIT = 1000
+"""Connections at once; more are closed at once and counted. Nobody's requests need as many, and each costs a file
+descriptor."""
+
+
+class HttpServer:
+    """Serves one application on one address, from `start` to `stop`."""
+
+    def __init__(self, app: FastAPI, settings: HttpSettings, *, request_timeout: float = REQUEST_TIMEOUT) -> None:
+        self._settings = settings
+        config = _Config(app, settings, request_timeout)
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+        self.port = settings.port
+        """The port that is served; after `start`, the real one where the settings say 0."""
+
+    async def start(self) -> None:
+        """Listen. Raises StartupError with one line for a busy port, a bad address, a missing permission."""
+        listener = await self._listen()
+        self.port = listener.getsockname()[1]
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="http server")
+        await self._server.listening.wait()
+
+    async def stop(self, grace: float) -> None:
+        """Stop listening, let requests end for `grace` seconds, then cut them off. May be called again."""
+        if self._task is None:
+            return
+        self._server.should_exit = True
+        for listener in self._server.servers:
+            listener.close()
+        await asyncio.wait({self._task}, timeout=grace)
+        state = self._server.server_state
+        for connection in list(state.connections):
+            connection.transport.abort()
+        for task in list(state.tasks):
+            task.cancel()
+        self._server.force_exit = True
+        await self._task
+        self._task = None
+
+    async def _listen(self) -> socket.socket:
+        host, port = self._settings.host, self._settings.port
+        where = f"http.host {host}, http.port {port}"
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        except OSError as error:
+            raise StartupError(f"cannot serve HTTP on {where}: {error.strerror or error}") from None
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            # Lets a restarted server have its port again while old connections are in TIME_WAIT.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setblocking(False)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            raise StartupError(f"cannot serve HTTP on {where}: {error.strerror or error}") from None
+        return listener
+
+
+class _Config(uvicorn.Config):
+    """uvicorn's settings, and what our protocol needs beside them."""
+
+    def __init__(self, app: FastAPI, settings: HttpSettings, request_timeout: float) -> None:
+        super().__init__(
+            app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            # Below critical it only repeats what is refused and counted here, or logged by the application.
+            log_level="critical",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=settings.header_limit,
+        )
+        self.counters: Counter[str] = app.state.counters
+        self.head_limit = settings.header_limit
+        self.request_timeout = request_timeout
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process that we are a part of, and tells when it listens."""
+
+    def __init__(self, config: _Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+class _Protocol(H11Protocol):
+    """One connection: refuses in the API's shape, gives a request only so long, and lingers after a refusal."""
+
+    config: _Config
+    _timer: asyncio.TimerHandle | None = None
+    _refused = False
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTION_LIMIT:
+            self.config.counters["connections_over_limit"] += 1
+            transport.close()
+            return
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        if self._refused:
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._timer is None:
+            self._arm()
+        super().data_received(data)
+        if not self._refused and self.conn.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
+            self._disarm()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called by uvicorn, inside its `except`, for what h11 cannot take for a request."""
+        fault = sys.exception()
+        if isinstance(fault, h11.RemoteProtocolError) and fault.error_status_hint == 431:
+            self._refuse("refused_head_too_large", f"The request's head is larger than {self.config.head_limit} bytes")
+        else:
+            self._refuse("refused_malformed_request", f"Not a valid HTTP request: {fault}")
+
+    def _arm(self) -> None:
+        self._timer = self.loop.call_later(self.config.request_timeout, self._late)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        self._refuse("refused_late_request", "The request was not complete in time", 408)
+
+    def _refuse(self, counter: str, detail: str, status: int = 400) -> None:
+        """Answer, unless the application has begun to, and be done with the connection."""
+        self._refused = True
+        self._disarm()
+        self._unset_keepalive_if_required()
+        self.config.counters[counter] += 1
+        if self.cycle is not None:
+            # To the application the peer has gone.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = json.dumps(problems.body(InvalidRequest(detail))).encode()
+            headers = [
+                ("content-type", "application/json"),
+                ("content-length", str(len(body))),
+                ("connection", "close"),
+            ]
+            for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body)):
+                self.transport.write(self.conn.send(event) or b"")
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._timer = self.loop.call_later(LINGER, self.transport.close)

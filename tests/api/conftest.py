@@ -1,0 +1,220 @@
+"""A server with the API on a free loopback port, over calls that live in memory."""
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from trunkline.api.app import create_app
+from trunkline.api.server import HttpServer
+from trunkline.calls.views import CallFilter, CallView, StreamView
+from trunkline.config import HttpSettings
+from trunkline.errors import CallEnded, CallNotAnswered, ResourceNotFound, StreamLimitReached
+from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.streaming.params import StreamParams
+
+KEY = "KEY0123456789"
+OTHER_KEY = "KEY9876543210"
+ACCOUNT = AccountSid("61bf923e-5e4d-4595-a110-56190ea18a1b")
+OTHER_ACCOUNT = AccountSid("00000000-5e4d-4595-a110-56190ea18a1b")
+CALL = CallSid("v3:KBnLO0ZK3DhKM5s7bE9VluaSmKsOchKht_fUYvxcp8ysbmzCCtpkmA")
+RINGING = CallSid("v3:ringing")
+ENDED = CallSid("v3:ended")
+OTHERS = CallSid("v3:others")
+NOW = datetime(2023, 6, 15, 9, 56, 45, tzinfo=UTC)
+
+
+class Keys:
+    """Two accounts, a key each."""
+
+    async def account_of(self, api_key: str) -> AccountSid | None:
+        return {KEY: ACCOUNT, OTHER_KEY: OTHER_ACCOUNT}.get(api_key)
+
+
+def _call(sid: CallSid, account: AccountSid = ACCOUNT) -> CallView:
+    return CallView(
+        sid=sid,
+        account_sid=account,
+        session_id=CallSessionId(str(uuid.UUID(int=7))),
+        direction="inbound",
+        from_="+13122010094",
+        to="+13987654321",
+        caller_name="CALLER",
+        status="in-progress",
+        created_at=NOW,
+        updated_at=NOW,
+        answered_at=NOW,
+    )
+
+
+async def _at_once() -> None:
+    pass
+
+
+@dataclass
+class MemoryCalls:
+    """`CallControl` over dictionaries: what the API may count on, and nothing of SIP or media."""
+
+    live: dict[CallSid, CallView] = field(default_factory=dict)
+    started: dict[StreamSid, StreamView] = field(default_factory=dict)
+    params: list[StreamParams] = field(default_factory=list)
+    filters: list[CallFilter] = field(default_factory=list)
+    before_start: Callable[[], Awaitable[object]] = _at_once
+    """Awaited when a start comes in; may raise."""
+
+    def __post_init__(self) -> None:
+        ended = replace(_call(ENDED), status="completed", ended_at=NOW + timedelta(seconds=11))
+        views = (_call(CALL), replace(_call(RINGING), status="ringing", answered_at=None), ended)
+        self.live = {view.sid: view for view in (*views, _call(OTHERS, OTHER_ACCOUNT))}
+
+    def _find(self, account: AccountSid, call: CallSid) -> CallView:
+        view = self.live.get(call)
+        if view is None or view.account_sid != account:
+            raise ResourceNotFound()
+        return view
+
+    async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
+        view = self._find(account, call)
+        await self.before_start()
+        if view.status == "ringing":
+            raise CallNotAnswered("The call is still being set up")
+        if view.status == "completed":
+            raise CallEnded("The call is over")
+        if len(self.started) >= 4:
+            raise StreamLimitReached("The call has 4 streams")
+        self.params.append(params)
+        stream = StreamView(
+            sid=StreamSid(str(uuid.UUID(int=len(self.params), version=4))),
+            account_sid=account,
+            call_sid=call,
+            name=params.name,
+            url=params.url,
+            track=params.track.value,
+            status="in-progress",
+            created_at=NOW,
+            updated_at=NOW,
+            status_callback=params.status_callback,
+            status_callback_method=params.status_callback_method,
+        )
+        self.started[stream.sid] = stream
+        return stream
+
+    async def stop_stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:
+        view = await self.stream(account, call, stream)
+        self.started[view.sid] = replace(view, status="stopped", ended_reason="stopped by the API")
+        return self.started[view.sid]
+
+    async def hang_up(self, account: AccountSid, call: CallSid) -> CallView:
+        view = self._find(account, call)
+        if view.status == "completed":
+            raise CallEnded("The call is over")
+        self.live[call] = replace(view, status="completed", ended_at=NOW + timedelta(seconds=11))
+        return self.live[call]
+
+    async def call(self, account: AccountSid, call: CallSid) -> CallView:
+        return self._find(account, call)
+
+    async def calls(
+        self, account: AccountSid, where: CallFilter, *, offset: int, limit: int
+    ) -> tuple[list[CallView], bool]:
+        self.filters.append(where)
+        views = [view for view in self.live.values() if view.account_sid == account]
+        return views[offset : offset + limit], len(views) > offset + limit
+
+    async def stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:
+        self._find(account, call)
+        for view in self.started.values():
+            if view.call_sid == call and stream in (view.sid, view.name):
+                return view
+        raise ResourceNotFound()
+
+    async def streams(self, account: AccountSid, call: CallSid) -> list[StreamView]:
+        self._find(account, call)
+        return [view for view in self.started.values() if view.call_sid == call]
+
+
+class Clock:
+    """Monotonic seconds, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def control() -> MemoryCalls:
+    """The calls behind the API."""
+    return MemoryCalls()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The API's clock."""
+    return Clock()
+
+
+@pytest.fixture
+def settings() -> HttpSettings:
+    """A free port; a small body limit keeps the tests of it small."""
+    return HttpSettings(port=0, body_limit=4096, header_limit=16384, rate_limit=50)
+
+
+@pytest.fixture
+def not_ready() -> list[str]:
+    """Reasons why the server is not ready; empty at first."""
+    return []
+
+
+@pytest.fixture
+def app(control: MemoryCalls, settings: HttpSettings, clock: Clock, not_ready: list[str]) -> FastAPI:
+    """The application."""
+    return create_app(
+        control,
+        Keys(),
+        settings,
+        ready=lambda: not_ready[0] if not_ready else None,
+        public_key="cHVibGlj",
+        metrics=lambda: b"# HELP up 1\nup 1\n",
+        clock=clock,
+    )
+
+
+@pytest.fixture
+async def server(app: FastAPI, settings: HttpSettings) -> AsyncIterator[HttpServer]:
+    """The application on a real port."""
+    server = HttpServer(app, settings, request_timeout=0.3)
+    await server.start()
+    yield server
+    await server.stop(grace=1)
+
+
+@pytest.fixture
+async def anonymous(server: HttpServer) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a key."""
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def client(anonymous: httpx.AsyncClient) -> httpx.AsyncClient:
+    """A client with the account's key."""
+    anonymous.headers["authorization"] = f"Bearer {KEY}"
+    return anonymous
+
+
+@pytest.fixture
+def streams_path() -> str:
+    """Where streams of the answered call are started."""
+    return f"/v2/texml/Accounts/{ACCOUNT}/Calls/{CALL}/Streams.json"
+
+
+@pytest.fixture
+def calls_path() -> str:
+    """The account's calls."""
+    return f"/v2/texml/Accounts/{ACCOUNT}/Calls"
