@@ -1,0 +1,224 @@
+"""Offer and answer."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.sdp.negotiate import accept_answer, answer_text, negotiate, offer_text
+from trunkline.sdp.session import SessionDescription, parse
+from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable
+
+ALL = ("PCMU", "PCMA", "G722")
+LOCAL = Endpoint("198.51.100.7", 20000)
+
+
+def sdp(*lines: str, connection: str = "c=IN IP4 192.0.2.1") -> SessionDescription:
+    head = ["v=0", "o=- 1 1 IN IP4 192.0.2.1", "s=-", connection, "t=0 0"]
+    return parse("\r\n".join([*(line for line in head if line), *lines, ""]).encode())
+
+
+def agreed(*lines: str, accepted: tuple[str, ...] = ALL) -> MediaParams:
+    return negotiate(sdp(*lines), accepted)
+
+
+def test_the_offers_order_decides_among_what_we_accept() -> None:
+    params = agreed("m=audio 4000 RTP/AVP 18 9 8 0", accepted=("PCMU", "PCMA"))
+    assert (params.codec, params.payload_type) == ("PCMA", 8)
+    assert params.remote == Endpoint("192.0.2.1", 4000)
+
+
+@pytest.mark.parametrize(("number", "codec"), [(0, "PCMU"), (8, "PCMA"), (9, "G722")])
+def test_static_payload_types_need_no_rtpmap(number: int, codec: str) -> None:
+    assert agreed(f"m=audio 4000 RTP/AVP {number}").codec == codec
+
+
+def test_a_dynamic_number_is_kept_as_offered() -> None:
+    params = agreed("m=audio 4000 RTP/AVP 111", "a=rtpmap:111 g722/8000/1")
+    assert (params.codec, params.payload_type) == ("G722", 111)
+
+
+def test_an_rtpmap_overrides_the_static_meaning() -> None:
+    params = agreed("m=audio 4000 RTP/AVP 0 8", "a=rtpmap:0 opus/48000/2")
+    assert params.codec == "PCMA"
+
+
+def test_a_codec_at_another_clock_is_another_codec() -> None:
+    with pytest.raises(NotAcceptable, match="PCMU/16000"):
+        agreed("m=audio 4000 RTP/AVP 96", "a=rtpmap:96 PCMU/16000")
+
+
+def test_telephone_event_is_taken_at_the_offers_number() -> None:
+    params = agreed("m=audio 4000 RTP/AVP 0 96", "a=rtpmap:96 telephone-event/8000", "a=fmtp:96 0-15")
+    assert params.dtmf_payload_type == 96
+    assert agreed("m=audio 4000 RTP/AVP 0").dtmf_payload_type is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "ptime"),
+    [
+        ([], 20),
+        (["a=ptime:30"], 30),
+        (["a=ptime:20.0"], 20),
+        (["a=ptime:25"], 20),
+        (["a=ptime:5"], 10),
+        (["a=ptime:200"], 60),
+        (["a=maxptime:10"], 10),
+        (["a=ptime:40", "a=maxptime:30"], 30),
+        (["a=ptime:x"], 20),
+        (["a=ptime:0"], 20),
+    ],
+)
+def test_ptime_is_what_the_peer_wants_within_what_both_can(lines: list[str], ptime: int) -> None:
+    assert agreed("m=audio 4000 RTP/AVP 0", *lines).ptime == ptime
+
+
+@pytest.mark.parametrize(
+    ("lines", "direction"),
+    [
+        ([], Direction.SENDRECV),
+        (["a=sendrecv"], Direction.SENDRECV),
+        (["a=sendonly"], Direction.RECVONLY),
+        (["a=recvonly"], Direction.SENDONLY),
+        (["a=inactive"], Direction.INACTIVE),
+        (["c=IN IP4 0.0.0.0"], Direction.RECVONLY),
+        (["c=IN IP4 0.0.0.0", "a=recvonly"], Direction.INACTIVE),
+        (["c=IN IP6 ::"], Direction.RECVONLY),
+    ],
+)
+def test_our_direction_mirrors_the_peers_hold(lines: list[str], direction: Direction) -> None:
+    params = agreed("m=audio 4000 RTP/AVP 0", *lines)
+    assert params.direction is direction
+    assert params.on_hold == (direction is not Direction.SENDRECV)
+
+
+def test_session_level_direction_and_address_hold_where_the_media_says_nothing() -> None:
+    assert agreed("a=inactive", "m=audio 4000 RTP/AVP 0").direction is Direction.INACTIVE
+    assert agreed("a=inactive", "m=audio 4000 RTP/AVP 0", "a=sendrecv").direction is Direction.SENDRECV
+    assert agreed("m=audio 4000 RTP/AVP 0", "c=IN IP6 2001:DB8::1").remote == Endpoint("2001:db8::1", 4000)
+
+
+def test_rtcp_goes_where_the_offer_says() -> None:
+    audio = "m=audio 4000 RTP/AVP 0"
+    assert agreed(audio).remote_rtcp is None
+    assert agreed(audio, "a=rtcp:53020").remote_rtcp == Endpoint("192.0.2.1", 53020)
+    assert agreed(audio, "a=rtcp:53020 IN IP4 192.0.2.9").remote_rtcp == Endpoint("192.0.2.9", 53020)
+    assert agreed(audio, "a=rtcp:x").remote_rtcp is None
+    assert agreed(audio, "a=rtcp:99999").remote_rtcp is None
+    assert agreed(audio, "a=rtcp:1 IN IP4 nonsense").remote_rtcp is None
+    mux = agreed(audio, "a=rtcp-mux", "a=rtcp:4000")
+    assert (mux.rtcp_mux, mux.remote_rtcp) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ([], "no audio"),
+        (["m=video 4000 RTP/AVP 96"], "no audio"),
+        (["m=audio 0 RTP/AVP 0"], "port 0"),
+        (["m=audio 4000 RTP/SAVP 0"], "SRTP"),
+        (["m=audio 4000 UDP/TLS/RTP/SAVPF 0"], "SRTP"),
+        (["m=audio 4000 TCP/MRCPv2 1"], "unknown audio transport"),
+        (["m=audio 4000 RTP/AVP 18", "a=rtpmap:18 G729/8000"], "no common codec: offered G729/8000"),
+        (["m=audio 4000 RTP/AVP 255"], "no common codec"),
+        (["m=audio 4000 RTP/AVP 0", "c=IN IP4 media.example.com"], "media.example.com"),
+        (["m=audio 4000 RTP/AVP 0", "c=IN IP4 224.2.1.1"], "multicast"),
+    ],
+)
+def test_what_we_cannot_do_is_refused_with_the_reason(lines: list[str], reason: str) -> None:
+    with pytest.raises(NotAcceptable, match=reason):
+        agreed(*lines)
+
+
+def test_a_missing_connection_is_refused() -> None:
+    with pytest.raises(NotAcceptable, match="c="):
+        negotiate(sdp("m=audio 4000 RTP/AVP 0", connection=""), ALL)
+
+
+def test_only_the_first_acceptable_audio_is_taken_and_the_rest_declined_in_place() -> None:
+    offer = sdp(
+        "m=video 5000 RTP/AVP 96 97",
+        "m=audio 5002 RTP/SAVP 0",
+        "m=audio 5004 RTP/AVPF 8 101",
+        "a=rtpmap:101 telephone-event/8000",
+        "a=ptime:30",
+        "a=sendonly",
+        "a=rtcp-mux",
+        "m=audio 5006 RTP/AVP 0",
+        "m=image 5008 udptl t38",
+    )
+    params = negotiate(offer, ALL)
+    assert params.remote.port == 5004
+    answer = parse(answer_text(offer, params, LOCAL, 77, 3).encode())
+    assert [(media.kind, media.port, media.protocol) for media in answer.media] == [
+        ("video", 0, "RTP/AVP"),
+        ("audio", 0, "RTP/SAVP"),
+        ("audio", 20000, "RTP/AVPF"),
+        ("audio", 0, "RTP/AVP"),
+        ("image", 0, "udptl"),
+    ]
+    audio = answer.media[2]
+    assert audio.formats == ("8", "101")
+    assert audio.attributes == (
+        ("rtpmap", "8 PCMA/8000"),
+        ("rtpmap", "101 telephone-event/8000"),
+        ("fmtp", "101 0-15"),
+        ("ptime", "30"),
+        ("recvonly", ""),
+        ("rtcp-mux", ""),
+    )
+    assert answer.origin == "trunkline 77 3 IN IP4 198.51.100.7"
+
+
+def test_the_answer_repeats_the_offers_time_and_speaks_ipv6() -> None:
+    offer = parse(b"v=0\r\no=- 1 1 IN IP6 ::1\r\ns=-\r\nc=IN IP6 2001:db8::5\r\nt=10 20\r\nm=audio 4000 RTP/AVP 0\r\n")
+    answer = answer_text(offer, negotiate(offer, ALL), Endpoint("2001:db8::9", 20002), 1, 1)
+    assert "c=IN IP6 2001:db8::9\r\n" in answer
+    assert "t=10 20\r\n" in answer
+
+
+def test_our_offer_is_answered_by_our_own_rules_and_understood() -> None:
+    offer = parse(offer_text(("G722", "PCMU"), LOCAL, 5, 1).encode())
+    assert offer.media[0].formats == ("9", "0", "101")
+    answered = negotiate(offer, ("PCMU",))
+    answer = parse(answer_text(offer, answered, Endpoint("192.0.2.1", 4000), 1, 1).encode())
+    params = accept_answer(("G722", "PCMU"), answer)
+    assert (params.codec, params.dtmf_payload_type, params.remote) == ("PCMU", 101, Endpoint("192.0.2.1", 4000))
+
+
+def test_a_declined_late_offer_is_not_acceptable() -> None:
+    with pytest.raises(NotAcceptable, match="port 0"):
+        accept_answer(ALL, sdp("m=audio 0 RTP/AVP 0"))
+
+
+lines = st.lists(
+    st.sampled_from(
+        [
+            "m=audio 4000 RTP/AVP 0 8 9 96",
+            "m=audio 4002 RTP/AVP 96 101",
+            "m=video 1 RTP/AVP 96",
+            "a=rtpmap:96 PCMA/8000",
+            "a=rtpmap:101 telephone-event/8000",
+            "a=rtpmap:",
+            "a=sendonly",
+            "a=inactive",
+            "a=rtcp:",
+            "a=rtcp:1 2 3",
+            "a=ptime:99999999",
+            "c=IN IP4 0.0.0.0",
+            "c=IN IP6 x",
+        ]
+    ),
+    max_size=8,
+)
+
+
+@given(lines)
+def test_an_answer_has_one_line_for_each_of_the_offers_and_at_most_one_open(extra: list[str]) -> None:
+    offer = sdp(*extra)
+    try:
+        params = negotiate(offer, ALL)
+    except NotAcceptable:
+        return
+    answer = parse(answer_text(offer, params, LOCAL, 1, 1).encode())
+    assert [media.kind for media in answer.media] == [media.kind for media in offer.media]
+    assert [media.port for media in answer.media if media.port] == [LOCAL.port]
