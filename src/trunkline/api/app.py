@@ -19,6 +19,7 @@ from trunkline.api import openapi, paths, problems
 from trunkline.api.auth import Accounts, Gate
 from trunkline.api.calls import CallRoutes
 from trunkline.api.limits import TokenBuckets
+from trunkline.api.retries import FirstTries
 from trunkline.api.streams import StreamRoutes
 from trunkline.calls.control import CallControl
 from trunkline.config import HttpSettings
@@ -53,7 +54,7 @@ def create_app(
     app.state.counters = counters
     gate = Gate(accounts, TokenBuckets(settings.rate_limit), clock)
     calls = CallRoutes(control, gate, settings)
-    streams = StreamRoutes(control, gate, settings, counters, clock)
+    streams = StreamRoutes(control, gate, settings, counters, FirstTries(clock))
 
     async def fetch_public_key() -> JSONResponse:
         return JSONResponse({"data": {"public": public_key}})

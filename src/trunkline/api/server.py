@@ -61,7 +61,7 @@ class HttpServer:
         """Stop listening, let requests end for `grace` seconds, then cut them off. May be called again."""
         if self._task is None:
             return
-        self._server.should_exit = True
+        self._server.stopping.set()
         for listener in self._server.servers:
             listener.close()
         await asyncio.wait({self._task}, timeout=grace)
@@ -125,6 +125,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: _Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self.stopping = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -133,6 +134,13 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
+
+    async def main_loop(self) -> None:
+        """Refresh the `date` header once a second until it is time to stop; uvicorn's own polls ten times as often."""
+        while not self.stopping.is_set():
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), 1)
 
 
 class _Protocol(H11Protocol):
