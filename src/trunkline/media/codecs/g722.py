@@ -1,0 +1,21 @@
+"""G.722 at 64 kbit/s (ITU-T G.722): 16000 samples a second, one byte for two of them. Stateful, by the G722 library."""
+
+from array import array
+from collections.abc import Callable
+
+from G722 import G722
+
+_RATE = 16000
+_BIT_RATE = 64000
+
+
+def decoder() -> Callable[[bytes], bytes]:
+    """Codes to 16-bit little-endian samples."""
+    decode = G722(_RATE, _BIT_RATE).decode
+    return lambda payload: bytes(decode(payload).tobytes())
+
+
+def encoder() -> Callable[[bytes], bytes]:
+    """16-bit little-endian samples, an even number of them, to codes."""
+    encode = G722(_RATE, _BIT_RATE).encode
+    return lambda pcm: bytes(encode(array("h", pcm)))

@@ -1,0 +1,416 @@
+"""The media driver: UDP sockets, one epoll set, one clock. The packet path of every leg of a worker starts here.
+
+Receiving: all sockets are in an epoll set of our own, which the event loop watches as one file. One wake-up drains a
+batch. A leg's RTP socket is connected once its source is settled, so that the kernel filters and `recv` and `send` need
+no addresses; until then datagrams come with theirs and the leg decides.
+
+Sending: the clock is a grid of 5 ms slots. A leg sits in the slot when its next packet is due and then moves on by its
+packet time, so legs spread over the slots. A late tick runs the slots that it missed, one after another; after a stall
+of more than `STALL` they are skipped instead, for all legs alike, and their timelines jump ahead.
+
+Exceptions are the exception: `try` costs nothing while nothing is raised. A port that raises is detached and reported.
+"""
+
+import asyncio
+import ctypes
+import errno
+import logging
+import secrets
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from trunkline.config import MediaSettings
+from trunkline.errors import TrunklineError
+from trunkline.ids import LegId, Seconds
+from trunkline.media.events import MediaEvent, PortFailed
+from trunkline.media.frames import LegPort
+from trunkline.media.leg import RANDOM_BYTES, Leg
+from trunkline.media.ports import NoPorts, PortPool
+from trunkline.media.report import LegReport
+from trunkline.media.rtp import DATAGRAM_LIMIT
+from trunkline.sdp.values import MediaParams
+
+log = logging.getLogger(__name__)
+
+SLOT_MS = 5
+SLOT = SLOT_MS / 1000
+RING = 16
+"""Slots: more than the longest packet time (60 ms) takes."""
+
+STALL = 0.2
+"""Seconds behind the clock from which packets are skipped; up to here a late tick sends them all at once."""
+
+BATCH = 128
+"""Sockets drained in one wake-up, so that a flood leaves time for the rest of the loop."""
+
+STRAGGLERS = 256
+"""Datagrams from before `connect` that are read with their addresses when a source is settled."""
+
+PORT_TRIES = 50
+"""Ports tried when others on the machine hold some of ours."""
+
+_now = time.monotonic
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class UnknownLeg(TrunklineError):
+    """No such leg, or it has been closed."""
+
+
+Reader = tuple[Callable[[int], Any], Callable[[Any, Seconds], None], "_Line"]
+"""How to read a socket, what to do with what was read, and whose it is."""
+
+
+class _Line:
+    """A leg and its sockets."""
+
+    __slots__ = ("_readers", "_rtcp", "_rtp", "leg", "open", "port", "send")
+
+    def __init__(
+        self, leg: Leg, port: int, rtp: socket.socket, rtcp: socket.socket, readers: dict[int, Reader]
+    ) -> None:
+        self.leg = leg
+        self.port = port
+        self.open = True
+        self.send: Callable[[bytes], int] | None = None
+        """Of the connected RTP socket; None while it is not connected."""
+        self._rtp = rtp
+        self._rtcp = rtcp
+        self._readers = readers
+        readers[rtp.fileno()] = (rtp.recvfrom, self._meet, self)
+        readers[rtcp.fileno()] = (rtcp.recvfrom, self._hear_rtcp, self)
+
+    def filenos(self) -> tuple[int, int]:
+        """Of the RTP and the RTCP socket."""
+        return self._rtp.fileno(), self._rtcp.fileno()
+
+    def _meet(self, got: tuple[bytes, tuple[Any, ...]], now: Seconds) -> None:
+        """A datagram from somewhere, while the source is not settled."""
+        datagram, address = got
+        self.leg.receive_from(datagram, address[:2], now)
+        if self.leg.source.settled:
+            self._settle(now)
+
+    def _hear_rtcp(self, got: tuple[bytes, tuple[Any, ...]], now: Seconds) -> None:
+        self.leg.receive_rtcp(got[0], got[1][:2], now)
+
+    def _settle(self, now: Seconds) -> None:
+        learned = self.leg.source.learned
+        if learned is None or self.send is not None:
+            return
+        try:
+            self._rtp.connect(learned)
+        except OSError:
+            self.leg.send_errors += 1  # no route: it stays unconnected, and the next packet tries again
+            return
+        # What came before the kernel began to filter may still be anybody's.
+        for _ in range(STRAGGLERS):
+            try:
+                datagram, address = self._rtp.recvfrom(DATAGRAM_LIMIT)
+            except OSError:
+                break
+            self.leg.receive_from(datagram, address[:2], now)
+        self._readers[self._rtp.fileno()] = (self._rtp.recv, self.leg.inbound.receive, self)
+        self.send = self._rtp.send
+
+    def update(self, params: MediaParams, now: Seconds) -> None:
+        """Renegotiated: the socket follows when learning has begun anew, or has ended by it."""
+        self.leg.update(params, now)
+        if self.leg.source.settled:
+            self._settle(now)
+        elif self.send is not None:
+            _disconnect(self._rtp)
+            self.send = None
+            self._readers[self._rtp.fileno()] = (self._rtp.recvfrom, self._meet, self)
+
+    def send_unconnected(self, packet: bytes) -> None:
+        """Send RTP to where the leg thinks the peer is. Raises OSError."""
+        destination = self.leg.source.destination
+        if destination is not None:
+            self._rtp.sendto(packet, destination)
+
+    def send_rtcp(self, packet: bytes) -> None:
+        """Send RTCP. Raises OSError."""
+        if self.leg.rtcp_mux:
+            if self.send is None:
+                self.send_unconnected(packet)
+            else:
+                self.send(packet)
+            return
+        destination = self.leg.rtcp_destination
+        if destination is not None:
+            self._rtcp.sendto(packet, destination)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self.open = False
+        self.send = None
+        for sock in (self._rtp, self._rtcp):
+            del self._readers[sock.fileno()]
+            sock.close()
+
+
+def _disconnect(sock: socket.socket) -> None:
+    """Dissolve a UDP socket's association (connect(2)): an address of family AF_UNSPEC, which `socket` cannot say."""
+    _libc.connect(sock.fileno(), bytes(16), 16)
+
+
+class Engine:
+    """All legs of one media worker. Everything is called from the loop's thread."""
+
+    def __init__(
+        self,
+        settings: MediaSettings,
+        ports: range,
+        on_event: Callable[[MediaEvent], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """`ports`: this worker's share of the RTP range. `on_event` must not raise."""
+        self._settings = settings
+        self._on_event = on_event
+        self._loop = loop
+        self._pool = PortPool(ports, Seconds(settings.port_rest))
+        self._family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        self._lines: dict[LegId, _Line] = {}
+        self._readers: dict[int, Reader] = {}
+        self._waiting: set[LegId] = set()
+        self._ring: list[list[_Line]] = [[] for _ in range(RING)]
+        self._slot = 0
+        self._due = 0.0
+        self._wall = 0.0
+        self._epoll = select.epoll()
+        self._timer: asyncio.TimerHandle | None = None
+        self.counters = {"busy_ports": 0, "stalls": 0, "skipped_ms": 0, "port_failures": 0, "faults": 0}
+        """What no leg owns."""
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Begin to receive and to send."""
+        self._wall = time.time() - _now()
+        self._due = _now()
+        self._loop.add_reader(self._epoll.fileno(), self._drain)
+        self._tick()
+
+    def stop(self) -> None:
+        """Close every leg with a goodbye, and end for good."""
+        for leg in list(self._lines):
+            self.close_leg(leg)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+
+    # ------------------------------------------------------------------ legs
+
+    def open_leg(self, leg: LegId, params: MediaParams) -> int:
+        """Open sockets for a leg; return its RTP port (RTCP's is the one above). Raises NoPorts."""
+        now = Seconds(_now())
+        port, rtp, rtcp = self._bind_pair(now)
+        # The emptiest of the slots that one packet time covers.
+        slots = min(max(params.ptime // SLOT_MS, 1), RING - 2)
+        ahead = min(range(1, slots + 1), key=lambda n: len(self._ring[(self._slot + n) % RING]))
+        made = Leg(
+            leg,
+            params,
+            self._settings,
+            random=secrets.token_bytes(RANDOM_BYTES),
+            now=now,
+            wall=self._wall,
+            waiting=self._waiting,
+            local_port=port,
+            first_at=max(0, round((self._due - now) * 1000) + ahead * SLOT_MS),
+        )
+        line = _Line(made, port, rtp, rtcp, self._readers)
+        self._lines[leg] = line
+        self._ring[(self._slot + ahead) % RING].append(line)
+        for fd in line.filenos():
+            self._epoll.register(fd, select.EPOLLIN)
+        return port
+
+    def _bind_pair(self, now: Seconds) -> tuple[int, socket.socket, socket.socket]:
+        refused = ""
+        for _ in range(PORT_TRIES):
+            port = self._pool.take(now)
+            rtp: socket.socket | None = None
+            try:
+                rtp = self._socket(port)
+                return port, rtp, self._socket(port + 1)
+            except OSError as error:
+                if rtp is not None:
+                    rtp.close()
+                self._pool.give_back(port, now)
+                refused = f"{self._settings.host} port {port}: {error.strerror}"
+                if error.errno != errno.EADDRINUSE:
+                    break
+                self.counters["busy_ports"] += 1
+        raise NoPorts(f"cannot open an RTP socket: {refused}")
+
+    def _socket(self, port: int) -> socket.socket:
+        sock = socket.socket(self._family, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            sock.bind((self._settings.host, port))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def update_leg(self, leg: LegId, params: MediaParams) -> None:
+        """The call was renegotiated: codec, payload types, address, direction, ptime. Raises UnknownLeg."""
+        line = self._line(leg)
+        line.update(params, Seconds(_now()))
+
+    def close_leg(self, leg: LegId) -> LegReport:
+        """Say goodbye, close, and return the last counters. Raises UnknownLeg."""
+        line = self._line(leg)
+        now = Seconds(_now())
+        try:
+            line.leg.inbound.close()
+        except Exception as error:
+            self._fault(line, error)
+        goodbye = line.leg.close(now)
+        if goodbye is not None:
+            self._send_rtcp(line, goodbye)
+        del self._lines[leg]
+        line.close()
+        self._pool.give_back(line.port, now)
+        return line.leg.report(now)
+
+    def attach(self, leg: LegId, port: LegPort) -> None:
+        """Connect a port to a leg. Raises UnknownLeg, AlreadyPlaying."""
+        self._line(leg).leg.attach(port)
+
+    def detach(self, leg: LegId, port: LegPort) -> None:
+        """Disconnect a port; nothing happens when it, or the leg, is gone."""
+        if leg in self._lines:
+            self._lines[leg].leg.detach(port)
+
+    def report(self, leg: LegId) -> LegReport:
+        """A leg's counters as they are. Raises UnknownLeg."""
+        return self._line(leg).leg.report(Seconds(_now()))
+
+    def _line(self, leg: LegId) -> _Line:
+        line = self._lines.get(leg)
+        if line is None:
+            raise UnknownLeg(f"no leg {leg}")
+        return line
+
+    # ------------------------------------------------------------------ the packet path
+
+    def _drain(self) -> None:
+        """Read one datagram of each socket that has some."""
+        readers = self._readers
+        now = Seconds(_now())
+        for fd, _ in self._epoll.poll(0, BATCH):
+            reader = readers.get(fd)
+            if reader is None:
+                continue  # closed by what came before it in this batch
+            read, handle, line = reader
+            try:
+                got = read(DATAGRAM_LIMIT)
+            except BlockingIOError:
+                continue
+            except OSError:
+                line.leg.receive_errors += 1
+                continue
+            try:
+                handle(got, now)
+            except Exception as error:
+                self._fault(line, error)
+        # With many legs the loop's timer comes late, but wake-ups are frequent.
+        if now >= self._due:
+            self._advance(_now())
+
+    def _tick(self) -> None:
+        try:
+            self._advance(_now())
+        finally:
+            self._timer = self._loop.call_later(max(0.0, self._due - _now()), self._tick)
+
+    def _advance(self, now: float) -> None:
+        """Run the slots that are due."""
+        if now - self._due > STALL:
+            self._skip(now - self._due)
+        while self._due <= now:
+            slot = self._slot
+            self._slot = slot + 1
+            self._due += SLOT
+            if self._waiting:
+                self._run_waiting(Seconds(now))
+            self._run_slot(slot, Seconds(now))
+
+    def _skip(self, behind: float) -> None:
+        slots = int(behind / SLOT)
+        self._due += slots * SLOT
+        self.counters["stalls"] += 1
+        self.counters["skipped_ms"] += slots * SLOT_MS
+        for line in self._lines.values():
+            line.leg.outbound.skip(slots * SLOT_MS)
+
+    def _run_slot(self, slot: int, now: Seconds) -> None:
+        ring = self._ring
+        lines = ring[slot % RING]
+        if not lines:
+            return
+        ring[slot % RING] = []
+        for line in lines:
+            if not line.open:
+                continue
+            leg = line.leg
+            outbound = leg.outbound
+            ring[(slot + outbound.ptime // SLOT_MS) % RING].append(line)
+            try:
+                if leg.deadline <= now:
+                    self._serve(line, now)
+                packet = outbound.next_packet()
+            except Exception as error:
+                self._fault(line, error)
+                continue
+            if packet is not None:
+                try:
+                    if line.send is None:
+                        line.send_unconnected(packet)
+                    else:
+                        line.send(packet)
+                except OSError:
+                    leg.send_errors += 1
+
+    def _run_waiting(self, now: Seconds) -> None:
+        for leg in tuple(self._waiting):
+            line = self._lines.get(leg)
+            if line is None:
+                continue  # closed by what came before it
+            try:
+                line.leg.inbound.handle_waiting(now)
+            except Exception as error:
+                self._fault(line, error)
+
+    def _serve(self, line: _Line, now: Seconds) -> None:
+        silent = line.leg.handle_timer(now)
+        report = line.leg.report_due(now)
+        if report is not None:
+            self._send_rtcp(line, report)
+        if silent is not None:
+            self._on_event(silent)
+
+    def _send_rtcp(self, line: _Line, packet: bytes) -> None:
+        try:
+            line.send_rtcp(packet)
+        except OSError:
+            line.leg.send_errors += 1
+
+    def _fault(self, line: _Line, error: Exception) -> None:
+        """Something on the packet path raised, which is a fault of ours: take the port that did it off the leg."""
+        port = line.leg.failed_port()
+        if port is None:
+            self.counters["faults"] += 1
+            log.error("leg %d: %r", line.leg.id, error)
+            return
+        self.counters["port_failures"] += 1
+        log.error("leg %d: a port failed and is detached: %r", line.leg.id, error)
+        line.leg.detach(port)
+        self._on_event(PortFailed(line.leg.id, port))

@@ -1,0 +1,243 @@
+"""The receiving half of a leg: datagrams in, frames and digits to the attached ports in order.
+
+A packet in order takes the short way: header, jitter buffer's `accepts`, frame to the ports. Everything else (events,
+odd headers, gaps, other payload types, holds) goes the long way round. The timeline counts from the moment the leg
+opened: anchored at the arrival of the first packet it follows the RTP clock, anew after a restart of the sequence or
+when both have drifted apart by `DRIFT_LIMIT`.
+
+Ports are called straight from here. The method under way is kept in `calling`, so that the owner that catches what a
+port should not have raised can tell whose fault it was, at hardly any cost per packet.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
+from trunkline.media.codecs import CODECS
+from trunkline.media.dtmf import DigitReceiver
+from trunkline.media.frames import LegPort
+from trunkline.media.jitter import JitterBuffer, Released
+from trunkline.media.rtcp import Reception
+from trunkline.media.rtp import HEADER, HEADER_LENGTH, PLAIN, TIME_MASK, is_rtcp, payload_of
+from trunkline.sdp.values import MediaParams
+
+COMFORT_NOISE = (13, 19)
+"""RFC 3389, and the number that its drafts used."""
+
+DRIFT_LIMIT = 1.0
+"""Seconds between the timeline and arrival: a network stall is shorter, a jump of the RTP clock longer."""
+
+_UNANCHORED = -(1 << 62)
+"""RTP units: a media time so far off that the next frame anchors the timeline."""
+
+
+class _Arrival(NamedTuple):
+    """A packet in the jitter buffer."""
+
+    payload_type: int
+    timestamp: int
+    payload: bytes
+    at: Seconds
+
+
+class Inbound:
+    """What comes from the peer. `waiting` is the owner's set of legs whose `handle_waiting` should be called soon."""
+
+    __slots__ = (
+        "_digit_taps",
+        "_drift_limit",
+        "_dtmf",
+        "_dtmf_type",
+        "_frame_type",
+        "_leg",
+        "_media_stamp",
+        "_media_time",
+        "_missing",
+        "_opened",
+        "_payload_type",
+        "_reception",
+        "_rtcp_mux",
+        "_taps",
+        "_transit",
+        "_units",
+        "_waiting",
+        "bytes",
+        "calling",
+        "digits",
+        "frames",
+        "heard",
+        "jitter",
+        "jitter_units",
+        "malformed",
+        "packets",
+        "unknown",
+        "while_on_hold",
+    )
+
+    def __init__(
+        self, leg: LegId, params: MediaParams, window: Seconds, reception: Reception, waiting: set[LegId], now: Seconds
+    ) -> None:
+        self._leg = leg
+        self._opened = now
+        self._reception = reception
+        self._waiting = waiting
+        self._taps: tuple[Callable[[bytes, int, int], None], ...] = ()
+        self._digit_taps: tuple[Callable[[str], None], ...] = ()
+        self._dtmf = DigitReceiver()
+        self._missing = 0
+        self._media_stamp = 0
+        self._media_time = _UNANCHORED
+        self._transit = 0.0
+        self.calling: Callable[..., Any] | None = None
+        self.jitter: JitterBuffer[_Arrival] = JitterBuffer(window)
+        self.jitter_units = 0.0
+        self.heard: Seconds | None = None
+        self.packets = self.bytes = self.frames = self.digits = 0
+        self.malformed = self.unknown = self.while_on_hold = 0
+        self.configure(params)
+
+    def configure(self, params: MediaParams) -> None:
+        """Take on negotiated parameters; what is held goes out under the former ones first (`flush`)."""
+        self._units = CODECS[params.codec].clock_rate // 1000
+        self._drift_limit = DRIFT_LIMIT * 1000 * self._units
+        self._payload_type = params.payload_type
+        self._frame_type = params.payload_type if params.direction.receives else -1
+        self._dtmf_type = params.dtmf_payload_type
+        self._rtcp_mux = params.rtcp_mux
+        self._missing = 0
+
+    @property
+    def clock_rate(self) -> int:
+        """Of RTP timestamps and `jitter_units`, per second."""
+        return self._units * 1000
+
+    def bind(self, ports: tuple[LegPort, ...]) -> None:
+        """Call these ports from now on."""
+        self._taps = tuple(port.inbound_frame for port in ports if port.inbound)
+        self._digit_taps = tuple(port.digit for port in ports)
+
+    def receive(self, datagram: bytes, now: Seconds) -> None:
+        """A datagram on the RTP port from the peer."""
+        if len(datagram) > HEADER_LENGTH:
+            first, second, sequence, timestamp, ssrc = HEADER.unpack_from(datagram)
+            if first == PLAIN and second == self._frame_type and self.jitter.accepts(sequence, ssrc):
+                self.packets += 1
+                self.bytes += len(datagram)
+                self.heard = now
+                self._frame(timestamp, datagram[HEADER_LENGTH:], now)
+                return
+        self._receive_other(datagram, now)
+
+    def is_rtcp(self, datagram: bytes) -> bool:
+        """Whether a datagram on the RTP port is RTCP."""
+        return self._rtcp_mux and len(datagram) > 1 and is_rtcp(datagram[1])
+
+    def is_agreed(self, payload_type: int) -> bool:
+        """Whether this payload type may come, after what was negotiated."""
+        return payload_type in (self._payload_type, self._dtmf_type, *COMFORT_NOISE)
+
+    def _receive_other(self, datagram: bytes, now: Seconds) -> None:
+        """The long way round: whatever is not a plain packet of the codec in its turn."""
+        if self.is_rtcp(datagram):
+            self._reception.receive(datagram, now)
+            return
+        payload = payload_of(datagram)
+        if payload is None:
+            self.malformed += 1
+            return
+        _, second, sequence, timestamp, ssrc = HEADER.unpack_from(datagram)
+        self.packets += 1
+        self.bytes += len(datagram)
+        self.heard = now
+        arrival = _Arrival(second & 0x7F, timestamp, payload, now)
+        self._deliver(self.jitter.push(sequence, Ssrc(ssrc), arrival, now))
+        if self.jitter.deadline is not None or self._dtmf.deadline is not None:
+            self._waiting.add(self._leg)
+
+    def handle_waiting(self, now: Seconds) -> None:
+        """Give up gaps and key presses whose time is over; leaves `waiting` when none is left."""
+        self._deliver(self.jitter.expire(now))
+        if self._dtmf.deadline is not None and self._dtmf.deadline <= now:
+            self._press(self._dtmf.expire())
+        if self.jitter.deadline is None and self._dtmf.deadline is None:
+            self._waiting.discard(self._leg)
+
+    def flush(self) -> None:
+        """Hand on what is held."""
+        self._deliver(self.jitter.flush())
+
+    def forget(self) -> None:
+        """Hand on what is held; the next packet is another source's."""
+        self._deliver(self.jitter.forget())
+
+    def close(self) -> None:
+        """Hand on what is held and end a key press."""
+        self._waiting.discard(self._leg)
+        self.flush()
+        self._press(self._dtmf.expire())
+
+    def _deliver(self, released: list[Released[_Arrival]]) -> None:
+        for arrival, missing, restart in released:
+            if restart:
+                self._restart()
+            self._missing += missing
+            kind = arrival.payload_type
+            if kind == self._payload_type:
+                self._audio(arrival)
+            elif kind == self._dtmf_type:
+                self._event(arrival)
+            elif kind not in COMFORT_NOISE:
+                self.unknown += 1
+
+    def _restart(self) -> None:
+        self._media_time = _UNANCHORED
+        self._press(self._dtmf.expire())
+        self._dtmf.restart()
+        self._reception.restart()
+
+    def _audio(self, arrival: _Arrival) -> None:
+        if self._frame_type < 0:
+            self.while_on_hold += 1
+            self._missing = 0
+        elif arrival.payload:
+            self._frame(arrival.timestamp, arrival.payload, arrival.at)
+
+    def _frame(self, timestamp: int, payload: bytes, now: Seconds) -> None:
+        """An audio payload in its turn: advance the timeline, reckon the jitter, hand it on."""
+        step = (timestamp - self._media_stamp) & TIME_MASK
+        if step > 0x7FFFFFFF:
+            step -= 0x100000000
+        self._media_stamp = timestamp
+        media_time = self._media_time + step
+        transit = (now - self._opened) * 1000 * self._units - media_time
+        if -self._drift_limit < transit < self._drift_limit:
+            # RFC 3550 appendix A.8
+            self.jitter_units += (abs(transit - self._transit) - self.jitter_units) / 16
+        else:
+            media_time = int((now - self._opened) * 1000 * self._units)
+            transit = 0.0
+        self._media_time = media_time
+        self._transit = transit
+        self.frames += 1
+        at = media_time // self._units
+        missing = self._missing
+        self._missing = 0
+        for push in self._taps:
+            self.calling = push
+            push(payload, at, missing)
+        self.calling = None
+
+    def _event(self, arrival: _Arrival) -> None:
+        ended = self._dtmf.receive(arrival.payload, RtpTime(arrival.timestamp), arrival.at)
+        if ended is None:
+            self.malformed += 1
+        else:
+            self._press(ended)
+
+    def _press(self, digits: str) -> None:
+        for digit in digits:
+            self.digits += 1
+            for push in self._digit_taps:
+                self.calling = push
+                push(digit)
+        self.calling = None

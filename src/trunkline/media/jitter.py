@@ -1,0 +1,199 @@
+"""Packets in sequence order: a reorder window that costs next to nothing while nothing is out of order.
+
+A packet that is the next in sequence goes straight through (`accepts`). Anything else comes to `push`: a packet beyond
+a gap is held until the gap fills or the window, counted from the first packet held, is over; then the gap is given up
+and the next packet delivered says how many are missing before it. A packet of another SSRC, or one so far off that it
+cannot be reordering, starts nothing by itself: it waits until its successor confirms it (the probation of RFC 3550
+appendix A.1), and then the sequence restarts there. It must be confirmed before the old sequence goes on, so two
+sources at once do not take turns.
+
+Times are seconds of the caller's clock; `T` is whatever the caller wants back in order.
+"""
+
+from typing import Generic, NamedTuple, TypeVar
+
+from trunkline.ids import Seconds, Ssrc
+
+MAX_DROPOUT = 3000
+"""Packets: a larger step forward is a restart, not a loss (RFC 3550 appendix A.1)."""
+
+MAX_MISORDER = 100
+"""Packets: a larger step backward is a restart, not reordering (RFC 3550 appendix A.1)."""
+
+HELD_LIMIT = 128
+"""Packets held at once: 60 ms of 20 ms packets are three; this only bounds what a flood can take."""
+
+T = TypeVar("T")
+
+
+class Released(NamedTuple, Generic[T]):
+    """One packet, in its turn."""
+
+    item: T
+    missing: int
+    """Packets before it that were given up."""
+    restart: bool
+    """First of a new sequence: nothing is known of what was before it."""
+
+
+class JitterBuffer(Generic[T]):
+    """One source's packets. `counters` are plain attributes, read by the leg's report."""
+
+    __slots__ = (
+        "_base",
+        "_candidate",
+        "_expected",
+        "_given_up",
+        "_held",
+        "_next",
+        "_window",
+        "duplicate",
+        "late",
+        "lost",
+        "received",
+        "reordered",
+        "restarts",
+        "ssrc",
+        "stray",
+    )
+
+    def __init__(self, window: Seconds) -> None:
+        self._window = window
+        self.ssrc = Ssrc(-1)
+        self._expected = -1  # the next sequence number as it is in the packet; -1 = not started
+        self._next = 0  # the same, extended by the wraps
+        self._base = 0
+        self._held: dict[int, tuple[T, Seconds]] = {}
+        self._given_up: set[int] = set()
+        self._candidate: tuple[Ssrc, int, T, int] | None = None  # the last is `_next` as it was then
+        self.received = 0
+        self.lost = 0
+        self.late = 0
+        self.duplicate = 0
+        self.reordered = 0
+        self.stray = 0
+        self.restarts = 0
+
+    @property
+    def expected(self) -> int:
+        """Packets that should have come since the sequence (re)started."""
+        return max(self._held, default=self._next - 1) + 1 - self._base
+
+    @property
+    def highest(self) -> int:
+        """Extended highest sequence number received."""
+        return max(self._held, default=self._next - 1)
+
+    @property
+    def deadline(self) -> Seconds | None:
+        """When `expire` gives up a gap; None while there is none."""
+        if not self._held:
+            return None
+        return Seconds(min(arrived for _, arrived in self._held.values()) + self._window)
+
+    def accepts(self, sequence: int, ssrc: int) -> bool:
+        """Whether this packet is the next in order, with nothing held: then it counts as delivered."""
+        if sequence != self._expected or ssrc != self.ssrc or self._held:
+            return False
+        self._next += 1
+        self._expected = self._next & 0xFFFF
+        self.received += 1
+        return True
+
+    def push(self, sequence: int, ssrc: Ssrc, item: T, now: Seconds) -> list[Released[T]]:
+        """Take a packet; return what may go on, in order."""
+        if self._expected < 0:
+            return self._start(ssrc, sequence, [item])
+        step = ((sequence - self._expected + 0x8000) & 0xFFFF) - 0x8000
+        if ssrc != self.ssrc or not -MAX_MISORDER <= step < MAX_DROPOUT:
+            return self._probation(ssrc, sequence, item) + self.expire(now)
+        self.received += 1
+        position = self._next + step
+        if step < 0:
+            self._past(position)
+        elif position in self._held:
+            self.duplicate += 1
+        else:
+            return self._hold(position, item, now) + self.expire(now)
+        return self.expire(now)
+
+    def expire(self, now: Seconds) -> list[Released[T]]:
+        """Give up the gaps whose time is over; return what stood behind them."""
+        released: list[Released[T]] = []
+        while (deadline := self.deadline) is not None and deadline <= now:
+            released += self._give_up()
+        return released
+
+    def flush(self) -> list[Released[T]]:
+        """Give up all gaps; return everything held."""
+        released: list[Released[T]] = []
+        while self._held:
+            released += self._give_up()
+        return released
+
+    def forget(self) -> list[Released[T]]:
+        """Everything held; the next packet starts a new sequence without probation."""
+        released = self.flush()
+        self._expected = -1
+        self._candidate = None
+        return released
+
+    def _hold(self, position: int, item: T, now: Seconds) -> list[Released[T]]:
+        """A packet that fills a gap, or is beyond one."""
+        if self._held and position < max(self._held):
+            self.reordered += 1
+        self._held[position] = (item, now)
+        released = self._drain(0)
+        if len(self._held) > HELD_LIMIT:
+            released += self._give_up()
+        return released
+
+    def _past(self, position: int) -> None:
+        """A packet from before the next one: given up already, or delivered already."""
+        if position in self._given_up:
+            self._given_up.remove(position)
+            self.late += 1
+        else:
+            self.duplicate += 1
+
+    def _drain(self, missing: int) -> list[Released[T]]:
+        """What follows without a gap."""
+        released: list[Released[T]] = []
+        while (found := self._held.pop(self._next, None)) is not None:
+            released.append(Released(found[0], missing, restart=False))
+            missing = 0
+            self._next += 1
+        self._expected = self._next & 0xFFFF
+        return released
+
+    def _give_up(self) -> list[Released[T]]:
+        first = min(self._held)
+        missing = first - self._next
+        self.lost += missing
+        # What is further back than MAX_MISORDER is never asked for again.
+        self._given_up = {p for p in self._given_up if p >= first - MAX_MISORDER}
+        self._given_up.update(range(max(self._next, first - MAX_MISORDER), first))
+        self._next = first
+        return self._drain(missing)
+
+    def _probation(self, ssrc: Ssrc, sequence: int, item: T) -> list[Released[T]]:
+        candidate, self._candidate = self._candidate, (ssrc, sequence, item, self._next)
+        if candidate is None:
+            return []
+        if candidate[0] == ssrc and (candidate[1] + 1) & 0xFFFF == sequence and candidate[3] == self._next:
+            self._candidate = None
+            held = self.flush()
+            return held + self._start(ssrc, candidate[1], [candidate[2], item])
+        self.stray += 1
+        return []
+
+    def _start(self, ssrc: Ssrc, sequence: int, items: list[T]) -> list[Released[T]]:
+        if self.ssrc >= 0:
+            self.restarts += 1
+        self.ssrc = ssrc
+        self._base = sequence
+        self._next = sequence + len(items)
+        self._expected = self._next & 0xFFFF
+        self._given_up.clear()
+        self.received = len(items)
+        return [Released(item, 0, restart=index == 0) for index, item in enumerate(items)]

@@ -1,0 +1,271 @@
+"""One leg's media as a pure object: an inbound and an outbound half, the peer's address, the ports, RTCP and timers.
+
+The owner hands datagrams to `inbound.receive` (once `source.settled`, until then to `receive_from`) and `receive_rtcp`,
+calls `outbound.next_packet` every `outbound.ptime` ms, and `handle_timer` and `report_due` when `deadline` has come.
+"""
+
+from math import inf
+
+from trunkline.config import MediaSettings
+from trunkline.errors import TrunklineError
+from trunkline.ids import LegId, Seconds, Ssrc
+from trunkline.media import rtcp
+from trunkline.media.events import LegSilent
+from trunkline.media.frames import LegPort
+from trunkline.media.inbound import Inbound
+from trunkline.media.outbound import Outbound
+from trunkline.media.report import LegReport
+from trunkline.media.rtp import payload_of
+from trunkline.media.source import Address, Source, address_of
+from trunkline.sdp.values import MediaParams
+
+RANDOM_BYTES = 22
+"""SSRC 4, first sequence 2, first timestamp 4, CNAME 12 (RFC 7022 section 4.2)."""
+
+
+class AlreadyPlaying(TrunklineError):
+    """A leg has one playing port at most."""
+
+
+class Leg:
+    """One leg. Times are seconds of the monotonic clock."""
+
+    def __init__(
+        self,
+        leg: LegId,
+        params: MediaParams,
+        settings: MediaSettings,
+        *,
+        random: bytes,
+        now: Seconds,
+        wall: float,
+        waiting: set[LegId],
+        local_port: int,
+        first_at: int,
+    ) -> None:
+        """`random`: `RANDOM_BYTES` of it. `wall` + monotonic time = Unix time. `waiting`: the owner's set of legs
+        whose `inbound.handle_waiting` should be called soon. `first_at`: ms until the first packet is sent."""
+        self.id = leg
+        self.source = Source(params.remote)
+        self._settings = settings
+        self._params = params
+        self._opened = now
+        self._local_port = local_port
+        self._ports: tuple[LegPort, ...] = ()
+        ssrc = Ssrc(int.from_bytes(random[:4]))
+        self._reception = rtcp.Reception(ssrc, wall)
+        window = Seconds(settings.reorder_window / 1000)
+        self.inbound = Inbound(leg, params, window, self._reception, waiting, now)
+        self.outbound = Outbound(
+            params,
+            ssrc=ssrc,
+            sequence=int.from_bytes(random[4:6]),
+            timestamp=int.from_bytes(random[6:10]),
+            send_silence=settings.send_silence,
+            first_at=first_at,
+        )
+        self._cname = random[10:].hex()
+        self._rtcp_source: Address | None = None
+        self._rtcp_at = now + settings.rtcp_interval
+        self._rtcp_out = 0
+        self._packets_reported = 0
+        self._watched_since = now
+        self._silence_told: Seconds | None = None
+        self._wrong_source = 0
+        self.send_errors = 0
+        self.receive_errors = 0
+        self._renew()
+
+    def _renew(self) -> None:
+        """Reckon what depends on both the parameters and the source."""
+        self.outbound.sending = self._params.direction.sends and self.source.destination is not None
+        watched = self._settings.silence_timeout > 0 and not self._params.on_hold and self.source.destination
+        self._silence_at = self._watched_since + self._settings.silence_timeout if watched else inf
+        self.deadline = min(self._silence_at, self._rtcp_at)
+
+    def update(self, params: MediaParams, now: Seconds) -> None:
+        """The call was renegotiated. `source.settled` may have changed."""
+        before, ptime = self._params, self.outbound.ptime
+        self.inbound.flush()
+        if self.source.signal(params.remote, now):
+            self.inbound.forget()
+            self._rtcp_source = None
+        if before.on_hold != params.on_hold or before.remote != params.remote:
+            self._watched_since = now
+        self._params = params
+        self.inbound.configure(params)
+        self.outbound.configure(params)
+        self._renew()
+        if params.codec != before.codec or self.outbound.ptime != ptime:
+            for port in self._ports:
+                port.leg_changed(params.codec, self.outbound.ptime)
+
+    # ------------------------------------------------------------------ ports
+
+    def attach(self, port: LegPort) -> None:
+        """Connect a port; it hears and speaks from now on. Raises AlreadyPlaying."""
+        if port.plays and self.outbound.player is not None:
+            raise AlreadyPlaying(f"leg {self.id} has a playing port already")
+        port.leg_changed(self._params.codec, self.outbound.ptime)
+        self._bind((*self._ports, port))
+
+    def detach(self, port: LegPort) -> None:
+        """Disconnect a port; one that is not connected is ignored."""
+        self._bind(tuple(other for other in self._ports if other is not port))
+
+    def _bind(self, ports: tuple[LegPort, ...]) -> None:
+        self._ports = ports
+        self.inbound.bind(ports)
+        self.outbound.bind(ports)
+
+    def failed_port(self) -> LegPort | None:
+        """After an exception: the port that raised it, None when it was not a port."""
+        failed = self.inbound.calling or self.outbound.calling
+        self.inbound.calling = self.outbound.calling = None
+        for port in self._ports:
+            if failed in (port.inbound_frame, port.outbound_frame, port.digit, port.next_frame):
+                return port
+        return None
+
+    # ------------------------------------------------------------------ datagrams that the inbound half does not take
+
+    def receive_from(self, datagram: bytes, address: Address, now: Seconds) -> None:
+        """A datagram on the RTP port from `address`, while the source is not settled. Learns."""
+        inbound, source = self.inbound, self.source
+        if inbound.is_rtcp(datagram):
+            self.receive_rtcp(datagram, address, now)
+            return
+        if payload_of(datagram) is None:
+            inbound.malformed += 1
+            return
+        learned = source.learned
+        if address != learned and not inbound.is_agreed(datagram[1] & 0x7F):
+            inbound.unknown += 1
+            return
+        if not source.admit(address, now):
+            self._wrong_source += 1
+            return
+        if source.learned != learned:
+            inbound.forget()
+            self._renew()
+        inbound.receive(datagram, now)
+
+    def receive_rtcp(self, datagram: bytes, address: Address, now: Seconds) -> None:
+        """A datagram on the RTCP port, or RTCP on a shared one; only from the host of the peer's RTP."""
+        known = (self.source.learned, self.source.signalled, self.rtcp_destination)
+        if address[0] not in {peer[0] for peer in known if peer is not None}:
+            self._wrong_source += 1
+        elif self._reception.receive(datagram, now) and not self.rtcp_mux:
+            self._rtcp_source = address
+
+    # ------------------------------------------------------------------ timers and RTCP
+
+    def handle_timer(self, now: Seconds) -> LegSilent | None:
+        """Called when `deadline` has come, before `report_due`."""
+        silent = None
+        if now >= self._silence_at:
+            timeout = self._settings.silence_timeout
+            since = max(self.inbound.heard or self._watched_since, self._watched_since)
+            if now - since < timeout:
+                self._silence_at = since + timeout
+            else:
+                self._silence_at = now + timeout
+                if self._silence_told != since:
+                    self._silence_told = since
+                    silent = LegSilent(self.id, Seconds(timeout))
+        self.deadline = min(self._silence_at, self._rtcp_at)
+        return silent
+
+    def report_due(self, now: Seconds) -> bytes | None:
+        """The RTCP report to send, None when it is not its time or there is nowhere to send it."""
+        if now < self._rtcp_at:
+            return None
+        self._rtcp_at = now + self._settings.rtcp_interval
+        self.deadline = min(self._silence_at, self._rtcp_at)
+        return self._compound(now, goodbye=False)
+
+    def close(self, now: Seconds) -> bytes | None:
+        """Let go of the ports; the RTCP goodbye, None when nobody is there to hear it. `inbound.close` comes first."""
+        self._bind(())
+        return self._compound(now, goodbye=True)
+
+    def _compound(self, now: Seconds, *, goodbye: bool) -> bytes | None:
+        if self.source.destination is None:
+            return None
+        jitter, outbound = self.inbound.jitter, self.outbound
+        sent = None
+        if outbound.packets > self._packets_reported:
+            self._packets_reported = outbound.packets
+            sent = self._reception.sent(outbound.timestamp, outbound.packets, outbound.bytes, now)
+        blocks: tuple[rtcp.ReportBlock, ...] = ()
+        if jitter.received:
+            block = self._reception.block(
+                jitter.ssrc,
+                expected=jitter.expected,
+                received=jitter.received,
+                highest=jitter.highest,
+                jitter=self.inbound.jitter_units,
+                now=now,
+            )
+            blocks = (block,)
+        self._rtcp_out += 1
+        return rtcp.build(rtcp.Report(outbound.ssrc, blocks, sent), self._cname, goodbye=goodbye)
+
+    @property
+    def rtcp_mux(self) -> bool:
+        """RTCP goes where RTP goes."""
+        return self._params.rtcp_mux
+
+    @property
+    def rtcp_destination(self) -> Address | None:
+        """Where RTCP goes when it has a port of its own: where the peer's came from, else as signalled (RFC 3605),
+        else the port above its RTP."""
+        if self._rtcp_source is not None:
+            return self._rtcp_source
+        destination = self.source.destination
+        if destination is None:
+            return None
+        signalled = self._params.remote_rtcp
+        if signalled is not None and destination == self.source.signalled:
+            return address_of(signalled)
+        return (destination[0], destination[1] + 1) if destination[1] < 65535 else None
+
+    def report(self, now: Seconds) -> LegReport:
+        """The counters as they are."""
+        inbound, outbound, reception = self.inbound, self.outbound, self._reception
+        jitter, destination = inbound.jitter, self.source.destination
+        return LegReport(
+            codec=self._params.codec,
+            local_port=self._local_port,
+            remote=f"{destination[0]}:{destination[1]}" if destination else "",
+            remote_learned=self.source.learned is not None,
+            on_hold=self._params.on_hold,
+            packets_in=inbound.packets,
+            bytes_in=inbound.bytes,
+            frames_in=inbound.frames,
+            packets_out=outbound.packets,
+            bytes_out=outbound.bytes,
+            lost=jitter.lost,
+            late=jitter.late,
+            duplicate=jitter.duplicate,
+            reordered=jitter.reordered,
+            stray=jitter.stray,
+            restarts=jitter.restarts,
+            malformed=inbound.malformed,
+            wrong_source=self._wrong_source,
+            unknown_payload_type=inbound.unknown,
+            while_on_hold=inbound.while_on_hold,
+            rtcp_in=reception.received,
+            rtcp_out=self._rtcp_out,
+            rtcp_malformed=reception.malformed,
+            send_errors=self.send_errors,
+            receive_errors=self.receive_errors,
+            skipped_ms=outbound.skipped_ms,
+            jitter_ms=round(inbound.jitter_units * 1000 / inbound.clock_rate, 3),
+            round_trip_ms=-1.0 if reception.round_trip is None else round(reception.round_trip * 1000, 3),
+            peer_lost=reception.peer_lost,
+            peer_jitter_ms=round(reception.peer_jitter * 1000 / inbound.clock_rate, 3),
+            last_packet_ms=-1.0 if inbound.heard is None else round((now - inbound.heard) * 1000, 1),
+            duration_ms=round((now - self._opened) * 1000, 1),
+            digits=inbound.digits,
+        )

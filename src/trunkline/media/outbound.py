@@ -1,0 +1,116 @@
+"""The sending half of a leg: once per `ptime` the playing port's frame, or silence, becomes the next packet.
+
+Sequence and timestamp run on without a break; the timestamp also while nothing is sent, because it tells the time
+(RFC 3550 section 5.1). Ports that listen to this track get a frame each `ptime` whatever is sent, so that its timeline
+has no holes. While nothing may be sent, the playing port is not asked: playback waits.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from trunkline.ids import RtpTime, Ssrc
+from trunkline.media.codecs import CODECS
+from trunkline.media.frames import LegPort
+from trunkline.media.rtp import HEADER, MARKER, PLAIN, SEQUENCE_MASK, TIME_MASK
+from trunkline.sdp.values import MediaParams
+
+
+class Outbound:
+    """What goes to the peer."""
+
+    __slots__ = (
+        "_payload_type",
+        "_play_at",
+        "_send_silence",
+        "_sequence",
+        "_silence",
+        "_talking",
+        "_taps",
+        "_timestamp",
+        "_units",
+        "bytes",
+        "calling",
+        "packets",
+        "player",
+        "ptime",
+        "sending",
+        "skipped_ms",
+        "ssrc",
+    )
+
+    def __init__(
+        self, params: MediaParams, *, ssrc: Ssrc, sequence: int, timestamp: int, send_silence: bool, first_at: int
+    ) -> None:
+        """`sequence` and `timestamp` are random starts; `first_at`: ms on the timeline of the first `next_packet`."""
+        self.ssrc = ssrc
+        self._sequence = sequence
+        self._timestamp = timestamp
+        self._send_silence = send_silence
+        self._play_at = first_at
+        self._taps: tuple[Callable[[bytes, int], None], ...] = ()
+        self._talking = False
+        self.player: Callable[[int], bytes | None] | None = None
+        self.calling: Callable[..., Any] | None = None
+        self.sending = False
+        """Whether packets may leave: set by the leg, which knows direction and destination."""
+        self.packets = self.bytes = self.skipped_ms = 0
+        self.configure(params)
+
+    def configure(self, params: MediaParams) -> None:
+        """Take on negotiated parameters."""
+        codec = CODECS[params.codec]
+        # Packets leave on a grid of 5 ms; every packet time in use is a multiple of ten.
+        self.ptime = min(max(params.ptime // 10 * 10, 10), 60)
+        self._units = codec.clock_rate // 1000
+        self._silence = codec.silence(self.ptime)
+        self._payload_type = params.payload_type
+
+    def bind(self, ports: tuple[LegPort, ...]) -> None:
+        """Call these ports from now on."""
+        self._taps = tuple(port.outbound_frame for port in ports if port.outbound)
+        self.player = next((port.next_frame for port in ports if port.plays), None)
+
+    @property
+    def timestamp(self) -> RtpTime:
+        """Of the next packet."""
+        return RtpTime(self._timestamp)
+
+    def next_packet(self) -> bytes | None:
+        """The packet to send now, None when nothing is to be sent. Called every `ptime`."""
+        at = self._play_at
+        timestamp = self._timestamp
+        self._play_at = at + self.ptime
+        self._timestamp = (timestamp + self.ptime * self._units) & TIME_MASK
+        payload = self._payload(at) if self.sending else None
+        for push in self._taps:
+            self.calling = push
+            push(self._silence if payload is None else payload, at)
+        self.calling = None
+        if payload is None:
+            self._talking = False
+            return None
+        second = self._payload_type
+        if not self._talking:
+            # The first packet after a pause in sending (RFC 3551 section 4.1).
+            self._talking = True
+            second |= MARKER
+        sequence = self._sequence
+        self._sequence = (sequence + 1) & SEQUENCE_MASK
+        self.packets += 1
+        self.bytes += len(payload)
+        return HEADER.pack(PLAIN, second, sequence, timestamp, self.ssrc) + payload
+
+    def _payload(self, at: int) -> bytes | None:
+        player = self.player
+        if player is not None:
+            self.calling = player
+            payload = player(at)
+            if payload is not None:
+                return payload
+        return self._silence if self._send_silence else None
+
+    def skip(self, milliseconds: int) -> None:
+        """The clock stood still for this long: the timeline goes on without these packets."""
+        self._play_at += milliseconds
+        self._timestamp = (self._timestamp + milliseconds * self._units) & TIME_MASK
+        self.skipped_ms += milliseconds

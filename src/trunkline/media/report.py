@@ -1,0 +1,60 @@
+"""What a leg can say of itself: plain numbers and words, for records and people who ask why there is no audio."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LegReport:
+    """One leg's counters at one moment. Times in ms are floats, counts are of packets unless said."""
+
+    codec: str = ""
+    local_port: int = 0
+    remote: str = ""
+    """Where we send: the learned source, else the signalled address; empty when neither is known."""
+    remote_learned: bool = False
+    on_hold: bool = False
+    packets_in: int = 0
+    """RTP packets accepted from the peer, whatever their payload type."""
+    bytes_in: int = 0
+    """Their bytes, RTP headers included."""
+    frames_in: int = 0
+    """Audio frames handed on."""
+    packets_out: int = 0
+    bytes_out: int = 0
+    """Payload bytes sent."""
+    lost: int = 0
+    """Given up after the reorder window."""
+    late: int = 0
+    """Came after they were given up."""
+    duplicate: int = 0
+    reordered: int = 0
+    """Came out of order, within the window."""
+    stray: int = 0
+    """Of another SSRC or far off in sequence, one alone: not taken for a new start."""
+    restarts: int = 0
+    """New starts of the peer's stream: another SSRC or a jump in sequence."""
+    malformed: int = 0
+    wrong_source: int = 0
+    """From elsewhere than the learned source; once that is settled, the kernel drops them uncounted."""
+    unknown_payload_type: int = 0
+    while_on_hold: int = 0
+    """Audio that came though the direction does not allow it; dropped."""
+    rtcp_in: int = 0
+    rtcp_out: int = 0
+    rtcp_malformed: int = 0
+    send_errors: int = 0
+    """Refused by the network: mostly nobody listens at the peer's port."""
+    receive_errors: int = 0
+    skipped_ms: int = 0
+    """Left out of the outbound timeline because the process stood still."""
+    jitter_ms: float = 0.0
+    """Inter-arrival jitter (RFC 3550 section 6.4.1)."""
+    round_trip_ms: float = -1.0
+    """From RTCP; -1 = not known."""
+    peer_lost: int = 0
+    """Our packets that the peer says it misses."""
+    peer_jitter_ms: float = 0.0
+    last_packet_ms: float = -1.0
+    """Age of the peer's last RTP packet; -1 = there was none."""
+    duration_ms: float = 0.0
+    digits: int = 0

@@ -1,0 +1,81 @@
+"""RTP packets (RFC 3550 section 5.1): bytes to fields and back.
+
+The fixed header is twelve bytes; contributing sources, an extension and padding may follow it and are skipped here,
+with every length checked against the datagram. Nothing raises: a datagram that is not RTP is None. The packet path
+reads the fixed header with `HEADER` by itself and comes here only for what is not plain.
+"""
+
+from dataclasses import dataclass
+from struct import Struct
+
+from trunkline.ids import PayloadType, RtpTime, Ssrc
+
+HEADER = Struct("!BBHII")
+"""Version, padding, extension and CSRC count; marker and payload type; sequence; timestamp; SSRC."""
+
+HEADER_LENGTH = HEADER.size
+PLAIN = 0x80
+"""The first byte of a packet of version 2 with no CSRC, no extension and no padding."""
+
+MARKER = 0x80
+"""In the second byte."""
+
+SEQUENCE_MASK = 0xFFFF
+TIME_MASK = 0xFFFFFFFF
+DATAGRAM_LIMIT = 2048
+"""Bytes read of one datagram. Voice packets are far below an Ethernet frame; one that fills this may be cut short."""
+
+_EXTENSION = Struct("!HH")
+
+
+@dataclass(frozen=True, slots=True)
+class RtpPacket:
+    """One packet's fields; `payload` is without header, extension and padding."""
+
+    payload_type: PayloadType
+    marker: bool
+    sequence: int
+    timestamp: RtpTime
+    ssrc: Ssrc
+    payload: bytes
+
+
+def payload_of(datagram: bytes) -> bytes | None:
+    """The payload of an RTP packet; None when the datagram is not RTP version 2 or its lengths do not add up."""
+    end = len(datagram)
+    if end < HEADER_LENGTH or datagram[0] >> 6 != 2 or end >= DATAGRAM_LIMIT:
+        return None
+    flags = datagram[0]
+    start = HEADER_LENGTH + 4 * (flags & 0x0F)
+    if flags & 0x10:
+        if start + 4 > end:
+            return None
+        start += 4 + 4 * _EXTENSION.unpack_from(datagram, start)[1]
+    if start > end:
+        return None
+    if flags & 0x20:
+        padding = datagram[-1]
+        if padding == 0 or start + padding > end:
+            return None
+        end -= padding
+    return datagram[start:end]
+
+
+def parse(datagram: bytes) -> RtpPacket | None:
+    """A datagram's fields, or None when it is not RTP."""
+    payload = payload_of(datagram)
+    if payload is None:
+        return None
+    _, second, sequence, timestamp, ssrc = HEADER.unpack_from(datagram)
+    return RtpPacket(PayloadType(second & 0x7F), second >= MARKER, sequence, RtpTime(timestamp), Ssrc(ssrc), payload)
+
+
+def build(packet: RtpPacket) -> bytes:
+    """The datagram of a packet, with no CSRC, extension or padding."""
+    second = packet.payload_type | (MARKER if packet.marker else 0)
+    return HEADER.pack(PLAIN, second, packet.sequence, packet.timestamp, packet.ssrc) + packet.payload
+
+
+def is_rtcp(second: int) -> bool:
+    """Whether a datagram with this second byte is RTCP where both share a port (RFC 5761 section 4)."""
+    return 192 <= second <= 223

@@ -1,0 +1,127 @@
+"""What the media tests share: a port that records, packets by hand, and a reader of captures."""
+
+import asyncio
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from trunkline.config import MediaSettings
+from trunkline.ids import PayloadType, RtpTime, Ssrc
+from trunkline.media.rtp import RtpPacket, build
+from trunkline.sdp.values import Endpoint, MediaParams
+
+
+class RecordingPort:
+    """A port that writes down what it is told and plays what is put into `to_play`."""
+
+    def __init__(self, *, inbound: bool = True, outbound: bool = False, plays: bool = False) -> None:
+        self.inbound = inbound
+        self.outbound = outbound
+        self.plays = plays
+        self.heard: list[tuple[bytes, int, int]] = []
+        self.sent: list[tuple[bytes, int]] = []
+        self.digits = ""
+        self.changes: list[tuple[str, int]] = []
+        self.to_play: list[bytes] = []
+        self.asked: list[int] = []
+        self._news = asyncio.Event()
+
+    def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
+        self.heard.append((payload, at, missing))
+        self._news.set()
+
+    def outbound_frame(self, payload: bytes, at: int) -> None:
+        self.sent.append((payload, at))
+        self._news.set()
+
+    def digit(self, digit: str) -> None:
+        self.digits += digit
+        self._news.set()
+
+    def next_frame(self, at: int) -> bytes | None:
+        self.asked.append(at)
+        self._news.set()
+        return self.to_play.pop(0) if self.to_play else None
+
+    def leg_changed(self, codec: str, ptime: int) -> None:
+        self.changes.append((codec, ptime))
+
+    @property
+    def payloads(self) -> list[bytes]:
+        return [payload for payload, _, _ in self.heard]
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait until something that this port is told makes `true` true."""
+        async with asyncio.timeout(5):
+            while not true():
+                self._news.clear()
+                await self._news.wait()
+
+
+@pytest.fixture
+def make_port() -> type[RecordingPort]:
+    return RecordingPort
+
+
+@pytest.fixture
+def settings() -> MediaSettings:
+    return MediaSettings()
+
+
+@pytest.fixture
+def params() -> MediaParams:
+    """PCMU, telephone-event 101, to an address where a test may listen or not."""
+    return MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
+
+
+@pytest.fixture
+def rtp() -> Callable[..., bytes]:
+    """Packet number `n` of a peer's PCMU stream."""
+
+    def make(
+        n: int,
+        payload: bytes = b"",
+        *,
+        kind: int = 0,
+        timestamp: int | None = None,
+        ssrc: int = 7,
+        marker: bool = False,
+    ) -> bytes:
+        return build(
+            RtpPacket(
+                PayloadType(kind),
+                marker,
+                n & 0xFFFF,
+                RtpTime((n * 160 if timestamp is None else timestamp) & 0xFFFFFFFF),
+                Ssrc(ssrc),
+                payload or bytes([n & 0xFF]) * 160,
+            )
+        )
+
+    return make
+
+
+@pytest.fixture
+def capture() -> Callable[[str], list[tuple[float, bytes]]]:
+    """Reads a capture that comes with sipp: seconds and UDP payload of each packet."""
+
+    def packets(data: bytes) -> Iterator[tuple[float, bytes]]:
+        offset = 24
+        while offset + 16 <= len(data):
+            seconds, micros, length, _ = struct.unpack_from("<IIII", data, offset)
+            frame = data[offset + 16 : offset + 16 + length]
+            offset += 16 + length
+            ip = frame[14:]
+            udp = ip[4 * (ip[0] & 15) :]
+            (udp_length,) = struct.unpack_from("!H", udp, 4)
+            yield seconds + micros / 1e6, udp[8:udp_length]
+
+    def read(name: str) -> list[tuple[float, bytes]]:
+        path = Path("/usr/share/sip-tester") / name
+        if not path.exists():
+            pytest.skip("sip-tester is not installed")
+        return list(packets(path.read_bytes()))
+
+    return read
