@@ -164,11 +164,13 @@ class Dialogs:
 
     def _new_request(self, exchange: Exchange) -> None:
         request = exchange.request
-        if request.method == "OPTIONS" and not request.tag("to"):
-            exchange.respond(200, "OK", CAPABILITIES)
-            return
         dialog = self._known.get((request.value("call-id"), request.tag("from")))
-        if request.method == "INVITE" and not request.tag("to"):
+        outside = not request.tag("to")
+        if outside:
+            exchange.tag(self._tag())
+        if outside and request.method == "OPTIONS":
+            exchange.respond(200, "OK", CAPABILITIES)
+        elif outside and request.method == "INVITE":
             self._new_invite(exchange)
         elif dialog is None or dialog.local_tag != request.tag("to"):
             exchange.respond(481, "Call/Transaction Does Not Exist")
@@ -196,14 +198,12 @@ class Dialogs:
             self._refuse(exchange, refused)
             return
         exchange.respond(100, "Trying")
-        tag = self._tag()
-        exchange.tag(tag)
         dialog = Dialog(
             id=DialogId(next(self._ids)),
             key=(request.value("call-id"), request.tag("from")),
             call_id=request.value("call-id"),
-            local_tag=tag,
-            local=f"{request.value('to')};tag={tag}",
+            local_tag=exchange.local_tag,
+            local=f"{request.value('to')};tag={exchange.local_tag}",
             remote=request.value("from"),
             remote_target=parse_name_addr(request.listed("contact")[0]).uri,
             route_set=tuple(request.listed("record-route")),
@@ -378,7 +378,7 @@ class Dialogs:
         dialog.state = State.CLOSING
         dialog.local_cseq += 1
         uri, routes = _route(dialog)
-        hop = parse_uri(parse_name_addr(routes[0]).uri if routes else uri)
+        hop = parse_uri(parse_name_addr(dialog.route_set[0]).uri if dialog.route_set else uri)
         self.transactions.send_request(
             "BYE",
             uri,

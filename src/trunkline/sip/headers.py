@@ -7,6 +7,7 @@ wrong, in words that can go into a reason phrase.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 COMPACT_NAMES = {
@@ -29,6 +30,9 @@ COMPACT_NAMES = {
 }
 """One-letter header names (IANA SIP parameters, Header Fields)."""
 
+CACHE_SIZE = 1024
+"""Parsed values remembered of each kind: the same few are asked for again and again while a message is handled."""
+
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9\-_.]*[A-Za-z0-9_.])?)"
 _VIA = re.compile(
@@ -46,6 +50,7 @@ _ADDR = re.compile(
     r"(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"\s*|(?P<bare>[^<>\";,:@]*))<(?P<uri>[^<>]+)>\s*(?P<params>;.*)?", re.DOTALL
 )
 _BARE_ADDR = re.compile(r"(?P<uri>[^\s<>\";,?]+)\s*(?P<params>;.*)?", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PARAM = re.compile(rf";\s*(?P<name>{TOKEN})\s*(?:=\s*(?P<value>\"(?:[^\"\\]|\\.)*\"|[^;\"\s]*)\s*)?")
 
 
@@ -90,6 +95,7 @@ class Via:
     params: dict[str, str]
 
 
+@lru_cache(CACHE_SIZE)
 def parse_uri(text: str) -> Uri:
     """Raises LookupError for a scheme that we do not serve (SIP answer: 416), ValueError for a broken URI."""
     if sip := _SIP_URI.fullmatch(text):
@@ -104,6 +110,7 @@ def parse_uri(text: str) -> Uri:
     raise ValueError("malformed URI")
 
 
+@lru_cache(CACHE_SIZE)
 def parse_name_addr(text: str) -> NameAddr:
     """`"Name" <uri>;params`, or a URI without brackets, whose parameters are then the header's. Raises ValueError."""
     match = _ADDR.fullmatch(text) or _BARE_ADDR.fullmatch(text)
@@ -115,6 +122,7 @@ def parse_name_addr(text: str) -> NameAddr:
     return NameAddr(name, groups["uri"].strip(), _params(groups["params"] or ""))
 
 
+@lru_cache(CACHE_SIZE)
 def parse_via(text: str) -> Via:
     """Raises ValueError."""
     match = _VIA.fullmatch(text)
@@ -125,6 +133,8 @@ def parse_via(text: str) -> Via:
 
 def split_list(value: str) -> list[str]:
     """The comma-separated values of one header line; commas in quotes and angle brackets do not separate."""
+    if "," not in value:
+        return [value.strip()]
     parts, start, quoted, angle, skip = [], 0, False, False, False
     for index, character in enumerate(value):
         if skip:
@@ -144,7 +154,7 @@ def split_list(value: str) -> list[str]:
 
 def one_line(text: str) -> str:
     """`text` fit for a header of ours: no control characters, so that a value cannot add headers."""
-    return "".join(" " if ord(character) < 32 or ord(character) == 127 else character for character in text)
+    return _CONTROL.sub(" ", text)
 
 
 def quoted_string(text: str) -> str:

@@ -36,6 +36,7 @@ _REQUEST_LINE = re.compile(rf"(?P<method>{TOKEN}) (?P<uri>\S+) (?P<version>[A-Za
 _STATUS_LINE = re.compile(r"SIP/2\.0 (?P<status>[1-6][0-9]{2})(?: (?P<reason>.*))?", re.IGNORECASE)
 _HEADER = re.compile(rf"(?P<name>{TOKEN})[ \t]*:[ \t]*(?P<value>.*)", re.DOTALL)
 _CSEQ = re.compile(rf"(?P<number>[0-9]{{1,10}})\s+(?P<method>{TOKEN})")
+_ADDED = re.compile(r";\s*(?:received|rport)\s*(?:=[^;]*)?(?=;|$)", re.IGNORECASE)
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
@@ -152,11 +153,8 @@ def screen(message: Request | Response, *, stream: bool) -> None:
 
 def refusal(request: Request, source: Endpoint, refused: Refused) -> tuple[str, Endpoint]:
     """The text of a stateless response, and where it goes (section 18.2.2, RFC 3581 section 4)."""
-    via = request.via
-    rport = "rport" in via.params
-    port = source.port if rport else via.port or 5060
     vias = request.listed("via")
-    vias[0] = mark_via(vias[0], via, source)
+    vias[0], target = answer_via(vias[0], source)
     lines = [f"SIP/2.0 {refused.status} {refused.reason}", *(f"Via: {value}" for value in vias)]
     for name, label in (("from", "From"), ("to", "To"), ("call-id", "Call-ID"), ("cseq", "CSeq")):
         value = request.value(name)
@@ -165,15 +163,18 @@ def refusal(request: Request, source: Endpoint, refused: Refused) -> tuple[str, 
         if request.values(name):
             lines.append(f"{label}: {value}")
     lines += [f"{name}: {value}" for name, value in refused.headers]
-    return "\r\n".join([*lines, "Content-Length: 0", "", ""]), Endpoint(source.host, port)
+    return "\r\n".join([*lines, "Content-Length: 0", "", ""]), target
 
 
-def mark_via(value: str, via: Via, source: Endpoint) -> str:
-    """The topmost Via with `received` and `rport` filled in (section 18.2.1, RFC 3581 section 4)."""
-    value = re.sub(r";\s*(received|rport)(\s*=[^;]*)?(?=;|$)", "", value, flags=re.IGNORECASE)
+def answer_via(value: str, source: Endpoint) -> tuple[str, Endpoint]:
+    """The topmost Via with `received` and `rport` filled in (section 18.2.1, RFC 3581 section 4), and where
+    responses go: back to the source address, to the source's port if `rport` asks for that, else to the Via's."""
+    via = parse_via(value)
+    value = _ADDED.sub("", value)
     if "rport" in via.params:
-        return f"{value};received={source.host};rport={source.port}"
-    return value if via.host == source.host else f"{value};received={source.host}"
+        return f"{value};received={source.host};rport={source.port}", source
+    marked = value if via.host == source.host else f"{value};received={source.host}"
+    return marked, Endpoint(source.host, via.port or 5060)
 
 
 def _headers(lines: list[str]) -> Named:
@@ -259,8 +260,6 @@ def _check_addresses(request: Request) -> None:
 
 
 def _check_address(name: str, value: str) -> None:
-    if name == "contact" and value == "*":
-        return
     try:
         uri = parse_uri(parse_name_addr(value).uri)
         if name in ("contact", "record-route") and not uri.host:

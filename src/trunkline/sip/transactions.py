@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from hashlib import md5
 from typing import Any, Protocol
 
+import sippy.SipTransactionManager
 from sippy.MsgBody import MsgBody
 from sippy.SipCallId import SipCallId
 from sippy.SipCSeq import SipCSeq
@@ -20,14 +21,13 @@ from sippy.SipExpires import SipExpires
 from sippy.SipHeader import SipHeader
 from sippy.SipRequest import SipRequest
 from sippy.SipResponse import SipResponse
-from sippy.SipTransactionManager import SipTransactionManager
 from sippy.SipVia import SipVia
 from sippy.Time.MonoTime import MonoTime
 from sippy.Time.Timeout import Timeout
 
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.headers import one_line, parse_name_addr, split_list
-from trunkline.sip.screen import Headers, Request, Response, mark_via
+from trunkline.sip.headers import one_line, parse_name_addr, parse_via
+from trunkline.sip.screen import Headers, Message, Request, Response, answer_via
 
 T2 = 4.0
 """Seconds: the longest interval between repeats (section 17.1.1.1)."""
@@ -59,9 +59,10 @@ class Verbatim:
 
     parsed = True
 
-    def __init__(self, text: str, name: str = "") -> None:
-        self._text = one_line(text)
+    def __init__(self, text: str, name: str = "", tag: str | None = None) -> None:
+        self._text = text
         self._name = name
+        self._tag = tag
 
     def localStr(self, local: object = None, compact: bool = False) -> str:  # noqa: N802 (the library's name)
         """The value."""
@@ -75,22 +76,43 @@ class Verbatim:
 
     def getCopy(self) -> "Verbatim":  # noqa: N802 (the library's name)
         """A value that can get a tag of its own."""
-        return Verbatim(self._text, self._name)
+        return Verbatim(self._text, self._name, self._tag)
 
     def getTag(self) -> str | None:  # noqa: N802 (the library's name)
         """The tag parameter."""
-        return parse_name_addr(self._text).params.get("tag")
+        return self._tag
 
     def setTag(self, tag: str) -> None:  # noqa: N802 (the library's name)
         """Add a tag where there is none."""
-        if self.getTag() is None:
+        if self._tag is None:
             self._text += f";tag={tag}"
+            self._tag = tag
+
+
+class VerbatimVia(Verbatim):
+    """A Via of a request that came, as the library needs it to answer."""
+
+    def __init__(self, text: str, target: Endpoint) -> None:
+        super().__init__(text, "Via")
+        self._target = target
+
+    def getCopy(self) -> "VerbatimVia":  # noqa: N802 (the library's name)
+        """Itself: nothing in it changes."""
+        return self
+
+    def getTAddr(self) -> tuple[str, int]:  # noqa: N802 (the library's name)
+        """Where responses go."""
+        return self._target.host, self._target.port
+
+    def getBranch(self) -> str | None:  # noqa: N802 (the library's name)
+        """The branch parameter, absent from RFC 2543 peers."""
+        return parse_via(self._text).params.get("branch")
 
 
 class Exchange:
     """One request of a peer's and our responses to it."""
 
-    __slots__ = ("_manager", "_message", "_transaction", "flow", "request", "source")
+    __slots__ = ("_manager", "_message", "_transaction", "flow", "local_tag", "request", "source")
 
     def __init__(
         self, manager: Any, transaction: Transaction, message: Any, request: Request, source: Endpoint, flow: Flow
@@ -101,9 +123,11 @@ class Exchange:
         self.request = request
         self.source = source
         self.flow = flow
+        self.local_tag = request.tag("to")
 
     def tag(self, tag: str) -> None:
         """Set the To tag of the responses to come, the automatic 487 included."""
+        self.local_tag = tag
         self._message.getHFBody("to").setTag(tag)
         if self._transaction.r487 is not None:
             self._transaction.r487.getHFBody("to").setTag(tag)
@@ -125,7 +149,7 @@ class Exchange:
         """Send a response; after a final one (>= 200) there must be no other."""
         response = self._message.genResponse(status, one_line(reason), server=USER_AGENT)
         for name, value in headers:
-            response.appendHeader(SipHeader(name=name, body=Verbatim(value, name)))
+            response.appendHeader(SipHeader(name=name, body=Verbatim(one_line(value), name)))
         if sdp is not None:
             response.setBody(MsgBody(sdp))
         confirmed = None if on_ack is None else lambda ack: on_ack(ack.screened)
@@ -149,8 +173,7 @@ class Transactions:
 
     def __init__(self, on_request: Callable[[Exchange], None]) -> None:
         self._on_request = on_request
-        settings = {"_sip_address": "", "_sip_port": 0, "_sip_logger": _NoLog()}
-        self._manager = SipTransactionManager(settings, self._new_request)
+        self._manager = sippy.SipTransactionManager.SipTransactionManager({"_sip_logger": _NoLog()}, self._new_request)
         self._manager.timerA = self._repeat
         self._manager.l1rcache = _Cache()
         self._manager.rCachePurge = self._purge
@@ -210,7 +233,7 @@ class Transactions:
         message = SipRequest(
             method=method,
             ruri=Verbatim(uri),
-            fr0m=Verbatim(from_, "From"),
+            fr0m=Verbatim(from_, "From", parse_name_addr(from_).params.get("tag")),
             to=Verbatim(to, "To"),
             callid=SipCallId(call_id),
             cseq=cseq,
@@ -218,7 +241,7 @@ class Transactions:
             user_agent=USER_AGENT,
         )
         message.appendHeaders([SipHeader(name="route", body=Verbatim(route, "Route")) for route in routes])
-        message.appendHeaders([SipHeader(name=name, body=Verbatim(value, name)) for name, value in headers])
+        message.appendHeaders([SipHeader(name=name, body=Verbatim(one_line(value), name)) for name, value in headers])
 
         def response(received: Any) -> None:
             status = received.getSCode()[0]
@@ -297,17 +320,20 @@ class _Server:
         self.flow.send(data.encode("utf-8", "backslashreplace"), Endpoint(address[0].strip("[]"), int(address[1])))
 
 
-class _NoServer:
-    """In place of the socket that the library would open by itself."""
+class _NoSockets:
+    """In place of the library's table of UDP sockets, which opens them by itself."""
+
+    ploss_out_rate = 0.0
+    pdelay_out_max = 0.0
 
     def __init__(self, *_: object) -> None:
-        self.transport = "udp"
+        pass
 
     def shutdown(self) -> None:
         """Nothing."""
 
 
-SipTransactionManager.model_udp_server = (_NoServer, _NoServer)
+sippy.SipTransactionManager.local4remote = _NoSockets
 
 
 def _digest(data: bytes) -> bytes:
@@ -322,21 +348,20 @@ def _cancel_timers(transaction: Transaction) -> None:
 
 
 def _library_request(request: Request, source: Endpoint) -> Any:
-    number = request.cseq[0]
-    vias = request.listed("via")
+    first, *others = request.listed("via")
     expires = request.value("expires")
     message = SipRequest(
         method=request.method,
         ruri=Verbatim(request.uri),
-        fr0m=Verbatim(request.value("from"), "From"),
-        to=Verbatim(request.value("to"), "To"),
-        via=SipVia(mark_via(vias[0], request.via, source)),
-        cseq=number,
+        fr0m=_tagged(request, "From"),
+        to=_tagged(request, "To"),
+        via=VerbatimVia(*answer_via(first, source)),
+        cseq=request.cseq[0],
         callid=SipCallId(request.value("call-id")),
         expires=SipExpires(number=int(expires)) if expires else None,
         target=((source.host, source.port), "udp"),
     )
-    message.appendHeaders([SipHeader(name="via", body=SipVia(via)) for via in vias[1:]])
+    message.appendHeaders([SipHeader(name="via", body=VerbatimVia(via, source)) for via in others])
     routes = request.values("record-route")
     message.appendHeaders([SipHeader(name="record-route", body=Verbatim(x, "Record-Route")) for x in routes])
     message.rtime = MonoTime()
@@ -345,11 +370,16 @@ def _library_request(request: Request, source: Endpoint) -> Any:
 
 def _library_headers(response: Response) -> list[Any]:
     number, method = response.cseq
-    via = split_list(response.value("via"))[0]
     return [
-        SipHeader(name="via", body=SipVia(via)),
-        SipHeader(name="from", body=Verbatim(response.value("from"), "From")),
-        SipHeader(name="to", body=Verbatim(response.value("to"), "To")),
+        SipHeader(name="via", body=SipVia(response.listed("via")[0])),
+        SipHeader(name="from", body=_tagged(response, "From")),
+        SipHeader(name="to", body=_tagged(response, "To")),
         SipHeader(name="call-id", body=SipCallId(response.value("call-id"))),
         SipHeader(name="cseq", body=SipCSeq(cseq=number, method=method)),
     ]
+
+
+def _tagged(message: Message, name: str) -> Verbatim:
+    """From or To, the one that a message has."""
+    value = message.value(name.lower())
+    return Verbatim(value, name, parse_name_addr(value).params.get("tag"))

@@ -1,0 +1,173 @@
+"""A bench for the SIP room: hand-made messages, a flow that keeps what is sent, a clock that is turned by hand."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.dialogs import Dialogs
+from trunkline.sip.screen import Refused, Request, Response, parse, screen
+from trunkline.sip.values import SipEvent
+
+PEER = Endpoint("192.0.2.10", 5062)
+US = Endpoint("198.51.100.7", 5060)
+OFFER = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+ANSWER = OFFER.replace("192.0.2.10", "198.51.100.7")
+
+
+class HandTimer:
+    """One timer of the hand-turned clock."""
+
+    def __init__(self, clock: "HandClock", run: Callable[[], object], interval: float, ticks: int) -> None:
+        self.clock, self.run, self.interval, self.ticks = clock, run, interval, ticks
+        self.due = 0.0
+
+    def go(self) -> None:
+        self.due = self.clock.now + self.interval
+        self.clock.timers.append(self)
+
+    def cancel(self) -> None:
+        if self in self.clock.timers:
+            self.clock.timers.remove(self)
+
+
+class HandClock:
+    """In the place of the library's timer dispatcher."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[HandTimer] = []
+
+    def regTimer(  # noqa: N802 (the library's name)
+        self, callback: Callable[..., object], interval: float, ticks: int, _absolute: bool, *arguments: object
+    ) -> HandTimer:
+        return HandTimer(self, lambda: callback(*arguments), interval, ticks)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, running what falls due, in order."""
+        end = self.now + seconds
+        while due := [timer for timer in self.timers if timer.due <= end]:
+            timer = min(due, key=lambda one: one.due)
+            self.timers.remove(timer)
+            self.now = timer.due
+            if timer.ticks == -1:
+                timer.go()
+            timer.run()
+        self.now = end
+
+
+@dataclass
+class Wire:
+    """A flow to one peer."""
+
+    transport: str = "udp"
+    local: Endpoint = US
+    sent: list[tuple[str, Endpoint]] = field(default_factory=list)
+
+    def send(self, data: bytes, to: Endpoint) -> None:
+        self.sent.append((data.decode(), to))
+
+    def take(self) -> list[str]:
+        """The texts sent since the last look."""
+        texts = [text for text, _ in self.sent]
+        self.sent.clear()
+        return texts
+
+    def take_lines(self) -> list[str]:
+        """Their first lines."""
+        return [text.split("\r\n", 1)[0].removeprefix("SIP/2.0 ") for text in self.take()]
+
+
+@dataclass
+class Caller:
+    """Writes the requests of one peer's dialog."""
+
+    call_id: str = "call-1@192.0.2.10"
+    from_tag: str = "caller"
+    to_tag: str = ""
+    transport: str = "UDP"
+    cseq: int = 0
+    branches: "count[int]" = field(default_factory=lambda: count(1))
+    branch: str = ""
+
+    def request(self, method: str, body: str = "", headers: tuple[str, ...] = (), *, new: bool = True) -> bytes:
+        """A request; `new=False` keeps CSeq number and branch, as CANCEL does, and ACK to a failure."""
+        if new:
+            self.cseq += method != "ACK"
+            self.branch = f"z9hG4bK{next(self.branches)}"
+        lines = [
+            f"{method} sip:+15550002@198.51.100.7 SIP/2.0",
+            f"Via: SIP/2.0/{self.transport} 192.0.2.10:5062;rport;branch={self.branch}",
+            "Max-Forwards: 70",
+            f'From: "Ann \\"A\\" Caller" <sip:+15550001@192.0.2.10>;tag={self.from_tag}',
+            "To: <sip:+15550002@198.51.100.7>" + (f";tag={self.to_tag}" if self.to_tag else ""),
+            f"Call-ID: {self.call_id}",
+            f"CSeq: {self.cseq} {method}",
+            *headers,
+        ]
+        if method == "INVITE" and not any(line.startswith("Contact:") for line in headers):
+            lines.append("Contact: <sip:ann@192.0.2.10:5062>")
+        if body and not any(line.startswith("Content-Type:") for line in headers):
+            lines.append("Content-Type: application/sdp")
+        return "\r\n".join([*lines, f"Content-Length: {len(body.encode())}", "", body]).encode()
+
+    def learn(self, response: str) -> None:
+        """Take the To tag of a response."""
+        self.to_tag = header(response, "To").partition("tag=")[2]
+
+
+class Bench:
+    """Dialogs on a wire."""
+
+    def __init__(self, clock: HandClock, limit: int = 10) -> None:
+        self.clock = clock
+        self.wire = Wire()
+        self.events: list[SipEvent] = []
+        self.counters: Counter[str] = Counter()
+        tags = count(1)
+        self.dialogs = Dialogs(self.events.append, lambda: f"our{next(tags)}", limit, self.counters)
+
+    def receive(self, data: bytes, wire: Wire | None = None) -> None:
+        """What the endpoint does with a message. Raises Dropped and Refused."""
+        wire = wire or self.wire
+        if self.dialogs.transactions.repeated(data):
+            return
+        message = parse(data, stream=wire.transport != "udp")
+        screen(message, stream=wire.transport != "udp")
+        if isinstance(message, Request):
+            self.dialogs.receive(data, message, PEER, wire)
+        else:
+            assert self.dialogs.transactions.receive_response(data, message)
+
+    def refused(self, data: bytes) -> Refused:
+        """The refusal that a message gets."""
+        try:
+            self.receive(data)
+        except Refused as refused:
+            return refused
+        raise AssertionError("not refused")
+
+    def event(self) -> SipEvent:
+        """The one event since the last look."""
+        (event,) = self.events
+        self.events.clear()
+        return event
+
+    def answer(self, request: str, status: str = "200 OK") -> None:
+        """The peer's response to a request of ours."""
+        lines = [f"SIP/2.0 {status}"]
+        lines += [f"{name}: {header(request, name)}" for name in ("Via", "From", "To", "Call-ID", "CSeq")]
+        self.receive("\r\n".join([*lines, "Content-Length: 0", "", ""]).encode())
+
+
+def header(text: str, name: str) -> str:
+    """The first header of that name."""
+    return next(
+        line.partition(":")[2].strip() for line in text.split("\r\n") if line.lower().startswith(name.lower() + ":")
+    )
+
+
+def message(text: str) -> Request | Response:
+    """A message of hand-written lines, not yet screened."""
+    return parse(text.strip().replace("\n", "\r\n").encode() + b"\r\n\r\n", stream=False)

@@ -1,0 +1,597 @@
+"""Calls through the dialog layer, on a hand-made wire with a hand-turned clock."""
+
+import pytest
+
+from sip.bench import ANSWER, OFFER, PEER, Bench, Caller, HandClock, Wire, header
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.values import (
+    AcceptReinvite,
+    AckReceived,
+    Answer,
+    DialogEnded,
+    DialogId,
+    Hangup,
+    InviteReceived,
+    ReinviteReceived,
+    Reject,
+    RejectReinvite,
+    Ring,
+)
+
+EMPTY = {"live": 0, "known": 0, "server": 0, "client": 0}
+
+
+def ring(bench: Bench, caller: Caller, body: str = OFFER, headers: tuple[str, ...] = ()) -> DialogId:
+    """An INVITE, taken."""
+    bench.receive(caller.request("INVITE", body, headers))
+    event = bench.event()
+    assert isinstance(event, InviteReceived)
+    return event.dialog
+
+
+def answer(bench: Bench, caller: Caller, dialog: DialogId) -> None:
+    bench.wire.take()
+    bench.dialogs.perform(Answer(dialog, ANSWER))
+    caller.learn(bench.wire.take()[0])
+
+
+def establish(bench: Bench, caller: Caller, headers: tuple[str, ...] = ()) -> DialogId:
+    """A call that is up."""
+    dialog = ring(bench, caller, headers=headers)
+    answer(bench, caller, dialog)
+    bench.receive(caller.request("ACK"))
+    assert bench.event() == AckReceived(dialog, None)
+    return dialog
+
+
+def test_a_call_is_tried_rung_answered_confirmed_and_ended_by_the_caller(bench: Bench) -> None:
+    caller = Caller()
+    bench.receive(caller.request("INVITE", OFFER, ("X-Campaign: summer", "x-two: 2")))
+    invite = bench.event()
+    assert isinstance(invite, InviteReceived)
+    assert (invite.from_user, invite.from_name, invite.from_uri) == (
+        "+15550001",
+        'Ann "A" Caller',
+        "sip:+15550001@192.0.2.10",
+    )
+    assert (invite.to_user, invite.call_id, invite.transport, invite.source) == (
+        "+15550002",
+        caller.call_id,
+        "udp",
+        PEER,
+    )
+    assert invite.headers == (("X-Campaign", "summer"), ("x-two", "2"))
+    assert invite.offer is not None
+    assert invite.offer.media[0].port == 4000
+    (trying,) = bench.wire.take()
+    assert trying.startswith("SIP/2.0 100 Trying\r\n")
+
+    bench.dialogs.perform(Ring(invite.dialog))
+    (ringing,) = bench.wire.take()
+    assert ringing.startswith("SIP/2.0 180 Ringing\r\n")
+
+    bench.dialogs.perform(Answer(invite.dialog, ANSWER, (("X-Trunkline-Call-Sid", "v3:abc"),)))
+    (ok,) = bench.wire.take()
+    assert ok.startswith("SIP/2.0 200 OK\r\n")
+    assert header(ok, "To") == header(ringing, "To")
+    assert header(ok, "From") == 'From: "Ann \\"A\\" Caller" <sip:+15550001@192.0.2.10>;tag=caller'.partition(": ")[2]
+    assert header(ok, "X-Trunkline-Call-Sid") == "v3:abc"
+    assert header(ok, "Contact") == "<sip:198.51.100.7:5060>"
+    assert header(ok, "Content-Type") == "application/sdp"
+    assert ok.endswith("\r\n\r\n" + ANSWER)
+    caller.learn(ok)
+
+    bench.receive(caller.request("ACK"))
+    assert bench.event() == AckReceived(invite.dialog, None)
+    assert bench.wire.take() == []
+
+    bench.receive(caller.request("BYE", headers=('Reason: Q.850;cause=16;text="Normal"',)))
+    assert bench.wire.take_lines() == ["200 OK"]
+    assert bench.event() == DialogEnded(invite.dialog, "bye", 'Q.850;cause=16;text="Normal"')
+    assert bench.dialogs.sizes == EMPTY
+
+
+def test_responses_go_to_the_source_when_rport_asks_and_say_what_was_seen(bench: Bench) -> None:
+    ring(bench, Caller())
+    ((text, to),) = bench.wire.sent
+    assert to == PEER
+    assert ";received=192.0.2.10;rport=5062" in header(text, "Via")
+
+
+def test_an_invite_is_repeated_without_a_second_call_and_gets_the_last_response_again(bench: Bench) -> None:
+    caller = Caller()
+    invite = caller.request("INVITE", OFFER)
+    bench.receive(invite)
+    event = bench.event()
+    bench.receive(invite)
+    assert bench.wire.take_lines() == ["100 Trying", "100 Trying"]
+    bench.dialogs.perform(Answer(event.dialog, ANSWER))
+    bench.receive(invite)
+    first, again = bench.wire.take()
+    assert first == again
+    caller.learn(first)
+    bench.receive(caller.request("ACK"))
+    bench.events.clear()
+    bench.receive(invite)
+    assert bench.wire.take() == [first]
+    assert bench.events == []
+
+
+def test_an_invite_repeated_in_other_bytes_is_still_the_same(bench: Bench) -> None:
+    caller = Caller()
+    invite = caller.request("INVITE", OFFER)
+    bench.receive(invite)
+    dialog = bench.event().dialog
+    answer(bench, caller, dialog)
+    bench.receive(invite.replace(b"Max-Forwards: 70", b"Max-Forwards: 69"))
+    assert bench.wire.take_lines() == ["200 OK"]
+    assert bench.events == []
+
+
+def test_an_invite_that_comes_by_two_ways_is_taken_once(bench: Bench) -> None:
+    caller = Caller()
+    invite = caller.request("INVITE", OFFER)
+    bench.receive(invite)
+    assert bench.refused(invite.replace(caller.branch.encode(), b"z9hG4bKother")).status == 482
+
+
+def test_our_200_is_repeated_until_the_ack(bench: Bench, clock: HandClock) -> None:
+    caller = Caller()
+    answer(bench, caller, ring(bench, caller))
+    times = []
+    for _ in range(100):
+        clock.advance(0.125)
+        times += [clock.now] * len(bench.wire.take_lines())
+    assert times == [0.5, 1.5, 3.5, 7.5, 11.5]
+    bench.receive(caller.request("ACK"))
+    assert isinstance(bench.event(), AckReceived)
+    clock.advance(40)
+    assert bench.wire.take() == []
+
+
+def test_a_200_without_ack_is_given_up_after_64_t1_with_a_bye(bench: Bench, clock: HandClock) -> None:
+    caller = Caller()
+    dialog = ring(bench, caller)
+    answer(bench, caller, dialog)
+    clock.advance(31.9)
+    # 0.5, 1, 2 and then every 4 seconds (RFC 3261 section 13.3.1.4).
+    assert bench.wire.take_lines() == ["200 OK"] * 10
+    assert bench.events == []
+    clock.advance(0.2)
+    (bye,) = bench.wire.take()
+    assert bye.startswith("BYE sip:ann@192.0.2.10:5062 SIP/2.0\r\n")
+    assert header(bye, "Reason") == 'SIP;cause=408;text="no ACK"'
+    ended = bench.event()
+    assert isinstance(ended, DialogEnded)
+    assert ended.cause == "no-ack"
+    bench.answer(bye)
+    assert bench.dialogs.sizes == EMPTY
+
+
+def test_our_hangup_is_a_bye_to_the_contact_with_its_reason(bench: Bench, clock: HandClock) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.dialogs.perform(Hangup(dialog, 'no "RTP"\r\nfor 60 s'))
+    ((bye, to),) = bench.wire.sent
+    assert to == Endpoint("192.0.2.10", 5062)
+    assert header(bye, "From") == f"<sip:+15550002@198.51.100.7>;tag={caller.to_tag}"
+    assert header(bye, "To").endswith(";tag=caller")
+    assert header(bye, "Via").startswith("SIP/2.0/UDP 198.51.100.7")
+    assert header(bye, "Reason") == 'SIP;cause=200;text="no \\"RTP\\"  for 60 s"'
+    clock.advance(0.6)
+    assert bench.wire.take() == [bye, bye]
+    bench.answer(bye)
+    assert bench.dialogs.sizes == EMPTY
+    assert bench.events == []
+
+
+def test_a_bye_that_nobody_answers_is_forgotten(bench: Bench, clock: HandClock) -> None:
+    bench.dialogs.perform(Hangup(establish(bench, Caller())))
+    clock.advance(70)
+    assert bench.dialogs.sizes == EMPTY
+    assert bench.events == []
+
+
+def test_byes_that_cross_are_both_answered(bench: Bench) -> None:
+    caller = Caller()
+    bench.dialogs.perform(Hangup(establish(bench, caller)))
+    (bye,) = bench.wire.take()
+    bench.receive(caller.request("BYE"))
+    assert bench.wire.take_lines() == ["200 OK"]
+    bench.answer(bye)
+    assert bench.dialogs.sizes == EMPTY
+    assert bench.events == []
+
+
+def test_a_hangup_before_the_ack_waits_for_it(bench: Bench) -> None:
+    caller = Caller()
+    dialog = ring(bench, caller)
+    answer(bench, caller, dialog)
+    bench.dialogs.perform(Hangup(dialog, "done"))
+    assert bench.wire.take() == []
+    bench.receive(caller.request("ACK"))
+    assert bench.wire.take_lines() == ["BYE sip:ann@192.0.2.10:5062 SIP/2.0"]
+    assert bench.events == []
+
+
+def test_a_hangup_of_an_unanswered_call_is_a_480(bench: Bench) -> None:
+    caller = Caller()
+    dialog = ring(bench, caller)
+    bench.wire.take()
+    bench.dialogs.perform(Hangup(dialog, "gone"))
+    (response,) = bench.wire.take()
+    assert response.startswith("SIP/2.0 480 ")
+    assert 'text="gone"' in header(response, "Reason")
+    caller.learn(response)
+    bench.receive(caller.request("ACK", new=False))
+    assert bench.dialogs.sizes == EMPTY
+
+
+@pytest.mark.parametrize("ringing", [False, True], ids=["after 100", "after 180"])
+def test_a_cancel_ends_a_call_that_is_not_answered(bench: Bench, ringing: bool) -> None:
+    caller = Caller()
+    dialog = ring(bench, caller)
+    if ringing:
+        bench.dialogs.perform(Ring(dialog))
+    bench.wire.take()
+    bench.receive(caller.request("CANCEL", headers=("Reason: SIP;cause=200",), new=False))
+    ok, terminated = bench.wire.take()
+    assert ok.startswith("SIP/2.0 200 OK\r\n")
+    assert header(ok, "CSeq") == "1 CANCEL"
+    assert terminated.startswith("SIP/2.0 487 Request Terminated\r\n")
+    assert header(terminated, "CSeq") == "1 INVITE"
+    assert header(ok, "To") == header(terminated, "To")
+    assert bench.event() == DialogEnded(dialog, "cancel", "SIP;cause=200")
+    bench.dialogs.perform(Answer(dialog, ANSWER))
+    assert bench.wire.take() == []
+    caller.learn(terminated)
+    bench.receive(caller.request("ACK", new=False))
+    assert bench.dialogs.sizes == EMPTY
+
+
+def test_a_cancel_that_crosses_the_200_is_answered_and_changes_nothing(bench: Bench) -> None:
+    caller = Caller()
+    dialog = ring(bench, caller)
+    answer(bench, caller, dialog)
+    to_tag, caller.to_tag = caller.to_tag, ""
+    assert bench.refused(caller.request("CANCEL", new=False)).status == 200
+    caller.to_tag = to_tag
+    bench.receive(caller.request("ACK"))
+    assert bench.event() == AckReceived(dialog, None)
+
+
+def test_a_cancel_of_nothing_is_481(bench: Bench) -> None:
+    bench.receive(Caller().request("CANCEL"))
+    assert bench.wire.take_lines() == ["481 Call Leg/Transaction Does Not Exist"]
+
+
+def test_an_invite_that_nobody_answers_expires(bench: Bench, clock: HandClock) -> None:
+    dialog = ring(bench, Caller(), headers=("Expires: 20",))
+    bench.wire.take()
+    clock.advance(21)
+    assert bench.wire.take_lines()[0] == "487 Request Expired"
+    assert bench.event() == DialogEnded(dialog, "error", "the INVITE expired unanswered")
+    clock.advance(40)
+    assert bench.dialogs.sizes == EMPTY
+
+
+def test_a_rejection_carries_its_warning_and_is_repeated_until_its_ack(bench: Bench, clock: HandClock) -> None:
+    caller = Caller()
+    dialog = ring(bench, caller)
+    bench.wire.take()
+    bench.dialogs.perform(Reject(dialog, 488, "Not Acceptable Here", 'no "codec"'))
+    (response,) = bench.wire.take()
+    assert response.startswith("SIP/2.0 488 Not Acceptable Here\r\n")
+    assert header(response, "Warning") == '399 198.51.100.7:5060 "no \\"codec\\""'
+    clock.advance(0.6)
+    assert bench.wire.take() == [response]
+    caller.learn(response)
+    bench.receive(caller.request("ACK", new=False))
+    clock.advance(40)
+    assert bench.wire.take() == []
+    assert bench.events == []
+    assert bench.dialogs.sizes == EMPTY
+
+
+def test_a_rejection_that_is_never_confirmed_is_forgotten_quietly(bench: Bench, clock: HandClock) -> None:
+    bench.dialogs.perform(Reject(ring(bench, Caller()), 404, "Not Found"))
+    clock.advance(40)
+    assert bench.events == []
+    assert bench.dialogs.sizes == EMPTY
+
+
+def test_a_late_offer_gets_its_answer_with_the_ack(bench: Bench) -> None:
+    caller = Caller()
+    bench.receive(caller.request("INVITE"))
+    invite = bench.event()
+    assert isinstance(invite, InviteReceived)
+    assert invite.offer is None
+    answer(bench, caller, invite.dialog)
+    bench.receive(caller.request("ACK", OFFER))
+    ack = bench.event()
+    assert isinstance(ack, AckReceived)
+    assert ack.answer is not None
+    assert ack.answer.media[0].port == 4000
+
+
+def test_a_late_answer_that_is_not_sdp_is_told_as_none_and_counted(bench: Bench) -> None:
+    caller = Caller()
+    bench.receive(caller.request("INVITE"))
+    dialog = bench.event().dialog
+    answer(bench, caller, dialog)
+    bench.receive(caller.request("ACK", "nonsense"))
+    assert bench.event() == AckReceived(dialog, None)
+    assert bench.counters["bad_answers"] == 1
+
+
+@pytest.mark.parametrize("body", [OFFER, ""], ids=["with an offer", "late offer"])
+def test_a_reinvite_is_accepted_and_moves_the_remote_target(bench: Bench, body: str) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.receive(caller.request("INVITE", body, ("Contact: <sip:ann@192.0.2.99:5070>",)))
+    event = bench.event()
+    assert isinstance(event, ReinviteReceived)
+    assert event.dialog == dialog
+    assert (event.offer is not None) == bool(body)
+    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    assert bench.wire.take_lines() == ["100 Trying", "200 OK"]
+    bench.receive(caller.request("ACK", "" if body else OFFER))
+    ack = bench.event()
+    assert isinstance(ack, AckReceived)
+    assert (ack.answer is not None) == (not body)
+    bench.dialogs.perform(Hangup(dialog))
+    assert bench.wire.sent[0][1] == Endpoint("192.0.2.99", 5070)
+
+
+def test_a_rejected_reinvite_leaves_the_dialog_as_it_was(bench: Bench) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.receive(caller.request("INVITE", OFFER, ("Contact: <sip:ann@192.0.2.99>",)))
+    bench.event()
+    bench.dialogs.perform(RejectReinvite(dialog, 488, "Not Acceptable Here", "no codec"))
+    assert bench.wire.take_lines() == ["100 Trying", "488 Not Acceptable Here"]
+    bench.receive(caller.request("ACK", new=False))
+    bench.dialogs.perform(Hangup(dialog))
+    assert bench.wire.sent[0][1] == Endpoint("192.0.2.10", 5062)
+
+
+def test_a_second_reinvite_has_to_wait_for_the_first(bench: Bench) -> None:
+    caller = Caller()
+    establish(bench, caller)
+    bench.receive(caller.request("INVITE", OFFER))
+    bench.events.clear()
+    bench.wire.take()
+    bench.receive(caller.request("INVITE", OFFER))
+    (response,) = bench.wire.take()
+    assert response.startswith("SIP/2.0 500 ")
+    assert 0 <= int(header(response, "Retry-After")) <= 10
+    assert bench.events == []
+
+
+def test_a_cancelled_reinvite_leaves_the_dialog_up(bench: Bench) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.receive(caller.request("INVITE", OFFER))
+    bench.events.clear()
+    bench.wire.take()
+    bench.receive(caller.request("CANCEL", new=False))
+    assert bench.wire.take_lines() == ["200 OK", "487 Request Terminated"]
+    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    assert bench.wire.take() == []
+    assert bench.events == []
+    assert bench.dialogs.sizes["live"] == 1
+
+
+def test_a_bye_ends_a_call_with_a_reinvite_pending(bench: Bench) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.receive(caller.request("INVITE", OFFER))
+    bench.events.clear()
+    bench.wire.take()
+    bench.receive(caller.request("BYE"))
+    assert sorted(bench.wire.take_lines()) == ["200 OK", "487 Request Terminated"]
+    assert bench.event() == DialogEnded(dialog, "bye", "")
+
+
+def test_a_bye_before_the_ack_stops_the_repeating_of_the_200(bench: Bench, clock: HandClock) -> None:
+    caller = Caller()
+    dialog = ring(bench, caller)
+    answer(bench, caller, dialog)
+    bench.receive(caller.request("BYE"))
+    assert bench.wire.take_lines() == ["200 OK"]
+    assert bench.event() == DialogEnded(dialog, "bye", "")
+    clock.advance(40)
+    assert bench.wire.take() == []
+    assert bench.dialogs.sizes == EMPTY
+
+
+def test_a_request_with_an_old_sequence_number_is_out_of_order(bench: Bench) -> None:
+    caller = Caller()
+    establish(bench, caller)
+    caller.cseq = -1
+    bench.receive(caller.request("BYE"))
+    assert bench.wire.take_lines() == ["500 CSeq Out Of Order"]
+    assert bench.dialogs.sizes["live"] == 1
+
+
+def test_requests_of_unknown_dialogs_are_481(bench: Bench) -> None:
+    caller = Caller(to_tag="nobody")
+    assert bench.refused(caller.request("BYE")).status == 481
+    bench.receive(caller.request("INVITE", OFFER))
+    bench.receive(caller.request("OPTIONS"))
+    assert bench.wire.take_lines() == ["481 Call/Transaction Does Not Exist"] * 2
+    assert bench.events == []
+
+
+def test_a_request_with_another_to_tag_is_not_of_this_dialog(bench: Bench) -> None:
+    caller = Caller()
+    establish(bench, caller)
+    caller.to_tag = "forged"
+    bench.receive(caller.request("BYE"))
+    assert bench.wire.take_lines() == ["481 Call/Transaction Does Not Exist"]
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["outside a dialog", "inside"])
+def test_options_tell_what_we_can(bench: Bench, inside: bool) -> None:
+    caller = Caller()
+    if inside:
+        establish(bench, caller)
+    bench.receive(caller.request("OPTIONS"))
+    (response,) = bench.wire.take()
+    assert response.startswith("SIP/2.0 200 OK\r\n")
+    assert header(response, "Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS"
+    assert "application/sdp" in header(response, "Accept")
+    assert header(response, "Supported") == ""
+
+
+def test_a_stray_ack_is_ignored(bench: Bench) -> None:
+    bench.receive(Caller(to_tag="x").request("ACK"))
+    assert bench.wire.take() == []
+    assert bench.events == []
+
+
+def test_record_routes_are_copied_and_become_our_route(bench: Bench) -> None:
+    caller = Caller()
+    routes = ("Record-Route: <sip:p2.example.com;lr>, <sip:192.0.2.77:5080;lr>",)
+    dialog = ring(bench, caller, headers=routes)
+    bench.wire.take()
+    bench.dialogs.perform(Answer(dialog, ANSWER))
+    (ok,) = bench.wire.take()
+    assert header(ok, "Record-Route") == "<sip:p2.example.com;lr>, <sip:192.0.2.77:5080;lr>"
+    caller.learn(ok)
+    bench.receive(caller.request("ACK"))
+    bench.dialogs.perform(Hangup(dialog))
+    ((bye, to),) = bench.wire.sent
+    assert bye.startswith("BYE sip:ann@192.0.2.10:5062 SIP/2.0\r\n")
+    assert [line for line in bye.split("\r\n") if line.startswith("Route")] == [
+        "Route: <sip:p2.example.com;lr>",
+        "Route: <sip:192.0.2.77:5080;lr>",
+    ]
+    assert to == Endpoint("p2.example.com", 5060)
+
+
+def test_a_strict_router_is_addressed_itself(bench: Bench) -> None:
+    dialog = establish(bench, Caller(), ("Record-Route: <sip:192.0.2.77:5080>",))
+    bench.dialogs.perform(Hangup(dialog))
+    ((bye, to),) = bench.wire.sent
+    assert bye.startswith("BYE sip:192.0.2.77:5080 SIP/2.0\r\n")
+    assert header(bye, "Route") == "<sip:ann@192.0.2.10:5062>"
+    assert to == Endpoint("192.0.2.77", 5080)
+
+
+def test_over_tcp_the_contact_says_so_and_only_the_200_is_repeated(bench: Bench, clock: HandClock) -> None:
+    caller = Caller(transport="TCP")
+    bench.wire.transport = "tcp"
+    dialog = ring(bench, caller)
+    bench.wire.take()
+    bench.dialogs.perform(Answer(dialog, ANSWER))
+    (ok,) = bench.wire.take()
+    assert header(ok, "Contact") == "<sip:198.51.100.7:5060;transport=tcp>"
+    clock.advance(0.6)
+    assert bench.wire.take() == [ok]
+    caller.learn(ok)
+    bench.receive(caller.request("ACK"))
+    bench.dialogs.perform(Hangup(dialog))
+    (bye,) = bench.wire.take()
+    assert header(bye, "Via").startswith("SIP/2.0/TCP ")
+    clock.advance(10)
+    assert bench.wire.take() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        ("nonsense", (), 400),
+        ("{}", ("Content-Type: application/json",), 415),
+    ],
+)
+def test_bodies_that_are_no_sdp_are_refused_and_leave_nothing(
+    bench: Bench, clock: HandClock, body: str, headers: tuple[str, ...], status: int
+) -> None:
+    bench.receive(Caller().request("INVITE", body, headers))
+    assert bench.wire.take_lines()[0].startswith(str(status))
+    assert bench.events == []
+    clock.advance(40)
+    assert bench.dialogs.sizes == EMPTY
+
+
+def test_one_call_too_many_is_503_with_retry_after(clock: HandClock) -> None:
+    bench = Bench(clock, limit=2)
+    callers = [Caller(call_id=f"c{number}") for number in range(3)]
+    first = establish(bench, callers[0])
+    establish(bench, callers[1])
+    refused = bench.refused(callers[2].request("INVITE", OFFER))
+    assert refused.status == 503
+    assert dict(refused.headers)["Retry-After"] == "5"
+    bench.receive(callers[0].request("BYE"))
+    assert bench.event() == DialogEnded(first, "bye", "")
+    establish(bench, callers[2])
+
+
+def test_while_draining_new_calls_are_503_and_calls_that_are_up_go_on(bench: Bench) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.dialogs.draining = True
+    assert bench.refused(Caller(call_id="other").request("INVITE", OFFER)).status == 503
+    assert bench.refused(Caller(call_id="other").request("OPTIONS")).status == 503
+    bench.receive(caller.request("INVITE", OFFER))
+    assert isinstance(bench.event(), ReinviteReceived)
+    bench.receive(caller.request("BYE"))
+    assert bench.event() == DialogEnded(dialog, "bye", "")
+
+
+def test_hanging_up_all_reaches_every_state(bench: Bench) -> None:
+    ringing, unconfirmed, up = (Caller(call_id=f"c{number}") for number in range(3))
+    ring(bench, ringing)
+    answer(bench, unconfirmed, ring(bench, unconfirmed))
+    establish(bench, up)
+    emptied: list[bool] = []
+    bench.dialogs.hang_up_all("shutting down")
+    bench.dialogs.when_empty(lambda: emptied.append(True))
+    texts = bench.wire.take()
+    assert sorted(text[:11] for text in texts) == ["BYE sip:ann", "BYE sip:ann", "SIP/2.0 480"]
+    assert emptied == []
+    for text in texts:
+        if text.startswith("BYE"):
+            bench.answer(text)
+    assert emptied == [True]
+
+
+def test_actions_on_dead_dialogs_are_ignored(bench: Bench) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.dialogs.perform(Ring(dialog))
+    bench.dialogs.perform(Answer(dialog, ANSWER))
+    bench.dialogs.perform(Reject(dialog, 486, "Busy Here"))
+    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    assert bench.wire.take() == []
+    bench.receive(caller.request("BYE"))
+    bench.wire.take()
+    for action in (Ring(dialog), Hangup(dialog), RejectReinvite(dialog, 488, "No"), Hangup(DialogId(999))):
+        bench.dialogs.perform(action)
+    assert bench.wire.take() == []
+
+
+def test_a_thousand_calls_leave_nothing_behind(clock: HandClock) -> None:
+    bench = Bench(clock)
+    for number in range(1000):
+        caller = Caller(call_id=f"call-{number}")
+        dialog = establish(bench, caller)
+        bench.wire.take()
+        if number % 2:
+            bench.receive(caller.request("BYE"))
+            bench.events.clear()
+        else:
+            bench.dialogs.perform(Hangup(dialog))
+            (bye,) = bench.wire.take()
+            bench.answer(bye)
+    assert bench.dialogs.sizes == EMPTY
+    clock.advance(100)
+    assert len(clock.timers) == 1, "the transaction layer's own purge"
+
+
+def test_two_flows_do_not_mix(bench: Bench) -> None:
+    other = Wire("tcp")
+    bench.receive(Caller(call_id="other", transport="TCP").request("INVITE", OFFER), other)
+    assert other.take_lines() == ["100 Trying"]
+    assert bench.wire.take() == []

@@ -1,0 +1,95 @@
+"""Header grammar."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.sip.headers import one_line, parse_name_addr, parse_uri, parse_via, quoted_string, split_list
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "uri", "params"),
+    [
+        ("<sip:a@b>", "", "sip:a@b", {}),
+        ("<sip:a@b>;tag=1;lr", "", "sip:a@b", {"tag": "1", "lr": ""}),
+        ('"A \\"B\\", <C>" <sip:a@b;x=y>;Tag=1', 'A "B", <C>', "sip:a@b;x=y", {"tag": "1"}),
+        ("Ann Caller <sip:a@b> ; tag = 1", "Ann Caller", "sip:a@b", {"tag": "1"}),
+        ("sip:a@b;tag=1", "", "sip:a@b", {"tag": "1"}),
+        ("sip:a@b", "", "sip:a@b", {}),
+        ("tel:+15550001;tag=1", "", "tel:+15550001", {"tag": "1"}),
+        ('<sip:a@b>;q="a;b"', "", "sip:a@b", {"q": '"a;b"'}),
+    ],
+)
+def test_addresses(text: str, name: str, uri: str, params: dict[str, str]) -> None:
+    parsed = parse_name_addr(text)
+    assert (parsed.name, parsed.uri, parsed.params) == (name, uri, params)
+
+
+@pytest.mark.parametrize("text", ["", "<sip:a@b", "sip:a@b>", '"A <sip:a@b>', "<>", "<sip:a@b> x", "a b"])
+def test_broken_addresses(text: str) -> None:
+    with pytest.raises(ValueError, match="malformed"):
+        parse_name_addr(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "user", "host", "port"),
+    [
+        ("sip:+15550001@example.com", "+15550001", "example.com", None),
+        ("sips:a%40b:secret@192.0.2.1:5061;transport=tcp?x=y", "a@b", "192.0.2.1", 5061),
+        ("sip:+1555;phone-context=x@[2001:db8::1]:5070", "+1555", "2001:db8::1", 5070),
+        ("SIP:example.com", "", "example.com", None),
+        ("tel:+1-555-0001;ext=2", "+1-555-0001", "", None),
+    ],
+)
+def test_uris(text: str, user: str, host: str, port: int | None) -> None:
+    uri = parse_uri(text)
+    assert (uri.user, uri.host, uri.port) == (user, host, port)
+    assert uri.display_user == (user or host)
+
+
+@pytest.mark.parametrize("text", ["", "sip:", "sip:@", "sip:a@b:99999", "sip:a@b c", "<sip:a@b>", "sip:[::1", ":"])
+def test_broken_uris(text: str) -> None:
+    with pytest.raises(ValueError, match=r"malformed|port"):
+        parse_uri(text)
+
+
+def test_another_scheme_is_another_matter() -> None:
+    with pytest.raises(LookupError, match="http"):
+        parse_uri("http://example.com")
+
+
+def test_vias() -> None:
+    via = parse_via("SIP / 2.0 / UDP [2001:db8::1] : 5070 ;branch=z9hG4bKx; rport;received=192.0.2.1")
+    assert (via.host, via.port) == ("2001:db8::1", 5070)
+    assert via.params == {"branch": "z9hG4bKx", "rport": "", "received": "192.0.2.1"}
+    assert parse_via("SIP/2.0/TCP pc33.example.com").port is None
+
+
+@pytest.mark.parametrize("text", ["", "SIP/2.0/UDP", "SIP/7.0/UDP host", "SIP/2.0/UDP h:99999", "SIP/2.0/UDP h;;;"])
+def test_broken_vias(text: str) -> None:
+    with pytest.raises(ValueError, match=r"malformed|port"):
+        parse_via(text)
+
+
+def test_lists_are_split_at_commas_that_separate() -> None:
+    assert split_list('"a, b" <sip:x,y@z>, <sip:c>;q="1,2" ,d') == ['"a, b" <sip:x,y@z>', '<sip:c>;q="1,2"', "d"]
+    assert split_list(" one ") == ["one"]
+    assert split_list('"\\", a", b') == ['"\\", a"', "b"]
+
+
+def test_what_we_write_stays_on_one_line() -> None:
+    assert one_line("a\r\nX-Evil: 1\0") == "a  X-Evil: 1 "
+    assert quoted_string('say "hi"\\\r\n') == '"say \\"hi\\"\\\\  "'
+
+
+@given(st.text(max_size=80) | st.text('<>";,=@:%\\ sip[]1a', max_size=40))
+def test_any_text_is_parsed_or_a_clear_error(text: str) -> None:
+    for parser in (parse_name_addr, parse_uri, parse_via):
+        try:
+            parser(text)
+        except (ValueError, LookupError) as error:
+            problem = str(error)
+        else:
+            problem = "none"
+        assert problem
+    assert "".join(split_list(text)).count(",") <= text.count(",")
