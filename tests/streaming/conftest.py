@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from hashlib import sha1
 from typing import Any
 
 import pytest
@@ -14,8 +16,6 @@ from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
 from trunkline.streaming.params import StreamIdentity, StreamParams
-
-Handler = Callable[[ServerConnection], Awaitable[None]]
 
 
 @pytest.fixture
@@ -61,9 +61,7 @@ class Stream:
 def make_stream(identity: StreamIdentity) -> Callable[..., Stream]:
     """`make_stream(url, **fields of StreamParams, settings=…, encoding=…)`."""
 
-    def make(
-        url: str, *, settings: StreamSettings | None = None, encoding: str = "PCMU", **params: Any
-    ) -> Stream:
+    def make(url: str, *, settings: StreamSettings | None = None, encoding: str = "PCMU", **params: Any) -> Stream:
         facts: list[StreamStarted | StreamEnded] = []
         started, ended = asyncio.Event(), asyncio.Event()
 
@@ -81,7 +79,7 @@ def make_stream(identity: StreamIdentity) -> Callable[..., Stream]:
 
 @dataclass
 class App:
-    """A customer's WebSocket server; `handler` may be replaced, and gets each connection."""
+    """A customer's WebSocket server."""
 
     url: str
     server: Server
@@ -126,3 +124,48 @@ async def app(run_app: AppFactory) -> AsyncIterator[App]:
     """A plain server."""
     async with run_app() as running:
         yield running
+
+
+@dataclass
+class RawPeer:
+    """A TCP server that does byte for byte what the test says."""
+
+    port: int
+    peers: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = field(default_factory=asyncio.Queue)
+
+    async def accept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+        """The next connection and the head of its request."""
+        async with asyncio.timeout(5):
+            reader, writer = await self.peers.get()
+            return reader, writer, await reader.readuntil(b"\r\n\r\n")
+
+    async def upgrade(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The next connection, upgraded to a WebSocket."""
+        reader, writer, head = await self.accept()
+        key = next(line.split(b": ")[1] for line in head.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key"))
+        accept = b64encode(sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())  # RFC 6455 section 1.3
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+        )
+        return reader, writer
+
+
+@pytest.fixture
+async def raw_peer() -> AsyncIterator[RawPeer]:
+    """Listens on loopback."""
+    queue: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        queue.put_nowait((reader, writer))
+
+    server = await asyncio.start_server(accepted, "127.0.0.1", 0)
+    yield RawPeer(server.sockets[0].getsockname()[1], queue)
+    server.close()
+    for writer in writers:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    await server.wait_closed()

@@ -194,7 +194,7 @@ def test_any_chunking_plays_byte_for_byte_and_marks_come_right_behind_their_audi
     for number, chunk in enumerate(chunks):
         queue.put(chunk)
         queue.mark(b"%d" % number)
-    sound, ends = b"".join(chunks), []
+    sound, ends = b"".join(chunks), list[int]()
     for chunk in chunks:
         ends.append((ends[-1] if ends else 0) + len(chunk))
     played = b""

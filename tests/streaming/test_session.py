@@ -47,7 +47,10 @@ def test_media_to_the_letter(session: Session) -> None:
 def test_one_sequence_for_all_and_a_chunk_count_for_each_track(session: Session) -> None:
     texts = [
         session.inbound(ULAW, 500, 0),
-        session.outbound(ULAW, 505, ),
+        session.outbound(
+            ULAW,
+            505,
+        ),
         session.digit("5", datetime(2025, 1, 1, tzinfo=UTC)),
         session.mark(b'"m"', 0, cleared=False),
         session.outbound(ULAW, 525),

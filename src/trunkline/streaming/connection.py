@@ -140,6 +140,11 @@ class StreamConnection:
         elif self._dialling is not None and not self._dialling.expired():
             self._dialling.reschedule(asyncio.get_running_loop().time())
 
+    def fail(self, words: str) -> None:
+        """Something on our side broke: close 1011, end with an error that says so."""
+        if self._outcome is None:
+            self._fail(WSCloseCode.INTERNAL_ERROR, words)
+
     async def wait_closed(self) -> None:
         """Until `StreamEnded` was told, or at once when the stream was never started."""
         if self._task is not None:
@@ -254,6 +259,8 @@ class StreamConnection:
                     max_redirects=0,
                     read_buffer_init_size=READ_BUFFER,
                     socket_factory=self._open_socket,
+                    # Its TLS loses the reason of a failed handshake and reports it to the loop as a bug.
+                    use_aiofastnet=not where.secure,
                 )
         except (OSError, WSError, ValueError) as problem:
             self._end(error=_dial_words(problem, where, settings.connect_timeout))
@@ -292,7 +299,7 @@ class StreamConnection:
         if self._outcome is not None:
             transport.disconnect(graceful=False)
             return
-        transport.underlying_transport.set_write_buffer_limits(high=0)
+        transport.underlying_transport.set_write_buffer_limits(high=1)
         self._transport = transport
         self._open = True
         loop = asyncio.get_running_loop()
@@ -441,13 +448,13 @@ class StreamConnection:
         transport = self._transport
         if transport is None:
             return
-        payload = frame.get_payload_as_bytes()
-        code, said = int.from_bytes(payload[:2]), payload[2:].decode()
-        if code in _NORMAL_CLOSE:
-            self._end(reason="the app closed the socket")
-        else:
-            self._end(error=f"the app closed the socket with {code}{said and ': '}{said}")
         if not transport.is_close_frame_sent:
+            payload = frame.get_payload_as_bytes()
+            code, said = int.from_bytes(payload[:2]), payload[2:].decode()
+            if code in _NORMAL_CLOSE:
+                self._end(reason="the app closed the socket")
+            else:
+                self._end(error=f"the app closed the socket with {code}{said and ': '}{said}")
             self._hang_up(WSCloseCode(code) if code in _ECHOED else WSCloseCode.OK, "")
         transport.disconnect()
 
@@ -507,6 +514,8 @@ def _dial_words(problem: Exception, where: Target | None, timeout: float) -> str
             return f"TLS: the certificate of {place} is not valid: {problem.verify_message}"
         case ssl.SSLError():
             return f"TLS with {place} failed: {problem.reason or problem}"
+        case ConnectionError():
+            return f"{place} broke off the {'TLS handshake' if where.secure else 'connection'}"
         case OSError():
             return f"no connection to {place}: {problem.strerror or problem}"
         case _:

@@ -136,7 +136,16 @@ class Session:
 class Outbox:
     """Messages waiting for an app that does not read, in order."""
 
-    __slots__ = ("_control", "_control_limit", "_media", "_media_limit", "_order", "_span", "dropped_control", "dropped_frames")
+    __slots__ = (
+        "_control",
+        "_control_limit",
+        "_media",
+        "_media_limit",
+        "_order",
+        "_span",
+        "dropped_control",
+        "dropped_frames",
+    )
 
     def __init__(self, seconds: float, control_limit: int) -> None:
         self._span = seconds * 1000

@@ -1,0 +1,665 @@
+"""The WebSocket client, against servers that are not ours. The leg is the test: it calls `LegPort` by hand."""
+
+import asyncio
+import contextlib
+import gc
+import ipaddress
+import json
+import socket
+import ssl
+import weakref
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from trunkline import USER_AGENT
+from trunkline.config import StreamSettings
+from trunkline.media.frames import LegPort
+from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
+
+MakeStream = Callable[..., Any]
+ULAW = bytes(range(160))
+QUICK = StreamSettings(connect_timeout=0.3, close_timeout=0.2)
+
+
+async def receive(peer: ServerConnection) -> dict[str, Any]:
+    async with asyncio.timeout(5):
+        frame = json.loads(await peer.recv())
+    assert isinstance(frame, dict)
+    return frame
+
+
+async def past_opening(peer: ServerConnection) -> None:
+    assert [(await receive(peer))["event"] for _ in range(2)] == ["connected", "start"]
+
+
+async def say(peer: ServerConnection, **frame: Any) -> None:
+    await peer.send(json.dumps(frame))
+
+
+async def turn() -> None:
+    """Let the loop do what it has to do."""
+    await asyncio.sleep(0)
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Let the loop turn until it has."""
+    async with asyncio.timeout(5):
+        while not happened():
+            await turn()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        assert isinstance(port, int)
+        return port
+
+
+# ── the handshake ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_handshake_says_who_we_are_and_offers_nothing(app: Any, make_stream: MakeStream) -> None:
+    url = app.url.replace("ws://", "ws://user:pa%20ss@") + "/media;v=1?a=%20b&c=d+e&"
+    stream = make_stream(url, auth_token="t0ken")
+    await stream.open()
+    peer = await app.connection()
+    headers = peer.request.headers
+    assert peer.request.path == "/media;v=1?a=%20b&c=d+e&"
+    assert headers["Host"] == app.url.removeprefix("ws://")
+    assert headers["User-Agent"] == USER_AGENT
+    assert headers["x-telnyx-streaming-auth-token"] == "t0ken"
+    assert headers["Authorization"] == "Basic " + b64encode(b"user:pa ss").decode()
+    assert "Sec-WebSocket-Protocol" not in headers
+    assert "Sec-WebSocket-Extensions" not in headers
+    connected = await receive(peer)
+    assert connected["connected"] == {"x-telnyx-streaming-auth-token": "t0ken"}
+    assert (await receive(peer))["event"] == "start"
+    stream.connection.close("done")
+    assert await stream.end() == StreamEnded(None, "done")
+
+
+async def test_the_whole_life_of_a_stream(app: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(app.url, track=Track.BOTH)
+    port: LegPort = stream.connection
+    assert (port.inbound, port.outbound, port.plays) == (True, True, False)
+    port.leg_changed("PCMU", 20)
+    port.inbound_frame(ULAW, 0, 0)  # not started: nobody hears it
+    await stream.open()
+    peer = await app.connection()
+    port.inbound_frame(ULAW, 100, 0)
+    port.outbound_frame(bytes(160), 103)
+    port.digit("#")
+    port.inbound_frame(ULAW, 140, 1)
+    stream.connection.close("the call ended")
+    port.inbound_frame(ULAW, 160, 0)  # closed: nobody hears it
+    frames = [await receive(peer) for _ in range(7)]
+    assert [frame["event"] for frame in frames] == [
+        "connected", "start", "media", "media", "dtmf", "media", "stop",
+    ]  # fmt: skip
+    assert [frame["sequence_number"] for frame in frames[1:]] == ["1", "2", "3", "4", "5", "6"]
+    first, second = frames[2]["media"], frames[5]["media"]
+    assert b64decode(first["payload"]) == ULAW
+    assert (first["chunk"], second["chunk"]) == ("1", "3")
+    assert int(second["timestamp"]) - int(first["timestamp"]) == 40
+    assert int(frames[3]["media"]["timestamp"]) - int(first["timestamp"]) == 3
+    assert frames[4]["dtmf"] == {"digit": "#"}
+    occurred = datetime.fromisoformat(frames[4]["occurred_at"])
+    assert abs(datetime.now(UTC) - occurred) < timedelta(seconds=5)
+    with pytest.raises(ConnectionClosed):
+        await peer.recv()
+    assert peer.close_code == 1000
+    assert await stream.end() == StreamEnded(None, "the call ended")
+    assert stream.facts == [StreamStarted(), StreamEnded(None, "the call ended")]
+    report = stream.connection.report()
+    assert (report.frames_sent, report.frames_dropped, report.frames_missing) == (3, 0, 1)
+
+
+# ── no socket ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def failure(stream: Any) -> str:
+    stream.connection.start()
+    ended = await stream.end()
+    assert stream.facts == [ended]
+    assert ended.error
+    return str(ended.error)
+
+
+@pytest.mark.parametrize("status", [HTTPStatus.NOT_FOUND, HTTPStatus.UNAUTHORIZED, HTTPStatus.INTERNAL_SERVER_ERROR])
+async def test_a_refused_upgrade_is_told_with_its_status(
+    run_app: Any, make_stream: MakeStream, status: HTTPStatus
+) -> None:
+    def refuse(connection: ServerConnection, request: Request) -> Response:
+        return connection.respond(status, "no")
+
+    async with run_app(process_request=refuse) as app:
+        error = await failure(make_stream(app.url + "/?secret=1"))
+    assert f"HTTP {status.value}" in error
+    assert "secret" not in error
+
+
+async def test_a_redirect_is_not_followed(raw_peer: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/")
+    stream.connection.start()
+    _, writer, _ = await raw_peer.accept()
+    writer.write(b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+    assert "HTTP 302" in (await stream.end()).error
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: bm90IHRoYXQ=\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-\xff: \xff\r\n\r\n",
+        b"x" * 100_000,
+        b"\r\n\r\n",
+    ],
+)
+async def test_nonsense_instead_of_an_upgrade_is_an_error_in_words(
+    raw_peer: Any, make_stream: MakeStream, answer: bytes
+) -> None:
+    stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/")
+    stream.connection.start()
+    _, writer, _ = await raw_peer.accept()
+    writer.write(answer)
+    assert "upgrade" in (await stream.end()).error
+
+
+async def test_a_server_that_hangs_up_on_the_upgrade(raw_peer: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/")
+    stream.connection.start()
+    _, writer, _ = await raw_peer.accept()
+    writer.close()
+    assert "closed the connection" in (await stream.end()).error
+
+
+async def test_nobody_listens(make_stream: MakeStream) -> None:
+    port = free_port()
+    assert await failure(make_stream(f"ws://localhost:{port}/")) == f"connection refused by localhost port {port}"
+
+
+async def test_a_name_that_does_not_resolve(make_stream: MakeStream) -> None:
+    assert (await failure(make_stream("ws://no-such-host.invalid/"))).startswith("DNS: no-such-host.invalid")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/", "ws://a..b/", "ws://127.0.0.1:0/", f"ws://{'a' * 70}/"])
+async def test_a_url_that_leads_nowhere(make_stream: MakeStream, url: str) -> None:
+    assert len(await failure(make_stream(url))) > 10
+
+
+async def test_a_server_that_never_answers_times_out_and_is_hung_up_on(raw_peer: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/", settings=QUICK)
+    stream.connection.start()
+    reader, _, _ = await raw_peer.accept()
+    assert (await stream.end()).error == f"timeout: no WebSocket to 127.0.0.1 port {raw_peer.port} within 0.3 s"
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+
+
+# ── TLS ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def make_certificate(directory: Path, address: str) -> tuple[ssl.SSLContext, Path]:
+    """A server context for `address`, and the CA file that vouches for it."""
+
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+    def build(subject: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name(subject))
+            .issuer_name(name("Test CA"))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+        )
+
+    authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority = (
+        build("Test CA", authority_key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(authority_key, hashes.SHA256())
+    )
+    server = (
+        build("server", server_key)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    ca_file = directory / f"ca-{address}.pem"
+    ca_file.write_bytes(authority.public_bytes(pem))
+    chain = directory / f"server-{address}.pem"
+    chain.write_bytes(
+        server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + server.public_bytes(pem)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    return context, ca_file
+
+
+async def test_tls_with_a_configured_ca(run_app: Any, make_stream: MakeStream, tmp_path: Path) -> None:
+    context, ca_file = make_certificate(tmp_path, "127.0.0.1")
+    async with run_app(context=context) as app:
+        stream = make_stream(app.url, settings=StreamSettings(ca_file=ca_file))
+        await stream.open()
+        peer = await app.connection()
+        await past_opening(peer)
+        for number in range(50):
+            stream.connection.inbound_frame(ULAW, number * 20, 0)
+        payloads = [b64decode((await receive(peer))["media"]["payload"]) for _ in range(50)]
+        stream.connection.close("done")
+        assert (await receive(peer))["event"] == "stop"
+        assert (await stream.end()).error is None
+    assert payloads == [ULAW] * 50
+
+
+async def test_an_untrusted_certificate_is_refused(run_app: Any, make_stream: MakeStream, tmp_path: Path) -> None:
+    context, _ = make_certificate(tmp_path, "127.0.0.1")
+    async with run_app(context=context) as app:
+        error = await failure(make_stream(app.url))
+    assert error.startswith("TLS: the certificate of 127.0.0.1")
+    assert "unable to get local issuer certificate" in error
+
+
+async def test_a_certificate_of_another_host_is_refused(run_app: Any, make_stream: MakeStream, tmp_path: Path) -> None:
+    context, ca_file = make_certificate(tmp_path, "127.0.0.9")
+    async with run_app(context=context) as app:
+        error = await failure(make_stream(app.url, settings=StreamSettings(ca_file=ca_file)))
+    assert error.startswith("TLS: the certificate of 127.0.0.1")
+    assert "mismatch" in error
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "TLS with 127.0.0.1"), (b"", "broke off the TLS handshake")],
+)
+async def test_tls_to_a_server_that_speaks_none(
+    raw_peer: Any, make_stream: MakeStream, answer: bytes, words: str
+) -> None:
+    stream = make_stream(f"wss://127.0.0.1:{raw_peer.port}/")
+    stream.connection.start()
+    reader, writer = await raw_peer.peers.get()
+    await reader.read(1000)
+    writer.write(answer)
+    writer.close()
+    assert words in (await stream.end()).error
+
+
+async def test_a_missing_ca_file_is_told(make_stream: MakeStream, tmp_path: Path) -> None:
+    settings = StreamSettings(ca_file=tmp_path / "absent.pem")
+    assert "No such file" in await failure(make_stream("wss://127.0.0.1/", settings=settings))
+
+
+# ── the app ends it ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("code", [1000, 1001])
+async def test_an_app_that_closes_normally_stops_the_stream(app: Any, make_stream: MakeStream, code: int) -> None:
+    stream = make_stream(app.url)
+    await stream.open()
+    peer = await app.connection()
+    await peer.close(code)
+    assert await stream.end() == StreamEnded(None, "the app closed the socket")
+    assert peer.close_code == code
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1011, "out of memory"), (4321, "")])
+async def test_an_app_that_closes_with_another_code_is_an_error(
+    app: Any, make_stream: MakeStream, code: int, reason: str
+) -> None:
+    stream = make_stream(app.url)
+    await stream.open()
+    await (await app.connection()).close(code, reason)
+    error = (await stream.end()).error
+    assert error == f"the app closed the socket with {code}" + (f": {reason}" if reason else "")
+
+
+async def test_a_close_frame_without_a_code_is_a_normal_end(raw_peer: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/")
+    stream.connection.start()
+    _, writer = await raw_peer.upgrade()
+    writer.write(b"\x88\x00")
+    assert (await stream.end()).error is None
+
+
+async def test_an_app_that_vanishes_is_an_error(app: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(app.url)
+    await stream.open()
+    (await app.connection()).transport.abort()
+    assert await stream.end() == StreamEnded("the connection was lost", "the connection was lost")
+
+
+async def test_the_first_cause_counts(app: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(app.url)
+    await stream.open()
+    peer = await app.connection()
+    stream.connection.close("first")
+    await peer.close(1011, "second")
+    stream.connection.close("third")
+    assert await stream.end() == StreamEnded(None, "first")
+
+
+# ── we end it ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_close_while_connecting_ends_at_once(raw_peer: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/")
+    stream.connection.start()
+    reader, _, _ = await raw_peer.accept()
+    stream.connection.close("the call ended")
+    assert await stream.end() == StreamEnded(None, "the call ended")
+    assert len(stream.facts) == 1
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+
+
+async def test_close_right_after_start_and_before_it(make_stream: MakeStream) -> None:
+    right_after = make_stream("ws://127.0.0.1:1/")
+    right_after.connection.start()
+    right_after.connection.close("early")
+    assert await right_after.end() == StreamEnded(None, "early")
+    before = make_stream("ws://127.0.0.1:1/")
+    before.connection.close("earlier")
+    before.connection.start()
+    assert await before.end() == StreamEnded(None, "earlier")
+
+
+async def test_an_upgrade_that_comes_after_close_opens_nothing(raw_peer: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/")
+    stream.connection.start()
+    await raw_peer.upgrade()
+    stream.connection.close("just then")
+    assert await stream.end() == StreamEnded(None, "just then")
+    assert StreamStarted() not in stream.facts
+
+
+async def test_a_peer_that_never_answers_the_close(raw_peer: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/", settings=QUICK)
+    stream.connection.start()
+    reader, _ = await raw_peer.upgrade()
+    await stream.open()
+    stream.connection.close("done")
+    assert await stream.end() == StreamEnded(None, "done")
+    async with asyncio.timeout(5):
+        assert (await reader.read()).count(b"\x88\x82") == 1  # one close frame with a code, then the end
+
+
+async def test_a_cancelled_task_still_tells_the_end(app: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(app.url)
+    before = asyncio.all_tasks()
+    stream.connection.start()
+    (task,) = asyncio.all_tasks() - before
+    task.cancel()
+    assert (await stream.end()).error == "the stream was cancelled"
+
+
+async def test_an_exception_of_the_owner_is_an_error_not_a_dead_task(app: Any, identity: StreamIdentity) -> None:
+    facts: list[StreamStarted | StreamEnded] = []
+
+    def on_fact(fact: StreamStarted | StreamEnded) -> None:
+        facts.append(fact)
+        if isinstance(fact, StreamStarted):
+            raise RuntimeError("bug")
+
+    connection = StreamConnection(StreamParams(app.url), identity, "PCMU", StreamSettings(), on_fact)
+    connection.start()
+    async with asyncio.timeout(5):
+        await connection.wait_closed()
+    assert facts == [StreamStarted(), StreamEnded("internal error", "internal error")]
+
+
+# ── both ways ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_apps_audio_is_played_and_its_marks_come_back(app: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(app.url, mode=BidirectionalMode.RTP)
+    connection = stream.connection
+    assert connection.plays
+    await stream.open()
+    connection.leg_changed("PCMU", 20)
+    peer = await app.connection()
+    await past_opening(peer)
+    await say(peer, event="media", media={"payload": b64encode(ULAW * 3).decode()})
+    await say(peer, event="mark", mark={"name": 7})
+    await until(lambda: connection.report().messages_received == 2)
+    assert [connection.next_frame(at) for at in (0, 20, 40, 60)] == [ULAW, ULAW, ULAW, None]
+    assert (await receive(peer))["mark"] == {"name": 7}
+    await say(peer, event="media", media={"payload": b64encode(bytes(16000)).decode()})
+    await say(peer, event="mark", mark={"name": "a"})
+    await say(peer, event="clear")
+    assert (await receive(peer))["mark"] == {"name": "a"}
+    assert connection.next_frame(80) is None
+    report = connection.report()
+    assert (report.bytes_received, report.played_ms, report.cleared_ms, report.marks) == (16480, 60, 2000, 2)
+    connection.close("done")
+    await stream.end()
+
+
+async def test_bad_input_is_answered_and_the_stream_goes_on(app: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(app.url)
+    await stream.open()
+    peer = await app.connection()
+    await past_opening(peer)
+    for bad in ("garbage", b"\x00\x01", '{"event":"dance"}', '{"event":"media","media":{"payload":"AA=="}}'):
+        await peer.send(bad)
+    codes = [(await receive(peer))["payload"]["code"] for _ in range(4)]
+    assert codes == [100003, 100003, 100002, 100004]
+    stream.connection.inbound_frame(ULAW, 0, 0)
+    assert (await receive(peer))["event"] == "media"
+    assert stream.connection.report().errors == {"malformed_frame": 2, "unknown_error": 1, "invalid_media": 1}
+    stream.connection.close("done")
+    await stream.end()
+
+
+async def test_fragmented_messages_are_joined(app: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(app.url)
+    await stream.open()
+    peer = await app.connection()
+    await past_opening(peer)
+    await peer.send(['{"event":"mark","ma', 'rk":{"na', 'me":"joined"}}'])
+    assert (await receive(peer))["mark"] == {"name": "joined"}
+    await peer.send([b"bin", b"ary"])
+    assert (await receive(peer))["payload"]["code"] == 100003
+    stream.connection.close("done")
+    await stream.end()
+
+
+async def test_a_message_over_the_limit_closes_with_1009(app: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(app.url)
+    await stream.open()
+    peer = await app.connection()
+    with contextlib.suppress(ConnectionClosed):  # closed before all of it was sent, or after
+        await peer.send("x" * 10_000_000)
+    await peer.wait_closed()
+    assert peer.close_code == 1009
+    error = (await stream.end()).error
+    assert error is not None
+    assert "8388608 bytes" in error
+    assert "1009" in error
+
+
+async def test_fragments_over_the_limit_close_with_1009(app: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(app.url, settings=StreamSettings(message_limit=2048))
+    await stream.open()
+    peer = await app.connection()
+    await peer.send(["x" * 1500, "x" * 1500])
+    await peer.wait_closed()
+    assert peer.close_code == 1009
+    assert "2048 bytes" in (await stream.end()).error
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        b"\x80\x01x",  # a continuation of nothing
+        b"\x01\x01x\x81\x01x",  # a new message amid fragments
+        b"\x83\x01x",  # a reserved opcode
+        b"\x81\x81\x00\x00\x00\x00x",  # a masked frame from a server
+        b"\x09\x01x",  # a fragmented ping
+        b"\x88\x01x",  # half a close code
+        b"\x88\x02\x03\xed",  # close code 1005, which is never sent
+        b"\x88\x03\x03\xe8\xff",  # a reason that is not UTF-8
+    ],
+)
+async def test_a_broken_protocol_is_an_error_in_words(raw_peer: Any, make_stream: MakeStream, frames: bytes) -> None:
+    stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/", settings=QUICK)
+    stream.connection.start()
+    reader, writer = await raw_peer.upgrade()
+    await stream.open()
+    writer.write(frames)
+    async with asyncio.timeout(5):
+        assert b"\x88" in await reader.read()
+    assert "the app" in (await stream.end()).error
+
+
+# ── pings ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_apps_pings_are_answered(app: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(app.url)
+    await stream.open()
+    async with asyncio.timeout(5):
+        await (await (await app.connection()).ping(b"now"))
+    stream.connection.close("done")
+    await stream.end()
+
+
+async def test_an_app_that_answers_no_ping_is_lost(raw_peer: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(
+        f"ws://127.0.0.1:{raw_peer.port}/", settings=StreamSettings(ping_interval=0.05, pong_timeout=0.1)
+    )
+    stream.connection.start()
+    await raw_peer.upgrade()
+    await stream.open()
+    assert (await stream.end()).error == "the app answered no ping for 0.1 s"
+
+
+async def test_an_app_that_answers_pings_stays(raw_peer: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(
+        f"ws://127.0.0.1:{raw_peer.port}/", settings=StreamSettings(ping_interval=0.05, pong_timeout=0.06)
+    )
+    stream.connection.start()
+    reader, writer = await raw_peer.upgrade()
+    await stream.open()
+    async with asyncio.timeout(5):
+        for _ in range(5):
+            await reader.readuntil(b"\x89\x80")  # an empty, masked ping
+            writer.write(b"\x8a\x00")
+    assert stream.facts == [StreamStarted()]
+    stream.connection.close("done")
+    writer.write(b"\x88\x00")
+    assert (await stream.end()).error is None
+
+
+# ── an app that does not read ───────────────────────────────────────────────────────────────────────────────
+
+
+async def stall(stream: Any, frames: int) -> None:
+    """Hand over that many frames while nobody reads."""
+    for number in range(frames):
+        stream.connection.inbound_frame(ULAW, number * 20, 0)
+        if number % 50 == 0:
+            await turn()
+
+
+async def stalled_app_reads_again(app: Any, stream: Any) -> None:
+    await stream.open()
+    peer = await app.connection()
+    await past_opening(peer)
+    peer.transport.pause_reading()
+    await stall(stream, 60_000)
+    report = stream.connection.report()
+    assert report.frames_dropped > 0
+    waiting = 60_000 - report.frames_sent - report.frames_dropped
+    assert waiting == 100  # two seconds
+    stream.connection.digit("1")
+    peer.transport.resume_reading()
+    chunks, events = [], []
+    while "dtmf" not in events:
+        frame = await receive(peer)
+        events.append(frame["event"])
+        if frame["event"] == "media":
+            chunks.append(int(frame["media"]["chunk"]))
+    assert chunks == sorted(chunks)
+    assert chunks[-100:] == list(range(59_901, 60_001))
+    assert len(chunks) == 60_000 - report.frames_dropped
+    stream.connection.close("done")
+    await stream.end()
+
+
+async def test_a_stalled_app_loses_the_oldest_frames_and_gets_the_newest(app: Any, make_stream: MakeStream) -> None:
+    await stalled_app_reads_again(app, make_stream(app.url))
+
+
+async def test_a_stalled_app_behind_tls(run_app: Any, make_stream: MakeStream, tmp_path: Path) -> None:
+    context, ca_file = make_certificate(tmp_path, "127.0.0.1")
+    async with run_app(context=context) as app:
+        await stalled_app_reads_again(app, make_stream(app.url, settings=StreamSettings(ca_file=ca_file)))
+
+
+async def test_a_stalled_app_cannot_hold_up_the_end(app: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(app.url, settings=QUICK)
+    await stream.open()
+    peer = await app.connection()
+    peer.transport.pause_reading()
+    await stall(stream, 60_000)
+    stream.connection.close("the call ended")
+    assert await stream.end() == StreamEnded(None, "the call ended")
+    peer.transport.abort()
+
+
+# ── the worker's terms ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_nothing_is_left_behind_without_a_cyclic_collector(app: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(app.url, mode=BidirectionalMode.RTP)
+    gc.collect()
+    gc.disable()
+    try:
+        await stream.open()
+        peer = await app.connection()
+        await say(peer, event="mark", mark={"name": "m"})
+        stream.connection.inbound_frame(ULAW, 0, 0)
+        stream.connection.close("done")
+        await stream.end()
+        gone = weakref.ref(stream.connection)
+        del stream
+        await until(lambda: gone() is None)
+    finally:
+        gc.enable()
+
+
+def test_the_same_on_uvloop_where_workers_run(run_app: Any, make_stream: MakeStream, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        context, ca_file = make_certificate(tmp_path, "127.0.0.1")
+        for tls in (None, context):
+            async with run_app(context=tls) as app:
+                await stalled_app_reads_again(app, make_stream(app.url, settings=StreamSettings(ca_file=ca_file)))
+        assert "refused" in await failure(make_stream(f"ws://127.0.0.1:{free_port()}/"))
+        untrusted = StreamSettings()
+        async with run_app(context=context) as app:
+            assert "local issuer" in await failure(make_stream(app.url, settings=untrusted))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())

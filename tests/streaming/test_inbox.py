@@ -1,0 +1,137 @@
+"""What becomes of the app's messages."""
+
+import json
+from base64 import b64encode
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.config import StreamSettings
+from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.streaming.inbox import Inbox
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
+from trunkline.streaming.playback import Playback
+from trunkline.streaming.session import Session
+
+IDENTITY = StreamIdentity(StreamSid("s"), AccountSid("a"), CallSid("v3:c"), CallSessionId("i"), "1", "2")
+
+
+class Stream:
+    """The pure parts of a stream, joined; messages go in and out as objects."""
+
+    def __init__(self, mode: BidirectionalMode = BidirectionalMode.RTP, **settings: Any) -> None:
+        values = StreamSettings(**settings)
+        params = StreamParams("ws://app", mode=mode)
+        session = Session(params, IDENTITY, "PCMU", values)
+        session.opening(0)
+        self.playback = Playback("PCMU", prebuffer=0, limit=values.playback_limit, mark_limit=values.mark_limit)
+        self.inbox = Inbox(params, values, session, self.playback)
+
+    def send(self, frame: object, now: float = 0) -> list[dict[str, Any]]:
+        return [json.loads(answer) for answer in self.inbox.text(json.dumps(frame).encode(), now)]
+
+    def media(self, audio: bytes) -> list[dict[str, Any]]:
+        return self.send({"event": "media", "media": {"payload": b64encode(audio).decode()}})
+
+    def mark(self, name: object) -> list[dict[str, Any]]:
+        return self.send({"event": "mark", "mark": {"name": name}})
+
+    def tick(self, at: int) -> list[object]:
+        self.playback.next_frame(at)
+        return [json.loads(answer)["mark"]["name"] for answer in self.inbox.due_marks()]
+
+
+def problem(answers: list[dict[str, Any]]) -> tuple[int, str]:
+    (answer,) = answers
+    assert answer["event"] == "error"
+    return answer["payload"]["code"], answer["payload"]["detail"]
+
+
+def test_media_are_queued_and_marks_come_back_when_they_were_played() -> None:
+    stream = Stream()
+    assert stream.media(bytes(160)) == []
+    assert stream.mark("one") == []
+    assert stream.media(bytes(160)) == []
+    assert stream.mark(2) == []
+    assert [stream.tick(at) for at in (0, 20, 40)] == [["one"], [2], []]
+    assert (stream.inbox.messages, stream.inbox.bytes) == (4, 320)
+
+
+def test_a_mark_before_any_media_comes_back_at_once() -> None:
+    (answer,) = Stream().mark({"a": 1})
+    assert answer["mark"] == {"name": {"a": 1}}
+
+
+def test_clear_returns_the_pending_marks_in_order() -> None:
+    stream = Stream()
+    stream.media(bytes(1600))
+    stream.mark("a")
+    stream.mark("b")
+    assert [answer["mark"] for answer in stream.send({"event": "clear"})] == [{"name": "a"}, {"name": "b"}]
+    assert stream.playback.queued_ms == 0
+
+
+def test_clear_with_extensions_says_so_on_the_marks() -> None:
+    stream = Stream(extensions=True)
+    stream.media(bytes(1600))
+    stream.mark("a")
+    stream.tick(0)
+    (answer,) = stream.send({"event": "clear"})
+    assert answer["mark"] == {"name": "a", "played_ms": 20, "cleared": True}
+
+
+def test_in_mp3_mode_media_are_answered_with_the_mode_and_the_way_out() -> None:
+    stream = Stream(BidirectionalMode.MP3)
+    code, detail = problem(stream.media(b"ID3\x04"))
+    assert code == 100004
+    assert "mp3" in detail
+    assert "BidirectionalMode=rtp" in detail
+
+
+def test_in_mp3_mode_marks_come_back_at_once_and_clear_is_fine() -> None:
+    stream = Stream(BidirectionalMode.MP3)
+    stream.media(b"ID3\x04")
+    assert [answer["mark"]["name"] for answer in stream.mark("m")] == ["m"]
+    assert stream.send({"event": "clear"}) == []
+
+
+def test_too_much_audio_is_refused_and_what_is_queued_stays() -> None:
+    stream = Stream(playback_limit=1)
+    assert stream.media(bytes(8000)) == []
+    code, detail = problem(stream.media(bytes(1)))
+    assert code == 100005
+    assert "1 s" in detail
+    assert stream.playback.queued_ms == 1000
+
+
+def test_too_many_marks_are_refused() -> None:
+    stream = Stream(mark_limit=1)
+    stream.media(bytes(160))
+    stream.mark("a")
+    assert problem(stream.mark("b"))[0] == 100005
+
+
+def test_empty_media_and_binary_messages_are_refused() -> None:
+    stream = Stream()
+    assert problem(stream.media(b""))[0] == 100004
+    (answer,) = stream.inbox.binary(0)
+    assert json.loads(answer)["payload"]["code"] == 100003
+
+
+def test_at_most_ten_error_frames_a_second() -> None:
+    stream = Stream()
+    answers = [stream.send({"event": "dance"}, now=number / 100) for number in range(100)]
+    assert sum(len(answer) for answer in answers) == 10
+    assert len(stream.send({"event": "dance"}, now=1.0)) == 1
+
+
+@given(st.lists(st.binary(max_size=200), max_size=20))
+def test_garbage_changes_nothing(garbage: list[bytes]) -> None:
+    stream = Stream(error_rate=1000)
+    stream.media(bytes(160))
+    stream.mark("m")
+    for text in garbage:
+        for answer in stream.inbox.text(text, 0):
+            assert json.loads(answer)["event"] == "error"
+    assert stream.tick(0) == ["m"]
