@@ -1,0 +1,56 @@
+"""Paths: many spellings in, one out, and segments that survive it."""
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from trunkline.api.paths import Segment, canonical
+from trunkline.errors import ResourceNotFound
+
+SEGMENT: TypeAdapter[str] = TypeAdapter(Segment)
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen"),
+    [
+        (b"/v2/calls", "/v2/calls"),
+        (b"/v2/calls/", "/v2/calls"),
+        (b"/v2/calls.json", "/v2/calls"),
+        (b"/v2/calls.json/", "/v2/calls"),
+        (b"/v2/%63alls", "/v2/calls"),
+        (b"/v2/v3:a_b-c", "/v2/v3%3Aa_b-c"),
+        (b"/v2/v3%3aa_b-c", "/v2/v3%3Aa_b-c"),
+        (b"/v2/a%2Fb", "/v2/a%2Fb"),
+        (b"/v2//calls", "/v2//calls"),
+        (b"/openapi.json", "/openapi.json"),
+        (b"/", "/"),
+        (b"//", "/"),
+        (b"*", "%2A"),
+        (b"", ""),
+    ],
+)
+def test_one_spelling_is_left(sent: bytes, seen: str) -> None:
+    assert canonical(sent) == seen
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+def test_any_name_survives_the_path(name: str) -> None:
+    path = canonical(f"/v2/streams/{quote(name, safe='')}.json".encode())
+    assert SEGMENT.validate_python(path.removeprefix("/v2/streams/")) == name
+
+
+@pytest.mark.parametrize("segment", ["%00", "a%00b", "%FF", "%C3%28"])
+def test_what_names_nothing_is_not_found(segment: str) -> None:
+    with pytest.raises(ResourceNotFound):
+        SEGMENT.validate_python(segment)
+
+
+@given(st.binary())
+def test_any_path_has_one_spelling(path: bytes) -> None:
+    spelling = canonical(path)
+    assert spelling.isascii()
+    everything_quoted = "".join(c if c == "/" else f"%{ord(c):02x}" for c in path.decode("latin-1"))
+    assert canonical(everything_quoted.encode()) == spelling or b"%" in path
