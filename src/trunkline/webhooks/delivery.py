@@ -109,8 +109,8 @@ class Delivery:
         while not self._finished():
             try:
                 await self._step()
-            except Exception:
-                log.exception("callback delivery stumbled")
+            except Exception as error:
+                log.error("callback delivery stumbled", error=repr(error))
                 await asyncio.sleep(STORE_DELAY)
 
     def _finished(self) -> bool:
@@ -200,7 +200,7 @@ class Delivery:
         except httpx.HTTPError as error:
             answer = Answer(error=str(error) or type(error).__name__)
         except Exception as error:
-            log.exception("callback try stumbled", call_sid=record.call_sid, stream_sid=record.stream_sid)
+            log.error("callback try stumbled", id=record.id, error=repr(error))
             answer = Answer(error=type(error).__name__)
         # Chance spreads the load of retries; nobody gains by foreseeing it.
         verdict = self._outbox.answered(record.id, answer, self._now(), random.random())

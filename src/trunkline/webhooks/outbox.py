@@ -34,7 +34,9 @@ RETRY_AFTER_LIMIT = 600.0
 JITTER = 0.2
 """Part of a wait by which it is made longer or shorter at random."""
 GIVE_UP = 2
-"""Full retry schedules for which a host may be silent."""
+"""Full retry schedules for which a host may be silent, and"""
+GIVE_UP_FLOOR = 600.0
+"""seconds for which it may be silent in any case, when the settings make the schedule short."""
 
 RETRIED_STATUSES = frozenset({408, 429})
 """Besides all of 5xx (spec section 3)."""
@@ -125,7 +127,8 @@ class Outbox:
         self._settings = settings
         self._host_slots = max(1, settings.concurrency // HOST_SHARE)
         self._silent_slots = max(1, settings.concurrency // 2)
-        self._patience = GIVE_UP * sum(wait_before(settings, n) for n in range(1, settings.tries))
+        schedule = sum(wait_before(settings, n) for n in range(1, settings.tries))
+        self._patience = max(GIVE_UP * schedule, GIVE_UP_FLOOR)
         self._lanes: dict[str, deque[_Entry]] = {}
         self._hosts: dict[str, _Host] = {}
         self._turns: deque[str] = deque()

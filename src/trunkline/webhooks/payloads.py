@@ -59,7 +59,13 @@ def timestamp(at: datetime) -> str:
 
 
 def request_parts(record: CallbackRecord) -> tuple[str, bytes]:
-    """URL and body. A GET has the form in its query, behind the one that the URL brings, and an empty body."""
+    """URL and body. A GET has the form in its query, behind the one that the URL brings, and an empty body.
+
+    Raises ValueError for a URL that nobody can call: no host, or a port that is none.
+    """
+    parts = urlsplit(record.url)
+    if not parts.hostname or parts.port == 0:
+        raise ValueError("not a URL of a host")
     if record.method == "POST":
         return record.url, record.form.encode()
     url = record.url.partition("#")[0]

@@ -1,0 +1,258 @@
+"""The outbox under a hand-driven clock."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trunkline.config import CallbackSettings
+from trunkline.ids import CallSid
+from trunkline.store.records import CallbackRecord
+from trunkline.webhooks.outbox import HOST_LIMIT, Answer, Outbox, judge, wait_before
+
+SETTINGS = CallbackSettings()
+OK = Answer(status=200)
+SILENCE = Answer(error="no answer within 5 s")
+MIDDLE = 0.5
+
+
+def record(position: int, key: str = "s1", host: str = "a") -> CallbackRecord:
+    return CallbackRecord(
+        id=f"c{position}",
+        key=key,
+        host=host,
+        call_sid=CallSid("v3:x"),
+        stream_sid=None,
+        url=host,
+        method="POST",
+        form="",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        position=position,
+    )
+
+
+def started(outbox: Outbox, now: float) -> list[str]:
+    work = outbox.due(now)
+    assert work.expired == []
+    return [item.id for item in work.start]
+
+
+# The schedule and the rules.
+
+
+def test_six_tries_take_about_ten_minutes() -> None:
+    waits = [wait_before(SETTINGS, n) for n in range(1, SETTINGS.tries)]
+    assert len(waits) == 5
+    assert waits == sorted(waits)
+    assert 540 <= sum(waits) <= 720
+
+
+def test_jitter_moves_a_wait_by_a_fifth_at_most() -> None:
+    assert wait_before(SETTINGS, 1, 0.0) == pytest.approx(3.2)
+    assert wait_before(SETTINGS, 1, 1.0) == pytest.approx(4.8)
+
+
+@pytest.mark.parametrize("code", [200, 201, 204, 299])
+def test_2xx_is_delivered(code: int) -> None:
+    assert judge(SETTINGS, Answer(status=code), 1, MIDDLE).state == "delivered"
+
+
+@pytest.mark.parametrize("answer", [*(Answer(status=code) for code in (408, 429, 500, 503, 599)), SILENCE])
+def test_what_may_pass_is_tried_again_until_the_last_try(answer: Answer) -> None:
+    assert judge(SETTINGS, answer, 5, MIDDLE).state == "pending"
+    assert judge(SETTINGS, answer, 6, MIDDLE).state == "failed"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [*(Answer(status=code) for code in (301, 302, 304, 307, 400, 401, 404, 410)), Answer(error="URL", hopeless=True)],
+)
+def test_redirects_other_4xx_and_the_impossible_are_final(answer: Answer) -> None:
+    assert judge(SETTINGS, answer, 1, MIDDLE).state == "failed"
+
+
+def test_retry_after_makes_a_wait_longer_never_shorter_and_not_endless() -> None:
+    def wait(seconds: float) -> float | None:
+        return judge(SETTINGS, Answer(status=429, retry_after=seconds), 1, MIDDLE).wait
+
+    assert [wait(30), wait(1), wait(1e9)] == [30, 4, 600]
+
+
+# Order.
+
+
+def test_the_next_of_a_stream_waits_for_the_one_before() -> None:
+    outbox = Outbox(SETTINGS)
+    for n in (1, 2):
+        assert outbox.offer(record(n), now=0)
+    assert started(outbox, 0) == ["c1"]
+    assert started(outbox, 0) == []
+    verdict = outbox.answered("c1", Answer(status=500), 1, MIDDLE)
+    assert (verdict.state, verdict.tries, verdict.wait) == ("pending", 1, 4)
+    assert outbox.next_due() == 5
+    assert started(outbox, 4.9) == []
+    assert started(outbox, 5) == ["c1"]
+    assert outbox.answered("c1", OK, 5, MIDDLE).state == "delivered"
+    assert started(outbox, 5) == ["c2"]
+    assert outbox.answered("c2", OK, 5, MIDDLE).state == "delivered"
+    assert len(outbox) == 0
+    assert outbox.next_due() is None
+
+
+def test_after_the_last_failure_the_stream_goes_on() -> None:
+    outbox = Outbox(CallbackSettings(tries=1))
+    for n in (1, 2):
+        outbox.offer(record(n), now=0)
+    started(outbox, 0)
+    assert outbox.answered("c1", SILENCE, 5, MIDDLE).state == "failed"
+    assert started(outbox, 5) == ["c2"]
+
+
+# Fairness.
+
+
+def test_one_host_gets_an_eighth_of_the_slots_and_others_are_served_at_once() -> None:
+    outbox = Outbox(CallbackSettings(concurrency=64))
+    for n in range(1, 501):
+        outbox.offer(record(n, key=f"s{n}", host="dead"), now=0)
+    assert len(started(outbox, 0)) == 8
+    outbox.offer(record(501, key="other", host="alive"), now=0)
+    assert started(outbox, 0) == ["c501"]
+
+
+def test_hosts_that_do_not_answer_share_half_of_the_slots() -> None:
+    outbox = Outbox(CallbackSettings(concurrency=16, tries=1))
+    for n in range(1, 301):
+        outbox.offer(record(n, key=f"s{n}", host=f"dead{n % 30}"), now=0)
+    for name in started(outbox, 0):
+        outbox.answered(name, SILENCE, 5, MIDDLE)
+    for name in started(outbox, 5):
+        outbox.answered(name, SILENCE, 10, MIDDLE)
+    # All 30 hosts have been silent once by now.
+    assert len(started(outbox, 10)) == 8
+    outbox.offer(record(301, key="x", host="alive"), now=10)
+    assert started(outbox, 10) == ["c301"]
+
+
+def test_a_single_slot_still_serves_everybody_in_turn() -> None:
+    outbox = Outbox(CallbackSettings(concurrency=1))
+    for n in range(1, 7):
+        outbox.offer(record(n, key=f"s{n}", host=f"h{n % 3}"), now=0)
+    order = []
+    while len(outbox):
+        (name,) = started(outbox, 0)
+        order.append(name)
+        outbox.answered(name, OK, 0, MIDDLE)
+    assert order == ["c1", "c2", "c3", "c4", "c5", "c6"]
+
+
+def test_a_host_silent_for_two_schedules_gets_no_more_tries_for_old_callbacks() -> None:
+    outbox = Outbox(SETTINGS)
+    outbox.offer(record(1, key="s1"), now=0)
+    started(outbox, 0)
+    outbox.answered("c1", SILENCE, 0, MIDDLE)
+    outbox.offer(record(2, key="s2"), now=0)
+    outbox.offer(record(3, key="s3"), now=1400)
+    work = outbox.due(1400)
+    assert sorted(item.id for item in work.expired) == ["c1", "c2"]
+    assert [item.id for item in work.start] == ["c3"], "a young one is a fresh question to the host"
+    assert len(outbox) == 1
+
+
+def test_any_answer_ends_a_hosts_silence() -> None:
+    outbox = Outbox(SETTINGS)
+    outbox.offer(record(1, key="s1"), now=0)
+    outbox.offer(record(2, key="s2"), now=0)
+    started(outbox, 0)
+    outbox.answered("c1", SILENCE, 0, MIDDLE)
+    outbox.answered("c2", Answer(status=500), 0, MIDDLE)
+    assert started(outbox, 1400) == ["c1", "c2"]
+
+
+# Bounded memory.
+
+
+def test_what_has_no_room_stays_in_the_store_and_is_loaded_in_order() -> None:
+    outbox = Outbox(CallbackSettings(concurrency=64))
+    records = [record(n, key=f"s{n % 7}") for n in range(1, HOST_LIMIT + 51)]
+    taken = [outbox.offer(item, now=0) for item in records]
+    assert taken.count(True) == HOST_LIMIT
+    assert not any(taken[HOST_LIMIT:])
+    assert outbox.load() is None, "no room yet"
+    seen = []
+    loads = 0
+    while len(outbox):
+        for name in started(outbox, 0):
+            seen.append(name)
+            outbox.answered(name, OK, 0, MIDDLE)
+        wanted = outbox.load()
+        if wanted is not None:
+            host, after, limit = wanted
+            assert host == "a"
+            loads += 1
+            found = [(item, 0.0, 0.0) for item in records if item.position > after][:limit]
+            outbox.loaded(host, found, 0, all_of_it=len(found) < limit)
+    assert loads == 1
+    assert not outbox.behind
+    for key in range(7):
+        mine = [name for name in seen if int(name[1:]) % 7 == key]
+        assert mine == [item.id for item in records if item.position % 7 == key]
+
+
+def test_what_is_offered_during_a_load_is_not_forgotten() -> None:
+    outbox = Outbox(SETTINGS)
+    outbox.resume(["a"])
+    assert outbox.load() == ("a", 0, HOST_LIMIT)
+    assert not outbox.offer(record(2), now=0), "the load may or may not have seen it"
+    outbox.loaded("a", [(record(1), 0.0, 0.0)], 0, all_of_it=True)
+    assert outbox.load() == ("a", 1, HOST_LIMIT - 1)
+    outbox.loaded("a", [(record(2), 0.0, 0.0)], 0, all_of_it=True)
+    assert outbox.load() is None
+    assert outbox.offer(record(3), now=0)
+
+
+def test_a_stored_wait_goes_on_after_a_restart() -> None:
+    outbox = Outbox(SETTINGS)
+    outbox.resume(["a"])
+    outbox.load()
+    outbox.loaded("a", [(record(1), 20.0, 33.0)], now=100, all_of_it=True)
+    assert started(outbox, 132) == []
+    assert outbox.next_due() == 133
+    assert started(outbox, 133) == ["c1"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 20))
+def test_whatever_happens_all_are_settled_once_and_in_order(seed: int, concurrency: int) -> None:
+    chance = Random(seed)
+    options = CallbackSettings(concurrency=concurrency)
+    outbox = Outbox(options)
+    hosts = {f"s{n}": f"h{chance.randrange(4)}" for n in range(12)}
+    todo = [record(n, key=(key := chance.choice(sorted(hosts))), host=hosts[key]) for n in range(1, 60)]
+    everything = {item.id: item for item in todo}
+    settled: list[str] = []
+    flying: list[str] = []
+    now = 0.0
+    while todo or len(outbox):
+        now += chance.random() * 30
+        if todo and chance.random() < 0.7:
+            assert outbox.offer(todo.pop(0), now)
+        work = outbox.due(now)
+        settled += [item.id for item in work.expired]
+        flying += [item.id for item in work.start]
+        assert len(flying) == outbox.in_flight <= concurrency
+        per_host = Counter(everything[name].host for name in flying)
+        assert all(count <= max(1, concurrency // 8) for count in per_host.values())
+        chance.shuffle(flying)
+        while flying and chance.random() < 0.8:
+            name = flying.pop()
+            answer = chance.choice([OK, OK, SILENCE, Answer(status=500), Answer(status=404)])
+            if outbox.answered(name, answer, now, chance.random()).state != "pending":
+                settled.append(name)
+    assert sorted(settled) == sorted(everything)
+    for key in hosts:
+        mine = [name for name in settled if everything[name].key == key]
+        assert mine == sorted(mine, key=lambda name: everything[name].position)
