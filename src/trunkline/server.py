@@ -87,7 +87,7 @@ class Server:
         account = await self._account(store)
         signer = Signer.load(settings.store.directory.expanduser())
         delivery = Delivery(settings.callbacks, store, signer)
-        writer = Writer(store, settings.store.queue_limit, delivery.deliver)
+        writer = Writer(store, settings.store, delivery.deliver)
         await delivery.start()
         stack.push_async_callback(delivery.stop, CALLBACK_GRACE)
         writer.start()

@@ -63,7 +63,7 @@ class LegSilent:
 class LegClosed:
     """The leg's last counters."""
 
-    report: dict[str, int | float | str] = field(default_factory=dict)
+    report: dict[str, bool | int | float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from trunkline.sip import values as sip
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.store.records import CallbackRecord
 from trunkline.store.writer import Writer
-from trunkline.webhooks.payloads import stream_callback
+from trunkline.webhooks.payloads import callback_of
 from trunkline.workers import messages as wire
 from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool
 
@@ -181,8 +181,9 @@ class Runner:
         for event in record.events:
             self.counters[event.kind.replace("-", "_")] += 1
             _log.info(event.kind, call_sid=event.stream.call_sid, stream_sid=event.stream.sid, error=event.error)
-            if event.stream.status_callback:
-                callbacks.append(stream_callback(event, self._settings.callbacks, secrets.token_bytes(16)))
+            callback = callback_of(event, self._settings.callbacks, random_uuid(secrets.token_bytes(16)))
+            if callback is not None:
+                callbacks.append(callback)
         return self._writer.submit(record.calls, record.streams, callbacks)
 
     def _signal(self, action: sip.SipAction) -> None:
@@ -219,7 +220,7 @@ class Runner:
         self._pool.send(entry.leg, order)
 
     def _close_stream(self, entry: Entry, effect: do.CloseStream) -> None:
-        self._pool.send(entry.leg, wire.CloseStream(effect.sid, effect.reason))
+        self._pool.send(entry.leg, wire.CloseStream(entry.leg, effect.sid, effect.reason))
 
     def _update_leg(self, entry: Entry, effect: do.UpdateLeg) -> None:
         self._pool.send(entry.leg, wire.UpdateLeg(entry.leg, effect.params))

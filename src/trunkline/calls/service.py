@@ -6,7 +6,7 @@ from trunkline.calls.commands import EndCall, StartStream, StopStream
 from trunkline.calls.registry import Entry
 from trunkline.calls.runner import Runner
 from trunkline.calls.views import CallFilter, CallView, StreamView
-from trunkline.errors import CallEnded, ResourceNotFound, Unavailable
+from trunkline.errors import CallEnded, Unavailable
 from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
@@ -58,10 +58,7 @@ class CallService:
     async def call(self, account: AccountSid, call: CallSid) -> CallView:
         """See `CallControl`."""
         entry = self._mine(account, call)
-        view = entry.call.view if entry else await self._store.call(account, call)
-        if view is None:
-            raise ResourceNotFound
-        return view
+        return entry.call.view if entry else await self._store.call(account, call)
 
     async def calls(
         self, account: AccountSid, where: CallFilter, *, offset: int, limit: int
@@ -73,14 +70,10 @@ class CallService:
         """See `CallControl`."""
         entry = self._mine(account, call)
         view = entry.call.find_stream(stream) if entry else None
-        view = view or await self._store.stream(account, call, stream)
-        if view is None:
-            raise ResourceNotFound
-        return view
+        return view or await self._store.stream(account, call, stream)
 
     async def streams(self, account: AccountSid, call: CallSid) -> list[StreamView]:
         """See `CallControl`."""
-        await self.call(account, call)
         return await self._store.streams(account, call)
 
     def _mine(self, account: AccountSid, call: CallSid) -> Entry | None:
@@ -89,8 +82,7 @@ class CallService:
 
     async def _live(self, account: AccountSid, call: CallSid) -> Entry:
         entry = self._mine(account, call)
-        if entry is not None:
-            return entry
-        if await self._store.call(account, call) is None:
-            raise ResourceNotFound
-        raise CallEnded("The call is over.")
+        if entry is None:
+            await self._store.call(account, call)
+            raise CallEnded("The call is over.")
+        return entry

@@ -30,7 +30,7 @@ class CallView:
     hangup_cause: str | None = None
     """In words for people: `caller hung up`, `no RTP for 60 s`, …"""
     hangup_source: Literal["caller", "callee", "system"] | None = None
-    report: dict[str, int | float | str] = field(default_factory=dict)
+    report: dict[str, bool | int | float | str] = field(default_factory=dict)
     """The media leg's counters at its end."""
 
 

@@ -59,6 +59,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag=True):
 class CloseStream(msgspec.Struct, frozen=True, tag=True):
     """Send `stop` and close."""
 
+    leg: LegId
     sid: StreamSid
     reason: str
 
@@ -92,7 +93,7 @@ class LegClosed(msgspec.Struct, frozen=True, tag=True):
     """The leg's last counters."""
 
     leg: LegId
-    report: dict[str, int | float | str]
+    report: dict[str, bool | int | float | str]
 
 
 class StreamStarted(msgspec.Struct, frozen=True, tag=True):

@@ -61,8 +61,11 @@ class _Worker:
 class WorkerPool:
     """All media workers of the node."""
 
-    def __init__(self, settings: Settings, on_event: Callable[[PoolEvent], None]) -> None:
+    def __init__(
+        self, settings: Settings, on_event: Callable[[PoolEvent], None], sign_of_life: float = wire.SIGN_OF_LIFE
+    ) -> None:
         self._settings = settings
+        self._sign_of_life = sign_of_life
         self._on_event = on_event
         count = settings.media.workers or max(1, (os.cpu_count() or 2) - 1)
         self._workers = [
@@ -80,7 +83,7 @@ class WorkerPool:
             loop.create_task(self._keep(worker), name=f"worker {worker.index}") for worker in self._workers
         ]
         waiting = [loop.create_task(worker.ready.wait()) for worker in self._workers]
-        await asyncio.wait([*waiting, *self._keepers], timeout=START_TIMEOUT, return_when=asyncio.FIRST_EXCEPTION)
+        await asyncio.wait(waiting, timeout=START_TIMEOUT)
         for task in waiting:
             task.cancel()
         if not all(worker.ready.is_set() for worker in self._workers):
@@ -107,6 +110,11 @@ class WorkerPool:
     def ready(self) -> bool:
         """Whether any worker takes legs."""
         return any(worker.usable for worker in self._workers)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that take legs now."""
+        return [worker.process.pid for worker in self._workers if worker.usable and worker.process is not None]
 
     @property
     def statuses(self) -> list[wire.Status]:
@@ -170,7 +178,7 @@ class WorkerPool:
         """Until the worker is gone or has said nothing for too long."""
         loop = asyncio.get_running_loop()
         while not worker.gone.is_set():
-            allowed = wire.SIGN_OF_LIFE if worker.ready.is_set() else START_TIMEOUT
+            allowed = self._sign_of_life if worker.ready.is_set() else START_TIMEOUT
             left = worker.last_heard + allowed - loop.time()
             if left <= 0:
                 _log.error("media worker says nothing, ending it", worker=worker.index)

@@ -20,8 +20,9 @@ import uvloop
 from trunkline import log
 from trunkline.config import LogSettings, MediaSettings, StreamSettings
 from trunkline.ids import LegId, StreamSid
-from trunkline.media.engine import Engine, EngineError
-from trunkline.media.engine import LegSilent as EngineLegSilent
+from trunkline.media.engine import Engine
+from trunkline.media.events import LegSilent, MediaEvent
+from trunkline.media.ports import NoPorts
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.connection import StreamEnded as ConnectionEnded
 from trunkline.streaming.connection import StreamStarted as ConnectionStarted
@@ -82,7 +83,7 @@ class Worker:
         self._stream_settings = StreamSettings.model_validate_json(order.streams)
         media = MediaSettings.model_validate_json(order.media)
         ports = range(order.port_min, order.port_max + 1)
-        self._engine = Engine(media, ports, self._on_silence, asyncio.get_running_loop())
+        self._engine = Engine(media, ports, self._on_media, asyncio.get_running_loop())
         self._engine.start()
         gc.collect()
         gc.freeze()
@@ -100,7 +101,7 @@ class Worker:
     def _open_leg(self, order: wire.OpenLeg) -> None:
         try:
             port = self.engine.open_leg(order.leg, order.params)
-        except EngineError as error:
+        except NoPorts as error:
             _log.error("no media leg", call_sid=order.call_sid, detail=str(error))
             self._link.send(wire.LegFailed(order.leg, str(error)))
             return
@@ -119,8 +120,11 @@ class Worker:
         report = self.engine.close_leg(order.leg)
         self._link.send(wire.LegClosed(order.leg, dataclasses.asdict(report)))
 
-    def _on_silence(self, event: EngineLegSilent) -> None:
-        self._link.send(wire.LegSilent(event.leg, event.seconds))
+    def _on_media(self, event: MediaEvent) -> None:
+        if isinstance(event, LegSilent):
+            self._link.send(wire.LegSilent(event.leg, event.seconds))
+        elif isinstance(event.port, StreamConnection):
+            event.port.fail("internal error on the packet path")
 
     # ── streams ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -143,8 +147,12 @@ class Worker:
 
     def _close_stream(self, order: wire.CloseStream) -> None:
         stream = self._streams.get(order.sid)
-        if stream is not None:
-            stream.close(order.reason)
+        if stream is None:
+            return
+        # Off the leg at once: the app may take seconds to answer our close, and another stream may want to speak.
+        if order.leg in self._leg_streams:
+            self.engine.detach(order.leg, stream)
+        stream.close(order.reason)
 
     def _stream_started(self, leg: LegId, sid: StreamSid) -> None:
         if leg in self._leg_streams:

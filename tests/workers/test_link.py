@@ -1,0 +1,132 @@
+"""The wire between control process and worker: whole messages, in order, whatever the chunks; and a clean end."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid
+from trunkline.sdp.values import Direction, Endpoint, MediaParams
+from trunkline.streaming.params import StreamIdentity, StreamParams
+from trunkline.workers import messages as wire
+from trunkline.workers.link import BACKLOG_LIMIT, MESSAGE_LIMIT, Link
+
+
+class Ends:
+    """Both ends of one link, and what arrived."""
+
+    def __init__(self) -> None:
+        self.orders: list[wire.Order] = []
+        self.reports: list[wire.Report] = []
+        self.lost = asyncio.Event()
+        self.control: Link[wire.Report] = Link(wire.Report, self.reports.append, self.lost.set)
+        self.worker: Link[wire.Order] = Link(wire.Order, self._on_order, self.lost.set)
+        self.arrived = asyncio.Event()
+
+    def _on_order(self, order: wire.Order) -> None:
+        self.orders.append(order)
+        self.arrived.set()
+        if isinstance(order, wire.CloseLeg) and order.reason == "fail":
+            raise RuntimeError("cannot be carried out")
+
+    async def connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        await loop.create_unix_connection(lambda: self.control, sock=ours)
+        await loop.create_unix_connection(lambda: self.worker, sock=theirs)
+
+    async def until(self, count: int) -> None:
+        while len(self.orders) < count:
+            self.arrived.clear()
+            await asyncio.wait_for(self.arrived.wait(), 5)
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[Ends]:
+    ends = Ends()
+    await ends.connect()
+    yield ends
+    ends.control.close()
+    await asyncio.wait_for(ends.lost.wait(), 5)
+
+
+async def test_every_value_survives_the_crossing(ends: Ends) -> None:
+    params = MediaParams("G722", 9, 30, Endpoint("::1", 4000), Direction.RECVONLY, 101, Endpoint("::1", 4009), True)
+    identity = StreamIdentity(StreamSid("s"), AccountSid("a"), CallSid("v3:x"), CallSessionId("c"), "+1", "+2")
+    stream = StreamParams("wss://a/?b", custom_parameters={"k": "v"}, auth_token="t", name="n")
+    sent = [
+        wire.OpenLeg(LegId(1), identity.call_sid, params),
+        wire.OpenStream(LegId(1), identity, stream, "PCMA"),
+        wire.CloseLeg(LegId(1), "bye"),
+    ]
+    for order in sent:
+        assert ends.control.send(order)
+    await ends.until(3)
+    assert ends.orders == sent
+
+
+async def test_a_message_that_fails_does_not_stop_the_next(ends: Ends) -> None:
+    ends.control.send(wire.CloseLeg(LegId(1), "fail"))
+    ends.control.send(wire.CloseLeg(LegId(2), "fine"))
+    await ends.until(2)
+    assert ends.orders[1] == wire.CloseLeg(LegId(2), "fine")
+
+
+async def test_a_closed_link_refuses_and_tells(ends: Ends) -> None:
+    ends.worker.close()
+    await asyncio.wait_for(ends.lost.wait(), 5)
+    ends.control.close()
+    assert not ends.control.send(wire.Ready())
+
+
+async def test_an_end_that_does_not_read_is_given_up() -> None:
+    ours, theirs = socket.socketpair()
+    lost = asyncio.Event()
+    link: Link[wire.Report] = Link(wire.Report, lambda _report: None, lost.set)
+    await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
+    order = wire.CloseLeg(LegId(1), "x" * 100_000)
+    sent = 0
+    while link.send(order):
+        sent += 1
+        assert sent * 100_000 < 2 * BACKLOG_LIMIT
+    await asyncio.wait_for(lost.wait(), 5)
+    theirs.close()
+
+
+@given(st.lists(st.text(max_size=50), max_size=8), st.lists(st.integers(1, 40), min_size=1))
+def test_any_chunking_gives_the_same_messages(reasons: list[str], sizes: list[int]) -> None:
+    seen: list[wire.Order] = []
+    sender: Link[wire.Report] = Link(wire.Report, lambda _r: None, lambda: None)
+    receiver: Link[wire.Order] = Link(wire.Order, seen.append, lambda: None)
+    wires = bytearray()
+
+    class Transport(asyncio.Transport):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            wires.extend(data)
+
+        def is_closing(self) -> bool:
+            return False
+
+        def get_write_buffer_size(self) -> int:
+            return 0
+
+    sender.connection_made(Transport())
+    orders = [wire.CloseLeg(LegId(number), reason) for number, reason in enumerate(reasons)]
+    for order in orders:
+        sender.send(order)
+    turn = 0
+    while wires:
+        size = sizes[turn % len(sizes)]
+        receiver.data_received(bytes(wires[:size]))
+        del wires[:size]
+        turn += 1
+    assert seen == orders
+
+
+async def test_a_length_that_no_message_has_closes_the_link(ends: Ends) -> None:
+    ends.worker.data_received((MESSAGE_LIMIT + 1).to_bytes(4))
+    await asyncio.wait_for(ends.lost.wait(), 5)
+    assert ends.orders == []

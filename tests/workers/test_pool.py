@@ -1,0 +1,131 @@
+"""The media workers as real processes: legs are placed, a death is told, a new process takes over."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from trunkline.config import MediaSettings, Settings
+from trunkline.ids import CallSid, LegId
+from trunkline.sdp.values import Endpoint, MediaParams
+from trunkline.workers import messages as wire
+from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool, _share
+
+PARAMS = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9))
+SETTINGS = Settings(media=MediaSettings(workers=2, port_min=23000, port_max=23019))
+
+
+class Told:
+    """What a pool told, with a way to wait for more."""
+
+    def __init__(self) -> None:
+        self.events: list[PoolEvent] = []
+        self._changed = asyncio.Event()
+
+    def __call__(self, event: PoolEvent) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+    async def until(self, enough: Callable[[list[PoolEvent]], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not enough(self.events):
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+async def pool(told: Told) -> AsyncIterator[WorkerPool]:
+    pool = WorkerPool(SETTINGS, told, sign_of_life=3)
+    await pool.start()
+    yield pool
+    await pool.stop(2)
+
+
+async def open_legs(pool: WorkerPool, told: Told, *legs: int) -> dict[LegId, int]:
+    for number in legs:
+        leg = LegId(number)
+        assert pool.place(leg)
+        pool.send(leg, wire.OpenLeg(leg, CallSid("v3:x"), PARAMS))
+    await told.until(lambda events: len(ports(events)) == len(legs))
+    return ports(told.events)
+
+
+def ports(events: list[PoolEvent]) -> dict[LegId, int]:
+    return {event.leg: event.port for event in events if isinstance(event, wire.LegOpened)}
+
+
+async def test_legs_are_spread_and_get_even_ports_of_their_workers_share(pool: WorkerPool, told: Told) -> None:
+    opened = await open_legs(pool, told, 1, 2, 3, 4)
+    assert all(port % 2 == 0 for port in opened.values())
+    halves = [sorted(leg for leg, port in opened.items() if (port < 23010) is low) for low in (True, False)]
+    assert sorted(map(len, halves)) == [2, 2]
+
+
+async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -> None:
+    (port,) = (await open_legs(pool, told, 1)).values()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        phone.bind(("127.0.0.1", 0))
+        phone.setblocking(False)
+        phone.sendto(bytes([0x80, 0, 0, 1]) + bytes(8) + b"\xff" * 160, ("127.0.0.1", port))
+        audio = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(phone, 2048), 5)
+    assert len(audio) == 172
+    pool.send(LegId(1), wire.CloseLeg(LegId(1), "over"))
+    await told.until(lambda events: isinstance(events[-1], wire.LegClosed))
+    report = told.events[-1]
+    assert isinstance(report, wire.LegClosed)
+    assert report.report["packets_in"] == 1
+
+
+async def test_running_out_of_ports_fails_the_leg_only(pool: WorkerPool, told: Told) -> None:
+    for number in range(1, 12):
+        pool.place(LegId(number))
+        pool.send(LegId(number), wire.OpenLeg(LegId(number), CallSid("v3:x"), PARAMS))
+    await told.until(lambda events: len(events) == 11)
+    failed = [event for event in told.events if isinstance(event, wire.LegFailed)]
+    assert len(failed) == 1
+    assert "port" in failed[0].detail
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_dead_or_frozen_worker_loses_its_legs_and_is_replaced(
+    pool: WorkerPool, told: Told, number: signal.Signals
+) -> None:
+    opened = await open_legs(pool, told, 1, 2)
+    victim = pool.pids[0]
+    os.kill(victim, number)
+    await told.until(lambda events: any(isinstance(event, LegLost) for event in events))
+    (lost,) = [event for event in told.events if isinstance(event, LegLost)]
+    assert opened[lost.leg] < 23010
+    async with asyncio.timeout(20):
+        while len(pool.pids) < 2:
+            await asyncio.sleep(0)
+    assert victim not in pool.pids
+    assert pool.restarts == 1
+
+
+async def test_workers_end_with_the_pool(told: Told) -> None:
+    pool = WorkerPool(SETTINGS, told)
+    await pool.start()
+    pids = pool.pids
+    assert len(pids) == 2
+    await pool.stop(5)
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_shares_cover_the_range_in_whole_pairs(count: int) -> None:
+    shares = [_share(20000, 29999, index, count) for index in range(count)]
+    assert shares[0][0] == 20000
+    assert shares[-1][1] == 29999
+    assert all(low % 2 == 0 and high % 2 == 1 for low, high in shares)
+    assert all(left[1] + 1 == right[0] for left, right in zip(shares, shares[1:], strict=False))
