@@ -1,0 +1,155 @@
+"""Running baresip, a softphone: in a network namespace of its own, since it refuses the loopback interface.
+
+The server listens at the outer end of a veth pair, baresip lives at the inner one. What it hears it writes to a wav
+file (its `sndfile` module); keys are typed at its UDP console (`cons`).
+"""
+
+import asyncio
+import os
+import shutil
+import socket
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trunkline.demo.audio import RATE, Samples, decode, speech
+
+MODULES = Path("/usr/lib/baresip/modules")
+_CONSOLE = 5555
+
+
+def missing() -> str | None:
+    """Why baresip cannot be run here, or None."""
+    if os.geteuid() != 0:
+        return "making a network namespace needs root"
+    for command, package in (("baresip", "baresip-core"), ("ip", "iproute2")):
+        if shutil.which(command) is None:
+            return f"{command} is not installed (Debian: {package}); `make test` installs it"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A network namespace with one veth pair into it."""
+
+    name: str
+    outer: str
+    """Address of our end."""
+    inner: str
+    """Address of its end."""
+    interface: str
+    """Name of its end."""
+
+
+async def _ip(*arguments: str) -> None:
+    process = await asyncio.create_subprocess_exec("ip", *arguments, stderr=asyncio.subprocess.PIPE)
+    _, errors = await process.communicate()
+    assert process.returncode == 0, f"ip {' '.join(arguments)}: {errors.decode()}"
+
+
+async def make_namespace() -> Namespace:
+    """A new one, named and addressed by our process id so that two test runs do not meet."""
+    number = os.getpid() % 16384
+    name = f"tl{number}"
+    base = f"10.{201 + number // 4096}.{number // 16 % 256}"
+    host = number % 16 * 16
+    space = Namespace(name, f"{base}.{host + 1}", f"{base}.{host + 2}", f"{name}i")
+    await _ip("netns", "add", name)
+    await _ip("link", "add", f"{name}o", "type", "veth", "peer", "name", space.interface, "netns", name)
+    await _ip("addr", "add", f"{space.outer}/30", "dev", f"{name}o")
+    await _ip("link", "set", f"{name}o", "up")
+    await _ip("-n", name, "addr", "add", f"{space.inner}/30", "dev", space.interface)
+    await _ip("-n", name, "link", "set", space.interface, "up")
+    await _ip("-n", name, "link", "set", "lo", "up")
+    return space
+
+
+async def remove_namespace(space: Namespace) -> None:
+    """With it goes the veth pair."""
+    await _ip("netns", "del", space.name)
+
+
+def _write_wav(file: Path, seconds: int) -> None:
+    with wave.open(str(file), "wb") as out:
+        out.setparams((1, 2, RATE, 0, "NONE", ""))
+        for frame in speech(seconds * 50):
+            out.writeframes(decode(frame).astype("<i2").tobytes())
+
+
+def read_wav(file: Path) -> Samples:
+    """The samples of a 16-bit mono file, also of one that is still being written."""
+    data = file.read_bytes()[44:]
+    return np.frombuffer(data[: len(data) // 2 * 2], dtype="<i2").astype(np.float64)
+
+
+class Baresip:
+    """One baresip that speaks babble. Use as an async context manager."""
+
+    def __init__(self, directory: Path, space: Namespace, codec: str = "PCMU") -> None:
+        self._directory, self._space, self._codec = directory, space, codec
+
+    async def __aenter__(self) -> "Baresip":
+        space, directory = self._space, self._directory
+        _write_wav(directory / "speech.wav", 20)
+        codec = "g722.so" if self._codec == "G722" else "g711.so"
+        rate = 16000 if self._codec == "G722" else RATE
+        modules = (codec, "aufile.so", "aubridge.so", "sndfile.so", "cons.so")
+        config = [
+            f"sip_listen {space.inner}:0",
+            f"net_interface {space.interface}",
+            f"module_path {MODULES}",
+            f"snd_path {directory}",
+            f"cons_listen {space.inner}:{_CONSOLE}",
+            f"audio_source aufile,{directory / 'speech.wav'}",
+            "audio_player aubridge,ear",
+            "audio_alert aubridge,bell",
+            f"ausrc_srate {RATE}",
+            f"auplay_srate {rate}",
+            "ausrc_channels 1",
+            "auplay_channels 1",
+            *(f"module {name}" for name in modules),
+            *(f"module_app {name}" for name in ("account.so", "menu.so")),
+        ]
+        (directory / "config").write_text("\n".join(config) + "\n")
+        account = f"<sip:baresip@{space.inner}>;regint=0;audio_codecs={self._codec}\n"
+        (directory / "accounts").write_text(account)
+        self._process = await asyncio.create_subprocess_exec(
+            *("ip", "netns", "exec", space.name, "baresip", "-f", str(directory), "-v"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process.returncode is None:
+            self._process.terminate()
+        await self._process.communicate()
+
+    async def says(self, words: str, timeout: float = 10) -> None:  # noqa: ASYNC109 - fails the test
+        """Wait until its output has the words."""
+        assert self._process.stdout is not None
+        seen = b""
+        try:
+            async with asyncio.timeout(timeout):
+                while words.encode() not in seen:
+                    chunk = await self._process.stdout.read(4096)
+                    assert chunk, f"baresip ended: {seen.decode(errors='replace')}"
+                    seen += chunk
+        except TimeoutError:
+            raise AssertionError(f"baresip did not say {words!r}: {seen.decode(errors='replace')}") from None
+
+    def type(self, keys: str) -> None:
+        """Type at the console: one key, or a command such as `/hangup` and a line end."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as console:
+            console.sendto(keys.encode(), (self._space.inner, _CONSOLE))
+
+    def dial(self, target: tuple[str, int]) -> None:
+        """Place a call."""
+        self.type(f"/dial sip:+13125550123@{target[0]}:{target[1]}\n")
+
+    def heard(self) -> Samples:
+        """All that it has heard so far."""
+        return read_wav(next(self._directory.glob("dump-*-dec.wav")))

@@ -1,0 +1,68 @@
+"""Fixtures of the peer tests. Each test has a server of its own."""
+
+import base64
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from telnyx import AsyncTelnyx
+
+from peers.harness import RecordingApp, new_server, running
+from peers.sipp import SippRun
+from trunkline.demo.audio import speech
+from trunkline.demo.callbacks import CallbackReceiver
+from trunkline.demo.caller import Caller
+from trunkline.demo.server import ServerProcess
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    """A running server; at the end it must exit with 0, and without a traceback in its log."""
+    async with running(new_server(tmp_path)) as server:
+        yield server
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[RecordingApp]:
+    """A WebSocket app that records."""
+    async with RecordingApp() as app:
+        yield app
+
+
+@pytest.fixture
+async def callbacks() -> AsyncIterator[CallbackReceiver]:
+    """A receiver of status callbacks."""
+    async with CallbackReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def client(server: ServerProcess) -> AsyncIterator[AsyncTelnyx]:
+    """The official SDK, pointed at the server; it does not retry, so that a refusal is seen once."""
+    async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+async def public_key(server: ServerProcess) -> bytes:
+    """The raw key of the server's callback signatures."""
+    return base64.b64decode(await server.public_key())
+
+
+@pytest.fixture
+async def caller(server: ServerProcess) -> AsyncIterator[Caller]:
+    """A call that is up and speaks for twenty seconds."""
+    async with Caller(server.sip_address, speech(1000)) as caller:
+        await caller.call()
+        yield caller
+
+
+@pytest.fixture
+def sipp(server: ServerProcess, tmp_path: Path) -> Callable[..., SippRun]:
+    """Run sipp with steps of `peers.sipp` against the server: `async with sipp(steps, calls=1) as run`."""
+    if shutil.which("sipp") is None:
+        pytest.skip("sipp is not installed (Debian: sip-tester); `make test` installs it")
+    directory = tmp_path / "sipp"
+    directory.mkdir()
+    return lambda *steps, **options: SippRun(directory, server.sip_address, steps, **options)

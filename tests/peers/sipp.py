@@ -1,0 +1,199 @@
+"""Running sipp: scenarios put together from steps, and what it logs, as it logs it.
+
+sipp writes its log into a pipe that the test reads, so that a call's sid is known the moment the 200 came.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from trunkline.demo.server import free_ports
+
+PCMU_LINES = "m=audio {port} RTP/AVP 0 101\na=rtpmap:0 PCMU/8000\na=rtpmap:101 telephone-event/8000\na=fmtp:101 0-15\n"
+PCMA_LINES = "m=audio {port} RTP/AVP 8\na=rtpmap:8 PCMA/8000\n"
+LOG_ANSWER = """<action>
+  <ereg regexp="v3:[A-Za-z0-9_-]+" search_in="hdr" header="X-Trunkline-Call-Sid:" assign_to="sid"/>
+  <ereg regexp="m=audio ([0-9]+)" search_in="body" assign_to="line,port"/>
+  <log message="[$sid] [$port] [$line]"/>
+</action>"""
+
+
+def sdp(lines: str, port: int | str = "[rtpstream_audio_port]", *, direction: str = "sendrecv", host: str = "") -> str:
+    """A session with the media lines given; by default at sipp's own RTP port."""
+    address = f"IN IP4 {host or '[media_ip]'}"
+    return f"v=0\no=sipp 1 1 {address}\ns=-\nc={address}\nt=0 0\n{lines.format(port=port)}a={direction}\n"
+
+
+def _request(method: str, cseq: int, *, body: str = "", tag: str = "[peer_tag_param]", branch: str = "[branch]") -> str:
+    """One request, sent again until answered."""
+    content = "Content-Type: application/sdp\n" if body else ""
+    text = f"""
+{method} sip:+13125550123@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch={branch}
+From: <sip:+13125550100@[local_ip]:[local_port]>;tag=[pid]t[call_number]
+To: <sip:+13125550123@[remote_ip]:[remote_port]>{tag}
+Call-ID: [call_id]
+CSeq: {cseq} {method}
+Contact: <sip:sipp@[local_ip]:[local_port]>
+Max-Forwards: 70
+{content}Content-Length: [len]
+
+{body}"""
+    retransmit = "" if method == "ACK" else ' retrans="500"'
+    return f"<send{retransmit}><![CDATA[\n{text}\n]]></send>"
+
+
+def invite(body: str, cseq: int = 1) -> str:
+    """An INVITE, or with a higher `cseq` a re-INVITE."""
+    return _request("INVITE", cseq, body=body, tag="" if cseq == 1 else "[peer_tag_param]")
+
+
+def answered(action: str = LOG_ANSWER) -> str:
+    """100, 180, 200; by default the sid and the media port are logged."""
+    return (
+        '<recv response="100" optional="true"/><recv response="180" optional="true"/>'
+        f'<recv response="200" rtd="true">{action}</recv>'
+    )
+
+
+def requires(pattern: str, log: str = "") -> str:
+    """The answer's SDP must match."""
+    return f'<action><ereg regexp="{pattern}" search_in="body" check_it="true" assign_to="line"/>{log}</action>'
+
+
+def ack(cseq: int = 1, body: str = "") -> str:
+    """ACK of a 200, with the answer to a late offer when there is one."""
+    return _request("ACK", cseq, body=body)
+
+
+def bye(cseq: int) -> str:
+    """BYE and its 200."""
+    return _request("BYE", cseq) + '<recv response="200"/>'
+
+
+def cancelled() -> str:
+    """CANCEL right behind the INVITE, its 200, the INVITE's 487 and the ACK of that.
+
+    Both share the INVITE's branch (RFC 3261 sections 9.1, 17.1.1.3), which sipp counts back in steps.
+    """
+    return (
+        _request("CANCEL", 1, tag="", branch="[branch-1]")
+        + '<recv response="100" optional="true"/><recv response="180" optional="true"/>'
+        + '<recv response="200"/><recv response="487"/>'
+        + _request("ACK", 1, branch="[branch-6]")
+    )
+
+
+def declined(status: int) -> str:
+    """A final failure, and its ACK."""
+    return (
+        '<recv response="100" optional="true"/><recv response="180" optional="true"/>'
+        f'<recv response="{status}"/>' + _request("ACK", 1, branch="[branch-4]")
+    )
+
+
+def pause(milliseconds: int) -> str:
+    """Wait."""
+    return f'<pause milliseconds="{milliseconds}"/>'
+
+
+def stream(file: Path, loops: int) -> str:
+    """Send a raw file as RTP, 20 ms at a time; -1 loops for ever."""
+    return f'<nop><action><exec rtp_stream="{file},{loops},0"/></action></nop>'
+
+
+def byed() -> str:
+    """Wait for the server's BYE and answer it."""
+    response = """
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:]
+[last_Call-ID:]
+[last_CSeq:]
+Content-Length: 0
+"""
+    return f'<recv request="BYE"/><send><![CDATA[\n{response}\n]]></send>'
+
+
+class Answered(NamedTuple):
+    """What sipp logged of a 200."""
+
+    call_sid: str
+    media_port: int
+
+
+class SippRun:
+    """One sipp process. Use as an async context manager, which kills it should it still run."""
+
+    def __init__(
+        self,
+        directory: Path,
+        target: tuple[str, int],
+        steps: Sequence[str],
+        *,
+        calls: int = 1,
+        rate: int = 10,
+        seconds: int = 20,
+        transport: str = "u1",
+        media_ports: int = 4,
+    ) -> None:
+        self.media_port = free_ports(media_ports)
+        self._directory = directory
+        self._target = target
+        self._transport = transport
+        self._steps = steps
+        self._limits = ["-m", str(calls), "-r", str(rate), "-timeout", f"{seconds}s", "-timeout_error"]
+
+    async def __aenter__(self) -> "SippRun":
+        scenario, log = self._directory / "scenario.xml", self._directory / "sipp.log"
+        self._errors = self._directory / "sipp.err"
+        used = '<Reference variables="sid,line,port"/>' if "assign_to" in "".join(self._steps) else ""
+        steps = "\n".join(self._steps)
+        scenario.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="test">{steps}{used}</scenario>')
+        os.mkfifo(log)
+        self._pipe = os.fdopen(os.open(log, os.O_RDONLY | os.O_NONBLOCK), "rb", 0)
+        self._log = asyncio.StreamReader()
+        self._reading, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(self._log), self._pipe
+        )
+        host, port = self._target
+        self._process = await asyncio.create_subprocess_exec(
+            "sipp",
+            f"{host}:{port}",
+            *("-sf", str(scenario), "-i", host, "-mi", host, "-mp", str(self.media_port)),
+            *("-t", self._transport, "-nostdin", "-trace_logs", "-log_file", str(log)),
+            *("-trace_err", "-error_file", str(self._errors), "-skip_rlimit", *self._limits),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=self._directory,
+        )
+        self._screen = asyncio.create_task(self._process.communicate())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._screen
+        self._reading.close()
+
+    async def answered(self, timeout: float = 10) -> Answered:  # noqa: ASYNC109 - fails the test
+        """The next answered call. Fails the test when sipp ends or nothing comes."""
+        line = (await asyncio.wait_for(self._log.readline(), timeout)).decode()
+        found = re.match(r"(v3:\S+) (\d+)", line)
+        assert found, f"sipp logged {line!r}; {self.errors}"
+        return Answered(found[1], int(found[2]))
+
+    @property
+    def errors(self) -> str:
+        """What sipp complained of."""
+        return self._errors.read_text(errors="replace") if self._errors.exists() else ""
+
+    async def succeeds(self, timeout: float = 60) -> None:  # noqa: ASYNC109 - fails the test
+        """Wait for the end; every call must have gone by the scenario."""
+        screen, _ = await asyncio.wait_for(asyncio.shield(self._screen), timeout)
+        assert self._process.returncode == 0, f"{self.errors}\n{screen.decode(errors='replace')[-3000:]}"

@@ -1,0 +1,86 @@
+"""baresip, a softphone, hears what the app plays, and the app hears baresip: voice and keys."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from telnyx import AsyncTelnyx
+
+from peers.baresip import Baresip, Namespace, make_namespace, missing, remove_namespace
+from peers.harness import RecordingApp, ended, happens, new_server, running
+from trunkline.demo.audio import RATE, dominant_frequency, level, tone
+from trunkline.demo.callbacks import CallbackReceiver
+from trunkline.demo.server import ServerProcess
+
+pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(missing()), reason=missing() or "")]
+
+
+@pytest.fixture
+async def space() -> AsyncIterator[Namespace]:
+    """A network namespace for baresip."""
+    space = await make_namespace()
+    try:
+        yield space
+    finally:
+        await remove_namespace(space)
+
+
+@pytest.fixture
+async def server(tmp_path: Path, space: Namespace) -> AsyncIterator[ServerProcess]:
+    """A server at the outer end of the namespace's veth pair."""
+    async with running(new_server(tmp_path, host=space.outer)) as server:
+        yield server
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
+async def test_baresip_and_the_app_hear_each_other(
+    codec: str,
+    server: ServerProcess,
+    space: Namespace,
+    client: AsyncTelnyx,
+    app: RecordingApp,
+    callbacks: CallbackReceiver,
+    tmp_path: Path,
+) -> None:
+    directory = tmp_path / "baresip"
+    directory.mkdir()
+    async with Baresip(directory, space, codec) as phone:
+        await phone.says("baresip is ready")
+        phone.dial(server.sip_address)
+        await phone.says("Call established")
+        calls = (await client.texml.accounts.calls.retrieve_calls(server.account_sid)).calls
+        assert calls
+        assert calls[0].sid
+        stream = await client.texml.accounts.calls.streams_json(
+            calls[0].sid,
+            account_sid=server.account_sid,
+            url=app.url,
+            bidirectional_mode="rtp",
+            bidirectional_codec="PCMU",
+            status_callback=callbacks.url,
+        )
+        assert stream.sid
+        sid = stream.sid
+        socket = await app.socket()
+        assert socket.all("start")[0]["start"]["media_format"]["encoding"] == codec
+        await happens(app.watch, "100 frames arrive", lambda: len(socket.payloads()) >= 100)
+        if codec == "PCMU":
+            assert level(b"".join(socket.payloads())) > -40, "baresip speaks"
+        await socket.play(tone(3000, 1000))
+        await socket.send({"event": "mark", "mark": {"name": "played"}})
+        await happens(app.watch, "the tone is played", lambda: bool(socket.all("mark")))
+        for key in "15#":
+            phone.type(key)
+            await happens(app.watch, f"key {key}", lambda key=key: _digits(socket.all("dtmf")).endswith(key))
+        phone.type("/hangup\n")
+        assert (await ended(callbacks, sid))["StreamEvent"] == "stream-stopped"
+    heard = phone.heard()
+    rate = 16000 if codec == "G722" else RATE
+    loud = heard[abs(heard) > 2000]
+    assert len(loud) > 2 * rate, "two seconds at least of three"
+    assert dominant_frequency(heard, rate) == pytest.approx(1000, abs=3)
+    assert _digits(socket.all("dtmf")) == "15#"
+
+
+def _digits(messages: list[dict[str, dict[str, str]]]) -> str:
+    return "".join(message["dtmf"]["digit"] for message in messages)

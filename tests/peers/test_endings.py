@@ -1,0 +1,198 @@
+"""However a stream, a call, a worker or the server ends, the customer is told exactly once, and the phone too."""
+
+import asyncio
+import os
+import signal
+import socket as sockets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from telnyx import AsyncTelnyx
+
+from peers.harness import RecordingApp, children, ended, events, happens, new_server, running
+from trunkline.demo.audio import speech
+from trunkline.demo.callbacks import CallbackReceiver
+from trunkline.demo.caller import Caller
+from trunkline.demo.server import ServerProcess
+
+pytestmark = pytest.mark.peer
+
+
+async def start(server: ServerProcess, caller: Caller, url: str, callbacks: CallbackReceiver) -> str:
+    """Start a stream; its sid."""
+    async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client:
+        stream = await client.texml.accounts.calls.streams_json(
+            caller.call_sid, account_sid=server.account_sid, url=url, status_callback=callbacks.url
+        )
+    assert stream.sid
+    return stream.sid
+
+
+async def hang_up_and_stop(server: ServerProcess, caller: Caller) -> None:
+    """After this the server has told all that it will tell."""
+    await caller.hang_up()
+    assert await server.stop() == 0
+
+
+@asynccontextmanager
+async def silent_listener() -> AsyncIterator[str]:
+    """The URL of an app that takes connections and says nothing."""
+    with sockets.create_server(("127.0.0.1", 0)) as listener:
+        yield f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+
+
+async def test_an_app_that_closes_first_stops_the_stream_and_not_the_call(
+    server: ServerProcess, caller: Caller, app: RecordingApp, callbacks: CallbackReceiver
+) -> None:
+    sid = await start(server, caller, app.url, callbacks)
+    socket = await app.socket()
+    await socket.connection.close(1000)
+    assert (await ended(callbacks, sid))["StreamEvent"] == "stream-stopped"
+    assert caller.up
+    await hang_up_and_stop(server, caller)
+    assert events(callbacks) == ["stream-started", "stream-stopped"]
+
+
+async def test_a_dead_app_gives_stream_error_with_the_cause(
+    server: ServerProcess, caller: Caller, callbacks: CallbackReceiver
+) -> None:
+    with sockets.create_server(("127.0.0.1", 0)) as gone:
+        url = f"ws://127.0.0.1:{gone.getsockname()[1]}/"
+    sid = await start(server, caller, url, callbacks)
+    end = await ended(callbacks, sid, 25)
+    assert end["StreamEvent"] == "stream-error"
+    assert "refused" in end["StreamError"].lower()
+    assert caller.up
+    await hang_up_and_stop(server, caller)
+    assert events(callbacks) == ["stream-error"]
+
+
+async def test_a_name_that_does_not_resolve_gives_stream_error_that_says_dns(
+    server: ServerProcess, caller: Caller, callbacks: CallbackReceiver
+) -> None:
+    sid = await start(server, caller, "ws://nowhere.invalid/", callbacks)
+    end = await ended(callbacks, sid, 25)
+    assert end["StreamEvent"] == "stream-error"
+    assert "dns" in end["StreamError"].lower()
+    await hang_up_and_stop(server, caller)
+    assert events(callbacks) == ["stream-error"]
+
+
+async def test_an_app_that_refuses_the_upgrade_gives_stream_error_with_the_status(
+    server: ServerProcess, caller: Caller, callbacks: CallbackReceiver
+) -> None:
+    url = callbacks.url.replace("http://", "ws://")  # an HTTP server that answers 200 instead of 101
+    sid = await start(server, caller, url, callbacks)
+    end = await ended(callbacks, sid, 25)
+    assert end["StreamEvent"] == "stream-error"
+    assert "200" in end["StreamError"]
+
+
+async def test_a_call_that_ends_while_its_stream_connects_ends_the_stream_once(
+    server: ServerProcess, caller: Caller, callbacks: CallbackReceiver
+) -> None:
+    async with silent_listener() as url:
+        sid = await start(server, caller, url, callbacks)
+        assert await caller.hang_up()
+        await ended(callbacks, sid)
+        assert await server.stop() == 0
+    assert len(events(callbacks)) == 1
+
+
+async def test_an_app_that_never_reads_hurts_neither_the_call_nor_another_stream(
+    server: ServerProcess, caller: Caller, callbacks: CallbackReceiver
+) -> None:
+    async with RecordingApp() as stalled, RecordingApp() as reading:
+        stalled.reads = False
+        await start(server, caller, stalled.url, callbacks)
+        await happens(stalled.watch, "the stalled app is connected", lambda: bool(stalled.sockets))
+        await start(server, caller, reading.url, callbacks)
+        socket = await reading.socket()
+        await happens(reading.watch, "200 frames arrive", lambda: len(socket.payloads()) >= 200)
+        numbers = [caller.frames.index(payload) for payload in socket.payloads()]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+async def test_a_killed_worker_ends_its_calls_and_streams_and_another_takes_over(
+    server: ServerProcess, caller: Caller, app: RecordingApp, callbacks: CallbackReceiver
+) -> None:
+    sid = await start(server, caller, app.url, callbacks)
+    await app.socket()
+    for pid in children(server):
+        os.kill(pid, signal.SIGKILL)
+    assert (await ended(callbacks, sid))["StreamEvent"] == "stream-error"
+    await happens(caller.watch, "the phone gets BYE", lambda: caller.ended_by_server)
+    assert events(callbacks) == ["stream-started", "stream-error"]
+    await _ready_again(server)
+    async with Caller(server.sip_address, speech(500)) as second:
+        await second.call()
+        again = await start(server, second, app.url, callbacks)
+        await happens(app.watch, "a stream of the new worker", lambda: len(app.sockets) == 2 and app.sockets[1].started)
+        await second.hang_up()
+        assert (await ended(callbacks, again))["StreamEvent"] == "stream-stopped"
+
+
+async def _ready_again(server: ServerProcess) -> None:
+    """Wait until a worker is there again: readiness is asked until it is given."""
+    async with asyncio.timeout(10), httpx.AsyncClient() as client:
+        while (await client.get(server.base_url.replace("/v2", "/readyz"))).status_code != 200:
+            pass
+
+
+async def test_a_server_killed_outright_tells_of_its_streams_after_its_restart(
+    app: RecordingApp, callbacks: CallbackReceiver, tmp_path: Path
+) -> None:
+    killed = new_server(tmp_path)
+    await killed.start()
+    async with Caller(killed.sip_address, speech(1000)) as caller:
+        await caller.call()
+        sid = await start(killed, caller, app.url, callbacks)
+        socket = await app.socket()
+        await happens(callbacks.watch, "stream-started", lambda: bool(callbacks.received))
+        await killed.kill()
+        await happens(app.watch, "the worker ends the socket", lambda: socket.close_code is not None)
+        assert socket.messages[-1]["event"] == "stop"
+        caller.stop_speaking()
+        restarted = ServerProcess(tmp_path, account_sid=killed.account_sid, api_key=killed.api_key, media_ports=40)
+        async with running(restarted):
+            end = await ended(callbacks, sid)
+            async with httpx.AsyncClient(headers={"Authorization": f"Bearer {killed.api_key}"}) as client:
+                path = f"/texml/Accounts/{killed.account_sid}/Calls/{caller.call_sid}.json"
+                call = (await client.get(restarted.base_url + path)).json()
+    assert end["StreamEvent"] == "stream-error"
+    assert events(callbacks) == ["stream-started", "stream-error"]
+    assert call["status"] in ("completed", "failed")
+
+
+async def test_sigterm_ends_live_calls_in_good_order(
+    server: ServerProcess, caller: Caller, app: RecordingApp, callbacks: CallbackReceiver
+) -> None:
+    sid = await start(server, caller, app.url, callbacks)
+    socket = await app.socket()
+    stopping = asyncio.create_task(server.stop(timeout=10))
+    await happens(caller.watch, "the phone gets BYE", lambda: caller.ended_by_server)
+    assert await stopping == 0
+    assert socket.messages[-1]["event"] == "stop"
+    assert socket.close_code == 1000
+    assert events(callbacks, sid) == ["stream-started", "stream-stopped"]
+
+
+async def test_callbacks_that_fail_are_sent_again_in_order(
+    app: RecordingApp, callbacks: CallbackReceiver, tmp_path: Path
+) -> None:
+    refusals = iter((500, 503))
+    callbacks.respond = lambda _: next(refusals, 200)
+    async with (
+        running(new_server(tmp_path, callbacks__first_delay=0.2)) as server,
+        Caller(server.sip_address, speech(500)) as caller,
+    ):
+        await caller.call()
+        await start(server, caller, app.url, callbacks)
+        await app.socket()
+        await caller.hang_up()
+        await happens(callbacks.watch, "all tries", lambda: len(callbacks.received) >= 4)
+    assert events(callbacks) == ["stream-started"] * 3 + ["stream-stopped"]
+    assert len({callback.headers["webhook-id"] for callback in callbacks.received}) == 2

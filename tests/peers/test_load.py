@@ -1,0 +1,70 @@
+"""Twenty new calls a second for ten seconds, each streamed through REST, none failing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from telnyx import AsyncTelnyx
+
+from peers import sipp as steps
+from peers.harness import RecordingApp, events, happens, new_server, running
+from peers.sipp import SippRun
+from trunkline.demo.audio import speech
+from trunkline.demo.callbacks import CallbackReceiver
+from trunkline.demo.server import ServerProcess
+
+pytestmark = pytest.mark.peer
+CALLS = 200
+RATE = 20
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    """With ports for all that may be open or resting at once."""
+    async with running(new_server(tmp_path, media_ports=800)) as server:
+        yield server
+
+
+async def test_twenty_calls_a_second_are_all_streamed_and_all_told_of(
+    server: ServerProcess,
+    sipp: Callable[..., SippRun],
+    client: AsyncTelnyx,
+    app: RecordingApp,
+    callbacks: CallbackReceiver,
+    tmp_path: Path,
+) -> None:
+    frames = speech(50)
+    audio = tmp_path / "speech.ulaw"
+    audio.write_bytes(b"".join(frames))
+
+    async def stream(call_sid: str) -> str:
+        answer = await client.texml.accounts.calls.streams_json(
+            call_sid, account_sid=server.account_sid, url=app.url, status_callback=callbacks.url
+        )
+        assert answer.sid
+        return answer.sid
+
+    scenario = (
+        steps.invite(steps.sdp(steps.PCMU_LINES)),
+        steps.answered(),
+        steps.ack(),
+        steps.stream(audio, -1),
+        steps.pause(3000),
+        steps.bye(2),
+    )
+    async with sipp(*scenario, calls=CALLS, rate=RATE, seconds=60, media_ports=4 * CALLS) as run:
+        starts = [asyncio.create_task(stream((await run.answered()).call_sid)) for _ in range(CALLS)]
+        sids = await asyncio.gather(*starts)
+        await run.succeeds()
+    await happens(callbacks.watch, "all callbacks arrive", lambda: len(callbacks.received) >= 2 * CALLS, 20)
+    assert len(set(sids)) == CALLS
+    for sid in sids:
+        assert events(callbacks, sid) == ["stream-started", "stream-stopped"]
+    assert len(app.sockets) == CALLS
+    for socket in app.sockets:
+        payloads = socket.payloads()
+        assert len(payloads) > 50, "three seconds of call"
+        assert set(payloads) <= set(frames)
+        assert [int(message["media"]["chunk"]) for message in socket.all("media")] == list(range(1, len(payloads) + 1))
+        assert socket.messages[-1]["event"] == "stop"
