@@ -7,16 +7,23 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from trunkline.config import StoreSettings
 from trunkline.ids import CallSid
 from trunkline.store import store as store_module
+from trunkline.store.location import database_url
 from trunkline.store.records import CallbackRecord
 from trunkline.store.store import Store
 from trunkline.store.writer import NotStored, Writer
 
 ONE = CallSid("v3:one")
 Start = Callable[..., Writer]
+DROP_ALL_OTHERS = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 @pytest.fixture
@@ -181,3 +188,38 @@ async def test_an_outage_at_the_end_fails_the_waiting_and_ends(
     assert isinstance(ignored.exception(), NotStored)
     with pytest.raises(NotStored, match="closed"):
         await writer.submit([make.call()])
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("any_settings", ["postgresql"], indirect=True)
+async def test_postgres_dropping_every_connection_loses_nothing(
+    start: Start, store: Store, any_settings: StoreSettings, make: Any
+) -> None:
+    told: list[CallbackRecord] = []
+    writer = start(any_settings, told)
+    await writer.submit([make.call("v3:0")])
+    outsider = create_async_engine(database_url(any_settings, any_settings.directory))
+    for n in range(1, 4):
+        done = writer.submit([make.call(f"v3:{n}")], [], [make.callback(f"c{n}")])
+        async with outsider.connect() as connection:
+            await connection.execute(DROP_ALL_OTHERS)
+        async with asyncio.timeout(20):
+            await done
+    await outsider.dispose()
+    assert len(await store.open_calls()) == 4
+    assert [record.id for record in told] == ["c1", "c2", "c3"]
+
+
+async def test_a_receiver_that_breaks_does_not_end_the_writing(
+    store: Store, any_settings: StoreSettings, make: Any
+) -> None:
+    def broken(records: Sequence[CallbackRecord]) -> None:
+        raise RuntimeError("oh")
+
+    writer = Writer(store, any_settings, broken)
+    writer.start()
+    await writer.submit([], [], [make.callback("c1")])
+    await writer.submit([make.call()])
+    assert [call.sid for call in await store.open_calls()] == [ONE]
+    assert await store.pending_hosts() == ["http://a:80"]
+    await writer.stop()

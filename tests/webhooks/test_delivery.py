@@ -212,7 +212,8 @@ async def test_a_host_that_never_answers_delays_nobody_else(
     delivery.deliver(await keep(*(callback(receiver.url, n) for n in range(501, 601))))
     await receiver.got(100, seconds=20)
     assert len(dead.requests) == 8
-    await delivery.stop(0)
+    # The last answers may be on their way still.
+    await delivery.stop(1)
     assert [state for state, *_ in rows(store).values()].count("pending") == 500
 
 
@@ -388,6 +389,7 @@ async def test_a_store_that_fails_for_a_while_loses_no_result(
 CHILD = """
 import asyncio, sys
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from trunkline.config import StoreSettings
 from trunkline.ids import CallSid, StreamSid
@@ -401,12 +403,11 @@ async def main(directory, url):
     writer = Writer(store, settings, lambda records: None)
     writer.start()
     now = datetime.now(UTC)
-    for n in range(20):
+    for n in count():
         await writer.submit(callbacks=[CallbackRecord(
             id=f"id-{n}", key="s", host=url, call_sid=CallSid("v3:x"), stream_sid=StreamSid("s"), url=url,
             method="POST", form=f"n={n}", created_at=now)])
         print(n, flush=True)
-    await asyncio.Event().wait()
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -421,16 +422,20 @@ async def test_what_was_stored_before_kill_9_is_delivered_in_order_after_the_res
     )
     assert child.stdout is not None
     async with asyncio.timeout(30):
-        while (await child.stdout.readline()).strip() != b"19":
+        while (await child.stdout.readline()).strip() != b"30":
             pass
-    os.kill(child.pid, signal.SIGKILL)
-    assert await child.wait() == -signal.SIGKILL
+        os.kill(child.pid, signal.SIGKILL)
+        # It was writing all the while: what it said was durable must be there, whatever else is.
+        durable = 1 + max([30, *map(int, (await child.stdout.read()).split())])
+        assert await child.wait() == -signal.SIGKILL
     store = await Store.open(StoreSettings(directory=directory))
     delivery = Delivery(QUICK, store, Signer.load(directory))
     await delivery.start()
-    requests = await receiver.got(20)
-    assert [request.form["n"] for request in requests] == [str(n) for n in range(20)]
+    await receiver.got(durable)
     await delivery.stop(5)
+    sent = [int(request.form["n"]) for request in receiver.requests]
+    assert sent == list(range(len(sent)))
+    assert len(sent) in (durable, durable + 1)
     await store.close()
 
 

@@ -137,7 +137,11 @@ class Writer:
             self._waiting.popleft()
         stored = [record for change in group for record in change.callbacks]
         if stored:
-            self._on_stored(stored)
+            try:
+                self._on_stored(stored)
+            except Exception as error:
+                # Somebody else's fault must not end the one writer; they are stored, and go out at the next start.
+                log.error("stored callbacks were not taken", error=repr(error), count=len(stored))
         for change in group:
             if not change.done.done():
                 change.done.set_result(None)
