@@ -30,7 +30,7 @@ IDENTITY = StreamIdentity(
     "+13129457421",
 )
 PACKET = bytes(range(160))
-SETTINGS = StreamSettings()
+SETTINGS = StreamSettings(close_timeout=0.1)
 PARAMS = StreamParams("ws://app", mode=BidirectionalMode.RTP)
 
 

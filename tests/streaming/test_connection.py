@@ -306,9 +306,13 @@ async def test_tls_to_a_server_that_speaks_none(
     assert words in (await stream.end()).error
 
 
-async def test_a_missing_ca_file_is_told(make_stream: MakeStream, tmp_path: Path) -> None:
-    settings = StreamSettings(ca_file=tmp_path / "absent.pem")
-    assert "No such file" in await failure(make_stream("wss://127.0.0.1/", settings=settings))
+@pytest.mark.parametrize("content", [None, "not a certificate"])
+async def test_a_ca_file_that_is_none_is_told(make_stream: MakeStream, tmp_path: Path, content: str | None) -> None:
+    ca_file = tmp_path / "ca.pem"
+    if content is not None:
+        ca_file.write_text(content)
+    error = await failure(make_stream("wss://127.0.0.1/", settings=StreamSettings(ca_file=ca_file)))
+    assert error.startswith(f"TLS: no certificates in {ca_file}: ")
 
 
 # ── the app ends it ─────────────────────────────────────────────────────────────────────────────────────────

@@ -41,7 +41,7 @@ from trunkline.streaming.inbox import Inbox
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, StreamReport
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Outbox, Session
-from trunkline.streaming.target import Target, target
+from trunkline.streaming.target import BadTarget, Target, target
 
 UNSENT_LIMIT = 16384
 """Bytes that the kernel may hold unsent for one socket: about a second of one PCMU track."""
@@ -71,8 +71,11 @@ class StreamEnded:
 @functools.cache
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     """What wss:// is verified with. The first call reads the certificates (some 20 ms): make it before there are
-    calls. Raises OSError for a file that cannot be read or holds no certificate."""
-    return ssl.create_default_context(cafile=ca_file)
+    calls. Raises BadTarget for a file that cannot be read or holds no certificate."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as problem:
+        raise BadTarget(f"TLS: no certificates in {ca_file}: {problem.strerror or problem}") from problem
 
 
 class StreamConnection:
@@ -235,6 +238,7 @@ class StreamConnection:
             self._end(error="internal error")
         self._release()
         assert self._outcome is not None
+        self._log.info("stream ended", error=self._outcome.error, reason=self._outcome.reason)
         self._on_fact(self._outcome)
 
     async def _dial(self) -> WSTransport | None:
@@ -306,6 +310,7 @@ class StreamConnection:
         for message in self._session.opening(loop.time()):
             transport.send(WSMsgType.TEXT, message)
         self._ping()
+        self._log.info("stream started")
         self._on_fact(StreamStarted())
 
     def _end(self, *, error: str | None = None, reason: str | None = None) -> None:
@@ -498,7 +503,7 @@ def _protocol_words(problem: WSProtocolError, limit: int) -> str:
 
 def _dial_words(problem: Exception, where: Target | None, timeout: float) -> str:
     """Why there is no socket. The URL itself is not repeated: it may hold secrets."""
-    if where is None:
+    if where is None or isinstance(problem, BadTarget):
         return str(problem)
     place = f"{where.host} port {where.port}"
     match problem:

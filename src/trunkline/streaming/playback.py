@@ -15,6 +15,9 @@ from collections import deque
 
 from trunkline.media.codecs import CODECS, transcoder
 
+JOIN_LIMIT = 4096
+"""Bytes up to which chunks are joined as they come, so that many small ones cost no more memory than a large one."""
+
 
 class Playback:
     """The queue of one stream: bytes of `codec`, and marks among them.
@@ -29,7 +32,9 @@ class Playback:
         self._limit = int(limit * 1000) * self._row.bytes_per_ms
         self._prebuffer = prebuffer
         self._mark_limit = mark_limit
-        self._queue = bytearray()
+        self._chunks: deque[bytes] = deque()
+        self._offset = 0  # bytes of the first chunk that are gone
+        self._queued = 0
         self._marks: deque[tuple[int, bytes]] = deque()
         self._position = 0
         self._played = 0
@@ -55,7 +60,7 @@ class Playback:
     @property
     def queued_ms(self) -> int:
         """Audio that waits."""
-        return len(self._queue) // self._row.bytes_per_ms
+        return self._queued // self._row.bytes_per_ms
 
     def leg_changed(self, codec: str, ptime: int) -> None:
         """The leg wants packets of `ptime` ms in this codec from here on."""
@@ -65,34 +70,39 @@ class Playback:
 
     def put(self, payload: bytes) -> bool:
         """Queue audio; False, and nothing queued, when it is too much."""
-        if len(self._queue) + len(payload) > self._limit:
+        if self._queued + len(payload) > self._limit:
             return False
-        self._queue += payload
+        if self._chunks and len(self._chunks[-1]) + len(payload) <= JOIN_LIMIT:
+            self._chunks[-1] += payload
+        else:
+            self._chunks.append(payload)
+        self._queued += len(payload)
         self._fresh = True
         return True
 
     def mark(self, name: bytes) -> bool:
         """Queue a mark, which is due at once when no audio waits; False, and nothing queued, when there are too
         many."""
-        if not self._queue:
+        if not self._queued:
             self.returned.append(name)
         elif len(self._marks) >= self._mark_limit:
             return False
         else:
-            self._marks.append((self._position + len(self._queue), name))
+            self._marks.append((self._position + self._queued, name))
         return True
 
     def clear(self) -> None:
         """Throw the queue away; all its marks are due."""
-        self._cleared += len(self._queue)
-        self._position += len(self._queue)
-        self._queue.clear()
+        self._cleared += self._queued
+        self._position += self._queued
+        self._chunks.clear()
+        self._offset = self._queued = 0
         self._playing = self._ran_dry = False
         self._return_marks()
 
     def next_frame(self, at: int) -> bytes | None:
         """The next packet for the leg, or None; `at` grows from call to call."""
-        queued = len(self._queue)
+        queued = self._queued
         if self._fresh:
             self._fresh = False
             self._last_media = at
@@ -120,8 +130,8 @@ class Playback:
         return True
 
     def _take(self, count: int) -> bytes:
-        frame = bytes(self._queue[:count])
-        del self._queue[:count]
+        frame = self._cut(count)
+        self._queued -= count
         self._position += count
         self._played += count
         if self._marks and self._marks[0][0] <= self._position:
@@ -129,6 +139,22 @@ class Playback:
         if count < self._packet:
             frame += self._row.silence(self._ptime)[count:]
         return self._convert(frame)
+
+    def _cut(self, count: int) -> bytes:
+        """The next `count` bytes, of at least as many."""
+        chunks, start = self._chunks, self._offset
+        self._offset = start + count
+        if self._offset < len(chunks[0]):
+            return chunks[0][start : self._offset]
+        parts = [chunks.popleft()[start:]]
+        missing = count - len(parts[0])
+        while missing and len(chunks[0]) <= missing:
+            missing -= len(chunks[0])
+            parts.append(chunks.popleft())
+        if missing:
+            parts.append(chunks[0][:missing])
+        self._offset = missing
+        return b"".join(parts)
 
     def _return_marks(self) -> None:
         marks = self._marks

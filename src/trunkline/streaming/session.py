@@ -55,10 +55,14 @@ class Session:
         self._error_times: deque[float] = deque(maxlen=settings.error_rate)
         self.anchored = False
         """The leg's time of the stream's start is known."""
-        self.frames = 0
         self.missing = 0
         self.marks = 0
         self.errors: Counter[str] = Counter()
+
+    @property
+    def frames(self) -> int:
+        """`media` messages made."""
+        return self._inbound.chunk + self._outbound.chunk - self.missing
 
     def opening(self, now: float) -> tuple[bytes, bytes]:
         """`connected` and `start`; the stream starts at `now` (seconds, monotonic)."""
@@ -96,7 +100,6 @@ class Session:
     def _media(self, fork: _Fork, payload: bytes, at: int) -> bytes:
         sequence = self._sequence = self._sequence + 1
         chunk = fork.chunk = fork.chunk + 1
-        self.frames += 1
         time = at - self._origin
         encoded = b2a_base64(fork.convert(payload), newline=False)
         # A frame from before the start may be handed over after it.
