@@ -8,14 +8,13 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trunkline.api import openapi, paths, problems
+from trunkline.api import docs_page, openapi, paths, problems
 from trunkline.api.auth import Accounts, Gate
 from trunkline.api.calls import CallRoutes
 from trunkline.api.limits import TokenBuckets
@@ -90,6 +89,7 @@ def create_app(
 def _add_operators_routes(app: FastAPI, ready: Callable[[], str | None], metrics: Callable[[], bytes]) -> None:
     """What the people who run the server ask: outside `/v2`, without a key."""
     document = openapi.document()
+    page = docs_page.render(openapi.OPERATIONS)
 
     async def healthz() -> JSONResponse:
         return JSONResponse({"status": "ok"})
@@ -105,7 +105,7 @@ def _add_operators_routes(app: FastAPI, ready: Callable[[], str | None], metrics
         return JSONResponse(document)
 
     async def docs() -> HTMLResponse:
-        return get_swagger_ui_html(openapi_url="/openapi.json", title="Trunkline API")
+        return HTMLResponse(page)
 
     routes: dict[str, Handler] = {
         "/healthz": healthz,

@@ -163,7 +163,7 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
 }
 
-_ALWAYS: tuple[errors.ApiError, ...] = (
+ALWAYS: tuple[errors.ApiError, ...] = (
     errors.AuthenticationFailed(),
     errors.ResourceNotFound(),
     errors.TooManyRequests("The rate limit of this API key is reached"),
@@ -385,7 +385,7 @@ def _answer(description: str, schema: str, examples: Schema) -> dict[str, object
 
 def _refusals(operation: Operation) -> dict[str, object]:
     by_status: dict[int, list[errors.ApiError]] = {}
-    for error in (() if operation.public else _ALWAYS) + operation.refusals:
+    for error in (() if operation.public else ALWAYS) + operation.refusals:
         by_status.setdefault(error.status, []).append(error)
     refusals: dict[str, object] = {}
     for status, group in sorted(by_status.items()):
