@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from trunkline.config import MediaSettings
-from trunkline.ids import PayloadType, RtpTime, Ssrc
+from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
+from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.rtp import RtpPacket, build
 from trunkline.sdp.values import Endpoint, MediaParams
 
@@ -74,6 +75,28 @@ def settings() -> MediaSettings:
 def params() -> MediaParams:
     """PCMU, telephone-event 101, to an address where a test may listen or not."""
     return MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
+
+
+@pytest.fixture
+def make_leg(params: MediaParams, settings: MediaSettings) -> Callable[..., Leg]:
+    """A leg opened at 100.0 on the clock."""
+
+    def make(
+        params: MediaParams = params, settings: MediaSettings = settings, waiting: set[LegId] | None = None
+    ) -> Leg:
+        return Leg(
+            LegId(1),
+            params,
+            settings,
+            random=bytes(range(RANDOM_BYTES)),
+            now=Seconds(100.0),
+            wall=1_700_000_000.0,
+            waiting=set() if waiting is None else waiting,
+            local_port=20000,
+            first_at=0,
+        )
+
+    return make
 
 
 @pytest.fixture

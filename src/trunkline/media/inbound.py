@@ -214,7 +214,7 @@ class Inbound:
             # RFC 3550 appendix A.8
             self.jitter_units += (abs(transit - self._transit) - self.jitter_units) / 16
         else:
-            media_time = int((now - self._opened) * 1000 * self._units)
+            media_time = round((now - self._opened) * 1000 * self._units)
             transit = 0.0
         self._media_time = media_time
         self._transit = transit

@@ -28,8 +28,8 @@ class Codec:
     clock_rate: int
     """Of RTP timestamps, per second; 8000 for G722 too (RFC 3551 section 4.5.2)."""
     bytes_per_ms: int
-    silence_byte: bytes
-    """Silence is this, repeated."""
+    silence_pattern: bytes
+    """Silence is this, repeated; its length divides every payload's."""
     decoder: Callable[[], Convert]
     """Makes payload -> PCM."""
     encoder: Callable[[], Convert]
@@ -37,7 +37,7 @@ class Codec:
 
     def silence(self, ptime: int) -> bytes:
         """A payload of `ptime` ms of silence."""
-        return self.silence_byte * (self.bytes_per_ms * ptime)
+        return self.silence_pattern * (self.bytes_per_ms * ptime // len(self.silence_pattern))
 
 
 CODECS = {
@@ -49,7 +49,7 @@ CODECS = {
             sample_rate=8000,
             clock_rate=8000,
             bytes_per_ms=8,
-            silence_byte=b"\xff",
+            silence_pattern=b"\xff",
             decoder=lambda: g711.decoder(g711.ULAW_LEVELS),
             encoder=lambda: g711.encoder(g711.ULAW_CODES),
         ),
@@ -59,7 +59,7 @@ CODECS = {
             sample_rate=8000,
             clock_rate=8000,
             bytes_per_ms=8,
-            silence_byte=b"\xd5",
+            silence_pattern=b"\xd5",
             decoder=lambda: g711.decoder(g711.ALAW_LEVELS),
             encoder=lambda: g711.encoder(g711.ALAW_CODES),
         ),
@@ -69,7 +69,7 @@ CODECS = {
             sample_rate=16000,
             clock_rate=8000,
             bytes_per_ms=8,
-            silence_byte=b"\xff",
+            silence_pattern=g722.SILENCE,
             decoder=g722.decoder,
             encoder=g722.encoder,
         ),

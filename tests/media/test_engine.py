@@ -1,0 +1,486 @@
+"""The media driver with real sockets on the loopback interface."""
+
+import asyncio
+import gc
+import itertools
+import socket
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from trunkline.config import MediaSettings
+from trunkline.ids import LegId, RtpTime, Ssrc
+from trunkline.media import rtcp
+from trunkline.media.engine import Engine, UnknownLeg
+from trunkline.media.events import LegSilent, MediaEvent, PortFailed
+from trunkline.media.ports import NoPorts
+from trunkline.media.report import LegReport
+from trunkline.media.rtp import RtpPacket, parse
+from trunkline.sdp.values import Direction, Endpoint, MediaParams
+
+if TYPE_CHECKING:
+    from tests.media.conftest import RecordingPort
+
+HOST = "127.0.0.1"
+LEG = LegId(1)
+PORTS = range(23400, 23440)
+MakePort = Callable[..., "RecordingPort"]
+Rtp = Callable[..., bytes]
+
+
+class Peer:
+    """A UDP socket that is not ours, with the RTCP one above it when there is one."""
+
+    def __init__(self) -> None:
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.setblocking(False)
+        self.sock.bind((HOST, 0))
+        self.port: int = self.sock.getsockname()[1]
+
+    def send(self, datagram: bytes, port: int) -> None:
+        self.sock.sendto(datagram, (HOST, port))
+
+    async def receive(self) -> tuple[bytes, int]:
+        """The next datagram and the port it came from."""
+        async with asyncio.timeout(5):
+            datagram, address = await asyncio.get_running_loop().sock_recvfrom(self.sock, 2048)
+        return datagram, address[1]
+
+    async def packet(self) -> RtpPacket:
+        packet = parse((await self.receive())[0])
+        assert packet is not None
+        return packet
+
+    async def packet_of(self, payload: bytes) -> RtpPacket:
+        """The first packet with this payload."""
+        while (packet := await self.packet()).payload != payload:
+            pass
+        return packet
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+@pytest.fixture
+def make_peer() -> Iterator[Callable[[], Peer]]:
+    peers: list[Peer] = []
+
+    def make() -> Peer:
+        peers.append(Peer())
+        return peers[-1]
+
+    yield make
+    for peer in peers:
+        peer.close()
+
+
+@pytest.fixture
+def peer(make_peer: Callable[[], Peer]) -> Peer:
+    return make_peer()
+
+
+@pytest.fixture
+def params(peer: Peer) -> MediaParams:
+    return MediaParams("PCMU", 0, 20, Endpoint(HOST, peer.port), dtmf_payload_type=101)
+
+
+@pytest.fixture
+async def events() -> "asyncio.Queue[MediaEvent]":
+    return asyncio.Queue()
+
+
+MakeEngine = Callable[..., Engine]
+
+
+@pytest.fixture
+async def make_engine(events: "asyncio.Queue[MediaEvent]") -> AsyncIterator[MakeEngine]:
+    engines: list[Engine] = []
+
+    def make(settings: MediaSettings | None = None, ports: range = PORTS) -> Engine:
+        settings = settings or MediaSettings(port_rest=0)
+        engines.append(Engine(settings, ports, events.put_nowait, asyncio.get_running_loop()))
+        engines[-1].start()
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.stop()
+
+
+@pytest.fixture
+async def engine(make_engine: MakeEngine) -> Engine:
+    return make_engine()
+
+
+Counted = Callable[[Engine, Callable[[LegReport], bool]], Awaitable[LegReport]]
+
+
+@pytest.fixture
+def counted(make_port: MakePort) -> Counted:
+    """The leg's report once something holds of it; looked at each time that the leg's clock ticks."""
+
+    async def wait(engine: Engine, true: Callable[[LegReport], bool]) -> LegReport:
+        clock = make_port(inbound=False, outbound=True)
+        engine.attach(LEG, clock)
+        await clock.until(lambda: true(engine.report(LEG)))
+        engine.detach(LEG, clock)
+        return engine.report(LEG)
+
+    return wait
+
+
+async def test_frames_reach_the_port_byte_for_byte(
+    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+) -> None:
+    port = make_port()
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    for n in range(50):
+        peer.send(rtp(n), local)
+    await port.until(lambda: len(port.heard) == 50)
+    assert port.payloads == [bytes([n]) * 160 for n in range(50)]
+    assert sum(missing for _, _, missing in port.heard) == 0
+
+
+async def test_what_a_port_plays_comes_out_paced_after_silence(
+    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort
+) -> None:
+    local = engine.open_leg(LEG, params)
+    datagram, source = await peer.receive()
+    first = parse(datagram)
+    assert first is not None
+    assert (source, first.payload, first.marker) == (local, b"\xff" * 160, True)
+    port = make_port(plays=True)
+    port.to_play = [bytes([n]) * 160 for n in range(10)]
+    engine.attach(LEG, port)
+    start = await peer.packet_of(bytes(160))
+    played = [await peer.packet() for _ in range(9)]
+    assert [packet.payload[0] for packet in played] == list(range(1, 10))
+    assert [packet.timestamp - start.timestamp for packet in played] == [160 * n for n in range(1, 10)]
+    assert port.asked == sorted(port.asked)
+
+
+async def test_the_answer_goes_where_packets_come_from_and_a_stranger_changes_nothing(
+    counted: Counted,
+    engine: Engine,
+    params: MediaParams,
+    peer: Peer,
+    make_peer: Callable[[], Peer],
+    make_port: MakePort,
+    rtp: Rtp,
+) -> None:
+    natted, stranger, port = make_peer(), make_peer(), make_port()
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    natted.send(rtp(0), local)
+    await natted.packet()
+    stranger.send(rtp(1, b"stranger"), local)
+    await counted(engine, lambda report: report.wrong_source == 1)
+    natted.send(rtp(1), local)
+    await port.until(lambda: len(port.heard) == 2)
+    assert b"stranger" not in port.payloads
+    assert engine.report(LEG).remote == f"{HOST}:{natted.port}"
+
+
+async def test_a_settled_source_is_filtered_by_the_kernel(
+    engine: Engine, params: MediaParams, peer: Peer, make_peer: Callable[[], Peer], make_port: MakePort, rtp: Rtp
+) -> None:
+    stranger, port = make_peer(), make_port()
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    peer.send(rtp(0), local)
+    await port.until(lambda: len(port.heard) == 1)
+    stranger.send(rtp(1, b"stranger"), local)
+    peer.send(rtp(1), local)
+    peer.send(rtp(2), local)
+    await port.until(lambda: len(port.heard) == 3)
+    report = engine.report(LEG)
+    assert b"stranger" not in port.payloads
+    assert (report.packets_in, report.wrong_source, report.duplicate) == (3, 0, 0)
+
+
+async def test_strangers_datagrams_queued_before_the_source_settles_are_not_taken_for_its(
+    engine: Engine, params: MediaParams, peer: Peer, make_peer: Callable[[], Peer], make_port: MakePort, rtp: Rtp
+) -> None:
+    stranger, port = make_peer(), make_port()
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    # Nothing is read until this test awaits: all are in the socket's buffer when the peer's first packet is seen.
+    peer.send(rtp(0), local)
+    stranger.send(rtp(1, b"stranger"), local)
+    peer.send(rtp(1), local)
+    await port.until(lambda: len(port.heard) == 2)
+    assert b"stranger" not in port.payloads
+    assert engine.report(LEG).wrong_source == 1
+
+
+async def test_a_moved_peer_is_learned_anew_and_both_ways(
+    counted: Counted,
+    engine: Engine,
+    params: MediaParams,
+    peer: Peer,
+    make_peer: Callable[[], Peer],
+    make_port: MakePort,
+    rtp: Rtp,
+) -> None:
+    moved, port = make_peer(), make_port(plays=True)
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    peer.send(rtp(0), local)
+    await port.until(lambda: len(port.heard) == 1)
+    engine.update_leg(LEG, replace(params, remote=Endpoint(HOST, moved.port)))
+    await moved.packet()
+    peer.send(rtp(1, b"former"), local)
+    await counted(engine, lambda report: report.wrong_source == 1)
+    moved.send(rtp(700, ssrc=8), local)
+    moved.send(rtp(701, ssrc=8), local)
+    await port.until(lambda: len(port.heard) == 3)
+    port.to_play.append(b"m" * 160)
+    assert (await moved.packet_of(b"m" * 160)).payload_type == 0
+
+
+async def test_hold_stops_our_packets_and_resume_brings_them_back(
+    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort
+) -> None:
+    port = make_port(plays=True, outbound=True)
+    engine.open_leg(LEG, params)
+    await peer.packet()
+    engine.update_leg(LEG, replace(params, direction=Direction.INACTIVE))
+    engine.attach(LEG, port)
+    await port.until(lambda: len(port.sent) >= 3)
+    assert port.asked == []
+    assert engine.report(LEG).on_hold
+    port.to_play = [b"r" * 160]
+    engine.update_leg(LEG, params)
+    assert (await peer.packet_of(b"r" * 160)).marker
+
+
+async def test_a_codec_and_packet_time_of_a_reinvite_apply_to_both_ways(
+    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+) -> None:
+    port = make_port()
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    engine.update_leg(LEG, replace(params, codec="PCMA", payload_type=8, ptime=30))
+    silence = await peer.packet_of(b"\xd5" * 240)
+    assert silence.payload_type == 8
+    peer.send(rtp(0, b"a" * 240, kind=8), local)
+    await port.until(lambda: port.payloads == [b"a" * 240])
+
+
+async def test_a_late_offer_opens_a_leg_before_the_peer_is_known(
+    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+) -> None:
+    port = make_port()
+    local = engine.open_leg(LEG, replace(params, remote=Endpoint("0.0.0.0", 0)))
+    engine.attach(LEG, port)
+    peer.send(rtp(0), local)
+    await port.until(lambda: len(port.heard) == 1)
+    await peer.packet()
+    engine.update_leg(LEG, params)
+    peer.send(rtp(1), local)
+    await port.until(lambda: len(port.heard) == 2)
+
+
+async def test_a_peer_where_nobody_listens_is_counted_and_the_clock_goes_on(
+    counted: Counted,
+    engine: Engine,
+    params: MediaParams,
+    peer: Peer,
+    make_peer: Callable[[], Peer],
+    make_port: MakePort,
+    rtp: Rtp,
+) -> None:
+    other, port = make_peer(), make_port()
+    local = engine.open_leg(LEG, params)
+    engine.open_leg(LegId(2), replace(params, remote=Endpoint(HOST, other.port)))
+    engine.attach(LEG, port)
+    peer.send(rtp(0), local)
+    await port.until(lambda: len(port.heard) == 1)
+    peer.close()
+    await counted(engine, lambda report: report.send_errors + report.receive_errors > 0)
+    for _ in range(3):
+        await other.packet()
+
+
+async def test_garbage_is_counted_and_the_next_packet_is_heard(
+    counted: Counted, engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+) -> None:
+    port = make_port()
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    for junk in (b"", b"\0", b"INVITE sip:x SIP/2.0\r\n\r\n", b"\xff" * 3000, b"\x80" * 11):
+        peer.send(junk, local)
+    peer.send(b"junk", local + 1)
+    peer.send(rtp(0), local)
+    peer.send(b"\xff" * 3000, local)
+    peer.send(rtp(1), local)
+    await port.until(lambda: len(port.heard) == 2)
+    report = await counted(engine, lambda report: report.rtcp_malformed == 1)
+    assert report.malformed == 6
+
+
+async def test_digits_reach_every_port(
+    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+) -> None:
+    one, two = make_port(), make_port(inbound=False)
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, one)
+    engine.attach(LEG, two)
+    peer.send(rtp(0, bytes([10, 10, 0, 160]), kind=101, timestamp=0), local)  # its end packets are lost
+    await one.until(lambda: one.digits == "*")
+    assert two.digits == "*"
+
+
+async def test_a_closed_leg_says_goodbye_and_its_port_rests(
+    make_engine: MakeEngine, params: MediaParams, make_peer: Callable[[], Peer], peer: Peer
+) -> None:
+    engine = make_engine(MediaSettings(port_rest=1000), range(23450, 23454))
+    rtcp_peer = make_peer()
+    first = engine.open_leg(LEG, replace(params, remote_rtcp=Endpoint(HOST, rtcp_peer.port)))
+    await peer.packet()
+    report = engine.close_leg(LEG)
+    datagram, source = await rtcp_peer.receive()
+    assert source == first + 1
+    assert isinstance(rtcp.parse(datagram)[-1], rtcp.Goodbye)
+    assert report.packets_out >= 1
+    second = engine.open_leg(LegId(2), params)
+    assert second != first
+    with pytest.raises(NoPorts):
+        engine.open_leg(LegId(3), params)
+
+
+async def test_rtcp_is_exchanged_and_gives_the_round_trip(
+    counted: Counted, make_engine: MakeEngine, params: MediaParams, make_peer: Callable[[], Peer]
+) -> None:
+    engine = make_engine(MediaSettings(rtcp_interval=0.05))
+    rtcp_peer = make_peer()
+    local = engine.open_leg(LEG, replace(params, remote_rtcp=Endpoint(HOST, rtcp_peer.port)))
+    while True:
+        report = rtcp.parse((await rtcp_peer.receive())[0])[0]
+        assert isinstance(report, rtcp.Report)
+        if report.sent is not None:
+            break
+    block = rtcp.ReportBlock(report.ssrc, 0, 0, 0, 0, rtcp.middle(report.sent.ntp), 0)
+    rtcp_peer.send(rtcp.build(rtcp.Report(Ssrc(9), (block,)), "peer"), local + 1)
+    told = await counted(engine, lambda report: report.rtcp_in == 1)
+    assert 0 <= told.round_trip_ms < 1000
+
+
+async def test_multiplexed_rtcp_shares_the_rtp_port(
+    counted: Counted, make_engine: MakeEngine, params: MediaParams, peer: Peer, rtp: Rtp
+) -> None:
+    engine = make_engine(MediaSettings(rtcp_interval=0.02, send_silence=False))
+    local = engine.open_leg(LEG, replace(params, rtcp_mux=True))
+    assert (await peer.receive())[1] == local
+    peer.send(rtp(0), local)
+    peer.send(rtcp.build(rtcp.Report(Ssrc(9), (), rtcp.SenderInfo(1 << 40, RtpTime(0), 0, 0)), "p"), local)
+    await counted(engine, lambda report: report.rtcp_in == 1)
+    while not (blocks := rtcp.parse((await peer.receive())[0])[0]) or not getattr(blocks, "blocks", ()):
+        pass
+
+
+async def test_a_silent_peer_is_told_of(
+    make_engine: MakeEngine, params: MediaParams, events: "asyncio.Queue[MediaEvent]"
+) -> None:
+    engine = make_engine(MediaSettings(silence_timeout=0.05))
+    engine.open_leg(LEG, params)
+    async with asyncio.timeout(5):
+        assert await events.get() == LegSilent(LEG, 0.05)
+
+
+async def test_a_port_that_raises_is_detached_and_the_others_go_on(
+    engine: Engine,
+    params: MediaParams,
+    peer: Peer,
+    make_port: MakePort,
+    rtp: Rtp,
+    events: "asyncio.Queue[MediaEvent]",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("a bug")
+
+    broken, silent, port = make_port(), make_port(inbound=False, plays=True), make_port()
+    monkeypatch.setattr(broken, "inbound_frame", fail)
+    monkeypatch.setattr(silent, "next_frame", fail)
+    local = engine.open_leg(LEG, params)
+    for each in (broken, silent, port):
+        engine.attach(LEG, each)
+    peer.send(rtp(0), local)
+    peer.send(rtp(1), local)
+    async with asyncio.timeout(5):
+        failed = [await events.get(), await events.get()]
+    assert all(isinstance(event, PortFailed) for event in failed)
+    assert {id(event.port) for event in failed if isinstance(event, PortFailed)} == {id(broken), id(silent)}
+    await port.until(lambda: len(port.heard) > 0)
+    await peer.packet()
+    assert engine.counters["port_failures"] == 2
+
+
+async def test_a_stalled_loop_skips_instead_of_bursting(
+    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trunkline.media import engine as module
+
+    port = make_port(inbound=False, outbound=True)
+    engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    await port.until(lambda: len(port.sent) == 2)
+    real = module._now
+    monkeypatch.setattr(module, "_now", lambda: real() + 3.0)
+    await port.until(lambda: len(port.sent) == 4)
+    times = [at for _, at in port.sent]
+    assert times[1] - times[0] == 20
+    assert 2500 < max(b - a for a, b in itertools.pairwise(times)) <= 3200
+    assert engine.counters["stalls"] == 1
+    assert engine.report(LEG).skipped_ms == engine.counters["skipped_ms"] > 2500
+
+
+async def test_a_port_taken_by_others_is_passed_over(make_engine: MakeEngine, params: MediaParams) -> None:
+    engine = make_engine(ports=range(23460, 23466))
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as taken:
+        taken.bind((HOST, 23461))
+        assert engine.open_leg(LEG, params) == 23462
+    assert engine.counters["busy_ports"] == 1
+
+
+async def test_a_host_that_is_not_ours_is_a_clear_refusal(make_engine: MakeEngine, params: MediaParams) -> None:
+    engine = make_engine(MediaSettings(host="203.0.113.1"))
+    with pytest.raises(NoPorts, match=r"203\.0\.113\.1 port"):
+        engine.open_leg(LEG, params)
+
+
+async def test_an_unknown_leg_is_refused_but_detaching_from_it_is_nothing(engine: Engine, make_port: MakePort) -> None:
+    for use in (engine.close_leg, engine.report):
+        with pytest.raises(UnknownLeg):
+            use(LEG)
+    with pytest.raises(UnknownLeg):
+        engine.attach(LEG, make_port())
+    engine.detach(LEG, make_port())
+
+
+async def test_a_closed_leg_leaves_nothing_to_the_garbage_collector(
+    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        port = make_port(plays=True, outbound=True)
+        local = engine.open_leg(LEG, params)
+        engine.attach(LEG, port)
+        peer.send(rtp(0), local)
+        await port.until(lambda: len(port.heard) == 1 and len(port.sent) > 1)
+        leg = weakref.ref(engine._lines[LEG].leg)
+        engine.close_leg(LEG)
+        other = make_port(outbound=True)
+        engine.open_leg(LegId(2), params)
+        engine.attach(LegId(2), other)
+        await other.until(lambda: len(other.sent) > 2)  # the closed leg's turn in the ring has passed
+        assert leg() is None
+    finally:
+        gc.enable()

@@ -1,0 +1,223 @@
+"""The receiving half of a leg, driven by hand."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.config import MediaSettings
+from trunkline.ids import LegId, Seconds
+from trunkline.media.leg import Leg
+from trunkline.media.rtp import parse
+from trunkline.sdp.values import Direction, Endpoint, MediaParams
+
+if TYPE_CHECKING:
+    from tests.media.conftest import RecordingPort
+
+T0 = 100.0
+MakeLeg = Callable[..., Leg]
+Rtp = Callable[..., bytes]
+Capture = Callable[[str], list[tuple[float, bytes]]]
+
+
+@pytest.fixture
+def port(make_port: "type[RecordingPort]") -> "RecordingPort":
+    return make_port()
+
+
+def feed(leg: Leg, datagrams: list[bytes], start: float = T0 + 1.0, step: float = 0.02) -> None:
+    for n, datagram in enumerate(datagrams):
+        leg.inbound.receive(datagram, Seconds(start + n * step))
+
+
+def test_frames_come_in_order_on_a_timeline_anchored_at_the_first_arrival(
+    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
+) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    assert port.changes == [("PCMU", 20)]
+    feed(leg, [rtp(n) for n in range(65530, 65540)])
+    assert port.payloads == [bytes([n & 0xFF]) * 160 for n in range(65530, 65540)]
+    assert [at for _, at, _ in port.heard] == list(range(1000, 1200, 20))
+
+
+@pytest.mark.parametrize("ptime", [10, 30, 40, 60])
+def test_any_packet_time_passes_as_it_comes(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp, ptime: int) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(n, b"x" * 8 * ptime, timestamp=n * 8 * ptime) for n in range(4)], step=ptime / 1000)
+    assert [len(payload) for payload in port.payloads] == [8 * ptime] * 4
+    assert [at for _, at, _ in port.heard] == [1000 + n * ptime for n in range(4)]
+
+
+def test_a_lost_packet_is_missing_before_the_next_frame_once_the_window_is_over(
+    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
+) -> None:
+    waiting: set[LegId] = set()
+    leg = make_leg(waiting=waiting)
+    leg.attach(port)
+    feed(leg, [rtp(0), rtp(2)])
+    assert waiting == {1}
+    leg.inbound.handle_waiting(Seconds(T0 + 1.02 + 0.059))
+    assert len(port.heard) == 1
+    leg.inbound.handle_waiting(Seconds(T0 + 1.02 + 0.061))
+    assert [(at, missing) for _, at, missing in port.heard] == [(1000, 0), (1040, 1)]
+    assert waiting == set()
+    assert leg.report(Seconds(T0 + 2)).lost == 1
+
+
+def test_key_presses_are_digits_not_frames_and_not_loss(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    press = [rtp(n, bytes([5, 10, 0, n]), kind=101, timestamp=320) for n in range(2, 5)]
+    press += [rtp(n, bytes([5, 0x8A, 0, 9]), kind=101, timestamp=320) for n in range(5, 8)]
+    feed(leg, [rtp(0), rtp(1), *press, rtp(8), rtp(9)])
+    assert port.digits == "5"
+    assert [(payload[0], at, missing) for payload, at, missing in port.heard] == [
+        (0, 1000, 0),
+        (1, 1020, 0),
+        (8, 1160, 0),
+        (9, 1180, 0),
+    ]
+    report = leg.report(Seconds(T0 + 2))
+    assert (report.digits, report.lost, report.packets_in, report.frames_in) == (1, 0, 10, 4)
+
+
+def test_a_press_without_end_packets_ends_by_the_clock(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+    waiting: set[LegId] = set()
+    leg = make_leg(waiting=waiting)
+    leg.attach(port)
+    feed(leg, [rtp(0, bytes([11, 10, 0, 160]), kind=101)])
+    leg.inbound.handle_waiting(Seconds(T0 + 1.19))
+    assert port.digits == ""
+    leg.inbound.handle_waiting(Seconds(T0 + 1.21))
+    assert port.digits == "#"
+    assert waiting == set()
+
+
+def test_comfort_noise_and_empty_packets_are_neither_frames_nor_loss(
+    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
+) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(0), rtp(1, b"\x40", kind=13), rtp(2)[:12], rtp(3, b"\x40", kind=19), rtp(4)])
+    assert [(payload[0], at, missing) for payload, at, missing in port.heard] == [(0, 1000, 0), (4, 1080, 0)]
+    assert leg.report(Seconds(T0 + 2)).unknown_payload_type == 0
+
+
+def test_loss_around_packets_without_audio_is_still_told(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(0), rtp(3, b"\x40", kind=13), rtp(5), rtp(6)], step=0.1)
+    assert [(payload[0], missing) for payload, _, missing in port.heard] == [(0, 0), (5, 3), (6, 0)]
+
+
+def test_other_payload_types_are_counted_and_dropped(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(0), rtp(1, kind=8), rtp(2)])
+    assert [(payload[0], missing) for payload, _, missing in port.heard] == [(0, 0), (2, 0)]
+    assert leg.report(Seconds(T0 + 2)).unknown_payload_type == 1
+
+
+def test_garbage_is_counted_and_nothing_else_is_lost(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(0), b"", b"\x80", b"OPTIONS sip:x SIP/2.0\r\n\r\n", b"\x90" + rtp(1)[1:13], rtp(1)])
+    assert [payload[0] for payload in port.payloads] == [0, 1]
+    assert leg.report(Seconds(T0 + 2)).malformed == 4
+
+
+def test_a_new_ssrc_anchors_the_timeline_anew(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(0), rtp(1)])
+    feed(leg, [rtp(n, ssrc=99, timestamp=4_000_000_000 + n * 160) for n in range(700, 703)], start=T0 + 5)
+    assert [at for _, at, _ in port.heard] == [1000, 1020, 5000, 5020, 5040]
+    assert leg.report(Seconds(T0 + 6)).restarts == 1
+
+
+def test_a_jump_of_the_rtp_clock_alone_anchors_anew_and_a_pause_does_not(
+    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
+) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(0), rtp(1, timestamp=3_000_000_000)])
+    feed(leg, [rtp(2, timestamp=3_000_000_000 + 8 * 4000)], start=T0 + 5.02)
+    assert [at for _, at, _ in port.heard] == [1000, 1020, 5020]
+
+
+def test_while_on_hold_packets_are_counted_and_dropped(
+    make_leg: MakeLeg, port: "RecordingPort", params: MediaParams, rtp: Rtp
+) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(0)])
+    leg.update(replace(params, direction=Direction.SENDONLY), Seconds(T0 + 1.01))
+    feed(leg, [rtp(1), rtp(5)], start=T0 + 1.02, step=0.1)
+    leg.inbound.handle_waiting(Seconds(T0 + 2))
+    leg.update(params, Seconds(T0 + 2))
+    feed(leg, [rtp(6)], start=T0 + 2)
+    assert [(payload[0], missing) for payload, _, missing in port.heard] == [(0, 0), (6, 0)]
+    assert leg.report(Seconds(T0 + 2)).while_on_hold == 2
+
+
+def test_a_codec_change_takes_effect_and_is_told(
+    make_leg: MakeLeg, port: "RecordingPort", params: MediaParams, rtp: Rtp
+) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(0)])
+    leg.update(replace(params, codec="PCMA", payload_type=8, ptime=30), Seconds(T0 + 1.01))
+    feed(leg, [rtp(1, kind=8), rtp(2, kind=0)], start=T0 + 1.02)
+    assert port.changes == [("PCMU", 20), ("PCMA", 30)]
+    assert [payload[0] for payload in port.payloads] == [0, 1]
+
+
+def test_jitter_is_that_of_the_rfc(make_leg: MakeLeg, rtp: Rtp) -> None:
+    leg = make_leg()
+    expected = 0.0
+    for n in range(50):
+        leg.inbound.receive(rtp(n), Seconds(T0 + 1 + n * 0.02 + (0.005 if n % 2 else 0)))
+        if n:
+            expected += (5.0 - expected) / 16
+    assert leg.report(Seconds(T0 + 3)).jitter_ms == pytest.approx(expected, abs=0.01)
+
+
+def test_captured_rtp_of_a_phone_passes_byte_for_byte(
+    make_leg: MakeLeg, port: "RecordingPort", params: MediaParams, capture: Capture
+) -> None:
+    packets = capture("g711a.pcap")
+    leg = make_leg(replace(params, codec="PCMA", payload_type=8))
+    leg.attach(port)
+    for at, datagram in packets:
+        leg.inbound.receive(datagram, Seconds(T0 + 1 + at - packets[0][0]))
+    assert port.payloads == [datagram[12:] for _, datagram in packets]
+    assert [at for _, at, _ in port.heard] == [1000 + 30 * n for n in range(len(packets))]
+    report = leg.report(Seconds(T0 + 10))
+    assert (report.lost, report.restarts, report.malformed) == (0, 0, 0)
+
+
+@given(st.lists(st.binary(max_size=60), max_size=30))
+def test_no_datagram_makes_a_leg_raise(datagrams: list[bytes]) -> None:
+    params = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), dtmf_payload_type=101, rtcp_mux=True)
+    leg = Leg(
+        LegId(1),
+        params,
+        MediaSettings(),
+        random=bytes(22),
+        now=Seconds(T0),
+        wall=0.0,
+        waiting=set(),
+        local_port=20000,
+        first_at=0,
+    )
+    for datagram in datagrams:
+        leg.receive_from(b"\x80" + datagram, ("127.0.0.1", 9), Seconds(T0 + 1))
+        leg.receive_from(datagram, ("127.0.0.1", 9), Seconds(T0 + 1))
+        leg.receive_rtcp(datagram, ("127.0.0.1", 10), Seconds(T0 + 1))
+    valid = sum(parse(datagram) is not None for datagram in datagrams)
+    assert leg.report(Seconds(T0 + 2)).packets_in <= valid + len(datagrams)
