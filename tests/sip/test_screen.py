@@ -52,6 +52,7 @@ def test_text_that_is_not_utf_8_stays_readable() -> None:
     ("old", "new", "status"),
     [
         (b"SIP/2.0\r\n", b"SIP/7.0\r\n", 505),
+        (b"Via: SIP/2.0/UDP 192", b"Via: SIP/2.0/UDP <192", 400),
         (b"Call-ID: call-1@192.0.2.10\r\n", b"", 400),
         (b"CSeq: 1 INVITE", b"CSeq: 1 BYE", 400),
         (b"CSeq: 1 INVITE", b"CSeq: one INVITE", 400),
@@ -135,7 +136,6 @@ def test_an_ack_is_never_answered() -> None:
         b"hello world",
         b"SIP/2.0 999 Nonsense\r\n\r\n",
         b"INVITE sip:a@b SIP/2.0",
-        GOOD.replace(b"Via: SIP/2.0/UDP 192", b"Via: SIP/2.0/UDP <192"),
         GOOD.replace(b"Via: ", b"Not-Via: "),
         GOOD.replace(b"Max-Forwards: 70\r\n", b"X: 1\r\n" * 300),
         b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=1\r\n\r\n",

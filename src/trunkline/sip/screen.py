@@ -134,11 +134,8 @@ def screen(message: Request | Response, *, stream: bool) -> None:
     """Check a message. Raises Refused or Dropped."""
     if isinstance(message, Response):
         return _screen_response(message)
-    try:
-        for via in message.listed("via") or [""]:
-            parse_via(via)
-    except ValueError as error:
-        raise Dropped(str(error)) from None
+    if not message.listed("via"):
+        raise Dropped("request without Via")
     try:
         if stream and not message.value("content-length"):
             raise Refused(400, "Missing Content-Length")
@@ -168,8 +165,12 @@ def refusal(request: Request, source: Endpoint, refused: Refused) -> tuple[str, 
 
 def answer_via(value: str, source: Endpoint) -> tuple[str, Endpoint]:
     """The topmost Via with `received` and `rport` filled in (section 18.2.1, RFC 3581 section 4), and where
-    responses go: back to the source address, to the source's port if `rport` asks for that, else to the Via's."""
-    via = parse_via(value)
+    responses go: to the source address, and there to the source port if `rport` asks for it or the Via cannot be
+    read, else to the Via's port."""
+    try:
+        via = parse_via(value)
+    except ValueError:
+        return value, source
     value = _ADDED.sub("", value)
     if "rport" in via.params:
         return f"{value};received={source.host};rport={source.port}", source
@@ -227,11 +228,16 @@ def _check_headers(request: Request) -> None:
     for name in _SINGLE:
         if len(request.values(name)) > 1:
             raise Refused(400, f"More than one {name.title()}")
+    try:
+        for via in request.listed("via"):
+            parse_via(via)
+    except ValueError as error:
+        raise Refused(400, str(error)) from None
     for name, _, value in request.headers:
         if not name:
             raise Refused(400, "Malformed header line")
-        if "\r" in value or "\0" in value:
-            raise Refused(400, f"Control character in {name.title()}")
+        if "\r" in value:
+            raise Refused(400, f"Lone carriage return in {name.title()}")
 
 
 def _check_numbers(request: Request) -> None:

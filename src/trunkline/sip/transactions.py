@@ -169,7 +169,8 @@ class Exchange:
 
 
 class Transactions:
-    """All transactions of one endpoint. `on_request` gets each new request but ACK and CANCEL, once."""
+    """All transactions of one endpoint. `on_request` gets each new request but ACK and CANCEL, once; only
+    an INVITE may be answered later than from within it."""
 
     def __init__(self, on_request: Callable[[Exchange], None]) -> None:
         self._on_request = on_request

@@ -39,6 +39,8 @@ class Transports:
         self._tasks: set[asyncio.Task[None]] = set()
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
+        self._sockets = 0
+        self._all_closed = asyncio.Event()
 
     async def open(self) -> None:
         """Listen. Raises StartupError."""
@@ -65,8 +67,19 @@ class Transports:
             self._tcp.close()
         for connection in list(self.connections):
             connection.abort()
-        if self._tcp is not None:
-            await self._tcp.wait_closed()
+        if self._sockets:
+            await self._all_closed.wait()
+
+    def socket_opened(self) -> None:
+        """A socket, or a connection, tells that it is there."""
+        self._sockets += 1
+        self._all_closed.clear()
+
+    def socket_closed(self) -> None:
+        """And that it is no more."""
+        self._sockets -= 1
+        if not self._sockets:
+            self._all_closed.set()
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run a look-up or a connection attempt, owned here."""
@@ -95,7 +108,12 @@ class UdpSocket(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is bound."""
+        self._owner.socket_opened()
         self._socket = cast("asyncio.DatagramTransport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """We closed it."""
+        self._owner.socket_closed()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """One datagram; one of line ends only is a keep-alive (RFC 5626 section 3.5.1 answers none over UDP)."""
@@ -146,6 +164,7 @@ class TcpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A connection, which is one too many, or gets a flow."""
+        self._owner.socket_opened()
         self._socket = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername") or ("", 0)
         self._source = Endpoint(peer[0], peer[1])
@@ -159,6 +178,7 @@ class TcpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer, or we, closed."""
+        self._owner.socket_closed()
         self._owner.connections.discard(self)
         self._socket = None
 

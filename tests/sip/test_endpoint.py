@@ -1,0 +1,259 @@
+"""The endpoint over real sockets on the loopback."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from sip.bench import ANSWER, OFFER, Caller, header
+from trunkline.config import SipSettings
+from trunkline.errors import StartupError
+from trunkline.sip.endpoint import SipEndpoint
+from trunkline.sip.values import Answer, DialogEnded, Hangup, InviteReceived, SipEvent
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    def __init__(self) -> None:
+        self.received: asyncio.Queue[str] = asyncio.Queue()
+        self.closed = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.received.put_nowait(data.decode())
+
+
+@dataclass
+class Phone:
+    """A peer of the endpoint, over UDP."""
+
+    transport: asyncio.DatagramTransport
+    protocol: Datagrams
+    port: int
+
+    def send(self, data: bytes) -> None:
+        contact = f"127.0.0.1:{self.port}".encode()
+        self.transport.sendto(data.replace(b"192.0.2.10:5062", contact))
+
+    async def next(self) -> str:
+        return await asyncio.wait_for(self.protocol.received.get(), 5)
+
+    async def close(self) -> None:
+        self.transport.close()
+        await self.protocol.closed.wait()
+
+
+@dataclass
+class Server:
+    endpoint: SipEndpoint
+    events: asyncio.Queue[SipEvent] = field(default_factory=asyncio.Queue)
+    phones: list["Phone"] = field(default_factory=list)
+
+    async def stop(self) -> None:
+        await self.endpoint.stop()
+        for phone in self.phones:
+            await phone.close()
+
+    async def event(self) -> SipEvent:
+        return await asyncio.wait_for(self.events.get(), 5)
+
+    async def phone(self) -> Phone:
+        transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+            Datagrams, local_addr=("127.0.0.1", 0), remote_addr=("127.0.0.1", self.endpoint.local.port)
+        )
+        self.phones.append(Phone(transport, protocol, transport.get_extra_info("sockname")[1]))
+        return self.phones[-1]
+
+
+Start = Callable[[SipSettings], Awaitable[Server]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Starts endpoints, and stops them."""
+    servers: list[Server] = []
+
+    async def begin(settings: SipSettings) -> Server:
+        events: asyncio.Queue[SipEvent] = asyncio.Queue()
+        server = Server(SipEndpoint(settings, events.put_nowait), events)
+        await server.endpoint.start()
+        servers.append(server)
+        return server
+
+    yield begin
+    for server in servers:
+        await server.stop()
+
+
+@pytest.fixture
+async def server(start: Start) -> Server:
+    return await start(SipSettings(port=0))
+
+
+async def call(server: Server, phone: Phone, caller: Caller) -> InviteReceived:
+    """A call that is up."""
+    phone.send(caller.request("INVITE", OFFER))
+    invite = await server.event()
+    assert isinstance(invite, InviteReceived)
+    server.endpoint.perform(Answer(invite.dialog, ANSWER))
+    assert (await phone.next()).startswith("SIP/2.0 100")
+    ok = await phone.next()
+    assert ok.startswith("SIP/2.0 200")
+    caller.learn(ok)
+    phone.send(caller.request("ACK"))
+    await server.event()
+    return invite
+
+
+async def test_a_call_over_udp(server: Server) -> None:
+    phone, caller = await server.phone(), Caller()
+    invite = await call(server, phone, caller)
+    assert invite.source.port == phone.port
+    phone.send(caller.request("BYE"))
+    assert (await phone.next()).startswith("SIP/2.0 200")
+    assert await server.event() == DialogEnded(invite.dialog, "bye", "")
+    assert not any(server.endpoint.sizes.values())
+
+
+async def test_stopping_says_goodbye_and_waits_for_the_answer(server: Server) -> None:
+    phone, caller = await server.phone(), Caller()
+    await call(server, phone, caller)
+    stopping = asyncio.create_task(server.endpoint.stop())
+    bye = await phone.next()
+    assert bye.startswith(f"BYE sip:ann@127.0.0.1:{phone.port} ")
+    assert not stopping.done()
+    lines = [f"{name}: {header(bye, name)}" for name in ("Via", "From", "To", "Call-ID", "CSeq")]
+    phone.send("\r\n".join(["SIP/2.0 200 OK", *lines, "", ""]).encode())
+    await asyncio.wait_for(stopping, 1)
+    await server.endpoint.stop()
+
+
+async def test_draining_refuses_new_calls_with_retry_after(server: Server) -> None:
+    phone = await server.phone()
+    server.endpoint.begin_draining()
+    phone.send(Caller().request("INVITE", OFFER))
+    refusal = await phone.next()
+    assert refusal.startswith("SIP/2.0 503 ")
+    assert header(refusal, "Retry-After") == "5"
+    assert server.endpoint.counters["refused_503"] == 1
+
+
+async def test_a_peer_s_name_is_looked_up_for_the_bye(server: Server) -> None:
+    phone, caller = await server.phone(), Caller()
+    phone.send(caller.request("INVITE", OFFER, (f"Contact: <sip:ann@localhost:{phone.port}>",)))
+    invite = await server.event()
+    server.endpoint.perform(Answer(invite.dialog, ANSWER))
+    await phone.next()
+    caller.learn(await phone.next())
+    phone.send(caller.request("ACK"))
+    await server.event()
+    server.endpoint.perform(Hangup(invite.dialog))
+    assert (await phone.next()).startswith("BYE sip:ann@localhost")
+
+
+async def test_a_host_for_others_to_see(start: Start) -> None:
+    server = await start(SipSettings(port=0, advertised_host="sip.example.com"))
+    phone = await server.phone()
+    phone.send(Caller().request("INVITE", OFFER))
+    invite = await server.event()
+    server.endpoint.perform(Answer(invite.dialog, ANSWER))
+    await phone.next()
+    assert header(await phone.next(), "Contact") == f"<sip:sip.example.com:{server.endpoint.local.port}>"
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+async def test_a_busy_port_is_one_clear_line(kind: socket.SocketKind) -> None:
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if kind is socket.SOCK_STREAM:
+            taken.listen()
+        port = taken.getsockname()[1]
+        endpoint = SipEndpoint(SipSettings(port=port), lambda _event: None)
+        with pytest.raises(StartupError) as error:
+            await endpoint.start()
+    assert str(error.value) == f"cannot listen for SIP on 127.0.0.1:{port}: Address already in use"
+    await endpoint.stop()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
+async def test_a_bad_address_is_one_clear_line(host: str) -> None:
+    with pytest.raises(StartupError, match=r"^cannot listen for SIP on [^\n]+$"):
+        await SipEndpoint(SipSettings(host=host), lambda _event: None).start()
+
+
+async def test_two_servers_live_in_one_process(start: Start) -> None:
+    servers = [await start(SipSettings(port=0)) for _ in range(2)]
+    for server in servers:
+        await call(server, await server.phone(), Caller())
+    assert [server.endpoint.sizes["live"] for server in servers] == [1, 1]
+    await servers[0].endpoint.stop()
+    assert servers[1].endpoint.sizes["live"] == 1
+
+
+async def test_bad_messages_are_counted_and_logged_at_a_bounded_rate(server: Server) -> None:
+    phone = await server.phone()
+    with capture_logs() as lines:
+        for number in range(20):
+            phone.send(b"garbage %d" % number)
+        phone.send(Caller().request("DANCE"))
+        assert (await phone.next()).startswith("SIP/2.0 501")
+    assert server.endpoint.counters["dropped"] == 20
+    assert server.endpoint.counters["refused_501"] == 1
+    assert [line["event"] for line in lines] == ["sip_message_dropped"]
+
+
+async def test_a_broken_application_does_not_break_the_endpoint(start: Start) -> None:
+    def fail(_event: SipEvent) -> None:
+        raise RuntimeError("broken")
+
+    endpoint = SipEndpoint(SipSettings(port=0), fail)
+    await endpoint.start()
+    server = Server(endpoint)
+    phone = await server.phone()
+    with capture_logs() as lines:
+        phone.send(Caller().request("INVITE", OFFER))
+        phone.send(Caller(call_id="other").request("OPTIONS"))
+        assert (await phone.next()).startswith("SIP/2.0 100")
+        assert (await phone.next()).startswith("SIP/2.0 200")
+    assert endpoint.counters["errors"] == 1
+    assert [line["event"] for line in lines] == ["sip_message_failed"]
+    await server.stop()
+
+
+PIECES = [Caller(call_id="fuzz").request(method, OFFER) for method in ("INVITE", "BYE", "ACK", "CANCEL", "OPTIONS")]
+fuzz = st.one_of(
+    st.binary(max_size=400),
+    st.tuples(st.sampled_from(PIECES), st.integers(0, 600)).map(lambda cut: cut[0][: cut[1]]),
+    st.tuples(st.sampled_from(PIECES), st.integers(0, 600), st.binary(max_size=8)).map(
+        lambda cut: cut[0][: cut[1]] + cut[2] + cut[0][cut[1] :]
+    ),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(st.lists(fuzz, max_size=4))
+async def test_no_datagram_makes_an_error(capsys: pytest.CaptureFixture[str], datagrams: list[bytes]) -> None:
+    events: list[SipEvent] = []
+    endpoint = SipEndpoint(SipSettings(port=0), events.append)
+    await endpoint.start()
+    server = Server(endpoint)
+    phone = await server.phone()
+    with capture_logs():
+        for data in datagrams:
+            phone.transport.sendto(data or b"\0")
+        probe = Caller(call_id="probe").request("OPTIONS")
+        phone.transport.sendto(probe)
+        while "probe" not in (answer := await phone.next()):
+            assert answer.startswith("SIP/2.0 ")
+    assert endpoint.counters["errors"] == 0
+    for event in events:
+        if isinstance(event, InviteReceived):
+            endpoint.perform(Hangup(event.dialog))
+    await server.stop()
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,110 @@
+"""The transaction layer by itself."""
+
+import pytest
+
+from sip.bench import OFFER, PEER, US, Caller, HandClock, Wire, header
+from trunkline.sdp.values import Endpoint
+from trunkline.sip import transactions
+from trunkline.sip.screen import Request, parse
+from trunkline.sip.transactions import Exchange, Transactions, Verbatim
+
+
+class Layer:
+    def __init__(self) -> None:
+        self.wire = Wire()
+        self.exchanges: list[Exchange] = []
+        self.layer = Transactions(self.exchanges.append)
+
+    def receive(self, data: bytes) -> None:
+        request = parse(data, stream=False)
+        assert isinstance(request, Request)
+        self.layer.receive_request(data, request, PEER, self.wire, None)
+
+
+@pytest.fixture
+def layer(clock: HandClock) -> Layer:
+    return Layer()
+
+
+def send(layer: Layer, method: str = "BYE") -> list[int]:
+    finals: list[int] = []
+    layer.layer.send_request(
+        method,
+        "sip:ann@192.0.2.10",
+        from_="<sip:us@here>;tag=a",
+        to="<sip:ann@there>;tag=b",
+        call_id="x",
+        cseq=1,
+        routes=(),
+        headers=(("X-One", "1\r\nX-Evil: 2"),),
+        target=PEER,
+        flow=layer.wire,
+        on_final=finals.append,
+    )
+    return finals
+
+
+def test_a_request_of_ours_is_repeated_at_t1_doubling_to_t2_and_ends_in_408(layer: Layer, clock: HandClock) -> None:
+    finals = send(layer)
+    times = []
+    for _ in range(320):
+        times += [clock.now] * len(layer.wire.take())
+        clock.advance(0.125)
+    assert times == [0.0, 0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
+    assert finals == [408]
+    clock.advance(40)
+    assert layer.layer.sizes == {"server": 0, "client": 0}
+
+
+def test_header_values_cannot_add_headers(layer: Layer) -> None:
+    send(layer)
+    (text,) = layer.wire.take()
+    assert header(text, "X-One") == "1  X-Evil: 2"
+    assert header(text, "Max-Forwards") == "70"
+    assert header(text, "Via").startswith(f"SIP/2.0/UDP {US.host}")
+
+
+def test_ipv6_is_written_in_brackets(layer: Layer) -> None:
+    layer.wire.local = Endpoint("2001:db8::7", 5080)
+    send(layer)
+    assert header(layer.wire.take()[0], "Via").startswith("SIP/2.0/UDP [2001:db8::7]:5080;")
+
+
+def test_the_memory_of_answered_requests_is_bounded(
+    layer: Layer, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "CACHE_LIMIT", 2)
+    requests = [Caller(call_id=f"c{number}").request("INVITE", OFFER) for number in range(3)]
+    for data in requests:
+        layer.receive(data)
+        layer.exchanges[-1].tag("t")
+        layer.exchanges[-1].respond(180, "Ringing")
+    assert [layer.layer.repeated(data) for data in requests] == [False, True, True]
+    clock.advance(65)
+    assert [layer.layer.repeated(data) for data in requests] == [False, False, False]
+
+
+def test_a_repeated_request_gets_the_same_response(layer: Layer) -> None:
+    data = Caller().request("INVITE", OFFER)
+    layer.receive(data)
+    layer.exchanges[0].tag("t")
+    layer.exchanges[0].respond(180, "Ringing")
+    assert layer.layer.repeated(data)
+    first, again = layer.wire.take()
+    assert first == again
+    assert len(layer.exchanges) == 1
+
+
+def test_closing_leaves_no_timer(clock: HandClock, layer: Layer) -> None:
+    layer.receive(Caller().request("INVITE", OFFER))
+    send(layer)
+    layer.layer.close()
+    assert clock.timers == []
+
+
+def test_a_value_travels_as_it_came_and_takes_one_tag() -> None:
+    value = Verbatim('"A  B"<sip:a@b>', "To")
+    copy = value.getCopy()
+    copy.setTag("one")
+    copy.setTag("two")
+    assert (str(value), str(copy)) == ('"A  B"<sip:a@b>', '"A  B"<sip:a@b>;tag=one')

@@ -1,0 +1,160 @@
+"""TCP on the loopback: framing, keep-alives, limits. (UDP is in `test_endpoint.py`.)"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from trunkline.config import SipSettings
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.transactions import Flow
+from trunkline.sip.transports import Transports
+
+MESSAGE = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 4\r\n\r\nbody"
+
+
+class Watched(Counter[str]):
+    """Counters that can be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed = asyncio.Event()
+
+    def __setitem__(self, name: str, value: int) -> None:
+        super().__setitem__(name, value)
+        self.changed.set()
+
+    async def reached(self, name: str) -> None:
+        async with asyncio.timeout(5):
+            while not self[name]:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@dataclass
+class Bench:
+    transports: Transports
+    messages: "asyncio.Queue[tuple[bytes, Endpoint, Flow]]"
+    counters: Watched
+    writers: list[asyncio.StreamWriter]
+
+    async def next(self) -> tuple[bytes, Endpoint, Flow]:
+        return await asyncio.wait_for(self.messages.get(), 5)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.transports.local.port)
+        self.writers.append(writer)
+        return reader, writer
+
+    async def broken(self) -> Flow:
+        """The flow of a connection that the peer's nonsense has closed."""
+        reader, writer = await self.connect()
+        writer.write(MESSAGE + b"x" * 2100)
+        _, _, flow = await self.next()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        return flow
+
+
+Open = Callable[[SipSettings], Awaitable[Bench]]
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Open]:
+    benches: list[Bench] = []
+
+    async def begin(settings: SipSettings) -> Bench:
+        messages: asyncio.Queue[tuple[bytes, Endpoint, Flow]] = asyncio.Queue()
+        counters = Watched()
+        transports = Transports(settings, lambda *message: messages.put_nowait(message), counters)
+        await transports.open()
+        benches.append(Bench(transports, messages, counters, []))
+        return benches[-1]
+
+    yield begin
+    for bench in benches:
+        await bench.transports.close()
+        for writer in bench.writers:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+@pytest.fixture
+async def bench(opened: Open) -> Bench:
+    return await opened(SipSettings(port=0, message_limit=2000, connection_limit=2))
+
+
+async def test_messages_are_cut_out_of_the_stream_and_answered_on_it(bench: Bench) -> None:
+    reader, writer = await bench.connect()
+    writer.write(MESSAGE + MESSAGE[:30])
+    data, source, flow = await bench.next()
+    assert (data, flow.transport) == (MESSAGE, "tcp")
+    assert source.port == writer.get_extra_info("sockname")[1]
+    writer.write(MESSAGE[30:])
+    assert (await bench.next())[0] == MESSAGE
+    flow.send(b"answer", Endpoint("192.0.2.1", 9))
+    assert await asyncio.wait_for(reader.readexactly(6), 5) == b"answer"
+
+
+async def test_a_ping_gets_its_pong(bench: Bench) -> None:
+    reader, writer = await bench.connect()
+    writer.write(b"\r\n\r\n")
+    assert await asyncio.wait_for(reader.readexactly(2), 5) == b"\r\n"
+    assert bench.counters["keepalives"] == 1
+
+
+@pytest.mark.parametrize("data", [b"x" * 2100, MESSAGE.replace(b": 4", b": 99999"), b"OPTIONS sip:a SIP/2.0\r\n\r\n"])
+async def test_a_stream_that_cannot_be_cut_is_closed(bench: Bench, data: bytes) -> None:
+    reader, writer = await bench.connect()
+    writer.write(data)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert bench.counters["connections_broken"] == 1
+
+
+async def test_one_connection_too_many_is_closed_at_once(bench: Bench) -> None:
+    held = [await bench.connect() for _ in range(2)]
+    for _, writer in held:
+        writer.write(MESSAGE)
+        await bench.next()
+    reader, _ = await bench.connect()
+    with pytest.raises(ConnectionResetError):
+        assert await asyncio.wait_for(reader.readexactly(1), 5)
+    assert bench.counters["connections_refused"] == 1
+
+
+async def test_when_the_connection_is_gone_a_new_one_is_opened_to_the_target(bench: Bench) -> None:
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.put_nowait(await reader.readexactly(3))
+        writer.write(MESSAGE)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(peer, "127.0.0.1", 0) as listener:
+        flow = await bench.broken()
+        flow.send(b"BYE", Endpoint("localhost", listener.sockets[0].getsockname()[1]))
+        assert await asyncio.wait_for(arrived.get(), 5) == b"BYE"
+        data, _, again = await bench.next()
+        assert data == MESSAGE
+        assert again is flow
+        await bench.transports.close()
+
+
+async def test_what_cannot_be_sent_is_counted(bench: Bench) -> None:
+    flow = await bench.broken()
+    flow.send(b"BYE", Endpoint("127.0.0.1", 1))
+    flow.send(b"BYE", Endpoint("no such host", 1))
+    await bench.counters.reached("send_errors")
+
+
+async def test_a_peer_that_does_not_read_is_dropped(bench: Bench) -> None:
+    _, writer = await bench.connect()
+    writer.write(MESSAGE)
+    _, _, flow = await bench.next()
+    for _ in range(200):
+        flow.send(b"x" * 100_000, Endpoint("127.0.0.1", 1))
+    assert bench.counters["connections_broken"] == 1
