@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -110,18 +111,17 @@ def settings(tmp_path: Path) -> StoreSettings:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def postgres() -> Iterator[Callable[[], str]]:
     """Starts PostgreSQL once; each call gives the URL of a fresh database. It refuses to run as root."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("PostgreSQL is not installed")
     binaries = found[-1].parent
-    home = tmp_path_factory.mktemp("postgres")
+    # Not pytest's own temporary directory, which nobody else may enter.
+    home = Path(tempfile.mkdtemp(prefix="trunkline-postgres-"))
     run_as: list[str] = []
     if os.geteuid() == 0:
         run_as = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        for folder in (home, *home.parents[:2]):
-            folder.chmod(0o755)
         shutil.chown(home, "postgres", "postgres")
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -143,6 +143,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
 
     yield fresh
     run(str(binaries / "pg_ctl"), "-D", str(home / "data"), "-w", "-m", "immediate", "stop")
+    shutil.rmtree(home)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
