@@ -54,6 +54,9 @@ def test_every_setting_has_an_origin() -> None:
         ({}, {}, "[http\n", "is not TOML"),
         ({}, {}, "[media]\nport_min = 3000\nport_max = 3000\n", "port_max above it"),
         ({"media.codecs": "PCMU,OPUS"}, {}, "", "media.codecs"),
+        ({"media.host": "localhost"}, {}, "", "must be a literal IPv4 or IPv6 address"),
+        ({"media.host": "0.0.0.0"}, {}, "", "set advertised_host too"),
+        ({"sip.host": "::"}, {}, "", "set advertised_host too"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(

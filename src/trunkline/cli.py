@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from trunkline import __version__, log
+from trunkline.demo.__main__ import SECONDS, run
 from trunkline.errors import StartupError
 from trunkline.server import Server
 from trunkline.settings import Loaded, load, parse_flags, value_of
+from trunkline.store.location import prepare_directory
 from trunkline.webhooks.signing import Signer
 
 app = typer.Typer(
@@ -57,7 +59,13 @@ def show_config(context: typer.Context, config: ConfigFile = None) -> None:
 def keys(context: typer.Context, config: ConfigFile = None) -> None:
     """Print the public key (Ed25519, base64) that status callbacks are signed with."""
     settings = _load(context, config).settings
-    typer.echo(Signer.load(settings.store.directory.expanduser()).public_key)
+    typer.echo(Signer.load(prepare_directory(settings.store.directory)).public_key)
+
+
+@app.command()
+def demo(seconds: Annotated[float, typer.Option(help="Of conversation.")] = SECONDS) -> None:
+    """Place a real call on loopback, stream it both ways, and say what came of it."""
+    raise typer.Exit(run(seconds))
 
 
 @app.command()

@@ -3,13 +3,29 @@
 Where a value comes from is `settings.py`'s business; this file is the shape, and what other rooms import.
 """
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Milliseconds = Annotated[int, Field(ge=0)]
+
+
+def _literal(value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError("must be a literal IPv4 or IPv6 address") from None
+
+
+Address = Annotated[str, AfterValidator(_literal)]
+
+
+def _reachable(host: str, advertised: str | None) -> None:
+    if advertised is None and ip_address(host).is_unspecified:
+        raise ValueError(f"host {host} is no address that peers can reach: set advertised_host too")
 
 
 def _split(value: object) -> object:
@@ -38,7 +54,7 @@ class HttpSettings(Section):
 class SipSettings(Section):
     """Signalling."""
 
-    host: str = "127.0.0.1"
+    host: Address = "127.0.0.1"
     port: Port = 5060
     """UDP and TCP."""
     advertised_host: str | None = None
@@ -50,13 +66,18 @@ class SipSettings(Section):
     call_limit: int = Field(2000, ge=1)
     """Calls at once; one more is refused with 503."""
 
+    @model_validator(mode="after")
+    def _peers_can_reach_us(self) -> "SipSettings":
+        _reachable(self.host, self.advertised_host)
+        return self
+
 
 class MediaSettings(Section):
     """RTP."""
 
-    host: str = "127.0.0.1"
+    host: Address = "127.0.0.1"
     """Address of the RTP sockets."""
-    advertised_host: str | None = None
+    advertised_host: Address | None = None
     """Address in our SDP, when peers reach us by another one than `host`."""
     port_min: Port = 20000
     port_max: Port = 29999
@@ -80,9 +101,10 @@ class MediaSettings(Section):
     """Seconds between RTCP reports."""
 
     @model_validator(mode="after")
-    def _ports_make_a_range(self) -> "MediaSettings":
+    def _ports_make_a_range_that_peers_can_reach(self) -> "MediaSettings":
         if self.port_max - self.port_min < 1 or self.port_min < 1024:
             raise ValueError("port_min must be at least 1024, and port_max above it")
+        _reachable(self.host, self.advertised_host)
         return self
 
 

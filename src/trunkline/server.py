@@ -85,7 +85,7 @@ class Server:
         store = await Store.open(settings.store)
         stack.push_async_callback(store.close)
         account = await self._account(store)
-        signer = Signer.load(settings.store.directory.expanduser())
+        signer = Signer.load(settings.store.directory)
         delivery = Delivery(settings.callbacks, store, signer)
         writer = Writer(store, settings.store, delivery.deliver)
         await delivery.start()

@@ -78,6 +78,7 @@ class WorkerPool:
 
     async def start(self) -> None:
         """Start every worker. Raises StartupError when one cannot."""
+        _check_bindable(self._settings.media.host)
         loop = asyncio.get_running_loop()
         self._keepers = [
             loop.create_task(self._keep(worker), name=f"worker {worker.index}") for worker in self._workers
@@ -216,6 +217,15 @@ class WorkerPool:
         for leg in list(worker.legs):
             self.release(leg)
             self._on_event(LegLost(leg, "the media worker died"))
+
+
+def _check_bindable(host: str) -> None:
+    """A media address that this machine does not have is the operator's mistake, not each call's."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            raise StartupError(f"cannot receive RTP on media.host {host}: {error.strerror}") from None
 
 
 def _share(first: int, last: int, index: int, count: int) -> tuple[int, int]:

@@ -1,0 +1,78 @@
+"""The command line as a user meets it: real processes, what they print and how they exit."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
+
+
+def trunkline(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from trunkline.cli import main; main()", *arguments],
+        cwd=cwd,
+        env=CLEAN | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def busy_port() -> Iterator[str]:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield str(holder.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--http.port", "99999"], "bad setting http.port (flag)"),
+        (["--http.host", "203.0.113.9"], "http.host 203.0.113.9"),
+        (["--http.port", "0", "--media.host", "203.0.113.9"], "media.host 203.0.113.9"),
+        (["--http.port", "0", "--sip.host", "203.0.113.9"], "203.0.113.9:5060"),
+        (["--store.directory", "/proc/none"], "/proc/none"),
+        (["--account_sid", "x", "--api_key", "KEY"], "not a UUID"),
+        (["--account_sid", "4b5a5c0e-6d0a-4a9a-9f5e-0a8a1b3c5d7e"], "set both or neither"),
+        (["--what"], "no such setting: --what"),
+    ],
+)
+def test_what_stops_a_start_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = trunkline(tmp_path, "serve", "--store.directory", str(tmp_path / "store"), *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.startswith("trunkline: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_busy_http_port_is_named(tmp_path: Path, busy_port: str) -> None:
+    done = trunkline(tmp_path, "serve", "--store.directory", str(tmp_path), "--http.port", busy_port)
+    assert done.returncode == 2
+    assert busy_port in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_config_shows_each_value_with_its_source(tmp_path: Path) -> None:
+    (tmp_path / "trunkline.toml").write_text("[sip]\nport = 5070\n")
+    done = trunkline(tmp_path, "config", "--http.port", "9", env={"TRUNKLINE_API_KEY": "KEYsecret"})
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:]}
+    assert rows["http.port"] == ["9", "flag"]
+    assert rows["sip.port"] == ["5070", "file"]
+    assert rows["api_key"] == ["(set)", "environment"]
+    assert rows["media.port_min"] == ["20000", "default"]
+    assert "KEYsecret" not in done.stdout
+
+
+def test_keys_are_the_same_each_time(tmp_path: Path) -> None:
+    first = trunkline(tmp_path, "keys", "--store.directory", str(tmp_path / "new"))
+    assert first.returncode == 0, first.stderr
+    assert len(first.stdout.strip()) == 44
+    assert trunkline(tmp_path, "keys", "--store.directory", str(tmp_path / "new")).stdout == first.stdout
