@@ -1,9 +1,11 @@
 """The API as one ASGI application: routes from the table in `openapi.py`, refusals through `problems.py`, and around
-both `Door`, the outermost loop, past which nothing unexpected gets to a peer."""
+both `Door`, the outermost loop, past which nothing unexpected gets to a peer. Also a driver: the clock is read here,
+and here a repeated start waits for its first try."""
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -17,17 +19,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from trunkline.api import docs_page, openapi, paths, problems
 from trunkline.api.auth import Accounts, Gate
 from trunkline.api.calls import CallRoutes
-from trunkline.api.limits import TokenBuckets
-from trunkline.api.retries import FirstTries
+from trunkline.api.limits import Recent, TokenBuckets
 from trunkline.api.streams import StreamRoutes
 from trunkline.calls.control import CallControl
+from trunkline.calls.views import StreamView
 from trunkline.config import HttpSettings
 from trunkline.errors import ApiError, MethodNotAllowed, ResourceNotFound
+from trunkline.ids import Seconds
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The Prometheus text format."""
+
+RETRY_MEMORY = Seconds(60.0)
+"""How long a start's answer is kept (spec section 1.3)."""
 
 Handler = Callable[..., Coroutine[Any, Any, Response]]
 
@@ -177,3 +183,31 @@ def _origin(error: Exception) -> str:
     while traceback and traceback.tb_next:
         traceback = traceback.tb_next
     return f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}" if traceback else "unknown"
+
+
+class FirstTries:
+    """The streams that starts made lately (`streams.Tries`). A repeat waits while the first try is under way."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        # None: the first try failed, and a repeat must try for itself.
+        self._answers: Recent[asyncio.Future[StreamView | None]] = Recent(RETRY_MEMORY)
+
+    async def recall(self, key: bytes) -> StreamView | None:
+        """What the first try made, waiting for it if need be; None when there was none or it failed."""
+        answer = self._answers.get(key, Seconds(self._clock()))
+        # Shielded: the first try's answer is not this request's to cancel.
+        return None if answer is None else await asyncio.shield(answer)
+
+    async def first(self, key: bytes, start: Awaitable[StreamView]) -> StreamView:
+        """Try, and keep the answer. Raises what `start` raises."""
+        answer: asyncio.Future[StreamView | None] = asyncio.get_running_loop().create_future()
+        self._answers.put(key, answer, Seconds(self._clock()))
+        try:
+            view = await start
+            answer.set_result(view)
+        finally:
+            if not answer.done():
+                self._answers.drop(key, answer)
+                answer.set_result(None)
+        return view

@@ -1,7 +1,13 @@
-"""Streams over REST: start, stop, list, fetch (spec sections 1.1 and 1.2)."""
+"""Streams over REST: start, stop, list, fetch (spec sections 1.1 and 1.2).
+
+A start has no idempotency key, and the official SDKs repeat it when its answer is lost; so the answers of the last
+minute are kept, and a repeat that says it is one gets the stream that the first try made (spec section 1.3).
+"""
 
 import hashlib
 from collections import Counter
+from collections.abc import Awaitable
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -10,8 +16,8 @@ from trunkline.api import bodies, queries, resources
 from trunkline.api.auth import Gate
 from trunkline.api.fields import STOP_STATUS, read_field, stream_params
 from trunkline.api.paths import Segment
-from trunkline.api.retries import FirstTries
 from trunkline.calls.control import CallControl
+from trunkline.calls.views import StreamView
 from trunkline.config import HttpSettings
 from trunkline.ids import CallSid
 
@@ -19,11 +25,21 @@ RETRY_COUNTS = ("1", "2")
 """`x-stainless-retry-count` of a repeat; the SDKs send 0 with a first try."""
 
 
+class Tries(Protocol):
+    """The streams that starts made lately. A key stands for one start: API key, call and body."""
+
+    async def recall(self, key: bytes) -> StreamView | None:
+        """What the first try made, waiting for it if need be; None when there was none or it failed."""
+
+    async def first(self, key: bytes, start: Awaitable[StreamView]) -> StreamView:
+        """Try, and keep the answer. Raises what `start` raises."""
+
+
 class StreamRoutes:
     """The handlers; each admits the caller first."""
 
     def __init__(
-        self, control: CallControl, gate: Gate, settings: HttpSettings, counters: Counter[str], tries: FirstTries
+        self, control: CallControl, gate: Gate, settings: HttpSettings, counters: Counter[str], tries: Tries
     ) -> None:
         self._control = control
         self._gate = gate
