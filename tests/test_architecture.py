@@ -30,7 +30,6 @@ MAY_IMPORT = {
 DRIVERS = {
     "api/server.py",
     "api/app.py",
-    "api/retries.py",
     "calls/runner.py",
     "calls/service.py",
     "media/engine.py",
