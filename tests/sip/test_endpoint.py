@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from sip.bench import ANSWER, OFFER, Caller, header
 from trunkline.config import SipSettings
 from trunkline.errors import StartupError
+from trunkline.sip import endpoint as endpoint_module
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.values import Answer, DialogEnded, Hangup, InviteReceived, SipEvent
 
@@ -75,8 +76,9 @@ Start = Callable[[SipSettings], Awaitable[Server]]
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Start]:
+async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     """Starts endpoints, and stops them."""
+    monkeypatch.setattr(endpoint_module, "GOODBYE_TIME", 0.1)  # for the phones that do not answer a BYE
     servers: list[Server] = []
 
     async def begin(settings: SipSettings) -> Server:
@@ -181,10 +183,9 @@ async def test_a_busy_port_is_one_clear_line(kind: socket.SocketKind) -> None:
     await endpoint.stop()
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
-async def test_a_bad_address_is_one_clear_line(host: str) -> None:
-    with pytest.raises(StartupError, match=r"^cannot listen for SIP on [^\n]+$"):
-        await SipEndpoint(SipSettings(host=host), lambda _event: None).start()
+async def test_an_address_of_another_machine_is_one_clear_line() -> None:
+    with pytest.raises(StartupError, match=r"^cannot listen for SIP on 192.0.2.1:5060: Cannot assign [^\n]+$"):
+        await SipEndpoint(SipSettings(host="192.0.2.1"), lambda _event: None).start()
 
 
 async def test_two_servers_live_in_one_process(start: Start) -> None:
@@ -236,7 +237,7 @@ fuzz = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
 @given(st.lists(fuzz, max_size=4))
 async def test_no_datagram_makes_an_error(capsys: pytest.CaptureFixture[str], datagrams: list[bytes]) -> None:
     events: list[SipEvent] = []

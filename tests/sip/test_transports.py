@@ -120,8 +120,8 @@ async def test_one_connection_too_many_is_closed_at_once(bench: Bench) -> None:
         writer.write(MESSAGE)
         await bench.next()
     reader, _ = await bench.connect()
-    with pytest.raises(ConnectionResetError):
-        assert await asyncio.wait_for(reader.readexactly(1), 5)
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
     assert bench.counters["connections_refused"] == 1
 
 

@@ -6,8 +6,10 @@ that is gone, a message opens a new one to the address it is for.
 """
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from errno import EADDRINUSE
 from ipaddress import ip_address
 from typing import cast
 
@@ -23,6 +25,8 @@ SEND_LIMIT = 1024 * 1024
 """Bytes that may wait for a TCP peer that does not read; then its connection is dropped."""
 CONNECT_TIMEOUT = 10.0
 """Seconds to look a name up and to connect."""
+FREE_PORT_TRIES = 10
+"""Ports tried, where the setting leaves the choice to us, until one is free for both UDP and TCP."""
 PENDING_LIMIT = 1000
 """Look-ups and connection attempts under way; a message that needs one more is dropped."""
 
@@ -44,16 +48,24 @@ class Transports:
 
     async def open(self) -> None:
         """Listen. Raises StartupError."""
-        loop = asyncio.get_running_loop()
         host, port = self.settings.host, self.settings.port
-        try:
-            self._udp, _ = await loop.create_datagram_endpoint(lambda: UdpSocket(self), local_addr=(host, port))
-            port = self._udp.get_extra_info("sockname")[1]
-            self._tcp = await loop.create_server(lambda: TcpConnection(self, None), host, port)
-        except OSError as error:
-            await self.close()
-            reason = error.strerror or str(error)
-            raise StartupError(f"cannot listen for SIP on {Endpoint(host, port)}: {reason}") from None
+        for attempt in range(FREE_PORT_TRIES, 0, -1):
+            try:
+                await self._bind(host, port)
+                return
+            except OSError as error:
+                await self.close()
+                # A port that the system picked for UDP may be taken for TCP.
+                if port == 0 and attempt > 1 and error.errno == EADDRINUSE:
+                    continue
+                reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+                raise StartupError(f"cannot listen for SIP on {Endpoint(host, port)}: {reason}") from None
+
+    async def _bind(self, host: str, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._udp, _ = await loop.create_datagram_endpoint(lambda: UdpSocket(self), local_addr=(host, port))
+        port = self._udp.get_extra_info("sockname")[1]
+        self._tcp = await loop.create_server(lambda: TcpConnection(self, None), host, port)
         self.local = Endpoint(self.local.host, port)
 
     async def close(self) -> None:
