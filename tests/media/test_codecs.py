@@ -41,7 +41,7 @@ def fit(pcm: bytes, frequency: float, rate: int) -> tuple[float, float]:
 def ulaw_level(code: int) -> int:
     """G.711 table 2: sign, segment s, step m: the level is (2m + 33) 2^s - 33, here times 4 for 16 bits."""
     code = ~code & 0xFF
-    level = ((2 * (code & 15) + 33) * 2 ** (code >> 4 & 7) - 33) * 4
+    level = (((2 * (code & 15) + 33) << (code >> 4 & 7)) - 33) * 4
     return -level if code & 0x80 else level
 
 
@@ -49,7 +49,7 @@ def alaw_level(code: int) -> int:
     """G.711 table 1: in segment 0 the level is 2m + 1, in segment s (2m + 33) 2^(s-1), here times 8 for 16 bits."""
     code ^= 0x55
     segment, step = code >> 4 & 7, code & 15
-    level = (2 * step + 1 if segment == 0 else (2 * step + 33) * 2 ** (segment - 1)) * 8
+    level = (2 * step + 1 if segment == 0 else (2 * step + 33) << (segment - 1)) * 8
     return level if code & 0x80 else -level
 
 

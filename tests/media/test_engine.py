@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from trunkline.config import MediaSettings
-from trunkline.ids import LegId, RtpTime, Ssrc
+from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.media import rtcp
 from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.events import LegSilent, MediaEvent, PortFailed
@@ -23,7 +23,7 @@ from trunkline.media.rtp import RtpPacket, parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 if TYPE_CHECKING:
-    from tests.media.conftest import RecordingPort
+    from media.conftest import RecordingPort
 
 HOST = "127.0.0.1"
 LEG = LegId(1)
@@ -390,7 +390,7 @@ async def test_a_silent_peer_is_told_of(
     engine = make_engine(MediaSettings(silence_timeout=0.05))
     engine.open_leg(LEG, params)
     async with asyncio.timeout(5):
-        assert await events.get() == LegSilent(LEG, 0.05)
+        assert await events.get() == LegSilent(LEG, Seconds(0.05))
 
 
 async def test_a_port_that_raises_is_detached_and_the_others_go_on(

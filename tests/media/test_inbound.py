@@ -15,7 +15,7 @@ from trunkline.media.rtp import parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 if TYPE_CHECKING:
-    from tests.media.conftest import RecordingPort
+    from media.conftest import RecordingPort
 
 T0 = 100.0
 MakeLeg = Callable[..., Leg]

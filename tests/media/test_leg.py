@@ -16,7 +16,7 @@ from trunkline.media.report import LegReport
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 if TYPE_CHECKING:
-    from tests.media.conftest import RecordingPort
+    from media.conftest import RecordingPort
 
 MakeLeg = Callable[..., Leg]
 MakePort = Callable[..., "RecordingPort"]

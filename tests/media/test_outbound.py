@@ -13,7 +13,7 @@ from trunkline.media.rtp import RtpPacket, parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 if TYPE_CHECKING:
-    from tests.media.conftest import RecordingPort
+    from media.conftest import RecordingPort
 
 MakeLeg = Callable[..., Leg]
 SILENCE = b"\xff" * 160

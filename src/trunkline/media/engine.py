@@ -302,9 +302,16 @@ class Engine:
     # ------------------------------------------------------------------ the packet path
 
     def _drain(self) -> None:
-        """Read one datagram of each socket that has some."""
+        """The loop's reader: some socket has something."""
+        now = _now()
+        self._drain_batch(Seconds(now))
+        # With many legs the loop's timer comes late, but wake-ups are frequent.
+        if now >= self._due:
+            self._advance(_now())
+
+    def _drain_batch(self, now: Seconds) -> None:
+        """Read one datagram of each of `BATCH` sockets that have some."""
         readers = self._readers
-        now = Seconds(_now())
         for fd, _ in self._epoll.poll(0, BATCH):
             reader = readers.get(fd)
             if reader is None:
@@ -321,9 +328,6 @@ class Engine:
                 handle(got, now)
             except Exception as error:
                 self._fault(line, error)
-        # With many legs the loop's timer comes late, but wake-ups are frequent.
-        if now >= self._due:
-            self._advance(_now())
 
     def _tick(self) -> None:
         try:
