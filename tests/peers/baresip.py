@@ -146,6 +146,11 @@ class Baresip:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as console:
             console.sendto(keys.encode(), (self._space.inner, _CONSOLE))
 
+    def press(self, key: str) -> None:
+        """One key of the phone, down and up: baresip ends the tone at its key release code."""
+        self.type(key)
+        self.type("\x04")
+
     def dial(self, target: tuple[str, int]) -> None:
         """Place a call."""
         self.type(f"/dial sip:+13125550123@{target[0]}:{target[1]}\n")

@@ -70,7 +70,7 @@ async def test_baresip_and_the_app_hear_each_other(
         await socket.send({"event": "mark", "mark": {"name": "played"}})
         await happens(app.watch, "the tone is played", lambda: bool(socket.all("mark")))
         for key in "15#":
-            phone.type(key)
+            phone.press(key)
             await happens(app.watch, f"key {key}", lambda key=key: _digits(socket.all("dtmf")).endswith(key))
         phone.type("/hangup\n")
         assert (await ended(callbacks, sid))["StreamEvent"] == "stream-stopped"

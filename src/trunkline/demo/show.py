@@ -54,7 +54,7 @@ class Show:
 
     def step(self, text: str) -> None:
         """One thing that was done."""
-        self._console.print(f"  {text}", highlight=False, markup=False)
+        self._console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
 
     def update(self, now: Snapshot) -> None:
         """Show a moment."""
