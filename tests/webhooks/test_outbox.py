@@ -204,7 +204,7 @@ def test_what_has_no_room_stays_in_the_store_and_is_loaded_in_order() -> None:
 
 def test_what_is_offered_during_a_load_is_not_forgotten() -> None:
     outbox = Outbox(SETTINGS)
-    outbox.resume(["a"])
+    outbox.resume(["a"], newest=1)
     assert outbox.load() == ("a", 0, HOST_LIMIT)
     assert not outbox.offer(record(2), now=0), "the load may or may not have seen it"
     outbox.loaded("a", [(record(1), 0.0, 0.0)], 0, all_of_it=True)
@@ -214,9 +214,33 @@ def test_what_is_offered_during_a_load_is_not_forgotten() -> None:
     assert outbox.offer(record(3), now=0)
 
 
+def test_what_is_loaded_before_it_is_offered_is_not_sent_twice() -> None:
+    outbox = Outbox(SETTINGS)
+    outbox.resume(["a"], newest=1)
+    outbox.load()
+    # The second was committed before the load, but the writer comes to telling of it only after.
+    outbox.loaded("a", [(record(1), 0.0, 0.0), (record(2), 0.0, 0.0)], 0, all_of_it=True)
+    assert outbox.load() is None, "nothing more to load, so nothing to ask the store for again and again"
+    assert not outbox.offer(record(2), now=0)
+    assert outbox.load() == ("a", 2, HOST_LIMIT - 2)
+    outbox.loaded("a", [], 0, all_of_it=True)
+    assert len(outbox) == 2
+    assert not outbox.behind
+    assert outbox.offer(record(3), now=0)
+
+
+def test_a_load_that_failed_is_asked_for_again() -> None:
+    outbox = Outbox(SETTINGS)
+    outbox.resume(["a"], newest=1)
+    assert outbox.load() == ("a", 0, HOST_LIMIT)
+    assert outbox.load() is None
+    outbox.not_loaded("a")
+    assert outbox.load() == ("a", 0, HOST_LIMIT)
+
+
 def test_a_stored_wait_goes_on_after_a_restart() -> None:
     outbox = Outbox(SETTINGS)
-    outbox.resume(["a"])
+    outbox.resume(["a"], newest=1)
     outbox.load()
     outbox.loaded("a", [(record(1), 20.0, 33.0)], now=100, all_of_it=True)
     assert started(outbox, 132) == []

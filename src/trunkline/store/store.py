@@ -56,6 +56,8 @@ class Store:
         self._writing = asyncio.Lock()
         self._accounts: dict[str, AccountSid] = {}
         self._position = 0
+        self.newest_at_open = 0
+        """Position of the newest callback that an earlier life of the server left."""
 
     @classmethod
     async def open(cls, settings: StoreSettings) -> "Store":
@@ -89,7 +91,8 @@ class Store:
             accounts = tables.accounts
             rows = await connection.execute(select(accounts.c.key_hash, accounts.c.sid).order_by(accounts.c.created_at))
             self._accounts = {key_hash: AccountSid(sid) for key_hash, sid in rows}
-            self._position = await connection.scalar(select(func.max(tables.callbacks.c.position))) or 0
+            self.newest_at_open = await connection.scalar(select(func.max(tables.callbacks.c.position))) or 0
+            self._position = self.newest_at_open
 
     async def close(self) -> None:
         """Close the connections and let another server have the store."""

@@ -33,6 +33,9 @@ from trunkline.webhooks.signing import Signer
 BODY_LIMIT = 16384
 """Bytes of an answer that are read, so that the connection can be used again; beyond, it is closed."""
 BODY_TIMEOUT = 1.0
+IDLE_TIMEOUT = 1.0
+"""Seconds to keep a connection for the next callback: less than any common server does, since a request that meets the
+server's close costs a try."""
 KEEP = timedelta(days=7)
 """How long settled callbacks are kept for looking up."""
 PRUNE_INTERVAL = 3600.0
@@ -65,7 +68,7 @@ class Delivery:
             follow_redirects=False,
             # `_send` bounds the whole try; httpx would bound each of its steps.
             timeout=None,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=settings.concurrency),
+            limits=httpx.Limits(max_keepalive_connections=settings.concurrency, keepalive_expiry=IDLE_TIMEOUT),
         )
         self._deadline: float | None = None
         self._prune_at = 0.0
@@ -76,7 +79,7 @@ class Delivery:
 
     async def start(self) -> None:
         """Go on with what the store still has, then with what `deliver` brings. Raises STORE_ERRORS."""
-        self._outbox.resume(await self._store.pending_hosts())
+        self._outbox.resume(await self._store.pending_hosts(), self._store.newest_at_open)
         self._prune_at = self._now()
         self._task = asyncio.create_task(self._run(), name="callback delivery")
 
@@ -177,7 +180,11 @@ class Delivery:
         del self._results[: len(results)]
 
     async def _load(self, host: str, after: int, limit: int) -> None:
-        records = await self._store.pending_callbacks(host, after=after, limit=limit)
+        try:
+            records = await self._store.pending_callbacks(host, after=after, limit=limit)
+        except STORE_ERRORS:
+            self._outbox.not_loaded(host)
+            raise
         wall = datetime.now(UTC)
         found = [(record, (wall - record.created_at).total_seconds(), _wait(record, wall)) for record in records]
         self._outbox.loaded(host, found, self._now(), all_of_it=len(records) < limit)

@@ -99,8 +99,8 @@ class _Host:
 class _Behind:
     loaded: int
     """Position up to which everything has been taken from the store."""
-    missed: bool
-    """Something was left in the store since the last load was begun."""
+    more: bool = True
+    """Whether the store may have something behind that position."""
 
 
 def wait_before(settings: CallbackSettings, tries: int, jitter: float = 0.5) -> float:
@@ -137,6 +137,8 @@ class Outbox:
         """Heap of keys whose heads wait: due time, position (a tie-break), key."""
         self._in_flight: dict[str, _Entry] = {}
         self._behind: dict[str, _Behind] = {}
+        self._offered = 0
+        """Position up to which everything was offered, or was there before the start."""
         self._held = 0
 
     def __len__(self) -> int:
@@ -151,32 +153,44 @@ class Outbox:
     # In.
 
     def offer(self, record: CallbackRecord, now: float) -> bool:
-        """Take a callback just stored; False when there is no room and it stays in the store for now."""
+        """Take a callback just stored; False when there is no room and it stays in the store for now.
+
+        Callbacks are offered in the order of their positions, each soon after it became visible in the store.
+        """
+        self._offered = record.position
         behind = self._behind.get(record.host)
         if behind is not None:
-            behind.missed = True
+            behind.more = True
             return False
         host = self._hosts.get(record.host)
         if host is not None and host.held >= self._room():
-            self._behind[record.host] = _Behind(record.position - 1, missed=True)
+            self._behind[record.host] = _Behind(record.position - 1)
             return False
         self._add(record, now, now, now)
         return True
 
-    def resume(self, hosts: Sequence[str]) -> None:
-        """At start: everything that the store still has for these hosts is to be loaded."""
+    def resume(self, hosts: Sequence[str], newest: int) -> None:
+        """At start: what the store has for these hosts, up to the position `newest`, is to be loaded."""
+        self._offered = newest
         for host in hosts:
-            self._behind[host] = _Behind(0, missed=True)
+            self._behind[host] = _Behind(0)
 
     def load(self) -> tuple[str, int, int] | None:
-        """The next thing to load, as (host, behind which position, how many at most); answer with `loaded`."""
+        """The next thing to load, as (host, behind which position, how many at most).
+
+        To be answered with `loaded`, or `not_loaded` when the store fails.
+        """
         room = self._room()
         for name, behind in self._behind.items():
             held = self._hosts[name].held if name in self._hosts else 0
-            if held <= room // 2:
-                behind.missed = False
+            if behind.more and held <= room // 2:
+                behind.more = False
                 return name, behind.loaded, room - held
         return None
+
+    def not_loaded(self, host: str) -> None:
+        """Have it loaded another time."""
+        self._behind[host].more = True
 
     def loaded(
         self, host: str, found: Sequence[tuple[CallbackRecord, float, float]], now: float, *, all_of_it: bool
@@ -186,7 +200,9 @@ class Outbox:
         for record, age, wait in found:
             self._add(record, now, now - age, now + wait)
             behind.loaded = record.position
-        if all_of_it and not behind.missed:
+        behind.more = behind.more or not all_of_it
+        # One that was loaded before it is offered must not be taken twice: the host stays behind until it was.
+        if not behind.more and behind.loaded <= self._offered:
             del self._behind[host]
             self._forget_if_idle(host)
 
