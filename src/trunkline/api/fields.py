@@ -199,7 +199,7 @@ START_FIELDS = (
             "type": "string",
             "maxLength": NAME_LIMIT,
             "description": "Your name for the stream; the stop request takes it in place of the sid. Several streams "
-            "of a call may share one: it then stands for the newest that is live.",
+            "of a call may share one; it then stands for a live one, else for the newest.",
             "example": "My stream",
         },
         "name",
@@ -207,13 +207,13 @@ START_FIELDS = (
     Field(
         "BidirectionalMode",
         one_of("rtp", later=("mp3",), make=BidirectionalMode),
-        _enum(
-            "rtp",
-            default="mp3",
-            example="rtp",
-            description="What the app's `media` messages hold: raw codec bytes (`rtp`). The default, `mp3`, streams to "
-            "the app; playing mp3 is not supported yet, and asking for it by name is refused.",
-        ),
+        {
+            "type": "string",
+            "enum": ["rtp"],
+            "description": "What the app's `media` messages hold: raw codec bytes (`rtp`). Without it the mode is "
+            "`mp3`, of which playing is not supported yet; asking for it by name is refused.",
+            "example": "rtp",
+        },
         "mode",
     ),
     Field(

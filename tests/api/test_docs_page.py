@@ -1,0 +1,54 @@
+"""The page for people: complete, and without any help from elsewhere."""
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+from trunkline.api import docs_page
+from trunkline.api.fields import START_FIELDS
+from trunkline.api.openapi import OPERATIONS
+
+
+class _Page(HTMLParser):
+    """Collects the page's text, and what it would load or run; every element must be closed in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text, self.loaded = "", list[str]()
+        self._open: list[str] = []
+        self.feed(page)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "br"):
+            self._open.append(tag)
+        if tag in ("script", "link", "img", "iframe"):
+            self.loaded.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_shows_every_route_field_and_refusal() -> None:
+    page = _Page(docs_page.render(OPERATIONS))
+    for operation in OPERATIONS:
+        assert operation.path in page.text
+        assert operation.summary in page.text
+        for error in operation.refusals:
+            assert error.detail in page.text
+    for row in START_FIELDS:
+        assert row.name in page.text
+    assert "--json" in page.text
+    assert "-d 'Url=wss%3A%2F%2Fwww.example.com%2Fwebsocket" in page.text
+
+
+def test_the_page_loads_nothing() -> None:
+    assert _Page(docs_page.render(OPERATIONS)).loaded == []
+
+
+def test_what_the_table_says_is_escaped() -> None:
+    page = _Page(docs_page.render([replace(OPERATIONS[0], summary="<script>alert(1)</script>")]))
+    assert "<script>alert(1)</script>" in page.text
+    assert page.loaded == []
