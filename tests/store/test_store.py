@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from trunkline.calls.views import CallFilter, CallView, StreamView
 from trunkline.config import StoreSettings
@@ -17,6 +18,7 @@ from trunkline.store.records import CallbackResult, call_row, callback_row, stre
 from trunkline.store.store import Store
 
 ONE = CallSid("v3:one")
+FULL = 2
 Opener = Callable[[], Awaitable[Store]]
 
 
@@ -220,3 +222,22 @@ async def test_postgres_that_is_not_there_is_one_clear_line_without_the_password
         await Store.open(settings)
     assert "hush" not in str(failure.value)
     assert "\n" not in str(failure.value)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("database", ["missing", "template0"])
+async def test_a_postgres_database_that_does_not_let_us_in_is_one_clear_line(
+    settings: StoreSettings, postgres: Callable[[], str], database: str
+) -> None:
+    url = f"{postgres().rpartition('/')[0]}/{database}"
+    with pytest.raises(StartupError, match=r"^store: cannot open postgresql\+asyncpg://.*: database .*") as failure:
+        await Store.open(StoreSettings(directory=settings.directory, url=url))
+    assert "\n" not in str(failure.value)
+
+
+async def test_sqlite_syncs_every_commit_to_the_disk(settings: StoreSettings) -> None:
+    store = await Store.open(settings)
+    async with store._engine.connect() as connection:
+        assert await connection.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert await connection.scalar(text("PRAGMA synchronous")) == FULL
+    await store.close()
