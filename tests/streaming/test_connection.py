@@ -9,7 +9,7 @@ import socket
 import ssl
 import weakref
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -561,13 +561,13 @@ async def test_an_app_that_answers_no_ping_is_lost(raw_peer: Any, make_stream: M
 
 async def test_an_app_that_answers_pings_stays(raw_peer: Any, make_stream: MakeStream) -> None:
     stream = make_stream(
-        f"ws://127.0.0.1:{raw_peer.port}/", settings=StreamSettings(ping_interval=0.05, pong_timeout=0.06)
+        f"ws://127.0.0.1:{raw_peer.port}/", settings=StreamSettings(ping_interval=0.05, pong_timeout=0.2)
     )
     stream.connection.start()
     reader, writer = await raw_peer.upgrade()
     await stream.open()
     async with asyncio.timeout(5):
-        for _ in range(5):
+        for _ in range(8):
             await reader.readuntil(b"\x89\x80")  # an empty, masked ping
             writer.write(b"\x8a\x00")
     assert stream.facts == [StreamStarted()]
@@ -636,20 +636,65 @@ async def test_a_stalled_app_cannot_hold_up_the_end(app: Any, make_stream: MakeS
 # ── the worker's terms ──────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_nothing_is_left_behind_without_a_cyclic_collector(app: Any, make_stream: MakeStream) -> None:
-    stream = make_stream(app.url, mode=BidirectionalMode.RTP)
+async def closed_by_us(stream: Any, app: Any) -> None:
+    await stream.open()
+    await say(await app.connection(), event="mark", mark={"name": "m"})
+    stream.connection.inbound_frame(ULAW, 0, 0)
+    stream.connection.close("done")
+
+
+async def closed_while_connecting(stream: Any, app: Any) -> None:
+    stream.connection.start()
+    await turn()
+    stream.connection.close("done")
+
+
+async def refused_by_the_app(stream: Any, app: Any) -> None:
+    app.server.close(close_connections=False)
+    await app.server.wait_closed()
+    stream.connection.start()
+
+
+async def cancelled(stream: Any, app: Any) -> None:
+    before = asyncio.all_tasks()
+    stream.connection.start()
+    (task,) = asyncio.all_tasks() - before
+    await turn()
+    task.cancel()
+
+
+async def too_long_a_message(stream: Any, app: Any) -> None:
+    await stream.open()
+    await (await app.connection()).send("x" * 3000)
+
+
+async def vanished(stream: Any, app: Any) -> None:
+    await stream.open()
+    (await app.connection()).transport.abort()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize(
+    "way", [closed_by_us, closed_while_connecting, refused_by_the_app, cancelled, too_long_a_message, vanished]
+)
+def test_nothing_is_left_behind_without_a_cyclic_collector(
+    run_app: Any, make_stream: MakeStream, tmp_path: Path, way: Callable[[Any, Any], Awaitable[None]], tls: bool
+) -> None:
+    async def scenario() -> None:
+        context, ca_file = make_certificate(tmp_path, "127.0.0.1")
+        async with run_app(context=context if tls else None) as app:
+            stream = make_stream(app.url, settings=StreamSettings(ca_file=ca_file, message_limit=2048))
+            await way(stream, app)
+            await stream.end()
+            gone = weakref.ref(stream.connection)
+            del stream
+            await until(lambda: gone() is None)
+
     gc.collect()
     gc.disable()
     try:
-        await stream.open()
-        peer = await app.connection()
-        await say(peer, event="mark", mark={"name": "m"})
-        stream.connection.inbound_frame(ULAW, 0, 0)
-        stream.connection.close("done")
-        await stream.end()
-        gone = weakref.ref(stream.connection)
-        del stream
-        await until(lambda: gone() is None)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(scenario())
     finally:
         gc.enable()
 

@@ -110,6 +110,7 @@ class StreamConnection:
         self._inbox = Inbox(params, settings, self._session, self._playback)
         self._log = _log.bind(call_sid=identity.call_sid, stream_sid=identity.stream_sid)
         self._task: asyncio.Task[None] | None = None
+        self._closed = asyncio.Event()
         self._dialling: asyncio.Timeout | None = None
         self._sock: socket.socket | None = None
         self._transport: WSTransport | None = None
@@ -138,6 +139,7 @@ class StreamConnection:
         self._outcome = StreamEnded(None, reason)
         if self._task is None:
             self._on_fact(self._outcome)
+            self._closed.set()
         elif self._open:
             self._say_goodbye()
         elif self._dialling is not None and not self._dialling.expired():
@@ -149,9 +151,8 @@ class StreamConnection:
             self._fail(WSCloseCode.INTERNAL_ERROR, words)
 
     async def wait_closed(self) -> None:
-        """Until `StreamEnded` was told, or at once when the stream was never started."""
-        if self._task is not None:
-            await asyncio.wait((self._task,))
+        """Until `StreamEnded` was told."""
+        await self._closed.wait()
 
     def report(self) -> StreamReport:
         """The counters as they are now."""
@@ -228,6 +229,7 @@ class StreamConnection:
                 self._end(error="the connection was lost")
         except WSProtocolError as problem:  # found by the library, which has sent the close frame
             self._end(error=_protocol_words(problem, self._settings.message_limit))
+            problem.__traceback__ = None  # its frames hold the exception itself
 
     def _over(self, task: asyncio.Task[None]) -> None:
         """The task is done, whichever way: a callback of the task's, so that no way is missed."""
@@ -240,6 +242,7 @@ class StreamConnection:
         assert self._outcome is not None
         self._log.info("stream ended", error=self._outcome.error, reason=self._outcome.reason)
         self._on_fact(self._outcome)
+        self._closed.set()
 
     async def _dial(self) -> WSTransport | None:
         """A socket on which `opened` has been called, or None with the outcome set."""
@@ -268,6 +271,7 @@ class StreamConnection:
                 )
         except (OSError, WSError, ValueError) as problem:
             self._end(error=_dial_words(problem, where, settings.connect_timeout))
+            problem.__traceback__ = None  # its frames hold the exception itself
             return None
         finally:
             self._dialling = None
@@ -347,8 +351,12 @@ class StreamConnection:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._abort()
-        self._transport = None
+        self._task = None
+        if self._transport is not None:
+            self._abort()
+            # The loop's TLS keeps the callbacks of its protocol, and thereby all of this, until it is given others.
+            self._transport.underlying_transport.set_protocol(asyncio.BufferedProtocol())
+            self._transport = None
         if self._sock is not None:
             # An upgrade that was given up on leaves its transport in the library's hands; this ends it.
             with contextlib.suppress(OSError):
