@@ -5,6 +5,7 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from trunkline.config import MediaSettings
@@ -12,6 +13,10 @@ from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
 from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.rtp import RtpPacket, build
 from trunkline.sdp.values import Endpoint, MediaParams
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 class RecordingPort:

@@ -1,11 +1,14 @@
 """Codecs: exactness of G.711, G.722 against the library, and tones through every pair."""
 
+import itertools
 import warnings
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from G722 import G722
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from trunkline.media.codecs import CODECS, g711, transcoder
@@ -159,6 +162,16 @@ def test_each_payload_gives_one_of_the_same_duration(src: str, dst: str, ptime: 
     convert = transcoder(src, dst).convert
     payload = CODECS[src].silence(ptime)
     assert [len(convert(payload)) for _ in range(5)] == [len(CODECS[dst].silence(ptime))] * 5
+
+
+@given(st.sampled_from(PAIRS), st.binary(max_size=700), st.lists(st.integers(0, 700), max_size=8))
+def test_how_audio_is_cut_into_payloads_makes_no_difference(
+    pair: tuple[str, str], audio: bytes, cuts: list[int]
+) -> None:
+    edges = [0, *sorted(min(cut, len(audio)) for cut in cuts), len(audio)]
+    pieces = [audio[a:b] for a, b in itertools.pairwise(edges)]
+    convert = transcoder(*pair).convert
+    assert b"".join(convert(piece) for piece in pieces) == transcoder(*pair).convert(audio)
 
 
 def test_equal_codecs_pass_the_very_bytes() -> None:

@@ -441,6 +441,22 @@ async def test_a_stalled_loop_skips_instead_of_bursting(
     assert engine.report(LEG).skipped_ms == engine.counters["skipped_ms"] > 2500
 
 
+async def test_a_leg_on_ipv6_learns_its_source(make_engine: MakeEngine, make_port: MakePort, rtp: Rtp) -> None:
+    with closing(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)) as sock:
+        try:
+            sock.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6 loopback")
+        engine, port = make_engine(MediaSettings(host="::1")), make_port()
+        remote = Endpoint("0:0:0:0:0:0:0:1", sock.getsockname()[1])
+        local = engine.open_leg(LEG, MediaParams("PCMU", 0, 20, remote))
+        engine.attach(LEG, port)
+        sock.sendto(rtp(0), ("::1", local))
+        sock.sendto(rtp(1), ("::1", local))
+        await port.until(lambda: len(port.heard) == 2)
+        assert engine._lines[LEG].leg.source.settled
+
+
 async def test_a_port_taken_by_others_is_passed_over(make_engine: MakeEngine, params: MediaParams) -> None:
     engine = make_engine(ports=range(23460, 23466))
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as taken:

@@ -126,9 +126,10 @@ def test_other_payload_types_are_counted_and_dropped(make_leg: MakeLeg, port: "R
 def test_garbage_is_counted_and_nothing_else_is_lost(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
     leg = make_leg()
     leg.attach(port)
-    feed(leg, [rtp(0), b"", b"\x80", b"OPTIONS sip:x SIP/2.0\r\n\r\n", b"\x90" + rtp(1)[1:13], rtp(1)])
+    cut_short = rtp(1, bytes(3000))[:2048]
+    feed(leg, [rtp(0), b"", b"\x80", b"OPTIONS sip:x SIP/2.0\r\n\r\n", b"\x90" + rtp(1)[1:13], cut_short, rtp(1)])
     assert [payload[0] for payload in port.payloads] == [0, 1]
-    assert leg.report(Seconds(T0 + 2)).malformed == 4
+    assert leg.report(Seconds(T0 + 2)).malformed == 5
 
 
 def test_a_new_ssrc_anchors_the_timeline_anew(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:

@@ -14,13 +14,14 @@ Exceptions are the exception: `try` costs nothing while nothing is raised. A por
 import asyncio
 import ctypes
 import errno
-import logging
 import secrets
 import select
 import socket
 import time
 from collections.abc import Callable
 from typing import Any
+
+import structlog
 
 from trunkline.config import MediaSettings
 from trunkline.errors import TrunklineError
@@ -33,7 +34,7 @@ from trunkline.media.report import LegReport
 from trunkline.media.rtp import DATAGRAM_LIMIT
 from trunkline.sdp.values import MediaParams
 
-log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 SLOT_MS = 5
 SLOT = SLOT_MS / 1000
@@ -412,9 +413,9 @@ class Engine:
         port = line.leg.failed_port()
         if port is None:
             self.counters["faults"] += 1
-            log.error("leg %d: %r", line.leg.id, error)
+            _log.error("packet path failed", leg=line.leg.id, error=repr(error))
             return
         self.counters["port_failures"] += 1
-        log.error("leg %d: a port failed and is detached: %r", line.leg.id, error)
+        _log.error("port failed and is detached", leg=line.leg.id, error=repr(error))
         line.leg.detach(port)
         self._on_event(PortFailed(line.leg.id, port))

@@ -18,7 +18,7 @@ from trunkline.media.dtmf import DigitReceiver
 from trunkline.media.frames import LegPort
 from trunkline.media.jitter import JitterBuffer, Released
 from trunkline.media.rtcp import Reception
-from trunkline.media.rtp import HEADER, HEADER_LENGTH, PLAIN, TIME_MASK, is_rtcp, payload_of
+from trunkline.media.rtp import DATAGRAM_LIMIT, HEADER, HEADER_LENGTH, PLAIN, TIME_MASK, is_rtcp, payload_of
 from trunkline.sdp.values import MediaParams
 
 COMFORT_NOISE = (13, 19)
@@ -118,11 +118,12 @@ class Inbound:
 
     def receive(self, datagram: bytes, now: Seconds) -> None:
         """A datagram on the RTP port from the peer."""
-        if len(datagram) > HEADER_LENGTH:
+        size = len(datagram)
+        if HEADER_LENGTH < size < DATAGRAM_LIMIT:
             first, second, sequence, timestamp, ssrc = HEADER.unpack_from(datagram)
             if first == PLAIN and second == self._frame_type and self.jitter.accepts(sequence, ssrc):
                 self.packets += 1
-                self.bytes += len(datagram)
+                self.bytes += size
                 self.heard = now
                 self._frame(timestamp, datagram[HEADER_LENGTH:], now)
                 return

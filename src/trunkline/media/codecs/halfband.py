@@ -31,6 +31,8 @@ def doubler() -> Callable[[bytes], bytes]:
 
     def double(pcm: bytes) -> bytes:
         nonlocal tail
+        if not pcm:
+            return b""  # `convolve` swaps its arguments when the signal is the shorter one
         signal = np.concatenate((tail, np.frombuffer(pcm, "<i2")), dtype=np.float32)
         tail = signal[len(signal) - _TAPS + 1 :]
         out = np.empty(len(pcm), np.float32)
