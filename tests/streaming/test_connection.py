@@ -95,7 +95,8 @@ async def test_the_handshake_says_who_we_are_and_offers_nothing(app: Any, make_s
 
 async def test_the_whole_life_of_a_stream(app: Any, make_stream: MakeStream) -> None:
     stream = make_stream(app.url, track=Track.BOTH)
-    port: LegPort = stream.connection
+    connection: StreamConnection = stream.connection
+    port: LegPort = connection
     assert (port.inbound, port.outbound, port.plays) == (True, True, False)
     port.leg_changed("PCMU", 20)
     port.inbound_frame(ULAW, 0, 0)  # not started: nobody hears it

@@ -286,17 +286,15 @@ class StreamConnection:
         addresses = await loop.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
         failure = OSError("the host has no address")
         for family, kind, protocol, _, address in addresses:
-            sock = socket.socket(family, kind, protocol)
             try:
-                sock.setblocking(False)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
-                await loop.sock_connect(sock, address)
+                with contextlib.ExitStack() as on_failure:
+                    sock = on_failure.enter_context(socket.socket(family, kind, protocol))
+                    sock.setblocking(False)
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
+                    await loop.sock_connect(sock, address)
+                    on_failure.pop_all()
             except OSError as problem:
-                sock.close()
                 failure = problem
-            except BaseException:
-                sock.close()
-                raise
             else:
                 self._sock = sock
                 return sock
