@@ -528,6 +528,15 @@ def test_one_call_too_many_is_503_with_retry_after(clock: HandClock) -> None:
     establish(bench, callers[2])
 
 
+def test_rejected_calls_whose_acks_never_come_do_not_pile_up(clock: HandClock) -> None:
+    bench = Bench(clock, limit=1)
+    for number in range(4):
+        bench.dialogs.perform(Reject(ring(bench, Caller(call_id=f"c{number}")), 486, "Busy Here"))
+    assert bench.refused(Caller(call_id="c5").request("INVITE", OFFER)).status == 503
+    clock.advance(33)
+    ring(bench, Caller(call_id="c6"))
+
+
 def test_while_draining_new_calls_are_503_and_calls_that_are_up_go_on(bench: Bench) -> None:
     caller = Caller()
     dialog = establish(bench, caller)

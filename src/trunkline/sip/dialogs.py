@@ -41,6 +41,8 @@ from trunkline.sip.values import (
 
 RETRY_AFTER = 5
 """Seconds after which a refused caller may try again."""
+TRANSACTION_FACTOR = 4
+"""Server transactions, per call of the limit on calls, over which new calls are refused without one."""
 REINVITE_RETRY_AFTER = 2
 """Seconds; section 14.2 asks for 0 to 10."""
 
@@ -144,7 +146,8 @@ class Dialogs:
         headers = (("Retry-After", str(RETRY_AFTER)),)
         if self.draining:
             raise Refused(503, "Shutting Down", headers)
-        if len(self._live) >= self._limit:
+        # Refused calls wait for their ACKs too: a flood of them must not fill the memory.
+        if len(self._live) >= self._limit or self.transactions.sizes["server"] >= TRANSACTION_FACTOR * self._limit:
             raise Refused(503, "Too Many Calls", headers)
 
     def _repeated_invite(self, dialog: Dialog, request: Request) -> None:

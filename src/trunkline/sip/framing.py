@@ -18,6 +18,8 @@ class Framer:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._buffer = bytearray()
+        self._searched = 0
+        self._end: int | None = None
         self.broken: str | None = None
         """Why nothing more can be read, for the log; None while all is well."""
 
@@ -33,28 +35,37 @@ class Framer:
         return messages
 
     def _next(self) -> bytes | None:
-        if self._buffer.startswith(PING):
+        if self._end is None and self._buffer.startswith(PING):
             del self._buffer[: len(PING)]
             return PING
         # A lone CR LF may be the first half of a ping.
         if self._buffer.startswith(b"\r\n") and not PING.startswith(self._buffer):
             del self._buffer[:2]
-        head = _HEAD_END.search(self._buffer, 0, self._limit)
+        if self._end is None:
+            self._find_end()
+        if self._end is None or len(self._buffer) < self._end:
+            return None
+        return self._take(self._end)
+
+    def _find_end(self) -> None:
+        """Find where the message ends; what was searched for the end of its head is not searched again."""
+        head = _HEAD_END.search(self._buffer, self._searched, self._limit)
         if head is None:
+            self._searched = max(0, len(self._buffer) - 3)
             if len(self._buffer) >= self._limit:
                 self.broken = f"message head longer than {self._limit} bytes"
-            return None
+            return
         length = _CONTENT_LENGTH.search(self._buffer, 0, head.start() + 1)
         if length is None:
             self.broken = "no Content-Length"
-            return self._take(head.end())
-        end = head.end() + int(length[1])
-        if end > self._limit:
+            self._end = head.end()
+        elif head.end() + int(length[1]) > self._limit:
             self.broken = f"message longer than {self._limit} bytes"
-            return None
-        return self._take(end) if len(self._buffer) >= end else None
+        else:
+            self._end = head.end() + int(length[1])
 
     def _take(self, end: int) -> bytes:
         message = bytes(self._buffer[:end])
         del self._buffer[:end]
+        self._searched, self._end = 0, None
         return message

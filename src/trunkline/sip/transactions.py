@@ -31,8 +31,10 @@ from trunkline.sip.screen import Headers, Message, Request, Response, answer_via
 
 T2 = 4.0
 """Seconds: the longest interval between repeats (section 17.1.1.1)."""
-CACHE_LIMIT = 20000
-"""Answered requests remembered for their retransmissions, per 32 s; then the oldest are forgotten."""
+CACHE_LIMIT = 16 * 1024 * 1024
+"""Bytes of responses, and `CACHE_OVERHEAD` for each, remembered for 32 to 64 s in case a request comes again; then
+the oldest are forgotten. Twice that is held at most."""
+CACHE_OVERHEAD = 500
 USER_AGENT = "Trunkline"
 
 
@@ -282,10 +284,24 @@ class Transactions:
 class _Cache(dict[bytes, Any]):
     """A memory of requests that forgets the oldest."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._size = 0
+
     def __setitem__(self, key: bytes, value: Any) -> None:
-        if len(self) >= CACHE_LIMIT:
-            del self[next(iter(self))]
+        self._forget(key)
         super().__setitem__(key, value)
+        self._size += _cost(value)
+        while self._size > CACHE_LIMIT:
+            self._forget(next(iter(self)))
+
+    def _forget(self, key: bytes) -> None:
+        if key in self:
+            self._size -= _cost(self.pop(key))
+
+
+def _cost(entry: Any) -> int:
+    return CACHE_OVERHEAD + len(entry.data or "")
 
 
 class _NoLog:
