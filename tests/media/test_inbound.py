@@ -161,9 +161,21 @@ def test_while_on_hold_packets_are_counted_and_dropped(
     feed(leg, [rtp(1), rtp(5)], start=T0 + 1.02, step=0.1)
     leg.inbound.handle_waiting(Seconds(T0 + 2))
     leg.update(params, Seconds(T0 + 2))
-    feed(leg, [rtp(6)], start=T0 + 2)
-    assert [(payload[0], missing) for payload, _, missing in port.heard] == [(0, 0), (6, 0)]
+    feed(leg, [rtp(60)], start=T0 + 2)
+    assert [(payload[0], at, missing) for payload, at, missing in port.heard] == [(0, 1000, 0), (60, 2000, 0)]
     assert leg.report(Seconds(T0 + 2)).while_on_hold == 2
+
+
+def test_a_renegotiation_that_changes_nothing_disturbs_nothing(
+    make_leg: MakeLeg, port: "RecordingPort", params: MediaParams, rtp: Rtp
+) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(0), rtp(2)])
+    leg.update(replace(params), Seconds(T0 + 1.03))
+    feed(leg, [rtp(1)], start=T0 + 1.04)
+    assert [(payload[0], missing) for payload, _, missing in port.heard] == [(0, 0), (1, 0), (2, 0)]
+    assert port.changes == [("PCMU", 20)]
 
 
 def test_a_codec_change_takes_effect_and_is_told(

@@ -86,10 +86,14 @@ class Leg:
     def update(self, params: MediaParams, now: Seconds) -> None:
         """The call was renegotiated. `source.settled` may have changed."""
         before, ptime = self._params, self.outbound.ptime
+        if params == before:
+            return  # a refresh, of a session timer for one
         self.inbound.flush()
         if self.source.signal(params.remote, now):
             self.inbound.forget()
             self._rtcp_source = None
+        elif params.direction.receives and not before.direction.receives:
+            self.inbound.forget()  # what the peer sent elsewhere meanwhile is no loss
         if before.on_hold != params.on_hold or before.remote != params.remote:
             self._watched_since = now
         self._params = params

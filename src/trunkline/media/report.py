@@ -32,7 +32,7 @@ class LegReport:
     stray: int = 0
     """Of another SSRC or far off in sequence, one alone: not taken for a new start."""
     restarts: int = 0
-    """New starts of the peer's stream: another SSRC or a jump in sequence."""
+    """New starts of the peer's stream: another SSRC or source, a jump in sequence, the end of a hold."""
     malformed: int = 0
     wrong_source: int = 0
     """From elsewhere than the learned source; once that is settled, the kernel drops them uncounted."""
