@@ -254,7 +254,8 @@ def test_a_cancel_that_crosses_the_200_is_answered_and_changes_nothing(bench: Be
     dialog = ring(bench, caller)
     answer(bench, caller, dialog)
     to_tag, caller.to_tag = caller.to_tag, ""
-    assert bench.refused(caller.request("CANCEL", new=False)).status == 200
+    refused = bench.refused(caller.request("CANCEL", new=False))
+    assert (refused.status, refused.tag) == (200, to_tag)
     caller.to_tag = to_tag
     bench.receive(caller.request("ACK"))
     assert bench.event() == AckReceived(dialog, None)

@@ -163,7 +163,7 @@ class Dialogs:
     def _late_cancel(self, dialog: Dialog, request: Request) -> None:
         """A CANCEL that crossed our 200: answered, without effect (section 9.2)."""
         if dialog.answered and dialog.invite is not None and _same_branch(dialog.invite.request, request):
-            raise Refused(200, "OK")
+            raise Refused(200, "OK", tag=dialog.local_tag)
 
     def _new_request(self, exchange: Exchange) -> None:
         request = exchange.request

@@ -45,10 +45,11 @@ class Dropped(Exception):
 
 
 class Refused(Exception):
-    """To be answered with `status`; `headers` go into the response."""
+    """To be answered with `status`; `headers` go into the response, and `tag` into its To; made up if None."""
 
-    def __init__(self, status: int, reason: str, headers: Headers = ()) -> None:
+    def __init__(self, status: int, reason: str, headers: Headers = (), tag: str | None = None) -> None:
         super().__init__(f"{status} {reason}")
+        self.tag = tag
         self.status = status
         self.reason = reason
         self.headers = headers
@@ -156,7 +157,7 @@ def refusal(request: Request, source: Endpoint, refused: Refused) -> tuple[str, 
     for name, label in (("from", "From"), ("to", "To"), ("call-id", "Call-ID"), ("cseq", "CSeq")):
         value = request.value(name)
         if name == "to" and "tag=" not in value.lower():
-            value += f";tag={md5(repr(request).encode(), usedforsecurity=False).hexdigest()[:16]}"
+            value += f";tag={refused.tag or md5(repr(request).encode(), usedforsecurity=False).hexdigest()[:16]}"
         if request.values(name):
             lines.append(f"{label}: {value}")
     lines += [f"{name}: {value}" for name, value in refused.headers]

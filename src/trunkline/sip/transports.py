@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from errno import EADDRINUSE
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import cast
 
@@ -262,6 +263,7 @@ class TcpFlow:
         connection.write(data)
 
 
+@lru_cache(1024)
 def _is_address(host: str) -> bool:
     try:
         ip_address(host)
