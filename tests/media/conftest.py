@@ -87,13 +87,16 @@ def make_leg(params: MediaParams, settings: MediaSettings) -> Callable[..., Leg]
     """A leg opened at 100.0 on the clock."""
 
     def make(
-        params: MediaParams = params, settings: MediaSettings = settings, waiting: set[LegId] | None = None
+        params: MediaParams = params,
+        settings: MediaSettings = settings,
+        waiting: set[LegId] | None = None,
+        phase: int = 255,
     ) -> Leg:
         return Leg(
             LegId(1),
             params,
             settings,
-            random=bytes(range(RANDOM_BYTES)),
+            random=bytes([*range(RANDOM_BYTES - 1), phase]),
             now=Seconds(100.0),
             wall=1_700_000_000.0,
             waiting=set() if waiting is None else waiting,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, Seconds
-from trunkline.media.leg import Leg
+from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.rtp import parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
@@ -221,7 +221,7 @@ def test_no_datagram_makes_a_leg_raise(datagrams: list[bytes]) -> None:
         LegId(1),
         params,
         MediaSettings(),
-        random=bytes(22),
+        random=bytes(RANDOM_BYTES),
         now=Seconds(T0),
         wall=0.0,
         waiting=set(),

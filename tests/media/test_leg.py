@@ -154,6 +154,13 @@ def test_reports_go_out_at_the_interval_as_sender_only_when_something_was_sent(m
     assert leg.report_due(Seconds(111)) is None
 
 
+def test_legs_that_open_together_report_apart(make_leg: MakeLeg) -> None:
+    first, last = make_leg(phase=0), make_leg(phase=255)
+    assert first.report_due(Seconds(102.6)) is not None
+    assert last.report_due(Seconds(104.9)) is None
+    assert last.report_due(Seconds(105)) is not None
+
+
 def test_a_leg_says_goodbye_unless_nobody_is_there(make_leg: MakeLeg, params: MediaParams) -> None:
     goodbye = make_leg().close(Seconds(101))
     assert goodbye is not None

@@ -19,8 +19,8 @@ from trunkline.media.rtp import payload_of
 from trunkline.media.source import Address, Source, address_of
 from trunkline.sdp.values import MediaParams
 
-RANDOM_BYTES = 22
-"""SSRC 4, first sequence 2, first timestamp 4, CNAME 12 (RFC 7022 section 4.2)."""
+RANDOM_BYTES = 23
+"""SSRC 4, first sequence 2, first timestamp 4, CNAME 12 (RFC 7022 section 4.2), RTCP phase 1."""
 
 
 class AlreadyPlaying(TrunklineError):
@@ -64,9 +64,10 @@ class Leg:
             send_silence=settings.send_silence,
             first_at=first_at,
         )
-        self._cname = random[10:].hex()
+        self._cname = random[10:22].hex()
         self._rtcp_source: Address | None = None
-        self._rtcp_at = now + settings.rtcp_interval
+        # Legs that open together must not report together (RFC 3550 section 6.2), nor hold up the tick by it.
+        self._rtcp_at = now + settings.rtcp_interval * (0.5 + random[22] / 512)
         self._rtcp_out = 0
         self._packets_reported = 0
         self._watched_since = now
