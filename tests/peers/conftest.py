@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import telnyx.resources.calls.actions
+import telnyx.resources.texml.accounts.calls  # noqa: F401 - both else load at first use, for seconds, amid a call
 from telnyx import AsyncTelnyx
 
 from peers.harness import RecordingApp, new_server, running

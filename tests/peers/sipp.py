@@ -75,14 +75,14 @@ def bye(cseq: int) -> str:
 
 
 def cancelled() -> str:
-    """CANCEL right behind the INVITE, its 200, the INVITE's 487 and the ACK of that.
+    """CANCEL as soon as the INVITE is being worked on, its 200, the INVITE's 487 and the ACK of that.
 
     Both share the INVITE's branch (RFC 3261 sections 9.1, 17.1.1.3), which sipp counts back in steps.
     """
     return (
-        _request("CANCEL", 1, tag="", branch="[branch-1]")
-        + '<recv response="100" optional="true"/><recv response="180" optional="true"/>'
-        + '<recv response="200"/><recv response="487"/>'
+        '<recv response="100"/>'
+        + _request("CANCEL", 1, tag="", branch="[branch-2]")
+        + '<recv response="180" optional="true"/><recv response="200"/><recv response="487"/>'
         + _request("ACK", 1, branch="[branch-6]")
     )
 

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from telnyx import AsyncTelnyx
 
 from peers import sipp as steps
-from peers.harness import RecordingApp, RtpEndpoint, ended, events, happens
+from peers.harness import RecordingApp, RtpEndpoint, children, ended, events, happens
 from peers.sipp import SippRun
 from trunkline.demo.audio import find_tones, speech, split, tone
 from trunkline.demo.callbacks import CallbackReceiver
@@ -134,8 +135,13 @@ async def test_sipp_sends_its_own_rtp_stream_and_is_played_the_apps_tone(
 async def test_a_cancelled_invite_is_answered_487_and_leaves_no_call(
     server: ServerProcess, sipp: Callable[..., SippRun], client: AsyncTelnyx
 ) -> None:
+    workers = children(server)
+    for pid in workers:  # held, so that the call cannot be answered before the CANCEL
+        os.kill(pid, signal.SIGSTOP)
     async with sipp(steps.invite(steps.sdp(steps.PCMU_LINES)), steps.cancelled()) as run:
         await run.succeeds()
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
     listed = await client.texml.accounts.calls.retrieve_calls(server.account_sid)
     assert [call.status for call in listed.calls or []] == ["canceled"]
 
