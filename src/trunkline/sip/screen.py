@@ -9,7 +9,7 @@ Each rule is a row of `_RULES`, in the order of section 8.2: syntax, method, Req
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import md5
 
 from trunkline.sdp.values import Endpoint
@@ -61,14 +61,22 @@ class Message:
 
     headers: Named
     body: bytes
+    _by_name: dict[str, list[str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_name: dict[str, list[str]] = {}
+        for key, _, value in self.headers:
+            by_name.setdefault(key, []).append(value)
+        object.__setattr__(self, "_by_name", by_name)
 
     def values(self, name: str) -> list[str]:
         """All values of a header, lines in order; `name` is in lower case."""
-        return [value for key, _, value in self.headers if key == name]
+        return self._by_name.get(name, [])
 
     def value(self, name: str) -> str:
         """The first value of a header, empty when absent."""
-        return next((value for key, _, value in self.headers if key == name), "")
+        found = self._by_name.get(name)
+        return found[0] if found else ""
 
     def listed(self, name: str) -> list[str]:
         """All values of a header that may be a comma-separated list."""

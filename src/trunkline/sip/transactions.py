@@ -22,7 +22,6 @@ from sippy.SipHeader import SipHeader
 from sippy.SipRequest import SipRequest
 from sippy.SipResponse import SipResponse
 from sippy.SipVia import SipVia
-from sippy.Time.MonoTime import MonoTime
 from sippy.Time.Timeout import Timeout
 
 from trunkline.sdp.values import Endpoint
@@ -210,7 +209,6 @@ class Transactions:
         """A screened response; False when no request of ours waits for it."""
         message = SipResponse(scode=response.status, reason=response.reason, sipver="SIP/2.0")
         message.headers = _library_headers(response)
-        message.rtime = MonoTime()
         transaction = self._manager.tclient.get(message.getTId(True, True))
         if transaction is None:
             return False
@@ -381,7 +379,6 @@ def _library_request(request: Request, source: Endpoint) -> Any:
     message.appendHeaders([SipHeader(name="via", body=VerbatimVia(via, source)) for via in others])
     routes = request.values("record-route")
     message.appendHeaders([SipHeader(name="record-route", body=Verbatim(x, "Record-Route")) for x in routes])
-    message.rtime = MonoTime()
     return message
 
 
