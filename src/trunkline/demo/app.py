@@ -89,6 +89,7 @@ class SampleApp:
                 self.watch.changed()
         except ConnectionClosed:
             self.conversation.errors.append("the connection broke")
+            self.watch.changed()
 
     async def _heard(self, socket: ServerConnection, message: dict[str, Any]) -> None:
         """One message from the server."""

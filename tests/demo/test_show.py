@@ -1,0 +1,55 @@
+"""What is shown: a line a second where there is no terminal, a panel on one, and the closing table."""
+
+import io
+from dataclasses import replace
+
+from rich.console import Console
+
+from trunkline.demo.show import Show, Snapshot, summary
+from trunkline.demo.verdict import Row
+
+NOW = Snapshot(
+    elapsed=0.0,
+    seconds=8.0,
+    sent=50,
+    app_frames=48,
+    app_level=-20.0,
+    heard=49,
+    heard_level=-96.0,
+    echo_ms=81.4,
+    marks="1 of 2",
+    callbacks="stream-started",
+)
+
+
+def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(file=out, force_terminal=terminal, width=100, color_system=None, legacy_windows=False), out
+
+
+def test_without_a_terminal_there_is_one_plain_line_a_second() -> None:
+    target, out = console(terminal=False)
+    with Show(target) as show:
+        for tenth in range(25):
+            show.update(replace(NOW, elapsed=tenth / 10))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 3
+    assert "at the app 48 (-20 dB)" in lines[0]
+    assert "echo 81 ms, marks 1 of 2, callbacks stream-started" in lines[0]
+    assert "\x1b" not in out.getvalue()
+
+
+def test_on_a_terminal_the_levels_are_bars() -> None:
+    target, out = console(terminal=True)
+    with Show(target) as show:
+        show.update(replace(NOW, echo_ms=None))
+    shown = out.getvalue()
+    assert "█" in shown
+    assert "48 frames of 50 packets sent" in shown
+
+
+def test_the_table_names_what_failed() -> None:
+    target, out = console(terminal=False)
+    summary(target, [Row("marks", "1 of 2", "missing"), Row("exit", "0")])
+    assert "failed: missing" in out.getvalue()
+    assert "ok" in out.getvalue()

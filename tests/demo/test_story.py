@@ -1,0 +1,50 @@
+"""The demo itself, short, against the real server; and its ways to end badly."""
+
+import asyncio
+import io
+import os
+import re
+import signal
+import sys
+
+import pytest
+from rich.console import Console
+
+from trunkline.demo import story
+from trunkline.demo.errors import ServerFailed
+
+
+@pytest.mark.peer
+async def test_the_demo_succeeds_and_every_row_is_well() -> None:
+    out = io.StringIO()
+    assert await story.play(Console(file=out, width=120), 2.5) == 0, out.getvalue()
+    shown = out.getvalue()
+    assert "FAILED" not in shown
+    for words in (r"(\d+) of \1 sent after `start`", r"440\.\d Hz", r"stream-started, stream-stopped; 2 verified"):
+        assert re.search(words, shown), shown
+
+
+async def test_a_server_that_does_not_start_breaks_the_story(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(ServerFailed, match="exited with code 1"):
+        await story.play(Console(file=io.StringIO()), 1)
+
+
+@pytest.mark.peer
+async def test_ctrl_c_ends_it_cleanly() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-u", "-m", "trunkline.demo"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    shown = ""
+    async with asyncio.timeout(60):
+        while "in-progress" not in shown:
+            shown += (await process.stdout.readline()).decode()
+        process.send_signal(signal.SIGINT)
+        shown += (await process.stdout.read()).decode()
+        assert await process.wait() == 130
+    assert shown.endswith("interrupted\n")
+    assert "Traceback" not in shown
