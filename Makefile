@@ -29,7 +29,7 @@ serve: $(VENV)/.demo ## the server; flags by SERVE="--http.port 9000"
 	@$(BIN)/trunkline serve $(SERVE)
 
 clean: ## remove everything that the above installed or cached
-	rm -rf $(VENV) $(NODE)/node_modules build dist src/*.egg-info
+	rm -rf $(VENV) tests/*/node/node_modules build dist src/*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -74,7 +74,7 @@ async def _start_stream(stage: _Stage) -> None:
 
 def _snapshot(stage: _Stage, elapsed: float, seconds: float) -> Snapshot:
     caller, seen = stage.caller, stage.app.conversation
-    latest = [(packet.at, packet.payload) for packet in caller.heard[-10:]]
+    latest = [(packet.at, packet.payload) for packet in caller.heard[-25:]]
     delays = list(echo_delays(caller.frames, caller.sent_at, latest).values())
     return Snapshot(
         elapsed=elapsed,
@@ -83,7 +83,7 @@ def _snapshot(stage: _Stage, elapsed: float, seconds: float) -> Snapshot:
         app_frames=len(seen.frames),
         app_level=level(b"".join(frame.payload for frame in seen.frames[-10:])),
         heard=len(caller.heard),
-        heard_level=level(b"".join(payload for _, payload in latest)),
+        heard_level=level(b"".join(payload for _, payload in latest[-10:])),
         echo_ms=delays[-1] * 1000 if delays else None,
         marks=f"{len(seen.marks_returned)} of {len(seen.marks_sent)}",
         callbacks=", ".join(callback.fields.get("StreamEvent", "?") for callback in stage.callbacks.received) or "-",
