@@ -40,6 +40,7 @@ DRIVERS = {
     "store/writer.py",
     "streaming/connection.py",
     "webhooks/delivery.py",
+    "workers/limits.py",
     "workers/link.py",
     "workers/pool.py",
     "workers/process.py",

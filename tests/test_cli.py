@@ -42,6 +42,7 @@ def busy_port() -> Iterator[str]:
         (["--store.directory", "/proc/none"], "/proc/none"),
         (["--account_sid", "x", "--api_key", "KEY"], "not a UUID"),
         (["--account_sid", "4b5a5c0e-6d0a-4a9a-9f5e-0a8a1b3c5d7e"], "set both or neither"),
+        (["--streams.ca_file", "/none"], "streams.ca_file"),
         (["--what"], "no such setting: --what"),
     ],
 )

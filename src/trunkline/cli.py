@@ -39,6 +39,8 @@ def serve(context: typer.Context, config: ConfigFile = None) -> None:
     """Run the server until Ctrl-C or SIGTERM."""
     settings = _load(context, config).settings
     log.configure(settings.log)
+    # Callbacks resolve their hosts on libuv's threads; one dead DNS server must not hold the others up.
+    os.environ.setdefault("UV_THREADPOOL_SIZE", "16")
     server = Server(settings, make_key=lambda: "KEY" + secrets.token_urlsafe(32), announce=typer.echo)
     uvloop.run(server.run())
 

@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import structlog
 
@@ -24,8 +25,11 @@ from trunkline.metrics import Metrics
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
+from trunkline.streaming.connection import tls_context
+from trunkline.streaming.target import BadTarget
 from trunkline.webhooks.delivery import Delivery
 from trunkline.webhooks.signing import Signer
+from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.pool import WorkerPool
 
 _log = structlog.get_logger()
@@ -82,6 +86,8 @@ class Server:
 
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
+        _check_certificates(settings.streams.ca_file)
+        raise_file_limit()
         store = await Store.open(settings.store)
         stack.push_async_callback(store.close)
         account = await self._account(store)
@@ -129,8 +135,8 @@ class Server:
         stack.callback(sip.begin_draining)
         _log.info(
             "ready",
-            http=f"http://{settings.http.host}:{settings.http.port}",
-            sip=f"sip:{settings.sip.host}:{settings.sip.port}",
+            http=f"http://{settings.http.host}:{http.port}",
+            sip=f"sip:{sip.local}",
             rtp=f"{settings.media.host}:{settings.media.port_min}-{settings.media.port_max}",
             workers=len(pool.statuses),
         )
@@ -154,6 +160,13 @@ class Server:
         await store.add_account(account, key)
         self._announce(NEW_ACCOUNT.format(sid=account, key=key))
         return account
+
+
+def _check_certificates(ca_file: Path | None) -> None:
+    try:
+        tls_context(ca_file)
+    except BadTarget as error:
+        raise StartupError(f"streams.ca_file: {error}") from None
 
 
 def _not_ready(runner: Runner, pool: WorkerPool, writer: Writer) -> str | None:

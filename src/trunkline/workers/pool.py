@@ -83,13 +83,16 @@ class WorkerPool:
         self._keepers = [
             loop.create_task(self._keep(worker), name=f"worker {worker.index}") for worker in self._workers
         ]
-        waiting = [loop.create_task(worker.ready.wait()) for worker in self._workers]
-        await asyncio.wait(waiting, timeout=START_TIMEOUT)
-        for task in waiting:
-            task.cancel()
-        if not all(worker.ready.is_set() for worker in self._workers):
+        try:
+            await asyncio.wait_for(self.all_ready(), START_TIMEOUT)
+        except TimeoutError:
             await self.stop(0)
-            raise StartupError("a media worker did not start; its own message is above")
+            raise StartupError("a media worker did not start; its own message is above") from None
+
+    async def all_ready(self) -> None:
+        """Until every worker takes legs."""
+        for worker in self._workers:
+            await worker.ready.wait()
 
     async def stop(self, grace: float) -> None:
         """Close the links, wait up to `grace` seconds for the workers to say good-bye to their apps, and end those
@@ -210,6 +213,7 @@ class WorkerPool:
 
     def _lost(self, worker: _Worker) -> None:
         worker.gone.set()
+        worker.ready.clear()
         worker.status = wire.Status(0, 0, {})
         if self._stopping:
             return

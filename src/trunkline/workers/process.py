@@ -8,6 +8,7 @@ process says good-bye to the calls first, and its end of the link closing is the
 import asyncio
 import dataclasses
 import gc
+import os
 import signal
 import socket
 import sys
@@ -23,11 +24,12 @@ from trunkline.ids import LegId, StreamSid
 from trunkline.media.engine import Engine
 from trunkline.media.events import LegSilent, MediaEvent
 from trunkline.media.ports import NoPorts
-from trunkline.streaming.connection import StreamConnection
+from trunkline.streaming.connection import StreamConnection, tls_context
 from trunkline.streaming.connection import StreamEnded as ConnectionEnded
 from trunkline.streaming.connection import StreamStarted as ConnectionStarted
 from trunkline.streaming.params import StreamReport
 from trunkline.workers import messages as wire
+from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
 
 _log = structlog.get_logger()
@@ -81,6 +83,8 @@ class Worker:
     def _configure(self, order: wire.Configure) -> None:
         log.configure(LogSettings.model_validate_json(order.log))
         self._stream_settings = StreamSettings.model_validate_json(order.streams)
+        # Loading certificates takes tens of ms: now, not in the first wss:// stream's dialling. It is cached.
+        tls_context(self._stream_settings.ca_file)
         media = MediaSettings.model_validate_json(order.media)
         ports = range(order.port_min, order.port_max + 1)
         self._engine = Engine(media, ports, self._on_media, asyncio.get_running_loop())
@@ -176,6 +180,9 @@ def main(arguments: list[str]) -> None:
     """`python -m trunkline.workers.process FD`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise_file_limit()
+    # Host names are resolved on libuv's threads: one dead DNS server must not hold the others' names up.
+    os.environ.setdefault("UV_THREADPOOL_SIZE", "16")
     sock = socket.socket(fileno=int(arguments[0]))
 
     async def run() -> None:
