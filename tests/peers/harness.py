@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from telnyx import AsyncTelnyx
+from telnyx.types.texml.accounts.call_resource import CallResource
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
@@ -59,6 +61,15 @@ def children(server: ServerProcess) -> list[int]:
     """The process ids of the server's media workers."""
     found = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True, check=False)
     return [int(pid) for pid in found.stdout.split()]
+
+
+async def listed_calls(client: AsyncTelnyx, account_sid: str, status: str) -> list[CallResource]:
+    """The account's calls, as soon as one has the status: the list is documented as eventually consistent."""
+    calls: list[CallResource] = []
+    async with asyncio.timeout(5):
+        while status not in [call.status for call in calls]:
+            calls = (await client.texml.accounts.calls.retrieve_calls(account_sid)).calls or []
+    return calls
 
 
 @dataclass(slots=True)

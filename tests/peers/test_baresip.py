@@ -7,7 +7,7 @@ import pytest
 from telnyx import AsyncTelnyx
 
 from peers.baresip import Baresip, Namespace, make_namespace, missing, remove_namespace
-from peers.harness import RecordingApp, ended, happens, new_server, running
+from peers.harness import RecordingApp, ended, happens, listed_calls, new_server, running
 from trunkline.demo.audio import RATE, dominant_frequency, level, tone
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.server import ServerProcess
@@ -48,8 +48,7 @@ async def test_baresip_and_the_app_hear_each_other(
         await phone.says("baresip is ready")
         phone.dial(server.sip_address)
         await phone.says("Call established")
-        calls = (await client.texml.accounts.calls.retrieve_calls(server.account_sid)).calls
-        assert calls
+        calls = await listed_calls(client, server.account_sid, "in-progress")
         assert calls[0].sid
         stream = await client.texml.accounts.calls.streams_json(
             calls[0].sid,

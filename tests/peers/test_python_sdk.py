@@ -8,7 +8,7 @@ import telnyx
 from telnyx import AsyncTelnyx
 from telnyx.lib.webhook_verification import WebhookVerificationError, verify_webhook_signature
 
-from peers.harness import RecordingApp, ended, events, happens
+from peers.harness import RecordingApp, ended, events, happens, listed_calls
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import Caller
 from trunkline.demo.server import ServerProcess
@@ -123,8 +123,7 @@ async def test_a_call_is_listed_fetched_and_completed(
     calls = client.texml.accounts.calls
     fetched = await calls.retrieve(caller.call_sid, account_sid=server.account_sid)
     assert (fetched.sid, fetched.status, fetched.from_) == (caller.call_sid, "in-progress", "+13125550100")
-    listed = await calls.retrieve_calls(server.account_sid)
-    assert [call.sid for call in listed.calls or []] == [caller.call_sid]
+    assert [call.sid for call in await listed_calls(client, server.account_sid, "in-progress")] == [caller.call_sid]
     await calls.update(caller.call_sid, account_sid=server.account_sid, status="completed")
     await happens(caller.watch, "the phone gets BYE", lambda: caller.ended_by_server)
     assert (await calls.retrieve(caller.call_sid, account_sid=server.account_sid)).status == "completed"

@@ -12,7 +12,7 @@ import pytest
 from telnyx import AsyncTelnyx
 
 from peers import sipp as steps
-from peers.harness import RecordingApp, RtpEndpoint, children, ended, events, happens
+from peers.harness import RecordingApp, RtpEndpoint, children, ended, events, happens, listed_calls
 from peers.sipp import SippRun
 from trunkline.demo.audio import find_tones, speech, split, tone
 from trunkline.demo.callbacks import CallbackReceiver
@@ -142,8 +142,7 @@ async def test_a_cancelled_invite_is_answered_487_and_leaves_no_call(
         await run.succeeds()
     for pid in workers:
         os.kill(pid, signal.SIGCONT)
-    listed = await client.texml.accounts.calls.retrieve_calls(server.account_sid)
-    assert [call.status for call in listed.calls or []] == ["canceled"]
+    assert [call.status for call in await listed_calls(client, server.account_sid, "canceled")] == ["canceled"]
 
 
 async def test_a_late_offer_is_answered_with_ours_and_streams(

@@ -77,7 +77,7 @@ def _arrived(seen: Measurements) -> Row:
     number = {frame: n for n, frame in enumerate(seen.frames)}
     got = [number[frame] for frame in seen.app_frames if frame in number]
     missing = len(set(wanted) - set(got))
-    value = f"{len(got)} of {len(wanted)} sent after `start`"
+    value = f"{len(wanted) - missing} of {len(wanted)} sent after `start`"
     if not wanted or missing:
         return Row(name, value, f"{missing} missing" if wanted else "nothing was sent while the stream was up")
     if got != list(range(got[0], got[0] + len(got))):
