@@ -319,6 +319,7 @@ ANYTHING = st.sampled_from(
         facts.Reoffered(HOLD),
         facts.Reoffered(None),
         facts.Reoffered(UNUSABLE),
+        facts.DigitReceived("5"),
         facts.PeerEnded("bye", ""),
         facts.PeerEnded("cancel", ""),
         facts.PeerEnded("no-ack", ""),
@@ -360,3 +361,9 @@ def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(inputs: list
     assert sorted(opened) == sorted(endings)
     assert ended_calls == 1
     assert call.state is State.ENDED
+
+
+def test_a_key_told_by_signalling_goes_to_the_media_of_a_call_that_is_up() -> None:
+    assert feed(answered(), facts.DigitReceived("5")) == [do.PressKey("5")]
+    ringing = new_call()
+    assert feed(ringing, facts.Invited(OFFER), facts.DigitReceived("5")) == []

@@ -27,9 +27,17 @@ def sdp(lines: str, port: int | str = "[rtpstream_audio_port]", *, direction: st
     return f"v=0\no=sipp 1 1 {address}\ns=-\nc={address}\nt=0 0\n{lines.format(port=port)}a={direction}\n"
 
 
-def _request(method: str, cseq: int, *, body: str = "", tag: str = "[peer_tag_param]", branch: str = "[branch]") -> str:
+def _request(
+    method: str,
+    cseq: int,
+    *,
+    body: str = "",
+    kind: str = "application/sdp",
+    tag: str = "[peer_tag_param]",
+    branch: str = "[branch]",
+) -> str:
     """One request, sent again until answered."""
-    content = "Content-Type: application/sdp\n" if body else ""
+    content = f"Content-Type: {kind}\n" if body else ""
     text = f"""
 {method} sip:+13125550123@[remote_ip]:[remote_port] SIP/2.0
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch={branch}
@@ -67,6 +75,12 @@ def requires(pattern: str, log: str = "") -> str:
 def ack(cseq: int = 1, body: str = "") -> str:
     """ACK of a 200, with the answer to a late offer when there is one."""
     return _request("ACK", cseq, body=body)
+
+
+def info(cseq: int, key: str) -> str:
+    """INFO with a key press, and its 200."""
+    body = f"Signal={key}\nDuration=160\n"
+    return _request("INFO", cseq, body=body, kind="application/dtmf-relay") + '<recv response="200"/>'
 
 
 def bye(cseq: int) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from sip.bench import OFFER, Caller
-from trunkline.sip.bodies import PART_LIMIT, session_description
+from trunkline.sip.bodies import PART_LIMIT, pressed_key, session_description
 from trunkline.sip.screen import Refused, Request, parse
 
 MIXED = 'Content-Type: multipart/mixed; boundary="b b"'
@@ -77,3 +77,51 @@ def test_415_says_what_would_do() -> None:
     with pytest.raises(Refused) as refused:
         session_description(invite("{}", "Content-Type: application/json"))
     assert refused.value.headers == (("Accept", "application/sdp, multipart/mixed"),)
+
+
+RELAY = "Content-Type: application/dtmf-relay"
+BARE = "Content-Type: application/dtmf"
+
+
+def info(body: str, *headers: str) -> Request:
+    request = parse(Caller().request("INFO", body, headers), stream=False)
+    assert isinstance(request, Request)
+    return request
+
+
+@pytest.mark.parametrize(
+    ("body", "header", "key"),
+    [
+        ("Signal=5\r\nDuration=160\r\n", RELAY, "5"),
+        ("Signal= *\nDuration= 250\n", RELAY, "*"),
+        ("signal=#", RELAY, "#"),
+        ("Signal=10\r\n", RELAY, "*"),
+        ("Signal=11\r\n", RELAY, "#"),
+        ("Signal=d\r\nDuration=100", RELAY, "D"),
+        ("Signal=16\r\n", RELAY, None),
+        ("7", BARE, "7"),
+        ("12\r\n", BARE, "A"),
+        ("!", BARE, None),
+        ("", "Subject: keep-alive", None),
+    ],
+)
+def test_the_key_of_an_info(body: str, header: str, key: str | None) -> None:
+    assert pressed_key(info(body, header)) == key
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        ("Duration=160", [RELAY], 400),
+        ("Signal=99", [RELAY], 400),
+        ("Signal=55555", [RELAY], 400),
+        ("12345", [BARE], 400),
+        ("5 6", [BARE], 400),
+        ("<media_control/>", ["Content-Type: application/media_control+xml"], 415),
+        ("x", ["Content-Type: application/x", "Info-Package: x"], 469),
+    ],
+)
+def test_an_info_without_a_key_is_refused(body: str, headers: list[str], status: int) -> None:
+    with pytest.raises(Refused) as refused:
+        pressed_key(info(body, *headers))
+    assert refused.value.status == status

@@ -10,6 +10,7 @@ from trunkline.sip.values import (
     Answer,
     DialogEnded,
     DialogId,
+    DigitReceived,
     Hangup,
     InviteReceived,
     ReinviteReceived,
@@ -440,7 +441,7 @@ def test_options_tell_what_we_can(bench: Bench, inside: bool) -> None:
     bench.receive(caller.request("OPTIONS"))
     (response,) = bench.wire.take()
     assert response.startswith("SIP/2.0 200 OK\r\n")
-    assert header(response, "Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS"
+    assert header(response, "Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO"
     assert "application/sdp" in header(response, "Accept")
     assert header(response, "Supported") == ""
 
@@ -605,3 +606,42 @@ def test_two_flows_do_not_mix(bench: Bench) -> None:
     bench.receive(Caller(call_id="other", transport="TCP").request("INVITE", OFFER), other)
     assert other.take_lines() == ["100 Trying"]
     assert bench.wire.take() == []
+
+
+RELAY = ("Content-Type: application/dtmf-relay",)
+
+
+def test_a_key_in_an_info_is_told_once_and_answered(bench: Bench) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.wire.take()
+    pressed = caller.request("INFO", "Signal=5\r\nDuration=160\r\n", RELAY)
+    bench.receive(pressed)
+    assert bench.event() == DigitReceived(dialog, "5")
+    bench.receive(pressed)  # the 200 was lost
+    assert bench.events == []
+    assert bench.wire.take_lines() == ["200 OK", "200 OK"]
+    assert bench.counters["info_digits"] == 1
+
+
+def test_an_info_that_is_no_key_is_refused_and_counted(bench: Bench) -> None:
+    caller = Caller()
+    establish(bench, caller)
+    bench.wire.take()
+    bench.receive(caller.request("INFO", "x", ("Content-Type: text/plain",)))
+    assert bench.wire.take_lines() == ["415 Unsupported Media Type"]
+    assert (bench.events, bench.counters["refused_415"]) == ([], 1)
+
+
+def test_an_info_outside_a_dialog_is_refused(bench: Bench) -> None:
+    assert bench.refused(Caller(to_tag="x").request("INFO", "Signal=5", RELAY)).status == 481
+
+
+def test_a_key_after_our_bye_is_nobodys(bench: Bench) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.dialogs.perform(Hangup(dialog))
+    bench.wire.take()
+    bench.receive(caller.request("INFO", "Signal=5", RELAY))
+    assert bench.events == []
+    assert bench.wire.take_lines() == ["200 OK"]

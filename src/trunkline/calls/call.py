@@ -24,6 +24,7 @@ from trunkline.calls import effects as do
 from trunkline.calls.commands import Command, EndCall, StartStream, StopStream
 from trunkline.calls.events import (
     Confirmed,
+    DigitReceived,
     Fact,
     Invited,
     LegClosed,
@@ -181,6 +182,9 @@ class Call:
         accept = do.AcceptReoffer(self._describe(fact.offer))
         self._enter(self.state, now, codec=params.codec)
         return [do.UpdateLeg(params), accept, self._record()]
+
+    def _digit(self, fact: DigitReceived, _now: datetime) -> list[do.Effect]:
+        return [do.PressKey(fact.digit)]
 
     def _peer_ended(self, fact: PeerEnded, now: datetime) -> list[do.Effect]:
         peer: Source = "caller" if self.view.direction == "inbound" else "callee"
@@ -340,6 +344,7 @@ _Row = Callable[[Call, Any, datetime], list[do.Effect]]
 _IN_CALL: dict[type, _Row] = {
     Confirmed: Call._confirmed,
     Reoffered: Call._reoffered,
+    DigitReceived: Call._digit,
     PeerEnded: Call._peer_ended,
     LegSilent: Call._silent,
     WorkerLost: Call._worker_lost,

@@ -28,6 +28,13 @@ class CloseLeg:
 
 
 @dataclass(frozen=True, slots=True)
+class PressKey:
+    """Let the streams know of a key that signalling told."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ring:
     """180 Ringing."""
 
@@ -107,6 +114,7 @@ Effect = (
     OpenLeg
     | UpdateLeg
     | CloseLeg
+    | PressKey
     | Ring
     | Answer
     | Reject

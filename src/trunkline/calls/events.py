@@ -45,6 +45,13 @@ class Reoffered:
 
 
 @dataclass(frozen=True, slots=True)
+class DigitReceived:
+    """The peer pressed a key and signalling told it."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
 class PeerEnded:
     """The signalling is over, and not by us."""
 
@@ -96,6 +103,7 @@ Fact = (
     | LegFailed
     | Confirmed
     | Reoffered
+    | DigitReceived
     | PeerEnded
     | LegSilent
     | LegClosed

@@ -124,6 +124,8 @@ class Runner:
             fact = facts.Confirmed(event.answer)
         elif isinstance(event, sip.ReinviteReceived):
             fact = facts.Reoffered(event.offer)
+        elif isinstance(event, sip.DigitReceived):
+            fact = facts.DigitReceived(event.digit)
         else:
             fact = facts.PeerEnded(event.cause, event.detail)
         self.apply(entry, fact)
@@ -201,6 +203,9 @@ class Runner:
     def _close_leg(self, entry: Entry, _effect: do.CloseLeg) -> None:
         self._pool.send(entry.leg, wire.CloseLeg(entry.leg, entry.call.view.hangup_cause or ""))
 
+    def _press_key(self, entry: Entry, effect: do.PressKey) -> None:
+        self._pool.send(entry.leg, wire.PressKey(entry.leg, effect.digit))
+
     def _forget(self, entry: Entry, _effect: do.Forget) -> None:
         self._pool.release(entry.leg)
         self.registry.remove(entry)
@@ -230,6 +235,7 @@ _PERFORM: dict[type, Callable[[Runner, Entry, Any], None]] = {
     do.OpenLeg: Runner._open_leg,
     do.UpdateLeg: Runner._update_leg,
     do.CloseLeg: Runner._close_leg,
+    do.PressKey: Runner._press_key,
     do.Ring: Runner._signal_like,
     do.Answer: Runner._answer,
     do.Reject: Runner._signal_like,

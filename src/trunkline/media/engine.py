@@ -290,6 +290,14 @@ class Engine:
         if leg in self._lines:
             self._lines[leg].leg.detach(port)
 
+    def press(self, leg: LegId, digit: str) -> None:
+        """The peer pressed a key, and signalling told it. Raises UnknownLeg."""
+        line = self._line(leg)
+        try:
+            line.leg.inbound.press(digit)
+        except Exception as error:
+            self._fault(line, error)
+
     def report(self, leg: LegId) -> LegReport:
         """A leg's counters as they are. Raises UnknownLeg."""
         return self._line(leg).leg.report(Seconds(_now()))

@@ -159,7 +159,7 @@ class Inbound:
         """Give up gaps and key presses whose time is over; leaves `waiting` when none is left."""
         self._deliver(self.jitter.expire(now))
         if self._dtmf.deadline is not None and self._dtmf.deadline <= now:
-            self._press(self._dtmf.expire())
+            self.press(self._dtmf.expire())
         if self.jitter.deadline is None and self._dtmf.deadline is None:
             self._waiting.discard(self._leg)
 
@@ -175,7 +175,7 @@ class Inbound:
         """Hand on what is held and end a key press."""
         self._waiting.discard(self._leg)
         self.flush()
-        self._press(self._dtmf.expire())
+        self.press(self._dtmf.expire())
 
     def _deliver(self, released: list[Released[_Arrival]]) -> None:
         for arrival, missing, restart in released:
@@ -192,7 +192,7 @@ class Inbound:
 
     def _restart(self) -> None:
         self._media_time = _UNANCHORED
-        self._press(self._dtmf.expire())
+        self.press(self._dtmf.expire())
         self._dtmf.restart()
         self._reception.restart()
 
@@ -233,9 +233,10 @@ class Inbound:
         if ended is None:
             self.malformed += 1
         else:
-            self._press(ended)
+            self.press(ended)
 
-    def _press(self, digits: str) -> None:
+    def press(self, digits: str) -> None:
+        """Tell the ports of keys, each once, in order."""
         for digit in digits:
             self.digits += 1
             for push in self._digit_taps:

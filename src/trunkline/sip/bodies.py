@@ -1,4 +1,4 @@
-"""The session description in a request's body: pure.
+"""What requests carry: the session description, and the key press in an INFO. Pure.
 
 `application/sdp` as it is, or the one SDP part of a `multipart/mixed` body (RFC 5621); all else is refused, with the
 header that says what would do (RFC 3261 section 8.2.3). Parts marked `handling=optional` may be anything.
@@ -11,11 +11,17 @@ from trunkline.sdp.values import SdpError
 from trunkline.sip.screen import Refused, Request
 
 ACCEPT = "application/sdp, multipart/mixed"
+ACCEPT_INFO = "application/dtmf-relay, application/dtmf"
 PART_LIMIT = 16
 """Parts of a multipart body."""
 
 _BOUNDARY = re.compile(r";\s*boundary\s*=\s*(?:\"(?P<quoted>[^\"]{1,70})\"|(?P<bare>[^\s;\"]{1,70}))", re.IGNORECASE)
 _PART_HEADER = re.compile(rb"^([a-z-]+)[ \t]*:[ \t]*(.*?)\r?$", re.MULTILINE)
+_SIGNAL = re.compile(r"\s*Signal\s*=\s*([0-9]{1,2}|[*#A-D!])\s*(?:\r?\n|$)", re.IGNORECASE)
+_KEY = re.compile(r"\s*([0-9]{1,2}|[*#A-D!])\s*", re.IGNORECASE)
+_KEYS = {**{key: key for key in "0123456789*#ABCD"}, "10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}
+"""Also by the event numbers of RFC 4733 section 3.2; `16` and `!` are the hook flash, which is no key."""
+_FLASH = ("16", "!")
 _OPTIONAL = re.compile(r"handling\s*=\s*\"?optional", re.IGNORECASE)
 
 
@@ -40,6 +46,29 @@ def session_description(request: Request) -> SessionDescription | None:
         return parse(body) if body is not None else None
     except SdpError as error:
         raise Refused(400, str(error)) from None
+
+
+def pressed_key(request: Request) -> str | None:
+    """The key in an INFO, as `application/dtmf-relay` (`Signal=5`) or bare as `application/dtmf` have it; None for an
+    INFO without a body (RFC 2976's keep-alive) and for a hook flash. Raises Refused: 469 for an info package, 415 for
+    another type, 400 for what is no key."""
+    if request.value("info-package"):
+        raise Refused(469, "Bad Info Package", (("Recv-Info", ""),))
+    if not request.body.strip():
+        return None
+    pattern = {"application/dtmf-relay": _SIGNAL, "application/dtmf": _KEY}.get(
+        _media_type(request.value("content-type"))
+    )
+    if pattern is None:
+        raise Refused(415, "Unsupported Media Type", (("Accept", ACCEPT_INFO),))
+    text = request.body.decode("latin-1")
+    found = pattern.match(text) if pattern is _SIGNAL else pattern.fullmatch(text)
+    key = found[1].upper() if found else ""
+    if key in _FLASH:
+        return None
+    if key not in _KEYS:
+        raise Refused(400, "No Key In The Body")
+    return _KEYS[key]
 
 
 def _sdp_part(request: Request) -> bytes | None:

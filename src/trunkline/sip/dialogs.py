@@ -19,7 +19,7 @@ from typing import Literal
 
 from trunkline.sdp.session import SessionDescription
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.bodies import ACCEPT, session_description
+from trunkline.sip.bodies import ACCEPT, pressed_key, session_description
 from trunkline.sip.headers import one_line, parse_name_addr, parse_uri, quoted_string
 from trunkline.sip.screen import ALLOW, SUPPORTED, Refused, Request
 from trunkline.sip.transactions import Exchange, Flow, Transactions
@@ -29,6 +29,7 @@ from trunkline.sip.values import (
     Answer,
     DialogEnded,
     DialogId,
+    DigitReceived,
     Hangup,
     InviteReceived,
     ReinviteReceived,
@@ -134,7 +135,7 @@ class Dialogs:
         elif request.method == "OPTIONS":
             if self.draining:
                 self._admit()
-        elif dialog is None and request.method == "BYE":
+        elif dialog is None and request.method in ("BYE", "INFO"):
             raise Refused(481, "Call/Transaction Does Not Exist")
         elif request.method == "CANCEL" and dialog is not None:
             self._late_cancel(dialog, request)
@@ -190,8 +191,21 @@ class Dialogs:
         elif method == "BYE":
             exchange.respond(200, "OK")
             self._end(dialog, "bye", _why(exchange.request))
+        elif method == "INFO":
+            self._info(dialog, exchange)
         else:
             self._reinvite(dialog, exchange)
+
+    def _info(self, dialog: Dialog, exchange: Exchange) -> None:
+        try:
+            key = pressed_key(exchange.request)
+        except Refused as refused:
+            self._refuse(exchange, refused)
+            return
+        exchange.respond(200, "OK")
+        if key is not None and dialog.id in self._live:
+            self._counters["info_digits"] += 1
+            self._on_event(DigitReceived(dialog.id, key))
 
     def _new_invite(self, exchange: Exchange) -> None:
         request = exchange.request

@@ -64,7 +64,16 @@ class DialogEnded:
     """For people: the Reason header, or what went wrong."""
 
 
-SipEvent = InviteReceived | AckReceived | ReinviteReceived | DialogEnded
+@dataclass(frozen=True, slots=True)
+class DigitReceived:
+    """A key press told by INFO."""
+
+    dialog: DialogId
+    digit: str
+    """`0`-`9`, `*`, `#`, `A`-`D`."""
+
+
+SipEvent = InviteReceived | AckReceived | ReinviteReceived | DialogEnded | DigitReceived
 
 
 @dataclass(frozen=True, slots=True)

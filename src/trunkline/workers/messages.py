@@ -47,6 +47,13 @@ class CloseLeg(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class PressKey(msgspec.Struct, frozen=True, tag=True):
+    """The peer pressed a key and signalling told it: the leg's streams are told."""
+
+    leg: LegId
+    digit: str
+
+
 class OpenStream(msgspec.Struct, frozen=True, tag=True):
     """Answered by `StreamStarted`, and in the end by exactly one `StreamEnded`."""
 
@@ -121,7 +128,7 @@ class Status(msgspec.Struct, frozen=True, tag=True):
     counters: dict[str, int]
 
 
-Order = Configure | OpenLeg | UpdateLeg | CloseLeg | OpenStream | CloseStream
+Order = Configure | OpenLeg | UpdateLeg | CloseLeg | PressKey | OpenStream | CloseStream
 Report = Ready | LegOpened | LegFailed | LegSilent | LegClosed | StreamStarted | StreamEnded | Status
 
 STATUS_INTERVAL = 1.0

@@ -51,6 +51,7 @@ class Worker:
             wire.OpenLeg: self._open_leg,
             wire.UpdateLeg: self._update_leg,
             wire.CloseLeg: self._close_leg,
+            wire.PressKey: self._press_key,
             wire.OpenStream: self._open_stream,
             wire.CloseStream: self._close_stream,
         }
@@ -123,6 +124,10 @@ class Worker:
             self._streams[sid].close(order.reason)
         report = self.engine.close_leg(order.leg)
         self._link.send(wire.LegClosed(order.leg, dataclasses.asdict(report)))
+
+    def _press_key(self, order: wire.PressKey) -> None:
+        if order.leg in self._leg_streams:
+            self.engine.press(order.leg, order.digit)
 
     def _on_media(self, event: MediaEvent) -> None:
         if isinstance(event, LegSilent):
