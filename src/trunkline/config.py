@@ -97,6 +97,8 @@ class MediaSettings(Section):
     """Send silence when there is nothing to play, so that NAT bindings and recorders stay happy."""
     reorder_window: Milliseconds = 60
     """How long a gap in the RTP sequence is held open for a late packet."""
+    players_per_leg: int = Field(4, ge=1)
+    """Sources, streams for one, that may play to a call at once; they are mixed."""
     rtcp_interval: float = Field(5, gt=0)
     """Seconds between RTCP reports."""
 
@@ -113,8 +115,8 @@ class StreamSettings(Section):
 
     per_call_limit: int = Field(4, ge=1)
     """Streams at once on one call."""
-    bidirectional_per_call: int = Field(1, ge=0, le=1)
-    """Of these, streams with `BidirectionalMode=rtp`."""
+    bidirectional_per_call: int = Field(1, ge=0)
+    """Of these, streams with `BidirectionalMode=rtp`; several are mixed."""
     connect_timeout: float = Field(10, gt=0)
     close_timeout: float = Field(5, gt=0)
     """Seconds to wait for the peer's close frame."""

@@ -11,7 +11,7 @@ from trunkline.config import MediaSettings
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.media import rtcp
 from trunkline.media.events import LegSilent
-from trunkline.media.leg import AlreadyPlaying, Leg
+from trunkline.media.leg import Leg
 from trunkline.media.report import LegReport
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
@@ -42,15 +42,6 @@ def test_a_port_hears_until_it_is_detached(make_leg: MakeLeg, make_port: MakePor
     leg.detach(one)
     leg.inbound.receive(rtp(1), Seconds(101.02))
     assert (len(one.heard), len(two.heard)) == (1, 0)
-
-
-def test_a_second_player_is_refused(make_leg: MakeLeg, make_port: MakePort) -> None:
-    leg, first = make_leg(), make_port(plays=True)
-    leg.attach(first)
-    with pytest.raises(AlreadyPlaying):
-        leg.attach(make_port(plays=True))
-    leg.detach(first)
-    leg.attach(make_port(plays=True))
 
 
 def test_the_first_agreed_packet_teaches_the_source(make_leg: MakeLeg, rtp: Rtp) -> None:

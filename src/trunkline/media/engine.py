@@ -282,7 +282,7 @@ class Engine:
         return line.leg.report(now)
 
     def attach(self, leg: LegId, port: LegPort) -> None:
-        """Connect a port to a leg. Raises UnknownLeg, AlreadyPlaying."""
+        """Connect a port to a leg. Raises UnknownLeg, TooManyPlayers."""
         self._line(leg).leg.attach(port)
 
     def detach(self, leg: LegId, port: LegPort) -> None:

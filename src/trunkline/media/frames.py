@@ -24,7 +24,7 @@ class LegPort(Protocol):
 
     @property
     def plays(self) -> bool:
-        """Is asked for `next_frame`. At most one port of a leg may say so."""
+        """Is asked for `next_frame`. What several ports of a leg play is mixed."""
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
         """One RTP packet's payload from the peer, in the leg's codec and in RTP order; `missing` packets before it

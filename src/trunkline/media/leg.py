@@ -23,8 +23,8 @@ RANDOM_BYTES = 23
 """SSRC 4, first sequence 2, first timestamp 4, CNAME 12 (RFC 7022 section 4.2), RTCP phase 1."""
 
 
-class AlreadyPlaying(TrunklineError):
-    """A leg has one playing port at most."""
+class TooManyPlayers(TrunklineError):
+    """As many ports as `media.players_per_leg` allows play to this leg already."""
 
 
 class Leg:
@@ -108,9 +108,10 @@ class Leg:
     # ------------------------------------------------------------------ ports
 
     def attach(self, port: LegPort) -> None:
-        """Connect a port; it hears and speaks from now on. Raises AlreadyPlaying."""
-        if port.plays and self.outbound.player is not None:
-            raise AlreadyPlaying(f"leg {self.id} has a playing port already")
+        """Connect a port; it hears and speaks from now on. Raises TooManyPlayers."""
+        limit = self._settings.players_per_leg
+        if port.plays and sum(other.plays for other in self._ports) >= limit:
+            raise TooManyPlayers(f"{limit} sources play to this call already (media.players_per_leg)")
         port.leg_changed(self._params.codec, self.outbound.ptime)
         self._bind((*self._ports, port))
 
@@ -125,8 +126,9 @@ class Leg:
 
     def failed_port(self) -> LegPort | None:
         """After an exception: the port that raised it, None when it was not a port."""
-        failed = self.inbound.calling or self.outbound.calling
-        self.inbound.calling = self.outbound.calling = None
+        failed = self.inbound.calling or self.outbound.failed
+        self.inbound.calling = None
+        self.outbound.recover()
         for port in self._ports:
             if failed in (port.inbound_frame, port.outbound_frame, port.digit, port.next_frame):
                 return port

@@ -1,4 +1,5 @@
 """The sending half of a leg: once per `ptime` the playing port's frame, or silence, becomes the next packet.
+Several playing ports are mixed (`mixer.py`); one alone is asked directly.
 
 Sequence and timestamp run on without a break; the timestamp also while nothing is sent, because it tells the time
 (RFC 3550 section 5.1). Ports that listen to this track get a frame each `ptime` whatever is sent, so that its timeline
@@ -11,6 +12,7 @@ from typing import Any
 from trunkline.ids import RtpTime, Ssrc
 from trunkline.media.codecs import CODECS
 from trunkline.media.frames import LegPort
+from trunkline.media.mixer import Mixer, Player
 from trunkline.media.rtp import HEADER, MARKER, PLAIN, SEQUENCE_MASK, TIME_MASK
 from trunkline.sdp.values import MediaParams
 
@@ -19,8 +21,11 @@ class Outbound:
     """What goes to the peer."""
 
     __slots__ = (
+        "_codec",
+        "_mixer",
         "_payload_type",
         "_play_at",
+        "_players",
         "_send_silence",
         "_sequence",
         "_silence",
@@ -49,7 +54,9 @@ class Outbound:
         self._play_at = first_at
         self._taps: tuple[Callable[[bytes, int], None], ...] = ()
         self._talking = False
-        self.player: Callable[[int], bytes | None] | None = None
+        self._players: tuple[Player, ...] = ()
+        self._mixer: Mixer | None = None
+        self.player: Player | None = None
         self.calling: Callable[..., Any] | None = None
         self.sending = False
         """Whether packets may leave: set by the leg, which knows direction and destination."""
@@ -64,11 +71,34 @@ class Outbound:
         self._units = codec.clock_rate // 1000
         self._silence = codec.silence(self.ptime)
         self._payload_type = params.payload_type
+        self._codec = params.codec
+        self._arrange()
 
     def bind(self, ports: tuple[LegPort, ...]) -> None:
         """Call these ports from now on."""
         self._taps = tuple(port.outbound_frame for port in ports if port.outbound)
-        self.player = next((port.next_frame for port in ports if port.plays), None)
+        players = tuple(port.next_frame for port in ports if port.plays)
+        if players != self._players:
+            self._players = players
+            self._arrange()
+
+    def _arrange(self) -> None:
+        """Decide whom to ask for frames."""
+        players = self._players
+        self._mixer = Mixer(self._codec, players) if len(players) > 1 else None
+        self.player = self._mixer.next_frame if self._mixer else next(iter(players), None)
+
+    @property
+    def failed(self) -> Callable[..., Any] | None:
+        """After an exception: the port's method that raised it, if it was one."""
+        mixed = self._mixer.calling if self._mixer else None
+        return mixed or self.calling
+
+    def recover(self) -> None:
+        """The exception was dealt with."""
+        self.calling = None
+        if self._mixer:
+            self._mixer.calling = None
 
     @property
     def timestamp(self) -> RtpTime:

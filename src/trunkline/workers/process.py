@@ -23,6 +23,7 @@ from trunkline.config import LogSettings, MediaSettings, StreamSettings
 from trunkline.ids import LegId, StreamSid
 from trunkline.media.engine import Engine
 from trunkline.media.events import LegSilent, MediaEvent
+from trunkline.media.leg import TooManyPlayers
 from trunkline.media.ports import NoPorts
 from trunkline.streaming.connection import StreamConnection, tls_context
 from trunkline.streaming.connection import StreamEnded as ConnectionEnded
@@ -164,9 +165,12 @@ class Worker:
         stream.close(order.reason)
 
     def _stream_started(self, leg: LegId, sid: StreamSid) -> None:
-        if leg in self._leg_streams:
-            self.engine.attach(leg, self._streams[sid])
         self._link.send(wire.StreamStarted(leg, sid))
+        if leg in self._leg_streams:
+            try:
+                self.engine.attach(leg, self._streams[sid])
+            except TooManyPlayers as refused:
+                self._streams[sid].fail(str(refused))
 
     def _stream_ended(self, leg: LegId, sid: StreamSid, ended: ConnectionEnded) -> None:
         stream = self._streams.pop(sid)
