@@ -13,7 +13,7 @@ from trunkline.api.app import create_app
 from trunkline.api.server import HttpServer
 from trunkline.calls.views import CallFilter, CallView, StreamView
 from trunkline.config import HttpSettings
-from trunkline.errors import CallEnded, CallNotAnswered, ResourceNotFound, StreamLimitReached
+from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, StreamLimitReached
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.streaming.params import StreamParams
 
@@ -106,6 +106,13 @@ class MemoryCalls:
     async def stop_stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:
         view = await self.stream(account, call, stream)
         self.started[view.sid] = replace(view, status="stopped", ended_reason="stopped by the API")
+        return self.started[view.sid]
+
+    async def pause_stream(self, account: AccountSid, call: CallSid, stream: str, *, paused: bool) -> StreamView:
+        view = await self.stream(account, call, stream)
+        if view.status == "stopped":
+            raise InvalidRequest("The stream is over.", pointer="/Status")
+        self.started[view.sid] = replace(view, status="paused" if paused else "in-progress")
         return self.started[view.sid]
 
     async def hang_up(self, account: AccountSid, call: CallSid) -> CallView:

@@ -101,23 +101,34 @@ async def test_a_stream_is_stopped_and_fetched_by_its_name(
     assert (await client.post(by_name, json={})).json()["sid"] == sid
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "detail"),
-    [
-        ("paused", "10032", "Status paused is not supported yet"),
-        ("in-progress", "10032", "Status in-progress is not supported yet"),
-        ("gone", "10032", "Status must be one of stopped, paused, in-progress"),
-    ],
-)
-async def test_a_status_other_than_stopped_is_refused(
-    client: httpx.AsyncClient, streams_path: str, status: str, code: str, detail: str
-) -> None:
+async def test_an_unknown_status_is_refused(client: httpx.AsyncClient, streams_path: str) -> None:
     uri = (await client.post(streams_path, json={"Url": URL})).json()["uri"]
-    answer = await client.post(uri, json={"Status": status})
+    answer = await client.post(uri, json={"Status": "gone"})
     assert answer.status_code == 422
     assert answer.json()["errors"] == [
-        {"code": code, "title": "Invalid enumerated value", "detail": detail, "source": {"pointer": "/Status"}}
+        {
+            "code": "10032",
+            "title": "Invalid enumerated value",
+            "detail": "Status must be one of stopped, paused, in-progress",
+            "source": {"pointer": "/Status"},
+        }
     ]
+
+
+async def test_a_stream_is_paused_and_resumed_and_the_answer_says_so(
+    client: httpx.AsyncClient, streams_path: str
+) -> None:
+    started = (await client.post(streams_path, json={"Url": URL, "Name": "ear"})).json()
+    uri = started["uri"]
+    for status in ("paused", "paused", "in-progress"):
+        answer = await client.post(uri, data={"Status": status})
+        assert answer.status_code == 200
+        assert list(answer.json()) == ["account_sid", "call_sid", "sid", "status", "date_updated", "uri"]
+        assert answer.json()["status"] == status
+        assert (await client.get(uri)).json()["status"] == status
+    await client.post(uri)
+    error = (await client.post(uri, data={"Status": "paused"})).json()["errors"][0]
+    assert (error["detail"], error["source"]) == ("The stream is over.", {"pointer": "/Status"})
 
 
 async def test_fetch_tells_what_became_of_the_stream(client: httpx.AsyncClient, streams_path: str) -> None:

@@ -12,9 +12,16 @@ from hypothesis import strategies as st
 from trunkline.calls import effects as do
 from trunkline.calls import events as facts
 from trunkline.calls.call import Call, CallRules, State, lost_in_crash
-from trunkline.calls.commands import Command, EndCall, StartStream, StopStream
+from trunkline.calls.commands import Command, EndCall, PauseStream, StartStream, StopStream
 from trunkline.calls.views import CallView, StreamEvent
-from trunkline.errors import ApiError, CallEnded, CallNotAnswered, ResourceNotFound, StreamLimitReached
+from trunkline.errors import (
+    ApiError,
+    CallEnded,
+    CallNotAnswered,
+    InvalidRequest,
+    ResourceNotFound,
+    StreamLimitReached,
+)
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint
@@ -334,6 +341,8 @@ ANYTHING = st.sampled_from(
         StartStream(S2, RTP),
         StopStream(S1),
         StopStream(S2),
+        PauseStream(S1, paused=True),
+        PauseStream(S1, paused=False),
         EndCall("x"),
     ]
 )
@@ -367,3 +376,25 @@ def test_a_key_told_by_signalling_goes_to_the_media_of_a_call_that_is_up() -> No
     assert feed(answered(), facts.DigitReceived("5")) == [do.PressKey("5")]
     ringing = new_call()
     assert feed(ringing, facts.Invited(OFFER), facts.DigitReceived("5")) == []
+
+
+def test_a_stream_is_paused_and_resumed_once_each_and_stays_live() -> None:
+    call = answered(StartStream(S1, APP))
+    paused = feed(call, PauseStream(S1, paused=True))
+    assert only(do.Record, paused).streams[0].status == "paused"
+    assert only(do.PauseStream, paused) == do.PauseStream(S1, paused=True)
+    assert feed(call, PauseStream(S1, paused=True)) == []
+    assert [view.status for view in call.live_streams] == ["paused"]
+    assert only(do.Record, feed(call, PauseStream(S1, paused=False))).streams[0].status == "in-progress"
+    assert told(feed(call, PauseStream(S1, paused=True), facts.PeerEnded("bye", "")))[0].kind == "stream-stopped"
+
+
+def test_what_cannot_be_paused() -> None:
+    call = answered(StartStream(S1, APP), StopStream(S1))
+    with pytest.raises(InvalidRequest, match="over"):
+        call.handle(PauseStream(S1, paused=True), T0)
+    with pytest.raises(ResourceNotFound):
+        call.handle(PauseStream(S2, paused=True), T0)
+    feed(call, EndCall("x"))
+    with pytest.raises(CallEnded):
+        call.handle(PauseStream(S1, paused=True), T0)

@@ -8,6 +8,8 @@ from telnyx import AsyncTelnyx
 from peers import sipp as steps
 from peers.harness import RecordingApp, RtpEndpoint, happens
 from peers.sipp import SippRun
+from trunkline.demo.audio import tone
+from trunkline.demo.caller import Caller
 from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.peer
@@ -29,3 +31,40 @@ async def test_keys_told_by_sip_info_reach_the_app(
             await run.succeeds()
     assert [message["dtmf"]["digit"] for message in socket.all("dtmf")] == ["1", "#", "D"]
     assert all(message["occurred_at"].endswith("Z") for message in socket.all("dtmf"))
+
+
+async def test_a_paused_stream_is_sent_no_audio_but_keys_and_marks_and_plays_on(
+    server: ServerProcess, client: AsyncTelnyx, app: RecordingApp, caller: Caller
+) -> None:
+    stream = await client.texml.accounts.calls.streams_json(
+        caller.call_sid, account_sid=server.account_sid, url=app.url, track="both_tracks", bidirectional_mode="rtp"
+    )
+    assert stream.sid
+    uri = f"/texml/Accounts/{server.account_sid}/Calls/{caller.call_sid}/Streams/{stream.sid}.json"
+    socket = await app.socket()
+    await happens(app.watch, "both tracks flow", lambda: len(socket.payloads("outbound")) > 20)
+    paused = await client.post(uri, body={"Status": "paused"}, cast_to=object)
+    assert isinstance(paused, dict)
+    assert paused["status"] == "paused"
+    before = len(socket.all("media"))
+    heard = len(caller.heard)
+    await socket.play(tone(1000))
+    await socket.send({"event": "mark", "mark": {"name": "played while paused"}})
+    await happens(app.watch, "the mark comes back", lambda: bool(socket.all("mark")))
+    assert len(socket.all("media")) - before <= 2, "at most what was on its way"
+    assert sum(packet.payload in tone(1000) for packet in caller.heard[heard:]) >= 49
+    last = {track: _last(socket.all("media"), track) for track in ("inbound", "outbound")}
+    resumed = await client.post(uri, body={"Status": "in-progress"}, cast_to=object)
+    assert isinstance(resumed, dict)
+    assert resumed["status"] == "in-progress"
+    await happens(app.watch, "both flow again", lambda: len(socket.all("media")) > before + 50)
+    media = [message["media"] for message in socket.all("media")]
+    for track, (chunk, timestamp) in last.items():
+        following = next(each for each in media if each["track"] == track and int(each["chunk"]) == chunk + 1)
+        assert int(following["timestamp"]) - timestamp > 1000, "the pause shows in the time, not in the count"
+    assert [int(message["sequence_number"]) for message in socket.messages[1:]] == [*range(1, len(socket.messages))]
+
+
+def _last(messages: list[dict[str, dict[str, str]]], track: str) -> tuple[int, int]:
+    media = [message["media"] for message in messages if message["media"]["track"] == track]
+    return int(media[-1]["chunk"]), int(media[-1]["timestamp"])

@@ -67,7 +67,7 @@ def create_app(
     handlers: dict[str, Handler] = {
         "StartTeXMLCallStreaming": streams.start,
         "ListTeXMLCallStreams": streams.list,
-        "UpdateTeXMLCallStreaming": streams.stop,
+        "UpdateTeXMLCallStreaming": streams.update,
         "GetTeXMLCallStream": streams.fetch,
         "GetTexmlCalls": calls.list,
         "GetTexmlCall": calls.fetch,

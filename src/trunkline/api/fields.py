@@ -307,10 +307,17 @@ CUSTOM_PARAMETERS_SCHEMA: Mapping[str, object] = {
     "example": {"language": "en"},
 }
 
-STOP_STATUS = Field(
+STREAM_STATUS = Field(
     "Status",
-    one_of("stopped", later=("paused", "in-progress")),
-    _enum("stopped", default="stopped", description="The status that the stream shall have."),
+    one_of("stopped", "paused", "in-progress"),
+    _enum(
+        "stopped",
+        "paused",
+        "in-progress",
+        default="stopped",
+        description="The status that the stream shall have. `paused` sends the app no audio until `in-progress`; "
+        "keys, marks and what the app plays go on.",
+    ),
 )
 
 UPDATE_STATUS = Field(

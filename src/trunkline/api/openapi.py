@@ -9,10 +9,10 @@ from typing import get_args
 
 from trunkline import __version__, errors
 from trunkline.api import bodies, problems
-from trunkline.api.fields import CUSTOM_PARAMETERS_SCHEMA, START_FIELDS, STOP_STATUS, UPDATE_STATUS, Field
+from trunkline.api.fields import CUSTOM_PARAMETERS_SCHEMA, START_FIELDS, STREAM_STATUS, UPDATE_STATUS, Field
 from trunkline.api.queries import DEFAULT_PAGE_SIZE, PAGE_LIMIT, PAGE_SIZE_LIMIT
 from trunkline.api.resources import BASE
-from trunkline.calls.views import CallStatus
+from trunkline.calls.views import CallStatus, StreamStatus
 
 Schema = Mapping[str, object]
 
@@ -68,8 +68,10 @@ _STARTED_EXAMPLE: Mapping[str, object] = {
     "date_updated": "2023-08-11T19:12:11Z",
     "uri": _STREAM_URI,
 }
-_STOPPED = {name: schema for name, schema in _STARTED.items() if name != "name"} | {"status": {"const": "stopped"}}
-_STOPPED_EXAMPLE = {name: value for name, value in _STARTED_EXAMPLE.items() if name != "name"} | {"status": "stopped"}
+_UPDATED = {name: schema for name, schema in _STARTED.items() if name != "name"} | {
+    "status": {"enum": ["stopped", "paused", "in-progress"]}
+}
+_UPDATED_EXAMPLE = {name: value for name, value in _STARTED_EXAMPLE.items() if name != "name"} | {"status": "stopped"}
 _STREAM_EXAMPLE = {
     **_STARTED_EXAMPLE,
     "status": "stopped",
@@ -122,11 +124,11 @@ _CALL_ENUMS: Mapping[str, Schema] = {
 
 SCHEMAS: Mapping[str, Schema] = {
     "StartedStream": _record(_STARTED, more=False),
-    "StoppedStream": _record(_STOPPED, more=False),
+    "UpdatedStream": _record(_UPDATED, more=False),
     "Stream": _record(
         {
             **_STARTED,
-            "status": {"enum": ["in-progress", "stopped", "failed"]},
+            "status": {"enum": list(get_args(StreamStatus))},
             "track": _TEXT,
             "date_created": _TIME,
             "ended_reason": _TEXT_OR_NULL,
@@ -264,10 +266,10 @@ OPERATIONS = (
         "POST",
         f"{_STREAMS}/{{streaming_sid}}.json",
         "UpdateTeXMLCallStreaming",
-        "Stop a stream. The path takes its sid or its name; an empty body stops.",
-        "StoppedStream",
-        _STOPPED_EXAMPLE,
-        body=_body((STOP_STATUS,)),
+        "Stop, pause or resume a stream. The path takes its sid or its name; an empty body stops.",
+        "UpdatedStream",
+        _UPDATED_EXAMPLE,
+        body=_body((STREAM_STATUS,)),
         body_example={"Status": "stopped"},
         refusals=_BAD_BODY + _BAD_STATUS,
     ),

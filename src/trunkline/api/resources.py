@@ -71,9 +71,9 @@ def started_stream(view: StreamView) -> dict[str, object]:
     }
 
 
-def stopped_stream(view: StreamView) -> dict[str, object]:
-    """The answer to a stop: the same members less the name (spec section 1.2)."""
-    members = started_stream(view) | {"status": "stopped"}
+def updated_stream(view: StreamView, status: str) -> dict[str, object]:
+    """The answer to an update: the same members less the name, and the status asked for (spec section 1.2)."""
+    members = started_stream(view) | {"status": status}
     del members["name"]
     return members
 

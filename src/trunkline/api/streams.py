@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 
 from trunkline.api import bodies, queries, resources
 from trunkline.api.auth import Gate
-from trunkline.api.fields import STOP_STATUS, read_field, stream_params
+from trunkline.api.fields import STREAM_STATUS, read_field, stream_params
 from trunkline.api.paths import Segment
 from trunkline.calls.control import CallControl
 from trunkline.calls.views import StreamView
@@ -62,15 +62,20 @@ class StreamRoutes:
             view = await self._tries.first(key, start)
         return JSONResponse(resources.started_stream(view))
 
-    async def stop(
+    async def update(
         self, request: Request, account_sid: Segment, call_sid: Segment, streaming_sid: Segment
     ) -> JSONResponse:
-        """Stop a stream, by sid or name."""
+        """Stop, pause or resume a stream, by sid or name."""
         caller = await self._gate.admit(request, account_sid)
         _, fields = await bodies.fields_of(request, self._body_limit)
-        read_field(STOP_STATUS, fields)
-        view = await self._control.stop_stream(caller.account, CallSid(call_sid), streaming_sid)
-        return JSONResponse(resources.stopped_stream(view))
+        status = read_field(STREAM_STATUS, fields) or "stopped"
+        call = CallSid(call_sid)
+        if status == "stopped":
+            view = await self._control.stop_stream(caller.account, call, streaming_sid)
+        else:
+            paused = status == "paused"
+            view = await self._control.pause_stream(caller.account, call, streaming_sid, paused=paused)
+        return JSONResponse(resources.updated_stream(view, str(status)))
 
     async def fetch(
         self, request: Request, account_sid: Segment, call_sid: Segment, streaming_sid: Segment

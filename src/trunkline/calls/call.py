@@ -21,7 +21,7 @@ from enum import Enum, auto
 from typing import Any, Literal
 
 from trunkline.calls import effects as do
-from trunkline.calls.commands import Command, EndCall, StartStream, StopStream
+from trunkline.calls.commands import Command, EndCall, PauseStream, StartStream, StopStream
 from trunkline.calls.events import (
     Confirmed,
     DigitReceived,
@@ -37,8 +37,8 @@ from trunkline.calls.events import (
     StreamStarted,
     WorkerLost,
 )
-from trunkline.calls.views import CallStatus, CallView, StreamEvent, StreamView
-from trunkline.errors import CallEnded, CallNotAnswered, ResourceNotFound, StreamLimitReached
+from trunkline.calls.views import CallStatus, CallView, StreamEvent, StreamStatus, StreamView
+from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, StreamLimitReached
 from trunkline.ids import StreamSid
 from trunkline.sdp.negotiate import accept_answer, answer_text, negotiate, offer_text
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable
@@ -261,6 +261,18 @@ class Call:
         record = self._end_stream(stream, now, None, "stopped by the API")
         return [record, do.CloseStream(command.sid, "stopped by the API")]
 
+    def _pause_stream(self, command: PauseStream, now: datetime) -> list[do.Effect]:
+        stream = self._streams.get(command.sid)
+        if stream is None:
+            raise ResourceNotFound
+        if not stream.live:
+            raise InvalidRequest("The stream is over.", pointer="/Status")
+        status: StreamStatus = "paused" if command.paused else "in-progress"
+        if status == stream.view.status:
+            return []
+        stream.view = replace(stream.view, status=status, updated_at=now)
+        return [do.Record(streams=(stream.view,)), do.PauseStream(command.sid, command.paused)]
+
     def _stream_started(self, fact: StreamStarted, now: datetime) -> list[do.Effect]:
         stream = self._streams.get(fact.sid)
         if stream is None or not stream.live:
@@ -351,6 +363,7 @@ _IN_CALL: dict[type, _Row] = {
     EndCall: Call._end_call,
     StartStream: Call._start_stream,
     StopStream: Call._stop_stream,
+    PauseStream: Call._pause_stream,
     StreamStarted: Call._stream_started,
     StreamEnded: Call._stream_ended,
 }
@@ -364,6 +377,7 @@ _TABLE: dict[tuple[State, type], _Row] = {
     (State.OPENING, EndCall): Call._end_call,
     (State.OPENING, StartStream): Call._start_stream,
     (State.OPENING, StopStream): Call._stop_stream,
+    (State.OPENING, PauseStream): Call._pause_stream,
     **{(State.ANSWERED, what): row for what, row in _IN_CALL.items()},
     **{(State.UP, what): row for what, row in _IN_CALL.items()},
     (State.ENDED, LegClosed): Call._leg_closed,
@@ -372,6 +386,7 @@ _TABLE: dict[tuple[State, type], _Row] = {
     (State.ENDED, WorkerLost): Call._worker_lost_after_end,
     (State.ENDED, EndCall): Call._refuse_ended,
     (State.ENDED, StartStream): Call._refuse_ended,
+    (State.ENDED, PauseStream): Call._refuse_ended,
     (State.ENDED, StopStream): Call._stop_stream,
 }
 

@@ -23,6 +23,14 @@ class StopStream:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseStream:
+    """Send the app of a stream no audio, or send it again. What the app plays goes on either way."""
+
+    sid: StreamSid
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EndCall:
     """Hang up, or refuse a call that is not answered yet."""
 
@@ -31,4 +39,4 @@ class EndCall:
     status: Literal["completed", "failed"] = "completed"
 
 
-Command = StartStream | StopStream | EndCall
+Command = StartStream | StopStream | PauseStream | EndCall

@@ -23,6 +23,12 @@ class CallControl(Protocol):
     async def stop_stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:
         """Stop by sid or by name; stopping a stopped stream returns it again."""
 
+    async def pause_stream(self, account: AccountSid, call: CallSid, stream: str, *, paused: bool) -> StreamView:
+        """Send the app of a stream, by sid or name, no audio; or send it again.
+
+        Raises CallEnded, and InvalidRequest for a stream that is over.
+        """
+
     async def hang_up(self, account: AccountSid, call: CallSid) -> CallView:
         """End a call. Raises CallEnded."""
 

@@ -97,6 +97,14 @@ class CloseStream:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseStream:
+    """Send the app no audio, or send it again."""
+
+    sid: StreamSid
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Store what changed and tell whom it concerns: one transaction, events after it."""
 
@@ -123,6 +131,7 @@ Effect = (
     | HangUp
     | OpenStream
     | CloseStream
+    | PauseStream
     | Record
     | Forget
 )

@@ -227,6 +227,9 @@ class Runner:
     def _close_stream(self, entry: Entry, effect: do.CloseStream) -> None:
         self._pool.send(entry.leg, wire.CloseStream(entry.leg, effect.sid, effect.reason))
 
+    def _pause_stream(self, entry: Entry, effect: do.PauseStream) -> None:
+        self._pool.send(entry.leg, wire.PauseStream(entry.leg, effect.sid, effect.paused))
+
     def _update_leg(self, entry: Entry, effect: do.UpdateLeg) -> None:
         self._pool.send(entry.leg, wire.UpdateLeg(entry.leg, effect.params))
 
@@ -244,6 +247,7 @@ _PERFORM: dict[type, Callable[[Runner, Entry, Any], None]] = {
     do.HangUp: Runner._signal_like,
     do.OpenStream: Runner._open_stream,
     do.CloseStream: Runner._close_stream,
+    do.PauseStream: Runner._pause_stream,
     do.Forget: Runner._forget,
 }
 

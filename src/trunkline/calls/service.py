@@ -2,7 +2,7 @@
 
 import secrets
 
-from trunkline.calls.commands import EndCall, StartStream, StopStream
+from trunkline.calls.commands import EndCall, PauseStream, StartStream, StopStream
 from trunkline.calls.registry import Entry
 from trunkline.calls.runner import Runner
 from trunkline.calls.views import CallFilter, CallView, StreamView
@@ -43,6 +43,15 @@ class CallService:
         if entry is None or view is None:
             return await self.stream(account, call, stream)
         written = self._runner.apply(entry, StopStream(view.sid))
+        if written is not None:
+            await written
+        return entry.call.find_stream(view.sid) or await self.stream(account, call, view.sid)
+
+    async def pause_stream(self, account: AccountSid, call: CallSid, stream: str, *, paused: bool) -> StreamView:
+        """See `CallControl`."""
+        entry = await self._live(account, call)
+        view = entry.call.find_stream(stream) or await self._store.stream(account, call, stream)
+        written = self._runner.apply(entry, PauseStream(view.sid, paused))
         if written is not None:
             await written
         return entry.call.find_stream(view.sid) or await self.stream(account, call, view.sid)

@@ -7,7 +7,9 @@ from typing import Literal
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 
 CallStatus = Literal["queued", "ringing", "in-progress", "completed", "busy", "no-answer", "canceled", "failed"]
-StreamStatus = Literal["in-progress", "stopped", "failed"]
+StreamStatus = Literal["in-progress", "paused", "stopped", "failed"]
+LIVE: tuple[StreamStatus, ...] = ("in-progress", "paused")
+"""Of streams that have not ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -290,6 +290,10 @@ class Engine:
         if leg in self._lines:
             self._lines[leg].leg.detach(port)
 
+    def rebind(self, leg: LegId) -> None:
+        """What a connected port wants (`inbound`, `outbound`, `plays`) has changed. Raises UnknownLeg."""
+        self._line(leg).leg.rebind()
+
     def press(self, leg: LegId, digit: str) -> None:
         """The peer pressed a key, and signalling told it. Raises UnknownLeg."""
         line = self._line(leg)

@@ -119,6 +119,10 @@ class Leg:
         """Disconnect a port; one that is not connected is ignored."""
         self._bind(tuple(other for other in self._ports if other is not port))
 
+    def rebind(self) -> None:
+        """What a connected port wants has changed."""
+        self._bind(self._ports)
+
     def _bind(self, ports: tuple[LegPort, ...]) -> None:
         self._ports = ports
         self.inbound.bind(ports)

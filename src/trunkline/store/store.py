@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from trunkline.calls.views import CallFilter, CallView, StreamView
+from trunkline.calls.views import LIVE, CallFilter, CallView, StreamView
 from trunkline.config import StoreSettings
 from trunkline.errors import ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid
@@ -40,8 +40,6 @@ POSTGRES_LOCK = 0x7472756E6B6C696E
 """Key of the advisory lock: `trunklin` in ASCII."""
 POSTGRES_TIMEOUT = 10
 """Seconds for a connection or a statement; without it a silent network would hold up the writer for hours."""
-
-_LIVE_STREAM = "in-progress"
 
 
 class Store:
@@ -168,7 +166,7 @@ class Store:
         query = (
             select(tables.streams)
             .where(c.account_sid == account, c.call_sid == call, or_(c.sid == stream, c.name == stream))
-            .order_by((c.sid == stream).desc(), (c.status == _LIVE_STREAM).desc(), c.created_at.desc(), c.sid.desc())
+            .order_by((c.sid == stream).desc(), c.status.in_(LIVE).desc(), c.created_at.desc(), c.sid.desc())
             .limit(1)
         )
         rows = await self._rows(query)
@@ -192,7 +190,7 @@ class Store:
     async def open_streams(self) -> list[StreamView]:
         """Streams that have not ended, oldest first."""
         c = tables.streams.c
-        query = select(tables.streams).where(c.status == _LIVE_STREAM).order_by(c.created_at, c.sid)
+        query = select(tables.streams).where(c.status.in_(LIVE)).order_by(c.created_at, c.sid)
         return [records.stream_view(row) for row in await self._rows(query)]
 
     # Callbacks.

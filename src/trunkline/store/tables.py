@@ -24,6 +24,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from trunkline.calls.views import LIVE
+
 
 class UtcTime(TypeDecorator[datetime]):
     """An aware time, kept in UTC; SQLite, which knows no zones, keeps the bare UTC text."""
@@ -102,8 +104,8 @@ Index("ix_streams_call", streams.c.call_sid, streams.c.created_at)
 Index(
     "ix_streams_open",
     streams.c.created_at,
-    sqlite_where=streams.c.status == "in-progress",
-    postgresql_where=streams.c.status == "in-progress",
+    sqlite_where=streams.c.status.in_(LIVE),
+    postgresql_where=streams.c.status.in_(LIVE),
 )
 
 callbacks = Table(

@@ -150,6 +150,12 @@ class StreamConnection:
         if self._outcome is None:
             self._fail(WSCloseCode.INTERNAL_ERROR, words)
 
+    def listen(self, listens: bool) -> None:
+        """Whether the app is sent audio at all; marks, keys and what it plays go on. The owner then has the leg look
+        at `inbound` and `outbound` again, so that a paused stream costs the packet path nothing."""
+        self.inbound = listens and self._params.track.inbound
+        self.outbound = listens and self._params.track.outbound
+
     async def wait_closed(self) -> None:
         """Until `StreamEnded` was told."""
         await self._closed.wait()

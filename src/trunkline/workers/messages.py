@@ -71,6 +71,14 @@ class CloseStream(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class PauseStream(msgspec.Struct, frozen=True, tag=True):
+    """Send the app no audio, or send it again."""
+
+    leg: LegId
+    sid: StreamSid
+    paused: bool
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """The worker takes orders."""
 
@@ -128,7 +136,7 @@ class Status(msgspec.Struct, frozen=True, tag=True):
     counters: dict[str, int]
 
 
-Order = Configure | OpenLeg | UpdateLeg | CloseLeg | PressKey | OpenStream | CloseStream
+Order = Configure | OpenLeg | UpdateLeg | CloseLeg | PressKey | OpenStream | CloseStream | PauseStream
 Report = Ready | LegOpened | LegFailed | LegSilent | LegClosed | StreamStarted | StreamEnded | Status
 
 STATUS_INTERVAL = 1.0

@@ -55,6 +55,7 @@ class Worker:
             wire.PressKey: self._press_key,
             wire.OpenStream: self._open_stream,
             wire.CloseStream: self._close_stream,
+            wire.PauseStream: self._pause_stream,
         }
 
     async def run(self) -> None:
@@ -163,6 +164,12 @@ class Worker:
         if order.leg in self._leg_streams:
             self.engine.detach(order.leg, stream)
         stream.close(order.reason)
+
+    def _pause_stream(self, order: wire.PauseStream) -> None:
+        stream = self._streams.get(order.sid)
+        if stream is not None and order.leg in self._leg_streams:
+            stream.listen(not order.paused)
+            self.engine.rebind(order.leg)
 
     def _stream_started(self, leg: LegId, sid: StreamSid) -> None:
         self._link.send(wire.StreamStarted(leg, sid))

@@ -68,7 +68,7 @@ def _streams() -> None:
         sa.Column("report", sa.Text, nullable=False),
     )
     op.create_index("ix_streams_call", "streams", ["call_sid", "created_at"])
-    _partial_index("ix_streams_open", "streams", ["created_at"], "status = 'in-progress'")
+    _partial_index("ix_streams_open", "streams", ["created_at"], "status IN ('in-progress', 'paused')")
 
 
 def _callbacks() -> None:
