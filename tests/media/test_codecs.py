@@ -3,19 +3,20 @@
 import itertools
 import warnings
 from collections.abc import Callable
+from random import Random
 
 import numpy as np
 import pytest
 from G722 import G722
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from trunkline.media.codecs import CODECS, g711, transcoder
-from trunkline.media.codecs.halfband import doubler, halver
+from trunkline.media.codecs import CODECS, g711, socket_codec, transcoder
 
 SAMPLES = np.arange(-32768, 32768, dtype=np.int64).astype("<i2").tobytes()
-PAIRS = [(src, dst) for src in CODECS for dst in CODECS]
+CUT = [name for name, codec in CODECS.items() if codec.bytes_per_ms]
+"""Codecs whose payloads can be cut anywhere, in ms."""
+PAIRS = [(src, dst) for src in CUT for dst in CUT if "big" not in src + dst]
 
 
 def tone(frequency: float, rate: int, seconds: float = 1.0, amplitude: float = 8000) -> bytes:
@@ -143,15 +144,17 @@ def test_g722_is_the_librarys_with_its_state_kept_between_frames() -> None:
 # ---------------------------------------------------------------------- all
 
 
-@pytest.mark.parametrize(("src", "dst"), PAIRS)
-@pytest.mark.parametrize("frequency", [441, 1013, 3011])
+@pytest.mark.parametrize(("src", "dst"), [(src, dst) for src in CODECS for dst in CODECS if "big" not in src + dst])
+@pytest.mark.parametrize("frequency", [441, 3011])
 def test_a_tone_passes_every_pair_of_codecs(src: str, dst: str, frequency: int) -> None:
     source, target = CODECS[src], CODECS[dst]
-    encoded = source.encoder()(tone(frequency, source.sample_rate))
-    convert = transcoder(src, dst).convert
-    converted = b"".join(convert(frame) for frame in frames(encoded, 160))
-    amplitude, ratio = fit(target.decoder()(converted), frequency, target.sample_rate)
-    assert len(converted) == len(encoded)
+    encode, convert, decode = source.encoder(), transcoder(src, dst).convert, target.decoder()
+    pcm = tone(frequency, source.sample_rate, 0.5)
+    passed = b"".join(decode(convert(encode(frame))) for frame in frames(pcm, source.sample_rate // 50 * 2))
+    amplitude, ratio = fit(passed, frequency, target.sample_rate)
+    # Blocks of 22.05 kHz fill up over packets; all others give what they got.
+    missing = len(pcm) / source.sample_rate - len(passed) / target.sample_rate
+    assert 0 <= missing < (0.007 if 22050 in (source.sample_rate, target.sample_rate) else 1e-9)
     assert amplitude == pytest.approx(8000, rel=0.03)
     assert ratio > 30
 
@@ -164,12 +167,14 @@ def test_each_payload_gives_one_of_the_same_duration(src: str, dst: str, ptime: 
     assert [len(convert(payload)) for _ in range(5)] == [len(CODECS[dst].silence(ptime))] * 5
 
 
-@given(st.sampled_from(PAIRS), st.binary(max_size=700), st.lists(st.integers(0, 700), max_size=8))
+@given(st.sampled_from(PAIRS), st.randoms(use_true_random=False), st.lists(st.integers(0, 90), max_size=8))
 def test_how_audio_is_cut_into_payloads_makes_no_difference(
-    pair: tuple[str, str], audio: bytes, cuts: list[int]
+    pair: tuple[str, str], random: Random, cuts: list[int]
 ) -> None:
-    edges = [0, *sorted(min(cut, len(audio)) for cut in cuts), len(audio)]
-    pieces = [audio[a:b] for a, b in itertools.pairwise(edges)]
+    unit = CODECS[pair[0]].bytes_per_ms
+    audio = random.randbytes(90 * unit)
+    edges = [0, *sorted(cuts), 90]
+    pieces = [audio[a * unit : b * unit] for a, b in itertools.pairwise(edges)]
     convert = transcoder(*pair).convert
     assert b"".join(convert(piece) for piece in pieces) == transcoder(*pair).convert(audio)
 
@@ -181,38 +186,42 @@ def test_equal_codecs_pass_the_very_bytes() -> None:
 
 def test_an_unknown_codec_is_a_key_error() -> None:
     with pytest.raises(KeyError):
-        transcoder("PCMU", "OPUS")
+        transcoder("PCMU", "AMR")
 
 
 @pytest.mark.parametrize("name", CODECS)
+def test_a_codec_that_cannot_be_cut_is_queued_as_one_that_can(name: str) -> None:
+    codec = CODECS[name]
+    assert CODECS[codec.queued_as or name].bytes_per_ms
+    assert (codec.queued_as is None) is bool(codec.bytes_per_ms)
+
+
+# ---------------------------------------------------------------------- L16
+
+
+def test_the_byte_order_of_l16_is_the_sockets_and_the_bytes_are_the_same_otherwise() -> None:
+    code = CODECS["PCMU"].encoder()(tone(1000, 8000))
+    little, big = (transcoder("PCMU", socket_codec("L16/8000", order)).convert(code) for order in ("little", "big"))
+    assert np.array_equal(np.frombuffer(little, "<i2"), np.frombuffer(big, ">i2"))
+    assert little == CODECS["PCMU"].decoder()(code)
+    assert transcoder("L16/8000/big", "PCMU").convert(big) == code
+    assert socket_codec("PCMU", "big") == "PCMU"
+
+
+@given(st.binary(max_size=3000), st.lists(st.integers(0, 3000), max_size=8), st.sampled_from(["", "/big"]))
+def test_l16_at_a_rate_that_cannot_be_cut_may_come_in_any_pieces(audio: bytes, cuts: list[int], order: str) -> None:
+    edges = [0, *sorted(min(cut, len(audio)) for cut in cuts), len(audio)]
+    whole, pieces = (transcoder("L16/22050" + order, "L16/24000").convert for _ in range(2))
+    assert b"".join(pieces(audio[a:b]) for a, b in itertools.pairwise(edges)) == whole(audio)
+
+
+@pytest.mark.parametrize("name", ["PCMU", "PCMA", "G722", "OPUS"])
 @pytest.mark.parametrize("frequency", [100, 441, 2503, 3011])
 def test_silence_is_silent_whatever_was_before(name: str, frequency: int) -> None:
     codec = CODECS[name]
     decode = codec.decoder()
-    decode(codec.encoder()(tone(frequency, codec.sample_rate)))
+    encode = codec.encoder()
+    for frame in frames(tone(frequency, codec.sample_rate, 0.4), codec.sample_rate // 50 * 2):
+        decode(encode(frame))
     quiet = np.frombuffer(b"".join(decode(codec.silence(20)) for _ in range(20)), "<i2")
     assert np.abs(quiet[-codec.sample_rate // 10 :].astype(int)).max() <= 10
-
-
-def through(convert: Callable[[bytes], bytes], pcm: bytes, size: int) -> bytes:
-    return b"".join(convert(frame) for frame in frames(pcm, size))
-
-
-def test_resampling_frame_by_frame_is_the_same_as_at_once() -> None:
-    rng = np.random.default_rng(1)
-    noise: NDArray[np.int16] = rng.integers(-9000, 9000, 4800).astype("<i2")
-    pcm = noise.tobytes()
-    assert through(doubler(), pcm, 160) == doubler()(pcm)
-    assert through(halver(), pcm, 320) == halver()(pcm)
-
-
-def test_what_would_alias_is_filtered_out() -> None:
-    halved = np.frombuffer(through(halver(), tone(5000, 16000), 640), "<i2").astype(float)[800:]
-    assert np.sqrt((halved**2).mean()) < 8000 / 1.41 / 1000  # 60 dB down
-
-
-def test_loud_input_is_clipped_not_wrapped() -> None:
-    square = np.where(np.arange(1600) // 8 % 2, 32767, -32768).astype("<i2").tobytes()
-    doubled = np.frombuffer(doubler()(square), "<i2").astype(int)
-    assert doubled.max() == 32767
-    assert np.abs(np.diff(doubled)).max() < 60000
