@@ -50,7 +50,7 @@ async def test_twenty_calls_a_second_are_all_streamed_and_all_told_of(
         steps.answered(),
         steps.ack(),
         steps.stream(audio, -1),
-        steps.pause(3000),
+        steps.pause(5000),
         steps.bye(2),
     )
     async with sipp(*scenario, calls=CALLS, rate=RATE, seconds=60, media_ports=4 * CALLS) as run:
@@ -62,9 +62,14 @@ async def test_twenty_calls_a_second_are_all_streamed_and_all_told_of(
     for sid in sids:
         assert events(callbacks, sid) == ["stream-started", "stream-stopped"]
     assert len(app.sockets) == CALLS
+    lost = heard = 0
     for socket in app.sockets:
         payloads = socket.payloads()
-        assert len(payloads) > 50, "three seconds of call"
+        assert len(payloads) > 50, "a second of five"
         assert set(payloads) <= set(frames)
-        assert [int(message["media"]["chunk"]) for message in socket.all("media")] == list(range(1, len(payloads) + 1))
+        chunks = [int(message["media"]["chunk"]) for message in socket.all("media")]
+        assert chunks == sorted(set(chunks))
+        lost += chunks[-1] - len(chunks)
+        heard += len(chunks)
         assert socket.messages[-1]["event"] == "stop"
+    assert lost <= heard / 100, "what a busy machine may drop on the way from sipp"
