@@ -62,7 +62,7 @@ class SipSettings(Section):
     message_limit: int = Field(65536, ge=1024)
     """Bytes of one SIP message over TCP; a longer one closes the connection."""
     connection_limit: int = Field(1000, ge=1)
-    """TCP connections open at once; more are closed at once and counted."""
+    """TCP connections open at once; for one more the oldest that never carried a message is closed, else itself."""
     call_limit: int = Field(2000, ge=1)
     """Calls at once; one more is refused with 503."""
 

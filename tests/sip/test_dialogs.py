@@ -413,24 +413,25 @@ def test_a_request_with_an_old_sequence_number_is_out_of_order(bench: Bench) -> 
     caller.cseq = -1
     bench.receive(caller.request("BYE"))
     assert bench.wire.take_lines() == ["500 CSeq Out Of Order"]
+    assert bench.counters["refused_500"] == 1
     assert bench.dialogs.sizes["live"] == 1
 
 
-def test_requests_of_unknown_dialogs_are_481(bench: Bench) -> None:
-    caller = Caller(to_tag="nobody")
-    assert bench.refused(caller.request("BYE")).status == 481
-    bench.receive(caller.request("INVITE", OFFER))
-    bench.receive(caller.request("OPTIONS"))
-    assert bench.wire.take_lines() == ["481 Call/Transaction Does Not Exist"] * 2
+@pytest.mark.parametrize("method", ["INVITE", "BYE", "OPTIONS", "INFO"])
+def test_requests_of_unknown_dialogs_are_481_and_leave_nothing_behind(bench: Bench, method: str) -> None:
+    assert bench.refused(Caller(to_tag="nobody").request(method, OFFER if method == "INVITE" else "")).status == 481
     assert bench.events == []
+    assert bench.dialogs.sizes == EMPTY
 
 
-def test_a_request_with_another_to_tag_is_not_of_this_dialog(bench: Bench) -> None:
+@pytest.mark.parametrize("method", ["INVITE", "BYE", "OPTIONS", "INFO"])
+def test_a_request_with_another_to_tag_is_not_of_this_dialog(bench: Bench, method: str) -> None:
     caller = Caller()
     establish(bench, caller)
+    before = bench.dialogs.sizes
     caller.to_tag = "forged"
-    bench.receive(caller.request("BYE"))
-    assert bench.wire.take_lines() == ["481 Call/Transaction Does Not Exist"]
+    assert bench.refused(caller.request(method, OFFER if method == "INVITE" else "")).status == 481
+    assert bench.dialogs.sizes == before
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["outside a dialog", "inside"])

@@ -137,6 +137,7 @@ def test_an_ack_is_never_answered() -> None:
         b"INVITE sip:a@b SIP/2.0",
         GOOD.replace(b"Via: ", b"Not-Via: "),
         GOOD.replace(b"Max-Forwards: 70\r\n", b"X: 1\r\n" * 300),
+        GOOD.replace(b"Via: ", b"Via: " + b"SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx," * 500),
         b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=1\r\n\r\n",
     ],
 )

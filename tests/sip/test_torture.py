@@ -27,7 +27,6 @@ ANSWERED = {
     "lwsdisp": 200,  # no space before the bracket
     "semiuri": 200,  # parameters in the user part
     "transports": 200,  # unknown transports in old Vias
-    "wsinv": 481,  # tortuous but sound; its To tag is of a dialog that we do not have
     "zeromf": 200,  # no hops left, but here it is answered
 }
 REFUSED = {
@@ -61,6 +60,7 @@ REFUSED = {
     "trws": 400,  # white space after the request line
     "unkscm": 416,
     "unksm2": 405,
+    "wsinv": 481,  # tortuous but sound; its To tag is of a dialog that we do not have
 }
 DROPPED = {
     "bigcode",  # a response with an impossible status

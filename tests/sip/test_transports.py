@@ -125,6 +125,20 @@ async def test_one_connection_too_many_is_closed_at_once(bench: Bench) -> None:
     assert bench.counters["connections_refused"] == 1
 
 
+async def test_a_connection_that_never_carried_a_message_makes_room_for_another(bench: Bench) -> None:
+    idle, _ = await bench.connect()
+    _, talking = await bench.connect()
+    talking.write(MESSAGE)
+    await bench.next()
+    _, honest = await bench.connect()
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(idle.read(), 5) == b""
+    for writer in (honest, talking):
+        writer.write(MESSAGE)
+        assert (await bench.next())[0] == MESSAGE
+    assert bench.counters["connections_refused"] == 1
+
+
 async def test_when_the_connection_is_gone_a_new_one_is_opened_to_the_target(bench: Bench) -> None:
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
 

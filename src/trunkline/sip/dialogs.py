@@ -128,14 +128,16 @@ class Dialogs:
     def receive(self, data: bytes, request: Request, source: Endpoint, flow: Flow) -> None:
         """A screened request. Raises Refused for what is refused without a transaction."""
         dialog = self._known.get((request.value("call-id"), request.tag("from")))
-        if request.method == "INVITE" and not request.tag("to"):
+        outside = not request.tag("to")
+        if request.method == "INVITE" and outside:
             if dialog is not None:
                 return self._repeated_invite(dialog, request)
             self._admit()
-        elif request.method == "OPTIONS":
+        elif request.method == "OPTIONS" and outside:
             if self.draining:
                 self._admit()
-        elif dialog is None and request.method in ("BYE", "INFO"):
+        elif request.method not in ("ACK", "CANCEL") and (dialog is None or dialog.local_tag != request.tag("to")):
+            # Without a transaction: a flood of them leaves nothing behind.
             raise Refused(481, "Call/Transaction Does Not Exist")
         elif request.method == "CANCEL" and dialog is not None:
             self._late_cancel(dialog, request)
@@ -176,11 +178,9 @@ class Dialogs:
             exchange.respond(200, "OK", CAPABILITIES)
         elif outside and request.method == "INVITE":
             self._new_invite(exchange)
-        elif dialog is None or dialog.local_tag != request.tag("to"):
-            exchange.respond(481, "Call/Transaction Does Not Exist")
-        elif request.cseq[0] <= dialog.remote_cseq:
-            exchange.respond(500, "CSeq Out Of Order")
-        else:
+        elif dialog is not None and request.cseq[0] <= dialog.remote_cseq:
+            self._refuse(exchange, Refused(500, "CSeq Out Of Order"))
+        elif dialog is not None:
             dialog.remote_cseq = request.cseq[0]
             self._in_dialog(dialog, exchange)
 
@@ -236,7 +236,8 @@ class Dialogs:
     def _reinvite(self, dialog: Dialog, exchange: Exchange) -> None:
         if dialog.state is not State.CONFIRMED or dialog.invite is not None:
             # Section 14.2: one at a time; also while our 200 to the one before waits for its ACK.
-            exchange.respond(500, "Another INVITE Is Pending", (("Retry-After", str(REINVITE_RETRY_AFTER)),))
+            headers = (("Retry-After", str(REINVITE_RETRY_AFTER)),)
+            self._refuse(exchange, Refused(500, "Another INVITE Is Pending", headers))
             return
         try:
             offer = session_description(exchange.request)

@@ -41,6 +41,8 @@ class Transports:
         self.on_message = on_message
         self.local = Endpoint(settings.advertised_host or settings.host, settings.port)
         self.connections: set[TcpConnection] = set()
+        self.strangers: dict[TcpConnection, None] = {}
+        """Those accepted that have not carried a message yet, oldest first."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
@@ -82,6 +84,17 @@ class Transports:
             connection.abort()
         if self._sockets:
             await self._all_closed.wait()
+
+    def make_room(self) -> bool:
+        """Whether there may be one more connection; over the limit the oldest stranger goes for it, so that idle
+        connections, however many, keep nobody out who has something to say."""
+        if len(self.connections) < self.settings.connection_limit:
+            return True
+        self.counters["connections_refused"] += 1
+        if not self.strangers:
+            return False
+        next(iter(self.strangers)).abort()
+        return True
 
     def socket_opened(self) -> None:
         """A socket, or a connection, tells that it is there."""
@@ -181,18 +194,18 @@ class TcpConnection(asyncio.Protocol):
         self._socket = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername") or ("", 0)
         self._source = Endpoint(peer[0], peer[1])
-        if len(self._owner.connections) >= self._owner.settings.connection_limit:
-            self._owner.counters["connections_refused"] += 1
+        if not self._owner.make_room():
             self.abort()
             return
         self._owner.connections.add(self)
         if self._flow is None:
             self._flow = TcpFlow(self._owner, self)
+            self._owner.strangers[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer, or we, closed."""
         self._owner.socket_closed()
-        self._owner.connections.discard(self)
+        self._forget()
         self._socket = None
 
     def data_received(self, data: bytes) -> None:
@@ -203,6 +216,7 @@ class TcpConnection(asyncio.Protocol):
                 self._owner.counters["keepalives"] += 1
                 self.write(b"\r\n")
             elif flow is not None:
+                self._owner.strangers.pop(self, None)
                 self._owner.on_message(message, self._source, flow)
         if self._framer.broken is not None and self._socket is not None:
             self._owner.counters["connections_broken"] += 1
@@ -225,8 +239,13 @@ class TcpConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once."""
+        self._forget()
         if self._socket is not None:
             self._socket.abort()
+
+    def _forget(self) -> None:
+        self._owner.connections.discard(self)
+        self._owner.strangers.pop(self, None)
 
 
 class TcpFlow:
