@@ -91,6 +91,9 @@ class MediaSettings(Section):
         "G722",
     )
     """What we accept; in a late offer, in this order. Outside the file: separated by commas."""
+    srtp: Literal["off", "optional", "required"] = "optional"
+    """Encrypted audio (RTP/SAVP with a=crypto lines): off = refused with 488; optional = taken where it is offered;
+    required = plain audio is refused with 488."""
     silence_timeout: float = Field(60, ge=0)
     """Seconds without any RTP, while not on hold, after which a call ends; 0 = never."""
     send_silence: bool = True

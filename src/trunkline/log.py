@@ -42,7 +42,9 @@ def configure(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
     if settings.mask_numbers:
         processors.append(_mask_numbers)
     if console:
-        processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty()))
+        # The default shows the variables of each frame, keys of calls among them.
+        plain = structlog.dev.plain_traceback
+        processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain))
     else:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import TypeVar
 
 import pytest
@@ -27,6 +28,7 @@ from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint
 from trunkline.streaming.params import BidirectionalMode, StreamParams
 
+RANDOM = Random(1)
 T0 = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
 S1, S2 = StreamSid("s1"), StreamSid("s2")
 
@@ -62,7 +64,7 @@ def new_call(rules: CallRules | None = None) -> Call:
         created_at=T0,
         updated_at=T0,
     )
-    return Call(view, rules or CallRules(), sdp_session=1)
+    return Call(view, rules or CallRules(), sdp_session=1, random=RANDOM.randbytes)
 
 
 def feed(call: Call, *inputs: facts.Fact | Command) -> list[do.Effect]:

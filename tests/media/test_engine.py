@@ -20,7 +20,8 @@ from trunkline.media.events import LegSilent, MediaEvent, PortFailed
 from trunkline.media.ports import NoPorts
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import RtpPacket, parse
-from trunkline.sdp.values import Direction, Endpoint, MediaParams
+from trunkline.media.srtp import session
+from trunkline.sdp.values import Direction, Endpoint, MediaParams, SrtpKeys
 
 if TYPE_CHECKING:
     from media.conftest import RecordingPort
@@ -455,6 +456,27 @@ async def test_a_leg_on_ipv6_learns_its_source(make_engine: MakeEngine, make_por
         sock.sendto(rtp(1), ("::1", local))
         await port.until(lambda: len(port.heard) == 2)
         assert engine._lines[LEG].leg.source.settled
+
+
+async def test_encryption_that_begins_in_the_call_holds_on_the_connected_socket(
+    engine: Engine, peer: Peer, params: MediaParams, make_port: MakePort, rtp: Rtp
+) -> None:
+    keys = SrtpKeys("AES_CM_128_HMAC_SHA1_80", 1, bytes(range(30)), bytes(range(30, 60)))
+    port, local = make_port(), engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    peer.send(rtp(0, b"plain"), local)
+    await port.until(lambda: port.payloads == [b"plain"])
+    engine.update_leg(LEG, replace(params, srtp=keys))
+    sends, hears = session(keys.suite, keys.theirs, inbound=False), session(keys.suite, keys.ours, inbound=True)
+    peer.send(rtp(1), local)
+    peer.send(sends.protect(rtp(1, b"encrypted")), local)
+    await port.until(lambda: len(port.payloads) == 2)
+    assert port.payloads[1] == b"encrypted"
+    # What was sent before the change is plain, and shorter by the authentication tag.
+    while len(datagram := (await peer.receive())[0]) < 12 + 160 + 10:
+        pass
+    assert parse(hears.unprotect(datagram)) is not None
+    assert engine.report(LEG).srtp_auth_failed == 1
 
 
 async def test_a_port_taken_by_others_is_passed_over(make_engine: MakeEngine, params: MediaParams) -> None:

@@ -116,7 +116,7 @@ def test_rtcp_goes_where_the_offer_says() -> None:
         (["m=video 4000 RTP/AVP 96"], "no audio"),
         (["m=audio 0 RTP/AVP 0"], "port 0"),
         (["m=audio 4000 RTP/SAVP 0"], "SRTP"),
-        (["m=audio 4000 UDP/TLS/RTP/SAVPF 0"], "SRTP"),
+        (["m=audio 4000 UDP/TLS/RTP/SAVPF 0"], "DTLS-SRTP"),
         (["m=audio 4000 TCP/MRCPv2 1"], "unknown audio transport"),
         (["m=audio 4000 RTP/AVP 18", "a=rtpmap:18 G729/8000"], "no common codec: offered G729/8000"),
         (["m=audio 4000 RTP/AVP 255"], "no common codec"),

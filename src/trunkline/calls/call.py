@@ -40,7 +40,10 @@ from trunkline.calls.events import (
 from trunkline.calls.views import CallStatus, CallView, StreamEvent, StreamStatus, StreamView
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, StreamLimitReached
 from trunkline.ids import StreamSid
+from trunkline.sdp import crypto
+from trunkline.sdp.crypto import Crypto, Security, SrtpRule
 from trunkline.sdp.negotiate import accept_answer, answer_text, negotiate, offer_text
+from trunkline.sdp.session import SessionDescription
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 
@@ -62,6 +65,7 @@ class CallRules:
     """The settings that the model needs."""
 
     codecs: tuple[str, ...] = ("PCMU", "PCMA", "G722")
+    srtp: SrtpRule = "optional"
     streams_per_call: int = 4
     bidirectional_per_call: int = 1
 
@@ -76,16 +80,19 @@ class _Stream:
 class Call:
     """One call leg and its streams. `handle` is the only way in."""
 
-    def __init__(self, view: CallView, rules: CallRules, sdp_session: int) -> None:
+    def __init__(self, view: CallView, rules: CallRules, sdp_session: int, random: Callable[[int], bytes]) -> None:
+        """`random` gives that many secret bytes, for the keys of encrypted audio."""
         self.view = view
         self.state = State.NEW
         self._rules = rules
+        self._random = random
         self._sdp_session = sdp_session
         self._sdp_version = 0
         self._offer: Invited | None = None
         self._params: MediaParams | None = None
         self._local = Endpoint("", 0)
         self._offered = False
+        self._offered_lines: tuple[Crypto, ...] = ()
         self._leg_open = False
         self._streams: dict[StreamSid, _Stream] = {}
 
@@ -119,7 +126,7 @@ class Call:
             params = self._before_answer()
         else:
             try:
-                params = negotiate(fact.offer, self._rules.codecs)
+                params = self._negotiate(fact.offer)
             except NotAcceptable as error:
                 refusal = do.Reject(488, "Not Acceptable Here", str(error))
                 return [refusal, *self._end(now, "failed", f"refused: {error}", "system")]
@@ -142,9 +149,27 @@ class Call:
         """Our SDP: the answer to `offer`, or an offer of our own."""
         self._sdp_version += 1
         if offer is None:
-            return offer_text(self._rules.codecs, self._local, self._sdp_session, self._sdp_version)
+            self._offered_lines = lines = self._lines_to_offer()
+            return offer_text(self._rules.codecs, self._local, self._sdp_session, self._sdp_version, lines)
         assert self._params is not None
         return answer_text(offer, self._params, self._local, self._sdp_session, self._sdp_version)
+
+    def _negotiate(self, offer: SessionDescription) -> MediaParams:
+        """What comes of an offer. Our key changes when the peer's does: as long as both stay, the packets' counters
+        run on, and a hold or a refresh is heard without a break."""
+        rules, before = self._rules, self._params.srtp if self._params else None
+        params = negotiate(offer, rules.codecs, Security(rules.srtp, crypto.fresh(self._random(crypto.RANDOM_BYTES))))
+        keys = params.srtp
+        if keys is None or before is None or (keys.suite, keys.theirs) != (before.suite, before.theirs):
+            return params
+        return replace(params, srtp=replace(keys, ours=before.ours))
+
+    def _lines_to_offer(self) -> tuple[Crypto, ...]:
+        """An offer of ours keeps the key in use; without one it is encrypted only where it must be."""
+        keys = self._params.srtp if self._params else None
+        if keys is not None:
+            return (Crypto(1, keys.suite, keys.ours),)
+        return crypto.fresh(self._random(crypto.RANDOM_BYTES)) if self._rules.srtp == "required" else ()
 
     def _leg_failed(self, fact: LegFailed, now: datetime) -> list[do.Effect]:
         self._leg_open = False
@@ -158,7 +183,7 @@ class Call:
         if fact.answer is None:
             return self._drop(now, "the ACK held no answer to our offer")
         try:
-            self._params = accept_answer(self._rules.codecs, fact.answer)
+            self._params = accept_answer(self._rules.codecs, fact.answer, self._offered_lines)
         except NotAcceptable as error:
             return self._drop(now, f"the answer to our offer cannot be used: {error}")
         self._offered = False
@@ -175,7 +200,7 @@ class Call:
             self._offered = True
             return [do.AcceptReoffer(self._describe(None))]
         try:
-            params = negotiate(fact.offer, self._rules.codecs)
+            params = self._negotiate(fact.offer)
         except NotAcceptable as error:
             return [do.RejectReoffer(488, "Not Acceptable Here", str(error))]
         self._params = params

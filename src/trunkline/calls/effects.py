@@ -1,6 +1,6 @@
 """What a transition wants done, in order. `runner.py` does it; the model never waits for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trunkline.calls.views import CallView, StreamEvent, StreamView
 from trunkline.ids import StreamSid
@@ -43,7 +43,8 @@ class Ring:
 class Answer:
     """200 OK."""
 
-    sdp: str
+    sdp: str = field(repr=False)
+    """It may hold a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Reject:
 class AcceptReoffer:
     """200 OK to the re-INVITE."""
 
-    sdp: str
+    sdp: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

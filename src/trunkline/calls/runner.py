@@ -54,6 +54,7 @@ class Runner:
         self._sip: SipEndpoint | None = None
         self._rules = CallRules(
             codecs=settings.media.codecs,
+            srtp=settings.media.srtp,
             streams_per_call=settings.streams.per_call_limit,
             bidirectional_per_call=settings.streams.bidirectional_per_call,
         )
@@ -147,7 +148,7 @@ class Runner:
             created_at=now,
             updated_at=now,
         )
-        entry = self.registry.add(Call(view, self._rules, secrets.randbits(62)), event.dialog)
+        entry = self.registry.add(Call(view, self._rules, secrets.randbits(62), secrets.token_bytes), event.dialog)
         self._empty.clear()
         _log.info("call", call_sid=view.sid, from_=view.from_, to=view.to, transport=event.transport)
         self.apply(entry, facts.Invited(event.offer))

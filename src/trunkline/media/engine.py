@@ -114,7 +114,7 @@ class _Line:
             except OSError:
                 break
             self.leg.receive_from(datagram, address[:2], now)
-        self._readers[self._rtp.fileno()] = (self._rtp.recv, self.leg.inbound.receive, self)
+        self._readers[self._rtp.fileno()] = (self._rtp.recv, self.leg.receive, self)
         self.send = self._rtp.send
 
     def update(self, params: MediaParams, now: Seconds) -> None:
@@ -122,6 +122,8 @@ class _Line:
         self.leg.update(params, now)
         if self.leg.source.settled:
             self._settle(now)
+            if self.send is not None:
+                self._readers[self._rtp.fileno()] = (self._rtp.recv, self.leg.receive, self)
         elif self.send is not None:
             _disconnect(self._rtp)
             self.send = None
@@ -383,7 +385,7 @@ class Engine:
             try:
                 if leg.deadline <= now:
                     self._serve(line, now)
-                packet = outbound.next_packet()
+                packet = leg.next_packet()
             except Exception as error:
                 self._fault(line, error)
                 continue

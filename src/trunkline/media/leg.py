@@ -1,9 +1,10 @@
 """One leg's media as a pure object: an inbound and an outbound half, the peer's address, the ports, RTCP and timers.
 
-The owner hands datagrams to `inbound.receive` (once `source.settled`, until then to `receive_from`) and `receive_rtcp`,
-calls `outbound.next_packet` every `outbound.ptime` ms, and `handle_timer` and `report_due` when `deadline` has come.
+The owner hands datagrams to `receive` (once `source.settled`, until then to `receive_from`) and `receive_rtcp`,
+calls `next_packet` every `outbound.ptime` ms, and `handle_timer` and `report_due` when `deadline` has come.
 """
 
+from collections.abc import Callable
 from math import inf
 
 from trunkline.config import MediaSettings
@@ -15,9 +16,10 @@ from trunkline.media.frames import LegPort
 from trunkline.media.inbound import Inbound
 from trunkline.media.outbound import Outbound
 from trunkline.media.report import LegReport
-from trunkline.media.rtp import payload_of
+from trunkline.media.rtp import FIRST_SEQUENCE_MASK, payload_of
 from trunkline.media.source import Address, Source, address_of
-from trunkline.sdp.values import MediaParams
+from trunkline.media.srtp import Channel
+from trunkline.sdp.values import Endpoint, MediaParams, SrtpKeys
 
 RANDOM_BYTES = 23
 """SSRC 4, first sequence 2, first timestamp 4, CNAME 12 (RFC 7022 section 4.2), RTCP phase 1."""
@@ -59,12 +61,18 @@ class Leg:
         self.outbound = Outbound(
             params,
             ssrc=ssrc,
-            sequence=int.from_bytes(random[4:6]),
+            sequence=int.from_bytes(random[4:6]) & FIRST_SEQUENCE_MASK,
             timestamp=int.from_bytes(random[6:10]),
             send_silence=settings.send_silence,
             first_at=first_at,
         )
         self._cname = random[10:22].hex()
+        self.receive: Callable[[bytes, Seconds], None]
+        """A datagram on the RTP port from the settled source."""
+        self.next_packet: Callable[[], bytes | None]
+        """The packet to send now; called every `outbound.ptime` ms."""
+        self._channel: Channel | None = None
+        self._secure(params.srtp)
         self._rtcp_source: Address | None = None
         # Legs that open together must not report together (RFC 3550 section 6.2), nor hold up the tick by it.
         self._rtcp_at = now + settings.rtcp_interval * (0.5 + random[22] / 512)
@@ -76,6 +84,17 @@ class Leg:
         self.send_errors = 0
         self.receive_errors = 0
         self._renew()
+
+    def _secure(self, keys: SrtpKeys | None) -> None:
+        """Encrypt from now on, or not. Straight to the halves where nothing is encrypted."""
+        if keys is None:
+            self.receive, self.next_packet = self.inbound.receive, self.outbound.next_packet
+            return
+        if self._channel is None:
+            self._channel = Channel(keys, self.inbound, self.outbound)
+        elif self._channel.rekey(keys):
+            self._reception.ours = self.outbound.begin_anew()
+        self.receive, self.next_packet = self._channel.receive, self._channel.next_packet
 
     def _renew(self) -> None:
         """Reckon what depends on both the parameters and the source."""
@@ -100,6 +119,7 @@ class Leg:
         self._params = params
         self.inbound.configure(params)
         self.outbound.configure(params)
+        self._secure(params.srtp)
         self._renew()
         if params.codec != before.codec or self.outbound.ptime != ptime:
             for port in self._ports:
@@ -146,11 +166,15 @@ class Leg:
         if inbound.is_rtcp(datagram):
             self.receive_rtcp(datagram, address, now)
             return
-        if payload_of(datagram) is None:
+        channel = self._encrypted
+        packet = datagram if channel is None else channel.open(datagram)
+        if packet is None:
+            return
+        if payload_of(packet) is None:
             inbound.malformed += 1
             return
         learned = source.learned
-        if address != learned and not inbound.is_agreed(datagram[1] & 0x7F):
+        if address != learned and not inbound.is_agreed(packet[1] & 0x7F):
             inbound.unknown += 1
             return
         if not source.admit(address, now):
@@ -159,14 +183,17 @@ class Leg:
         if source.learned != learned:
             inbound.forget()
             self._renew()
-        inbound.receive(datagram, now)
+        inbound.receive(packet, now)
 
     def receive_rtcp(self, datagram: bytes, address: Address, now: Seconds) -> None:
         """A datagram on the RTCP port, or RTCP on a shared one; only from the host of the peer's RTP."""
         known = (self.source.learned, self.source.signalled, self.rtcp_destination)
         if address[0] not in {peer[0] for peer in known if peer is not None}:
             self._wrong_source += 1
-        elif self._reception.receive(datagram, now) and not self.rtcp_mux:
+            return
+        channel = self._encrypted
+        packet = datagram if channel is None else channel.open_rtcp(datagram)
+        if packet is not None and self._reception.receive(packet, now) and not self.rtcp_mux:
             self._rtcp_source = address
 
     # ------------------------------------------------------------------ timers and RTCP
@@ -220,7 +247,14 @@ class Leg:
             )
             blocks = (block,)
         self._rtcp_out += 1
-        return rtcp.build(rtcp.Report(outbound.ssrc, blocks, sent), self._cname, goodbye=goodbye)
+        packet = rtcp.build(rtcp.Report(outbound.ssrc, blocks, sent), self._cname, goodbye=goodbye)
+        channel = self._encrypted
+        return packet if channel is None else channel.protect_rtcp(packet)
+
+    @property
+    def _encrypted(self) -> Channel | None:
+        """What packets go through; a channel that is out of use is kept for its counters."""
+        return None if self._params.srtp is None else self._channel
 
     @property
     def rtcp_mux(self) -> bool:
@@ -247,8 +281,9 @@ class Leg:
         jitter, destination = inbound.jitter, self.source.destination
         return LegReport(
             codec=self._params.codec,
+            srtp=self._params.srtp.suite if self._params.srtp else "",
             local_port=self._local_port,
-            remote=f"{destination[0]}:{destination[1]}" if destination else "",
+            remote=str(Endpoint(*destination)) if destination else "",
             remote_learned=self.source.learned is not None,
             on_hold=self._params.on_hold,
             packets_in=inbound.packets,
@@ -266,6 +301,8 @@ class Leg:
             wrong_source=self._wrong_source,
             unknown_payload_type=inbound.unknown,
             while_on_hold=inbound.while_on_hold,
+            srtp_auth_failed=self._channel.auth_failed if self._channel else 0,
+            srtp_replayed=self._channel.replayed if self._channel else 0,
             rtcp_in=reception.received,
             rtcp_out=self._rtcp_out,
             rtcp_malformed=reception.malformed,

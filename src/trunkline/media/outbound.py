@@ -13,7 +13,7 @@ from trunkline.ids import RtpTime, Ssrc
 from trunkline.media.codecs import CODECS
 from trunkline.media.frames import LegPort
 from trunkline.media.mixer import Mixer, Player
-from trunkline.media.rtp import HEADER, MARKER, PLAIN, SEQUENCE_MASK, TIME_MASK
+from trunkline.media.rtp import FIRST_SEQUENCE_MASK, HEADER, MARKER, PLAIN, SEQUENCE_MASK, TIME_MASK
 from trunkline.sdp.values import MediaParams
 
 
@@ -104,6 +104,13 @@ class Outbound:
     def timestamp(self) -> RtpTime:
         """Of the next packet."""
         return RtpTime(self._timestamp)
+
+    def begin_anew(self) -> Ssrc:
+        """Go on as another source, which is returned."""
+        self.ssrc = Ssrc((self.ssrc + 1) & 0xFFFFFFFF)
+        self._sequence &= FIRST_SEQUENCE_MASK
+        self._talking = False
+        return self.ssrc
 
     def next_packet(self) -> bytes | None:
         """The packet to send now, None when nothing is to be sent. Called every `ptime`."""

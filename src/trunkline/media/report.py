@@ -8,6 +8,8 @@ class LegReport:
     """One leg's counters at one moment. Times in ms are floats, counts are of packets unless said."""
 
     codec: str = ""
+    srtp: str = ""
+    """The cipher suite; empty when not encrypted."""
     local_port: int = 0
     remote: str = ""
     """Where we send: the learned source, else the signalled address; empty when neither is known."""
@@ -39,6 +41,10 @@ class LegReport:
     unknown_payload_type: int = 0
     while_on_hold: int = 0
     """Audio that came though the direction does not allow it; dropped."""
+    srtp_auth_failed: int = 0
+    """SRTP and SRTCP packets that were not made with the peer's key; dropped."""
+    srtp_replayed: int = 0
+    """SRTP and SRTCP packets that came before, or too late to tell; dropped."""
     rtcp_in: int = 0
     rtcp_out: int = 0
     rtcp_malformed: int = 0

@@ -188,10 +188,10 @@ class Reception:
         "_expected_before",
         "_last_sr",
         "_last_sr_at",
-        "_ours",
         "_received_before",
         "_wall",
         "malformed",
+        "ours",
         "peer_jitter",
         "peer_lost",
         "received",
@@ -199,7 +199,7 @@ class Reception:
     )
 
     def __init__(self, ours: Ssrc, wall: float) -> None:
-        self._ours = ours
+        self.ours = ours
         self._wall = wall
         self._expected_before = 0
         self._received_before = 0
@@ -255,7 +255,7 @@ class Reception:
             self._last_sr = middle(report.sent.ntp)
             self._last_sr_at = now
         for block in report.blocks:
-            if block.ssrc != self._ours:
+            if block.ssrc != self.ours:
                 continue
             self.peer_lost = block.cumulative_lost
             self.peer_jitter = block.jitter

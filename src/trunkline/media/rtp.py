@@ -22,6 +22,9 @@ MARKER = 0x80
 
 SEQUENCE_MASK = 0xFFFF
 TIME_MASK = 0xFFFFFFFF
+FIRST_SEQUENCE_MASK = 0x7FFF
+"""The first sequence number is in the lower half, so that a receiver of SRTP that misses the first packets can tell a
+wrap from a start (RFC 3711 section 3.3.1)."""
 DATAGRAM_LIMIT = 2048
 """Bytes read of one datagram. Voice packets are far below an Ethernet frame; one that fills this may be cut short."""
 

@@ -3,18 +3,21 @@
 Three ways through an INVITE use them: the peer offers (`negotiate`, then `answer_text` in our 200), or the peer leaves
 the offer to us (`offer_text` in our 200, then `accept_answer` with the ACK's body); a re-INVITE is one of the two.
 
-Of the peer's media descriptions the first acceptable audio one is taken, all others are declined with port 0
-(section 6). Within it, the order of the peer's formats decides among the codecs that we accept. Directions are seen
-from our side: the peer's `sendonly` is our `recvonly`. A connection address of 0.0.0.0 is the old way of putting on
-hold (section 8.4) and takes from us the right to send, nothing else.
+Of the peer's media descriptions the first acceptable audio one is taken, an encrypted one before a plain one, and all
+others are declined with port 0 (section 6). Whether encryption may or must be is `Security`'s to say; RTP/SAVP alone
+makes it so, crypto lines of a plain profile mean nothing. Within the description, the order of the peer's formats
+decides among the codecs that we accept. Directions are seen from our side: the peer's `sendonly` is our `recvonly`. A
+connection address of 0.0.0.0 is the old way of putting on hold (section 8.4) and takes from us the right to send,
+nothing else.
 """
 
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
 from trunkline.sdp.codecs import CODECS, TELEPHONE_EVENT, SdpCodec
+from trunkline.sdp.crypto import Crypto, Security, choose
 from trunkline.sdp.session import Attributes, Connection, MediaDescription, SessionDescription
-from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable
+from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable, SrtpKeys
 
 PTIME_DEFAULT = 20
 """Milliseconds per packet where the peer names none (RFC 3551 section 4.2)."""
@@ -23,7 +26,10 @@ PTIME_MIN, PTIME_MAX, PTIME_STEP = 10, 60, 10
 
 PLAIN_PROFILES = ("RTP/AVP", "RTP/AVPF")
 """RTP profiles without encryption (RFC 3551, RFC 4585); feedback is optional in AVPF, and we give none."""
-SECURE_PROFILES = ("RTP/SAVP", "RTP/SAVPF", "UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")
+SECURE_PROFILES = ("RTP/SAVP", "RTP/SAVPF")
+"""Encrypted, with keys from `a=crypto` lines (RFC 4568)."""
+DTLS_PROFILES = ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")
+"""Encrypted, with keys agreed on the media path (RFC 5764), which we do not do."""
 
 _MIRROR = {
     Direction.SENDRECV: Direction.SENDRECV,
@@ -35,12 +41,15 @@ _MIRROR = {
 _MUTED = {Direction.SENDRECV: Direction.RECVONLY, Direction.SENDONLY: Direction.INACTIVE}
 
 
-def negotiate(offer: SessionDescription, accepted: Sequence[str]) -> MediaParams:
+PLAIN = Security()
+
+
+def negotiate(offer: SessionDescription, accepted: Sequence[str], security: Security = PLAIN) -> MediaParams:
     """What comes of an offer when we accept the codecs `accepted` (names of `CODECS`).
 
     Raises NotAcceptable with the reason in words, fit for a Warning header.
     """
-    media, payload_type, codec = _chosen(offer, accepted)
+    media, payload_type, codec = _chosen(offer, accepted, security)
     remote = _remote(offer, media)
     mux = media.attribute("rtcp-mux") is not None
     return MediaParams(
@@ -52,6 +61,7 @@ def negotiate(offer: SessionDescription, accepted: Sequence[str]) -> MediaParams
         dtmf_payload_type=_telephone_event(media),
         remote_rtcp=None if mux else _rtcp(media, remote),
         rtcp_mux=mux,
+        srtp=_keys(media, security),
     )
 
 
@@ -61,14 +71,15 @@ def answer_text(offer: SessionDescription, params: MediaParams, local: Endpoint,
     `session_id` stays the same for a dialog, `version` grows by one with each description that differs from the one
     before (RFC 3264 section 8).
     """
-    chosen, _, codec = _chosen(offer, (params.codec,))
+    lines = (Crypto(params.srtp.tag, params.srtp.suite, params.srtp.ours),) if params.srtp else ()
+    chosen, _, codec = _chosen(offer, (params.codec,), Security("required" if lines else "off", lines))
     answers = []
     for media in offer.media:
         if media is chosen:
             numbered = [(params.payload_type, codec)]
             if params.dtmf_payload_type is not None:
                 numbered.append((params.dtmf_payload_type, TELEPHONE_EVENT))
-            answers.append(_audio(numbered, local, params, media.protocol))
+            answers.append(_audio(numbered, local, params, media.protocol, lines))
         else:
             answers.append(MediaDescription(media.kind, 0, media.protocol, media.formats))
     return SessionDescription(
@@ -79,47 +90,78 @@ def answer_text(offer: SessionDescription, params: MediaParams, local: Endpoint,
     ).render()
 
 
-def offer_text(accepted: Sequence[str], local: Endpoint, session_id: int, version: int) -> str:
-    """Our offer, for an INVITE that came without one: the codecs `accepted` in that order, and telephone-event."""
+def offer_text(
+    accepted: Sequence[str], local: Endpoint, session_id: int, version: int, lines: Sequence[Crypto] = ()
+) -> str:
+    """Our offer, for an INVITE that came without one: the codecs `accepted` in that order, and telephone-event; with
+    crypto lines, of encrypted audio alone."""
     numbered = [(CODECS[name].payload_type, CODECS[name]) for name in accepted]
     numbered.append((TELEPHONE_EVENT.payload_type, TELEPHONE_EVENT))
-    media = _audio(numbered, local, None, PLAIN_PROFILES[0])
+    profile = SECURE_PROFILES[0] if lines else PLAIN_PROFILES[0]
+    media = _audio(numbered, local, None, profile, lines)
     return SessionDescription(
         origin=_origin(local, session_id, version), connection=_connection(local), media=(media,)
     ).render()
 
 
-def accept_answer(accepted: Sequence[str], answer: SessionDescription) -> MediaParams:
-    """What comes of the peer's answer to our `offer_text(accepted, …)`. Raises NotAcceptable."""
-    return negotiate(answer, accepted)
+def accept_answer(accepted: Sequence[str], answer: SessionDescription, lines: tuple[Crypto, ...] = ()) -> MediaParams:
+    """What comes of the peer's answer to our `offer_text(accepted, …, lines)`. Raises NotAcceptable."""
+    params = negotiate(answer, accepted, Security("required" if lines else "off", lines))
+    if params.srtp and (params.srtp.tag, params.srtp.suite) not in {(line.tag, line.suite) for line in lines}:
+        raise NotAcceptable(f"the answer's crypto tag {params.srtp.tag} is not the one offered with its suite")
+    return params
 
 
-def _chosen(offer: SessionDescription, accepted: Sequence[str]) -> tuple[MediaDescription, int, SdpCodec]:
+def _chosen(
+    offer: SessionDescription, accepted: Sequence[str], security: Security
+) -> tuple[MediaDescription, int, SdpCodec]:
     """The first audio stream that we can do, and its codec; else why none will do, the first stream's reason."""
     reasons = []
-    for media in offer.media:
-        if media.kind != "audio":
-            continue
-        reason = _refusal(media)
-        if reason is None:
-            found = next(((number, CODECS[name]) for number, name in _codecs(media) if name in accepted), None)
-            if found is not None:
-                return media, *found
-            offered = ", ".join(name for _, name in _encodings(media)) or "none that we know"
-            reason = f"no common codec: offered {offered}; accepted {', '.join(accepted)}"
-        reasons.append(reason)
-    raise NotAcceptable(reasons[0] if reasons else "no audio stream in the SDP")
+    audio = [media for media in offer.media if media.kind == "audio"]
+    for media in sorted(audio, key=lambda media: not _is_secure(media)):
+        try:
+            return media, *_usable(media, accepted, security)
+        except NotAcceptable as refusal:
+            reasons.append((audio.index(media), str(refusal)))
+    raise NotAcceptable(min(reasons)[1] if reasons else "no audio stream in the SDP")
 
 
-def _refusal(media: MediaDescription) -> str | None:
+def _usable(media: MediaDescription, accepted: Sequence[str], security: Security) -> tuple[int, SdpCodec]:
+    """Payload type and codec of an audio stream. Raises NotAcceptable."""
+    reason = _refusal(media, security)
+    if reason is not None:
+        raise NotAcceptable(reason)
+    _keys(media, security)
+    found = next(((number, CODECS[name]) for number, name in _codecs(media) if name in accepted), None)
+    if found is None:
+        offered = ", ".join(name for _, name in _encodings(media)) or "none that we know"
+        raise NotAcceptable(f"no common codec: offered {offered}; accepted {', '.join(accepted)}")
+    return found
+
+
+def _refusal(media: MediaDescription, security: Security) -> str | None:
     profile = media.protocol.upper()
     if media.port == 0:
         return "the audio stream is switched off (port 0)"
-    if profile in SECURE_PROFILES:
-        return f"only encrypted audio is offered ({media.protocol}); SRTP is not supported"
-    if profile not in PLAIN_PROFILES:
+    if profile in DTLS_PROFILES:
+        return f"DTLS-SRTP ({media.protocol}) is not supported; SRTP is, with keys in a=crypto lines (RTP/SAVP)"
+    if profile not in PLAIN_PROFILES + SECURE_PROFILES:
         return f"unknown audio transport {media.protocol}"
+    if _is_secure(media) and security.rule == "off":
+        return f"encrypted audio ({media.protocol}) is not allowed here; SRTP is switched off"
+    if not _is_secure(media) and security.rule == "required":
+        return f"audio must be encrypted here: SRTP (RTP/SAVP) is required, {media.protocol} was offered"
     return None
+
+
+def _is_secure(media: MediaDescription) -> bool:
+    return media.protocol.upper() in SECURE_PROFILES
+
+
+def _keys(media: MediaDescription, security: Security) -> SrtpKeys | None:
+    if not _is_secure(media):
+        return None
+    return choose((value for name, value in media.attributes if name == "crypto"), security.ours)
 
 
 def _encodings(media: MediaDescription) -> Iterator[tuple[int, str]]:
@@ -202,7 +244,11 @@ def _rtcp(media: MediaDescription, remote: Endpoint) -> Endpoint | None:
 
 
 def _audio(
-    numbered: list[tuple[int, SdpCodec]], local: Endpoint, params: MediaParams | None, protocol: str
+    numbered: list[tuple[int, SdpCodec]],
+    local: Endpoint,
+    params: MediaParams | None,
+    protocol: str,
+    lines: Sequence[Crypto],
 ) -> MediaDescription:
     attributes = [("rtpmap", f"{number} {codec.name}/{codec.clock_rate}") for number, codec in numbered]
     attributes += [("fmtp", f"{number} 0-15") for number, codec in numbered if codec is TELEPHONE_EVENT]
@@ -210,6 +256,7 @@ def _audio(
     attributes.append((str(params.direction if params else Direction.SENDRECV), ""))
     if params is not None and params.rtcp_mux:
         attributes.append(("rtcp-mux", ""))
+    attributes += [("crypto", str(line)) for line in lines]
     formats = tuple(str(number) for number, _ in numbered)
     return MediaDescription("audio", local.port, protocol, formats, attributes=tuple(attributes))
 

@@ -6,7 +6,7 @@ misheard (numbers, the order of sections) and lenient where devices in the field
 `s=` or `t=`). What the description means is `negotiate.py`'s business.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from trunkline.sdp.values import SdpError
@@ -49,7 +49,8 @@ class MediaDescription:
     formats: tuple[str, ...]
     """For RTP, payload types in order of preference."""
     connection: Connection | None = None
-    attributes: Attributes = ()
+    attributes: Attributes = field(default=(), repr=False)
+    """Not shown: an `a=crypto` line holds a key."""
 
     def attribute(self, name: str) -> str | None:
         """The first attribute of that name; a flag's value is empty."""

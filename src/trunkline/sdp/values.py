@@ -3,7 +3,7 @@
 `MediaParams` is the whole outcome of a negotiation as a media leg needs it; nothing else about SDP leaves this room.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -38,6 +38,20 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class SrtpKeys:
+    """How one audio stream is encrypted (RFC 4568); keys are master key and salt, 30 bytes."""
+
+    suite: str
+    """`AES_CM_128_HMAC_SHA1_80` or `…_32`."""
+    tag: int
+    """Of the crypto line that was taken."""
+    ours: bytes = field(repr=False)
+    """What we send with."""
+    theirs: bytes = field(repr=False)
+    """What the peer sends with."""
+
+
+@dataclass(frozen=True, slots=True)
 class MediaParams:
     """One negotiated audio stream, as seen from our side."""
 
@@ -56,6 +70,8 @@ class MediaParams:
     """From `a=rtcp` (RFC 3605); None means the port above `remote`'s."""
     rtcp_mux: bool = False
     """RTCP shares the RTP port (RFC 5761)."""
+    srtp: SrtpKeys | None = None
+    """None = not encrypted."""
 
     @property
     def on_hold(self) -> bool:

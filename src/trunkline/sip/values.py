@@ -4,7 +4,7 @@ Facts (we -> the composition root, through one callback) and actions (the other 
 is known by a `DialogId` from its INVITE to its end; after `DialogEnded` the id is dead and actions on it are ignored.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NewType
 
 from trunkline.sdp.session import SessionDescription
@@ -88,7 +88,7 @@ class Answer:
     """Send 200 OK with an SDP body and extra headers."""
 
     dialog: DialogId
-    sdp: str
+    sdp: str = field(repr=False)
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -107,7 +107,7 @@ class AcceptReinvite:
     """Send 200 OK to the pending re-INVITE."""
 
     dialog: DialogId
-    sdp: str
+    sdp: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
