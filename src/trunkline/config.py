@@ -99,7 +99,8 @@ class MediaSettings(Section):
     send_silence: bool = True
     """Send silence when there is nothing to play, so that NAT bindings and recorders stay happy."""
     reorder_window: Milliseconds = 60
-    """How long a gap in the RTP sequence is held open for a late packet."""
+    """How long a gap in the RTP sequence is held open for a late packet, at most; closed earlier on networks where
+    packets do not come that late."""
     players_per_leg: int = Field(4, ge=1)
     """Sources, streams for one, that may play to a call at once; they are mixed."""
     rtcp_interval: float = Field(5, gt=0)

@@ -3,13 +3,18 @@
 A packet in order takes the short way: header, jitter buffer's `accepts`, frame to the ports. Everything else (events,
 odd headers, gaps, other payload types, holds) goes the long way round. The timeline counts from the moment the leg
 opened: anchored at the arrival of the first packet it follows the RTP clock, anew after a restart of the sequence or
-when both have drifted apart by `DRIFT_LIMIT`.
+when both are apart by `DRIFT_LIMIT`.
+
+The peer's clock is not ours: at 200 ppm it would be off by 0.7 s after an hour, and the inbound track by as much from
+the outbound one. So the timeline follows arrival, too, by small steps. What is compared with it is the packet that was
+fastest of the last `FOLLOW_EVERY`, since only the others were delayed by the network.
 
 Ports are called straight from here. The method under way is kept in `calling`, so that the owner that catches what a
 port should not have raised can tell whose fault it was, at hardly any cost per packet.
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, NamedTuple
 
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
@@ -26,6 +31,15 @@ COMFORT_NOISE = (13, 19)
 
 DRIFT_LIMIT = 1.0
 """Seconds between the timeline and arrival: a network stall is shorter, a jump of the RTP clock longer."""
+
+FOLLOW_EVERY = 256
+"""Frames: five seconds, in which a clock of 200 ppm drifts by one millisecond."""
+
+SLACK_MS = 5
+"""How far off the timeline may be before it is moved, so that a peer with a good clock has even timestamps."""
+
+STEP_MS = 2
+"""The most that the timeline is moved at once: less than any packet's time, so that it never goes backwards."""
 
 _UNANCHORED = -(1 << 62)
 """RTP units: a media time so far off that the next frame anchors the timeline."""
@@ -49,6 +63,7 @@ class Inbound:
         "_dtmf",
         "_dtmf_type",
         "_frame_type",
+        "_least",
         "_leg",
         "_media_stamp",
         "_media_time",
@@ -88,6 +103,7 @@ class Inbound:
         self._media_stamp = 0
         self._media_time = _UNANCHORED
         self._transit = 0.0
+        self._least = inf
         self.calling: Callable[..., Any] | None = None
         self.jitter: JitterBuffer[_Arrival] = JitterBuffer(window)
         self.jitter_units = 0.0
@@ -214,12 +230,16 @@ class Inbound:
         if -self._drift_limit < transit < self._drift_limit:
             # RFC 3550 appendix A.8
             self.jitter_units += (abs(transit - self._transit) - self.jitter_units) / 16
+            if transit < self._least:
+                self._least = transit
         else:
             media_time = round((now - self._opened) * 1000 * self._units)
-            transit = 0.0
+            transit = self._least = 0.0
         self._media_time = media_time
         self._transit = transit
-        self.frames += 1
+        frames = self.frames = self.frames + 1
+        if not frames % FOLLOW_EVERY:
+            self._follow()
         at = media_time // self._units
         missing = self._missing
         self._missing = 0
@@ -227,6 +247,15 @@ class Inbound:
             self.calling = push
             push(payload, at, missing)
         self.calling = None
+
+    def _follow(self) -> None:
+        """Move the timeline towards the arrivals, if they have drifted apart."""
+        least, self._least = self._least, inf
+        slack, step = SLACK_MS * self._units, STEP_MS * self._units
+        if abs(least) > slack:
+            move = round(max(-step, min(step, least)))
+            self._media_time += move
+            self._transit -= move
 
     def _event(self, arrival: _Arrival) -> None:
         ended = self._dtmf.receive(arrival.payload, RtpTime(arrival.timestamp), arrival.at)

@@ -7,9 +7,14 @@ cannot be reordering, starts nothing by itself: it waits until its successor con
 appendix A.1), and then the sequence restarts there. It must be confirmed before the old sequence goes on, so two
 sources at once do not take turns.
 
+The window adapts to how late packets have been that did not come in their turn, and so is no longer than the network
+needs: where packets are lost but never overtaken, what comes after a lost one hardly waits. It starts at its maximum,
+and shrinks only after `HISTORY` gaps; a packet that comes too late widens it at once.
+
 Times are seconds of the caller's clock; `T` is whatever the caller wants back in order.
 """
 
+from collections import deque
 from typing import Generic, NamedTuple, TypeVar
 
 from trunkline.ids import Seconds, Ssrc
@@ -22,6 +27,15 @@ MAX_MISORDER = 100
 
 HELD_LIMIT = 128
 """Packets held at once: 60 ms of 20 ms packets are three; this only bounds what a flood can take."""
+
+HISTORY = 50
+"""Gaps whose lateness is remembered."""
+
+MARGIN = 1.5
+"""Times the greatest remembered lateness: the window."""
+
+SHORTEST = Seconds(0.02)
+"""The least window, that of a network which only loses packets: about one packet's time."""
 
 T = TypeVar("T")
 
@@ -37,7 +51,8 @@ class Released(NamedTuple, Generic[T]):
 
 
 class JitterBuffer(Generic[T]):
-    """One source's packets. `counters` are plain attributes, read by the leg's report."""
+    """One source's packets; a gap is held for `limit` at most. The counters are plain attributes, read by the leg's
+    report."""
 
     __slots__ = (
         "_base",
@@ -45,8 +60,9 @@ class JitterBuffer(Generic[T]):
         "_expected",
         "_given_up",
         "_held",
+        "_lateness",
+        "_limit",
         "_next",
-        "_window",
         "duplicate",
         "late",
         "lost",
@@ -55,16 +71,19 @@ class JitterBuffer(Generic[T]):
         "restarts",
         "ssrc",
         "stray",
+        "window",
     )
 
-    def __init__(self, window: Seconds) -> None:
-        self._window = window
+    def __init__(self, limit: Seconds) -> None:
+        self._limit = limit
+        self._lateness: deque[float] = deque([limit] * HISTORY, maxlen=HISTORY)
+        self.window = limit
         self.ssrc = Ssrc(-1)
         self._expected = -1  # the next sequence number as it is in the packet; -1 = not started
         self._next = 0  # the same, extended by the wraps
         self._base = 0
         self._held: dict[int, tuple[T, Seconds]] = {}
-        self._given_up: set[int] = set()
+        self._given_up: dict[int, Seconds] = {}  # position, and since when it was waited for
         self._candidate: tuple[Ssrc, int, T, int] | None = None  # the last is `_next` as it was then
         self.received = 0
         self.lost = 0
@@ -89,7 +108,10 @@ class JitterBuffer(Generic[T]):
         """When `expire` gives up a gap; None while there is none."""
         if not self._held:
             return None
-        return Seconds(min(arrived for _, arrived in self._held.values()) + self._window)
+        return Seconds(self._oldest() + self.window)
+
+    def _oldest(self) -> Seconds:
+        return min(arrived for _, arrived in self._held.values())
 
     def accepts(self, sequence: int, ssrc: int) -> bool:
         """Whether this packet is the next in order, with nothing held: then it counts as delivered."""
@@ -110,7 +132,7 @@ class JitterBuffer(Generic[T]):
         self.received += 1
         position = self._next + step
         if step < 0:
-            self._past(position)
+            self._past(position, now)
         elif position in self._held:
             self.duplicate += 1
         else:
@@ -140,21 +162,28 @@ class JitterBuffer(Generic[T]):
 
     def _hold(self, position: int, item: T, now: Seconds) -> list[Released[T]]:
         """A packet that fills a gap, or is beyond one."""
-        if self._held and position < max(self._held):
+        overtaken_at = min((arrived for other, (_, arrived) in self._held.items() if other > position), default=None)
+        if overtaken_at is not None:
             self.reordered += 1
+            self._learn(now - overtaken_at)
         self._held[position] = (item, now)
         released = self._drain(0)
         if len(self._held) > HELD_LIMIT:
             released += self._give_up()
         return released
 
-    def _past(self, position: int) -> None:
+    def _past(self, position: int, now: Seconds) -> None:
         """A packet from before the next one: given up already, or delivered already."""
-        if position in self._given_up:
-            self._given_up.remove(position)
-            self.late += 1
-        else:
+        missed_at = self._given_up.pop(position, None)
+        if missed_at is None:
             self.duplicate += 1
+        else:
+            self.late += 1
+            self._learn(now - missed_at)
+
+    def _learn(self, lateness: float) -> None:
+        self._lateness.append(lateness)
+        self.window = Seconds(min(self._limit, max(SHORTEST, MARGIN * max(self._lateness))))
 
     def _drain(self, missing: int) -> list[Released[T]]:
         """What follows without a gap."""
@@ -171,8 +200,9 @@ class JitterBuffer(Generic[T]):
         missing = first - self._next
         self.lost += missing
         # What is further back than MAX_MISORDER is never asked for again.
-        self._given_up = {p for p in self._given_up if p >= first - MAX_MISORDER}
-        self._given_up.update(range(max(self._next, first - MAX_MISORDER), first))
+        self._given_up = {p: since for p, since in self._given_up.items() if p >= first - MAX_MISORDER}
+        self._given_up.update(dict.fromkeys(range(max(self._next, first - MAX_MISORDER), first), self._oldest()))
+        self._learn(0.0)
         self._next = first
         return self._drain(missing)
 

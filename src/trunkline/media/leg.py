@@ -295,6 +295,7 @@ class Leg:
             late=jitter.late,
             duplicate=jitter.duplicate,
             reordered=jitter.reordered,
+            reorder_window_ms=round(jitter.window * 1000, 1),
             stray=jitter.stray,
             restarts=jitter.restarts,
             malformed=inbound.malformed,

@@ -31,6 +31,8 @@ class LegReport:
     duplicate: int = 0
     reordered: int = 0
     """Came out of order, within the window."""
+    reorder_window_ms: float = 0.0
+    """How long a gap is held open at present."""
     stray: int = 0
     """Of another SSRC or far off in sequence, one alone: not taken for a new start."""
     restarts: int = 0
