@@ -140,6 +140,8 @@ class StreamSettings(Section):
     """Error frames a second; more are only counted."""
     ca_file: Path | None = None
     """Certificates to trust for wss:// instead of the system's."""
+    l16_endian: Literal["little", "big"] = "little"
+    """Byte order of L16 on the WebSocket, both ways; RFC 3551 has big, what apps expect is little."""
     extensions: bool = False
     """Frames and members beyond the documented ones (spec section 2.3)."""
 

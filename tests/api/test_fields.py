@@ -136,18 +136,50 @@ def test_a_status_callback_is_http() -> None:
         ("BidirectionalMode", "RTP", "BidirectionalMode must be one of rtp, mp3"),
         ("BidirectionalMode", "mp3", "BidirectionalMode mp3 is not supported yet"),
         ("BidirectionalCodec", "pcmu", "BidirectionalCodec must be one of PCMU, PCMA, G722, L16, OPUS"),
-        ("BidirectionalCodec", "L16", "BidirectionalCodec L16 is not supported yet"),
-        ("Codec", "OPUS", "Codec OPUS is not supported yet"),
         ("Codec", "AMR", "Codec must be one of default, PCMU, PCMA, G722, L16, OPUS"),
         ("StatusCallbackMethod", "PUT", "StatusCallbackMethod must be one of GET, POST"),
-        ("SamplingRate", 16000, "SamplingRate 16000 is not supported yet"),
         ("SamplingRate", "44100", "SamplingRate must be one of 8000, 16000, 24000, 48000"),
-        ("BidirectionalSamplingRate", 22050, "BidirectionalSamplingRate 22050 is not supported yet"),
+        ("SamplingRate", 22050, "SamplingRate must be one of 8000, 16000, 24000, 48000"),
+        ("BidirectionalSamplingRate", 1, "BidirectionalSamplingRate must be one of 8000, 16000, 22050, 24000, 48000"),
         ("BidirectionalTargetLegs", "opposite", "BidirectionalTargetLegs opposite is not supported yet"),
     ],
 )
 def test_a_value_outside_the_enumeration_is_named(name: str, value: object, detail: str) -> None:
     assert _refusal(InvalidEnum, **{name: value}) == detail
+
+
+@pytest.mark.parametrize("rate", [8000, "16000", 24000, 48000])
+def test_l16_has_a_choice_of_rates_both_ways(rate: object) -> None:
+    params = _params(Codec="L16", SamplingRate=rate, BidirectionalCodec="L16", BidirectionalSamplingRate=rate)
+    assert params.encoding("PCMU") == params.bidirectional_encoding == f"L16/{rate}"
+
+
+def test_formats_without_a_rate() -> None:
+    params = _params(Codec="L16", BidirectionalCodec="L16")
+    assert (params.encoding("PCMU"), params.bidirectional_encoding) == ("L16/8000", "L16/8000")
+    assert _params(BidirectionalCodec="L16", BidirectionalSamplingRate=22050).bidirectional_encoding == "L16/22050"
+    assert _params().encoding("G722") == "G722"
+    assert _params(Codec="OPUS", SamplingRate=48000).encoding("PCMU") == "OPUS"
+
+
+@pytest.mark.parametrize(
+    ("members", "detail"),
+    [
+        ({"SamplingRate": 16000}, "SamplingRate 16000 needs Codec L16; of Codec default it is 8000"),
+        ({"SamplingRate": 16000, "Codec": "PCMA"}, "SamplingRate 16000 needs Codec L16; of Codec PCMA it is 8000"),
+        (
+            {"SamplingRate": 24000, "Codec": "G722"},
+            "SamplingRate 24000 needs Codec L16; of Codec G722 it is 8000 or 16000",
+        ),
+        ({"SamplingRate": 8000, "Codec": "OPUS"}, "SamplingRate 8000 needs Codec L16; of Codec OPUS it is 48000"),
+        (
+            {"BidirectionalSamplingRate": 16000},
+            "BidirectionalSamplingRate 16000 needs BidirectionalCodec L16; of BidirectionalCodec PCMU it is 8000",
+        ),
+    ],
+)
+def test_a_rate_that_the_codec_does_not_have_is_refused(members: dict[str, object], detail: str) -> None:
+    assert _refusal(InvalidRequest, **members) == detail
 
 
 @pytest.mark.parametrize("value", [True, "true"])

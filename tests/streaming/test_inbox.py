@@ -4,11 +4,13 @@ import json
 from base64 import b64encode
 from typing import Any
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.media.codecs import opus
 from trunkline.streaming.inbox import Inbox
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 from trunkline.streaming.playback import Playback
@@ -20,12 +22,19 @@ IDENTITY = StreamIdentity(StreamSid("s"), AccountSid("a"), CallSid("v3:c"), Call
 class Stream:
     """The pure parts of a stream, joined; messages go in and out as objects."""
 
-    def __init__(self, mode: BidirectionalMode = BidirectionalMode.RTP, **settings: Any) -> None:
+    def __init__(
+        self,
+        mode: BidirectionalMode = BidirectionalMode.RTP,
+        codec: str = "PCMU",
+        rate: int = 8000,
+        queued_as: str = "PCMU",
+        **settings: Any,
+    ) -> None:
         values = StreamSettings(**settings)
-        params = StreamParams("ws://app", mode=mode)
+        params = StreamParams("ws://app", mode=mode, bidirectional_codec=codec, bidirectional_sampling_rate=rate)
         session = Session(params, IDENTITY, "PCMU", values)
         session.opening(0)
-        self.playback = Playback("PCMU", prebuffer=0, limit=values.playback_limit, mark_limit=values.mark_limit)
+        self.playback = Playback(queued_as, prebuffer=0, limit=values.playback_limit, mark_limit=values.mark_limit)
         self.inbox = Inbox(params, values, session, self.playback)
 
     def send(self, frame: object, now: float = 0) -> list[dict[str, Any]]:
@@ -135,3 +144,38 @@ def test_garbage_changes_nothing(garbage: list[bytes]) -> None:
         for answer in stream.inbox.text(text, 0):
             assert json.loads(answer)["event"] == "error"
     assert stream.tick(0) == ["m"]
+
+
+def test_opus_comes_one_packet_to_a_message_of_any_length() -> None:
+    stream = Stream(codec="OPUS", queued_as="L16/48000")
+    for milliseconds in (20, 60, 10):
+        assert stream.media(opus.silence(milliseconds)) == []
+    assert stream.playback.queued_ms == 90
+    code, detail = problem(stream.media(b"\xff no packet"))
+    assert code == 100004
+    assert "no Opus packet" in detail
+    assert stream.media(opus.silence(20)) == []
+    assert stream.playback.queued_ms == 110
+
+
+def test_l16_at_22050_may_come_in_pieces_that_split_samples_and_starts_anew_after_clear() -> None:
+    stream = Stream(codec="L16", rate=22050, queued_as="L16/24000")
+    second = np.full(22050, 12345, "<i2").tobytes()
+    for start in range(0, len(second), 999):
+        assert stream.media(second[start : start + 999]) == []
+    assert stream.playback.queued_ms in range(993, 1001)
+    stream.media(b"\x39")  # the first half of a sample
+    stream.send({"event": "clear"})
+    stream.media(second)
+    stream.playback.leg_changed("L16/24000", 20)
+    stream.playback.next_frame(0)
+    settled = stream.playback.next_frame(20)
+    assert settled is not None
+    assert set(np.frombuffer(settled, "<i2").tolist()) == {12345}
+
+
+def test_l16_comes_in_the_byte_order_that_is_set() -> None:
+    stream = Stream(codec="L16", rate=16000, queued_as="L16/16000/big", l16_endian="big")
+    stream.playback.leg_changed("L16/16000", 20)
+    assert stream.media(bytes((1, 2)) * 320) == []
+    assert stream.playback.next_frame(0) == bytes((2, 1)) * 320

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.config import StreamSettings
-from trunkline.media.codecs import transcoder
+from trunkline.media.codecs import CODECS, opus, transcoder
 from trunkline.streaming.messages import Problem, Refusal
-from trunkline.streaming.params import StreamIdentity, StreamParams
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 from trunkline.streaming.session import Outbox, Session
 
 ULAW = bytes(range(160))
@@ -42,6 +42,76 @@ def test_media_to_the_letter(session: Session) -> None:
         b'{"event":"media","sequence_number":"3","stream_id":"32de0dea-53cb-4b21-89a4-9e1819c043bc",'
         b'"media":{"track":"inbound","chunk":"2","timestamp":"40","payload":"/////w=="}}'
     )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [
+        ("PCMU", {"encoding": "PCMU", "sample_rate": 8000, "channels": 1}),
+        ("G722", {"encoding": "G722", "sample_rate": 8000, "channels": 1}),
+        ("L16/8000", {"encoding": "L16", "sample_rate": 8000, "channels": 1}),
+        ("L16/24000", {"encoding": "L16", "sample_rate": 24000, "channels": 1}),
+        ("OPUS", {"encoding": "OPUS", "sample_rate": 48000, "channels": 1}),
+    ],
+)
+def test_start_tells_the_forks_format_whatever_the_byte_order(
+    identity: StreamIdentity, encoding: str, told: dict[str, object]
+) -> None:
+    for endian in ("little", "big"):
+        params, settings = StreamParams("ws://app"), StreamSettings(l16_endian=endian)
+        _, start = Session(params, identity, encoding, settings).opening(0)
+        assert json.loads(start)["start"]["media_format"] == told
+
+
+def test_start_tells_the_apps_own_format_as_an_extension(identity: StreamIdentity) -> None:
+    params = StreamParams(
+        "ws://app", mode=BidirectionalMode.RTP, bidirectional_codec="L16", bidirectional_sampling_rate=22050
+    )
+    _, start = Session(params, identity, "PCMU", StreamSettings(extensions=True)).opening(0)
+    told = json.loads(start)["start"]["bidirectional_media_format"]
+    assert told == {"encoding": "L16", "sample_rate": 22050, "channels": 1}
+
+
+@pytest.mark.parametrize("encoding", ["PCMA", "G722", "L16/8000", "L16/16000", "L16/24000", "L16/48000", "OPUS"])
+def test_both_tracks_are_transcoded_to_the_forks_format(identity: StreamIdentity, encoding: str) -> None:
+    session = make(identity, encoding)
+    session.leg_changed("PCMU")
+    for track in (session.inbound(ULAW, 500, 0), session.outbound(ULAW, 500)):
+        payload = b64decode(json.loads(track)["media"]["payload"])
+        assert payload == transcoder("PCMU", encoding).convert(ULAW)
+
+
+def test_l16_goes_out_in_the_byte_order_that_is_set(identity: StreamIdentity) -> None:
+    payloads = []
+    for endian in ("little", "big"):
+        session = make(identity, "L16/8000", l16_endian=endian)
+        session.leg_changed("PCMU")
+        payloads.append(b64decode(json.loads(session.inbound(ULAW, 500, 0))["media"]["payload"]))
+    little, big = payloads
+    assert little == CODECS["PCMU"].decoder()(ULAW)
+    assert big[0::2] == little[1::2]
+    assert big[1::2] == little[0::2]
+
+
+def test_an_opus_fork_of_30_ms_packets_has_60_ms_packets_under_the_time_of_their_first_half(
+    identity: StreamIdentity,
+) -> None:
+    session = make(identity, "OPUS")
+    session.leg_changed("PCMU")
+    texts = [session.inbound(bytes(240), 500 + 30 * number, 0) for number in range(4)]
+    assert texts[0] == texts[2] == b""
+    media = [json.loads(text)["media"] for text in (texts[1], texts[3])]
+    assert [(frame["chunk"], frame["timestamp"]) for frame in media] == [("1", "0"), ("2", "60")]
+
+
+def test_a_packet_that_cannot_be_decoded_is_as_good_as_lost(identity: StreamIdentity) -> None:
+    session = make(identity, "PCMU")
+    session.leg_changed("OPUS")
+    session.inbound(opus.silence(20), 500, 0)
+    assert session.inbound(b"\xff", 520, 0) == b""
+    media = json.loads(session.inbound(opus.silence(20), 540, 0))["media"]
+    assert (media["chunk"], media["timestamp"], len(b64decode(media["payload"]))) == ("3", "40", 160)
+    assert (session.missing, session.frames) == (1, 2)
 
 
 def test_one_sequence_for_all_and_a_chunk_count_for_each_track(session: Session) -> None:

@@ -158,8 +158,9 @@ def _name(name: str, value: object) -> str:
     return text(name, value, limit=NAME_LIMIT)
 
 
-_CODECS = ("PCMU", "PCMA", "G722")
-_CODECS_LATER = ("L16", "OPUS")
+_CODECS = ("PCMU", "PCMA", "G722", "L16", "OPUS")
+_OWN_RATES = {"default": (8000,), "PCMU": (8000,), "PCMA": (8000,), "G722": (8000, 16000), "OPUS": (48000,)}
+"""What may be given as the sampling rate of a codec that has no choice: G722's is 16000, and 8000 on its RTP clock."""
 
 
 def _enum(*members: str, default: str, description: str, example: str | None = None) -> dict[str, object]:
@@ -218,8 +219,13 @@ START_FIELDS = (
     ),
     Field(
         "BidirectionalCodec",
-        one_of(*_CODECS, later=_CODECS_LATER),
-        _enum(*_CODECS, default="PCMU", description="Codec of the app's media in `rtp` mode. Case sensitive."),
+        one_of(*_CODECS),
+        _enum(
+            *_CODECS,
+            default="PCMU",
+            description="Codec of the app's media in `rtp` mode; of `OPUS` one packet in each message. Case "
+            "sensitive. `L16` and `OPUS` are extensions.",
+        ),
         "bidirectional_codec",
     ),
     Field(
@@ -242,7 +248,7 @@ START_FIELDS = (
     ),
     Field(
         "Codec",
-        one_of("default", *_CODECS, later=_CODECS_LATER),
+        one_of("default", *_CODECS),
         _enum(
             "default",
             *_CODECS,
@@ -253,13 +259,25 @@ START_FIELDS = (
     ),
     Field(
         "SamplingRate",
-        rate(8000, later=(16000, 24000, 48000)),
-        {"type": "integer", "enum": [8000], "description": "Of an L16 fork. An extension."},
+        rate(8000, 16000, 24000, 48000),
+        {
+            "type": "integer",
+            "enum": [8000, 16000, 24000, 48000],
+            "description": "Of what is streamed to the app as `L16`, 8000 if not given; the other codecs have a rate "
+            "of their own, and another is refused. An extension.",
+        },
+        "sampling_rate",
     ),
     Field(
         "BidirectionalSamplingRate",
-        rate(8000, later=(16000, 22050, 24000, 48000)),
-        {"type": "integer", "enum": [8000], "description": "Of the app's media. An extension."},
+        rate(8000, 16000, 22050, 24000, 48000),
+        {
+            "type": "integer",
+            "enum": [8000, 16000, 22050, 24000, 48000],
+            "description": "Of the app's `L16` media, 8000 if not given; the other codecs have a rate of their own, "
+            "and another is refused. An extension.",
+        },
+        "bidirectional_sampling_rate",
     ),
     Field(
         "BidirectionalTargetLegs",
@@ -350,7 +368,24 @@ def stream_params(fields: Fields) -> StreamParams:
     """The start request. Raises InvalidRequest and its kinds, at the first field in the table's order."""
     values = {row.attribute: read_field(row, fields) for row in START_FIELDS}
     given = {attribute: value for attribute, value in values.items() if attribute and value is not None}
-    return StreamParams(**given, custom_parameters=custom_parameters(fields))
+    params = StreamParams(**given, custom_parameters=custom_parameters(fields))
+    if "sampling_rate" in given:
+        _match("SamplingRate", params.sampling_rate, "Codec", params.codec)
+    if "bidirectional_sampling_rate" in given:
+        rate_given = params.bidirectional_sampling_rate
+        _match("BidirectionalSamplingRate", rate_given, "BidirectionalCodec", params.bidirectional_codec)
+    return params
+
+
+def _match(rate_name: str, rate_given: int, codec_name: str, codec: str) -> None:
+    """Raises InvalidRequest for a rate that this codec does not have."""
+    own = _OWN_RATES.get(codec)
+    if own is not None and rate_given not in own:
+        rates = " or ".join(map(str, own))
+        raise InvalidRequest(
+            f"{rate_name} {rate_given} needs {codec_name} L16; of {codec_name} {codec} it is {rates}",
+            pointer=f"/{rate_name}",
+        )
 
 
 def custom_parameters(fields: Fields) -> dict[str, str]:

@@ -266,7 +266,7 @@ class Call:
             from_=self.view.from_,
             to=self.view.to,
         )
-        encoding = self._params.codec if params.codec == "default" else params.codec
+        encoding = params.encoding(self._params.codec)
         return [do.Record(streams=(view,)), do.OpenStream(identity, params, encoding)]
 
     def _check_limits(self, params: StreamParams) -> None:

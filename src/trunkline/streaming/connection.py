@@ -37,6 +37,7 @@ from picows import (
 from picows.url import WSParsedURL
 
 from trunkline.config import StreamSettings
+from trunkline.media.codecs import CODECS, socket_codec
 from trunkline.streaming.inbox import Inbox
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, StreamReport
 from trunkline.streaming.playback import Playback
@@ -101,8 +102,9 @@ class StreamConnection:
         self._on_fact = on_fact
         self._session = Session(params, identity, encoding, settings)
         self._outbox = Outbox(settings.send_buffer, settings.mark_limit)
+        codec = socket_codec(params.bidirectional_encoding, settings.l16_endian)
         self._playback = Playback(
-            params.bidirectional_codec,
+            CODECS[codec].queued_as or codec,
             prebuffer=settings.prebuffer,
             limit=settings.playback_limit,
             mark_limit=settings.mark_limit,
@@ -184,14 +186,18 @@ class StreamConnection:
         if self._open:
             if not self._session.anchored:
                 self._anchor(at)
-            self._send_media(self._session.inbound(payload, at, missing), at)
+            message = self._session.inbound(payload, at, missing)
+            if message:
+                self._send_media(message, at)
 
     def outbound_frame(self, payload: bytes, at: int) -> None:
         """See `LegPort`."""
         if self._open:
             if not self._session.anchored:
                 self._anchor(at)
-            self._send_media(self._session.outbound(payload, at), at)
+            message = self._session.outbound(payload, at)
+            if message:
+                self._send_media(message, at)
 
     def next_frame(self, at: int) -> bytes | None:
         """See `LegPort`."""

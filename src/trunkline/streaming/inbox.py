@@ -1,6 +1,7 @@
 """What becomes of the app's messages (spec section 2.3). Pure: a message in, the messages to answer with out."""
 
 from trunkline.config import StreamSettings
+from trunkline.media.codecs import Undecodable, socket_codec, transcoder
 from trunkline.streaming.messages import Clear, Mark, Media, Problem, Refusal, decode
 from trunkline.streaming.params import BidirectionalMode, StreamParams
 from trunkline.streaming.playback import Playback
@@ -17,9 +18,11 @@ class Inbox:
 
     def __init__(self, params: StreamParams, settings: StreamSettings, session: Session, playback: Playback) -> None:
         self._plays = params.mode is BidirectionalMode.RTP
+        self._codec = socket_codec(params.bidirectional_encoding, settings.l16_endian)
         self._settings = settings
         self._session = session
         self._playback = playback
+        self._convert = transcoder(self._codec, playback.codec).convert
         self.messages = 0
         self.bytes = 0
         """Of audio, decoded."""
@@ -34,6 +37,8 @@ class Inbox:
             refusal = self._mark(message)
         elif isinstance(message, Clear):
             self._playback.clear()
+            # Half a sample that waits for its other half would put all that comes out of step.
+            self._convert = transcoder(self._codec, self._playback.codec).convert
             return self.due_marks(cleared=True)
         else:
             refusal = message
@@ -59,7 +64,11 @@ class Inbox:
             return Refusal(Problem.INVALID_MEDIA, _NOT_MP3_YET)
         if not payload:
             return Refusal(Problem.INVALID_MEDIA, "media.payload is empty")
-        if not self._playback.put(payload):
+        try:
+            audio = self._convert(payload)
+        except Undecodable as problem:
+            return Refusal(Problem.INVALID_MEDIA, f"media.payload: {problem}")
+        if not self._playback.put(audio):
             seconds = f"{self._settings.playback_limit:g} s"
             return Refusal(Problem.RATE_LIMIT, f"more than {seconds} of audio would be queued; this message is dropped")
         self.bytes += len(payload)

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from trunkline.media.codecs import CODECS
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 
 MARK_NAME_LIMIT = 4096
@@ -62,7 +63,7 @@ def connected(auth_token: str | None) -> bytes:
 
 
 def start(identity: StreamIdentity, params: StreamParams, encoding: str, sequence: int, *, extensions: bool) -> bytes:
-    """What the stream is. `encoding` names the fork's codec."""
+    """What the stream is. `encoding` is the fork's format, a name of `CODECS`."""
     body: dict[str, Any] = {
         "user_id": identity.account_sid,
         "call_control_id": identity.call_sid,
@@ -76,15 +77,15 @@ def start(identity: StreamIdentity, params: StreamParams, encoding: str, sequenc
     body["custom_parameters"] = params.custom_parameters
     body["media_format"] = _media_format(encoding)
     if extensions and params.mode is BidirectionalMode.RTP:
-        body["bidirectional_media_format"] = _media_format(params.bidirectional_codec)
+        body["bidirectional_media_format"] = _media_format(params.bidirectional_encoding)
     return _encode(
         {"event": "start", "sequence_number": str(sequence), "stream_id": identity.stream_sid, "start": body}
     )
 
 
 def _media_format(encoding: str) -> dict[str, str | int]:
-    # RFC 3551 section 4.5.2: the RTP clock of G722 is 8000 too, and that is what the field shows.
-    return {"encoding": encoding, "sample_rate": 8000, "channels": 1}
+    # The RTP clock, which is the real rate but for G722 (RFC 3551 section 4.5.2).
+    return {"encoding": encoding.partition("/")[0], "sample_rate": CODECS[encoding].clock_rate, "channels": 1}
 
 
 def media_template(stream_id: str, track: str) -> bytes:

@@ -41,14 +41,31 @@ class StreamParams:
     name: str | None = None
     mode: BidirectionalMode = BidirectionalMode.MP3
     bidirectional_codec: str = "PCMU"
+    bidirectional_sampling_rate: int = 8000
+    """Of `bidirectional_codec` L16, per second; the other codecs have a rate of their own."""
     codec: str = "default"
     """The fork's codec; `default` is the call's at the time the stream starts."""
+    sampling_rate: int = 8000
+    """Of `codec` L16, per second."""
     enable_reconnect: bool = True
     auth_token: str | None = None
     custom_parameters: dict[str, str] = field(default_factory=dict)
     client_state: str | None = None
     status_callback: str | None = None
     status_callback_method: str = "POST"
+
+    def encoding(self, call_codec: str) -> str:
+        """The fork's format on a call of this codec: a codec's name, with its rate if it has several (`L16/16000`)."""
+        return call_codec if self.codec == "default" else _format(self.codec, self.sampling_rate)
+
+    @property
+    def bidirectional_encoding(self) -> str:
+        """The same of the app's audio."""
+        return _format(self.bidirectional_codec, self.bidirectional_sampling_rate)
+
+
+def _format(codec: str, rate: int) -> str:
+    return f"L16/{rate}" if codec == "L16" else codec
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Playback:
     """
 
     def __init__(self, codec: str, *, prebuffer: int, limit: float, mark_limit: int) -> None:
-        self._codec = codec
+        self.codec = codec
         self._row = CODECS[codec]
         self._limit = int(limit * 1000) * self._row.bytes_per_ms
         self._prebuffer = prebuffer
@@ -66,7 +66,7 @@ class Playback:
         """The leg wants packets of `ptime` ms in this codec from here on."""
         self._ptime = ptime
         self._packet = ptime * self._row.bytes_per_ms
-        self._convert = transcoder(self._codec, codec).convert
+        self._convert = transcoder(self.codec, codec).convert
 
     def put(self, payload: bytes) -> bool:
         """Queue audio; False, and nothing queued, when it is too much."""

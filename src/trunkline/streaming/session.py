@@ -14,7 +14,7 @@ from collections import Counter, deque
 from datetime import datetime
 
 from trunkline.config import StreamSettings
-from trunkline.media.codecs import transcoder
+from trunkline.media.codecs import Undecodable, socket_codec, transcoder
 from trunkline.streaming import messages
 from trunkline.streaming.messages import Refusal
 from trunkline.streaming.params import StreamIdentity, StreamParams
@@ -26,18 +26,20 @@ _FRAMES_PER_SECOND = 200
 class _Fork:
     """One track's copy."""
 
-    __slots__ = ("chunk", "convert", "template")
+    __slots__ = ("chunk", "convert", "held_since", "template")
 
-    def __init__(self, stream_id: str, track: str, encoding: str) -> None:
+    def __init__(self, stream_id: str, track: str, codec: str) -> None:
         self.template = messages.media_template(stream_id, track)
         self.chunk = 0
-        self.convert = transcoder(encoding, encoding).convert
+        self.convert = transcoder(codec, codec).convert
+        self.held_since: int | None = None
+        """The leg's time of audio that waits in `convert` for its packet to fill."""
 
 
 class Session:
     """The messages of one socket, in the order in which they are asked for.
 
-    `encoding` is the fork's codec, which is the leg's until `leg_changed` says otherwise.
+    `encoding` is the fork's format, in which the leg's frames are until `leg_changed` says otherwise.
     """
 
     def __init__(self, params: StreamParams, identity: StreamIdentity, encoding: str, settings: StreamSettings) -> None:
@@ -45,10 +47,10 @@ class Session:
         self._identity = identity
         self._stream_id = identity.stream_sid
         self._encoding = encoding
-        self._leg_codec = encoding
+        self._codec = self._leg_codec = socket_codec(encoding, settings.l16_endian)
         self._settings = settings
-        self._inbound = _Fork(self._stream_id, "inbound", encoding)
-        self._outbound = _Fork(self._stream_id, "outbound", encoding)
+        self._inbound = _Fork(self._stream_id, "inbound", self._codec)
+        self._outbound = _Fork(self._stream_id, "outbound", self._codec)
         self._sequence = 0
         self._started = 0.0
         self._origin = 0
@@ -82,11 +84,11 @@ class Session:
         """The frames are in this codec from here on."""
         if codec != self._leg_codec:
             self._leg_codec = codec
-            self._inbound.convert = transcoder(codec, self._encoding).convert
-            self._outbound.convert = transcoder(codec, self._encoding).convert
+            self._inbound.convert = transcoder(codec, self._codec).convert
+            self._outbound.convert = transcoder(codec, self._codec).convert
 
     def inbound(self, payload: bytes, at: int, missing: int) -> bytes:
-        """`media` of the inbound track; `missing` frames before it were lost."""
+        """`media` of the inbound track, nothing while a packet fills; `missing` frames before it were lost."""
         fork = self._inbound
         if missing and fork.chunk:  # what was lost before the first frame is no gap in this stream
             fork.chunk += missing
@@ -94,14 +96,26 @@ class Session:
         return self._media(fork, payload, at)
 
     def outbound(self, payload: bytes, at: int) -> bytes:
-        """`media` of the outbound track."""
+        """`media` of the outbound track, nothing while a packet fills."""
         return self._media(self._outbound, payload, at)
 
     def _media(self, fork: _Fork, payload: bytes, at: int) -> bytes:
+        try:
+            converted = fork.convert(payload)
+        except Undecodable:  # as good as lost
+            fork.chunk += 1
+            self.missing += 1
+            return b""
+        if fork.held_since is not None:
+            at = fork.held_since
+        if not converted:
+            fork.held_since = at
+            return b""
+        fork.held_since = None
         sequence = self._sequence = self._sequence + 1
         chunk = fork.chunk = fork.chunk + 1
         time = at - self._origin
-        encoded = b2a_base64(fork.convert(payload), newline=False)
+        encoded = b2a_base64(converted, newline=False)
         # A frame from before the start may be handed over after it.
         return fork.template % (sequence, chunk, time if time > 0 else 0, encoded)
 
