@@ -93,7 +93,7 @@ def test_padding_of_the_last_packet_is_skipped() -> None:
 
 
 def test_loss_is_reported_per_interval_and_in_all() -> None:
-    reception = Reception(OURS, wall=0)
+    reception = Reception(OURS, 0, wall=0)
     first = reception.block(PEER, expected=100, received=75, highest=99, jitter=0, now=Seconds(5))
     assert (first.fraction_lost, first.cumulative_lost) == (64, 25)  # a quarter, in 256ths
     second = reception.block(PEER, expected=200, received=175, highest=199, jitter=0, now=Seconds(10))
@@ -101,13 +101,13 @@ def test_loss_is_reported_per_interval_and_in_all() -> None:
 
 
 def test_duplicates_make_the_loss_negative_and_the_fraction_zero() -> None:
-    reception = Reception(OURS, wall=0)
+    reception = Reception(OURS, 0, wall=0)
     block = reception.block(PEER, expected=10, received=15, highest=9, jitter=0, now=Seconds(1))
     assert (block.fraction_lost, block.cumulative_lost) == (0, -5)
 
 
 def test_round_trip_is_the_time_since_our_report_less_the_delay_at_the_peer() -> None:
-    reception = Reception(OURS, wall=1_700_000_000.0)
+    reception = Reception(OURS, 0, wall=1_700_000_000.0)
     sent = reception.sent(RtpTime(0), 1, 160, Seconds(100.0))
     peer = ReportBlock(OURS, 0, 3, 10, 16, middle(sent.ntp), int(1.5 * 65536))
     assert reception.receive(build(Report(PEER, (peer,)), "p"), Seconds(101.62))
@@ -116,14 +116,14 @@ def test_round_trip_is_the_time_since_our_report_less_the_delay_at_the_peer() ->
 
 
 def test_reports_about_others_and_malformed_ones_change_nothing() -> None:
-    reception = Reception(OURS, wall=0)
+    reception = Reception(OURS, 0, wall=0)
     assert reception.receive(build(Report(PEER, (ReportBlock(Ssrc(99), 9, 9, 9, 9, 9, 9),)), "p"), Seconds(1))
     assert not reception.receive(b"\x80\xc9", Seconds(1))
     assert (reception.peer_lost, reception.round_trip, reception.received, reception.malformed) == (0, None, 1, 1)
 
 
 def test_our_block_quotes_the_peers_last_sender_report() -> None:
-    reception = Reception(OURS, wall=0)
+    reception = Reception(OURS, 0, wall=0)
     theirs = SenderInfo(ntp_time(1_700_000_000.5), RtpTime(1), 2, 3)
     reception.receive(build(Report(PEER, (), theirs), "p"), Seconds(10))
     block = reception.block(PEER, expected=1, received=1, highest=0, jitter=7.9, now=Seconds(12.5))

@@ -15,6 +15,7 @@ from trunkline.media.events import LegSilent
 from trunkline.media.frames import LegPort
 from trunkline.media.inbound import Inbound
 from trunkline.media.outbound import Outbound
+from trunkline.media.quality import loss_percent, mos
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import FIRST_SEQUENCE_MASK, payload_of
 from trunkline.media.source import Address, Source, address_of
@@ -55,7 +56,7 @@ class Leg:
         self._local_port = local_port
         self._ports: tuple[LegPort, ...] = ()
         ssrc = Ssrc(int.from_bytes(random[:4]))
-        self._reception = rtcp.Reception(ssrc, wall)
+        self._reception = rtcp.Reception(ssrc, int.from_bytes(random[4:6]), wall)
         window = Seconds(settings.reorder_window / 1000)
         self.inbound = Inbound(leg, params, window, self._reception, waiting, now)
         self.outbound = Outbound(
@@ -279,6 +280,11 @@ class Leg:
         """The counters as they are."""
         inbound, outbound, reception = self.inbound, self.outbound, self._reception
         jitter, destination = inbound.jitter, self.source.destination
+        jitter_ms = round(inbound.jitter_units * 1000 / inbound.clock_rate, 3)
+        peer_jitter_ms = round(reception.peer_jitter * 1000 / inbound.clock_rate, 3)
+        round_trip_ms = -1.0 if reception.round_trip is None else round(reception.round_trip * 1000, 3)
+        loss = loss_percent(jitter.lost, jitter.lost + inbound.packets)
+        peer_loss = loss_percent(reception.peer_lost, reception.peer_expected)
         return LegReport(
             codec=self._params.codec,
             srtp=self._params.srtp.suite if self._params.srtp else "",
@@ -310,10 +316,14 @@ class Leg:
             send_errors=self.send_errors,
             receive_errors=self.receive_errors,
             skipped_ms=outbound.skipped_ms,
-            jitter_ms=round(inbound.jitter_units * 1000 / inbound.clock_rate, 3),
-            round_trip_ms=-1.0 if reception.round_trip is None else round(reception.round_trip * 1000, 3),
+            jitter_ms=jitter_ms,
+            round_trip_ms=round_trip_ms,
             peer_lost=reception.peer_lost,
-            peer_jitter_ms=round(reception.peer_jitter * 1000 / inbound.clock_rate, 3),
+            peer_jitter_ms=peer_jitter_ms,
+            loss_percent=loss,
+            peer_loss_percent=peer_loss,
+            mos=mos(loss, jitter_ms, round_trip_ms, outbound.ptime),
+            peer_mos=mos(peer_loss, peer_jitter_ms, round_trip_ms, outbound.ptime),
             last_packet_ms=-1.0 if inbound.heard is None else round((now - inbound.heard) * 1000, 1),
             duration_ms=round((now - self._opened) * 1000, 1),
             digits=inbound.digits,

@@ -62,6 +62,14 @@ class LegReport:
     peer_lost: int = 0
     """Our packets that the peer says it misses."""
     peer_jitter_ms: float = 0.0
+    loss_percent: float = -1.0
+    """Of the peer's packets; -1 = nothing came."""
+    peer_loss_percent: float = -1.0
+    """Of our packets, as the peer says; -1 = it has said nothing."""
+    mos: float = -1.0
+    """How good what the peer says sounds to us, from 1 to 4.5, by estimate (`quality.py`); -1 = nothing came."""
+    peer_mos: float = -1.0
+    """How good we sound to the peer; -1 = it has said nothing."""
     last_packet_ms: float = -1.0
     """Age of the peer's last RTP packet; -1 = there was none."""
     duration_ms: float = 0.0

@@ -186,20 +186,24 @@ class Reception:
 
     __slots__ = (
         "_expected_before",
+        "_first_sequence",
         "_last_sr",
         "_last_sr_at",
         "_received_before",
         "_wall",
         "malformed",
         "ours",
+        "peer_expected",
         "peer_jitter",
         "peer_lost",
         "received",
         "round_trip",
     )
 
-    def __init__(self, ours: Ssrc, wall: float) -> None:
+    def __init__(self, ours: Ssrc, first_sequence: int, wall: float) -> None:
+        """`first_sequence` is the number of the first packet that we send."""
         self.ours = ours
+        self._first_sequence = first_sequence
         self._wall = wall
         self._expected_before = 0
         self._received_before = 0
@@ -209,6 +213,8 @@ class Reception:
         self.malformed = 0
         self.peer_lost = 0
         """Our packets that the peer misses, in all."""
+        self.peer_expected = 0
+        """Of how many; 0 = not known."""
         self.peer_jitter = 0
         """RTP timestamp units."""
         self.round_trip: Seconds | None = None
@@ -258,6 +264,7 @@ class Reception:
             if block.ssrc != self.ours:
                 continue
             self.peer_lost = block.cumulative_lost
+            self.peer_expected = max(0, block.highest_sequence - self._first_sequence + 1)
             self.peer_jitter = block.jitter
             if block.last_sr:
                 units = (middle(ntp_time(now + self._wall)) - block.last_sr - block.delay_since_sr) & 0xFFFFFFFF
