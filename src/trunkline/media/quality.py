@@ -29,6 +29,6 @@ def mos(loss_percent: float, jitter_ms: float, round_trip_ms: float, ptime: int)
     delay = max(0.0, round_trip_ms) / 2 + ptime + 2 * jitter_ms
     rating = _BEST - 0.024 * delay - 0.11 * max(0.0, delay - _KNEE_MS)
     rating -= 95 * loss_percent / (loss_percent + _ROBUSTNESS)
-    if rating <= 0:
-        return 1.0
-    return round(1 + 0.035 * rating + 7e-6 * rating * (rating - 60) * (100 - rating), 2)
+    score = 1 + 0.035 * rating + 7e-6 * rating * (rating - 60) * (100 - rating)
+    # Close to zero the cubic dips a little below 1, and below zero it means nothing.
+    return round(max(1.0, score), 2) if rating > 0 else 1.0
