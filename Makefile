@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE := tests/peers/node
 DEBIAN := sip-tester:sipp baresip-core:baresip iproute2:ip sox:sox nodejs:node npm:npm
+PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
 SERVE ?=
 
 .PHONY: help demo test check serve clean
@@ -16,7 +17,7 @@ help: ## this list
 demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in about 15 seconds
 	@$(BIN)/python -m trunkline.demo
 
-test: $(VENV)/.dev $(VENV)/.debian $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
+test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
 	@$(BIN)/pytest
 
 check: $(VENV)/.dev ## lint, format, types, architecture
@@ -44,6 +45,12 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/.venv
 $(VENV)/.dev: pyproject.toml | $(VENV)/.venv
 	@.ci/install python $(BIN)/python '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+# pipecat pins what it needs, so it gets an environment of its own.
+$(VENV)/.pipecat: | $(VENV)/.venv
+	@.ci/install venv $(PYTHON) $(VENV)/pipecat
+	@.ci/install package $(VENV)/pipecat/bin/python '$(PIPECAT)'
+	@touch $@
 
 $(VENV)/.debian: | $(VENV)/.venv
 	@.ci/install debian $(DEBIAN)
