@@ -22,6 +22,7 @@ from trunkline.config import Settings
 from trunkline.errors import StartupError
 from trunkline.ids import AccountSid
 from trunkline.metrics import Metrics
+from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
@@ -135,9 +136,9 @@ class Server:
         stack.callback(sip.begin_draining)
         _log.info(
             "ready",
-            http=f"http://{settings.http.host}:{http.port}",
+            http=f"http://{Endpoint(settings.http.host, http.port)}",
             sip=f"sip:{sip.local}",
-            rtp=f"{settings.media.host}:{settings.media.port_min}-{settings.media.port_max}",
+            rtp=f"{Endpoint(settings.media.host, settings.media.port_min)}-{settings.media.port_max}",
             workers=len(pool.statuses),
         )
 

@@ -87,15 +87,15 @@ def read_wav(file: Path) -> Samples:
 class Baresip:
     """One baresip that speaks babble. Use as an async context manager."""
 
-    def __init__(self, directory: Path, space: Namespace, codec: str = "PCMU") -> None:
-        self._directory, self._space, self._codec = directory, space, codec
+    def __init__(self, directory: Path, space: Namespace, codec: str = "PCMU", *, encrypted: bool = False) -> None:
+        self._directory, self._space, self._codec, self._encrypted = directory, space, codec, encrypted
 
     async def __aenter__(self) -> "Baresip":
         space, directory = self._space, self._directory
         _write_wav(directory / "speech.wav", 20)
         codec = "g722.so" if self._codec == "G722" else "g711.so"
         rate = 16000 if self._codec == "G722" else RATE
-        modules = (codec, "aufile.so", "aubridge.so", "sndfile.so", "cons.so")
+        modules = (codec, "srtp.so", "aufile.so", "aubridge.so", "sndfile.so", "cons.so")
         config = [
             f"sip_listen {space.inner}:0",
             f"net_interface {space.interface}",
@@ -113,7 +113,8 @@ class Baresip:
             *(f"module_app {name}" for name in ("account.so", "menu.so")),
         ]
         (directory / "config").write_text("\n".join(config) + "\n")
-        account = f"<sip:baresip@{space.inner}>;regint=0;audio_codecs={self._codec}\n"
+        account = f"<sip:baresip@{space.inner}>;regint=0;audio_codecs={self._codec}"
+        account += ";mediaenc=srtp-mand\n" if self._encrypted else "\n"
         (directory / "accounts").write_text(account)
         self._process = await asyncio.create_subprocess_exec(
             *("ip", "netns", "exec", space.name, "baresip", "-f", str(directory), "-v"),

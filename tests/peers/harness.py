@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,7 +132,8 @@ class RecordingApp:
     @property
     def url(self) -> str:
         """Where the app listens."""
-        return f"ws://{self._host}:{next(iter(self._server.sockets)).getsockname()[1]}/app"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"ws://{host}:{next(iter(self._server.sockets)).getsockname()[1]}/app"
 
     async def socket(self, timeout: float = 10) -> Socket:  # noqa: ASYNC109 - fails the test
         """The first socket, once it has got `start`."""
@@ -170,8 +171,12 @@ class RtpEndpoint(asyncio.DatagramProtocol):
         self.heard: list[Heard] = []
         self.watch = Watch()
         """Told of every packet."""
+        self.seal: Callable[[bytes], bytes] = bytes
+        """What is done to each packet before it is sent, and after it came: encryption."""
+        self.unseal: Callable[[bytes], bytes] = bytes
         self._host = host
         self._ssrc = secrets.token_bytes(4)
+        self._next = 0
         self._speaking: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
@@ -190,7 +195,7 @@ class RtpEndpoint(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         """One packet."""
-        packet = parse_rtp(data, self._loop.time())
+        packet = parse_rtp(self.unseal(data), self._loop.time())
         if packet is not None:
             self.heard.append(packet)
             self.watch.changed()
@@ -198,14 +203,20 @@ class RtpEndpoint(asyncio.DatagramProtocol):
     def speak(self, frames: Sequence[bytes], port: int, payload_type: int = PCMU) -> None:
         """Send frames every 20 ms from now on."""
         began = self._loop.time()
+        first, self._next = self._next, self._next + len(frames)
 
         def send(number: int) -> None:
-            header = bytes((0x80, payload_type)) + number.to_bytes(2, "big") + (number * 160).to_bytes(4, "big")
-            self._transport.sendto(header + self._ssrc + frames[number], (self._host, port))
+            at = first + number
+            header = bytes((0x80, payload_type)) + at.to_bytes(2, "big") + (at * 160).to_bytes(4, "big")
+            self.send(header + self._ssrc + frames[number], port)
             if number + 1 < len(frames):
                 self._speaking = self._loop.call_at(began + (number + 1) * 0.02, send, number + 1)
 
         send(0)
+
+    def send(self, packet: bytes, port: int) -> None:
+        """Send one packet."""
+        self._transport.sendto(self.seal(packet), (self._host, port))
 
     def stop(self) -> None:
         """Send no more."""

@@ -21,9 +21,17 @@ LOG_ANSWER = """<action>
 </action>"""
 
 
+LOG_KEY = """<action>
+  <ereg regexp="v3:[A-Za-z0-9_-]+" search_in="hdr" header="X-Trunkline-Call-Sid:" assign_to="sid"/>
+  <ereg regexp="m=audio ([0-9]+)" search_in="body" assign_to="line,port"/>
+  <ereg regexp="inline:[A-Za-z0-9+/]+" search_in="body" assign_to="line"/>
+  <log message="[$sid] [$port] [$line]"/>
+</action>"""
+
+
 def sdp(lines: str, port: int | str = "[rtpstream_audio_port]", *, direction: str = "sendrecv", host: str = "") -> str:
     """A session with the media lines given; by default at sipp's own RTP port."""
-    address = f"IN IP4 {host or '[media_ip]'}"
+    address = f"IN IP4 {host}" if host else "IN IP[media_ip_type] [media_ip]"
     return f"v=0\no=sipp 1 1 {address}\ns=-\nc={address}\nt=0 0\n{lines.format(port=port)}a={direction}\n"
 
 
@@ -137,6 +145,7 @@ class Answered(NamedTuple):
     """What sipp logged of a 200."""
 
     call_sid: str
+    """Empty for a re-INVITE."""
     media_port: int
 
 
@@ -155,7 +164,9 @@ class SippRun:
         transport: str = "u1",
         media_ports: int = 4,
     ) -> None:
-        self.media_port = free_ports(media_ports)
+        self.media_port = free_ports(media_ports, target[0])
+        self.key = ""
+        """Of the last answer, the SRTP key in base64, where `LOG_KEY` asked for it."""
         self._directory = directory
         self._target = target
         self._transport = transport
@@ -177,7 +188,7 @@ class SippRun:
         host, port = self._target
         self._process = await asyncio.create_subprocess_exec(
             "sipp",
-            f"{host}:{port}",
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             *("-sf", str(scenario), "-i", host, "-mi", host, "-mp", str(self.media_port)),
             *("-t", self._transport, "-nostdin", "-trace_logs", "-log_file", str(log)),
             *("-trace_err", "-error_file", str(self._errors), "-skip_rlimit", *self._limits),
@@ -198,8 +209,9 @@ class SippRun:
     async def answered(self, timeout: float = 10) -> Answered:  # noqa: ASYNC109 - fails the test
         """The next answered call. Fails the test when sipp ends or nothing comes."""
         line = (await asyncio.wait_for(self._log.readline(), timeout)).decode()
-        found = re.match(r"(v3:\S+) (\d+)", line)
+        found = re.match(r"(v3:\S+|) (\d+)(?: inline:(\S+))?", line)
         assert found, f"sipp logged {line!r}; {self.errors}"
+        self.key = found[3] or ""
         return Answered(found[1], int(found[2]))
 
     @property

@@ -32,9 +32,10 @@ async def server(tmp_path: Path, space: Namespace) -> AsyncIterator[ServerProces
         yield server
 
 
-@pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
+@pytest.mark.parametrize(("codec", "encrypted"), [("PCMU", False), ("PCMA", False), ("G722", False), ("PCMU", True)])
 async def test_baresip_and_the_app_hear_each_other(
     codec: str,
+    encrypted: bool,
     server: ServerProcess,
     space: Namespace,
     client: AsyncTelnyx,
@@ -44,7 +45,7 @@ async def test_baresip_and_the_app_hear_each_other(
 ) -> None:
     directory = tmp_path / "baresip"
     directory.mkdir()
-    async with Baresip(directory, space, codec) as phone:
+    async with Baresip(directory, space, codec, encrypted=encrypted) as phone:
         await phone.says("baresip is ready")
         phone.dial(server.sip_address)
         await phone.says("Call established")
