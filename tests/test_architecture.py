@@ -39,6 +39,7 @@ DRIVERS = {
     "store/store.py",
     "store/writer.py",
     "streaming/connection.py",
+    "streaming/socket.py",
     "webhooks/delivery.py",
     "workers/limits.py",
     "workers/link.py",

@@ -126,6 +126,14 @@ class StreamSettings(Section):
     """Seconds to wait for the peer's close frame."""
     ping_interval: float = Field(20, gt=0)
     pong_timeout: float = Field(20, gt=0)
+    reconnect_delay: float = Field(0.25, gt=0)
+    """Seconds before a lost socket is dialled again; doubled with each try."""
+    reconnect_delay_max: float = Field(5, gt=0)
+    """Seconds between two tries at most."""
+    reconnect_window: float = Field(30, gt=0)
+    """Seconds after a loss in which it is tried; then the stream ends with stream-error."""
+    replay: float = Field(2, ge=0, le=60)
+    """Seconds of media kept for the next socket, should one be lost; 0 keeps none."""
     prebuffer: Annotated[int, Field(ge=0, le=500)] = 60
     """Milliseconds of audio to collect before playback starts, or starts again after it ran dry."""
     playback_limit: float = Field(600, ge=1)

@@ -26,7 +26,7 @@ from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
-from trunkline.streaming.connection import tls_context
+from trunkline.streaming.socket import tls_context
 from trunkline.streaming.target import BadTarget
 from trunkline.webhooks.delivery import Delivery
 from trunkline.webhooks.signing import Signer

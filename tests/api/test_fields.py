@@ -182,14 +182,13 @@ def test_a_rate_that_the_codec_does_not_have_is_refused(members: dict[str, objec
     assert _refusal(InvalidRequest, **members) == detail
 
 
-@pytest.mark.parametrize("value", [True, "true"])
-def test_reconnecting_asked_for_outright_is_refused(value: object) -> None:
-    assert _refusal(InvalidRequest, EnableReconnect=value) == "EnableReconnect is not supported yet"
+@pytest.mark.parametrize(("value", "wanted"), [(True, True), ("true", True), (False, False), ("false", False)])
+def test_reconnecting_is_a_boolean_or_its_name(value: object, wanted: bool) -> None:
+    assert _params(EnableReconnect=value).enable_reconnect is wanted
 
 
-@pytest.mark.parametrize("value", [False, "false"])
-def test_reconnecting_may_be_declined(value: object) -> None:
-    assert _params(EnableReconnect=value).enable_reconnect is False
+def test_reconnecting_is_the_default() -> None:
+    assert _params().enable_reconnect is True
 
 
 @pytest.mark.parametrize(

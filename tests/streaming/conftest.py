@@ -59,7 +59,8 @@ class Stream:
 
 @pytest.fixture
 def make_stream(identity: StreamIdentity) -> Callable[..., Stream]:
-    """`make_stream(url, **fields of StreamParams, settings=…, encoding=…)`."""
+    """`make_stream(url, **fields of StreamParams, settings=…, encoding=…)`. Without `enable_reconnect=True` a stream
+    has one try and one socket."""
 
     def make(url: str, *, settings: StreamSettings | None = None, encoding: str = "PCMU", **params: Any) -> Stream:
         facts: list[StreamStarted | StreamEnded] = []
@@ -70,7 +71,11 @@ def make_stream(identity: StreamIdentity) -> Callable[..., Stream]:
             (started if isinstance(fact, StreamStarted) else ended).set()
 
         connection = StreamConnection(
-            StreamParams(url=url, **params), identity, encoding, settings or StreamSettings(), on_fact
+            StreamParams(url=url, **{"enable_reconnect": False, **params}),
+            identity,
+            encoding,
+            settings or StreamSettings(),
+            on_fact,
         )
         return Stream(connection, facts, started, ended)
 
@@ -96,10 +101,11 @@ AppFactory = Callable[..., contextlib.AbstractAsyncContextManager[App]]
 
 @pytest.fixture
 def run_app() -> AppFactory:
-    """`async with run_app(**arguments of websockets.serve) as app`: a server whose connections the test drives."""
+    """`async with run_app(port=…, **arguments of websockets.serve) as app`: a server whose connections the test
+    drives."""
 
     @contextlib.asynccontextmanager
-    async def run(*, context: ssl.SSLContext | None = None, **arguments: Any) -> AsyncIterator[App]:
+    async def run(*, context: ssl.SSLContext | None = None, port: int = 0, **arguments: Any) -> AsyncIterator[App]:
         queue: asyncio.Queue[ServerConnection] = asyncio.Queue()
         release = asyncio.Event()
 
@@ -108,7 +114,7 @@ def run_app() -> AppFactory:
             await release.wait()
 
         arguments = {"ping_interval": None, "max_size": None, **arguments}
-        async with serve(handler, "127.0.0.1", 0, ssl=context, **arguments) as server:
+        async with serve(handler, "127.0.0.1", port, ssl=context, **arguments) as server:
             port = server.sockets[0].getsockname()[1]
             scheme = "wss" if context else "ws"
             try:

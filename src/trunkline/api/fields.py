@@ -146,11 +146,11 @@ def base64(name: str, value: object) -> str:
 
 
 def reconnect(name: str, value: object) -> bool:
-    """`EnableReconnect`: a JSON boolean, or its name as forms send it. Asking for it outright is refused for now."""
+    """`EnableReconnect`: a JSON boolean, or its name as forms send it."""
     if value is False or value == "false":
         return False
     if value is True or value == "true":
-        raise InvalidRequest(f"{name} is not supported yet", pointer=f"/{name}")
+        return True
     raise InvalidType(f"{name} must be true or false", pointer=f"/{name}")
 
 
@@ -289,8 +289,8 @@ START_FIELDS = (
         reconnect,
         {
             "type": "boolean",
-            "enum": [False],
-            "description": "Reconnecting is not supported yet; asking for it is refused. An extension.",
+            "default": True,
+            "description": "Dial again when the WebSocket is lost, and when the first try finds nobody. An extension.",
         },
         "enable_reconnect",
     ),

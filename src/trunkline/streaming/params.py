@@ -99,5 +99,7 @@ class StreamReport:
     underruns: int = 0
     """Times that playback ran dry and started again."""
     marks: int = 0
+    reconnects: int = 0
+    """Sockets after the first."""
     errors: dict[str, int] = field(default_factory=dict)
     """Refused messages by error title."""

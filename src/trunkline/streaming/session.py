@@ -5,6 +5,9 @@ track from 1; frames that were lost leave a gap. `timestamp` is the leg's time o
 the stream started, so that both tracks share one clock. The format of the fork is told once, in `start`; when the
 leg's codec changes later, frames are transcoded to it.
 
+A stream that lost its socket has another `opening` on the next: all three begin anew, and the frames of the `Replay`
+are told again before those that come.
+
 `Outbox` holds what an app that does not read has not been given yet: media of at most so many seconds, and control
 messages, which keep their place among the media. Of either the oldest go first.
 """
@@ -18,26 +21,27 @@ from trunkline.media.codecs import Undecodable, socket_codec, transcoder
 from trunkline.streaming import messages
 from trunkline.streaming.messages import Refusal
 from trunkline.streaming.params import StreamIdentity, StreamParams
-
-_FRAMES_PER_SECOND = 200
-"""Two tracks of 10 ms packets: bounds the outbox by number, should the frames' times stand still."""
+from trunkline.streaming.replay import FRAMES_PER_SECOND, Kept, Replay
 
 
 class _Fork:
     """One track's copy."""
 
-    __slots__ = ("chunk", "convert", "held_since", "template")
+    __slots__ = ("chunk", "convert", "gap", "held_since", "outbound", "template")
 
     def __init__(self, stream_id: str, track: str, codec: str) -> None:
         self.template = messages.media_template(stream_id, track)
+        self.outbound = track == "outbound"
         self.chunk = 0
         self.convert = transcoder(codec, codec).convert
+        self.gap = 0
+        """Frames lost since the last one."""
         self.held_since: int | None = None
         """The leg's time of audio that waits in `convert` for its packet to fill."""
 
 
 class Session:
-    """The messages of one socket, in the order in which they are asked for.
+    """The messages of a stream's socket, in the order in which they are asked for.
 
     `encoding` is the fork's format, in which the leg's frames are until `leg_changed` says otherwise.
     """
@@ -57,19 +61,19 @@ class Session:
         self._error_times: deque[float] = deque(maxlen=settings.error_rate)
         self.anchored = False
         """The leg's time of the stream's start is known."""
+        self.replay = Replay(settings.replay if params.enable_reconnect else 0)
+        self.frames = 0
+        """`media` messages made."""
         self.missing = 0
         self.marks = 0
         self.errors: Counter[str] = Counter()
 
-    @property
-    def frames(self) -> int:
-        """`media` messages made."""
-        return self._inbound.chunk + self._outbound.chunk - self.missing
-
     def opening(self, now: float) -> tuple[bytes, bytes]:
-        """`connected` and `start`; the stream starts at `now` (seconds, monotonic)."""
+        """`connected` and `start` for a new socket; its time starts at `now` (seconds, monotonic)."""
         self._started = now
         self._sequence = 1
+        self._inbound.chunk = self._outbound.chunk = 0
+        self.anchored = False
         return messages.connected(self._params.auth_token), messages.start(
             self._identity, self._params, self._encoding, self._sequence, extensions=self._settings.extensions
         )
@@ -89,33 +93,82 @@ class Session:
 
     def inbound(self, payload: bytes, at: int, missing: int) -> bytes:
         """`media` of the inbound track, nothing while a packet fills; `missing` frames before it were lost."""
-        fork = self._inbound
-        if missing and fork.chunk:  # what was lost before the first frame is no gap in this stream
-            fork.chunk += missing
-            self.missing += missing
-        return self._media(fork, payload, at)
+        if missing:
+            self._lost(self._inbound, missing)
+        return self._media(self._inbound, payload, at)
 
     def outbound(self, payload: bytes, at: int) -> bytes:
         """`media` of the outbound track, nothing while a packet fills."""
         return self._media(self._outbound, payload, at)
 
+    def hold_inbound(self, payload: bytes, at: int, missing: int) -> None:
+        """A frame for the next socket, as there is none."""
+        if missing:
+            self._lost(self._inbound, missing)
+        self._hold(self._inbound, payload, at)
+
+    def hold_outbound(self, payload: bytes, at: int) -> None:
+        """A frame for the next socket, as there is none."""
+        self._hold(self._outbound, payload, at)
+
+    def again(self) -> list[tuple[bytes, int]]:
+        """`media` of all that is kept, with the leg's time of each: to be sent after `opening`, before others."""
+        replay = self.replay
+        if replay.frames:
+            self._origin = min(frame[0] for frame in replay.frames)
+            self.anchored = True
+        replay.sent()
+        return [
+            (self._message(self._outbound if frame[1] else self._inbound, frame), frame[0]) for frame in replay.frames
+        ]
+
+    def held_digits(self) -> list[bytes]:
+        """`dtmf` of the keys pressed while there was no socket."""
+        digits = [self.digit(digit, occurred_at) for digit, occurred_at in self.replay.digits]
+        self.replay.digits.clear()
+        return digits
+
+    def _lost(self, fork: _Fork, count: int) -> None:
+        """Frames that never came; what was lost before the first frame is no gap in this stream."""
+        if fork.chunk:
+            fork.gap += count
+            self.missing += count
+
     def _media(self, fork: _Fork, payload: bytes, at: int) -> bytes:
+        frame = self._frame(fork, payload, at)
+        if frame is None:
+            return b""
+        self.replay.keep(frame)
+        return self._message(fork, frame)
+
+    def _hold(self, fork: _Fork, payload: bytes, at: int) -> None:
+        frame = self._frame(fork, payload, at)
+        if frame is not None:
+            self.replay.hold(frame)
+
+    def _frame(self, fork: _Fork, payload: bytes, at: int) -> Kept | None:
+        """None while a packet fills, and for what cannot be decoded."""
         try:
             converted = fork.convert(payload)
         except Undecodable:  # as good as lost
-            fork.chunk += 1
-            self.missing += 1
-            return b""
+            self._lost(fork, 1)
+            return None
         if fork.held_since is not None:
             at = fork.held_since
         if not converted:
             fork.held_since = at
-            return b""
+            return None
         fork.held_since = None
+        missing, fork.gap = fork.gap, 0
+        return at, fork.outbound, b2a_base64(converted, newline=False), missing
+
+    def _message(self, fork: _Fork, frame: Kept) -> bytes:
+        at, _, encoded, missing = frame
         sequence = self._sequence = self._sequence + 1
-        chunk = fork.chunk = fork.chunk + 1
+        # A socket's first chunk is 1, whatever was lost before it.
+        chunk = fork.chunk = fork.chunk + (1 + missing if fork.chunk else 1)
+        self.frames += 1
         time = at - self._origin
-        encoded = b2a_base64(converted, newline=False)
         # A frame from before the start may be handed over after it.
         return fork.template % (sequence, chunk, time if time > 0 else 0, encoded)
 
@@ -125,7 +178,7 @@ class Session:
         return messages.dtmf(self._stream_id, self._sequence, digit, occurred_at)
 
     def mark(self, name: bytes, played_ms: int, *, cleared: bool) -> bytes:
-        """`mark`, coming back; `played_ms` of the app's audio have been played on this socket."""
+        """`mark`, coming back; `played_ms` of the app's audio have been played."""
         self._sequence += 1
         self.marks += 1
         extras: dict[str, int | bool] = {}
@@ -166,7 +219,7 @@ class Outbox:
 
     def __init__(self, seconds: float, control_limit: int) -> None:
         self._span = seconds * 1000
-        self._media_limit = max(1, int(seconds * _FRAMES_PER_SECOND))
+        self._media_limit = max(1, int(seconds * FRAMES_PER_SECOND))
         self._control_limit = control_limit
         self._media: deque[tuple[int, int, bytes]] = deque()
         self._control: deque[tuple[int, bytes]] = deque()

@@ -25,10 +25,11 @@ from trunkline.media.engine import Engine
 from trunkline.media.events import LegSilent, MediaEvent
 from trunkline.media.leg import TooManyPlayers
 from trunkline.media.ports import NoPorts
-from trunkline.streaming.connection import StreamConnection, tls_context
+from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.connection import StreamEnded as ConnectionEnded
 from trunkline.streaming.connection import StreamStarted as ConnectionStarted
 from trunkline.streaming.params import StreamReport
+from trunkline.streaming.socket import tls_context
 from trunkline.workers import messages as wire
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link

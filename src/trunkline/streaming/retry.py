@@ -1,0 +1,84 @@
+"""When a stream without a socket is dialled again, and when it is given up (spec section 2.4). Pure.
+
+    how the socket went    before the first `start`    after it
+    CLOSED                 the end                     the end
+    UNREACHABLE            try again                   try again
+    FAILED                 give up                     try again: it worked a moment ago
+    LOST                   -                           try again
+
+A trouble begins with the first try or with a loss, and has a window in which tries are made, at growing distance; near
+the window's end the distance is halved until what is left is shorter than the first one. A socket that stays open for
+`longest_delay` ends the trouble. One that goes earlier does not, so that an app which takes every connection and breaks
+it is not dialled for ever.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from trunkline.config import StreamSettings
+
+
+class How(Enum):
+    """The ways in which a socket goes, or does not come."""
+
+    CLOSED = auto()
+    """The app closed it with 1000, 1001 or no code: it wants no more."""
+    UNREACHABLE = auto()
+    """Refused or timed out: nobody is there, maybe not yet."""
+    FAILED = auto()
+    """No socket for any other cause."""
+    LOST = auto()
+    """It was open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """There is no socket (any more)."""
+
+    how: How
+    words: str
+    """The cause, for the customer."""
+
+
+class Retry:
+    """One stream's policy. `now` is in seconds, monotonic; disabled, it makes one try and allows one socket."""
+
+    def __init__(self, settings: StreamSettings, *, enabled: bool) -> None:
+        self._settings = settings
+        self._enabled = enabled
+        self._deadline = 0.0
+        self._delay = settings.reconnect_delay
+        self._opened: float | None = None
+        self._lost = False
+        self.started = False
+        """There has been a socket."""
+
+    def begin(self, now: float) -> None:
+        """The first try begins."""
+        self._deadline = now + self._settings.connect_timeout
+
+    def patience(self, now: float) -> float:
+        """Seconds that the try which begins now may take."""
+        return min(self._settings.connect_timeout, max(self._deadline - now, self._settings.reconnect_delay))
+
+    def opened(self, now: float) -> None:
+        """A try was successful."""
+        self._opened = now
+        self.started = True
+
+    def after(self, gone: Gone, now: float) -> float | None:
+        """Seconds until the next try; None: it is over."""
+        if not self._enabled or gone.how is How.CLOSED or (gone.how is How.FAILED and not self.started):
+            return None
+        settings = self._settings
+        if self._opened is not None:
+            if not self._lost or now - self._opened >= settings.reconnect_delay_max:
+                self._deadline = now + settings.reconnect_window
+                self._delay = settings.reconnect_delay
+            self._opened, self._lost = None, True
+        left = self._deadline - now
+        if left <= settings.reconnect_delay:
+            return None
+        delay = self._delay
+        self._delay = min(2 * delay, settings.reconnect_delay_max)
+        return delay if delay < left else left / 2

@@ -1,0 +1,429 @@
+"""One WebSocket to the app, from dialling to its end: the driver that knows the WebSocket library.
+
+    dialling ──upgraded──► open ──goodbye / app closes / broken──► closing ──socket gone──► over
+        └───────────────────────── no socket / given up ─────────────────────────────────────┘
+
+`AppSocket.run` is awaited by the one task of its stream. All else happens in the callbacks of the library, without
+tasks or awaits. The user is told once when the socket is of no more use, and why.
+
+An app that does not read: the kernel is allowed little unsent data, the library none, so that what waits, waits in the
+`Outbox`, which has its bound and drops the oldest.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from picows import (
+    WSCloseCode,
+    WSError,
+    WSFrame,
+    WSHandshakeError,
+    WSListener,
+    WSMsgType,
+    WSProtocolError,
+    WSTransport,
+    ws_connect,
+)
+from picows.url import WSParsedURL
+
+from trunkline.config import StreamSettings
+from trunkline.streaming.retry import Gone, How
+from trunkline.streaming.session import Outbox
+from trunkline.streaming.target import BadTarget, Target, target
+
+UNSENT_LIMIT = 16384
+"""Bytes that the kernel may hold unsent for one socket: about a second of one PCMU track."""
+READ_BUFFER = 4096
+"""Bytes of a socket's first read buffer; it grows with the app's messages."""
+ADDRESS_PATIENCE = 1.0
+"""Seconds that one address of a host may take to answer while there are others: about how long a lost first packet
+takes to be repeated (RFC 6298 section 2). An address that leads nowhere must not eat the whole timeout."""
+
+# What the library would log is told by `Gone`, in the words of this project.
+_silent = logging.Logger("picows", logging.CRITICAL + 1)
+
+
+@functools.cache
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """What wss:// is verified with. The first call reads the certificates (some 20 ms): make it before there are
+    calls. Raises BadTarget for a file that cannot be read or holds no certificate."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as problem:
+        raise BadTarget(f"TLS: no certificates in {ca_file}: {problem.strerror or problem}") from problem
+
+
+class SocketUser(Protocol):
+    """Whose socket it is. Called in the loop's thread."""
+
+    def opened(self) -> None:
+        """The upgrade is done, the socket may be used."""
+
+    def gone(self, gone: Gone) -> None:
+        """The socket may be used no more. The last call, exactly once unless `goodbye` or `cancel` came first."""
+
+    def received(self, data: bytearray | memoryview, *, text: bool) -> None:
+        """One whole message; `data` is valid during the call only."""
+
+    def stalled(self) -> None:
+        """The app does not read, its oldest frames are being dropped. Called once."""
+
+
+class AppSocket:
+    """One socket. `url` and `auth_token` say where it leads; of what an unreading app is sent, `send_buffer` seconds
+    of media are kept."""
+
+    def __init__(
+        self, url: str, auth_token: str | None, settings: StreamSettings, user: SocketUser, send_buffer: float
+    ) -> None:
+        self.outbox = Outbox(send_buffer, settings.mark_limit)
+        self._url = url
+        self._auth_token = auth_token
+        self._settings = settings
+        self._user: SocketUser | None = user
+        self._dialling: asyncio.Timeout | None = None
+        self._sock: socket.socket | None = None
+        self._transport: WSTransport | None = None
+        self._open = False
+        self._paused = False
+        self._warned = False
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._pong_due: bytes | None = None
+        self._fragments: bytearray | None = None
+        self._fragmented = WSMsgType.TEXT
+
+    # ── for the stream ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self, patience: float) -> None:
+        """Dial for at most `patience` seconds, then until the socket's end."""
+        try:
+            transport = await self._dial(patience)
+            if transport is not None:
+                await transport.wait_disconnected()
+                self._gone(How.LOST, "the connection was lost")
+        except WSProtocolError as problem:  # found by the library, which has sent the close frame
+            self._gone(How.LOST, _protocol_words(problem, self._settings.message_limit))
+            problem.__traceback__ = None  # its frames hold the exception itself
+        finally:
+            self._release()
+
+    def media(self, message: bytes, at: int) -> None:
+        """Send a `media` message of the leg's time `at` (ms)."""
+        if not self._paused:
+            self._send(message)
+            return
+        self.outbox.media(message, at)
+        if self.outbox.dropped_frames and not self._warned and self._user is not None:
+            self._warned = True
+            self._user.stalled()
+
+    def control(self, message: bytes) -> None:
+        """Send any other message."""
+        if self._paused:
+            self.outbox.control(message)
+        else:
+            self._send(message)
+
+    def goodbye(self, stop: bytes) -> None:
+        """`stop` behind all that waits, then close 1000; the app has `close_timeout` for its own close."""
+        while (message := self.outbox.pop()) is not None:
+            self._send(message)
+        self._send(stop)
+        self._hang_up(WSCloseCode.OK, "")
+
+    def fail(self, words: str) -> None:
+        """Close 1011."""
+        self._hang_up(WSCloseCode.INTERNAL_ERROR, words)
+
+    def cancel(self) -> None:
+        """Dial no longer."""
+        self._user = None
+        if self._dialling is not None and not self._dialling.expired():
+            self._dialling.reschedule(asyncio.get_running_loop().time())
+
+    # ── dialling ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _dial(self, patience: float) -> WSTransport | None:
+        """A socket on which `opened` has been called, or None with the user told."""
+        if self._user is None:
+            return None
+        settings = self._settings
+        where: Target | None = None
+        try:
+            where = target(self._url, self._auth_token)
+            context = tls_context(settings.ca_file) if where.secure else None
+            async with asyncio.timeout(patience) as self._dialling:
+                transport, _ = await ws_connect(
+                    lambda: _Listener(self),
+                    where.url,
+                    ssl_context=context,
+                    websocket_handshake_timeout=None,
+                    logger_name=_silent,
+                    enable_auto_pong=False,
+                    max_frame_size=settings.message_limit,
+                    extra_headers=where.headers,
+                    max_redirects=0,
+                    read_buffer_init_size=READ_BUFFER,
+                    socket_factory=self._open_socket,
+                    # Its TLS loses the reason of a failed handshake and reports it to the loop as a bug.
+                    use_aiofastnet=not where.secure,
+                )
+        except (OSError, WSError, ValueError) as problem:
+            unreachable = isinstance(problem, ConnectionRefusedError | TimeoutError)
+            self._gone(How.UNREACHABLE if unreachable else How.FAILED, _dial_words(problem, where, patience))
+            problem.__traceback__ = None  # its frames hold the exception itself
+            return None
+        finally:
+            self._dialling = None
+        if self._transport is None:
+            self._gone(How.FAILED, "the server closed the connection instead of answering the upgrade")
+            return None
+        return transport
+
+    async def _open_socket(self, where: WSParsedURL) -> socket.socket:
+        """A connected socket to the first of the host's addresses that answers. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        addresses = await loop.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
+        failure = OSError("the host has no address")
+        for number, (family, kind, protocol, _, address) in enumerate(addresses, 1):
+            try:
+                with contextlib.ExitStack() as on_failure:
+                    sock = on_failure.enter_context(socket.socket(family, kind, protocol))
+                    sock.setblocking(False)
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
+                    async with asyncio.timeout(ADDRESS_PATIENCE if number < len(addresses) else None):
+                        await loop.sock_connect(sock, address)
+                    on_failure.pop_all()
+            except OSError as problem:
+                failure = problem
+            else:
+                self._sock = sock
+                return sock
+        raise failure
+
+    # ── the life of the socket ──────────────────────────────────────────────────────────────────────────────
+
+    def opened(self, transport: WSTransport) -> None:
+        """The upgrade is done."""
+        if self._user is None:
+            transport.disconnect(graceful=False)
+            return
+        transport.underlying_transport.set_write_buffer_limits(high=1)
+        self._transport = transport
+        self._open = True
+        self._ping()
+        self._user.opened()
+
+    def _gone(self, how: How, words: str) -> None:
+        """Tell the cause, if it is the first."""
+        user, self._user = self._user, None
+        self._open = False
+        if user is not None:
+            user.gone(Gone(how, words))
+
+    def _break(self, code: WSCloseCode, words: str) -> None:
+        """The app broke the protocol: close with `code`."""
+        self._gone(How.LOST, words)
+        self._hang_up(code, words)
+
+    def _hang_up(self, code: WSCloseCode, words: str) -> None:
+        """Send our close frame; the app has `close_timeout` for its own, and for reading what is on the way."""
+        if self._transport is not None:
+            self._open = False
+            self._user = None
+            self._transport.send_close(code, words)
+            self._later("abort", self._settings.close_timeout, self._abort)
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+    def _release(self) -> None:
+        """Let go of everything; the worker runs without a cyclic collector, so no cycle may be left."""
+        self._open = False
+        self._user = None
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._task = None
+        if self._transport is not None:
+            self._abort()
+            # The loop's TLS keeps the callbacks of its protocol, and thereby all of this, until it is given others.
+            self._transport.underlying_transport.set_protocol(asyncio.BufferedProtocol())
+            self._transport = None
+        if self._sock is not None:
+            # An upgrade that was given up on leaves its transport in the library's hands; this ends it.
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+            self._sock = None
+
+    def _later(self, name: str, delay: float, call: Callable[[], None]) -> None:
+        """Run `call` after `delay` seconds, in place of what was planned under `name`."""
+        if (timer := self._timers.get(name)) is not None:
+            timer.cancel()
+        self._timers[name] = asyncio.get_running_loop().call_later(delay, call)
+
+    # ── pings ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _ping(self) -> None:
+        """Plan the next ping and, but for the first time, send one."""
+        if "ping" in self._timers and self._transport is not None:
+            self._transport.send_ping()
+            if "pong" not in self._timers:
+                self._later("pong", self._settings.pong_timeout, self._no_pong)
+        self._later("ping", self._settings.ping_interval, self._ping)
+
+    def _on_pong(self) -> None:
+        if (timer := self._timers.pop("pong", None)) is not None:
+            timer.cancel()
+
+    def _no_pong(self) -> None:
+        self._gone(How.LOST, f"the app answered no ping for {self._settings.pong_timeout:g} s")
+        self._abort()
+
+    # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _send(self, message: bytes) -> None:
+        if self._transport is not None:
+            self._transport.send(WSMsgType.TEXT, message)
+
+    def pause(self) -> None:
+        """The kernel takes no more."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """The kernel takes more: what waited first."""
+        self._paused = False
+        if self._pong_due is not None:
+            self._on_ping(self._pong_due)
+            self._pong_due = None
+        while self._open and not self._paused and (message := self.outbox.pop()) is not None:
+            self._send(message)
+
+    # ── receiving ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def receive(self, frame: WSFrame) -> None:
+        """One WebSocket frame."""
+        kind = frame.msg_type
+        if kind == WSMsgType.CLOSE:
+            self._on_close(frame)
+        elif not self._open:
+            return
+        elif kind == WSMsgType.PING:
+            self._on_ping(frame.get_payload_as_bytes())
+        elif kind == WSMsgType.PONG:
+            self._on_pong()
+        elif frame.fin and kind != WSMsgType.CONTINUATION and self._fragments is None:
+            self._on_message(kind, frame.get_payload_as_memoryview())
+        else:
+            self._on_fragment(kind, frame)
+
+    def _on_fragment(self, kind: WSMsgType, frame: WSFrame) -> None:
+        """RFC 6455 section 5.4."""
+        if (kind == WSMsgType.CONTINUATION) is (self._fragments is None):
+            self._break(WSCloseCode.PROTOCOL_ERROR, "the app mixed up the fragments of its messages")
+            return
+        if self._fragments is None:
+            self._fragments, self._fragmented = bytearray(), kind
+        if len(self._fragments) + frame.payload_size > self._settings.message_limit:
+            self._break(WSCloseCode.MESSAGE_TOO_BIG, _too_big(self._settings.message_limit))
+            return
+        self._fragments += frame.get_payload_as_memoryview()
+        if frame.fin:
+            message, self._fragments = self._fragments, None
+            self._on_message(self._fragmented, message)
+
+    def _on_message(self, kind: WSMsgType, data: bytearray | memoryview) -> None:
+        if self._user is not None:
+            self._user.received(data, text=kind == WSMsgType.TEXT)
+
+    def _on_ping(self, payload: bytes) -> None:
+        if self._paused:
+            self._pong_due = payload  # RFC 6455 section 5.5.3: the most recent ping is enough
+        elif self._transport is not None:
+            self._transport.send_pong(payload)
+
+    def _on_close(self, frame: WSFrame) -> None:
+        """The app's close frame: the first one, or the answer to ours."""
+        transport = self._transport
+        if transport is None:
+            return
+        if not transport.is_close_frame_sent:
+            payload = frame.get_payload_as_bytes()
+            code, said = int.from_bytes(payload[:2]), payload[2:].decode()
+            if code in _NORMAL_CLOSE:
+                self._gone(How.CLOSED, "the app closed the socket")
+            else:
+                self._gone(How.LOST, f"the app closed the socket with {code}{said and ': '}{said}")
+            self._hang_up(WSCloseCode(code) if code in _ECHOED else WSCloseCode.OK, "")
+        transport.disconnect()
+
+
+class _Listener(WSListener):
+    """What the WebSocket library calls."""
+
+    def __init__(self, owner: AppSocket) -> None:
+        self._socket = owner
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._socket.opened(transport)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self._socket.receive(frame)
+
+    def pause_writing(self) -> None:
+        self._socket.pause()
+
+    def resume_writing(self) -> None:
+        self._socket.resume()
+
+
+# ── causes in words ─────────────────────────────────────────────────────────────────────────────────────────
+
+_NORMAL_CLOSE = (1000, 1001, 0)
+"""RFC 6455 section 7.4.1; 0 stands for a close frame without a code, which is what plain `close()` sends in many
+clients."""
+_ECHOED = frozenset(code.value for code in WSCloseCode) - {0, 1006}
+
+
+def _too_big(limit: int) -> str:
+    return f"the app sent a message longer than {limit} bytes (closed with 1009)"
+
+
+def _protocol_words(problem: WSProtocolError, limit: int) -> str:
+    if problem.code == WSCloseCode.MESSAGE_TOO_BIG:
+        return _too_big(limit)
+    return f"the app broke the WebSocket protocol: {problem}"
+
+
+def _dial_words(problem: Exception, where: Target | None, timeout: float) -> str:
+    """Why there is no socket. The URL itself is not repeated: it may hold secrets."""
+    if where is None or isinstance(problem, BadTarget):
+        return str(problem)
+    place = f"{where.host} port {where.port}"
+    match problem:
+        case WSHandshakeError(response=response) if response is not None and response.status != 101:
+            return f"the upgrade was answered with HTTP {int(response.status)} by {place}"
+        case socket.gaierror():
+            return f"DNS: {where.host}: {problem.strerror}"
+        case ConnectionRefusedError():
+            return f"connection refused by {place}"
+        case TimeoutError():
+            return f"timeout: no WebSocket to {place} within {round(timeout, 1):g} s"
+        case ssl.SSLCertVerificationError():
+            return f"TLS: the certificate of {place} is not valid: {problem.verify_message}"
+        case ssl.SSLError():
+            return f"TLS with {place} failed: {problem.reason or problem}"
+        case ConnectionError():
+            return f"{place} broke off the {'TLS handshake' if where.secure else 'connection'}"
+        case OSError():
+            return f"no connection to {place}: {problem.strerror or problem}"
+        case _:
+            return f"no proper answer to the upgrade from {place}: {problem}"
