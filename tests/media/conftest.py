@@ -1,13 +1,12 @@
 """What the media tests share: a port that records, packets by hand, and a reader of captures."""
 
 import asyncio
-import struct
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import hypothesis
 import pytest
 
+from captures import DIRECTORY, read_capture
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
 from trunkline.media.leg import RANDOM_BYTES, Leg
@@ -137,22 +136,6 @@ def rtp() -> Callable[..., bytes]:
 @pytest.fixture
 def capture() -> Callable[[str], list[tuple[float, bytes]]]:
     """Reads a capture that comes with sipp: seconds and UDP payload of each packet."""
-
-    def packets(data: bytes) -> Iterator[tuple[float, bytes]]:
-        offset = 24
-        while offset + 16 <= len(data):
-            seconds, micros, length, _ = struct.unpack_from("<IIII", data, offset)
-            frame = data[offset + 16 : offset + 16 + length]
-            offset += 16 + length
-            ip = frame[14:]
-            udp = ip[4 * (ip[0] & 15) :]
-            (udp_length,) = struct.unpack_from("!H", udp, 4)
-            yield seconds + micros / 1e6, udp[8:udp_length]
-
-    def read(name: str) -> list[tuple[float, bytes]]:
-        path = Path("/usr/share/sip-tester") / name
-        if not path.exists():
-            pytest.skip("sip-tester is not installed")
-        return list(packets(path.read_bytes()))
-
-    return read
+    if not DIRECTORY.exists():
+        pytest.skip("sip-tester is not installed")
+    return read_capture

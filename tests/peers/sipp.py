@@ -127,6 +127,11 @@ def stream(file: Path, loops: int) -> str:
     return f'<nop><action><exec rtp_stream="{file},{loops},0"/></action></nop>'
 
 
+def capture(file: Path) -> str:
+    """Send the RTP of a capture as it was; the SDP's port must be `[media_port]`."""
+    return f'<nop><action><exec play_pcap_audio="{file}"/></action></nop>'
+
+
 def byed() -> str:
     """Wait for the server's BYE and answer it."""
     response = """

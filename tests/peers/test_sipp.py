@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from telnyx import AsyncTelnyx
 
+from captures import DIRECTORY, read_capture
 from peers import sipp as steps
 from peers.harness import RecordingApp, RtpEndpoint, children, ended, events, happens, listed_calls
 from peers.sipp import SippRun
@@ -130,6 +131,35 @@ async def test_sipp_sends_its_own_rtp_stream_and_is_played_the_apps_tone(
     assert found.bursts == 1
     assert found.hertz == pytest.approx(440, abs=1)
     assert sum(frame in split(tone(1000)) for frame in heard) == 50
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="sipp sends captures by raw sockets, which need root")
+async def test_a_foreign_capture_of_30_ms_pcma_and_a_foreign_key_press_arrive_as_they_are(
+    server: ServerProcess,
+    sipp: Callable[..., SippRun],
+    client: AsyncTelnyx,
+    app: RecordingApp,
+    callbacks: CallbackReceiver,
+) -> None:
+    lines = steps.PCMA_LINES.replace("AVP 8", "AVP 8 101") + "a=rtpmap:101 telephone-event/8000\n"
+    scenario = (
+        steps.invite(steps.sdp(lines, "[media_port]")),
+        *(steps.answered(), steps.ack(), steps.pause(3000)),
+        *(steps.capture(DIRECTORY / "dtmf_2833_7.pcap"), steps.pause(2000)),
+        *(steps.capture(DIRECTORY / "g711a.pcap"), steps.byed()),
+    )
+    frames = [datagram[12:] for _, datagram in read_capture("g711a.pcap")]
+    async with sipp(*scenario, seconds=60) as run:
+        call_sid, _ = await run.answered()
+        await start(client, server, call_sid, app, callbacks)
+        socket = await app.socket()
+        await happens(app.watch, "the capture arrives", lambda: len(socket.payloads()) >= len(frames), 30)
+        await client.calls.actions.hangup(call_sid)
+        await run.succeeds()
+    assert {len(frame) for frame in frames} == {240}
+    assert socket.payloads() == frames
+    assert socket.all("start")[0]["start"]["media_format"]["encoding"] == "PCMA"
+    assert [message["dtmf"]["digit"] for message in socket.all("dtmf")] == ["7"]
 
 
 async def test_a_cancelled_invite_is_answered_487_and_leaves_no_call(
