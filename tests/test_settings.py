@@ -53,7 +53,7 @@ def test_every_setting_has_an_origin() -> None:
         ({}, {}, "[http]\nprot = 1\n", "http.prot (file)"),
         ({}, {}, "[http\n", "is not TOML"),
         ({}, {}, "[media]\nport_min = 3000\nport_max = 3000\n", "port_max above it"),
-        ({"media.codecs": "PCMU,OPUS"}, {}, "", "media.codecs"),
+        ({"media.codecs": "PCMU,AMR"}, {}, "", "media.codecs"),
         ({"media.host": "localhost"}, {}, "", "must be a literal IPv4 or IPv6 address"),
         ({"media.host": "0.0.0.0"}, {}, "", "set advertised_host too"),
         ({"sip.host": "::"}, {}, "", "set advertised_host too"),

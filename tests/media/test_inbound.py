@@ -190,6 +190,25 @@ def test_a_codec_change_takes_effect_and_is_told(
     assert [payload[0] for payload in port.payloads] == [0, 1]
 
 
+def test_the_timeline_goes_on_when_the_clock_becomes_another(
+    make_leg: MakeLeg, port: "RecordingPort", params: MediaParams, rtp: Rtp
+) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(n) for n in range(50)])
+    jitter = leg.report(Seconds(T0 + 2)).jitter_ms
+    leg.update(replace(params, codec="OPUS", payload_type=111), Seconds(T0 + 2))
+    assert leg.report(Seconds(T0 + 2)).jitter_ms == jitter
+    for n in range(3):
+        datagram = bytearray(rtp(50 + n, kind=111))
+        datagram[4:8] = (960 * n).to_bytes(4)
+        leg.inbound.receive(bytes(datagram), Seconds(T0 + 2 + 0.02 * n))
+    leg.update(params, Seconds(T0 + 2.06))
+    feed(leg, [rtp(53 + n) for n in range(2)], start=T0 + 2.06)
+    assert [at for _, at, _ in port.heard][-6:] == [1980, 2000, 2020, 2040, 2060, 2080]
+    assert leg.report(Seconds(T0 + 3)).restarts == 0
+
+
 def test_jitter_is_that_of_the_rfc(make_leg: MakeLeg, rtp: Rtp) -> None:
     leg = make_leg()
     expected = 0.0

@@ -18,6 +18,13 @@ from trunkline.demo.audio import RATE, Samples, decode, speech
 
 MODULES = Path("/usr/lib/baresip/modules")
 _CONSOLE = 5555
+CODECS = {
+    "PCMU": ("g711.so", RATE),
+    "PCMA": ("g711.so", RATE),
+    "G722": ("g722.so", 16000),
+    "OPUS": ("opus.so", 48000),
+}
+"""Its module, and the rate of what it hears."""
 
 
 def missing() -> str | None:
@@ -79,9 +86,11 @@ def _write_wav(file: Path, seconds: int) -> None:
 
 
 def read_wav(file: Path) -> Samples:
-    """The samples of a 16-bit mono file, also of one that is still being written."""
-    data = file.read_bytes()[44:]
-    return np.frombuffer(data[: len(data) // 2 * 2], dtype="<i2").astype(np.float64)
+    """The first channel of a 16-bit file, also of one that is still being written."""
+    data = file.read_bytes()
+    size = 2 * int.from_bytes(data[22:24], "little")  # of a sample in all channels
+    whole = data[44 : 44 + (len(data) - 44) // size * size]
+    return np.frombuffer(whole, dtype="<i2")[:: size // 2].astype(np.float64)
 
 
 class Baresip:
@@ -93,8 +102,7 @@ class Baresip:
     async def __aenter__(self) -> "Baresip":
         space, directory = self._space, self._directory
         _write_wav(directory / "speech.wav", 20)
-        codec = "g722.so" if self._codec == "G722" else "g711.so"
-        rate = 16000 if self._codec == "G722" else RATE
+        codec, rate = CODECS[self._codec]
         modules = (codec, "srtp.so", "aufile.so", "aubridge.so", "sndfile.so", "cons.so")
         config = [
             f"sip_listen {space.inner}:0",
@@ -113,7 +121,7 @@ class Baresip:
             *(f"module_app {name}" for name in ("account.so", "menu.so")),
         ]
         (directory / "config").write_text("\n".join(config) + "\n")
-        account = f"<sip:baresip@{space.inner}>;regint=0;audio_codecs={self._codec}"
+        account = f"<sip:baresip@{space.inner}>;regint=0;audio_codecs={self._codec.lower()}"
         account += ";mediaenc=srtp-mand\n" if self._encrypted else "\n"
         (directory / "accounts").write_text(account)
         self._process = await asyncio.create_subprocess_exec(

@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from telnyx import AsyncTelnyx
 
-from peers.baresip import Baresip, Namespace, make_namespace, missing, remove_namespace
+from peers.baresip import CODECS, Baresip, Namespace, make_namespace, missing, remove_namespace
 from peers.harness import RecordingApp, ended, happens, listed_calls, new_server, running
-from trunkline.demo.audio import RATE, dominant_frequency, level, tone
+from trunkline.demo.audio import dominant_frequency, level, tone
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.server import ServerProcess
 
@@ -28,11 +29,11 @@ async def space() -> AsyncIterator[Namespace]:
 @pytest.fixture
 async def server(tmp_path: Path, space: Namespace) -> AsyncIterator[ServerProcess]:
     """A server at the outer end of the namespace's veth pair."""
-    async with running(new_server(tmp_path, host=space.outer)) as server:
+    async with running(new_server(tmp_path, host=space.outer, media__codecs="PCMU,PCMA,G722,OPUS")) as server:
         yield server
 
 
-@pytest.mark.parametrize(("codec", "encrypted"), [("PCMU", False), ("PCMA", False), ("G722", False), ("PCMU", True)])
+@pytest.mark.parametrize(("codec", "encrypted"), [*((codec, False) for codec in CODECS), ("PCMU", True)])
 async def test_baresip_and_the_app_hear_each_other(
     codec: str,
     encrypted: bool,
@@ -75,11 +76,53 @@ async def test_baresip_and_the_app_hear_each_other(
         phone.type("/hangup\n")
         assert (await ended(callbacks, sid))["StreamEvent"] == "stream-stopped"
     heard = phone.heard()
-    rate = 16000 if codec == "G722" else RATE
+    _, rate = CODECS[codec]
     loud = heard[abs(heard) > 2000]
     assert len(loud) > 2 * rate, "two seconds at least of three"
     assert dominant_frequency(heard, rate) == pytest.approx(1000, abs=3)
     assert _digits(socket.all("dtmf")) == "15#"
+
+
+async def test_an_app_may_hear_and_speak_other_codecs_than_the_call(
+    server: ServerProcess, space: Namespace, client: AsyncTelnyx, app: RecordingApp, tmp_path: Path
+) -> None:
+    directory = tmp_path / "baresip"
+    directory.mkdir()
+    async with Baresip(directory, space, "OPUS") as phone:
+        await phone.says("baresip is ready")
+        phone.dial(server.sip_address)
+        await phone.says("Call established")
+        (call,) = await listed_calls(client, server.account_sid, "in-progress")
+        assert call.sid
+        stream = await client.texml.accounts.calls.streams_json(
+            call.sid,
+            account_sid=server.account_sid,
+            url=app.url,
+            bidirectional_mode="rtp",
+            extra_body={
+                "Codec": "L16",
+                "SamplingRate": 16000,
+                "BidirectionalCodec": "L16",
+                "BidirectionalSamplingRate": 22050,
+            },
+        )
+        assert stream.sid
+        socket = await app.socket()
+        told = socket.all("start")[0]["start"]["media_format"]
+        assert told == {"encoding": "L16", "sample_rate": 16000, "channels": 1}
+        await happens(app.watch, "100 frames arrive", lambda: len(socket.payloads()) >= 100)
+        assert {len(payload) for payload in socket.payloads()} == {640}
+        speech = np.frombuffer(b"".join(socket.payloads()), "<i2").astype(float)
+        assert np.sqrt((speech**2).mean()) > 300, "baresip speaks"
+        times = np.arange(3 * 22050) / 22050
+        await socket.play(np.rint(16000 * np.sin(2 * np.pi * 1000 * times)).astype("<i2").tobytes())
+        await socket.send({"event": "mark", "mark": {"name": "played"}})
+        await happens(app.watch, "the tone is played", lambda: bool(socket.all("mark")))
+        phone.type("/hangup\n")
+        await happens(app.watch, "the stream stops", lambda: bool(socket.all("stop")))
+    heard = phone.heard()
+    assert (abs(heard) > 2000).sum() > 2 * 48000, "two seconds at least of three"
+    assert dominant_frequency(heard, 48000) == pytest.approx(1000, abs=3)
 
 
 def _digits(messages: list[dict[str, dict[str, str]]]) -> str:

@@ -169,6 +169,52 @@ def test_only_the_first_acceptable_audio_is_taken_and_the_rest_declined_in_place
     assert answer.origin == "trunkline 77 3 IN IP4 198.51.100.7"
 
 
+OPUS = (
+    "m=audio 4000 RTP/AVP 107 0 101 100",
+    "a=rtpmap:107 opus/48000/2",
+    "a=fmtp:107 minptime=10;useinbandfec=1",
+    "a=rtpmap:101 telephone-event/8000",
+    "a=rtpmap:100 telephone-event/48000",
+)
+
+
+def test_opus_is_taken_at_the_offers_number_with_the_events_of_its_own_clock() -> None:
+    offer = sdp(*OPUS)
+    params = negotiate(offer, ("PCMU", "OPUS"))
+    assert (params.codec, params.payload_type, params.dtmf_payload_type) == ("OPUS", 107, 100)
+    (audio,) = parse(answer_text(offer, params, LOCAL, 1, 1).encode()).media
+    assert audio.formats == ("107", "100")
+    assert audio.attributes[:3] == (
+        ("rtpmap", "107 opus/48000/2"),
+        ("rtpmap", "100 telephone-event/48000"),
+        ("fmtp", "100 0-15"),
+    )
+    assert agreed(*OPUS[:4], accepted=("OPUS",)).dtmf_payload_type == 101
+
+
+def test_opus_is_not_taken_where_it_is_not_accepted_nor_without_its_two_channels() -> None:
+    params = agreed(*OPUS)
+    assert (params.codec, params.dtmf_payload_type) == ("PCMU", 101)
+    with pytest.raises(NotAcceptable, match="opus/48000;"):
+        agreed("m=audio 4000 RTP/AVP 111", "a=rtpmap:111 opus/48000", accepted=("OPUS",))
+    with pytest.raises(NotAcceptable, match="none that we know"):
+        agreed("m=audio 4000 RTP/AVP 111", accepted=("OPUS",))
+
+
+@pytest.mark.parametrize(("wanted", "ptime"), [(5, 10), (10, 10), (20, 20), (30, 20), (40, 40), (50, 40), (120, 60)])
+def test_opus_has_no_packets_of_30_and_50_ms(wanted: int, ptime: int) -> None:
+    assert agreed(*OPUS, f"a=ptime:{wanted}", accepted=("OPUS",)).ptime == ptime
+
+
+def test_our_offer_of_opus_has_telephone_events_of_both_clocks() -> None:
+    offer = parse(offer_text(("PCMU", "OPUS"), LOCAL, 5, 1).encode())
+    assert offer.media[0].formats == ("0", "111", "101", "110")
+    answered = negotiate(offer, ("OPUS",))
+    answer = parse(answer_text(offer, answered, Endpoint("192.0.2.1", 4000), 1, 1).encode())
+    params = accept_answer(("PCMU", "OPUS"), answer)
+    assert (params.codec, params.payload_type, params.dtmf_payload_type) == ("OPUS", 111, 110)
+
+
 def test_the_answer_repeats_the_offers_time_and_speaks_ipv6() -> None:
     offer = parse(b"v=0\r\no=- 1 1 IN IP6 ::1\r\ns=-\r\nc=IN IP6 2001:db8::5\r\nt=10 20\r\nm=audio 4000 RTP/AVP 0\r\n")
     answer = answer_text(offer, negotiate(offer, ALL), Endpoint("2001:db8::9", 20002), 1, 1)

@@ -107,6 +107,7 @@ class Inbound:
         self.calling: Callable[..., Any] | None = None
         self.jitter: JitterBuffer[_Arrival] = JitterBuffer(window)
         self.jitter_units = 0.0
+        self._units = CODECS[params.codec].clock_rate // 1000
         self.heard: Seconds | None = None
         self.packets = self.bytes = self.frames = self.digits = 0
         self.malformed = self.unknown = self.while_on_hold = 0
@@ -114,7 +115,11 @@ class Inbound:
 
     def configure(self, params: MediaParams) -> None:
         """Take on negotiated parameters; what is held goes out under the former ones first (`flush`)."""
-        self._units = CODECS[params.codec].clock_rate // 1000
+        units = CODECS[params.codec].clock_rate // 1000
+        if units != self._units:
+            self.jitter_units *= units / self._units
+            self._media_time = _UNANCHORED  # the timeline was counted by another clock
+        self._units = units
         self._drift_limit = DRIFT_LIMIT * 1000 * self._units
         self._payload_type = params.payload_type
         self._frame_type = params.payload_type if params.direction.receives else -1

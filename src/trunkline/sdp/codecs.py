@@ -1,4 +1,4 @@
-"""The codecs that our SDP can describe: one row each (RFC 3551 section 6)."""
+"""The codecs that our SDP can describe: one row each."""
 
 from dataclasses import dataclass
 
@@ -8,21 +8,35 @@ class SdpCodec:
     """How a codec is called in SDP."""
 
     name: str
-    """Encoding name, also its name in `media.codecs`."""
+    """Its name in `media.codecs`."""
     payload_type: int
-    """The static payload type."""
-    clock_rate: int
-    """RTP clock in Hz; for G722 this is 8000 by RFC 3551 section 4.5.2, though it samples at 16000."""
+    """The static payload type (RFC 3551 section 6); from `DYNAMIC` on, the one that we offer."""
+    encoding: str
+    """Encoding name, RTP clock and channels, as `a=rtpmap` has them."""
+    ptimes: tuple[int, ...] = (10, 20, 30, 40, 50, 60)
+    """Milliseconds that we put into a packet: whole frames of 10 ms, up to what fits easily into one datagram."""
 
+
+DYNAMIC = 96
+"""Payload types from here on mean what `a=rtpmap` says and nothing without it."""
 
 CODECS = {
     codec.name: codec
     for codec in (
-        SdpCodec("PCMU", 0, 8000),
-        SdpCodec("PCMA", 8, 8000),
-        SdpCodec("G722", 9, 8000),
+        SdpCodec("PCMU", 0, "PCMU/8000"),
+        SdpCodec("PCMA", 8, "PCMA/8000"),
+        # The clock is 8000, though it samples at 16000 (RFC 3551 section 4.5.2).
+        SdpCodec("G722", 9, "G722/8000"),
+        # Always 48000 and two channels, whatever is in the packets (RFC 7587 section 7).
+        SdpCodec("OPUS", 111, "opus/48000/2", (10, 20, 40, 60)),
     )
 }
 
-TELEPHONE_EVENT = SdpCodec("telephone-event", 101, 8000)
-"""RFC 4733. It has no static payload type: 101 is what we offer, and what nearly everybody does."""
+TELEPHONE_EVENTS = {8000: (101, "telephone-event/8000"), 48000: (110, "telephone-event/48000")}
+"""RFC 4733, by the clock, which should be the audio's: the payload type that we offer, and what it is called. 101 is
+what nearly everybody has."""
+
+
+def telephone_event(codec: SdpCodec) -> tuple[int, str]:
+    """The row of `TELEPHONE_EVENTS` whose clock is the codec's."""
+    return TELEPHONE_EVENTS[int(codec.encoding.split("/")[1])]

@@ -14,15 +14,13 @@ nothing else.
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
-from trunkline.sdp.codecs import CODECS, TELEPHONE_EVENT, SdpCodec
+from trunkline.sdp.codecs import CODECS, DYNAMIC, TELEPHONE_EVENTS, SdpCodec, telephone_event
 from trunkline.sdp.crypto import Crypto, Security, choose
 from trunkline.sdp.session import Attributes, Connection, MediaDescription, SessionDescription
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable, SrtpKeys
 
 PTIME_DEFAULT = 20
 """Milliseconds per packet where the peer names none (RFC 3551 section 4.2)."""
-PTIME_MIN, PTIME_MAX, PTIME_STEP = 10, 60, 10
-"""What we can send: whole frames of 10 ms, up to what fits easily into one datagram."""
 
 PLAIN_PROFILES = ("RTP/AVP", "RTP/AVPF")
 """RTP profiles without encryption (RFC 3551, RFC 4585); feedback is optional in AVPF, and we give none."""
@@ -55,10 +53,10 @@ def negotiate(offer: SessionDescription, accepted: Sequence[str], security: Secu
     return MediaParams(
         codec=codec.name,
         payload_type=payload_type,
-        ptime=_ptime(media),
+        ptime=_ptime(media, codec),
         remote=remote,
         direction=_direction(offer, media, remote),
-        dtmf_payload_type=_telephone_event(media),
+        dtmf_payload_type=_telephone_event(media, codec),
         remote_rtcp=None if mux else _rtcp(media, remote),
         rtcp_mux=mux,
         srtp=_keys(media, security),
@@ -76,9 +74,9 @@ def answer_text(offer: SessionDescription, params: MediaParams, local: Endpoint,
     answers = []
     for media in offer.media:
         if media is chosen:
-            numbered = [(params.payload_type, codec)]
+            numbered = [(params.payload_type, codec.encoding)]
             if params.dtmf_payload_type is not None:
-                numbered.append((params.dtmf_payload_type, TELEPHONE_EVENT))
+                numbered.append((params.dtmf_payload_type, dict(_encodings(media))[params.dtmf_payload_type]))
             answers.append(_audio(numbered, local, params, media.protocol, lines))
         else:
             answers.append(MediaDescription(media.kind, 0, media.protocol, media.formats))
@@ -95,8 +93,8 @@ def offer_text(
 ) -> str:
     """Our offer, for an INVITE that came without one: the codecs `accepted` in that order, and telephone-event; with
     crypto lines, of encrypted audio alone."""
-    numbered = [(CODECS[name].payload_type, CODECS[name]) for name in accepted]
-    numbered.append((TELEPHONE_EVENT.payload_type, TELEPHONE_EVENT))
+    numbered = [(CODECS[name].payload_type, CODECS[name].encoding) for name in accepted]
+    numbered += sorted({telephone_event(CODECS[name]) for name in accepted})
     profile = SECURE_PROFILES[0] if lines else PLAIN_PROFILES[0]
     media = _audio(numbered, local, None, profile, lines)
     return SessionDescription(
@@ -171,7 +169,7 @@ def _encodings(media: MediaDescription) -> Iterator[tuple[int, str]]:
         if name == "rtpmap" and " " in value:
             number, _, mapping = value.partition(" ")
             mapped[number] = mapping.strip()
-    static = {str(codec.payload_type): f"{codec.name}/{codec.clock_rate}" for codec in CODECS.values()}
+    static = {str(codec.payload_type): codec.encoding for codec in CODECS.values() if codec.payload_type < DYNAMIC}
     for text in media.formats:
         encoding = mapped.get(text) or static.get(text)
         if encoding is not None and text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < 128:
@@ -181,23 +179,32 @@ def _encodings(media: MediaDescription) -> Iterator[tuple[int, str]]:
 def _codecs(media: MediaDescription) -> Iterator[tuple[int, str]]:
     """Payload type and name of each format that is a row of our table; `/1` channel is the default (RFC 8866 6.6)."""
     for number, encoding in _encodings(media):
-        name, _, rate = encoding.partition("/")
-        codec = CODECS.get(name.upper())
-        if codec is not None and rate.removesuffix("/1") == str(codec.clock_rate):
-            yield number, codec.name
+        name = _BY_ENCODING.get(_plain(encoding))
+        if name is not None:
+            yield number, name
 
 
-def _telephone_event(media: MediaDescription) -> int | None:
-    wanted = f"{TELEPHONE_EVENT.name}/{TELEPHONE_EVENT.clock_rate}"
-    return next((number for number, name in _encodings(media) if name.lower().removesuffix("/1") == wanted), None)
+def _plain(encoding: str) -> str:
+    return encoding.lower().removesuffix("/1")
 
 
-def _ptime(media: MediaDescription) -> int:
+_BY_ENCODING = {_plain(codec.encoding): codec.name for codec in CODECS.values()}
+
+
+def _telephone_event(media: MediaDescription, codec: SdpCodec) -> int | None:
+    """Of the codec's own clock, else of 8000, which some offer to every codec."""
+    offered = {_plain(encoding): number for number, encoding in reversed(list(_encodings(media)))}
+    return next(
+        (offered[encoding] for _, encoding in (telephone_event(codec), TELEPHONE_EVENTS[8000]) if encoding in offered),
+        None,
+    )
+
+
+def _ptime(media: MediaDescription, codec: SdpCodec) -> int:
     """The length of our packets: the peer's `ptime`, within `maxptime` and what we can do (RFC 8866 section 6.4)."""
     wanted = _milliseconds(media.attribute("ptime")) or PTIME_DEFAULT
-    longest = _milliseconds(media.attribute("maxptime")) or PTIME_MAX
-    ptime = min(wanted, longest, PTIME_MAX) // PTIME_STEP * PTIME_STEP
-    return max(ptime, PTIME_MIN)
+    longest = _milliseconds(media.attribute("maxptime")) or wanted
+    return max((ptime for ptime in codec.ptimes if ptime <= min(wanted, longest)), default=codec.ptimes[0])
 
 
 def _milliseconds(value: str | None) -> int | None:
@@ -244,14 +251,14 @@ def _rtcp(media: MediaDescription, remote: Endpoint) -> Endpoint | None:
 
 
 def _audio(
-    numbered: list[tuple[int, SdpCodec]],
+    numbered: list[tuple[int, str]],
     local: Endpoint,
     params: MediaParams | None,
     protocol: str,
     lines: Sequence[Crypto],
 ) -> MediaDescription:
-    attributes = [("rtpmap", f"{number} {codec.name}/{codec.clock_rate}") for number, codec in numbered]
-    attributes += [("fmtp", f"{number} 0-15") for number, codec in numbered if codec is TELEPHONE_EVENT]
+    attributes = [("rtpmap", f"{number} {encoding}") for number, encoding in numbered]
+    attributes += [("fmtp", f"{number} 0-15") for number, encoding in numbered if "telephone-event" in encoding.lower()]
     attributes.append(("ptime", str(params.ptime if params else PTIME_DEFAULT)))
     attributes.append((str(params.direction if params else Direction.SENDRECV), ""))
     if params is not None and params.rtcp_mux:

@@ -56,7 +56,7 @@ class MediaParams:
     """One negotiated audio stream, as seen from our side."""
 
     codec: str
-    """`PCMU`, `PCMA` or `G722`: a name of `media.codecs.CODECS`."""
+    """`PCMU`, `PCMA`, `G722` or `OPUS`: a name of `media.codecs.CODECS`."""
     payload_type: int
     """RTP payload type of `codec`, both ways (RFC 3264 section 6.1: the offer's number)."""
     ptime: int
