@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import uvloop
 
@@ -18,8 +19,10 @@ from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
 from trunkline.media.engine import BATCH, Engine
 from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.rtp import RtpPacket, build
-from trunkline.sdp.values import Endpoint, MediaParams
+from trunkline.media.srtp import session
+from trunkline.sdp.values import Endpoint, MediaParams, SrtpKeys
 
+KEYS = SrtpKeys("AES_CM_128_HMAC_SHA1_80", 1, bytes(30), bytes(range(30)))
 PAYLOAD = bytes(range(160))
 PORTS = range(40000, 44000)
 
@@ -64,7 +67,7 @@ def timed(work: Callable[[int], None], rounds: int) -> float:
     return time.process_time() - start
 
 
-def pure(count: int, rounds: int, params: MediaParams) -> None:
+def pure(count: int, rounds: int, params: MediaParams, packets: list[bytes], kind: str) -> None:
     """The legs alone: no sockets."""
     waiting: set[LegId] = set()
     legs = [
@@ -83,19 +86,19 @@ def pure(count: int, rounds: int, params: MediaParams) -> None:
     ]
     for leg in legs:
         leg.attach(Port())
-    packets = [packet(number) for number in range(rounds)]
 
     def receive(number: int) -> None:
         datagram, now = packets[number], Seconds(number * 0.02)
         for leg in legs:
-            leg.inbound.receive(datagram, now)
+            leg.receive(datagram, now)
 
     def send(_: int) -> None:
         for leg in legs:
-            leg.outbound.next_packet()
+            leg.next_packet()
 
-    show("receive -> ports, without sockets", timed(receive, rounds), count * rounds)
-    show("tick -> packet, without sockets", timed(send, rounds), count * rounds)
+    show(f"receive -> ports, {kind}, without sockets", timed(receive, rounds), count * rounds)
+    show(f"tick -> packet, {kind}, without sockets", timed(send, rounds), count * rounds)
+    assert all(leg.report(Seconds(0)).frames_in == rounds for leg in legs)
 
 
 async def with_sockets(count: int, rounds: int, peer: socket.socket, params: MediaParams) -> None:
@@ -134,7 +137,10 @@ def main() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))
         params = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", peer.getsockname()[1]))
-        pure(count, rounds, params)
+        packets = [packet(number) for number in range(rounds)]
+        pure(count, rounds, params, packets, "plain")
+        seal = session(KEYS.suite, KEYS.theirs, inbound=False).protect
+        pure(count, rounds, replace(params, srtp=KEYS), [seal(plain) for plain in packets], "SRTP")
         uvloop.run(with_sockets(count, rounds, peer, params))
 
 

@@ -23,6 +23,12 @@ async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
         yield server
 
 
+async def test_a_peer_with_an_ipv4_media_address_is_declined(sipp: Callable[..., SippRun]) -> None:
+    body = steps.sdp(steps.PCMU_LINES, host="127.0.0.1")
+    async with sipp(steps.invite(body), steps.declined(488)) as run:
+        await run.succeeds()
+
+
 @pytest.mark.parametrize("transport", ["u1", "t1"])
 async def test_a_call_over_ipv6(
     transport: str,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.sdp.negotiate import accept_answer, answer_text, negotiate, offer_text
+from trunkline.sdp.negotiate import Family, accept_answer, answer_text, negotiate, offer_text
 from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable
 
@@ -127,6 +127,23 @@ def test_rtcp_goes_where_the_offer_says() -> None:
 def test_what_we_cannot_do_is_refused_with_the_reason(lines: list[str], reason: str) -> None:
     with pytest.raises(NotAcceptable, match=reason):
         agreed(*lines)
+
+
+@pytest.mark.parametrize(("family", "port"), [("IP4", 4000), ("IP6", 4002), (None, 4000)])
+def test_of_both_address_families_ours_is_taken(family: Family | None, port: int) -> None:
+    offer = sdp("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0", "c=IN IP6 2001:db8::1")
+    params = negotiate(offer, ALL, family=family)
+    assert params.remote.port == port
+    answer = parse(answer_text(offer, params, LOCAL, 1, 1).encode())
+    assert [media.port > 0 for media in answer.media] == [port == 4000, port == 4002]
+
+
+def test_an_address_of_the_other_family_is_refused_but_for_a_hold() -> None:
+    audio = "m=audio 4000 RTP/AVP 0"
+    with pytest.raises(NotAcceptable, match=r"192\.0\.2\.1 is IPv4; we speak IPv6 only"):
+        negotiate(sdp(audio), ALL, family="IP6")
+    held = negotiate(sdp(audio, "c=IN IP4 0.0.0.0"), ALL, family="IP6")
+    assert held.direction is Direction.RECVONLY
 
 
 def test_a_missing_connection_is_refused() -> None:

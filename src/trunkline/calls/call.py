@@ -42,7 +42,7 @@ from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, Resourc
 from trunkline.ids import StreamSid
 from trunkline.sdp import crypto
 from trunkline.sdp.crypto import Crypto, Security, SrtpRule
-from trunkline.sdp.negotiate import accept_answer, answer_text, negotiate, offer_text
+from trunkline.sdp.negotiate import Family, accept_answer, answer_text, negotiate, offer_text
 from trunkline.sdp.session import SessionDescription
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
@@ -66,6 +66,8 @@ class CallRules:
 
     codecs: tuple[str, ...] = ("PCMU", "PCMA", "G722")
     srtp: SrtpRule = "optional"
+    family: Family | None = None
+    """Of our media address; None = peers of either family are reached."""
     streams_per_call: int = 4
     bidirectional_per_call: int = 1
 
@@ -158,7 +160,8 @@ class Call:
         """What comes of an offer. Our key changes when the peer's does: as long as both stay, the packets' counters
         run on, and a hold or a refresh is heard without a break."""
         rules, before = self._rules, self._params.srtp if self._params else None
-        params = negotiate(offer, rules.codecs, Security(rules.srtp, crypto.fresh(self._random(crypto.RANDOM_BYTES))))
+        security = Security(rules.srtp, crypto.fresh(self._random(crypto.RANDOM_BYTES)))
+        params = negotiate(offer, rules.codecs, security, rules.family)
         keys = params.srtp
         if keys is None or before is None or (keys.suite, keys.theirs) != (before.suite, before.theirs):
             return params
@@ -183,7 +186,7 @@ class Call:
         if fact.answer is None:
             return self._drop(now, "the ACK held no answer to our offer")
         try:
-            self._params = accept_answer(self._rules.codecs, fact.answer, self._offered_lines)
+            self._params = accept_answer(self._rules.codecs, fact.answer, self._offered_lines, self._rules.family)
         except NotAcceptable as error:
             return self._drop(now, f"the answer to our offer cannot be used: {error}")
         self._offered = False

@@ -23,6 +23,7 @@ from trunkline.calls.registry import Entry, Registry
 from trunkline.calls.views import CallView
 from trunkline.config import Settings
 from trunkline.ids import CALL_SID_BYTES, AccountSid, CallSessionId, call_sid, random_uuid
+from trunkline.sdp.negotiate import family_of
 from trunkline.sdp.values import Endpoint
 from trunkline.sip import values as sip
 from trunkline.sip.endpoint import SipEndpoint
@@ -55,6 +56,7 @@ class Runner:
         self._rules = CallRules(
             codecs=settings.media.codecs,
             srtp=settings.media.srtp,
+            family=family_of(settings.media.advertised_host or settings.media.host),
             streams_per_call=settings.streams.per_call_limit,
             bidirectional_per_call=settings.streams.bidirectional_per_call,
         )

@@ -13,6 +13,7 @@ nothing else.
 
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
+from typing import Literal
 
 from trunkline.sdp.codecs import CODECS, DYNAMIC, TELEPHONE_EVENTS, SdpCodec, telephone_event
 from trunkline.sdp.crypto import Crypto, Security, choose
@@ -29,6 +30,10 @@ SECURE_PROFILES = ("RTP/SAVP", "RTP/SAVPF")
 DTLS_PROFILES = ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")
 """Encrypted, with keys agreed on the media path (RFC 5764), which we do not do."""
 
+Family = Literal["IP4", "IP6"]
+"""Of addresses, as in a `c=` line."""
+_NAMES: dict[Family | None, str] = {"IP4": "IPv4", "IP6": "IPv6"}
+
 _MIRROR = {
     Direction.SENDRECV: Direction.SENDRECV,
     Direction.SENDONLY: Direction.RECVONLY,
@@ -42,12 +47,15 @@ _MUTED = {Direction.SENDRECV: Direction.RECVONLY, Direction.SENDONLY: Direction.
 PLAIN = Security()
 
 
-def negotiate(offer: SessionDescription, accepted: Sequence[str], security: Security = PLAIN) -> MediaParams:
-    """What comes of an offer when we accept the codecs `accepted` (names of `CODECS`).
+def negotiate(
+    offer: SessionDescription, accepted: Sequence[str], security: Security = PLAIN, family: Family | None = None
+) -> MediaParams:
+    """What comes of an offer when we accept the codecs `accepted` (names of `CODECS`) and have an address of `family`;
+    None = of either.
 
     Raises NotAcceptable with the reason in words, fit for a Warning header.
     """
-    media, payload_type, codec = _chosen(offer, accepted, security)
+    media, payload_type, codec = _chosen(offer, accepted, security, family)
     remote = _remote(offer, media)
     mux = media.attribute("rtcp-mux") is not None
     return MediaParams(
@@ -70,7 +78,8 @@ def answer_text(offer: SessionDescription, params: MediaParams, local: Endpoint,
     before (RFC 3264 section 8).
     """
     lines = (Crypto(params.srtp.tag, params.srtp.suite, params.srtp.ours),) if params.srtp else ()
-    chosen, _, codec = _chosen(offer, (params.codec,), Security("required" if lines else "off", lines))
+    security = Security("required" if lines else "off", lines)
+    chosen, _, codec = _chosen(offer, (params.codec,), security, family_of(params.remote.host))
     answers = []
     for media in offer.media:
         if media is chosen:
@@ -102,23 +111,30 @@ def offer_text(
     ).render()
 
 
-def accept_answer(accepted: Sequence[str], answer: SessionDescription, lines: tuple[Crypto, ...] = ()) -> MediaParams:
+def accept_answer(
+    accepted: Sequence[str],
+    answer: SessionDescription,
+    lines: tuple[Crypto, ...] = (),
+    family: Family | None = None,
+) -> MediaParams:
     """What comes of the peer's answer to our `offer_text(accepted, …, lines)`. Raises NotAcceptable."""
-    params = negotiate(answer, accepted, Security("required" if lines else "off", lines))
+    params = negotiate(answer, accepted, Security("required" if lines else "off", lines), family)
     if params.srtp and (params.srtp.tag, params.srtp.suite) not in {(line.tag, line.suite) for line in lines}:
         raise NotAcceptable(f"the answer's crypto tag {params.srtp.tag} is not the one offered with its suite")
     return params
 
 
 def _chosen(
-    offer: SessionDescription, accepted: Sequence[str], security: Security
+    offer: SessionDescription, accepted: Sequence[str], security: Security, family: Family | None
 ) -> tuple[MediaDescription, int, SdpCodec]:
     """The first audio stream that we can do, and its codec; else why none will do, the first stream's reason."""
     reasons = []
     audio = [media for media in offer.media if media.kind == "audio"]
     for media in sorted(audio, key=lambda media: not _is_secure(media)):
         try:
-            return media, *_usable(media, accepted, security)
+            usable = _usable(media, accepted, security)
+            _check_family(_remote(offer, media), family)
+            return media, *usable
         except NotAcceptable as refusal:
             reasons.append((audio.index(media), str(refusal)))
     raise NotAcceptable(min(reasons)[1] if reasons else "no audio stream in the SDP")
@@ -230,6 +246,18 @@ def _address(host: str) -> str:
     return str(address)
 
 
+def family_of(host: str) -> Family:
+    """Of a literal address."""
+    return "IP6" if ":" in host else "IP4"
+
+
+def _check_family(remote: Endpoint, family: Family | None) -> None:
+    """A hold's unspecified address is of any family."""
+    theirs = family_of(remote.host)
+    if family not in (None, theirs) and not ip_address(remote.host).is_unspecified:
+        raise NotAcceptable(f"the media address {remote.host} is {_NAMES[theirs]}; we speak {_NAMES[family]} only")
+
+
 def _direction(offer: SessionDescription, media: MediaDescription, remote: Endpoint) -> Direction:
     direction = _MIRROR[_marked(media.attributes) or _marked(offer.attributes) or Direction.SENDRECV]
     return _MUTED.get(direction, direction) if ip_address(remote.host).is_unspecified else direction
@@ -269,7 +297,7 @@ def _audio(
 
 
 def _connection(local: Endpoint) -> Connection:
-    return Connection("IP6" if ":" in local.host else "IP4", local.host)
+    return Connection(family_of(local.host), local.host)
 
 
 def _origin(local: Endpoint, session_id: int, version: int) -> str:
