@@ -20,6 +20,7 @@ from trunkline.streaming.inbox import Inbox
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Session
+from trunkline.workers.files import DecoderProcess
 
 IDENTITY = StreamIdentity(
     StreamSid("32de0dea-53cb-4b21-89a4-9e1819c043bc"),
@@ -82,7 +83,7 @@ async def socket(rounds: int) -> None:
         started.set()
 
     params = StreamParams(f"ws://127.0.0.1:{port}/")
-    connection = StreamConnection(params, IDENTITY, "PCMU", SETTINGS, on_fact)
+    connection = StreamConnection(params, IDENTITY, "PCMU", SETTINGS, on_fact, DecoderProcess())
     connection.start()
     await started.wait()
     spent = 0.0

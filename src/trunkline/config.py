@@ -142,6 +142,8 @@ class StreamSettings(Section):
     """Milliseconds of audio to collect before playback starts, or starts again after it ran dry."""
     playback_limit: float = Field(600, ge=1)
     """Seconds of audio that may be queued for playback; more is refused with error 100005."""
+    mp3_interval: float = Field(1, ge=0)
+    """Seconds between two `media` messages in mp3 mode; one that comes earlier is refused with error 100005."""
     mark_limit: int = Field(10000, ge=1)
     """Marks that may be pending; more are refused with error 100005."""
     send_buffer: float = Field(2, gt=0)

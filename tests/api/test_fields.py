@@ -133,8 +133,7 @@ def test_a_status_callback_is_http() -> None:
     [
         ("Track", "both", "Track must be one of inbound_track, outbound_track, both_tracks"),
         ("Track", "BOTH_TRACKS", "Track must be one of inbound_track, outbound_track, both_tracks"),
-        ("BidirectionalMode", "RTP", "BidirectionalMode must be one of rtp, mp3"),
-        ("BidirectionalMode", "mp3", "BidirectionalMode mp3 is not supported yet"),
+        ("BidirectionalMode", "RTP", "BidirectionalMode must be one of mp3, rtp"),
         ("BidirectionalCodec", "pcmu", "BidirectionalCodec must be one of PCMU, PCMA, G722, L16, OPUS"),
         ("Codec", "AMR", "Codec must be one of default, PCMU, PCMA, G722, L16, OPUS"),
         ("StatusCallbackMethod", "PUT", "StatusCallbackMethod must be one of GET, POST"),

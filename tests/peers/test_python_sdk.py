@@ -127,16 +127,3 @@ async def test_a_call_is_listed_fetched_and_completed(
     await calls.update(caller.call_sid, account_sid=server.account_sid, status="completed")
     await happens(caller.watch, "the phone gets BYE", lambda: caller.ended_by_server)
     assert (await calls.retrieve(caller.call_sid, account_sid=server.account_sid)).status == "completed"
-
-
-async def test_a_start_without_a_mode_streams_and_says_that_mp3_cannot_be_played_yet(
-    server: ServerProcess, caller: Caller, client: AsyncTelnyx, app: RecordingApp
-) -> None:
-    await client.texml.accounts.calls.streams_json(caller.call_sid, account_sid=server.account_sid, url=app.url)
-    socket = await app.socket()
-    await socket.play(b"\xff" * 160)
-    await happens(app.watch, "an error frame", lambda: bool(socket.all("error")))
-    payload = socket.all("error")[0]["payload"]
-    assert payload["code"] == 100004
-    assert "mp3" in payload["detail"]
-    await happens(app.watch, "frames flow on", lambda: len(socket.payloads()) >= 50)

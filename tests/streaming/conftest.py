@@ -14,7 +14,10 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.media.decoding import decode
 from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
+from trunkline.streaming.files import Answer
+from trunkline.streaming.messages import Refusal
 from trunkline.streaming.params import StreamIdentity, StreamParams
 
 
@@ -57,6 +60,28 @@ class Stream:
         return last
 
 
+class Decoder:
+    """A `FileDecoder` that decodes when it is asked and answers in the loop's next turn."""
+
+    def __init__(self) -> None:
+        self._answers: dict[int, asyncio.Handle] = {}
+
+    def decode(self, data: bytes, codec: str, room: int, answer: Answer) -> int | Refusal:
+        """See `FileDecoder`."""
+        number = len(self._answers)
+        work = decode(data, codec, room)
+        while True:
+            try:
+                next(work)
+            except StopIteration as done:
+                self._answers[number] = asyncio.get_running_loop().call_soon(answer, done.value)
+                return number
+
+    def cancel(self, job: int) -> None:
+        """See `FileDecoder`."""
+        self._answers[job].cancel()
+
+
 @pytest.fixture
 def make_stream(identity: StreamIdentity) -> Callable[..., Stream]:
     """`make_stream(url, **fields of StreamParams, settings=…, encoding=…)`. Without `enable_reconnect=True` a stream
@@ -76,6 +101,7 @@ def make_stream(identity: StreamIdentity) -> Callable[..., Stream]:
             encoding,
             settings or StreamSettings(),
             on_fact,
+            Decoder(),
         )
         return Stream(connection, facts, started, ended)
 

@@ -24,10 +24,13 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from mp3files import mp3
 from trunkline import USER_AGENT
 from trunkline.config import StreamSettings
 from trunkline.media.frames import LegPort
 from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
+from trunkline.streaming.files import Answer
+from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
 
 MakeStream = Callable[..., Any]
@@ -97,7 +100,7 @@ async def test_the_whole_life_of_a_stream(app: Any, make_stream: MakeStream) -> 
     stream = make_stream(app.url, track=Track.BOTH)
     connection: StreamConnection = stream.connection
     port: LegPort = connection
-    assert (port.inbound, port.outbound, port.plays) == (True, True, False)
+    assert (port.inbound, port.outbound, port.plays) == (True, True, True)
     port.leg_changed("PCMU", 20)
     port.inbound_frame(ULAW, 0, 0)  # not started: nobody hears it
     await stream.open()
@@ -419,6 +422,16 @@ async def test_a_cancelled_task_still_tells_the_end(app: Any, make_stream: MakeS
     assert (await stream.end()).error == "the stream was cancelled"
 
 
+class NoDecoder:
+    """Refuses everything."""
+
+    def decode(self, data: bytes, codec: str, room: int, answer: Answer) -> int | Refusal:
+        return Refusal(Problem.UNKNOWN, "no decoder")
+
+    def cancel(self, job: int) -> None:
+        raise AssertionError
+
+
 async def test_an_exception_of_the_owner_is_an_error_not_a_dead_task(app: Any, identity: StreamIdentity) -> None:
     facts: list[StreamStarted | StreamEnded] = []
 
@@ -427,7 +440,7 @@ async def test_an_exception_of_the_owner_is_an_error_not_a_dead_task(app: Any, i
         if isinstance(fact, StreamStarted):
             raise RuntimeError("bug")
 
-    connection = StreamConnection(StreamParams(app.url), identity, "PCMU", StreamSettings(), on_fact)
+    connection = StreamConnection(StreamParams(app.url), identity, "PCMU", StreamSettings(), on_fact, NoDecoder())
     connection.start()
     async with asyncio.timeout(5):
         await connection.wait_closed()
@@ -435,6 +448,26 @@ async def test_an_exception_of_the_owner_is_an_error_not_a_dead_task(app: Any, i
 
 
 # ── both ways ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_in_mp3_mode_a_file_is_played_and_its_mark_comes_back(app: Any, make_stream: MakeStream) -> None:
+    stream = make_stream(app.url)
+    await stream.open()
+    connection = stream.connection
+    connection.leg_changed("PCMU", 20)
+    peer = await app.connection()
+    await past_opening(peer)
+    await say(peer, event="media", media={"payload": b64encode(mp3(seconds=0.1)).decode()})
+    await say(peer, event="mark", mark={"name": "end"})
+    await until(lambda: connection.report().queued_ms == 100)
+    frames = [connection.next_frame(at) for at in range(0, 120, 20)]
+    assert [frame is not None and len(frame) for frame in frames] == [160] * 5 + [False]
+    assert (await receive(peer))["mark"] == {"name": "end"}
+    await say(peer, event="media", media={"payload": b64encode(ULAW).decode()})
+    assert (await receive(peer))["payload"]["code"] == 100004
+    assert connection.report().errors == {"invalid_media": 1}
+    connection.close("done")
+    assert await stream.end() == StreamEnded(None, "done")
 
 
 async def test_the_apps_audio_is_played_and_its_marks_come_back(app: Any, make_stream: MakeStream) -> None:

@@ -12,7 +12,7 @@ from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.media.codecs import opus
 from trunkline.streaming.inbox import Inbox
-from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
+from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Session
 
@@ -24,14 +24,13 @@ class Stream:
 
     def __init__(
         self,
-        mode: BidirectionalMode = BidirectionalMode.RTP,
         codec: str = "PCMU",
         rate: int = 8000,
         queued_as: str = "PCMU",
         **settings: Any,
     ) -> None:
         values = StreamSettings(**settings)
-        params = StreamParams("ws://app", mode=mode, bidirectional_codec=codec, bidirectional_sampling_rate=rate)
+        params = StreamParams("ws://app", bidirectional_codec=codec, bidirectional_sampling_rate=rate)
         session = Session(params, IDENTITY, "PCMU", values)
         session.opening(0)
         self.playback = Playback(queued_as, prebuffer=0, limit=values.playback_limit, mark_limit=values.mark_limit)
@@ -88,21 +87,6 @@ def test_clear_with_extensions_says_so_on_the_marks() -> None:
     stream.tick(0)
     (answer,) = stream.send({"event": "clear"})
     assert answer["mark"] == {"name": "a", "played_ms": 20, "cleared": True}
-
-
-def test_in_mp3_mode_media_are_answered_with_the_mode_and_the_way_out() -> None:
-    stream = Stream(BidirectionalMode.MP3)
-    code, detail = problem(stream.media(b"ID3\x04"))
-    assert code == 100004
-    assert "mp3" in detail
-    assert "BidirectionalMode=rtp" in detail
-
-
-def test_in_mp3_mode_marks_come_back_at_once_and_clear_is_fine() -> None:
-    stream = Stream(BidirectionalMode.MP3)
-    stream.media(b"ID3\x04")
-    assert [answer["mark"]["name"] for answer in stream.mark("m")] == ["m"]
-    assert stream.send({"event": "clear"}) == []
 
 
 def test_too_much_audio_is_refused_and_what_is_queued_stays() -> None:

@@ -207,14 +207,14 @@ START_FIELDS = (
     ),
     Field(
         "BidirectionalMode",
-        one_of("rtp", later=("mp3",), make=BidirectionalMode),
-        {
-            "type": "string",
-            "enum": ["rtp"],
-            "description": "What the app's `media` messages hold: raw codec bytes (`rtp`). Without it the mode is "
-            "`mp3`, of which playing is not supported yet; asking for it by name is refused.",
-            "example": "rtp",
-        },
+        one_of(*BidirectionalMode, make=BidirectionalMode),
+        _enum(
+            *BidirectionalMode,
+            default="mp3",
+            example="rtp",
+            description="What the app's `media` messages hold: one whole mp3 file each, at most one a second (`mp3`), "
+            "or raw codec bytes (`rtp`).",
+        ),
         "mode",
     ),
     Field(

@@ -20,7 +20,9 @@ import structlog
 
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import CODECS, socket_codec
+from trunkline.streaming.files import File, FileDecoder, Files
 from trunkline.streaming.inbox import Inbox
+from trunkline.streaming.messages import Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, StreamReport
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.retry import Gone, How, Retry
@@ -59,10 +61,11 @@ class StreamConnection:
         encoding: str,
         settings: StreamSettings,
         on_fact: Callable[[StreamStarted | StreamEnded], None],
+        decoder: FileDecoder,
     ) -> None:
         self.inbound = params.track.inbound
         self.outbound = params.track.outbound
-        self.plays = params.mode is BidirectionalMode.RTP
+        self.plays = True
         self._params = params
         self._settings = settings
         self._on_fact = on_fact
@@ -74,7 +77,11 @@ class StreamConnection:
             limit=settings.playback_limit,
             mark_limit=settings.mark_limit,
         )
-        self._inbox = Inbox(params, settings, self._session, self._playback)
+        self._files: Files | None = None
+        if params.mode is BidirectionalMode.MP3:
+            interval, mark_limit = settings.mp3_interval, settings.mark_limit
+            self._files = Files(self._playback, decoder, self._on_file, interval=interval, mark_limit=mark_limit)
+        self._inbox = Inbox(params, settings, self._session, self._playback, self._files)
         self._log = _log.bind(call_sid=identity.call_sid, stream_sid=identity.stream_sid)
         self._task: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
@@ -152,6 +159,7 @@ class StreamConnection:
             cleared_ms=playback.cleared_ms,
             queued_ms=playback.queued_ms,
             underruns=playback.underruns,
+            overruns=playback.overruns,
             marks=session.marks,
             reconnects=self.reconnects,
             errors=dict(session.errors),
@@ -210,6 +218,15 @@ class StreamConnection:
     def _anchor(self, at: int) -> None:
         self._session.anchor(at, asyncio.get_running_loop().time())
 
+    # ── for the decoder ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_file(self, file: File, answer: bytes | Refusal) -> None:
+        """A file is decoded, or not. Without a socket its error is only counted; its marks wait for the next one."""
+        errors = self._inbox.decoded(file, answer, asyncio.get_running_loop().time())
+        if self._socket is not None:
+            for message in (*errors, *self._inbox.due_marks()):
+                self._socket.control(message)
+
     # ── the life of the stream ──────────────────────────────────────────────────────────────────────────────
 
     async def _converse(self) -> None:
@@ -237,6 +254,8 @@ class StreamConnection:
             self._log.error("stream failed", exc_info=bug)
             self._end(error="internal error")
         self._leave()
+        if self._files is not None:
+            self._files.close()
         # The worker runs without a cyclic collector, so no cycle may be left.
         self._task = self._line = None
         assert self._outcome is not None

@@ -2,22 +2,26 @@
 
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import Undecodable, socket_codec, transcoder
+from trunkline.streaming.files import File, Files
 from trunkline.streaming.messages import Clear, Mark, Media, Problem, Refusal, decode
-from trunkline.streaming.params import BidirectionalMode, StreamParams
+from trunkline.streaming.params import StreamParams
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Session
 
-_NOT_MP3_YET = (
-    "this stream is in mp3 mode (the default of BidirectionalMode), whose audio this version does not play yet; "
-    "start the stream with BidirectionalMode=rtp and send raw codec bytes"
-)
-
 
 class Inbox:
-    """Feeds the playback of one stream. Bad input is answered, counted and otherwise ignored."""
+    """Feeds the playback of one stream, in mp3 mode by way of `files`. Bad input is answered, counted and otherwise
+    ignored."""
 
-    def __init__(self, params: StreamParams, settings: StreamSettings, session: Session, playback: Playback) -> None:
-        self._plays = params.mode is BidirectionalMode.RTP
+    def __init__(
+        self,
+        params: StreamParams,
+        settings: StreamSettings,
+        session: Session,
+        playback: Playback,
+        files: Files | None = None,
+    ) -> None:
+        self._files = files
         self._codec = socket_codec(params.bidirectional_encoding, settings.l16_endian)
         self._settings = settings
         self._session = session
@@ -32,11 +36,11 @@ class Inbox:
         self.messages += 1
         message = decode(data)
         if isinstance(message, Media):
-            refusal = self._media(message.media.payload)
+            refusal = self._media(message.media.payload, now)
         elif isinstance(message, Mark):
             refusal = self._mark(message)
         elif isinstance(message, Clear):
-            self._playback.clear()
+            (self._files or self._playback).clear()
             # Half a sample that waits for its other half would put all that comes out of step.
             self._convert = transcoder(self._codec, self._playback.codec).convert
             return self.due_marks(cleared=True)
@@ -51,6 +55,11 @@ class Inbox:
         self.messages += 1
         return self._refuse(Refusal(Problem.MALFORMED, "a binary frame; messages are JSON in text frames"), now)
 
+    def decoded(self, file: File, answer: bytes | Refusal, now: float) -> list[bytes]:
+        """The decoder's answer for a file, which may bring an error. `due_marks` may have grown by it."""
+        refusal = self._files.finish(file, answer) if self._files else None
+        return [] if refusal is None else self._refuse(refusal, now)
+
     def due_marks(self, *, cleared: bool = False) -> list[bytes]:
         """The marks that playback has come to since the last time, in order."""
         playback = self._playback
@@ -59,23 +68,26 @@ class Inbox:
         names, playback.returned = playback.returned, []
         return [self._session.mark(name, playback.played_ms, cleared=cleared) for name in names]
 
-    def _media(self, payload: bytes) -> Refusal | None:
-        if not self._plays:
-            return Refusal(Problem.INVALID_MEDIA, _NOT_MP3_YET)
+    def _media(self, payload: bytes, now: float) -> Refusal | None:
         if not payload:
             return Refusal(Problem.INVALID_MEDIA, "media.payload is empty")
+        refusal = self._files.add(payload, now) if self._files else self._put(payload)
+        if refusal is None:
+            self.bytes += len(payload)
+        return refusal
+
+    def _put(self, payload: bytes) -> Refusal | None:
         try:
             audio = self._convert(payload)
         except Undecodable as problem:
             return Refusal(Problem.INVALID_MEDIA, f"media.payload: {problem}")
-        if not self._playback.put(audio):
-            seconds = f"{self._settings.playback_limit:g} s"
-            return Refusal(Problem.RATE_LIMIT, f"more than {seconds} of audio would be queued; this message is dropped")
-        self.bytes += len(payload)
-        return None
+        if self._playback.put(audio):
+            return None
+        seconds = f"{self._settings.playback_limit:g} s"
+        return Refusal(Problem.RATE_LIMIT, f"more than {seconds} of audio would be queued; this message is dropped")
 
     def _mark(self, mark: Mark) -> Refusal | None:
-        if self._playback.mark(mark.name):
+        if (self._files or self._playback).mark(mark.name):
             return None
         return Refusal(Problem.RATE_LIMIT, f"{self._settings.mark_limit} marks are pending; this one is dropped")
 

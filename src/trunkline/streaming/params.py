@@ -98,6 +98,8 @@ class StreamReport:
     queued_ms: int = 0
     underruns: int = 0
     """Times that playback ran dry and started again."""
+    overruns: int = 0
+    """Messages refused because too much audio was queued."""
     marks: int = 0
     reconnects: int = 0
     """Sockets after the first."""

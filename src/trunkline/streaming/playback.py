@@ -29,7 +29,7 @@ class Playback:
     def __init__(self, codec: str, *, prebuffer: int, limit: float, mark_limit: int) -> None:
         self.codec = codec
         self._row = CODECS[codec]
-        self._limit = int(limit * 1000) * self._row.bytes_per_ms
+        self._limit_ms = int(limit * 1000)
         self._prebuffer = prebuffer
         self._mark_limit = mark_limit
         self._chunks: deque[bytes] = deque()
@@ -45,6 +45,8 @@ class Playback:
         self._last_media = 0
         self.returned: list[bytes] = []
         self.underruns = 0
+        self.overruns = 0
+        """Times that audio was refused because too much was queued."""
         self.leg_changed(codec, 20)
 
     @property
@@ -64,13 +66,35 @@ class Playback:
 
     def leg_changed(self, codec: str, ptime: int) -> None:
         """The leg wants packets of `ptime` ms in this codec from here on."""
+        self._leg_codec = codec
         self._ptime = ptime
         self._packet = ptime * self._row.bytes_per_ms
         self._convert = transcoder(self.codec, codec).convert
 
+    def follow_leg(self) -> None:
+        """Take audio in the leg's codec from here on, or in the one that this is queued as, unless some is queued."""
+        codec = CODECS[self._leg_codec].queued_as or self._leg_codec
+        if self._queued or self.codec == codec:
+            return
+        before, self.codec, self._row = self._row, codec, CODECS[codec]
+        self._played = self._played * self._row.bytes_per_ms // before.bytes_per_ms
+        self._cleared = self._cleared * self._row.bytes_per_ms // before.bytes_per_ms
+        self.leg_changed(self._leg_codec, self._ptime)
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be queued more."""
+        return self._limit_ms * self._row.bytes_per_ms - self._queued
+
+    @property
+    def marks(self) -> int:
+        """Marks that wait."""
+        return len(self._marks)
+
     def put(self, payload: bytes) -> bool:
         """Queue audio; False, and nothing queued, when it is too much."""
-        if self._queued + len(payload) > self._limit:
+        if len(payload) > self.room:
+            self.overruns += 1
             return False
         if self._chunks and len(self._chunks[-1]) + len(payload) <= JOIN_LIMIT:
             self._chunks[-1] += payload

@@ -28,12 +28,17 @@ class Link(asyncio.Protocol, Generic[Incoming]):
         incoming: object,
         on_message: Callable[[Incoming], None],
         on_lost: Callable[[], None],
+        *,
+        message_limit: int = MESSAGE_LIMIT,
+        backlog_limit: int = BACKLOG_LIMIT,
     ) -> None:
         """`incoming` is the union of structs that may arrive."""
         self._decode = cast(Callable[[bytes], Incoming], msgspec.msgpack.Decoder(incoming).decode)
         self._encode = msgspec.msgpack.Encoder().encode
         self._on_message = on_message
         self._on_lost = on_lost
+        self._message_limit = message_limit
+        self._backlog_limit = backlog_limit
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
 
@@ -53,7 +58,7 @@ class Link(asyncio.Protocol, Generic[Incoming]):
         start = 0
         while len(buffer) - start >= 4:
             length = int.from_bytes(buffer[start : start + 4])
-            if length > MESSAGE_LIMIT:
+            if length > self._message_limit:
                 self.close()
                 return
             end = start + 4 + length
@@ -77,7 +82,7 @@ class Link(asyncio.Protocol, Generic[Incoming]):
             return False
         body = self._encode(message)
         self._transport.write(len(body).to_bytes(4) + body)
-        if self._transport.get_write_buffer_size() > BACKLOG_LIMIT:
+        if self._transport.get_write_buffer_size() > self._backlog_limit:
             self._transport.abort()
             return False
         return True

@@ -139,6 +139,54 @@ class Status(msgspec.Struct, frozen=True, tag=True):
 Order = Configure | OpenLeg | UpdateLeg | CloseLeg | PressKey | OpenStream | CloseStream | PauseStream
 Report = Ready | LegOpened | LegFailed | LegSilent | LegClosed | StreamStarted | StreamEnded | Status
 
+
+# ── a media worker and its decoder ──────────────────────────────────────────────────────────────────────────
+
+
+class Decode(msgspec.Struct, frozen=True, tag=True):
+    """Answered by `Decoded` or `Undecoded`, unless it is cancelled."""
+
+    job: int
+    codec: str
+    room: int
+    """Bytes of `codec` that may come of it."""
+    data: bytes
+    """The frames of an mp3 file."""
+
+
+class Cancel(msgspec.Struct, frozen=True, tag=True):
+    """Forget a job; one that is answered already is ignored."""
+
+    job: int
+
+
+class Decoded(msgspec.Struct, frozen=True, tag=True):
+    """The whole file."""
+
+    job: int
+    audio: bytes
+
+
+class Undecoded(msgspec.Struct, frozen=True, tag=True):
+    """Nothing came of it."""
+
+    job: int
+    too_long: bool
+    """It is longer than `room`; else it holds no audio."""
+
+
+class Decoding(msgspec.Struct, frozen=True, tag=True):
+    """Sent every second while there is work, as the sign of life."""
+
+
+DecoderOrder = Decode | Cancel
+DecoderReport = Decoded | Undecoded | Decoding
+
+DECODER_BACKLOG = 64 * 1024 * 1024
+"""Bytes of files in the decoder; one more is refused. The largest message holds 6 MB of mp3."""
+
+# ── signs of life ───────────────────────────────────────────────────────────────────────────────────────────
+
 STATUS_INTERVAL = 1.0
 """Seconds."""
 SIGN_OF_LIFE = 10.0

@@ -31,6 +31,7 @@ from trunkline.streaming.connection import StreamStarted as ConnectionStarted
 from trunkline.streaming.params import StreamReport
 from trunkline.streaming.socket import tls_context
 from trunkline.workers import messages as wire
+from trunkline.workers.files import DecoderProcess
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
 
@@ -45,6 +46,7 @@ class Worker:
         self._link: Link[wire.Order] = Link(wire.Order, self._on_order, self._on_lost)
         self._lost = asyncio.Event()
         self._engine: Engine | None = None
+        self._decoder = DecoderProcess()
         self._stream_settings = StreamSettings()
         self._streams: dict[StreamSid, StreamConnection] = {}
         self._leg_streams: dict[LegId, list[StreamSid]] = {}
@@ -71,6 +73,7 @@ class Worker:
         await asyncio.gather(*(stream.wait_closed() for stream in list(self._streams.values())))
         if self._engine is not None:
             self._engine.stop()
+        await self._decoder.stop()
 
     def _on_lost(self) -> None:
         self._lost.set()
@@ -81,7 +84,7 @@ class Worker:
     async def _report_status(self) -> None:
         while True:
             await asyncio.sleep(wire.STATUS_INTERVAL)
-            counters = dict(self._engine.counters) if self._engine else {}
+            counters = self._decoder.counters | (self._engine.counters if self._engine else {})
             self._link.send(wire.Status(len(self._leg_streams), len(self._streams), counters))
 
     def _configure(self, order: wire.Configure) -> None:
@@ -93,6 +96,7 @@ class Worker:
         ports = range(order.port_min, order.port_max + 1)
         self._engine = Engine(media, ports, self._on_media, asyncio.get_running_loop())
         self._engine.start()
+        self._decoder.start()
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -152,7 +156,9 @@ class Worker:
             else:
                 self._stream_ended(leg, sid, fact)
 
-        connection = StreamConnection(order.params, order.identity, order.encoding, self._stream_settings, on_fact)
+        connection = StreamConnection(
+            order.params, order.identity, order.encoding, self._stream_settings, on_fact, self._decoder
+        )
         self._streams[sid] = connection
         self._leg_streams[leg].append(sid)
         connection.start()

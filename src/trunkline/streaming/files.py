@@ -1,0 +1,144 @@
+"""mp3 mode: whole files on their way into the playback (spec section 2.3). Pure; decoding is done elsewhere.
+
+A file is handed to the decoder when it comes, and stands in line until the decoder has answered and all files before
+it have gone on. A mark stands behind the file that it was sent after. `clear` takes everything out of the line and
+tells the decoder to forget it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from trunkline.media.mp3 import audio_start
+from trunkline.streaming.messages import Problem, Refusal
+from trunkline.streaming.playback import Playback
+
+LINE_LIMIT = 16
+"""Files in line. At one a second there is one at a time, unless the decoder has very long ones to do."""
+EARLY = 0.25
+"""Seconds that a message may be too early, as networks bunch up what was sent a second apart."""
+
+_NOT_MP3 = (
+    "media.payload is no mp3 file, but this stream is in mp3 mode (the default of BidirectionalMode), whose messages "
+    "hold one whole mp3 file each; to send raw codec bytes, start the stream with BidirectionalMode=rtp"
+)
+
+Answer = Callable[[bytes | Refusal], None]
+
+
+class FileDecoder(Protocol):
+    """Who decodes."""
+
+    def decode(self, data: bytes, codec: str, room: int, answer: Answer) -> int | Refusal:
+        """Begin to make bytes of `codec` of an mp3 file, at most `room` of them; return a number for `cancel`, or
+        why not. `answer` is called later and once, unless the job is cancelled."""
+
+    def cancel(self, job: int) -> None:
+        """Forget a job that has not been answered."""
+
+
+@dataclass(slots=True)
+class File:
+    """A file in line."""
+
+    job: int = 0
+    audio: bytes | None = None
+    """None while it is being decoded; empty when nothing came of it."""
+    marks: list[bytes] = field(default_factory=list)
+
+
+class Files:
+    """The files of one stream. `interval`: seconds between two of them, 0 for any; `on_answer` gets the decoder's
+    answers, to be handed to `finish`."""
+
+    def __init__(
+        self,
+        playback: Playback,
+        decoder: FileDecoder,
+        on_answer: Callable[[File, bytes | Refusal], None],
+        *,
+        interval: float,
+        mark_limit: int,
+    ) -> None:
+        self._playback = playback
+        self._decoder = decoder
+        self._on_answer: Callable[[File, bytes | Refusal], None] | None = on_answer
+        self._interval = interval
+        self._mark_limit = mark_limit
+        self._line: deque[File] = deque()
+        self._due = 0.0
+        self._marks = 0
+        self._held = 0
+
+    def add(self, data: bytes, now: float) -> Refusal | None:
+        """One message's payload; why it is not taken, if it is not. `now` is in seconds, monotonic."""
+        start = audio_start(data)
+        if start is None:
+            return Refusal(Problem.INVALID_MEDIA, _NOT_MP3)
+        if now < self._due - EARLY:
+            words = f"in mp3 mode at most one media message per {self._interval:g} s is taken; this one is dropped"
+            return Refusal(Problem.RATE_LIMIT, words)
+        if len(self._line) >= LINE_LIMIT:
+            return Refusal(Problem.RATE_LIMIT, f"{LINE_LIMIT} files are being decoded; this one is dropped")
+        if not self._line:
+            self._playback.follow_leg()
+        file = File()
+        room = self._playback.room - self._held
+        job = self._decoder.decode(data[start:], self._playback.codec, room, partial(self._answered, file))
+        if isinstance(job, Refusal):
+            return job
+        file.job = job
+        self._due = max(now, self._due) + self._interval
+        self._line.append(file)
+        return None
+
+    def _answered(self, file: File, answer: bytes | Refusal) -> None:
+        if self._on_answer is not None:
+            self._on_answer(file, answer)
+
+    def finish(self, file: File, answer: bytes | Refusal) -> Refusal | None:
+        """The decoder's answer; what the app is to be told of it, if anything."""
+        if isinstance(answer, bytes) and len(answer) > self._playback.room - self._held:
+            answer = Refusal(Problem.RATE_LIMIT, "too much audio would be queued; this file is dropped")
+        refusal = answer if isinstance(answer, Refusal) else None
+        if refusal is not None and refusal.problem is Problem.RATE_LIMIT:
+            self._playback.overruns += 1
+        file.audio = answer if isinstance(answer, bytes) else b""
+        self._held += len(file.audio)
+        while self._line and self._line[0].audio is not None:
+            self._pass_on(self._line.popleft())
+        return refusal
+
+    def _pass_on(self, file: File) -> None:
+        if file.audio:
+            self._held -= len(file.audio)
+            self._playback.put(file.audio)
+        self._marks -= len(file.marks)
+        for name in file.marks:
+            self._playback.mark(name)
+
+    def mark(self, name: bytes) -> bool:
+        """A mark behind everything that came before it; False when there are too many."""
+        if not self._line:
+            return self._playback.mark(name)
+        if self._marks + self._playback.marks >= self._mark_limit:
+            return False
+        self._marks += 1
+        self._line[-1].marks.append(name)
+        return True
+
+    def clear(self) -> None:
+        """Throw away what is in line and what is queued; all marks are due."""
+        while self._line:
+            file = self._line.popleft()
+            if file.audio is None:
+                self._decoder.cancel(file.job)
+            self._pass_on(file)
+        self._playback.clear()
+
+    def close(self) -> None:
+        """The stream is over: nothing is answered any more."""
+        self._on_answer = None
+        self.clear()

@@ -1,0 +1,163 @@
+"""The media worker's side of its decoder process: starts it, hands it mp3 files, notices its death, starts another.
+
+A file that is in the decoder when that dies is lost, and its app is told so. The decoder counts as dead when its end of
+the link closes, or when it has work and says nothing for `PATIENCE`.
+"""
+
+import asyncio
+import contextlib
+import socket
+import sys
+
+import structlog
+
+from trunkline.streaming.files import Answer
+from trunkline.streaming.messages import Problem, Refusal
+from trunkline.workers import messages as wire
+from trunkline.workers.link import Link
+
+_log = structlog.get_logger()
+
+PATIENCE = 15.0
+"""Seconds; it is the last to get a core, and imports its code with the first file already waiting."""
+RESTART_DELAY = 1.0
+"""Seconds before a dead decoder is replaced, so that one that dies at once does not eat a core."""
+
+_DIED = Refusal(Problem.UNKNOWN, "the mp3 decoder failed while it had this file; the file is dropped")
+_AWAY = Refusal(Problem.UNKNOWN, "the mp3 decoder is being restarted; the file is dropped, send it again")
+_BUSY = Refusal(Problem.RATE_LIMIT, "the mp3 decoder has too much to do; the file is dropped, send it again")
+_TOO_LONG = Refusal(Problem.RATE_LIMIT, "too much audio would be queued; this file is dropped")
+_NO_AUDIO = Refusal(Problem.INVALID_MEDIA, "the mp3 file holds no audio that can be decoded")
+
+
+class DecoderProcess:
+    """A `streaming.files.FileDecoder`: one process, one after another."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[int, tuple[Answer, int]] = {}
+        self._backlog = 0
+        self._last_job = 0
+        self._heard = 0.0
+        self._link: Link[wire.DecoderReport] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set when a process takes files."""
+        self.pid = 0
+        self.counters = {"files_decoded": 0, "decoder_restarts": 0}
+
+    def start(self) -> None:
+        """Start the process, and others when it dies."""
+        self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="decoder")
+
+    async def stop(self) -> None:
+        """End it."""
+        self._stopped.set()
+        self._gone.set()
+        if self._keeper is not None:
+            await self._keeper
+
+    # ── for streams ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def decode(self, data: bytes, codec: str, room: int, answer: Answer) -> int | Refusal:
+        """See `FileDecoder`."""
+        if self._backlog + len(data) > wire.DECODER_BACKLOG:
+            return _BUSY
+        if self._link is None:
+            return _AWAY
+        if not self._jobs:
+            self._heard = asyncio.get_running_loop().time()
+        job = self._last_job = self._last_job + 1
+        if not self._link.send(wire.Decode(job, codec, room, data)):
+            return _AWAY
+        self._jobs[job] = (answer, len(data))
+        self._backlog += len(data)
+        return job
+
+    def cancel(self, job: int) -> None:
+        """See `FileDecoder`."""
+        if self._take(job) is not None and self._link is not None:
+            self._link.send(wire.Cancel(job))
+
+    def _take(self, job: int) -> Answer | None:
+        """The job is over."""
+        answer, size = self._jobs.pop(job, (None, 0))
+        self._backlog -= size
+        return answer
+
+    def _on_report(self, report: wire.DecoderReport) -> None:
+        self._heard = asyncio.get_running_loop().time()
+        if isinstance(report, wire.Decoding):
+            return
+        answer = self._take(report.job)
+        if answer is None:
+            return
+        if isinstance(report, wire.Decoded):
+            self.counters["files_decoded"] += 1
+            answer(report.audio)
+        else:
+            answer(_TOO_LONG if report.too_long else _NO_AUDIO)
+
+    # ── the process ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _keep(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                await self._run_once()
+            except OSError as problem:
+                _log.error("the mp3 decoder cannot be started", error=str(problem))
+            if not self._stopped.is_set():
+                self._died()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopped.wait(), RESTART_DELAY)
+
+    def _died(self) -> None:
+        self.counters["decoder_restarts"] += 1
+        _log.error("the mp3 decoder died, starting another", files=len(self._jobs))
+        for job in list(self._jobs):
+            if (answer := self._take(job)) is not None:
+                answer(_DIED)
+
+    async def _run_once(self) -> None:
+        """One process's life."""
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        self._gone.clear()
+        link: Link[wire.DecoderReport] = Link(
+            wire.DecoderReport,
+            self._on_report,
+            self._gone.set,
+            message_limit=wire.DECODER_BACKLOG,
+            backlog_limit=wire.DECODER_BACKLOG,
+        )
+        await loop.create_unix_connection(lambda: link, sock=ours)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "trunkline.workers.decoder",
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        self._link, self.pid = link, process.pid
+        self.ready.set()
+        try:
+            await self._watch()
+        finally:
+            self._link = None
+            link.close()
+            if process.returncode is None:
+                process.kill()
+        await process.wait()
+
+    async def _watch(self) -> None:
+        """Until the process is gone, or has work and says nothing."""
+        loop = asyncio.get_running_loop()
+        while not (self._gone.is_set() or self._stopped.is_set()):
+            if self._jobs and loop.time() - self._heard > PATIENCE:
+                _log.error("the mp3 decoder says nothing, ending it")
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._gone.wait(), wire.STATUS_INTERVAL)

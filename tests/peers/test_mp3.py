@@ -1,0 +1,79 @@
+"""mp3 mode, the default, over a real call: files that LAME made, sent as the official echo demo sends them."""
+
+import numpy as np
+import pytest
+from telnyx import AsyncTelnyx
+
+from mp3files import KINDS, mp3, signal_to_noise
+from peers.harness import RecordingApp, happens
+from trunkline.demo.audio import RATE, decode
+from trunkline.demo.caller import Caller
+from trunkline.demo.server import ServerProcess
+
+pytestmark = pytest.mark.peer
+SECONDS = 1.5
+PACKETS_A_SECOND = 50
+
+
+async def test_five_kinds_of_mp3_play_one_after_another_as_one_tone(
+    server: ServerProcess, caller: Caller, client: AsyncTelnyx, app: RecordingApp
+) -> None:
+    await client.texml.accounts.calls.streams_json(caller.call_sid, account_sid=server.account_sid, url=app.url)
+    socket = await app.socket()
+    # The tone has whole periods in each file, so their seams are smooth if and only if nothing is added or lost.
+    for kind in KINDS:
+        before = len(caller.heard)
+        await socket.play(mp3(kind, SECONDS))
+        await socket.send({"event": "mark", "mark": {"name": kind}})
+        await happens(caller.watch, "a second", lambda n=before: len(caller.heard) >= n + PACKETS_A_SECOND)
+    await happens(app.watch, "all files are played", lambda: len(socket.all("mark")) == len(KINDS))
+    assert [message["mark"]["name"] for message in socket.all("mark")] == list(KINDS)
+    assert socket.all("error") == []
+    length = round(len(KINDS) * SECONDS * RATE)
+    await happens(caller.watch, "the caller has heard them", lambda: len(_sound(caller)) >= length)
+    sound = _sound(caller)
+    loud = np.flatnonzero(np.abs(sound) > 4000)
+    assert loud[-1] - loud[0] == pytest.approx(length, abs=RATE // 100)
+    steady = sound[loud[0] + RATE // 20 : loud[-1] - RATE // 20]
+    assert signal_to_noise(steady, RATE) > 15
+    assert np.abs(steady[: len(steady) // 16 * 16]).reshape(-1, 16).max(axis=1).min() > 8000, "no gap anywhere"
+
+
+def _sound(caller: Caller) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return decode(b"".join(packet.payload for packet in caller.heard))
+
+
+async def test_files_come_too_fast_and_raw_audio_are_told_and_disturb_nothing(
+    server: ServerProcess, caller: Caller, client: AsyncTelnyx, app: RecordingApp
+) -> None:
+    await client.texml.accounts.calls.streams_json(
+        caller.call_sid, account_sid=server.account_sid, url=app.url, bidirectional_mode="mp3"
+    )
+    socket = await app.socket()
+    await socket.play(mp3(seconds=0.2))
+    await socket.play(mp3(seconds=0.2))
+    await socket.play(b"\xff" * 160)
+    await socket.send({"event": "mark", "mark": {"name": "end"}})
+    await happens(app.watch, "the mark", lambda: bool(socket.all("mark")))
+    first, second = (message["payload"] for message in socket.all("error"))
+    assert (first["code"], second["code"]) == (100005, 100004)
+    assert "BidirectionalMode=rtp" in second["detail"]
+    loud = np.flatnonzero(np.abs(_sound(caller)) > 4000)
+    assert len(loud) < 0.25 * RATE, "one file was played"
+
+
+async def test_two_streams_in_mp3_mode_are_mixed(
+    server: ServerProcess, caller: Caller, client: AsyncTelnyx, app: RecordingApp
+) -> None:
+    streams = client.texml.accounts.calls.streams_json
+    for _ in range(2):
+        await streams(caller.call_sid, account_sid=server.account_sid, url=app.url)
+    await happens(app.watch, "both start", lambda: sum(socket.started for socket in app.sockets) == 2)
+    for socket, hertz in zip(app.sockets, (500, 1500), strict=True):
+        await socket.play(mp3(seconds=0.5, hertz=hertz))
+        await socket.send({"event": "mark", "mark": {"name": "end"}})
+    await happens(app.watch, "both are played", lambda: all(socket.all("mark") for socket in app.sockets))
+    spectrum = np.abs(np.fft.rfft(_sound(caller), n=RATE * 10))
+    assert spectrum[4900:5100].max() > 4 * spectrum[5500:14500].max()
+    assert spectrum[14900:15100].max() > 4 * spectrum[5500:14500].max()
+    assert all(socket.all("error") == [] for socket in app.sockets)

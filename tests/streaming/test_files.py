@@ -1,0 +1,243 @@
+"""Files in line. The decoder decodes for real, but when the test says so."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mp3files import mp3
+from trunkline.media.decoding import decode
+from trunkline.streaming.files import LINE_LIMIT, Answer, File, Files
+from trunkline.streaming.messages import Problem, Refusal
+from trunkline.streaming.playback import Playback
+
+SHORT = mp3(seconds=0.1)
+LONG = mp3(seconds=1)
+BROKEN = Refusal(Problem.INVALID_MEDIA, "broken")
+
+
+@dataclass
+class Decoder:
+    """Answers when told, in any order."""
+
+    jobs: dict[int, Callable[[], None]] = field(default_factory=dict)
+    cancelled: list[int] = field(default_factory=list)
+    refuses: Refusal | None = None
+    codecs: list[str] = field(default_factory=list)
+    rooms: list[int] = field(default_factory=list)
+
+    def decode(self, data: bytes, codec: str, room: int, answer: Answer) -> int | Refusal:
+        if self.refuses is not None:
+            return self.refuses
+        self.codecs.append(codec)
+        self.rooms.append(room)
+        number = len(self.codecs)
+
+        def run(result: Refusal | None = None) -> None:
+            if result is None:
+                work = decode(data, codec, 10_000_000)
+                while True:
+                    try:
+                        next(work)
+                    except StopIteration as done:
+                        answer(done.value)
+                        return
+            answer(result)
+
+        self.jobs[number] = run
+        return number
+
+    def cancel(self, job: int) -> None:
+        self.cancelled.append(job)
+        del self.jobs[job]
+
+    def finish(self, job: int, *result: Refusal) -> None:
+        self.jobs.pop(job)(*result)
+
+
+class Stream:
+    """A playback fed by files."""
+
+    def __init__(self, interval: float = 0, mark_limit: int = 100, limit: float = 600) -> None:
+        self.decoder = Decoder()
+        self.playback = Playback("PCMU", prebuffer=0, limit=limit, mark_limit=mark_limit)
+        self.told: list[Refusal | None] = []
+        self.files = Files(self.playback, self.decoder, self._answer, interval=interval, mark_limit=mark_limit)
+        self.at = 0
+
+    def _answer(self, file: File, answer: bytes | Refusal) -> None:
+        self.told.append(self.files.finish(file, answer))
+
+    def play(self, ticks: int) -> list[bytes]:
+        """What is due after so many packets."""
+        for _ in range(ticks):
+            self.playback.next_frame(self.at)
+            self.at += 20
+        due, self.playback.returned = self.playback.returned, []
+        return due
+
+
+def test_a_file_is_queued_when_it_has_been_decoded_and_marks_wait_for_it() -> None:
+    stream = Stream()
+    assert stream.files.add(LONG, 0) is None
+    assert stream.files.mark(b"1")
+    assert stream.play(10) == []
+    assert stream.playback.queued_ms == 0
+    stream.decoder.finish(1)
+    assert stream.playback.queued_ms == 1000
+    assert stream.play(49) == []
+    assert stream.play(1) == [b"1"]
+
+
+def test_files_play_in_the_order_sent_whichever_is_decoded_first() -> None:
+    stream = Stream()
+    stream.files.add(LONG, 0)
+    stream.files.mark(b"1")
+    stream.files.add(SHORT, 0)
+    stream.files.mark(b"2")
+    stream.decoder.finish(2)
+    assert stream.play(100) == []
+    stream.decoder.finish(1)
+    assert stream.playback.queued_ms == 1100
+    assert stream.play(50) == [b"1"]
+    assert stream.play(5) == [b"2"]
+
+
+def test_clear_drops_files_that_are_played_that_wait_and_that_are_being_decoded() -> None:
+    stream = Stream()
+    for number in range(3):
+        stream.files.add(SHORT, 0)
+        stream.files.mark(b"%d" % number)
+    stream.decoder.finish(1)
+    stream.decoder.finish(3)
+    stream.play(2)
+    stream.files.clear()
+    assert stream.decoder.cancelled == [2]
+    assert stream.playback.returned == [b"0", b"1", b"2"]
+    assert (stream.playback.played_ms, stream.playback.cleared_ms, stream.playback.queued_ms) == (40, 160, 0)
+    stream.playback.returned = []
+    stream.files.add(SHORT, 0)
+    stream.files.mark(b"next")
+    stream.decoder.finish(4)
+    assert stream.play(6) == [b"next"]
+
+
+def test_a_file_that_cannot_be_decoded_is_told_and_its_marks_come_back_in_their_turn() -> None:
+    stream = Stream()
+    stream.files.add(SHORT, 0)
+    stream.files.mark(b"1")
+    stream.files.add(LONG, 0)
+    stream.files.mark(b"2")
+    stream.decoder.finish(2, BROKEN)
+    assert stream.told == [BROKEN]
+    assert stream.play(1) == []
+    stream.decoder.finish(1)
+    assert stream.play(5) == [b"1", b"2"]
+
+
+def test_at_most_one_message_a_second_but_a_little_too_early_is_not_too_early() -> None:
+    stream = Stream(interval=1)
+    times = (0, 0.1, 0.9, 1.8, 2.5, 2.8, 10, 10.5, 10.99)
+    refused = [stream.files.add(SHORT, now) for now in times]
+    assert [refusal is None for refusal in refused] == [True, False, True, True, False, True, True, False, True]
+    assert {refusal.problem for refusal in refused if refusal} == {Problem.RATE_LIMIT}
+    assert "1 s" in str(refused[1])
+
+
+def test_raw_audio_is_refused_by_name_of_the_mode_and_does_not_count_as_a_file() -> None:
+    stream = Stream(interval=1)
+    for number in range(50):
+        refusal = stream.files.add(b"\xff" * 160, number / 50)
+        assert refusal
+        assert refusal.problem is Problem.INVALID_MEDIA
+        assert "mp3 mode" in refusal.detail
+        assert "BidirectionalMode=rtp" in refusal.detail
+    assert stream.files.add(SHORT, 1) is None
+
+
+def test_what_the_decoder_refuses_is_refused_and_may_be_sent_again_at_once() -> None:
+    stream = Stream(interval=1)
+    stream.decoder.refuses = BROKEN
+    assert stream.files.add(SHORT, 0) is BROKEN
+    stream.decoder.refuses = None
+    assert stream.files.add(SHORT, 0) is None
+
+
+def test_the_line_is_bounded() -> None:
+    stream = Stream()
+    for _ in range(LINE_LIMIT):
+        assert stream.files.add(SHORT, 0) is None
+    refusal = stream.files.add(SHORT, 0)
+    assert refusal
+    assert refusal.problem is Problem.RATE_LIMIT
+
+
+def test_audio_over_the_bound_is_refused_also_when_two_files_are_decoded_at_once() -> None:
+    stream = Stream(limit=1.5)
+    stream.files.add(LONG, 0)
+    stream.files.add(LONG, 0)
+    assert stream.decoder.rooms == [12_000, 12_000]
+    stream.decoder.finish(2)
+    stream.decoder.finish(1)
+    assert [refusal and refusal.problem for refusal in stream.told] == [None, Problem.RATE_LIMIT]
+    assert (stream.playback.queued_ms, stream.playback.overruns) == (1000, 1)
+
+
+def test_marks_are_bounded_those_in_line_and_those_queued_together() -> None:
+    stream = Stream(mark_limit=2)
+    stream.files.add(SHORT, 0)
+    stream.files.mark(b"1")
+    stream.decoder.finish(1)
+    stream.files.add(SHORT, 0)
+    assert [stream.files.mark(b"2"), stream.files.mark(b"3")] == [True, False]
+
+
+def test_files_are_decoded_for_the_leg_as_it_is() -> None:
+    stream = Stream()
+    stream.playback.leg_changed("G722", 20)
+    stream.files.add(LONG, 0)
+    stream.playback.leg_changed("PCMA", 20)
+    stream.files.add(SHORT, 0)
+    stream.decoder.finish(1)
+    stream.decoder.finish(2)
+    assert stream.playback.queued_ms == 1100
+    stream.play(60)
+    stream.files.add(SHORT, 0)
+    assert stream.decoder.codecs == ["G722", "G722", "PCMA"]
+
+
+def test_after_close_nothing_is_decoded_and_nothing_is_told() -> None:
+    stream = Stream()
+    stream.files.add(SHORT, 0)
+    run = stream.decoder.jobs[1]
+    stream.files.close()
+    assert stream.decoder.cancelled == [1]
+    run()
+    assert stream.told == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_every_mark_comes_back_once_and_in_order_whatever_happens(data: st.DataObject) -> None:
+    stream, sent, due = Stream(), 0, list[bytes]()
+    for _ in range(data.draw(st.integers(0, 25))):
+        match data.draw(st.sampled_from(["file", "mark", "answer", "fail", "tick", "clear"])):
+            case "file":
+                stream.files.add(SHORT, 0)
+            case "mark":
+                stream.files.mark(b"%d" % sent)
+                sent += 1
+            case "answer" | "fail" as how if stream.decoder.jobs:
+                job = data.draw(st.sampled_from(sorted(stream.decoder.jobs)))
+                stream.decoder.finish(job, *([BROKEN] if how == "fail" else []))
+            case "tick":
+                due += stream.play(3)
+            case "clear":
+                stream.files.clear()
+                due += stream.play(0)
+                assert len(due) == sent
+    for job in list(stream.decoder.jobs):
+        stream.decoder.finish(job)
+    due += stream.play(200)
+    assert due == [b"%d" % number for number in range(sent)]
