@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import socket
+import weakref
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -16,7 +18,7 @@ import uvloop
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from streaming.test_connection import free_port, make_certificate, past_opening, receive, say, turn, until
+from streaming.helpers import free_port, make_certificate, past_opening, receive, say, turn, until
 from trunkline.config import StreamSettings
 from trunkline.streaming.connection import StreamEnded, StreamStarted
 from trunkline.streaming.params import BidirectionalMode, Track
@@ -215,6 +217,33 @@ async def test_playback_goes_on_and_its_marks_come_back_on_the_new_socket(app: A
     assert [connection.next_frame(at) for at in (80, 100, 120)] == [b"m" * 160] * 2 + [None]
     assert (await receive(peer))["mark"] == {"name": "second"}
     await finish(stream)
+
+
+def test_nothing_is_left_behind_without_a_cyclic_collector(
+    run_app: Any, make_stream: MakeStream, tmp_path: Path
+) -> None:
+    async def live(app: Any, settings: StreamSettings) -> weakref.ref[Any]:
+        stream = make_stream(app.url, settings=settings, enable_reconnect=True)
+        await stream.open()
+        await lose(stream, app)
+        await lose(stream, app)
+        await until(lambda: stream.connection.report().reconnects == 2)
+        await finish(stream)
+        return weakref.ref(stream.connection)
+
+    async def scenario() -> None:
+        context, ca_file = make_certificate(tmp_path, "127.0.0.1")
+        async with run_app(context=context) as app:
+            gone = await live(app, SOON.model_copy(update={"ca_file": ca_file}))
+            await until(lambda: gone() is None)
+
+    gc.collect()
+    gc.disable()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(scenario())
+    finally:
+        gc.enable()
 
 
 # ── what is a loss, and what is not ─────────────────────────────────────────────────────────────────────────

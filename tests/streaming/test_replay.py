@@ -14,10 +14,10 @@ def test_the_last_seconds_are_kept_sent_or_not() -> None:
     replay = Replay(2)
     for at in range(0, 5000, 20):
         replay.keep(frame(at))
-    assert [kept[0] for kept in replay.frames] == list(range(3000, 5000, 20))
+    assert [kept[0] for kept in replay.frames()] == list(range(3000, 5000, 20))
     for at in range(5000, 6000, 20):
         replay.hold(frame(at))
-    assert [kept[0] for kept in replay.frames] == list(range(4000, 6000, 20))
+    assert [kept[0] for kept in replay.frames()] == list(range(4000, 6000, 20))
     assert replay.dropped == 0
 
 
@@ -51,7 +51,7 @@ def test_nothing_kept_is_counted_at_once() -> None:
     replay.keep(frame(0))
     replay.hold(frame(20))
     replay.unsent(3)
-    assert not replay.frames
+    assert not replay.frames()
     assert replay.dropped == 4
 
 
@@ -59,7 +59,7 @@ def test_frames_whose_times_stand_still_are_bounded_by_number() -> None:
     replay = Replay(0.5)
     for _ in range(1000):
         replay.keep(frame(7))
-    assert len(replay.frames) == 100
+    assert len(replay.frames()) == 100
 
 
 @given(st.floats(0, 3), st.lists(st.tuples(st.sampled_from("khus"), st.integers(0, 400)), max_size=200))
@@ -80,10 +80,10 @@ def test_every_frame_that_no_socket_got_is_kept_or_counted(seconds: float, steps
                 replay.keep(frame(at))
                 history.append(at)
         elif not unsent:
-            count = min(by % 5, len(replay.frames))
+            count = min(by % 5, len(replay.frames()))
             replay.unsent(count)
             unsent = history[len(history) - count :]
-        kept = [each[0] for each in replay.frames]
+        kept = [each[0] for each in replay.frames()]
         assert kept == history[len(history) - len(kept) :]
         if unsent and len(unsent) > len(kept):
             lost += len(unsent) - len(kept)

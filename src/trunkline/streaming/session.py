@@ -105,22 +105,20 @@ class Session:
         """A frame for the next socket, as there is none."""
         if missing:
             self._lost(self._inbound, missing)
-        self._hold(self._inbound, payload, at)
+        self._media(self._inbound, payload, at, held=True)
 
     def hold_outbound(self, payload: bytes, at: int) -> None:
         """A frame for the next socket, as there is none."""
-        self._hold(self._outbound, payload, at)
+        self._media(self._outbound, payload, at, held=True)
 
     def again(self) -> list[tuple[bytes, int]]:
         """`media` of all that is kept, with the leg's time of each: to be sent after `opening`, before others."""
-        replay = self.replay
-        if replay.frames:
-            self._origin = min(frame[0] for frame in replay.frames)
+        frames = self.replay.frames()
+        if frames:
+            self._origin = min(frame[0] for frame in frames)
             self.anchored = True
-        replay.sent()
-        return [
-            (self._message(self._outbound if frame[1] else self._inbound, frame), frame[0]) for frame in replay.frames
-        ]
+        self.replay.sent()
+        return [(self._message(self._outbound if frame[1] else self._inbound, frame), frame[0]) for frame in frames]
 
     def held_digits(self) -> list[bytes]:
         """`dtmf` of the keys pressed while there was no socket."""
@@ -134,33 +132,26 @@ class Session:
             fork.gap += count
             self.missing += count
 
-    def _media(self, fork: _Fork, payload: bytes, at: int) -> bytes:
-        frame = self._frame(fork, payload, at)
-        if frame is None:
-            return b""
-        self.replay.keep(frame)
-        return self._message(fork, frame)
-
-    def _hold(self, fork: _Fork, payload: bytes, at: int) -> None:
-        frame = self._frame(fork, payload, at)
-        if frame is not None:
-            self.replay.hold(frame)
-
-    def _frame(self, fork: _Fork, payload: bytes, at: int) -> Kept | None:
-        """None while a packet fills, and for what cannot be decoded."""
+    def _media(self, fork: _Fork, payload: bytes, at: int, held: bool = False) -> bytes:
+        """Nothing while a packet fills, for what cannot be decoded, and for what is held for the next socket."""
         try:
             converted = fork.convert(payload)
         except Undecodable:  # as good as lost
             self._lost(fork, 1)
-            return None
+            return b""
         if fork.held_since is not None:
             at = fork.held_since
         if not converted:
             fork.held_since = at
-            return None
+            return b""
         fork.held_since = None
         missing, fork.gap = fork.gap, 0
-        return at, fork.outbound, b2a_base64(converted, newline=False), missing
+        frame = at, fork.outbound, b2a_base64(converted, newline=False), missing
+        if held:
+            self.replay.hold(frame)
+            return b""
+        self.replay.keep(frame)
+        return self._message(fork, frame)
 
     def _message(self, fork: _Fork, frame: Kept) -> bytes:
         at, _, encoded, missing = frame

@@ -49,6 +49,8 @@ class Worker:
         self._decoder = DecoderProcess()
         self._stream_settings = StreamSettings()
         self._streams: dict[StreamSid, StreamConnection] = {}
+        self._reconnects = 0
+        """Of the streams that are over."""
         self._leg_streams: dict[LegId, list[StreamSid]] = {}
         self._orders: dict[type, Callable[[Any], None]] = {
             wire.Configure: self._configure,
@@ -85,6 +87,7 @@ class Worker:
         while True:
             await asyncio.sleep(wire.STATUS_INTERVAL)
             counters = self._decoder.counters | (self._engine.counters if self._engine else {})
+            counters["stream_reconnects"] = self._reconnects + sum(s.reconnects for s in self._streams.values())
             self._link.send(wire.Status(len(self._leg_streams), len(self._streams), counters))
 
     def _configure(self, order: wire.Configure) -> None:
@@ -188,6 +191,7 @@ class Worker:
 
     def _stream_ended(self, leg: LegId, sid: StreamSid, ended: ConnectionEnded) -> None:
         stream = self._streams.pop(sid)
+        self._reconnects += stream.reconnects
         if leg in self._leg_streams:
             self._leg_streams[leg].remove(sid)
             self.engine.detach(leg, stream)

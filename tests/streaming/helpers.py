@@ -1,0 +1,93 @@
+"""What the tests of the connection do by hand."""
+
+import asyncio
+import ipaddress
+import json
+import socket
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from websockets.asyncio.server import ServerConnection
+
+
+async def receive(peer: ServerConnection) -> dict[str, Any]:
+    async with asyncio.timeout(5):
+        frame = json.loads(await peer.recv())
+    assert isinstance(frame, dict)
+    return frame
+
+
+async def past_opening(peer: ServerConnection) -> None:
+    assert [(await receive(peer))["event"] for _ in range(2)] == ["connected", "start"]
+
+
+async def say(peer: ServerConnection, **frame: Any) -> None:
+    await peer.send(json.dumps(frame))
+
+
+async def turn() -> None:
+    """Let the loop do what it has to do."""
+    await asyncio.sleep(0)
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Let the loop turn until it has."""
+    async with asyncio.timeout(5):
+        while not happened():
+            await turn()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        assert isinstance(port, int)
+        return port
+
+
+def make_certificate(directory: Path, address: str) -> tuple[ssl.SSLContext, Path]:
+    """A server context for `address`, and the CA file that vouches for it."""
+
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+    def build(subject: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name(subject))
+            .issuer_name(name("Test CA"))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+        )
+
+    authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority = (
+        build("Test CA", authority_key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(authority_key, hashes.SHA256())
+    )
+    server = (
+        build("server", server_key)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    ca_file = directory / f"ca-{address}.pem"
+    ca_file.write_bytes(authority.public_bytes(pem))
+    chain = directory / f"server-{address}.pem"
+    chain.write_bytes(
+        server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + server.public_bytes(pem)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    return context, ca_file
