@@ -442,6 +442,29 @@ async def test_a_stalled_loop_skips_instead_of_bursting(
     assert engine.report(LEG).skipped_ms == engine.counters["skipped_ms"] > 2500
 
 
+async def test_a_loop_that_was_held_up_takes_what_piled_up_in_one_wake_up(
+    engine: Engine,
+    params: MediaParams,
+    peer: Peer,
+    make_port: MakePort,
+    rtp: Rtp,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from trunkline.media import engine as module
+
+    port = make_port()
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    peer.send(rtp(0), local)
+    await port.until(lambda: len(port.heard) == 1)
+    for n in range(1, 20):
+        peer.send(rtp(n), local)
+    real = module._now
+    monkeypatch.setattr(module, "_now", lambda: real() + 0.15)
+    await port.until(lambda: len(port.heard) > 1)
+    assert 7 <= len(port.heard) < 20
+
+
 async def test_a_leg_on_ipv6_learns_its_source(make_engine: MakeEngine, make_port: MakePort, rtp: Rtp) -> None:
     with closing(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)) as sock:
         try:

@@ -45,7 +45,14 @@ STALL = 0.2
 """Seconds behind the clock from which packets are skipped; up to here a late tick sends them all at once."""
 
 BATCH = 128
-"""Sockets drained in one wake-up, so that a flood leaves time for the rest of the loop."""
+"""Sockets drained in one round, so that a flood leaves time for the rest of the loop."""
+
+LATE = 0.02
+"""Seconds since the last wake-up after which there is another round for each of them: while something keeps the loop
+from us for longer than a packet time, again and again, one packet a turn would never catch up."""
+
+ROUNDS = 16
+"""Rounds at most."""
 
 STRAGGLERS = 256
 """Datagrams from before `connect` that are read with their addresses when a source is settled."""
@@ -183,6 +190,7 @@ class Engine:
         self._ring: list[list[_Line]] = [[] for _ in range(RING)]
         self._slot = 0
         self._due = 0.0
+        self._drained = 0.0
         self._wall = 0.0
         self._epoll = select.epoll()
         self._timer: asyncio.TimerHandle | None = None
@@ -194,7 +202,7 @@ class Engine:
     def start(self) -> None:
         """Begin to receive and to send."""
         self._wall = time.time() - _now()
-        self._due = _now()
+        self._due = self._drained = _now()
         self._loop.add_reader(self._epoll.fileno(), self._drain)
         self._tick()
 
@@ -319,15 +327,19 @@ class Engine:
     def _drain(self) -> None:
         """The loop's reader: some socket has something."""
         now = _now()
-        self._drain_batch(Seconds(now))
+        rounds = 1 + min(int((now - self._drained) / LATE), ROUNDS - 1)
+        self._drained = now
+        while self._drain_batch(Seconds(now)) and rounds > 1:
+            rounds -= 1
         # With many legs the loop's timer comes late, but wake-ups are frequent.
         if now >= self._due:
             self._advance(_now())
 
-    def _drain_batch(self, now: Seconds) -> None:
-        """Read one datagram of each of `BATCH` sockets that have some."""
+    def _drain_batch(self, now: Seconds) -> bool:
+        """Read one datagram of each of `BATCH` sockets that have some; whether any had."""
         readers = self._readers
-        for fd, _ in self._epoll.poll(0, BATCH):
+        ready = self._epoll.poll(0, BATCH)
+        for fd, _ in ready:
             reader = readers.get(fd)
             if reader is None:
                 continue  # closed by what came before it in this batch
@@ -343,6 +355,7 @@ class Engine:
                 handle(got, now)
             except Exception as error:
                 self._fault(line, error)
+        return bool(ready)
 
     def _tick(self) -> None:
         try:
