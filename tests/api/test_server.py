@@ -245,3 +245,20 @@ def _start(path: str) -> bytes:
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+async def test_slow_senders_make_room_for_who_has_something_to_ask(
+    server: HttpServer, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trunkline.api.server.CONNECTION_LIMIT", 2)
+    slow = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
+    for _, writer in slow:
+        writer.write(HEAD)
+    assert (await _exchange(server.port, HEAD + b"Connection: close\r\n\r\n")).status == 200
+    with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+        await asyncio.wait_for(slow[0][0].readexactly(1), 5)
+    slow[1][1].write(b"Connection: close\r\n\r\n")
+    assert (await slow[1][0].read()).startswith(b"HTTP/1.1 200 ")
+    assert app.state.counters["connections_over_limit"] == 1
+    for _, writer in slow:
+        writer.close()

@@ -1,5 +1,6 @@
 """What the store promises, on SQLite and on PostgreSQL."""
 
+import asyncio
 import stat
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -8,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from trunkline.calls.views import CallFilter, CallView, StreamView
 from trunkline.config import StoreSettings
 from trunkline.errors import ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid
 from trunkline.store.records import CallbackResult, call_row, callback_row, stream_row
-from trunkline.store.store import Store
+from trunkline.store.store import READERS, Store
 
 ONE = CallSid("v3:one")
 FULL = 2
@@ -241,3 +242,11 @@ async def test_sqlite_syncs_every_commit_to_the_disk(settings: StoreSettings) ->
         assert await connection.scalar(text("PRAGMA journal_mode")) == "wal"
         assert await connection.scalar(text("PRAGMA synchronous")) == FULL
     await store.close()
+
+
+async def test_many_reads_at_once_take_turns_and_leave_a_connection_to_the_writer(store: Store, make: Any) -> None:
+    opened: list[object] = []
+    event.listen(store._engine.sync_engine, "connect", lambda connection, _record: opened.append(connection))
+    await asyncio.gather(*(store.open_calls() for _ in range(60)), store.write([call_row(make.call())], [], []))
+    assert len(await store.open_calls()) == 1
+    assert len(opened) <= READERS + 1

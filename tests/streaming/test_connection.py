@@ -26,6 +26,7 @@ from trunkline.streaming.connection import StreamConnection, StreamEnded, Stream
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
+from trunkline.streaming.throttle import BURST, MESSAGE_PRICE
 
 MakeStream = Callable[..., Any]
 ULAW = bytes(range(160))
@@ -525,6 +526,34 @@ async def test_an_app_that_answers_pings_stays(raw_peer: Any, make_stream: MakeS
     stream.connection.close("done")
     writer.write(b"\x88\x00")
     assert (await stream.end()).error is None
+
+
+# ── an app that sends too much ──────────────────────────────────────────────────────────────────────────────
+
+
+async def flooded(app: Any, stream: Any) -> None:
+    """3000 marks at once all come back, in order, and not at once: it takes their price to read them."""
+    await stream.open()
+    peer = await app.connection()
+    await past_opening(peer)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    sending = asyncio.ensure_future(asyncio.gather(*(say(peer, event="mark", mark={"name": n}) for n in range(3000))))
+    assert [(await receive(peer))["mark"]["name"] for _ in range(3000)] == list(range(3000))
+    assert loop.time() - began > 3000 * MESSAGE_PRICE - 2 * BURST
+    await sending
+    stream.connection.close("done")
+    assert (await stream.end()).error is None
+
+
+async def test_a_flooding_app_is_read_no_faster_than_it_pays_for(app: Any, make_stream: MakeStream) -> None:
+    await flooded(app, make_stream(app.url))
+
+
+async def test_a_flooding_app_behind_tls(run_app: Any, make_stream: MakeStream, tmp_path: Path) -> None:
+    context, ca_file = make_certificate(tmp_path, "127.0.0.1")
+    async with run_app(context=context) as app:
+        await flooded(app, make_stream(app.url, settings=StreamSettings(ca_file=ca_file)))
 
 
 # ── an app that does not read ───────────────────────────────────────────────────────────────────────────────

@@ -35,8 +35,8 @@ BACKLOG = 2048
 """Connections that the kernel holds until we take them, as uvicorn has it."""
 
 CONNECTION_LIMIT = 1000
-"""Connections at once; more are closed at once and counted. Nobody's requests need as many, and each costs a file
-descriptor."""
+"""Connections at once; nobody's requests need as many, and each costs a file descriptor. For one more, the one that has
+owed us its request for longest is closed, so that slow senders keep nobody out; else the new one. Both are counted."""
 
 
 class HttpServer:
@@ -115,6 +115,8 @@ class _Config(uvicorn.Config):
             h11_max_incomplete_event_size=settings.header_limit,
         )
         self.counters: Counter[str] = app.state.counters
+        self.owing: dict[_Protocol, None] = {}
+        """Connections whose request is not complete, oldest first."""
         self.head_limit = settings.header_limit
         self.request_timeout = request_timeout
 
@@ -154,9 +156,17 @@ class _Protocol(H11Protocol):
         super().connection_made(transport)
         if len(self.connections) > CONNECTION_LIMIT:
             self.config.counters["connections_over_limit"] += 1
-            transport.close()
-            return
+            if not self.config.owing:
+                transport.close()
+                return
+            next(iter(self.config.owing)).abort()
         self._arm()
+
+    def abort(self) -> None:
+        """Make room."""
+        self._disarm()
+        self.connections.discard(self)
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
@@ -186,9 +196,11 @@ class _Protocol(H11Protocol):
             self._refuse("refused_malformed_request", f"Not a valid HTTP request: {fault}")
 
     def _arm(self) -> None:
+        self.config.owing[self] = None
         self._timer = self.loop.call_later(self.config.request_timeout, self._late)
 
     def _disarm(self) -> None:
+        self.config.owing.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

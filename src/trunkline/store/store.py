@@ -6,6 +6,7 @@ commit must mean "on the disk": SQLite runs in WAL mode with `synchronous=FULL`,
 putting everything that waits into one transaction. PostgreSQL does the same by its default `synchronous_commit`.
 
 All writes take turns on one lock: SQLite has one writer anyway, and so a transaction never meets a busy database.
+Reads wait for one of `READERS` turns, however many requests want one; so the writer always finds a connection.
 """
 
 import asyncio
@@ -36,6 +37,10 @@ STORE_ERRORS = (SQLAlchemyError, OSError)
 
 BUSY_TIMEOUT = 5000
 """Milliseconds to wait for a lock that somebody else, such as a backup, holds on the SQLite file."""
+READERS = 4
+"""Reads at once. SQLite gains nothing by more, and the connections are kept open."""
+CONNECTIONS = READERS + 2
+"""And one for the writing, one for the advisory lock."""
 POSTGRES_LOCK = 0x7472756E6B6C696E
 """Key of the advisory lock: `trunklin` in ASCII."""
 POSTGRES_TIMEOUT = 10
@@ -52,6 +57,7 @@ class Store:
         self._file_lock = lock
         self._guard: AsyncConnection | None = None
         self._writing = asyncio.Lock()
+        self._reading = asyncio.Semaphore(READERS)
         self._accounts: dict[str, AccountSid] = {}
         self._position = 0
         self.newest_at_open = 0
@@ -252,16 +258,20 @@ class Store:
             yield connection
 
     async def _rows(self, query: Select[Any]) -> list[Row]:
-        async with self._engine.connect() as connection:
+        async with self._reading, self._engine.connect() as connection:
             return [dict(row) for row in (await connection.execute(query)).mappings()]
 
 
 def _engine(url: URL) -> AsyncEngine:
     if url.drivername != "sqlite+aiosqlite":
         return create_async_engine(
-            url, pool_pre_ping=True, connect_args={"timeout": POSTGRES_TIMEOUT, "command_timeout": POSTGRES_TIMEOUT}
+            url,
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args={"timeout": POSTGRES_TIMEOUT, "command_timeout": POSTGRES_TIMEOUT},
         )
-    engine = create_async_engine(url)
+    engine = create_async_engine(url, pool_size=CONNECTIONS, max_overflow=0)
 
     @event.listens_for(engine.sync_engine, "connect")
     def _configure(connection: Any, _record: object) -> None:

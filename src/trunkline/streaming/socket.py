@@ -7,7 +7,7 @@
 tasks or awaits. The user is told once when the socket is of no more use, and why.
 
 An app that does not read: the kernel is allowed little unsent data, the library none, so that what waits, waits in the
-`Outbox`, which has its bound and drops the oldest.
+`Outbox`, which has its bound and drops the oldest. An app that sends without end is read as fast as `Throttle` allows.
 """
 
 import asyncio
@@ -37,9 +37,12 @@ from trunkline.config import StreamSettings
 from trunkline.streaming.retry import Gone, How
 from trunkline.streaming.session import Outbox
 from trunkline.streaming.target import BadTarget, Target, target
+from trunkline.streaming.throttle import Throttle
 
 UNSENT_LIMIT = 16384
 """Bytes that the kernel may hold unsent for one socket: about a second of one PCMU track."""
+UNREAD_LIMIT = 32768
+"""Bytes that the kernel may hold for us, which doubles it for its own needs: what one read may bring at most."""
 READ_BUFFER = 4096
 """Bytes of a socket's first read buffer; it grows with the app's messages."""
 ADDRESS_PATIENCE = 1.0
@@ -48,6 +51,7 @@ takes to be repeated (RFC 6298 section 2). An address that leads nowhere must no
 
 # What the library would log is told by `Gone`, in the words of this project.
 _silent = logging.Logger("picows", logging.CRITICAL + 1)
+logging.getLogger("aiofastnet").setLevel(logging.CRITICAL)
 
 
 @functools.cache
@@ -94,6 +98,8 @@ class AppSocket:
         self._open = False
         self._paused = False
         self._warned = False
+        self._throttle = Throttle()
+        self._resting = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._pong_due: bytes | None = None
         self._fragments: bytearray | None = None
@@ -198,6 +204,7 @@ class AppSocket:
                     sock = on_failure.enter_context(socket.socket(family, kind, protocol))
                     sock.setblocking(False)
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_LIMIT)
                     async with asyncio.timeout(ADDRESS_PATIENCE if number < len(addresses) else None):
                         await loop.sock_connect(sock, address)
                     on_failure.pop_all()
@@ -311,6 +318,9 @@ class AppSocket:
 
     def receive(self, frame: WSFrame) -> None:
         """One WebSocket frame."""
+        now = asyncio.get_running_loop().time()
+        if self._throttle.charge(frame.payload_size, now) and not self._resting:
+            self._rest(now)
         kind = frame.msg_type
         if kind == WSMsgType.CLOSE:
             self._on_close(frame)
@@ -324,6 +334,22 @@ class AppSocket:
             self._on_message(kind, frame.get_payload_as_memoryview())
         else:
             self._on_fragment(kind, frame)
+
+    def _rest(self, now: float) -> None:
+        """Read nothing more of the app's until its debt is paid."""
+        if self._transport is not None:
+            if not self._resting:
+                self._resting = True
+                self._transport.underlying_transport.pause_reading()
+            self._later("rest", self._throttle.rest(now), self._read_on)
+
+    def _read_on(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._throttle.rest(now):
+            self._rest(now)
+        elif self._transport is not None:
+            self._resting = False
+            self._transport.underlying_transport.resume_reading()
 
     def _on_fragment(self, kind: WSMsgType, frame: WSFrame) -> None:
         """RFC 6455 section 5.4."""

@@ -1,0 +1,32 @@
+"""How fast an app is read."""
+
+import pytest
+
+from trunkline.streaming.throttle import BURST, Throttle
+
+
+def test_what_a_conversation_needs_is_never_held_up() -> None:
+    throttle = Throttle()
+    # The bursts of real clients: a second of 20 ms messages at once, 3 s of audio in six messages.
+    for start, sizes in ((10.0, [250] * 50), (11.0, [5400] * 6)):
+        assert not any(throttle.charge(size, start) for size in sizes)
+    assert not any(throttle.charge(250, 12 + number * 0.02) for number in range(500))
+    assert throttle.rest(30) == 0
+
+
+@pytest.mark.parametrize(("size", "most"), [(0, 10_000), (1000, 5_000), (100_000, 110)])
+def test_a_flood_is_read_at_a_bounded_rate(size: int, most: int) -> None:
+    throttle, now, read = Throttle(), 100.0, 0
+    while now < 101:
+        read += 1
+        if throttle.charge(size, now):
+            assert throttle.rest(now) > BURST
+            now += throttle.rest(now)
+    assert most * 0.8 < read <= most * 1.1
+
+
+def test_a_giant_message_is_paid_for_afterwards() -> None:
+    throttle = Throttle()
+    assert throttle.charge(8 << 20, 5.0)
+    assert throttle.rest(5.0) == pytest.approx(0.84, abs=0.01)
+    assert throttle.rest(6.0) == 0
