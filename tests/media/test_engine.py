@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import itertools
+import random
 import socket
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -17,6 +18,7 @@ from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.media import rtcp
 from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.events import LegSilent, MediaEvent, PortFailed
+from trunkline.media.leg import TooManyPlayers
 from trunkline.media.ports import NoPorts
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import RtpPacket, parse
@@ -545,3 +547,94 @@ async def test_a_closed_leg_leaves_nothing_to_the_garbage_collector(
         assert leg() is None
     finally:
         gc.enable()
+
+
+# ---------------------------------------------------------------------- bridges
+
+
+OTHER = LegId(2)
+
+
+class Relay:
+    """A small bad network between a peer and a leg: each datagram is lost, doubled or overtaken, by chance."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._peer = Peer()
+        self.port = self._peer.port
+        self.target = 0
+        self.lost = 0
+        self._kept: list[bytes] = []
+        asyncio.get_running_loop().add_reader(self._peer.sock, self._forward)
+
+    def _forward(self) -> None:
+        datagram, (_, source) = self._peer.sock.recvfrom(2048)
+        if source == self.target:
+            return  # what the leg says is not asked for here
+        draw = self._chance.random()
+        if draw < 0.08:
+            self.lost += 1
+        elif draw < 0.14:
+            self._kept.append(datagram)
+        else:
+            for each in [datagram] * (2 if draw < 0.2 else 1) + self._kept:
+                self._peer.send(each, self.target)
+            self._kept.clear()
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._peer.sock)
+        self._peer.close()
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[Relay]:
+    made = Relay(5)
+    yield made
+    made.close()
+
+
+async def test_bridged_legs_hear_each_other_across_a_bad_network(
+    engine: Engine, params: MediaParams, make_peer: Callable[[], Peer], make_port: MakePort, rtp: Rtp, relay: Relay
+) -> None:
+    """The speaker's packets go through the relay; what the listener gets has no holes, and the fork made up nothing."""
+    speaker, listener, fork = make_peer(), make_peer(), make_port()
+    relay.target = engine.open_leg(LEG, replace(params, remote=Endpoint(HOST, relay.port)))
+    engine.open_leg(OTHER, replace(params, remote=Endpoint(HOST, listener.port)))
+    engine.attach(LEG, fork)
+    engine.bridge(LEG, OTHER)
+    square = (b"\x90" * 8 + b"\x10" * 8) * 10  # 500 Hz
+    heard = []
+    for n in range(120):
+        speaker.send(rtp(n, square[n % 2 :] + square[: n % 2]), relay.port)
+        heard.append((await listener.packet()).payload)
+    told = engine.close_leg(LEG)
+    assert told.lost == sum(missing for _, _, missing in fork.heard) > 0
+    assert told.duplicate > 0
+    assert told.reordered > 0
+    assert {payload for payload, _, _ in fork.heard} == {square, square[1:] + square[:1]}
+    loud = sum(len(set(payload) - {0xFF}) > 0 for payload in heard[5:])
+    assert loud > 105
+    assert engine.report(OTHER).packets_out >= 120
+    while any(byte != 0xFF for byte in (await listener.packet()).payload):
+        pass  # the leg that is gone is heard no more
+
+
+async def test_a_bridge_that_has_no_room_leaves_nothing_behind(
+    make_engine: MakeEngine, params: MediaParams, make_port: MakePort, peer: Peer
+) -> None:
+    engine = make_engine(MediaSettings(port_rest=0, players_per_leg=1))
+    engine.open_leg(LEG, params)
+    engine.open_leg(OTHER, params)
+    with pytest.raises(UnknownLeg):
+        engine.bridge(LEG, LegId(3))
+    taken = make_port(plays=True)
+    engine.attach(LEG, taken)
+    with pytest.raises(TooManyPlayers):
+        engine.bridge(LEG, OTHER)
+    engine.detach(LEG, taken)
+    engine.bridge(OTHER, LEG)
+    with pytest.raises(TooManyPlayers):
+        engine.attach(OTHER, taken)
+    engine.unbridge(LEG)
+    engine.attach(OTHER, taken)
+    engine.attach(LEG, make_port(plays=True))

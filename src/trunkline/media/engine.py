@@ -26,9 +26,10 @@ import structlog
 from trunkline.config import MediaSettings
 from trunkline.errors import TrunklineError
 from trunkline.ids import LegId, Seconds
+from trunkline.media.bridge import Ear, Mouth, Playout
 from trunkline.media.events import MediaEvent, PortFailed
 from trunkline.media.frames import LegPort
-from trunkline.media.leg import RANDOM_BYTES, Leg
+from trunkline.media.leg import RANDOM_BYTES, Leg, TooManyPlayers
 from trunkline.media.ports import NoPorts, PortPool
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import DATAGRAM_LIMIT
@@ -185,6 +186,7 @@ class Engine:
         self._pool = PortPool(ports, Seconds(settings.port_rest))
         self._family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         self._lines: dict[LegId, _Line] = {}
+        self._bridges: dict[LegId, list[tuple[LegId, LegPort]]] = {}
         self._readers: dict[int, Reader] = {}
         self._waiting: set[LegId] = set()
         self._ring: list[list[_Line]] = [[] for _ in range(RING)]
@@ -286,6 +288,7 @@ class Engine:
         goodbye = line.leg.close(now)
         if goodbye is not None:
             self._send_rtcp(line, goodbye)
+        self.unbridge(leg)
         del self._lines[leg]
         line.close()
         self._pool.give_back(line.port, now)
@@ -311,6 +314,26 @@ class Engine:
             line.leg.inbound.press(digit)
         except Exception as error:
             self._fault(line, error)
+
+    def bridge(self, one: LegId, other: LegId) -> None:
+        """Let two legs hear each other, until `unbridge` or until either closes. Raises UnknownLeg, TooManyPlayers."""
+        self._line(one)
+        self._line(other)
+        try:
+            for speaker, listener in ((one, other), (other, one)):
+                playout = Playout()
+                for leg, port in ((listener, Mouth(playout)), (speaker, Ear(playout))):
+                    self.attach(leg, port)
+                    self._bridges.setdefault(one, []).append((leg, port))
+        except TooManyPlayers:
+            self.unbridge(one)
+            raise
+
+    def unbridge(self, leg: LegId) -> None:
+        """Part a leg from those it is bridged with; nothing happens when there are none."""
+        for key in [key for key, ends in self._bridges.items() if any(leg == end for end, _ in ends)]:
+            for end, port in self._bridges.pop(key):
+                self.detach(end, port)
 
     def report(self, leg: LegId) -> LegReport:
         """A leg's counters as they are. Raises UnknownLeg."""
