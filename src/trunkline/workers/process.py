@@ -21,6 +21,7 @@ import uvloop
 from trunkline import log
 from trunkline.config import LogSettings, MediaSettings, StreamSettings
 from trunkline.ids import LegId, StreamSid
+from trunkline.media.codecs import transcoder
 from trunkline.media.engine import Engine
 from trunkline.media.events import LegSilent, MediaEvent
 from trunkline.media.leg import TooManyPlayers
@@ -95,6 +96,7 @@ class Worker:
         self._stream_settings = StreamSettings.model_validate_json(order.streams)
         # Loading certificates takes tens of ms: now, not in the first wss:// stream's dialling. It is cached.
         tls_context(self._stream_settings.ca_file)
+        transcoder("PCMU", "OPUS").convert(bytes(160))  # the first use of its library takes some 10 ms
         media = MediaSettings.model_validate_json(order.media)
         ports = range(order.port_min, order.port_max + 1)
         self._engine = Engine(media, ports, self._on_media, asyncio.get_running_loop())
