@@ -18,12 +18,12 @@ MAY_IMPORT = {
     "sdp": set(),
     "sip": {"sdp"},
     "media": {"sdp.values"},
-    "streaming": {"media.frames", "media.codecs", "media.mp3"},
+    "streaming": {"media.frames", "media.codecs", "media.level", "media.mp3"},
     "store": {"calls.views"},
     "webhooks": {"calls.views", "store"},
     "calls": {"sdp", "streaming.params"},
     "workers": {"sdp.values", "media", "streaming", "log"},
-    "api": {"calls.control", "calls.views", "streaming.params"},
+    "api": {"calls.control", "calls.diagnosis", "calls.views", "streaming.params"},
 }
 
 # The files that touch the world: sockets, clocks, randomness, other rooms' drivers.

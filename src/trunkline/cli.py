@@ -18,6 +18,7 @@ from trunkline.server import Server
 from trunkline.settings import Loaded, load, parse_flags, value_of
 from trunkline.store.location import prepare_directory
 from trunkline.webhooks.signing import Signer
+from trunkline.why import ask, show
 
 app = typer.Typer(
     help="Streams the media of real phone calls to any WebSocket, speaking the Telnyx TeXML Streams API.",
@@ -62,6 +63,14 @@ def keys(context: typer.Context, config: ConfigFile = None) -> None:
     """Print the public key (Ed25519, base64) that status callbacks are signed with."""
     settings = _load(context, config).settings
     typer.echo(Signer.load(prepare_directory(settings.store.directory)).public_key)
+
+
+@app.command(context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+def why(context: typer.Context, call_sid: str, config: ConfigFile = None) -> None:
+    """Ask the running server why a call has no audio. Exit code 1: something is wrong with it."""
+    report = ask(_load(context, config).settings, call_sid)
+    show(report, Console(width=None if sys.stdout.isatty() else 160))
+    raise typer.Exit(int(report["findings"][0]["severity"] == "error"))
 
 
 @app.command()

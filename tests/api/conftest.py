@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from trunkline.api.app import create_app
 from trunkline.api.server import HttpServer
+from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.views import CallFilter, CallView, StreamView
 from trunkline.config import HttpSettings
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, StreamLimitReached
@@ -63,6 +64,7 @@ class MemoryCalls:
     started: dict[StreamSid, StreamView] = field(default_factory=dict)
     params: list[StreamParams] = field(default_factory=list)
     filters: list[CallFilter] = field(default_factory=list)
+    leg: dict[str, bool | int | float | str] = field(default_factory=lambda: {"packets_in": 50, "frames_in": 50})
     before_start: Callable[[], Awaitable[object]] = _at_once
     """Awaited when a start comes in; may raise."""
 
@@ -124,6 +126,15 @@ class MemoryCalls:
 
     async def call(self, account: AccountSid, call: CallSid) -> CallView:
         return self._find(account, call)
+
+    async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
+        view = self._find(account, call)
+        streams = tuple(
+            StreamMedia(stream, "open", "rtp", "PCMU", {})
+            for stream in self.started.values()
+            if stream.call_sid == call
+        )
+        return MediaReport(view, True, self.leg, streams, diagnose(view, self.leg, streams, live=True))
 
     async def calls(
         self, account: AccountSid, where: CallFilter, *, offset: int, limit: int

@@ -117,3 +117,23 @@ async def test_filters_reach_the_calls(client: httpx.AsyncClient, calls_path: st
 @pytest.mark.parametrize("query", ["StartTime=yesterday", "PageSize=1001", "Status=gone", "To=%FF", "Page=1&Page=2"])
 async def test_a_bad_query_is_refused(client: httpx.AsyncClient, calls_path: str, query: str) -> None:
     assert (await client.get(f"{calls_path}?{query}")).status_code == 422
+
+
+async def test_why_there_is_no_audio_is_told_in_words_and_numbers(
+    client: httpx.AsyncClient, calls_path: str, streams_path: str, control: "MemoryCalls"
+) -> None:
+    await client.post(streams_path, json={"Url": "wss://user:secret@app.example/path?key=hidden", "Name": "ear"})
+    control.leg = {"packets_in": 0, "duration_ms": 9000.0, "packets_out": 450, "local_port": 20000}
+    for path in (streams_path.replace("Streams", "media"), streams_path.replace("Streams.json", "media")):
+        answer = await client.get(path)
+        body = answer.json()
+        assert answer.status_code == 200
+        assert body["summary"] == body["findings"][0]["text"]
+        assert body["findings"][0]["code"] == "no_rtp"
+        assert body["findings"][0]["numbers"] == {"packets_in": 0, "local_port": 20000, "duration_ms": 9000.0}
+        assert {finding["stream_sid"] for finding in body["findings"]} == {None, body["streams"][0]["sid"]}
+        assert (body["streams"][0]["name"], body["streams"][0]["mode"], body["live"]) == ("ear", "rtp", True)
+        assert body["streams"][0]["url"] == "wss://app.example/path"
+        assert "secret" not in answer.text
+    missing = await client.get(f"{calls_path}/v3:nobody/media.json")
+    assert missing.status_code == 404

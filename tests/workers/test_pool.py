@@ -87,6 +87,30 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -
     assert report.report["packets_in"] == 1
 
 
+async def test_a_live_leg_is_reported_after_listening_to_it(pool: WorkerPool, told: Told) -> None:
+    await open_legs(pool, told, 1)
+    both = await asyncio.gather(pool.report(LegId(1)), pool.report(LegId(1)))
+    for reported in both:
+        assert reported is not None
+        assert reported.leg["expected"] == "127.0.0.1:9"
+        assert reported.leg["heard_frames"] == 0
+        assert int(reported.leg["said_frames"]) > 5
+        assert reported.streams == []
+    assert await pool.report(LegId(9)) is None
+
+
+async def test_a_leg_that_closes_meanwhile_and_a_worker_that_dies_are_no_answer(pool: WorkerPool, told: Told) -> None:
+    await open_legs(pool, told, 1, 2)
+    asked = [asyncio.create_task(pool.report(LegId(leg))) for leg in (1, 2)]
+    await asyncio.sleep(0)  # both have been asked
+    pool.send(LegId(1), wire.CloseLeg(LegId(1), "over"))
+    os.kill(pool.pids[pool._workers.index(pool._by_leg[LegId(2)])], signal.SIGKILL)
+    closed, lost = await asyncio.gather(*asked)
+    assert closed is not None
+    assert (closed.leg, closed.streams) == ({}, [])
+    assert lost is None
+
+
 async def test_running_out_of_ports_fails_the_leg_only(pool: WorkerPool, told: Told) -> None:
     for number in range(1, 12):
         pool.place(LegId(number))

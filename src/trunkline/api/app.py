@@ -71,6 +71,7 @@ def create_app(
         "GetTeXMLCallStream": streams.fetch,
         "GetTexmlCalls": calls.list,
         "GetTexmlCall": calls.fetch,
+        "GetTexmlCallMedia": calls.media,
         "UpdateTexmlCall": calls.update,
         "HangupCall": calls.hang_up,
         "GetPublicKey": fetch_public_key,

@@ -36,6 +36,11 @@ class CallRoutes:
         caller = await self._gate.admit(request, account_sid)
         return JSONResponse(resources.call(await self._control.call(caller.account, CallSid(call_sid))))
 
+    async def media(self, request: Request, account_sid: Segment, call_sid: Segment) -> JSONResponse:
+        """Why there is no audio."""
+        caller = await self._gate.admit(request, account_sid)
+        return JSONResponse(resources.media(await self._control.media(caller.account, CallSid(call_sid))))
+
     async def update(self, request: Request, account_sid: Segment, call_sid: Segment) -> JSONResponse:
         """End a call with `Status=completed`."""
         caller = await self._gate.admit(request, account_sid)

@@ -12,6 +12,7 @@ from trunkline.api import bodies, problems
 from trunkline.api.fields import CUSTOM_PARAMETERS_SCHEMA, START_FIELDS, STREAM_STATUS, UPDATE_STATUS, Field
 from trunkline.api.queries import DEFAULT_PAGE_SIZE, PAGE_LIMIT, PAGE_SIZE_LIMIT
 from trunkline.api.resources import BASE
+from trunkline.calls.diagnosis import Severity
 from trunkline.calls.views import CallStatus, StreamStatus
 
 Schema = Mapping[str, object]
@@ -102,6 +103,65 @@ _CALL_EXAMPLE: Mapping[str, object] = {
 }
 
 
+_FINDING = {
+    "severity": "error",
+    "code": "wrong_payload_type",
+    "stream_sid": None,
+    "text": "150 RTP packets came with payload type 18, and none with 0, which was agreed for PCMU: the peer sends "
+    "another codec than it negotiated.",
+    "numbers": {"unknown_payload_type": 150, "seen_payload_type": 18, "payload_type": 0},
+}
+_STREAM_MEDIA = {
+    "sid": _STREAM,
+    "name": None,
+    "url": "wss://www.example.com/websocket",
+    "status": "in-progress",
+    "socket": "open",
+    "track": "both_tracks",
+    "mode": "rtp",
+    "codec": "PCMU",
+    "report": {"frames_sent": 150, "messages_received": 0},
+}
+_MEDIA_EXAMPLE: Mapping[str, object] = {
+    "account_sid": _ACCOUNT,
+    "call_sid": _CALL,
+    "status": "in-progress",
+    "live": True,
+    "codec": "PCMU",
+    "summary": _FINDING["text"],
+    "findings": [_FINDING],
+    "leg": {"codec": "PCMU", "local_port": 20000, "packets_in": 0, "packets_out": 150},
+    "streams": [_STREAM_MEDIA],
+    "uri": f"{BASE}/{_ACCOUNT}/Calls/{_CALL}/media.json",
+}
+_COUNTERS: Schema = {"type": "object", "additionalProperties": {"type": ["boolean", "number", "string"]}}
+_MEDIA: Mapping[str, Schema] = {
+    **dict.fromkeys(_MEDIA_EXAMPLE, _TEXT),
+    "live": {"type": "boolean", "description": "Measured now; else what was kept at the end of the call."},
+    "codec": _TEXT_OR_NULL,
+    "findings": {
+        "type": "array",
+        "minItems": 1,
+        "items": _record(
+            {
+                "severity": {"enum": list(get_args(Severity))},
+                "code": _TEXT,
+                "stream_sid": _TEXT_OR_NULL,
+                "text": _TEXT,
+                "numbers": _COUNTERS,
+            }
+        ),
+    },
+    "leg": _COUNTERS,
+    "streams": {
+        "type": "array",
+        "items": _record(
+            {name: _COUNTERS if name == "report" else _TEXT_OR_NULL for name in _STREAM_MEDIA},
+        ),
+    },
+}
+
+
 def _page_example(kind: str, uri: str, member: Mapping[str, object]) -> dict[str, object]:
     first = f"{uri}?Page=0&PageSize={DEFAULT_PAGE_SIZE}"
     return {
@@ -140,6 +200,7 @@ SCHEMAS: Mapping[str, Schema] = {
         {name: _CALL_ENUMS.get(name, _TEXT_OR_NULL if name in _NULLABLE else _TEXT) for name in _CALL_EXAMPLE}
     ),
     "CallList": _page("calls", "Call"),
+    "CallMedia": _record(_MEDIA),
     "CommandResult": _record({"data": _record({"result": {"const": "ok"}})}),
     "PublicKey": _record({"data": _record({"public": {"type": "string", "contentEncoding": "base64"}})}),
     "NotFound": _record(
@@ -298,6 +359,15 @@ OPERATIONS = (
         "Fetch a call, live or ended.",
         "Call",
         _CALL_EXAMPLE,
+    ),
+    Operation(
+        "GET",
+        f"{_CALLS}/{{call_sid}}/media.json",
+        "GetTexmlCallMedia",
+        "Why is there no audio? What a call's media is doing, or did, in plain words and in numbers. A live call is "
+        "listened to for a moment.",
+        "CallMedia",
+        _MEDIA_EXAMPLE,
     ),
     Operation(
         "POST",

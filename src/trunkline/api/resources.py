@@ -6,8 +6,10 @@ Telnyx writes the dates of call resources as RFC 2822 and those of stream resour
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from urllib.parse import urlsplit, urlunsplit
 
 from trunkline.api.queries import Page
+from trunkline.calls.diagnosis import MediaReport
 from trunkline.calls.views import CallView, StreamView
 
 BASE = "/v2/texml/Accounts"
@@ -87,6 +89,51 @@ def stream(view: StreamView) -> dict[str, object]:
         "ended_reason": view.ended_reason,
         "report": view.report,
     }
+
+
+def media(report: MediaReport) -> dict[str, object]:
+    """What a call's media is doing, or did. `summary` is the first finding's text."""
+    call = report.call
+    return {
+        "account_sid": call.account_sid,
+        "call_sid": call.sid,
+        "status": call.status,
+        "live": report.live,
+        "codec": call.codec,
+        "summary": report.findings[0].text,
+        "findings": [
+            {
+                "severity": finding.severity,
+                "code": finding.code,
+                "stream_sid": finding.stream,
+                "text": finding.text,
+                "numbers": finding.numbers,
+            }
+            for finding in report.findings
+        ],
+        "leg": report.leg,
+        "streams": [
+            {
+                "sid": stream.view.sid,
+                "name": stream.view.name,
+                "url": without_secrets(stream.view.url),
+                "status": stream.view.status,
+                "socket": stream.state,
+                "track": stream.view.track,
+                "mode": stream.mode,
+                "codec": stream.codec,
+                "report": stream.report,
+            }
+            for stream in report.streams
+        ],
+        "uri": f"{BASE}/{call.account_sid}/Calls/{call.sid}/media.json",
+    }
+
+
+def without_secrets(url: str) -> str:
+    """A URL less its user-info and query, where customers put keys."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def listing(kind: str, path: str, page: Page, members: list[dict[str, object]], more: bool) -> dict[str, object]:

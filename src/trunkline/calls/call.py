@@ -103,6 +103,11 @@ class Call:
         """Streams that have not ended, oldest first."""
         return [stream.view for stream in self._streams.values() if stream.live]
 
+    @property
+    def streaming(self) -> list[tuple[StreamView, StreamParams]]:
+        """The live streams and what they were asked to be."""
+        return [(stream.view, stream.params) for stream in self._streams.values() if stream.live]
+
     def find_stream(self, sid_or_name: str) -> StreamView | None:
         """A stream of this call by sid, or a live one by name."""
         by_sid = self._streams.get(StreamSid(sid_or_name))

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from trunkline.calls.diagnosis import MediaReport
 from trunkline.calls.views import CallFilter, CallView, StreamView
 from trunkline.ids import AccountSid, CallSid
 from trunkline.streaming.params import StreamParams
@@ -45,3 +46,6 @@ class CallControl(Protocol):
 
     async def streams(self, account: AccountSid, call: CallSid) -> list[StreamView]:
         """All streams of a call, oldest first."""
+
+    async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
+        """What a call's media is doing, live, or did, and what is wrong with it."""

@@ -112,6 +112,10 @@ class Runner:
         elif call.state is State.ANSWERED:
             _log.info("call answered", call_sid=view.sid, codec=view.codec)
 
+    async def report(self, entry: Entry) -> wire.Reported | None:
+        """What the media worker of a call says of it; None when it does not answer."""
+        return await self._pool.report(entry.leg)
+
     # ── what the drivers tell ───────────────────────────────────────────────────────────────────────────────
 
     def on_sip(self, event: sip.SipEvent) -> None:

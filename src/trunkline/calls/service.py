@@ -2,11 +2,13 @@
 
 import secrets
 
+from trunkline.calls.call import State
 from trunkline.calls.commands import EndCall, PauseStream, StartStream, StopStream
+from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.registry import Entry
 from trunkline.calls.runner import Runner
 from trunkline.calls.views import CallFilter, CallView, StreamView
-from trunkline.errors import CallEnded, Unavailable
+from trunkline.errors import CallEnded, ResourceNotFound, Unavailable
 from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
@@ -84,6 +86,32 @@ class CallService:
     async def streams(self, account: AccountSid, call: CallSid) -> list[StreamView]:
         """See `CallControl`."""
         return await self._store.streams(account, call)
+
+    async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
+        """See `CallControl`."""
+        entry = self._mine(account, call)
+        try:
+            stored = await self._store.streams(account, call)
+        except ResourceNotFound:
+            if entry is None:
+                raise
+            stored = []  # a call so new that it is not written yet
+        if entry is None or entry.call.state in (State.OPENING, State.ENDED):
+            view = await self.call(account, call)
+            over = tuple(StreamMedia(stream, "ended", None, None, stream.report) for stream in stored)
+            return MediaReport(view, False, view.report, over, diagnose(view, view.report, over, live=False))
+        reported = await self._runner.report(entry)
+        sockets = {state.sid: state for state in reported.streams} if reported else {}
+        live = entry.call.streaming
+        sids = {stream.sid for stream, _ in live}
+        streams = [StreamMedia(one, "ended", None, None, one.report) for one in stored if one.sid not in sids]
+        for stream, params in live:
+            socket = sockets.get(stream.sid)
+            state, counters = (socket.state, socket.report) if socket else ("connecting", {})
+            streams.append(StreamMedia(stream, state, params.mode.value, params.bidirectional_codec, counters))
+        leg = reported.leg if reported else {}
+        found = diagnose(entry.call.view, leg, streams, live=True)
+        return MediaReport(entry.call.view, True, leg, tuple(streams), found)
 
     def _mine(self, account: AccountSid, call: CallSid) -> Entry | None:
         entry = self._runner.registry.by_sid(call)

@@ -86,6 +86,7 @@ class Inbound:
         "malformed",
         "packets",
         "unknown",
+        "unknown_type",
         "while_on_hold",
     )
 
@@ -111,6 +112,7 @@ class Inbound:
         self.heard: Seconds | None = None
         self.packets = self.bytes = self.frames = self.digits = 0
         self.malformed = self.unknown = self.while_on_hold = 0
+        self.unknown_type = -1
         self.configure(params)
 
     def configure(self, params: MediaParams) -> None:
@@ -209,7 +211,12 @@ class Inbound:
             elif kind == self._dtmf_type:
                 self._event(arrival)
             elif kind not in COMFORT_NOISE:
-                self.unknown += 1
+                self.surprise(kind)
+
+    def surprise(self, payload_type: int) -> None:
+        """Count a packet of a type that was not agreed."""
+        self.unknown += 1
+        self.unknown_type = payload_type
 
     def _restart(self) -> None:
         self._media_time = _UNANCHORED

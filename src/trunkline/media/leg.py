@@ -82,6 +82,7 @@ class Leg:
         self._watched_since = now
         self._silence_told: Seconds | None = None
         self._wrong_source = 0
+        self._stranger: Address | None = None
         self.send_errors = 0
         self.receive_errors = 0
         self._renew()
@@ -176,10 +177,10 @@ class Leg:
             return
         learned = source.learned
         if address != learned and not inbound.is_agreed(packet[1] & 0x7F):
-            inbound.unknown += 1
+            inbound.surprise(packet[1] & 0x7F)
             return
         if not source.admit(address, now):
-            self._wrong_source += 1
+            self._refuse(address)
             return
         if source.learned != learned:
             inbound.forget()
@@ -190,12 +191,16 @@ class Leg:
         """A datagram on the RTCP port, or RTCP on a shared one; only from the host of the peer's RTP."""
         known = (self.source.learned, self.source.signalled, self.rtcp_destination)
         if address[0] not in {peer[0] for peer in known if peer is not None}:
-            self._wrong_source += 1
+            self._refuse(address)
             return
         channel = self._encrypted
         packet = datagram if channel is None else channel.open_rtcp(datagram)
         if packet is not None and self._reception.receive(packet, now) and not self.rtcp_mux:
             self._rtcp_source = address
+
+    def _refuse(self, address: Address) -> None:
+        self._wrong_source += 1
+        self._stranger = address
 
     # ------------------------------------------------------------------ timers and RTCP
 
@@ -279,7 +284,7 @@ class Leg:
     def report(self, now: Seconds) -> LegReport:
         """The counters as they are."""
         inbound, outbound, reception = self.inbound, self.outbound, self._reception
-        jitter, destination = inbound.jitter, self.source.destination
+        jitter = inbound.jitter
         jitter_ms = round(inbound.jitter_units * 1000 / inbound.clock_rate, 3)
         peer_jitter_ms = round(reception.peer_jitter * 1000 / inbound.clock_rate, 3)
         round_trip_ms = -1.0 if reception.round_trip is None else round(reception.round_trip * 1000, 3)
@@ -288,8 +293,11 @@ class Leg:
         return LegReport(
             codec=self._params.codec,
             srtp=self._params.srtp.suite if self._params.srtp else "",
+            payload_type=self._params.payload_type,
+            expected=_words(self.source.signalled),
+            direction=self._params.direction.value,
             local_port=self._local_port,
-            remote=str(Endpoint(*destination)) if destination else "",
+            remote=_words(self.source.destination),
             remote_learned=self.source.learned is not None,
             on_hold=self._params.on_hold,
             packets_in=inbound.packets,
@@ -306,7 +314,9 @@ class Leg:
             restarts=jitter.restarts,
             malformed=inbound.malformed,
             wrong_source=self._wrong_source,
+            stranger=_words(self._stranger),
             unknown_payload_type=inbound.unknown,
+            seen_payload_type=inbound.unknown_type,
             while_on_hold=inbound.while_on_hold,
             srtp_auth_failed=self._channel.auth_failed if self._channel else 0,
             srtp_replayed=self._channel.replayed if self._channel else 0,
@@ -328,3 +338,7 @@ class Leg:
             duration_ms=round((now - self._opened) * 1000, 1),
             digits=inbound.digits,
         )
+
+
+def _words(address: Address | None) -> str:
+    return str(Endpoint(*address)) if address else ""

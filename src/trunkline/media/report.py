@@ -10,11 +10,17 @@ class LegReport:
     codec: str = ""
     srtp: str = ""
     """The cipher suite; empty when not encrypted."""
+    payload_type: int = -1
+    """The RTP payload type agreed for it."""
     local_port: int = 0
+    expected: str = ""
+    """Where the peer's SDP says that its RTP comes from; empty when it says nothing of use."""
     remote: str = ""
     """Where we send: the learned source, else the signalled address; empty when neither is known."""
     remote_learned: bool = False
     on_hold: bool = False
+    direction: str = "sendrecv"
+    """Ours, as negotiated."""
     packets_in: int = 0
     """RTP packets accepted from the peer, whatever their payload type."""
     bytes_in: int = 0
@@ -40,7 +46,11 @@ class LegReport:
     malformed: int = 0
     wrong_source: int = 0
     """From elsewhere than the learned source; once that is settled, the kernel drops them uncounted."""
+    stranger: str = ""
+    """The last of these sources."""
     unknown_payload_type: int = 0
+    seen_payload_type: int = -1
+    """The last of these types."""
     while_on_hold: int = 0
     """Audio that came though the direction does not allow it; dropped."""
     srtp_auth_failed: int = 0

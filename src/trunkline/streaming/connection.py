@@ -141,6 +141,15 @@ class StreamConnection:
         """Until `StreamEnded` was told."""
         await self._closed.wait()
 
+    @property
+    def state(self) -> str:
+        """`connecting`, `open`, `reconnecting` or `closing`."""
+        if self._outcome is not None:
+            return "closing"
+        if self._socket is not None:
+            return "open"
+        return "reconnecting" if self.waiting else "connecting"
+
     def report(self) -> StreamReport:
         """The counters as they are now."""
         session, playback = self._session, self._playback
@@ -160,6 +169,8 @@ class StreamConnection:
             queued_ms=playback.queued_ms,
             underruns=playback.underruns,
             overruns=playback.overruns,
+            app_samples=playback.meter.samples,
+            app_level_db=playback.meter.loudest,
             marks=session.marks,
             reconnects=self.reconnects,
             errors=dict(session.errors),

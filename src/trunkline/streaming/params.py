@@ -100,6 +100,10 @@ class StreamReport:
     """Times that playback ran dry and started again."""
     overruns: int = 0
     """Messages refused because too much audio was queued."""
+    app_samples: int = 0
+    """Stretches of the app's audio, of 100 ms each, whose loudness was measured."""
+    app_level_db: int = 0
+    """The loudest of these, in dB below full scale; -96 is digital silence. Means something only with samples."""
     marks: int = 0
     reconnects: int = 0
     """Sockets after the first."""

@@ -14,6 +14,7 @@ A mark remembers how many bytes were queued before it and comes back in `returne
 from collections import deque
 
 from trunkline.media.codecs import CODECS, transcoder
+from trunkline.media.level import Meter
 
 JOIN_LIMIT = 4096
 """Bytes up to which chunks are joined as they come, so that many small ones cost no more memory than a large one."""
@@ -44,6 +45,7 @@ class Playback:
         self._fresh = False
         self._last_media = 0
         self.returned: list[bytes] = []
+        self.meter = Meter(codec)
         self.underruns = 0
         self.overruns = 0
         """Times that audio was refused because too much was queued."""
@@ -102,6 +104,7 @@ class Playback:
             self._chunks.append(payload)
         self._queued += len(payload)
         self._fresh = True
+        self.meter.see(payload)
         return True
 
     def mark(self, name: bytes) -> bool:

@@ -79,6 +79,13 @@ class PauseStream(msgspec.Struct, frozen=True, tag=True):
     paused: bool
 
 
+class GetReport(msgspec.Struct, frozen=True, tag=True):
+    """Answered by `Reported` after listening to the leg for a moment."""
+
+    leg: LegId
+    request: int
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """The worker takes orders."""
 
@@ -128,6 +135,23 @@ class StreamEnded(msgspec.Struct, frozen=True, tag=True):
     report: dict[str, int]
 
 
+class StreamState(msgspec.Struct, frozen=True):
+    """One stream at one moment."""
+
+    sid: StreamSid
+    state: str
+    """Of its socket: `connecting`, `open`, …"""
+    report: dict[str, int]
+
+
+class Reported(msgspec.Struct, frozen=True, tag=True):
+    """A leg as it is, and its streams; no counters when the leg is gone."""
+
+    request: int
+    leg: dict[str, bool | int | float | str]
+    streams: list[StreamState]
+
+
 class Status(msgspec.Struct, frozen=True, tag=True):
     """Sent every second, also as the sign of life."""
 
@@ -136,8 +160,8 @@ class Status(msgspec.Struct, frozen=True, tag=True):
     counters: dict[str, int]
 
 
-Order = Configure | OpenLeg | UpdateLeg | CloseLeg | PressKey | OpenStream | CloseStream | PauseStream
-Report = Ready | LegOpened | LegFailed | LegSilent | LegClosed | StreamStarted | StreamEnded | Status
+Order = Configure | OpenLeg | UpdateLeg | CloseLeg | PressKey | OpenStream | CloseStream | PauseStream | GetReport
+Report = Ready | LegOpened | LegFailed | LegSilent | LegClosed | StreamStarted | StreamEnded | Reported | Status
 
 
 # ── a media worker and its decoder ──────────────────────────────────────────────────────────────────────────
@@ -189,6 +213,10 @@ DECODER_BACKLOG = 64 * 1024 * 1024
 
 STATUS_INTERVAL = 1.0
 """Seconds."""
+LISTENING = 0.4
+"""Seconds for which a worker listens to a leg before it reports."""
+REPORT_TIMEOUT = 3.0
+"""Seconds after which a report is not waited for any more."""
 SIGN_OF_LIFE = 10.0
 """Seconds without any report after which a worker counts as dead: ten times the interval, so that a machine that
 stalls for a moment costs no calls."""

@@ -50,6 +50,7 @@ class _Worker:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     legs: set[LegId] = field(default_factory=set)
+    asked: dict[int, asyncio.Future[wire.Reported | None]] = field(default_factory=dict)
     last_heard: float = 0.0
     status: wire.Status = field(default_factory=lambda: wire.Status(0, 0, {}))
 
@@ -74,6 +75,7 @@ class WorkerPool:
         self._by_leg: dict[LegId, _Worker] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._requests = 0
         self.restarts = 0
 
     async def start(self) -> None:
@@ -147,6 +149,23 @@ class WorkerPool:
         if worker is not None and worker.link is not None:
             worker.link.send(order)
 
+    async def report(self, leg: LegId) -> wire.Reported | None:
+        """A leg as it is now; None when its worker is gone or does not answer within `REPORT_TIMEOUT`."""
+        worker = self._by_leg.get(leg)
+        if worker is None or worker.link is None:
+            return None
+        self._requests += 1
+        request = self._requests
+        answer = worker.asked[request] = asyncio.get_running_loop().create_future()
+        try:
+            if not worker.link.send(wire.GetReport(leg, request)):
+                return None
+            return await asyncio.wait_for(answer, wire.REPORT_TIMEOUT)
+        except TimeoutError:
+            return None
+        finally:
+            worker.asked.pop(request, None)
+
     # ── one worker's life ───────────────────────────────────────────────────────────────────────────────────
 
     async def _keep(self, worker: _Worker) -> None:
@@ -208,6 +227,10 @@ class WorkerPool:
             worker.ready.set()
         elif isinstance(report, wire.Status):
             worker.status = report
+        elif isinstance(report, wire.Reported):
+            answer = worker.asked.get(report.request)
+            if answer is not None and not answer.done():
+                answer.set_result(report)
         else:
             self._on_event(report)
 
@@ -215,6 +238,9 @@ class WorkerPool:
         worker.gone.set()
         worker.ready.clear()
         worker.status = wire.Status(0, 0, {})
+        for answer in worker.asked.values():
+            if not answer.done():
+                answer.set_result(None)
         if self._stopping:
             return
         _log.error("media worker died, starting another", worker=worker.index, legs=len(worker.legs))

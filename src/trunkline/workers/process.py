@@ -25,6 +25,7 @@ from trunkline.media.codecs import transcoder
 from trunkline.media.engine import Engine
 from trunkline.media.events import LegSilent, MediaEvent
 from trunkline.media.leg import TooManyPlayers
+from trunkline.media.level import Ear
 from trunkline.media.ports import NoPorts
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.connection import StreamEnded as ConnectionEnded
@@ -53,6 +54,7 @@ class Worker:
         self._reconnects = 0
         """Of the streams that are over."""
         self._leg_streams: dict[LegId, list[StreamSid]] = {}
+        self._listening: dict[LegId, list[int]] = {}
         self._orders: dict[type, Callable[[Any], None]] = {
             wire.Configure: self._configure,
             wire.OpenLeg: self._open_leg,
@@ -62,6 +64,7 @@ class Worker:
             wire.OpenStream: self._open_stream,
             wire.CloseStream: self._close_stream,
             wire.PauseStream: self._pause_stream,
+            wire.GetReport: self._get_report,
         }
 
     async def run(self) -> None:
@@ -140,6 +143,30 @@ class Worker:
     def _press_key(self, order: wire.PressKey) -> None:
         if order.leg in self._leg_streams:
             self.engine.press(order.leg, order.digit)
+
+    def _get_report(self, order: wire.GetReport) -> None:
+        """Listen for a moment, off the packet path but for one more port; who asks meanwhile gets the same answer."""
+        if order.leg not in self._leg_streams:
+            self._link.send(wire.Reported(order.request, {}, []))
+        elif order.leg in self._listening:
+            self._listening[order.leg].append(order.request)
+        else:
+            self._listening[order.leg] = [order.request]
+            ear = Ear()
+            self.engine.attach(order.leg, ear)
+            asyncio.get_running_loop().call_later(wire.LISTENING, self._report, order.leg, ear)
+
+    def _report(self, leg: LegId, ear: Ear) -> None:
+        counters: dict[str, bool | int | float | str] = {}
+        streams: list[wire.StreamState] = []
+        if leg in self._leg_streams:
+            self.engine.detach(leg, ear)
+            counters = dataclasses.asdict(self.engine.report(leg)) | ear.report()
+            for sid in self._leg_streams[leg]:
+                stream = self._streams[sid]
+                streams.append(wire.StreamState(sid, stream.state, _flat(stream.report())))
+        for request in self._listening.pop(leg):
+            self._link.send(wire.Reported(request, counters, streams))
 
     def _on_media(self, event: MediaEvent) -> None:
         if isinstance(event, LegSilent):

@@ -1,0 +1,390 @@
+"""Why is there no audio? Counters in, plain words out: pure.
+
+Two tables, one of a call's media leg and one of a stream, with a row for each thing that can be wrong: severity, code
+(stable, for machines), when it is so, what to say, and the numbers that show it. A counter that a row names and a
+report lacks counts as 0. Rows stand in the order in which one would look, and that order is kept within a severity.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from trunkline.calls.views import CallView, StreamView
+from trunkline.ids import StreamSid
+
+Severity = Literal["error", "warning", "info", "ok"]
+_ORDER: tuple[Severity, ...] = ("error", "warning", "info", "ok")
+
+QUIET = -60
+"""dB below full scale; nobody hears less."""
+SETTLED = 2000
+"""Milliseconds after which something should have happened."""
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to know."""
+
+    severity: Severity
+    code: str
+    text: str
+    """A sentence or two for people."""
+    numbers: Mapping[str, Value]
+    """The counters behind it."""
+    stream: StreamSid | None = None
+    """None: it is about the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamMedia:
+    """A stream and what is known of its media."""
+
+    view: StreamView
+    state: str
+    """Of its socket: `connecting`, `open`, …; `ended`."""
+    mode: str | None
+    """`rtp` or `mp3`; None for a stream that is over, of which it is not kept."""
+    codec: str | None
+    """In which the app sends audio; None likewise."""
+    report: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaReport:
+    """What a call's media is doing, or did."""
+
+    call: CallView
+    live: bool
+    leg: Mapping[str, Value]
+    """Counters of the media leg (`media.report.LegReport`); empty when there are none."""
+    streams: tuple[StreamMedia, ...]
+    findings: tuple[Finding, ...]
+    """Errors first."""
+
+
+class _Numbers(dict[str, Any]):
+    def __missing__(self, key: str) -> int:
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    severity: Severity
+    code: str
+    when: Callable[[_Numbers], object]
+    text: str
+    numbers: tuple[str, ...] = ()
+
+
+_HOLDS = {
+    "recvonly": "the peer has put the call on hold: it sends audio but wants none (our side is recvonly)",
+    "sendonly": "the peer sends no audio but takes ours (our side is sendonly)",
+    "inactive": "the call is on hold, no audio flows either way (inactive)",
+}
+
+_ARRIVED = ("unknown_payload_type", "wrong_source", "malformed", "srtp_auth_failed")
+"""Counters of what came and was not taken."""
+
+_LEG = (
+    _Row(
+        "error",
+        "no_rtp",
+        lambda n: not (n["packets_in"] or n["arrived"] or n["on_hold"]) and n["duration_ms"] > SETTLED,
+        "No RTP at all has arrived from the peer in {seconds} s. It was expected from {expected_words} at our UDP port "
+        "{local_port}. Look for a firewall or NAT before that port, and whether media.advertised_host is an address "
+        "that the peer can reach.",
+        ("packets_in", "local_port", "duration_ms"),
+    ),
+    _Row(
+        "error",
+        "rtp_stopped",
+        lambda n: n["live"] and n["last_packet_ms"] > SETTLED and not n["on_hold"],
+        "RTP came, and then stopped {silent_s} s ago: the peer, or the network before it, sends no more.",
+        ("packets_in", "last_packet_ms"),
+    ),
+    _Row(
+        "error",
+        "wrong_payload_type",
+        lambda n: n["unknown_payload_type"] and not n["frames_in"],
+        "{unknown_payload_type} RTP packets came with payload type {seen_payload_type}, and none with {payload_type}, "
+        "which was agreed for {codec}: the peer sends another codec than it negotiated.",
+        ("unknown_payload_type", "seen_payload_type", "payload_type"),
+    ),
+    _Row(
+        "warning",
+        "some_wrong_payload_type",
+        lambda n: n["unknown_payload_type"] and n["frames_in"],
+        "{unknown_payload_type} RTP packets of a payload type that was not agreed (the last: {seen_payload_type}; "
+        "{codec} is {payload_type}) were left out.",
+        ("unknown_payload_type", "seen_payload_type", "frames_in"),
+    ),
+    _Row(
+        "error",
+        "malformed_rtp",
+        lambda n: n["malformed"] and not n["frames_in"],
+        "{malformed} datagrams came that are not RTP, and no audio: is something else, or encryption that was not "
+        "agreed, sent to this port?",
+        ("malformed", "frames_in"),
+    ),
+    _Row(
+        "error",
+        "srtp_refused",
+        lambda n: n["srtp_auth_failed"] > n["frames_in"] / 10,
+        "{srtp_auth_failed} encrypted packets were not made with the key of the SDP of the peer, and were dropped.",
+        ("srtp_auth_failed", "frames_in"),
+    ),
+    _Row(
+        "warning",
+        "unexpected_source",
+        lambda n: n["wrong_source"],
+        "{wrong_source} packets came from elsewhere than the peer, {remote}, the last from {stranger}; they were "
+        "dropped.",
+        ("wrong_source", "packets_in"),
+    ),
+    _Row(
+        "info",
+        "source_differs",
+        lambda n: n["remote_learned"] and n["expected"] and n["expected"] != n["remote"],
+        "RTP comes from {remote}, not from {expected} as the peer's SDP says (NAT, mostly). We answer to where it "
+        "comes from.",
+    ),
+    _Row(
+        "warning",
+        "on_hold",
+        lambda n: n["on_hold"],
+        "On hold: {hold}.",
+        ("while_on_hold",),
+    ),
+    _Row(
+        "error",
+        "refused_by_network",
+        lambda n: n["send_errors"] + n["receive_errors"] > n["packets_out"] / 10,
+        "The network refused {refused} packets of ours (ICMP): nobody listens at {remote}.",
+        ("send_errors", "receive_errors", "packets_out"),
+    ),
+    _Row(
+        "error",
+        "nothing_sent",
+        lambda n: n["duration_ms"] > SETTLED and not n["packets_out"] and not n["on_hold"],
+        "We have sent the peer nothing: there is no address to send to, or nothing to play while media.send_silence "
+        "is off.",
+        ("packets_out",),
+    ),
+    _Row(
+        "warning",
+        "peer_reports_loss",
+        lambda n: n["peer_lost"] > max(5, n["packets_out"] / 50),
+        "The peer reports {peer_lost} of our {packets_out} packets as lost.",
+        ("peer_lost", "packets_out", "round_trip_ms"),
+    ),
+    _Row(
+        "warning",
+        "loss",
+        lambda n: n["lost"] > max(5, n["frames_in"] / 50),
+        "{lost} packets of the peer's were lost on their way to us ({frames_in} came).",
+        ("lost", "frames_in", "jitter_ms"),
+    ),
+    _Row(
+        "info",
+        "caller_silent",
+        lambda n: n["heard_frames"] and n["heard_level_db"] < QUIET,
+        "RTP arrives, but just now it held silence ({heard_level_db} dB): nobody spoke, or the microphone is muted.",
+        ("heard_frames", "heard_level_db"),
+    ),
+    _Row(
+        "warning",
+        "no_stream",
+        lambda n: n["live"] and not n["streams"],
+        "No stream has been started on this call, so no app hears it.",
+    ),
+)
+
+_STREAM = (
+    _Row(
+        "error",
+        "stream_failed",
+        lambda n: n["status"] == "failed",
+        "The stream to {host} failed: {reason}.",
+    ),
+    _Row(
+        "warning",
+        "connecting",
+        lambda n: n["state"] in ("connecting", "reconnecting"),
+        "The WebSocket to {host} is not open ({state}).",
+    ),
+    _Row(
+        "warning",
+        "reconnects",
+        lambda n: n["reconnects"],
+        "The WebSocket was lost and opened again {reconnects} times: does the app crash, or a proxy time out?",
+        ("reconnects",),
+    ),
+    _Row(
+        "error",
+        "wrong_mode",
+        lambda n: n["error_invalid_media"] and n["mode"] == "mp3",
+        "{error_invalid_media} messages of the app are not mp3, but the stream is in mp3 mode, the default of "
+        "BidirectionalMode. Start it with BidirectionalMode=rtp to send raw codec bytes.",
+        ("error_invalid_media", "messages_received"),
+    ),
+    _Row(
+        "error",
+        "undecodable_media",
+        lambda n: n["error_invalid_media"] and n["mode"] != "mp3",
+        "{error_invalid_media} messages of the app held no audio that can be decoded (error 100004 told it why).",
+        ("error_invalid_media", "messages_received"),
+    ),
+    _Row(
+        "warning",
+        "bad_messages",
+        lambda n: n["error_malformed_frame"] or n["error_unknown_error"],
+        "{bad} messages of the app are not as they should be (errors 100002 and 100003 told it why).",
+        ("error_malformed_frame", "error_unknown_error", "messages_received"),
+    ),
+    _Row(
+        "warning",
+        "over_the_limit",
+        lambda n: n["error_rate_limit_reached"],
+        "{error_rate_limit_reached} messages of the app were too many or too much, and dropped (error 100005).",
+        ("error_rate_limit_reached", "queued_ms"),
+    ),
+    _Row(
+        "error",
+        "app_silent",
+        lambda n: n["app_samples"] and n["app_level_db"] < QUIET,
+        "What the app sends is silence: of {app_samples} stretches measured the loudest had {app_level_db} dB. Does it "
+        "send {codec}, and is its own source muted?",
+        ("app_samples", "app_level_db", "bytes_received"),
+    ),
+    _Row(
+        "warning",
+        "app_sends_nothing",
+        lambda n: n["state"] == "open" and not n["messages_received"],
+        "The app has sent no message at all, so there is nothing to play to the caller.",
+        ("messages_received",),
+    ),
+    _Row(
+        "warning",
+        "app_sends_no_audio",
+        lambda n: n["messages_received"] and not n["bytes_received"] and not n["error_invalid_media"],
+        "The app has sent {messages_received} messages, but no audio in them.",
+        ("messages_received", "bytes_received"),
+    ),
+    _Row(
+        "warning",
+        "playback_waits",
+        lambda n: n["queued_ms"] and not n["played_ms"],
+        "{queued_ms} ms of the app's audio wait and nothing of it has been played: {why_waiting}.",
+        ("queued_ms", "played_ms"),
+    ),
+    _Row(
+        "info",
+        "queue_empty",
+        lambda n: n["state"] == "open" and n["played_ms"] and not n["queued_ms"],
+        "All that the app has sent so far is played ({played_ms} ms); it hears silence until the app sends more.",
+        ("played_ms", "queued_ms"),
+    ),
+    _Row(
+        "warning",
+        "underruns",
+        lambda n: n["underruns"] > 3 and n["played_ms"] < n["underruns"] * 1000,
+        "Playback ran dry {underruns} times in {played_ms} ms: the app's audio comes too late or too slowly. A larger "
+        "streams.prebuffer helps against jitter.",
+        ("underruns", "played_ms"),
+    ),
+    _Row(
+        "error",
+        "app_does_not_read",
+        lambda n: n["frames_dropped"],
+        "The app reads too slowly: {frames_dropped} frames were dropped.",
+        ("frames_dropped", "frames_sent"),
+    ),
+    _Row(
+        "warning",
+        "paused",
+        lambda n: n["status"] == "paused",
+        "The stream is paused: the app is sent no audio until Status=in-progress.",
+    ),
+    _Row(
+        "error",
+        "app_gets_nothing",
+        lambda n: n["state"] == "open" and not n["frames_sent"] and n["status"] != "paused",
+        "The app has been sent no audio ({track}): see what is said of the call.",
+        ("frames_sent",),
+    ),
+    _Row(
+        "info",
+        "stream_stopped",
+        lambda n: n["status"] == "stopped",
+        "The stream to {host} is over: {reason}.",
+    ),
+)
+
+
+def diagnose(
+    call: CallView, leg: Mapping[str, Value], streams: Iterable[StreamMedia], *, live: bool
+) -> tuple[Finding, ...]:
+    """All that the counters tell, errors first. With nothing wrong the one word is that audio flows."""
+    streams = tuple(streams)
+    numbers = _leg_numbers(leg, live=live, streams=sum(stream.state != "ended" for stream in streams))
+    findings = list(_apply(_LEG, numbers, None)) if leg else [_no_leg(call, live=live)]
+    for stream in streams:
+        findings += _apply(_STREAM, _stream_numbers(stream, numbers), stream.view.sid)
+    if not any(finding.severity in ("error", "warning") for finding in findings):
+        counted = {name: numbers[name] for name in ("frames_in", "packets_out")}
+        flows = "Nothing is wrong: {frames_in} audio frames came from the peer, {packets_out} went to it."
+        findings.append(Finding("ok", "audio_flows", flows.format_map(counted), counted))
+    return tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.severity)))
+
+
+def _apply(rows: tuple[_Row, ...], numbers: _Numbers, stream: StreamSid | None) -> Iterator[Finding]:
+    for row in rows:
+        if row.when(numbers):
+            shown = {name: numbers[name] for name in row.numbers}
+            yield Finding(row.severity, row.code, row.text.format_map(numbers), shown, stream)
+
+
+def _no_leg(call: CallView, *, live: bool) -> Finding:
+    if live:
+        return Finding("error", "worker_silent", "The media worker of this call does not answer.", {})
+    cause = call.hangup_cause or "its end was not recorded"
+    return Finding("error", "never_had_media", f"No counters are kept of this call; {cause}.", {})
+
+
+def _leg_numbers(leg: Mapping[str, Value], *, live: bool, streams: int) -> _Numbers:
+    numbers = _Numbers(leg)
+    return _Numbers(
+        numbers
+        | {
+            "live": live,
+            "streams": streams,
+            "arrived": sum(numbers[name] for name in _ARRIVED),
+            "seconds": round(numbers["duration_ms"] / 1000),
+            "silent_s": round(numbers["last_packet_ms"] / 1000, 1),
+            "expected_words": numbers["expected"] or "no address that it told us",
+            "hold": _HOLDS.get(str(numbers["direction"]), "the peer's SDP stops the audio"),
+            "refused": numbers["send_errors"] + numbers["receive_errors"],
+        }
+    )
+
+
+def _stream_numbers(stream: StreamMedia, leg: _Numbers) -> _Numbers:
+    numbers = _Numbers(stream.report)
+    view = stream.view
+    return _Numbers(
+        numbers
+        | {
+            "state": stream.state,
+            "status": view.status,
+            "mode": stream.mode,
+            "codec": stream.codec or "the codec that was agreed",
+            "track": view.track,
+            "reason": view.ended_reason or "for no reason that was recorded",
+            "host": urlsplit(view.url).hostname or view.url,
+            "bad": numbers["error_malformed_frame"] + numbers["error_unknown_error"],
+            "why_waiting": "the call is on hold" if leg["on_hold"] else "the prebuffer is not full yet",
+        }
+    )

@@ -1,0 +1,114 @@
+"""How loud audio is, and ears to find out: pure, and off the packet path.
+
+A level is the RMS in dB below full scale. Digital silence is `SILENT`; speech on a telephone lies between -50 and -10,
+so that below `QUIET` nobody hears anything.
+"""
+
+from math import log10
+
+import numpy as np
+
+from trunkline.media.codecs import CODECS, Undecodable
+
+SILENT = -96
+"""dB; also what no audio at all counts as."""
+QUIET = -60
+"""dB."""
+SAMPLE_MS = 100
+REST = 50
+"""Messages between two measurements."""
+EAR_LIMIT = 100
+"""Packets that an ear keeps per track."""
+
+
+def level(pcm: bytes) -> int:
+    """dB of 16-bit little-endian PCM."""
+    samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(np.float64)
+    power = float(np.mean(samples * samples)) if len(samples) else 0.0
+    return max(SILENT, round(10 * log10(power) - 20 * log10(32768))) if power else SILENT
+
+
+class Meter:
+    """The loudest of what it is shown of one stream's audio, in a codec whose payloads may be cut anywhere.
+
+    It gathers `SAMPLE_MS`, measures, and rests for `REST` messages.
+    """
+
+    __slots__ = ("_codec", "_gathered", "_length", "_rest", "loudest", "samples")
+
+    def __init__(self, codec: str) -> None:
+        self._codec = CODECS[codec]
+        self._length = self._codec.bytes_per_ms * SAMPLE_MS
+        self._gathered = b""
+        self._rest = 0
+        self.loudest = SILENT
+        """dB."""
+        self.samples = 0
+        """Measurements."""
+
+    def see(self, payload: bytes) -> None:
+        """A message's audio: of a long one the middle, since speech synthesis begins and ends with silence."""
+        if self._rest:
+            self._rest -= 1
+            return
+        start = max(0, len(payload) - self._length) // 4 * 2
+        self._gathered += payload[start : start + self._length]
+        if len(self._gathered) >= self._length:
+            pcm = self._codec.decoder()(self._gathered)
+            # The second half: G.722 needs the first to adapt.
+            self.loudest = max(self.loudest, level(pcm[len(pcm) // 4 * 2 :]))
+            self.samples += 1
+            self._gathered = b""
+            self._rest = REST
+
+
+class Ear:
+    """A `LegPort` that listens to both tracks for a moment."""
+
+    inbound = outbound = True
+    plays = False
+
+    def __init__(self) -> None:
+        self._codec = ""
+        self._heard: list[bytes] = []
+        self._said: list[bytes] = []
+
+    def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
+        """See `LegPort`."""
+        if len(self._heard) < EAR_LIMIT:
+            self._heard.append(payload)
+
+    def outbound_frame(self, payload: bytes, at: int) -> None:
+        """See `LegPort`."""
+        if len(self._said) < EAR_LIMIT:
+            self._said.append(payload)
+
+    def digit(self, digit: str) -> None:
+        """See `LegPort`."""
+
+    def next_frame(self, at: int) -> bytes | None:
+        """See `LegPort`."""
+        return None
+
+    def leg_changed(self, codec: str, ptime: int) -> None:
+        """See `LegPort`. What was heard in another codec is forgotten."""
+        if codec != self._codec:
+            self._codec = codec
+            self._heard.clear()
+            self._said.clear()
+
+    def report(self) -> dict[str, int]:
+        """Packets and dB of each track."""
+        return {
+            "heard_frames": len(self._heard),
+            "heard_level_db": self._level(self._heard),
+            "said_frames": len(self._said),
+            "said_level_db": self._level(self._said),
+        }
+
+    def _level(self, payloads: list[bytes]) -> int:
+        decode = CODECS[self._codec].decoder()
+        try:
+            return level(b"".join(map(decode, payloads)))
+        except Undecodable:
+            return SILENT

@@ -1,0 +1,173 @@
+"""Counters to words: every row of the tables speaks when it should, and only then."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from trunkline.calls import diagnosis
+from trunkline.calls.diagnosis import Finding, StreamMedia, Value, diagnose
+from trunkline.calls.views import CallView, StreamStatus, StreamView
+from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+
+T0 = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
+CALL = CallView(
+    sid=CallSid("v3:x"),
+    account_sid=AccountSid("a"),
+    session_id=CallSessionId("c"),
+    direction="inbound",
+    from_="+15550001111",
+    to="+15550002222",
+    caller_name="",
+    status="in-progress",
+    created_at=T0,
+    updated_at=T0,
+)
+STREAM = StreamView(
+    sid=StreamSid("s1"),
+    account_sid=AccountSid("a"),
+    call_sid=CallSid("v3:x"),
+    name=None,
+    url="wss://key:secret@app.example/media?token=hidden",
+    track="inbound_track",
+    status="in-progress",
+    created_at=T0,
+    updated_at=T0,
+    status_callback=None,
+    status_callback_method="POST",
+)
+GOOD_LEG: dict[str, Value] = {
+    "codec": "PCMU",
+    "payload_type": 0,
+    "local_port": 20000,
+    "expected": "192.0.2.7:4000",
+    "remote": "192.0.2.7:4000",
+    "remote_learned": True,
+    "on_hold": False,
+    "direction": "sendrecv",
+    "packets_in": 500,
+    "frames_in": 500,
+    "packets_out": 500,
+    "seen_payload_type": -1,
+    "last_packet_ms": 12.5,
+    "duration_ms": 10_000.0,
+    "heard_frames": 20,
+    "heard_level_db": -25,
+}
+GOOD_STREAM = {
+    "frames_sent": 500,
+    "messages_received": 100,
+    "bytes_received": 16000,
+    "played_ms": 1800,
+    "queued_ms": 200,
+    "app_samples": 7,
+    "app_level_db": -20,
+}
+
+
+def media(
+    state: str = "open", mode: str | None = "rtp", status: StreamStatus = "in-progress", **changes: int
+) -> StreamMedia:
+    view = replace(STREAM, status=status, ended_reason="connection refused by app.example port 443")
+    return StreamMedia(view, state, mode, "PCMU", GOOD_STREAM | changes)
+
+
+def found(*streams: StreamMedia, **changes: Value) -> dict[str, Finding]:
+    """The findings by code."""
+    return {finding.code: finding for finding in diagnose(CALL, GOOD_LEG | changes, streams or [media()], live=True)}
+
+
+NO_RTP: dict[str, Value] = {"packets_in": 0, "frames_in": 0, "last_packet_ms": -1.0, "heard_frames": 0}
+
+LEG_CASES: list[tuple[str, dict[str, Value], str]] = [
+    ("no_rtp", NO_RTP, "expected from 192.0.2.7:4000 at our UDP port 20000"),
+    ("rtp_stopped", {"last_packet_ms": 4200.0}, "stopped 4.2 s ago"),
+    (
+        "wrong_payload_type",
+        NO_RTP | {"unknown_payload_type": 80, "seen_payload_type": 18},
+        "80 RTP packets came with payload type 18, and none with 0",
+    ),
+    ("some_wrong_payload_type", {"unknown_payload_type": 3, "seen_payload_type": 96}, "(the last: 96; PCMU is 0)"),
+    ("malformed_rtp", NO_RTP | {"malformed": 9}, "9 datagrams came that are not RTP"),
+    ("srtp_refused", NO_RTP | {"srtp_auth_failed": 70}, "not made with the key of the SDP"),
+    ("unexpected_source", {"wrong_source": 7, "stranger": "198.51.100.1:9"}, "the last from 198.51.100.1:9"),
+    ("source_differs", {"remote": "203.0.113.5:1234"}, "from 203.0.113.5:1234, not from 192.0.2.7:4000"),
+    ("on_hold", {"on_hold": True, "direction": "recvonly"}, "it sends audio but wants none"),
+    ("on_hold", {"on_hold": True, "direction": "inactive"}, "no audio flows either way"),
+    ("refused_by_network", {"receive_errors": 200}, "refused 200 packets of ours (ICMP): nobody listens at 192.0.2.7"),
+    ("nothing_sent", {"packets_out": 0}, "We have sent the peer nothing"),
+    ("peer_reports_loss", {"peer_lost": 50}, "50 of our 500 packets"),
+    ("loss", {"lost": 60}, "60 packets of the peer's were lost"),
+    ("caller_silent", {"heard_level_db": -96}, "held silence (-96 dB)"),
+]
+STREAM_CASES: list[tuple[str, StreamMedia, str]] = [
+    ("stream_failed", media("ended", None, "failed"), "app.example failed: connection refused by app.example port 443"),
+    ("connecting", media("connecting"), "The WebSocket to app.example is not open (connecting)"),
+    ("reconnects", media(reconnects=2), "opened again 2 times"),
+    ("wrong_mode", media(mode="mp3", error_invalid_media=12), "Start it with BidirectionalMode=rtp"),
+    ("undecodable_media", media(error_invalid_media=12), "12 messages of the app held no audio"),
+    ("bad_messages", media(error_malformed_frame=2, error_unknown_error=1), "3 messages of the app"),
+    ("over_the_limit", media(error_rate_limit_reached=4), "error 100005"),
+    ("app_silent", media(app_level_db=-96), "the loudest had -96 dB. Does it send PCMU"),
+    ("app_sends_nothing", media(messages_received=0, bytes_received=0, app_samples=0), "no message at all"),
+    ("app_sends_no_audio", media(bytes_received=0, app_samples=0), "but no audio in them"),
+    ("playback_waits", media(played_ms=0), "the prebuffer is not full yet"),
+    ("queue_empty", media(queued_ms=0), "All that the app has sent so far is played (1800 ms)"),
+    ("underruns", media(underruns=5), "ran dry 5 times in 1800 ms"),
+    ("app_does_not_read", media(frames_dropped=30), "30 frames were dropped"),
+    ("paused", media(status="paused"), "until Status=in-progress"),
+    ("app_gets_nothing", media(frames_sent=0), "(inbound_track)"),
+    ("stream_stopped", media("ended", None, "stopped"), "is over"),
+]
+
+
+def test_a_call_on_which_all_is_well_says_so_in_numbers() -> None:
+    assert list(found()) == ["audio_flows"]
+    assert found()["audio_flows"].numbers == {"frames_in": 500, "packets_out": 500}
+
+
+@pytest.mark.parametrize(("code", "changes", "words"), LEG_CASES, ids=[case[0] for case in LEG_CASES])
+def test_what_is_wrong_with_a_leg(code: str, changes: dict[str, Value], words: str) -> None:
+    findings = found(**changes)
+    assert words in findings[code].text
+    assert set(findings) <= {code, "audio_flows"}, "nothing else is said"
+
+
+@pytest.mark.parametrize(("code", "stream", "words"), STREAM_CASES, ids=[case[0] for case in STREAM_CASES])
+def test_what_is_wrong_with_a_stream(code: str, stream: StreamMedia, words: str) -> None:
+    findings = found(stream, media())
+    assert words in findings[code].text
+    assert findings[code].stream == "s1"
+    assert set(findings) <= {code, "audio_flows"}
+    assert not any(secret in findings[code].text for secret in ("secret", "hidden"))
+
+
+def test_every_row_has_a_case() -> None:
+    rows = {row.code for row in (*diagnosis._LEG, *diagnosis._STREAM)}
+    assert rows == {case[0] for case in LEG_CASES} | {case[0] for case in STREAM_CASES} | {"no_stream"}
+
+
+def test_a_call_without_streams_says_so_while_it_lives() -> None:
+    assert [finding.code for finding in diagnose(CALL, GOOD_LEG, [], live=True)] == ["no_stream"]
+    assert [finding.code for finding in diagnose(CALL, GOOD_LEG, [], live=False)] == ["audio_flows"]
+
+
+def test_errors_come_first_and_a_hold_explains_what_waits() -> None:
+    findings = diagnose(
+        CALL,
+        GOOD_LEG | {"on_hold": True, "direction": "inactive", "receive_errors": 400, "heard_level_db": -96},
+        [media(played_ms=0)],
+        live=True,
+    )
+    assert [finding.severity for finding in findings] == ["error", "warning", "warning", "info"]
+    assert "the call is on hold" in next(finding for finding in findings if finding.code == "playback_waits").text
+
+
+def test_without_counters_it_says_why_there_are_none() -> None:
+    assert [finding.code for finding in diagnose(CALL, {}, [], live=True)] == ["worker_silent"]
+    ended = replace(CALL, hangup_cause="the media worker died")
+    (finding,) = diagnose(ended, {}, [], live=False)
+    assert (finding.code, finding.text) == (
+        "never_had_media",
+        "No counters are kept of this call; the media worker died.",
+    )

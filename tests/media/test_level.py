@@ -1,0 +1,70 @@
+"""Levels, and the ears that measure them."""
+
+import numpy as np
+import pytest
+
+from trunkline.media.codecs import CODECS
+from trunkline.media.level import EAR_LIMIT, QUIET, REST, SAMPLE_MS, SILENT, Ear, Meter, level
+
+
+def tone(codec: str, amplitude: float, ms: int = 200) -> bytes:
+    """A 400 Hz sine in a codec."""
+    row = CODECS[codec]
+    time = np.arange(row.sample_rate * ms // 1000) / row.sample_rate
+    return row.encoder()((np.sin(2 * np.pi * 400 * time) * amplitude * 32767).astype("<i2").tobytes())
+
+
+def test_a_full_sine_has_minus_three_db_and_nothing_has_none() -> None:
+    time = np.arange(8000) / 8000
+    assert level((np.sin(2 * np.pi * 400 * time) * 32767).astype("<i2").tobytes()) == -3
+    assert level(bytes(320)) == SILENT
+    assert level(b"") == SILENT
+    assert level(b"\x01") == SILENT, "half a sample"
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
+def test_a_meter_tells_speech_from_silence(codec: str) -> None:
+    silent, loud = Meter(codec), Meter(codec)
+    quiet = CODECS[codec].encoder()(bytes(CODECS[codec].sample_rate // 5 * 2))
+    speech = tone(codec, 0.1)
+    for start in range(0, len(speech), 160):
+        silent.see(quiet[start : start + 160])
+        loud.see(speech[start : start + 160])
+    assert silent.loudest < QUIET
+    assert loud.loudest == pytest.approx(-23, abs=3)
+    assert (silent.samples, loud.samples) == (1, 1)
+
+
+def test_a_meter_measures_one_stretch_in_so_many_and_keeps_the_loudest() -> None:
+    meter = Meter("PCMU")
+    meter.see(tone("PCMU", 0.5, SAMPLE_MS - 1))
+    assert meter.samples == 0
+    for _ in range(REST + 2):
+        meter.see(tone("PCMU", 0.5, SAMPLE_MS))
+    assert meter.samples == 2
+    meter.see(b"\xff")
+    assert meter.loudest == -9
+
+
+def test_a_meter_looks_at_the_middle() -> None:
+    quiet = b"\xff" * 1600
+    meter = Meter("PCMU")
+    meter.see(quiet + tone("PCMU", 0.5) + quiet)
+    assert meter.loudest == -9
+
+
+def test_an_ear_reports_both_tracks_of_the_codec_in_force_and_is_bounded() -> None:
+    ear = Ear()
+    ear.leg_changed("PCMU", 20)
+    ear.inbound_frame(tone("PCMU", 0.5, 20), 0, 0)
+    ear.leg_changed("PCMA", 20)
+    for _ in range(EAR_LIMIT + 1):
+        ear.outbound_frame(tone("PCMA", 0.5, 20), 0)
+    report = ear.report()
+    assert report == {
+        "heard_frames": 0,
+        "heard_level_db": SILENT,
+        "said_frames": EAR_LIMIT,
+        "said_level_db": pytest.approx(-9, abs=1),
+    }
+    assert ear.next_frame(0) is None
