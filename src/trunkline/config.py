@@ -139,7 +139,8 @@ class StreamSettings(Section):
     replay: float = Field(2, ge=0, le=60)
     """Seconds of media kept for the next socket, should one be lost; 0 keeps none."""
     prebuffer: Annotated[int, Field(ge=0, le=500)] = 60
-    """Milliseconds of audio to collect before playback starts, or starts again after it ran dry."""
+    """The most milliseconds of audio to collect before playback starts, or starts again after it ran dry; less once an
+    app is known to need less."""
     playback_limit: float = Field(600, ge=1)
     """Seconds of audio that may be queued for playback; more is refused with error 100005."""
     mp3_interval: float = Field(1, ge=0)
@@ -157,7 +158,8 @@ class StreamSettings(Section):
     l16_endian: Literal["little", "big"] = "little"
     """Byte order of L16 on the WebSocket, both ways; RFC 3551 has big, what apps expect is little."""
     extensions: bool = False
-    """Frames and members beyond the documented ones (spec section 2.3)."""
+    """Frames and members beyond the documented ones: `played_ms` and `cleared` on marks, `queue` frames with
+    the backlog of the playback, `bidirectional_media_format` in `start`."""
 
 
 class CallbackSettings(Section):

@@ -89,6 +89,31 @@ def test_clear_with_extensions_says_so_on_the_marks() -> None:
     assert answer["mark"] == {"name": "a", "played_ms": 20, "cleared": True}
 
 
+def test_the_backlog_is_told_while_it_changes_and_when_it_is_gone() -> None:
+    stream, told = Stream(), []
+    stream.media(bytes(2400))
+    for at in range(0, 400, 20):
+        stream.tick(at)
+        if (message := stream.inbox.backlog(at)) is not None:
+            told.append((at, json.loads(message)))
+    assert [(at, each["queue"]) for at, each in told] == [
+        (0, {"queued_ms": 280, "played_ms": 20}),
+        (100, {"queued_ms": 180, "played_ms": 120}),
+        (200, {"queued_ms": 80, "played_ms": 220}),
+        (280, {"queued_ms": 0, "played_ms": 300}),
+    ]
+    assert told[0][1] == {"event": "queue", "stream_id": "s", "queue": {"queued_ms": 280, "played_ms": 20}}
+
+
+def test_a_clear_is_seen_in_the_backlog_at_once() -> None:
+    stream = Stream()
+    stream.media(bytes(2400))
+    stream.tick(0)
+    assert stream.inbox.backlog(0) is not None
+    stream.send({"event": "clear"})
+    assert b'"queued_ms":0' in (stream.inbox.backlog(20) or b"")
+
+
 def test_too_much_audio_is_refused_and_what_is_queued_stays() -> None:
     stream = Stream(playback_limit=1)
     assert stream.media(bytes(8000)) == []

@@ -136,11 +136,34 @@ def test_running_dry_and_starting_again_is_an_underrun() -> None:
     assert queue.underruns == 1
 
 
+def test_the_next_utterance_is_no_underrun() -> None:
+    queue = playback(prebuffer=20)
+    queue.put(audio(160))
+    ticks(queue, 3)
+    queue.put(audio(160))
+    assert queue.next_frame(1000) == audio(160)
+    assert queue.underruns == 0
+
+
+def test_a_burst_leaves_no_backlog_behind() -> None:
+    queue = playback(prebuffer=60)
+    queue.put(audio(24_000))
+    at = 0
+    while queue.queued_ms:
+        queue.next_frame(at)
+        at += 20
+    for _ in range(50):  # a steady app from here on
+        queue.put(audio(160))
+        queue.next_frame(at)
+        at += 20
+    assert queue.queued_ms <= 60
+
+
 def test_over_the_limit_nothing_of_the_message_is_queued() -> None:
     queue = playback(limit=1)
     assert queue.put(bytes(8000))
     assert not queue.put(b"\x00")
-    assert queue.queued_ms == 1000
+    assert (queue.queued_ms, queue.overruns) == (1000, 1)
 
 
 def test_ten_minutes_may_be_queued_by_default() -> None:

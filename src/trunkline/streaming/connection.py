@@ -77,6 +77,7 @@ class StreamConnection:
             limit=settings.playback_limit,
             mark_limit=settings.mark_limit,
         )
+        self._tells_backlog = settings.extensions
         self._files: Files | None = None
         if params.mode is BidirectionalMode.MP3:
             interval, mark_limit = settings.mp3_interval, settings.mark_limit
@@ -211,6 +212,10 @@ class StreamConnection:
         if self._playback.returned and socket is not None:
             for message in self._inbox.due_marks():
                 socket.control(message)
+        if self._tells_backlog and socket is not None:
+            backlog = self._inbox.backlog(at)
+            if backlog is not None:
+                socket.control(backlog)
         return frame
 
     def digit(self, digit: str) -> None:

@@ -8,6 +8,9 @@ from trunkline.streaming.params import StreamParams
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Session
 
+QUEUE_INTERVAL = 100
+"""Milliseconds between two `queue` messages."""
+
 
 class Inbox:
     """Feeds the playback of one stream, in mp3 mode by way of `files`. Bad input is answered, counted and otherwise
@@ -27,6 +30,8 @@ class Inbox:
         self._session = session
         self._playback = playback
         self._convert = transcoder(self._codec, playback.codec).convert
+        self._told = 0
+        self._told_at = -QUEUE_INTERVAL
         self.messages = 0
         self.bytes = 0
         """Of audio, decoded."""
@@ -67,6 +72,15 @@ class Inbox:
             return []
         names, playback.returned = playback.returned, []
         return [self._session.mark(name, playback.played_ms, cleared=cleared) for name in names]
+
+    def backlog(self, at: int) -> bytes | None:
+        """The message that tells how much audio waits, when it is time for one: at most every `QUEUE_INTERVAL` while
+        that changes, and at once when nothing waits any more. `at` is the leg's time in ms."""
+        queued = self._playback.queued_ms
+        if queued == self._told or (queued and at - self._told_at < QUEUE_INTERVAL):
+            return None
+        self._told, self._told_at = queued, at
+        return self._session.queue(queued, self._playback.played_ms)
 
     def _media(self, payload: bytes, now: float) -> Refusal | None:
         if not payload:

@@ -125,6 +125,14 @@ def mark(stream_id: str, sequence: int, name: bytes, extras: dict[str, Any] | No
     )
 
 
+def queue(stream_id: str, queued_ms: int, played_ms: int) -> bytes:
+    """How much of the app's audio waits (an extension). Like `error`, it has no sequence number, so that the numbers
+    of the others are the same with and without it."""
+    return _encode(
+        {"event": "queue", "stream_id": stream_id, "queue": {"queued_ms": queued_ms, "played_ms": played_ms}}
+    )
+
+
 def error(stream_id: str, refusal: Refusal) -> bytes:
     """A refused message. The key is `payload`, and there is no sequence number."""
     problem = refusal.problem

@@ -97,7 +97,7 @@ class StreamReport:
     cleared_ms: int = 0
     queued_ms: int = 0
     underruns: int = 0
-    """Times that playback ran dry and started again."""
+    """Times that playback ran dry in mid-speech: more audio came within half a second."""
     overruns: int = 0
     """Messages refused because too much audio was queued."""
     app_samples: int = 0

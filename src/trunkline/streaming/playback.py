@@ -4,9 +4,10 @@ The app's audio is joined into one string of bytes in the stream's bidirectional
 packet at a time, cut here and transcoded when the leg speaks another codec. That clock is the only one: `at`, the
 leg's time in ms, comes with each request, and all waiting is counted in it.
 
-Playback starts once the prebuffer is full, or once nothing came for as long as the prebuffer lasts (a short last
-word). A rest shorter than a packet waits one packet's time for more and is then padded with silence. When nothing is
-left playback has run dry and the prebuffer is filled again.
+Playback starts once as much is queued as the `Prebuffer` has learnt that this app needs, or once nothing came for as
+long (a short last word). A rest shorter than a packet waits one packet's time for more and is then padded with silence.
+When nothing is left playback has run dry and the prebuffer is filled again; more audio soon after that is an underrun,
+later it is the next utterance.
 
 A mark remembers how many bytes were queued before it and comes back in `returned` when as many have been played.
 """
@@ -15,6 +16,7 @@ from collections import deque
 
 from trunkline.media.codecs import CODECS, transcoder
 from trunkline.media.level import Meter
+from trunkline.streaming.prebuffer import GAP, Prebuffer
 
 JOIN_LIMIT = 4096
 """Bytes up to which chunks are joined as they come, so that many small ones cost no more memory than a large one."""
@@ -31,7 +33,7 @@ class Playback:
         self.codec = codec
         self._row = CODECS[codec]
         self._limit_ms = int(limit * 1000)
-        self._prebuffer = prebuffer
+        self._prebuffer = Prebuffer(prebuffer)
         self._mark_limit = mark_limit
         self._chunks: deque[bytes] = deque()
         self._offset = 0  # bytes of the first chunk that are gone
@@ -42,6 +44,9 @@ class Playback:
         self._cleared = 0
         self._playing = False
         self._ran_dry = False
+        self._afresh = True
+        self._dry_at = 0
+        self._target = prebuffer
         self._fresh = False
         self._last_media = 0
         self.returned: list[bytes] = []
@@ -125,6 +130,7 @@ class Playback:
         self._chunks.clear()
         self._offset = self._queued = 0
         self._playing = self._ran_dry = False
+        self._afresh = True
         self._return_marks()
 
     def next_frame(self, at: int) -> bytes | None:
@@ -132,10 +138,10 @@ class Playback:
         queued = self._queued
         if self._fresh:
             self._fresh = False
-            self._last_media = at
+            self._arrived(at)
         if not queued:
             if self._playing:
-                self._playing, self._ran_dry = False, True
+                self._run_dry(at)
             return None
         if not self._playing and not self._starts(queued, at):
             return None
@@ -143,17 +149,27 @@ class Playback:
             return self._take(self._packet)
         if at - self._last_media < self._ptime:
             return None
-        self._playing, self._ran_dry = False, True
+        self._run_dry(at)
         return self._take(queued)
 
+    def _run_dry(self, at: int) -> None:
+        self._playing, self._ran_dry, self._afresh, self._dry_at = False, True, True, at
+
+    def _arrived(self, at: int) -> None:
+        """Audio was put since the last packet."""
+        self._last_media = at
+        if self._ran_dry and at - self._dry_at <= GAP:
+            self.underruns += 1
+        self._ran_dry = False
+        received = (self._position + self._queued) // self._row.bytes_per_ms
+        self._prebuffer.arrived(at, received, afresh=self._afresh)
+        self._afresh = False
+        self._target = self._prebuffer.target(self._ptime)
+
     def _starts(self, queued: int, at: int) -> bool:
-        waited = at - self._last_media
-        if queued < self._prebuffer * self._row.bytes_per_ms and waited < self._prebuffer:
+        if queued < self._target * self._row.bytes_per_ms and at - self._last_media < self._target:
             return False
         self._playing = True
-        if self._ran_dry:
-            self._ran_dry = False
-            self.underruns += 1
         return True
 
     def _take(self, count: int) -> bytes:

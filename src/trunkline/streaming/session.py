@@ -179,6 +179,10 @@ class Session:
                 extras["cleared"] = True
         return messages.mark(self._stream_id, self._sequence, name, extras)
 
+    def queue(self, queued_ms: int, played_ms: int) -> bytes:
+        """`queue`, an extension."""
+        return messages.queue(self._stream_id, queued_ms, played_ms)
+
     def refuse(self, refusal: Refusal, now: float) -> bytes | None:
         """`error`, or None when as many as `error_rate` were sent within the last second; counted either way."""
         self.errors[refusal.problem.title] += 1

@@ -1,0 +1,79 @@
+"""The prebuffer learns the app's pace. The clock is driven by hand."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.streaming.playback import Playback
+from trunkline.streaming.prebuffer import ENOUGH, GAP, Prebuffer
+
+
+def learnt(chunk: int, delays: list[int], bound: int = 200) -> int:
+    """What is waited for once an app has sent chunks on its clock, each with a delay of its own."""
+    prebuffer, now = Prebuffer(bound), 0
+    for number, delay in enumerate(delays):
+        now = max(now, number * chunk + delay)
+        prebuffer.arrived(now, (number + 1) * chunk, afresh=number == 0)
+    return prebuffer.target(20)
+
+
+def test_until_enough_is_known_the_bound_is_used() -> None:
+    assert learnt(20, [0] * ENOUGH, bound=60) == 60
+    assert learnt(20, [0] * (ENOUGH + 1), bound=60) == 40
+
+
+def test_a_steady_app_is_waited_for_by_a_chunk_and_a_packet() -> None:
+    assert learnt(20, [0] * 20) == 40
+    assert learnt(40, [0] * 20) == 60
+
+
+def test_a_late_chunk_is_allowed_for() -> None:
+    assert learnt(20, [0] * 10 + [60] + [0] * 10) == 100
+
+
+def test_an_app_that_keeps_ahead_is_not_waited_for_beyond_a_chunk() -> None:
+    prebuffer = Prebuffer(200)
+    prebuffer.arrived(0, 160, afresh=True)
+    for number in range(1, 20):
+        prebuffer.arrived(number * 20, 160 + number * 20, afresh=False)
+    assert prebuffer.target(20) == 20
+
+
+def test_a_new_utterance_is_no_late_chunk() -> None:
+    prebuffer = Prebuffer(200)
+    for number in range(20):
+        prebuffer.arrived(number * 20, (number + 1) * 20, afresh=number == 0)
+    prebuffer.arrived(400 + GAP, 420, afresh=True)
+    assert prebuffer.target(20) == 40
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 3000), st.booleans())),
+    st.integers(0, 500),
+    st.sampled_from([10, 20, 30, 60]),
+)
+def test_it_stays_within_its_bound(arrivals: list[tuple[int, int, bool]], bound: int, ptime: int) -> None:
+    prebuffer, at, received = Prebuffer(bound), 0, 0
+    for pause, length, afresh in arrivals:
+        at, received = at + pause, received + length
+        prebuffer.arrived(at, received, afresh=afresh)
+        assert 0 <= prebuffer.target(ptime) <= bound
+
+
+@given(chunk=st.integers(1, 5), delays=st.lists(st.integers(0, 3), min_size=10, max_size=30))
+def test_an_app_with_jitter_is_played_without_a_gap_once_it_is_known(chunk: int, delays: list[int]) -> None:
+    queue, at = Playback("PCMU", prebuffer=200, limit=600, mark_limit=1), 0
+    for _ in range(3):
+        due = [0] * len(delays)
+        for number, delay in enumerate(delays):
+            due[number] = max(number * chunk + delay, due[number - 1] if number else 0)
+        frames = []
+        for tick in range(due[-1] + chunk + 20):
+            for _ in range(due.count(tick)):
+                queue.put(b"\x01" * 160 * chunk)
+            frames.append(queue.next_frame(at))
+            at += 20
+        voiced = [number for number, frame in enumerate(frames) if frame is not None]
+        assert len(voiced) == chunk * len(delays)
+        assert voiced[-1] - voiced[0] + 1 == len(voiced), "no gap"
+        at += 2 * GAP
+    assert queue.underruns == 0
