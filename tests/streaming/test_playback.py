@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.media.codecs import transcoder
+from trunkline.media.codecs import CODECS, transcoder
+from trunkline.media.level import QUIET
 from trunkline.streaming.playback import Playback
 
 SILENCE = b"\xff"
@@ -247,3 +248,12 @@ def test_whenever_media_come_they_are_played_in_order_and_never_stuck(events: li
         at += 20
     assert played.replace(SILENCE, b"") == sound
     assert queue.queued_ms == 0
+
+
+def test_the_meter_follows_the_queue_to_another_codec() -> None:
+    queue = playback()
+    queue.leg_changed("PCMA", 20)
+    queue.follow_leg()
+    queue.put(CODECS["PCMA"].silence(20) * 10)
+    assert queue.meter.samples == 1
+    assert queue.meter.loudest < QUIET

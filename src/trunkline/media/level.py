@@ -37,14 +37,18 @@ class Meter:
     __slots__ = ("_codec", "_gathered", "_length", "_rest", "loudest", "samples")
 
     def __init__(self, codec: str) -> None:
-        self._codec = CODECS[codec]
-        self._length = self._codec.bytes_per_ms * SAMPLE_MS
-        self._gathered = b""
-        self._rest = 0
         self.loudest = SILENT
         """dB."""
         self.samples = 0
         """Measurements."""
+        self.follow(codec)
+
+    def follow(self, codec: str) -> None:
+        """The audio is in this codec from here on."""
+        self._codec = CODECS[codec]
+        self._length = self._codec.bytes_per_ms * SAMPLE_MS
+        self._gathered = b""
+        self._rest = 0
 
     def see(self, payload: bytes) -> None:
         """A message's audio: of a long one the middle, since speech synthesis begins and ends with silence."""

@@ -86,6 +86,7 @@ class Playback:
         before, self.codec, self._row = self._row, codec, CODECS[codec]
         self._played = self._played * self._row.bytes_per_ms // before.bytes_per_ms
         self._cleared = self._cleared * self._row.bytes_per_ms // before.bytes_per_ms
+        self.meter.follow(codec)
         self.leg_changed(self._leg_codec, self._ptime)
 
     @property
