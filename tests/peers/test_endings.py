@@ -173,6 +173,7 @@ async def test_sigterm_ends_live_calls_in_good_order(
 ) -> None:
     sid = await start(server, caller, app.url, callbacks)
     socket = await app.socket()
+    await happens(callbacks.watch, "the start is told", lambda: bool(events(callbacks, sid)))
     stopping = asyncio.create_task(server.stop(timeout=10))
     await happens(caller.watch, "the phone gets BYE", lambda: caller.ended_by_server)
     assert await stopping == 0

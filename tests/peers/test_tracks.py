@@ -1,5 +1,7 @@
 """What a stream shows of a call over its life: tracks on one clock, holds, codec changes, pauses, keys."""
 
+import contextlib
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +10,7 @@ from telnyx import AsyncTelnyx
 from peers import sipp as steps
 from peers.harness import RecordingApp, RtpEndpoint, happens
 from peers.sipp import SippRun
-from trunkline.demo.audio import tone
+from trunkline.demo.audio import dominant_frequency, speech, tone
 from trunkline.demo.caller import Caller
 from trunkline.demo.server import ServerProcess
 
@@ -31,6 +33,65 @@ async def test_keys_told_by_sip_info_reach_the_app(
             await run.succeeds()
     assert [message["dtmf"]["digit"] for message in socket.all("dtmf")] == ["1", "#", "D"]
     assert all(message["occurred_at"].endswith("Z") for message in socket.all("dtmf"))
+
+
+async def test_hold_and_codec_changes_leave_both_tracks_in_step_and_the_format_as_announced(
+    server: ServerProcess, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
+) -> None:
+    async with RtpEndpoint() as phone:
+        here = steps.sdp(steps.PCMU_LINES, phone.port)
+        held = steps.sdp(steps.PCMU_LINES, phone.port, direction="sendonly")
+        changed = steps.sdp(steps.PCMA_LINES, phone.port)
+        scenario = [steps.invite(here), steps.answered(), steps.ack(), steps.pause(1500)]
+        for cseq, body in enumerate((held, here, changed), start=2):
+            scenario += [steps.invite(body, cseq), steps.answered(""), steps.ack(cseq), steps.pause(1000)]
+        async with sipp(*scenario, steps.byed()) as run:
+            call_sid, port = await run.answered()
+            await client.texml.accounts.calls.streams_json(
+                call_sid, account_sid=server.account_sid, url=app.url, track="both_tracks", bidirectional_mode="rtp"
+            )
+            socket = await app.socket()
+            phone.speak(speech(1000), port)
+            await happens(phone.watch, "PCMA comes", lambda: bool(phone.heard) and phone.heard[-1].payload_type == 8)
+            phone.stop()
+            at = len(socket.payloads())
+            alaw = tone(1000, codec="PCMA")
+            phone.speak([alaw] * 50, port, payload_type=8)
+            await happens(app.watch, "PCMA arrives, as PCMU", lambda: len(socket.payloads()) > at + 40)
+            await client.calls.actions.hangup(call_sid)
+            await run.succeeds()
+    media = [message["media"] for message in socket.all("media")]
+    outbound = [int(each["timestamp"]) for each in media if each["track"] == "outbound"]
+    assert {b - a for a, b in itertools.pairwise(outbound)} == {20}, "without a hole, also on hold"
+    inbound = [int(each["timestamp"]) for each in media if each["track"] == "inbound"]
+    assert abs(inbound[-1] - outbound[-1]) <= 100
+    assert socket.all("start")[0]["start"]["media_format"]["encoding"] == "PCMU"
+    assert dominant_frequency(socket.payloads()[-20:]) == pytest.approx(1000, abs=30)
+
+
+async def test_several_streams_of_one_call_each_have_their_own_codec_track_and_count(
+    server: ServerProcess, client: AsyncTelnyx, caller: Caller
+) -> None:
+    wanted = [("PCMA", "inbound_track"), ("L16", "both_tracks"), ("G722", "outbound_track")]
+    async with contextlib.AsyncExitStack() as stack:
+        apps = [await stack.enter_async_context(RecordingApp()) for _ in wanted]
+        for app, (codec, track) in zip(apps, wanted, strict=True):
+            await client.post(
+                f"/texml/Accounts/{server.account_sid}/Calls/{caller.call_sid}/Streams.json",
+                body={"Url": app.url, "Codec": codec, "Track": track},
+                cast_to=object,
+            )
+        sockets = [await app.socket() for app in apps]
+        for app, socket in zip(apps, sockets, strict=True):
+            await happens(app.watch, "frames", lambda socket=socket: len(socket.all("media")) > 50)
+        messages = [list(socket.messages) for socket in sockets]
+    for (codec, track), seen in zip(wanted, messages, strict=True):
+        assert seen[1]["start"]["media_format"]["encoding"] == codec
+        assert [int(message["sequence_number"]) for message in seen[1:]] == [*range(1, len(seen))]
+        for name in ("inbound", "outbound"):
+            chunks = [int(message["media"]["chunk"]) for message in seen[2:] if message["media"]["track"] == name]
+            assert bool(chunks) == (track in (f"{name}_track", "both_tracks"))
+            assert chunks == [*range(1, len(chunks) + 1)]
 
 
 async def test_a_paused_stream_is_sent_no_audio_but_keys_and_marks_and_plays_on(

@@ -46,7 +46,7 @@ def told() -> Told:
 
 @pytest.fixture
 async def pool(told: Told) -> AsyncIterator[WorkerPool]:
-    pool = WorkerPool(SETTINGS, told, sign_of_life=3)
+    pool = WorkerPool(SETTINGS, told, sign_of_life=5)
     await pool.start()
     yield pool
     await pool.stop(2)
