@@ -3,14 +3,16 @@
     python bench/worker.py -n 500 -w 9000 --dests legs.txt --pidfile pid.txt [-b] [--cpu 1]
 
 Start `loadgen -n 500 -w 9000 --dests legs.txt --pidfile pid.txt` once the file of destinations is there; it waits for
-the streams' WebSockets. Ends with Ctrl-C, or when its standard input closes.
+the streams' WebSockets. Ends when its standard input closes.
 """
 
 import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from trunkline.config import MediaSettings, Settings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid, random_uuid
@@ -18,6 +20,85 @@ from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
 from trunkline.workers import messages as wire
 from trunkline.workers.pool import PoolEvent, WorkerPool
+
+AT_ONCE = 20
+"""Streams being opened at the same time."""
+
+
+class Bench:
+    """One media worker with so many PCMU legs."""
+
+    def __init__(self, legs: int, *, first_port: int = 30000, peer: int = 40000, send_silence: bool = False) -> None:
+        """`peer`: the UDP port of the load generator."""
+        media = MediaSettings(
+            workers=1,
+            port_min=first_port,
+            port_max=first_port + 2 * legs + 1,
+            silence_timeout=0,
+            send_silence=send_silence,
+        )
+        self._legs = [LegId(number) for number in range(1, legs + 1)]
+        self._params = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", peer))
+        self._pool = WorkerPool(Settings(media=media), self._on_event)
+        self._ports: dict[LegId, int] = {}
+        self._started = 0
+        self._changed = asyncio.Event()
+
+    def _on_event(self, event: PoolEvent) -> None:
+        if isinstance(event, wire.LegOpened):
+            self._ports[event.leg] = event.port
+        elif isinstance(event, wire.StreamStarted):
+            self._started += 1
+        else:
+            sys.stderr.write(f"{event}\n")
+        self._changed.set()
+
+    async def _news(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    @property
+    def pid(self) -> int:
+        """The worker's."""
+        return self._pool.pids[0]
+
+    async def start(self) -> list[int]:
+        """Open all legs; their RTP ports."""
+        await self._pool.start()
+        for leg in self._legs:
+            self._pool.place(leg)
+            self._pool.send(leg, wire.OpenLeg(leg, CallSid(f"v3:{leg}"), self._params))
+        while len(self._ports) < len(self._legs):
+            await self._news()
+        return [self._ports[leg] for leg in self._legs]
+
+    async def open_streams(self, legs: Iterable[int], sink: int, **asked: Any) -> None:
+        """A stream of each leg to the sink on that port, which is waited for."""
+        await _somebody_listens(sink)
+        params = StreamParams(f"ws://127.0.0.1:{sink}/", **asked)
+        under_way = self._started
+        for leg in legs:
+            sid = StreamSid(random_uuid(os.urandom(16)))
+            identity = StreamIdentity(sid, AccountSid("a"), CallSid(f"v3:{leg}"), CallSessionId("c"), "+1", "+2")
+            self._pool.send(LegId(leg), wire.OpenStream(LegId(leg), identity, params, "PCMU"))
+            under_way += 1
+            while self._started < under_way - AT_ONCE:
+                await self._news()
+
+    async def stop(self) -> None:
+        """Goodbye to all."""
+        await self._pool.stop(5)
+
+
+async def _somebody_listens(port: int) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.1)
+        else:
+            writer.close()
+            return
 
 
 def arguments() -> argparse.Namespace:
@@ -35,64 +116,18 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def sink_is_there(port: int) -> None:
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except ConnectionRefusedError:
-            await asyncio.sleep(0.1)
-        else:
-            writer.close()
-            return
-
-
 async def main(args: argparse.Namespace) -> None:
-    media = MediaSettings(
-        workers=1, port_min=args.p, port_max=args.p + 2 * args.n + 1, silence_timeout=0, send_silence=args.send
-    )
-    opened: dict[LegId, int] = {}
-    changed = asyncio.Event()
-    started = 0
-
-    def on_event(event: PoolEvent) -> None:
-        nonlocal started
-        if isinstance(event, wire.LegOpened):
-            opened[event.leg] = event.port
-        elif isinstance(event, wire.StreamStarted):
-            started += 1
-        else:
-            print(event, file=sys.stderr)  # noqa: T201 - a bench talks to its operator
-        changed.set()
-
-    pool = WorkerPool(Settings(media=media), on_event)
-    await pool.start()
+    bench = Bench(args.n, first_port=args.p, peer=args.peer, send_silence=args.send)
+    ports = await bench.start()
     if args.cpu >= 0:
-        os.sched_setaffinity(pool.pids[0], {args.cpu})
-    legs = [LegId(number) for number in range(1, args.n + 1)]
-    for leg in legs:
-        pool.place(leg)
-        params = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", args.peer))
-        pool.send(leg, wire.OpenLeg(leg, CallSid(f"v3:{leg}"), params))
-    while len(opened) < args.n:
-        changed.clear()
-        await changed.wait()
-    args.dests.write_text("".join(f"127.0.0.1:{opened[leg]}\n" for leg in legs))
-    args.pidfile.write_text(f"{pool.pids[0]}\n")
-    await sink_is_there(args.w)
-    stream = StreamParams(
-        f"ws://127.0.0.1:{args.w}/",
-        track=Track.BOTH if args.both else Track.INBOUND,
-        mode=BidirectionalMode.RTP if args.b else BidirectionalMode.MP3,
-    )
-    for leg in legs:
-        sid = StreamSid(random_uuid(os.urandom(16)))
-        identity = StreamIdentity(sid, AccountSid("a"), CallSid(f"v3:{leg}"), CallSessionId("c"), "+1", "+2")
-        pool.send(leg, wire.OpenStream(leg, identity, stream, "PCMU"))
-        while started < leg - 20:
-            changed.clear()
-            await changed.wait()
+        os.sched_setaffinity(bench.pid, {args.cpu})
+    args.dests.write_text("".join(f"127.0.0.1:{port}\n" for port in ports))
+    args.pidfile.write_text(f"{bench.pid}\n")
+    track = Track.BOTH if args.both else Track.INBOUND
+    mode = BidirectionalMode.RTP if args.b else BidirectionalMode.MP3
+    await bench.open_streams(range(1, args.n + 1), args.w, track=track, mode=mode)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    await pool.stop(5)
+    await bench.stop()
 
 
 if __name__ == "__main__":
