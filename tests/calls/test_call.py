@@ -235,10 +235,26 @@ def test_an_app_that_closes_gives_stream_stopped() -> None:
     assert [event.kind for event in told(effects)] == ["stream-stopped"]
 
 
-def test_hang_up_while_the_socket_is_connecting_stops_the_stream() -> None:
-    effects = feed(answered(StartStream(S1, APP)), facts.PeerEnded("bye", ""))
+def test_hang_up_while_the_socket_is_connecting_stops_the_stream_when_the_worker_says_so() -> None:
+    call = answered(StartStream(S1, APP))
+    effects = feed(call, facts.PeerEnded("bye", ""))
     assert kinds(effects) == [do.CloseStream, do.CloseLeg, do.Record]
-    assert [event.kind for event in told(effects)] == ["stream-stopped"]
+    assert told(effects) == []
+    assert [event.kind for event in told(feed(call, facts.StreamEnded(S1, None, "closed", {})))] == ["stream-stopped"]
+
+
+@pytest.mark.parametrize("end", [facts.PeerEnded("bye", ""), StopStream(S1)])
+def test_a_start_whose_news_crosses_the_end_is_told_before_it(end: facts.Fact | Command) -> None:
+    call = answered(StartStream(S1, APP))
+    assert told(feed(call, end)) == []
+    effects = feed(call, facts.StreamStarted(S1))
+    assert [event.kind for event in told(effects)] == ["stream-started", "stream-stopped"]
+    assert told(feed(call, facts.StreamEnded(S1, None, "closed", {}))) == []
+
+
+def test_a_worker_that_dies_after_the_end_leaves_no_stream_untold() -> None:
+    call = answered(StartStream(S1, APP), facts.PeerEnded("bye", ""))
+    assert [event.kind for event in told(feed(call, facts.WorkerLost("died")))] == ["stream-stopped"]
 
 
 def test_a_dead_worker_fails_its_streams_and_hangs_up() -> None:
@@ -381,7 +397,7 @@ def test_a_key_told_by_signalling_goes_to_the_media_of_a_call_that_is_up() -> No
 
 
 def test_a_stream_is_paused_and_resumed_once_each_and_stays_live() -> None:
-    call = answered(StartStream(S1, APP))
+    call = answered(StartStream(S1, APP), facts.StreamStarted(S1))
     paused = feed(call, PauseStream(S1, paused=True))
     assert only(do.Record, paused).streams[0].status == "paused"
     assert only(do.PauseStream, paused) == do.PauseStream(S1, paused=True)

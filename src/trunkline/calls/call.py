@@ -9,6 +9,8 @@ and may be streamed, from ANSWERED on; when the offer was ours the codec is know
 
 Streams end with the call or by themselves. Whatever happens, `_end_stream` runs once for each: it alone makes the
 `stream-stopped` or `stream-error` event, at the moment the decision falls; the counters follow with `StreamEnded`.
+Only where we end a stream that is not known to have started, the event waits for the worker's next word on it: its
+`start` may have reached the app already, and then `stream-started` comes first.
 
 A fact that has no row in a state comes too late to matter and changes nothing (a leg that opens after CANCEL, say);
 a command that has none raises.
@@ -77,6 +79,9 @@ class _Stream:
     view: StreamView
     params: StreamParams
     live: bool = True
+    started: bool = False
+    ending: str | None = None
+    """Why we ended it, while we do not know yet whether it has started."""
 
 
 class Call:
@@ -291,8 +296,8 @@ class Call:
             raise ResourceNotFound
         if not stream.live:
             return []
-        record = self._end_stream(stream, now, None, "stopped by the API")
-        return [record, do.CloseStream(command.sid, "stopped by the API")]
+        reason = "stopped by the API"
+        return [self._finish(stream, now, reason), do.CloseStream(command.sid, reason)]
 
     def _pause_stream(self, command: PauseStream, now: datetime) -> list[do.Effect]:
         stream = self._streams.get(command.sid)
@@ -308,10 +313,14 @@ class Call:
 
     def _stream_started(self, fact: StreamStarted, now: datetime) -> list[do.Effect]:
         stream = self._streams.get(fact.sid)
-        if stream is None or not stream.live:
+        if stream is None or not (stream.live or stream.ending):
             return []
+        stream.started = True
         stream.view = replace(stream.view, updated_at=now)
-        return [do.Record(streams=(stream.view,), events=(StreamEvent("stream-started", stream.view, now),))]
+        started = do.Record(streams=(stream.view,), events=(StreamEvent("stream-started", stream.view, now),))
+        if stream.ending is None:
+            return [started]
+        return [started, self._end_stream(stream, now, None, stream.ending)]
 
     def _stream_ended(self, fact: StreamEnded, now: datetime) -> list[do.Effect]:
         stream = self._streams.pop(fact.sid, None)
@@ -320,11 +329,20 @@ class Call:
         events: tuple[StreamEvent, ...] = ()
         if stream.live:
             events = self._end_stream(stream, now, fact.error, fact.reason).events
+        elif stream.ending is not None:
+            events = self._end_stream(stream, now, None, stream.ending).events
         stream.view = replace(stream.view, report=fact.report)
         return [do.Record(streams=(stream.view,), events=events), *self._forget_if_done()]
 
+    def _finish(self, stream: _Stream, now: datetime, reason: str) -> do.Record:
+        """Our own decision to end a stream whose worker is alive."""
+        if stream.started:
+            return self._end_stream(stream, now, None, reason)
+        stream.live, stream.ending = False, reason
+        return do.Record()
+
     def _end_stream(self, stream: _Stream, now: datetime, error: str | None, reason: str) -> do.Record:
-        stream.live = False
+        stream.live, stream.ending = False, None
         stream.view = replace(
             stream.view,
             status="stopped" if error is None else "failed",
@@ -344,9 +362,10 @@ class Call:
         record = self._record()
         closing: list[do.Effect] = []
         for sid, stream in list(self._streams.items()):
-            if stream.live:
-                ended = self._end_stream(stream, now, error, f"the call ended: {cause}")
-                record = replace(record, streams=record.streams + ended.streams, events=record.events + ended.events)
+            if error is not None and (stream.live or stream.ending):
+                record = _both(record, self._end_stream(stream, now, error, error))
+            elif stream.live:
+                record = _both(record, self._finish(stream, now, f"the call ended: {cause}"))
                 closing.append(do.CloseStream(sid, cause))
             if error is not None:
                 del self._streams[sid]
@@ -360,10 +379,14 @@ class Call:
             self.view = replace(self.view, report=fact.report)
         return [self._record(), *self._forget_if_done()]
 
-    def _worker_lost_after_end(self, _fact: WorkerLost, _now: datetime) -> list[do.Effect]:
+    def _worker_lost_after_end(self, _fact: WorkerLost, now: datetime) -> list[do.Effect]:
         self._leg_open = False
+        record = do.Record()
+        for stream in self._streams.values():
+            if stream.ending is not None:
+                record = _both(record, self._end_stream(stream, now, None, stream.ending))
         self._streams.clear()
-        return self._forget_if_done()
+        return [record, *self._forget_if_done()]
 
     def _forget_if_done(self) -> list[do.Effect]:
         done = self.state is State.ENDED and not self._leg_open and not self._streams
@@ -375,6 +398,10 @@ class Call:
 
     def _record(self) -> do.Record:
         return do.Record(calls=(self.view,))
+
+
+def _both(one: do.Record, other: do.Record) -> do.Record:
+    return do.Record(one.calls + other.calls, one.streams + other.streams, one.events + other.events)
 
 
 _PEER_ENDS: dict[str, tuple[CallStatus, str, str]] = {
@@ -415,6 +442,7 @@ _TABLE: dict[tuple[State, type], _Row] = {
     **{(State.UP, what): row for what, row in _IN_CALL.items()},
     (State.ENDED, LegClosed): Call._leg_closed,
     (State.ENDED, LegFailed): Call._leg_closed,
+    (State.ENDED, StreamStarted): Call._stream_started,
     (State.ENDED, StreamEnded): Call._stream_ended,
     (State.ENDED, WorkerLost): Call._worker_lost_after_end,
     (State.ENDED, EndCall): Call._refuse_ended,
