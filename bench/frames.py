@@ -57,7 +57,7 @@ def back(leg: str, milliseconds: int, rounds: int) -> None:
     """A media message to packets of the leg's."""
     playback = Playback("PCMU", prebuffer=0, limit=600, mark_limit=1)
     playback.leg_changed(leg, 20)
-    inbox = Inbox(PARAMS, SETTINGS, Session(PARAMS, IDENTITY, "PCMU", SETTINGS), playback)
+    inbox = Inbox(PARAMS, SETTINGS, Session(PARAMS, IDENTITY, "PCMU", SETTINGS), playback, lambda digits: None)
     payload = b64encode(bytes(milliseconds * 8)).decode()
     text = json.dumps({"event": "media", "media": {"payload": payload}}).encode()
 
@@ -83,7 +83,7 @@ async def socket(rounds: int) -> None:
         started.set()
 
     params = StreamParams(f"ws://127.0.0.1:{port}/")
-    connection = StreamConnection(params, IDENTITY, "PCMU", SETTINGS, on_fact, DecoderProcess())
+    connection = StreamConnection(params, IDENTITY, "PCMU", SETTINGS, on_fact, DecoderProcess(), lambda digits: None)
     connection.start()
     await started.wait()
     spent = 0.0

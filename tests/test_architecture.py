@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "sdp": set(),
     "sip": {"sdp"},
     "media": {"sdp.values"},
-    "streaming": {"media.frames", "media.codecs", "media.level", "media.mp3"},
+    "streaming": {"media.frames", "media.codecs", "media.dtmf", "media.level", "media.mp3"},
     "store": {"calls.views"},
     "webhooks": {"calls.views", "store"},
     "calls": {"sdp", "streaming.params"},

@@ -16,7 +16,7 @@ from trunkline.media.rtp import DATAGRAM_LIMIT, RtpPacket, build, parse, payload
 from trunkline.sdp.negotiate import answer_text, negotiate
 from trunkline.sdp.session import parse as parse_sdp
 from trunkline.sdp.values import Endpoint, MediaParams, NotAcceptable, SdpError
-from trunkline.streaming.messages import Clear, Mark, Media, Refusal, decode
+from trunkline.streaming.messages import Clear, Dtmf, Mark, Media, Refusal, decode
 
 EXAMPLES = settings(max_examples=250, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 
@@ -36,6 +36,7 @@ MESSAGES = (
     b'{"event":"media","media":{"payload":"//8=","track":"inbound"}}',
     b'{"event":"mark","mark":{"name":["a",1,null,{"b":1e400}]}}',
     b'{"event":"clear","stream_id":"x"}',
+    b'{"event":"dtmf","dtmf":{"digit":"12#"}}',
 )
 
 
@@ -119,3 +120,4 @@ def test_sdp(body: bytes) -> None:
 @EXAMPLES
 def test_messages_of_the_app(kind: Callable[[bytes], bytes | memoryview], data: bytes) -> None:
     assert isinstance(decode(kind(data)), Media | Mark | Clear | Refusal)
+    assert isinstance(decode(kind(data), extensions=True), Media | Mark | Clear | Dtmf | Refusal)

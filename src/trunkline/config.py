@@ -159,7 +159,8 @@ class StreamSettings(Section):
     """Byte order of L16 on the WebSocket, both ways; RFC 3551 has big, what apps expect is little."""
     extensions: bool = False
     """Frames and members beyond the documented ones: `played_ms` and `cleared` on marks, `queue` frames with
-    the backlog of the playback, `bidirectional_media_format` in `start`."""
+    the backlog of the playback, `bidirectional_media_format` in `start`; and `dtmf` from the app, which presses keys
+    towards the call."""
 
 
 class CallbackSettings(Section):

@@ -5,10 +5,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trunkline.config import MediaSettings
-from trunkline.ids import Seconds
-from trunkline.media.leg import Leg
+from trunkline.ids import LegId, Seconds
+from trunkline.media.dtmf import DIGITS, DigitReceiver, NoTelephoneEvent
+from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.rtp import RtpPacket, parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
@@ -121,3 +124,121 @@ def test_a_skip_moves_the_timeline_not_the_sequence(make_leg: MakeLeg, player: "
     assert (after.sequence - before.sequence, after.timestamp - before.timestamp) == (1, 160 + 4000)
     assert player.asked == [0, 520]
     assert leg.report(Seconds(101)).skipped_ms == 500
+
+
+# ── keys ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_key_takes_the_place_of_audio_which_waits(
+    make_leg: MakeLeg, player: "RecordingPort", listener: "RecordingPort"
+) -> None:
+    leg = make_leg()
+    leg.attach(player)
+    leg.attach(listener)
+    player.to_play = [b"a" * 160, b"b" * 160]
+    before = sent(tick(leg))[0]
+    leg.outbound.press("5")
+    events = sent(tick(leg, 10))
+    after = sent(tick(leg))[0]
+    assert {packet.payload_type for packet in events} == {101}
+    assert {packet.timestamp - before.timestamp for packet in events} == {160}
+    assert [packet.marker for packet in events] == [True] + [False] * 9
+    assert [packet.sequence - before.sequence for packet in (*events, after)] == [*range(1, 12)]
+    assert (after.payload, after.timestamp - before.timestamp) == (b"b" * 160, 11 * 160)
+    assert player.asked == [0, 220]
+    assert listener.sent == [(b"a" * 160, 0), *[(SILENCE, at) for at in range(20, 220, 20)], (b"b" * 160, 220)]
+    assert leg.outbound.packets == 12
+    report = leg.report(Seconds(101))
+    assert (report.digits_out, report.digits_waiting) == (1, 0)
+
+
+def test_what_the_ends_leave_of_a_pause_is_not_filled(make_leg: MakeLeg, params: MediaParams) -> None:
+    leg = make_leg(replace(params, ptime=10))
+    leg.outbound.press("12")
+    packets = tick(leg, 41)
+    assert [packet is None for packet in packets] == ([False] * 18 + [True] * 2) * 2 + [False]
+    one, other, audio = sent(packets)[0], sent(packets)[18], sent(packets)[-1]
+    assert [packet.marker for packet in (one, other, audio)] == [True, True, True]
+    assert [packet.timestamp - one.timestamp for packet in (other, audio)] == [20 * 80, 40 * 80]
+    assert audio.sequence - one.sequence == 36
+
+
+def test_keys_need_a_peer_that_takes_them(make_leg: MakeLeg, params: MediaParams) -> None:
+    leg = make_leg(replace(params, dtmf_payload_type=None))
+    with pytest.raises(NoTelephoneEvent, match="RFC 4733"):
+        leg.outbound.press("1")
+    assert sent(tick(leg))[0].payload == SILENCE
+
+
+def test_keys_wait_while_the_call_is_on_hold(make_leg: MakeLeg, params: MediaParams) -> None:
+    leg = make_leg()
+    leg.update(replace(params, direction=Direction.RECVONLY), Seconds(101))
+    leg.outbound.press("1")
+    assert tick(leg, 3) == [None] * 3
+    assert leg.report(Seconds(102)).digits_waiting == 1
+    leg.update(params, Seconds(103))
+    assert sent(tick(leg))[0].payload_type == 101
+
+
+def test_keys_wait_while_the_peer_takes_none_and_go_out_at_the_new_number(
+    make_leg: MakeLeg, params: MediaParams
+) -> None:
+    leg = make_leg()
+    leg.outbound.press("12")
+    assert sent(tick(leg))[0].payload == b"\x01\x0a\x00\xa0"
+    leg.update(replace(params, dtmf_payload_type=None), Seconds(101))
+    assert sent(tick(leg))[0].payload == SILENCE
+    leg.update(replace(params, dtmf_payload_type=96), Seconds(102))
+    packet = sent(tick(leg))[0]
+    assert (packet.payload_type, packet.payload, packet.marker) == (96, b"\x02\x0a\x00\xa0", True)
+
+
+def test_another_source_does_not_repeat_the_key_that_is_down(make_leg: MakeLeg) -> None:
+    leg = make_leg()
+    leg.outbound.press("1")
+    tick(leg, 3)
+    leg.outbound.begin_anew()
+    assert sent(tick(leg))[0].payload == SILENCE
+
+
+def test_a_key_goes_on_through_a_change_that_does_not_concern_it(make_leg: MakeLeg, params: MediaParams) -> None:
+    leg = make_leg()
+    leg.outbound.press("1")
+    tick(leg, 3)
+    leg.update(replace(params, remote=Endpoint("127.0.0.1", 11)), Seconds(101))
+    packet = sent(tick(leg))[0]
+    assert (packet.payload, packet.marker) == (b"\x01\x0a\x02\x80", False)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.text(DIGITS, min_size=1, max_size=3)), max_size=8), st.data())
+def test_any_keys_arrive_in_order_and_nothing_that_is_played_is_lost(
+    presses: list[tuple[int, str]], data: st.DataObject
+) -> None:
+    from media.conftest import RecordingPort
+
+    ptime = data.draw(st.sampled_from((10, 20, 30, 60)))
+    params = MediaParams("PCMU", 0, ptime, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
+    leg = Leg(LegId(1), params, MediaSettings(), random=bytes(RANDOM_BYTES), now=Seconds(0), wall=0.0,
+              waiting=set(), local_port=0, first_at=0)  # fmt: skip
+    port = RecordingPort(plays=True, outbound=True)
+    leg.attach(port)
+    played = [bytes([n % 200]) * (8 * ptime) for n in range(1000)]
+    port.to_play = list(played)
+    packets: list[RtpPacket | None] = []
+    for wait, digits in presses:
+        packets += tick(leg, wait)
+        leg.outbound.press(digits)
+    packets += tick(leg, 24 * 21)
+    receiver, heard, audio = DigitReceiver(), "", []
+    for at, packet in enumerate(packets):
+        if packet is None:
+            continue
+        if packet.payload_type == 101:
+            heard += receiver.receive(packet.payload, packet.timestamp, Seconds(at * ptime / 1000)) or ""
+        else:
+            audio.append(packet.payload)
+            assert packet.timestamp == at * ptime * 8
+    assert heard == "".join(digits for _, digits in presses)
+    assert audio == played[: len(audio)]
+    assert [packet.sequence for packet in sent(packets)] == [*range(len(sent(packets)))]
+    assert [at for _, at in port.sent] == [n * ptime for n in range(len(packets))]

@@ -137,8 +137,8 @@ class Baresip:
             self._process.terminate()
         await self._process.communicate()
 
-    async def says(self, words: str, timeout: float = 10) -> None:  # noqa: ASYNC109 - fails the test
-        """Wait until its output has the words."""
+    async def says(self, words: str, timeout: float = 10) -> str:  # noqa: ASYNC109 - fails the test
+        """Wait until its output has the words; what it said until then, from the last time on."""
         assert self._process.stdout is not None
         seen = b""
         try:
@@ -149,6 +149,7 @@ class Baresip:
                     seen += chunk
         except TimeoutError:
             raise AssertionError(f"baresip did not say {words!r}: {seen.decode(errors='replace')}") from None
+        return seen.decode(errors="replace")
 
     def type(self, keys: str) -> None:
         """Type at the console: one key, or a command such as `/hangup` and a line end."""

@@ -1,5 +1,6 @@
 """baresip, a softphone, hears what the app plays, and the app hears baresip: voice and keys."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -29,7 +30,8 @@ async def space() -> AsyncIterator[Namespace]:
 @pytest.fixture
 async def server(tmp_path: Path, space: Namespace) -> AsyncIterator[ServerProcess]:
     """A server at the outer end of the namespace's veth pair."""
-    async with running(new_server(tmp_path, host=space.outer, media__codecs="PCMU,PCMA,G722,OPUS")) as server:
+    server = new_server(tmp_path, host=space.outer, media__codecs="PCMU,PCMA,G722,OPUS", streams__extensions=True)
+    async with running(server):
         yield server
 
 
@@ -70,6 +72,10 @@ async def test_baresip_and_the_app_hear_each_other(
         await socket.play(tone(3000, 1000))
         await socket.send({"event": "mark", "mark": {"name": "played"}})
         await happens(app.watch, "the tone is played", lambda: bool(socket.all("mark")))
+        await socket.send({"event": "dtmf", "dtmf": {"digit": "0*A"}})
+        await socket.send({"event": "dtmf", "dtmf": {"digit": "#"}})
+        told = await phone.says("received event: '#' (end=1)")
+        assert re.findall(r"received event: '(.)' \(end=1\)", told) == list("0*A#")
         for key in "15#":
             phone.press(key)
             await happens(app.watch, f"key {key}", lambda key=key: _digits(socket.all("dtmf")).endswith(key))

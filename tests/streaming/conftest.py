@@ -42,6 +42,8 @@ class Stream:
     facts: list[StreamStarted | StreamEnded]
     started: asyncio.Event
     ended: asyncio.Event
+    pressed: list[str]
+    """The keys, as its messages had them."""
 
     async def open(self) -> None:
         """Start, and wait until `start` was sent."""
@@ -95,6 +97,11 @@ def make_stream(identity: StreamIdentity) -> Callable[..., Stream]:
             facts.append(fact)
             (started if isinstance(fact, StreamStarted) else ended).set()
 
+        pressed: list[str] = []
+
+        def press(digits: str) -> None:
+            pressed.append(digits)
+
         connection = StreamConnection(
             StreamParams(url=url, **{"enable_reconnect": False, **params}),
             identity,
@@ -102,8 +109,9 @@ def make_stream(identity: StreamIdentity) -> Callable[..., Stream]:
             settings or StreamSettings(),
             on_fact,
             Decoder(),
+            press,
         )
-        return Stream(connection, facts, started, ended)
+        return Stream(connection, facts, started, ended, pressed)
 
     return make
 

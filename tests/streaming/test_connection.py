@@ -358,7 +358,9 @@ async def test_an_exception_of_the_owner_is_an_error_not_a_dead_task(app: Any, i
         if isinstance(fact, StreamStarted):
             raise RuntimeError("bug")
 
-    connection = StreamConnection(StreamParams(app.url), identity, "PCMU", StreamSettings(), on_fact, NoDecoder())
+    connection = StreamConnection(
+        StreamParams(app.url), identity, "PCMU", StreamSettings(), on_fact, NoDecoder(), lambda digits: None
+    )
     connection.start()
     async with asyncio.timeout(5):
         await connection.wait_closed()

@@ -12,6 +12,7 @@ from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.media.codecs import opus
 from trunkline.streaming.inbox import Inbox
+from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Session
@@ -34,7 +35,14 @@ class Stream:
         session = Session(params, IDENTITY, "PCMU", values)
         session.opening(0)
         self.playback = Playback(queued_as, prebuffer=0, limit=values.playback_limit, mark_limit=values.mark_limit)
-        self.inbox = Inbox(params, values, session, self.playback)
+        self.pressed = ""
+        self.press_refusal: Refusal | None = None
+        self.inbox = Inbox(params, values, session, self.playback, self.press)
+
+    def press(self, digits: str) -> Refusal | None:
+        if self.press_refusal is None:
+            self.pressed += digits
+        return self.press_refusal
 
     def send(self, frame: object, now: float = 0) -> list[dict[str, Any]]:
         return [json.loads(answer) for answer in self.inbox.text(json.dumps(frame).encode(), now)]
@@ -188,3 +196,28 @@ def test_l16_comes_in_the_byte_order_that_is_set() -> None:
     stream.playback.leg_changed("L16/16000", 20)
     assert stream.media(bytes((1, 2)) * 320) == []
     assert stream.playback.next_frame(0) == bytes((2, 1)) * 320
+
+
+def key(digits: object) -> dict[str, object]:
+    return {"event": "dtmf", "dtmf": {"digit": digits}}
+
+
+def test_with_extensions_the_app_presses_keys() -> None:
+    stream = Stream(extensions=True)
+    assert stream.send(key("5")) == []
+    assert stream.send(key("*#AD0")) == []
+    assert stream.pressed == "5*#AD0"
+
+
+def test_a_key_that_cannot_be_pressed_is_answered_in_words() -> None:
+    stream = Stream(extensions=True)
+    stream.press_refusal = Refusal(Problem.RATE_LIMIT, "more than 64 digits would wait to be sent")
+    assert problem(stream.send(key("5"))) == (100005, "more than 64 digits would wait to be sent")
+
+
+def test_without_extensions_a_key_is_an_unknown_event() -> None:
+    stream = Stream()
+    code, detail = problem(stream.send(key("5")))
+    assert (code, detail) == (100002, "unknown event 'dtmf'; known are media, mark, clear")
+    assert problem(stream.send({"event": "dtmf"}))[0] == 100002
+    assert stream.pressed == ""

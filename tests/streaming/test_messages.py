@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.streaming import messages
-from trunkline.streaming.messages import MARK_NAME_LIMIT, Clear, Mark, Media, Problem, Refusal, decode
+from trunkline.streaming.messages import MARK_NAME_LIMIT, Clear, Dtmf, Mark, Media, Problem, Refusal, decode
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 
 SID = "32de0dea-53cb-4b21-89a4-9e1819c043bc"
@@ -157,6 +157,34 @@ def test_a_refusal_says_what_is_wrong(text: bytes, problem: Problem, word: str) 
     assert word in message.detail
 
 
+@pytest.mark.parametrize("digits", ["5", "0123456789*#ABCD"])
+def test_keys_are_an_extension(digits: str) -> None:
+    text = json.dumps({"event": "dtmf", "stream_id": "x", "dtmf": {"digit": digits}}).encode()
+    assert decode(text, extensions=True) == Dtmf(digits)
+    refused = decode(text)
+    assert isinstance(refused, Refusal)
+    assert refused.problem is Problem.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "word"),
+    [
+        (b'{"event":"dtmf"}', Problem.MALFORMED, "dtmf is not an object"),
+        (b'{"event":"dtmf","dtmf":{"digit":5}}', Problem.MALFORMED, "not a string"),
+        (b'{"event":"dtmf","dtmf":{}}', Problem.MALFORMED, "not a string"),
+        (b'{"event":"dtmf","dtmf":{"digit":""}}', Problem.MALFORMED, "0123456789*#ABCD"),
+        (b'{"event":"dtmf","dtmf":{"digit":"1x2"}}', Problem.MALFORMED, "0123456789*#ABCD"),
+        (b'{"event":"dtmf","dtmf":{"digit":"5\\n"}}', Problem.MALFORMED, "0123456789*#ABCD"),
+        (b'{"event":"dance"}', Problem.UNKNOWN, "media, mark, clear, dtmf"),
+    ],
+)
+def test_a_refusal_with_extensions(text: bytes, problem: Problem, word: str) -> None:
+    message = decode(text, extensions=True)
+    assert isinstance(message, Refusal)
+    assert message.problem is problem
+    assert word in message.detail
+
+
 def test_the_four_problems_have_the_documented_codes() -> None:
     assert {problem.title: problem.code for problem in Problem} == {
         "unknown_error": 100002,
@@ -177,13 +205,15 @@ JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["payload", "name"]), inner),
     max_leaves=8,
 )
-FRAMES = st.dictionaries(st.sampled_from(["event", "media", "mark", "clear", "x"]), JSON | st.just("media"))
+FRAMES = st.dictionaries(
+    st.sampled_from(["event", "media", "mark", "clear", "dtmf", "digit"]), JSON | st.sampled_from(["media", "dtmf"])
+)
 
 
 @given(st.binary() | FRAMES.map(lambda frame: json.dumps(frame).encode()))
 def test_no_message_raises(text: bytes) -> None:
-    message = decode(memoryview(text))
-    assert isinstance(message, Media | Mark | Clear | Refusal)
+    message = decode(memoryview(text), extensions=True)
+    assert isinstance(message, Media | Mark | Clear | Dtmf | Refusal)
     if isinstance(message, Refusal):
         json.loads(messages.error(SID, message))
     if isinstance(message, Mark):

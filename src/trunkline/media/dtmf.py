@@ -1,13 +1,17 @@
-"""Telephone events received (RFC 4733): one digit per key press, told at its end.
+"""Telephone events (RFC 4733), received and sent. Received: one digit per key press, told at its end.
 
 A key press is a run of packets that share a timestamp, its duration growing; the last one has the end bit and is sent
 three times (section 2.5.1.4). Any of them may be lost, so an event also ends when another begins (section 2.5.2.2) or
 when nothing more comes. A press longer than the duration field can tell continues in a new segment, whose timestamp is
 where the last one stopped (section 2.5.1.3): still one press.
+
+Sent: a packet each packet time instead of audio, from the press to the last repetition of its end.
 """
 
+from collections import deque
 from struct import Struct
 
+from trunkline.errors import TrunklineError
 from trunkline.ids import RtpTime, Seconds
 
 DIGITS = "0123456789*#ABCD"
@@ -16,6 +20,19 @@ DIGITS = "0123456789*#ABCD"
 TIMEOUT = Seconds(0.2)
 """Silence of an event after which it is over; senders update at least every 50 ms (section 2.6.1)."""
 
+PRESS_MS = 160
+"""How long a key that we press is down, at least; rounded up to whole packets."""
+
+PAUSE_MS = 40
+"""What lies between two keys at least: what most telephone networks ask for (ITU-T Q.24)."""
+
+WAITING_LIMIT = 64
+"""Digits that may wait to be sent: more than a number or a card has, and 13 seconds of them."""
+
+_VOLUME = 10
+"""-10 dBm0 (section 2.3.3), as most senders have it."""
+
+_ENDS = 3
 _PAYLOAD = Struct("!BBH")
 _END = 0x80
 _SEGMENT = 0xFFFF
@@ -73,3 +90,65 @@ class DigitReceiver:
         self._event = -1
         self._pressed = False
         self.deadline = None
+
+
+class NoTelephoneEvent(TrunklineError):
+    """The peer takes no telephone events."""
+
+
+class TooManyDigits(TrunklineError):
+    """`WAITING_LIMIT` digits wait already, or would by these."""
+
+
+class DigitSender:
+    """Keys to press, one after another. The owner asks for a payload each packet time while there is `work`."""
+
+    __slots__ = ("_payloads", "_waiting", "fresh", "sent")
+
+    def __init__(self) -> None:
+        self._waiting: deque[str] = deque()
+        self._payloads: deque[bytes] = deque()
+        """What is left of the key that is down."""
+        self.fresh = False
+        """The last payload was the first of its key."""
+        self.sent = 0
+        """Keys pressed."""
+
+    @property
+    def waiting(self) -> int:
+        """Digits that are yet to be sent."""
+        return len(self._waiting)
+
+    @property
+    def work(self) -> bool:
+        """A key is down, or will be."""
+        return bool(self._payloads or self._waiting)
+
+    def add(self, digits: str) -> None:
+        """Press these keys (of `DIGITS`) after those before; all or none. Raises TooManyDigits."""
+        if len(self._waiting) + len(digits) > WAITING_LIMIT:
+            raise TooManyDigits(f"more than {WAITING_LIMIT} digits would wait to be sent")
+        self._waiting.extend(digits)
+
+    def next_payload(self, ptime: int, units: int) -> bytes:
+        """The payload of the next packet of `ptime` ms, with `units` of the RTP clock in each; empty in what the
+        repeated ends leave of the pause. Only while there is `work`."""
+        self.fresh = not self._payloads
+        if self.fresh:
+            self._payloads.extend(_press(DIGITS.index(self._waiting.popleft()), ptime, units))
+            self.sent += 1
+        return self._payloads.popleft()
+
+    def release(self) -> None:
+        """The stream goes on under other terms: what is left of the key that is down is not sent. The peer has heard
+        it, and ends it by its own clock."""
+        self._payloads.clear()
+
+
+def _press(event: int, ptime: int, units: int) -> list[bytes]:
+    """One key press, pause included; each packet tells the duration up to its own end (section 2.5.1.2), and the last
+    one is repeated at the same pace (section 2.5.1.4)."""
+    packets, pause = -(-PRESS_MS // ptime), -(-PAUSE_MS // ptime)
+    growing = [_PAYLOAD.pack(event, _VOLUME, n * ptime * units) for n in range(1, packets)]
+    end = _PAYLOAD.pack(event, _END | _VOLUME, packets * ptime * units)
+    return [*growing, *[end] * _ENDS, *[b""] * (pause - (_ENDS - 1))]

@@ -315,6 +315,10 @@ class Engine:
         except Exception as error:
             self._fault(line, error)
 
+    def send_digits(self, leg: LegId, digits: str) -> None:
+        """Press keys towards the peer. Raises UnknownLeg, NoTelephoneEvent, TooManyDigits."""
+        self._line(leg).leg.outbound.press(digits)
+
     def bridge(self, one: LegId, other: LegId) -> None:
         """Let two legs hear each other, until `unbridge` or until either closes. Raises UnknownLeg, TooManyPlayers."""
         self._line(one)

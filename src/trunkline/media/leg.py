@@ -337,6 +337,8 @@ class Leg:
             last_packet_ms=-1.0 if inbound.heard is None else round((now - inbound.heard) * 1000, 1),
             duration_ms=round((now - self._opened) * 1000, 1),
             digits=inbound.digits,
+            digits_out=outbound.digits.sent,
+            digits_waiting=outbound.digits.waiting,
         )
 
 

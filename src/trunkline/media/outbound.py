@@ -4,6 +4,9 @@ Several playing ports are mixed (`mixer.py`); one alone is asked directly.
 Sequence and timestamp run on without a break; the timestamp also while nothing is sent, because it tells the time
 (RFC 3550 section 5.1). Ports that listen to this track get a frame each `ptime` whatever is sent, so that its timeline
 has no holes. While nothing may be sent, the playing port is not asked: playback waits.
+
+So it does while keys are pressed (`dtmf.py`): telephone events take the place of audio, in the same sequence and under
+the time of the press, and the ports that listen get silence. The pauses between keys belong to them.
 """
 
 from collections.abc import Callable
@@ -11,6 +14,7 @@ from typing import Any
 
 from trunkline.ids import RtpTime, Ssrc
 from trunkline.media.codecs import CODECS
+from trunkline.media.dtmf import DigitSender, NoTelephoneEvent
 from trunkline.media.frames import LegPort
 from trunkline.media.mixer import Mixer, Player
 from trunkline.media.rtp import FIRST_SEQUENCE_MASK, HEADER, MARKER, PLAIN, SEQUENCE_MASK, TIME_MASK
@@ -22,6 +26,9 @@ class Outbound:
 
     __slots__ = (
         "_codec",
+        "_event_at",
+        "_event_type",
+        "_keys",
         "_mixer",
         "_payload_type",
         "_play_at",
@@ -35,6 +42,7 @@ class Outbound:
         "_units",
         "bytes",
         "calling",
+        "digits",
         "packets",
         "player",
         "ptime",
@@ -58,6 +66,13 @@ class Outbound:
         self._mixer: Mixer | None = None
         self.player: Player | None = None
         self.calling: Callable[..., Any] | None = None
+        self.digits = DigitSender()
+        self._keys: DigitSender | None = None
+        """The same while it has work and the peer takes telephone events."""
+        self._event_at = 0
+        self._event_type: int | None = None
+        self._units = 0
+        self.ptime = 0
         self.sending = False
         """Whether packets may leave: set by the leg, which knows direction and destination."""
         self.packets = self.bytes = self.skipped_ms = 0
@@ -66,9 +81,14 @@ class Outbound:
     def configure(self, params: MediaParams) -> None:
         """Take on negotiated parameters."""
         codec = CODECS[params.codec]
+        before = self._units, self.ptime, self._event_type
         # Packets leave on a grid of 5 ms; every packet time in use is a multiple of ten.
         self.ptime = min(max(params.ptime // 10 * 10, 10), 60)
         self._units = codec.clock_rate // 1000
+        self._event_type = params.dtmf_payload_type
+        if before != (self._units, self.ptime, self._event_type):
+            self.digits.release()
+        self._take_up_keys()
         self._silence = codec.silence(self.ptime)
         self._payload_type = params.payload_type
         self._codec = params.codec
@@ -87,6 +107,17 @@ class Outbound:
         players = self._players
         self._mixer = Mixer(self._codec, players) if len(players) > 1 else None
         self.player = self._mixer.next_frame if self._mixer else next(iter(players), None)
+
+    def press(self, digits: str) -> None:
+        """Press keys, after those that wait. Raises NoTelephoneEvent, TooManyDigits."""
+        if self._event_type is None:
+            raise NoTelephoneEvent("the call has no telephone-event (RFC 4733), so no key can be sent to it")
+        self.digits.add(digits)
+        self._take_up_keys()
+
+    def _take_up_keys(self) -> None:
+        """Press what waits, if the peer takes telephone events; if not it goes on waiting, and audio goes on."""
+        self._keys = self.digits if self.digits.work and self._event_type is not None else None
 
     @property
     def failed(self) -> Callable[..., Any] | None:
@@ -110,6 +141,8 @@ class Outbound:
         self.ssrc = Ssrc((self.ssrc + 1) & 0xFFFFFFFF)
         self._sequence &= FIRST_SEQUENCE_MASK
         self._talking = False
+        self.digits.release()
+        self._take_up_keys()
         return self.ssrc
 
     def next_packet(self) -> bytes | None:
@@ -118,6 +151,8 @@ class Outbound:
         timestamp = self._timestamp
         self._play_at = at + self.ptime
         self._timestamp = (timestamp + self.ptime * self._units) & TIME_MASK
+        if self._keys is not None and self.sending:
+            return self._key_packet(self._keys, at, timestamp)
         payload = self._payload(at) if self.sending else None
         for push in self._taps:
             self.calling = push
@@ -136,6 +171,26 @@ class Outbound:
         self.packets += 1
         self.bytes += len(payload)
         return HEADER.pack(PLAIN, second, sequence, timestamp, self.ssrc) + payload
+
+    def _key_packet(self, keys: DigitSender, at: int, timestamp: int) -> bytes | None:
+        payload = keys.next_payload(self.ptime, self._units)
+        self._take_up_keys()
+        for push in self._taps:
+            self.calling = push
+            push(self._silence, at)
+        self.calling = None
+        if not payload:
+            self._talking = False
+            return None
+        second = self._event_type or 0
+        if keys.fresh:
+            self._event_at = timestamp
+            second |= MARKER
+        sequence = self._sequence
+        self._sequence = (sequence + 1) & SEQUENCE_MASK
+        self.packets += 1
+        self.bytes += len(payload)
+        return HEADER.pack(PLAIN, second, sequence, self._event_at, self.ssrc) + payload
 
     def _payload(self, at: int) -> bytes | None:
         player = self.player

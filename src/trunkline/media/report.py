@@ -84,3 +84,8 @@ class LegReport:
     """Age of the peer's last RTP packet; -1 = there was none."""
     duration_ms: float = 0.0
     digits: int = 0
+    """Key presses received."""
+    digits_out: int = 0
+    """Key presses sent."""
+    digits_waiting: int = 0
+    """Digits that the app gave us and that are not sent yet; in the last report, never."""

@@ -21,7 +21,7 @@ import structlog
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import CODECS, socket_codec
 from trunkline.streaming.files import File, FileDecoder, Files
-from trunkline.streaming.inbox import Inbox
+from trunkline.streaming.inbox import Inbox, PressKeys
 from trunkline.streaming.messages import Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, StreamReport
 from trunkline.streaming.playback import Playback
@@ -62,6 +62,7 @@ class StreamConnection:
         settings: StreamSettings,
         on_fact: Callable[[StreamStarted | StreamEnded], None],
         decoder: FileDecoder,
+        press: PressKeys,
     ) -> None:
         self.inbound = params.track.inbound
         self.outbound = params.track.outbound
@@ -82,7 +83,7 @@ class StreamConnection:
         if params.mode is BidirectionalMode.MP3:
             interval, mark_limit = settings.mp3_interval, settings.mark_limit
             self._files = Files(self._playback, decoder, self._on_file, interval=interval, mark_limit=mark_limit)
-        self._inbox = Inbox(params, settings, self._session, self._playback, self._files)
+        self._inbox = Inbox(params, settings, self._session, self._playback, press, self._files)
         self._log = _log.bind(call_sid=identity.call_sid, stream_sid=identity.stream_sid)
         self._task: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()

@@ -1,15 +1,20 @@
 """What becomes of the app's messages (spec section 2.3). Pure: a message in, the messages to answer with out."""
 
+from collections.abc import Callable
+
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import Undecodable, socket_codec, transcoder
 from trunkline.streaming.files import File, Files
-from trunkline.streaming.messages import Clear, Mark, Media, Problem, Refusal, decode
+from trunkline.streaming.messages import Clear, Dtmf, Mark, Media, Problem, Refusal, decode
 from trunkline.streaming.params import StreamParams
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Session
 
 QUEUE_INTERVAL = 100
 """Milliseconds between two `queue` messages."""
+
+PressKeys = Callable[[str], Refusal | None]
+"""Presses these keys (of `media.dtmf.DIGITS`) towards the call, or says why not; all or none."""
 
 
 class Inbox:
@@ -22,6 +27,7 @@ class Inbox:
         settings: StreamSettings,
         session: Session,
         playback: Playback,
+        press: PressKeys,
         files: Files | None = None,
     ) -> None:
         self._files = files
@@ -29,6 +35,7 @@ class Inbox:
         self._settings = settings
         self._session = session
         self._playback = playback
+        self._press = press
         self._convert = transcoder(self._codec, playback.codec).convert
         self._told = 0
         self._told_at = -QUEUE_INTERVAL
@@ -39,7 +46,7 @@ class Inbox:
     def text(self, data: bytes | bytearray | memoryview, now: float) -> list[bytes]:
         """A text message; keeps no reference to `data`. `now` is in seconds, monotonic."""
         self.messages += 1
-        message = decode(data)
+        message = decode(data, extensions=self._settings.extensions)
         if isinstance(message, Media):
             refusal = self._media(message.media.payload, now)
         elif isinstance(message, Mark):
@@ -49,6 +56,8 @@ class Inbox:
             # Half a sample that waits for its other half would put all that comes out of step.
             self._convert = transcoder(self._codec, self._playback.codec).convert
             return self.due_marks(cleared=True)
+        elif isinstance(message, Dtmf):
+            refusal = self._press(message.digits)
         else:
             refusal = message
         if refusal is not None:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from trunkline.media.codecs import CODECS
+from trunkline.media.dtmf import DIGITS
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 
 MARK_NAME_LIMIT = 4096
@@ -184,6 +185,22 @@ class Clear(msgspec.Struct, tag_field="event", tag="clear", gc=False):
     """Stop playing, forget what is queued."""
 
 
+class _DtmfBody(msgspec.Struct):
+    digit: str
+
+
+class _DtmfFrame(msgspec.Struct, tag_field="event", tag="dtmf"):
+    dtmf: _DtmfBody
+
+
+@dataclass(frozen=True, slots=True)
+class Dtmf:
+    """Press keys (extension)."""
+
+    digits: str
+    """One or several of `DIGITS`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """Tell when what was sent before this has been played."""
@@ -193,18 +210,29 @@ class Mark:
 
 
 _decoder: msgspec.json.Decoder[Media | _MarkFrame | Clear] = msgspec.json.Decoder(Media | _MarkFrame | Clear)
+_extended: msgspec.json.Decoder[Media | _MarkFrame | Clear | _DtmfFrame] = msgspec.json.Decoder(
+    Media | _MarkFrame | Clear | _DtmfFrame
+)
 _EVENTS = ("media", "mark", "clear")
 
 
-def decode(data: bytes | bytearray | memoryview) -> Media | Mark | Clear | Refusal:
+def decode(data: bytes | bytearray | memoryview, *, extensions: bool = False) -> Media | Mark | Clear | Dtmf | Refusal:
     """One text message of the app. Never raises; keeps no reference to `data`."""
     try:
-        message = _decoder.decode(data)
+        message = (_extended if extensions else _decoder).decode(data)
     except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
-        return _diagnose(data)
+        return _diagnose(data, (*_EVENTS, "dtmf") if extensions else _EVENTS)
     if isinstance(message, _MarkFrame):
         return _mark(bytes(message.mark.name))
+    if isinstance(message, _DtmfFrame):
+        return _dtmf(message.dtmf.digit)
     return message
+
+
+def _dtmf(digits: str) -> Dtmf | Refusal:
+    if not digits or digits.strip(DIGITS):
+        return Refusal(Problem.MALFORMED, f"dtmf.digit is not one or several of {DIGITS}")
+    return Dtmf(digits)
 
 
 def _mark(name: bytes) -> Mark | Refusal:
@@ -217,7 +245,7 @@ def _mark(name: bytes) -> Mark | Refusal:
     return Mark(name)
 
 
-def _diagnose(data: bytes | bytearray | memoryview) -> Refusal:
+def _diagnose(data: bytes | bytearray | memoryview, events: tuple[str, ...]) -> Refusal:
     """Why the typed decoder refused `data`."""
     try:
         frame = msgspec.json.decode(data)
@@ -230,13 +258,15 @@ def _diagnose(data: bytes | bytearray | memoryview) -> Refusal:
     event = frame.get("event")
     if not isinstance(event, str):
         return Refusal(Problem.MALFORMED, 'the message has no "event" that is a string')
-    if event not in _EVENTS:
-        return Refusal(Problem.UNKNOWN, f"unknown event {event[:64]!r}; known are {', '.join(_EVENTS)}")
+    if event not in events:
+        return Refusal(Problem.UNKNOWN, f"unknown event {event[:64]!r}; known are {', '.join(events)}")
     body = frame.get(event)
     if not isinstance(body, dict):
         return Refusal(Problem.MALFORMED, f"{event} is not an object")
     if event == "media":
         return _diagnose_media(body)
+    if event == "dtmf":
+        return Refusal(Problem.MALFORMED, "dtmf.digit is not a string")
     return Refusal(Problem.MALFORMED, "mark.name is missing")
 
 

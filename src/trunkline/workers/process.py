@@ -22,7 +22,8 @@ from trunkline import log
 from trunkline.config import LogSettings, MediaSettings, StreamSettings
 from trunkline.ids import LegId, StreamSid
 from trunkline.media.codecs import transcoder
-from trunkline.media.engine import Engine
+from trunkline.media.dtmf import NoTelephoneEvent, TooManyDigits
+from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.events import LegSilent, MediaEvent
 from trunkline.media.leg import TooManyPlayers
 from trunkline.media.level import Ear
@@ -30,6 +31,7 @@ from trunkline.media.ports import NoPorts
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.connection import StreamEnded as ConnectionEnded
 from trunkline.streaming.connection import StreamStarted as ConnectionStarted
+from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import StreamReport
 from trunkline.streaming.socket import tls_context
 from trunkline.workers import messages as wire
@@ -188,8 +190,11 @@ class Worker:
             else:
                 self._stream_ended(leg, sid, fact)
 
+        def press(digits: str) -> Refusal | None:
+            return self._send_digits(leg, digits)
+
         connection = StreamConnection(
-            order.params, order.identity, order.encoding, self._stream_settings, on_fact, self._decoder
+            order.params, order.identity, order.encoding, self._stream_settings, on_fact, self._decoder, press
         )
         self._streams[sid] = connection
         self._leg_streams[leg].append(sid)
@@ -209,6 +214,15 @@ class Worker:
         if stream is not None and order.leg in self._leg_streams:
             stream.listen(not order.paused)
             self.engine.rebind(order.leg)
+
+    def _send_digits(self, leg: LegId, digits: str) -> Refusal | None:
+        try:
+            self.engine.send_digits(leg, digits)
+        except TooManyDigits as refused:
+            return Refusal(Problem.RATE_LIMIT, f"{refused}; this message is dropped")
+        except (NoTelephoneEvent, UnknownLeg) as refused:
+            return Refusal(Problem.UNKNOWN, str(refused))
+        return None
 
     def _stream_started(self, leg: LegId, sid: StreamSid) -> None:
         self._link.send(wire.StreamStarted(leg, sid))
