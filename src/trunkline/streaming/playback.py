@@ -46,7 +46,7 @@ class Playback:
         self._ran_dry = False
         self._afresh = True
         self._dry_at = 0
-        self._target = prebuffer
+        self._target: int | None = None
         self._fresh = False
         self._last_media = 0
         self.returned: list[bytes] = []
@@ -165,10 +165,14 @@ class Playback:
         received = (self._position + self._queued) // self._row.bytes_per_ms
         self._prebuffer.arrived(at, received, afresh=self._afresh)
         self._afresh = False
-        self._target = self._prebuffer.target(self._ptime)
+        self._target = None
 
     def _starts(self, queued: int, at: int) -> bool:
-        if queued < self._target * self._row.bytes_per_ms and at - self._last_media < self._target:
+        target = self._target
+        if target is None:
+            # Only where playback begins: while it goes on, no message has to pay for the reckoning.
+            target = self._target = self._prebuffer.target(self._ptime)
+        if queued < target * self._row.bytes_per_ms and at - self._last_media < target:
             return False
         self._playing = True
         return True
