@@ -145,7 +145,8 @@ def test_g722_is_the_librarys_with_its_state_kept_between_frames() -> None:
 
 
 @pytest.mark.parametrize(("src", "dst"), [(src, dst) for src in CODECS for dst in CODECS if "big" not in src + dst])
-@pytest.mark.parametrize("frequency", [441, 3011])
+# 1020 Hz is the usual test tone: 1000 Hz meets only eight values at 8 kHz, so that G.711's steps distort it steadily.
+@pytest.mark.parametrize("frequency", [441, 1020, 3011])
 def test_a_tone_passes_every_pair_of_codecs(src: str, dst: str, frequency: int) -> None:
     source, target = CODECS[src], CODECS[dst]
     encode, convert, decode = source.encoder(), transcoder(src, dst).convert, target.decoder()
