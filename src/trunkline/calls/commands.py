@@ -1,9 +1,9 @@
 """What may be asked of a live call. Each either changes it or raises an `errors.ApiError` that says why not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from trunkline.ids import StreamSid
+from trunkline.ids import CallSid, StreamSid
 from trunkline.streaming.params import StreamParams
 
 
@@ -39,4 +39,122 @@ class EndCall:
     status: Literal["completed", "failed"] = "completed"
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an outbound call goes."""
+
+    kind: Literal["trunk", "phone", "uri"]
+    name: str
+    """Of the trunk or the phone; empty for `uri`."""
+    to: str
+    """User part to call through a trunk; the whole SIP URI for `uri`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Call somebody. The first command of an outbound call."""
+
+    route: Route
+    timeout: float = 30
+    """Seconds to wait for the answer."""
+    time_limit: float = 14400
+    """Seconds that the call may last once answered."""
+    codecs: tuple[str, ...] | None = None
+    """To offer, in this order; None = those of the settings."""
+    srtp: bool | None = None
+    """Encrypted audio: only, or not at all; None = as the settings say."""
+    headers: tuple[tuple[str, str], ...] = ()
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    """For digest challenges, instead of the trunk's own."""
+    send_digits: str = ""
+    """Keys to press when answered; `w` and `W` wait half a second and a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCall:
+    """Answer an inbound call that rings; nothing if it is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectCall:
+    """Refuse an inbound call that is not answered yet."""
+
+    status: int
+    """SIP status of the refusal."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Play an audio file to the peer; told by `PlayEnded`. Several are mixed."""
+
+    job: int
+    """The caller's own number, unique in the call."""
+    path: str
+    """An mp3 or wav file on this machine."""
+    loop: int = 1
+    """Times; 0 = until stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopPlaying:
+    """Told by `PlayEnded`, as ever; nothing if it is over."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Record the call into a wav file; told by `RecordEnded`."""
+
+    job: int
+    path: str
+    channels: Literal[1, 2] = 1
+    """1 = what the peer says; 2 = that, and what the peer hears."""
+    max_length: float = 0
+    """Seconds; 0 = no limit."""
+    silence: float = 0
+    """Seconds of the peer's silence that end it; 0 = none do."""
+    finish_on: str = ""
+    """Keys of the peer's that end it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecording:
+    """Told by `RecordEnded`, as ever; nothing if it is over."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendDigits:
+    """Press keys towards the peer; `w` and `W` wait half a second and a second."""
+
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """Let this call's peer and another's hear each other; both calls live on one media worker."""
+
+    other: CallSid
+
+
+@dataclass(frozen=True, slots=True)
+class Unbridge:
+    """Part this call from those that it is bridged with."""
+
+
 Command = StartStream | StopStream | PauseStream | EndCall
+
+
+@dataclass(frozen=True, slots=True)
+class Instructions:
+    """Where a TeXML document comes from: `texml` itself, else `url`, else `fallback_url`."""
+
+    texml: str | None = None
+    url: str | None = None
+    method: Literal["GET", "POST"] = "POST"
+    fallback_url: str | None = None
+    fallback_method: Literal["GET", "POST"] = "POST"

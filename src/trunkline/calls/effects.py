@@ -1,8 +1,11 @@
 """What a transition wants done, in order. `runner.py` does it; the model never waits for it."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-from trunkline.calls.views import CallView, StreamEvent, StreamView
+from trunkline.calls.commands import Bridge, Play, Route, SendDigits, StopPlaying, StopRecording, Unbridge
+from trunkline.calls.commands import Record as StartRecording
+from trunkline.calls.views import CallEvent, CallView, StreamEvent, StreamView
 from trunkline.ids import StreamSid
 from trunkline.sdp.values import MediaParams
 from trunkline.streaming.params import StreamIdentity, StreamParams
@@ -80,6 +83,32 @@ class HangUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Invite:
+    """INVITE with our offer; told by `Progressed`, `Accepted`, `Refused`."""
+
+    route: Route
+    sdp: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = ()
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Tell `TimerFired` after that many seconds, instead of when it was set for; None = not at all."""
+
+    name: Literal["ring", "limit"]
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A command for the media leg that needs nothing of the call but that it is up."""
+
+    command: Play | StopPlaying | StartRecording | StopRecording | SendDigits | Bridge | Unbridge
+
+
+@dataclass(frozen=True, slots=True)
 class OpenStream:
     """Open the app's socket; told by `StreamStarted`, and in the end `StreamEnded`."""
 
@@ -112,6 +141,7 @@ class Record:
     calls: tuple[CallView, ...] = ()
     streams: tuple[StreamView, ...] = ()
     events: tuple[StreamEvent, ...] = ()
+    call_events: tuple[CallEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,41 @@ class Invited:
     """A caller wants to talk; no offer = we make one."""
 
     offer: SessionDescription | None
+    answer: bool = True
+    """Answer as soon as the leg is there; else ring until `commands.AnswerCall`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """The called peer is being alerted (180), or sends early media (an answer in 183)."""
+
+    status: int
+    answer: SessionDescription | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The called peer answered."""
+
+    answer: SessionDescription | None
+    """None: as in `Progressed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The called peer, or the way to it, refused."""
+
+    status: int
+    """SIP status."""
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The time that `effects.SetTimer` set is over."""
+
+    name: Literal["ring", "limit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +84,33 @@ class DigitReceived:
     """The peer pressed a key and signalling told it."""
 
     digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class DigitHeard:
+    """The peer pressed a key and media told it (RFC 4733); streams know already."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlayEnded:
+    """A `commands.Play` is over: played, stopped, or failed."""
+
+    job: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEnded:
+    """A `commands.Record` is over and its file complete."""
+
+    job: int
+    seconds: float
+    reason: Literal["stopped", "silence", "key", "limit", "hangup", "error"]
+    digit: str = ""
+    """The key that ended it."""
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 
@@ -34,6 +34,18 @@ class CallView:
     hangup_source: Literal["caller", "callee", "system"] | None = None
     report: dict[str, bool | int | float | str] = field(default_factory=dict)
     """The media leg's counters at its end."""
+    parent_sid: CallSid | None = None
+    """The call whose `<Dial>` made this one."""
+    application_sid: str | None = None
+    """The TeXML application; `ConnectionId` in callbacks."""
+    status_callback: str | None = None
+    status_callback_method: str = "POST"
+    status_callback_events: str = "completed"
+    """Of `initiated ringing answered completed` those that are told, separated by spaces."""
+    hangup_code: str | None = None
+    """One word for programs, `HangupCause` in callbacks: `normal_clearing`, `user_busy`, …"""
+    sip_status: int | None = None
+    """Of the response that refused the call, either way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,26 @@ class StreamView:
 
 
 @dataclass(frozen=True, slots=True)
+class Application:
+    """A TeXML application (`texml-api-fields.txt`, CreateTexmlApplication): where calls get their instructions."""
+
+    sid: str
+    """Decimal digits, as Telnyx's; `ApplicationSid` and `ConnectionId`."""
+    account_sid: AccountSid
+    friendly_name: str
+    voice_url: str
+    voice_method: Literal["GET", "POST"]
+    voice_fallback_url: str | None
+    status_callback: str | None
+    status_callback_method: Literal["GET", "POST"]
+    active: bool
+    created_at: datetime
+    updated_at: datetime
+    other: dict[str, Any] = field(default_factory=dict)
+    """The documented fields that are kept and shown, and mean nothing here."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallFilter:
     """The list query's filters (`texml-api-fields.txt`, GetTexmlCalls), dates inclusive."""
 
@@ -77,3 +109,17 @@ class StreamEvent:
     stream: StreamView
     at: datetime
     error: str | None = None
+
+
+CallEventKind = Literal["initiated", "ringing", "answered", "completed"]
+CALL_EVENTS: tuple[CallEventKind, ...] = ("initiated", "ringing", "answered", "completed")
+"""In the order in which they happen; the place is the `SequenceNumber`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent:
+    """A call status callback to be (spec section 5)."""
+
+    kind: CallEventKind
+    call: CallView
+    at: datetime

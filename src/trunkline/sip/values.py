@@ -29,7 +29,7 @@ class InviteReceived:
     offer: SessionDescription | None
     """None: a late offer; ours goes into the 200 (RFC 3261 section 13.2.1)."""
     headers: tuple[tuple[str, str], ...]
-    """`X-` headers of the INVITE, names as they came."""
+    """`X-` headers of the INVITE, `Diversion` and `P-Asserted-Identity`, names as they came."""
     source: Endpoint
     transport: str
     """`udp` or `tcp`."""
@@ -73,7 +73,68 @@ class DigitReceived:
     """`0`-`9`, `*`, `#`, `A`-`D`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """A provisional response to our INVITE (180, 183, …), with early media if it has an SDP body."""
+
+    dialog: DialogId
+    status: int
+    reason: str
+    answer: SessionDescription | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A 2xx to our INVITE; the ACK has been sent. Who cannot use the answer hangs up."""
+
+    dialog: DialogId
+    answer: SessionDescription | None
+    """None: it came in a reliable provisional response already (RFC 3262), or there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A final failure to our INVITE, after every target, redirection and challenge that was open to us. The dialog is
+    dead; told instead of `DialogEnded`, and never after our own `Hangup`."""
+
+    dialog: DialogId
+    status: int
+    """The response's; 408 when no answer came at all, 503 when the peer cannot be reached."""
+    reason: str
+    detail: str
+    """For people: who refused, with the Reason or Warning header, or what went wrong on the way."""
+
+
 SipEvent = InviteReceived | AckReceived | ReinviteReceived | DialogEnded | DigitReceived
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What answers a digest challenge (RFC 8760)."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """Place a call. Answered by any number of `Progressed` and then `Accepted` or `Refused`; `Hangup` before that
+    cancels. The id is a fresh one from `SipEndpoint.new_dialog`."""
+
+    dialog: DialogId
+    route: Literal["trunk", "phone", "uri"]
+    name: str
+    """Of the trunk or the phone; empty for `uri`."""
+    to: str
+    """User part to call through a trunk (`+15551234`); the whole SIP URI for `uri`; not used for a phone, which is
+    called at the contact that it registered."""
+    from_user: str
+    from_name: str
+    """Display name, empty for none."""
+    sdp: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = ()
+    credentials: Credentials | None = None
+    """Instead of the trunk's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +183,8 @@ class RejectReinvite:
 
 @dataclass(frozen=True, slots=True)
 class Hangup:
-    """Send BYE, with `Reason: SIP;cause=…;text="…"` (RFC 3326) when given. The dialog is dead from here on."""
+    """Send BYE, with `Reason: SIP;cause=…;text="…"` (RFC 3326) when given; CANCEL where our INVITE is not answered yet.
+    The dialog is dead from here on."""
 
     dialog: DialogId
     reason: str | None = None

@@ -74,6 +74,13 @@ calls = Table(
     Column("hangup_cause", Text),
     Column("hangup_source", Text),
     Column("report", Text, nullable=False),
+    Column("parent_sid", Text),
+    Column("application_sid", Text),
+    Column("status_callback", Text),
+    Column("status_callback_method", Text, nullable=False, server_default="POST"),
+    Column("status_callback_events", Text, nullable=False, server_default="completed"),
+    Column("hangup_code", Text),
+    Column("sip_status", Integer),
 )
 Index("ix_calls_account", calls.c.account_sid, calls.c.created_at, calls.c.sid)
 Index(

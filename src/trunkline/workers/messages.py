@@ -4,6 +4,8 @@ Orders go down, reports come up. Orders about one leg are carried out in the ord
 at once.
 """
 
+from typing import Literal
+
 import msgspec
 
 from trunkline.ids import CallSid, LegId, StreamSid
@@ -52,6 +54,63 @@ class PressKey(msgspec.Struct, frozen=True, tag=True):
 
     leg: LegId
     digit: str
+
+
+class Play(msgspec.Struct, frozen=True, tag=True):
+    """Play an mp3 or wav file to the peer; answered by `Played`, also when the leg is gone."""
+
+    leg: LegId
+    job: int
+    path: str
+    loop: int
+    """Times; 0 = until stopped."""
+
+
+class StopPlaying(msgspec.Struct, frozen=True, tag=True):
+    """End a `Play`; nothing if it is over."""
+
+    leg: LegId
+    job: int
+
+
+class Record(msgspec.Struct, frozen=True, tag=True):
+    """Record into a wav file, see `calls.commands.Record`; answered by `Recorded`."""
+
+    leg: LegId
+    job: int
+    path: str
+    channels: int
+    max_length: float
+    silence: float
+    finish_on: str
+
+
+class StopRecording(msgspec.Struct, frozen=True, tag=True):
+    """End a `Record`; nothing if it is over."""
+
+    leg: LegId
+    job: int
+
+
+class SendDigits(msgspec.Struct, frozen=True, tag=True):
+    """Press keys towards the peer; `w` and `W` wait half a second and a second."""
+
+    leg: LegId
+    digits: str
+
+
+class Bridge(msgspec.Struct, frozen=True, tag=True):
+    """Let two legs of this worker hear each other, instead of whom they heard before, until `Unbridge` or the end of
+    either."""
+
+    leg: LegId
+    other: LegId
+
+
+class Unbridge(msgspec.Struct, frozen=True, tag=True):
+    """Part a leg from those it is bridged with."""
+
+    leg: LegId
 
 
 class OpenStream(msgspec.Struct, frozen=True, tag=True):
@@ -109,6 +168,32 @@ class LegSilent(msgspec.Struct, frozen=True, tag=True):
 
     leg: LegId
     seconds: float
+
+
+class DigitHeard(msgspec.Struct, frozen=True, tag=True):
+    """The peer pressed a key (RFC 4733)."""
+
+    leg: LegId
+    digit: str
+
+
+class Played(msgspec.Struct, frozen=True, tag=True):
+    """A `Play` is over: played, stopped, or failed."""
+
+    leg: LegId
+    job: int
+    error: str | None
+
+
+class Recorded(msgspec.Struct, frozen=True, tag=True):
+    """A `Record` is over and its file complete, see `calls.events.RecordEnded`."""
+
+    leg: LegId
+    job: int
+    seconds: float
+    reason: Literal["stopped", "silence", "key", "limit", "hangup", "error"]
+    digit: str
+    error: str | None
 
 
 class LegClosed(msgspec.Struct, frozen=True, tag=True):
