@@ -8,12 +8,23 @@ from trunkline.ids import CallSid, LegId
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What the INVITE of a call said beyond the call's view."""
+
+    from_uri: str = ""
+    to_uri: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    """`X-` headers, `Diversion` and `P-Asserted-Identity`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A live call and the numbers by which the drivers know it."""
 
     call: Call
     dialog: int
     leg: LegId
+    origin: Origin
 
 
 class Registry:
@@ -32,10 +43,10 @@ class Registry:
         """Over a copy: calls may go while one looks at them."""
         return iter(list(self._by_sid.values()))
 
-    def add(self, call: Call, dialog: int) -> Entry:
+    def add(self, call: Call, dialog: int, origin: Origin) -> Entry:
         """Take a new call in and give it a media leg's number."""
         self._last_leg += 1
-        entry = Entry(call, dialog, LegId(self._last_leg))
+        entry = Entry(call, dialog, LegId(self._last_leg), origin)
         self._by_sid[call.view.sid] = entry
         self._by_dialog[dialog] = entry
         self._by_leg[entry.leg] = entry

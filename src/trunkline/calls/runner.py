@@ -19,7 +19,7 @@ from trunkline.calls import effects as do
 from trunkline.calls import events as facts
 from trunkline.calls.call import Call, CallRules, State, lost_in_crash
 from trunkline.calls.commands import Command, EndCall
-from trunkline.calls.registry import Entry, Registry
+from trunkline.calls.registry import Entry, Origin, Registry
 from trunkline.calls.views import CallView
 from trunkline.config import Settings
 from trunkline.ids import CALL_SID_BYTES, AccountSid, CallSessionId, call_sid, random_uuid
@@ -154,7 +154,9 @@ class Runner:
             created_at=now,
             updated_at=now,
         )
-        entry = self.registry.add(Call(view, self._rules, secrets.randbits(62), secrets.token_bytes), event.dialog)
+        origin = Origin(event.from_uri, event.to_uri, event.headers)
+        call = Call(view, self._rules, secrets.randbits(62), secrets.token_bytes)
+        entry = self.registry.add(call, event.dialog, origin)
         self._empty.clear()
         _log.info("call", call_sid=view.sid, from_=view.from_, to=view.to, transport=event.transport)
         self.apply(entry, facts.Invited(event.offer))
