@@ -166,6 +166,9 @@ Fact = (
     | Confirmed
     | Reoffered
     | DigitReceived
+    | DigitHeard
+    | PlayEnded
+    | RecordEnded
     | PeerEnded
     | LegSilent
     | LegClosed

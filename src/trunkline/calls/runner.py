@@ -168,22 +168,10 @@ class Runner:
             self.apply(entry, self._fact_of(event))
 
     def _fact_of(self, event: PoolEvent) -> facts.Fact:
-        media = self._settings.media
-        match event:
-            case wire.LegOpened():
-                return facts.LegOpened(Endpoint(media.advertised_host or media.host, event.port))
-            case wire.LegFailed():
-                return facts.LegFailed(event.detail)
-            case wire.LegSilent():
-                return facts.LegSilent(event.seconds)
-            case wire.LegClosed():
-                return facts.LegClosed(event.report)
-            case wire.StreamStarted():
-                return facts.StreamStarted(event.sid)
-            case wire.StreamEnded():
-                return facts.StreamEnded(event.sid, event.error, event.reason, event.report)
-            case LegLost():
-                return facts.WorkerLost(event.detail)
+        if isinstance(event, wire.LegOpened):
+            media = self._settings.media
+            return facts.LegOpened(Endpoint(media.advertised_host or media.host, event.port))
+        return _FACTS[type(event)](event)
 
     # ── what the model wants done ───────────────────────────────────────────────────────────────────────────
 
@@ -258,6 +246,20 @@ _PERFORM: dict[type, Callable[[Runner, Entry, Any], None]] = {
     do.CloseStream: Runner._close_stream,
     do.PauseStream: Runner._pause_stream,
     do.Forget: Runner._forget,
+}
+
+_FACTS: dict[type, Callable[[Any], facts.Fact]] = {
+    wire.LegFailed: lambda report: facts.LegFailed(report.detail),
+    wire.LegSilent: lambda report: facts.LegSilent(report.seconds),
+    wire.DigitHeard: lambda report: facts.DigitHeard(report.digit),
+    wire.Played: lambda report: facts.PlayEnded(report.job, report.error),
+    wire.Recorded: lambda report: facts.RecordEnded(
+        report.job, report.seconds, report.reason, report.digit, report.error
+    ),
+    wire.LegClosed: lambda report: facts.LegClosed(report.report),
+    wire.StreamStarted: lambda report: facts.StreamStarted(report.sid),
+    wire.StreamEnded: lambda report: facts.StreamEnded(report.sid, report.error, report.reason, report.report),
+    LegLost: lambda report: facts.WorkerLost(report.detail),
 }
 
 _SIP_ACTIONS: dict[type, Callable[..., sip.SipAction]] = {

@@ -245,8 +245,14 @@ class Status(msgspec.Struct, frozen=True, tag=True):
     counters: dict[str, int]
 
 
-Order = Configure | OpenLeg | UpdateLeg | CloseLeg | PressKey | OpenStream | CloseStream | PauseStream | GetReport
-Report = Ready | LegOpened | LegFailed | LegSilent | LegClosed | StreamStarted | StreamEnded | Reported | Status
+LegOrder = OpenLeg | UpdateLeg | CloseLeg | PressKey | GetReport
+PlayOrder = Play | StopPlaying | Record | StopRecording | SendDigits | Bridge | Unbridge
+StreamOrder = OpenStream | CloseStream | PauseStream
+Order = Configure | LegOrder | PlayOrder | StreamOrder
+
+Happening = LegOpened | LegFailed | LegSilent | LegClosed | DigitHeard | Played | Recorded | StreamStarted | StreamEnded
+"""Reports that concern a call."""
+Report = Ready | Happening | Reported | Status
 
 
 # ── a media worker and its decoder ──────────────────────────────────────────────────────────────────────────

@@ -36,9 +36,7 @@ class LegLost:
     detail: str
 
 
-PoolEvent = (
-    wire.LegOpened | wire.LegFailed | wire.LegSilent | wire.LegClosed | wire.StreamStarted | wire.StreamEnded | LegLost
-)
+PoolEvent = wire.Happening | LegLost
 
 
 @dataclass(slots=True)
