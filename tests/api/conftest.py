@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 
 from trunkline.api.app import create_app
 from trunkline.api.server import HttpServer
+from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.views import CallFilter, CallView, StreamView
 from trunkline.config import HttpSettings
@@ -26,6 +28,9 @@ CALL = CallSid("v3:KBnLO0ZK3DhKM5s7bE9VluaSmKsOchKht_fUYvxcp8ysbmzCCtpkmA")
 RINGING = CallSid("v3:ringing")
 ENDED = CallSid("v3:ended")
 OTHERS = CallSid("v3:others")
+APPLICATION = "1293384261075731499"
+NOBODY = "+15550000000"
+"""A number that no trunk takes."""
 NOW = datetime(2023, 6, 15, 9, 56, 45, tzinfo=UTC)
 
 
@@ -65,8 +70,10 @@ class MemoryCalls:
     params: list[StreamParams] = field(default_factory=list)
     filters: list[CallFilter] = field(default_factory=list)
     leg: dict[str, bool | int | float | str] = field(default_factory=lambda: {"packets_in": 50, "frames_in": 50})
+    placed: list[CallRequest] = field(default_factory=list)
+    redirected: list[Instructions] = field(default_factory=list)
     before_start: Callable[[], Awaitable[object]] = _at_once
-    """Awaited when a start comes in; may raise."""
+    """Awaited when a stream is to be started or a call to be placed; may raise."""
 
     def __post_init__(self) -> None:
         ended = replace(_call(ENDED), status="completed", ended_at=NOW + timedelta(seconds=11))
@@ -78,6 +85,43 @@ class MemoryCalls:
         if view is None or view.account_sid != account:
             raise ResourceNotFound()
         return view
+
+    def _find_live(self, account: AccountSid, call: CallSid) -> CallView:
+        view = self._find(account, call)
+        if view.ended_at is not None:
+            raise CallEnded("The call is over")
+        return view
+
+    async def place(self, account: AccountSid, request: CallRequest) -> CallView:
+        await self.before_start()
+        if request.application_sid not in (None, APPLICATION):
+            raise InvalidRequest("No such application", pointer="/ApplicationSid")
+        if request.to == NOBODY:
+            raise InvalidRequest("No trunk takes this number", pointer="/To")
+        self.placed.append(request)
+        view = replace(
+            _call(CallSid(f"v3:placed-{len(self.placed)}"), account),
+            direction="outbound",
+            from_=request.from_,
+            to=request.to,
+            caller_name=request.caller_name,
+            status="queued",
+            answered_at=None,
+        )
+        self.live[view.sid] = view
+        return view
+
+    async def redirect(self, account: AccountSid, call: CallSid, instructions: Instructions) -> CallView:
+        view = self._find_live(account, call)
+        self.redirected.append(instructions)
+        return view
+
+    async def set_status_callback(
+        self, account: AccountSid, call: CallSid, url: str, method: Literal["GET", "POST"]
+    ) -> CallView:
+        view = self._find_live(account, call)
+        self.live[call] = replace(view, status_callback=url, status_callback_method=method)
+        return self.live[call]
 
     async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
         view = self._find(account, call)
@@ -118,9 +162,7 @@ class MemoryCalls:
         return self.started[view.sid]
 
     async def hang_up(self, account: AccountSid, call: CallSid) -> CallView:
-        view = self._find(account, call)
-        if view.status == "completed":
-            raise CallEnded("The call is over")
+        view = self._find_live(account, call)
         self.live[call] = replace(view, status="completed", ended_at=NOW + timedelta(seconds=11))
         return self.live[call]
 

@@ -1,8 +1,9 @@
 """What may be asked of a live call. Each either changes it or raises an `errors.ApiError` that says why not."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from trunkline.calls.views import Application
 from trunkline.ids import CallSid, StreamSid
 from trunkline.streaming.params import StreamParams
 
@@ -158,3 +159,55 @@ class Instructions:
     method: Literal["GET", "POST"] = "POST"
     fallback_url: str | None = None
     fallback_method: Literal["GET", "POST"] = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """A call that a customer wants placed (`texml-api-fields.txt`, InitiateTexmlCall); see `Place` for the rest."""
+
+    to: str
+    """A number, a phone's name, or a `sip:` URI, as given."""
+    from_: str
+    caller_name: str
+    application_sid: str | None = None
+    instructions: Instructions | None = None
+    """None = the application's; a `fallback_url` alone stands in for the application's own."""
+    status_callback: str | None = None
+    """None = the application's."""
+    status_callback_method: Literal["GET", "POST"] = "POST"
+    status_callback_events: str = "completed"
+    """As in `views.CallView`."""
+    timeout: float = 30
+    time_limit: float = 14400
+    codecs: tuple[str, ...] | None = None
+    srtp: bool | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    send_digits: str = ""
+
+    def completed_by(self, application: Application) -> "CallRequest":
+        """The request with what it leaves to its application."""
+        given, request = self.instructions or Instructions(), self
+        if given.texml is None and given.url is None:
+            fallback = given.fallback_url or application.voice_fallback_url
+            instructions = Instructions(None, application.voice_url, application.voice_method, fallback)
+            request = replace(self, instructions=instructions)
+        if request.status_callback is not None:
+            return request
+        method = application.status_callback_method
+        return replace(request, status_callback=application.status_callback, status_callback_method=method)
+
+    def place(self, route: Route) -> Place:
+        """The command that begins the call."""
+        return Place(
+            route,
+            timeout=self.timeout,
+            time_limit=self.time_limit,
+            codecs=self.codecs,
+            srtp=self.srtp,
+            headers=self.headers,
+            username=self.username,
+            password=self.password,
+            send_digits=self.send_digits,
+        )

@@ -1,7 +1,8 @@
 """What the API may ask of calls. `runner.py` is the one implementation; this is the border the API is written to."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
+from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.calls.diagnosis import MediaReport
 from trunkline.calls.views import CallFilter, CallView, StreamView
 from trunkline.ids import AccountSid, CallSid
@@ -14,6 +15,24 @@ class CallControl(Protocol):
     Each method raises `ResourceNotFound` for a call or stream that is unknown or another account's, and `Unavailable`
     while shutting down, with no media worker, or with the store behind.
     """
+
+    async def place(self, account: AccountSid, request: CallRequest) -> CallView:
+        """Call somebody; how it goes is told by callbacks. Durable when this returns.
+
+        Raises InvalidRequest with the pointer `/ApplicationSid` for an application that is unknown or not active, and
+        `/To` where neither a trunk nor a phone takes the call.
+        """
+
+    async def redirect(self, account: AccountSid, call: CallSid, instructions: Instructions) -> CallView:
+        """Leave what a live call is told to do, and do this. `url` or `texml` is given.
+
+        Raises CallNotAnswered, CallEnded.
+        """
+
+    async def set_status_callback(
+        self, account: AccountSid, call: CallSid, url: str, method: Literal["GET", "POST"]
+    ) -> CallView:
+        """Send a live call's status callbacks elsewhere from now on. Raises CallEnded."""
 
     async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
         """Accept a stream; its socket is opened afterwards. Durable when this returns.

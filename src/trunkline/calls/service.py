@@ -1,14 +1,15 @@
 """`CallControl` for the API: commands to live calls through the runner, everything that is over from the store."""
 
 import secrets
+from typing import Literal
 
 from trunkline.calls.call import State
-from trunkline.calls.commands import EndCall, PauseStream, StartStream, StopStream
+from trunkline.calls.commands import CallRequest, EndCall, Instructions, PauseStream, StartStream, StopStream
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.registry import Entry
 from trunkline.calls.runner import Runner
 from trunkline.calls.views import CallFilter, CallView, StreamView
-from trunkline.errors import CallEnded, ResourceNotFound, Unavailable
+from trunkline.errors import CallEnded, InvalidRequest, ResourceNotFound, Unavailable
 from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
@@ -22,6 +23,22 @@ class CallService:
         self._runner = runner
         self._store = store
         self._writer = writer
+
+    async def place(self, account: AccountSid, request: CallRequest) -> CallView:
+        """See `CallControl`."""
+        raise InvalidRequest("No trunk takes this number.", pointer="/To")
+
+    async def redirect(self, account: AccountSid, call: CallSid, instructions: Instructions) -> CallView:
+        """See `CallControl`."""
+        await self._live(account, call)
+        raise InvalidRequest("Other instructions for a live call are not supported yet.")
+
+    async def set_status_callback(
+        self, account: AccountSid, call: CallSid, url: str, method: Literal["GET", "POST"]
+    ) -> CallView:
+        """See `CallControl`."""
+        await self._live(account, call)
+        raise InvalidRequest("Another StatusCallback for a live call is not supported yet.")
 
     async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
         """See `CallControl`."""

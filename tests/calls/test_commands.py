@@ -1,0 +1,46 @@
+"""What a request for a call leaves to its application."""
+
+from datetime import UTC, datetime
+
+from trunkline.calls.commands import CallRequest, Instructions, Place, Route
+from trunkline.calls.views import Application
+from trunkline.ids import AccountSid
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+APPLICATION = Application(
+    sid="1293384261075731499",
+    account_sid=AccountSid("a"),
+    friendly_name="f",
+    voice_url="https://app.example/voice",
+    voice_method="GET",
+    voice_fallback_url="https://app.example/fallback",
+    status_callback="https://app.example/status",
+    status_callback_method="GET",
+    active=True,
+    created_at=NOON,
+    updated_at=NOON,
+)
+
+
+def test_a_request_without_instructions_gets_those_of_the_application() -> None:
+    request = CallRequest("+1", "+2", "me").completed_by(APPLICATION)
+    assert request.instructions == Instructions(
+        None, APPLICATION.voice_url, "GET", APPLICATION.voice_fallback_url, "POST"
+    )
+    assert (request.status_callback, request.status_callback_method) == (APPLICATION.status_callback, "GET")
+
+
+def test_what_was_given_stays() -> None:
+    given = CallRequest("+1", "+2", "me", instructions=Instructions("<Response/>"), status_callback="https://x")
+    assert given.completed_by(APPLICATION) == given
+    fallback = CallRequest("+1", "+2", "me", instructions=Instructions(fallback_url="https://mine"))
+    completed = fallback.completed_by(APPLICATION).instructions
+    assert completed is not None
+    assert (completed.url, completed.fallback_url) == (APPLICATION.voice_url, "https://mine")
+
+
+def test_the_command_has_what_the_request_has_and_shows_no_password() -> None:
+    request = CallRequest("+1", "+2", "me", timeout=5, username="u", password="hush", send_digits="1w2", srtp=True)
+    route = Route("trunk", "t", "1")
+    assert request.place(route) == Place(route, timeout=5, username="u", password="hush", send_digits="1w2", srtp=True)
+    assert "hush" not in repr(request) + repr(request.place(route))
