@@ -1,0 +1,85 @@
+"""Where an INVITE of ours may go: the border between the calling side of a dialog and those who know trunks, phones
+and DNS. Pure.
+
+A `Locator` turns an `Invite` into targets in the order in which they are to be tried (RFC 3263 section 4.3); the next
+one is tried, within the same call, where one does not answer at all, cannot be reached or says 503.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.headers import parse_uri
+from trunkline.sip.transactions import Flow
+from trunkline.sip.values import Credentials, Invite
+
+Transport = Literal["udp", "tcp", "tls"]
+DEFAULT_PORTS: dict[Transport, int] = {"udp": 5060, "tcp": 5060, "tls": 5061}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One place to send a request to."""
+
+    uri: str
+    """The Request-URI."""
+    endpoint: Endpoint
+    """Where the request goes: the address of the URI's host, or of the first of `route`. A name is looked up by the
+    transport."""
+    transport: Transport
+    flow: Flow | None = None
+    """The connection of a registered phone, or one prepared; None: the transports make one."""
+    route: tuple[str, ...] = ()
+    """Values of Route, first hop first: a phone's Path (RFC 3327), a trunk's outbound proxy."""
+    credentials: Credentials | None = None
+    """What answers challenges, where the call brings none of its own."""
+    from_host: str = ""
+    """Host of the From URI; empty for ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Why there is no target; becomes `Refused`."""
+
+    status: int
+    """404 for who is not known, 480 for a phone that is not registered, 503 else."""
+    reason: str
+    detail: str
+    """For people."""
+
+
+Found = Callable[[Sequence[Target] | Unreachable], None]
+
+
+class Locator(Protocol):
+    """Finds targets."""
+
+    def locate(self, invite: Invite, found: Found) -> None:
+        """Call `found` once, from within or later, with at least one target or with the reason why there is none."""
+
+
+class UriLocator:
+    """Calls by URI, to the host that the URI names."""
+
+    def locate(self, invite: Invite, found: Found) -> None:
+        """See `Locator`."""
+        found(uri_target(invite.to) if invite.route == "uri" else Unreachable(404, "Not Found", "no such route"))
+
+
+def uri_target(uri: str) -> tuple[Target] | Unreachable:
+    """The one target of a SIP URI, its host as it stands there. `;transport=` is honoured; `sips` is TLS."""
+    try:
+        parts = parse_uri(uri)
+    except (ValueError, LookupError) as error:
+        return Unreachable(404, "Not Found", f"not a SIP URI: {error.args[0]}")
+    if parts.scheme == "tel":
+        return Unreachable(404, "Not Found", "a tel URI names no host to call")
+    named = dict(parameter.partition("=")[::2] for parameter in parts.params).get("transport", "udp")
+    transport: Transport | None = "tls" if parts.scheme == "sips" else _TRANSPORTS.get(named)
+    if transport is None:
+        return Unreachable(503, "Service Unavailable", f"no transport {named}")
+    return (Target(uri.partition("?")[0], Endpoint(parts.host, parts.port or DEFAULT_PORTS[transport]), transport),)
+
+
+_TRANSPORTS: dict[str, Transport] = {"udp": "udp", "tcp": "tcp", "tls": "tls"}

@@ -1,0 +1,51 @@
+"""Where calls by URI go."""
+
+import pytest
+
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.targets import Found, Target, Unreachable, UriLocator, uri_target
+from trunkline.sip.values import DialogId, Invite
+
+
+@pytest.mark.parametrize(
+    ("uri", "endpoint", "transport"),
+    [
+        ("sip:bob@192.0.2.1", Endpoint("192.0.2.1", 5060), "udp"),
+        ("sip:bob@192.0.2.1:5070;transport=TCP", Endpoint("192.0.2.1", 5070), "tcp"),
+        ("sip:bob@[2001:db8::1]:5070", Endpoint("2001:db8::1", 5070), "udp"),
+        ("sip:example.com;transport=tls", Endpoint("example.com", 5061), "tls"),
+        ("sips:bob@example.com", Endpoint("example.com", 5061), "tls"),
+    ],
+)
+def test_a_uri_is_called_at_its_host(uri: str, endpoint: Endpoint, transport: str) -> None:
+    found = uri_target(uri)
+    assert isinstance(found, tuple)
+    (target,) = found
+    assert (target.uri, target.endpoint, target.transport) == (uri, endpoint, transport)
+
+
+def test_headers_of_a_uri_do_not_go_into_the_request_uri() -> None:
+    found = uri_target("sip:bob@192.0.2.1?Subject=x")
+    assert isinstance(found, tuple)
+    assert found[0].uri == "sip:bob@192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("uri", "status"),
+    [("tel:+15550001", 404), ("bob", 404), ("mailto:bob@example.com", 404), ("sip:bob@192.0.2.1;transport=ws", 503)],
+)
+def test_what_cannot_be_called_says_why(uri: str, status: int) -> None:
+    found = uri_target(uri)
+    assert isinstance(found, Unreachable)
+    assert found.status == status
+    assert found.detail
+
+
+def test_the_plain_locator_knows_uris_only() -> None:
+    seen: list[object] = []
+    found: Found = seen.append
+    UriLocator().locate(Invite(DialogId(1), "uri", "", "sip:bob@192.0.2.1", "ann", "", ""), found)
+    UriLocator().locate(Invite(DialogId(1), "trunk", "t", "+15550001", "ann", "", ""), found)
+    assert isinstance(seen[0], tuple)
+    assert isinstance(seen[0][0], Target)
+    assert isinstance(seen[1], Unreachable)
