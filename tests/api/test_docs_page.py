@@ -4,7 +4,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 from trunkline.api import docs_page
-from trunkline.api.fields import START_FIELDS
+from trunkline.api.fields.streams import START_FIELDS
 from trunkline.api.openapi import OPERATIONS
 
 

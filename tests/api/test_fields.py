@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.api.bodies import Fields, parse_query
-from trunkline.api.fields import START_FIELDS, stream_params
+from trunkline.api.fields.streams import START_FIELDS, stream_params
 from trunkline.errors import (
     ApiError,
     InvalidEnum,

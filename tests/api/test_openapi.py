@@ -17,8 +17,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from trunkline.api import openapi
-from trunkline.api.fields import START_FIELDS
-from trunkline.api.openapi import OPERATIONS, Operation
+from trunkline.api.fields.streams import START_FIELDS
+from trunkline.api.openapi import OPERATIONS
+from trunkline.api.operations.base import Operation
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 START = openapi.OPERATIONS[0]

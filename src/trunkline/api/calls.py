@@ -5,7 +5,8 @@ from starlette.responses import JSONResponse
 
 from trunkline.api import bodies, queries, resources
 from trunkline.api.auth import Gate
-from trunkline.api.fields import UPDATE_LATER, UPDATE_STATUS, read_field
+from trunkline.api.fields.calls import UPDATE_LATER, UPDATE_STATUS
+from trunkline.api.fields.readers import read_field
 from trunkline.api.paths import Segment
 from trunkline.calls.control import CallControl
 from trunkline.config import HttpSettings

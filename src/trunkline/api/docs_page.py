@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from trunkline.api import bodies, problems
-from trunkline.api.openapi import ALWAYS, Operation
+from trunkline.api.openapi import ALWAYS
+from trunkline.api.operations.base import Operation
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1f }

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from urllib.parse import quote, urlencode
 
 from trunkline.api.bodies import Fields
-from trunkline.api.fields import one_of, text
+from trunkline.api.fields.readers import one_of, text
 from trunkline.calls.views import CallFilter, CallStatus
 from trunkline.errors import InvalidRequest
 

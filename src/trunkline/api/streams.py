@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse
 
 from trunkline.api import bodies, queries, resources
 from trunkline.api.auth import Gate
-from trunkline.api.fields import STREAM_STATUS, read_field, stream_params
+from trunkline.api.fields.readers import read_field
+from trunkline.api.fields.streams import STREAM_STATUS, stream_params
 from trunkline.api.paths import Segment
 from trunkline.calls.control import CallControl
 from trunkline.calls.views import StreamView

@@ -1,130 +1,30 @@
-"""The fields of every write, as tables: one row per field, giving how it is read, where it goes, and how the
-OpenAPI document describes it (spec section 1.1).
-
-A reader takes the field's documented name and the value that was given, and returns the value for `StreamParams`.
-What Telnyx or the specification knows and this version does not is refused by name ("is not supported yet"), so
-that nobody waits for what will not come.
-"""
+"""The fields of requests about streams, as tables: one row per field, giving how it is read, where in `StreamParams`
+it goes, and how the OpenAPI document describes it (spec section 1.1)."""
 
 import re
-from base64 import b64decode
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from ipaddress import IPv6Address
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Mapping
 
 from trunkline.api.bodies import Fields, fold, parse_json
-from trunkline.errors import InvalidEnum, InvalidRequest, InvalidType, InvalidUrl, MissingParameter
+from trunkline.api.fields.readers import (
+    URL_LIMIT,
+    Field,
+    base64,
+    boolean,
+    enum_schema,
+    one_of,
+    rate,
+    read_field,
+    text,
+    url,
+)
+from trunkline.errors import InvalidRequest, InvalidType, MissingParameter
 from trunkline.streaming.params import BidirectionalMode, StreamParams, Track
 
-URL_LIMIT = 2000
 NAME_LIMIT = 255
 AUTH_TOKEN_LIMIT = 4000
 
-Reader = Callable[[str, object], object]
-
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _PRINTABLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _PARAMETER = re.compile(r"parameter([1-9][0-9]{0,3})\.(name|value)")
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a request."""
-
-    name: str
-    """As documented, in CamelCase."""
-    read: Reader
-    schema: Mapping[str, object]
-    """JSON schema, for the OpenAPI document."""
-    attribute: str | None = None
-    """Of `StreamParams`; None where the value is checked only."""
-    required: bool = False
-
-
-def text(name: str, value: object, *, limit: int | None = None) -> str:
-    """A string that can be stored and sent on: no NUL (PostgreSQL), no lone surrogate (UTF-8)."""
-    if not isinstance(value, str):
-        raise InvalidType(f"{name} must be a string", pointer=f"/{name}")
-    if limit is not None and len(value) > limit:
-        raise InvalidRequest(f"{name} must be at most {limit} characters", pointer=f"/{name}")
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise InvalidRequest(f"{name} holds a character that is not allowed", pointer=f"/{name}")
-    return value
-
-
-def one_of(*known: str, later: tuple[str, ...] = (), make: Callable[[str], object] = str) -> Reader:
-    """A case-sensitive enumeration; `later` are the members that this version lacks."""
-
-    def read(name: str, value: object) -> object:
-        member = text(name, value)
-        if member in later:
-            raise InvalidEnum(f"{name} {member} is not supported yet", pointer=f"/{name}")
-        if member not in known:
-            documented = ", ".join((*known, *later))
-            raise InvalidEnum(f"{name} must be one of {documented}", pointer=f"/{name}")
-        return make(member)
-
-    return read
-
-
-def rate(*known: int, later: tuple[int, ...] = ()) -> Reader:
-    """A sampling rate in Hz: a JSON number, or its digits as forms send them."""
-    enumerated = one_of(*map(str, known), later=tuple(map(str, later)), make=int)
-
-    def read(name: str, value: object) -> object:
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        elif not isinstance(value, str):
-            raise InvalidType(f"{name} must be a number", pointer=f"/{name}")
-        return enumerated(name, value)
-
-    return read
-
-
-def url(*schemes: str) -> Reader:
-    """An absolute URL of one of the schemes, returned byte for byte. User-info is allowed."""
-    kind = " or ".join(f"{scheme}://" for scheme in schemes)
-
-    def read(name: str, value: object) -> object:
-        given = text(name, value)
-        reason = _url_fault(given, schemes)
-        if reason:
-            raise InvalidUrl(f"{name} must be a {kind} URL: {reason}", pointer=f"/{name}")
-        return given
-
-    return read
-
-
-def _url_fault(given: str, schemes: tuple[str, ...]) -> str | None:
-    """Why it is not a URL that we can use, in words; None when it is."""
-    if len(given) > URL_LIMIT:
-        return f"it is longer than {URL_LIMIT} characters"
-    # RFC 3986 section 2: anything else is percent-encoded. Also keeps header injection out of the handshake.
-    if not all("\x21" <= character <= "\x7e" for character in given):
-        return "it holds a space, a control character or a character outside ASCII"
-    try:
-        parts = urlsplit(given)
-        port = parts.port
-    except ValueError:
-        return "its host or port is malformed"
-    if parts.scheme.lower() not in schemes:
-        return "it has another scheme" if parts.scheme else "it has no scheme"
-    if port == 0 or not _is_host(parts):
-        return "its host or port is malformed"
-    # RFC 6455 section 3: a WebSocket URI has no fragment.
-    return "it has a fragment" if "#" in given and parts.scheme.lower() in ("ws", "wss") else None
-
-
-def _is_host(parts: SplitResult) -> bool:
-    host = parts.hostname or ""
-    if ":" not in host:
-        return _HOST.fullmatch(host) is not None
-    try:
-        return IPv6Address(host).version == 6
-    except ValueError:
-        return False
 
 
 def auth_token(name: str, value: object) -> str:
@@ -135,25 +35,6 @@ def auth_token(name: str, value: object) -> str:
     return token
 
 
-def base64(name: str, value: object) -> str:
-    """Standard base64 with padding, returned as it is."""
-    encoded = text(name, value)
-    try:
-        b64decode(encoded, validate=True)
-    except ValueError:
-        raise InvalidRequest(f"{name} must be base64", pointer=f"/{name}") from None
-    return encoded
-
-
-def reconnect(name: str, value: object) -> bool:
-    """`EnableReconnect`: a JSON boolean, or its name as forms send it."""
-    if value is False or value == "false":
-        return False
-    if value is True or value == "true":
-        return True
-    raise InvalidType(f"{name} must be true or false", pointer=f"/{name}")
-
-
 def _name(name: str, value: object) -> str:
     return text(name, value, limit=NAME_LIMIT)
 
@@ -161,16 +42,6 @@ def _name(name: str, value: object) -> str:
 _CODECS = ("PCMU", "PCMA", "G722", "L16", "OPUS")
 _OWN_RATES = {"default": (8000,), "PCMU": (8000,), "PCMA": (8000,), "G722": (8000, 16000), "OPUS": (48000,)}
 """What may be given as the sampling rate of a codec that has no choice: G722's is 16000, and 8000 on its RTP clock."""
-
-
-def _enum(*members: str, default: str, description: str, example: str | None = None) -> dict[str, object]:
-    return {
-        "type": "string",
-        "enum": list(members),
-        "default": default,
-        "description": description,
-        "example": example or default,
-    }
 
 
 START_FIELDS = (
@@ -190,7 +61,7 @@ START_FIELDS = (
     Field(
         "Track",
         one_of(*Track, make=Track),
-        _enum(*Track, default="inbound_track", example="both_tracks", description="Whose audio is streamed."),
+        enum_schema(*Track, default="inbound_track", example="both_tracks", description="Whose audio is streamed."),
         "track",
     ),
     Field(
@@ -208,7 +79,7 @@ START_FIELDS = (
     Field(
         "BidirectionalMode",
         one_of(*BidirectionalMode, make=BidirectionalMode),
-        _enum(
+        enum_schema(
             *BidirectionalMode,
             default="mp3",
             example="rtp",
@@ -220,7 +91,7 @@ START_FIELDS = (
     Field(
         "BidirectionalCodec",
         one_of(*_CODECS),
-        _enum(
+        enum_schema(
             *_CODECS,
             default="PCMU",
             description="Codec of the app's media in `rtp` mode; of `OPUS` one packet in each message. Case "
@@ -243,13 +114,13 @@ START_FIELDS = (
     Field(
         "StatusCallbackMethod",
         one_of("GET", "POST"),
-        _enum("GET", "POST", default="POST", description="The method of these callbacks."),
+        enum_schema("GET", "POST", default="POST", description="The method of these callbacks."),
         "status_callback_method",
     ),
     Field(
         "Codec",
         one_of("default", *_CODECS),
-        _enum(
+        enum_schema(
             "default",
             *_CODECS,
             default="default",
@@ -282,11 +153,11 @@ START_FIELDS = (
     Field(
         "BidirectionalTargetLegs",
         one_of("self", later=("opposite", "both")),
-        _enum("self", default="self", description="Which legs hear the app. An extension."),
+        enum_schema("self", default="self", description="Which legs hear the app. An extension."),
     ),
     Field(
         "EnableReconnect",
-        reconnect,
+        boolean,
         {
             "type": "boolean",
             "default": True,
@@ -328,7 +199,7 @@ CUSTOM_PARAMETERS_SCHEMA: Mapping[str, object] = {
 STREAM_STATUS = Field(
     "Status",
     one_of("stopped", "paused", "in-progress"),
-    _enum(
+    enum_schema(
         "stopped",
         "paused",
         "in-progress",
@@ -337,31 +208,6 @@ STREAM_STATUS = Field(
         "keys, marks and what the app plays go on.",
     ),
 )
-
-UPDATE_STATUS = Field(
-    "Status",
-    one_of("completed"),
-    {
-        "type": "string",
-        "enum": ["completed"],
-        "description": "`completed` ends the call.",
-        "example": "completed",
-    },
-    required=True,
-)
-
-UPDATE_LATER = ("Url", "Texml", "FallbackUrl", "StatusCallback")
-"""Fields of a call update that are documented and not supported yet; their methods mean nothing without them."""
-
-
-def read_field(row: Field, fields: Fields) -> Any:
-    """The row's value, None when it was not given. Raises MissingParameter and what the reader raises."""
-    given = fields.get(row.name)
-    if given is not None:
-        return row.read(row.name, given)
-    if row.required:
-        raise MissingParameter(f"{row.name} is required", pointer=f"/{row.name}")
-    return None
 
 
 def stream_params(fields: Fields) -> StreamParams:

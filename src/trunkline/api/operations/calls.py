@@ -1,0 +1,192 @@
+"""The operations on calls (spec section 1.4)."""
+
+from collections.abc import Mapping
+from typing import get_args
+
+from trunkline import errors
+from trunkline.api.fields.calls import UPDATE_STATUS
+from trunkline.api.operations.base import (
+    ACCOUNT,
+    BAD_BODY,
+    BAD_QUERY,
+    CALL,
+    CALLS,
+    DAY,
+    PAGES,
+    STREAM,
+    TEXT,
+    TEXT_OR_NULL,
+    Operation,
+    Schema,
+    body_schema,
+    page_example,
+    page_schema,
+    record,
+)
+from trunkline.api.resources import BASE
+from trunkline.calls.diagnosis import Severity
+from trunkline.calls.views import CallStatus
+
+_CALLS_URI = f"{BASE}/{ACCOUNT}/Calls.json"
+_CALL_EXAMPLE: Mapping[str, object] = {
+    "account_sid": ACCOUNT,
+    "answered_by": None,
+    "caller_name": "CALLER",
+    "date_created": "Thu, 15 Jun 2023 09:56:45 +0000",
+    "date_updated": "Thu, 15 Jun 2023 09:56:56 +0000",
+    "direction": "inbound",
+    "duration": "11",
+    "end_time": "Thu, 15 Jun 2023 09:56:56 +0000",
+    "from": "+13122010094",
+    "from_formatted": "(312) 201-0094",
+    "price": None,
+    "price_unit": None,
+    "sid": CALL,
+    "start_time": "Thu, 15 Jun 2023 09:56:45 +0000",
+    "status": "completed",
+    "to": "+13987654321",
+    "to_formatted": "(398) 765-4321",
+    "uri": f"{BASE}/{ACCOUNT}/Calls/{CALL}.json",
+}
+
+
+_FINDING = {
+    "severity": "error",
+    "code": "wrong_payload_type",
+    "stream_sid": None,
+    "text": "150 RTP packets came with payload type 18, and none with 0, which was agreed for PCMU: the peer sends "
+    "another codec than it negotiated.",
+    "numbers": {"unknown_payload_type": 150, "seen_payload_type": 18, "payload_type": 0},
+}
+_STREAM_MEDIA = {
+    "sid": STREAM,
+    "name": None,
+    "url": "wss://www.example.com/websocket",
+    "status": "in-progress",
+    "socket": "open",
+    "track": "both_tracks",
+    "mode": "rtp",
+    "codec": "PCMU",
+    "report": {"frames_sent": 150, "messages_received": 0},
+}
+_MEDIA_EXAMPLE: Mapping[str, object] = {
+    "account_sid": ACCOUNT,
+    "call_sid": CALL,
+    "status": "in-progress",
+    "live": True,
+    "codec": "PCMU",
+    "summary": _FINDING["text"],
+    "findings": [_FINDING],
+    "leg": {"codec": "PCMU", "local_port": 20000, "packets_in": 0, "packets_out": 150},
+    "streams": [_STREAM_MEDIA],
+    "uri": f"{BASE}/{ACCOUNT}/Calls/{CALL}/media.json",
+}
+_COUNTERS: Schema = {"type": "object", "additionalProperties": {"type": ["boolean", "number", "string"]}}
+_MEDIA: Mapping[str, Schema] = {
+    **dict.fromkeys(_MEDIA_EXAMPLE, TEXT),
+    "live": {"type": "boolean", "description": "Measured now; else what was kept at the end of the call."},
+    "codec": TEXT_OR_NULL,
+    "findings": {
+        "type": "array",
+        "minItems": 1,
+        "items": record(
+            {
+                "severity": {"enum": list(get_args(Severity))},
+                "code": TEXT,
+                "stream_sid": TEXT_OR_NULL,
+                "text": TEXT,
+                "numbers": _COUNTERS,
+            }
+        ),
+    },
+    "leg": _COUNTERS,
+    "streams": {
+        "type": "array",
+        "items": record(
+            {name: _COUNTERS if name == "report" else TEXT_OR_NULL for name in _STREAM_MEDIA},
+        ),
+    },
+}
+
+
+_NULLABLE = ("answered_by", "duration", "end_time", "price", "price_unit")
+_CALL_ENUMS: Mapping[str, Schema] = {
+    "direction": {"enum": ["inbound", "outbound"]},
+    "status": {"enum": list(get_args(CallStatus))},
+}
+
+SCHEMAS: Mapping[str, Schema] = {
+    "Call": record(
+        {name: _CALL_ENUMS.get(name, TEXT_OR_NULL if name in _NULLABLE else TEXT) for name in _CALL_EXAMPLE}
+    ),
+    "CallList": page_schema("calls", "Call"),
+    "CallMedia": record(_MEDIA),
+    "CommandResult": record({"data": record({"result": {"const": "ok"}})}),
+}
+
+_BAD_UPDATE = (
+    errors.MissingParameter("Status is required", pointer="/Status"),
+    errors.InvalidEnum("Status must be one of completed", pointer="/Status"),
+    errors.CallEnded("The call is over"),
+)
+
+
+_CALL_QUERY: Mapping[str, Schema] = {
+    **PAGES,
+    "To": TEXT,
+    "From": TEXT,
+    "Status": {"type": "string", "enum": list(get_args(CallStatus))},
+    **{time + suffix: DAY for time in ("StartTime", "EndTime") for suffix in ("", "_gt", "_lt")},
+}
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        CALLS,
+        "GetTexmlCalls",
+        "List the account's calls, newest first.",
+        "CallList",
+        page_example("calls", _CALLS_URI, _CALL_EXAMPLE),
+        query=_CALL_QUERY,
+        refusals=BAD_QUERY,
+    ),
+    Operation(
+        "GET",
+        f"{CALLS}/{{call_sid}}",
+        "GetTexmlCall",
+        "Fetch a call, live or ended.",
+        "Call",
+        _CALL_EXAMPLE,
+    ),
+    Operation(
+        "GET",
+        f"{CALLS}/{{call_sid}}/media.json",
+        "GetTexmlCallMedia",
+        "Why is there no audio? What a call's media is doing, or did, in plain words and in numbers. A live call is "
+        "listened to for a moment.",
+        "CallMedia",
+        _MEDIA_EXAMPLE,
+    ),
+    Operation(
+        "POST",
+        f"{CALLS}/{{call_sid}}",
+        "UpdateTexmlCall",
+        "End a call. Giving it other instructions (`Url`, `Texml`) is not supported yet.",
+        "Call",
+        _CALL_EXAMPLE,
+        body=body_schema((UPDATE_STATUS,)),
+        body_example={"Status": "completed"},
+        refusals=BAD_BODY + _BAD_UPDATE,
+    ),
+    Operation(
+        "POST",
+        "/v2/calls/{call_control_id}/actions/hangup",
+        "HangupCall",
+        "Hang up a call.",
+        "CommandResult",
+        {"data": {"result": "ok"}},
+        body={"type": "object", "properties": {}},
+        body_example={},
+        refusals=(*BAD_BODY, errors.CallEnded("The call is over")),
+    ),
+)
