@@ -1,31 +1,59 @@
 """One call as a table: state x (command or fact) -> new state and effects. Pure: no I/O, no clock, no randomness.
 
-    NEW ──Invited──► OPENING ──LegOpened──► ANSWERED ──Confirmed──► UP
-                        │                       │                   │
-                        └──────── any end ──────┴───────────────────┴──► ENDED ──last report──► forgotten
+    inbound    NEW ──Invited──► OPENING ──LegOpened──► RINGING ──AnswerCall──► ANSWERED ──Confirmed──► UP
+    outbound   NEW ───Place───► PLACING ──LegOpened──► CALLING ────────────Accepted────────────────► UP
+                                    │                     │                       │                  │
+                                    └────── any end ──────┴───────────────────────┴──────────────────┴─► ENDED
 
-OPENING waits for the media leg (180 has been sent), ANSWERED has sent 200 and waits for the ACK. A call is answered,
+OPENING and PLACING wait for the media leg; RINGING waits for whoever is to answer, and is passed through where the
+call answers by itself; CALLING has sent its INVITE; ANSWERED has sent 200 and waits for the ACK. A call is answered,
 and may be streamed, from ANSWERED on; when the offer was ours the codec is known with the ACK only, so then from UP.
-
-Streams end with the call or by themselves. Whatever happens, `_end_stream` runs once for each: it alone makes the
-`stream-stopped` or `stream-error` event, at the moment the decision falls; the counters follow with `StreamEnded`.
-Only where we end a stream that is not known to have started, the event waits for the worker's next word on it: its
-`start` may have reached the app already, and then `stream-started` comes first.
+ENDED lasts until the last report of media leg, streams and recordings is in; then the call is forgotten.
 
 A fact that has no row in a state comes too late to matter and changes nothing (a leg that opens after CANCEL, say);
-a command that has none raises.
+a command that has none raises. Streams have a table's worth of rules of their own: `streams.py`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
-from typing import Any, Literal
+from typing import Any
 
 from trunkline.calls import effects as do
-from trunkline.calls.commands import Command, EndCall, PauseStream, StartStream, StopStream
+from trunkline.calls.commands import (
+    AnswerCall,
+    Bridge,
+    Command,
+    EndCall,
+    PauseStream,
+    Place,
+    Play,
+    Record,
+    RejectCall,
+    SendDigits,
+    StartStream,
+    StopPlaying,
+    StopRecording,
+    StopStream,
+    Unbridge,
+    WatchCall,
+)
+from trunkline.calls.endings import (
+    CANCELED,
+    NO_ANSWER,
+    PEER_ENDS,
+    TIME_LIMIT,
+    Ending,
+    broken,
+    hung_up,
+    refusal_of,
+    rejection,
+)
 from trunkline.calls.events import (
+    Accepted,
     Confirmed,
+    DigitHeard,
     DigitReceived,
     Fact,
     Invited,
@@ -34,22 +62,25 @@ from trunkline.calls.events import (
     LegOpened,
     LegSilent,
     PeerEnded,
+    PlayEnded,
+    Progressed,
+    RecordEnded,
+    Refused,
     Reoffered,
     StreamEnded,
     StreamStarted,
+    TimerFired,
     WorkerLost,
 )
-from trunkline.calls.views import CallStatus, CallView, StreamEvent, StreamStatus, StreamView
-from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, StreamLimitReached
-from trunkline.ids import StreamSid
-from trunkline.sdp import crypto
-from trunkline.sdp.crypto import Crypto, Security, SrtpRule
-from trunkline.sdp.negotiate import Family, accept_answer, answer_text, negotiate, offer_text
+from trunkline.calls.offers import OfferRules, Offers
+from trunkline.calls.streams import CallStreams, both
+from trunkline.calls.views import CallEvent, CallEventKind, CallView, StreamEvent, StreamView
+from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest
+from trunkline.sdp.crypto import SrtpRule
+from trunkline.sdp.negotiate import Family
 from trunkline.sdp.session import SessionDescription
-from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable
-from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
-
-Source = Literal["caller", "callee", "system"]
+from trunkline.sdp.values import NotAcceptable
+from trunkline.streaming.params import StreamParams
 
 
 class State(Enum):
@@ -57,6 +88,9 @@ class State(Enum):
 
     NEW = auto()
     OPENING = auto()
+    RINGING = auto()
+    PLACING = auto()
+    CALLING = auto()
     ANSWERED = auto()
     UP = auto()
     ENDED = auto()
@@ -72,16 +106,8 @@ class CallRules:
     """Of our media address; None = peers of either family are reached."""
     streams_per_call: int = 4
     bidirectional_per_call: int = 1
-
-
-@dataclass(slots=True)
-class _Stream:
-    view: StreamView
-    params: StreamParams
-    live: bool = True
-    started: bool = False
-    ending: str | None = None
-    """Why we ended it, while we do not know yet whether it has started."""
+    ring_limit: float = 180
+    """Seconds that an inbound call may ring while nobody answers it."""
 
 
 class Call:
@@ -92,33 +118,32 @@ class Call:
         self.view = view
         self.state = State.NEW
         self._rules = rules
-        self._random = random
-        self._sdp_session = sdp_session
-        self._sdp_version = 0
-        self._offer: Invited | None = None
-        self._params: MediaParams | None = None
-        self._local = Endpoint("", 0)
-        self._offered = False
-        self._offered_lines: tuple[Crypto, ...] = ()
+        self._offers = Offers(OfferRules(rules.codecs, rules.srtp, rules.family), sdp_session, random)
+        self._streams = CallStreams(rules.streams_per_call, rules.bidirectional_per_call)
+        self._offer: SessionDescription | None = None
+        self._answers_itself = True
+        self._place: Place | None = None
         self._leg_open = False
-        self._streams: dict[StreamSid, _Stream] = {}
+        self._recordings: set[int] = set()
 
     @property
     def live_streams(self) -> list[StreamView]:
         """Streams that have not ended, oldest first."""
-        return [stream.view for stream in self._streams.values() if stream.live]
+        return [view for view, _ in self._streams.live]
 
     @property
     def streaming(self) -> list[tuple[StreamView, StreamParams]]:
         """The live streams and what they were asked to be."""
-        return [(stream.view, stream.params) for stream in self._streams.values() if stream.live]
+        return self._streams.live
+
+    @property
+    def answered(self) -> bool:
+        """Audio may flow both ways: media commands are carried out."""
+        return self.state in (State.ANSWERED, State.UP)
 
     def find_stream(self, sid_or_name: str) -> StreamView | None:
         """A stream of this call by sid, or a live one by name."""
-        by_sid = self._streams.get(StreamSid(sid_or_name))
-        if by_sid is not None:
-            return by_sid.view
-        return next((view for view in self.live_streams if view.name == sid_or_name), None)
+        return self._streams.find(sid_or_name)
 
     def handle(self, what: Fact | Command, now: datetime) -> list[do.Effect]:
         """Apply one fact or command. `now` is UTC.
@@ -130,250 +155,244 @@ class Call:
             return []
         return row(self, what, now)
 
-    # ── set-up ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── an inbound call is set up ───────────────────────────────────────────────────────────────────────────
 
     def _invited(self, fact: Invited, now: datetime) -> list[do.Effect]:
         if fact.offer is None:
-            self._offered = True
-            params = self._before_answer()
+            self._offers.open = True
+            params = self._offers.before()
         else:
             try:
-                params = self._negotiate(fact.offer)
+                params = self._offers.take_offer(fact.offer)
             except NotAcceptable as error:
                 refusal = do.Reject(488, "Not Acceptable Here", str(error))
-                return [refusal, *self._end(now, "failed", f"refused: {error}", "system")]
-        self._offer, self._params = fact, params
+                return [refusal, *self._end(now, broken(f"refused: {error}", 488))]
+        self._offer, self._answers_itself = fact.offer, fact.answer
         self._leg_open = True
-        self._enter(State.OPENING, now, codec=None if self._offered else params.codec)
-        return [do.Ring(), do.OpenLeg(params), self._record()]
-
-    def _before_answer(self) -> MediaParams:
-        """Stands in until the peer's answer to our offer tells what was agreed."""
-        return MediaParams(self._rules.codecs[0], 0, 20, Endpoint("0.0.0.0", 0), Direction.INACTIVE)
+        self._enter(State.OPENING, now, codec=None if self._offers.open else params.codec)
+        events = (self._event("initiated", now), self._event("ringing", now))
+        timer = [] if fact.answer else [do.SetTimer("ring", self._rules.ring_limit)]
+        return [do.Ring(), do.OpenLeg(params), *timer, do.Record(calls=(self.view,), call_events=events)]
 
     def _leg_opened(self, fact: LegOpened, now: datetime) -> list[do.Effect]:
-        self._local = fact.local
+        self._offers.local = fact.local
+        self._enter(State.RINGING, now)
+        return self._answer(AnswerCall(), now) if self._answers_itself else []
+
+    def _answer_later(self, _command: AnswerCall, _now: datetime) -> list[do.Effect]:
+        self._answers_itself = True
+        return []
+
+    def _answer(self, _command: AnswerCall, now: datetime) -> list[do.Effect]:
+        offers = self._offers
+        sdp = offers.offer() if self._offer is None else offers.answer(self._offer)
         self._enter(State.ANSWERED, now, status="in-progress", answered_at=now)
-        offer = self._offer.offer if self._offer else None
-        return [do.Answer(self._describe(offer)), self._record()]
-
-    def _describe(self, offer: Any) -> str:
-        """Our SDP: the answer to `offer`, or an offer of our own."""
-        self._sdp_version += 1
-        if offer is None:
-            self._offered_lines = lines = self._lines_to_offer()
-            return offer_text(self._rules.codecs, self._local, self._sdp_session, self._sdp_version, lines)
-        assert self._params is not None
-        return answer_text(offer, self._params, self._local, self._sdp_session, self._sdp_version)
-
-    def _negotiate(self, offer: SessionDescription) -> MediaParams:
-        """What comes of an offer. Our key changes when the peer's does: as long as both stay, the packets' counters
-        run on, and a hold or a refresh is heard without a break."""
-        rules, before = self._rules, self._params.srtp if self._params else None
-        security = Security(rules.srtp, crypto.fresh(self._random(crypto.RANDOM_BYTES)))
-        params = negotiate(offer, rules.codecs, security, rules.family)
-        keys = params.srtp
-        if keys is None or before is None or (keys.suite, keys.theirs) != (before.suite, before.theirs):
-            return params
-        return replace(params, srtp=replace(keys, ours=before.ours))
-
-    def _lines_to_offer(self) -> tuple[Crypto, ...]:
-        """An offer of ours keeps the key in use; without one it is encrypted only where it must be."""
-        keys = self._params.srtp if self._params else None
-        if keys is not None:
-            return (Crypto(1, keys.suite, keys.ours),)
-        return crypto.fresh(self._random(crypto.RANDOM_BYTES)) if self._rules.srtp == "required" else ()
+        return [do.Answer(sdp), self._record() if offers.open else self._record("answered", now)]
 
     def _leg_failed(self, fact: LegFailed, now: datetime) -> list[do.Effect]:
         self._leg_open = False
-        refusal = do.Reject(503, "Service Unavailable", fact.detail)
-        return [refusal, *self._end(now, "failed", fact.detail, "system")]
+        goodbye = [] if self._place else [do.Reject(503, "Service Unavailable", fact.detail)]
+        return [*goodbye, *self._end(now, broken(fact.detail))]
 
     def _confirmed(self, fact: Confirmed, now: datetime) -> list[do.Effect]:
-        if not self._offered:
+        if not self._offers.open:
             self._enter(State.UP, now)
             return []
         if fact.answer is None:
             return self._drop(now, "the ACK held no answer to our offer")
+        first = self.view.codec is None
         try:
-            self._params = accept_answer(self._rules.codecs, fact.answer, self._offered_lines, self._rules.family)
+            params = self._offers.take_answer(fact.answer)
         except NotAcceptable as error:
             return self._drop(now, f"the answer to our offer cannot be used: {error}")
-        self._offered = False
-        self._enter(State.UP, now, codec=self._params.codec)
-        return [do.UpdateLeg(self._params), self._record()]
+        self._enter(State.UP, now, codec=params.codec)
+        return [do.UpdateLeg(params), self._record("answered", now) if first else self._record()]
 
     def _drop(self, now: datetime, cause: str) -> list[do.Effect]:
-        return [do.HangUp(cause), *self._end(now, "failed", cause, "system")]
+        return [do.HangUp(cause), *self._end(now, broken(cause))]
+
+    def _reject(self, command: RejectCall, now: datetime) -> list[do.Effect]:
+        refusal = do.Reject(command.status, command.reason)
+        return [refusal, *self._end(now, rejection(command.status, command.reason))]
+
+    # ── an outbound call is set up ──────────────────────────────────────────────────────────────────────────
+
+    def _placed(self, command: Place, now: datetime) -> list[do.Effect]:
+        rules = self._offers.rules
+        srtp: SrtpRule = rules.srtp if command.srtp is None else "required" if command.srtp else "off"
+        self._offers.rules = replace(rules, codecs=command.codecs or rules.codecs, srtp=srtp)
+        self._place = command
+        self._leg_open = True
+        self._enter(State.PLACING, now)
+        return [do.OpenLeg(self._offers.before()), self._record("initiated", now)]
+
+    def _call_out(self, fact: LegOpened, now: datetime) -> list[do.Effect]:
+        place = self._place
+        assert place is not None
+        self._offers.local = fact.local
+        self._enter(State.CALLING, now)
+        offer = self._offers.offer()
+        invite = do.Invite(place.route, offer, place.headers, place.username, place.password)
+        return [invite, do.SetTimer("ring", place.timeout)]
+
+    def _progressed(self, fact: Progressed, now: datetime) -> list[do.Effect]:
+        effects: list[do.Effect] = []
+        if fact.answer is not None:
+            try:
+                params = self._offers.take_answer(fact.answer)
+            except NotAcceptable:
+                pass  # The answer that counts comes with the 200, and may be another's.
+            else:
+                effects.append(do.UpdateLeg(params))
+        if fact.status > 100 and self.view.status == "queued":
+            self._enter(self.state, now, status="ringing")
+            effects.append(self._record("ringing", now))
+        return effects
+
+    def _accepted(self, fact: Accepted, now: datetime) -> list[do.Effect]:
+        place = self._place
+        assert place is not None
+        try:
+            params = self._offers.agreed if fact.answer is None else self._offers.take_answer(fact.answer)
+        except NotAcceptable as error:
+            return self._drop(now, f"the answer to our offer cannot be used: {error}")
+        if params is None:
+            return self._drop(now, "the call was answered without an answer to our offer")
+        self._enter(State.UP, now, status="in-progress", answered_at=now, codec=params.codec)
+        limit = do.SetTimer("limit", place.time_limit)
+        keys = [do.Media(SendDigits(place.send_digits))] if place.send_digits else []
+        return [do.UpdateLeg(params), limit, *keys, self._record("answered", now)]
+
+    def _refused(self, fact: Refused, now: datetime) -> list[do.Effect]:
+        return self._end(now, refusal_of(fact.status, fact.reason, fact.detail))
 
     # ── in the call ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _reoffered(self, fact: Reoffered, now: datetime) -> list[do.Effect]:
         if fact.offer is None:
-            self._offered = True
-            return [do.AcceptReoffer(self._describe(None))]
+            return [do.AcceptReoffer(self._offers.offer())]
         try:
-            params = self._negotiate(fact.offer)
+            params = self._offers.take_offer(fact.offer)
         except NotAcceptable as error:
             return [do.RejectReoffer(488, "Not Acceptable Here", str(error))]
-        self._params = params
-        accept = do.AcceptReoffer(self._describe(fact.offer))
+        accept = do.AcceptReoffer(self._offers.answer(fact.offer))
         self._enter(self.state, now, codec=params.codec)
         return [do.UpdateLeg(params), accept, self._record()]
 
     def _digit(self, fact: DigitReceived, _now: datetime) -> list[do.Effect]:
         return [do.PressKey(fact.digit)]
 
+    def _media(self, command: Any, _now: datetime) -> list[do.Effect]:
+        if isinstance(command, Record):
+            self._recordings.add(command.job)
+        return [do.Media(command)]
+
+    def _record_ended(self, fact: RecordEnded, _now: datetime) -> list[do.Effect]:
+        self._recordings.discard(fact.job)
+        return self._forget_if_done()
+
+    def _watch(self, command: WatchCall, now: datetime) -> list[do.Effect]:
+        changes = {"status_callback": command.url, "status_callback_method": command.method}
+        self._enter(self.state, now, **{name: value for name, value in changes.items() if value is not None})
+        return [self._record()]
+
     def _peer_ended(self, fact: PeerEnded, now: datetime) -> list[do.Effect]:
-        peer: Source = "caller" if self.view.direction == "inbound" else "callee"
-        status, source, cause = _PEER_ENDS[fact.cause]
-        words = cause.format(peer=peer) + (f" ({fact.detail})" if fact.detail else "")
-        return self._end(now, status, words, peer if source == "peer" else "system")
+        return self._end(now, PEER_ENDS[fact.cause].by(self._peer, fact.detail))
+
+    @property
+    def _peer(self) -> str:
+        return "caller" if self.view.direction == "inbound" else "callee"
 
     def _silent(self, fact: LegSilent, now: datetime) -> list[do.Effect]:
         cause = f"no RTP for {fact.seconds:g} s"
-        return [do.HangUp(cause), *self._end(now, "completed", cause, "system")]
+        return [do.HangUp(cause), *self._end(now, hung_up(cause))]
+
+    def _timer(self, fact: TimerFired, now: datetime) -> list[do.Effect]:
+        if fact.name == "limit":
+            return [do.HangUp("time limit"), *self._end(now, TIME_LIMIT)] if self.answered else []
+        if self.state is State.CALLING:
+            return [do.HangUp("no answer"), *self._end(now, NO_ANSWER)]
+        if self.state in (State.OPENING, State.RINGING):
+            return [do.Reject(480, "Temporarily Unavailable", "nobody answered"), *self._end(now, NO_ANSWER)]
+        return []
+
+    def _goodbye(self, cause: str, status: int, reason: str) -> list[do.Effect]:
+        """What the peer is told where we end the call."""
+        if self.state is State.PLACING:
+            return []
+        if self.state in (State.OPENING, State.RINGING):
+            return [do.Reject(status, reason, cause)]
+        return [do.HangUp(cause)]
 
     def _worker_lost(self, fact: WorkerLost, now: datetime) -> list[do.Effect]:
-        refused = self.state is State.OPENING
-        goodbye = do.Reject(503, "Service Unavailable", fact.detail) if refused else do.HangUp(fact.detail)
+        goodbye = self._goodbye(fact.detail, 503, "Service Unavailable")
         self._leg_open = False
-        return [goodbye, *self._end(now, "failed", fact.detail, "system", error=fact.detail)]
+        self._recordings.clear()
+        lost = self._streams.lose_all(now, fact.detail)
+        ended = self._end(now, broken(fact.detail))
+        return [*goodbye, *(both(one, lost) if isinstance(one, do.Record) else one for one in ended)]
 
     def _end_call(self, command: EndCall, now: datetime) -> list[do.Effect]:
-        refused = self.state is State.OPENING
-        goodbye = do.Reject(480, "Temporarily Unavailable", command.cause) if refused else do.HangUp(command.cause)
-        status: CallStatus = "failed" if refused else command.status
-        return [goodbye, *self._end(now, status, command.cause, "system")]
+        goodbye = self._goodbye(command.cause, 480, "Temporarily Unavailable")
+        if self.answered:
+            return [*goodbye, *self._end(now, hung_up(command.cause, command.status))]
+        if self._place is not None:
+            return [*goodbye, *self._end(now, replace(CANCELED, cause=command.cause))]
+        return [*goodbye, *self._end(now, broken(command.cause))]
 
     def _refuse_ended(self, _what: Any, _now: datetime) -> list[do.Effect]:
         raise CallEnded("The call is over.")
 
+    def _refuse_unanswered(self, _what: Any, _now: datetime) -> list[do.Effect]:
+        raise CallNotAnswered("The call is not answered yet.")
+
+    def _refuse_answered(self, _what: Any, _now: datetime) -> list[do.Effect]:
+        raise InvalidRequest("The call is answered already.")
+
+    def _ignore(self, _what: Any, _now: datetime) -> list[do.Effect]:
+        return []
+
     # ── streams ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start_stream(self, command: StartStream, now: datetime) -> list[do.Effect]:
-        if self.state is State.OPENING or (self.state is State.ANSWERED and self._offered):
+        if self.state is State.ANSWERED and self.view.codec is None:
             raise CallNotAnswered("Streaming can start once the call is answered.")
-        assert self._params is not None
-        params = command.params
-        self._check_limits(params)
-        view = StreamView(
-            sid=command.sid,
-            account_sid=self.view.account_sid,
-            call_sid=self.view.sid,
-            name=params.name,
-            url=params.url,
-            track=params.track.value,
-            status="in-progress",
-            created_at=now,
-            updated_at=now,
-            status_callback=params.status_callback,
-            status_callback_method=params.status_callback_method,
-        )
-        self._streams[command.sid] = _Stream(view, params)
-        identity = StreamIdentity(
-            stream_sid=command.sid,
-            account_sid=self.view.account_sid,
-            call_sid=self.view.sid,
-            call_session_id=self.view.session_id,
-            from_=self.view.from_,
-            to=self.view.to,
-        )
-        encoding = params.encoding(self._params.codec)
-        return [do.Record(streams=(view,)), do.OpenStream(identity, params, encoding)]
-
-    def _check_limits(self, params: StreamParams) -> None:
-        live = [stream for stream in self._streams.values() if stream.live]
-        if len(live) >= self._rules.streams_per_call:
-            raise StreamLimitReached(f"The call has {len(live)} streams already, which is the limit.")
-        speaking = sum(stream.params.mode is BidirectionalMode.RTP for stream in live)
-        if params.mode is BidirectionalMode.RTP and speaking >= self._rules.bidirectional_per_call:
-            raise StreamLimitReached("The call has a bidirectional stream already.")
+        assert self._offers.agreed is not None
+        return self._streams.start(command, self.view, self._offers.agreed.codec, now)
 
     def _stop_stream(self, command: StopStream, now: datetime) -> list[do.Effect]:
-        stream = self._streams.get(command.sid)
-        if stream is None:
-            raise ResourceNotFound
-        if not stream.live:
-            return []
-        reason = "stopped by the API"
-        return [self._finish(stream, now, reason), do.CloseStream(command.sid, reason)]
+        return self._streams.stop(command, now)
 
     def _pause_stream(self, command: PauseStream, now: datetime) -> list[do.Effect]:
-        stream = self._streams.get(command.sid)
-        if stream is None:
-            raise ResourceNotFound
-        if not stream.live:
-            raise InvalidRequest("The stream is over.", pointer="/Status")
-        status: StreamStatus = "paused" if command.paused else "in-progress"
-        if status == stream.view.status:
-            return []
-        stream.view = replace(stream.view, status=status, updated_at=now)
-        return [do.Record(streams=(stream.view,)), do.PauseStream(command.sid, command.paused)]
+        return self._streams.pause(command, now)
 
     def _stream_started(self, fact: StreamStarted, now: datetime) -> list[do.Effect]:
-        stream = self._streams.get(fact.sid)
-        if stream is None or not (stream.live or stream.ending):
-            return []
-        stream.started = True
-        stream.view = replace(stream.view, updated_at=now)
-        started = do.Record(streams=(stream.view,), events=(StreamEvent("stream-started", stream.view, now),))
-        if stream.ending is None:
-            return [started]
-        return [started, self._end_stream(stream, now, None, stream.ending)]
+        return self._streams.started(fact, now)
 
     def _stream_ended(self, fact: StreamEnded, now: datetime) -> list[do.Effect]:
-        stream = self._streams.pop(fact.sid, None)
-        if stream is None:
-            return []
-        events: tuple[StreamEvent, ...] = ()
-        if stream.live:
-            events = self._end_stream(stream, now, fact.error, fact.reason).events
-        elif stream.ending is not None:
-            events = self._end_stream(stream, now, None, stream.ending).events
-        stream.view = replace(stream.view, report=fact.report)
-        return [do.Record(streams=(stream.view,), events=events), *self._forget_if_done()]
-
-    def _finish(self, stream: _Stream, now: datetime, reason: str) -> do.Record:
-        """Our own decision to end a stream whose worker is alive."""
-        if stream.started:
-            return self._end_stream(stream, now, None, reason)
-        stream.live, stream.ending = False, reason
-        return do.Record()
-
-    def _end_stream(self, stream: _Stream, now: datetime, error: str | None, reason: str) -> do.Record:
-        stream.live, stream.ending = False, None
-        stream.view = replace(
-            stream.view,
-            status="stopped" if error is None else "failed",
-            updated_at=now,
-            ended_reason=error or reason,
-        )
-        kind: Literal["stream-stopped", "stream-error"] = "stream-stopped" if error is None else "stream-error"
-        return do.Record(streams=(stream.view,), events=(StreamEvent(kind, stream.view, now, error),))
+        return [*self._streams.ended(fact, now), *self._forget_if_done()]
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _end(
-        self, now: datetime, status: CallStatus, cause: str, source: Source, *, error: str | None = None
-    ) -> list[do.Effect]:
-        """End the call and every stream of it; with `error` the streams failed and their worker will not report."""
-        self._enter(State.ENDED, now, status=status, ended_at=now, hangup_cause=cause, hangup_source=source)
-        record = self._record()
-        closing: list[do.Effect] = []
-        for sid, stream in list(self._streams.items()):
-            if error is not None and (stream.live or stream.ending):
-                record = _both(record, self._end_stream(stream, now, error, error))
-            elif stream.live:
-                record = _both(record, self._finish(stream, now, f"the call ended: {cause}"))
-                closing.append(do.CloseStream(sid, cause))
-            if error is not None:
-                del self._streams[sid]
+    def _end(self, now: datetime, ending: Ending) -> list[do.Effect]:
+        """End the call and every stream of it."""
+        self._enter(
+            State.ENDED,
+            now,
+            status=ending.status,
+            ended_at=now,
+            hangup_cause=ending.cause,
+            hangup_source=ending.source,
+            hangup_code=ending.code,
+            sip_status=ending.sip_status,
+        )
+        streams, closing = self._streams.end_all(now, ending.cause)
         if self._leg_open:
             closing.append(do.CloseLeg())
-        return [*([] if error else closing), record, *self._forget_if_done()]
+        record = both(self._record("completed", now), streams)
+        return [*closing, record, *self._forget_if_done()]
 
-    def _leg_closed(self, fact: LegClosed | LegFailed, now: datetime) -> list[do.Effect]:
+    def _leg_closed(self, fact: LegClosed | LegFailed, _now: datetime) -> list[do.Effect]:
         self._leg_open = False
         if isinstance(fact, LegClosed):
             self.view = replace(self.view, report=fact.report)
@@ -381,83 +400,109 @@ class Call:
 
     def _worker_lost_after_end(self, _fact: WorkerLost, now: datetime) -> list[do.Effect]:
         self._leg_open = False
-        record = do.Record()
-        for stream in self._streams.values():
-            if stream.ending is not None:
-                record = _both(record, self._end_stream(stream, now, None, stream.ending))
-        self._streams.clear()
-        return [record, *self._forget_if_done()]
+        self._recordings.clear()
+        return [self._streams.settle_all(now), *self._forget_if_done()]
 
     def _forget_if_done(self) -> list[do.Effect]:
-        done = self.state is State.ENDED and not self._leg_open and not self._streams
+        done = self.state is State.ENDED and not (self._leg_open or self._streams or self._recordings)
         return [do.Forget()] if done else []
 
     def _enter(self, state: State, now: datetime, **changes: Any) -> None:
         self.state = state
         self.view = replace(self.view, updated_at=now, **changes)
 
-    def _record(self) -> do.Record:
-        return do.Record(calls=(self.view,))
+    def _event(self, kind: CallEventKind, now: datetime) -> CallEvent:
+        return CallEvent(kind, self.view, now)
 
+    def _record(self, kind: CallEventKind | None = None, now: datetime | None = None) -> do.Record:
+        events = () if kind is None or now is None else (self._event(kind, now),)
+        return do.Record(calls=(self.view,), call_events=events)
 
-def _both(one: do.Record, other: do.Record) -> do.Record:
-    return do.Record(one.calls + other.calls, one.streams + other.streams, one.events + other.events)
-
-
-_PEER_ENDS: dict[str, tuple[CallStatus, str, str]] = {
-    "bye": ("completed", "peer", "{peer} hung up"),
-    "cancel": ("canceled", "peer", "{peer} gave up before the answer"),
-    "no-ack": ("failed", "system", "our answer was never confirmed"),
-    "error": ("failed", "system", "signalling failed"),
-}
 
 _Row = Callable[[Call, Any, datetime], list[do.Effect]]
 
-_IN_CALL: dict[type, _Row] = {
+_MEDIA = (Play, StopPlaying, Record, StopRecording, SendDigits, Bridge, Unbridge)
+_UNANSWERED: dict[type, _Row] = {
+    **dict.fromkeys((StartStream, StopStream, PauseStream, *_MEDIA), Call._refuse_unanswered),
+    EndCall: Call._end_call,
+    LegFailed: Call._leg_failed,
+    PeerEnded: Call._peer_ended,
+    WorkerLost: Call._worker_lost,
+    TimerFired: Call._timer,
+    WatchCall: Call._watch,
+}
+_ANSWERED: dict[type, _Row] = {
+    **dict.fromkeys(_MEDIA, Call._media),
+    AnswerCall: Call._ignore,
+    RejectCall: Call._refuse_answered,
     Confirmed: Call._confirmed,
     Reoffered: Call._reoffered,
     DigitReceived: Call._digit,
+    DigitHeard: Call._ignore,
+    PlayEnded: Call._ignore,
+    RecordEnded: Call._record_ended,
     PeerEnded: Call._peer_ended,
     LegSilent: Call._silent,
+    TimerFired: Call._timer,
     WorkerLost: Call._worker_lost,
     EndCall: Call._end_call,
+    WatchCall: Call._watch,
     StartStream: Call._start_stream,
     StopStream: Call._stop_stream,
     PauseStream: Call._pause_stream,
     StreamStarted: Call._stream_started,
     StreamEnded: Call._stream_ended,
 }
+_OVER = (EndCall, StartStream, PauseStream, AnswerCall, RejectCall, WatchCall, Place, *_MEDIA)
 
-_TABLE: dict[tuple[State, type], _Row] = {
-    (State.NEW, Invited): Call._invited,
-    (State.OPENING, LegOpened): Call._leg_opened,
-    (State.OPENING, LegFailed): Call._leg_failed,
-    (State.OPENING, PeerEnded): Call._peer_ended,
-    (State.OPENING, WorkerLost): Call._worker_lost,
-    (State.OPENING, EndCall): Call._end_call,
-    (State.OPENING, StartStream): Call._start_stream,
-    (State.OPENING, StopStream): Call._stop_stream,
-    (State.OPENING, PauseStream): Call._pause_stream,
-    **{(State.ANSWERED, what): row for what, row in _IN_CALL.items()},
-    **{(State.UP, what): row for what, row in _IN_CALL.items()},
-    (State.ENDED, LegClosed): Call._leg_closed,
-    (State.ENDED, LegFailed): Call._leg_closed,
-    (State.ENDED, StreamStarted): Call._stream_started,
-    (State.ENDED, StreamEnded): Call._stream_ended,
-    (State.ENDED, WorkerLost): Call._worker_lost_after_end,
-    (State.ENDED, EndCall): Call._refuse_ended,
-    (State.ENDED, StartStream): Call._refuse_ended,
-    (State.ENDED, PauseStream): Call._refuse_ended,
-    (State.ENDED, StopStream): Call._stop_stream,
+_ROWS: dict[State, dict[type, _Row]] = {
+    State.NEW: {Invited: Call._invited, Place: Call._placed},
+    State.OPENING: {
+        **_UNANSWERED,
+        LegOpened: Call._leg_opened,
+        AnswerCall: Call._answer_later,
+        RejectCall: Call._reject,
+    },
+    State.RINGING: {**_UNANSWERED, AnswerCall: Call._answer, RejectCall: Call._reject},
+    State.PLACING: {**_UNANSWERED, LegOpened: Call._call_out},
+    State.CALLING: {
+        **_UNANSWERED,
+        Progressed: Call._progressed,
+        Accepted: Call._accepted,
+        Refused: Call._refused,
+    },
+    State.ANSWERED: _ANSWERED,
+    State.UP: _ANSWERED,
+    State.ENDED: {
+        **dict.fromkeys(_OVER, Call._refuse_ended),
+        LegClosed: Call._leg_closed,
+        LegFailed: Call._leg_closed,
+        RecordEnded: Call._record_ended,
+        StreamStarted: Call._stream_started,
+        StreamEnded: Call._stream_ended,
+        StopStream: Call._stop_stream,
+        WorkerLost: Call._worker_lost_after_end,
+    },
 }
+_TABLE = {(state, what): row for state, rows in _ROWS.items() for what, row in rows.items()}
 
 
 def lost_in_crash(calls: Sequence[CallView], streams: Sequence[StreamView], now: datetime) -> do.Record:
     """What has to be recorded and told after a server died with these calls and streams still live."""
     cause = "the server stopped without warning"
+    ending = broken(cause)
     ended_calls = tuple(
-        replace(call, status="failed", updated_at=now, ended_at=now, hangup_cause=cause, hangup_source="system")
+        replace(
+            call,
+            status=ending.status,
+            updated_at=now,
+            ended_at=now,
+            hangup_cause=cause,
+            hangup_source=ending.source,
+            hangup_code=ending.code,
+        )
         for call in calls
     )
     ended = tuple(replace(stream, status="failed", updated_at=now, ended_reason=cause) for stream in streams)
-    return do.Record(ended_calls, ended, tuple(StreamEvent("stream-error", stream, now, cause) for stream in ended))
+    events = tuple(StreamEvent("stream-error", stream, now, cause) for stream in ended)
+    return do.Record(ended_calls, ended, events, tuple(CallEvent("completed", call, now) for call in ended_calls))

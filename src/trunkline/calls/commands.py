@@ -147,7 +147,31 @@ class Unbridge:
     """Part this call from those that it is bridged with."""
 
 
-Command = StartStream | StopStream | PauseStream | EndCall
+@dataclass(frozen=True, slots=True)
+class WatchCall:
+    """Send the status callbacks from here on there; None = as before."""
+
+    url: str | None
+    method: Literal["GET", "POST"] | None
+
+
+Command = (
+    StartStream
+    | StopStream
+    | PauseStream
+    | EndCall
+    | Place
+    | AnswerCall
+    | RejectCall
+    | WatchCall
+    | Play
+    | StopPlaying
+    | Record
+    | StopRecording
+    | SendDigits
+    | Bridge
+    | Unbridge
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,10 +95,10 @@ class Invite:
 
 @dataclass(frozen=True, slots=True)
 class SetTimer:
-    """Tell `TimerFired` after that many seconds, instead of when it was set for; None = not at all."""
+    """Tell `TimerFired` after that many seconds, unless the call has ended."""
 
     name: Literal["ring", "limit"]
-    seconds: float | None
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,9 @@ Effect = (
     | AcceptReoffer
     | RejectReoffer
     | HangUp
+    | Invite
+    | SetTimer
+    | Media
     | OpenStream
     | CloseStream
     | PauseStream

@@ -161,6 +161,10 @@ class StreamEnded:
 
 Fact = (
     Invited
+    | Progressed
+    | Accepted
+    | Refused
+    | TimerFired
     | LegOpened
     | LegFailed
     | Confirmed

@@ -1,0 +1,79 @@
+"""How calls end, as tables: the status that is shown, the words for people, the code for programs (spec section 5).
+
+`hangup_code` takes Telnyx's words: `normal_clearing`, `originator_cancel`, `user_busy`, `call_rejected`, `not_found`,
+`timeout`, `time_limit`, `unspecified`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from trunkline.calls.views import CallStatus
+
+Source = Literal["caller", "callee", "system"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One end of a call."""
+
+    status: CallStatus
+    cause: str
+    """For people; `{peer}` stands for who it was."""
+    code: str
+    source: Source = "system"
+    sip_status: int | None = None
+    """Of the response that refused the call."""
+
+    def by(self, peer: str, detail: str) -> "Ending":
+        """The same with the peer's name, caller or callee, and what it said."""
+        words = self.cause.format(peer=peer) + (f" ({detail})" if detail else "")
+        named: Source = self.source if self.source == "system" else "caller" if peer == "caller" else "callee"
+        return replace(self, cause=words, source=named)
+
+
+PEER_ENDS: dict[str, Ending] = {
+    "bye": Ending("completed", "{peer} hung up", "normal_clearing", "caller"),
+    "cancel": Ending("canceled", "{peer} gave up before the answer", "originator_cancel", "caller"),
+    "no-ack": Ending("failed", "our answer was never confirmed", "unspecified"),
+    "error": Ending("failed", "signalling failed", "unspecified"),
+}
+CANCELED = Ending("canceled", "cancelled before the answer", "originator_cancel", "caller")
+NO_ANSWER = Ending("no-answer", "nobody answered in time", "timeout")
+TIME_LIMIT = Ending("completed", "the call reached its time limit", "time_limit")
+
+_REFUSALS: dict[int, tuple[CallStatus, str]] = {
+    404: ("failed", "not_found"),
+    408: ("no-answer", "timeout"),
+    480: ("no-answer", "timeout"),
+    484: ("failed", "not_found"),
+    486: ("busy", "user_busy"),
+    487: ("canceled", "originator_cancel"),
+    600: ("busy", "user_busy"),
+    603: ("busy", "call_rejected"),
+    604: ("failed", "not_found"),
+}
+"""By SIP status, of the call that we placed; any other is a failure."""
+
+
+def hung_up(cause: str, status: CallStatus = "completed") -> Ending:
+    """Our own decision to end a call that was answered."""
+    return Ending(status, cause, "normal_clearing")
+
+
+def broken(cause: str, sip_status: int | None = None) -> Ending:
+    """It could not go on, or never began."""
+    return Ending("failed", cause, "unspecified", sip_status=sip_status)
+
+
+def rejection(status: int, reason: str) -> Ending:
+    """An inbound call that we were told to refuse with this SIP status."""
+    busy = status in (486, 600)
+    return Ending("busy" if busy else "failed", f"refused: {reason}", "user_busy" if busy else "call_rejected",
+                  sip_status=status)  # fmt: skip
+
+
+def refusal_of(status: int, reason: str, detail: str) -> Ending:
+    """An outbound call that was refused with this SIP status."""
+    shown, code = _REFUSALS.get(status, ("failed", "call_rejected" if status in (401, 403, 407) else "unspecified"))
+    words = f"the callee refused: {status} {reason}" + (f" ({detail})" if detail else "")
+    return Ending(shown, words, code, "callee", status)

@@ -1,0 +1,194 @@
+"""The streams of one call. They end with the call or by themselves, each exactly once.
+
+Whatever happens, `_end` runs once for each: it alone makes the `stream-stopped` or `stream-error` event, at the moment
+the decision falls; the counters follow with `StreamEnded`. Only where we end a stream that is not known to have
+started, the event waits for the worker's next word on it: its `start` may have reached the app already, and then
+`stream-started` comes first.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from trunkline.calls import effects as do
+from trunkline.calls.commands import PauseStream, StartStream, StopStream
+from trunkline.calls.events import StreamEnded, StreamStarted
+from trunkline.calls.views import CallView, StreamEvent, StreamStatus, StreamView
+from trunkline.errors import InvalidRequest, ResourceNotFound, StreamLimitReached
+from trunkline.ids import StreamSid
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
+
+
+@dataclass(slots=True)
+class _Stream:
+    view: StreamView
+    params: StreamParams
+    live: bool = True
+    started: bool = False
+    ending: str | None = None
+    """Why we ended it, while we do not know yet whether it has started."""
+
+
+class CallStreams:
+    """Every stream of one call whose worker has not told its end, and what may be asked of them."""
+
+    def __init__(self, limit: int, bidirectional_limit: int) -> None:
+        self._limit = limit
+        self._bidirectional_limit = bidirectional_limit
+        self._all: dict[StreamSid, _Stream] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    @property
+    def live(self) -> list[tuple[StreamView, StreamParams]]:
+        """The streams that have not ended, oldest first, and what they were asked to be."""
+        return [(stream.view, stream.params) for stream in self._all.values() if stream.live]
+
+    def find(self, sid_or_name: str) -> StreamView | None:
+        """By sid, or a live one by name."""
+        by_sid = self._all.get(StreamSid(sid_or_name))
+        if by_sid is not None:
+            return by_sid.view
+        return next((view for view, _ in self.live if view.name == sid_or_name), None)
+
+    def start(self, command: StartStream, call: CallView, codec: str, now: datetime) -> list[do.Effect]:
+        """Take a stream in, on a call that has agreed on `codec`. Raises StreamLimitReached."""
+        params = command.params
+        self._check_limits(params)
+        view = StreamView(
+            sid=command.sid,
+            account_sid=call.account_sid,
+            call_sid=call.sid,
+            name=params.name,
+            url=params.url,
+            track=params.track.value,
+            status="in-progress",
+            created_at=now,
+            updated_at=now,
+            status_callback=params.status_callback,
+            status_callback_method=params.status_callback_method,
+        )
+        self._all[command.sid] = _Stream(view, params)
+        identity = StreamIdentity(
+            stream_sid=command.sid,
+            account_sid=call.account_sid,
+            call_sid=call.sid,
+            call_session_id=call.session_id,
+            from_=call.from_,
+            to=call.to,
+        )
+        return [do.Record(streams=(view,)), do.OpenStream(identity, params, params.encoding(codec))]
+
+    def _check_limits(self, params: StreamParams) -> None:
+        live = self.live
+        if len(live) >= self._limit:
+            raise StreamLimitReached(f"The call has {len(live)} streams already, which is the limit.")
+        speaking = sum(asked.mode is BidirectionalMode.RTP for _, asked in live)
+        if params.mode is BidirectionalMode.RTP and speaking >= self._bidirectional_limit:
+            raise StreamLimitReached("The call has a bidirectional stream already.")
+
+    def stop(self, command: StopStream, now: datetime) -> list[do.Effect]:
+        """Stop one; nothing if it has ended. Raises ResourceNotFound."""
+        stream = self._known(command.sid)
+        if not stream.live:
+            return []
+        reason = "stopped by the API"
+        return [self._finish(stream, now, reason), do.CloseStream(command.sid, reason)]
+
+    def pause(self, command: PauseStream, now: datetime) -> list[do.Effect]:
+        """Pause one or let it go on. Raises ResourceNotFound, InvalidRequest."""
+        stream = self._known(command.sid)
+        if not stream.live:
+            raise InvalidRequest("The stream is over.", pointer="/Status")
+        status: StreamStatus = "paused" if command.paused else "in-progress"
+        if status == stream.view.status:
+            return []
+        stream.view = replace(stream.view, status=status, updated_at=now)
+        return [do.Record(streams=(stream.view,)), do.PauseStream(command.sid, command.paused)]
+
+    def _known(self, sid: StreamSid) -> _Stream:
+        stream = self._all.get(sid)
+        if stream is None:
+            raise ResourceNotFound
+        return stream
+
+    def started(self, fact: StreamStarted, now: datetime) -> list[do.Effect]:
+        """The worker says that `start` was sent."""
+        stream = self._all.get(fact.sid)
+        if stream is None or not (stream.live or stream.ending):
+            return []
+        stream.started = True
+        stream.view = replace(stream.view, updated_at=now)
+        started = do.Record(streams=(stream.view,), events=(StreamEvent("stream-started", stream.view, now),))
+        if stream.ending is None:
+            return [started]
+        return [started, self._end(stream, now, None, stream.ending)]
+
+    def ended(self, fact: StreamEnded, now: datetime) -> list[do.Effect]:
+        """The worker says that one is gone."""
+        stream = self._all.pop(fact.sid, None)
+        if stream is None:
+            return []
+        events: tuple[StreamEvent, ...] = ()
+        if stream.live:
+            events = self._end(stream, now, fact.error, fact.reason).events
+        elif stream.ending is not None:
+            events = self._end(stream, now, None, stream.ending).events
+        stream.view = replace(stream.view, report=fact.report)
+        return [do.Record(streams=(stream.view,), events=events)]
+
+    def end_all(self, now: datetime, cause: str) -> tuple[do.Record, list[do.Effect]]:
+        """The call has ended, the worker is alive: what to record, and the sockets to close."""
+        record, closing = do.Record(), list[do.Effect]()
+        for sid, stream in self._all.items():
+            if stream.live:
+                record = both(record, self._finish(stream, now, f"the call ended: {cause}"))
+                closing.append(do.CloseStream(sid, cause))
+        return record, closing
+
+    def lose_all(self, now: datetime, error: str) -> do.Record:
+        """The worker is gone: those that had not ended have failed, and nothing more will be heard of any."""
+        record = do.Record()
+        for stream in self._all.values():
+            if stream.live or stream.ending:
+                record = both(record, self._end(stream, now, error, error))
+        self._all.clear()
+        return record
+
+    def settle_all(self, now: datetime) -> do.Record:
+        """The worker is gone after the call had ended: no more words on the streams that wait for one."""
+        record = do.Record()
+        for stream in self._all.values():
+            if stream.ending is not None:
+                record = both(record, self._end(stream, now, None, stream.ending))
+        self._all.clear()
+        return record
+
+    def _finish(self, stream: _Stream, now: datetime, reason: str) -> do.Record:
+        """Our own decision to end a stream whose worker is alive."""
+        if stream.started:
+            return self._end(stream, now, None, reason)
+        stream.live, stream.ending = False, reason
+        return do.Record()
+
+    def _end(self, stream: _Stream, now: datetime, error: str | None, reason: str) -> do.Record:
+        stream.live, stream.ending = False, None
+        stream.view = replace(
+            stream.view,
+            status="stopped" if error is None else "failed",
+            updated_at=now,
+            ended_reason=error or reason,
+        )
+        kind: Literal["stream-stopped", "stream-error"] = "stream-stopped" if error is None else "stream-error"
+        return do.Record(streams=(stream.view,), events=(StreamEvent(kind, stream.view, now, error),))
+
+
+def both(one: do.Record, other: do.Record) -> do.Record:
+    """Two records as one, in this order."""
+    return do.Record(
+        one.calls + other.calls,
+        one.streams + other.streams,
+        one.events + other.events,
+        one.call_events + other.call_events,
+    )
