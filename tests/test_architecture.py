@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "webhooks": {"calls.views", "store"},
     "calls": {"sdp", "streaming.params"},
     "workers": {"sdp.values", "media", "streaming", "log"},
+    "texml": {"calls.commands", "calls.views", "streaming.params"},
     "api": {"calls.commands", "calls.control", "calls.diagnosis", "calls.views", "streaming.params"},
 }
 

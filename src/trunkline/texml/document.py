@@ -1,0 +1,535 @@
+"""TeXML text -> a document: a tuple of verbs, each a value. Pure (spec section 4).
+
+The family is a table, `_VERBS`: a row per element with its attributes, each with how it is read; an attribute's
+default stands in the verb's dataclass and nowhere else. What Telnyx knows and we do not costs a warning, never the
+call: an unknown element or attribute is skipped, a broken value gives way to its default, and an element that means
+nothing without what it lacks (a `<Play>` without a URL) is skipped. Only what is no TeXML at all is an error.
+
+The text comes from strangers: it is bounded, and DTDs, with them entities and everything outside the text, are
+refused. Element and attribute names are case sensitive, as XML's are.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from trunkline.streaming.params import BidirectionalMode, StreamParams, Track
+
+SIZE_LIMIT = 65536
+"""Bytes of a document (spec section 4)."""
+WARNING_LIMIT = 20
+"""Warnings kept of one document."""
+TARGET_LIMIT = 10
+"""Numbers and SIP URIs of one `<Dial>`; more are skipped."""
+URL_LIMIT = 2000
+SAY_LIMIT = 3000
+"""Characters of one `<Say>`, as Telnyx bounds its speak command; the rest is cut off."""
+
+Method = Literal["GET", "POST"]
+_REFERENCE = re.compile(r"[\x21-\x7e]+")
+_WS_URL = re.compile(r"wss?://[^\s/?#]+", re.IGNORECASE)
+_SIP_URI = re.compile(r"sips?:[^\s@<>?]+(?:@[^\s@<>?]+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"\+?[0-9*#A-Za-z._-]{1,64}")
+_PRESSED = re.compile(r"[0-9*#A-DwW]{1,100}")
+_HEADER = re.compile(r"[Xx]-[A-Za-z0-9.!%*_+`'~-]{1,60}")
+
+
+class DocumentError(Exception):
+    """It is no TeXML; the text says why, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Speak."""
+
+    text: str
+    voice: str = "man"
+    language: str = ""
+    """As the document has it (`en-US`); empty = the voice's own."""
+    loop: int = 1
+    """Times; 0 = for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Play a file, or press keys."""
+
+    url: str = ""
+    loop: int = 1
+    digits: str = ""
+    """Instead of a file; `w` and `W` wait half a second and a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait."""
+
+    length: int = 1
+    """Seconds."""
+
+
+Prompt = Say | Play | Pause
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start streams and go on."""
+
+    streams: tuple[StreamParams, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Start a stream and go on when it has ended."""
+
+    stream: StreamParams
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop the stream of a name, or all of them."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Collect keys, prompting meanwhile."""
+
+    prompts: tuple[Prompt, ...] = ()
+    action: str | None = None
+    method: Method = "POST"
+    timeout: int = 5
+    """Seconds after the last prompt or key."""
+    finish_on: str = "#"
+    """Any of these keys ends it."""
+    max_digits: int = 128
+    valid: str = "0123456789*#ABCD"
+    """Other keys are not heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One whom `<Dial>` calls."""
+
+    kind: Literal["number", "sip"]
+    to: str
+    """A number, or a SIP URI without headers."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """The URI's `X-` headers (RFC 3261 section 19.1.1), for the INVITE."""
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    send_digits: str = ""
+    """Keys to press when it answers."""
+    status_callback: str | None = None
+    status_callback_method: Method = "POST"
+    status_callback_events: str = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Call somebody and connect the two."""
+
+    targets: tuple[Target, ...]
+    """Called at the same time; the first to answer wins."""
+    action: str | None = None
+    method: Method = "POST"
+    timeout: int = 30
+    """Seconds to wait for an answer."""
+    time_limit: int = 14400
+    """Seconds that the second call may last."""
+    caller_id: str | None = None
+    """None: as the first call's."""
+    caller_name: str = ""
+    answer_on_bridge: bool = False
+    """Leave the first call ringing until the second is answered."""
+    hangup_on_star: bool = False
+    """The first party ends the second call by `*`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Record the call."""
+
+    action: str | None = None
+    method: Method = "POST"
+    timeout: int = 0
+    """Seconds of silence that end it; 0 = none do."""
+    max_length: int = 3600
+    """Seconds; 0 = no limit."""
+    finish_on: str = "1234567890*#"
+    play_beep: bool = True
+    channels: Literal[1, 2] = 2
+    status_callback: str | None = None
+    status_callback_method: Method = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Go on with another document."""
+
+    url: str
+    method: Method = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Refuse the call, or end it once it is answered."""
+
+    reason: Literal["rejected", "busy"] = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    """End the call."""
+
+
+Verb = Say | Play | Pause | Start | Connect | Stop | Gather | Dial | Record | Redirect | Reject | Hangup
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What is to be done, in order, and what was wrong with the text."""
+
+    verbs: tuple[Verb, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def parse(text: str | bytes) -> Document:
+    """The document of a TeXML text; bytes may say their own encoding. Raises DocumentError."""
+    try:
+        size = len(text.encode() if isinstance(text, str) else text)
+        if size > SIZE_LIMIT:
+            raise DocumentError(f"the document has {size} bytes, more than {SIZE_LIMIT}")
+        root: Element = fromstring(text, forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise DocumentError("the document has a DTD or entities") from error
+    except (ParseError, ValueError, LookupError) as error:
+        raise DocumentError(f"the document is not XML: {error}") from error
+    if root.tag != "Response":
+        raise DocumentError(f"the document's root is <{_short(root.tag)}>, not <Response>")
+    parser = _Parser()
+    verbs = parser.children(root, _VERBS)
+    return Document(tuple(verbs), tuple(parser.warnings))
+
+
+class _Parser:
+    """Reads elements by a table, and keeps the warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        if len(self.warnings) < WARNING_LIMIT:
+            self.warnings.append(text)
+
+    def children(self, element: Element, table: Mapping[str, "_Row"]) -> list[Any]:
+        """What the table makes of an element's children, less those it skips."""
+        found = (self._read(child, table) for child in element)
+        return [value for value in found if value is not None]
+
+    def _read(self, element: Element, table: Mapping[str, "_Row"]) -> Any:
+        row = table.get(element.tag)
+        if row is None:
+            self.warn(f"<{_short(element.tag)}> is not known here and was skipped")
+            return None
+        values: dict[str, Any] = {}
+        for name, given in element.attrib.items():
+            attribute = row.attributes.get(name)
+            if attribute is None:
+                self.warn(f"<{element.tag} {_short(name)}> is not known and was skipped")
+                continue
+            where, read = attribute
+            try:
+                values[where] = read(given.strip())
+            except ValueError as error:
+                self.warn(f"<{element.tag} {name}> {error}; the default was taken")  # the value may be a secret
+        try:
+            return row.make(self, element, values)
+        except ValueError as error:
+            self.warn(f"<{element.tag}> {error}, and was skipped")
+            return None
+
+
+_Reader = Callable[[str], object]
+_Make = Callable[[_Parser, Element, dict[str, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One element. `make` raises ValueError for one that means nothing."""
+
+    make: _Make
+    attributes: Mapping[str, tuple[str, _Reader]]
+    """Name -> field of the value, and how it is read; a reader raises ValueError."""
+
+
+# ── how attributes are read ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _whole(low: int, high: int) -> _Reader:
+    def read(given: str) -> object:
+        if not (given.isascii() and given.isdigit() and len(given) <= 9 and low <= int(given) <= high):
+            raise ValueError(f"must be a number from {low} to {high}")
+        return int(given)
+
+    return read
+
+
+def _one_of(*known: str, make: Callable[[str], object] = str) -> _Reader:
+    def read(given: str) -> object:
+        if given not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return make(given)
+
+    return read
+
+
+def _keys(allowed: str) -> _Reader:
+    def read(given: str) -> object:
+        if not set(given) <= set(allowed):
+            raise ValueError(f"must consist of {allowed}")
+        return given
+
+    return read
+
+
+def _text(limit: int) -> _Reader:
+    def read(given: str) -> object:
+        if len(given) > limit:
+            raise ValueError(f"must be at most {limit} characters")
+        return given
+
+    return read
+
+
+def _reference(given: str) -> str:
+    """A URL, perhaps relative to the document's (RFC 3986 section 4.1)."""
+    if len(given) > URL_LIMIT or not _REFERENCE.fullmatch(given):
+        raise ValueError(f"must be a URL of at most {URL_LIMIT} characters")
+    return given
+
+
+def _ws_url(given: str) -> str:
+    if not _WS_URL.match(_reference(given)) or "#" in given:
+        raise ValueError("must be a ws:// or wss:// URL")
+    return given
+
+
+def _pressed(given: str) -> str:
+    if not _PRESSED.fullmatch(given):
+        raise ValueError("must be keys, and w for waits")
+    return given
+
+
+def _caller(given: str) -> str:
+    if not _NUMBER.fullmatch(given):
+        raise ValueError("must be a number")
+    return given
+
+
+_METHOD = _one_of("GET", "POST")
+_FLAG = _one_of("true", "false", make=lambda given: given == "true")
+_LOOP = _whole(0, 1000)
+_KEYS = "0123456789*#"
+_ACTION = {"action": ("action", _reference), "method": ("method", _METHOD)}
+
+
+# ── how elements are made ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _words(element: Element) -> str:
+    """All text within, markup in it (SSML) left out, white space as one space."""
+    return " ".join("".join(element.itertext()).split())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:40] + "…"
+
+
+def _say(parser: _Parser, element: Element, values: dict[str, Any]) -> Say:
+    text = _words(element)
+    if not text:
+        raise ValueError("has no text")
+    if len(text) > SAY_LIMIT:
+        parser.warn(f"<Say> has more than {SAY_LIMIT} characters; the rest was cut off")
+    return Say(text[:SAY_LIMIT], **values)
+
+
+def _play(_parser: _Parser, element: Element, values: dict[str, Any]) -> Play:
+    return Play(**values) if "digits" in values else Play(_reference(_words(element)), **values)
+
+
+def _plain(verb: Callable[..., Verb]) -> _Make:
+    return lambda _parser, _element, values: verb(**values)
+
+
+def _start(parser: _Parser, element: Element, _values: dict[str, Any]) -> Start:
+    streams = parser.children(element, _STREAM)
+    if not streams:
+        raise ValueError("has no <Stream>")
+    return Start(tuple(streams))
+
+
+def _connect(parser: _Parser, element: Element, _values: dict[str, Any]) -> Connect:
+    streams = parser.children(element, _STREAM)
+    if not streams:
+        raise ValueError("has no <Stream>")
+    if len(streams) > 1:
+        parser.warn("<Connect> has more than one <Stream>; the first was taken")
+    return Connect(streams[0])
+
+
+def _stop(parser: _Parser, element: Element, _values: dict[str, Any]) -> Stop:
+    found = parser.children(element, _STOPPED)
+    if not found:
+        raise ValueError("has no <Stream>")
+    return Stop(found[0].get("name") or None)
+
+
+def _stream(parser: _Parser, element: Element, values: dict[str, Any]) -> StreamParams:
+    if "url" not in values:
+        raise ValueError("has no url")
+    return StreamParams(**values, custom_parameters=dict(parser.children(element, _PARAMETER)))
+
+
+def _parameter(_parser: _Parser, _element: Element, values: dict[str, Any]) -> tuple[str, str]:
+    if not values.get("name"):
+        raise ValueError("has no name")
+    return values["name"], values.get("value", "")
+
+
+def _gather(parser: _Parser, element: Element, values: dict[str, Any]) -> Gather:
+    if values.pop("input", "dtmf") != "dtmf":
+        parser.warn("<Gather> hears keys only, no speech")
+    return Gather(tuple(parser.children(element, _PROMPTS)), **values)
+
+
+def _dial(parser: _Parser, element: Element, values: dict[str, Any]) -> Dial:
+    targets: list[Target] = parser.children(element, _TARGETS)
+    number = " ".join((element.text or "").split())
+    if number:
+        targets.insert(0, Target("number", _called(number)))
+    if not targets:
+        raise ValueError("calls nobody")
+    if len(targets) > TARGET_LIMIT:
+        parser.warn(f"<Dial> calls more than {TARGET_LIMIT}; the rest was skipped")
+    return Dial(tuple(targets[:TARGET_LIMIT]), **values)
+
+
+def _called(number: str) -> str:
+    """A number without what people put between its digits."""
+    return _caller(re.sub(r"[ ().-]", "", number))
+
+
+def _number(_parser: _Parser, element: Element, values: dict[str, Any]) -> Target:
+    return Target("number", _called(_words(element)), **values)
+
+
+def _sip(parser: _Parser, element: Element, values: dict[str, Any]) -> Target:
+    uri, _, query = _words(element).partition("?")
+    if len(uri) > URL_LIMIT or not _SIP_URI.fullmatch(uri):
+        raise ValueError("must hold a sip: URI")
+    headers = [(name, value) for name, value in parse_qsl(query, max_num_fields=100) if _HEADER.fullmatch(name)]
+    sound = tuple((name, value) for name, value in headers if value.isprintable() and len(value) <= URL_LIMIT)
+    return Target("sip", uri, headers=sound, **values)
+
+
+def _redirect(_parser: _Parser, element: Element, values: dict[str, Any]) -> Redirect:
+    return Redirect(_reference(_words(element)), **values)
+
+
+_CALLBACK = {
+    "statusCallback": ("status_callback", _reference),
+    "statusCallbackMethod": ("status_callback_method", _METHOD),
+}
+_TARGET = {
+    **_CALLBACK,
+    "statusCallbackEvent": ("status_callback_events", _text(100)),
+    "sendDigits": ("send_digits", _pressed),
+}
+_CODECS = ("PCMU", "PCMA", "G722", "L16", "OPUS")
+
+_STREAM: dict[str, _Row] = {
+    "Stream": _Row(
+        _stream,
+        {
+            **_CALLBACK,
+            "url": ("url", _ws_url),
+            "track": ("track", _one_of(*Track, make=Track)),
+            "name": ("name", _text(255)),
+            "codec": ("codec", _one_of("default", *_CODECS)),
+            "bidirectionalMode": ("mode", _one_of(*BidirectionalMode, make=BidirectionalMode)),
+            "bidirectionalCodec": ("bidirectional_codec", _one_of(*_CODECS)),
+            "bidirectionalSamplingRate": (
+                "bidirectional_sampling_rate",
+                _one_of("8000", "16000", "22050", "24000", "48000", make=int),
+            ),
+            "enableReconnect": ("enable_reconnect", _FLAG),
+        },
+    ),
+}
+_PARAMETER = {"Parameter": _Row(_parameter, {"name": ("name", _text(255)), "value": ("value", _text(4000))})}
+_STOPPED = {"Stream": _Row(lambda _parser, _element, values: values, {"name": ("name", _text(255))})}
+_TARGETS = {
+    "Number": _Row(_number, _TARGET),
+    "Sip": _Row(_sip, {**_TARGET, "username": ("username", _text(255)), "password": ("password", _text(255))}),
+}
+_PROMPTS: dict[str, _Row] = {
+    "Say": _Row(_say, {"voice": ("voice", _text(100)), "language": ("language", _text(35)), "loop": ("loop", _LOOP)}),
+    "Play": _Row(_play, {"loop": ("loop", _LOOP), "digits": ("digits", _pressed)}),
+    "Pause": _Row(_plain(Pause), {"length": ("length", _whole(1, 180))}),
+}
+_VERBS: dict[str, _Row] = {
+    **_PROMPTS,
+    "Start": _Row(_start, {}),
+    "Connect": _Row(_connect, {}),
+    "Stop": _Row(_stop, {}),
+    "Gather": _Row(
+        _gather,
+        {
+            **_ACTION,
+            "input": ("input", _text(100)),
+            "timeout": ("timeout", _whole(1, 120)),
+            "finishOnKey": ("finish_on", _keys(_KEYS)),
+            "numDigits": ("max_digits", _whole(1, 128)),
+            "maxDigits": ("max_digits", _whole(1, 128)),
+            "validDigits": ("valid", _keys(_KEYS + "ABCD")),
+        },
+    ),
+    "Dial": _Row(
+        _dial,
+        {
+            **_ACTION,
+            "timeout": ("timeout", _whole(1, 600)),
+            "timeLimit": ("time_limit", _whole(1, 14400)),
+            "callerId": ("caller_id", _caller),
+            "fromDisplayName": ("caller_name", _text(128)),
+            "answerOnBridge": ("answer_on_bridge", _FLAG),
+            "hangupOnStar": ("hangup_on_star", _FLAG),
+        },
+    ),
+    "Record": _Row(
+        _plain(Record),
+        {
+            **_ACTION,
+            "timeout": ("timeout", _whole(0, 14400)),
+            "maxLength": ("max_length", _whole(0, 14400)),
+            "finishOnKey": ("finish_on", _keys(_KEYS)),
+            "playBeep": ("play_beep", _FLAG),
+            "channels": ("channels", _one_of("single", "dual", make=lambda given: 1 if given == "single" else 2)),
+            "recordingStatusCallback": ("status_callback", _reference),
+            "recordingStatusCallbackMethod": ("status_callback_method", _METHOD),
+        },
+    ),
+    "Redirect": _Row(_redirect, {"method": ("method", _METHOD)}),
+    "Reject": _Row(_plain(Reject), {"reason": ("reason", _one_of("rejected", "busy"))}),
+    "Hangup": _Row(_plain(Hangup), {}),
+}
+"""In every `<Response>`. Spec section 4, attributes and defaults as Telnyx documents its verbs."""

@@ -1,0 +1,263 @@
+"""TeXML text: what it becomes, what costs a warning only, and what is refused."""
+
+import hypothesis
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trunkline.streaming.params import BidirectionalMode, StreamParams, Track
+from trunkline.texml.document import (
+    _VERBS,
+    SAY_LIMIT,
+    SIZE_LIMIT,
+    TARGET_LIMIT,
+    WARNING_LIMIT,
+    Connect,
+    Dial,
+    Document,
+    DocumentError,
+    Gather,
+    Hangup,
+    Pause,
+    Play,
+    Record,
+    Redirect,
+    Reject,
+    Say,
+    Start,
+    Stop,
+    Target,
+    Verb,
+    parse,
+)
+
+EXAMPLES = settings(max_examples=150, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+
+
+def response(text: str) -> Document:
+    return parse(f"<Response>{text}</Response>")
+
+
+# Documents as public samples have them, with made-up hosts.
+SAMPLES: tuple[tuple[str, tuple[Verb, ...]], ...] = (
+    ("", ()),
+    (
+        '<Connect><Stream url="wss://example.com/ws" bidirectionalMode="rtp"/></Connect><Pause length="40"/>',
+        (Connect(StreamParams("wss://example.com/ws", mode=BidirectionalMode.RTP)), Pause(40)),
+    ),
+    (
+        "<Say>Please wait while we connect you.</Say>"
+        '<Connect><Stream url="wss://h/s"><Parameter name="caller" value="+1555"/></Stream></Connect>',
+        (
+            Say("Please wait while we connect you."),
+            Connect(StreamParams("wss://h/s", custom_parameters={"caller": "+1555"})),
+        ),
+    ),
+    (
+        '<Start><Stream url="wss://h/s" track="both_tracks" name="tap" codec="PCMA" enableReconnect="false"'
+        ' bidirectionalCodec="L16" bidirectionalSamplingRate="16000" statusCallback="/cb" statusCallbackMethod="GET"'
+        "/></Start><Dial>+1 (312) 555-0100</Dial>",
+        (
+            Start(
+                (
+                    StreamParams(
+                        "wss://h/s",
+                        Track.BOTH,
+                        "tap",
+                        codec="PCMA",
+                        bidirectional_codec="L16",
+                        bidirectional_sampling_rate=16000,
+                        enable_reconnect=False,
+                        status_callback="/cb",
+                        status_callback_method="GET",
+                    ),
+                )
+            ),
+            Dial((Target("number", "+13125550100"),)),
+        ),
+    ),
+    ('<Stop><Stream name="tap"/></Stop><Stop><Stream/></Stop>', (Stop("tap"), Stop())),
+    (
+        '<Say voice="Polly.Joanna" language="en-GB" loop="2">Hello <break/>\n  <emphasis>you</emphasis></Say>',
+        (Say("Hello you", "Polly.Joanna", "en-GB", 2),),
+    ),
+    (
+        '<Play loop="0">https://example.com/a.mp3</Play><Play digits="1ww2#"/>',
+        (Play("https://example.com/a.mp3", 0), Play(digits="1ww2#")),
+    ),
+    (
+        '<Gather action="/menu" method="GET" input="dtmf" timeout="10" numDigits="1" finishOnKey="*" validDigits="123">'
+        "<Say>Press 1</Say><Pause/><Play>a.wav</Play></Gather>",
+        (Gather((Say("Press 1"), Pause(), Play("a.wav")), "/menu", "GET", 10, "*", 1, "123"),),
+    ),
+    (
+        '<Dial action="/done" method="GET" timeout="20" timeLimit="60" callerId="+15550001" answerOnBridge="true"'
+        ' hangupOnStar="true" fromDisplayName="Us"><Number sendDigits="ww1">+15550002</Number>'
+        '<Sip username="u" password="p" statusCallback="/s" statusCallbackEvent="answered completed">'
+        "sip:a@example.com;transport=tcp?X-Id=7&amp;Subject=no</Sip></Dial>",
+        (
+            Dial(
+                (
+                    Target("number", "+15550002", send_digits="ww1"),
+                    Target(
+                        "sip",
+                        "sip:a@example.com;transport=tcp",
+                        (("X-Id", "7"),),
+                        "u",
+                        "p",
+                        status_callback="/s",
+                        status_callback_events="answered completed",
+                    ),
+                ),
+                "/done",
+                "GET",
+                20,
+                60,
+                "+15550001",
+                "Us",
+                True,
+                True,
+            ),
+        ),
+    ),
+    (
+        '<Record action="/r" maxLength="30" timeout="5" finishOnKey="#" playBeep="false" channels="single"/><Record/>',
+        (Record("/r", "POST", 5, 30, "#", False, 1), Record()),
+    ),
+    ('<Redirect method="GET">/next</Redirect>', (Redirect("/next", "GET"),)),
+    ('<Reject reason="busy"/><Reject/><Hangup/>', (Reject("busy"), Reject(), Hangup())),
+)
+
+
+@pytest.mark.parametrize(("text", "verbs"), SAMPLES, ids=range(len(SAMPLES)))
+def test_sample_documents_are_understood_without_a_warning(text: str, verbs: tuple[Verb, ...]) -> None:
+    assert response(text) == Document(verbs)
+
+
+@pytest.mark.parametrize(
+    ("text", "verbs", "word"),
+    [
+        ("<Enqueue>q</Enqueue><Hangup/>", (Hangup(),), "Enqueue"),
+        ('<Pause length="5" colour="red"/>', (Pause(5),), "colour"),
+        ('<Pause length="181"/>', (Pause(),), "1 to 180"),
+        ('<Pause length="0"/>', (Pause(),), "1 to 180"),
+        ('<Pause length="²"/>', (Pause(),), "1 to 180"),
+        ('<Dial timeout="soon">+15550001</Dial>', (Dial((Target("number", "+15550001"),)),), "timeout"),
+        ('<Dial><Conference>room</Conference></Dial>', (), "Conference"),
+        ('<Dial><Number url="/whisper">1</Number></Dial>', (Dial((Target("number", "1"),)),), "url"),
+        ("<Dial><Sip>mailto:a@b</Sip></Dial>", (), "sip: URI"),
+        ("<Dial>no such</Dial>", (Dial((Target("number", "nosuch"),)),), ""),
+        ("<Dial>+1/2</Dial>", (), "number"),
+        ("<Say/>", (), "no text"),
+        ("<Play/>", (), "URL"),
+        ("<Play>not a url</Play>", (), "URL"),
+        ('<Play digits="12x"/>', (), "URL"),
+        ('<Gather input="dtmf speech"/>', (Gather(),), "speech"),
+        ('<Gather finishOnKey="ab"/>', (Gather(),), "finishOnKey"),
+        ("<Gather><Hangup/></Gather>", (Gather(),), "Hangup"),
+        ("<Start/>", (), "Stream"),
+        ('<Connect><Stream url="https://h/"/></Connect>', (), "ws://"),
+        ('<Connect><Stream url="wss://h/#f"/></Connect>', (), "ws://"),
+        (
+            '<Connect><Stream url="ws://a/" track="sideways"/><Stream url="ws://b/"/></Connect>',
+            (Connect(StreamParams("ws://a/")),),
+            "inbound_track, outbound_track, both_tracks",
+        ),
+        ('<Start><Stream url="ws://a/"><Parameter value="x"/></Stream></Start>', (Start((StreamParams("ws://a/"),)),),
+         "no name"),
+        ("<Redirect> </Redirect>", (), "URL"),
+    ],
+)  # fmt: skip
+def test_what_is_not_understood_costs_a_warning_and_no_more(text: str, verbs: tuple[Verb, ...], word: str) -> None:
+    found = response(text)
+    assert found.verbs == verbs
+    assert bool(found.warnings) == bool(word)
+    assert word in " ".join(found.warnings)
+
+
+def test_a_password_is_in_no_warning_and_no_repr() -> None:
+    secret = "s3cret" * 100
+    found = response(f'<Dial><Sip password="{secret}">sip:a@b</Sip><Sip password="s3cret">sip:a@b</Sip></Dial>')
+    assert isinstance(found.verbs[0], Dial)
+    assert found.verbs[0].targets[1].password == "s3cret"
+    assert "s3cret" not in repr(found)
+
+
+BOMB = '<!DOCTYPE r [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
+OUTSIDE = '<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "not XML"),
+        ("hello", "not XML"),
+        ("<Response>", "not XML"),
+        ("<Response>&nothing;</Response>", "not XML"),
+        ("<html/>", "<html>"),
+        (BOMB + "<Response><Say>&b;</Say></Response>", "DTD"),
+        (OUTSIDE + "<Response><Say>&x;</Say></Response>", "DTD"),
+        ("<!DOCTYPE Response><Response/>", "DTD"),
+        ('<?xml version="1.0" encoding="no-such"?><Response/>', "not XML"),
+        ("<Response>" + " " * (SIZE_LIMIT - 20) + "</Response>", "65537 bytes"),
+        ("<Response>\udc80</Response>", "not XML"),
+        (b"\xff\xfe\x00", "not XML"),
+    ],
+)
+def test_what_is_no_texml_is_refused(text: str | bytes, word: str) -> None:
+    with pytest.raises(DocumentError, match=word):
+        parse(text if isinstance(text, bytes) or "encoding" not in text else text.encode())
+
+
+def test_what_is_just_within_the_limits_is_taken() -> None:
+    text = "<Response>" + " " * (SIZE_LIMIT - 21) + "</Response>"
+    assert parse(text) == Document(())
+    assert parse('<?xml version="1.0" encoding="UTF-16"?><Response/>'.encode("utf-16")) == Document(())
+    assert parse('<?xml version="1.0" encoding="UTF-16"?><Response/>') == Document(())
+    depth = (SIZE_LIMIT - 40) // 7
+    found = response("<a>" * depth + "</a>" * depth)
+    assert (found.verbs, len(found.warnings)) == ((), 1)
+    spoken = response("<Say>" + "<s>" * 9000 + "deep" + "</s>" * 9000 + "</Say>")
+    assert spoken.verbs == (Say("deep"),)
+
+
+def test_everything_is_bounded() -> None:
+    assert len(response("<x/>" * 1000).warnings) == WARNING_LIMIT
+    dialled = response("<Dial>" + "<Number>1</Number>" * 20 + "</Dial>").verbs[0]
+    assert isinstance(dialled, Dial)
+    assert len(dialled.targets) == TARGET_LIMIT
+    said = response("<Say>" + "word " * 1000 + "</Say>")
+    assert isinstance(said.verbs[0], Say)
+    assert len(said.verbs[0].text) == SAY_LIMIT
+    assert "cut off" in said.warnings[0]
+    assert max(map(len, response(f"<{'x' * 60000}/>").warnings)) < 100
+
+
+ATTRIBUTES = "action method timeout url track name loop length digits numDigits finishOnKey channels password reason"
+NAMES = st.sampled_from([*_VERBS, "Response", "Stream", "Parameter", "Number", "Sip", *ATTRIBUTES.split()])
+VALUES = st.sampled_from(
+    ["", "1", "0", "true", "POST", "busy", "ws://h/", "http://h/", "*#", "w1", "&lt;", "sip:a@b?X-a=b"]
+)
+
+
+@st.composite
+def elements(draw: st.DrawFn, depth: int = 3) -> str:
+    name = draw(NAMES)
+    given = {draw(NAMES): draw(VALUES) for _ in range(draw(st.integers(0, 3)))}
+    attributes = "".join(f' {key}="{value}"' for key, value in given.items())
+    inner = draw(VALUES)
+    if depth:
+        inner += "".join(draw(st.lists(elements(depth=depth - 1), max_size=3)))
+    return f"<{name}{attributes}>{inner}</{name}>"
+
+
+@given(st.binary(max_size=300) | st.lists(elements(), max_size=3).map(lambda found: "".join(found).encode()))
+@EXAMPLES
+def test_any_text_gives_a_document_or_a_document_error(text: bytes) -> None:
+    for whole in (text, b"<Response>" + text + b"</Response>"):
+        try:
+            found = parse(whole)
+        except DocumentError:
+            continue
+        assert all(isinstance(verb, Verb) for verb in found.verbs)
+        assert len(found.warnings) <= WARNING_LIMIT
