@@ -5,11 +5,15 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+import structlog
 
+from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.calls.views import CallFilter
 
 if TYPE_CHECKING:
-    from api.conftest import MemoryCalls
+    from api.conftest import Clock, MemoryCalls
+
+NOBODY = "+15550000000"
 
 ENDED_CALL = {
     "account_sid": "61bf923e-5e4d-4595-a110-56190ea18a1b",
@@ -22,6 +26,7 @@ ENDED_CALL = {
     "end_time": "Thu, 15 Jun 2023 09:56:56 +0000",
     "from": "+13122010094",
     "from_formatted": "(312) 201-0094",
+    "parent_call_sid": None,
     "price": None,
     "price_unit": None,
     "sid": "v3:ended",
@@ -54,16 +59,18 @@ async def test_completed_ends_a_call_and_returns_it(
 @pytest.mark.parametrize(
     ("body", "code", "detail", "pointer"),
     [
-        ({}, "10004", "Status is required", "/Status"),
-        ({"Status": ""}, "10004", "Status is required", "/Status"),
+        ({}, "10004", "One of Status, Url, Texml and StatusCallback is required", "/Status"),
+        ({"Status": "", "Method": "GET"}, "10004", "One of Status, Url, Texml and StatusCallback is required", None),
         ({"Status": "canceled"}, "10032", "Status must be one of completed", "/Status"),
         ({"status": ["completed"]}, "10026", "Status must be a string", "/Status"),
-        ({"Url": "https://x"}, "10015", "Url is not supported yet", "/Url"),
-        ({"texml": "<Response/>"}, "10015", "Texml is not supported yet", "/Texml"),
-        ({"Status": "completed", "StatusCallback": "https://x"}, "10015", "StatusCallback is not supported yet", None),
+        ({"Url": "https://x", "texml": "<Response/>"}, "10015", "Url and Texml exclude each other", "/Texml"),
+        ({"status": "completed", "url": "https://x"}, "10015", "A call that ends takes no instructions", "/Status"),
+        ({"FallbackUrl": "https://x"}, "10004", "Url is required with FallbackUrl", "/Url"),
+        ({"Url": "https://x", "Method": "PUT"}, "10032", "Method must be one of GET, POST", "/Method"),
+        ({"StatusCallback": "ws://x"}, "10003", "StatusCallback must be a http:// or https:// URL", None),
     ],
 )
-async def test_other_updates_are_refused_by_name(
+async def test_updates_that_cannot_be_understood_are_refused_by_name(
     client: httpx.AsyncClient,
     streams_path: str,
     body: dict[str, object],
@@ -73,8 +80,119 @@ async def test_other_updates_are_refused_by_name(
 ) -> None:
     answer = await client.post(streams_path.removesuffix("/Streams.json"), json=body)
     error = answer.json()["errors"][0]
-    assert (answer.status_code, error["code"], error["detail"]) == (422, code, detail)
+    assert (answer.status_code, error["code"], error["detail"].partition(": ")[0]) == (422, code, detail)
     assert error["source"]["pointer"] == pointer or pointer is None
+
+
+async def test_an_update_redirects_and_tells_elsewhere(
+    client: httpx.AsyncClient, control: "MemoryCalls", streams_path: str
+) -> None:
+    path = streams_path.removesuffix("/Streams.json")
+    answer = await client.post(
+        path,
+        data={
+            "Url": "https://x/b?c=d%20e",
+            "Method": "GET",
+            "FallbackUrl": "https://x/f",
+            "FallbackMethod": "GET",
+            "StatusCallback": "https://x/s",
+            "StatusCallbackMethod": "GET",
+        },
+    )
+    assert (answer.status_code, answer.json()["status"]) == (200, "in-progress")
+    again = await client.post(path, json={"texml": "<Response><Hangup/></Response>"})
+    assert again.json() == answer.json()
+    assert control.redirected == [
+        Instructions(None, "https://x/b?c=d%20e", "GET", "https://x/f", "GET"),
+        Instructions("<Response><Hangup/></Response>"),
+    ]
+    changed = [view for view in control.live.values() if view.status_callback]
+    assert [(view.status_callback, view.status_callback_method) for view in changed] == [("https://x/s", "GET")]
+    ended = await client.post(path, json={"StatusCallback": "https://x/t", "Status": "completed"})
+    assert ended.json()["status"] == "completed"
+    for body in ({"Url": "https://x"}, {"StatusCallback": "https://x"}, {"Status": "completed"}):
+        late = await client.post(path, json=body)
+        assert (late.status_code, late.json()["errors"][0]["code"]) == (422, "90018")
+
+
+ORDER = {"To": "+13121230000", "From": "+13120001234", "Url": "https://x/voice"}
+
+
+async def test_an_initiate_answers_what_is_documented_and_the_sids(
+    client: httpx.AsyncClient, calls_path: str, control: "MemoryCalls"
+) -> None:
+    answer = await client.post(calls_path, json=ORDER)
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {
+            "from": "+13120001234",
+            "to": "+13121230000",
+            "status": "queued",
+            "sid": "v3:placed-1",
+            "call_sid": "v3:placed-1",
+            "account_sid": "61bf923e-5e4d-4595-a110-56190ea18a1b",
+        },
+    )
+    call = (await client.get(f"{calls_path}/v3:placed-1")).json()
+    assert (call["direction"], call["status"], call["duration"]) == ("outbound", "queued", None)
+
+
+async def test_both_encodings_and_both_spellings_place_the_same_call(
+    client: httpx.AsyncClient, calls_path: str, control: "MemoryCalls"
+) -> None:
+    wanted = CallRequest("+13121230000", "+13120001234", "+13120001234", instructions=Instructions(url="https://x/v"))
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for path in (calls_path, f"{calls_path}.json"):
+        for content in (
+            "To=%2B13121230000&From=%2B13120001234&Url=https%3A%2F%2Fx%2Fv",
+            "to=+13121230000&from_=+13120001234&url=https://x/v&timeout=30&TimeLimit=14400",
+        ):
+            assert (await client.post(path, content=content, headers=form)).status_code == 200
+        members = {"to": "+13121230000", "from_": "+13120001234", "url": "https://x/v", "StatusCallbackEvent": None}
+        assert (await client.post(path, json=members)).status_code == 200
+    assert control.placed == [wanted] * 6
+
+
+async def test_what_the_calls_refuse_is_told_with_its_pointer(client: httpx.AsyncClient, calls_path: str) -> None:
+    unknown = await client.post(calls_path, json={**ORDER, "ApplicationSid": "1"})
+    assert (unknown.status_code, unknown.json()["errors"][0]["source"]) == (422, {"pointer": "/ApplicationSid"})
+    nobody = await client.post(calls_path, json={**ORDER, "To": NOBODY})
+    assert (nobody.status_code, nobody.json()["errors"][0]["source"]) == (422, {"pointer": "/To"})
+    other = calls_path.replace("61bf923e", "00000000")
+    assert (await client.post(other, json=ORDER)).status_code == 404
+
+
+async def test_a_marked_repeat_of_an_initiate_calls_nobody_twice(
+    client: httpx.AsyncClient, calls_path: str, control: "MemoryCalls", clock: "Clock"
+) -> None:
+    first = await client.post(calls_path, json=ORDER)
+    marked = {"x-stainless-retry-count": "1"}
+    assert (await client.post(calls_path, json=ORDER, headers=marked)).json() == first.json()
+    assert len(control.placed) == 1
+    await client.post(calls_path, json={**ORDER, "To": "+1"}, headers=marked)
+    await client.post(calls_path, json=ORDER)
+    assert len(control.placed) == 3
+    clock.now += 61
+    await client.post(calls_path, json=ORDER, headers=marked)
+    assert len(control.placed) == 4
+
+
+async def test_fields_without_effect_are_named_in_one_warning(
+    client: httpx.AsyncClient, calls_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = {**ORDER, "MachineDetection": "Enable", "Record": True, "AsyncAmd": False, "SipAuthUsername": "u"}
+    with structlog.testing.capture_logs() as logs:
+        await client.post(calls_path, json={**members, "SipAuthPassword": "hush"})
+        await client.post(calls_path, json=ORDER)
+    assert [entry for entry in logs if entry["log_level"] == "warning"] == [
+        {
+            "event": "fields of a call have no effect here",
+            "log_level": "warning",
+            "call_sid": "v3:placed-1",
+            "fields": ["MachineDetection", "Record"],
+        }
+    ]
+    assert "hush" not in str(logs) + "".join(capsys.readouterr())
 
 
 async def test_hang_up_through_call_control(client: httpx.AsyncClient, control: "MemoryCalls") -> None:

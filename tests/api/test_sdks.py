@@ -14,6 +14,7 @@ import telnyx
 from telnyx import AsyncTelnyx
 
 from trunkline.api.server import HttpServer
+from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.errors import Unavailable
 from trunkline.streaming.params import BidirectionalMode, Track
 
@@ -100,6 +101,49 @@ async def test_python_lists_fetches_and_ends_calls(sdk: AsyncTelnyx, account: st
         await sdk.calls.actions.hangup(call)
 
 
+async def test_python_places_and_redirects(sdk: AsyncTelnyx, control: "MemoryCalls", account: str) -> None:
+    calls = sdk.texml.accounts.calls
+    placed = await calls.calls(
+        account,
+        body={
+            "to": "+13121230000",
+            "from_": "+13120001234",
+            "url": "https://x/voice",
+            "url_method": "GET",
+            "timeout": 60,
+            "custom_headers": [{"name": "X-Custom-Header", "value": "custom value"}],
+            "preferred_codecs": "PCMA,PCMU",
+            "status_callback": "https://x/status",
+            "status_callback_event": "initiated answered",
+            "machine_detection": "Enable",
+        },
+    )
+    assert (placed.from_, placed.to, placed.status) == ("+13120001234", "+13121230000", "queued")
+    extra: Any = placed.model_extra
+    assert (extra["sid"], extra["call_sid"], extra["account_sid"]) == ("v3:placed-1", "v3:placed-1", account)
+    assert control.placed == [
+        CallRequest(
+            "+13121230000",
+            "+13120001234",
+            "+13120001234",
+            instructions=Instructions(url="https://x/voice", method="GET"),
+            status_callback="https://x/status",
+            status_callback_events="initiated answered",
+            timeout=60,
+            codecs=("PCMA", "PCMU"),
+            headers=(("X-Custom-Header", "custom value"),),
+        )
+    ]
+    fetched = await calls.retrieve(extra["sid"], account_sid=account)
+    assert (fetched.direction, fetched.status) == ("outbound", "queued")
+    await calls.update(extra["sid"], account_sid=account, texml="<Response/>")
+    assert control.redirected == [Instructions("<Response/>")]
+    with pytest.raises(telnyx.UnprocessableEntityError) as missing:
+        await calls.calls(account, body={"url": "https://x/voice", "to": "+1"})
+    body: Any = missing.value.body
+    assert body["errors"][0]["source"] == {"pointer": "/From"}
+
+
 async def test_python_hangs_up(sdk: AsyncTelnyx, control: "MemoryCalls", call: str) -> None:
     answer = await sdk.calls.actions.hangup(call)
     assert answer.data is not None
@@ -172,7 +216,7 @@ async def test_python_that_lost_the_answer_gets_the_stream_of_its_first_try(
     assert list(control.started) == [started.sid]
 
 
-async def test_node_starts_stops_lists_ends_and_raises(
+async def test_node_starts_stops_places_redirects_lists_ends_and_raises(
     node: str, server: HttpServer, control: "MemoryCalls", account: str, call: str
 ) -> None:
     arguments = (f"http://127.0.0.1:{server.port}/v2", "KEY0123456789", account, call)
@@ -192,5 +236,18 @@ async def test_node_starts_stops_lists_ends_and_raises(
     assert seen["noUrl"]["errors"][0]["code"] == "10004"
     assert seen["noCall"]["errors"] == [{"detail": "Resource not found"}]
     assert len(seen["list"]["calls"]) == 2
+    assert (seen["placed"]["status"], seen["placed"]["call_sid"]) == ("queued", "v3:placed-1")
+    assert seen["noTo"]["errors"][0]["source"] == {"pointer": "/To"}
+    assert control.placed == [
+        CallRequest(
+            "sip:alice@example.com",
+            "+13120001234",
+            "Caller",
+            "1293384261075731499",
+            headers=(("X-Custom-Header", "a&b"),),
+            time_limit=60,
+        )
+    ]
+    assert (seen["redirected"]["sid"], control.redirected) == (call, [Instructions("<Response/>")])
     assert (seen["ended"]["sid"], seen["ended"]["status"]) == (call, "completed")
     assert (seen["hangup"]["status"], seen["hangup"]["errors"][0]["code"]) == (422, "90018")

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import structlog
 from fastapi import FastAPI
@@ -22,7 +22,6 @@ from trunkline.api.calls import CallRoutes
 from trunkline.api.limits import Recent, TokenBuckets
 from trunkline.api.streams import StreamRoutes
 from trunkline.calls.control import CallControl
-from trunkline.calls.views import StreamView
 from trunkline.config import HttpSettings
 from trunkline.errors import ApiError, MethodNotAllowed, ResourceNotFound
 from trunkline.ids import Seconds
@@ -33,8 +32,9 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The Prometheus text format."""
 
 RETRY_MEMORY = Seconds(60.0)
-"""How long a start's answer is kept (spec section 1.3)."""
+"""How long what a start made is kept (spec section 1.3)."""
 
+T = TypeVar("T")
 Handler = Callable[..., Coroutine[Any, Any, Response]]
 
 
@@ -58,7 +58,7 @@ def create_app(
     app = FastAPI(title="Trunkline", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.counters = counters
     gate = Gate(accounts, TokenBuckets(settings.rate_limit), clock)
-    calls = CallRoutes(control, gate, settings)
+    calls = CallRoutes(control, gate, settings, counters, FirstTries(clock))
     streams = StreamRoutes(control, gate, settings, counters, FirstTries(clock))
 
     async def fetch_public_key() -> JSONResponse:
@@ -69,6 +69,7 @@ def create_app(
         "ListTeXMLCallStreams": streams.list,
         "UpdateTeXMLCallStreaming": streams.update,
         "GetTeXMLCallStream": streams.fetch,
+        "InitiateTexmlCall": calls.initiate,
         "GetTexmlCalls": calls.list,
         "GetTexmlCall": calls.fetch,
         "GetTexmlCallMedia": calls.media,
@@ -186,29 +187,29 @@ def _origin(error: Exception) -> str:
     return f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}" if traceback else "unknown"
 
 
-class FirstTries:
-    """The streams that starts made lately (`streams.Tries`). A repeat waits while the first try is under way."""
+class FirstTries(Generic[T]):
+    """What starts made lately (`retries.Tries`). A repeat waits while the first try is under way."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         # None: the first try failed, and a repeat must try for itself.
-        self._answers: Recent[asyncio.Future[StreamView | None]] = Recent(RETRY_MEMORY)
+        self._answers: Recent[asyncio.Future[T | None]] = Recent(RETRY_MEMORY)
 
-    async def recall(self, key: bytes) -> StreamView | None:
+    async def recall(self, key: bytes) -> T | None:
         """What the first try made, waiting for it if need be; None when there was none or it failed."""
         answer = self._answers.get(key, Seconds(self._clock()))
         # Shielded: the first try's answer is not this request's to cancel.
         return None if answer is None else await asyncio.shield(answer)
 
-    async def first(self, key: bytes, start: Awaitable[StreamView]) -> StreamView:
-        """Try, and keep the answer. Raises what `start` raises."""
-        answer: asyncio.Future[StreamView | None] = asyncio.get_running_loop().create_future()
+    async def first(self, key: bytes, make: Awaitable[T]) -> T:
+        """Try, and keep the answer. Raises what `make` raises."""
+        answer: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
         self._answers.put(key, answer, Seconds(self._clock()))
         try:
-            view = await start
-            answer.set_result(view)
+            made = await make
+            answer.set_result(made)
         finally:
             if not answer.done():
                 self._answers.drop(key, answer)
                 answer.set_result(None)
-        return view
+        return made

@@ -1,26 +1,49 @@
-"""Calls over REST: list, fetch, update, and the Call Control hang-up (spec section 1.4)."""
+"""Calls over REST: initiate, list, fetch, update, and the Call Control hang-up (spec section 1.4)."""
 
+from collections import Counter
+
+import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from trunkline.api import bodies, queries, resources
 from trunkline.api.auth import Gate
-from trunkline.api.fields.calls import UPDATE_LATER, UPDATE_STATUS
-from trunkline.api.fields.readers import read_field
+from trunkline.api.fields.calls import call_request, call_update, without_effect
 from trunkline.api.paths import Segment
+from trunkline.api.retries import Tries, fingerprint, once
 from trunkline.calls.control import CallControl
+from trunkline.calls.views import CallView
 from trunkline.config import HttpSettings
-from trunkline.errors import InvalidRequest
 from trunkline.ids import CallSid
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class CallRoutes:
     """The handlers; each admits the caller first."""
 
-    def __init__(self, control: CallControl, gate: Gate, settings: HttpSettings) -> None:
+    def __init__(
+        self, control: CallControl, gate: Gate, settings: HttpSettings, counters: Counter[str], tries: Tries[CallView]
+    ) -> None:
         self._control = control
         self._gate = gate
         self._body_limit = settings.body_limit
+        self._counters = counters
+        self._tries = tries
+
+    async def initiate(self, request: Request, account_sid: Segment) -> JSONResponse:
+        """Call somebody."""
+        caller = await self._gate.admit(request, account_sid)
+        body, fields = await bodies.fields_of(request, self._body_limit)
+        wanted = call_request(fields)
+        key = fingerprint(caller.api_key, "", body)
+        view = await once(
+            request, self._tries, key, lambda: self._control.place(caller.account, wanted), self._counters
+        )
+        missed = without_effect(fields)
+        if missed:
+            log.warning("fields of a call have no effect here", call_sid=view.sid, fields=missed)
+        return JSONResponse(resources.placed_call(view))
 
     async def list(self, request: Request, account_sid: Segment) -> JSONResponse:
         """The account's calls, newest first."""
@@ -43,14 +66,20 @@ class CallRoutes:
         return JSONResponse(resources.media(await self._control.media(caller.account, CallSid(call_sid))))
 
     async def update(self, request: Request, account_sid: Segment, call_sid: Segment) -> JSONResponse:
-        """End a call with `Status=completed`."""
+        """End a call, give it other instructions, tell of it elsewhere."""
         caller = await self._gate.admit(request, account_sid)
         _, fields = await bodies.fields_of(request, self._body_limit)
-        for name in UPDATE_LATER:
-            if fields.get(name) is not None:
-                raise InvalidRequest(f"{name} is not supported yet", pointer=f"/{name}")
-        read_field(UPDATE_STATUS, fields)
-        return JSONResponse(resources.call(await self._control.hang_up(caller.account, CallSid(call_sid))))
+        wanted = call_update(fields)
+        account, call = caller.account, CallSid(call_sid)
+        view = None
+        if wanted.status_callback is not None:
+            method = wanted.status_callback_method
+            view = await self._control.set_status_callback(account, call, wanted.status_callback, method)
+        if wanted.instructions is not None:
+            view = await self._control.redirect(account, call, wanted.instructions)
+        if view is None or wanted.ended:
+            view = await self._control.hang_up(account, call)
+        return JSONResponse(resources.call(view))
 
     async def hang_up(self, request: Request, call_control_id: Segment) -> JSONResponse:
         """End a call."""

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from urllib.parse import quote, urlencode
 
 from trunkline.api.bodies import Fields
-from trunkline.api.fields.readers import one_of, text
+from trunkline.api.fields.readers import one_of, party, text
 from trunkline.calls.views import CallFilter, CallStatus
 from trunkline.errors import InvalidRequest
 
@@ -83,11 +83,7 @@ def _number(fields: Fields, name: str, default: int, least: int, most: int) -> i
 
 def _party(fields: Fields, name: str) -> str | None:
     value = fields.get(name)
-    if value is None:
-        return None
-    party = text(name, value)
-    # A plus sign that the client did not percent-encode has been read as the space that forms mean by it.
-    return "+" + party[1:] if party.startswith(" ") else party
+    return None if value is None else party(name, value)
 
 
 def _window(fields: Fields, name: Literal["StartTime", "EndTime"]) -> tuple[datetime | None, datetime | None]:

@@ -34,7 +34,8 @@ def formatted(number: str) -> str:
 
 
 def call(view: CallView) -> dict[str, object]:
-    """A call resource (`texml-api-fields.txt`, GetTexmlCall). `duration` counts from the answer."""
+    """A call resource (`texml-api-fields.txt`, GetTexmlCall), and of a dialled call the one that dialled. `duration`
+    counts from the answer."""
     duration = None
     if view.ended_at is not None:
         duration = str(round((view.ended_at - view.answered_at).total_seconds())) if view.answered_at else "0"
@@ -49,6 +50,7 @@ def call(view: CallView) -> dict[str, object]:
         "end_time": rfc2822(view.ended_at),
         "from": view.from_,
         "from_formatted": formatted(view.from_),
+        "parent_call_sid": view.parent_sid,
         "price": None,
         "price_unit": None,
         "sid": view.sid,
@@ -57,6 +59,18 @@ def call(view: CallView) -> dict[str, object]:
         "to": view.to,
         "to_formatted": formatted(view.to),
         "uri": f"{BASE}/{view.account_sid}/Calls/{view.sid}.json",
+    }
+
+
+def placed_call(view: CallView) -> dict[str, object]:
+    """The answer to an initiate: what Telnyx documents, and the sids that a client needs (spec section 1.4)."""
+    return {
+        "from": view.from_,
+        "to": view.to,
+        "status": "queued",
+        "sid": view.sid,
+        "call_sid": view.sid,
+        "account_sid": view.account_sid,
     }
 
 

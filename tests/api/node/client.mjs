@@ -29,8 +29,20 @@ const noCall = await refusal(calls.streamsJson('v3:nobody', { account_sid, Url: 
 const stranger = new Telnyx({ apiKey: 'nobody', baseURL });
 const noKey = await refusal(stranger.texml.accounts.calls.retrieveCalls(account_sid));
 const list = await calls.retrieveCalls(account_sid, { PageSize: 2 });
+const redirected = await calls.update(call_sid, { account_sid, Texml: '<Response/>' });
+const placed = await calls.calls(account_sid, {
+  body: {
+    To: 'sip:alice@example.com',
+    From: '+13120001234',
+    CallerId: 'Caller',
+    ApplicationSid: '1293384261075731499',
+    TimeLimit: 60,
+    CustomHeaders: [{ name: 'X-Custom-Header', value: 'a&b' }],
+  },
+});
+const noTo = await refusal(calls.calls(account_sid, { body: { From: '+1', Url: 'https://x' } }));
 const ended = await calls.update(call_sid, { account_sid, Status: 'completed' });
 const hangup = await refusal(client.calls.actions.hangup(call_sid, {}));
 console.log(
-  JSON.stringify({ started, stopped, stoppedAgain, badTrack, noUrl, noCall, noKey, list, ended, hangup }),
+  JSON.stringify({ started, stopped, stoppedAgain, badTrack, noUrl, noCall, noKey, list, placed, redirected, noTo, ended, hangup }),
 );

@@ -20,6 +20,7 @@ URL_LIMIT = 2000
 
 Reader = Callable[[str, object], object]
 
+_DIGITS = re.compile("[0-9]{1,9}")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 
@@ -75,6 +76,28 @@ def rate(*known: int, later: tuple[int, ...] = ()) -> Reader:
         return enumerated(name, value)
 
     return read
+
+
+def whole(least: int, most: int) -> Reader:
+    """A whole number: a JSON number, or its digits as forms send them."""
+
+    def read(name: str, value: object) -> int:
+        if isinstance(value, str) and _DIGITS.fullmatch(value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise InvalidType(f"{name} must be a whole number", pointer=f"/{name}")
+        if not least <= value <= most:
+            raise InvalidRequest(f"{name} must be from {least} to {most}", pointer=f"/{name}")
+        return value
+
+    return read
+
+
+def party(name: str, value: object) -> str:
+    """Who calls or is called. A plus sign that the client did not percent-encode has been read as the space that forms
+    mean by it."""
+    given = text(name, value)
+    return "+" + given[1:] if given.startswith(" ") else given
 
 
 def url(*schemes: str) -> Reader:

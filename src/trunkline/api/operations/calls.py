@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from typing import get_args
 
 from trunkline import errors
-from trunkline.api.fields.calls import UPDATE_STATUS
+from trunkline.api.fields.calls import (
+    INSTRUCTIONS,
+    MORE_PLACE_SCHEMAS,
+    PLACE_FIELDS,
+    REDIRECT,
+    STATUS_CALLBACK,
+    UPDATE_STATUS,
+    WITHOUT_EFFECT,
+)
 from trunkline.api.operations.base import (
     ACCOUNT,
     BAD_BODY,
@@ -39,6 +47,7 @@ _CALL_EXAMPLE: Mapping[str, object] = {
     "end_time": "Thu, 15 Jun 2023 09:56:56 +0000",
     "from": "+13122010094",
     "from_formatted": "(312) 201-0094",
+    "parent_call_sid": None,
     "price": None,
     "price_unit": None,
     "sid": CALL,
@@ -109,13 +118,25 @@ _MEDIA: Mapping[str, Schema] = {
 }
 
 
-_NULLABLE = ("answered_by", "duration", "end_time", "price", "price_unit")
+_PLACED_EXAMPLE: Mapping[str, object] = {
+    "from": "+13120001234",
+    "to": "+13121230000",
+    "status": "queued",
+    "sid": CALL,
+    "call_sid": CALL,
+    "account_sid": ACCOUNT,
+}
+_NO_EFFECT: Mapping[str, Schema] = {
+    name: {**schema, "description": "Accepted, and without effect."} for name, schema in WITHOUT_EFFECT.items()
+}
+_NULLABLE = ("answered_by", "duration", "end_time", "parent_call_sid", "price", "price_unit")
 _CALL_ENUMS: Mapping[str, Schema] = {
     "direction": {"enum": ["inbound", "outbound"]},
     "status": {"enum": list(get_args(CallStatus))},
 }
 
 SCHEMAS: Mapping[str, Schema] = {
+    "PlacedCall": record({**dict.fromkeys(_PLACED_EXAMPLE, TEXT), "status": {"const": "queued"}}),
     "Call": record(
         {name: _CALL_ENUMS.get(name, TEXT_OR_NULL if name in _NULLABLE else TEXT) for name in _CALL_EXAMPLE}
     ),
@@ -124,9 +145,20 @@ SCHEMAS: Mapping[str, Schema] = {
     "CommandResult": record({"data": record({"result": {"const": "ok"}})}),
 }
 
-_BAD_UPDATE = (
-    errors.MissingParameter("Status is required", pointer="/Status"),
+_BAD_PLACE: tuple[errors.ApiError, ...] = (
+    errors.MissingParameter("To is required", pointer="/To"),
+    errors.InvalidEnum(
+        "StatusCallbackEvent must be of initiated, ringing, answered, completed", pointer="/StatusCallbackEvent"
+    ),
+    errors.InvalidUrl("Url must be a http:// or https:// URL: it has another scheme", pointer="/Url"),
+    errors.InvalidType("Timeout must be a whole number", pointer="/Timeout"),
+)
+_BAD_UPDATE: tuple[errors.ApiError, ...] = (
+    errors.MissingParameter("One of Status, Url, Texml and StatusCallback is required", pointer="/Status"),
     errors.InvalidEnum("Status must be one of completed", pointer="/Status"),
+    errors.InvalidUrl("Url must be a http:// or https:// URL: it has another scheme", pointer="/Url"),
+    errors.InvalidType("Texml must be a string", pointer="/Texml"),
+    errors.CallNotAnswered("The call is still being set up"),
     errors.CallEnded("The call is over"),
 )
 
@@ -140,6 +172,24 @@ _CALL_QUERY: Mapping[str, Schema] = {
 }
 
 OPERATIONS = (
+    Operation(
+        "POST",
+        CALLS,
+        "InitiateTexmlCall",
+        "Call somebody. The answer does not wait for the called party; how the call goes is told by callbacks. Without "
+        "`Url` and `Texml` the instructions are the application's.",
+        "PlacedCall",
+        _PLACED_EXAMPLE,
+        body=body_schema(PLACE_FIELDS + INSTRUCTIONS, {**MORE_PLACE_SCHEMAS, **_NO_EFFECT}),
+        body_example={
+            "ApplicationSid": "1293384261075731499",
+            "From": "+13120001234",
+            "To": "+13121230000",
+            "StatusCallback": "https://www.example.com/statuscallback-listener",
+            "Url": "https://www.example.com/texml.xml",
+        },
+        refusals=BAD_BODY + _BAD_PLACE,
+    ),
     Operation(
         "GET",
         CALLS,
@@ -171,10 +221,10 @@ OPERATIONS = (
         "POST",
         f"{CALLS}/{{call_sid}}",
         "UpdateTexmlCall",
-        "End a call. Giving it other instructions (`Url`, `Texml`) is not supported yet.",
+        "End a live call, give it other instructions, or tell of it elsewhere from now on.",
         "Call",
         _CALL_EXAMPLE,
-        body=body_schema((UPDATE_STATUS,)),
+        body=body_schema((UPDATE_STATUS, *REDIRECT, *STATUS_CALLBACK)),
         body_example={"Status": "completed"},
         refusals=BAD_BODY + _BAD_UPDATE,
     ),

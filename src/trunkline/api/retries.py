@@ -1,0 +1,44 @@
+"""Requests that make something, repeated: what the first try made is the answer to the repeat (spec section 1.3).
+
+Such a request has no idempotency key, and the official SDKs repeat it when its answer is lost; so the answers of the
+last minute are kept, and a repeat that says it is one gets what the first try made.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from starlette.requests import Request
+
+T = TypeVar("T")
+
+RETRY_COUNTS = ("1", "2")
+"""`x-stainless-retry-count` of a repeat; the SDKs send 0 with a first try."""
+
+
+class Tries(Protocol[T]):
+    """What was made lately. A key stands for one request, see `fingerprint`."""
+
+    async def recall(self, key: bytes) -> T | None:
+        """What the first try made, waiting for it if need be; None when there was none or it failed."""
+
+    async def first(self, key: bytes, make: Awaitable[T]) -> T:
+        """Try, and keep the answer. Raises what `make` raises."""
+
+
+async def once(
+    request: Request, tries: Tries[T], key: bytes, make: Callable[[], Awaitable[T]], counters: Counter[str]
+) -> T:
+    """What `make` makes, or made at the first try of a request that is marked as a repeat. Raises what it raises."""
+    if request.headers.get("x-stainless-retry-count") in RETRY_COUNTS:
+        made = await tries.recall(key)
+        if made is not None:
+            counters["starts_recalled"] += 1
+            return made
+    return await tries.first(key, make())
+
+
+def fingerprint(api_key: str, path: str, body: bytes) -> bytes:
+    """Of a request; hashed so that neither keys nor bodies are kept. NUL occurs in neither key nor path."""
+    return hashlib.sha256(b"\0".join((api_key.encode(), path.encode(), body))).digest()
