@@ -77,7 +77,7 @@ async def test_an_unknown_path_is_not_found_in_the_documented_shape(client: http
     ("method", "path", "allow"),
     [
         ("DELETE", PRIVATE[0][1], "GET, HEAD, POST"),
-        ("PATCH", "/v2/texml/Accounts/a/Calls", "GET, HEAD"),
+        ("PATCH", "/v2/texml/Accounts/a/Calls", "GET, HEAD, POST"),
         ("POST", "/v2/public_key", "GET, HEAD"),
         ("GET", "/v2/calls/v3:x/actions/hangup", "POST"),
         ("POST", "/healthz", "GET, HEAD"),
