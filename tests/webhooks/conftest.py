@@ -4,16 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from trunkline.calls.views import StreamEvent, StreamView
+from trunkline.calls.views import (
+    CALL_EVENTS,
+    CallEvent,
+    CallEventKind,
+    CallStatus,
+    CallView,
+    StreamEvent,
+    StreamView,
+)
 from trunkline.config import StoreSettings
-from trunkline.ids import AccountSid, CallSid, StreamSid
+from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.store.records import CallbackRecord, callback_row
 from trunkline.store.store import Store
 
@@ -152,6 +160,38 @@ def event_of(stream_of: Callable[..., StreamView]) -> Callable[..., StreamEvent]
         kind: Kind = "stream-started", url: str | None = "http://r/cb", *, error: str | None = None, **stream: str
     ) -> StreamEvent:
         return StreamEvent(kind, stream_of(url, **stream), datetime(2026, 3, 1, 12, 0, 5, 120, tzinfo=UTC), error)
+
+    return make
+
+
+@pytest.fixture
+def call_event_of() -> Callable[..., CallEvent]:
+    """An event of a call that was placed at noon, answered 5 s later and over 65.4 s after that, as far as it got."""
+
+    def make(kind: CallEventKind = "initiated", **changes: Any) -> CallEvent:
+        noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+        happened = CALL_EVENTS.index(kind)
+        at = (noon, noon + timedelta(seconds=1), noon + timedelta(seconds=5), noon + timedelta(seconds=70.4))
+        statuses: tuple[CallStatus, ...] = ("queued", "ringing", "in-progress", "completed")
+        call = CallView(
+            sid=CallSid("v3:KBnLO0ZK3DhKM5s7bE9VluaSmKsOchKht_fUYvxcp8ysbmzCCtpkmA"),
+            account_sid=AccountSid("5f1c9d2e-0000-4000-8000-000000000001"),
+            session_id=CallSessionId("5f1c9d2e-0000-4000-8000-000000000002"),
+            direction="outbound",
+            from_="+13120001234",
+            to="+13121230000",
+            caller_name="me",
+            status=statuses[happened],
+            created_at=noon,
+            updated_at=at[happened],
+            answered_at=at[2] if happened >= 2 else None,
+            ended_at=at[3] if happened == 3 else None,
+            codec="PCMU",
+            application_sid="1293384261075731499",
+            status_callback="http://r/cb",
+            status_callback_events=" ".join(CALL_EVENTS),
+        )
+        return CallEvent(kind, replace(call, **changes), at[happened])
 
     return make
 

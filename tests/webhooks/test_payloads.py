@@ -1,4 +1,4 @@
-"""What a status callback says: spec section 3."""
+"""What a status callback says: spec sections 3 and 5."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trunkline.calls.views import CALL_EVENTS
 from trunkline.config import CallbackSettings
 from trunkline.ids import CallSid
 from trunkline.store.records import CallbackRecord
-from trunkline.webhooks.payloads import callback_of, host_of, masked, request_parts, stream_form, timestamp
+from trunkline.webhooks.payloads import (
+    call_callback_of,
+    call_form,
+    callback_of,
+    host_of,
+    masked,
+    request_parts,
+    stream_form,
+    timestamp,
+)
 
 SETTINGS = CallbackSettings()
 ANY_TEXT = st.text(st.characters(codec=None))
@@ -85,6 +95,89 @@ def test_a_host_is_scheme_name_and_port_without_user_info() -> None:
 
 def test_a_masked_url_shows_no_secret() -> None:
     assert masked("https://me:hush@example.com/cb?token=hush#hush") == "https://example.com/cb?…"
+
+
+COMMON = [
+    ("AccountSid", "5f1c9d2e-0000-4000-8000-000000000001"),
+    ("CallSid", "v3:KBnLO0ZK3DhKM5s7bE9VluaSmKsOchKht_fUYvxcp8ysbmzCCtpkmA"),
+    ("CallSidLegacy", "v3:KBnLO0ZK3DhKM5s7bE9VluaSmKsOchKht_fUYvxcp8ysbmzCCtpkmA"),
+    ("CallStatus", "initiated"),
+    ("CallbackSource", "call-progress-events"),
+    ("ConnectionId", "1293384261075731499"),
+    ("From", "+13120001234"),
+    ("To", "+13121230000"),
+    ("SequenceNumber", "0"),
+    ("Timestamp", "2026-03-01T12:00:00.000000Z"),
+    ("CallInitiatedAt", "2026-03-01T12:00:00.000000Z"),
+]
+
+
+def test_a_calls_parameters_come_in_the_documented_order(call_event_of: Any) -> None:
+    assert call_form(call_event_of("initiated")) == COMMON
+    names = [name for name, _ in COMMON]
+    answered = call_form(call_event_of("answered"))
+    assert [name for name, _ in answered] == [*names, "Codec", "SamplingRate"]
+    completed = call_form(call_event_of("completed", hangup_code="normal_clearing", hangup_source="callee"))
+    assert [name for name, _ in completed[: len(COMMON)]] == names
+    assert completed[len(COMMON) :] == [
+        ("CallDuration", "65"),
+        ("StartTime", "2026-03-01T12:00:00.000000Z"),
+        ("AnsweredTime", "2026-03-01T12:00:05.000000Z"),
+        ("EndTime", "2026-03-01T12:01:10.400000Z"),
+        ("HangupCause", "normal_clearing"),
+        ("HangupSource", "callee"),
+        ("SipHangupCause", "200"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "number"),
+    [("initiated", "initiated", "0"), ("ringing", "ringing", "1"), ("answered", "in-progress", "2"),
+     ("completed", "completed", "3")],
+)  # fmt: skip
+def test_each_event_has_its_status_and_number(call_event_of: Any, kind: str, status: str, number: str) -> None:
+    form = dict(call_form(call_event_of(kind)))
+    assert (form["CallStatus"], form["SequenceNumber"]) == (status, number)
+
+
+@pytest.mark.parametrize(
+    ("status", "sip_status", "shown"),
+    [
+        ("busy", 486, "486"),
+        ("failed", 404, "404"),
+        ("no-answer", None, "unspecified"),
+        ("canceled", None, "unspecified"),
+    ],
+)
+def test_a_call_that_was_not_answered_ends_with_its_status_and_no_times_that_never_were(
+    call_event_of: Any, status: str, sip_status: int | None, shown: str
+) -> None:
+    event = call_event_of("completed", status=status, answered_at=None, sip_status=sip_status, hangup_code="user_busy")
+    form = dict(call_form(event))
+    assert (form["CallStatus"], form["CallDuration"], form["SipHangupCause"]) == (status, "0", shown)
+    assert (form["HangupCause"], form["HangupSource"]) == ("user_busy", "system")
+    assert "AnsweredTime" not in form
+
+
+def test_a_dialled_leg_names_its_parent_and_opus_its_rate(call_event_of: Any) -> None:
+    form = dict(call_form(call_event_of("answered", parent_sid=CallSid("v3:parent"), codec="OPUS")))
+    assert (form["ParentCallSid"], form["Codec"], form["SamplingRate"]) == ("v3:parent", "OPUS", "48000")
+    assert "Codec" not in dict(call_form(call_event_of("answered", codec=None)))
+
+
+def test_only_the_events_asked_for_are_told(call_event_of: Any) -> None:
+    wanted = {"status_callback_events": "ringing completed"}
+    told = [kind for kind in CALL_EVENTS if call_callback_of(call_event_of(kind, **wanted), "id-1")]
+    assert told == ["ringing", "completed"]
+    assert call_callback_of(call_event_of(status_callback=None), "id-1") is None
+
+
+def test_a_calls_callbacks_share_a_key_and_belong_to_no_stream(call_event_of: Any) -> None:
+    record = call_callback_of(call_event_of("answered", status_callback_method="GET"), "id-1")
+    assert record is not None
+    assert (record.key, record.call_sid, record.stream_sid) == (record.call_sid, COMMON[1][1], None)
+    assert (record.method, record.host, record.id) == ("GET", "http://r", "id-1")
+    assert dict(parse_qsl(record.form))["CallStatus"] == "in-progress"
 
 
 @given(ANY_TEXT)

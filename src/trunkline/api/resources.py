@@ -36,9 +36,6 @@ def formatted(number: str) -> str:
 def call(view: CallView) -> dict[str, object]:
     """A call resource (`texml-api-fields.txt`, GetTexmlCall), and of a dialled call the one that dialled. `duration`
     counts from the answer."""
-    duration = None
-    if view.ended_at is not None:
-        duration = str(round((view.ended_at - view.answered_at).total_seconds())) if view.answered_at else "0"
     return {
         "account_sid": view.account_sid,
         "answered_by": None,
@@ -46,7 +43,7 @@ def call(view: CallView) -> dict[str, object]:
         "date_created": rfc2822(view.created_at),
         "date_updated": rfc2822(view.updated_at),
         "direction": view.direction,
-        "duration": duration,
+        "duration": None if view.duration is None else str(view.duration),
         "end_time": rfc2822(view.ended_at),
         "from": view.from_,
         "from_formatted": formatted(view.from_),

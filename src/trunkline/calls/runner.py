@@ -29,7 +29,7 @@ from trunkline.sip import values as sip
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.store.records import CallbackRecord
 from trunkline.store.writer import Writer
-from trunkline.webhooks.payloads import callback_of
+from trunkline.webhooks.payloads import call_callback_of, callback_of
 from trunkline.workers import messages as wire
 from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool
 
@@ -176,14 +176,13 @@ class Runner:
     # ── what the model wants done ───────────────────────────────────────────────────────────────────────────
 
     def _record(self, record: do.Record) -> asyncio.Future[None]:
-        callbacks: list[CallbackRecord] = []
+        callbacks: list[CallbackRecord | None] = []
         for event in record.events:
             self.counters[event.kind.replace("-", "_")] += 1
             _log.info(event.kind, call_sid=event.stream.call_sid, stream_sid=event.stream.sid, error=event.error)
-            callback = callback_of(event, self._settings.callbacks, random_uuid(secrets.token_bytes(16)))
-            if callback is not None:
-                callbacks.append(callback)
-        return self._writer.submit(record.calls, record.streams, callbacks)
+            callbacks.append(callback_of(event, self._settings.callbacks, random_uuid(secrets.token_bytes(16))))
+        callbacks += [call_callback_of(one, random_uuid(secrets.token_bytes(16))) for one in record.call_events]
+        return self._writer.submit(record.calls, record.streams, [one for one in callbacks if one is not None])
 
     def _signal(self, action: sip.SipAction) -> None:
         assert self._sip is not None

@@ -47,6 +47,13 @@ class CallView:
     sip_status: int | None = None
     """Of the response that refused the call, either way."""
 
+    @property
+    def duration(self) -> int | None:
+        """Seconds from the answer to the end, 0 for a call that was not answered; None for one that is not over."""
+        if self.ended_at is None:
+            return None
+        return round((self.ended_at - self.answered_at).total_seconds()) if self.answered_at else 0
+
 
 @dataclass(frozen=True, slots=True)
 class StreamView:

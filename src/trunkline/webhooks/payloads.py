@@ -1,37 +1,64 @@
-"""What a status callback says (spec section 3), and how it is put into a request.
+"""What a status callback says (spec sections 3 and 5), and how it is put into a request.
 
 A callback is rendered once, when the event happens, and stored as text: what is sent after a restart, or by a later
 version, is what would have been sent at once.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlencode, urlsplit
 
-from trunkline.calls.views import StreamEvent
+from trunkline.calls.views import CALL_EVENTS, CallEvent, CallEventKind, CallView, StreamEvent
 from trunkline.config import CallbackSettings
+from trunkline.ids import CallSid, StreamSid
 from trunkline.store.records import CallbackRecord
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 def callback_of(event: StreamEvent, settings: CallbackSettings, callback_id: str) -> CallbackRecord | None:
-    """The callback that tells of an event; None when the stream has no `StatusCallback`.
+    """The callback that tells of a stream's event; None when the stream has no `StatusCallback`.
 
     `callback_id` is a fresh UUID, the `webhook-id` of every try.
     """
     stream = event.stream
-    if not stream.status_callback:
+    target = (stream.status_callback, stream.status_callback_method)
+    form = stream_form(event, settings)
+    return _record(callback_id, target, form, event.at, stream.call_sid, stream.sid)
+
+
+def call_callback_of(event: CallEvent, callback_id: str) -> CallbackRecord | None:
+    """The callback that tells of a call's event; None when the call has no `StatusCallback`, or not for that event."""
+    call = event.call
+    if event.kind not in call.status_callback_events.split():
+        return None
+    return _record(
+        callback_id, (call.status_callback, call.status_callback_method), call_form(event), event.at, call.sid
+    )
+
+
+def _record(
+    callback_id: str,
+    target: tuple[str | None, str],
+    form: list[tuple[str, str]],
+    at: datetime,
+    call: CallSid,
+    stream: StreamSid | None = None,
+) -> CallbackRecord | None:
+    """`target` is URL and method. What is told of one call, or of one stream, goes out in order."""
+    url, method = target
+    if not url:
         return None
     return CallbackRecord(
         id=callback_id,
-        key=stream.sid,
-        host=host_of(stream.status_callback),
-        call_sid=stream.call_sid,
-        stream_sid=stream.sid,
-        url=stream.status_callback,
-        method="GET" if stream.status_callback_method == "GET" else "POST",
-        form=urlencode(stream_form(event, settings), errors="replace"),
-        created_at=event.at,
+        key=stream or call,
+        host=host_of(url),
+        call_sid=call,
+        stream_sid=stream,
+        url=url,
+        method="GET" if method == "GET" else "POST",
+        form=urlencode(form, errors="replace"),
+        created_at=at,
     )
 
 
@@ -51,6 +78,48 @@ def stream_form(event: StreamEvent, settings: CallbackSettings) -> list[tuple[st
     if event.kind == "stream-error":
         form.append(("StreamError", event.error or ""))
     return form
+
+
+_STATUS: Mapping[CallEventKind, str] = {"initiated": "initiated", "ringing": "ringing", "answered": "in-progress"}
+"""`CallStatus` of the events; at the end it is the call's own."""
+
+
+def call_form(event: CallEvent) -> list[tuple[str, str]]:
+    """The parameters, in the documented order (spec section 5)."""
+    call = event.call
+    form = [
+        ("AccountSid", str(call.account_sid)),
+        ("CallSid", str(call.sid)),
+        ("CallSidLegacy", str(call.sid)),
+        ("CallStatus", _STATUS.get(event.kind, call.status)),
+        ("CallbackSource", "call-progress-events"),
+        ("ConnectionId", call.application_sid or ""),
+        ("From", call.from_),
+        ("To", call.to),
+        ("SequenceNumber", str(CALL_EVENTS.index(event.kind))),
+        ("Timestamp", timestamp(event.at)),
+        ("CallInitiatedAt", timestamp(call.created_at)),
+    ]
+    if call.parent_sid:
+        form.append(("ParentCallSid", call.parent_sid))
+    if event.kind == "answered" and call.codec:
+        form += [("Codec", call.codec), ("SamplingRate", "48000" if call.codec == "OPUS" else "8000")]
+    if event.kind == "completed":
+        form += _ending(call)
+    return form
+
+
+def _ending(call: CallView) -> list[tuple[str, str]]:
+    """How it went. A call that was answered has no refusal to tell the status of, and the INVITE's was 200."""
+    times = (("StartTime", call.created_at), ("AnsweredTime", call.answered_at), ("EndTime", call.ended_at))
+    status = call.sip_status or (200 if call.answered_at else None)
+    return [
+        ("CallDuration", str(call.duration or 0)),
+        *((name, timestamp(at)) for name, at in times if at is not None),
+        ("HangupCause", call.hangup_code or "unspecified"),
+        ("HangupSource", call.hangup_source or "system"),
+        ("SipHangupCause", str(status or "unspecified")),
+    ]
 
 
 def timestamp(at: datetime) -> str:
