@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "webhooks": {"calls.views", "store"},
     "calls": {"sdp", "streaming.params"},
     "workers": {"sdp.values", "media", "streaming", "log"},
-    "texml": {"calls.commands", "calls.views", "streaming.params"},
+    "texml": {"calls.commands", "calls.views", "streaming.params", "webhooks.payloads", "webhooks.signing"},
     "api": {"calls.commands", "calls.control", "calls.diagnosis", "calls.views", "streaming.params"},
 }
 
@@ -41,6 +41,9 @@ DRIVERS = {
     "store/writer.py",
     "streaming/connection.py",
     "streaming/socket.py",
+    "texml/fetch.py",
+    "texml/sounds.py",
+    "texml/voice.py",
     "webhooks/delivery.py",
     "workers/decoder.py",
     "workers/files.py",

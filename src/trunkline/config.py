@@ -188,6 +188,30 @@ class StoreSettings(Section):
     """Changes waiting to be written; over it new calls and streams are refused with 503."""
 
 
+class TexmlSettings(Section):
+    """TeXML documents and what they have calls do."""
+
+    fetch_timeout: float = Field(10, gt=0)
+    """Seconds for one request for a document, redirections included."""
+    step_limit: int = Field(1000, ge=10)
+    """Verbs and documents that may follow each other without anything that takes time; then the call is ended."""
+    speaker: str = "espeak-ng"
+    """Program that speaks `<Say>`; without it those verbs are skipped."""
+    speak_timeout: float = Field(10, gt=0)
+    """Seconds for one text."""
+    speakers: int = Field(2, ge=1)
+    """Texts spoken into files at once; more wait."""
+    sound_timeout: float = Field(20, gt=0)
+    """Seconds for the download of one `<Play>`."""
+    sound_limit: int = Field(20 * 1024 * 1024, ge=1024)
+    """Bytes of one such file."""
+    cache_limit: int = Field(1024 * 1024 * 1024, ge=1024)
+    """Bytes of spoken texts and downloaded files that are kept, in `cache` under the store's directory; those not used
+    for longest go first."""
+    recordings: Path | None = None
+    """Where `<Record>` puts its files, which nobody removes; default: `recordings` under the store's directory."""
+
+
 class LogSettings(Section):
     """Logging, to stderr."""
 
@@ -210,4 +234,5 @@ class Settings(Section):
     streams: StreamSettings = StreamSettings()
     callbacks: CallbackSettings = CallbackSettings()
     store: StoreSettings = StoreSettings()
+    texml: TexmlSettings = TexmlSettings()
     log: LogSettings = LogSettings()

@@ -1,0 +1,101 @@
+"""Documents from the application: parameters, signature, fallback, and what is as good as no answer."""
+
+import base64
+import gzip
+from collections.abc import AsyncIterator, Callable
+from urllib.parse import urlsplit
+
+import pytest
+
+from trunkline.config import TexmlSettings
+from trunkline.texml import values as to
+from trunkline.texml.document import SIZE_LIMIT, Document, Hangup, Method, Play
+from trunkline.texml.fetch import Fetcher, FetchError
+from trunkline.webhooks.signing import Signer
+from webapp import Answer, WebApp, texml
+
+COMMON = (("CallSid", "v3:x"), ("From", "+1555"))
+
+
+@pytest.fixture
+async def fetcher(signer: Signer) -> AsyncIterator[Fetcher]:
+    fetcher = Fetcher(TexmlSettings(fetch_timeout=0.3), signer)
+    yield fetcher
+    await fetcher.stop()
+
+
+def order(url: str, fallback: str | None = None, *, method: Method = "POST") -> to.Fetch:
+    other = to.Request(fallback, "GET") if fallback else None
+    return to.Fetch(1, to.Request(url, method, (("Digits", "1#"),)), other)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_request_carries_the_parameters_and_a_signature(
+    web: WebApp, fetcher: Fetcher, signer: Signer, method: Method
+) -> None:
+    web.answers["/v"] = texml("<Hangup/>")
+    url = web.url + "/v?own=1"
+    found = await fetcher.document(order(url, method=method), COMMON)
+    (request,) = web.received
+    assert found == (Document((Hangup(),)), url if method == "POST" else web.url + request.path)
+    assert request.method == method
+    own = {"own": "1"} if method == "GET" else {}
+    assert request.fields == own | {"CallSid": "v3:x", "From": "+1555", "Digits": "1#"}
+    assert request.verified(base64.b64decode(signer.public_key))
+    assert request.headers["user-agent"].startswith("Trunkline/")
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (Answer(status=404), "HTTP status 404"),
+        (Answer(status=500, body=b"<Response/>"), "HTTP status 500"),
+        (Answer(b"<html/>"), "<html>"),
+        (Answer(), "not XML"),
+        (Answer(b"<Response>" + b" " * SIZE_LIMIT + b"</Response>"), "more than 65536 bytes"),
+        (Answer(gzip.compress(b"<Response/>"), headers={"Content-Encoding": "gzip"}), "not XML"),
+        (Answer(status=302, headers={"Location": "/bad"}), "redirect"),
+        (None, "no answer within 0.3 s"),
+    ],
+)
+async def test_what_is_no_document_gives_the_fallback_its_chance(
+    web: WebApp, fetcher: Fetcher, answer: Answer | None, word: str
+) -> None:
+    web.answers |= {"/bad": answer, "/good": texml("<Hangup/>")}
+    found, url = await fetcher.document(order(web.url + "/bad", web.url + "/good"), COMMON)
+    assert found == Document((Hangup(),))
+    assert urlsplit(url).path == "/good"
+    with pytest.raises(FetchError) as error:
+        await fetcher.document(order(web.url + "/bad?secret=1", web.url + "/none"), COMMON)
+    assert word in str(error.value)
+    assert "HTTP status 404" in str(error.value)
+    assert "secret" not in str(error.value)
+    assert fetcher.counters == {"fallbacks": 2, "fetched": 1, "failed": 3}
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://no-such-host.invalid/", "http://[/", "http://a\u2028/"])
+async def test_a_url_that_leads_nowhere_is_an_error(fetcher: Fetcher, url: str) -> None:
+    with pytest.raises(FetchError):
+        await fetcher.document(order(url), COMMON)
+
+
+async def test_redirections_are_followed_and_the_last_url_is_the_documents(web: WebApp, fetcher: Fetcher) -> None:
+    web.answers |= {"/a": Answer(status=307, headers={"Location": "/b/c"}), "/b/c": texml("")}
+    found = await fetcher.document(order(web.url + "/a"), COMMON)
+    assert found == (Document(()), web.url + "/b/c")
+    assert web.asked("/b/c")[0].fields["CallSid"] == "v3:x"
+
+
+async def test_an_answer_that_is_audio_is_played(web: WebApp, fetcher: Fetcher) -> None:
+    web.answers["/a.mp3"] = Answer(b"ID3" + bytes(SIZE_LIMIT), headers={"Content-Type": "audio/mpeg"})
+    found, url = await fetcher.document(order(web.url + "/a.mp3"), COMMON)
+    assert found == Document((Play(url),))
+
+
+async def test_a_notice_that_is_refused_is_told(web: WebApp, fetcher: Fetcher) -> None:
+    answers: list[Callable[[], Answer]] = [Answer]
+    web.answers["/n"] = lambda _: answers[0]()
+    await fetcher.notify(to.Request(web.url + "/n", "POST"), COMMON)
+    answers[0] = lambda: Answer(status=500)
+    with pytest.raises(FetchError, match="500"):
+        await fetcher.notify(to.Request(web.url + "/n", "POST"), COMMON)

@@ -1,0 +1,102 @@
+"""Files to be played: downloaded once, asked for again as their server wishes, and bounded."""
+
+import asyncio
+import wave
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from trunkline.config import TexmlSettings
+from trunkline.demo.callbacks import Callback
+from trunkline.texml.cache import FileCache
+from trunkline.texml.sounds import TONES, SoundError, Sounds
+from webapp import Answer, WebApp
+
+WAV = b"RIFF" + bytes(100)
+
+
+@pytest.fixture
+async def sounds(cache: FileCache, tmp_path: Path) -> AsyncIterator[Sounds]:
+    sounds = Sounds(TexmlSettings(sound_limit=5000, sound_timeout=0.3), cache, tmp_path / "tones")
+    yield sounds
+    await sounds.stop()
+
+
+async def test_a_file_is_asked_for_again_and_taken_again_only_when_it_changed(web: WebApp, sounds: Sounds) -> None:
+    content = [WAV]
+
+    def answer(request: Callback) -> Answer:
+        tag = f'"{len(content)}"'
+        if request.headers.get("if-none-match") == tag:
+            return Answer(status=304)
+        return Answer(content[-1], headers={"ETag": tag, "Last-Modified": "yesterday"})
+
+    web.answers["/a.wav"] = answer
+    path = await sounds.file(web.url + "/a.wav")
+    assert path.read_bytes() == WAV
+    assert await sounds.file(web.url + "/a.wav") == path
+    assert web.received[1].headers["if-modified-since"] == "yesterday"
+    content.append(b"ID3new")
+    assert (await sounds.file(web.url + "/a.wav")).read_bytes() == b"ID3new"
+
+
+async def test_within_its_max_age_a_file_is_not_asked_for_and_callers_share_a_download(
+    web: WebApp, sounds: Sounds
+) -> None:
+    web.answers["/a.wav"] = Answer(WAV, headers={"Cache-Control": "public, max-age=600"})
+    first = await asyncio.gather(*(sounds.file(web.url + "/a.wav") for _ in range(5)))
+    assert await sounds.file(web.url + "/a.wav") == first[0]
+    assert len(web.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (Answer(status=404), "HTTP status 404"),
+        (Answer(b"<html>"), "neither mp3 nor wav"),
+        (Answer(), "empty"),
+        (Answer(WAV + bytes(5000)), "more than 5000 bytes"),
+        (None, "not here within 0.3 s"),
+    ],
+)
+async def test_what_cannot_be_played_is_refused_and_not_kept(
+    web: WebApp, sounds: Sounds, tmp_path: Path, answer: Answer | None, word: str
+) -> None:
+    web.answers["/x"] = answer
+    with pytest.raises(SoundError, match=word) as error:
+        await sounds.file(web.url + "/x?secret=1")
+    assert "secret" not in str(error.value)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+async def test_who_gives_up_waiting_does_not_end_the_download_of_others(web: WebApp, sounds: Sounds) -> None:
+    web.answers["/a.wav"] = Answer(WAV)
+    given_up, patient = (asyncio.create_task(sounds.file(web.url + "/a.wav")) for _ in range(2))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert (await patient).read_bytes() == WAV
+
+
+async def test_a_disk_that_refuses_is_told(web: WebApp, sounds: Sounds, tmp_path: Path) -> None:
+    web.answers["/a.wav"] = Answer(WAV)
+    (tmp_path / "cache").rmdir()
+    with pytest.raises(SoundError, match="cache"):
+        await sounds.file(web.url + "/a.wav")
+    (tmp_path / "tones").write_text("in the way")
+    with pytest.raises(SoundError, match="cannot write"):
+        sounds.tone("beep")
+
+
+@pytest.mark.parametrize("name", TONES)
+async def test_tones_are_written_once_with_their_sound_and_their_silence(sounds: Sounds, name: str) -> None:
+    path = sounds.tone(name)
+    _, sound, silence = TONES[name]
+    with wave.open(str(path)) as file:
+        samples = file.readframes(file.getnframes())
+        assert file.getnframes() == (sound + silence) * file.getframerate()
+    assert any(samples[:1000])
+    assert not any(samples[-1000:])
+    before = path.stat().st_mtime_ns
+    assert sounds.tone(name) == path
+    assert path.stat().st_mtime_ns == before
