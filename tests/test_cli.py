@@ -44,6 +44,7 @@ def busy_port() -> Iterator[str]:
         (["--account_sid", "4b5a5c0e-6d0a-4a9a-9f5e-0a8a1b3c5d7e"], "set both or neither"),
         (["--streams.ca_file", "/none"], "streams.ca_file"),
         (["--what"], "no such setting: --what"),
+        (["--numbers", '[{"pattern": "*", "application": "bot"}]'], "no application is called so"),
     ],
 )
 def test_what_stops_a_start_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], words: str) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from trunkline.config import Settings
+from trunkline.config import Settings, derived_sid
 from trunkline.errors import StartupError
-from trunkline.settings import leaves, load, parse_flags
+from trunkline.settings import leaves, load, parse_flags, shown
 
 
 @pytest.fixture
@@ -90,3 +90,115 @@ def test_a_wrong_flag_is_refused(arguments: list[str]) -> None:
 def test_settings_are_frozen(name: str) -> None:
     with pytest.raises(ValueError, match="frozen"):
         setattr(Settings().http, name, 1)
+
+
+TABLES = """
+[[applications]]
+name = "bot"
+voice_url = "https://bot.example/texml"
+
+[[numbers]]
+pattern = "+49*"
+application = "bot"
+
+[[sip.trunks]]
+name = "carrier"
+targets = ["sip:sip.example:5061;transport=tls", "sip:[2001:db8::1]"]
+username = "us"
+password = "hidden"
+networks = ["192.0.2.0/24", "2001:db8::/32"]
+register = true
+application = "bot"
+
+[[sip.phones]]
+user = "alice"
+password = "hidden"
+application = "1293384261075731499"
+"""
+
+
+def test_tables_come_from_the_file_and_as_json_from_elsewhere(tmp_path: Path) -> None:
+    file = tmp_path / "trunkline.toml"
+    file.write_text(TABLES)
+    environ = {"TRUNKLINE_NUMBERS": '[{"pattern": "*", "application": "bot"}]'}
+    loaded = load({"sip.phones": '[{"user": "bob", "password": "x"}]'}, environ, file)
+    settings = loaded.settings
+    assert [one.pattern for one in settings.numbers] == ["*"]
+    assert [one.user for one in settings.sip.phones] == ["bob"]
+    [trunk] = settings.sip.trunks
+    assert (trunk.registers, trunk.prefixes, [str(one) for one in trunk.networks]) == (
+        True,
+        ("*",),
+        ["192.0.2.0/24", "2001:db8::/32"],
+    )
+    origins = [loaded.origins[name] for name in ("applications", "numbers", "sip.trunks", "sip.phones")]
+    assert origins == ["file", "environment", "file", "flag"]
+
+
+def test_an_application_without_a_sid_has_the_same_one_at_each_start(tmp_path: Path) -> None:
+    file = tmp_path / "trunkline.toml"
+    file.write_text(TABLES)
+    [application] = load({}, {}, file).settings.applications
+    assert application.sid == derived_sid("bot") == "4345855177827492316"
+    assert derived_sid("bot2") != derived_sid("bot")
+
+
+def test_what_is_shown_has_a_line_for_each_table_and_no_password(tmp_path: Path) -> None:
+    file = tmp_path / "trunkline.toml"
+    file.write_text(TABLES)
+    settings = load({}, {}, file).settings
+    text = "\n".join(shown(settings, name) for name in leaves())
+    assert (
+        "name=carrier targets=sip:sip.example:5061;transport=tls,sip:[2001:db8::1] username=us password=(set)" in text
+    )
+    assert "hidden" not in text + repr(settings) + str(settings)
+
+
+APPLICATION = '{"name": "bot", "voice_url": "http://a/b"}'
+TRUNK = '"name": "a", "targets": ["sip:a"]'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("applications", "[{]", "bad setting applications (flag): must be a JSON list of objects"),
+        ("applications", '[{"name": "a"}]', "applications[0].voice_url (flag): Field required"),
+        ("applications", '[{"name": "a", "voice_url": "ftp://a"}]', "must be an http:// or https:// URL"),
+        ("applications", '[{"name": "a", "voice_url": "http://[a"}]', "must be an http:// or https:// URL"),
+        ("applications", '[{"name": "a", "voice_url": "http://a:0/"}]', "must be an http:// or https:// URL"),
+        ("applications", f"[{APPLICATION}, {APPLICATION}]", "two applications are called 'bot'"),
+        ("numbers", '[{"pattern": "1", "application": "x"}]', "number '1' has the application 'x', and no application"),
+        ("sip.trunks", f'[{{{TRUNK}, "application": "x"}}]', "trunk 'a' has the application 'x'"),
+        ("sip.phones", '[{"user": "a", "password": "s", "application": "x"}]', "phone 'a' has the application 'x'"),
+        ("sip.trunks", f"[{{{TRUNK}}}, {{{TRUNK}}}]", "two trunks are called 'a'"),
+        ("sip.trunks", '[{"name": "a", "targets": []}]', "sip.trunks[0].targets"),
+        ("sip.trunks", '[{"name": "a", "targets": ["a:5060"]}]', "must be sip:host"),
+        ("sip.trunks", f'[{{{TRUNK}, "networks": ["192.0.2.1/24"]}}]', "sip.trunks[0].networks[0] (flag): must be a"),
+        ("sip.trunks", f'[{{{TRUNK}, "register": true}}]', "trunk 'a' needs a username"),
+        ("sip.phones", '[{"user": "a", "password": "s"}, {"user": "a", "password": "s"}]', "two phones are called 'a'"),
+        ("sip.phones", '[{"user": "a b", "password": "s"}]', "sip.phones[0].user"),
+        ("sip.unknown_callers", "some", "sip.unknown_callers"),
+    ],
+)
+def test_a_mistake_in_a_table_is_named_with_its_place(name: str, text: str, words: str) -> None:
+    with pytest.raises(StartupError) as error:
+        load({name: text}, {}, None)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"user": "a", "password": "hidden"',
+        '[{"user": "a", "password": ["hidden"]}]',
+        '[{"user": "a", "pasword": "hidden"}]',
+        '{"password": "hidden"}',
+        '["hidden"]',
+    ],
+)
+def test_no_mistake_shows_a_password(text: str) -> None:
+    with pytest.raises(StartupError) as error:
+        load({"sip.phones": text}, {}, None)
+    assert "sip.phones" in str(error.value)
+    assert "hidden" not in str(error.value)

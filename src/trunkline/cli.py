@@ -15,7 +15,7 @@ from trunkline import __version__, log
 from trunkline.demo.__main__ import SECONDS, run
 from trunkline.errors import StartupError
 from trunkline.server import Server
-from trunkline.settings import Loaded, load, parse_flags, value_of
+from trunkline.settings import Loaded, load, parse_flags, shown
 from trunkline.store.location import prepare_directory
 from trunkline.webhooks.signing import Signer
 from trunkline.why import ask, show
@@ -52,9 +52,7 @@ def show_config(context: typer.Context, config: ConfigFile = None) -> None:
     loaded = _load(context, config)
     table = Table("setting", "value", "from", box=None)
     for name, origin in loaded.origins.items():
-        value = value_of(loaded.settings, name)
-        shown = "(set)" if name == "api_key" and value else str(value)
-        table.add_row(name, shown, origin, style=None if origin == "default" else "bold")
+        table.add_row(name, shown(loaded.settings, name), origin, style=None if origin == "default" else "bold")
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 

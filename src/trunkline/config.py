@@ -3,9 +3,14 @@
 Where a value comes from is `settings.py`'s business; this file is the shape, and what other rooms import.
 """
 
-from ipaddress import ip_address
+import json
+import re
+from collections.abc import Iterable
+from hashlib import sha256
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -32,6 +37,68 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+def _json(value: object) -> object:
+    """A list of tables as text, which is how flags and the environment have it."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"must be a JSON list of objects: {error}") from None
+
+
+def _http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    # RFC 3986 section 2: anything else is percent-encoded.
+    if not usable or not all("\x21" <= character <= "\x7e" for character in value):
+        raise ValueError("must be an http:// or https:// URL")
+    return value
+
+
+HttpUrl = Annotated[str, Field(max_length=2000), AfterValidator(_http_url)]
+HttpMethod = Literal["GET", "POST"]
+
+_SIP_TARGET = re.compile(r"sips?:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(;transport=(udp|tcp|tls))?")
+
+
+def _sip_target(value: str) -> str:
+    if not _SIP_TARGET.fullmatch(value):
+        raise ValueError("must be sip:host, sip:host:port or sips:host, with ;transport=udp, tcp or tls if need be")
+    return value
+
+
+def _network(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"must be a network as 192.0.2.0/24: {error}") from None
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Pattern = Annotated[str, Field(min_length=1, max_length=255)]
+"""A number or SIP user, in which each `*` stands for any characters, none included."""
+
+
+def _twice(kind: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"two {kind} are called {name!r}")
+        seen.add(name)
+
+
+def derived_sid(name: str) -> str:
+    """The sid of an application that the configuration gives none: 19 digits, the same for the same name."""
+    return str(10**18 + int.from_bytes(sha256(name.encode()).digest()[:8]) % (8 * 10**18))
+
+
 class Section(BaseModel):
     """A group of settings: frozen, and strict about names so that a misspelling is an error, not a default."""
 
@@ -51,6 +118,77 @@ class HttpSettings(Section):
     """Requests per second per API key, with a burst of two seconds' worth; 0 = no limit."""
 
 
+class ApplicationSettings(Section):
+    """A TeXML application: where calls get their instructions."""
+
+    name: Name
+    voice_url: HttpUrl
+    """Of the TeXML document."""
+    voice_method: HttpMethod = "POST"
+    voice_fallback_url: HttpUrl | None = None
+    """Asked when `voice_url` fails."""
+    status_callback: HttpUrl | None = None
+    status_callback_method: HttpMethod = "POST"
+    sid: Annotated[str, Field(pattern=r"^[0-9]{1,19}$")] = Field(
+        default_factory=lambda given: derived_sid(given.get("name", ""))
+    )
+    """`ApplicationSid` and `ConnectionId`; default: made from the name, and the same at each start."""
+
+
+class NumberSettings(Section):
+    """Which application a called number or SIP user runs."""
+
+    pattern: Pattern
+    """Of several that match, the one with the most characters that are no `*` wins; of equals, the first."""
+    application: str
+    """Name or sid."""
+
+
+class TrunkSettings(Section):
+    """A SIP trunk: a carrier or PBX that calls come from and go to."""
+
+    name: Name
+    targets: Annotated[tuple[Annotated[str, AfterValidator(_sip_target)], ...], Field(min_length=1)]
+    """Where calls go, `sip:host:port;transport=tcp` for one; the next one when one does not answer."""
+    username: str | None = None
+    """For digest authentication and registration."""
+    password: str | None = Field(None, repr=False)
+    realm: str | None = None
+    """The only one whose challenges are answered; default: any."""
+    networks: tuple[Network, ...] = ()
+    """Whose calls come by this trunk, `192.0.2.0/24` for one; besides the targets themselves."""
+    caller_id: str | None = None
+    """From user of calls that bring none of their own."""
+    registers: bool = Field(False, alias="register")
+    """Register with the targets, so that calls come."""
+    expires: int = Field(3600, ge=60)
+    """Seconds that a registration is asked for."""
+    keep_alive: float = Field(30, ge=0)
+    """Seconds between two OPTIONS that ask whether a target is there; 0 = never."""
+    prefixes: tuple[Pattern, ...] = ("*",)
+    """Patterns of the numbers that go out by this trunk: `+49*`; the first trunk that has one takes the call."""
+    application: str | None = None
+    """Name or sid, for calls by this trunk to a number that `numbers` does not have."""
+
+    @model_validator(mode="after")
+    def _credentials_are_whole(self) -> "TrunkSettings":
+        if self.username is None and (self.registers or self.password is not None):
+            raise ValueError(f"trunk {self.name!r} needs a username to register or to use its password")
+        return self
+
+
+class PhoneSettings(Section):
+    """A phone that registers with us."""
+
+    user: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.!~*'()&=+$,;?/-]{1,64}$")]
+    """The user part of its address, RFC 3261 section 25.1, and its user name for digest authentication."""
+    password: str = Field(min_length=1, repr=False)
+    application: str | None = None
+    """Name or sid, for its calls to a number that `numbers` does not have."""
+    caller_id: str | None = None
+    """From user of its calls by a trunk."""
+
+
 class SipSettings(Section):
     """Signalling."""
 
@@ -65,6 +203,16 @@ class SipSettings(Section):
     """TCP connections open at once; for one more the oldest that never carried a message is closed, else itself."""
     call_limit: int = Field(2000, ge=1)
     """Calls at once; one more is refused with 503."""
+    unknown_callers: Literal["loopback", "all", "none"] = "loopback"
+    """Whose calls are taken besides those of trunks and phones: of this machine, of anybody, of nobody."""
+    trunks: Annotated[tuple[TrunkSettings, ...], BeforeValidator(_json)] = ()
+    phones: Annotated[tuple[PhoneSettings, ...], BeforeValidator(_json)] = ()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "SipSettings":
+        _twice("trunks", (trunk.name for trunk in self.trunks))
+        _twice("phones", (phone.user for phone in self.phones))
+        return self
 
     @model_validator(mode="after")
     def _peers_can_reach_us(self) -> "SipSettings":
@@ -236,3 +384,24 @@ class Settings(Section):
     store: StoreSettings = StoreSettings()
     texml: TexmlSettings = TexmlSettings()
     log: LogSettings = LogSettings()
+    applications: Annotated[tuple[ApplicationSettings, ...], BeforeValidator(_json)] = ()
+    numbers: Annotated[tuple[NumberSettings, ...], BeforeValidator(_json)] = ()
+
+    @model_validator(mode="after")
+    def _applications_are_known(self) -> "Settings":
+        _twice("applications", (application.name for application in self.applications))
+        _twice("applications", (application.sid for application in self.applications))
+        _twice("numbers", (number.pattern for number in self.numbers))
+        known = {application.name for application in self.applications}
+        for user, name in self.application_references():
+            # A sid may be that of an application made by REST, which only the store knows.
+            if name not in known and not name.isdecimal():
+                raise ValueError(f"{user} has the application {name!r}, and no application is called so")
+        return self
+
+    def application_references(self) -> list[tuple[str, str]]:
+        """Everything that names an application, in words, and the name or sid it gives."""
+        named: list[tuple[str, str | None]] = [(f"number {one.pattern!r}", one.application) for one in self.numbers]
+        named += [(f"trunk {one.name!r}", one.application) for one in self.sip.trunks]
+        named += [(f"phone {one.user!r}", one.application) for one in self.sip.phones]
+        return [(user, name) for user, name in named if name is not None]

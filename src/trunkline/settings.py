@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from trunkline.config import Settings
 from trunkline.errors import StartupError
 
 DEFAULT_FILE = Path("trunkline.toml")
 PREFIX = "TRUNKLINE_"
+TABLES = frozenset({"applications", "numbers", "sip.trunks", "sip.phones"})
+"""Lists of tables: from the file as TOML has them, from flags and the environment as JSON; a later layer's replaces an
+earlier one's whole."""
+SECRETS = frozenset({"api_key", "password"})
+"""Settings that are never shown."""
+HIDDEN = "(set)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +35,31 @@ class Loaded:
 
 
 def leaves(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
-    """The dotted names of all settings, in the order of the source."""
+    """The dotted names of all settings, in the order of the source. A list of tables is one setting."""
     for name, field in model.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from leaves(inner, f"{prefix}{name}.")
         else:
             yield prefix + name
+
+
+def shown(settings: Settings, name: str) -> str:
+    """The value behind a dotted name as it may be shown: secrets hidden, a list of tables with a line for each."""
+    value = value_of(settings, name)
+    if name in TABLES and isinstance(value, tuple):
+        return "\n".join(_line(table) for table in value)
+    return HIDDEN if name in SECRETS and value else str(value)
+
+
+def _line(table: BaseModel) -> str:
+    words = []
+    for name, field in type(table).model_fields.items():
+        value = getattr(table, name)
+        if isinstance(value, tuple):
+            value = ",".join(map(str, value))
+        words.append(f"{field.alias or name}={HIDDEN if name in SECRETS and value else value}")
+    return " ".join(words)
 
 
 def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
@@ -142,7 +167,18 @@ def _paths(layer: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def _in_words(error: ValidationError, origins: Mapping[str, str]) -> str:
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"] if isinstance(part, str)) or "settings"
     text = first["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(first.get("input"), dict) else f", got {first.get('input')!r}"
-    return f"bad setting {name} ({origins.get(name, 'file')}): {text}{given}"
+    if not first["loc"]:
+        return f"bad settings: {text}"
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])[1:]
+    leaf = next((leaf for leaf in origins if name == leaf or name.startswith((f"{leaf}[", f"{leaf}."))), name)
+    origin = origins.get(leaf, "file")
+    return (
+        f"bad setting {name} ({origin}): {text}{_given(first, leaf in TABLES and '.' not in name.removeprefix(leaf))}"
+    )
+
+
+def _given(error: ErrorDetails, tables: bool) -> str:
+    """The value at fault, where it can hold no more than the fault: no password for one."""
+    secret = error["loc"][-1] in SECRETS or error["type"] == "extra_forbidden"
+    return "" if tables or secret or isinstance(error["input"], dict) else f", got {error['input']!r}"
