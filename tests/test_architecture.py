@@ -23,7 +23,10 @@ MAY_IMPORT = {
     "webhooks": {"calls.views", "store"},
     "calls": {"sdp", "streaming.params"},
     "workers": {"sdp.values", "media", "streaming", "log"},
-    "texml": {"calls.commands", "calls.views", "streaming.params", "webhooks.payloads", "webhooks.signing"},
+    "texml": {
+        *("calls.call", "calls.commands", "calls.events", "calls.registry", "calls.views"),
+        *("streaming.params", "webhooks.payloads", "webhooks.signing"),
+    },
     "api": {"calls.commands", "calls.control", "calls.diagnosis", "calls.views", "streaming.params"},
 }
 
@@ -41,6 +44,7 @@ DRIVERS = {
     "store/writer.py",
     "streaming/connection.py",
     "streaming/socket.py",
+    "texml/conductor.py",
     "texml/fetch.py",
     "texml/sounds.py",
     "texml/voice.py",

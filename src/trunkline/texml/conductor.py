@@ -1,0 +1,442 @@
+"""Runs documents on calls: one interpreter per call, its effects turned into commands, requests and files.
+
+The conductor is the runner's `Director`. All of it happens on one loop: what the runner tells becomes a fact, what the
+interpreter wants becomes a command (`Runner.apply`), which the runner tells in turn while the interpreter's other
+effects still wait. So facts of a call go through its inbox, one after another. What cannot be done at once (a request,
+a file to be spoken or downloaded) is a task of the call's run; its end is a fact too.
+
+A run lasts from the first instructions until its call is over and its recordings are complete; notices outlive it.
+"""
+
+import asyncio
+import secrets
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from trunkline.calls import commands as ask
+from trunkline.calls import events as facts
+from trunkline.calls.call import State
+from trunkline.calls.commands import CallRequest, Command, Instructions, Route
+from trunkline.calls.registry import Entry
+from trunkline.errors import ApiError
+from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
+from trunkline.texml import values as to
+from trunkline.texml.document import Say
+from trunkline.texml.fetch import Fetcher, FetchError, Parameters
+from trunkline.texml.interpreter import Interpreter
+from trunkline.texml.sounds import SoundError, Sounds
+from trunkline.texml.voice import SpeechError, Voice
+
+_log = structlog.get_logger()
+
+_STUMBLED = "the server stumbled over the call's instructions"
+
+
+class Calls(Protocol):
+    """What the conductor needs of the runner."""
+
+    def apply(self, entry: Entry, what: Command) -> asyncio.Future[None] | None:
+        """Carry out a command. Raises ApiError for one that is refused."""
+
+    def place(
+        self, account: AccountSid, request: CallRequest, route: Route, parent: Entry | None = None
+    ) -> tuple[Entry, asyncio.Future[None]]:
+        """Place a call. Raises ApiError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the conductor works with."""
+
+    fetcher: Fetcher
+    voice: Voice
+    sounds: Sounds
+    recordings: Path
+    """Folder."""
+    step_limit: int
+    codecs: tuple[str, ...]
+    """To offer on dialled calls, behind the first call's own."""
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One call that is told what to do."""
+
+    entry: Entry
+    interpreter: Interpreter
+    inbox: deque[to.Fact] = field(default_factory=deque)
+    """Bounded by the effects of one fact."""
+    busy: bool = False
+    answered: bool = False
+    tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    """By job; the interpreter waits for at most a few."""
+    timer: asyncio.TimerHandle | None = None
+    streams: dict[StreamSid, int] = field(default_factory=dict)
+    legs: dict[int, Entry] = field(default_factory=dict)
+    recordings: dict[int, tuple[str, Path]] = field(default_factory=dict)
+    """Sid and file, by job."""
+
+    @property
+    def sid(self) -> CallSid:
+        return self.entry.call.view.sid
+
+
+class Conductor:
+    """The one `Director`."""
+
+    def __init__(self, calls: Calls, route: Callable[[str], Route | None], tools: Tools) -> None:
+        """`route` finds the way to a number or SIP URI."""
+        self._calls = calls
+        self._route = route
+        self._tools = tools
+        self._runs: dict[CallSid, _Run] = {}
+        self._legs: dict[CallSid, tuple[_Run, int]] = {}
+        """Calls that a run dialled."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.counters: Counter[str] = Counter()
+        """runs, warnings, and each kind of effect by its name in lower case."""
+
+    async def stop(self) -> None:
+        """Give up what is under way. The calls are over by now."""
+        for run in list(self._runs.values()):
+            self._close(run)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ── what the runner tells ───────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, entry: Entry, instructions: Instructions) -> None:
+        """See `Director`."""
+        run = self._runs.get(entry.call.view.sid)
+        if run is None:
+            run = _Run(entry, Interpreter(answered=_ready(entry), step_limit=self._tools.step_limit))
+            run.answered = _ready(entry)
+            self._runs[run.sid] = run
+            self.counters["runs"] += 1
+        self._feed(run, to.Instructed(instructions))
+
+    def redirect(self, entry: Entry, instructions: Instructions) -> None:
+        """See `Director`. For the call that dialled this one, its `<Dial>` is over then."""
+        dialled = self._legs.get(entry.call.view.sid)
+        if dialled is not None:
+            self._ask(entry, ask.Unbridge())
+            self._leg_over(*dialled, entry)
+        self.begin(entry, instructions)
+
+    def told(self, entry: Entry, what: facts.Fact | Command) -> None:
+        """See `Director`."""
+        sid = entry.call.view.sid
+        if sid in self._legs:
+            self._leg_told(entry, what)
+        run = self._runs.get(sid)
+        if run is None:
+            return
+        if not run.answered and _ready(entry):
+            run.answered = True
+            self._feed(run, to.CallAnswered())
+        fact = self._fact_of(run, what)
+        if fact is not None:
+            self._feed(run, fact)
+        if entry.call.state is not State.ENDED:
+            return
+        self._feed(run, to.CallEnded())
+        if run.interpreter.over or isinstance(what, facts.LegClosed | facts.WorkerLost):
+            self._close(run)
+
+    def _fact_of(self, run: _Run, what: facts.Fact | Command) -> to.Fact | None:
+        match what:
+            case facts.DigitHeard() | facts.DigitReceived():
+                return to.KeyPressed(what.digit)
+            case facts.PlayEnded():
+                return to.Played(what.job, what.error)
+            case facts.StreamEnded() if what.sid in run.streams:
+                return to.StreamOver(run.streams.pop(what.sid), what.error)
+            case facts.RecordEnded() if what.job in run.recordings:
+                sid, path = run.recordings.pop(what.job)
+                return to.Recorded(what.job, sid, str(path), what.seconds, what.reason, what.digit, what.error)
+        return None
+
+    def _leg_told(self, entry: Entry, what: facts.Fact | Command) -> None:
+        run, leg = self._legs[entry.call.view.sid]
+        if entry.call.state is State.ENDED:
+            self._leg_over(run, leg, entry)
+        elif isinstance(what, facts.Progressed) and what.answer is not None:
+            self._feed(run, to.LegProgressed(leg))
+        elif isinstance(what, facts.Accepted):
+            self._feed(run, to.LegAnswered(leg))
+
+    def _leg_over(self, run: _Run, leg: int, entry: Entry) -> None:
+        view = entry.call.view
+        self._legs.pop(view.sid, None)
+        run.legs.pop(leg, None)
+        answered, ended = view.answered_at, view.ended_at
+        seconds = int((ended - answered).total_seconds()) if answered and ended else 0
+        self._feed(run, to.LegOver(leg, view.sid, view.status, seconds))
+
+    # ── a run ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _feed(self, run: _Run, fact: to.Fact) -> None:
+        """Tell the interpreter, after what it is told already, and do what it wants."""
+        run.inbox.append(fact)
+        if run.busy:
+            return
+        run.busy = True
+        try:
+            while run.inbox:
+                for effect in run.interpreter.handle(run.inbox.popleft()):
+                    self.counters[type(effect).__name__.lower()] += 1
+                    _PERFORM[type(effect)](self, run, effect)
+        except Exception as error:
+            _log.exception("instructions stumbled", call_sid=run.sid, error=repr(error))
+            run.inbox.clear()
+            self._ask(run.entry, ask.EndCall(_STUMBLED, "failed"))
+        finally:
+            run.busy = False
+
+    def _ask(self, entry: Entry, command: Command) -> str | None:
+        """Have the runner do something; why it does not, if so."""
+        try:
+            self._calls.apply(entry, command)
+        except ApiError as error:
+            return error.detail
+        return None
+
+    def _close(self, run: _Run) -> None:
+        self._runs.pop(run.sid, None)
+        if run.timer is not None:
+            run.timer.cancel()
+        for task in run.tasks.values():
+            task.cancel()
+
+    def _work(self, run: _Run, job: int, work: Callable[[], Awaitable[to.Fact | None]]) -> None:
+        """Do something that takes time, and tell the interpreter the fact that comes of it, if any."""
+        run.tasks[job] = self._task(self._worked(run, job, work), f"texml {run.sid} {job}")
+
+    def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _worked(self, run: _Run, job: int, work: Callable[[], Awaitable[to.Fact | None]]) -> None:
+        try:
+            fact = await work()
+        except Exception as error:
+            _log.exception("instructions stumbled", call_sid=run.sid, error=repr(error))
+            self._ask(run.entry, ask.EndCall(_STUMBLED, "failed"))
+            return
+        finally:
+            run.tasks.pop(job, None)
+        if fact is not None and run.sid in self._runs:
+            self._feed(run, fact)
+
+    def _common(self, run: _Run) -> Parameters:
+        """What every request says of the call (spec section 4)."""
+        view, origin = run.entry.call.view, run.entry.origin
+        about = (
+            ("AccountSid", str(view.account_sid)),
+            ("CallSid", str(view.sid)),
+            ("CallSidLegacy", str(view.sid)),
+            ("CallStatus", view.status),
+            ("CallerId", view.caller_name or view.from_),
+            ("From", view.from_),
+            ("To", view.to),
+            ("FromSipUri", origin.from_uri),
+            ("ToSipUri", origin.to_uri),
+            ("Direction", view.direction),
+            ("ConnectionId", view.application_sid or ""),
+        )
+        parent = (("ParentCallSid", str(view.parent_sid)),) if view.parent_sid else ()
+        custom = ((f"SipHeader_{name}", text) for name, text in origin.headers if name[:2].lower() == "x-")
+        return (*about, *parent, *custom)
+
+    # ── what the interpreter wants ──────────────────────────────────────────────────────────────────────────
+
+    def _fetch(self, run: _Run, effect: to.Fetch) -> None:
+        self._work(run, effect.job, partial(self._fetched, effect, self._common(run)))
+
+    async def _fetched(self, effect: to.Fetch, common: Parameters) -> to.Fact:
+        try:
+            document, url = await self._tools.fetcher.document(effect, common)
+        except FetchError as error:
+            return to.FetchFailed(effect.job, str(error))
+        return to.Fetched(effect.job, document, url)
+
+    def _notify(self, run: _Run, effect: to.Notify) -> None:
+        self._task(self._notified(effect, self._common(run), run.sid), f"texml {run.sid} notice")
+
+    async def _notified(self, effect: to.Notify, common: Parameters, sid: CallSid) -> None:
+        try:
+            await self._tools.fetcher.notify(effect.request, common)
+        except FetchError as error:
+            _log.warning("the application was not told", call_sid=sid, error=str(error))
+
+    def _warn(self, run: _Run, effect: to.Warn) -> None:
+        _log.warning("TeXML", call_sid=run.sid, warning=effect.text)
+
+    def _answer(self, run: _Run, _effect: to.Answer) -> None:
+        self._ask(run.entry, ask.AnswerCall())
+
+    def _reject(self, run: _Run, effect: to.Reject) -> None:
+        self._ask(run.entry, ask.RejectCall(effect.status, effect.reason))
+
+    def _hang_up(self, run: _Run, effect: to.HangUp) -> None:
+        _log.info("instructions end the call", call_sid=run.sid, cause=effect.cause)
+        self._ask(run.entry, ask.EndCall(effect.cause))
+
+    def _start_stream(self, run: _Run, effect: to.StartStream) -> None:
+        sid = StreamSid(random_uuid(secrets.token_bytes(16)))
+        run.streams[sid] = effect.job
+        refused = self._ask(run.entry, ask.StartStream(sid, effect.params))
+        if refused is not None:
+            del run.streams[sid]
+            _log.warning("a stream was refused", call_sid=run.sid, error=refused)
+            run.inbox.append(to.StreamOver(effect.job, refused))
+
+    def _stop_stream(self, run: _Run, effect: to.StopStream) -> None:
+        for sid in [sid for sid, job in run.streams.items() if job == effect.job]:
+            self._ask(run.entry, ask.StopStream(sid))
+
+    def _stop_streams(self, run: _Run, effect: to.StopStreams) -> None:
+        for view in run.entry.call.live_streams:
+            if effect.name is None or view.name == effect.name:
+                self._ask(run.entry, ask.StopStream(view.sid))
+
+    def _play(self, run: _Run, effect: to.Play) -> None:
+        self._work(run, effect.job, partial(self._played, run, effect))
+
+    async def _played(self, run: _Run, effect: to.Play) -> to.Fact | None:
+        """Get the file and have it played; a fact only when nothing is: else the worker tells the end."""
+        try:
+            path = await self._file_of(effect.sound)
+        except (SoundError, SpeechError) as error:
+            return to.Played(effect.job, str(error))
+        refused = self._ask(run.entry, ask.Play(effect.job, str(path), effect.loop))
+        return None if refused is None else to.Played(effect.job, refused)
+
+    async def _file_of(self, sound: Say | to.File | to.Tone) -> Path:
+        match sound:
+            case Say():
+                return await self._tools.voice.speak(sound.text, sound.voice, sound.language)
+            case to.File():
+                return await self._tools.sounds.file(sound.url)
+            case to.Tone():
+                return self._tools.sounds.tone(sound.name)
+
+    def _stop_playing(self, run: _Run, effect: to.StopPlaying) -> None:
+        task = run.tasks.pop(effect.job, None)
+        if task is None:
+            self._ask(run.entry, ask.StopPlaying(effect.job))
+        else:
+            task.cancel()
+
+    def _send_digits(self, run: _Run, effect: to.SendDigits) -> None:
+        refused = self._ask(run.entry, ask.SendDigits(effect.digits))
+        if refused is not None:
+            _log.warning("keys were not sent", call_sid=run.sid, error=refused)
+
+    def _set_timer(self, run: _Run, effect: to.SetTimer) -> None:
+        if run.timer is not None:
+            run.timer.cancel()
+        loop = asyncio.get_running_loop()
+        run.timer = loop.call_later(effect.seconds, self._feed, run, to.TimerFired(effect.job))
+
+    def _record(self, run: _Run, effect: to.Record) -> None:
+        sid = random_uuid(secrets.token_bytes(16))
+        path = self._tools.recordings / f"{sid}.wav"
+        run.recordings[effect.job] = sid, path
+        command = ask.Record(
+            effect.job, str(path), effect.channels, effect.max_length, effect.silence, effect.finish_on
+        )
+        refused = self._ask(run.entry, command)
+        if refused is not None:
+            del run.recordings[effect.job]
+            run.inbox.append(to.Recorded(effect.job, sid, str(path), 0, "error", "", refused))
+
+    def _stop_recording(self, run: _Run, effect: to.StopRecording) -> None:
+        self._ask(run.entry, ask.StopRecording(effect.job))
+
+    def _place_leg(self, run: _Run, effect: to.PlaceLeg) -> None:
+        target = effect.target
+        route = self._route(target.to)
+        if route is None:
+            self._not_placed(run, effect.leg, "no trunk or phone takes the call")
+            return
+        try:
+            entry, _ = self._calls.place(run.entry.call.view.account_sid, self._request(run, effect), route, run.entry)
+        except ApiError as error:
+            self._not_placed(run, effect.leg, error.detail)
+            return
+        run.legs[effect.leg] = entry
+        self._legs[entry.call.view.sid] = run, effect.leg
+        if entry.call.state is State.ENDED:
+            self._leg_over(run, effect.leg, entry)
+
+    def _not_placed(self, run: _Run, leg: int, why: str) -> None:
+        _log.warning("a call was not placed", call_sid=run.sid, error=why)
+        run.inbox.append(to.LegOver(leg, "", "failed", 0))
+
+    def _request(self, run: _Run, effect: to.PlaceLeg) -> CallRequest:
+        view, target = run.entry.call.view, effect.target
+        own = (view.codec,) if view.codec in self._tools.codecs else ()
+        return CallRequest(
+            to=target.to,
+            from_=effect.caller_id or view.from_,
+            caller_name=effect.caller_name or ("" if effect.caller_id else view.caller_name),
+            application_sid=view.application_sid,
+            status_callback=target.status_callback,
+            status_callback_method=target.status_callback_method,
+            status_callback_events=target.status_callback_events,
+            timeout=effect.timeout,
+            time_limit=effect.time_limit,
+            codecs=tuple(dict.fromkeys((*own, *self._tools.codecs))),
+            headers=target.headers,
+            username=target.username,
+            password=target.password,
+            send_digits=target.send_digits,
+        )
+
+    def _end_leg(self, run: _Run, effect: to.EndLeg) -> None:
+        entry = run.legs.get(effect.leg)
+        if entry is not None:
+            self._ask(entry, ask.EndCall("the call that dialled it moved on"))
+
+    def _bridge_leg(self, run: _Run, effect: to.BridgeLeg) -> None:
+        entry = run.legs.get(effect.leg)
+        refused = self._ask(run.entry, ask.Bridge(entry.call.view.sid)) if entry else "it is over"
+        if refused is not None:
+            _log.warning("two calls were not connected", call_sid=run.sid, error=refused)
+
+
+def _ready(entry: Entry) -> bool:
+    """It is answered and its codec known, which after an offer of ours the ACK tells."""
+    return entry.call.answered and entry.call.view.codec is not None
+
+
+_PERFORM: dict[type, Callable[[Conductor, _Run, Any], None]] = {
+    to.Fetch: Conductor._fetch,
+    to.Notify: Conductor._notify,
+    to.Warn: Conductor._warn,
+    to.Answer: Conductor._answer,
+    to.Reject: Conductor._reject,
+    to.HangUp: Conductor._hang_up,
+    to.StartStream: Conductor._start_stream,
+    to.StopStream: Conductor._stop_stream,
+    to.StopStreams: Conductor._stop_streams,
+    to.Play: Conductor._play,
+    to.StopPlaying: Conductor._stop_playing,
+    to.SendDigits: Conductor._send_digits,
+    to.SetTimer: Conductor._set_timer,
+    to.Record: Conductor._record,
+    to.StopRecording: Conductor._stop_recording,
+    to.PlaceLeg: Conductor._place_leg,
+    to.EndLeg: Conductor._end_leg,
+    to.BridgeLeg: Conductor._bridge_leg,
+}

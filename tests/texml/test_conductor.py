@@ -1,0 +1,314 @@
+"""Documents on real calls of the model, by hand: what the conductor asks of calls, and what it makes of what they tell.
+Signalling and media are the test's own words; the application and the voice are real."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+import pytest
+
+from trunkline.calls import commands as ask
+from trunkline.calls import events as facts
+from trunkline.calls.call import Call, CallRules, State
+from trunkline.calls.commands import CallRequest, Command, Instructions, Route
+from trunkline.calls.registry import Entry, Origin
+from trunkline.calls.views import CallView
+from trunkline.config import TexmlSettings
+from trunkline.demo.watch import Watch
+from trunkline.errors import Unavailable
+from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId
+from trunkline.sdp.session import parse
+from trunkline.sdp.values import Endpoint
+from trunkline.texml.cache import FileCache
+from trunkline.texml.conductor import Conductor, Tools
+from trunkline.texml.fetch import Fetcher
+from trunkline.texml.sounds import Sounds
+from trunkline.texml.voice import SpeechError
+from trunkline.webhooks.signing import Signer
+from webapp import WebApp, texml
+
+NOW = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
+SDP = parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n")
+OPENED = facts.LegOpened(Endpoint("127.0.0.1", 20000))
+Some = TypeVar("Some")
+
+
+class Whisper:
+    """A voice that says one thing, or nothing."""
+
+    async def speak(self, text: str, voice: str, language: str) -> Path:
+        if text == "nothing":
+            raise SpeechError("no voice today")
+        return Path(f"/spoken/{text}")
+
+
+@dataclass
+class Stage:
+    """The runner's part: applies to the model, and tells the conductor. What effects there are nobody performs."""
+
+    conductor: Conductor = field(init=False)
+    asked: list[tuple[Entry, Command]] = field(default_factory=list)
+    placed: list[tuple[CallRequest, Entry]] = field(default_factory=list)
+    full: bool = False
+    watch: Watch = field(default_factory=Watch)
+    now: datetime = NOW
+    numbers: Any = field(default_factory=count)
+
+    def apply(self, entry: Entry, what: Command) -> None:
+        self.asked.append((entry, what))
+        self.tell(entry, what)
+        self.watch.changed()
+
+    def tell(self, entry: Entry, *happened: facts.Fact | Command) -> None:
+        for what in happened:
+            entry.call.handle(what, self.now)
+            self.conductor.told(entry, what)
+
+    def place(
+        self, account: AccountSid, request: CallRequest, route: Route, parent: Entry | None = None
+    ) -> tuple[Entry, asyncio.Future[None]]:
+        if self.full:
+            raise Unavailable("The server is shutting down.", retry_after=5)
+        entry = self.entry("outbound")
+        self.placed.append((request, entry))
+        self.tell(entry, request.place(route), OPENED)
+        return entry, asyncio.get_running_loop().create_future()
+
+    def entry(self, direction: Any = "inbound") -> Entry:
+        number = next(self.numbers)
+        view = CallView(
+            sid=CallSid(f"v3:{number}"),
+            account_sid=AccountSid("acc"),
+            session_id=CallSessionId("c"),
+            direction=direction,
+            from_="+1555",
+            to="+1666",
+            caller_name="Ann",
+            status="ringing" if direction == "inbound" else "queued",
+            created_at=self.now,
+            updated_at=self.now,
+            application_sid="7",
+        )
+        origin = Origin("sip:+1555@a", "sip:+1666@b", (("X-Ref", "1"), ("Diversion", "d"), ("x-low", "2")))
+        call = Call(view, CallRules(), sdp_session=1, random=Random(1).randbytes)
+        return Entry(call, number, LegId(number), origin)
+
+    def rings(self, texml_text: str | None = None, url: str = "") -> Entry:
+        entry = self.entry()
+        self.tell(entry, facts.Invited(SDP, answer=False), OPENED)
+        text = None if texml_text is None else f"<Response>{texml_text}</Response>"
+        self.conductor.begin(entry, Instructions(texml=text, url=url or None))
+        return entry
+
+    def redirect(self, entry: Entry, verbs: str) -> None:
+        self.conductor.redirect(entry, Instructions(texml=f"<Response>{verbs}</Response>"))
+
+    def commands(self, entry: Entry) -> list[Command]:
+        return [what for whom, what in self.asked if whom is entry]
+
+    async def gets(self, entry: Entry, kind: type[Some], number: int = 1) -> Some:
+        """The first command of a kind that a call gets, or the second, …, when it is there."""
+
+        def found() -> list[Some]:
+            return [what for what in self.commands(entry) if isinstance(what, kind)]
+
+        assert await self.watch.until(lambda: len(found()) >= number, 5), self.commands(entry)
+        return found()[number - 1]
+
+    async def ends(self, entry: Entry) -> str | None:
+        """Why the call ended, once it has."""
+        assert await self.watch.until(lambda: entry.call.state is State.ENDED, 5), self.commands(entry)
+        return entry.call.view.hangup_cause
+
+
+@pytest.fixture
+async def stage(web: WebApp, signer: Signer, cache: FileCache, tmp_path: Path) -> AsyncIterator[Stage]:
+    settings, stage = TexmlSettings(fetch_timeout=2), Stage()
+    fetcher, sounds = Fetcher(settings, signer), Sounds(settings, cache, tmp_path)
+    tools = Tools(fetcher, Whisper(), sounds, tmp_path / "recordings", settings.step_limit, ("PCMU", "PCMA"))
+    routes = {"+1777": Route("trunk", "carrier", "+1777"), "sip:b@h": Route("uri", "", "sip:b@h")}
+    stage.conductor = Conductor(stage, routes.get, tools)
+    yield stage
+    await stage.conductor.stop()
+    await sounds.stop()
+    await fetcher.stop()
+    assert not any(task.get_name().startswith("texml") for task in asyncio.all_tasks())
+
+
+async def test_a_call_that_rings_is_answered_spoken_to_and_ended(stage: Stage) -> None:
+    entry = stage.rings("<Say>hello</Say>")
+    assert stage.commands(entry) == [ask.AnswerCall()]
+    play = await stage.gets(entry, ask.Play)
+    assert (play.path, play.loop) == ("/spoken/hello", 1)
+    stage.tell(entry, facts.Confirmed(None), facts.PlayEnded(play.job, None))
+    assert await stage.ends(entry) == "the instructions ended"
+
+
+async def test_the_fetch_tells_all_of_the_call(stage: Stage, web: WebApp) -> None:
+    web.answers["/v"] = texml('<Reject reason="busy"/>')
+    entry = stage.rings(url=web.url + "/v")
+    await stage.gets(entry, ask.RejectCall)
+    assert web.received[0].fields == {
+        "AccountSid": "acc", "CallSid": "v3:0", "CallSidLegacy": "v3:0", "CallStatus": "ringing", "CallerId": "Ann",
+        "From": "+1555", "To": "+1666", "FromSipUri": "sip:+1555@a", "ToSipUri": "sip:+1666@b", "Direction": "inbound",
+        "ConnectionId": "7", "SipHeader_X-Ref": "1", "SipHeader_x-low": "2",
+    }  # fmt: skip
+    assert entry.call.view.status == "busy"
+
+
+async def test_a_document_that_cannot_be_had_ends_the_call_with_the_reason(stage: Stage, web: WebApp) -> None:
+    entry = stage.rings(url=web.url + "/none")
+    cause = await stage.ends(entry)
+    assert cause is not None
+    assert "HTTP status 404" in cause
+
+
+async def test_a_caller_that_gives_up_during_the_fetch_leaves_nothing_behind(stage: Stage, web: WebApp) -> None:
+    web.answers["/slow"] = None
+    entry = stage.rings(url=web.url + "/slow")
+    await web.watch.until(lambda: bool(web.received), 5)
+    stage.tell(entry, facts.PeerEnded("cancel", ""))
+    assert stage.commands(entry) == []
+
+
+async def test_connect_waits_for_its_stream_and_stop_stops_by_name(stage: Stage) -> None:
+    entry = stage.rings(
+        '<Start><Stream url="ws://a/" name="tap"/></Start><Connect><Stream url="ws://b/"/></Connect>'
+        '<Stop><Stream name="tap"/></Stop><Pause/>'
+    )
+    tap, own = (what for what in stage.commands(entry) if isinstance(what, ask.StartStream))
+    assert (tap.params.url, own.params.url) == ("ws://a/", "ws://b/")
+    stage.tell(entry, facts.StreamStarted(own.sid))
+    assert ask.StopStream(tap.sid) not in stage.commands(entry)
+    stage.tell(entry, facts.StreamEnded(own.sid, None, "the app closed"))
+    assert ask.StopStream(tap.sid) in stage.commands(entry)
+
+
+async def test_a_stream_that_is_refused_lets_the_next_verb_run(stage: Stage) -> None:
+    streams = '<Start><Stream url="ws://a/"/></Start>' * 5
+    entry = stage.rings(streams + '<Connect><Stream url="ws://b/"/></Connect>')
+    assert await stage.ends(entry) == "the instructions ended"
+
+
+async def test_keys_by_media_and_by_info_are_gathered_and_told_to_the_action(stage: Stage, web: WebApp) -> None:
+    web.answers["/menu"] = texml("<Hangup/>")
+    entry = stage.rings(f'<Gather action="{web.url}/menu" numDigits="2"><Say>hi</Say></Gather>')
+    play = await stage.gets(entry, ask.Play)
+    stage.tell(entry, facts.DigitHeard("4"))
+    assert stage.commands(entry)[-1] == ask.StopPlaying(play.job)
+    stage.tell(entry, facts.DigitReceived("2"))
+    await stage.ends(entry)
+    assert web.received[0].fields["Digits"] == "42"
+    assert web.received[0].fields["CallStatus"] == "in-progress"
+
+
+async def test_what_cannot_be_spoken_or_downloaded_is_skipped(stage: Stage, web: WebApp) -> None:
+    entry = stage.rings(f"<Say>nothing</Say><Play>{web.url}/none.mp3</Play>")
+    assert await stage.ends(entry) == "the instructions ended"
+    assert not any(isinstance(what, ask.Play) for what in stage.commands(entry))
+    assert stage.conductor.counters["warn"] == 2
+
+
+async def test_a_redirect_in_the_middle_of_a_download_forgets_it(stage: Stage, web: WebApp) -> None:
+    web.answers["/slow.mp3"] = None
+    entry = stage.rings(f"<Play>{web.url}/slow.mp3</Play>")
+    await web.watch.until(lambda: bool(web.received), 5)
+    stage.redirect(entry, "<Say>other</Say>")
+    assert (await stage.gets(entry, ask.Play)).path == "/spoken/other"
+    assert not any(isinstance(what, ask.StopPlaying) for what in stage.commands(entry))
+
+
+async def test_dial_bridges_the_first_to_answer_and_tells_its_end(stage: Stage, web: WebApp) -> None:
+    web.answers["/done"] = texml("<Hangup/>")
+    entry = stage.rings(
+        f'<Dial action="{web.url}/done" timeout="9"><Number>+1777</Number>'
+        '<Sip username="u" password="p">sip:b@h?X-A=1</Sip></Dial>'
+    )
+    ringback = await stage.gets(entry, ask.Play)
+    assert ringback.path.endswith("ringback.wav")
+    (request, one), (other_request, other) = stage.placed
+    assert (request.from_, request.caller_name, request.timeout) == ("+1555", "Ann", 9)
+    assert request.codecs == ("PCMA", "PCMU")
+    assert (other_request.headers, other_request.username) == ((("X-A", "1"),), "u")
+    stage.tell(other, facts.Progressed(180, None), facts.Accepted(SDP))
+    assert stage.commands(one) == [ask.EndCall("the call that dialled it moved on")]
+    assert one.call.view.status == "canceled"
+    assert stage.commands(entry)[-2:] == [ask.StopPlaying(ringback.job), ask.Bridge(other.call.view.sid)]
+    stage.now += timedelta(seconds=7.9)
+    stage.tell(other, facts.PeerEnded("bye", ""))
+    await stage.ends(entry)
+    told = web.received[0].fields
+    assert (told["DialCallStatus"], told["DialCallSid"], told["DialCallDuration"]) == ("completed", "v3:2", "7")
+
+
+@pytest.mark.parametrize(("status", "told"), [(486, "busy"), (480, "no-answer"), (503, "failed")])
+async def test_a_dialled_party_that_refuses_is_told_as_the_field_has_it(
+    stage: Stage, web: WebApp, status: int, told: str
+) -> None:
+    web.answers["/done"] = texml("<Hangup/>")
+    entry = stage.rings(f'<Dial action="{web.url}/done" answerOnBridge="true">+1777</Dial>')
+    stage.tell(stage.placed[0][1], facts.Refused(status, "No", ""))
+    await stage.ends(entry)
+    assert web.received[0].fields["DialCallStatus"] == told
+    assert web.received[0].fields["CallStatus"] == "ringing"
+
+
+async def test_early_media_is_heard_and_the_callers_end_ends_the_dialled_call(stage: Stage) -> None:
+    entry = stage.rings("<Dial>+1777</Dial>")
+    child = stage.placed[0][1]
+    stage.tell(child, facts.Progressed(183, SDP))
+    assert stage.commands(entry)[-1] == ask.Bridge(child.call.view.sid)
+    stage.tell(entry, facts.PeerEnded("bye", ""))
+    assert child.call.state is State.ENDED
+
+
+async def test_nobody_to_dial_is_a_failed_dial_and_the_next_verb_runs(stage: Stage) -> None:
+    entry = stage.rings("<Dial>+1000</Dial><Say>sorry</Say>")
+    assert (await stage.gets(entry, ask.Play)).path == "/spoken/sorry"
+    stage.full = True
+    stage.redirect(entry, "<Dial>+1777</Dial><Say>later</Say>")
+    assert (await stage.gets(entry, ask.Play, 2)).path == "/spoken/later"
+
+
+async def test_new_instructions_for_the_dialled_call_part_the_two(stage: Stage) -> None:
+    entry = stage.rings("<Dial>+1777</Dial><Say>gone</Say>")
+    child = stage.placed[0][1]
+    stage.tell(child, facts.Accepted(SDP))
+    stage.redirect(child, "<Say>hi</Say>")
+    assert ask.Unbridge() in stage.commands(child)
+    assert (await stage.gets(child, ask.Play)).path == "/spoken/hi"
+    assert (await stage.gets(entry, ask.Play, 1)).path == "/spoken/gone"
+    assert child.call.state is not State.ENDED
+
+
+@pytest.mark.parametrize("hung_up_first", [True, False])
+async def test_a_voice_mail_is_told_to_its_action_after_the_call(
+    stage: Stage, web: WebApp, hung_up_first: bool
+) -> None:
+    web.answers |= {"/r": texml(""), "/rc": texml("")}
+    entry = stage.rings(f'<Record action="{web.url}/r" recordingStatusCallback="{web.url}/rc" channels="single"/>')
+    stage.tell(entry, facts.PlayEnded((await stage.gets(entry, ask.Play)).job, None))
+    record = await stage.gets(entry, ask.Record)
+    assert (record.channels, record.finish_on, record.max_length) == (1, "1234567890*#", 3600)
+    ended = facts.RecordEnded(record.job, 3.2, "hangup")
+    happened = [facts.PeerEnded("bye", ""), ended]
+    stage.tell(entry, *(happened if hung_up_first else reversed(happened)), facts.LegClosed())
+    await web.watch.until(lambda: len(web.received) == 2, 5)
+    (told,) = web.asked("/r")
+    assert told.fields["RecordingUrl"] == record.path
+    assert told.fields["RecordingSid"] in record.path
+    assert (told.fields["RecordingDuration"], told.fields["Digits"]) == ("3", "hangup")
+    assert web.asked("/rc")[0].fields["RecordingStatus"] == "completed"
+    await asyncio.sleep(0)
+
+
+async def test_late_words_of_a_call_that_is_over_change_nothing(stage: Stage) -> None:
+    entry = stage.rings("<Pause/>")
+    stage.tell(entry, facts.PeerEnded("bye", ""))
+    stage.tell(entry, facts.LegClosed(), facts.DigitHeard("1"), facts.PlayEnded(1, None))
+    assert stage.commands(entry) == []
