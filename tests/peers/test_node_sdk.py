@@ -1,38 +1,15 @@
 """The official Node SDK, which sends forms, starts and stops streams, is refused in the documented words, and finds
 our callbacks' signatures good."""
 
-import asyncio
-import json
-import shutil
-from pathlib import Path
-from typing import Any
-
 import pytest
 
+from peers.customer import needs_node, node, node_verifies
 from peers.harness import RecordingApp, ended, events, happens
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import Caller
 from trunkline.demo.server import ServerProcess
 
-NODE = Path(__file__).with_name("node")
-pytestmark = [
-    pytest.mark.peer,
-    pytest.mark.skipif(
-        not shutil.which("node") or not (NODE / "node_modules" / "telnyx").exists(),
-        reason="node or its telnyx package is not installed; `make test` installs both",
-    ),
-]
-
-
-async def node(task: dict[str, Any]) -> Any:
-    """Run the program in node/ on one task; its report."""
-    process = await asyncio.create_subprocess_exec(
-        *("node", str(NODE / "streams.mjs")), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    async with asyncio.timeout(60):
-        report, _ = await process.communicate(json.dumps(task).encode())
-    assert process.returncode == 0
-    return json.loads(report)
+pytestmark = [pytest.mark.peer, needs_node]
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
@@ -44,16 +21,14 @@ async def test_the_node_sdk_starts_stops_is_refused_and_verifies(
     callbacks: CallbackReceiver,
 ) -> None:
     report = await node(
-        {
-            "job": "streams",
-            "method": method,
-            "api_key": server.api_key,
-            "base_url": server.base_url,
-            "account_sid": server.account_sid,
-            "call_sid": caller.call_sid,
-            "url": app.url,
-            "status_callback": callbacks.url,
-        }
+        "streams",
+        method=method,
+        api_key=server.api_key,
+        base_url=server.base_url,
+        account_sid=server.account_sid,
+        call_sid=caller.call_sid,
+        url=app.url,
+        status_callback=callbacks.url,
     )
     started, stopped = report["started"], report["stopped"]
     assert set(started) == {"account_sid", "call_sid", "sid", "name", "status", "date_updated", "uri"}
@@ -81,13 +56,4 @@ async def test_the_node_sdk_starts_stops_is_refused_and_verifies(
     received = callbacks.received
     await happens(callbacks.watch, "both callbacks", lambda: "stream-stopped" in events(callbacks))
     assert {callback.method for callback in received} == {method}
-    pairs = [{"body": callback.body.decode(), "headers": callback.headers} for callback in received]
-    forged = {"body": received[0].body.decode() + "x", "headers": received[0].headers}
-    check: dict[str, Any] = {
-        "job": "signatures",
-        "public_key": await server.public_key(),
-        "callbacks": [*pairs, forged],
-    }
-    verdicts = await node(check)
-    assert verdicts[:-1] == ["good"] * len(received)
-    assert verdicts[-1] != "good"
+    await node_verifies(server, received)

@@ -1,0 +1,91 @@
+// A customer's program on the official Node SDK: starts and stops a stream, places and ends a call, collects the
+// refusals, and checks callbacks by the SDK's own verifier and by Node's crypto. One JSON task on stdin, one JSON report
+// on stdout.
+import { createPublicKey, verify } from 'node:crypto';
+import Telnyx from 'telnyx';
+import { TelnyxWebhook } from 'telnyx/lib/webhooks';
+
+const refusal = async (promise) => {
+  try {
+    return { accepted: await promise };
+  } catch (error) {
+    return { status: error.status, body: error.error, kind: error.constructor.name };
+  }
+};
+
+const streams = async (task) => {
+  const client = new Telnyx({ apiKey: task.api_key, baseURL: task.base_url, maxRetries: 0 });
+  const { calls } = client.texml.accounts;
+  const account_sid = task.account_sid;
+  const wanted = {
+    account_sid,
+    Url: task.url,
+    Name: 'from node & back',
+    Track: 'both_tracks',
+    BidirectionalMode: 'rtp',
+    StatusCallback: task.status_callback,
+    StatusCallbackMethod: task.method,
+  };
+  const started = await calls.streamsJson(task.call_sid, wanted);
+  const path = { account_sid, call_sid: task.call_sid };
+  const second = await refusal(calls.streamsJson(task.call_sid, wanted));
+  const stopped = await calls.streams.streamingSidJson(started.sid, path);
+  const again = await calls.streams.streamingSidJson(started.sid, { ...path, Status: 'stopped' });
+  const stranger = new Telnyx({ apiKey: 'KEYunknown', baseURL: task.base_url, maxRetries: 0 });
+  return {
+    started,
+    second,
+    stopped,
+    again,
+    no_url: await refusal(calls.streamsJson(task.call_sid, { account_sid })),
+    bad_track: await refusal(calls.streamsJson(task.call_sid, { ...wanted, Track: 'sideways' })),
+    no_call: await refusal(calls.streamsJson('v3:nobody', wanted)),
+    no_key: await refusal(stranger.texml.accounts.calls.streamsJson(task.call_sid, wanted)),
+  };
+};
+
+const place = async (task) => {
+  const client = new Telnyx({ apiKey: task.api_key, baseURL: task.base_url, maxRetries: 0 });
+  const { calls } = client.texml.accounts;
+  const account_sid = task.account_sid;
+  const { To, ...rest } = task.order;
+  const placed = await calls.calls(account_sid, { body: task.order });
+  return {
+    placed,
+    fetched: await calls.retrieve(placed.sid, { account_sid }),
+    listed: await calls.retrieveCalls(account_sid, { To, PageSize: 5 }),
+    no_to: await refusal(calls.calls(account_sid, { body: rest })),
+    no_trunk: await refusal(calls.calls(account_sid, { body: { ...rest, To: '+999' } })),
+  };
+};
+
+const end = async (task) => {
+  const client = new Telnyx({ apiKey: task.api_key, baseURL: task.base_url, maxRetries: 0 });
+  const { calls } = client.texml.accounts;
+  const wanted = { account_sid: task.account_sid, Status: 'completed' };
+  const ended = await calls.update(task.call_sid, wanted);
+  return { ended, again: await refusal(calls.update(task.call_sid, wanted)) };
+};
+
+// RFC 8410: what precedes the 32 bytes of an Ed25519 key in its DER form.
+const ED25519 = Buffer.from('302a300506032b6570032100', 'hex');
+
+const signatures = async (task) => {
+  const webhook = new TelnyxWebhook(task.public_key);
+  const der = Buffer.concat([ED25519, Buffer.from(task.public_key, 'base64')]);
+  const key = createPublicKey({ key: der, format: 'der', type: 'spki' });
+  const verdicts = [];
+  for (const { body, headers } of task.callbacks) {
+    const signed = Buffer.from(`${headers['telnyx-timestamp']}|${body}`);
+    const good = verify(null, signed, key, Buffer.from(headers['telnyx-signature-ed25519'], 'base64'));
+    const verdict = await webhook.verify(body, headers).then(() => 'good', (error) => error.message);
+    verdicts.push(good === (verdict === 'good') ? verdict : `crypto says ${good}, the SDK ${verdict}`);
+  }
+  return verdicts;
+};
+
+let text = '';
+for await (const chunk of process.stdin) text += chunk;
+const task = JSON.parse(text);
+const report = await { streams, place, end, signatures }[task.job](task);
+process.stdout.write(JSON.stringify(report));
