@@ -1,0 +1,162 @@
+"""Who is who: the application of a called number, and the way to whom a call is for. Pure, in memory.
+
+Patterns. In a pattern each `*` stands for any characters, none included; all else, case too, is meant as it is. Of
+several patterns that match a number the one with the most characters that are no `*` wins, and of equals the first:
+`+4930123456` before `+4930*` before `+49*` before `*`.
+
+The application of a call that came in is that of the called number (`numbers`); else of the phone that calls, or of
+the trunk that the call came by; else there is none. An application that is not active is found all the same, since its
+calls are refused and not taken by another.
+
+Where a call goes. A phone is called by its name, or by a SIP URI of ours with its name as the user. Any other SIP URI
+is called as it is. Everything else is a number and goes out by the first trunk that has a pattern for it.
+
+Applications come from the configuration, for the account of this server, and from the store, for any. Those of the
+configuration stay as they are until the next start.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from urllib.parse import unquote
+
+from trunkline.calls.commands import Route
+from trunkline.calls.views import Application
+from trunkline.config import ApplicationSettings, Settings
+from trunkline.errors import StartupError
+from trunkline.ids import AccountSid
+
+_SIP_URI = re.compile(
+    r"(?i:sips?):(?:(?P<user>[^@:;?<>\s]*)(?::[^@<>\s]*)?@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?(?:[;?][^<>\s]*)?"
+)
+# RFC 3261 section 25.1: what the user part of a SIP URI may hold.
+_USER = re.compile(r"(?:[A-Za-z0-9_.!~*'()&=+$,;?/-]|%[0-9A-Fa-f]{2})+")
+
+
+class Directory:
+    """Applications, numbers, trunks and phones of one node."""
+
+    def __init__(
+        self, settings: Settings, account: AccountSid, stored: Iterable[Application], started: datetime
+    ) -> None:
+        """`account` is the one whose applications the configuration has, `stored` are those made by REST, of all
+        accounts. Raises StartupError for a reference to an application that there is not."""
+        self._applications = {one.sid: one for one in stored}
+        configured = [_application(one, account, started) for one in settings.applications]
+        for one in configured:
+            if one.sid in self._applications:
+                raise StartupError(f"application {one.friendly_name!r}: the sid {one.sid} is taken by one made by REST")
+            self._applications[one.sid] = one
+        self._configured = {one.sid for one in configured}
+        self._named = {one.friendly_name: one.sid for one in configured}
+        self._users: dict[str, list[str]] = {}
+        for user, name in settings.application_references():
+            sid = self._named.get(name, name)
+            if self.application(account, sid) is None:
+                raise StartupError(f"{user} has the application {name!r}, which is neither configured nor stored")
+            self._users.setdefault(sid, []).append(user)
+        self._numbers = sorted(settings.numbers, key=lambda number: -_weight(number.pattern))
+        self._trunks = settings.sip.trunks
+        self._phones = {phone.user: phone for phone in settings.sip.phones}
+        self._hosts = {host.lower() for host in (settings.sip.host, settings.sip.advertised_host) if host}
+        self._ports = {None, str(settings.sip.port)}
+
+    # ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def application_for(self, to_user: str, *, trunk: str | None, phone: str | None) -> Application | None:
+        """What a call to that number or SIP user runs; `trunk` and `phone` name where it came from, if it did."""
+        for number in self._numbers:
+            if matches(number.pattern, to_user):
+                return self._of(number.application)
+        caller = self._phones.get(phone) if phone is not None else None
+        by = next((one for one in self._trunks if one.name == trunk), None)
+        name = (caller and caller.application) or (by and by.application)
+        return self._of(name) if name else None
+
+    def route(self, to: str) -> Route | None:
+        """The way to a number, a phone's name or a SIP URI; None when there is none."""
+        uri = _SIP_URI.fullmatch(to)
+        if uri is not None:
+            user = unquote(uri["user"] or "")
+            ours = uri["host"].strip("[]").lower() in self._hosts and uri["port"] in self._ports
+            return Route("phone", user, user) if ours and user in self._phones else Route("uri", "", to)
+        if to in self._phones:
+            return Route("phone", to, to)
+        if not _USER.fullmatch(to):
+            return None
+        for trunk in self._trunks:
+            if any(matches(prefix, to) for prefix in trunk.prefixes):
+                return Route("trunk", trunk.name, to)
+        return None
+
+    def _of(self, name: str) -> Application | None:
+        return self._applications.get(self._named.get(name, name))
+
+    # ── applications ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def application(self, account: AccountSid, sid: str) -> Application | None:
+        """One application of an account."""
+        found = self._applications.get(sid)
+        return found if found is not None and found.account_sid == account else None
+
+    def applications(self, account: AccountSid) -> list[Application]:
+        """All applications of an account."""
+        return [one for one in self._applications.values() if one.account_sid == account]
+
+    def is_configured(self, sid: str) -> bool:
+        """Whether it comes from the configuration, and so cannot be changed."""
+        return sid in self._configured
+
+    def is_taken(self, sid: str) -> bool:
+        """Whether any account has an application of that sid."""
+        return sid in self._applications
+
+    def users(self, sid: str) -> list[str]:
+        """What of the configuration names an application, in words."""
+        return self._users.get(sid, [])
+
+    def put(self, application: Application) -> None:
+        """Add an application, or replace what it was."""
+        self._applications[application.sid] = application
+
+    def remove(self, sid: str) -> None:
+        """Forget an application."""
+        del self._applications[sid]
+
+
+def matches(pattern: str, number: str) -> bool:
+    """Whether a pattern matches the whole of a number. Linear in both: numbers come from strangers."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return number == first
+    if not number.startswith(first):
+        return False
+    *middle, last = rest
+    at = len(first)
+    for part in middle:
+        found = number.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return number.endswith(last) and at <= len(number) - len(last)
+
+
+def _weight(pattern: str) -> int:
+    return len(pattern) - pattern.count("*")
+
+
+def _application(given: ApplicationSettings, account: AccountSid, started: datetime) -> Application:
+    return Application(
+        sid=given.sid,
+        account_sid=account,
+        friendly_name=given.name,
+        voice_url=given.voice_url,
+        voice_method=given.voice_method,
+        voice_fallback_url=given.voice_fallback_url,
+        status_callback=given.status_callback,
+        status_callback_method=given.status_callback_method,
+        active=True,
+        created_at=started,
+        updated_at=started,
+    )

@@ -1,0 +1,166 @@
+"""Which application a number runs, and where a call goes."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.calls.commands import Route
+from trunkline.calls.directory import Directory, matches
+from trunkline.calls.views import Application
+from trunkline.config import Settings, derived_sid
+from trunkline.errors import StartupError
+from trunkline.ids import AccountSid
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ACCOUNT, STRANGER = AccountSid("account"), AccountSid("stranger")
+STORED = Application(
+    sid="1293384261075731499",
+    account_sid=ACCOUNT,
+    friendly_name="made by REST",
+    voice_url="https://rest.example/",
+    voice_method="GET",
+    voice_fallback_url=None,
+    status_callback=None,
+    status_callback_method="POST",
+    active=True,
+    created_at=NOON,
+    updated_at=NOON,
+)
+
+
+def directory(*stored: Application, **settings: Any) -> Directory:
+    settings.setdefault("applications", [{"name": name, "voice_url": f"http://{name}.example/"} for name in "abcd"])
+    return Directory(Settings.model_validate(settings), ACCOUNT, stored, NOON)
+
+
+def found(there: Directory, to: str, *, trunk: str | None = None, phone: str | None = None) -> str | None:
+    application = there.application_for(to, trunk=trunk, phone=phone)
+    return application.friendly_name if application else None
+
+
+@given(st.text("ab*", max_size=8), st.text("ab", max_size=10))
+def test_a_star_is_any_characters(pattern: str, number: str) -> None:
+    same = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), number) is not None
+    assert matches(pattern, number) == same
+
+
+def test_the_most_specific_number_wins_whatever_the_order() -> None:
+    numbers = [("*", "a"), ("+49*", "b"), ("*99", "d"), ("+4930123", "c")]
+    for order in (numbers, numbers[::-1]):
+        there = directory(numbers=[{"pattern": pattern, "application": name} for pattern, name in order])
+        names = [found(there, number) for number in ("+1", "+4940", "+4930123", "+4999", "alice")]
+        assert names == ["a", "b", "c", "b", "a"]
+
+
+def test_of_equals_the_first_wins_and_case_counts() -> None:
+    pairs = [("bot*", "a"), ("*bot", "b"), ("Bot", "c")]
+    there = directory(numbers=[{"pattern": pattern, "application": name} for pattern, name in pairs])
+    assert [found(there, user) for user in ("bot", "robot", "Bot", "BOT")] == ["a", "b", "c", None]
+
+
+def test_a_number_that_nobody_has_runs_what_the_phone_or_the_trunk_says() -> None:
+    there = directory(
+        numbers=[{"pattern": "+49*", "application": "a"}],
+        sip={
+            "trunks": [
+                {"name": "t", "targets": ["sip:t"], "application": "b"},
+                {"name": "plain", "targets": ["sip:t"]},
+            ],
+            "phones": [
+                {"user": "alice", "password": "s", "application": "c"},
+                {"user": "bob", "password": "s"},
+            ],
+        },
+    )
+    assert found(there, "+4930", trunk="t") == "a"
+    assert found(there, "+1", trunk="t") == "b"
+    assert found(there, "+1", trunk="plain") is None
+    assert found(there, "+1", phone="alice") == "c"
+    assert found(there, "+1", phone="bob") is None
+    assert found(there, "+1") is None
+
+
+def test_applications_are_named_by_name_or_sid_and_may_be_those_of_the_store() -> None:
+    pairs = [("1", derived_sid("a")), ("2", "b"), ("3", STORED.sid)]
+    there = directory(STORED, numbers=[{"pattern": pattern, "application": name} for pattern, name in pairs])
+    assert [found(there, number) for number in "123"] == ["a", "b", "made by REST"]
+    there.put(replace(STORED, friendly_name="changed", active=False))
+    application = there.application_for("3", trunk=None, phone=None)
+    assert application
+    assert (application.friendly_name, application.active) == ("changed", False)
+    assert there.users(STORED.sid) == ["number '3'"]
+    assert there.users(derived_sid("d")) == []
+
+
+def test_a_reference_to_nothing_and_a_sid_twice_stop_the_start() -> None:
+    with pytest.raises(StartupError, match="number '1' has the application '7', which is neither"):
+        directory(numbers=[{"pattern": "1", "application": "7"}])
+    # Another account's is none.
+    with pytest.raises(StartupError, match="neither configured nor stored"):
+        directory(replace(STORED, account_sid=STRANGER), numbers=[{"pattern": "1", "application": STORED.sid}])
+    taken = {"name": "a", "voice_url": "http://a/", "sid": STORED.sid}
+    with pytest.raises(StartupError, match="is taken by one made by REST"):
+        directory(STORED, applications=[taken])
+
+
+def test_an_account_sees_its_own_applications() -> None:
+    there = directory(STORED, replace(STORED, sid="2", account_sid=STRANGER))
+    assert {one.friendly_name for one in there.applications(ACCOUNT)} == {"a", "b", "c", "d", "made by REST"}
+    assert [one.sid for one in there.applications(STRANGER)] == ["2"]
+    assert there.application(ACCOUNT, STORED.sid) == STORED
+    assert there.application(STRANGER, STORED.sid) is None
+    assert there.is_configured(derived_sid("a"))
+    assert not there.is_configured(STORED.sid)
+    there.remove(STORED.sid)
+    assert there.application(ACCOUNT, STORED.sid) is None
+    assert not there.is_taken(STORED.sid)
+
+
+SIP = {
+    "host": "192.0.2.1",
+    "port": 5070,
+    "advertised_host": "pbx.example",
+    "trunks": [
+        {"name": "germany", "targets": ["sip:t"], "prefixes": ["+49*", "0049*"]},
+        {"name": "world", "targets": ["sip:t"], "prefixes": ["+*", "+"]},
+    ],
+    "phones": [{"user": "alice", "password": "s"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("to", "route"),
+    [
+        ("alice", Route("phone", "alice", "alice")),
+        ("sip:alice@pbx.example", Route("phone", "alice", "alice")),
+        ("SIPS:%61lice:x@PBX.example:5070;transport=tls", Route("phone", "alice", "alice")),
+        ("sip:alice@192.0.2.1", Route("phone", "alice", "alice")),
+        ("sip:alice@192.0.2.1:5080", Route("uri", "", "sip:alice@192.0.2.1:5080")),
+        ("sip:alice@elsewhere.example", Route("uri", "", "sip:alice@elsewhere.example")),
+        ("sip:bob@pbx.example", Route("uri", "", "sip:bob@pbx.example")),
+        ("sip:[2001:db8::1]:5060", Route("uri", "", "sip:[2001:db8::1]:5060")),
+        ("+4930123", Route("trunk", "germany", "+4930123")),
+        ("004930123", Route("trunk", "germany", "004930123")),
+        ("+15550001", Route("trunk", "world", "+15550001")),
+        ("15550001", None),
+        ("bob", None),
+        ("", None),
+        ("+1 555", None),
+        ("+1555>\r\nX: y", None),
+        ("sip:bob@exa mple", None),
+        ("sip:", None),
+    ],
+)
+def test_where_a_call_goes(to: str, route: Route | None) -> None:
+    assert directory(sip=SIP).route(to) == route
+
+
+def test_without_trunks_a_number_goes_nowhere() -> None:
+    assert directory().route("+15550001") is None
+    any_number = {"trunks": [{"name": "t", "targets": ["sip:t"]}]}
+    assert directory(sip=any_number).route("1*69") == Route("trunk", "t", "1*69")
