@@ -18,9 +18,9 @@ from trunkline.calls.call import Call, CallRules, State
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
 from trunkline.calls.registry import Entry, Origin
 from trunkline.calls.views import CallView
-from trunkline.config import TexmlSettings
+from trunkline.config import Settings, StoreSettings, TexmlSettings
 from trunkline.demo.watch import Watch
-from trunkline.errors import Unavailable
+from trunkline.errors import StartupError, Unavailable
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
@@ -135,8 +135,6 @@ async def stage(web: WebApp, signer: Signer, cache: FileCache, tmp_path: Path) -
     stage.conductor = Conductor(stage, routes.get, tools)
     yield stage
     await stage.conductor.stop()
-    await sounds.stop()
-    await fetcher.stop()
     assert not any(task.get_name().startswith("texml") for task in asyncio.all_tasks())
 
 
@@ -312,3 +310,16 @@ async def test_late_words_of_a_call_that_is_over_change_nothing(stage: Stage) ->
     stage.tell(entry, facts.PeerEnded("bye", ""))
     stage.tell(entry, facts.LegClosed(), facts.DigitHeard("1"), facts.PlayEnded(1, None))
     assert stage.commands(entry) == []
+
+
+async def test_the_tools_are_as_the_settings_have_them(tmp_path: Path, signer: Signer) -> None:
+    def settings(**texml: Any) -> Settings:
+        return Settings(store=StoreSettings(directory=tmp_path / "state"), texml=TexmlSettings(**texml))
+
+    tools = Tools.of(settings(speaker="no-such-program"), signer)
+    assert tools.recordings == tmp_path / "state" / "recordings"
+    assert tools.recordings.is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(StartupError, match="file"):
+        Tools.of(settings(recordings=tmp_path / "file" / "x"), signer)
+    await Conductor(Stage(), lambda _: None, tools).stop()

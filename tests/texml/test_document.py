@@ -139,8 +139,10 @@ def test_sample_documents_are_understood_without_a_warning(text: str, verbs: tup
     [
         ("<Enqueue>q</Enqueue><Hangup/>", (Hangup(),), "Enqueue"),
         ('<Pause length="5" colour="red"/>', (Pause(5),), "colour"),
-        ('<Pause length="181"/>', (Pause(),), "1 to 180"),
-        ('<Pause length="0"/>', (Pause(),), "1 to 180"),
+        ('<Pause length="600"/>', (Pause(180),), "180 was taken"),
+        ('<Pause length="0"/>', (Pause(1),), "1 was taken"),
+        ('<Pause length="1000000000"/>', (Pause(),), "1 to 180"),
+        ('<Stream url="ws://a/"/>', (Start((StreamParams("ws://a/"),)),), "outside of <Start>"),
         ('<Pause length="²"/>', (Pause(),), "1 to 180"),
         ('<Dial timeout="soon">+15550001</Dial>', (Dial((Target("number", "+15550001"),)),), "timeout"),
         ('<Dial><Conference>room</Conference></Dial>', (), "Conference"),

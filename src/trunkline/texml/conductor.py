@@ -10,6 +10,7 @@ A run lasts from the first instructions until its call is over and its recording
 
 import asyncio
 import secrets
+import shutil
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -24,14 +25,17 @@ from trunkline.calls import events as facts
 from trunkline.calls.call import State
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
 from trunkline.calls.registry import Entry
-from trunkline.errors import ApiError
+from trunkline.config import Settings
+from trunkline.errors import ApiError, StartupError
 from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
 from trunkline.texml import values as to
+from trunkline.texml.cache import FileCache
 from trunkline.texml.document import Say
 from trunkline.texml.fetch import Fetcher, FetchError, Parameters
 from trunkline.texml.interpreter import Interpreter
 from trunkline.texml.sounds import SoundError, Sounds
-from trunkline.texml.voice import SpeechError, Voice
+from trunkline.texml.voice import Espeak, SpeechError, Voice
+from trunkline.webhooks.signing import Signer
 
 _log = structlog.get_logger()
 
@@ -62,6 +66,22 @@ class Tools:
     step_limit: int
     codecs: tuple[str, ...]
     """To offer on dialled calls, behind the first call's own."""
+
+    @classmethod
+    def of(cls, settings: Settings, signer: Signer) -> "Tools":
+        """As the settings have them. Raises StartupError."""
+        texml, home = settings.texml, settings.store.directory.expanduser()
+        recordings = (texml.recordings or home / "recordings").expanduser()
+        try:
+            cache = FileCache(home / "cache", texml.cache_limit)
+            recordings.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartupError(f"cannot use {error.filename}: {error.strerror}") from error
+        if shutil.which(texml.speaker) is None:
+            _log.warning("<Say> is skipped: its program is not installed", program=texml.speaker)
+        sounds = Sounds(texml, cache, home / "tones")
+        fetcher = Fetcher(texml, signer)
+        return cls(fetcher, Espeak(texml, cache), sounds, recordings, texml.step_limit, settings.media.codecs)
 
 
 @dataclass(slots=True, eq=False)
@@ -109,6 +129,8 @@ class Conductor:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tools.sounds.stop()
+        await self._tools.fetcher.stop()
 
     # ── what the runner tells ───────────────────────────────────────────────────────────────────────────────
 

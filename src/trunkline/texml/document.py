@@ -2,8 +2,9 @@
 
 The family is a table, `_VERBS`: a row per element with its attributes, each with how it is read; an attribute's
 default stands in the verb's dataclass and nowhere else. What Telnyx knows and we do not costs a warning, never the
-call: an unknown element or attribute is skipped, a broken value gives way to its default, and an element that means
-nothing without what it lacks (a `<Play>` without a URL) is skipped. Only what is no TeXML at all is an error.
+call: an unknown element or attribute is skipped, a broken value gives way to its default and a number out of bounds to
+the bound, and an element that means nothing without what it lacks (a `<Play>` without a URL) is skipped. Only what is
+no TeXML at all is an error.
 
 The text comes from strangers: it is bounded, and DTDs, with them entities and everything outside the text, are
 refused. Element and attribute names are case sensitive, as XML's are.
@@ -42,6 +43,14 @@ _HEADER = re.compile(r"[Xx]-[A-Za-z0-9.!%*_+`'~-]{1,60}")
 
 class DocumentError(Exception):
     """It is no TeXML; the text says why, for people."""
+
+
+class _OutOfBounds(ValueError):
+    """A number; `bound` stands in for it."""
+
+    def __init__(self, low: int, high: int, given: int) -> None:
+        self.bound = low if given < low else high
+        super().__init__(f"must be a number from {low} to {high}; {self.bound} was taken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +255,14 @@ class _Parser:
                 self.warn(f"<{element.tag} {_short(name)}> is not known and was skipped")
                 continue
             where, read = attribute
+            # The warnings do not show the value, which may be a secret.
             try:
                 values[where] = read(given.strip())
+            except _OutOfBounds as error:
+                values[where] = error.bound
+                self.warn(f"<{element.tag} {name}> {error}")
             except ValueError as error:
-                self.warn(f"<{element.tag} {name}> {error}; the default was taken")  # the value may be a secret
+                self.warn(f"<{element.tag} {name}> {error}; the default was taken")
         try:
             return row.make(self, element, values)
         except ValueError as error:
@@ -275,8 +288,10 @@ class _Row:
 
 def _whole(low: int, high: int) -> _Reader:
     def read(given: str) -> object:
-        if not (given.isascii() and given.isdigit() and len(given) <= 9 and low <= int(given) <= high):
+        if not (given.isascii() and given.isdigit() and len(given) <= 9):
             raise ValueError(f"must be a number from {low} to {high}")
+        if not low <= int(given) <= high:
+            raise _OutOfBounds(low, high, int(given))
         return int(given)
 
     return read
@@ -399,6 +414,11 @@ def _stream(parser: _Parser, element: Element, values: dict[str, Any]) -> Stream
     return StreamParams(**values, custom_parameters=dict(parser.children(element, _PARAMETER)))
 
 
+def _bare_stream(parser: _Parser, element: Element, values: dict[str, Any]) -> Start:
+    parser.warn("<Stream> stands outside of <Start> and <Connect>; it was taken as started")
+    return Start((_stream(parser, element, values),))
+
+
 def _parameter(_parser: _Parser, _element: Element, values: dict[str, Any]) -> tuple[str, str]:
     if not values.get("name"):
         raise ValueError("has no name")
@@ -489,6 +509,7 @@ _PROMPTS: dict[str, _Row] = {
 _VERBS: dict[str, _Row] = {
     **_PROMPTS,
     "Start": _Row(_start, {}),
+    "Stream": _Row(_bare_stream, _STREAM["Stream"].attributes),
     "Connect": _Row(_connect, {}),
     "Stop": _Row(_stop, {}),
     "Gather": _Row(
