@@ -84,6 +84,7 @@ def _url(description: str, example: str) -> dict[str, object]:
         "type": "string",
         "format": "uri",
         "maxLength": URL_LIMIT,
+        "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
         "description": description,
         "example": example,
     }
@@ -135,6 +136,7 @@ PLACE_FIELDS = (
         {
             "type": "string",
             "maxLength": PARTY_LIMIT,
+            "pattern": f"^{_PARTY.pattern}$",
             "description": "Whom to call: a number, a phone's name, or a `sip:` URI.",
             "example": "+16175551212",
         },
@@ -147,6 +149,7 @@ PLACE_FIELDS = (
         {
             "type": "string",
             "maxLength": PARTY_LIMIT,
+            "pattern": f"^{_PARTY.pattern}$",
             "description": "The number that calls.",
             "example": "+13125550100",
         },
@@ -170,6 +173,7 @@ PLACE_FIELDS = (
         {
             "type": "string",
             "maxLength": CALLER_ID_LIMIT,
+            "pattern": f"^{_CALLER_ID.pattern}$",
             "description": "The caller's display name, of letters, digits, spaces and `-_~!.+`; `From` when not given.",
             "example": "Info",
         },

@@ -145,6 +145,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "CommandResult": record({"data": record({"result": {"const": "ok"}})}),
 }
 
+_WHAT_TO_DO = [{"required": [name]} for name in ("Url", "Texml", "ApplicationSid")]
 _BAD_PLACE: tuple[errors.ApiError, ...] = (
     errors.MissingParameter("To is required", pointer="/To"),
     errors.InvalidEnum(
@@ -180,7 +181,7 @@ OPERATIONS = (
         "`Url` and `Texml` the instructions are the application's.",
         "PlacedCall",
         _PLACED_EXAMPLE,
-        body=body_schema(PLACE_FIELDS + INSTRUCTIONS, {**MORE_PLACE_SCHEMAS, **_NO_EFFECT}),
+        body={**body_schema(PLACE_FIELDS + INSTRUCTIONS, {**MORE_PLACE_SCHEMAS, **_NO_EFFECT}), "anyOf": _WHAT_TO_DO},
         body_example={
             "ApplicationSid": "1293384261075731499",
             "From": "+13120001234",
