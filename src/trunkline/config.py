@@ -203,6 +203,8 @@ class SipSettings(Section):
     """TCP connections open at once; for one more the oldest that never carried a message is closed, else itself."""
     call_limit: int = Field(2000, ge=1)
     """Calls at once; one more is refused with 503."""
+    target_timeout: float = Field(5, gt=0)
+    """Seconds without any response to a call of ours, after which the next target is tried, if there is one."""
     unknown_callers: Literal["loopback", "all", "none"] = "loopback"
     """Whose calls are taken besides those of trunks and phones: of this machine, of anybody, of nobody."""
     trunks: Annotated[tuple[TrunkSettings, ...], BeforeValidator(_json)] = ()
@@ -213,6 +215,7 @@ class SipSettings(Section):
         _twice("trunks", (trunk.name for trunk in self.trunks))
         _twice("phones", (phone.user for phone in self.phones))
         return self
+
 
     @model_validator(mode="after")
     def _peers_can_reach_us(self) -> "SipSettings":

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
+from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.dialogs import Dialogs
 from trunkline.sip.screen import Refused, Request, Response, parse, screen
-from trunkline.sip.values import SipEvent
+from trunkline.sip.targets import Found, Target, UriLocator
+from trunkline.sip.values import Invite, SipEvent
 
+EMPTY = {"live": 0, "calling": 0, "known": 0, "callers": 0, "server": 0, "client": 0}
 PEER = Endpoint("192.0.2.10", 5062)
 US = Endpoint("198.51.100.7", 5060)
 OFFER = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
@@ -117,6 +120,23 @@ class Caller:
         self.to_tag = header(response, "To").partition("tag=")[2]
 
 
+class ListLocator(UriLocator):
+    """Finds the targets that a test put there, else those of the URI; waits, where a test wants that."""
+
+    def __init__(self) -> None:
+        self.targets: list[Target] = []
+        self.waiting: list[Callable[[], None]] | None = None
+
+    def locate(self, invite: Invite, found: Found) -> None:
+        if self.waiting is not None:
+            self.waiting.append(lambda: UriLocator.locate(self, invite, found))
+        elif self.targets:
+            targets, self.targets = self.targets, []
+            found(targets)
+        else:
+            super().locate(invite, found)
+
+
 class Bench:
     """Dialogs on a wire."""
 
@@ -126,7 +146,15 @@ class Bench:
         self.events: list[SipEvent] = []
         self.counters: Counter[str] = Counter()
         tags = count(1)
-        self.dialogs = Dialogs(self.events.append, lambda: f"our{next(tags)}", limit, self.counters)
+        settings = SipSettings(call_limit=limit)
+        self.locator = ListLocator()
+        self.dialogs = Dialogs(
+            self.events.append, lambda: f"our{next(tags)}", self.locator, self.connect, settings, self.counters
+        )
+
+    def connect(self, target: Target) -> Wire:
+        """The flow to a target."""
+        return self.wire
 
     def receive(self, data: bytes, wire: Wire | None = None) -> None:
         """What the endpoint does with a message. Raises Dropped and Refused."""
@@ -154,11 +182,25 @@ class Bench:
         self.events.clear()
         return event
 
-    def answer(self, request: str, status: str = "200 OK") -> None:
+    def answer(
+        self, request: str, status: str = "200 OK", tag: str = "", body: str = "", headers: tuple[str, ...] = ()
+    ) -> None:
         """The peer's response to a request of ours."""
-        lines = [f"SIP/2.0 {status}"]
-        lines += [f"{name}: {header(request, name)}" for name in ("Via", "From", "To", "Call-ID", "CSeq")]
-        self.receive("\r\n".join([*lines, "Content-Length: 0", "", ""]).encode())
+        self.receive(response(request, status, tag, body, headers))
+
+
+def response(
+    request: str, status: str = "200 OK", tag: str = "", body: str = "", headers: tuple[str, ...] = ()
+) -> bytes:
+    """A peer's response; it has a Contact unless `headers` bring one."""
+    lines = [f"SIP/2.0 {status}"]
+    lines += [f"{name}: {header(request, name)}" for name in ("Via", "From", "To", "Call-ID", "CSeq")]
+    if tag:
+        lines[3] += f";tag={tag}"
+    if not any(line.startswith("Contact:") for line in headers):
+        lines.append("Contact: <sip:bob@192.0.2.10:5062>")
+    lines += [*headers, *(["Content-Type: application/sdp"] if body else []), f"Content-Length: {len(body)}", "", body]
+    return "\r\n".join(lines).encode()
 
 
 def header(text: str, name: str) -> str:

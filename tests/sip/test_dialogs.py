@@ -2,7 +2,7 @@
 
 import pytest
 
-from sip.bench import ANSWER, OFFER, PEER, Bench, Caller, HandClock, Wire, header
+from sip.bench import ANSWER, EMPTY, OFFER, PEER, Bench, Caller, HandClock, Wire, header
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.values import (
     AcceptReinvite,
@@ -18,8 +18,6 @@ from trunkline.sip.values import (
     RejectReinvite,
     Ring,
 )
-
-EMPTY = {"live": 0, "known": 0, "server": 0, "client": 0}
 
 
 def ring(bench: Bench, caller: Caller, body: str = OFFER, headers: tuple[str, ...] = ()) -> DialogId:

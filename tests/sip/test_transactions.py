@@ -1,19 +1,22 @@
 """The transaction layer by itself."""
 
+from dataclasses import replace
+
 import pytest
 
 from sip.bench import OFFER, PEER, US, Caller, HandClock, Wire, header
 from trunkline.sdp.values import Endpoint
-from trunkline.sip import transactions
+from trunkline.sip import library
+from trunkline.sip.library import Verbatim
 from trunkline.sip.screen import Request, parse
-from trunkline.sip.transactions import Exchange, Transactions, Verbatim
+from trunkline.sip.transactions import Exchange, Outgoing, Transactions
 
 
 class Layer:
     def __init__(self) -> None:
         self.wire = Wire()
         self.exchanges: list[Exchange] = []
-        self.layer = Transactions(self.exchanges.append)
+        self.layer = Transactions(self.exchanges.append, lambda _response: False)
 
     def receive(self, data: bytes) -> None:
         request = parse(data, stream=False)
@@ -26,21 +29,22 @@ def layer(clock: HandClock) -> Layer:
     return Layer()
 
 
-def send(layer: Layer, method: str = "BYE") -> list[int]:
+BYE = Outgoing(
+    "BYE",
+    "sip:ann@192.0.2.10",
+    from_="<sip:us@here>;tag=a",
+    to="<sip:ann@there>;tag=b",
+    call_id="x",
+    cseq=1,
+    target=PEER,
+    flow=Wire(),
+    headers=(("X-One", "1\r\nX-Evil: 2"),),
+)
+
+
+def send(layer: Layer) -> list[int]:
     finals: list[int] = []
-    layer.layer.send_request(
-        method,
-        "sip:ann@192.0.2.10",
-        from_="<sip:us@here>;tag=a",
-        to="<sip:ann@there>;tag=b",
-        call_id="x",
-        cseq=1,
-        routes=(),
-        headers=(("X-One", "1\r\nX-Evil: 2"),),
-        target=PEER,
-        flow=layer.wire,
-        on_final=finals.append,
-    )
+    layer.layer.send(replace(BYE, flow=layer.wire), lambda response: finals.append(response.status))
     return finals
 
 
@@ -73,7 +77,7 @@ def test_ipv6_is_written_in_brackets(layer: Layer) -> None:
 def test_the_memory_of_answered_requests_is_bounded(
     layer: Layer, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transactions, "CACHE_LIMIT", 2000)
+    monkeypatch.setattr(library, "CACHE_LIMIT", 2000)
     requests = [Caller(call_id=f"c{number}").request("INVITE", OFFER) for number in range(3)]
     for data in requests:
         layer.receive(data)

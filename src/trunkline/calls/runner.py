@@ -133,6 +133,12 @@ class Runner:
             fact = facts.Reoffered(event.offer)
         elif isinstance(event, sip.DigitReceived):
             fact = facts.DigitReceived(event.digit)
+        elif isinstance(event, sip.Progressed):
+            fact = facts.Progressed(event.status, event.answer)
+        elif isinstance(event, sip.Accepted):
+            fact = facts.Accepted(event.answer)
+        elif isinstance(event, sip.Refused):
+            fact = facts.Refused(event.status, event.reason, event.detail)
         else:
             fact = facts.PeerEnded(event.cause, event.detail)
         self.apply(entry, fact)

@@ -8,7 +8,7 @@ import re
 
 from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sdp.values import SdpError
-from trunkline.sip.screen import Refused, Request
+from trunkline.sip.screen import Message, Refused, Request
 
 ACCEPT = "application/sdp, multipart/mixed"
 ACCEPT_INFO = "application/dtmf-relay, application/dtmf"
@@ -25,7 +25,7 @@ _FLASH = ("16", "!")
 _OPTIONAL = re.compile(r"handling\s*=\s*\"?optional", re.IGNORECASE)
 
 
-def session_description(request: Request) -> SessionDescription | None:
+def session_description(request: Message) -> SessionDescription | None:
     """The description, None when there is no body. Raises Refused: 415 for another type, 400 for broken SDP."""
     if not request.body.strip():
         return None
@@ -71,7 +71,7 @@ def pressed_key(request: Request) -> str | None:
     return _KEYS[key]
 
 
-def _sdp_part(request: Request) -> bytes | None:
+def _sdp_part(request: Message) -> bytes | None:
     found = None
     for head, body in _parts(request):
         fields = dict(_PART_HEADER.findall(head.lower()))
@@ -82,7 +82,7 @@ def _sdp_part(request: Request) -> bytes | None:
     return found
 
 
-def _parts(request: Request) -> list[tuple[bytes, bytes]]:
+def _parts(request: Message) -> list[tuple[bytes, bytes]]:
     """Head and body of each part (RFC 2046 section 5.1.1). Nested multiparts are not taken apart."""
     boundary = _BOUNDARY.search(request.value("content-type"))
     if boundary is None:

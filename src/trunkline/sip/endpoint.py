@@ -17,9 +17,10 @@ from trunkline.sdp.values import Endpoint
 from trunkline.sip import dispatcher
 from trunkline.sip.dialogs import Dialogs
 from trunkline.sip.screen import Dropped, Refused, Request, Response, parse, refusal, screen
+from trunkline.sip.targets import Target, UriLocator
 from trunkline.sip.transactions import Flow
 from trunkline.sip.transports import Transports
-from trunkline.sip.values import SipAction, SipEvent
+from trunkline.sip.values import DialogId, SipAction, SipEvent
 
 log = structlog.get_logger()
 
@@ -58,13 +59,21 @@ class SipEndpoint:
     async def start(self) -> None:
         """Listen. Raises StartupError with one clear line."""
         dispatcher.install()
-        self._dialogs = Dialogs(self._on_event, lambda: token_hex(8), self._settings.call_limit, self.counters)
+        self._dialogs = Dialogs(
+            self._on_event, lambda: token_hex(8), UriLocator(), self._connect, self._settings, self.counters
+        )
+        self._transports.on_unreachable = self._dialogs.unreachable
         try:
             await self._transports.open()
         except BaseException:
             self._dialogs.transactions.close()
             self._dialogs = None
             raise
+
+    def new_dialog(self) -> DialogId:
+        """A fresh number for an `Invite`. Only once started."""
+        assert self._dialogs is not None
+        return self._dialogs.new_dialog()
 
     def perform(self, action: SipAction) -> None:
         """Do an action. One on a dialog that is no more, or that comes too late for its state, is ignored."""
@@ -89,6 +98,9 @@ class SipEndpoint:
         dialogs, self._dialogs = self._dialogs, None
         dialogs.transactions.close()
         await self._transports.close()
+
+    def _connect(self, target: Target) -> Flow:
+        return self._transports.flow_to(target.transport, target.endpoint, target.server_name)
 
     def _message(self, data: bytes, source: Endpoint, flow: Flow) -> None:
         if self._dialogs is None:

@@ -226,6 +226,11 @@ def _screen_response(response: Response) -> None:
         _ = response.via, response.cseq, response.tag("from"), response.tag("to")
     except ValueError as error:
         raise Dropped(str(error)) from None
+    try:
+        for value in response.listed("record-route"):
+            _check_address("record-route", value)
+    except Refused as refused:
+        raise Dropped(str(refused)) from None
     if not response.value("call-id"):
         raise Dropped("response without Call-ID")
 

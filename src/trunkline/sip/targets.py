@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.headers import parse_uri
+from trunkline.sip.headers import parse_name_addr, parse_uri
 from trunkline.sip.transactions import Flow
 from trunkline.sip.values import Credentials, Invite
 
@@ -36,6 +36,11 @@ class Target:
     """What answers challenges, where the call brings none of its own."""
     from_host: str = ""
     """Host of the From URI; empty for ours."""
+
+    @property
+    def server_name(self) -> str:
+        """Whom a TLS certificate must name (RFC 5922 section 4)."""
+        return parse_uri(parse_name_addr(self.route[0]).uri if self.route else self.uri).host
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,47 +1,55 @@
 """The transaction layer (RFC 3261 section 17): the SIP library's, behind a door of our own. Pure.
 
 The library's `SipTransactionManager` keeps server and client transactions: it absorbs and answers retransmissions,
-repeats our 200 until its ACK comes or 64*T1 have passed, answers CANCEL, and repeats our requests. Its message parser,
-its sockets and its printing are left aside: it is given messages that `screen.py` has passed, made of the few headers
-that transactions look at, and it sends through a `Flow`. Its timers come from the dispatcher that the driver installs.
+repeats our 200 until its ACK comes or 64*T1 have passed, answers CANCEL, repeats our requests, and confirms failures
+of our INVITEs. Its message parser, its sockets and its printing are left aside: it is given messages that `screen.py`
+has passed, made of the few headers that transactions look at, and it sends through a `Flow`. Its timers come from the
+dispatcher that the driver installs.
 
 What it does otherwise than the RFC, and is put right here: intervals of repeated responses are capped at T2, nothing
-but the 200 is repeated over a reliable transport, and the memory of answered requests is bounded.
+but the 200 is repeated over a reliable transport, the memory of answered requests is bounded, the ACK to a failure
+takes the INVITE's route, and goes out before the failure is told. A 2xx to an INVITE ends its transaction and is left
+to the dialogs (section 13.2.2.4); those that come later are told too.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from hashlib import md5
 from typing import Any, Protocol
 
 import sippy.SipTransactionManager
 from sippy.MsgBody import MsgBody
 from sippy.SipCallId import SipCallId
-from sippy.SipCSeq import SipCSeq
-from sippy.SipExpires import SipExpires
 from sippy.SipHeader import SipHeader
 from sippy.SipRequest import SipRequest
 from sippy.SipResponse import SipResponse
-from sippy.SipVia import SipVia
+from sippy.SipTransactionManager import TERMINATED, TRYING
 from sippy.Time.Timeout import Timeout
 
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.headers import one_line, parse_name_addr, parse_via
-from trunkline.sip.screen import Headers, Message, Request, Response, answer_via
+from trunkline.sip.headers import one_line, parse_name_addr
+from trunkline.sip.library import Cache, NoLog, Verbatim, cancel_timers, library_headers, library_request
+from trunkline.sip.screen import Headers, Request, Response
 
 T2 = 4.0
 """Seconds: the longest interval between repeats (section 17.1.1.1)."""
-CACHE_LIMIT = 16 * 1024 * 1024
-"""Bytes of responses, and `CACHE_OVERHEAD` for each, remembered for 32 to 64 s in case a request comes again; then
-the oldest are forgotten. Twice that is held at most."""
-CACHE_OVERHEAD = 500
+TRANSACTION_TIME = 32.0
+"""Seconds: 64*T1, in which each request is answered or given up."""
+RINGING_LIMIT = 3600
+"""Seconds between two provisional responses; the application gives up earlier."""
 USER_AGENT = "Trunkline"
+
+
+def after(seconds: float, callback: Callable[..., object], *arguments: object) -> Any:
+    """Call back once; the timer returned has `cancel()`."""
+    return Timeout(callback, seconds, 1, *arguments)
 
 
 class Flow(Protocol):
     """A way to a peer: the UDP socket, or one TCP connection."""
 
     transport: str
-    """`udp` or `tcp`."""
+    """`udp`, `tcp` or `tls`."""
 
     @property
     def local(self) -> Endpoint:
@@ -53,61 +61,6 @@ class Flow(Protocol):
 
 Transaction = Any
 """The library's transaction; kept by dialogs as a handle, looked into only here."""
-
-
-class Verbatim:
-    """A header value, or a URI, that the library carries without rewriting it; knows its tag, as From and To do."""
-
-    parsed = True
-
-    def __init__(self, text: str, name: str = "", tag: str | None = None) -> None:
-        self._text = text
-        self._name = name
-        self._tag = tag
-
-    def localStr(self, local: object = None, compact: bool = False) -> str:  # noqa: N802 (the library's name)
-        """The value."""
-        return self._text
-
-    __str__ = localStr
-
-    def getCanName(self, name: str, compact: bool = False) -> str:  # noqa: N802 (the library's name)
-        """The header's name."""
-        return self._name
-
-    def getCopy(self) -> "Verbatim":  # noqa: N802 (the library's name)
-        """A value that can get a tag of its own."""
-        return Verbatim(self._text, self._name, self._tag)
-
-    def getTag(self) -> str | None:  # noqa: N802 (the library's name)
-        """The tag parameter."""
-        return self._tag
-
-    def setTag(self, tag: str) -> None:  # noqa: N802 (the library's name)
-        """Add a tag where there is none."""
-        if self._tag is None:
-            self._text += f";tag={tag}"
-            self._tag = tag
-
-
-class VerbatimVia(Verbatim):
-    """A Via of a request that came, as the library needs it to answer."""
-
-    def __init__(self, text: str, target: Endpoint) -> None:
-        super().__init__(text, "Via")
-        self._target = target
-
-    def getCopy(self) -> "VerbatimVia":  # noqa: N802 (the library's name)
-        """Itself: nothing in it changes."""
-        return self
-
-    def getTAddr(self) -> tuple[str, int]:  # noqa: N802 (the library's name)
-        """Where responses go."""
-        return self._target.host, self._target.port
-
-    def getBranch(self) -> str | None:  # noqa: N802 (the library's name)
-        """The branch parameter, absent from RFC 2543 peers."""
-        return parse_via(self._text).params.get("branch")
 
 
 class Exchange:
@@ -165,19 +118,75 @@ class Exchange:
         """Stop repeating the final response and waiting for its ACK."""
         if self._transaction.tid is not None:
             self._manager.tserver.pop(self._transaction.tid, None)
-            _cancel_timers(self._transaction)
+            cancel_timers(self._transaction)
             self._transaction.cleanup()
 
 
-class Transactions:
-    """All transactions of one endpoint. `on_request` gets each new request but ACK and CANCEL, once; only
-    an INVITE may be answered later than from within it."""
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request of ours."""
 
-    def __init__(self, on_request: Callable[[Exchange], None]) -> None:
+    method: str
+    uri: str
+    from_: str
+    to: str
+    call_id: str
+    cseq: int
+    target: Endpoint
+    """Where it goes: the first of `routes`, else `uri`."""
+    flow: Flow
+    routes: tuple[str, ...] = ()
+    headers: Headers = ()
+    sdp: str | None = field(default=None, repr=False)
+
+
+class Sent:
+    """A request of ours that was sent, and what to call with its responses."""
+
+    __slots__ = ("_manager", "_transaction", "on_response", "routes")
+
+    def __init__(self, manager: Any, on_response: Callable[[Response], None], routes: tuple[str, ...]) -> None:
+        self._manager = manager
+        self._transaction: Transaction = None
+        self.on_response = on_response
+        self.routes = routes
+
+    def attach(self, transaction: Transaction) -> None:
+        """The library's side of it."""
+        self._transaction, transaction.sent = transaction, self
+
+    def cancel(self, headers: Headers = ()) -> None:
+        """CANCEL an INVITE: now, or not before its first response (section 9.1), and until then it is not sent again.
+        One that has its final response is left alone."""
+        transaction = self._transaction
+        if transaction.tid is None or transaction.state is TERMINATED or transaction.cancelPending:
+            return
+        transaction.cancel.appendHeaders(_headers(headers))
+        if transaction.state is TRYING:
+            _stop(transaction, "teA")
+        else:
+            _stop(transaction, "teB")
+            # Section 9.1: a peer that never sends the final response has cancelled after 64*T1.
+            transaction.teB = Timeout(self._manager.timerB, TRANSACTION_TIME, 1, transaction)
+        transaction.expires = TRANSACTION_TIME
+        self._manager.cancelTransaction(transaction)
+
+
+class Transactions:
+    """All transactions of one endpoint.
+
+    `on_request` gets each new request but ACK and CANCEL, once; only an INVITE may be answered later than from within
+    it. `on_success` gets each 2xx to an INVITE whose transaction is over: repeated, forked, or late; False from it
+    says that nobody waited for it.
+    """
+
+    def __init__(self, on_request: Callable[[Exchange], None], on_success: Callable[[Response], bool]) -> None:
         self._on_request = on_request
-        self._manager = sippy.SipTransactionManager.SipTransactionManager({"_sip_logger": _NoLog()}, self._new_request)
+        self._on_success = on_success
+        self._manager = sippy.SipTransactionManager.SipTransactionManager({"_sip_logger": NoLog()}, self._new_request)
         self._manager.timerA = self._repeat
-        self._manager.l1rcache = _Cache()
+        self._manager.transmitReq = self._acknowledge_failure
+        self._manager.l1rcache = Cache()
         self._manager.rCachePurge = self._purge
         self._manager.cp_timer.cancel()
         self._manager.cp_timer = Timeout(self._purge, 32, -1)
@@ -199,62 +208,72 @@ class Transactions:
 
     def receive_request(self, data: bytes, request: Request, source: Endpoint, flow: Flow, tag: str | None) -> None:
         """A screened request; `data` is what came. `tag` is the To tag of a response to CANCEL (section 9.2)."""
-        message = _library_request(request, source)
+        message = library_request(request, source)
         message.screened, message.source_endpoint, message.flow = request, source, flow
         if tag is not None:
             message.getHFBody("to").setTag(tag)
-        self._manager.incomingRequest(message, _digest(data), message.getTIds(), _Server(flow))
+        # No transaction ids: it would take a call from ourselves to ourselves for a loop.
+        self._manager.incomingRequest(message, _digest(data), (), _Server(flow))
 
     def receive_response(self, data: bytes, response: Response) -> bool:
         """A screened response; False when no request of ours waits for it."""
         message = SipResponse(scode=response.status, reason=response.reason, sipver="SIP/2.0")
-        message.headers = _library_headers(response)
+        message.headers = library_headers(response)
         transaction = self._manager.tclient.get(message.getTId(True, True))
-        if transaction is None:
+        sent = None if transaction is None or transaction.state is TERMINATED else _sent(transaction)
+        if response.cseq[1] == "INVITE" and 200 <= response.status < 300:
+            if sent is None:
+                return self._on_success(response)
+            self._drop(transaction)
+        elif transaction is None:
             return False
-        self._manager.incomingResponse(message, transaction, _digest(data))
+        else:
+            self._manager.incomingResponse(message, transaction, _digest(data))
+        if sent is not None:
+            sent.on_response(response)
         return True
 
-    def send_request(
-        self,
-        method: str,
-        uri: str,
-        *,
-        from_: str,
-        to: str,
-        call_id: str,
-        cseq: int,
-        routes: Iterable[str],
-        headers: Headers,
-        target: Endpoint,
-        flow: Flow,
-        on_final: Callable[[int], None],
-    ) -> None:
-        """Send a request inside a dialog; `on_final` gets the final status, 408 when none came within 64*T1."""
-        message = SipRequest(
-            method=method,
-            ruri=Verbatim(uri),
-            fr0m=Verbatim(from_, "From", parse_name_addr(from_).params.get("tag")),
-            to=Verbatim(to, "To"),
-            callid=SipCallId(call_id),
-            cseq=cseq,
-            target=((target.host, target.port), flow.transport),
-            user_agent=USER_AGENT,
-        )
-        message.appendHeaders([SipHeader(name="route", body=Verbatim(route, "Route")) for route in routes])
-        message.appendHeaders([SipHeader(name=name, body=Verbatim(one_line(value), name)) for name, value in headers])
+    def send(self, request: Outgoing, on_response: Callable[[Response], None]) -> Sent:
+        """Send a request. `on_response` gets its responses; one without headers is our own: 408 when none came in
+        time, 503 when the flow failed."""
+        sent = Sent(self._manager, on_response, request.routes)
+        message = _message(request)
 
-        def response(received: Any) -> None:
-            status = received.getSCode()[0]
-            if status >= 200:
-                on_final(status)
+        def timed_out(received: Any) -> None:
+            # Responses come by `receive_response`; what the library makes up has no Via that anybody has seen.
+            if received.getSCode()[0] == 408 and _sent(transaction) is sent and transaction.state is TERMINATED:
+                sent.on_response(Response([], b"", 408, "No Answer"))
 
-        self._manager.newTransaction(message, resp_cb=response, userv=_Server(flow))
+        transaction = self._manager.newTransaction(message, resp_cb=timed_out, userv=_Server(request.flow))
+        if request.method == "INVITE":
+            transaction.expires = RINGING_LIMIT
+        sent.attach(transaction)
+        return sent
+
+    def acknowledge(self, request: Outgoing) -> Callable[[], None]:
+        """Send the ACK to a 2xx; call what is returned to send it again."""
+        server = _Server(request.flow)
+        text = _message(request).localStr(server.getSIPaddr())
+
+        def send() -> None:
+            server.send_to(text, (request.target.host, request.target.port))
+
+        send()
+        return send
+
+    def unreachable(self, flow: Flow, reason: str) -> None:
+        """What was sent by a flow did not arrive: requests that have no response yet fail (section 8.1.3.1)."""
+        for transaction in list(self._manager.tclient.values()):
+            if transaction.tid is not None and transaction.userv.flow is flow and transaction.state is TRYING:
+                sent = _sent(transaction)
+                self._drop(transaction)
+                if sent is not None:
+                    sent.on_response(Response([], b"", 503, one_line(reason)))
 
     def close(self) -> None:
         """Forget everything, timers included."""
         for transaction in (*self._manager.tserver.values(), *self._manager.tclient.values()):
-            _cancel_timers(transaction)
+            cancel_timers(transaction)
         self._manager.shutdown()
 
     def _new_request(self, message: Any, transaction: Transaction) -> None:
@@ -274,39 +293,19 @@ class Transactions:
             transaction.tout = min(transaction.tout, T2)
         transaction.teA = Timeout(self._repeat, transaction.tout, 1, transaction)
 
+    def _acknowledge_failure(self, transaction: Transaction, message: Any, address: Any, digest: bytes) -> None:
+        """Section 17.1.1.3: the ACK to a failure goes the way of its INVITE."""
+        message.appendHeaders(_headers(tuple(("Route", route) for route in transaction.sent.routes)))
+        self._manager.transmitMsg(transaction.userv, message, address, digest)
+
+    def _drop(self, transaction: Transaction) -> None:
+        cancel_timers(transaction)
+        self._manager.tclient.pop(transaction.tid, None)
+        transaction.cleanup()
+
     def _purge(self) -> None:
         self._manager.l2rcache = self._manager.l1rcache
-        self._manager.l1rcache = _Cache()
-
-
-class _Cache(dict[bytes, Any]):
-    """A memory of requests that forgets the oldest."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._size = 0
-
-    def __setitem__(self, key: bytes, value: Any) -> None:
-        self._forget(key)
-        super().__setitem__(key, value)
-        self._size += _cost(value)
-        while self._size > CACHE_LIMIT:
-            self._forget(next(iter(self)))
-
-    def _forget(self, key: bytes) -> None:
-        if key in self:
-            self._size -= _cost(self.pop(key))
-
-
-def _cost(entry: Any) -> int:
-    return CACHE_OVERHEAD + len(entry.data or "")
-
-
-class _NoLog:
-    """In place of the library's log of whole messages."""
-
-    def write(self, *_: object, **__: object) -> None:
-        """Nothing."""
+        self._manager.l1rcache = Cache()
 
 
 class _Server:
@@ -335,65 +334,39 @@ class _Server:
         self.flow.send(data.encode("utf-8", "backslashreplace"), Endpoint(address[0].strip("[]"), int(address[1])))
 
 
-class _NoSockets:
-    """In place of the library's table of UDP sockets, which opens them by itself."""
-
-    ploss_out_rate = 0.0
-    pdelay_out_max = 0.0
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def shutdown(self) -> None:
-        """Nothing."""
-
-
-sippy.SipTransactionManager.local4remote = _NoSockets
-
-
 def _digest(data: bytes) -> bytes:
     return md5(data, usedforsecurity=False).digest()
 
 
-def _cancel_timers(transaction: Transaction) -> None:
-    for name in ("teA", "teB", "teC", "teD", "teE", "teF", "teG"):
-        timer = getattr(transaction, name, None)
-        if timer is not None:
-            timer.cancel()
-
-
-def _library_request(request: Request, source: Endpoint) -> Any:
-    first, *others = request.listed("via")
-    expires = request.value("expires")
+def _message(request: Outgoing) -> Any:
+    """The library's form of a request."""
     message = SipRequest(
         method=request.method,
         ruri=Verbatim(request.uri),
-        fr0m=_tagged(request, "From"),
-        to=_tagged(request, "To"),
-        via=VerbatimVia(*answer_via(first, source)),
-        cseq=request.cseq[0],
-        callid=SipCallId(request.value("call-id")),
-        expires=SipExpires(number=int(expires)) if expires else None,
-        target=((source.host, source.port), "udp"),
+        fr0m=Verbatim(request.from_, "From", parse_name_addr(request.from_).params.get("tag")),
+        to=Verbatim(request.to, "To", parse_name_addr(request.to).params.get("tag")),
+        callid=SipCallId(request.call_id),
+        cseq=request.cseq,
+        target=((request.target.host, request.target.port), request.flow.transport),
+        user_agent=USER_AGENT,
+        body=None if request.sdp is None else MsgBody(request.sdp),
     )
-    message.appendHeaders([SipHeader(name="via", body=VerbatimVia(via, source)) for via in others])
-    routes = request.values("record-route")
-    message.appendHeaders([SipHeader(name="record-route", body=Verbatim(x, "Record-Route")) for x in routes])
+    message.delHFs("expires")
+    message.appendHeaders(_headers(tuple(("Route", route) for route in request.routes) + request.headers))
     return message
 
 
-def _library_headers(response: Response) -> list[Any]:
-    number, method = response.cseq
-    return [
-        SipHeader(name="via", body=SipVia(response.listed("via")[0])),
-        SipHeader(name="from", body=_tagged(response, "From")),
-        SipHeader(name="to", body=_tagged(response, "To")),
-        SipHeader(name="call-id", body=SipCallId(response.value("call-id"))),
-        SipHeader(name="cseq", body=SipCSeq(cseq=number, method=method)),
-    ]
+def _headers(headers: Headers) -> list[Any]:
+    return [SipHeader(name=name.lower(), body=Verbatim(one_line(value), name)) for name, value in headers]
 
 
-def _tagged(message: Message, name: str) -> Verbatim:
-    """From or To, the one that a message has."""
-    value = message.value(name.lower())
-    return Verbatim(value, name, parse_name_addr(value).params.get("tag"))
+def _sent(transaction: Transaction) -> Sent | None:
+    """None for a CANCEL, whose responses tell nothing."""
+    sent: Sent | None = getattr(transaction, "sent", None)
+    return sent
+
+
+def _stop(transaction: Transaction, timer: str) -> None:
+    if getattr(transaction, timer) is not None:
+        getattr(transaction, timer).cancel()
+        setattr(transaction, timer, None)

@@ -43,8 +43,11 @@ class Transports:
         self.connections: set[TcpConnection] = set()
         self.strangers: dict[TcpConnection, None] = {}
         """Those accepted that have not carried a message yet, oldest first."""
+        self.on_unreachable: Callable[[Flow, str], None] | None = None
+        """Told when what was sent by a flow could not be delivered."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._udp: asyncio.DatagramTransport | None = None
+        self._udp_flow: UdpSocket | None = None
         self._tcp: asyncio.Server | None = None
         self._sockets = 0
         self._all_closed = asyncio.Event()
@@ -64,9 +67,16 @@ class Transports:
                 reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
                 raise StartupError(f"cannot listen for SIP on {Endpoint(host, port)}: {reason}") from None
 
+    def flow_to(self, transport: str, to: Endpoint, server_name: str) -> Flow:
+        """The flow to a peer that we call; `server_name` is whom its certificate must name. Only once open."""
+        assert self._udp_flow is not None
+        return self._udp_flow if transport == "udp" else TcpFlow(self, None)
+
     async def _bind(self, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
-        self._udp, _ = await loop.create_datagram_endpoint(lambda: UdpSocket(self), local_addr=(host, port))
+        self._udp, self._udp_flow = await loop.create_datagram_endpoint(
+            lambda: UdpSocket(self), local_addr=(host, port)
+        )
         port = self._udp.get_extra_info("sockname")[1]
         self._tcp = await loop.create_server(lambda: TcpConnection(self, None), host, port)
         self.local = Endpoint(self.local.host, port)
@@ -253,7 +263,7 @@ class TcpFlow:
 
     transport = "tcp"
 
-    def __init__(self, owner: Transports, connection: TcpConnection) -> None:
+    def __init__(self, owner: Transports, connection: TcpConnection | None) -> None:
         self._owner = owner
         self._connection = connection
 
@@ -264,7 +274,7 @@ class TcpFlow:
 
     def send(self, data: bytes, to: Endpoint) -> None:
         """Send one message."""
-        if self._connection.open:
+        if self._connection is not None and self._connection.open:
             self._connection.write(data)
         else:
             self._owner.spawn(self._connect_and_send(data, to))
@@ -275,8 +285,10 @@ class TcpFlow:
                 _, connection = await asyncio.get_running_loop().create_connection(
                     lambda: TcpConnection(self._owner, self), to.host, to.port
                 )
-        except (OSError, UnicodeError):
+        except (OSError, UnicodeError) as error:
             self._owner.counters["send_errors"] += 1
+            if self._owner.on_unreachable is not None:
+                self._owner.on_unreachable(self, str(error))
             return
         self._connection = connection
         connection.write(data)

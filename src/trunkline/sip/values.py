@@ -105,7 +105,9 @@ class Refused:
     """For people: who refused, with the Reason or Warning header, or what went wrong on the way."""
 
 
-SipEvent = InviteReceived | AckReceived | ReinviteReceived | DialogEnded | DigitReceived
+SipEvent = (
+    InviteReceived | AckReceived | ReinviteReceived | DialogEnded | DigitReceived | Progressed | Accepted | Refused
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,4 +192,4 @@ class Hangup:
     reason: str | None = None
 
 
-SipAction = Ring | Answer | Reject | AcceptReinvite | RejectReinvite | Hangup
+SipAction = Invite | Ring | Answer | Reject | AcceptReinvite | RejectReinvite | Hangup

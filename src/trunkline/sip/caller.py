@@ -1,0 +1,358 @@
+"""The calling side of an INVITE (RFC 3261 sections 13.2, 8.1.3 and 9.1): pure.
+
+A `Caller` is one call of the application's, and makes as many INVITEs as it takes, one after the other: to the next
+target where one is dead or says 503, with credentials where one challenges, to where a 3xx points. Each provisional
+response with a tag of its own makes an early dialog, as a proxy may fork the INVITE. The first 2xx makes the dialog of
+the call; another one is confirmed and ended with BYE, as is one that crosses our CANCEL. So a caller stays known for
+64*T1 after its end (section 13.2.2.4).
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from operator import itemgetter
+from typing import Any
+from urllib.parse import quote
+
+from trunkline.sdp.session import SessionDescription
+from trunkline.sip.bodies import session_description
+from trunkline.sip.dialog import CAPABILITIES, Dialog, Hop, State, contact, contact_of, reason, why
+from trunkline.sip.digest import Answerer
+from trunkline.sip.headers import one_line, parse_name_addr, parse_uri, quoted_string
+from trunkline.sip.screen import Headers, Refused, Response
+from trunkline.sip.table import Table
+from trunkline.sip.targets import Locator, Target, Unreachable
+from trunkline.sip.transactions import TRANSACTION_TIME, Flow, Outgoing, Sent, after
+from trunkline.sip.values import Accepted, Credentials, Invite, Progressed
+from trunkline.sip.values import Refused as RefusedEvent
+
+REDIRECT_LIMIT = 5
+"""Contacts of 3xx responses that one call follows."""
+USER_CHARACTERS = "-_.!~*'()&=+$,;?/"
+"""May stand in the user part of a URI as they are (section 25.1)."""
+
+FORK_LIMIT = 20
+"""Dialogs that one call may make; what a proxy forks to beyond that is not listened to."""
+
+CallKey = tuple[str, str]
+"""Call-ID and our tag."""
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One target, and the INVITE to it that is under way."""
+
+    target: Target
+    flow: Flow
+    local: str
+    """Our From, with our tag."""
+    answerer: Answerer | None
+    sent: Sent | None = None
+    credentials: Headers = ()
+    """Of the INVITE, for its ACK."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redirection:
+    """Where a 3xx pointed; not looked up yet."""
+
+    uri: str
+    credentials: Credentials | None
+
+
+class Caller:
+    """One call that we place; see the head of this file. `on_over` is told when nothing more can come of it."""
+
+    def __init__(
+        self,
+        invite: Invite,
+        table: Table,
+        locator: Locator,
+        connect: Callable[[Target], Flow],
+        on_over: Callable[["Caller"], None],
+    ) -> None:
+        self.key: CallKey = (table.tag(), table.tag())
+        self.settled = False
+        """No INVITE is under way, nor will be."""
+        self._invite = invite
+        self._table = table
+        self._locator = locator
+        self._connect = connect
+        self._on_over = on_over
+        self._places: deque[Target | Redirection] = deque()
+        self._seen: set[str] = set()
+        """URIs called, for loops of redirections."""
+        self._redirections = 0
+        self._failure = (503, "Service Unavailable", "no target")
+        self._attempt: Attempt | None = None
+        self._sent_as: dict[int, Attempt] = {}
+        """Attempts by the sequence numbers of their INVITEs."""
+        self._patience: Any = None
+        self._to = ""
+        self._legs: dict[str, Dialog] = {}
+        self._answers: dict[str, SessionDescription] = {}
+        self._told = ""
+        """Tag of the dialog whose answer the application was told last."""
+        self._goodbye: str | None = None
+        self._hung_up = False
+
+    # ── where to ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Find out where the call goes, and call."""
+        self._locator.locate(self._invite, self._located)
+
+    def hang_up(self, header: str | None) -> None:
+        """The application wants no more; `header` is the Reason."""
+        self._hung_up, self._goodbye = True, header
+        self._be_patient()
+        if self._attempt is None or self._attempt.sent is None:
+            self._settle()
+        else:
+            self._attempt.sent.cancel(() if header is None else (("Reason", header),))
+
+    def _located(self, found: Sequence[Target] | Unreachable) -> None:
+        if self.settled:
+            return
+        if isinstance(found, Unreachable):
+            self._failure = (found.status, found.reason, found.detail)
+        else:
+            self._places.extendleft(reversed(found))
+        self._next()
+
+    def _next(self) -> None:
+        """Try the next place, or tell what came of the last."""
+        if not self._places:
+            self._settle()
+            self._table.tell(RefusedEvent(self._invite.dialog, *self._failure))
+            return
+        place = self._places.popleft()
+        if isinstance(place, Redirection):
+            self._attempt = None
+            self._locator.locate(replace(self._invite, route="uri", to=place.uri), partial(self._redirected, place))
+            return
+        credentials = self._invite.credentials or place.credentials
+        self._attempt = Attempt(
+            place,
+            place.flow or self._connect(place),
+            "",
+            None if credentials is None else Answerer(credentials, self._table.tag),
+        )
+        self._attempt.local = self._from(self._attempt)
+        self._to = self._to or f"<{place.uri}>"
+        self._seen.add(place.uri)
+        if self._places:
+            self._patience = after(self._table.settings.target_timeout, self._give_up, self._attempt)
+        self._send(self._attempt)
+
+    def _redirected(self, place: Redirection, found: Sequence[Target] | Unreachable) -> None:
+        if not isinstance(found, Unreachable):
+            found = [replace(target, credentials=place.credentials) for target in found]
+        self._located(found)
+
+    def _from(self, attempt: Attempt) -> str:
+        host = attempt.target.from_host or attempt.flow.local.host
+        user = quote(self._invite.from_user, safe=USER_CHARACTERS)
+        uri = f"sip:{user}@{host}" if user else f"sip:{host}"
+        name = f"{quoted_string(self._invite.from_name)} " if self._invite.from_name else ""
+        return f"{name}<{uri}>;tag={self.key[1]}"
+
+    def _send(self, attempt: Attempt) -> None:
+        """INVITE."""
+        uri = attempt.target.uri
+        attempt.credentials = () if attempt.answerer is None else attempt.answerer.headers("INVITE", uri)
+        cseq = len(self._sent_as) + 1
+        self._sent_as[cseq] = attempt
+        attempt.sent = self._table.transactions.send(
+            Outgoing(
+                method="INVITE",
+                uri=uri,
+                from_=attempt.local,
+                to=self._to,
+                call_id=self.key[0],
+                cseq=cseq,
+                target=attempt.target.endpoint,
+                flow=attempt.flow,
+                routes=attempt.target.route,
+                headers=(contact(attempt.flow), *CAPABILITIES, *self._invite.headers, *attempt.credentials),
+                sdp=self._invite.sdp,
+            ),
+            lambda response: self._received(attempt, response),
+        )
+
+    def _be_patient(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _give_up(self, attempt: Attempt) -> None:
+        """No response at all: try the next; should this one come alive, it is told to CANCEL."""
+        self._patience = None
+        if attempt.sent is not None:
+            attempt.sent.cancel()
+        self._next()
+
+    # ── responses ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _received(self, attempt: Attempt, response: Response) -> None:
+        if 200 <= response.status < 300:
+            self.succeeded(response)
+        elif attempt is not self._attempt or self.settled:
+            return  # One that we gave up.
+        elif response.status < 200:
+            self._be_patient()
+            self._progressed(attempt, response)
+        else:
+            self._be_patient()
+            self._failed(attempt, response)
+
+    def _progressed(self, attempt: Attempt, response: Response) -> None:
+        tag = response.tag("to")
+        if self._hung_up or response.status == 100:
+            return
+        leg = self._leg(tag, attempt, response) if tag else None
+        answer = self._description(response)
+        if leg is not None and answer is not None:
+            self._answers[tag], self._told = answer, tag
+        reason = one_line(response.reason)
+        self._table.tell(Progressed(self._invite.dialog, response.status, reason, answer))
+
+    def _failed(self, attempt: Attempt, response: Response) -> None:
+        if self._hung_up:
+            self._settle()
+            return
+        answerer = attempt.answerer if response.status in (401, 407) else None
+        if answerer is not None and answerer.challenged([(key, value) for key, _, value in response.headers]):
+            self._send(attempt)
+            return
+        self._failure = _failure(attempt.target, response)
+        unanswered = response.status == 408 and not response.headers
+        if not (self._follow(attempt.target, response) or unanswered or response.status == 503):
+            self._places.clear()
+        self._next()
+
+    def _follow(self, target: Target, response: Response) -> bool:
+        """Take the contacts of a 3xx as the next places (section 8.1.3.4), the most wanted first. Who sent it may see
+        our credentials at work again, others may not."""
+        if not 300 <= response.status < 400:
+            return False
+        found = []
+        for uri in _contacts(response):
+            if uri not in self._seen and self._redirections < REDIRECT_LIMIT:
+                self._redirections += 1
+                self._seen.add(uri)
+                same = parse_uri(uri).host == parse_uri(target.uri).host
+                found.append(Redirection(uri, self._invite.credentials or target.credentials if same else None))
+        self._places.extendleft(reversed(found))
+        return bool(found)
+
+    def succeeded(self, response: Response) -> bool:
+        """A 2xx to an INVITE of ours, in whatever state; False: to none that we know."""
+        cseq, tag = response.cseq[0], response.tag("to")
+        leg, attempt = self._legs.get(tag), self._sent_as.get(cseq)
+        if leg is not None and leg.repeat_ack is not None:
+            if leg.ack_cseq == cseq:
+                leg.repeat_ack()
+            return leg.ack_cseq == cseq
+        if attempt is None:
+            return False
+        leg = self._leg(tag, attempt, response)
+        if leg is None:
+            return False
+        # Section 13.2.2.4: what the 2xx says of route and target counts.
+        leg.route_set = _route_set(response)
+        leg.remote_target = contact_of(response) or leg.remote_target
+        self._table.acknowledge(leg, cseq, attempt.credentials)
+        wanted = not self.settled and not self._hung_up
+        self._settle(leg)
+        if wanted:
+            self._win(leg, tag, response)
+        else:
+            self._table.known[leg.key] = leg
+            self._table.send_bye(leg, self._goodbye or reason(200, "answered elsewhere"))
+        return True
+
+    def _win(self, leg: Dialog, tag: str, response: Response) -> None:
+        leg.state = State.CONFIRMED
+        self._table.live[leg.id] = leg
+        answer = self._description(response)
+        if answer is None and self._told != tag:
+            answer = self._answers.get(tag)
+        self._table.tell(Accepted(leg.id, answer))
+
+    def _settle(self, winner: Dialog | None = None) -> None:
+        """No more INVITEs: what is under way is cancelled, and early dialogs are forgotten."""
+        if self.settled:
+            return
+        self.settled = True
+        self._be_patient()
+        self._table.calling.pop(self._invite.dialog, None)
+        for attempt in self._sent_as.values():
+            if attempt.sent is not None:
+                attempt.sent.cancel()
+        for leg in self._legs.values():
+            if leg is not winner:
+                self._table.forget(leg)
+        after(TRANSACTION_TIME, self._on_over, self)
+
+    def _leg(self, tag: str, attempt: Attempt, response: Response) -> Dialog | None:
+        """The dialog that a response belongs to, or makes."""
+        leg = self._legs.get(tag)
+        if leg is not None or len(self._legs) >= FORK_LIMIT:
+            return leg
+        target = attempt.target
+        uri = parse_uri(target.uri)
+        leg = Dialog(
+            id=self._invite.dialog,
+            call_id=self.key[0],
+            local_tag=self.key[1],
+            remote_tag=tag,
+            local=attempt.local,
+            remote=response.value("to"),
+            remote_target=contact_of(response) or target.uri,
+            route_set=_route_set(response),
+            flow=attempt.flow,
+            state=State.EARLY,
+            remote_cseq=0,
+            local_cseq=response.cseq[0],
+            hop=Hop(uri.host, uri.port, target.endpoint),
+            credentials=self._invite.credentials or target.credentials,
+        )
+        self._legs[tag] = self._table.known[leg.key] = leg
+        return leg
+
+    def _description(self, response: Response) -> SessionDescription | None:
+        try:
+            return session_description(response)
+        except Refused:
+            self._table.counters["bad_answers"] += 1
+            return None
+
+
+def _route_set(response: Response) -> tuple[str, ...]:
+    return tuple(reversed(response.listed("record-route")))
+
+
+def _contacts(response: Response) -> list[str]:
+    """URIs of the contacts that can be called, by their q."""
+    found = []
+    for value in response.listed("contact"):
+        try:
+            address = parse_name_addr(value)
+            if parse_uri(address.uri).host:
+                found.append((-float(address.params.get("q") or 1), address.uri))
+        except (ValueError, LookupError):
+            continue
+    return [uri for _, uri in sorted(found, key=itemgetter(0))]
+
+
+def _failure(target: Target, response: Response) -> tuple[int, str, str]:
+    """Status, reason and detail of `Refused`."""
+    status, text = response.status, one_line(response.reason)[:200]
+    if not response.headers:
+        if status == 408:
+            return 408, "Request Timeout", f"no answer from {target.endpoint}"
+        return 503, "Service Unavailable", f"{target.endpoint} cannot be reached: {text}"
+    told = why(response) or one_line(response.value("warning"))[:200]
+    return status, text, f"{target.endpoint}: {told}" if told else f"{target.endpoint}"

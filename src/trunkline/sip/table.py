@@ -1,0 +1,113 @@
+"""What all calls of an endpoint share: the tables of dialogs, and the ways in which both sides of a call end. Pure."""
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+from typing import Literal, Protocol
+
+from trunkline.config import SipSettings
+from trunkline.sip.dialog import Dialog, Key, State
+from trunkline.sip.digest import Answerer
+from trunkline.sip.screen import Headers, Refused, Response
+from trunkline.sip.transactions import Exchange, Sent, Transactions
+from trunkline.sip.values import DialogEnded, DialogId, SipEvent
+
+
+class Caller(Protocol):
+    """A call of ours that is not answered yet, as the table sees it."""
+
+    def hang_up(self, header: str | None) -> None:
+        """CANCEL."""
+
+
+class Table:
+    """The dialogs of one endpoint. `live` are those that the application knows, `known` those that the wire does."""
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        tell: Callable[[SipEvent], None],
+        tag: Callable[[], str],
+        settings: SipSettings,
+        counters: Counter[str],
+    ) -> None:
+        self.transactions = transactions
+        self.tell = tell
+        self.tag = tag
+        self.settings = settings
+        self.counters = counters
+        self.live: dict[DialogId, Dialog] = {}
+        self.known: dict[Key, Dialog] = {}
+        self.calling: dict[DialogId, Caller] = {}
+        """Calls of ours that are not answered yet."""
+        self.on_forgotten: Callable[[], None] | None = None
+        self._ids = count(1)
+
+    def new_id(self) -> DialogId:
+        """A fresh one."""
+        return DialogId(next(self._ids))
+
+    def refuse(self, exchange: Exchange, refused: Refused) -> None:
+        """Answer a request with a failure, and count it."""
+        self.counters[f"refused_{refused.status}"] += 1
+        exchange.respond(refused.status, refused.reason, refused.headers)
+
+    def end(self, dialog: Dialog, cause: Literal["bye", "cancel", "no-ack", "error"], detail: str) -> None:
+        """The peer ended it, or it broke."""
+        self.settle(dialog)
+        self.forget(dialog)
+        if self.live.pop(dialog.id, None) is not None:
+            self.tell(DialogEnded(dialog.id, cause, detail))
+
+    def settle(self, dialog: Dialog) -> None:
+        """Finish the open exchange of a dialog that ends."""
+        exchange, dialog.invite = dialog.invite, None
+        if exchange is not None and dialog.answered:
+            exchange.abandon()
+        elif exchange is not None:
+            exchange.respond(487, "Request Terminated")
+
+    def forget(self, dialog: Dialog) -> None:
+        """The wire is done with it, too."""
+        if self.known.get(dialog.key) is dialog:
+            del self.known[dialog.key]
+        if self.on_forgotten is not None:
+            self.on_forgotten()
+
+    def send_bye(self, dialog: Dialog, reason: str | None) -> None:
+        """BYE; the dialog stays known until its response."""
+        dialog.state = State.CLOSING
+        headers = () if reason is None else (("Reason", reason),)
+        self.request(dialog, "BYE", lambda _response: self.forget(dialog), headers)
+
+    def acknowledge(self, dialog: Dialog, cseq: int, credentials: Headers = ()) -> None:
+        """ACK the 2xx to an INVITE of ours, with the credentials of the INVITE (section 13.2.2.4)."""
+        dialog.ack_cseq = cseq
+        dialog.repeat_ack = self.transactions.acknowledge(dialog.request("ACK", credentials, cseq=cseq))
+
+    def request(
+        self,
+        dialog: Dialog,
+        method: str,
+        on_final: Callable[[Response], None],
+        headers: Headers = (),
+        sdp: str | None = None,
+        answerer: Answerer | None = None,
+    ) -> Sent:
+        """Send a request inside a dialog and answer what challenges come; `on_final` gets the final response."""
+        request = dialog.request(method, headers, sdp)
+        if answerer is not None:
+            request = dialog.request(method, (*headers, *answerer.headers(method, request.uri)), sdp, request.cseq)
+
+        def received(response: Response) -> None:
+            if response.status < 200:
+                return
+            again = None
+            if response.status in (401, 407) and dialog.credentials is not None:
+                again = answerer or Answerer(dialog.credentials, self.tag, dialog.nonces)
+            if again is not None and again.challenged([(key, value) for key, _, value in response.headers]):
+                self.request(dialog, method, on_final, headers, sdp, again)
+            else:
+                on_final(response)
+
+        return self.transactions.send(request, received)

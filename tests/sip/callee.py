@@ -1,0 +1,159 @@
+"""sipp as the called party: scenarios written step by step, and the process that plays one."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+FROM_US = """
+    [last_Via:]
+    [last_From:]
+    [last_To:];tag=[pid]SIPpTag[call_number]
+    [last_Call-ID:]
+    [last_CSeq:]
+    Contact: <sip:bob@[local_ip]:[local_port];transport=[transport]>"""
+"""Headers of a response to us."""
+TO_US = """
+    Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+    From: [$them];tag=[pid]SIPpTag[call_number]
+    To: [$us]
+    [last_Call-ID:]
+    Contact: <sip:bob@[local_ip]:[local_port];transport=[transport]>
+    Max-Forwards: 70"""
+"""Headers of a request to us, in the dialog that we made."""
+SDP = """
+    Content-Type: application/sdp
+    Content-Length: [len]
+
+    v=0
+    o=bob 1 1 IN IP4 [local_ip]
+    s=-
+    c=IN IP4 [local_ip]
+    t=0 0
+    m=audio 4000 RTP/AVP 0
+    a=sendrecv"""
+EMPTY = """
+    Content-Length: 0
+"""
+
+
+class Scenario:
+    """What the called party does, in order; each method returns the scenario."""
+
+    def __init__(self) -> None:
+        self._steps: list[str] = []
+
+    def recv(self, method: str, *expected: tuple[str, str], lost: int = 0) -> "Scenario":
+        """Wait for a request, in which each header must match its expression."""
+        checks = _checks(expected)
+        if method == "INVITE" and not self._steps:
+            checks += '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="us"/>'
+            checks += '<ereg regexp=".*" search_in="hdr" header="To:" assign_to="them"/>'
+        action = f"<action>{checks}</action>" if checks else ""
+        # `rrs` keeps the route and the contact for `request`.
+        self._steps.append(f'<recv request="{method}" rrs="true" lost="{lost}">{action}</recv>')
+        return self
+
+    def send(self, status: str, *headers: str, sdp: bool = False, lost: int = 0, cseq: str = "") -> "Scenario":
+        """Answer the INVITE; `cseq` is its, where another request came after it."""
+        repeated = ' retrans="500"' if status[0] > "1" else ""
+        head = FROM_US.replace("[last_CSeq:]", f"CSeq: {cseq}") if cseq else FROM_US
+        return self._send(f"SIP/2.0 {status}{head}", headers, sdp, f' lost="{lost}"' + repeated)
+
+    def answer(self, status: str, *headers: str) -> "Scenario":
+        """Answer the last request, which is inside the dialog."""
+        head = FROM_US.replace(";tag=[pid]SIPpTag[call_number]", "")
+        return self._send(f"SIP/2.0 {status}{head}", headers, False, "")
+
+    def request(self, method: str, cseq: int, *headers: str, sdp: bool = False) -> "Scenario":
+        """A request to us."""
+        line = f"{method} [next_url] SIP/2.0{TO_US}\n    CSeq: {cseq} {method}"
+        return self._send(line, headers, sdp, "" if method == "ACK" else ' retrans="500"')
+
+    def response(self, status: int, *expected: tuple[str, str]) -> "Scenario":
+        """Wait for our response to it."""
+        checks = _checks(expected)
+        action = f"<action>{checks}</action>" if checks else ""
+        self._steps.append(f'<recv response="{status}" rrs="true">{action}</recv>')
+        return self
+
+    def provisional(self) -> "Scenario":
+        """Our 100, which need not come."""
+        self._steps.append('<recv response="100" optional="true"/>')
+        return self
+
+    def pause(self, milliseconds: int) -> "Scenario":
+        """Wait."""
+        self._steps.append(f'<pause milliseconds="{milliseconds}"/>')
+        return self
+
+    def _send(self, line: str, headers: tuple[str, ...], sdp: bool, attributes: str) -> "Scenario":
+        text = "".join([line, *(f"\n    {header}" for header in headers), SDP if sdp else EMPTY])
+        self._steps.append(f"<send{attributes}><![CDATA[\n    {text}\n]]></send>")
+        return self
+
+    def xml(self) -> str:
+        """For sipp."""
+        steps = "\n".join(self._steps)
+        unused = '<Reference variables="ignored,us,them"/>'
+        used = "\n".join(['<nop><action><assignstr assign_to="ignored" value=""/></action></nop>'])
+        return (
+            f'<?xml version="1.0" encoding="UTF-8" ?>\n<scenario name="callee">\n{used}\n{steps}\n{unused}\n</scenario>'
+        )
+
+
+def _checks(expected: tuple[tuple[str, str], ...]) -> str:
+    return "".join(
+        f'<ereg regexp="{expression}" search_in="hdr" header="{name}:" check_it="true" assign_to="ignored"/>'
+        for name, expression in expected
+    )
+
+
+@asynccontextmanager
+async def sipp(
+    scenario: Scenario, folder: Path, *options: str, calls: int = 1, port: int | None = None
+) -> AsyncIterator[int]:
+    """sipp that waits for calls, at the port that is given; it must have gone by the book for each of them."""
+    port = port or free_port()
+    file = folder / f"callee{port}.xml"
+    file.write_text(scenario.xml())
+    process = await asyncio.create_subprocess_exec(
+        *("sipp", "-sf", str(file), "-i", "127.0.0.1", "-p", str(port), "-m", str(calls), "-nostdin"),
+        *("-timeout", "20", "-timeout_error", "-max_socket", "500", "-nostdin", "-trace_err", *options),
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        await _listening(port)
+        yield port
+        output, _ = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 0, output.decode(errors="replace")[-2000:] + _errors(folder, port)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def free_port() -> int:
+    """A UDP port that nobody has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _listening(port: int) -> None:
+    """Until the port is taken: sipp says nothing when it is ready, and what comes earlier is lost."""
+    while not _taken(port):  # noqa: ASYNC110 - the kernel tells nobody when a port is taken
+        await asyncio.sleep(0)
+
+
+def _taken(port: int) -> bool:
+    return any(f":{port:04X} " in Path(table).read_text() for table in ("/proc/net/udp", "/proc/net/tcp"))
+
+
+def _errors(folder: Path, port: int) -> str:
+    return "".join(path.read_text() for path in folder.glob(f"callee{port}*errors.log"))[-2000:]

@@ -1,0 +1,607 @@
+"""Calls that we place, on a hand-made wire with a hand-turned clock."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from sip.bench import ANSWER, EMPTY, OFFER, PEER, Bench, Caller, HandClock, header, response
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.digest import digest_response, parse_digest
+from trunkline.sip.screen import Dropped
+from trunkline.sip.targets import Target
+from trunkline.sip.values import (
+    Accepted,
+    AcceptReinvite,
+    AckReceived,
+    Credentials,
+    DialogEnded,
+    DialogId,
+    DigitReceived,
+    Hangup,
+    Invite,
+    Progressed,
+    Refused,
+    ReinviteReceived,
+)
+
+URI = "sip:bob@192.0.2.10:5062"
+FIRST, SECOND = (
+    Target(f"sip:+15550002@{host}", Endpoint(host, 5060), "udp", credentials=Credentials("trunk", "secret"))
+    for host in ("192.0.2.10", "192.0.2.11")
+)
+
+
+def place(
+    bench: Bench, *, headers: tuple[tuple[str, str], ...] = (), credentials: Credentials | None = None, uri: str = URI
+) -> DialogId:
+    """A call is placed."""
+    number = bench.dialogs.new_dialog()
+    bench.dialogs.perform(Invite(number, "uri", "", uri, "+1555 0001", 'Ann "A"', OFFER, headers, credentials))
+    return number
+
+
+def invite_of(bench: Bench) -> str:
+    """The one message on the wire, an INVITE."""
+    (text,) = bench.wire.take()
+    assert text.startswith("INVITE ")
+    return text
+
+
+def establish(bench: Bench, headers: tuple[str, ...] = ()) -> tuple[DialogId, Caller]:
+    """A call that is up, and the called peer's side of its dialog."""
+    number = place(bench)
+    invite = invite_of(bench)
+    bench.answer(invite, tag="them", body=ANSWER, headers=headers)
+    assert isinstance(bench.event(), Accepted)
+    (ack,) = bench.wire.take()
+    assert ack.startswith("ACK ")
+    return number, callee(invite)
+
+
+def callee(invite: str, tag: str = "them") -> Caller:
+    """Who writes the requests of the called peer."""
+    return Caller(header(invite, "Call-ID"), from_tag=tag, to_tag=header(invite, "From").partition("tag=")[2])
+
+
+def gone(bench: Bench) -> bool:
+    """Whether nothing is left of any call, but the memory of those that may still be forked."""
+    return {**bench.dialogs.sizes, "callers": 0} == EMPTY
+
+
+def test_a_call_is_placed_rung_answered_confirmed_and_ended_by_us(bench: Bench, clock: HandClock) -> None:
+    number = place(bench, headers=(("X-Campaign", "summer\r\nX-Evil: 1"),))
+    ((invite, to),) = bench.wire.sent
+    bench.wire.take()
+    assert to == PEER
+    assert invite.startswith(f"INVITE {URI} SIP/2.0\r\n")
+    assert header(invite, "From") == '"Ann \\"A\\"" <sip:+1555%200001@198.51.100.7>;tag=our2'
+    assert header(invite, "To") == f"<{URI}>"
+    assert header(invite, "Contact") == "<sip:198.51.100.7:5060>"
+    assert header(invite, "X-Campaign") == "summer  X-Evil: 1"
+    assert "INVITE" in header(invite, "Allow")
+    assert "expires:" not in invite.lower()
+    assert invite.endswith("\r\n\r\n" + OFFER)
+
+    bench.answer(invite, "100 Trying")
+    assert bench.events == []
+    bench.answer(invite, "180 Ringing", "them")
+    assert bench.event() == Progressed(number, 180, "Ringing", None)
+    bench.answer(invite, "183 Session Progress", "them", ANSWER)
+    progressed = bench.event()
+    assert isinstance(progressed, Progressed)
+    assert progressed.answer is not None
+    bench.answer(invite, "200 OK", "them", ANSWER)
+    accepted = bench.event()
+    assert isinstance(accepted, Accepted)
+    assert accepted.answer is not None
+    (ack,) = bench.wire.take()
+    assert ack.startswith("ACK sip:bob@192.0.2.10:5062 SIP/2.0\r\n")
+    assert header(ack, "CSeq") == "1 ACK"
+    assert header(ack, "To") == f"<{URI}>;tag=them"
+    assert header(ack, "Via") != header(invite, "Via")
+
+    bench.dialogs.perform(Hangup(number, "enough"))
+    (bye,) = bench.wire.take()
+    assert bye.startswith("BYE sip:bob@192.0.2.10:5062 SIP/2.0\r\n")
+    assert header(bye, "CSeq") == "2 BYE"
+    assert header(bye, "From") == header(invite, "From")
+    bench.answer(bye)
+    assert gone(bench)
+    clock.advance(33)
+    assert bench.dialogs.sizes == EMPTY
+    assert bench.events == []
+
+
+def test_the_called_peer_hangs_up(bench: Bench) -> None:
+    number, peer = establish(bench)
+    bench.receive(peer.request("BYE", headers=("Reason: Q.850;cause=16",)))
+    assert bench.wire.take_lines() == ["200 OK"]
+    assert bench.event() == DialogEnded(number, "bye", "Q.850;cause=16")
+    assert gone(bench)
+
+
+def test_the_called_peer_reinvites_and_presses_keys(bench: Bench) -> None:
+    number, peer = establish(bench)
+    for body in (OFFER, ""):
+        bench.receive(peer.request("INVITE", body, ("Contact: <sip:bob@192.0.2.99:5070>",)))
+        event = bench.event()
+        assert isinstance(event, ReinviteReceived)
+        assert (event.offer is None) == (not body)
+        bench.dialogs.perform(AcceptReinvite(number, ANSWER))
+        assert bench.wire.take_lines() == ["100 Trying", "200 OK"]
+        bench.receive(peer.request("ACK", "" if body else OFFER))
+        ack = bench.event()
+        assert isinstance(ack, AckReceived)
+        assert (ack.answer is None) == bool(body)
+    bench.receive(peer.request("INFO", "5", ("Content-Type: application/dtmf",)))
+    assert bench.event() == DigitReceived(number, "5")
+    bench.wire.take()
+    bench.dialogs.perform(Hangup(number))
+    assert bench.wire.sent[0][1] == Endpoint("192.0.2.99", 5070)
+
+
+def test_a_2xx_that_comes_again_is_confirmed_again(bench: Bench, clock: HandClock) -> None:
+    number = place(bench)
+    ok = response(invite_of(bench), "200 OK", "them", ANSWER)
+    bench.receive(ok)
+    (ack,) = bench.wire.take()
+    bench.receive(ok)
+    clock.advance(1)
+    bench.receive(ok.replace(b"SIP/2.0 200 OK", b"SIP/2.0 200 Fine"))
+    assert bench.wire.take() == [ack, ack]
+    assert [type(event) for event in bench.events] == [Accepted]
+    bench.dialogs.perform(Hangup(number))
+    bench.receive(ok)
+    assert ack in bench.wire.take()
+
+
+@pytest.mark.parametrize("status", ["486 Busy Here", "404 Not Found", "600 Busy Everywhere", "302 Moved"])
+def test_a_refusal_is_confirmed_and_told(bench: Bench, status: str) -> None:
+    number = place(bench)
+    invite = invite_of(bench)
+    bench.answer(invite, status, "them", headers=('Reason: Q.850;cause=17;text="busy"', "Contact: <tel:+1555>"))
+    (ack,) = bench.wire.take()
+    assert ack.startswith(f"ACK {URI} SIP/2.0\r\n")
+    assert header(ack, "Via") == header(invite, "Via")
+    assert header(ack, "To").endswith(";tag=them")
+    code, _, reason = status.partition(" ")
+    assert bench.event() == Refused(number, int(code), reason, '192.0.2.10:5062: Q.850;cause=17;text="busy"')
+    assert gone(bench)
+    bench.answer(invite, status, "them", headers=('Reason: Q.850;cause=17;text="busy"', "Contact: <tel:+1555>"))
+    assert bench.wire.take() == [ack]
+    assert bench.events == []
+
+
+def test_a_failure_is_confirmed_by_the_route_of_its_invite(bench: Bench) -> None:
+    bench.locator.targets = [Target(URI, PEER, "udp", route=("<sip:p1.example.com;lr>", "<sip:p2.example.com;lr>"))]
+    place(bench)
+    invite = invite_of(bench)
+    bench.answer(invite, "486 Busy Here", "them")
+    (ack,) = bench.wire.take()
+    routes = [[line for line in text.split("\r\n") if line.startswith("Route:")] for text in (invite, ack)]
+    assert routes[0] == routes[1] == ["Route: <sip:p1.example.com;lr>", "Route: <sip:p2.example.com;lr>"]
+
+
+def test_an_unanswered_invite_is_repeated_and_ends_in_408(bench: Bench, clock: HandClock) -> None:
+    number = place(bench)
+    times = []
+    for _ in range(320):
+        times += [clock.now] * len(bench.wire.take())
+        clock.advance(0.125)
+    assert times == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5]
+    assert bench.event() == Refused(number, 408, "Request Timeout", "no answer from 192.0.2.10:5062")
+    clock.advance(40)
+    assert bench.dialogs.sizes == EMPTY
+
+
+def test_ringing_lasts_until_the_application_ends_it(bench: Bench, clock: HandClock) -> None:
+    number = place(bench)
+    invite = invite_of(bench)
+    bench.answer(invite, "180 Ringing", "them")
+    clock.advance(600)
+    assert bench.wire.take() == []
+    bench.events.clear()
+    bench.dialogs.perform(Hangup(number, "no answer"))
+    (cancel,) = bench.wire.take()
+    assert cancel.startswith(f"CANCEL {URI} SIP/2.0\r\n")
+    assert header(cancel, "Via") == header(invite, "Via")
+    assert header(cancel, "CSeq") == "1 CANCEL"
+    assert header(cancel, "To") == f"<{URI}>"
+    assert header(cancel, "Reason") == 'SIP;cause=200;text="no answer"'
+    bench.answer(cancel)
+    bench.answer(invite, "487 Request Terminated", "them")
+    assert bench.wire.take_lines() == [f"ACK {URI} SIP/2.0"]
+    assert gone(bench)
+    assert bench.events == []
+
+
+def test_before_any_response_there_is_no_cancel(bench: Bench) -> None:
+    number = place(bench)
+    invite = invite_of(bench)
+    bench.dialogs.perform(Hangup(number))
+    assert bench.wire.take() == []
+    bench.answer(invite, "100 Trying")
+    assert bench.wire.take_lines() == [f"CANCEL {URI} SIP/2.0"]
+    assert bench.events == []
+
+
+def test_a_cancel_that_changes_nothing_is_given_up(bench: Bench, clock: HandClock) -> None:
+    number = place(bench)
+    bench.answer(invite_of(bench), "180 Ringing", "them")
+    bench.dialogs.perform(Hangup(number))
+    bench.events.clear()
+    clock.advance(100)
+    assert bench.dialogs.sizes == EMPTY
+    assert bench.events == []
+
+
+@pytest.mark.parametrize("rings", [True, False])
+def test_a_2xx_that_crosses_our_cancel_is_confirmed_and_ended(bench: Bench, clock: HandClock, rings: bool) -> None:
+    number = place(bench)
+    invite = invite_of(bench)
+    if rings:
+        bench.answer(invite, "180 Ringing", "them")
+        bench.events.clear()
+    bench.dialogs.perform(Hangup(number, "no answer"))
+    for cancel in bench.wire.take():
+        bench.answer(cancel)
+    bench.answer(invite, "200 OK", "them", ANSWER)
+    ack, bye = bench.wire.take()
+    assert ack.startswith("ACK ")
+    assert bye.startswith("BYE ")
+    assert header(bye, "Reason") == 'SIP;cause=200;text="no answer"'
+    bench.answer(bye)
+    assert gone(bench)
+    assert bench.events == []
+
+
+def test_of_forks_that_answer_the_first_wins(bench: Bench) -> None:
+    number = place(bench)
+    invite = invite_of(bench)
+    for tag in ("one", "two"):
+        bench.answer(invite, "180 Ringing", tag)
+    bench.events.clear()
+    bench.answer(invite, "200 OK", "two", ANSWER)
+    bench.event()
+    bench.wire.take()
+    late = response(invite, "200 OK", "three", ANSWER, ("Contact: <sip:third@192.0.2.33>",))
+    bench.receive(late)
+    ack, bye = bench.wire.take()
+    assert ack.startswith("ACK sip:third@192.0.2.33 SIP/2.0\r\n")
+    assert bye.startswith("BYE sip:third@192.0.2.33 SIP/2.0\r\n")
+    assert header(bye, "To").endswith(";tag=three")
+    bench.receive(late)
+    assert bench.wire.take() == [ack]
+    assert bench.events == []
+    bench.dialogs.perform(Hangup(number))
+    assert header(bench.wire.take()[0], "To").endswith(";tag=two")
+
+
+def test_the_answer_of_the_fork_that_wins_counts(bench: Bench) -> None:
+    place(bench)
+    invite = invite_of(bench)
+    bench.answer(invite, "183 Session Progress", "one", ANSWER)
+    bench.answer(invite, "183 Session Progress", "two", ANSWER.replace("4000", "4002"))
+    bench.events.clear()
+    bench.answer(invite, "200 OK", "one")
+    accepted = bench.event()
+    assert isinstance(accepted, Accepted)
+    assert accepted.answer is not None
+    assert accepted.answer.media[0].port == 4000
+
+
+def test_forks_without_end_are_bounded(bench: Bench) -> None:
+    place(bench)
+    invite = invite_of(bench)
+    for number in range(100):
+        bench.answer(invite, "180 Ringing", f"fork{number}")
+    assert bench.dialogs.sizes["known"] == 20
+
+
+def test_the_route_of_the_2xx_is_taken_in_reverse(bench: Bench) -> None:
+    number = place(bench)
+    invite = invite_of(bench)
+    bench.answer(invite, "180 Ringing", "them", headers=("Record-Route: <sip:other.example.com;lr>",))
+    bench.events.clear()
+    routes = "Record-Route: <sip:192.0.2.77:5080;lr>, <sip:p2.example.com;lr>"
+    bench.answer(invite, "200 OK", "them", ANSWER, (routes,))
+    bench.dialogs.perform(Hangup(number))
+    for text, to in bench.wire.sent:
+        assert text.partition(" ")[2].startswith("sip:bob@192.0.2.10:5062 ")
+        assert [line for line in text.split("\r\n") if line.startswith("Route")] == [
+            "Route: <sip:p2.example.com;lr>",
+            "Route: <sip:192.0.2.77:5080;lr>",
+        ]
+        assert to == Endpoint("p2.example.com", 5060)
+
+
+def test_who_was_found_elsewhere_than_its_uri_says_stays_there(bench: Bench) -> None:
+    where = Endpoint("203.0.113.9", 40000)
+    bench.locator.targets = [Target("sip:bob@192.168.1.5:5062", where, "udp")]
+    number = place(bench)
+    bench.answer(invite_of(bench), "200 OK", "them", ANSWER, ("Contact: <sip:bob@192.168.1.5:5062>",))
+    bench.dialogs.perform(Hangup(number))
+    assert [to for _, to in bench.wire.sent] == [where, where]
+
+
+@pytest.mark.parametrize("contact", ["Contact: <tel:+1555>", "Contact: <<>", "Contact: *"])
+def test_a_2xx_without_usable_contact_is_confirmed_where_it_was_asked(bench: Bench, contact: str) -> None:
+    place(bench)
+    bench.answer(invite_of(bench), "200 OK", "them", ANSWER, (contact,))
+    assert bench.wire.take_lines() == [f"ACK {URI} SIP/2.0"]
+
+
+def test_a_2xx_with_broken_sdp_is_told_without_it(bench: Bench) -> None:
+    number = place(bench)
+    bench.answer(invite_of(bench), "200 OK", "them", "nonsense")
+    assert bench.event() == Accepted(number, None)
+    assert bench.counters["bad_answers"] == 1
+
+
+def test_a_broken_record_route_is_dropped(bench: Bench) -> None:
+    place(bench)
+    with pytest.raises(Dropped, match="Record-Route"):
+        bench.answer(invite_of(bench), "200 OK", "them", ANSWER, ("Record-Route: <sip:@>",))
+
+
+# ── digest ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def authorized(invite: str, name: str = "Authorization", method: str = "INVITE") -> dict[str, str]:
+    """The credentials of a request, which must be right."""
+    params = parse_digest(header(invite, name))
+    assert params["response"] == digest_response(params, "secret", method)
+    return params
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "answered"),
+    [
+        ("401 Unauthorized", "WWW-Authenticate", "Authorization"),
+        ("407 Proxy Authentication Required", "Proxy-Authenticate", "Proxy-Authorization"),
+    ],
+)
+def test_a_challenge_is_answered_also_for_the_bye(bench: Bench, status: str, asked: str, answered: str) -> None:
+    challenge = (f'{asked}: Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256',)
+    number = place(bench, credentials=Credentials("ann", "secret"))
+    first = invite_of(bench)
+    bench.answer(first, status, "proxy", headers=challenge)
+    ack, second = bench.wire.take()
+    assert ack.startswith("ACK ")
+    assert authorized(second, answered)["uri"] == URI
+    assert header(second, "CSeq") == "2 INVITE"
+    assert [header(second, name) == header(first, name) for name in ("Call-ID", "From", "To", "Via")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    bench.answer(second, "200 OK", "them", ANSWER)
+    assert isinstance(bench.event(), Accepted)
+    (ack,) = bench.wire.take()
+    assert header(ack, "CSeq") == "2 ACK"
+    assert header(ack, answered) == header(second, answered)
+    bench.dialogs.perform(Hangup(number, "enough"))
+    (bye,) = bench.wire.take()
+    assert header(bye, "CSeq") == "3 BYE"
+    bench.answer(bye, status, headers=challenge)
+    (bye,) = bench.wire.take()
+    assert header(bye, "CSeq") == "4 BYE"
+    assert header(bye, "Reason") == 'SIP;cause=200;text="enough"'
+    authorized(bye, answered, "BYE")
+    bench.answer(bye, status, headers=challenge)
+    assert gone(bench)
+
+
+def test_wrong_credentials_are_refused_after_one_try(bench: Bench) -> None:
+    number = place(bench, credentials=Credentials("ann", "wrong"))
+    for _ in range(2):
+        *_, invite = bench.wire.take()
+        bench.answer(invite, "401 Unauthorized", "them", headers=('WWW-Authenticate: Digest realm="r", nonce="n"',))
+    assert bench.event() == Refused(number, 401, "Unauthorized", "192.0.2.10:5062")
+    assert gone(bench)
+
+
+def test_a_challenge_to_nobody_is_a_refusal(bench: Bench) -> None:
+    number = place(bench)
+    bench.answer(invite_of(bench), "407 Who", "them", headers=('Proxy-Authenticate: Digest realm="r", nonce="n"',))
+    assert bench.event() == Refused(number, 407, "Who", "192.0.2.10:5062")
+
+
+def test_the_credentials_of_the_target_serve_where_the_call_has_none(bench: Bench) -> None:
+    bench.locator.targets = [FIRST]
+    place(bench)
+    bench.answer(
+        invite_of(bench), "401 Unauthorized", "them", headers=('WWW-Authenticate: Digest realm="r", nonce="n"',)
+    )
+    assert authorized(bench.wire.take()[1])["username"] == "trunk"
+
+
+# ── several targets ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def place_at(bench: Bench, targets: Sequence[Target]) -> tuple[DialogId, str]:
+    bench.locator.targets = list(targets)
+    number = place(bench)
+    return number, invite_of(bench)
+
+
+def test_a_dead_target_is_given_up_for_the_next(bench: Bench, clock: HandClock) -> None:
+    _, first = place_at(bench, [FIRST, SECOND])
+    clock.advance(4.9)
+    assert set(bench.wire.take()) == {first}
+    clock.advance(0.2)
+    ((second, to),) = bench.wire.sent
+    bench.wire.take()
+    assert to == SECOND.endpoint
+    assert second.startswith(f"INVITE {SECOND.uri} SIP/2.0\r\n")
+    clock.advance(0.6)
+    assert bench.wire.take() == [second], "the first is not sent again"
+    bench.answer(second, "180 Ringing", "two")
+    bench.answer(second, "200 OK", "two", ANSWER)
+    assert [type(event) for event in bench.events] == [Progressed, Accepted]
+    bench.wire.take()
+    bench.answer(first, "180 Ringing", "one")  # alive after all
+    assert bench.wire.take_lines() == [f"CANCEL {FIRST.uri} SIP/2.0"]
+    bench.answer(first, "200 OK", "one", ANSWER)
+    assert [line.partition(" ")[0] for line in bench.wire.take_lines()] == ["ACK", "BYE"]
+    assert len(bench.events) == 2
+
+
+def test_a_target_that_answers_in_time_is_waited_for(bench: Bench, clock: HandClock) -> None:
+    _, first = place_at(bench, [FIRST, SECOND])
+    bench.answer(first, "100 Trying")
+    clock.advance(60)
+    assert bench.wire.take() == []
+
+
+def test_503_and_a_broken_transport_lead_to_the_next_and_other_failures_do_not(bench: Bench) -> None:
+    number, invite = place_at(bench, [FIRST, SECOND, FIRST, SECOND])
+    bench.answer(invite, "503 Service Unavailable", "one")
+    _, invite = bench.wire.take()
+    assert invite.startswith(f"INVITE {SECOND.uri} ")
+    bench.dialogs.unreachable(bench.wire, "refused")
+    invite = invite_of(bench)
+    assert invite.startswith(f"INVITE {FIRST.uri} ")
+    assert header(invite, "CSeq") == "3 INVITE"
+    bench.answer(invite, "486 Busy Here", "one")
+    assert bench.wire.take_lines() == [f"ACK {FIRST.uri} SIP/2.0"]
+    assert bench.event() == Refused(number, 486, "Busy Here", "192.0.2.10:5060")
+    assert gone(bench)
+
+
+def test_when_all_are_dead_the_last_says_how(bench: Bench, clock: HandClock) -> None:
+    number, _ = place_at(bench, [FIRST, SECOND])
+    clock.advance(100)
+    assert bench.event() == Refused(number, 408, "Request Timeout", "no answer from 192.0.2.11:5060")
+    bench.wire.take()
+    number, _ = place_at(bench, [FIRST])
+    bench.dialogs.unreachable(bench.wire, "connection refused")
+    assert bench.event() == Refused(
+        number, 503, "Service Unavailable", "192.0.2.10:5060 cannot be reached: connection refused"
+    )
+
+
+def test_a_hangup_between_targets_ends_it(bench: Bench, clock: HandClock) -> None:
+    number, first = place_at(bench, [FIRST, SECOND])
+    bench.dialogs.perform(Hangup(number))
+    clock.advance(20)
+    assert bench.wire.take() == []
+    bench.answer(first, "503 Service Unavailable", "one")
+    assert bench.wire.take_lines() == [f"ACK {FIRST.uri} SIP/2.0"]
+    assert gone(bench)
+    assert bench.events == []
+
+
+def test_a_call_that_nobody_can_be_found_for_is_refused(bench: Bench) -> None:
+    number = place(bench, uri="tel:+1555")
+    assert bench.event() == Refused(number, 404, "Not Found", "a tel URI names no host to call")
+    assert gone(bench)
+
+
+def test_a_hangup_while_the_target_is_looked_for(bench: Bench) -> None:
+    bench.locator.waiting = []
+    number = place(bench)
+    bench.dialogs.perform(Hangup(number))
+    assert gone(bench)
+    for found in bench.locator.waiting:
+        found()
+    assert bench.wire.take() == []
+    assert bench.events == []
+
+
+# ── redirection ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_redirection_is_followed_to_the_contact_most_wanted(bench: Bench) -> None:
+    number, invite = place_at(bench, [FIRST])
+    contacts = ("Contact: <sip:low@192.0.2.21>;q=0.1, <sip:high@192.0.2.22>;q=0.9", "Contact: <mailto:x@y>")
+    bench.answer(invite, "302 Moved Temporarily", "one", headers=contacts)
+    ack, invite = bench.wire.take()
+    assert ack.startswith("ACK ")
+    assert invite.startswith("INVITE sip:high@192.0.2.22 SIP/2.0\r\n")
+    assert header(invite, "To") == f"<{FIRST.uri}>"
+    bench.answer(invite, "503 Service Unavailable", "two")
+    _, invite = bench.wire.take()
+    assert invite.startswith("INVITE sip:low@192.0.2.21 SIP/2.0\r\n")
+    bench.answer(invite, "200 OK", "three", ANSWER)
+    accepted = bench.event()
+    assert isinstance(accepted, Accepted)
+    assert accepted.dialog == number
+
+
+def test_redirections_in_a_circle_and_without_end_are_refused(bench: Bench) -> None:
+    number, invite = place_at(bench, [FIRST])
+    bench.answer(invite, "302 Moved", "one", headers=(f"Contact: <{FIRST.uri}>",))
+    assert bench.event() == Refused(number, 302, "Moved", "192.0.2.10:5060")
+    bench.wire.take()
+    _, invite = place_at(bench, [FIRST])
+    for hop in range(5):
+        bench.answer(invite, "302 Moved", "one", headers=(f"Contact: <sip:{hop}@192.0.2.9>",))
+        _, invite = bench.wire.take()
+    bench.answer(invite, "302 Moved", "one", headers=("Contact: <sip:6@192.0.2.9>",))
+    assert isinstance(bench.event(), Refused)
+    assert gone(bench)
+
+
+@pytest.mark.parametrize(("host", "trusted"), [("192.0.2.10", True), ("192.0.2.66", False)])
+def test_credentials_are_for_the_host_that_they_were_meant_for(bench: Bench, host: str, trusted: bool) -> None:
+    _, invite = place_at(bench, [FIRST])
+    bench.answer(invite, "302 Moved", "one", headers=(f"Contact: <sip:else@{host}>",))
+    _, invite = bench.wire.take()
+    bench.answer(invite, "401 Who", "two", headers=('WWW-Authenticate: Digest realm="r", nonce="n"',))
+    assert len(bench.wire.take()) == (2 if trusted else 1)
+
+
+# ── bounds ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_limit_on_calls_holds_both_ways(clock: HandClock) -> None:
+    bench = Bench(clock, limit=1)
+    first = place(bench)
+    bench.wire.take()
+    second = place(bench)
+    assert bench.event() == Refused(second, 503, "Service Unavailable", "too many calls")
+    assert bench.refused(Caller().request("INVITE", OFFER)).status == 503
+    assert bench.wire.take() == []
+    bench.dialogs.draining = True
+    bench.dialogs.perform(Hangup(first))
+    third = place(bench)
+    assert bench.event() == Refused(third, 503, "Service Unavailable", "shutting down")
+
+
+def test_hanging_up_all_cancels_and_waits_for_the_end(bench: Bench) -> None:
+    place(bench)
+    invite = invite_of(bench)
+    bench.answer(invite, "180 Ringing", "them")
+    bench.dialogs.hang_up_all("shutting down")
+    emptied: list[bool] = []
+    bench.dialogs.when_empty(lambda: emptied.append(True))
+    assert bench.wire.take_lines() == [f"CANCEL {URI} SIP/2.0"]
+    assert emptied == []
+    bench.answer(invite, "487 Request Terminated", "them")
+    assert emptied == [True]
+
+
+def test_a_call_to_ourselves_has_two_sides(bench: Bench) -> None:
+    place(bench)
+    invite = invite_of(bench)
+    bench.receive(invite.encode())
+    assert bench.wire.take_lines() == ["100 Trying"]
+    assert bench.dialogs.sizes["live"] == bench.dialogs.sizes["calling"] == 1
+
+
+def test_a_thousand_calls_leave_nothing_behind(bench: Bench, clock: HandClock) -> None:
+    for number in range(1000):
+        dialog, peer = establish(bench)
+        if number % 2:
+            bench.receive(peer.request("BYE"))
+        else:
+            bench.dialogs.perform(Hangup(dialog))
+            bench.answer(bench.wire.take()[-1])
+        bench.events.clear()
+        bench.wire.take()
+        clock.advance(1)
+    clock.advance(100)
+    assert bench.dialogs.sizes == EMPTY
+    assert len(clock.timers) == 1, "the transaction layer's own purge"
