@@ -216,7 +216,6 @@ class SipSettings(Section):
         _twice("phones", (phone.user for phone in self.phones))
         return self
 
-
     @model_validator(mode="after")
     def _peers_can_reach_us(self) -> "SipSettings":
         _reachable(self.host, self.advertised_host)
