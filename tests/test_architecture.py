@@ -34,6 +34,7 @@ MAY_IMPORT = {
 DRIVERS = {
     "api/server.py",
     "api/app.py",
+    "calls/applications.py",
     "calls/runner.py",
     "calls/service.py",
     "media/engine.py",
@@ -58,6 +59,7 @@ DRIVERS = {
 }
 DRIVERS_MAY_IMPORT = {
     "calls/runner.py": {"sip", "workers", "store", "webhooks"},
+    "calls/applications.py": {"store"},
     "calls/service.py": {"store"},
 }
 IMPURE = {"asyncio", "socket", "threading", "time", "random", "secrets", "select", "selectors", "subprocess", "uvloop"}

@@ -16,7 +16,9 @@ import structlog
 
 from trunkline.api.app import create_app
 from trunkline.api.server import HttpServer
-from trunkline.calls.runner import Runner
+from trunkline.calls.applications import ApplicationService
+from trunkline.calls.directory import Directory
+from trunkline.calls.runner import Runner, utc_now
 from trunkline.calls.service import CallService
 from trunkline.config import Settings
 from trunkline.errors import StartupError
@@ -92,6 +94,7 @@ class Server:
         store = await Store.open(settings.store)
         stack.push_async_callback(store.close)
         account = await self._account(store)
+        directory = Directory(settings, account, await store.applications(), utc_now())
         signer = Signer.load(settings.store.directory)
         delivery = Delivery(settings.callbacks, store, signer)
         writer = Writer(store, settings.store, delivery.deliver)
@@ -113,6 +116,7 @@ class Server:
         metrics = Metrics(rooms, lambda: {"calls": len(runner.registry), "streams": _streams(pool)})
         app = create_app(
             service,
+            ApplicationService(directory, store),
             store,
             settings.http,
             ready=lambda: _not_ready(runner, pool, writer),

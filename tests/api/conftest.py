@@ -12,10 +12,12 @@ from fastapi import FastAPI
 
 from trunkline.api.app import create_app
 from trunkline.api.server import HttpServer
+from trunkline.calls.applications import ApplicationService
 from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
-from trunkline.calls.views import CallFilter, CallView, StreamView
-from trunkline.config import HttpSettings
+from trunkline.calls.directory import Directory
+from trunkline.calls.views import Application, CallFilter, CallView, StreamView
+from trunkline.config import HttpSettings, Settings
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, StreamLimitReached
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.streaming.params import StreamParams
@@ -197,6 +199,42 @@ class MemoryCalls:
         return [view for view in self.started.values() if view.call_sid == call]
 
 
+@dataclass
+class MemoryApplications:
+    """What the store is asked about applications, over a dictionary."""
+
+    kept: dict[str, Application] = field(default_factory=dict)
+    before_change: Callable[[], Awaitable[object]] = _at_once
+    """Awaited before a change; may raise."""
+
+    async def put_application(self, application: Application) -> None:
+        await self.before_change()
+        self.kept[application.sid] = application
+
+    async def delete_application(self, sid: str) -> None:
+        await self.before_change()
+        del self.kept[sid]
+
+
+CONFIGURED = {
+    "applications": [{"name": "configured", "voice_url": "http://configured.example/", "sid": "7"}],
+    "numbers": [{"pattern": "+49*", "application": APPLICATION}],
+}
+NAMED = Application(
+    sid=APPLICATION,
+    account_sid=ACCOUNT,
+    friendly_name="named by a number",
+    voice_url="http://named.example/",
+    voice_method="POST",
+    voice_fallback_url=None,
+    status_callback=None,
+    status_callback_method="POST",
+    active=True,
+    created_at=NOW,
+    updated_at=NOW,
+)
+
+
 class Clock:
     """Monotonic seconds, moved by hand."""
 
@@ -232,10 +270,30 @@ def not_ready() -> list[str]:
 
 
 @pytest.fixture
-def app(control: MemoryCalls, settings: HttpSettings, clock: Clock, not_ready: list[str]) -> FastAPI:
+def store() -> MemoryApplications:
+    """Where applications are kept."""
+    return MemoryApplications({APPLICATION: NAMED})
+
+
+@pytest.fixture
+def applications(store: MemoryApplications) -> ApplicationService:
+    """Two applications: one of the configuration, and one of the store that a number of the configuration names."""
+    directory = Directory(Settings.model_validate(CONFIGURED), ACCOUNT, store.kept.values(), NOW)
+    return ApplicationService(directory, store)
+
+
+@pytest.fixture
+def app(
+    control: MemoryCalls,
+    applications: ApplicationService,
+    settings: HttpSettings,
+    clock: Clock,
+    not_ready: list[str],
+) -> FastAPI:
     """The application."""
     return create_app(
         control,
+        applications,
         Keys(),
         settings,
         ready=lambda: not_ready[0] if not_ready else None,

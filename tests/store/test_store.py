@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from trunkline.calls.views import CallFilter, CallView, StreamView
+from trunkline.calls.views import Application, CallFilter, CallView, StreamView
 from trunkline.config import StoreSettings
 from trunkline.errors import ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid
@@ -250,3 +250,31 @@ async def test_many_reads_at_once_take_turns_and_leave_a_connection_to_the_write
     await asyncio.gather(*(store.open_calls() for _ in range(60)), store.write([call_row(make.call())], [], []))
     assert len(await store.open_calls()) == 1
     assert len(opened) <= READERS + 1
+
+
+async def test_applications_come_back_as_they_were_until_deleted(open_store: Opener, make: Any) -> None:
+    first = Application(
+        sid="1293384261075731499",
+        account_sid=make.account,
+        friendly_name="caf\u00e9",
+        voice_url="https://a.example/?b=%20",
+        voice_method="GET",
+        voice_fallback_url=None,
+        status_callback="https://a.example/status",
+        status_callback_method="POST",
+        active=False,
+        created_at=make.at(1),
+        updated_at=make.at(2),
+        other={"tags": ["a", "\0"], "inbound": {"channel_limit": None}},
+    )
+    second = replace(first, sid="2", account_sid=AccountSid("acc-2"), created_at=make.at(0), other={})
+    store = await open_store()
+    await store.put_application(first)
+    await store.put_application(second)
+    assert await (await open_store()).applications() == [second, first]
+    changed = replace(first, active=True, status_callback=None, updated_at=make.at(3), other={})
+    store = await open_store()
+    await store.put_application(changed)
+    await store.delete_application("2")
+    await store.delete_application("2")
+    assert await (await open_store()).applications() == [changed]

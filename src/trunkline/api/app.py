@@ -17,11 +17,12 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trunkline.api import docs_page, openapi, paths, problems
+from trunkline.api.applications import ApplicationRoutes
 from trunkline.api.auth import Accounts, Gate
 from trunkline.api.calls import CallRoutes
 from trunkline.api.limits import Recent, TokenBuckets
 from trunkline.api.streams import StreamRoutes
-from trunkline.calls.control import CallControl
+from trunkline.calls.control import Applications, CallControl
 from trunkline.config import HttpSettings
 from trunkline.errors import ApiError, MethodNotAllowed, ResourceNotFound
 from trunkline.ids import Seconds
@@ -40,6 +41,7 @@ Handler = Callable[..., Coroutine[Any, Any, Response]]
 
 def create_app(
     control: CallControl,
+    applications: Applications,
     accounts: Accounts,
     settings: HttpSettings,
     *,
@@ -60,23 +62,12 @@ def create_app(
     gate = Gate(accounts, TokenBuckets(settings.rate_limit), clock)
     calls = CallRoutes(control, gate, settings, counters, FirstTries(clock))
     streams = StreamRoutes(control, gate, settings, counters, FirstTries(clock))
+    texml = ApplicationRoutes(applications, gate, settings, counters, FirstTries(clock))
 
     async def fetch_public_key() -> JSONResponse:
         return JSONResponse({"data": {"public": public_key}})
 
-    handlers: dict[str, Handler] = {
-        "StartTeXMLCallStreaming": streams.start,
-        "ListTeXMLCallStreams": streams.list,
-        "UpdateTeXMLCallStreaming": streams.update,
-        "GetTeXMLCallStream": streams.fetch,
-        "InitiateTexmlCall": calls.initiate,
-        "GetTexmlCalls": calls.list,
-        "GetTexmlCall": calls.fetch,
-        "GetTexmlCallMedia": calls.media,
-        "UpdateTexmlCall": calls.update,
-        "HangupCall": calls.hang_up,
-        "GetPublicKey": fetch_public_key,
-    }
+    handlers = _handlers(streams, calls, texml) | {"GetPublicKey": fetch_public_key}
     for operation in openapi.OPERATIONS:
         path = operation.path.removesuffix(".json")
         app.add_api_route(path, handlers[operation.id], methods=[operation.method], response_model=None)
@@ -92,6 +83,27 @@ def create_app(
     app.add_exception_handler(HTTPException, refuse)
     app.add_middleware(Door, counters=counters)
     return app
+
+
+def _handlers(streams: StreamRoutes, calls: CallRoutes, texml: ApplicationRoutes) -> dict[str, Handler]:
+    """What serves each operation, by its id."""
+    return {
+        "StartTeXMLCallStreaming": streams.start,
+        "ListTeXMLCallStreams": streams.list,
+        "UpdateTeXMLCallStreaming": streams.update,
+        "GetTeXMLCallStream": streams.fetch,
+        "InitiateTexmlCall": calls.initiate,
+        "GetTexmlCalls": calls.list,
+        "GetTexmlCall": calls.fetch,
+        "GetTexmlCallMedia": calls.media,
+        "UpdateTexmlCall": calls.update,
+        "HangupCall": calls.hang_up,
+        "CreateTexmlApplication": texml.create,
+        "FindTexmlApplications": texml.list,
+        "GetTexmlApplication": texml.fetch,
+        "UpdateTexmlApplication": texml.update,
+        "DeleteTexmlApplication": texml.delete,
+    }
 
 
 def _add_operators_routes(app: FastAPI, ready: Callable[[], str | None], metrics: Callable[[], bytes]) -> None:

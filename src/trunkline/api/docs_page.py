@@ -48,7 +48,8 @@ def _section(operation: Operation) -> str:
         parts.append(_fields("Body", properties, required))
     parts += [_pre(example) for example in _examples(operation)]
     parts.append(
-        f"<p>Answers 200:</p>{_pre(json.dumps(operation.example, indent=2))}<p>Refusals:</p>{_refusals(operation)}"
+        f"<p>Answers {operation.status}:</p>{_pre(json.dumps(operation.example, indent=2))}"
+        f"<p>Refusals:</p>{_refusals(operation)}"
     )
     return "".join(parts)
 
@@ -72,7 +73,8 @@ def _examples(operation: Operation) -> list[str]:
     path = operation.path.replace("{", "$").replace("}", "")
     key = "" if operation.public else ' -H "Authorization: Bearer $api_key"'
     if operation.body_example is None:
-        return [f'curl{key} "http://127.0.0.1:8080{path}"']
+        method = "" if operation.method == "GET" else f" -X {operation.method}"
+        return [f'curl{method}{key} "http://127.0.0.1:8080{path}"']
     command = f'curl -X {operation.method}{key} "http://127.0.0.1:8080{path}"'
     form = urlencode(operation.body_example, quote_via=quote)
     return [

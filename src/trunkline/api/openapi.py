@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 from trunkline import __version__, errors
 from trunkline.api import bodies, problems
-from trunkline.api.operations import calls, streams
+from trunkline.api.operations import applications, calls, streams
 from trunkline.api.operations.base import NUMBER, TEXT, Operation, Schema, record
 
 SCHEMAS: Mapping[str, Schema] = {
     **streams.SCHEMAS,
     **calls.SCHEMAS,
+    **applications.SCHEMAS,
     "PublicKey": record({"data": record({"public": {"type": "string", "contentEncoding": "base64"}})}),
     "NotFound": record(
         {"errors": {"type": "array", "items": record({"detail": TEXT}), "minItems": 1}},
@@ -57,7 +58,7 @@ _PUBLIC_KEY = (
     ),
 )
 
-OPERATIONS = (*streams.OPERATIONS, *calls.OPERATIONS, *_PUBLIC_KEY)
+OPERATIONS = (*streams.OPERATIONS, *calls.OPERATIONS, *applications.OPERATIONS, *_PUBLIC_KEY)
 
 
 def document() -> dict[str, object]:
@@ -92,11 +93,12 @@ def _describe(operation: Operation) -> dict[str, object]:
         {"name": name, "in": "path", "required": True, "schema": TEXT} for name in segments
     ]
     parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in (operation.query or {}).items()]
+    answer = {str(operation.status): _answer("Done", operation.result, {"example": operation.example})}
     described: dict[str, object] = {
         "operationId": operation.id,
         "summary": operation.summary,
         "parameters": parameters,
-        "responses": {"200": _answer("Done", operation.result, {"example": operation.example})} | _refusals(operation),
+        "responses": answer | _refusals(operation),
     }
     if operation.body is not None:
         content = {"schema": operation.body, "example": operation.body_example}

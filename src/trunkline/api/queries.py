@@ -1,4 +1,4 @@
-"""The queries of lists: pages and filters (`texml-api-fields.txt`, GetTexmlCalls).
+"""The queries of lists: pages and filters (`texml-api-fields.txt`, GetTexmlCalls; for applications as the SDKs ask).
 
 Dates are UTC days and inclusive: `StartTime_gt=2023-05-22` begins with that day, `StartTime_lt` ends with it.
 """
@@ -18,6 +18,9 @@ DEFAULT_PAGE_SIZE = 20
 PAGE_SIZE_LIMIT = 1000
 PAGE_LIMIT = 1_000_000
 """Keeps an offset within the 64 bits of a database."""
+
+APPLICATION_PAGE_LIMIT = 250
+APPLICATION_SORTS = tuple(sign + name for name in ("created_at", "friendly_name", "active") for sign in ("", "-"))
 
 _FILTERS = (
     "To",
@@ -47,6 +50,36 @@ class Page:
     def query(self, number: int) -> str:
         """The query string of another page of the same list."""
         return "?" + urlencode([*self.filters, ("Page", str(number)), ("PageSize", str(self.size))], quote_via=quote)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationQuery:
+    """Which applications are wanted."""
+
+    number: int
+    """Of the page, from one."""
+    size: int
+    name: str
+    """In the friendly name, without case; empty = any."""
+    profile: str | None
+    """The `outbound_voice_profile_id`."""
+    sort: str
+    """Attribute of `views.Application`."""
+    descending: bool
+
+
+def application_query(fields: Fields) -> ApplicationQuery:
+    """Page, filters and order of a list of applications. Raises InvalidRequest, InvalidEnum."""
+    sort = str(one_of(*APPLICATION_SORTS)("sort", fields.get("sort") or "-created_at"))
+    name, profile = (fields.get(f"filter[{name}]") for name in ("friendly_name", "outbound_voice_profile_id"))
+    return ApplicationQuery(
+        number=_number(fields, "page[number]", 1, 1, PAGE_LIMIT),
+        size=_number(fields, "page[size]", DEFAULT_PAGE_SIZE, 1, APPLICATION_PAGE_LIMIT),
+        name="" if name is None else text("filter[friendly_name]", name).casefold(),
+        profile=None if profile is None else text("filter[outbound_voice_profile_id]", profile),
+        sort=sort.removeprefix("-"),
+        descending=sort.startswith("-"),
+    )
 
 
 def page(fields: Fields) -> Page:

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from urllib.parse import urlsplit, urlunsplit
 
-from trunkline.api.queries import Page
+from trunkline.api.fields.applications import DEFAULTS
+from trunkline.api.queries import ApplicationQuery, Page
 from trunkline.calls.diagnosis import MediaReport
-from trunkline.calls.views import CallView, StreamView
+from trunkline.calls.views import Application, CallView, StreamView
 
 BASE = "/v2/texml/Accounts"
+PROFILE = "outbound_voice_profile_id"
 
 _NORTH_AMERICAN = re.compile(r"\+1([0-9]{3})([0-9]{3})([0-9]{4})")
 
@@ -159,3 +161,47 @@ def listing(kind: str, path: str, page: Page, members: list[dict[str, object]], 
         "start": page.offset,
         "uri": path + page.query(page.number),
     }
+
+
+def application(view: Application) -> dict[str, object]:
+    """A TeXML application (`texml-api-fields.txt`, CreateTexmlApplication), its dates with milliseconds."""
+    other = {
+        name: {**default, **view.other.get(name, {})} if isinstance(default, dict) else view.other.get(name, default)
+        for name, default in DEFAULTS.items()
+    }
+    return {
+        "id": view.sid,
+        "record_type": "texml_application",
+        "friendly_name": view.friendly_name,
+        "active": view.active,
+        "voice_url": view.voice_url,
+        "voice_method": view.voice_method.lower(),
+        "voice_fallback_url": view.voice_fallback_url,
+        "status_callback": view.status_callback,
+        "status_callback_method": view.status_callback_method.lower(),
+        **other,
+        "created_at": _with_milliseconds(view.created_at),
+        "updated_at": _with_milliseconds(view.updated_at),
+    }
+
+
+def applications(views: list[Application], query: ApplicationQuery) -> dict[str, object]:
+    """One page of a list of applications. `total_results` counts all that pass the filters."""
+    found = [view for view in views if query.name in view.friendly_name.casefold()]
+    if query.profile is not None:
+        found = [view for view in found if view.other.get("outbound", {}).get(PROFILE) == query.profile]
+    found.sort(key=lambda view: (getattr(view, query.sort), view.sid), reverse=query.descending)
+    first = (query.number - 1) * query.size
+    return {
+        "data": [application(view) for view in found[first : first + query.size]],
+        "meta": {
+            "page_number": query.number,
+            "page_size": query.size,
+            "total_pages": -(-len(found) // query.size),
+            "total_results": len(found),
+        },
+    }
+
+
+def _with_milliseconds(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,10 +1,11 @@
-"""What the API may ask of calls. `runner.py` is the one implementation; this is the border the API is written to."""
+"""What the API may ask of calls and applications: the borders that it is written to."""
 
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
 
 from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.calls.diagnosis import MediaReport
-from trunkline.calls.views import CallFilter, CallView, StreamView
+from trunkline.calls.views import Application, CallFilter, CallView, StreamView
 from trunkline.ids import AccountSid, CallSid
 from trunkline.streaming.params import StreamParams
 
@@ -68,3 +69,28 @@ class CallControl(Protocol):
 
     async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
         """What a call's media is doing, live, or did, and what is wrong with it."""
+
+
+class Applications(Protocol):
+    """The TeXML applications of accounts.
+
+    `changes` are attributes of `Application` by name; of `other`, only what changes, and of the objects in it only the
+    members that change. Each method raises `ResourceNotFound` for an application that is unknown or another account's;
+    those that change something raise `Unavailable` when the store does not take it, and are durable when they return.
+    """
+
+    async def create(self, account: AccountSid, changes: Mapping[str, Any]) -> Application:
+        """Add one; `friendly_name` and `voice_url` are there. Raises InvalidRequest when there are too many."""
+
+    async def update(self, account: AccountSid, sid: str, changes: Mapping[str, Any]) -> Application:
+        """Change one. Raises InvalidRequest for one that comes from the configuration."""
+
+    async def delete(self, account: AccountSid, sid: str) -> Application:
+        """Remove one, and return what it was. Raises InvalidRequest for one that comes from the configuration or is
+        named in it."""
+
+    async def application(self, account: AccountSid, sid: str) -> Application:
+        """One application."""
+
+    async def applications(self, account: AccountSid) -> list[Application]:
+        """All of an account."""

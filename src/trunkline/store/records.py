@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
-from trunkline.calls.views import CallView, StreamView
+from trunkline.calls.views import Application, CallView, StreamView
 from trunkline.ids import CallSid, StreamSid
 
 Row = dict[str, Any]
@@ -64,6 +64,11 @@ RESULT_CHANGES = tuple(field.name for field in fields(CallbackResult) if field.n
 _CALLBACK_FIELDS = tuple(field.name for field in fields(CallbackRecord))
 
 
+def application_row(application: Application) -> Row:
+    """The row of an application."""
+    return _row(application)
+
+
 def call_row(view: CallView) -> Row:
     """The row of a call."""
     return _row(view)
@@ -86,6 +91,11 @@ def result_row(result: CallbackResult) -> Row:
     return row
 
 
+def application(row: Mapping[str, Any]) -> Application:
+    """A row of `applications` as a value."""
+    return Application(**(dict(row) | {"other": json.loads(row["other"])}))
+
+
 def call_view(row: Mapping[str, Any]) -> CallView:
     """A row of `calls` as a value."""
     return CallView(**(dict(row) | {"report": json.loads(row["report"])}))
@@ -101,7 +111,7 @@ def callback_record(row: Mapping[str, Any]) -> CallbackRecord:
     return CallbackRecord(**{name: row[name] for name in _CALLBACK_FIELDS})
 
 
-def _row(value: CallView | StreamView | CallbackRecord | CallbackResult) -> Row:
+def _row(value: Application | CallView | StreamView | CallbackRecord | CallbackResult) -> Row:
     return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from trunkline.calls.views import LIVE, CallFilter, CallView, StreamView
+from trunkline.calls.views import LIVE, Application, CallFilter, CallView, StreamView
 from trunkline.config import StoreSettings
 from trunkline.errors import ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid
@@ -48,7 +48,10 @@ POSTGRES_TIMEOUT = 10
 
 
 class Store:
-    """Accounts, calls, streams and callbacks. Reading and writing raise `STORE_ERRORS` when the database fails."""
+    """Accounts, applications, calls, streams and callbacks.
+
+    Reading and writing raise `STORE_ERRORS` when the database fails.
+    """
 
     def __init__(self, engine: AsyncEngine, directory: Path, lock: FileLock | None) -> None:
         self.directory = directory
@@ -137,6 +140,25 @@ class Store:
     async def first_account(self) -> AccountSid | None:
         """The oldest account."""
         return next(iter(self._accounts.values()), None)
+
+    # Applications.
+
+    async def applications(self) -> list[Application]:
+        """All of all accounts, oldest first."""
+        c = tables.applications.c
+        query = select(tables.applications).order_by(c.created_at, c.sid)
+        return [records.application(row) for row in await self._rows(query)]
+
+    async def put_application(self, application: Application) -> None:
+        """Add an application, or replace what it was."""
+        statement = tables.upsert(self._engine.dialect.name, tables.applications, by="sid")
+        async with self._transaction() as connection:
+            await connection.execute(statement, records.application_row(application))
+
+    async def delete_application(self, sid: str) -> None:
+        """Forget an application."""
+        async with self._transaction() as connection:
+            await connection.execute(delete(tables.applications).where(tables.applications.c.sid == sid))
 
     # Calls and streams, as `calls.control.CallControl` promises them.
 

@@ -1,4 +1,4 @@
-"""What is kept: accounts, calls, streams and the callbacks still to be sent or sent lately.
+"""What is kept: accounts, applications, calls, streams and the callbacks still to be sent or sent lately.
 
 Columns are named as the fields of the values they keep (`calls.views`, `store.records`), so that a row is the value
 and needs no mapping by hand. Nothing refers to anything by a foreign key: rows are only ever upserted by one ordered
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -54,6 +55,24 @@ accounts = Table(
     Column("created_at", UtcTime, nullable=False),
 )
 """One API key per account, kept as its SHA-256 in hex: a copy of the database gives nobody access."""
+
+applications = Table(
+    "applications",
+    metadata,
+    Column("sid", Text, primary_key=True),
+    Column("account_sid", Text, nullable=False),
+    Column("friendly_name", Text, nullable=False),
+    Column("voice_url", Text, nullable=False),
+    Column("voice_method", Text, nullable=False),
+    Column("voice_fallback_url", Text),
+    Column("status_callback", Text),
+    Column("status_callback_method", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("other", Text, nullable=False),
+)
+"""Those made by REST; others come from the configuration."""
 
 calls = Table(
     "calls",

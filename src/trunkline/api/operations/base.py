@@ -87,6 +87,8 @@ class Operation:
     """Beyond those that every authenticated route has."""
     public: bool = False
     """Needs no API key."""
+    status: int = 200
+    """Of the answer."""
 
 
 def body_schema(rows: tuple[Field, ...], more: Mapping[str, Schema] | None = None) -> Schema:
