@@ -203,6 +203,11 @@ class SipSettings(Section):
     """TCP connections open at once; for one more the oldest that never carried a message is closed, else itself."""
     call_limit: int = Field(2000, ge=1)
     """Calls at once; one more is refused with 503."""
+    session_expires: int = Field(1800, ge=0)
+    """Seconds after which a session that nobody refreshes ends (RFC 4028), as we ask for it; 0: we ask for nothing,
+    and grant what the peer asks for."""
+    min_se: int = Field(90, ge=1)
+    """Seconds: the shortest that we take; under 90, which RFC 4028 forbids, is for tests."""
     target_timeout: float = Field(5, gt=0)
     """Seconds without any response to a call of ours, after which the next target is tried, if there is one."""
     unknown_callers: Literal["loopback", "all", "none"] = "loopback"

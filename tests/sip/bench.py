@@ -145,12 +145,20 @@ class Bench:
         self.wire = Wire()
         self.events: list[SipEvent] = []
         self.counters: Counter[str] = Counter()
+        self.react: Callable[[SipEvent], None] | None = None
+        """What the application does at once."""
         tags = count(1)
         settings = SipSettings(call_limit=limit)
         self.locator = ListLocator()
         self.dialogs = Dialogs(
-            self.events.append, lambda: f"our{next(tags)}", self.locator, self.connect, settings, self.counters
+            self.told, lambda: f"our{next(tags)}", self.locator, self.connect, settings, self.counters
         )
+
+    def told(self, event: SipEvent) -> None:
+        """An event."""
+        self.events.append(event)
+        if self.react is not None:
+            self.react(event)
 
     def connect(self, target: Target) -> Wire:
         """The flow to a target."""

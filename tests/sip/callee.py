@@ -152,7 +152,9 @@ async def _listening(port: int) -> None:
 
 
 def _taken(port: int) -> bool:
-    return any(f":{port:04X} " in Path(table).read_text() for table in ("/proc/net/udp", "/proc/net/tcp"))
+    rows = [line.split() for table in ("udp", "tcp") for line in Path(f"/proc/net/{table}").read_text().splitlines()]
+    # State 07 is a bound UDP socket, 0A a listening TCP one.
+    return any(row[1] == f"0100007F:{port:04X}" and row[3] in ("07", "0A") for row in rows)
 
 
 def _errors(folder: Path, port: int) -> str:

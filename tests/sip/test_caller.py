@@ -79,7 +79,9 @@ def test_a_call_is_placed_rung_answered_confirmed_and_ended_by_us(bench: Bench, 
     assert header(invite, "Contact") == "<sip:198.51.100.7:5060>"
     assert header(invite, "X-Campaign") == "summer  X-Evil: 1"
     assert "INVITE" in header(invite, "Allow")
-    assert "expires:" not in invite.lower()
+    assert "\r\nexpires:" not in invite.lower()
+    assert header(invite, "Session-Expires") == "1800"
+    assert header(invite, "Min-SE") == "90"
     assert invite.endswith("\r\n\r\n" + OFFER)
 
     bench.answer(invite, "100 Trying")
@@ -342,6 +344,47 @@ def test_a_broken_record_route_is_dropped(bench: Bench) -> None:
     place(bench)
     with pytest.raises(Dropped, match="Record-Route"):
         bench.answer(invite_of(bench), "200 OK", "them", ANSWER, ("Record-Route: <sip:@>",))
+
+
+# ── reliable provisional responses ──────────────────────────────────────────────────────────────────────────
+
+
+def test_a_reliable_response_gets_its_prack_and_its_answer_counts(bench: Bench) -> None:
+    number = place(bench)
+    invite = invite_of(bench)
+    reliable = ("Require: 100rel", "RSeq: 8000", "Contact: <sip:early@192.0.2.44>")
+    bench.answer(invite, "183 Session Progress", "them", ANSWER, reliable)
+    progressed = bench.event()
+    assert isinstance(progressed, Progressed)
+    assert progressed.answer is not None
+    (prack,) = bench.wire.take()
+    assert prack.startswith("PRACK sip:early@192.0.2.44 SIP/2.0\r\n")
+    assert header(prack, "RAck") == "8000 1 INVITE"
+    assert header(prack, "CSeq") == "2 PRACK"
+    assert header(prack, "To").endswith(";tag=them")
+    bench.answer(prack)
+    bench.answer(invite, "200 OK", "them")
+    assert bench.event() == Accepted(number, None)
+    (ack,) = bench.wire.take()
+    assert header(ack, "CSeq") == "1 ACK"
+
+
+def test_reliable_responses_are_taken_in_order_and_once(bench: Bench) -> None:
+    place(bench)
+    invite = invite_of(bench)
+    for rseq, taken in (("5", True), ("7", False), ("5", False), ("6", True), ("x", False), ("0", False), ("7", True)):
+        bench.answer(invite, "180 Ringing", "them", headers=("Require: 100rel", f"RSeq: {rseq}", f"X-One: {taken}"))
+        assert len(bench.events) == taken, rseq
+        bench.events.clear()
+    assert [header(text, "RAck") for text in bench.wire.take()] == ["5 1 INVITE", "6 1 INVITE", "7 1 INVITE"]
+
+
+def test_forks_count_their_own(bench: Bench) -> None:
+    place(bench)
+    invite = invite_of(bench)
+    for tag in ("one", "two"):
+        bench.answer(invite, "180 Ringing", tag, headers=("Require: 100rel", "RSeq: 1"))
+    assert [header(text, "To").rpartition("=")[2] for text in bench.wire.take()] == ["one", "two"]
 
 
 # ── digest ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -440,9 +440,9 @@ def test_options_tell_what_we_can(bench: Bench, inside: bool) -> None:
     bench.receive(caller.request("OPTIONS"))
     (response,) = bench.wire.take()
     assert response.startswith("SIP/2.0 200 OK\r\n")
-    assert header(response, "Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO"
+    assert header(response, "Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE"
     assert "application/sdp" in header(response, "Accept")
-    assert header(response, "Supported") == ""
+    assert header(response, "Supported") == "100rel, timer"
 
 
 def test_a_stray_ack_is_ignored(bench: Bench) -> None:

@@ -4,10 +4,12 @@ from trunkline.sdp.session import SessionDescription
 from trunkline.sip.bodies import session_description
 from trunkline.sip.dialog import CAPABILITIES, Dialog, State, contact, reason, user_of, warning, why
 from trunkline.sip.headers import one_line, parse_name_addr
+from trunkline.sip.refresh import start, takes_updates
 from trunkline.sip.screen import Headers, Refused, Request
+from trunkline.sip.session_timer import Terms, grant
 from trunkline.sip.table import Table
-from trunkline.sip.transactions import Exchange
-from trunkline.sip.values import AckReceived, Answer, DialogEnded, InviteReceived, Reject, Ring
+from trunkline.sip.transactions import T1, TRANSACTION_TIME, Exchange, after
+from trunkline.sip.values import AckReceived, Answer, InviteReceived, Reject, Ring
 
 IDENTITY_HEADERS = ("diversion", "p-asserted-identity")
 """Told to the application, beside those that begin with `X-`."""
@@ -24,6 +26,7 @@ class Callee:
         request = exchange.request
         try:
             offer = session_description(request)
+            terms = self.grant(request)
         except Refused as refused:
             self._table.refuse(exchange, refused)
             return
@@ -40,7 +43,10 @@ class Callee:
             flow=exchange.flow,
             state=State.RINGING,
             remote_cseq=request.cseq[0],
+            invite_cseq=request.cseq[0],
             invite=exchange,
+            takes_updates=takes_updates(request),
+            grant=terms,
         )
         self._table.live[dialog.id] = self._table.known[dialog.key] = dialog
         self.watch(dialog, exchange)
@@ -50,7 +56,7 @@ class Callee:
     def settle(self, dialog: Dialog, exchange: Exchange, action: Ring | Answer | Reject) -> None:
         """What the application says to an INVITE."""
         if isinstance(action, Ring):
-            exchange.respond(180, "Ringing", (contact(dialog.flow),))
+            self._ring(dialog, exchange)
         elif isinstance(action, Answer):
             dialog.state = State.ANSWERED
             self.accept(dialog, exchange, action.sdp, action.headers)
@@ -60,6 +66,44 @@ class Callee:
             self._table.forget(dialog)
             exchange.respond(action.status, action.reason, warning(dialog.flow, action.warning))
 
+    def grant(self, request: Request) -> tuple[Terms | None, Headers]:
+        """What our 200 will say of the session's timer. Raises Refused."""
+        settings = self._table.settings
+        return grant(request, settings.session_expires, settings.min_se)
+
+    def _ring(self, dialog: Dialog, exchange: Exchange) -> None:
+        """180, reliably where the caller demands it (RFC 3262 section 3)."""
+        if "100rel" not in (tag.lower() for tag in exchange.request.listed("require")):
+            exchange.respond(180, "Ringing", (contact(dialog.flow),))
+        elif exchange.request.body.strip() and dialog.acknowledged:
+            dialog.rseq, dialog.acknowledged = dialog.rseq + 1, False
+            headers = (contact(dialog.flow), ("Require", "100rel"), ("RSeq", str(dialog.rseq)))
+            exchange.respond(180, "Ringing", headers)
+            after(T1, self._ring_again, dialog, exchange, T1)
+        # Else not at all: where the offer is to be ours, the first reliable response has to bring it (section 5).
+
+    def _ring_again(self, dialog: Dialog, exchange: Exchange, interval: float) -> None:
+        if dialog.acknowledged or dialog.state is not State.RINGING or dialog.invite is not exchange:
+            return
+        if 2 * interval >= TRANSACTION_TIME:
+            dialog.invite = None
+            exchange.respond(504, "No PRACK")
+            self._table.end(dialog, "error", "our 180 was not acknowledged by a PRACK")
+            return
+        exchange.repeat()
+        after(2 * interval, self._ring_again, dialog, exchange, 2 * interval)
+
+    def acknowledged(self, dialog: Dialog, exchange: Exchange) -> None:
+        """PRACK."""
+        wanted = [str(dialog.rseq), str(dialog.invite_cseq), "INVITE"]
+        if dialog.acknowledged or exchange.request.value("rack").split() != wanted:
+            self._table.refuse(exchange, Refused(481, "No Such Response"))
+        elif exchange.request.body.strip():
+            self._table.refuse(exchange, Refused(488, "No Offers In PRACK"))
+        else:
+            dialog.acknowledged = True
+            exchange.respond(200, "OK")
+
     def hang_up(self, dialog: Dialog, text: str | None) -> None:
         """The application wants no more of a call that is not answered."""
         exchange, dialog.invite = dialog.invite, None
@@ -68,15 +112,17 @@ class Callee:
             exchange.respond(480, "Temporarily Unavailable", () if text is None else (("Reason", text),))
 
     def accept(self, dialog: Dialog, exchange: Exchange, sdp: str, headers: Headers = ()) -> None:
-        """200 to an INVITE or a re-INVITE."""
-        dialog.answered = True
-        exchange.respond(
-            200,
-            "OK",
-            (contact(dialog.flow), *CAPABILITIES, *headers),
-            sdp,
-            on_ack=lambda ack: self._confirmed(dialog, exchange, ack),
-        )
+        """200 to an INVITE or a re-INVITE, or to an UPDATE, which has no ACK."""
+        dialog.sdp = sdp
+        terms, timer = dialog.grant
+        headers = (contact(dialog.flow), *CAPABILITIES, *timer, *headers)
+        if exchange.request.method == "UPDATE":
+            dialog.invite = None
+            exchange.respond(200, "OK", headers, sdp)
+        else:
+            dialog.answered = True
+            exchange.respond(200, "OK", headers, sdp, on_ack=lambda ack: self._confirmed(dialog, exchange, ack))
+        start(self._table, dialog, terms)
 
     def watch(self, dialog: Dialog, exchange: Exchange) -> None:
         """See to the CANCEL of an INVITE or a re-INVITE, and to a 200 that is not confirmed."""
@@ -120,10 +166,8 @@ class Callee:
         if dialog.invite is not exchange:
             return
         dialog.invite, dialog.answered = None, False
-        ended = self._table.live.pop(dialog.id, None) is not None
-        self._table.send_bye(dialog, dialog.goodbye or reason(408, "no ACK"))
-        if ended:
-            self._table.tell(DialogEnded(dialog.id, "no-ack", "our 200 was not confirmed by an ACK"))
+        detail = "our 200 was not confirmed by an ACK"
+        self._table.give_up(dialog, detail, dialog.goodbye or reason(408, "no ACK"), "no-ack")
 
 
 def _invite_received(dialog: Dialog, exchange: Exchange, offer: SessionDescription | None) -> InviteReceived:

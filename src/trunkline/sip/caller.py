@@ -20,7 +20,9 @@ from trunkline.sip.bodies import session_description
 from trunkline.sip.dialog import CAPABILITIES, Dialog, Hop, State, contact, contact_of, reason, why
 from trunkline.sip.digest import Answerer
 from trunkline.sip.headers import one_line, parse_name_addr, parse_uri, quoted_string
+from trunkline.sip.refresh import start, takes_updates
 from trunkline.sip.screen import Headers, Refused, Response
+from trunkline.sip.session_timer import asking, granted, least
 from trunkline.sip.table import Table
 from trunkline.sip.targets import Locator, Target, Unreachable
 from trunkline.sip.transactions import TRANSACTION_TIME, Flow, Outgoing, Sent, after
@@ -32,6 +34,8 @@ REDIRECT_LIMIT = 5
 USER_CHARACTERS = "-_.!~*'()&=+$,;?/"
 """May stand in the user part of a URI as they are (section 25.1)."""
 
+RAISE_LIMIT = 3
+"""Times that a call takes a longer session interval (422)."""
 FORK_LIMIT = 20
 """Dialogs that one call may make; what a proxy forks to beyond that is not listened to."""
 
@@ -94,6 +98,9 @@ class Caller:
         self._answers: dict[str, SessionDescription] = {}
         self._told = ""
         """Tag of the dialog whose answer the application was told last."""
+        self._interval = table.settings.session_expires
+        self._min_se = table.settings.min_se
+        self._raises = 0
         self._goodbye: str | None = None
         self._hung_up = False
 
@@ -175,7 +182,13 @@ class Caller:
                 target=attempt.target.endpoint,
                 flow=attempt.flow,
                 routes=attempt.target.route,
-                headers=(contact(attempt.flow), *CAPABILITIES, *self._invite.headers, *attempt.credentials),
+                headers=(
+                    contact(attempt.flow),
+                    *CAPABILITIES,
+                    *asking(self._interval, self._min_se),
+                    *self._invite.headers,
+                    *attempt.credentials,
+                ),
                 sdp=self._invite.sdp,
             ),
             lambda response: self._received(attempt, response),
@@ -212,11 +225,26 @@ class Caller:
         if self._hung_up or response.status == 100:
             return
         leg = self._leg(tag, attempt, response) if tag else None
+        if leg is not None and not self._acknowledge(leg, response):
+            return
         answer = self._description(response)
         if leg is not None and answer is not None:
             self._answers[tag], self._told = answer, tag
         reason = one_line(response.reason)
         self._table.tell(Progressed(self._invite.dialog, response.status, reason, answer))
+
+    def _acknowledge(self, leg: Dialog, response: Response) -> bool:
+        """PRACK for a reliable response (RFC 3262 section 4); False: it came before, or out of order."""
+        if "100rel" not in (tag.lower() for tag in response.listed("require")):
+            return True
+        rseq = response.value("rseq")
+        number = int(rseq) if rseq.isascii() and rseq.isdigit() and len(rseq) < 11 else 0
+        if not number or leg.rseq not in (0, number - 1):
+            return False
+        leg.rseq = number
+        rack = f"{number} {response.cseq[0]} INVITE"
+        self._table.request(leg, "PRACK", lambda _response: None, (("RAck", rack),))
+        return True
 
     def _failed(self, attempt: Attempt, response: Response) -> None:
         if self._hung_up:
@@ -224,6 +252,12 @@ class Caller:
             return
         answerer = attempt.answerer if response.status in (401, 407) else None
         if answerer is not None and answerer.challenged([(key, value) for key, _, value in response.headers]):
+            self._send(attempt)
+            return
+        if response.status == 422 and self._raises < RAISE_LIMIT and least(response) > self._interval:
+            # RFC 4028 section 7.3.
+            self._raises += 1
+            self._interval = self._min_se = least(response)
             self._send(attempt)
             return
         self._failure = _failure(attempt.target, response)
@@ -275,6 +309,9 @@ class Caller:
 
     def _win(self, leg: Dialog, tag: str, response: Response) -> None:
         leg.state = State.CONFIRMED
+        leg.takes_updates = takes_updates(response)
+        leg.min_se = self._min_se
+        start(self._table, leg, granted(response, self._table.settings.min_se))
         self._table.live[leg.id] = leg
         answer = self._description(response)
         if answer is None and self._told != tag:
@@ -316,6 +353,8 @@ class Caller:
             state=State.EARLY,
             remote_cseq=0,
             local_cseq=response.cseq[0],
+            ours=True,
+            sdp=self._invite.sdp,
             hop=Hop(uri.host, uri.port, target.endpoint),
             credentials=self._invite.credentials or target.credentials,
         )

@@ -15,12 +15,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.bodies import ACCEPT
 from trunkline.sip.headers import one_line, parse_name_addr, parse_uri, quoted_string
 from trunkline.sip.screen import ALLOW, SUPPORTED, Headers, Message
-from trunkline.sip.transactions import Exchange, Flow, Outgoing, Sent
+from trunkline.sip.session_timer import Terms
+from trunkline.sip.transactions import Exchange, Flow, Outgoing
 from trunkline.sip.values import Credentials, DialogId
 
 CAPABILITIES = (("Allow", ", ".join(ALLOW)), ("Supported", ", ".join(SUPPORTED)), ("Accept", ACCEPT))
@@ -79,18 +81,44 @@ class Dialog:
     """The peer's INVITE or offer under way, until its ACK."""
     answered: bool = False
     """A 200 to `invite` is out."""
-    offering: Sent | None = None
-    """A re-INVITE of ours under way."""
+    offering: bool = False
+    """A re-INVITE of ours is under way."""
     goodbye: str | None = None
     """`CLOSING`: the Reason header of the BYE that waits for the ACK."""
     ack_cseq: int = 0
     repeat_ack: Callable[[], None] | None = None
     """Sends our last ACK again, which was for the INVITE of that number."""
+    invite_cseq: int = 0
+    """Of the INVITE that made the dialog."""
+    rseq: int = 0
+    """Of the last reliable provisional response, the peer's or ours (RFC 3262)."""
+    acknowledged: bool = True
+    """Ours has its PRACK."""
+    ours: bool = False
+    """The call was placed by us."""
+    sdp: str = field(default="", repr=False)
+    """Our last description."""
+    takes_updates: bool = False
+    """The peer takes UPDATE."""
+    grant: tuple[Terms | None, Headers] = (None, ())
+    """`invite`: what our 200 will say of the session's timer."""
+    terms: Terms | None = None
+    """When the session expires; None: never."""
+    min_se: int = 0
+    """Seconds: the least interval that the peer's side takes, as far as it has told."""
+    alarms: list[Any] = field(default_factory=list)
+    """Timers of the session."""
 
     @property
     def key(self) -> Key:
         """What a request of the peer's knows it by."""
         return self.call_id, self.remote_tag
+
+    def be_quiet(self) -> None:
+        """Stop the timers."""
+        for alarm in self.alarms:
+            alarm.cancel()
+        self.alarms.clear()
 
     def request(self, method: str, headers: Headers = (), sdp: str | None = None, cseq: int | None = None) -> Outgoing:
         """The next request inside the dialog; `cseq` is given for an ACK, which takes its INVITE's."""

@@ -12,7 +12,8 @@ from trunkline.sdp.values import Endpoint
 from trunkline.sip.bodies import pressed_key, session_description
 from trunkline.sip.callee import Callee
 from trunkline.sip.caller import Caller, CallKey
-from trunkline.sip.dialog import CAPABILITIES, Dialog, State, contact_of, reason, warning, why
+from trunkline.sip.dialog import CAPABILITIES, Dialog, State, contact, contact_of, reason, warning, why
+from trunkline.sip.refresh import start
 from trunkline.sip.screen import Refused, Request, Response
 from trunkline.sip.table import Table
 from trunkline.sip.targets import Locator, Target
@@ -162,6 +163,10 @@ class Dialogs:
             self._table.end(dialog, "bye", why(exchange.request))
         elif method == "INFO":
             self._info(dialog, exchange)
+        elif method == "PRACK":
+            self._callee.acknowledged(dialog, exchange)
+        elif method == "UPDATE" and not exchange.request.body.strip():
+            self._update(dialog, exchange)
         else:
             self._reinvite(dialog, exchange)
 
@@ -176,21 +181,44 @@ class Dialogs:
             self._counters["info_digits"] += 1
             self._on_event(DigitReceived(dialog.id, key))
 
-    def _reinvite(self, dialog: Dialog, exchange: Exchange) -> None:
-        if dialog.state is not State.CONFIRMED or dialog.invite is not None:
-            # Section 14.2: one at a time; also while our 200 to the one before waits for its ACK.
-            headers = (("Retry-After", str(REINVITE_RETRY_AFTER)),)
-            self._table.refuse(exchange, Refused(500, "Another INVITE Is Pending", headers))
-            return
+    def _update(self, dialog: Dialog, exchange: Exchange) -> None:
+        """UPDATE without an offer: the peer is still there, and perhaps elsewhere."""
         try:
-            offer = session_description(exchange.request)
+            terms, headers = self._callee.grant(exchange.request)
         except Refused as refused:
             self._table.refuse(exchange, refused)
             return
-        exchange.respond(100, "Trying")
+        dialog.remote_target = contact_of(exchange.request) or dialog.remote_target
+        exchange.respond(200, "OK", (contact(dialog.flow), *CAPABILITIES, *headers))
+        if dialog.state is State.CONFIRMED:
+            start(self._table, dialog, terms)
+
+    def _reinvite(self, dialog: Dialog, exchange: Exchange) -> None:
+        """re-INVITE, or UPDATE with an offer (RFC 3311)."""
+        try:
+            self._one_at_a_time(dialog)
+            offer = session_description(exchange.request)
+            dialog.grant = self._callee.grant(exchange.request)
+        except Refused as refused:
+            self._table.refuse(exchange, refused)
+            return
         dialog.invite = exchange
-        self._callee.watch(dialog, exchange)
+        if exchange.request.method == "INVITE":
+            exchange.respond(100, "Trying")
+            self._callee.watch(dialog, exchange)
         self._on_event(ReinviteReceived(dialog.id, offer))
+        if exchange.request.method == "UPDATE" and dialog.invite is exchange:
+            # Section 5.2: an UPDATE is answered at once, or refused.
+            self._settle_reinvite(dialog, exchange, RejectReinvite(dialog.id, 504, "Server Time-out"))
+
+    def _one_at_a_time(self, dialog: Dialog) -> None:
+        """Section 14.2: no offer while one of ours waits for its answer, nor while one of theirs does, or the 200 to
+        it for its ACK. Raises Refused."""
+        if dialog.offering:
+            raise Refused(491, "Request Pending")
+        if dialog.state is not State.CONFIRMED or dialog.invite is not None:
+            headers = (("Retry-After", str(REINVITE_RETRY_AFTER)),)
+            raise Refused(500, "Another INVITE Is Pending", headers)
 
     def _succeeded(self, response: Response) -> bool:
         """A 2xx to an INVITE whose transaction is over: sent again, as our ACK was lost, or by another fork."""

@@ -15,11 +15,11 @@ from hashlib import md5
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.headers import COMPACT_NAMES, TOKEN, Via, parse_name_addr, parse_uri, parse_via, split_list
 
-ALLOW = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO")
+ALLOW = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE")
 """The methods that we serve."""
-KNOWN_METHODS = ("MESSAGE", "NOTIFY", "PRACK", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE", "UPDATE")
+KNOWN_METHODS = ("MESSAGE", "NOTIFY", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE")
 """Methods that we know and do not serve: 405, where one never heard of gets 501 (section 8.2.1)."""
-SUPPORTED: tuple[str, ...] = ()
+SUPPORTED = ("100rel", "timer")
 """Option tags of the extensions that we do."""
 HEADER_LIMIT = 256
 """Header lines of one message, folded ones counted once: more than any real one has."""

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import Literal, Protocol
 
 from trunkline.config import SipSettings
-from trunkline.sip.dialog import Dialog, Key, State
+from trunkline.sip.dialog import Dialog, Key, State, contact_of
 from trunkline.sip.digest import Answerer
 from trunkline.sip.screen import Headers, Refused, Response
 from trunkline.sip.transactions import Exchange, Sent, Transactions
@@ -69,13 +70,25 @@ class Table:
 
     def forget(self, dialog: Dialog) -> None:
         """The wire is done with it, too."""
+        dialog.be_quiet()
         if self.known.get(dialog.key) is dialog:
             del self.known[dialog.key]
         if self.on_forgotten is not None:
             self.on_forgotten()
 
+    def give_up(
+        self, dialog: Dialog, detail: str, reason: str | None, cause: Literal["no-ack", "error"] = "error"
+    ) -> None:
+        """It broke, and the peer gets a BYE."""
+        ended = self.live.pop(dialog.id, None) is not None
+        self.settle(dialog)
+        self.send_bye(dialog, reason)
+        if ended:
+            self.tell(DialogEnded(dialog.id, cause, detail))
+
     def send_bye(self, dialog: Dialog, reason: str | None) -> None:
         """BYE; the dialog stays known until its response."""
+        dialog.be_quiet()
         dialog.state = State.CLOSING
         headers = () if reason is None else (("Reason", reason),)
         self.request(dialog, "BYE", lambda _response: self.forget(dialog), headers)
@@ -96,8 +109,8 @@ class Table:
     ) -> Sent:
         """Send a request inside a dialog and answer what challenges come; `on_final` gets the final response."""
         request = dialog.request(method, headers, sdp)
-        if answerer is not None:
-            request = dialog.request(method, (*headers, *answerer.headers(method, request.uri)), sdp, request.cseq)
+        credentials = () if answerer is None else answerer.headers(method, request.uri)
+        request = replace(request, headers=(*headers, *credentials))
 
         def received(response: Response) -> None:
             if response.status < 200:
@@ -107,7 +120,11 @@ class Table:
                 again = answerer or Answerer(dialog.credentials, self.tag, dialog.nonces)
             if again is not None and again.challenged([(key, value) for key, _, value in response.headers]):
                 self.request(dialog, method, on_final, headers, sdp, again)
-            else:
-                on_final(response)
+                return
+            if method in ("INVITE", "UPDATE") and response.status < 300:
+                dialog.remote_target = contact_of(response) or dialog.remote_target
+            if method == "INVITE" and response.status < 300:
+                self.acknowledge(dialog, request.cseq, credentials)
+            on_final(response)
 
         return self.transactions.send(request, received)

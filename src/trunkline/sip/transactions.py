@@ -31,6 +31,8 @@ from trunkline.sip.headers import one_line, parse_name_addr
 from trunkline.sip.library import Cache, NoLog, Verbatim, cancel_timers, library_headers, library_request
 from trunkline.sip.screen import Headers, Request, Response
 
+T1 = 0.5
+"""Seconds: after which a message is sent again for the first time."""
 T2 = 4.0
 """Seconds: the longest interval between repeats (section 17.1.1.1)."""
 TRANSACTION_TIME = 32.0

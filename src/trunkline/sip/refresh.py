@@ -1,0 +1,81 @@
+"""Keeping sessions alive, and ending those that are not (RFC 4028): pure.
+
+We refresh by UPDATE where the peer takes it (RFC 3311), else by a re-INVITE with our last description unchanged. A
+refresh that fails is tried again until the session expires, but for 408 and 481: then the peer is gone.
+"""
+
+from functools import partial
+
+from trunkline.sip.dialog import CAPABILITIES, Dialog, State, contact, reason
+from trunkline.sip.screen import Message, Response
+from trunkline.sip.session_timer import Terms, asking, granted, least
+from trunkline.sip.table import Table
+from trunkline.sip.transactions import after
+
+RETRY_FACTOR = 0.05
+"""Of the interval, until a refresh that failed is tried again."""
+GLARE_RETRY = (1.0, 3.0)
+"""Seconds until it is tried again after 491, as the called and the calling side: apart, so that the two do not meet
+again (RFC 3261 section 14.1)."""
+
+
+def takes_updates(message: Message) -> bool:
+    """Whether who sent this takes UPDATE."""
+    return "UPDATE" in message.listed("allow")
+
+
+def start(table: Table, dialog: Dialog, terms: Terms | None) -> None:
+    """The session begins, or was refreshed, under these terms; None: it does not expire."""
+    dialog.be_quiet()
+    dialog.terms = terms
+    if terms is not None:
+        dialog.alarms.append(after(terms.expire_after, _expired, table, dialog))
+        if terms.ours:
+            dialog.alarms.append(after(terms.refresh_after, _refresh, table, dialog, terms.interval))
+
+
+def _expired(table: Table, dialog: Dialog) -> None:
+    table.give_up(dialog, "session expired", reason(408, "session expired"))
+
+
+def _again(table: Table, dialog: Dialog, seconds: float, interval: int) -> None:
+    dialog.alarms.append(after(seconds, _refresh, table, dialog, interval))
+
+
+def _refresh(table: Table, dialog: Dialog, interval: int) -> None:
+    if dialog.state is State.CLOSING:
+        return
+    if dialog.state is not State.CONFIRMED or dialog.invite is not None or dialog.offering:
+        _again(table, dialog, RETRY_FACTOR * interval, interval)
+        return
+    table.counters["session_refreshes"] += 1
+    headers = (
+        contact(dialog.flow),
+        *CAPABILITIES,
+        *asking(interval, max(table.settings.min_se, dialog.min_se), ours=True),
+    )
+    if dialog.takes_updates:
+        table.request(dialog, "UPDATE", partial(_refreshed, table, dialog, interval), headers)
+    else:
+        dialog.offering = True
+        table.request(dialog, "INVITE", partial(_refreshed, table, dialog, interval), headers, dialog.sdp)
+
+
+def _refreshed(table: Table, dialog: Dialog, interval: int, response: Response) -> None:
+    dialog.offering = False
+    if dialog.state is not State.CONFIRMED:
+        return
+    if 200 <= response.status < 300:
+        start(table, dialog, granted(response, table.settings.min_se))
+    elif response.status in (408, 481):
+        table.give_up(dialog, f"the peer is gone: {response.status} to the session refresh", reason(408, "peer gone"))
+    elif response.status == 422 and least(response) > interval:
+        dialog.min_se = least(response)
+        _again(table, dialog, 0, dialog.min_se)
+    elif response.status in (405, 501) and dialog.takes_updates:
+        dialog.takes_updates = False
+        _again(table, dialog, 0, interval)
+    elif response.status == 491:
+        _again(table, dialog, GLARE_RETRY[dialog.ours], interval)
+    else:
+        _again(table, dialog, RETRY_FACTOR * interval, interval)

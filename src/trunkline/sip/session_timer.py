@@ -1,0 +1,86 @@
+"""Session timers (RFC 4028): what to ask for and what to grant. Pure; `refresh.py` acts upon it.
+
+A session that nobody refreshes within its interval has lost its peer, and both sides end it. Which side refreshes is
+agreed in each INVITE or UPDATE and its 2xx, in words (`uac`, `uas`) that belong to that one transaction.
+"""
+
+import re
+from dataclasses import dataclass
+
+from trunkline.sip.screen import Headers, Message, Refused, Request, Response
+
+_SESSION_EXPIRES = re.compile(r"([0-9]{1,9})\s*(?:;.*)?", re.DOTALL)
+_REFRESHER = re.compile(r";\s*refresher\s*=\s*(uac|uas)\s*(?:;|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What was agreed."""
+
+    interval: int
+    """Seconds after the last refresh at which the session expires."""
+    ours: bool
+    """We refresh, not the peer."""
+
+    @property
+    def refresh_after(self) -> float:
+        """Seconds until the next refresh (section 7.2)."""
+        return self.interval / 2
+
+    @property
+    def expire_after(self) -> float:
+        """Seconds until BYE, where no refresh came or went: somewhat before the end (section 10)."""
+        return self.interval - min(32, self.interval / 3)
+
+
+def asking(interval: int, min_se: int, *, ours: bool = False) -> Headers:
+    """Headers of a request of ours; an `interval` of 0 asks for nothing. `ours`: we want to refresh, else the peer may
+    choose who does."""
+    if not interval:
+        return ()
+    return ("Session-Expires", f"{interval};refresher=uac" if ours else str(interval)), ("Min-SE", str(min_se))
+
+
+def granted(response: Response, min_se: int) -> Terms | None:
+    """What the 2xx to a request of ours says; None: the session does not expire."""
+    found = _session_expires(response)
+    return None if found is None else Terms(max(found[0], min_se), found[1] != "uas")
+
+
+def grant(request: Request, interval: int, min_se: int) -> tuple[Terms | None, Headers]:
+    """What we say to a request of the peer's, and the headers of our 2xx (section 9). `interval` is what we want where
+    it asks for nothing, 0 = nothing either. Raises Refused: 422 when its interval is too small."""
+    supported = "timer" in (tag.lower() for tag in request.listed("supported") + request.listed("require"))
+    asked = _session_expires(request)
+    if asked is None and request.value("session-expires"):
+        raise Refused(400, "Malformed Session-Expires")
+    if asked is not None:
+        seconds, refresher = asked
+        if seconds < min_se and supported:
+            raise Refused(422, "Session Interval Too Small", (("Min-SE", str(min_se)),))
+    elif supported and interval:
+        seconds, refresher = max(interval, least(request)), "uac"
+    else:
+        return None, ()
+    if not supported:
+        refresher = "uas"  # A proxy wants it, and the peer knows nothing of it (section 9, table 2).
+    refresher = refresher or "uac"
+    headers: Headers = (("Session-Expires", f"{seconds};refresher={refresher}"),)
+    if refresher == "uac":
+        headers += (("Require", "timer"),)
+    return Terms(max(seconds, min_se), refresher == "uas"), headers
+
+
+def least(message: Message) -> int:
+    """The Min-SE that a message tells, 0 if none."""
+    match = _SESSION_EXPIRES.fullmatch(message.value("min-se"))
+    return int(match[1]) if match else 0
+
+
+def _session_expires(message: Message) -> tuple[int, str] | None:
+    value = message.value("session-expires")
+    match = _SESSION_EXPIRES.fullmatch(value)
+    if match is None:
+        return None
+    refresher = _REFRESHER.search(value)
+    return int(match[1]), refresher[1].lower() if refresher else ""
