@@ -34,6 +34,10 @@ class InviteReceived:
     transport: str
     """`udp` or `tcp`."""
     call_id: str
+    trunk: str | None = None
+    """Name of the trunk that the call came by."""
+    phone: str | None = None
+    """User of the phone that calls."""
 
 
 @dataclass(frozen=True, slots=True)
