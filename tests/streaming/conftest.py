@@ -19,6 +19,7 @@ from trunkline.streaming.connection import StreamConnection, StreamEnded, Stream
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Refusal
 from trunkline.streaming.params import StreamIdentity, StreamParams
+from trunkline.streaming.socket import Sender
 
 
 @pytest.fixture
@@ -110,6 +111,7 @@ def make_stream(identity: StreamIdentity) -> Callable[..., Stream]:
             on_fact,
             Decoder(),
             press,
+            Sender(),
         )
         return Stream(connection, facts, started, ended, pressed)
 

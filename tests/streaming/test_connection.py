@@ -26,6 +26,7 @@ from trunkline.streaming.connection import StreamConnection, StreamEnded, Stream
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
+from trunkline.streaming.socket import Sender
 from trunkline.streaming.throttle import BURST, MESSAGE_PRICE
 
 MakeStream = Callable[..., Any]
@@ -359,7 +360,7 @@ async def test_an_exception_of_the_owner_is_an_error_not_a_dead_task(app: Any, i
             raise RuntimeError("bug")
 
     connection = StreamConnection(
-        StreamParams(app.url), identity, "PCMU", StreamSettings(), on_fact, NoDecoder(), lambda digits: None
+        StreamParams(app.url), identity, "PCMU", StreamSettings(), on_fact, NoDecoder(), lambda digits: None, Sender()
     )
     connection.start()
     async with asyncio.timeout(5):

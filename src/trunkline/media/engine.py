@@ -1,8 +1,10 @@
 """The media driver: UDP sockets, one epoll set, one clock. The packet path of every leg of a worker starts here.
 
-Receiving: all sockets are in an epoll set of our own, which the event loop watches as one file. One wake-up drains a
-batch. A leg's RTP socket is connected once its source is settled, so that the kernel filters and `recv` and `send` need
-no addresses; until then datagrams come with theirs and the leg decides.
+Receiving: all sockets are in an epoll set of our own, which is read once per slot of the clock: a packet waits 2.5 ms
+on average, and the loop is not woken for each. A batch is read before any of it is handled, as sent packets are made
+before any of them is sent: the processor's caches then serve one thing after the other (docs/performance.md). A leg's
+RTP socket is connected once its source is settled, so that the kernel filters and `recv` and `send` need no addresses;
+until then datagrams come with theirs and the leg decides.
 
 Sending: the clock is a grid of 5 ms slots. A leg sits in the slot when its next packet is due and then moves on by its
 packet time, so legs spread over the slots. A late tick runs the slots that it missed, one after another; after a stall
@@ -46,10 +48,10 @@ STALL = 0.2
 """Seconds behind the clock from which packets are skipped; up to here a late tick sends them all at once."""
 
 BATCH = 128
-"""Sockets drained in one round, so that a flood leaves time for the rest of the loop."""
+"""Sockets read at once. Between two batches the clock is looked at, so that a flood leaves time for sending."""
 
 LATE = 0.02
-"""Seconds since the last wake-up after which there is another round for each of them: while something keeps the loop
+"""Seconds since the last reading after which there is another round for each of them: while something keeps the loop
 from us for longer than a packet time, again and again, one packet a turn would never catch up."""
 
 ROUNDS = 16
@@ -205,7 +207,6 @@ class Engine:
         """Begin to receive and to send."""
         self._wall = time.time() - _now()
         self._due = self._drained = _now()
-        self._loop.add_reader(self._epoll.fileno(), self._drain)
         self._tick()
 
     def stop(self) -> None:
@@ -214,7 +215,6 @@ class Engine:
             self.close_leg(leg)
         if self._timer is not None:
             self._timer.cancel()
-        self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
 
     # ------------------------------------------------------------------ legs
@@ -351,44 +351,49 @@ class Engine:
 
     # ------------------------------------------------------------------ the packet path
 
+    def _tick(self) -> None:
+        """Once per slot: read what has come, send what is due."""
+        try:
+            self._drain()
+            self._advance(_now())
+        finally:
+            self._timer = self._loop.call_later(max(0.0, self._due - _now()), self._tick)
+
     def _drain(self) -> None:
-        """The loop's reader: some socket has something."""
+        """Read one datagram of each socket that has some; more of them when the last time is long ago."""
         now = _now()
         rounds = 1 + min(int((now - self._drained) / LATE), ROUNDS - 1)
         self._drained = now
-        while self._drain_batch(Seconds(now)) and rounds > 1:
-            rounds -= 1
-        # With many legs the loop's timer comes late, but wake-ups are frequent.
-        if now >= self._due:
-            self._advance(_now())
+        batches = rounds * (1 + len(self._readers) // BATCH)
+        while batches and (got := self._drain_batch(Seconds(now))):
+            if rounds == 1 and got < BATCH:
+                break
+            batches -= 1
+            now = _now()
+            if now >= self._due:
+                self._advance(now)
 
-    def _drain_batch(self, now: Seconds) -> bool:
-        """Read one datagram of each of `BATCH` sockets that have some; whether any had."""
+    def _drain_batch(self, now: Seconds) -> int:
+        """Read one datagram of each of `BATCH` sockets that have some; how many these were."""
         readers = self._readers
         ready = self._epoll.poll(0, BATCH)
+        batch = []
         for fd, _ in ready:
-            reader = readers.get(fd)
-            if reader is None:
-                continue  # closed by what came before it in this batch
-            read, handle, line = reader
+            read, handle, line = readers[fd]
             try:
-                got = read(DATAGRAM_LIMIT)
+                batch.append((handle, read(DATAGRAM_LIMIT), line))
             except BlockingIOError:
                 continue
             except OSError:
                 line.leg.receive_errors += 1
-                continue
+        for handle, got, line in batch:
+            if not line.open:
+                continue  # closed by what came before it in this batch
             try:
                 handle(got, now)
             except Exception as error:
                 self._fault(line, error)
-        return bool(ready)
-
-    def _tick(self) -> None:
-        try:
-            self._advance(_now())
-        finally:
-            self._timer = self._loop.call_later(max(0.0, self._due - _now()), self._tick)
+        return len(ready)
 
     def _advance(self, now: float) -> None:
         """Run the slots that are due."""
@@ -416,6 +421,7 @@ class Engine:
         if not lines:
             return
         ring[slot % RING] = []
+        packets: list[tuple[_Line, bytes]] = []
         for line in lines:
             if not line.open:
                 continue
@@ -430,13 +436,18 @@ class Engine:
                 self._fault(line, error)
                 continue
             if packet is not None:
-                try:
-                    if line.send is None:
-                        line.send_unconnected(packet)
-                    else:
-                        line.send(packet)
-                except OSError:
-                    leg.send_errors += 1
+                packets.append((line, packet))
+        for line, packet in packets:
+            self._send(line, packet)
+
+    def _send(self, line: _Line, packet: bytes) -> None:
+        try:
+            if line.send is not None:
+                line.send(packet)
+            elif line.open:
+                line.send_unconnected(packet)
+        except OSError:
+            line.leg.send_errors += 1
 
     def _run_waiting(self, now: Seconds) -> None:
         for leg in tuple(self._waiting):

@@ -78,6 +78,7 @@ class Inbound:
         "_waiting",
         "bytes",
         "calling",
+        "clock_rate",
         "digits",
         "frames",
         "heard",
@@ -122,17 +123,14 @@ class Inbound:
             self.jitter_units *= units / self._units
             self._media_time = _UNANCHORED  # the timeline was counted by another clock
         self._units = units
-        self._drift_limit = DRIFT_LIMIT * 1000 * self._units
+        self.clock_rate = units * 1000
+        """Of RTP timestamps and `jitter_units`, per second."""
+        self._drift_limit = DRIFT_LIMIT * self.clock_rate
         self._payload_type = params.payload_type
         self._frame_type = params.payload_type if params.direction.receives else -1
         self._dtmf_type = params.dtmf_payload_type
         self._rtcp_mux = params.rtcp_mux
         self._missing = 0
-
-    @property
-    def clock_rate(self) -> int:
-        """Of RTP timestamps and `jitter_units`, per second."""
-        return self._units * 1000
 
     def bind(self, ports: tuple[LegPort, ...]) -> None:
         """Call these ports from now on."""
@@ -238,23 +236,25 @@ class Inbound:
             step -= 0x100000000
         self._media_stamp = timestamp
         media_time = self._media_time + step
-        transit = (now - self._opened) * 1000 * self._units - media_time
-        if -self._drift_limit < transit < self._drift_limit:
+        transit = (now - self._opened) * self.clock_rate - media_time
+        limit = self._drift_limit
+        if -limit < transit < limit:
             # RFC 3550 appendix A.8
             self.jitter_units += (abs(transit - self._transit) - self.jitter_units) / 16
             if transit < self._least:
                 self._least = transit
         else:
-            media_time = round((now - self._opened) * 1000 * self._units)
+            media_time = round((now - self._opened) * self.clock_rate)
             transit = self._least = 0.0
         self._media_time = media_time
         self._transit = transit
-        frames = self.frames = self.frames + 1
+        self.frames = frames = self.frames + 1
         if not frames % FOLLOW_EVERY:
             self._follow()
         at = media_time // self._units
         missing = self._missing
-        self._missing = 0
+        if missing:
+            self._missing = 0
         for push in self._taps:
             self.calling = push
             push(payload, at, missing)

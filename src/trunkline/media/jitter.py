@@ -63,10 +63,10 @@ class JitterBuffer(Generic[T]):
         "_lateness",
         "_limit",
         "_next",
+        "_surplus",
         "duplicate",
         "late",
         "lost",
-        "received",
         "reordered",
         "restarts",
         "ssrc",
@@ -85,13 +85,18 @@ class JitterBuffer(Generic[T]):
         self._held: dict[int, tuple[T, Seconds]] = {}
         self._given_up: dict[int, Seconds] = {}  # position, and since when it was waited for
         self._candidate: tuple[Ssrc, int, T, int] | None = None  # the last is `_next` as it was then
-        self.received = 0
+        self._surplus = 0  # received packets more than positions passed
         self.lost = 0
         self.late = 0
         self.duplicate = 0
         self.reordered = 0
         self.stray = 0
         self.restarts = 0
+
+    @property
+    def received(self) -> int:
+        """Packets that came since the sequence (re)started, duplicates and late ones included."""
+        return self._next - self._base + self._surplus
 
     @property
     def expected(self) -> int:
@@ -117,9 +122,8 @@ class JitterBuffer(Generic[T]):
         """Whether this packet is the next in order, with nothing held: then it counts as delivered."""
         if sequence != self._expected or ssrc != self.ssrc or self._held:
             return False
-        self._next += 1
-        self._expected = self._next & 0xFFFF
-        self.received += 1
+        self._next = position = self._next + 1
+        self._expected = position & 0xFFFF
         return True
 
     def push(self, sequence: int, ssrc: Ssrc, item: T, now: Seconds) -> list[Released[T]]:
@@ -129,7 +133,7 @@ class JitterBuffer(Generic[T]):
         step = ((sequence - self._expected + 0x8000) & 0xFFFF) - 0x8000
         if ssrc != self.ssrc or not -MAX_MISORDER <= step < MAX_DROPOUT:
             return self._probation(ssrc, sequence, item) + self.expire(now)
-        self.received += 1
+        self._surplus += 1
         position = self._next + step
         if step < 0:
             self._past(position, now)
@@ -192,6 +196,7 @@ class JitterBuffer(Generic[T]):
             released.append(Released(found[0], missing, restart=False))
             missing = 0
             self._next += 1
+            self._surplus -= 1
         self._expected = self._next & 0xFFFF
         return released
 
@@ -204,6 +209,7 @@ class JitterBuffer(Generic[T]):
         self._given_up.update(dict.fromkeys(range(max(self._next, first - MAX_MISORDER), first), self._oldest()))
         self._learn(0.0)
         self._next = first
+        self._surplus -= missing
         return self._drain(missing)
 
     def _probation(self, ssrc: Ssrc, sequence: int, item: T) -> list[Released[T]]:
@@ -225,5 +231,5 @@ class JitterBuffer(Generic[T]):
         self._next = sequence + len(items)
         self._expected = self._next & 0xFFFF
         self._given_up.clear()
-        self.received = len(items)
+        self._surplus = 0
         return [Released(item, 0, restart=index == 0) for index, item in enumerate(items)]

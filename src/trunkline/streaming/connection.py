@@ -27,7 +27,7 @@ from trunkline.streaming.params import BidirectionalMode, StreamIdentity, Stream
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.retry import Gone, How, Retry
 from trunkline.streaming.session import Outbox, Session
-from trunkline.streaming.socket import AppSocket
+from trunkline.streaming.socket import AppSocket, Sender
 
 _log = structlog.get_logger()
 
@@ -63,11 +63,13 @@ class StreamConnection:
         on_fact: Callable[[StreamStarted | StreamEnded], None],
         decoder: FileDecoder,
         press: PressKeys,
+        sender: Sender,
     ) -> None:
         self.inbound = params.track.inbound
         self.outbound = params.track.outbound
         self.plays = True
         self._params = params
+        self._sender = sender
         self._settings = settings
         self._on_fact = on_fact
         self._session = Session(params, identity, encoding, settings)
@@ -251,7 +253,7 @@ class StreamConnection:
         self._retry.begin(loop.time())
         send_buffer = settings.send_buffer
         while self._outcome is None:
-            self._line = AppSocket(self._params.url, self._params.auth_token, settings, self, send_buffer)
+            self._line = AppSocket(self._params.url, self._params.auth_token, settings, self, send_buffer, self._sender)
             await self._line.run(self._retry.patience(loop.time()))
             self._count(self._line.outbox)
             self._line = None

@@ -20,7 +20,7 @@ DIGIT_LIMIT = 256
 """Key presses kept; nobody presses more keys before a stream without a socket is given up."""
 
 Kept = tuple[int, bool, bytes, int]
-"""A frame: the leg's time (ms), whether of the outbound track, the payload as the message holds it, and how many
+"""A frame: the leg's time (ms), whether of the outbound track, the payload in the fork's format, and how many
 frames were lost before it."""
 
 

@@ -14,6 +14,7 @@ messages, which keep their place among the media. Of either the oldest go first.
 
 from binascii import b2a_base64
 from collections import Counter, deque
+from collections.abc import Callable
 from datetime import datetime
 
 from trunkline.config import StreamSettings
@@ -27,13 +28,16 @@ from trunkline.streaming.replay import FRAMES_PER_SECOND, Kept, Replay
 class _Fork:
     """One track's copy."""
 
-    __slots__ = ("chunk", "convert", "gap", "held_since", "outbound", "template")
+    __slots__ = ("chunk", "convert", "gap", "held_since", "outbound", "plain", "template")
 
-    def __init__(self, stream_id: str, track: str, codec: str) -> None:
+    def __init__(self, stream_id: str, track: str) -> None:
         self.template = messages.media_template(stream_id, track)
         self.outbound = track == "outbound"
         self.chunk = 0
-        self.convert = transcoder(codec, codec).convert
+        self.convert: Callable[[bytes], bytes] | None = None
+        """To the fork's format; None while the leg's frames are in it."""
+        self.plain = True
+        """The next frame goes as it comes: nothing to convert, none lost before it, none held."""
         self.gap = 0
         """Frames lost since the last one."""
         self.held_since: int | None = None
@@ -53,8 +57,8 @@ class Session:
         self._encoding = encoding
         self._codec = self._leg_codec = socket_codec(encoding, settings.l16_endian)
         self._settings = settings
-        self._inbound = _Fork(self._stream_id, "inbound", self._codec)
-        self._outbound = _Fork(self._stream_id, "outbound", self._codec)
+        self._inbound = _Fork(self._stream_id, "inbound")
+        self._outbound = _Fork(self._stream_id, "outbound")
         self._sequence = 0
         self._started = 0.0
         self._origin = 0
@@ -88,28 +92,44 @@ class Session:
         """The frames are in this codec from here on."""
         if codec != self._leg_codec:
             self._leg_codec = codec
-            self._inbound.convert = transcoder(codec, self._codec).convert
-            self._outbound.convert = transcoder(codec, self._codec).convert
+            for fork in (self._inbound, self._outbound):
+                fork.convert = None if codec == self._codec else transcoder(codec, self._codec).convert
+                fork.plain = False
 
     def inbound(self, payload: bytes, at: int, missing: int) -> bytes:
         """`media` of the inbound track, nothing while a packet fills; `missing` frames before it were lost."""
+        fork = self._inbound
         if missing:
-            self._lost(self._inbound, missing)
-        return self._media(self._inbound, payload, at)
+            self._lost(fork, missing)
+        frame = (at, False, payload, 0) if fork.plain else self._frame(fork, payload, at)
+        if frame is None:
+            return b""
+        self.replay.keep(frame)
+        return self._message(fork, *frame)
 
     def outbound(self, payload: bytes, at: int) -> bytes:
         """`media` of the outbound track, nothing while a packet fills."""
-        return self._media(self._outbound, payload, at)
+        fork = self._outbound
+        frame = (at, True, payload, 0) if fork.plain else self._frame(fork, payload, at)
+        if frame is None:
+            return b""
+        self.replay.keep(frame)
+        return self._message(fork, *frame)
 
     def hold_inbound(self, payload: bytes, at: int, missing: int) -> None:
         """A frame for the next socket, as there is none."""
         if missing:
             self._lost(self._inbound, missing)
-        self._media(self._inbound, payload, at, held=True)
+        self._hold(self._inbound, payload, at)
 
     def hold_outbound(self, payload: bytes, at: int) -> None:
         """A frame for the next socket, as there is none."""
-        self._media(self._outbound, payload, at, held=True)
+        self._hold(self._outbound, payload, at)
+
+    def _hold(self, fork: _Fork, payload: bytes, at: int) -> None:
+        frame = self._frame(fork, payload, at)
+        if frame is not None:
+            self.replay.hold(frame)
 
     def again(self) -> list[tuple[bytes, int]]:
         """`media` of all that is kept, with the leg's time of each: to be sent after `opening`, before others."""
@@ -118,7 +138,7 @@ class Session:
             self._origin = min(frame[0] for frame in frames)
             self.anchored = True
         self.replay.sent()
-        return [(self._message(self._outbound if frame[1] else self._inbound, frame), frame[0]) for frame in frames]
+        return [(self._message(self._outbound if frame[1] else self._inbound, *frame), frame[0]) for frame in frames]
 
     def held_digits(self) -> list[bytes]:
         """`dtmf` of the keys pressed while there was no socket."""
@@ -130,38 +150,35 @@ class Session:
         """Frames that never came; what was lost before the first frame is no gap in this stream."""
         if fork.chunk:
             fork.gap += count
+            fork.plain = False
             self.missing += count
 
-    def _media(self, fork: _Fork, payload: bytes, at: int, held: bool = False) -> bytes:
-        """Nothing while a packet fills, for what cannot be decoded, and for what is held for the next socket."""
-        try:
-            converted = fork.convert(payload)
-        except Undecodable:  # as good as lost
-            self._lost(fork, 1)
-            return b""
+    def _frame(self, fork: _Fork, payload: bytes, at: int) -> Kept | None:
+        """None while a packet fills, and for what cannot be decoded."""
+        if fork.convert is not None:
+            try:
+                payload = fork.convert(payload)
+            except Undecodable:  # as good as lost
+                self._lost(fork, 1)
+                return None
         if fork.held_since is not None:
             at = fork.held_since
-        if not converted:
+        if not payload:
             fork.held_since = at
-            return b""
+            return None
         fork.held_since = None
         missing, fork.gap = fork.gap, 0
-        frame = at, fork.outbound, b2a_base64(converted, newline=False), missing
-        if held:
-            self.replay.hold(frame)
-            return b""
-        self.replay.keep(frame)
-        return self._message(fork, frame)
+        fork.plain = fork.convert is None
+        return at, fork.outbound, payload, missing
 
-    def _message(self, fork: _Fork, frame: Kept) -> bytes:
-        at, _, encoded, missing = frame
-        sequence = self._sequence = self._sequence + 1
+    def _message(self, fork: _Fork, at: int, _outbound: bool, payload: bytes, missing: int) -> bytes:
+        self._sequence = sequence = self._sequence + 1
         # A socket's first chunk is 1, whatever was lost before it.
-        chunk = fork.chunk = fork.chunk + (1 + missing if fork.chunk else 1)
+        fork.chunk = chunk = fork.chunk + (1 + missing if fork.chunk else 1)
         self.frames += 1
         time = at - self._origin
         # A frame from before the start may be handed over after it.
-        return fork.template % (sequence, chunk, time if time > 0 else 0, encoded)
+        return fork.template % (sequence, chunk, time if time > 0 else 0, b2a_base64(payload, newline=False))
 
     def digit(self, digit: str, occurred_at: datetime) -> bytes:
         """`dtmf`."""

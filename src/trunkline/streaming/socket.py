@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+import structlog
 from picows import (
     WSCloseCode,
     WSError,
@@ -49,9 +50,16 @@ ADDRESS_PATIENCE = 1.0
 """Seconds that one address of a host may take to answer while there are others: about how long a lost first packet
 takes to be repeated (RFC 6298 section 2). An address that leads nowhere must not eat the whole timeout."""
 
+_TEXT = WSMsgType.TEXT  # looking a member of an enumeration up takes as long as five other look-ups
+
+_log = structlog.get_logger()
 # What the library would log is told by `Gone`, in the words of this project.
 _silent = logging.Logger("picows", logging.CRITICAL + 1)
 logging.getLogger("aiofastnet").setLevel(logging.CRITICAL)
+
+
+def _nowhere(kind: WSMsgType, message: bytes) -> None:
+    """There is no transport."""
 
 
 @functools.cache
@@ -62,6 +70,29 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as problem:
         raise BadTarget(f"TLS: no certificates in {ca_file}: {problem.strerror or problem}") from problem
+
+
+class Sender:
+    """Writes what the streams of one loop are sent in a turn of it, one message after the other when the turn is over:
+    between two system calls for TCP nothing else then runs, which is a fifth cheaper than writing each at once."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[AppSocket, bytes]] = []
+
+    def put(self, to: "AppSocket", message: bytes) -> None:
+        """Write this soon, in order."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append((to, message))
+
+    def flush(self) -> None:
+        """Write all now."""
+        waiting, self._waiting = self._waiting, []
+        for to, message in waiting:
+            try:
+                to.write(_TEXT, message)
+            except Exception as bug:
+                _log.error("a message could not be sent", error=repr(bug))
 
 
 class SocketUser(Protocol):
@@ -85,9 +116,16 @@ class AppSocket:
     of media are kept."""
 
     def __init__(
-        self, url: str, auth_token: str | None, settings: StreamSettings, user: SocketUser, send_buffer: float
+        self,
+        url: str,
+        auth_token: str | None,
+        settings: StreamSettings,
+        user: SocketUser,
+        send_buffer: float,
+        sender: Sender,
     ) -> None:
         self.outbox = Outbox(send_buffer, settings.mark_limit)
+        self._sender = sender
         self._url = url
         self._auth_token = auth_token
         self._settings = settings
@@ -95,6 +133,8 @@ class AppSocket:
         self._dialling: asyncio.Timeout | None = None
         self._sock: socket.socket | None = None
         self._transport: WSTransport | None = None
+        self.write: Callable[[WSMsgType, bytes], None] = _nowhere
+        """Of the transport, while there is one."""
         self._open = False
         self._paused = False
         self._warned = False
@@ -123,7 +163,7 @@ class AppSocket:
     def media(self, message: bytes, at: int) -> None:
         """Send a `media` message of the leg's time `at` (ms)."""
         if not self._paused:
-            self._send(message)
+            self._sender.put(self, message)
             return
         self.outbox.media(message, at)
         if self.outbox.dropped_frames and not self._warned and self._user is not None:
@@ -135,13 +175,15 @@ class AppSocket:
         if self._paused:
             self.outbox.control(message)
         else:
-            self._send(message)
+            self._sender.flush()
+            self.write(_TEXT, message)
 
     def goodbye(self, stop: bytes) -> None:
         """`stop` behind all that waits, then close 1000; the app has `close_timeout` for its own close."""
+        self._sender.flush()
         while (message := self.outbox.pop()) is not None:
-            self._send(message)
-        self._send(stop)
+            self.write(_TEXT, message)
+        self.write(_TEXT, stop)
         self._hang_up(WSCloseCode.OK, "")
 
     def fail(self, words: str) -> None:
@@ -224,6 +266,7 @@ class AppSocket:
             return
         transport.underlying_transport.set_write_buffer_limits(high=1)
         self._transport = transport
+        self.write = transport.send
         self._open = True
         self._ping()
         self._user.opened()
@@ -243,6 +286,7 @@ class AppSocket:
     def _hang_up(self, code: WSCloseCode, words: str) -> None:
         """Send our close frame; the app has `close_timeout` for its own, and for reading what is on the way."""
         if self._transport is not None:
+            self._sender.flush()
             self._open = False
             self._user = None
             self._transport.send_close(code, words)
@@ -265,6 +309,7 @@ class AppSocket:
             # The loop's TLS keeps the callbacks of its protocol, and thereby all of this, until it is given others.
             self._transport.underlying_transport.set_protocol(asyncio.BufferedProtocol())
             self._transport = None
+            self.write = _nowhere
         if self._sock is not None:
             # An upgrade that was given up on leaves its transport in the library's hands; this ends it.
             with contextlib.suppress(OSError):
@@ -297,10 +342,6 @@ class AppSocket:
 
     # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _send(self, message: bytes) -> None:
-        if self._transport is not None:
-            self._transport.send(WSMsgType.TEXT, message)
-
     def pause(self) -> None:
         """The kernel takes no more."""
         self._paused = True
@@ -308,11 +349,12 @@ class AppSocket:
     def resume(self) -> None:
         """The kernel takes more: what waited first."""
         self._paused = False
+        self._sender.flush()
         if self._pong_due is not None:
             self._on_ping(self._pong_due)
             self._pong_due = None
         while self._open and not self._paused and (message := self.outbox.pop()) is not None:
-            self._send(message)
+            self.write(_TEXT, message)
 
     # ── receiving ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -33,7 +33,7 @@ from trunkline.streaming.connection import StreamEnded as ConnectionEnded
 from trunkline.streaming.connection import StreamStarted as ConnectionStarted
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import StreamReport
-from trunkline.streaming.socket import tls_context
+from trunkline.streaming.socket import Sender, tls_context
 from trunkline.workers import messages as wire
 from trunkline.workers.files import DecoderProcess
 from trunkline.workers.limits import raise_file_limit
@@ -51,6 +51,7 @@ class Worker:
         self._lost = asyncio.Event()
         self._engine: Engine | None = None
         self._decoder = DecoderProcess()
+        self._sender = Sender()
         self._stream_settings = StreamSettings()
         self._streams: dict[StreamSid, StreamConnection] = {}
         self._reconnects = 0
@@ -194,7 +195,14 @@ class Worker:
             return self._send_digits(leg, digits)
 
         connection = StreamConnection(
-            order.params, order.identity, order.encoding, self._stream_settings, on_fact, self._decoder, press
+            order.params,
+            order.identity,
+            order.encoding,
+            self._stream_settings,
+            on_fact,
+            self._decoder,
+            press,
+            self._sender,
         )
         self._streams[sid] = connection
         self._leg_streams[leg].append(sid)

@@ -1,0 +1,215 @@
+"""How much work one packet is, counted and not timed: calls, bytecodes and memory blocks of the packet path.
+
+    python bench/work.py [--legs 20] [--rounds 100]              # counts, as JSON
+    python bench/work.py --legs 20 --rounds 1000 --plain         # only does it, for a counter around the process
+
+The path is the worker's own, with sockets: datagrams to an engine, streams to a WebSocket sink in another process that
+returns each message, which is played to the legs. Only the clock is replaced: the engine is told by hand to read and
+to send, so that the same work is done in each run. One round is one packet of each leg, one way or both ways.
+
+Two runs that differ in their rounds only, under `strace -c -f` or `valgrind --tool=callgrind`, give system calls and
+instructions per packet, the start-up cancelling out. `tests/test_work.py` holds the counts to their bounds.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from types import FrameType
+from typing import Any
+
+import uvloop
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+
+from trunkline import log
+from trunkline.config import LogSettings, MediaSettings, StreamSettings
+from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, PayloadType, RtpTime, Seconds, Ssrc, StreamSid
+from trunkline.media.engine import BATCH, Engine
+from trunkline.media.rtp import RtpPacket, build
+from trunkline.sdp.values import Endpoint, MediaParams
+from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
+from trunkline.streaming.socket import Sender
+from trunkline.workers.files import DecoderProcess
+
+PAYLOAD = bytes(range(160))
+SLOTS = 4
+"""Of the engine's clock in one packet time."""
+WARM_UP = 120
+"""Rounds before the count: more than the replay holds (2 s), so that it is full and each frame pushes one out."""
+
+
+class Count:
+    """Counts what is executed, but for this file and the event loop's."""
+
+    def __init__(self) -> None:
+        self.of: Counter[str] = Counter()
+
+    def __enter__(self) -> "Count":
+        self._blocks = sys.getallocatedblocks()
+        sys.setprofile(self._profile)
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+        sys.setprofile(None)
+        self.of["blocks"] = sys.getallocatedblocks() - self._blocks
+
+    def _counts(self, frame: FrameType) -> bool:
+        name = frame.f_code.co_filename
+        return name != __file__ and "/asyncio/" not in name
+
+    def _profile(self, frame: FrameType, event: str, _: Any) -> None:
+        if event in ("call", "c_call") and self._counts(frame):
+            self.of["calls"] += 1
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        if not self._counts(frame):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode":
+            self.of["bytecodes"] += 1
+        return self._trace
+
+
+class Echo(WSListener):
+    """The sink's side of a stream: returns the audio of each media message."""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Keep it."""
+        self.transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Only text frames come, but for the close."""
+        if frame.msg_type == WSMsgType.CLOSE:
+            transport.disconnect()
+            return
+        message = json.loads(frame.get_payload_as_bytes())
+        if message["event"] == "media":
+            answer = {"event": "media", "media": {"payload": message["media"]["payload"]}}
+            transport.send(WSMsgType.TEXT, json.dumps(answer).encode())
+
+
+async def sink() -> None:
+    """Serve until standard input closes; the port is the first line of output."""
+
+    def listener(_: WSUpgradeRequest) -> WSListener:
+        return Echo()
+
+    server = await ws_create_server(listener, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - told to the parent
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+class Path:
+    """Some legs, a stream of each."""
+
+    def __init__(self, legs: int, peer: socket.socket) -> None:
+        self._peer = peer
+        settings = MediaSettings(port_rest=0, silence_timeout=0, send_silence=False, rtcp_interval=3600)
+        loop = asyncio.get_running_loop()
+        self._engine = Engine(settings, range(41000, 41000 + 2 * legs), lambda event: None, loop)
+        params = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", peer.getsockname()[1]))
+        self._legs = [LegId(number) for number in range(legs)]
+        self._ports = [self._engine.open_leg(leg, params) for leg in self._legs]
+        self._streams: list[StreamConnection] = []
+        self._slot = self._sent = 0
+
+    async def open(self, sink_port: int) -> None:
+        """A stream of each leg, one after the other."""
+        settings, decoder, sender = StreamSettings(close_timeout=1), DecoderProcess(), Sender()
+        params = StreamParams(f"ws://127.0.0.1:{sink_port}/", mode=BidirectionalMode.RTP)
+        for leg in self._legs:
+            started = asyncio.Event()
+
+            def on_fact(fact: StreamStarted | StreamEnded, started: asyncio.Event = started) -> None:
+                started.set()
+
+            identity = StreamIdentity(
+                StreamSid(str(leg)), AccountSid("a"), CallSid("c"), CallSessionId("s"), "+1", "+2"
+            )
+            stream = StreamConnection(params, identity, "PCMU", settings, on_fact, decoder, lambda digits: None, sender)
+            stream.start()
+            await started.wait()
+            self._engine.attach(leg, stream)
+            self._streams.append(stream)
+
+    async def round(self) -> None:
+        """A packet of each leg to the sink, and one of what came back to each leg's peer."""
+        timestamp = RtpTime(self._sent * 160)
+        packet = build(RtpPacket(PayloadType(0), False, self._sent & 0xFFFF, timestamp, Ssrc(7), PAYLOAD))
+        self._sent += 1
+        for port in self._ports:
+            self._peer.sendto(packet, ("127.0.0.1", port))
+        for _ in range(-(-len(self._ports) // BATCH)):
+            self._engine._drain_batch(Seconds(time.monotonic()))
+        # What comes back sets no event, and must not pay for one.
+        while any(stream._inbox.messages < self._sent for stream in self._streams):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        for _ in range(SLOTS):
+            self._engine._run_slot(self._slot, Seconds(0))
+            self._slot += 1
+
+    @property
+    def packets(self) -> tuple[int, int]:
+        """Received and sent, of all legs."""
+        reports = [self._engine.report(leg) for leg in self._legs]
+        return sum(report.frames_in for report in reports), sum(report.packets_out for report in reports)
+
+    async def close(self) -> None:
+        """Goodbye to all."""
+        for stream in self._streams:
+            stream.close("done")
+        await asyncio.gather(*(stream.wait_closed() for stream in self._streams))
+        for leg in self._legs:
+            self._engine.close_leg(leg)
+
+
+async def measure(sink_port: int, legs: int, rounds: int, *, plain: bool) -> dict[str, float]:
+    """Do it; what it took."""
+    gc.disable()
+    log.configure(LogSettings(level="error"))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        path = Path(legs, peer)
+        await path.open(sink_port)
+        for _ in range(WARM_UP):
+            await path.round()
+        before, count = path.packets, Count()
+        with contextlib.nullcontext() if plain else count:
+            for _ in range(rounds):
+                await path.round()
+        there, back = (after - earlier for after, earlier in zip(path.packets, before, strict=True))
+        await path.close()
+    return {"packets_in": there, "packets_out": back} | {name: n / there for name, n in count.of.items()}
+
+
+def main(args: argparse.Namespace) -> None:
+    """Beside a sink; prints what it took."""
+    command = [sys.executable, __file__, "--sink"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        port = int(child.stdout.readline())
+        result = uvloop.run(measure(port, args.legs, args.rounds, plain=args.plain))
+        child.communicate()
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--legs", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--plain", action="store_true", help="count nothing")
+    parser.add_argument("--sink", action="store_true", help="be the sink")
+    arguments = parser.parse_args()
+    if arguments.sink:
+        uvloop.run(sink())
+    else:
+        main(arguments)
