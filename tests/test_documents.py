@@ -5,13 +5,24 @@ from pathlib import Path
 
 import pytest
 
+from trunkline.settings import load
+
 ROOT = Path(__file__).parent.parent
 NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(test_\w+))?`")
 NAMED_FILE = re.compile(r"`((?:api|calls|demo|media|sdp|sip|store|streaming|texml|webhooks|workers)/[\w/]+\.py)[`:]")
 
 
 def documents() -> list[Path]:
-    return [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/compatibility.md")]
+    return [
+        ROOT / name
+        for name in (
+            "README.md",
+            "ARCHITECTURE.md",
+            "CONTRIBUTING.md",
+            "docs/compatibility.md",
+            "docs/configuration.md",
+        )
+    ]
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -52,3 +63,12 @@ def test_every_invariant_names_its_test() -> None:
 @pytest.mark.parametrize(("name", "most"), [("README.md", 150), ("ARCHITECTURE.md", 250)])
 def test_documents_stay_short(name: str, most: int) -> None:
     assert len((ROOT / name).read_text().splitlines()) <= most
+
+
+def test_the_examples_of_the_configuration_load_together_and_show_every_setting(tmp_path: Path) -> None:
+    examples = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/configuration.md").read_text(), re.DOTALL)
+    file = tmp_path / "trunkline.toml"
+    file.write_text("\n".join(examples))
+    settings = load({}, {}, file).settings
+    for [table] in (settings.applications, settings.numbers, settings.sip.trunks, settings.sip.phones):
+        assert table.model_fields_set == set(type(table).model_fields)

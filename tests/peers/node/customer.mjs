@@ -1,5 +1,5 @@
-// A customer's program on the official Node SDK: starts and stops a stream, places and ends a call, collects the
-// refusals, and checks callbacks by the SDK's own verifier and by Node's crypto. One JSON task on stdin, one JSON report
+// A customer's program on the official Node SDK: starts and stops a stream, places and ends a call, makes and deletes
+// TeXML applications, collects the refusals, and checks callbacks by the SDK's own verifier and by Node's crypto. One JSON task on stdin, one JSON report
 // on stdout.
 import { createPublicKey, verify } from 'node:crypto';
 import Telnyx from 'telnyx';
@@ -67,6 +67,28 @@ const end = async (task) => {
   return { ended, again: await refusal(calls.update(task.call_sid, wanted)) };
 };
 
+const applications = async (task) => {
+  const client = new Telnyx({ apiKey: task.api_key, baseURL: task.base_url, maxRetries: 0 });
+  const texml = client.texmlApplications;
+  const { data: made } = await texml.create({ ...task.wanted, friendly_name: 'from node' });
+  const { data: fetched } = await texml.retrieve(made.id);
+  const changes = { friendly_name: 'changed', voice_url: made.voice_url, inbound: { channel_limit: 3 } };
+  const { data: updated } = await texml.update(made.id, changes);
+  const listed = [];
+  for await (const one of texml.list({ 'page[size]': 1, sort: 'friendly_name' })) listed.push(one.friendly_name);
+  const { data: deleted } = await texml.delete(made.id);
+  return {
+    made,
+    fetched,
+    updated,
+    listed,
+    deleted,
+    gone: await refusal(texml.retrieve(made.id)),
+    configured: await refusal(texml.delete(task.configured)),
+    no_url: await refusal(texml.create({ friendly_name: 'x' })),
+  };
+};
+
 // RFC 8410: what precedes the 32 bytes of an Ed25519 key in its DER form.
 const ED25519 = Buffer.from('302a300506032b6570032100', 'hex');
 
@@ -87,5 +109,5 @@ const signatures = async (task) => {
 let text = '';
 for await (const chunk of process.stdin) text += chunk;
 const task = JSON.parse(text);
-const report = await { streams, place, end, signatures }[task.job](task);
+const report = await { streams, place, end, applications, signatures }[task.job](task);
 process.stdout.write(JSON.stringify(report));
