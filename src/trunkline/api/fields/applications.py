@@ -53,6 +53,7 @@ def _url(description: str, example: str) -> dict[str, object]:
         "type": "string",
         "format": "uri",
         "maxLength": URL_LIMIT,
+        "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
         "description": description,
         "example": example,
     }
