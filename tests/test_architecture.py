@@ -38,6 +38,8 @@ DRIVERS = {
     "calls/runner.py",
     "calls/service.py",
     "media/engine.py",
+    "sip/certificates.py",
+    "sip/connections.py",
     "sip/endpoint.py",
     "sip/dispatcher.py",
     "sip/transports.py",

@@ -33,6 +33,10 @@ def _reachable(host: str, advertised: str | None) -> None:
         raise ValueError(f"host {host} is no address that peers can reach: set advertised_host too")
 
 
+def _off(value: object) -> object:
+    return None if value == "off" else value
+
+
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
@@ -200,7 +204,25 @@ class SipSettings(Section):
     message_limit: int = Field(65536, ge=1024)
     """Bytes of one SIP message over TCP; a longer one closes the connection."""
     connection_limit: int = Field(1000, ge=1)
-    """TCP connections open at once; for one more the oldest that never carried a message is closed, else itself."""
+    """TCP and TLS connections open at once; for one more the oldest that never carried a message is closed, else
+    itself."""
+    connect_timeout: float = Field(10, gt=0)
+    """Seconds to look a name up, to connect, and for a TLS handshake, each."""
+    ping_interval: float = Field(100, ge=0)
+    """Seconds between keep-alives (RFC 5626) on TCP and TLS connections that we opened; 0 = none."""
+    tls_port: Annotated[Port | None, BeforeValidator(_off)] = 5061
+    """TLS; `off` = none. Where `port` is 0, so is this unless it is given."""
+    tls_certificate_file: Path | None = None
+    """Our certificate and its chain, PEM; default: one signed by itself, made at the first start and kept in
+    `store.directory`. Shown to those whom we call, too."""
+    tls_key_file: Path | None = None
+    """Its key, PEM; default: in the certificate's file."""
+    tls_client_ca_file: Path | None = None
+    """Clients must show a certificate signed by one of these; default: they are not asked for any."""
+    tls_ca_file: Path | None = None
+    """Certificates to trust when we call by TLS, instead of the system's."""
+    tls_verify: bool = True
+    """Check the certificates of those whom we call. Off, anybody on the way may listen."""
     call_limit: int = Field(2000, ge=1)
     """Calls at once; one more is refused with 503."""
     session_expires: int = Field(1800, ge=0)
@@ -220,6 +242,13 @@ class SipSettings(Section):
         _twice("trunks", (trunk.name for trunk in self.trunks))
         _twice("phones", (phone.user for phone in self.phones))
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _any_port_is_any_port_for_tls_too(cls, given: object) -> object:
+        if isinstance(given, dict) and str(given.get("port")) == "0":
+            return {"tls_port": 0, **given}
+        return given
 
     @model_validator(mode="after")
     def _peers_can_reach_us(self) -> "SipSettings":

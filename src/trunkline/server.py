@@ -109,7 +109,7 @@ class Server:
         await pool.start()
         stack.push_async_callback(pool.stop, WORKER_GRACE)
 
-        sip = SipEndpoint(settings.sip, runner.on_sip)
+        sip = SipEndpoint(settings.sip, runner.on_sip, settings.store.directory)
         runner.connect(sip)
         service = CallService(runner, store, writer)
         rooms: dict[str, Callable[[], Counter[str]]] = {}

@@ -1,5 +1,6 @@
 """A bench for the SIP room: hand-made messages, a flow that keeps what is sent, a clock that is turned by hand."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -209,6 +210,24 @@ def response(
         lines.append("Contact: <sip:bob@192.0.2.10:5062>")
     lines += [*headers, *(["Content-Type: application/sdp"] if body else []), f"Content-Length: {len(body)}", "", body]
     return "\r\n".join(lines).encode()
+
+
+class Watched(Counter[str]):
+    """Counters that can be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed = asyncio.Event()
+
+    def __setitem__(self, name: str, value: int) -> None:
+        super().__setitem__(name, value)
+        self.changed.set()
+
+    async def reached(self, name: str, times: int = 1) -> None:
+        async with asyncio.timeout(5):
+            while self[name] < times:
+                self.changed.clear()
+                await self.changed.wait()
 
 
 def header(text: str, name: str) -> str:

@@ -206,7 +206,7 @@ async def test_bad_messages_are_counted_and_logged_at_a_bounded_rate(server: Ser
         assert (await phone.next()).startswith("SIP/2.0 501")
     assert server.endpoint.counters["dropped"] == 20
     assert server.endpoint.counters["refused_501"] == 1
-    assert [line["event"] for line in lines] == ["sip_message_dropped"]
+    assert [line["event"] for line in lines] == ["sip_message_dropped", "sip_request_refused"]
 
 
 async def test_a_broken_application_does_not_break_the_endpoint(start: Start) -> None:

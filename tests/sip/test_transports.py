@@ -2,36 +2,18 @@
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
 
+from sip.bench import Watched
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.transactions import Flow
 from trunkline.sip.transports import Transports
 
 MESSAGE = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 4\r\n\r\nbody"
-
-
-class Watched(Counter[str]):
-    """Counters that can be waited for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.changed = asyncio.Event()
-
-    def __setitem__(self, name: str, value: int) -> None:
-        super().__setitem__(name, value)
-        self.changed.set()
-
-    async def reached(self, name: str) -> None:
-        async with asyncio.timeout(5):
-            while not self[name]:
-                self.changed.clear()
-                await self.changed.wait()
 
 
 @dataclass
@@ -68,7 +50,9 @@ async def opened() -> AsyncIterator[Open]:
     async def begin(settings: SipSettings) -> Bench:
         messages: asyncio.Queue[tuple[bytes, Endpoint, Flow]] = asyncio.Queue()
         counters = Watched()
-        transports = Transports(settings, lambda *message: messages.put_nowait(message), counters)
+        transports = Transports(
+            settings, None, lambda *message: messages.put_nowait(message), lambda *_trouble: None, counters
+        )
         await transports.open()
         benches.append(Bench(transports, messages, counters, []))
         return benches[-1]

@@ -63,6 +63,7 @@ class ServerProcess:
             "http.port": self.http_port,
             "sip.host": host,
             "sip.port": self.sip_port,
+            "sip.tls_port": 0,
             "media.host": host,
             "media.port_min": self.http_port + 2,
             "media.port_max": self.http_port + 1 + media_ports,

@@ -153,7 +153,7 @@ class Dialog:
         parts = parse_uri(uri)
         if self.hop is not None and (parts.host, parts.port) == (self.hop.host, self.hop.port):
             return self.hop.endpoint
-        return Endpoint(parts.host, parts.port or 5060)
+        return Endpoint(parts.host, parts.port or (5061 if self.flow.transport == "tls" else 5060))
 
 
 def contact(flow: Flow) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from secrets import token_hex
 
 import structlog
@@ -36,14 +37,18 @@ class SipEndpoint:
     `on_event` is called for each `SipEvent`, in the loop's thread; it must not block, and may call `perform`.
     """
 
-    def __init__(self, settings: SipSettings, on_event: Callable[[SipEvent], None]) -> None:
+    def __init__(
+        self, settings: SipSettings, on_event: Callable[[SipEvent], None], directory: Path | None = None
+    ) -> None:
+        """`directory` is where a certificate for TLS is made and kept if the settings name none; without either there
+        is no listening for TLS."""
         self.counters: Counter[str] = Counter()
         self._settings = settings
         self._on_event = on_event
-        self._transports = Transports(settings, self._message, self.counters)
+        self._transports = Transports(settings, directory, self._message, self._complain, self.counters)
         self._dialogs: Dialogs | None = None
-        self._last_complaint = float("-inf")
-        self._complaints = 0
+        self._complaints: dict[str, tuple[float, int]] = {}
+        """When each kind was logged last, and how often it came since."""
 
     @property
     def local(self) -> Endpoint:
@@ -51,10 +56,15 @@ class SipEndpoint:
         return self._transports.local
 
     @property
+    def local_tls(self) -> Endpoint | None:
+        """The same of TLS; None where we do not listen for it."""
+        return self._transports.local_tls
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Entries in the internal tables: dialogs, transactions, connections."""
         tables = {} if self._dialogs is None else self._dialogs.sizes
-        return {**tables, "connections": len(self._transports.connections)}
+        return {**tables, "connections": len(self._transports.connections.open)}
 
     async def start(self) -> None:
         """Listen. Raises StartupError with one clear line."""
@@ -62,7 +72,7 @@ class SipEndpoint:
         self._dialogs = Dialogs(
             self._on_event, lambda: token_hex(8), UriLocator(), self._connect, self._settings, self.counters
         )
-        self._transports.on_unreachable = self._dialogs.unreachable
+        self._transports.connections.on_unreachable = self._dialogs.unreachable
         try:
             await self._transports.open()
         except BaseException:
@@ -141,10 +151,11 @@ class SipEndpoint:
         flow.send(text.encode("utf-8", "backslashreplace"), target)
 
     def _complain(self, event: str, source: Endpoint, reason: str) -> None:
-        """One log line in `COMPLAINT_INTERVAL`, however many bad messages come."""
+        """One log line of each kind in `COMPLAINT_INTERVAL`, however many bad messages come."""
         now = asyncio.get_running_loop().time()
-        self._complaints += 1
-        if now - self._last_complaint < COMPLAINT_INTERVAL:
+        last, count = self._complaints.get(event, (float("-inf"), 0))
+        if now - last < COMPLAINT_INTERVAL:
+            self._complaints[event] = last, count + 1
             return
-        log.warning(event, source=str(source), reason=reason, messages=self._complaints)
-        self._last_complaint, self._complaints = now, 0
+        log.warning(event, source=str(source), reason=reason, messages=count + 1)
+        self._complaints[event] = now, 0
