@@ -30,7 +30,7 @@ class Bridged:
     def __init__(self, one: Leg, other: Leg, waiting: set[LegId]) -> None:
         self.one, self.other, self.waiting = one, other, waiting
         self.playout = Playout()
-        one.attach(Ear(self.playout))
+        one.attach(Ear(self.playout, other.outbound.pass_on))
         other.attach(Mouth(self.playout))
         self.heard: list[bytes] = []
         self.waited: list[int] = []

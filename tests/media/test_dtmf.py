@@ -182,3 +182,14 @@ def test_a_key_let_go_is_not_finished_and_the_next_one_follows() -> None:
     assert sender.fresh
     sender.release()
     assert not sender.work
+
+
+def test_waits_among_the_digits_are_packets_that_are_not_sent() -> None:
+    sender = DigitSender()
+    sender.add("1wW2")
+    payloads = []
+    while sender.work:
+        payloads.append(sender.next_payload(20, 8))
+    assert [payload[0] for payload in payloads if payload] == [1] * 10 + [2] * 10
+    assert payloads.count(b"") == (500 + 1000) // 20
+    assert sender.sent == 2

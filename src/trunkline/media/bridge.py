@@ -11,6 +11,8 @@ All is 16-bit PCM at the rate of the listening leg's codec. None of the three re
 behind when a bridge goes.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from trunkline.media.codecs import CODECS, Undecodable, transcoder
@@ -143,9 +145,17 @@ class _Port:
 
 
 class Ear(_Port):
-    """Attached to the leg that speaks."""
+    """Attached to the leg that speaks. Its peer's keys go to `press`."""
 
     inbound = True
+
+    def __init__(self, playout: Playout, press: Callable[[str], None]) -> None:
+        super().__init__(playout)
+        self._press = press
+
+    def digit(self, digit: str) -> None:
+        """See `LegPort`."""
+        self._press(digit)
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
         """See `LegPort`."""

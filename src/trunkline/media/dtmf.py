@@ -17,6 +17,9 @@ from trunkline.ids import RtpTime, Seconds
 DIGITS = "0123456789*#ABCD"
 """Events 0-15 (section 3.2). The others, such as flash (16), are no digits."""
 
+WAITS = {"w": 500, "W": 1000}
+"""What may stand among digits to be sent, and how many milliseconds of pause it is."""
+
 TIMEOUT = Seconds(0.2)
 """Silence of an event after which it is over; senders update at least every 50 ms (section 2.6.1)."""
 
@@ -125,18 +128,22 @@ class DigitSender:
         return bool(self._payloads or self._waiting)
 
     def add(self, digits: str) -> None:
-        """Press these keys (of `DIGITS`) after those before; all or none. Raises TooManyDigits."""
+        """Press these keys (of `DIGITS`; `WAITS` among them) after those before; all or none. Raises TooManyDigits."""
         if len(self._waiting) + len(digits) > WAITING_LIMIT:
             raise TooManyDigits(f"more than {WAITING_LIMIT} digits would wait to be sent")
         self._waiting.extend(digits)
 
     def next_payload(self, ptime: int, units: int) -> bytes:
         """The payload of the next packet of `ptime` ms, with `units` of the RTP clock in each; empty in what the
-        repeated ends leave of the pause. Only while there is `work`."""
+        repeated ends leave of the pause, and while waiting. Only while there is `work`."""
         self.fresh = not self._payloads
         if self.fresh:
-            self._payloads.extend(_press(DIGITS.index(self._waiting.popleft()), ptime, units))
-            self.sent += 1
+            key = self._waiting.popleft()
+            if key in WAITS:
+                self._payloads.extend([b""] * (WAITS[key] // ptime))
+            else:
+                self._payloads.extend(_press(DIGITS.index(key), ptime, units))
+                self.sent += 1
         return self._payloads.popleft()
 
     def release(self) -> None:

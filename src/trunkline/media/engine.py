@@ -320,15 +320,18 @@ class Engine:
         self._line(leg).leg.outbound.press(digits)
 
     def bridge(self, one: LegId, other: LegId) -> None:
-        """Let two legs hear each other, until `unbridge` or until either closes. Raises UnknownLeg, TooManyPlayers."""
-        self._line(one)
-        self._line(other)
+        """Let two legs hear each other, instead of whom they heard before, until `unbridge` or until either closes.
+        Keys go over the bridge too. Raises UnknownLeg, TooManyPlayers."""
+        lines = self._line(one), self._line(other)
+        self.unbridge(one)
+        self.unbridge(other)
         try:
-            for speaker, listener in ((one, other), (other, one)):
+            for speaker, listener in (lines, lines[::-1]):
                 playout = Playout()
-                for leg, port in ((listener, Mouth(playout)), (speaker, Ear(playout))):
-                    self.attach(leg, port)
-                    self._bridges.setdefault(one, []).append((leg, port))
+                ear = Ear(playout, listener.leg.outbound.pass_on)
+                for leg, port in ((listener.leg, Mouth(playout)), (speaker.leg, ear)):
+                    leg.attach(port)
+                    self._bridges.setdefault(one, []).append((leg.id, port))
         except TooManyPlayers:
             self.unbridge(one)
             raise

@@ -339,6 +339,7 @@ class Leg:
             digits=inbound.digits,
             digits_out=outbound.digits.sent,
             digits_waiting=outbound.digits.waiting,
+            digits_lost=outbound.digits_lost,
         )
 
 

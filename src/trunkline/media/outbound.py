@@ -14,7 +14,7 @@ from typing import Any
 
 from trunkline.ids import RtpTime, Ssrc
 from trunkline.media.codecs import CODECS
-from trunkline.media.dtmf import DigitSender, NoTelephoneEvent
+from trunkline.media.dtmf import DigitSender, NoTelephoneEvent, TooManyDigits
 from trunkline.media.frames import LegPort
 from trunkline.media.mixer import Mixer, Player
 from trunkline.media.rtp import FIRST_SEQUENCE_MASK, HEADER, MARKER, PLAIN, SEQUENCE_MASK, TIME_MASK
@@ -43,6 +43,7 @@ class Outbound:
         "bytes",
         "calling",
         "digits",
+        "digits_lost",
         "packets",
         "player",
         "ptime",
@@ -75,7 +76,7 @@ class Outbound:
         self.ptime = 0
         self.sending = False
         """Whether packets may leave: set by the leg, which knows direction and destination."""
-        self.packets = self.bytes = self.skipped_ms = 0
+        self.packets = self.bytes = self.skipped_ms = self.digits_lost = 0
         self.configure(params)
 
     def configure(self, params: MediaParams) -> None:
@@ -114,6 +115,13 @@ class Outbound:
             raise NoTelephoneEvent("the call has no telephone-event (RFC 4733), so no key can be sent to it")
         self.digits.add(digits)
         self._take_up_keys()
+
+    def pass_on(self, digit: str) -> None:
+        """Press a key that was heard on another leg; one that cannot be sent is counted."""
+        try:
+            self.press(digit)
+        except (NoTelephoneEvent, TooManyDigits):
+            self.digits_lost += 1
 
     def _take_up_keys(self) -> None:
         """Press what waits, if the peer takes telephone events; if not it goes on waiting, and audio goes on."""

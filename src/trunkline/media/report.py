@@ -89,3 +89,5 @@ class LegReport:
     """Key presses sent."""
     digits_waiting: int = 0
     """Digits that the app gave us and that are not sent yet; in the last report, never."""
+    digits_lost: int = 0
+    """Keys heard on a bridged leg that could not be passed on: no telephone-event, or too many wait."""

@@ -1,7 +1,8 @@
-"""The decoder process of a media worker: mp3 files in, telephone audio out. Started by `files.py`, with one end of a
+"""The decoder process of a media worker: audio files in, telephone audio out. Started by `files.py`, with one end of a
 socket pair; it ends when that closes.
 
-Files are decoded in turn, a few ms of each, so that a short one does not wait for a long one. libav reads what
+Files are decoded in turn, a few ms of each, so that a short one does not wait for a long one. What an app sends is
+answered whole; a file on disk, which may be long or go on for ever, in pieces as they are asked for. libav reads what
 strangers send, so the process is expected to die of it some day: it is alone, bounded in memory, and replaced.
 """
 
@@ -13,10 +14,12 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
-from trunkline.media.decoding import TooLong, Undecodable, decode
+from trunkline.media.decoding import TooLong, Undecodable, decode, decode_file
 from trunkline.workers import messages as wire
 from trunkline.workers.link import Link
 
@@ -28,13 +31,23 @@ NICENESS = 10
 """Packets go first."""
 
 
+@dataclass(slots=True)
+class _Job:
+    number: int
+    work: Generator[bytes | None, None, bytes]
+    pieces: int = 1
+    """That may be sent."""
+
+
 class Decoder:
     """Jobs in turn."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._lost = asyncio.Event()
-        self._jobs: deque[tuple[int, Generator[None, None, bytes]]] = deque()
+        self._jobs: deque[_Job] = deque()
+        self._resting: dict[int, _Job] = {}
+        """Those of which nobody wants more for now."""
         self._reported = 0.0
         self._link: Link[wire.DecoderOrder] = Link(
             wire.DecoderOrder,
@@ -50,32 +63,59 @@ class Decoder:
         await self._lost.wait()
 
     def _on_order(self, order: wire.DecoderOrder) -> None:
-        if isinstance(order, wire.Decode):
-            if not self._jobs:
-                self._loop.call_soon(self._step)
-            self._jobs.append((order.job, decode(order.data, order.codec, order.room)))
-        else:
-            self._jobs = deque(job for job in self._jobs if job[0] != order.job)
+        match order:
+            case wire.Decode():
+                self._take_up(_Job(order.job, decode(order.data, order.codec, order.room)))
+            case wire.DecodeFile():
+                work = decode_file(Path(order.path), order.codec, order.times)
+                self._take_up(_Job(order.job, work, order.pieces))
+            case wire.More():
+                self._more(order.job)
+            case wire.Cancel():
+                self._jobs = deque(job for job in self._jobs if job.number != order.job)
+                self._resting.pop(order.job, None)
+
+    def _take_up(self, job: _Job) -> None:
+        if not self._jobs:
+            self._loop.call_soon(self._step)
+        self._jobs.append(job)
+
+    def _more(self, number: int) -> None:
+        resting = self._resting.pop(number, None)
+        if resting is not None:
+            self._take_up(resting)
+        for job in self._jobs:
+            if job.number == number:
+                job.pieces += 1
 
     def _step(self) -> None:
         """Some of the job whose turn it is."""
         if not self._jobs or self._lost.is_set():
             return
-        job, work = self._jobs.popleft()
+        job = self._jobs.popleft()
         try:
-            next(work)
-            self._jobs.append((job, work))
-            if self._loop.time() - self._reported > wire.STATUS_INTERVAL:
-                self._tell(wire.Decoding())
+            self._work(job)
         except StopIteration as done:
-            self._tell(wire.Decoded(job, done.value))
+            self._tell(wire.Decoded(job.number, done.value))
         except (TooLong, Undecodable) as refused:
-            self._tell(wire.Undecoded(job, isinstance(refused, TooLong)))
+            self._tell(wire.Undecoded(job.number, isinstance(refused, TooLong), str(refused)))
         except Exception:
-            _log.exception("an mp3 file could not be decoded")
-            self._tell(wire.Undecoded(job, too_long=False))
+            _log.exception("a file could not be decoded")
+            self._tell(wire.Undecoded(job.number, too_long=False, detail="it could not be decoded"))
         if self._jobs:
             self._loop.call_soon(self._step)
+
+    def _work(self, job: _Job) -> None:
+        piece = next(job.work)
+        if piece:
+            self._tell(wire.Piece(job.number, piece))
+            job.pieces -= 1
+        if job.pieces:
+            self._jobs.append(job)
+        else:
+            self._resting[job.number] = job
+        if self._loop.time() - self._reported > wire.STATUS_INTERVAL:
+            self._tell(wire.Decoding())
 
     def _tell(self, report: wire.DecoderReport) -> None:
         self._reported = self._loop.time()

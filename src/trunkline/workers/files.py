@@ -1,4 +1,4 @@
-"""The media worker's side of its decoder process: starts it, hands it mp3 files, notices its death, starts another.
+"""The media worker's side of its decoder process: starts it, hands it files, notices its death, starts another.
 
 A file that is in the decoder when that dies is lost, and its app is told so. The decoder counts as dead when its end of
 the link closes, or when it has work and says nothing for `PATIENCE`.
@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import socket
 import sys
+from typing import Protocol
 
 import structlog
 
@@ -30,11 +31,28 @@ _TOO_LONG = Refusal(Problem.RATE_LIMIT, "too much audio would be queued; this fi
 _NO_AUDIO = Refusal(Problem.INVALID_MEDIA, "the mp3 file holds no audio that can be decoded")
 
 
+PIECES = 4
+"""Pieces of a file that are asked for ahead: two seconds."""
+
+
+class Listener(Protocol):
+    """Who plays a file from disk."""
+
+    def put(self, audio: bytes) -> None:
+        """A piece of it."""
+
+    def end(self, error: str | None) -> None:
+        """That was all, or nothing more will come."""
+
+
 class DecoderProcess:
     """A `streaming.files.FileDecoder`: one process, one after another."""
 
     def __init__(self) -> None:
         self._jobs: dict[int, tuple[Answer, int]] = {}
+        self._players: dict[int, Listener] = {}
+        self._owed: dict[int, int] = {}
+        """Pieces that each of these has asked for and not got."""
         self._backlog = 0
         self._last_job = 0
         self._heard = 0.0
@@ -66,8 +84,7 @@ class DecoderProcess:
             return _BUSY
         if self._link is None:
             return _AWAY
-        if not self._jobs:
-            self._heard = asyncio.get_running_loop().time()
+        self._expect()
         job = self._last_job = self._last_job + 1
         if not self._link.send(wire.Decode(job, codec, room, data)):
             return _AWAY
@@ -80,6 +97,39 @@ class DecoderProcess:
         if self._take(job) is not None and self._link is not None:
             self._link.send(wire.Cancel(job))
 
+    def play(self, path: str, codec: str, times: int, listener: Listener) -> int | None:
+        """Decode a file from disk, piece by piece; a number for `more` and `forget`, or None with no decoder there."""
+        job = self._last_job = self._last_job + 1
+        self._expect()
+        if self._link is None or not self._link.send(wire.DecodeFile(job, codec, path, times, PIECES)):
+            return None
+        self._players[job] = listener
+        self._owed[job] = PIECES
+        return job
+
+    def more(self, job: int) -> None:
+        """A piece of that file was played."""
+        if job in self._players and self._link is not None:
+            self._expect()
+            self._owed[job] += 1
+            self._link.send(wire.More(job))
+
+    def forget(self, job: int) -> None:
+        """Nothing more is wanted of that file; its listener is told nothing more."""
+        if self._players.pop(job, None) is not None:
+            del self._owed[job]
+            if self._link is not None:
+                self._link.send(wire.Cancel(job))
+
+    @property
+    def _busy(self) -> bool:
+        """Whether something is owed to somebody."""
+        return bool(self._jobs) or any(self._owed.values())
+
+    def _expect(self) -> None:
+        if not self._busy:
+            self._heard = asyncio.get_running_loop().time()
+
     def _take(self, job: int) -> Answer | None:
         """The job is over."""
         answer, size = self._jobs.pop(job, (None, 0))
@@ -90,6 +140,11 @@ class DecoderProcess:
         self._heard = asyncio.get_running_loop().time()
         if isinstance(report, wire.Decoding):
             return
+        if report.job in self._players:
+            self._on_piece(report)
+            return
+        if isinstance(report, wire.Piece):
+            return  # of a file that is forgotten
         answer = self._take(report.job)
         if answer is None:
             return
@@ -99,6 +154,20 @@ class DecoderProcess:
         else:
             answer(_TOO_LONG if report.too_long else _NO_AUDIO)
 
+    def _on_piece(self, report: wire.Piece | wire.Decoded | wire.Undecoded) -> None:
+        listener = self._players[report.job]
+        if isinstance(report, wire.Piece):
+            self._owed[report.job] -= 1
+            listener.put(report.audio)
+            return
+        del self._players[report.job], self._owed[report.job]
+        if isinstance(report, wire.Decoded):
+            self.counters["files_decoded"] += 1
+            listener.put(report.audio)
+            listener.end(None)
+        else:
+            listener.end(report.detail)
+
     # ── the process ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def _keep(self) -> None:
@@ -106,7 +175,7 @@ class DecoderProcess:
             try:
                 await self._run_once()
             except OSError as problem:
-                _log.error("the mp3 decoder cannot be started", error=str(problem))
+                _log.error("the decoder cannot be started", error=str(problem))
             if not self._stopped.is_set():
                 self._died()
                 with contextlib.suppress(TimeoutError):
@@ -114,10 +183,13 @@ class DecoderProcess:
 
     def _died(self) -> None:
         self.counters["decoder_restarts"] += 1
-        _log.error("the mp3 decoder died, starting another", files=len(self._jobs))
+        _log.error("the decoder died, starting another", files=len(self._jobs) + len(self._players))
         for job in list(self._jobs):
             if (answer := self._take(job)) is not None:
                 answer(_DIED)
+        players, self._players, self._owed = self._players, {}, {}
+        for listener in players.values():
+            listener.end("the decoder failed while it had this file")
 
     async def _run_once(self) -> None:
         """One process's life."""
@@ -156,8 +228,8 @@ class DecoderProcess:
         """Until the process is gone, or has work and says nothing."""
         loop = asyncio.get_running_loop()
         while not (self._gone.is_set() or self._stopped.is_set()):
-            if self._jobs and loop.time() - self._heard > PATIENCE:
-                _log.error("the mp3 decoder says nothing, ending it")
+            if self._busy and loop.time() - self._heard > PATIENCE:
+                _log.error("the decoder says nothing, ending it")
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._gone.wait(), wire.STATUS_INTERVAL)

@@ -269,14 +269,38 @@ class Decode(msgspec.Struct, frozen=True, tag=True):
     """The frames of an mp3 file."""
 
 
+class DecodeFile(msgspec.Struct, frozen=True, tag=True):
+    """Answered by so many `Piece`s as were asked for here and by `More`, the last by `Decoded`; or by `Undecoded`."""
+
+    job: int
+    codec: str
+    path: str
+    times: int
+    """The file, over and over; 0 = until cancelled."""
+    pieces: int
+
+
+class More(msgspec.Struct, frozen=True, tag=True):
+    """One piece more of a `DecodeFile`."""
+
+    job: int
+
+
 class Cancel(msgspec.Struct, frozen=True, tag=True):
     """Forget a job; one that is answered already is ignored."""
 
     job: int
 
 
+class Piece(msgspec.Struct, frozen=True, tag=True):
+    """Some of a file."""
+
+    job: int
+    audio: bytes
+
+
 class Decoded(msgspec.Struct, frozen=True, tag=True):
-    """The whole file."""
+    """The whole file, or the rest of it."""
 
     job: int
     audio: bytes
@@ -288,14 +312,15 @@ class Undecoded(msgspec.Struct, frozen=True, tag=True):
     job: int
     too_long: bool
     """It is longer than `room`; else it holds no audio."""
+    detail: str = ""
 
 
 class Decoding(msgspec.Struct, frozen=True, tag=True):
     """Sent every second while there is work, as the sign of life."""
 
 
-DecoderOrder = Decode | Cancel
-DecoderReport = Decoded | Undecoded | Decoding
+DecoderOrder = Decode | DecodeFile | More | Cancel
+DecoderReport = Piece | Decoded | Undecoded | Decoding
 
 DECODER_BACKLOG = 64 * 1024 * 1024
 """Bytes of files in the decoder; one more is refused. The largest message holds 6 MB of mp3."""

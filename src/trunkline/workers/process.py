@@ -38,6 +38,7 @@ from trunkline.workers import messages as wire
 from trunkline.workers.files import DecoderProcess
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
+from trunkline.workers.orders import Orders
 
 _log = structlog.get_logger()
 
@@ -50,6 +51,7 @@ class Worker:
         self._link: Link[wire.Order] = Link(wire.Order, self._on_order, self._on_lost)
         self._lost = asyncio.Event()
         self._engine: Engine | None = None
+        self._tasks: Orders | None = None
         self._decoder = DecoderProcess()
         self._sender = Sender()
         self._stream_settings = StreamSettings()
@@ -63,7 +65,12 @@ class Worker:
             wire.OpenLeg: self._open_leg,
             wire.UpdateLeg: self._update_leg,
             wire.CloseLeg: self._close_leg,
-            wire.PressKey: self._press_key,
+            wire.PressKey: lambda order: self.orders.press_key(order),
+            wire.Play: lambda order: self.orders.play(order),
+            wire.StopPlaying: lambda order: self.orders.stop_playing(order),
+            wire.SendDigits: lambda order: self.orders.send_digits(order),
+            wire.Bridge: lambda order: self.orders.bridge(order),
+            wire.Unbridge: lambda order: self.orders.unbridge(order),
             wire.OpenStream: self._open_stream,
             wire.CloseStream: self._close_stream,
             wire.PauseStream: self._pause_stream,
@@ -94,6 +101,7 @@ class Worker:
         while True:
             await asyncio.sleep(wire.STATUS_INTERVAL)
             counters = self._decoder.counters | (self._engine.counters if self._engine else {})
+            counters |= self._tasks.counters if self._tasks else {}
             counters["stream_reconnects"] = self._reconnects + sum(s.reconnects for s in self._streams.values())
             self._link.send(wire.Status(len(self._leg_streams), len(self._streams), counters))
 
@@ -106,6 +114,7 @@ class Worker:
         media = MediaSettings.model_validate_json(order.media)
         ports = range(order.port_min, order.port_max + 1)
         self._engine = Engine(media, ports, self._on_media, asyncio.get_running_loop())
+        self._tasks = Orders(self._engine, self._decoder, self._link.send, asyncio.get_running_loop().call_soon)
         self._engine.start()
         self._decoder.start()
         gc.collect()
@@ -121,6 +130,12 @@ class Worker:
         assert self._engine is not None
         return self._engine
 
+    @property
+    def orders(self) -> Orders:
+        """There likewise."""
+        assert self._tasks is not None
+        return self._tasks
+
     def _open_leg(self, order: wire.OpenLeg) -> None:
         try:
             port = self.engine.open_leg(order.leg, order.params)
@@ -129,6 +144,7 @@ class Worker:
             self._link.send(wire.LegFailed(order.leg, str(error)))
             return
         self._leg_streams[order.leg] = []
+        self.orders.opened(order.leg, order.call_sid)
         self._link.send(wire.LegOpened(order.leg, port))
 
     def _update_leg(self, order: wire.UpdateLeg) -> None:
@@ -140,12 +156,9 @@ class Worker:
             return
         for sid in self._leg_streams.pop(order.leg):
             self._streams[sid].close(order.reason)
+        self.orders.closing(order.leg)
         report = self.engine.close_leg(order.leg)
         self._link.send(wire.LegClosed(order.leg, dataclasses.asdict(report)))
-
-    def _press_key(self, order: wire.PressKey) -> None:
-        if order.leg in self._leg_streams:
-            self.engine.press(order.leg, order.digit)
 
     def _get_report(self, order: wire.GetReport) -> None:
         """Listen for a moment, off the packet path but for one more port; who asks meanwhile gets the same answer."""
@@ -176,6 +189,8 @@ class Worker:
             self._link.send(wire.LegSilent(event.leg, event.seconds))
         elif isinstance(event.port, StreamConnection):
             event.port.fail("internal error on the packet path")
+        else:
+            self.orders.failed(event.leg, event.port)
 
     # ── streams ─────────────────────────────────────────────────────────────────────────────────────────────
 
