@@ -108,6 +108,13 @@ async def test_refusals_have_the_documented_status_code_and_pointer(
     with pytest.raises(telnyx.AuthenticationError) as denied:
         await start(caller.call_sid, account_sid=account, url=app.url, extra_headers={"Authorization": "Bearer x"})
     assert error(denied) == (401, "10009", None)
+    place = client.texml.accounts.calls.calls
+    with pytest.raises(telnyx.UnprocessableEntityError) as refused:
+        await place(account, body={"url": "https://example.com", "from_": "+13125550100"})
+    assert error(refused) == (422, "10004", "/To")
+    with pytest.raises(telnyx.UnprocessableEntityError) as refused:
+        await place(account, body={"url": "https://example.com", "from_": "+13125550100", "to": "+999"})
+    assert error(refused) == (422, "10015", "/To")
     await client.calls.actions.hangup(caller.call_sid)
     with pytest.raises(telnyx.UnprocessableEntityError) as over:
         await start(caller.call_sid, account_sid=account, url=app.url)
