@@ -30,6 +30,7 @@ from trunkline.store.store import Store
 from trunkline.store.writer import Writer
 from trunkline.streaming.socket import tls_context
 from trunkline.streaming.target import BadTarget
+from trunkline.texml.conductor import Conductor, Tools
 from trunkline.webhooks.delivery import Delivery
 from trunkline.webhooks.signing import Signer
 from trunkline.workers.limits import raise_file_limit
@@ -104,14 +105,16 @@ class Server:
         stack.push_async_callback(writer.stop)
 
         pool = WorkerPool(settings, lambda event: runner.on_pool(event))
-        runner = self._runner = Runner(settings, account, pool, writer)
+        runner = self._runner = Runner(settings, account, directory, pool, writer)
+        conductor = Conductor(runner, directory.route, Tools.of(settings, signer))
+        stack.push_async_callback(conductor.stop)
         runner.recover(await store.open_calls(), await store.open_streams())
         await pool.start()
         stack.push_async_callback(pool.stop, WORKER_GRACE)
 
         sip = SipEndpoint(settings.sip, runner.on_sip, settings.store.directory)
-        runner.connect(sip)
-        service = CallService(runner, store, writer)
+        runner.connect(sip, conductor)
+        service = CallService(runner, directory, store, writer)
         rooms: dict[str, Callable[[], Counter[str]]] = {}
         metrics = Metrics(rooms, lambda: {"calls": len(runner.registry), "streams": _streams(pool)})
         app = create_app(
@@ -129,6 +132,7 @@ class Server:
             "media": lambda: sum((Counter(status.counters) for status in pool.statuses), Counter()),
             "workers": lambda: Counter(restarts=pool.restarts),
             "callbacks": lambda: Counter(delivery.counters),
+            "texml": lambda: conductor.counters,
             "http": lambda: Counter(app.state.counters),
         }
         http = HttpServer(app, settings.http)
@@ -138,13 +142,7 @@ class Server:
         stack.push_async_callback(sip.stop)
         stack.push_async_callback(runner.drain, DRAIN_GRACE)
         stack.callback(sip.begin_draining)
-        _log.info(
-            "ready",
-            http=f"http://{Endpoint(settings.http.host, http.port)}",
-            sip=f"sip:{sip.local}",
-            rtp=f"{Endpoint(settings.media.host, settings.media.port_min)}-{settings.media.port_max}",
-            workers=len(pool.statuses),
-        )
+        _log_ready(settings, http, sip, pool)
 
     async def _account(self, store: Store) -> AccountSid:
         """The account of inbound calls: the predefined one, else the first, else a new one."""
@@ -165,6 +163,16 @@ class Server:
         await store.add_account(account, key)
         self._announce(NEW_ACCOUNT.format(sid=account, key=key))
         return account
+
+
+def _log_ready(settings: Settings, http: HttpServer, sip: SipEndpoint, pool: WorkerPool) -> None:
+    _log.info(
+        "ready",
+        http=f"http://{Endpoint(settings.http.host, http.port)}",
+        sip=f"sip:{sip.local}",
+        rtp=f"{Endpoint(settings.media.host, settings.media.port_min)}-{settings.media.port_max}",
+        workers=len(pool.statuses),
+    )
 
 
 def _check_certificates(ca_file: Path | None) -> None:

@@ -146,6 +146,81 @@ Content-Length: 0
     return f'<recv request="BYE"/><send><![CDATA[\n{response}\n]]></send>'
 
 
+# ── the called side ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _response(status: int, reason: str, *, body: str = "", headers: str = "", tag: bool = True) -> str:
+    """A response to the last request; a To that has a tag already keeps it."""
+    content = "Content-Type: application/sdp\n" if body else ""
+    ours = ";tag=[pid]u[call_number]" if tag else ""
+    text = f"""
+SIP/2.0 {status} {reason}
+[last_Via:]
+[last_From:]
+[last_To:]{ours}
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:callee@[local_ip]:[local_port]>
+{headers}{content}Content-Length: [len]
+
+{body}"""
+    return f"<send><![CDATA[\n{text}\n]]></send>"
+
+
+def called(pattern: str = "") -> str:
+    """Take an INVITE, and log the port that its SDP offers media at, as `SippRun.answered` reads it; `pattern` must
+    be in the message."""
+    check = f'<ereg regexp="{pattern}" search_in="msg" check_it="true" assign_to="line"/>' if pattern else ""
+    return f"""<recv request="INVITE"><action>{check}
+  <ereg regexp=".*" search_in="hdr" header="From:" assign_to="from"/>
+  <ereg regexp=".*" search_in="hdr" header="To:" assign_to="to"/>
+  <ereg regexp="sip:[^>;]+" search_in="hdr" header="Contact:" assign_to="contact"/>
+  <ereg regexp="m=audio ([0-9]+)" search_in="body" assign_to="line,port"/>
+  <log message=" [$port] [$line][$from][$to][$contact]"/>
+</action></recv>"""
+
+
+def responds(status: int, reason: str, body: str = "", headers: str = "") -> str:
+    """A response to the INVITE; `headers` are whole lines."""
+    return _response(status, reason, body=body, headers=headers)
+
+
+def accepts(body: str) -> str:
+    """200 to the INVITE, and its ACK."""
+    return _response(200, "OK", body=body) + '<recv request="ACK"/>'
+
+
+def acked() -> str:
+    """The ACK of a failure."""
+    return '<recv request="ACK"/>'
+
+
+def was_cancelled() -> str:
+    """CANCEL, its 200, our 487 and the ACK of that."""
+    return (
+        '<recv request="CANCEL"/>'
+        + _response(200, "OK", tag=False)
+        + _response(487, "Request Terminated").replace("[last_CSeq:]", "CSeq: 1 INVITE")
+        + acked()
+    )
+
+
+def hangs_up() -> str:
+    """Our BYE from the called side, and its 200."""
+    text = """
+BYE [$contact] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From:[$to];tag=[pid]u[call_number]
+To:[$from]
+Call-ID: [call_id]
+CSeq: 1 BYE
+Max-Forwards: 70
+Content-Length: 0
+
+"""
+    return f'<send retrans="500"><![CDATA[\n{text}\n]]></send><recv response="200"/>'
+
+
 class Answered(NamedTuple):
     """What sipp logged of a 200."""
 
@@ -160,7 +235,7 @@ class SippRun:
     def __init__(
         self,
         directory: Path,
-        target: tuple[str, int],
+        target: tuple[str, int] | None,
         steps: Sequence[str],
         *,
         calls: int = 1,
@@ -169,7 +244,9 @@ class SippRun:
         transport: str = "u1",
         media_ports: int = 4,
     ) -> None:
-        self.media_port = free_ports(media_ports, target[0])
+        self.media_port = free_ports(media_ports, target[0] if target else "127.0.0.1")
+        self.port = self.media_port + media_ports - 1
+        """Of the called side, where there is no `target`."""
         self.key = ""
         """Of the last answer, the SRTP key in base64, where `LOG_KEY` asked for it."""
         self._directory = directory
@@ -181,7 +258,7 @@ class SippRun:
     async def __aenter__(self) -> "SippRun":
         scenario, log = self._directory / "scenario.xml", self._directory / "sipp.log"
         self._errors = self._directory / "sipp.err"
-        used = '<Reference variables="sid,line,port"/>' if "assign_to" in "".join(self._steps) else ""
+        used = '<Reference variables="sid,line,port"/>' if "assign_to" in "".join(self._steps) and self._target else ""
         steps = "\n".join(self._steps)
         scenario.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="test">{steps}{used}</scenario>')
         os.mkfifo(log)
@@ -190,10 +267,11 @@ class SippRun:
         self._reading, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(self._log), self._pipe
         )
-        host, port = self._target
+        host, port = self._target or ("127.0.0.1", 0)
+        peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._process = await asyncio.create_subprocess_exec(
             "sipp",
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            *([peer] if self._target else ["-p", str(self.port)]),
             *("-sf", str(scenario), "-i", host, "-mi", host, "-mp", str(self.media_port)),
             *("-t", self._transport, "-nostdin", "-trace_logs", "-log_file", str(log)),
             *("-trace_err", "-error_file", str(self._errors), "-skip_rlimit", *self._limits),

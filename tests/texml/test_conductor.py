@@ -96,7 +96,7 @@ class Stage:
         )
         origin = Origin("sip:+1555@a", "sip:+1666@b", (("X-Ref", "1"), ("Diversion", "d"), ("x-low", "2")))
         call = Call(view, CallRules(), sdp_session=1, random=Random(1).randbytes)
-        return Entry(call, number, LegId(number), origin)
+        return Entry(call, number, LegId(number), origin, None, None)
 
     def rings(self, texml_text: str | None = None, url: str = "") -> Entry:
         entry = self.entry()

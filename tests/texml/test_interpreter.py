@@ -417,6 +417,6 @@ def test_any_facts_in_any_order_leave_it_sound_and_the_calls_end_ends_it(
             ended.add(fact.leg)
     if not runs.interpreter.over:  # a recording whose file is still to come
         for job in range(60):
-            assert set(map(type, runs.tell(recorded(job, "hangup")))) <= {to.Notify}
+            assert set(map(type, runs.tell(recorded(job, "hangup")))) <= {to.Notify, to.Warn}
     assert runs.interpreter.over
     assert placed <= ended

@@ -292,8 +292,7 @@ class Call:
         return self._forget_if_done()
 
     def _watch(self, command: WatchCall, now: datetime) -> list[do.Effect]:
-        changes = {"status_callback": command.url, "status_callback_method": command.method}
-        self._enter(self.state, now, **{name: value for name, value in changes.items() if value is not None})
+        self._enter(self.state, now, status_callback=command.url, status_callback_method=command.method)
         return [self._record()]
 
     def _peer_ended(self, fact: PeerEnded, now: datetime) -> list[do.Effect]:

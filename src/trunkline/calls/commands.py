@@ -149,10 +149,10 @@ class Unbridge:
 
 @dataclass(frozen=True, slots=True)
 class WatchCall:
-    """Send the status callbacks from here on there; None = as before."""
+    """Send the call's status callbacks there from here on."""
 
-    url: str | None
-    method: Literal["GET", "POST"] | None
+    url: str
+    method: Literal["GET", "POST"]
 
 
 Command = (

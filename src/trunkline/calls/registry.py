@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trunkline.calls.call import Call
+from trunkline.calls.commands import Instructions
 from trunkline.ids import CallSid, LegId
 
 
@@ -25,6 +26,10 @@ class Entry:
     dialog: int
     leg: LegId
     origin: Origin
+    instructions: Instructions | None
+    """What the call is to do: an inbound one from the start, an outbound one when it was answered."""
+    beside: LegId | None
+    """The media leg that this call's is to share a worker with."""
 
 
 class Registry:
@@ -43,10 +48,12 @@ class Registry:
         """Over a copy: calls may go while one looks at them."""
         return iter(list(self._by_sid.values()))
 
-    def add(self, call: Call, dialog: int, origin: Origin) -> Entry:
+    def add(
+        self, call: Call, dialog: int, origin: Origin, instructions: Instructions | None, beside: LegId | None
+    ) -> Entry:
         """Take a new call in and give it a media leg's number."""
         self._last_leg += 1
-        entry = Entry(call, dialog, LegId(self._last_leg), origin)
+        entry = Entry(call, dialog, LegId(self._last_leg), origin, instructions, beside)
         self._by_sid[call.view.sid] = entry
         self._by_dialog[dialog] = entry
         self._by_leg[entry.leg] = entry

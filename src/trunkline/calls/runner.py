@@ -18,11 +18,27 @@ import structlog
 from trunkline.calls import effects as do
 from trunkline.calls import events as facts
 from trunkline.calls.call import Call, CallRules, State, lost_in_crash
-from trunkline.calls.commands import Command, EndCall
+from trunkline.calls.commands import (
+    Bridge,
+    CallRequest,
+    Command,
+    EndCall,
+    Instructions,
+    Play,
+    Record,
+    Route,
+    SendDigits,
+    StopPlaying,
+    StopRecording,
+    Unbridge,
+)
+from trunkline.calls.director import Director
+from trunkline.calls.directory import Directory
 from trunkline.calls.registry import Entry, Origin, Registry
-from trunkline.calls.views import CallView
+from trunkline.calls.views import CALL_EVENTS, Application, CallView
 from trunkline.config import Settings
-from trunkline.ids import CALL_SID_BYTES, AccountSid, CallSessionId, call_sid, random_uuid
+from trunkline.errors import Unavailable
+from trunkline.ids import CALL_SID_BYTES, AccountSid, CallSessionId, LegId, call_sid, random_uuid
 from trunkline.sdp.negotiate import family_of
 from trunkline.sdp.values import Endpoint
 from trunkline.sip import values as sip
@@ -46,13 +62,18 @@ def utc_now() -> datetime:
 class Runner:
     """Runs every call of the node."""
 
-    def __init__(self, settings: Settings, account: AccountSid, pool: WorkerPool, writer: Writer) -> None:
-        """`account` is the one that inbound calls belong to."""
+    def __init__(
+        self, settings: Settings, account: AccountSid, directory: Directory, pool: WorkerPool, writer: Writer
+    ) -> None:
+        """`account` is the one that inbound calls without an application belong to."""
         self._settings = settings
         self._account = account
         self._pool = pool
         self._writer = writer
+        self._directory = directory
         self._sip: SipEndpoint | None = None
+        self._director: Director | None = None
+        self._timers: dict[LegId, list[asyncio.TimerHandle]] = {}
         self._rules = CallRules(
             codecs=settings.media.codecs,
             srtp=settings.media.srtp,
@@ -66,9 +87,15 @@ class Runner:
         self.counters: Counter[str] = Counter()
         self.draining = False
 
-    def connect(self, signalling: SipEndpoint) -> None:
-        """Give it the SIP room, which in turn needs this runner's `on_sip`."""
+    def connect(self, signalling: SipEndpoint, director: Director) -> None:
+        """Give it the rooms that in turn need this runner."""
         self._sip = signalling
+        self._director = director
+
+    def redirect(self, entry: Entry, instructions: Instructions) -> None:
+        """Have a call that is answered do what it is told, instead of what it does now."""
+        assert self._director is not None
+        self._director.redirect(entry, instructions)
 
     def recover(self, calls: list[CallView], streams: list[Any]) -> None:
         """Tell of the calls and streams that an earlier server left unfinished."""
@@ -102,14 +129,70 @@ class Runner:
                 written = self._record(effect)
             else:
                 _PERFORM[type(effect)](self, entry, effect)
+        self._direct(entry, what)
         return written
+
+    def _direct(self, entry: Entry, what: facts.Fact | Command) -> None:
+        assert self._director is not None
+        self._director.told(entry, what)
+        if isinstance(what, facts.Accepted) and entry.call.answered and entry.instructions is not None:
+            self._director.begin(entry, entry.instructions)
+
+    def place(
+        self, account: AccountSid, request: CallRequest, route: Route, parent: Entry | None = None
+    ) -> tuple[Entry, asyncio.Future[None]]:
+        """Place a call; what comes of it is told as facts. `parent`: the call that it will be bridged with, so that
+        both are on one media worker. Returns the durable write too. Raises Unavailable."""
+        assert self._sip is not None
+        if self.draining:
+            raise Unavailable("The server is shutting down.", retry_after=5)
+        if self._writer.full:
+            raise Unavailable("The store is behind.", retry_after=1)
+        now = utc_now()
+        view = CallView(
+            sid=call_sid(secrets.token_bytes(CALL_SID_BYTES)),
+            account_sid=account,
+            session_id=parent.call.view.session_id if parent else _session_id(),
+            direction="outbound",
+            from_=request.from_,
+            to=request.to,
+            caller_name=request.caller_name,
+            status="queued",
+            created_at=now,
+            updated_at=now,
+            parent_sid=parent.call.view.sid if parent else None,
+            application_sid=request.application_sid,
+            status_callback=request.status_callback,
+            status_callback_method=request.status_callback_method,
+            status_callback_events=request.status_callback_events,
+        )
+        local = self._sip.local.host
+        callee = route.to if route.kind == "uri" else f"sip:{request.to}@{local}"
+        origin = Origin(f"sip:{request.from_}@{local}", callee)
+        entry = self._add(view, self._sip.new_dialog(), origin, request.instructions, parent)
+        _log.info("call placed", call_sid=view.sid, from_=view.from_, to=view.to, route=route.kind, name=route.name)
+        written = self.apply(entry, request.place(route))
+        assert written is not None
+        return entry, written
+
+    def _add(
+        self,
+        view: CallView,
+        dialog: int,
+        origin: Origin,
+        instructions: Instructions | None,
+        parent: Entry | None = None,
+    ) -> Entry:
+        call = Call(view, self._rules, secrets.randbits(62), secrets.token_bytes)
+        self._empty.clear()
+        return self.registry.add(call, dialog, origin, instructions, parent.leg if parent else None)
 
     def _tell(self, call: Call) -> None:
         view = call.view
         self.counters[f"calls_{call.state.name.lower()}"] += 1
         if call.state is State.ENDED:
             _log.info("call ended", call_sid=view.sid, status=view.status, cause=view.hangup_cause)
-        elif call.state is State.ANSWERED:
+        elif call.state is State.ANSWERED or (call.state is State.UP and view.direction == "outbound"):
             _log.info("call answered", call_sid=view.sid, codec=view.codec)
 
     async def report(self, entry: Entry) -> wire.Reported | None:
@@ -147,11 +230,15 @@ class Runner:
         if self.draining or self._writer.full:
             self._signal(sip.Reject(event.dialog, 503, "Service Unavailable", "shutting down or overloaded"))
             return
+        application = self._directory.application_for(event.to_user, trunk=event.trunk, phone=event.phone)
+        if application is not None and not application.active:
+            self._signal(sip.Reject(event.dialog, 403, "Forbidden", "the application is not active"))
+            return
         now = utc_now()
         view = CallView(
             sid=call_sid(secrets.token_bytes(CALL_SID_BYTES)),
-            account_sid=self._account,
-            session_id=CallSessionId(random_uuid(secrets.token_bytes(16))),
+            account_sid=application.account_sid if application else self._account,
+            session_id=_session_id(),
             direction="inbound",
             from_=event.from_user,
             to=event.to_user,
@@ -159,13 +246,19 @@ class Runner:
             status="ringing",
             created_at=now,
             updated_at=now,
+            application_sid=application.sid if application else None,
+            status_callback=application.status_callback if application else None,
+            status_callback_method=application.status_callback_method if application else "POST",
+            status_callback_events=" ".join(CALL_EVENTS),
         )
+        instructions = _voice_of(application) if application else None
         origin = Origin(event.from_uri, event.to_uri, event.headers)
-        call = Call(view, self._rules, secrets.randbits(62), secrets.token_bytes)
-        entry = self.registry.add(call, event.dialog, origin)
-        self._empty.clear()
+        entry = self._add(view, event.dialog, origin, instructions)
         _log.info("call", call_sid=view.sid, from_=view.from_, to=view.to, transport=event.transport)
-        self.apply(entry, facts.Invited(event.offer))
+        self.apply(entry, facts.Invited(event.offer, answer=instructions is None))
+        if instructions is not None and entry.call.state is not State.ENDED:
+            assert self._director is not None
+            self._director.begin(entry, instructions)
 
     def on_pool(self, event: PoolEvent) -> None:
         """A fact from the media workers."""
@@ -195,7 +288,7 @@ class Runner:
         self._sip.perform(action)
 
     def _open_leg(self, entry: Entry, effect: do.OpenLeg) -> None:
-        if self._pool.place(entry.leg):
+        if self._pool.place(entry.leg, entry.beside):
             self._pool.send(entry.leg, wire.OpenLeg(entry.leg, entry.call.view.sid, effect.params))
         else:
             # Not at once: the effects of this transition come first.
@@ -208,7 +301,40 @@ class Runner:
     def _press_key(self, entry: Entry, effect: do.PressKey) -> None:
         self._pool.send(entry.leg, wire.PressKey(entry.leg, effect.digit))
 
+    def _invite(self, entry: Entry, effect: do.Invite) -> None:
+        view, route = entry.call.view, effect.route
+        credentials = None if effect.username is None else sip.Credentials(effect.username, effect.password or "")
+        self._signal(
+            sip.Invite(
+                sip.DialogId(entry.dialog),
+                route.kind,
+                route.name,
+                route.to,
+                view.from_,
+                view.caller_name,
+                effect.sdp,
+                effect.headers,
+                credentials,
+            )
+        )
+
+    def _set_timer(self, entry: Entry, effect: do.SetTimer) -> None:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(effect.seconds, self.apply, entry, facts.TimerFired(effect.name))
+        self._timers.setdefault(entry.leg, []).append(timer)
+
+    def _media(self, entry: Entry, effect: do.Media) -> None:
+        command = effect.command
+        if isinstance(command, Bridge):
+            other = self.registry.by_sid(command.other)
+            if other is not None:
+                self._pool.send(entry.leg, wire.Bridge(entry.leg, other.leg))
+            return
+        self._pool.send(entry.leg, _MEDIA_ORDERS[type(command)](entry.leg, **_fields(command)))
+
     def _forget(self, entry: Entry, _effect: do.Forget) -> None:
+        for timer in self._timers.pop(entry.leg, ()):
+            timer.cancel()
         self._pool.release(entry.leg)
         self.registry.remove(entry)
         if not len(self.registry):
@@ -247,6 +373,9 @@ _PERFORM: dict[type, Callable[[Runner, Entry, Any], None]] = {
     do.AcceptReoffer: Runner._signal_like,
     do.RejectReoffer: Runner._signal_like,
     do.HangUp: Runner._signal_like,
+    do.Invite: Runner._invite,
+    do.SetTimer: Runner._set_timer,
+    do.Media: Runner._media,
     do.OpenStream: Runner._open_stream,
     do.CloseStream: Runner._close_stream,
     do.PauseStream: Runner._pause_stream,
@@ -274,6 +403,26 @@ _SIP_ACTIONS: dict[type, Callable[..., sip.SipAction]] = {
     do.RejectReoffer: sip.RejectReinvite,
     do.HangUp: sip.Hangup,
 }
+
+
+_MEDIA_ORDERS: dict[type, Callable[..., wire.Order]] = {
+    Play: wire.Play,
+    StopPlaying: wire.StopPlaying,
+    Record: wire.Record,
+    StopRecording: wire.StopRecording,
+    SendDigits: wire.SendDigits,
+    Unbridge: wire.Unbridge,
+}
+
+
+def _session_id() -> CallSessionId:
+    return CallSessionId(random_uuid(secrets.token_bytes(16)))
+
+
+def _voice_of(application: Application) -> Instructions:
+    return Instructions(
+        url=application.voice_url, method=application.voice_method, fallback_url=application.voice_fallback_url
+    )
 
 
 def _fields(effect: Any) -> dict[str, Any]:

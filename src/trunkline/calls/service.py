@@ -4,12 +4,21 @@ import secrets
 from typing import Literal
 
 from trunkline.calls.call import State
-from trunkline.calls.commands import CallRequest, EndCall, Instructions, PauseStream, StartStream, StopStream
+from trunkline.calls.commands import (
+    CallRequest,
+    EndCall,
+    Instructions,
+    PauseStream,
+    StartStream,
+    StopStream,
+    WatchCall,
+)
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
+from trunkline.calls.directory import Directory
 from trunkline.calls.registry import Entry
 from trunkline.calls.runner import Runner
 from trunkline.calls.views import CallFilter, CallView, StreamView
-from trunkline.errors import CallEnded, InvalidRequest, ResourceNotFound, Unavailable
+from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, Unavailable
 from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
@@ -19,26 +28,47 @@ from trunkline.streaming.params import StreamParams
 class CallService:
     """The one `CallControl`."""
 
-    def __init__(self, runner: Runner, store: Store, writer: Writer) -> None:
+    def __init__(self, runner: Runner, directory: Directory, store: Store, writer: Writer) -> None:
         self._runner = runner
+        self._directory = directory
         self._store = store
         self._writer = writer
 
     async def place(self, account: AccountSid, request: CallRequest) -> CallView:
         """See `CallControl`."""
-        raise InvalidRequest("No trunk takes this number.", pointer="/To")
+        if request.application_sid is not None:
+            application = self._directory.application(account, request.application_sid)
+            if application is None:
+                raise InvalidRequest("There is no such TeXML application.", pointer="/ApplicationSid")
+            if not application.active:
+                raise InvalidRequest("The TeXML application is not active.", pointer="/ApplicationSid")
+            request = request.completed_by(application)
+        route = self._directory.route(request.to)
+        if route is None:
+            raise InvalidRequest("No trunk takes this number, and no phone has this name.", pointer="/To")
+        entry, written = self._runner.place(account, request, route)
+        await written
+        return entry.call.view
 
     async def redirect(self, account: AccountSid, call: CallSid, instructions: Instructions) -> CallView:
         """See `CallControl`."""
-        await self._live(account, call)
-        raise InvalidRequest("Other instructions for a live call are not supported yet.")
+        entry = await self._live(account, call)
+        if entry.call.state is State.ENDED:
+            raise CallEnded("The call is over.")
+        if not entry.call.answered:
+            raise CallNotAnswered("The call is not answered yet.")
+        self._runner.redirect(entry, instructions)
+        return entry.call.view
 
     async def set_status_callback(
         self, account: AccountSid, call: CallSid, url: str, method: Literal["GET", "POST"]
     ) -> CallView:
         """See `CallControl`."""
-        await self._live(account, call)
-        raise InvalidRequest("Another StatusCallback for a live call is not supported yet.")
+        entry = await self._live(account, call)
+        written = self._runner.apply(entry, WatchCall(url, method))
+        if written is not None:
+            await written
+        return entry.call.view
 
     async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
         """See `CallControl`."""
@@ -113,7 +143,7 @@ class CallService:
             if entry is None:
                 raise
             stored = []  # a call so new that it is not written yet
-        if entry is None or entry.call.state in (State.OPENING, State.ENDED):
+        if entry is None or entry.call.state in (State.OPENING, State.PLACING, State.ENDED):
             view = await self.call(account, call)
             over = tuple(StreamMedia(stream, "ended", None, None, stream.report) for stream in stored)
             return MediaReport(view, False, view.report, over, diagnose(view, view.report, over, live=False))

@@ -125,9 +125,12 @@ class WorkerPool:
         """The last status of each worker."""
         return [worker.status for worker in self._workers]
 
-    def place(self, leg: LegId) -> bool:
-        """Choose the worker with the fewest legs for a new leg; False when there is none."""
+    def place(self, leg: LegId, beside: LegId | None = None) -> bool:
+        """Choose the worker with the fewest legs for a new leg, or the one of another leg; False when there is
+        none."""
         usable = [worker for worker in self._workers if worker.usable]
+        if beside is not None:
+            usable = [worker for worker in usable if beside in worker.legs]
         if not usable:
             return False
         worker = min(usable, key=lambda candidate: len(candidate.legs))

@@ -1,0 +1,369 @@
+"""Outbound calls, calls that ring until told, and the events of a call: the model's rows for them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from random import Random
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.calls import effects as do
+from trunkline.calls import events as facts
+from trunkline.calls.call import Call, CallRules, State, lost_in_crash
+from trunkline.calls.commands import (
+    AnswerCall,
+    Bridge,
+    Command,
+    EndCall,
+    Place,
+    Play,
+    Record,
+    RejectCall,
+    Route,
+    SendDigits,
+    StartStream,
+    WatchCall,
+)
+from trunkline.calls.views import CALL_EVENTS, CallView
+from trunkline.errors import ApiError, CallEnded, CallNotAnswered, InvalidRequest
+from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.sdp.session import parse
+from trunkline.sdp.values import Endpoint
+from trunkline.streaming.params import StreamParams
+
+T0 = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
+ROUTE = Route("trunk", "carrier", "+15550002222")
+PLACE = Place(ROUTE, timeout=20, time_limit=600, headers=(("X-Ref", "7"),), username="u", password="p")
+OPENED = facts.LegOpened(Endpoint("127.0.0.1", 20000))
+STREAM = StartStream(StreamSid("s1"), StreamParams("ws://app.example/"))
+
+Some = TypeVar("Some", bound=do.Effect)
+
+
+def sdp(codecs: str = "0", port: int = 4000) -> str:
+    return (
+        f"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio {port} RTP/AVP {codecs}\r\n"
+    )
+
+
+PCMU = parse(sdp().encode())
+PCMA = parse(sdp("8").encode())
+G729 = parse(sdp("18").encode())
+
+
+def new_call(direction: str = "outbound") -> Call:
+    view = CallView(
+        sid=CallSid("v3:x"),
+        account_sid=AccountSid("a"),
+        session_id=CallSessionId("c"),
+        direction="outbound" if direction == "outbound" else "inbound",
+        from_="+15550001111",
+        to="+15550002222",
+        caller_name="",
+        status="queued" if direction == "outbound" else "ringing",
+        created_at=T0,
+        updated_at=T0,
+    )
+    return Call(view, CallRules(), sdp_session=1, random=Random(1).randbytes)
+
+
+def feed(call: Call, *inputs: facts.Fact | Command) -> list[do.Effect]:
+    """The effects of the last input."""
+    effects: list[do.Effect] = []
+    for what in inputs:
+        effects = call.handle(what, T0)
+    return effects
+
+
+def calling(place: Place = PLACE, *more: facts.Fact | Command) -> Call:
+    call = new_call()
+    feed(call, place, OPENED, *more)
+    return call
+
+
+def ringing_in() -> Call:
+    call = new_call("inbound")
+    feed(call, facts.Invited(PCMU, answer=False), OPENED)
+    return call
+
+
+def kinds(effects: Sequence[do.Effect]) -> list[type]:
+    return [type(effect) for effect in effects]
+
+
+def only(kind: type[Some], effects: Sequence[do.Effect]) -> Some:
+    (found,) = [effect for effect in effects if isinstance(effect, kind)]
+    return found
+
+
+def told(effects: Sequence[do.Effect]) -> list[tuple[str, str]]:
+    """The call events: kind, and the call's status in it."""
+    events = [event for effect in effects if isinstance(effect, do.Record) for event in effect.call_events]
+    return [(event.kind, event.call.status) for event in events]
+
+
+# ── placing ──
+
+
+def test_a_placed_call_opens_a_leg_and_then_invites() -> None:
+    call = new_call()
+    effects = feed(call, PLACE)
+    assert kinds(effects) == [do.OpenLeg, do.Record]
+    assert told(effects) == [("initiated", "queued")]
+    effects = feed(call, OPENED)
+    invite = only(do.Invite, effects)
+    assert "m=audio 20000 RTP/AVP 0 8 9" in invite.sdp
+    assert (invite.route, invite.headers, invite.username, invite.password) == (ROUTE, (("X-Ref", "7"),), "u", "p")
+    assert only(do.SetTimer, effects) == do.SetTimer("ring", 20)
+
+
+def test_codecs_and_encryption_as_asked_for() -> None:
+    call = new_call()
+    effects = feed(call, replace(PLACE, codecs=("G722",), srtp=True), OPENED)
+    assert "RTP/SAVP 9" in only(do.Invite, effects).sdp
+    assert "a=crypto:" in only(do.Invite, effects).sdp
+    refused = feed(call, facts.Accepted(PCMU))
+    assert kinds(refused) == [do.HangUp, do.CloseLeg, do.Record]
+    assert call.view.status == "failed"
+
+
+def test_alerting_is_told_once() -> None:
+    call = calling()
+    assert told(feed(call, facts.Progressed(180, None))) == [("ringing", "ringing")]
+    assert feed(call, facts.Progressed(180, None)) == []
+    assert call.state is State.CALLING
+
+
+def test_early_media_reaches_the_leg_before_the_answer() -> None:
+    call = calling()
+    effects = feed(call, facts.Progressed(183, PCMU))
+    assert only(do.UpdateLeg, effects).params.remote == Endpoint("192.0.2.7", 4000)
+    effects = feed(call, facts.Accepted(None))
+    assert only(do.UpdateLeg, effects).params.codec == "PCMU"
+    assert call.view.codec == "PCMU"
+
+
+def test_early_media_that_cannot_be_used_does_not_end_the_call() -> None:
+    call = calling()
+    feed(call, facts.Progressed(183, G729))
+    assert told(feed(call, facts.Accepted(PCMA))) == [("answered", "in-progress")]
+    assert call.view.codec == "PCMA"
+
+
+def test_the_answer_puts_the_call_up_and_limits_its_time() -> None:
+    call = calling(replace(PLACE, send_digits="12"))
+    effects = feed(call, facts.Accepted(PCMA))
+    assert kinds(effects) == [do.UpdateLeg, do.SetTimer, do.Media, do.Record]
+    assert only(do.SetTimer, effects) == do.SetTimer("limit", 600)
+    assert only(do.Media, effects).command == SendDigits("12")
+    assert (call.view.status, call.view.answered_at, call.state) == ("in-progress", T0, State.UP)
+    ended = feed(call, facts.TimerFired("limit"))
+    assert kinds(ended) == [do.HangUp, do.CloseLeg, do.Record]
+    assert (call.view.status, call.view.hangup_code) == ("completed", "time_limit")
+
+
+@pytest.mark.parametrize("answer", [None, G729])
+def test_an_answer_that_says_nothing_useful_ends_the_call(answer: object) -> None:
+    call = calling()
+    effects = feed(call, facts.Accepted(G729 if answer else None))
+    assert kinds(effects) == [do.HangUp, do.CloseLeg, do.Record]
+    assert told(effects) == [("completed", "failed")]
+
+
+@pytest.mark.parametrize(
+    ("status", "shown", "code"),
+    [
+        (486, "busy", "user_busy"),
+        (600, "busy", "user_busy"),
+        (603, "busy", "call_rejected"),
+        (480, "no-answer", "timeout"),
+        (408, "no-answer", "timeout"),
+        (487, "canceled", "originator_cancel"),
+        (404, "failed", "not_found"),
+        (403, "failed", "call_rejected"),
+        (503, "failed", "unspecified"),
+    ],
+)
+def test_what_a_refusal_comes_to(status: int, shown: str, code: str) -> None:
+    call = calling()
+    effects = feed(call, facts.Refused(status, "No", "says the peer"))
+    assert kinds(effects) == [do.CloseLeg, do.Record]
+    assert told(effects) == [("completed", shown)]
+    view = call.view
+    assert (view.hangup_code, view.sip_status, view.hangup_source) == (code, status, "callee")
+    assert view.hangup_cause == f"the callee refused: {status} No (says the peer)"
+
+
+def test_nobody_answers_in_time() -> None:
+    call = calling()
+    effects = feed(call, facts.Progressed(180, None), facts.TimerFired("ring"))
+    assert kinds(effects) == [do.HangUp, do.CloseLeg, do.Record]
+    assert (call.view.status, call.view.hangup_code) == ("no-answer", "timeout")
+
+
+def test_the_ring_time_means_nothing_once_answered() -> None:
+    call = calling(PLACE, facts.Accepted(PCMU))
+    assert feed(call, facts.TimerFired("ring")) == []
+    assert call.state is State.UP
+
+
+def test_ending_before_the_answer_cancels() -> None:
+    waiting = new_call()
+    assert kinds(feed(waiting, PLACE, EndCall("ended by the API"))) == [do.CloseLeg, do.Record]
+    call = calling()
+    assert kinds(feed(call, EndCall("ended by the API"))) == [do.HangUp, do.CloseLeg, do.Record]
+    for view in (waiting.view, call.view):
+        assert (view.status, view.hangup_cause) == ("canceled", "ended by the API")
+
+
+def test_an_outbound_call_without_a_leg_or_worker_fails_and_tells_nobody_by_sip() -> None:
+    call = new_call()
+    assert kinds(feed(call, PLACE, facts.LegFailed("no port"))) == [do.Record, do.Forget]
+    lost = new_call()
+    assert kinds(feed(lost, PLACE, facts.WorkerLost("died"))) == [do.Record, do.Forget]
+    assert (call.view.status, lost.view.status) == ("failed", "failed")
+
+
+def test_nothing_is_streamed_or_played_before_the_answer() -> None:
+    call = calling()
+    for command in (STREAM, Play(1, "/x.wav"), SendDigits("1")):
+        with pytest.raises(CallNotAnswered):
+            feed(call, command)
+
+
+# ── ringing until told ──
+
+
+def test_a_call_that_is_not_to_answer_by_itself_rings_until_told() -> None:
+    call = new_call("inbound")
+    effects = feed(call, facts.Invited(PCMU, answer=False))
+    assert kinds(effects) == [do.Ring, do.OpenLeg, do.SetTimer, do.Record]
+    assert told(effects) == [("initiated", "ringing"), ("ringing", "ringing")]
+    assert feed(call, OPENED) == []
+    assert told(feed(call, AnswerCall())) == [("answered", "in-progress")]
+    assert call.state is State.ANSWERED
+    assert feed(call, AnswerCall()) == []
+
+
+def test_told_to_answer_before_the_leg_is_there() -> None:
+    call = new_call("inbound")
+    assert feed(call, facts.Invited(PCMU, answer=False), AnswerCall()) == []
+    assert do.Answer in kinds(feed(call, OPENED))
+
+
+def test_told_to_refuse() -> None:
+    call = ringing_in()
+    effects = feed(call, RejectCall(486, "Busy Here"))
+    assert kinds(effects) == [do.Reject, do.CloseLeg, do.Record]
+    assert (call.view.status, call.view.hangup_code, call.view.sip_status) == ("busy", "user_busy", 486)
+    with pytest.raises(CallEnded):
+        feed(call, AnswerCall())
+
+
+def test_an_answered_call_cannot_be_refused() -> None:
+    call = ringing_in()
+    feed(call, AnswerCall())
+    with pytest.raises(InvalidRequest):
+        feed(call, RejectCall(486, "Busy Here"))
+
+
+def test_it_does_not_ring_for_ever() -> None:
+    call = ringing_in()
+    effects = feed(call, facts.TimerFired("ring"))
+    assert only(do.Reject, effects).status == 480
+    assert call.view.status == "no-answer"
+
+
+def test_the_caller_gives_up_while_it_rings() -> None:
+    call = ringing_in()
+    assert kinds(feed(call, facts.PeerEnded("cancel", ""))) == [do.CloseLeg, do.Record]
+    assert (call.view.status, call.view.hangup_code) == ("canceled", "originator_cancel")
+
+
+# ── in the call ──
+
+
+def test_media_commands_pass_to_the_leg() -> None:
+    call = ringing_in()
+    feed(call, AnswerCall())
+    for command in (Play(1, "/x.wav"), Record(2, "/y.wav"), Bridge(CallSid("v3:y"))):
+        assert feed(call, command) == [do.Media(command)]
+
+
+def test_a_call_is_not_forgotten_before_its_recordings_are_complete() -> None:
+    call = ringing_in()
+    feed(call, AnswerCall(), Record(2, "/y.wav"), facts.PeerEnded("bye", ""))
+    assert do.Forget not in kinds(feed(call, facts.LegClosed({})))
+    assert kinds(feed(call, facts.RecordEnded(2, 1.5, "hangup"))) == [do.Forget]
+
+
+def test_status_callbacks_can_be_sent_elsewhere() -> None:
+    call = ringing_in()
+    feed(call, WatchCall("https://app.example/s", "GET"))
+    assert (call.view.status_callback, call.view.status_callback_method) == ("https://app.example/s", "GET")
+
+
+def test_a_crash_is_told_to_whom_the_call_concerns() -> None:
+    record = lost_in_crash([calling().view], [], T0)
+    assert [(event.kind, event.call.status) for event in record.call_events] == [("completed", "failed")]
+
+
+# ── whatever happens ──
+
+ANYTHING = st.sampled_from(
+    [
+        PLACE,
+        OPENED,
+        facts.LegFailed("x"),
+        facts.Progressed(180, None),
+        facts.Progressed(183, PCMU),
+        facts.Progressed(183, G729),
+        facts.Accepted(PCMA),
+        facts.Accepted(None),
+        facts.Refused(486, "Busy Here", ""),
+        facts.TimerFired("ring"),
+        facts.TimerFired("limit"),
+        facts.Confirmed(None),
+        facts.Reoffered(PCMA),
+        facts.Reoffered(None),
+        facts.PeerEnded("bye", ""),
+        facts.PeerEnded("cancel", ""),
+        facts.LegClosed({}),
+        facts.RecordEnded(2, 1, "stopped"),
+        facts.WorkerLost("x"),
+        AnswerCall(),
+        RejectCall(486, "Busy Here"),
+        Record(2, "/y.wav"),
+        Bridge(CallSid("v3:y")),
+        EndCall("x"),
+        STREAM,
+    ]
+)
+BEGINNINGS = st.sampled_from(
+    [(PLACE,), (PLACE, OPENED), (facts.Invited(PCMU, answer=False),), (facts.Invited(None, answer=False), OPENED)]
+)
+
+
+@given(BEGINNINGS, st.lists(ANYTHING, max_size=25))
+def test_events_come_in_order_each_at_most_once_and_the_last_exactly_once(
+    beginning: tuple[facts.Fact | Command, ...], inputs: list[facts.Fact | Command]
+) -> None:
+    call = new_call("outbound" if beginning[0] is PLACE else "inbound")
+    kinds_told: list[str] = []
+    forgotten = 0
+    for what in [*beginning, *inputs, facts.WorkerLost("the end"), facts.WorkerLost("the end")]:
+        if forgotten:
+            break
+        try:
+            effects = call.handle(what, T0)
+        except ApiError:
+            continue
+        kinds_told += [kind for kind, _ in told(effects)]
+        forgotten += do.Forget in kinds(effects)
+    order = [kind for kind in CALL_EVENTS if kind in kinds_told]
+    assert kinds_told == order
+    assert kinds_told[-1] == "completed"
+    assert forgotten == 1
