@@ -195,6 +195,14 @@ async def test_what_cannot_be_played_is_told_in_words(
     assert decoder.counters["decoder_restarts"] == 0
 
 
+async def test_a_recording_is_refused_at_once(bench: Bench, tmp_path: Path) -> None:
+    bench.open(ONE)
+    bench.orders.record(wire.Record(ONE, 3, str(tmp_path / "a.wav"), 1, 0, 0, ""))
+    told = await bench.told()
+    assert isinstance(told, wire.Recorded)
+    assert (told.job, told.reason, told.error) == (3, "error", "this server cannot record calls")
+
+
 async def test_keys_are_pressed_with_waits_and_heard(bench: Bench) -> None:
     phone, other = bench.open(ONE), bench.open(OTHER)
     bench.orders.send_digits(wire.SendDigits(ONE, "1w#"))

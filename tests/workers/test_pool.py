@@ -15,7 +15,7 @@ from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.workers import messages as wire
 from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool, _share
 
-PARAMS = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9))
+PARAMS = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
 BASE = 33000 + os.getpid() % 1000 * 20
 """So that two runs of the tests at once do not share ports."""
 SETTINGS = Settings(media=MediaSettings(workers=2, port_min=BASE, port_max=BASE + 19))
@@ -85,6 +85,29 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -
     report = told.events[-1]
     assert isinstance(report, wire.LegClosed)
     assert report.report["packets_in"] == 1
+
+
+async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(pool: WorkerPool, told: Told) -> None:
+    await open_legs(pool, told, 1)
+    leg = LegId(1)
+    orders = [
+        wire.Play(leg, 1, "/nowhere.wav", 1),
+        wire.StopPlaying(leg, 1),
+        wire.Record(leg, 2, "/nowhere.wav", 1, 0, 0, ""),
+        wire.StopRecording(leg, 2),
+        wire.SendDigits(leg, "1"),
+        wire.Bridge(leg, LegId(9)),
+        wire.Unbridge(leg),
+        wire.CloseLeg(leg, "over"),
+    ]
+    for order in orders:
+        pool.send(leg, order)
+    await told.until(lambda events: isinstance(events[-1], wire.LegClosed))
+    answers = [event for event in told.events if isinstance(event, wire.Played | wire.Recorded)]
+    assert [answer.job for answer in answers] == [1, 2]
+    closed = told.events[-1]
+    assert isinstance(closed, wire.LegClosed)
+    assert closed.report["digits_out"] == 1 or closed.report["digits_waiting"] == 1
 
 
 async def test_a_live_leg_is_reported_after_listening_to_it(pool: WorkerPool, told: Told) -> None:

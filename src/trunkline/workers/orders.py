@@ -145,6 +145,11 @@ class Orders:
             _log.warning("a file was not played", call_sid=self._calls.get(leg), error=error)
         self._send(wire.Played(leg, job, error))
 
+    def record(self, order: wire.Record) -> None:
+        """Workers cannot record yet; whoever waits for a recording is told so at once."""
+        _log.warning("nothing is recorded", call_sid=self._calls.get(order.leg), path=order.path)
+        self._send(wire.Recorded(order.leg, order.job, 0.0, "error", "", "this server cannot record calls"))
+
     # ── keys and bridges ────────────────────────────────────────────────────────────────────────────────────
 
     def send_digits(self, order: wire.SendDigits) -> None:

@@ -68,6 +68,8 @@ class Worker:
             wire.PressKey: lambda order: self.orders.press_key(order),
             wire.Play: lambda order: self.orders.play(order),
             wire.StopPlaying: lambda order: self.orders.stop_playing(order),
+            wire.Record: lambda order: self.orders.record(order),
+            wire.StopRecording: lambda _order: None,  # there is none
             wire.SendDigits: lambda order: self.orders.send_digits(order),
             wire.Bridge: lambda order: self.orders.bridge(order),
             wire.Unbridge: lambda order: self.orders.unbridge(order),
