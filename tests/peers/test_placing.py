@@ -1,0 +1,187 @@
+"""Calls that the API places, answered or not by sipp, and what is told of them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from telnyx import AsyncTelnyx
+from telnyx.types.texml.accounts.call_resource import CallResource
+
+from peers.harness import RecordingApp, happens
+from peers.sipp import (
+    PCMA_LINES,
+    PCMU_LINES,
+    SippRun,
+    accepts,
+    acked,
+    byed,
+    called,
+    hangs_up,
+    pause,
+    responds,
+    sdp,
+    stream,
+    was_cancelled,
+)
+from trunkline.demo.audio import speech
+from trunkline.demo.callbacks import CallbackReceiver
+from trunkline.demo.server import ServerProcess
+
+pytestmark = pytest.mark.peer
+
+ANSWER = sdp(PCMU_LINES)
+
+
+@pytest.fixture
+def callee(tmp_path: Path) -> Callable[..., SippRun]:
+    """sipp as the called party: `async with callee(steps) as run`, at `sip:callee@127.0.0.1:{run.port}`."""
+    directory = tmp_path / "callee"
+    directory.mkdir()
+    return lambda *steps, **options: SippRun(directory, None, steps, **options)
+
+
+class Placed:
+    """One call that the official SDK placed."""
+
+    def __init__(self, server: ServerProcess, client: AsyncTelnyx, callbacks: CallbackReceiver) -> None:
+        self._server = server
+        self._client = client
+        self._callbacks = callbacks
+        self.sid = ""
+
+    async def place(self, port: int, **fields: str | int) -> None:
+        response = await self._client.texml.accounts.calls.with_raw_response.calls(
+            self._server.account_sid,
+            body={
+                "to": f"sip:callee@127.0.0.1:{port}",
+                "from_": "+15550001111",
+                "texml": "<Response><Pause length='30'/></Response>",
+                "status_callback": self._callbacks.url,
+                "status_callback_event": "initiated ringing answered completed",
+            },
+            extra_body=fields,
+        )
+        answer = json.loads(await response.text())
+        assert answer["status"] == "queued"
+        self.sid = answer["call_sid"]
+
+    async def fetch(self) -> CallResource:
+        return await self._client.texml.accounts.calls.retrieve(self.sid, account_sid=self._server.account_sid)
+
+    async def events(self, count: int) -> list[dict[str, str]]:
+        """The first callbacks, once there are that many."""
+        await happens(self._callbacks.watch, f"{count} callbacks", lambda: len(self._callbacks.received) >= count)
+        return [callback.fields for callback in self._callbacks.received]
+
+
+@pytest.fixture
+def placed(server: ServerProcess, client: AsyncTelnyx, callbacks: CallbackReceiver) -> Placed:
+    return Placed(server, client, callbacks)
+
+
+async def test_a_placed_call_is_answered_streamed_and_ended_by_the_callee(
+    placed: Placed, callee: Callable[..., SippRun], app: RecordingApp, client: AsyncTelnyx, server: ServerProcess,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    spoken = b"".join(speech(50))
+    (tmp_path / "speech.raw").write_bytes(spoken)
+    steps = (
+        called("X-Ref: 7"),
+        responds(180, "Ringing"),
+        accepts(ANSWER),
+        pause(700),
+        stream(tmp_path / "speech.raw", 1),
+        pause(1500),
+        hangs_up(),
+    )
+    async with callee(*steps) as run:
+        await placed.place(run.port, CustomHeaders='[{"name": "X-Ref", "value": "7"}]')
+        forms = await placed.events(3)
+        assert [form["CallStatus"] for form in forms] == ["initiated", "ringing", "in-progress"]
+        await client.texml.accounts.calls.streams_json(placed.sid, account_sid=server.account_sid, url=app.url)
+        await run.succeeds()
+        forms = await placed.events(4)
+    last = forms[3]
+    assert [form["SequenceNumber"] for form in forms] == ["0", "1", "2", "3"]
+    assert (last["CallStatus"], last["HangupCause"], last["HangupSource"]) == ("completed", "normal_clearing", "callee")
+    assert (forms[2]["Codec"], forms[2]["SamplingRate"]) == ("PCMU", "8000")
+    socket = await app.socket()
+    assert spoken in b"".join(socket.payloads())
+    assert (await placed.fetch()).status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("status", "shown", "cause"),
+    [
+        (486, "busy", "user_busy"),
+        (480, "no-answer", "timeout"),
+        (404, "failed", "not_found"),
+        (603, "busy", "call_rejected"),
+    ],
+)
+async def test_a_refusal_is_told(
+    placed: Placed, callee: Callable[..., SippRun], status: int, shown: str, cause: str
+) -> None:
+    async with callee(called(), responds(status, "No"), acked()) as run:
+        await placed.place(run.port)
+        await run.succeeds()
+        forms = await placed.events(2)
+    assert [form["CallStatus"] for form in forms] == ["initiated", shown]
+    assert (forms[1]["HangupCause"], forms[1]["SipHangupCause"]) == (cause, str(status))
+
+
+async def test_a_call_that_nobody_answers_is_cancelled_in_time(placed: Placed, callee: Callable[..., SippRun]) -> None:
+    async with callee(called(), responds(180, "Ringing"), was_cancelled()) as run:
+        await placed.place(run.port, Timeout=5)
+        await run.succeeds()
+        forms = await placed.events(3)
+    assert [form["CallStatus"] for form in forms] == ["initiated", "ringing", "no-answer"]
+
+
+async def test_ending_a_call_that_rings_cancels_it(
+    placed: Placed, callee: Callable[..., SippRun], client: AsyncTelnyx, server: ServerProcess
+) -> None:
+    async with callee(called(), responds(180, "Ringing"), was_cancelled()) as run:
+        await placed.place(run.port)
+        await placed.events(2)
+        await client.texml.accounts.calls.update(placed.sid, account_sid=server.account_sid, status="completed")
+        await run.succeeds()
+        forms = await placed.events(3)
+    assert (forms[2]["CallStatus"], forms[2]["HangupCause"]) == ("canceled", "originator_cancel")
+
+
+async def test_ending_an_answered_call_says_bye(
+    placed: Placed, callee: Callable[..., SippRun], client: AsyncTelnyx, server: ServerProcess
+) -> None:
+    async with callee(called(), accepts(sdp(PCMA_LINES)), byed()) as run:
+        await placed.place(run.port, PreferredCodecs="PCMA")
+        forms = await placed.events(2)
+        assert forms[1]["Codec"] == "PCMA"
+        await client.texml.accounts.calls.update(placed.sid, account_sid=server.account_sid, status="completed")
+        await run.succeeds()
+        assert (await placed.events(3))[2]["HangupSource"] == "system"
+
+
+async def test_new_instructions_for_a_live_call(
+    placed: Placed, callee: Callable[..., SippRun], client: AsyncTelnyx, server: ServerProcess
+) -> None:
+    async with callee(called(), accepts(ANSWER), byed()) as run:
+        await placed.place(run.port)
+        await placed.events(2)
+        texml = "<Response><Hangup/></Response>"
+        await client.texml.accounts.calls.update(placed.sid, account_sid=server.account_sid, texml=texml)
+        await run.succeeds()
+        assert (await placed.events(3))[2]["CallStatus"] == "completed"
+
+
+async def test_early_media_is_heard_before_the_answer(placed: Placed, callee: Callable[..., SippRun]) -> None:
+    steps = (called(), responds(183, "Session Progress", ANSWER), pause(300), accepts(ANSWER), byed())
+    async with callee(*steps) as run:
+        await placed.place(run.port, TimeLimit=30)
+        forms = await placed.events(3)
+        assert [form["CallStatus"] for form in forms] == ["initiated", "ringing", "in-progress"]
+        await placed._client.texml.accounts.calls.update(
+            placed.sid, account_sid=placed._server.account_sid, status="completed"
+        )
+        await run.succeeds()
