@@ -51,21 +51,39 @@ class Scenario:
         if method == "INVITE" and not self._steps:
             checks += '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="us"/>'
             checks += '<ereg regexp=".*" search_in="hdr" header="To:" assign_to="them"/>'
+            checks += '<ereg regexp=".*" search_in="hdr" header="Via:" assign_to="via"/>'
         action = f"<action>{checks}</action>" if checks else ""
         # `rrs` keeps the route and the contact for `request`.
         self._steps.append(f'<recv request="{method}" rrs="true" lost="{lost}">{action}</recv>')
         return self
 
+    def recv_authorized(self, username: str, password: str) -> "Scenario":
+        """Wait for an INVITE with the right credentials; others get 403."""
+        check = f'<verifyauth assign_to="right" username="{username}" password="{password}"/>'
+        self._steps.append(f'<recv request="INVITE" rrs="true"><action>{check}</action></recv>')
+        self._steps.append('<nop test="right" next="1"/>')
+        self.send("403 Wrong Credentials")
+        self._steps.append('<label id="1"/>')
+        return self
+
     def send(self, status: str, *headers: str, sdp: bool = False, lost: int = 0, cseq: str = "") -> "Scenario":
         """Answer the INVITE; `cseq` is its, where another request came after it."""
         repeated = ' retrans="500"' if status[0] > "1" else ""
-        head = FROM_US.replace("[last_CSeq:]", f"CSeq: {cseq}") if cseq else FROM_US
+        head = FROM_US
+        if cseq:
+            head = head.replace("[last_CSeq:]", f"CSeq: {cseq}").replace("[last_Via:]", "Via: [$via]")
         return self._send(f"SIP/2.0 {status}{head}", headers, sdp, f' lost="{lost}"' + repeated)
 
-    def answer(self, status: str, *headers: str) -> "Scenario":
+    def answer(self, status: str, *headers: str, sdp: bool = False, lost: int = 0) -> "Scenario":
         """Answer the last request, which is inside the dialog."""
         head = FROM_US.replace(";tag=[pid]SIPpTag[call_number]", "")
-        return self._send(f"SIP/2.0 {status}{head}", headers, False, "")
+        return self._send(f"SIP/2.0 {status}{head}", headers, sdp, f' lost="{lost}"')
+
+    def moved(self, *uris: str) -> "Scenario":
+        """Send the caller elsewhere."""
+        head = FROM_US.partition("\n    Contact:")[0]
+        contact = "Contact: " + ", ".join(f"<{uri}>" for uri in uris)
+        return self._send(f"SIP/2.0 302 Moved{head}", (contact,), False, ' retrans="500"')
 
     def request(self, method: str, cseq: int, *headers: str, sdp: bool = False) -> "Scenario":
         """A request to us."""
@@ -97,11 +115,10 @@ class Scenario:
     def xml(self) -> str:
         """For sipp."""
         steps = "\n".join(self._steps)
-        unused = '<Reference variables="ignored,us,them"/>'
-        used = "\n".join(['<nop><action><assignstr assign_to="ignored" value=""/></action></nop>'])
-        return (
-            f'<?xml version="1.0" encoding="UTF-8" ?>\n<scenario name="callee">\n{used}\n{steps}\n{unused}\n</scenario>'
-        )
+        # sipp wants each variable to be used.
+        names = [name for name in ("ignored", "us", "them", "via") if f'assign_to="{name}"' in steps]
+        steps += f'\n<Reference variables="{",".join(names)}"/>'
+        return f'<?xml version="1.0" encoding="UTF-8" ?>\n<scenario name="callee">\n{steps}\n</scenario>'
 
 
 def _checks(expected: tuple[tuple[str, str], ...]) -> str:
@@ -147,8 +164,9 @@ def free_port() -> int:
 
 async def _listening(port: int) -> None:
     """Until the port is taken: sipp says nothing when it is ready, and what comes earlier is lost."""
-    while not _taken(port):  # noqa: ASYNC110 - the kernel tells nobody when a port is taken
-        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while not _taken(port):  # noqa: ASYNC110 - the kernel tells nobody when a port is taken
+            await asyncio.sleep(0)
 
 
 def _taken(port: int) -> bool:
