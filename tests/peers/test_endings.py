@@ -142,13 +142,16 @@ async def _ready_again(server: ServerProcess) -> None:
             pass
 
 
-async def test_a_server_killed_outright_tells_of_its_streams_after_its_restart(
+async def test_a_server_killed_outright_tells_of_its_streams_and_calls_after_its_restart(
     app: RecordingApp, callbacks: CallbackReceiver, tmp_path: Path
 ) -> None:
     killed = new_server(tmp_path)
     await killed.start()
-    async with Caller(killed.sip_address, speech(1000)) as caller:
+    async with Caller(killed.sip_address, speech(1000)) as caller, CallbackReceiver() as of_calls:
         await caller.call()
+        async with AsyncTelnyx(api_key=killed.api_key, base_url=killed.base_url) as client:
+            calls = client.texml.accounts.calls
+            await calls.update(caller.call_sid, account_sid=killed.account_sid, status_callback=of_calls.url)
         sid = await start(killed, caller, app.url, callbacks)
         socket = await app.socket()
         await happens(callbacks.watch, "stream-started", lambda: bool(callbacks.received))
@@ -159,13 +162,16 @@ async def test_a_server_killed_outright_tells_of_its_streams_after_its_restart(
         restarted = ServerProcess(tmp_path, account_sid=killed.account_sid, api_key=killed.api_key, media_ports=40)
         async with running(restarted):
             end = await ended(callbacks, sid)
+            await happens(of_calls.watch, "the call's end", lambda: bool(of_calls.received))
             async with httpx.AsyncClient(headers={"Authorization": f"Bearer {killed.api_key}"}) as client:
                 path = f"/texml/Accounts/{killed.account_sid}/Calls/{caller.call_sid}.json"
                 call = (await client.get(restarted.base_url + path)).json()
     assert end["StreamEvent"] == "stream-error"
     told = {callback.headers["webhook-id"]: callback.fields["StreamEvent"] for callback in callbacks.received}
     assert list(told.values()) == ["stream-started", "stream-error"], "what was not surely delivered may come twice"
-    assert call["status"] in ("completed", "failed")
+    completed = of_calls.received[0].fields
+    assert completed["CallStatus"] == call["status"] == "failed"
+    assert (completed["CallSid"], completed["HangupSource"]) == (caller.call_sid, "system")
 
 
 async def test_sigterm_ends_live_calls_in_good_order(
