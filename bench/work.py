@@ -1,7 +1,7 @@
 """How much work one packet is, counted and not timed: calls, bytecodes and memory blocks of the packet path.
 
-    python bench/work.py [--legs 20] [--rounds 100]              # counts, as JSON
-    python bench/work.py --legs 20 --rounds 1000 --plain         # only does it, for a counter around the process
+    python bench/work.py [--one-way]                    # counts, as JSON
+    python bench/work.py --rounds 1000 --plain          # only does it, for a counter around the process
 
 The path is the worker's own, with sockets: datagrams to an engine, streams to a WebSocket sink in another process that
 returns each message, which is played to the legs. Only the clock is replaced: the engine is told by hand to read and
@@ -41,8 +41,10 @@ from trunkline.workers.files import DecoderProcess
 PAYLOAD = bytes(range(160))
 SLOTS = 4
 """Of the engine's clock in one packet time."""
-WARM_UP = 120
-"""Rounds before the count: more than the replay holds (2 s), so that it is full and each frame pushes one out."""
+CYCLE = 51
+"""Rounds after which the replay holds as many frames as before: it lets the oldest go so many at a time."""
+WARM_UP = 3 * CYCLE
+"""Rounds before the count: more than the replay holds (2 s), so that it is full."""
 
 
 class Count:
@@ -64,7 +66,7 @@ class Count:
 
     def _counts(self, frame: FrameType) -> bool:
         name = frame.f_code.co_filename
-        return name != __file__ and "/asyncio/" not in name
+        return name != __file__ and "/asyncio/" not in name and "/uvloop/" not in name
 
     def _profile(self, frame: FrameType, event: str, _: Any) -> None:
         if event in ("call", "c_call") and self._counts(frame):
@@ -79,17 +81,18 @@ class Count:
         return self._trace
 
 
-class Echo(WSListener):
-    """The sink's side of a stream: returns the audio of each media message."""
+class Sink(WSListener):
+    """The app's side of a stream: returns the audio of each media message, or only reads."""
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        """Keep it."""
-        self.transport = transport
+    def __init__(self, echo: bool) -> None:
+        self._echo = echo
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Only text frames come, but for the close."""
         if frame.msg_type == WSMsgType.CLOSE:
             transport.disconnect()
+            return
+        if not self._echo:
             return
         message = json.loads(frame.get_payload_as_bytes())
         if message["event"] == "media":
@@ -97,11 +100,11 @@ class Echo(WSListener):
             transport.send(WSMsgType.TEXT, json.dumps(answer).encode())
 
 
-async def sink() -> None:
+async def sink(*, echo: bool) -> None:
     """Serve until standard input closes; the port is the first line of output."""
 
     def listener(_: WSUpgradeRequest) -> WSListener:
-        return Echo()
+        return Sink(echo)
 
     server = await ws_create_server(listener, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - told to the parent
@@ -111,15 +114,17 @@ async def sink() -> None:
 class Path:
     """Some legs, a stream of each."""
 
-    def __init__(self, legs: int, peer: socket.socket) -> None:
+    def __init__(self, legs: int, peer: socket.socket, *, echo: bool) -> None:
         self._peer = peer
+        self._echo = echo
         settings = MediaSettings(port_rest=0, silence_timeout=0, send_silence=False, rtcp_interval=3600)
         loop = asyncio.get_running_loop()
-        self._engine = Engine(settings, range(41000, 41000 + 2 * legs), lambda event: None, loop)
+        self._engine = Engine(settings, range(41000, 42000), lambda event: None, loop)
         params = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", peer.getsockname()[1]))
         self._legs = [LegId(number) for number in range(legs)]
         self._ports = [self._engine.open_leg(leg, params) for leg in self._legs]
         self._streams: list[StreamConnection] = []
+        self._opened = time.monotonic()
         self._slot = self._sent = 0
 
     async def open(self, sink_port: int) -> None:
@@ -149,9 +154,10 @@ class Path:
         for port in self._ports:
             self._peer.sendto(packet, ("127.0.0.1", port))
         for _ in range(-(-len(self._ports) // BATCH)):
-            self._engine._drain_batch(Seconds(time.monotonic()))
+            self._engine._drain_batch(Seconds(self._opened + self._sent * 0.02))
         # What comes back sets no event, and must not pay for one.
-        while any(stream._inbox.messages < self._sent for stream in self._streams):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+        while self._echo and any(stream._inbox.messages < self._sent for stream in self._streams):  # noqa: ASYNC110
             await asyncio.sleep(0)
         for _ in range(SLOTS):
             self._engine._run_slot(self._slot, Seconds(0))
@@ -172,13 +178,13 @@ class Path:
             self._engine.close_leg(leg)
 
 
-async def measure(sink_port: int, legs: int, rounds: int, *, plain: bool) -> dict[str, float]:
+async def measure(sink_port: int, legs: int, rounds: int, *, echo: bool, plain: bool) -> dict[str, float]:
     """Do it; what it took."""
     gc.disable()
     log.configure(LogSettings(level="error"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))
-        path = Path(legs, peer)
+        path = Path(legs, peer, echo=echo)
         await path.open(sink_port)
         for _ in range(WARM_UP):
             await path.round()
@@ -193,23 +199,24 @@ async def measure(sink_port: int, legs: int, rounds: int, *, plain: bool) -> dic
 
 def main(args: argparse.Namespace) -> None:
     """Beside a sink; prints what it took."""
-    command = [sys.executable, __file__, "--sink"]
+    command = [sys.executable, __file__, "--sink", *(["--one-way"] if args.one_way else [])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         port = int(child.stdout.readline())
-        result = uvloop.run(measure(port, args.legs, args.rounds, plain=args.plain))
+        result = uvloop.run(measure(port, args.legs, args.rounds, echo=not args.one_way, plain=args.plain))
         child.communicate()
     sys.stdout.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--legs", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--legs", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=CYCLE)
+    parser.add_argument("--one-way", action="store_true", help="the sink returns nothing")
     parser.add_argument("--plain", action="store_true", help="count nothing")
     parser.add_argument("--sink", action="store_true", help="be the sink")
     arguments = parser.parse_args()
     if arguments.sink:
-        uvloop.run(sink())
+        uvloop.run(sink(echo=not arguments.one_way))
     else:
         main(arguments)

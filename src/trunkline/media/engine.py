@@ -78,7 +78,7 @@ Reader = tuple[Callable[[int], Any], Callable[[Any, Seconds], None], "_Line"]
 class _Line:
     """A leg and its sockets."""
 
-    __slots__ = ("_readers", "_rtcp", "_rtp", "leg", "open", "port", "send")
+    __slots__ = ("_connected", "_readers", "_rtcp", "_rtp", "leg", "open", "port", "send")
 
     def __init__(
         self, leg: Leg, port: int, rtp: socket.socket, rtcp: socket.socket, readers: dict[int, Reader]
@@ -86,8 +86,9 @@ class _Line:
         self.leg = leg
         self.port = port
         self.open = True
-        self.send: Callable[[bytes], int] | None = None
-        """Of the connected RTP socket; None while it is not connected."""
+        self.send: Callable[[bytes], object] = self._send_unconnected
+        """Sends RTP. Raises OSError."""
+        self._connected = False
         self._rtp = rtp
         self._rtcp = rtcp
         self._readers = readers
@@ -110,7 +111,7 @@ class _Line:
 
     def _settle(self, now: Seconds) -> None:
         learned = self.leg.source.learned
-        if learned is None or self.send is not None:
+        if learned is None or self._connected:
             return
         try:
             self._rtp.connect(learned)
@@ -126,21 +127,23 @@ class _Line:
             self.leg.receive_from(datagram, address[:2], now)
         self._readers[self._rtp.fileno()] = (self._rtp.recv, self.leg.receive, self)
         self.send = self._rtp.send
+        self._connected = True
 
     def update(self, params: MediaParams, now: Seconds) -> None:
         """Renegotiated: the socket follows when learning has begun anew, or has ended by it."""
         self.leg.update(params, now)
         if self.leg.source.settled:
             self._settle(now)
-            if self.send is not None:
+            if self._connected:
                 self._readers[self._rtp.fileno()] = (self._rtp.recv, self.leg.receive, self)
-        elif self.send is not None:
+        elif self._connected:
             _disconnect(self._rtp)
-            self.send = None
+            self.send = self._send_unconnected
+            self._connected = False
             self._readers[self._rtp.fileno()] = (self._rtp.recvfrom, self._meet, self)
 
-    def send_unconnected(self, packet: bytes) -> None:
-        """Send RTP to where the leg thinks the peer is. Raises OSError."""
+    def _send_unconnected(self, packet: bytes) -> None:
+        """To where the leg thinks the peer is."""
         destination = self.leg.source.destination
         if destination is not None:
             self._rtp.sendto(packet, destination)
@@ -148,10 +151,7 @@ class _Line:
     def send_rtcp(self, packet: bytes) -> None:
         """Send RTCP. Raises OSError."""
         if self.leg.rtcp_mux:
-            if self.send is None:
-                self.send_unconnected(packet)
-            else:
-                self.send(packet)
+            self.send(packet)
             return
         destination = self.leg.rtcp_destination
         if destination is not None:
@@ -160,10 +160,14 @@ class _Line:
     def close(self) -> None:
         """Close the sockets."""
         self.open = False
-        self.send = None
+        self.send = _nowhere  # the worker runs without a cyclic collector, so no cycle may be left
         for sock in (self._rtp, self._rtcp):
             del self._readers[sock.fileno()]
             sock.close()
+
+
+def _nowhere(packet: bytes) -> None:
+    """The sockets are closed."""
 
 
 def _disconnect(sock: socket.socket) -> None:
@@ -441,16 +445,10 @@ class Engine:
             if packet is not None:
                 packets.append((line, packet))
         for line, packet in packets:
-            self._send(line, packet)
-
-    def _send(self, line: _Line, packet: bytes) -> None:
-        try:
-            if line.send is not None:
+            try:
                 line.send(packet)
-            elif line.open:
-                line.send_unconnected(packet)
-        except OSError:
-            line.leg.send_errors += 1
+            except OSError:
+                line.leg.send_errors += 1
 
     def _run_waiting(self, now: Seconds) -> None:
         for leg in tuple(self._waiting):

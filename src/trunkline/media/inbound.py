@@ -23,7 +23,7 @@ from trunkline.media.dtmf import DigitReceiver
 from trunkline.media.frames import LegPort
 from trunkline.media.jitter import JitterBuffer, Released
 from trunkline.media.rtcp import Reception
-from trunkline.media.rtp import DATAGRAM_LIMIT, HEADER, HEADER_LENGTH, PLAIN, TIME_MASK, is_rtcp, payload_of
+from trunkline.media.rtp import DATAGRAM_LIMIT, HEADER, HEADER_LENGTH, PLAIN, PLAIN_HEADER, is_rtcp, payload_of
 from trunkline.sdp.values import MediaParams
 
 COMFORT_NOISE = (13, 19)
@@ -62,7 +62,6 @@ class Inbound:
         "_drift_limit",
         "_dtmf",
         "_dtmf_type",
-        "_frame_type",
         "_least",
         "_leg",
         "_media_stamp",
@@ -70,6 +69,8 @@ class Inbound:
         "_missing",
         "_opened",
         "_payload_type",
+        "_plain",
+        "_receives",
         "_reception",
         "_rtcp_mux",
         "_taps",
@@ -127,7 +128,9 @@ class Inbound:
         """Of RTP timestamps and `jitter_units`, per second."""
         self._drift_limit = DRIFT_LIMIT * self.clock_rate
         self._payload_type = params.payload_type
-        self._frame_type = params.payload_type if params.direction.receives else -1
+        self._receives = params.direction.receives
+        self._plain = PLAIN << 8 | params.payload_type if self._receives else -1
+        """The first two bytes of a packet that takes the short way."""
         self._dtmf_type = params.dtmf_payload_type
         self._rtcp_mux = params.rtcp_mux
         self._missing = 0
@@ -141,8 +144,8 @@ class Inbound:
         """A datagram on the RTP port from the peer."""
         size = len(datagram)
         if HEADER_LENGTH < size < DATAGRAM_LIMIT:
-            first, second, sequence, timestamp, ssrc = HEADER.unpack_from(datagram)
-            if first == PLAIN and second == self._frame_type and self.jitter.accepts(sequence, ssrc):
+            first, sequence, timestamp, ssrc = PLAIN_HEADER.unpack_from(datagram)
+            if first == self._plain and self.jitter.accepts(sequence, ssrc):
                 self.packets += 1
                 self.bytes += size
                 self.heard = now
@@ -223,7 +226,7 @@ class Inbound:
         self._reception.restart()
 
     def _audio(self, arrival: _Arrival) -> None:
-        if self._frame_type < 0:
+        if not self._receives:
             self.while_on_hold += 1
             self._missing = 0
         elif arrival.payload:
@@ -231,9 +234,9 @@ class Inbound:
 
     def _frame(self, timestamp: int, payload: bytes, now: Seconds) -> None:
         """An audio payload in its turn: advance the timeline, reckon the jitter, hand it on."""
-        step = (timestamp - self._media_stamp) & TIME_MASK
-        if step > 0x7FFFFFFF:
-            step -= 0x100000000
+        step = timestamp - self._media_stamp
+        if not -0x80000000 <= step < 0x80000000:
+            step += 0x100000000 if step < 0 else -0x100000000
         self._media_stamp = timestamp
         media_time = self._media_time + step
         transit = (now - self._opened) * self.clock_rate - media_time

@@ -36,6 +36,7 @@ class Outbound:
         "_send_silence",
         "_sequence",
         "_silence",
+        "_step",
         "_talking",
         "_taps",
         "_timestamp",
@@ -86,6 +87,7 @@ class Outbound:
         # Packets leave on a grid of 5 ms; every packet time in use is a multiple of ten.
         self.ptime = min(max(params.ptime // 10 * 10, 10), 60)
         self._units = codec.clock_rate // 1000
+        self._step = self.ptime * self._units
         self._event_type = params.dtmf_payload_type
         if before != (self._units, self.ptime, self._event_type):
             self.digits.release()
@@ -158,10 +160,17 @@ class Outbound:
         at = self._play_at
         timestamp = self._timestamp
         self._play_at = at + self.ptime
-        self._timestamp = (timestamp + self.ptime * self._units) & TIME_MASK
-        if self._keys is not None and self.sending:
-            return self._key_packet(self._keys, at, timestamp)
-        payload = self._payload(at) if self.sending else None
+        self._timestamp = (timestamp + self._step) & TIME_MASK
+        payload = None
+        if self.sending:
+            if self._keys is not None:
+                return self._key_packet(self._keys, at, timestamp)
+            player = self.player
+            if player is not None:
+                self.calling = player
+                payload = player(at)
+            if payload is None and self._send_silence:
+                payload = self._silence
         for push in self._taps:
             self.calling = push
             push(self._silence if payload is None else payload, at)
@@ -199,15 +208,6 @@ class Outbound:
         self.packets += 1
         self.bytes += len(payload)
         return HEADER.pack(PLAIN, second, sequence, self._event_at, self.ssrc) + payload
-
-    def _payload(self, at: int) -> bytes | None:
-        player = self.player
-        if player is not None:
-            self.calling = player
-            payload = player(at)
-            if payload is not None:
-                return payload
-        return self._silence if self._send_silence else None
 
     def skip(self, milliseconds: int) -> None:
         """The clock stood still for this long: the timeline goes on without these packets."""

@@ -13,6 +13,9 @@ from trunkline.ids import PayloadType, RtpTime, Ssrc
 HEADER = Struct("!BBHII")
 """Version, padding, extension and CSRC count; marker and payload type; sequence; timestamp; SSRC."""
 
+PLAIN_HEADER = Struct("!HHII")
+"""The same with the first two fields as one number, which is compared as a whole."""
+
 HEADER_LENGTH = HEADER.size
 PLAIN = 0x80
 """The first byte of a packet of version 2 with no CSRC, no extension and no padding."""
