@@ -68,3 +68,11 @@ def sipp(server: ServerProcess, tmp_path: Path) -> Callable[..., SippRun]:
     directory = tmp_path / "sipp"
     directory.mkdir()
     return lambda *steps, **options: SippRun(directory, server.sip_address, steps, **options)
+
+
+@pytest.fixture
+def callee(tmp_path: Path) -> Callable[..., SippRun]:
+    """sipp as the called party: `async with callee(steps) as run`, at `sip:callee@127.0.0.1:{run.port}`."""
+    directory = tmp_path / "callee"
+    directory.mkdir()
+    return lambda *steps, **options: SippRun(directory, None, steps, **options)

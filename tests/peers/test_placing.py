@@ -33,14 +33,6 @@ pytestmark = pytest.mark.peer
 ANSWER = sdp(PCMU_LINES)
 
 
-@pytest.fixture
-def callee(tmp_path: Path) -> Callable[..., SippRun]:
-    """sipp as the called party: `async with callee(steps) as run`, at `sip:callee@127.0.0.1:{run.port}`."""
-    directory = tmp_path / "callee"
-    directory.mkdir()
-    return lambda *steps, **options: SippRun(directory, None, steps, **options)
-
-
 class Placed:
     """One call that the official SDK placed."""
 
