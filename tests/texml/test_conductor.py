@@ -273,14 +273,16 @@ async def test_nobody_to_dial_is_a_failed_dial_and_the_next_verb_runs(stage: Sta
     assert (await stage.gets(entry, ask.Play, 2)).path == "/spoken/later"
 
 
-async def test_new_instructions_for_the_dialled_call_part_the_two(stage: Stage) -> None:
-    entry = stage.rings("<Dial>+1777</Dial><Say>gone</Say>")
+async def test_new_instructions_for_the_dialled_call_part_the_two(stage: Stage, web: WebApp) -> None:
+    web.answers["/done"] = texml("<Say>gone</Say>")
+    entry = stage.rings(f'<Dial action="{web.url}/done">+1777</Dial>')
     child = stage.placed[0][1]
     stage.tell(child, facts.Accepted(SDP))
     stage.redirect(child, "<Say>hi</Say>")
     assert ask.Unbridge() in stage.commands(child)
     assert (await stage.gets(child, ask.Play)).path == "/spoken/hi"
-    assert (await stage.gets(entry, ask.Play, 1)).path == "/spoken/gone"
+    assert (await stage.gets(entry, ask.Play)).path == "/spoken/gone"
+    assert web.received[0].fields["DialCallStatus"] == "completed"
     assert child.call.state is not State.ENDED
 
 

@@ -14,6 +14,7 @@ import shutil
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ from trunkline.calls import events as facts
 from trunkline.calls.call import State
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
 from trunkline.calls.registry import Entry
+from trunkline.calls.views import CallStatus
 from trunkline.config import Settings
 from trunkline.errors import ApiError, StartupError
 from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
@@ -198,9 +200,10 @@ class Conductor:
         view = entry.call.view
         self._legs.pop(view.sid, None)
         run.legs.pop(leg, None)
-        answered, ended = view.answered_at, view.ended_at
-        seconds = int((ended - answered).total_seconds()) if answered and ended else 0
-        self._feed(run, to.LegOver(leg, view.sid, view.status, seconds))
+        status: CallStatus = view.status if entry.call.state is State.ENDED else "completed"
+        ended = view.ended_at or datetime.now(UTC)
+        seconds = int((ended - view.answered_at).total_seconds()) if view.answered_at else 0
+        self._feed(run, to.LegOver(leg, view.sid, status, seconds))
 
     # ── a run ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -12,6 +12,7 @@ import ssl
 import time
 from collections import Counter
 from contextlib import AbstractAsyncContextManager
+from functools import cache
 from urllib.parse import urlencode
 
 import httpx
@@ -37,10 +38,16 @@ class FetchError(Exception):
     """No document; the text says why, for people."""
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The system's certificates, which take a tenth of a second to read."""
+    return ssl.create_default_context()
+
+
 def http_client(*, connections: int = CONNECTION_LIMIT) -> httpx.AsyncClient:
     """A client that trusts the system's certificates, goes where the URL says, and leaves time-outs to its user."""
     return httpx.AsyncClient(
-        verify=ssl.create_default_context(),
+        verify=_trusted(),
         trust_env=False,
         follow_redirects=True,
         max_redirects=REDIRECT_LIMIT,
