@@ -234,6 +234,21 @@ class SipSettings(Section):
     """Seconds without any response to a call of ours, after which the next target is tried, if there is one."""
     unknown_callers: Literal["loopback", "all", "none"] = "loopback"
     """Whose calls are taken besides those of trunks and phones: of this machine, of anybody, of nobody."""
+    realm: str = Field("trunkline", pattern=r"^[^\"\\\x00-\x1f]+$")
+    """What phones are told that they log in to (RFC 3261 section 22.1)."""
+    digest_algorithms: Annotated[
+        tuple[Literal["MD5", "SHA-256", "SHA-512-256"], ...], BeforeValidator(_split), Field(min_length=1)
+    ] = ("MD5",)
+    """What phones may prove their passwords by, best first. Outside the file: separated by commas. Many phones give up
+    when they are offered an algorithm that they do not know, baresip 1 for one; add SHA-256 where all know it."""
+    registration_min: int = Field(60, ge=1)
+    """Seconds: a phone that asks to be registered for less gets 423."""
+    registration_max: int = Field(3600, ge=60)
+    """Seconds: a phone that asks to be registered for longer gets this."""
+    auth_failures: int = Field(10, ge=1)
+    """Wrong passwords from one address, after which whoever authenticates from there gets 403 for a while."""
+    auth_ban: float = Field(60, gt=0)
+    """Seconds of that while, from the last wrong password on."""
     trunks: Annotated[tuple[TrunkSettings, ...], BeforeValidator(_json)] = ()
     phones: Annotated[tuple[PhoneSettings, ...], BeforeValidator(_json)] = ()
 

@@ -96,8 +96,20 @@ def read_wav(file: Path) -> Samples:
 class Baresip:
     """One baresip that speaks babble. Use as an async context manager."""
 
-    def __init__(self, directory: Path, space: Namespace, codec: str = "PCMU", *, encrypted: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        space: Namespace,
+        codec: str = "PCMU",
+        *,
+        encrypted: bool = False,
+        account: str = "",
+        ca_file: Path | None = None,
+    ) -> None:
+        """`account` is an address with parameters to register with, else it does not register; `ca_file` is what it
+        trusts over TLS."""
         self._directory, self._space, self._codec, self._encrypted = directory, space, codec, encrypted
+        self._account, self._ca_file = account, ca_file
 
     async def __aenter__(self) -> "Baresip":
         space, directory = self._space, self._directory
@@ -120,8 +132,11 @@ class Baresip:
             *(f"module {name}" for name in modules),
             *(f"module_app {name}" for name in ("account.so", "menu.so")),
         ]
+        if self._ca_file is not None:
+            config.append(f"sip_cafile {self._ca_file}")
+        account = self._account or f"<sip:baresip@{space.inner}>;regint=0"
+        account += f";audio_codecs={self._codec.lower()}"
         (directory / "config").write_text("\n".join(config) + "\n")
-        account = f"<sip:baresip@{space.inner}>;regint=0;audio_codecs={self._codec.lower()}"
         account += ";mediaenc=srtp-mand\n" if self._encrypted else "\n"
         (directory / "accounts").write_text(account)
         self._process = await asyncio.create_subprocess_exec(
@@ -155,6 +170,10 @@ class Baresip:
         """Type at the console: one key, or a command such as `/hangup` and a line end."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as console:
             console.sendto(keys.encode(), (self._space.inner, _CONSOLE))
+
+    def accept(self) -> None:
+        """Answer the call that rings."""
+        self.type("/accept\n")
 
     def press(self, key: str) -> None:
         """One key of the phone, down and up: baresip ends the tone at its key release code."""

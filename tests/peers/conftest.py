@@ -10,6 +10,7 @@ import telnyx.resources.calls.actions
 import telnyx.resources.texml.accounts.calls  # noqa: F401 - both else load at first use, for seconds, amid a call
 from telnyx import AsyncTelnyx
 
+from peers.baresip import Namespace, make_namespace, remove_namespace
 from peers.harness import RecordingApp, new_server, running
 from peers.sipp import SippRun
 from trunkline.demo.audio import speech
@@ -76,3 +77,13 @@ def callee(tmp_path: Path) -> Callable[..., SippRun]:
     directory = tmp_path / "callee"
     directory.mkdir()
     return lambda *steps, **options: SippRun(directory, None, steps, **options)
+
+
+@pytest.fixture
+async def space() -> AsyncIterator[Namespace]:
+    """A network namespace for baresip."""
+    space = await make_namespace()
+    try:
+        yield space
+    finally:
+        await remove_namespace(space)

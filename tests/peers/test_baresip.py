@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from telnyx import AsyncTelnyx
 
-from peers.baresip import CODECS, Baresip, Namespace, make_namespace, missing, remove_namespace
+from peers.baresip import CODECS, Baresip, Namespace, missing
 from peers.harness import RecordingApp, ended, happens, listed_calls, new_server, running
 from trunkline.demo.audio import dominant_frequency, level, tone
 from trunkline.demo.callbacks import CallbackReceiver
@@ -18,19 +18,15 @@ pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(missing()), reason=missi
 
 
 @pytest.fixture
-async def space() -> AsyncIterator[Namespace]:
-    """A network namespace for baresip."""
-    space = await make_namespace()
-    try:
-        yield space
-    finally:
-        await remove_namespace(space)
-
-
-@pytest.fixture
 async def server(tmp_path: Path, space: Namespace) -> AsyncIterator[ServerProcess]:
     """A server at the outer end of the namespace's veth pair."""
-    server = new_server(tmp_path, host=space.outer, media__codecs="PCMU,PCMA,G722,OPUS", streams__extensions=True)
+    server = new_server(
+        tmp_path,
+        host=space.outer,
+        sip__unknown_callers="all",
+        media__codecs="PCMU,PCMA,G722,OPUS",
+        streams__extensions=True,
+    )
     async with running(server):
         yield server
 

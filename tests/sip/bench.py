@@ -8,7 +8,9 @@ from itertools import count
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
+from trunkline.sip.access import Access
 from trunkline.sip.dialogs import Dialogs
+from trunkline.sip.digest import Guard
 from trunkline.sip.screen import Refused, Request, Response, parse, screen
 from trunkline.sip.targets import Found, Target, UriLocator
 from trunkline.sip.values import Invite, SipEvent
@@ -151,8 +153,16 @@ class Bench:
         tags = count(1)
         settings = SipSettings(call_limit=limit)
         self.locator = ListLocator()
+        phones = SipSettings.model_validate({"phones": [{"user": "ann", "password": "secret"}]})
+        self.access = Access(phones, Guard("trunkline", bytes(32)), self.counters)
         self.dialogs = Dialogs(
-            self.told, lambda: f"our{next(tags)}", self.locator, self.connect, settings, self.counters
+            self.told,
+            lambda: f"our{next(tags)}",
+            self.locator,
+            self.connect,
+            lambda _request, _source: None,
+            settings,
+            self.counters,
         )
 
     def told(self, event: SipEvent) -> None:
@@ -172,7 +182,9 @@ class Bench:
             return
         message = parse(data, stream=wire.transport != "udp")
         screen(message, stream=wire.transport != "udp")
-        if isinstance(message, Request):
+        if isinstance(message, Request) and message.method == "REGISTER":
+            self.access.registrant(message, PEER, self.clock.now)
+        elif isinstance(message, Request):
             self.dialogs.receive(data, message, PEER, wire)
         else:
             assert self.dialogs.transactions.receive_response(data, message)

@@ -35,11 +35,11 @@ REFUSED = {
     "badvers": 505,  # another protocol version
     "bext01": 420,  # unknown extensions required
     "clerr": 400,  # the body is shorter than Content-Length
-    "cparam01": 405,  # REGISTER and others, sound or not: not served here
-    "cparam02": 405,
-    "dblreq": 405,
+    "cparam01": 401,
+    "cparam02": 401,
+    "dblreq": 401,
     "esc02": 501,  # an escaped method name is another method
-    "escnull": 405,
+    "escnull": 401,
     "insuf": 400,  # mandatory headers absent
     "intmeth": 501,  # an interesting method
     "ltgtruri": 400,  # brackets around the Request-URI
@@ -53,13 +53,13 @@ REFUSED = {
     "ncl": 400,  # negative Content-Length
     "novelsc": 416,  # unknown URI schemes
     "quotbal": 400,  # unbalanced quotes
-    "regaut01": 405,
-    "regbadct": 405,
-    "regescrt": 405,
+    "regaut01": 401,
+    "regbadct": 400,
+    "regescrt": 401,
     "scalar02": 400,  # numbers out of range
     "trws": 400,  # white space after the request line
     "unkscm": 416,
-    "unksm2": 405,
+    "unksm2": 400,
     "wsinv": 481,  # tortuous but sound; its To tag is of a dialog that we do not have
 }
 DROPPED = {

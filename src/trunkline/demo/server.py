@@ -82,6 +82,10 @@ class ServerProcess:
         """Where it takes calls."""
         return self.host, self.sip_port
 
+    def setting(self, name: str) -> str | int | float:
+        """A setting that it was given, by its dotted name."""
+        return self._settings[name]
+
     @property
     def log(self) -> str:
         """All that it has written so far."""

@@ -43,7 +43,8 @@ class Dialogs:
     """All dialogs of one endpoint.
 
     `tag` makes tags: 64 random bits or more each. `locator` finds out where calls go, `connect` gives the flow to a
-    target. Events are told through `on_event` and may be answered by `perform` from within it.
+    target, `admit` raises Refused for who may not call. Events are told through `on_event` and may be answered by
+    `perform` from within it.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Dialogs:
         tag: Callable[[], str],
         locator: Locator,
         connect: Callable[[Target], Flow],
+        admit: Callable[[Request, Endpoint], None],
         settings: SipSettings,
         counters: Counter[str],
     ) -> None:
@@ -62,6 +64,7 @@ class Dialogs:
         self._callers: dict[CallKey, Caller] = {}
         self._locator = locator
         self._connect = connect
+        self._may_call = admit
         self._on_event = on_event
         self._tag = tag
         self._limit = settings.call_limit
@@ -100,6 +103,7 @@ class Dialogs:
             if dialog is not None:
                 return self._repeated_invite(dialog, request)
             self._admit()
+            self._may_call(request, source)
         elif request.method == "OPTIONS" and outside:
             if self.draining:
                 self._admit()

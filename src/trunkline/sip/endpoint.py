@@ -8,20 +8,24 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from secrets import token_hex
+from secrets import token_bytes, token_hex
 
 import structlog
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip import dispatcher
+from trunkline.sip.access import Access, Origin
 from trunkline.sip.dialogs import Dialogs
+from trunkline.sip.digest import Guard
+from trunkline.sip.registrar import Registrar
 from trunkline.sip.screen import Dropped, Refused, Request, Response, parse, refusal, screen
 from trunkline.sip.targets import Target, UriLocator
 from trunkline.sip.transactions import Flow
 from trunkline.sip.transports import Transports
-from trunkline.sip.values import DialogId, SipAction, SipEvent
+from trunkline.sip.values import DialogId, InviteReceived, SipAction, SipEvent
 
 log = structlog.get_logger()
 
@@ -46,6 +50,11 @@ class SipEndpoint:
         self._settings = settings
         self._on_event = on_event
         self._transports = Transports(settings, directory, self._message, self._complain, self.counters)
+        guard = Guard(settings.realm, token_bytes(32), settings.digest_algorithms)
+        self._access = Access(settings, guard, self.counters)
+        self._origin = Origin()
+        """Of the INVITE that is being taken."""
+        self._registrar = Registrar(settings.registration_min, settings.registration_max)
         self._dialogs: Dialogs | None = None
         self._complaints: dict[str, tuple[float, int]] = {}
         """When each kind was logged last, and how often it came since."""
@@ -64,13 +73,20 @@ class SipEndpoint:
     def sizes(self) -> dict[str, int]:
         """Entries in the internal tables: dialogs, transactions, connections."""
         tables = {} if self._dialogs is None else self._dialogs.sizes
+        tables |= {"contacts": len(self._registrar), "watched": self._access.watched}
         return {**tables, "connections": len(self._transports.connections.open)}
 
     async def start(self) -> None:
         """Listen. Raises StartupError with one clear line."""
         dispatcher.install()
         self._dialogs = Dialogs(
-            self._on_event, lambda: token_hex(8), UriLocator(), self._connect, self._settings, self.counters
+            self._tell,
+            lambda: token_hex(8),
+            UriLocator(),
+            self._connect,
+            self._admit,
+            self._settings,
+            self.counters,
         )
         self._transports.connections.on_unreachable = self._dialogs.unreachable
         try:
@@ -112,6 +128,22 @@ class SipEndpoint:
     def _connect(self, target: Target) -> Flow:
         return self._transports.flow_to(target.transport, target.endpoint, target.server_name)
 
+    def _admit(self, request: Request, source: Endpoint) -> None:
+        self._origin = self._access.caller(request, source, asyncio.get_running_loop().time())
+
+    def _tell(self, event: SipEvent) -> None:
+        if isinstance(event, InviteReceived):
+            event = replace(event, trunk=self._origin.trunk, phone=self._origin.phone)
+        self._on_event(event)
+
+    def _register(self, request: Request, source: Endpoint, flow: Flow) -> Refused:
+        """The answer to a REGISTER, which needs no transaction: it may be taken again, to the same effect."""
+        now = asyncio.get_running_loop().time()
+        user = self._access.registrant(request, source, now)
+        headers = self._registrar.register(user, request, source, flow, now)
+        self.counters["registrations"] += 1
+        return Refused(200, "OK", headers)
+
     def _message(self, data: bytes, source: Endpoint, flow: Flow) -> None:
         if self._dialogs is None:
             return
@@ -137,6 +169,8 @@ class SipEndpoint:
             if isinstance(message, Response):
                 if not dialogs.transactions.receive_response(data, message):
                     raise Dropped("response to nothing that we asked")
+            elif message.method == "REGISTER":
+                raise self._register(message, source, flow)
             else:
                 dialogs.receive(data, message, source, flow)
         except Refused as refused:

@@ -15,9 +15,9 @@ from hashlib import md5
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.headers import COMPACT_NAMES, TOKEN, Via, parse_name_addr, parse_uri, parse_via, split_list
 
-ALLOW = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE")
+ALLOW = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REGISTER")
 """The methods that we serve."""
-KNOWN_METHODS = ("MESSAGE", "NOTIFY", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE")
+KNOWN_METHODS = ("MESSAGE", "NOTIFY", "PUBLISH", "REFER", "SUBSCRIBE")
 """Methods that we know and do not serve: 405, where one never heard of gets 501 (section 8.2.1)."""
 SUPPORTED = ("100rel", "timer")
 """Option tags of the extensions that we do."""
@@ -279,7 +279,8 @@ def _check_addresses(request: Request) -> None:
         raise Refused(400, "Malformed Call-Id")
     for name in ("from", "to", "contact", "record-route"):
         for value in request.listed(name):
-            _check_address(name, value)
+            if name != "contact" or request.method != "REGISTER" or value != "*":
+                _check_address(name, value)
     if request.method == "INVITE" and len(request.listed("contact")) != 1:
         raise Refused(400, "INVITE needs one Contact")
 

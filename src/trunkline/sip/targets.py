@@ -15,6 +15,7 @@ from trunkline.sip.transactions import Flow
 from trunkline.sip.values import Credentials, Invite
 
 Transport = Literal["udp", "tcp", "tls"]
+TRANSPORTS: dict[str, Transport] = {"udp": "udp", "tcp": "tcp", "tls": "tls"}
 DEFAULT_PORTS: dict[Transport, int] = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
 
@@ -81,10 +82,7 @@ def uri_target(uri: str) -> tuple[Target] | Unreachable:
     if parts.scheme == "tel":
         return Unreachable(404, "Not Found", "a tel URI names no host to call")
     named = dict(parameter.partition("=")[::2] for parameter in parts.params).get("transport", "udp")
-    transport: Transport | None = "tls" if parts.scheme == "sips" else _TRANSPORTS.get(named)
+    transport: Transport | None = "tls" if parts.scheme == "sips" else TRANSPORTS.get(named)
     if transport is None:
         return Unreachable(503, "Service Unavailable", f"no transport {named}")
     return (Target(uri.partition("?")[0], Endpoint(parts.host, parts.port or DEFAULT_PORTS[transport]), transport),)
-
-
-_TRANSPORTS: dict[str, Transport] = {"udp": "udp", "tcp": "tcp", "tls": "tls"}

@@ -1,0 +1,144 @@
+"""Who may call and who may register: pure.
+
+Of an INVITE from outside any dialog is asked, in this order: does it come from a trunk's `networks`? Is its From user
+a phone's, or does it bring credentials for us? Then they must be right (RFC 3261 section 22.2). Does it come from an
+address to which a trunk's calls go? Else `sip.unknown_callers` decides. A REGISTER needs a phone's credentials.
+
+Phones' passwords are guessed at all day: an address with `sip.auth_failures` wrong ones gets 403 unseen for
+`sip.auth_ban` seconds after the last. Nothing here is kept for a request that is refused, but one count for each of
+at most `SOURCE_LIMIT` addresses.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from trunkline.config import SipSettings
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.digest import Guard, parse_digest
+from trunkline.sip.headers import parse_name_addr, parse_uri
+from trunkline.sip.screen import Refused, Request
+
+SOURCE_LIMIT = 10000
+"""Addresses with failures that are remembered; then the one that failed longest ago is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a call comes from; both None: from somebody unknown who is let in."""
+
+    trunk: str | None = None
+    phone: str | None = None
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int
+    last: float
+
+
+class Access:
+    """The rules of one endpoint. Times are of any clock, in seconds."""
+
+    def __init__(self, settings: SipSettings, guard: Guard, counters: Counter[str]) -> None:
+        self._settings = settings
+        self._guard = guard
+        self._counters = counters
+        self._passwords = {phone.user: phone.password for phone in settings.phones}
+        self._targets = {trunk.name: frozenset(_literals(trunk.targets)) for trunk in settings.trunks}
+        self._failures: dict[str, _Failures] = {}
+
+    def learn(self, trunk: str, addresses: Iterable[str]) -> None:
+        """A trunk's targets have been looked up: calls may come from there."""
+        literals = _literals(next(one.targets for one in self._settings.trunks if one.name == trunk))
+        self._targets[trunk] = frozenset(addresses) | frozenset(literals)
+
+    def caller(self, request: Request, source: Endpoint, now: float) -> Origin:
+        """Whose call an INVITE is. Raises Refused: 401 with challenges, or 403."""
+        address = _address(source.host)
+        for trunk in self._settings.trunks:
+            if any(address in network for network in trunk.networks):
+                return Origin(trunk=trunk.name)
+        user = _user(request, "from")
+        if user in self._passwords or self._credentials(request):
+            if self._authenticated(request, source, now) != user:
+                raise Refused(403, "From Is Not The Authenticated User")
+            return Origin(phone=user)
+        for name, known in self._targets.items():
+            if str(address) in known:
+                return Origin(trunk=name)
+        policy = self._settings.unknown_callers
+        if policy == "all" or (policy == "loopback" and address.is_loopback):
+            return Origin()
+        self._counters["unknown_callers"] += 1
+        raise Refused(403, "Unknown Caller")
+
+    def registrant(self, request: Request, source: Endpoint, now: float) -> str:
+        """Whose contacts a REGISTER is about. Raises Refused: 401 with challenges, or 403."""
+        if not self._passwords:
+            raise Refused(403, "No Phones Here")
+        user = self._authenticated(request, source, now)
+        if user != _user(request, "to"):
+            raise Refused(403, "To Is Not The Authenticated User")
+        return user
+
+    @property
+    def watched(self) -> int:
+        """Addresses with failures that are remembered."""
+        return len(self._failures)
+
+    def _authenticated(self, request: Request, source: Endpoint, now: float) -> str:
+        failures = self._failures.get(source.host)
+        if failures is not None and now - failures.last >= self._settings.auth_ban:
+            failures = None
+        if failures is not None and failures.count >= self._settings.auth_failures:
+            self._counters["auth_banned"] += 1
+            raise Refused(403, "Too Many Failures")
+        authorization = self._credentials(request)
+        if not authorization:
+            raise self._challenge(now)
+        verdict = self._guard.check(authorization, request.method, request.uri, now, self._passwords.get)
+        if verdict.outcome == "good":
+            return verdict.username
+        if verdict.outcome == "wrong":
+            self._counters["auth_failures"] += 1
+            self._failures.pop(source.host, None)
+            self._failures[source.host] = _Failures(1 if failures is None else failures.count + 1, now)
+            if len(self._failures) > SOURCE_LIMIT:
+                del self._failures[next(iter(self._failures))]
+        raise self._challenge(now, stale=verdict.outcome == "stale")
+
+    def _challenge(self, now: float, *, stale: bool = False) -> Refused:
+        challenges = self._guard.challenges(now, stale=stale)
+        return Refused(401, "Unauthorized", tuple(("WWW-Authenticate", value) for value in challenges))
+
+    def _credentials(self, request: Request) -> str:
+        """The Authorization for our realm; empty when there is none."""
+        for value in request.values("authorization"):
+            try:
+                if parse_digest(value).get("realm") == self._guard.realm:
+                    return value
+            except ValueError:
+                continue
+        return ""
+
+
+def _address(host: str) -> IPv4Address | IPv6Address:
+    address = ip_address(host.partition("%")[0])
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def _literals(targets: Iterable[str]) -> Iterable[str]:
+    for target in targets:
+        try:
+            yield str(ip_address(parse_uri(target).host))
+        except ValueError:
+            continue  # A name.
+
+
+def _user(request: Request, header: str) -> str:
+    try:
+        return parse_uri(parse_name_addr(request.value(header)).uri).user
+    except LookupError:
+        return ""

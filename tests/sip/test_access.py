@@ -1,0 +1,149 @@
+"""Who may call, who may register, and what guessing passwords comes to."""
+
+from collections import Counter
+from itertools import count
+from typing import Any
+
+import pytest
+
+from sip.bench import message
+from trunkline.config import SipSettings
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.access import SOURCE_LIMIT, Access, Origin
+from trunkline.sip.digest import Answerer, Guard
+from trunkline.sip.screen import Refused, Request
+from trunkline.sip.values import Credentials
+
+URI = "sip:+1555@198.51.100.7"
+ELSEWHERE = Endpoint("203.0.113.9", 5060)
+
+
+class Bench:
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("phones", [{"user": "ann", "password": "secret"}, {"user": "bob", "password": "hidden"}])
+        self.counters: Counter[str] = Counter()
+        self.access = Access(SipSettings.model_validate(settings), Guard("trunkline", b"k" * 32), self.counters)
+
+    def request(self, user: str, authorization: str = "", method: str = "INVITE") -> Request:
+        lines = [f"{method} {URI} SIP/2.0", f"From: <sip:{user}@x>;tag=1", f"To: <sip:{user}@x>"]
+        request = message("\n".join([*lines, f"Authorization: {authorization}"] if authorization else lines))
+        assert isinstance(request, Request)
+        return request
+
+    def call(self, user: str, source: Endpoint = ELSEWHERE, authorization: str = "", now: float = 0) -> Origin:
+        return self.access.caller(self.request(user, authorization), source, now)
+
+    def refused(self, user: str, source: Endpoint = ELSEWHERE, authorization: str = "", now: float = 0) -> Refused:
+        with pytest.raises(Refused) as refused:
+            self.call(user, source, authorization, now)
+        return refused.value
+
+    def answer(self, user: str, password: str, now: float = 0, method: str = "INVITE") -> str:
+        """What the user's phone says to our challenge."""
+        cnonces = count()
+        answerer = Answerer(Credentials(user, password), lambda: f"cnonce{next(cnonces)}")
+        challenge = Guard("trunkline", b"k" * 32).challenges(now)[0]
+        assert answerer.challenged([("www-authenticate", challenge)])
+        return answerer.headers(method, URI)[0][1]
+
+
+def test_a_phone_that_knows_its_password_may_call() -> None:
+    bench = Bench()
+    refused = bench.refused("ann")
+    assert refused.status == 401
+    assert [value.rpartition("algorithm=")[2] for _, value in refused.headers] == ["SHA-256", "MD5"]
+    assert bench.call("ann", authorization=bench.answer("ann", "secret")) == Origin(phone="ann")
+    assert bench.counters["auth_failures"] == 0
+
+
+def test_a_phone_may_call_in_no_other_name() -> None:
+    bench = Bench()
+    assert bench.refused("bob", authorization=bench.answer("ann", "secret")).status == 403
+    assert bench.refused("+1555", authorization=bench.answer("ann", "secret")).status == 403
+
+
+def test_an_expired_nonce_is_stale_and_no_failure() -> None:
+    bench = Bench()
+    refused = bench.refused("ann", authorization=bench.answer("ann", "secret"), now=100)
+    assert "stale=true" in refused.headers[0][1]
+    assert bench.counters["auth_failures"] == 0
+
+
+def test_guessing_is_shut_out_for_a_while() -> None:
+    bench = Bench(auth_failures=3, auth_ban=30)
+    for now in range(3):
+        assert bench.refused("ann", authorization=bench.answer("ann", "guess"), now=now).status == 401
+    right = bench.answer("ann", "secret")
+    assert str(bench.refused("ann", authorization=right, now=31)) == "403 Too Many Failures"
+    assert bench.call("ann", Endpoint("203.0.113.10", 5060), right, now=31) == Origin(phone="ann")
+    assert bench.call("ann", authorization=right, now=32) == Origin(phone="ann")
+    assert bench.counters == {"auth_failures": 3, "auth_banned": 1}
+
+
+def test_a_nonce_of_nobody_s_with_a_wrong_password_counts_as_a_guess() -> None:
+    bench = Bench(auth_failures=1)
+    forged = bench.answer("ann", "guess").replace(' nonce="', ' nonce="x')
+    bench.refused("ann", authorization=forged)
+    assert bench.refused("ann").status == 403
+
+
+def test_what_is_remembered_of_guessers_is_bounded() -> None:
+    bench = Bench()
+    guess = bench.answer("ann", "guess")
+    for number in range(SOURCE_LIMIT + 5):
+        source = Endpoint(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 5060)
+        bench.refused("ann", source, guess)
+    assert bench.access.watched == SOURCE_LIMIT
+
+
+def test_a_register_needs_a_phone_s_password_and_its_own_address() -> None:
+    bench = Bench()
+    for user in ("ann", "nobody"):
+        with pytest.raises(Refused, match="401"):
+            bench.access.registrant(bench.request(user, method="REGISTER"), ELSEWHERE, 0)
+    answer = bench.answer("ann", "secret", method="REGISTER")
+    assert bench.access.registrant(bench.request("ann", answer, "REGISTER"), ELSEWHERE, 0) == "ann"
+    with pytest.raises(Refused, match="403"):
+        bench.access.registrant(bench.request("bob", answer, "REGISTER"), ELSEWHERE, 0)
+
+
+def test_where_there_are_no_phones_nobody_registers() -> None:
+    bench = Bench(phones=[])
+    with pytest.raises(Refused, match="403"):
+        bench.access.registrant(bench.request("ann", method="REGISTER"), ELSEWHERE, 0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "host", "taken"),
+    [
+        ("loopback", "127.0.0.1", True),
+        ("loopback", "::1", True),
+        ("loopback", "::ffff:127.0.0.1", True),
+        ("loopback", "203.0.113.9", False),
+        ("all", "203.0.113.9", True),
+        ("none", "127.0.0.1", False),
+    ],
+)
+def test_the_unknown_are_taken_as_the_setting_says(policy: str, host: str, taken: bool) -> None:
+    bench = Bench(unknown_callers=policy)
+    if taken:
+        assert bench.call("+1555", Endpoint(host, 5060)) == Origin()
+    else:
+        assert str(bench.refused("+1555", Endpoint(host, 5060))) == "403 Unknown Caller"
+        assert bench.counters["unknown_callers"] == 1
+
+
+def test_trunks_are_known_by_their_networks_and_by_where_calls_to_them_go() -> None:
+    bench = Bench(
+        trunks=[
+            {"name": "a", "targets": ["sip:a.example.com"], "networks": ["192.0.2.0/24", "2001:db8::/32"]},
+            {"name": "b", "targets": ["sip:198.51.100.1:5070", "sip:[2001:db9::1]"]},
+        ]
+    )
+    assert bench.call("+1555", Endpoint("192.0.2.77", 9)) == Origin(trunk="a")
+    assert bench.call("ann", Endpoint("2001:db8::5", 9)) == Origin(trunk="a"), "whoever the trunk says is calling"
+    assert bench.call("+1555", Endpoint("198.51.100.1", 9)) == Origin(trunk="b")
+    assert bench.call("+1555", Endpoint("2001:db9::1", 9)) == Origin(trunk="b")
+    assert bench.refused("ann", Endpoint("198.51.100.1", 9)).status == 401
+    bench.access.learn("a", ["203.0.113.9"])
+    assert bench.call("+1555", ELSEWHERE) == Origin(trunk="a")
