@@ -21,8 +21,9 @@ from trunkline.demo.server import ServerProcess
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    """A running server; at the end it must exit with 0, and without a traceback in its log."""
-    async with running(new_server(tmp_path)) as server:
+    """A running server, which soon gives up on an app that is not there; at the end it must exit with 0, and without a
+    traceback in its log."""
+    async with running(new_server(tmp_path, streams__connect_timeout=3)) as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-"""Twenty new calls a second for ten seconds, each streamed through REST, none failing."""
+"""Twenty new calls a second for five seconds, each streamed through REST, none failing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +15,7 @@ from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.peer
-CALLS = 200
+CALLS = 100
 RATE = 20
 
 
@@ -50,7 +50,7 @@ async def test_twenty_calls_a_second_are_all_streamed_and_all_told_of(
         steps.answered(),
         steps.ack(),
         steps.stream(audio, -1),
-        steps.pause(5000),
+        steps.pause(3000),
         steps.bye(2),
     )
     async with sipp(*scenario, calls=CALLS, rate=RATE, seconds=60, media_ports=4 * CALLS) as run:
@@ -65,7 +65,7 @@ async def test_twenty_calls_a_second_are_all_streamed_and_all_told_of(
     lost = heard = 0
     for socket in app.sockets:
         payloads = socket.payloads()
-        assert len(payloads) > 50, "a second of five"
+        assert len(payloads) > 50, "a second of three"
         assert set(payloads) <= set(frames)
         chunks = [int(message["media"]["chunk"]) for message in socket.all("media")]
         assert chunks == sorted(set(chunks))

@@ -208,7 +208,8 @@ class WorkerPool:
                 _log.error("media worker says nothing, ending it", worker=worker.index)
                 return
             try:
-                await asyncio.wait_for(worker.gone.wait(), left)
+                # Never longer than a sign of life: it may have become ready, and then have frozen, meanwhile.
+                await asyncio.wait_for(worker.gone.wait(), min(left, self._sign_of_life))
             except TimeoutError:
                 continue
 
