@@ -62,6 +62,14 @@ async def test_baresip_registers_and_calls(
         (call,) = await listed_calls(client, server.account_sid, "in-progress")
         assert call.from_ == "ann"
         phone.type("/hangup\n")
+        await phone.says("terminate call")
+        await client.texml.accounts.calls.with_raw_response.calls(
+            server.account_sid,
+            body={"to": "ann", "from_": "+15550001111", "texml": "<Response><Pause length='30'/></Response>"},
+        )
+        await phone.says("ncoming call")
+        phone.accept()
+        await phone.says("Call established")
 
 
 async def test_baresip_with_a_wrong_password_is_refused_and_then_shut_out(

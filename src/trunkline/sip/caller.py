@@ -160,7 +160,7 @@ class Caller:
 
     def _from(self, attempt: Attempt) -> str:
         host = attempt.target.from_host or attempt.flow.local.host
-        user = quote(self._invite.from_user, safe=USER_CHARACTERS)
+        user = quote(self._invite.from_user or attempt.target.from_user, safe=USER_CHARACTERS)
         uri = f"sip:{user}@{host}" if user else f"sip:{host}"
         name = f"{quoted_string(self._invite.from_name)} " if self._invite.from_name else ""
         return f"{name}<{uri}>;tag={self.key[1]}"

@@ -20,9 +20,10 @@ from trunkline.sip import dispatcher
 from trunkline.sip.access import Access, Origin
 from trunkline.sip.dialogs import Dialogs
 from trunkline.sip.digest import Guard
+from trunkline.sip.locator import EdgeLocator
 from trunkline.sip.registrar import Registrar
 from trunkline.sip.screen import Dropped, Refused, Request, Response, parse, refusal, screen
-from trunkline.sip.targets import Target, UriLocator
+from trunkline.sip.targets import Target
 from trunkline.sip.transactions import Flow
 from trunkline.sip.transports import Transports
 from trunkline.sip.values import DialogId, InviteReceived, SipAction, SipEvent
@@ -82,7 +83,7 @@ class SipEndpoint:
         self._dialogs = Dialogs(
             self._tell,
             lambda: token_hex(8),
-            UriLocator(),
+            EdgeLocator(self._settings, self._registrar, asyncio.get_running_loop().time),
             self._connect,
             self._admit,
             self._settings,

@@ -35,6 +35,8 @@ class Target:
     """Values of Route, first hop first: a phone's Path (RFC 3327), a trunk's outbound proxy."""
     credentials: Credentials | None = None
     """What answers challenges, where the call brings none of its own."""
+    from_user: str = ""
+    """User of the From URI for a call that brings none."""
     from_host: str = ""
     """Host of the From URI; empty for ours."""
 
