@@ -140,6 +140,7 @@ SIP = {
         ("sip:alice@pbx.example", Route("phone", "alice", "alice")),
         ("SIPS:%61lice:x@PBX.example:5070;transport=tls", Route("phone", "alice", "alice")),
         ("sip:alice@192.0.2.1", Route("phone", "alice", "alice")),
+        ("sips:alice@pbx.example:5061", Route("phone", "alice", "alice")),
         ("sip:alice@192.0.2.1:5080", Route("uri", "", "sip:alice@192.0.2.1:5080")),
         ("sip:alice@elsewhere.example", Route("uri", "", "sip:alice@elsewhere.example")),
         ("sip:bob@pbx.example", Route("uri", "", "sip:bob@pbx.example")),

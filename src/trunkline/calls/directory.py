@@ -60,7 +60,7 @@ class Directory:
         self._trunks = settings.sip.trunks
         self._phones = {phone.user: phone for phone in settings.sip.phones}
         self._hosts = {host.lower() for host in (settings.sip.host, settings.sip.advertised_host) if host}
-        self._ports = {None, str(settings.sip.port)}
+        self._ports = {None, str(settings.sip.port), str(settings.sip.tls_port)}
 
     # ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────
 
