@@ -313,7 +313,6 @@ class Conductor:
         self._ask(run.entry, ask.RejectCall(effect.status, effect.reason))
 
     def _hang_up(self, run: _Run, effect: to.HangUp) -> None:
-        _log.info("instructions end the call", call_sid=run.sid, cause=effect.cause)
         self._ask(run.entry, ask.EndCall(effect.cause))
 
     def _start_stream(self, run: _Run, effect: to.StartStream) -> None:
