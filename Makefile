@@ -7,8 +7,9 @@ NODE := tests/peers/node
 DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip strace:strace sox:sox espeak-ng:espeak-ng nodejs:node npm:npm
 PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
 SERVE ?=
+BENCH ?= quick
 
-.PHONY: help demo test check serve clean
+.PHONY: help demo test check bench serve clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -25,6 +26,10 @@ check: $(VENV)/.dev ## lint, format, types, architecture
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/pytest tests/test_architecture.py
+
+bench: $(VENV)/.bench ## what a stream costs beside a gateway in C, in some five minutes; BENCH=full for all sizes
+	@.ci/install debian gcc:gcc openssl:openssl
+	@BENCH=$(BENCH) $(BIN)/python bench/bench.py
 
 serve: $(VENV)/.demo ## the server; flags by SERVE="--http.port 9000"
 	@$(BIN)/trunkline serve $(SERVE)
@@ -44,6 +49,10 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/.venv
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.venv
 	@.ci/install python $(BIN)/python '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/.venv
+	@.ci/install python $(BIN)/python '.[bench]'
 	@touch $@ $(VENV)/.demo
 
 # pipecat pins what it needs, so it gets an environment of its own.

@@ -27,10 +27,10 @@ from worker import Bench
 SINK, APP, FILE_SECONDS = 9200, 9201, 30
 
 
-def mp3_file() -> bytes:
-    """30 s of a 44.1 kHz stereo tone."""
+def mp3_file(seconds: int = FILE_SECONDS) -> bytes:
+    """So much of a 44.1 kHz stereo tone."""
     rate = 44100
-    samples = (8000 * np.sin(2 * np.pi * 440 * np.arange(rate * FILE_SECONDS) / rate)).astype(np.int16)
+    samples = (8000 * np.sin(2 * np.pi * 440 * np.arange(rate * seconds) / rate)).astype(np.int16)
     out = io.BytesIO()
     with av.open(out, "w", format="mp3") as container:
         stream = container.add_stream("mp3", rate=rate)
