@@ -306,6 +306,8 @@ class MediaSettings(Section):
     packets do not come that late."""
     players_per_leg: int = Field(4, ge=1)
     """Sources, streams for one, that may play to a call at once; they are mixed."""
+    recording_silence: int = Field(-45, ge=-96, le=0)
+    """Level in dB below full scale under which the peer counts as silent, for a recording that ends on silence."""
     rtcp_interval: float = Field(5, gt=0)
     """Seconds between RTCP reports."""
 

@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -87,14 +88,19 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -
     assert report.report["packets_in"] == 1
 
 
-async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(pool: WorkerPool, told: Told) -> None:
+async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(
+    pool: WorkerPool, told: Told, tmp_path: Path
+) -> None:
     await open_legs(pool, told, 1)
     leg = LegId(1)
+    pool.send(leg, wire.Play(leg, 1, "/nowhere.wav", 1))
+    await told.until(lambda events: isinstance(events[-1], wire.Played))
+    assert told.events[-1] == wire.Played(leg, 1, "No such file or directory"), "a fresh worker plays at once"
     orders = [
-        wire.Play(leg, 1, "/nowhere.wav", 1),
-        wire.StopPlaying(leg, 1),
-        wire.Record(leg, 2, "/nowhere.wav", 1, 0, 0, ""),
-        wire.StopRecording(leg, 2),
+        wire.Play(leg, 2, "/nowhere.wav", 1),
+        wire.StopPlaying(leg, 2),
+        wire.Record(leg, 3, str(tmp_path / "a.wav"), 1, 0, 0, ""),
+        wire.StopRecording(leg, 3),
         wire.SendDigits(leg, "1"),
         wire.Bridge(leg, LegId(9)),
         wire.Unbridge(leg),
@@ -102,11 +108,12 @@ async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(pool
     ]
     for order in orders:
         pool.send(leg, order)
-    await told.until(lambda events: isinstance(events[-1], wire.LegClosed))
+    kinds = {wire.LegClosed, wire.Recorded}
+    await told.until(lambda events: kinds <= {type(event) for event in events})
     answers = [event for event in told.events if isinstance(event, wire.Played | wire.Recorded)]
-    assert [answer.job for answer in answers] == [1, 2]
-    closed = told.events[-1]
-    assert isinstance(closed, wire.LegClosed)
+    assert [answer.job for answer in answers] == [1, 2, 3]
+    assert answers[2] == wire.Recorded(leg, 3, 0.0, "stopped", "", None)
+    closed = next(event for event in told.events if isinstance(event, wire.LegClosed))
     assert closed.report["digits_out"] == 1 or closed.report["digits_waiting"] == 1
 
 

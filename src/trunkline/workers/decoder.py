@@ -4,6 +4,8 @@ socket pair; it ends when that closes.
 Files are decoded in turn, a few ms of each, so that a short one does not wait for a long one. What an app sends is
 answered whole; a file on disk, which may be long or go on for ever, in pieces as they are asked for. libav reads what
 strangers send, so the process is expected to die of it some day: it is alone, bounded in memory, and replaced.
+
+It writes recordings, too, since a disk may keep a writer waiting, which the worker must not.
 """
 
 import asyncio
@@ -22,6 +24,7 @@ import structlog
 from trunkline.media.decoding import TooLong, Undecodable, decode, decode_file
 from trunkline.workers import messages as wire
 from trunkline.workers.link import Link
+from trunkline.workers.wavfile import Unwritable, WavFile
 
 _log = structlog.get_logger()
 
@@ -48,6 +51,7 @@ class Decoder:
         self._jobs: deque[_Job] = deque()
         self._resting: dict[int, _Job] = {}
         """Those of which nobody wants more for now."""
+        self._written: dict[int, WavFile] = {}
         self._reported = 0.0
         self._link: Link[wire.DecoderOrder] = Link(
             wire.DecoderOrder,
@@ -74,6 +78,26 @@ class Decoder:
             case wire.Cancel():
                 self._jobs = deque(job for job in self._jobs if job.number != order.job)
                 self._resting.pop(order.job, None)
+            case wire.WriteFile() | wire.Append() | wire.Finish():
+                self._write(order)
+
+    def _write(self, order: wire.WriteFile | wire.Append | wire.Finish) -> None:
+        try:
+            if isinstance(order, wire.WriteFile):
+                self._written[order.job] = WavFile(Path(order.path), order.rate, order.channels)
+            elif order.job not in self._written:
+                return  # it has failed, which was told
+            elif isinstance(order, wire.Append):
+                self._written[order.job].append(order.audio)
+            else:
+                self._written.pop(order.job).close()
+                self._tell(wire.Written(order.job, None))
+                return
+        except Unwritable as problem:
+            self._written.pop(order.job, None)
+            self._tell(wire.Written(order.job, str(problem)))
+        else:
+            self._tell(wire.Wrote(order.job))
 
     def _take_up(self, job: _Job) -> None:
         if not self._jobs:

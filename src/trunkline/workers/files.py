@@ -1,13 +1,14 @@
 """The media worker's side of its decoder process: starts it, hands it files, notices its death, starts another.
 
 A file that is in the decoder when that dies is lost, and its app is told so. The decoder counts as dead when its end of
-the link closes, or when it has work and says nothing for `PATIENCE`.
+the link closes, or when it has work and says nothing for `PATIENCE`. What it has written of recordings stays.
 """
 
 import asyncio
 import contextlib
 import socket
 import sys
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -33,6 +34,8 @@ _NO_AUDIO = Refusal(Problem.INVALID_MEDIA, "the mp3 file holds no audio that can
 
 PIECES = 4
 """Pieces of a file that are asked for ahead: two seconds."""
+UNWRITTEN = 60
+"""Pieces of a recording that may wait for the disk: half a minute of it."""
 
 
 class Listener(Protocol):
@@ -52,7 +55,8 @@ class DecoderProcess:
         self._jobs: dict[int, tuple[Answer, int]] = {}
         self._players: dict[int, Listener] = {}
         self._owed: dict[int, int] = {}
-        """Pieces that each of these has asked for and not got."""
+        """Pieces that each of these has asked for and not got, or that each of the next has sent, with no word yet."""
+        self._writers: dict[int, Callable[[str | None], object]] = {}
         self._backlog = 0
         self._last_job = 0
         self._heard = 0.0
@@ -121,6 +125,40 @@ class DecoderProcess:
             if self._link is not None:
                 self._link.send(wire.Cancel(job))
 
+    def write(self, path: str, rate: int, channels: int, done: Callable[[str | None], object]) -> int | None:
+        """Make a wav file; a number for `append` and `finish`, or None with no decoder there. `done` is called once:
+        when the file is complete, or with the words why nothing more can be written to it."""
+        job = self._last_job = self._last_job + 1
+        if not self._ask_writer(job, wire.WriteFile(job, path, rate, channels)):
+            return None
+        self._writers[job] = done
+        return job
+
+    def append(self, job: int, audio: bytes) -> None:
+        """More of a file; nothing if that is done with."""
+        if job not in self._writers:
+            return
+        if self._owed[job] >= UNWRITTEN:
+            self._finish_writer(job, "the disk is too slow")
+        else:
+            self._ask_writer(job, wire.Append(job, audio))
+
+    def finish(self, job: int) -> None:
+        """That was all of a file; nothing if that is done with."""
+        if job in self._writers:
+            self._ask_writer(job, wire.Finish(job))
+
+    def _ask_writer(self, job: int, order: wire.WriteFile | wire.Append | wire.Finish) -> bool:
+        self._expect()
+        if self._link is None or not self._link.send(order):
+            return False
+        self._owed[job] = self._owed.get(job, 0) + 1
+        return True
+
+    def _finish_writer(self, job: int, error: str | None) -> None:
+        del self._owed[job]
+        self._writers.pop(job)(error)
+
     @property
     def _busy(self) -> bool:
         """Whether something is owed to somebody."""
@@ -139,6 +177,9 @@ class DecoderProcess:
     def _on_report(self, report: wire.DecoderReport) -> None:
         self._heard = asyncio.get_running_loop().time()
         if isinstance(report, wire.Decoding):
+            return
+        if isinstance(report, wire.Wrote | wire.Written):
+            self._on_written(report)
             return
         if report.job in self._players:
             self._on_piece(report)
@@ -168,6 +209,14 @@ class DecoderProcess:
         else:
             listener.end(report.detail)
 
+    def _on_written(self, report: wire.Wrote | wire.Written) -> None:
+        if report.job not in self._writers:
+            return
+        if isinstance(report, wire.Written):
+            self._finish_writer(report.job, report.error)
+        else:
+            self._owed[report.job] -= 1
+
     # ── the process ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def _keep(self) -> None:
@@ -183,13 +232,16 @@ class DecoderProcess:
 
     def _died(self) -> None:
         self.counters["decoder_restarts"] += 1
-        _log.error("the decoder died, starting another", files=len(self._jobs) + len(self._players))
+        _log.error("the decoder died, starting another", files=len(self._jobs) + len(self._owed))
         for job in list(self._jobs):
             if (answer := self._take(job)) is not None:
                 answer(_DIED)
-        players, self._players, self._owed = self._players, {}, {}
+        players, self._players = self._players, {}
+        writers, self._writers, self._owed = self._writers, {}, {}
         for listener in players.values():
             listener.end("the decoder failed while it had this file")
+        for done in writers.values():
+            done("the process that wrote the file failed")
 
     async def _run_once(self) -> None:
         """One process's life."""

@@ -292,6 +292,29 @@ class Cancel(msgspec.Struct, frozen=True, tag=True):
     job: int
 
 
+class WriteFile(msgspec.Struct, frozen=True, tag=True):
+    """Make a wav file; each order about it is answered by `Wrote`, the last by `Written`."""
+
+    job: int
+    path: str
+    rate: int
+    channels: int
+
+
+class Append(msgspec.Struct, frozen=True, tag=True):
+    """More of it."""
+
+    job: int
+    audio: bytes
+    """16-bit PCM, one sample of each channel in turn."""
+
+
+class Finish(msgspec.Struct, frozen=True, tag=True):
+    """That was all of it."""
+
+    job: int
+
+
 class Piece(msgspec.Struct, frozen=True, tag=True):
     """Some of a file."""
 
@@ -315,12 +338,25 @@ class Undecoded(msgspec.Struct, frozen=True, tag=True):
     detail: str = ""
 
 
+class Wrote(msgspec.Struct, frozen=True, tag=True):
+    """What was sent is in the file."""
+
+    job: int
+
+
+class Written(msgspec.Struct, frozen=True, tag=True):
+    """The file is complete, or nothing more can be written to it."""
+
+    job: int
+    error: str | None
+
+
 class Decoding(msgspec.Struct, frozen=True, tag=True):
     """Sent every second while there is work, as the sign of life."""
 
 
-DecoderOrder = Decode | DecodeFile | More | Cancel
-DecoderReport = Piece | Decoded | Undecoded | Decoding
+DecoderOrder = Decode | DecodeFile | More | Cancel | WriteFile | Append | Finish
+DecoderReport = Piece | Decoded | Undecoded | Wrote | Written | Decoding
 
 DECODER_BACKLOG = 64 * 1024 * 1024
 """Bytes of files in the decoder; one more is refused. The largest message holds 6 MB of mp3."""

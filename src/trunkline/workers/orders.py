@@ -1,5 +1,5 @@
-"""What a media worker is told to do on a leg besides streaming: play files, press keys, bridge. Each order has its
-handler here; `process.py` hands them over.
+"""What a media worker is told to do on a leg besides streaming: play files, record, press keys, bridge. Each order has
+its handler here; `process.py` hands them over, and recordings have a file of their own, `recordings.py`.
 
 A play is answered by exactly one `Played`, whatever becomes of it and of its leg.
 """
@@ -17,11 +17,9 @@ from trunkline.media.leg import TooManyPlayers
 from trunkline.media.player import Player
 from trunkline.workers import messages as wire
 from trunkline.workers.files import DecoderProcess
+from trunkline.workers.recordings import Key, Recordings
 
 _log = structlog.get_logger()
-
-Key = tuple[LegId, int]
-"""A leg and the number of a job on it."""
 
 
 class Keys:
@@ -61,7 +59,9 @@ class Orders:
         decoder: DecoderProcess,
         send: Callable[[wire.Happening], object],
         soon: Callable[[Callable[[], None]], object],
+        loud: int,
     ) -> None:
+        """`loud`: see `Recorder`."""
         self._engine = engine
         self._decoder = decoder
         self._send = send
@@ -70,6 +70,7 @@ class Orders:
         self._keys: dict[LegId, Keys] = {}
         self._plays: dict[Key, tuple[Player, int]] = {}
         """The player, and the decoder's number of its file."""
+        self.recordings = Recordings(engine, decoder, send, soon, loud)
         self.counters = {"plays": 0, "plays_failed": 0, "digits_refused": 0}
 
     # ── legs ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -84,6 +85,7 @@ class Orders:
         """A leg is about to close: what goes on there ends."""
         for key in [key for key in self._plays if key[0] == leg]:
             self._play_over(key, "the call ended")
+        self.recordings.closing(leg)
         del self._calls[leg], self._keys[leg]
 
     def press_key(self, order: wire.PressKey) -> None:
@@ -128,6 +130,7 @@ class Orders:
         for key, (player, _) in list(self._plays.items()):
             if player is port and key[0] == leg:
                 self._play_over(key, "internal error on the packet path")
+        self.recordings.failed(leg, port)
 
     def _play_over(self, key: Key, error: str | None) -> None:
         playing = self._plays.pop(key, None)
@@ -145,10 +148,11 @@ class Orders:
             _log.warning("a file was not played", call_sid=self._calls.get(leg), error=error)
         self._send(wire.Played(leg, job, error))
 
+    # ── recordings ──────────────────────────────────────────────────────────────────────────────────────────
+
     def record(self, order: wire.Record) -> None:
-        """Workers cannot record yet; whoever waits for a recording is told so at once."""
-        _log.warning("nothing is recorded", call_sid=self._calls.get(order.leg), path=order.path)
-        self._send(wire.Recorded(order.leg, order.job, 0.0, "error", "", "this server cannot record calls"))
+        """Begin to record."""
+        self.recordings.record(order, self._calls.get(order.leg))
 
     # ── keys and bridges ────────────────────────────────────────────────────────────────────────────────────
 

@@ -42,6 +42,9 @@ from trunkline.workers.orders import Orders
 
 _log = structlog.get_logger()
 
+DECODER_PATIENCE = 5.0
+"""Seconds that a worker waits for its decoder before it takes calls without one."""
+
 
 class Worker:
     """Carries orders out and reports."""
@@ -53,6 +56,7 @@ class Worker:
         self._engine: Engine | None = None
         self._tasks: Orders | None = None
         self._decoder = DecoderProcess()
+        self._starting: asyncio.Task[None] | None = None
         self._sender = Sender()
         self._stream_settings = StreamSettings()
         self._streams: dict[StreamSid, StreamConnection] = {}
@@ -69,7 +73,7 @@ class Worker:
             wire.Play: lambda order: self.orders.play(order),
             wire.StopPlaying: lambda order: self.orders.stop_playing(order),
             wire.Record: lambda order: self.orders.record(order),
-            wire.StopRecording: lambda _order: None,  # there is none
+            wire.StopRecording: lambda order: self.orders.recordings.stop(order),
             wire.SendDigits: lambda order: self.orders.send_digits(order),
             wire.Bridge: lambda order: self.orders.bridge(order),
             wire.Unbridge: lambda order: self.orders.unbridge(order),
@@ -86,6 +90,8 @@ class Worker:
         status = loop.create_task(self._report_status())
         await self._lost.wait()
         status.cancel()
+        if self._starting is not None:
+            self._starting.cancel()
         for stream in list(self._streams.values()):
             stream.close("the server is shutting down")
         await asyncio.gather(*(stream.wait_closed() for stream in list(self._streams.values())))
@@ -103,7 +109,7 @@ class Worker:
         while True:
             await asyncio.sleep(wire.STATUS_INTERVAL)
             counters = self._decoder.counters | (self._engine.counters if self._engine else {})
-            counters |= self._tasks.counters if self._tasks else {}
+            counters |= self._tasks.counters | self._tasks.recordings.counters if self._tasks else {}
             counters["stream_reconnects"] = self._reconnects + sum(s.reconnects for s in self._streams.values())
             self._link.send(wire.Status(len(self._leg_streams), len(self._streams), counters))
 
@@ -116,12 +122,21 @@ class Worker:
         media = MediaSettings.model_validate_json(order.media)
         ports = range(order.port_min, order.port_max + 1)
         self._engine = Engine(media, ports, self._on_media, asyncio.get_running_loop())
-        self._tasks = Orders(self._engine, self._decoder, self._link.send, asyncio.get_running_loop().call_soon)
+        soon = asyncio.get_running_loop().call_soon
+        self._tasks = Orders(self._engine, self._decoder, self._link.send, soon, media.recording_silence)
         self._engine.start()
         self._decoder.start()
         gc.collect()
         gc.freeze()
         gc.disable()
+        self._starting = asyncio.get_running_loop().create_task(self._tell_ready())
+
+    async def _tell_ready(self) -> None:
+        """As soon as the first call may play a file, and not much later when it may not."""
+        try:
+            await asyncio.wait_for(self._decoder.ready.wait(), DECODER_PATIENCE)
+        except TimeoutError:
+            _log.error("the decoder did not start, no files can be played")
         self._link.send(wire.Ready())
 
     # ── legs ────────────────────────────────────────────────────────────────────────────────────────────────

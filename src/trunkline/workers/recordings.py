@@ -1,0 +1,128 @@
+"""Recordings of a worker's legs: the recorder on the leg, the file in the decoder process, and what is told of both.
+
+Each is told as over by exactly one `Recorded`, whatever becomes of it, of its leg and of its file; and not before the
+file is complete, or lost.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import structlog
+
+from trunkline.ids import CallSid, LegId
+from trunkline.media.engine import Engine, UnknownLeg
+from trunkline.media.frames import LegPort
+from trunkline.media.recorder import Recorder
+from trunkline.workers import messages as wire
+from trunkline.workers.files import DecoderProcess
+
+_log = structlog.get_logger()
+
+Key = tuple[LegId, int]
+"""A leg and the number of a job on it."""
+
+Reason = Literal["stopped", "silence", "key", "limit", "hangup", "error"]
+"""See `Recorded`."""
+
+
+@dataclass(slots=True)
+class _Recording:
+    call: CallSid | None
+    recorder: Recorder
+    file: int = 0
+    """The decoder's number of it."""
+    ending: tuple[Reason, str, str | None] | None = None
+    """Reason, key and error, while the file is completed."""
+
+
+class Recordings:
+    """Of all legs. `soon` calls a function when the packet path is done with its ports."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        decoder: DecoderProcess,
+        send: Callable[[wire.Happening], object],
+        soon: Callable[[Callable[[], None]], object],
+        loud: int,
+    ) -> None:
+        """`loud`: see `Recorder`."""
+        self._engine = engine
+        self._decoder = decoder
+        self._send = send
+        self._soon = soon
+        self._loud = loud
+        self._all: dict[Key, _Recording] = {}
+        self.counters = {"recordings": 0, "recordings_failed": 0}
+
+    def record(self, order: wire.Record, call: CallSid | None) -> None:
+        """Begin."""
+        key = (order.leg, order.job)
+        recorder = Recorder(
+            order.channels,
+            max_length=order.max_length,
+            silence=order.silence,
+            loud=self._loud,
+            finish_on=order.finish_on,
+            on_block=partial(self._block, key),
+            on_over=lambda why, digit: self._soon(partial(self._end, key, why, digit)),
+        )
+        recording = self._all[key] = _Recording(call, recorder)
+        try:
+            self._engine.attach(order.leg, recorder)
+        except UnknownLeg:
+            self._complete(key, "the call ended")
+            return
+        file = self._decoder.write(order.path, recorder.rate, order.channels, partial(self._complete, key))
+        if file is None:
+            self._complete(key, "the process that writes files is being restarted")
+        else:
+            recording.file = file
+
+    def stop(self, order: wire.StopRecording) -> None:
+        """End it."""
+        self._end((order.leg, order.job), "stopped")
+
+    def closing(self, leg: LegId) -> None:
+        """The leg is about to close."""
+        for key in [key for key in self._all if key[0] == leg]:
+            self._end(key, "hangup")
+
+    def failed(self, leg: LegId, port: LegPort) -> None:
+        """A port was taken off its leg by a fault."""
+        for key, recording in list(self._all.items()):
+            if recording.recorder is port and key[0] == leg:
+                self._end(key, "error", error="internal error on the packet path")
+
+    def _block(self, key: Key, audio: bytes) -> None:
+        recording = self._all.get(key)
+        if recording is not None:
+            self._decoder.append(recording.file, audio)
+
+    def _end(self, key: Key, reason: Reason, digit: str = "", error: str | None = None) -> None:
+        recording = self._all.get(key)
+        if recording is None or recording.ending is not None:
+            return
+        recording.ending = reason, digit, error
+        self._engine.detach(key[0], recording.recorder)
+        recording.recorder.finish()
+        self._decoder.finish(recording.file)
+
+    def _complete(self, key: Key, problem: str | None) -> None:
+        """The file is complete; with a problem it is lost, or what there is of it is all."""
+        recording = self._all.pop(key, None)
+        if recording is None:
+            return
+        leg, job = key
+        self._engine.detach(leg, recording.recorder)
+        reason, digit, error = recording.ending or ("error", "", None)
+        if problem is not None:
+            reason, digit, error = "error", "", problem
+        self.counters["recordings"] += 1
+        if error is not None:
+            self.counters["recordings_failed"] += 1
+            _log.warning("a recording failed", call_sid=recording.call, error=error)
+        seconds = recording.recorder.recorded_ms / 1000
+        self._send(wire.Recorded(leg, job, seconds, reason, digit, error))

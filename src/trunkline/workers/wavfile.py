@@ -1,0 +1,65 @@
+"""A wav file that grows and is complete at every moment: its header is put right after each piece, so that what a crash
+leaves behind plays to its last piece.
+"""
+
+import contextlib
+import struct
+from pathlib import Path
+
+from trunkline.errors import TrunklineError
+
+_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
+"""RIFF, the size of what follows, WAVE; fmt of 16 bytes: PCM, channels, rate, bytes per second and per sample of all
+channels, bits; data and its size."""
+
+LONGEST = 0xFFFFFFFF - _HEADER.size
+"""Bytes that its sizes of 32 bits can tell: 74 hours of one channel at 8 kHz."""
+
+
+class Unwritable(TrunklineError):
+    """The file cannot be written (any more); what it holds plays."""
+
+
+class WavFile:
+    """16-bit PCM."""
+
+    def __init__(self, path: Path, rate: int, channels: int) -> None:
+        """Make it, or write over what is there. Raises Unwritable."""
+        self._rate, self._channels = rate, channels
+        self._size = 0
+        try:
+            self._file = path.open("wb")
+        except OSError as problem:
+            raise Unwritable(_words(problem)) from None
+        self.append(b"")
+
+    def append(self, audio: bytes) -> None:
+        """Add samples: little-endian, one of each channel in turn. Raises Unwritable, and is closed then."""
+        size = self._size + len(audio)
+        try:
+            if size > LONGEST:
+                raise Unwritable("the file is as long as a wav file can be")
+            self._file.seek(_HEADER.size + self._size)
+            self._file.write(audio)
+            self._file.flush()
+            self._file.seek(0)
+            self._file.write(self._header(size))
+            self._file.flush()
+        except (OSError, Unwritable) as problem:
+            self.close()
+            raise Unwritable(_words(problem)) from None
+        self._size = size
+
+    def close(self) -> None:
+        """Complete as it is."""
+        with contextlib.suppress(OSError):  # of what could not be written, which was told
+            self._file.close()
+
+    def _header(self, size: int) -> bytes:
+        width = 2 * self._channels
+        form = (16, 1, self._channels, self._rate, self._rate * width, width, 16)
+        return _HEADER.pack(b"RIFF", _HEADER.size - 8 + size, b"WAVE", b"fmt ", *form, b"data", size)
+
+
+def _words(problem: Exception) -> str:
+    return (problem.strerror if isinstance(problem, OSError) else None) or str(problem)

@@ -1,0 +1,136 @@
+"""A worker's engine, decoder and orders with real sockets, and phones at the other end: for tests of orders."""
+
+import asyncio
+import contextlib
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from trunkline.config import MediaSettings
+from trunkline.ids import CallSid, LegId
+from trunkline.media.codecs import CODECS
+from trunkline.media.engine import Engine
+from trunkline.media.events import MediaEvent
+from trunkline.media.rtp import parse
+from trunkline.sdp.values import Endpoint, MediaParams
+from trunkline.workers import messages as wire
+from trunkline.workers.files import DecoderProcess
+from trunkline.workers.orders import Orders
+
+HOST = "127.0.0.1"
+ONE, OTHER = LegId(1), LegId(2)
+PORTS = range(23460, 23490)
+
+
+class Phone:
+    """A socket where a leg's packets arrive."""
+
+    def __init__(self) -> None:
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.setblocking(False)
+        self.sock.bind((HOST, 0))
+
+    @property
+    def params(self) -> MediaParams:
+        return MediaParams("PCMU", 0, 20, Endpoint(HOST, self.sock.getsockname()[1]), dtmf_payload_type=101)
+
+    async def packet(self) -> tuple[int, bytes]:
+        """Payload type and payload of the next one."""
+        async with asyncio.timeout(5):
+            packet = parse(await asyncio.get_running_loop().sock_recv(self.sock, 2048))
+        assert packet is not None
+        return packet.payload_type, packet.payload
+
+    def forget(self) -> None:
+        """What has come so far is not heard."""
+        with contextlib.suppress(BlockingIOError):
+            while self.sock.recv(2048):
+                pass
+
+    async def audio(self, packets: int, codec: str = "PCMU") -> NDArray[np.float64]:
+        """What comes from the first packet on that is not silence."""
+        silence = CODECS[codec].silence(20)
+        payloads: list[bytes] = []
+        while len(payloads) < packets:
+            _, payload = await self.packet()
+            if payloads or payload != silence:
+                payloads.append(payload)
+        return np.frombuffer(CODECS[codec].decoder()(b"".join(payloads)), "<i2").astype(np.float64)
+
+    async def keys(self, count: int) -> list[int]:
+        """The next events, each once."""
+        async with asyncio.timeout(10):
+            return await self._keys(count)
+
+    async def _keys(self, count: int) -> list[int]:
+        pressed: list[int] = []
+        ended = False
+        while len(pressed) < count:
+            kind, payload = await self.packet()
+            if kind == 101 and payload[1] & 0x80:
+                if not ended:
+                    pressed.append(payload[0])
+                ended = True
+            elif kind == 101:
+                ended = False
+        return pressed
+
+
+class Bench:
+    """A worker's engine, decoder and orders, and two phones."""
+
+    def __init__(self, decoder: DecoderProcess, settings: MediaSettings) -> None:
+        self.reports: asyncio.Queue[wire.Happening] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        self.engine = Engine(settings, PORTS, self._on_event, loop)
+        loud = settings.recording_silence
+        self.orders = Orders(self.engine, decoder, self.reports.put_nowait, loop.call_soon, loud)
+        self.phones = {ONE: Phone(), OTHER: Phone()}
+        self.ports: dict[LegId, int] = {}
+        self.kinds: dict[LegId, int] = {}
+        self.engine.start()
+
+    def _on_event(self, event: MediaEvent) -> None:
+        raise AssertionError(event)
+
+    def open(self, leg: LegId, codec: str = "PCMU", kind: int = 0) -> Phone:
+        params = replace(self.phones[leg].params, codec=codec, payload_type=kind)
+        self.kinds[leg] = kind
+        self.ports[leg] = self.engine.open_leg(leg, params)
+        self.orders.opened(leg, CallSid(f"call {leg}"))
+        return self.phones[leg]
+
+    async def told(self) -> wire.Happening:
+        async with asyncio.timeout(10):
+            return await self.reports.get()
+
+    def speak(self, leg: LegId, number: int, payload: bytes) -> None:
+        """One packet to a leg, the `number`th of 20 ms."""
+        header = bytes([0x80, self.kinds[leg]]) + number.to_bytes(2) + (number * 160).to_bytes(4) + bytes(4)
+        self.phones[leg].sock.sendto(header + payload, (HOST, self.ports[leg]))
+
+    def press(self, leg: LegId, event: int, number: int = 1) -> None:
+        """One key pressed, as its last packet tells it, the `number`th."""
+        header = bytes.fromhex("8065") + number.to_bytes(2) + bytes(8)
+        self.phones[leg].sock.sendto(header + bytes([event]) + bytes.fromhex("8a0500"), (HOST, self.ports[leg]))
+
+    def close(self) -> None:
+        self.engine.stop()
+        for phone in self.phones.values():
+            phone.sock.close()
+
+
+def wav(path: Path, seconds: float, hertz: float = 1000) -> str:
+    """A tone at half of full scale, 8000 samples a second."""
+    wave = (16384 * np.sin(2 * np.pi * hertz * np.arange(round(8000 * seconds)) / 8000)).astype(np.int16)
+    frame = av.AudioFrame.from_ndarray(wave[None, :], format="s16", layout="mono")
+    frame.sample_rate = 8000
+    with av.open(str(path), "w", format="wav") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return str(path)

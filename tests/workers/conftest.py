@@ -1,0 +1,40 @@
+"""Fixtures of the tests with a real decoder, which takes seconds to import its code: one for each file of tests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest_asyncio
+
+from trunkline.config import MediaSettings
+from trunkline.workers.files import DecoderProcess
+from workers.bench import Bench
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def decoder() -> AsyncIterator[DecoderProcess]:
+    """A decoder process that takes files."""
+    decoder = DecoderProcess()
+    decoder.start()
+    await asyncio.wait_for(decoder.ready.wait(), 10)
+    yield decoder
+    await decoder.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def make_bench(decoder: DecoderProcess) -> AsyncIterator[Callable[..., Bench]]:
+    """Benches by settings of `media`."""
+    made: list[Bench] = []
+
+    def make(**settings: int) -> Bench:
+        made.append(Bench(decoder, MediaSettings(port_rest=0, **settings)))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bench(make_bench: Callable[..., Bench]) -> Bench:
+    """One as it comes."""
+    return make_bench()

@@ -1,0 +1,148 @@
+"""Recordings with real sockets and the process that writes them; the files are read by somebody else's code."""
+
+import asyncio
+import os
+import signal
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mp3files import signal_to_noise
+from trunkline.ids import LegId
+from trunkline.media.codecs import CODECS
+from trunkline.workers import messages as wire
+from trunkline.workers.files import DecoderProcess
+from workers.bench import ONE, OTHER, Bench, wav
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def read(path: Path) -> tuple[int, NDArray[np.float64]]:
+    """Rate, and samples with a row per channel."""
+    with wave.open(str(path)) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        return file.getframerate(), samples.reshape(-1, file.getnchannels()).T.astype(np.float64)
+
+
+def record(
+    path: Path,
+    leg: LegId = ONE,
+    *,
+    channels: int = 1,
+    max_length: float = 0,
+    silence: float = 0,
+    finish_on: str = "",
+) -> wire.Record:
+    return wire.Record(leg, 3, str(path), channels, max_length, silence, finish_on)
+
+
+async def talk(bench: Bench, packets: int, leg: LegId = ONE, codec: str = "PCMU", hertz: float = 1000) -> None:
+    """A tone, 20 ms for each packet that comes."""
+    row = CODECS[codec]
+    wave = np.rint(16384 * np.sin(2 * np.pi * hertz * np.arange(packets * row.sample_rate // 50) / row.sample_rate))
+    coded = row.encoder()(wave.astype("<i2").tobytes())
+    bench.phones[leg].forget()
+    for n in range(packets):
+        bench.speak(leg, n, coded[n * 160 : n * 160 + 160])
+        await bench.phones[leg].packet()
+
+
+async def over(bench: Bench) -> wire.Recorded:
+    while not isinstance(told := await bench.told(), wire.Recorded):
+        pass
+    return told
+
+
+async def test_both_sides_are_recorded_apart_and_in_step(bench: Bench, tmp_path: Path) -> None:
+    bench.open(ONE)
+    bench.orders.play(wire.Play(ONE, 1, wav(tmp_path / "tone.wav", 1, hertz=400), 0))
+    await bench.phones[ONE].audio(1)
+    bench.orders.record(record(tmp_path / "a.wav", channels=2))
+    await talk(bench, 60)
+    bench.orders.recordings.stop(wire.StopRecording(ONE, 3))
+    bench.orders.recordings.stop(wire.StopRecording(ONE, 3))
+    told = await over(bench)
+    assert (told.job, told.reason, told.digit, told.error) == (3, "stopped", "", None)
+    rate, (said, heard) = read(tmp_path / "a.wav")
+    assert rate == 8000
+    assert len(said) == told.seconds * 8000
+    assert 1.1 < told.seconds < 1.5
+    assert signal_to_noise(heard[800:-800], 8000, 400) > 30
+    begins = np.flatnonzero(said)[0]
+    assert begins < 800
+    assert signal_to_noise(said[begins + 8 : begins + 8000], 8000) > 30
+
+
+async def test_a_wideband_call_gives_a_wideband_file_up_to_its_limit(bench: Bench, tmp_path: Path) -> None:
+    bench.open(ONE, "G722", 9)
+    bench.orders.record(record(tmp_path / "a.wav", max_length=0.9))
+    await talk(bench, 55, codec="G722", hertz=5000)
+    told = await over(bench)
+    assert (told.seconds, told.reason) == (0.9, "limit")
+    rate, (said,) = read(tmp_path / "a.wav")
+    assert (rate, len(said)) == (16000, 14400)
+    assert signal_to_noise(said[4000:12000], 16000, 5000) > 15
+
+
+async def test_silence_a_key_and_hanging_up_end_it_and_are_told(bench: Bench, tmp_path: Path) -> None:
+    bench.open(ONE)
+    bench.open(OTHER)
+    bench.orders.record(record(tmp_path / "a.wav", silence=0.4))
+    told = await over(bench)
+    assert told.reason == "silence"
+    assert told.seconds == pytest.approx(0.4, abs=0.03)
+    bench.orders.record(record(tmp_path / "b.wav", finish_on="#"))
+    bench.orders.record(record(tmp_path / "c.wav", OTHER))
+    await talk(bench, 5)
+    bench.press(ONE, 11, 5)
+    told = await over(bench)
+    assert (told.reason, told.digit) == ("key", "#")
+    assert read(tmp_path / "b.wav")[1].any()
+    bench.orders.closing(OTHER)
+    bench.engine.close_leg(OTHER)
+    told = await over(bench)
+    assert (told.leg, told.reason) == (OTHER, "hangup")
+    assert read(tmp_path / "c.wav")[1].shape == (1, told.seconds * 8000)
+    bench.orders.record(record(tmp_path / "d.wav", OTHER))
+    assert await over(bench) == wire.Recorded(OTHER, 3, 0.0, "error", "", "the call ended")
+    assert bench.orders.recordings.counters == {"recordings": 4, "recordings_failed": 1}
+
+
+async def test_what_cannot_be_written_is_told_in_words(bench: Bench, tmp_path: Path) -> None:
+    bench.open(ONE)
+    for path, words in ((tmp_path / "none" / "a.wav", "No such file"), (Path("/dev/full"), "No space left")):
+        bench.orders.record(record(path))
+        told = await over(bench)
+        assert told.reason == "error"
+        assert words in str(told.error)
+
+
+async def test_a_disk_that_keeps_the_writer_waiting_ends_the_recording(bench: Bench, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")  # whoever opens it waits for a reader
+    bench.open(ONE)
+    bench.orders.record(record(tmp_path / "a.wav"))
+    recorder = bench.orders.recordings._all[ONE, 3].recorder
+    for at in range(10**6, 10**6 + 40_000, 20):  # as if 40 seconds had gone by
+        recorder.outbound_frame(b"\xff" * 160, at)
+    assert (await over(bench)).error == "the disk is too slow"
+    with (tmp_path / "a.wav").open("rb") as reader:
+        await asyncio.to_thread(reader.read, 44)
+
+
+async def test_what_is_written_plays_when_the_writer_dies(
+    bench: Bench, decoder: DecoderProcess, tmp_path: Path
+) -> None:
+    bench.open(ONE)
+    bench.orders.record(record(tmp_path / "a.wav"))
+    await talk(bench, 60)
+    os.kill(decoder.pid, signal.SIGKILL)
+    told = await over(bench)
+    assert (told.reason, told.error) == ("error", "the process that wrote the file failed")
+    _, (said,) = read(tmp_path / "a.wav")
+    assert len(said) >= 4000
+    assert signal_to_noise(said[1600:4000], 8000) > 30
+    bench.orders.record(record(tmp_path / "b.wav"))
+    assert "being restarted" in str((await over(bench)).error)

@@ -1,0 +1,39 @@
+"""A wav file that is complete after each piece, as another reader sees it."""
+
+import wave
+from pathlib import Path
+
+import pytest
+
+from trunkline.workers import wavfile
+from trunkline.workers.wavfile import Unwritable, WavFile
+
+
+def content(path: Path) -> tuple[int, int, int, bytes]:
+    """Channels, rate, bytes per sample and samples."""
+    with wave.open(str(path)) as file:
+        return file.getnchannels(), file.getframerate(), file.getsampwidth(), file.readframes(file.getnframes())
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (16000, 2)])
+def test_it_plays_after_each_piece(tmp_path: Path, rate: int, channels: int) -> None:
+    path = tmp_path / "a.wav"
+    path.write_text("what was there before, and is longer than a header of forty-four bytes")
+    file = WavFile(path, rate, channels)
+    assert content(path) == (channels, rate, 2, b"")
+    for n in range(1, 4):
+        file.append(b"abcd" * 100)
+        assert content(path) == (channels, rate, 2, b"abcd" * 100 * n)
+    file.close()
+
+
+def test_what_cannot_be_written_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path, words in ((tmp_path / "none" / "a.wav", "No such file"), (Path("/dev/full"), "No space left")):
+        with pytest.raises(Unwritable, match=words):
+            WavFile(path, 8000, 1)
+    monkeypatch.setattr(wavfile, "LONGEST", 8)
+    file = WavFile(tmp_path / "a.wav", 8000, 1)
+    file.append(bytes(8))
+    with pytest.raises(Unwritable, match="as long as a wav file can be"):
+        file.append(bytes(2))
+    assert content(tmp_path / "a.wav")[3] == bytes(8)
