@@ -103,13 +103,14 @@ class Baresip:
         codec: str = "PCMU",
         *,
         encrypted: bool = False,
+        port: int = 0,
         account: str = "",
         ca_file: Path | None = None,
     ) -> None:
-        """`account` is an address with parameters to register with, else it does not register; `ca_file` is what it
+        """`port` is where it listens, 0 = anywhere; `account` is an address with parameters to register with, else it does not register; `ca_file` is what it
         trusts over TLS."""
         self._directory, self._space, self._codec, self._encrypted = directory, space, codec, encrypted
-        self._account, self._ca_file = account, ca_file
+        self._port, self._account, self._ca_file = port, account, ca_file
 
     async def __aenter__(self) -> "Baresip":
         space, directory = self._space, self._directory
@@ -117,7 +118,7 @@ class Baresip:
         codec, rate = CODECS[self._codec]
         modules = (codec, "srtp.so", "aufile.so", "aubridge.so", "sndfile.so", "cons.so")
         config = [
-            f"sip_listen {space.inner}:0",
+            f"sip_listen {space.inner}:{self._port}",
             f"net_interface {space.interface}",
             f"module_path {MODULES}",
             f"snd_path {directory}",

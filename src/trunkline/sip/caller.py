@@ -108,7 +108,7 @@ class Caller:
 
     def start(self) -> None:
         """Find out where the call goes, and call."""
-        self._locator.locate(self._invite, self._located)
+        self._locator.locate(self._invite, partial(self._found, self._invite.credentials))
 
     def hang_up(self, header: str | None) -> None:
         """The application wants no more; `header` is the Reason."""
@@ -119,13 +119,15 @@ class Caller:
         else:
             self._attempt.sent.cancel(() if header is None else (("Reason", header),))
 
-    def _located(self, found: Sequence[Target] | Unreachable) -> None:
+    def _found(self, credentials: Credentials | None, found: Sequence[Target] | Unreachable) -> None:
+        """Targets, and what answers challenges there instead of what they bring."""
         if self.settled:
             return
         if isinstance(found, Unreachable):
             self._failure = (found.status, found.reason, found.detail)
         else:
-            self._places.extendleft(reversed(found))
+            places = [replace(target, credentials=credentials or target.credentials) for target in found]
+            self._places.extendleft(reversed(places))
         self._next()
 
     def _next(self) -> None:
@@ -137,9 +139,10 @@ class Caller:
         place = self._places.popleft()
         if isinstance(place, Redirection):
             self._attempt = None
-            self._locator.locate(replace(self._invite, route="uri", to=place.uri), partial(self._redirected, place))
+            there = replace(self._invite, route="uri", to=place.uri, credentials=None)
+            self._locator.locate(there, partial(self._found, place.credentials))
             return
-        credentials = self._invite.credentials or place.credentials
+        credentials = place.credentials
         self._attempt = Attempt(
             place,
             place.flow or self._connect(place),
@@ -152,11 +155,6 @@ class Caller:
         if self._places:
             self._patience = after(self._table.settings.target_timeout, self._give_up, self._attempt)
         self._send(self._attempt)
-
-    def _redirected(self, place: Redirection, found: Sequence[Target] | Unreachable) -> None:
-        if not isinstance(found, Unreachable):
-            found = [replace(target, credentials=place.credentials) for target in found]
-        self._located(found)
 
     def _from(self, attempt: Attempt) -> str:
         host = attempt.target.from_host or attempt.flow.local.host
@@ -277,7 +275,7 @@ class Caller:
                 self._redirections += 1
                 self._seen.add(uri)
                 same = parse_uri(uri).host == parse_uri(target.uri).host
-                found.append(Redirection(uri, self._invite.credentials or target.credentials if same else None))
+                found.append(Redirection(uri, target.credentials if same else None))
         self._places.extendleft(reversed(found))
         return bool(found)
 
@@ -356,7 +354,7 @@ class Caller:
             ours=True,
             sdp=self._invite.sdp,
             hop=Hop(uri.host, uri.port, target.endpoint),
-            credentials=self._invite.credentials or target.credentials,
+            credentials=target.credentials,
         )
         self._legs[tag] = self._table.known[leg.key] = leg
         return leg

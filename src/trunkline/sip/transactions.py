@@ -145,11 +145,12 @@ class Outgoing:
 class Sent:
     """A request of ours that was sent, and what to call with its responses."""
 
-    __slots__ = ("_manager", "_transaction", "on_response", "routes")
+    __slots__ = ("_cancelled", "_manager", "_transaction", "on_response", "routes")
 
     def __init__(self, manager: Any, on_response: Callable[[Response], None], routes: tuple[str, ...]) -> None:
         self._manager = manager
         self._transaction: Transaction = None
+        self._cancelled = False
         self.on_response = on_response
         self.routes = routes
 
@@ -159,10 +160,11 @@ class Sent:
 
     def cancel(self, headers: Headers = ()) -> None:
         """CANCEL an INVITE: now, or not before its first response (section 9.1), and until then it is not sent again.
-        One that has its final response is left alone."""
+        One that has its final response, or was cancelled before, is left alone."""
         transaction = self._transaction
-        if transaction.tid is None or transaction.state is TERMINATED or transaction.cancelPending:
+        if transaction.tid is None or transaction.state is TERMINATED or self._cancelled:
             return
+        self._cancelled = True
         transaction.cancel.appendHeaders(_headers(headers))
         if transaction.state is TRYING:
             _stop(transaction, "teA")
