@@ -138,7 +138,7 @@ async def sipp(
     file.write_text(scenario.xml())
     process = await asyncio.create_subprocess_exec(
         *("sipp", "-sf", str(file), "-i", "127.0.0.1", "-p", str(port), "-m", str(calls), "-nostdin"),
-        *("-timeout", "20", "-timeout_error", "-max_socket", "500", "-nostdin", "-trace_err", *options),
+        *("-timeout", "40", "-timeout_error", "-max_socket", "500", "-nostdin", "-trace_err", *options),
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -146,7 +146,7 @@ async def sipp(
     try:
         await _listening(port)
         yield port
-        output, _ = await asyncio.wait_for(process.communicate(), 30)
+        output, _ = await asyncio.wait_for(process.communicate(), 45)
         assert process.returncode == 0, output.decode(errors="replace")[-2000:] + _errors(folder, port)
     finally:
         with contextlib.suppress(ProcessLookupError):
