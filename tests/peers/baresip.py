@@ -107,8 +107,8 @@ class Baresip:
         account: str = "",
         ca_file: Path | None = None,
     ) -> None:
-        """`port` is where it listens, 0 = anywhere; `account` is an address with parameters to register with, else it does not register; `ca_file` is what it
-        trusts over TLS."""
+        """`port` is where it listens, 0 = anywhere; `account` is an address with parameters to register with, else it
+        does not register; `ca_file` is what it trusts over TLS."""
         self._directory, self._space, self._codec, self._encrypted = directory, space, codec, encrypted
         self._port, self._account, self._ca_file = port, account, ca_file
 
