@@ -211,7 +211,7 @@ async def test_a_redirection_is_followed_past_those_that_are_dead(tmp_path: Path
 
 
 async def test_calls_survive_lost_datagrams(tmp_path: Path) -> None:
-    """A quarter of our INVITEs is lost on its way to sipp."""
+    """A quarter of our INVITEs is lost. Not sipp's responses: it gives up a call of which all were lost so far."""
     called = Scenario().recv("INVITE", lost=25).send("180 Ringing").send("200 OK", sdp=True)
     called.recv("ACK").request("BYE", 1).response(200)
     async with placing() as placer, sipp(called, tmp_path, calls=10) as port:
