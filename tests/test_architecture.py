@@ -45,6 +45,7 @@ DRIVERS = {
     "sip/transports.py",
     "store/store.py",
     "store/writer.py",
+    "streaming/certificates.py",
     "streaming/connection.py",
     "streaming/socket.py",
     "texml/conductor.py",

@@ -1,7 +1,8 @@
 """The composition root of the control process: builds the rooms, joins them, starts and stops them in order.
 
-Start: store, writer, callbacks, media workers, SIP, HTTP. What is announced last is what lets work in, so nothing
-arrives before there is somebody to do it. Stop is the reverse, calls first, within `STOP_TIMEOUT`.
+Start: store, writer, callbacks, media workers, HTTP, SIP. What is announced last is what lets work in, so nothing
+arrives before there is somebody to do it. Stop is the reverse, calls first, each within its grace.
+The workers import their code while the rest is built, which takes them as long.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
-from trunkline.streaming.socket import tls_context
+from trunkline.streaming.certificates import tls_context
 from trunkline.streaming.target import BadTarget
 from trunkline.texml.conductor import Conductor, Tools
 from trunkline.webhooks.delivery import Delivery
@@ -60,7 +61,7 @@ class Server:
         self._make_key = make_key
         self._announce = announce
         self._stack = AsyncExitStack()
-        self._runner: Runner | None = None
+        self._started = False
 
     async def run(self) -> None:
         """Serve until SIGINT or SIGTERM."""
@@ -105,12 +106,12 @@ class Server:
         stack.push_async_callback(writer.stop)
 
         pool = WorkerPool(settings, lambda event: runner.on_pool(event))
-        runner = self._runner = Runner(settings, account, directory, pool, writer)
+        runner = Runner(settings, account, directory, pool, writer)
         conductor = Conductor(runner, directory.route, Tools.of(settings, signer))
         stack.push_async_callback(conductor.stop)
-        runner.recover(await store.open_calls(), await store.open_streams())
-        await pool.start()
         stack.push_async_callback(pool.stop, WORKER_GRACE)
+        pool.launch()
+        runner.recover(await store.open_calls(), await store.open_streams())
 
         sip = SipEndpoint(settings.sip, runner.on_sip, settings.store.directory)
         runner.connect(sip, conductor)
@@ -122,7 +123,7 @@ class Server:
             ApplicationService(directory, store),
             store,
             settings.http,
-            ready=lambda: _not_ready(runner, pool, writer),
+            ready=lambda: _not_ready(runner, pool, writer) if self._started else "starting",
             public_key=signer.public_key,
             metrics=metrics.render,
         )
@@ -138,10 +139,12 @@ class Server:
         http = HttpServer(app, settings.http)
         await http.start()
         stack.push_async_callback(http.stop, 0.5)
+        await pool.start()
         await sip.start()
         stack.push_async_callback(sip.stop)
         stack.push_async_callback(runner.drain, DRAIN_GRACE)
         stack.callback(sip.begin_draining)
+        self._started = True
         _log_ready(settings, http, sip, pool)
 
     async def _account(self, store: Store) -> AccountSid:

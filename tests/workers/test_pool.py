@@ -34,7 +34,7 @@ class Told:
         self._changed.set()
 
     async def until(self, enough: Callable[[list[PoolEvent]], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not enough(self.events):
                 self._changed.clear()
                 await self._changed.wait()

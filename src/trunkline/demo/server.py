@@ -98,7 +98,7 @@ class ServerProcess:
             raise RuntimeError("the server was not started")
         return self._process
 
-    async def start(self, timeout: float = 20) -> None:  # noqa: ASYNC109 - becomes ServerFailed
+    async def start(self, timeout: float = 60) -> None:  # noqa: ASYNC109 - becomes ServerFailed
         """Start and wait until it is ready. Raises ServerFailed."""
         flags = [part for name, value in self._settings.items() for part in (f"--{name}", str(value))]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}

@@ -12,12 +12,10 @@ An app that does not read: the kernel is allowed little unsent data, the library
 
 import asyncio
 import contextlib
-import functools
 import logging
 import socket
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -35,6 +33,7 @@ from picows import (
 from picows.url import WSParsedURL
 
 from trunkline.config import StreamSettings
+from trunkline.streaming.certificates import tls_context
 from trunkline.streaming.retry import Gone, How
 from trunkline.streaming.session import Outbox
 from trunkline.streaming.target import BadTarget, Target, target
@@ -60,16 +59,6 @@ logging.getLogger("aiofastnet").setLevel(logging.CRITICAL)
 
 def _nowhere(kind: WSMsgType, message: bytes) -> None:
     """There is no transport."""
-
-
-@functools.cache
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """What wss:// is verified with. The first call reads the certificates (some 20 ms): make it before there are
-    calls. Raises BadTarget for a file that cannot be read or holds no certificate."""
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as problem:
-        raise BadTarget(f"TLS: no certificates in {ca_file}: {problem.strerror or problem}") from problem
 
 
 class Sender:

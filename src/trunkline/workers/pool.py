@@ -22,8 +22,8 @@ from trunkline.workers.link import Link
 
 _log = structlog.get_logger()
 
-START_TIMEOUT = 20.0
-"""Seconds for a worker to import its code and say Ready, on a busy machine."""
+START_TIMEOUT = 60.0
+"""Seconds for a worker to import its code and say Ready, on a machine that has far too much to do."""
 RESTART_DELAY = 1.0
 """Seconds before a dead worker is replaced, so that one that dies at once does not eat a core."""
 
@@ -76,13 +76,18 @@ class WorkerPool:
         self._requests = 0
         self.restarts = 0
 
-    async def start(self) -> None:
-        """Start every worker. Raises StartupError when one cannot."""
+    def launch(self) -> None:
+        """Start every worker's process. Raises StartupError when media could not be received."""
         _check_bindable(self._settings.media.host)
         loop = asyncio.get_running_loop()
         self._keepers = [
             loop.create_task(self._keep(worker), name=f"worker {worker.index}") for worker in self._workers
         ]
+
+    async def start(self) -> None:
+        """Until every worker takes legs, launched now if not before. Raises StartupError when one cannot."""
+        if not self._keepers:
+            self.launch()
         try:
             await asyncio.wait_for(self.all_ready(), START_TIMEOUT)
         except TimeoutError:

@@ -28,12 +28,13 @@ from trunkline.media.events import LegSilent, MediaEvent
 from trunkline.media.leg import TooManyPlayers
 from trunkline.media.level import Ear
 from trunkline.media.ports import NoPorts
+from trunkline.streaming.certificates import tls_context
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.connection import StreamEnded as ConnectionEnded
 from trunkline.streaming.connection import StreamStarted as ConnectionStarted
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import StreamReport
-from trunkline.streaming.socket import Sender, tls_context
+from trunkline.streaming.socket import Sender
 from trunkline.workers import messages as wire
 from trunkline.workers.files import DecoderProcess
 from trunkline.workers.limits import raise_file_limit
