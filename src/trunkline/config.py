@@ -70,7 +70,8 @@ _SIP_TARGET = re.compile(r"sips?:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5
 
 
 def _sip_target(value: str) -> str:
-    if not _SIP_TARGET.fullmatch(value):
+    match = _SIP_TARGET.fullmatch(value)
+    if match is None or not 0 < int((match[2] or ":5060")[1:]) < 65536:
         raise ValueError("must be sip:host, sip:host:port or sips:host, with ;transport=udp, tcp or tls if need be")
     return value
 

@@ -117,7 +117,7 @@ class Server:
         runner.connect(sip, conductor)
         service = CallService(runner, directory, store, writer)
         rooms: dict[str, Callable[[], Counter[str]]] = {}
-        metrics = Metrics(rooms, lambda: {"calls": len(runner.registry), "streams": _streams(pool)})
+        metrics = Metrics(rooms, lambda: {"calls": len(runner.registry), "streams": _streams(pool), **sip.gauges})
         app = create_app(
             service,
             ApplicationService(directory, store),

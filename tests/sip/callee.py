@@ -117,7 +117,8 @@ class Scenario:
         steps = "\n".join(self._steps)
         # sipp wants each variable to be used.
         names = [name for name in ("ignored", "us", "them", "via") if f'assign_to="{name}"' in steps]
-        steps += f'\n<Reference variables="{",".join(names)}"/>'
+        if names:
+            steps += f'\n<Reference variables="{",".join(names)}"/>'
         return f'<?xml version="1.0" encoding="UTF-8" ?>\n<scenario name="callee">\n{steps}\n</scenario>'
 
 

@@ -10,6 +10,7 @@ from trunkline.sip.locator import EdgeLocator
 from trunkline.sip.registrar import Registrar
 from trunkline.sip.screen import Request
 from trunkline.sip.targets import Target, Unreachable
+from trunkline.sip.trunks import Trunks
 from trunkline.sip.values import Credentials, DialogId, Invite
 
 SETTINGS = SipSettings.model_validate(
@@ -27,7 +28,8 @@ class Bench:
     def __init__(self) -> None:
         self.registrar = Registrar(60, 3600)
         self.now = 0.0
-        self.locator = EdgeLocator(SETTINGS, self.registrar, lambda: self.now)
+        trunks = Trunks(SETTINGS, lambda _target: Wire(), lambda: "tag", lambda *_change: None)
+        self.locator = EdgeLocator(SETTINGS, self.registrar, trunks, lambda: self.now)
 
     def locate(
         self, route: Literal["trunk", "phone", "uri"], name: str, to: str = ""

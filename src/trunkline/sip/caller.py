@@ -19,7 +19,7 @@ from trunkline.sdp.session import SessionDescription
 from trunkline.sip.bodies import session_description
 from trunkline.sip.dialog import CAPABILITIES, Dialog, Hop, State, contact, contact_of, reason, why
 from trunkline.sip.digest import Answerer
-from trunkline.sip.headers import one_line, parse_name_addr, parse_uri, quoted_string
+from trunkline.sip.headers import USER_CHARACTERS, one_line, parse_name_addr, parse_uri, quoted_string
 from trunkline.sip.refresh import start, takes_updates
 from trunkline.sip.screen import Headers, Refused, Response
 from trunkline.sip.session_timer import asking, granted, least
@@ -31,9 +31,6 @@ from trunkline.sip.values import Refused as RefusedEvent
 
 REDIRECT_LIMIT = 5
 """Contacts of 3xx responses that one call follows."""
-USER_CHARACTERS = "-_.!~*'()&=+$,;?/"
-"""May stand in the user part of a URI as they are (section 25.1)."""
-
 RAISE_LIMIT = 3
 """Times that a call takes a longer session interval (422)."""
 FORK_LIMIT = 20

@@ -26,12 +26,15 @@ from trunkline.sip.screen import Dropped, Refused, Request, Response, parse, ref
 from trunkline.sip.targets import Target
 from trunkline.sip.transactions import Flow
 from trunkline.sip.transports import Transports
-from trunkline.sip.values import DialogId, InviteReceived, SipAction, SipEvent
+from trunkline.sip.trunks import Trunks
+from trunkline.sip.values import DialogId, InviteReceived, SipAction, SipEvent, TrunkStatus
 
 log = structlog.get_logger()
 
 COMPLAINT_INTERVAL = 10.0
 """Seconds between two log lines about bad messages; those between are counted in the next."""
+TROUBLES = ("target_down",)
+"""Changes of trunks that somebody should look after."""
 GOODBYE_TIME = 2.0
 """Seconds that `stop` waits for the responses to its BYEs."""
 
@@ -56,6 +59,7 @@ class SipEndpoint:
         self._origin = Origin()
         """Of the INVITE that is being taken."""
         self._registrar = Registrar(settings.registration_min, settings.registration_max)
+        self._trunks = Trunks(settings, self._connect, lambda: token_hex(8), self._trunk_changed)
         self._dialogs: Dialogs | None = None
         self._complaints: dict[str, tuple[float, int]] = {}
         """When each kind was logged last, and how often it came since."""
@@ -74,8 +78,19 @@ class SipEndpoint:
     def sizes(self) -> dict[str, int]:
         """Entries in the internal tables: dialogs, transactions, connections."""
         tables = {} if self._dialogs is None else self._dialogs.sizes
-        tables |= {"contacts": len(self._registrar), "watched": self._access.watched}
+        tables |= {"contacts": len(self._registrar), "watched": self._access.watched, "asking": len(self._trunks)}
         return {**tables, "connections": len(self._transports.connections.open)}
+
+    @property
+    def trunks(self) -> tuple[TrunkStatus, ...]:
+        """How each trunk is now."""
+        return self._trunks.status
+
+    @property
+    def gauges(self) -> dict[str, int]:
+        """What there is now, for `/metrics`."""
+        ups = [target.up for trunk in self.trunks for target in trunk.targets]
+        return {"sip_contacts": len(self._registrar), "sip_targets": len(ups), "sip_targets_down": ups.count(False)}
 
     async def start(self) -> None:
         """Listen. Raises StartupError with one clear line."""
@@ -83,7 +98,7 @@ class SipEndpoint:
         self._dialogs = Dialogs(
             self._tell,
             lambda: token_hex(8),
-            EdgeLocator(self._settings, self._registrar, asyncio.get_running_loop().time),
+            EdgeLocator(self._settings, self._registrar, self._trunks, asyncio.get_running_loop().time),
             self._connect,
             self._admit,
             self._settings,
@@ -96,6 +111,7 @@ class SipEndpoint:
             self._dialogs.transactions.close()
             self._dialogs = None
             raise
+        self._trunks.start(self._dialogs.transactions)
 
     def new_dialog(self) -> DialogId:
         """A fresh number for an `Invite`. Only once started."""
@@ -122,12 +138,17 @@ class SipEndpoint:
         self._dialogs.when_empty(answered.set)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(answered.wait(), GOODBYE_TIME)
+        self._trunks.stop()
         dialogs, self._dialogs = self._dialogs, None
         dialogs.transactions.close()
         await self._transports.close()
 
     def _connect(self, target: Target) -> Flow:
         return self._transports.flow_to(target.transport, target.endpoint, target.server_name)
+
+    def _trunk_changed(self, change: str, trunk: str, detail: str) -> None:
+        self.counters[change] += 1
+        (log.warning if change in TROUBLES else log.info)(f"sip_{change}", trunk=trunk, detail=detail)
 
     def _admit(self, request: Request, source: Endpoint) -> None:
         self._origin = self._access.caller(request, source, asyncio.get_running_loop().time())

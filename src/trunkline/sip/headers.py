@@ -34,6 +34,8 @@ COMPACT_NAMES = {
 CACHE_SIZE = 128
 """Parsed values remembered of each kind: the same few are asked for again and again while a message is handled."""
 
+USER_CHARACTERS = "-_.!~*'()&=+$,;?/"
+"""May stand in the user part of a URI as they are (section 25.1)."""
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9\-_.]*[A-Za-z0-9_.])?)"
 _VIA = re.compile(

@@ -158,6 +158,13 @@ class Sent:
         """The library's side of it."""
         self._transaction, transaction.sent = transaction, self
 
+    def abandon(self) -> None:
+        """Forget a request that is no INVITE: it is not sent again, and nobody waits for its responses."""
+        if self._transaction.tid is not None:
+            cancel_timers(self._transaction)
+            self._manager.tclient.pop(self._transaction.tid, None)
+            self._transaction.cleanup()
+
     def cancel(self, headers: Headers = ()) -> None:
         """CANCEL an INVITE: now, or not before its first response (section 9.1), and until then it is not sent again.
         One that has its final response, or was cancelled before, is left alone."""

@@ -197,3 +197,20 @@ class Hangup:
 
 
 SipAction = Invite | Ring | Answer | Reject | AcceptReinvite | RejectReinvite | Hangup
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """One target of a trunk."""
+
+    uri: str
+    endpoint: Endpoint
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkStatus:
+    """How a trunk is."""
+
+    name: str
+    targets: tuple[TargetStatus, ...]

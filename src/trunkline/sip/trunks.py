@@ -1,0 +1,167 @@
+"""Trunks: whether their targets are there, and in which order calls try them. Pure.
+
+Each target is asked by OPTIONS every `keep_alive` seconds (RFC 3261 section 11). Any final response shows that somebody
+is there; after `MISSES` questions in a row without one the target is down, and calls pass it over until it answers
+again. Where all targets of a trunk are down, calls try them all, in order: a wrong guess of ours must not be what keeps
+a call from going out.
+
+A target's From is at the target's host where the trunk has an account, since carriers look there for it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from trunkline.config import SipSettings, TrunkSettings
+from trunkline.sip.asker import Asker, Question
+from trunkline.sip.dialog import CAPABILITIES, contact
+from trunkline.sip.headers import USER_CHARACTERS
+from trunkline.sip.screen import Response
+from trunkline.sip.targets import Target, Unreachable, uri_target
+from trunkline.sip.transactions import Flow, Transactions, after
+from trunkline.sip.values import Credentials, TargetStatus, TrunkStatus
+
+MISSES = 2
+"""Questions in a row without an answer, after which a target is down."""
+
+Tell = Callable[[str, str, str], None]
+"""Is told changes of state: `target_up` or `target_down`, the trunk's name, and what it is about."""
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """One target of a trunk."""
+
+    target: Target
+    up: bool = True
+    """Until it is known otherwise."""
+    misses: int = 0
+    timer: Any = None
+    """Of the next question."""
+
+
+class Trunk:
+    """One trunk."""
+
+    def __init__(self, settings: TrunkSettings, tell: Tell) -> None:
+        self.settings = settings
+        self._tell = tell
+        self._places = [Place(_target(text)) for text in settings.targets]
+
+    @property
+    def status(self) -> TrunkStatus:
+        """How it is now."""
+        targets = tuple(TargetStatus(place.target.uri, place.target.endpoint, place.up) for place in self._places)
+        return TrunkStatus(self.settings.name, targets)
+
+    def targets(self, user: str) -> Sequence[Target]:
+        """Where to call `user`, in order."""
+        settings = self.settings
+        credentials = _credentials(settings)
+        found = []
+        for place in [place for place in self._places if place.up] or self._places:
+            scheme, _, rest = place.target.uri.partition(":")
+            found.append(
+                replace(
+                    place.target,
+                    uri=f"{scheme}:{quote(user, safe=USER_CHARACTERS)}@{rest}",
+                    credentials=credentials,
+                    from_user=settings.caller_id or "",
+                    from_host="" if credentials is None else _host(place.target),
+                )
+            )
+        return found
+
+    def start(self, asker: Asker) -> None:
+        """Ask from now on."""
+        if self.settings.keep_alive:
+            for place in self._places:
+                self._ask(asker, place)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        for place in self._places:
+            if place.timer is not None:
+                place.timer.cancel()
+
+    def _ask(self, asker: Asker, place: Place) -> None:
+        place.timer = None
+        flow = asker.connect(place.target)
+        address = _address(self.settings, place.target, flow)
+        headers = (contact(flow), *CAPABILITIES)
+        question = Question("OPTIONS", replace(place.target, flow=flow), address, asker.tag(), 1, headers)
+        asker.ask(question, partial(self._answered, asker, place))
+
+    def _answered(self, asker: Asker, place: Place, response: Response) -> None:
+        there = bool(response.headers)
+        place.misses = 0 if there else place.misses + 1
+        up = there or (place.up and place.misses < MISSES)
+        if up != place.up:
+            place.up = up
+            detail = "" if up else f": {response.reason}"
+            self._tell("target_up" if up else "target_down", self.settings.name, f"{place.target.endpoint}{detail}")
+        place.timer = after(self.settings.keep_alive, self._ask, asker, place)
+
+
+class Trunks:
+    """All trunks of one endpoint. `tag` makes tags, `connect` gives the flow to a target."""
+
+    def __init__(
+        self, settings: SipSettings, connect: Callable[[Target], Flow], tag: Callable[[], str], tell: Tell
+    ) -> None:
+        self._patience = settings.target_timeout
+        self._connect = connect
+        self._tag = tag
+        self._trunks = {trunk.name: Trunk(trunk, tell) for trunk in settings.trunks}
+        self._asker: Asker | None = None
+
+    def __len__(self) -> int:
+        """Requests that wait for their answers."""
+        return 0 if self._asker is None else len(self._asker)
+
+    @property
+    def status(self) -> tuple[TrunkStatus, ...]:
+        """How each is now."""
+        return tuple(trunk.status for trunk in self._trunks.values())
+
+    def targets(self, name: str, user: str) -> Sequence[Target] | Unreachable:
+        """Where to call `user` by the trunk of that name, in order."""
+        trunk = self._trunks.get(name)
+        return Unreachable(404, "Not Found", "no such trunk") if trunk is None else trunk.targets(user)
+
+    def start(self, transactions: Transactions) -> None:
+        """Ask after targets from now on."""
+        self._asker = Asker(transactions, self._connect, self._tag, self._patience)
+        for trunk in self._trunks.values():
+            trunk.start(self._asker)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        for trunk in self._trunks.values():
+            trunk.stop()
+        if self._asker is not None:
+            self._asker.stop()
+
+
+def _target(text: str) -> Target:
+    found = uri_target(text)
+    assert isinstance(found, tuple), "the settings have checked it"
+    return found[0]
+
+
+def _credentials(settings: TrunkSettings) -> Credentials | None:
+    return None if settings.username is None else Credentials(settings.username, settings.password or "")
+
+
+def _host(target: Target) -> str:
+    host = target.server_name
+    return f"[{host}]" if ":" in host else host
+
+
+def _address(settings: TrunkSettings, target: Target, flow: Flow) -> str:
+    """Ours, as the trunk knows us."""
+    if settings.username is None:
+        return f"sip:{flow.local}"
+    return f"sip:{quote(settings.username, safe=USER_CHARACTERS)}@{_host(target)}"
