@@ -47,7 +47,7 @@ RING = 16
 STALL = 0.2
 """Seconds behind the clock from which packets are skipped; up to here a late tick sends them all at once."""
 
-BATCH = 128
+BATCH = 32
 """Sockets read at once. Between two batches the clock is looked at, so that a flood leaves time for sending."""
 
 LATE = 0.02
@@ -359,10 +359,10 @@ class Engine:
     # ------------------------------------------------------------------ the packet path
 
     def _tick(self) -> None:
-        """Once per slot: read what has come, send what is due."""
+        """Once per slot: send what is due, so that it leaves on time, and read what has come."""
         try:
-            self._drain()
             self._advance(_now())
+            self._drain()
         finally:
             self._timer = self._loop.call_later(max(0.0, self._due - _now()), self._tick)
 

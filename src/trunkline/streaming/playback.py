@@ -76,6 +76,7 @@ class Playback:
         self._leg_codec = codec
         self._ptime = ptime
         self._packet = ptime * self._row.bytes_per_ms
+        self._limit = self._limit_ms * self._row.bytes_per_ms
         self._convert = transcoder(self.codec, codec).convert
 
     def follow_leg(self) -> None:
@@ -92,7 +93,7 @@ class Playback:
     @property
     def room(self) -> int:
         """Bytes that may be queued more."""
-        return self._limit_ms * self._row.bytes_per_ms - self._queued
+        return self._limit - self._queued
 
     @property
     def marks(self) -> int:
@@ -101,14 +102,16 @@ class Playback:
 
     def put(self, payload: bytes) -> bool:
         """Queue audio; False, and nothing queued, when it is too much."""
-        if len(payload) > self.room:
+        queued = self._queued + len(payload)
+        if queued > self._limit:
             self.overruns += 1
             return False
-        if self._chunks and len(self._chunks[-1]) + len(payload) <= JOIN_LIMIT:
-            self._chunks[-1] += payload
+        chunks = self._chunks
+        if chunks and len(chunks[-1]) + len(payload) <= JOIN_LIMIT:
+            chunks[-1] += payload
         else:
-            self._chunks.append(payload)
-        self._queued += len(payload)
+            chunks.append(payload)
+        self._queued = queued
         self._fresh = True
         self.meter.see(payload)
         return True

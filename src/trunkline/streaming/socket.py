@@ -115,6 +115,7 @@ class AppSocket:
     ) -> None:
         self.outbox = Outbox(send_buffer, settings.mark_limit)
         self._sender = sender
+        self._time = asyncio.get_running_loop().time
         self._url = url
         self._auth_token = auth_token
         self._settings = settings
@@ -349,7 +350,7 @@ class AppSocket:
 
     def receive(self, frame: WSFrame) -> None:
         """One WebSocket frame."""
-        now = asyncio.get_running_loop().time()
+        now = self._time()
         if self._throttle.charge(frame.payload_size, now) and not self._resting:
             self._rest(now)
         kind = frame.msg_type
