@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from trunkline.demo.audio import RATE, Samples, decode, speech
+from trunkline.demo.audio import RATE, Samples, decode, speech, tone
 
 MODULES = Path("/usr/lib/baresip/modules")
 _CONSOLE = 5555
+_SECONDS = 20
+"""Of what it says; then it is silent."""
 CODECS = {
     "PCMU": ("g711.so", RATE),
     "PCMA": ("g711.so", RATE),
@@ -78,11 +80,10 @@ async def remove_namespace(space: Namespace) -> None:
     await _ip("netns", "del", space.name)
 
 
-def _write_wav(file: Path, seconds: int) -> None:
+def _write_wav(file: Path, payload: bytes) -> None:
     with wave.open(str(file), "wb") as out:
         out.setparams((1, 2, RATE, 0, "NONE", ""))
-        for frame in speech(seconds * 50):
-            out.writeframes(decode(frame).astype("<i2").tobytes())
+        out.writeframes(decode(payload).astype("<i2").tobytes())
 
 
 def read_wav(file: Path) -> Samples:
@@ -94,7 +95,7 @@ def read_wav(file: Path) -> Samples:
 
 
 class Baresip:
-    """One baresip that speaks babble. Use as an async context manager."""
+    """One baresip that speaks babble, or whistles. Use as an async context manager."""
 
     def __init__(
         self,
@@ -106,15 +107,20 @@ class Baresip:
         port: int = 0,
         account: str = "",
         ca_file: Path | None = None,
+        hertz: float | None = None,
+        line: int = 0,
     ) -> None:
         """`port` is where it listens, 0 = anywhere; `account` is an address with parameters to register with, else it
-        does not register; `ca_file` is what it trusts over TLS."""
+        does not register; `ca_file` is what it trusts over TLS; `hertz` is the tone that it whistles; of several in one
+        namespace each has a `line` of its own."""
         self._directory, self._space, self._codec, self._encrypted = directory, space, codec, encrypted
         self._port, self._account, self._ca_file = port, account, ca_file
+        self._hertz, self._console = hertz, _CONSOLE + line
 
     async def __aenter__(self) -> "Baresip":
         space, directory = self._space, self._directory
-        _write_wav(directory / "speech.wav", 20)
+        said = b"".join(speech(_SECONDS * 50)) if self._hertz is None else tone(_SECONDS * 1000, self._hertz)
+        _write_wav(directory / "speech.wav", said)
         codec, rate = CODECS[self._codec]
         modules = (codec, "srtp.so", "aufile.so", "aubridge.so", "sndfile.so", "cons.so")
         config = [
@@ -122,7 +128,7 @@ class Baresip:
             f"net_interface {space.interface}",
             f"module_path {MODULES}",
             f"snd_path {directory}",
-            f"cons_listen {space.inner}:{_CONSOLE}",
+            f"cons_listen {space.inner}:{self._console}",
             f"audio_source aufile,{directory / 'speech.wav'}",
             "audio_player aubridge,ear",
             "audio_alert aubridge,bell",
@@ -170,7 +176,7 @@ class Baresip:
     def type(self, keys: str) -> None:
         """Type at the console: one key, or a command such as `/hangup` and a line end."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as console:
-            console.sendto(keys.encode(), (self._space.inner, _CONSOLE))
+            console.sendto(keys.encode(), (self._space.inner, self._console))
 
     def accept(self) -> None:
         """Answer the call that rings."""

@@ -190,6 +190,19 @@ def accepts(body: str) -> str:
     return _response(200, "OK", body=body) + '<recv request="ACK"/>'
 
 
+def challenges(username: str, password: str) -> str:
+    """401 to the INVITE; its next one must bring the right credentials, else it gets 403."""
+    header = 'WWW-Authenticate: Digest realm="carrier", nonce="7c6e", algorithm=MD5, qop="auth"\n'
+    check = f'<verifyauth assign_to="right" username="{username}" password="{password}"/>'
+    return (
+        _response(401, "Unauthorized", headers=header)
+        + acked()
+        + f'<recv request="INVITE"><action>{check}</action></recv><nop test="right" next="1"/>'
+        + _response(403, "Wrong Credentials")
+        + '<label id="1"/>'
+    )
+
+
 def acked() -> str:
     """The ACK of a failure."""
     return '<recv request="ACK"/>'
@@ -243,9 +256,13 @@ class SippRun:
         seconds: int = 20,
         transport: str = "u1",
         media_ports: int = 4,
+        host: str = "",
+        port: int = 0,
     ) -> None:
-        self.media_port = free_ports(media_ports, target[0] if target else "127.0.0.1")
-        self.port = self.media_port + media_ports - 1
+        """`host` is its own address, by default the target's; `port` that of the called side, by default any."""
+        self._host = host or (target[0] if target else "127.0.0.1")
+        self.media_port = free_ports(media_ports, self._host)
+        self.port = port or self.media_port + media_ports - 1
         """Of the called side, where there is no `target`."""
         self.key = ""
         """Of the last answer, the SRTP key in base64, where `LOG_KEY` asked for it."""
@@ -267,12 +284,12 @@ class SippRun:
         self._reading, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(self._log), self._pipe
         )
-        host, port = self._target or ("127.0.0.1", 0)
-        peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        target, port = self._target or ("", 0)
+        peer = f"[{target}]:{port}" if ":" in target else f"{target}:{port}"
         self._process = await asyncio.create_subprocess_exec(
             "sipp",
             *([peer] if self._target else ["-p", str(self.port)]),
-            *("-sf", str(scenario), "-i", host, "-mi", host, "-mp", str(self.media_port)),
+            *("-sf", str(scenario), "-i", self._host, "-mi", self._host, "-mp", str(self.media_port)),
             *("-t", self._transport, "-nostdin", "-trace_logs", "-log_file", str(log)),
             *("-trace_err", "-error_file", str(self._errors), "-skip_rlimit", *self._limits),
             stdin=asyncio.subprocess.DEVNULL,

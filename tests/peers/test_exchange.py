@@ -1,0 +1,278 @@
+"""A telephone exchange of software that is not ours: two baresip phones and sipp as the carrier, with us between them.
+
+One server for all, which takes nobody's calls but those of its phones and of its trunk.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from telnyx import AsyncTelnyx
+
+from peers.baresip import Baresip, Namespace, make_namespace, missing, remove_namespace
+from peers.harness import RecordingApp, Socket, happens, new_server, running
+from peers.sipp import (
+    PCMU_LINES,
+    SippRun,
+    accepts,
+    ack,
+    answered,
+    byed,
+    called,
+    challenges,
+    declined,
+    hangs_up,
+    invite,
+    responds,
+    sdp,
+)
+from trunkline.demo.audio import RATE, dominant_frequency, find_tones
+from trunkline.demo.server import ServerProcess, free_ports
+from webapp import Answer, WebApp, texml
+
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.skipif(bool(missing()), reason=missing() or ""),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+ANN, BOB = "+13125550101", "+13125550102"
+"""Two phones, called by their numbers."""
+WHISTLES = {ANN: 700.0, BOB: 1100.0}
+EVENTS = "initiated ringing answered completed"
+
+
+@dataclass
+class Carrier:
+    """sipp as the carrier, at the second of its trunk's two targets; nobody is at the first."""
+
+    host: str
+    port: int
+    directory: Path
+
+    def run(self, name: str, *steps: str) -> SippRun:
+        """Have it take a call; `name` is that of its directory."""
+        directory = self.directory / name
+        directory.mkdir()
+        return SippRun(directory, None, steps, host=self.host, port=self.port)
+
+
+@dataclass
+class Exchange:
+    """The server, and all that is around it."""
+
+    server: ServerProcess
+    space: Namespace
+    client: AsyncTelnyx
+    web: WebApp
+    carrier: Carrier
+    directory: Path
+
+    def answers(self, **answers: str) -> None:
+        """What the web app says from now on, by path; it forgets what it was asked before."""
+        self.web.received.clear()
+        self.web.answers = {f"/{path}": texml(verbs) for path, verbs in answers.items()}
+        self.web.answers |= dict.fromkeys(("/call", "/leg", "/stream"), Answer())
+
+    def phone(self, user: str, transport: str, name: str) -> Baresip:
+        """A phone that registers; `name` is that of its directory."""
+        directory = self.directory / name
+        directory.mkdir()
+        port = self.server.setting("sip.tls_port") if transport == "tls" else self.server.sip_port
+        account = f"<sip:{user}@{self.server.host}:{port};transport={transport}>;auth_pass=secret-{user};regint=60"
+        ca_file = self.directory / "sip-tls.pem"
+        line = list(WHISTLES).index(user)
+        return Baresip(directory, self.space, account=account, ca_file=ca_file, hertz=WHISTLES[user], line=line)
+
+    def dials(self, phone: Baresip, number: str, transport: str) -> None:
+        """Have a phone call a number."""
+        port = self.server.setting("sip.tls_port") if transport == "tls" else self.server.sip_port
+        phone.type(f"/dial sip:{number}@{self.server.host}:{port};transport={transport}\n")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def exchange(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Exchange]:
+    """Two phones' users, each with a number, and their applications on the web."""
+    directory = tmp_path_factory.mktemp("exchange")
+    async with AsyncExitStack() as stack:
+        space = await make_namespace()
+        stack.push_async_callback(remove_namespace, space)
+        web = await stack.enter_async_context(WebApp())
+        applications = [{"name": "desk", "voice_url": web.url + "/voice", "status_callback": web.url + "/call"}]
+        dead = free_ports(2, space.outer)
+        carrier = Carrier(space.outer, dead + 1, directory)
+        trunk = {
+            "name": "carrier",
+            "targets": [f"sip:{space.outer}:{port}" for port in (dead, carrier.port)],
+            "networks": [f"{space.outer}/32"],
+            "username": "trunkline",
+            "password": "carried",
+            "keep_alive": 0,
+        }
+        server = new_server(
+            directory,
+            host=space.outer,
+            sip__phones=json.dumps([{"user": user, "password": f"secret-{user}"} for user in WHISTLES]),
+            sip__trunks=json.dumps([trunk]),
+            sip__target_timeout=0.5,
+            sip__tls_port=free_ports(1, space.outer),
+            sip__unknown_callers="none",
+            media__silence_timeout=1,
+            applications=json.dumps(applications),
+            numbers=json.dumps([{"pattern": "*", "application": "desk"}]),
+        )
+        await stack.enter_async_context(running(server))
+        client = AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0)
+        await stack.enter_async_context(client)
+        yield Exchange(server, space, client, web, carrier, directory)
+
+
+def whistled(socket: Socket, track: str, hertz: float, frames: int = 25) -> bool:
+    """The end of what a stream had of a track is one tone."""
+    return find_tones(socket.payloads(track)[-frames:], least=frames - 3, hertz=hertz).bursts == 1
+
+
+def forms(exchange: Exchange, path: str) -> list[dict[str, str]]:
+    """The callbacks that came to a path."""
+    return [request.fields for request in exchange.web.asked(path)]
+
+
+async def told(exchange: Exchange, path: str, count: int) -> list[dict[str, str]]:
+    """The first callbacks at a path, once there are that many."""
+    await happens(exchange.web.watch, f"{count} callbacks at {path}", lambda: len(forms(exchange, path)) >= count)
+    return forms(exchange, path)
+
+
+PROGRESS = ["initiated", "ringing", "in-progress", "completed"]
+
+
+async def test_two_phones_hear_each_other_and_a_stream_hears_both(exchange: Exchange) -> None:
+    async with RecordingApp() as app, exchange.phone(ANN, "udp", "a1") as ann, exchange.phone(BOB, "tls", "b1") as bob:
+        await ann.says("200 OK")
+        await bob.says("200 OK")
+        exchange.answers(
+            voice=(
+                f'<Start><Stream url="{app.url}" track="both_tracks" statusCallback="/stream"/></Start>'
+                f'<Dial><Sip statusCallback="/leg" statusCallbackEvent="{EVENTS}">'
+                f"sip:{BOB}@{exchange.server.host}:{exchange.server.sip_port}</Sip></Dial>"
+            )
+        )
+        exchange.dials(ann, BOB, "udp")
+        await bob.says("Incoming call")
+        bob.accept()
+        socket = await app.socket()
+        await happens(app.watch, "the app hears Ann", lambda: whistled(socket, "inbound", WHISTLES[ANN]))
+        await happens(app.watch, "and Bob", lambda: whistled(socket, "outbound", WHISTLES[BOB]))
+        ann.type("/hangup\n")
+        await bob.says("session closed")
+    for phone, other in ((ann, BOB), (bob, ANN)):
+        assert dominant_frequency(phone.heard()[-RATE:], RATE) == pytest.approx(WHISTLES[other], abs=3)
+    call, leg, stream = [
+        await told(exchange, path, count) for path, count in (("/call", 4), ("/leg", 4), ("/stream", 2))
+    ]
+    assert [form["CallStatus"] for form in call] == [form["CallStatus"] for form in leg] == PROGRESS
+    assert [form["StreamEvent"] for form in stream] == ["stream-started", "stream-stopped"]
+    (ours,) = {form["CallSid"] for form in (*call, *stream)}
+    (theirs,) = {form["CallSid"] for form in leg}
+    assert ours != theirs
+    assert {form["ParentCallSid"] for form in leg} == {ours}
+    assert not any("ParentCallSid" in form for form in call)
+    assert (call[3]["From"], call[3]["To"], call[3]["HangupSource"]) == (ANN, BOB, "caller")
+    assert (leg[3]["From"], leg[3]["HangupSource"]) == (ANN, "system")
+
+
+async def test_a_call_is_answered_when_the_other_phone_is_and_lives_through_holds_of_both(exchange: Exchange) -> None:
+    async with RecordingApp() as app, exchange.phone(ANN, "tcp", "a2") as ann, exchange.phone(BOB, "udp", "b2") as bob:
+        await ann.says("200 OK")
+        await bob.says("200 OK")
+        exchange.answers(
+            voice=f'<Dial answerOnBridge="true" action="/over"><Number>{BOB}</Number></Dial>', over="<Hangup/>"
+        )
+        exchange.dials(ann, BOB, "tcp")
+        await bob.says("Incoming call")
+        call_sid = (await told(exchange, "/call", 2))[0]["CallSid"]
+        assert [form["CallStatus"] for form in forms(exchange, "/call")] == ["initiated", "ringing"]
+        bob.accept()
+        await ann.says("Call established")
+        await told(exchange, "/call", 3)
+        account = exchange.server.account_sid
+        await exchange.client.texml.accounts.calls.streams_json(
+            call_sid, account_sid=account, url=app.url, track="both_tracks"
+        )
+        socket = await app.socket()
+        for phone in (ann, bob):
+            await _both_are_heard(app, socket)
+            phone.type("/hold\n")
+            await happens(app.watch, "a track falls silent", lambda: not _are_heard(socket))
+            held = len(socket.messages)
+            await happens(
+                app.watch,
+                "longer than the silence that ends calls",
+                lambda held=held: len(socket.messages) > held + 140,
+            )
+            phone.type("/resume\n")
+        await _both_are_heard(app, socket)
+        bob.type("/hangup\n")
+        await ann.says("session closed")
+    (over,) = await told(exchange, "/over", 1)
+    assert over["DialCallStatus"] == "completed"
+    assert (await told(exchange, "/call", 4))[3]["HangupSource"] == "system"
+
+
+def _are_heard(socket: Socket, frames: int = 25) -> bool:
+    return whistled(socket, "inbound", WHISTLES[ANN], frames) and whistled(socket, "outbound", WHISTLES[BOB], frames)
+
+
+async def _both_are_heard(app: RecordingApp, socket: Socket) -> None:
+    await happens(app.watch, "Ann and Bob are heard", lambda: _are_heard(socket))
+
+
+async def test_a_call_goes_out_by_the_carrier_that_is_there_and_asks_for_credentials(exchange: Exchange) -> None:
+    carrier = exchange.carrier
+    exchange.answers()
+    steps = (
+        called("INVITE sip:[+]4930123456@"),
+        challenges("trunkline", "carried"),
+        responds(180, "Ringing"),
+        accepts(sdp(PCMU_LINES, host=carrier.host)),
+        hangs_up(),
+    )
+    async with carrier.run("out", *steps) as run:
+        response = await exchange.client.texml.accounts.calls.with_raw_response.calls(
+            exchange.server.account_sid,
+            body={
+                "to": "+4930123456",
+                "from_": ANN,
+                "texml": "<Response><Pause length='30'/></Response>",
+                "status_callback": exchange.web.url + "/call",
+                "status_callback_event": EVENTS,
+            },
+        )
+        assert json.loads(await response.text())["status"] == "queued"
+        await run.succeeds()
+    call = await told(exchange, "/call", 4)
+    assert [form["CallStatus"] for form in call] == PROGRESS
+
+
+@pytest.mark.parametrize(
+    ("host", "steps"),
+    [
+        ("carrier", (invite(sdp(PCMU_LINES)), answered(), ack(), byed())),
+        ("127.0.0.9", (invite(sdp(PCMU_LINES)), declined(403))),
+    ],
+)
+async def test_calls_come_from_the_carrier_and_from_nobody_else(
+    exchange: Exchange, host: str, steps: tuple[str, ...]
+) -> None:
+    exchange.answers(voice="<Say>Hello</Say>")
+    directory = exchange.directory / host
+    directory.mkdir()
+    own = exchange.carrier.host if host == "carrier" else host
+    async with SippRun(directory, exchange.server.sip_address, steps, host=own) as run:
+        await run.succeeds()
+    if host == "carrier":
+        assert [form["CallStatus"] for form in await told(exchange, "/call", 4)] == PROGRESS
