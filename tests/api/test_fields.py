@@ -17,7 +17,7 @@ from trunkline.errors import (
     InvalidUrl,
     MissingParameter,
 )
-from trunkline.streaming.params import BidirectionalMode, StreamParams, Track
+from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 
 URL = "wss://www.example.com/websocket"
 
@@ -50,7 +50,7 @@ def test_every_field_has_its_place() -> None:
         Codec="PCMA",
         SamplingRate=8000,
         BidirectionalSamplingRate="8000",
-        BidirectionalTargetLegs="self",
+        BidirectionalTargetLegs="both",
         EnableReconnect=False,
         AuthToken="s3cret token",
         CustomParameters={"a": "1", "b": ""},
@@ -65,6 +65,7 @@ def test_every_field_has_its_place() -> None:
         codec="PCMA",
         enable_reconnect=False,
         auth_token="s3cret token",
+        target_legs=TargetLegs.BOTH,
         custom_parameters={"a": "1", "b": ""},
         client_state="c3RhdGU=",
         status_callback="http://user:pw@webhook.com/callback?a=b",
@@ -140,7 +141,7 @@ def test_a_status_callback_is_http() -> None:
         ("SamplingRate", "44100", "SamplingRate must be one of 8000, 16000, 24000, 48000"),
         ("SamplingRate", 22050, "SamplingRate must be one of 8000, 16000, 24000, 48000"),
         ("BidirectionalSamplingRate", 1, "BidirectionalSamplingRate must be one of 8000, 16000, 22050, 24000, 48000"),
-        ("BidirectionalTargetLegs", "opposite", "BidirectionalTargetLegs opposite is not supported yet"),
+        ("BidirectionalTargetLegs", "other", "BidirectionalTargetLegs must be one of self, opposite, both"),
     ],
 )
 def test_a_value_outside_the_enumeration_is_named(name: str, value: object, detail: str) -> None:

@@ -111,6 +111,7 @@ STREAM_CASES: list[tuple[str, StreamMedia, str]] = [
     ("app_silent", media(app_level_db=-96), "the loudest had -96 dB. Does it send PCMU"),
     ("app_sends_nothing", media(messages_received=0, bytes_received=0, app_samples=0), "no message at all"),
     ("app_sends_no_audio", media(bytes_received=0, app_samples=0), "but no audio in them"),
+    ("no_opposite_leg", media(unheard_ms=400), "400 ms of the app's audio were heard by nobody"),
     ("playback_waits", media(played_ms=0), "the prebuffer is not full yet"),
     ("queue_empty", media(queued_ms=0), "All that the app has sent so far is played (1800 ms)"),
     ("underruns", media(underruns=5), "ran dry 5 times in 1800 ms"),

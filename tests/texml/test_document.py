@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.streaming.params import BidirectionalMode, StreamParams, Track
+from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 from trunkline.texml.document import (
     _VERBS,
     SAY_LIMIT,
@@ -55,7 +55,8 @@ SAMPLES: tuple[tuple[str, tuple[Verb, ...]], ...] = (
     ),
     (
         '<Start><Stream url="wss://h/s" track="both_tracks" name="tap" codec="PCMA" enableReconnect="false"'
-        ' bidirectionalCodec="L16" bidirectionalSamplingRate="16000" statusCallback="/cb" statusCallbackMethod="GET"'
+        ' bidirectionalCodec="L16" bidirectionalSamplingRate="16000" bidirectionalTargetLegs="opposite"'
+        ' statusCallback="/cb" statusCallbackMethod="GET"'
         "/></Start><Dial>+1 (312) 555-0100</Dial>",
         (
             Start(
@@ -67,6 +68,7 @@ SAMPLES: tuple[tuple[str, tuple[Verb, ...]], ...] = (
                         codec="PCMA",
                         bidirectional_codec="L16",
                         bidirectional_sampling_rate=16000,
+                        target_legs=TargetLegs.OPPOSITE,
                         enable_reconnect=False,
                         status_callback="/cb",
                         status_callback_method="GET",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +21,37 @@ from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.workers import messages as wire
 from trunkline.workers.files import DecoderProcess
 from trunkline.workers.orders import Orders
+from trunkline.workers.pool import PoolEvent
 
 HOST = "127.0.0.1"
 ONE, OTHER = LegId(1), LegId(2)
 PORTS = range(23460, 23490)
+
+
+class Told:
+    """What a pool told, with a way to wait for more."""
+
+    def __init__(self) -> None:
+        self.events: list[PoolEvent] = []
+        self._changed = asyncio.Event()
+
+    def __call__(self, event: PoolEvent) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+    async def until(self, enough: Callable[[list[PoolEvent]], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not enough(self.events):
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def opened(self, *legs: LegId) -> dict[LegId, int]:
+        """The ports of all legs, once these have theirs."""
+        await self.until(lambda _: set(legs) <= self._ports().keys())
+        return self._ports()
+
+    def _ports(self) -> dict[LegId, int]:
+        return {event.leg: event.port for event in self.events if isinstance(event, wire.LegOpened)}
 
 
 class Phone:
@@ -44,6 +72,11 @@ class Phone:
             packet = parse(await asyncio.get_running_loop().sock_recv(self.sock, 2048))
         assert packet is not None
         return packet.payload_type, packet.payload
+
+    def speak(self, number: int, payload: bytes, port: int, kind: int = 0) -> None:
+        """One packet to a leg's port, the `number`th of 20 ms."""
+        header = bytes([0x80, kind]) + number.to_bytes(2) + (number * 160).to_bytes(4) + bytes(4)
+        self.sock.sendto(header + payload, (HOST, port))
 
     def forget(self) -> None:
         """What has come so far is not heard."""
@@ -110,8 +143,7 @@ class Bench:
 
     def speak(self, leg: LegId, number: int, payload: bytes) -> None:
         """One packet to a leg, the `number`th of 20 ms."""
-        header = bytes([0x80, self.kinds[leg]]) + number.to_bytes(2) + (number * 160).to_bytes(4) + bytes(4)
-        self.phones[leg].sock.sendto(header + payload, (HOST, self.ports[leg]))
+        self.phones[leg].speak(number, payload, self.ports[leg], self.kinds[leg])
 
     def press(self, leg: LegId, event: int, number: int = 1) -> None:
         """One key pressed, as its last packet tells it, the `number`th."""

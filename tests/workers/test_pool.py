@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,30 +14,13 @@ from trunkline.config import MediaSettings, Settings
 from trunkline.ids import CallSid, LegId
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.workers import messages as wire
-from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool, _share
+from trunkline.workers.pool import LegLost, WorkerPool, _share
+from workers.bench import Told
 
 PARAMS = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
 BASE = 33000 + os.getpid() % 1000 * 20
 """So that two runs of the tests at once do not share ports."""
 SETTINGS = Settings(media=MediaSettings(workers=2, port_min=BASE, port_max=BASE + 19))
-
-
-class Told:
-    """What a pool told, with a way to wait for more."""
-
-    def __init__(self) -> None:
-        self.events: list[PoolEvent] = []
-        self._changed = asyncio.Event()
-
-    def __call__(self, event: PoolEvent) -> None:
-        self.events.append(event)
-        self._changed.set()
-
-    async def until(self, enough: Callable[[list[PoolEvent]], bool]) -> None:
-        async with asyncio.timeout(60):
-            while not enough(self.events):
-                self._changed.clear()
-                await self._changed.wait()
 
 
 @pytest.fixture
@@ -58,12 +41,7 @@ async def open_legs(pool: WorkerPool, told: Told, *legs: int) -> dict[LegId, int
         leg = LegId(number)
         assert pool.place(leg)
         pool.send(leg, wire.OpenLeg(leg, CallSid("v3:x"), PARAMS))
-    await told.until(lambda events: len(ports(events)) == len(legs))
-    return ports(told.events)
-
-
-def ports(events: list[PoolEvent]) -> dict[LegId, int]:
-    return {event.leg: event.port for event in events if isinstance(event, wire.LegOpened)}
+    return await told.opened(*map(LegId, legs))
 
 
 async def test_legs_are_spread_and_get_even_ports_of_their_workers_share(pool: WorkerPool, told: Told) -> None:

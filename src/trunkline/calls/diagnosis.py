@@ -275,6 +275,14 @@ _STREAM = (
     ),
     _Row(
         "warning",
+        "no_opposite_leg",
+        lambda n: n["unheard_ms"],
+        "{unheard_ms} ms of the app's audio were heard by nobody: BidirectionalTargetLegs is opposite, and the call "
+        "was bridged with no other meanwhile.",
+        ("unheard_ms", "played_ms"),
+    ),
+    _Row(
+        "warning",
         "playback_waits",
         lambda n: n["queued_ms"] and not n["played_ms"],
         "{queued_ms} ms of the app's audio wait and nothing of it has been played: {why_waiting}.",

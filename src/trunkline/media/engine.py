@@ -346,6 +346,14 @@ class Engine:
             for end, port in self._bridges.pop(key):
                 self.detach(end, port)
 
+    def bridged_with(self, leg: LegId) -> LegId | None:
+        """The leg that one is bridged with."""
+        for ends in self._bridges.values():
+            legs = {end for end, _ in ends}
+            if leg in legs:
+                return next(iter(legs - {leg}), None)
+        return None
+
     def report(self, leg: LegId) -> LegReport:
         """A leg's counters as they are. Raises UnknownLeg."""
         return self._line(leg).leg.report(Seconds(_now()))

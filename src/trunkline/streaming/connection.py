@@ -20,10 +20,12 @@ import structlog
 
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import CODECS, socket_codec
+from trunkline.media.frames import LegPort
+from trunkline.streaming.far import Copy, Speaker
 from trunkline.streaming.files import File, FileDecoder, Files
 from trunkline.streaming.inbox import Inbox, PressKeys
 from trunkline.streaming.messages import Refusal
-from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, StreamReport
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, StreamReport, TargetLegs
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.retry import Gone, How, Retry
 from trunkline.streaming.session import Outbox, Session
@@ -80,6 +82,12 @@ class StreamConnection:
             limit=settings.playback_limit,
             mark_limit=settings.mark_limit,
         )
+        self._target = params.target_legs
+        self._far: Copy | Speaker | None = None
+        """What plays to the opposite leg, if there is one and it is to hear the app."""
+        self._own_leg = "PCMU", 20
+        self._at = 0
+        self._unheard_ms = 0
         self._tells_backlog = settings.extensions
         self._files: Files | None = None
         if params.mode is BidirectionalMode.MP3:
@@ -141,6 +149,26 @@ class StreamConnection:
         self.inbound = listens and self._params.track.inbound
         self.outbound = listens and self._params.track.outbound
 
+    @property
+    def plays_elsewhere(self) -> bool:
+        """`bridged` and `parted` are to be told."""
+        return self._target is not TargetLegs.SELF
+
+    def bridged(self) -> LegPort:
+        """The leg has an opposite one: what is to be attached to that. The owner then has the own leg look at `plays`
+        again."""
+        if self._target is TargetLegs.BOTH:
+            self._far = Copy()
+        else:
+            self._far = Speaker(self.next_frame, self._playback.leg_changed, self._at)
+            self.plays = False
+        return self._far
+
+    def parted(self) -> None:
+        """There is no opposite leg any more. The owner does the same."""
+        self._far, self.plays = None, True
+        self._playback.leg_changed(*self._own_leg)
+
     async def wait_closed(self) -> None:
         """Until `StreamEnded` was told."""
         await self._closed.wait()
@@ -169,6 +197,7 @@ class StreamConnection:
             messages_received=self._inbox.messages,
             bytes_received=self._inbox.bytes,
             played_ms=playback.played_ms,
+            unheard_ms=self._unheard_ms,
             cleared_ms=playback.cleared_ms,
             queued_ms=playback.queued_ms,
             underruns=playback.underruns,
@@ -219,6 +248,19 @@ class StreamConnection:
             backlog = self._inbox.backlog(at)
             if backlog is not None:
                 socket.control(backlog)
+        if self._target is not TargetLegs.SELF:
+            self._at = at
+            return self._for_asker(frame)
+        return frame
+
+    def _for_asker(self, frame: bytes | None) -> bytes | None:
+        """What whoever asked gets of it: the own leg, or the `Speaker`."""
+        far = self._far
+        if frame is not None and self._target is TargetLegs.OPPOSITE and far is None:
+            self._unheard_ms += self._own_leg[1]
+            return None
+        if frame is not None and isinstance(far, Copy):
+            far.feed(self._playback.taken, self._playback.codec)
         return frame
 
     def digit(self, digit: str) -> None:
@@ -232,7 +274,9 @@ class StreamConnection:
     def leg_changed(self, codec: str, ptime: int) -> None:
         """See `LegPort`."""
         self._session.leg_changed(codec)
-        self._playback.leg_changed(codec, ptime)
+        self._own_leg = codec, ptime
+        if self.plays:
+            self._playback.leg_changed(codec, ptime)
 
     def _anchor(self, at: int) -> None:
         self._session.anchor(at, asyncio.get_running_loop().time())

@@ -31,6 +31,14 @@ class BidirectionalMode(StrEnum):
     RTP = "rtp"
 
 
+class TargetLegs(StrEnum):
+    """`BidirectionalTargetLegs`: who hears the app, of a bridged call."""
+
+    SELF = "self"
+    OPPOSITE = "opposite"
+    BOTH = "both"
+
+
 @dataclass(frozen=True, slots=True)
 class StreamParams:
     """One start request."""
@@ -43,6 +51,7 @@ class StreamParams:
     bidirectional_codec: str = "PCMU"
     bidirectional_sampling_rate: int = 8000
     """Of `bidirectional_codec` L16, per second; the other codecs have a rate of their own."""
+    target_legs: TargetLegs = TargetLegs.SELF
     codec: str = "default"
     """The fork's codec; `default` is the call's at the time the stream starts."""
     sampling_rate: int = 8000
@@ -94,6 +103,8 @@ class StreamReport:
     bytes_received: int = 0
     """Bytes of audio in the app's `media` messages, decoded."""
     played_ms: int = 0
+    unheard_ms: int = 0
+    """Of these, audio for the opposite leg while there was none."""
     cleared_ms: int = 0
     queued_ms: int = 0
     underruns: int = 0

@@ -50,6 +50,8 @@ class Playback:
         self._fresh = False
         self._last_media = 0
         self.returned: list[bytes] = []
+        self.taken = b""
+        """The last packet, in `codec`."""
         self.meter = Meter(codec)
         self.underruns = 0
         self.overruns = 0
@@ -189,6 +191,7 @@ class Playback:
             self._return_marks()
         if count < self._packet:
             frame += self._row.silence(self._ptime)[count:]
+        self.taken = frame
         return self._convert(frame)
 
     def _cut(self, count: int) -> bytes:

@@ -20,7 +20,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from trunkline.streaming.params import BidirectionalMode, StreamParams, Track
+from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 
 SIZE_LIMIT = 65536
 """Bytes of a document (spec section 4)."""
@@ -491,6 +491,7 @@ _STREAM: dict[str, _Row] = {
                 "bidirectional_sampling_rate",
                 _one_of("8000", "16000", "22050", "24000", "48000", make=int),
             ),
+            "bidirectionalTargetLegs": ("target_legs", _one_of(*TargetLegs, make=TargetLegs)),
             "enableReconnect": ("enable_reconnect", _FLAG),
         },
     ),

@@ -40,6 +40,7 @@ from trunkline.workers.files import DecoderProcess
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
 from trunkline.workers.orders import Orders
+from trunkline.workers.targets import Targets
 
 _log = structlog.get_logger()
 
@@ -56,6 +57,7 @@ class Worker:
         self._lost = asyncio.Event()
         self._engine: Engine | None = None
         self._tasks: Orders | None = None
+        self._aim: Targets | None = None
         self._decoder = DecoderProcess()
         self._starting: asyncio.Task[None] | None = None
         self._sender = Sender()
@@ -76,8 +78,8 @@ class Worker:
             wire.Record: lambda order: self.orders.record(order),
             wire.StopRecording: lambda order: self.orders.recordings.stop(order),
             wire.SendDigits: lambda order: self.orders.send_digits(order),
-            wire.Bridge: lambda order: self.orders.bridge(order),
-            wire.Unbridge: lambda order: self.orders.unbridge(order),
+            wire.Bridge: self._bridge,
+            wire.Unbridge: self._unbridge,
             wire.OpenStream: self._open_stream,
             wire.CloseStream: self._close_stream,
             wire.PauseStream: self._pause_stream,
@@ -123,6 +125,7 @@ class Worker:
         media = MediaSettings.model_validate_json(order.media)
         ports = range(order.port_min, order.port_max + 1)
         self._engine = Engine(media, ports, self._on_media, asyncio.get_running_loop())
+        self._aim = Targets(self._engine)
         soon = asyncio.get_running_loop().call_soon
         self._tasks = Orders(self._engine, self._decoder, self._link.send, soon, media.recording_silence)
         self._engine.start()
@@ -154,6 +157,12 @@ class Worker:
         assert self._tasks is not None
         return self._tasks
 
+    @property
+    def targets(self) -> Targets:
+        """There likewise."""
+        assert self._aim is not None
+        return self._aim
+
     def _open_leg(self, order: wire.OpenLeg) -> None:
         try:
             port = self.engine.open_leg(order.leg, order.params)
@@ -173,10 +182,20 @@ class Worker:
         if order.leg not in self._leg_streams:
             return
         for sid in self._leg_streams.pop(order.leg):
+            self.targets.detach(order.leg, self._streams[sid])
             self._streams[sid].close(order.reason)
         self.orders.closing(order.leg)
         report = self.engine.close_leg(order.leg)
+        self.targets.follow()
         self._link.send(wire.LegClosed(order.leg, dataclasses.asdict(report)))
+
+    def _bridge(self, order: wire.Bridge) -> None:
+        self.orders.bridge(order)
+        self.targets.follow()
+
+    def _unbridge(self, order: wire.Unbridge) -> None:
+        self.orders.unbridge(order)
+        self.targets.follow()
 
     def _get_report(self, order: wire.GetReport) -> None:
         """Listen for a moment, off the packet path but for one more port; who asks meanwhile gets the same answer."""
@@ -205,8 +224,8 @@ class Worker:
     def _on_media(self, event: MediaEvent) -> None:
         if isinstance(event, LegSilent):
             self._link.send(wire.LegSilent(event.leg, event.seconds))
-        elif isinstance(event.port, StreamConnection):
-            event.port.fail("internal error on the packet path")
+        elif (stream := self.targets.owner(event.port)) is not None:
+            stream.fail("internal error on the packet path")
         else:
             self.orders.failed(event.leg, event.port)
 
@@ -247,7 +266,7 @@ class Worker:
             return
         # Off the leg at once: the app may take seconds to answer our close, and another stream may want to speak.
         if order.leg in self._leg_streams:
-            self.engine.detach(order.leg, stream)
+            self.targets.detach(order.leg, stream)
         stream.close(order.reason)
 
     def _pause_stream(self, order: wire.PauseStream) -> None:
@@ -269,7 +288,7 @@ class Worker:
         self._link.send(wire.StreamStarted(leg, sid))
         if leg in self._leg_streams:
             try:
-                self.engine.attach(leg, self._streams[sid])
+                self.targets.attach(leg, self._streams[sid])
             except TooManyPlayers as refused:
                 self._streams[sid].fail(str(refused))
 
@@ -278,7 +297,7 @@ class Worker:
         self._reconnects += stream.reconnects
         if leg in self._leg_streams:
             self._leg_streams[leg].remove(sid)
-            self.engine.detach(leg, stream)
+            self.targets.detach(leg, stream)
         self._link.send(wire.StreamEnded(leg, sid, ended.error, ended.reason, _flat(stream.report())))
 
 

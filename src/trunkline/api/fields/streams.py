@@ -18,7 +18,7 @@ from trunkline.api.fields.readers import (
     url,
 )
 from trunkline.errors import InvalidRequest, InvalidType, MissingParameter
-from trunkline.streaming.params import BidirectionalMode, StreamParams, Track
+from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 
 NAME_LIMIT = 255
 AUTH_TOKEN_LIMIT = 4000
@@ -152,8 +152,14 @@ START_FIELDS = (
     ),
     Field(
         "BidirectionalTargetLegs",
-        one_of("self", later=("opposite", "both")),
-        enum_schema("self", default="self", description="Which legs hear the app. An extension."),
+        one_of(*TargetLegs, make=TargetLegs),
+        enum_schema(
+            *TargetLegs,
+            default="self",
+            description="Who hears the app on a bridged call: the call that is streamed, the one that it is bridged "
+            "with, or both. An extension.",
+        ),
+        "target_legs",
     ),
     Field(
         "EnableReconnect",

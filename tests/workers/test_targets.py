@@ -1,0 +1,161 @@
+"""Streams on bridged legs of a real worker, with phones on real sockets: who hears whom, and who hears the app."""
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from numpy.typing import NDArray
+
+from mp3files import signal_to_noise
+from peers.harness import RecordingApp, Socket, happens
+from trunkline.config import MediaSettings, Settings
+from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid
+from trunkline.media.codecs import CODECS
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, TargetLegs, Track
+from trunkline.workers import messages as wire
+from trunkline.workers.pool import WorkerPool
+from workers.bench import Phone, Told
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BASE = 53000 + os.getpid() % 500 * 20
+SETTINGS = Settings(media=MediaSettings(workers=1, port_min=BASE, port_max=BASE + 19))
+PCMU, G722 = ("PCMU", 0), ("G722", 9)
+ONE, OTHER = LegId(1), LegId(2)
+
+
+def tone(codec: str, packets: int, hertz: float) -> list[bytes]:
+    row = CODECS[codec]
+    wave = np.rint(8000 * np.sin(2 * np.pi * hertz * np.arange(packets * row.sample_rate // 50) / row.sample_rate))
+    coded = row.encoder()(wave.astype("<i2").tobytes())
+    return [coded[start : start + 160] for start in range(0, len(coded), 160)]
+
+
+def clarity(payloads: list[bytes], codec: str, hertz: float) -> float:
+    """Of the tone, in dB, in the clearest 200 ms."""
+    row = CODECS[codec]
+    pcm: NDArray[np.float64] = np.frombuffer(row.decoder()(b"".join(payloads)), "<i2").astype(np.float64)
+    size = row.sample_rate // 5
+    windows = [pcm[start : start + size] for start in range(0, len(pcm) - size, size // 4)]
+    return max(
+        [signal_to_noise(window, row.sample_rate, hertz) for window in windows if window.std() > 50], default=-99
+    )
+
+
+class Stage:
+    """A worker, two legs and an app."""
+
+    def __init__(self, pool: WorkerPool, told: Told, app: RecordingApp) -> None:
+        self.pool, self._told, self._app = pool, told, app
+        self.phones: dict[LegId, Phone] = {}
+        self.codecs: dict[LegId, tuple[str, int]] = {}
+        self.ports: dict[LegId, int] = {}
+
+    async def open(self, leg: LegId, codec: tuple[str, int]) -> None:
+        self.phones[leg], self.codecs[leg] = Phone(), codec
+        assert self.pool.place(leg)
+        params = replace(self.phones[leg].params, codec=codec[0], payload_type=codec[1])
+        self.pool.send(leg, wire.OpenLeg(leg, CallSid("v3:x"), params))
+        self.ports |= await self._told.opened(leg)
+
+    async def stream(self, leg: LegId, target: TargetLegs = TargetLegs.SELF) -> Socket:
+        sid = StreamSid(f"stream {len(self._app.sockets)}")
+        identity = StreamIdentity(sid, AccountSid("a"), CallSid("v3:x"), CallSessionId("s"), "1", "2")
+        params = StreamParams(self._app.url, Track.BOTH, mode=BidirectionalMode.RTP, target_legs=target)
+        self.pool.send(leg, wire.OpenStream(leg, identity, params, self.codecs[leg][0]))
+        await self._told.until(lambda events: wire.StreamStarted(leg, sid) in events)
+        return self._app.sockets[-1]
+
+    async def talk(self, packets: int, hertz: dict[LegId, float]) -> None:
+        """Both parties at once, 20 ms for each packet that comes."""
+        said = {leg: tone(self.codecs[leg][0], packets, hertz[leg]) for leg in self.phones}
+        self.phones[ONE].forget()
+        for n in range(packets):
+            for leg, frames in said.items():
+                self.phones[leg].speak(n, frames[n], self.ports[leg], self.codecs[leg][1])
+            await self.phones[ONE].packet()
+
+    async def app_plays(self, socket: Socket, hertz: float) -> dict[LegId, float]:
+        """How clearly each party hears what the app plays, once its mark has come back."""
+        for phone in self.phones.values():
+            phone.forget()
+        count = len(socket.all("mark"))
+        await socket.play(b"".join(tone("PCMU", 20, hertz)))
+        await socket.send({"event": "mark", "mark": {"name": "played"}})
+        await happens(self._app.watch, "the mark comes back", lambda: len(socket.all("mark")) > count)
+        heard = {leg: [(await phone.packet())[1] for _ in range(30)] for leg, phone in self.phones.items()}
+        return {leg: clarity(payloads, self.codecs[leg][0], hertz) for leg, payloads in heard.items()}
+
+    async def unheard(self, leg: LegId) -> int:
+        reported = await self.pool.report(leg)
+        assert reported is not None
+        return reported.streams[0].report["unheard_ms"]
+
+    async def close(self) -> None:
+        for leg, phone in self.phones.items():
+            phone.sock.close()
+            self.pool.send(leg, wire.CloseLeg(leg, "over"))
+        await self._told.until(lambda events: sum(isinstance(event, wire.LegClosed) for event in events) >= 2)
+        for leg in self.phones:
+            self.pool.release(leg)
+        self._told.events.clear()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running() -> AsyncIterator[tuple[WorkerPool, Told]]:
+    told = Told()
+    pool = WorkerPool(SETTINGS, told, sign_of_life=10)
+    await pool.start()
+    yield pool, told
+    await pool.stop(2)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def stage(running: tuple[WorkerPool, Told]) -> AsyncIterator[Stage]:
+    async with RecordingApp() as app:
+        stage = Stage(*running, app)
+        await stage.open(ONE, PCMU)
+        await stage.open(OTHER, G722)
+        yield stage
+        await stage.close()
+
+
+async def test_a_stream_on_either_leg_hears_its_party_and_what_that_party_hears(stage: Stage) -> None:
+    stage.pool.send(ONE, wire.Bridge(ONE, OTHER))
+    sockets = [await stage.stream(leg) for leg in (ONE, OTHER)]
+    await stage.talk(50, {ONE: 1000, OTHER: 600})
+    for socket, codec, said, heard in zip(sockets, ("PCMU", "G722"), (1000, 600), (600, 1000), strict=True):
+        assert socket.all("start")[0]["start"]["media_format"]["encoding"] == codec
+        assert clarity(socket.payloads("inbound"), codec, said) > 20
+        assert clarity(socket.payloads("outbound"), codec, heard) > 20
+        assert clarity(socket.payloads("outbound"), codec, said) < 3
+
+
+async def test_the_app_is_heard_by_the_opposite_leg_whenever_there_is_one(stage: Stage) -> None:
+    socket = await stage.stream(ONE, TargetLegs.OPPOSITE)
+    heard = await stage.app_plays(socket, 1200)
+    assert max(heard.values()) < 3
+    assert await stage.unheard(ONE) == 400
+    stage.pool.send(ONE, wire.Bridge(OTHER, ONE))
+    heard = await stage.app_plays(socket, 1200)
+    assert heard[ONE] < 3
+    assert heard[OTHER] > 20
+    stage.pool.send(ONE, wire.Unbridge(OTHER))
+    heard = await stage.app_plays(socket, 1200)
+    assert max(heard.values()) < 3
+    assert await stage.unheard(ONE) == 800
+
+
+async def test_the_app_is_heard_by_both_legs_and_by_its_own_when_parted(stage: Stage) -> None:
+    stage.pool.send(ONE, wire.Bridge(ONE, OTHER))
+    socket = await stage.stream(ONE, TargetLegs.BOTH)
+    heard = await stage.app_plays(socket, 1200)
+    assert min(heard.values()) > 20
+    stage.pool.send(ONE, wire.Unbridge(ONE))
+    heard = await stage.app_plays(socket, 1200)
+    assert heard[ONE] > 20
+    assert heard[OTHER] < 3
+    assert await stage.unheard(ONE) == 0
