@@ -165,7 +165,7 @@ class TrunkSettings(Section):
     caller_id: str | None = None
     """From user of calls that bring none of their own."""
     registers: bool = Field(False, alias="register")
-    """Register with the targets, so that calls come."""
+    """Register with the first target that answers, so that calls come."""
     expires: int = Field(3600, ge=60)
     """Seconds that a registration is asked for."""
     keep_alive: float = Field(30, ge=0)

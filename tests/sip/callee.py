@@ -57,13 +57,14 @@ class Scenario:
         self._steps.append(f'<recv request="{method}" rrs="true" lost="{lost}">{action}</recv>')
         return self
 
-    def recv_authorized(self, username: str, password: str) -> "Scenario":
-        """Wait for an INVITE with the right credentials; others get 403."""
+    def recv_authorized(self, username: str, password: str, method: str = "INVITE") -> "Scenario":
+        """Wait for a request with the right credentials; others get 403."""
         check = f'<verifyauth assign_to="right" username="{username}" password="{password}"/>'
-        self._steps.append(f'<recv request="INVITE" rrs="true"><action>{check}</action></recv>')
-        self._steps.append('<nop test="right" next="1"/>')
+        self._steps.append(f'<recv request="{method}" rrs="true"><action>{check}</action></recv>')
+        label = sum("<label" in step for step in self._steps) + 1
+        self._steps.append(f'<nop test="right" next="{label}"/>')
         self.send("403 Wrong Credentials")
-        self._steps.append('<label id="1"/>')
+        self._steps.append(f'<label id="{label}"/>')
         return self
 
     def send(self, status: str, *headers: str, sdp: bool = False, lost: int = 0, cseq: str = "") -> "Scenario":

@@ -28,7 +28,7 @@ class Bench:
     def __init__(self) -> None:
         self.registrar = Registrar(60, 3600)
         self.now = 0.0
-        trunks = Trunks(SETTINGS, lambda _target: Wire(), lambda: "tag", lambda *_change: None)
+        trunks = Trunks(SETTINGS, lambda _target: Wire(), lambda: "tag", lambda: 0.5, lambda *_change: None)
         self.locator = EdgeLocator(SETTINGS, self.registrar, trunks, lambda: self.now)
 
     def locate(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 from sip.bench import Bench, HandClock, Watched, header
 from sip.callee import Scenario, sipp
 from trunkline.config import SipSettings
+from trunkline.sip.digest import parse_digest
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.trunks import Trunks
 
+ACCOUNT = {"username": "me", "password": "secret", "register": True, "keep_alive": 0}
+CHALLENGE = 'WWW-Authenticate: Digest realm="carrier", nonce="abc", algorithm=MD5, qop="auth"'
 CARRIER = {"name": "carrier", "targets": ["sip:192.0.2.1", "sip:192.0.2.2:5070"]}
 
 
@@ -25,7 +29,11 @@ class Carrier:
         settings = SipSettings.model_validate({"trunks": [CARRIER | trunk], "target_timeout": 5})
         tags = iter(range(1000))
         self.trunks = Trunks(
-            settings, bench.connect, lambda: f"tag{next(tags)}", lambda *change: self.changes.append(change)
+            settings,
+            bench.connect,
+            lambda: f"tag{next(tags)}",
+            lambda: 0.5,
+            lambda *change: self.changes.append(change),
         )
         self.trunks.start(bench.dialogs.transactions)
 
@@ -39,12 +47,17 @@ class Carrier:
         """The requests since the last look."""
         return self.bench.wire.take()
 
+    def one(self) -> str:
+        """The one request since the last look."""
+        (text,) = self.take()
+        return text
+
     def wait(self, seconds: int, answering: Sequence[str] = ()) -> None:
         """Time goes by, in which only some targets answer."""
         for _ in range(seconds):
             for text in self.take():
                 if any(f" sip:{host}" in text.split("\r\n", 1)[0] for host in answering):
-                    self.bench.answer(text, "405 Method Not Allowed")
+                    self.bench.answer(text)
             self.bench.clock.advance(1)
 
 
@@ -116,6 +129,108 @@ def test_a_trunk_with_an_account_asks_in_its_name(bench: Bench) -> None:
     assert header(carrier.take()[0], "From").startswith("<sip:me@192.0.2.1>;tag=")
 
 
+def test_registered_with_digest_and_again_before_it_expires(bench: Bench) -> None:
+    carrier = Carrier(bench, **ACCOUNT)
+    (first,) = carrier.take()
+    assert first.startswith("REGISTER sip:192.0.2.1 SIP/2.0\r\n")
+    assert header(first, "To") == "<sip:me@192.0.2.1>"
+    assert header(first, "Contact") == "<sip:me@198.51.100.7:5060>"
+    assert header(first, "Expires") == "3600"
+    bench.answer(first, "401 Unauthorized", headers=(CHALLENGE,))
+    (second,) = carrier.take()
+    assert parse_digest(header(second, "Authorization"))["username"] == "me"
+    bench.answer(second, headers=("Contact: <sip:me@198.51.100.7:5060>;expires=100, <sip:me@192.0.2.99>;expires=9",))
+    bench.clock.advance(79)
+    assert carrier.take() == []
+    bench.clock.advance(1.1)
+    (third,) = carrier.take()
+    assert header(third, "Call-ID") == header(first, "Call-ID")
+    assert [header(text, "CSeq") for text in (first, second, third)] == ["1 REGISTER", "2 REGISTER", "3 REGISTER"]
+    bench.answer(third, headers=("Expires: 1000",))
+    assert carrier.changes == [("registered", "carrier", "192.0.2.1:5060")], "told once, not each time"
+    assert carrier.trunks.status[0].registered
+
+
+def test_a_registrar_that_wants_longer_registrations_gets_them_once(bench: Bench) -> None:
+    carrier = Carrier(bench, **ACCOUNT)
+    bench.answer(carrier.one(), "423 Interval Too Brief", headers=("Min-Expires: 7200",))
+    (again,) = carrier.take()
+    assert header(again, "Expires") == "7200"
+    bench.answer(again, "423 Interval Too Brief", headers=("Min-Expires: 7300",))
+    assert carrier.changes == [("registration_failed", "carrier", "192.0.2.1:5060: 423 Interval Too Brief")]
+
+
+def test_only_the_realm_of_the_settings_sees_the_password_at_work(bench: Bench) -> None:
+    carrier = Carrier(bench, **ACCOUNT, realm="elsewhere")
+    bench.answer(carrier.one(), "401 Unauthorized", headers=(CHALLENGE,))
+    assert carrier.take() == []
+    assert carrier.changes == [("registration_failed", "carrier", "192.0.2.1:5060: 401 Unauthorized")]
+
+
+def test_a_wrong_password_is_tried_again_ever_later_and_told_once(bench: Bench, clock: HandClock) -> None:
+    carrier = Carrier(bench, **ACCOUNT)
+    times = []
+    for _ in range(12):
+        while not (texts := carrier.take()):
+            clock.advance(0.25)
+        times.append(clock.now)
+        bench.answer(texts[0], "403 Forbidden")
+    waits = [later - earlier for earlier, later in pairwise(times)]
+    assert waits[:3] == [3.75, 7.5, 15]
+    assert waits[-3:] == [450, 450, 450], "the bound, less a quarter by our random source"
+    assert carrier.changes == [("registration_failed", "carrier", "192.0.2.1:5060: 403 Forbidden")]
+
+
+@pytest.mark.parametrize("dead", ["silent", "503 Service Unavailable"])
+def test_where_a_target_fails_the_next_one_has_our_registration(bench: Bench, clock: HandClock, dead: str) -> None:
+    carrier = Carrier(bench, **ACCOUNT)
+    if dead == "silent":
+        clock.advance(5.1)
+        text = carrier.take()[-1]
+    else:
+        bench.answer(carrier.one(), dead)
+        (text,) = carrier.take()
+    assert text.startswith("REGISTER sip:192.0.2.2:5070 ")
+    bench.answer(text)
+    assert carrier.changes == [("registered", "carrier", "192.0.2.2:5070")]
+
+
+def test_where_the_target_that_has_it_goes_down_the_registration_moves(bench: Bench) -> None:
+    carrier = Carrier(bench, **ACCOUNT | {"keep_alive": 30})
+    carrier.wait(38, BOTH)
+    carrier.wait(70, ["192.0.2.2"])
+    assert [change for change, _, _ in carrier.changes] == ["registered", "target_down", "registered"]
+    assert carrier.changes[-1] == ("registered", "carrier", "192.0.2.2:5070")
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_at_the_end_our_contact_is_taken_back(bench: Bench, clock: HandClock, answers: bool) -> None:
+    carrier = Carrier(bench, **ACCOUNT)
+    bench.answer(carrier.one())
+    gone: list[bool] = []
+    carrier.trunks.leave(lambda: gone.append(True))
+    (text,) = carrier.take()
+    assert header(text, "Expires") == "0"
+    assert gone == []
+    if answers:
+        bench.answer(text)
+    else:
+        clock.advance(5)
+    assert gone == [True]
+    carrier.take()
+    clock.advance(5000)
+    assert carrier.take() == []
+    assert carrier.trunks.status[0].registered is False
+
+
+def test_who_is_not_registered_leaves_at_once(bench: Bench, clock: HandClock) -> None:
+    carrier, gone = Carrier(bench, **ACCOUNT), [0]
+    carrier.trunks.leave(lambda: gone.append(1))
+    assert gone == [0, 1]
+    clock.advance(5000)
+    assert not carrier.changes
+
+
 @pytest.mark.peer
 async def test_a_carrier_dies_and_comes_back(tmp_path: Path) -> None:
     scenario = Scenario().recv("OPTIONS").answer("200 OK")
@@ -143,3 +258,23 @@ async def test_a_carrier_dies_and_comes_back(tmp_path: Path) -> None:
         await endpoint.stop()
     assert Counter(counters)["target_up"] == 1
     assert endpoint.sizes["asking"] == 0
+
+
+@pytest.mark.peer
+async def test_a_carrier_takes_our_registration_and_gives_it_up(tmp_path: Path) -> None:
+    scenario = Scenario()
+    for expires in ("3600", "0"):
+        scenario.recv("REGISTER", ("Expires", f"^ *{expires}$")).answer("401 Unauthorized", CHALLENGE)
+        scenario.recv_authorized("me", "secret", "REGISTER").answer("200 OK", f"Expires: {expires}")
+    async with sipp(scenario, tmp_path) as port:
+        trunk = {"name": "a", "targets": [f"sip:127.0.0.1:{port}"], **ACCOUNT}
+        endpoint = SipEndpoint(SipSettings.model_validate({"port": 0, "trunks": [trunk]}), lambda _event: None)
+        counters = endpoint.counters = Watched()
+        await endpoint.start()
+        try:
+            await counters.reached("registered")
+            assert endpoint.trunks[0].registered
+            assert (endpoint.gauges["sip_registrations"], endpoint.gauges["sip_registrations_down"]) == (1, 0)
+        finally:
+            await endpoint.stop()
+    assert counters["registration_failed"] == 0

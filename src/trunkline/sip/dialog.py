@@ -16,10 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+from urllib.parse import quote
 
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.bodies import ACCEPT
-from trunkline.sip.headers import one_line, parse_name_addr, parse_uri, quoted_string
+from trunkline.sip.headers import USER_CHARACTERS, one_line, parse_name_addr, parse_uri, quoted_string
 from trunkline.sip.screen import ALLOW, SUPPORTED, Headers, Message
 from trunkline.sip.session_timer import Terms
 from trunkline.sip.transactions import Exchange, Flow, Outgoing
@@ -156,10 +157,11 @@ class Dialog:
         return Endpoint(parts.host, parts.port or (5061 if self.flow.transport == "tls" else 5060))
 
 
-def contact(flow: Flow) -> tuple[str, str]:
+def contact(flow: Flow, user: str = "") -> tuple[str, str]:
     """Our Contact header."""
     suffix = "" if flow.transport == "udp" else f";transport={flow.transport}"
-    return "Contact", f"<sip:{flow.local}{suffix}>"
+    before = f"{quote(user, safe=USER_CHARACTERS)}@" if user else ""
+    return "Contact", f"<sip:{before}{flow.local}{suffix}>"
 
 
 def contact_of(message: Message) -> str | None:

@@ -93,7 +93,7 @@ class Answerer:
         best: dict[tuple[str, str], dict[str, str]] = {}
         for name, value in headers:
             params = _usable(value) if name in _ANSWERED_BY else None
-            if params is not None:
+            if params is not None and self.credentials.realm in (None, params["realm"]):
                 key = (_ANSWERED_BY[name], params["realm"])
                 if key not in best or _rank(params) < _rank(best[key]):
                     best[key] = params

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from secrets import token_bytes, token_hex
+from secrets import SystemRandom, token_bytes, token_hex
 
 import structlog
 
@@ -33,10 +33,10 @@ log = structlog.get_logger()
 
 COMPLAINT_INTERVAL = 10.0
 """Seconds between two log lines about bad messages; those between are counted in the next."""
-TROUBLES = ("target_down",)
+TROUBLES = ("target_down", "registration_failed")
 """Changes of trunks that somebody should look after."""
 GOODBYE_TIME = 2.0
-"""Seconds that `stop` waits for the responses to its BYEs."""
+"""Seconds that `stop` waits for the responses to its BYEs, and for trunks to forget us."""
 
 
 class SipEndpoint:
@@ -59,7 +59,7 @@ class SipEndpoint:
         self._origin = Origin()
         """Of the INVITE that is being taken."""
         self._registrar = Registrar(settings.registration_min, settings.registration_max)
-        self._trunks = Trunks(settings, self._connect, lambda: token_hex(8), self._trunk_changed)
+        self._trunks = Trunks(settings, self._connect, lambda: token_hex(8), SystemRandom().random, self._trunk_changed)
         self._dialogs: Dialogs | None = None
         self._complaints: dict[str, tuple[float, int]] = {}
         """When each kind was logged last, and how often it came since."""
@@ -90,7 +90,14 @@ class SipEndpoint:
     def gauges(self) -> dict[str, int]:
         """What there is now, for `/metrics`."""
         ups = [target.up for trunk in self.trunks for target in trunk.targets]
-        return {"sip_contacts": len(self._registrar), "sip_targets": len(ups), "sip_targets_down": ups.count(False)}
+        registered = [trunk.registered for trunk in self.trunks if trunk.registered is not None]
+        return {
+            "sip_contacts": len(self._registrar),
+            "sip_targets": len(ups),
+            "sip_targets_down": ups.count(False),
+            "sip_registrations": len(registered),
+            "sip_registrations_down": registered.count(False),
+        }
 
     async def start(self) -> None:
         """Listen. Raises StartupError with one clear line."""
@@ -134,10 +141,13 @@ class SipEndpoint:
             return
         self.begin_draining()
         self._dialogs.hang_up_all("shutting down")
-        answered = asyncio.Event()
+        answered, forgotten = asyncio.Event(), asyncio.Event()
         self._dialogs.when_empty(answered.set)
+        self._trunks.leave(forgotten.set)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(answered.wait(), GOODBYE_TIME)
+            async with asyncio.timeout(GOODBYE_TIME):
+                await answered.wait()
+                await forgotten.wait()
         self._trunks.stop()
         dialogs, self._dialogs = self._dialogs, None
         dialogs.transactions.close()

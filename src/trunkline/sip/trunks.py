@@ -1,4 +1,4 @@
-"""Trunks: whether their targets are there, and in which order calls try them. Pure.
+"""Trunks: whether their targets are there, in which order calls try them, and what they know us by. Pure.
 
 Each target is asked by OPTIONS every `keep_alive` seconds (RFC 3261 section 11). Any final response shows that somebody
 is there; after `MISSES` questions in a row without one the target is down, and calls pass it over until it answers
@@ -18,6 +18,7 @@ from trunkline.config import SipSettings, TrunkSettings
 from trunkline.sip.asker import Asker, Question
 from trunkline.sip.dialog import CAPABILITIES, contact
 from trunkline.sip.headers import USER_CHARACTERS
+from trunkline.sip.registration import Registration
 from trunkline.sip.screen import Response
 from trunkline.sip.targets import Target, Unreachable, uri_target
 from trunkline.sip.transactions import Flow, Transactions, after
@@ -27,7 +28,8 @@ MISSES = 2
 """Questions in a row without an answer, after which a target is down."""
 
 Tell = Callable[[str, str, str], None]
-"""Is told changes of state: `target_up` or `target_down`, the trunk's name, and what it is about."""
+"""Is told a change of state (`target_up`, `target_down`, `registered`, `registration_failed`), the trunk's name, and
+what it is about."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,49 +49,74 @@ class Trunk:
 
     def __init__(self, settings: TrunkSettings, tell: Tell) -> None:
         self.settings = settings
+        self.user = settings.username or ""
         self._tell = tell
-        self._places = [Place(_target(text)) for text in settings.targets]
+        credentials = _credentials(settings)
+        self._places = [Place(replace(_target(text), credentials=credentials)) for text in settings.targets]
+        self._registration: Registration | None = None
 
     @property
     def status(self) -> TrunkStatus:
         """How it is now."""
         targets = tuple(TargetStatus(place.target.uri, place.target.endpoint, place.up) for place in self._places)
-        return TrunkStatus(self.settings.name, targets)
+        registered = None if self._registration is None else self._registration.registered
+        return TrunkStatus(self.settings.name, registered, targets)
 
     def targets(self, user: str) -> Sequence[Target]:
         """Where to call `user`, in order."""
-        settings = self.settings
-        credentials = _credentials(settings)
         found = []
-        for place in [place for place in self._places if place.up] or self._places:
-            scheme, _, rest = place.target.uri.partition(":")
+        for target in self.places():
+            scheme, _, rest = target.uri.partition(":")
             found.append(
                 replace(
-                    place.target,
+                    target,
                     uri=f"{scheme}:{quote(user, safe=USER_CHARACTERS)}@{rest}",
-                    credentials=credentials,
-                    from_user=settings.caller_id or "",
-                    from_host="" if credentials is None else _host(place.target),
+                    from_user=self.settings.caller_id or "",
+                    from_host="" if target.credentials is None else _host(target),
                 )
             )
         return found
 
-    def start(self, asker: Asker) -> None:
-        """Ask from now on."""
+    def places(self) -> Sequence[Target]:
+        """The targets that are up, else all."""
+        return [place.target for place in [place for place in self._places if place.up] or self._places]
+
+    def address(self, target: Target) -> str:
+        """Ours, as the trunk knows us."""
+        return f"sip:{quote(self.user, safe=USER_CHARACTERS)}@{_host(target)}"
+
+    def tell(self, change: str, detail: str) -> None:
+        """A change of state."""
+        self._tell(change, self.settings.name, detail)
+
+    def start(self, asker: Asker, random: Callable[[], float]) -> None:
+        """Ask and register from now on."""
+        if self.settings.registers:
+            self._registration = Registration(self, self.settings.expires, asker, random)
+            self._registration.start()
         if self.settings.keep_alive:
             for place in self._places:
                 self._ask(asker, place)
+
+    def leave(self, on_gone: Callable[[], None]) -> None:
+        """Register no more."""
+        if self._registration is None:
+            on_gone()
+        else:
+            self._registration.leave(on_gone)
 
     def stop(self) -> None:
         """Ask no more."""
         for place in self._places:
             if place.timer is not None:
                 place.timer.cancel()
+        if self._registration is not None:
+            self._registration.stop()
 
     def _ask(self, asker: Asker, place: Place) -> None:
         place.timer = None
         flow = asker.connect(place.target)
-        address = _address(self.settings, place.target, flow)
+        address = self.address(place.target) if self.user else f"sip:{flow.local}"
         headers = (contact(flow), *CAPABILITIES)
         question = Question("OPTIONS", replace(place.target, flow=flow), address, asker.tag(), 1, headers)
         asker.ask(question, partial(self._answered, asker, place))
@@ -101,19 +128,28 @@ class Trunk:
         if up != place.up:
             place.up = up
             detail = "" if up else f": {response.reason}"
-            self._tell("target_up" if up else "target_down", self.settings.name, f"{place.target.endpoint}{detail}")
+            self.tell("target_up" if up else "target_down", f"{place.target.endpoint}{detail}")
+            if not up and self._registration is not None:
+                self._registration.lost(place.target)
         place.timer = after(self.settings.keep_alive, self._ask, asker, place)
 
 
 class Trunks:
-    """All trunks of one endpoint. `tag` makes tags, `connect` gives the flow to a target."""
+    """All trunks of one endpoint. `tag` makes tags, `random` numbers from 0 up to 1; `connect` gives the flow to a
+    target."""
 
     def __init__(
-        self, settings: SipSettings, connect: Callable[[Target], Flow], tag: Callable[[], str], tell: Tell
+        self,
+        settings: SipSettings,
+        connect: Callable[[Target], Flow],
+        tag: Callable[[], str],
+        random: Callable[[], float],
+        tell: Tell,
     ) -> None:
         self._patience = settings.target_timeout
         self._connect = connect
         self._tag = tag
+        self._random = random
         self._trunks = {trunk.name: Trunk(trunk, tell) for trunk in settings.trunks}
         self._asker: Asker | None = None
 
@@ -132,10 +168,24 @@ class Trunks:
         return Unreachable(404, "Not Found", "no such trunk") if trunk is None else trunk.targets(user)
 
     def start(self, transactions: Transactions) -> None:
-        """Ask after targets from now on."""
+        """Ask after targets, and register, from now on."""
         self._asker = Asker(transactions, self._connect, self._tag, self._patience)
         for trunk in self._trunks.values():
-            trunk.start(self._asker)
+            trunk.start(self._asker, self._random)
+
+    def leave(self, on_gone: Callable[[], None]) -> None:
+        """Take our registrations back; `on_gone` is called when none is left."""
+        staying = set(self._trunks)
+
+        def gone(name: str) -> None:
+            staying.discard(name)
+            if not staying:
+                on_gone()
+
+        if not staying:
+            on_gone()
+        for name, trunk in self._trunks.items():
+            trunk.leave(partial(gone, name))
 
     def stop(self) -> None:
         """Ask no more."""
@@ -152,16 +202,11 @@ def _target(text: str) -> Target:
 
 
 def _credentials(settings: TrunkSettings) -> Credentials | None:
-    return None if settings.username is None else Credentials(settings.username, settings.password or "")
+    if settings.username is None:
+        return None
+    return Credentials(settings.username, settings.password or "", settings.realm)
 
 
 def _host(target: Target) -> str:
     host = target.server_name
     return f"[{host}]" if ":" in host else host
-
-
-def _address(settings: TrunkSettings, target: Target, flow: Flow) -> str:
-    """Ours, as the trunk knows us."""
-    if settings.username is None:
-        return f"sip:{flow.local}"
-    return f"sip:{quote(settings.username, safe=USER_CHARACTERS)}@{_host(target)}"

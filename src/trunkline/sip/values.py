@@ -120,6 +120,8 @@ class Credentials:
 
     username: str
     password: str = field(repr=False)
+    realm: str | None = None
+    """The only one whose challenges it answers; None: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,4 +215,6 @@ class TrunkStatus:
     """How a trunk is."""
 
     name: str
+    registered: bool | None
+    """None where we do not register."""
     targets: tuple[TargetStatus, ...]
