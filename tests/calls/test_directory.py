@@ -161,6 +161,14 @@ def test_where_a_call_goes(to: str, route: Route | None) -> None:
     assert directory(sip=SIP).route(to) == route
 
 
+def test_a_phone_is_a_number_to_those_called_by_a_trunk() -> None:
+    phones = [{"user": "alice", "password": "s", "caller_id": "+4930"}, {"user": "bob", "password": "s"}]
+    there = directory(sip={"phones": phones})
+    trunk, phone = Route("trunk", "t", "+1"), Route("phone", "bob", "bob")
+    assert [there.caller_id(who, trunk) for who in ("alice", "bob", "+15550001")] == ["+4930", "bob", "+15550001"]
+    assert there.caller_id("alice", phone) == "alice"
+
+
 def test_without_trunks_a_number_goes_nowhere() -> None:
     assert directory().route("+15550001") is None
     any_number = {"trunks": [{"name": "t", "targets": ["sip:t"]}]}

@@ -218,20 +218,38 @@ def was_cancelled() -> str:
     )
 
 
-def hangs_up() -> str:
-    """Our BYE from the called side, and its 200."""
-    text = """
-BYE [$contact] SIP/2.0
+def _asks(method: str, cseq: int, body: str = "") -> str:
+    """A request of the called side's."""
+    content = "Content-Type: application/sdp\n" if body else ""
+    text = f"""
+{method} [$contact] SIP/2.0
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
 From:[$to];tag=[pid]u[call_number]
 To:[$from]
 Call-ID: [call_id]
-CSeq: 1 BYE
+CSeq: {cseq} {method}
+Contact: <sip:callee@[local_ip]:[local_port]>
 Max-Forwards: 70
-Content-Length: 0
+{content}Content-Length: [len]
 
-"""
-    return f'<send retrans="500"><![CDATA[\n{text}\n]]></send><recv response="200"/>'
+{body}"""
+    retransmit = "" if method == "ACK" else ' retrans="500"'
+    return f"<send{retransmit}><![CDATA[\n{text}\n]]></send>"
+
+
+def reinvites(body: str, cseq: int) -> str:
+    """The called side's re-INVITE, and the ACK of its 200, which is logged."""
+    log = """<action>
+  <ereg regexp="m=audio ([0-9]+)" search_in="body" assign_to="line,port"/>
+  <log message=" [$port] [$line]"/>
+</action>"""
+    answer = f'<recv response="100" optional="true"/><recv response="200">{log}</recv>'
+    return _asks("INVITE", cseq, body) + answer + _asks("ACK", cseq)
+
+
+def hangs_up() -> str:
+    """Our BYE from the called side, and its 200."""
+    return _asks("BYE", 1) + '<recv response="200"/>'
 
 
 class Answered(NamedTuple):

@@ -3,6 +3,7 @@
 One server for all, which takes nobody's calls but those of its phones and of its trunk.
 """
 
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -14,8 +15,9 @@ import pytest_asyncio
 from telnyx import AsyncTelnyx
 
 from peers.baresip import Baresip, Namespace, make_namespace, missing, remove_namespace
-from peers.harness import RecordingApp, Socket, happens, new_server, running
+from peers.harness import RecordingApp, RtpEndpoint, Socket, happens, new_server, running
 from peers.sipp import (
+    PCMA_LINES,
     PCMU_LINES,
     SippRun,
     accepts,
@@ -27,10 +29,13 @@ from peers.sipp import (
     declined,
     hangs_up,
     invite,
+    pause,
+    reinvites,
     responds,
     sdp,
 )
-from trunkline.demo.audio import RATE, dominant_frequency, find_tones
+from trunkline.demo.audio import RATE, dominant_frequency, find_tones, tone
+from trunkline.demo.caller import PCMU
 from trunkline.demo.server import ServerProcess, free_ports
 from webapp import Answer, WebApp, texml
 
@@ -43,6 +48,8 @@ pytestmark = [
 ANN, BOB = "+13125550101", "+13125550102"
 """Two phones, called by their numbers."""
 WHISTLES = {ANN: 700.0, BOB: 1100.0}
+PCMA = 8
+"""Payload type."""
 EVENTS = "initiated ringing answered completed"
 
 
@@ -103,6 +110,7 @@ async def exchange(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ex
         stack.push_async_callback(remove_namespace, space)
         web = await stack.enter_async_context(WebApp())
         applications = [{"name": "desk", "voice_url": web.url + "/voice", "status_callback": web.url + "/call"}]
+        phones = [{"user": user, "password": f"secret-{user}", "caller_id": "+4930777"} for user in WHISTLES]
         dead = free_ports(2, space.outer)
         carrier = Carrier(space.outer, dead + 1, directory)
         trunk = {
@@ -116,7 +124,7 @@ async def exchange(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ex
         server = new_server(
             directory,
             host=space.outer,
-            sip__phones=json.dumps([{"user": user, "password": f"secret-{user}"} for user in WHISTLES]),
+            sip__phones=json.dumps(phones),
             sip__trunks=json.dumps([trunk]),
             sip__target_timeout=0.5,
             sip__tls_port=free_ports(1, space.outer),
@@ -235,7 +243,7 @@ async def test_a_call_goes_out_by_the_carrier_that_is_there_and_asks_for_credent
     carrier = exchange.carrier
     exchange.answers()
     steps = (
-        called("INVITE sip:[+]4930123456@"),
+        called("INVITE sip:[+]4930123456@.*From: [^>]*sip:[+]4930777@"),
         challenges("trunkline", "carried"),
         responds(180, "Ringing"),
         accepts(sdp(PCMU_LINES, host=carrier.host)),
@@ -276,3 +284,74 @@ async def test_calls_come_from_the_carrier_and_from_nobody_else(
         await run.succeeds()
     if host == "carrier":
         assert [form["CallStatus"] for form in await told(exchange, "/call", 4)] == PROGRESS
+
+
+async def test_re_invites_on_either_side_of_two_bridged_calls_leave_the_other_alone(exchange: Exchange) -> None:
+    exchange.answers(voice="<Dial><Number>+4930123456</Number></Dial>")
+    host = exchange.carrier.host
+    (exchange.directory / "caller").mkdir()
+    async with RtpEndpoint(host) as here, RtpEndpoint(host) as there:
+        plain, held, changed = (
+            sdp(lines, here.port, host=host, direction=direction)
+            for lines, direction in ((PCMU_LINES, "sendrecv"), (PCMU_LINES, "sendonly"), (PCMA_LINES, "sendrecv"))
+        )
+        again = [
+            (invite(body, cseq), answered(), ack(cseq), pause(300))
+            for cseq, body in enumerate((held, changed, plain), start=2)
+        ]
+        calling = (invite(plain), answered(), ack(), pause(900), *itertools.chain(*again), byed())
+        other = sdp(PCMU_LINES, there.port, host=host)
+        silent = sdp(PCMU_LINES, there.port, host=host, direction="inactive")
+        taking = (called(), accepts(other), pause(600), reinvites(silent, 1), pause(300), reinvites(other, 2), byed())
+        async with exchange.carrier.run("bridged", *taking) as callee:
+            caller = SippRun(exchange.directory / "caller", exchange.server.sip_address, calling, host=host)
+            async with caller:
+                call_sid, port = await caller.answered()
+                _, other_port = await callee.answered()
+                here.speak([tone(20, WHISTLES[ANN])] * 500, port)
+                there.speak([tone(20, WHISTLES[BOB])] * 500, other_port)
+                for _ in range(3):
+                    await caller.answered()
+                for _ in range(2):
+                    await callee.answered()
+                began = len(here.heard), len(there.heard)
+                for phone, start, user in ((here, began[0], BOB), (there, began[1], ANN)):
+                    await happens(phone.watch, f"{user} is heard again", lambda a=(phone, start, user): hears(*a))
+                await exchange.client.calls.actions.hangup(call_sid)
+                await caller.succeeds()
+                await callee.succeeds()
+    assert {packet.payload_type for packet in here.heard} == {PCMU, PCMA}
+    assert {packet.payload_type for packet in there.heard} == {PCMU}
+
+
+def hears(phone: RtpEndpoint, start: int, user: str) -> bool:
+    """From a packet on a phone has heard half a second of another's whistle."""
+    payloads = (packet.payload for packet in phone.heard[start:])
+    return find_tones(payloads, least=25, hertz=WHISTLES[user]).bursts > 0
+
+
+async def test_whoever_does_not_take_a_call_is_told_to_the_caller_and_one_given_up_stops_ringing(
+    exchange: Exchange,
+) -> None:
+    exchange.answers(
+        voice=f'<Dial answerOnBridge="true" action="/over"><Number>{BOB}</Number></Dial>',
+        over='<Reject reason="busy"/>',
+    )
+    async with exchange.phone(ANN, "udp", "a3") as ann:
+        await ann.says("200 OK")
+        exchange.dials(ann, BOB, "udp")
+        await ann.says("486 Busy Here")
+        async with exchange.phone(BOB, "tcp", "b3") as bob:
+            await bob.says("200 OK")
+            exchange.dials(ann, BOB, "udp")
+            await bob.says("Incoming call")
+            bob.type("/hangup\n")
+            await ann.says("486 Busy Here")
+            exchange.dials(ann, BOB, "udp")
+            await bob.says("Incoming call")
+            ann.type("/hangup\n")
+            await bob.says("session closed")
+    calls = await told(exchange, "/call", 9)
+    assert [form["CallStatus"] for form in calls if form["SequenceNumber"] == "3"] == ["busy", "busy", "canceled"]
+    over = await told(exchange, "/over", 2)
+    assert [form["DialCallStatus"] for form in over] == ["no-answer", "busy"]

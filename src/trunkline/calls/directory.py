@@ -90,6 +90,11 @@ class Directory:
                 return Route("trunk", trunk.name, to)
         return None
 
+    def caller_id(self, from_: str, route: Route) -> str:
+        """What whoever is called by that way is told as the caller: by a trunk the number of a phone that has one."""
+        phone = self._phones.get(from_) if route.kind == "trunk" else None
+        return (phone and phone.caller_id) or from_
+
     def _of(self, name: str) -> Application | None:
         return self._applications.get(self._named.get(name, name))
 

@@ -149,12 +149,13 @@ class Runner:
         if self._writer.full:
             raise Unavailable("The store is behind.", retry_after=1)
         now = utc_now()
+        from_ = self._directory.caller_id(request.from_, route)
         view = CallView(
             sid=call_sid(secrets.token_bytes(CALL_SID_BYTES)),
             account_sid=account,
             session_id=parent.call.view.session_id if parent else _session_id(),
             direction="outbound",
-            from_=request.from_,
+            from_=from_,
             to=request.to,
             caller_name=request.caller_name,
             status="queued",
@@ -168,7 +169,7 @@ class Runner:
         )
         local = self._sip.local.host
         callee = route.to if route.kind == "uri" else f"sip:{request.to}@{local}"
-        origin = Origin(f"sip:{request.from_}@{local}", callee)
+        origin = Origin(f"sip:{from_}@{local}", callee)
         entry = self._add(view, self._sip.new_dialog(), origin, request.instructions, parent)
         _log.info("call placed", call_sid=view.sid, from_=view.from_, to=view.to, route=route.kind, name=route.name)
         written = self.apply(entry, request.place(route))
