@@ -42,6 +42,7 @@ DRIVERS = {
     "sip/connections.py",
     "sip/endpoint.py",
     "sip/dispatcher.py",
+    "sip/lookups.py",
     "sip/transports.py",
     "store/store.py",
     "store/writer.py",

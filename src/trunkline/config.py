@@ -177,8 +177,8 @@ class TrunkSettings(Section):
 
     @model_validator(mode="after")
     def _credentials_are_whole(self) -> "TrunkSettings":
-        if self.username is None and (self.registers or self.password is not None):
-            raise ValueError(f"trunk {self.name!r} needs a username to register or to use its password")
+        if self.username is None and (self.registers or self.password is not None or self.realm is not None):
+            raise ValueError(f"trunk {self.name!r} needs a username to register or to use its password or realm")
         return self
 
 
@@ -233,6 +233,9 @@ class SipSettings(Section):
     """Seconds: the shortest that we take; under 90, which RFC 4028 forbids, is for tests."""
     target_timeout: float = Field(5, gt=0)
     """Seconds without any response to a call of ours, after which the next target is tried, if there is one."""
+    dns_server: Address | None = None
+    """Asked for the SRV records of trunks' targets and the hosts that they name; default: the system's."""
+    dns_port: Port = 53
     unknown_callers: Literal["loopback", "all", "none"] = "loopback"
     """Whose calls are taken besides those of trunks and phones: of this machine, of anybody, of nobody."""
     realm: str = Field("trunkline", pattern=r"^[^\"\\\x00-\x1f]+$")

@@ -11,8 +11,10 @@ import pytest
 from sip.bench import Bench, HandClock, Watched, header
 from sip.callee import Scenario, sipp
 from trunkline.config import SipSettings
+from trunkline.sdp.values import Endpoint
 from trunkline.sip.digest import parse_digest
 from trunkline.sip.endpoint import SipEndpoint
+from trunkline.sip.targets import Target
 from trunkline.sip.trunks import Trunks
 
 ACCOUNT = {"username": "me", "password": "secret", "register": True, "keep_alive": 0}
@@ -35,7 +37,7 @@ class Carrier:
             lambda: 0.5,
             lambda *change: self.changes.append(change),
         )
-        self.trunks.start(bench.dialogs.transactions)
+        self.trunks.start(bench.dialogs.transactions, lambda name, targets: self.trunks.found(name, targets))
 
     def hosts(self) -> list[str]:
         """Which targets a call tries."""
@@ -127,6 +129,20 @@ def test_a_trunk_may_ask_nothing(bench: Bench, clock: HandClock) -> None:
 def test_a_trunk_with_an_account_asks_in_its_name(bench: Bench) -> None:
     carrier = Carrier(bench, username="me", password="secret")
     assert header(carrier.take()[0], "From").startswith("<sip:me@192.0.2.1>;tag=")
+
+
+def test_targets_that_were_there_stay_as_they_are_when_names_are_looked_up_again(bench: Bench) -> None:
+    carrier = Carrier(bench)
+    carrier.wait(41, ["192.0.2.2"])
+    first, second = (place.endpoint for place in carrier.trunks.status[0].targets)
+    assert carrier.hosts() == [second.host]
+    found = [Target("sip:192.0.2.1", first, "udp"), Target("sip:192.0.2.1", Endpoint("192.0.2.3", 5060), "udp")]
+    carrier.trunks.found("carrier", found)
+    assert carrier.hosts() == ["192.0.2.3"], "still down"
+    assert "OPTIONS sip:192.0.2.1 SIP/2.0" in bench.wire.take_lines()
+    carrier.trunks.found("carrier", [])
+    assert carrier.hosts() == ["192.0.2.3"], "nothing was found: what was known stays"
+    assert "OPTIONS" not in " ".join(bench.wire.take_lines())
 
 
 def test_registered_with_digest_and_again_before_it_expires(bench: Bench) -> None:

@@ -7,7 +7,7 @@ A message goes transports -> `screen` -> `Dialogs` -> one event to the applicati
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from secrets import SystemRandom, token_bytes, token_hex
@@ -21,6 +21,7 @@ from trunkline.sip.access import Access, Origin
 from trunkline.sip.dialogs import Dialogs
 from trunkline.sip.digest import Guard
 from trunkline.sip.locator import EdgeLocator
+from trunkline.sip.lookups import Lookups, is_literal
 from trunkline.sip.registrar import Registrar
 from trunkline.sip.screen import Dropped, Refused, Request, Response, parse, refusal, screen
 from trunkline.sip.targets import Target
@@ -60,6 +61,7 @@ class SipEndpoint:
         """Of the INVITE that is being taken."""
         self._registrar = Registrar(settings.registration_min, settings.registration_max)
         self._trunks = Trunks(settings, self._connect, lambda: token_hex(8), SystemRandom().random, self._trunk_changed)
+        self._lookups = Lookups(settings, self._found)
         self._dialogs: Dialogs | None = None
         self._complaints: dict[str, tuple[float, int]] = {}
         """When each kind was logged last, and how often it came since."""
@@ -118,7 +120,7 @@ class SipEndpoint:
             self._dialogs.transactions.close()
             self._dialogs = None
             raise
-        self._trunks.start(self._dialogs.transactions)
+        self._trunks.start(self._dialogs.transactions, self._look_up)
 
     def new_dialog(self) -> DialogId:
         """A fresh number for an `Invite`. Only once started."""
@@ -140,6 +142,7 @@ class SipEndpoint:
         if self._dialogs is None:
             return
         self.begin_draining()
+        await self._lookups.stop()
         self._dialogs.hang_up_all("shutting down")
         answered, forgotten = asyncio.Event(), asyncio.Event()
         self._dialogs.when_empty(answered.set)
@@ -155,6 +158,16 @@ class SipEndpoint:
 
     def _connect(self, target: Target) -> Flow:
         return self._transports.flow_to(target.transport, target.endpoint, target.server_name)
+
+    def _look_up(self, trunk: str, targets: Sequence[Target]) -> None:
+        if all(is_literal(target) for target in targets):
+            self._trunks.found(trunk, targets)
+        else:
+            self._lookups.start(trunk, targets)
+
+    def _found(self, trunk: str, targets: Sequence[Target]) -> None:
+        self._trunks.found(trunk, targets)
+        self._access.learn(trunk, [target.endpoint.host for target in targets])
 
     def _trunk_changed(self, change: str, trunk: str, detail: str) -> None:
         self.counters[change] += 1

@@ -86,7 +86,7 @@ class Registration:
 
     def lost(self, target: Target) -> None:
         """A target is down."""
-        if self._at is target and self._on_gone is None:
+        if self._at == target and self._on_gone is None:
             self.start()
 
     def leave(self, on_gone: Callable[[], None]) -> None:

@@ -54,6 +54,7 @@ class Trunk:
         credentials = _credentials(settings)
         self._places = [Place(replace(_target(text), credentials=credentials)) for text in settings.targets]
         self._registration: Registration | None = None
+        self._started = False
 
     @property
     def status(self) -> TrunkStatus:
@@ -89,8 +90,30 @@ class Trunk:
         """A change of state."""
         self._tell(change, self.settings.name, detail)
 
-    def start(self, asker: Asker, random: Callable[[], float]) -> None:
-        """Ask and register from now on."""
+    def found(self, asker: Asker, random: Callable[[], float], targets: Sequence[Target]) -> None:
+        """Where the targets are now; those that were there already stay as they are. Where nothing was found, what was
+        known stays. The first time is the start."""
+        if not self._started:
+            self._started = True
+            self._set(targets)
+            self._start(asker, random)
+        elif targets:
+            for place in self._set(targets):
+                if self.settings.keep_alive:
+                    self._ask(asker, place)
+
+    def _set(self, targets: Sequence[Target]) -> Sequence[Place]:
+        """Those that are new."""
+        known = {place.target: place for place in self._places}
+        before = self._places
+        if targets:
+            self._places = [known.get(target) or Place(target) for target in targets]
+        for place in before:
+            if place not in self._places and place.timer is not None:
+                place.timer.cancel()
+        return [place for place in self._places if place not in before]
+
+    def _start(self, asker: Asker, random: Callable[[], float]) -> None:
         if self.settings.registers:
             self._registration = Registration(self, self.settings.expires, asker, random)
             self._registration.start()
@@ -122,6 +145,8 @@ class Trunk:
         asker.ask(question, partial(self._answered, asker, place))
 
     def _answered(self, asker: Asker, place: Place, response: Response) -> None:
+        if place not in self._places:
+            return
         there = bool(response.headers)
         place.misses = 0 if there else place.misses + 1
         up = there or (place.up and place.misses < MISSES)
@@ -167,11 +192,17 @@ class Trunks:
         trunk = self._trunks.get(name)
         return Unreachable(404, "Not Found", "no such trunk") if trunk is None else trunk.targets(user)
 
-    def start(self, transactions: Transactions) -> None:
-        """Ask after targets, and register, from now on."""
+    def start(self, transactions: Transactions, look_up: Callable[[str, Sequence[Target]], None]) -> None:
+        """Ask after targets, and register, from now on. `look_up` is called with each trunk's name and its targets as
+        they are written; `found` is to be called with what comes of it."""
         self._asker = Asker(transactions, self._connect, self._tag, self._patience)
-        for trunk in self._trunks.values():
-            trunk.start(self._asker, self._random)
+        for name, trunk in self._trunks.items():
+            look_up(name, trunk.places())
+
+    def found(self, name: str, targets: Sequence[Target]) -> None:
+        """Where a trunk's targets are; none: nothing could be found."""
+        assert self._asker is not None
+        self._trunks[name].found(self._asker, self._random, targets)
 
     def leave(self, on_gone: Callable[[], None]) -> None:
         """Take our registrations back; `on_gone` is called when none is left."""

@@ -1,0 +1,155 @@
+"""Where names lead, asked of a DNS server that is not ours."""
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dns.rdata import from_text
+from dns.rdtypes.IN.SRV import SRV
+from dnslib.server import DNSServer
+from dnslib.zoneresolver import ZoneResolver
+from structlog.testing import capture_logs
+
+from sip.bench import OFFER, Caller, Watched
+from sip.callee import Scenario, free_port, sipp
+from trunkline.config import SipSettings
+from trunkline.sip import endpoint as endpoint_module
+from trunkline.sip.endpoint import SipEndpoint
+from trunkline.sip.lookups import Lookups, in_order
+from trunkline.sip.targets import Target, uri_target
+from trunkline.sip.values import InviteReceived, SipEvent
+
+ZONE = """
+$TTL 300
+$ORIGIN carrier.test.
+_sip._udp IN SRV 20 1 5090 last.carrier.test.
+_sip._udp IN SRV 10 1 5080 first.carrier.test.
+_sip._udp IN SRV 30 1 5080 nowhere.carrier.test.
+_sip._tcp IN SRV 10 1 5070 first.carrier.test.
+_sips._tcp IN SRV 10 1 5071 first.carrier.test.
+first IN A 192.0.2.1
+last IN A 192.0.2.2
+last IN A 192.0.2.3
+last IN AAAA 2001:db8::2
+_sip._udp.here IN SRV 1 1 {port} host.here.carrier.test.
+host.here IN A 127.0.0.1
+"""
+
+
+@pytest.fixture
+def sipp_port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def dns_port(sipp_port: int) -> Iterator[int]:
+    """Of a server for the zone."""
+    server = DNSServer(ZoneResolver(ZONE.format(port=sipp_port)), address="127.0.0.1", port=0, logger=_Quiet())
+    server.start_thread()
+    yield server.server.server_address[1]
+    server.stop()
+    server.server.server_close()
+
+
+class _Quiet:
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+def settings(dns_port: int, **others: Any) -> SipSettings:
+    return SipSettings.model_validate(
+        {"port": 0, "dns_server": "127.0.0.1", "dns_port": dns_port, "connect_timeout": 2, **others}
+    )
+
+
+def target(uri: str) -> Target:
+    found = uri_target(uri)
+    assert isinstance(found, tuple)
+    return found[0]
+
+
+async def places(dns_port: int, uri: str, **others: Any) -> tuple[list[str], float]:
+    found = await Lookups(settings(dns_port, **others), lambda *_: None).look_up(target(uri))
+    assert all(one.uri == uri for one in found.targets), "certificates are checked against the name that was written"
+    return [str(one.endpoint) for one in found.targets], found.ttl
+
+
+async def test_srv_records_say_where_and_in_which_order(dns_port: int) -> None:
+    found, ttl = await places(dns_port, "sip:carrier.test")
+    assert found[0] == "192.0.2.1:5080"
+    assert sorted(found[1:]) == ["192.0.2.2:5090", "192.0.2.3:5090"]
+    assert ttl == 300
+    assert (await places(dns_port, "sip:carrier.test;transport=tcp"))[0] == ["192.0.2.1:5070"]
+    assert (await places(dns_port, "sips:carrier.test"))[0] == ["192.0.2.1:5071"]
+    assert (await places(dns_port, "sip:carrier.test", host="::1"))[0] == ["[2001:db8::2]:5090"]
+
+
+async def test_names_with_a_port_or_without_srv_are_left_to_the_system(dns_port: int) -> None:
+    assert await places(dns_port, "sip:localhost:5099") == (["127.0.0.1:5099"], 60)
+    assert await places(dns_port, "sip:localhost") == (["127.0.0.1:5060"], 60)
+    assert await places(dns_port, "sip:192.0.2.9:5070") == (["192.0.2.9:5070"], 3600)
+
+
+async def test_a_look_up_that_fails_is_told_and_the_trunk_starts_without() -> None:
+    found: asyncio.Queue[Sequence[Target]] = asyncio.Queue()
+    lookups = Lookups(settings(free_port(), connect_timeout=0.05), lambda _trunk, targets: found.put_nowait(targets))
+    with capture_logs() as logs:
+        lookups.start("a", [target("sip:carrier.test")])
+        assert await asyncio.wait_for(found.get(), 5) == []
+    await lookups.stop()
+    assert [(line["event"], line["trunk"], line["host"]) for line in logs] == [
+        ("sip_lookup_failed", "a", "carrier.test")
+    ]
+
+
+def test_of_equal_priority_the_weights_decide() -> None:
+    def record(priority: int, weight: int, name: str) -> SRV:
+        found = from_text("IN", "SRV", f"{priority} {weight} 5060 {name}")
+        assert isinstance(found, SRV)
+        return found
+
+    records = [record(2, 9, "later."), record(1, 30, "heavy."), record(1, 10, "light."), record(1, 0, "none.")]
+    numbers = iter(_spread(9000))
+    firsts: Counter[str] = Counter()
+    for _ in range(3000):
+        order = [str(one.target) for one in in_order(records, lambda: next(numbers))]
+        assert order[-2:] == ["none.", "later."]
+        firsts[order[0]] += 1
+    assert 0.7 < firsts["heavy."] / 3000 < 0.8
+
+
+def _spread(count: int) -> Iterator[float]:
+    """Numbers from 0 up to 1 that look random and are the same each time."""
+    state = 1
+    for _ in range(count):
+        state = state * 48271 % 2147483647
+        yield state / 2147483647
+
+
+@pytest.mark.peer
+async def test_a_trunk_found_by_srv_is_registered_with_and_calls_by_it_are_known(
+    dns_port: int, sipp_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint_module, "GOODBYE_TIME", 0.5)  # the caller sends no ACK
+    events: asyncio.Queue[SipEvent] = asyncio.Queue()
+    trunk = {"name": "a", "targets": ["sip:here.carrier.test"], "username": "me", "register": True, "keep_alive": 0}
+    endpoint = SipEndpoint(settings(dns_port, trunks=[trunk], unknown_callers="none"), events.put_nowait)
+    counters = endpoint.counters = Watched()
+    scenario = Scenario().recv("REGISTER", ("To", "sip:me@here.carrier.test")).answer("200 OK", "Expires: 60")
+    scenario.recv("REGISTER", ("Expires", "0")).answer("200 OK")
+    async with sipp(scenario, tmp_path, port=sipp_port):
+        await endpoint.start()
+        try:
+            await counters.reached("registered")
+            assert [str(one.endpoint) for one in endpoint.trunks[0].targets] == [f"127.0.0.1:{sipp_port}"]
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as carrier:
+                carrier.sendto(Caller().request("INVITE", OFFER), ("127.0.0.1", endpoint.local.port))
+                event = await asyncio.wait_for(events.get(), 5)
+            assert isinstance(event, InviteReceived)
+            assert event.trunk == "a"
+        finally:
+            await endpoint.stop()
