@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from telnyx import AsyncTelnyx
 
-from peers.baresip import Baresip, Namespace, make_namespace, missing, remove_namespace
+from peers.baresip import CODECS, Baresip, Namespace, make_namespace, missing, remove_namespace
 from peers.harness import RecordingApp, RtpEndpoint, Socket, happens, new_server, running
 from peers.sipp import (
     PCMA_LINES,
@@ -85,7 +85,7 @@ class Exchange:
         self.web.answers = {f"/{path}": texml(verbs) for path, verbs in answers.items()}
         self.web.answers |= dict.fromkeys(("/call", "/leg", "/stream"), Answer())
 
-    def phone(self, user: str, transport: str, name: str) -> Baresip:
+    def phone(self, user: str, transport: str, name: str, codec: str = "PCMU", *, encrypted: bool = False) -> Baresip:
         """A phone that registers; `name` is that of its directory."""
         directory = self.directory / name
         directory.mkdir()
@@ -93,7 +93,16 @@ class Exchange:
         account = f"<sip:{user}@{self.server.host}:{port};transport={transport}>;auth_pass=secret-{user};regint=60"
         ca_file = self.directory / "sip-tls.pem"
         line = list(WHISTLES).index(user)
-        return Baresip(directory, self.space, account=account, ca_file=ca_file, hertz=WHISTLES[user], line=line)
+        return Baresip(
+            directory,
+            self.space,
+            codec,
+            encrypted=encrypted,
+            account=account,
+            ca_file=ca_file,
+            hertz=WHISTLES[user],
+            line=line,
+        )
 
     def dials(self, phone: Baresip, number: str, transport: str) -> None:
         """Have a phone call a number."""
@@ -194,7 +203,9 @@ async def test_two_phones_hear_each_other_and_a_stream_hears_both(exchange: Exch
 
 
 async def test_a_call_is_answered_when_the_other_phone_is_and_lives_through_holds_of_both(exchange: Exchange) -> None:
-    async with RecordingApp() as app, exchange.phone(ANN, "tcp", "a2") as ann, exchange.phone(BOB, "udp", "b2") as bob:
+    first = exchange.phone(ANN, "tcp", "a2", encrypted=True)
+    second = exchange.phone(BOB, "udp", "b2", "G722")
+    async with RecordingApp() as app, first as ann, second as bob:
         await ann.says("200 OK")
         await bob.says("200 OK")
         exchange.answers(
@@ -226,6 +237,8 @@ async def test_a_call_is_answered_when_the_other_phone_is_and_lives_through_hold
         await _both_are_heard(app, socket)
         bob.type("/hangup\n")
         await ann.says("session closed")
+    for phone, rate, other in ((ann, RATE, BOB), (bob, CODECS["G722"][1], ANN)):
+        assert dominant_frequency(phone.heard()[-rate // 2 :], rate) == pytest.approx(WHISTLES[other], abs=3)
     (over,) = await told(exchange, "/over", 1)
     assert over["DialCallStatus"] == "completed"
     assert (await told(exchange, "/call", 4))[3]["HangupSource"] == "system"
