@@ -175,6 +175,7 @@ TRUNK = '"name": "a", "targets": ["sip:a"]'
         ("sip.trunks", '[{"name": "a", "targets": ["a:5060"]}]', "must be sip:host"),
         ("sip.trunks", f'[{{{TRUNK}, "networks": ["192.0.2.1/24"]}}]', "sip.trunks[0].networks[0] (flag): must be a"),
         ("sip.trunks", f'[{{{TRUNK}, "register": true}}]', "trunk 'a' needs a username"),
+        ("sip.trunks", f'[{{{TRUNK}, "realm": "x"}}]', "trunk 'a' needs a username"),
         ("sip.phones", '[{"user": "a", "password": "s"}, {"user": "a", "password": "s"}]', "two phones are called 'a'"),
         ("sip.phones", '[{"user": "a b", "password": "s"}]', "sip.phones[0].user"),
         ("sip.unknown_callers", "some", "sip.unknown_callers"),
