@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import wave
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -140,6 +141,25 @@ async def test_a_started_stream_hears_both_parties_of_a_dialled_call(
 
 def _heard(phone: RtpEndpoint) -> list[bytes]:
     return [packet.payload for packet in phone.heard]
+
+
+async def test_a_voice_mail_is_recorded_and_its_action_told(
+    server: ServerProcess, sipp: Callable[..., SippRun], web: WebApp
+) -> None:
+    web.answers |= {"/voice": texml('<Record action="/mail" channels="single" maxLength="1"/>'), "/mail": texml("")}
+    async with RtpEndpoint() as phone:
+        body = steps.sdp(steps.PCMU_LINES, phone.port)
+        async with sipp(steps.invite(body), steps.answered(), steps.ack(), steps.byed()) as run:
+            _, port = await run.answered()
+            await happens(phone.watch, "the beep", lambda: audible(phone))
+            phone.speak(speech(400), port)
+            await run.succeeds()
+    told = web.asked("/mail")[0].fields
+    with wave.open(told["RecordingUrl"]) as file:
+        assert file.getnchannels() == 1
+        assert file.getnframes() / file.getframerate() == pytest.approx(1, abs=0.1)
+        assert any(file.readframes(8000))
+    assert (told["RecordingDuration"], told["Digits"]) == ("1", "")
 
 
 async def test_the_api_redirects_a_live_call_and_reject_refuses_one(
