@@ -1,4 +1,7 @@
-"""The command line. Every setting is a flag by its dotted name; a mistake is one line on stderr and exit code 2."""
+"""The command line. Every setting is a flag by its dotted name; a mistake is one line on stderr and exit code 2.
+
+What takes long to import is imported by the command that needs it.
+"""
 
 import os
 import secrets
@@ -7,17 +10,13 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-import uvloop
 from rich.console import Console
 from rich.table import Table
 
 from trunkline import __version__, log
 from trunkline.demo.__main__ import SECONDS, run
 from trunkline.errors import StartupError
-from trunkline.server import Server
 from trunkline.settings import Loaded, load, parse_flags, shown
-from trunkline.store.location import prepare_directory
-from trunkline.webhooks.signing import Signer
 from trunkline.why import ask, show
 
 app = typer.Typer(
@@ -39,6 +38,10 @@ def _load(context: typer.Context, file: Path | None) -> Loaded:
 def serve(context: typer.Context, config: ConfigFile = None) -> None:
     """Run the server until Ctrl-C or SIGTERM."""
     settings = _load(context, config).settings
+    import uvloop
+
+    from trunkline.server import Server
+
     log.configure(settings.log)
     # Callbacks resolve their hosts on libuv's threads; one dead DNS server must not hold the others up.
     os.environ.setdefault("UV_THREADPOOL_SIZE", "16")
@@ -59,6 +62,9 @@ def show_config(context: typer.Context, config: ConfigFile = None) -> None:
 @app.command(context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
 def keys(context: typer.Context, config: ConfigFile = None) -> None:
     """Print the public key (Ed25519, base64) that status callbacks are signed with."""
+    from trunkline.store.location import prepare_directory
+    from trunkline.webhooks.signing import Signer
+
     settings = _load(context, config).settings
     typer.echo(Signer.load(prepare_directory(settings.store.directory)).public_key)
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+from functools import partial
 
 import pytest
 from rich.console import Console
@@ -37,6 +38,8 @@ async def test_ctrl_c_ends_it_cleanly() -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        # Who runs us in the background may have us ignore it, and children inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     shown = ""

@@ -1,11 +1,13 @@
-"""Fixtures of the peer tests. Each test has a server of its own."""
+"""Fixtures of the peer tests. The tests of one file share a server, where none of them ends or disturbs it."""
 
 import base64
 import shutil
-from collections.abc import AsyncIterator, Callable
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 import telnyx.resources.calls.actions
 import telnyx.resources.texml.accounts.calls  # noqa: F401 - both else load at first use, for seconds, amid a call
 from telnyx import AsyncTelnyx
@@ -18,13 +20,33 @@ from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import Caller
 from trunkline.demo.server import ServerProcess
 
+SOON = 3
+"""Seconds after which servers give up on an app that is not there."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    """The running server of a file; at the end it must exit with 0, and without a traceback in its log. A file whose
+    servers have other settings has a fixture of this name itself."""
+    async with running(new_server(tmp_path_factory.mktemp("server"), streams__connect_timeout=SOON)) as server:
+        yield server
+
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    """A running server, which soon gives up on an app that is not there; at the end it must exit with 0, and without a
-    traceback in its log."""
-    async with running(new_server(tmp_path, streams__connect_timeout=3)) as server:
+async def own_server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    """A running server for one test, which may end or disturb it."""
+    async with running(new_server(tmp_path, streams__connect_timeout=SOON)) as server:
         yield server
+
+
+@pytest.fixture
+def server(shared_server: ServerProcess) -> Iterator[ServerProcess]:
+    """The server to test. A file whose tests need one each has a fixture of this name itself."""
+    begun = len(shared_server.log)
+    yield shared_server
+    log = shared_server.log[begun:]
+    sys.stderr.write(log)  # pytest shows it when the test fails
+    assert "Traceback" not in log
 
 
 @pytest.fixture
@@ -80,7 +102,7 @@ def callee(tmp_path: Path) -> Callable[..., SippRun]:
     return lambda *steps, **options: SippRun(directory, None, steps, **options)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def space() -> AsyncIterator[Namespace]:
     """A network namespace for baresip."""
     space = await make_namespace()

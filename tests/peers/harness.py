@@ -64,12 +64,13 @@ def children(server: ServerProcess) -> list[int]:
 
 
 async def listed_calls(client: AsyncTelnyx, account_sid: str, status: str) -> list[CallResource]:
-    """The account's calls, as soon as one has the status: the list is documented as eventually consistent."""
-    calls: list[CallResource] = []
+    """The account's calls of that status, as soon as there is one: the list is documented as eventually consistent."""
+    found: list[CallResource] = []
     async with asyncio.timeout(5):
-        while status not in [call.status for call in calls]:
+        while not found:
             calls = (await client.texml.accounts.calls.retrieve_calls(account_sid)).calls or []
-    return calls
+            found = [call for call in calls if call.status == status]
+    return found
 
 
 @dataclass(slots=True)

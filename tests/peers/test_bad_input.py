@@ -10,9 +10,8 @@ import pytest
 from telnyx import AsyncTelnyx
 from websockets.exceptions import ConnectionClosed
 
-from peers.harness import RecordingApp, Socket, ended, events, happens
+from peers.harness import RecordingApp, Socket, happens
 from trunkline.demo.audio import speech
-from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import Caller
 from trunkline.demo.server import ServerProcess
 
@@ -116,19 +115,3 @@ async def test_bad_requests_get_their_status_and_the_call_goes_on(
             assert huge.status_code in (400, 431)
         assert (await http.get(path)).status_code == 200
     await goes_on(app, socket, caller)
-
-
-async def test_a_callback_that_is_never_answered_holds_up_no_other(
-    server: ServerProcess, caller: Caller, client: AsyncTelnyx, app: RecordingApp, callbacks: CallbackReceiver
-) -> None:
-    start = client.texml.accounts.calls.streams_json
-    with sockets.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        await start(caller.call_sid, account_sid=server.account_sid, url=app.url, status_callback=url)
-        other = await start(caller.call_sid, account_sid=server.account_sid, url=app.url, status_callback=callbacks.url)
-        assert other.sid
-        await happens(app.watch, "both start", lambda: len(app.sockets) == 2 and app.sockets[1].started)
-        await caller.hang_up()
-        assert (await ended(callbacks, other.sid, 4))["StreamEvent"] == "stream-stopped"
-        assert await server.stop() == 0
-    assert events(callbacks) == ["stream-started", "stream-stopped"]

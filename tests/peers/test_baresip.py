@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from telnyx import AsyncTelnyx
 
 from peers.baresip import CODECS, Baresip, Namespace, missing
@@ -17,11 +18,11 @@ from trunkline.demo.server import ServerProcess
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(missing()), reason=missing() or "")]
 
 
-@pytest.fixture
-async def server(tmp_path: Path, space: Namespace) -> AsyncIterator[ServerProcess]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(tmp_path_factory: pytest.TempPathFactory, space: Namespace) -> AsyncIterator[ServerProcess]:
     """A server at the outer end of the namespace's veth pair."""
     server = new_server(
-        tmp_path,
+        tmp_path_factory.mktemp("server"),
         host=space.outer,
         sip__unknown_callers="all",
         media__codecs="PCMU,PCMA,G722,OPUS",

@@ -21,6 +21,12 @@ from trunkline.demo.server import ServerProcess
 pytestmark = pytest.mark.peer
 
 
+@pytest.fixture
+def server(own_server: ServerProcess) -> ServerProcess:
+    """Each test ends its server, to have heard all that it tells."""
+    return own_server
+
+
 async def start(server: ServerProcess, caller: Caller, url: str, callbacks: CallbackReceiver) -> str:
     """Start a stream; its sid."""
     async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client:
@@ -204,3 +210,21 @@ async def test_callbacks_that_fail_are_sent_again_in_order(
         await happens(callbacks.watch, "all tries", lambda: len(callbacks.received) >= 4)
     assert events(callbacks) == ["stream-started"] * 3 + ["stream-stopped"]
     assert len({callback.headers["webhook-id"] for callback in callbacks.received}) == 2
+
+
+async def test_a_callback_that_is_never_answered_holds_up_no_other(
+    server: ServerProcess, caller: Caller, client: AsyncTelnyx, app: RecordingApp, callbacks: CallbackReceiver
+) -> None:
+    stream = client.texml.accounts.calls.streams_json
+    with sockets.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        await stream(caller.call_sid, account_sid=server.account_sid, url=app.url, status_callback=url)
+        other = await stream(
+            caller.call_sid, account_sid=server.account_sid, url=app.url, status_callback=callbacks.url
+        )
+        assert other.sid
+        await happens(app.watch, "both start", lambda: len(app.sockets) == 2 and app.sockets[1].started)
+        await caller.hang_up()
+        assert (await ended(callbacks, other.sid, 4))["StreamEvent"] == "stream-stopped"
+        assert await server.stop() == 0
+    assert events(callbacks) == ["stream-started", "stream-stopped"]

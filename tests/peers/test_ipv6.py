@@ -1,9 +1,9 @@
 """A call over IPv6 from end to end: sipp signals, a phone and the app hear each other, the server hangs up."""
 
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from telnyx import AsyncTelnyx
 
 from peers import sipp as steps
@@ -16,10 +16,10 @@ from trunkline.demo.server import ServerProcess
 pytestmark = pytest.mark.peer
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """A server on the IPv6 loopback address."""
-    async with running(new_server(tmp_path, host="::1")) as server:
+    async with running(new_server(tmp_path_factory.mktemp("server"), host="::1")) as server:
         yield server
 
 

@@ -1,9 +1,9 @@
 """Keys that the app presses, as a phone hears them."""
 
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from telnyx import AsyncTelnyx
 
 from peers import sipp as steps
@@ -17,10 +17,10 @@ pytestmark = pytest.mark.peer
 EVENTS = 101
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """A server with the extensions on."""
-    async with running(new_server(tmp_path, streams__extensions=True)) as server:
+    async with running(new_server(tmp_path_factory.mktemp("server"), streams__extensions=True)) as server:
         yield server
 
 

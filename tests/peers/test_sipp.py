@@ -172,7 +172,7 @@ async def test_a_cancelled_invite_is_answered_487_and_leaves_no_call(
         await run.succeeds()
     for pid in workers:
         os.kill(pid, signal.SIGCONT)
-    assert [call.status for call in await listed_calls(client, server.account_sid, "canceled")] == ["canceled"]
+    assert len(await listed_calls(client, server.account_sid, "canceled")) == 1
 
 
 async def test_a_late_offer_is_answered_with_ours_and_streams(

@@ -124,11 +124,15 @@ async def test_an_encrypted_call_is_heard_both_ways_through_new_keys_and_strange
                 phone.send(packet, port)
             phone.seal = sealer(S80, FIRST)
             phone.speak(frames[80:81], port)
+            phone.seal = sealer(S32, SECOND)
+            phone.speak(frames[81:82], port)
+            await happens(phone.watch, "all before was read", lambda: echoed(phone, frames[81:82]))
             await client.calls.actions.hangup(call_sid)
             await run.succeeds()
     assert stream.sid
     await ended(callbacks, stream.sid)
-    assert [payload for payload in socket.payloads() if payload in frames] == frames[:30] + frames[50:80]
+    expected = frames[:30] + frames[50:80] + frames[81:82]
+    assert [payload for payload in socket.payloads() if payload in frames] == expected
     assert await server.stop() == 0
     told = report(tmp_path)
     assert (told["srtp"], told["srtp_replayed"]) == (S32, 5)

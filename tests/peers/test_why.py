@@ -3,13 +3,14 @@
 import asyncio
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from telnyx import AsyncTelnyx
 
 from peers import sipp as steps
-from peers.harness import RecordingApp, RtpEndpoint, happens
+from peers.harness import RecordingApp, RtpEndpoint, happens, new_server
 from peers.sipp import SippRun
 from trunkline.demo.audio import speech
 from trunkline.demo.caller import Caller
@@ -170,11 +171,10 @@ async def test_a_call_without_a_stream_and_an_app_that_refuses(why: Asker, calle
     assert "connection refused by 127.0.0.1" in (await why.finds(caller.call_sid, "stream_failed"))["text"]
 
 
-async def test_what_the_command_says_of_what_it_cannot_ask(why: Asker, server: ServerProcess) -> None:
+async def test_what_the_command_says_of_what_it_cannot_ask(why: Asker, client: AsyncTelnyx, tmp_path: Path) -> None:
     code, output = await why.command("v3:nobody")
     assert (code, output.count("\n")) == (2, 1)
     assert "no call v3:nobody" in output
-    await server.stop()
-    code, output = await why.command("v3:nobody")
+    code, output = await Asker(new_server(tmp_path), client).command("v3:nobody")
     assert (code, output.count("\n")) == (2, 1)
     assert "no answer from http://127.0.0.1" in output
