@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 
-import hypothesis
 import pytest
 
 from captures import DIRECTORY, read_capture
@@ -12,10 +11,6 @@ from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
 from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.rtp import RtpPacket, build
 from trunkline.sdp.values import Endpoint, MediaParams
-
-# A busy machine is no failure.
-hypothesis.settings.register_profile("unhurried", deadline=None)
-hypothesis.settings.load_profile("unhurried")
 
 
 class RecordingPort:
