@@ -365,6 +365,9 @@ async def test_whoever_does_not_take_a_call_is_told_to_the_caller_and_one_given_
             ann.type("/hangup\n")
             await bob.says("session closed")
     calls = await told(exchange, "/call", 9)
-    assert [form["CallStatus"] for form in calls if form["SequenceNumber"] == "3"] == ["busy", "busy", "canceled"]
+    ends = sorted(
+        form["CallStatus"] for form in calls if form["SequenceNumber"] == "3"
+    )  # only a call's own are in order
+    assert ends == ["busy", "busy", "canceled"]
     over = await told(exchange, "/over", 2)
     assert [form["DialCallStatus"] for form in over] == ["no-answer", "busy"]
