@@ -335,6 +335,7 @@ async def test_re_invites_on_either_side_of_two_bridged_calls_leave_the_other_al
                 await callee.succeeds()
     assert {packet.payload_type for packet in here.heard} == {PCMU, PCMA}
     assert {packet.payload_type for packet in there.heard} == {PCMU}
+    assert [form["CallStatus"] for form in await told(exchange, "/call", 4)] == PROGRESS
 
 
 def hears(phone: RtpEndpoint, start: int, user: str) -> bool:
