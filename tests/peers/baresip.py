@@ -76,7 +76,9 @@ async def make_namespace() -> Namespace:
 
 
 async def remove_namespace(space: Namespace) -> None:
-    """With it goes the veth pair."""
+    """The veth pair first: the kernel takes it down with the namespace too, but after `ip` has returned, and the next
+    namespace has the same name."""
+    await _ip("link", "del", f"{space.name}o")
     await _ip("netns", "del", space.name)
 
 
