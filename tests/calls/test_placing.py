@@ -194,7 +194,7 @@ def test_what_a_refusal_comes_to(status: int, shown: str, code: str) -> None:
     assert told(effects) == [("completed", shown)]
     view = call.view
     assert (view.hangup_code, view.sip_status, view.hangup_source) == (code, status, "callee")
-    assert view.hangup_cause == f"the callee refused: {status} No (says the peer)"
+    assert view.hangup_cause == f"not connected: {status} No (says the peer)"
 
 
 def test_nobody_answers_in_time() -> None:
@@ -225,6 +225,14 @@ def test_an_outbound_call_without_a_leg_or_worker_fails_and_tells_nobody_by_sip(
     lost = new_call()
     assert kinds(feed(lost, PLACE, facts.WorkerLost("died"))) == [do.Record, do.Forget]
     assert (call.view.status, lost.view.status) == ("failed", "failed")
+
+
+def test_an_outbound_call_is_not_ours_to_answer() -> None:
+    for call in (calling(), new_call()):
+        feed(call, PLACE)
+        for command in (AnswerCall(), RejectCall(486, "Busy Here")):
+            with pytest.raises(InvalidRequest):
+                feed(call, command)
 
 
 def test_nothing_is_streamed_or_played_before_the_answer() -> None:

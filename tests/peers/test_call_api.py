@@ -1,7 +1,6 @@
 """Calls placed by the official SDKs, to a called party that is sipp: resources, callbacks, endings."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,14 +19,6 @@ pytestmark = pytest.mark.peer
 FROM = "+13125550100"
 STAYS = '<Response><Pause length="60"/></Response>'
 EVENTS = "initiated ringing answered completed"
-
-
-@pytest.fixture
-def callee(tmp_path: Path) -> Callable[..., SippRun]:
-    """A called party, with steps of `peers.sipp`: `async with callee(steps) as sipp`."""
-    directory = tmp_path / "sipp"
-    directory.mkdir()
-    return lambda *steps: SippRun(directory, None, steps)
 
 
 def told(callbacks: CallbackReceiver, name: str = "CallStatus") -> list[str]:

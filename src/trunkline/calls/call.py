@@ -10,8 +10,9 @@ call answers by itself; CALLING has sent its INVITE; ANSWERED has sent 200 and w
 and may be streamed, from ANSWERED on; when the offer was ours the codec is known with the ACK only, so then from UP.
 ENDED lasts until the last report of media leg, streams and recordings is in; then the call is forgotten.
 
-A fact that has no row in a state comes too late to matter and changes nothing (a leg that opens after CANCEL, say);
-a command that has none raises. Streams have a table's worth of rules of their own: `streams.py`.
+A fact that has no row in a state comes too late to matter and changes nothing (a leg that opens after CANCEL, say), or
+is the director's business alone (a key heard, a file played). A command that the state does not allow has a row that
+raises. Streams have a table's worth of rules of their own: `streams.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,7 +54,6 @@ from trunkline.calls.endings import (
 from trunkline.calls.events import (
     Accepted,
     Confirmed,
-    DigitHeard,
     DigitReceived,
     Fact,
     Invited,
@@ -62,7 +62,6 @@ from trunkline.calls.events import (
     LegOpened,
     LegSilent,
     PeerEnded,
-    PlayEnded,
     Progressed,
     RecordEnded,
     Refused,
@@ -345,6 +344,9 @@ class Call:
     def _refuse_unanswered(self, _what: Any, _now: datetime) -> list[do.Effect]:
         raise CallNotAnswered("The call is not answered yet.")
 
+    def _refuse_outbound(self, _what: Any, _now: datetime) -> list[do.Effect]:
+        raise InvalidRequest("Whether this call is answered is for the callee to say.")
+
     def _refuse_answered(self, _what: Any, _now: datetime) -> list[do.Effect]:
         raise InvalidRequest("The call is answered already.")
 
@@ -437,8 +439,6 @@ _ANSWERED: dict[type, _Row] = {
     Confirmed: Call._confirmed,
     Reoffered: Call._reoffered,
     DigitReceived: Call._digit,
-    DigitHeard: Call._ignore,
-    PlayEnded: Call._ignore,
     RecordEnded: Call._record_ended,
     PeerEnded: Call._peer_ended,
     LegSilent: Call._silent,
@@ -452,6 +452,7 @@ _ANSWERED: dict[type, _Row] = {
     StreamStarted: Call._stream_started,
     StreamEnded: Call._stream_ended,
 }
+_NOT_OURS: dict[type, _Row] = dict.fromkeys((AnswerCall, RejectCall), Call._refuse_outbound)
 _OVER = (EndCall, StartStream, PauseStream, AnswerCall, RejectCall, WatchCall, Place, *_MEDIA)
 
 _ROWS: dict[State, dict[type, _Row]] = {
@@ -463,9 +464,10 @@ _ROWS: dict[State, dict[type, _Row]] = {
         RejectCall: Call._reject,
     },
     State.RINGING: {**_UNANSWERED, AnswerCall: Call._answer, RejectCall: Call._reject},
-    State.PLACING: {**_UNANSWERED, LegOpened: Call._call_out},
+    State.PLACING: {**_UNANSWERED, **_NOT_OURS, LegOpened: Call._call_out},
     State.CALLING: {
         **_UNANSWERED,
+        **_NOT_OURS,
         Progressed: Call._progressed,
         Accepted: Call._accepted,
         Refused: Call._refused,

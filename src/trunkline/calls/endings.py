@@ -75,5 +75,5 @@ def rejection(status: int, reason: str) -> Ending:
 def refusal_of(status: int, reason: str, detail: str) -> Ending:
     """An outbound call that was refused with this SIP status."""
     shown, code = _REFUSALS.get(status, ("failed", "call_rejected" if status in (401, 403, 407) else "unspecified"))
-    words = f"the callee refused: {status} {reason}" + (f" ({detail})" if detail else "")
+    words = f"not connected: {status} {reason}" + (f" ({detail})" if detail else "")
     return Ending(shown, words, code, "callee", status)
