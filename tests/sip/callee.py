@@ -45,7 +45,7 @@ class Scenario:
     def __init__(self) -> None:
         self._steps: list[str] = []
 
-    def recv(self, method: str, *expected: tuple[str, str], lost: int = 0) -> "Scenario":
+    def recv(self, method: str, *expected: tuple[str, str]) -> "Scenario":
         """Wait for a request, in which each header must match its expression."""
         checks = _checks(expected)
         if method == "INVITE" and not self._steps:
@@ -54,7 +54,7 @@ class Scenario:
             checks += '<ereg regexp=".*" search_in="hdr" header="Via:" assign_to="via"/>'
         action = f"<action>{checks}</action>" if checks else ""
         # `rrs` keeps the route and the contact for `request`.
-        self._steps.append(f'<recv request="{method}" rrs="true" lost="{lost}">{action}</recv>')
+        self._steps.append(f'<recv request="{method}" rrs="true">{action}</recv>')
         return self
 
     def recv_authorized(self, username: str, password: str, method: str = "INVITE") -> "Scenario":
@@ -67,18 +67,18 @@ class Scenario:
         self._steps.append(f'<label id="{label}"/>')
         return self
 
-    def send(self, status: str, *headers: str, sdp: bool = False, lost: int = 0, cseq: str = "") -> "Scenario":
+    def send(self, status: str, *headers: str, sdp: bool = False, cseq: str = "") -> "Scenario":
         """Answer the INVITE; `cseq` is its, where another request came after it."""
         repeated = ' retrans="500"' if status[0] > "1" else ""
         head = FROM_US
         if cseq:
             head = head.replace("[last_CSeq:]", f"CSeq: {cseq}").replace("[last_Via:]", "Via: [$via]")
-        return self._send(f"SIP/2.0 {status}{head}", headers, sdp, f' lost="{lost}"' + repeated)
+        return self._send(f"SIP/2.0 {status}{head}", headers, sdp, repeated)
 
-    def answer(self, status: str, *headers: str, sdp: bool = False, lost: int = 0) -> "Scenario":
+    def answer(self, status: str, *headers: str, sdp: bool = False) -> "Scenario":
         """Answer the last request, which is inside the dialog."""
         head = FROM_US.replace(";tag=[pid]SIPpTag[call_number]", "")
-        return self._send(f"SIP/2.0 {status}{head}", headers, sdp, f' lost="{lost}"')
+        return self._send(f"SIP/2.0 {status}{head}", headers, sdp, "")
 
     def moved(self, *uris: str) -> "Scenario":
         """Send the caller elsewhere."""
