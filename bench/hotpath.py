@@ -1,5 +1,5 @@
 """What one RTP packet costs inside a media worker, with 500 legs: from the socket to the ports, from the tick to the
-socket. Prints microseconds of CPU per packet, the system calls' share included where sockets are used.
+socket, over a bridge. Prints microseconds of CPU per packet, the system calls' share included where sockets are used.
 
 python bench/hotpath.py [legs] [rounds]
 """
@@ -16,8 +16,10 @@ import uvloop
 
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
+from trunkline.media.codecs import CODECS
 from trunkline.media.engine import BATCH, Engine
 from trunkline.media.leg import RANDOM_BYTES, Leg
+from trunkline.media.playout import Playout
 from trunkline.media.rtp import RtpPacket, build
 from trunkline.media.srtp import session
 from trunkline.sdp.values import Endpoint, MediaParams, SrtpKeys
@@ -101,6 +103,20 @@ def pure(count: int, rounds: int, params: MediaParams, packets: list[bytes], kin
     assert all(leg.report(Seconds(0)).frames_in == rounds for leg in legs)
 
 
+def bridged(rounds: int) -> None:
+    """A packet over a bridge: passed, and transcoded. The legs at its ends are those above."""
+    for source, sink in (("PCMU", "PCMU"), ("G722", "G722"), ("OPUS", "OPUS"), ("PCMU", "PCMA"), ("PCMU", "G722")):
+        playout, payload = Playout(), CODECS[source].silence(20)
+        playout.set_sink(sink, 20)
+        playout.set_source(source)
+
+        def cross(_: int, playout: Playout = playout, payload: bytes = payload) -> None:
+            playout.put(payload, 0)
+            playout.take()
+
+        show(f"bridge, {source} to {sink}, without legs", timed(cross, rounds), rounds)
+
+
 async def with_sockets(count: int, rounds: int, peer: socket.socket, params: MediaParams) -> None:
     """The engine's own drain and slots, called by hand so that nothing else is in the figures."""
     engine = Engine(MediaSettings(port_rest=0), PORTS, lambda event: None, asyncio.get_running_loop())
@@ -130,7 +146,7 @@ async def with_sockets(count: int, rounds: int, peer: socket.socket, params: Med
 
 
 def main() -> None:
-    """Measure both."""
+    """Measure all."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 100
     gc.disable()
@@ -141,6 +157,7 @@ def main() -> None:
         pure(count, rounds, params, packets, "plain")
         seal = session(KEYS.suite, KEYS.theirs, inbound=False).protect
         pure(count, rounds, replace(params, srtp=KEYS), [seal(plain) for plain in packets], "SRTP")
+        bridged(100 * rounds)
         uvloop.run(with_sockets(count, rounds, peer, params))
 
 

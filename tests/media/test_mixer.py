@@ -174,3 +174,14 @@ def test_after_a_rest_g722_is_passed_through_again(make_leg: MakeLeg, make_port:
     played(leg)
     two.to_play = [b"d" * 160]
     assert played(leg) == b"d" * 160
+
+
+def test_what_is_no_opus_is_left_out_of_the_mix(make_leg: MakeLeg, make_port: MakePort, params: MediaParams) -> None:
+    leg, one, two = make_leg(replace(params, codec="OPUS")), make_port(plays=True), make_port(plays=True)
+    leg.attach(one)
+    leg.attach(two)
+    silence = CODECS["OPUS"].silence(20)
+    one.to_play, two.to_play = [b"\xfb\x41\xff"] * 2, [silence, b"\xfb\x41\xff"]
+    decode = CODECS["OPUS"].decoder()
+    assert len(decode(played(leg))) == 1920
+    assert played(leg) == silence

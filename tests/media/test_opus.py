@@ -54,6 +54,22 @@ def test_a_length_that_goes_into_no_packet_comes_out_in_long_ones() -> None:
     assert lengths([encode(hum(187)) for _ in range(3)]) == [120] * 3
 
 
+@pytest.mark.parametrize("config", range(32))
+def test_a_packet_tells_its_length_as_the_decoder_finds_it(config: int) -> None:
+    body = bytes(range(1, 40))
+    packets = [bytes([config << 3 | code]) + body + body[: code == 1] for code in (0, 1)]
+    packets.append(bytes([config << 3 | 2, 10]) + body)
+    packets += [bytes([config << 3 | 3, 1]) + body, bytes([config << 3 | 7, 2]) + body + body]
+    decode = opus.decoder()
+    assert [2 * opus.samples(packet) for packet in packets] == [len(decode(packet)) for packet in packets]
+
+
+@pytest.mark.parametrize("packet", [b"", b"\xfb", b"\xfb\x00", b"\xff\xff", b"\x1b\x03"])
+def test_what_cannot_be_a_packet_has_no_length(packet: bytes) -> None:
+    with pytest.raises(Undecodable):
+        opus.samples(packet)
+
+
 @pytest.mark.parametrize("ptime", [10, 20, 30, 40, 50, 60])
 def test_silence_of_any_packet_time_is_one_packet(ptime: int) -> None:
     assert lengths([opus.silence(ptime)]) == [ptime]

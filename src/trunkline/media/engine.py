@@ -28,10 +28,11 @@ import structlog
 from trunkline.config import MediaSettings
 from trunkline.errors import TrunklineError
 from trunkline.ids import LegId, Seconds
-from trunkline.media.bridge import Ear, Mouth, Playout
+from trunkline.media.bridge import Ear, Mouth
 from trunkline.media.events import MediaEvent, PortFailed
 from trunkline.media.frames import LegPort
 from trunkline.media.leg import RANDOM_BYTES, Leg, TooManyPlayers
+from trunkline.media.playout import Playout
 from trunkline.media.ports import NoPorts, PortPool
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import DATAGRAM_LIMIT

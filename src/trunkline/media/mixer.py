@@ -11,10 +11,11 @@ and once begun, mixing goes on until nobody speaks. G.711 has no memory and need
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 
-from trunkline.media.codecs import CODECS
+from trunkline.media.codecs import CODECS, Undecodable
 
 Player = Callable[[int], bytes | None]
 """`LegPort.next_frame`."""
@@ -56,16 +57,16 @@ class Mixer:
         self._mixing = mixing
         before.append(frames)
         if mixing:
-            return self._mix(frames)
+            return self._mix(frames) or None
         return speaking[0] if speaking else None
 
     def _mix(self, frames: list[bytes | None]) -> bytes:
         """The sum of what is there, if anything is."""
-        voices = [
-            np.frombuffer(decode(frame), "<i2")
-            for decode, frame in zip(self._decoders, frames, strict=True)
-            if frame is not None
-        ]
+        voices = []
+        for decode, frame in zip(self._decoders, frames, strict=True):
+            if frame is not None:
+                with suppress(Undecodable):  # another leg's peer made it
+                    voices.append(np.frombuffer(decode(frame), "<i2"))
         if not voices:
             return b""
         return self._encode(np.sum(voices, axis=0, dtype=np.int32).clip(-32768, 32767).astype("<i2").tobytes())

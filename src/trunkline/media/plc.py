@@ -37,6 +37,11 @@ class Concealer:
         self._phase = 0
         self._step: Samples = np.zeros(0)
 
+    @property
+    def standing_in(self) -> bool:
+        """Something was concealed, and nothing came since: what comes next is faded in."""
+        return self._period is not None
+
     def heard(self, pcm: bytes) -> bytes:
         """Audio that came; the same, but for its beginning when something was concealed before it."""
         self._history = (self._history + pcm)[-self._size :]

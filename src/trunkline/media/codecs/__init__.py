@@ -44,6 +44,8 @@ class Codec:
     """Makes PCM -> payload."""
     queued_as: str | None = None
     """The codec in which this one's audio is joined and cut, when it cannot be itself."""
+    samples: Callable[[bytes], int] | None = None
+    """How many a payload holds, where a payload is a packet. May raise Undecodable."""
 
 
 def _l16(rate: int, order: Literal["little", "big"]) -> Codec:
@@ -99,6 +101,7 @@ CODECS = {
             decoder=opus.decoder,
             encoder=opus.encoder,
             queued_as="L16/48000",
+            samples=opus.samples,
         ),
         *(_l16(rate, order) for rate in (8000, 16000, 22050, 24000, 48000) for order in ("little", "big")),
     )

@@ -25,6 +25,8 @@ _OPTIONS = {"application": "lowdelay", "compression_level": "5"}
 
 _NOTHING = b"\xff\xfe"
 """A frame of digital silence in CELT mode (RFC 6716 section 4.3: the flag `silence`)."""
+_FRAMES = (*(480, 960, 1920, 2880) * 3, *(480, 960) * 2, *(120, 240, 480, 960) * 4)
+"""Samples in a frame, by the configuration (RFC 6716 section 3.1): of SILK, of both, of CELT."""
 _TOC_10_MS = 0xF0
 _TOC_20_MS = 0xF8
 """Mono, full band, one frame (RFC 6716 section 3.1)."""
@@ -41,6 +43,19 @@ def silence(ptime: int) -> bytes:
     if count == 1:
         return bytes((toc,)) + _NOTHING
     return bytes((toc | 3, count)) + _NOTHING * count  # RFC 6716 section 3.2.5: so many frames of equal size
+
+
+def samples(packet: bytes) -> int:
+    """How many a packet holds, by its first two bytes (RFC 6716 section 3.1, 3.2). Raises Undecodable."""
+    if not packet:
+        raise Undecodable("an empty payload is no Opus packet")
+    toc = packet[0]
+    config, code = toc >> 3, toc & 3
+    count = (1, 2, 2, packet[1] & 0x3F if len(packet) > 1 else 0)[code]
+    found = count * _FRAMES[config]
+    if not 0 < found <= _LENGTHS[-1]:
+        raise Undecodable("the payload is no Opus packet (RFC 6716 section 3)")
+    return found
 
 
 def decoder() -> Callable[[bytes], bytes]:
