@@ -234,7 +234,8 @@ class SipSettings(Section):
     target_timeout: float = Field(5, gt=0)
     """Seconds without any response to a call of ours, after which the next target is tried, if there is one."""
     dns_server: Address | None = None
-    """Asked for the SRV records of trunks' targets and the hosts that they name; default: the system's."""
+    """Asked for the NAPTR and SRV records of trunks' targets and of SIP URIs that are called, and for the hosts that they
+    name; default: the system's."""
     dns_port: Port = 53
     unknown_callers: Literal["loopback", "all", "none"] = "loopback"
     """Whose calls are taken besides those of trunks and phones: of this machine, of anybody, of nobody."""

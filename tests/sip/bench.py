@@ -127,6 +127,7 @@ class ListLocator(UriLocator):
     """Finds the targets that a test put there, else those of the URI; waits, where a test wants that."""
 
     def __init__(self) -> None:
+        super().__init__(lambda target, found: found((target,)))
         self.targets: list[Target] = []
         self.waiting: list[Callable[[], None]] | None = None
 

@@ -9,7 +9,7 @@ from trunkline.sdp.values import Endpoint
 from trunkline.sip.locator import EdgeLocator
 from trunkline.sip.registrar import Registrar
 from trunkline.sip.screen import Request
-from trunkline.sip.targets import Target, Unreachable
+from trunkline.sip.targets import Found, Target, Unreachable
 from trunkline.sip.trunks import Trunks
 from trunkline.sip.values import Credentials, DialogId, Invite
 
@@ -29,7 +29,12 @@ class Bench:
         self.registrar = Registrar(60, 3600)
         self.now = 0.0
         trunks = Trunks(SETTINGS, lambda _target: Wire(), lambda: "tag", lambda: 0.5, lambda *_change: None)
-        self.locator = EdgeLocator(SETTINGS, self.registrar, trunks, lambda: self.now)
+        self.looked_up: list[Target] = []
+        self.locator = EdgeLocator(SETTINGS, self.registrar, trunks, lambda: self.now, self.look_up)
+
+    def look_up(self, target: Target, found: Found) -> None:
+        self.looked_up.append(target)
+        found((target,))
 
     def locate(
         self, route: Literal["trunk", "phone", "uri"], name: str, to: str = ""
@@ -78,6 +83,9 @@ def test_a_trunk_with_an_account_is_told_it() -> None:
     ]
 
 
-def test_a_uri_is_called_as_it_is() -> None:
-    found = Bench().locate("uri", "", "sip:eve@192.0.2.9")
-    assert found == (Target("sip:eve@192.0.2.9", Endpoint("192.0.2.9", 5060), "udp"),)
+def test_a_uri_is_called_as_it_is_where_its_host_is_found() -> None:
+    bench = Bench()
+    target = Target("sip:eve@example.com", Endpoint("example.com", 5060), "udp")
+    assert bench.locate("uri", "", "sip:eve@example.com") == (target,)
+    assert bench.looked_up == [target]
+    assert isinstance(bench.locate("uri", "", "tel:+15550001"), Unreachable)

@@ -20,8 +20,8 @@ from trunkline.config import SipSettings
 from trunkline.sip import endpoint as endpoint_module
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.lookups import Lookups, in_order
-from trunkline.sip.targets import Target, uri_target
-from trunkline.sip.values import InviteReceived, SipEvent
+from trunkline.sip.targets import Target, Unreachable, uri_target
+from trunkline.sip.values import Accepted, DialogEnded, Invite, InviteReceived, Progressed, SipEvent
 
 ZONE = """
 $TTL 300
@@ -37,6 +37,16 @@ last IN A 192.0.2.3
 last IN AAAA 2001:db8::2
 _sip._udp.here IN SRV 1 1 {port} host.here.carrier.test.
 host.here IN A 127.0.0.1
+naptr IN NAPTR 20 1 "s" "SIP+D2U" "" _sip._udp.carrier.test.
+naptr IN NAPTR 10 2 "s" "SIP+D2T" "" _sip._tcp.carrier.test.
+naptr IN NAPTR 10 1 "s" "SIP+D2S" "" _sip._sctp.carrier.test.
+naptr IN NAPTR 10 3 "s" "SIPS+D2T" "" _secure.carrier.test.
+_secure IN SRV 10 1 5072 first.carrier.test.
+_sip._udp.naptr IN SRV 10 1 5099 first.carrier.test.
+_sip._tcp.stream IN SRV 10 1 5073 first.carrier.test.
+broken IN NAPTR 10 1 "s" "SIP+D2T" "" _nothing.carrier.test.
+_sip._udp.calls IN SRV 1 1 {dead} host.here.carrier.test.
+_sip._udp.calls IN SRV 2 1 {port} host.here.carrier.test.
 """
 
 
@@ -48,7 +58,8 @@ def sipp_port() -> int:
 @pytest.fixture
 def dns_port(sipp_port: int) -> Iterator[int]:
     """Of a server for the zone."""
-    server = DNSServer(ZoneResolver(ZONE.format(port=sipp_port)), address="127.0.0.1", port=0, logger=_Quiet())
+    zone = ZONE.format(port=sipp_port, dead=free_port())
+    server = DNSServer(ZoneResolver(zone), address="127.0.0.1", port=0, logger=_Quiet())
     server.start_thread()
     yield server.server.server_address[1]
     server.stop()
@@ -75,7 +86,14 @@ def target(uri: str) -> Target:
 async def places(dns_port: int, uri: str, **others: Any) -> tuple[list[str], float]:
     found = await Lookups(settings(dns_port, **others), lambda *_: None).look_up(target(uri))
     assert all(one.uri == uri for one in found.targets), "certificates are checked against the name that was written"
+    assert len({one.transport for one in found.targets}) == 1
     return [str(one.endpoint) for one in found.targets], found.ttl
+
+
+async def transport(dns_port: int, uri: str) -> tuple[str, str]:
+    """Of the first place, and that."""
+    found = await Lookups(settings(dns_port), lambda *_: None).look_up(target(uri))
+    return found.targets[0].transport, str(found.targets[0].endpoint)
 
 
 async def test_srv_records_say_where_and_in_which_order(dns_port: int) -> None:
@@ -88,8 +106,53 @@ async def test_srv_records_say_where_and_in_which_order(dns_port: int) -> None:
     assert (await places(dns_port, "sip:carrier.test", host="::1"))[0] == ["[2001:db8::2]:5090"]
 
 
+@pytest.mark.parametrize(
+    ("uri", "found"),
+    [
+        ("sip:bob@naptr.carrier.test", ("tcp", "192.0.2.1:5070")),
+        ("sips:bob@naptr.carrier.test", ("tls", "192.0.2.1:5072")),
+        ("sip:bob@naptr.carrier.test;transport=udp", ("udp", "192.0.2.1:5099")),
+        ("sip:bob@stream.carrier.test", ("tcp", "192.0.2.1:5073")),
+    ],
+)
+async def test_naptr_records_choose_the_transport_where_the_uri_does_not(
+    uri: str, found: tuple[str, str], dns_port: int
+) -> None:
+    assert await transport(dns_port, uri) == found
+
+
+@pytest.mark.parametrize("host", ["broken.carrier.test", "nobody.carrier.test"])
+async def test_a_uri_that_leads_nowhere_says_so(host: str, dns_port: int) -> None:
+    found: asyncio.Queue[Sequence[Target] | Unreachable] = asyncio.Queue()
+    lookups = Lookups(settings(dns_port), lambda *_: None)
+    with capture_logs() as logs:
+        lookups.find(target(f"sip:bob@{host}"), found.put_nowait)
+        outcome = await asyncio.wait_for(found.get(), 10)
+    await lookups.stop()
+    assert isinstance(outcome, Unreachable)
+    assert outcome.status == 503
+    assert outcome.detail.startswith(f"{host} cannot be looked up: ")
+    assert [(line["event"], line["host"]) for line in logs] == [("sip_lookup_failed", host)]
+
+
+async def test_a_look_up_takes_no_longer_than_it_may_and_ends_with_the_endpoint() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        found: asyncio.Queue[Sequence[Target] | Unreachable] = asyncio.Queue()
+        lookups = Lookups(settings(port, connect_timeout=0.05), lambda *_: None)
+        lookups.find(target("sip:bob@carrier.test"), found.put_nowait)
+        outcome = await asyncio.wait_for(found.get(), 10)
+        assert isinstance(outcome, Unreachable)
+        patient = Lookups(settings(port, connect_timeout=60), lambda *_: None)
+        patient.find(target("sip:bob@carrier.test"), found.put_nowait)
+        await patient.stop()
+        assert found.empty()
+
+
 async def test_names_with_a_port_or_without_srv_are_left_to_the_system(dns_port: int) -> None:
     assert await places(dns_port, "sip:localhost:5099") == (["127.0.0.1:5099"], 60)
+    assert await places(dns_port, "sip:localhost;transport=tcp") == (["127.0.0.1:5060"], 60)
     assert await places(dns_port, "sip:localhost") == (["127.0.0.1:5060"], 60)
     assert await places(dns_port, "sip:192.0.2.9:5070") == (["192.0.2.9:5070"], 3600)
 
@@ -151,5 +214,24 @@ async def test_a_trunk_found_by_srv_is_registered_with_and_calls_by_it_are_known
                 event = await asyncio.wait_for(events.get(), 5)
             assert isinstance(event, InviteReceived)
             assert event.trunk == "a"
+        finally:
+            await endpoint.stop()
+
+
+@pytest.mark.peer
+async def test_a_call_to_a_uri_goes_where_srv_says_past_a_target_that_is_dead(
+    dns_port: int, sipp_port: int, tmp_path: Path
+) -> None:
+    events: asyncio.Queue[SipEvent] = asyncio.Queue()
+    endpoint = SipEndpoint(settings(dns_port, target_timeout=0.5), events.put_nowait)
+    scenario = Scenario().recv("INVITE").send("180 Ringing").send("200 OK", sdp=True).recv("ACK")
+    scenario.request("BYE", 1).response(200)
+    async with sipp(scenario, tmp_path, port=sipp_port):
+        await endpoint.start()
+        try:
+            number = endpoint.new_dialog()
+            endpoint.perform(Invite(number, "uri", "", "sip:bob@calls.carrier.test", "ann", "", OFFER))
+            told = [await asyncio.wait_for(events.get(), 10) for _ in range(3)]
+            assert [type(event) for event in told] == [Progressed, Accepted, DialogEnded]
         finally:
             await endpoint.stop()

@@ -3,8 +3,7 @@
 import pytest
 
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.targets import Found, Target, Unreachable, UriLocator, uri_target
-from trunkline.sip.values import DialogId, Invite
+from trunkline.sip.targets import Unreachable, uri_target
 
 
 @pytest.mark.parametrize(
@@ -39,13 +38,3 @@ def test_what_cannot_be_called_says_why(uri: str, status: int) -> None:
     assert isinstance(found, Unreachable)
     assert found.status == status
     assert found.detail
-
-
-def test_the_plain_locator_knows_uris_only() -> None:
-    seen: list[object] = []
-    found: Found = seen.append
-    UriLocator().locate(Invite(DialogId(1), "uri", "", "sip:bob@192.0.2.1", "ann", "", ""), found)
-    UriLocator().locate(Invite(DialogId(1), "trunk", "t", "+15550001", "ann", "", ""), found)
-    assert isinstance(seen[0], tuple)
-    assert isinstance(seen[0][0], Target)
-    assert isinstance(seen[1], Unreachable)

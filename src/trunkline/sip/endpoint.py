@@ -107,7 +107,9 @@ class SipEndpoint:
         self._dialogs = Dialogs(
             self._tell,
             lambda: token_hex(8),
-            EdgeLocator(self._settings, self._registrar, self._trunks, asyncio.get_running_loop().time),
+            EdgeLocator(
+                self._settings, self._registrar, self._trunks, asyncio.get_running_loop().time, self._lookups.find
+            ),
             self._connect,
             self._admit,
             self._settings,

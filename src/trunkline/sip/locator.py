@@ -13,13 +13,22 @@ from trunkline.sip.values import Invite
 
 
 class EdgeLocator:
-    """The `Locator` of an endpoint. `clock` is the registrar's, in seconds."""
+    """The `Locator` of an endpoint. `clock` is the registrar's, in seconds; `look_up` finds out where a URI's host
+    is."""
 
-    def __init__(self, settings: SipSettings, registrar: Registrar, trunks: Trunks, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: SipSettings,
+        registrar: Registrar,
+        trunks: Trunks,
+        clock: Callable[[], float],
+        look_up: Callable[[Target, Found], None],
+    ) -> None:
         self._phones = {phone.user for phone in settings.phones}
         self._registrar = registrar
         self._trunks = trunks
         self._clock = clock
+        self._uris = UriLocator(look_up)
 
     def locate(self, invite: Invite, found: Found) -> None:
         """See `Locator`."""
@@ -28,7 +37,7 @@ class EdgeLocator:
         elif invite.route == "trunk":
             found(self._trunks.targets(invite.name, invite.to))
         else:
-            UriLocator().locate(invite, found)
+            self._uris.locate(invite, found)
 
     def _phone(self, user: str) -> Sequence[Target] | Unreachable:
         if user not in self._phones:

@@ -1,8 +1,12 @@
-"""Where the names of trunks' targets lead (driver; RFC 3263 section 4.2, in the small).
+"""Where names lead, of trunks' targets and of URIs that are called (driver; RFC 3263 section 4).
 
-A name without a port is asked for as SRV (RFC 2782); its records are tried by priority, those of equal priority at
-random by weight. A name with a port, or without SRV records, is left to the system's own look-up. Each trunk is looked
-up again when the shortest TTL of what was found has passed, within bounds. Where a look-up fails what was known stays.
+A name without a port is asked for as SRV (RFC 2782), in the order of its NAPTR records, unless its URI says which
+transport; without NAPTR for UDP, TCP and TLS, and the first that has records is taken. They are tried by priority,
+those of equal priority at random by weight. A name with a port, without a dot (of this machine or network, which DNS
+would be asked for in vain), or without SRV records, is left to the system's own look-up.
+
+A URI is looked up when it is called, from a cache where DNS allows. Each trunk is looked up again when the shortest TTL
+of what was found has passed, within bounds; where that fails what was known stays.
 """
 
 import asyncio
@@ -15,13 +19,16 @@ from secrets import SystemRandom
 
 import structlog
 from dns.asyncresolver import Resolver
+from dns.exception import DNSException
+from dns.rdtypes.IN.NAPTR import NAPTR
 from dns.rdtypes.IN.SRV import SRV
-from dns.resolver import NXDOMAIN, NoAnswer
+from dns.resolver import NXDOMAIN, LRUCache, NoAnswer
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.headers import parse_uri
-from trunkline.sip.targets import Target
+from trunkline.sip.targets import Found as OnFound
+from trunkline.sip.targets import Target, Transport, Unreachable
 
 log = structlog.get_logger()
 
@@ -31,7 +38,11 @@ TTL_OF_SYSTEM = 60.0
 """Seconds: what the system's look-up does not tell."""
 ADDRESS_LIMIT = 20
 """Addresses that one target may have; more are left out."""
-SERVICES = {"udp": "_sip._udp", "tcp": "_sip._tcp", "tls": "_sips._tcp"}
+CACHE_SIZE = 1000
+"""Answers."""
+SERVICES: dict[Transport, str] = {"udp": "_sip._udp", "tcp": "_sip._tcp", "tls": "_sips._tcp"}
+"""Of SRV names, in the order in which they are asked for."""
+NAPTR_SERVICES: dict[bytes, Transport] = {b"SIP+D2U": "udp", b"SIP+D2T": "tcp", b"SIPS+D2T": "tls"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +54,30 @@ class Found:
 
 
 class Lookups:
-    """The look-ups of one endpoint, a task for each trunk. `on_found` is called with a trunk's name and its targets;
-    with none when the first look-up failed."""
+    """The look-ups of one endpoint, a task for each trunk and for each call that waits for one. `on_found` is called
+    with a trunk's name and its targets; with none when the first look-up failed."""
 
     def __init__(self, settings: SipSettings, on_found: Callable[[str, Sequence[Target]], None]) -> None:
         self._settings = settings
         self._on_found = on_found
         self._random = SystemRandom().random
         self._records, self._family = ("AAAA", socket.AF_INET6) if ":" in settings.host else ("A", socket.AF_INET)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._cache = LRUCache(CACHE_SIZE)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, trunk: str, targets: Sequence[Target]) -> None:
         """Keep the targets of a trunk up to date."""
-        self._tasks.append(asyncio.create_task(self._keep(trunk, targets)))
+        self._tasks.add(asyncio.create_task(self._keep(trunk, targets)))
+
+    def find(self, target: Target, found: OnFound) -> None:
+        """Look up once: `found` is called with where the target is, at once where its host is an address, or with the
+        reason why nobody knows, within `sip.connect_timeout` seconds."""
+        if is_literal(target):
+            found((target,))
+            return
+        task = asyncio.create_task(self._find(target, found))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
         """No more."""
@@ -70,46 +92,66 @@ class Lookups:
             ttl = TTL_MOST
             for target in targets:
                 try:
-                    async with asyncio.timeout(self._settings.connect_timeout):
-                        known[target] = await self.look_up(target)
+                    known[target] = await self.look_up(target)
                     ttl = min(ttl, known[target].ttl)
                 except Exception as error:
                     # Whatever it was, the trunk is looked up again.
                     ttl = min(ttl, TTL_OF_SYSTEM)
-                    reason = str(error) or type(error).__name__
-                    log.warning("sip_lookup_failed", trunk=trunk, host=target.endpoint.host, reason=reason)
+                    log.warning("sip_lookup_failed", trunk=trunk, host=target.endpoint.host, reason=_words(error))
             self._on_found(trunk, [place for target in targets if target in known for place in known[target].targets])
             await asyncio.sleep(max(ttl, TTL_LEAST))
 
+    async def _find(self, target: Target, found: OnFound) -> None:
+        outcome: Sequence[Target] | Unreachable
+        try:
+            outcome = (await self.look_up(target)).targets
+        except (OSError, UnicodeError, DNSException) as error:
+            detail = f"{target.endpoint.host} cannot be looked up: {_words(error)}"
+            log.warning("sip_lookup_failed", host=target.endpoint.host, reason=_words(error))
+            outcome = Unreachable(503, "Service Unavailable", detail)
+        found(outcome)
+
     async def look_up(self, target: Target) -> Found:
-        """Raises OSError, UnicodeError or DNSException."""
+        """Raises OSError, UnicodeError or DNSException, within `sip.connect_timeout` seconds."""
         if is_literal(target):
             return Found((target,), TTL_MOST)
-        endpoints: list[Endpoint] = []
-        ttl = TTL_OF_SYSTEM
-        if parse_uri(target.uri).port is None:
-            endpoints, ttl = await self._by_srv(target)
-        if not endpoints:
-            endpoint = target.endpoint
-            addresses = await asyncio.get_running_loop().getaddrinfo(
-                endpoint.host, endpoint.port, family=self._family, type=socket.SOCK_DGRAM
-            )
-            endpoints = [Endpoint(str(one[4][0]), endpoint.port) for one in addresses]
-        unique = list(dict.fromkeys(endpoints))[:ADDRESS_LIMIT]
-        return Found(tuple(replace(target, endpoint=endpoint) for endpoint in unique), ttl)
+        async with asyncio.timeout(self._settings.connect_timeout):
+            places, ttl = await self._by_records(target)
+            if not places:
+                endpoint = target.endpoint
+                addresses = await asyncio.get_running_loop().getaddrinfo(
+                    endpoint.host, endpoint.port, family=self._family, type=socket.SOCK_DGRAM
+                )
+                places = [replace(target, endpoint=Endpoint(str(one[4][0]), endpoint.port)) for one in addresses]
+                ttl = TTL_OF_SYSTEM
+        return Found(tuple(dict.fromkeys(places))[:ADDRESS_LIMIT], ttl)
 
-    async def _by_srv(self, target: Target) -> tuple[list[Endpoint], float]:
+    async def _by_records(self, target: Target) -> tuple[list[Target], float]:
+        """By NAPTR and SRV; empty where there are none, or none are to be asked for."""
+        uri = parse_uri(target.uri)
+        host = target.endpoint.host.rstrip(".")
+        if uri.port is not None or "." not in host:
+            return [], 0
+        said = any(parameter.startswith("transport=") for parameter in uri.params)
+        transports = (target.transport,) if said or uri.scheme == "sips" else tuple(SERVICES)
         resolver = self._resolver()
+        services = [] if said else await _services(resolver, host, transports)
+        for transport, name in services or [(one, f"{SERVICES[one]}.{host}.") for one in transports]:
+            endpoints, ttl = await self._by_srv(resolver, name)
+            if endpoints:
+                return [replace(target, endpoint=endpoint, transport=transport) for endpoint in endpoints], ttl
+        return [], 0
+
+    async def _by_srv(self, resolver: Resolver, name: str) -> tuple[list[Endpoint], float]:
+        endpoints = []
         with suppress(NXDOMAIN, NoAnswer):
-            answer = await resolver.resolve(f"{SERVICES[target.transport]}.{target.endpoint.host}.", "SRV")
-            endpoints = []
-            ttl = float(answer.rrset.ttl) if answer.rrset is not None else TTL_OF_SYSTEM
+            answer = await resolver.resolve(name, "SRV")
             for record in in_order([record for record in answer if isinstance(record, SRV)], self._random):
                 with suppress(NXDOMAIN, NoAnswer):
                     hosts = await resolver.resolve(record.target, self._records)
                     endpoints += [Endpoint(host.to_text(), record.port) for host in hosts]
-            return endpoints, ttl
-        return [], TTL_OF_SYSTEM
+            return endpoints, float(answer.rrset.ttl) if answer.rrset is not None else TTL_OF_SYSTEM
+        return endpoints, TTL_OF_SYSTEM
 
     def _resolver(self) -> Resolver:
         server = self._settings.dns_server
@@ -117,7 +159,19 @@ class Lookups:
         if server is not None:
             resolver.nameservers, resolver.port = [server], self._settings.dns_port
         resolver.lifetime = self._settings.connect_timeout
+        resolver.cache = self._cache
         return resolver
+
+
+async def _services(resolver: Resolver, host: str, transports: Sequence[Transport]) -> list[tuple[Transport, str]]:
+    """Transports and the names of their SRV records, by a domain's NAPTR records (RFC 3263 section 4.1)."""
+    with suppress(NXDOMAIN, NoAnswer):
+        answer = await resolver.resolve(f"{host}.", "NAPTR")
+        records = [record for record in answer if isinstance(record, NAPTR) and record.flags.lower() == b"s"]
+        records.sort(key=lambda record: (record.order, record.preference))
+        named = [(NAPTR_SERVICES.get(record.service.upper()), record.replacement.to_text()) for record in records]
+        return [(transport, name) for transport, name in named if transport is not None and transport in transports]
+    return []
 
 
 def is_literal(target: Target) -> bool:
@@ -133,3 +187,9 @@ def in_order(records: Sequence[SRV], random: Callable[[], float]) -> list[SRV]:
     """By priority, then at random in proportion to the weights."""
     # A random number to the power of 1/weight, sorted, draws as RFC 2782 does (Efraimidis and Spirakis, 2006).
     return sorted(records, key=lambda one: (one.priority, -(random() ** (1 / one.weight) if one.weight else 0)))
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

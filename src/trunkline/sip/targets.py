@@ -26,8 +26,8 @@ class Target:
     uri: str
     """The Request-URI."""
     endpoint: Endpoint
-    """Where the request goes: the address of the URI's host, or of the first of `route`. A name is looked up by the
-    transport."""
+    """Where the request goes: the address of the URI's host, or of the first of `route`. The name of a phone's contact
+    is looked up by the transport."""
     transport: Transport
     flow: Flow | None = None
     """The connection of a registered phone, or one prepared; None: the transports make one."""
@@ -68,11 +68,18 @@ class Locator(Protocol):
 
 
 class UriLocator:
-    """Calls by URI, to the host that the URI names."""
+    """Calls by URI, to the host that the URI names; `look_up` finds out where that is."""
+
+    def __init__(self, look_up: Callable[[Target, Found], None]) -> None:
+        self._look_up = look_up
 
     def locate(self, invite: Invite, found: Found) -> None:
         """See `Locator`."""
-        found(uri_target(invite.to) if invite.route == "uri" else Unreachable(404, "Not Found", "no such route"))
+        target = uri_target(invite.to)
+        if isinstance(target, Unreachable):
+            found(target)
+        else:
+            self._look_up(*target, found)
 
 
 def uri_target(uri: str) -> tuple[Target] | Unreachable:
