@@ -87,6 +87,7 @@ def _network(value: object) -> object:
 
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
+Srtp = Literal["off", "optional", "required"]
 Pattern = Annotated[str, Field(min_length=1, max_length=255)]
 """A number or SIP user, in which each `*` stands for any characters, none included."""
 
@@ -174,6 +175,8 @@ class TrunkSettings(Section):
     """Patterns of the numbers that go out by this trunk: `+49*`; the first trunk that has one takes the call."""
     application: str | None = None
     """Name or sid, for calls by this trunk to a number that `numbers` does not have."""
+    srtp: Srtp | None = None
+    """Encrypted audio on its calls, to it and from it, as in `media.srtp`, which is the default."""
 
     @model_validator(mode="after")
     def _credentials_are_whole(self) -> "TrunkSettings":
@@ -192,6 +195,8 @@ class PhoneSettings(Section):
     """Name or sid, for its calls to a number that `numbers` does not have."""
     caller_id: str | None = None
     """From user of its calls by a trunk."""
+    srtp: Srtp | None = None
+    """Encrypted audio on its calls, to it and from it, as in `media.srtp`, which is the default."""
 
 
 class SipSettings(Section):
@@ -234,8 +239,8 @@ class SipSettings(Section):
     target_timeout: float = Field(5, gt=0)
     """Seconds without any response to a call of ours, after which the next target is tried, if there is one."""
     dns_server: Address | None = None
-    """Asked for the NAPTR and SRV records of trunks' targets and of SIP URIs that are called, and for the hosts that they
-    name; default: the system's."""
+    """Asked for the NAPTR and SRV records of trunks' targets and of SIP URIs that are called, and for the hosts that
+    these name; default: the system's."""
     dns_port: Port = 53
     unknown_callers: Literal["loopback", "all", "none"] = "loopback"
     """Whose calls are taken besides those of trunks and phones: of this machine, of anybody, of nobody."""
@@ -299,9 +304,9 @@ class MediaSettings(Section):
     """What we accept; in a late offer, in this order. Outside the file: separated by commas. OPUS, the fourth, must be
     asked for: a phone that prefers it would make it the format of every stream that asks for no other, which apps
     written for the telephone network do not understand, and its packets cost fifty times those of G.711."""
-    srtp: Literal["off", "optional", "required"] = "optional"
+    srtp: Srtp = "optional"
     """Encrypted audio (RTP/SAVP with a=crypto lines): off = refused with 488; optional = taken where it is offered;
-    required = plain audio is refused with 488."""
+    required = plain audio is refused with 488. Calls of ours offer it where it is required, and plain audio else."""
     silence_timeout: float = Field(60, ge=0)
     """Seconds without any RTP, while not on hold, after which a call ends; 0 = never."""
     send_silence: bool = True

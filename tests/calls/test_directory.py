@@ -57,6 +57,15 @@ def test_the_most_specific_number_wins_whatever_the_order() -> None:
         assert names == ["a", "b", "c", "b", "a"]
 
 
+def test_encryption_is_what_the_phone_or_trunk_says_else_the_setting() -> None:
+    phones = [{"user": "ann", "password": "x", "srtp": "required"}, {"user": "bob", "password": "x"}]
+    trunks = [{"name": "t", "targets": ["sip:192.0.2.1"], "srtp": "off"}]
+    there = directory(sip={"phones": phones, "trunks": trunks}, media={"srtp": "optional"})
+    asked = [("t", None), (None, "ann"), (None, "bob"), (None, None)]
+    rules = [there.srtp(trunk=trunk, phone=phone) for trunk, phone in asked]
+    assert rules == ["off", "required", "optional", "optional"]
+
+
 def test_of_equals_the_first_wins_and_case_counts() -> None:
     pairs = [("bot*", "a"), ("*bot", "b"), ("Bot", "c")]
     there = directory(numbers=[{"pattern": pattern, "application": name} for pattern, name in pairs])

@@ -22,6 +22,7 @@ from peers.sipp import (
     SippRun,
     accepts,
     ack,
+    acked,
     answered,
     byed,
     called,
@@ -45,9 +46,9 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-ANN, BOB = "+13125550101", "+13125550102"
-"""Two phones, called by their numbers."""
-WHISTLES = {ANN: 700.0, BOB: 1100.0}
+ANN, BOB, CAT = "+13125550101", "+13125550102", "+13125550103"
+"""Three phones, called by their numbers; Cat's takes encrypted audio only."""
+WHISTLES = {ANN: 700.0, BOB: 1100.0, CAT: 900.0}
 PCMA = 8
 """Payload type."""
 EVENTS = "initiated ringing answered completed"
@@ -119,7 +120,11 @@ async def exchange(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ex
         stack.push_async_callback(remove_namespace, space)
         web = await stack.enter_async_context(WebApp())
         applications = [{"name": "desk", "voice_url": web.url + "/voice", "status_callback": web.url + "/call"}]
-        phones = [{"user": user, "password": f"secret-{user}", "caller_id": "+4930777"} for user in WHISTLES]
+        rules = {ANN: None, BOB: None, CAT: "required"}
+        phones = [
+            {"user": user, "password": f"secret-{user}", "caller_id": "+4930777", "srtp": rule}
+            for user, rule in rules.items()
+        ]
         dead = free_ports(2, space.outer)
         carrier = Carrier(space.outer, dead + 1, directory)
         trunk = {
@@ -130,11 +135,18 @@ async def exchange(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ex
             "password": "carried",
             "keep_alive": 0,
         }
+        safe = {
+            "name": "safe",
+            "targets": [f"sip:{space.outer}:{carrier.port}"],
+            "keep_alive": 0,
+            "prefixes": ["+88*"],
+            "srtp": "required",
+        }
         server = new_server(
             directory,
             host=space.outer,
             sip__phones=json.dumps(phones),
-            sip__trunks=json.dumps([trunk]),
+            sip__trunks=json.dumps([safe, trunk]),
             sip__target_timeout=0.5,
             sip__tls_port=free_ports(1, space.outer),
             sip__unknown_callers="none",
@@ -277,6 +289,87 @@ async def test_a_call_goes_out_by_the_carrier_that_is_there_and_asks_for_credent
         await run.succeeds()
     call = await told(exchange, "/call", 4)
     assert [form["CallStatus"] for form in call] == PROGRESS
+
+
+async def test_a_phone_that_takes_encrypted_audio_only_is_dialled_and_heard(exchange: Exchange) -> None:
+    exchange.answers(voice=f"<Dial><Number>{CAT}</Number></Dial>")
+    first, second = exchange.phone(ANN, "udp", "a4"), exchange.phone(CAT, "tls", "c4", encrypted=True)
+    async with RecordingApp() as app, first as ann, second as cat:
+        await ann.says("200 OK")
+        await cat.says("200 OK")
+        exchange.dials(ann, CAT, "udp")
+        await cat.says("Incoming call")
+        cat.accept()
+        await cat.says("Call established")
+        call_sid = (await told(exchange, "/call", 3))[0]["CallSid"]
+        await exchange.client.texml.accounts.calls.streams_json(
+            call_sid, account_sid=exchange.server.account_sid, url=app.url, track="both_tracks"
+        )
+        socket = await app.socket()
+        await happens(app.watch, "Ann is heard", lambda: whistled(socket, "inbound", WHISTLES[ANN]))
+        await happens(app.watch, "and Cat", lambda: whistled(socket, "outbound", WHISTLES[CAT]))
+        ann.type("/hangup\n")
+        await cat.says("session closed")
+    assert dominant_frequency(cat.heard()[-RATE:], RATE) == pytest.approx(WHISTLES[ANN], abs=3)
+    await told(exchange, "/call", 4)
+
+
+@pytest.mark.parametrize(
+    ("to", "asked", "profile"),
+    [
+        ("+4930123456", "SRTP", "SAVP"),
+        ("+4930123456", "", "AVP"),
+        ("+8830123456", "", "SAVP"),
+        ("+8830123456", "disabled", "AVP"),
+        ("sip:eve@{carrier}", "SRTP", "SAVP"),
+        ("sip:eve@{carrier}", "", "AVP"),
+    ],
+    ids=["trunk-srtp", "trunk", "safe-trunk", "safe-trunk-disabled", "uri-srtp", "uri"],
+)
+async def test_calls_offer_encrypted_audio_where_they_must(
+    exchange: Exchange, to: str, asked: str, profile: str, request: pytest.FixtureRequest
+) -> None:
+    exchange.answers()
+    carrier = exchange.carrier
+    steps = (called(f"m=audio [0-9]+ RTP/{profile} "), responds(488, "Not Acceptable Here"), acked())
+    async with carrier.run(request.node.callspec.id, *steps) as run:
+        await exchange.client.texml.accounts.calls.with_raw_response.calls(
+            exchange.server.account_sid,
+            body={
+                "to": to.format(carrier=f"{carrier.host}:{carrier.port}"),
+                "from_": ANN,
+                "texml": "<Response/>",
+                "status_callback": exchange.web.url + "/call",
+            },
+            extra_body={"MediaEncryption": asked} if asked else None,
+        )
+        await run.succeeds()
+    assert (await told(exchange, "/call", 1))[0]["SipHangupCause"] == "488"
+
+
+@pytest.mark.parametrize("asked", ["SRTP", "disabled"])
+async def test_a_phone_is_offered_what_the_call_asks_for(exchange: Exchange, asked: str) -> None:
+    exchange.answers()
+    user = BOB if asked == "SRTP" else CAT
+    async with exchange.phone(user, "udp", f"{asked}5", encrypted=True) as phone:
+        await phone.says("200 OK")
+        await exchange.client.texml.accounts.calls.with_raw_response.calls(
+            exchange.server.account_sid,
+            body={
+                "to": user,
+                "from_": ANN,
+                "texml": "<Response><Hangup/></Response>",
+                "status_callback": exchange.web.url + "/call",
+            },
+            extra_body={"MediaEncryption": asked},
+        )
+        if asked == "SRTP":
+            await phone.says("Incoming call")
+            phone.accept()
+        (form,) = await told(exchange, "/call", 1)
+    assert (form["CallStatus"], form["SipHangupCause"]) == (
+        ("completed", "200") if asked == "SRTP" else ("failed", "488")
+    )
 
 
 @pytest.mark.parametrize(

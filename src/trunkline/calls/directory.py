@@ -22,9 +22,10 @@ from urllib.parse import unquote
 
 from trunkline.calls.commands import Route
 from trunkline.calls.views import Application
-from trunkline.config import ApplicationSettings, Settings
+from trunkline.config import ApplicationSettings, PhoneSettings, Settings, TrunkSettings
 from trunkline.errors import StartupError
 from trunkline.ids import AccountSid
+from trunkline.sdp.crypto import SrtpRule
 
 _SIP_URI = re.compile(
     r"(?i:sips?):(?:(?P<user>[^@:;?<>\s]*)(?::[^@<>\s]*)?@)?"
@@ -57,6 +58,7 @@ class Directory:
                 raise StartupError(f"{user} has the application {name!r}, which is neither configured nor stored")
             self._users.setdefault(sid, []).append(user)
         self._numbers = sorted(settings.numbers, key=lambda number: -_weight(number.pattern))
+        self._srtp: SrtpRule = settings.media.srtp
         self._trunks = settings.sip.trunks
         self._phones = {phone.user: phone for phone in settings.sip.phones}
         self._hosts = {host.lower() for host in (settings.sip.host, settings.sip.advertised_host) if host}
@@ -69,10 +71,8 @@ class Directory:
         for number in self._numbers:
             if matches(number.pattern, to_user):
                 return self._of(number.application)
-        caller = self._phones.get(phone) if phone is not None else None
-        by = next((one for one in self._trunks if one.name == trunk), None)
-        name = (caller and caller.application) or (by and by.application)
-        return self._of(name) if name else None
+        peer = self._peer(trunk, phone)
+        return self._of(peer.application) if peer is not None and peer.application else None
 
     def route(self, to: str) -> Route | None:
         """The way to a number, a phone's name or a SIP URI; None when there is none."""
@@ -94,6 +94,16 @@ class Directory:
         """What whoever is called by that way is told as the caller: by a trunk the number of a phone that has one."""
         phone = self._phones.get(from_) if route.kind == "trunk" else None
         return (phone and phone.caller_id) or from_
+
+    def srtp(self, *, trunk: str | None, phone: str | None) -> SrtpRule:
+        """Whether calls to or from that trunk or phone, or anybody else, are encrypted."""
+        peer = self._peer(trunk, phone)
+        return self._srtp if peer is None or peer.srtp is None else peer.srtp
+
+    def _peer(self, trunk: str | None, phone: str | None) -> TrunkSettings | PhoneSettings | None:
+        if phone is not None:
+            return self._phones.get(phone)
+        return next((one for one in self._trunks if one.name == trunk), None)
 
     def _of(self, name: str) -> Application | None:
         return self._applications.get(self._named.get(name, name))

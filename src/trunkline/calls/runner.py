@@ -39,6 +39,7 @@ from trunkline.calls.views import CALL_EVENTS, Application, CallView
 from trunkline.config import Settings
 from trunkline.errors import Unavailable
 from trunkline.ids import CALL_SID_BYTES, AccountSid, CallSessionId, LegId, call_sid, random_uuid
+from trunkline.sdp.crypto import SrtpRule
 from trunkline.sdp.negotiate import family_of
 from trunkline.sdp.values import Endpoint
 from trunkline.sip import values as sip
@@ -76,7 +77,6 @@ class Runner:
         self._timers: dict[LegId, list[asyncio.TimerHandle]] = {}
         self._rules = CallRules(
             codecs=settings.media.codecs,
-            srtp=settings.media.srtp,
             family=family_of(settings.media.advertised_host or settings.media.host),
             streams_per_call=settings.streams.per_call_limit,
             bidirectional_per_call=settings.streams.bidirectional_per_call,
@@ -170,7 +170,9 @@ class Runner:
         local = self._sip.local.host
         callee = route.to if route.kind == "uri" else f"sip:{request.to}@{local}"
         origin = Origin(f"sip:{from_}@{local}", callee)
-        entry = self._add(view, self._sip.new_dialog(), origin, request.instructions, parent)
+        trunk, phone = (route.name if route.kind == kind else None for kind in ("trunk", "phone"))
+        srtp = self._directory.srtp(trunk=trunk, phone=phone)
+        entry = self._add(view, self._sip.new_dialog(), origin, request.instructions, srtp, parent)
         _log.info("call placed", call_sid=view.sid, from_=view.from_, to=view.to, route=route.kind, name=route.name)
         written = self.apply(entry, request.place(route))
         assert written is not None
@@ -182,9 +184,10 @@ class Runner:
         dialog: int,
         origin: Origin,
         instructions: Instructions | None,
+        srtp: SrtpRule,
         parent: Entry | None = None,
     ) -> Entry:
-        call = Call(view, self._rules, secrets.randbits(62), secrets.token_bytes)
+        call = Call(view, dataclasses.replace(self._rules, srtp=srtp), secrets.randbits(62), secrets.token_bytes)
         self._empty.clear()
         return self.registry.add(call, dialog, origin, instructions, parent.leg if parent else None)
 
@@ -254,7 +257,8 @@ class Runner:
         )
         instructions = _voice_of(application) if application else None
         origin = Origin(event.from_uri, event.to_uri, event.headers)
-        entry = self._add(view, event.dialog, origin, instructions)
+        srtp = self._directory.srtp(trunk=event.trunk, phone=event.phone)
+        entry = self._add(view, event.dialog, origin, instructions, srtp)
         _log.info("call", call_sid=view.sid, from_=view.from_, to=view.to, transport=event.transport)
         self.apply(entry, facts.Invited(event.offer, answer=instructions is None))
         if instructions is not None and entry.call.state is not State.ENDED:
