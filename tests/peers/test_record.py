@@ -1,5 +1,6 @@
-"""A voice mail left by sipp, as SoX hears it."""
+"""A voice mail left by sipp, as SoX hears it, and what is told of it."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -7,13 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from telnyx import AsyncTelnyx
 
 from peers import sipp as steps
-from peers.harness import RtpEndpoint, new_server, running
+from peers.harness import RtpEndpoint, happens, listed_calls, new_server, running
 from peers.sipp import SippRun
 from trunkline.demo.audio import tone
 from trunkline.demo.server import ServerProcess
-from webapp import WebApp, texml
+from webapp import Answer, WebApp, texml
 
 pytestmark = pytest.mark.peer
 
@@ -27,10 +29,20 @@ async def web() -> AsyncIterator[WebApp]:
 @pytest.fixture
 async def server(tmp_path: Path, web: WebApp) -> AsyncIterator[ServerProcess]:
     """A server all of whose calls do what the web app says at /voice."""
-    applications = json.dumps([{"name": "app", "voice_url": web.url + "/voice"}])
-    numbers = json.dumps([{"pattern": "*", "application": "app"}])
-    async with running(new_server(tmp_path, applications=applications, numbers=numbers)) as server:
+    async with running(new_server(tmp_path, **settings(web))) as server:
         yield server
+
+
+def settings(web: WebApp) -> dict[str, str | float]:
+    application = {"name": "app", "voice_url": web.url + "/voice", "status_callback": web.url + "/status"}
+    numbers = [{"pattern": "*", "application": "app"}]
+    return {
+        "applications": json.dumps([application]),
+        "numbers": json.dumps(numbers),
+        "callbacks__first_delay": 0.1,
+        "callbacks__delay_factor": 1,
+        "callbacks__tries": 1000,
+    }
 
 
 def sox(*arguments: str) -> str:
@@ -67,3 +79,36 @@ async def test_a_voice_mail_holds_both_sides_as_sox_reads_it(
     assert said["Rough frequency"] == pytest.approx(440, abs=5)
     assert said["RMS amplitude"] > 0.05
     assert heard["RMS amplitude"] < 0.001
+
+
+async def test_its_callback_is_repeated_until_it_succeeds_also_by_the_next_server(tmp_path: Path, web: WebApp) -> None:
+    record = '<Record maxLength="1" playBeep="false" action="done" recordingStatusCallback="told"/>'
+    web.answers |= {"/voice": texml(record), "/done": texml("<Hangup/>"), "/status": Answer()}
+    web.answers["/told"] = Answer(status=503)
+    server = new_server(tmp_path, **settings(web))
+    (tmp_path / "sipp").mkdir()
+    await server.start()
+    async with RtpEndpoint() as phone:
+        body = steps.sdp(steps.PCMU_LINES, phone.port)
+        recorded = (steps.invite(body), steps.answered(), steps.ack(), steps.byed())
+        async with SippRun(tmp_path / "sipp", server.sip_address, recorded) as run:
+            await run.succeeds()
+    async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url) as client:
+        await listed_calls(client, server.account_sid, "completed")
+    await happens(web.watch, "the callback is repeated", lambda: len(web.asked("/told")) > 1)
+    await server.kill()
+    before = len(web.received)
+    web.answers["/told"] = Answer()
+    next_server = ServerProcess(
+        tmp_path, account_sid=server.account_sid, api_key=server.api_key, settings={"callbacks.first_delay": 0.1}
+    )
+    async with running(next_server):
+        await happens(web.watch, "what was left is told", lambda: len(web.received) >= before + 2)
+        public_key = base64.b64decode(await next_server.public_key())
+    told, status = web.received[before:]
+    assert (told.path, status.path) == ("/told", "/status"), "in order"
+    assert status.fields["CallStatus"] == "completed"
+    assert {request.headers["webhook-id"] for request in web.asked("/told")} == {told.headers["webhook-id"]}
+    assert all(request.verified(public_key) for request in web.asked("/told"))
+    assert told.fields["RecordingStatus"] == "completed"
+    assert told.fields["RecordingDuration"] == "1"

@@ -2,7 +2,7 @@
 Signalling and media are the test's own words; the application and the voice are real."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -54,6 +54,8 @@ class Stage:
     conductor: Conductor = field(init=False)
     asked: list[tuple[Entry, Command]] = field(default_factory=list)
     placed: list[tuple[CallRequest, Entry]] = field(default_factory=list)
+    notices: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    """URL, method, parameters."""
     full: bool = False
     watch: Watch = field(default_factory=Watch)
     now: datetime = NOW
@@ -78,6 +80,10 @@ class Stage:
         self.placed.append((request, entry))
         self.tell(entry, request.place(route), OPENED)
         return entry, asyncio.get_running_loop().create_future()
+
+    def notify(self, entry: Entry, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
+        assert dict(form)["CallSid"] == entry.call.view.sid
+        self.notices.append((url, method, dict(form)))
 
     def entry(self, direction: Any = "inbound") -> Entry:
         number = next(self.numbers)
@@ -287,24 +293,21 @@ async def test_new_instructions_for_the_dialled_call_part_the_two(stage: Stage, 
 
 
 @pytest.mark.parametrize("hung_up_first", [True, False])
-async def test_a_voice_mail_is_told_to_its_action_after_the_call(
-    stage: Stage, web: WebApp, hung_up_first: bool
-) -> None:
-    web.answers |= {"/r": texml(""), "/rc": texml("")}
-    entry = stage.rings(f'<Record action="{web.url}/r" recordingStatusCallback="{web.url}/rc" channels="single"/>')
+async def test_a_voice_mail_is_told_to_its_action_after_the_call(stage: Stage, hung_up_first: bool) -> None:
+    entry = stage.rings('<Record action="http://a/r" method="GET" recordingStatusCallback="http://a/rc"/>')
     stage.tell(entry, facts.PlayEnded((await stage.gets(entry, ask.Play)).job, None))
     record = await stage.gets(entry, ask.Record)
-    assert (record.channels, record.finish_on, record.max_length) == (1, "1234567890*#", 3600)
+    assert (record.channels, record.finish_on, record.max_length) == (2, "1234567890*#", 3600)
     ended = facts.RecordEnded(record.job, 3.2, "hangup")
     happened = [facts.PeerEnded("bye", ""), ended]
     stage.tell(entry, *(happened if hung_up_first else reversed(happened)), facts.LegClosed())
-    await web.watch.until(lambda: len(web.received) == 2, 5)
-    (told,) = web.asked("/r")
-    assert told.fields["RecordingUrl"] == record.path
-    assert told.fields["RecordingSid"] in record.path
-    assert (told.fields["RecordingDuration"], told.fields["Digits"]) == ("3", "hangup")
-    assert web.asked("/rc")[0].fields["RecordingStatus"] == "completed"
-    await asyncio.sleep(0)
+    (url, method, callback), (action_url, action_method, action) = stage.notices
+    assert (url, method, action_url, action_method) == ("http://a/rc", "POST", "http://a/r", "GET")
+    assert action["RecordingUrl"] == callback["RecordingUrl"] == record.path
+    assert action["RecordingSid"] in record.path
+    assert (action["RecordingDuration"], action["Digits"], action["From"]) == ("3", "hangup", "+1555")
+    told = {name: callback[name] for name in ("RecordingStatus", "RecordingChannels", "RecordingSource")}
+    assert told == {"RecordingStatus": "completed", "RecordingChannels": "2", "RecordingSource": "RecordVerb"}
 
 
 async def test_late_words_of_a_call_that_is_over_change_nothing(stage: Stage) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import gzip
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -90,12 +90,3 @@ async def test_an_answer_that_is_audio_is_played(web: WebApp, fetcher: Fetcher) 
     web.answers["/a.mp3"] = Answer(b"ID3" + bytes(SIZE_LIMIT), headers={"Content-Type": "audio/mpeg"})
     found, url = await fetcher.document(order(web.url + "/a.mp3"), COMMON)
     assert found == Document((Play(url),))
-
-
-async def test_a_notice_that_is_refused_is_told(web: WebApp, fetcher: Fetcher) -> None:
-    answers: list[Callable[[], Answer]] = [Answer]
-    web.answers["/n"] = lambda _: answers[0]()
-    await fetcher.notify(to.Request(web.url + "/n", "POST"), COMMON)
-    answers[0] = lambda: Answer(status=500)
-    with pytest.raises(FetchError, match="500"):
-        await fetcher.notify(to.Request(web.url + "/n", "POST"), COMMON)

@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,7 +46,7 @@ from trunkline.sip import values as sip
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.store.records import CallbackRecord
 from trunkline.store.writer import Writer
-from trunkline.webhooks.payloads import call_callback_of, callback_of
+from trunkline.webhooks.payloads import call_callback_of, callback_of, record_of
 from trunkline.workers import messages as wire
 from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool
 
@@ -178,6 +178,12 @@ class Runner:
         assert written is not None
         return entry, written
 
+    def notify(self, entry: Entry, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
+        """Tell an application something of a call: one more of its callbacks, in order, signed and durable."""
+        record = record_of(_uuid(), (url, method), form, utc_now(), entry.call.view.sid)
+        if record is not None:
+            self._writer.submit(callbacks=[record])
+
     def _add(
         self,
         view: CallView,
@@ -284,8 +290,8 @@ class Runner:
         for event in record.events:
             self.counters[event.kind.replace("-", "_")] += 1
             _log.info(event.kind, call_sid=event.stream.call_sid, stream_sid=event.stream.sid, error=event.error)
-            callbacks.append(callback_of(event, self._settings.callbacks, random_uuid(secrets.token_bytes(16))))
-        callbacks += [call_callback_of(one, random_uuid(secrets.token_bytes(16))) for one in record.call_events]
+            callbacks.append(callback_of(event, self._settings.callbacks, _uuid()))
+        callbacks += [call_callback_of(one, _uuid()) for one in record.call_events]
         return self._writer.submit(record.calls, record.streams, [one for one in callbacks if one is not None])
 
     def _signal(self, action: sip.SipAction) -> None:
@@ -420,8 +426,12 @@ _MEDIA_ORDERS: dict[type, Callable[..., wire.Order]] = {
 }
 
 
+def _uuid() -> str:
+    return random_uuid(secrets.token_bytes(16))
+
+
 def _session_id() -> CallSessionId:
-    return CallSessionId(random_uuid(secrets.token_bytes(16)))
+    return CallSessionId(_uuid())
 
 
 def _voice_of(application: Application) -> Instructions:

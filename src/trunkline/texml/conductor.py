@@ -5,14 +5,14 @@ interpreter wants becomes a command (`Runner.apply`), which the runner tells in 
 effects still wait. So facts of a call go through its inbox, one after another. What cannot be done at once (a request,
 a file to be spoken or downloaded) is a task of the call's run; its end is a fact too.
 
-A run lasts from the first instructions until its call is over and its recordings are complete; notices outlive it.
+A run lasts from the first instructions until its call is over and its recordings are complete.
 """
 
 import asyncio
 import secrets
 import shutil
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -54,6 +54,9 @@ class Calls(Protocol):
         self, account: AccountSid, request: CallRequest, route: Route, parent: Entry | None = None
     ) -> tuple[Entry, asyncio.Future[None]]:
         """Place a call. Raises ApiError."""
+
+    def notify(self, entry: Entry, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
+        """Tell an application something of a call, as its status callbacks do, behind those that went before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,13 +245,10 @@ class Conductor:
 
     def _work(self, run: _Run, job: int, work: Callable[[], Awaitable[to.Fact | None]]) -> None:
         """Do something that takes time, and tell the interpreter the fact that comes of it, if any."""
-        run.tasks[job] = self._task(self._worked(run, job, work), f"texml {run.sid} {job}")
-
-    def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
+        task = asyncio.create_task(self._worked(run, job, work), name=f"texml {run.sid} {job}")
+        run.tasks[job] = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _worked(self, run: _Run, job: int, work: Callable[[], Awaitable[to.Fact | None]]) -> None:
         try:
@@ -295,13 +295,8 @@ class Conductor:
         return to.Fetched(effect.job, document, url)
 
     def _notify(self, run: _Run, effect: to.Notify) -> None:
-        self._task(self._notified(effect, self._common(run), run.sid), f"texml {run.sid} notice")
-
-    async def _notified(self, effect: to.Notify, common: Parameters, sid: CallSid) -> None:
-        try:
-            await self._tools.fetcher.notify(effect.request, common)
-        except FetchError as error:
-            _log.warning("the application was not told", call_sid=sid, error=str(error))
+        request = effect.request
+        self._calls.notify(run.entry, request.url, request.method, self._common(run) + request.parameters)
 
     def _warn(self, run: _Run, effect: to.Warn) -> None:
         _log.warning("TeXML", call_sid=run.sid, warning=effect.text)

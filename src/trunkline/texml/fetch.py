@@ -1,4 +1,4 @@
-"""HTTP to the application: gets documents and sends notices.
+"""HTTP to the application: gets documents.
 
 Requests carry their parameters as a form, in the body of a POST or the query of a GET, and are signed like status
 callbacks (spec section 3). Redirections are followed, bodies bounded, and what is no TeXML is as good as no answer, so
@@ -76,7 +76,7 @@ class Fetcher:
         self._signer = signer
         self._client = http_client()
         self.counters: Counter[str] = Counter()
-        """fetched, failed, fallbacks, notices."""
+        """fetched, failed, fallbacks."""
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -95,11 +95,6 @@ class Fetcher:
             return await self._document(order.fallback, common)
         except FetchError as error:
             raise FetchError(f"{first}; the fallback: {error}") from error
-
-    async def notify(self, request: to.Request, common: Parameters) -> None:
-        """Make a request whose answer does not matter. Raises FetchError when it is refused or fails."""
-        self.counters["notices"] += 1
-        await self._request(request, common)
 
     async def _document(self, request: to.Request, common: Parameters) -> tuple[Document, str]:
         try:

@@ -474,7 +474,8 @@ class Interpreter:
         about = (("RecordingUrl", fact.url), ("RecordingSid", fact.sid), ("RecordingDuration", str(int(fact.seconds))))
         callback = self._resolve(verb.status_callback) if verb.status_callback else None
         if callback is not None:
-            told = (*about, ("RecordingStatus", "completed"), ("RecordingChannels", str(verb.channels)))
+            channels = ("RecordingChannels", str(verb.channels))
+            told = (*about, channels, ("RecordingSource", "RecordVerb"), ("RecordingStatus", "completed"))
             self._out.append(to.Notify(to.Request(callback, verb.status_callback_method, told)))
         hung_up = fact.reason == "hangup"
         digits = "hangup" if hung_up else fact.digit

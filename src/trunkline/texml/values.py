@@ -158,7 +158,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Make a request whose answer is of no interest."""
+    """Make a request whose answer is of no interest, again until it succeeds, as status callbacks are."""
 
     request: Request
 

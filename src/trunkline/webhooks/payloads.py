@@ -1,10 +1,10 @@
-"""What a status callback says (spec sections 3 and 5), and how it is put into a request.
+"""What a status callback says (spec sections 3 and 5), and how it and TeXML's notices are put into a request.
 
 A callback is rendered once, when the event happens, and stored as text: what is sent after a restart, or by a later
 version, is what would have been sent at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlencode, urlsplit
 
@@ -24,7 +24,7 @@ def callback_of(event: StreamEvent, settings: CallbackSettings, callback_id: str
     stream = event.stream
     target = (stream.status_callback, stream.status_callback_method)
     form = stream_form(event, settings)
-    return _record(callback_id, target, form, event.at, stream.call_sid, stream.sid)
+    return record_of(callback_id, target, form, event.at, stream.call_sid, stream.sid)
 
 
 def call_callback_of(event: CallEvent, callback_id: str) -> CallbackRecord | None:
@@ -32,20 +32,21 @@ def call_callback_of(event: CallEvent, callback_id: str) -> CallbackRecord | Non
     call = event.call
     if event.kind not in call.status_callback_events.split():
         return None
-    return _record(
+    return record_of(
         callback_id, (call.status_callback, call.status_callback_method), call_form(event), event.at, call.sid
     )
 
 
-def _record(
+def record_of(
     callback_id: str,
     target: tuple[str | None, str],
-    form: list[tuple[str, str]],
+    form: Sequence[tuple[str, str]],
     at: datetime,
     call: CallSid,
     stream: StreamSid | None = None,
 ) -> CallbackRecord | None:
-    """`target` is URL and method. What is told of one call, or of one stream, goes out in order."""
+    """A callback that says `form`; None without a URL. `target` is URL and method. What is told of one call, or of one
+    stream, goes out in order."""
     url, method = target
     if not url:
         return None
