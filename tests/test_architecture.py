@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "calls": {"sdp", "streaming.params"},
     "workers": {"sdp.values", "media", "streaming", "log"},
     "texml": {
-        *("calls.call", "calls.commands", "calls.events", "calls.registry", "calls.views"),
+        *("calls.call", "calls.commands", "calls.events", "calls.recordings", "calls.registry", "calls.views"),
         *("streaming.params", "webhooks.payloads", "webhooks.signing"),
     },
     "api": {"calls.commands", "calls.control", "calls.diagnosis", "calls.views", "streaming.params"},

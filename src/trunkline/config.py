@@ -116,6 +116,9 @@ class HttpSettings(Section):
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    public_url: HttpUrl | None = None
+    """Where customers reach us, for the URLs that they are told, `https://voice.example` for one; default: made from
+    `host` and `port`."""
     body_limit: int = Field(65536, ge=1)
     """Bytes of a request body; more is 413."""
     header_limit: int = Field(65536, ge=1024)

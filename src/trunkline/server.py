@@ -107,7 +107,8 @@ class Server:
 
         pool = WorkerPool(settings, lambda event: runner.on_pool(event))
         runner = Runner(settings, account, directory, pool, writer)
-        conductor = Conductor(runner, directory.route, Tools.of(settings, signer))
+        tools = Tools.of(settings, signer, lambda: _public_url(settings, http))
+        conductor = Conductor(runner, directory.route, tools)
         stack.push_async_callback(conductor.stop)
         stack.push_async_callback(pool.stop, WORKER_GRACE)
         pool.launch()
@@ -115,7 +116,7 @@ class Server:
 
         sip = SipEndpoint(settings.sip, runner.on_sip, settings.store.directory)
         runner.connect(sip, conductor)
-        service = CallService(runner, directory, store, writer)
+        service = CallService(runner, directory, store, writer, tools.recordings)
         rooms: dict[str, Callable[[], Counter[str]]] = {}
         metrics = Metrics(rooms, lambda: {"calls": len(runner.registry), "streams": _streams(pool), **sip.gauges})
         app = create_app(
@@ -168,6 +169,10 @@ class Server:
         return account
 
 
+def _public_url(settings: Settings, http: HttpServer) -> str:
+    return (settings.http.public_url or f"http://{Endpoint(settings.http.host, http.port)}").rstrip("/")
+
+
 def _log_ready(settings: Settings, http: HttpServer, sip: SipEndpoint, pool: WorkerPool) -> None:
     _log.info(
         "ready",
@@ -176,6 +181,8 @@ def _log_ready(settings: Settings, http: HttpServer, sip: SipEndpoint, pool: Wor
         rtp=f"{Endpoint(settings.media.host, settings.media.port_min)}-{settings.media.port_max}",
         workers=len(pool.statuses),
     )
+    if settings.http.public_url is None and settings.http.host in ("0.0.0.0", "::"):
+        _log.warning("http.public_url is not set: customers cannot fetch recordings", url=_public_url(settings, http))
 
 
 def _check_certificates(ca_file: Path | None) -> None:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 import httpx
@@ -31,6 +32,7 @@ RINGING = CallSid("v3:ringing")
 ENDED = CallSid("v3:ended")
 OTHERS = CallSid("v3:others")
 APPLICATION = "1293384261075731499"
+RECORDING = "6a09cdc3-8948-47f0-aa62-74ac943d6c58"
 NOBODY = "+15550000000"
 """A number that no trunk takes."""
 NOW = datetime(2023, 6, 15, 9, 56, 45, tzinfo=UTC)
@@ -74,6 +76,8 @@ class MemoryCalls:
     leg: dict[str, bool | int | float | str] = field(default_factory=lambda: {"packets_in": 50, "frames_in": 50})
     placed: list[CallRequest] = field(default_factory=list)
     redirected: list[Instructions] = field(default_factory=list)
+    recordings: dict[str, Path] = field(default_factory=dict)
+    """Of the first account, by sid."""
     before_start: Callable[[], Awaitable[object]] = _at_once
     """Awaited when a stream is to be started or a call to be placed; may raise."""
 
@@ -180,6 +184,12 @@ class MemoryCalls:
         )
         return MediaReport(view, True, self.leg, streams, diagnose(view, self.leg, streams, live=True))
 
+    async def recording(self, account: AccountSid, sid: str) -> Path:
+        path = self.recordings.get(sid)
+        if path is None or account != ACCOUNT:
+            raise ResourceNotFound()
+        return path
+
     async def calls(
         self, account: AccountSid, where: CallFilter, *, offset: int, limit: int
     ) -> tuple[list[CallView], bool]:
@@ -246,9 +256,11 @@ class Clock:
 
 
 @pytest.fixture
-def control() -> MemoryCalls:
-    """The calls behind the API."""
-    return MemoryCalls()
+def control(tmp_path: Path) -> MemoryCalls:
+    """The calls behind the API, and one recording."""
+    recording = tmp_path / "recording.wav"
+    recording.write_bytes(b"RIFF")
+    return MemoryCalls(recordings={RECORDING: recording})
 
 
 @pytest.fixture

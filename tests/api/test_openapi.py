@@ -66,6 +66,7 @@ def test_the_api_keeps_to_the_document(app: FastAPI, operation: Operation, strea
     account, call = streams_path.split("/")[4:7:2]
     application = "1293384261075731499"
     known = {"account_sid": account, "call_sid": call, "call_control_id": call, "application_id": application}
+    known["recording_sid"] = "6a09cdc3-8948-47f0-aa62-74ac943d6c58"
 
     @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=described.as_strategy(), use_known=st.booleans())

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from telnyx import AsyncTelnyx
 
@@ -33,7 +35,7 @@ async def server(tmp_path: Path, web: WebApp) -> AsyncIterator[ServerProcess]:
         yield server
 
 
-def settings(web: WebApp) -> dict[str, str | float]:
+def settings(web: WebApp) -> dict[str, Any]:
     application = {"name": "app", "voice_url": web.url + "/voice", "status_callback": web.url + "/status"}
     numbers = [{"pattern": "*", "application": "app"}]
     return {
@@ -59,7 +61,7 @@ def measured(path: str, channel: int) -> dict[str, float]:
 
 
 async def test_a_voice_mail_holds_both_sides_as_sox_reads_it(
-    server: ServerProcess, sipp: Callable[..., SippRun], web: WebApp
+    server: ServerProcess, sipp: Callable[..., SippRun], web: WebApp, tmp_path: Path
 ) -> None:
     if shutil.which("sox") is None:
         pytest.skip("sox is not installed; `make test` installs it")
@@ -72,7 +74,10 @@ async def test_a_voice_mail_holds_both_sides_as_sox_reads_it(
             phone.speak([tone(3000)[n : n + 160] for n in range(0, 24000, 160)], port)
             await run.succeeds()
     (told,) = web.asked("/done")
-    path = told.fields["RecordingUrl"]
+    path = str(tmp_path / "fetched.wav")
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as client:
+        fetched = await client.get(told.fields["RecordingUrl"])
+    (tmp_path / "fetched.wav").write_bytes(fetched.content)
     assert [int(sox("--i", f"-{what}", path)) for what in ("c", "r", "b")] == [2, 8000, 16], "channels, rate, bits"
     assert float(sox("--i", "-D", path)) == pytest.approx(5, abs=0.7), "three seconds of tone and two of silence"
     said, heard = measured(path, 1), measured(path, 2)
@@ -85,7 +90,7 @@ async def test_its_callback_is_repeated_until_it_succeeds_also_by_the_next_serve
     record = '<Record maxLength="1" playBeep="false" action="done" recordingStatusCallback="told"/>'
     web.answers |= {"/voice": texml(record), "/done": texml("<Hangup/>"), "/status": Answer()}
     web.answers["/told"] = Answer(status=503)
-    server = new_server(tmp_path, **settings(web))
+    server = new_server(tmp_path, **settings(web), http__public_url="https://voice.example/")
     (tmp_path / "sipp").mkdir()
     await server.start()
     async with RtpEndpoint() as phone:
@@ -112,3 +117,5 @@ async def test_its_callback_is_repeated_until_it_succeeds_also_by_the_next_serve
     assert all(request.verified(public_key) for request in web.asked("/told"))
     assert told.fields["RecordingStatus"] == "completed"
     assert told.fields["RecordingDuration"] == "1"
+    path = f"/v2/texml/Accounts/{server.account_sid}/Recordings/{told.fields['RecordingSid']}.wav"
+    assert told.fields["RecordingUrl"] == "https://voice.example" + path

@@ -1,11 +1,13 @@
 """TeXML documents on real calls by sipp: those of public samples, with made-up hosts and shorter waits."""
 
 import asyncio
+import io
 import json
 import wave
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from telnyx import AsyncTelnyx
 
@@ -155,7 +157,9 @@ async def test_a_voice_mail_is_recorded_and_its_action_told(
             phone.speak(speech(400), port)
             await run.succeeds()
     told = web.asked("/mail")[0].fields
-    with wave.open(told["RecordingUrl"]) as file:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as client:
+        fetched = await client.get(told["RecordingUrl"])
+    with wave.open(io.BytesIO(fetched.content)) as file:
         assert file.getnchannels() == 1
         assert file.getnframes() / file.getframerate() == pytest.approx(1, abs=0.1)
         assert any(file.readframes(8000))

@@ -16,6 +16,7 @@ from trunkline.calls import commands as ask
 from trunkline.calls import events as facts
 from trunkline.calls.call import Call, CallRules, State
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
+from trunkline.calls.recordings import Recordings
 from trunkline.calls.registry import Entry, Origin
 from trunkline.calls.views import CallView
 from trunkline.config import Settings, StoreSettings, TexmlSettings
@@ -136,7 +137,8 @@ class Stage:
 async def stage(web: WebApp, signer: Signer, cache: FileCache, tmp_path: Path) -> AsyncIterator[Stage]:
     settings, stage = TexmlSettings(fetch_timeout=2), Stage()
     fetcher, sounds = Fetcher(settings, signer), Sounds(settings, cache, tmp_path)
-    tools = Tools(fetcher, Whisper(), sounds, tmp_path / "recordings", settings.step_limit, ("PCMU", "PCMA"))
+    recordings = Recordings(tmp_path, lambda: "http://us")
+    tools = Tools(fetcher, Whisper(), sounds, recordings, settings.step_limit, ("PCMU", "PCMA"))
     routes = {"+1777": Route("trunk", "carrier", "+1777"), "sip:b@h": Route("uri", "", "sip:b@h")}
     stage.conductor = Conductor(stage, routes.get, tools)
     yield stage
@@ -303,8 +305,11 @@ async def test_a_voice_mail_is_told_to_its_action_after_the_call(stage: Stage, h
     stage.tell(entry, *(happened if hung_up_first else reversed(happened)), facts.LegClosed())
     (url, method, callback), (action_url, action_method, action) = stage.notices
     assert (url, method, action_url, action_method) == ("http://a/rc", "POST", "http://a/r", "GET")
-    assert action["RecordingUrl"] == callback["RecordingUrl"] == record.path
-    assert action["RecordingSid"] in record.path
+    sid = action["RecordingSid"]
+    assert action["RecordingUrl"] == callback["RecordingUrl"] == f"http://us/v2/texml/Accounts/acc/Recordings/{sid}.wav"
+    assert sid in record.path
+    other = stage.rings(f"<Play>{action['RecordingUrl']}</Play>")
+    assert (await stage.gets(other, ask.Play)).path == record.path
     assert (action["RecordingDuration"], action["Digits"], action["From"]) == ("3", "hangup", "+1555")
     told = {name: callback[name] for name in ("RecordingStatus", "RecordingChannels", "RecordingSource")}
     assert told == {"RecordingStatus": "completed", "RecordingChannels": "2", "RecordingSource": "RecordVerb"}
@@ -321,10 +326,11 @@ async def test_the_tools_are_as_the_settings_have_them(tmp_path: Path, signer: S
     def settings(**texml: Any) -> Settings:
         return Settings(store=StoreSettings(directory=tmp_path / "state"), texml=TexmlSettings(**texml))
 
-    tools = Tools.of(settings(speaker="no-such-program"), signer)
-    assert tools.recordings == tmp_path / "state" / "recordings"
-    assert tools.recordings.is_dir()
+    tools = Tools.of(settings(speaker="no-such-program"), signer, str)
+    directory = tools.recordings.directory
+    assert directory == tmp_path / "state" / "recordings"
+    assert directory.is_dir()
     (tmp_path / "file").touch()
     with pytest.raises(StartupError, match="file"):
-        Tools.of(settings(recordings=tmp_path / "file" / "x"), signer)
+        Tools.of(settings(recordings=tmp_path / "file" / "x"), signer, str)
     await Conductor(Stage(), lambda _: None, tools).stop()

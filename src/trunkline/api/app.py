@@ -98,6 +98,7 @@ def _handlers(streams: StreamRoutes, calls: CallRoutes, texml: ApplicationRoutes
         "GetTexmlCallMedia": calls.media,
         "UpdateTexmlCall": calls.update,
         "HangupCall": calls.hang_up,
+        "FetchRecordingAudio": calls.recording,
         "CreateTexmlApplication": texml.create,
         "FindTexmlApplications": texml.list,
         "GetTexmlApplication": texml.fetch,

@@ -17,6 +17,7 @@ from trunkline.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaTy
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+WAV = "audio/wav"
 
 FIELD_LIMIT = 1000
 """Fields of one form or query; the largest request of the API has a few dozen."""

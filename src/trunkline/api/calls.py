@@ -4,7 +4,7 @@ from collections import Counter
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import FileResponse, JSONResponse
 
 from trunkline.api import bodies, queries, resources
 from trunkline.api.auth import Gate
@@ -80,6 +80,12 @@ class CallRoutes:
         if view is None or wanted.ended:
             view = await self._control.hang_up(account, call)
         return JSONResponse(resources.call(view))
+
+    async def recording(self, request: Request, account_sid: Segment, recording_sid: Segment) -> FileResponse:
+        """The audio of a recording, whole or in ranges (RFC 9110 section 14)."""
+        caller = await self._gate.admit(request, account_sid)
+        path = await self._control.recording(caller.account, recording_sid)
+        return FileResponse(path, media_type=bodies.WAV)
 
     async def hang_up(self, request: Request, call_control_id: Segment) -> JSONResponse:
         """End a call."""

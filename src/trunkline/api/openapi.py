@@ -93,7 +93,8 @@ def _describe(operation: Operation) -> dict[str, object]:
         {"name": name, "in": "path", "required": True, "schema": TEXT} for name in segments
     ]
     parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in (operation.query or {}).items()]
-    answer = {str(operation.status): _answer("Done", operation.result, {"example": operation.example})}
+    done = _answer("Done", operation.result, {"example": operation.example}, operation.content)
+    answer = {str(operation.status): done}
     described: dict[str, object] = {
         "operationId": operation.id,
         "summary": operation.summary,
@@ -109,9 +110,9 @@ def _describe(operation: Operation) -> dict[str, object]:
     return described
 
 
-def _answer(description: str, schema: str, examples: Schema) -> dict[str, object]:
+def _answer(description: str, schema: str, examples: Schema, kind: str = bodies.JSON) -> dict[str, object]:
     content = {"schema": {"$ref": f"#/components/schemas/{schema}"}, **examples}
-    return {"description": description, "content": {bodies.JSON: content}}
+    return {"description": description, "content": {kind: content}}
 
 
 def _refusals(operation: Operation) -> dict[str, object]:

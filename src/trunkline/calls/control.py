@@ -1,6 +1,7 @@
 """What the API may ask of calls and applications: the borders that it is written to."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from trunkline.calls.commands import CallRequest, Instructions
@@ -69,6 +70,9 @@ class CallControl(Protocol):
 
     async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
         """What a call's media is doing, live, or did, and what is wrong with it."""
+
+    async def recording(self, account: AccountSid, sid: str) -> Path:
+        """The wav file of a recording. Raises ResourceNotFound."""
 
 
 class Applications(Protocol):

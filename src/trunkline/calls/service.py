@@ -1,6 +1,7 @@
 """`CallControl` for the API: commands to live calls through the runner, everything that is over from the store."""
 
 import secrets
+from pathlib import Path
 from typing import Literal
 
 from trunkline.calls.call import State
@@ -15,6 +16,7 @@ from trunkline.calls.commands import (
 )
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
+from trunkline.calls.recordings import Recordings
 from trunkline.calls.registry import Entry
 from trunkline.calls.runner import Runner
 from trunkline.calls.views import CallFilter, CallView, StreamView
@@ -28,11 +30,14 @@ from trunkline.streaming.params import StreamParams
 class CallService:
     """The one `CallControl`."""
 
-    def __init__(self, runner: Runner, directory: Directory, store: Store, writer: Writer) -> None:
+    def __init__(
+        self, runner: Runner, directory: Directory, store: Store, writer: Writer, recordings: Recordings
+    ) -> None:
         self._runner = runner
         self._directory = directory
         self._store = store
         self._writer = writer
+        self._recordings = recordings
 
     async def place(self, account: AccountSid, request: CallRequest) -> CallView:
         """See `CallControl`."""
@@ -159,6 +164,13 @@ class CallService:
         leg = reported.leg if reported else {}
         found = diagnose(entry.call.view, leg, streams, live=True)
         return MediaReport(entry.call.view, True, leg, tuple(streams), found)
+
+    async def recording(self, account: AccountSid, sid: str) -> Path:
+        """See `CallControl`."""
+        path = self._recordings.path(account, sid)
+        if path is None or not path.is_file():
+            raise ResourceNotFound
+        return path
 
     def _mine(self, account: AccountSid, call: CallSid) -> Entry | None:
         entry = self._runner.registry.by_sid(call)

@@ -25,6 +25,7 @@ from trunkline.calls import commands as ask
 from trunkline.calls import events as facts
 from trunkline.calls.call import State
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
+from trunkline.calls.recordings import Recordings
 from trunkline.calls.registry import Entry
 from trunkline.calls.views import CallStatus
 from trunkline.config import Settings
@@ -66,20 +67,19 @@ class Tools:
     fetcher: Fetcher
     voice: Voice
     sounds: Sounds
-    recordings: Path
-    """Folder."""
+    recordings: Recordings
     step_limit: int
     codecs: tuple[str, ...]
     """To offer on dialled calls, behind the first call's own."""
 
     @classmethod
-    def of(cls, settings: Settings, signer: Signer) -> "Tools":
-        """As the settings have them. Raises StartupError."""
+    def of(cls, settings: Settings, signer: Signer, public_url: Callable[[], str]) -> "Tools":
+        """As the settings have them; `public_url` as in `Recordings`. Raises StartupError."""
         texml, home = settings.texml, settings.store.directory.expanduser()
-        recordings = (texml.recordings or home / "recordings").expanduser()
+        recordings = Recordings((texml.recordings or home / "recordings").expanduser(), public_url)
         try:
             cache = FileCache(home / "cache", texml.cache_limit)
-            recordings.mkdir(parents=True, exist_ok=True)
+            recordings.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StartupError(f"cannot use {error.filename}: {error.strerror}") from error
         if shutil.which(texml.speaker) is None:
@@ -104,12 +104,16 @@ class _Run:
     timer: asyncio.TimerHandle | None = None
     streams: dict[StreamSid, int] = field(default_factory=dict)
     legs: dict[int, Entry] = field(default_factory=dict)
-    recordings: dict[int, tuple[str, Path]] = field(default_factory=dict)
-    """Sid and file, by job."""
+    recordings: dict[int, str] = field(default_factory=dict)
+    """Sids, by job."""
 
     @property
     def sid(self) -> CallSid:
         return self.entry.call.view.sid
+
+    @property
+    def account(self) -> AccountSid:
+        return self.entry.call.view.account_sid
 
 
 class Conductor:
@@ -186,8 +190,9 @@ class Conductor:
             case facts.StreamEnded() if what.sid in run.streams:
                 return to.StreamOver(run.streams.pop(what.sid), what.error)
             case facts.RecordEnded() if what.job in run.recordings:
-                sid, path = run.recordings.pop(what.job)
-                return to.Recorded(what.job, sid, str(path), what.seconds, what.reason, what.digit, what.error)
+                sid = run.recordings.pop(what.job)
+                url = self._tools.recordings.url(run.account, sid)
+                return to.Recorded(what.job, sid, url, what.seconds, what.reason, what.digit, what.error)
         return None
 
     def _leg_told(self, entry: Entry, what: facts.Fact | Command) -> None:
@@ -334,18 +339,19 @@ class Conductor:
     async def _played(self, run: _Run, effect: to.Play) -> to.Fact | None:
         """Get the file and have it played; a fact only when nothing is: else the worker tells the end."""
         try:
-            path = await self._file_of(effect.sound)
+            path = await self._file_of(run.account, effect.sound)
         except (SoundError, SpeechError) as error:
             return to.Played(effect.job, str(error))
         refused = self._ask(run.entry, ask.Play(effect.job, str(path), effect.loop))
         return None if refused is None else to.Played(effect.job, refused)
 
-    async def _file_of(self, sound: Say | to.File | to.Tone) -> Path:
+    async def _file_of(self, account: AccountSid, sound: Say | to.File | to.Tone) -> Path:
         match sound:
             case Say():
                 return await self._tools.voice.speak(sound.text, sound.voice, sound.language)
             case to.File():
-                return await self._tools.sounds.file(sound.url)
+                recording = self._tools.recordings.path_of(account, sound.url)
+                return recording or await self._tools.sounds.file(sound.url)
             case to.Tone():
                 return self._tools.sounds.tone(sound.name)
 
@@ -369,15 +375,15 @@ class Conductor:
 
     def _record(self, run: _Run, effect: to.Record) -> None:
         sid = random_uuid(secrets.token_bytes(16))
-        path = self._tools.recordings / f"{sid}.wav"
-        run.recordings[effect.job] = sid, path
+        path = self._tools.recordings.path(run.account, sid)
+        run.recordings[effect.job] = sid
         command = ask.Record(
             effect.job, str(path), effect.channels, effect.max_length, effect.silence, effect.finish_on
         )
         refused = self._ask(run.entry, command)
         if refused is not None:
             del run.recordings[effect.job]
-            run.inbox.append(to.Recorded(effect.job, sid, str(path), 0, "error", "", refused))
+            run.inbox.append(to.Recorded(effect.job, sid, "", 0, "error", "", refused))
 
     def _stop_recording(self, run: _Run, effect: to.StopRecording) -> None:
         self._ask(run.entry, ask.StopRecording(effect.job))
@@ -389,7 +395,7 @@ class Conductor:
             self._not_placed(run, effect.leg, "no trunk or phone takes the call")
             return
         try:
-            entry, _ = self._calls.place(run.entry.call.view.account_sid, self._request(run, effect), route, run.entry)
+            entry, _ = self._calls.place(run.account, self._request(run, effect), route, run.entry)
         except ApiError as error:
             self._not_placed(run, effect.leg, error.detail)
             return

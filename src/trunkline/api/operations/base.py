@@ -79,7 +79,7 @@ class Operation:
     summary: str
     result: str
     """Name of the answer's schema."""
-    example: Mapping[str, object]
+    example: Mapping[str, object] | str
     body: Schema | None = None
     body_example: Mapping[str, object] | None = None
     query: Mapping[str, Schema] | None = None
@@ -89,6 +89,8 @@ class Operation:
     """Needs no API key."""
     status: int = 200
     """Of the answer."""
+    content: str = bodies.JSON
+    """Its media type."""
 
 
 def body_schema(rows: tuple[Field, ...], more: Mapping[str, Schema] | None = None) -> Schema:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import get_args
 
 from trunkline import errors
+from trunkline.api import bodies
 from trunkline.api.fields.calls import (
     INSTRUCTIONS,
     MORE_PLACE_SCHEMAS,
@@ -142,6 +143,7 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "CallList": page_schema("calls", "Call"),
     "CallMedia": record(_MEDIA),
+    "Audio": {"type": "string", "format": "binary"},
     "CommandResult": record({"data": record({"result": {"const": "ok"}})}),
 }
 
@@ -228,6 +230,15 @@ OPERATIONS = (
         body=body_schema((UPDATE_STATUS, *REDIRECT, *STATUS_CALLBACK)),
         body_example={"Status": "completed"},
         refusals=BAD_BODY + _BAD_UPDATE,
+    ),
+    Operation(
+        "GET",
+        f"{BASE}/{{account_sid}}/Recordings/{{recording_sid}}.wav",
+        "FetchRecordingAudio",
+        "Fetch the audio of a recording: what `RecordingUrl` says. Byte ranges are served.",
+        "Audio",
+        "RIFF…",
+        content=bodies.WAV,
     ),
     Operation(
         "POST",
