@@ -24,19 +24,28 @@ APPLICATION = Application(
 
 def test_a_request_without_instructions_gets_those_of_the_application() -> None:
     request = CallRequest("+1", "+2", "me").completed_by(APPLICATION)
-    assert request.instructions == Instructions(
-        None, APPLICATION.voice_url, "GET", APPLICATION.voice_fallback_url, "POST"
-    )
+    assert request.instructions == Instructions(None, APPLICATION.voice_url, "GET", APPLICATION.voice_fallback_url)
     assert (request.status_callback, request.status_callback_method) == (APPLICATION.status_callback, "GET")
 
 
 def test_what_was_given_stays() -> None:
-    given = CallRequest("+1", "+2", "me", instructions=Instructions("<Response/>"), status_callback="https://x")
+    here = Instructions(url="https://mine", method="POST")
+    given = CallRequest("+1", "+2", "me", instructions=here, status_callback="https://x", status_callback_method="POST")
     assert given.completed_by(APPLICATION) == given
+    inline = CallRequest("+1", "+2", "me", instructions=Instructions("<Response/>")).completed_by(APPLICATION)
+    assert inline.instructions is not None
+    assert (inline.instructions.texml, inline.instructions.url) == ("<Response/>", None)
     fallback = CallRequest("+1", "+2", "me", instructions=Instructions(fallback_url="https://mine"))
     completed = fallback.completed_by(APPLICATION).instructions
     assert completed is not None
     assert (completed.url, completed.fallback_url) == (APPLICATION.voice_url, "https://mine")
+
+
+def test_methods_that_are_not_given_are_those_of_the_application() -> None:
+    here = Instructions(url="https://mine", fallback_url="https://spare")
+    completed = CallRequest("+1", "+2", "me", instructions=here, status_callback="https://x").completed_by(APPLICATION)
+    assert completed.instructions == Instructions(None, "https://mine", "GET", "https://spare")
+    assert (completed.status_callback, completed.status_callback_method) == ("https://x", "GET")
 
 
 def test_the_command_has_what_the_request_has_and_shows_no_password() -> None:

@@ -1,5 +1,6 @@
 """Documents run by hand: what each verb wants done, what it waits for, and what follows."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,8 @@ def test_a_document_is_fetched_run_and_ends_the_call() -> None:
     assert runs.tell(to.Instructed(given)) == [
         to.Fetch(1, to.Request(BASE, "GET"), to.Request("https://spare.example/", "POST"))
     ]
+    as_said = to.Fetch(1, to.Request(BASE, "GET"), to.Request("https://spare.example/", "GET"))
+    assert Runs().tell(to.Instructed(replace(given, fallback_method=None))) == [as_said], "as for the first"
     assert runs.arrives("<Say>Hello</Say><Pause/>") == [to.Play(2, verbs.Say("Hello"), 1)]
     assert runs.plays() == [to.SetTimer(3, 1)]
     assert not runs.interpreter.over

@@ -180,9 +180,11 @@ class Instructions:
 
     texml: str | None = None
     url: str | None = None
-    method: Literal["GET", "POST"] = "POST"
+    method: Literal["GET", "POST"] | None = None
+    """None = POST."""
     fallback_url: str | None = None
-    fallback_method: Literal["GET", "POST"] = "POST"
+    fallback_method: Literal["GET", "POST"] | None = None
+    """None = as for `url`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,8 @@ class CallRequest:
     """None = the application's; a `fallback_url` alone stands in for the application's own."""
     status_callback: str | None = None
     """None = the application's."""
-    status_callback_method: Literal["GET", "POST"] = "POST"
+    status_callback_method: Literal["GET", "POST"] | None = None
+    """None = POST."""
     status_callback_events: str = "completed"
     """As in `views.CallView`."""
     timeout: float = 30
@@ -211,16 +214,17 @@ class CallRequest:
     send_digits: str = ""
 
     def completed_by(self, application: Application) -> "CallRequest":
-        """The request with what it leaves to its application."""
-        given, request = self.instructions or Instructions(), self
+        """The request with what it leaves to its application: URLs, and methods where it gives none."""
+        given = self.instructions or Instructions()
         if given.texml is None and given.url is None:
             fallback = given.fallback_url or application.voice_fallback_url
-            instructions = Instructions(None, application.voice_url, application.voice_method, fallback)
-            request = replace(self, instructions=instructions)
-        if request.status_callback is not None:
-            return request
-        method = application.status_callback_method
-        return replace(request, status_callback=application.status_callback, status_callback_method=method)
+            given = Instructions(None, application.voice_url, fallback_url=fallback)
+        return replace(
+            self,
+            instructions=replace(given, method=given.method or application.voice_method),
+            status_callback=self.status_callback or application.status_callback,
+            status_callback_method=self.status_callback_method or application.status_callback_method,
+        )
 
     def place(self, route: Route) -> Place:
         """The command that begins the call."""

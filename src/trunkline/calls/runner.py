@@ -164,7 +164,7 @@ class Runner:
             parent_sid=parent.call.view.sid if parent else None,
             application_sid=request.application_sid,
             status_callback=request.status_callback,
-            status_callback_method=request.status_callback_method,
+            status_callback_method=request.status_callback_method or "POST",
             status_callback_events=request.status_callback_events,
         )
         local = self._sip.local.host

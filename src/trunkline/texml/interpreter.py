@@ -483,7 +483,8 @@ class Interpreter:
 
 
 def _requests(given: Instructions) -> list[to.Request]:
-    both = ((given.url, given.method), (given.fallback_url, given.fallback_method))
+    method = given.method or "POST"
+    both = ((given.url, method), (given.fallback_url, given.fallback_method or method))
     return [to.Request(url, method) for url, method in both if url is not None]
 
 

@@ -94,6 +94,11 @@ def _method(of: str) -> dict[str, object]:
     return enum_schema("GET", "POST", default="POST", description=f"The method for `{of}`.")
 
 
+def _application_method(of: str) -> dict[str, object]:
+    description = f"The method for `{of}`; default: that of the application, `POST` without one."
+    return enum_schema("GET", "POST", default=None, description=description)
+
+
 _WEB = url("http", "https")
 _EITHER = one_of("GET", "POST")
 _TEXML = Field(
@@ -116,18 +121,20 @@ _FALLBACK_URL = Field(
     "fallback_url",
 )
 
-INSTRUCTIONS = (_URL, Field("UrlMethod", _EITHER, _method("Url"), "method"), _FALLBACK_URL, _TEXML)
+INSTRUCTIONS = (_URL, Field("UrlMethod", _EITHER, _application_method("Url"), "method"), _FALLBACK_URL, _TEXML)
 """Of a call that is placed."""
 
+_STATUS_CALLBACK = Field(
+    "StatusCallback",
+    _WEB,
+    _url("Where the call's progress is told.", "https://www.example.com/callback"),
+    "status_callback",
+)
 STATUS_CALLBACK = (
-    Field(
-        "StatusCallback",
-        _WEB,
-        _url("Where the call's progress is told.", "https://www.example.com/callback"),
-        "status_callback",
-    ),
+    _STATUS_CALLBACK,
     Field("StatusCallbackMethod", _EITHER, _method("StatusCallback"), "status_callback_method"),
 )
+"""Of a live call."""
 
 PLACE_FIELDS = (
     Field(
@@ -203,7 +210,8 @@ PLACE_FIELDS = (
         },
         "time_limit",
     ),
-    *STATUS_CALLBACK,
+    _STATUS_CALLBACK,
+    Field("StatusCallbackMethod", _EITHER, _application_method("StatusCallback"), "status_callback_method"),
     Field(
         "PreferredCodecs",
         _codecs,

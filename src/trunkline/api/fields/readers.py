@@ -163,15 +163,12 @@ def boolean(name: str, value: object) -> bool:
     raise InvalidType(f"{name} must be true or false", pointer=f"/{name}")
 
 
-def enum_schema(*members: str, default: str, description: str, example: str | None = None) -> dict[str, object]:
+def enum_schema(*members: str, default: str | None, description: str, example: str | None = None) -> dict[str, object]:
     """The schema of an enumeration of strings."""
-    return {
-        "type": "string",
-        "enum": list(members),
-        "default": default,
-        "description": description,
-        "example": example or default,
-    }
+    schema: dict[str, object] = {"type": "string", "enum": list(members)}
+    if default is not None:
+        schema["default"] = default
+    return schema | {"description": description, "example": example or default or members[0]}
 
 
 def read_field(row: Field, fields: Fields) -> Any:
