@@ -13,7 +13,7 @@ def frame(at: int) -> Kept:
 def test_the_last_seconds_are_kept_sent_or_not() -> None:
     replay = Replay(2)
     for at in range(0, 5000, 20):
-        replay.keep(frame(at))
+        replay.keep(*frame(at))
     assert [kept[0] for kept in replay.frames()] == list(range(3000, 5000, 20))
     for at in range(5000, 6000, 20):
         replay.hold(frame(at))
@@ -24,20 +24,20 @@ def test_the_last_seconds_are_kept_sent_or_not() -> None:
 def test_what_no_socket_was_given_and_is_too_old_is_counted() -> None:
     replay = Replay(2)
     for at in range(0, 1000, 20):
-        replay.keep(frame(at))
+        replay.keep(*frame(at))
     for at in range(1000, 6000, 20):
         replay.hold(frame(at))
     assert replay.dropped == 150
     replay.sent()
     for at in range(6000, 9000, 20):
-        replay.keep(frame(at))
+        replay.keep(*frame(at))
     assert replay.dropped == 150
 
 
 def test_what_did_not_get_away_counts_as_unsent() -> None:
     replay = Replay(2)
     for at in range(0, 2000, 20):
-        replay.keep(frame(at))
+        replay.keep(*frame(at))
     replay.unsent(30)
     for at in range(2000, 3500, 20):
         replay.hold(frame(at))
@@ -48,7 +48,7 @@ def test_what_did_not_get_away_counts_as_unsent() -> None:
 
 def test_nothing_kept_is_counted_at_once() -> None:
     replay = Replay(0)
-    replay.keep(frame(0))
+    replay.keep(*frame(0))
     replay.hold(frame(20))
     replay.unsent(3)
     assert not replay.frames()
@@ -58,7 +58,7 @@ def test_nothing_kept_is_counted_at_once() -> None:
 def test_frames_whose_times_stand_still_are_bounded_by_number() -> None:
     replay = Replay(0.5)
     for _ in range(1000):
-        replay.keep(frame(7))
+        replay.keep(*frame(7))
     assert len(replay.frames()) == 100
 
 
@@ -77,7 +77,7 @@ def test_every_frame_that_no_socket_got_is_kept_or_counted(seconds: float, steps
             replay.sent()
             unsent.clear()
             if step == "k":
-                replay.keep(frame(at))
+                replay.keep(*frame(at))
                 history.append(at)
         elif not unsent:
             count = min(by % 5, len(replay.frames()))

@@ -269,7 +269,7 @@ class StreamConnection:
         if self._socket is not None:
             self._socket.control(self._session.digit(digit, now))
         elif self.waiting:
-            self._session.replay.digits.append((digit, now))
+            self._session.replay.press(digit, now)
 
     def leg_changed(self, codec: str, ptime: int) -> None:
         """See `LegPort`."""

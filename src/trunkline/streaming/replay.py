@@ -2,19 +2,20 @@
 
 The last so many seconds of media are kept, whether they were sent or not: what was sent to an app that then vanished
 may never have been read. Kept frames are in the fork's format, so that a leg which changes its codec meanwhile changes
-nothing here. Frames that no socket was given are the newest ones; each that has to go before a socket comes is a loss,
-and counted.
+nothing here. They stand in one journal, each behind a note of what it is: as objects they would take twice the memory,
+and this is most of what a stream takes. Frames that no socket was given are the newest ones; each that has to go before
+a socket comes is a loss, and counted.
 
 Key presses are kept only while there is no socket: to see one twice would be worse than not to see it, as it may be
 part of a number.
 """
 
-from collections import deque
 from datetime import datetime
+from struct import Struct
 
 FRAMES_PER_SECOND = 200
 """Two tracks of 10 ms packets: bounds by number, should the frames' times stand still."""
-SLACK = 50
+SLACK = 10
 """Frames over the bound before the packet path looks for those that are too old."""
 DIGIT_LIMIT = 256
 """Key presses kept; nobody presses more keys before a stream without a socket is given up."""
@@ -23,34 +24,39 @@ Kept = tuple[int, bool, bytes, int]
 """A frame: the leg's time (ms), whether of the outbound track, the payload in the fork's format, and how many
 frames were lost before it."""
 
+_NOTE = Struct("=q?HI")
+"""The leg's time, whether of the outbound track, the payload's bytes, the frames lost before it."""
+_NOTE_SIZE, _note, _read_note = _NOTE.size, _NOTE.pack, _NOTE.unpack_from
+
 
 class Replay:
     """The last `seconds` of media of one stream; 0 keeps none. The oldest go first, `SLACK` at a time."""
 
-    __slots__ = ("_frames", "_limit", "_span", "_trim_at", "_unsent", "digits", "dropped")
+    __slots__ = ("_count", "_digits", "_journal", "_limit", "_span", "_trim_at", "_unsent", "dropped")
 
     def __init__(self, seconds: float) -> None:
         self._span = seconds * 1000
         self._limit = int(seconds * FRAMES_PER_SECOND)
-        self._frames: deque[Kept] = deque()
+        self._journal = bytearray()
+        self._count = 0
         self._trim_at = SLACK
         self._unsent = 0
-        self.digits: deque[tuple[str, datetime]] = deque(maxlen=DIGIT_LIMIT)
+        self._digits: list[tuple[str, datetime]] = []
         self.dropped = 0
         """Frames that no socket was given."""
 
-    def keep(self, frame: Kept) -> None:
-        """A frame that is being sent."""
-        frames = self._frames
-        frames.append(frame)
-        if len(frames) > self._trim_at:
-            self.frames()
+    def keep(self, at: int, outbound: bool, payload: bytes, missing: int) -> None:
+        """A frame that is being sent; as in `Kept`."""
+        self._journal += _note(at, outbound, len(payload), missing) + payload
+        self._count = count = self._count + 1
+        if count > self._trim_at:
+            self._trim(at)
 
     def hold(self, frame: Kept) -> None:
         """A frame for which there is no socket."""
-        self._frames.append(frame)
+        self.keep(*frame)
         self._unsent += 1
-        self.frames()
+        self._trim(frame[0])
 
     def unsent(self, count: int) -> None:
         """The newest `count` frames of those that were being sent did not get away before their socket went."""
@@ -61,14 +67,40 @@ class Replay:
         """All that is kept has been given to a socket."""
         self._unsent = 0
 
-    def frames(self) -> deque[Kept]:
-        """What is kept, oldest first; not to be changed."""
-        frames = self._frames
-        oldest = frames[-1][0] - self._span if frames else 0
-        while frames and (frames[0][0] <= oldest or len(frames) > self._limit):
-            if self._unsent == len(frames):
-                self._unsent -= 1
-                self.dropped += 1
-            frames.popleft()
-        self._trim_at = len(frames) + SLACK
-        return frames
+    def frames(self) -> list[Kept]:
+        """What is kept, oldest first."""
+        frames: list[Kept] = []
+        start, end = 0, len(self._journal)
+        while start < end:
+            at, outbound, size, missing = _read_note(self._journal, start)
+            start += _NOTE_SIZE + size
+            frames.append((at, outbound, bytes(self._journal[start - size : start]), missing))
+        if frames:
+            self._trim(frames[-1][0])
+        return frames[len(frames) - self._count :]
+
+    def _trim(self, newest: int) -> None:
+        """Let those go that are too old beside the newest, which is of this time, or too many."""
+        oldest, limit, journal = newest - self._span, self._limit, self._journal
+        count, start = self._count, 0
+        while count:
+            at, _, size, _ = _read_note(journal, start)
+            if at > oldest and count <= limit:
+                break
+            count -= 1
+            start += _NOTE_SIZE + size
+        del journal[:start]
+        self._count, self._trim_at = count, count + SLACK
+        if self._unsent > count:
+            self.dropped += self._unsent - count
+            self._unsent = count
+
+    def press(self, digit: str, occurred_at: datetime) -> None:
+        """A key was pressed while there is no socket."""
+        self._digits.append((digit, occurred_at))
+        del self._digits[:-DIGIT_LIMIT]
+
+    def digits(self) -> list[tuple[str, datetime]]:
+        """Take out the keys."""
+        digits, self._digits = self._digits, []
+        return digits

@@ -101,20 +101,26 @@ class Session:
         fork = self._inbound
         if missing:
             self._lost(fork, missing)
-        frame = (at, False, payload, 0) if fork.plain else self._frame(fork, payload, at)
-        if frame is None:
-            return b""
-        self.replay.keep(frame)
-        return self._message(fork, *frame)
+        missing = 0
+        if not fork.plain:
+            frame = self._frame(fork, payload, at)
+            if frame is None:
+                return b""
+            at, _, payload, missing = frame
+        self.replay.keep(at, False, payload, missing)
+        return self._message(fork, at, payload, missing)
 
     def outbound(self, payload: bytes, at: int) -> bytes:
         """`media` of the outbound track, nothing while a packet fills."""
         fork = self._outbound
-        frame = (at, True, payload, 0) if fork.plain else self._frame(fork, payload, at)
-        if frame is None:
-            return b""
-        self.replay.keep(frame)
-        return self._message(fork, *frame)
+        missing = 0
+        if not fork.plain:
+            frame = self._frame(fork, payload, at)
+            if frame is None:
+                return b""
+            at, _, payload, missing = frame
+        self.replay.keep(at, True, payload, missing)
+        return self._message(fork, at, payload, missing)
 
     def hold_inbound(self, payload: bytes, at: int, missing: int) -> None:
         """A frame for the next socket, as there is none."""
@@ -138,13 +144,14 @@ class Session:
             self._origin = min(frame[0] for frame in frames)
             self.anchored = True
         self.replay.sent()
-        return [(self._message(self._outbound if frame[1] else self._inbound, *frame), frame[0]) for frame in frames]
+        return [
+            (self._message(self._outbound if outbound else self._inbound, at, payload, missing), at)
+            for at, outbound, payload, missing in frames
+        ]
 
     def held_digits(self) -> list[bytes]:
         """`dtmf` of the keys pressed while there was no socket."""
-        digits = [self.digit(digit, occurred_at) for digit, occurred_at in self.replay.digits]
-        self.replay.digits.clear()
-        return digits
+        return [self.digit(digit, occurred_at) for digit, occurred_at in self.replay.digits()]
 
     def _lost(self, fork: _Fork, count: int) -> None:
         """Frames that never came; what was lost before the first frame is no gap in this stream."""
@@ -171,7 +178,7 @@ class Session:
         fork.plain = fork.convert is None
         return at, fork.outbound, payload, missing
 
-    def _message(self, fork: _Fork, at: int, _outbound: bool, payload: bytes, missing: int) -> bytes:
+    def _message(self, fork: _Fork, at: int, payload: bytes, missing: int) -> bytes:
         self._sequence = sequence = self._sequence + 1
         # A socket's first chunk is 1, whatever was lost before it.
         fork.chunk = chunk = fork.chunk + (1 + missing if fork.chunk else 1)
