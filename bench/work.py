@@ -2,6 +2,7 @@
 
     python bench/work.py [--one-way]                    # counts, as JSON
     python bench/work.py --rounds 1000 --plain          # only does it, for a counter around the process
+    python bench/work.py --memory                       # bytes of a leg with its stream, as JSON
 
 The path is the worker's own, with sockets: datagrams to an engine, streams to a WebSocket sink in another process that
 returns each message, which is played to the legs. Only the clock is replaced: the engine is told by hand to read and
@@ -9,6 +10,9 @@ to send, so that the same work is done in each run. One round is one packet of e
 
 Two runs that differ in their rounds only, under `strace -c -f` or `valgrind --tool=callgrind`, give system calls and
 instructions per packet, the start-up cancelling out. `tests/test_work.py` holds the counts to their bounds.
+
+Bytes are those that Python and its extensions have allocated (`tracemalloc`) once the replay is full; what the process
+grows by (`bench.py`) is some more, as allocators keep what they were given back.
 """
 
 import argparse
@@ -20,6 +24,7 @@ import socket
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections import Counter
 from types import FrameType
 from typing import Any
@@ -197,13 +202,36 @@ async def measure(sink_port: int, legs: int, rounds: int, *, echo: bool, plain: 
     return {"packets_in": there, "packets_out": back} | {name: n / there for name, n in count.of.items()}
 
 
+async def weigh(sink_port: int, legs: int, *, echo: bool) -> dict[str, float]:
+    """What a leg with its stream takes; what only the first one takes is left out."""
+    gc.disable()
+    log.configure(LogSettings(level="error"))
+    tracemalloc.start()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        paths: list[Path] = []
+        for count in (1, legs):
+            before = tracemalloc.get_traced_memory()[0]
+            paths.append(Path(count, peer, echo=echo))
+            await paths[-1].open(sink_port)
+            for _ in range(WARM_UP):
+                await paths[-1].round()
+            taken = (tracemalloc.get_traced_memory()[0] - before) / count
+        for path in paths:
+            await path.close()
+    return {"bytes": taken}
+
+
 def main(args: argparse.Namespace) -> None:
     """Beside a sink; prints what it took."""
     command = [sys.executable, __file__, "--sink", *(["--one-way"] if args.one_way else [])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         port = int(child.stdout.readline())
-        result = uvloop.run(measure(port, args.legs, args.rounds, echo=not args.one_way, plain=args.plain))
+        if args.memory:
+            result = uvloop.run(weigh(port, args.legs, echo=not args.one_way))
+        else:
+            result = uvloop.run(measure(port, args.legs, args.rounds, echo=not args.one_way, plain=args.plain))
         child.communicate()
     sys.stdout.write(json.dumps(result) + "\n")
 
@@ -214,6 +242,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=CYCLE)
     parser.add_argument("--one-way", action="store_true", help="the sink returns nothing")
     parser.add_argument("--plain", action="store_true", help="count nothing")
+    parser.add_argument("--memory", action="store_true", help="count bytes instead of work")
     parser.add_argument("--sink", action="store_true", help="be the sink")
     arguments = parser.parse_args()
     if arguments.sink:

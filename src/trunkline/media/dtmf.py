@@ -8,7 +8,6 @@ where the last one stopped (section 2.5.1.3): still one press.
 Sent: a packet each packet time instead of audio, from the press to the last repetition of its end.
 """
 
-from collections import deque
 from struct import Struct
 
 from trunkline.errors import TrunklineError
@@ -109,8 +108,8 @@ class DigitSender:
     __slots__ = ("_payloads", "_waiting", "fresh", "sent")
 
     def __init__(self) -> None:
-        self._waiting: deque[str] = deque()
-        self._payloads: deque[bytes] = deque()
+        self._waiting: list[str] = []
+        self._payloads: list[bytes] = []
         """What is left of the key that is down."""
         self.fresh = False
         """The last payload was the first of its key."""
@@ -138,13 +137,13 @@ class DigitSender:
         repeated ends leave of the pause, and while waiting. Only while there is `work`."""
         self.fresh = not self._payloads
         if self.fresh:
-            key = self._waiting.popleft()
+            key = self._waiting.pop(0)
             if key in WAITS:
                 self._payloads.extend([b""] * (WAITS[key] // ptime))
             else:
                 self._payloads.extend(_press(DIGITS.index(key), ptime, units))
                 self.sent += 1
-        return self._payloads.popleft()
+        return self._payloads.pop(0)
 
     def release(self) -> None:
         """The stream goes on under other terms: what is left of the key that is down is not sent. The peer has heard

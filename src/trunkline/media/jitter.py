@@ -14,7 +14,6 @@ and shrinks only after `HISTORY` gaps; a packet that comes too late widens it at
 Times are seconds of the caller's clock; `T` is whatever the caller wants back in order.
 """
 
-from collections import deque
 from typing import Generic, NamedTuple, TypeVar
 
 from trunkline.ids import Seconds, Ssrc
@@ -76,7 +75,7 @@ class JitterBuffer(Generic[T]):
 
     def __init__(self, limit: Seconds) -> None:
         self._limit = limit
-        self._lateness: deque[float] = deque([limit] * HISTORY, maxlen=HISTORY)
+        self._lateness: list[float] = []
         self.window = limit
         self.ssrc = Ssrc(-1)
         self._expected = -1  # the next sequence number as it is in the packet; -1 = not started
@@ -187,7 +186,9 @@ class JitterBuffer(Generic[T]):
 
     def _learn(self, lateness: float) -> None:
         self._lateness.append(lateness)
-        self.window = Seconds(min(self._limit, max(SHORTEST, MARGIN * max(self._lateness))))
+        del self._lateness[:-HISTORY]
+        if len(self._lateness) == HISTORY:
+            self.window = Seconds(min(self._limit, max(SHORTEST, MARGIN * max(self._lateness))))
 
     def _drain(self, missing: int) -> list[Released[T]]:
         """What follows without a gap."""

@@ -33,6 +33,36 @@ class TooManyPlayers(TrunklineError):
 class Leg:
     """One leg. Times are seconds of the monotonic clock."""
 
+    __slots__ = (
+        "__weakref__",
+        "_channel",
+        "_cname",
+        "_local_port",
+        "_opened",
+        "_packets_reported",
+        "_params",
+        "_ports",
+        "_reception",
+        "_rtcp_at",
+        "_rtcp_out",
+        "_rtcp_source",
+        "_settings",
+        "_silence_at",
+        "_silence_told",
+        "_stranger",
+        "_watched_since",
+        "_wrong_source",
+        "deadline",
+        "id",
+        "inbound",
+        "next_packet",
+        "outbound",
+        "receive",
+        "receive_errors",
+        "send_errors",
+        "source",
+    )
+
     def __init__(
         self,
         leg: LegId,

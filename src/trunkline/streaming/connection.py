@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import CODECS, socket_codec
@@ -56,6 +57,42 @@ class StreamConnection:
     loop's thread.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_at",
+        "_closed",
+        "_dropped",
+        "_far",
+        "_files",
+        "_identity",
+        "_inbox",
+        "_line",
+        "_on_fact",
+        "_outcome",
+        "_own_leg",
+        "_params",
+        "_playback",
+        "_retry",
+        "_retry_at",
+        "_retry_now",
+        "_sender",
+        "_session",
+        "_settings",
+        "_socket",
+        "_target",
+        "_task",
+        "_tells_backlog",
+        "_told",
+        "_unheard_ms",
+        "_unsent",
+        "inbound",
+        "outbound",
+        "plays",
+        "plays_elsewhere",
+        "reconnects",
+        "waiting",
+    )
+
     def __init__(
         self,
         params: StreamParams,
@@ -83,6 +120,8 @@ class StreamConnection:
             mark_limit=settings.mark_limit,
         )
         self._target = params.target_legs
+        self.plays_elsewhere = params.target_legs is not TargetLegs.SELF
+        """`bridged` and `parted` are to be told."""
         self._far: Copy | Speaker | None = None
         """What plays to the opposite leg, if there is one and it is to hear the app."""
         self._own_leg = "PCMU", 20
@@ -94,12 +133,15 @@ class StreamConnection:
             interval, mark_limit = settings.mp3_interval, settings.mark_limit
             self._files = Files(self._playback, decoder, self._on_file, interval=interval, mark_limit=mark_limit)
         self._inbox = Inbox(params, settings, self._session, self._playback, press, self._files)
-        self._log = _log.bind(call_sid=identity.call_sid, stream_sid=identity.stream_sid)
+        self._identity = identity
         self._task: asyncio.Task[None] | None = None
-        self._closed = asyncio.Event()
+        self._told = False
+        self._closed: asyncio.Event | None = None
+        """Of who waits for `StreamEnded`."""
         self._retry = Retry(settings, enabled=params.enable_reconnect)
         self._retry_at = 0.0
-        self._retry_now = asyncio.Event()
+        self._retry_now: asyncio.Event | None = None
+        """Ends the wait between two sockets."""
         self._line: AppSocket | None = None
         """The socket, whatever its state."""
         self._socket: AppSocket | None = None
@@ -127,8 +169,7 @@ class StreamConnection:
             return
         self._end(reason=reason)
         if self._task is None:
-            self._on_fact(StreamEnded(None, reason))
-            self._closed.set()
+            self._tell(StreamEnded(None, reason))
         elif (socket := self._leave()) is not None:
             socket.goodbye(self._session.stop())
         elif self._line is not None:
@@ -149,11 +190,6 @@ class StreamConnection:
         self.inbound = listens and self._params.track.inbound
         self.outbound = listens and self._params.track.outbound
 
-    @property
-    def plays_elsewhere(self) -> bool:
-        """`bridged` and `parted` are to be told."""
-        return self._target is not TargetLegs.SELF
-
     def bridged(self) -> LegPort:
         """The leg has an opposite one: what is to be attached to that. The owner then has the own leg look at `plays`
         again."""
@@ -171,7 +207,15 @@ class StreamConnection:
 
     async def wait_closed(self) -> None:
         """Until `StreamEnded` was told."""
-        await self._closed.wait()
+        if not self._told:
+            self._closed = self._closed or asyncio.Event()
+            await self._closed.wait()
+
+    def _tell(self, outcome: StreamEnded) -> None:
+        self._on_fact(outcome)
+        self._told = True
+        if self._closed is not None:
+            self._closed.set()
 
     @property
     def state(self) -> str:
@@ -248,7 +292,7 @@ class StreamConnection:
             backlog = self._inbox.backlog(at)
             if backlog is not None:
                 socket.control(backlog)
-        if self._target is not TargetLegs.SELF:
+        if self.plays_elsewhere:
             self._at = at
             return self._for_asker(frame)
         return frame
@@ -278,6 +322,10 @@ class StreamConnection:
         if self.plays:
             self._playback.leg_changed(codec, ptime)
 
+    def _log(self) -> FilteringBoundLogger:
+        bound: FilteringBoundLogger = _log.bind(call_sid=self._identity.call_sid, stream_sid=self._identity.stream_sid)
+        return bound
+
     def _anchor(self, at: int) -> None:
         self._session.anchor(at, asyncio.get_running_loop().time())
 
@@ -302,10 +350,11 @@ class StreamConnection:
             self._count(self._line.outbox)
             self._line = None
             if self._outcome is None:
+                self._retry_now = asyncio.Event()
                 timer = loop.call_at(self._retry_at, self._retry_now.set)
                 await self._retry_now.wait()
                 timer.cancel()
-                self._retry_now.clear()
+                self._retry_now = None
                 # A socket after a loss has the replay to carry besides.
                 send_buffer = settings.send_buffer + settings.replay
 
@@ -314,7 +363,7 @@ class StreamConnection:
         if task.cancelled():
             self._end(error="the stream was cancelled")
         elif (bug := task.exception()) is not None:
-            self._log.error("stream failed", exc_info=bug)
+            self._log().error("stream failed", exc_info=bug)
             self._end(error="internal error")
         self._leave()
         if self._files is not None:
@@ -322,16 +371,16 @@ class StreamConnection:
         # The worker runs without a cyclic collector, so no cycle may be left.
         self._task = self._line = None
         assert self._outcome is not None
-        self._log.info("stream ended", error=self._outcome.error, reason=self._outcome.reason)
-        self._on_fact(self._outcome)
-        self._closed.set()
+        self._log().info("stream ended", error=self._outcome.error, reason=self._outcome.reason)
+        self._tell(self._outcome)
 
     def _end(self, *, error: str | None = None, reason: str | None = None) -> None:
         """Note the cause, if it is the first; a stream that waits for a socket waits no longer."""
         if self._outcome is None:
             self._outcome = StreamEnded(error, reason or error or "")
         self.waiting = False
-        self._retry_now.set()
+        if self._retry_now is not None:
+            self._retry_now.set()
 
     def _leave(self) -> AppSocket | None:
         """The open socket, which is used no more."""
@@ -362,9 +411,9 @@ class StreamConnection:
         self._retry.opened(now)
         if again:
             self.reconnects += 1
-            self._log.info("stream reconnected")
+            self._log().info("stream reconnected")
         else:
-            self._log.info("stream started")
+            self._log().info("stream started")
             self._on_fact(StreamStarted())
 
     def gone(self, gone: Gone) -> None:
@@ -380,7 +429,7 @@ class StreamConnection:
         if socket is not None:
             self._session.replay.unsent(socket.outbox.frames)
             self._dropped += len(socket.outbox) - socket.outbox.frames
-            self._log.warning("no socket, dialling again", cause=gone.words)
+            self._log().warning("no socket, dialling again", cause=gone.words)
 
     def _give_up(self, gone: Gone) -> None:
         if gone.how is How.CLOSED:
@@ -401,4 +450,4 @@ class StreamConnection:
 
     def stalled(self) -> None:
         """See `SocketUser`."""
-        self._log.warning("the app does not read: dropping its oldest frames")
+        self._log().warning("the app does not read: dropping its oldest frames")

@@ -5,7 +5,6 @@ it have gone on. A mark stands behind the file that it was sent after. `clear` t
 tells the decoder to forget it.
 """
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,6 +52,18 @@ class Files:
     """The files of one stream. `interval`: seconds between two of them, 0 for any; `on_answer` gets the decoder's
     answers, to be handed to `finish`."""
 
+    __slots__ = (
+        "_decoder",
+        "_due",
+        "_held",
+        "_interval",
+        "_line",
+        "_mark_limit",
+        "_marks",
+        "_on_answer",
+        "_playback",
+    )
+
     def __init__(
         self,
         playback: Playback,
@@ -67,7 +78,7 @@ class Files:
         self._on_answer: Callable[[File, bytes | Refusal], None] | None = on_answer
         self._interval = interval
         self._mark_limit = mark_limit
-        self._line: deque[File] = deque()
+        self._line: list[File] = []
         self._due = 0.0
         self._marks = 0
         self._held = 0
@@ -108,7 +119,7 @@ class Files:
         file.audio = answer if isinstance(answer, bytes) else b""
         self._held += len(file.audio)
         while self._line and self._line[0].audio is not None:
-            self._pass_on(self._line.popleft())
+            self._pass_on(self._line.pop(0))
         return refusal
 
     def _pass_on(self, file: File) -> None:
@@ -132,7 +143,7 @@ class Files:
     def clear(self) -> None:
         """Throw away what is in line and what is queued; all marks are due."""
         while self._line:
-            file = self._line.popleft()
+            file = self._line.pop(0)
             if file.audio is None:
                 self._decoder.cancel(file.job)
             self._pass_on(file)

@@ -21,6 +21,20 @@ class Inbox:
     """Feeds the playback of one stream, in mp3 mode by way of `files`. Bad input is answered, counted and otherwise
     ignored."""
 
+    __slots__ = (
+        "_codec",
+        "_convert",
+        "_files",
+        "_playback",
+        "_press",
+        "_session",
+        "_settings",
+        "_told",
+        "_told_at",
+        "bytes",
+        "messages",
+    )
+
     def __init__(
         self,
         params: StreamParams,

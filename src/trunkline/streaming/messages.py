@@ -222,6 +222,8 @@ def decode(data: bytes | bytearray | memoryview, *, extensions: bool = False) ->
         message = (_extended if extensions else _decoder).decode(data)
     except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
         return _diagnose(data, (*_EVENTS, "dtmf") if extensions else _EVENTS)
+    if isinstance(message, Media):
+        return message
     if isinstance(message, _MarkFrame):
         return _mark(bytes(message.mark.name))
     if isinstance(message, _DtmfFrame):

@@ -12,8 +12,6 @@ later it is the next utterance.
 A mark remembers how many bytes were queued before it and comes back in `returned` when as many have been played.
 """
 
-from collections import deque
-
 from trunkline.media.codecs import CODECS, transcoder
 from trunkline.media.level import Meter
 from trunkline.streaming.prebuffer import GAP, Prebuffer
@@ -29,16 +27,48 @@ class Playback:
     `prebuffer` is in ms. `returned` holds the names of marks that are due, in order; the owner takes them out.
     """
 
+    __slots__ = (
+        "_afresh",
+        "_chunks",
+        "_cleared",
+        "_convert",
+        "_dry_at",
+        "_fresh",
+        "_last_media",
+        "_leg_codec",
+        "_limit",
+        "_limit_ms",
+        "_mark_limit",
+        "_marks",
+        "_offset",
+        "_packet",
+        "_played",
+        "_playing",
+        "_position",
+        "_prebuffer",
+        "_ptime",
+        "_queued",
+        "_ran_dry",
+        "_row",
+        "_target",
+        "codec",
+        "meter",
+        "overruns",
+        "returned",
+        "taken",
+        "underruns",
+    )
+
     def __init__(self, codec: str, *, prebuffer: int, limit: float, mark_limit: int) -> None:
         self.codec = codec
         self._row = CODECS[codec]
         self._limit_ms = int(limit * 1000)
         self._prebuffer = Prebuffer(prebuffer)
         self._mark_limit = mark_limit
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._offset = 0  # bytes of the first chunk that are gone
         self._queued = 0
-        self._marks: deque[tuple[int, bytes]] = deque()
+        self._marks: list[tuple[int, bytes]] = []
         self._position = 0
         self._played = 0
         self._cleared = 0
@@ -200,17 +230,17 @@ class Playback:
         self._offset = start + count
         if self._offset < len(chunks[0]):
             return chunks[0][start : self._offset]
-        parts = [chunks.popleft()[start:]]
+        parts = [chunks.pop(0)[start:]]
         missing = count - len(parts[0])
         while missing and len(chunks[0]) <= missing:
             missing -= len(chunks[0])
-            parts.append(chunks.popleft())
+            parts.append(chunks.pop(0))
         if missing:
             parts.append(chunks[0][:missing])
         self._offset = missing
         return b"".join(parts)
 
     def _return_marks(self) -> None:
-        marks = self._marks
-        while marks and marks[0][0] <= self._position:
-            self.returned.append(marks.popleft()[1])
+        due = [name for position, name in self._marks if position <= self._position]
+        self.returned += due
+        del self._marks[: len(due)]

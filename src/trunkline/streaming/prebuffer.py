@@ -7,6 +7,7 @@ seen at the leg's ticks only. What is known is the recent past; until there is e
 """
 
 from collections import deque
+from collections.abc import MutableSequence
 
 GAP = 500
 """Milliseconds without audio after which more of it is a new utterance, no chunk that came late."""
@@ -23,7 +24,8 @@ class Prebuffer:
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._seen: deque[tuple[int, int]] = deque(maxlen=WINDOW)
+        self._seen: MutableSequence[tuple[int, int]] = []
+        """A list until audio comes, as most apps send none and an empty deque takes 760 bytes."""
         self._began = 0
         self._last = -GAP - 1
         self._base = 0
@@ -40,6 +42,8 @@ class Prebuffer:
         self._last = at
         if afresh:
             self._began, self._base = at, before
+            if not self._seen:
+                self._seen = deque(maxlen=WINDOW)
 
     def target(self, ptime: int) -> int:
         """What to have queued before playing."""

@@ -43,6 +43,16 @@ class Gone:
 class Retry:
     """One stream's policy. `now` is in seconds, monotonic; disabled, it makes one try and allows one socket."""
 
+    __slots__ = (
+        "_deadline",
+        "_delay",
+        "_enabled",
+        "_lost",
+        "_opened",
+        "_settings",
+        "started",
+    )
+
     def __init__(self, settings: StreamSettings, *, enabled: bool) -> None:
         self._settings = settings
         self._enabled = enabled

@@ -50,6 +50,28 @@ class Session:
     `encoding` is the fork's format, in which the leg's frames are until `leg_changed` says otherwise.
     """
 
+    __slots__ = (
+        "_codec",
+        "_encoding",
+        "_error_times",
+        "_identity",
+        "_inbound",
+        "_leg_codec",
+        "_origin",
+        "_outbound",
+        "_params",
+        "_sequence",
+        "_settings",
+        "_started",
+        "_stream_id",
+        "anchored",
+        "errors",
+        "frames",
+        "marks",
+        "missing",
+        "replay",
+    )
+
     def __init__(self, params: StreamParams, identity: StreamIdentity, encoding: str, settings: StreamSettings) -> None:
         self._params = params
         self._identity = identity
@@ -62,7 +84,7 @@ class Session:
         self._sequence = 0
         self._started = 0.0
         self._origin = 0
-        self._error_times: deque[float] = deque(maxlen=settings.error_rate)
+        self._error_times: list[float] = []
         self.anchored = False
         """The leg's time of the stream's start is known."""
         self.replay = Replay(settings.replay if params.enable_reconnect else 0)
@@ -210,10 +232,11 @@ class Session:
     def refuse(self, refusal: Refusal, now: float) -> bytes | None:
         """`error`, or None when as many as `error_rate` were sent within the last second; counted either way."""
         self.errors[refusal.problem.title] += 1
-        times = self._error_times
-        if len(times) == times.maxlen and (not times or now - times[0] < 1):
+        times, limit = self._error_times, self._settings.error_rate
+        if len(times) >= limit and (not times or now - times[0] < 1):
             return None
         times.append(now)
+        del times[:-limit]
         return messages.error(self._stream_id, refusal)
 
     def stop(self) -> bytes:
@@ -240,8 +263,9 @@ class Outbox:
         self._span = seconds * 1000
         self._media_limit = max(1, int(seconds * FRAMES_PER_SECOND))
         self._control_limit = control_limit
-        self._media: deque[tuple[int, int, bytes]] = deque()
-        self._control: deque[tuple[int, bytes]] = deque()
+        # Made when they are needed: most apps read, and an empty deque takes 760 bytes.
+        self._media: deque[tuple[int, int, bytes]] | None = None
+        self._control: deque[tuple[int, bytes]] | None = None
         self._order = 0
         self.dropped_frames = 0
         """`media` messages, ever."""
@@ -249,16 +273,18 @@ class Outbox:
         """Other messages, ever."""
 
     def __len__(self) -> int:
-        return len(self._media) + len(self._control)
+        return self.frames + len(self._control or ())
 
     @property
     def frames(self) -> int:
         """`media` messages waiting."""
-        return len(self._media)
+        return len(self._media or ())
 
     def media(self, message: bytes, at: int) -> None:
         """Keep a `media` message of the leg's time `at` (ms); drops those that are too old beside it."""
         media = self._media
+        if media is None:
+            media = self._media = deque()
         while media and (at - media[0][1] >= self._span or len(media) >= self._media_limit):
             media.popleft()
             self.dropped_frames += 1
@@ -267,11 +293,14 @@ class Outbox:
 
     def control(self, message: bytes) -> None:
         """Keep any other message; drops the oldest of them when there are `control_limit`."""
-        if len(self._control) >= self._control_limit:
-            self._control.popleft()
+        control = self._control
+        if control is None:
+            control = self._control = deque()
+        if len(control) >= self._control_limit:
+            control.popleft()
             self.dropped_control += 1
         self._order += 1
-        self._control.append((self._order, message))
+        control.append((self._order, message))
 
     def pop(self) -> bytes | None:
         """The next message, or None."""
