@@ -27,7 +27,7 @@ from trunkline.demo.server import ServerProcess
 from trunkline.demo.watch import Watch
 
 
-async def happens(watch: Watch, what: str, predicate: Any, timeout: float = 10) -> None:  # noqa: ASYNC109 - fails the test
+async def happens(watch: Watch, what: str, predicate: Any, timeout: float = 30) -> None:  # noqa: ASYNC109 - fails the test
     """Wait for a condition; the test fails, naming it, when it does not come."""
     assert await watch.until(predicate, timeout), f"within {timeout:g} s this did not happen: {what}"
 
@@ -66,7 +66,7 @@ def children(server: ServerProcess) -> list[int]:
 async def listed_calls(client: AsyncTelnyx, account_sid: str, status: str) -> list[CallResource]:
     """The account's calls of that status, as soon as there is one: the list is documented as eventually consistent."""
     found: list[CallResource] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not found:
             calls = (await client.texml.accounts.calls.retrieve_calls(account_sid)).calls or []
             found = [call for call in calls if call.status == status]
@@ -136,7 +136,7 @@ class RecordingApp:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"ws://{host}:{next(iter(self._server.sockets)).getsockname()[1]}/app"
 
-    async def socket(self, timeout: float = 10) -> Socket:  # noqa: ASYNC109 - fails the test
+    async def socket(self, timeout: float = 30) -> Socket:  # noqa: ASYNC109 - fails the test
         """The first socket, once it has got `start`."""
         await happens(self.watch, "a stream starts", lambda: bool(self.sockets) and self.sockets[0].started, timeout)
         return self.sockets[0]
@@ -225,7 +225,7 @@ class RtpEndpoint(asyncio.DatagramProtocol):
             self._speaking.cancel()
 
 
-async def ended(callbacks: CallbackReceiver, stream_sid: str, timeout: float = 15) -> dict[str, str]:  # noqa: ASYNC109
+async def ended(callbacks: CallbackReceiver, stream_sid: str, timeout: float = 30) -> dict[str, str]:  # noqa: ASYNC109
     """The callback that ends a stream; the test fails when none comes."""
     ends = ("stream-stopped", "stream-error")
     await happens(

@@ -6,6 +6,8 @@ sipp writes its log into a pipe that the test reads, so that a call's sid is kno
 import asyncio
 import os
 import re
+import secrets
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -117,6 +119,12 @@ def declined(status: int) -> str:
     )
 
 
+def waits() -> str:
+    """Wait for `SippRun.go_on`, which sends a request that needs no answer. It says when it does: what comes earlier is
+    unexpected, and ends the call."""
+    return '<nop><action><log message="waits"/></action></nop><recv request="NOTIFY"/>'
+
+
 def pause(milliseconds: int) -> str:
     """Wait."""
     return f'<pause milliseconds="{milliseconds}"/>'
@@ -176,7 +184,7 @@ def called(pattern: str = "") -> str:
   <ereg regexp=".*" search_in="hdr" header="To:" assign_to="to"/>
   <ereg regexp="sip:[^>;]+" search_in="hdr" header="Contact:" assign_to="contact"/>
   <ereg regexp="m=audio ([0-9]+)" search_in="body" assign_to="line,port"/>
-  <log message=" [$port] [$line][$from][$to][$contact]"/>
+  <log message=" [$port] call:[call_id] [$line][$from][$to][$contact]"/>
 </action></recv>"""
 
 
@@ -271,17 +279,18 @@ class SippRun:
         *,
         calls: int = 1,
         rate: int = 10,
-        seconds: int = 20,
+        seconds: int = 60,
         transport: str = "u1",
         media_ports: int = 4,
         host: str = "",
         port: int = 0,
     ) -> None:
-        """`host` is its own address, by default the target's; `port` that of the called side, by default any."""
+        """`host` is its own address, by default the target's; `port` its own for SIP, by default any."""
         self._host = host or (target[0] if target else "127.0.0.1")
         self.media_port = free_ports(media_ports, self._host)
         self.port = port or self.media_port + media_ports - 1
-        """Of the called side, where there is no `target`."""
+        """Its own for SIP."""
+        self._call_id = f"1-{secrets.token_hex(8)}"
         self.key = ""
         """Of the last answer, the SRTP key in base64, where `LOG_KEY` asked for it."""
         self._directory = directory
@@ -306,8 +315,19 @@ class SippRun:
         peer = f"[{target}]:{port}" if ":" in target else f"{target}:{port}"
         self._process = await asyncio.create_subprocess_exec(
             "sipp",
-            *([peer] if self._target else ["-p", str(self.port)]),
-            *("-sf", str(scenario), "-i", self._host, "-mi", self._host, "-mp", str(self.media_port)),
+            *([peer, "-cid_str", self._call_id.replace("1", "%u", 1)] if self._target else []),
+            *(
+                "-p",
+                str(self.port),
+                "-sf",
+                str(scenario),
+                "-i",
+                self._host,
+                "-mi",
+                self._host,
+                "-mp",
+                str(self.media_port),
+            ),
             *("-t", self._transport, "-nostdin", "-trace_logs", "-log_file", str(log)),
             *("-trace_err", "-error_file", str(self._errors), "-skip_rlimit", *self._limits),
             stdin=asyncio.subprocess.DEVNULL,
@@ -324,20 +344,32 @@ class SippRun:
         await self._screen
         self._reading.close()
 
-    async def answered(self, timeout: float = 10) -> Answered:  # noqa: ASYNC109 - fails the test
+    async def answered(self, timeout: float = 30) -> Answered:  # noqa: ASYNC109 - fails the test
         """The next answered call. Fails the test when sipp ends or nothing comes."""
         line = (await asyncio.wait_for(self._log.readline(), timeout)).decode()
-        found = re.match(r"(v3:\S+|) (\d+)(?: inline:(\S+))?", line)
+        found = re.match(r"(v3:\S+|) (\d+)(?: inline:(\S+)| call:(\S+))?", line)
         assert found, f"sipp logged {line!r}; {self.errors}"
-        self.key = found[3] or ""
+        self.key, self._call_id = found[3] or "", found[4] or self._call_id
         return Answered(found[1], int(found[2]))
+
+    async def go_on(self, timeout: float = 30) -> None:  # noqa: ASYNC109 - fails the test
+        """Let the call, the only one, go on as soon as it `waits`."""
+        line = (await asyncio.wait_for(self._log.readline(), timeout)).decode()
+        assert line == "waits\n", f"sipp logged {line!r}; {self.errors}"
+        request = (
+            f"NOTIFY sip:sipp@test SIP/2.0\r\nVia: SIP/2.0/UDP test;branch=z9hG4bK{secrets.token_hex(8)}\r\n"
+            f"From: <sip:test>;tag=1\r\n"
+            f"To: <sip:sipp@test>;tag=2\r\nCall-ID: {self._call_id}\r\nCSeq: 1 NOTIFY\r\nContent-Length: 0\r\n\r\n"
+        )
+        with socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(request.encode(), (self._host, self.port))
 
     @property
     def errors(self) -> str:
         """What sipp complained of."""
         return self._errors.read_text(errors="replace") if self._errors.exists() else ""
 
-    async def succeeds(self, timeout: float = 60) -> None:  # noqa: ASYNC109 - fails the test
+    async def succeeds(self, timeout: float = 90) -> None:  # noqa: ASYNC109 - fails the test
         """Wait for the end; every call must have gone by the scenario."""
         screen, _ = await asyncio.wait_for(asyncio.shield(self._screen), timeout)
         assert self._process.returncode == 0, f"{self.errors}\n{screen.decode(errors='replace')[-3000:]}"

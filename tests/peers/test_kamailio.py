@@ -9,7 +9,7 @@ from telnyx import AsyncTelnyx
 from peers import kamailio
 from peers.harness import RecordingApp, happens
 from peers.kamailio import Kamailio
-from peers.sipp import PCMU_LINES, SippRun, accepts, ack, answered, bye, byed, called, invite, pause, sdp
+from peers.sipp import PCMU_LINES, SippRun, accepts, ack, answered, bye, byed, called, invite, sdp, waits
 from trunkline.demo.server import ServerProcess
 
 pytestmark = [
@@ -37,12 +37,13 @@ async def test_a_call_through_a_proxy_is_streamed_and_ended_by_either_side(
     server: ServerProcess, app: RecordingApp, client: AsyncTelnyx, tmp_path: Path
 ) -> None:
     async with Kamailio(server.sip_port) as proxy:
-        steps = through((invite(SPEAKS), answered(), ack(), pause(500), bye(2)))
+        steps = through((invite(SPEAKS), answered(), ack(), waits(), bye(2)))
         (tmp_path / "one").mkdir()
         async with SippRun(tmp_path / "one", ("127.0.0.1", proxy.port), steps) as run:
             call = await run.answered()
             await client.texml.accounts.calls.streams_json(call.call_sid, account_sid=server.account_sid, url=app.url)
             await app.socket()
+            await run.go_on()
             await run.succeeds()
         assert [line.split()[0] for line in proxy.relayed] == ["INVITE", "ACK", "BYE"]
         (tmp_path / "two").mkdir()

@@ -22,6 +22,7 @@ from peers.sipp import (
     responds,
     sdp,
     stream,
+    waits,
     was_cancelled,
 )
 from trunkline.demo.audio import speech
@@ -82,9 +83,9 @@ async def test_a_placed_call_is_answered_streamed_and_ended_by_the_callee(
         called("X-Ref: 7"),
         responds(180, "Ringing"),
         accepts(ANSWER),
-        pause(700),
+        waits(),
         stream(tmp_path / "speech.raw", 1),
-        pause(1500),
+        waits(),
         hangs_up(),
     )
     async with callee(*steps) as run:
@@ -92,14 +93,17 @@ async def test_a_placed_call_is_answered_streamed_and_ended_by_the_callee(
         forms = await placed.events(3)
         assert [form["CallStatus"] for form in forms] == ["initiated", "ringing", "in-progress"]
         await client.texml.accounts.calls.streams_json(placed.sid, account_sid=server.account_sid, url=app.url)
+        socket = await app.socket()
+        await run.answered()
+        await run.go_on()
+        await happens(app.watch, "all that is spoken", lambda: spoken in b"".join(socket.payloads()))
+        await run.go_on()
         await run.succeeds()
         forms = await placed.events(4)
     last = forms[3]
     assert [form["SequenceNumber"] for form in forms] == ["0", "1", "2", "3"]
     assert (last["CallStatus"], last["HangupCause"], last["HangupSource"]) == ("completed", "normal_clearing", "callee")
     assert (forms[2]["Codec"], forms[2]["SamplingRate"]) == ("PCMU", "8000")
-    socket = await app.socket()
-    assert spoken in b"".join(socket.payloads())
     assert (await placed.fetch()).status == "completed"
 
 

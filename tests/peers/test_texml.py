@@ -82,10 +82,11 @@ async def test_say_is_heard_before_the_stream_and_keys_choose_from_a_menu(
     }
     async with RtpEndpoint() as phone:
         body = steps.sdp(steps.PCMU_LINES, phone.port)
-        menu = (steps.pause(600), steps.info(2, "7"), steps.byed())
+        menu = (steps.waits(), steps.info(2, "7"), steps.byed())
         async with sipp(steps.invite(body), steps.answered(), steps.ack(), *menu) as run:
             _, port = await run.answered()
             await happens(phone.watch, "the menu is spoken", lambda: audible(phone))
+            await run.go_on()
             socket = await app.socket()
             assert find_tones(one.payload for one in phone.heard).bursts == 1
             phone.speak(speech(100), port)
