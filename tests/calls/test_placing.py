@@ -184,6 +184,7 @@ def test_an_answer_that_says_nothing_useful_ends_the_call(answer: object) -> Non
         (487, "canceled", "originator_cancel"),
         (404, "failed", "not_found"),
         (403, "failed", "call_rejected"),
+        (500, "failed", "unspecified"),
         (503, "failed", "unspecified"),
     ],
 )
@@ -193,8 +194,28 @@ def test_what_a_refusal_comes_to(status: int, shown: str, code: str) -> None:
     assert kinds(effects) == [do.CloseLeg, do.Record]
     assert told(effects) == [("completed", shown)]
     view = call.view
-    assert (view.hangup_code, view.sip_status, view.hangup_source) == (code, status, "callee")
+    source = "system" if status in (408, 503) else "callee"
+    assert (view.hangup_code, view.sip_status, view.hangup_source) == (code, status, source)
     assert view.hangup_cause == f"not connected: {status} No (says the peer)"
+
+
+@pytest.mark.parametrize(
+    ("status", "shown", "code"),
+    [(408, "no-answer", "timeout"), (480, "no-answer", "timeout"), (503, "failed", "unspecified")],
+)
+def test_who_is_not_reached_is_not_blamed(status: int, shown: str, code: str) -> None:
+    call = calling()
+    assert told(feed(call, facts.Refused(status, "No", "nobody there", responded=False))) == [("completed", shown)]
+    view = call.view
+    assert (view.hangup_code, view.sip_status, view.hangup_source) == (code, None, "system")
+    assert view.hangup_cause == "not connected: nobody there"
+
+
+@pytest.mark.parametrize("answer", [(), (facts.Accepted(PCMU),)])
+def test_who_ended_a_call_is_who_the_command_says(answer: tuple[facts.Fact, ...]) -> None:
+    call = calling(PLACE, *answer)
+    feed(call, EndCall("the call that dialled it is over", source="caller"))
+    assert (call.view.hangup_source, call.view.status) == ("caller", "completed" if answer else "canceled")
 
 
 def test_nobody_answers_in_time() -> None:

@@ -5,8 +5,9 @@ One server for all, which takes nobody's calls but those of its phones and of it
 
 import itertools
 import json
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,6 +179,14 @@ async def told(exchange: Exchange, path: str, count: int) -> list[dict[str, str]
     return forms(exchange, path)
 
 
+def recorded_cause(exchange: Exchange, call_sid: str) -> str:
+    """How a call ended, in words, as its record has it."""
+    (file,) = exchange.directory.glob("*.db")
+    with closing(sqlite3.connect(file)) as database:
+        ((cause,),) = database.execute("SELECT hangup_cause FROM calls WHERE sid = ?", (call_sid,)).fetchall()
+    return str(cause)
+
+
 PROGRESS = ["initiated", "ringing", "in-progress", "completed"]
 
 
@@ -213,7 +222,8 @@ async def test_two_phones_hear_each_other_and_a_stream_hears_both(exchange: Exch
     assert {form["ParentCallSid"] for form in leg} == {ours}
     assert not any("ParentCallSid" in form for form in call)
     assert (call[3]["From"], call[3]["To"], call[3]["HangupSource"]) == (ANN, BOB, "caller")
-    assert (leg[3]["From"], leg[3]["HangupSource"]) == (ANN, "system")
+    assert (leg[3]["From"], leg[3]["HangupSource"]) == (ANN, "caller")
+    assert recorded_cause(exchange, theirs) == "the call that dialled it is over: caller hung up"
 
 
 async def test_a_call_is_answered_when_the_other_phone_is_and_lives_through_holds_of_both(exchange: Exchange) -> None:

@@ -1,14 +1,16 @@
 """Calls that the API places, answered or not by sipp, and what is told of them."""
 
 import json
+import socket
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from telnyx import AsyncTelnyx
 from telnyx.types.texml.accounts.call_resource import CallResource
 
-from peers.harness import RecordingApp, happens
+from peers.harness import RecordingApp, happens, new_server, running
 from peers.sipp import (
     PCMA_LINES,
     PCMU_LINES,
@@ -27,7 +29,7 @@ from peers.sipp import (
 )
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
-from trunkline.demo.server import ServerProcess
+from trunkline.demo.server import ServerProcess, free_ports
 
 pytestmark = pytest.mark.peer
 
@@ -44,10 +46,13 @@ class Placed:
         self.sid = ""
 
     async def place(self, port: int, **fields: str | int) -> None:
+        await self.call(f"sip:callee@127.0.0.1:{port}", **fields)
+
+    async def call(self, to: str, **fields: str | int) -> None:
         response = await self._client.texml.accounts.calls.with_raw_response.calls(
             self._server.account_sid,
             body={
-                "to": f"sip:callee@127.0.0.1:{port}",
+                "to": to,
                 "from_": "+15550001111",
                 "texml": "<Response><Pause length='30'/></Response>",
                 "status_callback": self._callbacks.url,
@@ -125,6 +130,39 @@ async def test_a_refusal_is_told(
         forms = await placed.events(2)
     assert [form["CallStatus"] for form in forms] == ["initiated", shown]
     assert (forms[1]["HangupCause"], forms[1]["SipHangupCause"]) == (cause, str(status))
+    assert forms[1]["HangupSource"] == "callee"
+
+
+@pytest.mark.parametrize(
+    ("to", "shown"),
+    [
+        ("sip:callee@127.0.0.1:{closed};transport=tcp", "failed"),
+        ("sips:callee@127.0.0.1:{tls}", "failed"),
+        ("sip:callee@nobody.invalid:5060", "failed"),
+        ("ann", "no-answer"),
+    ],
+    ids=["nobody listens", "bad certificate", "unknown name", "not registered"],
+)
+async def test_a_callee_that_is_not_reached_is_not_blamed(
+    to: str, shown: str, callbacks: CallbackReceiver, tmp_path: Path
+) -> None:
+    tls = free_ports(1)
+    server = new_server(
+        tmp_path,
+        sip__tls_port=tls,
+        sip__connect_timeout=2,
+        sip__phones=json.dumps([{"user": "ann", "password": "secret"}]),
+    )
+    api = AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0)
+    # A socket that is bound and does not listen: connections are refused, and nobody else gets the port.
+    with closing(socket.socket()) as closed:
+        closed.bind(("127.0.0.1", 0))
+        async with running(server), api as client:
+            placed = Placed(server, client, callbacks)
+            await placed.call(to.format(closed=closed.getsockname()[1], tls=tls))
+            forms = await placed.events(2)
+    last = forms[1]
+    assert (last["CallStatus"], last["HangupSource"], last["SipHangupCause"]) == (shown, "system", "unspecified")
 
 
 async def test_a_call_that_nobody_answers_is_cancelled_in_time(placed: Placed, callee: Callable[..., SippRun]) -> None:

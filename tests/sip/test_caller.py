@@ -191,7 +191,7 @@ def test_an_unanswered_invite_is_repeated_and_ends_in_408(bench: Bench, clock: H
         times += [clock.now] * len(bench.wire.take())
         clock.advance(0.125)
     assert times == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5]
-    assert bench.event() == Refused(number, 408, "Request Timeout", "no answer from 192.0.2.10:5062")
+    assert bench.event() == Refused(number, 408, "Request Timeout", "no answer from 192.0.2.10:5062", responded=False)
     clock.advance(40)
     assert bench.dialogs.sizes == EMPTY
 
@@ -527,12 +527,12 @@ def test_503_and_a_broken_transport_lead_to_the_next_and_other_failures_do_not(b
 def test_when_all_are_dead_the_last_says_how(bench: Bench, clock: HandClock) -> None:
     number, _ = place_at(bench, [FIRST, SECOND])
     clock.advance(100)
-    assert bench.event() == Refused(number, 408, "Request Timeout", "no answer from 192.0.2.11:5060")
+    assert bench.event() == Refused(number, 408, "Request Timeout", "no answer from 192.0.2.11:5060", responded=False)
     bench.wire.take()
     number, _ = place_at(bench, [FIRST])
     bench.dialogs.unreachable(bench.wire, "connection refused")
     assert bench.event() == Refused(
-        number, 503, "Service Unavailable", "192.0.2.10:5060 cannot be reached: connection refused"
+        number, 503, "Service Unavailable", "192.0.2.10:5060 cannot be reached: connection refused", responded=False
     )
 
 
@@ -549,7 +549,7 @@ def test_a_hangup_between_targets_ends_it(bench: Bench, clock: HandClock) -> Non
 
 def test_a_call_that_nobody_can_be_found_for_is_refused(bench: Bench) -> None:
     number = place(bench, uri="tel:+1555")
-    assert bench.event() == Refused(number, 404, "Not Found", "a tel URI names no host to call")
+    assert bench.event() == Refused(number, 404, "Not Found", "a tel URI names no host to call", responded=False)
     assert gone(bench)
 
 
@@ -620,13 +620,13 @@ def test_the_limit_on_calls_holds_both_ways(clock: HandClock) -> None:
     first = place(bench)
     bench.wire.take()
     second = place(bench)
-    assert bench.event() == Refused(second, 503, "Service Unavailable", "too many calls")
+    assert bench.event() == Refused(second, 503, "Service Unavailable", "too many calls", responded=False)
     assert bench.refused(Caller().request("INVITE", OFFER)).status == 503
     assert bench.wire.take() == []
     bench.dialogs.draining = True
     bench.dialogs.perform(Hangup(first))
     third = place(bench)
-    assert bench.event() == Refused(third, 503, "Service Unavailable", "shutting down")
+    assert bench.event() == Refused(third, 503, "Service Unavailable", "shutting down", responded=False)
 
 
 def test_hanging_up_all_cancels_and_waits_for_the_end(bench: Bench) -> None:

@@ -242,7 +242,7 @@ async def test_dial_bridges_the_first_to_answer_and_tells_its_end(stage: Stage, 
     assert request.codecs == ("PCMA", "PCMU")
     assert (other_request.headers, other_request.username) == ((("X-A", "1"),), "u")
     stage.tell(other, facts.Progressed(180, None), facts.Accepted(SDP))
-    assert stage.commands(one) == [ask.EndCall("the call that dialled it moved on")]
+    assert stage.commands(one) == [ask.EndCall("another party answered")]
     assert one.call.view.status == "canceled"
     assert stage.commands(entry)[-2:] == [ask.StopPlaying(ringback.job), ask.Bridge(other.call.view.sid)]
     stage.now += timedelta(seconds=7.9)

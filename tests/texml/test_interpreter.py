@@ -228,7 +228,7 @@ def test_the_first_to_answer_wins_and_its_end_is_told_to_the_action() -> None:
     assert isinstance(other, to.PlaceLeg)
     assert ringback == to.Play(4, to.Tone("ringback"), 0)
     assert runs.tell(to.LegProgressed(2)) == []
-    assert runs.tell(to.LegAnswered(3)) == [to.EndLeg(2), to.StopPlaying(4), to.BridgeLeg(3)]
+    assert runs.tell(to.LegAnswered(3)) == [to.EndLeg(2, "elsewhere"), to.StopPlaying(4), to.BridgeLeg(3)]
     assert runs.tell(to.LegAnswered(2)) == []
     assert runs.tell(to.LegOver(2, "v3:one", "canceled", 0)) == []
     assert runs.tell(to.KeyPressed("*")) == []
@@ -269,13 +269,13 @@ def test_hangup_on_star_ends_the_second_call_only() -> None:
     runs = Runs('<Dial hangupOnStar="true">1</Dial><Say>after</Say>')
     assert runs.tell(to.KeyPressed("*")) == []
     runs.tell(to.LegAnswered(2))
-    assert runs.tell(to.KeyPressed("*")) == [to.EndLeg(2)]
+    assert runs.tell(to.KeyPressed("*")) == [to.EndLeg(2, "star")]
     assert runs.tell(to.LegOver(2, "v3:one", "completed", 3)) == [to.Play(4, verbs.Say("after"), 1)]
 
 
 def test_the_end_of_the_call_ends_those_that_it_dialled() -> None:
     runs = Runs(TWO)
-    assert runs.tell(to.CallEnded()) == [to.EndLeg(2), to.EndLeg(3)]
+    assert runs.tell(to.CallEnded()) == [to.EndLeg(2, "ended"), to.EndLeg(3, "ended")]
     assert runs.interpreter.over
     assert runs.tell(to.LegAnswered(2)) == []
 
@@ -332,7 +332,7 @@ def test_a_recording_that_fails_is_told_and_the_next_verb_runs() -> None:
         ("<Gather><Say>a</Say></Gather>", [to.StopPlaying(2)]),
         ('<Connect><Stream url="ws://a/"/></Connect>', [to.StopStream(2)]),
         ('<Start><Stream url="ws://a/"/></Start><Pause/>', [to.StopPlaying(3)]),
-        ("<Dial>1</Dial>", [to.StopPlaying(3), to.EndLeg(2)]),
+        ("<Dial>1</Dial>", [to.StopPlaying(3), to.EndLeg(2, "redirected")]),
         ('<Record playBeep="false"/>', [to.StopRecording(2)]),
         ("<Record/>", [to.StopPlaying(2)]),
         ("<Redirect>/slow</Redirect>", []),

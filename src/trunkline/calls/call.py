@@ -263,7 +263,7 @@ class Call:
         return [do.UpdateLeg(params), limit, *keys, self._record("answered", now)]
 
     def _refused(self, fact: Refused, now: datetime) -> list[do.Effect]:
-        return self._end(now, refusal_of(fact.status, fact.reason, fact.detail))
+        return self._end(now, refusal_of(fact.status, fact.reason, fact.detail, responded=fact.responded))
 
     # ── in the call ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -333,9 +333,9 @@ class Call:
     def _end_call(self, command: EndCall, now: datetime) -> list[do.Effect]:
         goodbye = self._goodbye(command.cause, 480, "Temporarily Unavailable")
         if self.answered:
-            return [*goodbye, *self._end(now, hung_up(command.cause, command.status))]
+            return [*goodbye, *self._end(now, hung_up(command.cause, command.status, command.source))]
         if self._place is not None:
-            return [*goodbye, *self._end(now, replace(CANCELED, cause=command.cause))]
+            return [*goodbye, *self._end(now, replace(CANCELED, cause=command.cause, source=command.source))]
         return [*goodbye, *self._end(now, broken(command.cause))]
 
     def _refuse_ended(self, _what: Any, _now: datetime) -> list[do.Effect]:

@@ -38,6 +38,8 @@ class EndCall:
     cause: str
     """In words for people."""
     status: Literal["completed", "failed"] = "completed"
+    source: Literal["caller", "callee", "system"] = "system"
+    """Who ended it: `caller` of a call that was dialled is the party of the call that dialled it."""
 
 
 @dataclass(frozen=True, slots=True)

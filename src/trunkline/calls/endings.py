@@ -37,7 +37,7 @@ PEER_ENDS: dict[str, Ending] = {
     "no-ack": Ending("failed", "our answer was never confirmed", "unspecified"),
     "error": Ending("failed", "signalling failed", "unspecified"),
 }
-CANCELED = Ending("canceled", "cancelled before the answer", "originator_cancel", "caller")
+CANCELED = Ending("canceled", "cancelled before the answer", "originator_cancel")
 NO_ANSWER = Ending("no-answer", "nobody answered in time", "timeout")
 TIME_LIMIT = Ending("completed", "the call reached its time limit", "time_limit")
 
@@ -53,11 +53,13 @@ _REFUSALS: dict[int, tuple[CallStatus, str]] = {
     604: ("failed", "not_found"),
 }
 """By SIP status, of the call that we placed; any other is a failure."""
+_ON_THE_WAY = frozenset((408, 502, 503, 504))
+"""What servers say that cannot get through to the callee (RFC 3261 sections 21.4.9 and 21.5)."""
 
 
-def hung_up(cause: str, status: CallStatus = "completed") -> Ending:
-    """Our own decision to end a call that was answered."""
-    return Ending(status, cause, "normal_clearing")
+def hung_up(cause: str, status: CallStatus = "completed", source: Source = "system") -> Ending:
+    """Our own decision to end a call that was answered, or that of `source`, who is no party of it."""
+    return Ending(status, cause, "normal_clearing", source)
 
 
 def broken(cause: str, sip_status: int | None = None) -> Ending:
@@ -72,8 +74,10 @@ def rejection(status: int, reason: str) -> Ending:
                   sip_status=status)  # fmt: skip
 
 
-def refusal_of(status: int, reason: str, detail: str) -> Ending:
-    """An outbound call that was refused with this SIP status."""
+def refusal_of(status: int, reason: str, detail: str, *, responded: bool = True) -> Ending:
+    """An outbound call that was refused with this SIP status, or, where nobody `responded`, went nowhere."""
     shown, code = _REFUSALS.get(status, ("failed", "call_rejected" if status in (401, 403, 407) else "unspecified"))
+    if not responded:
+        return Ending(shown, f"not connected: {detail or reason}", code)
     words = f"not connected: {status} {reason}" + (f" ({detail})" if detail else "")
-    return Ending(shown, words, code, "callee", status)
+    return Ending(shown, words, code, "system" if status in _ON_THE_WAY else "callee", status)

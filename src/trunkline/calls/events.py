@@ -41,6 +41,8 @@ class Refused:
     """SIP status."""
     reason: str
     detail: str
+    responded: bool = True
+    """There was a response; else nobody was reached, and the status is ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ class Caller:
         self._seen: set[str] = set()
         """URIs called, for loops of redirections."""
         self._redirections = 0
-        self._failure = (503, "Service Unavailable", "no target")
+        self._failure = (503, "Service Unavailable", "no target", False)
         self._attempt: Attempt | None = None
         self._sent_as: dict[int, Attempt] = {}
         """Attempts by the sequence numbers of their INVITEs."""
@@ -121,7 +121,7 @@ class Caller:
         if self.settled:
             return
         if isinstance(found, Unreachable):
-            self._failure = (found.status, found.reason, found.detail)
+            self._failure = (found.status, found.reason, found.detail, False)
         else:
             places = [replace(target, credentials=credentials or target.credentials) for target in found]
             self._places.extendleft(reversed(places))
@@ -381,12 +381,12 @@ def _contacts(response: Response) -> list[str]:
     return [uri for _, uri in sorted(found, key=itemgetter(0))]
 
 
-def _failure(target: Target, response: Response) -> tuple[int, str, str]:
-    """Status, reason and detail of `Refused`."""
+def _failure(target: Target, response: Response) -> tuple[int, str, str, bool]:
+    """What `Refused` says of it."""
     status, text = response.status, one_line(response.reason)[:200]
     if not response.headers:
         if status == 408:
-            return 408, "Request Timeout", f"no answer from {target.endpoint}"
-        return 503, "Service Unavailable", f"{target.endpoint} cannot be reached: {text}"
+            return 408, "Request Timeout", f"no answer from {target.endpoint}", False
+        return 503, "Service Unavailable", f"{target.endpoint} cannot be reached: {text}", False
     told = why(response) or one_line(response.value("warning"))[:200]
-    return status, text, f"{target.endpoint}: {told}" if told else f"{target.endpoint}"
+    return status, text, f"{target.endpoint}: {told}" if told else f"{target.endpoint}", True

@@ -269,7 +269,7 @@ class Dialogs:
     def _invite(self, action: Invite) -> None:
         if self.draining or len(self._live) + len(self._calling) >= self._limit:
             detail = "shutting down" if self.draining else "too many calls"
-            self._on_event(RefusedEvent(action.dialog, 503, "Service Unavailable", detail))
+            self._on_event(RefusedEvent(action.dialog, 503, "Service Unavailable", detail, False))
             return
         caller = Caller(action, self._table, self._locator, self._connect, self._over)
         self._callers[caller.key] = self._calling[action.dialog] = caller

@@ -107,6 +107,8 @@ class Refused:
     reason: str
     detail: str
     """For people: who refused, with the Reason or Warning header, or what went wrong on the way."""
+    responded: bool = True
+    """A response of the peer's, or of a server's on the way, says so; False: we do, as nobody was reached."""
 
 
 SipEvent = (

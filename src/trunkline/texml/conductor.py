@@ -430,14 +430,26 @@ class Conductor:
 
     def _end_leg(self, run: _Run, effect: to.EndLeg) -> None:
         entry = run.legs.get(effect.leg)
-        if entry is not None:
-            self._ask(entry, ask.EndCall("the call that dialled it moved on"))
+        if entry is None:
+            return
+        view = run.entry.call.view
+        cause = _LEG_ENDS[effect.why].format(cause=view.hangup_cause)
+        by_party = effect.why == "star" or (effect.why == "ended" and view.hangup_source in ("caller", "callee"))
+        self._ask(entry, ask.EndCall(cause, source="caller" if by_party else "system"))
 
     def _bridge_leg(self, run: _Run, effect: to.BridgeLeg) -> None:
         entry = run.legs.get(effect.leg)
         refused = self._ask(run.entry, ask.Bridge(entry.call.view.sid)) if entry else "it is over"
         if refused is not None:
             _log.warning("two calls were not connected", call_sid=run.sid, error=refused)
+
+
+_LEG_ENDS = {
+    "ended": "the call that dialled it is over: {cause}",
+    "elsewhere": "another party answered",
+    "redirected": "the call that dialled it was told to do something else",
+    "star": "the caller pressed *",
+}
 
 
 def _ready(entry: Entry) -> bool:

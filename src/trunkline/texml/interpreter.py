@@ -226,7 +226,7 @@ class Interpreter:
         if isinstance(wait, _Recording) and not wait.beeping:
             return  # its file is still to come
         if isinstance(wait, _Dialling):
-            self._out.extend(to.EndLeg(leg) for leg in sorted(wait.legs))
+            self._out.extend(to.EndLeg(leg, "ended") for leg in sorted(wait.legs))
         self._wait = _Idle()
 
     def _end(self, cause: str) -> None:
@@ -245,7 +245,7 @@ class Interpreter:
                 self._out.append(to.StopPlaying(wait.job) if wait.beeping else to.StopRecording(wait.job))
             case _Dialling():
                 self._quiet(wait)
-                self._out.extend(to.EndLeg(leg) for leg in sorted(wait.legs))
+                self._out.extend(to.EndLeg(leg, "redirected") for leg in sorted(wait.legs))
         self._wait, self._steps = _Idle(), 0
 
     def _reject(self, verb: verbs.Reject) -> None:
@@ -403,7 +403,7 @@ class Interpreter:
         if fact.leg not in wait.legs or wait.winner is not None:
             return
         self._took_time()
-        self._out.extend(to.EndLeg(leg) for leg in sorted(wait.legs - {fact.leg}))
+        self._out.extend(to.EndLeg(leg, "elsewhere") for leg in sorted(wait.legs - {fact.leg}))
         wait.legs, wait.winner = {fact.leg}, fact.leg
         if self._answered:
             self._bridge(wait, fact.leg)
@@ -424,7 +424,7 @@ class Interpreter:
 
     def _dial_key(self, wait: _Dialling, fact: to.KeyPressed) -> None:
         if fact.digit == "*" and wait.verb.hangup_on_star and wait.winner is not None:
-            self._out.append(to.EndLeg(wait.winner))
+            self._out.append(to.EndLeg(wait.winner, "star"))
 
     def _leg_over(self, wait: _Dialling, fact: to.LegOver) -> None:
         if fact.leg not in wait.legs:

@@ -293,6 +293,8 @@ class EndLeg:
     """End a dialled call, answered or not; nothing if it is over."""
 
     leg: int
+    why: Literal["ended", "elsewhere", "redirected", "star"]
+    """The call that dialled it is over, another party answered, new instructions came, the caller pressed *."""
 
 
 @dataclass(frozen=True, slots=True)
