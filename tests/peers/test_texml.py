@@ -142,6 +142,37 @@ async def test_a_started_stream_hears_both_parties_of_a_dialled_call(
             await callee.succeeds()
 
 
+async def test_a_dialled_party_hears_its_own_document_before_the_two_are_connected(
+    server: ServerProcess,
+    sipp: Callable[..., SippRun],
+    callee: Callable[..., SippRun],
+    client: AsyncTelnyx,
+    web: WebApp,
+) -> None:
+    async with RtpEndpoint() as phone, RtpEndpoint() as other:
+        accepting = (steps.called(), steps.accepts(steps.sdp(steps.PCMU_LINES, other.port)), steps.byed())
+        invite = steps.invite(steps.sdp(steps.PCMU_LINES, phone.port))
+        async with callee(*accepting) as called:
+            web.answers |= {
+                "/voice": texml(f'<Dial><Sip url="whisper">sip:bob@127.0.0.1:{called.port}</Sip></Dial>'),
+                "/whisper": texml("<Play>a.wav</Play>"),
+                "/a.wav": Answer(_wav(tone(400))),
+            }
+            async with sipp(invite, steps.answered(), steps.ack(), steps.byed()) as run:
+                call_sid, port = await run.answered()
+                said = speech(1000)
+                phone.speak(said, port)
+                await happens(other.watch, "it hears the caller", lambda: bool(set(said) & set(_heard(other))), 20)
+                before = next(place for place, payload in enumerate(_heard(other)) if payload in said)
+                assert find_tones(_heard(other)[:before]).bursts == 1, "its document comes first"
+                await client.calls.actions.hangup(call_sid)
+                await run.succeeds()
+                await called.succeeds()
+    (fetch,) = web.asked("/whisper")
+    assert fetch.fields["ParentCallSid"] == call_sid
+    assert fetch.fields["Direction"] == "outbound"
+
+
 def _heard(phone: RtpEndpoint) -> list[bytes]:
     return [packet.payload for packet in phone.heard]
 

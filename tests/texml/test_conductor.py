@@ -31,7 +31,7 @@ from trunkline.texml.fetch import Fetcher
 from trunkline.texml.sounds import Sounds
 from trunkline.texml.voice import SpeechError
 from trunkline.webhooks.signing import Signer
-from webapp import WebApp, texml
+from webapp import Answer, WebApp, texml
 
 NOW = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
 SDP = parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n")
@@ -71,13 +71,15 @@ class Stage:
         for what in happened:
             entry.call.handle(what, self.now)
             self.conductor.told(entry, what)
+            if isinstance(what, facts.Accepted) and entry.instructions is not None:
+                self.conductor.begin(entry, entry.instructions)
 
     def place(
         self, account: AccountSid, request: CallRequest, route: Route, parent: Entry | None = None
     ) -> tuple[Entry, asyncio.Future[None]]:
         if self.full:
             raise Unavailable("The server is shutting down.", retry_after=5)
-        entry = self.entry("outbound")
+        entry = self.entry("outbound", request.instructions)
         self.placed.append((request, entry))
         self.tell(entry, request.place(route), OPENED)
         return entry, asyncio.get_running_loop().create_future()
@@ -86,7 +88,7 @@ class Stage:
         assert dict(form)["CallSid"] == entry.call.view.sid
         self.notices.append((url, method, dict(form)))
 
-    def entry(self, direction: Any = "inbound") -> Entry:
+    def entry(self, direction: Any = "inbound", instructions: Instructions | None = None) -> Entry:
         number = next(self.numbers)
         view = CallView(
             sid=CallSid(f"v3:{number}"),
@@ -103,7 +105,7 @@ class Stage:
         )
         origin = Origin("sip:+1555@a", "sip:+1666@b", (("X-Ref", "1"), ("Diversion", "d"), ("x-low", "2")))
         call = Call(view, CallRules(), sdp_session=1, random=Random(1).randbytes)
-        return Entry(call, number, LegId(number), origin, None, None)
+        return Entry(call, number, LegId(number), origin, instructions, None)
 
     def rings(self, texml_text: str | None = None, url: str = "") -> Entry:
         entry = self.entry()
@@ -279,6 +281,62 @@ async def test_nobody_to_dial_is_a_failed_dial_and_the_next_verb_runs(stage: Sta
     stage.full = True
     stage.redirect(entry, "<Dial>+1777</Dial><Say>later</Say>")
     assert (await stage.gets(entry, ask.Play, 2)).path == "/spoken/later"
+
+
+WHISPER = '<Dial action="{0}/done"><Number url="{0}/whisper" method="GET">+1777</Number></Dial>'
+
+
+async def test_a_dialled_party_does_what_its_own_document_says_and_is_connected_then(stage: Stage, web: WebApp) -> None:
+    web.answers |= {"/whisper": texml("<Say>for you</Say>"), "/done": texml("<Hangup/>")}
+    entry = stage.rings(WHISPER.format(web.url))
+    ringback, child = await stage.gets(entry, ask.Play), stage.placed[0][1]
+    stage.tell(child, facts.Progressed(183, SDP), facts.Accepted(SDP))
+    whisper = await stage.gets(child, ask.Play)
+    assert whisper.path == "/spoken/for you"
+    assert ask.StopPlaying(ringback.job) not in stage.commands(entry), "who dialled hears it ring"
+    stage.tell(child, facts.PlayEnded(whisper.job, None))
+    assert stage.commands(entry)[-2:] == [ask.StopPlaying(ringback.job), ask.Bridge(child.call.view.sid)]
+    assert child.call.state is not State.ENDED
+    (fetch,) = web.asked("/whisper")
+    assert (fetch.method, fetch.fields["CallSid"]) == ("GET", child.call.view.sid)
+    stage.tell(child, facts.PeerEnded("bye", ""))
+    await stage.ends(entry)
+    assert web.asked("/done")[0].fields["DialCallStatus"] == "completed"
+
+
+@pytest.mark.parametrize("whisper", ["<Hangup/>", "<Reject/>", "oops"])
+async def test_a_dialled_party_that_is_not_connected_did_not_answer(stage: Stage, web: WebApp, whisper: str) -> None:
+    web.answers |= {"/whisper": texml(whisper) if whisper != "oops" else Answer(status=500)}
+    entry = stage.rings(WHISPER.format(web.url))
+    web.answers["/done"] = texml("<Hangup/>")
+    child = stage.placed[0][1]
+    stage.tell(child, facts.Accepted(SDP))
+    await stage.ends(child)
+    await stage.ends(entry)
+    assert web.asked("/done")[0].fields["DialCallStatus"] == "no-answer"
+
+
+async def test_who_dialled_and_leaves_ends_a_party_that_is_still_told(stage: Stage, web: WebApp) -> None:
+    web.answers["/whisper"] = texml("<Pause/>")
+    entry = stage.rings(WHISPER.format(web.url))
+    child = stage.placed[0][1]
+    stage.tell(child, facts.Accepted(SDP))
+    await web.watch.until(lambda: bool(web.received), 5)
+    stage.tell(entry, facts.PeerEnded("bye", ""))
+    assert child.call.state is State.ENDED
+
+
+async def test_new_instructions_for_a_party_that_is_still_told_end_the_dial(stage: Stage, web: WebApp) -> None:
+    web.answers |= {"/whisper": texml("<Say>a</Say>"), "/done": texml("<Say>gone</Say>")}
+    entry = stage.rings(WHISPER.format(web.url))
+    child = stage.placed[0][1]
+    stage.tell(child, facts.Accepted(SDP))
+    await stage.gets(child, ask.Play)
+    stage.redirect(child, "<Say>hi</Say>")
+    again = await stage.gets(child, ask.Play, 2)
+    assert (await stage.gets(entry, ask.Play, 2)).path == "/spoken/gone"
+    stage.tell(child, facts.PlayEnded(again.job, None))
+    assert await stage.ends(child) == "the instructions ended"
 
 
 async def test_new_instructions_for_the_dialled_call_part_the_two(stage: Stage, web: WebApp) -> None:

@@ -71,7 +71,7 @@ def test_a_document_is_fetched_run_and_ends_the_call() -> None:
     assert runs.arrives("<Say>Hello</Say><Pause/>") == [to.Play(2, verbs.Say("Hello"), 1)]
     assert runs.plays() == [to.SetTimer(3, 1)]
     assert not runs.interpreter.over
-    assert runs.ticks() == [to.HangUp("the instructions ended")]
+    assert runs.ticks() == [to.Finish()]
     assert runs.interpreter.over
 
 
@@ -126,7 +126,7 @@ def test_play_plays_files_relative_to_the_document_and_presses_keys() -> None:
     runs = Runs('<Play loop="0">../a.mp3</Play><Play digits="1w"/>')
     assert runs.last == [to.Play(2, to.File("https://app.example/a.mp3"), 0)]
     assert runs.plays() == [to.SendDigits("1w"), to.SetTimer(3, 0.7)]
-    assert runs.ticks() == [to.HangUp("the instructions ended")]
+    assert runs.ticks() == [to.Finish()]
     assert seconds_of("0W#") == pytest.approx(1.4)
 
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_played_is_told_and_skipped() -> None:
     job = 3
     assert runs.tell(to.Played(job, "no voice")) == [
         to.Warn("nothing was played: no voice"),
-        to.HangUp("the instructions ended"),
+        to.Finish(),
     ]
 
 
@@ -262,7 +262,7 @@ def test_answer_on_bridge_leaves_the_call_ringing_until_somebody_answers() -> No
     assert runs.tell(to.LegAnswered(2)) == [to.Answer()]
     assert runs.tell(to.CallAnswered()) == [to.BridgeLeg(2)]
     nobody = Runs('<Dial answerOnBridge="true">1</Dial>', answered=False)
-    assert nobody.tell(to.LegOver(2, "", "failed", 0)) == [to.HangUp("the instructions ended")]
+    assert nobody.tell(to.LegOver(2, "", "failed", 0)) == [to.Finish()]
 
 
 def test_hangup_on_star_ends_the_second_call_only() -> None:
@@ -351,7 +351,7 @@ def test_new_instructions_replace_what_runs(running: str, stopped: list[to.Effec
 def test_instructions_that_never_take_time_are_ended() -> None:
     runs = Runs("<Redirect>/again</Redirect>")
     for _ in range(LIMIT):
-        if not runs.last or isinstance(runs.last[-1], to.HangUp):
+        if not runs.last or isinstance(runs.last[-1], to.HangUp | to.Finish):
             break
         runs.arrives("<Redirect>/again</Redirect>")
     assert runs.last == [to.HangUp(f"the instructions went on for {LIMIT} steps without anything that takes time")]

@@ -5,6 +5,9 @@ interpreter wants becomes a command (`Runner.apply`), which the runner tells in 
 effects still wait. So facts of a call go through its inbox, one after another. What cannot be done at once (a request,
 a file to be spoken or downloaded) is a task of the call's run; its end is a fact too.
 
+A dialled party that has a document of its own does what that says first, in a run like any other; at its end the two
+are connected.
+
 A run lasts from the first instructions until its call is over and its recordings are complete.
 """
 
@@ -199,6 +202,8 @@ class Conductor:
         run, leg = self._legs[entry.call.view.sid]
         if entry.call.state is State.ENDED:
             self._leg_over(run, leg, entry)
+        elif entry.instructions is not None:
+            return  # the end of its document is its answer
         elif isinstance(what, facts.Progressed) and what.answer is not None:
             self._feed(run, to.LegProgressed(leg))
         elif isinstance(what, facts.Accepted):
@@ -312,6 +317,15 @@ class Conductor:
     def _reject(self, run: _Run, effect: to.Reject) -> None:
         self._ask(run.entry, ask.RejectCall(effect.status, effect.reason))
 
+    def _finish(self, run: _Run, _effect: to.Finish) -> None:
+        dialled = self._legs.get(run.sid)
+        if dialled is None:
+            self._ask(run.entry, ask.EndCall("the instructions ended"))
+            return
+        parent, leg = dialled
+        self._close(run)
+        self._feed(parent, to.LegAnswered(leg))
+
     def _hang_up(self, run: _Run, effect: to.HangUp) -> None:
         self._ask(run.entry, ask.EndCall(effect.cause))
 
@@ -416,6 +430,7 @@ class Conductor:
             from_=effect.caller_id or view.from_,
             caller_name=effect.caller_name or ("" if effect.caller_id else view.caller_name),
             application_sid=view.application_sid,
+            instructions=Instructions(url=target.url, method=target.method) if target.url else None,
             status_callback=target.status_callback,
             status_callback_method=target.status_callback_method,
             status_callback_events=target.status_callback_events,
@@ -463,6 +478,7 @@ _PERFORM: dict[type, Callable[[Conductor, _Run, Any], None]] = {
     to.Warn: Conductor._warn,
     to.Answer: Conductor._answer,
     to.Reject: Conductor._reject,
+    to.Finish: Conductor._finish,
     to.HangUp: Conductor._hang_up,
     to.StartStream: Conductor._start_stream,
     to.StopStream: Conductor._stop_stream,

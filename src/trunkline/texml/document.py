@@ -136,6 +136,9 @@ class Target:
     password: str | None = field(default=None, repr=False)
     send_digits: str = ""
     """Keys to press when it answers."""
+    url: str | None = None
+    """Of a document that it is told by before the two are connected."""
+    method: Method = "POST"
     status_callback: str | None = None
     status_callback_method: Method = "POST"
     status_callback_events: str = "completed"
@@ -473,6 +476,8 @@ _TARGET = {
     **_CALLBACK,
     "statusCallbackEvent": ("status_callback_events", _text(100)),
     "sendDigits": ("send_digits", _pressed),
+    "url": ("url", _reference),
+    "method": ("method", _METHOD),
 }
 _CODECS = ("PCMU", "PCMA", "G722", "L16", "OPUS")
 

@@ -5,8 +5,8 @@ a row for each wait and fact that belong together, and any other fact changes no
 instructions, the call's answer and its end) has rows of its own.
 
 * A verb that needs the call answered answers it first; `<Pause>`, `<Redirect>`, `<Reject>`, `<Hangup>`, `<Stop>` and
-  `<Dial answerOnBridge>` do not need it. The end of a document ends the call; one that was never answered is refused
-  then, not answered in order to be hung up.
+  `<Dial answerOnBridge>` do not need it. The end of a document ends the call, unless it was a dialled party's own; one
+  that was never answered is refused then, not answered in order to be hung up.
 * New instructions from the API replace what runs: playing stops, gathering ends, dialled calls and the stream of a
   `<Connect>` are ended. Streams of `<Start>` go on.
 * A document that goes on and on without anything that takes time (a `<Redirect>` to itself) is ended by `step_limit`.
@@ -177,7 +177,8 @@ class Interpreter:
             if self._steps > self._step_limit:
                 self._end(f"the instructions went on for {self._step_limit} steps without anything that takes time")
             elif not self._verbs:
-                self._end("the instructions ended")
+                self._out.append(to.Finish())
+                self._wait, self._ending = _Idle(), True
             elif not self._answered and _needs_answer(self._verbs[0]):
                 self._out.append(to.Answer())
                 self._wait = _Answering()
@@ -381,6 +382,8 @@ class Interpreter:
         for leg, target in zip(legs, verb.targets, strict=True):
             if target.status_callback is not None:
                 target = replace(target, status_callback=self._resolve(target.status_callback))
+            if target.url is not None:
+                target = replace(target, url=self._resolve(target.url))
             self._out.append(to.PlaceLeg(leg, target, verb.caller_id, verb.caller_name, verb.timeout, verb.time_limit))
         if self._answered:
             self._ring(wait)
@@ -430,7 +433,8 @@ class Interpreter:
         if fact.leg not in wait.legs:
             return
         wait.legs.discard(fact.leg)
-        wait.statuses.add(fact.status)
+        # One that answered, and went before it was connected, did not take the call.
+        wait.statuses.add("no-answer" if fact.status == "completed" else fact.status)
         if wait.legs:
             return
         self._quiet(wait)

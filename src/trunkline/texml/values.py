@@ -102,7 +102,7 @@ class LegProgressed:
 
 @dataclass(frozen=True, slots=True)
 class LegAnswered:
-    """A dialled party answered."""
+    """A dialled party answered, and did what its own document says, if it has one."""
 
     leg: int
 
@@ -181,6 +181,11 @@ class Reject:
 
     status: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The document has ended: the call ends, or a dialled party is connected with who dialled it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +315,7 @@ Effect = (
     | Warn
     | Answer
     | Reject
+    | Finish
     | HangUp
     | StartStream
     | StopStream
