@@ -158,6 +158,14 @@ def test_the_api_ending_a_ringing_call_refuses_it() -> None:
     call = new_call()
     effects = feed(call, facts.Invited(OFFER), EndCall("ended by the API"))
     assert kinds(effects) == [do.Reject, do.CloseLeg, do.Record]
+    assert call.view.sip_status == only(do.Reject, effects).status == 480
+
+
+@pytest.mark.parametrize("lost", [facts.LegFailed("no port"), facts.WorkerLost("killed")])
+def test_a_call_that_we_cannot_take_has_the_status_of_its_refusal(lost: facts.Fact) -> None:
+    call = new_call()
+    refusal = only(do.Reject, feed(call, facts.Invited(OFFER), lost))
+    assert call.view.sip_status == refusal.status == 503
 
 
 # ── re-INVITE ──

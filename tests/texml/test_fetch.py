@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
+import structlog
 
 from trunkline.config import TexmlSettings
 from trunkline.texml import values as to
@@ -62,7 +63,11 @@ async def test_what_is_no_document_gives_the_fallback_its_chance(
     web: WebApp, fetcher: Fetcher, answer: Answer | None, word: str
 ) -> None:
     web.answers |= {"/bad": answer, "/good": texml("<Hangup/>")}
-    found, url = await fetcher.document(order(web.url + "/bad", web.url + "/good"), COMMON)
+    with structlog.testing.capture_logs() as logs:
+        found, url = await fetcher.document(order(web.url + "/bad", web.url + "/good"), COMMON)
+    (line,) = logs
+    assert (line["log_level"], line["call_sid"]) == ("warning", "v3:x")
+    assert word in line["error"]
     assert found == Document((Hangup(),))
     assert urlsplit(url).path == "/good"
     with pytest.raises(FetchError) as error:

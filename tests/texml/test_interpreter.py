@@ -79,8 +79,11 @@ def test_no_document_ends_the_call_and_says_why() -> None:
     runs = Runs()
     runs.tell(to.Instructed(Instructions(url=BASE)))
     assert runs.tell(to.FetchFailed(99, "late")) == []
-    assert runs.tell(to.FetchFailed(1, "HTTP status 500")) == [to.HangUp("no instructions: HTTP status 500")]
-    (ended,) = Runs().tell(to.Instructed(Instructions(texml="<oops")))
+    assert runs.tell(to.FetchFailed(1, "HTTP status 500")) == [
+        to.Warn("no instructions: HTTP status 500"),
+        to.HangUp("no instructions: HTTP status 500"),
+    ]
+    _, ended = Runs().tell(to.Instructed(Instructions(texml="<oops")))
     assert isinstance(ended, to.HangUp)
     assert "not XML" in ended.cause
 
@@ -354,7 +357,8 @@ def test_instructions_that_never_take_time_are_ended() -> None:
         if not runs.last or isinstance(runs.last[-1], to.HangUp | to.Finish):
             break
         runs.arrives("<Redirect>/again</Redirect>")
-    assert runs.last == [to.HangUp(f"the instructions went on for {LIMIT} steps without anything that takes time")]
+    why = f"the instructions went on for {LIMIT} steps without anything that takes time"
+    assert runs.last == [to.Warn(why), to.HangUp(why)]
     waiting = Runs("<Pause/><Redirect>/again</Redirect>")
     for _ in range(2 * LIMIT):
         waiting.ticks()

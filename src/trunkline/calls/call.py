@@ -190,8 +190,8 @@ class Call:
 
     def _leg_failed(self, fact: LegFailed, now: datetime) -> list[do.Effect]:
         self._leg_open = False
-        goodbye = [] if self._place else [do.Reject(503, "Service Unavailable", fact.detail)]
-        return [*goodbye, *self._end(now, broken(fact.detail))]
+        goodbye = self._goodbye(fact.detail, 503, "Service Unavailable")
+        return [*goodbye, *self._end(now, broken(fact.detail, _refusal(goodbye)))]
 
     def _confirmed(self, fact: Confirmed, now: datetime) -> list[do.Effect]:
         if not self._offers.open:
@@ -311,7 +311,8 @@ class Call:
         if self.state is State.CALLING:
             return [do.HangUp("no answer"), *self._end(now, NO_ANSWER)]
         if self.state in (State.OPENING, State.RINGING):
-            return [do.Reject(480, "Temporarily Unavailable", "nobody answered"), *self._end(now, NO_ANSWER)]
+            goodbye = self._goodbye("nobody answered", 480, "Temporarily Unavailable")
+            return [*goodbye, *self._end(now, replace(NO_ANSWER, sip_status=_refusal(goodbye)))]
         return []
 
     def _goodbye(self, cause: str, status: int, reason: str) -> list[do.Effect]:
@@ -327,7 +328,7 @@ class Call:
         self._leg_open = False
         self._recordings.clear()
         lost = self._streams.lose_all(now, fact.detail)
-        ended = self._end(now, broken(fact.detail))
+        ended = self._end(now, broken(fact.detail, _refusal(goodbye)))
         return [*goodbye, *(both(one, lost) if isinstance(one, do.Record) else one for one in ended)]
 
     def _end_call(self, command: EndCall, now: datetime) -> list[do.Effect]:
@@ -336,7 +337,7 @@ class Call:
             return [*goodbye, *self._end(now, hung_up(command.cause, command.status, command.source))]
         if self._place is not None:
             return [*goodbye, *self._end(now, replace(CANCELED, cause=command.cause, source=command.source))]
-        return [*goodbye, *self._end(now, broken(command.cause))]
+        return [*goodbye, *self._end(now, broken(command.cause, _refusal(goodbye)))]
 
     def _refuse_ended(self, _what: Any, _now: datetime) -> list[do.Effect]:
         raise CallEnded("The call is over.")
@@ -486,6 +487,11 @@ _ROWS: dict[State, dict[type, _Row]] = {
     },
 }
 _TABLE = {(state, what): row for state, rows in _ROWS.items() for what, row in rows.items()}
+
+
+def _refusal(goodbye: Sequence[do.Effect]) -> int | None:
+    """The SIP status by which we refuse the call, if we do."""
+    return next((effect.status for effect in goodbye if isinstance(effect, do.Reject)), None)
 
 
 def lost_in_crash(calls: Sequence[CallView], streams: Sequence[StreamView], now: datetime) -> do.Record:

@@ -406,21 +406,21 @@ class Conductor:
         target = effect.target
         route = self._route(target.to)
         if route is None:
-            self._not_placed(run, effect.leg, "no trunk or phone takes the call")
+            self._not_placed(run, effect, "no trunk or phone takes the call")
             return
         try:
             entry, _ = self._calls.place(run.account, self._request(run, effect), route, run.entry)
         except ApiError as error:
-            self._not_placed(run, effect.leg, error.detail)
+            self._not_placed(run, effect, error.detail)
             return
         run.legs[effect.leg] = entry
         self._legs[entry.call.view.sid] = run, effect.leg
         if entry.call.state is State.ENDED:
             self._leg_over(run, effect.leg, entry)
 
-    def _not_placed(self, run: _Run, leg: int, why: str) -> None:
-        _log.warning("a call was not placed", call_sid=run.sid, error=why)
-        run.inbox.append(to.LegOver(leg, "", "failed", 0))
+    def _not_placed(self, run: _Run, effect: to.PlaceLeg, why: str) -> None:
+        _log.warning("a call was not placed", call_sid=run.sid, to=effect.target.to, error=why)
+        run.inbox.append(to.LegOver(effect.leg, "", "failed", 0))
 
     def _request(self, run: _Run, effect: to.PlaceLeg) -> CallRequest:
         view, target = run.entry.call.view, effect.target

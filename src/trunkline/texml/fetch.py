@@ -16,6 +16,7 @@ from functools import cache
 from urllib.parse import urlencode
 
 import httpx
+import structlog
 
 from trunkline import USER_AGENT
 from trunkline.config import TexmlSettings
@@ -23,6 +24,8 @@ from trunkline.texml import values as to
 from trunkline.texml.document import SIZE_LIMIT, Document, DocumentError, Play, parse
 from trunkline.webhooks.payloads import FORM_TYPE, masked
 from trunkline.webhooks.signing import Signer
+
+_log = structlog.get_logger()
 
 Parameters = tuple[tuple[str, str], ...]
 
@@ -90,6 +93,7 @@ class Fetcher:
             if order.fallback is None:
                 raise
             self.counters["fallbacks"] += 1
+            _log.warning("the fallback is asked for a document", call_sid=dict(common)["CallSid"], error=str(error))
             first = error
         try:
             return await self._document(order.fallback, common)

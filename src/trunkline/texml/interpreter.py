@@ -146,7 +146,7 @@ class Interpreter:
         try:
             found = parse(text)
         except DocumentError as error:
-            self._end(str(error))
+            self._fail(f"no instructions: {error}")
         else:
             self._begin(found, None)
 
@@ -167,7 +167,7 @@ class Interpreter:
 
     def _fetch_failed(self, wait: _Fetching, fact: to.FetchFailed) -> None:
         if fact.job == wait.job:
-            self._end(f"no instructions: {fact.detail}")
+            self._fail(f"no instructions: {fact.detail}")
 
     def _go_on(self) -> None:
         """Run verbs until one takes time."""
@@ -175,7 +175,7 @@ class Interpreter:
         while isinstance(self._wait, _Idle) and not self._ending:
             self._steps += 1
             if self._steps > self._step_limit:
-                self._end(f"the instructions went on for {self._step_limit} steps without anything that takes time")
+                self._fail(f"the instructions went on for {self._step_limit} steps without anything that takes time")
             elif not self._verbs:
                 self._out.append(to.Finish())
                 self._wait, self._ending = _Idle(), True
@@ -233,6 +233,10 @@ class Interpreter:
     def _end(self, cause: str) -> None:
         self._out.append(to.HangUp(cause))
         self._wait, self._ending = _Idle(), True
+
+    def _fail(self, cause: str) -> None:
+        self._out.append(to.Warn(cause))
+        self._end(cause)
 
     def _abandon(self) -> None:
         """Stop what runs, for something else."""
