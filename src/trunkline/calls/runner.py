@@ -173,7 +173,9 @@ class Runner:
         trunk, phone = (route.name if route.kind == kind else None for kind in ("trunk", "phone"))
         srtp = self._directory.srtp(trunk=trunk, phone=phone)
         entry = self._add(view, self._sip.new_dialog(), origin, request.instructions, srtp, parent)
-        _log.info("call placed", call_sid=view.sid, from_=view.from_, to=view.to, route=route.kind, name=route.name)
+        about = {"parent_sid": view.parent_sid} if parent else {}
+        way = {"route": route.kind, "name": route.name}
+        _log.info("call placed", call_sid=view.sid, from_=view.from_, to=view.to, **way, **about)
         written = self.apply(entry, request.place(route))
         assert written is not None
         return entry, written

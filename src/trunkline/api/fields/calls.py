@@ -94,9 +94,11 @@ def _method(of: str) -> dict[str, object]:
     return enum_schema("GET", "POST", default="POST", description=f"The method for `{of}`.")
 
 
-def _application_method(of: str) -> dict[str, object]:
-    description = f"The method for `{of}`; default: that of the application, `POST` without one."
-    return enum_schema("GET", "POST", default=None, description=description)
+def _method_else(of: str, other: str) -> dict[str, object]:
+    return enum_schema("GET", "POST", default=None, description=f"The method for `{of}`; default: {other}.")
+
+
+_APPLICATIONS = "that of the application, `POST` without one"
 
 
 _WEB = url("http", "https")
@@ -121,7 +123,7 @@ _FALLBACK_URL = Field(
     "fallback_url",
 )
 
-INSTRUCTIONS = (_URL, Field("UrlMethod", _EITHER, _application_method("Url"), "method"), _FALLBACK_URL, _TEXML)
+INSTRUCTIONS = (_URL, Field("UrlMethod", _EITHER, _method_else("Url", _APPLICATIONS), "method"), _FALLBACK_URL, _TEXML)
 """Of a call that is placed."""
 
 _STATUS_CALLBACK = Field(
@@ -211,7 +213,7 @@ PLACE_FIELDS = (
         "time_limit",
     ),
     _STATUS_CALLBACK,
-    Field("StatusCallbackMethod", _EITHER, _application_method("StatusCallback"), "status_callback_method"),
+    Field("StatusCallbackMethod", _EITHER, _method_else("StatusCallback", _APPLICATIONS), "status_callback_method"),
     Field(
         "PreferredCodecs",
         _codecs,
@@ -325,7 +327,7 @@ REDIRECT = (
     _URL,
     Field("Method", _EITHER, _method("Url"), "method"),
     _FALLBACK_URL,
-    Field("FallbackMethod", _EITHER, _method("FallbackUrl"), "fallback_method"),
+    Field("FallbackMethod", _EITHER, _method_else("FallbackUrl", "`Method`"), "fallback_method"),
     _TEXML,
 )
 """New instructions for a live call."""
