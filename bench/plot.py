@@ -1,39 +1,53 @@
 """Draws what `bench.py` measured: cost and latency against the number of streams."""
 
 import statistics
-from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
-PANELS = (("sut_us_per_pkt", 1, "worker, CPU µs per packet"), ("lat_p99_us", 1000, "one-way latency, p99, ms"))
+from report import Row
+
+PANELS = (("sut_us_per_pkt", 1, "CPU of the worker, µs per packet"), ("lat_p99_us", 1000, "one-way latency at p99, ms"))
+REFERENCES = {"one way": ":", "both ways": "--"}
+"""Rows whose reference is drawn, and how; that of most others is the C gateway one way, too."""
+FILES = ["cost.png", "cost.svg"]
 
 
-def plot(results: list[dict[str, Any]], folder: Path) -> list[str]:
+def _lines(rows: list[Row], key: str, unit: int) -> dict[str, tuple[str, str, list[tuple[int, float]]]]:
+    """By label: style, colour, points."""
+    lines = {}
+    for number, name in enumerate(dict.fromkeys(row.row for row in rows)):
+        valid = [row for row in rows if row.row == name and row.pairs]
+        for side, label, style, colour in (
+            (1, name, "-", f"C{number}"),
+            (0, f"C reference, {name}", REFERENCES.get(name), "black"),
+        ):
+            points = [(row.legs, statistics.median(pair[side][key] for pair in row.pairs) / unit) for row in valid]
+            # The latency of what is transcoded cannot be read.
+            if style and points and all(value >= 0 for _, value in points):
+                lines[label] = style, colour, points
+    return lines
+
+
+def plot(rows: list[Row], folder: Path) -> list[str]:
     """cost.png and cost.svg; their names, or none where matplotlib (the extra `bench`) is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return []
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for result in results:
-        if result["pairs"]:
-            lines[result["row"]].append(result)
-    for axes, (key, unit, title) in zip(figure.subplots(1, 2), PANELS, strict=True):
-        for number, (name, row) in enumerate(lines.items()):
-            sizes = [result["legs"] for result in row]
-            medians = [statistics.median(pair[1][key] for pair in result["pairs"]) / unit for result in row]
-            if all(median >= 0 for median in medians):  # the latency of what is transcoded cannot be read
-                axes.plot(sizes, medians, marker="o", color=f"C{number}", label=name)
-        if reference := lines.get("one way"):
-            sizes = [result["legs"] for result in reference]
-            medians = [statistics.median(pair[0][key] for pair in result["pairs"]) / unit for result in reference]
-            axes.plot(sizes, medians, marker="o", color="black", linestyle=":", label="C reference, one way")
-        axes.set(title=title, xlabel="streams", ylim=(0, None))
+    figure = Figure(figsize=(13, 5.8), layout="constrained")
+    cost, latency = figure.subplots(1, 2)
+    for axes, (key, unit, title) in zip((cost, latency), PANELS, strict=True):
+        for label, (style, colour, points) in _lines(rows, key, unit).items():
+            axes.plot(*zip(*points, strict=True), style, marker="o", markersize=4, color=colour, label=label)
+        axes.set(title=title, xlabel="streams")
         axes.grid(visible=True, alpha=0.3)
-    if lines:
-        figure.axes[0].legend(fontsize="small")
-    names = ["cost.png", "cost.svg"]
-    for name in names:
+    cost.set_ylim(bottom=0)
+    latency.set_yscale("log")
+    latency.axhline(20, color="red", linewidth=0.8, linestyle="--")
+    latency.text(0.01, 20, "20 ms", transform=latency.get_yaxis_transform(), color="red", va="bottom", fontsize="small")
+    latency.yaxis.set_major_formatter("{x:g}")
+    latency.yaxis.set_minor_formatter("{x:g}")
+    # The first panel has every line.
+    figure.legend(*cost.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
+    for name in FILES:
         figure.savefig(folder / name)
-    return names
+    return FILES

@@ -8,7 +8,8 @@ import secrets
 import socket
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,19 +31,22 @@ class Processes:
 
     cpu: float
     """Seconds."""
+    waited: float
+    """Seconds for a core, ready to run."""
     rss: int
     """Kilobytes."""
 
 
 def processes(pids: list[int]) -> Processes:
     """As they are now."""
-    cpu, rss = 0.0, 0
+    cpu, waited, rss = 0.0, 0.0, 0
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").iterdir():
-            cpu += int((task / "schedstat").read_text().split()[0]) / 1e9
+            ran, ready, _ = map(int, (task / "schedstat").read_text().split())
+            cpu, waited = cpu + ran / 1e9, waited + ready / 1e9
         status = Path(f"/proc/{pid}/status").read_text()
         rss += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-    return Processes(cpu, rss)
+    return Processes(cpu, waited, rss)
 
 
 class Callers(asyncio.DatagramProtocol):
@@ -103,6 +107,21 @@ class Callers(asyncio.DatagramProtocol):
                     self._flush(call)
 
 
+def _pin(pid: int, cores: set[int]) -> None:
+    """All threads of a process."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores)
+
+
+async def started(client: httpx.AsyncClient, call_sid: str, fields: dict[str, str]) -> str:
+    """Start a stream; its sid. Exits when it is refused."""
+    answer = await client.post(f"/Calls/{call_sid}/Streams.json", data=fields)
+    if answer.status_code != 200:
+        raise SystemExit(f"a stream was refused: {answer.text}")
+    sid: str = answer.json()["sid"]
+    return sid
+
+
 class Product:
     """One server with `legs` calls; the streams come when `stream` is asked for."""
 
@@ -127,10 +146,11 @@ class Product:
         self.calls_per_second = self.streams_per_second = 0.0
 
     async def start(self, rtp: Address, codec: tuple[int, str], cpu: int) -> None:
-        """The server, its worker on that core, and all calls up."""
+        """The server, its first worker on that core, the others on those after it, and all calls up."""
         await self._server.start()
-        for pid in self.workers:
-            os.sched_setaffinity(pid, {cpu})
+        cores = sorted(os.sched_getaffinity(0))
+        for number, pid in enumerate(self.workers):
+            _pin(pid, {cores[(cpu + number) % len(cores)]})
         number, name = codec
         offer = audio_offer(rtp).replace("AVP 0 ", f"AVP {number} ").replace("rtpmap:0 PCMU", f"rtpmap:{number} {name}")
         async with Callers(self._server.sip_address, offer) as callers:
@@ -143,22 +163,37 @@ class Product:
             host, port = media_address(call.answer.body) or ("", 0)
             self.dests.append(f"{host}:{port}")
 
-    async def stream(self, url: str, fields: dict[str, str]) -> None:
-        """A stream of each call, by REST."""
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """The control process and this one keep off the workers' cores meanwhile, if there are others."""
+        everywhere = os.sched_getaffinity(0)
+        taken = set[int]().union(*(os.sched_getaffinity(pid) for pid in self.workers))
+        for pid in (*self.control, os.getpid()):
+            _pin(pid, everywhere - taken or everywhere)
+        try:
+            yield
+        finally:
+            _pin(os.getpid(), everywhere)
+
+    def client(self) -> httpx.AsyncClient:
+        """Of the API, with paths from the account on."""
         account = f"{self._server.base_url}/texml/Accounts/{self._server.account_sid}"
         headers = {"Authorization": f"Bearer {self._server.api_key}"}
+        return httpx.AsyncClient(base_url=account, timeout=30, headers=headers)
+
+    async def stream(self, url: str, fields: dict[str, str], call_sids: Sequence[str] | None = None) -> None:
+        """A stream of each of these calls, or of all, by REST."""
+        sids = self.call_sids if call_sids is None else call_sids
         gate = asyncio.Semaphore(AT_ONCE)
-        async with httpx.AsyncClient(timeout=30, headers=headers) as client:
+        async with self.client() as client:
 
             async def one(sid: str) -> None:
                 async with gate:
-                    answer = await client.post(f"{account}/Calls/{sid}/Streams.json", data={"Url": url, **fields})
-                    if answer.status_code != 200:
-                        raise SystemExit(f"a stream was refused: {answer.text}")
+                    await started(client, sid, {"Url": url, **fields})
 
             began = time.monotonic()
-            await asyncio.gather(*(one(sid) for sid in self.call_sids))
-            self.streams_per_second = self._legs / (time.monotonic() - began)
+            await asyncio.gather(*(one(sid) for sid in sids))
+            self.streams_per_second = len(sids) / (time.monotonic() - began)
 
     @property
     def control(self) -> list[int]:
