@@ -14,7 +14,7 @@ from trunkline.config import MediaSettings, Settings
 from trunkline.ids import CallSid, LegId
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.workers import messages as wire
-from trunkline.workers.pool import LegLost, WorkerPool, _share
+from trunkline.workers.pool import LegLost, WorkerPool, _lightest, _share, _Worker
 from workers.bench import Told
 
 PARAMS = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
@@ -36,7 +36,14 @@ async def pool(told: Told) -> AsyncIterator[WorkerPool]:
     await pool.stop(2)
 
 
+def idle(pool: WorkerPool) -> None:
+    """Who places legs before the next turn of the loop finds the workers without load, whatever they have to do."""
+    for worker in pool._workers:
+        pool._on_report(worker, wire.Status(0, 0, {}))
+
+
 async def open_legs(pool: WorkerPool, told: Told, *legs: int) -> dict[LegId, int]:
+    idle(pool)
     for number in legs:
         leg = LegId(number)
         assert pool.place(leg)
@@ -49,6 +56,38 @@ async def test_legs_are_spread_and_get_even_ports_of_their_workers_share(pool: W
     assert all(port % 2 == 0 for port in opened.values())
     halves = [sorted(leg for leg, port in opened.items() if (port < BASE + 10) is low) for low in (True, False)]
     assert sorted(map(len, halves)) == [2, 2]
+
+
+def test_a_new_leg_goes_where_the_least_load_is_and_then_where_the_fewest_legs_are() -> None:
+    one, other = _Worker(0, (0, 1)), _Worker(1, (2, 3))
+    one.legs.update(map(LegId, range(10)))
+    assert _lightest([one, other]) is other
+    other.status = wire.Status(0, 0, {}, load=0.6)  # few legs, but dear ones
+    assert _lightest([one, other]) is one
+    one.status = wire.Status(10, 10, {}, load=0.57)  # hardly less
+    assert _lightest([one, other]) is other
+
+
+async def test_legs_placed_at_once_do_not_all_go_to_the_worker_that_was_idle_a_moment_ago(pool: WorkerPool) -> None:
+    busy, other = pool._workers
+    for worker, load in ((busy, 0.5), (other, 0.0)):
+        pool._on_report(worker, wire.Status(0, 0, {}, load=load))
+    for number in range(400):  # faster than any status comes
+        pool.place(LegId(number))
+    assert len(busy.legs) > 50
+    assert len(other.legs) - len(busy.legs) > 100
+
+
+async def test_workers_tell_their_load(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, heard = pool._on_report, asyncio.Event()
+
+    def on_report(worker: _Worker, report: wire.Report) -> None:
+        told(worker, report)
+        if all(status.load > 0 for status in pool.statuses):
+            heard.set()
+
+    monkeypatch.setattr(pool, "_on_report", on_report)
+    await asyncio.wait_for(heard.wait(), 20)
 
 
 async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -> None:
@@ -120,6 +159,7 @@ async def test_a_leg_that_closes_meanwhile_and_a_worker_that_dies_are_no_answer(
 
 
 async def test_running_out_of_ports_fails_the_leg_only(pool: WorkerPool, told: Told) -> None:
+    idle(pool)
     for number in range(1, 12):
         pool.place(LegId(number))
         pool.send(LegId(number), wire.OpenLeg(LegId(number), CallSid("v3:x"), PARAMS))

@@ -243,6 +243,8 @@ class Status(msgspec.Struct, frozen=True, tag=True):
     legs: int
     streams: int
     counters: dict[str, int]
+    load: float = 0.0
+    """CPU since the last one, of a core."""
 
 
 LegOrder = OpenLeg | UpdateLeg | CloseLeg | PressKey | GetReport

@@ -24,6 +24,8 @@ _log = structlog.get_logger()
 
 START_TIMEOUT = 60.0
 """Seconds for a worker to import its code and say Ready, on a machine that has far too much to do."""
+LEG_LOAD = 0.003
+"""Of a core: what a new leg counts for until its worker's next status; about what one with a stream both ways takes."""
 RESTART_DELAY = 1.0
 """Seconds before a dead worker is replaced, so that one that dies at once does not eat a core."""
 
@@ -51,10 +53,17 @@ class _Worker:
     asked: dict[int, asyncio.Future[wire.Reported | None]] = field(default_factory=dict)
     last_heard: float = 0.0
     status: wire.Status = field(default_factory=lambda: wire.Status(0, 0, {}))
+    fresh: int = 0
+    """Legs placed since that."""
 
     @property
     def usable(self) -> bool:
         return self.link is not None and self.ready.is_set() and not self.gone.is_set()
+
+    @property
+    def load(self) -> float:
+        """Of a core, by estimate."""
+        return self.status.load + self.fresh * LEG_LOAD
 
 
 class WorkerPool:
@@ -131,15 +140,15 @@ class WorkerPool:
         return [worker.status for worker in self._workers]
 
     def place(self, leg: LegId, beside: LegId | None = None) -> bool:
-        """Choose the worker with the fewest legs for a new leg, or the one of another leg; False when there is
-        none."""
+        """Choose the worker with the least load for a new leg, or the one of another leg; False when there is none."""
         usable = [worker for worker in self._workers if worker.usable]
         if beside is not None:
             usable = [worker for worker in usable if beside in worker.legs]
         if not usable:
             return False
-        worker = min(usable, key=lambda candidate: len(candidate.legs))
+        worker = _lightest(usable)
         worker.legs.add(leg)
+        worker.fresh += 1
         self._by_leg[leg] = worker
         return True
 
@@ -233,7 +242,7 @@ class WorkerPool:
         if isinstance(report, wire.Ready):
             worker.ready.set()
         elif isinstance(report, wire.Status):
-            worker.status = report
+            worker.status, worker.fresh = report, 0
         elif isinstance(report, wire.Reported):
             answer = worker.asked.get(report.request)
             if answer is not None and not answer.done():
@@ -244,7 +253,7 @@ class WorkerPool:
     def _lost(self, worker: _Worker) -> None:
         worker.gone.set()
         worker.ready.clear()
-        worker.status = wire.Status(0, 0, {})
+        worker.status, worker.fresh = wire.Status(0, 0, {}), 0
         for answer in worker.asked.values():
             if not answer.done():
                 answer.set_result(None)
@@ -254,6 +263,11 @@ class WorkerPool:
         for leg in list(worker.legs):
             self.release(leg)
             self._on_event(LegLost(leg, "the media worker died"))
+
+
+def _lightest(workers: list[_Worker]) -> _Worker:
+    """The one with the least load; where a tenth of a core is not between them, with the fewest legs."""
+    return min(workers, key=lambda worker: (round(worker.load, 1), len(worker.legs)))
 
 
 def _check_bindable(host: str) -> None:

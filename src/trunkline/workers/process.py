@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -109,12 +110,15 @@ class Worker:
         self._orders[type(order)](order)
 
     async def _report_status(self) -> None:
+        now, cpu = time.monotonic(), time.process_time()
         while True:
             await asyncio.sleep(wire.STATUS_INTERVAL)
+            before, (now, cpu) = (now, cpu), (time.monotonic(), time.process_time())
+            load = (cpu - before[1]) / (now - before[0])
             counters = self._decoder.counters | (self._engine.counters if self._engine else {})
             counters |= self._tasks.counters | self._tasks.recordings.counters if self._tasks else {}
             counters["stream_reconnects"] = self._reconnects + sum(s.reconnects for s in self._streams.values())
-            self._link.send(wire.Status(len(self._leg_streams), len(self._streams), counters))
+            self._link.send(wire.Status(len(self._leg_streams), len(self._streams), counters, load))
 
     def _configure(self, order: wire.Configure) -> None:
         log.configure(LogSettings.model_validate_json(order.log))
