@@ -18,6 +18,11 @@ def test_the_ports_are_even_free_and_below_the_ephemeral_ones() -> None:
             pass
 
 
+def test_ports_that_were_given_are_not_given_again() -> None:
+    given = [range(first, first + count) for count in (3, 1, 2, 4, 1) for first in [free_ports(count)]]
+    assert len({port for ports in given for port in ports}) == 11
+
+
 async def test_a_server_with_a_bad_setting_fails_with_its_own_words(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path, account_sid="x", api_key="y", settings={"media.no_such": 1})
     with pytest.raises(ServerFailed, match=r"exited with code 2[\s\S]*no_such"):

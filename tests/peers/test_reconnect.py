@@ -18,7 +18,7 @@ from peers.harness import events, new_server, running
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import Caller
-from trunkline.demo.server import ServerProcess
+from trunkline.demo.server import ServerProcess, free_ports
 
 pytestmark = pytest.mark.peer
 
@@ -33,7 +33,7 @@ class AppProcess:
     async def read(self, frames: int | None = None) -> None:
         """Take what it prints: so many `media` messages more, or all until its end."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while frames is None or frames > 0:
                 line = await self.process.stdout.readline()
                 if not line.endswith(b"\n"):
@@ -67,7 +67,7 @@ async def app_process(port: int) -> AsyncIterator[AppProcess]:
 
 async def reconnects(server: ServerProcess) -> int:
     """What the metrics say, once they say it: workers tell theirs every second."""
-    async with asyncio.timeout(10), httpx.AsyncClient() as client:
+    async with asyncio.timeout(60), httpx.AsyncClient() as client:
         while True:
             text = (await client.get(server.base_url.replace("/v2", "/metrics"))).text
             found = re.search(r'trunkline_media_total\{event="stream_reconnects"\} (\d+)', text)
@@ -76,24 +76,24 @@ async def reconnects(server: ServerProcess) -> int:
 
 
 async def test_an_app_that_is_killed_in_mid_call_and_started_again_loses_no_frame(
-    callbacks: CallbackReceiver, tmp_path: Path, unused_tcp_port: int
+    callbacks: CallbackReceiver, tmp_path: Path
 ) -> None:
     # To start Python takes a busy machine longer than the two seconds that are kept by default.
-    server = new_server(tmp_path, streams__replay=15)
+    server, port = new_server(tmp_path, streams__replay=60), free_ports(1)
     async with running(server), Caller(server.sip_address, speech(1500)) as caller:
         await caller.call()
-        async with app_process(unused_tcp_port) as first:
+        async with app_process(port) as first:
             async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client:
                 stream = await client.texml.accounts.calls.streams_json(
                     caller.call_sid,
                     account_sid=server.account_sid,
-                    url=f"ws://127.0.0.1:{unused_tcp_port}/",
+                    url=f"ws://127.0.0.1:{port}/",
                     status_callback=callbacks.url,
                 )
             await first.read(50)
             first.process.kill()
             await first.read()
-        async with app_process(unused_tcp_port) as second:
+        async with app_process(port) as second:
             await second.read(len(first.heard(caller)) + 100)
             assert caller.up
             assert await reconnects(server) == 1

@@ -237,7 +237,7 @@ class Watched(Counter[str]):
         self.changed.set()
 
     async def reached(self, name: str, times: int = 1) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while self[name] < times:
                 self.changed.clear()
                 await self.changed.wait()

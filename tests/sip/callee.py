@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+from trunkline.demo.server import free_ports
 
 FROM_US = """
     [last_Via:]
@@ -135,12 +136,12 @@ async def sipp(
     scenario: Scenario, folder: Path, *options: str, calls: int = 1, port: int | None = None
 ) -> AsyncIterator[int]:
     """sipp that waits for calls, at the port that is given; it must have gone by the book for each of them."""
-    port = port or free_port()
+    port = port or free_ports(1)
     file = folder / f"callee{port}.xml"
     file.write_text(scenario.xml())
     process = await asyncio.create_subprocess_exec(
         *("sipp", "-sf", str(file), "-i", "127.0.0.1", "-p", str(port), "-m", str(calls), "-nostdin"),
-        *("-timeout", "40", "-timeout_error", "-max_socket", "500", "-nostdin", "-trace_err", *options),
+        *("-timeout", "60", "-timeout_error", "-max_socket", "500", "-nostdin", "-trace_err", *options),
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -148,7 +149,7 @@ async def sipp(
     try:
         await _listening(port)
         yield port
-        output, _ = await asyncio.wait_for(process.communicate(), 45)
+        output, _ = await asyncio.wait_for(process.communicate(), 90)
         assert process.returncode == 0, output.decode(errors="replace")[-2000:] + _errors(folder, port)
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -156,17 +157,9 @@ async def sipp(
         await process.wait()
 
 
-def free_port() -> int:
-    """A UDP port that nobody has."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 async def _listening(port: int) -> None:
     """Until the port is taken: sipp says nothing when it is ready, and what comes earlier is lost."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not _taken(port):  # noqa: ASYNC110 - the kernel tells nobody when a port is taken
             await asyncio.sleep(0)
 

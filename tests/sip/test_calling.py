@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sip.callee import Scenario, free_port, sipp
+from sip.callee import Scenario, sipp
 from sip.lossy import losing
 from trunkline.config import SipSettings
+from trunkline.demo.server import free_ports
 from trunkline.sdp.negotiate import offer_text
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import SipEndpoint
@@ -53,7 +54,7 @@ class Placer:
         return number
 
     async def told(self) -> SipEvent:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.events.get()
 
     async def accepted(self) -> Accepted:
@@ -201,9 +202,9 @@ async def test_a_session_is_refreshed_and_then_expires(allow: str, tmp_path: Pat
 
 async def test_a_redirection_is_followed_past_those_that_are_dead(tmp_path: Path) -> None:
     last = Scenario().recv("INVITE").send("200 OK", sdp=True).recv("ACK").recv("BYE").answer("200 OK")
-    async with placing(target_timeout=0.2) as placer, sipp(last, tmp_path) as there:
+    async with placing(target_timeout=2) as placer, sipp(last, tmp_path) as there:
         first = Scenario().recv("INVITE")
-        silent = free_port()
+        silent = free_ports(1)
         first.moved(f"sip:bob@127.0.0.1:{silent}", "sip:bob@127.0.0.1:9;transport=tcp", f"sip:bob@127.0.0.1:{there}")
         async with sipp(first.recv("ACK"), tmp_path) as port:
             number = placer.place(port)

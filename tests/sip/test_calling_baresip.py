@@ -34,7 +34,7 @@ async def test_baresip_is_called_answers_and_either_side_ends(transport: str, sp
     events: asyncio.Queue[SipEvent] = asyncio.Queue()
 
     async def told() -> SipEvent:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await events.get()
 
     endpoint = SipEndpoint(SipSettings(host=space.outer, port=0), events.put_nowait)

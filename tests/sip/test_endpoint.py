@@ -43,7 +43,7 @@ class Phone:
         self.transport.sendto(data.replace(b"192.0.2.10:5062", contact))
 
     async def next(self) -> str:
-        return await asyncio.wait_for(self.protocol.received.get(), 5)
+        return await asyncio.wait_for(self.protocol.received.get(), 30)
 
     async def close(self) -> None:
         self.transport.close()
@@ -62,7 +62,7 @@ class Server:
             await phone.close()
 
     async def event(self) -> SipEvent:
-        return await asyncio.wait_for(self.events.get(), 5)
+        return await asyncio.wait_for(self.events.get(), 30)
 
     async def phone(self) -> Phone:
         transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
@@ -132,7 +132,7 @@ async def test_stopping_says_goodbye_and_waits_for_the_answer(server: Server) ->
     assert not stopping.done()
     lines = [f"{name}: {header(bye, name)}" for name in ("Via", "From", "To", "Call-ID", "CSeq")]
     phone.send("\r\n".join(["SIP/2.0 200 OK", *lines, "", ""]).encode())
-    await asyncio.wait_for(stopping, 1)
+    await asyncio.wait_for(stopping, 30)
     await server.endpoint.stop()
 
 

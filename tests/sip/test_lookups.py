@@ -15,8 +15,9 @@ from dnslib.zoneresolver import ZoneResolver
 from structlog.testing import capture_logs
 
 from sip.bench import OFFER, Caller, Watched
-from sip.callee import Scenario, free_port, sipp
+from sip.callee import Scenario, sipp
 from trunkline.config import SipSettings
+from trunkline.demo.server import free_ports
 from trunkline.sip import endpoint as endpoint_module
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.lookups import Lookups, in_order
@@ -52,7 +53,7 @@ _sip._udp.calls IN SRV 2 1 {port} host.here.carrier.test.
 
 @pytest.fixture
 def sipp_port() -> int:
-    return free_port()
+    return free_ports(1)
 
 
 @pytest.fixture
@@ -159,10 +160,10 @@ async def test_names_with_a_port_or_without_srv_are_left_to_the_system(dns_port:
 
 async def test_a_look_up_that_fails_is_told_and_the_trunk_starts_without() -> None:
     found: asyncio.Queue[Sequence[Target]] = asyncio.Queue()
-    lookups = Lookups(settings(free_port(), connect_timeout=0.05), lambda _trunk, targets: found.put_nowait(targets))
+    lookups = Lookups(settings(free_ports(1), connect_timeout=0.05), lambda _trunk, targets: found.put_nowait(targets))
     with capture_logs() as logs:
         lookups.start("a", [target("sip:carrier.test")])
-        assert await asyncio.wait_for(found.get(), 5) == []
+        assert await asyncio.wait_for(found.get(), 30) == []
     await lookups.stop()
     assert [(line["event"], line["trunk"], line["host"]) for line in logs] == [
         ("sip_lookup_failed", "a", "carrier.test")
@@ -211,7 +212,7 @@ async def test_a_trunk_found_by_srv_is_registered_with_and_calls_by_it_are_known
             assert [str(one.endpoint) for one in endpoint.trunks[0].targets] == [f"127.0.0.1:{sipp_port}"]
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as carrier:
                 carrier.sendto(Caller().request("INVITE", OFFER), ("127.0.0.1", endpoint.local.port))
-                event = await asyncio.wait_for(events.get(), 5)
+                event = await asyncio.wait_for(events.get(), 30)
             assert isinstance(event, InviteReceived)
             assert event.trunk == "a"
         finally:

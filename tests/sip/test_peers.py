@@ -108,7 +108,7 @@ async def sipp(
             "-max_socket",
             "500",
             "-timeout",
-            "30",
+            "60",
             "-timeout_error",
             *options,
         ),
@@ -116,7 +116,7 @@ async def sipp(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 40)
+    output, _ = await asyncio.wait_for(process.communicate(), 90)
     assert process.returncode == 0, output.decode(errors="replace")[-3000:]
 
 

@@ -49,12 +49,12 @@ class Stream:
     async def open(self) -> None:
         """Start, and wait until `start` was sent."""
         self.connection.start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.started.wait()
 
     async def end(self) -> StreamEnded:
         """Wait for the end; exactly one was told, as the last fact."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.ended.wait()
             await self.connection.wait_closed()
         assert [type(fact) for fact in self.facts].count(StreamEnded) == 1
@@ -128,7 +128,7 @@ class App:
 
     async def connection(self) -> ServerConnection:
         """The next connection that came in."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.connections.get()
 
 
@@ -177,7 +177,7 @@ class RawPeer:
 
     async def accept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
         """The next connection and the head of its request."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             reader, writer = await self.peers.get()
             return reader, writer, await reader.readuntil(b"\r\n\r\n")
 

@@ -3,7 +3,6 @@
 import asyncio
 import ipaddress
 import json
-import socket
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from websockets.asyncio.server import ServerConnection
 
 
 async def receive(peer: ServerConnection) -> dict[str, Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         frame = json.loads(await peer.recv())
     assert isinstance(frame, dict)
     return frame
@@ -38,17 +37,9 @@ async def turn() -> None:
 
 async def until(happened: Callable[[], bool]) -> None:
     """Let the loop turn until it has."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not happened():
             await turn()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-        assert isinstance(port, int)
-        return port
 
 
 def make_certificate(directory: Path, address: str) -> tuple[ssl.SSLContext, Path]:

@@ -1,11 +1,12 @@
 """The server under watch: `trunkline serve` as a child process, on free ports, with a directory of its own."""
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import randrange
 
@@ -16,16 +17,26 @@ from trunkline.demo.errors import ServerFailed
 _POLL = 0.05
 """Seconds between looks at /readyz."""
 
+_PORTS = range(10240, 32000)
+_START = randrange(_PORTS.start, _PORTS.stop, 2)
+_even_ports: Iterator[int] = itertools.cycle((*range(_START, _PORTS.stop, 2), *range(_PORTS.start, _START, 2)))
+"""From anywhere on, so that two processes do not take the same."""
+
 
 def free_ports(count: int, host: str = "127.0.0.1") -> int:
-    """The first, even, of `count` neighbouring ports that are free for UDP and TCP.
+    """The first, even, of `count` neighbouring ports that are free for UDP and TCP. Raises ServerFailed.
 
-    They lie below the range from which the kernel takes ports for outgoing connections, so that they stay free.
+    They lie below the range from which the kernel takes ports for outgoing connections, and this process is given all
+    others before it is given them again, so that they stay free.
     """
-    while True:
-        first = randrange(10240, 32000 - count, 2)
-        if all(_is_free(host, port) for port in range(first, first + count)):
+    for _ in _PORTS:
+        first = next(_even_ports)
+        ports = range(first, first + count)
+        if ports.stop <= _PORTS.stop and all(_is_free(host, port) for port in ports):
+            for _ in ports[2::2]:
+                next(_even_ports)
             return first
+    raise ServerFailed(f"no {count} neighbouring ports are free on {host}")
 
 
 def _is_free(host: str, port: int) -> bool:
