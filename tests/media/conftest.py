@@ -54,7 +54,7 @@ class RecordingPort:
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait until something that this port is told makes `true` true."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not true():
                 self._news.clear()
                 await self._news.wait()

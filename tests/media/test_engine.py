@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from steady import SteadyClock
 from trunkline.config import MediaSettings
+from trunkline.demo.server import free_ports
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
+from trunkline.media import engine as module
 from trunkline.media import rtcp
 from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.events import LegSilent, MediaEvent, PortFailed
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 LEG = LegId(1)
-PORTS = range(23400, 23440)
+PORTS = range(_FIRST := free_ports(40), _FIRST + 40)
 MakePort = Callable[..., "RecordingPort"]
 Rtp = Callable[..., bytes]
 
@@ -49,7 +52,7 @@ class Peer:
 
     async def receive(self) -> tuple[bytes, int]:
         """The next datagram and the port it came from."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             datagram, address = await asyncio.get_running_loop().sock_recvfrom(self.sock, 2048)
         return datagram, address[1]
 
@@ -100,7 +103,11 @@ MakeEngine = Callable[..., Engine]
 
 
 @pytest.fixture
-async def make_engine(events: "asyncio.Queue[MediaEvent]") -> AsyncIterator[MakeEngine]:
+async def make_engine(
+    events: "asyncio.Queue[MediaEvent]", monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[MakeEngine]:
+    """Engines whose clock knows no stalls but those that a test makes."""
+    monkeypatch.setattr(module, "_now", SteadyClock())
     engines: list[Engine] = []
 
     def make(settings: MediaSettings | None = None, ports: range = PORTS) -> Engine:
@@ -342,7 +349,7 @@ async def test_digits_reach_every_port(
 async def test_a_closed_leg_says_goodbye_and_its_port_rests(
     make_engine: MakeEngine, params: MediaParams, make_peer: Callable[[], Peer], peer: Peer
 ) -> None:
-    engine = make_engine(MediaSettings(port_rest=1000), range(23450, 23454))
+    engine = make_engine(MediaSettings(port_rest=1000), PORTS[:4])
     rtcp_peer = make_peer()
     first = engine.open_leg(LEG, replace(params, remote_rtcp=Endpoint(HOST, rtcp_peer.port)))
     await peer.packet()
@@ -392,7 +399,7 @@ async def test_a_silent_peer_is_told_of(
 ) -> None:
     engine = make_engine(MediaSettings(silence_timeout=0.05))
     engine.open_leg(LEG, params)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await events.get() == LegSilent(LEG, Seconds(0.05))
 
 
@@ -416,7 +423,7 @@ async def test_a_port_that_raises_is_detached_and_the_others_go_on(
         engine.attach(LEG, each)
     peer.send(rtp(0), local)
     peer.send(rtp(1), local)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         failed = [await events.get(), await events.get()]
     assert all(isinstance(event, PortFailed) for event in failed)
     assert {id(event.port) for event in failed if isinstance(event, PortFailed)} == {id(broken), id(silent)}
@@ -428,8 +435,6 @@ async def test_a_port_that_raises_is_detached_and_the_others_go_on(
 async def test_a_stalled_loop_skips_instead_of_bursting(
     engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trunkline.media import engine as module
-
     port = make_port(inbound=False, outbound=True)
     engine.open_leg(LEG, params)
     engine.attach(LEG, port)
@@ -452,8 +457,6 @@ async def test_a_loop_that_was_held_up_takes_what_piled_up_in_one_wake_up(
     rtp: Rtp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from trunkline.media import engine as module
-
     port = make_port()
     local = engine.open_leg(LEG, params)
     engine.attach(LEG, port)
@@ -505,10 +508,10 @@ async def test_encryption_that_begins_in_the_call_holds_on_the_connected_socket(
 
 
 async def test_a_port_taken_by_others_is_passed_over(make_engine: MakeEngine, params: MediaParams) -> None:
-    engine = make_engine(ports=range(23460, 23466))
+    engine = make_engine(ports=PORTS[:6])
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as taken:
-        taken.bind((HOST, 23461))
-        assert engine.open_leg(LEG, params) == 23462
+        taken.bind((HOST, PORTS[1]))
+        assert engine.open_leg(LEG, params) == PORTS[2]
     assert engine.counters["busy_ports"] == 1
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trunkline.config import MediaSettings
+from trunkline.demo.server import free_ports
 from trunkline.ids import CallSid, LegId
 from trunkline.media.codecs import CODECS
 from trunkline.media.engine import Engine
@@ -25,7 +26,7 @@ from trunkline.workers.pool import PoolEvent
 
 HOST = "127.0.0.1"
 ONE, OTHER = LegId(1), LegId(2)
-PORTS = range(23460, 23490)
+PORTS = range(_FIRST := free_ports(30), _FIRST + 30)
 
 
 class Told:
@@ -68,7 +69,7 @@ class Phone:
 
     async def packet(self) -> tuple[int, bytes]:
         """Payload type and payload of the next one."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             packet = parse(await asyncio.get_running_loop().sock_recv(self.sock, 2048))
         assert packet is not None
         return packet.payload_type, packet.payload
@@ -96,7 +97,7 @@ class Phone:
 
     async def keys(self, count: int) -> list[int]:
         """The next events, each once."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self._keys(count)
 
     async def _keys(self, count: int) -> list[int]:
@@ -138,7 +139,7 @@ class Bench:
         return self.phones[leg]
 
     async def told(self) -> wire.Happening:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.reports.get()
 
     def speak(self, leg: LegId, number: int, payload: bytes) -> None:

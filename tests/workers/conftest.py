@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+import pytest
 import pytest_asyncio
 
+from steady import SteadyClock
 from trunkline.config import MediaSettings
+from trunkline.media import engine
 from trunkline.workers.files import DecoderProcess
 from workers.bench import Bench
 
@@ -15,14 +18,16 @@ async def decoder() -> AsyncIterator[DecoderProcess]:
     """A decoder process that takes files."""
     decoder = DecoderProcess()
     decoder.start()
-    await asyncio.wait_for(decoder.ready.wait(), 10)
+    await asyncio.wait_for(decoder.ready.wait(), 60)
     yield decoder
     await decoder.stop()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def make_bench(decoder: DecoderProcess) -> AsyncIterator[Callable[..., Bench]]:
-    """Benches by settings of `media`."""
+async def make_bench(decoder: DecoderProcess, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Bench]]:
+    """Benches by settings of `media`, whose clock stands still while the tests are held up."""
+    monkeypatch.setattr(engine, "_now", SteadyClock())
+    await asyncio.wait_for(decoder.ready.wait(), 60)  # a test before may have ended it
     made: list[Bench] = []
 
     def make(**settings: int) -> Bench:

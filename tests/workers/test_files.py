@@ -41,7 +41,7 @@ class Answers:
 async def decoder() -> AsyncIterator[DecoderProcess]:
     decoder = DecoderProcess()
     decoder.start()
-    await asyncio.wait_for(decoder.ready.wait(), 10)
+    await asyncio.wait_for(decoder.ready.wait(), 30)
     yield decoder
     await decoder.stop()
 
@@ -114,7 +114,7 @@ async def test_a_decoder_that_dies_is_told_to_the_files_in_it_and_replaced(decod
     refused = decoder.decode(FILE, "PCMU", PLENTY, answers.to("away"))
     assert isinstance(refused, Refusal)
     assert "send it again" in refused.detail
-    await asyncio.wait_for(decoder.ready.wait(), 10)
+    await asyncio.wait_for(decoder.ready.wait(), 30)
     decoder.decode(FILE, "PCMU", PLENTY, answers.to("again"))
     await answers.all("again")
     assert isinstance(answers.got["again"], bytes)

@@ -41,7 +41,7 @@ class Ends:
     async def until(self, count: int) -> None:
         while len(self.orders) < count:
             self.arrived.clear()
-            await asyncio.wait_for(self.arrived.wait(), 5)
+            await asyncio.wait_for(self.arrived.wait(), 30)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def ends() -> AsyncIterator[Ends]:
     await ends.connect()
     yield ends
     ends.control.close()
-    await asyncio.wait_for(ends.lost.wait(), 5)
+    await asyncio.wait_for(ends.lost.wait(), 30)
 
 
 async def test_every_value_survives_the_crossing(ends: Ends) -> None:
@@ -77,7 +77,7 @@ async def test_a_message_that_fails_does_not_stop_the_next(ends: Ends) -> None:
 
 async def test_a_closed_link_refuses_and_tells(ends: Ends) -> None:
     ends.worker.close()
-    await asyncio.wait_for(ends.lost.wait(), 5)
+    await asyncio.wait_for(ends.lost.wait(), 30)
     ends.control.close()
     assert not ends.control.send(wire.Ready())
 
@@ -92,7 +92,7 @@ async def test_an_end_that_does_not_read_is_given_up() -> None:
     while link.send(order):
         sent += 1
         assert sent * 100_000 < 2 * BACKLOG_LIMIT
-    await asyncio.wait_for(lost.wait(), 5)
+    await asyncio.wait_for(lost.wait(), 30)
     theirs.close()
 
 
@@ -128,5 +128,5 @@ def test_any_chunking_gives_the_same_messages(reasons: list[str], sizes: list[in
 
 async def test_a_length_that_no_message_has_closes_the_link(ends: Ends) -> None:
     ends.worker.data_received((MESSAGE_LIMIT + 1).to_bytes(4))
-    await asyncio.wait_for(ends.lost.wait(), 5)
+    await asyncio.wait_for(ends.lost.wait(), 30)
     assert ends.orders == []

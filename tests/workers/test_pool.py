@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from trunkline.config import MediaSettings, Settings
+from trunkline.demo.server import free_ports
 from trunkline.ids import CallSid, LegId
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.workers import messages as wire
@@ -18,8 +19,7 @@ from trunkline.workers.pool import LegLost, WorkerPool, _lightest, _share, _Work
 from workers.bench import Told
 
 PARAMS = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
-BASE = 33000 + os.getpid() % 1000 * 20
-"""So that two runs of the tests at once do not share ports."""
+BASE = free_ports(20)
 SETTINGS = Settings(media=MediaSettings(workers=2, port_min=BASE, port_max=BASE + 19))
 
 
@@ -96,7 +96,7 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -
         phone.bind(("127.0.0.1", 0))
         phone.setblocking(False)
         phone.sendto(bytes([0x80, 0, 0, 1]) + bytes(8) + b"\xff" * 160, ("127.0.0.1", port))
-        audio = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(phone, 2048), 5)
+        audio = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(phone, 2048), 30)
     assert len(audio) == 172
     pool.send(LegId(1), wire.CloseLeg(LegId(1), "over"))
     await told.until(lambda events: isinstance(events[-1], wire.LegClosed))
@@ -136,13 +136,15 @@ async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(
 
 async def test_a_live_leg_is_reported_after_listening_to_it(pool: WorkerPool, told: Told) -> None:
     await open_legs(pool, told, 1)
-    both = await asyncio.gather(pool.report(LegId(1)), pool.report(LegId(1)))
-    for reported in both:
-        assert reported is not None
-        assert reported.leg["expected"] == "127.0.0.1:9"
-        assert reported.leg["heard_frames"] == 0
-        assert int(reported.leg["said_frames"]) > 5
-        assert reported.streams == []
+    said = 0
+    while said <= 5:  # fewer where the worker was held up while it listened
+        both = await asyncio.gather(pool.report(LegId(1)), pool.report(LegId(1)))
+        for reported in both:
+            assert reported is not None
+            assert reported.leg["expected"] == "127.0.0.1:9"
+            assert reported.leg["heard_frames"] == 0
+            assert reported.streams == []
+            said = max(said, int(reported.leg["said_frames"]))
     assert await pool.report(LegId(9)) is None
 
 
@@ -179,7 +181,7 @@ async def test_a_dead_or_frozen_worker_loses_its_legs_and_is_replaced(
     await told.until(lambda events: any(isinstance(event, LegLost) for event in events))
     (lost,) = [event for event in told.events if isinstance(event, LegLost)]
     assert opened[lost.leg] < BASE + 10
-    await asyncio.wait_for(pool.all_ready(), 20)
+    await asyncio.wait_for(pool.all_ready(), 60)
     assert len(pool.pids) == 2
     assert victim not in pool.pids
     assert pool.restarts == 1

@@ -138,6 +138,7 @@ async def test_what_is_written_plays_when_the_writer_dies(
     bench.open(ONE)
     bench.orders.record(record(tmp_path / "a.wav"))
     await talk(bench, 60)
+    decoder.ready.clear()
     os.kill(decoder.pid, signal.SIGKILL)
     told = await over(bench)
     assert (told.reason, told.error) == ("error", "the process that wrote the file failed")

@@ -1,6 +1,5 @@
 """Streams on bridged legs of a real worker, with phones on real sockets: who hears whom, and who hears the app."""
 
-import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from mp3files import signal_to_noise
 from peers.harness import RecordingApp, Socket, happens
 from trunkline.config import MediaSettings, Settings
+from trunkline.demo.server import free_ports
 from trunkline.demo.watch import Watch
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid
 from trunkline.media.codecs import CODECS
@@ -22,7 +22,7 @@ from workers.bench import Phone, Told
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-BASE = 53000 + os.getpid() % 500 * 20
+BASE = free_ports(20)
 SETTINGS = Settings(media=MediaSettings(workers=1, port_min=BASE, port_max=BASE + 19))
 PCMU, G722 = ("PCMU", 0), ("G722", 9)
 ONE, OTHER = LegId(1), LegId(2)
