@@ -316,9 +316,15 @@ def app(
 
 
 @pytest.fixture
-async def server(app: FastAPI, settings: HttpSettings) -> AsyncIterator[HttpServer]:
+def request_timeout() -> float:
+    """Seconds in which a request must be there; tests of it are parametrized with less."""
+    return 60
+
+
+@pytest.fixture
+async def server(app: FastAPI, settings: HttpSettings, request_timeout: float) -> AsyncIterator[HttpServer]:
     """The application on a real port."""
-    server = HttpServer(app, settings, request_timeout=0.3)
+    server = HttpServer(app, settings, request_timeout=request_timeout)
     await server.start()
     yield server
     await server.stop(grace=1)
