@@ -126,18 +126,18 @@ class Stage:
         def found() -> list[Some]:
             return [what for what in self.commands(entry) if isinstance(what, kind)]
 
-        assert await self.watch.until(lambda: len(found()) >= number, 5), self.commands(entry)
+        assert await self.watch.until(lambda: len(found()) >= number, 30), self.commands(entry)
         return found()[number - 1]
 
     async def ends(self, entry: Entry) -> str | None:
         """Why the call ended, once it has."""
-        assert await self.watch.until(lambda: entry.call.state is State.ENDED, 5), self.commands(entry)
+        assert await self.watch.until(lambda: entry.call.state is State.ENDED, 30), self.commands(entry)
         return entry.call.view.hangup_cause
 
 
 @pytest.fixture
 async def stage(web: WebApp, signer: Signer, cache: FileCache, tmp_path: Path) -> AsyncIterator[Stage]:
-    settings, stage = TexmlSettings(fetch_timeout=2), Stage()
+    settings, stage = TexmlSettings(), Stage()
     fetcher, sounds = Fetcher(settings, signer), Sounds(settings, cache, tmp_path)
     recordings = Recordings(tmp_path, lambda: "http://us")
     tools = Tools(fetcher, Whisper(), sounds, recordings, settings.step_limit, ("PCMU", "PCMA"))

@@ -18,7 +18,7 @@ WAV = b"RIFF" + bytes(100)
 
 @pytest.fixture
 async def sounds(cache: FileCache, tmp_path: Path) -> AsyncIterator[Sounds]:
-    sounds = Sounds(TexmlSettings(sound_limit=5000, sound_timeout=0.3), cache, tmp_path / "tones")
+    sounds = Sounds(TexmlSettings(sound_limit=5000), cache, tmp_path / "tones")
     yield sounds
     await sounds.stop()
 
@@ -57,17 +57,24 @@ async def test_within_its_max_age_a_file_is_not_asked_for_and_callers_share_a_do
         (Answer(b"<html>"), "neither mp3 nor wav"),
         (Answer(), "empty"),
         (Answer(WAV + bytes(5000)), "more than 5000 bytes"),
-        (None, "not here within 0.3 s"),
     ],
 )
 async def test_what_cannot_be_played_is_refused_and_not_kept(
-    web: WebApp, sounds: Sounds, tmp_path: Path, answer: Answer | None, word: str
+    web: WebApp, sounds: Sounds, tmp_path: Path, answer: Answer, word: str
 ) -> None:
     web.answers["/x"] = answer
     with pytest.raises(SoundError, match=word) as error:
         await sounds.file(web.url + "/x?secret=1")
     assert "secret" not in str(error.value)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+async def test_what_does_not_come_in_time_is_refused(web: WebApp, cache: FileCache, tmp_path: Path) -> None:
+    web.answers["/x"] = None
+    sounds = Sounds(TexmlSettings(sound_timeout=0.3), cache, tmp_path / "tones")
+    with pytest.raises(SoundError, match=r"not here within 0\.3 s"):
+        await sounds.file(web.url + "/x")
+    await sounds.stop()
 
 
 async def test_who_gives_up_waiting_does_not_end_the_download_of_others(web: WebApp, sounds: Sounds) -> None:
