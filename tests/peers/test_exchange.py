@@ -150,7 +150,7 @@ async def exchange(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ex
             host=space.outer,
             sip__phones=json.dumps(phones),
             sip__trunks=json.dumps([safe, trunk]),
-            sip__target_timeout=0.5,
+            sip__target_timeout=2,
             sip__tls_port=free_ports(1, space.outer),
             sip__unknown_callers="none",
             media__silence_timeout=SILENCE,

@@ -180,22 +180,22 @@ def _heard(phone: RtpEndpoint) -> list[bytes]:
 async def test_a_voice_mail_is_recorded_and_its_action_told(
     server: ServerProcess, sipp: Callable[..., SippRun], web: WebApp
 ) -> None:
-    web.answers |= {"/voice": texml('<Record action="/mail" channels="single" maxLength="1"/>'), "/mail": texml("")}
+    web.answers |= {"/voice": texml('<Record action="/mail" channels="single" maxLength="3"/>'), "/mail": texml("")}
     async with RtpEndpoint() as phone:
         body = steps.sdp(steps.PCMU_LINES, phone.port)
         async with sipp(steps.invite(body), steps.answered(), steps.ack(), steps.byed()) as run:
             _, port = await run.answered()
+            phone.speak(speech(1000), port)
             await happens(phone.watch, "the beep", lambda: audible(phone))
-            phone.speak(speech(400), port)
             await run.succeeds()
     told = web.asked("/mail")[0].fields
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as client:
         fetched = await client.get(told["RecordingUrl"])
     with wave.open(io.BytesIO(fetched.content)) as file:
         assert file.getnchannels() == 1
-        assert file.getnframes() / file.getframerate() == pytest.approx(1, abs=0.1)
-        assert any(file.readframes(8000))
-    assert (told["RecordingDuration"], told["Digits"]) == ("1", "")
+        assert file.getnframes() / file.getframerate() == pytest.approx(3, abs=0.1)
+        assert any(file.readframes(24000))
+    assert (told["RecordingDuration"], told["Digits"]) == ("3", "")
 
 
 async def test_the_api_redirects_a_live_call_and_reject_refuses_one(
