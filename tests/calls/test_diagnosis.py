@@ -153,6 +153,25 @@ def test_a_call_without_streams_says_so_while_it_lives() -> None:
     assert [finding.code for finding in diagnose(CALL, GOOD_LEG, [], live=False)] == ["audio_flows"]
 
 
+def test_a_stream_that_runs_is_not_outranked_by_those_that_ended() -> None:
+    """Also with whatever the ended ones had to complain of."""
+    failed = media("ended", None, "failed", error_malformed_frame=2, bytes_received=0)
+    findings = diagnose(CALL, GOOD_LEG, [failed, media()], live=True)
+    assert [(finding.severity, finding.code) for finding in findings] == [
+        ("ok", "audio_flows"),
+        ("info", "stream_failed"),
+        ("info", "bad_messages"),
+        ("info", "app_sends_no_audio"),
+    ]
+    findings = diagnose(CALL, GOOD_LEG, [failed, media(mode="mp3", error_invalid_media=1)], live=True)
+    assert (findings[0].severity, findings[0].code) == ("error", "wrong_mode")
+    for others, live in (([], True), ([media("ended", None, "stopped")], False)):
+        findings = diagnose(CALL, GOOD_LEG, [failed, *others], live=live)
+        assert (findings[0].severity, findings[0].code) == ("error", "stream_failed"), (
+            "nothing runs that could be heard"
+        )
+
+
 def test_errors_come_first_and_a_hold_explains_what_waits() -> None:
     findings = diagnose(
         CALL,

@@ -6,7 +6,7 @@ report lacks counts as 0. Rows stand in the order in which one would look, and t
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -335,17 +335,24 @@ _STREAM = (
 def diagnose(
     call: CallView, leg: Mapping[str, Value], streams: Iterable[StreamMedia], *, live: bool
 ) -> tuple[Finding, ...]:
-    """All that the counters tell, errors first. With nothing wrong the one word is that audio flows."""
+    """All that the counters tell, errors first; while a stream runs, what is said of those that ended comes last, as
+    information. With nothing wrong one is told that audio flows."""
     streams = tuple(streams)
+    running = live and any(stream.state != "ended" for stream in streams)
     numbers = _leg_numbers(leg, live=live, streams=sum(stream.state != "ended" for stream in streams))
     findings = list(_apply(_LEG, numbers, None)) if leg else [_no_leg(call, live=live)]
+    past: list[Finding] = []
     for stream in streams:
-        findings += _apply(_STREAM, _stream_numbers(stream, numbers), stream.view.sid)
+        found = _apply(_STREAM, _stream_numbers(stream, numbers), stream.view.sid)
+        if running and stream.state == "ended":
+            past += [replace(finding, severity="info") for finding in found]
+        else:
+            findings += found
     if not any(finding.severity in ("error", "warning") for finding in findings):
         counted = {name: numbers[name] for name in ("frames_in", "packets_out")}
         flows = "Nothing is wrong: {frames_in} audio frames came from the peer, {packets_out} went to it."
         findings.append(Finding("ok", "audio_flows", flows.format_map(counted), counted))
-    return tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.severity)))
+    return (*sorted(findings, key=lambda finding: _ORDER.index(finding.severity)), *past)
 
 
 def _apply(rows: tuple[_Row, ...], numbers: _Numbers, stream: StreamSid | None) -> Iterator[Finding]:
