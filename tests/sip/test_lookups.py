@@ -59,7 +59,7 @@ def sipp_port() -> int:
 @pytest.fixture
 def dns_port(sipp_port: int) -> Iterator[int]:
     """Of a server for the zone."""
-    zone = ZONE.format(port=sipp_port, dead=free_port())
+    zone = ZONE.format(port=sipp_port, dead=free_ports(1))
     server = DNSServer(ZoneResolver(zone), address="127.0.0.1", port=0, logger=_Quiet())
     server.start_thread()
     yield server.server.server_address[1]
