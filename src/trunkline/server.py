@@ -114,7 +114,9 @@ class Server:
         pool.launch()
         runner.recover(await store.open_calls(), await store.open_streams())
 
-        sip = SipEndpoint(settings.sip, runner.on_sip, settings.store.directory)
+        sip = SipEndpoint(
+            settings.sip, runner.on_sip, settings.store.directory, await store.contacts(), runner.keep_contacts
+        )
         runner.connect(sip, conductor)
         service = CallService(runner, directory, store, writer, tools.recordings)
         rooms: dict[str, Callable[[], Counter[str]]] = {}

@@ -63,13 +63,35 @@ async def test_baresip_registers_and_calls(
         assert call.from_ == "ann"
         phone.type("/hangup\n")
         await phone.says("terminate call")
-        await client.texml.accounts.calls.with_raw_response.calls(
-            server.account_sid,
-            body={"to": "ann", "from_": "+15550001111", "texml": "<Response><Pause length='30'/></Response>"},
-        )
+        await place(client, server, "ann")
         await phone.says("ncoming call")
         phone.accept()
         await phone.says("Call established")
+
+
+async def test_a_phone_is_called_after_a_crash_without_registering_again(
+    server: ServerProcess, space: Namespace, client: AsyncTelnyx, tmp_path: Path
+) -> None:
+    directory = tmp_path / "baresip"
+    directory.mkdir()
+    async with Baresip(directory, space, account=account(server, "udp", "secret")) as phone:
+        await phone.says("200 OK")
+        await place(client, server, "bob")
+        await server.kill()
+        await server.start()
+        await place(client, server, "ann")
+        await phone.says("ncoming call")
+        phone.accept()
+        await phone.says("Call established")
+        assert await metric(server, "registrations") == 0
+
+
+async def place(client: AsyncTelnyx, server: ServerProcess, to: str) -> None:
+    """A call; the answer says that its record, and all before it, is stored."""
+    await client.texml.accounts.calls.with_raw_response.calls(
+        server.account_sid,
+        body={"to": to, "from_": "+15550001111", "texml": "<Response><Pause length='30'/></Response>"},
+    )
 
 
 async def test_baresip_with_a_wrong_password_is_refused_and_then_shut_out(

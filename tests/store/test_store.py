@@ -15,7 +15,7 @@ from trunkline.calls.views import Application, CallFilter, CallView, StreamView
 from trunkline.config import StoreSettings
 from trunkline.errors import ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid
-from trunkline.store.records import CallbackResult, call_row, callback_row, stream_row
+from trunkline.store.records import CallbackResult, call_row, callback_row, contacts_row, stream_row
 from trunkline.store.store import READERS, Store
 
 ONE = CallSid("v3:one")
@@ -278,3 +278,10 @@ async def test_applications_come_back_as_they_were_until_deleted(open_store: Ope
     await store.delete_application("2")
     await store.delete_application("2")
     assert await (await open_store()).applications() == [changed]
+
+
+async def test_the_last_contacts_of_each_phone_come_back(open_store: Opener) -> None:
+    store = await open_store()
+    await store.write([], [], [], [contacts_row("ann", "[1]"), contacts_row("bob", "[2]")])
+    await store.write([], [], [], [contacts_row("ann", "[]")])
+    assert await (await open_store()).contacts() == {"ann": "[]", "bob": "[2]"}

@@ -211,6 +211,11 @@ class Runner:
         """What the media worker of a call says of it; None when it does not answer."""
         return await self._pool.report(entry.leg)
 
+    def keep_contacts(self, phone: str, saved: str) -> None:
+        """Keep where a phone is to be found, for the next start; while the store is behind this is left out."""
+        if not self._writer.full:
+            self._writer.submit(contacts={phone: saved})
+
     # ── what the drivers tell ───────────────────────────────────────────────────────────────────────────────
 
     def on_sip(self, event: sip.SipEvent) -> None:

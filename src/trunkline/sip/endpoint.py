@@ -6,8 +6,9 @@ A message goes transports -> `screen` -> `Dialogs` -> one event to the applicati
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from secrets import SystemRandom, token_bytes, token_hex
@@ -23,6 +24,7 @@ from trunkline.sip.digest import Guard
 from trunkline.sip.locator import EdgeLocator
 from trunkline.sip.lookups import Lookups, is_literal
 from trunkline.sip.registrar import Registrar
+from trunkline.sip.saved import restored, saved
 from trunkline.sip.screen import Dropped, Refused, Request, Response, parse, refusal, screen
 from trunkline.sip.targets import Target
 from trunkline.sip.transactions import Flow
@@ -47,10 +49,16 @@ class SipEndpoint:
     """
 
     def __init__(
-        self, settings: SipSettings, on_event: Callable[[SipEvent], None], directory: Path | None = None
+        self,
+        settings: SipSettings,
+        on_event: Callable[[SipEvent], None],
+        directory: Path | None = None,
+        contacts: Mapping[str, str] | None = None,
+        on_contacts: Callable[[str, str], None] | None = None,
     ) -> None:
         """`directory` is where a certificate for TLS is made and kept if the settings name none; without either there
-        is no listening for TLS."""
+        is no listening for TLS. `on_contacts` is told each phone's name and a text of its contacts whenever it
+        registers; the last texts, by phone, given as `contacts`, let the phones be called after a restart."""
         self.counters: Counter[str] = Counter()
         self._settings = settings
         self._on_event = on_event
@@ -60,6 +68,8 @@ class SipEndpoint:
         self._origin = Origin()
         """Of the INVITE that is being taken."""
         self._registrar = Registrar(settings.registration_min, settings.registration_max)
+        self._contacts = dict(contacts or {})
+        self._on_contacts = on_contacts
         self._trunks = Trunks(settings, self._connect, lambda: token_hex(8), SystemRandom().random, self._trunk_changed)
         self._lookups = Lookups(settings, self._found)
         self._dialogs: Dialogs | None = None
@@ -122,6 +132,7 @@ class SipEndpoint:
             self._dialogs.transactions.close()
             self._dialogs = None
             raise
+        self._restore()
         self._trunks.start(self._dialogs.transactions, self._look_up)
 
     def new_dialog(self) -> DialogId:
@@ -158,6 +169,18 @@ class SipEndpoint:
         dialogs.transactions.close()
         await self._transports.close()
 
+    def _restore(self) -> None:
+        for user in self._contacts.keys() & {phone.user for phone in self._settings.phones}:
+            try:
+                bindings = restored(
+                    self._contacts[user], _epoch(), lambda transport, to: self._transports.flow_to(transport, to, "")
+                )
+            except (ValueError, LookupError) as error:
+                log.warning("sip_contacts_not_restored", phone=user, reason=str(error))
+            else:
+                self._registrar.restore(user, bindings, asyncio.get_running_loop().time())
+        self._contacts.clear()
+
     def _connect(self, target: Target) -> Flow:
         return self._transports.flow_to(target.transport, target.endpoint, target.server_name)
 
@@ -189,6 +212,8 @@ class SipEndpoint:
         user = self._access.registrant(request, source, now)
         headers = self._registrar.register(user, request, source, flow, now)
         self.counters["registrations"] += 1
+        if self._on_contacts is not None:
+            self._on_contacts(user, saved(self._registrar.bindings(user, now)[::-1], _epoch()))
         return Refused(200, "OK", headers)
 
     def _message(self, data: bytes, source: Endpoint, flow: Flow) -> None:
@@ -240,3 +265,8 @@ class SipEndpoint:
             return
         log.warning(event, source=str(source), reason=reason, messages=count + 1)
         self._complaints[event] = now, 0
+
+
+def _epoch() -> float:
+    """1970 by the loop's clock."""
+    return asyncio.get_running_loop().time() - time.time()

@@ -1,8 +1,8 @@
 """Where phones are to be found (RFC 3261 section 10): pure.
 
 A phone that has proved who it is tells its contacts; each is kept until it expires, with the flow by which it came, so
-that calls pass the phone's NAT the way that its REGISTER opened. Contacts live in memory only: after a restart phones
-are found again when they register again. `sip.registration_min` and `max` bound what they may ask for.
+that calls pass the phone's NAT the way that its REGISTER opened; what of them outlives a restart, `saved.py` says.
+`sip.registration_min` and `max` bound what they may ask for.
 
 One phone has `CONTACT_LIMIT` contacts at most; one more drops the oldest, as a phone that was restarted leaves contacts
 behind that nobody will remove. Contacts of the same `+sip.instance` and `reg-id` replace each other (RFC 5626
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.headers import NameAddr, parse_name_addr, parse_uri
 from trunkline.sip.screen import Headers, Refused, Request
-from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, Target
+from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, Target, Transport
 from trunkline.sip.transactions import Flow
 
 CONTACT_LIMIT = 10
@@ -39,12 +39,17 @@ class Binding:
     def target(self) -> Target:
         """Where a call to this contact goes: by its flow; over UDP to the address that it was heard from, unless the
         contact is on that host, and so needs no help through a NAT."""
-        contact = parse_uri(parse_name_addr(self.path[0]).uri if self.path else self.uri)
         transport = TRANSPORTS[self.flow.transport]
-        endpoint = Endpoint(contact.host, contact.port or DEFAULT_PORTS[transport])
-        if transport == "udp" and contact.host != self.source.host:
+        endpoint = next_hop(self.uri, self.path, transport)
+        if transport == "udp" and endpoint.host != self.source.host:
             endpoint = self.source
         return Target(self.uri, endpoint, transport, self.flow, self.path)
+
+
+def next_hop(uri: str, path: Sequence[str], transport: Transport) -> Endpoint:
+    """Where a contact says that it is, or the first of the proxies before it. Raises ValueError or LookupError."""
+    there = parse_uri(parse_name_addr(path[0]).uri if path else uri)
+    return Endpoint(there.host, there.port or DEFAULT_PORTS[transport])
 
 
 class Registrar:
@@ -62,6 +67,11 @@ class Registrar:
         """The contacts of a phone, the newest first."""
         self._expire(user, now)
         return self._bindings.get(user, [])[::-1]
+
+    def restore(self, user: str, bindings: Sequence[Binding], now: float) -> None:
+        """Take a phone's contacts as they were, the oldest first, but those that have expired meanwhile."""
+        self._bindings[user] = list(bindings)
+        self._expire(user, now)
 
     def register(self, user: str, request: Request, source: Endpoint, flow: Flow, now: float) -> Headers:
         """Take a REGISTER of `user`'s; the headers of its 200. Raises Refused."""

@@ -69,6 +69,11 @@ def application_row(application: Application) -> Row:
     return _row(application)
 
 
+def contacts_row(user: str, saved: str) -> Row:
+    """The row of a phone's contacts."""
+    return {"user": _plain(user), "saved": _plain(saved)}
+
+
 def call_row(view: CallView) -> Row:
     """The row of a call."""
     return _row(view)

@@ -48,7 +48,7 @@ POSTGRES_TIMEOUT = 10
 
 
 class Store:
-    """Accounts, applications, calls, streams and callbacks.
+    """Accounts, applications, contacts, calls, streams and callbacks.
 
     Reading and writing raise `STORE_ERRORS` when the database fails.
     """
@@ -160,6 +160,12 @@ class Store:
         async with self._transaction() as connection:
             await connection.execute(delete(tables.applications).where(tables.applications.c.sid == sid))
 
+    # Phones.
+
+    async def contacts(self) -> dict[str, str]:
+        """The contacts of each phone, as they were written."""
+        return {row["user"]: row["saved"] for row in await self._rows(select(tables.contacts))}
+
     # Calls and streams, as `calls.control.CallControl` promises them.
 
     async def call(self, account: AccountSid, call: CallSid) -> CallView:
@@ -263,8 +269,14 @@ class Store:
         self._position += 1
         return self._position
 
-    async def write(self, calls: Sequence[Row], streams: Sequence[Row], callbacks: Sequence[Row]) -> None:
-        """One transaction: calls and streams replace what is there, callbacks are added once."""
+    async def write(
+        self,
+        calls: Sequence[Row],
+        streams: Sequence[Row],
+        callbacks: Sequence[Row],
+        contacts: Sequence[Row] = (),
+    ) -> None:
+        """One transaction: calls, streams and contacts replace what is there, callbacks are added once."""
         dialect = self._engine.dialect.name
         async with self._transaction() as connection:
             if calls:
@@ -273,6 +285,8 @@ class Store:
                 await connection.execute(tables.upsert(dialect, tables.streams, by="sid"), list(streams))
             if callbacks:
                 await connection.execute(tables.upsert(dialect, tables.callbacks, by="id", keep=True), list(callbacks))
+            if contacts:
+                await connection.execute(tables.upsert(dialect, tables.contacts, by="user"), list(contacts))
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:

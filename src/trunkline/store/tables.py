@@ -1,4 +1,5 @@
-"""What is kept: accounts, applications, calls, streams and the callbacks still to be sent or sent lately.
+"""What is kept: accounts, applications, phones' contacts, calls, streams and the callbacks still to be sent or sent
+lately.
 
 Columns are named as the fields of the values they keep (`calls.views`, `store.records`), so that a row is the value
 and needs no mapping by hand. Nothing refers to anything by a foreign key: rows are only ever upserted by one ordered
@@ -73,6 +74,14 @@ applications = Table(
     Column("other", Text, nullable=False),
 )
 """Those made by REST; others come from the configuration."""
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("user", Text, primary_key=True),
+    Column("saved", Text, nullable=False),
+)
+"""Where phones are to be found, as a text of the SIP endpoint's, so that they can be called after a restart."""
 
 calls = Table(
     "calls",

@@ -10,7 +10,7 @@ while the server runs. What is bounded is new work: callers ask `full` before th
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -19,7 +19,7 @@ import structlog
 from trunkline.calls.views import CallView, StreamView
 from trunkline.config import StoreSettings
 from trunkline.errors import TrunklineError
-from trunkline.store.records import CallbackRecord, Row, call_row, callback_row, stream_row
+from trunkline.store.records import CallbackRecord, Row, call_row, callback_row, contacts_row, stream_row
 from trunkline.store.store import Store
 
 GROUP_LIMIT = 1000
@@ -40,11 +40,13 @@ class _Change:
     calls: tuple[Row, ...]
     streams: tuple[Row, ...]
     callbacks: tuple[CallbackRecord, ...]
+    contacts: tuple[Row, ...]
     done: asyncio.Future[None]
 
 
 class Writer:
-    """Writes calls, streams and callbacks to the store. `on_stored` gets each commit's callbacks, in order."""
+    """Writes calls, streams, callbacks and phones' contacts to the store. `on_stored` gets each commit's callbacks, in
+    order."""
 
     def __init__(
         self, store: Store, settings: StoreSettings, on_stored: Callable[[Sequence[CallbackRecord]], None]
@@ -83,6 +85,7 @@ class Writer:
         calls: Sequence[CallView] = (),
         streams: Sequence[StreamView] = (),
         callbacks: Sequence[CallbackRecord] = (),
+        contacts: Mapping[str, str] | None = None,
     ) -> asyncio.Future[None]:
         """Queue one change, written whole or not at all. The future is done once it is durable; it may be ignored."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,6 +93,7 @@ class Writer:
             tuple(call_row(view) for view in calls),
             tuple(stream_row(view) for view in streams),
             tuple(replace(record, position=self._store.next_position()) for record in callbacks),
+            tuple(contacts_row(user, saved) for user, saved in (contacts or {}).items()),
             done,
         )
         if self._task is not None and self._task.done():
@@ -130,7 +134,8 @@ class Writer:
         calls = {row["sid"]: row for change in group for row in change.calls}
         streams = {row["sid"]: row for change in group for row in change.streams}
         callbacks = [callback_row(record) for change in group for record in change.callbacks]
-        await self._store.write(list(calls.values()), list(streams.values()), callbacks)
+        contacts = {row["user"]: row for change in group for row in change.contacts}
+        await self._store.write(list(calls.values()), list(streams.values()), callbacks, list(contacts.values()))
 
     def _settle(self, group: Sequence[_Change]) -> None:
         for _ in group:
