@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from trunkline.demo.server import free_ports
 from trunkline.demo.watch import Watch
@@ -26,9 +27,10 @@ loadmodule "maxfwd.so"
 loadmodule "textops.so"
 loadmodule "siputils.so"
 loadmodule "xlog.so"
-
+{modules}
 request_route {{
     if (!mf_process_maxfwd_header("10")) {{ exit; }}
+    {authentication}
     if (has_totag()) {{
         if (loose_route()) {{
             xlog("L_ALERT", "relayed $rm by route from $sp\\n");
@@ -52,6 +54,34 @@ request_route {{
     t_relay();
 }}
 """
+
+_AUTH_MODULE = """loadmodule "auth.so"
+modparam("auth", "algorithm", "{algorithm}")
+modparam("auth", "nonce_count", 1)
+modparam("auth", "qop", "auth")
+"""
+_AUTHENTICATION = """if ($sp == {inside} && !is_method("ACK|CANCEL")) {{
+        if (!pv_{kind}_authenticate("{realm}", "{password}", "0") || $au != "{username}") {{
+            xlog("L_ALERT", "challenged $rm\\n");
+            {kind}_challenge("{realm}", "1");
+            exit;
+        }}
+        xlog("L_ALERT", "authenticated $rm by $aa\\n");
+        consume_credentials();
+    }}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What the server must answer before its requests are relayed."""
+
+    kind: Literal["proxy", "www"]
+    """407 or 401."""
+    algorithm: Literal["MD5", "SHA-256"]
+    username: str
+    password: str
+    realm: str = "kamailio.example"
+
 
 _OPTIONS = """OPTIONS sip:127.0.0.1 SIP/2.0\r
 Via: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bKready\r
@@ -88,18 +118,30 @@ class Kamailio:
     Use as an async context manager.
     """
 
-    def __init__(self, inside: int, outside: int = 9) -> None:
+    def __init__(self, inside: int, outside: int = 9, challenge: Challenge | None = None) -> None:
         self.port = free_ports(2)
         self.relayed: list[str] = []
         """`METHOD by route from PORT` of requests in dialogs, `METHOD from PORT` of others."""
+        self.checked: list[str] = []
+        """`challenged METHOD` and `authenticated METHOD by ALGORITHM`."""
         self.watch = Watch()
         self._inside = inside
         self._outside = outside
+        self._challenge = challenge
 
     async def __aenter__(self) -> Self:
         self._directory = tempfile.TemporaryDirectory(prefix="kamailio-")
         file = Path(self._directory.name) / "kamailio.cfg"
-        file.write_text(_CONFIG.format(port=self.port, inside=self._inside, outside=self._outside))
+        asked = {} if self._challenge is None else asdict(self._challenge) | {"inside": self._inside}
+        file.write_text(
+            _CONFIG.format(
+                port=self.port,
+                inside=self._inside,
+                outside=self._outside,
+                modules=_AUTH_MODULE.format(**asked) if asked else "",
+                authentication=_AUTHENTICATION.format(**asked) if asked else "",
+            )
+        )
         self._process = await asyncio.create_subprocess_exec(
             *("kamailio", "-f", str(file), "-Y", self._directory.name, "-DD", "-E", "-m", "32", "-M", "8"),
             stdin=asyncio.subprocess.DEVNULL,
@@ -137,4 +179,7 @@ class Kamailio:
             for word in ("relayed ", "unrouted "):
                 if word in text:
                     self.relayed.append(text.partition(word)[2])
+            for word in ("challenged ", "authenticated "):
+                if word in text:
+                    self.checked.append(word + text.partition(word)[2])
             self.watch.changed()
