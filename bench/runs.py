@@ -49,8 +49,8 @@ RTP_MODE = {"BidirectionalMode": "rtp"}
 
 ROWS = (
     Row("one way", settings=QUIET),
-    Row("one way, silence sent back"),
-    Row("both tracks", fields={"Track": "both_tracks"}),
+    Row("one way, silence sent back", reference=("-b", "-i")),
+    Row("both tracks", fields={"Track": "both_tracks"}, reference=("-b", "-i", "-2")),
     Row("both ways", fields=RTP_MODE, settings=QUIET, generator=("--echo",), reference=("-b",)),
     Row("wss", settings=QUIET, reference=("-T",), tls=True),
     Row("PCMA to PCMU", (8, "PCMA"), {"Codec": "PCMU"}, QUIET, ("--pt", "8")),
