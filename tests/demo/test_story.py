@@ -11,12 +11,13 @@ from functools import partial
 import pytest
 from rich.console import Console
 
-from trunkline.demo import story
+from trunkline.demo import story, verdict
 from trunkline.demo.errors import ServerFailed
 
 
 @pytest.mark.peer
-async def test_the_demo_succeeds_and_every_row_is_well() -> None:
+async def test_the_demo_succeeds_and_every_row_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdict, "LATENCY_LIMIT", 60)  # what a busy machine may take; see test_verdict.py
     out = io.StringIO()
     assert await story.play(Console(file=out, width=120), 2.5) == 0, out.getvalue()
     shown = out.getvalue()
@@ -43,7 +44,7 @@ async def test_ctrl_c_ends_it_cleanly() -> None:
     )
     assert process.stdout is not None
     shown = ""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(100):
         while "in-progress" not in shown:
             shown += (await process.stdout.readline()).decode()
         process.send_signal(signal.SIGINT)

@@ -147,7 +147,7 @@ class ServerProcess:
     def _log_end(self) -> str:
         return "\n".join(self.log.splitlines()[-20:])
 
-    async def stop(self, timeout: float = 12) -> int:  # noqa: ASYNC109 - ends in SIGKILL
+    async def stop(self, timeout: float = 30) -> int:  # noqa: ASYNC109 - ends in SIGKILL
         """Ask it to end and wait; its exit code. After `timeout` it is killed, and the code is -9."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
