@@ -161,7 +161,7 @@ class Baresip:
             self._process.terminate()
         await self._process.communicate()
 
-    async def says(self, words: str, timeout: float = 10) -> str:  # noqa: ASYNC109 - fails the test
+    async def says(self, words: str, timeout: float = 30) -> str:  # noqa: ASYNC109 - fails the test
         """Wait until its output has the words; what it said until then, from the last time on."""
         assert self._process.stdout is not None
         seen = b""

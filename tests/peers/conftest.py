@@ -1,6 +1,7 @@
 """Fixtures of the peer tests. The tests of one file share a server, where none of them ends or disturbs it."""
 
 import base64
+import functools
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,6 +21,7 @@ from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import Caller
 from trunkline.demo.server import ServerProcess
 
+said = functools.cache(functools.partial(speech, 3000))
 SOON = 3
 """Seconds after which servers give up on an app that is not there."""
 
@@ -28,7 +30,7 @@ SOON = 3
 async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """The running server of a file; at the end it must exit with 0, and without a traceback in its log. A file whose
     servers have other settings has a fixture of this name itself."""
-    async with running(new_server(tmp_path_factory.mktemp("server"), streams__connect_timeout=SOON)) as server:
+    async with running(new_server(tmp_path_factory.mktemp("server"))) as server:
         yield server
 
 
@@ -78,8 +80,8 @@ async def public_key(server: ServerProcess) -> bytes:
 
 @pytest.fixture
 async def caller(server: ServerProcess) -> AsyncIterator[Caller]:
-    """A call that is up and speaks for twenty seconds."""
-    async with Caller(server.sip_address, speech(1000)) as caller:
+    """A call that is up and speaks for a minute."""
+    async with Caller(server.sip_address, said()) as caller:
         await caller.call()
         yield caller
 

@@ -63,6 +63,16 @@ def children(server: ServerProcess) -> list[int]:
     return [int(pid) for pid in found.stdout.split()]
 
 
+async def no_call_left(client: AsyncTelnyx, account_sid: str) -> None:
+    """Wait until none is listed as in progress: one that a test before has ended may still be."""
+    async with asyncio.timeout(30):
+        while any(
+            call.status == "in-progress"
+            for call in (await client.texml.accounts.calls.retrieve_calls(account_sid)).calls or []
+        ):
+            pass
+
+
 async def listed_calls(client: AsyncTelnyx, account_sid: str, status: str) -> list[CallResource]:
     """The account's calls of that status, as soon as there is one: the list is documented as eventually consistent."""
     found: list[CallResource] = []

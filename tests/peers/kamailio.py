@@ -149,7 +149,7 @@ class Kamailio:
             stderr=asyncio.subprocess.PIPE,
         )
         self._reading = asyncio.create_task(self._read())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self._answers()
         return self
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 from telnyx import AsyncTelnyx
 
 from peers.baresip import CODECS, Baresip, Namespace, missing
-from peers.harness import RecordingApp, ended, happens, listed_calls, new_server, running
+from peers.harness import RecordingApp, ended, happens, listed_calls, new_server, no_call_left, running
 from trunkline.demo.audio import dominant_frequency, level, tone
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.server import ServerProcess
@@ -45,6 +45,7 @@ async def test_baresip_and_the_app_hear_each_other(
 ) -> None:
     directory = tmp_path / "baresip"
     directory.mkdir()
+    await no_call_left(client, server.account_sid)
     async with Baresip(directory, space, codec, encrypted=encrypted) as phone:
         await phone.says("baresip is ready")
         phone.dial(server.sip_address)
@@ -91,6 +92,7 @@ async def test_an_app_may_hear_and_speak_other_codecs_than_the_call(
 ) -> None:
     directory = tmp_path / "baresip"
     directory.mkdir()
+    await no_call_left(client, server.account_sid)
     async with Baresip(directory, space, "OPUS") as phone:
         await phone.says("baresip is ready")
         phone.dial(server.sip_address)

@@ -67,7 +67,7 @@ async def good_call(server: ServerProcess, caller: Caller, app: RecordingApp) ->
     numbers = [caller.frames.index(payload) for payload in socket.payloads()]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert caller.up
-    async with asyncio.timeout(10):  # the workers tell once a second
+    async with asyncio.timeout(60):  # the workers tell once a second
         while [(await metrics(server))[gauge] for gauge in ("trunkline_calls", "trunkline_streams")] != [1, 1]:
             pass
     assert memory(server) < held + LEFT_OVER
@@ -112,7 +112,7 @@ async def test_an_app_that_floods_its_socket_costs_other_calls_nothing(
         await second.call()
         async with pouring(frames, await start(server, second, flooding)):
             enough = len(good_call.payloads()) + 100
-            await happens(app.watch, "100 frames in the midst of it", lambda: len(good_call.payloads()) >= enough, 8)
+            await happens(app.watch, "100 frames in the midst of it", lambda: len(good_call.payloads()) >= enough)
         await second.hang_up()
 
 
@@ -147,7 +147,7 @@ async def test_forged_dialogs_and_giant_heads_are_refused_and_cost_no_call(
                 sender.sendto(request, server.sip_address)
                 if number % 10 == 0:
                     await metrics_turn(server)
-        async with asyncio.timeout(15):  # the kernel drops what finds the socket's buffer full
+        async with asyncio.timeout(60):  # the kernel drops what finds the socket's buffer full
             while not (counted := await metrics(server))['trunkline_sip_total{event="dropped"}']:
                 (request,) = requests(1, "INVITE", server.host, port)
                 via = b"Via: " + b",".join([b"SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx"] * 1500) + b"\r\n"
@@ -172,7 +172,7 @@ async def test_silent_and_slow_connections_keep_nobody_out(server: ServerProcess
     for _, writer in slow:
         writer.write(b"GET /healthz HTTP/1.1\r\nX: ")
     reader, honest = await asyncio.open_connection(*server.sip_address)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         (options,) = requests(1, "OPTIONS", server.host, 9)
         honest.write(options.replace(b"/UDP", b"/TCP"))
         assert (await reader.readline()).startswith(b"SIP/2.0 200 ")

@@ -2,15 +2,16 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from telnyx import AsyncTelnyx
 
 from peers import sipp as steps
-from peers.harness import RecordingApp, RtpEndpoint, happens, new_server
+from peers.harness import RecordingApp, RtpEndpoint, happens, new_server, running
 from peers.sipp import SippRun
 from trunkline.demo.audio import speech
 from trunkline.demo.caller import Caller
@@ -19,6 +20,13 @@ from trunkline.demo.server import ServerProcess
 pytestmark = pytest.mark.peer
 G729 = 18
 """RTP payload type, RFC 3551 table 4."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    """A server that soon gives up on an app that is not there."""
+    async with running(new_server(tmp_path_factory.mktemp("server"), streams__connect_timeout=3)) as server:
+        yield server
 
 
 class Asker:
@@ -35,7 +43,7 @@ class Asker:
 
     async def finds(self, call_sid: str, code: str) -> dict[str, Any]:
         """The finding of that code, as soon as it is made. Each request listens to the call for a while."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while True:
                 findings = (await self.report(call_sid))["findings"]
                 found: dict[str, dict[str, Any]] = {finding["code"]: finding for finding in findings}
@@ -56,7 +64,7 @@ class Asker:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await asyncio.wait_for(process.communicate(), 30)
+        output, _ = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode is not None
         return process.returncode, output.decode()
 
