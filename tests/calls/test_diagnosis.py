@@ -66,7 +66,7 @@ GOOD_STREAM = {
 
 
 def media(
-    state: str = "open", mode: str | None = "rtp", status: StreamStatus = "in-progress", **changes: int
+    state: str = "open", mode: str | None = "rtp", status: StreamStatus = "in-progress", **changes: int | str
 ) -> StreamMedia:
     view = replace(STREAM, status=status, ended_reason="connection refused by app.example port 443")
     return StreamMedia(view, state, mode, "PCMU", GOOD_STREAM | changes)
@@ -102,8 +102,16 @@ LEG_CASES: list[tuple[str, dict[str, Value], str]] = [
 ]
 STREAM_CASES: list[tuple[str, StreamMedia, str]] = [
     ("stream_failed", media("ended", None, "failed"), "app.example failed: connection refused by app.example port 443"),
-    ("connecting", media("connecting"), "The WebSocket to app.example is not open (connecting)"),
-    ("reconnects", media(reconnects=2), "opened again 2 times"),
+    ("connecting", media("connecting"), "The WebSocket to app.example is not open yet"),
+    (
+        "no_connection",
+        media("connecting", failed_tries=3, last_cause="connection refused by app.example port 443"),
+        "dialled 3 times in vain. The last cause: connection refused by app.example port 443.",
+    ),
+    ("no_connection", media("reconnecting", failed_tries=2, last_cause="no answer"), "The last cause: no answer"),
+    ("connection_lost", media("reconnecting", last_cause="no pong"), "was lost, and is dialled again: no pong"),
+    ("reconnects", media(reconnects=2, last_cause="the app closed with 1011"), "2 times, the last time because: the"),
+    ("frames_lost", media(frames_lost=30), "30 frames were lost with a WebSocket"),
     ("wrong_mode", media(mode="mp3", error_invalid_media=12), "Start it with BidirectionalMode=rtp"),
     ("undecodable_media", media(error_invalid_media=12), "12 messages of the app held no audio"),
     ("bad_messages", media(error_malformed_frame=2, error_unknown_error=1), "3 messages of the app"),

@@ -176,6 +176,9 @@ async def test_a_call_without_a_stream_and_an_app_that_refuses(why: Asker, calle
     async with RecordingApp() as app:
         url = app.url
     await why.start(caller.call_sid, url)
+    finding = await why.finds(caller.call_sid, "no_connection")
+    assert finding["severity"] == "error"
+    assert "in vain. The last cause: connection refused by 127.0.0.1" in finding["text"]
     assert "connection refused by 127.0.0.1" in (await why.finds(caller.call_sid, "stream_failed"))["text"]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import uvloop
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
@@ -134,12 +135,36 @@ async def test_an_outage_longer_than_the_bound_loses_the_oldest_and_counts_them(
         await lose(stream, app)
     await until(lambda: stream.connection.waiting)
     leg.speak(250)
-    assert stream.connection.report().frames_dropped == 150
+    report = stream.connection.report()
+    assert (report.frames_lost, report.frames_dropped) == (150, 0), "it cannot be blamed for reading too slowly"
     async with run_app(port=port_of(app)) as app:
         peer = await app.connection()
         await past_opening(peer)
         assert payloads(await media(peer, 100)) == leg.sent[150:]
         await finish(stream)
+
+
+async def test_while_there_is_no_socket_the_report_says_why(run_app: Any, make_stream: MakeStream) -> None:
+    """Of the first one as of the next."""
+    async with run_app() as app:
+        port = port_of(app)
+    stream = make_stream(app.url, settings=SOON, enable_reconnect=True)
+    refused = f"connection refused by 127.0.0.1 port {port}"
+    with structlog.testing.capture_logs() as logs:
+        stream.connection.start()
+        await until(lambda: stream.connection.report().failed_tries == 2)
+    assert [line["cause"] for line in logs] == [refused], "once, not for each try"
+    assert (stream.connection.state, stream.connection.report().last_cause) == ("connecting", refused)
+    async with run_app(port=port) as app:
+        await until(lambda: stream.connection.state == "open")
+        assert stream.connection.report().failed_tries == 0
+        await lose(stream, app)
+        await until(lambda: stream.connection.report().reconnects == 1)
+        assert stream.connection.report().last_cause == "the connection was lost"
+        await lose(stream, app)
+    await until(lambda: stream.connection.report().failed_tries > 0)
+    assert (stream.connection.state, stream.connection.report().last_cause) == ("reconnecting", refused)
+    await finish(stream)
 
 
 async def test_with_replay_0_the_new_socket_begins_with_what_comes(app: Any, make_stream: MakeStream) -> None:
@@ -154,7 +179,7 @@ async def test_with_replay_0_the_new_socket_begins_with_what_comes(app: Any, mak
     await past_opening(peer)
     leg.speak(2)
     assert payloads(await media(peer, 2)) == leg.sent[8:]
-    assert stream.connection.report().frames_dropped == 5
+    assert stream.connection.report().frames_lost == 5
     await finish(stream)
 
 
@@ -482,7 +507,7 @@ async def test_a_loss_amid_the_replay_repeats_it(run_app: Any, make_stream: Make
         assert payloads(await media(peer, 3000)) == leg.sent[50:]
         await finish(stream)
     # Fifty went out of the bound, some of them perhaps in the first socket's hands already.
-    assert stream.connection.report().frames_dropped <= 50
+    assert stream.connection.report().frames_lost <= 50
 
 
 async def test_a_slow_reader_gets_the_replay_and_what_comes_behind_it(app: Any, make_stream: MakeStream) -> None:
@@ -501,7 +526,8 @@ async def test_a_slow_reader_gets_the_replay_and_what_comes_behind_it(app: Any, 
     peer.transport.resume_reading()
     await past_opening(peer)
     assert payloads(await media(peer, 3100)) == leg.sent
-    assert stream.connection.report().frames_dropped == 0
+    report = stream.connection.report()
+    assert (report.frames_lost, report.frames_dropped) == (0, 0)
     await finish(stream)
 
 

@@ -49,7 +49,7 @@ class StreamMedia:
     """`rtp` or `mp3`; None for a stream that is over, of which it is not kept."""
     codec: str | None
     """In which the app sends audio; None likewise."""
-    report: Mapping[str, int]
+    report: Mapping[str, int | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,15 +212,37 @@ _STREAM = (
     _Row(
         "warning",
         "connecting",
-        lambda n: n["state"] in ("connecting", "reconnecting"),
-        "The WebSocket to {host} is not open ({state}).",
+        lambda n: n["state"] == "connecting" and not n["failed_tries"],
+        "The WebSocket to {host} is not open yet: the app has not answered so far.",
+    ),
+    _Row(
+        "error",
+        "no_connection",
+        lambda n: n["state"] in ("connecting", "reconnecting") and n["failed_tries"],
+        "There is no WebSocket to {host}, dialled {failed_tries} times in vain. The last cause: {last_cause}.",
+        ("failed_tries", "reconnects"),
+    ),
+    _Row(
+        "error",
+        "connection_lost",
+        lambda n: n["state"] == "reconnecting" and not n["failed_tries"],
+        "The WebSocket to {host} was lost, and is dialled again: {last_cause}.",
+        ("reconnects",),
     ),
     _Row(
         "warning",
         "reconnects",
         lambda n: n["reconnects"],
-        "The WebSocket was lost and opened again {reconnects} times: does the app crash, or a proxy time out?",
+        "The WebSocket was lost and opened again {reconnects} times, the last time because: {last_cause}.",
         ("reconnects",),
+    ),
+    _Row(
+        "warning",
+        "frames_lost",
+        lambda n: n["frames_lost"],
+        "{frames_lost} frames were lost with a WebSocket, or came while there was none and were more than "
+        "streams.replay keeps: the app does not get them.",
+        ("frames_lost", "reconnects"),
     ),
     _Row(
         "error",

@@ -158,7 +158,7 @@ class StreamEnded:
     sid: StreamSid
     error: str | None
     reason: str
-    report: dict[str, int] = field(default_factory=dict)
+    report: dict[str, int | str] = field(default_factory=dict)
 
 
 Fact = (

@@ -72,7 +72,7 @@ class StreamView:
     status_callback_method: str
     ended_reason: str | None = None
     """In words for people: why it ended."""
-    report: dict[str, int] = field(default_factory=dict)
+    report: dict[str, int | str] = field(default_factory=dict)
     """The stream's counters at its end, errors flattened as `error_<title>`."""
 
 

@@ -62,11 +62,14 @@ class StreamConnection:
         "_at",
         "_closed",
         "_dropped",
+        "_failed_tries",
         "_far",
         "_files",
         "_identity",
         "_inbox",
+        "_last_cause",
         "_line",
+        "_lost",
         "_on_fact",
         "_outcome",
         "_own_leg",
@@ -151,6 +154,9 @@ class StreamConnection:
         self._outcome: StreamEnded | None = None
         self._unsent = 0
         self._dropped = 0
+        self._lost = 0
+        self._failed_tries = 0
+        self._last_cause = ""
         self.reconnects = 0
         """Sockets after the first."""
 
@@ -236,7 +242,8 @@ class StreamConnection:
             dropped += outbox.dropped_frames + outbox.dropped_control
         return StreamReport(
             frames_sent=session.frames - unsent,
-            frames_dropped=dropped + session.replay.dropped,
+            frames_dropped=dropped,
+            frames_lost=self._lost + session.replay.dropped,
             frames_missing=session.missing,
             messages_received=self._inbox.messages,
             bytes_received=self._inbox.bytes,
@@ -250,6 +257,8 @@ class StreamConnection:
             app_level_db=playback.meter.loudest,
             marks=session.marks,
             reconnects=self.reconnects,
+            failed_tries=self._failed_tries,
+            last_cause=self._last_cause,
             errors=dict(session.errors),
         )
 
@@ -407,6 +416,7 @@ class StreamConnection:
             socket.control(message)
         self._socket = socket
         self.waiting = False
+        self._failed_tries = 0
         again = self._retry.started
         self._retry.opened(now)
         if again:
@@ -420,6 +430,8 @@ class StreamConnection:
         """See `SocketUser`."""
         socket = self._leave()
         now = asyncio.get_running_loop().time()
+        self._last_cause = gone.words
+        self._failed_tries += socket is None
         delay = self._retry.after(gone, now)
         if delay is None:
             self._give_up(gone)
@@ -428,7 +440,8 @@ class StreamConnection:
         self.waiting = self._retry.started
         if socket is not None:
             self._session.replay.unsent(socket.outbox.frames)
-            self._dropped += len(socket.outbox) - socket.outbox.frames
+            self._lost += len(socket.outbox) - socket.outbox.frames
+        if self._failed_tries <= 1:
             self._log().warning("no socket, dialling again", cause=gone.words)
 
     def _give_up(self, gone: Gone) -> None:

@@ -97,6 +97,8 @@ class StreamReport:
     """`media` messages handed to the socket."""
     frames_dropped: int = 0
     """Oldest messages dropped because the app did not read."""
+    frames_lost: int = 0
+    """Messages lost with a socket, or for want of one beyond what is replayed."""
     frames_missing: int = 0
     """RTP packets that never came, seen by the app as gaps in `chunk`."""
     messages_received: int = 0
@@ -118,5 +120,9 @@ class StreamReport:
     marks: int = 0
     reconnects: int = 0
     """Sockets after the first."""
+    failed_tries: int = 0
+    """Tries for a socket since there last was one."""
+    last_cause: str = ""
+    """Why the last of these failed, or the last socket was lost, in words."""
     errors: dict[str, int] = field(default_factory=dict)
     """Refused messages by error title."""

@@ -217,7 +217,7 @@ class StreamEnded(msgspec.Struct, frozen=True, tag=True):
     sid: StreamSid
     error: str | None
     reason: str
-    report: dict[str, int]
+    report: dict[str, int | str]
 
 
 class StreamState(msgspec.Struct, frozen=True):
@@ -226,7 +226,7 @@ class StreamState(msgspec.Struct, frozen=True):
     sid: StreamSid
     state: str
     """Of its socket: `connecting`, `open`, …"""
-    report: dict[str, int]
+    report: dict[str, int | str]
 
 
 class Reported(msgspec.Struct, frozen=True, tag=True):

@@ -305,7 +305,7 @@ class Worker:
         self._link.send(wire.StreamEnded(leg, sid, ended.error, ended.reason, _flat(stream.report())))
 
 
-def _flat(report: StreamReport) -> dict[str, int]:
+def _flat(report: StreamReport) -> dict[str, int | str]:
     flat = {name: value for name, value in dataclasses.asdict(report).items() if name != "errors"}
     return flat | {f"error_{title}": count for title, count in report.errors.items()}
 

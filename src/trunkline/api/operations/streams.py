@@ -69,7 +69,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "track": TEXT,
             "date_created": TIME,
             "ended_reason": TEXT_OR_NULL,
-            "report": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "report": {"type": "object", "additionalProperties": {"type": ["integer", "string"]}},
         }
     ),
     "StreamList": page_schema("streams", "Stream"),
