@@ -1,7 +1,7 @@
 """The composition root of the control process: builds the rooms, joins them, starts and stops them in order.
 
 Start: store, writer, callbacks, media workers, HTTP, SIP. What is announced last is what lets work in, so nothing
-arrives before there is somebody to do it. Stop is the reverse, calls first, each within its grace.
+arrives before there is somebody to do it. Stop is the reverse, calls first, each within its grace and all within 10 s.
 The workers import their code while the rest is built, which takes them as long.
 """
 
@@ -9,7 +9,7 @@ import asyncio
 import signal
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from trunkline.errors import StartupError
 from trunkline.ids import AccountSid
 from trunkline.metrics import Metrics
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.endpoint import SipEndpoint
+from trunkline.sip.endpoint import GOODBYE_TIME, SipEndpoint
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
 from trunkline.streaming.certificates import tls_context
@@ -41,9 +41,13 @@ _log = structlog.get_logger()
 
 DRAIN_GRACE = 5.5
 """Seconds for calls to end: the 5 s that an app has to answer our close frame, and a little."""
+HTTP_GRACE = 0.5
 WORKER_GRACE = 0.5
 CALLBACK_GRACE = 2.5
 """Seconds to deliver what is due; the rest is stored and sent after the next start."""
+SIP_END, HTTP_END, WORKER_END, CALLBACK_END = 6.5, 7.0, 7.5, 8.5
+"""Seconds after the signal at which each must be over, however long the others took: 10 s for the whole are promised.
+Callbacks are delivered, and phones may answer their BYE, while calls are drained."""
 NEW_ACCOUNT = """\
 A first account was made. Keep these; the key is not shown again:
 
@@ -62,6 +66,7 @@ class Server:
         self._announce = announce
         self._stack = AsyncExitStack()
         self._started = False
+        self._stopping_since = 0.0
 
     async def run(self) -> None:
         """Serve until SIGINT or SIGTERM."""
@@ -80,14 +85,27 @@ class Server:
         try:
             await self._start()
         except BaseException:
-            await self._stack.aclose()
+            await self._close()
             raise
 
     async def stop(self) -> None:
         """BYE to calls, `stop` to streams, callbacks flushed."""
         _log.info("stopping")
-        await self._stack.aclose()
+        await self._close()
         _log.info("stopped")
+
+    async def _close(self) -> None:
+        self._stopping_since = asyncio.get_running_loop().time()
+        await self._stack.aclose()
+
+    def _at_stop(self, stop: Callable[[float], Awaitable[None]], grace: float, end: float) -> None:
+        """Stop a room with what is left of its grace, and of the time until its `end`."""
+
+        async def in_time() -> None:
+            left = self._stopping_since + end - asyncio.get_running_loop().time()
+            await stop(max(0.0, min(grace, left)))
+
+        self._stack.push_async_callback(in_time)
 
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
@@ -101,7 +119,7 @@ class Server:
         delivery = Delivery(settings.callbacks, store, signer)
         writer = Writer(store, settings.store, delivery.deliver)
         await delivery.start()
-        stack.push_async_callback(delivery.stop, CALLBACK_GRACE)
+        self._at_stop(delivery.stop, CALLBACK_GRACE, CALLBACK_END)
         writer.start()
         stack.push_async_callback(writer.stop)
 
@@ -110,7 +128,7 @@ class Server:
         tools = Tools.of(settings, signer, lambda: _public_url(settings, http))
         conductor = Conductor(runner, directory.route, tools)
         stack.push_async_callback(conductor.stop)
-        stack.push_async_callback(pool.stop, WORKER_GRACE)
+        self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
         pool.launch()
         runner.recover(await store.open_calls(), await store.open_streams())
 
@@ -141,10 +159,10 @@ class Server:
         }
         http = HttpServer(app, settings.http)
         await http.start()
-        stack.push_async_callback(http.stop, 0.5)
+        self._at_stop(http.stop, HTTP_GRACE, HTTP_END)
         await pool.start()
         await sip.start()
-        stack.push_async_callback(sip.stop)
+        self._at_stop(sip.stop, GOODBYE_TIME, SIP_END)
         stack.push_async_callback(runner.drain, DRAIN_GRACE)
         stack.callback(sip.begin_draining)
         self._started = True

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket as sockets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import Caller
 from trunkline.demo.server import ServerProcess
+from trunkline.demo.uac import Address
 
 pytestmark = pytest.mark.peer
 
@@ -192,6 +193,47 @@ async def test_sigterm_ends_live_calls_in_good_order(
     assert socket.messages[-1]["event"] == "stop"
     assert socket.close_code == 1000
     assert events(callbacks, sid) == ["stream-started", "stream-stopped"]
+
+
+class DeafCaller(Caller):
+    """Hears nothing of the server's SIP once its call is up, until the test is over."""
+
+    def __init__(self, target: Address, frames: Sequence[bytes]) -> None:
+        super().__init__(target, frames)
+        self.unheard: list[bytes] = []
+
+    def _sip_received(self, data: bytes) -> None:
+        if self.up:
+            self.unheard.append(data)
+            self.watch.changed()
+        else:
+            super()._sip_received(data)
+
+    def hear_bye(self) -> None:
+        """So that there is nothing left to hang up."""
+        super()._sip_received(next(data for data in self.unheard if data.startswith(b"BYE ")))
+
+
+async def test_peers_that_answer_nothing_do_not_hold_up_the_end_beyond_ten_seconds(
+    server: ServerProcess, app: RecordingApp
+) -> None:
+    with sockets.create_server(("127.0.0.1", 0)) as silent:
+        callback_url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        async with (
+            AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client,
+            DeafCaller(server.sip_address, speech(1000)) as caller,
+        ):
+            await caller.call()
+            await client.texml.accounts.calls.streams_json(
+                caller.call_sid, account_sid=server.account_sid, url=app.url, status_callback=callback_url
+            )
+            socket = await app.socket()
+            socket.connection.transport.pause_reading()  # it will not even see that it is to close
+            code = await server.stop(timeout=10)
+            caller.hear_bye()
+            socket.connection.transport.resume_reading()
+    assert code == 0, "killed after ten seconds"
+    assert "calls did not end in time" not in server.log
 
 
 async def test_callbacks_that_fail_are_sent_again_in_order(

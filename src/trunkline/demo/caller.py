@@ -9,7 +9,7 @@ import secrets
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from trunkline.demo.audio import FRAME_BYTES, FRAME_MS
 from trunkline.demo.errors import CallFailed
@@ -76,7 +76,7 @@ class Caller:
         self._sequence = secrets.randbits(15)
         self._timestamp = secrets.randbits(31)
 
-    async def __aenter__(self) -> "Caller":
+    async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._sip, self._rtp = await self._open(self._sip_received), await self._open(self._rtp_received)
         return self

@@ -6,6 +6,7 @@ A message goes transports -> `screen` -> `Dialogs` -> one event to the applicati
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -150,8 +151,8 @@ class SipEndpoint:
         if self._dialogs is not None:
             self._dialogs.draining = True
 
-    async def stop(self) -> None:
-        """Hang up what is left, give the peers a moment to answer, and close."""
+    async def stop(self, grace: float = math.inf) -> None:
+        """Hang up what is left, give the peers `GOODBYE_TIME` to answer, `grace` seconds at most, and close."""
         if self._dialogs is None:
             return
         self.begin_draining()
@@ -161,7 +162,7 @@ class SipEndpoint:
         self._dialogs.when_empty(answered.set)
         self._trunks.leave(forgotten.set)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_TIME):
+            async with asyncio.timeout(min(GOODBYE_TIME, grace)):
                 await answered.wait()
                 await forgotten.wait()
         self._trunks.stop()
