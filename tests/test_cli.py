@@ -62,6 +62,19 @@ def test_a_busy_http_port_is_named(tmp_path: Path, busy_port: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_a_busy_sip_port_is_named_with_the_reason(tmp_path: Path, kind: int) -> None:
+    with socket.socket(type=kind) as holder:
+        holder.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            holder.listen()
+        port = str(holder.getsockname()[1])
+        arguments = ["--http.port", "0", "--sip.port", port, "--sip.tls_port", "off"]
+        done = trunkline(tmp_path, "serve", "--store.directory", str(tmp_path / "store"), *arguments)
+    assert done.returncode == 2
+    assert done.stderr == f"trunkline: cannot listen for SIP on 127.0.0.1:{port}: Address already in use\n"
+
+
 def test_config_shows_each_value_with_its_source(tmp_path: Path) -> None:
     (tmp_path / "trunkline.toml").write_text("[sip]\nport = 5070\n")
     done = trunkline(tmp_path, "config", "--http.port", "9", env={"TRUNKLINE_API_KEY": "KEYsecret"})

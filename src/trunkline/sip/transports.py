@@ -6,6 +6,7 @@ back; `flow_to` gives the flow to a peer that we call. UDP and TCP share a port,
 
 import asyncio
 import os
+import socket
 from collections import Counter
 from errno import EADDRINUSE
 from functools import lru_cache
@@ -80,11 +81,18 @@ class Transports:
         await self._listen_for_tls(host, port)
 
     async def _bind(self, host: str, port: int) -> int:
-        loop = asyncio.get_running_loop()
-        udp, self._udp = await loop.create_datagram_endpoint(
-            lambda: UdpSocket(self.connections), local_addr=(host, port)
+        # By ourselves: the loop's own error would not say why a port cannot be had.
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            sock.bind((host, port))
+        except OSError:
+            sock.close()
+            raise
+        port = sock.getsockname()[1]
+        _, self._udp = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: UdpSocket(self.connections), sock=sock
         )
-        port = udp.get_extra_info("sockname")[1]
         await self._listen(host, port, "tcp")
         return port
 
