@@ -53,6 +53,8 @@ def test_every_setting_has_an_origin() -> None:
         ({}, {}, "[http]\nprot = 1\n", "http.prot (file)"),
         ({}, {}, "[http\n", "is not TOML"),
         ({}, {}, "[media]\nport_min = 3000\nport_max = 3000\n", "port_max above it"),
+        ({}, {"TRUNKLINE_API_KEY": ""}, "", "bad setting api_key (environment): String should have at least 1"),
+        ({}, {"TRUNKLINE_ACCOUNT_SID": ""}, "", "bad setting account_sid (environment): String should have at least 1"),
         ({"media.codecs": "PCMU,AMR"}, {}, "", "media.codecs"),
         ({"media.host": "localhost"}, {}, "", "must be a literal IPv4 or IPv6 address"),
         ({"media.host": "0.0.0.0"}, {}, "", "set advertised_host too"),

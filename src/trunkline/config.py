@@ -439,9 +439,9 @@ class LogSettings(Section):
 class Settings(Section):
     """The whole."""
 
-    account_sid: str | None = None
+    account_sid: str | None = Field(None, min_length=1)
     """Predefines the first account, together with `api_key`."""
-    api_key: str | None = Field(None, repr=False)
+    api_key: str | None = Field(None, min_length=1, repr=False)
     http: HttpSettings = HttpSettings()
     sip: SipSettings = SipSettings()
     media: MediaSettings = MediaSettings()
