@@ -32,7 +32,7 @@ from trunkline.store.store import Store
 from trunkline.webhooks import delivery as delivery_module
 from trunkline.webhooks import outbox as outbox_module
 from trunkline.webhooks.delivery import Delivery
-from trunkline.webhooks.payloads import callback_of
+from trunkline.webhooks.payloads import call_callback_of, callback_of, record_of
 from trunkline.webhooks.signing import Signer
 
 QUICK = CallbackSettings(tries=3, first_delay=0.05, delay_factor=1)
@@ -142,6 +142,20 @@ async def test_a_streams_callbacks_arrive_in_order_although_the_first_is_retried
     requests = await receiver.got(4)
     assert [request.headers["webhook-id"] for request in requests] == ["id-1", "id-1", "id-1", "id-2"]
     assert requests[-1].form["StreamEvent"] == "stream-stopped"
+
+
+async def test_a_call_is_told_of_although_its_recording_is_told_to_a_dead_host(
+    start: Start, receiver: Any, listen: Any, call_event_of: Any, keep: Any
+) -> None:
+    dead = await listen()
+    dead.answer = lambda request: None
+    event = call_event_of("completed", status_callback=receiver.url)
+    status = call_callback_of(event, "status")
+    recording = record_of("recording", (dead.url, "POST"), [("RecordingSid", "r")], event.at, event.call.sid)
+    (await start(CallbackSettings(timeout=100))).deliver(await keep(recording, status))
+    await dead.got(1)
+    (request,) = await receiver.got(1)
+    assert request.headers["webhook-id"] == "status"
 
 
 async def test_a_refusal_is_final_and_logged_without_secrets(

@@ -175,7 +175,7 @@ def test_only_the_events_asked_for_are_told(call_event_of: Any) -> None:
 def test_a_calls_callbacks_share_a_key_and_belong_to_no_stream(call_event_of: Any) -> None:
     record = call_callback_of(call_event_of("answered", status_callback_method="GET"), "id-1")
     assert record is not None
-    assert (record.key, record.call_sid, record.stream_sid) == (record.call_sid, COMMON[1][1], None)
+    assert (record.key, record.call_sid, record.stream_sid) == (f"{record.call_sid} http://r", COMMON[1][1], None)
     assert (record.method, record.host, record.id) == ("GET", "http://r", "id-1")
     assert dict(parse_qsl(record.form))["CallStatus"] == "in-progress"
 

@@ -24,7 +24,7 @@ class CallbackRecord:
     id: str
     """A UUID; `webhook-id` on the wire, the same at every try."""
     key: str
-    """Callbacks with the same key are sent one after the other: the sid of the stream or call."""
+    """Callbacks with the same key are sent one after the other: the sid of the stream or call, and the host."""
     host: str
     """Scheme, host and port of `url`; what is limited together when it does not answer."""
     call_sid: CallSid

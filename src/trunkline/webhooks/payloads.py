@@ -45,15 +45,16 @@ def record_of(
     call: CallSid,
     stream: StreamSid | None = None,
 ) -> CallbackRecord | None:
-    """A callback that says `form`; None without a URL. `target` is URL and method. What is told of one call, or of one
-    stream, goes out in order."""
+    """A callback that says `form`; None without a URL. `target` is URL and method. What one host is told of one call,
+    or of one stream, goes out in order, and waits for no other host."""
     url, method = target
     if not url:
         return None
+    host = host_of(url)
     return CallbackRecord(
         id=callback_id,
-        key=stream or call,
-        host=host_of(url),
+        key=f"{stream or call} {host}",
+        host=host,
         call_sid=call,
         stream_sid=stream,
         url=url,
