@@ -152,10 +152,7 @@ class StreamConnection:
         self.waiting = False
         """There was a socket, it is gone, and another is being tried for."""
         self._outcome: StreamEnded | None = None
-        self._unsent = 0
-        self._dropped = 0
-        self._lost = 0
-        self._failed_tries = 0
+        self._unsent = self._dropped = self._lost = self._failed_tries = 0
         self._last_cause = ""
         self.reconnects = 0
         """Sockets after the first."""
