@@ -36,8 +36,9 @@ from first import first_frames
 from loaded import under_requests
 from most import most
 from plot import plot
+from product import Invalid
 from report import Measured, Results, Row, line, text
-from runs import ROWS, Invalid, Run, Runs, prepare, tried
+from runs import ROWS, Run, Runs, prepare, tried
 from runs import Row as Kind
 
 from workers import beside
@@ -174,9 +175,11 @@ async def main(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         bench = Bench(args, Path(folder))
-        for part in args.parts:
-            await getattr(bench, part)()
-    write(bench.results, args.out)
+        try:
+            for part in args.parts:
+                await getattr(bench, part)()
+        finally:
+            write(bench.results, args.out)
     return int(not bench.results.complete)
 
 

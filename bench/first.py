@@ -9,7 +9,7 @@ from pathlib import Path
 
 from compare import LOADGEN
 from picows import WSFrame, WSTransport, WSUpgradeRequest, ws_create_server
-from product import HOST, processes, started
+from product import HOST, Invalid, processes, started
 from runs import QUIET, RTP, Run, Runs, child, serving
 from work import Sink
 
@@ -68,6 +68,6 @@ async def first_frames(runs: Runs, streams: int, folder: Path) -> Run:
     sink.close()
     waits.sort()
     if not waits:
-        raise SystemExit("no app heard anything")
+        raise Invalid("no app heard anything")
     at = {"p50": len(waits) // 2, "p99": len(waits) * 99 // 100, "max": -1}
     return run | {"streams": streams, "heard": len(waits)} | {f"{name}_ms": 1000 * waits[n] for name, n in at.items()}

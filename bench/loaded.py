@@ -29,7 +29,7 @@ class Requests:
         self.waits: list[float] = []
 
     async def make(self, number: int) -> None:
-        """One request. Exits when it is refused."""
+        """One request. Raises Invalid or httpx.HTTPError when it is refused."""
         call = self._calls[number // 5 % len(self._calls)]
         began = time.monotonic()
         match number % 5:

@@ -6,7 +6,8 @@ Sizes grow by half until one is not carried in two runs, then the gap is halved 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from runs import Invalid, Run
+from product import Invalid
+from runs import Run
 
 LATENCY_US = 20_000
 LEAST_STEP = 25

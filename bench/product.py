@@ -21,8 +21,14 @@ from trunkline.demo.uac import Address, State, UserAgentClient, audio_offer, med
 HOST = "127.0.0.1"
 AT_ONCE = 20
 """Calls being set up, and streams being started, at the same time."""
+SPARE_PORTS = 64
+"""For those that others hold; each of several workers has ports for all legs."""
 PATIENCE = 60.0
 """Seconds for all calls to be up."""
+
+
+class Invalid(Exception):
+    """A run that says nothing, and why."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +88,13 @@ class Callers(asyncio.DatagramProtocol):
             self._transport.sendto(datagram, self._target)
 
     async def place(self, count: int) -> list[UserAgentClient]:
-        """So many calls, `AT_ONCE` under way at any time. Exits when one fails."""
+        """So many calls, `AT_ONCE` under way at any time. Raises Invalid when one fails."""
         calls: list[UserAgentClient] = []
         async with asyncio.timeout(PATIENCE):
             while True:
                 pending = [call for call in calls if call.state is not State.UP]
                 if any(call.state is State.ENDED for call in pending):
-                    raise SystemExit(f"a call failed: {next(c.failure for c in pending if c.state is State.ENDED)}")
+                    raise Invalid(f"a call failed: {next(c.failure for c in pending if c.state is State.ENDED)}")
                 if len(calls) == count and not pending:
                     return calls
                 while len(calls) < count and len(pending) < AT_ONCE:
@@ -114,10 +120,10 @@ def _pin(pid: int, cores: set[int]) -> None:
 
 
 async def started(client: httpx.AsyncClient, call_sid: str, fields: dict[str, str]) -> str:
-    """Start a stream; its sid. Exits when it is refused."""
+    """Start a stream; its sid. Raises Invalid when it is refused."""
     answer = await client.post(f"/Calls/{call_sid}/Streams.json", data=fields)
     if answer.status_code != 200:
-        raise SystemExit(f"a stream was refused: {answer.text}")
+        raise Invalid(f"a stream was refused: {answer.text}")
     sid: str = answer.json()["sid"]
     return sid
 
@@ -131,7 +137,7 @@ class Product:
             directory,
             account_sid=str(uuid.uuid4()),
             api_key=secrets.token_urlsafe(24),
-            media_ports=2 * legs + 2,
+            media_ports=(4 if int(settings.get("media.workers", 1)) > 1 else 2) * legs + SPARE_PORTS,
             settings={
                 "media.workers": 1,
                 "media.silence_timeout": 0,

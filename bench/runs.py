@@ -19,9 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 from compare import LIMIT, LOADGEN, TRIES, build
 from mp3 import mp3_file
-from product import HOST, Product, processes
+from product import HOST, Invalid, Product, processes
+
+from trunkline.demo.errors import ServerFailed
 
 SINK, PORTS, RTP = 9140, 56000, 44000
 WARM_UP = 2
@@ -64,10 +67,6 @@ During = Callable[[Product, float], Awaitable[Run]]
 Made = TypeVar("Made")
 
 
-class Invalid(Exception):
-    """A run that says nothing, and why."""
-
-
 class Runs:
     """Runs of one size, in `folder`, which `prepare` has filled."""
 
@@ -101,7 +100,7 @@ class Runs:
     def checked(self, out: bytes, known: float) -> Run:
         """The generator's figures. `known`: percent of a core that was ours besides the target. Raises Invalid."""
         if not out:
-            raise SystemExit("the load generator measured nothing")
+            raise Invalid("the load generator measured nothing")
         run: Run = json.loads(out)
         if run["tx_stalls"] or run["tx_late_p99_us"] > self._args.late * 1000:
             raise Invalid(f"the generator was late ({run['tx_late_p99_us'] / 1000:.1f} ms at p99)")
@@ -187,14 +186,14 @@ async def serving(legs: int, settings: dict[str, str | int | float]) -> AsyncIte
 
 
 async def tried(make: Callable[[], Awaitable[Made]], rounds: int) -> tuple[list[Made], list[str]]:
-    """So many valid runs, and why others were not; no more after `TRIES` of those."""
+    """So many valid runs, and why others were not, be it that the product failed; no more after `TRIES` of those."""
     found: list[Made] = []
     refused: list[str] = []
     while len(found) < rounds and len(refused) < TRIES:
         try:
             found.append(await make())
-        except Invalid as reason:
-            refused.append(str(reason))
+        except (Invalid, ServerFailed, httpx.HTTPError, TimeoutError) as reason:
+            refused.append(str(reason) or type(reason).__name__)
     return found, refused
 
 

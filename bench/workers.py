@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from picows import WSListener, WSTransport, ws_create_server
-from product import HOST, Product, processes
-from runs import QUIET, RTP, SINK, WARM_UP, Invalid, Row, Run, Runs, serving
+from product import HOST, Invalid, Product, processes
+from runs import QUIET, RTP, SINK, WARM_UP, Row, Run, Runs, serving
 
 HEAVY = {"Codec": "OPUS", "SamplingRate": "48000"}
 """The dearest stream there is."""
@@ -34,7 +34,7 @@ def owner(port: int, pids: list[int]) -> int:
     for pid in pids:
         if any(os.readlink(file) in sockets for file in Path(f"/proc/{pid}/fd").iterdir()):
             return pid
-    raise SystemExit(f"no media worker has port {port}")
+    raise Invalid(f"no media worker has port {port}")
 
 
 async def beside(runs: Runs, legs: int, folder: Path, *, overload: bool) -> Run:
