@@ -232,7 +232,8 @@ PLACE_FIELDS = (
             "disabled",
             "SRTP",
             default="disabled",
-            description="Offer encrypted audio only, or none. As `media.srtp` says when not given.",
+            description="Offer encrypted audio only, or none. When not given, as `srtp` of the phone or trunk says, "
+            "else `media.srtp`.",
         ),
         "srtp",
     ),
