@@ -73,11 +73,12 @@ async def no_call_left(client: AsyncTelnyx, account_sid: str) -> None:
             pass
 
 
-async def listed_calls(client: AsyncTelnyx, account_sid: str, status: str) -> list[CallResource]:
-    """The account's calls of that status, as soon as there is one: the list is documented as eventually consistent."""
+async def listed_calls(client: AsyncTelnyx, account_sid: str, status: str, sid: str = "") -> list[CallResource]:
+    """The account's calls of that status, as soon as there is one, or the one with that sid: the list is documented as
+    eventually consistent."""
     found: list[CallResource] = []
     async with asyncio.timeout(30):
-        while not found:
+        while not found or (sid and sid not in [call.sid for call in found]):
             calls = (await client.texml.accounts.calls.retrieve_calls(account_sid)).calls or []
             found = [call for call in calls if call.status == status]
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from peers.harness import RecordingApp, Socket, children, happens, new_server, running
 from trunkline.demo.audio import speech
@@ -23,10 +24,12 @@ LEFT_OVER = 40
 """Megabytes by which a process may have grown after an attack: bounded caches, and what the allocator keeps."""
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """One worker, so that all streams share its loop, and few SIP connections."""
-    async with running(new_server(tmp_path, media__workers=1, sip__connection_limit=50)) as server:
+    async with running(
+        new_server(tmp_path_factory.mktemp("server"), media__workers=1, sip__connection_limit=50)
+    ) as server:
         yield server
 
 

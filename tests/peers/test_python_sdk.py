@@ -130,7 +130,7 @@ async def test_a_call_is_listed_fetched_and_completed(
     calls = client.texml.accounts.calls
     fetched = await calls.retrieve(caller.call_sid, account_sid=server.account_sid)
     assert (fetched.sid, fetched.status, fetched.from_) == (caller.call_sid, "in-progress", "+13125550100")
-    assert caller.call_sid in [call.sid for call in await listed_calls(client, server.account_sid, "in-progress")]
+    assert await listed_calls(client, server.account_sid, "in-progress", caller.call_sid)
     await calls.update(caller.call_sid, account_sid=server.account_sid, status="completed")
     await happens(caller.watch, "the phone gets BYE", lambda: caller.ended_by_server)
     assert (await calls.retrieve(caller.call_sid, account_sid=server.account_sid)).status == "completed"

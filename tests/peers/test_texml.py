@@ -9,13 +9,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 from telnyx import AsyncTelnyx
 
 from peers import sipp as steps
 from peers.harness import RecordingApp, RtpEndpoint, happens, listed_calls, new_server, running
 from peers.sipp import SippRun
 from trunkline.demo.audio import find_tones, level, speech, tone
-from trunkline.demo.server import ServerProcess
+from trunkline.demo.server import ServerProcess, free_ports
 from webapp import Answer, WebApp, texml
 
 pytestmark = pytest.mark.peer
@@ -23,18 +24,24 @@ AUDIBLE = -50
 """dB below full scale: anything that was played is louder."""
 
 
+@pytest.fixture(scope="module")
+def web_port() -> int:
+    return free_ports(1)
+
+
 @pytest.fixture
-async def web() -> AsyncIterator[WebApp]:
-    async with WebApp() as web:
+async def web(web_port: int) -> AsyncIterator[WebApp]:
+    async with WebApp(web_port) as web:
         yield web
 
 
-@pytest.fixture
-async def server(tmp_path: Path, web: WebApp) -> AsyncIterator[ServerProcess]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(tmp_path_factory: pytest.TempPathFactory, web_port: int) -> AsyncIterator[ServerProcess]:
     """A server all of whose calls do what the web app says at /voice."""
-    applications = json.dumps([{"name": "app", "voice_url": web.url + "/voice"}])
+    applications = json.dumps([{"name": "app", "voice_url": f"http://127.0.0.1:{web_port}/voice"}])
     numbers = json.dumps([{"pattern": "*", "application": "app"}])
-    async with running(new_server(tmp_path, applications=applications, numbers=numbers)) as server:
+    directory = tmp_path_factory.mktemp("server")
+    async with running(new_server(directory, applications=applications, numbers=numbers)) as server:
         yield server
 
 
@@ -211,8 +218,7 @@ async def test_the_api_redirects_a_live_call_and_reject_refuses_one(
             )
             await happens(phone.watch, "the new document speaks", lambda: audible(phone))
             await run.succeeds()
-    (call,) = await listed_calls(client, server.account_sid, "completed")
-    assert call.sid == call_sid
+    assert await listed_calls(client, server.account_sid, "completed", call_sid)
     web.answers["/voice"] = texml('<Reject reason="busy"/>')
     (tmp_path / "refused").mkdir()
     async with SippRun(tmp_path / "refused", server.sip_address, (steps.invite(body), steps.declined(486))) as refused:
