@@ -117,6 +117,7 @@ STREAM_CASES: list[tuple[str, StreamMedia, str]] = [
     ("bad_messages", media(error_malformed_frame=2, error_unknown_error=1), "3 messages of the app"),
     ("over_the_limit", media(error_rate_limit_reached=4), "error 100005"),
     ("app_silent", media(app_level_db=-96), "the loudest had -96 dB. Does it send PCMU"),
+    ("app_silent_so_far", media(app_level_db=-96, app_samples=1), "(-96 dB), but it was not much yet"),
     ("app_sends_nothing", media(messages_received=0, bytes_received=0, app_samples=0), "no message at all"),
     ("app_sends_no_audio", media(bytes_received=0, app_samples=0), "but no audio in them"),
     ("no_opposite_leg", media(unheard_ms=400), "400 ms of the app's audio were heard by nobody"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trunkline.media.codecs import CODECS
-from trunkline.media.level import EAR_LIMIT, QUIET, REST, SAMPLE_MS, SILENT, Ear, Meter, level
+from trunkline.media.level import EAR_LIMIT, QUIET, REST_MS, SAMPLE_MS, SILENT, Ear, Meter, level
 
 
 def tone(codec: str, amplitude: float, ms: int = 200) -> bytes:
@@ -12,6 +12,10 @@ def tone(codec: str, amplitude: float, ms: int = 200) -> bytes:
     row = CODECS[codec]
     time = np.arange(row.sample_rate * ms // 1000) / row.sample_rate
     return row.encoder()((np.sin(2 * np.pi * 400 * time) * amplitude * 32767).astype("<i2").tobytes())
+
+
+def show(meter: Meter, payload: bytes) -> None:
+    meter.see(payload, len(payload))
 
 
 def test_a_full_sine_has_minus_three_db_and_nothing_has_none() -> None:
@@ -28,8 +32,8 @@ def test_a_meter_tells_speech_from_silence(codec: str) -> None:
     quiet = CODECS[codec].encoder()(bytes(CODECS[codec].sample_rate // 5 * 2))
     speech = tone(codec, 0.1)
     for start in range(0, len(speech), 160):
-        silent.see(quiet[start : start + 160])
-        loud.see(speech[start : start + 160])
+        show(silent, quiet[start : start + 160])
+        show(loud, speech[start : start + 160])
     assert silent.loudest < QUIET
     assert loud.loudest == pytest.approx(-23, abs=3)
     assert (silent.samples, loud.samples) == (1, 1)
@@ -37,19 +41,29 @@ def test_a_meter_tells_speech_from_silence(codec: str) -> None:
 
 def test_a_meter_measures_one_stretch_in_so_many_and_keeps_the_loudest() -> None:
     meter = Meter("PCMU")
-    meter.see(tone("PCMU", 0.5, SAMPLE_MS - 1))
+    show(meter, tone("PCMU", 0.5, SAMPLE_MS - 1))
     assert meter.samples == 0
-    for _ in range(REST + 2):
-        meter.see(tone("PCMU", 0.5, SAMPLE_MS))
+    for _ in range(1 + REST_MS // SAMPLE_MS):
+        show(meter, tone("PCMU", 0.5, SAMPLE_MS))
     assert meter.samples == 2
-    meter.see(b"\xff")
+    show(meter, b"\xff")
     assert meter.loudest == -9
+
+
+def test_a_meter_rests_by_audio_and_not_by_messages() -> None:
+    """An app whose every message is one utterance is judged by each of them, not by the first alone."""
+    meter = Meter("PCMU")
+    for _ in range(3):
+        show(meter, b"\xff" * 8 * REST_MS)
+    assert (meter.samples, meter.loudest) == (3, SILENT)
+    show(meter, tone("PCMU", 0.5, REST_MS))
+    assert (meter.samples, meter.loudest) == (4, -9)
 
 
 def test_a_meter_looks_at_the_middle() -> None:
     quiet = b"\xff" * 1600
     meter = Meter("PCMU")
-    meter.see(quiet + tone("PCMU", 0.5) + quiet)
+    show(meter, quiet + tone("PCMU", 0.5) + quiet)
     assert meter.loudest == -9
 
 

@@ -155,8 +155,10 @@ async def test_an_app_that_sends_raw_audio_into_a_stream_of_the_default_mode(
 async def test_an_app_that_sends_silence_and_then_speaks(why: Asker, caller: Caller, app: RecordingApp) -> None:
     await why.start(caller.call_sid, app.url, bidirectional_mode="rtp", bidirectional_codec="PCMA")
     socket = await app.socket()
-    for _ in range(16):
-        await socket.play(b"\xd5" * 160)
+    await socket.play(b"\xd5" * 800)
+    assert (await why.finds(caller.call_sid, "app_silent_so_far"))["severity"] == "warning"
+    for _ in range(4):
+        await socket.play(b"\xd5" * 8000)
     finding = await why.finds(caller.call_sid, "app_silent")
     assert "PCMA" in finding["text"]
     assert finding["numbers"]["app_level_db"] < -60

@@ -18,6 +18,8 @@ _ORDER: tuple[Severity, ...] = ("error", "warning", "info", "ok")
 
 QUIET = -60
 """dB below full scale; nobody hears less."""
+JUDGED = 5
+"""Stretches of an app's audio from which on one may say that it is silent, and not just that it was."""
 SETTLED = 2000
 """Milliseconds after which something should have happened."""
 
@@ -276,9 +278,17 @@ _STREAM = (
     _Row(
         "error",
         "app_silent",
-        lambda n: n["app_samples"] and n["app_level_db"] < QUIET,
+        lambda n: n["app_samples"] >= JUDGED and n["app_level_db"] < QUIET,
         "What the app sends is silence: of {app_samples} stretches measured the loudest had {app_level_db} dB. Does it "
         "send {codec}, and is its own source muted?",
+        ("app_samples", "app_level_db", "bytes_received"),
+    ),
+    _Row(
+        "warning",
+        "app_silent_so_far",
+        lambda n: 0 < n["app_samples"] < JUDGED and n["app_level_db"] < QUIET,
+        "What was heard of the app's audio so far is silence ({app_level_db} dB), but it was not much yet: of a second "
+        "or of a message a tenth of a second is measured.",
         ("app_samples", "app_level_db", "bytes_received"),
     ),
     _Row(

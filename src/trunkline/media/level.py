@@ -15,8 +15,8 @@ SILENT = -96
 QUIET = -60
 """dB."""
 SAMPLE_MS = 100
-REST = 50
-"""Messages between two measurements."""
+REST_MS = 1000
+"""Audio between two measurements; a longer message is measured whenever it comes."""
 EAR_LIMIT = 100
 """Packets that an ear keeps per track."""
 
@@ -31,7 +31,7 @@ def level(pcm: bytes) -> int:
 class Meter:
     """The loudest of what it is shown of one stream's audio, in a codec whose payloads may be cut anywhere.
 
-    It gathers `SAMPLE_MS`, measures, and rests for `REST` messages.
+    It gathers `SAMPLE_MS`, measures, and rests for `REST_MS`, both of audio.
     """
 
     __slots__ = ("_codec", "_gathered", "_length", "_rest", "loudest", "samples")
@@ -50,12 +50,14 @@ class Meter:
         self._gathered = b""
         self._rest = 0
 
-    def see(self, payload: bytes) -> None:
-        """A message's audio: of a long one the middle, since speech synthesis begins and ends with silence."""
-        if self._rest:
-            self._rest -= 1
+    def see(self, payload: bytes, size: int) -> None:
+        """A message's audio, `size` bytes; of a long one the middle, as speech synthesis begins and ends with silence."""
+        rest = self._rest
+        if rest > size:
+            self._rest = rest - size
             return
-        start = max(0, len(payload) - self._length) // 4 * 2
+        self._rest = 0
+        start = max(0, size - self._length) // 4 * 2
         self._gathered += payload[start : start + self._length]
         if len(self._gathered) >= self._length:
             pcm = self._codec.decoder()(self._gathered)
@@ -63,7 +65,7 @@ class Meter:
             self.loudest = max(self.loudest, level(pcm[len(pcm) // 4 * 2 :]))
             self.samples += 1
             self._gathered = b""
-            self._rest = REST
+            self._rest = self._codec.bytes_per_ms * REST_MS
 
 
 class Ear:

@@ -134,18 +134,19 @@ class Playback:
 
     def put(self, payload: bytes) -> bool:
         """Queue audio; False, and nothing queued, when it is too much."""
-        queued = self._queued + len(payload)
+        size = len(payload)
+        queued = self._queued + size
         if queued > self._limit:
             self.overruns += 1
             return False
         chunks = self._chunks
-        if chunks and len(chunks[-1]) + len(payload) <= JOIN_LIMIT:
+        if chunks and len(chunks[-1]) + size <= JOIN_LIMIT:
             chunks[-1] += payload
         else:
             chunks.append(payload)
         self._queued = queued
         self._fresh = True
-        self.meter.see(payload)
+        self.meter.see(payload, size)
         return True
 
     def mark(self, name: bytes) -> bool:
