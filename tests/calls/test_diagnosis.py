@@ -158,7 +158,11 @@ def test_every_row_has_a_case() -> None:
 
 
 def test_a_call_without_streams_says_so_while_it_lives() -> None:
-    assert [finding.code for finding in diagnose(CALL, GOOD_LEG, [], live=True)] == ["no_stream"]
+    (finding,) = diagnose(CALL, GOOD_LEG, [], live=True)
+    assert (finding.code, finding.text) == ("no_stream", "No stream has been started, so no app hears the call.")
+    finding, over = diagnose(CALL, GOOD_LEG, [media("ended", None, "stopped")], live=True)
+    assert (finding.code, over.code) == ("no_stream", "stream_stopped")
+    assert finding.text == "No stream is running any more, so no app hears the call."
     assert [finding.code for finding in diagnose(CALL, GOOD_LEG, [], live=False)] == ["audio_flows"]
 
 

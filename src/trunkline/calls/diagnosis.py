@@ -200,7 +200,7 @@ _LEG = (
         "warning",
         "no_stream",
         lambda n: n["live"] and not n["streams"],
-        "No stream has been started on this call, so no app hears it.",
+        "{no_stream}, so no app hears the call.",
     ),
 )
 
@@ -372,6 +372,7 @@ def diagnose(
     streams = tuple(streams)
     running = live and any(stream.state != "ended" for stream in streams)
     numbers = _leg_numbers(leg, live=live, streams=sum(stream.state != "ended" for stream in streams))
+    numbers["no_stream"] = "No stream is running any more" if streams else "No stream has been started"
     findings = list(_apply(_LEG, numbers, None)) if leg else [_no_leg(call, live=live)]
     past: list[Finding] = []
     for stream in streams:

@@ -51,7 +51,7 @@ class Meter:
         self._rest = 0
 
     def see(self, payload: bytes, size: int) -> None:
-        """A message's audio, `size` bytes; of a long one the middle, as speech synthesis begins and ends with silence."""
+        """A message's audio, `size` bytes; of a long one the middle, as synthesis begins and ends with silence."""
         rest = self._rest
         if rest > size:
             self._rest = rest - size
