@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,8 @@ LIMIT = HERE / "limit" / "gw"
 ROWS = ("sut_us_per_pkt", "lat_p50_us", "lat_p99_us", "jit_p99_us", "ws_lost", "rtp_lost", "sut_rss_kb")
 LATE_US = 5000
 TRIES = 3
+POLL = 0.02
+"""Seconds between two looks at whether a process is ready."""
 SINK, PORTS = 9100, 50000
 
 Run = dict[str, float]
@@ -52,6 +55,7 @@ def listening(generator: subprocess.Popen[str], ready: Path) -> None:
     while not ready.exists():
         if generator.poll() is not None:
             sys.exit(f"the load generator ended: {generator.stderr.read() if generator.stderr else ''}")
+        time.sleep(POLL)
 
 
 def result(generator: subprocess.Popen[str]) -> Run:
@@ -85,6 +89,7 @@ def worker(args: argparse.Namespace, folder: Path) -> Run:
         while not pidfile.exists() or not pidfile.read_text():
             if target.poll() is not None:
                 sys.exit("the worker did not start; run bench/worker.py by hand to see why")
+            time.sleep(POLL)
         return result(loadgen(args, "--dests", str(dests), "--pidfile", str(pidfile)))
     finally:
         target.communicate()

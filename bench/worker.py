@@ -42,6 +42,7 @@ class Bench:
         self._pool = WorkerPool(Settings(media=media), self._on_event)
         self._ports: dict[LegId, int] = {}
         self._started = 0
+        self._failure = ""
         self._changed = asyncio.Event()
 
     def _on_event(self, event: PoolEvent) -> None:
@@ -49,13 +50,18 @@ class Bench:
             self._ports[event.leg] = event.port
         elif isinstance(event, wire.StreamStarted):
             self._started += 1
+        elif isinstance(event, wire.LegFailed):
+            self._failure = event.detail
         else:
             sys.stderr.write(f"{event}\n")
         self._changed.set()
 
     async def _news(self) -> None:
+        """Until something has happened. Exits when a leg cannot be opened."""
         self._changed.clear()
         await self._changed.wait()
+        if self._failure:
+            raise SystemExit(self._failure)
 
     @property
     def pid(self) -> int:
