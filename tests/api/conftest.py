@@ -151,6 +151,8 @@ class MemoryCalls:
             updated_at=NOW,
             status_callback=params.status_callback,
             status_callback_method=params.status_callback_method,
+            mode=params.mode.value,
+            codec=params.bidirectional_codec,
         )
         self.started[stream.sid] = stream
         return stream
@@ -177,11 +179,7 @@ class MemoryCalls:
 
     async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
         view = self._find(account, call)
-        streams = tuple(
-            StreamMedia(stream, "open", "rtp", "PCMU", {})
-            for stream in self.started.values()
-            if stream.call_sid == call
-        )
+        streams = tuple(StreamMedia(stream, "open", {}) for stream in self.started.values() if stream.call_sid == call)
         return MediaReport(view, True, self.leg, streams, diagnose(view, self.leg, streams, live=True))
 
     async def recording(self, account: AccountSid, sid: str) -> Path:

@@ -250,7 +250,7 @@ async def test_why_there_is_no_audio_is_told_in_words_and_numbers(
         assert body["findings"][0]["code"] == "no_rtp"
         assert body["findings"][0]["numbers"] == {"packets_in": 0, "local_port": 20000, "duration_ms": 9000.0}
         assert {finding["stream_sid"] for finding in body["findings"]} == {None, body["streams"][0]["sid"]}
-        assert (body["streams"][0]["name"], body["streams"][0]["mode"], body["live"]) == ("ear", "rtp", True)
+        assert (body["streams"][0]["name"], body["streams"][0]["mode"], body["live"]) == ("ear", "mp3", True)
         assert body["streams"][0]["url"] == "wss://app.example/path"
         assert "secret" not in answer.text
     missing = await client.get(f"{calls_path}/v3:nobody/media.json")

@@ -68,8 +68,10 @@ GOOD_STREAM = {
 def media(
     state: str = "open", mode: str | None = "rtp", status: StreamStatus = "in-progress", **changes: int | str
 ) -> StreamMedia:
-    view = replace(STREAM, status=status, ended_reason="connection refused by app.example port 443")
-    return StreamMedia(view, state, mode, "PCMU", GOOD_STREAM | changes)
+    view = replace(
+        STREAM, status=status, mode=mode, codec="PCMU", ended_reason="connection refused by app.example port 443"
+    )
+    return StreamMedia(view, state, GOOD_STREAM | changes)
 
 
 def found(*streams: StreamMedia, **changes: Value) -> dict[str, Finding]:

@@ -50,6 +50,14 @@ class Asker:
                 if code in found:
                     return found[code]
 
+    async def record(self, call_sid: str) -> dict[str, Any]:
+        """The report of a call that is over, as soon as its stream's counters are kept."""
+        async with asyncio.timeout(15):
+            while True:
+                report = await self.report(call_sid)
+                if not report["live"] and report["streams"][0]["report"]:
+                    return report
+
     async def command(self, call_sid: str) -> tuple[int, str]:
         """Exit code and output of `trunkline why`."""
         process = await asyncio.create_subprocess_exec(
@@ -140,7 +148,7 @@ async def test_a_call_on_hold_and_what_the_app_plays_meanwhile(
 
 
 async def test_an_app_that_sends_raw_audio_into_a_stream_of_the_default_mode(
-    why: Asker, caller: Caller, app: RecordingApp
+    why: Asker, caller: Caller, client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     sid = await why.start(caller.call_sid, app.url)
     socket = await app.socket()
@@ -150,6 +158,11 @@ async def test_an_app_that_sends_raw_audio_into_a_stream_of_the_default_mode(
     finding = await why.finds(caller.call_sid, "wrong_mode")
     assert (finding["severity"], finding["stream_sid"]) == ("error", sid)
     assert "BidirectionalMode=rtp" in finding["text"]
+    await client.calls.actions.hangup(caller.call_sid)
+    await happens(app.watch, "the stop", lambda: bool(socket.all("stop")))
+    report = await why.record(caller.call_sid)
+    assert [finding["code"] for finding in report["findings"] if finding["severity"] == "error"] == ["wrong_mode"]
+    assert (report["streams"][0]["mode"], report["streams"][0]["codec"]) == ("mp3", "PCMU")
 
 
 async def test_an_app_that_sends_silence_and_then_speaks(why: Asker, caller: Caller, app: RecordingApp) -> None:

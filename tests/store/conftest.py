@@ -83,6 +83,8 @@ class Make:
             updated_at=cls.at(at),
             status_callback=None,
             status_callback_method="POST",
+            mode="mp3",
+            codec="PCMU",
         )
 
     @classmethod

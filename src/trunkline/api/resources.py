@@ -133,8 +133,8 @@ def media(report: MediaReport) -> dict[str, object]:
                 "status": stream.view.status,
                 "socket": stream.state,
                 "track": stream.view.track,
-                "mode": stream.mode,
-                "codec": stream.codec,
+                "mode": stream.view.mode,
+                "codec": stream.view.codec,
                 "report": stream.report,
             }
             for stream in report.streams

@@ -47,10 +47,6 @@ class StreamMedia:
     view: StreamView
     state: str
     """Of its socket: `connecting`, `open`, …; `ended`."""
-    mode: str | None
-    """`rtp` or `mp3`; None for a stream that is over, of which it is not kept."""
-    codec: str | None
-    """In which the app sends audio; None likewise."""
     report: Mapping[str, int | str]
 
 
@@ -427,8 +423,8 @@ def _stream_numbers(stream: StreamMedia, leg: _Numbers) -> _Numbers:
         | {
             "state": stream.state,
             "status": view.status,
-            "mode": stream.mode,
-            "codec": stream.codec or "the codec that was agreed",
+            "mode": view.mode,
+            "codec": view.codec or "the codec that was agreed",
             "track": view.track,
             "reason": view.ended_reason or "for no reason that was recorded",
             "host": urlsplit(view.url).hostname or view.url,

@@ -150,17 +150,17 @@ class CallService:
             stored = []  # a call so new that it is not written yet
         if entry is None or entry.call.state in (State.OPENING, State.PLACING, State.ENDED):
             view = await self.call(account, call)
-            over = tuple(StreamMedia(stream, "ended", None, None, stream.report) for stream in stored)
+            over = tuple(StreamMedia(stream, "ended", stream.report) for stream in stored)
             return MediaReport(view, False, view.report, over, diagnose(view, view.report, over, live=False))
         reported = await self._runner.report(entry)
         sockets = {state.sid: state for state in reported.streams} if reported else {}
         live = entry.call.streaming
         sids = {stream.sid for stream, _ in live}
-        streams = [StreamMedia(one, "ended", None, None, one.report) for one in stored if one.sid not in sids]
-        for stream, params in live:
+        streams = [StreamMedia(one, "ended", one.report) for one in stored if one.sid not in sids]
+        for stream, _ in live:
             socket = sockets.get(stream.sid)
             state, counters = (socket.state, socket.report) if socket else ("connecting", {})
-            streams.append(StreamMedia(stream, state, params.mode.value, params.bidirectional_codec, counters))
+            streams.append(StreamMedia(stream, state, counters))
         leg = reported.leg if reported else {}
         found = diagnose(entry.call.view, leg, streams, live=True)
         return MediaReport(entry.call.view, True, leg, tuple(streams), found)

@@ -68,6 +68,8 @@ class CallStreams:
             updated_at=now,
             status_callback=params.status_callback,
             status_callback_method=params.status_callback_method,
+            mode=params.mode.value,
+            codec=params.bidirectional_codec,
         )
         self._all[command.sid] = _Stream(view, params)
         identity = StreamIdentity(

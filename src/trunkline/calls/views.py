@@ -74,6 +74,10 @@ class StreamView:
     """In words for people: why it ended."""
     report: dict[str, int | str] = field(default_factory=dict)
     """The stream's counters at its end, errors flattened as `error_<title>`."""
+    mode: str | None = None
+    """`rtp` or `mp3`; None of a stream recorded before this was kept."""
+    codec: str | None = None
+    """In which the app sends audio in rtp mode; None likewise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,8 @@ streams = Table(
     Column("status_callback_method", Text, nullable=False),
     Column("ended_reason", Text),
     Column("report", Text, nullable=False),
+    Column("mode", Text),
+    Column("codec", Text),
 )
 Index("ix_streams_call", streams.c.call_sid, streams.c.created_at)
 Index(
