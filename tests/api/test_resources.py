@@ -1,12 +1,14 @@
 """Calls and streams as JSON, where the tests over HTTP do not reach."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from trunkline.api import resources
+from trunkline.calls.diagnosis import Finding, MediaReport
+from trunkline.media.report import LegReport
 
 if TYPE_CHECKING:
     from api.conftest import MemoryCalls
@@ -48,3 +50,14 @@ def test_duration_counts_from_the_answer_once_the_call_has_ended(
     view = next(iter(control.live.values()))
     view = replace(view, created_at=start, answered_at=at(answered), ended_at=at(ended))
     assert resources.call(view)["duration"] == duration
+
+
+def test_what_is_not_known_of_a_leg_is_null(control: "MemoryCalls") -> None:
+    """Of a leg on which nothing has happened that is all which says -1; a level may well be -1 dB."""
+    finding = Finding("info", "x", "y", {"round_trip_ms": -1.0, "heard_level_db": -1})
+    leg = asdict(LegReport(round_trip_ms=12.5)) | {"heard_level_db": -1}
+    view = next(iter(control.live.values()))
+    shown: Any = resources.media(MediaReport(view, True, leg, (), (finding,)))
+    assert shown["findings"][0]["numbers"] == {"round_trip_ms": None, "heard_level_db": -1}
+    assert [name for name, value in shown["leg"].items() if value == -1] == ["heard_level_db"]
+    assert shown["leg"]["round_trip_ms"] == 12.5

@@ -133,7 +133,8 @@ async def test_a_stream_is_paused_and_resumed_and_the_answer_says_so(
 
 async def test_fetch_tells_what_became_of_the_stream(client: httpx.AsyncClient, streams_path: str) -> None:
     uri = (await client.post(streams_path, json={"Url": URL, "Track": "both_tracks"})).json()["uri"]
-    assert (await client.get(uri)).json()["status"] == "in-progress"
+    body = (await client.get(uri)).json()
+    assert (body["status"], body["report"]) == ("in-progress", None), "not as if nothing had happened on it"
     await client.post(uri)
     body = (await client.get(uri)).json()
     assert (body["status"], body["track"], body["ended_reason"]) == ("stopped", "both_tracks", "stopped by the API")

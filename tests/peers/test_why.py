@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from telnyx import AsyncTelnyx
+from telnyx import AsyncTelnyx, UnprocessableEntityError
 
 from peers import sipp as steps
 from peers.harness import RecordingApp, RtpEndpoint, happens, new_server, running
@@ -49,6 +49,11 @@ class Asker:
                 found: dict[str, dict[str, Any]] = {finding["code"]: finding for finding in findings}
                 if code in found:
                     return found[code]
+
+    async def pause(self, call_sid: str, stream_sid: str) -> None:
+        """Ask for a pause of a stream."""
+        path = f"/texml/Accounts/{self._server.account_sid}/Calls/{call_sid}/Streams/{stream_sid}.json"
+        await self._client.post(path, cast_to=object, body={"Status": "paused"})
 
     async def record(self, call_sid: str) -> dict[str, Any]:
         """The report of a call that is over, as soon as its stream's counters are kept."""
@@ -190,11 +195,13 @@ async def test_a_call_without_a_stream_and_an_app_that_refuses(why: Asker, calle
     assert (await why.finds(caller.call_sid, "no_stream"))["severity"] == "warning"
     async with RecordingApp() as app:
         url = app.url
-    await why.start(caller.call_sid, url)
+    stream = await why.start(caller.call_sid, url)
     finding = await why.finds(caller.call_sid, "no_connection")
     assert finding["severity"] == "error"
     assert "in vain. The last cause: connection refused by 127.0.0.1" in finding["text"]
     assert "connection refused by 127.0.0.1" in (await why.finds(caller.call_sid, "stream_failed"))["text"]
+    with pytest.raises(UnprocessableEntityError, match="The stream is over"):
+        await why.pause(caller.call_sid, stream)
 
 
 async def test_what_the_command_says_of_what_it_cannot_ask(why: Asker, client: AsyncTelnyx, tmp_path: Path) -> None:

@@ -4,17 +4,30 @@ Telnyx writes the dates of call resources as RFC 2822 and those of stream resour
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from urllib.parse import urlsplit, urlunsplit
 
 from trunkline.api.fields.applications import DEFAULTS
 from trunkline.api.queries import ApplicationQuery, Page
-from trunkline.calls.diagnosis import MediaReport
+from trunkline.calls.diagnosis import MediaReport, Value
 from trunkline.calls.views import Application, CallView, StreamView
 
 BASE = "/v2/texml/Accounts"
 PROFILE = "outbound_voice_profile_id"
+
+_UNKNOWN_BELOW_0 = {
+    "payload_type",
+    "seen_payload_type",
+    "round_trip_ms",
+    "loss_percent",
+    "peer_loss_percent",
+    "mos",
+    "peer_mos",
+    "last_packet_ms",
+}
+"""Numbers of a media leg for which -1 stands for "not known"; others, as levels in dB, may well be -1."""
 
 _NORTH_AMERICAN = re.compile(r"\+1([0-9]{3})([0-9]{3})([0-9]{4})")
 
@@ -100,7 +113,7 @@ def stream(view: StreamView) -> dict[str, object]:
         "track": view.track,
         "date_created": iso8601(view.created_at),
         "ended_reason": view.ended_reason,
-        "report": view.report,
+        "report": view.report or None,
     }
 
 
@@ -120,11 +133,11 @@ def media(report: MediaReport) -> dict[str, object]:
                 "code": finding.code,
                 "stream_sid": finding.stream,
                 "text": finding.text,
-                "numbers": finding.numbers,
+                "numbers": _known(finding.numbers),
             }
             for finding in report.findings
         ],
-        "leg": report.leg,
+        "leg": _known(report.leg),
         "streams": [
             {
                 "sid": stream.view.sid,
@@ -141,6 +154,10 @@ def media(report: MediaReport) -> dict[str, object]:
         ],
         "uri": f"{BASE}/{call.account_sid}/Calls/{call.sid}/media.json",
     }
+
+
+def _known(numbers: Mapping[str, Value]) -> dict[str, Value | None]:
+    return {name: None if name in _UNKNOWN_BELOW_0 and value == -1 else value for name, value in numbers.items()}
 
 
 def without_secrets(url: str) -> str:

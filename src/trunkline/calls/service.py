@@ -104,7 +104,10 @@ class CallService:
     async def pause_stream(self, account: AccountSid, call: CallSid, stream: str, *, paused: bool) -> StreamView:
         """See `CallControl`."""
         entry = await self._live(account, call)
-        view = entry.call.find_stream(stream) or await self._store.stream(account, call, stream)
+        view = entry.call.find_stream(stream)
+        if view is None:
+            await self._store.stream(account, call, stream)
+            raise InvalidRequest("The stream is over.", pointer="/Status")
         written = self._runner.apply(entry, PauseStream(view.sid, paused))
         if written is not None:
             await written

@@ -91,7 +91,7 @@ _MEDIA_EXAMPLE: Mapping[str, object] = {
     "streams": [_STREAM_MEDIA],
     "uri": f"{BASE}/{ACCOUNT}/Calls/{CALL}/media.json",
 }
-_COUNTERS: Schema = {"type": "object", "additionalProperties": {"type": ["boolean", "number", "string"]}}
+_COUNTERS: Schema = {"type": "object", "additionalProperties": {"type": ["boolean", "number", "string", "null"]}}
 _MEDIA: Mapping[str, Schema] = {
     **dict.fromkeys(_MEDIA_EXAMPLE, TEXT),
     "live": {"type": "boolean", "description": "Measured now; else what was kept at the end of the call."},
@@ -109,7 +109,7 @@ _MEDIA: Mapping[str, Schema] = {
             }
         ),
     },
-    "leg": _COUNTERS,
+    "leg": {**_COUNTERS, "description": "Of the call's media, also after the call; null is what is not known."},
     "streams": {
         "type": "array",
         "items": record(

@@ -69,7 +69,12 @@ SCHEMAS: Mapping[str, Schema] = {
             "track": TEXT,
             "date_created": TIME,
             "ended_reason": TEXT_OR_NULL,
-            "report": {"type": "object", "additionalProperties": {"type": ["integer", "string"]}},
+            "report": {
+                "type": ["object", "null"],
+                "additionalProperties": {"type": ["integer", "string"]},
+                "description": "The counters at its end; null before. Those of a stream that runs are in the call's "
+                "`media`.",
+            },
         }
     ),
     "StreamList": page_schema("streams", "Stream"),
@@ -78,6 +83,8 @@ SCHEMAS: Mapping[str, Schema] = {
 _BAD_STATUS = (
     errors.InvalidEnum("Status must be one of stopped, paused, in-progress", pointer="/Status"),
     errors.InvalidType("Status must be a string", pointer="/Status"),
+    errors.InvalidRequest("The stream is over.", pointer="/Status"),
+    errors.CallEnded("The call is over"),
 )
 _BAD_START: tuple[errors.ApiError, ...] = (
     errors.MissingParameter("Url is required", pointer="/Url"),
