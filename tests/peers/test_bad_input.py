@@ -68,7 +68,7 @@ async def test_noise_on_the_sip_and_rtp_ports_disturbs_nobody(
 
 
 async def test_each_bad_message_from_the_app_gets_its_error_and_the_stream_goes_on(
-    caller: Caller, app: RecordingApp, socket: Socket
+    server: ServerProcess, caller: Caller, app: RecordingApp, socket: Socket
 ) -> None:
     bad: list[tuple[str | bytes, int]] = [
         ("no json", 100003),
@@ -83,6 +83,12 @@ async def test_each_bad_message_from_the_app_gets_its_error_and_the_stream_goes_
     assert [message["payload"]["code"] for message in socket.all("error")] == [code for _, code in bad]
     assert all(message["payload"]["detail"] for message in socket.all("error"))
     await goes_on(app, socket, caller)
+    assert await caller.hang_up()
+    async with asyncio.timeout(10), httpx.AsyncClient() as http:  # workers tell theirs every second
+        while True:
+            text = (await http.get(server.base_url.replace("/v2", "/metrics"))).text
+            if 'trunkline_media_total{event="stream_error_malformed_frame"} 4.0' in text:
+                break
 
 
 async def test_a_message_of_ten_megabytes_closes_the_socket_with_1009_and_leaves_the_call(

@@ -95,6 +95,7 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         phone.bind(("127.0.0.1", 0))
         phone.setblocking(False)
+        phone.sendto(b"no RTP", ("127.0.0.1", port))
         phone.sendto(bytes([0x80, 0, 0, 1]) + bytes(8) + b"\xff" * 160, ("127.0.0.1", port))
         audio = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(phone, 2048), 30)
     assert len(audio) == 172
@@ -102,7 +103,11 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -
     await told.until(lambda events: isinstance(events[-1], wire.LegClosed))
     report = told.events[-1]
     assert isinstance(report, wire.LegClosed)
-    assert report.report["packets_in"] == 1
+    assert (report.report["packets_in"], report.report["malformed"]) == (1, 1)
+    await open_legs(pool, told, 2)
+    async with asyncio.timeout(5):
+        while sum(status.counters.get("malformed", 0) for status in pool.statuses) != 1:
+            await pool.report(LegId(2))  # which takes as long as the worker listens
 
 
 async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(

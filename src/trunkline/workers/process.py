@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,10 @@ DECODER_PATIENCE = 5.0
 """Seconds that a worker waits for its decoder before it takes calls without one."""
 
 
+_LEG_COMPLAINTS = ("malformed", "rtcp_malformed", "wrong_source", "unknown_payload_type", "srtp_auth_failed", "lost")
+_STREAM_COMPLAINTS = ("frames_dropped", "frames_lost", "underruns", "overruns")
+
+
 class Worker:
     """Carries orders out and reports."""
 
@@ -66,6 +71,8 @@ class Worker:
         self._streams: dict[StreamSid, StreamConnection] = {}
         self._reconnects = 0
         """Of the streams that are over."""
+        self._past: Counter[str] = Counter()
+        """What the legs and streams that are over had to complain of."""
         self._leg_streams: dict[LegId, list[StreamSid]] = {}
         self._listening: dict[LegId, list[int]] = {}
         self._orders: dict[type, Callable[[Any], None]] = {
@@ -117,6 +124,7 @@ class Worker:
             load = (cpu - before[1]) / (now - before[0])
             counters = self._decoder.counters | (self._engine.counters if self._engine else {})
             counters |= self._tasks.counters | self._tasks.recordings.counters if self._tasks else {}
+            counters |= self._past
             counters["stream_reconnects"] = self._reconnects + sum(s.reconnects for s in self._streams.values())
             self._link.send(wire.Status(len(self._leg_streams), len(self._streams), counters, load))
 
@@ -191,6 +199,7 @@ class Worker:
         self.orders.closing(order.leg)
         report = self.engine.close_leg(order.leg)
         self.targets.follow()
+        self._past.update({name: getattr(report, name) for name in _LEG_COMPLAINTS})
         self._link.send(wire.LegClosed(order.leg, dataclasses.asdict(report)))
 
     def _bridge(self, order: wire.Bridge) -> None:
@@ -302,7 +311,10 @@ class Worker:
         if leg in self._leg_streams:
             self._leg_streams[leg].remove(sid)
             self.targets.detach(leg, stream)
-        self._link.send(wire.StreamEnded(leg, sid, ended.error, ended.reason, _flat(stream.report())))
+        report = stream.report()
+        self._past.update({f"stream_{name}": getattr(report, name) for name in _STREAM_COMPLAINTS})
+        self._past.update({f"stream_error_{title}": count for title, count in report.errors.items()})
+        self._link.send(wire.StreamEnded(leg, sid, ended.error, ended.reason, _flat(report)))
 
 
 def _flat(report: StreamReport) -> dict[str, int | str]:
