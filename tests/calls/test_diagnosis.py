@@ -1,5 +1,6 @@
 """Counters to words: every row of the tables speaks when it should, and only then."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -89,9 +90,13 @@ LEG_CASES: list[tuple[str, dict[str, Value], str]] = [
         NO_RTP | {"unknown_payload_type": 80, "seen_payload_type": 18},
         "80 RTP packets came with payload type 18, and none with 0",
     ),
-    ("some_wrong_payload_type", {"unknown_payload_type": 3, "seen_payload_type": 96}, "(the last: 96; PCMU is 0)"),
-    ("malformed_rtp", NO_RTP | {"malformed": 9}, "9 datagrams came that are not RTP"),
-    ("srtp_refused", NO_RTP | {"srtp_auth_failed": 70}, "not made with the key of the SDP"),
+    (
+        "some_wrong_payload_type",
+        {"unknown_payload_type": 3, "seen_payload_type": 96},
+        "the last of 96, while PCMU is 0",
+    ),
+    ("malformed_rtp", NO_RTP | {"malformed": 9}, "9 datagrams came, but no RTP"),
+    ("srtp_refused", NO_RTP | {"srtp_auth_failed": 70}, "another key than that in the peer's SDP"),
     ("unexpected_source", {"wrong_source": 7, "stranger": "198.51.100.1:9"}, "the last from 198.51.100.1:9"),
     ("source_differs", {"remote": "203.0.113.5:1234"}, "from 203.0.113.5:1234, not from 192.0.2.7:4000"),
     ("on_hold", {"on_hold": True, "direction": "recvonly"}, "it sends audio but wants none"),
@@ -99,7 +104,7 @@ LEG_CASES: list[tuple[str, dict[str, Value], str]] = [
     ("refused_by_network", {"receive_errors": 200}, "refused 200 packets of ours (ICMP): nobody listens at 192.0.2.7"),
     ("nothing_sent", {"packets_out": 0}, "We have sent the peer nothing"),
     ("peer_reports_loss", {"peer_lost": 50}, "50 of our 500 packets"),
-    ("loss", {"lost": 60}, "60 packets of the peer's were lost"),
+    ("loss", {"lost": 60}, "We miss 60 packets"),
     ("caller_silent", {"heard_level_db": -96}, "held silence (-96 dB)"),
 ]
 STREAM_CASES: list[tuple[str, StreamMedia, str]] = [
@@ -113,20 +118,20 @@ STREAM_CASES: list[tuple[str, StreamMedia, str]] = [
     ("no_connection", media("reconnecting", failed_tries=2, last_cause="no answer"), "The last cause: no answer"),
     ("connection_lost", media("reconnecting", last_cause="no pong"), "was lost, and is dialled again: no pong"),
     ("reconnects", media(reconnects=2, last_cause="the app closed with 1011"), "2 times, the last time because: the"),
-    ("frames_lost", media(frames_lost=30), "30 frames were lost with a WebSocket"),
+    ("frames_lost", media(frames_lost=30), "does not get 30 frames"),
     ("wrong_mode", media(mode="mp3", error_invalid_media=12), "Start it with BidirectionalMode=rtp"),
-    ("undecodable_media", media(error_invalid_media=12), "12 messages of the app held no audio"),
-    ("bad_messages", media(error_malformed_frame=2, error_unknown_error=1), "3 messages of the app"),
+    ("undecodable_media", media(error_invalid_media=12), "12 messages without audio that can"),
+    ("bad_messages", media(error_malformed_frame=2, error_unknown_error=1), "3 messages that we"),
     ("over_the_limit", media(error_rate_limit_reached=4), "error 100005"),
     ("app_silent", media(app_level_db=-96), "the loudest had -96 dB. Does it send PCMU"),
     ("app_silent_so_far", media(app_level_db=-96, app_samples=1), "(-96 dB), but it was not much yet"),
     ("app_sends_nothing", media(messages_received=0, bytes_received=0, app_samples=0), "no message at all"),
-    ("app_sends_no_audio", media(bytes_received=0, app_samples=0), "but no audio in them"),
+    ("app_sends_no_audio", media(bytes_received=0, app_samples=0), "100 messages, but no audio."),
     ("no_opposite_leg", media(unheard_ms=400), "400 ms of the app's audio were heard by nobody"),
     ("playback_waits", media(played_ms=0), "the prebuffer is not full yet"),
     ("queue_empty", media(queued_ms=0), "All that the app has sent so far is played (1800 ms)"),
     ("underruns", media(underruns=5), "ran dry 5 times in 1800 ms"),
-    ("app_does_not_read", media(frames_dropped=30), "30 frames were dropped"),
+    ("app_does_not_read", media(frames_dropped=30), "we dropped 30 frames"),
     ("paused", media(status="paused"), "until Status=in-progress"),
     ("app_gets_nothing", media(frames_sent=0), "(inbound_track)"),
     ("stream_stopped", media("ended", None, "stopped"), "is over"),
@@ -152,6 +157,21 @@ def test_what_is_wrong_with_a_stream(code: str, stream: StreamMedia, words: str)
     assert findings[code].stream == "s1"
     assert set(findings) <= {code, "audio_flows"}
     assert not any(secret in findings[code].text for secret in ("secret", "hidden"))
+
+
+def test_one_is_not_several() -> None:
+    several = re.compile(r"\b1 (packet|datagram|message|frame|time|RTP packet)s\b")
+    found = [
+        *diagnose(CALL, GOOD_LEG | {"lost": 9, "wrong_source": 1, "unknown_payload_type": 1}, [], live=True),
+        *diagnose(
+            CALL,
+            GOOD_LEG,
+            [media(reconnects=1, frames_lost=1, error_unknown_error=1, error_invalid_media=1, frames_dropped=1)],
+            live=True,
+        ),
+    ]
+    assert not [finding.text for finding in found if several.search(finding.text)]
+    assert any("1 message that we" in finding.text for finding in found)
 
 
 def test_every_row_has_a_case() -> None:

@@ -7,6 +7,7 @@ report lacks counts as 0. Rows stand in the order in which one would look, and t
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from string import Formatter
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -68,6 +69,17 @@ class _Numbers(dict[str, Any]):
         return 0
 
 
+class _Words(Formatter):
+    """`{lost:packet}` is `1 packet` or `2 packets`."""
+
+    def format_field(self, value: Any, spec: str) -> str:
+        """`string.Formatter`'s call."""
+        return f"{value} {spec}" + ("" if value == 1 else "s") if spec else str(value)
+
+
+_words = _Words()
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     severity: Severity
@@ -107,7 +119,7 @@ _LEG = (
         "error",
         "wrong_payload_type",
         lambda n: n["unknown_payload_type"] and not n["frames_in"],
-        "{unknown_payload_type} RTP packets came with payload type {seen_payload_type}, and none with {payload_type}, "
+        "{unknown_payload_type:RTP packet} came with payload type {seen_payload_type}, and none with {payload_type}, "
         "which was agreed for {codec}: the peer sends another codec than it negotiated.",
         ("unknown_payload_type", "seen_payload_type", "payload_type"),
     ),
@@ -115,15 +127,15 @@ _LEG = (
         "warning",
         "some_wrong_payload_type",
         lambda n: n["unknown_payload_type"] and n["frames_in"],
-        "{unknown_payload_type} RTP packets of a payload type that was not agreed (the last: {seen_payload_type}; "
-        "{codec} is {payload_type}) were left out.",
+        "{unknown_payload_type:RTP packet} of a payload type that was not agreed came, the last of "
+        "{seen_payload_type}, while {codec} is {payload_type}. We left them out.",
         ("unknown_payload_type", "seen_payload_type", "frames_in"),
     ),
     _Row(
         "error",
         "malformed_rtp",
         lambda n: n["malformed"] and not n["frames_in"],
-        "{malformed} datagrams came that are not RTP, and no audio: is something else, or encryption that was not "
+        "{malformed:datagram} came, but no RTP: is something else, or encryption that was not "
         "agreed, sent to this port?",
         ("malformed", "frames_in"),
     ),
@@ -131,15 +143,15 @@ _LEG = (
         "error",
         "srtp_refused",
         lambda n: n["srtp_auth_failed"] > n["frames_in"] / 10,
-        "{srtp_auth_failed} encrypted packets were not made with the key of the SDP of the peer, and were dropped.",
+        "{srtp_auth_failed:packet} came encrypted with another key than that in the peer's SDP; we took none of it.",
         ("srtp_auth_failed", "frames_in"),
     ),
     _Row(
         "warning",
         "unexpected_source",
         lambda n: n["wrong_source"],
-        "{wrong_source} packets came from elsewhere than the peer, {remote}, the last from {stranger}; they were "
-        "dropped.",
+        "{wrong_source:packet} came from elsewhere than the peer, {remote}, the last from {stranger}. We take "
+        "nothing from there.",
         ("wrong_source", "packets_in"),
     ),
     _Row(
@@ -160,7 +172,7 @@ _LEG = (
         "error",
         "refused_by_network",
         lambda n: n["send_errors"] + n["receive_errors"] > n["packets_out"] / 10,
-        "The network refused {refused} packets of ours (ICMP): nobody listens at {remote}.",
+        "The network refused {refused:packet} of ours (ICMP): nobody listens at {remote}.",
         ("send_errors", "receive_errors", "packets_out"),
     ),
     _Row(
@@ -175,14 +187,14 @@ _LEG = (
         "warning",
         "peer_reports_loss",
         lambda n: n["peer_lost"] > max(5, n["packets_out"] / 50),
-        "The peer reports {peer_lost} of our {packets_out} packets as lost.",
+        "The peer reports {peer_lost} of our {packets_out:packet} as lost.",
         ("peer_lost", "packets_out", "round_trip_ms"),
     ),
     _Row(
         "warning",
         "loss",
         lambda n: n["lost"] > max(5, n["frames_in"] / 50),
-        "{lost} packets of the peer's were lost on their way to us ({frames_in} came).",
+        "We miss {lost:packet} of the peer's, lost on their way to us ({frames_in} came).",
         ("lost", "frames_in", "jitter_ms"),
     ),
     _Row(
@@ -217,7 +229,7 @@ _STREAM = (
         "error",
         "no_connection",
         lambda n: n["state"] in ("connecting", "reconnecting") and n["failed_tries"],
-        "There is no WebSocket to {host}, dialled {failed_tries} times in vain. The last cause: {last_cause}.",
+        "There is no WebSocket to {host}, dialled {failed_tries:time} in vain. The last cause: {last_cause}.",
         ("failed_tries", "reconnects"),
     ),
     _Row(
@@ -231,52 +243,52 @@ _STREAM = (
         "warning",
         "reconnects",
         lambda n: n["reconnects"],
-        "The WebSocket was lost and opened again {reconnects} times, the last time because: {last_cause}.",
+        "The WebSocket was lost and opened again {reconnects:time}, the last time because: {last_cause}.",
         ("reconnects",),
     ),
     _Row(
         "warning",
         "frames_lost",
         lambda n: n["frames_lost"],
-        "{frames_lost} frames were lost with a WebSocket, or came while there was none and were more than "
-        "streams.replay keeps: the app does not get them.",
+        "The app does not get {frames_lost:frame}, lost with a WebSocket, or while there was none and beyond what "
+        "streams.replay keeps.",
         ("frames_lost", "reconnects"),
     ),
     _Row(
         "error",
         "wrong_mode",
         lambda n: n["error_invalid_media"] and n["mode"] == "mp3",
-        "{error_invalid_media} messages of the app are not mp3, but the stream is in mp3 mode, the default of "
-        "BidirectionalMode. Start it with BidirectionalMode=rtp to send raw codec bytes.",
+        "The stream is in mp3 mode, the default of BidirectionalMode, but the app sent {error_invalid_media:message} "
+        "without mp3. Start it with BidirectionalMode=rtp to send raw codec bytes.",
         ("error_invalid_media", "messages_received"),
     ),
     _Row(
         "error",
         "undecodable_media",
         lambda n: n["error_invalid_media"] and n["mode"] != "mp3",
-        "{error_invalid_media} messages of the app held no audio that can be decoded (error 100004 told it why).",
+        "The app sent {error_invalid_media:message} without audio that can be decoded (error 100004 told it why).",
         ("error_invalid_media", "messages_received"),
     ),
     _Row(
         "warning",
         "bad_messages",
         lambda n: n["error_malformed_frame"] or n["error_unknown_error"],
-        "{bad} messages of the app are not as they should be (errors 100002 and 100003 told it why).",
+        "The app sent {bad:message} that we could not use (errors 100002 and 100003 told it why).",
         ("error_malformed_frame", "error_unknown_error", "messages_received"),
     ),
     _Row(
         "warning",
         "over_the_limit",
         lambda n: n["error_rate_limit_reached"],
-        "{error_rate_limit_reached} messages of the app were too many or too much, and dropped (error 100005).",
+        "The app sent {error_rate_limit_reached:message} too many or too much, which we dropped (error 100005).",
         ("error_rate_limit_reached", "queued_ms"),
     ),
     _Row(
         "error",
         "app_silent",
         lambda n: n["app_samples"] >= JUDGED and n["app_level_db"] < QUIET,
-        "What the app sends is silence: of {app_samples} stretches measured the loudest had {app_level_db} dB. Does it "
-        "send {codec}, and is its own source muted?",
+        "What the app sends is silence: of all {app_samples} that were measured the loudest had {app_level_db} "
+        "dB. Does it send {codec}, and is its own source muted?",
         ("app_samples", "app_level_db", "bytes_received"),
     ),
     _Row(
@@ -298,7 +310,7 @@ _STREAM = (
         "warning",
         "app_sends_no_audio",
         lambda n: n["messages_received"] and not n["bytes_received"] and not n["error_invalid_media"],
-        "The app has sent {messages_received} messages, but no audio in them.",
+        "The app has sent {messages_received:message}, but no audio.",
         ("messages_received", "bytes_received"),
     ),
     _Row(
@@ -327,7 +339,7 @@ _STREAM = (
         "warning",
         "underruns",
         lambda n: n["underruns"] > 3 and n["played_ms"] < n["underruns"] * 1000,
-        "Playback ran dry {underruns} times in {played_ms} ms: the app's audio comes too late or too slowly. A larger "
+        "Playback ran dry {underruns:time} in {played_ms} ms: the app's audio comes too late or too slowly. A larger "
         "streams.prebuffer helps against jitter.",
         ("underruns", "played_ms"),
     ),
@@ -335,7 +347,7 @@ _STREAM = (
         "error",
         "app_does_not_read",
         lambda n: n["frames_dropped"],
-        "The app reads too slowly: {frames_dropped} frames were dropped.",
+        "The app reads too slowly: we dropped {frames_dropped:frame}.",
         ("frames_dropped", "frames_sent"),
     ),
     _Row(
@@ -388,7 +400,7 @@ def _apply(rows: tuple[_Row, ...], numbers: _Numbers, stream: StreamSid | None) 
     for row in rows:
         if row.when(numbers):
             shown = {name: numbers[name] for name in row.numbers}
-            yield Finding(row.severity, row.code, row.text.format_map(numbers), shown, stream)
+            yield Finding(row.severity, row.code, _words.vformat(row.text, (), numbers), shown, stream)
 
 
 def _no_leg(call: CallView, *, live: bool) -> Finding:
