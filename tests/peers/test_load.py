@@ -16,7 +16,7 @@ from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.peer
-CALLS = 100
+CALLS = 200
 RATE = 20
 
 
