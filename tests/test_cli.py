@@ -1,6 +1,7 @@
 """The command line as a user meets it: real processes, what they print and how they exit."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -73,6 +74,24 @@ def test_a_busy_sip_port_is_named_with_the_reason(tmp_path: Path, kind: int) -> 
         done = trunkline(tmp_path, "serve", "--store.directory", str(tmp_path / "store"), *arguments)
     assert done.returncode == 2
     assert done.stderr == f"trunkline: cannot listen for SIP on 127.0.0.1:{port}: Address already in use\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_start_that_hangs_can_be_stopped(tmp_path: Path, number: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        url = f"postgresql+asyncpg://127.0.0.1:{silent.getsockname()[1]}/x"
+        command = "from trunkline.cli import main; main()", "serve", "--store.url", url, "--store.directory", tmp_path
+        with subprocess.Popen(
+            [sys.executable, "-c", *command], cwd=tmp_path, env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(number)
+                output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert b"stopped before it was ready" in output
+    assert b"Traceback" not in output
 
 
 def test_config_shows_each_value_with_its_source(tmp_path: Path) -> None:

@@ -55,6 +55,13 @@ def test_every_setting_has_an_origin() -> None:
         ({}, {}, "[media]\nport_min = 3000\nport_max = 3000\n", "port_max above it"),
         ({}, {"TRUNKLINE_API_KEY": ""}, "", "bad setting api_key (environment): String should have at least 1"),
         ({}, {"TRUNKLINE_ACCOUNT_SID": ""}, "", "bad setting account_sid (environment): String should have at least 1"),
+        ({}, {}, "[media]\nport_min = 3001\nport_max = 3002\n", "port_max above it, with an even port between them"),
+        (
+            {"media.workers": "6"},
+            {},
+            "[media]\nport_min = 3001\nport_max = 3011\n",
+            "is 5 pairs of ports, too few for 6",
+        ),
         ({"media.codecs": "PCMU,AMR"}, {}, "", "media.codecs"),
         ({"media.host": "localhost"}, {}, "", "must be a literal IPv4 or IPv6 address"),
         ({"media.host": "0.0.0.0"}, {}, "", "set advertised_host too"),

@@ -296,7 +296,7 @@ class MediaSettings(Section):
     port_rest: float = Field(2.0, ge=0)
     """Seconds that a closed port rests before it is used again."""
     workers: int = Field(0, ge=0)
-    """Media worker processes; 0 = one per core less one, at least 1."""
+    """Media worker processes; 0 = one per core less one, at least 1. Each needs a pair of the ports."""
     codecs: Annotated[
         tuple[Literal["PCMU", "PCMA", "G722", "OPUS"], ...], BeforeValidator(_split), Field(min_length=1)
     ] = (
@@ -326,10 +326,18 @@ class MediaSettings(Section):
 
     @model_validator(mode="after")
     def _ports_make_a_range_that_peers_can_reach(self) -> "MediaSettings":
-        if self.port_max - self.port_min < 1 or self.port_min < 1024:
-            raise ValueError("port_min must be at least 1024, and port_max above it")
+        if self.port_pairs < 1 or self.port_min < 1024:
+            raise ValueError("port_min must be at least 1024, and port_max above it, with an even port between them")
+        if self.workers > self.port_pairs:
+            words = f"port_min {self.port_min} to port_max {self.port_max} is {self.port_pairs} pairs of ports"
+            raise ValueError(f"{words}, too few for {self.workers} workers")
         _reachable(self.host, self.advertised_host)
         return self
+
+    @property
+    def port_pairs(self) -> int:
+        """How many calls can have ports: an even one for RTP and the next for RTCP (RFC 3550 section 11)."""
+        return (self.port_max - self.port_min - self.port_min % 2 + 1) // 2
 
 
 class StreamSettings(Section):

@@ -69,12 +69,25 @@ class Server:
         self._stopping_since = 0.0
 
     async def run(self) -> None:
-        """Serve until SIGINT or SIGTERM."""
+        """Serve until SIGINT or SIGTERM, which may also come while it starts. Raises StartupError."""
         loop = asyncio.get_running_loop()
         asked = asyncio.Event()
+        starting = loop.create_task(self.start(), name="start")
+
+        def ask() -> None:
+            if not asked.is_set():
+                asked.set()
+                starting.cancel()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, asked.set)
-        await self.start()
+            loop.add_signal_handler(number, ask)
+        try:
+            await starting
+        except asyncio.CancelledError:
+            if not asked.is_set():
+                raise
+            _log.info("stopped before it was ready")
+            return
         try:
             await asked.wait()
         finally:

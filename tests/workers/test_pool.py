@@ -205,7 +205,7 @@ async def test_workers_end_with_the_pool(told: Told) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_shares_cover_the_range_in_whole_pairs(count: int) -> None:
-    shares = [_share(20000, 29999, index, count) for index in range(count)]
+    shares = [_share(MediaSettings(), index, count) for index in range(count)]
     assert shares[0][0] == 20000
     assert shares[-1][1] == 29999
     assert all(low % 2 == 0 and high % 2 == 1 for low, high in shares)

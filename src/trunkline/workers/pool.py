@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
-from trunkline.config import Settings
+from trunkline.config import MediaSettings, Settings
 from trunkline.errors import StartupError
 from trunkline.ids import LegId
 from trunkline.workers import messages as wire
@@ -75,10 +75,9 @@ class WorkerPool:
         self._settings = settings
         self._sign_of_life = sign_of_life
         self._on_event = on_event
-        count = settings.media.workers or max(1, (os.cpu_count() or 2) - 1)
-        self._workers = [
-            _Worker(i, _share(settings.media.port_min, settings.media.port_max, i, count)) for i in range(count)
-        ]
+        media = settings.media
+        count = media.workers or min(max(1, (os.cpu_count() or 2) - 1), media.port_pairs)
+        self._workers = [_Worker(i, _share(media, i, count)) for i in range(count)]
         self._by_leg: dict[LegId, _Worker] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -199,7 +198,10 @@ class WorkerPool:
         arguments = (sys.executable, "-m", "trunkline.workers.process", str(theirs.fileno()))
         with theirs:
             worker.process = await asyncio.create_subprocess_exec(
-                *arguments, pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL
+                *arguments,
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # a Ctrl-C is for us, even before the worker has come to ignore it
             )
         link: Link[wire.Report] = Link(wire.Report, lambda report: self._on_report(worker, report), worker.gone.set)
         await loop.create_unix_connection(lambda: link, sock=ours)
@@ -279,9 +281,8 @@ def _check_bindable(host: str) -> None:
             raise StartupError(f"cannot receive RTP on media.host {host}: {error.strerror}") from None
 
 
-def _share(first: int, last: int, index: int, count: int) -> tuple[int, int]:
+def _share(media: MediaSettings, index: int, count: int) -> tuple[int, int]:
     """One worker's part of the port range, starting on an even port (RFC 3550 section 11)."""
-    pairs = (last - first - first % 2 + 1) // 2
-    start = first + first % 2
-    low, high = pairs * index // count, pairs * (index + 1) // count
+    start = media.port_min + media.port_min % 2
+    low, high = (media.port_pairs * part // count for part in (index, index + 1))
     return start + 2 * low, start + 2 * high - 1
