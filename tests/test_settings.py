@@ -50,7 +50,13 @@ def test_every_setting_has_an_origin() -> None:
         ({"http.port": "70000"}, {}, "", "bad setting http.port (flag)"),
         ({}, {"TRUNKLINE_MEDIA__WORKERS": "two"}, "", "bad setting media.workers (environment)"),
         ({}, {"TRUNKLINE_MEDIA__WROKERS": "2"}, "", "no such setting: TRUNKLINE_MEDIA__WROKERS"),
-        ({}, {}, "[http]\nprot = 1\n", "http.prot (file)"),
+        ({}, {}, "[http]\nprot = 1\n", "no such setting: http.prot (file)"),
+        (
+            {},
+            {},
+            "[[sip.phones]]\nuser = 'a'\npassword = 'b'\nname = 'c'\n",
+            "no such setting: sip.phones[0].name (file)",
+        ),
         ({}, {}, "[http\n", "is not TOML"),
         ({}, {}, "[media]\nport_min = 3000\nport_max = 3000\n", "port_max above it"),
         ({}, {"TRUNKLINE_API_KEY": ""}, "", "bad setting api_key (environment): String should have at least 1"),
@@ -64,8 +70,8 @@ def test_every_setting_has_an_origin() -> None:
         ),
         ({"media.codecs": "PCMU,AMR"}, {}, "", "media.codecs"),
         ({"media.host": "localhost"}, {}, "", "must be a literal IPv4 or IPv6 address"),
-        ({"media.host": "0.0.0.0"}, {}, "", "set advertised_host too"),
-        ({"sip.host": "::"}, {}, "", "set advertised_host too"),
+        ({"media.host": "0.0.0.0"}, {}, "", "bad setting media (flag): host 0.0.0.0 is no address"),
+        ({}, {"TRUNKLINE_SIP__HOST": "::"}, "[sip]\nport = 5070\n", "bad setting sip (environment): host :: is no"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(

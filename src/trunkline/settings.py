@@ -24,6 +24,8 @@ earlier one's whole."""
 SECRETS = frozenset({"api_key", "password"})
 """Settings that are never shown."""
 HIDDEN = "(set)"
+STRENGTH = ("flag", "environment", "file", "default")
+"""Origins, the one that wins first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +174,20 @@ def _in_words(error: ValidationError, origins: Mapping[str, str]) -> str:
         return f"bad settings: {text}"
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])[1:]
     leaf = next((leaf for leaf in origins if name == leaf or name.startswith((f"{leaf}[", f"{leaf}."))), name)
-    origin = origins.get(leaf, "file")
-    return (
-        f"bad setting {name} ({origin}): {text}{_given(first, leaf in TABLES and '.' not in name.removeprefix(leaf))}"
-    )
+    origin = _origin(leaf, origins)
+    if first["type"] == "extra_forbidden":
+        return f"no such setting: {name} ({origin})"
+    given = _given(first, leaf in TABLES and "." not in name.removeprefix(leaf))
+    return f"bad setting {name} ({origin}): {text}{given}"
+
+
+def _origin(name: str, origins: Mapping[str, str]) -> str:
+    """Of a setting; of a section, the strongest of its settings', which is the likeliest to be at fault."""
+    inside = {origin for leaf, origin in origins.items() if leaf == name or leaf.startswith(f"{name}.")}
+    return next((origin for origin in STRENGTH if origin in inside), "file")
 
 
 def _given(error: ErrorDetails, tables: bool) -> str:
     """The value at fault, where it can hold no more than the fault: no password for one."""
-    secret = error["loc"][-1] in SECRETS or error["type"] == "extra_forbidden"
-    return "" if tables or secret or isinstance(error["input"], dict) else f", got {error['input']!r}"
+    hidden = tables or error["loc"][-1] in SECRETS or isinstance(error["input"], dict)
+    return "" if hidden else f", got {error['input']!r}"
