@@ -122,7 +122,7 @@ class HttpSettings(Section):
     body_limit: int = Field(65536, ge=1)
     """Bytes of a request body; more is 413."""
     header_limit: int = Field(65536, ge=1024)
-    """Bytes of a request's head; more closes the connection with 400."""
+    """Bytes of a request's head; more closes the connection with 431."""
     rate_limit: float = Field(500, ge=0)
     """Requests per second per API key, with a burst of two seconds' worth; 0 = no limit."""
 

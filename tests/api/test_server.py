@@ -24,6 +24,7 @@ class Answer:
     """One parsed answer."""
 
     status: int
+    reason: str
     headers: dict[str, str]
     body: bytes
 
@@ -42,7 +43,8 @@ async def _exchange(port: int, *pieces: bytes, end: bool = False) -> Answer:
         await writer.wait_closed()
     head, _, body = raw.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
-    return Answer(int(first.split()[1]), dict(line.lower().split(": ", 1) for line in lines), body)
+    _, status, reason = first.split(" ", 2)
+    return Answer(int(status), reason, dict(line.lower().split(": ", 1) for line in lines), body)
 
 
 def _detail(answer: Answer) -> str:
@@ -59,10 +61,10 @@ async def test_a_request_has_an_answer_without_a_server_header(server: HttpServe
     assert "date" in answer.headers
 
 
-async def test_a_megabyte_of_headers_gets_a_readable_400_and_a_count(server: HttpServer, app: FastAPI) -> None:
+async def test_a_megabyte_of_headers_gets_a_readable_431_and_a_count(server: HttpServer, app: FastAPI) -> None:
     header = b"X-Long: " + b"x" * 8000 + b"\r\n"
     answer = await _exchange(server.port, HEAD, *[header] * 130, b"\r\n")
-    assert answer.status == 400
+    assert (answer.status, answer.reason) == (431, "Request Header Fields Too Large")
     assert _detail(answer) == "The request's head is larger than 16384 bytes"
     assert app.state.counters["refused_head_too_large"] == 1
 
@@ -74,7 +76,7 @@ async def test_a_megabyte_of_headers_gets_a_readable_400_and_a_count(server: Htt
 )
 async def test_garbage_gets_a_400_in_the_documented_shape(server: HttpServer, app: FastAPI, garbage: bytes) -> None:
     answer = await _exchange(server.port, garbage)
-    assert answer.status == 400
+    assert (answer.status, answer.reason) == (400, "Bad Request")
     assert _detail(answer).startswith("Not a valid HTTP request: ")
     assert app.state.counters["refused_malformed_request"] == 1
 
@@ -111,7 +113,8 @@ async def test_garbage_after_an_early_refusal_does_not_spoil_the_refusal(server:
 )
 async def test_half_a_request_is_refused_when_its_time_is_over(server: HttpServer, app: FastAPI, half: bytes) -> None:
     answer = await _exchange(server.port, half)
-    assert (answer.status, _detail(answer)) == (408, "The request was not complete in time")
+    assert (answer.status, answer.reason) == (408, "Request Timeout")
+    assert _detail(answer) == "The request was not complete in time"
     assert app.state.counters["refused_late_request"] == 1
 
 

@@ -14,6 +14,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Generator
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -191,7 +192,8 @@ class _Protocol(H11Protocol):
         """Called by uvicorn, inside its `except`, for what h11 cannot take for a request."""
         fault = sys.exception()
         if isinstance(fault, h11.RemoteProtocolError) and fault.error_status_hint == 431:
-            self._refuse("refused_head_too_large", f"The request's head is larger than {self.config.head_limit} bytes")
+            detail = f"The request's head is larger than {self.config.head_limit} bytes"
+            self._refuse("refused_head_too_large", detail, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         else:
             self._refuse("refused_malformed_request", f"Not a valid HTTP request: {fault}")
 
@@ -206,9 +208,9 @@ class _Protocol(H11Protocol):
             self._timer = None
 
     def _late(self) -> None:
-        self._refuse("refused_late_request", "The request was not complete in time", 408)
+        self._refuse("refused_late_request", "The request was not complete in time", HTTPStatus.REQUEST_TIMEOUT)
 
-    def _refuse(self, counter: str, detail: str, status: int = 400) -> None:
+    def _refuse(self, counter: str, detail: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
         """Answer, unless the application has begun to, and be done with the connection."""
         self._refused = True
         self._disarm()
@@ -225,7 +227,8 @@ class _Protocol(H11Protocol):
                 ("content-length", str(len(body))),
                 ("connection", "close"),
             ]
-            for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body)):
+            head = h11.Response(status_code=status, headers=headers, reason=status.phrase)
+            for event in (head, h11.Data(data=body)):
                 self.transport.write(self.conn.send(event) or b"")
         if self.transport.can_write_eof():
             self.transport.write_eof()
