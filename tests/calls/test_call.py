@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import pytest
 from hypothesis import given
@@ -143,6 +143,7 @@ def test_a_late_offer_that_is_not_answered_ends_the_call(answer: SessionDescript
     call = new_call()
     effects = feed(call, facts.Invited(None), OPENED, facts.Confirmed(answer))
     assert kinds(effects) == [do.HangUp, do.CloseLeg, do.Record]
+    assert only(do.HangUp, effects).cause == 488
     assert call.view.status == "failed"
 
 
@@ -269,13 +270,19 @@ def test_a_dead_worker_fails_its_streams_and_hangs_up() -> None:
     call = answered(StartStream(S1, APP), facts.StreamStarted(S1))
     effects = feed(call, facts.WorkerLost("the media worker died"))
     assert kinds(effects) == [do.HangUp, do.Record, do.Forget]
+    assert effects[0] == do.HangUp("the media worker died", 500)
     assert [(event.kind, event.error) for event in told(effects)] == [("stream-error", "the media worker died")]
+
+
+@pytest.mark.parametrize(("status", "cause"), [("completed", 200), ("failed", 500)])
+def test_an_end_in_good_order_is_told_apart_from_a_failure(status: Literal["completed", "failed"], cause: int) -> None:
+    assert only(do.HangUp, feed(answered(), EndCall("so be it", status))) == do.HangUp("so be it", cause)
 
 
 def test_silence_ends_the_call_with_a_reason() -> None:
     call = answered()
     effects = feed(call, facts.LegSilent(60))
-    assert only(do.HangUp, effects).reason == "no RTP for 60 s"
+    assert only(do.HangUp, effects) == do.HangUp("no RTP for 60 s", 408)
     assert call.view.hangup_source == "system"
 
 

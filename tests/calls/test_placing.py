@@ -222,6 +222,7 @@ def test_nobody_answers_in_time() -> None:
     call = calling()
     effects = feed(call, facts.Progressed(180, None), facts.TimerFired("ring"))
     assert kinds(effects) == [do.HangUp, do.CloseLeg, do.Record]
+    assert effects[0] == do.HangUp("no answer", 408)
     assert (call.view.status, call.view.hangup_code) == ("no-answer", "timeout")
 
 

@@ -171,13 +171,13 @@ def test_a_200_without_ack_is_given_up_after_64_t1_with_a_bye(bench: Bench, cloc
 def test_our_hangup_is_a_bye_to_the_contact_with_its_reason(bench: Bench, clock: HandClock) -> None:
     caller = Caller()
     dialog = establish(bench, caller)
-    bench.dialogs.perform(Hangup(dialog, 'no "RTP"\r\nfor 60 s'))
+    bench.dialogs.perform(Hangup(dialog, 'no "RTP"\r\nfor 60 s', 408))
     ((bye, to),) = bench.wire.sent
     assert to == Endpoint("192.0.2.10", 5062)
     assert header(bye, "From") == f"<sip:+15550002@198.51.100.7>;tag={caller.to_tag}"
     assert header(bye, "To").endswith(";tag=caller")
     assert header(bye, "Via").startswith("SIP/2.0/UDP 198.51.100.7")
-    assert header(bye, "Reason") == 'SIP;cause=200;text="no \\"RTP\\"  for 60 s"'
+    assert header(bye, "Reason") == 'SIP;cause=408;text="no \\"RTP\\"  for 60 s"'
     clock.advance(0.6)
     assert bench.wire.take() == [bye, bye]
     bench.answer(bye)

@@ -208,7 +208,7 @@ class Call:
         return [do.UpdateLeg(params), self._record("answered", now) if first else self._record()]
 
     def _drop(self, now: datetime, cause: str) -> list[do.Effect]:
-        return [do.HangUp(cause), *self._end(now, broken(cause))]
+        return [do.HangUp(cause, 488), *self._end(now, broken(cause))]
 
     def _reject(self, command: RejectCall, now: datetime) -> list[do.Effect]:
         refusal = do.Reject(command.status, command.reason)
@@ -303,28 +303,28 @@ class Call:
 
     def _silent(self, fact: LegSilent, now: datetime) -> list[do.Effect]:
         cause = f"no RTP for {fact.seconds:g} s"
-        return [do.HangUp(cause), *self._end(now, hung_up(cause))]
+        return [do.HangUp(cause, 408), *self._end(now, hung_up(cause))]
 
     def _timer(self, fact: TimerFired, now: datetime) -> list[do.Effect]:
         if fact.name == "limit":
             return [do.HangUp("time limit"), *self._end(now, TIME_LIMIT)] if self.answered else []
         if self.state is State.CALLING:
-            return [do.HangUp("no answer"), *self._end(now, NO_ANSWER)]
+            return [do.HangUp("no answer", 408), *self._end(now, NO_ANSWER)]
         if self.state in (State.OPENING, State.RINGING):
             goodbye = self._goodbye("nobody answered", 480, "Temporarily Unavailable")
             return [*goodbye, *self._end(now, replace(NO_ANSWER, sip_status=_refusal(goodbye)))]
         return []
 
-    def _goodbye(self, cause: str, status: int, reason: str) -> list[do.Effect]:
-        """What the peer is told where we end the call."""
+    def _goodbye(self, cause: str, status: int, reason: str, bye: int = 200) -> list[do.Effect]:
+        """What the peer is told where we end the call: a refusal, or a BYE or CANCEL with the cause `bye`."""
         if self.state is State.PLACING:
             return []
         if self.state in (State.OPENING, State.RINGING):
             return [do.Reject(status, reason, cause)]
-        return [do.HangUp(cause)]
+        return [do.HangUp(cause, bye)]
 
     def _worker_lost(self, fact: WorkerLost, now: datetime) -> list[do.Effect]:
-        goodbye = self._goodbye(fact.detail, 503, "Service Unavailable")
+        goodbye = self._goodbye(fact.detail, 503, "Service Unavailable", 500)
         self._leg_open = False
         self._recordings.clear()
         lost = self._streams.lose_all(now, fact.detail)
@@ -332,7 +332,8 @@ class Call:
         return [*goodbye, *(both(one, lost) if isinstance(one, do.Record) else one for one in ended)]
 
     def _end_call(self, command: EndCall, now: datetime) -> list[do.Effect]:
-        goodbye = self._goodbye(command.cause, 480, "Temporarily Unavailable")
+        bye = 500 if command.status == "failed" else 200
+        goodbye = self._goodbye(command.cause, 480, "Temporarily Unavailable", bye)
         if self.answered:
             return [*goodbye, *self._end(now, hung_up(command.cause, command.status, command.source))]
         if self._place is not None:

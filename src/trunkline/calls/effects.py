@@ -77,9 +77,11 @@ class RejectReoffer:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """BYE, with a reason for people."""
+    """BYE, or CANCEL, with a reason for people."""
 
     reason: str
+    cause: int = 200
+    """The SIP status that says the same to programs (RFC 3326); 200 where nothing went wrong."""
 
 
 @dataclass(frozen=True, slots=True)

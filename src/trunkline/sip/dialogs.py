@@ -289,7 +289,7 @@ class Dialogs:
             exchange.respond(action.status, action.reason, warning(dialog.flow, action.warning))
 
     def _hang_up(self, action: Hangup, dialog: Dialog | None) -> None:
-        header = None if action.reason is None else reason(200, action.reason)
+        header = None if action.reason is None else reason(action.cause, action.reason)
         caller = self._calling.pop(action.dialog, None)
         if caller is not None:
             caller.hang_up(header)

@@ -193,11 +193,12 @@ class RejectReinvite:
 
 @dataclass(frozen=True, slots=True)
 class Hangup:
-    """Send BYE, with `Reason: SIP;cause=…;text="…"` (RFC 3326) when given; CANCEL where our INVITE is not answered yet.
-    The dialog is dead from here on."""
+    """Send BYE, with `Reason: SIP;cause=…;text="…"` (RFC 3326) when a reason is given; CANCEL where our INVITE is not
+    answered yet. The dialog is dead from here on."""
 
     dialog: DialogId
     reason: str | None = None
+    cause: int = 200
 
 
 SipAction = Invite | Ring | Answer | Reject | AcceptReinvite | RejectReinvite | Hangup
