@@ -154,6 +154,7 @@ def test_instructions_are_a_url_a_document_or_the_applications() -> None:
         (InvalidEnum, "MediaEncryption", "srtp", "MediaEncryption must be one of disabled, SRTP, DTLS"),
         (InvalidRequest, "SendDigits", "12E", "SendDigits must be digits, *, #, A to D, and w or W for a pause"),
         (InvalidType, "CustomHeaders", {"name": "X-A"}, "CustomHeaders must be an array"),
+        (InvalidRequest, "CustomHeaders", "X-A: b", "CustomHeaders: Not valid JSON"),
         (InvalidType, "CustomHeaders", ["X-A: b"], "CustomHeaders/0 must be an object"),
         (MissingParameter, "CustomHeaders", [{"name": "X-A"}], "CustomHeaders/0/value is required"),
         (InvalidType, "CustomHeaders", [{"name": "X-A", "value": 1}], "CustomHeaders/0/value must be a string"),

@@ -226,6 +226,8 @@ def test_a_value_of_another_type_is_refused(name: str, value: object) -> None:
         ("AuthToken", " a"),
         ("ClientState", "not base64!"),
         ("ClientState", "YQ"),
+        ("CustomParameters", "language=en"),
+        ("CustomParameters", '{"a": "1", "a": "2"}'),
     ],
 )
 def test_a_value_that_cannot_be_passed_on_is_refused(name: str, value: str) -> None:

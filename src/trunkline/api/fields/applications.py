@@ -7,7 +7,7 @@ Fields that are documented and mean nothing here are kept and shown (`Applicatio
 from collections.abc import Mapping
 from typing import Any
 
-from trunkline.api.bodies import Fields, fold, parse_json
+from trunkline.api.bodies import Fields, fold
 from trunkline.api.fields.readers import (
     URL_LIMIT,
     Field,
@@ -17,6 +17,7 @@ from trunkline.api.fields.readers import (
     one_of,
     read_field,
     text,
+    unfolded,
     url,
     whole,
 )
@@ -186,9 +187,7 @@ def application_changes(fields: Fields, *, create: bool) -> dict[str, Any]:
 
 def _object(name: str, fields: Fields) -> dict[str, Any]:
     """An object, the same as JSON text, or its members in brackets as forms send them."""
-    given = fields.get(name)
-    if isinstance(given, str):
-        given = parse_json(text(name, given))
+    given = unfolded(name, fields.get(name))
     if not isinstance(given, dict | None):
         raise InvalidType(f"{name} must be an object", pointer=f"/{name}")
     bracketed = {key[len(name) + 1 : -1]: value for key, value in fields.pairs if key.startswith(f"{name}[")}
@@ -204,9 +203,7 @@ def _object(name: str, fields: Fields) -> dict[str, Any]:
 def _tags(fields: Fields) -> list[str] | None:
     """An array, the same as JSON text, or its members one by one as forms send them."""
     single = [value for key, value in fields.pairs if key.startswith("tags[")]
-    given = single or fields.get("tags")
-    if isinstance(given, str):
-        given = parse_json(text("tags", given))
+    given = single or unfolded("tags", fields.get("tags"))
     if not isinstance(given, list | None):
         raise InvalidType("tags must be an array", pointer="/tags")
     if given is not None and len(given) > TAGS_LIMIT:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trunkline.api.bodies import Fields, fold, parse_json
+from trunkline.api.bodies import Fields, fold
 from trunkline.api.fields.readers import (
     URL_LIMIT,
     Field,
@@ -20,6 +20,7 @@ from trunkline.api.fields.readers import (
     party,
     read_field,
     text,
+    unfolded,
     url,
     whole,
 )
@@ -411,9 +412,7 @@ def callback_events(fields: Fields) -> str:
 
 def custom_headers(fields: Fields) -> tuple[tuple[str, str], ...]:
     """`CustomHeaders`: an array of objects, the same as JSON text, or its members in brackets as forms send them."""
-    given = fields.get("CustomHeaders")
-    if isinstance(given, str):
-        given = parse_json(text("CustomHeaders", given))
+    given = unfolded("CustomHeaders", fields.get("CustomHeaders"))
     if not isinstance(given, list | None):
         raise InvalidType("CustomHeaders must be an array", pointer="/CustomHeaders")
     headers = tuple(_header(f"CustomHeaders/{place}", one) for place, one in enumerate(given or _bracketed(fields)))

@@ -13,7 +13,7 @@ from ipaddress import IPv6Address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from trunkline.api.bodies import Fields
+from trunkline.api.bodies import Fields, parse_json
 from trunkline.errors import InvalidEnum, InvalidRequest, InvalidType, InvalidUrl, MissingParameter
 
 URL_LIMIT = 2000
@@ -152,6 +152,17 @@ def base64(name: str, value: object) -> str:
     except ValueError:
         raise InvalidRequest(f"{name} must be base64", pointer=f"/{name}") from None
     return encoded
+
+
+def unfolded(name: str, value: object) -> object:
+    """An object or array that may also be given as its JSON text, as forms have it; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    given = text(name, value)
+    try:
+        return parse_json(given)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{name}: {error.detail}", pointer=f"/{name}") from None
 
 
 def boolean(name: str, value: object) -> bool:

@@ -4,7 +4,7 @@ it goes, and how the OpenAPI document describes it (spec section 1.1)."""
 import re
 from collections.abc import Mapping
 
-from trunkline.api.bodies import Fields, fold, parse_json
+from trunkline.api.bodies import Fields, fold
 from trunkline.api.fields.readers import (
     URL_LIMIT,
     Field,
@@ -15,6 +15,7 @@ from trunkline.api.fields.readers import (
     rate,
     read_field,
     text,
+    unfolded,
     url,
 )
 from trunkline.errors import InvalidRequest, InvalidType, MissingParameter
@@ -242,9 +243,7 @@ def _match(rate_name: str, rate_given: int, codec_name: str, codec: str) -> None
 
 def custom_parameters(fields: Fields) -> dict[str, str]:
     """`CustomParameters` as a JSON object, as JSON text, as `CustomParameters[name]`, or as numbered pairs."""
-    given = fields.get("CustomParameters")
-    if isinstance(given, str):
-        given = parse_json(text("CustomParameters", given))
+    given = unfolded("CustomParameters", fields.get("CustomParameters"))
     if not isinstance(given, dict | None):
         raise InvalidType("CustomParameters must be an object", pointer="/CustomParameters")
     parameters = {
