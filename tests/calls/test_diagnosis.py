@@ -86,6 +86,11 @@ LEG_CASES: list[tuple[str, dict[str, Value], str]] = [
     ("no_rtp", NO_RTP, "expected from 192.0.2.7:4000 at our UDP port 20000"),
     ("rtp_stopped", {"last_packet_ms": 4200.0}, "stopped 4.2 s ago"),
     (
+        "source_moved",
+        {"last_packet_ms": 4200.0, "wrong_source": 9, "stranger_ms": 8.0, "stranger": "192.0.2.7:4002"},
+        "stopped 4.2 s ago, and now comes from 192.0.2.7:4002",
+    ),
+    (
         "wrong_payload_type",
         NO_RTP | {"unknown_payload_type": 80, "seen_payload_type": 18},
         "80 RTP packets came with payload type 18, and none with 0",
@@ -157,6 +162,11 @@ def test_what_is_wrong_with_a_stream(code: str, stream: StreamMedia, words: str)
     assert findings[code].stream == "s1"
     assert set(findings) <= {code, "audio_flows"}
     assert not any(secret in findings[code].text for secret in ("secret", "hidden"))
+
+
+def test_a_stranger_of_long_ago_is_not_where_a_silent_peer_went() -> None:
+    findings = found(last_packet_ms=4200.0, wrong_source=9, stranger_ms=60_000.0, stranger="192.0.2.7:4002")
+    assert list(findings) == ["rtp_stopped", "unexpected_source"]
 
 
 def test_one_is_not_several() -> None:

@@ -133,6 +133,31 @@ async def test_a_peer_that_sends_another_codec_than_it_negotiated(
             await run.succeeds()
 
 
+async def test_a_peer_whose_source_moves_in_mid_call_and_comes_back(
+    why: Asker, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
+) -> None:
+    async with RtpEndpoint() as phone, RtpEndpoint() as elsewhere:
+        body = steps.sdp(steps.PCMU_LINES, phone.port)
+        async with sipp(steps.invite(body), steps.answered(), steps.ack(), steps.byed()) as run:
+            call_sid, port = await run.answered()
+            await why.start(call_sid, app.url)
+            socket = await app.socket()
+            phone.speak(speech(5), port)
+            await happens(app.watch, "it is heard", lambda: len(socket.payloads()) >= 4)
+            elsewhere.speak(speech(1000), port)
+            finding = await why.finds(call_sid, "source_moved")
+            assert finding["severity"] == "error"
+            assert f"now comes from 127.0.0.1:{elsewhere.port} instead" in finding["text"]
+            assert (await why.report(call_sid))["findings"][0]["code"] == "source_moved"
+            assert len(socket.payloads()) <= 5, "it is not let in"
+            phone.speak(speech(500), port)
+            await happens(app.watch, "the peer is heard again", lambda: len(socket.payloads()) >= 50)
+            codes = [one["code"] for one in (await why.report(call_sid))["findings"]]
+            assert codes[0] == "unexpected_source"
+            await client.calls.actions.hangup(call_sid)
+            await run.succeeds()
+
+
 async def test_a_call_on_hold_and_what_the_app_plays_meanwhile(
     why: Asker, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
 ) -> None:

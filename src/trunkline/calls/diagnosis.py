@@ -98,6 +98,12 @@ _HOLDS = {
 _ARRIVED = ("unknown_payload_type", "wrong_source", "malformed", "srtp_auth_failed")
 """Counters of what came and was not taken."""
 
+
+def _moved(n: _Numbers) -> bool:
+    """The peer has gone silent, and somebody else has not."""
+    return bool(n["wrong_source"] and n["last_packet_ms"] > SETTLED and n["stranger_ms"] < SETTLED)
+
+
 _LEG = (
     _Row(
         "error",
@@ -111,9 +117,17 @@ _LEG = (
     _Row(
         "error",
         "rtp_stopped",
-        lambda n: n["live"] and n["last_packet_ms"] > SETTLED and not n["on_hold"],
+        lambda n: n["live"] and n["last_packet_ms"] > SETTLED and not n["on_hold"] and not _moved(n),
         "RTP came, and then stopped {silent_s} s ago: the peer, or the network before it, sends no more.",
         ("packets_in", "last_packet_ms"),
+    ),
+    _Row(
+        "error",
+        "source_moved",
+        lambda n: n["live"] and _moved(n) and not n["on_hold"],
+        "RTP from {remote} stopped {silent_s} s ago, and now comes from {stranger} instead: a NAT or a proxy has moved "
+        "the peer. We take media from there only when the peer says so, by a re-INVITE or UPDATE.",
+        ("packets_in", "last_packet_ms", "wrong_source", "stranger_ms"),
     ),
     _Row(
         "error",
@@ -149,7 +163,7 @@ _LEG = (
     _Row(
         "warning",
         "unexpected_source",
-        lambda n: n["wrong_source"],
+        lambda n: n["wrong_source"] and not _moved(n),
         "{wrong_source:packet} came from elsewhere than the peer, {remote}, the last from {stranger}. We take "
         "nothing from there.",
         ("wrong_source", "packets_in"),

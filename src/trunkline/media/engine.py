@@ -61,6 +61,9 @@ ROUNDS = 16
 STRAGGLERS = 256
 """Datagrams from before `connect` that are read with their addresses when a source is settled."""
 
+SILENT = 1.0
+"""Seconds without a packet after which a peer may have gone elsewhere."""
+
 PORT_TRIES = 50
 """Ports tried when others on the machine hold some of ours."""
 
@@ -104,7 +107,8 @@ class _Line:
         """A datagram from somewhere, while the source is not settled."""
         datagram, address = got
         self.leg.receive_from(datagram, address[:2], now)
-        if self.leg.source.settled:
+        # Who is let in again by `look_around` stays until the peer is back.
+        if self.leg.source.settled and address[:2] == self.leg.source.learned:
             self._settle(now)
 
     def _hear_rtcp(self, got: tuple[bytes, tuple[Any, ...]], now: Seconds) -> None:
@@ -138,10 +142,20 @@ class _Line:
             if self._connected:
                 self._readers[self._rtp.fileno()] = (self._rtp.recv, self.leg.receive, self)
         elif self._connected:
-            _disconnect(self._rtp)
-            self.send = self._send_unconnected
-            self._connected = False
-            self._readers[self._rtp.fileno()] = (self._rtp.recvfrom, self._meet, self)
+            self._unsettle()
+
+    def look_around(self, now: Seconds) -> None:
+        """A peer that has gone silent may send from elsewhere by now: have the kernel let all in again, to be counted,
+        though not taken, until the peer is back."""
+        heard = self.leg.inbound.heard
+        if self._connected and heard is not None and now - heard > SILENT:
+            self._unsettle()
+
+    def _unsettle(self) -> None:
+        _disconnect(self._rtp)
+        self.send = self._send_unconnected
+        self._connected = False
+        self._readers[self._rtp.fileno()] = (self._rtp.recvfrom, self._meet, self)
 
     def _send_unconnected(self, packet: bytes) -> None:
         """To where the leg thinks the peer is."""
@@ -354,6 +368,10 @@ class Engine:
             if leg in legs:
                 return next(iter(legs - {leg}), None)
         return None
+
+    def look_around(self, leg: LegId) -> None:
+        """Somebody will ask for a report: see who else sends, if the peer does not. Raises UnknownLeg."""
+        self._line(leg).look_around(Seconds(_now()))
 
     def report(self, leg: LegId) -> LegReport:
         """A leg's counters as they are. Raises UnknownLeg."""

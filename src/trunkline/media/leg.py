@@ -113,6 +113,7 @@ class Leg:
         self._silence_told: Seconds | None = None
         self._wrong_source = 0
         self._stranger: Address | None = None
+        self._stranger_at = now
         self.send_errors = 0
         self.receive_errors = 0
         self._renew()
@@ -210,7 +211,7 @@ class Leg:
             inbound.surprise(packet[1] & 0x7F)
             return
         if not source.admit(address, now):
-            self._refuse(address)
+            self._refuse(address, now)
             return
         if source.learned != learned:
             inbound.forget()
@@ -221,16 +222,16 @@ class Leg:
         """A datagram on the RTCP port, or RTCP on a shared one; only from the host of the peer's RTP."""
         known = (self.source.learned, self.source.signalled, self.rtcp_destination)
         if address[0] not in {peer[0] for peer in known if peer is not None}:
-            self._refuse(address)
+            self._refuse(address, now)
             return
         channel = self._encrypted
         packet = datagram if channel is None else channel.open_rtcp(datagram)
         if packet is not None and self._reception.receive(packet, now) and not self.rtcp_mux:
             self._rtcp_source = address
 
-    def _refuse(self, address: Address) -> None:
+    def _refuse(self, address: Address, now: Seconds) -> None:
         self._wrong_source += 1
-        self._stranger = address
+        self._stranger, self._stranger_at = address, now
 
     # ------------------------------------------------------------------ timers and RTCP
 
@@ -313,8 +314,7 @@ class Leg:
 
     def report(self, now: Seconds) -> LegReport:
         """The counters as they are."""
-        inbound, outbound, reception = self.inbound, self.outbound, self._reception
-        jitter = inbound.jitter
+        inbound, outbound, reception, jitter = self.inbound, self.outbound, self._reception, self.inbound.jitter
         jitter_ms = round(inbound.jitter_units * 1000 / inbound.clock_rate, 3)
         peer_jitter_ms = round(reception.peer_jitter * 1000 / inbound.clock_rate, 3)
         round_trip_ms = -1.0 if reception.round_trip is None else round(reception.round_trip * 1000, 3)
@@ -345,6 +345,7 @@ class Leg:
             malformed=inbound.malformed,
             wrong_source=self._wrong_source,
             stranger=_words(self._stranger),
+            stranger_ms=-1.0 if self._stranger is None else round((now - self._stranger_at) * 1000, 1),
             unknown_payload_type=inbound.unknown,
             seen_payload_type=inbound.unknown_type,
             while_on_hold=inbound.while_on_hold,

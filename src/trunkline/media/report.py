@@ -45,9 +45,12 @@ class LegReport:
     """New starts of the peer's stream: another SSRC or source, a jump in sequence, the end of a hold."""
     malformed: int = 0
     wrong_source: int = 0
-    """From elsewhere than the learned source; once that is settled, the kernel drops them uncounted."""
+    """From elsewhere than the learned source. Once that is settled the kernel drops them uncounted, until somebody asks
+    for a report while the peer is silent."""
     stranger: str = ""
     """The last of these sources."""
+    stranger_ms: float = -1.0
+    """Age of its packet; -1 = there was none."""
     unknown_payload_type: int = 0
     seen_payload_type: int = -1
     """The last of these types."""

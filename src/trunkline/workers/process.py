@@ -220,6 +220,7 @@ class Worker:
             self._listening[order.leg] = [order.request]
             ear = Ear()
             self.engine.attach(order.leg, ear)
+            self.engine.look_around(order.leg)
             asyncio.get_running_loop().call_later(wire.LISTENING, self._report, order.leg, ear)
 
     def _report(self, leg: LegId, ear: Ear) -> None:
