@@ -45,7 +45,7 @@ HTTP_GRACE = 0.5
 WORKER_GRACE = 0.5
 CALLBACK_GRACE = 2.5
 """Seconds to deliver what is due; the rest is stored and sent after the next start."""
-SIP_END, HTTP_END, WORKER_END, CALLBACK_END = 6.5, 7.0, 7.5, 8.5
+SIP_END, HTTP_END, WORKER_END, CALLBACK_END = 6.25, 6.5, 7.0, 8.0
 """Seconds after the signal at which each must be over, however long the others took: 10 s for the whole are promised.
 Callbacks are delivered, and phones may answer their BYE, while calls are drained."""
 NEW_ACCOUNT = """\

@@ -215,11 +215,12 @@ class DeafCaller(Caller):
 
 
 async def test_peers_that_answer_nothing_do_not_hold_up_the_end_beyond_ten_seconds(
-    server: ServerProcess, app: RecordingApp
+    app: RecordingApp, tmp_path: Path
 ) -> None:
     with sockets.create_server(("127.0.0.1", 0)) as silent:
         callback_url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         async with (
+            running(new_server(tmp_path, streams__close_timeout=20, callbacks__timeout=20)) as server,
             AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client,
             DeafCaller(server.sip_address, speech(1000)) as caller,
         ):
@@ -233,7 +234,6 @@ async def test_peers_that_answer_nothing_do_not_hold_up_the_end_beyond_ten_secon
             caller.hear_bye()
             socket.connection.transport.resume_reading()
     assert code == 0, "killed after ten seconds"
-    assert "calls did not end in time" not in server.log
 
 
 async def test_callbacks_that_fail_are_sent_again_in_order(
