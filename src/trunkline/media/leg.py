@@ -50,6 +50,7 @@ class Leg:
         "_silence_at",
         "_silence_told",
         "_stranger",
+        "_stranger_at",
         "_watched_since",
         "_wrong_source",
         "deadline",
