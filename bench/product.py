@@ -116,7 +116,8 @@ class Callers(asyncio.DatagramProtocol):
 def _pin(pid: int, cores: set[int]) -> None:
     """All threads of a process."""
     for task in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(task.name), cores)
+        with suppress(ProcessLookupError):  # a thread that has ended meanwhile
+            os.sched_setaffinity(int(task.name), cores)
 
 
 async def started(client: httpx.AsyncClient, call_sid: str, fields: dict[str, str]) -> str:

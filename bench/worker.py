@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from trunkline.config import MediaSettings, Settings
+from trunkline.config import LogSettings, MediaSettings, Settings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid, random_uuid
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
@@ -39,7 +39,7 @@ class Bench:
         )
         self._legs = [LegId(number) for number in range(1, legs + 1)]
         self._params = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", peer))
-        self._pool = WorkerPool(Settings(media=media), self._on_event)
+        self._pool = WorkerPool(Settings(media=media, log=LogSettings(level="error")), self._on_event)
         self._ports: dict[LegId, int] = {}
         self._started = 0
         self._failure = ""
