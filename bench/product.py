@@ -120,6 +120,13 @@ def _pin(pid: int, cores: set[int]) -> None:
             os.sched_setaffinity(int(task.name), cores)
 
 
+def _children(parents: list[int], command: bytes) -> list[int]:
+    """Those that run this command."""
+    files = [file for parent in parents for file in Path(f"/proc/{parent}/task").glob("*/children")]
+    pids = [int(pid) for file in files for pid in file.read_text().split()]
+    return [pid for pid in pids if command in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 async def started(client: httpx.AsyncClient, call_sid: str, fields: dict[str, str]) -> str:
     """Start a stream; its sid. Raises Invalid when it is refused."""
     answer = await client.post(f"/Calls/{call_sid}/Streams.json", data=fields)
@@ -210,9 +217,12 @@ class Product:
     @property
     def workers(self) -> list[int]:
         """The media workers, without their mp3 decoders."""
-        children = Path(f"/proc/{self._server.process.pid}/task").glob("*/children")
-        pids = [int(pid) for file in children for pid in file.read_text().split()]
-        return [pid for pid in pids if b"trunkline.workers.process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return _children(self.control, b"trunkline.workers.process")
+
+    @property
+    def decoders(self) -> list[int]:
+        """The workers' decoder processes."""
+        return _children(self.workers, b"trunkline.workers.decoder")
 
     async def stop(self) -> None:
         """The server ends its calls itself."""

@@ -148,6 +148,7 @@ class Runs:
     async def _measured(self, product: Product, generator: asyncio.subprocess.Process, during: During | None) -> Run:
         """From the start of the packets to the end of the measuring."""
         began, control, own = time.monotonic(), processes(product.control), time.process_time()
+        decoders = processes(product.decoders)
         done = asyncio.create_task(generator.communicate())
         extra: Run = {}
         if during is not None:
@@ -155,8 +156,9 @@ class Runs:
         await asyncio.wait((done,), timeout=max(0, began + WARM_UP + self._args.seconds - 0.5 - time.monotonic()))
         took = time.monotonic() - began
         spent, ours = processes(product.control).cpu - control.cpu, time.process_time() - own
+        decoding = processes(product.decoders).cpu - decoders.cpu
         out, _ = await done
-        run = self.checked(out, 100 * (spent + ours) / took)
+        run = self.checked(out, 100 * (spent + ours + decoding) / took)
         return run | extra | {"control_us_per_pkt": 1e6 * spent / (took * 50 * self._legs)}
 
 
