@@ -189,6 +189,17 @@ def test_every_row_has_a_case() -> None:
     assert rows == {case[0] for case in LEG_CASES} | {case[0] for case in STREAM_CASES} | {"no_stream"}
 
 
+def test_of_a_call_without_an_answer_only_that_is_said() -> None:
+    """Its leg has no peer, and looks as if it were on hold."""
+    leg = GOOD_LEG | {"on_hold": True, "direction": "inactive", "packets_in": 0, "packets_out": 0}
+    (finding,) = diagnose(replace(CALL, status="ringing"), leg, [], live=True)
+    assert (finding.severity, finding.code) == ("warning", "not_answered_yet")
+    over = replace(CALL, status="failed", ended_at=T0, hangup_cause="not connected: nobody listens")
+    (finding,) = diagnose(over, leg, [], live=False)
+    assert (finding.severity, finding.code) == ("error", "never_answered")
+    assert finding.text == "The call was never answered: not connected: nobody listens."
+
+
 def test_a_call_without_streams_says_so_while_it_lives() -> None:
     (finding,) = diagnose(CALL, GOOD_LEG, [], live=True)
     assert (finding.code, finding.text) == ("no_stream", "No stream has been started, so no app hears the call.")

@@ -390,7 +390,9 @@ def diagnose(
     call: CallView, leg: Mapping[str, Value], streams: Iterable[StreamMedia], *, live: bool
 ) -> tuple[Finding, ...]:
     """All that the counters tell, errors first; while a stream runs, what is said of those that ended comes last, as
-    information. With nothing wrong one is told that audio flows."""
+    information. With nothing wrong one is told that audio flows, and of a call without an answer only that."""
+    if not call.answered_at and (call.ended_at or call.status in ("queued", "ringing")):
+        return (_unanswered(call),)
     streams = tuple(streams)
     running = live and any(stream.state != "ended" for stream in streams)
     numbers = _leg_numbers(leg, live=live, streams=sum(stream.state != "ended" for stream in streams))
@@ -415,6 +417,14 @@ def _apply(rows: tuple[_Row, ...], numbers: _Numbers, stream: StreamSid | None) 
         if row.when(numbers):
             shown = {name: numbers[name] for name in row.numbers}
             yield Finding(row.severity, row.code, _words.vformat(row.text, (), numbers), shown, stream)
+
+
+def _unanswered(call: CallView) -> Finding:
+    """Its leg's counters would only tell that nothing has flowed."""
+    if call.ended_at is None:
+        return Finding("warning", "not_answered_yet", "The call is not answered yet, so nothing can be streamed.", {})
+    cause = call.hangup_cause or "why was not recorded"
+    return Finding("error", "never_answered", f"The call was never answered: {cause}.", {})
 
 
 def _no_leg(call: CallView, *, live: bool) -> Finding:
