@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NODE := tests/peers/node
-DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip strace:strace tshark:tshark sox:sox espeak-ng:espeak-ng postgresql:pg_ctlcluster nodejs:node npm:npm
+DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip strace:strace tshark:tshark valgrind:valgrind sox:sox espeak-ng:espeak-ng postgresql:pg_ctlcluster nodejs:node npm:npm
 PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
+INTERFACES := $(shell find src -name '*.pxd')
+COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
 SERVE ?=
 BENCH ?= quick
 
@@ -37,21 +39,22 @@ serve: $(VENV)/.demo ## the server; flags by SERVE="--http.port 9000"
 clean: ## remove everything that the above installed or cached
 	rm -rf $(VENV) tests/*/node/node_modules build dist src/*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src -name '*.so' -delete
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.venv:
 	@.ci/install venv $(PYTHON) $(VENV)
 	@touch $@
 
-$(VENV)/.demo: pyproject.toml | $(VENV)/.venv
+$(VENV)/.demo: $(COMPILED) | $(VENV)/.venv
 	@.ci/install python $(BIN)/python '.[demo]'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/.venv
+$(VENV)/.dev: $(COMPILED) | $(VENV)/.venv
 	@.ci/install python $(BIN)/python '.[dev]'
 	@touch $@ $(VENV)/.demo
 
-$(VENV)/.bench: pyproject.toml | $(VENV)/.venv
+$(VENV)/.bench: $(COMPILED) | $(VENV)/.venv
 	@.ci/install python $(BIN)/python '.[bench]'
 	@touch $@ $(VENV)/.demo
 

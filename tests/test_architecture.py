@@ -1,6 +1,7 @@
 """The map in ARCHITECTURE.md, held: who may import whom, which files are pure, how large a thing may grow."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -11,7 +12,7 @@ SRC = Path(__file__).parent.parent / "src" / "trunkline"
 FILES = sorted(SRC.rglob("*.py"))
 
 # Every room may use these; they are values and settings.
-EVERYBODY = {"", "errors", "ids", "config"}
+EVERYBODY = {"", "errors", "ids", "config", "kernel"}
 
 # What a room may import besides itself. An entry with a dot is one file of another room.
 MAY_IMPORT = {
@@ -123,6 +124,38 @@ def test_there_are_no_import_cycles() -> None:
     modules = {name_of(path).removesuffix(".py").replace("/", ".").removesuffix(".__init__"): path for path in FILES}
     graph = {module: {name for name in ours(path) if name in modules and name} for module, path in modules.items()}
     TopologicalSorter({module: found - {module} for module, found in graph.items()}).prepare()
+
+
+INTERFACES = sorted(path for path in SRC.rglob("*.pxd") if path.with_suffix(".py").exists())
+
+
+def slots(path: Path) -> dict[str, set[str]]:
+    """The attributes of each class of a module that names them."""
+    found = {}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef):
+            for statement in node.body:
+                if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__slots__":
+                    found[node.name] = set(ast.literal_eval(statement.value))
+    return found
+
+
+def declared(path: Path) -> dict[str, set[str]]:
+    """The attributes of each class of an interface."""
+    found: dict[str, set[str]] = {}
+    for line in path.read_text().splitlines():
+        if begun := re.match(r"cdef class (\w+):", line):
+            attributes = found.setdefault(begun[1], set())
+        elif stated := re.match(r"    cdef (?:public )?(?:long long|[\w.]+) ([^(]*)$", line):
+            attributes.update(stated[1].split(", "))
+    return found
+
+
+@pytest.mark.parametrize("path", INTERFACES, ids=name_of)
+def test_a_compiled_class_has_the_attributes_of_its_python(path: Path) -> None:
+    wanted = slots(path.with_suffix(".py"))
+    for name, attributes in declared(path).items():
+        assert attributes == wanted.get(name, attributes), f"{name}: __slots__ and {path.name} differ"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

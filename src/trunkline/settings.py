@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from trunkline import compiled
 from trunkline.config import Settings
 from trunkline.errors import StartupError
 
@@ -132,7 +133,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     known = set(leaves())
     for key, value in environ.items():
         name = key.removeprefix(PREFIX).lower().replace("__", ".")
-        if not key.startswith(PREFIX):
+        if not key.startswith(PREFIX) or key == compiled.SWITCH:
             continue
         if name not in known:
             raise StartupError(f"no such setting: {key} (`trunkline config` lists them all)")

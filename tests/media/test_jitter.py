@@ -14,11 +14,11 @@ class Feed:
     """A buffer driven by hand, and what came out of it: packet numbers with the missing count before each."""
 
     def __init__(self) -> None:
-        self.buffer: JitterBuffer[int] = JitterBuffer(WINDOW)
+        self.buffer: JitterBuffer = JitterBuffer(WINDOW)
         self.out: list[tuple[int, int]] = []
         self.restarts: list[int] = []
 
-    def take(self, released: list[Released[int]]) -> None:
+    def take(self, released: list[Released]) -> None:
         for item, missing, restart in released:
             self.out.append((item, missing))
             if restart:

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.ids import PayloadType, RtpTime, Ssrc
-from trunkline.media.rtp import DATAGRAM_LIMIT, RtpPacket, build, is_rtcp, parse
+from trunkline.kernel import DATAGRAM_LIMIT
+from trunkline.media.rtp import RtpPacket, build, is_rtcp, parse
 
 PACKET = RtpPacket(PayloadType(8), True, 65535, RtpTime(2**32 - 1), Ssrc(0xDEADBEEF), b"audio")
 

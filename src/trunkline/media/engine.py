@@ -21,10 +21,11 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
+from trunkline import kernel
 from trunkline.config import MediaSettings
 from trunkline.errors import TrunklineError
 from trunkline.ids import LegId, Seconds
@@ -35,7 +36,6 @@ from trunkline.media.leg import RANDOM_BYTES, Leg, TooManyPlayers
 from trunkline.media.playout import Playout
 from trunkline.media.ports import NoPorts, PortPool
 from trunkline.media.report import LegReport
-from trunkline.media.rtp import DATAGRAM_LIMIT
 from trunkline.sdp.values import MediaParams
 
 _log = structlog.get_logger()
@@ -75,44 +75,56 @@ class UnknownLeg(TrunklineError):
     """No such leg, or it has been closed."""
 
 
-Reader = tuple[Callable[[int], Any], Callable[[Any, Seconds], None], "_Line"]
-"""How to read a socket, what to do with what was read, and whose it is."""
+class _Rtcp(NamedTuple):
+    """What came on the RTCP port."""
+
+    datagram: bytes
+    address: tuple[Any, ...]
+
+
+_Got = bytes | tuple[bytes, tuple[Any, ...]] | _Rtcp
+"""What came on the RTP port, with its address while the source is not settled, or on the RTCP port."""
 
 
 class _Line:
     """A leg and its sockets."""
 
-    __slots__ = ("_connected", "_readers", "_rtcp", "_rtp", "leg", "open", "port", "send")
+    __slots__ = ("_connected", "_fd", "_rtcp", "_rtp", "leg", "open", "port")
 
-    def __init__(
-        self, leg: Leg, port: int, rtp: socket.socket, rtcp: socket.socket, readers: dict[int, Reader]
-    ) -> None:
+    def __init__(self, leg: Leg, port: int, rtp: socket.socket, rtcp: socket.socket) -> None:
         self.leg = leg
         self.port = port
         self.open = True
-        self.send: Callable[[bytes], object] = self._send_unconnected
-        """Sends RTP. Raises OSError."""
         self._connected = False
         self._rtp = rtp
+        self._fd = rtp.fileno()
         self._rtcp = rtcp
-        self._readers = readers
-        readers[rtp.fileno()] = (rtp.recvfrom, self._meet, self)
-        readers[rtcp.fileno()] = (rtcp.recvfrom, self._hear_rtcp, self)
 
     def filenos(self) -> tuple[int, int]:
         """Of the RTP and the RTCP socket."""
         return self._rtp.fileno(), self._rtcp.fileno()
 
-    def _meet(self, got: tuple[bytes, tuple[Any, ...]], now: Seconds) -> None:
+    def read(self, fd: int) -> _Got:
+        """A datagram of this socket. Raises OSError, BlockingIOError when there is none."""
+        if fd != self._fd:
+            return _Rtcp(*self._rtcp.recvfrom(kernel.DATAGRAM_LIMIT))
+        return kernel.receive(fd) if self._connected else self._rtp.recvfrom(kernel.DATAGRAM_LIMIT)
+
+    def handle(self, got: _Got, now: Seconds) -> None:
+        """What was read."""
+        if isinstance(got, bytes):
+            self.leg.receive(got, now)
+        elif isinstance(got, _Rtcp):
+            self.leg.receive_rtcp(got.datagram, got.address[:2], now)
+        else:
+            self._meet(*got, now)
+
+    def _meet(self, datagram: bytes, address: tuple[Any, ...], now: Seconds) -> None:
         """A datagram from somewhere, while the source is not settled."""
-        datagram, address = got
         self.leg.receive_from(datagram, address[:2], now)
         # Who is let in again by `look_around` stays until the peer is back.
         if self.leg.source.settled and address[:2] == self.leg.source.learned:
             self._settle(now)
-
-    def _hear_rtcp(self, got: tuple[bytes, tuple[Any, ...]], now: Seconds) -> None:
-        self.leg.receive_rtcp(got[0], got[1][:2], now)
 
     def _settle(self, now: Seconds) -> None:
         learned = self.leg.source.learned
@@ -126,12 +138,10 @@ class _Line:
         # What came before the kernel began to filter may still be anybody's.
         for _ in range(STRAGGLERS):
             try:
-                datagram, address = self._rtp.recvfrom(DATAGRAM_LIMIT)
+                datagram, address = self._rtp.recvfrom(kernel.DATAGRAM_LIMIT)
             except OSError:
                 break
             self.leg.receive_from(datagram, address[:2], now)
-        self._readers[self._rtp.fileno()] = (self._rtp.recv, self.leg.receive, self)
-        self.send = self._rtp.send
         self._connected = True
 
     def update(self, params: MediaParams, now: Seconds) -> None:
@@ -139,8 +149,6 @@ class _Line:
         self.leg.update(params, now)
         if self.leg.source.settled:
             self._settle(now)
-            if self._connected:
-                self._readers[self._rtp.fileno()] = (self._rtp.recv, self.leg.receive, self)
         elif self._connected:
             self._unsettle()
 
@@ -153,14 +161,13 @@ class _Line:
 
     def _unsettle(self) -> None:
         _disconnect(self._rtp)
-        self.send = self._send_unconnected
         self._connected = False
-        self._readers[self._rtp.fileno()] = (self._rtp.recvfrom, self._meet, self)
 
-    def _send_unconnected(self, packet: bytes) -> None:
-        """To where the leg thinks the peer is."""
-        destination = self.leg.source.destination
-        if destination is not None:
+    def send(self, packet: bytes) -> None:
+        """Send RTP to the peer, or to where the leg thinks that it is. Raises OSError."""
+        if self._connected:
+            kernel.send(self._fd, packet)
+        elif (destination := self.leg.source.destination) is not None:
             self._rtp.sendto(packet, destination)
 
     def send_rtcp(self, packet: bytes) -> None:
@@ -174,15 +181,9 @@ class _Line:
 
     def close(self) -> None:
         """Close the sockets."""
-        self.open = False
-        self.send = _nowhere  # the worker runs without a cyclic collector, so no cycle may be left
-        for sock in (self._rtp, self._rtcp):
-            del self._readers[sock.fileno()]
-            sock.close()
-
-
-def _nowhere(packet: bytes) -> None:
-    """The sockets are closed."""
+        self.open = self._connected = False
+        self._rtp.close()
+        self._rtcp.close()
 
 
 def _disconnect(sock: socket.socket) -> None:
@@ -208,7 +209,7 @@ class Engine:
         self._family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         self._lines: dict[LegId, _Line] = {}
         self._bridges: dict[LegId, list[tuple[LegId, LegPort]]] = {}
-        self._readers: dict[int, Reader] = {}
+        self._readers: dict[int, _Line] = {}
         self._waiting: set[LegId] = set()
         self._ring: list[list[_Line]] = [[] for _ in range(RING)]
         self._slot = 0
@@ -256,10 +257,11 @@ class Engine:
             local_port=port,
             first_at=max(0, round((self._due - now) * 1000) + ahead * SLOT_MS),
         )
-        line = _Line(made, port, rtp, rtcp, self._readers)
+        line = _Line(made, port, rtp, rtcp)
         self._lines[leg] = line
         self._ring[(self._slot + ahead) % RING].append(line)
         for fd in line.filenos():
+            self._readers[fd] = line
             self._epoll.register(fd, select.EPOLLIN)
         return port
 
@@ -309,6 +311,8 @@ class Engine:
             self._send_rtcp(line, goodbye)
         self.unbridge(leg)
         del self._lines[leg]
+        for fd in line.filenos():
+            del self._readers[fd]
         line.close()
         self._pool.give_back(line.port, now)
         return line.leg.report(now)
@@ -413,18 +417,18 @@ class Engine:
         ready = self._epoll.poll(0, BATCH)
         batch = []
         for fd, _ in ready:
-            read, handle, line = readers[fd]
+            line = readers[fd]
             try:
-                batch.append((handle, read(DATAGRAM_LIMIT), line))
+                batch.append((line, line.read(fd)))
             except BlockingIOError:
                 continue
             except OSError:
                 line.leg.receive_errors += 1
-        for handle, got, line in batch:
+        for line, got in batch:
             if not line.open:
                 continue  # closed by what came before it in this batch
             try:
-                handle(got, now)
+                line.handle(got, now)
             except Exception as error:
                 self._fault(line, error)
         return len(ready)

@@ -17,13 +17,14 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, NamedTuple
 
+from trunkline import kernel
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.media.codecs import CODECS
 from trunkline.media.dtmf import DigitReceiver
 from trunkline.media.frames import LegPort
 from trunkline.media.jitter import JitterBuffer, Released
 from trunkline.media.rtcp import Reception
-from trunkline.media.rtp import DATAGRAM_LIMIT, HEADER, HEADER_LENGTH, PLAIN, PLAIN_HEADER, is_rtcp, payload_of
+from trunkline.media.rtp import HEADER_LENGTH, PLAIN, is_rtcp, payload_of
 from trunkline.sdp.values import MediaParams
 
 COMFORT_NOISE = (13, 19)
@@ -108,7 +109,7 @@ class Inbound:
         self._transit = 0.0
         self._least = inf
         self.calling: Callable[..., Any] | None = None
-        self.jitter: JitterBuffer[_Arrival] = JitterBuffer(window)
+        self.jitter: JitterBuffer = JitterBuffer(window)
         self.jitter_units = 0.0
         self._units = CODECS[params.codec].clock_rate // 1000
         self.heard: Seconds | None = None
@@ -143,8 +144,8 @@ class Inbound:
     def receive(self, datagram: bytes, now: Seconds) -> None:
         """A datagram on the RTP port from the peer."""
         size = len(datagram)
-        if HEADER_LENGTH < size < DATAGRAM_LIMIT:
-            first, sequence, timestamp, ssrc = PLAIN_HEADER.unpack_from(datagram)
+        if HEADER_LENGTH < size < kernel.DATAGRAM_LIMIT:
+            first, sequence, timestamp, ssrc = kernel.unpack_rtp(datagram)
             if first == self._plain and self.jitter.accepts(sequence, ssrc):
                 self.packets += 1
                 self.bytes += size
@@ -170,11 +171,11 @@ class Inbound:
         if payload is None:
             self.malformed += 1
             return
-        _, second, sequence, timestamp, ssrc = HEADER.unpack_from(datagram)
+        first, sequence, timestamp, ssrc = kernel.unpack_rtp(datagram)
         self.packets += 1
         self.bytes += len(datagram)
         self.heard = now
-        arrival = _Arrival(second & 0x7F, timestamp, payload, now)
+        arrival = _Arrival(first & 0x7F, timestamp, payload, now)
         self._deliver(self.jitter.push(sequence, Ssrc(ssrc), arrival, now))
         if self.jitter.deadline is not None or self._dtmf.deadline is not None:
             self._waiting.add(self._leg)
@@ -201,7 +202,7 @@ class Inbound:
         self.flush()
         self.press(self._dtmf.expire())
 
-    def _deliver(self, released: list[Released[_Arrival]]) -> None:
+    def _deliver(self, released: list[Released]) -> None:
         for arrival, missing, restart in released:
             if restart:
                 self._restart()

@@ -11,10 +11,10 @@ The window adapts to how late packets have been that did not come in their turn,
 needs: where packets are lost but never overtaken, what comes after a lost one hardly waits. It starts at its maximum,
 and shrinks only after `HISTORY` gaps; a packet that comes too late widens it at once.
 
-Times are seconds of the caller's clock; `T` is whatever the caller wants back in order.
+Times are seconds of the caller's clock; an item is whatever the caller wants back in order.
 """
 
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from trunkline.ids import Seconds, Ssrc
 
@@ -36,20 +36,18 @@ MARGIN = 1.5
 SHORTEST = Seconds(0.02)
 """The least window, that of a network which only loses packets: about one packet's time."""
 
-T = TypeVar("T")
 
-
-class Released(NamedTuple, Generic[T]):
+class Released(NamedTuple):
     """One packet, in its turn."""
 
-    item: T
+    item: Any
     missing: int
     """Packets before it that were given up."""
     restart: bool
     """First of a new sequence: nothing is known of what was before it."""
 
 
-class JitterBuffer(Generic[T]):
+class JitterBuffer:
     """One source's packets; a gap is held for `limit` at most. The counters are plain attributes, read by the leg's
     report."""
 
@@ -81,9 +79,9 @@ class JitterBuffer(Generic[T]):
         self._expected = -1  # the next sequence number as it is in the packet; -1 = not started
         self._next = 0  # the same, extended by the wraps
         self._base = 0
-        self._held: dict[int, tuple[T, Seconds]] = {}
+        self._held: dict[int, tuple[Any, Seconds]] = {}
         self._given_up: dict[int, Seconds] = {}  # position, and since when it was waited for
-        self._candidate: tuple[Ssrc, int, T, int] | None = None  # the last is `_next` as it was then
+        self._candidate: tuple[Ssrc, int, Any, int] | None = None  # the last is `_next` as it was then
         self._surplus = 0  # received packets more than positions passed
         self.lost = 0
         self.late = 0
@@ -125,7 +123,7 @@ class JitterBuffer(Generic[T]):
         self._expected = position & 0xFFFF
         return True
 
-    def push(self, sequence: int, ssrc: Ssrc, item: T, now: Seconds) -> list[Released[T]]:
+    def push(self, sequence: int, ssrc: Ssrc, item: Any, now: Seconds) -> list[Released]:
         """Take a packet; return what may go on, in order."""
         if self._expected < 0:
             return self._start(ssrc, sequence, [item])
@@ -142,28 +140,28 @@ class JitterBuffer(Generic[T]):
             return self._hold(position, item, now) + self.expire(now)
         return self.expire(now)
 
-    def expire(self, now: Seconds) -> list[Released[T]]:
+    def expire(self, now: Seconds) -> list[Released]:
         """Give up the gaps whose time is over; return what stood behind them."""
-        released: list[Released[T]] = []
+        released: list[Released] = []
         while (deadline := self.deadline) is not None and deadline <= now:
             released += self._give_up()
         return released
 
-    def flush(self) -> list[Released[T]]:
+    def flush(self) -> list[Released]:
         """Give up all gaps; return everything held."""
-        released: list[Released[T]] = []
+        released: list[Released] = []
         while self._held:
             released += self._give_up()
         return released
 
-    def forget(self) -> list[Released[T]]:
+    def forget(self) -> list[Released]:
         """Everything held; the next packet starts a new sequence without probation."""
         released = self.flush()
         self._expected = -1
         self._candidate = None
         return released
 
-    def _hold(self, position: int, item: T, now: Seconds) -> list[Released[T]]:
+    def _hold(self, position: int, item: Any, now: Seconds) -> list[Released]:
         """A packet that fills a gap, or is beyond one."""
         overtaken_at = min((arrived for other, (_, arrived) in self._held.items() if other > position), default=None)
         if overtaken_at is not None:
@@ -190,9 +188,9 @@ class JitterBuffer(Generic[T]):
         if len(self._lateness) == HISTORY:
             self.window = Seconds(min(self._limit, max(SHORTEST, MARGIN * max(self._lateness))))
 
-    def _drain(self, missing: int) -> list[Released[T]]:
+    def _drain(self, missing: int) -> list[Released]:
         """What follows without a gap."""
-        released: list[Released[T]] = []
+        released: list[Released] = []
         while (found := self._held.pop(self._next, None)) is not None:
             released.append(Released(found[0], missing, restart=False))
             missing = 0
@@ -201,7 +199,7 @@ class JitterBuffer(Generic[T]):
         self._expected = self._next & 0xFFFF
         return released
 
-    def _give_up(self) -> list[Released[T]]:
+    def _give_up(self) -> list[Released]:
         first = min(self._held)
         missing = first - self._next
         self.lost += missing
@@ -213,7 +211,7 @@ class JitterBuffer(Generic[T]):
         self._surplus -= missing
         return self._drain(missing)
 
-    def _probation(self, ssrc: Ssrc, sequence: int, item: T) -> list[Released[T]]:
+    def _probation(self, ssrc: Ssrc, sequence: int, item: Any) -> list[Released]:
         candidate, self._candidate = self._candidate, (ssrc, sequence, item, self._next)
         if candidate is None:
             return []
@@ -224,7 +222,7 @@ class JitterBuffer(Generic[T]):
         self.stray += 1
         return []
 
-    def _start(self, ssrc: Ssrc, sequence: int, items: list[T]) -> list[Released[T]]:
+    def _start(self, ssrc: Ssrc, sequence: int, items: list[Any]) -> list[Released]:
         if self.ssrc >= 0:
             self.restarts += 1
         self.ssrc = ssrc

@@ -4,7 +4,6 @@ The owner hands datagrams to `receive` (once `source.settled`, until then to `re
 calls `next_packet` every `outbound.ptime` ms, and `handle_timer` and `report_due` when `deadline` has come.
 """
 
-from collections.abc import Callable
 from math import inf
 
 from trunkline.config import MediaSettings
@@ -46,6 +45,7 @@ class Leg:
         "_rtcp_at",
         "_rtcp_out",
         "_rtcp_source",
+        "_secured",
         "_settings",
         "_silence_at",
         "_silence_told",
@@ -56,9 +56,7 @@ class Leg:
         "deadline",
         "id",
         "inbound",
-        "next_packet",
         "outbound",
-        "receive",
         "receive_errors",
         "send_errors",
         "source",
@@ -99,11 +97,9 @@ class Leg:
             first_at=first_at,
         )
         self._cname = random[10:22].hex()
-        self.receive: Callable[[bytes, Seconds], None]
-        """A datagram on the RTP port from the settled source."""
-        self.next_packet: Callable[[], bytes | None]
-        """The packet to send now; called every `outbound.ptime` ms."""
         self._channel: Channel | None = None
+        self._secured: Channel | None = None
+        """What packets go through; the channel is kept, when it is out of use, for its counters."""
         self._secure(params.srtp)
         self._rtcp_source: Address | None = None
         # Legs that open together must not report together (RFC 3550 section 6.2), nor hold up the tick by it.
@@ -120,15 +116,15 @@ class Leg:
         self._renew()
 
     def _secure(self, keys: SrtpKeys | None) -> None:
-        """Encrypt from now on, or not. Straight to the halves where nothing is encrypted."""
+        """Encrypt from now on, or not."""
         if keys is None:
-            self.receive, self.next_packet = self.inbound.receive, self.outbound.next_packet
+            self._secured = None
             return
         if self._channel is None:
             self._channel = Channel(keys, self.inbound, self.outbound)
         elif self._channel.rekey(keys):
             self._reception.ours = self.outbound.begin_anew()
-        self.receive, self.next_packet = self._channel.receive, self._channel.next_packet
+        self._secured = self._channel
 
     def _renew(self) -> None:
         """Reckon what depends on both the parameters and the source."""
@@ -192,7 +188,18 @@ class Leg:
                 return port
         return None
 
-    # ------------------------------------------------------------------ datagrams that the inbound half does not take
+    # ------------------------------------------------------------------ packets
+
+    def receive(self, datagram: bytes, now: Seconds) -> None:
+        """A datagram on the RTP port from the settled source."""
+        if self._secured is None:
+            self.inbound.receive(datagram, now)
+        else:
+            self._secured.receive(datagram, now)
+
+    def next_packet(self) -> bytes | None:
+        """The packet to send now; called every `outbound.ptime` ms."""
+        return self.outbound.next_packet() if self._secured is None else self._secured.next_packet()
 
     def receive_from(self, datagram: bytes, address: Address, now: Seconds) -> None:
         """A datagram on the RTP port from `address`, while the source is not settled. Learns."""
@@ -200,7 +207,7 @@ class Leg:
         if inbound.is_rtcp(datagram):
             self.receive_rtcp(datagram, address, now)
             return
-        channel = self._encrypted
+        channel = self._secured
         packet = datagram if channel is None else channel.open(datagram)
         if packet is None:
             return
@@ -225,7 +232,7 @@ class Leg:
         if address[0] not in {peer[0] for peer in known if peer is not None}:
             self._refuse(address, now)
             return
-        channel = self._encrypted
+        channel = self._secured
         packet = datagram if channel is None else channel.open_rtcp(datagram)
         if packet is not None and self._reception.receive(packet, now) and not self.rtcp_mux:
             self._rtcp_source = address
@@ -286,13 +293,8 @@ class Leg:
             blocks = (block,)
         self._rtcp_out += 1
         packet = rtcp.build(rtcp.Report(outbound.ssrc, blocks, sent), self._cname, goodbye=goodbye)
-        channel = self._encrypted
+        channel = self._secured
         return packet if channel is None else channel.protect_rtcp(packet)
-
-    @property
-    def _encrypted(self) -> Channel | None:
-        """What packets go through; a channel that is out of use is kept for its counters."""
-        return None if self._params.srtp is None else self._channel
 
     @property
     def rtcp_mux(self) -> bool:

@@ -12,12 +12,13 @@ the time of the press, and the ports that listen get silence. The pauses between
 from collections.abc import Callable
 from typing import Any
 
+from trunkline import kernel
 from trunkline.ids import RtpTime, Ssrc
 from trunkline.media.codecs import CODECS
 from trunkline.media.dtmf import DigitSender, NoTelephoneEvent, TooManyDigits
 from trunkline.media.frames import LegPort
 from trunkline.media.mixer import Mixer, Player
-from trunkline.media.rtp import FIRST_SEQUENCE_MASK, HEADER, MARKER, PLAIN, SEQUENCE_MASK, TIME_MASK
+from trunkline.media.rtp import FIRST_SEQUENCE_MASK, MARKER, PLAIN, SEQUENCE_MASK, TIME_MASK
 from trunkline.sdp.values import MediaParams
 
 
@@ -178,16 +179,16 @@ class Outbound:
         if payload is None:
             self._talking = False
             return None
-        second = self._payload_type
+        first = PLAIN << 8 | self._payload_type
         if not self._talking:
             # The first packet after a pause in sending (RFC 3551 section 4.1).
             self._talking = True
-            second |= MARKER
+            first |= MARKER
         sequence = self._sequence
         self._sequence = (sequence + 1) & SEQUENCE_MASK
         self.packets += 1
         self.bytes += len(payload)
-        return HEADER.pack(PLAIN, second, sequence, timestamp, self.ssrc) + payload
+        return kernel.pack_rtp(first, sequence, timestamp, self.ssrc, payload)
 
     def _key_packet(self, keys: DigitSender, at: int, timestamp: int) -> bytes | None:
         payload = keys.next_payload(self.ptime, self._units)
@@ -199,15 +200,15 @@ class Outbound:
         if not payload:
             self._talking = False
             return None
-        second = self._event_type or 0
+        first = PLAIN << 8 | (self._event_type or 0)
         if keys.fresh:
             self._event_at = timestamp
-            second |= MARKER
+            first |= MARKER
         sequence = self._sequence
         self._sequence = (sequence + 1) & SEQUENCE_MASK
         self.packets += 1
         self.bytes += len(payload)
-        return HEADER.pack(PLAIN, second, sequence, self._event_at, self.ssrc) + payload
+        return kernel.pack_rtp(first, sequence, self._event_at, self.ssrc, payload)
 
     def skip(self, milliseconds: int) -> None:
         """The clock stood still for this long: the timeline goes on without these packets."""

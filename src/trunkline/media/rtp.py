@@ -2,21 +2,16 @@
 
 The fixed header is twelve bytes; contributing sources, an extension and padding may follow it and are skipped here,
 with every length checked against the datagram. Nothing raises: a datagram that is not RTP is None. The packet path
-reads the fixed header with `HEADER` by itself and comes here only for what is not plain.
+reads the fixed header by `kernel.unpack_rtp` and comes here only for what is not plain.
 """
 
 from dataclasses import dataclass
 from struct import Struct
 
+from trunkline import kernel
 from trunkline.ids import PayloadType, RtpTime, Ssrc
 
-HEADER = Struct("!BBHII")
-"""Version, padding, extension and CSRC count; marker and payload type; sequence; timestamp; SSRC."""
-
-PLAIN_HEADER = Struct("!HHII")
-"""The same with the first two fields as one number, which is compared as a whole."""
-
-HEADER_LENGTH = HEADER.size
+HEADER_LENGTH = 12
 PLAIN = 0x80
 """The first byte of a packet of version 2 with no CSRC, no extension and no padding."""
 
@@ -28,9 +23,6 @@ TIME_MASK = 0xFFFFFFFF
 FIRST_SEQUENCE_MASK = 0x7FFF
 """The first sequence number is in the lower half, so that a receiver of SRTP that misses the first packets can tell a
 wrap from a start (RFC 3711 section 3.3.1)."""
-DATAGRAM_LIMIT = 2048
-"""Bytes read of one datagram. Voice packets are far below an Ethernet frame; one that fills this may be cut short."""
-
 _EXTENSION = Struct("!HH")
 
 
@@ -49,7 +41,7 @@ class RtpPacket:
 def payload_of(datagram: bytes) -> bytes | None:
     """The payload of an RTP packet; None when the datagram is not RTP version 2 or its lengths do not add up."""
     end = len(datagram)
-    if end < HEADER_LENGTH or datagram[0] >> 6 != 2 or end >= DATAGRAM_LIMIT:
+    if end < HEADER_LENGTH or datagram[0] >> 6 != 2 or end >= kernel.DATAGRAM_LIMIT:
         return None
     flags = datagram[0]
     start = HEADER_LENGTH + 4 * (flags & 0x0F)
@@ -72,14 +64,14 @@ def parse(datagram: bytes) -> RtpPacket | None:
     payload = payload_of(datagram)
     if payload is None:
         return None
-    _, second, sequence, timestamp, ssrc = HEADER.unpack_from(datagram)
-    return RtpPacket(PayloadType(second & 0x7F), second >= MARKER, sequence, RtpTime(timestamp), Ssrc(ssrc), payload)
+    first, sequence, timestamp, ssrc = kernel.unpack_rtp(datagram)
+    return RtpPacket(PayloadType(first & 0x7F), bool(first & MARKER), sequence, RtpTime(timestamp), Ssrc(ssrc), payload)
 
 
 def build(packet: RtpPacket) -> bytes:
     """The datagram of a packet, with no CSRC, extension or padding."""
-    second = packet.payload_type | (MARKER if packet.marker else 0)
-    return HEADER.pack(PLAIN, second, packet.sequence, packet.timestamp, packet.ssrc) + packet.payload
+    first = PLAIN << 8 | packet.payload_type | (MARKER if packet.marker else 0)
+    return kernel.pack_rtp(first, packet.sequence, packet.timestamp, packet.ssrc, packet.payload)
 
 
 def is_rtcp(second: int) -> bool:

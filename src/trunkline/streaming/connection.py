@@ -12,7 +12,7 @@ for playback is played, and marks that fall due meanwhile are returned on the ne
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -66,6 +66,7 @@ class StreamConnection:
         "_far",
         "_files",
         "_identity",
+        "_idle",
         "_inbox",
         "_last_cause",
         "_line",
@@ -112,8 +113,7 @@ class StreamConnection:
         self.plays = True
         self._params = params
         self._sender = sender
-        self._settings = settings
-        self._on_fact = on_fact
+        self._settings, self._on_fact = settings, on_fact
         self._session = Session(params, identity, encoding, settings)
         codec = socket_codec(params.bidirectional_encoding, settings.l16_endian)
         self._playback = Playback(
@@ -128,8 +128,9 @@ class StreamConnection:
         self._far: Copy | Speaker | None = None
         """What plays to the opposite leg, if there is one and it is to hear the app."""
         self._own_leg = "PCMU", 20
-        self._at = 0
-        self._unheard_ms = 0
+        self._at = self._unheard_ms = 0
+        self._idle = False
+        """There is nothing to play, and nothing to tell of it: most streams' state, which must cost next to nothing."""
         self._tells_backlog = settings.extensions
         self._files: Files | None = None
         if params.mode is BidirectionalMode.MP3:
@@ -151,11 +152,11 @@ class StreamConnection:
         """The socket while it is open."""
         self.waiting = False
         """There was a socket, it is gone, and another is being tried for."""
+        self.reconnects = 0
+        """Sockets after the first."""
         self._outcome: StreamEnded | None = None
         self._unsent = self._dropped = self._lost = self._failed_tries = 0
         self._last_cause = ""
-        self.reconnects = 0
-        """Sockets after the first."""
 
     # ── for the worker ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -287,13 +288,14 @@ class StreamConnection:
 
     def next_frame(self, at: int) -> bytes | None:
         """See `LegPort`."""
+        if self._idle:
+            return None
         socket = self._socket
         if socket is None and not self.waiting:
             return None
         frame = self._playback.next_frame(at)
         if self._playback.returned and socket is not None:
-            for message in self._inbox.due_marks():
-                socket.control(message)
+            self._answer(self._inbox.due_marks())
         if self._tells_backlog and socket is not None:
             backlog = self._inbox.backlog(at)
             if backlog is not None:
@@ -301,6 +303,8 @@ class StreamConnection:
         if self.plays_elsewhere:
             self._at = at
             return self._for_asker(frame)
+        # Without a socket, what there is to tell waits for the next one.
+        self._idle = frame is None and socket is not None and self._playback.rests()
         return frame
 
     def _for_asker(self, frame: bytes | None) -> bytes | None:
@@ -339,10 +343,10 @@ class StreamConnection:
 
     def _on_file(self, file: File, answer: bytes | Refusal) -> None:
         """A file is decoded, or not. Without a socket its error is only counted; its marks wait for the next one."""
+        self._idle = False
         errors = self._inbox.decoded(file, answer, asyncio.get_running_loop().time())
         if self._socket is not None:
-            for message in (*errors, *self._inbox.due_marks()):
-                self._socket.control(message)
+            self._answer([*errors, *self._inbox.due_marks()])
 
     # ── the life of the stream ──────────────────────────────────────────────────────────────────────────────
 
@@ -412,7 +416,7 @@ class StreamConnection:
         for message in (*self._session.held_digits(), *self._inbox.due_marks()):
             socket.control(message)
         self._socket = socket
-        self.waiting = False
+        self._idle = self.waiting = False
         self._failed_tries = 0
         again = self._retry.started
         self._retry.opened(now)
@@ -450,13 +454,21 @@ class StreamConnection:
         else:
             self._end(error=gone.words)
 
-    def received(self, data: bytearray | memoryview, *, text: bool) -> None:
+    def text(self, message: bytes | bytearray | memoryview, now: float) -> None:
         """See `SocketUser`."""
-        socket = self._socket
-        if socket is not None:
-            now = asyncio.get_running_loop().time()
-            for answer in self._inbox.text(data, now) if text else self._inbox.binary(now):
-                socket.control(answer)
+        self._idle = False
+        if self._socket is not None:
+            self._answer(self._inbox.text(message, now))
+
+    def binary(self, now: float) -> None:
+        """See `SocketUser`."""
+        if self._socket is not None:
+            self._answer(self._inbox.binary(now))
+
+    def _answer(self, messages: Iterable[bytes]) -> None:
+        for message in messages:
+            if self._socket is not None:
+                self._socket.control(message)
 
     def stalled(self) -> None:
         """See `SocketUser`."""

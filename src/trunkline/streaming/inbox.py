@@ -24,6 +24,7 @@ class Inbox:
     __slots__ = (
         "_codec",
         "_convert",
+        "_extensions",
         "_files",
         "_playback",
         "_press",
@@ -47,6 +48,7 @@ class Inbox:
         self._files = files
         self._codec = socket_codec(params.bidirectional_encoding, settings.l16_endian)
         self._settings = settings
+        self._extensions = settings.extensions
         self._session = session
         self._playback = playback
         self._press = press
@@ -60,7 +62,7 @@ class Inbox:
     def text(self, data: bytes | bytearray | memoryview, now: float) -> list[bytes]:
         """A text message; keeps no reference to `data`. `now` is in seconds, monotonic."""
         self.messages += 1
-        message = decode(data, extensions=self._settings.extensions)
+        message = decode(data, extensions=self._extensions)
         if isinstance(message, Media):
             refusal = self._media(message.media.payload, now)
         elif isinstance(message, Mark):

@@ -1,8 +1,8 @@
 """The JSON of the WebSocket, both ways, to the letter of spec sections 2.2 and 2.3. Pure: values in, bytes out.
 
 To the app: one function per message, each giving one compact JSON text with its keys in the documented order.
-`media` is not among them: it is the hot path, so `media_template` prepares it once per track and `session.py` fills
-in what changes.
+`media` is not among them: it is the hot path, so `media_middle` prepares what is the same in all of a track, and
+`kernel.media` puts the rest around it.
 
 From the app: `decode` runs a typed decoder, which also decodes base64, and looks a second time only at what that one
 refused, to say in words what is wrong. The error table is `Problem`.
@@ -89,15 +89,9 @@ def _media_format(encoding: str) -> dict[str, str | int]:
     return {"encoding": encoding.partition("/")[0], "sample_rate": CODECS[encoding].clock_rate, "channels": 1}
 
 
-def media_template(stream_id: str, track: str) -> bytes:
-    """A `media` message with places for `template % (sequence, chunk, timestamp, base64)`: three ints and bytes."""
-    return (
-        b'{"event":"media","sequence_number":"%d","stream_id":'
-        + _encode(stream_id).replace(b"%", b"%%")
-        + b',"media":{"track":"'
-        + track.encode()
-        + b'","chunk":"%d","timestamp":"%d","payload":"%b"}}'
-    )
+def media_middle(stream_id: str, track: str) -> bytes:
+    """What stands between sequence number and chunk in each `media` message of a track (`kernel.media`)."""
+    return b'","stream_id":' + _encode(stream_id) + b',"media":{"track":"' + track.encode() + b'","chunk":"'
 
 
 def dtmf(stream_id: str, sequence: int, digit: str, occurred_at: datetime) -> bytes:

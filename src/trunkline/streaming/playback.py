@@ -16,8 +16,9 @@ from trunkline.media.codecs import CODECS, transcoder
 from trunkline.media.level import Meter
 from trunkline.streaming.prebuffer import GAP, Prebuffer
 
-JOIN_LIMIT = 4096
-"""Bytes up to which chunks are joined as they come, so that many small ones cost no more memory than a large one."""
+JOIN_LIMIT = 479
+"""Bytes up to which chunks are joined as they come, so that many small ones take little more memory than a large one:
+what is still taken from Python's own pools (512 bytes with its head), as each join makes a new one."""
 
 
 class Playback:
@@ -42,6 +43,7 @@ class Playback:
         "_marks",
         "_offset",
         "_packet",
+        "_per_ms",
         "_played",
         "_playing",
         "_position",
@@ -62,6 +64,7 @@ class Playback:
     def __init__(self, codec: str, *, prebuffer: int, limit: float, mark_limit: int) -> None:
         self.codec = codec
         self._row = CODECS[codec]
+        self._per_ms = self._row.bytes_per_ms
         self._limit_ms = int(limit * 1000)
         self._prebuffer = Prebuffer(prebuffer)
         self._mark_limit = mark_limit
@@ -91,24 +94,24 @@ class Playback:
     @property
     def played_ms(self) -> int:
         """Audio of the app's that was played, padding not counted."""
-        return self._played // self._row.bytes_per_ms
+        return self._played // self._per_ms
 
     @property
     def cleared_ms(self) -> int:
         """Audio that was thrown away by `clear`."""
-        return self._cleared // self._row.bytes_per_ms
+        return self._cleared // self._per_ms
 
     @property
     def queued_ms(self) -> int:
         """Audio that waits."""
-        return self._queued // self._row.bytes_per_ms
+        return self._queued // self._per_ms
 
     def leg_changed(self, codec: str, ptime: int) -> None:
         """The leg wants packets of `ptime` ms in this codec from here on."""
         self._leg_codec = codec
         self._ptime = ptime
-        self._packet = ptime * self._row.bytes_per_ms
-        self._limit = self._limit_ms * self._row.bytes_per_ms
+        self._packet = ptime * self._per_ms
+        self._limit = self._limit_ms * self._per_ms
         self._convert = transcoder(self.codec, codec).convert
 
     def follow_leg(self) -> None:
@@ -116,11 +119,16 @@ class Playback:
         codec = CODECS[self._leg_codec].queued_as or self._leg_codec
         if self._queued or self.codec == codec:
             return
-        before, self.codec, self._row = self._row, codec, CODECS[codec]
-        self._played = self._played * self._row.bytes_per_ms // before.bytes_per_ms
-        self._cleared = self._cleared * self._row.bytes_per_ms // before.bytes_per_ms
+        before, self.codec, self._row = self._per_ms, codec, CODECS[codec]
+        self._per_ms = self._row.bytes_per_ms
+        self._played = self._played * self._per_ms // before
+        self._cleared = self._cleared * self._per_ms // before
         self.meter.follow(codec)
         self.leg_changed(self._leg_codec, self._ptime)
+
+    def rests(self) -> bool:
+        """Nothing waits or has just been played: until audio is put, `next_frame` gives None and changes nothing."""
+        return not (self._queued or self._playing or self._fresh)
 
     @property
     def room(self) -> int:
@@ -198,8 +206,8 @@ class Playback:
         if self._ran_dry and at - self._dry_at <= GAP:
             self.underruns += 1
         self._ran_dry = False
-        received = (self._position + self._queued) // self._row.bytes_per_ms
-        self._prebuffer.arrived(at, received, afresh=self._afresh)
+        received = (self._position + self._queued) // self._per_ms
+        self._prebuffer.arrived(at, received, self._afresh)
         self._afresh = False
         self._target = None
 
@@ -208,7 +216,7 @@ class Playback:
         if target is None:
             # Only where playback begins: while it goes on, no message has to pay for the reckoning.
             target = self._target = self._prebuffer.target(self._ptime)
-        if queued < target * self._row.bytes_per_ms and at - self._last_media < target:
+        if queued < target * self._per_ms and at - self._last_media < target:
             return False
         self._playing = True
         return True

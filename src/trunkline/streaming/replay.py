@@ -11,7 +11,8 @@ part of a number.
 """
 
 from datetime import datetime
-from struct import Struct
+
+from trunkline import kernel
 
 FRAMES_PER_SECOND = 200
 """Two tracks of 10 ms packets: bounds by number, should the frames' times stand still."""
@@ -23,10 +24,6 @@ DIGIT_LIMIT = 256
 Kept = tuple[int, bool, bytes, int]
 """A frame: the leg's time (ms), whether of the outbound track, the payload in the fork's format, and how many
 frames were lost before it."""
-
-_NOTE = Struct("=q?HI")
-"""The leg's time, whether of the outbound track, the payload's bytes, the frames lost before it."""
-_NOTE_SIZE, _note, _read_note = _NOTE.size, _NOTE.pack, _NOTE.unpack_from
 
 
 class Replay:
@@ -47,7 +44,7 @@ class Replay:
 
     def keep(self, at: int, outbound: bool, payload: bytes, missing: int) -> None:
         """A frame that is being sent; as in `Kept`."""
-        self._journal += _note(at, outbound, len(payload), missing) + payload
+        kernel.write_note(self._journal, at, outbound, missing, payload)
         self._count = count = self._count + 1
         if count > self._trim_at:
             self._trim(at)
@@ -72,8 +69,8 @@ class Replay:
         frames: list[Kept] = []
         start, end = 0, len(self._journal)
         while start < end:
-            at, outbound, size, missing = _read_note(self._journal, start)
-            start += _NOTE_SIZE + size
+            at, outbound, size, missing = kernel.read_note(self._journal, start)
+            start += kernel.NOTE_SIZE + size
             frames.append((at, outbound, bytes(self._journal[start - size : start]), missing))
         if frames:
             self._trim(frames[-1][0])
@@ -84,11 +81,11 @@ class Replay:
         oldest, limit, journal = newest - self._span, self._limit, self._journal
         count, start = self._count, 0
         while count:
-            at, _, size, _ = _read_note(journal, start)
+            at, _, size, _ = kernel.read_note(journal, start)
             if at > oldest and count <= limit:
                 break
             count -= 1
-            start += _NOTE_SIZE + size
+            start += kernel.NOTE_SIZE + size
         del journal[:start]
         self._count, self._trim_at = count, count + SLACK
         if self._unsent > count:

@@ -12,11 +12,11 @@ are told again before those that come.
 messages, which keep their place among the media. Of either the oldest go first.
 """
 
-from binascii import b2a_base64
 from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime
 
+from trunkline import kernel
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import Undecodable, socket_codec, transcoder
 from trunkline.streaming import messages
@@ -28,10 +28,10 @@ from trunkline.streaming.replay import FRAMES_PER_SECOND, Kept, Replay
 class _Fork:
     """One track's copy."""
 
-    __slots__ = ("chunk", "convert", "gap", "held_since", "outbound", "plain", "template")
+    __slots__ = ("chunk", "convert", "gap", "held_since", "middle", "outbound", "plain")
 
     def __init__(self, stream_id: str, track: str) -> None:
-        self.template = messages.media_template(stream_id, track)
+        self.middle = messages.media_middle(stream_id, track)
         self.outbound = track == "outbound"
         self.chunk = 0
         self.convert: Callable[[bytes], bytes] | None = None
@@ -207,7 +207,7 @@ class Session:
         self.frames += 1
         time = at - self._origin
         # A frame from before the start may be handed over after it.
-        return fork.template % (sequence, chunk, time if time > 0 else 0, b2a_base64(payload, newline=False))
+        return kernel.media(fork.middle, sequence, chunk, time if time > 0 else 0, payload)
 
     def digit(self, digit: str, occurred_at: datetime) -> bytes:
         """`dtmf`."""

@@ -32,6 +32,7 @@ from picows import (
 )
 from picows.url import WSParsedURL
 
+from trunkline import kernel
 from trunkline.config import StreamSettings
 from trunkline.streaming.certificates import tls_context
 from trunkline.streaming.retry import Gone, How
@@ -80,7 +81,7 @@ class Sender:
         waiting, self.waiting = self.waiting, []
         for to, message in waiting:
             try:
-                to.write(_TEXT, message)
+                to.push(message)
             except Exception as bug:
                 _log.error("a message could not be sent", error=repr(bug))
 
@@ -94,8 +95,11 @@ class SocketUser(Protocol):
     def gone(self, gone: Gone) -> None:
         """The socket may be used no more. The last call, exactly once unless `goodbye` or `cancel` came first."""
 
-    def received(self, data: bytearray | memoryview, *, text: bool) -> None:
-        """One whole message; `data` is valid during the call only."""
+    def text(self, message: bytes | bytearray | memoryview, now: float) -> None:
+        """One whole message, valid during the call only; `now` is in seconds, of the loop's clock."""
+
+    def binary(self, now: float) -> None:
+        """A binary message, which has no meaning here."""
 
     def stalled(self) -> None:
         """The app does not read, its oldest frames are being dropped. Called once."""
@@ -108,6 +112,7 @@ class AppSocket:
     __slots__ = (
         "_auth_token",
         "_dialling",
+        "_fd",
         "_fragmented",
         "_fragments",
         "_open",
@@ -150,6 +155,8 @@ class AppSocket:
         self.write: Callable[[WSMsgType, bytes], None] = _nowhere
         """Of the transport, while there is one."""
         self._open = False
+        self._fd = -1
+        """Of a socket without TLS, while it can be written to."""
         self._paused = False
         self._warned = False
         self._throttle = Throttle()
@@ -186,6 +193,15 @@ class AppSocket:
         if self.outbox.dropped_frames and not self._warned and self._user is not None:
             self._warned = True
             self._user.stalled()
+
+    def push(self, message: bytes) -> None:
+        """Write a `media` message now: straight to the socket unless something waits in the transport, of which two
+        layers are spared so."""
+        transport = self._transport
+        if self._fd < 0 or self._paused or transport is None:
+            self.write(_TEXT, message)
+        elif rest := kernel.send_text(self._fd, message):
+            transport.underlying_transport.write(rest)
 
     def control(self, message: bytes) -> None:
         """Send any other message."""
@@ -237,8 +253,9 @@ class AppSocket:
                     max_redirects=0,
                     read_buffer_init_size=READ_BUFFER,
                     socket_factory=self._open_socket,
-                    # Its TLS loses the reason of a failed handshake and reports it to the loop as a bug.
-                    use_aiofastnet=not where.secure,
+                    # Its TLS loses the reason of a failed handshake and reports it to the loop as a bug, and what makes
+                    # it fast is spared anyway (`push`).
+                    use_aiofastnet=False,
                 )
         except (OSError, WSError, ValueError) as problem:
             unreachable = isinstance(problem, ConnectionRefusedError | TimeoutError)
@@ -281,12 +298,20 @@ class AppSocket:
         if self._user is None:
             transport.disconnect(graceful=False)
             return
-        transport.underlying_transport.set_write_buffer_limits(high=1)
+        # Whatever waits in the transport has us paused, so that nothing written straight to the socket overtakes it.
+        # With TLS nothing is, and uvloop pauses at the limit instead of above it.
+        transport.underlying_transport.set_write_buffer_limits(high=1 if transport.is_secure else 0)
         self._transport = transport
         self.write = transport.send
+        if self._sock is not None and not transport.is_secure:
+            self._fd = self._sock.fileno()
         self._open = True
         self._ping()
         self._user.opened()
+
+    def disconnected(self) -> None:
+        """The transport is about to close the socket, whose number may then be another's."""
+        self._fd = -1
 
     def _gone(self, how: How, words: str) -> None:
         """Tell the cause, if it is the first."""
@@ -304,6 +329,7 @@ class AppSocket:
         """Send our close frame; the app has `close_timeout` for its own, and for reading what is on the way."""
         if self._transport is not None:
             self._sender.flush()
+            self._fd = -1
             self._open = False
             self._user = None
             self._transport.send_close(code, words)
@@ -315,6 +341,7 @@ class AppSocket:
 
     def _release(self) -> None:
         """Let go of everything; the worker runs without a cyclic collector, so no cycle may be left."""
+        self._fd = -1
         self._open = False
         self._user = None
         for timer in self._timers.values():
@@ -380,7 +407,11 @@ class AppSocket:
         if self._throttle.charge(frame.payload_size, now) and not self._resting:
             self._rest(now)
         kind = frame.msg_type
-        if kind == _CLOSE:
+        if kind is _TEXT and frame.fin and self._open and self._fragments is None:
+            small = frame.payload_size <= READ_BUFFER  # a copy is then cheaper than a view
+            message = frame.get_payload_as_bytes() if small else frame.get_payload_as_memoryview()
+            self._on_message(_TEXT, message, now)
+        elif kind == _CLOSE:
             self._on_close(frame)
         elif not self._open:
             return
@@ -389,9 +420,9 @@ class AppSocket:
         elif kind == _PONG:
             self._on_pong()
         elif frame.fin and kind != _CONTINUATION and self._fragments is None:
-            self._on_message(kind, frame.get_payload_as_memoryview())
+            self._on_message(kind, frame.get_payload_as_memoryview(), now)
         else:
-            self._on_fragment(kind, frame)
+            self._on_fragment(kind, frame, now)
 
     def _rest(self, now: float) -> None:
         """Read nothing more of the app's until its debt is paid."""
@@ -409,7 +440,7 @@ class AppSocket:
             self._resting = False
             self._transport.underlying_transport.resume_reading()
 
-    def _on_fragment(self, kind: WSMsgType, frame: WSFrame) -> None:
+    def _on_fragment(self, kind: WSMsgType, frame: WSFrame, now: float) -> None:
         """RFC 6455 section 5.4."""
         if (kind == _CONTINUATION) is (self._fragments is None):
             self._break(WSCloseCode.PROTOCOL_ERROR, "the app mixed up the fragments of its messages")
@@ -422,11 +453,16 @@ class AppSocket:
         self._fragments += frame.get_payload_as_memoryview()
         if frame.fin:
             message, self._fragments = self._fragments, None
-            self._on_message(self._fragmented, message)
+            self._on_message(self._fragmented, message, now)
 
-    def _on_message(self, kind: WSMsgType, data: bytearray | memoryview) -> None:
-        if self._user is not None:
-            self._user.received(data, text=kind == _TEXT)
+    def _on_message(self, kind: WSMsgType, message: bytes | bytearray | memoryview, now: float) -> None:
+        user = self._user
+        if user is None:
+            return
+        if kind is _TEXT:
+            user.text(message, now)
+        else:
+            user.binary(now)
 
     def _on_ping(self, payload: bytes) -> None:
         if self._paused:
@@ -463,6 +499,9 @@ class _Listener(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         self._socket.receive(frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._socket.disconnected()
 
     def pause_writing(self) -> None:
         self._socket.pause()

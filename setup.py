@@ -1,0 +1,39 @@
+"""Compiles the packet path (docs/performance.md). All else about the package is in pyproject.toml.
+
+A module with a `.pxd` beside it, which gives the types of its attributes, is compiled by Cython: from its `.pyx` if it
+has one, else from the Python itself. Where there is no C compiler, or no Python.h, the Python is used.
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+SRC = Path("src")
+CORES = os.cpu_count() or 1
+
+
+def extension(interface: Path) -> Extension:
+    """The module whose interface this is."""
+    module = interface.with_suffix("")
+    source = next(path for suffix in (".pyx", ".py") if (path := module.with_suffix(suffix)).exists())
+    name = ".".join(module.relative_to(SRC).parts)
+    # -O2 is as fast as -O3 here, and debugging symbols would take longer than all else.
+    return Extension(name, [str(source)], extra_compile_args=["-O2", "-g0", "-Wno-array-bounds"], optional=True)
+
+
+setup(
+    ext_modules=cythonize(
+        [extension(interface) for interface in sorted(SRC.rglob("*.pxd"))],
+        build_dir="build",
+        nthreads=CORES,
+        force=True,  # each module knows the others' insides, and what is known to depend on what is not all of it
+        compiler_directives={
+            "language_level": 3,
+            "annotation_typing": False,  # the annotations are mypy's; the types that count are in the .pxd
+            "binding": False,
+        },
+    ),
+    options={"build_ext": {"parallel": CORES, "force": True}},
+)

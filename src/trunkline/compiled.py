@@ -1,0 +1,46 @@
+"""Whether the packet path runs compiled, or as the Python that it was compiled from.
+
+Every module with a `.pxd` beside it is compiled when the project is installed, if that can be done (`setup.py`). All of
+them are used or none, since each knows the others' insides: none where one is missing, or where in a source tree one
+was changed after it was compiled, so that nobody runs what he has just edited away. `TRUNKLINE_UNCOMPILED=1` asks for
+none.
+"""
+
+import os
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from pathlib import Path
+
+SWITCH = "TRUNKLINE_UNCOMPILED"
+PACKAGE = Path(__file__).parent
+
+
+def _reason() -> str:
+    """Why the compiled modules cannot be used; nothing when they can."""
+    if os.environ.get(SWITCH, "") not in ("", "0"):
+        return f"{SWITCH} is set"
+    in_source_tree = (PACKAGE.parent.parent / "setup.py").exists()
+    for interface in sorted(PACKAGE.rglob("*.pxd")):
+        built = [path for suffix in EXTENSION_SUFFIXES if (path := interface.with_suffix(suffix)).exists()]
+        if not built:
+            return "it was not compiled when this was installed, for want of a C compiler or of Python's headers"
+        sources = [path for suffix in (".py", ".pyx", ".pxd") if (path := interface.with_suffix(suffix)).exists()]
+        if in_source_tree and max(path.stat().st_mtime for path in sources) > built[0].stat().st_mtime:
+            return f"{interface.stem} was changed since it was compiled; `make` compiles it again"
+    return ""
+
+
+class _SourcesOnly(FileFinder):
+    """Finds this package's modules as Python."""
+
+    def __init__(self, path: str) -> None:
+        if not Path(path).is_relative_to(PACKAGE):
+            raise ImportError(path)
+        super().__init__(path, (SourceFileLoader, SOURCE_SUFFIXES))
+
+
+WHY_NOT = _reason()
+"""Why the packet path runs as Python; empty when it runs compiled."""
+if WHY_NOT:
+    sys.path_hooks.insert(0, _SourcesOnly)
+    sys.path_importer_cache.pop(str(PACKAGE), None)

@@ -1,0 +1,8 @@
+cpdef bytes receive(int fd)
+cpdef send(int fd, bytes datagram)
+cpdef (int, int, long long, long long) unpack_rtp(bytes datagram)
+cpdef bytes pack_rtp(int first, int sequence, long long timestamp, long long ssrc, bytes payload)
+cpdef bytes media(bytes middle, long long sequence, long long chunk, long long timestamp, bytes payload)
+cpdef bytes send_text(int fd, bytes message)
+cpdef write_note(bytearray journal, long long at, bint outbound, long long missing, bytes payload)
+cpdef (long long, bint, int, long long) read_note(bytearray journal, Py_ssize_t start)

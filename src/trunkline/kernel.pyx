@@ -1,0 +1,213 @@
+"""`kernel.py` in C; that file says what each function does, and is used where this one could not be compiled."""
+
+import os
+
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_SetFromErrno
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+cdef extern from "<arpa/inet.h>" nogil:
+    uint16_t htons(uint16_t)
+    uint16_t ntohs(uint16_t)
+    uint32_t htonl(uint32_t)
+    uint32_t ntohl(uint32_t)
+
+cdef extern from "<sys/socket.h>" nogil:
+    int MSG_DONTWAIT
+    int MSG_NOSIGNAL
+    Py_ssize_t c_recv "recv"(int, void*, size_t, int)
+    Py_ssize_t c_send "send"(int, const void*, size_t, int)
+
+cdef enum:
+    LIMIT = 2048
+    FRAME_HEADER = 8
+    HEADER = 12
+    NOTE = 15
+
+DATAGRAM_LIMIT = LIMIT
+NOTE_SIZE = NOTE
+
+
+cpdef bytes receive(int fd):
+    cdef char datagram[LIMIT]
+    cdef Py_ssize_t size = c_recv(fd, datagram, LIMIT, MSG_DONTWAIT)
+    if size < 0:
+        PyErr_SetFromErrno(OSError)
+    return PyBytes_FromStringAndSize(datagram, size)
+
+
+cpdef send(int fd, bytes datagram):
+    if c_send(fd, PyBytes_AS_STRING(datagram), PyBytes_GET_SIZE(datagram), MSG_DONTWAIT) < 0:
+        PyErr_SetFromErrno(OSError)
+
+
+cpdef (int, int, long long, long long) unpack_rtp(bytes datagram):
+    cdef uint16_t shorts[2]
+    cdef uint32_t longs[2]
+    if PyBytes_GET_SIZE(datagram) < HEADER:
+        raise ValueError("shorter than the header of RTP")
+    memcpy(shorts, PyBytes_AS_STRING(datagram), 4)
+    memcpy(longs, PyBytes_AS_STRING(datagram) + 4, 8)
+    return ntohs(shorts[0]), ntohs(shorts[1]), ntohl(longs[0]), ntohl(longs[1])
+
+
+cpdef bytes pack_rtp(int first, int sequence, long long timestamp, long long ssrc, bytes payload):
+    cdef uint16_t shorts[2]
+    cdef uint32_t longs[2]
+    cdef bytes packet = PyBytes_FromStringAndSize(NULL, HEADER + PyBytes_GET_SIZE(payload))
+    cdef char* out = PyBytes_AS_STRING(packet)
+    shorts[0], shorts[1] = htons(first), htons(sequence)
+    longs[0], longs[1] = htonl(timestamp), htonl(ssrc)
+    memcpy(out, shorts, 4)
+    memcpy(out + 4, longs, 8)
+    memcpy(out + HEADER, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+    return packet
+
+
+cdef uint64_t entropy = int.from_bytes(os.urandom(8)) | 1
+
+
+cdef inline uint32_t masking_key() noexcept nogil:
+    """xorshift64* (Vigna, 2016): not to be guessed from outside, which is all that a masking key is for."""
+    global entropy
+    entropy ^= entropy >> 12
+    entropy ^= entropy << 25
+    entropy ^= entropy >> 27
+    return <uint32_t>((entropy * 2685821657736338717ULL) >> 32)
+
+
+cpdef bytes send_text(int fd, bytes message):
+    cdef char room[4096]
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
+    cdef bytes long_one = None
+    cdef uint8_t* frame = <uint8_t*>room
+    if size + FRAME_HEADER > 4096:
+        long_one = PyBytes_FromStringAndSize(NULL, size + FRAME_HEADER)
+        frame = <uint8_t*>PyBytes_AS_STRING(long_one)
+    cdef uint8_t* out = frame
+    out[0] = 0x81
+    if size < 126:
+        out[1] = 0x80 | size
+        out += 2
+    elif size < 65536:
+        out[1], out[2], out[3] = 0x80 | 126, size >> 8, size & 0xFF
+        out += 4
+    else:
+        raise ValueError("longer than any message of ours")
+    cdef uint32_t key = masking_key()
+    cdef uint64_t keys = <uint64_t>key << 32 | key, eight
+    memcpy(out, &key, 4)
+    out += 4
+    cdef const char* data = PyBytes_AS_STRING(message)
+    cdef Py_ssize_t done = 0
+    while done + 8 <= size:
+        memcpy(&eight, data + done, 8)
+        eight ^= keys
+        memcpy(out + done, &eight, 8)
+        done += 8
+    while done < size:
+        out[done] = data[done] ^ (<uint8_t*>&key)[done & 3]
+        done += 1
+    out += size
+    cdef Py_ssize_t taken = c_send(fd, frame, out - frame, MSG_DONTWAIT | MSG_NOSIGNAL)
+    if taken == out - frame:
+        return b""
+    if taken < 0:
+        taken = 0
+    return PyBytes_FromStringAndSize(<char*>frame + taken, out - frame - taken)
+
+
+cdef inline char* text(char* out, const char* what, Py_ssize_t size) noexcept nogil:
+    memcpy(out, what, size)
+    return out + size
+
+
+cdef inline char* decimal(char* out, unsigned long long number) noexcept nogil:
+    cdef char digits[20]
+    cdef int left = 20
+    while True:
+        left -= 1
+        digits[left] = <char>(48 + number % 10)
+        number //= 10
+        if number == 0:
+            return text(out, digits + left, 20 - left)
+
+
+cdef const char* ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+cdef char PAIRS[4096][2]
+for twelve_bits in range(4096):
+    PAIRS[twelve_bits][0], PAIRS[twelve_bits][1] = ALPHABET[twelve_bits >> 6], ALPHABET[twelve_bits & 63]
+
+
+cdef inline char* base64(char* out, const uint8_t* data, Py_ssize_t size) noexcept nogil:
+    """RFC 4648 section 4, with padding."""
+    cdef uint32_t group
+    while size >= 3:
+        group = data[0] << 16 | data[1] << 8 | data[2]
+        memcpy(out, PAIRS[group >> 12], 2)
+        memcpy(out + 2, PAIRS[group & 4095], 2)
+        data, size, out = data + 3, size - 3, out + 4
+    if size:
+        group = data[0] << 16 | (data[1] << 8 if size == 2 else 0)
+        out[0], out[1] = ALPHABET[group >> 18], ALPHABET[group >> 12 & 63]
+        out[2], out[3] = ALPHABET[group >> 6 & 63] if size == 2 else b"=", b"="
+        out += 4
+    return out
+
+
+cdef enum:
+    # The constant parts, three numbers of at most twenty digits.
+    FRAME = 36 + 15 + 13 + 3 + 3 * 20
+
+
+cpdef bytes media(bytes middle, long long sequence, long long chunk, long long timestamp, bytes payload):
+    cdef char room[4096]
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
+    cdef Py_ssize_t most = FRAME + PyBytes_GET_SIZE(middle) + (size + 2) // 3 * 4
+    cdef bytes long_one = None
+    cdef char* start = room
+    if most > 4096:
+        long_one = PyBytes_FromStringAndSize(NULL, most)
+        start = PyBytes_AS_STRING(long_one)
+    cdef char* out = text(start, b'{"event":"media","sequence_number":"', 36)
+    out = decimal(out, sequence)
+    out = text(out, PyBytes_AS_STRING(middle), PyBytes_GET_SIZE(middle))
+    out = decimal(out, chunk)
+    out = text(out, b'","timestamp":"', 15)
+    out = decimal(out, timestamp)
+    out = text(out, b'","payload":"', 13)
+    out = base64(out, <const uint8_t*>PyBytes_AS_STRING(payload), size)
+    out = text(out, b'"}}', 3)
+    return PyBytes_FromStringAndSize(start, out - start)
+
+
+cpdef write_note(bytearray journal, long long at, bint outbound, long long missing, bytes payload):
+    cdef int64_t time = at
+    cdef uint8_t track = outbound
+    cdef uint16_t size = PyBytes_GET_SIZE(payload)
+    cdef uint32_t lost = missing
+    cdef Py_ssize_t start = PyByteArray_GET_SIZE(journal)
+    PyByteArray_Resize(journal, start + NOTE + size)
+    cdef char* out = PyByteArray_AS_STRING(journal) + start
+    memcpy(out, &time, 8)
+    memcpy(out + 8, &track, 1)
+    memcpy(out + 9, &size, 2)
+    memcpy(out + 11, &lost, 4)
+    memcpy(out + NOTE, PyBytes_AS_STRING(payload), size)
+
+
+cpdef (long long, bint, int, long long) read_note(bytearray journal, Py_ssize_t start):
+    cdef int64_t time
+    cdef uint8_t track
+    cdef uint16_t size
+    cdef uint32_t lost
+    if start < 0 or start + NOTE > PyByteArray_GET_SIZE(journal):
+        raise ValueError("no note begins there")
+    cdef const char* note = PyByteArray_AS_STRING(journal) + start
+    memcpy(&time, note, 8)
+    memcpy(&track, note + 8, 1)
+    memcpy(&size, note + 9, 2)
+    memcpy(&lost, note + 11, 4)
+    return time, track, size, lost

@@ -1,0 +1,39 @@
+cimport cython
+from trunkline cimport kernel
+from trunkline.media cimport leg as _leg
+from trunkline.media cimport outbound as _outbound
+
+cdef class _Line:
+    cdef object _rtcp, _rtp
+    cdef int _fd
+    cdef bint _connected
+    cdef public _leg.Leg leg
+    cdef public object port
+    cdef public bint open
+
+    cpdef read(self, int fd)
+
+    cpdef handle(self, object got, object now)
+
+    cpdef send(self, bytes packet)
+
+cdef class Engine:
+    cdef object _epoll, _family, _loop, _on_event, _pool, _settings, _timer
+    cdef dict _readers
+    cdef set _waiting
+    cdef list _ring
+    cdef long long _slot
+    cdef double _due, _drained, _wall
+    cdef public dict _bridges, _lines, counters
+
+    @cython.locals(now=double, rounds=int, batches=int, got=int)
+    cpdef _drain(self)
+
+    @cython.locals(fd=int, line=_Line, batch=list)
+    cpdef int _drain_batch(self, object now) except -1
+
+    @cython.locals(slot="long long")
+    cpdef _advance(self, double now)
+
+    @cython.locals(lines=list, line=_Line, leg=_leg.Leg, outbound=_outbound.Outbound, packets=list, packet=bytes, ring=list)
+    cpdef _run_slot(self, long long slot, object now)

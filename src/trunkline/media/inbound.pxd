@@ -1,0 +1,21 @@
+cimport cython
+from trunkline cimport kernel
+from trunkline.media cimport jitter as _jitter
+
+cdef class Inbound:
+    cdef object _dtmf, _dtmf_type, _leg, _reception, _rtcp_mux, _waiting
+    cdef tuple _digit_taps, _taps
+    cdef double _drift_limit, _least, _opened, _transit
+    cdef long long _media_stamp, _media_time, _missing, _payload_type, _plain, _units
+    cdef bint _receives
+    cdef public _jitter.JitterBuffer jitter
+    cdef public object calling, heard
+    cdef public double jitter_units
+    cdef public long long bytes, clock_rate, digits, frames, malformed, packets, unknown, unknown_type, while_on_hold
+
+    @cython.locals(size="Py_ssize_t", first=int, sequence=int, timestamp="long long", ssrc="long long")
+    cpdef receive(self, bytes datagram, double now)
+
+    @cython.locals(step="long long", media_time="long long", frames="long long", missing="long long", at="long long",
+                   transit=double, limit=double)
+    cpdef _frame(self, long long timestamp, bytes payload, double now)

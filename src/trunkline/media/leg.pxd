@@ -1,0 +1,19 @@
+from trunkline.media cimport inbound as _inbound
+from trunkline.media cimport outbound as _outbound
+
+cdef class Leg:
+    cdef object __weakref__
+    cdef object _channel, _cname, _local_port, _params, _reception, _rtcp_source, _secured, _settings, _silence_told
+    cdef object _stranger
+    cdef tuple _ports
+    cdef double _opened, _rtcp_at, _silence_at, _stranger_at, _watched_since
+    cdef long long _packets_reported, _rtcp_out, _wrong_source
+    cdef public _inbound.Inbound inbound
+    cdef public _outbound.Outbound outbound
+    cdef public double deadline
+    cdef public object id, source
+    cdef public long long receive_errors, send_errors
+
+    cpdef receive(self, bytes datagram, double now)
+
+    cpdef bytes next_packet(self)

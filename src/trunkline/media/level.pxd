@@ -1,0 +1,10 @@
+cimport cython
+
+cdef class Meter:
+    cdef object _codec
+    cdef bytes _gathered
+    cdef long long _length, _rest
+    cdef public long long loudest, samples
+
+    @cython.locals(rest="long long", start="long long")
+    cpdef see(self, bytes payload, long long size)

@@ -1,0 +1,15 @@
+cimport cython
+from trunkline cimport kernel
+
+cdef class Outbound:
+    cdef object _codec, _event_type, _keys, _mixer
+    cdef tuple _players, _taps
+    cdef bytes _silence
+    cdef long long _event_at, _payload_type, _play_at, _sequence, _step, _timestamp, _units
+    cdef bint _send_silence, _talking
+    cdef public object calling, digits, player
+    cdef public long long bytes, digits_lost, packets, ptime, skipped_ms, ssrc
+    cdef public bint sending
+
+    @cython.locals(at="long long", timestamp="long long", first=int, sequence=int, payload=bytes)
+    cpdef bytes next_packet(self)

@@ -1,0 +1,19 @@
+cimport cython
+from trunkline.streaming cimport playback as _playback
+from trunkline.streaming cimport session as _session
+
+cdef class Inbox:
+    cdef object _codec, _convert, _extensions, _files, _press, _settings
+    cdef _playback.Playback _playback
+    cdef _session.Session _session
+    cdef long long _told, _told_at
+    cdef public long long bytes, messages
+
+    @cython.locals(queued="long long")
+    cpdef bytes backlog(self, long long at)
+
+    cpdef list text(self, data, object now)
+
+    cpdef _media(self, bytes payload, now)
+
+    cpdef _put(self, bytes payload)

@@ -1,0 +1,34 @@
+cimport cython
+from trunkline.media cimport level as _level
+from trunkline.streaming cimport prebuffer as _prebuffer
+
+cdef class Playback:
+    cdef object _convert, _leg_codec, _row, _target
+    cdef list _chunks, _marks
+    cdef _prebuffer.Prebuffer _prebuffer
+    cdef long long _cleared, _dry_at, _last_media, _limit, _limit_ms, _mark_limit, _offset, _packet, _played, _position
+    cdef long long _per_ms, _ptime, _queued
+    cdef bint _afresh, _fresh, _playing, _ran_dry
+    cdef public object codec
+    cdef public _level.Meter meter
+    cdef public list returned
+    cdef public bytes taken
+    cpdef bint rests(self)
+    cdef public long long overruns, underruns
+
+    @cython.locals(size="long long", queued="long long", chunks=list)
+    cpdef bint put(self, bytes payload)
+
+    @cython.locals(queued="long long")
+    cpdef bytes next_frame(self, long long at)
+
+    @cython.locals(received="long long")
+    cpdef _arrived(self, long long at)
+
+    cpdef bint _starts(self, long long queued, long long at)
+
+    @cython.locals(frame=bytes)
+    cpdef bytes _take(self, long long count)
+
+    @cython.locals(chunks=list, start="long long", missing="long long")
+    cpdef bytes _cut(self, long long count)

@@ -1,0 +1,15 @@
+cimport cython
+from trunkline cimport kernel
+
+cdef class Replay:
+    cdef bytearray _journal
+    cdef list _digits
+    cdef double _span
+    cdef long long _count, _limit, _trim_at, _unsent
+    cdef public long long dropped
+
+    @cython.locals(count="long long")
+    cpdef keep(self, long long at, bint outbound, bytes payload, long long missing)
+
+    @cython.locals(oldest=double, limit="long long", journal=bytearray, count="long long", start="Py_ssize_t", at="long long", size=int)
+    cpdef _trim(self, long long newest)

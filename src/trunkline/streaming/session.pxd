@@ -1,0 +1,34 @@
+cimport cython
+from trunkline cimport kernel
+from trunkline.streaming cimport replay as _replay
+
+cdef class _Fork:
+    cdef public object convert, held_since
+    cdef public bytes middle
+    cdef public long long chunk, gap
+    cdef public bint outbound, plain
+
+cdef class Session:
+    cdef object _codec, _encoding, _identity, _leg_codec, _params, _settings, _stream_id
+    cdef list _error_times
+    cdef _Fork _inbound, _outbound
+    cdef long long _origin, _sequence
+    cdef double _started
+    cdef public _replay.Replay replay
+    cdef public object errors
+    cdef public long long frames, marks, missing
+    cdef public bint anchored
+
+    cpdef bytes inbound(self, bytes payload, long long at, long long missing)
+
+    @cython.locals(missing="long long")
+    cpdef bytes outbound(self, bytes payload, long long at)
+
+    @cython.locals(sequence="long long", chunk="long long", time="long long")
+    cpdef bytes _message(self, _Fork fork, long long at, bytes payload, long long missing)
+
+cdef class Outbox:
+    cdef object _control, _media
+    cdef double _span
+    cdef long long _control_limit, _media_limit, _order
+    cdef public long long dropped_control, dropped_frames

@@ -1,0 +1,34 @@
+cimport cython
+from trunkline cimport kernel
+from trunkline.streaming cimport session as _session
+from trunkline.streaming cimport throttle as _throttle
+
+cdef class Sender:
+    cdef public list waiting
+
+    cpdef soon(self)
+
+    @cython.locals(waiting=list, to=AppSocket, message=bytes)
+    cpdef flush(self)
+
+cdef class AppSocket:
+    cdef object _auth_token, _dialling, _fragmented, _fragments, _pong_due, _settings, _sock, _time, _transport, _url, _user
+    cdef Sender _sender
+    cdef _throttle.Throttle _throttle
+    cdef dict _timers
+    cdef int _fd
+    cdef bint _open, _paused, _resting, _warned
+    cdef public _session.Outbox outbox
+    cdef public object write
+
+    cpdef media(self, bytes message, long long at)
+
+    @cython.locals(rest=bytes)
+    cpdef push(self, bytes message)
+
+    cpdef control(self, bytes message)
+
+    @cython.locals(small=bint)
+    cpdef receive(self, frame)
+
+    cpdef _on_message(self, kind, message, object now)

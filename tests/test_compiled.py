@@ -1,0 +1,150 @@
+"""The packet path does the same compiled and as the Python that it was compiled from."""
+
+import errno
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline import compiled, kernel
+
+TESTS = Path(__file__).parent
+SHORT, LONG = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
+COUNT = st.integers(0, 1 << 62)
+
+
+def as_python() -> ModuleType:
+    """The kernel's other half."""
+    spec = importlib.util.spec_from_file_location("kernel_as_python", compiled.PACKAGE / "kernel.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PYTHON = as_python()
+KERNELS = pytest.mark.parametrize("made", [kernel, PYTHON], ids=["compiled", "as Python"])
+
+
+def test_what_is_tested_here_is_compiled() -> None:
+    assert compiled.WHY_NOT == ""
+    assert str(kernel.__file__).endswith(tuple(EXTENSION_SUFFIXES))
+
+
+def test_both_kernels_have_the_same_names() -> None:
+    names = {name for name in vars(PYTHON) if not name.startswith("_")} - {"Callable", "Struct", "b2a_base64"}
+    assert names <= set(vars(kernel))
+    assert (kernel.DATAGRAM_LIMIT, kernel.NOTE_SIZE) == (PYTHON.DATAGRAM_LIMIT, PYTHON.NOTE_SIZE)
+
+
+@given(SHORT, SHORT, LONG, LONG, st.binary(max_size=2000))
+def test_rtp_is_the_same(first: int, sequence: int, timestamp: int, ssrc: int, payload: bytes) -> None:
+    packet = kernel.pack_rtp(first, sequence, timestamp, ssrc, payload)
+    assert packet == PYTHON.pack_rtp(first, sequence, timestamp, ssrc, payload)
+    assert kernel.unpack_rtp(packet) == PYTHON.unpack_rtp(packet) == (first, sequence, timestamp, ssrc)
+
+
+@given(st.binary(max_size=120), COUNT, COUNT, COUNT, st.binary(max_size=6000))
+def test_media_is_the_same(middle: bytes, sequence: int, chunk: int, timestamp: int, payload: bytes) -> None:
+    made = kernel.media(middle, sequence, chunk, timestamp, payload)
+    assert made == PYTHON.media(middle, sequence, chunk, timestamp, payload)
+
+
+@given(st.lists(st.tuples(st.integers(-(1 << 62), 1 << 62), st.booleans(), LONG, st.binary(max_size=400)), max_size=5))
+def test_notes_are_the_same(frames: list[tuple[int, bool, int, bytes]]) -> None:
+    ours, theirs = bytearray(), bytearray()
+    for at, outbound, missing, payload in frames:
+        start = len(ours)
+        kernel.write_note(ours, at, outbound, missing, payload)
+        PYTHON.write_note(theirs, at, outbound, missing, payload)
+        note = at, outbound, len(payload), missing
+        assert kernel.read_note(ours, start) == PYTHON.read_note(theirs, start) == note
+    assert ours == theirs
+
+
+def unmasked(frame: bytes) -> bytes:
+    """The message of a client's text frame (RFC 6455 section 5.2)."""
+    assert frame[0] == 0x81
+    assert frame[1] & 0x80
+    length, start = frame[1] & 0x7F, 2
+    if length == 126:
+        length, start = int.from_bytes(frame[2:4]), 4
+    key, masked = frame[start : start + 4], frame[start + 4 :]
+    assert len(masked) == length
+    return bytes(byte ^ key[place % 4] for place, byte in enumerate(masked))
+
+
+@KERNELS
+@given(size=st.integers(0, 9000))
+def test_a_text_frame_is_that_of_a_websocket_client(made: ModuleType, size: int) -> None:
+    message, (ours, theirs) = os.urandom(size), socket.socketpair()
+    with ours, theirs:
+        assert made.send_text(ours.fileno(), message) == b""
+        assert unmasked(theirs.recv(10_000)) == message
+
+
+@KERNELS
+def test_of_a_text_frame_the_rest_is_told_that_the_socket_did_not_take(made: ModuleType) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        message = os.urandom(60_000)
+        while not (rest := made.send_text(ours.fileno(), message)):
+            theirs.recv(1)  # the rest of this frame is read below, whatever it is
+        assert len(rest) <= len(message) + 8
+        whole = made.send_text(ours.fileno(), message)
+        assert unmasked(whole) == message, "nothing was taken"
+        theirs.close()
+        assert unmasked(made.send_text(ours.fileno(), message)) == message, "nobody is there"
+
+
+@KERNELS
+def test_datagrams_come_and_go_and_errors_are_those_of_the_socket(made: ModuleType) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours, socket.socket(type=socket.SOCK_DGRAM) as theirs:
+        for sock in (ours, theirs):
+            sock.bind(("127.0.0.1", 0))
+            sock.setblocking(False)
+        ours.connect(theirs.getsockname())
+        theirs.connect(ours.getsockname())
+        for size in (0, 172, kernel.DATAGRAM_LIMIT, kernel.DATAGRAM_LIMIT + 500):
+            made.send(ours.fileno(), bytes(size))
+            assert made.receive(theirs.fileno()) == bytes(min(size, kernel.DATAGRAM_LIMIT))
+        with pytest.raises(BlockingIOError):
+            made.receive(theirs.fileno())
+        theirs.close()
+        made.send(ours.fileno(), b"anybody?")
+        with pytest.raises(ConnectionRefusedError):
+            made.receive(ours.fileno())
+    with pytest.raises(OSError, match="descriptor") as error:
+        made.send(999_999, b"")
+    assert error.value.errno == errno.EBADF
+
+
+def run(*command: str, uncompiled: bool) -> str:
+    environment = os.environ | {compiled.SWITCH: "1" if uncompiled else ""}
+    done = subprocess.run([sys.executable, *command], env=environment, stdout=subprocess.PIPE, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("seed", ["1", "2", "3"])
+def test_a_call_is_the_same(seed: str) -> None:
+    ours, theirs = (run(str(TESTS / "transcript.py"), seed, uncompiled=uncompiled) for uncompiled in (False, True))
+    assert ours.count("\n") > 10_000
+    assert ours == theirs
+
+
+@pytest.mark.timeout(300)
+def test_the_rooms_own_tests_hold_for_the_python() -> None:
+    """For the compiled modules they hold anyway: it is those that all other tests run."""
+    run("-m", "pytest", "-q", str(TESTS / "media"), str(TESTS / "streaming"), uncompiled=True)
