@@ -90,6 +90,10 @@ def only(kind: type[Some], effects: Sequence[do.Effect]) -> Some:
     return found
 
 
+def updated(order: do.UpdateLeg) -> facts.LegUpdated:
+    return facts.LegUpdated(order.number)
+
+
 def told(effects: Sequence[do.Effect]) -> list[StreamEvent]:
     return [event for effect in effects if isinstance(effect, do.Record) for event in effect.events]
 
@@ -174,17 +178,82 @@ def test_a_call_that_we_cannot_take_has_the_status_of_its_refusal(lost: facts.Fa
 
 def test_hold_and_resume_reach_the_leg() -> None:
     call = answered()
-    held = feed(call, facts.Reoffered(HOLD))
-    assert only(do.UpdateLeg, held).params.direction is Direction.RECVONLY
-    assert "a=recvonly" in only(do.AcceptReoffer, held).sdp
-    resumed = feed(call, facts.Reoffered(OFFER))
-    assert only(do.UpdateLeg, resumed).params.direction is Direction.SENDRECV
+    held = only(do.UpdateLeg, feed(call, facts.Reoffered(HOLD)))
+    assert held.params.direction is Direction.RECVONLY
+    assert "a=recvonly" in only(do.AcceptReoffer, feed(call, updated(held))).sdp
+    resumed = only(do.UpdateLeg, feed(call, facts.Reoffered(OFFER)))
+    assert resumed.params.direction is Direction.SENDRECV
+    assert "a=sendrecv" in only(do.AcceptReoffer, feed(call, updated(resumed))).sdp
+
+
+def test_an_offer_is_answered_when_the_leg_goes_by_it_and_not_before() -> None:
+    call = answered()
+    asked = feed(call, facts.Reoffered(TO_PCMA))
+    assert kinds(asked) == [do.UpdateLeg]
+    assert call.view.codec == "PCMU", "what is agreed is told when it is"
+    accepted = feed(call, updated(only(do.UpdateLeg, asked)))
+    assert kinds(accepted) == [do.AcceptReoffer, do.Record]
+    assert "m=audio 20000 RTP/AVP 8" in only(do.AcceptReoffer, accepted).sdp
+    assert only(do.Record, accepted).calls[0].codec == "PCMA"
+    assert feed(call, updated(only(do.UpdateLeg, asked))) == [], "once"
+
+
+def test_a_stream_that_starts_while_an_offer_waits_speaks_what_the_leg_will() -> None:
+    call = answered(facts.Reoffered(TO_PCMA))
+    assert only(do.OpenStream, feed(call, StartStream(S1, APP))).encoding == "PCMA"
+
+
+def test_an_offer_that_is_cancelled_leaves_the_call_as_it_was() -> None:
+    call = answered()
+    asked = only(do.UpdateLeg, feed(call, facts.Reoffered(TO_PCMA)))
+    (back,) = feed(call, facts.ReofferCancelled())
+    assert isinstance(back, do.UpdateLeg)
+    assert back.params.codec == call.view.codec == "PCMU"
+    assert feed(call, updated(asked), updated(back)) == []
+    assert feed(call, facts.ReofferCancelled()) == []
+
+
+def test_the_news_of_an_earlier_update_is_not_taken_for_a_later_ones() -> None:
+    call = answered()
+    cancelled = only(do.UpdateLeg, feed(call, facts.Reoffered(HOLD)))
+    back = only(do.UpdateLeg, feed(call, facts.ReofferCancelled()))
+    asked = only(do.UpdateLeg, feed(call, facts.Reoffered(TO_PCMA)))
+    assert [feed(call, updated(early)) for early in (cancelled, back)] == [[], []]
+    sdp = only(do.AcceptReoffer, feed(call, updated(asked))).sdp
+    assert "RTP/AVP 8" in sdp
+    assert sdp.splitlines()[1].split()[2] == "2", "an offer that got no answer takes no version"
+
+
+def test_an_update_that_nobody_waits_for_changes_nothing() -> None:
+    call = new_call()
+    order = only(do.UpdateLeg, feed(call, facts.Invited(None), OPENED, facts.Confirmed(TO_PCMA)))
+    assert feed(call, updated(order)) == []
+
+
+@pytest.mark.parametrize(
+    ("end", "first"),
+    [
+        (facts.PeerEnded("bye", ""), do.CloseLeg()),
+        (EndCall("so be it"), do.HangUp("so be it")),
+        (facts.WorkerLost("the media worker died"), do.HangUp("the media worker died", 500)),
+        (facts.LegSilent(60), do.HangUp("no RTP for 60 s", 408)),
+    ],
+)
+def test_a_call_that_ends_answers_no_offer_any_more(end: facts.Fact | Command, first: do.Effect) -> None:
+    call = answered()
+    order = only(do.UpdateLeg, feed(call, facts.Reoffered(HOLD)))
+    assert feed(call, end)[0] == first, "by which signalling answers what waits"
+    assert do.AcceptReoffer not in kinds([*feed(call, updated(order)), *feed(call, facts.ReofferCancelled())])
 
 
 def test_each_sdp_of_ours_has_a_higher_version() -> None:
     call = new_call()
     texts = [only(do.Answer, feed(call, facts.Invited(OFFER), OPENED)).sdp]
-    texts += [only(do.AcceptReoffer, feed(call, facts.Reoffered(offer))).sdp for offer in (HOLD, None, OFFER)]
+    for offer in (HOLD, None, OFFER):
+        effects = feed(call, facts.Reoffered(offer))
+        if offer is not None:
+            effects = feed(call, updated(only(do.UpdateLeg, effects)))
+        texts.append(only(do.AcceptReoffer, effects).sdp)
     origins = [line.split() for text in texts for line in text.splitlines() if line.startswith("o=")]
     assert [origin[2] for origin in origins] == ["1", "2", "3", "4"]
     assert len({origin[1] for origin in origins}) == 1
@@ -359,6 +428,9 @@ ANYTHING = st.sampled_from(
         facts.Reoffered(HOLD),
         facts.Reoffered(None),
         facts.Reoffered(UNUSABLE),
+        facts.ReofferCancelled(),
+        facts.LegUpdated(1),
+        facts.LegUpdated(2),
         facts.DigitReceived("5"),
         facts.PeerEnded("bye", ""),
         facts.PeerEnded("cancel", ""),

@@ -36,6 +36,10 @@ def encrypted(key: bytes = FIRST, *extra: str, suite: str = SUITES[0], tag: int 
 PLAIN = sdp("m=audio 4000 RTP/AVP 0")
 
 
+def updated(order: do.UpdateLeg) -> facts.LegUpdated:
+    return facts.LegUpdated(order.number)
+
+
 def new_call(rule: SrtpRule, seed: int = 1) -> Call:
     view = CallView(
         sid=CallSid("v3:x"),
@@ -106,9 +110,9 @@ def test_two_calls_never_share_a_key() -> None:
 def test_hold_and_resume_keep_both_keys() -> None:
     call, keys = up("optional", encrypted())
     for extra in ("a=sendonly", "a=sendrecv"):
-        effects = feed(call, facts.Reoffered(encrypted(FIRST, extra)))
-        assert only(do.UpdateLeg, effects).params.srtp == keys
-        assert lines(only(do.AcceptReoffer, effects).sdp)[0].key == keys.ours
+        order = only(do.UpdateLeg, feed(call, facts.Reoffered(encrypted(FIRST, extra))))
+        assert order.params.srtp == keys
+        assert lines(only(do.AcceptReoffer, feed(call, updated(order))).sdp)[0].key == keys.ours
 
 
 @pytest.mark.parametrize(
@@ -116,11 +120,18 @@ def test_hold_and_resume_keep_both_keys() -> None:
 )
 def test_a_new_key_or_suite_of_the_peers_makes_a_new_key_of_ours(offer: SessionDescription) -> None:
     call, before = up("optional", encrypted())
-    effects = feed(call, facts.Reoffered(offer))
-    keys = only(do.UpdateLeg, effects).params.srtp
+    order = only(do.UpdateLeg, feed(call, facts.Reoffered(offer)))
+    keys = order.params.srtp
     assert keys is not None
     assert keys.ours != before.ours
-    assert lines(only(do.AcceptReoffer, effects).sdp) == [Crypto(keys.tag, keys.suite, keys.ours)]
+    assert lines(only(do.AcceptReoffer, feed(call, updated(order))).sdp) == [Crypto(keys.tag, keys.suite, keys.ours)]
+
+
+def test_a_new_key_whose_offer_is_cancelled_is_forgotten() -> None:
+    call, before = up("optional", encrypted())
+    feed(call, facts.Reoffered(encrypted(SECOND)))
+    assert only(do.UpdateLeg, feed(call, facts.ReofferCancelled())).params.srtp == before
+    assert only(do.UpdateLeg, feed(call, facts.Reoffered(encrypted()))).params.srtp == before
 
 
 def test_a_reoffer_that_cannot_be_done_leaves_the_call_as_it_was() -> None:

@@ -204,6 +204,26 @@ def test_new_keys_are_used_at_once_and_the_former_until_the_peer_has_changed(
     assert after.marker
 
 
+def test_a_change_that_is_cancelled_leaves_the_former_key_and_its_count(
+    encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+) -> None:
+    leg, port = make_leg(encrypted), make_port()
+    leg.attach(port)
+    leg.receive_from(peer.sends.protect(rtp(0)), PEER, NOW)
+    before = parse(peer.hears.unprotect(leg.next_packet() or b""))
+    leg.update(replace(encrypted, srtp=SrtpKeys(S32, 1, NEW_OURS, NEW_THEIRS)), NOW)
+    leg.receive(peer.sends.protect(rtp(1)), NOW)
+    leg.update(encrypted, NOW)
+    leg.receive(peer.sends.protect(rtp(2)), NOW)
+    leg.receive(session(S80, THEIRS, inbound=False).protect(rtp(0)), NOW)
+    told = leg.report(NOW)
+    assert (told.frames_in, told.srtp_auth_failed, told.srtp_replayed) == (3, 0, 1), "the window did not start anew"
+    after = parse(peer.hears.unprotect(leg.next_packet() or b""))
+    assert before is not None
+    assert after is not None
+    assert after.ssrc != before.ssrc, "or the same key would encrypt two packets alike"
+
+
 def test_a_new_key_of_the_peer_alone_leaves_our_stream_alone(
     encrypted: MediaParams, make_leg: MakeLeg, keys: SrtpKeys, peer: Peer
 ) -> None:

@@ -6,12 +6,14 @@ The server is always the real `trunkline serve` in a process of its own; nothing
 import asyncio
 import base64
 import json
+import os
 import secrets
+import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -61,6 +63,26 @@ def children(server: ServerProcess) -> list[int]:
     """The process ids of the server's media workers."""
     found = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True, check=False)
     return [int(pid) for pid in found.stdout.split()]
+
+
+@asynccontextmanager
+async def held(server: ServerProcess) -> AsyncIterator[list[int]]:
+    """The server's media workers, which stand still: for less than the time after which they count as dead."""
+    workers = children(server)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        while any(_state(pid) != "T" for pid in workers):  # noqa: ASYNC110 - the kernel tells only the parent
+            await asyncio.sleep(0)
+        yield workers
+    finally:
+        for pid in workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 async def no_call_left(client: AsyncTelnyx, account_sid: str) -> None:

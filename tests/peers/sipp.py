@@ -69,6 +69,16 @@ def invite(body: str, cseq: int = 1) -> str:
     return _request("INVITE", cseq, body=body, tag="" if cseq == 1 else "[peer_tag_param]")
 
 
+def response(status: int) -> str:
+    """A response that must come."""
+    return f'<recv response="{status}"/>'
+
+
+def update(body: str, cseq: int) -> str:
+    """An UPDATE with an offer, sent once: sipp sends nothing else as long as it may have to send something again."""
+    return _request("UPDATE", cseq, body=body).replace(' retrans="500"', "")
+
+
 def answered(action: str = LOG_ANSWER) -> str:
     """100, 180, 200; by default the sid and the media port are logged."""
     return (
@@ -82,15 +92,16 @@ def requires(pattern: str, log: str = "") -> str:
     return f'<action><ereg regexp="{pattern}" search_in="body" check_it="true" assign_to="line"/>{log}</action>'
 
 
-def ack(cseq: int = 1, body: str = "") -> str:
-    """ACK of a 200, with the answer to a late offer when there is one."""
-    return _request("ACK", cseq, body=body)
+def ack(cseq: int = 1, body: str = "", branch: str = "[branch]") -> str:
+    """ACK of a 200, with the answer to a late offer when there is one; or of a failure, with its INVITE's branch."""
+    return _request("ACK", cseq, body=body, branch=branch)
 
 
 def info(cseq: int, key: str) -> str:
-    """INFO with a key press, and its 200."""
+    """INFO with a key press, and its own 200."""
     body = f"Signal={key}\nDuration=160\n"
-    return _request("INFO", cseq, body=body, kind="application/dtmf-relay") + '<recv response="200"/>'
+    request = _request("INFO", cseq, body=body, kind="application/dtmf-relay")
+    return request.replace("<send", f'<send start_txn="{key}"') + f'<recv response="200" response_txn="{key}"/>'
 
 
 def bye(cseq: int) -> str:
@@ -98,16 +109,16 @@ def bye(cseq: int) -> str:
     return _request("BYE", cseq) + '<recv response="200"/>'
 
 
-def cancelled() -> str:
+def cancelled(cseq: int = 1) -> str:
     """CANCEL as soon as the INVITE is being worked on, its 200, the INVITE's 487 and the ACK of that.
 
     Both share the INVITE's branch (RFC 3261 sections 9.1, 17.1.1.3), which sipp counts back in steps.
     """
     return (
-        '<recv response="100"/>'
-        + _request("CANCEL", 1, tag="", branch="[branch-2]")
+        response(100)
+        + _request("CANCEL", cseq, tag="" if cseq == 1 else "[peer_tag_param]", branch="[branch-2]")
         + '<recv response="180" optional="true"/><recv response="200"/><recv response="487"/>'
-        + _request("ACK", 1, branch="[branch-6]")
+        + _request("ACK", cseq, branch="[branch-6]")
     )
 
 
@@ -284,8 +295,10 @@ class SippRun:
         media_ports: int = 4,
         host: str = "",
         port: int = 0,
+        trace: bool = False,
     ) -> None:
-        """`host` is its own address, by default the target's; `port` its own for SIP, by default any."""
+        """`host` is its own address, by default the target's; `port` its own for SIP, by default any; `trace` keeps the
+        messages, for `responses`."""
         self._host = host or (target[0] if target else "127.0.0.1")
         self.media_port = free_ports(media_ports, self._host)
         self.port = port or self.media_port + media_ports - 1
@@ -297,11 +310,12 @@ class SippRun:
         self._target = target
         self._transport = transport
         self._steps = steps
+        self._trace = trace
         self._limits = ["-m", str(calls), "-r", str(rate), "-timeout", f"{seconds}s", "-timeout_error"]
 
     async def __aenter__(self) -> "SippRun":
         scenario, log = self._directory / "scenario.xml", self._directory / "sipp.log"
-        self._errors = self._directory / "sipp.err"
+        self._errors, self._messages = self._directory / "sipp.err", self._directory / "sipp.msg"
         used = '<Reference variables="sid,line,port"/>' if "assign_to" in "".join(self._steps) and self._target else ""
         steps = "\n".join(self._steps)
         scenario.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="test">{steps}{used}</scenario>')
@@ -330,6 +344,7 @@ class SippRun:
             ),
             *("-t", self._transport, "-nostdin", "-trace_logs", "-log_file", str(log)),
             *("-trace_err", "-error_file", str(self._errors), "-skip_rlimit", *self._limits),
+            *(("-trace_msg", "-message_file", str(self._messages)) if self._trace else ()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -368,6 +383,13 @@ class SippRun:
     def errors(self) -> str:
         """What sipp complained of."""
         return self._errors.read_text(errors="replace") if self._errors.exists() else ""
+
+    @property
+    def responses(self) -> list[tuple[int, int]]:
+        """Status and CSeq of the responses that came, in order; sipp passes over some that it does not expect."""
+        pattern = r"message received \[\d+\] bytes ?:\s+SIP/2\.0 (\d+) .*?\nCSeq: (\d+) "
+        found = re.findall(pattern, self._messages.read_text(), re.DOTALL)
+        return [(int(status), int(cseq)) for status, cseq in found]
 
     async def succeeds(self, timeout: float = 90) -> None:  # noqa: ASYNC109 - fails the test
         """Wait for the end; every call must have gone by the scenario."""

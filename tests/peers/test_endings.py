@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket as sockets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,7 +12,9 @@ import httpx
 import pytest
 from telnyx import AsyncTelnyx
 
-from peers.harness import RecordingApp, children, ended, events, happens, new_server, running
+from peers import sipp as steps
+from peers.harness import RecordingApp, children, ended, events, happens, held, new_server, running
+from peers.sipp import SippRun
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import Caller
@@ -140,6 +142,25 @@ async def test_a_killed_worker_ends_its_calls_and_streams_and_another_takes_over
         await happens(app.watch, "a stream of the new worker", lambda: len(app.sockets) == 2 and app.sockets[1].started)
         await second.hang_up()
         assert (await ended(callbacks, again))["StreamEvent"] == "stream-stopped"
+
+
+async def test_a_worker_that_dies_before_it_has_taken_an_offer_leaves_no_request_unanswered(
+    server: ServerProcess, sipp: Callable[..., SippRun]
+) -> None:
+    offer = steps.sdp(steps.PCMU_LINES)
+    scenario = (
+        *(steps.invite(offer), steps.answered(), steps.ack(), steps.waits()),
+        *(steps.invite(offer, 2), steps.response(100), steps.waits()),
+        *(steps.response(487), steps.byed(), steps.ack(2, branch="[branch-7]")),
+    )
+    async with sipp(*scenario) as run:
+        await run.answered()
+        async with held(server) as workers:
+            await run.go_on()
+            await run.go_on()
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
+            await run.succeeds()
 
 
 async def _ready_again(server: ServerProcess) -> None:

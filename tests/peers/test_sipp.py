@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import os
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -14,7 +13,7 @@ from telnyx import AsyncTelnyx
 
 from captures import DIRECTORY, read_capture
 from peers import sipp as steps
-from peers.harness import RecordingApp, RtpEndpoint, Socket, children, ended, events, happens, listed_calls
+from peers.harness import RecordingApp, RtpEndpoint, Socket, ended, events, happens, held, listed_calls
 from peers.sipp import SippRun
 from trunkline.demo.audio import find_tones, speech, split, tone
 from trunkline.demo.callbacks import CallbackReceiver
@@ -193,13 +192,9 @@ async def test_a_foreign_capture_of_30_ms_pcma_and_a_foreign_key_press_arrive_as
 async def test_a_cancelled_invite_is_answered_487_and_leaves_no_call(
     server: ServerProcess, sipp: Callable[..., SippRun], client: AsyncTelnyx
 ) -> None:
-    workers = children(server)
-    for pid in workers:  # held, so that the call cannot be answered before the CANCEL
-        os.kill(pid, signal.SIGSTOP)
-    async with sipp(steps.invite(steps.sdp(steps.PCMU_LINES)), steps.cancelled()) as run:
+    cancelled = (steps.invite(steps.sdp(steps.PCMU_LINES)), steps.cancelled())
+    async with held(server), sipp(*cancelled) as run:  # held, so that the call cannot be answered before the CANCEL
         await run.succeeds()
-    for pid in workers:
-        os.kill(pid, signal.SIGCONT)
     assert len(await listed_calls(client, server.account_sid, "canceled")) == 1
 
 

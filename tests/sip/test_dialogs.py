@@ -4,6 +4,7 @@ import pytest
 
 from sip.bench import ANSWER, EMPTY, OFFER, PEER, Bench, Caller, HandClock, Wire, header
 from trunkline.sdp.values import Endpoint
+from trunkline.sip.dialogs import REINVITE_LIMIT
 from trunkline.sip.screen import ALLOW
 from trunkline.sip.values import (
     AcceptReinvite,
@@ -14,6 +15,7 @@ from trunkline.sip.values import (
     DigitReceived,
     Hangup,
     InviteReceived,
+    ReinviteCancelled,
     ReinviteReceived,
     Reject,
     RejectReinvite,
@@ -356,13 +358,15 @@ def test_a_rejected_reinvite_leaves_the_dialog_as_it_was(bench: Bench) -> None:
     assert bench.wire.sent[0][1] == Endpoint("192.0.2.10", 5062)
 
 
-def test_a_second_reinvite_has_to_wait_for_the_first(bench: Bench) -> None:
+@pytest.mark.parametrize("first", ["INVITE", "UPDATE"])
+@pytest.mark.parametrize("second", ["INVITE", "UPDATE"])
+def test_a_second_offer_has_to_wait_for_the_first(bench: Bench, first: str, second: str) -> None:
     caller = Caller()
     establish(bench, caller)
-    bench.receive(caller.request("INVITE", OFFER))
+    bench.receive(caller.request(first, OFFER))
     bench.events.clear()
     bench.wire.take()
-    bench.receive(caller.request("INVITE", OFFER))
+    bench.receive(caller.request(second, OFFER))
     (response,) = bench.wire.take()
     assert response.startswith("SIP/2.0 500 ")
     assert 0 <= int(header(response, "Retry-After")) <= 10
@@ -377,21 +381,79 @@ def test_a_cancelled_reinvite_leaves_the_dialog_up(bench: Bench) -> None:
     bench.wire.take()
     bench.receive(caller.request("CANCEL", new=False))
     assert bench.wire.take_lines() == ["200 OK", "487 Request Terminated"]
+    assert bench.event() == ReinviteCancelled(dialog)
     bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
     assert bench.wire.take() == []
-    assert bench.events == []
-    assert bench.dialogs.sizes["live"] == 1
+    bench.receive(caller.request("ACK", new=False))
+    bench.receive(caller.request("INVITE", OFFER))
+    bench.event()
+    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    assert bench.wire.take_lines() == ["100 Trying", "200 OK"]
 
 
-def test_a_bye_ends_a_call_with_a_reinvite_pending(bench: Bench) -> None:
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_an_offer_that_the_application_does_not_answer_is_refused_in_time(
+    bench: Bench, clock: HandClock, method: str
+) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.receive(caller.request(method, OFFER))
+    bench.events.clear()
+    bench.wire.take()
+    clock.advance(REINVITE_LIMIT - 0.1)
+    assert bench.wire.take() == []
+    clock.advance(0.1)
+    assert bench.wire.take_lines() == ["504 Server Time-out"]
+    assert bench.event() == ReinviteCancelled(dialog)
+    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    assert bench.wire.take() == []
+    if method == "INVITE":
+        bench.receive(caller.request("ACK", new=False))
+    bench.receive(caller.request("BYE"))
+    assert bench.wire.take_lines() == ["200 OK"]
+    clock.advance(70)
+    assert bench.dialogs.sizes == EMPTY
+
+
+def test_an_offer_that_was_answered_in_time_is_left_alone(bench: Bench, clock: HandClock) -> None:
     caller = Caller()
     dialog = establish(bench, caller)
     bench.receive(caller.request("INVITE", OFFER))
+    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    bench.receive(caller.request("ACK"))
+    bench.receive(caller.request("UPDATE", OFFER))
+    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    clock.advance(REINVITE_LIMIT - 1)
+    bench.receive(caller.request("INVITE", OFFER))
+    bench.events.clear()
+    bench.wire.take()
+    clock.advance(2)
+    assert (bench.wire.take(), bench.events) == ([], []), "the one that waits has its own time"
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_bye_ends_a_call_with_an_offer_pending(bench: Bench, method: str) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.receive(caller.request(method, OFFER))
     bench.events.clear()
     bench.wire.take()
     bench.receive(caller.request("BYE"))
     assert sorted(bench.wire.take_lines()) == ["200 OK", "487 Request Terminated"]
     assert bench.event() == DialogEnded(dialog, "bye", "")
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_our_hangup_answers_an_offer_that_is_pending(bench: Bench, method: str) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.receive(caller.request(method, OFFER))
+    bench.events.clear()
+    bench.wire.take()
+    bench.dialogs.perform(Hangup(dialog))
+    assert bench.wire.take_lines() == ["487 Request Terminated", "BYE sip:ann@192.0.2.10:5062 SIP/2.0"]
+    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    assert (bench.wire.take(), bench.events) == ([], [])
 
 
 def test_a_bye_before_the_ack_stops_the_repeating_of_the_200(bench: Bench, clock: HandClock) -> None:

@@ -99,6 +99,20 @@ def test_a_repeated_request_gets_the_same_response(layer: Layer) -> None:
     assert len(layer.exchanges) == 1
 
 
+def test_a_request_that_is_no_invite_may_be_answered_later(layer: Layer, clock: HandClock) -> None:
+    data = Caller(to_tag="t").request("UPDATE", OFFER)
+    layer.receive(data)
+    clock.advance(20)
+    assert not layer.layer.repeated(data)
+    layer.receive(data)
+    (exchange,) = layer.exchanges
+    assert layer.wire.take_lines() == []
+    exchange.respond(200, "OK")
+    assert layer.layer.repeated(data)
+    assert layer.wire.take_lines() == ["200 OK", "200 OK"]
+    assert layer.layer.sizes == {"server": 0, "client": 0}
+
+
 def test_closing_leaves_no_timer(clock: HandClock, layer: Layer) -> None:
     layer.receive(Caller().request("INVITE", OFFER))
     send(layer)

@@ -110,6 +110,21 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -
             await pool.report(LegId(2))  # which takes as long as the worker listens
 
 
+async def test_each_update_of_a_leg_is_answered_in_order_but_not_when_the_leg_is_gone(
+    pool: WorkerPool, told: Told
+) -> None:
+    await open_legs(pool, told, 1)
+    leg = LegId(1)
+    for number in (1, 2):
+        pool.send(leg, wire.UpdateLeg(leg, PARAMS, number))
+    pool.send(leg, wire.CloseLeg(leg, "over"))
+    pool.send(leg, wire.UpdateLeg(leg, PARAMS, 3))
+    pool.send(leg, wire.Play(leg, 1, "/nowhere.wav", 1))
+    await told.until(lambda events: isinstance(events[-1], wire.Played))
+    assert [type(event) for event in told.events[1:]] == [*[wire.LegUpdated] * 2, wire.LegClosed, wire.Played]
+    assert told.events[1:3] == [wire.LegUpdated(leg, 1), wire.LegUpdated(leg, 2)]
+
+
 async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(
     pool: WorkerPool, told: Told, tmp_path: Path
 ) -> None:

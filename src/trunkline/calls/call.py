@@ -10,6 +10,9 @@ call answers by itself; CALLING has sent its INVITE; ANSWERED has sent 200 and w
 and may be streamed, from ANSWERED on; when the offer was ours the codec is known with the ACK only, so then from UP.
 ENDED lasts until the last report of media leg, streams and recordings is in; then the call is forgotten.
 
+An offer of the peer's in the call lives beside the state, in `offers.py`: Reoffered has the leg go by it, LegUpdated
+answers it, unless ReofferCancelled has the leg go by what was agreed before.
+
 A fact that has no row in a state comes too late to matter and changes nothing (a leg that opens after CANCEL, say), or
 is the director's business alone (a key heard, a file played). A command that the state does not allow has a row that
 raises. Streams have a table's worth of rules of their own: `streams.py`.
@@ -61,10 +64,12 @@ from trunkline.calls.events import (
     LegFailed,
     LegOpened,
     LegSilent,
+    LegUpdated,
     PeerEnded,
     Progressed,
     RecordEnded,
     Refused,
+    ReofferCancelled,
     Reoffered,
     StreamEnded,
     StreamStarted,
@@ -77,8 +82,7 @@ from trunkline.calls.views import CallEvent, CallEventKind, CallView, StreamEven
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest
 from trunkline.sdp.crypto import SrtpRule
 from trunkline.sdp.negotiate import Family
-from trunkline.sdp.session import SessionDescription
-from trunkline.sdp.values import NotAcceptable
+from trunkline.sdp.values import MediaParams, NotAcceptable
 from trunkline.streaming.params import StreamParams
 
 
@@ -119,10 +123,11 @@ class Call:
         self._rules = rules
         self._offers = Offers(OfferRules(rules.codecs, rules.srtp, rules.family), sdp_session, random)
         self._streams = CallStreams(rules.streams_per_call, rules.bidirectional_per_call)
-        self._offer: SessionDescription | None = None
         self._answers_itself = True
         self._place: Place | None = None
         self._leg_open = False
+        self._updates = 0
+        """Orders to the leg to go by another outcome."""
         self._recordings: set[int] = set()
 
     @property
@@ -166,7 +171,7 @@ class Call:
             except NotAcceptable as error:
                 refusal = do.Reject(488, "Not Acceptable Here", str(error))
                 return [refusal, *self._end(now, broken(f"refused: {error}", 488))]
-        self._offer, self._answers_itself = fact.offer, fact.answer
+        self._answers_itself = fact.answer
         self._leg_open = True
         self._enter(State.OPENING, now, codec=None if self._offers.open else params.codec)
         events = (self._event("initiated", now), self._event("ringing", now))
@@ -184,7 +189,7 @@ class Call:
 
     def _answer(self, _command: AnswerCall, now: datetime) -> list[do.Effect]:
         offers = self._offers
-        sdp = offers.offer() if self._offer is None else offers.answer(self._offer)
+        sdp = offers.offer() if offers.offered is None else offers.answer()
         self._enter(State.ANSWERED, now, status="in-progress", answered_at=now)
         return [do.Answer(sdp), self._record() if offers.open else self._record("answered", now)]
 
@@ -205,7 +210,7 @@ class Call:
         except NotAcceptable as error:
             return self._drop(now, f"the answer to our offer cannot be used: {error}")
         self._enter(State.UP, now, codec=params.codec)
-        return [do.UpdateLeg(params), self._record("answered", now) if first else self._record()]
+        return [self._update(params), self._record("answered", now) if first else self._record()]
 
     def _drop(self, now: datetime, cause: str) -> list[do.Effect]:
         return [do.HangUp(cause, 488), *self._end(now, broken(cause))]
@@ -242,7 +247,7 @@ class Call:
             except NotAcceptable:
                 pass  # The answer that counts comes with the 200, and may be another's.
             else:
-                effects.append(do.UpdateLeg(params))
+                effects.append(self._update(params))
         if fact.status > 100 and self.view.status == "queued":
             self._enter(self.state, now, status="ringing")
             effects.append(self._record("ringing", now))
@@ -260,23 +265,37 @@ class Call:
         self._enter(State.UP, now, status="in-progress", answered_at=now, codec=params.codec)
         limit = do.SetTimer("limit", place.time_limit)
         keys = [do.Media(SendDigits(place.send_digits))] if place.send_digits else []
-        return [do.UpdateLeg(params), limit, *keys, self._record("answered", now)]
+        return [self._update(params), limit, *keys, self._record("answered", now)]
 
     def _refused(self, fact: Refused, now: datetime) -> list[do.Effect]:
         return self._end(now, refusal_of(fact.status, fact.reason, fact.detail, responded=fact.responded))
 
     # ── in the call ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _reoffered(self, fact: Reoffered, now: datetime) -> list[do.Effect]:
+    def _reoffered(self, fact: Reoffered, _now: datetime) -> list[do.Effect]:
         if fact.offer is None:
             return [do.AcceptReoffer(self._offers.offer())]
         try:
             params = self._offers.take_offer(fact.offer)
         except NotAcceptable as error:
             return [do.RejectReoffer(488, "Not Acceptable Here", str(error))]
-        accept = do.AcceptReoffer(self._offers.answer(fact.offer))
-        self._enter(self.state, now, codec=params.codec)
-        return [do.UpdateLeg(params), accept, self._record()]
+        return [self._update(params)]
+
+    def _leg_updated(self, fact: LegUpdated, now: datetime) -> list[do.Effect]:
+        """Only now: what the peer sends upon our answer would otherwise find a leg that cannot hear it."""
+        agreed = self._offers.agreed
+        if self._offers.offered is None or agreed is None or fact.number != self._updates:
+            return []
+        accept = do.AcceptReoffer(self._offers.answer())
+        self._enter(self.state, now, codec=agreed.codec)
+        return [accept, self._record()]
+
+    def _reoffer_cancelled(self, _fact: ReofferCancelled, _now: datetime) -> list[do.Effect]:
+        return [] if self._offers.offered is None else [self._update(self._offers.withdraw())]
+
+    def _update(self, params: MediaParams) -> do.UpdateLeg:
+        self._updates += 1
+        return do.UpdateLeg(params, self._updates)
 
     def _digit(self, fact: DigitReceived, _now: datetime) -> list[do.Effect]:
         return [do.PressKey(fact.digit)]
@@ -440,6 +459,8 @@ _ANSWERED: dict[type, _Row] = {
     RejectCall: Call._refuse_answered,
     Confirmed: Call._confirmed,
     Reoffered: Call._reoffered,
+    ReofferCancelled: Call._reoffer_cancelled,
+    LegUpdated: Call._leg_updated,
     DigitReceived: Call._digit,
     RecordEnded: Call._record_ended,
     PeerEnded: Call._peer_ended,

@@ -20,9 +20,10 @@ class OpenLeg:
 
 @dataclass(frozen=True, slots=True)
 class UpdateLeg:
-    """The negotiation has a new outcome."""
+    """The negotiation has a new outcome; told by `LegUpdated` once the leg goes by it."""
 
     params: MediaParams
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

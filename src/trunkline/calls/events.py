@@ -61,6 +61,13 @@ class LegOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class LegUpdated:
+    """The media leg hears and speaks as the `effects.UpdateLeg` of that number says."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class LegFailed:
     """No media leg to be had."""
 
@@ -76,9 +83,14 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Reoffered:
-    """A re-INVITE; no offer = we make one."""
+    """A re-INVITE, or an UPDATE with an offer; no offer = we make one."""
 
     offer: SessionDescription | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferCancelled:
+    """The last re-INVITE or UPDATE is over without our answer: cancelled, or it waited too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +180,11 @@ Fact = (
     | Refused
     | TimerFired
     | LegOpened
+    | LegUpdated
     | LegFailed
     | Confirmed
     | Reoffered
+    | ReofferCancelled
     | DigitReceived
     | DigitHeard
     | PlayEnded

@@ -34,6 +34,10 @@ class Offers:
         self.agreed: MediaParams | None = None
         self.open = False
         """Our offer waits for an answer that settles the call's codec."""
+        self.offered: SessionDescription | None = None
+        """The peer's offer that waits for our answer."""
+        self._before: MediaParams | None = None
+        """What was agreed before that."""
         self._session = session
         self._version = 0
         self._random = random
@@ -52,14 +56,24 @@ class Offers:
         keys = params.srtp
         if keys is not None and before is not None and (keys.suite, keys.theirs) == (before.suite, before.theirs):
             params = replace(params, srtp=replace(keys, ours=before.ours))
-        self.agreed = params
+        if self.offered is None:
+            self._before = self.agreed
+        self.offered, self.agreed = offer, params
         return params
 
-    def answer(self, offer: SessionDescription) -> str:
-        """Our SDP for an offer that was taken."""
+    def answer(self) -> str:
+        """Our SDP for the offer that was taken."""
+        offer, self.offered = self.offered, None
+        assert offer is not None
         assert self.agreed is not None
         self._version += 1
         return answer_text(offer, self.agreed, self.local, self._session, self._version)
+
+    def withdraw(self) -> MediaParams:
+        """The offer that was taken gets no answer: what was agreed before holds on."""
+        assert self._before is not None
+        self.offered, self.agreed = None, self._before
+        return self.agreed
 
     def offer(self) -> str:
         """An offer of our own. It keeps the key in use; without one it is encrypted only where it must be."""

@@ -231,6 +231,8 @@ class Runner:
             fact = facts.Confirmed(event.answer)
         elif isinstance(event, sip.ReinviteReceived):
             fact = facts.Reoffered(event.offer)
+        elif isinstance(event, sip.ReinviteCancelled):
+            fact = facts.ReofferCancelled()
         elif isinstance(event, sip.DigitReceived):
             fact = facts.DigitReceived(event.digit)
         elif isinstance(event, sip.Progressed):
@@ -377,7 +379,7 @@ class Runner:
         self._pool.send(entry.leg, wire.PauseStream(entry.leg, effect.sid, effect.paused))
 
     def _update_leg(self, entry: Entry, effect: do.UpdateLeg) -> None:
-        self._pool.send(entry.leg, wire.UpdateLeg(entry.leg, effect.params))
+        self._pool.send(entry.leg, wire.UpdateLeg(entry.leg, effect.params, effect.number))
 
 
 _PERFORM: dict[type, Callable[[Runner, Entry, Any], None]] = {
@@ -402,6 +404,7 @@ _PERFORM: dict[type, Callable[[Runner, Entry, Any], None]] = {
 
 _FACTS: dict[type, Callable[[Any], facts.Fact]] = {
     wire.LegFailed: lambda report: facts.LegFailed(report.detail),
+    wire.LegUpdated: lambda report: facts.LegUpdated(report.number),
     wire.LegSilent: lambda report: facts.LegSilent(report.seconds),
     wire.DigitHeard: lambda report: facts.DigitHeard(report.digit),
     wire.Played: lambda report: facts.PlayEnded(report.job, report.error),

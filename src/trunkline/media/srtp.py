@@ -10,7 +10,8 @@ ours changes our SSRC changes too, with a sequence number in the lower half: the
 resets its count for a new key (as most do) or not (as RFC 3711 section 3.3.1 has it).
 
 A peer that changes its key sends some packets under the former one until our answer reaches it. So the former session
-goes on being tried, until the first packet under the new key.
+goes on being tried, until the first packet under the new key. Should the peer cancel the change, it is taken up again
+with its count.
 """
 
 from pylibsrtp import Error, Policy, Session
@@ -45,7 +46,7 @@ class Channel:
         self._keys = keys
         self._theirs = session(keys.suite, keys.theirs, inbound=True)
         self._ours = session(keys.suite, keys.ours, inbound=False)
-        self._former: Session | None = None
+        self._former: tuple[SrtpKeys, Session] | None = None
         self.auth_failed = 0
         """Packets that were not made with the peer's key."""
         self.replayed = 0
@@ -55,8 +56,11 @@ class Channel:
         """Take on what was negotiated anew; True when our key is another, so that our stream has to begin anew."""
         before, self._keys = self._keys, keys
         if (keys.suite, keys.theirs) != (before.suite, before.theirs):
-            self._former = self._theirs
-            self._theirs = session(keys.suite, keys.theirs, inbound=True)
+            former, self._former = self._former, (before, self._theirs)
+            if former is not None and (keys.suite, keys.theirs) == (former[0].suite, former[0].theirs):
+                self._theirs = former[1]
+            else:
+                self._theirs = session(keys.suite, keys.theirs, inbound=True)
         if (keys.suite, keys.ours) == (before.suite, before.ours):
             return False
         self._ours = session(keys.suite, keys.ours, inbound=False)
@@ -88,7 +92,7 @@ class Channel:
             former = self._former
             if former is not None:
                 try:
-                    return former.unprotect(datagram)
+                    return former[1].unprotect(datagram)
                 except Error:
                     pass
             self._count(error)

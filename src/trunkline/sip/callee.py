@@ -9,7 +9,7 @@ from trunkline.sip.screen import Headers, Refused, Request
 from trunkline.sip.session_timer import Terms, grant
 from trunkline.sip.table import Table
 from trunkline.sip.transactions import T1, TRANSACTION_TIME, Exchange, after
-from trunkline.sip.values import AckReceived, Answer, InviteReceived, Reject, Ring
+from trunkline.sip.values import AckReceived, Answer, InviteReceived, ReinviteCancelled, Reject, Ring
 
 IDENTITY_HEADERS = ("diversion", "p-asserted-identity")
 """Told to the application, beside those that begin with `X-`."""
@@ -135,9 +135,9 @@ class Callee:
         if dialog.invite is not exchange:
             return
         dialog.invite = None
-        if dialog.state is not State.RINGING:
-            return  # A re-INVITE: the dialog goes on as it was.
-        if cancel is None:
+        if dialog.state is not State.RINGING:  # a re-INVITE
+            self._table.tell(ReinviteCancelled(dialog.id))
+        elif cancel is None:
             self._table.end(dialog, "error", "the INVITE expired unanswered")
         else:
             self._table.end(dialog, "cancel", why(cancel))

@@ -17,13 +17,14 @@ from trunkline.sip.refresh import start
 from trunkline.sip.screen import Refused, Request, Response
 from trunkline.sip.table import Table
 from trunkline.sip.targets import Locator, Target
-from trunkline.sip.transactions import Exchange, Flow, Transactions
+from trunkline.sip.transactions import Exchange, Flow, Transactions, after
 from trunkline.sip.values import (
     AcceptReinvite,
     DialogId,
     DigitReceived,
     Hangup,
     Invite,
+    ReinviteCancelled,
     ReinviteReceived,
     RejectReinvite,
     SipAction,
@@ -37,6 +38,9 @@ TRANSACTION_FACTOR = 4
 """Server transactions, per call of the limit on calls, over which new calls are refused without one."""
 REINVITE_RETRY_AFTER = 2
 """Seconds; section 14.2 asks for 0 to 10."""
+REINVITE_LIMIT = 20.0
+"""Seconds until an offer that the application has not answered is refused: before the peer gives an UPDATE up after
+64*T1, and after a media worker that is frozen has been found out, which ends the call."""
 
 
 class Dialogs:
@@ -211,9 +215,14 @@ class Dialogs:
             exchange.respond(100, "Trying")
             self._callee.watch(dialog, exchange)
         self._on_event(ReinviteReceived(dialog.id, offer))
-        if exchange.request.method == "UPDATE" and dialog.invite is exchange:
-            # Section 5.2: an UPDATE is answered at once, or refused.
-            self._settle_reinvite(dialog, exchange, RejectReinvite(dialog.id, 504, "Server Time-out"))
+        if dialog.invite is exchange and not dialog.answered:
+            after(REINVITE_LIMIT, self._too_late, dialog, exchange)
+
+    def _too_late(self, dialog: Dialog, exchange: Exchange) -> None:
+        if dialog.invite is exchange and not dialog.answered:
+            dialog.invite = None
+            self._table.refuse(exchange, Refused(504, "Server Time-out"))
+            self._on_event(ReinviteCancelled(dialog.id))
 
     def _one_at_a_time(self, dialog: Dialog) -> None:
         """Section 14.2: no offer while one of ours waits for its answer, nor while one of theirs does, or the 200 to

@@ -186,9 +186,9 @@ class Sent:
 class Transactions:
     """All transactions of one endpoint.
 
-    `on_request` gets each new request but ACK and CANCEL, once; only an INVITE may be answered later than from within
-    it. `on_success` gets each 2xx to an INVITE whose transaction is over: repeated, forked, or late; False from it
-    says that nobody waited for it.
+    `on_request` gets each new request but ACK and CANCEL, once; each must be answered, from within it or later.
+    `on_success` gets each 2xx to an INVITE whose transaction is over: repeated, forked, or late; False from it says
+    that nobody waited for it.
     """
 
     def __init__(self, on_request: Callable[[Exchange], None], on_success: Callable[[Response], bool]) -> None:
@@ -287,11 +287,13 @@ class Transactions:
             cancel_timers(transaction)
         self._manager.shutdown()
 
-    def _new_request(self, message: Any, transaction: Transaction) -> None:
+    def _new_request(self, message: Any, transaction: Transaction) -> tuple[None, object, object]:
         exchange = Exchange(
             self._manager, transaction, message, message.screened, message.source_endpoint, message.flow
         )
         self._on_request(exchange)
+        # Without this the library would forget a request that is no INVITE and has no answer yet.
+        return None, transaction.cancel_cb, transaction.noack_cb
 
     def _repeat(self, transaction: Transaction) -> None:
         """Timers A, E and G, and the repeating of a 2xx (section 13.3.1.4)."""

@@ -51,10 +51,17 @@ class AckReceived:
 
 @dataclass(frozen=True, slots=True)
 class ReinviteReceived:
-    """A re-INVITE. It waits for `AcceptReinvite` or `RejectReinvite`."""
+    """A re-INVITE, or an UPDATE with an offer. It waits for `AcceptReinvite` or `RejectReinvite`."""
 
     dialog: DialogId
     offer: SessionDescription | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReinviteCancelled:
+    """It waits no more: it was cancelled, or refused as it had waited too long. The dialog goes on as it was."""
+
+    dialog: DialogId
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,15 @@ class Refused:
 
 
 SipEvent = (
-    InviteReceived | AckReceived | ReinviteReceived | DialogEnded | DigitReceived | Progressed | Accepted | Refused
+    InviteReceived
+    | AckReceived
+    | ReinviteReceived
+    | ReinviteCancelled
+    | DialogEnded
+    | DigitReceived
+    | Progressed
+    | Accepted
+    | Refused
 )
 
 

@@ -36,10 +36,12 @@ class OpenLeg(msgspec.Struct, frozen=True, tag=True):
 
 
 class UpdateLeg(msgspec.Struct, frozen=True, tag=True):
-    """A new negotiation outcome."""
+    """A new negotiation outcome; answered by `LegUpdated`."""
 
     leg: LegId
     params: MediaParams
+    number: int
+    """Of the order, among those of its leg."""
 
 
 class CloseLeg(msgspec.Struct, frozen=True, tag=True):
@@ -163,6 +165,13 @@ class LegFailed(msgspec.Struct, frozen=True, tag=True):
     detail: str
 
 
+class LegUpdated(msgspec.Struct, frozen=True, tag=True):
+    """What comes from now on is heard as the `UpdateLeg` of that number says."""
+
+    leg: LegId
+    number: int
+
+
 class LegSilent(msgspec.Struct, frozen=True, tag=True):
     """No RTP for that long."""
 
@@ -252,7 +261,8 @@ PlayOrder = Play | StopPlaying | Record | StopRecording | SendDigits | Bridge | 
 StreamOrder = OpenStream | CloseStream | PauseStream
 Order = Configure | LegOrder | PlayOrder | StreamOrder
 
-Happening = LegOpened | LegFailed | LegSilent | LegClosed | DigitHeard | Played | Recorded | StreamStarted | StreamEnded
+LegReport = LegOpened | LegFailed | LegUpdated | LegSilent | LegClosed
+Happening = LegReport | DigitHeard | Played | Recorded | StreamStarted | StreamEnded
 """Reports that concern a call."""
 Report = Ready | Happening | Reported | Status
 

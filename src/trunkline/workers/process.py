@@ -189,6 +189,7 @@ class Worker:
     def _update_leg(self, order: wire.UpdateLeg) -> None:
         if order.leg in self._leg_streams:
             self.engine.update_leg(order.leg, order.params)
+            self._link.send(wire.LegUpdated(order.leg, order.number))
 
     def _close_leg(self, order: wire.CloseLeg) -> None:
         if order.leg not in self._leg_streams:
