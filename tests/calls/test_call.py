@@ -453,13 +453,16 @@ ANYTHING = st.sampled_from(
 )
 
 
-@given(st.lists(ANYTHING, max_size=30))
-def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(inputs: list[facts.Fact | Command]) -> None:
+@given(st.sampled_from([OFFER, None]), st.lists(ANYTHING, max_size=30))
+def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(
+    offer: SessionDescription | None, inputs: list[facts.Fact | Command]
+) -> None:
     call = new_call()
     opened: list[StreamSid] = []
     endings: list[StreamSid] = []
     ended_calls = 0
-    for what in [facts.Invited(OFFER), *inputs, facts.WorkerLost("the end"), facts.WorkerLost("the end")]:
+    asked = answers = 0
+    for what in [facts.Invited(offer), *inputs, facts.WorkerLost("the end"), facts.WorkerLost("the end")]:
         if isinstance(what, StartStream) and what.sid in opened:
             continue
         was_over = call.state is State.ENDED
@@ -469,11 +472,14 @@ def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(inputs: list
             continue
         opened += [effect.identity.stream_sid for effect in effects if isinstance(effect, do.OpenStream)]
         endings += [event.stream.sid for event in told(effects) if event.kind != "stream-started"]
+        asked += isinstance(what, facts.Reoffered)
+        answers += len({do.AcceptReoffer, do.RejectReoffer} & set(kinds(effects)))
         ended_calls += not was_over and call.state is State.ENDED
         if was_over:
             assert not {do.HangUp, do.Reject, do.Answer, do.OpenStream, do.OpenLeg} & set(kinds(effects))
     assert sorted(opened) == sorted(endings)
     assert ended_calls == 1
+    assert answers <= asked
     assert call.state is State.ENDED
 
 

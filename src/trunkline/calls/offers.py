@@ -71,9 +71,8 @@ class Offers:
 
     def withdraw(self) -> MediaParams:
         """The offer that was taken gets no answer: what was agreed before holds on."""
-        assert self._before is not None
         self.offered, self.agreed = None, self._before
-        return self.agreed
+        return self.agreed or self.before()
 
     def offer(self) -> str:
         """An offer of our own. It keeps the key in use; without one it is encrypted only where it must be."""
