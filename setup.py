@@ -33,6 +33,7 @@ setup(
             "language_level": 3,
             "annotation_typing": False,  # the annotations are mypy's; the types that count are in the .pxd
             "binding": False,
+            "nonecheck": True,  # an attribute of None is an AttributeError, as in Python, and not the end of the process
         },
     ),
     options={"build_ext": {"parallel": CORES, "force": True}},
