@@ -41,6 +41,7 @@ from report import Measured, Results, Row, line, text
 from runs import ROWS, Run, Runs, prepare, tried
 from runs import Row as Kind
 
+from trunkline import compiled
 from workers import beside
 
 PARTS = ("rows", "most", "loaded", "first", "workers", "overload")
@@ -172,6 +173,8 @@ def write(results: Results, folder: Path) -> None:
 
 
 async def main(args: argparse.Namespace) -> int:
+    if compiled.WHY_NOT:
+        sys.stderr.write(f"The packet path is measured as Python, uncompiled: {compiled.WHY_NOT}.\n")
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         bench = Bench(args, Path(folder))

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from trunkline import compiled
+
 HERE = Path(__file__).parent
 LOADGEN = HERE / "loadgen" / "loadgen"
 LIMIT = HERE / "limit" / "gw"
@@ -106,6 +108,8 @@ def valid(make: Callable[[argparse.Namespace, Path], Run], args: argparse.Namesp
 
 def main() -> None:
     args = arguments()
+    if compiled.WHY_NOT:
+        sys.stderr.write(f"The packet path is measured as Python, uncompiled: {compiled.WHY_NOT}.\n")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     build()
