@@ -20,21 +20,25 @@ def extension(interface: Path) -> Extension:
     source = next(path for suffix in (".pyx", ".py") if (path := module.with_suffix(suffix)).exists())
     name = ".".join(module.relative_to(SRC).parts)
     # -O2 is as fast as -O3 here, and debugging symbols would take longer than all else.
-    return Extension(name, [str(source)], extra_compile_args=["-O2", "-g0", "-Wno-array-bounds"], optional=True)
+    return Extension(name, [str(source)], extra_compile_args=["-O2", "-g0", "-Wno-array-bounds"])
 
+
+extensions = cythonize(
+    [extension(interface) for interface in sorted(SRC.rglob("*.pxd"))],
+    build_dir="build",
+    nthreads=CORES,
+    force=True,  # each module knows the others' insides, and what is known to depend on what is not all of it
+    compiler_directives={
+        "language_level": 3,
+        "annotation_typing": False,  # the annotations are mypy's; the types that count are in the .pxd
+        "binding": False,
+        "nonecheck": True,  # an attribute of None is an AttributeError, as in Python, and not the end of the process
+    },
+)
+for made in extensions:
+    made.optional = True  # not before: Cython makes them anew, and leaves this out
 
 setup(
-    ext_modules=cythonize(
-        [extension(interface) for interface in sorted(SRC.rglob("*.pxd"))],
-        build_dir="build",
-        nthreads=CORES,
-        force=True,  # each module knows the others' insides, and what is known to depend on what is not all of it
-        compiler_directives={
-            "language_level": 3,
-            "annotation_typing": False,  # the annotations are mypy's; the types that count are in the .pxd
-            "binding": False,
-            "nonecheck": True,  # an attribute of None is an AttributeError, as in Python, and not the end of the process
-        },
-    ),
+    ext_modules=extensions,
     options={"build_ext": {"parallel": CORES, "force": True}},
 )

@@ -3,12 +3,15 @@
 import errno
 import importlib.util
 import os
+import runpy
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -128,6 +131,31 @@ def test_datagrams_come_and_go_and_errors_are_those_of_the_socket(made: ModuleTy
     with pytest.raises(OSError, match="descriptor") as error:
         made.send(999_999, b"")
     assert error.value.errno == errno.EBADF
+
+
+@dataclass
+class Made:
+    """An `Extension`; what else `setup.py` says of it counts for nothing here."""
+
+    name: str
+    sources: list[str]
+    extra_compile_args: tuple[str, ...] = ()
+    optional: bool = False
+
+
+def test_without_a_compiler_it_is_installed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cythonize(extensions: list[Made], **_: object) -> list[Made]:
+        return [
+            Made(extension.name, extension.sources) for extension in extensions
+        ]  # Cython's own lose `optional`, too
+
+    built: dict[str, Any] = {}
+    monkeypatch.chdir(TESTS.parent)
+    monkeypatch.setitem(sys.modules, "Cython.Build", SimpleNamespace(cythonize=cythonize))
+    monkeypatch.setitem(sys.modules, "setuptools", SimpleNamespace(Extension=Made, setup=built.update))
+    runpy.run_path("setup.py")
+    assert len(built["ext_modules"]) == len(list(compiled.PACKAGE.rglob("*.pxd")))
+    assert all(extension.optional for extension in built["ext_modules"])
 
 
 def run(*command: str, uncompiled: bool) -> str:
