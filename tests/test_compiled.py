@@ -165,6 +165,27 @@ def run(*command: str, uncompiled: bool) -> str:
     return done.stdout
 
 
+@KERNELS
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        ("send", (0, None)),
+        ("send_text", (0, None)),
+        ("unpack_rtp", (None,)),
+        ("pack_rtp", (0, 0, 0, 0, None)),
+        ("media", (None, 0, 0, 0, b"")),
+        ("media", (b"", 0, 0, 0, None)),
+        ("write_note", (None, 0, False, 0, b"")),
+        ("write_note", (bytearray(), 0, False, 0, None)),
+        ("read_note", (None, 0)),
+    ],
+)
+def test_none_is_refused(made: ModuleType, function: str, arguments: tuple[object, ...]) -> None:
+    """In C it would be read as if it were bytes."""
+    with pytest.raises(TypeError):
+        getattr(made, function)(*arguments)
+
+
 @pytest.mark.parametrize("seed", ["1", "2", "3"])
 def test_a_call_is_the_same(seed: str) -> None:
     ours, theirs = (run(str(TESTS / "transcript.py"), seed, uncompiled=uncompiled) for uncompiled in (False, True))

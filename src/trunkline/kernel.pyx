@@ -2,8 +2,8 @@
 
 import os
 
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Resize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -39,14 +39,14 @@ cpdef bytes receive(int fd):
 
 
 cpdef send(int fd, bytes datagram):
-    if c_send(fd, PyBytes_AS_STRING(datagram), PyBytes_GET_SIZE(datagram), MSG_DONTWAIT) < 0:
+    if c_send(fd, PyBytes_AS_STRING(datagram), len(datagram), MSG_DONTWAIT) < 0:
         PyErr_SetFromErrno(OSError)
 
 
 cpdef (int, int, long long, long long) unpack_rtp(bytes datagram):
     cdef uint16_t shorts[2]
     cdef uint32_t longs[2]
-    if PyBytes_GET_SIZE(datagram) < HEADER:
+    if len(datagram) < HEADER:
         raise ValueError("shorter than the header of RTP")
     memcpy(shorts, PyBytes_AS_STRING(datagram), 4)
     memcpy(longs, PyBytes_AS_STRING(datagram) + 4, 8)
@@ -56,13 +56,13 @@ cpdef (int, int, long long, long long) unpack_rtp(bytes datagram):
 cpdef bytes pack_rtp(int first, int sequence, long long timestamp, long long ssrc, bytes payload):
     cdef uint16_t shorts[2]
     cdef uint32_t longs[2]
-    cdef bytes packet = PyBytes_FromStringAndSize(NULL, HEADER + PyBytes_GET_SIZE(payload))
+    cdef bytes packet = PyBytes_FromStringAndSize(NULL, HEADER + len(payload))
     cdef char* out = PyBytes_AS_STRING(packet)
     shorts[0], shorts[1] = htons(first), htons(sequence)
     longs[0], longs[1] = htonl(timestamp), htonl(ssrc)
     memcpy(out, shorts, 4)
     memcpy(out + 4, longs, 8)
-    memcpy(out + HEADER, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+    memcpy(out + HEADER, PyBytes_AS_STRING(payload), len(payload))
     return packet
 
 
@@ -80,7 +80,7 @@ cdef inline uint32_t masking_key() noexcept nogil:
 
 cpdef bytes send_text(int fd, bytes message):
     cdef char room[4096]
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
+    cdef Py_ssize_t size = len(message)
     cdef bytes long_one = None
     cdef uint8_t* frame = <uint8_t*>room
     if size + FRAME_HEADER > 4096:
@@ -164,8 +164,8 @@ cdef enum:
 
 cpdef bytes media(bytes middle, long long sequence, long long chunk, long long timestamp, bytes payload):
     cdef char room[4096]
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
-    cdef Py_ssize_t most = FRAME + PyBytes_GET_SIZE(middle) + (size + 2) // 3 * 4
+    cdef Py_ssize_t size = len(payload)
+    cdef Py_ssize_t most = FRAME + len(middle) + (size + 2) // 3 * 4
     cdef bytes long_one = None
     cdef char* start = room
     if most > 4096:
@@ -173,7 +173,7 @@ cpdef bytes media(bytes middle, long long sequence, long long chunk, long long t
         start = PyBytes_AS_STRING(long_one)
     cdef char* out = text(start, b'{"event":"media","sequence_number":"', 36)
     out = decimal(out, sequence)
-    out = text(out, PyBytes_AS_STRING(middle), PyBytes_GET_SIZE(middle))
+    out = text(out, PyBytes_AS_STRING(middle), len(middle))
     out = decimal(out, chunk)
     out = text(out, b'","timestamp":"', 15)
     out = decimal(out, timestamp)
@@ -186,9 +186,9 @@ cpdef bytes media(bytes middle, long long sequence, long long chunk, long long t
 cpdef write_note(bytearray journal, long long at, bint outbound, long long missing, bytes payload):
     cdef int64_t time = at
     cdef uint8_t track = outbound
-    cdef uint16_t size = PyBytes_GET_SIZE(payload)
+    cdef uint16_t size = len(payload)
     cdef uint32_t lost = missing
-    cdef Py_ssize_t start = PyByteArray_GET_SIZE(journal)
+    cdef Py_ssize_t start = len(journal)
     PyByteArray_Resize(journal, start + NOTE + size)
     cdef char* out = PyByteArray_AS_STRING(journal) + start
     memcpy(out, &time, 8)
@@ -203,7 +203,7 @@ cpdef (long long, bint, int, long long) read_note(bytearray journal, Py_ssize_t 
     cdef uint8_t track
     cdef uint16_t size
     cdef uint32_t lost
-    if start < 0 or start + NOTE > PyByteArray_GET_SIZE(journal):
+    if start < 0 or start + NOTE > len(journal):
         raise ValueError("no note begins there")
     cdef const char* note = PyByteArray_AS_STRING(journal) + start
     memcpy(&time, note, 8)
