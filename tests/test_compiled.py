@@ -96,6 +96,28 @@ def test_a_text_frame_is_that_of_a_websocket_client(made: ModuleType, size: int)
 
 
 @KERNELS
+def test_masking_keys_are_the_systems_so_that_nobody_can_foretell_them(
+    made: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6455 section 5.3."""
+    system, given = os.urandom, bytearray()
+
+    def urandom(size: int) -> bytes:
+        random = system(size)
+        given.extend(random)
+        return random
+
+    monkeypatch.setattr(os, "urandom", urandom)
+    ours, theirs = socket.socketpair()
+    seen = b""
+    with ours, theirs:
+        for _ in range(2000):
+            assert made.send_text(ours.fileno(), b"") == b""
+            seen += theirs.recv(100)[2:]
+    assert seen[-2000:] in given, "but for what was left of those taken before"
+
+
+@KERNELS
 def test_of_a_text_frame_the_rest_is_told_that_the_socket_did_not_take(made: ModuleType) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -66,16 +66,22 @@ cpdef bytes pack_rtp(int first, int sequence, long long timestamp, long long ssr
     return packet
 
 
-cdef uint64_t entropy = int.from_bytes(os.urandom(8)) | 1
+cdef enum:
+    KEYS = 4096
+
+cdef bytes keys = b""
+cdef Py_ssize_t next_key = 0
 
 
-cdef inline uint32_t masking_key() noexcept nogil:
-    """xorshift64* (Vigna, 2016): not to be guessed from outside, which is all that a masking key is for."""
-    global entropy
-    entropy ^= entropy >> 12
-    entropy ^= entropy << 25
-    entropy ^= entropy >> 27
-    return <uint32_t>((entropy * 2685821657736338717ULL) >> 32)
+cdef inline uint32_t masking_key() except? 0:
+    """Not to be foretold by who has seen others (RFC 6455 section 5.3): the system's, a thousand at a time."""
+    global keys, next_key
+    cdef uint32_t key
+    if next_key == len(keys):
+        keys, next_key = os.urandom(KEYS), 0
+    memcpy(&key, PyBytes_AS_STRING(keys) + next_key, sizeof(key))
+    next_key += sizeof(key)
+    return key
 
 
 cpdef bytes send_text(int fd, bytes message):
@@ -97,14 +103,14 @@ cpdef bytes send_text(int fd, bytes message):
     else:
         raise ValueError("longer than any message of ours")
     cdef uint32_t key = masking_key()
-    cdef uint64_t keys = <uint64_t>key << 32 | key, eight
+    cdef uint64_t twice = <uint64_t>key << 32 | key, eight
     memcpy(out, &key, 4)
     out += 4
     cdef const char* data = PyBytes_AS_STRING(message)
     cdef Py_ssize_t done = 0
     while done + 8 <= size:
         memcpy(&eight, data + done, 8)
-        eight ^= keys
+        eight ^= twice
         memcpy(out + done, &eight, 8)
         done += 8
     while done < size:
