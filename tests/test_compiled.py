@@ -4,9 +4,11 @@ import errno
 import importlib.util
 import os
 import runpy
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -153,6 +155,21 @@ def test_datagrams_come_and_go_and_errors_are_those_of_the_socket(made: ModuleTy
     with pytest.raises(OSError, match="descriptor") as error:
         made.send(999_999, b"")
     assert error.value.errno == errno.EBADF
+
+
+@pytest.mark.parametrize(("directory", "reason"), [("src", "jitter was changed"), ("vendor", "")])
+def test_what_was_edited_runs_as_python_and_what_was_installed_beside_a_setup_py_does_not(
+    tmp_path: Path, directory: str, reason: str
+) -> None:
+    package = tmp_path / directory / "trunkline"
+    (tmp_path / "setup.py").touch()
+    shutil.copytree(compiled.PACKAGE, package)
+    jitter = package / "media" / "jitter.py"
+    os.utime(jitter, (jitter.stat().st_atime, time.time() + 60))
+    words = "from trunkline import compiled; print(compiled.WHY_NOT)"
+    environment = os.environ | {compiled.SWITCH: "", "PYTHONPATH": str(package.parent)}
+    told = subprocess.check_output([sys.executable, "-c", words], env=environment, text=True)
+    assert told.startswith(reason or "\n")
 
 
 @dataclass

@@ -19,7 +19,7 @@ def _reason() -> str:
     """Why the compiled modules cannot be used; nothing when they can."""
     if os.environ.get(SWITCH, "") not in ("", "0"):
         return f"{SWITCH} is set"
-    in_source_tree = (PACKAGE.parent.parent / "setup.py").exists()
+    in_source_tree = PACKAGE.parent.name == "src" and (PACKAGE.parent.parent / "setup.py").exists()
     for interface in sorted(PACKAGE.rglob("*.pxd")):
         built = [path for suffix in EXTENSION_SUFFIXES if (path := interface.with_suffix(suffix)).exists()]
         if not built:
