@@ -66,11 +66,11 @@ def test_media_is_the_same(middle: bytes, sequence: int, chunk: int, timestamp: 
 
 @given(st.lists(st.tuples(st.integers(-(1 << 62), 1 << 62), st.booleans(), LONG, st.binary(max_size=400)), max_size=5))
 def test_notes_are_the_same(frames: list[tuple[int, bool, int, bytes]]) -> None:
-    ours, theirs = bytearray(), bytearray()
+    ours, theirs, end = bytearray(3000), bytearray(3000), 0
     for at, outbound, missing, payload in frames:
-        start = len(ours)
-        kernel.write_note(ours, at, outbound, missing, payload)
-        PYTHON.write_note(theirs, at, outbound, missing, payload)
+        start, end = end, end + kernel.NOTE_SIZE + len(payload)
+        kernel.write_note(ours, start, at, outbound, missing, payload)
+        PYTHON.write_note(theirs, start, at, outbound, missing, payload)
         note = at, outbound, len(payload), missing
         assert kernel.read_note(ours, start) == PYTHON.read_note(theirs, start) == note
     assert ours == theirs
@@ -214,8 +214,8 @@ def run(*command: str, uncompiled: bool) -> str:
         ("pack_rtp", (0, 0, 0, 0, None)),
         ("media", (None, 0, 0, 0, b"")),
         ("media", (b"", 0, 0, 0, None)),
-        ("write_note", (None, 0, False, 0, b"")),
-        ("write_note", (bytearray(), 0, False, 0, None)),
+        ("write_note", (None, 0, 0, False, 0, b"")),
+        ("write_note", (bytearray(99), 0, 0, False, 0, None)),
         ("read_note", (None, 0)),
     ],
 )

@@ -68,10 +68,10 @@ NOTE_SIZE = _NOTE.size
 """Bytes before a frame in a journal."""
 
 
-def write_note(journal: bytearray, at: int, outbound: bool, missing: int, payload: bytes) -> None:
-    """Append a frame behind a note of it: the leg's time (64 bits), whether of the outbound track, the payload's bytes
-    (16), the frames lost before it (32)."""
-    journal += _NOTE.pack(at, outbound, len(payload), missing) + payload
+def write_note(journal: bytearray, start: int, at: int, outbound: bool, missing: int, payload: bytes) -> None:
+    """Put a frame at `start`, where there is room for it, behind a note of it: the leg's time (64 bits), whether of the
+    outbound track, the payload's bytes (16), the frames lost before it (32)."""
+    journal[start : start + NOTE_SIZE + len(payload)] = _NOTE.pack(at, outbound, len(payload), missing) + payload
 
 
 read_note: Callable[[bytearray, int], tuple[int, bool, int, int]] = _NOTE.unpack_from

@@ -2,7 +2,7 @@
 
 import os
 
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Resize
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -189,13 +189,13 @@ cpdef bytes media(bytes middle, long long sequence, long long chunk, long long t
     return PyBytes_FromStringAndSize(start, out - start)
 
 
-cpdef write_note(bytearray journal, long long at, bint outbound, long long missing, bytes payload):
+cpdef write_note(bytearray journal, Py_ssize_t start, long long at, bint outbound, long long missing, bytes payload):
     cdef int64_t time = at
     cdef uint8_t track = outbound
     cdef uint16_t size = len(payload)
     cdef uint32_t lost = missing
-    cdef Py_ssize_t start = len(journal)
-    PyByteArray_Resize(journal, start + NOTE + size)
+    if start < 0 or start + NOTE + size > len(journal):
+        raise ValueError("there is no room")
     cdef char* out = PyByteArray_AS_STRING(journal) + start
     memcpy(out, &time, 8)
     memcpy(out + 8, &track, 1)

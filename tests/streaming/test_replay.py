@@ -7,7 +7,7 @@ from trunkline.streaming.replay import Kept, Replay
 
 
 def frame(at: int) -> Kept:
-    return at, False, b"%d" % at, 0
+    return at, at % 3 == 0, b"%d" % at * (at % 7), at % 5
 
 
 def test_the_last_seconds_are_kept_sent_or_not() -> None:
@@ -84,6 +84,7 @@ def test_every_frame_that_no_socket_got_is_kept_or_counted(seconds: float, steps
             replay.unsent(count)
             unsent = history[len(history) - count :]
         kept = [each[0] for each in replay.frames()]
+        assert replay.frames() == [frame(each) for each in kept]
         assert kept == history[len(history) - len(kept) :]
         if unsent and len(unsent) > len(kept):
             lost += len(unsent) - len(kept)

@@ -3,8 +3,8 @@
 The last so many seconds of media are kept, whether they were sent or not: what was sent to an app that then vanished
 may never have been read. Kept frames are in the fork's format, so that a leg which changes its codec meanwhile changes
 nothing here. They stand in one journal, each behind a note of what it is: as objects they would take twice the memory,
-and this is most of what a stream takes. Frames that no socket was given are the newest ones; each that has to go before
-a socket comes is a loss, and counted.
+and this is most of what a stream takes. It is written round and round, so that nothing in it is ever moved. Frames that
+no socket was given are the newest ones; each that has to go before a socket comes is a loss, and counted.
 
 Key presses are kept only while there is no socket: to see one twice would be worse than not to see it, as it may be
 part of a number.
@@ -18,6 +18,8 @@ FRAMES_PER_SECOND = 200
 """Two tracks of 10 ms packets: bounds by number, should the frames' times stand still."""
 SLACK = 10
 """Frames over the bound before the packet path looks for those that are too old."""
+GROWTH = 8
+"""A journal that is too small grows by an eighth."""
 DIGIT_LIMIT = 256
 """Key presses kept; nobody presses more keys before a stream without a socket is given up."""
 
@@ -29,12 +31,28 @@ frames were lost before it."""
 class Replay:
     """The last `seconds` of media of one stream; 0 keeps none. The oldest go first, `SLACK` at a time."""
 
-    __slots__ = ("_count", "_digits", "_journal", "_limit", "_span", "_trim_at", "_unsent", "dropped")
+    __slots__ = (
+        "_count",
+        "_digits",
+        "_end",
+        "_first",
+        "_journal",
+        "_limit",
+        "_next",
+        "_span",
+        "_trim_at",
+        "_unsent",
+        "dropped",
+    )
 
     def __init__(self, seconds: float) -> None:
         self._span = seconds * 1000
         self._limit = int(seconds * FRAMES_PER_SECOND)
         self._journal = bytearray()
+        self._first = self._next = 0
+        """Where the oldest frame begins, and where the next one would."""
+        self._end = -1
+        """Where the frames end that are to be read before those at the journal's beginning; -1: there are none such."""
         self._count = 0
         self._trim_at = SLACK
         self._unsent = 0
@@ -44,10 +62,35 @@ class Replay:
 
     def keep(self, at: int, outbound: bool, payload: bytes, missing: int) -> None:
         """A frame that is being sent; as in `Kept`."""
-        kernel.write_note(self._journal, at, outbound, missing, payload)
+        size = kernel.NOTE_SIZE + len(payload)
+        start = self._room(size)
+        kernel.write_note(self._journal, start, at, outbound, missing, payload)
+        self._next = start + size
         self._count = count = self._count + 1
         if count > self._trim_at:
             self._trim(at)
+
+    def _room(self, size: int) -> int:
+        """Where so many bytes may be written."""
+        start = self._next
+        if self._end < 0:
+            if start + size <= len(self._journal):
+                return start
+            if size < self._first:
+                self._end = start
+                return 0
+        elif start + size < self._first:
+            return start
+        return self._grow(size)
+
+    def _grow(self, size: int) -> int:
+        """The same, in a larger journal, where all stands in order."""
+        journal, first = self._journal, self._first
+        kept = journal[first : self._next] if self._end < 0 else journal[first : self._end] + journal[: self._next]
+        start = len(kept)
+        kept.extend(bytes(size + start // GROWTH))
+        self._journal, self._first, self._end = kept, 0, -1
+        return start
 
     def hold(self, frame: Kept) -> None:
         """A frame for which there is no socket."""
@@ -67,8 +110,10 @@ class Replay:
     def frames(self) -> list[Kept]:
         """What is kept, oldest first."""
         frames: list[Kept] = []
-        start, end = 0, len(self._journal)
-        while start < end:
+        start = self._first
+        for _ in range(self._count):
+            if start == self._end:
+                start = 0
             at, outbound, size, missing = kernel.read_note(self._journal, start)
             start += kernel.NOTE_SIZE + size
             frames.append((at, outbound, bytes(self._journal[start - size : start]), missing))
@@ -79,14 +124,19 @@ class Replay:
     def _trim(self, newest: int) -> None:
         """Let those go that are too old beside the newest, which is of this time, or too many."""
         oldest, limit, journal = newest - self._span, self._limit, self._journal
-        count, start = self._count, 0
+        count, start = self._count, self._first
         while count:
+            if start == self._end:
+                start, self._end = 0, -1
             at, _, size, _ = kernel.read_note(journal, start)
             if at > oldest and count <= limit:
                 break
             count -= 1
             start += kernel.NOTE_SIZE + size
-        del journal[:start]
+        if not count:
+            start = self._next = 0
+            self._end = -1
+        self._first = start
         self._count, self._trim_at = count, count + SLACK
         if self._unsent > count:
             self.dropped += self._unsent - count
