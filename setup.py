@@ -19,14 +19,13 @@ def extension(interface: Path) -> Extension:
     module = interface.with_suffix("")
     source = next(path for suffix in (".pyx", ".py") if (path := module.with_suffix(suffix)).exists())
     name = ".".join(module.relative_to(SRC).parts)
-    # -O2 is as fast as -O3 here, and debugging symbols would take longer than all else.
+    # Debugging symbols would take half as long again.
     return Extension(name, [str(source)], extra_compile_args=["-O2", "-g0", "-Wno-array-bounds"])
 
 
 extensions = cythonize(
     [extension(interface) for interface in sorted(SRC.rglob("*.pxd"))],
     build_dir="build",
-    nthreads=CORES,
     force=True,  # each module knows the others' insides, and what is known to depend on what is not all of it
     compiler_directives={
         "language_level": 3,
