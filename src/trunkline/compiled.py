@@ -26,7 +26,7 @@ def _reason() -> str:
             return "it was not compiled when this was installed, for want of a C compiler or of Python's headers"
         sources = [path for suffix in (".py", ".pyx", ".pxd") if (path := interface.with_suffix(suffix)).exists()]
         if in_source_tree and max(path.stat().st_mtime for path in sources) > built[0].stat().st_mtime:
-            return f"{interface.stem} was changed since it was compiled; `make` compiles it again"
+            return f"{interface.stem} was changed since it was compiled; `make check` compiles it again"
     return ""
 
 
