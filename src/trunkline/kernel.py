@@ -6,7 +6,9 @@ what is right: `tests/test_compiled.py` compares the two.
 """
 
 import os
-from binascii import b2a_base64
+import select
+from binascii import Error as NotBase64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
 from struct import Struct
 
@@ -16,6 +18,11 @@ DATAGRAM_LIMIT = 2048
 _RTP_HEADER = Struct("!HHII")
 _LONG = Struct("!BBH")
 _NOTE = Struct("=q?HI")
+
+
+def ready(epoll: select.epoll, most: int) -> list[int]:
+    """Of the descriptors in this set those, `most` of them, on which something has come. Does not wait."""
+    return [fd for fd, _ in epoll.poll(0, most)]
 
 
 def receive(fd: int) -> bytes:
@@ -31,6 +38,11 @@ def send(fd: int, datagram: bytes) -> None:
 unpack_rtp: Callable[[bytes], tuple[int, int, int, int]] = _RTP_HEADER.unpack_from
 """The fixed header (RFC 3550 section 5.1) of a datagram of at least twelve bytes: the first two bytes as one number,
 sequence, timestamp, SSRC."""
+
+
+def payload(datagram: bytes, start: int) -> bytes:
+    """What begins at this byte, which is within the datagram or its end."""
+    return datagram[start:]
 
 
 def pack_rtp(first: int, sequence: int, timestamp: int, ssrc: int, payload: bytes) -> bytes:
@@ -62,6 +74,24 @@ def send_text(fd: int, message: bytes) -> bytes:
         return frame[os.write(fd, frame) :]
     except OSError:
         return frame
+
+
+_SPOKEN = (b'{"event":"media","media":{"payload":"', b'{"event": "media", "media": {"payload": "')
+"""How an app's `media` message begins that holds nothing else: as JavaScript and Go write it, and as Python does."""
+
+
+def spoken(message: bytes) -> bytes:
+    """The audio of an app's `media` message, if this is one as nearly all are written; else nothing, which says nothing
+    about the message."""
+    for head in _SPOKEN:
+        if message.startswith(head) and message.endswith(b'"}}'):
+            encoded = message[len(head) : -3]
+            try:
+                payload = a2b_base64(encoded)
+            except NotBase64:
+                return b""
+            return payload if b2a_base64(payload, newline=False) == encoded else b""
+    return b""
 
 
 NOTE_SIZE = _NOTE.size

@@ -6,7 +6,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 cdef extern from "<arpa/inet.h>" nogil:
     uint16_t htons(uint16_t)
@@ -20,14 +20,31 @@ cdef extern from "<sys/socket.h>" nogil:
     Py_ssize_t c_recv "recv"(int, void*, size_t, int)
     Py_ssize_t c_send "send"(int, const void*, size_t, int)
 
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        int fd
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_wait(int, epoll_event*, int, int)
+
 cdef enum:
     LIMIT = 2048
+    MOST_READY = 64
     FRAME_HEADER = 8
     HEADER = 12
     NOTE = 15
 
 DATAGRAM_LIMIT = LIMIT
 NOTE_SIZE = NOTE
+
+
+cpdef list ready(object epoll, int most):
+    cdef epoll_event events[MOST_READY]
+    cdef int count = epoll_wait(epoll.fileno(), events, most if most < MOST_READY else MOST_READY, 0), place
+    if count < 0:
+        PyErr_SetFromErrno(OSError)
+    return [events[place].data.fd for place in range(count)]
 
 
 cpdef bytes receive(int fd):
@@ -51,6 +68,12 @@ cpdef (int, int, long long, long long) unpack_rtp(bytes datagram):
     memcpy(shorts, PyBytes_AS_STRING(datagram), 4)
     memcpy(longs, PyBytes_AS_STRING(datagram) + 4, 8)
     return ntohs(shorts[0]), ntohs(shorts[1]), ntohl(longs[0]), ntohl(longs[1])
+
+
+cpdef bytes payload(bytes datagram, Py_ssize_t start):
+    if start < 0 or start > len(datagram):
+        raise ValueError("not within the datagram")
+    return PyBytes_FromStringAndSize(PyBytes_AS_STRING(datagram) + start, len(datagram) - start)
 
 
 cpdef bytes pack_rtp(int first, int sequence, long long timestamp, long long ssrc, bytes payload):
@@ -187,6 +210,64 @@ cpdef bytes media(bytes middle, long long sequence, long long chunk, long long t
     out = base64(out, <const uint8_t*>PyBytes_AS_STRING(payload), size)
     out = text(out, b'"}}', 3)
     return PyBytes_FromStringAndSize(start, out - start)
+
+
+cdef enum:
+    NONE = 0xFF000000
+
+cdef uint32_t PLACES[4][256]
+"""What a character stands for in each place of its group; `NONE` if it is none of the alphabet."""
+for place in range(4):
+    for code in range(256):
+        PLACES[place][code] = NONE
+    for six_bits in range(64):
+        PLACES[place][<uint8_t>ALPHABET[six_bits]] = six_bits << 18 - 6 * place
+
+
+cdef bytes unbase64(const uint8_t* data, Py_ssize_t size):
+    """What `base64` made this of; nothing if it did not."""
+    cdef Py_ssize_t padding = 0
+    if size < 4 or size & 3:
+        return b""
+    if data[size - 1] == 61:
+        padding = 2 if data[size - 2] == 61 else 1
+    cdef bytes decoded = PyBytes_FromStringAndSize(NULL, size // 4 * 3 - padding)
+    cdef uint8_t* out = <uint8_t*>PyBytes_AS_STRING(decoded)
+    cdef const uint8_t* last = data + size - (4 if padding else 0)
+    cdef uint32_t group, seen = 0
+    while data < last:
+        group = PLACES[0][data[0]] | PLACES[1][data[1]] | PLACES[2][data[2]] | PLACES[3][data[3]]
+        seen |= group
+        out[0], out[1], out[2] = group >> 16 & 0xFF, group >> 8 & 0xFF, group & 0xFF
+        data, out = data + 4, out + 3
+    if padding:
+        group = PLACES[0][data[0]] | PLACES[1][data[1]]
+        if padding == 1:
+            group |= PLACES[2][data[2]]
+            out[1] = group >> 8 & 0xFF
+        out[0] = group >> 16 & 0xFF
+        seen |= group
+        if group & (0xFFFF if padding == 2 else 0xFF):
+            return b""  # bits that stand for nothing
+    return b"" if seen & NONE else decoded
+
+
+cdef const char* COMPACT = b'{"event":"media","media":{"payload":"'
+cdef const char* SPACED = b'{"event": "media", "media": {"payload": "'
+
+
+cpdef bytes spoken(bytes message):
+    cdef const char* data = PyBytes_AS_STRING(message)
+    cdef Py_ssize_t size = len(message), head
+    if size > 37 and memcmp(data, COMPACT, 37) == 0:
+        head = 37
+    elif size > 41 and memcmp(data, SPACED, 41) == 0:
+        head = 41
+    else:
+        return b""
+    if size < head + 3 or memcmp(data + size - 3, b'"}}', 3) != 0:
+        return b""
+    return unbase64(<const uint8_t*>data + head, size - head - 3)
 
 
 cpdef write_note(bytearray journal, Py_ssize_t start, long long at, bint outbound, long long missing, bytes payload):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trunkline.media.codecs import CODECS
-from trunkline.media.level import EAR_LIMIT, QUIET, REST_MS, SAMPLE_MS, SILENT, Ear, Meter, level
+from trunkline.media.level import EAR_LIMIT, HEARD_REST_MS, QUIET, REST_MS, SAMPLE_MS, SILENT, Ear, Meter, level
 
 
 def tone(codec: str, amplitude: float, ms: int = 200) -> bytes:
@@ -41,13 +41,27 @@ def test_a_meter_tells_speech_from_silence(codec: str) -> None:
 
 def test_a_meter_measures_one_stretch_in_so_many_and_keeps_the_loudest() -> None:
     meter = Meter("PCMU")
-    show(meter, tone("PCMU", 0.5, SAMPLE_MS - 1))
+    show(meter, tone("PCMU", 0.0, SAMPLE_MS - 1))
     assert meter.samples == 0
     for _ in range(1 + REST_MS // SAMPLE_MS):
+        show(meter, tone("PCMU", 0.0, SAMPLE_MS))
+    assert (meter.samples, meter.loudest) == (2, SILENT)
+    for _ in range(REST_MS // SAMPLE_MS):
         show(meter, tone("PCMU", 0.5, SAMPLE_MS))
-    assert meter.samples == 2
+    assert (meter.samples, meter.loudest) == (3, -9)
     show(meter, b"\xff")
     assert meter.loudest == -9
+
+
+def test_a_meter_that_has_heard_something_measures_less_often() -> None:
+    meter = Meter("PCMU")
+    show(meter, tone("PCMU", 0.1, SAMPLE_MS))
+    for _ in range(HEARD_REST_MS // SAMPLE_MS - 1):
+        show(meter, tone("PCMU", 0.5, SAMPLE_MS))
+    assert (meter.samples, meter.loudest) == (1, -23)
+    for _ in range(2):
+        show(meter, tone("PCMU", 0.5, SAMPLE_MS))
+    assert (meter.samples, meter.loudest) == (2, -9)
 
 
 def test_a_meter_rests_by_audio_and_not_by_messages() -> None:

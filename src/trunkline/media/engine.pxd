@@ -3,6 +3,8 @@ from trunkline cimport kernel
 from trunkline.media cimport leg as _leg
 from trunkline.media cimport outbound as _outbound
 
+cdef int RING, SLOT_MS
+
 cdef class _Line:
     cdef object _rtcp, _rtp
     cdef int _fd
@@ -29,7 +31,7 @@ cdef class Engine:
     @cython.locals(now=double, rounds=int, batches=int, got=int)
     cpdef _drain(self)
 
-    @cython.locals(fd=int, line=_Line, batch=list)
+    @cython.locals(fd=int, line=_Line, ready=list, batch=list)
     cpdef int _drain_batch(self, object now) except -1
 
     @cython.locals(slot="long long")

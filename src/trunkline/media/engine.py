@@ -414,9 +414,9 @@ class Engine:
     def _drain_batch(self, now: Seconds) -> int:
         """Read one datagram of each of `BATCH` sockets that have some; how many these were."""
         readers = self._readers
-        ready = self._epoll.poll(0, BATCH)
+        ready = kernel.ready(self._epoll, BATCH)
         batch = []
-        for fd, _ in ready:
+        for fd in ready:
             line = readers[fd]
             try:
                 batch.append((line, line.read(fd)))

@@ -2,6 +2,9 @@ cimport cython
 from trunkline cimport kernel
 from trunkline.media cimport jitter as _jitter
 
+cdef Py_ssize_t DATAGRAM_LIMIT, HEADER_LENGTH
+cdef long long FOLLOW_EVERY, PLAIN
+
 cdef class Inbound:
     cdef object _dtmf, _dtmf_type, _leg, _reception, _rtcp_mux, _waiting
     cdef tuple _digit_taps, _taps

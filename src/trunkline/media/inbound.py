@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from trunkline import kernel
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
+from trunkline.kernel import DATAGRAM_LIMIT
 from trunkline.media.codecs import CODECS
 from trunkline.media.dtmf import DigitReceiver
 from trunkline.media.frames import LegPort
@@ -144,13 +145,13 @@ class Inbound:
     def receive(self, datagram: bytes, now: Seconds) -> None:
         """A datagram on the RTP port from the peer."""
         size = len(datagram)
-        if HEADER_LENGTH < size < kernel.DATAGRAM_LIMIT:
+        if HEADER_LENGTH < size < DATAGRAM_LIMIT:
             first, sequence, timestamp, ssrc = kernel.unpack_rtp(datagram)
             if first == self._plain and self.jitter.accepts(sequence, ssrc):
                 self.packets += 1
                 self.bytes += size
                 self.heard = now
-                self._frame(timestamp, datagram[HEADER_LENGTH:], now)
+                self._frame(timestamp, kernel.payload(datagram, HEADER_LENGTH), now)
                 return
         self._receive_other(datagram, now)
 

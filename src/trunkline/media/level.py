@@ -17,6 +17,9 @@ QUIET = -60
 SAMPLE_MS = 100
 REST_MS = 1000
 """Audio between two measurements; a longer message is measured whenever it comes."""
+HEARD_REST_MS = 10_000
+"""The same once something was heard: what is asked is whether the app sends silence, and a measurement costs as much as
+a hundred messages."""
 EAR_LIMIT = 100
 """Packets that an ear keeps per track."""
 
@@ -31,7 +34,7 @@ def level(pcm: bytes) -> int:
 class Meter:
     """The loudest of what it is shown of one stream's audio, in a codec whose payloads may be cut anywhere.
 
-    It gathers `SAMPLE_MS`, measures, and rests for `REST_MS`, both of audio.
+    It gathers `SAMPLE_MS`, measures, and rests for `REST_MS` or `HEARD_REST_MS`, all of audio.
     """
 
     __slots__ = ("_codec", "_gathered", "_length", "_rest", "loudest", "samples")
@@ -65,7 +68,7 @@ class Meter:
             self.loudest = max(self.loudest, level(pcm[len(pcm) // 4 * 2 :]))
             self.samples += 1
             self._gathered = b""
-            self._rest = self._codec.bytes_per_ms * REST_MS
+            self._rest = self._codec.bytes_per_ms * (REST_MS if self.loudest < QUIET else HEARD_REST_MS)
 
 
 class Ear:

@@ -1,6 +1,9 @@
 cimport cython
 from trunkline cimport kernel
 
+cdef int MARKER, PLAIN, SEQUENCE_MASK
+cdef long long TIME_MASK
+
 cdef class Outbound:
     cdef object _codec, _event_type, _keys, _mixer
     cdef tuple _players, _taps

@@ -1,4 +1,5 @@
 cimport cython
+from trunkline cimport kernel
 from trunkline.streaming cimport playback as _playback
 from trunkline.streaming cimport session as _session
 
@@ -12,7 +13,10 @@ cdef class Inbox:
     @cython.locals(queued="long long")
     cpdef bytes backlog(self, long long at)
 
+    @cython.locals(payload=bytes)
     cpdef list text(self, data, object now)
+
+    cpdef list due_marks(self, bint cleared=*)
 
     cpdef _media(self, bytes payload, now)
 

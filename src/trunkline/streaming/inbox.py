@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from trunkline import kernel
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import Undecodable, socket_codec, transcoder
 from trunkline.streaming.files import File, Files
@@ -52,7 +53,7 @@ class Inbox:
         self._session = session
         self._playback = playback
         self._press = press
-        self._convert = transcoder(self._codec, playback.codec).convert
+        self._convert = self._converter()
         self._told = 0
         self._told_at = -QUEUE_INTERVAL
         self.messages = 0
@@ -62,6 +63,9 @@ class Inbox:
     def text(self, data: bytes | bytearray | memoryview, now: float) -> list[bytes]:
         """A text message; keeps no reference to `data`. `now` is in seconds, monotonic."""
         self.messages += 1
+        if isinstance(data, bytes) and (payload := kernel.spoken(data)):
+            refusal = self._media(payload, now)
+            return self.due_marks() if refusal is None else self._refuse(refusal, now)
         message = decode(data, extensions=self._extensions)
         if isinstance(message, Media):
             refusal = self._media(message.media.payload, now)
@@ -70,7 +74,7 @@ class Inbox:
         elif isinstance(message, Clear):
             (self._files or self._playback).clear()
             # Half a sample that waits for its other half would put all that comes out of step.
-            self._convert = transcoder(self._codec, self._playback.codec).convert
+            self._convert = self._converter()
             return self.due_marks(cleared=True)
         elif isinstance(message, Dtmf):
             refusal = self._press(message.digits)
@@ -90,7 +94,7 @@ class Inbox:
         refusal = self._files.finish(file, answer) if self._files else None
         return [] if refusal is None else self._refuse(refusal, now)
 
-    def due_marks(self, *, cleared: bool = False) -> list[bytes]:
+    def due_marks(self, cleared: bool = False) -> list[bytes]:
         """The marks that playback has come to since the last time, in order."""
         playback = self._playback
         if not playback.returned:
@@ -115,12 +119,18 @@ class Inbox:
             self.bytes += len(payload)
         return refusal
 
+    def _converter(self) -> Callable[[bytes], bytes] | None:
+        """From what the app sends to what playback queues; None: they are the same."""
+        codec = self._playback.codec
+        return None if codec == self._codec else transcoder(self._codec, codec).convert
+
     def _put(self, payload: bytes) -> Refusal | None:
-        try:
-            audio = self._convert(payload)
-        except Undecodable as problem:
-            return Refusal(Problem.INVALID_MEDIA, f"media.payload: {problem}")
-        if self._playback.put(audio):
+        if self._convert is not None:
+            try:
+                payload = self._convert(payload)
+            except Undecodable as problem:
+                return Refusal(Problem.INVALID_MEDIA, f"media.payload: {problem}")
+        if self._playback.put(payload):
             return None
         seconds = f"{self._settings.playback_limit:g} s"
         return Refusal(Problem.RATE_LIMIT, f"more than {seconds} of audio would be queued; this message is dropped")

@@ -2,6 +2,8 @@ cimport cython
 from trunkline.media cimport level as _level
 from trunkline.streaming cimport prebuffer as _prebuffer
 
+cdef long long JOIN_LIMIT
+
 cdef class Playback:
     cdef object _convert, _leg_codec, _row, _target
     cdef list _chunks, _marks

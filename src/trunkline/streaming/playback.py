@@ -16,9 +16,9 @@ from trunkline.media.codecs import CODECS, transcoder
 from trunkline.media.level import Meter
 from trunkline.streaming.prebuffer import GAP, Prebuffer
 
-JOIN_LIMIT = 479
-"""Bytes up to which chunks are joined as they come, so that many small ones take little more memory than a large one:
-what is still taken from Python's own pools (512 bytes with its head), as each join makes a new one."""
+JOIN_LIMIT = 319
+"""Bytes up to which chunks are joined as they come, so that many small ones take little more memory than a large one;
+less than two packets of 20 ms at 8 kHz, which are then queued and played as they come."""
 
 
 class Playback:
@@ -112,7 +112,7 @@ class Playback:
         self._ptime = ptime
         self._packet = ptime * self._per_ms
         self._limit = self._limit_ms * self._per_ms
-        self._convert = transcoder(self.codec, codec).convert
+        self._convert = None if codec == self.codec else transcoder(self.codec, codec).convert
 
     def follow_leg(self) -> None:
         """Take audio in the leg's codec from here on, or in the one that this is queued as, unless some is queued."""
@@ -231,11 +231,13 @@ class Playback:
         if count < self._packet:
             frame += self._row.silence(self._ptime)[count:]
         self.taken = frame
-        return self._convert(frame)
+        return frame if self._convert is None else self._convert(frame)
 
     def _cut(self, count: int) -> bytes:
         """The next `count` bytes, of at least as many."""
         chunks, start = self._chunks, self._offset
+        if not start and len(chunks[0]) == count:
+            return chunks.pop(0)
         self._offset = start + count
         if self._offset < len(chunks[0]):
             return chunks[0][start : self._offset]

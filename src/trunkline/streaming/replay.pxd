@@ -1,6 +1,8 @@
 cimport cython
 from trunkline cimport kernel
 
+cdef Py_ssize_t NOTE_SIZE
+
 cdef class Replay:
     cdef bytearray _journal
     cdef list _digits

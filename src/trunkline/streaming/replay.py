@@ -13,6 +13,7 @@ part of a number.
 from datetime import datetime
 
 from trunkline import kernel
+from trunkline.kernel import NOTE_SIZE
 
 FRAMES_PER_SECOND = 200
 """Two tracks of 10 ms packets: bounds by number, should the frames' times stand still."""
@@ -62,7 +63,7 @@ class Replay:
 
     def keep(self, at: int, outbound: bool, payload: bytes, missing: int) -> None:
         """A frame that is being sent; as in `Kept`."""
-        size = kernel.NOTE_SIZE + len(payload)
+        size = NOTE_SIZE + len(payload)
         start = self._room(size)
         kernel.write_note(self._journal, start, at, outbound, missing, payload)
         self._next = start + size
@@ -115,7 +116,7 @@ class Replay:
             if start == self._end:
                 start = 0
             at, outbound, size, missing = kernel.read_note(self._journal, start)
-            start += kernel.NOTE_SIZE + size
+            start += NOTE_SIZE + size
             frames.append((at, outbound, bytes(self._journal[start - size : start]), missing))
         if frames:
             self._trim(frames[-1][0])
@@ -132,7 +133,7 @@ class Replay:
             if at > oldest and count <= limit:
                 break
             count -= 1
-            start += kernel.NOTE_SIZE + size
+            start += NOTE_SIZE + size
         if not count:
             start = self._next = 0
             self._end = -1

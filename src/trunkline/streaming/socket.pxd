@@ -3,6 +3,8 @@ from trunkline cimport kernel
 from trunkline.streaming cimport session as _session
 from trunkline.streaming cimport throttle as _throttle
 
+cdef long long READ_BUFFER
+
 cdef class Sender:
     cdef public list waiting
 
@@ -28,7 +30,7 @@ cdef class AppSocket:
 
     cpdef control(self, bytes message)
 
-    @cython.locals(small=bint)
+    @cython.locals(size="long long")
     cpdef receive(self, frame)
 
     cpdef _on_message(self, kind, message, object now)

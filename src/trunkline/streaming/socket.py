@@ -404,12 +404,13 @@ class AppSocket:
     def receive(self, frame: WSFrame) -> None:
         """One WebSocket frame."""
         now = self._time()
-        if self._throttle.charge(frame.payload_size, now) and not self._resting:
+        size = frame.payload_size
+        if self._throttle.charge(size, now) and not self._resting:
             self._rest(now)
         kind = frame.msg_type
         if kind is _TEXT and frame.fin and self._open and self._fragments is None:
-            small = frame.payload_size <= READ_BUFFER  # a copy is then cheaper than a view
-            message = frame.get_payload_as_bytes() if small else frame.get_payload_as_memoryview()
+            # Of a small one a copy is cheaper than a view.
+            message = frame.get_payload_as_bytes() if size <= READ_BUFFER else frame.get_payload_as_memoryview()
             self._on_message(_TEXT, message, now)
         elif kind == _CLOSE:
             self._on_close(frame)

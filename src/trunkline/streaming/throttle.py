@@ -23,9 +23,9 @@ class Throttle:
 
     def charge(self, size: int, now: float) -> bool:
         """A message of `size` bytes came; whether to stop reading."""
-        even_at = self._even_at
-        self._even_at = even_at = (even_at if even_at > now else now) + MESSAGE_PRICE + size * BYTE_PRICE
-        return even_at - now > BURST
+        even_at, message, byte, burst = self._even_at, MESSAGE_PRICE, BYTE_PRICE, BURST
+        self._even_at = even_at = (even_at if even_at > now else now) + message + size * byte
+        return even_at - now > burst
 
     def rest(self, now: float) -> float:
         """Seconds until there is no debt."""
