@@ -2,7 +2,7 @@
 
     python bench/work.py [--one-way]                    # counts, as JSON
     python bench/work.py --rounds 1000 --plain          # only does it, for a counter around the process
-    python bench/work.py --memory                       # bytes of a leg with its stream, as JSON
+    python bench/work.py --memory [--both-tracks]       # bytes of a leg with its stream, as JSON
 
 The path is the worker's own, with sockets: datagrams to an engine, streams to a WebSocket sink in another process that
 returns each message, which is played to the legs. Only the clock is replaced: the engine is told by hand to read and
@@ -39,7 +39,7 @@ from trunkline.media.engine import BATCH, Engine
 from trunkline.media.rtp import RtpPacket, build
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
-from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
 from trunkline.streaming.socket import Sender
 from trunkline.workers.files import DecoderProcess
 
@@ -119,9 +119,10 @@ async def sink(*, echo: bool) -> None:
 class Path:
     """Some legs, a stream of each."""
 
-    def __init__(self, legs: int, peer: socket.socket, *, echo: bool) -> None:
+    def __init__(self, legs: int, peer: socket.socket, *, echo: bool, track: Track = Track.INBOUND) -> None:
         self._peer = peer
         self._echo = echo
+        self._track = track
         settings = MediaSettings(port_rest=0, silence_timeout=0, send_silence=False, rtcp_interval=3600)
         loop = asyncio.get_running_loop()
         self._engine = Engine(settings, range(41000, 42000), lambda event: None, loop)
@@ -135,7 +136,7 @@ class Path:
     async def open(self, sink_port: int) -> None:
         """A stream of each leg, one after the other."""
         settings, decoder, sender = StreamSettings(close_timeout=1), DecoderProcess(), Sender()
-        params = StreamParams(f"ws://127.0.0.1:{sink_port}/", mode=BidirectionalMode.RTP)
+        params = StreamParams(f"ws://127.0.0.1:{sink_port}/", track=self._track, mode=BidirectionalMode.RTP)
         for leg in self._legs:
             started = asyncio.Event()
 
@@ -202,7 +203,7 @@ async def measure(sink_port: int, legs: int, rounds: int, *, echo: bool, plain: 
     return {"packets_in": there, "packets_out": back} | {name: n / there for name, n in count.of.items()}
 
 
-async def weigh(sink_port: int, legs: int, *, echo: bool) -> dict[str, float]:
+async def weigh(sink_port: int, legs: int, *, echo: bool, track: Track) -> dict[str, float]:
     """What a leg with its stream takes; what only the first one takes is left out."""
     gc.disable()
     log.configure(LogSettings(level="error"))
@@ -212,7 +213,7 @@ async def weigh(sink_port: int, legs: int, *, echo: bool) -> dict[str, float]:
         paths: list[Path] = []
         for count in (1, legs):
             before = tracemalloc.get_traced_memory()[0]
-            paths.append(Path(count, peer, echo=echo))
+            paths.append(Path(count, peer, echo=echo, track=track))
             await paths[-1].open(sink_port)
             for _ in range(WARM_UP):
                 await paths[-1].round()
@@ -229,7 +230,8 @@ def main(args: argparse.Namespace) -> None:
         assert child.stdout is not None
         port = int(child.stdout.readline())
         if args.memory:
-            result = uvloop.run(weigh(port, args.legs, echo=not args.one_way))
+            track = Track.BOTH if args.both_tracks else Track.INBOUND
+            result = uvloop.run(weigh(port, args.legs, echo=not args.one_way, track=track))
         else:
             result = uvloop.run(measure(port, args.legs, args.rounds, echo=not args.one_way, plain=args.plain))
         child.communicate()
@@ -241,6 +243,7 @@ if __name__ == "__main__":
     parser.add_argument("--legs", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=CYCLE)
     parser.add_argument("--one-way", action="store_true", help="the sink returns nothing")
+    parser.add_argument("--both-tracks", action="store_true", help="the sink is sent both; for --memory")
     parser.add_argument("--plain", action="store_true", help="count nothing")
     parser.add_argument("--memory", action="store_true", help="count bytes instead of work")
     parser.add_argument("--sink", action="store_true", help="be the sink")

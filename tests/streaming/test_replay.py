@@ -1,8 +1,12 @@
 """What is kept for the next socket."""
 
+import tracemalloc
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trunkline.kernel import NOTE_SIZE
 from trunkline.streaming.replay import Kept, Replay
 
 
@@ -91,3 +95,20 @@ def test_every_frame_that_no_socket_got_is_kept_or_counted(seconds: float, steps
             unsent = unsent[len(unsent) - len(kept) :]
         assert replay.dropped == lost
         assert len(kept) <= seconds * 200
+
+
+@pytest.mark.parametrize("tracks", [1, 2])
+@pytest.mark.parametrize("size", [160, 640])
+def test_what_is_kept_takes_little_more_memory_than_the_audio(tracks: int, size: int) -> None:
+    tracemalloc.start()
+    try:
+        replay, payload = Replay(2), bytes(size)
+        before, _ = tracemalloc.get_traced_memory()
+        for at in range(0, 30_000, 20):
+            for track in range(tracks if at > 100 else 1):
+                replay.keep(at + 3 * track, track == 1, payload, 0)
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(replay.frames()) == 100 * tracks
+    assert taken < 1.1 * tracks * 100 * (size + NOTE_SIZE)

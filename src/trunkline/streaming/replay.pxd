@@ -15,9 +15,9 @@ cdef class Replay:
     cpdef keep(self, long long at, bint outbound, bytes payload, long long missing)
 
     @cython.locals(start="Py_ssize_t")
-    cpdef Py_ssize_t _room(self, Py_ssize_t size) except -1
+    cpdef Py_ssize_t _room(self, Py_ssize_t size, long long at, bint outbound) except -1
 
-    cpdef Py_ssize_t _grow(self, Py_ssize_t size) except -1
+    cpdef Py_ssize_t _grow(self, Py_ssize_t size, long long at, bint outbound) except -1
 
     @cython.locals(oldest=double, limit="long long", journal=bytearray, count="long long", start="Py_ssize_t",
                    at="long long", size=int)

@@ -17,10 +17,12 @@ from trunkline.kernel import NOTE_SIZE
 
 FRAMES_PER_SECOND = 200
 """Two tracks of 10 ms packets: bounds by number, should the frames' times stand still."""
-SLACK = 10
+SLACK = 5
 """Frames over the bound before the packet path looks for those that are too old."""
-GROWTH = 8
-"""A journal that is too small grows by an eighth."""
+FORESIGHT = 200
+"""Milliseconds after which a journal is made as large as it will have to be if things go on like this. Until then one
+that is too small is doubled, and later it grows by one part in `GROWTH`."""
+GROWTH = 32
 DIGIT_LIMIT = 256
 """Key presses kept; nobody presses more keys before a stream without a socket is given up."""
 
@@ -64,15 +66,15 @@ class Replay:
     def keep(self, at: int, outbound: bool, payload: bytes, missing: int) -> None:
         """A frame that is being sent; as in `Kept`."""
         size = NOTE_SIZE + len(payload)
-        start = self._room(size)
+        start = self._room(size, at, outbound)
         kernel.write_note(self._journal, start, at, outbound, missing, payload)
         self._next = start + size
         self._count = count = self._count + 1
         if count > self._trim_at:
             self._trim(at)
 
-    def _room(self, size: int) -> int:
-        """Where so many bytes may be written."""
+    def _room(self, size: int, at: int, outbound: bool) -> int:
+        """Where so many bytes may be written, of a frame of this time and track."""
         start = self._next
         if self._end < 0:
             if start + size <= len(self._journal):
@@ -82,15 +84,25 @@ class Replay:
                 return 0
         elif start + size < self._first:
             return start
-        return self._grow(size)
+        return self._grow(size, at, outbound)
 
-    def _grow(self, size: int) -> int:
+    def _grow(self, size: int, at: int, outbound: bool) -> int:
         """The same, in a larger journal, where all stands in order."""
         journal, first = self._journal, self._first
         kept = journal[first : self._next] if self._end < 0 else journal[first : self._end] + journal[: self._next]
         start = len(kept)
-        kept.extend(bytes(size + start // GROWTH))
-        self._journal, self._first, self._end = kept, 0, -1
+        begin, passed = _first_of_track(kept, at, outbound)
+        if passed < FORESIGHT:
+            more = start
+        elif passed < self._span:
+            foreseen = (start - begin) * self._span / passed + (SLACK + 2) * size  # one more lies across the end
+            more = int(min(foreseen, self._limit * size)) - start
+        else:
+            more = start // GROWTH
+        # Made at once: a bytearray that grows takes an eighth more than it is asked for.
+        grown = bytearray(start + max(0, more) + size)
+        grown[:start] = kept
+        self._journal, self._first, self._end = grown, 0, -1
         return start
 
     def hold(self, frame: Kept) -> None:
@@ -152,3 +164,15 @@ class Replay:
         """Take out the keys."""
         digits, self._digits = self._digits, []
         return digits
+
+
+def _first_of_track(journal: bytearray, at: int, outbound: bool) -> tuple[int, int]:
+    """Where the oldest frame of this track begins, and how much earlier than `at` it is; the other track may have begun
+    at another time."""
+    begin = 0
+    while begin < len(journal):
+        time, track, size, _ = kernel.read_note(journal, begin)
+        if track == outbound:
+            return begin, at - time
+        begin += NOTE_SIZE + size
+    return begin, 0

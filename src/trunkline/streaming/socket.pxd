@@ -3,7 +3,7 @@ from trunkline cimport kernel
 from trunkline.streaming cimport session as _session
 from trunkline.streaming cimport throttle as _throttle
 
-cdef long long READ_BUFFER
+cdef long long COPIED
 
 cdef class Sender:
     cdef public list waiting

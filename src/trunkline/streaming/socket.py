@@ -44,8 +44,11 @@ UNSENT_LIMIT = 16384
 """Bytes that the kernel may hold unsent for one socket: about a second of one PCMU track."""
 UNREAD_LIMIT = 32768
 """Bytes that the kernel may hold for us, which doubles it for its own needs: what one read may bring at most."""
-READ_BUFFER = 2048
+READ_BUFFER = 1024
 """Bytes of a socket's first read buffer; it grows with the app's messages."""
+COPIED = 16384
+"""Bytes up to which a message of an app's is copied, of a larger one there is a view: the kernel reads audio from bytes
+alone, and a small copy is cheaper than a view."""
 ADDRESS_PATIENCE = 1.0
 """Seconds that one address of a host may take to answer while there are others: about how long a lost first packet
 takes to be repeated (RFC 6298 section 2). An address that leads nowhere must not eat the whole timeout."""
@@ -409,8 +412,7 @@ class AppSocket:
             self._rest(now)
         kind = frame.msg_type
         if kind is _TEXT and frame.fin and self._open and self._fragments is None:
-            # Of a small one a copy is cheaper than a view.
-            message = frame.get_payload_as_bytes() if size <= READ_BUFFER else frame.get_payload_as_memoryview()
+            message = frame.get_payload_as_bytes() if size <= COPIED else frame.get_payload_as_memoryview()
             self._on_message(_TEXT, message, now)
         elif kind == _CLOSE:
             self._on_close(frame)
