@@ -19,9 +19,9 @@ FRAMES_PER_SECOND = 200
 """Two tracks of 10 ms packets: bounds by number, should the frames' times stand still."""
 SLACK = 5
 """Frames over the bound before the packet path looks for those that are too old."""
-FORESIGHT = 200
-"""Milliseconds after which a journal is made as large as it will have to be if things go on like this. Until then one
-that is too small is doubled, and later it grows by one part in `GROWTH`."""
+PACE = 400
+"""Milliseconds of frames by which a journal that is too small is made as large as it will have to be if things go on
+like this. Where there are not half as many it grows by one part in `GROWTH`."""
 GROWTH = 32
 DIGIT_LIMIT = 256
 """Key presses kept; nobody presses more keys before a stream without a socket is given up."""
@@ -91,16 +91,13 @@ class Replay:
         journal, first = self._journal, self._first
         kept = journal[first : self._next] if self._end < 0 else journal[first : self._end] + journal[: self._next]
         start = len(kept)
-        begin, passed = _first_of_track(kept, at, outbound)
-        if passed < FORESIGHT:
-            more = start
-        elif passed < self._span:
+        more = start // GROWTH
+        begin, passed = _lately(kept, at, outbound)
+        if passed > PACE // 2:
             foreseen = (start - begin) * self._span / passed + (SLACK + 2) * size  # one more lies across the end
-            more = int(min(foreseen, self._limit * size)) - start
-        else:
-            more = start // GROWTH
+            more = max(more, int(min(foreseen, self._limit * size)) - start)
         # Made at once: a bytearray that grows takes an eighth more than it is asked for.
-        grown = bytearray(start + max(0, more) + size)
+        grown = bytearray(start + more + size)
         grown[:start] = kept
         self._journal, self._first, self._end = grown, 0, -1
         return start
@@ -166,13 +163,12 @@ class Replay:
         return digits
 
 
-def _first_of_track(journal: bytearray, at: int, outbound: bool) -> tuple[int, int]:
-    """Where the oldest frame of this track begins, and how much earlier than `at` it is; the other track may have begun
-    at another time."""
+def _lately(journal: bytearray, at: int, outbound: bool) -> tuple[int, int]:
+    """Where the oldest frame of this track begins that is no more than `PACE` earlier than `at`, and how much it is."""
     begin = 0
     while begin < len(journal):
         time, track, size, _ = kernel.read_note(journal, begin)
-        if track == outbound:
+        if track == outbound and time >= at - PACE:
             return begin, at - time
         begin += NOTE_SIZE + size
     return begin, 0
