@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+NUMBER_LIMIT = 10**12
+"""Of any setting: more than anything here can be meant to be, and what is reckoned with it stays within 64 bits."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Milliseconds = Annotated[int, Field(ge=0)]
@@ -109,6 +112,13 @@ class Section(BaseModel):
     """A group of settings: frozen, and strict about names so that a misspelling is an error, not a default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @field_validator("*")
+    @classmethod
+    def _bounded(cls, value: object) -> object:
+        if isinstance(value, int | float) and not -NUMBER_LIMIT <= value <= NUMBER_LIMIT:  # nor is NaN
+            raise ValueError(f"must be a number below {NUMBER_LIMIT:,}")
+        return value
 
 
 class HttpSettings(Section):
