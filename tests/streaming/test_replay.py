@@ -99,13 +99,15 @@ def test_every_frame_that_no_socket_got_is_kept_or_counted(seconds: float, steps
 
 @pytest.mark.parametrize("tracks", [1, 2])
 @pytest.mark.parametrize("size", [160, 640])
-def test_what_is_kept_takes_little_more_memory_than_the_audio(tracks: int, size: int) -> None:
+@pytest.mark.parametrize("begun", [0, 20, 100, 3000])
+def test_what_is_kept_takes_little_more_memory_than_the_audio(tracks: int, size: int, begun: int) -> None:
+    """The second track begins when it does."""
     tracemalloc.start()
     try:
-        replay, payload = Replay(2), bytes(size)
+        replay, payload = Replay(2, tracks), bytes(size)
         before, _ = tracemalloc.get_traced_memory()
         for at in range(0, 30_000, 20):
-            for track in range(tracks if at > 100 else 1):
+            for track in range(tracks if at > begun else 1):
                 replay.keep(at + 3 * track, track == 1, payload, 0)
         taken = tracemalloc.get_traced_memory()[0] - before
     finally:

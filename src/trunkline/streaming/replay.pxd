@@ -7,7 +7,7 @@ cdef class Replay:
     cdef bytearray _journal
     cdef list _digits
     cdef double _span
-    cdef long long _count, _limit, _trim_at, _unsent
+    cdef long long _count, _limit, _tracks, _trim_at, _unsent
     cdef Py_ssize_t _end, _first, _next
     cdef public long long dropped
 

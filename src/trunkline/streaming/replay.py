@@ -21,7 +21,9 @@ SLACK = 5
 """Frames over the bound before the packet path looks for those that are too old."""
 PACE = 400
 """Milliseconds of frames by which a journal that is too small is made as large as it will have to be if things go on
-like this. Where there are not half as many it grows by one part in `GROWTH`."""
+like this: mostly the second frame of all tells."""
+SHORTEST = 10
+"""Milliseconds of the shortest packet. Where less is known a journal grows by one part in `GROWTH`."""
 GROWTH = 32
 DIGIT_LIMIT = 256
 """Key presses kept; nobody presses more keys before a stream without a socket is given up."""
@@ -32,7 +34,8 @@ frames were lost before it."""
 
 
 class Replay:
-    """The last `seconds` of media of one stream; 0 keeps none. The oldest go first, `SLACK` at a time."""
+    """The last `seconds` of media of one stream, of so many tracks; 0 keeps none. The oldest go first, `SLACK` at a
+    time."""
 
     __slots__ = (
         "_count",
@@ -43,13 +46,15 @@ class Replay:
         "_limit",
         "_next",
         "_span",
+        "_tracks",
         "_trim_at",
         "_unsent",
         "dropped",
     )
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, tracks: int = 1) -> None:
         self._span = seconds * 1000
+        self._tracks = tracks
         self._limit = int(seconds * FRAMES_PER_SECOND)
         self._journal = bytearray()
         self._first = self._next = 0
@@ -92,9 +97,10 @@ class Replay:
         kept = journal[first : self._next] if self._end < 0 else journal[first : self._end] + journal[: self._next]
         start = len(kept)
         more = start // GROWTH
-        begin, passed = _lately(kept, at, outbound)
-        if passed > PACE // 2:
-            foreseen = (start - begin) * self._span / passed + (SLACK + 2) * size  # one more lies across the end
+        lately, passed = _lately(kept, at, outbound)
+        if passed >= SHORTEST:
+            # The other track will have the same pace, be it that it has not begun; one frame more lies across the end.
+            foreseen = self._tracks * lately * self._span / passed + (SLACK + 2) * size
             more = max(more, int(min(foreseen, self._limit * size)) - start)
         # Made at once: a bytearray that grows takes an eighth more than it is asked for.
         grown = bytearray(start + more + size)
@@ -164,11 +170,12 @@ class Replay:
 
 
 def _lately(journal: bytearray, at: int, outbound: bool) -> tuple[int, int]:
-    """Where the oldest frame of this track begins that is no more than `PACE` earlier than `at`, and how much it is."""
-    begin = 0
+    """What the frames of this track take that are no more than `PACE` earlier than `at`, and how much the first is."""
+    begin = taken = passed = 0
     while begin < len(journal):
         time, track, size, _ = kernel.read_note(journal, begin)
-        if track == outbound and time >= at - PACE:
-            return begin, at - time
         begin += NOTE_SIZE + size
-    return begin, 0
+        if track == outbound and time >= at - PACE:
+            passed = passed or at - time
+            taken += NOTE_SIZE + size
+    return taken, passed

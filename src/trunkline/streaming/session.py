@@ -87,7 +87,8 @@ class Session:
         self._error_times: list[float] = []
         self.anchored = False
         """The leg's time of the stream's start is known."""
-        self.replay = Replay(settings.replay if params.enable_reconnect else 0)
+        tracks = params.track.inbound + params.track.outbound
+        self.replay = Replay(settings.replay if params.enable_reconnect else 0, tracks)
         self.frames = 0
         """`media` messages made."""
         self.missing = 0
