@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import ssl
 import weakref
 from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
@@ -212,6 +213,19 @@ async def test_a_certificate_of_another_host_is_refused(run_app: Any, make_strea
         error = await failure(make_stream(app.url, settings=StreamSettings(ca_file=ca_file)))
     assert error.startswith("TLS: the certificate of 127.0.0.1")
     assert "mismatch" in error
+
+
+async def test_a_server_that_wants_a_certificate_of_ours_is_told_once(
+    run_app: Any, make_stream: MakeStream, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    context, ca_file = make_certificate(tmp_path, "127.0.0.1")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # by 1.3 it is our handshake that is done before it looks
+    async with run_app(context=context) as app:
+        error = await failure(make_stream(app.url, settings=StreamSettings(ca_file=ca_file)))
+    # Its alert, unless the end of the connection overtakes it.
+    assert error.startswith("TLS with 127.0.0.1") or error.endswith("broke off the TLS handshake")
+    assert not [record for record in caplog.records if record.name == "asyncio"], "it is in the stream's own words"
 
 
 @pytest.mark.parametrize(
@@ -536,7 +550,8 @@ async def test_an_app_that_answers_pings_stays(raw_peer: Any, make_stream: MakeS
 
 
 async def flooded(app: Any, stream: Any) -> None:
-    """3000 marks at once all come back, in order, and not at once: it takes their price to read them."""
+    """3000 marks at once all come back, in order, and not at once: it takes their price to read them. No ping wakes a
+    socket on which reading was resumed."""
     await stream.open()
     peer = await app.connection()
     await past_opening(peer)
@@ -551,13 +566,13 @@ async def flooded(app: Any, stream: Any) -> None:
 
 
 async def test_a_flooding_app_is_read_no_faster_than_it_pays_for(app: Any, make_stream: MakeStream) -> None:
-    await flooded(app, make_stream(app.url))
+    await flooded(app, make_stream(app.url, settings=StreamSettings(ping_interval=3600)))
 
 
 async def test_a_flooding_app_behind_tls(run_app: Any, make_stream: MakeStream, tmp_path: Path) -> None:
     context, ca_file = make_certificate(tmp_path, "127.0.0.1")
     async with run_app(context=context) as app:
-        await flooded(app, make_stream(app.url, settings=StreamSettings(ca_file=ca_file)))
+        await flooded(app, make_stream(app.url, settings=StreamSettings(ca_file=ca_file, ping_interval=3600)))
 
 
 # ── an app that does not read ───────────────────────────────────────────────────────────────────────────────

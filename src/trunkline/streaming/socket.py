@@ -256,8 +256,8 @@ class AppSocket:
                     max_redirects=0,
                     read_buffer_init_size=READ_BUFFER,
                     socket_factory=self._open_socket,
-                    # Its TLS loses the reason of a failed handshake and reports it to the loop as a bug, and what makes
-                    # it fast is spared anyway (`push`).
+                    # Its TLS takes a seventh less CPU, but leaves what has come lying when reading is resumed. Without
+                    # TLS what makes it fast is spared anyway (`push`).
                     use_aiofastnet=False,
                 )
         except (OSError, WSError, ValueError) as problem:
