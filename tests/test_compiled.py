@@ -219,7 +219,7 @@ def test_datagrams_come_and_go_and_errors_are_those_of_the_socket(made: ModuleTy
 
 @KERNELS
 def test_descriptors_that_are_ready_are_told_at_most_so_many_at_once(made: ModuleType) -> None:
-    pipes = [os.pipe() for _ in range(5)]
+    pipes = [os.pipe() for _ in range(70)]
     with select.epoll() as epoll:
         for read, _ in pipes:
             epoll.register(read, select.EPOLLIN)
@@ -228,6 +228,9 @@ def test_descriptors_that_are_ready_are_told_at_most_so_many_at_once(made: Modul
             os.write(write, b"!")
         assert sorted(made.ready(epoll, 32)) == [read for read, _ in pipes[:3]]
         assert len(made.ready(epoll, 2)) == 2
+        for _, write in pipes:
+            os.write(write, b"!")
+        assert len(made.ready(epoll, 99)) == 64
     with pytest.raises(ValueError, match="closed"):
         made.ready(epoll, 32)
     for end in itertools.chain.from_iterable(pipes):

@@ -21,8 +21,9 @@ _NOTE = Struct("=q?HI")
 
 
 def ready(epoll: select.epoll, most: int) -> list[int]:
-    """Of the descriptors in this set those, `most` of them, on which something has come. Does not wait."""
-    return [fd for fd, _ in epoll.poll(0, most)]
+    """Of the descriptors in this set those on which something has come: `most` of them, 64 if that is less. Does not
+    wait."""
+    return [fd for fd, _ in epoll.poll(0, min(most, 64))]
 
 
 def receive(fd: int) -> bytes:

@@ -1,16 +1,20 @@
 """Calls that the API places, answered or not by sipp, and what is told of them."""
 
+import asyncio
 import json
+import os
+import signal
 import socket
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from telnyx import AsyncTelnyx
 from telnyx.types.texml.accounts.call_resource import CallResource
 
-from peers.harness import RecordingApp, happens, new_server, running
+from peers.harness import RecordingApp, children, happens, new_server, running
 from peers.sipp import (
     PCMA_LINES,
     PCMU_LINES,
@@ -219,3 +223,32 @@ async def test_early_media_is_heard_before_the_answer(placed: Placed, callee: Ca
             placed.sid, account_sid=placed._server.account_sid, status="completed"
         )
         await run.succeeds()
+
+
+async def test_a_call_that_is_placed_while_the_server_starts_is_put_off(tmp_path: Path) -> None:
+    """The API answers before calls can be placed; here its media workers keep it there."""
+    server = new_server(tmp_path)
+    starting, workers = asyncio.create_task(server.start()), list[int]()
+    while not workers:
+        with suppress(RuntimeError):
+            workers = children(server)
+        await asyncio.sleep(0)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    calls = f"{server.base_url}/texml/Accounts/{server.account_sid}/Calls"
+    call = {"To": f"sip:callee@127.0.0.1:{free_ports(2)}", "From": "+15550001111", "Texml": "<Response/>"}
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as client:
+        try:
+            answer: httpx.Response | None = None
+            while answer is None:
+                with suppress(httpx.TransportError):
+                    answer = await client.post(calls, data=call)
+        finally:
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["errors"][0]["detail"] == "The server is starting."
+        await starting
+        assert (await client.post(calls, data=call)).is_success
+    assert await server.stop() == 0
+    assert "Traceback" not in server.log

@@ -146,6 +146,8 @@ class Runner:
         assert self._sip is not None
         if self.draining:
             raise Unavailable("The server is shutting down.", retry_after=5)
+        if not self._sip.started:
+            raise Unavailable("The server is starting.", retry_after=1)
         if self._writer.full:
             raise Unavailable("The store is behind.", retry_after=1)
         now = utc_now()

@@ -83,6 +83,11 @@ class SipEndpoint:
         return self._transports.local
 
     @property
+    def started(self) -> bool:
+        """It listens, and new dialogs may begin."""
+        return self._dialogs is not None
+
+    @property
     def local_tls(self) -> Endpoint | None:
         """The same of TLS; None where we do not listen for it."""
         return self._transports.local_tls

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from trunkline import kernel
 from trunkline.config import StreamSettings
-from trunkline.media.codecs import Undecodable, socket_codec, transcoder
+from trunkline.media.codecs import Undecodable, converter, socket_codec
 from trunkline.streaming.files import File, Files
 from trunkline.streaming.messages import Clear, Dtmf, Mark, Media, Problem, Refusal, decode
 from trunkline.streaming.params import StreamParams
@@ -53,7 +53,7 @@ class Inbox:
         self._session = session
         self._playback = playback
         self._press = press
-        self._convert = self._converter()
+        self._convert = converter(self._codec, playback.codec)
         self._told = 0
         self._told_at = -QUEUE_INTERVAL
         self.messages = 0
@@ -65,16 +65,14 @@ class Inbox:
         self.messages += 1
         if isinstance(data, bytes) and (payload := kernel.spoken(data)):
             refusal = self._media(payload, now)
-            return self.due_marks() if refusal is None else self._refuse(refusal, now)
-        message = decode(data, extensions=self._extensions)
-        if isinstance(message, Media):
+        elif isinstance(message := decode(data, extensions=self._extensions), Media):
             refusal = self._media(message.media.payload, now)
         elif isinstance(message, Mark):
             refusal = self._mark(message)
         elif isinstance(message, Clear):
             (self._files or self._playback).clear()
             # Half a sample that waits for its other half would put all that comes out of step.
-            self._convert = self._converter()
+            self._convert = converter(self._codec, self._playback.codec)
             return self.due_marks(cleared=True)
         elif isinstance(message, Dtmf):
             refusal = self._press(message.digits)
@@ -118,11 +116,6 @@ class Inbox:
         if refusal is None:
             self.bytes += len(payload)
         return refusal
-
-    def _converter(self) -> Callable[[bytes], bytes] | None:
-        """From what the app sends to what playback queues; None: they are the same."""
-        codec = self._playback.codec
-        return None if codec == self._codec else transcoder(self._codec, codec).convert
 
     def _put(self, payload: bytes) -> Refusal | None:
         if self._convert is not None:

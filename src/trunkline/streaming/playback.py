@@ -12,7 +12,7 @@ later it is the next utterance.
 A mark remembers how many bytes were queued before it and comes back in `returned` when as many have been played.
 """
 
-from trunkline.media.codecs import CODECS, transcoder
+from trunkline.media.codecs import CODECS, converter
 from trunkline.media.level import Meter
 from trunkline.streaming.prebuffer import GAP, Prebuffer
 
@@ -112,7 +112,7 @@ class Playback:
         self._ptime = ptime
         self._packet = ptime * self._per_ms
         self._limit = self._limit_ms * self._per_ms
-        self._convert = None if codec == self.codec else transcoder(self.codec, codec).convert
+        self._convert = converter(self.codec, codec)
 
     def follow_leg(self) -> None:
         """Take audio in the leg's codec from here on, or in the one that this is queued as, unless some is queued."""

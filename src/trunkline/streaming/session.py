@@ -18,7 +18,7 @@ from datetime import datetime
 
 from trunkline import kernel
 from trunkline.config import StreamSettings
-from trunkline.media.codecs import Undecodable, socket_codec, transcoder
+from trunkline.media.codecs import Undecodable, converter, socket_codec
 from trunkline.streaming import messages
 from trunkline.streaming.messages import Refusal
 from trunkline.streaming.params import StreamIdentity, StreamParams
@@ -116,7 +116,7 @@ class Session:
         if codec != self._leg_codec:
             self._leg_codec = codec
             for fork in (self._inbound, self._outbound):
-                fork.convert = None if codec == self._codec else transcoder(codec, self._codec).convert
+                fork.convert = converter(codec, self._codec)
                 fork.plain = False
 
     def inbound(self, payload: bytes, at: int, missing: int) -> bytes:

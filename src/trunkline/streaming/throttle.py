@@ -23,6 +23,7 @@ class Throttle:
 
     def charge(self, size: int, now: float) -> bool:
         """A message of `size` bytes came; whether to stop reading."""
+        # As locals they are C's numbers, as the names of the module they would be looked up, as objects.
         even_at, message, byte, burst = self._even_at, MESSAGE_PRICE, BYTE_PRICE, BURST
         self._even_at = even_at = (even_at if even_at > now else now) + message + size * byte
         return even_at - now > burst

@@ -124,6 +124,11 @@ class Transcoder:
     """One payload in, one payload out; in order, as state is kept."""
 
 
+def converter(src: str, dst: str) -> Convert | None:
+    """A `transcoder`'s way; None where there is nothing to do, which then costs nothing."""
+    return None if CODECS[src] is CODECS[dst] else transcoder(src, dst).convert
+
+
 def transcoder(src: str, dst: str) -> Transcoder:
     """From codec `src` to codec `dst`, by name. Raises KeyError for a name that is not in `CODECS`."""
     source, target = CODECS[src], CODECS[dst]
