@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 import subprocess
+import wave
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,26 @@ async def test_its_callback_is_repeated_until_it_succeeds_also_by_the_next_serve
     assert told.fields["RecordingDuration"] == "1"
     path = f"/v2/texml/Accounts/{server.account_sid}/Recordings/{told.fields['RecordingSid']}.wav"
     assert told.fields["RecordingUrl"] == "https://voice.example" + path
+
+
+async def test_a_voice_mail_that_ends_by_hanging_up_is_told_and_can_be_fetched(
+    server: ServerProcess, sipp: Callable[..., SippRun], web: WebApp, tmp_path: Path
+) -> None:
+    record = '<Record action="done" timeout="0" playBeep="false" recordingStatusCallback="told"/>'
+    web.answers |= {"/voice": texml(record), "/done": Answer(), "/told": Answer(), "/status": Answer()}
+    async with RtpEndpoint() as phone:
+        body = steps.sdp(steps.PCMU_LINES, phone.port)
+        async with sipp(steps.invite(body), steps.answered(), steps.ack(), steps.pause(1000), steps.bye(2)) as run:
+            _, port = await run.answered()
+            phone.speak(split(tone(1000)), port)
+            await run.succeeds()
+    await happens(web.watch, "its action and its callback", lambda: web.asked("/done") and web.asked("/told"))
+    (done,), (told,) = web.asked("/done"), web.asked("/told")
+    assert done.fields["Digits"] == "hangup"
+    assert told.fields["RecordingStatus"] == "completed"
+    assert done.fields["RecordingSid"] == told.fields["RecordingSid"]
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as client:
+        fetched = await client.get(told.fields["RecordingUrl"])
+    (tmp_path / "fetched.wav").write_bytes(fetched.content)
+    with wave.open(str(tmp_path / "fetched.wav")) as file:
+        assert file.getnframes() > 4000

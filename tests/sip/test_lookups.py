@@ -19,6 +19,7 @@ from sip.callee import Scenario, sipp
 from trunkline.config import SipSettings
 from trunkline.demo.server import free_ports
 from trunkline.sip import endpoint as endpoint_module
+from trunkline.sip import lookups as lookups_module
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.lookups import Lookups, in_order
 from trunkline.sip.targets import Target, Unreachable, uri_target
@@ -168,6 +169,29 @@ async def test_a_look_up_that_fails_is_told_and_the_trunk_starts_without() -> No
     assert [(line["event"], line["trunk"], line["host"]) for line in logs] == [
         ("sip_lookup_failed", "a", "carrier.test")
     ]
+
+
+async def test_a_fault_of_ours_ends_neither_a_trunks_look_ups_nor_leaves_a_call_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, again = Counter[str](), asyncio.Event()
+
+    def stumbles(trunk: str, _: Sequence[Target]) -> None:
+        found[trunk] += 1
+        if found[trunk] == 2:
+            again.set()
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(lookups_module, "TTL_MOST", 0)
+    monkeypatch.setattr(lookups_module, "TTL_LEAST", 0)
+    lookups = Lookups(SipSettings(), stumbles)
+    lookups.start("carrier", [target("sip:127.0.0.1")])
+    await asyncio.wait_for(again.wait(), 10)
+    outcomes: asyncio.Queue[object] = asyncio.Queue()
+    monkeypatch.setattr(lookups, "look_up", lambda _: stumbles("", ()))
+    lookups.find(target("sip:some.test"), outcomes.put_nowait)
+    assert isinstance(await asyncio.wait_for(outcomes.get(), 10), Unreachable)
+    await lookups.stop()
 
 
 def test_of_equal_priority_the_weights_decide() -> None:

@@ -97,6 +97,22 @@ def test_a_target_that_misses_two_is_passed_over_until_it_answers_again(carrier:
     assert carrier.changes[1:] == [("target_up", "carrier", "192.0.2.1:5060")]
 
 
+@pytest.mark.parametrize("trunk", [{}, ACCOUNT])
+def test_a_request_that_cannot_be_sent_by_a_fault_of_ours_is_made_again(
+    bench: Bench, trunk: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.dialogs.transactions, "send", fails)
+        carrier = Carrier(bench, **trunk)
+        carrier.wait(35)
+    assert "a fault of ours" in carrier.changes[0][2]
+    carrier.wait(35, BOTH)
+    assert carrier.changes[-1][0] in ("target_up", "registered")
+
+
 def test_an_answer_between_two_misses_clears_the_first(carrier: Carrier) -> None:
     for _ in range(4):
         carrier.wait(35)

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, TypeVar
 
 import pytest
+from structlog.testing import capture_logs
 
 from trunkline.calls import commands as ask
 from trunkline.calls import events as facts
@@ -352,15 +353,18 @@ async def test_new_instructions_for_the_dialled_call_part_the_two(stage: Stage, 
     assert child.call.state is not State.ENDED
 
 
-@pytest.mark.parametrize("hung_up_first", [True, False])
-async def test_a_voice_mail_is_told_to_its_action_after_the_call(stage: Stage, hung_up_first: bool) -> None:
+HANGUP = facts.PeerEnded("bye", "")
+
+
+@pytest.mark.parametrize("order", ["hangup closed recorded", "hangup recorded closed", "recorded hangup closed"])
+async def test_a_voice_mail_is_told_to_its_action_after_the_call(stage: Stage, order: str) -> None:
     entry = stage.rings('<Record action="http://a/r" method="GET" recordingStatusCallback="http://a/rc"/>')
     stage.tell(entry, facts.PlayEnded((await stage.gets(entry, ask.Play)).job, None))
     record = await stage.gets(entry, ask.Record)
     assert (record.channels, record.finish_on, record.max_length) == (2, "1234567890*#", 3600)
     ended = facts.RecordEnded(record.job, 3.2, "hangup")
-    happened = [facts.PeerEnded("bye", ""), ended]
-    stage.tell(entry, *(happened if hung_up_first else reversed(happened)), facts.LegClosed())
+    happened: dict[str, facts.Fact] = {"hangup": HANGUP, "recorded": ended, "closed": facts.LegClosed()}
+    stage.tell(entry, *(happened[word] for word in order.split()))
     (url, method, callback), (action_url, action_method, action) = stage.notices
     assert (url, method, action_url, action_method) == ("http://a/rc", "POST", "http://a/r", "GET")
     sid = action["RecordingSid"]
@@ -371,6 +375,30 @@ async def test_a_voice_mail_is_told_to_its_action_after_the_call(stage: Stage, h
     assert (action["RecordingDuration"], action["Digits"], action["From"]) == ("3", "hangup", "+1555")
     told = {name: callback[name] for name in ("RecordingStatus", "RecordingChannels", "RecordingSource")}
     assert told == {"RecordingStatus": "completed", "RecordingChannels": "2", "RecordingSource": "RecordVerb"}
+
+
+@pytest.mark.parametrize("hung_up_first", [True, False])
+async def test_a_recording_whose_worker_dies_is_warned_of_and_leaves_nothing_behind(
+    stage: Stage, hung_up_first: bool
+) -> None:
+    entry = stage.rings('<Record playBeep="false" action="http://a/r"/>')
+    record = await stage.gets(entry, ask.Record)
+    with capture_logs() as logs:
+        stage.tell(entry, *([HANGUP] if hung_up_first else []), facts.WorkerLost("the media worker died"))
+    assert [line["warning"] for line in logs] == ["nothing was recorded: the media worker died"]
+    stage.tell(entry, facts.RecordEnded(record.job, 3.2, "hangup"))
+    assert stage.notices == []
+    assert stage.conductor._runs == {}
+
+
+async def test_a_recording_that_other_instructions_cut_off_is_told_to_its_callback(stage: Stage) -> None:
+    entry = stage.rings('<Record playBeep="false" action="http://a/r" recordingStatusCallback="http://a/rc"/>')
+    record = await stage.gets(entry, ask.Record)
+    stage.redirect(entry, "<Pause/>")
+    stage.tell(entry, HANGUP, facts.LegClosed(), facts.RecordEnded(record.job, 3.2, "stopped"))
+    ((url, _, told),) = stage.notices
+    assert (url, told["RecordingStatus"], told["RecordingDuration"]) == ("http://a/rc", "completed", "3")
+    assert stage.conductor._runs == {}
 
 
 async def test_late_words_of_a_call_that_is_over_change_nothing(stage: Stage) -> None:

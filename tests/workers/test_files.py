@@ -4,11 +4,14 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from errno import EAGAIN
+from typing import Any
 
 import pytest
 
 from mp3files import KINDS, mp3
 from trunkline.streaming.messages import Problem, Refusal
+from trunkline.workers import files
 from trunkline.workers.files import DecoderProcess
 
 PLENTY = 10_000_000
@@ -101,6 +104,39 @@ async def test_too_much_at_once_is_refused(decoder: DecoderProcess) -> None:
     assert [isinstance(job, int) for job in taken] == [True, True, False]
     assert isinstance(taken[2], Refusal)
     assert taken[2].problem is Problem.RATE_LIMIT
+
+
+async def test_a_decoder_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    create, faults = asyncio.create_subprocess_exec, [OSError(EAGAIN, "no processes"), RuntimeError("x")]
+
+    async def faulty(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+        if faults:
+            raise faults.pop()
+        return await create(*arguments, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", faulty)
+    monkeypatch.setattr(files, "RESTART_DELAY", 0.01)
+    decoder = DecoderProcess()
+    decoder.start()
+    await asyncio.wait_for(decoder.ready.wait(), 30)
+    assert decoder.counters["decoder_restarts"] == 2
+    await decoder.stop()
+
+
+async def test_who_cannot_take_the_decoders_end_keeps_it_from_nobody_else(decoder: DecoderProcess) -> None:
+    def stumbles(_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    answers = Answers()
+    os.kill(decoder.pid, signal.SIGSTOP)
+    decoder.decode(FILE, "PCMU", PLENTY, stumbles)
+    decoder.decode(FILE, "PCMU", PLENTY, answers.to("decoded"))
+    assert decoder.write("/dev/null", 8000, 1, stumbles)
+    assert decoder.write("/dev/null", 8000, 1, lambda problem: answers.to("written")(str(problem).encode()))
+    decoder.ready.clear()
+    os.kill(decoder.pid, signal.SIGKILL)
+    await answers.all("decoded", "written")
+    await asyncio.wait_for(decoder.ready.wait(), 30)
 
 
 async def test_a_decoder_that_dies_is_told_to_the_files_in_it_and_replaced(decoder: DecoderProcess) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from errno import EAGAIN
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from trunkline.demo.server import free_ports
 from trunkline.ids import CallSid, LegId
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.workers import messages as wire
-from trunkline.workers.pool import LegLost, WorkerPool, _lightest, _share, _Worker
+from trunkline.workers import pool as pool_module
+from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool, _lightest, _share, _Worker
 from workers.bench import Told
 
 PARAMS = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
 BASE = free_ports(20)
 SETTINGS = Settings(media=MediaSettings(workers=2, port_min=BASE, port_max=BASE + 19))
+ONE_WORKER = Settings(media=MediaSettings(workers=1, port_min=BASE, port_max=BASE + 19))
 
 
 @pytest.fixture
@@ -205,6 +208,43 @@ async def test_a_dead_or_frozen_worker_loses_its_legs_and_is_replaced(
     assert len(pool.pids) == 2
     assert victim not in pool.pids
     assert pool.restarts == 1
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, faults = pool_module._start_process, [OSError(EAGAIN, "Resource temporarily unavailable"), RuntimeError("x")]
+
+    async def faulty(theirs: socket.socket) -> asyncio.subprocess.Process:
+        if faults:
+            raise faults.pop()
+        return await start(theirs)
+
+    monkeypatch.setattr(pool_module, "_start_process", faulty)
+    monkeypatch.setattr(pool_module, "RESTART_DELAY", 0.01)
+    pool = WorkerPool(ONE_WORKER, told)
+    before = set(os.listdir("/proc/self/fd"))
+    await pool.start()
+    assert pool.restarts == 2
+    await open_legs(pool, told, 1)
+    await pool.stop(5)
+    assert set(os.listdir("/proc/self/fd")) <= before
+
+
+async def test_who_cannot_take_a_loss_keeps_it_from_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told()
+
+    def takes(event: PoolEvent) -> None:
+        told(event)
+        if isinstance(event, LegLost) and event.leg == 1:
+            raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(pool_module, "RESTART_DELAY", 0.01)
+    pool = WorkerPool(ONE_WORKER, takes)
+    await pool.start()
+    await open_legs(pool, told, 1, 2)
+    os.kill(pool.pids[0], signal.SIGKILL)
+    await told.until(lambda events: {event.leg for event in events if isinstance(event, LegLost)} == {1, 2})
+    await asyncio.wait_for(pool.all_ready(), 60)
+    await pool.stop(5)
 
 
 async def test_workers_end_with_the_pool(told: Told) -> None:

@@ -39,6 +39,11 @@ def record(
     return wire.Record(leg, 3, str(path), channels, max_length, silence, finish_on)
 
 
+def open_files(pid: int) -> list[str]:
+    """Of a process."""
+    return [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+
+
 async def talk(bench: Bench, packets: int, leg: LegId = ONE, codec: str = "PCMU", hertz: float = 1000) -> None:
     """A tone, 20 ms for each packet that comes."""
     row = CODECS[codec]
@@ -130,6 +135,25 @@ async def test_a_disk_that_keeps_the_writer_waiting_ends_the_recording(bench: Be
     assert (await over(bench)).error == "the disk is too slow"
     with (tmp_path / "a.wav").open("rb") as reader:
         await asyncio.to_thread(reader.read, 44)
+
+
+async def test_a_recording_that_is_given_up_lets_go_of_its_file(
+    bench: Bench, decoder: DecoderProcess, tmp_path: Path
+) -> None:
+    bench.open(ONE)
+    bench.orders.record(record(tmp_path / "a.wav"))
+    recorder = bench.orders.recordings._all[ONE, 3].recorder
+    os.kill(decoder.pid, signal.SIGSTOP)
+    for at in range(10**6, 10**6 + 40_000, 20):  # as if 40 seconds had gone by
+        recorder.outbound_frame(b"\xff" * 160, at)
+    assert (await over(bench)).error == "the disk is too slow"
+    os.kill(decoder.pid, signal.SIGCONT)
+    bench.orders.record(record(tmp_path / "next.wav"))
+    bench.orders.recordings.stop(wire.StopRecording(ONE, 3))
+    assert (await over(bench)).error is None
+    assert str(tmp_path / "a.wav") not in open_files(decoder.pid)
+    _, (heard,) = read(tmp_path / "a.wav")
+    assert len(heard) > 20 * 8000, "what had come until then plays"
 
 
 async def test_what_is_written_plays_when_the_writer_dies(

@@ -108,7 +108,10 @@ class Runner:
         self.draining = True
         for entry in self.registry:
             if entry.call.state is not State.ENDED:
-                self.apply(entry, EndCall("the server is shutting down"))
+                try:
+                    self.apply(entry, EndCall("the server is shutting down"))
+                except Exception:
+                    _log.exception("a call cannot be ended", call_sid=entry.call.view.sid)
         try:
             await asyncio.wait_for(self._empty.wait(), grace)
         except TimeoutError:

@@ -49,7 +49,7 @@ class Asker:
 
     def ask(self, question: Question, on_final: Callable[[Response], None]) -> None:
         """`on_final` gets the final response, once; one without headers is our own: 408 for none in time, 503 where the
-        target cannot be reached."""
+        target cannot be reached, 500 where we could not send it."""
 
         def received(response: Response) -> None:
             if response.status >= 200 and sent in self._open:
@@ -61,22 +61,26 @@ class Asker:
             sent.abandon()
             on_final(Response([], b"", 408, "No Answer"))
 
-        flow = question.target.flow or self.connect(question.target)
-        sent = self._transactions.send(
-            Outgoing(
-                method=question.method,
-                uri=question.target.uri,
-                from_=f"<{question.address}>;tag={self.tag()}",
-                to=f"<{question.address}>",
-                call_id=question.call_id,
-                cseq=question.cseq,
-                target=question.target.endpoint,
-                flow=flow,
-                headers=question.headers,
-            ),
-            received,
-        )
+        try:
+            sent = self._transactions.send(self._request(question), received)
+        except Exception as error:
+            # Who asks does so for ever, each time upon the last answer.
+            on_final(Response([], b"", 500, f"not sent: {error!r}"))
+            return
         self._open[sent] = after(self._patience, given_up)
+
+    def _request(self, question: Question) -> Outgoing:
+        return Outgoing(
+            method=question.method,
+            uri=question.target.uri,
+            from_=f"<{question.address}>;tag={self.tag()}",
+            to=f"<{question.address}>",
+            call_id=question.call_id,
+            cseq=question.cseq,
+            target=question.target.endpoint,
+            flow=question.target.flow or self.connect(question.target),
+            headers=question.headers,
+        )
 
     def stop(self) -> None:
         """Forget all that waits; nobody is told."""

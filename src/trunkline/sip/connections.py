@@ -349,5 +349,5 @@ class StreamFlow:
             self.unreachable("no connection in time")
         except OSError as error:
             self.unreachable(os.strerror(error.errno) if error.errno and error.errno > 0 else str(error))
-        except ValueError as error:  # A host name that is none.
-            self.unreachable(str(error))
+        except Exception as error:  # A host name that is none, for one; whatever it was, messages wait.
+            self.unreachable(str(error) or type(error).__name__)

@@ -19,7 +19,6 @@ from secrets import SystemRandom
 
 import structlog
 from dns.asyncresolver import Resolver
-from dns.exception import DNSException
 from dns.rdtypes.IN.NAPTR import NAPTR
 from dns.rdtypes.IN.SRV import SRV
 from dns.resolver import NXDOMAIN, LRUCache, NoAnswer
@@ -98,14 +97,18 @@ class Lookups:
                     # Whatever it was, the trunk is looked up again.
                     ttl = min(ttl, TTL_OF_SYSTEM)
                     log.warning("sip_lookup_failed", trunk=trunk, host=target.endpoint.host, reason=_words(error))
-            self._on_found(trunk, [place for target in targets if target in known for place in known[target].targets])
+            found = [place for target in targets if target in known for place in known[target].targets]
+            try:
+                self._on_found(trunk, found)
+            except Exception:
+                log.exception("sip_lookup_not_taken", trunk=trunk)
             await asyncio.sleep(max(ttl, TTL_LEAST))
 
     async def _find(self, target: Target, found: OnFound) -> None:
         outcome: Sequence[Target] | Unreachable
         try:
             outcome = (await self.look_up(target)).targets
-        except (OSError, UnicodeError, DNSException) as error:
+        except Exception as error:  # whatever it was, somebody waits
             detail = f"{target.endpoint.host} cannot be looked up: {_words(error)}"
             log.warning("sip_lookup_failed", host=target.endpoint.host, reason=_words(error))
             outcome = Unreachable(503, "Service Unavailable", detail)

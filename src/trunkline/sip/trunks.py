@@ -147,6 +147,7 @@ class Trunk:
     def _answered(self, asker: Asker, place: Place, response: Response) -> None:
         if place not in self._places:
             return
+        place.timer = after(self.settings.keep_alive, self._ask, asker, place)
         there = bool(response.headers)
         place.misses = 0 if there else place.misses + 1
         up = there or (place.up and place.misses < MISSES)
@@ -156,7 +157,6 @@ class Trunk:
             self.tell("target_up" if up else "target_down", f"{place.target.endpoint}{detail}")
             if not up and self._registration is not None:
                 self._registration.lost(place.target)
-        place.timer = after(self.settings.keep_alive, self._ask, asker, place)
 
 
 class Trunks:

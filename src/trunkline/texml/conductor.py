@@ -181,8 +181,16 @@ class Conductor:
         if entry.call.state is not State.ENDED:
             return
         self._feed(run, to.CallEnded())
-        if run.interpreter.over or isinstance(what, facts.LegClosed | facts.WorkerLost):
+        if isinstance(what, facts.WorkerLost):
+            self._lose_recordings(run, what.detail)
+        if run.interpreter.over:
             self._close(run)
+
+    def _lose_recordings(self, run: _Run, why: str) -> None:
+        """Nobody will tell their ends."""
+        for job, sid in run.recordings.items():
+            self._feed(run, to.Recorded(job, sid, "", 0, "error", "", why))
+        run.recordings.clear()
 
     def _fact_of(self, run: _Run, what: facts.Fact | Command) -> to.Fact | None:
         match what:

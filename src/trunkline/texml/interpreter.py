@@ -107,13 +107,15 @@ class Interpreter:
         self._base: str | None = None
         self._verbs: deque[Verb] = deque()
         self._wait: _Wait = _Idle()
+        self._left: dict[int, verbs.Record] = {}
+        """Recordings that other instructions cut off, and whose files are still to come."""
         self._ending = False
         self._out: list[to.Effect] = []
 
     @property
     def over(self) -> bool:
         """Nothing more will come of any fact."""
-        return self._ending and isinstance(self._wait, _Idle)
+        return self._ending and isinstance(self._wait, _Idle) and not self._left
 
     def handle(self, fact: to.Fact) -> list[to.Effect]:
         """Apply one fact; what is to be done, in order."""
@@ -246,8 +248,11 @@ class Interpreter:
                 self._out.append(to.StopPlaying(wait.job))
             case _Connected():
                 self._out.append(to.StopStream(wait.job))
+            case _Recording(beeping=True):
+                self._out.append(to.StopPlaying(wait.job))
             case _Recording():
-                self._out.append(to.StopPlaying(wait.job) if wait.beeping else to.StopRecording(wait.job))
+                self._out.append(to.StopRecording(wait.job))
+                self._left[wait.job] = wait.verb
             case _Dialling():
                 self._quiet(wait)
                 self._out.extend(to.EndLeg(leg, "redirected") for leg in sorted(wait.legs))
@@ -473,21 +478,36 @@ class Interpreter:
         if wait.beeping or fact.job != wait.job:
             return
         verb, self._wait = wait.verb, _Idle()
-        if fact.error is not None:
-            self._out.append(to.Warn(f"nothing was recorded: {fact.error}"))
+        if not self._tell_recorded(verb, fact):
             if not self._ending:
                 self._go_on()
             return
         self._took_time()
-        about = (("RecordingUrl", fact.url), ("RecordingSid", fact.sid), ("RecordingDuration", str(int(fact.seconds))))
+        hung_up = fact.reason == "hangup"
+        digits = "hangup" if hung_up else fact.digit
+        self._action(verb.action, verb.method, (*_about(fact), ("Digits", digits)), last=self._ending or hung_up)
+
+    def _left_recorded(self, fact: to.Recorded) -> None:
+        """One that other instructions cut off: what came instead of its action runs, or is over."""
+        verb = self._left.pop(fact.job, None)
+        if verb is not None:
+            self._tell_recorded(verb, fact)
+
+    def _tell_recorded(self, verb: verbs.Record, fact: to.Recorded) -> bool:
+        """Tell the status callback of the file; whether there is one."""
+        if fact.error is not None:
+            self._out.append(to.Warn(f"nothing was recorded: {fact.error}"))
+            return False
         callback = self._resolve(verb.status_callback) if verb.status_callback else None
         if callback is not None:
             channels = ("RecordingChannels", str(verb.channels))
-            told = (*about, channels, ("RecordingSource", "RecordVerb"), ("RecordingStatus", "completed"))
+            told = (*_about(fact), channels, ("RecordingSource", "RecordVerb"), ("RecordingStatus", "completed"))
             self._out.append(to.Notify(to.Request(callback, verb.status_callback_method, told)))
-        hung_up = fact.reason == "hangup"
-        digits = "hangup" if hung_up else fact.digit
-        self._action(verb.action, verb.method, (*about, ("Digits", digits)), last=self._ending or hung_up)
+        return True
+
+
+def _about(fact: to.Recorded) -> tuple[tuple[str, str], ...]:
+    return (("RecordingUrl", fact.url), ("RecordingSid", fact.sid), ("RecordingDuration", str(int(fact.seconds))))
 
 
 def _requests(given: Instructions) -> list[to.Request]:
@@ -526,6 +546,7 @@ _ALWAYS: dict[type, Callable[[Interpreter, Any], None]] = {
     to.Instructed: Interpreter._instructed,
     to.CallAnswered: Interpreter._call_answered,
     to.CallEnded: Interpreter._call_ended,
+    to.Recorded: Interpreter._left_recorded,
 }
 
 _TABLE: dict[tuple[type, type], Callable[[Interpreter, Any, Any], None]] = {

@@ -9,6 +9,7 @@ import contextlib
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -139,6 +140,7 @@ class DecoderProcess:
         if job not in self._writers:
             return
         if self._owed[job] >= UNWRITTEN:
+            self._ask_writer(job, wire.Finish(job))  # it holds what has come so far, and lets go of the file
             self._finish_writer(job, "the disk is too slow")
         else:
             self._ask_writer(job, wire.Append(job, audio))
@@ -225,6 +227,9 @@ class DecoderProcess:
                 await self._run_once()
             except OSError as problem:
                 _log.error("the decoder cannot be started", error=str(problem))
+            except Exception:
+                # This task owns every decoder that is to come.
+                _log.exception("the decoder's keeper stumbled")
             if not self._stopped.is_set():
                 self._died()
                 with contextlib.suppress(TimeoutError):
@@ -233,15 +238,19 @@ class DecoderProcess:
     def _died(self) -> None:
         self.counters["decoder_restarts"] += 1
         _log.error("the decoder died, starting another", files=len(self._jobs) + len(self._owed))
-        for job in list(self._jobs):
-            if (answer := self._take(job)) is not None:
-                answer(_DIED)
+        answers = [answer for job in list(self._jobs) if (answer := self._take(job)) is not None]
         players, self._players = self._players, {}
         writers, self._writers, self._owed = self._writers, {}, {}
-        for listener in players.values():
-            listener.end("the decoder failed while it had this file")
-        for done in writers.values():
-            done("the process that wrote the file failed")
+        words: list[Callable[[], object]] = [
+            *(partial(answer, _DIED) for answer in answers),
+            *(partial(listener.end, "the decoder failed while it had this file") for listener in players.values()),
+            *(partial(done, "the process that wrote the file failed") for done in writers.values()),
+        ]
+        for tell in words:
+            try:
+                tell()
+            except Exception:
+                _log.exception("one who waited for the decoder cannot take its end")
 
     async def _run_once(self) -> None:
         """One process's life."""
@@ -255,24 +264,25 @@ class DecoderProcess:
             message_limit=wire.DECODER_BACKLOG,
             backlog_limit=wire.DECODER_BACKLOG,
         )
-        await loop.create_unix_connection(lambda: link, sock=ours)
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "trunkline.workers.decoder",
-                str(theirs.fileno()),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-            )
-        self._link, self.pid = link, process.pid
-        self.ready.set()
+        process = None
         try:
+            with theirs:
+                await loop.create_unix_connection(lambda: link, sock=ours)
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "trunkline.workers.decoder",
+                    str(theirs.fileno()),
+                    pass_fds=[theirs.fileno()],
+                    stdin=asyncio.subprocess.DEVNULL,
+                )
+            self._link, self.pid = link, process.pid
+            self.ready.set()
             await self._watch()
         finally:
             self._link = None
             link.close()
-            if process.returncode is None:
+            if process is not None and process.returncode is None:
                 process.kill()
         await process.wait()
 

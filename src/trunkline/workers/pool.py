@@ -184,34 +184,39 @@ class WorkerPool:
 
     async def _keep(self, worker: _Worker) -> None:
         while not self._stopping:
-            await self._run_once(worker)
+            try:
+                await self._run_once(worker)
+            except OSError as problem:
+                _log.error("a media worker cannot be started, trying again", worker=worker.index, error=str(problem))
+            except Exception:
+                # This task owns every process of this worker that is to come.
+                _log.exception("a media worker's keeper stumbled", worker=worker.index)
             if not self._stopping:
                 self.restarts += 1
                 await asyncio.sleep(RESTART_DELAY)
 
     async def _run_once(self, worker: _Worker) -> None:
-        ours, theirs = socket.socketpair()
+        """One process's life. Raises OSError when there is none to be had."""
         loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
         worker.ready.clear()
         worker.gone.clear()
         worker.last_heard = loop.time()
-        arguments = (sys.executable, "-m", "trunkline.workers.process", str(theirs.fileno()))
-        with theirs:
-            worker.process = await asyncio.create_subprocess_exec(
-                *arguments,
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C is for us, even before the worker has come to ignore it
-            )
+        worker.process = None
         link: Link[wire.Report] = Link(wire.Report, lambda report: self._on_report(worker, report), worker.gone.set)
-        await loop.create_unix_connection(lambda: link, sock=ours)
-        worker.link = link
-        link.send(self._configure(worker))
-        await self._watch(worker)
-        self._lost(worker)
-        worker.link = None
-        if worker.process.returncode is None and not self._stopping:
-            worker.process.kill()
+        try:
+            with theirs:
+                await loop.create_unix_connection(lambda: link, sock=ours)
+                worker.process = await _start_process(theirs)
+            worker.link = link
+            link.send(self._configure(worker))
+            await self._watch(worker)
+        finally:
+            worker.link = None
+            link.close()
+            self._lost(worker)
+            if worker.process is not None and worker.process.returncode is None and not self._stopping:
+                worker.process.kill()
         await worker.process.wait()
 
     async def _watch(self, worker: _Worker) -> None:
@@ -259,12 +264,26 @@ class WorkerPool:
         for answer in worker.asked.values():
             if not answer.done():
                 answer.set_result(None)
-        if self._stopping:
+        if self._stopping or worker.process is None:
             return
         _log.error("media worker died, starting another", worker=worker.index, legs=len(worker.legs))
         for leg in list(worker.legs):
             self.release(leg)
-            self._on_event(LegLost(leg, "the media worker died"))
+            try:
+                self._on_event(LegLost(leg, "the media worker died"))
+            except Exception:
+                # The other calls of this worker are to be told, too.
+                _log.exception("a leg's loss was not taken", leg=leg)
+
+
+async def _start_process(theirs: socket.socket) -> asyncio.subprocess.Process:
+    arguments = (sys.executable, "-m", "trunkline.workers.process", str(theirs.fileno()))
+    return await asyncio.create_subprocess_exec(
+        *arguments,
+        pass_fds=[theirs.fileno()],
+        stdin=asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # a Ctrl-C is for us, even before the worker has come to ignore it
+    )
 
 
 def _lightest(workers: list[_Worker]) -> _Worker:

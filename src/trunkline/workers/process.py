@@ -122,11 +122,19 @@ class Worker:
             await asyncio.sleep(wire.STATUS_INTERVAL)
             before, (now, cpu) = (now, cpu), (time.monotonic(), time.process_time())
             load = (cpu - before[1]) / (now - before[0])
-            counters = self._decoder.counters | (self._engine.counters if self._engine else {})
-            counters |= self._tasks.counters | self._tasks.recordings.counters if self._tasks else {}
-            counters |= self._past
-            counters["stream_reconnects"] = self._reconnects + sum(s.reconnects for s in self._streams.values())
+            try:
+                counters = self._counters()
+            except Exception:
+                _log.exception("a media worker cannot count")
+                counters = {}  # but it lives, which is what must be told
             self._link.send(wire.Status(len(self._leg_streams), len(self._streams), counters, load))
+
+    def _counters(self) -> dict[str, int]:
+        counters = self._decoder.counters | (self._engine.counters if self._engine else {})
+        counters |= self._tasks.counters | self._tasks.recordings.counters if self._tasks else {}
+        counters |= self._past
+        counters["stream_reconnects"] = self._reconnects + sum(s.reconnects for s in self._streams.values())
+        return counters
 
     def _configure(self, order: wire.Configure) -> None:
         log.configure(LogSettings.model_validate_json(order.log))
