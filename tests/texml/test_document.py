@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 from trunkline.texml.document import (
     _VERBS,
-    SAY_LIMIT,
     SIZE_LIMIT,
     TARGET_LIMIT,
     WARNING_LIMIT,
@@ -30,6 +29,7 @@ from trunkline.texml.document import (
     Verb,
     parse,
 )
+from trunkline.texml.ssml import DEPTH_LIMIT, TEXT_LIMIT
 
 EXAMPLES = settings(max_examples=150, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 
@@ -81,7 +81,7 @@ SAMPLES: tuple[tuple[str, tuple[Verb, ...]], ...] = (
     ('<Stop><Stream name="tap"/></Stop><Stop><Stream/></Stop>', (Stop("tap"), Stop())),
     (
         '<Say voice="Polly.Joanna" language="en-GB" loop="2">Hello <break/>\n  <emphasis>you</emphasis></Say>',
-        (Say("Hello you", "Polly.Joanna", "en-GB", 2),),
+        (Say('Hello <break/> <emphasis level="moderate"> you </emphasis>', "Polly.Joanna", "en-GB", 2),),
     ),
     (
         '<Play loop="0">https://example.com/a.mp3</Play><Play digits="1ww2#"/>',
@@ -222,7 +222,7 @@ def test_what_is_just_within_the_limits_is_taken() -> None:
     found = response("<a>" * depth + "</a>" * depth)
     assert (found.verbs, len(found.warnings)) == ((), 1)
     spoken = response("<Say>" + "<s>" * 9000 + "deep" + "</s>" * 9000 + "</Say>")
-    assert spoken.verbs == (Say("deep"),)
+    assert spoken.verbs == (Say("<s> " * DEPTH_LIMIT + "deep" + " </s>" * DEPTH_LIMIT),)
 
 
 def test_everything_is_bounded() -> None:
@@ -232,7 +232,7 @@ def test_everything_is_bounded() -> None:
     assert len(dialled.targets) == TARGET_LIMIT
     said = response("<Say>" + "word " * 1000 + "</Say>")
     assert isinstance(said.verbs[0], Say)
-    assert len(said.verbs[0].text) == SAY_LIMIT
+    assert len(said.verbs[0].text) == TEXT_LIMIT
     assert "cut off" in said.warnings[0]
     assert max(map(len, response(f"<{'x' * 60000}/>").warnings)) < 100
 

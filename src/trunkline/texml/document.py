@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import DefusedXMLParser
 
 from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
+from trunkline.texml.ssml import speech
 
 SIZE_LIMIT = 65536
 """Bytes of a document (spec section 4)."""
@@ -29,8 +30,6 @@ WARNING_LIMIT = 20
 TARGET_LIMIT = 10
 """Numbers and SIP URIs of one `<Dial>`; more are skipped."""
 URL_LIMIT = 2000
-SAY_LIMIT = 3000
-"""Characters of one `<Say>`, as Telnyx bounds its speak command; the rest is cut off."""
 
 Method = Literal["GET", "POST"]
 _REFERENCE = re.compile(r"[\x21-\x7e]+")
@@ -38,6 +37,10 @@ _WS_URL = re.compile(r"wss?://[^\s/?#]+", re.IGNORECASE)
 _SIP_URI = re.compile(r"sips?:[^\s@<>?]+(?:@[^\s@<>?]+)?", re.IGNORECASE)
 _NUMBER = re.compile(r"\+?[0-9*#A-Za-z._-]{1,64}")
 _PRESSED = re.compile(r"[0-9*#A-DwW]{1,100}")
+_UNBOUND_PREFIX = 27
+"""expat's code for a prefix that nothing declares."""
+_PREFIX = re.compile(r"(?:</?|\s)(?!xml)([A-Za-z_][A-Za-z0-9_-]{0,30}):[A-Za-z_]")
+_ROOT = re.compile(r"(<Response)(?=[\s/>])")
 _HEADER = re.compile(r"[Xx]-[A-Za-z0-9.!%*_+`'~-]{1,60}")
 
 
@@ -58,6 +61,7 @@ class Say:
     """Speak."""
 
     text: str
+    """SSML without its root (`texml/ssml.py`): `&`, `<` and `>` of plain words are escaped."""
     voice: str = "man"
     language: str = ""
     """As the document has it (`en-US`); empty = the voice's own."""
@@ -219,7 +223,7 @@ def parse(text: str | bytes) -> Document:
         size = len(text.encode() if isinstance(text, str) else text)
         if size > SIZE_LIMIT:
             raise DocumentError(f"the document has {size} bytes, more than {SIZE_LIMIT}")
-        root: Element = fromstring(text, forbid_dtd=True)
+        root = _tree(text)
     except DefusedXmlException as error:
         raise DocumentError("the document has a DTD or entities") from error
     except (ParseError, ValueError, LookupError) as error:
@@ -229,6 +233,32 @@ def parse(text: str | bytes) -> Document:
     parser = _Parser()
     verbs = parser.children(root, _VERBS)
     return Document(tuple(verbs), tuple(parser.warnings))
+
+
+def _tree(text: str | bytes) -> Element:
+    """The elements, and the comments: words on both sides of one are two words."""
+    try:
+        return _parsed(text)
+    except ParseError as error:
+        # Documents for Amazon Polly hold <amazon:effect> and its like, without declaring the prefix.
+        if error.code != _UNBOUND_PREFIX:
+            raise
+        if isinstance(text, str):
+            return _parsed(_with_prefixes(text))
+        return _parsed(_with_prefixes(text.decode("latin-1")).encode("latin-1"))
+
+
+def _parsed(text: str | bytes) -> Element:
+    parser = DefusedXMLParser(target=TreeBuilder(insert_comments=True, insert_pis=True), forbid_dtd=True)
+    parser.feed(text)
+    root: Element = parser.close()
+    return root
+
+
+def _with_prefixes(text: str) -> str:
+    """A text with all the prefixes of its names declared in its root."""
+    declared = "".join(f' xmlns:{prefix}="urn:{prefix}"' for prefix in sorted(set(_PREFIX.findall(text))))
+    return _ROOT.sub(rf"\1{declared}", text, count=1)
 
 
 class _Parser:
@@ -243,7 +273,7 @@ class _Parser:
 
     def children(self, element: Element, table: Mapping[str, "_Row"]) -> list[Any]:
         """What the table makes of an element's children, less those it skips."""
-        found = (self._read(child, table) for child in element)
+        found = (self._read(child, table) for child in element if isinstance(child.tag, str))
         return [value for value in found if value is not None]
 
     def _read(self, element: Element, table: Mapping[str, "_Row"]) -> Any:
@@ -363,7 +393,7 @@ _ACTION = {"action": ("action", _reference), "method": ("method", _METHOD)}
 
 
 def _words(element: Element) -> str:
-    """All text within, markup in it (SSML) left out, white space as one space."""
+    """All text within, markup in it left out, white space as one space."""
     return " ".join("".join(element.itertext()).split())
 
 
@@ -372,12 +402,10 @@ def _short(text: str) -> str:
 
 
 def _say(parser: _Parser, element: Element, values: dict[str, Any]) -> Say:
-    text = _words(element)
+    text = speech(element, parser.warn)
     if not text:
         raise ValueError("has no text")
-    if len(text) > SAY_LIMIT:
-        parser.warn(f"<Say> has more than {SAY_LIMIT} characters; the rest was cut off")
-    return Say(text[:SAY_LIMIT], **values)
+    return Say(text, **values)
 
 
 def _play(_parser: _Parser, element: Element, values: dict[str, Any]) -> Play:

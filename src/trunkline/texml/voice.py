@@ -37,8 +37,8 @@ class Voice(Protocol):
     """Who speaks."""
 
     async def speak(self, text: str, voice: str, language: str) -> Path:
-        """A wav file of a text, by a voice of Telnyx's naming, in a language like `en-US`; either may be empty or
-        unknown, and then is what the speaker thinks best. Raises SpeechError."""
+        """A wav file of a text in SSML without its root, by a voice of Telnyx's naming, in a language like `en-US`;
+        either may be empty or unknown, and then is what the speaker thinks best. Raises SpeechError."""
 
 
 class Espeak:
@@ -80,7 +80,7 @@ class Espeak:
     async def _run(self, text: str, voice: str, path: Path) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(
             self._settings.speaker,
-            *("-v", voice, "-w", str(path), "--stdin"),
+            *("-m", "-v", voice, "-w", str(path), "--stdin"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
