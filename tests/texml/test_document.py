@@ -6,15 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
-from trunkline.texml.document import (
-    _VERBS,
-    SIZE_LIMIT,
-    TARGET_LIMIT,
-    WARNING_LIMIT,
+from trunkline.texml.document import _VERBS, SIZE_LIMIT, TARGET_LIMIT, WARNING_LIMIT, DocumentError, parse
+from trunkline.texml.ssml import DEPTH_LIMIT, TEXT_LIMIT
+from trunkline.texml.verbs import (
     Connect,
     Dial,
     Document,
-    DocumentError,
     Gather,
     Hangup,
     Pause,
@@ -27,9 +24,7 @@ from trunkline.texml.document import (
     Stop,
     Target,
     Verb,
-    parse,
 )
-from trunkline.texml.ssml import DEPTH_LIMIT, TEXT_LIMIT
 
 EXAMPLES = settings(max_examples=150, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 

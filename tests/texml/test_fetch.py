@@ -10,8 +10,9 @@ import structlog
 
 from trunkline.config import TexmlSettings
 from trunkline.texml import values as to
-from trunkline.texml.document import SIZE_LIMIT, Document, Hangup, Method, Play
+from trunkline.texml.document import SIZE_LIMIT
 from trunkline.texml.fetch import Fetcher, FetchError
+from trunkline.texml.verbs import Document, Hangup, Method, Play
 from trunkline.webhooks.signing import Signer
 from webapp import Answer, WebApp, texml
 

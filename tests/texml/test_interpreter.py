@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from trunkline.calls.commands import Instructions
 from trunkline.streaming.params import StreamParams
-from trunkline.texml import document as verbs
 from trunkline.texml import values as to
+from trunkline.texml import verbs
 from trunkline.texml.document import parse
 from trunkline.texml.interpreter import Interpreter, seconds_of
 

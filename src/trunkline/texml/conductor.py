@@ -36,10 +36,10 @@ from trunkline.errors import ApiError, StartupError
 from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
 from trunkline.texml import values as to
 from trunkline.texml.cache import FileCache
-from trunkline.texml.document import Say
 from trunkline.texml.fetch import Fetcher, FetchError, Parameters
 from trunkline.texml.interpreter import Interpreter
 from trunkline.texml.sounds import SoundError, Sounds
+from trunkline.texml.verbs import Say
 from trunkline.texml.voice import Espeak, SpeechError, Voice
 from trunkline.webhooks.signing import Signer
 

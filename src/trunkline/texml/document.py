@@ -12,8 +12,8 @@ refused. Element and attribute names are case sensitive, as XML's are.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
@@ -22,6 +22,23 @@ from defusedxml.ElementTree import DefusedXMLParser
 
 from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 from trunkline.texml.ssml import speech
+from trunkline.texml.verbs import (
+    Connect,
+    Dial,
+    Document,
+    Gather,
+    Hangup,
+    Pause,
+    Play,
+    Record,
+    Redirect,
+    Reject,
+    Say,
+    Start,
+    Stop,
+    Target,
+    Verb,
+)
 
 SIZE_LIMIT = 65536
 """Bytes of a document (spec section 4)."""
@@ -31,7 +48,6 @@ TARGET_LIMIT = 10
 """Numbers and SIP URIs of one `<Dial>`; more are skipped."""
 URL_LIMIT = 2000
 
-Method = Literal["GET", "POST"]
 _REFERENCE = re.compile(r"[\x21-\x7e]+")
 _WS_URL = re.compile(r"wss?://[^\s/?#]+", re.IGNORECASE)
 _SIP_URI = re.compile(r"sips?:[^\s@<>?]+(?:@[^\s@<>?]+)?", re.IGNORECASE)
@@ -54,167 +70,6 @@ class _OutOfBounds(ValueError):
     def __init__(self, low: int, high: int, given: int) -> None:
         self.bound = low if given < low else high
         super().__init__(f"must be a number from {low} to {high}; {self.bound} was taken")
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Speak."""
-
-    text: str
-    """SSML without its root (`texml/ssml.py`): `&`, `<` and `>` of plain words are escaped."""
-    voice: str = "man"
-    language: str = ""
-    """As the document has it (`en-US`); empty = the voice's own."""
-    loop: int = 1
-    """Times; 0 = for ever."""
-
-
-@dataclass(frozen=True, slots=True)
-class Play:
-    """Play a file, or press keys."""
-
-    url: str = ""
-    loop: int = 1
-    digits: str = ""
-    """Instead of a file; `w` and `W` wait half a second and a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait."""
-
-    length: int = 1
-    """Seconds."""
-
-
-Prompt = Say | Play | Pause
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start streams and go on."""
-
-    streams: tuple[StreamParams, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Connect:
-    """Start a stream and go on when it has ended."""
-
-    stream: StreamParams
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Stop the stream of a name, or all of them."""
-
-    name: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Gather:
-    """Collect keys, prompting meanwhile."""
-
-    prompts: tuple[Prompt, ...] = ()
-    action: str | None = None
-    method: Method = "POST"
-    timeout: int = 5
-    """Seconds after the last prompt or key."""
-    finish_on: str = "#"
-    """Any of these keys ends it."""
-    max_digits: int = 128
-    valid: str = "0123456789*#ABCD"
-    """Other keys are not heard."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One whom `<Dial>` calls."""
-
-    kind: Literal["number", "sip"]
-    to: str
-    """A number, or a SIP URI without headers."""
-    headers: tuple[tuple[str, str], ...] = ()
-    """The URI's `X-` headers (RFC 3261 section 19.1.1), for the INVITE."""
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    send_digits: str = ""
-    """Keys to press when it answers."""
-    url: str | None = None
-    """Of a document that it is told by before the two are connected."""
-    method: Method = "POST"
-    status_callback: str | None = None
-    status_callback_method: Method = "POST"
-    status_callback_events: str = "completed"
-
-
-@dataclass(frozen=True, slots=True)
-class Dial:
-    """Call somebody and connect the two."""
-
-    targets: tuple[Target, ...]
-    """Called at the same time; the first to answer wins."""
-    action: str | None = None
-    method: Method = "POST"
-    timeout: int = 30
-    """Seconds to wait for an answer."""
-    time_limit: int = 14400
-    """Seconds that the second call may last."""
-    caller_id: str | None = None
-    """None: as the first call's."""
-    caller_name: str = ""
-    answer_on_bridge: bool = False
-    """Leave the first call ringing until the second is answered."""
-    hangup_on_star: bool = False
-    """The first party ends the second call by `*`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Record the call."""
-
-    action: str | None = None
-    method: Method = "POST"
-    timeout: int = 0
-    """Seconds of silence that end it; 0 = none do."""
-    max_length: int = 3600
-    """Seconds; 0 = no limit."""
-    finish_on: str = "1234567890*#"
-    play_beep: bool = True
-    channels: Literal[1, 2] = 2
-    status_callback: str | None = None
-    status_callback_method: Method = "POST"
-
-
-@dataclass(frozen=True, slots=True)
-class Redirect:
-    """Go on with another document."""
-
-    url: str
-    method: Method = "POST"
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """Refuse the call, or end it once it is answered."""
-
-    reason: Literal["rejected", "busy"] = "rejected"
-
-
-@dataclass(frozen=True, slots=True)
-class Hangup:
-    """End the call."""
-
-
-Verb = Say | Play | Pause | Start | Connect | Stop | Gather | Dial | Record | Redirect | Reject | Hangup
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """What is to be done, in order, and what was wrong with the text."""
-
-    verbs: tuple[Verb, ...]
-    warnings: tuple[str, ...] = ()
 
 
 def parse(text: str | bytes) -> Document:

@@ -21,7 +21,8 @@ import structlog
 from trunkline import USER_AGENT
 from trunkline.config import TexmlSettings
 from trunkline.texml import values as to
-from trunkline.texml.document import SIZE_LIMIT, Document, DocumentError, Play, parse
+from trunkline.texml.document import SIZE_LIMIT, DocumentError, parse
+from trunkline.texml.verbs import Document, Play
 from trunkline.webhooks.payloads import FORM_TYPE, masked
 from trunkline.webhooks.signing import Signer
 

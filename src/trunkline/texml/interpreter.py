@@ -24,9 +24,10 @@ from urllib.parse import urljoin, urlsplit
 from trunkline.calls.commands import Instructions
 from trunkline.calls.views import CallStatus
 from trunkline.streaming.params import StreamParams
-from trunkline.texml import document as verbs
 from trunkline.texml import values as to
-from trunkline.texml.document import Document, DocumentError, Method, Prompt, Verb, parse
+from trunkline.texml import verbs
+from trunkline.texml.document import DocumentError, parse
+from trunkline.texml.verbs import Document, Method, Prompt, Verb
 
 KEY_SECONDS = 0.2
 """One key with the gap behind it; `w` and `W` are half a second and a second."""

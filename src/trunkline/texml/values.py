@@ -10,7 +10,7 @@ from typing import Literal
 from trunkline.calls.commands import Instructions
 from trunkline.calls.views import CallStatus
 from trunkline.streaming.params import StreamParams
-from trunkline.texml.document import Document, Method, Say, Target
+from trunkline.texml.verbs import Document, Method, Say, Target
 
 # ── facts ───────────────────────────────────────────────────────────────────────────────────────────────────
 
