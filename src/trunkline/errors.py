@@ -93,6 +93,10 @@ class InvalidRequest(ApiError):
     status, code, title = 422, "10015", "Bad Request"
 
 
+class UnknownApplication(InvalidRequest):
+    """The account has no TeXML application of that sid."""
+
+
 class MissingParameter(InvalidRequest):
     """A required field is absent."""
 

@@ -19,7 +19,14 @@ from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
 from trunkline.calls.views import Application, CallFilter, CallView, StreamView
 from trunkline.config import HttpSettings, Settings
-from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, StreamLimitReached
+from trunkline.errors import (
+    CallEnded,
+    CallNotAnswered,
+    InvalidRequest,
+    ResourceNotFound,
+    StreamLimitReached,
+    UnknownApplication,
+)
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.streaming.params import StreamParams
 
@@ -101,7 +108,7 @@ class MemoryCalls:
     async def place(self, account: AccountSid, request: CallRequest) -> CallView:
         await self.before_start()
         if request.application_sid not in (None, APPLICATION):
-            raise InvalidRequest("No such application", pointer="/ApplicationSid")
+            raise UnknownApplication("No such application", pointer="/ApplicationSid")
         if request.to == NOBODY:
             raise InvalidRequest("No trunk takes this number", pointer="/To")
         self.placed.append(request)

@@ -153,6 +153,33 @@ async def test_both_encodings_and_both_spellings_place_the_same_call(
     assert control.placed == [wanted] * 6
 
 
+async def test_a_call_is_created_by_the_application_in_the_path(
+    client: httpx.AsyncClient, calls_path: str, control: "MemoryCalls"
+) -> None:
+    path = "/v2/texml/calls/1293384261075731499"
+    wanted = CallRequest("+13121230000", "+13120001234", "+13120001234", application_sid="1293384261075731499")
+    order = {"To": "+13121230000", "From": "+13120001234"}
+    answer = await client.post(path, json=order)
+    assert (answer.status_code, answer.json()["status"], answer.json()["call_sid"]) == (200, "queued", "v3:placed-1")
+    for sid in ("1", ["not", "text"], ""):
+        assert (await client.post(path, json={**order, "application_sid": sid})).status_code == 200, "the path's counts"
+    assert control.placed == [wanted] * 4
+    nobody = await client.post("/v2/texml/calls/2", json=order)
+    assert (nobody.status_code, nobody.json()) == (404, {"errors": [{"detail": "Resource not found"}]})
+    incomplete = await client.post(path, json={"To": "+13121230000"})
+    assert (incomplete.status_code, incomplete.json()["errors"][0]["source"]) == (422, {"pointer": "/From"})
+
+
+async def test_a_repeat_by_another_path_is_no_repeat(client: httpx.AsyncClient, control: "MemoryCalls") -> None:
+    order = {"To": "+13121230000", "From": "+13120001234"}
+    path = "/v2/texml/calls/1293384261075731499"
+    first = await client.post(path, json=order)
+    repeat = await client.post(path, json=order, headers={"x-stainless-retry-count": "1"})
+    other = await client.post("/v2/texml/calls/2", json=order, headers={"x-stainless-retry-count": "1"})
+    assert (first.json(), other.status_code) == (repeat.json(), 404)
+    assert len(control.placed) == 1
+
+
 async def test_what_the_calls_refuse_is_told_with_its_pointer(client: httpx.AsyncClient, calls_path: str) -> None:
     unknown = await client.post(calls_path, json={**ORDER, "ApplicationSid": "1"})
     assert (unknown.status_code, unknown.json()["errors"][0]["source"]) == (422, {"pointer": "/ApplicationSid"})

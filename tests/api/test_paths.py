@@ -29,6 +29,11 @@ SEGMENT: TypeAdapter[str] = TypeAdapter(Segment)
         (b"/", "/"),
         (b"//", "/"),
         (b"*", "%2A"),
+        (b"http://192.0.2.1:8080/v2/calls.json", "/v2/calls"),
+        (b"HTTPS://Host/v2/v3:a/", "/v2/v3%3Aa"),
+        (b"http://host", "/"),
+        (b"/http://host/v2", "/http%3A//host/v2"),
+        (b"ftp://host/v2", "ftp%3A//host/v2"),
         (b"", ""),
     ],
 )

@@ -47,6 +47,19 @@ async def sdk(server: HttpServer) -> AsyncIterator[AsyncTelnyx]:
         yield AsyncTelnyx(api_key="KEY0123456789", base_url=url, http_client=transport)
 
 
+async def test_the_python_sdk_creates_a_call_by_an_application(sdk: AsyncTelnyx, control: "MemoryCalls") -> None:
+    made = await sdk.texml.calls.create(
+        "1293384261075731499", from_="+13120001234", to="+13121230000", url="https://x/v"
+    )
+    assert (made.from_, made.to, made.status, made.call_sid) == (
+        "+13120001234",
+        "+13121230000",
+        "queued",
+        "v3:placed-1",
+    )
+    assert control.placed[0].application_sid == "1293384261075731499"
+
+
 @pytest.fixture(scope="session")
 def node() -> str:
     """The node binary, the SDK for it installed."""

@@ -61,6 +61,12 @@ async def test_a_request_has_an_answer_without_a_server_header(server: HttpServe
     assert "date" in answer.headers
 
 
+async def test_a_target_in_absolute_form_is_its_path(server: HttpServer) -> None:
+    head = f"GET http://127.0.0.1:{server.port}/healthz HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n"
+    answer = await _exchange(server.port, head.encode())
+    assert (answer.status, answer.body) == (200, b'{"status":"ok"}')
+
+
 async def test_a_megabyte_of_headers_gets_a_readable_431_and_a_count(server: HttpServer, app: FastAPI) -> None:
     header = b"X-Long: " + b"x" * 8000 + b"\r\n"
     answer = await _exchange(server.port, HEAD, *[header] * 130, b"\r\n")

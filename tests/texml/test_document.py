@@ -9,6 +9,7 @@ from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLe
 from trunkline.texml.document import _VERBS, SIZE_LIMIT, TARGET_LIMIT, WARNING_LIMIT, DocumentError, parse
 from trunkline.texml.ssml import DEPTH_LIMIT, TEXT_LIMIT
 from trunkline.texml.verbs import (
+    Answer,
     Connect,
     Dial,
     Document,
@@ -139,7 +140,20 @@ def test_sample_documents_are_understood_without_a_warning(text: str, verbs: tup
         ('<Pause length="600"/>', (Pause(180),), "180 was taken"),
         ('<Pause length="0"/>', (Pause(1),), "1 was taken"),
         ('<Pause length="1000000000"/>', (Pause(),), "1 to 180"),
-        ('<Stream url="ws://a/"/>', (Start((StreamParams("ws://a/"),)),), "outside of <Start>"),
+        ('<Stream url="ws://a/"/>', (Connect(StreamParams("ws://a/")),), "<Connect><Stream …/></Connect>"),
+        ('<Stream url="ws://a/"/><Pause/>', (Start((StreamParams("ws://a/"),)), Pause()), "outside of <Start>"),
+        ('<StartStream url="ws://a/"/>', (Connect(StreamParams("ws://a/")),), "<StartStream> outside of <Start>"),
+        (
+            '<StartStream destination="ws://a/" name="n"><StreamParam name="k" value="v"/></StartStream><Hangup/>',
+            (Start((StreamParams("ws://a/", name="n", custom_parameters={"k": "v"}),)), Hangup()),
+            "<StartStream> outside of <Start>",
+        ),
+        ('<StartStream><Stream url="ws://a/"/></StartStream>', (Connect(StreamParams("ws://a/")),), "<StartStream>"),
+        ("<StartStream/>", (), "<StartStream> has no url"),
+        ('<StopStream name="n"/>', (Stop("n"),), "<Stop><Stream …/></Stop>"),
+        ("<StopStream/>", (Stop(),), "<Stop><Stream …/></Stop>"),
+        ('<StopStream><Stream name="n"/></StopStream>', (Stop("n"),), "<Stop><Stream …/></Stop>"),
+        ("<Answer/><Pause/>", (Answer(), Pause()), "not needed"),
         ('<Pause length="²"/>', (Pause(),), "1 to 180"),
         ('<Dial timeout="soon">+15550001</Dial>', (Dial((Target("number", "+15550001"),)),), "timeout"),
         ('<Dial><Conference>room</Conference></Dial>', (), "Conference"),

@@ -91,6 +91,7 @@ def test_no_document_ends_the_call_and_says_why() -> None:
 @pytest.mark.parametrize(
     ("verb", "answers"),
     [
+        ("<Answer/>", True),
         ("<Say>a</Say>", True),
         ("<Play>a.mp3</Play>", True),
         ("<Gather/>", True),
@@ -109,7 +110,7 @@ def test_no_document_ends_the_call_and_says_why() -> None:
 )
 def test_a_verb_that_needs_it_answers_the_call_first(verb: str, answers: bool) -> None:
     runs = Runs(verb, answered=False)
-    assert (runs.last == [to.Answer()]) is answers
+    assert ([effect for effect in runs.last if not isinstance(effect, to.Warn)] == [to.Answer()]) is answers
     if answers:
         assert runs.tell(to.CallAnswered()) == [
             effect for effect in Runs(verb, answered=True).last if not isinstance(effect, to.Warn)

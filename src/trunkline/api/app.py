@@ -93,6 +93,7 @@ def _handlers(streams: StreamRoutes, calls: CallRoutes, texml: ApplicationRoutes
         "UpdateTeXMLCallStreaming": streams.update,
         "GetTeXMLCallStream": streams.fetch,
         "InitiateTexmlCall": calls.initiate,
+        "CreateTexmlCall": calls.create,
         "GetTexmlCalls": calls.list,
         "GetTexmlCall": calls.fetch,
         "GetTexmlCallMedia": calls.media,

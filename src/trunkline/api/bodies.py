@@ -48,6 +48,11 @@ class Fields:
             raise InvalidRequest(f"{name} was given {len(values)} times", pointer=f"/{name}")
         return values[0] if values else None
 
+    def having(self, name: str, value: object) -> "Fields":
+        """The same fields, but for the one of that documented name, which has this value."""
+        others = ((key, given) for key, given in self.pairs if fold(key) != fold(name))
+        return Fields([*others, (name, value)])
+
 
 async def read(request: Request, limit: int) -> bytes:
     """The whole body, of at most `limit` bytes, chunked or not.
@@ -85,7 +90,8 @@ def parse(content_type: str | None, content_encoding: str | None, body: bytes) -
     if charset not in ("utf-8", "utf8", "us-ascii"):
         raise UnsupportedMediaType(f"Charset {charset!r} is not supported; send utf-8")
     try:
-        text = body.decode("utf-8")
+        # RFC 8259 section 8.1: a byte order mark may be ignored. PowerShell and .NET send one.
+        text = body.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not valid UTF-8 at byte {error.start}") from None
     if media_type == FORM:

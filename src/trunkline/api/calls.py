@@ -7,13 +7,14 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse
 
 from trunkline.api import bodies, queries, resources
-from trunkline.api.auth import Gate
+from trunkline.api.auth import Caller, Gate
 from trunkline.api.fields.calls import call_request, call_update, without_effect
 from trunkline.api.paths import Segment
 from trunkline.api.retries import Tries, fingerprint, once
 from trunkline.calls.control import CallControl
 from trunkline.calls.views import CallView
 from trunkline.config import HttpSettings
+from trunkline.errors import ResourceNotFound, UnknownApplication
 from trunkline.ids import CallSid
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -33,10 +34,20 @@ class CallRoutes:
 
     async def initiate(self, request: Request, account_sid: Segment) -> JSONResponse:
         """Call somebody."""
-        caller = await self._gate.admit(request, account_sid)
+        return await self._place(request, await self._gate.admit(request, account_sid))
+
+    async def create(self, request: Request, application_id: Segment) -> JSONResponse:
+        """Call somebody, by an application's id in the path."""
+        caller = await self._gate.admit(request)
+        try:
+            return await self._place(request, caller, application_id)
+        except UnknownApplication:
+            raise ResourceNotFound() from None
+
+    async def _place(self, request: Request, caller: Caller, application_id: str | None = None) -> JSONResponse:
         body, fields = await bodies.fields_of(request, self._body_limit)
-        wanted = call_request(fields)
-        key = fingerprint(caller.api_key, "", body)
+        wanted = call_request(fields if application_id is None else fields.having("ApplicationSid", application_id))
+        key = fingerprint(caller.api_key, f"applications/{application_id}" if application_id is not None else "", body)
         view = await once(
             request, self._tries, key, lambda: self._control.place(caller.account, wanted), self._counters
         )

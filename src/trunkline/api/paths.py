@@ -4,6 +4,7 @@ One spelling is left for the router: segments percent-encoded alike, no suffix, 
 decoded only when the router has cut the path, once; so a stream's name may hold any character, a slash included.
 """
 
+import re
 from typing import Annotated
 from urllib.parse import quote, unquote_to_bytes
 
@@ -14,9 +15,17 @@ from trunkline.errors import ResourceNotFound
 API = "/v2"
 
 
+_ABSOLUTE = re.compile(rb"https?://[^/]*", re.IGNORECASE)
+
+
 def canonical(raw_path: bytes) -> str:
-    """The path that the router sees, from the path as it was sent. The suffix goes only under `/v2`."""
-    segments = [quote(unquote_to_bytes(segment), safe="") for segment in raw_path.split(b"/")]
+    """The path that the router sees, from the path as it was sent. The suffix goes only under `/v2`.
+
+    A target in absolute form, as clients send it to a proxy, means its path here (RFC 9112 section 3.2.2).
+    """
+    absolute = _ABSOLUTE.match(raw_path)
+    path_sent = raw_path[absolute.end() :] or b"/" if absolute else raw_path
+    segments = [quote(unquote_to_bytes(segment), safe="") for segment in path_sent.split(b"/")]
     if len(segments) > 2 and not segments[-1]:
         segments.pop()
     path = "/".join(segments)

@@ -20,7 +20,14 @@ from trunkline.calls.recordings import Recordings
 from trunkline.calls.registry import Entry
 from trunkline.calls.runner import Runner
 from trunkline.calls.views import CallFilter, CallView, StreamView
-from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, Unavailable
+from trunkline.errors import (
+    CallEnded,
+    CallNotAnswered,
+    InvalidRequest,
+    ResourceNotFound,
+    Unavailable,
+    UnknownApplication,
+)
 from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
@@ -44,7 +51,7 @@ class CallService:
         if request.application_sid is not None:
             application = self._directory.application(account, request.application_sid)
             if application is None:
-                raise InvalidRequest("There is no such TeXML application.", pointer="/ApplicationSid")
+                raise UnknownApplication("There is no such TeXML application.", pointer="/ApplicationSid")
             if not application.active:
                 raise InvalidRequest("The TeXML application is not active.", pointer="/ApplicationSid")
             request = request.completed_by(application)

@@ -23,6 +23,7 @@ from defusedxml.ElementTree import DefusedXMLParser
 from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 from trunkline.texml.ssml import speech
 from trunkline.texml.verbs import (
+    Answer,
     Connect,
     Dial,
     Document,
@@ -72,6 +73,13 @@ class _OutOfBounds(ValueError):
         super().__init__(f"must be a number from {low} to {high}; {self.bound} was taken")
 
 
+@dataclass(frozen=True, slots=True)
+class _BareStream:
+    """A stream that stands outside of `<Start>` and `<Connect>`."""
+
+    stream: StreamParams
+
+
 def parse(text: str | bytes) -> Document:
     """The document of a TeXML text; bytes may say their own encoding. Raises DocumentError."""
     try:
@@ -86,8 +94,17 @@ def parse(text: str | bytes) -> Document:
     if root.tag != "Response":
         raise DocumentError(f"the document's root is <{_short(root.tag)}>, not <Response>")
     parser = _Parser()
-    verbs = parser.children(root, _VERBS)
+    found = parser.children(root, _VERBS)
+    verbs = (_documented(verb, last=place == len(found)) for place, verb in enumerate(found, 1))
     return Document(tuple(verbs), tuple(parser.warnings))
+
+
+def _documented(verb: "Verb | _BareStream", *, last: bool) -> Verb:
+    """The documented form of a stream that stands for itself. The last verb is connected: who ends a document with a
+    stream wants to speak with its app, not to hang up."""
+    if not isinstance(verb, _BareStream):
+        return verb
+    return Connect(verb.stream) if last else Start((verb.stream,))
 
 
 def _tree(text: str | bytes) -> Element:
@@ -300,9 +317,25 @@ def _stream(parser: _Parser, element: Element, values: dict[str, Any]) -> Stream
     return StreamParams(**values, custom_parameters=dict(parser.children(element, _PARAMETER)))
 
 
-def _bare_stream(parser: _Parser, element: Element, values: dict[str, Any]) -> Start:
-    parser.warn("<Stream> stands outside of <Start> and <Connect>; it was taken as started")
-    return Start((_stream(parser, element, values),))
+def _bare_stream(parser: _Parser, element: Element, values: dict[str, Any]) -> _BareStream:
+    """`<Stream>`, and `<StartStream>` with its attributes or around a `<Stream>`."""
+    within = [] if "url" in values else parser.children(element, _STREAM)
+    stream = within[0] if within else _stream(parser, element, values)
+    parser.warn(
+        f"<{element.tag}> outside of <Start> and <Connect> is not documented; write <Connect><Stream …/></Connect> to "
+        "stay with the stream, as is done here where it is the last verb, or <Start><Stream …/></Start>"
+    )
+    return _BareStream(stream)
+
+
+def _stop_stream(parser: _Parser, element: Element, values: dict[str, Any]) -> Stop:
+    parser.warn("<StopStream> is not documented; write <Stop><Stream …/></Stop>")
+    return _stop(parser, element, {}) if len(element) else Stop(values.get("name") or None)
+
+
+def _answer(parser: _Parser, _element: Element, _values: dict[str, Any]) -> Answer:
+    parser.warn("<Answer> is not documented and not needed; the first verb answers the call")
+    return Answer()
 
 
 def _parameter(_parser: _Parser, _element: Element, values: dict[str, Any]) -> tuple[str, str]:
@@ -384,7 +417,8 @@ _STREAM: dict[str, _Row] = {
         },
     ),
 }
-_PARAMETER = {"Parameter": _Row(_parameter, {"name": ("name", _text(255)), "value": ("value", _text(4000))})}
+_NAMED = _Row(_parameter, {"name": ("name", _text(255)), "value": ("value", _text(4000))})
+_PARAMETER = {"Parameter": _NAMED, "StreamParam": _NAMED}
 _STOPPED = {"Stream": _Row(lambda _parser, _element, values: values, {"name": ("name", _text(255))})}
 _TARGETS = {
     "Number": _Row(_number, _TARGET),
@@ -398,7 +432,10 @@ _PROMPTS: dict[str, _Row] = {
 _VERBS: dict[str, _Row] = {
     **_PROMPTS,
     "Start": _Row(_start, {}),
+    "Answer": _Row(_answer, {}),
     "Stream": _Row(_bare_stream, _STREAM["Stream"].attributes),
+    "StartStream": _Row(_bare_stream, {**_STREAM["Stream"].attributes, "destination": ("url", _ws_url)}),
+    "StopStream": _Row(_stop_stream, _STOPPED["Stream"].attributes),
     "Connect": _Row(_connect, {}),
     "Stop": _Row(_stop, {}),
     "Gather": _Row(

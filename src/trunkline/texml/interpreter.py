@@ -266,6 +266,9 @@ class Interpreter:
         self._out.append(to.Reject(*_REFUSALS[verb.reason]))
         self._ending = True
 
+    def _nothing(self, _verb: verbs.Answer) -> None:
+        """What the verb wants was done before it began."""
+
     def _hang_up(self, _verb: verbs.Hangup) -> None:
         self._end("the instructions hang up")
 
@@ -529,6 +532,7 @@ def seconds_of(digits: str) -> float:
 _UNANSWERED = (verbs.Pause, verbs.Stop, verbs.Redirect, verbs.Reject, verbs.Hangup)
 
 _BEGIN: dict[type, Callable[[Interpreter, Any], None]] = {
+    verbs.Answer: Interpreter._nothing,
     verbs.Say: Interpreter._begin_prompt,
     verbs.Play: Interpreter._begin_prompt,
     verbs.Pause: Interpreter._begin_prompt,

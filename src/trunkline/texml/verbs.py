@@ -158,7 +158,12 @@ class Hangup:
     """End the call."""
 
 
-Verb = Say | Play | Pause | Start | Connect | Stop | Gather | Dial | Record | Redirect | Reject | Hangup
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer the call. Not documented, and not needed: the first verb that needs the call answered answers it."""
+
+
+Verb = Answer | Say | Play | Pause | Start | Connect | Stop | Gather | Dial | Record | Redirect | Reject | Hangup
 
 
 @dataclass(frozen=True, slots=True)

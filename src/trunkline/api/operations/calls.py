@@ -194,6 +194,18 @@ OPERATIONS = (
         refusals=BAD_BODY + _BAD_PLACE,
     ),
     Operation(
+        "POST",
+        "/v2/texml/calls/{application_id}",
+        "CreateTexmlCall",
+        "Call somebody with the instructions of the application in the path; the SDKs' `texml.calls.create`. Takes the "
+        "fields of `InitiateTexmlCall`, of which `ApplicationSid` is ignored.",
+        "PlacedCall",
+        _PLACED_EXAMPLE,
+        body=body_schema(PLACE_FIELDS + INSTRUCTIONS, {**MORE_PLACE_SCHEMAS, **_NO_EFFECT}),
+        body_example={"From": "+13120001234", "To": "+13121230000"},
+        refusals=BAD_BODY + _BAD_PLACE,
+    ),
+    Operation(
         "GET",
         CALLS,
         "GetTexmlCalls",
