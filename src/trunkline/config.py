@@ -319,7 +319,8 @@ class MediaSettings(Section):
     written for the telephone network do not understand, and its packets cost fifty times those of G.711."""
     srtp: Srtp = "optional"
     """Encrypted audio (RTP/SAVP with a=crypto lines): off = refused with 488; optional = taken where it is offered;
-    required = plain audio is refused with 488. Calls of ours offer it where it is required, and plain audio else."""
+    required = plain audio is refused with 488. a=crypto lines under RTP/AVP are an offer too, and mean nothing where it
+    is off. Calls of ours offer it where it is required, and plain audio else."""
     silence_timeout: float = Field(60, ge=0)
     """Seconds without any RTP, while not on hold, after which a call ends; 0 = never."""
     send_silence: bool = True

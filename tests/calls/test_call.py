@@ -125,6 +125,23 @@ def test_an_offer_without_a_usable_codec_gets_488_and_a_reason() -> None:
     assert call.view.status == "failed"
 
 
+def test_a_call_without_streams_is_answered_without_and_gets_them_by_a_later_offer() -> None:
+    nothing = parse(sdp().partition("m=")[0].encode())
+    call = new_call()
+    opened = feed(call, facts.Invited(nothing))
+    params = only(do.OpenLeg, opened).params
+    assert params.direction is Direction.INACTIVE
+    answer = only(do.Answer, feed(call, OPENED)).sdp
+    assert parse(answer.encode()).media == ()
+    again = only(do.UpdateLeg, feed(call, facts.Confirmed(None), facts.Reoffered(nothing)))
+    assert again.params == params
+    feed(call, updated(again))
+    order = only(do.UpdateLeg, feed(call, facts.Reoffered(parse(sdp().encode()))))
+    assert order.params.direction is Direction.SENDRECV
+    feed(call, updated(order))
+    assert kinds(feed(call, facts.Reoffered(nothing))) == [do.RejectReoffer], "streams do not vanish from an offer"
+
+
 def test_without_a_leg_the_call_is_refused_and_forgotten() -> None:
     effects = feed(new_call(), facts.Invited(OFFER), facts.LegFailed("no free port"))
     assert only(do.Reject, effects).status == 503

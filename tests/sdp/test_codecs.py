@@ -1,6 +1,8 @@
 """The table of codecs against the RFCs'."""
 
-from trunkline.sdp.codecs import CODECS
+import pytest
+
+from trunkline.sdp.codecs import CODECS, canonical
 
 
 def test_payload_types_and_clocks_are_those_of_rfc_3551_and_rfc_7587() -> None:
@@ -10,3 +12,28 @@ def test_payload_types_and_clocks_are_those_of_rfc_3551_and_rfc_7587() -> None:
         "G722": (9, "G722/8000"),
         "OPUS": (111, "opus/48000/2"),
     }
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("PCMU/8000", "PCMU/8000"),
+        ("pcmu/8000", "PCMU/8000"),
+        ("PCMU/8000/1", "PCMU/8000"),
+        ("PCMU", "PCMU/8000"),
+        ("PCMA/", "PCMA/8000"),
+        ("PCMA / 8000", "PCMA/8000"),
+        ("G722/16000", "G722/8000"),
+        ("g722/16000/1", "G722/8000"),
+        ("telephone-event", "telephone-event/8000"),
+        ("Telephone-Event/48000", "telephone-event/48000"),
+        ("OPUS/48000/2", "opus/48000/2"),
+    ],
+)
+def test_codecs_are_known_however_devices_write_them(written: str, meant: str) -> None:
+    assert canonical(written) == meant
+
+
+@pytest.mark.parametrize("other", ["PCMU/16000", "PCMU/8000/2", "opus/48000", "opus", "G729/8000", "", "/8000"])
+def test_what_would_be_misheard_stays_what_it_is(other: str) -> None:
+    assert canonical(other) == other

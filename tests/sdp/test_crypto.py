@@ -118,7 +118,7 @@ def test_an_encrypted_offer_is_answered_in_kind() -> None:
     [
         (secure(LINE), OFF, "switched off"),
         (sdp("m=audio 4000 RTP/AVP 0"), REQUIRED, "required"),
-        (sdp("m=audio 4000 RTP/AVP 0", LINE), REQUIRED, "required"),
+        (sdp("m=audio 4000 RTP/AVP 0", f"a=crypto:1 AEAD_AES_128_GCM {INLINE}"), REQUIRED, "AEAD_AES_128_GCM"),
         (secure(), OPTIONAL, "without an a=crypto line"),
         (secure(f"a=crypto:1 {S80} {INLINE}|1:4"), OPTIONAL, "MKI"),
         (secure(LINE, "c=IN IP4 224.2.1.1"), OPTIONAL, "multicast"),
@@ -131,11 +131,44 @@ def test_the_setting_decides_what_is_refused(offer: SessionDescription, security
         negotiate(offer, CODECS, security)
 
 
-def test_crypto_lines_of_a_plain_profile_mean_nothing() -> None:
-    offer = sdp("m=audio 4000 RTP/AVP 0", LINE)
-    params = negotiate(offer, CODECS, OPTIONAL)
+@pytest.mark.parametrize("profile", ["RTP/AVP", "RTP/AVPF", "rtp/avp"])
+@pytest.mark.parametrize("security", [OPTIONAL, REQUIRED], ids=["optional", "required"])
+def test_crypto_lines_of_a_plain_profile_are_taken_and_answered_under_it(security: Security, profile: str) -> None:
+    offer = sdp(f"m=audio 4000 {profile} 0", f"a=crypto:1 AEAD_AES_256_GCM {INLINE}", f"a=crypto:2 {S32} {INLINE}")
+    params = negotiate(offer, CODECS, security)
+    assert params.srtp == SrtpKeys(S32, 2, OURS[1].key, THEIRS)
+    (audio,) = parse_sdp(answer_text(offer, params, LOCAL, 1, 1).encode()).media
+    assert audio.protocol == profile
+    assert audio.attribute("crypto") == f"2 {S32} inline:{b64encode(OURS[1].key).decode()}"
+
+
+@pytest.mark.parametrize(
+    ("security", "line"),
+    [(OFF, LINE), (OPTIONAL, f"a=crypto:1 AEAD_AES_256_GCM {INLINE}"), (OPTIONAL, "a=crypto:nonsense")],
+    ids=["off", "a suite that we cannot do", "broken"],
+)
+def test_where_those_lines_cannot_be_taken_the_audio_is_plain(security: Security, line: str) -> None:
+    offer = sdp("m=audio 4000 RTP/AVP 0", line)
+    params = negotiate(offer, CODECS, security)
     assert params.srtp is None
     assert "crypto" not in answer_text(offer, params, LOCAL, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("security", "port"), [(OFF, 4000), (OPTIONAL, 4002), (REQUIRED, 4002)], ids=["off", "optional", "required"]
+)
+def test_a_plain_description_with_crypto_lines_goes_before_one_without(security: Security, port: int) -> None:
+    offer = sdp("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0", LINE)
+    params = negotiate(offer, CODECS, security)
+    assert params.remote.port == port
+    assert [media.port > 0 for media in parse_sdp(answer_text(offer, params, LOCAL, 1, 1).encode()).media] == [
+        port == 4000,
+        port == 4002,
+    ]
+
+
+def test_crypto_lines_in_an_answer_to_an_offer_without_mean_nothing() -> None:
+    assert accept_answer(CODECS, sdp("m=audio 4000 RTP/AVP 0", LINE)).srtp is None
 
 
 @pytest.mark.parametrize(

@@ -66,10 +66,43 @@ def test_telephone_event_is_taken_at_the_offers_number() -> None:
         (["a=ptime:40", "a=maxptime:30"], 30),
         (["a=ptime:x"], 20),
         (["a=ptime:0"], 20),
+        (["a=ptime: 30 ms"], 30),
+        (["a=ptime:30,"], 30),
+        (["a=ptime:"], 20),
+        (["a=ptime:999999"], 20),
     ],
 )
 def test_ptime_is_what_the_peer_wants_within_what_both_can(lines: list[str], ptime: int) -> None:
     assert agreed("m=audio 4000 RTP/AVP 0", *lines).ptime == ptime
+
+
+def test_a_ptime_of_the_session_is_its_audio_s() -> None:
+    assert agreed("a=ptime:30", "m=audio 4000 RTP/AVP 0").ptime == 30
+    assert agreed("a=ptime:30", "m=audio 4000 RTP/AVP 0", "a=ptime:10").ptime == 10
+    assert agreed("a=maxptime:10", "m=audio 4000 RTP/AVP 0").ptime == 10
+
+
+@pytest.mark.parametrize(
+    ("formats", "line", "codec", "dtmf"),
+    [
+        ("0", "a=rtpmap:0 PCMU", "PCMU", None),
+        ("9", "a=rtpmap:9 G722/16000", "G722", None),
+        ("9", "a=rtpmap:9", "G722", None),
+        ("96", "a=rtpmap:96\tpcma/8000/1", "PCMA", None),
+        ("96", "a= rtpmap: 96  PCMA / 8000", "PCMA", None),
+        ("0 101", "a=rtpmap:101 telephone-event", "PCMU", 101),
+    ],
+)
+def test_sloppy_rtpmaps_are_understood_and_answered_as_they_should_be(
+    formats: str, line: str, codec: str, dtmf: int | None
+) -> None:
+    offer = sdp(f"m=audio 4000 RTP/AVP {formats}", line)
+    params = negotiate(offer, ALL)
+    assert (params.codec, params.dtmf_payload_type) == (codec, dtmf)
+    (audio,) = parse(answer_text(offer, params, LOCAL, 1, 1).encode()).media
+    mapped = {value for name, value in audio.attributes if name == "rtpmap"}
+    assert f"{params.payload_type} {codec}/8000" in mapped
+    assert dtmf is None or f"{dtmf} telephone-event/8000" in mapped
 
 
 @pytest.mark.parametrize(

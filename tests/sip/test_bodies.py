@@ -1,9 +1,15 @@
 """The session description in a body."""
 
+import contextlib
+from base64 import b64encode
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sip.bench import OFFER, Caller
 from trunkline.sip.bodies import PART_LIMIT, pressed_key, session_description
+from trunkline.sip.multipart import DEPTH_LIMIT
 from trunkline.sip.screen import Refused, Request, parse
 
 MIXED = 'Content-Type: multipart/mixed; boundary="b b"'
@@ -20,7 +26,14 @@ def multipart(*parts: str) -> str:
 
 
 SDP_PART = "Content-Type: application/sdp\r\n\r\n" + OFFER
-OTHER = "Content-Type: application/isup;version=x\r\n"
+OTHER = "Content-Type: application/x\r\n"
+REQUIRED = "Content-Disposition: render;handling=required\r\n"
+
+
+def inner(kind: str, *parts: str) -> str:
+    """A multipart as a part of another."""
+    body = "".join(f"--b\r\n{part}\r\n" for part in parts) + "--b--"
+    return f"Content-Type: multipart/{kind}; boundary=b\r\n\r\n{body}"
 
 
 def test_no_body_is_no_description() -> None:
@@ -38,11 +51,72 @@ def test_sdp_by_any_case_and_parameter() -> None:
     [
         multipart(SDP_PART),
         multipart(OTHER + "Content-Disposition: signal;handling=optional\r\n\r\nx", SDP_PART),
+        multipart(SDP_PART, OTHER + "Content-Disposition: render; handling=OPTIONAL\r\n\r\nx"),
+        multipart("Content-Type: application/pidf+xml\r\nContent-ID: <a@b>\r\n\r\n<presence/>", SDP_PART),
+        multipart(SDP_PART, "Content-Type: application/pidf+xml\r\nContent-Disposition: by-reference\r\n\r\n<x/>"),
+        multipart("Content-Type: application/isup;version=itu-t92+\r\n\r\n\x01\0\x49\r\n\n--b", SDP_PART),
+        multipart("Content-Type: application/ISUP\r\n" + REQUIRED.replace("render", "signal") + "\r\nx", SDP_PART),
+        multipart("Content-Type: application/QSIG;version=iso\r\n" + REQUIRED + "\r\nx", SDP_PART),
+        multipart(SDP_PART, "Content-Type: application/rs-metadata+xml\r\nContent-Disposition: recording-session"),
+        multipart(SDP_PART, "\r\na part of the default type, text/plain"),
+        multipart("content-type:APPLICATION/SDP ;charset=utf-8\r\nContent-Disposition:session\r\n\r\n" + OFFER),
+        multipart("Content-Type:\r\n application/sdp\r\n\r\n" + OFFER),
+        multipart("Content-Type: application/sdp\r\nContent-Disposition: early-session\r\n\r\nv=0", SDP_PART),
+        multipart(inner("mixed", OTHER + "\r\nx", SDP_PART), OTHER + "\r\ny"),
+        multipart(inner("related", SDP_PART), OTHER + "\r\ny"),
+        multipart(inner("alternative", "Content-Type: application/sdp\r\n\r\nv=0", SDP_PART)),
+        multipart(inner("alternative", OTHER + REQUIRED + "\r\nx", SDP_PART)),
+        multipart(inner("mixed", inner("mixed", SDP_PART).replace("--b", "--c").replace("=b", "=c"))),
+        multipart(SDP_PART).removesuffix("--b b--\r\n"),
+        multipart(SDP_PART).removesuffix("\r\n--b b--\r\n"),
+        multipart(SDP_PART).removesuffix("\r\n"),
+        multipart(SDP_PART).replace("\r\n--b b--", " \t\r\n--b b-- ").replace("--b b\r", "--b b \t\r"),
+        multipart(SDP_PART, OTHER + "\r\nx").replace("\r\n", "\n"),
         "preamble\r\n" + multipart(SDP_PART) + "epilogue",
+        "preamble\n\n" + multipart(SDP_PART) + "--b b\r\n" + OTHER + REQUIRED,
+        "\r\n\r\n" + multipart(SDP_PART),
     ],
 )
 def test_the_sdp_part_of_a_mixed_body_is_found(body: str) -> None:
     found = session_description(invite(body, MIXED))
+    assert found is not None
+    assert found.media[0].port == 4000
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "boundary=x",
+        'Boundary="x"',
+        ";boundary=x;type=a",
+        'type="application/sdp" ; boundary = x ',
+        'boundary="\\x"',
+    ],
+)
+def test_the_boundary_is_found_in_any_form(parameters: str) -> None:
+    body = f"--xy\r\n--x\r\n{SDP_PART}\r\n--x--"
+    assert session_description(invite(body, f"Content-Type: Multipart/Mixed;{parameters}")) is not None
+
+
+@pytest.mark.parametrize("boundary", ["=_(a'b)+c,d./:e=f?g", "----=_Part_0_1", "a" * 70, ".*"])
+def test_any_characters_may_be_in_a_boundary(boundary: str) -> None:
+    body = f"--{boundary}\r\n{SDP_PART}\r\n--{boundary}--\r\n"
+    for written in (boundary, f'"{boundary}"'):
+        assert session_description(invite(body, f"Content-Type: multipart/mixed;boundary={written}")) is not None
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("base64", b64encode(OFFER.encode()).decode()),
+        ("Quoted-Printable", OFFER.replace("=", "=3D").replace("IP4", "IP=\r\n4")),
+        ("binary", OFFER),
+        ("8bit", OFFER),
+    ],
+)
+def test_a_description_is_decoded(encoding: str, text: str) -> None:
+    part = f"Content-Type: application/sdp\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{text}"
+    found = session_description(invite(multipart(part), MIXED))
     assert found is not None
     assert found.media[0].port == 4000
 
@@ -52,6 +126,23 @@ def test_an_optional_body_of_another_type_may_be_passed_over() -> None:
     assert session_description(invite("hello", *headers)) is None
 
 
+def deep() -> str:
+    """Multiparts within multiparts."""
+    body = SDP_PART
+    for _ in range(DEPTH_LIMIT):
+        body = f"Content-Type: multipart/mixed;boundary=b\r\n\r\n--b\r\n{body}\r\n--b--"
+    return multipart(body)
+
+
+@given(
+    st.lists(st.sampled_from([*SDP_PART.splitlines(True), "--b b", "--b b--", "\r\n", "\n", "Content-Type: a", ":"]))
+)
+def test_any_pieces_are_a_description_or_refused(pieces: list[str]) -> None:
+    for kind in ("mixed", "alternative"):
+        with contextlib.suppress(Refused):
+            session_description(invite("".join(pieces), f'Content-Type: multipart/{kind}; boundary="b b"'))
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [
@@ -59,12 +150,19 @@ def test_an_optional_body_of_another_type_may_be_passed_over() -> None:
         (OFFER, ["Content-Type: "], 400),
         ("{}", ["Content-Type: application/json"], 415),
         (OFFER, ["Content-Type: application/sdp", "Content-Encoding: gzip"], 415),
-        (multipart(OTHER + "\r\nx", SDP_PART), [MIXED], 415),
+        (multipart(OTHER + REQUIRED + "\r\nx", SDP_PART), [MIXED], 415),
+        (multipart(SDP_PART, OTHER + 'Content-Disposition: x; HANDLING = "Required"\r\n\r\nx'), [MIXED], 415),
+        (multipart(SDP_PART, inner("mixed", OTHER + REQUIRED + "\r\nx")), [MIXED], 415),
+        (multipart(SDP_PART, "Content-Type: application/pidf+xml\r\n" + REQUIRED + "\r\n<x/>"), [MIXED], 415),
+        (multipart(inner("alternative", OTHER + REQUIRED + "\r\nx")), [MIXED], 415),
+        (multipart(OTHER + "\r\nx"), [MIXED], 415),
+        (multipart(SDP_PART, inner("mixed", *[OTHER] * PART_LIMIT)), [MIXED], 400),
+        (multipart("Content-Type: application/sdp\r\nContent-Transfer-Encoding: base64\r\n\r\nx"), [MIXED], 400),
+        (deep(), [MIXED], 400),
         (multipart(SDP_PART), ["Content-Type: multipart/mixed"], 400),
         ("no parts", [MIXED], 400),
         (multipart("no empty line"), [MIXED], 400),
         (multipart(*[SDP_PART] * (PART_LIMIT + 1)), [MIXED], 400),
-        (multipart(SDP_PART).removesuffix("--b b--\r\n"), [MIXED], 400),
     ],
 )
 def test_other_bodies_are_refused(body: str, headers: list[str], status: int) -> None:

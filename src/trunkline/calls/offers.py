@@ -44,15 +44,19 @@ class Offers:
         self._lines: tuple[Crypto, ...] = ()
 
     def before(self) -> MediaParams:
-        """Stands in until the peer's answer to our offer tells what was agreed."""
+        """Stands in while nothing is agreed: until the peer answers our offer, or makes one with streams."""
         return MediaParams(self.rules.codecs[0], 0, 20, Endpoint("0.0.0.0", 0), Direction.INACTIVE)
 
     def take_offer(self, offer: SessionDescription) -> MediaParams:
         """What comes of the peer's offer. Our key changes when the peer's does: as long as both stay, the packets'
-        counters run on, and a hold or a refresh is heard without a break. Raises NotAcceptable."""
+        counters run on, and a hold or a refresh is heard without a break. A first offer without any stream says that
+        they come by a later one (RFC 3264 section 5): until then nothing is heard. Raises NotAcceptable."""
         before = self.agreed.srtp if self.agreed else None
         security = Security(self.rules.srtp, crypto.fresh(self._random(crypto.RANDOM_BYTES)))
-        params = negotiate(offer, self.rules.codecs, security, self.rules.family)
+        if not offer.media and self.agreed in (None, self.before()):
+            params = self.before()
+        else:
+            params = negotiate(offer, self.rules.codecs, security, self.rules.family)
         keys = params.srtp
         if keys is not None and before is not None and (keys.suite, keys.theirs) == (before.suite, before.theirs):
             params = replace(params, srtp=replace(keys, ours=before.ours))

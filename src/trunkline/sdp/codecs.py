@@ -1,5 +1,6 @@
 """The codecs that our SDP can describe: one row each."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -40,3 +41,24 @@ what nearly everybody has."""
 def telephone_event(codec: SdpCodec) -> tuple[int, str]:
     """The row of `TELEPHONE_EVENTS` whose clock is the codec's."""
     return TELEPHONE_EVENTS[int(codec.encoding.split("/")[1])]
+
+
+def _spellings() -> Iterator[tuple[str, str]]:
+    for encoding in [*(codec.encoding for codec in CODECS.values()), *(one for _, one in TELEPHONE_EVENTS.values())]:
+        yield encoding, encoding
+        if encoding.count("/") == 1:
+            yield encoding.partition("/")[0], encoding
+            yield f"{encoding}/1", encoding
+    # The rate at which it samples, for the clock.
+    yield from (("G722/16000", "G722/8000"), ("G722/16000/1", "G722/8000"))
+
+
+_CANONICAL: dict[str, str] = {}
+for _spelling, _encoding in _spellings():
+    _CANONICAL.setdefault(_spelling.lower(), _encoding)
+
+
+def canonical(encoding: str) -> str:
+    """The value of an `a=rtpmap` without its payload type, as our tables write it, however a device may: in another
+    case, with one channel named, without the clock, or with G.722's rate as its clock. What is in no table stays."""
+    return _CANONICAL.get("".join(encoding.split()).lower().removesuffix("/"), encoding)

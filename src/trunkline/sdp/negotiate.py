@@ -4,18 +4,20 @@ Three ways through an INVITE use them: the peer offers (`negotiate`, then `answe
 the offer to us (`offer_text` in our 200, then `accept_answer` with the ACK's body); a re-INVITE is one of the two.
 
 Of the peer's media descriptions the first acceptable audio one is taken, an encrypted one before a plain one, and all
-others are declined with port 0 (section 6). Whether encryption may or must be is `Security`'s to say; RTP/SAVP alone
-makes it so, crypto lines of a plain profile mean nothing. Within the description, the order of the peer's formats
-decides among the codecs that we accept. Directions are seen from our side: the peer's `sendonly` is our `recvonly`. A
-connection address of 0.0.0.0 is the old way of putting on hold (section 8.4) and takes from us the right to send,
-nothing else.
+others are declined with port 0 (section 6). Whether encryption may or must be is `Security`'s to say. RTP/SAVP makes
+it so; crypto lines under a plain profile offer it (RFC 8643) and are taken where `Security` lets them be; if none of
+them can be done the audio is plain, or refused where it must not be. Within the description, the order of the peer's
+formats decides among the codecs that we accept. Directions are seen from our side: the peer's `sendonly` is our
+`recvonly`. A connection address of 0.0.0.0 is the old way of putting on hold (section 8.4) and takes from us the right
+to send, nothing else.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from typing import Literal
 
-from trunkline.sdp.codecs import CODECS, DYNAMIC, TELEPHONE_EVENTS, SdpCodec, telephone_event
+from trunkline.sdp.codecs import CODECS, DYNAMIC, TELEPHONE_EVENTS, SdpCodec, canonical, telephone_event
 from trunkline.sdp.crypto import Crypto, Security, choose
 from trunkline.sdp.session import Attributes, Connection, MediaDescription, SessionDescription
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable, SrtpKeys
@@ -44,6 +46,8 @@ _MIRROR = {
 _MUTED = {Direction.SENDRECV: Direction.RECVONLY, Direction.SENDONLY: Direction.INACTIVE}
 
 
+_NUMBER = re.compile(r"[0-9]{1,5}(?![0-9])")
+
 PLAIN = Security()
 
 
@@ -61,7 +65,7 @@ def negotiate(
     return MediaParams(
         codec=codec.name,
         payload_type=payload_type,
-        ptime=_ptime(media, codec),
+        ptime=_ptime(offer, media, codec),
         remote=remote,
         direction=_direction(offer, media, remote),
         dtmf_payload_type=_telephone_event(media, codec),
@@ -72,18 +76,19 @@ def negotiate(
 
 
 def answer_text(offer: SessionDescription, params: MediaParams, local: Endpoint, session_id: int, version: int) -> str:
-    """Our answer to `offer`, of which `negotiate` made `params`; `local` is where we receive RTP.
+    """Our answer to `offer`, of which `negotiate` made `params`; `local` is where we receive RTP. An offer without any
+    stream gets an answer without one.
 
     `session_id` stays the same for a dialog, `version` grows by one with each description that differs from the one
     before (RFC 3264 section 8).
     """
     lines = (Crypto(params.srtp.tag, params.srtp.suite, params.srtp.ours),) if params.srtp else ()
     security = Security("required" if lines else "off", lines)
-    chosen, _, codec = _chosen(offer, (params.codec,), security, family_of(params.remote.host))
+    chosen = _chosen(offer, (params.codec,), security, family_of(params.remote.host))[0] if offer.media else None
     answers = []
     for media in offer.media:
         if media is chosen:
-            numbered = [(params.payload_type, codec.encoding)]
+            numbered = [(params.payload_type, CODECS[params.codec].encoding)]
             if params.dtmf_payload_type is not None:
                 numbered.append((params.dtmf_payload_type, dict(_encodings(media))[params.dtmf_payload_type]))
             answers.append(_audio(numbered, local, params, media.protocol, lines))
@@ -130,7 +135,7 @@ def _chosen(
     """The first audio stream that we can do, and its codec; else why none will do, the first stream's reason."""
     reasons = []
     audio = [media for media in offer.media if media.kind == "audio"]
-    for media in sorted(audio, key=lambda media: not _is_secure(media)):
+    for media in sorted(audio, key=lambda media: _rank(media, security)):
         try:
             usable = _usable(media, accepted, security)
             _check_family(_remote(offer, media), family)
@@ -161,30 +166,42 @@ def _refusal(media: MediaDescription, security: Security) -> str | None:
         return f"DTLS-SRTP ({media.protocol}) is not supported; SRTP is, with keys in a=crypto lines (RTP/SAVP)"
     if profile not in PLAIN_PROFILES + SECURE_PROFILES:
         return f"unknown audio transport {media.protocol}"
-    if _is_secure(media) and security.rule == "off":
+    if profile in SECURE_PROFILES and security.rule == "off":
         return f"encrypted audio ({media.protocol}) is not allowed here; SRTP is switched off"
-    if not _is_secure(media) and security.rule == "required":
+    if _rank(media, security) == _PLAIN and security.rule == "required":
         return f"audio must be encrypted here: SRTP (RTP/SAVP) is required, {media.protocol} was offered"
     return None
 
 
-def _is_secure(media: MediaDescription) -> bool:
-    return media.protocol.upper() in SECURE_PROFILES
+_ENCRYPTED, _MAY_BE, _PLAIN = range(3)
+
+
+def _rank(media: MediaDescription, security: Security) -> int:
+    """How surely an audio stream is encrypted, the surest first."""
+    if media.protocol.upper() in SECURE_PROFILES:
+        return _ENCRYPTED
+    return _PLAIN if security.rule == "off" or media.attribute("crypto") is None else _MAY_BE
 
 
 def _keys(media: MediaDescription, security: Security) -> SrtpKeys | None:
-    if not _is_secure(media):
+    rank = _rank(media, security)
+    if rank == _PLAIN:
         return None
-    return choose((value for name, value in media.attributes if name == "crypto"), security.ours)
+    try:
+        return choose((value for name, value in media.attributes if name == "crypto"), security.ours)
+    except NotAcceptable:
+        if rank == _MAY_BE and security.rule == "optional":
+            return None
+        raise
 
 
 def _encodings(media: MediaDescription) -> Iterator[tuple[int, str]]:
     """Payload type and `name/clock` of each format, in order, for people and for `_codecs`."""
     mapped = {}
     for name, value in media.attributes:
-        if name == "rtpmap" and " " in value:
-            number, _, mapping = value.partition(" ")
-            mapped[number] = mapping.strip()
+        words = value.split(None, 1) if name == "rtpmap" else []
+        if len(words) == 2:
+            mapped[words[0]] = canonical(words[1])
     static = {str(codec.payload_type): codec.encoding for codec in CODECS.values() if codec.payload_type < DYNAMIC}
     for text in media.formats:
         encoding = mapped.get(text) or static.get(text)
@@ -193,40 +210,37 @@ def _encodings(media: MediaDescription) -> Iterator[tuple[int, str]]:
 
 
 def _codecs(media: MediaDescription) -> Iterator[tuple[int, str]]:
-    """Payload type and name of each format that is a row of our table; `/1` channel is the default (RFC 8866 6.6)."""
+    """Payload type and name of each format that is a row of our table."""
     for number, encoding in _encodings(media):
-        name = _BY_ENCODING.get(_plain(encoding))
+        name = _BY_ENCODING.get(encoding)
         if name is not None:
             yield number, name
 
 
-def _plain(encoding: str) -> str:
-    return encoding.lower().removesuffix("/1")
-
-
-_BY_ENCODING = {_plain(codec.encoding): codec.name for codec in CODECS.values()}
+_BY_ENCODING = {codec.encoding: codec.name for codec in CODECS.values()}
 
 
 def _telephone_event(media: MediaDescription, codec: SdpCodec) -> int | None:
     """Of the codec's own clock, else of 8000, which some offer to every codec."""
-    offered = {_plain(encoding): number for number, encoding in reversed(list(_encodings(media)))}
+    offered = {encoding: number for number, encoding in reversed(list(_encodings(media)))}
     return next(
         (offered[encoding] for _, encoding in (telephone_event(codec), TELEPHONE_EVENTS[8000]) if encoding in offered),
         None,
     )
 
 
-def _ptime(media: MediaDescription, codec: SdpCodec) -> int:
-    """The length of our packets: the peer's `ptime`, within `maxptime` and what we can do (RFC 8866 section 6.4)."""
-    wanted = _milliseconds(media.attribute("ptime")) or PTIME_DEFAULT
-    longest = _milliseconds(media.attribute("maxptime")) or wanted
+def _ptime(offer: SessionDescription, media: MediaDescription, codec: SdpCodec) -> int:
+    """The length of our packets: the peer's `ptime`, within `maxptime` and what we can do (RFC 8866 section 6.4). Some
+    devices write them once for the session, where they do not belong."""
+    wanted = _milliseconds(media.attribute("ptime") or offer.attribute("ptime")) or PTIME_DEFAULT
+    longest = _milliseconds(media.attribute("maxptime") or offer.attribute("maxptime")) or wanted
     return max((ptime for ptime in codec.ptimes if ptime <= min(wanted, longest)), default=codec.ptimes[0])
 
 
 def _milliseconds(value: str | None) -> int | None:
-    # Some devices write "20.0"; the fraction says nothing.
-    digits = (value or "").partition(".")[0]
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 6 else None
+    # Some devices write "20.0" or "20 ms"; what follows the number says nothing.
+    match = _NUMBER.match(value or "")
+    return int(match[0]) if match else None
 
 
 def _remote(offer: SessionDescription, media: MediaDescription) -> Endpoint:

@@ -1,11 +1,13 @@
 """A session description as a value, from text and to text (RFC 8866).
 
-Only what an audio call needs is kept: origin, connection, timing, attributes and the media descriptions; other line
-types (`i=`, `b=`, `k=`, …) are checked for their shape and left out. The parser is strict where a mistake would be
-misheard (numbers, the order of sections) and lenient where devices in the field are sloppy (line ends, a missing
-`s=` or `t=`). What the description means is `negotiate.py`'s business.
+Only what an audio call needs is kept: origin, connection, timing, attributes and the media descriptions; other lines
+of one character and `=` (`i=`, `b=`, `y=`, `X=`, …) are left out. The parser is strict where a mistake would be
+misheard (numbers, the order of sections) and lenient where devices in the field are sloppy and nothing hangs on it:
+line ends, empty lines, spaces, a byte order mark, the order of lines within a section, an `o=` of another shape than
+six fields, and a missing `o=`, `s=` or `t=`. What the description means is `negotiate.py`'s business.
 """
 
+import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -69,7 +71,7 @@ class SessionDescription:
     """One whole description."""
 
     origin: str
-    """The `o=` line's value."""
+    """The `o=` line's value as written; empty when there is none."""
     name: str = "-"
     connection: Connection | None = None
     timing: str = "0 0"
@@ -97,12 +99,10 @@ def parse(body: bytes) -> SessionDescription:
     """A body of type `application/sdp`. Raises SdpError, its text fit for a SIP reason phrase."""
     sections = _sections(_lines(body))
     session = dict(reversed(sections[0]))
-    if sections[0][0] != ("v", "0"):
-        raise SdpError("the first line of the SDP is not v=0")
-    if len(session.get("o", "").split()) != 6:
-        raise SdpError("the SDP has no o= line of six fields")
+    if session.get("v") != "0":
+        raise SdpError("the SDP does not begin with v=0")
     return SessionDescription(
-        origin=session["o"],
+        origin=session.get("o", ""),
         name=session.get("s", "-"),
         connection=_connection(session.get("c")),
         timing=session.get("t", "0 0"),
@@ -115,19 +115,29 @@ Line = tuple[str, str]
 """A line's type letter and its value."""
 
 
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_LINE = re.compile(r"(\S)[ \t]?=(.*)", re.DOTALL)
+
+
 def _lines(body: bytes) -> list[Line]:
     if len(body) > SIZE_LIMIT:
         raise SdpError(f"the SDP is longer than {SIZE_LIMIT} bytes")
-    texts = [line.rstrip("\r") for line in body.decode("utf-8", "replace").rstrip("\r\n\0 ").split("\n")]
-    if len(texts) > LINE_LIMIT:
-        raise SdpError(f"the SDP has more than {LINE_LIMIT} lines")
-    lines = []
+    texts = _LINE_END.split(body.decode("utf-8", "replace").removeprefix("\ufeff"))
+    lines: list[Line] = []
     for number, text in enumerate(texts, 1):
-        if len(text) < 2 or text[1] != "=" or not (text[0].isascii() and text[0].islower()):
+        stripped = text.strip(" \t\0")
+        if not stripped:
+            continue
+        if len(lines) == LINE_LIMIT:
+            raise SdpError(f"the SDP has more than {LINE_LIMIT} lines")
+        line = _LINE.fullmatch(stripped)
+        if line is None:
             raise SdpError(f"line {number} of the SDP is not of the form x=value")
-        if any(ord(character) < 32 and character != "\t" for character in text):
+        if any(ord(character) < 32 and character != "\t" for character in stripped):
             raise SdpError(f"line {number} of the SDP holds a control character")
-        lines.append((text[0], text[2:].strip()))
+        lines.append((line[1], line[2].strip()))
+    if not lines:
+        raise SdpError("the SDP is empty: it has no line 1")
     return lines
 
 
@@ -149,7 +159,7 @@ def _connection(value: str | None) -> Connection | None:
     fields = value.split()
     if len(fields) != 3 or fields[0].upper() != "IN" or fields[1].upper() not in ("IP4", "IP6"):
         raise SdpError("a c= line of the SDP is not of the form IN IP4|IP6 address")
-    return Connection(fields[1].upper(), fields[2])
+    return Connection(fields[1].upper(), fields[2].strip("[]"))
 
 
 def _media(section: list[Line]) -> MediaDescription:
@@ -166,6 +176,8 @@ def _media(section: list[Line]) -> MediaDescription:
 
 def _media_fields(value: str) -> list[str]:
     fields = value.split()
+    if len(fields) == 3 and fields[1] == "0":
+        return [*fields, "0"]  # One that is switched off has nothing to list; the grammar wants a format all the same.
     if len(fields) < 4:
         raise SdpError("an m= line of the SDP has fewer than four fields")
     return fields
@@ -173,7 +185,7 @@ def _media_fields(value: str) -> list[str]:
 
 def _attributes(section: list[Line]) -> Attributes:
     pairs = (value.partition(":") for letter, value in section if letter == "a")
-    return tuple((name.lower(), value.strip()) for name, _, value in pairs)
+    return tuple((name.strip().lower(), value.strip()) for name, _, value in pairs)
 
 
 def _first(attributes: Attributes, name: str) -> str | None:

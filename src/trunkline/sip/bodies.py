@@ -1,28 +1,35 @@
 """What requests carry: the session description, and the key press in an INFO. Pure.
 
-`application/sdp` as it is, or the one SDP part of a `multipart/mixed` body (RFC 5621); all else is refused, with the
-header that says what would do (RFC 3261 section 8.2.3). Parts marked `handling=optional` may be anything.
+`application/sdp` as it is, or the SDP part of a `multipart/mixed` body or one like it (RFC 5621); all else is refused,
+with the header that says what would do (RFC 3261 section 8.2.3). What stands beside the SDP (a location, metadata of a
+recorder) is passed over unless it is marked `handling=required`: RFC 3261 section 20.11 would have a part without a
+mark refused too, which those who send such parts do not expect. None of it is read, so nobody is let in by it.
 """
 
 import re
+from base64 import b64decode
+from quopri import decodestring
 
 from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sdp.values import SdpError
+from trunkline.sip.multipart import Part, media_type, parts
 from trunkline.sip.screen import Message, Refused, Request
 
 ACCEPT = "application/sdp, multipart/mixed"
 ACCEPT_INFO = "application/dtmf-relay, application/dtmf"
 PART_LIMIT = 16
 """Parts of a multipart body."""
+FOREIGN = ("application/isup", "application/qsig")
+"""The telephone network's own signalling (RFC 3204), which comes along with ours and does not describe the session: we
+are no gateway into that network, and what of it counts here stands in the SIP headers. Passed over even if required."""
 
-_BOUNDARY = re.compile(r";\s*boundary\s*=\s*(?:\"(?P<quoted>[^\"]{1,70})\"|(?P<bare>[^\s;\"]{1,70}))", re.IGNORECASE)
-_PART_HEADER = re.compile(rb"^([a-z-]+)[ \t]*:[ \t]*(.*?)\r?$", re.MULTILINE)
 _SIGNAL = re.compile(r"\s*Signal\s*=\s*([0-9]{1,2}|[*#A-D!])\s*(?:\r?\n|$)", re.IGNORECASE)
 _KEY = re.compile(r"\s*([0-9]{1,2}|[*#A-D!])\s*", re.IGNORECASE)
 _KEYS = {**{key: key for key in "0123456789*#ABCD"}, "10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}
 """Also by the event numbers of RFC 4733 section 3.2; `16` and `!` are the hook flash, which is no key."""
 _FLASH = ("16", "!")
 _OPTIONAL = re.compile(r"handling\s*=\s*\"?optional", re.IGNORECASE)
+_REQUIRED = re.compile(r"handling\s*=\s*\"?required", re.IGNORECASE)
 
 
 def session_description(request: Message) -> SessionDescription | None:
@@ -31,12 +38,12 @@ def session_description(request: Message) -> SessionDescription | None:
         return None
     if request.value("content-encoding").lower() not in ("", "identity"):
         raise Refused(415, "Unsupported Media Type", (("Accept-Encoding", "identity"),))
-    media_type = _media_type(request.value("content-type"))
-    if media_type == "multipart/mixed":
+    kind = media_type(request.value("content-type"))
+    if kind.startswith("multipart/"):
         body = _sdp_part(request)
-    elif media_type == "application/sdp":
+    elif kind == "application/sdp":
         body = request.body
-    elif not media_type:
+    elif not kind:
         raise Refused(400, "Missing Content-Type")
     elif _OPTIONAL.search(request.value("content-disposition")):
         return None
@@ -57,7 +64,7 @@ def pressed_key(request: Request) -> str | None:
     if not request.body.strip():
         return None
     pattern = {"application/dtmf-relay": _SIGNAL, "application/dtmf": _KEY}.get(
-        _media_type(request.value("content-type"))
+        media_type(request.value("content-type"))
     )
     if pattern is None:
         raise Refused(415, "Unsupported Media Type", (("Accept", ACCEPT_INFO),))
@@ -72,33 +79,38 @@ def pressed_key(request: Request) -> str | None:
 
 
 def _sdp_part(request: Message) -> bytes | None:
-    found = None
-    for head, body in _parts(request):
-        fields = dict(_PART_HEADER.findall(head.lower()))
-        if _media_type(fields.get(b"content-type", b"").decode("latin-1")) == "application/sdp":
-            found = found or body
-        elif not _OPTIONAL.search(fields.get(b"content-disposition", b"").decode("latin-1")):
+    try:
+        found = parts(request.value("content-type"), request.body, PART_LIMIT)
+        descriptions = [part for part in found if _is_description(part)]
+        if any(_is_missed(part, beside=bool(descriptions)) for part in found):
             raise Refused(415, "Unsupported Media Type", (("Accept", ACCEPT),))
-    return found
+        if not descriptions:
+            return None
+        # Of alternatives the last is the best (RFC 2046 section 5.1.4).
+        return _decoded(descriptions[-1 if descriptions[0].alternative else 0])
+    except ValueError as error:
+        raise Refused(400, str(error).capitalize()) from None
 
 
-def _parts(request: Message) -> list[tuple[bytes, bytes]]:
-    """Head and body of each part (RFC 2046 section 5.1.1). Nested multiparts are not taken apart."""
-    boundary = _BOUNDARY.search(request.value("content-type"))
-    if boundary is None:
-        raise Refused(400, "multipart body without boundary")
-    pieces = (b"\r\n" + request.body).split(b"\r\n--" + (boundary["quoted"] or boundary["bare"]).encode())
-    if not 3 <= len(pieces) <= PART_LIMIT + 2 or not pieces[-1].startswith(b"--"):
-        raise Refused(400, "Malformed multipart body")
-    parts = []
-    for piece in pieces[1:-1]:
-        # The boundary's own line end, then the head, which may be empty, then an empty line.
-        head, empty_line, body = piece.partition(b"\r\n\r\n")
-        if not empty_line:
-            raise Refused(400, "Malformed multipart body")
-        parts.append((head, body))
-    return parts
+def _is_description(part: Part) -> bool:
+    """Of the session itself: an early one (RFC 3959) is another's."""
+    disposition = media_type(part.value("content-disposition"))
+    return media_type(part.value("content-type")) == "application/sdp" and disposition != "early-session"
 
 
-def _media_type(value: str) -> str:
-    return value.partition(";")[0].strip().lower()
+def _is_missed(part: Part, *, beside: bool) -> bool:
+    """Whether who sent a part, `beside` a description or alone, must be told that we make nothing of it."""
+    disposition = part.value("content-disposition")
+    if _is_description(part) or media_type(part.value("content-type")) in FOREIGN or _OPTIONAL.search(disposition):
+        return False
+    if beside:
+        return _REQUIRED.search(disposition) is not None and not part.alternative
+    return media_type(disposition) != "by-reference"
+
+
+def _decoded(part: Part) -> bytes:
+    """Raises ValueError."""
+    encoding = part.value("content-transfer-encoding").lower()
+    if encoding == "base64":
+        return b64decode(part.body)
+    return decodestring(part.body) if encoding == "quoted-printable" else part.body
