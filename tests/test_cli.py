@@ -1,8 +1,10 @@
 """The command line as a user meets it: real processes, what they print and how they exit."""
 
+import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,6 +94,35 @@ def test_a_start_that_hangs_can_be_stopped(tmp_path: Path, number: int) -> None:
     assert process.returncode == 0
     assert b"stopped before it was ready" in output
     assert b"Traceback" not in output
+
+
+STRANGERS = {"TRUNKLINE_SERVICE_HOST": "10.0.0.1", "TRUNKLINE_PORT": "tcp://10.0.0.1:8080"}
+
+
+def test_variables_that_an_orchestrator_sets_are_warned_of_and_do_not_stop_the_start(tmp_path: Path) -> None:
+    arguments = "--http.host", "203.0.113.9", "--store.directory", str(tmp_path / "store")
+    done = trunkline(tmp_path, "serve", *arguments, env=STRANGERS)
+    *warnings, last = done.stderr.splitlines()
+    assert [json.loads(line)["variable"] for line in warnings] == list(STRANGERS)
+    assert "http.host 203.0.113.9" in last
+    shown = trunkline(tmp_path, "config", env=STRANGERS)
+    assert shown.returncode == 0
+    assert [line.split()[1] for line in shown.stderr.splitlines()] == list(STRANGERS)
+
+
+def test_a_first_start_that_fails_shows_and_keeps_no_account(tmp_path: Path, busy_port: str) -> None:
+    for _ in range(2):
+        done = trunkline(tmp_path, "serve", "--store.directory", str(tmp_path), "--http.port", busy_port)
+        assert (done.returncode, done.stdout) == (2, "")
+    with sqlite3.connect(tmp_path / "trunkline.db") as database:
+        assert database.execute("select count(*) from accounts").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-3", "nan", "inf", "1e9"])
+def test_a_demo_of_no_time_is_refused(tmp_path: Path, seconds: str) -> None:
+    done = trunkline(tmp_path, "demo", "--seconds", seconds)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("trunkline: --seconds must be above 0")
 
 
 def test_config_shows_each_value_with_its_source(tmp_path: Path) -> None:

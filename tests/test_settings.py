@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from trunkline.compiled import SWITCH
 from trunkline.config import Settings, derived_sid
 from trunkline.errors import StartupError
 from trunkline.settings import leaves, load, parse_flags, shown
@@ -49,8 +52,12 @@ def test_every_setting_has_an_origin() -> None:
     [
         ({"http.port": "70000"}, {}, "", "bad setting http.port (flag)"),
         ({}, {"TRUNKLINE_MEDIA__WORKERS": "two"}, "", "bad setting media.workers (environment)"),
-        ({}, {"TRUNKLINE_MEDIA__WROKERS": "2"}, "", "no such setting: TRUNKLINE_MEDIA__WROKERS"),
-        ({}, {}, "[http]\nprot = 1\n", "no such setting: http.prot (file)"),
+        ({}, {"TRUNKLINE_MEDIA__WROKERS": "2"}, "", "TRUNKLINE_MEDIA__WROKERS (is it TRUNKLINE_MEDIA__WORKERS?"),
+        ({}, {"TRUNKLINE_SIP__UNKNOWN_CALER": "none"}, "", "no such setting: TRUNKLINE_SIP__UNKNOWN_CALER (is it"),
+        ({}, {"TRUNKLINE_SIP__": "none"}, "", "no such setting: TRUNKLINE_SIP__"),
+        ({}, {}, "[http]\nprot = 1\n", "no such setting: http.prot (file); is it http.port?"),
+        ({}, {}, "[htpp]\nport = 1\n", "no such setting: htpp (file)"),
+        ({"sip.port": "1"}, {}, "sip = 3\n", "bad setting sip (file): it is a section, written [sip]"),
         (
             {},
             {},
@@ -78,8 +85,33 @@ def test_every_setting_has_an_origin() -> None:
         ({"streams.playback_limit": "inf"}, {}, "", "must be a number below 1,000,000,000,000"),
         ({"streams.close_timeout": "nan"}, {}, "", "bad setting streams.close_timeout"),
         ({"media.host": "localhost"}, {}, "", "must be a literal IPv4 or IPv6 address"),
-        ({"media.host": "0.0.0.0"}, {}, "", "bad setting media (flag): host 0.0.0.0 is no address"),
-        ({}, {"TRUNKLINE_SIP__HOST": "::"}, "[sip]\nport = 5070\n", "bad setting sip (environment): host :: is no"),
+        ({"media.host": "0.0.0.0"}, {}, "", "bad setting media.host (flag): host 0.0.0.0 is no address"),
+        (
+            {},
+            {"TRUNKLINE_SIP__HOST": "::"},
+            "[sip]\nport = 5070\n",
+            "bad setting sip.host (environment): host :: is no",
+        ),
+        ({"sip.port": "5070"}, {}, "[sip]\nhost = '::'\n", "bad setting sip.host (file): host :: is no"),
+        ({"media.workers": "1"}, {}, "[media]\nport_min = 9\n", "bad setting media.port_min (file): port_min must be"),
+        (
+            {"media.workers": "6"},
+            {"TRUNKLINE_MEDIA__PORT_MIN": "29990"},
+            "",
+            "bad setting media.workers (flag), media.port_min (environment): port_min 29990 to port_max 29999 is 5",
+        ),
+        (
+            {"sip.port": "5070"},
+            {},
+            2 * "[[sip.phones]]\nuser = 'a'\npassword = 'b'\n",
+            "bad setting sip.phones (file): two phones are called 'a'",
+        ),
+        (
+            {"applications": "[]"},
+            {},
+            "[[numbers]]\npattern = '*'\napplication = 'bot'\n",
+            "bad setting numbers (file), applications (flag): number '*' has the application 'bot', and no",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_place(
@@ -91,6 +123,40 @@ def test_a_mistake_is_named_with_its_place(
         load(flags, environ, file)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+KUBERNETES = {
+    "TRUNKLINE_SERVICE_HOST": "10.0.0.1",
+    "TRUNKLINE_SERVICE_PORT": "8080",
+    "TRUNKLINE_SERVICE_PORT_HTTP": "8080",
+    "TRUNKLINE_PORT": "tcp://10.0.0.1:8080",
+    "TRUNKLINE_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+    "TRUNKLINE_PORT_8080_TCP_ADDR": "10.0.0.1",
+    "TRUNKLINE_SIP_SERVICE_HOST": "10.0.0.2",
+    "TRUNKLINE_SIP_PORT_5060_UDP_PORT": "5060",
+    "TRUNKLINE_HTTP": "tcp://10.0.0.1:8080",
+}
+
+
+def test_variables_of_others_are_strangers_each_with_the_nearest_setting() -> None:
+    loaded = load({}, {**KUBERNETES, "TRUNKLINE_SIP__PORT": "5070", "TRUNKLINE_APIKEY": "x", "PATH": "y"}, None)
+    assert loaded.settings == load({"sip.port": "5070"}, {}, None).settings
+    assert loaded.strangers.keys() == {*KUBERNETES, "TRUNKLINE_APIKEY"}
+    assert loaded.strangers["TRUNKLINE_APIKEY"] == "TRUNKLINE_API_KEY"
+    known = {"TRUNKLINE_" + name.upper().replace(".", "__") for name in leaves()}
+    assert set(loaded.strangers.values()) <= known
+
+
+@given(st.from_regex(r"TRUNKLINE_[A-Z0-9_]{0,20}", fullmatch=True))
+def test_a_variable_that_is_no_setting_stops_the_start_only_in_a_section_of_ours(variable: str) -> None:
+    names = {"TRUNKLINE_" + name.upper().replace(".", "__") for name in leaves()} | {SWITCH}
+    assume(variable not in names)
+    section, separator, _ = variable.removeprefix("TRUNKLINE_").partition("__")
+    if separator and section.lower() in {name.partition(".")[0] for name in leaves() if "." in name}:
+        with pytest.raises(StartupError, match=f"no such setting: {variable}"):
+            load({}, {variable: "x"}, None)
+    else:
+        assert variable in load({}, {variable: "x"}, None).strangers
 
 
 def test_a_file_that_was_asked_for_must_exist(tmp_path: Path) -> None:

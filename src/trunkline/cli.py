@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trunkline import __version__, log
-from trunkline.demo.__main__ import SECONDS, run
+from trunkline.demo.__main__ import SECONDS, SECONDS_LIMIT, run
 from trunkline.errors import StartupError
 from trunkline.settings import Loaded, load, parse_flags, shown
 from trunkline.why import ask, show
@@ -31,21 +31,39 @@ SETTINGS_HELP = "Any setting is a flag too: --http.port 9000 (`trunkline config`
 
 
 def _load(context: typer.Context, file: Path | None) -> Loaded:
-    return load(parse_flags(context.args), os.environ, file)
+    loaded = load(parse_flags(context.args), os.environ, file)
+    if context.command.name != "serve":  # which has a log for it
+        for variable, nearest in loaded.strangers.items():
+            typer.echo(f"trunkline: {variable} is no setting and is ignored; the nearest is {nearest}", err=True)
+    return loaded
+
+
+def _announce(text: str) -> None:
+    """Show what is shown once. Raises StartupError when nobody can have seen it."""
+    if sys.stdout is None:
+        raise StartupError("a first account cannot be shown: standard output is closed")
+    try:
+        typer.echo(text)
+    except OSError as error:
+        raise StartupError(f"a first account cannot be shown: {error.strerror}") from None
 
 
 @app.command(context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
 def serve(context: typer.Context, config: ConfigFile = None) -> None:
     """Run the server until Ctrl-C or SIGTERM."""
-    settings = _load(context, config).settings
+    loaded = _load(context, config)
+    settings = loaded.settings
+    import structlog
     import uvloop
 
     from trunkline.server import Server
 
     log.configure(settings.log)
+    for variable, nearest in loaded.strangers.items():
+        structlog.get_logger().warning("unknown variable in the environment", variable=variable, nearest=nearest)
     # Callbacks resolve their hosts on libuv's threads; one dead DNS server must not hold the others up.
     os.environ.setdefault("UV_THREADPOOL_SIZE", "16")
-    server = Server(settings, make_key=lambda: "KEY" + secrets.token_urlsafe(32), announce=typer.echo)
+    server = Server(settings, make_key=lambda: "KEY" + secrets.token_urlsafe(32), announce=_announce)
     uvloop.run(server.run())
 
 
@@ -80,6 +98,8 @@ def why(context: typer.Context, call_sid: str, config: ConfigFile = None) -> Non
 @app.command()
 def demo(seconds: Annotated[float, typer.Option(help="Of conversation.")] = SECONDS) -> None:
     """Place a real call on loopback, stream it both ways, and say what came of it."""
+    if not 0 < seconds <= SECONDS_LIMIT:  # nor is NaN
+        raise StartupError(f"--seconds must be above 0 and at most {SECONDS_LIMIT}, got {seconds:g}")
     raise typer.Exit(run(seconds))
 
 

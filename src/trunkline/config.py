@@ -17,6 +17,16 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 NUMBER_LIMIT = 10**12
 """Of any setting: more than anything here can be meant to be, and what is reckoned with it stays within 64 bits."""
 
+
+class Clash(ValueError):
+    """Settings that are right one by one and wrong together."""
+
+    def __init__(self, text: str, *names: str) -> None:
+        """`names` are of these settings, dotted, as seen from the section that says so."""
+        super().__init__(text)
+        self.names = names
+
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Milliseconds = Annotated[int, Field(ge=0)]
 
@@ -33,7 +43,8 @@ Address = Annotated[str, AfterValidator(_literal)]
 
 def _reachable(host: str, advertised: str | None) -> None:
     if advertised is None and ip_address(host).is_unspecified:
-        raise ValueError(f"host {host} is no address that peers can reach: set advertised_host too")
+        words = f"host {host} is no address that peers can reach: set advertised_host too"
+        raise Clash(words, "host", "advertised_host")
 
 
 def _off(value: object) -> object:
@@ -96,10 +107,11 @@ Pattern = Annotated[str, Field(min_length=1, max_length=255)]
 
 
 def _twice(kind: str, names: Iterable[str]) -> None:
+    """`kind` is also the setting that they are in."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"two {kind} are called {name!r}")
+            raise Clash(f"two {kind} are called {name!r}", kind)
         seen.add(name)
 
 
@@ -338,10 +350,11 @@ class MediaSettings(Section):
     @model_validator(mode="after")
     def _ports_make_a_range_that_peers_can_reach(self) -> "MediaSettings":
         if self.port_pairs < 1 or self.port_min < 1024:
-            raise ValueError("port_min must be at least 1024, and port_max above it, with an even port between them")
+            words = "port_min must be at least 1024, and port_max above it, with an even port between them"
+            raise Clash(words, "port_min", "port_max")
         if self.workers > self.port_pairs:
             words = f"port_min {self.port_min} to port_max {self.port_max} is {self.port_pairs} pairs of ports"
-            raise ValueError(f"{words}, too few for {self.workers} workers")
+            raise Clash(f"{words}, too few for {self.workers} workers", "workers", "port_min", "port_max")
         _reachable(self.host, self.advertised_host)
         return self
 
@@ -478,15 +491,22 @@ class Settings(Section):
         _twice("applications", (application.sid for application in self.applications))
         _twice("numbers", (number.pattern for number in self.numbers))
         known = {application.name for application in self.applications}
-        for user, name in self.application_references():
+        for setting, user, name in self._named():
             # A sid may be that of an application made by REST, which only the store knows.
             if name not in known and not name.isdecimal():
-                raise ValueError(f"{user} has the application {name!r}, and no application is called so")
+                words = f"{user} has the application {name!r}, and no application is called so"
+                raise Clash(words, setting, "applications")
         return self
 
     def application_references(self) -> list[tuple[str, str]]:
         """Everything that names an application, in words, and the name or sid it gives."""
-        named: list[tuple[str, str | None]] = [(f"number {one.pattern!r}", one.application) for one in self.numbers]
-        named += [(f"trunk {one.name!r}", one.application) for one in self.sip.trunks]
-        named += [(f"phone {one.user!r}", one.application) for one in self.sip.phones]
-        return [(user, name) for user, name in named if name is not None]
+        return [(user, name) for _, user, name in self._named()]
+
+    def _named(self) -> list[tuple[str, str, str]]:
+        """The same behind the setting that it is in."""
+        named: list[tuple[str, str, str | None]] = [
+            ("numbers", f"number {one.pattern!r}", one.application) for one in self.numbers
+        ]
+        named += [("sip.trunks", f"trunk {one.name!r}", one.application) for one in self.sip.trunks]
+        named += [("sip.phones", f"phone {one.user!r}", one.application) for one in self.sip.phones]
+        return [(setting, user, name) for setting, user, name in named if name is not None]

@@ -127,7 +127,7 @@ class Server:
         raise_file_limit()
         store = await Store.open(settings.store)
         stack.push_async_callback(store.close)
-        account = await self._account(store)
+        account, new_key = await self._account(store)
         directory = Directory(settings, account, await store.applications(), utc_now())
         signer = Signer.load(settings.store.directory)
         delivery = Delivery(settings.callbacks, store, signer)
@@ -162,11 +162,9 @@ class Server:
             public_key=signer.public_key,
             metrics=metrics.render,
         )
-        rooms |= {
+        rooms |= _counters(pool) | {
             "calls": lambda: runner.counters,
             "sip": lambda: Counter(sip.counters),
-            "media": lambda: sum((Counter(status.counters) for status in pool.statuses), Counter()),
-            "workers": lambda: Counter(restarts=pool.restarts),
             "callbacks": lambda: Counter(delivery.counters),
             "texml": lambda: conductor.counters,
             "http": lambda: Counter(app.state.counters),
@@ -179,11 +177,13 @@ class Server:
         self._at_stop(sip.stop, GOODBYE_TIME, SIP_END)
         stack.push_async_callback(runner.drain, DRAIN_GRACE)
         stack.callback(sip.begin_draining)
+        await self._keep_account(store, account, new_key)
         self._started = True
         _log_ready(settings, http, sip, pool)
 
-    async def _account(self, store: Store) -> AccountSid:
-        """The account of inbound calls: the predefined one, else the first, else a new one."""
+    async def _account(self, store: Store) -> tuple[AccountSid, str | None]:
+        """The account of inbound calls: the predefined one, else the first, else a new one, which the store does not
+        have yet, with its key."""
         sid, key = self._settings.account_sid, self._settings.api_key
         if (sid is None) != (key is None):
             raise StartupError("account_sid and api_key go together: set both or neither")
@@ -193,14 +193,17 @@ class Server:
             except ValueError:
                 raise StartupError(f"bad setting account_sid: {sid!r} is not a UUID") from None
             await store.add_account(account, key)
-            return account
+            return account, None
         first = await store.first_account()
         if first is not None:
-            return first
-        account, key = AccountSid(str(uuid.uuid4())), self._make_key()
-        await store.add_account(account, key)
-        self._announce(NEW_ACCOUNT.format(sid=account, key=key))
-        return account
+            return first, None
+        return AccountSid(str(uuid.uuid4())), self._make_key()
+
+    async def _keep_account(self, store: Store, account: AccountSid, new_key: str | None) -> None:
+        """Last of all: of a start that fails nothing is to be left that somebody would have to keep."""
+        if new_key is not None:
+            self._announce(NEW_ACCOUNT.format(sid=account, key=new_key))
+            await store.add_account(account, new_key)
 
 
 def _public_url(settings: Settings, http: HttpServer) -> str:
@@ -237,6 +240,13 @@ def _not_ready(runner: Runner, pool: WorkerPool, writer: Writer) -> str | None:
     if writer.full:
         return "the store is behind"
     return None
+
+
+def _counters(pool: WorkerPool) -> dict[str, Callable[[], Counter[str]]]:
+    return {
+        "media": lambda: sum((Counter(status.counters) for status in pool.statuses), Counter()),
+        "workers": lambda: Counter(restarts=pool.restarts),
+    }
 
 
 def _streams(pool: WorkerPool) -> int:

@@ -5,8 +5,9 @@ the file. `load` also remembers which of the four won, so that `trunkline config
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from trunkline import compiled
-from trunkline.config import Settings
+from trunkline.config import Clash, Settings
 from trunkline.errors import StartupError
 
 DEFAULT_FILE = Path("trunkline.toml")
@@ -25,8 +26,6 @@ earlier one's whole."""
 SECRETS = frozenset({"api_key", "password"})
 """Settings that are never shown."""
 HIDDEN = "(set)"
-STRENGTH = ("flag", "environment", "file", "default")
-"""Origins, the one that wins first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,9 @@ class Loaded:
 
     settings: Settings
     origins: dict[str, str]
+    strangers: dict[str, str]
+    """Variables of the environment that look like ours and are none, each with the one that is most like it. An
+    orchestrator makes such by itself, Kubernetes `TRUNKLINE_SERVICE_HOST` for a service of that name."""
 
 
 def leaves(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
@@ -75,7 +77,7 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
         name, equals, value = argument[2:].partition("=")
         name = name.replace("-", "_")
         if name not in set(leaves()):
-            raise StartupError(f"no such setting: --{name} (`trunkline config` lists them all)")
+            raise StartupError(f"no such setting: --{name} ({_hint(name, '--', leaves())})")
         if not equals:
             value = next(rest, "")
             if not value:
@@ -89,11 +91,8 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None
 
     Raises StartupError with one line that names the setting, its value and where the value came from.
     """
-    layers = {
-        "file": _read_file(file),
-        "environment": _read_environment(environ),
-        "flag": _nest(flags),
-    }
+    found, strangers = _read_environment(environ)
+    layers = {"file": _read_file(file), "environment": found, "flag": _nest(flags)}
     origins = dict.fromkeys(leaves(), "default")
     values: dict[str, Any] = {}
     for origin, layer in layers.items():
@@ -103,7 +102,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise StartupError(_in_words(error, origins)) from None
-    return Loaded(settings, {name: origins[name] for name in leaves()})
+    return Loaded(settings, {name: origins[name] for name in leaves()}, strangers)
 
 
 def value_of(settings: Settings, name: str) -> object:
@@ -117,7 +116,7 @@ def value_of(settings: Settings, name: str) -> object:
 def _read_file(file: Path | None) -> dict[str, Any]:
     path = file or DEFAULT_FILE
     try:
-        return tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text())
     except FileNotFoundError:
         if file is None:
             return {}
@@ -126,19 +125,39 @@ def _read_file(file: Path | None) -> dict[str, Any]:
         raise StartupError(f"cannot read {path}: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise StartupError(f"{path} is not TOML: {error}") from None
+    # A flag or variable of the same section would hide it.
+    for section in _sections():
+        if not isinstance(values.get(section, {}), dict):
+            raise StartupError(f"bad setting {section} (file): it is a section, written [{section}]")
+    return values
 
 
-def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What is set, and the strangers, as in `Loaded`. Raises StartupError for a misspelt setting: an unknown name in a
+    section of ours. That would open what somebody meant to close."""
     found: dict[str, Any] = {}
-    known = set(leaves())
+    strangers: dict[str, str] = {}
+    known = {PREFIX + name.upper().replace(".", "__"): name for name in leaves()}
     for key, value in environ.items():
-        name = key.removeprefix(PREFIX).lower().replace("__", ".")
         if not key.startswith(PREFIX) or key == compiled.SWITCH:
             continue
-        if name not in known:
-            raise StartupError(f"no such setting: {key} (`trunkline config` lists them all)")
-        _merge(found, _nest({name: value}))
-    return found
+        name = known.get(key.upper())
+        if name is not None:
+            _merge(found, _nest({name: value}))
+        elif key.removeprefix(PREFIX).partition("__")[0].lower() in _sections() and "__" in key:
+            raise StartupError(f"no such setting: {key} ({_hint(key, '', known)})")
+        else:
+            strangers[key] = get_close_matches(key.upper(), known, 1, cutoff=0)[0]
+    return found, strangers
+
+
+def _sections() -> frozenset[str]:
+    return frozenset(name.partition(".")[0] for name in leaves() if "." in name)
+
+
+def _hint(name: str, mark: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), 1)
+    return "".join(f"is it {mark}{one}? " for one in near) + "`trunkline config` lists them all"
 
 
 def _nest(flat: Mapping[str, str]) -> dict[str, Any]:
@@ -171,21 +190,19 @@ def _paths(layer: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def _in_words(error: ValidationError, origins: Mapping[str, str]) -> str:
     first = error.errors()[0]
     text = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
-        return f"bad settings: {text}"
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, Clash):
+        names = [".".join(map(str, (*first["loc"], name))) for name in cause.names]
+        at_fault = [name for name in names if origins[name] != "default"] or names
+        return f"bad setting {', '.join(f'{name} ({origins[name]})' for name in at_fault)}: {text}"
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])[1:]
     leaf = next((leaf for leaf in origins if name == leaf or name.startswith((f"{leaf}[", f"{leaf}."))), name)
-    origin = _origin(leaf, origins)
+    origin = origins.get(leaf, "file")
     if first["type"] == "extra_forbidden":
-        return f"no such setting: {name} ({origin})"
+        near = get_close_matches(name, list(leaves()), 1)
+        return f"no such setting: {name} ({origin})" + "".join(f"; is it {one}?" for one in near)
     given = _given(first, leaf in TABLES and "." not in name.removeprefix(leaf))
     return f"bad setting {name} ({origin}): {text}{given}"
-
-
-def _origin(name: str, origins: Mapping[str, str]) -> str:
-    """Of a setting; of a section, the strongest of its settings', which is the likeliest to be at fault."""
-    inside = {origin for leaf, origin in origins.items() if leaf == name or leaf.startswith(f"{name}.")}
-    return next((origin for origin in STRENGTH if origin in inside), "file")
 
 
 def _given(error: ErrorDetails, tables: bool) -> str:

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from sip.bench import ANSWER, OFFER, Caller, header
-from trunkline.config import SipSettings
+from trunkline.config import PhoneSettings, SipSettings
 from trunkline.errors import StartupError
 from trunkline.sip import endpoint as endpoint_module
+from trunkline.sip.digest import Answerer
 from trunkline.sip.endpoint import SipEndpoint
-from trunkline.sip.values import Answer, DialogEnded, Hangup, InviteReceived, SipEvent
+from trunkline.sip.values import Answer, Credentials, DialogEnded, Hangup, InviteReceived, SipEvent
 
 
 class Datagrams(asyncio.DatagramProtocol):
@@ -207,6 +208,36 @@ async def test_bad_messages_are_counted_and_logged_at_a_bounded_rate(server: Ser
     assert server.endpoint.counters["dropped"] == 20
     assert server.endpoint.counters["refused_501"] == 1
     assert [line["event"] for line in lines] == ["sip_message_dropped", "sip_request_refused"]
+
+
+async def test_a_phone_that_registers_as_it_should_is_told_of_once(start: Start) -> None:
+    phones = (PhoneSettings(user="+15550002", password="secret"),)
+    phone = await (await start(SipSettings(port=0, phones=phones))).phone()
+    caller, uri = Caller(), "sip:+15550002@198.51.100.7"
+
+    async def registers(password: str | None = "secret", expires: int = 600) -> str:
+        """The status of the answer."""
+        headers = [f"Contact: <sip:ann@192.0.2.10:5062>;expires={expires}"]
+        phone.send(caller.request("REGISTER", headers=tuple(headers)))
+        response = await phone.next()
+        if password is None:
+            return response[8:11]
+        client = Answerer(Credentials("+15550002", password), lambda: "c")
+        assert client.challenged([("www-authenticate", header(response, "WWW-Authenticate"))])
+        ((name, value),) = client.headers("REGISTER", uri)
+        phone.send(caller.request("REGISTER", headers=(*headers, f"{name}: {value}")))
+        return (await phone.next())[8:11]
+
+    with capture_logs() as lines:
+        assert [await registers(), await registers(), await registers(expires=30)] == ["200", "200", "423"]
+        assert [await registers(expires=0), await registers(None)] == ["200", "401"]
+    assert [(line["event"], line["log_level"], line["contacts"]) for line in lines] == [
+        ("sip_phone_registered", "info", 1),
+        ("sip_phone_unregistered", "info", 0),
+    ]
+    with capture_logs() as lines:
+        assert await registers("guess") == "401"
+    assert [(line["event"], line["log_level"]) for line in lines] == [("sip_request_refused", "warning")]
 
 
 async def test_a_broken_application_does_not_break_the_endpoint(start: Start) -> None:

@@ -112,8 +112,8 @@ async def test_silence_a_key_and_hanging_up_end_it_and_are_told(bench: Bench, tm
     assert (told.leg, told.reason) == (OTHER, "hangup")
     assert read(tmp_path / "c.wav")[1].shape == (1, told.seconds * 8000)
     bench.orders.record(record(tmp_path / "d.wav", OTHER))
-    assert await over(bench) == wire.Recorded(OTHER, 3, 0.0, "error", "", "the call ended")
-    assert bench.orders.recordings.counters == {"recordings": 4, "recordings_failed": 1}
+    assert await over(bench) == wire.Recorded(OTHER, 3, 0.0, "hangup", "", "the call ended")
+    assert bench.orders.recordings.counters == {"recordings": 4, "recordings_failed": 0}
 
 
 async def test_what_cannot_be_written_is_told_in_words(bench: Bench, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 SECONDS = 8.0
 """Of conversation."""
+SECONDS_LIMIT = 3600
 _EXTRAS = ("telnyx", "websockets")
 """What the `demo` extra brings."""
 
@@ -16,7 +17,7 @@ def run(seconds: float = SECONDS) -> int:
     """Run the demo; the exit code: 0 all well, 1 something failed and was named, 130 interrupted."""
     console = Console()
     if missing := [name for name in _EXTRAS if find_spec(name) is None]:
-        console.print(f"The demo needs {' and '.join(missing)}: pip install 'trunkline[demo]'", markup=False)
+        console.print(f"The demo needs {' and '.join(missing)}: pip install {' '.join(missing)}", markup=False)
         return 1
     from trunkline.demo.errors import StoryBroken
     from trunkline.demo.story import play

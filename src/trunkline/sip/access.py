@@ -18,7 +18,7 @@ from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.digest import Guard, parse_digest
 from trunkline.sip.headers import parse_name_addr, parse_uri
-from trunkline.sip.screen import Refused, Request
+from trunkline.sip.screen import Asked, Headers, Refused, Request
 
 SOURCE_LIMIT = 10000
 """Addresses with failures that are remembered; then the one that failed longest ago is forgotten."""
@@ -97,21 +97,24 @@ class Access:
             raise Refused(403, "Too Many Failures")
         authorization = self._credentials(request)
         if not authorization:
-            raise self._challenge(now)
+            raise Asked(401, "Unauthorized", self._challenges(now))
         verdict = self._guard.check(authorization, request.method, request.uri, now, self._passwords.get)
         if verdict.outcome == "good":
             return verdict.username
-        if verdict.outcome == "wrong":
-            self._counters["auth_failures"] += 1
-            self._failures.pop(source.host, None)
-            self._failures[source.host] = _Failures(1 if failures is None else failures.count + 1, now)
-            if len(self._failures) > SOURCE_LIMIT:
-                del self._failures[next(iter(self._failures))]
-        raise self._challenge(now, stale=verdict.outcome == "stale")
+        if verdict.outcome == "stale":
+            raise Asked(401, "Unauthorized", self._challenges(now, stale=True))
+        self._count_failure(source, failures, now)
+        raise Refused(401, "Unauthorized", self._challenges(now))
 
-    def _challenge(self, now: float, *, stale: bool = False) -> Refused:
-        challenges = self._guard.challenges(now, stale=stale)
-        return Refused(401, "Unauthorized", tuple(("WWW-Authenticate", value) for value in challenges))
+    def _count_failure(self, source: Endpoint, failures: _Failures | None, now: float) -> None:
+        self._counters["auth_failures"] += 1
+        self._failures.pop(source.host, None)
+        self._failures[source.host] = _Failures(1 if failures is None else failures.count + 1, now)
+        if len(self._failures) > SOURCE_LIMIT:
+            del self._failures[next(iter(self._failures))]
+
+    def _challenges(self, now: float, *, stale: bool = False) -> Headers:
+        return tuple(("WWW-Authenticate", value) for value in self._guard.challenges(now, stale=stale))
 
     def _credentials(self, request: Request) -> str:
         """The Authorization for our realm; empty when there is none."""

@@ -26,7 +26,7 @@ from trunkline.sip.locator import EdgeLocator
 from trunkline.sip.lookups import Lookups, is_literal
 from trunkline.sip.registrar import Registrar
 from trunkline.sip.saved import restored, saved
-from trunkline.sip.screen import Dropped, Refused, Request, Response, parse, refusal, screen
+from trunkline.sip.screen import Asked, Dropped, Refused, Request, Response, parse, refusal, screen
 from trunkline.sip.targets import Target
 from trunkline.sip.transactions import Flow
 from trunkline.sip.transports import Transports
@@ -216,8 +216,13 @@ class SipEndpoint:
         """The answer to a REGISTER, which needs no transaction: it may be taken again, to the same effect."""
         now = asyncio.get_running_loop().time()
         user = self._access.registrant(request, source, now)
+        before = {binding.key for binding in self._registrar.bindings(user, now)}
         headers = self._registrar.register(user, request, source, flow, now)
         self.counters["registrations"] += 1
+        after = {binding.key for binding in self._registrar.bindings(user, now)}
+        if after != before:  # and not each time that it is confirmed
+            change = "registered" if after - before else "unregistered"
+            log.info(f"sip_phone_{change}", phone=user, source=str(source), contacts=len(after))
         if self._on_contacts is not None:
             self._on_contacts(user, saved(self._registrar.bindings(user, now)[::-1], _epoch()))
         return Refused(200, "OK", headers)
@@ -258,6 +263,7 @@ class SipEndpoint:
         assert isinstance(message, Request)
         if refused.status >= 300:
             self.counters[f"refused_{refused.status}"] += 1
+        if refused.status >= 300 and not isinstance(refused, Asked):
             self._complain("sip_request_refused", source, str(refused))
         text, target = refusal(message, source, refused)
         flow.send(text.encode("utf-8", "backslashreplace"), target)

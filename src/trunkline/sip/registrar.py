@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.headers import NameAddr, parse_name_addr, parse_uri
-from trunkline.sip.screen import Headers, Refused, Request
+from trunkline.sip.screen import Asked, Headers, Refused, Request
 from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, Target, Transport
 from trunkline.sip.transactions import Flow
 
@@ -117,7 +117,7 @@ class Registrar:
             asked = address.params.get("expires", general)
             seconds = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else self._longest
             if 0 < seconds < self._shortest:
-                raise Refused(423, "Interval Too Brief", (("Min-Expires", str(self._shortest)),))
+                raise Asked(423, "Interval Too Brief", (("Min-Expires", str(self._shortest)),))
             wanted.append((address, min(seconds, self._longest)))
         return wanted
 

@@ -58,6 +58,11 @@ class Refused(Exception):
         self.headers = headers
 
 
+class Asked(Refused):
+    """A refusal that asks for the same again, in another way (RFC 3261 sections 22.1 and 21.4.17, RFC 4028 section 6):
+    how things go, and nobody's fault."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What requests and responses have in common."""

@@ -7,7 +7,7 @@ agreed in each INVITE or UPDATE and its 2xx, in words (`uac`, `uas`) that belong
 import re
 from dataclasses import dataclass
 
-from trunkline.sip.screen import Headers, Message, Refused, Request, Response
+from trunkline.sip.screen import Asked, Headers, Message, Refused, Request, Response
 
 _SESSION_EXPIRES = re.compile(r"([0-9]{1,9})\s*(?:;.*)?", re.DOTALL)
 _REFRESHER = re.compile(r";\s*refresher\s*=\s*(uac|uas)\s*(?:;|$)", re.IGNORECASE)
@@ -57,7 +57,7 @@ def grant(request: Request, interval: int, min_se: int) -> tuple[Terms | None, H
     if asked is not None:
         seconds, refresher = asked
         if seconds < min_se and supported:
-            raise Refused(422, "Session Interval Too Small", (("Min-SE", str(min_se)),))
+            raise Asked(422, "Session Interval Too Small", (("Min-SE", str(min_se)),))
     elif supported and interval:
         seconds, refresher = max(interval, least(request)), "uac"
     else:

@@ -500,7 +500,8 @@ class Interpreter:
     def _tell_recorded(self, verb: verbs.Record, fact: to.Recorded) -> bool:
         """Tell the status callback of the file; whether there is one."""
         if fact.error is not None:
-            self._out.append(to.Warn(f"nothing was recorded: {fact.error}"))
+            if fact.reason != "hangup":
+                self._out.append(to.Warn(f"nothing was recorded: {fact.error}"))
             return False
         callback = self._resolve(verb.status_callback) if verb.status_callback else None
         if callback is not None:

@@ -17,7 +17,7 @@ from trunkline.media.leg import TooManyPlayers
 from trunkline.media.player import Player
 from trunkline.workers import messages as wire
 from trunkline.workers.files import DecoderProcess
-from trunkline.workers.recordings import Key, Recordings
+from trunkline.workers.recordings import CALL_ENDED, Key, Recordings
 
 _log = structlog.get_logger()
 
@@ -84,7 +84,7 @@ class Orders:
     def closing(self, leg: LegId) -> None:
         """A leg is about to close: what goes on there ends."""
         for key in [key for key in self._plays if key[0] == leg]:
-            self._play_over(key, "the call ended")
+            self._play_over(key, CALL_ENDED)
         self.recordings.closing(leg)
         del self._calls[leg], self._keys[leg]
 
@@ -107,7 +107,7 @@ class Orders:
         try:
             self._engine.attach(order.leg, player)
         except (UnknownLeg, TooManyPlayers) as refused:
-            self._played(key, "the call ended" if isinstance(refused, UnknownLeg) else str(refused))
+            self._played(key, CALL_ENDED if isinstance(refused, UnknownLeg) else str(refused))
             return
         job = self._decoder.play(order.path, player.codec, order.loop, player)
         if job is None:
@@ -143,7 +143,7 @@ class Orders:
     def _played(self, key: Key, error: str | None) -> None:
         leg, job = key
         self.counters["plays"] += 1
-        if error is not None:
+        if error is not None and error is not CALL_ENDED:
             self.counters["plays_failed"] += 1
             _log.warning("a file was not played", call_sid=self._calls.get(leg), error=error)
         self._send(wire.Played(leg, job, error))

@@ -23,6 +23,9 @@ _log = structlog.get_logger()
 Key = tuple[LegId, int]
 """A leg and the number of a job on it."""
 
+CALL_ENDED = "the call ended"
+"""Why something came to nothing that did not fail: whoever it was for has hung up."""
+
 Reason = Literal["stopped", "silence", "key", "limit", "hangup", "error"]
 """See `Recorded`."""
 
@@ -73,7 +76,7 @@ class Recordings:
         try:
             self._engine.attach(order.leg, recorder)
         except UnknownLeg:
-            self._complete(key, "the call ended")
+            self._complete(key, CALL_ENDED)
             return
         file = self._decoder.write(order.path, recorder.rate, order.channels, partial(self._complete, key))
         if file is None:
@@ -119,9 +122,9 @@ class Recordings:
         self._engine.detach(leg, recording.recorder)
         reason, digit, error = recording.ending or ("error", "", None)
         if problem is not None:
-            reason, digit, error = "error", "", problem
+            reason, digit, error = "hangup" if problem is CALL_ENDED else "error", "", problem
         self.counters["recordings"] += 1
-        if error is not None:
+        if error is not None and error is not CALL_ENDED:
             self.counters["recordings_failed"] += 1
             _log.warning("a recording failed", call_sid=recording.call, error=error)
         seconds = recording.recorder.recorded_ms / 1000
