@@ -21,7 +21,7 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 	@$(BIN)/python -m trunkline.demo
 
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --dist loadfile
 
 check: $(VENV)/.dev ## lint, format, types, architecture
 	@$(BIN)/ruff check .

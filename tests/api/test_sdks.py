@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,6 +11,7 @@ import pytest
 import telnyx
 from telnyx import AsyncTelnyx
 
+from peers.customer import NODE, needs_node
 from trunkline.api.server import HttpServer
 from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.errors import Unavailable
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.peer
 
-NODE = Path(__file__).parent / "node"
 URL = "wss://www.example.com/websocket?a=%20b&c=d+e"
 
 
@@ -58,18 +56,6 @@ async def test_the_python_sdk_creates_a_call_by_an_application(sdk: AsyncTelnyx,
         "v3:placed-1",
     )
     assert control.placed[0].application_sid == "1293384261075731499"
-
-
-@pytest.fixture(scope="session")
-def node() -> str:
-    """The node binary, the SDK for it installed."""
-    if not (NODE / "node_modules" / "telnyx").is_dir():
-        npm = shutil.which("npm")
-        assert npm, "npm is not installed"
-        subprocess.run([npm, "install", "--no-audit", "--no-fund", "--no-package-lock"], cwd=NODE, check=True)
-    binary = shutil.which("node")
-    assert binary, "node is not installed"
-    return binary
 
 
 async def test_python_starts_and_stops(sdk: AsyncTelnyx, control: "MemoryCalls", account: str, call: str) -> None:
@@ -229,12 +215,13 @@ async def test_python_that_lost_the_answer_gets_the_stream_of_its_first_try(
     assert list(control.started) == [started.sid]
 
 
+@needs_node
 async def test_node_starts_stops_places_redirects_lists_ends_and_raises(
-    node: str, server: HttpServer, control: "MemoryCalls", account: str, call: str
+    server: HttpServer, control: "MemoryCalls", account: str, call: str
 ) -> None:
     arguments = (f"http://127.0.0.1:{server.port}/v2", "KEY0123456789", account, call)
     process = await asyncio.create_subprocess_exec(
-        node, NODE / "client.mjs", *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        "node", NODE / "rest.mjs", *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     async with asyncio.timeout(60):
         stdout, stderr = await process.communicate()
