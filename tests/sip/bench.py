@@ -176,7 +176,7 @@ class Bench:
         """The flow to a target."""
         return self.wire
 
-    def receive(self, data: bytes, wire: Wire | None = None) -> None:
+    def receive(self, data: bytes, wire: Wire | None = None, source: Endpoint = PEER) -> None:
         """What the endpoint does with a message. Raises Dropped and Refused."""
         wire = wire or self.wire
         if self.dialogs.transactions.repeated(data):
@@ -184,9 +184,9 @@ class Bench:
         message = parse(data, stream=wire.transport != "udp")
         screen(message, stream=wire.transport != "udp")
         if isinstance(message, Request) and message.method == "REGISTER":
-            self.access.registrant(message, PEER, self.clock.now)
+            self.access.registrant(message, source, self.clock.now)
         elif isinstance(message, Request):
-            self.dialogs.receive(data, message, PEER, wire)
+            self.dialogs.receive(data, message, source, wire)
         else:
             assert self.dialogs.transactions.receive_response(data, message)
 

@@ -137,6 +137,38 @@ def test_an_invite_that_comes_by_two_ways_is_taken_once(bench: Bench) -> None:
     assert bench.refused(invite.replace(caller.branch.encode(), b"z9hG4bKother")).status == 482
 
 
+@pytest.mark.parametrize("state", ["ringing", "answered", "up", "offering"])
+@pytest.mark.parametrize("number", [1, 9])
+def test_a_call_that_is_begun_anew_in_the_same_dialog_is_refused(bench: Bench, state: str, number: int) -> None:
+    caller = Caller()
+    dialog = ring(bench, caller)
+    if state != "ringing":
+        answer(bench, caller, dialog)
+    if state in ("up", "offering"):
+        bench.receive(caller.request("ACK"))
+        bench.events.clear()
+    if state == "offering":
+        bench.receive(caller.request("INVITE", OFFER))
+        bench.events.clear()
+    before = bench.dialogs.sizes
+    bench.wire.take()
+    anew = Caller(cseq=number - 1, branches=caller.branches).request("INVITE", OFFER)
+    assert [bench.refused(anew).status for _ in range(2)] == [482, 482]
+    assert (bench.events, bench.wire.take(), bench.dialogs.sizes) == ([], [], before)
+
+
+def test_the_first_invite_in_other_bytes_long_after_its_ack_is_no_new_one(bench: Bench) -> None:
+    caller = Caller()
+    invite = caller.request("INVITE", OFFER)
+    bench.receive(invite)
+    answer(bench, caller, bench.event().dialog)
+    bench.receive(caller.request("ACK"))
+    bench.events.clear()
+    bench.receive(invite.replace(b"Max-Forwards: 70", b"Max-Forwards: 68"))
+    assert (bench.events, bench.wire.take()) == ([], [])
+    assert bench.counters["retransmissions"] == 1
+
+
 def test_our_200_is_repeated_until_the_ack(bench: Bench, clock: HandClock) -> None:
     caller = Caller()
     answer(bench, caller, ring(bench, caller))
@@ -472,10 +504,40 @@ def test_a_request_with_an_old_sequence_number_is_out_of_order(bench: Bench) -> 
     caller = Caller()
     establish(bench, caller)
     caller.cseq = -1
-    bench.receive(caller.request("BYE"))
+    bench.receive(caller.request("INFO"))
     assert bench.wire.take_lines() == ["500 CSeq Out Of Order"]
     assert bench.counters["refused_500"] == 1
     assert bench.dialogs.sizes["live"] == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "ends"),
+    [(PEER.host, True), ("192.0.2.77", True), ("192.0.2.99", True), ("192.0.2.66", False)],
+    ids=["where the INVITE came from", "a proxy of the route", "the Contact", "somebody else"],
+)
+def test_a_bye_of_the_peers_ends_the_call_whatever_its_number(bench: Bench, host: str, ends: bool) -> None:
+    caller = Caller()
+    way = ("Record-Route: <sip:192.0.2.78;lr>, <sip:192.0.2.77:5080;lr>", "Contact: <sip:ann@192.0.2.99>")
+    dialog = establish(bench, caller, way)
+    bench.receive(caller.request("OPTIONS"))
+    bench.wire.take()
+    caller.cseq = 0
+    bench.receive(caller.request("BYE", headers=("Reason: SIP;cause=408",)), source=Endpoint(host, 7777))
+    assert bench.wire.take_lines() == ["200 OK" if ends else "500 CSeq Out Of Order"]
+    assert bench.events == ([DialogEnded(dialog, "bye", "SIP;cause=408")] if ends else [])
+    assert bench.dialogs.sizes == EMPTY or not ends
+
+
+def test_a_bye_with_the_number_of_an_offer_that_waits_answers_both(bench: Bench) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.receive(caller.request("INVITE", OFFER))
+    bench.events.clear()
+    bench.wire.take()
+    caller.cseq -= 1
+    bench.receive(caller.request("BYE"))
+    assert sorted(bench.wire.take_lines()) == ["200 OK", "487 Request Terminated"]
+    assert bench.event() == DialogEnded(dialog, "bye", "")
 
 
 @pytest.mark.parametrize("method", ["INVITE", "BYE", "OPTIONS", "INFO"])

@@ -45,7 +45,9 @@ class Bench:
         return one
 
     def register(self, contact: str, wire: Wire) -> None:
-        request = message(f"REGISTER sip:a SIP/2.0\nContact: <{contact}>;expires=60\nCall-ID: a\nCSeq: 1 REGISTER")
+        request = message(
+            f"REGISTER sip:a SIP/2.0\nVia: SIP/2.0/UDP h\nContact: <{contact}>;expires=60\nCall-ID: a\nCSeq: 1 REGISTER"
+        )
         assert isinstance(request, Request)
         self.registrar.register("ann", request, Endpoint("10.0.0.2", 5062), wire, self.now)
 

@@ -74,7 +74,7 @@ def test_where_there_is_no_update_we_reinvite_with_the_same_description(bench: B
     assert ack.startswith("ACK sip:bob@192.0.2.88 SIP/2.0\r\n")
     assert header(ack, "CSeq") == "2 ACK"
     bench.answer(invite, "200 OK", "", ANSWER, (WE_REFRESH, "Contact: <sip:bob@192.0.2.88>"))
-    assert bench.wire.take() == [ack]
+    assert set(bench.wire.take()) == {ack}
     clock.advance(300)
     assert bench.wire.take_lines() == ["INVITE sip:bob@192.0.2.88 SIP/2.0"]
     assert bench.events == []

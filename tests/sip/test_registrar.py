@@ -18,11 +18,13 @@ class Phone:
         self.wire = Wire(transport)
         self.cseq = 0
 
-    def register(self, *headers: str, now: float = 0, call_id: str = "c", cseq: int | None = None) -> Headers:
+    def register(
+        self, *headers: str, now: float = 0, call_id: str = "c", cseq: int | None = None, via: str = ""
+    ) -> Headers:
         self.cseq += 1
         lines = [
             "REGISTER sip:198.51.100.7 SIP/2.0",
-            "Via: SIP/2.0/UDP 10.0.0.2:5062;branch=z9hG4bK1",
+            f"Via: SIP/2.0/UDP 10.0.0.2:5062;branch=z9hG4bK1{via}",
             "From: <sip:ann@198.51.100.7>;tag=1",
             "To: <sip:ann@198.51.100.7>",
             f"Call-ID: {call_id}",
@@ -134,6 +136,12 @@ def test_calls_go_back_by_the_flow_that_the_phone_opened(transport: str, contact
     target = phone.registrar.bindings("ann", 0)[0].target()
     assert (target.uri, target.endpoint, target.transport) == (contact, endpoint, transport)
     assert target.flow is phone.wire
+
+
+def test_a_phone_that_takes_answers_where_it_sends_from_is_called_there() -> None:
+    phone = Phone()
+    phone.register("Contact: <sip:ann@203.0.113.9:5062>", via=";rport")
+    assert phone.registrar.bindings("ann", 0)[0].target().endpoint == SOURCE
 
 
 def test_a_path_is_told_and_taken() -> None:

@@ -41,13 +41,16 @@ class Callee:
             remote_target=parse_name_addr(request.listed("contact")[0]).uri,
             route_set=tuple(request.listed("record-route")),
             flow=exchange.flow,
+            source=exchange.source,
             state=State.RINGING,
             remote_cseq=request.cseq[0],
             invite_cseq=request.cseq[0],
+            invite_branch=request.via.params.get("branch"),
             invite=exchange,
             takes_updates=takes_updates(request),
             grant=terms,
         )
+        dialog.aim(symmetric="rport" in request.via.params)
         self._table.live[dialog.id] = self._table.known[dialog.key] = dialog
         self.watch(dialog, exchange)
         self._table.counters["calls"] += 1

@@ -164,7 +164,8 @@ class Caller:
         """INVITE."""
         uri = attempt.target.uri
         attempt.credentials = () if attempt.answerer is None else attempt.answerer.headers("INVITE", uri)
-        cseq = len(self._sent_as) + 1
+        # Above those of the early dialogs too: a fork that is challenged and then answers keeps its tag.
+        cseq = max((0, *self._sent_as, *(leg.local_cseq for leg in self._legs.values()))) + 1
         self._sent_as[cseq] = attempt
         attempt.sent = self._table.transactions.send(
             Outgoing(
@@ -292,6 +293,8 @@ class Caller:
         # Section 13.2.2.4: what the 2xx says of route and target counts.
         leg.route_set = _route_set(response)
         leg.remote_target = contact_of(response) or leg.remote_target
+        leg.local_cseq = max(leg.local_cseq, cseq)
+        leg.aim(symmetric=attempt.target.flow is not None)
         self._table.acknowledge(leg, cseq, attempt.credentials)
         wanted = not self.settled and not self._hung_up
         self._settle(leg)
@@ -345,6 +348,7 @@ class Caller:
             remote_target=contact_of(response) or target.uri,
             route_set=_route_set(response),
             flow=attempt.flow,
+            source=target.endpoint,
             state=State.EARLY,
             remote_cseq=0,
             local_cseq=response.cseq[0],
@@ -353,6 +357,8 @@ class Caller:
             hop=Hop(uri.host, uri.port, target.endpoint),
             credentials=target.credentials,
         )
+        # A phone is called where it registered from, which opened its NAT for us.
+        leg.aim(symmetric=target.flow is not None)
         self._legs[tag] = self._table.known[leg.key] = leg
         return leg
 

@@ -6,9 +6,11 @@ or a 200 that nobody confirms. `CLOSING` is a dialog that the application has do
 waits for its response, or our 200 for the ACK without which section 15 forbids the BYE. An offer of the peer's, in a
 re-INVITE or an UPDATE, lives beside the state, as the dialog's one open exchange.
 
-Requests go where section 12.2.1.1 says: the first Record-Route, else the peer's Contact, also when that is a private
-address behind a NAT; a peer behind one registers or uses a proxy that rewrites it. They leave by the flow on which the
-INVITE came or went.
+Requests go to the first Record-Route (section 12.2.1.1). Where there is none, over UDP, they go where the peer's last
+message came from, or where our INVITE went: a Contact behind a NAT is reached no other way. A peer whose Contact is
+where its messages come from is behind no NAT, and is followed when it names another Contact. A request that does not
+find the peer there is sent once more, to the other of the two places: to the peer of a proxy that does not record its
+route, say. Requests leave by the flow on which the peer's last message came, or our INVITE went.
 """
 
 from collections import Counter
@@ -21,8 +23,9 @@ from urllib.parse import quote
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.bodies import ACCEPT
 from trunkline.sip.headers import USER_CHARACTERS, one_line, parse_name_addr, parse_uri, quoted_string
-from trunkline.sip.screen import ALLOW, SUPPORTED, Headers, Message
+from trunkline.sip.screen import ALLOW, SUPPORTED, Headers, Message, Request
 from trunkline.sip.session_timer import Terms
+from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, is_address, takes_requests_at
 from trunkline.sip.transactions import Exchange, Flow, Outgoing
 from trunkline.sip.values import Credentials, DialogId
 
@@ -69,9 +72,15 @@ class Dialog:
     route_set: tuple[str, ...]
     """Record-Route values, our neighbour's first (sections 12.1.1 and 12.1.2)."""
     flow: Flow
+    source: Endpoint
+    """Where the peer's last message came from, or our INVITE went."""
     state: State
     remote_cseq: int
     """0 before the first request of the peer's."""
+    direct: bool = False
+    """Requests go to `source`, else to where the route set or the peer's Contact say."""
+    detoured: bool = False
+    """The other of the two has been tried."""
     local_cseq: int = 0
     hop: Hop | None = None
     credentials: Credentials | None = None
@@ -91,6 +100,8 @@ class Dialog:
     """Sends our last ACK again, which was for the INVITE of that number."""
     invite_cseq: int = 0
     """Of the INVITE that made the dialog."""
+    invite_branch: str | None = None
+    """Of its Via, where the INVITE was the peer's."""
     rseq: int = 0
     """Of the last reliable provisional response, the peer's or ours (RFC 3262)."""
     acknowledged: bool = True
@@ -121,6 +132,43 @@ class Dialog:
             alarm.cancel()
         self.alarms.clear()
 
+    def aim(self, *, symmetric: bool) -> None:
+        """Decide where requests go. `symmetric`: the peer takes them at the port that it sends from."""
+        contact = self._endpoint(self.remote_target)
+        if not is_address(contact.host):
+            contact = self._found(self.remote_target)
+        there = takes_requests_at(contact, self.source, symmetric=symmetric)
+        self.direct = self.flow.transport == "udp" and not self.route_set and there != contact
+        self.detoured = False
+
+    def hear(self, request: Request, source: Endpoint, flow: Flow) -> None:
+        """A request of the peer's came; one from elsewhere than the last has ours go there."""
+        if flow.transport == self.flow.transport and request.cseq[0] >= self.remote_cseq:
+            self.flow = flow
+            if source != self.source:
+                self.source = source
+                self.aim(symmetric="rport" in request.via.params)
+
+    def is_peer(self, source: Endpoint) -> bool:
+        """Whether this is a host that the peer, or the way to it, is known by."""
+        uris = (self.remote_target, *(parse_name_addr(route).uri for route in self.route_set))
+        return source.host in (self.source.host, *(parse_uri(uri).host for uri in uris))
+
+    @property
+    def ways(self) -> tuple[Endpoint, ...]:
+        """Where requests go, and where else they could."""
+        named = self._found(parse_name_addr(self.route_set[0]).uri if self.route_set else self.remote_target)
+        if self.flow.transport != "udp":
+            return (named,)
+        return tuple(dict.fromkeys((self.source, named) if self.direct else (named, self.source)))
+
+    def detour(self) -> bool:
+        """The last request did not find the peer: have the next go the other way, once. False: there is none."""
+        if self.detoured or len(self.ways) == 1:
+            return False
+        self.detoured, self.direct = True, not self.direct
+        return True
+
     def request(self, method: str, headers: Headers = (), sdp: str | None = None, cseq: int | None = None) -> Outgoing:
         """The next request inside the dialog; `cseq` is given for an ACK, which takes its INVITE's."""
         if cseq is None:
@@ -134,7 +182,7 @@ class Dialog:
             to=self.remote,
             call_id=self.call_id,
             cseq=cseq,
-            target=self._next_hop(parse_name_addr(self.route_set[0]).uri if self.route_set else uri),
+            target=self.ways[0],
             flow=self.flow,
             routes=routes,
             headers=headers,
@@ -150,11 +198,15 @@ class Dialog:
             return self.remote_target, self.route_set
         return first, (*self.route_set[1:], f"<{self.remote_target}>")
 
-    def _next_hop(self, uri: str) -> Endpoint:
+    def _found(self, uri: str) -> Endpoint:
         parts = parse_uri(uri)
         if self.hop is not None and (parts.host, parts.port) == (self.hop.host, self.hop.port):
             return self.hop.endpoint
-        return Endpoint(parts.host, parts.port or (5061 if self.flow.transport == "tls" else 5060))
+        return self._endpoint(uri)
+
+    def _endpoint(self, uri: str) -> Endpoint:
+        parts = parse_uri(uri)
+        return Endpoint(parts.host, parts.port or DEFAULT_PORTS[TRANSPORTS[self.flow.transport]])
 
 
 def contact(flow: Flow, user: str = "") -> tuple[str, str]:

@@ -116,6 +116,8 @@ class Dialogs:
             raise Refused(481, "Call/Transaction Does Not Exist")
         elif request.method == "CANCEL" and dialog is not None:
             self._late_cancel(dialog, request)
+        if dialog is not None and dialog.local_tag == request.tag("to"):
+            dialog.hear(request, source, flow)
         tag = dialog.local_tag if dialog is not None else self._tag()
         self.transactions.receive_request(data, request, source, flow, tag if request.method == "CANCEL" else None)
         return None
@@ -132,14 +134,13 @@ class Dialogs:
             raise Refused(503, "Too Many Calls", headers)
 
     def _repeated_invite(self, dialog: Dialog, request: Request) -> None:
-        """An INVITE of a dialog that we have: sent again in other bytes, or forked to us twice (section 8.2.2.2)."""
-        exchange = dialog.invite
-        if exchange is None or _same_branch(exchange.request, request):
-            self._counters["retransmissions"] += 1
-            if exchange is not None:
-                exchange.repeat()
-            return
-        raise Refused(482, "Loop Detected")
+        """An INVITE of a dialog that we have: sent again in other bytes, or forked to us twice (section 8.2.2.2), or
+        begun anew by a peer that has lost its dialog, which may be one call only."""
+        if (request.via.params.get("branch"), request.cseq[0]) != (dialog.invite_branch, dialog.invite_cseq):
+            raise Refused(482, "Loop Detected")
+        self._counters["retransmissions"] += 1
+        if dialog.invite is not None:
+            dialog.invite.repeat()
 
     def _late_cancel(self, dialog: Dialog, request: Request) -> None:
         """A CANCEL that crossed our 200: answered, without effect (section 9.2)."""
@@ -156,10 +157,10 @@ class Dialogs:
             exchange.respond(200, "OK", CAPABILITIES)
         elif outside and request.method == "INVITE":
             self._callee.invited(exchange)
-        elif dialog is not None and request.cseq[0] <= dialog.remote_cseq:
+        elif dialog is not None and request.cseq[0] <= dialog.remote_cseq and not _is_last_word(dialog, exchange):
             self._table.refuse(exchange, Refused(500, "CSeq Out Of Order"))
         elif dialog is not None:
-            dialog.remote_cseq = request.cseq[0]
+            dialog.remote_cseq = max(dialog.remote_cseq, request.cseq[0])
             self._in_dialog(dialog, exchange)
 
     def _in_dialog(self, dialog: Dialog, exchange: Exchange) -> None:
@@ -313,6 +314,13 @@ class Dialogs:
         else:
             self._table.settle(dialog)
             self._table.send_bye(dialog, header)
+
+
+def _is_last_word(dialog: Dialog, exchange: Exchange) -> bool:
+    """A BYE counts whatever its number: a proxy that ends a call in its party's name, say by its own timer, knows no
+    number that is right, and whoever has gone will not ask again. Only from where the dialog's peer is: who has
+    overheard the tags elsewhere may not replay one."""
+    return exchange.request.method == "BYE" and dialog.is_peer(exchange.source)
 
 
 def _same_branch(one: Request, other: Request) -> bool:

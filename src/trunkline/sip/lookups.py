@@ -14,7 +14,6 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from secrets import SystemRandom
 
 import structlog
@@ -27,7 +26,7 @@ from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.headers import parse_uri
 from trunkline.sip.targets import Found as OnFound
-from trunkline.sip.targets import Target, Transport, Unreachable
+from trunkline.sip.targets import Target, Transport, Unreachable, is_address
 
 log = structlog.get_logger()
 
@@ -179,11 +178,7 @@ async def _services(resolver: Resolver, host: str, transports: Sequence[Transpor
 
 def is_literal(target: Target) -> bool:
     """Whether there is nothing to look up."""
-    try:
-        ip_address(target.endpoint.host)
-    except ValueError:
-        return False
-    return True
+    return is_address(target.endpoint.host)
 
 
 def in_order(records: Sequence[SRV], random: Callable[[], float]) -> list[SRV]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.headers import NameAddr, parse_name_addr, parse_uri
 from trunkline.sip.screen import Asked, Headers, Refused, Request
-from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, Target, Transport
+from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, Target, Transport, takes_requests_at
 from trunkline.sip.transactions import Flow
 
 CONTACT_LIMIT = 10
@@ -30,6 +30,7 @@ class Binding:
     """What makes it this contact and no other: instance and reg-id, or the URI."""
     flow: Flow
     source: Endpoint
+    """Where it takes requests over UDP, unless by its Path; else where it came from."""
     path: tuple[str, ...]
     """Values of Path, which calls take as their Route (RFC 3327)."""
     call_id: str
@@ -37,11 +38,10 @@ class Binding:
     expires_at: float
 
     def target(self) -> Target:
-        """Where a call to this contact goes: by its flow; over UDP to the address that it was heard from, unless the
-        contact is on that host, and so needs no help through a NAT."""
+        """Where a call to this contact goes: by its flow; over UDP to where it was heard from."""
         transport = TRANSPORTS[self.flow.transport]
         endpoint = next_hop(self.uri, self.path, transport)
-        if transport == "udp" and endpoint.host != self.source.host:
+        if transport == "udp" and (not self.path or endpoint.host != self.source.host):
             endpoint = self.source
         return Target(self.uri, endpoint, transport, self.flow, self.path)
 
@@ -90,7 +90,11 @@ class Registrar:
         for address, seconds in wanted or ():
             if seconds:
                 key = _key(address)
-                held[key] = Binding(address.uri, key, flow, source, path, call_id, cseq, now + seconds)
+                there = source
+                if flow.transport == "udp" and not path:
+                    symmetric = "rport" in request.via.params
+                    there = takes_requests_at(next_hop(address.uri, (), "udp"), source, symmetric=symmetric)
+                held[key] = Binding(address.uri, key, flow, there, path, call_id, cseq, now + seconds)
         self._bindings[user] = list(held.values())[-CONTACT_LIMIT:]
         if not held:
             del self._bindings[user]

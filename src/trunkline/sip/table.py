@@ -13,6 +13,9 @@ from trunkline.sip.screen import Headers, Refused, Response
 from trunkline.sip.transactions import Exchange, Sent, Transactions
 from trunkline.sip.values import DialogEnded, DialogId, SipEvent
 
+NOT_THERE = frozenset((403, 404, 408, 410, 481, 503))
+"""What is said to a request in a dialog by who does not know the dialog, or by us where nobody answers."""
+
 
 class Caller(Protocol):
     """A call of ours that is not answered yet, as the table sees it."""
@@ -96,7 +99,8 @@ class Table:
     def acknowledge(self, dialog: Dialog, cseq: int, credentials: Headers = ()) -> None:
         """ACK the 2xx to an INVITE of ours, with the credentials of the INVITE (section 13.2.2.4)."""
         dialog.ack_cseq = cseq
-        dialog.repeat_ack = self.transactions.acknowledge(dialog.request("ACK", credentials, cseq=cseq))
+        request = dialog.request("ACK", credentials, cseq=cseq)
+        dialog.repeat_ack = self.transactions.acknowledge(request, dialog.ways[1:])
 
     def request(
         self,
@@ -107,13 +111,18 @@ class Table:
         sdp: str | None = None,
         answerer: Answerer | None = None,
     ) -> Sent:
-        """Send a request inside a dialog and answer what challenges come; `on_final` gets the final response."""
+        """Send a request inside a dialog and answer what challenges come; where the peer is not to be found, send it
+        once more, the other way. `on_final` gets the final response."""
         request = dialog.request(method, headers, sdp)
         credentials = () if answerer is None else answerer.headers(method, request.uri)
         request = replace(request, headers=(*headers, *credentials))
 
         def received(response: Response) -> None:
             if response.status < 200:
+                return
+            wanted = method == "BYE" or dialog.state is not State.CLOSING
+            if wanted and response.status in NOT_THERE and dialog.detour():
+                self.request(dialog, method, on_final, headers, sdp, answerer)
                 return
             again = None
             if response.status in (401, 407) and dialog.credentials is not None:

@@ -7,6 +7,8 @@ one is tried, within the same call, where one does not answer at all, cannot be 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Literal, Protocol
 
 from trunkline.sdp.values import Endpoint
@@ -80,6 +82,23 @@ class UriLocator:
             found(target)
         else:
             self._look_up(*target, found)
+
+
+@lru_cache(1024)
+def is_address(host: str) -> bool:
+    """Whether a host is an address, and no name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def takes_requests_at(contact: Endpoint, source: Endpoint, *, symmetric: bool) -> Endpoint:
+    """Where a peer over UDP takes requests: where its messages come from, as a NAT lets nothing else pass (RFC 3581,
+    RFC 5626 section 5.3). Only a Contact on that very host counts as it stands, unless the peer is `symmetric`: it
+    asks by `rport` for answers at the port that it sends from."""
+    return contact if contact.host == source.host and not symmetric else source
 
 
 def uri_target(uri: str) -> tuple[Target] | Unreachable:

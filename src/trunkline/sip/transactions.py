@@ -261,16 +261,18 @@ class Transactions:
         sent.attach(transaction)
         return sent
 
-    def acknowledge(self, request: Outgoing) -> Callable[[], None]:
-        """Send the ACK to a 2xx; call what is returned to send it again."""
+    def acknowledge(self, request: Outgoing, elsewhere: Iterable[Endpoint] = ()) -> Callable[[], None]:
+        """Send the ACK to a 2xx; call what is returned to send it again, and `elsewhere` too."""
         server = _Server(request.flow)
         text = _message(request).localStr(server.getSIPaddr())
+        places = [(place.host, place.port) for place in (request.target, *elsewhere)]
 
-        def send() -> None:
-            server.send_to(text, (request.target.host, request.target.port))
+        def send_again() -> None:
+            for place in places:
+                server.send_to(text, place)
 
-        send()
-        return send
+        server.send_to(text, places[0])
+        return send_again
 
     def unreachable(self, flow: Flow, reason: str) -> None:
         """What was sent by a flow did not arrive: requests that have no response yet fail (section 8.1.3.1)."""

@@ -9,8 +9,6 @@ import os
 import socket
 from collections import Counter
 from errno import EADDRINUSE
-from functools import lru_cache
-from ipaddress import ip_address
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +17,7 @@ from trunkline.errors import StartupError
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.certificates import server_context
 from trunkline.sip.connections import Connections, OnMessage, OnTrouble
+from trunkline.sip.targets import is_address
 from trunkline.sip.transactions import Flow
 
 FREE_PORT_TRIES = 10
@@ -170,7 +169,7 @@ class UdpSocket(asyncio.DatagramProtocol):
 
     def send(self, data: bytes, to: Endpoint) -> None:
         """Send one datagram, after a look-up where `to` is a name."""
-        if _is_address(to.host):
+        if is_address(to.host):
             self._sendto(data, to)
         else:
             self._owner.spawn(self._resolve_and_send(data, to))
@@ -190,15 +189,6 @@ class UdpSocket(asyncio.DatagramProtocol):
             self._socket.sendto(data, (to.host, to.port))
         except (OSError, ValueError):
             self._owner.counters["send_errors"] += 1
-
-
-@lru_cache(1024)
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _cannot_listen(what: str, where: Endpoint, error: OSError) -> StartupError:

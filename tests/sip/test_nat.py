@@ -1,0 +1,273 @@
+"""Where requests in a dialog go: peers behind a NAT, proxies on the way, peers that move."""
+
+import pytest
+
+from sip.bench import ANSWER, OFFER, PEER, Bench, Caller, HandClock, Wire, header, response
+from sip.test_caller import callee, invite_of, place
+from sip.test_dialogs import answer
+from sip.test_refresh import UPDATES, WE_REFRESH
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.targets import Target
+from trunkline.sip.values import AcceptReinvite, Answer, DialogEnded, DialogId, Hangup
+
+NAT = Endpoint("203.0.113.9", 40000)
+REMAPPED = Endpoint("203.0.113.9", 41000)
+PRIVATE = "Contact: <sip:ann@192.168.1.5:5062>"
+LAN = Endpoint("192.168.1.5", 5062)
+ROUTE = "Record-Route: <sip:192.0.2.77:5080;lr>"
+PROXY = Endpoint("192.0.2.77", 5080)
+
+
+class Phone(Caller):
+    """A peer behind a NAT, or seemingly so."""
+
+    def __init__(self, bench: Bench, contact: str = PRIVATE, source: Endpoint = NAT, rport: bool = True) -> None:
+        super().__init__()
+        self.bench, self.contact, self.source, self.rport = bench, contact, source, rport
+
+    def send(self, method: str, body: str = "", headers: tuple[str, ...] = (), *, new: bool = True) -> None:
+        """To us."""
+        if method == "INVITE" and not any(line.startswith("Contact:") for line in headers):
+            headers = (self.contact, *headers)
+        data = self.request(method, body, headers, new=new)
+        self.bench.receive(data if self.rport else data.replace(b";rport", b""), source=self.source)
+
+    def call(self, *headers: str) -> DialogId:
+        """A call that is up."""
+        self.send("INVITE", OFFER, headers)
+        dialog = self.bench.event().dialog
+        answer(self.bench, self, dialog)
+        self.send("ACK")
+        self.bench.event()
+        self.bench.wire.take()
+        return dialog
+
+
+def sent_to(bench: Bench) -> list[tuple[str, Endpoint]]:
+    """Methods of the requests since the last look, and where they went."""
+    found = [(text.partition(" ")[0], to) for text, to in bench.wire.sent]
+    bench.wire.take()
+    return found
+
+
+def hung_up(bench: Bench, dialog: DialogId) -> Endpoint:
+    """Where the BYE goes."""
+    bench.dialogs.perform(Hangup(dialog))
+    ((method, to),) = sent_to(bench)
+    assert method == "BYE"
+    return to
+
+
+@pytest.mark.parametrize(
+    ("contact", "source", "rport", "route", "there"),
+    [
+        ("sip:ann@192.168.1.5:5062", NAT, True, False, NAT),
+        ("sip:ann@192.168.1.5", NAT, False, False, NAT),
+        ("sip:ann@phone.local", NAT, True, False, NAT),
+        ("sip:ann@a1b2c3.invalid;transport=ws", NAT, True, False, NAT),
+        ("sip:ann@[fd00::5]:5062", Endpoint("2001:db8::9", 40000), True, False, Endpoint("2001:db8::9", 40000)),
+        ("sip:ann@203.0.113.9:5062", NAT, True, False, NAT),
+        ("sip:ann@203.0.113.9:5062", NAT, False, False, Endpoint("203.0.113.9", 5062)),
+        ("sip:ann@203.0.113.9", NAT, False, False, Endpoint("203.0.113.9", 5060)),
+        ("sip:ann@192.168.1.5:5062", PROXY, True, True, PROXY),
+        ("sip:ann@192.168.1.5:5062", Endpoint("192.0.2.77", 33333), True, True, PROXY),
+        ("sip:ann@192.0.2.77:5090", NAT, True, True, PROXY),
+    ],
+)
+def test_requests_go_where_the_peers_messages_come_from_unless_a_route_was_recorded(
+    bench: Bench, contact: str, source: Endpoint, rport: bool, route: bool, there: Endpoint
+) -> None:
+    dialog = Phone(bench, f"Contact: <{contact}>", source, rport).call(*((ROUTE,) if route else ()))
+    bench.dialogs.perform(Hangup(dialog))
+    ((bye, to),) = bench.wire.sent
+    assert to == there
+    assert bye.startswith(f"BYE {contact} SIP/2.0\r\n"), "whatever the way, the Contact is what is asked for"
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "INFO", "UPDATE", "INVITE"])
+def test_a_nat_that_gives_the_peer_another_port_is_followed(bench: Bench, method: str) -> None:
+    phone = Phone(bench)
+    dialog = phone.call()
+    phone.source = REMAPPED
+    phone.send(method)
+    if method == "INVITE":
+        bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+        phone.send("ACK")
+    bench.wire.take()
+    assert hung_up(bench, dialog) == REMAPPED
+
+
+def test_the_ack_shows_where_the_caller_is_behind_a_proxy_that_leaves(bench: Bench) -> None:
+    phone = Phone(bench, "Contact: <sip:ann@192.0.2.40:5070>", PROXY)
+    phone.send("INVITE", OFFER)
+    dialog = bench.event().dialog
+    answer(bench, phone, dialog)
+    phone.source = Endpoint("192.0.2.40", 5070)
+    phone.send("ACK")
+    assert hung_up(bench, dialog) == phone.source
+
+
+@pytest.mark.parametrize("what", ["an old number", "a forged tag"])
+def test_what_is_not_the_dialogs_moves_nothing(bench: Bench, what: str) -> None:
+    phone = Phone(bench)
+    dialog = phone.call()
+    phone.source = Endpoint("192.0.2.66", 1)
+    if what == "an old number":
+        phone.cseq = -1
+        phone.send("INFO")
+    else:
+        to_tag, phone.to_tag = phone.to_tag, "forged"
+        phone.send("ACK")
+        phone.to_tag = to_tag
+    bench.wire.take()
+    assert hung_up(bench, dialog) == NAT
+
+
+def test_a_peer_behind_a_nat_is_not_followed_to_another_private_address(bench: Bench) -> None:
+    phone = Phone(bench)
+    dialog = phone.call()
+    phone.send("INVITE", OFFER, ("Contact: <sip:ann@10.9.9.9>",))
+    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    phone.send("ACK")
+    bench.wire.take()
+    bench.dialogs.perform(Hangup(dialog))
+    ((bye, to),) = bench.wire.sent
+    assert (bye.split("\r\n")[0], to) == ("BYE sip:ann@10.9.9.9 SIP/2.0", NAT)
+
+
+def test_over_tcp_requests_go_by_the_connection_of_the_peers_last_message(bench: Bench) -> None:
+    caller, first, second = Caller(transport="TCP"), Wire("tcp"), Wire("tcp")
+    bench.receive(caller.request("INVITE", OFFER, (PRIVATE,)), first, NAT)
+    dialog = bench.event().dialog
+    bench.dialogs.perform(Answer(dialog, ANSWER))
+    caller.learn(first.take()[-1])
+    bench.receive(caller.request("ACK"), second, REMAPPED)
+    bench.dialogs.perform(Hangup(dialog))
+    assert first.take() == []
+    assert [text.partition(" ")[0] for text in second.take()] == ["BYE"]
+
+
+def test_a_large_request_by_tcp_does_not_take_a_dialog_off_udp(bench: Bench) -> None:
+    phone = Phone(bench)
+    dialog = phone.call()
+    bench.receive(phone.request("OPTIONS"), Wire("tcp"), Endpoint("203.0.113.9", 55555))
+    assert hung_up(bench, dialog) == NAT
+
+
+# ── calls of ours ──
+
+
+@pytest.mark.parametrize(
+    ("where", "contact", "registered", "there"),
+    [
+        (NAT, "sip:ann@192.168.1.5:5062", True, NAT),
+        (NAT, "sip:ann@192.168.1.5:7777", True, NAT),
+        (NAT, "sip:ann@203.0.113.9:5062", True, NAT),
+        (PEER, "sip:bob@172.17.0.2:5060", False, PEER),
+        (PEER, "sip:bob@container.lan", False, PEER),
+        (PEER, "sip:bob@192.0.2.10:5080", False, Endpoint("192.0.2.10", 5080)),
+    ],
+)
+def test_who_is_called_is_spoken_to_where_it_answered(
+    bench: Bench, where: Endpoint, contact: str, registered: bool, there: Endpoint
+) -> None:
+    uri = "sip:ann@192.168.1.5:5062" if registered else "sip:bob@192.0.2.10:5062"
+    bench.locator.targets = [Target(uri, where, "udp", bench.wire if registered else None)]
+    number = place(bench)
+    bench.answer(invite_of(bench), "200 OK", "them", ANSWER, (f"Contact: <{contact}>", WE_REFRESH))
+    bench.dialogs.perform(Hangup(number))
+    assert sent_to(bench) == [("ACK", there), ("BYE", there)]
+
+
+def test_a_called_phone_whose_nat_gives_it_another_port_is_followed(bench: Bench) -> None:
+    bench.locator.targets = [Target("sip:ann@192.168.1.5:5062", NAT, "udp", bench.wire)]
+    number = place(bench)
+    invite = invite_of(bench)
+    bench.answer(invite, "200 OK", "them", ANSWER, (PRIVATE,))
+    bench.receive(callee(invite).request("OPTIONS"), source=REMAPPED)
+    bench.wire.take()
+    assert hung_up(bench, number) == REMAPPED
+
+
+# ── the other way ──
+
+
+def test_an_ack_that_seems_lost_goes_both_ways(bench: Bench) -> None:
+    place(bench)
+    ok = response(invite_of(bench), "200 OK", "them", ANSWER, ("Contact: <sip:bob@172.17.0.2:5060>",))
+    bench.receive(ok)
+    assert sent_to(bench) == [("ACK", PEER)]
+    bench.receive(ok)
+    assert sent_to(bench) == [("ACK", PEER), ("ACK", Endpoint("172.17.0.2", 5060))]
+
+
+@pytest.mark.parametrize("said", ["", "404 Not here", "481 Who", "403 No relaying", "503 Not now"])
+@pytest.mark.parametrize("route", [False, True], ids=["no route", "a route that leads nowhere"])
+def test_a_bye_that_does_not_find_the_peer_goes_the_other_way_once(
+    bench: Bench, clock: HandClock, said: str, route: bool
+) -> None:
+    dialog = Phone(bench).call(*((ROUTE,) if route else ()))
+    first, second = (PROXY, NAT) if route else (NAT, LAN)
+    numbers = []
+    bench.dialogs.perform(Hangup(dialog, "enough"))
+    for there in (first, second):
+        ((bye, to), *_) = bench.wire.sent
+        assert (bye.partition(" ")[0], to) == ("BYE", there)
+        assert header(bye, "Reason") == 'SIP;cause=200;text="enough"'
+        numbers.append(header(bye, "CSeq"))
+        bench.wire.take()
+        if said:
+            bench.answer(bye, said)
+        else:
+            clock.advance(32.1)
+            del bench.wire.sent[:-1]
+    assert numbers == ["1 BYE", "2 BYE"]
+    clock.advance(40)
+    assert bench.dialogs.sizes["known"] == bench.dialogs.sizes["client"] == 0
+
+
+def test_a_bye_that_was_answered_is_not_sent_anywhere_else(bench: Bench) -> None:
+    dialog = Phone(bench).call()
+    bench.dialogs.perform(Hangup(dialog))
+    bench.answer(bench.wire.take()[0], "500 Oops")
+    assert (bench.wire.take(), bench.dialogs.sizes["known"]) == ([], 0)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_refresh_without_an_answer_goes_the_other_way_before_the_call_is_given_up(
+    bench: Bench, clock: HandClock, there: bool
+) -> None:
+    dialog = Phone(bench).call("Supported: timer", "Session-Expires: 600;refresher=uas", UPDATES)
+    clock.advance(300)
+    clock.advance(32.1)
+    assert {to for _, to in bench.wire.sent[:-1]} == {NAT}
+    update, to = bench.wire.sent[-1]
+    assert (update.partition(" ")[0], to) == ("UPDATE", LAN)
+    bench.wire.take()
+    if there:
+        bench.answer(update, headers=(WE_REFRESH, PRIVATE))
+        clock.advance(300)
+        assert sent_to(bench) == [("UPDATE", LAN)], "where it was found"
+        assert bench.events == []
+    else:
+        clock.advance(32.1)
+        assert bench.event() == DialogEnded(dialog, "error", "the peer is gone: 408 to the session refresh")
+
+
+def test_a_refresh_by_reinvite_is_confirmed_where_it_was_answered(bench: Bench, clock: HandClock) -> None:
+    Phone(bench).call("Supported: timer", "Session-Expires: 600;refresher=uas")
+    clock.advance(300.1)
+    ((invite, to),) = bench.wire.sent
+    assert (invite.partition(" ")[0], to) == ("INVITE", NAT)
+    bench.wire.take()
+    bench.answer(invite, "200 OK", "", ANSWER, (WE_REFRESH, PRIVATE))
+    assert sent_to(bench) == [("ACK", NAT)]
+
+
+def test_a_refresh_that_finds_nobody_while_we_hang_up_is_not_sent_again(bench: Bench, clock: HandClock) -> None:
+    dialog = Phone(bench).call("Supported: timer", "Session-Expires: 600;refresher=uas", UPDATES)
+    clock.advance(300.1)
+    (update,) = bench.wire.take()
+    assert hung_up(bench, dialog) == NAT
+    bench.answer(update, "481 Who")
+    assert bench.wire.take() == []
