@@ -1,11 +1,24 @@
 """The documents keep to the code: what they name exists, and they stay short enough to be read."""
 
+import json
 import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import reference
+from trunkline.calls.views import CALL_EVENTS, CallEvent, CallView, StreamEvent, StreamView
+from trunkline.config import CallbackSettings
+from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.settings import load
+from trunkline.streaming import messages
+from trunkline.streaming.messages import Problem, Refusal
+from trunkline.streaming.params import StreamIdentity, StreamParams
+from trunkline.texml import document
+from trunkline.webhooks.payloads import call_form, stream_form
 
 ROOT = Path(__file__).parent.parent
 NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(test_\w+))?`")
@@ -21,6 +34,7 @@ def documents() -> list[Path]:
             "CONTRIBUTING.md",
             "docs/compatibility.md",
             "docs/configuration.md",
+            *(f"docs/reference/{name}.md" for name in ("rest", "websocket", "callbacks", "texml")),
         )
     ]
 
@@ -72,3 +86,80 @@ def test_the_examples_of_the_configuration_load_together_and_show_every_setting(
     settings = load({}, {}, file).settings
     for [table] in (settings.applications, settings.numbers, settings.sip.trunks, settings.sip.phones):
         assert table.model_fields_set == set(type(table).model_fields)
+
+
+# ── docs/reference ──────────────────────────────────────────────────────────────────────────────────────────
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+IDENTITY = StreamIdentity(
+    StreamSid("s"), AccountSid("a"), CallSid("c"), CallSessionId("session"), "+13120001234", "+13121230000"
+)
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs/reference" / f"{name}.md").read_text()
+
+
+def shape(value: Any) -> Any:
+    """Names in order and types, for the values are examples."""
+    return {key: shape(one) for key, one in value.items()} if isinstance(value, dict) else type(value).__name__
+
+
+def test_the_operations_of_the_rest_page_are_those_that_are_served() -> None:
+    assert page("rest") == reference.made(), "`python tests/reference.py` writes them anew"
+
+
+def test_the_messages_of_the_websocket_page_are_those_that_are_sent_and_understood() -> None:
+    told = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page("websocket"), re.DOTALL)]
+    params = StreamParams("ws://a/", client_state="aGk=", custom_parameters={"customer": "42"})
+    sent = [
+        messages.connected(None),
+        messages.start(IDENTITY, params, "PCMU", 1, extensions=False),
+        messages.dtmf("s", 5, "1", NOON),
+        messages.mark("s", 6, b'"greeting"'),
+        messages.error("s", Refusal(Problem.MALFORMED, "")),
+        messages.stop(IDENTITY, 9),
+    ]
+    to_app = [one for one in told if "stream_id" in one or one["event"] == "connected"]
+    assert [shape(one) for one in to_app if one["event"] != "media"] == [shape(json.loads(one)) for one in sent]
+    from_app = [one for one in told if one not in to_app]
+    assert [one["event"] for one in from_app] == ["media", "mark", "clear"]
+    for one in from_app:
+        assert not isinstance(messages.decode(json.dumps(one).replace("/v7+\\u2026", "").encode()), Refusal), one
+    for problem in Problem:
+        assert f"| {problem.code} | `{problem.title}` |" in page("websocket")
+
+
+def test_the_callbacks_page_has_every_field() -> None:
+    call = CallView(
+        CallSid("c"), AccountSid("a"), CallSessionId("s"), "outbound", "+1", "+2", "", "completed", NOON, NOON,
+        answered_at=NOON, ended_at=NOON, codec="PCMU", parent_sid=CallSid("p"),
+    )  # fmt: skip
+    stream = StreamView(
+        StreamSid("s"), AccountSid("a"), CallSid("c"), None, "ws://a/", "inbound_track", "failed", NOON, NOON, None,
+        "POST",
+    )  # fmt: skip
+    forms = [call_form(CallEvent(kind, call, NOON)) for kind in CALL_EVENTS]
+    forms.append(stream_form(StreamEvent("stream-error", stream, NOON, "why"), CallbackSettings()))
+    fields = {name for form in forms for name, _ in form}
+    cells = " ".join(row[0] for row in rows(ROOT / "docs/reference/callbacks.md"))
+    assert not [name for name in sorted(fields) if f"`{name}`" not in cells]
+
+
+def _elements() -> dict[str, Mapping[str, Any]]:
+    tables = (document._VERBS, document._STREAM, document._TARGETS)
+    return {name: row.attributes for table in tables for name, row in table.items()}
+
+
+def test_the_texml_page_has_every_element_and_attribute() -> None:
+    sections = {
+        name: text
+        for title, text in re.findall(r"^### (.*?)\n(.*?)(?=^##|\Z)", page("texml"), re.DOTALL | re.MULTILINE)
+        for name in re.findall(r"<(\w+)>", title)
+    }
+    undocumented = page("texml").rpartition("## Not documented")[2]
+    for name, attributes in _elements().items():
+        if f"<{name}>" in undocumented and name not in sections:
+            continue
+        missing = [attribute for attribute in attributes if f"`{attribute}`" not in sections[name]]
+        assert not missing, f"<{name}> has {missing}"

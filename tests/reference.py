@@ -1,0 +1,76 @@
+"""Makes the tables of docs/reference/rest.md from the operations that are served.
+
+    python tests/reference.py
+
+writes them anew between the page's two marks; `tests/test_documents.py` compares.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trunkline.api.openapi import OPERATIONS
+from trunkline.api.operations.base import Operation
+
+PAGE = Path(__file__).parent.parent / "docs/reference/rest.md"
+BEGIN, END = "<!-- operations: made by tests/reference.py -->\n", "<!-- end of operations -->\n"
+
+
+def made() -> str:
+    """The whole page with its operations as they are now."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    return before + BEGIN + "\n" + "\n".join(_lines()) + "\n" + END + rest.partition(END)[2]
+
+
+def _lines() -> Iterator[str]:
+    for operation in OPERATIONS:
+        yield from _operation(operation)
+
+
+def _operation(operation: Operation) -> Iterator[str]:
+    yield f"### {operation.method} {operation.path}"
+    yield ""
+    yield operation.summary + (" Needs no API key." if operation.public else "")
+    yield ""
+    if operation.query:
+        yield from _fields("query", operation.query, ())
+    body: Any = operation.body or {}
+    if body.get("properties"):
+        yield from _fields("field", body["properties"], body.get("required", ()))
+    kind = "json" if not isinstance(operation.example, str) else "text"
+    example = operation.example if isinstance(operation.example, str) else json.dumps(operation.example, indent=2)
+    yield from (f"Answers {operation.status}:", "", f"```{kind}", example, "```", "")
+    yield from ("| refused with | because |", "|---|---|")
+    for error in sorted(operation.refusals, key=lambda error: error.status):
+        yield f"| {error.status} {error.code} | {_cell(error.detail)} |"
+    if not operation.refusals:
+        yield "| | nothing beyond what every operation has |"
+    yield ""
+
+
+def _fields(kind: str, fields: Mapping[str, Mapping[str, Any]], required: Any) -> Iterator[str]:
+    yield from (f"| {kind} | values | default | meaning |", "|---|---|---|---|")
+    for name, schema in fields.items():
+        default = "required" if name in required else json.dumps(schema["default"]) if "default" in schema else ""
+        yield f"| `{name}` | {_values(schema)} | {default} | {_cell(schema.get('description', ''))} |"
+    yield ""
+
+
+def _values(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    bounds = [words.format(schema[key]) for key, words in _BOUNDS.items() if key in schema]
+    return " ".join([" or ".join(kinds), *bounds])
+
+
+_BOUNDS = {"minimum": "from {}", "maximum": "to {}", "maxLength": "of at most {} characters"}
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(made())
