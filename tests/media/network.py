@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from trunkline.ids import LegId, Seconds
 from trunkline.media.leg import Leg
+from trunkline.media.presses import EventPacket
+from trunkline.media.rtp import RtpPacket
 
 Arrivals = list[tuple[float, bytes]]
 """Seconds and datagrams, in order of arrival."""
@@ -54,3 +56,8 @@ def drive(leg: Leg, waiting: set[LegId], arrivals: Arrivals, start: float, end: 
         if slot % 4 == 0:
             leg.outbound.next_packet()
             yield now
+
+
+def event_of(packet: RtpPacket, at: float) -> EventPacket:
+    """A packet of telephone events that comes at `at`."""
+    return EventPacket(packet.payload, packet.timestamp, packet.sequence, packet.ssrc, packet.marker, Seconds(at))

@@ -98,6 +98,61 @@ def test_a_press_without_end_packets_ends_by_the_clock(make_leg: MakeLeg, port: 
     assert waiting == set()
 
 
+def test_events_in_an_ssrc_of_their_own_are_heard_and_disturb_no_audio(
+    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
+) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    for n in range(40):
+        at = Seconds(T0 + 1 + n * 0.02)
+        leg.inbound.receive(rtp(n), at)
+        key, place = divmod(n, 10)
+        payload = bytes([key, 0x8A if place > 4 else 10]) + (min(place + 1, 6) * 160).to_bytes(2)
+        leg.inbound.receive(rtp(900 + n, payload, kind=101, timestamp=77_000 + key * 1600, ssrc=5), at)
+    assert port.digits == "0123"
+    assert [at for _, at, _ in port.heard] == list(range(1000, 1800, 20))
+    report = leg.report(Seconds(T0 + 2))
+    assert (report.lost, report.stray, report.restarts, report.frames_in) == (0, 0, 0, 40)
+
+
+def test_events_with_a_sequence_of_their_own_too_late_or_before_any_audio_are_heard(
+    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
+) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    end = b"\x8a\x03\x20"
+    feed(leg, [rtp(7, b"\x01" + end, kind=101, timestamp=0)])
+    feed(leg, [rtp(100), rtp(40_000, b"\x02" + end, kind=101, timestamp=5), rtp(101)], start=T0 + 2)
+    feed(leg, [rtp(103), *[rtp(n) for n in range(104, 120)]], start=T0 + 3)
+    feed(leg, [rtp(102, b"\x03" + end, kind=101, timestamp=102 * 160), rtp(120)], start=T0 + 4)
+    assert port.digits == "123"
+    assert [payload[0] for payload in port.payloads] == [100, 101, *range(103, 121)]
+    report = leg.report(Seconds(T0 + 5))
+    assert (report.lost, report.late, report.stray, report.restarts) == (1, 1, 0, 0)
+
+
+def test_a_press_goes_on_when_the_audio_begins_anew(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(0), rtp(1), rtp(2, b"\x05\x0a\x00\xa0", kind=101, timestamp=320)])
+    anew = [rtp(500 + n, ssrc=8, timestamp=9_000_000 + n * 160) for n in range(4)]
+    feed(leg, [*anew, rtp(504, b"\x05\x8a\x03\xc0", kind=101, timestamp=320, ssrc=8)], start=T0 + 1.06)
+    leg.inbound.close()
+    assert port.digits == "5"
+
+
+def test_a_key_is_told_once_though_signalling_tells_it_too(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    for n, key in enumerate([1, 2, 2, 3]):
+        at = T0 + 1 + n * 0.2
+        feed(leg, [rtp(n, bytes([key]) + b"\x8a\x03\x20", kind=101, timestamp=n * 1600)], start=at)
+        leg.inbound.signalled(str(key), Seconds(at + 0.05))
+    leg.inbound.signalled("4", Seconds(T0 + 3))
+    assert port.digits == "12234"
+    assert leg.report(Seconds(T0 + 4)).digits == 5
+
+
 def test_comfort_noise_and_empty_packets_are_neither_frames_nor_loss(
     make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
 ) -> None:

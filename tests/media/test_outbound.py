@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from media.network import event_of
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, Seconds
-from trunkline.media.dtmf import DIGITS, DigitReceiver, NoTelephoneEvent
+from trunkline.media.dtmf import DIGITS, NoTelephoneEvent
 from trunkline.media.leg import RANDOM_BYTES, Leg
+from trunkline.media.presses import DigitReceiver
 from trunkline.media.rtp import RtpPacket, parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
@@ -234,7 +236,7 @@ def test_any_keys_arrive_in_order_and_nothing_that_is_played_is_lost(
         if packet is None:
             continue
         if packet.payload_type == 101:
-            heard += receiver.receive(packet.payload, packet.timestamp, Seconds(at * ptime / 1000)) or ""
+            heard += receiver.receive(event_of(packet, at * ptime / 1000)) or ""
         else:
             audio.append(packet.payload)
             assert packet.timestamp == at * ptime * 8

@@ -179,6 +179,7 @@ def test_415_says_what_would_do() -> None:
 
 RELAY = "Content-Type: application/dtmf-relay"
 BARE = "Content-Type: application/dtmf"
+NORTEL = "Content-Type: application/vnd.nortelnetworks.digits"
 
 
 def info(body: str, *headers: str) -> Request:
@@ -197,6 +198,26 @@ def info(body: str, *headers: str) -> Request:
         ("Signal=11\r\n", RELAY, "#"),
         ("Signal=d\r\nDuration=100", RELAY, "D"),
         ("Signal=16\r\n", RELAY, None),
+        ("Duration=160\r\nSignal=5\r\n", RELAY, "5"),
+        ("\r\nVersion=1\r\nDuration = 160\r\n  SIGNAL = 05 \r\n\r\n", RELAY, "5"),
+        ("Signal=5;Duration=160", RELAY, "5"),
+        ("Duration=160;Signal=12", RELAY, "A"),
+        ("Signal: 5\rDuration: 160\r", RELAY, "5"),
+        ('Signal="#"\nDuration="100"', RELAY, "#"),
+        ("Signal=0\r\nDuration=1\r\n", RELAY, "0"),
+        ("5", RELAY, "5"),
+        ("5\r\nDuration=160\r\n", RELAY, "5"),
+        ("Signal=b", f"{RELAY};charset=utf-8", "B"),
+        ("Signal=9", RELAY.upper(), "9"),
+        ("Signal=!", RELAY, None),
+        (" 7 \n", BARE, "7"),
+        ("5\0", BARE, "5"),
+        ("*", BARE, "*"),
+        ("10", BARE, "*"),
+        ("a\r\n", BARE, "A"),
+        ("Signal=5\r\nDuration=160\r\n", BARE, "5"),
+        ("p=Digit-Collection\r\ny=Digits\r\n\r\nd=8\r\nd2=2\r\n", NORTEL, "8"),
+        ("3", "Content-Type: audio/telephone-event", "3"),
         ("7", BARE, "7"),
         ("12\r\n", BARE, "A"),
         ("!", BARE, None),
@@ -211,6 +232,11 @@ def test_the_key_of_an_info(body: str, header: str, key: str | None) -> None:
     ("body", "headers", "status"),
     [
         ("Duration=160", [RELAY], 400),
+        ("Signal=", [RELAY], 400),
+        ("Signal=5\r\nSignal=6", [RELAY], 400),
+        ("Signal=-5", [RELAY], 400),
+        ("Signal=\u0665".encode().decode("latin-1"), [RELAY], 400),
+        ("5\r\n6", [BARE], 400),
         ("Signal=99", [RELAY], 400),
         ("Signal=55555", [RELAY], 400),
         ("12345", [BARE], 400),

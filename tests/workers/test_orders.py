@@ -77,13 +77,19 @@ async def test_keys_are_pressed_with_waits_and_heard(bench: Bench) -> None:
     bench.orders.send_digits(wire.SendDigits(LegId(9), "1"))
     assert bench.orders.counters["digits_refused"] == 2
     bench.engine.update_leg(ONE, phone.params)
-    # A key on the line is told, one by signalling is known already; over a bridge both go on.
+    # By signalling, on the line, or both: each key is told once, and goes over a bridge once.
     bench.orders.bridge(wire.Bridge(ONE, OTHER))
     bench.orders.press_key(wire.PressKey(ONE, "4"))
     bench.press(ONE, 5)
     assert await other.keys(2) == [4, 5]
-    assert await bench.told() == wire.DigitHeard(ONE, "5")
+    assert [await bench.told(), await bench.told()] == [wire.DigitHeard(ONE, "4"), wire.DigitHeard(ONE, "5")]
+    bench.orders.press_key(wire.PressKey(ONE, "5"))
+    bench.press(ONE, 4, number=2)
+    bench.press(ONE, 6, number=3)
+    assert await other.keys(2) == [5, 6], "5 being the last of the one before"
+    assert await bench.told() == wire.DigitHeard(ONE, "6")
     assert bench.reports.empty()
+    bench.orders.press_key(wire.PressKey(LegId(9), "1"))
 
 
 async def test_a_bridge_replaces_the_one_before_and_carries_codecs_that_differ(bench: Bench) -> None:

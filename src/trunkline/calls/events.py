@@ -95,14 +95,14 @@ class ReofferCancelled:
 
 @dataclass(frozen=True, slots=True)
 class DigitReceived:
-    """The peer pressed a key and signalling told it."""
+    """The peer pressed a key and signalling told it. Media, which may have heard it too, tells it as `DigitHeard`."""
 
     digit: str
 
 
 @dataclass(frozen=True, slots=True)
 class DigitHeard:
-    """The peer pressed a key and media told it (RFC 4733); streams know already."""
+    """The peer pressed a key (RFC 4733, SIP INFO, or both); streams know already."""
 
     digit: str
 

@@ -331,10 +331,11 @@ class Engine:
         self._line(leg).leg.rebind()
 
     def press(self, leg: LegId, digit: str) -> None:
-        """The peer pressed a key, and signalling told it. Raises UnknownLeg."""
+        """The peer pressed a key, and signalling tells it; one that was heard already is not told again. Raises
+        UnknownLeg."""
         line = self._line(leg)
         try:
-            line.leg.inbound.press(digit)
+            line.leg.inbound.signalled(digit, Seconds(_now()))
         except Exception as error:
             self._fault(line, error)
 

@@ -21,11 +21,11 @@ from trunkline import kernel
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.kernel import DATAGRAM_LIMIT
 from trunkline.media.codecs import CODECS
-from trunkline.media.dtmf import DigitReceiver
 from trunkline.media.frames import LegPort
 from trunkline.media.jitter import JitterBuffer, Released
+from trunkline.media.presses import DigitReceiver, EventPacket
 from trunkline.media.rtcp import Reception
-from trunkline.media.rtp import HEADER_LENGTH, PLAIN, is_rtcp, payload_of
+from trunkline.media.rtp import HEADER_LENGTH, MARKER, PLAIN, is_rtcp, payload_of
 from trunkline.sdp.values import MediaParams
 
 COMFORT_NOISE = (13, 19)
@@ -51,7 +51,10 @@ class _Arrival(NamedTuple):
     """A packet in the jitter buffer."""
 
     payload_type: int
+    marker: bool
+    sequence: int
     timestamp: int
+    ssrc: int
     payload: bytes
     at: Seconds
 
@@ -176,8 +179,13 @@ class Inbound:
         self.packets += 1
         self.bytes += len(datagram)
         self.heard = now
-        arrival = _Arrival(first & 0x7F, timestamp, payload, now)
-        self._deliver(self.jitter.push(sequence, Ssrc(ssrc), arrival, now))
+        arrival = _Arrival(first & 0x7F, bool(first & MARKER), sequence, timestamp, ssrc, payload, now)
+        step = self.jitter.step(sequence, ssrc)
+        is_event = arrival.payload_type == self._dtmf_type
+        if is_event and (step is None or step < 0):
+            self._event(arrival)  # without a turn, or too late for it: a press is told from others without its help
+        if step is not None or not is_event:
+            self._deliver(self.jitter.push(sequence, Ssrc(ssrc), arrival, now))
         if self.jitter.deadline is not None or self._dtmf.deadline is not None:
             self._waiting.add(self._leg)
 
@@ -223,8 +231,6 @@ class Inbound:
 
     def _restart(self) -> None:
         self._media_time = _UNANCHORED
-        self.press(self._dtmf.expire())
-        self._dtmf.restart()
         self._reception.restart()
 
     def _audio(self, arrival: _Arrival) -> None:
@@ -275,11 +281,16 @@ class Inbound:
             self._transit -= move
 
     def _event(self, arrival: _Arrival) -> None:
-        ended = self._dtmf.receive(arrival.payload, RtpTime(arrival.timestamp), arrival.at)
+        _, marker, sequence, timestamp, ssrc, payload, at = arrival
+        ended = self._dtmf.receive(EventPacket(payload, RtpTime(timestamp), sequence, Ssrc(ssrc), marker, at))
         if ended is None:
             self.malformed += 1
         else:
             self.press(ended)
+
+    def signalled(self, digit: str, now: Seconds) -> None:
+        """Signalling tells of a key (SIP INFO)."""
+        self.press(self._dtmf.signalled(digit, now))
 
     def press(self, digits: str) -> None:
         """Tell the ports of keys, each once, in order."""

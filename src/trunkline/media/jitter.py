@@ -123,12 +123,17 @@ class JitterBuffer:
         self._expected = position & 0xFFFF
         return True
 
+    def step(self, sequence: int, ssrc: int) -> int | None:
+        """How far beyond the next in order a packet is; None when it is of another sequence, or none has begun."""
+        step = ((sequence - self._expected + 0x8000) & 0xFFFF) - 0x8000
+        return step if self._expected >= 0 and ssrc == self.ssrc and -MAX_MISORDER <= step < MAX_DROPOUT else None
+
     def push(self, sequence: int, ssrc: Ssrc, item: Any, now: Seconds) -> list[Released]:
         """Take a packet; return what may go on, in order."""
         if self._expected < 0:
             return self._start(ssrc, sequence, [item])
-        step = ((sequence - self._expected + 0x8000) & 0xFFFF) - 0x8000
-        if ssrc != self.ssrc or not -MAX_MISORDER <= step < MAX_DROPOUT:
+        step = self.step(sequence, ssrc)
+        if step is None:
             return self._probation(ssrc, sequence, item) + self.expire(now)
         self._surplus += 1
         position = self._next + step

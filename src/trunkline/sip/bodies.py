@@ -23,9 +23,17 @@ FOREIGN = ("application/isup", "application/qsig")
 """The telephone network's own signalling (RFC 3204), which comes along with ours and does not describe the session: we
 are no gateway into that network, and what of it counts here stands in the SIP headers. Passed over even if required."""
 
-_SIGNAL = re.compile(r"\s*Signal\s*=\s*([0-9]{1,2}|[*#A-D!])\s*(?:\r?\n|$)", re.IGNORECASE)
-_KEY = re.compile(r"\s*([0-9]{1,2}|[*#A-D!])\s*", re.IGNORECASE)
-_KEYS = {**{key: key for key in "0123456789*#ABCD"}, "10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}
+_INFO_TYPES = (
+    "application/dtmf-relay",
+    "application/dtmf",
+    "application/vnd.nortelnetworks.digits",
+    "audio/telephone-event",
+)
+_LINES = re.compile(r"[\r\n;]+")
+_SIGNAL = re.compile(r"(?:Signal|d)\s*[=:]\s*(.*)", re.IGNORECASE)
+"""As dtmf-relay names the key, and the type of Nortel's."""
+_OTHER = re.compile(r"[\w-]+\s*[=:]")
+_KEYS = {str(event): key for event, key in enumerate("0123456789*#ABCD")} | {key: key for key in "*#ABCD"}
 """Also by the event numbers of RFC 4733 section 3.2; `16` and `!` are the hook flash, which is no key."""
 _FLASH = ("16", "!")
 _OPTIONAL = re.compile(r"handling\s*=\s*\"?optional", re.IGNORECASE)
@@ -56,26 +64,31 @@ def session_description(request: Message) -> SessionDescription | None:
 
 
 def pressed_key(request: Request) -> str | None:
-    """The key in an INFO, as `application/dtmf-relay` (`Signal=5`) or bare as `application/dtmf` have it; None for an
-    INFO without a body (RFC 2976's keep-alive) and for a hook flash. Raises Refused: 469 for an info package, 415 for
-    another type, 400 for what is no key."""
+    """The key in an INFO, as `application/dtmf-relay` has it (`Signal=5`, among other lines) or bare, as
+    `application/dtmf` has it; devices take either for either. None for an INFO without a body (RFC 2976's keep-alive)
+    and for a hook flash. Raises Refused: 469 for an info package, 415 for another type, 400 for what is no key."""
     if request.value("info-package"):
         raise Refused(469, "Bad Info Package", (("Recv-Info", ""),))
     if not request.body.strip():
         return None
-    pattern = {"application/dtmf-relay": _SIGNAL, "application/dtmf": _KEY}.get(
-        media_type(request.value("content-type"))
-    )
-    if pattern is None:
+    if media_type(request.value("content-type")) not in _INFO_TYPES:
         raise Refused(415, "Unsupported Media Type", (("Accept", ACCEPT_INFO),))
-    text = request.body.decode("latin-1")
-    found = pattern.match(text) if pattern is _SIGNAL else pattern.fullmatch(text)
-    key = found[1].upper() if found else ""
+    key = _named(request.body.decode("latin-1"))
     if key in _FLASH:
         return None
     if key not in _KEYS:
         raise Refused(400, "No Key In The Body")
     return _KEYS[key]
+
+
+def _named(text: str) -> str:
+    """The key that a body names, in capitals and without leading zeros; empty when it names none, or several."""
+    lines = [line.strip(" \t\0") for line in _LINES.split(text)]
+    found = [signal[1] for line in lines if (signal := _SIGNAL.fullmatch(line))]
+    if not found:
+        found = [line for line in lines if line and not _OTHER.match(line)]
+    key = found[0].strip(" \t\"'").upper() if len(found) == 1 else ""
+    return str(int(key)) if key.isascii() and key.isdigit() and len(key) <= 2 else key
 
 
 def _sdp_part(request: Message) -> bytes | None:

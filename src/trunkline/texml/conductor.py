@@ -194,7 +194,7 @@ class Conductor:
 
     def _fact_of(self, run: _Run, what: facts.Fact | Command) -> to.Fact | None:
         match what:
-            case facts.DigitHeard() | facts.DigitReceived():
+            case facts.DigitHeard():
                 return to.KeyPressed(what.digit)
             case facts.PlayEnded():
                 return to.Played(what.job, what.error)

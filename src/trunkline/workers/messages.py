@@ -52,7 +52,8 @@ class CloseLeg(msgspec.Struct, frozen=True, tag=True):
 
 
 class PressKey(msgspec.Struct, frozen=True, tag=True):
-    """The peer pressed a key and signalling told it: the leg's streams are told."""
+    """The peer pressed a key and signalling told it: `DigitHeard` follows, and the leg's streams are told, if media has
+    not heard it already."""
 
     leg: LegId
     digit: str
@@ -180,7 +181,7 @@ class LegSilent(msgspec.Struct, frozen=True, tag=True):
 
 
 class DigitHeard(msgspec.Struct, frozen=True, tag=True):
-    """The peer pressed a key (RFC 4733)."""
+    """The peer pressed a key (RFC 4733, SIP INFO, or both)."""
 
     leg: LegId
     digit: str

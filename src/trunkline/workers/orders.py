@@ -23,18 +23,16 @@ _log = structlog.get_logger()
 
 
 class Keys:
-    """A `LegPort` that tells of keys pressed on the line, and not of those that signalling told."""
+    """A `LegPort` that tells of keys pressed."""
 
     inbound = outbound = plays = False
 
     def __init__(self, tell: Callable[[str], object]) -> None:
         self._tell = tell
-        self.deaf = False
 
     def digit(self, digit: str) -> None:
         """See `LegPort`."""
-        if not self.deaf:
-            self._tell(digit)
+        self._tell(digit)
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
         """See `LegPort`."""
@@ -67,7 +65,6 @@ class Orders:
         self._send = send
         self._soon = soon
         self._calls: dict[LegId, CallSid] = {}
-        self._keys: dict[LegId, Keys] = {}
         self._plays: dict[Key, tuple[Player, int]] = {}
         """The player, and the decoder's number of its file."""
         self.recordings = Recordings(engine, decoder, send, soon, loud)
@@ -78,23 +75,19 @@ class Orders:
     def opened(self, leg: LegId, call: CallSid) -> None:
         """A leg is there."""
         self._calls[leg] = call
-        keys = self._keys[leg] = Keys(lambda digit: self._send(wire.DigitHeard(leg, digit)))
-        self._engine.attach(leg, keys)
+        self._engine.attach(leg, Keys(lambda digit: self._send(wire.DigitHeard(leg, digit))))
 
     def closing(self, leg: LegId) -> None:
         """A leg is about to close: what goes on there ends."""
         for key in [key for key in self._plays if key[0] == leg]:
             self._play_over(key, CALL_ENDED)
         self.recordings.closing(leg)
-        del self._calls[leg], self._keys[leg]
+        del self._calls[leg]
 
     def press_key(self, order: wire.PressKey) -> None:
-        """Tell the streams, and whom the leg is bridged with."""
-        keys = self._keys.get(order.leg)
-        if keys is not None:
-            keys.deaf = True
+        """Have it told as one that media told, if media has not."""
+        if order.leg in self._calls:
             self._engine.press(order.leg, order.digit)
-            keys.deaf = False
 
     # ── plays ───────────────────────────────────────────────────────────────────────────────────────────────
 
