@@ -49,6 +49,7 @@ DRIVERS = {
     "store/writer.py",
     "streaming/certificates.py",
     "streaming/connection.py",
+    "streaming/dialling.py",
     "streaming/socket.py",
     "texml/conductor.py",
     "texml/fetch.py",

@@ -10,6 +10,7 @@ from trunkline.streaming.retry import Gone, How, Retry
 SETTINGS = StreamSettings()
 REFUSED = Gone(How.UNREACHABLE, "refused")
 LOST = Gone(How.LOST, "lost")
+LEFT = Gone(How.LEFT, "going away")
 
 
 def policy(settings: StreamSettings = SETTINGS, *, enabled: bool = True, opened: float | None = None) -> Retry:
@@ -64,7 +65,23 @@ def test_a_proper_close_is_the_end() -> None:
     assert retry.after(closed, 102) is None
 
 
-@pytest.mark.parametrize("gone", [REFUSED, LOST])
+def test_an_app_that_goes_away_is_tried_for_like_one_that_was_lost() -> None:
+    assert tries(policy(opened=1), LEFT, 100) == tries(policy(opened=1), LOST, 100)
+
+
+def test_who_went_away_last_is_known_until_somebody_is_lost() -> None:
+    retry = policy(opened=1)
+    assert not retry.left
+    retry.after(LEFT, 100)
+    retry.after(REFUSED, 101)
+    retry.after(Gone(How.FAILED, "HTTP 502"), 102)
+    assert retry.left
+    retry.opened(103)
+    retry.after(LOST, 104)
+    assert not retry.left
+
+
+@pytest.mark.parametrize("gone", [REFUSED, LOST, LEFT])
 def test_disabled_there_is_one_try_and_one_socket(gone: Gone) -> None:
     assert policy(enabled=False).after(gone, 0) is None
     assert policy(enabled=False, opened=1).after(gone, 100) is None

@@ -446,10 +446,13 @@ class StreamConnection:
             self._log().warning("no socket, dialling again", cause=gone.words)
 
     def _give_up(self, gone: Gone) -> None:
-        if gone.how is How.CLOSED:
-            self._end(reason=gone.words)
-        elif self._params.enable_reconnect and self._retry.started:
-            window = f"{self._settings.reconnect_window:g} s"
+        reconnects = self._params.enable_reconnect and self._retry.started
+        window = f"{self._settings.reconnect_window:g} s"
+        if gone.how is How.CLOSED or (self._retry.left and not reconnects):
+            self._end(reason="the app closed the socket")
+        elif self._retry.left:
+            self._end(reason=f"the app closed the socket with 1001, and none came in its place within {window}")
+        elif reconnects:
             self._end(error=f"no new connection within {window} after a loss; the last cause: {gone.words}")
         else:
             self._end(error=gone.words)

@@ -5,6 +5,7 @@
     UNREACHABLE            try again                   try again
     FAILED                 give up                     try again: it worked a moment ago
     LOST                   -                           try again
+    LEFT                   -                           try again; nobody who comes is no error
 
 A trouble begins with the first try or with a loss, and has a window in which tries are made, at growing distance; near
 the window's end the distance is halved until what is left is shorter than the first one. A socket that stays open for
@@ -22,13 +23,16 @@ class How(Enum):
     """The ways in which a socket goes, or does not come."""
 
     CLOSED = auto()
-    """The app closed it with 1000, 1001 or no code: it wants no more."""
+    """The app closed it with 1000 or no code: it wants no more."""
     UNREACHABLE = auto()
     """Refused or timed out: nobody is there, maybe not yet."""
     FAILED = auto()
     """No socket for any other cause."""
     LOST = auto()
     """It was open."""
+    LEFT = auto()
+    """The app closed it with 1001, which servers and the proxies before them say when they restart (RFC 6455 section
+    7.4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Retry:
         "_lost",
         "_opened",
         "_settings",
+        "left",
         "started",
     )
 
@@ -62,6 +67,8 @@ class Retry:
         self._lost = False
         self.started = False
         """There has been a socket."""
+        self.left = False
+        """The last socket went as `LEFT`, and there has been none since."""
 
     def begin(self, now: float) -> None:
         """The first try begins."""
@@ -78,6 +85,8 @@ class Retry:
 
     def after(self, gone: Gone, now: float) -> float | None:
         """Seconds until the next try; None: it is over."""
+        if gone.how in (How.LOST, How.LEFT):
+            self.left = gone.how is How.LEFT
         if not self._enabled or gone.how is How.CLOSED or (gone.how is How.FAILED and not self.started):
             return None
         settings = self._settings

@@ -12,40 +12,28 @@ An app that does not read: the kernel is allowed little unsent data, the library
 
 import asyncio
 import contextlib
-import logging
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Protocol
 
 import structlog
-from picows import (
-    WSCloseCode,
-    WSError,
-    WSFrame,
-    WSHandshakeError,
-    WSListener,
-    WSMsgType,
-    WSProtocolError,
-    WSTransport,
-    ws_connect,
-)
-from picows.url import WSParsedURL
+from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSProtocolError, WSTransport
 
 from trunkline import kernel
 from trunkline.config import StreamSettings
 from trunkline.streaming.certificates import tls_context
+from trunkline.streaming.dialling import upgrade
 from trunkline.streaming.retry import Gone, How
 from trunkline.streaming.session import Outbox
 from trunkline.streaming.target import BadTarget, Target, target
 from trunkline.streaming.throttle import Throttle
+from trunkline.streaming.upgrade import NoUpgrade, Refused
 
 UNSENT_LIMIT = 16384
 """Bytes that the kernel may hold unsent for one socket: about a second of one PCMU track."""
 UNREAD_LIMIT = 32768
 """Bytes that the kernel may hold for us, which doubles it for its own needs: what one read may bring at most."""
-READ_BUFFER = 1024
-"""Bytes of a socket's first read buffer; it grows with the app's messages."""
 COPIED = 16384
 """Bytes up to which a message of an app's is copied, of a larger one there is a view: the kernel reads audio from bytes
 alone, and a small copy is cheaper than a view."""
@@ -58,9 +46,6 @@ _TEXT, _CLOSE, _CONTINUATION = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.CONTIN
 _PING, _PONG = WSMsgType.PING, WSMsgType.PONG
 
 _log = structlog.get_logger()
-# What the library would log is told by `Gone`, in the words of this project.
-_silent = logging.Logger("picows", logging.CRITICAL + 1)
-logging.getLogger("aiofastnet").setLevel(logging.CRITICAL)
 
 
 def _nowhere(kind: WSMsgType, message: bytes) -> None:
@@ -244,23 +229,9 @@ class AppSocket:
             where = target(self._url, self._auth_token)
             context = tls_context(settings.ca_file) if where.secure else None
             async with asyncio.timeout(patience) as self._dialling:
-                transport, _ = await ws_connect(
-                    lambda: _Listener(self),
-                    where.url,
-                    ssl_context=context,
-                    websocket_handshake_timeout=None,
-                    logger_name=_silent,
-                    enable_auto_pong=False,
-                    max_frame_size=settings.message_limit,
-                    extra_headers=where.headers,
-                    max_redirects=0,
-                    read_buffer_init_size=READ_BUFFER,
-                    socket_factory=self._open_socket,
-                    # Its TLS takes a seventh less CPU, but leaves what has come lying when reading is resumed. Without
-                    # TLS what makes it fast is spared anyway (`push`).
-                    use_aiofastnet=False,
-                )
-        except (OSError, WSError, ValueError) as problem:
+                self._sock = await self._open_socket(where)
+                transport = await upgrade(self._sock, where, context, _Listener(self), settings.message_limit)
+        except (OSError, WSError, NoUpgrade, ValueError) as problem:
             unreachable = isinstance(problem, ConnectionRefusedError | TimeoutError)
             self._gone(How.UNREACHABLE if unreachable else How.FAILED, _dial_words(problem, where, patience))
             problem.__traceback__ = None  # its frames hold the exception itself
@@ -272,7 +243,7 @@ class AppSocket:
             return None
         return transport
 
-    async def _open_socket(self, where: WSParsedURL) -> socket.socket:
+    async def _open_socket(self, where: Target) -> socket.socket:
         """A connected socket to the first of the host's addresses that answers. Raises OSError."""
         loop = asyncio.get_running_loop()
         addresses = await loop.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
@@ -290,7 +261,6 @@ class AppSocket:
             except OSError as problem:
                 failure = problem
             else:
-                self._sock = sock
                 return sock
         raise failure
 
@@ -481,10 +451,7 @@ class AppSocket:
         if not transport.is_close_frame_sent:
             payload = frame.get_payload_as_bytes()
             code, said = int.from_bytes(payload[:2]), payload[2:].decode()
-            if code in _NORMAL_CLOSE:
-                self._gone(How.CLOSED, "the app closed the socket")
-            else:
-                self._gone(How.LOST, f"the app closed the socket with {code}{said and ': '}{said}")
+            self._gone(_CLOSES.get(code, How.LOST), f"the app closed the socket with {code}{said and ': '}{said}")
             self._hang_up(WSCloseCode(code) if code in _ECHOED else WSCloseCode.OK, "")
         transport.disconnect()
 
@@ -515,7 +482,7 @@ class _Listener(WSListener):
 
 # ── causes in words ─────────────────────────────────────────────────────────────────────────────────────────
 
-_NORMAL_CLOSE = (1000, 1001, 0)
+_CLOSES = {1000: How.CLOSED, 1001: How.LEFT, 0: How.CLOSED}
 """RFC 6455 section 7.4.1; 0 stands for a close frame without a code, which is what plain `close()` sends in many
 clients."""
 _ECHOED = frozenset(code.value for code in WSCloseCode) - {0, 1006}
@@ -537,8 +504,8 @@ def _dial_words(problem: Exception, where: Target | None, timeout: float) -> str
         return str(problem)
     place = f"{where.host} port {where.port}"
     match problem:
-        case WSHandshakeError(response=response) if response is not None and response.status != 101:
-            return f"the upgrade was answered with HTTP {int(response.status)} by {place}"
+        case Refused():
+            return f"the upgrade was answered with {problem} by {place}"
         case socket.gaierror():
             return f"DNS: {where.host}: {problem.strerror}"
         case ConnectionRefusedError():
