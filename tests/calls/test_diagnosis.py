@@ -127,6 +127,7 @@ STREAM_CASES: list[tuple[str, StreamMedia, str]] = [
     ("wrong_mode", media(mode="mp3", error_invalid_media=12), "Start it with BidirectionalMode=rtp"),
     ("undecodable_media", media(error_invalid_media=12), "12 messages without audio that can"),
     ("bad_messages", media(error_malformed_frame=2, error_unknown_error=1), "3 messages that we"),
+    ("app_reports_errors", media(errors_received=3), "3 messages of the event `error`"),
     ("over_the_limit", media(error_rate_limit_reached=4), "error 100005"),
     ("app_silent", media(app_level_db=-96), "the loudest had -96 dB. Does it send PCMU"),
     ("app_silent_so_far", media(app_level_db=-96, app_samples=1), "(-96 dB), but it was not much yet"),

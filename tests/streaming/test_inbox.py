@@ -5,6 +5,7 @@ from base64 import b64encode
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -213,6 +214,34 @@ def test_a_key_that_cannot_be_pressed_is_answered_in_words() -> None:
     stream = Stream(extensions=True)
     stream.press_refusal = Refusal(Problem.RATE_LIMIT, "more than 64 digits would wait to be sent")
     assert problem(stream.send(key("5"))) == (100005, "more than 64 digits would wait to be sent")
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        {"event": "error"},
+        {"event": "error", "payload": {"code": 100003, "title": "malformed_frame", "detail": "?"}, "stream_id": "s"},
+        {"event": "error", "error": "no such voice"},
+        {"event": "error", "error": None, "media": {"payload": 5}},
+        {"seq": 1, "event": "error", "message": ["a"]},
+    ],
+)
+@pytest.mark.parametrize("extensions", [False, True])
+def test_an_error_of_the_apps_is_counted_and_never_answered(complaint: object, extensions: bool) -> None:
+    stream = Stream(extensions=extensions)
+    stream.media(bytes(160))
+    assert [stream.send(complaint) for _ in range(20)] == [[]] * 20
+    assert (stream.inbox.complaints, stream.inbox.messages) == (20, 21)
+    assert problem(stream.send({"event": "errors"}))[0] == 100002
+
+
+def test_two_parties_that_answer_errors_with_errors_come_to_rest() -> None:
+    stream, sent = Stream(error_rate=1000), 0
+    messages: list[object] = [{"event": "dance"}]
+    while messages:
+        sent += 1
+        messages = [{"event": "error", "about": answer} for answer in stream.send(messages.pop())]
+    assert (sent, stream.inbox.complaints) == (2, 1)
 
 
 def test_without_extensions_a_key_is_an_unknown_event() -> None:

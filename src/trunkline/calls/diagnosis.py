@@ -292,6 +292,14 @@ _STREAM = (
     ),
     _Row(
         "warning",
+        "app_reports_errors",
+        lambda n: n["errors_received"],
+        "The app sent {errors_received:message} of the event `error`: there is something that it cannot use. Its own "
+        "log may say what.",
+        ("errors_received", "messages_received"),
+    ),
+    _Row(
+        "warning",
         "over_the_limit",
         lambda n: n["error_rate_limit_reached"],
         "The app sent {error_rate_limit_reached:message} too many or too much, which we dropped (error 100005).",

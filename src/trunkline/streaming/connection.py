@@ -245,6 +245,7 @@ class StreamConnection:
             frames_missing=session.missing,
             messages_received=self._inbox.messages,
             bytes_received=self._inbox.bytes,
+            errors_received=self._inbox.complaints,
             played_ms=playback.played_ms,
             unheard_ms=self._unheard_ms,
             cleared_ms=playback.cleared_ms,

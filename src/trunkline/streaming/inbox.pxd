@@ -8,7 +8,7 @@ cdef class Inbox:
     cdef _playback.Playback _playback
     cdef _session.Session _session
     cdef long long _told, _told_at
-    cdef public long long bytes, messages
+    cdef public long long bytes, complaints, messages
 
     @cython.locals(queued="long long")
     cpdef bytes backlog(self, long long at)

@@ -6,7 +6,7 @@ from trunkline import kernel
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import Undecodable, converter, socket_codec
 from trunkline.streaming.files import File, Files
-from trunkline.streaming.messages import Clear, Dtmf, Mark, Media, Problem, Refusal, decode
+from trunkline.streaming.messages import Clear, Complaint, Dtmf, Mark, Media, Problem, Refusal, decode
 from trunkline.streaming.params import StreamParams
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Session
@@ -34,6 +34,7 @@ class Inbox:
         "_told",
         "_told_at",
         "bytes",
+        "complaints",
         "messages",
     )
 
@@ -59,6 +60,8 @@ class Inbox:
         self.messages = 0
         self.bytes = 0
         """Of audio, decoded."""
+        self.complaints = 0
+        """`error` messages of the app's."""
 
     def text(self, data: bytes | bytearray | memoryview, now: float) -> list[bytes]:
         """A text message; keeps no reference to `data`. `now` is in seconds, monotonic."""
@@ -76,6 +79,9 @@ class Inbox:
             return self.due_marks(cleared=True)
         elif isinstance(message, Dtmf):
             refusal = self._press(message.digits)
+        elif isinstance(message, Complaint):
+            self.complaints += 1
+            refusal = None
         else:
             refusal = message
         if refusal is not None:

@@ -179,6 +179,11 @@ class Clear(msgspec.Struct, tag_field="event", tag="clear", gc=False):
     """Stop playing, forget what is queued."""
 
 
+class Complaint(msgspec.Struct, tag_field="event", tag="error", gc=False):
+    """The app could not use something; whatever it says of it. To be counted and never answered, as two parties that
+    answer errors with errors would do so for ever."""
+
+
 class _DtmfBody(msgspec.Struct):
     digit: str
 
@@ -203,14 +208,15 @@ class Mark:
     """The name as JSON, byte for byte."""
 
 
-_decoder: msgspec.json.Decoder[Media | _MarkFrame | Clear] = msgspec.json.Decoder(Media | _MarkFrame | Clear)
-_extended: msgspec.json.Decoder[Media | _MarkFrame | Clear | _DtmfFrame] = msgspec.json.Decoder(
-    Media | _MarkFrame | Clear | _DtmfFrame
-)
+_Plain = Media | _MarkFrame | Clear | Complaint
+_decoder: msgspec.json.Decoder[_Plain] = msgspec.json.Decoder(_Plain)
+_extended: msgspec.json.Decoder[_Plain | _DtmfFrame] = msgspec.json.Decoder(_Plain | _DtmfFrame)
 _EVENTS = ("media", "mark", "clear")
 
 
-def decode(data: bytes | bytearray | memoryview, *, extensions: bool = False) -> Media | Mark | Clear | Dtmf | Refusal:
+def decode(
+    data: bytes | bytearray | memoryview, *, extensions: bool = False
+) -> Media | Mark | Clear | Complaint | Dtmf | Refusal:
     """One text message of the app. Never raises; keeps no reference to `data`."""
     try:
         message = (_extended if extensions else _decoder).decode(data)

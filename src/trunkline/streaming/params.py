@@ -104,6 +104,8 @@ class StreamReport:
     messages_received: int = 0
     bytes_received: int = 0
     """Bytes of audio in the app's `media` messages, decoded."""
+    errors_received: int = 0
+    """`error` messages of the app's, which are never answered."""
     played_ms: int = 0
     unheard_ms: int = 0
     """Of these, audio for the opposite leg while there was none."""
