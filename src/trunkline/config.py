@@ -200,6 +200,10 @@ class TrunkSettings(Section):
     """Patterns of the numbers that go out by this trunk: `+49*`; the first trunk that has one takes the call."""
     application: str | None = None
     """Name or sid, for calls by this trunk to a number that `numbers` does not have."""
+    called_number: Literal["auto", "request-uri", "to", "p-called-party-id"] = "auto"
+    """Where its calls say which number was called. auto: in the Request-URI; where that has no more than `username`, as
+    with carriers that call the contact that we registered, in P-Called-Party-ID, else, if `username` is no number, in
+    To."""
     srtp: Srtp | None = None
     """Encrypted audio on its calls, to it and from it, as in `media.srtp`, which is the default."""
 
