@@ -424,8 +424,9 @@ class CallbackSettings(Section):
     first_delay: float = Field(4, gt=0)
     """Seconds before the second try; each further wait is `delay_factor` times the one before."""
     delay_factor: float = Field(3.3, ge=1)
-    concurrency: int = Field(64, ge=1)
-    """Deliveries under way at once."""
+    concurrency: int = Field(1000, ge=1)
+    """Deliveries under way at once; of one account three quarters at most, to one of its hosts 8, or 2 while that does
+    not answer."""
     error_event: Literal["stream-error", "stream-failed"] = "stream-error"
     """How the third stream event is called; both names are documented."""
 

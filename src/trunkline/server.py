@@ -26,6 +26,8 @@ from trunkline.config import Settings
 from trunkline.errors import StartupError
 from trunkline.ids import AccountSid
 from trunkline.metrics import Metrics
+from trunkline.outbound.dialler import Dialler
+from trunkline.outbound.names import Names
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import GOODBYE_TIME, SipEndpoint
 from trunkline.store.store import Store
@@ -130,7 +132,7 @@ class Server:
         account, new_key = await self._account(store)
         directory = Directory(settings, account, await store.applications(), utc_now())
         signer = Signer.load(settings.store.directory)
-        delivery = Delivery(settings.callbacks, store, signer)
+        delivery = Delivery(settings.callbacks, store, signer, dialler := self._dialler())
         writer = Writer(store, settings.store, delivery.deliver)
         await delivery.start()
         self._at_stop(delivery.stop, CALLBACK_GRACE, CALLBACK_END)
@@ -139,7 +141,7 @@ class Server:
 
         pool = WorkerPool(settings, lambda event: runner.on_pool(event))
         runner = Runner(settings, account, directory, pool, writer)
-        tools = Tools.of(settings, signer, lambda: _public_url(settings, http))
+        tools = Tools.of(settings, signer, dialler, lambda: _public_url(settings, http))
         conductor = Conductor(runner, directory.route, tools)
         stack.push_async_callback(conductor.stop)
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
@@ -180,6 +182,11 @@ class Server:
         await self._keep_account(store, account, new_key)
         self._started = True
         _log_ready(settings, http, sip, pool)
+
+    def _dialler(self) -> Dialler:
+        dialler = Dialler(Names())
+        self._stack.push_async_callback(dialler.stop)
+        return dialler
 
     async def _account(self, store: Store) -> tuple[AccountSid, str | None]:
         """The account of inbound calls: the predefined one, else the first, else a new one, which the store does not

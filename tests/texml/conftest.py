@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from trunkline.outbound.dialler import Dialler
+from trunkline.outbound.names import Names
 from trunkline.texml.cache import FileCache
 from trunkline.webhooks.signing import Signer
 from webapp import WebApp
@@ -14,6 +16,13 @@ from webapp import WebApp
 async def web() -> AsyncIterator[WebApp]:
     async with WebApp() as app:
         yield app
+
+
+@pytest.fixture
+async def dialler() -> AsyncIterator[Dialler]:
+    dialler = Dialler(Names())
+    yield dialler
+    await dialler.stop()
 
 
 @pytest.fixture

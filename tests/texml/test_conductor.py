@@ -24,6 +24,7 @@ from trunkline.config import Settings, StoreSettings, TexmlSettings
 from trunkline.demo.watch import Watch
 from trunkline.errors import StartupError, Unavailable
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId
+from trunkline.outbound.dialler import Dialler
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
 from trunkline.texml.cache import FileCache
@@ -137,9 +138,11 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(web: WebApp, signer: Signer, cache: FileCache, tmp_path: Path) -> AsyncIterator[Stage]:
+async def stage(
+    web: WebApp, signer: Signer, cache: FileCache, tmp_path: Path, dialler: Dialler
+) -> AsyncIterator[Stage]:
     settings, stage = TexmlSettings(), Stage()
-    fetcher, sounds = Fetcher(settings, signer), Sounds(settings, cache, tmp_path)
+    fetcher, sounds = Fetcher(settings, signer, dialler), Sounds(settings, cache, tmp_path, dialler)
     recordings = Recordings(tmp_path, lambda: "http://us")
     tools = Tools(fetcher, Whisper(), sounds, recordings, settings.step_limit, ("PCMU", "PCMA"))
     routes = {"+1777": Route("trunk", "carrier", "+1777"), "sip:b@h": Route("uri", "", "sip:b@h")}
@@ -409,15 +412,15 @@ async def test_late_words_of_a_call_that_is_over_change_nothing(stage: Stage) ->
     assert stage.commands(entry) == []
 
 
-async def test_the_tools_are_as_the_settings_have_them(tmp_path: Path, signer: Signer) -> None:
+async def test_the_tools_are_as_the_settings_have_them(tmp_path: Path, signer: Signer, dialler: Dialler) -> None:
     def settings(**texml: Any) -> Settings:
         return Settings(store=StoreSettings(directory=tmp_path / "state"), texml=TexmlSettings(**texml))
 
-    tools = Tools.of(settings(speaker="no-such-program"), signer, str)
+    tools = Tools.of(settings(speaker="no-such-program"), signer, dialler, str)
     directory = tools.recordings.directory
     assert directory == tmp_path / "state" / "recordings"
     assert directory.is_dir()
     (tmp_path / "file").touch()
     with pytest.raises(StartupError, match="file"):
-        Tools.of(settings(recordings=tmp_path / "file" / "x"), signer, str)
+        Tools.of(settings(recordings=tmp_path / "file" / "x"), signer, dialler, str)
     await Conductor(Stage(), lambda _: None, tools).stop()

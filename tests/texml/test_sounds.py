@@ -1,6 +1,7 @@
 """Files to be played: downloaded once, asked for again as their server wishes, and bounded."""
 
 import asyncio
+import gzip
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,16 +10,18 @@ import pytest
 
 from trunkline.config import TexmlSettings
 from trunkline.demo.callbacks import Callback
+from trunkline.outbound.dialler import Dialler
 from trunkline.texml.cache import FileCache
 from trunkline.texml.sounds import TONES, SoundError, Sounds
 from webapp import Answer, WebApp
 
 WAV = b"RIFF" + bytes(100)
+ACCOUNT = "a"
 
 
 @pytest.fixture
-async def sounds(cache: FileCache, tmp_path: Path) -> AsyncIterator[Sounds]:
-    sounds = Sounds(TexmlSettings(sound_limit=5000), cache, tmp_path / "tones")
+async def sounds(cache: FileCache, tmp_path: Path, dialler: Dialler) -> AsyncIterator[Sounds]:
+    sounds = Sounds(TexmlSettings(sound_limit=5000), cache, tmp_path / "tones", dialler)
     yield sounds
     await sounds.stop()
 
@@ -33,28 +36,87 @@ async def test_a_file_is_asked_for_again_and_taken_again_only_when_it_changed(we
         return Answer(content[-1], headers={"ETag": tag, "Last-Modified": "yesterday"})
 
     web.answers["/a.wav"] = answer
-    path = await sounds.file(web.url + "/a.wav")
+    path = (await sounds.file(ACCOUNT, web.url + "/a.wav")).path
     assert path.read_bytes() == WAV
-    assert await sounds.file(web.url + "/a.wav") == path
+    assert (await sounds.file(ACCOUNT, web.url + "/a.wav")).path == path
     assert web.received[1].headers["if-modified-since"] == "yesterday"
     content.append(b"ID3new")
-    assert (await sounds.file(web.url + "/a.wav")).read_bytes() == b"ID3new"
+    assert (await sounds.file(ACCOUNT, web.url + "/a.wav")).path.read_bytes() == b"ID3new"
 
 
 async def test_within_its_max_age_a_file_is_not_asked_for_and_callers_share_a_download(
     web: WebApp, sounds: Sounds
 ) -> None:
     web.answers["/a.wav"] = Answer(WAV, headers={"Cache-Control": "public, max-age=600"})
-    first = await asyncio.gather(*(sounds.file(web.url + "/a.wav") for _ in range(5)))
-    assert await sounds.file(web.url + "/a.wav") == first[0]
+    first = await asyncio.gather(*(sounds.file(ACCOUNT, web.url + "/a.wav") for _ in range(5)))
+    assert await sounds.file(ACCOUNT, web.url + "/a.wav") == first[0]
     assert len(web.received) == 1
+
+
+async def test_what_may_not_be_kept_is_one_callers_own(web: WebApp, sounds: Sounds, tmp_path: Path) -> None:
+    web.answers["/a.wav"] = Answer(WAV, headers={"Cache-Control": "max-age=600, no-store", "ETag": '"1"'})
+    first, second = await asyncio.gather(*(sounds.file(ACCOUNT, web.url + "/a.wav") for _ in range(2)))
+    assert first.path != second.path
+    assert (first.kept, second.kept) == (False, False)
+    for sound in (first, second):
+        assert sound.path.read_bytes() == WAV
+        sound.path.unlink()
+    third = await sounds.file(ACCOUNT, web.url + "/a.wav")
+    assert len(web.received) == 3
+    assert "if-none-match" not in web.received[2].headers
+    assert list((tmp_path / "cache").iterdir()) == [third.path]
+
+
+async def test_a_file_that_nobody_waited_for_and_that_may_not_be_kept_is_removed(
+    web: WebApp, sounds: Sounds, tmp_path: Path
+) -> None:
+    web.answers["/a.wav"] = Answer(WAV, headers={"Cache-Control": "no-store"})
+    given_up, patient = (asyncio.create_task(sounds.file(ACCOUNT, web.url + "/a.wav")) for _ in range(2))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    sound = await patient
+    assert list((tmp_path / "cache").iterdir()) == [sound.path]
+
+
+async def test_nothing_that_one_account_was_given_is_given_to_another(web: WebApp, sounds: Sounds) -> None:
+    web.answers["/a.wav"] = lambda _: Answer(WAV + bytes(len(web.received)), headers={"Cache-Control": "max-age=600"})
+    both = await asyncio.gather(*(sounds.file(account, web.url + "/a.wav") for account in "ab"))
+    assert len({sound.path.read_bytes() for sound in both}) == 2
+    assert [await sounds.file(account, web.url + "/a.wav") for account in "ab"] == both
+    assert len(web.received) == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(gzip.compress(WAV), headers={"Content-Encoding": "gzip"}),
+        Answer(WAV, status=203),
+        Answer(WAV, status=206, headers={"Content-Range": f"bytes 0-{len(WAV) - 1}/{len(WAV)}"}),
+        Answer(WAV, headers={"Content-Type": "text/html"}),
+    ],
+)
+async def test_the_file_comes_as_it_is_however_it_is_delivered(web: WebApp, sounds: Sounds, answer: Answer) -> None:
+    web.answers["/a.wav"] = answer
+    assert (await sounds.file(ACCOUNT, web.url + "/a.wav")).path.read_bytes() == WAV
+
+
+@pytest.mark.parametrize("head", [b"\r\n", bytes(600), b"\xef\xbb\xbf", b"\xff", b"x"])
+async def test_what_stands_before_the_audio_is_for_the_decoder_to_judge(
+    web: WebApp, sounds: Sounds, head: bytes
+) -> None:
+    web.answers["/a.mp3"] = Answer(head + WAV)
+    assert (await sounds.file(ACCOUNT, web.url + "/a.mp3")).path.read_bytes() == head + WAV
 
 
 @pytest.mark.parametrize(
     ("answer", "word"),
     [
+        (Answer(WAV, status=206, headers={"Content-Range": "bytes 0-9/104"}), "HTTP status 206"),
+        (Answer(b"\xef\xbb\xbf\n<!DOCTYPE html>", headers={"Content-Type": "text/html"}), r"no audio \(text/html\)"),
+        (Answer(b'{"error": 1}'), "a text and no audio"),
+        (Answer(gzip.compress(WAV + bytes(9000)), headers={"Content-Encoding": "gzip"}), "more than 5000 bytes"),
         (Answer(status=404), "HTTP status 404"),
-        (Answer(b"<html>"), "neither mp3 nor wav"),
+        (Answer(b"<html>"), "a text and no audio"),
         (Answer(), "empty"),
         (Answer(WAV + bytes(5000)), "more than 5000 bytes"),
     ],
@@ -64,32 +126,34 @@ async def test_what_cannot_be_played_is_refused_and_not_kept(
 ) -> None:
     web.answers["/x"] = answer
     with pytest.raises(SoundError, match=word) as error:
-        await sounds.file(web.url + "/x?secret=1")
+        await sounds.file(ACCOUNT, web.url + "/x?secret=1")
     assert "secret" not in str(error.value)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-async def test_what_does_not_come_in_time_is_refused(web: WebApp, cache: FileCache, tmp_path: Path) -> None:
+async def test_what_does_not_come_in_time_is_refused(
+    web: WebApp, cache: FileCache, tmp_path: Path, dialler: Dialler
+) -> None:
     web.answers["/x"] = None
-    sounds = Sounds(TexmlSettings(sound_timeout=0.3), cache, tmp_path / "tones")
+    sounds = Sounds(TexmlSettings(sound_timeout=0.3), cache, tmp_path / "tones", dialler)
     with pytest.raises(SoundError, match=r"not here within 0\.3 s"):
-        await sounds.file(web.url + "/x")
+        await sounds.file(ACCOUNT, web.url + "/x")
     await sounds.stop()
 
 
 async def test_who_gives_up_waiting_does_not_end_the_download_of_others(web: WebApp, sounds: Sounds) -> None:
     web.answers["/a.wav"] = Answer(WAV)
-    given_up, patient = (asyncio.create_task(sounds.file(web.url + "/a.wav")) for _ in range(2))
+    given_up, patient = (asyncio.create_task(sounds.file(ACCOUNT, web.url + "/a.wav")) for _ in range(2))
     await asyncio.sleep(0)
     given_up.cancel()
-    assert (await patient).read_bytes() == WAV
+    assert (await patient).path.read_bytes() == WAV
 
 
 async def test_a_disk_that_refuses_is_told(web: WebApp, sounds: Sounds, tmp_path: Path) -> None:
     web.answers["/a.wav"] = Answer(WAV)
     (tmp_path / "cache").rmdir()
     with pytest.raises(SoundError, match="cache"):
-        await sounds.file(web.url + "/a.wav")
+        await sounds.file(ACCOUNT, web.url + "/a.wav")
     (tmp_path / "tones").write_text("in the way")
     with pytest.raises(SoundError, match="cannot write"):
         sounds.tone("beep")

@@ -22,6 +22,8 @@ from trunkline.calls.views import (
 )
 from trunkline.config import StoreSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.outbound.dialler import Dialler
+from trunkline.outbound.names import Names
 from trunkline.store.records import CallbackRecord, callback_row
 from trunkline.store.store import Store
 
@@ -48,6 +50,8 @@ class Receiver:
     answer: Callable[[Request], bytes | None] = lambda request: b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     requests: list[Request] = field(default_factory=list)
     url: str = ""
+    closes_on: int = 0
+    """The number of a request upon which the connection is closed."""
     open_requests: int = 0
     most_open: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -66,6 +70,8 @@ class Receiver:
                 async with self._changed:
                     self._changed.notify_all()
                 try:
+                    if len(self.requests) == self.closes_on:
+                        break
                     answer = self.answer(request)
                     if answer is None:
                         await reader.read()
@@ -194,6 +200,13 @@ def call_event_of() -> Callable[..., CallEvent]:
         return CallEvent(kind, replace(call, **changes), at[happened])
 
     return make
+
+
+@pytest.fixture
+async def dialler() -> AsyncIterator[Dialler]:
+    dialler = Dialler(Names())
+    yield dialler
+    await dialler.stop()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trunkline.config import CallbackSettings
 from trunkline.ids import CallSid
 from trunkline.store.records import CallbackRecord
-from trunkline.webhooks.outbox import HOST_LIMIT, Answer, Outbox, judge, wait_before
+from trunkline.webhooks.outbox import HOST_LIMIT, Answer, Outbox, judge, retry_after, wait_before
 
 SETTINGS = CallbackSettings()
 OK = Answer(status=200)
@@ -123,7 +123,7 @@ def test_one_host_gets_an_eighth_of_the_slots_and_others_are_served_at_once() ->
     assert started(outbox, 0) == ["c501"]
 
 
-def test_hosts_that_do_not_answer_share_half_of_the_slots() -> None:
+def test_hosts_that_do_not_answer_share_three_quarters_of_the_slots() -> None:
     outbox = Outbox(CallbackSettings(concurrency=16, tries=1))
     for n in range(1, 301):
         outbox.offer(record(n, key=f"s{n}", host=f"dead{n % 30}"), now=0)
@@ -132,8 +132,8 @@ def test_hosts_that_do_not_answer_share_half_of_the_slots() -> None:
     for name in started(outbox, 5):
         outbox.answered(name, SILENCE, 10, MIDDLE)
     # All 30 hosts have been silent once by now.
-    assert len(started(outbox, 10)) == 8
-    outbox.offer(record(301, key="x", host="alive"), now=10)
+    assert len(started(outbox, 10)) == 9, "of the twelve that one account gets"
+    outbox.offer(record(301, key="x", host="other alive"), now=10)
     assert started(outbox, 10) == ["c301"]
 
 
@@ -280,3 +280,55 @@ def test_whatever_happens_all_are_settled_once_and_in_order(seed: int, concurren
     for key in hosts:
         mine = [name for name in settled if everything[name].key == key]
         assert mine == sorted(mine, key=lambda name: everything[name].position)
+
+
+# Retry-After.
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+_DATES = st.builds(
+    "{}, {} {} {} {}:{}:{} {}".format,
+    st.sampled_from(["Sun", "Xyz", ""]),
+    *(st.integers(-(10**12), 10**12) for _ in range(1)),
+    st.sampled_from(["Nov", "Foo", ""]),
+    *(st.integers(-(10**12), 10**12) for _ in range(4)),
+    st.sampled_from(["GMT", "+0000", "-9999999999", "+99999999", "EST", ""]),
+)
+
+
+@given(st.lists(st.text(max_size=60) | _DATES | st.integers().map(str) | st.floats().map(str), max_size=3))
+def test_any_retry_after_is_a_number_of_seconds_or_nothing(values: list[str]) -> None:
+    seconds = retry_after(values, NOON)
+    assert seconds is None or 0 <= seconds <= 600
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        (["30"], 30),
+        ([" 30 "], 30),
+        (["1e400"], None),
+        (["-5"], None),
+        (["nan"], None),
+        (["inf"], None),
+        (["30.5"], None),
+        (["9" * 5000], 600),
+        (["10, 20"], 20),
+        (["10", "20"], 20),
+        (["soon", "20"], 20),
+        (["\u0663"], None),
+        ([""], None),
+        ([], None),
+        (["Thu, 01 Jan 2026 12:01:40 GMT"], 100),
+        (["Thursday, 01-Jan-26 12:01:40 GMT"], 100),
+        (["Thu Jan  1 12:01:40 2026"], 100),
+        (["Thu, 01 Jan 2026 13:01:40 +0100"], 100),
+        (["Thu, 01 Jan 1970 00:00:00 GMT"], 0),
+        (["Fri, 31 Dec 9999 23:59:59 GMT"], 600),
+        (["Sat, 01 Jan 0000 00:00:00 GMT"], 0),
+        (["Mon, 01 Jan 99999999999 00:00:00 GMT"], None),
+        (["Thu, 01 Jan 2026 12:01:40 -99999999999999"], None),
+        (["Thu, 99 Jan 2026 12:01:40 GMT"], None),
+    ],
+)
+def test_what_retry_after_says(values: list[str], seconds: float | None) -> None:
+    assert retry_after(values, NOON) == seconds

@@ -188,7 +188,8 @@ class Runner:
 
     def notify(self, entry: Entry, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
         """Tell an application something of a call: one more of its callbacks, in order, signed and durable."""
-        record = record_of(_uuid(), (url, method), form, utc_now(), entry.call.view.sid)
+        view = entry.call.view
+        record = record_of(_uuid(), (url, method), form, utc_now(), view.account_sid, view.sid)
         if record is not None:
             self._writer.submit(callbacks=[record])
 

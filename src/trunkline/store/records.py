@@ -26,7 +26,7 @@ class CallbackRecord:
     key: str
     """Callbacks with the same key are sent one after the other: the sid of the stream or call, and the host."""
     host: str
-    """Scheme, host and port of `url`; what is limited together when it does not answer."""
+    """Account, a blank, and scheme, host and port of `url`: what is limited together when it does not answer."""
     call_sid: CallSid
     stream_sid: StreamSid | None
     url: str
@@ -40,6 +40,11 @@ class CallbackRecord:
     """None: at once."""
     position: int = 0
     """Place in the order of storing; given by the writer."""
+
+    @property
+    def account(self) -> str:
+        """Empty in records of versions that did not tell accounts apart."""
+        return self.host.rpartition(" ")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,13 +34,16 @@ from trunkline.calls.views import CallStatus
 from trunkline.config import Settings
 from trunkline.errors import ApiError, StartupError
 from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
+from trunkline.outbound.cookies import Cookies
+from trunkline.outbound.dialler import Dialler
 from trunkline.texml import values as to
 from trunkline.texml.cache import FileCache
 from trunkline.texml.fetch import Fetcher, FetchError, Parameters
 from trunkline.texml.interpreter import Interpreter
-from trunkline.texml.sounds import SoundError, Sounds
+from trunkline.texml.sounds import Sound, SoundError, Sounds
 from trunkline.texml.verbs import Say
 from trunkline.texml.voice import Espeak, SpeechError, Voice
+from trunkline.webhooks.payloads import masked
 from trunkline.webhooks.signing import Signer
 
 _log = structlog.get_logger()
@@ -76,7 +79,7 @@ class Tools:
     """To offer on dialled calls, behind the first call's own."""
 
     @classmethod
-    def of(cls, settings: Settings, signer: Signer, public_url: Callable[[], str]) -> "Tools":
+    def of(cls, settings: Settings, signer: Signer, dialler: Dialler, public_url: Callable[[], str]) -> "Tools":
         """As the settings have them; `public_url` as in `Recordings`. Raises StartupError."""
         texml, home = settings.texml, settings.store.directory.expanduser()
         recordings = Recordings((texml.recordings or home / "recordings").expanduser(), public_url)
@@ -87,8 +90,8 @@ class Tools:
             raise StartupError(f"cannot use {error.filename}: {error.strerror}") from error
         if shutil.which(texml.speaker) is None:
             _log.warning("<Say> is skipped: its program is not installed", program=texml.speaker)
-        sounds = Sounds(texml, cache, home / "tones")
-        fetcher = Fetcher(texml, signer)
+        sounds = Sounds(texml, cache, home / "tones", dialler)
+        fetcher = Fetcher(texml, signer, dialler)
         return cls(fetcher, Espeak(texml, cache), sounds, recordings, texml.step_limit, settings.media.codecs)
 
 
@@ -109,6 +112,9 @@ class _Run:
     legs: dict[int, Entry] = field(default_factory=dict)
     recordings: dict[int, str] = field(default_factory=dict)
     """Sids, by job."""
+    sounds: dict[int, tuple[str, Sound]] = field(default_factory=dict)
+    """What is being played of the network, with its URL, by job."""
+    cookies: Cookies = field(default_factory=Cookies)
 
     @property
     def sid(self) -> CallSid:
@@ -197,7 +203,8 @@ class Conductor:
             case facts.DigitHeard():
                 return to.KeyPressed(what.digit)
             case facts.PlayEnded():
-                return to.Played(what.job, what.error)
+                url = _played_to_its_end(run, what.job)
+                return to.Played(what.job, what.error and f"{url}{what.error}")
             case facts.StreamEnded() if what.sid in run.streams:
                 return to.StreamOver(run.streams.pop(what.sid), what.error)
             case facts.RecordEnded() if what.job in run.recordings:
@@ -260,6 +267,8 @@ class Conductor:
             run.timer.cancel()
         for task in run.tasks.values():
             task.cancel()
+        for job in list(run.sounds):
+            _played_to_its_end(run, job)
 
     def _work(self, run: _Run, job: int, work: Callable[[], Awaitable[to.Fact | None]]) -> None:
         """Do something that takes time, and tell the interpreter the fact that comes of it, if any."""
@@ -303,11 +312,11 @@ class Conductor:
     # ── what the interpreter wants ──────────────────────────────────────────────────────────────────────────
 
     def _fetch(self, run: _Run, effect: to.Fetch) -> None:
-        self._work(run, effect.job, partial(self._fetched, effect, self._common(run)))
+        self._work(run, effect.job, partial(self._fetched, effect, self._common(run), run.cookies))
 
-    async def _fetched(self, effect: to.Fetch, common: Parameters) -> to.Fact:
+    async def _fetched(self, effect: to.Fetch, common: Parameters, cookies: Cookies) -> to.Fact:
         try:
-            document, url = await self._tools.fetcher.document(effect, common)
+            document, url = await self._tools.fetcher.document(effect, common, cookies)
         except FetchError as error:
             return to.FetchFailed(effect.job, str(error))
         return to.Fetched(effect.job, document, url)
@@ -363,19 +372,25 @@ class Conductor:
     async def _played(self, run: _Run, effect: to.Play) -> to.Fact | None:
         """Get the file and have it played; a fact only when nothing is: else the worker tells the end."""
         try:
-            path = await self._file_of(run.account, effect.sound)
+            path = await self._file_of(run, effect)
         except (SoundError, SpeechError) as error:
             return to.Played(effect.job, str(error))
         refused = self._ask(run.entry, ask.Play(effect.job, str(path), effect.loop))
+        if refused is not None:
+            _played_to_its_end(run, effect.job)
         return None if refused is None else to.Played(effect.job, refused)
 
-    async def _file_of(self, account: AccountSid, sound: Say | to.File | to.Tone) -> Path:
-        match sound:
+    async def _file_of(self, run: _Run, effect: to.Play) -> Path:
+        match sound := effect.sound:
             case Say():
                 return await self._tools.voice.speak(sound.text, sound.voice, sound.language)
             case to.File():
-                recording = self._tools.recordings.path_of(account, sound.url)
-                return recording or await self._tools.sounds.file(sound.url)
+                recording = self._tools.recordings.path_of(run.account, sound.url)
+                if recording is not None:
+                    return recording
+                found = await self._tools.sounds.file(run.account, sound.url)
+                run.sounds[effect.job] = sound.url, found
+                return found.path
             case to.Tone():
                 return self._tools.sounds.tone(sound.name)
 
@@ -475,6 +490,16 @@ _LEG_ENDS = {
     "redirected": "the call that dialled it was told to do something else",
     "star": "the caller pressed *",
 }
+
+
+def _played_to_its_end(run: _Run, job: int) -> str:
+    """The sound of a job is not needed any more; its URL to put before an error, if it was one of the network."""
+    if job not in run.sounds:
+        return ""
+    url, sound = run.sounds.pop(job)
+    if not sound.kept:
+        sound.path.unlink(missing_ok=True)
+    return f"{masked(url)}: "
 
 
 def _ready(entry: Entry) -> bool:

@@ -1,26 +1,26 @@
 """HTTP to the application: gets documents.
 
 Requests carry their parameters as a form, in the body of a POST or the query of a GET, and are signed like status
-callbacks (spec section 3). Redirections are followed, bodies bounded, and what is no TeXML is as good as no answer, so
-that the fallback gets its chance. An answer that is itself audio is played, as if the document said so.
-
-Any URL that a customer gives is called, private addresses too, as for status callbacks.
+callbacks, for what is really sent. Redirections are followed, bodies bounded, and what is no TeXML is as good as no
+answer, so that the fallback gets its chance. An answer that is itself audio is played, as if the document said so. A
+call keeps the cookies that it gets with its documents.
 """
 
 import asyncio
-import ssl
-import time
 from collections import Counter
-from contextlib import AbstractAsyncContextManager
-from functools import cache
+from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import urlencode
 
-import httpx
 import structlog
 
-from trunkline import USER_AGENT
 from trunkline.config import TexmlSettings
+from trunkline.outbound.client import Client, Header, Order, RequestFailed
+from trunkline.outbound.cookies import Cookies
+from trunkline.outbound.dialler import Dialler
+from trunkline.outbound.turns import Limits
 from trunkline.texml import values as to
+from trunkline.texml.charset import text_of
 from trunkline.texml.document import SIZE_LIMIT, DocumentError, parse
 from trunkline.texml.verbs import Document, Play
 from trunkline.webhooks.payloads import FORM_TYPE, masked
@@ -30,66 +30,34 @@ _log = structlog.get_logger()
 
 Parameters = tuple[tuple[str, str], ...]
 
-REDIRECT_LIMIT = 5
-CONNECTION_LIMIT = 200
-"""Requests under way at once; more wait, within their time-out."""
+LIMITS = Limits(total=2000, account=1000, host=200, silent=2)
+"""A call asks for one document at a time, so that in all there are as many requests as calls at most."""
 ACCEPT = "application/xml, text/xml, text/plain;q=0.5, */*;q=0.1"
-UNSENDABLE = (httpx.HTTPError, httpx.InvalidURL, ValueError)
-"""What httpx raises for requests that fail, or that nobody can make (UnicodeError is a ValueError)."""
 
 
 class FetchError(Exception):
     """No document; the text says why, for people."""
 
 
-@cache
-def _trusted() -> ssl.SSLContext:
-    """The system's certificates, which take a tenth of a second to read."""
-    return ssl.create_default_context()
-
-
-def http_client(*, connections: int = CONNECTION_LIMIT) -> httpx.AsyncClient:
-    """A client that trusts the system's certificates, goes where the URL says, and leaves time-outs to its user."""
-    return httpx.AsyncClient(
-        verify=_trusted(),
-        trust_env=False,
-        follow_redirects=True,
-        max_redirects=REDIRECT_LIMIT,
-        timeout=None,
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=1.0),
-        # A compressed body could be a thousand times what its bound allows.
-        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
-    )
-
-
-async def read_body(response: httpx.Response, limit: int) -> bytes:
-    """The body. Raises FetchError for one that is longer."""
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > limit:
-            raise FetchError(f"the answer has more than {limit} bytes")
-    return bytes(body)
-
-
 class Fetcher:
     """Makes the interpreter's requests."""
 
-    def __init__(self, settings: TexmlSettings, signer: Signer) -> None:
+    def __init__(self, settings: TexmlSettings, signer: Signer, dialler: Dialler) -> None:
         self._settings = settings
         self._signer = signer
-        self._client = http_client()
+        self._client = Client(dialler, LIMITS)
         self.counters: Counter[str] = Counter()
-        """fetched, failed, fallbacks."""
+        """fetched, failed, fallbacks, unsigned: asked for without our signature."""
 
     async def stop(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._client.stop()
 
-    async def document(self, order: to.Fetch, common: Parameters) -> tuple[Document, str]:
-        """The document of an order, and the URL that it came from. Raises FetchError."""
+    async def document(self, order: to.Fetch, common: Parameters, cookies: Cookies) -> tuple[Document, str]:
+        """The document of an order, and the URL that it came from. `common` is what every request says of the call,
+        whose cookies these are. Raises FetchError."""
         try:
-            return await self._document(order.request, common)
+            return await self._document(order.request, common, cookies)
         except FetchError as error:
             if order.fallback is None:
                 raise
@@ -97,48 +65,48 @@ class Fetcher:
             _log.warning("the fallback is asked for a document", call_sid=dict(common)["CallSid"], error=str(error))
             first = error
         try:
-            return await self._document(order.fallback, common)
+            return await self._document(order.fallback, common, cookies)
         except FetchError as error:
             raise FetchError(f"{first}; the fallback: {error}") from error
 
-    async def _document(self, request: to.Request, common: Parameters) -> tuple[Document, str]:
+    async def _document(self, request: to.Request, common: Parameters, cookies: Cookies) -> tuple[Document, str]:
+        warnings: list[str] = []
         try:
-            kind, body, url = await self._request(request, common)
-            found = Document((Play(url),)) if kind.startswith("audio/") else parse(body)
+            found, url = await self._request(request, common, cookies, warnings.append)
         except (FetchError, DocumentError) as error:
             self.counters["failed"] += 1
             raise FetchError(f"{masked(request.url)}: {error}") from error
         self.counters["fetched"] += 1
-        return found, url
+        if warnings:
+            self.counters["unsigned"] += 1
+        return replace(found, warnings=(*warnings, *found.warnings)), url
 
-    async def _request(self, request: to.Request, common: Parameters) -> tuple[str, bytes, str]:
-        """Content type, body and last URL; the body of audio is not read."""
-        form = urlencode(common + request.parameters, errors="replace")
+    async def _request(
+        self, request: to.Request, common: Parameters, cookies: Cookies, warn: Callable[[str], None]
+    ) -> tuple[Document, str]:
+        """The document and the last URL; the body of audio is not read."""
+        order = self._order(request, dict(common).get("AccountSid", ""), common + request.parameters, cookies)
         timeout = self._settings.fetch_timeout
         try:
-            async with asyncio.timeout(timeout), self._send(request, form) as response:
-                if response.is_error:
-                    raise FetchError(f"HTTP status {response.status_code}")
-                kind = response.headers.get("content-type", "").lower()
-                body = b"" if kind.startswith("audio/") else await read_body(response, SIZE_LIMIT)
-                return kind, body, str(response.url)
+            async with asyncio.timeout(timeout), self._client.follow(order, warn) as answer:
+                if answer.status >= 400:
+                    raise FetchError(f"HTTP status {answer.status}")
+                kind = answer.get("content-type")
+                if kind.lower().startswith("audio/"):
+                    return Document((Play(answer.place.url),)), answer.place.url
+                return parse(text_of(await answer.body(SIZE_LIMIT), kind)), answer.place.url
         except TimeoutError:
             raise FetchError(f"no answer within {timeout:g} s") from None
-        except UNSENDABLE as error:
-            raise FetchError(str(error) or type(error).__name__) from error
+        except RequestFailed as error:
+            raise FetchError(str(error)) from error
 
-    def _send(self, request: to.Request, form: str) -> AbstractAsyncContextManager[httpx.Response]:
+    def _order(self, request: to.Request, account: str, form: Parameters, cookies: Cookies) -> Order:
         url, body = request.url.partition("#")[0], b""
+        text = urlencode(form, errors="replace")
+        headers: tuple[Header, ...] = (("Accept", ACCEPT),)
         if request.method == "POST":
-            body = form.encode()
+            body = text.encode()
+            headers += (("Content-Type", FORM_TYPE),)
         else:
-            url += ("&" if "?" in url else "?") + form
-        stamp = str(int(time.time()))
-        headers = {
-            "Accept": ACCEPT,
-            "telnyx-timestamp": stamp,
-            "telnyx-signature-ed25519": self._signer.sign(stamp, body),
-        }
-        if body:
-            headers["Content-Type"] = FORM_TYPE
-        return self._client.stream(request.method, url, headers=headers, content=body or None)
+            url += ("&" if "?" in url else "?") + text
+        return Order(account, request.method, url, body, headers, self._signer.headers, cookies)

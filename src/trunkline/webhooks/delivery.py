@@ -4,46 +4,35 @@ One task asks the outbox what is due, starts a task per try, writes down what be
 had no room. At least once: a try whose outcome could not be written down before a crash is made again after it, with
 the same `webhook-id`.
 
-Any URL that a customer gives is called, private addresses too: on a self-hosted server the receiver usually is on one.
-Whoever rents accounts to strangers should put an egress proxy or firewall around the server.
+No redirection is followed: what is computed for one URL is not for another.
 """
 
 import asyncio
 import random
-import ssl
-import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
-import httpx
 import structlog
 
-from trunkline import USER_AGENT
 from trunkline.config import CallbackSettings
+from trunkline.outbound.client import DRAIN_LIMIT, Client, Order, RequestFailed
+from trunkline.outbound.dialler import Dialler
 from trunkline.store.records import CallbackRecord, CallbackResult
 from trunkline.store.store import STORE_ERRORS, Store
-from trunkline.webhooks.outbox import RETRY_AFTER_LIMIT, Answer, Outbox, Verdict
+from trunkline.webhooks.outbox import RETRY_AFTER_LIMIT, Answer, Outbox, Verdict, retry_after
 from trunkline.webhooks.payloads import FORM_TYPE, masked, request_parts
 from trunkline.webhooks.signing import Signer
 
-BODY_LIMIT = 16384
-"""Bytes of an answer that are read, so that the connection can be used again; beyond, it is closed."""
 BODY_TIMEOUT = 1.0
-IDLE_TIMEOUT = 1.0
-"""Seconds to keep a connection for the next callback: less than any common server does, since a request that meets the
-server's close costs a try."""
+"""Seconds for the body of an answer, which is read so that the connection can be used again."""
 KEEP = timedelta(days=7)
 """How long settled callbacks are kept for looking up."""
 PRUNE_INTERVAL = 3600.0
 STORE_DELAY = 1.0
 """Seconds before the store is asked again after it failed."""
-
-_UNSENDABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError)
-"""What httpx raises for a URL that no try will ever reach (UnicodeError is a ValueError)."""
 
 log = structlog.get_logger()
 
@@ -51,7 +40,7 @@ log = structlog.get_logger()
 class Delivery:
     """Delivers stored callbacks until each has got a 2xx, a final refusal or its last try."""
 
-    def __init__(self, settings: CallbackSettings, store: Store, signer: Signer) -> None:
+    def __init__(self, settings: CallbackSettings, store: Store, signer: Signer, dialler: Dialler) -> None:
         self._settings = settings
         self._store = store
         self._signer = signer
@@ -61,15 +50,7 @@ class Delivery:
         self._tries: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._client = httpx.AsyncClient(
-            # The system's certificates. No proxies from the environment: a callback goes where its URL says.
-            verify=ssl.create_default_context(),
-            trust_env=False,
-            follow_redirects=False,
-            # `_send` bounds the whole try; httpx would bound each of its steps.
-            timeout=None,
-            limits=httpx.Limits(max_keepalive_connections=settings.concurrency, keepalive_expiry=IDLE_TIMEOUT),
-        )
+        self._client = Client(dialler, None)  # the outbox has bounds of its own
         self._deadline: float | None = None
         self._prune_at = 0.0
         self._store_again_at = 0.0
@@ -102,7 +83,7 @@ class Delivery:
         await asyncio.gather(*self._tries, return_exceptions=True)
         if self._results:
             await self._with_store(self._write_down())
-        await self._client.aclose()
+        await self._client.stop()
 
     @staticmethod
     def _now() -> float:
@@ -202,10 +183,9 @@ class Delivery:
             answer = await self._send(record)
         except TimeoutError:
             answer = Answer(error=f"no answer within {self._settings.timeout:g} s")
-        except _UNSENDABLE as error:
-            answer = Answer(error=f"cannot be sent: {error}", hopeless=True)
-        except httpx.HTTPError as error:
-            answer = Answer(error=str(error) or type(error).__name__)
+        except RequestFailed as error:
+            words = f"cannot be sent: {error}" if error.hopeless else str(error)
+            answer = Answer(error=words, hopeless=error.hopeless)
         except Exception as error:
             log.error("callback try stumbled", id=record.id, error=repr(error))
             answer = Answer(error=type(error).__name__)
@@ -216,29 +196,22 @@ class Delivery:
 
     async def _send(self, record: CallbackRecord) -> Answer:
         url, body = request_parts(record)
-        stamp = str(int(time.time()))
-        headers = {
-            "User-Agent": USER_AGENT,
-            "webhook-id": record.id,
-            "telnyx-timestamp": stamp,
-            "telnyx-signature-ed25519": self._signer.sign(stamp, body),
-        }
+        headers = [("webhook-id", record.id)]
         if record.method == "POST":
-            headers["Content-Type"] = FORM_TYPE
-        request = self._client.build_request(record.method, url, headers=headers, content=body or None)
-        async with asyncio.timeout(self._settings.timeout):
-            response = await self._client.send(request, stream=True)
-        try:
+            headers.append(("Content-Type", FORM_TYPE))
+        order = Order(record.account, record.method, url, body, tuple(headers), self._signer.headers)
+        async with asyncio.timeout(self._settings.timeout) as limit, self._client.ask(order) as answer:
             # The status is the answer, whatever happens to the body.
-            with suppress(TimeoutError, httpx.HTTPError):
+            limit.reschedule(None)
+            with suppress(TimeoutError):
                 async with asyncio.timeout(BODY_TIMEOUT):
-                    await _drain(response)
-        finally:
-            await response.aclose()
+                    await answer.drain(DRAIN_LIMIT)
+        status, wait = answer.status, answer.all("retry-after")
+        failed = not 200 <= status < 300
         return Answer(
-            status=response.status_code,
-            error=None if response.is_success else f"HTTP status {response.status_code}",
-            retry_after=_retry_after(response.headers.get("retry-after", "")),
+            status=status,
+            error=f"HTTP status {status}" if failed else None,
+            retry_after=retry_after(wait, datetime.now(UTC)) if failed else None,
         )
 
     def _settled(self, record: CallbackRecord, verdict: Verdict, answer: Answer) -> None:
@@ -266,28 +239,8 @@ class Delivery:
             )
 
 
-async def _drain(response: httpx.Response) -> None:
-    size = 0
-    async for chunk in response.aiter_raw():
-        size += len(chunk)
-        if size > BODY_LIMIT:
-            return
-
-
 def _wait(record: CallbackRecord, wall: datetime) -> float:
     """Seconds until the next try of a stored callback; bounded, in case the clock was set back meanwhile."""
     if record.next_try_at is None:
         return 0.0
     return min(max((record.next_try_at - wall).total_seconds(), 0.0), RETRY_AFTER_LIMIT)
-
-
-def _retry_after(value: str) -> float | None:
-    """Seconds or an HTTP date (RFC 9110 section 10.2.3); None for neither."""
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return max((at - datetime.now(UTC)).total_seconds(), 0.0)

@@ -1,12 +1,13 @@
 """Which callback may be sent when. Pure: `now` (monotonic seconds) and chance come in, due work goes out.
 
-    offer ──► lane (one per key, in order) ──head──► back-off ──due──► ready ──slot──► in flight ──answer──┐
-      │                                                 ▲                                                  │
-      └─ no room: stays in the store, loaded later      └──────────────────── try again ───────────────────┴─► settled
+    offer ──► lane (one per key, in order) ──head──► back-off ──due──► turns ──go──► in flight ──answer──┐
+      │                                                 ▲                                                │
+      └─ no room: stays in the store, loaded later      └──────────────────── try again ─────────────────┴─► settled
 
 * Only the head of a lane is ever tried, and the next one only after the head is settled: order per stream.
-* `concurrency` tries are in flight at once. A host gets at most an eighth of them, hosts take turns, and those that
-  did not answer last time share at most half: however many hosts are dead, the others have free slots.
+* `concurrency` tries are in flight at once, as `outbound.turns` lets them go: accounts take turns, and however many
+  hosts are dead, the others have free slots. A host of an account gets `HOST_SLOTS` at most, and two when it did not
+  answer last time.
 * What is held in memory is bounded per host. A host over its bound is "behind": its further callbacks stay in the
   store, where they already are, and are loaded in order when there is room.
 * A host that has been silent for `GIVE_UP` schedules gets no more tries for callbacks that are older than that too;
@@ -15,11 +16,14 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from heapq import heappop, heappush
 from typing import Literal
 
 from trunkline.config import CallbackSettings
+from trunkline.outbound.turns import Limits, Turn, Turns
 from trunkline.store.records import CallbackRecord
 
 HOST_LIMIT = 1000
@@ -27,8 +31,9 @@ HOST_LIMIT = 1000
 TOTAL_LIMIT = 20000
 """Callbacks in memory at which every host's limit falls to `SCARCE_LIMIT`; none falls to nothing, so none starves."""
 SCARCE_LIMIT = 10
-HOST_SHARE = 8
-"""A host gets at most this part of the concurrency."""
+HOST_SLOTS = 8
+"""Tries at a host at once, and no more than the same part of the concurrency."""
+SILENT_SLOTS = 2
 RETRY_AFTER_LIMIT = 600.0
 """Seconds: a longer Retry-After is cut to this."""
 JITTER = 0.2
@@ -81,18 +86,15 @@ class _Entry:
     due: float
     born: float
     """When the event happened, on our clock."""
+    turn: Turn | None = None
+    """While it waits for its turn or is in flight."""
 
 
 @dataclass(slots=True)
 class _Host:
     held: int = 0
-    in_flight: int = 0
     silent_since: float | None = None
     """The first try without any answer since the last one with one."""
-    ready: deque[str] = field(default_factory=deque)
-    """Keys whose heads may be tried."""
-    in_turn: bool = False
-    """Whether it is among the hosts that take turns."""
 
 
 @dataclass(slots=True)
@@ -120,19 +122,42 @@ def judge(settings: CallbackSettings, answer: Answer, tries: int, jitter: float)
     return Verdict("pending", tries, max(asked, wait_before(settings, tries, jitter)))
 
 
+def retry_after(values: Sequence[str], now: datetime) -> float | None:
+    """Seconds that `Retry-After` headers ask for, as a number or an HTTP date (RFC 9110 section 10.2.3): of several the
+    longest, 0 to `RETRY_AFTER_LIMIT`; None where none of them is either."""
+    found = [seconds for value in values if (seconds := _seconds(value.strip(), now)) is not None]
+    return min(max(found), RETRY_AFTER_LIMIT) if found else None
+
+
+def _seconds(value: str, now: datetime) -> float | None:
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    # A date has a comma too.
+    parts = [part.strip() for part in value.split(",")]
+    if len(parts) > 1 and all(part.isascii() and part.isdigit() for part in parts):
+        return max(float(part[:9]) for part in parts)
+    try:
+        at = parsedate_to_datetime(value)
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        return max((at - now).total_seconds(), 0.0)
+    except (ValueError, TypeError, OverflowError, IndexError, AttributeError):
+        return None  # what the library raises for what looks like a date and is none
+
+
 class Outbox:
     """The callbacks in memory, and what to do with them."""
 
     def __init__(self, settings: CallbackSettings) -> None:
         self._settings = settings
-        self._host_slots = max(1, settings.concurrency // HOST_SHARE)
-        self._silent_slots = max(1, settings.concurrency // 2)
+        most = settings.concurrency
+        host = max(1, min(HOST_SLOTS, most // HOST_SLOTS))
+        self._turns = Turns(Limits(most, most - most // 4, host, min(SILENT_SLOTS, host), waiting=None))
+        self._may_go: deque[str] = deque()
+        """Keys whose heads have their turn."""
         schedule = sum(wait_before(settings, n) for n in range(1, settings.tries))
         self._patience = max(GIVE_UP * schedule, GIVE_UP_FLOOR)
         self._lanes: dict[str, deque[_Entry]] = {}
         self._hosts: dict[str, _Host] = {}
-        self._turns: deque[str] = deque()
-        """Hosts with ready keys, each once."""
         self._waiting: list[tuple[float, int, str]] = []
         """Heap of keys whose heads wait: due time, position (a tie-break), key."""
         self._in_flight: dict[str, _Entry] = {}
@@ -220,27 +245,21 @@ class Outbox:
     # Out.
 
     def due(self, now: float) -> Due:
-        """What to try now, each host in turn, and what to give up."""
+        """What to try now, and what to give up."""
         while self._waiting and self._waiting[0][0] <= now:
             self._make_ready(heappop(self._waiting)[2])
         work = Due([], [])
-        silent = sum(host.in_flight for host in self._hosts.values() if host.silent_since is not None)
-        passed_over = 0
-        while passed_over < len(self._turns) and len(self._in_flight) < self._settings.concurrency:
-            name = self._turns.popleft()
-            host = self._hosts[name]
-            self._expire(host, now, work.expired)
-            is_silent = host.silent_since is not None
-            if host.ready and host.in_flight < self._host_slots and not (is_silent and silent >= self._silent_slots):
-                work.start.append(self._start(host))
-                silent += is_silent
-                passed_over = 0
+        while self._may_go:
+            key = self._may_go.popleft()
+            entry = self._lanes[key][0]
+            if self._is_given_up(entry, now):
+                work.expired.append(entry.record)
+                self._leave(entry, answered=None)
+                self._drop_head(key, now)
+                self._forget_if_idle(entry.record.host)
             else:
-                passed_over += 1
-            host.in_turn = bool(host.ready)
-            if host.in_turn:
-                self._turns.append(name)
-            self._forget_if_idle(name)
+                self._in_flight[entry.record.id] = entry
+                work.start.append(entry.record)
         return work
 
     def next_due(self) -> float | None:
@@ -254,15 +273,15 @@ class Outbox:
 
     @property
     def ready(self) -> bool:
-        """Whether something may be tried as soon as a slot is free."""
-        return bool(self._turns)
+        """Whether something may be tried as soon as it has its turn."""
+        return bool(self._may_go) or self._turns.waiting > 0
 
     def answered(self, callback_id: str, answer: Answer, now: float, jitter: float) -> Verdict:
         """Settle a try. `jitter` is a random number in [0, 1)."""
         entry = self._in_flight.pop(callback_id)
         record = entry.record
         host = self._hosts[record.host]
-        host.in_flight -= 1
+        self._leave(entry, answered=None if answer.hopeless else answer.status is not None)
         if answer.status is not None:
             host.silent_since = None
         elif host.silent_since is None and not answer.hopeless:
@@ -287,26 +306,18 @@ class Outbox:
             heappush(self._waiting, (head.due, head.record.position, key))
 
     def _make_ready(self, key: str) -> None:
-        name = self._lanes[key][0].record.host
-        host = self._hosts[name]
-        host.ready.append(key)
-        if not host.in_turn:
-            host.in_turn = True
-            self._turns.append(name)
+        entry = self._lanes[key][0]
+        account, _, host = entry.record.host.rpartition(" ")
+        entry.turn = self._turns.ask(account, host, lambda: self._may_go.append(key))
 
-    def _start(self, host: _Host) -> CallbackRecord:
-        entry = self._lanes[host.ready.popleft()][0]
-        host.in_flight += 1
-        self._in_flight[entry.record.id] = entry
-        return entry.record
+    def _leave(self, entry: _Entry, *, answered: bool | None) -> None:
+        turn, entry.turn = entry.turn, None
+        if turn is not None:
+            self._turns.leave(turn, answered=answered)
 
-    def _expire(self, host: _Host, now: float, expired: list[CallbackRecord]) -> None:
-        if host.silent_since is None or now - host.silent_since <= self._patience:
-            return
-        while host.ready and now - self._lanes[host.ready[0]][0].born > self._patience:
-            key = host.ready.popleft()
-            expired.append(self._lanes[key][0].record)
-            self._drop_head(key, now)
+    def _is_given_up(self, entry: _Entry, now: float) -> bool:
+        since = self._hosts[entry.record.host].silent_since
+        return since is not None and now - since > self._patience and now - entry.born > self._patience
 
     def _drop_head(self, key: str, now: float) -> None:
         lane = self._lanes[key]

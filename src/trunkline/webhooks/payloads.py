@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 from trunkline.calls.views import CALL_EVENTS, CallEvent, CallEventKind, CallView, StreamEvent
 from trunkline.config import CallbackSettings
-from trunkline.ids import CallSid, StreamSid
+from trunkline.ids import AccountSid, CallSid, StreamSid
 from trunkline.store.records import CallbackRecord
 
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -24,7 +24,7 @@ def callback_of(event: StreamEvent, settings: CallbackSettings, callback_id: str
     stream = event.stream
     target = (stream.status_callback, stream.status_callback_method)
     form = stream_form(event, settings)
-    return record_of(callback_id, target, form, event.at, stream.call_sid, stream.sid)
+    return record_of(callback_id, target, form, event.at, stream.account_sid, stream.call_sid, stream.sid)
 
 
 def call_callback_of(event: CallEvent, callback_id: str) -> CallbackRecord | None:
@@ -32,9 +32,8 @@ def call_callback_of(event: CallEvent, callback_id: str) -> CallbackRecord | Non
     call = event.call
     if event.kind not in call.status_callback_events.split():
         return None
-    return record_of(
-        callback_id, (call.status_callback, call.status_callback_method), call_form(event), event.at, call.sid
-    )
+    target = (call.status_callback, call.status_callback_method)
+    return record_of(callback_id, target, call_form(event), event.at, call.account_sid, call.sid)
 
 
 def record_of(
@@ -42,6 +41,7 @@ def record_of(
     target: tuple[str | None, str],
     form: Sequence[tuple[str, str]],
     at: datetime,
+    account: AccountSid,
     call: CallSid,
     stream: StreamSid | None = None,
 ) -> CallbackRecord | None:
@@ -54,7 +54,7 @@ def record_of(
     return CallbackRecord(
         id=callback_id,
         key=f"{stream or call} {host}",
-        host=host,
+        host=f"{account} {host}",
         call_sid=call,
         stream_sid=stream,
         url=url,
@@ -130,13 +130,7 @@ def timestamp(at: datetime) -> str:
 
 
 def request_parts(record: CallbackRecord) -> tuple[str, bytes]:
-    """URL and body. A GET has the form in its query, behind the one that the URL brings, and an empty body.
-
-    Raises ValueError for a URL that nobody can call: no host, or a port that is none.
-    """
-    parts = urlsplit(record.url)
-    if not parts.hostname or parts.port == 0:
-        raise ValueError("not a URL of a host")
+    """URL and body. A GET has the form in its query, behind the one that the URL brings, and an empty body."""
     if record.method == "POST":
         return record.url, record.form.encode()
     url = record.url.partition("#")[0]

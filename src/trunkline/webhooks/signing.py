@@ -56,6 +56,10 @@ class Signer:
         """The signature of a body at a time (Unix seconds in decimal), in base64."""
         return b64encode(self._key.sign(timestamp.encode() + b"|" + body)).decode()
 
+    def headers(self, timestamp: str, body: bytes) -> list[tuple[str, str]]:
+        """The headers of a request with that body, which may be empty."""
+        return [("telnyx-timestamp", timestamp), ("telnyx-signature-ed25519", self.sign(timestamp, body))]
+
 
 def _keep(key: Ed25519PrivateKey, path: Path) -> None:
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

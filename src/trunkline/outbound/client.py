@@ -1,0 +1,306 @@
+"""HTTP/1.1 for customers' hosts (driver): one request, one answer, and nothing that the next request would inherit.
+
+A connection that its peer kept open is used again by the same account for the same origin within `IDLE_TIMEOUT`. If it
+turns out to be closed, no byte of an answer having come on it, the request is sent once more, on a new one and at once.
+No redirection is followed here, no cookie kept, no proxy asked: see `follow` for the first.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import h11
+
+from trunkline import USER_AGENT
+from trunkline.outbound.connection import Connection, Lost
+from trunkline.outbound.content import BadContent, Decoder, codings_of, decoded
+from trunkline.outbound.cookies import Cookies
+from trunkline.outbound.dialler import Dialler, dial_words, system_certificates
+from trunkline.outbound.turns import Limits, TooMany, Turn, Turns
+from trunkline.outbound.urls import BadUrl, Place, moved, place_of
+
+IDLE_TIMEOUT = 1.0
+"""Seconds to keep a connection for the next request: less than any common server does."""
+IDLE_LIMIT = 50
+"""Connections kept for one account; with more, the oldest is closed."""
+DRAIN_LIMIT = 16384
+"""Bytes of a body of no interest that are read, so that the connection can be used again; beyond, it is closed."""
+REDIRECT_LIMIT = 5
+REDIRECTS = (301, 302, 303, 307, 308)
+
+Header = tuple[str, str]
+Sign = Callable[[str, bytes], list[Header]]
+"""The headers that sign a body at a time: Unix seconds in decimal."""
+
+
+class RequestFailed(Exception):
+    """There is no answer; the text says why, for people."""
+
+    hopeless = False
+    """It cannot be sent at all, so that no repeat would help."""
+
+
+class Unsendable(RequestFailed):
+    """The URL leads nowhere, or makes no request."""
+
+    hopeless = True
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to ask."""
+
+    account: str
+    method: str
+    url: str = field(repr=False)
+    body: bytes = b""
+    headers: tuple[Header, ...] = ()
+    """Besides Host, User-Agent, Accept-Encoding, Content-Length and Authorization."""
+    sign: Sign | None = None
+    cookies: Cookies | None = field(default=None, repr=False)
+
+
+class Answer:
+    """A status and headers; the body is to be read before the next answer is asked for."""
+
+    def __init__(self, place: Place, head: h11.Response, connection: Connection) -> None:
+        self.place = place
+        self.status = head.status_code
+        self._headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+        self._connection = connection
+
+    def all(self, name: str) -> list[str]:
+        """The values of a header, of each line that has it."""
+        return [value for known, value in self._headers if known == name]
+
+    def get(self, name: str) -> str:
+        """The values of a header that is a list, as one (RFC 9110 section 5.3); empty without it."""
+        return ", ".join(self.all(name))
+
+    async def pieces(self, limit: int) -> AsyncIterator[bytes]:
+        """The body without its coding. Raises RequestFailed, for one of more than `limit` bytes too."""
+        try:
+            decoders = [Decoder(coding) for coding in codings_of(self.all("content-encoding"))]
+            size = 0
+            async for data in self._connection.body():
+                for piece in decoded(decoders, data):
+                    size += len(piece)
+                    if size > limit:
+                        raise BadContent(f"it has more than {limit} bytes")
+                    yield piece
+            for decoder in decoders:
+                decoder.end()
+        except BadContent as problem:
+            raise RequestFailed(str(problem)) from problem
+        except (OSError, Lost, h11.RemoteProtocolError) as problem:
+            raise RequestFailed(f"its body breaks off: {problem}") from problem
+
+    async def body(self, limit: int) -> bytes:
+        """All of it, bounded likewise."""
+        return b"".join([piece async for piece in self.pieces(limit)])
+
+    async def drain(self, limit: int) -> None:
+        """Read what is left, so that the connection can be used again; nothing where that takes more bytes."""
+        try:
+            async for data in self._connection.body():
+                limit -= len(data)
+                if limit < 0:
+                    return
+        except (OSError, Lost, h11.RemoteProtocolError):
+            return
+
+
+class Client:
+    """The requests of one loop."""
+
+    def __init__(self, dialler: Dialler, limits: Limits | None) -> None:
+        """Without limits somebody else bounds the requests."""
+        self._dialler = dialler
+        self._turns = None if limits is None else Turns(limits)
+        self._idle: dict[str, dict[Connection, asyncio.TimerHandle]] = {}
+        """By account, the oldest first."""
+        self.counters: Counter[str] = Counter()
+        """connections, and `renewed`: requests sent once more because a kept connection was closed."""
+
+    async def stop(self) -> None:
+        """Close what is idle."""
+        for held in self._idle.values():
+            for connection, timer in held.items():
+                timer.cancel()
+                connection.close()
+        self._idle.clear()
+
+    @asynccontextmanager
+    async def ask(self, order: Order) -> AsyncIterator[Answer]:
+        """One request in its account's turn. Raises RequestFailed. Time-outs are the caller's."""
+        try:
+            place = place_of(order.url, "http", "https")
+        except BadUrl as problem:
+            raise Unsendable(str(problem)) from problem
+        async with self._turn(order.account, place) as answered:
+            connection, head = await self._exchange(order, place)
+            answered()
+            answer = Answer(place, head, connection)
+            if order.cookies is not None:
+                order.cookies.keep(place.url, answer.all("set-cookie"))
+            try:
+                yield answer
+            finally:
+                self._release(order.account, connection)
+
+    @asynccontextmanager
+    async def follow(self, order: Order, warn: Callable[[str], None]) -> AsyncIterator[Answer]:
+        """As `ask`, and where an answer leads elsewhere, that place is asked (RFC 9110 section 15.4): signed anew for
+        what is then sent. An origin that is not trusted with it gets neither signature nor credentials; `warn` is told.
+        """
+        for _ in range(REDIRECT_LIMIT + 1):
+            async with self.ask(order) as answer:
+                location = answer.get("location")
+                if answer.status not in REDIRECTS or not location:
+                    yield answer
+                    return
+                order = _moved(order, answer, location, warn)
+                await answer.drain(DRAIN_LIMIT)
+        raise RequestFailed(f"more than {REDIRECT_LIMIT} redirections")
+
+    # ── one exchange ────────────────────────────────────────────────────────────────────────────────────────
+
+    @asynccontextmanager
+    async def _turn(self, account: str, place: Place) -> AsyncIterator[Callable[[], None]]:
+        """Wait for the turn; what is called when the host answers."""
+        if self._turns is None:
+            yield lambda: None
+            return
+        turns, ready = self._turns, asyncio.Event()
+        try:
+            turn: Turn = turns.ask(account, f"{place.host}:{place.port}", ready.set)
+        except TooMany:
+            raise RequestFailed("too many requests of this account wait already") from None
+        outcome: bool | None = None
+
+        def answered() -> None:
+            nonlocal outcome
+            outcome = True
+            turns.answers(turn)
+
+        try:
+            await ready.wait()
+            started = asyncio.get_running_loop().time()
+            try:
+                yield answered
+            except BaseException:
+                # Who gave up at once says nothing of the host.
+                waited = asyncio.get_running_loop().time() - started
+                outcome = outcome or (False if waited > IDLE_TIMEOUT else None)
+                raise
+        finally:
+            turns.leave(turn, answered=outcome)
+
+    async def _exchange(self, order: Order, place: Place) -> tuple[Connection, h11.Response]:
+        request = _request(order, place)
+        kept = self._kept(order.account, place)
+        if kept is not None:
+            try:
+                return kept, await kept.exchange(request, order.body)
+            except Lost as problem:
+                if problem.answered:
+                    raise RequestFailed(f"{place.authority}: {problem}") from problem
+                self.counters["renewed"] += 1
+            except h11.RemoteProtocolError as problem:
+                raise RequestFailed(f"{place.authority} does not speak HTTP: {problem}") from problem
+        try:
+            connection = await self._connect(place)
+            return connection, await connection.exchange(request, order.body)
+        except Lost as problem:
+            raise RequestFailed(f"{place.authority}: {problem}") from problem
+        except h11.RemoteProtocolError as problem:
+            raise RequestFailed(f"{place.authority} does not speak HTTP: {problem}") from problem
+        except OSError as problem:
+            raise RequestFailed(dial_words(problem, place.host, place.port)) from problem
+
+    async def _connect(self, place: Place) -> Connection:
+        sock = await self._dialler.dial(place.host, place.port)
+        self.counters["connections"] += 1
+        # The certificate and SNI, which knows no addresses (RFC 6066 section 3), are the name's.
+        return await Connection.open(sock, system_certificates() if place.secure else None, place.host, place.origin)
+
+    def _kept(self, account: str, place: Place) -> Connection | None:
+        """The newest idle connection that seems to be alive."""
+        for connection in reversed(list(self._idle.get(account, ()))):
+            if connection.origin == place.origin:
+                self._take(account, connection)
+                if connection.alive:
+                    return connection
+                connection.close()
+        return None
+
+    def _release(self, account: str, connection: Connection) -> None:
+        if not connection.reusable():
+            connection.close()
+            return
+        if len(self._idle.get(account, ())) >= IDLE_LIMIT:
+            self._expire(account, next(iter(self._idle[account])))
+        held = self._idle.setdefault(account, {})
+        timer = asyncio.get_running_loop().call_later(IDLE_TIMEOUT, self._expire, account, connection)
+        held[connection] = timer
+
+    def _expire(self, account: str, connection: Connection) -> None:
+        self._take(account, connection)
+        connection.close()
+
+    def _take(self, account: str, connection: Connection) -> None:
+        held = self._idle[account]
+        held.pop(connection).cancel()
+        if not held:
+            del self._idle[account]
+
+
+def _request(order: Order, place: Place) -> h11.Request:
+    """Raises Unsendable."""
+    headers = [("Host", place.authority), ("User-Agent", USER_AGENT), *order.headers]
+    # A compressed body could be a thousand times what its bound allows.
+    headers.append(("Accept-Encoding", "identity"))
+    if order.sign is not None:
+        headers += order.sign(str(int(time.time())), order.body)
+    if order.body or order.method == "POST":
+        headers.append(("Content-Length", str(len(order.body))))
+    if place.basic is not None:
+        headers.append(("Authorization", place.basic))
+    cookie = order.cookies.header(place.url) if order.cookies is not None else None
+    if cookie is not None:
+        headers.append(("Cookie", cookie))
+    try:
+        return h11.Request(method=order.method, target=place.target, headers=headers)
+    except (h11.LocalProtocolError, UnicodeError) as problem:
+        raise Unsendable(f"no HTTP request can be made: {problem}") from problem
+
+
+def _moved(order: Order, answer: Answer, location: str, warn: Callable[[str], None]) -> Order:
+    """What to ask next."""
+    try:
+        url = moved(answer.place.url, location)
+        to = place_of(url, "http", "https")
+    except BadUrl as problem:
+        raise RequestFailed(f"it redirects to where no request can go: {problem}") from problem
+    get = answer.status == 303 or (answer.status in (301, 302) and order.method == "POST")
+    if get:
+        dropped = {"content-type"}
+        headers = tuple(header for header in order.headers if header[0].lower() not in dropped)
+        order = replace(order, method="GET", body=b"", headers=headers)
+    if answer.place.trusts(to):
+        own = place_of(order.url, "http", "https")
+        if own.basic is not None and to.basic is None:
+            url = _with_user_info(url, order.url)
+        return replace(order, url=url)
+    if order.sign is not None:
+        warn(f"{answer.place.authority} redirects to {to.authority}, which was asked without our signature")
+    return replace(order, url=url, sign=None)
+
+
+def _with_user_info(url: str, original: str) -> str:
+    user_info = original.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{user_info}@{rest}"

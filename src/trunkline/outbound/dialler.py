@@ -1,0 +1,109 @@
+"""Connected sockets (driver): a name is looked up, its addresses are checked, one that may be dialled is dialled.
+
+The check sees addresses, not names: what it lets pass is what is connected to, whatever the name says a moment later.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+from functools import cache
+
+from trunkline.outbound.names import Names, UnknownHost
+
+ADDRESS_PATIENCE = 1.0
+"""Seconds that one address of a host may take to answer while there are others: about how long a lost first packet
+takes to be repeated (RFC 6298 section 2). An address that leads nowhere must not eat the whole timeout."""
+
+Check = Callable[[str, int], str | None]
+"""Of a literal address and a port: why it is not to be dialled, in words; None if it may be."""
+
+
+class Forbidden(OSError):
+    """No address of the host may be dialled; the text says why, for people."""
+
+
+def anywhere(_address: str, _port: int) -> None:
+    """The check that there is unless another is given. Any URL that a customer gives is called, private addresses too:
+    on a self-hosted server the receiver usually is on one. Whoever rents accounts to strangers should put an egress
+    proxy or firewall around the server."""
+
+
+@cache
+def system_certificates() -> ssl.SSLContext:
+    """The system's certificates, which take a tenth of a second to read."""
+    return ssl.create_default_context()
+
+
+class Dialler:
+    """Dials for one loop."""
+
+    def __init__(self, names: Names, check: Check = anywhere) -> None:
+        self._names = names
+        self._check = check
+
+    async def stop(self) -> None:
+        """Give up what is being looked up."""
+        await self._names.stop()
+
+    async def dial(self, host: str, port: int, prepare: Callable[[socket.socket], None] | None = None) -> socket.socket:
+        """A socket to the first of the host's addresses that answers, not blocking; `prepare` is called with it before
+        it connects. Raises OSError: UnknownHost, Forbidden, or the last address's failure."""
+        found = await self._names.look_up(host)
+        refused = {address: self._check(address, port) for address in found.addresses}
+        addresses = [address for address, why in refused.items() if why is None]
+        if not addresses:
+            raise Forbidden(f"{host} may not be dialled: {next(iter(refused.values()))}")
+        failure: OSError = UnknownHost(host, "the name has no address")
+        for number, address in enumerate(addresses, 1):
+            try:
+                return await _connect(address, port, prepare, ADDRESS_PATIENCE if number < len(addresses) else None)
+            except OSError as problem:
+                problem.__traceback__ = None  # its frames hold the exception itself
+                failure = problem
+        try:
+            raise failure
+        finally:
+            del failure
+
+
+async def _connect(
+    address: str, port: int, prepare: Callable[[socket.socket], None] | None, patience: float | None
+) -> socket.socket:
+    ((family, kind, protocol, _, where), *_) = socket.getaddrinfo(
+        address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    )
+    with contextlib.ExitStack() as on_failure:
+        sock = on_failure.enter_context(socket.socket(family, kind, protocol))
+        sock.setblocking(False)
+        if prepare is not None:
+            prepare(sock)
+        async with asyncio.timeout(patience):
+            await asyncio.get_running_loop().sock_connect(sock, where)
+        on_failure.pop_all()
+    return sock
+
+
+def dial_words(problem: Exception, host: str, port: int) -> str:
+    """Why nothing came of dialling a place, for people. The URL is not repeated: it may hold secrets."""
+    place = f"{host} port {port}"
+    match problem:
+        case UnknownHost():
+            return f"DNS: {problem}"
+        case Forbidden():
+            return str(problem)
+        case ConnectionRefusedError():
+            return f"connection refused by {place}"
+        case ssl.SSLCertVerificationError():
+            return f"TLS: the certificate of {place} is not valid: {problem.verify_message}"
+        case ssl.SSLError():
+            return f"TLS with {place} failed: {problem.reason or problem}"
+        case ConnectionError():
+            return f"{place} broke off the connection"
+        case TimeoutError():
+            return f"timeout: no connection to {place}"
+        case OSError():
+            return f"no connection to {place}: {problem.strerror or problem}"
+        case _:
+            return f"no proper answer from {place}: {problem}"

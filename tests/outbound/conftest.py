@@ -1,0 +1,98 @@
+"""Web servers that answer as they are told, byte for byte, and a dialler."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import pytest
+
+from trunkline.outbound.dialler import Dialler
+from trunkline.outbound.names import Names
+
+
+@dataclass
+class Asked:
+    """One request."""
+
+    connection: int
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Reply = bytes | None | Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Web:
+    """`reply` gives the whole answer; None: the connection is closed without one."""
+
+    reply: Callable[[Asked], Reply] = lambda asked: ok()
+    asked: list[Asked] = field(default_factory=list)
+    url: str = ""
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        number = len(self.writers)
+        self.writers.append(writer)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").strip().split("\r\n")
+                headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+                body = await reader.readexactly(int(headers.get("content-length", "0")))
+                method, target, _ = start.split(" ")
+                asked = Asked(number, method, target, headers, body)
+                self.asked.append(asked)
+                reply = self.reply(asked)
+                if reply is None:
+                    break
+                if isinstance(reply, bytes):
+                    writer.write(reply)
+                    await writer.drain()
+                else:
+                    await reply(writer)
+        writer.close()
+
+
+def ok(body: bytes = b"", *headers: str, status: int = 200) -> bytes:
+    """A whole answer."""
+    head = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*head, "", ""]).encode("latin-1") + body
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[[], Awaitable[Web]]]:
+    """Starts servers on 127.0.0.1, each on a port of its own."""
+    servers: list[asyncio.Server] = []
+    webs: list[Web] = []
+
+    async def start() -> Web:
+        web = Web()
+        webs.append(web)
+        servers.append(await asyncio.start_server(web.serve, "127.0.0.1", 0))
+        web.url = f"http://127.0.0.1:{servers[-1].sockets[0].getsockname()[1]}"
+        return web
+
+    yield start
+    for server in servers:
+        server.close()
+    for web in webs:
+        for writer in web.writers:
+            writer.transport.abort()
+    for server in servers:
+        await server.wait_closed()
+
+
+@pytest.fixture
+async def web(serve: Callable[[], Awaitable[Web]]) -> Web:
+    return await serve()
+
+
+@pytest.fixture
+async def dialler() -> AsyncIterator[Dialler]:
+    dialler = Dialler(Names())
+    yield dialler
+    await dialler.stop()
