@@ -181,6 +181,14 @@ class MemoryCalls:
         self.live[call] = replace(view, status="completed", ended_at=NOW + timedelta(seconds=11))
         return self.live[call]
 
+    async def end_after(self, account: AccountSid, call: CallSid) -> Callable[[], None]:
+        view = self._find_live(account, call)
+
+        def end() -> None:
+            self.live[call] = replace(view, status="completed", ended_at=NOW + timedelta(seconds=11))
+
+        return end
+
     async def call(self, account: AccountSid, call: CallSid) -> CallView:
         return self._find(account, call)
 

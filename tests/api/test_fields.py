@@ -182,6 +182,13 @@ def test_a_rate_that_the_codec_does_not_have_is_refused(members: dict[str, objec
     assert _refusal(InvalidRequest, **members) == detail
 
 
+def test_the_byte_order_of_l16_is_the_streams_or_the_servers() -> None:
+    assert [_params(L16Endian=order).l16_endian for order in ("little", "big")] == ["little", "big"]
+    assert _params(l16_endian="big").l16_endian == "big"
+    assert _params().l16_endian is None
+    assert _refusal(InvalidEnum, L16Endian="BIG") == "L16Endian must be one of little, big"
+
+
 @pytest.mark.parametrize(("value", "wanted"), [(True, True), ("true", True), (False, False), ("false", False)])
 def test_reconnecting_is_a_boolean_or_its_name(value: object, wanted: bool) -> None:
     assert _params(EnableReconnect=value).enable_reconnect is wanted

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from telnyx import AsyncTelnyx
+from telnyx import AsyncTelnyx, UnprocessableEntityError
 
 from peers import sipp as steps
 from peers.harness import RecordingApp, children, ended, events, happens, held, new_server, running
@@ -51,6 +51,27 @@ async def silent_listener() -> AsyncIterator[str]:
     """The URL of an app that takes connections and says nothing."""
     with sockets.create_server(("127.0.0.1", 0)) as listener:
         yield f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["closes", "waits"])
+async def test_an_app_that_hangs_up_has_the_answer_before_its_stream_stops(
+    server: ServerProcess, caller: Caller, app: RecordingApp, callbacks: CallbackReceiver, closes: bool
+) -> None:
+    sid = await start(server, caller, app.url, callbacks)
+    socket = await app.socket()
+    async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client:
+        answer = await client.calls.actions.hangup(caller.call_sid)
+        assert answer.data is not None
+        assert answer.data.result == "ok"
+        assert (socket.all("stop"), socket.close_code) == ([], None)
+        if closes:
+            await socket.connection.close(1000)
+        with pytest.raises(UnprocessableEntityError):
+            await client.calls.actions.hangup(caller.call_sid)
+    assert (await ended(callbacks, sid))["StreamEvent"] == "stream-stopped"
+    await happens(caller.watch, "the phone gets BYE", lambda: caller.ended_by_server)
+    assert len(socket.all("stop")) == (0 if closes else 1)
+    assert socket.close_code == 1000
 
 
 async def test_an_app_that_closes_first_stops_the_stream_and_not_the_call(

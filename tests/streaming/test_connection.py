@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import uvloop
@@ -94,6 +94,34 @@ async def test_the_whole_life_of_a_stream(app: Any, make_stream: MakeStream) -> 
     assert stream.facts == [StreamStarted(), StreamEnded(None, "the call ended")]
     report = stream.connection.report()
     assert (report.frames_sent, report.frames_dropped, report.frames_missing) == (3, 0, 1)
+
+
+@pytest.mark.parametrize(("asked", "setting"), [("big", "little"), ("little", "big"), (None, "big"), (None, "little")])
+async def test_the_byte_order_of_l16_is_the_streams_both_ways(
+    app: Any, make_stream: MakeStream, asked: Literal["little", "big"] | None, setting: Literal["little", "big"]
+) -> None:
+    order, samples = asked or setting, [0x0102, -2, 300, 0x7F00] * 40
+    stream = make_stream(
+        app.url,
+        settings=StreamSettings(l16_endian=setting, prebuffer=0),
+        encoding="L16/8000",
+        mode=BidirectionalMode.RTP,
+        bidirectional_codec="L16",
+        l16_endian=asked,
+    )
+    connection: StreamConnection = stream.connection
+    connection.leg_changed("L16/8000", 20)
+    await stream.open()
+    peer = await app.connection()
+    await past_opening(peer)
+    connection.inbound_frame(b"".join(sample.to_bytes(2, "little", signed=True) for sample in samples), 0, 0)
+    sent = b"".join(sample.to_bytes(2, order, signed=True) for sample in samples)
+    assert b64decode((await receive(peer))["media"]["payload"]) == sent
+    await say(peer, event="media", media={"payload": b64encode(sent).decode()})
+    await until(lambda: stream.connection.report().bytes_received == 320)
+    assert connection.next_frame(0) == b"".join(sample.to_bytes(2, "little", signed=True) for sample in samples)
+    connection.close("done")
+    await stream.end()
 
 
 # ── no socket ───────────────────────────────────────────────────────────────────────────────────────────────

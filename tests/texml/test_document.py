@@ -1,5 +1,7 @@
 """TeXML text: what it becomes, what costs a warning only, and what is refused."""
 
+from typing import Literal
+
 import hypothesis
 import pytest
 from hypothesis import given, settings
@@ -186,6 +188,49 @@ def test_what_is_not_understood_costs_a_warning_and_no_more(text: str, verbs: tu
     assert found.verbs == verbs
     assert bool(found.warnings) == bool(word)
     assert word in " ".join(found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "fork", "app"),
+    [
+        ('codec="L16" bidirectionalCodec="L16"', "L16/8000", "L16/8000"),
+        ('codec="L16" bidirectionalCodec="L16" bidirectionalSamplingRate="16000"', "L16/16000", "L16/16000"),
+        ('codec="L16" bidirectionalCodec="L16" samplingRate="24000"', "L16/24000", "L16/24000"),
+        ('bidirectionalSamplingRate="48000" bidirectionalCodec="L16" codec="L16"', "L16/48000", "L16/48000"),
+        (
+            'codec="L16" bidirectionalCodec="L16" samplingRate="16000" bidirectionalSamplingRate="24000"',
+            "L16/16000",
+            "L16/24000",
+        ),
+        ('codec="L16" bidirectionalSamplingRate="16000"', "L16/16000", "PCMU"),
+        ('bidirectionalCodec="L16" samplingRate="16000"', "PCMA", "L16/16000"),
+        ('bidirectionalCodec="L16" bidirectionalSamplingRate="22050"', "PCMA", "L16/22050"),
+        ('bidirectionalSamplingRate="16000"', "PCMA", "PCMU"),
+    ],
+)
+def test_l16_has_one_rate_both_ways_unless_there_are_two(attributes: str, fork: str, app: str) -> None:
+    found = response(f'<Connect><Stream url="ws://a/" {attributes}/></Connect>')
+    (connect,) = found.verbs
+    assert isinstance(connect, Connect)
+    assert (connect.stream.encoding("PCMA"), connect.stream.bidirectional_encoding) == (fork, app)
+    assert found.warnings == ()
+
+
+def test_a_rate_that_only_the_apps_l16_can_have_is_not_that_of_the_fork() -> None:
+    found = response(
+        '<Start><Stream url="ws://a/" codec="L16" bidirectionalCodec="L16" bidirectionalSamplingRate="22050"/></Start>'
+    )
+    (start,) = found.verbs
+    assert isinstance(start, Start)
+    assert start.streams[0].encoding("PCMA") == "L16/8000"
+    assert start.streams[0].bidirectional_encoding == "L16/22050"
+    assert found.warnings == ("<Stream codec> L16 has no rate of 22050; the default was taken",)
+
+
+@pytest.mark.parametrize("endian", ["little", "big"])
+def test_the_byte_order_of_l16_is_the_streams_own(endian: Literal["little", "big"]) -> None:
+    found = response(f'<Connect><Stream url="ws://a/" codec="L16" l16Endian="{endian}"/></Connect>')
+    assert found == Document((Connect(StreamParams("ws://a/", codec="L16", l16_endian=endian)),))
 
 
 def test_a_password_is_in_no_warning_and_no_repr() -> None:

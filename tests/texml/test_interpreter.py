@@ -164,6 +164,37 @@ def test_connect_waits_until_its_own_stream_ends(error: str | None) -> None:
     assert runs.tell(to.StreamOver(3, error)) == [to.Play(4, verbs.Say("next"), 1)]
 
 
+@pytest.mark.parametrize(
+    ("base", "reference", "url"),
+    [
+        ("https://app.example/voice/answer?x=1", "/media", "wss://app.example/media"),
+        (
+            "https://app.example/voice/answer?x=1",
+            "media?call=%7B1%7D&a=b+c",
+            "wss://app.example/voice/media?call=%7B1%7D&a=b+c",
+        ),
+        ("https://app.example/voice/answer", "../media", "wss://app.example/media"),
+        ("https://app.example/voice/answer", "?stream", "wss://app.example/voice/answer?stream"),
+        ("https://app.example:8443/voice", "//media.example/a", "wss://media.example/a"),
+        ("http://app.example:8080/voice", "/media", "ws://app.example:8080/media"),
+        ("HTTP://127.0.0.1/", "media", "ws://127.0.0.1/media"),
+        ("http://[::1]:8080/voice", "media", "ws://[::1]:8080/media"),
+        ("https://app.example/", "ws://b/a//b/../c?", "ws://b/a//b/../c?"),
+        ("https://app.example/", "WSS://B/", "WSS://B/"),
+        (None, "ws://b/", "ws://b/"),
+    ],
+)
+def test_a_streams_url_may_be_relative_to_the_documents(base: str | None, reference: str, url: str) -> None:
+    verbs = f'<Connect><Stream url="{reference.replace("&", "&amp;")}"/></Connect>'
+    assert Runs(verbs, base=base).one(to.StartStream).params == StreamParams(url)
+
+
+@pytest.mark.parametrize("parent", ["Start", "Connect"])
+def test_a_streams_url_without_a_base_is_told_and_skipped(parent: str) -> None:
+    runs = Runs(f'<{parent}><Stream url="/media"/></{parent}><Say>next</Say>', base=None)
+    assert runs.last == [to.Warn("/media is no http URL and has no base"), to.Play(1, verbs.Say("next"), 1)]
+
+
 # ── Gather ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 MENU = '<Gather action="menu" numDigits="3" timeout="7"><Say>a</Say><Pause length="2"/></Gather><Say>none</Say>'

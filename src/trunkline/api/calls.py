@@ -3,6 +3,7 @@
 from collections import Counter
 
 import structlog
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse
 
@@ -99,8 +100,12 @@ class CallRoutes:
         return FileResponse(path, media_type=bodies.WAV)
 
     async def hang_up(self, request: Request, call_control_id: Segment) -> JSONResponse:
-        """End a call."""
+        """End a call, once this is answered."""
         caller = await self._gate.admit(request)
         await bodies.fields_of(request, self._body_limit)
-        await self._control.hang_up(caller.account, CallSid(call_control_id))
-        return JSONResponse({"data": {"result": "ok"}})
+        end = await self._control.end_after(caller.account, CallSid(call_control_id))
+
+        async def afterwards() -> None:
+            end()
+
+        return JSONResponse({"data": {"result": "ok"}}, background=BackgroundTask(afterwards))

@@ -1,6 +1,6 @@
 """What the API may ask of calls and applications: the borders that it is written to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -53,6 +53,10 @@ class CallControl(Protocol):
 
     async def hang_up(self, account: AccountSid, call: CallSid) -> CallView:
         """End a call. Raises CallEnded."""
+
+    async def end_after(self, account: AccountSid, call: CallSid) -> Callable[[], None]:
+        """What ends a call, a moment after it is called, which is to be done once whoever asked has the answer: an app
+        that hangs up and then closes its own socket gets to do so. Raises CallEnded."""
 
     async def call(self, account: AccountSid, call: CallSid) -> CallView:
         """One call, live or ended."""

@@ -1,6 +1,9 @@
 """`CallControl` for the API: commands to live calls through the runner, everything that is over from the store."""
 
+import asyncio
 import secrets
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +36,9 @@ from trunkline.store.store import Store
 from trunkline.store.writer import Writer
 from trunkline.streaming.params import StreamParams
 
+FAREWELL = 0.2
+"""Seconds from the answer to a Call Control hang-up to the end of the call."""
+
 
 class CallService:
     """The one `CallControl`."""
@@ -45,6 +51,8 @@ class CallService:
         self._store = store
         self._writer = writer
         self._recordings = recordings
+        self._farewells: set[CallSid] = set()
+        """Calls that end within `FAREWELL`."""
 
     async def place(self, account: AccountSid, request: CallRequest) -> CallView:
         """See `CallControl`."""
@@ -127,6 +135,23 @@ class CallService:
         if written is not None:
             await written
         return entry.call.view
+
+    async def end_after(self, account: AccountSid, call: CallSid) -> Callable[[], None]:
+        """See `CallControl`."""
+        entry = await self._live(account, call)
+        if entry.call.state is State.ENDED or call in self._farewells:
+            raise CallEnded("The call is over.")
+
+        def end() -> None:
+            self._farewells.discard(call)
+            with suppress(CallEnded):
+                self._runner.apply(entry, EndCall("ended by the API"))
+
+        def soon() -> None:
+            self._farewells.add(call)
+            asyncio.get_running_loop().call_later(FAREWELL, end)
+
+        return soon
 
     async def call(self, account: AccountSid, call: CallSid) -> CallView:
         """See `CallControl`."""

@@ -50,6 +50,16 @@ class StreamEnded:
     """Why it ended, in words."""
 
 
+def _playback_of(params: StreamParams, settings: StreamSettings) -> Playback:
+    codec = socket_codec(params.bidirectional_encoding, settings.l16_endian)
+    return Playback(
+        CODECS[codec].queued_as or codec,
+        prebuffer=settings.prebuffer,
+        limit=settings.playback_limit,
+        mark_limit=settings.mark_limit,
+    )
+
+
 class StreamConnection:
     """One stream; a `media.frames.LegPort`, to be attached to its leg once it has told `StreamStarted`.
 
@@ -113,15 +123,11 @@ class StreamConnection:
         self.plays = True
         self._params = params
         self._sender = sender
+        if params.l16_endian is not None:
+            settings = settings.model_copy(update={"l16_endian": params.l16_endian})
         self._settings, self._on_fact = settings, on_fact
         self._session = Session(params, identity, encoding, settings)
-        codec = socket_codec(params.bidirectional_encoding, settings.l16_endian)
-        self._playback = Playback(
-            CODECS[codec].queued_as or codec,
-            prebuffer=settings.prebuffer,
-            limit=settings.playback_limit,
-            mark_limit=settings.mark_limit,
-        )
+        self._playback = _playback_of(params, settings)
         self._target = params.target_legs
         self.plays_elsewhere = params.target_legs is not TargetLegs.SELF
         """`bridged` and `parted` are to be told."""

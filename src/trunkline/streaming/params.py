@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 
@@ -56,6 +57,8 @@ class StreamParams:
     """The fork's codec; `default` is the call's at the time the stream starts."""
     sampling_rate: int = 8000
     """Of `codec` L16, per second."""
+    l16_endian: Literal["little", "big"] | None = None
+    """Byte order of L16 both ways; None: as the setting says."""
     enable_reconnect: bool = True
     auth_token: str | None = None
     custom_parameters: dict[str, str] = field(default_factory=dict)

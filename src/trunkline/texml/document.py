@@ -50,6 +50,7 @@ TARGET_LIMIT = 10
 URL_LIMIT = 2000
 
 _REFERENCE = re.compile(r"[\x21-\x7e]+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _WS_URL = re.compile(r"wss?://[^\s/?#]+", re.IGNORECASE)
 _SIP_URI = re.compile(r"sips?:[^\s@<>?]+(?:@[^\s@<>?]+)?", re.IGNORECASE)
 _NUMBER = re.compile(r"\+?[0-9*#A-Za-z._-]{1,64}")
@@ -237,8 +238,9 @@ def _reference(given: str) -> str:
 
 
 def _ws_url(given: str) -> str:
-    if not _WS_URL.match(_reference(given)) or "#" in given:
-        raise ValueError("must be a ws:// or wss:// URL")
+    """One that is relative to the document's becomes whole when the stream starts."""
+    if (_SCHEME.match(_reference(given)) and not _WS_URL.match(given)) or "#" in given:
+        raise ValueError("must be a ws:// or wss:// URL, or one relative to the document's")
     return given
 
 
@@ -312,9 +314,24 @@ def _stop(parser: _Parser, element: Element, _values: dict[str, Any]) -> Stop:
 
 
 def _stream(parser: _Parser, element: Element, values: dict[str, Any]) -> StreamParams:
-    if "url" not in values:
+    if not values.get("url"):
         raise ValueError("has no url")
+    _share_rate(parser, values)
     return StreamParams(**values, custom_parameters=dict(parser.children(element, _PARAMETER)))
+
+
+def _share_rate(parser: _Parser, values: dict[str, Any]) -> None:
+    """A rate that is given for one way only is that of L16 the other way too."""
+    rates = [values[way] for way in ("sampling_rate", "bidirectional_sampling_rate") if way in values]
+    if len(rates) != 1:
+        return
+    if values.get("bidirectional_codec") == "L16":
+        values["bidirectional_sampling_rate"] = rates[0]
+    if values.get("codec") == "L16":
+        if rates[0] in _FORK_RATES:
+            values["sampling_rate"] = rates[0]
+        else:
+            parser.warn(f"<Stream codec> L16 has no rate of {rates[0]}; the default was taken")
 
 
 def _bare_stream(parser: _Parser, element: Element, values: dict[str, Any]) -> _BareStream:
@@ -396,6 +413,7 @@ _TARGET = {
     "method": ("method", _METHOD),
 }
 _CODECS = ("PCMU", "PCMA", "G722", "L16", "OPUS")
+_FORK_RATES = (8000, 16000, 24000, 48000)
 
 _STREAM: dict[str, _Row] = {
     "Stream": _Row(
@@ -412,6 +430,8 @@ _STREAM: dict[str, _Row] = {
                 "bidirectional_sampling_rate",
                 _one_of("8000", "16000", "22050", "24000", "48000", make=int),
             ),
+            "samplingRate": ("sampling_rate", _one_of(*map(str, _FORK_RATES), make=int)),
+            "l16Endian": ("l16_endian", _one_of("little", "big")),
             "bidirectionalTargetLegs": ("target_legs", _one_of(*TargetLegs, make=TargetLegs)),
             "enableReconnect": ("enable_reconnect", _FLAG),
         },

@@ -152,6 +152,17 @@ START_FIELDS = (
         "bidirectional_sampling_rate",
     ),
     Field(
+        "L16Endian",
+        one_of("little", "big"),
+        {
+            "type": "string",
+            "enum": ["little", "big"],
+            "description": "Byte order of `L16`, to the app and from it; if not given `streams.l16_endian`, which is "
+            "little unless changed. An extension.",
+        },
+        "l16_endian",
+    ),
+    Field(
         "BidirectionalTargetLegs",
         one_of(*TargetLegs, make=TargetLegs),
         enum_schema(

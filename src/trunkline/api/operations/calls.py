@@ -256,7 +256,7 @@ OPERATIONS = (
         "POST",
         "/v2/calls/{call_control_id}/actions/hangup",
         "HangupCall",
-        "Hang up a call.",
+        "Hang up a call: a fifth of a second after the answer, so that an app may close its own socket first.",
         "CommandResult",
         {"data": {"result": "ok"}},
         body={"type": "object", "properties": {}},
