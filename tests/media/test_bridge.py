@@ -137,7 +137,7 @@ def test_jitter_is_waited_out_but_not_for_ever(bridge: Callable[..., Bridged], r
 
 def test_a_burst_after_a_stall_is_bounded_and_caught_up_with(bridge: Callable[..., Bridged], rtp: Rtp) -> None:
     bridged = bridge()
-    sent = [(START + 2 if START + 1 < at < START + 2 else at, datagram) for at, datagram in spoken(rtp, 3000)]
+    sent = [(START + 3 if START + 1 < at < START + 3 else at, datagram) for at, datagram in spoken(rtp, 3000)]
     bridged.run(sent, 60)
     assert max(bridged.waited) <= LIMIT_MS
     assert bridged.playout.dropped_ms > 0

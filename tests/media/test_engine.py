@@ -188,7 +188,8 @@ async def test_the_answer_goes_where_packets_come_from_and_a_stranger_changes_no
     engine.attach(LEG, port)
     natted.send(rtp(0), local)
     await natted.packet()
-    stranger.send(rtp(1, b"stranger"), local)
+    assert port.payloads == [bytes(160)]
+    stranger.send(rtp(1, b"stranger", ssrc=8), local)
     await counted(engine, lambda report: report.wrong_source == 1)
     natted.send(rtp(1), local)
     await port.until(lambda: len(port.heard) == 2)
@@ -245,12 +246,99 @@ async def test_a_moved_peer_is_learned_anew_and_both_ways(
     engine.update_leg(LEG, replace(params, remote=Endpoint(HOST, moved.port)))
     await moved.packet()
     peer.send(rtp(1, b"former"), local)
-    await counted(engine, lambda report: report.wrong_source == 1)
     moved.send(rtp(700, ssrc=8), local)
     moved.send(rtp(701, ssrc=8), local)
     await port.until(lambda: len(port.heard) == 3)
+    await counted(engine, lambda report: report.wrong_source == 1)
+    assert b"former" not in port.payloads
     port.to_play.append(b"m" * 160)
     assert (await moved.packet_of(b"m" * 160)).payload_type == 0
+
+
+@pytest.mark.parametrize("between", [Direction.INACTIVE, Direction.SENDRECV], ids=["a hold", "nothing new"])
+async def test_after_signalling_another_port_is_learned_both_ways(
+    between: Direction,
+    engine: Engine,
+    params: MediaParams,
+    peer: Peer,
+    make_peer: Callable[[], Peer],
+    make_port: MakePort,
+    rtp: Rtp,
+) -> None:
+    moved, port = make_peer(), make_port(plays=True)
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    peer.send(rtp(0), local)
+    await port.until(lambda: len(port.heard) == 1)
+    engine.update_leg(LEG, replace(params, direction=between))
+    engine.update_leg(LEG, params)
+    moved.send(rtp(700, b"moved", ssrc=8), local)
+    await port.until(lambda: port.payloads[1:] == [b"moved"])
+    port.to_play.append(b"m" * 160)
+    assert (await moved.packet_of(b"m" * 160)).payload_type == 0
+    assert engine.report(LEG).wrong_source == 0
+
+
+async def test_a_refresh_lets_nobody_in_while_the_peer_goes_on(
+    counted: Counted,
+    engine: Engine,
+    params: MediaParams,
+    peer: Peer,
+    make_peer: Callable[[], Peer],
+    make_port: MakePort,
+    rtp: Rtp,
+) -> None:
+    stranger, port, clock = make_peer(), make_port(), make_port(inbound=False, outbound=True)
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    peer.send(rtp(0), local)
+    await port.until(lambda: len(port.heard) == 1)
+    engine.update_leg(LEG, params)
+    engine.attach(LEG, clock)
+    for n in range(1, 150):
+        peer.send(rtp(n), local)
+        stranger.send(rtp(n, b"stranger", ssrc=8), local)
+        sent = len(clock.sent)
+        await clock.until(lambda sent=sent: len(clock.sent) > sent)  # type: ignore[misc]
+    await port.until(lambda: len(port.heard) == 150)
+    assert b"stranger" not in port.payloads
+    told = await counted(engine, lambda report: report.wrong_source > 0)
+    assert (told.lost, told.restarts) == (0, 0)
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["followed", "forbidden"])
+async def test_a_stream_that_goes_on_at_another_port_is_followed_unless_forbidden(
+    strict: bool,
+    make_engine: MakeEngine,
+    params: MediaParams,
+    peer: Peer,
+    make_peer: Callable[[], Peer],
+    make_port: MakePort,
+    rtp: Rtp,
+) -> None:
+    engine = make_engine(MediaSettings(port_rest=0, strict_source=strict))
+    moved, stranger, port, clock = make_peer(), make_peer(), make_port(), make_port(inbound=False, outbound=True)
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    engine.attach(LEG, clock)
+    peer.send(rtp(0), local)
+    await port.until(lambda: len(port.heard) == 1)
+    for n in range(1, 150):
+        moved.send(rtp(n, b"moved"), local)
+        stranger.send(rtp(n, b"stranger", ssrc=8), local)
+        sent = len(clock.sent)
+        await clock.until(lambda sent=sent: len(clock.sent) > sent)  # type: ignore[misc]
+    if strict:
+        peer.send(rtp(1), local)
+        await port.until(lambda: len(port.heard) == 2)
+        assert port.payloads == [bytes(160), b"\1" * 160]
+    else:
+        await port.until(lambda: len(port.heard) > 50)
+        assert set(port.payloads[1:]) == {b"moved"}
+        port.plays = True
+        engine.rebind(LEG)
+        port.to_play.append(b"m" * 160)
+        assert (await moved.packet_of(b"m" * 160)).payload_type == 0
 
 
 async def test_hold_stops_our_packets_and_resume_brings_them_back(
@@ -289,11 +377,11 @@ async def test_a_late_offer_opens_a_leg_before_the_peer_is_known(
     local = engine.open_leg(LEG, replace(params, remote=Endpoint("0.0.0.0", 0)))
     engine.attach(LEG, port)
     peer.send(rtp(0), local)
-    await port.until(lambda: len(port.heard) == 1)
-    await peer.packet()
     engine.update_leg(LEG, params)
+    await peer.packet()
     peer.send(rtp(1), local)
     await port.until(lambda: len(port.heard) == 2)
+    assert port.payloads == [bytes([n]) * 160 for n in range(2)]
 
 
 async def test_a_peer_where_nobody_listens_is_counted_and_the_clock_goes_on(

@@ -11,7 +11,7 @@ from trunkline.config import MediaSettings
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.media import rtcp
 from trunkline.media.events import LegSilent
-from trunkline.media.leg import Leg
+from trunkline.media.leg import RTCP_KEPT, Leg
 from trunkline.media.report import LegReport
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
@@ -24,6 +24,14 @@ Rtp = Callable[..., bytes]
 PEER = ("127.0.0.1", 9)
 NATTED = ("198.51.100.7", 61234)
 STRANGER = ("203.0.113.9", 5555)
+
+
+def serve(leg: Leg, now: float) -> bool:
+    """The leg's timers, as the engine serves them; True when they were due."""
+    if leg.deadline > now:
+        return False
+    leg.handle_timer(Seconds(now))
+    return True
 
 
 def report(datagram: bytes | None) -> rtcp.Report:
@@ -51,7 +59,8 @@ def test_the_first_agreed_packet_teaches_the_source(make_leg: MakeLeg, rtp: Rtp)
     assert leg.source.learned is None
     leg.receive_from(rtp(0), NATTED, Seconds(101))
     leg.receive_from(rtp(0), STRANGER, Seconds(101))
-    told = leg.report(Seconds(101))
+    assert serve(leg, 101.5)
+    told = leg.report(Seconds(101.5))
     assert (told.remote, told.remote_learned) == ("198.51.100.7:61234", True)
     assert (told.malformed, told.unknown_payload_type, told.wrong_source, told.packets_in) == (1, 1, 1, 1)
 
@@ -63,8 +72,241 @@ def test_the_signalled_address_takes_over_and_its_stream_starts_at_once(
     leg.attach(port)
     leg.receive_from(rtp(500, b"stranger", ssrc=1), STRANGER, Seconds(101))
     leg.receive_from(rtp(0, b"peer", ssrc=2), PEER, Seconds(101.02))
-    assert port.payloads == [b"stranger", b"peer"]
-    assert leg.source.settled
+    assert port.payloads == [b"peer"]
+    assert leg.settled
+    assert leg.report(Seconds(101.02)).wrong_source == 1
+
+
+def test_who_is_on_trial_is_heard_in_order_at_the_time_of_arrival_when_it_is_over(
+    make_leg: MakeLeg, make_port: MakePort, rtp: Rtp
+) -> None:
+    leg, port = make_leg(), make_port()
+    leg.attach(port)
+    for n in (0, 2, 1, *range(3, 20)):
+        leg.receive_from(rtp(n), NATTED, Seconds(101 + n / 50))
+    assert port.heard == []
+    assert serve(leg, 101.5)
+    assert [(payload[0], at) for payload, at, _ in port.heard] == [(n, 1000 + 20 * n) for n in range(20)]
+    leg.receive_from(rtp(20), NATTED, Seconds(101.51))
+    assert (len(port.heard), leg.settled) == (21, True)
+    told = leg.report(Seconds(102))
+    assert (told.lost, told.reordered, told.kept_dropped, told.wrong_source) == (0, 1, 0, 0)
+
+
+def test_a_port_that_raises_on_what_was_kept_costs_the_others_nothing(
+    make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("a bug")
+
+    leg, broken, port = make_leg(), make_port(), make_port()
+    monkeypatch.setattr(broken, "inbound_frame", fail)
+    leg.attach(port)
+    leg.attach(broken)
+    for n in range(10):
+        leg.receive_from(rtp(n), NATTED, Seconds(101 + n / 50))
+    with pytest.raises(OSError, match="a bug"):
+        serve(leg, 101.5)
+    leg.detach(broken)
+    leg.receive_from(rtp(10), NATTED, Seconds(101.52))
+    assert [payload[0] for payload in port.payloads] == list(range(11))
+
+
+# ---------------------------------------------------------------------- before the answer
+
+UNKNOWN = Endpoint("0.0.0.0", 0)
+
+
+def test_what_comes_before_the_answer_is_heard_after_it(
+    make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
+) -> None:
+    leg, port = make_leg(replace(params, remote=UNKNOWN, direction=Direction.INACTIVE)), make_port()
+    for n in range(10):
+        leg.receive_from(rtp(n), PEER, Seconds(101 + n / 50))
+    told = leg.report(Seconds(101.2))
+    assert (told.remote, told.packets_in, told.while_on_hold) == ("", 0, 0)
+    leg.update(params, Seconds(101.2))
+    leg.attach(port)
+    leg.receive_from(rtp(10), PEER, Seconds(101.2))
+    assert [(payload[0], at) for payload, at, _ in port.heard] == [(n, 1000 + 20 * n) for n in range(11)]
+    leg.receive_from(rtp(11), PEER, Seconds(101.22))
+    assert leg.settled
+
+
+def test_a_callee_is_heard_from_its_first_word_on_when_a_listener_comes_within_a_second(
+    make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
+) -> None:
+    leg, port = make_leg(replace(params, remote=UNKNOWN)), make_port()
+    leg.update(params, Seconds(101))
+    for n in range(40):
+        leg.receive_from(rtp(n), PEER, Seconds(101 + n / 50))
+        serve(leg, 101 + n / 50)
+    leg.attach(port)
+    serve(leg, 101.79)
+    leg.receive_from(rtp(40), PEER, Seconds(101.8))
+    assert [payload[0] for payload in port.payloads] == list(range(41))
+    assert leg.settled
+
+
+def test_where_nobody_listens_the_callees_words_wait_no_longer(
+    make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
+) -> None:
+    leg, port = make_leg(replace(params, remote=UNKNOWN)), make_port()
+    leg.update(params, Seconds(101))
+    for n in range(60):
+        leg.receive_from(rtp(n), PEER, Seconds(101 + n / 50))
+        serve(leg, 101 + n / 50)
+    assert leg.settled
+    leg.attach(port)
+    leg.receive(rtp(60), Seconds(102.2))
+    assert [payload[0] for payload in port.payloads] == [60]
+    assert leg.report(Seconds(102.2)).packets_in == 61
+
+
+def test_a_call_that_ends_before_its_answer_has_heard_nothing_and_counted_all(
+    make_leg: MakeLeg, params: MediaParams, rtp: Rtp
+) -> None:
+    leg = make_leg(replace(params, remote=UNKNOWN))
+    for n in range(10):
+        leg.receive_from(rtp(n), PEER, Seconds(101 + n / 50))
+    leg.close(Seconds(102))
+    told = leg.report(Seconds(102))
+    assert (told.packets_in, told.wrong_source, told.kept_dropped) == (0, 0, 10)
+
+
+def test_rtcp_before_the_answer_and_beside_a_trial_waits_as_rtp_does(
+    make_leg: MakeLeg, params: MediaParams, rtp: Rtp
+) -> None:
+    leg = make_leg(replace(params, remote=UNKNOWN))
+    plain = rtcp.build(rtcp.Report(Ssrc(7)), "p")
+    leg.receive_rtcp(plain, (NATTED[0], NATTED[1] + 1), Seconds(101))
+    leg.receive_rtcp(plain, STRANGER, Seconds(101))
+    leg.receive_from(rtp(0), NATTED, Seconds(101))
+    leg.update(params, Seconds(101.1))
+    serve(leg, 101.1)
+    leg.receive_rtcp(plain, (NATTED[0], NATTED[1] + 1), Seconds(101.2))
+    told = leg.report(Seconds(101.2))
+    assert (told.rtcp_in, told.wrong_source, told.remote) == (0, 0, "127.0.0.1:9")
+    assert serve(leg, 101.6)
+    told = leg.report(Seconds(101.6))
+    assert (told.rtcp_in, told.wrong_source, told.stranger) == (2, 1, "203.0.113.9:5555")
+    assert leg.rtcp_destination == (NATTED[0], NATTED[1] + 1)
+
+
+def test_a_flood_of_rtcp_before_the_answer_takes_no_more_than_its_room(make_leg: MakeLeg, params: MediaParams) -> None:
+    leg = make_leg(replace(params, remote=UNKNOWN))
+    for _ in range(100):
+        leg.receive_rtcp(b"junk", PEER, Seconds(101))
+    assert leg.report(Seconds(101)).kept_dropped == 100 - RTCP_KEPT
+    leg.close(Seconds(102))
+    assert leg.report(Seconds(102)).kept_dropped == 100
+
+
+# ---------------------------------------------------------------------- in the call
+
+
+def talk(leg: Leg, rtp: Rtp, address: tuple[str, int], numbers: range, ssrc: int = 7, kind: int = 0) -> None:
+    """Packet n at 101 + n / 50 s, the leg's timers served."""
+    for n in numbers:
+        now = Seconds(101 + n / 50)
+        serve(leg, now)
+        if address == leg.source.learned and leg.settled:
+            leg.receive(rtp(n, ssrc=ssrc, kind=kind), now)
+        else:
+            leg.receive_from(rtp(n, ssrc=ssrc, kind=kind), address, now)
+
+
+@pytest.mark.parametrize("between", [Direction.INACTIVE, Direction.SENDRECV], ids=["a hold", "nothing new"])
+def test_after_signalling_the_peer_is_heard_from_another_port(
+    between: Direction, make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
+) -> None:
+    leg, port, moved = make_leg(), make_port(), (NATTED[0], 999)
+    leg.attach(port)
+    talk(leg, rtp, NATTED, range(50))
+    assert leg.settled
+    leg.update(replace(params, direction=between), Seconds(102))
+    assert not leg.settled
+    leg.update(params, Seconds(102.5))
+    talk(leg, rtp, moved, range(75, 125), ssrc=9)
+    assert [payload[0] for payload in port.payloads] == [*range(50), *range(75, 125)]
+    assert leg.source.destination == moved
+    assert leg.report(Seconds(104)).wrong_source == 0
+
+
+def test_a_refresh_leaves_a_peer_that_goes_on_undisturbed(
+    make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
+) -> None:
+    leg, port = make_leg(), make_port()
+    leg.attach(port)
+    talk(leg, rtp, NATTED, range(50))
+    leg.update(params, Seconds(102))
+    for n in range(50, 200):
+        talk(leg, rtp, NATTED, range(n, n + 1))
+        if not leg.settled:
+            leg.receive_from(rtp(n, b"stranger", ssrc=9), STRANGER, Seconds(101 + n / 50))
+    assert [payload[0] for payload in port.payloads] == list(range(200))
+    told = leg.report(Seconds(105))
+    assert (told.restarts, told.lost, leg.settled) == (0, 0, True)
+    assert told.wrong_source + told.kept_dropped == 100
+
+
+def test_without_signalling_a_stream_that_goes_on_elsewhere_is_followed(
+    make_leg: MakeLeg, make_port: MakePort, rtp: Rtp
+) -> None:
+    leg, port, moved = make_leg(), make_port(), (NATTED[0], 999)
+    leg.attach(port)
+    talk(leg, rtp, NATTED, range(50))
+    talk(leg, rtp, moved, range(100, 300))  # of the first second of its silence the kernel takes none
+    assert [payload[0] for payload in port.payloads] == [n & 0xFF for n in [*range(50), *range(100, 300)]]
+    assert leg.source.destination == moved
+    told = leg.report(Seconds(107))
+    assert (told.lost, told.restarts, told.wrong_source) == (50, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "strict", "after"),
+    [
+        ({"ssrc": 9}, False, 3.0),
+        ({"kind": 13}, False, 3.0),
+        ({"kind": 101}, False, 3.0),
+        ({"n": 49}, False, 3.0),
+        ({"n": 40}, False, 3.0),
+        ({"n": 5000}, False, 3.0),
+        ({"n": 49 + 100 + 300 + 1}, False, 3.0),
+        ({}, False, 1.9),
+        ({}, True, 3.0),
+    ],
+    ids=[
+        "another SSRC", "comfort noise", "an event", "the same sequence", "an earlier sequence", "a jump",
+        "more packets than fit", "too short a silence", "strict_source",
+    ],
+)  # fmt: skip
+def test_without_signalling_nobody_takes_over_whose_claim_is_wrong(
+    wrong: dict[str, int], strict: bool, after: float, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp
+) -> None:
+    leg, port = make_leg(settings=MediaSettings(strict_source=strict)), make_port()
+    leg.attach(port)
+    talk(leg, rtp, NATTED, range(50))
+    last, moved = 101.98, (NATTED[0], 999)
+    packet = {"n": 100, "ssrc": 7, "kind": 0} | wrong
+    leg.receive_from(rtp(packet["n"], ssrc=packet["ssrc"], kind=packet["kind"]), moved, Seconds(last + after))
+    assert leg.source.learned == NATTED
+    leg.receive_from(rtp(50), NATTED, Seconds(last + after + 0.02))
+    assert len(port.heard) == 51
+    assert leg.report(Seconds(106)).wrong_source == 1
+
+
+def test_while_the_old_source_speaks_not_even_the_same_stream_is_taken_from_elsewhere(
+    make_leg: MakeLeg, make_port: MakePort, rtp: Rtp
+) -> None:
+    leg, port = make_leg(), make_port()
+    leg.attach(port)
+    talk(leg, rtp, NATTED, range(50))
+    for n in range(50, 250):
+        leg.receive_from(rtp(n), NATTED, Seconds(101 + n / 50))
+        leg.receive_from(rtp(n + 1, b"stranger"), STRANGER, Seconds(101.01 + n / 50))
+    assert b"stranger" not in port.payloads
+    assert (len(port.heard), leg.source.destination) == (250, NATTED)
 
 
 def test_a_changed_address_starts_a_new_stream_at_once(
@@ -202,6 +444,7 @@ def test_rtcp_goes_where_sdp_says_until_the_source_proves_it_wrong(
     leg = make_leg(replace(params, remote_rtcp=Endpoint("127.0.0.1", 3000)))
     assert leg.rtcp_destination == ("127.0.0.1", 3000)
     leg.receive_from(rtp(0), NATTED, Seconds(101))
+    assert serve(leg, 101.5)
     assert leg.rtcp_destination == ("198.51.100.7", 61235)
 
 

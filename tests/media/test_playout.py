@@ -117,6 +117,23 @@ def test_what_waits_in_vain_is_shortened_by_a_packet_and_the_rest_passes(codec: 
 
 
 @pytest.mark.parametrize("codec", SIP)
+def test_words_from_before_the_bridge_are_all_heard_and_the_delay_is_made_up_for_at_five_percent(codec: str) -> None:
+    playout, sent, heard, waits = playout_for(codec), voice(codec, 1000), [], []
+    for payload in sent[:75]:
+        playout.put(payload, 0)
+    for payload in sent[75:]:
+        playout.put(payload, 0)
+        heard.append(taken(playout))
+        waits.append(playout.queued_ms)
+    assert heard[:TRIM_EVERY] == sent[: TRIM_EVERY - 1] + heard[TRIM_EVERY - 1 : TRIM_EVERY]
+    assert playout.dropped_ms == playout.concealed_ms == 0
+    assert max(waits) == 1500
+    assert waits[2 * TRIM_EVERY + 99] == 1500 - 6 * 20
+    assert waits[900] == 1500 - 36 * 20
+    assert np.abs(decoded(codec, heard)).max() < 1.6 * AMPLITUDE
+
+
+@pytest.mark.parametrize("codec", SIP)
 @pytest.mark.parametrize("ppm", [-200, 200])
 def test_an_hour_with_a_clock_that_is_off_makes_no_delay_grow(ppm: int, codec: str) -> None:
     playout = playout_for(codec, 60)

@@ -290,3 +290,68 @@ def test_keys_are_in_no_report(encrypted: MediaParams, make_leg: MakeLeg) -> Non
 
 def test_an_ipv6_peer_is_reported_with_its_address_in_brackets(params: MediaParams, make_leg: MakeLeg) -> None:
     assert make_leg(replace(params, remote=Endpoint("2001:db8::1", 4000))).report(NOW).remote == "[2001:db8::1]:4000"
+
+
+# ---------------------------------------------------------------------- where it comes from
+
+NATTED, MOVED = ("198.51.100.7", 61234), ("198.51.100.7", 999)
+
+
+def talk(leg: Leg, peer: Peer, rtp: Rtp, address: tuple[str, int], numbers: range, ssrc: int = 7) -> None:
+    """Packet n at 101 + n / 50 s, as if the kernel let all in."""
+    for n in numbers:
+        now = Seconds(101 + n / 50)
+        leg.handle_timer(now)
+        leg.receive_from(peer.sends.protect(rtp(n, ssrc=ssrc)), address, now)
+
+
+def test_what_was_encrypted_before_the_answer_is_decrypted_with_its_key(
+    encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+) -> None:
+    leg, port = make_leg(replace(encrypted, remote=Endpoint("0.0.0.0", 0), srtp=None)), make_port()
+    stranger = session(S80, NEW_THEIRS, inbound=False)
+    leg.receive_from(stranger.protect(rtp(0, ssrc=9)), STRANGER, Seconds(101))
+    talk(leg, peer, rtp, NATTED, range(10))
+    leg.update(encrypted, Seconds(101.2))
+    leg.attach(port)
+    talk(leg, peer, rtp, NATTED, range(10, 40))
+    assert [payload[0] for payload in port.payloads] == list(range(40))
+    told = leg.report(Seconds(102))
+    assert (told.srtp_auth_failed, told.srtp_replayed, told.remote) == (1, 0, "198.51.100.7:61234")
+
+
+def test_after_signalling_only_who_has_the_key_is_followed(
+    encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+) -> None:
+    leg, port = make_leg(encrypted), make_port()
+    leg.attach(port)
+    talk(leg, peer, rtp, NATTED, range(50))
+    leg.update(encrypted, Seconds(102))
+    stranger = Peer(SrtpKeys(S80, 1, OURS, NEW_THEIRS))
+    talk(leg, stranger, rtp, STRANGER, range(50, 100))
+    assert leg.source.learned == NATTED
+    talk(leg, peer, rtp, MOVED, range(100, 150), ssrc=9)
+    assert leg.source.learned == MOVED
+    assert [payload[0] for payload in port.payloads] == [*range(50), *range(100, 150)]
+    told = leg.report(Seconds(104))
+    assert (told.srtp_auth_failed, told.wrong_source) == (50, 0)
+
+
+def test_without_signalling_a_stream_is_followed_and_not_its_replay_nor_one_without_the_key(
+    encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+) -> None:
+    leg, port = make_leg(encrypted), make_port()
+    leg.attach(port)
+    sent = [peer.sends.protect(rtp(n)) for n in range(50)]
+    for n, packet in enumerate(sent):
+        leg.receive_from(packet, NATTED, Seconds(101 + n / 50))
+    for packet in sent:
+        leg.receive_from(packet, STRANGER, Seconds(105))
+    leg.receive_from(rtp(50), STRANGER, Seconds(105))
+    talk(leg, Peer(SrtpKeys(S80, 1, OURS, NEW_THEIRS)), rtp, STRANGER, range(200, 210))
+    assert leg.source.learned == NATTED
+    talk(leg, peer, rtp, MOVED, range(210, 220))
+    assert leg.source.learned == MOVED
+    assert [payload[0] for payload in port.payloads] == [*range(50), *range(210, 220)]
+    told = leg.report(Seconds(106))
+    assert (told.srtp_replayed, told.srtp_auth_failed, told.wrong_source, told.lost) == (50, 11, 0, 160)

@@ -161,7 +161,7 @@ async def test_what_is_written_plays_when_the_writer_dies(
 ) -> None:
     bench.open(ONE)
     bench.orders.record(record(tmp_path / "a.wav"))
-    await talk(bench, 60)
+    await talk(bench, 110)
     decoder.ready.clear()
     os.kill(decoder.pid, signal.SIGKILL)
     told = await over(bench)

@@ -126,7 +126,8 @@ _LEG = (
         "source_moved",
         lambda n: n["live"] and _moved(n) and not n["on_hold"],
         "RTP from {remote} stopped {silent_s} s ago, and now comes from {stranger} instead: a NAT or a proxy has moved "
-        "the peer. We take media from there only when the peer says so, by a re-INVITE or UPDATE.",
+        "the peer. We take media from there when the peer says so, by a re-INVITE or UPDATE, or when the same stream "
+        "goes on there (SSRC, payload type, sequence), unless media.strict_source forbids it.",
         ("packets_in", "last_packet_ms", "wrong_source", "stranger_ms"),
     ),
     _Row(

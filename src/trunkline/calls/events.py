@@ -89,13 +89,6 @@ class Reoffered:
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
-    """The peer answered our last description, which was sent again to refresh the session."""
-
-    answer: SessionDescription
-
-
-@dataclass(frozen=True, slots=True)
 class ReofferCancelled:
     """The last re-INVITE or UPDATE is over without our answer: cancelled, or it waited too long."""
 
@@ -191,7 +184,6 @@ Fact = (
     | LegFailed
     | Confirmed
     | Reoffered
-    | Refreshed
     | ReofferCancelled
     | DigitReceived
     | DigitHeard

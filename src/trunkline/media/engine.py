@@ -3,7 +3,7 @@
 Receiving: all sockets are in an epoll set of our own, which is read once per slot of the clock: a packet waits 2.5 ms
 on average, and the loop is not woken for each. A batch is read before any of it is handled, as sent packets are made
 before any of them is sent: the processor's caches then serve one thing after the other (docs/performance.md). A leg's
-RTP socket is connected once its source is settled, so that the kernel filters and `recv` and `send` need no addresses;
+RTP socket is connected once it is settled, so that the kernel filters and `recv` and `send` need no addresses;
 until then datagrams come with theirs and the leg decides.
 
 Sending: the clock is a grid of 5 ms slots. A leg sits in the slot when its next packet is due and then moves on by its
@@ -32,7 +32,7 @@ from trunkline.ids import LegId, Seconds
 from trunkline.media.bridge import Ear, Mouth
 from trunkline.media.events import MediaEvent, PortFailed
 from trunkline.media.frames import LegPort
-from trunkline.media.leg import RANDOM_BYTES, Leg, TooManyPlayers
+from trunkline.media.leg import RANDOM_BYTES, SILENT, Leg, TooManyPlayers
 from trunkline.media.playout import Playout
 from trunkline.media.ports import NoPorts, PortPool
 from trunkline.media.report import LegReport
@@ -61,9 +61,6 @@ ROUNDS = 16
 STRAGGLERS = 256
 """Datagrams from before `connect` that are read with their addresses when a source is settled."""
 
-SILENT = 1.0
-"""Seconds without a packet after which a peer may have gone elsewhere."""
-
 PORT_TRIES = 50
 """Ports tried when others on the machine hold some of ours."""
 
@@ -83,7 +80,7 @@ class _Rtcp(NamedTuple):
 
 
 _Got = bytes | tuple[bytes, tuple[Any, ...]] | _Rtcp
-"""What came on the RTP port, with its address while the source is not settled, or on the RTCP port."""
+"""What came on the RTP port, with its address while the leg is not settled, or on the RTCP port."""
 
 
 class _Line:
@@ -120,10 +117,10 @@ class _Line:
             self._meet(*got, now)
 
     def _meet(self, datagram: bytes, address: tuple[Any, ...], now: Seconds) -> None:
-        """A datagram from somewhere, while the source is not settled."""
+        """A datagram from somewhere, while the leg is not settled."""
         self.leg.receive_from(datagram, address[:2], now)
         # Who is let in again by `look_around` stays until the peer is back.
-        if self.leg.source.settled and address[:2] == self.leg.source.learned:
+        if self.leg.settled and address[:2] == self.leg.source.learned:
             self._settle(now)
 
     def _settle(self, now: Seconds) -> None:
@@ -147,14 +144,14 @@ class _Line:
     def update(self, params: MediaParams, now: Seconds) -> None:
         """Renegotiated: the socket follows when learning has begun anew, or has ended by it."""
         self.leg.update(params, now)
-        if self.leg.source.settled:
+        if self.leg.settled:
             self._settle(now)
         elif self._connected:
             self._unsettle()
 
     def look_around(self, now: Seconds) -> None:
-        """A peer that has gone silent may send from elsewhere by now: have the kernel let all in again, to be counted,
-        though not taken, until the peer is back."""
+        """A peer that has gone silent may send from elsewhere by now: have the kernel let all in again, to be judged,
+        until the peer is back."""
         heard = self.leg.inbound.heard
         if self._connected and heard is not None and now - heard > SILENT:
             self._unsettle()
@@ -494,6 +491,7 @@ class Engine:
 
     def _serve(self, line: _Line, now: Seconds) -> None:
         silent = line.leg.handle_timer(now)
+        line.look_around(now)
         report = line.leg.report_due(now)
         if report is not None:
             self._send_rtcp(line, report)

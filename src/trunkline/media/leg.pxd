@@ -3,11 +3,12 @@ from trunkline.media cimport outbound as _outbound
 
 cdef class Leg:
     cdef object __weakref__
-    cdef object _channel, _cname, _local_port, _params, _reception, _rtcp_source, _secured, _settings, _silence_told
-    cdef object _stranger
+    cdef object _channel, _cname, _early_rtcp, _local_port, _params, _reception, _rtcp_source, _secured, _settings
+    cdef object _silence_told, _unheard
     cdef tuple _ports
-    cdef double _opened, _rtcp_at, _silence_at, _stranger_at, _watched_since
-    cdef long long _packets_reported, _rtcp_out, _wrong_source
+    cdef bint _listened
+    cdef double _look_at, _opened, _patient_until, _rtcp_at, _silence_at, _trial_at, _watched_since
+    cdef long long _packets_reported, _rtcp_out
     cdef public _inbound.Inbound inbound
     cdef public _outbound.Outbound outbound
     cdef public double deadline

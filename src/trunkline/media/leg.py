@@ -1,16 +1,20 @@
 """One leg's media as a pure object: an inbound and an outbound half, the peer's address, the ports, RTCP and timers.
 
-The owner hands datagrams to `receive` (once `source.settled`, until then to `receive_from`) and `receive_rtcp`,
+The owner hands datagrams to `receive` (once `settled`, until then to `receive_from`) and `receive_rtcp`,
 calls `next_packet` every `outbound.ptime` ms, and `handle_timer` and `report_due` when `deadline` has come.
+
+A callee speaks as soon as it answers, which may be before its 200 has reached us, and before whoever is to hear it (a
+stream, the other leg of a bridge) is there. So what comes first waits for the first listener, for `PATIENCE` at most.
 """
 
+from collections import deque
 from math import inf
+from typing import Any
 
 from trunkline.config import MediaSettings
 from trunkline.errors import TrunklineError
 from trunkline.ids import LegId, Seconds, Ssrc
 from trunkline.media import rtcp
-from trunkline.media.codecs import CODECS
 from trunkline.media.events import LegSilent
 from trunkline.media.frames import LegPort
 from trunkline.media.inbound import Inbound
@@ -18,12 +22,21 @@ from trunkline.media.outbound import Outbound
 from trunkline.media.quality import loss_percent, mos
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import FIRST_SEQUENCE_MASK, payload_of
-from trunkline.media.source import Address, Source, address_of
+from trunkline.media.source import KEPT, Address, Kept, Source, Verdict, address_of, trim
 from trunkline.media.srtp import Channel
 from trunkline.sdp.values import Endpoint, MediaParams, SrtpKeys
 
 RANDOM_BYTES = 23
 """SSRC 4, first sequence 2, first timestamp 4, CNAME 12 (RFC 7022 section 4.2), RTCP phase 1."""
+
+PATIENCE = 1.0
+"""Seconds from an answer on in which what the peer says waits for the first listener."""
+
+SILENT = 1.0
+"""Seconds without a packet after which a peer may have gone elsewhere."""
+
+RTCP_KEPT = 8
+"""Packets of RTCP kept while the peer is not known; of more, the oldest are dropped."""
 
 
 class TooManyPlayers(TrunklineError):
@@ -37,10 +50,14 @@ class Leg:
         "__weakref__",
         "_channel",
         "_cname",
+        "_early_rtcp",
+        "_listened",
         "_local_port",
+        "_look_at",
         "_opened",
         "_packets_reported",
         "_params",
+        "_patient_until",
         "_ports",
         "_reception",
         "_rtcp_at",
@@ -50,10 +67,9 @@ class Leg:
         "_settings",
         "_silence_at",
         "_silence_told",
-        "_stranger",
-        "_stranger_at",
+        "_trial_at",
+        "_unheard",
         "_watched_since",
-        "_wrong_source",
         "deadline",
         "id",
         "inbound",
@@ -79,7 +95,7 @@ class Leg:
         """`random`: `RANDOM_BYTES` of it. `wall` + monotonic time = Unix time. `waiting`: the owner's set of legs
         whose `inbound.handle_waiting` should be called soon. `first_at`: ms until the first packet is sent."""
         self.id = leg
-        self.source = Source(params.remote)
+        self.source = Source(params.remote, strict=settings.strict_source)
         self._settings = settings
         self._params = params
         self._opened = now
@@ -109,9 +125,14 @@ class Leg:
         self._packets_reported = 0
         self._watched_since = now
         self._silence_told: Seconds | None = None
-        self._wrong_source = 0
-        self._stranger: Address | None = None
-        self._stranger_at = now
+        self._look_at = now + SILENT
+        self._trial_at = inf
+        self._unheard: deque[Kept] | None = None
+        """Packets of the peer's that are to be handed on before those that come; None once all are."""
+        self._patient_until = -inf
+        self._listened = False
+        """Somebody has been there to hear the peer."""
+        self._early_rtcp: deque[tuple[bytes, Address, Seconds]] = deque()
         self.send_errors = 0
         self.receive_errors = 0
         self._renew()
@@ -132,15 +153,30 @@ class Leg:
         self.outbound.sending = self._params.direction.sends and self.source.destination is not None
         watched = self._settings.silence_timeout > 0 and not self._params.on_hold and self.source.destination
         self._silence_at = self._watched_since + self._settings.silence_timeout if watched else inf
-        self.deadline = min(self._silence_at, self._rtcp_at)
+        self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        self.deadline = min(self._silence_at, self._rtcp_at, self._look_at, self._trial_at)
+
+    @property
+    def settled(self) -> bool:
+        """Who the peer is is settled, and nothing of it waits."""
+        return self.source.settled and self._unheard is None
 
     def update(self, params: MediaParams, now: Seconds) -> None:
-        """The call was renegotiated. `source.settled` may have changed."""
-        before, ptime, spoken = self._params, self.outbound.ptime, self.inbound.codec
+        """The call was renegotiated. `settled` may have changed."""
+        before, ptime = self._params, self.outbound.ptime
+        moved = self.source.signal(params.remote, now)
+        self._listened = self._listened or self._is_listened_to()
+        if not self._listened:
+            self._unheard = self._unheard or deque()
+            self._patient_until = now + PATIENCE
+        self._trial_at = now
         if params == before:
-            return  # a refresh, of a session timer for one
+            self._set_deadline()  # a refresh, of a session timer for one
+            return
         self.inbound.flush()
-        if self.source.signal(params.remote, now):
+        if moved:
             self.inbound.forget()
             self._rtcp_source = None
         elif params.direction.receives and not before.direction.receives:
@@ -152,15 +188,9 @@ class Leg:
         self.outbound.configure(params)
         self._secure(params.srtp)
         self._renew()
-        if params.codec != before.codec or self.outbound.ptime != ptime or self.inbound.codec != spoken:
+        if params.codec != before.codec or self.outbound.ptime != ptime:
             for port in self._ports:
-                self._tell(port)
-
-    def _tell(self, port: LegPort) -> None:
-        """In which codecs audio comes and goes."""
-        port.leg_changed(self._params.codec, self.outbound.ptime)
-        if self.inbound.codec != self._params.codec:
-            port.peer_changed(self.inbound.codec)
+                port.leg_changed(params.codec, self.outbound.ptime)
 
     # ------------------------------------------------------------------ ports
 
@@ -169,7 +199,7 @@ class Leg:
         limit = self._settings.players_per_leg
         if port.plays and sum(other.plays for other in self._ports) >= limit:
             raise TooManyPlayers(f"{limit} sources play to this call already (media.players_per_leg)")
-        self._tell(port)
+        port.leg_changed(self._params.codec, self.outbound.ptime)
         self._bind((*self._ports, port))
 
     def detach(self, port: LegPort) -> None:
@@ -184,6 +214,12 @@ class Leg:
         self._ports = ports
         self.inbound.bind(ports)
         self.outbound.bind(ports)
+        if not self._listened and self._is_listened_to():
+            self._listened = True
+            self._trial_at = self.deadline = -inf
+
+    def _is_listened_to(self) -> bool:
+        return not self.source.awaiting and any(port.inbound for port in self._ports)
 
     def failed_port(self) -> LegPort | None:
         """After an exception: the port that raised it, None when it was not a port."""
@@ -191,7 +227,7 @@ class Leg:
         self.inbound.calling = None
         self.outbound.recover()
         for port in self._ports:
-            if failed in (port.inbound_frame, port.outbound_frame, port.digit, port.next_frame, port.peer_changed):
+            if failed in (port.inbound_frame, port.outbound_frame, port.digit, port.next_frame):
                 return port
         return None
 
@@ -209,7 +245,17 @@ class Leg:
         return self.outbound.next_packet() if self._secured is None else self._secured.next_packet()
 
     def receive_from(self, datagram: bytes, address: Address, now: Seconds) -> None:
-        """A datagram on the RTP port from `address`, while the source is not settled. Learns."""
+        """A datagram on the RTP port from `address`, while not `settled`. Learns."""
+        if self.source.awaiting:
+            self.source.keep_early(address, datagram, now)
+            return
+        if self._trial_at <= now:
+            self._try(now)
+        self._judge(datagram, address, now)
+        if self._trial_at <= now:
+            self._try(now)
+
+    def _judge(self, datagram: bytes, address: Address, now: Seconds) -> None:
         inbound, source = self.inbound, self.source
         if inbound.is_rtcp(datagram):
             self.receive_rtcp(datagram, address, now)
@@ -221,37 +267,88 @@ class Leg:
         if payload_of(packet) is None:
             inbound.malformed += 1
             return
-        learned = source.learned
-        if address != learned and not inbound.is_agreed(packet[1] & 0x7F):
-            inbound.surprise(packet[1] & 0x7F)
-            return
-        if not source.admit(address, now):
-            self._refuse(address, now)
-            return
-        if source.learned != learned:
-            inbound.forget()
-            self._renew()
-        inbound.receive(packet, now)
+        learned, heard, continues = source.learned, inbound.heard, False
+        if address != learned:
+            if not inbound.is_agreed(packet[1] & 0x7F):
+                inbound.surprise(packet[1] & 0x7F)
+                return
+            continues = heard is not None and inbound.continues(packet, now - heard)
+        verdict = source.admit(address, packet, now, heard, continues=continues)
+        if verdict is Verdict.TAKE:
+            if source.learned != learned:
+                self._follow(now, continues=continues)
+            if self._unheard is None:
+                inbound.receive(packet, now)
+            else:
+                self._unheard.append((now, packet))
+                source.dropped += trim(self._unheard, -inf)
+        elif verdict is Verdict.KEEP:
+            self._trial_at = min(self._trial_at, source.due(heard))
+            self._set_deadline()
+
+    def _follow(self, now: Seconds, *, continues: bool) -> None:
+        """Another source is learned: what was kept of it is handed on, by `_try`, before what comes."""
+        if not continues:
+            self.inbound.forget()
+        self._rtcp_source = None
+        kept = self.source.accepted()
+        if kept:
+            self._unheard = (self._unheard or deque()) + kept
+            self._trial_at = now
+        self._renew()
+        self._receive_early_rtcp()
+
+    def _try(self, now: Seconds) -> None:
+        """Go on with what has waited: packets from before an answer, sources on trial, packets for the first
+        listener. Should a port raise, the rest is handed on the next time."""
+        source = self.source
+        for at, address, datagram in source.take_early():
+            self._judge(datagram, address, at)
+        if source.decide(now, self.inbound.heard):
+            self._follow(now, continues=False)
+        unheard, again = self._unheard, inf
+        if unheard is not None and not self._listened and now < self._patient_until:
+            source.dropped += trim(unheard, now - KEPT)
+            again = self._patient_until
+        elif unheard is not None:
+            while unheard:
+                at, packet = unheard.popleft()
+                self.inbound.receive(packet, at)
+            self._unheard = None
+        self._trial_at = min(again, source.due(self.inbound.heard))
+        self._set_deadline()
 
     def receive_rtcp(self, datagram: bytes, address: Address, now: Seconds) -> None:
         """A datagram on the RTCP port, or RTCP on a shared one; only from the host of the peer's RTP."""
         known = (self.source.learned, self.source.signalled, self.rtcp_destination)
         if address[0] not in {peer[0] for peer in known if peer is not None}:
-            self._refuse(address, now)
+            if self.source.may_be(address[0]):
+                self._keep_rtcp(datagram, address, now)
+            else:
+                self.source.refuse(address, now)
             return
         channel = self._secured
         packet = datagram if channel is None else channel.open_rtcp(datagram)
         if packet is not None and self._reception.receive(packet, now) and not self.rtcp_mux:
             self._rtcp_source = address
 
-    def _refuse(self, address: Address, now: Seconds) -> None:
-        self._wrong_source += 1
-        self._stranger, self._stranger_at = address, now
+    def _keep_rtcp(self, datagram: bytes, address: Address, now: Seconds) -> None:
+        if len(self._early_rtcp) == RTCP_KEPT:
+            self._early_rtcp.popleft()
+            self.source.dropped += 1
+        self._early_rtcp.append((datagram, address, now))
+
+    def _receive_early_rtcp(self) -> None:
+        early, self._early_rtcp = self._early_rtcp, deque()
+        for datagram, address, at in early:
+            self.receive_rtcp(datagram, address, at)
 
     # ------------------------------------------------------------------ timers and RTCP
 
     def handle_timer(self, now: Seconds) -> LegSilent | None:
         """Called when `deadline` has come, before `report_due`."""
+        if now >= self._trial_at:
+            self._try(now)
         silent = None
         if now >= self._silence_at:
             timeout = self._settings.silence_timeout
@@ -263,7 +360,10 @@ class Leg:
                 if self._silence_told != since:
                     self._silence_told = since
                     silent = LegSilent(self.id, Seconds(timeout))
-        self.deadline = min(self._silence_at, self._rtcp_at)
+        if now >= self._look_at:
+            heard = self.inbound.heard
+            self._look_at = (heard if heard is not None and now - heard < SILENT else now) + SILENT
+        self._set_deadline()
         return silent
 
     def report_due(self, now: Seconds) -> bytes | None:
@@ -271,12 +371,14 @@ class Leg:
         if now < self._rtcp_at:
             return None
         self._rtcp_at = now + self._settings.rtcp_interval
-        self.deadline = min(self._silence_at, self._rtcp_at)
+        self._set_deadline()
         return self._compound(now, goodbye=False)
 
     def close(self, now: Seconds) -> bytes | None:
         """Let go of the ports; the RTCP goodbye, None when nobody is there to hear it. `inbound.close` comes first."""
         self._bind(())
+        self.source.close()
+        self.source.dropped += len(self._unheard or ()) + len(self._early_rtcp)
         return self._compound(now, goodbye=True)
 
     def _compound(self, now: Seconds, *, goodbye: bool) -> bytes | None:
@@ -325,16 +427,17 @@ class Leg:
     def report(self, now: Seconds) -> LegReport:
         """The counters as they are."""
         inbound, outbound, reception, jitter = self.inbound, self.outbound, self._reception, self.inbound.jitter
+        jitter_ms = round(inbound.jitter_units * 1000 / inbound.clock_rate, 3)
+        peer_jitter_ms = round(reception.peer_jitter * 1000 / inbound.clock_rate, 3)
+        round_trip_ms = -1.0 if reception.round_trip is None else round(reception.round_trip * 1000, 3)
+        loss = loss_percent(jitter.lost, jitter.lost + inbound.packets)
+        peer_loss = loss_percent(reception.peer_lost, reception.peer_expected)
         return LegReport(
             codec=self._params.codec,
-            codec_in=inbound.codec,
             srtp=self._params.srtp.suite if self._params.srtp else "",
             payload_type=self._params.payload_type,
-            expected=_words(self.source.signalled),
             direction=self._params.direction.value,
             local_port=self._local_port,
-            remote=_words(self.source.destination),
-            remote_learned=self.source.learned is not None,
             on_hold=self._params.on_hold,
             packets_in=inbound.packets,
             bytes_in=inbound.bytes,
@@ -349,9 +452,6 @@ class Leg:
             stray=jitter.stray,
             restarts=jitter.restarts,
             malformed=inbound.malformed,
-            wrong_source=self._wrong_source,
-            stranger=_words(self._stranger),
-            stranger_ms=-1.0 if self._stranger is None else round((now - self._stranger_at) * 1000, 1),
             unknown_payload_type=inbound.unknown,
             seen_payload_type=inbound.unknown_type,
             while_on_hold=inbound.while_on_hold,
@@ -363,33 +463,33 @@ class Leg:
             send_errors=self.send_errors,
             receive_errors=self.receive_errors,
             skipped_ms=outbound.skipped_ms,
+            jitter_ms=jitter_ms,
+            round_trip_ms=round_trip_ms,
             peer_lost=reception.peer_lost,
+            peer_jitter_ms=peer_jitter_ms,
+            loss_percent=loss,
+            peer_loss_percent=peer_loss,
+            mos=mos(loss, jitter_ms, round_trip_ms, outbound.ptime),
+            peer_mos=mos(peer_loss, peer_jitter_ms, round_trip_ms, outbound.ptime),
             last_packet_ms=-1.0 if inbound.heard is None else round((now - inbound.heard) * 1000, 1),
             duration_ms=round((now - self._opened) * 1000, 1),
             digits=inbound.digits,
             digits_out=outbound.digits.sent,
             digits_waiting=outbound.digits.waiting,
             digits_lost=outbound.digits_lost,
-            **self._quality(),
+            **self._source_report(now),
         )
 
-    def _quality(self) -> dict[str, float]:
-        """Of both directions."""
-        inbound, reception, ptime = self.inbound, self._reception, self.outbound.ptime
-        lost = inbound.jitter.lost
-        jitter_ms = round(inbound.jitter_units * 1000 / inbound.clock_rate, 3)
-        peer_jitter_ms = round(reception.peer_jitter * 1000 / CODECS[self._params.codec].clock_rate, 3)
-        round_trip_ms = -1.0 if reception.round_trip is None else round(reception.round_trip * 1000, 3)
-        loss = loss_percent(lost, lost + inbound.packets)
-        peer_loss = loss_percent(reception.peer_lost, reception.peer_expected)
+    def _source_report(self, now: Seconds) -> dict[str, Any]:
+        source = self.source
         return {
-            "jitter_ms": jitter_ms,
-            "round_trip_ms": round_trip_ms,
-            "peer_jitter_ms": peer_jitter_ms,
-            "loss_percent": loss,
-            "peer_loss_percent": peer_loss,
-            "mos": mos(loss, jitter_ms, round_trip_ms, ptime),
-            "peer_mos": mos(peer_loss, peer_jitter_ms, round_trip_ms, ptime),
+            "expected": _words(source.signalled),
+            "remote": _words(source.destination),
+            "remote_learned": source.learned is not None,
+            "wrong_source": source.refused,
+            "stranger": _words(source.stranger),
+            "stranger_ms": -1.0 if source.stranger is None else round((now - source.stranger_at) * 1000, 1),
+            "kept_dropped": source.dropped,
         }
 
 

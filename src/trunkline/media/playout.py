@@ -3,9 +3,10 @@
 Packets come by the peer's clock and by the moods of the network, and leave by ours, so something must wait between.
 How much is learned: playback begins with the first packet; when it runs dry, the moment is concealed, which makes
 everything behind it later by as much; and audio that has waited all through the last `TRIM_EVERY` packets without need
-is shortened by one packet, faded into the next. A clock that is off is followed the same way, so neither a fast peer
-nor a burst leaves a delay that grows. What was lost for good is concealed in its place, less what was played in its
-stead already.
+is shortened by one packet, faded into the next, or by several, one every `TRIM_AGAIN` packets, where much has waited: a
+callee's first words, say, which are here before the bridge is. A clock that is off is followed the same way, so neither
+a fast peer nor a burst leaves a delay that grows. What was lost for good is concealed in its place, less what was
+played in its stead already.
 
 What waits is in the listening leg's codec, so where both legs speak the same, payloads pass byte for byte, joined and
 cut to the listener's packets. A codec that cannot be cut passes as whole packets if they are as long as the listener's;
@@ -26,11 +27,18 @@ from trunkline.media.plc import LONGEST_MS
 TRIM_EVERY = 100
 """Packets: two seconds."""
 
+TRIM_AGAIN = 20
+"""Packets: time is compressed by 5 % at most."""
+
 SPARE_MS = 10
 """Waiting audio that is left alone when the rest is trimmed."""
 
-LIMIT_MS = 500
-"""Audio that may wait at most, as after a stall; more is dropped, the oldest first."""
+MUCH_MS = 200
+"""Waiting audio beyond which more than one packet is trimmed in `TRIM_EVERY`."""
+
+LIMIT_MS = 1600
+"""Audio that may wait at most, as after a stall; more is dropped, the oldest first. It takes a callee's first words, as
+many as are kept before its answer and while its source is on trial (`source.py`)."""
 
 
 class Playout:
@@ -49,6 +57,7 @@ class Playout:
         "_samples",
         "_sink",
         "_source",
+        "_spare",
         "_stood_in",
         "_turns",
         "_waiting",
@@ -96,7 +105,7 @@ class Playout:
         self._per_ms = self._row.sample_rate // 1000
         self._packet = ptime * self._per_ms
         self._stood_in = 0  # played in place of audio that had not come, since some came
-        self._least = self._turns = 0
+        self._least = self._turns = self._spare = 0
         self._mender = Mender(sink)
 
     def _connect(self) -> None:
@@ -141,7 +150,7 @@ class Playout:
                 return self._trimmed()
         elif self._playing and self._stood_in < LONGEST_MS * self._per_ms:
             self._stood_in += missing
-            self._least = 0
+            self._least = self._spare = 0
             self._conceal(missing)
         else:
             self._playing = False
@@ -182,13 +191,17 @@ class Playout:
         self._cut()
 
     def _is_too_late(self) -> bool:
-        """Count, and tell once in a while whether a packet's time of audio has waited in vain."""
+        """Count, and tell once in a while whether a packet's time of audio has waited in vain, and is to be trimmed."""
         self._least = min(self._least, self._waiting - self._packet)
         self._turns += 1
-        if self._turns < TRIM_EVERY:
+        if self._turns >= TRIM_EVERY:
+            least, self._turns, self._least = self._least, 0, self._waiting
+            much = (least - MUCH_MS * self._per_ms) // self._packet
+            self._spare = max(much, least >= self._packet + SPARE_MS * self._per_ms)
+        if self._spare <= 0 or self._turns % TRIM_AGAIN:
             return False
-        least, self._turns, self._least = self._least, 0, self._waiting
-        return least >= self._packet + SPARE_MS * self._per_ms
+        self._spare -= 1
+        return True
 
     def _cut(self) -> list[Piece]:
         """The next packet's time of what waits, which is as much at least."""

@@ -18,7 +18,8 @@ from trunkline.media.codecs import CODECS, Undecodable, transcoder
 from trunkline.media.level import level
 
 BLOCK_MS = 500
-LATE_MS = 200
+LATE_MS = 1200
+"""A source on trial is heard that late (`source.py`)."""
 JOIN_MS = 10
 AHEAD_MS = 3000
 """How far beyond the oldest audio that is held a frame may lie; the timelines keep both within half of it."""
@@ -159,10 +160,6 @@ class Recorder:
         self._ptime = ptime
         for track in self._tracks:
             track.follow(codec, self.rate)
-
-    def peer_changed(self, codec: str) -> None:
-        """See `LegPort`."""
-        self._said.follow(codec, self.rate)
 
     def next_frame(self, at: int) -> bytes | None:
         """See `LegPort`."""

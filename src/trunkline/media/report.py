@@ -8,9 +8,6 @@ class LegReport:
     """One leg's counters at one moment. Times in ms are floats, counts are of packets unless said."""
 
     codec: str = ""
-    """What we send."""
-    codec_in: str = ""
-    """What the peer sends: the same, or another that was agreed beside it."""
     srtp: str = ""
     """The cipher suite; empty when not encrypted."""
     payload_type: int = -1
@@ -48,12 +45,14 @@ class LegReport:
     """New starts of the peer's stream: another SSRC or source, a jump in sequence, the end of a hold."""
     malformed: int = 0
     wrong_source: int = 0
-    """From elsewhere than the learned source. Once that is settled the kernel drops them uncounted, until somebody asks
-    for a report while the peer is silent."""
+    """From elsewhere than the learned source. Once that is settled the kernel drops them uncounted, unless the peer has
+    been silent for a second."""
     stranger: str = ""
     """The last of these sources."""
     stranger_ms: float = -1.0
     """Age of its packet; -1 = there was none."""
+    kept_dropped: int = 0
+    """Kept until an answer, a trial's end or a listener came, and dropped: over a second's, or the call ended first."""
     unknown_payload_type: int = 0
     seen_payload_type: int = -1
     """The last of these types."""

@@ -1,0 +1,298 @@
+"""Where RTP comes from, on real calls of a called party by hand: it says when its 200 leaves and whence it speaks."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self
+
+import pytest
+import pytest_asyncio
+from telnyx import AsyncTelnyx
+
+from peers.harness import RecordingApp, RtpEndpoint, happens, new_server, running
+from trunkline.demo.server import ServerProcess
+from trunkline.demo.watch import Watch
+from trunkline.ids import Ssrc
+from trunkline.media import rtcp
+
+pytestmark = pytest.mark.peer
+
+PRIVATE = "127.9.9.9"
+"""What an SDP says from behind a NAT; nobody is there."""
+LINES = "m=audio {port} RTP/AVP 0\r\n"
+KEPT = 1.0
+"""Seconds of what is said that wait for somebody to hear them."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    async with running(new_server(tmp_path_factory.mktemp("server"), media__workers=2)) as server:
+        yield server
+
+
+def frames(first: int, count: int) -> list[bytes]:
+    """No two alike."""
+    return [n.to_bytes(2) * 80 for n in range(first, first + count)]
+
+
+def sdp(host: str, port: int, direction: str = "sendrecv") -> str:
+    return (
+        f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n{LINES.format(port=port)}a={direction}\r\n"
+    )
+
+
+class Message:
+    """A SIP message, as much of it as is needed here."""
+
+    def __init__(self, data: bytes) -> None:
+        head, _, self.body = data.decode().partition("\r\n\r\n")
+        self.start, *lines = head.split("\r\n")
+        self._headers = [tuple(line.split(": ", 1)) for line in lines]
+
+    def __getitem__(self, name: str) -> str:
+        return next(value for key, value in self._headers if key.lower() == name.lower())
+
+    @property
+    def media_port(self) -> int:
+        found = re.search(r"m=audio (\d+)", self.body)
+        assert found is not None
+        return int(found[1])
+
+
+class Callee(asyncio.DatagramProtocol):
+    """A called party on a UDP socket."""
+
+    def __init__(self) -> None:
+        self.got: list[Message] = []
+        self._watch = Watch()
+        self._tag = secrets.token_hex(4)
+        self._cseq = 0
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        self.port = int(self._transport.get_extra_info("sockname")[1])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._transport.close()
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        if not data.strip():
+            return
+        self._server = addr
+        message = Message(data)
+        self.got.append(message)
+        if message.start.startswith("BYE"):
+            self._respond(message, "200 OK")
+        self._watch.changed()
+
+    async def gets(self, start: str) -> Message:
+        """The last message that begins so."""
+        await happens(self._watch, start, lambda: any(one.start.startswith(start) for one in self.got))
+        return [one for one in self.got if one.start.startswith(start)][-1]
+
+    def answer(self, body: str, status: str = "200 OK") -> None:
+        """A response to the INVITE."""
+        self._respond(next(one for one in self.got if one.start.startswith("INVITE")), status, body)
+
+    def _respond(self, request: Message, status: str, body: str = "") -> None:
+        to = request["To"] if ";tag=" in request["To"] else f"{request['To']};tag={self._tag}"
+        copied = "".join(f"{name}: {request[name]}\r\n" for name in ("Via", "From", "Call-ID", "CSeq"))
+        self._send(f"SIP/2.0 {status}", f"{copied}To: {to}\r\n", body)
+
+    async def offers(self, body: str) -> Message:
+        """A re-INVITE of its own, the 200 to it, and an ACK unless it had no offer."""
+        self._cseq += 1
+        self.got = [one for one in self.got if not one.start.startswith("SIP/2.0 200")]
+        self._request("INVITE", body)
+        answer = await self.gets("SIP/2.0 200")
+        if body:
+            self.acknowledges("")
+        return answer
+
+    def acknowledges(self, body: str) -> None:
+        """ACK of the last re-INVITE."""
+        self._request("ACK", body)
+
+    def _request(self, method: str, body: str) -> None:
+        invite = next(one for one in self.got if one.start.startswith("INVITE"))
+        contact = re.search(r"<(.+?)>", invite["Contact"])
+        assert contact is not None
+        headers = (
+            f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};branch=z9hG4bK{secrets.token_hex(6)}\r\n"
+            f"From: {invite['To']};tag={self._tag}\r\nTo: {invite['From']}\r\nCall-ID: {invite['Call-ID']}\r\n"
+            f"CSeq: {self._cseq} {method}\r\nMax-Forwards: 70\r\n"
+        )
+        self._send(f"{method} {contact[1]} SIP/2.0", headers, body)
+
+    def _send(self, start: str, headers: str, body: str) -> None:
+        kind = "Content-Type: application/sdp\r\n" if body else ""
+        contact = f"Contact: <sip:callee@127.0.0.1:{self.port}>\r\n"
+        text = f"{start}\r\n{headers}{contact}{kind}Content-Length: {len(body)}\r\n\r\n{body}"
+        self._transport.sendto(text.encode(), self._server)
+
+
+class Phone(RtpEndpoint):
+    """Does something as it says its n-th frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[float] = []
+        self.at: dict[int, Callable[[], object]] = {}
+
+    def send(self, packet: bytes, port: int) -> None:
+        self.said.append(asyncio.get_running_loop().time())
+        super().send(packet, port)
+        self.at.pop(len(self.said), lambda: None)()
+
+
+class Calls:
+    """Calls by the official SDK that stream to the app at once."""
+
+    def __init__(self, server: ServerProcess, client: AsyncTelnyx, app: RecordingApp) -> None:
+        self._server, self._client, self.app = server, client, app
+        self.sid = ""
+
+    async def place(self, callee: Callee, texml: str = "", **fields: str) -> int:
+        """Call somebody; where the INVITE wants RTP."""
+        stream = f'<Start><Stream url="{self.app.url}" bidirectionalMode="rtp"/></Start><Pause length="60"/>'
+        response = await self._client.texml.accounts.calls.calls(
+            self._server.account_sid,
+            body={
+                "to": f"sip:callee@127.0.0.1:{callee.port}",
+                "from_": "+15550001111",
+                "texml": f"<Response>{texml or stream}</Response>",
+            },
+            extra_body=fields,
+        )
+        self.sid = str(response.model_dump()["call_sid"])
+        return (await callee.gets("INVITE")).media_port
+
+    async def leg(self) -> dict[str, Any]:
+        """The counters of its media."""
+        account = self._server.account_sid
+        report: Any = await self._client.get(f"/texml/Accounts/{account}/Calls/{self.sid}/media", cast_to=object)
+        leg: dict[str, Any] = report["leg"]
+        return leg
+
+    async def hears(self, last: bytes) -> list[bytes]:
+        """What the app has heard, up to this frame."""
+        socket = await self.app.socket()
+        await happens(self.app.watch, "the last frame", lambda: last in socket.payloads())
+        return socket.payloads()
+
+    async def end(self, callee: Callee) -> None:
+        await self._client.calls.actions.hangup(self.sid)
+        await callee.gets("BYE")
+
+
+@pytest.fixture
+def calls(server: ServerProcess, client: AsyncTelnyx, app: RecordingApp) -> Calls:
+    return Calls(server, client, app)
+
+
+def started(app: RecordingApp, phone: Phone) -> Callable[[], float]:
+    """Seconds of what the phone said that were over, by more than is kept, when the stream started."""
+    late = 0.0
+
+    def look() -> bool:
+        nonlocal late
+        late = asyncio.get_running_loop().time() - phone.said[0] - KEPT if phone.said else 0.0
+        return bool(app.sockets) and app.sockets[0].started
+
+    waiting = asyncio.ensure_future(happens(app.watch, "the stream starts", look))
+
+    def lost() -> float:
+        assert waiting.done()
+        return max(0.0, late)
+
+    return lost
+
+
+@pytest.mark.parametrize("host", [PRIVATE, "127.0.0.1"], ids=["private", "its own"])
+@pytest.mark.parametrize("answered_at", [1, 15], ids=["with the 200", "before the 200"])
+async def test_no_word_of_a_callee_is_lost_and_none_of_a_stranger_heard(
+    host: str, answered_at: int, calls: Calls, app: RecordingApp
+) -> None:
+    said, rest, noise = frames(0, 60), frames(60, 40), frames(1000, 100)
+    async with Callee() as callee, Phone() as phone, Phone() as stranger:
+        port = await calls.place(callee)
+        address = (host, 4000 if host == PRIVATE else phone.port)
+        phone.at[answered_at] = lambda: callee.answer(sdp(*address))
+        lost = started(app, phone)
+        phone.speak([*said, *rest], port)
+        stranger.speak(noise, port)
+        report = rtcp.build(rtcp.Report(Ssrc(7)), "callee")
+        RtpEndpoint.send(phone, report, port + 1)
+        RtpEndpoint.send(stranger, report, port + 1)
+        heard = await calls.hears(rest[-1])
+        late = round(lost() / 0.02)
+        spoken = [*said, *rest]
+        assert heard == spoken[len(spoken) - len(heard) :]
+        assert len(heard) >= len(spoken) - late
+        leg = await calls.leg()
+        assert (leg["remote"], leg["lost"], leg["rtcp_in"]) == (f"127.0.0.1:{phone.port}", 0, 2)
+        assert leg["wrong_source"] > 0
+        assert leg["stranger"] == f"127.0.0.1:{stranger.port}"
+        await calls.end(callee)
+
+
+async def test_of_long_before_the_200_the_last_second_is_heard_and_the_rest_counted(
+    calls: Calls, app: RecordingApp
+) -> None:
+    spoken = frames(0, 200)
+    async with Callee() as callee, Phone() as phone:
+        port = await calls.place(callee)
+        phone.at[120] = lambda: callee.answer(sdp(PRIVATE, 4000))
+        phone.speak(spoken, port)
+        heard = await calls.hears(spoken[-1])
+        assert heard == spoken[len(spoken) - len(heard) :]
+        assert len(heard) <= 80 + 55
+        leg = await calls.leg()
+        assert leg["packets_in"] + leg["kept_dropped"] == 200
+        assert leg["kept_dropped"] >= 120 - 55
+        await calls.end(callee)
+
+
+async def test_no_word_is_lost_where_re_invites_move_the_media(calls: Calls) -> None:
+    spoken = [frames(100 * n, 100) for n in range(4)]
+    async with Callee() as callee, Phone() as phone, Phone() as moved, Phone() as again:
+        port = await calls.place(callee)
+        callee.answer(sdp(PRIVATE, 4000))
+        await callee.gets("ACK")
+        await calls.app.socket()
+        phone.speak(spoken[0], port)
+        await calls.hears(spoken[0][-1])
+        # Another private address, the same source.
+        await callee.offers(sdp("127.9.9.8", 4002))
+        phone.speak(spoken[1], port)
+        await calls.hears(spoken[1][-1])
+        # The same address after a hold, another source.
+        await callee.offers(sdp("127.9.9.8", 4002, "inactive"))
+        await callee.offers(sdp("127.9.9.8", 4002))
+        moved.speak(spoken[2], port)
+        await calls.hears(spoken[2][-1])
+        # Our offer: it speaks from elsewhere, and then its ACK says so.
+        await callee.offers("")
+        again.at[10] = lambda: callee.acknowledges(sdp("127.9.9.7", 4004))
+        again.speak(spoken[3], port)
+        assert await calls.hears(spoken[3][-1]) == [frame for part in spoken for frame in part]
+        assert (await calls.leg())["remote"] == f"127.0.0.1:{again.port}"
+        await calls.end(callee)
+
+
+async def test_a_dialled_call_is_on_its_parents_worker_and_heard_from_its_first_word_on(calls: Calls) -> None:
+    spoken = frames(0, 100)
+    async with Callee() as parent, Callee() as callee, Phone() as phone, Phone() as other:
+        await calls.place(parent, f"<Dial><Sip>sip:bob@127.0.0.1:{callee.port}</Sip></Dial>")
+        parent.answer(sdp("127.0.0.1", phone.port))
+        port = (await callee.gets("INVITE")).media_port
+        other.at[10] = lambda: callee.answer(sdp(PRIVATE, 4000))
+        other.speak(spoken, port)
+        await happens(phone.watch, "the last word", lambda: spoken[-1] in [one.payload for one in phone.heard], 20)
+        heard = [one.payload for one in phone.heard if one.payload in spoken]
+        assert heard[:10] == spoken[:10]
+        await calls.end(parent)
+        await callee.gets("BYE")
