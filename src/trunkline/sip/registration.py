@@ -1,12 +1,14 @@
 """Our registration with a trunk (RFC 3261 section 10.2): pure.
 
-We register with the first target that answers, and again when `REFRESH_AT` of the time that was granted has passed, or
-when that target is down. Where no target takes us we try again, later each time, up to `RETRY_LIMIT` seconds, and not
-all trunks of a carrier's at the same moment (RFC 5626 section 4.5). At the end we take our contact back.
+We register with the first target that answers, and again when `REFRESH_AT` of the time that was granted has passed
+(`granted`), or when that target is down. Where no target takes us we try again, later each time, up to `RETRY_LIMIT`
+seconds, and not all trunks of a carrier's at the same moment (RFC 5626 section 4.5). At the end we take our contact
+back.
 """
 
+import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -14,16 +16,17 @@ from typing import Any, Protocol
 from trunkline.sip.asker import Asker, Question
 from trunkline.sip.dialog import contact
 from trunkline.sip.digest import Answerer
-from trunkline.sip.headers import one_line, parse_name_addr
+from trunkline.sip.headers import Uri, one_line, parse_name_addr, parse_uri
 from trunkline.sip.screen import Response
-from trunkline.sip.targets import Target
+from trunkline.sip.targets import DEFAULT_PORTS, Target
 from trunkline.sip.transactions import after
 
 REFRESH_AT = 0.8
-REFRESH_LEAST = 5.0
+REFRESH_LEAST = 1.0
 """Seconds between two registrations, however little the registrar grants."""
 LONGEST = 86400
 """Seconds: a Min-Expires over it is a refusal."""
+_EXPIRES = re.compile(r";\s*expires\s*=\s*\"?\s*([0-9]+)", re.IGNORECASE)
 RETRY_FIRST = 5.0
 """Seconds until a registration that failed is tried again; doubled each time."""
 RETRY_LIMIT = 600.0
@@ -150,8 +153,8 @@ class Registration:
     def _succeeded(self, attempt: _Attempt, response: Response) -> None:
         assert attempt.target.flow is not None
         ours = parse_name_addr(contact(attempt.target.flow, self._account.user)[1]).uri
-        granted = _granted(response, ours, attempt.expires)
-        if not granted:
+        seconds = granted(response, ours, attempt.expires)
+        if not seconds:
             self._failed(f"{attempt.target.endpoint}: registered for 0 seconds")
             return
         self.registered, self._failures = True, 0
@@ -159,7 +162,7 @@ class Registration:
             (one for one in self._account.places() if one.endpoint == attempt.target.endpoint), attempt.target
         )
         self._tell("registered", str(attempt.target.endpoint))
-        self._timer = after(max(granted * REFRESH_AT, REFRESH_LEAST), self.start)
+        self._timer = after(max(seconds * REFRESH_AT, REFRESH_LEAST), self.start)
 
     def _failed(self, detail: str) -> None:
         self.registered, self._at = False, None
@@ -175,22 +178,54 @@ class Registration:
             self._account.tell(change, detail)
 
 
-def _granted(response: Response, ours: str, asked: int) -> int:
-    """Seconds: of our contact (section 10.2.4), else of all, else what we asked for."""
-    found = response.value("expires")
+def granted(response: Response, ours: str, asked: int) -> int:
+    """Seconds that the registration of our contact `ours` lasts; 0: it does not (sections 10.2.4 and 10.3).
+
+    Registrars, and what is before them, rewrite contacts: the address becomes the one that our REGISTER came from,
+    parameters come and go, other contacts of the account stand beside it. Ours is the one with our user at our address,
+    or at the one that our request was seen from (RFC 3581); it says how long it lasts, else the Expires header does.
+    Where that leaves a doubt the shortest time of all counts, and none is longer than what we asked for.
+    """
+    own = parse_uri(ours)
+    places = {_place(own), *_seen_from(response)}
+    said: dict[bool, list[int]] = {True: [], False: []}
+    found = False
     for value in response.listed("contact"):
-        try:
-            address = parse_name_addr(value)
-        except ValueError:
-            continue
-        if address.uri == ours and "expires" in address.params:
-            found = address.params["expires"]
-    return min(_seconds(found, asked), LONGEST)
+        uri = _uri(value)
+        is_ours = uri is not None and uri.user == own.user and _place(uri) in places
+        found |= is_ours
+        said[is_ours] += [_seconds(text) for text in _EXPIRES.findall(value)]
+    general = [_seconds(text) for text in re.findall(r"^\s*([0-9]+)", response.value("expires"))]
+    if said[True] or (found and general):
+        return min(*(said[True] or general), asked)
+    # Of the others one that has no time left has just been removed.
+    doubtful = [*filter(None, said[False]), *general] or said[False]
+    return min([*doubtful, asked])
+
+
+def _place(uri: Uri) -> tuple[str, int]:
+    tls = uri.scheme == "sips" or "transport=tls" in uri.params
+    return uri.host.lower(), uri.port or DEFAULT_PORTS["tls" if tls else "udp"]
+
+
+def _uri(contact: str) -> Uri | None:
+    try:
+        return parse_uri(parse_name_addr(contact).uri)
+    except (ValueError, LookupError):
+        return None
+
+
+def _seen_from(response: Response) -> Iterator[tuple[str, int]]:
+    params = response.via.params
+    if params.get("received") and params.get("rport", "").isdecimal():
+        yield params["received"].strip("[]").lower(), int(params["rport"])
 
 
 def _least(response: Response) -> int:
-    return _seconds(response.value("min-expires"), 0)
+    text = response.value("min-expires")
+    return _seconds(text) if text.isascii() and text.isdigit() else 0
 
 
-def _seconds(text: str, otherwise: int) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else otherwise
+def _seconds(digits: str) -> int:
+    """Delta-seconds may have any length; beyond `LONGEST` all are the same."""
+    return min(int(digits.lstrip("0")[:12] or 0), LONGEST + 1)
