@@ -201,7 +201,7 @@ def test_what_a_refusal_comes_to(status: int, shown: str, code: str) -> None:
 
 @pytest.mark.parametrize(
     ("status", "shown", "code"),
-    [(408, "no-answer", "timeout"), (480, "no-answer", "timeout"), (503, "failed", "unspecified")],
+    [(480, "no-answer", "timeout"), (503, "failed", "unspecified")],
 )
 def test_who_is_not_reached_is_not_blamed(status: int, shown: str, code: str) -> None:
     call = calling()
@@ -211,6 +211,16 @@ def test_who_is_not_reached_is_not_blamed(status: int, shown: str, code: str) ->
     assert view.hangup_cause == "not connected: nobody there"
 
 
+@pytest.mark.parametrize("status", [408, 503])
+def test_an_address_where_nobody_listens_is_unreachable(status: int) -> None:
+    call = calling()
+    refused = facts.Refused(status, "No", "192.0.2.1:5060 is unreachable: why", responded=False, unreachable=True)
+    assert told(feed(call, refused)) == [("completed", "failed")]
+    view = call.view
+    assert (view.hangup_code, view.sip_status, view.hangup_source) == ("unreachable", None, "system")
+    assert view.hangup_cause == "not connected: 192.0.2.1:5060 is unreachable: why"
+
+
 @pytest.mark.parametrize("answer", [(), (facts.Accepted(PCMU),)])
 def test_who_ended_a_call_is_who_the_command_says(answer: tuple[facts.Fact, ...]) -> None:
     call = calling(PLACE, *answer)
@@ -218,12 +228,27 @@ def test_who_ended_a_call_is_who_the_command_says(answer: tuple[facts.Fact, ...]
     assert (call.view.hangup_source, call.view.status) == ("caller", "completed" if answer else "canceled")
 
 
-def test_nobody_answers_in_time() -> None:
+@pytest.mark.parametrize("status", [100, 180])
+def test_nobody_answers_in_time(status: int) -> None:
     call = calling()
-    effects = feed(call, facts.Progressed(180, None), facts.TimerFired("ring"))
+    effects = feed(call, facts.Progressed(status, None), facts.TimerFired("ring"))
     assert kinds(effects) == [do.HangUp, do.CloseLeg, do.Record]
     assert effects[0] == do.HangUp("no answer", 408)
     assert (call.view.status, call.view.hangup_code) == ("no-answer", "timeout")
+
+
+def test_nobody_has_even_taken_the_call_in_time() -> None:
+    call = calling()
+    effects = feed(call, facts.TimerFired("ring"))
+    assert kinds(effects) == [do.HangUp, do.CloseLeg, do.Record]
+    assert (call.view.status, call.view.hangup_code, call.view.hangup_source) == ("failed", "unreachable", "system")
+    assert "unreachable" in (call.view.hangup_cause or "")
+
+
+def test_a_server_that_has_our_call_is_no_ringing() -> None:
+    call = calling()
+    assert feed(call, facts.Progressed(100, None)) == []
+    assert call.view.status == "queued"
 
 
 def test_the_ring_time_means_nothing_once_answered() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sip.callee import listening
 from trunkline.demo.server import free_ports
 
 PCMU_LINES = "m=audio {port} RTP/AVP 0 101\na=rtpmap:0 PCMU/8000\na=rtpmap:101 telephone-event/8000\na=fmtp:101 0-15\n"
@@ -351,6 +352,8 @@ class SippRun:
             cwd=self._directory,
         )
         self._screen = asyncio.create_task(self._process.communicate())
+        if self._target is None:
+            await listening(self.port)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -138,35 +138,50 @@ async def test_a_refusal_is_told(
 
 
 @pytest.mark.parametrize(
-    ("to", "shown"),
+    ("to", "shown", "cause"),
     [
-        ("sip:callee@127.0.0.1:{closed};transport=tcp", "failed"),
-        ("sips:callee@127.0.0.1:{tls}", "failed"),
-        ("sip:callee@nobody.invalid:5060", "failed"),
-        ("ann", "no-answer"),
+        ("sip:callee@127.0.0.1:{closed};transport=tcp", "failed", "unreachable"),
+        ("sip:callee@127.0.0.1:{closed}", "failed", "unreachable"),
+        ("+15550002", "failed", "unreachable"),
+        ("sips:callee@127.0.0.1:{tls}", "failed", "unreachable"),
+        ("sip:callee@127.0.0.1:{silent}", "failed", "unreachable"),
+        ("sip:callee@nobody.invalid:5060", "failed", "unspecified"),
+        ("ann", "no-answer", "timeout"),
     ],
-    ids=["nobody listens", "bad certificate", "unknown name", "not registered"],
+    ids=["nobody by TCP", "nobody by UDP", "a trunk", "bad certificate", "silence", "unknown name", "not registered"],
 )
 async def test_a_callee_that_is_not_reached_is_not_blamed(
-    to: str, shown: str, callbacks: CallbackReceiver, tmp_path: Path
+    to: str, shown: str, cause: str, callbacks: CallbackReceiver, tmp_path: Path
 ) -> None:
     tls = free_ports(1)
-    server = new_server(
-        tmp_path,
-        sip__tls_port=tls,
-        sip__connect_timeout=2,
-        sip__phones=json.dumps([{"user": "ann", "password": "secret"}]),
-    )
-    api = AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0)
-    # A socket that is bound and does not listen: connections are refused, and nobody else gets the port.
-    with closing(socket.socket()) as closed:
+    # Sockets that are bound, so that nobody else gets their port: one takes no connections, and no datagrams but those
+    # of one port; the other takes datagrams and does not answer.
+    with (
+        closing(socket.socket()) as closed,
+        closing(socket.socket(type=socket.SOCK_DGRAM)) as deaf,
+        closing(socket.socket(type=socket.SOCK_DGRAM)) as silent,
+    ):
         closed.bind(("127.0.0.1", 0))
+        deaf.bind(closed.getsockname())
+        deaf.connect(("127.0.0.1", 9))
+        silent.bind(("127.0.0.1", 0))
+        ports = {"closed": closed.getsockname()[1], "tls": tls, "silent": silent.getsockname()[1]}
+        targets = ["sip:127.0.0.1:{closed}", "sip:127.0.0.1:{closed};transport=tcp"]
+        server = new_server(
+            tmp_path,
+            sip__tls_port=tls,
+            sip__connect_timeout=2,
+            sip__phones=json.dumps([{"user": "ann", "password": "secret"}]),
+            sip__trunks=json.dumps([{"name": "carrier", "targets": [target.format(**ports) for target in targets]}]),
+        )
+        api = AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0)
         async with running(server), api as client:
             placed = Placed(server, client, callbacks)
-            await placed.call(to.format(closed=closed.getsockname()[1], tls=tls))
+            await placed.call(to.format(**ports), Timeout=5 if "silent" in to else 120)
             forms = await placed.events(2)
     last = forms[1]
     assert (last["CallStatus"], last["HangupSource"], last["SipHangupCause"]) == (shown, "system", "unspecified")
+    assert last["HangupCause"] == cause
 
 
 async def test_a_call_that_nobody_answers_is_cancelled_in_time(placed: Placed, callee: Callable[..., SippRun]) -> None:

@@ -147,7 +147,7 @@ async def sipp(
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        await _listening(port)
+        await listening(port)
         yield port
         output, _ = await asyncio.wait_for(process.communicate(), 90)
         assert process.returncode == 0, output.decode(errors="replace")[-2000:] + _errors(folder, port)
@@ -157,7 +157,7 @@ async def sipp(
         await process.wait()
 
 
-async def _listening(port: int) -> None:
+async def listening(port: int) -> None:
     """Until the port is taken: sipp says nothing when it is ready, and what comes earlier is lost."""
     async with asyncio.timeout(30):
         while not _taken(port):  # noqa: ASYNC110 - the kernel tells nobody when a port is taken

@@ -6,6 +6,7 @@ import pytest
 
 from sip.bench import ANSWER, EMPTY, OFFER, PEER, Bench, Caller, HandClock, header, response
 from trunkline.sdp.values import Endpoint
+from trunkline.sip.caller import TOLERANCE
 from trunkline.sip.digest import digest_response, parse_digest
 from trunkline.sip.screen import Dropped
 from trunkline.sip.targets import Target
@@ -84,8 +85,8 @@ def test_a_call_is_placed_rung_answered_confirmed_and_ended_by_us(bench: Bench, 
     assert header(invite, "Min-SE") == "90"
     assert invite.endswith("\r\n\r\n" + OFFER)
 
-    bench.answer(invite, "100 Trying")
-    assert bench.events == []
+    bench.answer(invite, "100 Trying", body=ANSWER)
+    assert bench.event() == Progressed(number, 100, "Trying", None)
     bench.answer(invite, "180 Ringing", "them")
     assert bench.event() == Progressed(number, 180, "Ringing", None)
     bench.answer(invite, "183 Session Progress", "them", ANSWER)
@@ -191,7 +192,8 @@ def test_an_unanswered_invite_is_repeated_and_ends_in_408(bench: Bench, clock: H
         times += [clock.now] * len(bench.wire.take())
         clock.advance(0.125)
     assert times == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5]
-    assert bench.event() == Refused(number, 408, "Request Timeout", "no answer from 192.0.2.10:5062", responded=False)
+    detail = "192.0.2.10:5062 is unreachable: no response"
+    assert bench.event() == Refused(number, 408, "Request Timeout", detail, responded=False, unreachable=True)
     clock.advance(40)
     assert bench.dialogs.sizes == EMPTY
 
@@ -215,6 +217,15 @@ def test_ringing_lasts_until_the_application_ends_it(bench: Bench, clock: HandCl
     assert bench.wire.take_lines() == [f"ACK {URI} SIP/2.0"]
     assert gone(bench)
     assert bench.events == []
+
+
+def test_ringing_without_end_is_no_unreachable_callee(bench: Bench, clock: HandClock) -> None:
+    number = place(bench)
+    bench.answer(invite_of(bench), "180 Ringing", "them")
+    bench.events.clear()
+    clock.advance(4000)
+    detail = "no final response from 192.0.2.10:5062"
+    assert bench.event() == Refused(number, 408, "Request Timeout", detail, responded=False)
 
 
 def test_before_any_response_there_is_no_cancel(bench: Bench) -> None:
@@ -554,13 +565,49 @@ def test_503_and_a_broken_transport_lead_to_the_next_and_other_failures_do_not(b
 def test_when_all_are_dead_the_last_says_how(bench: Bench, clock: HandClock) -> None:
     number, _ = place_at(bench, [FIRST, SECOND])
     clock.advance(100)
-    assert bench.event() == Refused(number, 408, "Request Timeout", "no answer from 192.0.2.11:5060", responded=False)
+    detail = "192.0.2.11:5060 is unreachable: no response"
+    assert bench.event() == Refused(number, 408, "Request Timeout", detail, responded=False, unreachable=True)
     bench.wire.take()
     number, _ = place_at(bench, [FIRST])
     bench.dialogs.unreachable(bench.wire, "connection refused")
-    assert bench.event() == Refused(
-        number, 503, "Service Unavailable", "192.0.2.10:5060 cannot be reached: connection refused", responded=False
-    )
+    detail = "192.0.2.10:5060 is unreachable: connection refused"
+    assert bench.event() == Refused(number, 503, "Service Unavailable", detail, responded=False, unreachable=True)
+
+
+def test_an_address_that_cannot_be_reached_fails_what_was_sent_there_and_has_no_response(bench: Bench) -> None:
+    first, _ = place_at(bench, [FIRST])
+    second, invite = place_at(bench, [SECOND])
+    third, ringing = place_at(bench, [FIRST])
+    bench.answer(ringing, "180 Ringing", "one")
+    bench.events.clear()
+    for to in (Endpoint("192.0.2.12", 5060), Endpoint(FIRST.endpoint.host, 5061)):
+        bench.dialogs.unreachable(bench.wire, "Connection refused", to)
+    for _ in range(TOLERANCE):
+        bench.dialogs.unreachable(bench.wire, "Connection refused", FIRST.endpoint)
+    assert bench.events == []
+    bench.dialogs.unreachable(bench.wire, "Connection refused", FIRST.endpoint)
+    refused = bench.event()
+    assert isinstance(refused, Refused)
+    assert (refused.dialog, refused.unreachable) == (first, True)
+    bench.answer(invite, "486 Busy Here", "two")
+    assert bench.event() == Refused(second, 486, "Busy Here", "192.0.2.11:5060")
+    assert bench.dialogs.sizes["calling"] == 1, "the one that rings"
+    bench.dialogs.perform(Hangup(third))
+
+
+def test_an_address_is_the_same_however_it_is_written(bench: Bench) -> None:
+    number, _ = place_at(bench, [Target("sip:bob@[2001:DB8::1]", Endpoint("2001:DB8:0::1", 5060), "udp")])
+    for _ in range(TOLERANCE + 1):
+        bench.dialogs.unreachable(bench.wire, "Connection refused", Endpoint("2001:db8::1", 5060))
+    assert bench.event().dialog == number
+
+
+def test_a_target_that_refuses_datagrams_is_given_up_at_once_where_there_is_another(bench: Bench) -> None:
+    place_at(bench, [FIRST, SECOND])
+    bench.dialogs.unreachable(bench.wire, "Connection refused", FIRST.endpoint)
+    assert invite_of(bench).startswith(f"INVITE {SECOND.uri} ")
+    bench.dialogs.unreachable(bench.wire, "Connection refused", SECOND.endpoint)
+    assert bench.events == []
 
 
 def test_a_hangup_between_targets_ends_it(bench: Bench, clock: HandClock) -> None:

@@ -88,6 +88,7 @@ async def test_a_call_is_answered_and_ended_by_us(transport: str, suffix: str, t
     called.send("200 OK", sdp=True).recv("ACK").recv("BYE", ("Reason", "enough")).answer("200 OK")
     async with placing() as placer, sipp(called, tmp_path, "-t", transport) as port:
         number = placer.place(port, suffix)
+        assert await placer.told() == Progressed(number, 100, "Trying", None)
         assert await placer.told() == Progressed(number, 180, "Ringing", None)
         accepted = await placer.accepted()
         assert accepted.answer is not None
@@ -236,4 +237,5 @@ async def test_nobody_listens_by_tcp() -> None:
         refused = await placer.told()
         assert isinstance(refused, Refused)
         assert (refused.dialog, refused.status) == (number, 503)
-        assert "127.0.0.1:9 cannot be reached" in refused.detail
+        assert refused.detail == "127.0.0.1:9 is unreachable: Connection refused"
+        assert refused.unreachable

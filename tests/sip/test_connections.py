@@ -55,7 +55,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Open]:
             counters,
         )
         Side.__init__(side, transports, counters=counters)
-        transports.connections.on_unreachable = lambda _flow, reason: side.unreachable.put_nowait(reason)
+        transports.connections.on_unreachable = lambda _flow, reason, _to: side.unreachable.put_nowait(reason)
         await transports.open()
         sides.append(side)
         return side

@@ -1,9 +1,11 @@
-"""TCP on the loopback: framing, keep-alives, limits. (UDP is in `test_endpoint.py`.)"""
+"""TCP on the loopback: framing, keep-alives, limits; UDP that cannot be delivered. (More is in `test_endpoint.py`.)"""
 
 import asyncio
 import contextlib
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from errno import ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, EPROTO
 
 import pytest
 
@@ -11,7 +13,7 @@ from sip.bench import Watched
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.transactions import Flow
-from trunkline.sip.transports import Transports
+from trunkline.sip.transports import Transports, icmp_error
 
 MESSAGE = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 4\r\n\r\nbody"
 
@@ -22,9 +24,13 @@ class Bench:
     messages: "asyncio.Queue[tuple[bytes, Endpoint, Flow]]"
     counters: Watched
     writers: list[asyncio.StreamWriter]
+    lost: "asyncio.Queue[tuple[Flow, str, Endpoint | None]]"
 
     async def next(self) -> tuple[bytes, Endpoint, Flow]:
         return await asyncio.wait_for(self.messages.get(), 30)
+
+    async def undelivered(self) -> tuple[Flow, str, Endpoint | None]:
+        return await asyncio.wait_for(self.lost.get(), 30)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.transports.local.port)
@@ -53,8 +59,10 @@ async def opened() -> AsyncIterator[Open]:
         transports = Transports(
             settings, None, lambda *message: messages.put_nowait(message), lambda *_trouble: None, counters
         )
+        lost: asyncio.Queue[tuple[Flow, str, Endpoint | None]] = asyncio.Queue()
+        transports.connections.on_unreachable = lambda *what: lost.put_nowait(what)
         await transports.open()
-        benches.append(Bench(transports, messages, counters, []))
+        benches.append(Bench(transports, messages, counters, [], lost))
         return benches[-1]
 
     yield begin
@@ -147,6 +155,94 @@ async def test_what_cannot_be_sent_is_counted(bench: Bench) -> None:
     flow.send(b"BYE", Endpoint("127.0.0.1", 1))
     flow.send(b"BYE", Endpoint("no such host", 1))
     await bench.counters.reached("send_errors")
+
+
+async def test_a_peer_that_closes_without_an_answer_is_unreachable(bench: Bench) -> None:
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(6)
+        writer.close()
+
+    async with await asyncio.start_server(peer, "127.0.0.1", 0) as listener:
+        there = Endpoint("127.0.0.1", listener.sockets[0].getsockname()[1])
+        flow = bench.transports.flow_to("tcp", there, "")
+        flow.send(b"INVITE", there)
+        assert await bench.undelivered() == (flow, "the connection was closed", None)
+
+
+# ── UDP ──
+
+CLOSED = 9
+"""A port at which nobody listens."""
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+async def udp(opened: Open, request: pytest.FixtureRequest) -> Bench:
+    return await opened(SipSettings(port=0, host=request.param, connect_timeout=2))
+
+
+async def test_a_datagram_that_nobody_takes_is_told_of_with_its_address(udp: Bench) -> None:
+    host = udp.transports.local.host
+    flow = udp.transports.flow_to("udp", Endpoint(host, CLOSED), "")
+    for port in (CLOSED, CLOSED + 1):
+        flow.send(b"OPTIONS", Endpoint(host, port))
+    told = [await udp.undelivered() for _ in range(2)]
+    assert told == [(flow, "Connection refused", Endpoint(host, port)) for port in (CLOSED, CLOSED + 1)]
+    assert udp.counters["send_errors"] == 2
+
+
+async def test_what_one_peer_refuses_costs_another_no_datagram(udp: Bench) -> None:
+    host = udp.transports.local.host
+    flow = udp.transports.flow_to("udp", Endpoint(host, CLOSED), "")
+    for number in range(50):
+        flow.send(b"to nobody", Endpoint(host, CLOSED))
+        flow.send(b"%d" % number, udp.transports.local)
+    assert [(await udp.next())[0] for _ in range(50)] == [b"%d" % number for number in range(50)]
+    for _ in range(50):
+        assert (await udp.undelivered())[2] == Endpoint(host, CLOSED)
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("localhost", "Connection refused"),
+        ("no such host", "no such host cannot be looked up: "),
+        ("255.255.255.255", "Permission denied"),
+    ],
+)
+async def test_who_cannot_be_sent_to_is_told_of_by_the_name_that_was_sent_to(
+    opened: Open, host: str, reason: str
+) -> None:
+    bench = await opened(SipSettings(port=0))
+    there = Endpoint(host, CLOSED)
+    bench.transports.flow_to("udp", there, "").send(b"OPTIONS", there)
+    told = await bench.undelivered()
+    if told[2] != there:
+        told = await bench.undelivered()  # of its address
+    assert told[2] == there
+    assert told[1].startswith(reason)
+
+
+async def test_a_datagram_too_long_to_be_sent_is_told_of(udp: Bench) -> None:
+    flow = udp.transports.flow_to("udp", udp.transports.local, "")
+    flow.send(b"x" * 70_000, udp.transports.local)
+    assert await udp.undelivered() == (flow, "Message too long", udp.transports.local)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ((ECONNREFUSED, 2, 3, 3), "Connection refused"),
+        ((EHOSTUNREACH, 2, 3, 1), "No route to host"),
+        ((ECONNREFUSED, 3, 1, 4), "Connection refused"),
+        ((EMSGSIZE, 2, 3, 4), ""),
+        ((EHOSTUNREACH, 2, 11, 0), ""),
+        ((EPROTO, 3, 3, 0), ""),
+        ((EMSGSIZE, 1, 0, 0), ""),
+        ((ECONNREFUSED, 2, 1, 0), ""),
+    ],
+)
+def test_only_unreachable_destinations_are_failures(error: tuple[int, ...], words: str) -> None:
+    assert icmp_error(struct.pack("=IBBB", *error) + bytes(9)) == words
 
 
 async def test_a_peer_that_does_not_read_is_dropped(bench: Bench) -> None:

@@ -10,12 +10,14 @@ import pytest
 
 from sip.bench import Bench, HandClock, Watched, header
 from sip.callee import Scenario, sipp
+from sip.test_caller import place
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.digest import parse_digest
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.targets import Target
 from trunkline.sip.trunks import Trunks
+from trunkline.sip.values import Hangup
 
 ACCOUNT = {"username": "me", "password": "secret", "register": True, "keep_alive": 0}
 CHALLENGE = 'WWW-Authenticate: Digest realm="carrier", nonce="abc", algorithm=MD5, qop="auth"'
@@ -118,6 +120,80 @@ def test_an_answer_between_two_misses_clears_the_first(carrier: Carrier) -> None
         carrier.wait(35)
         carrier.wait(30, BOTH)
     assert carrier.changes == []
+
+
+def called(carrier: Carrier, status: str = "200 OK") -> None:
+    """A call by the trunk, answered by its first target; no status: by none of them."""
+    bench = carrier.bench
+    bench.locator.targets = list(carrier.trunks.targets("carrier", "1"))  # type: ignore[arg-type]
+    bench.locator.tried = carrier.trunks.tried  # type: ignore[method-assign]
+    carrier.take()
+    number = place(bench)
+    invite = next(text for text in carrier.take() if text.startswith("INVITE "))
+    if status:
+        bench.answer(invite, status, "them")
+    else:
+        bench.clock.advance(40)
+    bench.dialogs.perform(Hangup(number))
+    carrier.take()
+
+
+@pytest.mark.parametrize("status", ["100 Trying", "180 Ringing", "200 OK", "486 Busy Here", "503 Service Unavailable"])
+def test_a_target_that_answers_calls_and_no_options_is_up(bench: Bench, status: str) -> None:
+    carrier = Carrier(bench, targets=["sip:192.0.2.1"])
+    carrier.wait(90)
+    assert [change for change, _, _ in carrier.changes] == ["target_down"]
+    called(carrier, status)
+    assert carrier.changes[1:] == [("target_up", "carrier", "192.0.2.1:5060")]
+    carrier.wait(900)
+    assert carrier.trunks.status[0].targets[0].up, "for good, as far as OPTIONS can tell"
+    called(carrier, "")
+    carrier.wait(40)
+    assert [change for change, _, _ in carrier.changes[2:]] == ["target_down"]
+
+
+def test_a_target_is_judged_by_options_again_once_it_answers_them(bench: Bench) -> None:
+    carrier = Carrier(bench, targets=["sip:192.0.2.1"])
+    called(carrier)
+    carrier.wait(40, BOTH)
+    carrier.wait(90)
+    assert [change for change, _, _ in carrier.changes] == ["target_down"]
+
+
+def test_calls_that_a_target_does_not_answer_count_as_options_do(bench: Bench) -> None:
+    carrier = Carrier(bench)
+    carrier.wait(20, BOTH)
+    called(carrier, "")
+    carrier.take()
+    assert carrier.hosts() == ["192.0.2.1", "192.0.2.2"]
+    carrier.wait(40, ["192.0.2.2"])
+    assert carrier.hosts() == ["192.0.2.2"]
+
+
+def test_without_options_no_call_brings_a_target_down(bench: Bench) -> None:
+    carrier = Carrier(bench, keep_alive=0)
+    for _ in range(3):
+        called(carrier, "")
+    assert (carrier.changes, carrier.hosts()) == ([], ["192.0.2.1", "192.0.2.2"])
+
+
+def test_a_target_whose_host_calls_us_is_up(carrier: Carrier) -> None:
+    carrier.wait(90, ["192.0.2.2"])
+    carrier.trunks.heard("carrier", "192.0.2.9")
+    assert carrier.hosts() == ["192.0.2.2"]
+    carrier.trunks.heard("carrier", "192.0.2.1")
+    assert carrier.hosts() == ["192.0.2.1", "192.0.2.2"]
+
+
+def test_a_target_that_takes_our_registration_is_up(bench: Bench) -> None:
+    carrier = Carrier(bench, **ACCOUNT | {"keep_alive": 30})
+    for _ in range(200):
+        for text in carrier.take():
+            if text.startswith("REGISTER "):
+                bench.answer(text, headers=("Expires: 20",))
+        bench.clock.advance(1)
+    assert carrier.hosts()[0] == "192.0.2.1"
+    assert [change for change, _, where in carrier.changes if where.startswith("192.0.2.1:")] == ["registered"]
 
 
 def test_where_all_targets_are_down_all_are_tried_in_order(carrier: Carrier) -> None:

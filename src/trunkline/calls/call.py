@@ -48,6 +48,7 @@ from trunkline.calls.endings import (
     NO_ANSWER,
     PEER_ENDS,
     TIME_LIMIT,
+    UNREACHABLE,
     Ending,
     broken,
     hung_up,
@@ -125,6 +126,8 @@ class Call:
         self._streams = CallStreams(rules.streams_per_call, rules.bidirectional_per_call)
         self._answers_itself = True
         self._place: Place | None = None
+        self._heard_of = False
+        """Something has answered our INVITE, if only that it has it."""
         self._leg_open = False
         self._updates = 0
         """Orders to the leg to go by another outcome."""
@@ -241,6 +244,7 @@ class Call:
 
     def _progressed(self, fact: Progressed, now: datetime) -> list[do.Effect]:
         effects: list[do.Effect] = []
+        self._heard_of = True
         if fact.answer is not None:
             try:
                 params = self._offers.take_answer(fact.answer)
@@ -268,6 +272,8 @@ class Call:
         return [self._update(params), limit, *keys, self._record("answered", now)]
 
     def _refused(self, fact: Refused, now: datetime) -> list[do.Effect]:
+        if fact.unreachable:
+            return self._end(now, replace(UNREACHABLE, cause=f"not connected: {fact.detail}"))
         return self._end(now, refusal_of(fact.status, fact.reason, fact.detail, responded=fact.responded))
 
     # ── in the call ─────────────────────────────────────────────────────────────────────────────────────────
@@ -330,7 +336,7 @@ class Call:
         if fact.name == "limit":
             return [do.HangUp("time limit"), *self._end(now, TIME_LIMIT)] if self.answered else []
         if self.state is State.CALLING:
-            return [do.HangUp("no answer", 408), *self._end(now, NO_ANSWER)]
+            return [do.HangUp("no answer", 408), *self._end(now, NO_ANSWER if self._heard_of else UNREACHABLE)]
         if self.state in (State.OPENING, State.RINGING):
             goodbye = self._goodbye("nobody answered", 480, "Temporarily Unavailable")
             return [*goodbye, *self._end(now, replace(NO_ANSWER, sip_status=_refusal(goodbye)))]

@@ -1,7 +1,8 @@
 """How calls end, as tables: the status that is shown, the words for people, the code for programs (spec section 5).
 
 `hangup_code` takes Telnyx's words: `normal_clearing`, `originator_cancel`, `user_busy`, `call_rejected`, `not_found`,
-`timeout`, `time_limit`, `unspecified`.
+`timeout`, `time_limit`, `unspecified`; and `unreachable`, for which Telnyx has none: nothing at the callee's address
+has taken the call, so that nobody was asked to answer it.
 """
 
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ PEER_ENDS: dict[str, Ending] = {
 }
 CANCELED = Ending("canceled", "cancelled before the answer", "originator_cancel")
 NO_ANSWER = Ending("no-answer", "nobody answered in time", "timeout")
+UNREACHABLE = Ending("failed", "not connected: the callee is unreachable: no response at all", "unreachable")
 TIME_LIMIT = Ending("completed", "the call reached its time limit", "time_limit")
 
 _REFUSALS: dict[int, tuple[CallStatus, str]] = {

@@ -19,7 +19,7 @@ class Invited:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """The called peer is being alerted (180), or sends early media (an answer in 183)."""
+    """The called peer is being alerted (180), or sends early media (an answer in 183); 100: a server has our call."""
 
     status: int
     answer: SessionDescription | None
@@ -43,6 +43,8 @@ class Refused:
     detail: str
     responded: bool = True
     """There was a response; else nobody was reached, and the status is ours."""
+    unreachable: bool = False
+    """There was none as nothing at the callee's address took the call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,7 +246,7 @@ class Runner:
         elif isinstance(event, sip.Accepted):
             fact = facts.Accepted(event.answer)
         elif isinstance(event, sip.Refused):
-            fact = facts.Refused(event.status, event.reason, event.detail, event.responded)
+            fact = facts.Refused(event.status, event.reason, event.detail, event.responded, event.unreachable)
         else:
             fact = facts.PeerEnded(event.cause, event.detail)
         self.apply(entry, fact)

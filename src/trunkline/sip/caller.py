@@ -26,7 +26,7 @@ from trunkline.sip.session_timer import asking, granted, least
 from trunkline.sip.table import Table
 from trunkline.sip.targets import Locator, Target, Unreachable
 from trunkline.sip.transactions import TRANSACTION_TIME, Flow, Outgoing, Sent, after
-from trunkline.sip.values import Accepted, Credentials, Invite, Progressed
+from trunkline.sip.values import Accepted, Credentials, DialogId, Invite, Progressed
 from trunkline.sip.values import Refused as RefusedEvent
 
 REDIRECT_LIMIT = 5
@@ -35,6 +35,10 @@ RAISE_LIMIT = 3
 """Times that a call takes a longer session interval (422)."""
 FORK_LIMIT = 20
 """Dialogs that one call may make; what a proxy forks to beyond that is not listened to."""
+
+TOLERANCE = 2
+"""ICMP errors for which the last target is not given up yet: it may be about to listen, and the INVITE is repeated half
+a second later, and a second after that."""
 
 CallKey = tuple[str, str]
 """Call-ID and our tag."""
@@ -52,6 +56,8 @@ class Attempt:
     sent: Sent | None = None
     credentials: Headers = ()
     """Of the INVITE, for its ACK."""
+    heard: bool = False
+    """There was some response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ class Caller:
         self._seen: set[str] = set()
         """URIs called, for loops of redirections."""
         self._redirections = 0
-        self._failure = (503, "Service Unavailable", "no target", False)
+        self._failure = RefusedEvent(invite.dialog, 503, "Service Unavailable", "no target", responded=False)
         self._attempt: Attempt | None = None
         self._sent_as: dict[int, Attempt] = {}
         """Attempts by the sequence numbers of their INVITEs."""
@@ -121,7 +127,7 @@ class Caller:
         if self.settled:
             return
         if isinstance(found, Unreachable):
-            self._failure = (found.status, found.reason, found.detail, False)
+            self._failure = replace(self._failure, status=found.status, reason=found.reason, detail=found.detail)
         else:
             places = [replace(target, credentials=credentials or target.credentials) for target in found]
             self._places.extendleft(reversed(places))
@@ -131,7 +137,7 @@ class Caller:
         """Try the next place, or tell what came of the last."""
         if not self._places:
             self._settle()
-            self._table.tell(RefusedEvent(self._invite.dialog, *self._failure))
+            self._table.tell(self._failure)
             return
         place = self._places.popleft()
         if isinstance(place, Redirection):
@@ -189,6 +195,7 @@ class Caller:
             ),
             lambda response: self._received(attempt, response),
         )
+        attempt.sent.tolerance = 0 if self._places else TOLERANCE
 
     def _be_patient(self) -> None:
         if self._patience is not None:
@@ -198,6 +205,7 @@ class Caller:
     def _give_up(self, attempt: Attempt) -> None:
         """No response at all: try the next; should this one come alive, it is told to CANCEL."""
         self._patience = None
+        self._locator.tried(attempt.target, answered=False)
         if attempt.sent is not None:
             attempt.sent.cancel()
         self._next()
@@ -205,6 +213,9 @@ class Caller:
     # ── responses ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _received(self, attempt: Attempt, response: Response) -> None:
+        if response.headers or (attempt is self._attempt and not attempt.heard):
+            attempt.heard = bool(response.headers)
+            self._locator.tried(attempt.target, answered=attempt.heard)
         if 200 <= response.status < 300:
             self.succeeded(response)
         elif attempt is not self._attempt or self.settled:
@@ -217,13 +228,13 @@ class Caller:
             self._failed(attempt, response)
 
     def _progressed(self, attempt: Attempt, response: Response) -> None:
-        tag = response.tag("to")
-        if self._hung_up or response.status == 100:
+        if self._hung_up:
             return
+        tag = "" if response.status == 100 else response.tag("to")
         leg = self._leg(tag, attempt, response) if tag else None
         if leg is not None and not self._acknowledge(leg, response):
             return
-        answer = self._description(response)
+        answer = None if response.status == 100 else self._description(response)
         if leg is not None and answer is not None:
             self._answers[tag], self._told = answer, tag
         reason = one_line(response.reason)
@@ -256,7 +267,7 @@ class Caller:
             self._interval = self._min_se = least(response)
             self._send(attempt)
             return
-        self._failure = _failure(attempt.target, response)
+        self._failure = _failure(self._invite.dialog, attempt, response)
         unanswered = response.status == 408 and not response.headers
         if not (self._follow(attempt.target, response) or unanswered or response.status == 503):
             self._places.clear()
@@ -387,12 +398,12 @@ def _contacts(response: Response) -> list[str]:
     return [uri for _, uri in sorted(found, key=itemgetter(0))]
 
 
-def _failure(target: Target, response: Response) -> tuple[int, str, str, bool]:
-    """What `Refused` says of it."""
-    status, text = response.status, one_line(response.reason)[:200]
-    if not response.headers:
-        if status == 408:
-            return 408, "Request Timeout", f"no answer from {target.endpoint}", False
-        return 503, "Service Unavailable", f"{target.endpoint} cannot be reached: {text}", False
-    told = why(response) or one_line(response.value("warning"))[:200]
-    return status, text, f"{target.endpoint}: {told}" if told else f"{target.endpoint}", True
+def _failure(dialog: DialogId, attempt: Attempt, response: Response) -> RefusedEvent:
+    status, text, there = response.status, one_line(response.reason)[:200], attempt.target.endpoint
+    if response.headers:
+        told = why(response) or one_line(response.value("warning"))[:200]
+        return RefusedEvent(dialog, status, text, f"{there}: {told}" if told else f"{there}")
+    reason, text = ("Request Timeout", "no response") if status == 408 else ("Service Unavailable", text)
+    if attempt.heard:
+        return RefusedEvent(dialog, status, reason, f"no final response from {there}", responded=False)
+    return RefusedEvent(dialog, status, reason, f"{there} is unreachable: {text}", responded=False, unreachable=True)

@@ -45,8 +45,9 @@ class Connections:
         self.on_message = on_message
         self.on_trouble = on_trouble
         self.counters = counters
-        self.on_unreachable: Callable[[Flow, str], None] | None = None
-        """Told when what was sent by a flow could not be: nobody there, or not who it should be."""
+        self.on_unreachable: Callable[[Flow, str, Endpoint | None], None] | None = None
+        """Told when what was sent by a flow, to that address where the flow has several, could not be delivered: nobody
+        there, or not who it should be."""
         self.local: dict[str, Endpoint] = {}
         """What we call ourselves, by transport."""
         self.server_tls: ssl.SSLContext | None = None
@@ -88,6 +89,11 @@ class Connections:
             return False
         next(iter(self.strangers)).abort()
         return True
+
+    def tell_unreachable(self, flow: Flow, reason: str, to: Endpoint | None) -> None:
+        """What was sent by a flow is lost; nobody is told any more once the server stops."""
+        if self.on_unreachable is not None:
+            self.on_unreachable(flow, reason, to)
 
     def socket_opened(self) -> None:
         """A socket, or a connection, tells that it is there."""
@@ -168,8 +174,11 @@ class StreamConnection(asyncio.Protocol):
         self._owner.socket_closed()
         if self._tls is not None and not self._tls.established and self in self._owner.open:
             self._fail("closed in mid handshake" if exc is None else str(exc))
+        lost = self in self._owner.open
         self._forget()
         self._socket = None
+        if lost and self._flow is not None:
+            self._flow.lost(self, "the connection was closed" if exc is None else _words(exc))
 
     def data_received(self, data: bytes) -> None:
         """A piece of the stream."""
@@ -328,8 +337,14 @@ class StreamFlow:
         """There will be none: drop what waits for it."""
         self._owner.counters["send_errors"] += len(self._waiting)
         self._waiting, self._connecting = [], False
-        if self._owner.on_unreachable is not None:
-            self._owner.on_unreachable(self, reason)
+        self._owner.tell_unreachable(self, reason, None)
+
+    def lost(self, connection: StreamConnection, reason: str) -> None:
+        """The connection is gone: what the peer has not begun to answer it will not (section 18.4). Where a new one is
+        being made, what waits for it keeps waiting."""
+        if self._connection is connection and not self._connecting:
+            self._connection = None
+            self.unreachable(reason)
 
     def close(self) -> None:
         """Let the connection go; a message opens a new one."""
@@ -348,6 +363,11 @@ class StreamFlow:
         except TimeoutError:
             self.unreachable("no connection in time")
         except OSError as error:
-            self.unreachable(os.strerror(error.errno) if error.errno and error.errno > 0 else str(error))
+            self.unreachable(_words(error))
         except Exception as error:  # A host name that is none, for one; whatever it was, messages wait.
             self.unreachable(str(error) or type(error).__name__)
+
+
+def _words(error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number and number > 0 else str(error)

@@ -263,9 +263,9 @@ class Dialogs:
         elif dialog.state is State.RINGING:
             self._callee.settle(dialog, dialog.invite, action)
 
-    def unreachable(self, flow: Flow, text: str) -> None:
-        """What was sent by a flow could not be delivered."""
-        self.transactions.unreachable(flow, text)
+    def unreachable(self, flow: Flow, text: str, to: Endpoint | None = None) -> None:
+        """What was sent by a flow, to that address alone if one is given, could not be delivered."""
+        self.transactions.unreachable(flow, text, to)
 
     def hang_up_all(self, text: str) -> None:
         """End every dialog, also those whose ACK is still to come."""

@@ -172,6 +172,7 @@ class SipEndpoint:
                 await forgotten.wait()
         self._trunks.stop()
         dialogs, self._dialogs = self._dialogs, None
+        self._transports.connections.on_unreachable = None
         dialogs.transactions.close()
         await self._transports.close()
 
@@ -206,6 +207,8 @@ class SipEndpoint:
 
     def _admit(self, request: Request, source: Endpoint) -> None:
         self._origin = self._access.caller(request, source, asyncio.get_running_loop().time())
+        if self._origin.trunk is not None:
+            self._trunks.heard(self._origin.trunk, source.host)
 
     def _tell(self, event: SipEvent) -> None:
         if isinstance(event, InviteReceived):

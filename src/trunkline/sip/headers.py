@@ -9,6 +9,7 @@ of it that follow each other can match the same characters.
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from ipaddress import ip_address
 from urllib.parse import unquote
 
 COMPACT_NAMES = {
@@ -132,6 +133,16 @@ def parse_via(text: str) -> Via:
     if match is None:
         raise ValueError("malformed Via")
     return Via(match["host"].strip("[]"), _port(match["port"]), _params(match["params"] or ""))
+
+
+@lru_cache(1024)
+def is_address(host: str) -> bool:
+    """Whether a host is an address, and no name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def split_list(value: str) -> list[str]:

@@ -39,6 +39,10 @@ class EdgeLocator:
         else:
             self._uris.locate(invite, found)
 
+    def tried(self, target: Target, *, answered: bool) -> None:
+        """See `Locator`."""
+        self._trunks.tried(target, answered=answered)
+
     def _phone(self, user: str) -> Sequence[Target] | Unreachable:
         if user not in self._phones:
             return Unreachable(404, "Not Found", "no such phone")

@@ -24,9 +24,9 @@ from dns.resolver import NXDOMAIN, LRUCache, NoAnswer
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.headers import parse_uri
+from trunkline.sip.headers import is_address, parse_uri
 from trunkline.sip.targets import Found as OnFound
-from trunkline.sip.targets import Target, Transport, Unreachable, is_address
+from trunkline.sip.targets import Target, Transport, Unreachable
 
 log = structlog.get_logger()
 

@@ -45,6 +45,9 @@ class Account(Protocol):
     def address(self, target: Target) -> str:
         """The address of record: a URI."""
 
+    def answered(self, target: Target) -> None:
+        """A target has answered a REGISTER."""
+
     def tell(self, change: str, detail: str) -> None:
         """`registered` or `registration_failed`."""
 
@@ -131,6 +134,8 @@ class Registration:
         self._asker.ask(question, partial(self._answered, attempt))
 
     def _answered(self, attempt: _Attempt, response: Response) -> None:
+        if response.headers:
+            self._account.answered(attempt.target)
         if attempt is not self._attempt:
             return
         headers = [(key, value) for key, _, value in response.headers]

@@ -7,8 +7,6 @@ one is tried, within the same call, where one does not answer at all, cannot be 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import ip_address
 from typing import Literal, Protocol
 
 from trunkline.sdp.values import Endpoint
@@ -68,6 +66,9 @@ class Locator(Protocol):
     def locate(self, invite: Invite, found: Found) -> None:
         """Call `found` once, from within or later, with at least one target or with the reason why there is none."""
 
+    def tried(self, target: Target, *, answered: bool) -> None:
+        """A call to a target had some response, or none in time."""
+
 
 class UriLocator:
     """Calls by URI, to the host that the URI names; `look_up` finds out where that is."""
@@ -83,15 +84,8 @@ class UriLocator:
         else:
             self._look_up(*target, found)
 
-
-@lru_cache(1024)
-def is_address(host: str) -> bool:
-    """Whether a host is an address, and no name."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+    def tried(self, target: Target, *, answered: bool) -> None:
+        """Each call looks for itself."""
 
 
 def takes_requests_at(contact: Endpoint, source: Endpoint, *, symmetric: bool) -> Endpoint:

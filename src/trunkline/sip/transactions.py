@@ -15,6 +15,7 @@ to the dialogs (section 13.2.2.4); those that come later are told too.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import md5
+from ipaddress import ip_address
 from typing import Any, Protocol
 
 import sippy.SipTransactionManager
@@ -27,7 +28,7 @@ from sippy.SipTransactionManager import TERMINATED, TRYING
 from sippy.Time.Timeout import Timeout
 
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.headers import one_line, parse_name_addr
+from trunkline.sip.headers import is_address, one_line, parse_name_addr
 from trunkline.sip.library import Cache, NoLog, Verbatim, cancel_timers, library_headers, library_request
 from trunkline.sip.screen import Headers, Request, Response
 
@@ -145,7 +146,7 @@ class Outgoing:
 class Sent:
     """A request of ours that was sent, and what to call with its responses."""
 
-    __slots__ = ("_cancelled", "_manager", "_transaction", "on_response", "routes")
+    __slots__ = ("_cancelled", "_manager", "_transaction", "on_response", "routes", "tolerance")
 
     def __init__(self, manager: Any, on_response: Callable[[Response], None], routes: tuple[str, ...]) -> None:
         self._manager = manager
@@ -153,6 +154,8 @@ class Sent:
         self._cancelled = False
         self.on_response = on_response
         self.routes = routes
+        self.tolerance = 0
+        """How often it may not be delivered at its address, and is repeated, before it fails."""
 
     def attach(self, transaction: Transaction) -> None:
         """The library's side of it."""
@@ -274,11 +277,16 @@ class Transactions:
         server.send_to(text, places[0])
         return send_again
 
-    def unreachable(self, flow: Flow, reason: str) -> None:
-        """What was sent by a flow did not arrive: requests that have no response yet fail (section 8.1.3.1)."""
+    def unreachable(self, flow: Flow, reason: str, to: Endpoint | None = None) -> None:
+        """What was sent by a flow, to that address alone if one is given, did not arrive: requests that have no
+        response yet fail (section 8.1.3.1)."""
         for transaction in list(self._manager.tclient.values()):
-            if transaction.tid is not None and transaction.userv.flow is flow and transaction.state is TRYING:
-                sent = _sent(transaction)
+            if transaction.tid is None or transaction.userv.flow is not flow or transaction.state is not TRYING:
+                continue
+            sent = _sent(transaction)
+            if to is not None and sent is not None and sent.tolerance and _is_at(transaction, to):
+                sent.tolerance -= 1
+            elif to is None or _is_at(transaction, to):
                 self._drop(transaction)
                 if sent is not None:
                     sent.on_response(Response([], b"", 503, one_line(reason)))
@@ -379,6 +387,17 @@ def _sent(transaction: Transaction) -> Sent | None:
     """None for a CANCEL, whose responses tell nothing."""
     sent: Sent | None = getattr(transaction, "sent", None)
     return sent
+
+
+def _is_at(transaction: Transaction, to: Endpoint) -> bool:
+    host, port = transaction.address
+    return int(port) == to.port and _plain(host) == _plain(to.host)
+
+
+def _plain(host: str) -> str:
+    """An address has several spellings."""
+    host = host.strip("[]").lower()
+    return str(ip_address(host)) if is_address(host) else host
 
 
 def _stop(transaction: Transaction, timer: str) -> None:

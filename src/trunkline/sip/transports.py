@@ -2,13 +2,18 @@
 
 A transport hands each message that came in to `on_message(data, source, flow)`, with the flow by which an answer goes
 back; `flow_to` gives the flow to a peer that we call. UDP and TCP share a port, TLS has its own.
+
+Where a datagram cannot be delivered Linux keeps the ICMP error for us, with the address that the datagram went to
+(IP_RECVERR, ip(7)); a request that was sent there fails at once (RFC 3261 section 18.4). The kernel also tells the
+error to the next system call on the socket, whoever that call's datagram is for: what is sent is tried twice.
 """
 
 import asyncio
 import os
 import socket
+import struct
 from collections import Counter
-from errno import EADDRINUSE
+from errno import EADDRINUSE, ENOBUFS, ENOMEM
 from pathlib import Path
 from typing import cast
 
@@ -17,9 +22,23 @@ from trunkline.errors import StartupError
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.certificates import server_context
 from trunkline.sip.connections import Connections, OnMessage, OnTrouble
-from trunkline.sip.targets import is_address
+from trunkline.sip.headers import is_address
 from trunkline.sip.transactions import Flow
 
+RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
+"""IP_RECVERR and IPV6_RECVERR of Linux, which Python's socket module does not name."""
+ERRORS_AT_ONCE = 100
+"""ICMP errors read in one go; what is left is read in the next."""
+NAMES_LIMIT = 1000
+"""Addresses that were looked up and are remembered with their names, for their ICMP errors."""
+FULL = frozenset((ENOBUFS, ENOMEM))
+"""What is sent again may get through."""
+ERROR = struct.Struct("=IBBB")
+"""The head of `sock_extended_err`: errno, origin, type, code."""
+UNREACHABLE = {2: 3, 3: 1}
+"""ICMP type `destination unreachable`, by the origin that says ICMP (RFC 792) or ICMPv6 (RFC 4443)."""
+FRAGMENTATION_NEEDED = (2, 3, 4)
+"""The one code among them by which the path's MTU is found out, and nothing lost."""
 FREE_PORT_TRIES = 10
 """Ports tried, where the setting leaves the choice to us, until one is free for both UDP and TCP."""
 
@@ -84,13 +103,15 @@ class Transports:
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
+            if hasattr(socket, "MSG_ERRQUEUE"):
+                sock.setsockopt(*RECVERR[sock.family], 1)
             sock.bind((host, port))
         except OSError:
             sock.close()
             raise
         port = sock.getsockname()[1]
         _, self._udp = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: UdpSocket(self.connections), sock=sock
+            lambda: UdpSocket(self.connections, sock), sock=sock
         )
         await self._listen(host, port, "tcp")
         return port
@@ -133,9 +154,12 @@ class UdpSocket(asyncio.DatagramProtocol):
 
     transport = "udp"
 
-    def __init__(self, owner: Connections) -> None:
+    def __init__(self, owner: Connections, sock: socket.socket) -> None:
         self._owner = owner
-        self._socket: asyncio.DatagramTransport | None = None
+        self._socket = sock
+        self._transport: asyncio.DatagramTransport | None = None
+        self._names: dict[Endpoint, Endpoint] = {}
+        """What was looked up, by where it was found; the oldest first."""
 
     @property
     def local(self) -> Endpoint:
@@ -144,13 +168,13 @@ class UdpSocket(asyncio.DatagramProtocol):
 
     def close(self) -> None:
         """No more datagrams."""
-        if self._socket is not None:
-            self._socket.close()
+        if self._transport is not None:
+            self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is bound."""
         self._owner.socket_opened()
-        self._socket = cast("asyncio.DatagramTransport", transport)
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """We closed it."""
@@ -164,8 +188,8 @@ class UdpSocket(asyncio.DatagramProtocol):
         self._owner.on_message(data, Endpoint(addr[0], addr[1]), self)
 
     def error_received(self, exc: Exception) -> None:
-        """An ICMP answer to something that we sent; the transaction's timers deal with it."""
-        self._owner.counters["send_errors"] += 1
+        """An ICMP answer to something that we sent."""
+        self._read_errors()
 
     def send(self, data: bytes, to: Endpoint) -> None:
         """Send one datagram, after a look-up where `to` is a name."""
@@ -177,18 +201,61 @@ class UdpSocket(asyncio.DatagramProtocol):
     async def _resolve_and_send(self, data: bytes, to: Endpoint) -> None:
         try:
             async with asyncio.timeout(self._owner.settings.connect_timeout):
-                found = await asyncio.get_running_loop().getaddrinfo(to.host, to.port)
-            self._sendto(data, Endpoint(str(found[0][4][0]), to.port))
-        except (OSError, UnicodeError, IndexError):
-            self._owner.counters["send_errors"] += 1
+                found = await asyncio.get_running_loop().getaddrinfo(to.host, to.port, family=self._socket.family)
+            there = Endpoint(str(found[0][4][0]), to.port)
+        except (OSError, UnicodeError, IndexError) as error:
+            self._not_sent(to, f"{to.host} cannot be looked up: {error or type(error).__name__}")
+            return
+        self._names[there] = to
+        if len(self._names) > NAMES_LIMIT:
+            del self._names[next(iter(self._names))]
+        self._sendto(data, there)
 
     def _sendto(self, data: bytes, to: Endpoint) -> None:
-        if self._socket is None or self._socket.is_closing():
+        if self._transport is None or self._transport.is_closing():
             return
-        try:
-            self._socket.sendto(data, (to.host, to.port))
-        except (OSError, ValueError):
-            self._owner.counters["send_errors"] += 1
+        for is_last in (False, True):
+            try:
+                self._socket.sendto(data, (to.host, to.port))
+                return
+            except BlockingIOError:
+                self._transport.sendto(data, (to.host, to.port))  # The loop sends it when there is room.
+                return
+            except (OSError, ValueError) as error:
+                self._read_errors()
+                if is_last:
+                    number = error.errno if isinstance(error, OSError) else None
+                    words = os.strerror(number) if number and number > 0 else str(error)
+                    self._not_sent(to, "" if number in FULL else words)
+
+    def _read_errors(self) -> None:
+        """Tell of the datagrams that could not be delivered."""
+        for _ in range(ERRORS_AT_ONCE if hasattr(socket, "MSG_ERRQUEUE") else 0):
+            try:
+                _, parts, _, address = self._socket.recvmsg(1, 512, socket.MSG_ERRQUEUE)
+            except OSError:
+                return  # None is left.
+            reason = next((icmp_error(part[2]) for part in parts if part[:2] == RECVERR[self._socket.family]), "")
+            if reason:
+                self._not_sent(Endpoint(address[0], address[1]), reason)
+
+    def _not_sent(self, to: Endpoint, reason: str) -> None:
+        """What was sent there is lost; without a reason it is no more than that."""
+        self._owner.counters["send_errors"] += 1
+        if reason:
+            # Not at once: whoever sends something does not yet know what it sent.
+            loop = asyncio.get_running_loop()
+            for place in {to, self._names.get(to, to)}:
+                loop.call_soon(self._owner.tell_unreachable, self, reason, place)
+
+
+def icmp_error(error: bytes) -> str:
+    """What an extended error of the kernel's (ip(7)) says, in words; empty unless it is that a destination cannot be
+    reached."""
+    number, *origin = ERROR.unpack_from(error)
+    if UNREACHABLE.get(origin[0]) != origin[1] or tuple(origin) == FRAGMENTATION_NEEDED:
+        return ""
+    return os.strerror(number)
 
 
 def _cannot_listen(what: str, where: Endpoint, error: OSError) -> StartupError:

@@ -1,8 +1,10 @@
 """Trunks: whether their targets are there, in which order calls try them, and what they know us by. Pure.
 
-Each target is asked by OPTIONS every `keep_alive` seconds (RFC 3261 section 11). Any final response shows that somebody
-is there; after `MISSES` questions in a row without one the target is down, and calls pass it over until it answers
-again. Where all targets of a trunk are down, calls try them all, in order: a wrong guess of ours must not be what keeps
+Each target is asked by OPTIONS every `keep_alive` seconds (RFC 3261 section 11). Any response shows that somebody is
+there, to a call or a REGISTER too, and so does a call that comes from the target's host; after `MISSES` requests in a
+row without one the target is down, and calls pass it over until it answers again. Some carriers answer calls and no
+OPTIONS: where a call was the last sign of life, an OPTIONS without an answer counts for nothing until a call has none.
+Where all targets of a trunk are down, calls try them all, in order: a wrong guess of ours must not be what keeps
 a call from going out.
 
 A target's From is at the target's host where the trunk has an account, since carriers look there for it.
@@ -15,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from trunkline.config import SipSettings, TrunkSettings
+from trunkline.sdp.values import Endpoint
 from trunkline.sip.asker import Asker, Question
 from trunkline.sip.dialog import CAPABILITIES, contact
 from trunkline.sip.headers import USER_CHARACTERS
@@ -40,6 +43,8 @@ class Place:
     up: bool = True
     """Until it is known otherwise."""
     misses: int = 0
+    by_call: bool = False
+    """Its last sign of life was no answer to an OPTIONS."""
     timer: Any = None
     """Of the next question."""
 
@@ -89,6 +94,37 @@ class Trunk:
     def tell(self, change: str, detail: str) -> None:
         """A change of state."""
         self._tell(change, self.settings.name, detail)
+
+    def answered(self, target: Target) -> None:
+        """See `Account`."""
+        self.tried(target.endpoint, answered=True)
+
+    def tried(self, endpoint: Endpoint, *, answered: bool) -> None:
+        """A target has answered a call, or not in time."""
+        for place in self._places:
+            if place.target.endpoint == endpoint:
+                self._judge(place, answered=answered, reason="no answer to a call", by_call=True)
+
+    def heard(self, host: str) -> None:
+        """A call came from this host."""
+        for place in self._places:
+            if place.target.endpoint.host == host:
+                self._judge(place, answered=True, by_call=True)
+
+    def _judge(self, place: Place, *, answered: bool, reason: str = "", by_call: bool = False) -> None:
+        if answered:
+            place.misses, place.by_call, up = 0, by_call, True
+        elif not self.settings.keep_alive or (place.by_call and not by_call):
+            return
+        else:
+            place.misses, place.by_call = place.misses + 1, False
+            up = place.up and place.misses < MISSES
+        if up != place.up:
+            place.up = up
+            detail = "" if up else f": {reason}"
+            self.tell("target_up" if up else "target_down", f"{place.target.endpoint}{detail}")
+            if not up and self._registration is not None:
+                self._registration.lost(place.target)
 
     def found(self, asker: Asker, random: Callable[[], float], targets: Sequence[Target]) -> None:
         """Where the targets are now; those that were there already stay as they are. Where nothing was found, what was
@@ -148,15 +184,7 @@ class Trunk:
         if place not in self._places:
             return
         place.timer = after(self.settings.keep_alive, self._ask, asker, place)
-        there = bool(response.headers)
-        place.misses = 0 if there else place.misses + 1
-        up = there or (place.up and place.misses < MISSES)
-        if up != place.up:
-            place.up = up
-            detail = "" if up else f": {response.reason}"
-            self.tell("target_up" if up else "target_down", f"{place.target.endpoint}{detail}")
-            if not up and self._registration is not None:
-                self._registration.lost(place.target)
+        self._judge(place, answered=bool(response.headers), reason=response.reason)
 
 
 class Trunks:
@@ -191,6 +219,15 @@ class Trunks:
         """Where to call `user` by the trunk of that name, in order."""
         trunk = self._trunks.get(name)
         return Unreachable(404, "Not Found", "no such trunk") if trunk is None else trunk.targets(user)
+
+    def tried(self, target: Target, *, answered: bool) -> None:
+        """A call to a target, of a trunk or not, had some response, or none in time."""
+        for trunk in self._trunks.values():
+            trunk.tried(target.endpoint, answered=answered)
+
+    def heard(self, name: str, host: str) -> None:
+        """A call came by this trunk from this host."""
+        self._trunks[name].heard(host)
 
     def start(self, transactions: Transactions, look_up: Callable[[str, Sequence[Target]], None]) -> None:
         """Ask after targets, and register, from now on. `look_up` is called with each trunk's name and its targets as

@@ -86,7 +86,8 @@ class DigitReceived:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A provisional response to our INVITE (180, 183, …), with early media if it has an SDP body."""
+    """A provisional response to our INVITE (180, 183, …), with early media if it has an SDP body; 100 tells that the
+    INVITE has reached a server."""
 
     dialog: DialogId
     status: int
@@ -116,6 +117,8 @@ class Refused:
     """For people: who refused, with the Reason or Warning header, or what went wrong on the way."""
     responded: bool = True
     """A response of the peer's, or of a server's on the way, says so; False: we do, as nobody was reached."""
+    unreachable: bool = False
+    """Nothing at the callee's address has taken our INVITE, nor refused it."""
 
 
 SipEvent = (
