@@ -50,6 +50,9 @@ class Port:
     def leg_changed(self, codec: str, ptime: int) -> None:
         """Nothing depends on it."""
 
+    def peer_changed(self, codec: str) -> None:
+        """Nothing depends on it."""
+
 
 def packet(number: int) -> bytes:
     """Packet `number` of a PCMU stream."""

@@ -65,7 +65,6 @@ DRIVERS = {
     "workers/files.py",
     "workers/limits.py",
     "workers/link.py",
-    "workers/parent.py",
     "workers/pool.py",
     "workers/process.py",
 }

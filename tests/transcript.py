@@ -74,6 +74,11 @@ class Stream:
         self.session.leg_changed(codec)
         self.playback.leg_changed(codec, ptime)
 
+    def peer_changed(self, codec: str) -> None:
+        """See `LegPort`."""
+        say("peer", codec)
+        self.session.peer_changed(codec)
+
 
 class Call:
     """The leg and its peer."""
@@ -95,6 +100,7 @@ class Call:
         )
         self.stream = Stream(StreamSettings(replay=1))
         self.leg.attach(self.stream)
+        self.speaks = 0
         self.sequence, self.ssrc, self.held = self.chance.randrange(65536), 7, list[bytes]()
 
     def packet(self, kind: int, payload: bytes) -> bytes:
@@ -108,7 +114,9 @@ class Call:
         chance, whim = self.chance, self.chance.random()
         if whim < 0.01:
             self.ssrc, self.sequence = self.ssrc + 1, chance.randrange(65536)
-        kind = 101 if whim > 0.97 else 13 if whim > 0.96 else 77 if whim > 0.955 else CODECS[self.params.codec]
+        if chance.random() < 0.02:
+            self.speaks = chance.choice(list(CODECS.values()))
+        kind = 101 if whim > 0.97 else 13 if whim > 0.96 else 77 if whim > 0.955 else self.speaks
         payload = bytes((chance.randrange(16), 0x80, 1, 64)) if kind == 101 else chance.randbytes(160)
         datagram = self.packet(kind, payload)
         if whim < 0.05:
@@ -146,7 +154,11 @@ class Call:
         if whim < 0.01:
             codec = self.chance.choice(list(CODECS))
             direction = Direction.SENDONLY if whim < 0.003 else Direction.SENDRECV
-            self.params = MediaParams(codec, CODECS[codec], 20, PEER, direction=direction, dtmf_payload_type=101)
+            agreed = tuple((number, name) for name, number in CODECS.items() if self.chance.random() < 0.7)
+            self.params = MediaParams(
+                codec, CODECS[codec], 20, PEER, direction=direction, dtmf_payload_type=101, heard=agreed
+            )
+            self.speaks = CODECS[codec]
             self.leg.update(self.params, Seconds(self.now))
         elif whim < 0.02:
             self.leg.inbound.handle_waiting(Seconds(self.now))

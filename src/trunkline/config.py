@@ -200,6 +200,10 @@ class TrunkSettings(Section):
     """Patterns of the numbers that go out by this trunk: `+49*`; the first trunk that has one takes the call."""
     application: str | None = None
     """Name or sid, for calls by this trunk to a number that `numbers` does not have."""
+    called_number: Literal["auto", "request-uri", "to", "p-called-party-id"] = "auto"
+    """Where its calls say which number was called. auto: in the Request-URI; where that has no more than `username`, as
+    with carriers that call the contact that we registered, in P-Called-Party-ID, else, if `username` is no number, in
+    To."""
     srtp: Srtp | None = None
     """Encrypted audio on its calls, to it and from it, as in `media.srtp`, which is the default."""
 
@@ -326,9 +330,12 @@ class MediaSettings(Section):
         "PCMA",
         "G722",
     )
-    """What we accept; in a late offer, in this order. Outside the file: separated by commas. OPUS, the fourth, must be
-    asked for: a phone that prefers it would make it the format of every stream that asks for no other, which apps
-    written for the telephone network do not understand, and its packets cost fifty times those of G.711."""
+    """What we accept, and offer, in this order: PCMU goes before wideband, as most apps know nothing else. Outside the
+    file: separated by commas. OPUS, the fourth, must be asked for; its packets cost fifty times those of G.711."""
+    codec_order: Literal["ours", "peer"] = "ours"
+    """Whose order decides where a peer has several of `codecs`: ours, or the one that its offer or answer has them in.
+    With `peer` a call of a phone that likes wideband best is a G722 call, and so are its streams that ask for no other
+    format. The codecs that a call was placed with, or that of the call that dialled it, go first in either case."""
     srtp: Srtp = "optional"
     """Encrypted audio (RTP/SAVP with a=crypto lines): off = refused with 488; optional = taken where it is offered;
     required = plain audio is refused with 488. a=crypto lines under RTP/AVP are an offer too, and mean nothing where it

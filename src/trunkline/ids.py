@@ -1,11 +1,13 @@
-"""Identifiers and units. Each is a distinct type, so that one cannot be passed where another is meant.
+"""Identifiers, numbers and units. Each is a distinct type, so that one cannot be passed where another is meant.
 
 Nothing here draws randomness: the callers hand in the bytes (`secrets.token_bytes`), so that the call model and
 its tests stay deterministic.
 """
 
+import re
 import uuid
 from base64 import urlsafe_b64encode
+from ipaddress import ip_address
 from typing import NewType
 
 AccountSid = NewType("AccountSid", str)
@@ -43,3 +45,27 @@ def call_sid(random: bytes) -> CallSid:
 def random_uuid(random: bytes) -> str:
     """A version 4 UUID, lower-case, from 16 random bytes (RFC 4122 section 4.4)."""
     return str(uuid.UUID(bytes=random, version=4))
+
+
+LEAST_DIGITS = 7
+"""Of a number with separators that nothing marks as one, neither a `+` nor where it comes from: `100-200` may be a
+name."""
+_SEPARATORS = str.maketrans("", "", "-.() ")
+_NUMBER = re.compile(r"\+?[0-9*#]*[0-9][0-9*#]*")
+
+
+def plain_number(text: str, *, marked: bool = False) -> str:
+    """A telephone number without what is only there to be read: `-`, `.`, brackets and spaces (RFC 3966 section 5.1.1);
+    a `+` counts. A name, or an IP address, is given back as it is. `marked`: where it comes from, it is a number."""
+    bare = text.translate(_SEPARATORS)
+    if bare == text or not _NUMBER.fullmatch(bare):
+        return text
+    return bare if marked or bare[0] == "+" or (len(bare) >= LEAST_DIGITS and not _is_address(text)) else text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -16,7 +16,7 @@ TIMEOUT = 10.0
 
 _MARKS = {"error": ("✗", "bold red"), "warning": ("!", "yellow"), "info": ("·", "dim"), "ok": ("✓", "green")}
 _LEG = (
-    ("from the peer", "packets_in", "frames_in", "lost", "last_packet_ms", "heard_level_db"),
+    ("from the peer", "codec_in", "packets_in", "frames_in", "lost", "last_packet_ms", "heard_level_db"),
     ("to the peer", "packets_out", "peer_lost", "send_errors", "receive_errors", "said_level_db"),
     ("addresses", "local_port", "expected", "remote", "direction", "payload_type"),
 )

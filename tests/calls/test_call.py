@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trunkline.calls import effects as do
 from trunkline.calls import events as facts
 from trunkline.calls.call import Call, CallRules, State, lost_in_crash
-from trunkline.calls.commands import Command, EndCall, PauseStream, StartStream, StopStream
+from trunkline.calls.commands import AnswerCall, Command, EndCall, PauseStream, StartStream, StopStream
 from trunkline.calls.views import CallView, StreamEvent
 from trunkline.errors import (
     ApiError,
@@ -24,6 +24,7 @@ from trunkline.errors import (
     StreamLimitReached,
 )
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.sdp.negotiate import CodecOrder
 from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint
 from trunkline.streaming.params import BidirectionalMode, StreamParams
@@ -44,6 +45,7 @@ OFFER = parse(sdp().encode())
 HOLD = parse(sdp(extra="a=sendonly\r\n").encode())
 TO_PCMA = parse(sdp("8").encode())
 UNUSABLE = parse(sdp("18").encode())
+OFF = parse(sdp().replace("audio 4000", "audio 0").encode())
 OPENED = facts.LegOpened(Endpoint("127.0.0.1", 20000))
 APP = StreamParams("ws://app.example/")
 RTP = replace(APP, mode=BidirectionalMode.RTP)
@@ -288,9 +290,70 @@ def test_a_reinvite_without_an_offer_is_settled_by_its_ack() -> None:
     call = answered()
     effects = feed(call, facts.Reoffered(None))
     assert kinds(effects) == [do.UpdateLeg, do.AcceptReoffer]
-    assert only(do.UpdateLeg, effects).params.codec == "PCMU", "the leg learns anew, and goes by what was agreed"
+    before = only(do.UpdateLeg, effects).params
+    assert (before.codec, dict(before.heard)[9]) == ("PCMU", "G722"), "what the peer sends upon our offer is heard"
     assert only(do.UpdateLeg, feed(call, facts.Confirmed(TO_PCMA))).params.codec == "PCMA"
     assert call.view.codec == "PCMA"
+
+
+@pytest.mark.parametrize("answer", [None, UNUSABLE, OFF])
+def test_an_offer_of_ours_in_the_call_that_gets_no_answer_leaves_it_as_it_was(
+    answer: SessionDescription | None,
+) -> None:
+    call = new_call()
+    before = only(do.OpenLeg, feed(call, facts.Invited(OFFER))).params
+    feed(call, OPENED, facts.Confirmed(None), facts.Reoffered(None))
+    effects = feed(call, facts.Confirmed(answer))
+    assert kinds(effects) == [do.UpdateLeg]
+    assert only(do.UpdateLeg, effects).params == before
+    assert call.state is State.UP
+    assert only(do.UpdateLeg, feed(call, facts.Reoffered(TO_PCMA))).params.codec == "PCMA"
+
+
+def test_the_answer_to_a_refresh_counts() -> None:
+    call = answered()
+    moved = parse(sdp(extra="a=inactive\r\n", address="192.0.2.9").encode())
+    params = only(do.UpdateLeg, feed(call, facts.Refreshed(moved))).params
+    assert (params.direction, params.remote.host) == (Direction.INACTIVE, "192.0.2.9")
+    assert feed(call, facts.Refreshed(moved)) == [], "nothing has changed"
+    assert feed(call, facts.Refreshed(UNUSABLE)) == [], "the call goes on as it was"
+    assert feed(call, facts.Refreshed(OFF)) == []
+    assert only(do.UpdateLeg, feed(call, facts.Refreshed(TO_PCMA))).params.codec == "PCMA"
+    assert call.view.codec == "PCMA"
+
+
+def test_a_call_is_answered_in_the_codec_of_the_one_that_it_will_be_bridged_with() -> None:
+    call = new_call()
+    feed(call, facts.Invited(OFFER, answer=False), OPENED)
+    effects = feed(call, AnswerCall("PCMA"))
+    assert kinds(effects) == [do.UpdateLeg, do.Answer, do.Record]
+    assert only(do.UpdateLeg, effects).params.codec == call.view.codec == "PCMA"
+    assert "RTP/AVP 8 0" in only(do.Answer, effects).sdp
+    feed(call, facts.Confirmed(None))
+    order = only(do.UpdateLeg, feed(call, facts.Reoffered(HOLD)))
+    assert order.params.codec == "PCMA", "and stays in it"
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "G722", "OPUS", None])
+def test_a_codec_that_the_caller_has_not_or_that_is_first_anyway_changes_nothing(codec: str | None) -> None:
+    call = new_call()
+    feed(call, facts.Invited(OFFER, answer=False), OPENED)
+    assert kinds(feed(call, AnswerCall(codec))) == [do.Answer, do.Record]
+    assert call.view.codec == "PCMU"
+
+
+def test_an_answer_that_comes_before_the_leg_prefers_a_codec_too() -> None:
+    call = new_call()
+    feed(call, facts.Invited(OFFER, answer=False))
+    assert only(do.UpdateLeg, feed(call, AnswerCall("PCMA"))).params.codec == "PCMA"
+    assert "RTP/AVP 8 0" in only(do.Answer, feed(call, OPENED)).sdp
+
+
+@pytest.mark.parametrize(("order", "codec"), [("ours", "PCMU"), ("peer", "G722")])
+def test_a_setting_says_whose_order_decides(order: CodecOrder, codec: str) -> None:
+    phone = parse(sdp("9 0 8").encode())
+    call = new_call(CallRules(codec_order=order))
+    assert only(do.OpenLeg, feed(call, facts.Invited(phone))).params.codec == codec
 
 
 # ── streams ──

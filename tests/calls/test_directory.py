@@ -157,6 +157,12 @@ SIP = {
         ("+4930123", Route("trunk", "germany", "+4930123")),
         ("004930123", Route("trunk", "germany", "004930123")),
         ("+15550001", Route("trunk", "world", "+15550001")),
+        ("+1-555-0001", Route("trunk", "world", "+15550001")),
+        ("+49(30)123", Route("trunk", "germany", "+4930123")),
+        ("0049-30-123", Route("trunk", "germany", "004930123")),
+        ("tel:+1-555-0001", Route("trunk", "world", "+15550001")),
+        ("TEL:%2B49.30.123;isub=1", Route("trunk", "germany", "+4930123")),
+        ("tel:bob@pbx.example", None),
         ("15550001", None),
         ("bob", None),
         ("", None),
@@ -182,3 +188,14 @@ def test_without_trunks_a_number_goes_nowhere() -> None:
     assert directory().route("+15550001") is None
     any_number = {"trunks": [{"name": "t", "targets": ["sip:t"]}]}
     assert directory(sip=any_number).route("1*69") == Route("trunk", "t", "1*69")
+    names = ("415-555-0123", "100-200", "john-doe")
+    assert [directory(sip=any_number).route(name) for name in names] == [
+        Route("trunk", "t", "4155550123"),
+        Route("trunk", "t", "100-200"),
+        Route("trunk", "t", "john-doe"),
+    ]
+
+
+def test_a_phone_with_separators_in_its_name_is_called_by_its_name() -> None:
+    phones = {"phones": [{"user": "+1-555-0001", "password": "s"}], "trunks": [{"name": "t", "targets": ["sip:t"]}]}
+    assert directory(sip=phones).route("+1-555-0001") == Route("phone", "+1-555-0001", "+1-555-0001")

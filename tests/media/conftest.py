@@ -24,6 +24,7 @@ class RecordingPort:
         self.sent: list[tuple[bytes, int]] = []
         self.digits = ""
         self.changes: list[tuple[str, int]] = []
+        self.peers: list[str] = []
         self.to_play: list[bytes] = []
         self.asked: list[int] = []
         self._news = asyncio.Event()
@@ -47,6 +48,9 @@ class RecordingPort:
 
     def leg_changed(self, codec: str, ptime: int) -> None:
         self.changes.append((codec, ptime))
+
+    def peer_changed(self, codec: str) -> None:
+        self.peers.append(codec)
 
     @property
     def payloads(self) -> list[bytes]:

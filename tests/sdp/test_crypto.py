@@ -168,7 +168,19 @@ def test_a_plain_description_with_crypto_lines_goes_before_one_without(security:
 
 
 def test_crypto_lines_in_an_answer_to_an_offer_without_mean_nothing() -> None:
-    assert accept_answer(CODECS, sdp("m=audio 4000 RTP/AVP 0", LINE)).srtp is None
+    offer = parse_sdp(offer_text(CODECS, LOCAL, 1, 1).encode())
+    assert accept_answer(offer, sdp("m=audio 4000 RTP/AVP 0", LINE)).srtp is None
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_a_call_encrypted_under_a_plain_profile_may_become_plain_where_that_is_allowed(encrypted: bool) -> None:
+    offer = sdp("m=audio 4000 RTP/AVP 0", LINE)
+    ours = parse_sdp(answer_text(offer, negotiate(offer, CODECS, OPTIONAL), LOCAL, 1, 1).encode())
+    answer = sdp("m=audio 4000 RTP/AVP 0", *[LINE] * encrypted)
+    assert (accept_answer(ours, answer, srtp="optional").srtp is not None) == encrypted
+    if not encrypted:
+        with pytest.raises(NotAcceptable, match="must be encrypted"):
+            accept_answer(ours, answer, srtp="required")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +209,7 @@ def test_both_ends_of_our_encrypted_offer_agree_on_the_keys() -> None:
     their_lines = fresh(bytes(RANDOM_BYTES))
     answered = negotiate(offer, CODECS, Security("required", their_lines))
     answer = parse_sdp(answer_text(offer, answered, LOCAL, 1, 1).encode())
-    params = accept_answer(CODECS, answer, OURS)
+    params = accept_answer(offer, answer)
     assert params.srtp == SrtpKeys(S80, 1, OURS[0].key, their_lines[0].key)
     assert answered.srtp == SrtpKeys(S80, 1, their_lines[0].key, OURS[0].key)
 
@@ -213,9 +225,9 @@ def test_both_ends_of_our_encrypted_offer_agree_on_the_keys() -> None:
 )
 def test_an_answer_must_take_one_of_the_lines_that_we_offered(answer: SessionDescription, reason: str) -> None:
     with pytest.raises(NotAcceptable, match=reason):
-        accept_answer(CODECS, answer, OURS)
+        accept_answer(parse_sdp(offer_text(CODECS, LOCAL, 1, 1, OURS).encode()), answer)
 
 
 def test_an_encrypted_answer_to_a_plain_offer_is_refused() -> None:
     with pytest.raises(NotAcceptable, match="switched off"):
-        accept_answer(CODECS, secure(LINE))
+        accept_answer(parse_sdp(offer_text(CODECS, LOCAL, 1, 1).encode()), secure(LINE))

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.sdp.negotiate import Family, accept_answer, answer_text, negotiate, offer_text
-from trunkline.sdp.session import SessionDescription, parse
+from trunkline.sdp.negotiate import Family, accept_answer, answer_text, negotiate, offer_text, payload_types
+from trunkline.sdp.session import Connection, MediaDescription, SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable
 
 ALL = ("PCMU", "PCMA", "G722")
@@ -21,9 +21,33 @@ def agreed(*lines: str, accepted: tuple[str, ...] = ALL) -> MediaParams:
     return negotiate(sdp(*lines), accepted)
 
 
-def test_the_offers_order_decides_among_what_we_accept() -> None:
-    params = agreed("m=audio 4000 RTP/AVP 18 9 8 0", accepted=("PCMU", "PCMA"))
-    assert (params.codec, params.payload_type) == ("PCMA", 8)
+def our_offer(*codecs: str) -> SessionDescription:
+    return parse(offer_text(codecs or ALL, LOCAL, 5, 1).encode())
+
+
+@pytest.mark.parametrize(
+    ("formats", "accepted", "order", "answered"),
+    [
+        ("9 0 8", ALL, None, "0 8 9"),
+        ("18 9 8 0", ("PCMU", "PCMA"), None, "0 8"),
+        ("0 8", ("PCMA", "PCMU"), None, "8 0"),
+        ("9 8", ALL, None, "8 9"),
+        ("9 0 8", ALL, (), "9 0 8"),
+        ("8 18 9 0", ALL, (), "8 9 0"),
+        ("9 0 8", ALL, ("PCMA",), "8 9 0"),
+        ("9 0", ALL, ("PCMA",), "9 0"),
+        ("0 8 0", ALL, None, "0 8"),
+    ],
+)
+def test_all_common_codecs_are_answered_in_our_order_or_the_peers(
+    formats: str, accepted: tuple[str, ...], order: tuple[str, ...] | None, answered: str
+) -> None:
+    offer = sdp(f"m=audio 4000 RTP/AVP {formats}")
+    params = negotiate(offer, accepted, order=order)
+    answer = parse(answer_text(offer, params, LOCAL, 1, 1, accepted, accepted if order is None else order).encode())
+    assert answer.media[0].formats == tuple(answered.split())
+    assert params.payload_type == int(answered.split()[0])
+    assert sorted(number for number, _ in params.heard) == sorted(map(int, answered.split()))
     assert params.remote == Endpoint("192.0.2.1", 4000)
 
 
@@ -230,7 +254,7 @@ OPUS = (
 
 def test_opus_is_taken_at_the_offers_number_with_the_events_of_its_own_clock() -> None:
     offer = sdp(*OPUS)
-    params = negotiate(offer, ("PCMU", "OPUS"))
+    params = negotiate(offer, ("OPUS", "PCMU"))
     assert (params.codec, params.payload_type, params.dtmf_payload_type) == ("OPUS", 107, 100)
     (audio,) = parse(answer_text(offer, params, LOCAL, 1, 1).encode()).media
     assert audio.formats == ("107", "100")
@@ -261,7 +285,7 @@ def test_our_offer_of_opus_has_telephone_events_of_both_clocks() -> None:
     assert offer.media[0].formats == ("0", "111", "101", "110")
     answered = negotiate(offer, ("OPUS",))
     answer = parse(answer_text(offer, answered, Endpoint("192.0.2.1", 4000), 1, 1).encode())
-    params = accept_answer(("PCMU", "OPUS"), answer)
+    params = accept_answer(offer, answer)
     assert (params.codec, params.payload_type, params.dtmf_payload_type) == ("OPUS", 111, 110)
 
 
@@ -277,13 +301,257 @@ def test_our_offer_is_answered_by_our_own_rules_and_understood() -> None:
     assert offer.media[0].formats == ("9", "0", "101")
     answered = negotiate(offer, ("PCMU",))
     answer = parse(answer_text(offer, answered, Endpoint("192.0.2.1", 4000), 1, 1).encode())
-    params = accept_answer(("G722", "PCMU"), answer)
+    params = accept_answer(offer, answer)
     assert (params.codec, params.dtmf_payload_type, params.remote) == ("PCMU", 101, Endpoint("192.0.2.1", 4000))
 
 
 def test_a_declined_late_offer_is_not_acceptable() -> None:
     with pytest.raises(NotAcceptable, match="port 0"):
-        accept_answer(ALL, sdp("m=audio 0 RTP/AVP 0"))
+        accept_answer(our_offer(), sdp("m=audio 0 RTP/AVP 0"))
+
+
+EVENTS = "a=rtpmap:97 telephone-event/8000"
+
+
+@pytest.mark.parametrize(
+    ("lines", "sent", "keys", "heard"),
+    [
+        # The first of ours, whatever the answer's order; either may come.
+        (("0 8",), ("PCMU", 0), None, {0: "PCMU", 8: "PCMA"}),
+        (("8 0",), ("PCMU", 0), None, {0: "PCMU", 8: "PCMA"}),
+        # Renumbered: we send under the answer's numbers, and hear both.
+        (("0 97", EVENTS), ("PCMU", 0), 97, {0: "PCMU", 97: "telephone-event"}),
+        (("96", "a=rtpmap:96 PCMA/8000"), ("PCMA", 96), None, {96: "PCMA", 8: "PCMA"}),
+        (("98", "a=rtpmap:98 opus/48000/2"), ("OPUS", 98), None, {98: "OPUS", 111: "OPUS"}),
+        # A number of ours is heard as what it is in our offer, and sent as what it is in the answer.
+        (
+            ("101 97", "a=rtpmap:101 opus/48000/2", EVENTS),
+            ("OPUS", 101),
+            97,
+            {97: "telephone-event", 111: "OPUS"},
+        ),
+        # Numbers of ours that the answer does not explain are ours; others are skipped.
+        (("111 101",), ("OPUS", 111), 101, {111: "OPUS"}),
+        (("18 99 0 101",), ("PCMU", 0), 101, {0: "PCMU"}),
+        (("0 13 118", "a=rtpmap:118 CN/16000"), ("PCMU", 0), None, {0: "PCMU", 118: "CN"}),
+    ],
+)
+def test_an_answer_is_heard_under_the_numbers_of_either_side(
+    lines: tuple[str, ...], sent: tuple[str, int], keys: int | None, heard: dict[int, str]
+) -> None:
+    offer = our_offer("PCMU", "PCMA", "OPUS")
+    params = accept_answer(offer, sdp(f"m=audio 4000 RTP/AVP {lines[0]}", *lines[1:]))
+    assert (params.codec, params.payload_type) == sent
+    assert params.dtmf_payload_type == keys
+    assert dict(params.heard) == heard | {101: "telephone-event", 110: "telephone-event"}
+
+
+def test_the_peers_order_decides_in_an_answer_where_it_is_asked_for() -> None:
+    params = accept_answer(our_offer(), sdp("m=audio 4000 RTP/AVP 9 8 0"), order=())
+    assert params.codec == "G722"
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (["m=audio 4000 RTP/AVP 9"], "no common codec"),
+        (["m=audio 4000 RTP/AVP 97"], "no common codec"),
+        (["m=video 4000 RTP/AVP 0"], "no audio"),
+        (["m=audio 4000 UDP/TLS/RTP/SAVPF 0"], "DTLS-SRTP"),
+    ],
+)
+def test_an_answer_of_nothing_that_we_offered_is_not_acceptable(lines: list[str], reason: str) -> None:
+    with pytest.raises(NotAcceptable, match=reason):
+        accept_answer(our_offer("PCMU", "PCMA"), sdp(*lines))
+
+
+OURS = "v=0\r\no=trunkline 5 1 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ["m=video 0 RTP/AVP 96", "m=audio 4000 RTP/AVPF 0"],
+        ["m=audio 4000 RTP/AVPF 0"],
+        ["m=audio 4000 RTP/AVP 0"],
+        ["m=video 0 RTP/AVP 96", "m=audio 4000 RTP/AVPF 0", "m=image 0 udptl t38"],
+        ["m=audio 4002 RTP/AVP 0", "m=audio 4000 RTP/AVP 0"],
+    ],
+)
+def test_an_answer_is_read_at_the_place_of_our_audio_and_elsewhere_if_it_is_not_there(answer: list[str]) -> None:
+    ours = parse((OURS + "m=video 0 RTP/AVP 96\r\nm=audio 20000 RTP/AVPF 0\r\n").encode())
+    assert accept_answer(ours, sdp(*answer)).remote.port == 4000
+
+
+def described(text: str) -> list[tuple[str, int, str, str]]:
+    return [(media.kind, media.port, media.protocol, " ".join(media.formats)) for media in parse(text.encode()).media]
+
+
+@pytest.mark.parametrize("profile", ["RTP/AVP", "RTP/AVPF", "RTP/SAVPF"])
+def test_an_offer_in_a_call_keeps_each_stream_in_its_place_and_the_profile(profile: str) -> None:
+    last = parse(
+        f"{OURS}m=video 0 RTP/SAVPF 96 97\r\nm=application 0 UDP/BFCP *\r\nm=audio 20000 {profile} 8 96\r\n"
+        "a=rtpmap:96 telephone-event/8000\r\na=rtcp-mux\r\nm=image 0 udptl t38\r\n".encode()
+    )
+    text = offer_text(("PCMU", "PCMA"), LOCAL, 5, 2, last=last)
+    assert described(text) == [
+        ("video", 0, "RTP/SAVPF", "96 97"),
+        ("application", 0, "UDP/BFCP", "*"),
+        ("audio", 20000, profile, "0 8 96"),
+        ("image", 0, "udptl", "t38"),
+    ]
+    assert parse(text.encode()).media[2].attribute("rtcp-mux") is not None
+
+
+def test_a_payload_type_keeps_its_meaning_for_the_whole_call() -> None:
+    taken = {101: "opus/48000/2", 96: "telephone-event/8000", 111: "amr/8000", 97: "ilbc/8000"}
+    last = parse(f"{OURS}m=audio 20000 RTP/AVP 0 96\r\na=rtpmap:96 telephone-event/8000\r\n".encode())
+    offer = parse(offer_text(("PCMU", "OPUS"), LOCAL, 5, 2, last=last, taken=taken).encode())
+    assert payload_types(offer) == {
+        0: "pcmu/8000",
+        101: "opus/48000/2",
+        96: "telephone-event/8000",
+        110: "telephone-event/48000",
+    }
+    taken = {96: "telephone-event/8000", 101: "telephone-event/8000"}
+    offer = parse(offer_text(("PCMU",), LOCAL, 5, 2, last=last, taken=taken).encode())
+    assert set(payload_types(offer)) == {0, 96}
+    taken = {101: "ilbc/8000", 111: "amr/8000", 96: "speex/8000"}
+    offer = parse(offer_text(("PCMU", "OPUS"), LOCAL, 5, 2, taken=taken).encode())
+    assert payload_types(offer) == {
+        0: "pcmu/8000",
+        97: "opus/48000/2",
+        98: "telephone-event/8000",
+        110: "telephone-event/48000",
+    }
+
+
+PAYLOAD_TYPES = {
+    0: "PCMU/8000",
+    8: "PCMA/8000",
+    9: "G722/8000",
+    18: "G729/8000",
+    13: "CN/8000",
+    96: "opus/48000/2",
+    97: "telephone-event/8000",
+    98: "telephone-event/48000",
+    99: "PCMA/8000/1",
+    100: "PCMU/16000",
+    101: "telephone-event/8000",
+    102: "CN/16000",
+}
+PROFILES = ("RTP/AVP", "RTP/AVPF", "RTP/SAVP", "UDP/TLS/RTP/SAVPF")
+DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
+numbers = st.lists(st.sampled_from(sorted(PAYLOAD_TYPES)), min_size=1, max_size=8, unique=True)
+
+
+@st.composite
+def media(draw: st.DrawFn) -> MediaDescription:
+    kind = draw(st.sampled_from(("audio", "audio", "audio", "video", "image", "application")))
+    port = draw(st.sampled_from((0, 4000, 4002, 65534)))
+    if kind != "audio":
+        return MediaDescription(kind, port, draw(st.sampled_from(("RTP/AVP", "udptl", "UDP/DTLS/SCTP"))), ("96", "x"))
+    formats = draw(numbers)
+    mapped = [number for number in formats if number >= 96 or draw(st.booleans())]
+    attributes = [("rtpmap", f"{number} {PAYLOAD_TYPES[number]}") for number in mapped]
+    attributes += [(name, "") for name in draw(st.lists(st.sampled_from((*DIRECTIONS, "rtcp-mux")), max_size=2))]
+    profile = draw(st.sampled_from(PROFILES))
+    return MediaDescription(kind, port, profile, tuple(map(str, formats)), None, tuple(attributes))
+
+
+@st.composite
+def offers(draw: st.DrawFn) -> SessionDescription:
+    streams = tuple(draw(st.lists(media(), min_size=1, max_size=4)))
+    return SessionDescription("- 1 1 IN IP4 192.0.2.1", "-", Connection("IP4", "192.0.2.1"), "3 4", (), streams)
+
+
+accepted_codecs = st.permutations(("PCMU", "PCMA", "G722", "OPUS")).flatmap(
+    lambda names: st.integers(1, 4).map(lambda count: tuple(names[:count]))
+)
+MAY_ANSWER = {
+    "sendrecv": set(DIRECTIONS),
+    "sendonly": {"recvonly", "inactive"},
+    "recvonly": {"sendonly", "inactive"},
+    "inactive": {"inactive"},
+}
+
+
+def direction_of(description: MediaDescription) -> str:
+    return next((name for name, _ in description.attributes if name in DIRECTIONS), "sendrecv")
+
+
+def check_answer(offer: SessionDescription, answer: SessionDescription) -> None:
+    """RFC 3264 section 6."""
+    assert answer.timing == offer.timing
+    assert [(one.kind, one.protocol) for one in answer.media] == [(one.kind, one.protocol) for one in offer.media]
+    for offered, answered in zip(offer.media, answer.media, strict=True):
+        assert answered.formats
+        if not answered.port:
+            continue
+        assert offered.port
+        assert offered.kind == "audio"
+        assert set(answered.formats) <= set(offered.formats)
+        assert direction_of(answered) in MAY_ANSWER[direction_of(offered)]
+        assert (answered.attribute("rtcp-mux") is None) or offered.attribute("rtcp-mux") is not None
+        meant = {number: PAYLOAD_TYPES[int(number)] for number in offered.formats}
+        said = dict(value.split(" ") for name, value in answered.attributes if name == "rtpmap")
+        assert set(said) == set(answered.formats)
+        assert all(meant[number].lower().removesuffix("/1") == said[number].lower() for number in said)
+        names = [said[number].partition("/")[0] for number in answered.formats]
+        assert names[0] != "telephone-event"
+        assert len(names) - names.count("telephone-event") == len(set(names) - {"telephone-event"})
+
+
+@given(offers(), accepted_codecs, st.booleans())
+def test_an_answer_is_always_a_legal_one(offer: SessionDescription, accepted: tuple[str, ...], ours: bool) -> None:
+    order = accepted if ours else ()
+    try:
+        params = negotiate(offer, accepted, order=order)
+    except NotAcceptable:
+        return
+    answer = parse(answer_text(offer, params, LOCAL, 1, 1, accepted, order).encode())
+    check_answer(offer, answer)
+    (audio,) = (one for one in answer.media if one.port)
+    assert audio.port == LOCAL.port
+    assert int(audio.formats[0]) == params.payload_type
+    assert {int(number) for number in audio.formats} <= set(dict(params.heard))
+    if ours:
+        names = [name for number in audio.formats for heard, name in params.heard if heard == int(number)]
+        answered = [name for name in names if name in accepted]
+        assert answered == sorted(answered, key=accepted.index)
+
+
+@given(offers(), offers(), accepted_codecs)
+def test_whatever_answers_our_offer_its_outcome_is_something_that_both_described(
+    offer: SessionDescription, answer: SessionDescription, accepted: tuple[str, ...]
+) -> None:
+    try:
+        last = parse(answer_text(offer, negotiate(offer, accepted), LOCAL, 1, 1, accepted).encode())
+    except NotAcceptable:
+        return
+    ours = parse(offer_text(accepted, LOCAL, 1, 2, last=last, taken=payload_types(offer)).encode())
+    assert [(one.kind, one.protocol) for one in ours.media] == [(one.kind, one.protocol) for one in offer.media]
+    theirs = payload_types(offer)
+    assert all(theirs.get(number, meaning) == meaning for number, meaning in payload_types(ours).items())
+    try:
+        params = accept_answer(ours, answer)
+    except NotAcceptable:
+        return
+    assert params.codec in accepted
+    said = {number: name for one in answer.media for number, name in _audio_types(one).items()}
+    assert said[params.payload_type] == params.codec
+    assert set(dict(params.heard)) <= set(payload_types(ours)) | set(said)
+
+
+def _audio_types(description: MediaDescription) -> dict[int, str]:
+    names = {
+        "PCMU/8000": "PCMU",
+        "PCMA/8000": "PCMA",
+        "PCMA/8000/1": "PCMA",
+        "G722/8000": "G722",
+        "opus/48000/2": "OPUS",
+    }
+    return {int(one): names.get(PAYLOAD_TYPES[int(one)], "") for one in description.formats if one.isdigit()}
 
 
 lines = st.lists(

@@ -10,22 +10,31 @@ from sip.bench import message
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.access import SOURCE_LIMIT, Access, Origin
-from trunkline.sip.digest import Answerer, Guard
+from trunkline.sip.digest import NONCE_LIFETIME, Answerer, Guard
 from trunkline.sip.screen import Refused, Request
 from trunkline.sip.values import Credentials
 
 URI = "sip:+1555@198.51.100.7"
 ELSEWHERE = Endpoint("203.0.113.9", 5060)
+REGISTERED = Endpoint("203.0.113.20", 1024)
+"""Where a phone is registered."""
+ANONYMOUS = ("anonymous@anonymous.invalid", "Anonymous@x", "@anonymous.invalid", "@privacy.INVALID")
 
 
 class Bench:
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("phones", [{"user": "ann", "password": "secret"}, {"user": "bob", "password": "hidden"}])
         self.counters: Counter[str] = Counter()
-        self.access = Access(SipSettings.model_validate(settings), Guard("trunkline", b"k" * 32), self.counters)
+        self.access = Access(
+            SipSettings.model_validate(settings),
+            Guard("trunkline", b"k" * 32),
+            self.counters,
+            lambda source, _now: source == REGISTERED,
+        )
 
     def request(self, user: str, authorization: str = "", method: str = "INVITE") -> Request:
-        lines = [f"{method} {URI} SIP/2.0", f"From: <sip:{user}@x>;tag=1", f"To: <sip:{user}@x>"]
+        sender = f"sip:{user}" if "@" in user else f"sip:{user}@x"
+        lines = [f"{method} {URI} SIP/2.0", f"From: <{sender}>;tag=1", f"To: <{sender}>"]
         request = message("\n".join([*lines, f"Authorization: {authorization}"] if authorization else lines))
         assert isinstance(request, Request)
         return request
@@ -38,13 +47,13 @@ class Bench:
             self.call(user, source, authorization, now)
         return refused.value
 
-    def answer(self, user: str, password: str, now: float = 0, method: str = "INVITE") -> str:
+    def answer(self, user: str, password: str, now: float = 0, method: str = "INVITE", uri: str = URI) -> str:
         """What the user's phone says to our challenge."""
         cnonces = count()
         answerer = Answerer(Credentials(user, password), lambda: f"cnonce{next(cnonces)}")
         challenge = Guard("trunkline", b"k" * 32).challenges(now)[0]
         assert answerer.challenged([("www-authenticate", challenge)])
-        return answerer.headers(method, URI)[0][1]
+        return answerer.headers(method, uri)[0][1]
 
 
 def test_a_phone_that_knows_its_password_may_call() -> None:
@@ -60,6 +69,76 @@ def test_a_phone_may_call_in_no_other_name() -> None:
     bench = Bench()
     assert bench.refused("bob", authorization=bench.answer("ann", "secret")).status == 403
     assert bench.refused("+1555", authorization=bench.answer("ann", "secret")).status == 403
+
+
+@pytest.mark.parametrize("sender", ANONYMOUS)
+def test_a_phone_may_call_in_no_name(sender: str) -> None:
+    bench = Bench(unknown_callers="none")
+    refused = bench.refused(sender)
+    assert (refused.status, refused.headers[0][0]) == (401, "WWW-Authenticate")
+    assert bench.call(sender, authorization=bench.answer("ann", "secret")) == Origin(phone="ann")
+    assert bench.refused(sender, authorization=bench.answer("ann", "guess")).status == 401
+    assert bench.counters["auth_failures"] == 1
+
+
+@pytest.mark.parametrize("sender", ["+1900@anonymous.invalid", "bob@anonymous.invalid", "x.anonymous@x", "@invalid.x"])
+def test_no_host_makes_a_name_or_number_anonymous(sender: str) -> None:
+    bench = Bench(unknown_callers="none")
+    assert bench.refused(sender, authorization=bench.answer("ann", "secret")).status == 403
+    assert bench.refused(sender).status == (401 if sender.startswith("bob") else 403)
+
+
+def test_an_anonymous_call_is_challenged_only_where_it_may_be_a_phone_s_or_would_not_be_taken() -> None:
+    trunks = [{"name": "t", "targets": ["sip:198.51.100.1"], "networks": ["192.0.2.0/24"]}]
+    for policy, stranger in (("all", Origin()), ("none", None), ("loopback", None)):
+        bench = Bench(unknown_callers=policy, trunks=trunks)
+        assert bench.call(ANONYMOUS[0], Endpoint("192.0.2.1", 5060)) == Origin(trunk="t")
+        assert bench.call(ANONYMOUS[0], Endpoint("198.51.100.1", 5060)) == Origin(trunk="t")
+        assert bench.refused(ANONYMOUS[0], REGISTERED).status == 401
+        if stranger is None:
+            assert bench.refused(ANONYMOUS[0]).status == 401
+        else:
+            assert bench.call(ANONYMOUS[0]) == stranger
+    assert bench.refused("+1555", REGISTERED).status == 403, "who names somebody unknown is unknown"
+    assert Bench(unknown_callers="none", phones=[]).refused(ANONYMOUS[0]).status == 403
+
+
+def test_an_anonymous_guesser_is_shut_out_like_any_other() -> None:
+    bench = Bench(auth_failures=3, unknown_callers="none")
+    for now in range(3):
+        bench.refused(ANONYMOUS[0], authorization=bench.answer("ann", "guess"), now=now)
+    assert str(bench.refused(ANONYMOUS[0], now=4)) == "403 Too Many Failures"
+
+
+SERVER = "sip:198.51.100.7;transport=UDP"
+"""What some libraries sign, whoever is called."""
+
+
+def test_credentials_that_name_the_server_alone_are_good_for_one_call() -> None:
+    bench = Bench()
+    first, second = bench.answer("ann", "secret", uri=SERVER), bench.answer("ann", "secret", 1, uri=SERVER)
+    assert bench.call("ann", authorization=first) == Origin(phone="ann")
+    again = bench.refused("ann", authorization=first, now=1)
+    assert again.status == 401
+    assert "stale=true" in again.headers[0][1]
+    assert bench.call("ann", authorization=second, now=2) == Origin(phone="ann")
+    assert bench.refused("ann", authorization=first, now=NONCE_LIFETIME).status == 401
+    assert bench.refused("ann", authorization=first, now=NONCE_LIFETIME + 1).status == 401, "its nonce has expired"
+    assert bench.counters["auth_failures"] == 0
+
+
+def test_those_that_were_used_are_forgotten_when_they_have_expired_and_bounded_until_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trunkline.sip.access.SPENT_LIMIT", 3)
+    bench = Bench()
+    for now in range(3):
+        bench.call("ann", authorization=bench.answer("ann", "secret", now, uri=SERVER), now=now)
+    full = bench.answer("ann", "secret", 3, uri=SERVER)
+    assert bench.refused("ann", authorization=full, now=3).status == 401
+    assert bench.call("ann", authorization=bench.answer("ann", "secret", 3), now=3) == Origin(phone="ann")
+    late = bench.answer("ann", "secret", NONCE_LIFETIME + 1, uri=SERVER)
+    assert bench.call("ann", authorization=late, now=NONCE_LIFETIME + 1) == Origin(phone="ann")
 
 
 def test_an_expired_nonce_is_stale_and_no_failure() -> None:

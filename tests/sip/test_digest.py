@@ -4,7 +4,16 @@ from collections import Counter
 
 import pytest
 
-from trunkline.sip.digest import NONCE_LIFETIME, Answerer, Guard, digest_response, format_digest, parse_digest
+from trunkline.sip.digest import (
+    NONCE_LIFETIME,
+    Answerer,
+    Guard,
+    Verdict,
+    covered,
+    digest_response,
+    format_digest,
+    parse_digest,
+)
 from trunkline.sip.values import Credentials
 
 MUFASA = {
@@ -193,6 +202,76 @@ def test_expired_and_foreign_nonces_are_stale_and_only_for_who_knows_the_passwor
 )
 def test_wrong_credentials_are_wrong(authorization: str) -> None:
     assert check(authorization) == "wrong"
+
+
+CALL = "sip:+15550199@192.0.2.1:5060;transport=udp"
+HOSTS = frozenset({"pbx.example"})
+
+
+@pytest.mark.parametrize(
+    ("method", "claimed", "uri", "cover"),
+    [
+        ("INVITE", CALL, CALL, "again"),
+        ("INVITE", "sip:+15550199@192.0.2.1", CALL, "again"),
+        ("INVITE", "sip:+15550199@192.0.2.1:5070;transport=tcp", CALL, "again"),
+        ("INVITE", "sip:%2B1-555-0199@192.0.2.1;user=phone", CALL, "again"),
+        ("INVITE", "sips:+15550199@PBX.example", CALL, "again"),
+        ("INVITE", "sip:+15550199@elsewhere.example", CALL, "again"),
+        ("INVITE", "tel:+15550199", CALL, "again"),
+        ("INVITE", "sip:192.0.2.1;transport=UDP", CALL, "once"),
+        ("INVITE", "sip:pbx.example", CALL, "once"),
+        ("REGISTER", "sip:192.0.2.1;transport=UDP", "sip:192.0.2.1", "again"),
+        ("REGISTER", "sip:192.0.2.1:5060", "sip:192.0.2.1", "again"),
+        ("REGISTER", "sip:pbx.example", "sip:192.0.2.1", "again"),
+        ("INVITE", "sip:+15550198@192.0.2.1", CALL, None),
+        ("INVITE", "sip:15550199@192.0.2.1", CALL, None),
+        ("INVITE", "sip:+15550199", CALL, None),  # a host, and no user
+        ("INVITE", "sip:elsewhere.example", CALL, None),
+        ("INVITE", "sip:0199;phone-context=+44@192.0.2.1", "sip:0199;phone-context=+1555@192.0.2.1", None),
+        ("INVITE", "sip:elsewhere.example", "sip:192.0.2.1", None),
+        ("REGISTER", "sip:elsewhere.example", "sip:192.0.2.1", None),
+        ("REGISTER", "sip:ann@192.0.2.1", "sip:192.0.2.1", None),
+        ("REGISTER", "sip:192.0.2.1", "sip:ann@192.0.2.1", None),
+        ("INVITE", "http://192.0.2.1", CALL, None),
+        ("INVITE", "", CALL, None),
+        ("INVITE", "*", CALL, None),
+    ],
+)
+def test_what_credentials_are_for_is_who_is_called_at_whose_server(
+    method: str, claimed: str, uri: str, cover: str | None
+) -> None:
+    assert covered(claimed, method, uri, HOSTS) == cover
+
+
+def test_credentials_without_a_user_are_good_once_and_for_who_knows_the_password() -> None:
+    def verdict(password: str) -> Verdict:
+        client = Answerer(Credentials("ann", password), lambda: "c")
+        assert client.challenged([("www-authenticate", GUARD.challenges(100)[0])])
+        authorization = client.headers("INVITE", "sip:192.0.2.1;transport=UDP")[0][1]
+        return GUARD.check(authorization, "INVITE", CALL, 100.5, {"ann": "secret"}.get)
+
+    assert (verdict("secret").outcome, verdict("secret").username) == ("good", "ann")
+    assert verdict("secret").once
+    assert (verdict("guess").outcome, verdict("guess").once) == ("wrong", "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (f'uri="{URI}"', f"uri={URI}"),
+        ('username="ann"', "username=ann"),
+        ("qop=auth", 'qop="auth"'),
+        ("nc=00000001", 'nc="00000001"'),
+        (", nonce=", ",,nonce="),
+        ("Digest ", "digest\t , "),
+        ("algorithm=SHA-256", 'Algorithm="sha-256"'),
+    ],
+)
+def test_sloppy_credentials_are_understood(old: str, new: str) -> None:
+    assert old in credentials()
+    assert check(credentials().replace(old, new)) == "good"
+    assert check(credentials(password="wrong").replace(old, new)) == "wrong"
+    assert check(credentials() + " , ") == "good"
 
 
 def test_passwords_and_keys_are_in_no_repr() -> None:

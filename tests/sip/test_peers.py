@@ -11,7 +11,7 @@ import pytest
 from sip.lossy import losing
 from trunkline.config import SipSettings
 from trunkline.sdp.negotiate import accept_answer, answer_text, negotiate, offer_text
-from trunkline.sdp.session import SessionDescription
+from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint, NotAcceptable
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.values import (
@@ -67,7 +67,7 @@ class Answerer:
 
     def ack(self, dialog: DialogId, answer: SessionDescription | None) -> None:
         if answer is not None:
-            assert accept_answer(ACCEPTED, answer).codec == "PCMU"
+            assert accept_answer(parse(offer_text(ACCEPTED, LOCAL, 1, 1).encode()), answer).codec == "PCMU"
             self.seen["late answers"] += 1
         if self.hangs_up:
             self.endpoint.perform(Hangup(dialog, "enough"))

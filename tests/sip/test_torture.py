@@ -22,6 +22,7 @@ ACCEPTED = {
 }
 ANSWERED = {
     "badaspec": 200,  # spaces around the addr-spec: may be ignored
+    "baddn": 200,  # a comma in an unquoted display name: the meaning is clear
     "badbranch": 200,  # the magic cookie alone is as good as no branch
     "invut": 415,  # a body of unknown type
     "lwsdisp": 200,  # no space before the bracket
@@ -30,7 +31,6 @@ ANSWERED = {
     "zeromf": 200,  # no hops left, but here it is answered
 }
 REFUSED = {
-    "baddn": 400,  # a comma in an unquoted display name
     "badinv01": 400,  # separators without values in the Via
     "badvers": 505,  # another protocol version
     "bext01": 420,  # unknown extensions required

@@ -69,6 +69,7 @@ from trunkline.calls.events import (
     PeerEnded,
     Progressed,
     RecordEnded,
+    Refreshed,
     Refused,
     ReofferCancelled,
     Reoffered,
@@ -82,7 +83,7 @@ from trunkline.calls.streams import CallStreams, both
 from trunkline.calls.views import CallEvent, CallEventKind, CallView, StreamEvent, StreamView
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest
 from trunkline.sdp.crypto import SrtpRule
-from trunkline.sdp.negotiate import Family
+from trunkline.sdp.negotiate import CodecOrder, Family
 from trunkline.sdp.values import MediaParams, NotAcceptable
 from trunkline.streaming.params import StreamParams
 
@@ -105,6 +106,7 @@ class CallRules:
     """The settings that the model needs."""
 
     codecs: tuple[str, ...] = ("PCMU", "PCMA", "G722")
+    codec_order: CodecOrder = "ours"
     srtp: SrtpRule = "optional"
     family: Family | None = None
     """Of our media address; None = peers of either family are reached."""
@@ -122,7 +124,7 @@ class Call:
         self.view = view
         self.state = State.NEW
         self._rules = rules
-        self._offers = Offers(OfferRules(rules.codecs, rules.srtp, rules.family), sdp_session, random)
+        self._offers = Offers(_offer_rules(rules), sdp_session, random)
         self._streams = CallStreams(rules.streams_per_call, rules.bidirectional_per_call)
         self._answers_itself = True
         self._place: Place | None = None
@@ -186,15 +188,21 @@ class Call:
         self._enter(State.RINGING, now)
         return self._answer(AnswerCall(), now) if self._answers_itself else []
 
-    def _answer_later(self, _command: AnswerCall, _now: datetime) -> list[do.Effect]:
+    def _answer_later(self, command: AnswerCall, _now: datetime) -> list[do.Effect]:
         self._answers_itself = True
-        return []
+        return self._prefer(command.codec)
 
-    def _answer(self, _command: AnswerCall, now: datetime) -> list[do.Effect]:
+    def _prefer(self, codec: str | None) -> list[do.Effect]:
+        params = None if codec is None else self._offers.prefer(codec)
+        return [] if params is None else [self._update(params)]
+
+    def _answer(self, command: AnswerCall, now: datetime) -> list[do.Effect]:
         offers = self._offers
+        changed = self._prefer(command.codec)
+        codec = None if offers.agreed is None else offers.agreed.codec
         sdp = offers.offer() if offers.offered is None else offers.answer()
-        self._enter(State.ANSWERED, now, status="in-progress", answered_at=now)
-        return [do.Answer(sdp), self._record() if offers.open else self._record("answered", now)]
+        self._enter(State.ANSWERED, now, status="in-progress", answered_at=now, codec=codec)
+        return [*changed, do.Answer(sdp), self._record() if offers.open else self._record("answered", now)]
 
     def _leg_failed(self, fact: LegFailed, now: datetime) -> list[do.Effect]:
         self._leg_open = False
@@ -205,13 +213,14 @@ class Call:
         if not self._offers.open:
             self._enter(State.UP, now)
             return []
-        if fact.answer is None:
-            return self._drop(now, "the ACK held no answer to our offer")
         first = self.view.codec is None
         try:
-            params = self._offers.take_answer(fact.answer)
+            params = None if fact.answer is None else self._offers.take_answer(fact.answer)
+            cause = "the ACK held no answer to our offer"
         except NotAcceptable as error:
-            return self._drop(now, f"the answer to our offer cannot be used: {error}")
+            params, cause = None, f"the answer to our offer cannot be used: {error}"
+        if params is None:
+            return self._drop(now, cause) if first else [self._update(self._offers.abandon())]
         self._enter(State.UP, now, codec=params.codec)
         return [self._update(params), self._record("answered", now) if first else self._record()]
 
@@ -227,7 +236,8 @@ class Call:
     def _placed(self, command: Place, now: datetime) -> list[do.Effect]:
         rules = self._offers.rules
         srtp: SrtpRule = rules.srtp if command.srtp is None else "required" if command.srtp else "off"
-        self._offers.rules = replace(rules, codecs=command.codecs or rules.codecs, srtp=srtp)
+        codecs = command.codecs or rules.codecs
+        self._offers.rules = replace(rules, codecs=codecs, srtp=srtp, order=command.codecs or rules.order)
         self._place = command
         self._leg_open = True
         self._enter(State.PLACING, now)
@@ -280,9 +290,9 @@ class Call:
 
     def _reoffered(self, fact: Reoffered, _now: datetime) -> list[do.Effect]:
         if fact.offer is None:
-            # The peer may send from elsewhere before its answer says so: have the leg keep what comes.
-            agreed = self._offers.agreed
-            return [*([self._update(agreed)] if agreed else []), do.AcceptReoffer(self._offers.offer())]
+            # The peer may send from elsewhere, and in all that we offer, before its answer comes.
+            accept = do.AcceptReoffer(self._offers.offer())
+            return [self._update(self._offers.listening()), accept]
         try:
             params = self._offers.take_offer(fact.offer)
         except NotAcceptable as error:
@@ -300,6 +310,17 @@ class Call:
 
     def _reoffer_cancelled(self, _fact: ReofferCancelled, _now: datetime) -> list[do.Effect]:
         return [] if self._offers.offered is None else [self._update(self._offers.withdraw())]
+
+    def _refreshed(self, fact: Refreshed, now: datetime) -> list[do.Effect]:
+        before = self._offers.agreed
+        try:
+            params = self._offers.take_answer(fact.answer)
+        except NotAcceptable:
+            return []  # The session was refreshed all the same, and goes on as it was.
+        if params == before:
+            return []
+        self._enter(self.state, now, codec=params.codec)
+        return [self._update(params), self._record()]
 
     def _update(self, params: MediaParams) -> do.UpdateLeg:
         self._updates += 1
@@ -467,6 +488,7 @@ _ANSWERED: dict[type, _Row] = {
     RejectCall: Call._refuse_answered,
     Confirmed: Call._confirmed,
     Reoffered: Call._reoffered,
+    Refreshed: Call._refreshed,
     ReofferCancelled: Call._reoffer_cancelled,
     LegUpdated: Call._leg_updated,
     DigitReceived: Call._digit,
@@ -517,6 +539,11 @@ _ROWS: dict[State, dict[type, _Row]] = {
     },
 }
 _TABLE = {(state, what): row for state, rows in _ROWS.items() for what, row in rows.items()}
+
+
+def _offer_rules(rules: CallRules) -> OfferRules:
+    order = rules.codecs if rules.codec_order == "ours" else ()
+    return OfferRules(rules.codecs, rules.srtp, rules.family, order)
 
 
 def _refusal(goodbye: Sequence[do.Effect]) -> int | None:

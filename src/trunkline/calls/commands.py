@@ -78,6 +78,9 @@ class Place:
 class AnswerCall:
     """Answer an inbound call that rings; nothing if it is answered."""
 
+    codec: str | None = None
+    """The one to agree on if the caller has it: that of the call that it will be bridged with."""
+
 
 @dataclass(frozen=True, slots=True)
 class RejectCall:

@@ -9,7 +9,8 @@ the trunk that the call came by; else there is none. An application that is not 
 calls are refused and not taken by another.
 
 Where a call goes. A phone is called by its name, or by a SIP URI of ours with its name as the user. Any other SIP URI
-is called as it is. Everything else is a number and goes out by the first trunk that has a pattern for it.
+is called as it is. Everything else is a number, as it is or as a `tel:` URI, and goes out by the first trunk that has a
+pattern for it, without what is only there to be read (`-`, `.` and brackets).
 
 Applications come from the configuration, for the account of this server, and from the store, for any. Those of the
 configuration stay as they are until the next start.
@@ -24,13 +25,14 @@ from trunkline.calls.commands import Route
 from trunkline.calls.views import Application
 from trunkline.config import ApplicationSettings, PhoneSettings, Settings, TrunkSettings
 from trunkline.errors import StartupError
-from trunkline.ids import AccountSid
+from trunkline.ids import AccountSid, plain_number
 from trunkline.sdp.crypto import SrtpRule
 
 _SIP_URI = re.compile(
     r"(?i:sips?):(?:(?P<user>[^@:;?<>\s]*)(?::[^@<>\s]*)?@)?"
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?(?:[;?][^<>\s]*)?"
 )
+_TEL_URI = re.compile(r"(?i:tel):(?P<number>[^;?<>\s]+)(?:[;?][^<>\s]*)?")
 # RFC 3261 section 25.1: what the user part of a SIP URI may hold.
 _USER = re.compile(r"(?:[A-Za-z0-9_.!~*'()&=+$,;?/-]|%[0-9A-Fa-f]{2})+")
 
@@ -83,11 +85,13 @@ class Directory:
             return Route("phone", user, user) if ours and user in self._phones else Route("uri", "", to)
         if to in self._phones:
             return Route("phone", to, to)
-        if not _USER.fullmatch(to):
+        tel = _TEL_URI.fullmatch(to)
+        number = plain_number(unquote(tel["number"]) if tel else to, marked=tel is not None)
+        if not _USER.fullmatch(number if tel else to):
             return None
         for trunk in self._trunks:
-            if any(matches(prefix, to) for prefix in trunk.prefixes):
-                return Route("trunk", trunk.name, to)
+            if any(matches(prefix, number) for prefix in trunk.prefixes):
+                return Route("trunk", trunk.name, number)
         return None
 
     def caller_id(self, from_: str, route: Route) -> str:

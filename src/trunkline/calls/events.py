@@ -91,6 +91,13 @@ class Reoffered:
 
 
 @dataclass(frozen=True, slots=True)
+class Refreshed:
+    """The peer answered our last description, which was sent again to refresh the session."""
+
+    answer: SessionDescription
+
+
+@dataclass(frozen=True, slots=True)
 class ReofferCancelled:
     """The last re-INVITE or UPDATE is over without our answer: cancelled, or it waited too long."""
 
@@ -186,6 +193,7 @@ Fact = (
     | LegFailed
     | Confirmed
     | Reoffered
+    | Refreshed
     | ReofferCancelled
     | DigitReceived
     | DigitHeard

@@ -77,6 +77,7 @@ class Runner:
         self._timers: dict[LegId, list[asyncio.TimerHandle]] = {}
         self._rules = CallRules(
             codecs=settings.media.codecs,
+            codec_order=settings.media.codec_order,
             family=family_of(settings.media.advertised_host or settings.media.host),
             streams_per_call=settings.streams.per_call_limit,
             bidirectional_per_call=settings.streams.bidirectional_per_call,

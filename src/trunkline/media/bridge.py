@@ -30,6 +30,9 @@ class _Port:
         """See `LegPort`."""
         return None
 
+    def peer_changed(self, codec: str) -> None:
+        """See `LegPort`."""
+
 
 class Ear(_Port):
     """Attached to the leg that speaks. Its peer's keys go to `press`."""
@@ -49,6 +52,10 @@ class Ear(_Port):
         self._playout.put(payload, missing)
 
     def leg_changed(self, codec: str, ptime: int) -> None:
+        """See `LegPort`."""
+        self._playout.set_source(codec)
+
+    def peer_changed(self, codec: str) -> None:
         """See `LegPort`."""
         self._playout.set_source(codec)
 

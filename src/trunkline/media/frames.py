@@ -27,8 +27,8 @@ class LegPort(Protocol):
         """Is asked for `next_frame`. What several ports of a leg play is mixed."""
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
-        """One RTP packet's payload from the peer, in the leg's codec and in RTP order; `missing` packets before it
-        were lost for good."""
+        """One RTP packet's payload from the peer, in RTP order and in the codec that was told last; `missing` packets
+        before it were lost for good."""
 
     def outbound_frame(self, payload: bytes, at: int) -> None:
         """One packet's payload as it leaves for the peer, in the leg's codec, silence included."""
@@ -41,5 +41,8 @@ class LegPort(Protocol):
         What is returned counts as played."""
 
     def leg_changed(self, codec: str, ptime: int) -> None:
-        """The leg's codec (a name of `media.codecs.CODECS`) or the length of the packets it sends, in ms. Called on
-        attaching and after each re-INVITE that changes either."""
+        """The leg's codec (a name of `media.codecs.CODECS`), both ways, or the length of the packets it sends, in ms.
+        Called on attaching and after each re-INVITE that changes either."""
+
+    def peer_changed(self, codec: str) -> None:
+        """The peer sends in this one from here on, of those that were agreed, whatever the leg's codec is."""

@@ -6,13 +6,14 @@ cdef Py_ssize_t DATAGRAM_LIMIT, HEADER_LENGTH
 cdef long long FOLLOW_EVERY, PLAIN
 
 cdef class Inbound:
-    cdef object _dtmf, _dtmf_type, _leg, _reception, _rtcp_mux, _waiting
-    cdef tuple _digit_taps, _taps
+    cdef object _dtmf, _leg, _leg_codec, _reception, _rtcp_mux, _waiting
+    cdef dict _types
+    cdef tuple _digit_taps, _peer_taps, _taps
     cdef double _drift_limit, _least, _opened, _transit
     cdef long long _media_stamp, _media_time, _missing, _payload_type, _plain, _units
     cdef bint _receives
     cdef public _jitter.JitterBuffer jitter
-    cdef public object calling, heard
+    cdef public object calling, codec, heard
     cdef public double jitter_units
     cdef public long long bytes, clock_rate, digits, frames, malformed, packets, unknown, unknown_type, while_on_hold
 

@@ -1,9 +1,13 @@
 """The receiving half of a leg: datagrams in, frames and digits to the attached ports in order.
 
 A packet in order takes the short way: header, jitter buffer's `accepts`, frame to the ports. Everything else (events,
-odd headers, gaps, other payload types, holds) goes the long way round. The timeline counts from the moment the leg
-opened: anchored at the arrival of the first packet it follows the RTP clock, anew after a restart of the sequence or
-when both are apart by `DRIFT_LIMIT`.
+odd headers, gaps, other payload types, holds) goes the long way round. A peer may use whatever was agreed, under either
+side's numbers, and change in mid-call: the first packet of another type goes the long way, and from then on that type
+is the one that takes the short way.
+
+The timeline counts from the moment the leg opened. Anchored at the arrival of the first packet it follows the RTP
+clock; it is anchored anew after a restart of the sequence, in a codec of another clock, and when both are apart by
+`DRIFT_LIMIT`.
 
 The peer's clock is not ours: at 200 ppm it would be off by 0.7 s after an hour, and the inbound track by as much from
 the outbound one. So the timeline follows arrival, too, by small steps. What is compared with it is the packet that was
@@ -26,10 +30,10 @@ from trunkline.media.jitter import MAX_MISORDER, JitterBuffer, Released
 from trunkline.media.presses import DigitReceiver, EventPacket
 from trunkline.media.rtcp import Reception
 from trunkline.media.rtp import HEADER_LENGTH, MARKER, PLAIN, is_rtcp, payload_of
-from trunkline.sdp.values import MediaParams
+from trunkline.sdp.values import COMFORT_NOISE, TELEPHONE_EVENT, MediaParams
 
-COMFORT_NOISE = (13, 19)
-"""RFC 3389, and the number that its drafts used."""
+_ALWAYS = {13: COMFORT_NOISE, 19: COMFORT_NOISE}
+"""What needs no agreement: the number of RFC 3389, and that of its drafts."""
 
 DRIFT_LIMIT = 1.0
 """Seconds between the timeline and arrival: a network stall is shorter, a jump of the RTP clock longer."""
@@ -69,25 +73,28 @@ class Inbound:
         "_digit_taps",
         "_drift_limit",
         "_dtmf",
-        "_dtmf_type",
         "_least",
         "_leg",
+        "_leg_codec",
         "_media_stamp",
         "_media_time",
         "_missing",
         "_opened",
         "_payload_type",
+        "_peer_taps",
         "_plain",
         "_receives",
         "_reception",
         "_rtcp_mux",
         "_taps",
         "_transit",
+        "_types",
         "_units",
         "_waiting",
         "bytes",
         "calling",
         "clock_rate",
+        "codec",
         "digits",
         "frames",
         "heard",
@@ -109,6 +116,7 @@ class Inbound:
         self._waiting = waiting
         self._taps: tuple[Callable[[bytes, int, int], None], ...] = ()
         self._digit_taps: tuple[Callable[[str], None], ...] = ()
+        self._peer_taps: tuple[Callable[[str], None], ...] = ()
         self._dtmf = DigitReceiver()
         self._missing = 0
         self._media_stamp = 0
@@ -119,6 +127,12 @@ class Inbound:
         self.jitter: JitterBuffer = JitterBuffer(window)
         self.jitter_units = 0.0
         self._units = CODECS[params.codec].clock_rate // 1000
+        self._types: dict[int, str] = {}
+        """What each payload type that may come stands for."""
+        self._leg_codec = ""
+        self.codec = ""
+        """What the peer sends in."""
+        self._payload_type = -1
         self.heard: Seconds | None = None
         self.packets = self.bytes = self.frames = self.digits = 0
         self.malformed = self.unknown = self.while_on_hold = 0
@@ -127,7 +141,27 @@ class Inbound:
 
     def configure(self, params: MediaParams) -> None:
         """Take on negotiated parameters; what is held goes out under the former ones first (`flush`)."""
-        units = CODECS[params.codec].clock_rate // 1000
+        types = {**_ALWAYS, params.payload_type: params.codec}
+        if params.dtmf_payload_type is not None:
+            types[params.dtmf_payload_type] = TELEPHONE_EVENT
+        self._types = types = {**types, **dict(params.heard)}
+        self._receives = params.direction.receives
+        self._rtcp_mux = params.rtcp_mux
+        self._missing = 0
+        kind, codec = self._payload_type, self.codec
+        if params.codec != self._leg_codec or types.get(kind) != codec:
+            kind, codec = params.payload_type, params.codec
+            if types[kind] != codec:
+                kind = -1  # the number is an event's here; the first packet will tell
+        self._leg_codec = params.codec
+        self._follow_peer(kind, codec)
+
+    def _follow_peer(self, kind: int, codec: str) -> None:
+        """Packets of this type take the short way from here on."""
+        self._payload_type, self.codec = kind, codec
+        self._plain = PLAIN << 8 | kind if self._receives and kind >= 0 else -1
+        """The first two bytes of a packet that takes the short way."""
+        units = CODECS[codec].clock_rate // 1000
         if units != self._units:
             self.jitter_units *= units / self._units
             self._media_time = _UNANCHORED  # the timeline was counted by another clock
@@ -135,18 +169,12 @@ class Inbound:
         self.clock_rate = units * 1000
         """Of RTP timestamps and `jitter_units`, per second."""
         self._drift_limit = DRIFT_LIMIT * self.clock_rate
-        self._payload_type = params.payload_type
-        self._receives = params.direction.receives
-        self._plain = PLAIN << 8 | params.payload_type if self._receives else -1
-        """The first two bytes of a packet that takes the short way."""
-        self._dtmf_type = params.dtmf_payload_type
-        self._rtcp_mux = params.rtcp_mux
-        self._missing = 0
 
     def bind(self, ports: tuple[LegPort, ...]) -> None:
         """Call these ports from now on."""
         self._taps = tuple(port.inbound_frame for port in ports if port.inbound)
         self._digit_taps = tuple(port.digit for port in ports)
+        self._peer_taps = tuple(port.peer_changed for port in ports if port.inbound)
 
     def receive(self, datagram: bytes, now: Seconds) -> None:
         """A datagram on the RTP port from the peer."""
@@ -167,7 +195,7 @@ class Inbound:
 
     def is_agreed(self, payload_type: int) -> bool:
         """Whether this payload type may come, after what was negotiated."""
-        return payload_type in (self._payload_type, self._dtmf_type, *COMFORT_NOISE)
+        return payload_type in self._types
 
     def continues(self, packet: bytes, silence: float) -> bool:
         """Whether a packet from elsewhere goes on with the stream that was heard so many seconds ago: the same SSRC and
@@ -192,7 +220,7 @@ class Inbound:
         self.heard = now
         arrival = _Arrival(first & 0x7F, bool(first & MARKER), sequence, timestamp, ssrc, payload, now)
         step = self.jitter.step(sequence, ssrc)
-        is_event = arrival.payload_type == self._dtmf_type
+        is_event = self._types.get(arrival.payload_type) == TELEPHONE_EVENT
         if is_event and (step is None or step < 0):
             self._event(arrival)  # without a turn, or too late for it: a press is told from others without its help
         if step is not None or not is_event:
@@ -227,13 +255,32 @@ class Inbound:
             if restart:
                 self._restart()
             self._missing += missing
-            kind = arrival.payload_type
-            if kind == self._payload_type:
+            if arrival.payload_type == self._payload_type:
                 self._audio(arrival)
-            elif kind == self._dtmf_type:
-                self._event(arrival)
-            elif kind not in COMFORT_NOISE:
-                self.surprise(kind)
+            else:
+                self._other(arrival)
+
+    def _other(self, arrival: _Arrival) -> None:
+        kind = arrival.payload_type
+        meaning = self._types.get(kind)
+        if meaning is None:
+            self.surprise(kind)
+        elif meaning == TELEPHONE_EVENT:
+            self._event(arrival)
+        elif meaning != COMFORT_NOISE:
+            if arrival.payload:
+                self._change(kind, meaning)
+            self._audio(arrival)
+
+    def _change(self, kind: int, codec: str) -> None:
+        """The peer goes on in another codec, or under another number."""
+        before = self.codec
+        self._follow_peer(kind, codec)
+        if codec != before:
+            for tell in self._peer_taps:
+                self.calling = tell
+                tell(codec)
+            self.calling = None
 
     def surprise(self, payload_type: int) -> None:
         """Count a packet of a type that was not agreed."""

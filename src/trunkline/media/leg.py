@@ -15,6 +15,7 @@ from trunkline.config import MediaSettings
 from trunkline.errors import TrunklineError
 from trunkline.ids import LegId, Seconds, Ssrc
 from trunkline.media import rtcp
+from trunkline.media.codecs import CODECS
 from trunkline.media.events import LegSilent
 from trunkline.media.frames import LegPort
 from trunkline.media.inbound import Inbound
@@ -165,7 +166,7 @@ class Leg:
 
     def update(self, params: MediaParams, now: Seconds) -> None:
         """The call was renegotiated. `settled` may have changed."""
-        before, ptime = self._params, self.outbound.ptime
+        before, ptime, spoken = self._params, self.outbound.ptime, self.inbound.codec
         moved = self.source.signal(params.remote, now)
         self._listened = self._listened or self._is_listened_to()
         if not self._listened:
@@ -188,9 +189,15 @@ class Leg:
         self.outbound.configure(params)
         self._secure(params.srtp)
         self._renew()
-        if params.codec != before.codec or self.outbound.ptime != ptime:
+        if params.codec != before.codec or self.outbound.ptime != ptime or self.inbound.codec != spoken:
             for port in self._ports:
-                port.leg_changed(params.codec, self.outbound.ptime)
+                self._tell(port)
+
+    def _tell(self, port: LegPort) -> None:
+        """In which codecs audio comes and goes."""
+        port.leg_changed(self._params.codec, self.outbound.ptime)
+        if self.inbound.codec != self._params.codec:
+            port.peer_changed(self.inbound.codec)
 
     # ------------------------------------------------------------------ ports
 
@@ -199,7 +206,7 @@ class Leg:
         limit = self._settings.players_per_leg
         if port.plays and sum(other.plays for other in self._ports) >= limit:
             raise TooManyPlayers(f"{limit} sources play to this call already (media.players_per_leg)")
-        port.leg_changed(self._params.codec, self.outbound.ptime)
+        self._tell(port)
         self._bind((*self._ports, port))
 
     def detach(self, port: LegPort) -> None:
@@ -227,7 +234,7 @@ class Leg:
         self.inbound.calling = None
         self.outbound.recover()
         for port in self._ports:
-            if failed in (port.inbound_frame, port.outbound_frame, port.digit, port.next_frame):
+            if failed in (port.inbound_frame, port.outbound_frame, port.digit, port.next_frame, port.peer_changed):
                 return port
         return None
 
@@ -427,13 +434,9 @@ class Leg:
     def report(self, now: Seconds) -> LegReport:
         """The counters as they are."""
         inbound, outbound, reception, jitter = self.inbound, self.outbound, self._reception, self.inbound.jitter
-        jitter_ms = round(inbound.jitter_units * 1000 / inbound.clock_rate, 3)
-        peer_jitter_ms = round(reception.peer_jitter * 1000 / inbound.clock_rate, 3)
-        round_trip_ms = -1.0 if reception.round_trip is None else round(reception.round_trip * 1000, 3)
-        loss = loss_percent(jitter.lost, jitter.lost + inbound.packets)
-        peer_loss = loss_percent(reception.peer_lost, reception.peer_expected)
         return LegReport(
             codec=self._params.codec,
+            codec_in=inbound.codec,
             srtp=self._params.srtp.suite if self._params.srtp else "",
             payload_type=self._params.payload_type,
             direction=self._params.direction.value,
@@ -463,14 +466,7 @@ class Leg:
             send_errors=self.send_errors,
             receive_errors=self.receive_errors,
             skipped_ms=outbound.skipped_ms,
-            jitter_ms=jitter_ms,
-            round_trip_ms=round_trip_ms,
             peer_lost=reception.peer_lost,
-            peer_jitter_ms=peer_jitter_ms,
-            loss_percent=loss,
-            peer_loss_percent=peer_loss,
-            mos=mos(loss, jitter_ms, round_trip_ms, outbound.ptime),
-            peer_mos=mos(peer_loss, peer_jitter_ms, round_trip_ms, outbound.ptime),
             last_packet_ms=-1.0 if inbound.heard is None else round((now - inbound.heard) * 1000, 1),
             duration_ms=round((now - self._opened) * 1000, 1),
             digits=inbound.digits,
@@ -478,7 +474,27 @@ class Leg:
             digits_waiting=outbound.digits.waiting,
             digits_lost=outbound.digits_lost,
             **self._source_report(now),
+            **self._quality(),
         )
+
+    def _quality(self) -> dict[str, Any]:
+        """Of both directions."""
+        inbound, reception, ptime = self.inbound, self._reception, self.outbound.ptime
+        lost = inbound.jitter.lost
+        jitter_ms = round(inbound.jitter_units * 1000 / inbound.clock_rate, 3)
+        peer_jitter_ms = round(reception.peer_jitter * 1000 / CODECS[self._params.codec].clock_rate, 3)
+        round_trip_ms = -1.0 if reception.round_trip is None else round(reception.round_trip * 1000, 3)
+        loss = loss_percent(lost, lost + inbound.packets)
+        peer_loss = loss_percent(reception.peer_lost, reception.peer_expected)
+        return {
+            "jitter_ms": jitter_ms,
+            "round_trip_ms": round_trip_ms,
+            "peer_jitter_ms": peer_jitter_ms,
+            "loss_percent": loss,
+            "peer_loss_percent": peer_loss,
+            "mos": mos(loss, jitter_ms, round_trip_ms, ptime),
+            "peer_mos": mos(peer_loss, peer_jitter_ms, round_trip_ms, ptime),
+        }
 
     def _source_report(self, now: Seconds) -> dict[str, Any]:
         source = self.source

@@ -78,7 +78,7 @@ class Ear:
     plays = False
 
     def __init__(self) -> None:
-        self._codec = ""
+        self._codec = self._peers = ""
         self._heard: list[bytes] = []
         self._said: list[bytes] = []
 
@@ -103,21 +103,28 @@ class Ear:
         """See `LegPort`. What was heard in another codec is forgotten."""
         if codec != self._codec:
             self._codec = codec
-            self._heard.clear()
             self._said.clear()
+        self.peer_changed(codec)
+
+    def peer_changed(self, codec: str) -> None:
+        """See `LegPort`. Likewise."""
+        if codec != self._peers:
+            self._peers = codec
+            self._heard.clear()
 
     def report(self) -> dict[str, int]:
         """Packets and dB of each track."""
         return {
             "heard_frames": len(self._heard),
-            "heard_level_db": self._level(self._heard),
+            "heard_level_db": _level(self._peers, self._heard),
             "said_frames": len(self._said),
-            "said_level_db": self._level(self._said),
+            "said_level_db": _level(self._codec, self._said),
         }
 
-    def _level(self, payloads: list[bytes]) -> int:
-        decode = CODECS[self._codec].decoder()
-        try:
-            return level(b"".join(map(decode, payloads)))
-        except Undecodable:
-            return SILENT
+
+def _level(codec: str, payloads: list[bytes]) -> int:
+    decode = CODECS[codec].decoder()
+    try:
+        return level(b"".join(map(decode, payloads)))
+    except Undecodable:
+        return SILENT

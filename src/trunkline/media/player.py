@@ -72,6 +72,9 @@ class Player:
         self._packet = ptime * self._row.bytes_per_ms
         self._convert = transcoder(self.codec, codec).convert
 
+    def peer_changed(self, codec: str) -> None:
+        """See `LegPort`."""
+
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
         """See `LegPort`."""
 

@@ -161,6 +161,10 @@ class Recorder:
         for track in self._tracks:
             track.follow(codec, self.rate)
 
+    def peer_changed(self, codec: str) -> None:
+        """See `LegPort`."""
+        self._said.follow(codec, self.rate)
+
     def next_frame(self, at: int) -> bytes | None:
         """See `LegPort`."""
         return None

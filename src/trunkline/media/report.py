@@ -8,6 +8,9 @@ class LegReport:
     """One leg's counters at one moment. Times in ms are floats, counts are of packets unless said."""
 
     codec: str = ""
+    """What we send."""
+    codec_in: str = ""
+    """What the peer sends: the same, or another that was agreed beside it."""
     srtp: str = ""
     """The cipher suite; empty when not encrypted."""
     payload_type: int = -1

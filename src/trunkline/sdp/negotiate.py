@@ -1,26 +1,36 @@
 """Offer and answer (RFC 3264) for one audio stream, as pure functions.
 
-Three ways through an INVITE use them: the peer offers (`negotiate`, then `answer_text` in our 200), or the peer leaves
-the offer to us (`offer_text` in our 200, then `accept_answer` with the ACK's body); a re-INVITE is one of the two.
+Either the peer offers (`negotiate`, then `answer_text` in our 200), or we do (`offer_text` in our INVITE, or in the 200
+to one that came without an offer, then `accept_answer`); a re-INVITE is one of the two.
 
-Of the peer's media descriptions the first acceptable audio one is taken, an encrypted one before a plain one, and all
-others are declined with port 0 (section 6). Whether encryption may or must be is `Security`'s to say. RTP/SAVP makes
+Of the peer's media descriptions the one that is in use is taken again, else the first acceptable audio one, an
+encrypted one before a plain one; all others are declined with port 0 (section 6), and stay so, each in its place, in
+all that we say later in the call (section 8). Whether encryption may or must be is `Security`'s to say. RTP/SAVP makes
 it so; crypto lines under a plain profile offer it (RFC 8643) and are taken where `Security` lets them be; if none of
-them can be done the audio is plain, or refused where it must not be. Within the description, the order of the peer's
-formats decides among the codecs that we accept. Directions are seen from our side: the peer's `sendonly` is our
-`recvonly`. A connection address of 0.0.0.0 is the old way of putting on hold (section 8.4) and takes from us the right
-to send, nothing else.
+them can be done the audio is plain, or refused where it must not be. Of the formats all codecs that we accept are
+answered, in our order unless the peer's is asked for, and we send the first. Directions are seen from our side: the
+peer's `sendonly` is our `recvonly`. A connection address of 0.0.0.0 is the old way of putting on hold (section 8.4) and
+takes from us the right to send, nothing else.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Literal
 
 from trunkline.sdp.codecs import CODECS, DYNAMIC, TELEPHONE_EVENTS, SdpCodec, canonical, telephone_event
-from trunkline.sdp.crypto import Crypto, Security, choose
+from trunkline.sdp.crypto import Crypto, Security, SrtpRule, choose, parse
 from trunkline.sdp.session import Attributes, Connection, MediaDescription, SessionDescription
-from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable, SrtpKeys
+from trunkline.sdp.values import (
+    COMFORT_NOISE,
+    TELEPHONE_EVENT,
+    Direction,
+    Endpoint,
+    MediaParams,
+    NotAcceptable,
+    SrtpKeys,
+)
 
 PTIME_DEFAULT = 20
 """Milliseconds per packet where the peer names none (RFC 3551 section 4.2)."""
@@ -32,6 +42,8 @@ SECURE_PROFILES = ("RTP/SAVP", "RTP/SAVPF")
 DTLS_PROFILES = ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")
 """Encrypted, with keys agreed on the media path (RFC 5764), which we do not do."""
 
+CodecOrder = Literal["ours", "peer"]
+"""Whose liking decides among the codecs that both sides have; the setting `media.codec_order`."""
 Family = Literal["IP4", "IP6"]
 """Of addresses, as in a `c=` line."""
 _NAMES: dict[Family | None, str] = {"IP4": "IPv4", "IP6": "IPv6"}
@@ -52,14 +64,21 @@ PLAIN = Security()
 
 
 def negotiate(
-    offer: SessionDescription, accepted: Sequence[str], security: Security = PLAIN, family: Family | None = None
+    offer: SessionDescription,
+    accepted: Sequence[str],
+    security: Security = PLAIN,
+    family: Family | None = None,
+    order: Sequence[str] | None = None,
+    stream: int | None = None,
 ) -> MediaParams:
     """What comes of an offer when we accept the codecs `accepted` (names of `CODECS`) and have an address of `family`;
-    None = of either.
+    None = of either. The codecs of `order` are wanted before others, which follow as the peer has them; None =
+    `accepted`. `stream`: the media description in use, counted from 0.
 
     Raises NotAcceptable with the reason in words, fit for a Warning header.
     """
-    media, payload_type, codec = _chosen(offer, accepted, security, family)
+    media = _chosen(offer, accepted, security, family, stream)
+    payload_type, codec = _common(media, accepted, accepted if order is None else order)[0]
     remote = _remote(offer, media)
     mux = media.attribute("rtcp-mux") is not None
     return MediaParams(
@@ -72,28 +91,41 @@ def negotiate(
         remote_rtcp=None if mux else _rtcp(media, remote),
         rtcp_mux=mux,
         srtp=_keys(media, security),
+        heard=tuple(_meanings(media, accepted).items()),
     )
 
 
-def answer_text(offer: SessionDescription, params: MediaParams, local: Endpoint, session_id: int, version: int) -> str:
-    """Our answer to `offer`, of which `negotiate` made `params`; `local` is where we receive RTP. An offer without any
-    stream gets an answer without one.
+def answer_text(
+    offer: SessionDescription,
+    params: MediaParams,
+    local: Endpoint,
+    session_id: int,
+    version: int,
+    accepted: Sequence[str] = (),
+    order: Sequence[str] = (),
+    stream: int | None = None,
+) -> str:
+    """Our answer to `offer`, of which `negotiate` made `params` with the same `accepted`, `order` and `stream`; `local`
+    is where we receive RTP. An offer without any stream gets an answer without one.
 
     `session_id` stays the same for a dialog, `version` grows by one with each description that differs from the one
     before (RFC 3264 section 8).
     """
     lines = (Crypto(params.srtp.tag, params.srtp.suite, params.srtp.ours),) if params.srtp else ()
     security = Security("required" if lines else "off", lines)
-    chosen = _chosen(offer, (params.codec,), security, family_of(params.remote.host))[0] if offer.media else None
+    host = params.remote.host
+    chosen = _chosen(offer, (params.codec, *accepted), security, family_of(host), stream) if offer.media else None
     answers = []
     for media in offer.media:
         if media is chosen:
-            numbered = [(params.payload_type, CODECS[params.codec].encoding)]
-            if params.dtmf_payload_type is not None:
-                numbered.append((params.dtmf_payload_type, dict(_encodings(media))[params.dtmf_payload_type]))
-            answers.append(_audio(numbered, local, params, media.protocol, lines))
+            common = _common(media, (params.codec, *accepted), (params.codec, *order))
+            numbered = [(number, codec.encoding) for number, codec in common]
+            encodings = dict(_encodings(media))
+            events = dict.fromkeys(_telephone_event(media, codec) for _, codec in common)
+            numbered += [(number, encodings[number]) for number in events if number is not None]
+            answers.append(_audio(numbered, local, params, media.protocol, lines, mux=params.rtcp_mux))
         else:
-            answers.append(MediaDescription(media.kind, 0, media.protocol, media.formats))
+            answers.append(_declined(media))
     return SessionDescription(
         origin=_origin(local, session_id, version),
         connection=_connection(local),
@@ -103,59 +135,173 @@ def answer_text(offer: SessionDescription, params: MediaParams, local: Endpoint,
 
 
 def offer_text(
-    accepted: Sequence[str], local: Endpoint, session_id: int, version: int, lines: Sequence[Crypto] = ()
+    accepted: Sequence[str],
+    local: Endpoint,
+    session_id: int,
+    version: int,
+    lines: Sequence[Crypto] = (),
+    last: SessionDescription | None = None,
+    taken: Mapping[int, str] | None = None,
 ) -> str:
-    """Our offer, for an INVITE that came without one: the codecs `accepted` in that order, and telephone-event; with
-    crypto lines, of encrypted audio alone."""
-    numbered = [(CODECS[name].payload_type, CODECS[name].encoding) for name in accepted]
-    numbered += sorted({telephone_event(CODECS[name]) for name in accepted})
-    profile = SECURE_PROFILES[0] if lines else PLAIN_PROFILES[0]
-    media = _audio(numbered, local, None, profile, lines)
+    """Our offer: the codecs `accepted` in that order, and telephone-event; with crypto lines, of encrypted audio alone.
+
+    `last` is our last description in the call, if there was one: its media descriptions stay in their places, ours
+    with its profile and the others declined (RFC 3264 section 8). `taken`: what `payload_types` found in the call so
+    far, which must not change its meaning (section 8.3.2).
+    """
+    before = None if last is None else _in_use(last)
+    profile = (SECURE_PROFILES if lines else PLAIN_PROFILES)[0] if before is None else before.protocol
+    mux = before is not None and before.attribute("rtcp-mux") is not None
+    ours = _audio(_numbered(accepted, before, taken or {}), local, None, profile, lines, mux=mux)
+    streams = () if last is None else last.media
     return SessionDescription(
-        origin=_origin(local, session_id, version), connection=_connection(local), media=(media,)
+        origin=_origin(local, session_id, version),
+        connection=_connection(local),
+        media=tuple(ours if media is before else _declined(media) for media in streams) or (ours,),
     ).render()
 
 
 def accept_answer(
-    accepted: Sequence[str],
+    offer: SessionDescription,
     answer: SessionDescription,
-    lines: tuple[Crypto, ...] = (),
     family: Family | None = None,
+    order: Sequence[str] | None = None,
+    srtp: SrtpRule = "required",
 ) -> MediaParams:
-    """What comes of the peer's answer to our `offer_text(accepted, …, lines)`. Raises NotAcceptable."""
-    params = negotiate(answer, accepted, Security("required" if lines else "off", lines), family)
+    """What comes of the peer's answer to `offer`, a description of ours; `order` as for `negotiate`. `srtp`: whether
+    crypto lines under a plain profile, which only offer encryption (RFC 8643), must be taken.
+
+    An answer that leaves out media descriptions, or what a payload type of ours stands for, is taken as it must be
+    meant. The peer may send under the numbers of either description (RFC 3264 section 6.1 has it use ours). Raises
+    NotAcceptable.
+    """
+    ours = _in_use(offer)
+    if ours is None:
+        raise NotAcceptable("there was no audio stream to answer")
+    accepted = [name for _, name in _codecs(ours)]
+    lines = tuple(parse(value) for name, value in ours.attributes if name == "crypto")
+    mapped = dict(_encodings(ours))
+    answer = replace(answer, media=tuple(_with_mappings(media, mapped) for media in answer.media))
+    encrypted = ours.protocol.upper() in SECURE_PROFILES
+    security = Security("required" if encrypted else srtp if lines else "off", lines)
+    params = negotiate(answer, accepted, security, family, order, stream=offer.media.index(ours))
     if params.srtp and (params.srtp.tag, params.srtp.suite) not in {(line.tag, line.suite) for line in lines}:
         raise NotAcceptable(f"the answer's crypto tag {params.srtp.tag} is not the one offered with its suite")
-    return params
+    meant = {name for _, name in params.heard} | {TELEPHONE_EVENT, COMFORT_NOISE}
+    under_ours = {number: name for number, name in _meanings(ours, accepted).items() if name in meant}
+    return replace(params, heard=tuple({**dict(params.heard), **under_ours}.items()))
+
+
+def payload_types(description: SessionDescription) -> dict[int, str]:
+    """What the payload types of its audio stand for: `name/clock` in lower case."""
+    audio = (media for media in description.media if media.kind == "audio")
+    return {number: encoding.lower() for media in audio for number, encoding in _encodings(media)}
+
+
+def stream_in_use(ours: SessionDescription) -> int | None:
+    """Which media description of a description of ours is the call's audio, counted from 0; None when it has none."""
+    media = _in_use(ours)
+    return None if media is None else ours.media.index(media)
+
+
+def usual_formats(accepted: Sequence[str]) -> tuple[tuple[int, str], ...]:
+    """What the peer may send upon a first offer of these codecs, see `MediaParams.heard`."""
+    events = {telephone_event(CODECS[name])[0]: TELEPHONE_EVENT for name in accepted}
+    return (*((CODECS[name].payload_type, name) for name in accepted), *events.items())
+
+
+def formats_of(ours: SessionDescription) -> tuple[tuple[int, str], ...]:
+    """What the peer may send upon a description of ours, see `MediaParams.heard`."""
+    media = _in_use(ours)
+    return () if media is None else tuple(_meanings(media, CODECS).items())
+
+
+def _in_use(ours: SessionDescription) -> MediaDescription | None:
+    return next((media for media in ours.media if media.kind == "audio" and media.port), None)
+
+
+def _declined(media: MediaDescription) -> MediaDescription:
+    return MediaDescription(media.kind, 0, media.protocol, media.formats)
+
+
+def _with_mappings(media: MediaDescription, mapped: Mapping[int, str]) -> MediaDescription:
+    """With an `a=rtpmap` from `mapped` for each format that has none of its own."""
+    present = {value.partition(" ")[0] for name, value in media.attributes if name == "rtpmap"}
+    missing = [(str(number), encoding) for number, encoding in mapped.items() if str(number) not in present]
+    added = tuple(("rtpmap", f"{number} {encoding}") for number, encoding in missing if number in media.formats)
+    return replace(media, attributes=media.attributes + added)
+
+
+def _numbered(
+    accepted: Sequence[str], before: MediaDescription | None, taken: Mapping[int, str]
+) -> list[tuple[int, str]]:
+    """Payload types for an offer of ours: those in use, else those of our table, else free ones."""
+    wanted = [(CODECS[name].payload_type, CODECS[name].encoding) for name in accepted]
+    wanted += sorted({telephone_event(CODECS[name]) for name in accepted})
+    last = {} if before is None else {number: encoding.lower() for number, encoding in _encodings(before)}
+    used = {plain: number for types in (taken, last) for number, plain in types.items()}
+    meanings = {**taken, **last}
+    numbered = []
+    for usual, encoding in wanted:
+        plain = encoding.lower()
+        numbers = (used.get(plain, usual), *range(DYNAMIC, 128))
+        number = next((number for number in numbers if meanings.get(number, plain) == plain), usual)
+        meanings[number] = plain
+        numbered.append((number, encoding))
+    return numbered
 
 
 def _chosen(
-    offer: SessionDescription, accepted: Sequence[str], security: Security, family: Family | None
-) -> tuple[MediaDescription, int, SdpCodec]:
-    """The first audio stream that we can do, and its codec; else why none will do, the first stream's reason."""
+    offer: SessionDescription,
+    accepted: Sequence[str],
+    security: Security,
+    family: Family | None,
+    stream: int | None,
+) -> MediaDescription:
+    """The audio stream in use, else the first, that we can do; else why none will do, the first stream's reason."""
     reasons = []
-    audio = [media for media in offer.media if media.kind == "audio"]
-    for media in sorted(audio, key=lambda media: _rank(media, security)):
+    audio = [(index, media) for index, media in enumerate(offer.media) if media.kind == "audio"]
+    for index, media in sorted(audio, key=lambda row: (row[0] != stream, _rank(row[1], security))):
         try:
-            usable = _usable(media, accepted, security)
+            _check_usable(media, accepted, security)
             _check_family(_remote(offer, media), family)
-            return media, *usable
+            return media
         except NotAcceptable as refusal:
-            reasons.append((audio.index(media), str(refusal)))
+            reasons.append((index, str(refusal)))
     raise NotAcceptable(min(reasons)[1] if reasons else "no audio stream in the SDP")
 
 
-def _usable(media: MediaDescription, accepted: Sequence[str], security: Security) -> tuple[int, SdpCodec]:
-    """Payload type and codec of an audio stream. Raises NotAcceptable."""
+def _check_usable(media: MediaDescription, accepted: Sequence[str], security: Security) -> None:
     reason = _refusal(media, security)
     if reason is not None:
         raise NotAcceptable(reason)
     _keys(media, security)
-    found = next(((number, CODECS[name]) for number, name in _codecs(media) if name in accepted), None)
-    if found is None:
+    if not _common(media, accepted, ()):
         offered = ", ".join(name for _, name in _encodings(media)) or "none that we know"
         raise NotAcceptable(f"no common codec: offered {offered}; accepted {', '.join(accepted)}")
-    return found
+
+
+def _common(media: MediaDescription, accepted: Collection[str], order: Sequence[str]) -> list[tuple[int, SdpCodec]]:
+    """Payload type and row of each codec that both can do: first those of `order`, then as the peer has them."""
+    found: dict[str, int] = {}
+    for number, name in _codecs(media):
+        if name in accepted:
+            found.setdefault(name, number)
+    names = dict.fromkeys(name for name in (*order, *found) if name in found)
+    return [(found[name], CODECS[name]) for name in names]
+
+
+def _meanings(media: MediaDescription, accepted: Collection[str]) -> dict[int, str]:
+    """What each format is to a leg, see `MediaParams.heard`."""
+    meanings = {number: name for number, name in _codecs(media) if name in accepted}
+    for number, encoding in _encodings(media):
+        name = encoding.partition("/")[0].lower()
+        if name in _SIGNALS:
+            meanings[number] = _SIGNALS[name]
+    return meanings
+
+
+_SIGNALS = {name.lower(): name for name in (TELEPHONE_EVENT, COMFORT_NOISE)}
 
 
 def _refusal(media: MediaDescription, security: Security) -> str | None:
@@ -298,12 +444,14 @@ def _audio(
     params: MediaParams | None,
     protocol: str,
     lines: Sequence[Crypto],
+    *,
+    mux: bool,
 ) -> MediaDescription:
     attributes = [("rtpmap", f"{number} {encoding}") for number, encoding in numbered]
     attributes += [("fmtp", f"{number} 0-15") for number, encoding in numbered if "telephone-event" in encoding.lower()]
     attributes.append(("ptime", str(params.ptime if params else PTIME_DEFAULT)))
     attributes.append((str(params.direction if params else Direction.SENDRECV), ""))
-    if params is not None and params.rtcp_mux:
+    if mux:
         attributes.append(("rtcp-mux", ""))
     attributes += [("crypto", str(line)) for line in lines]
     formats = tuple(str(number) for number, _ in numbered)

@@ -6,6 +6,11 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+TELEPHONE_EVENT = "telephone-event"
+"""Key presses (RFC 4733), among what a payload type may stand for."""
+COMFORT_NOISE = "CN"
+"""Likewise (RFC 3389)."""
+
 
 class Direction(StrEnum):
     """Our side's direction attribute (RFC 3264 section 6.1)."""
@@ -56,9 +61,9 @@ class MediaParams:
     """One negotiated audio stream, as seen from our side."""
 
     codec: str
-    """`PCMU`, `PCMA`, `G722` or `OPUS`: a name of `media.codecs.CODECS`."""
+    """What we send: `PCMU`, `PCMA`, `G722` or `OPUS`, a name of `media.codecs.CODECS`."""
     payload_type: int
-    """RTP payload type of `codec`, both ways (RFC 3264 section 6.1: the offer's number)."""
+    """RTP payload type under which we send it: the peer's number (RFC 3264 section 5.1)."""
     ptime: int
     """Milliseconds of audio in each packet that we send."""
     remote: Endpoint
@@ -72,6 +77,11 @@ class MediaParams:
     """RTCP shares the RTP port (RFC 5761)."""
     srtp: SrtpKeys | None = None
     """None = not encrypted."""
+    heard: tuple[tuple[int, str], ...] = ()
+    """All that the peer may send: RTP payload types, and for each a codec, `TELEPHONE_EVENT` or `COMFORT_NOISE`. These
+    are the formats of both descriptions, under the numbers of either, and what was agreed earlier in the call, which
+    may be on its way yet (RFC 3264 sections 5.1, 6.1, 8.3.2). `payload_type` and `dtmf_payload_type` are heard as well,
+    unless they stand for something else here."""
 
     @property
     def on_hold(self) -> bool:

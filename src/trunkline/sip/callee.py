@@ -2,8 +2,9 @@
 
 from trunkline.sdp.session import SessionDescription
 from trunkline.sip.bodies import session_description
-from trunkline.sip.dialog import CAPABILITIES, Dialog, State, contact, reason, user_of, warning, why
-from trunkline.sip.headers import one_line, parse_name_addr
+from trunkline.sip.dialog import CAPABILITIES, Dialog, State, contact, reason, warning, why
+from trunkline.sip.headers import one_line, parse_name_addr, parse_uri
+from trunkline.sip.numbers import number_of
 from trunkline.sip.refresh import start, takes_updates
 from trunkline.sip.screen import Headers, Refused, Request
 from trunkline.sip.session_timer import Terms, grant
@@ -179,10 +180,10 @@ def _invite_received(dialog: Dialog, exchange: Exchange, offer: SessionDescripti
     return InviteReceived(
         dialog=dialog.id,
         from_uri=sender.uri,
-        from_user=user_of(sender.uri),
+        from_user=_number(sender.uri),
         from_name=one_line(sender.name),
         to_uri=parse_name_addr(request.value("to")).uri,
-        to_user=user_of(request.uri),
+        to_user=_number(request.uri),
         offer=offer,
         headers=tuple(
             (name, value) for key, name, value in request.headers if key.startswith("x-") or key in IDENTITY_HEADERS
@@ -190,4 +191,21 @@ def _invite_received(dialog: Dialog, exchange: Exchange, offer: SessionDescripti
         source=exchange.source,
         transport=exchange.flow.transport,
         call_id=dialog.call_id,
+        called_party=_uri_in(request.value("p-called-party-id")),
     )
+
+
+def _uri_in(address: str) -> str:
+    try:
+        return parse_name_addr(address).uri
+    except ValueError:
+        return ""
+
+
+def _number(uri: str) -> str:
+    """The number or name in a URI, the host when there is none."""
+    try:
+        parts = parse_uri(uri)
+    except LookupError:
+        return one_line(uri)
+    return one_line(number_of(parts) or parts.display_user)

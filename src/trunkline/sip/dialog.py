@@ -240,11 +240,3 @@ def why(message: Message) -> str:
 def reason(cause: int, text: str) -> str:
     """The value of a Reason header."""
     return f"SIP;cause={cause};text={quoted_string(text)}"
-
-
-def user_of(uri: str) -> str:
-    """User part, or the host when there is none."""
-    try:
-        return one_line(parse_uri(uri).display_user)
-    except LookupError:
-        return one_line(uri)

@@ -6,6 +6,7 @@ inside a dialog, whichever side made it.
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
@@ -102,6 +103,10 @@ class Dialogs:
     def receive(self, data: bytes, request: Request, source: Endpoint, flow: Flow) -> None:
         """A screened request. Raises Refused for what is refused without a transaction."""
         dialog = self._known.get((request.value("call-id"), request.tag("from")))
+        if dialog is not None and dialog.local_tag == request.tag("to"):
+            dialog.hear(request, source, flow)
+        elif dialog is not None:
+            request = _to_us(dialog, request, source)
         outside = not request.tag("to")
         if request.method == "INVITE" and outside:
             if dialog is not None:
@@ -116,8 +121,6 @@ class Dialogs:
             raise Refused(481, "Call/Transaction Does Not Exist")
         elif request.method == "CANCEL" and dialog is not None:
             self._late_cancel(dialog, request)
-        if dialog is not None and dialog.local_tag == request.tag("to"):
-            dialog.hear(request, source, flow)
         tag = dialog.local_tag if dialog is not None else self._tag()
         self.transactions.receive_request(data, request, source, flow, tag if request.method == "CANCEL" else None)
         return None
@@ -325,3 +328,17 @@ def _is_last_word(dialog: Dialog, exchange: Exchange) -> bool:
 
 def _same_branch(one: Request, other: Request) -> bool:
     return one.via.params.get("branch") == other.via.params.get("branch")
+
+
+def _to_us(dialog: Dialog, request: Request, source: Endpoint) -> Request:
+    """A request with our To tag where a client has lost it, and there is no doubt of what it means: an ACK with another
+    tag, whose number is that of the INVITE that we have answered; a BYE without a tag. Only from where the dialog's
+    peer is: our tag is what others do not know."""
+    if request.method == "ACK":
+        meant = dialog.answered and dialog.invite is not None and dialog.invite.request.cseq[0] == request.cseq[0]
+    else:
+        meant = request.method == "BYE" and not request.tag("to")
+    if not meant or not dialog.is_peer(source):
+        return request
+    headers = [(key, name, dialog.local if key == "to" else value) for key, name, value in request.headers]
+    return replace(request, headers=headers)

@@ -3,7 +3,16 @@
 An `Answerer` lives as long as one request of ours with all its repeats: it takes the challenges of each rejection and
 makes the headers of the next try, until there is nothing new to say. A `Guard` challenges and checks without keeping
 state: its nonces carry their time and a signature. So a copied Authorization can be used again for the same method and
-URI until its nonce expires; TLS keeps it from being copied.
+resource until its nonce expires; TLS keeps it from being copied.
+
+The `uri` of credentials says what they are for. Clients write it in other ways than the Request-URI: without its port
+or parameters, with parameters of their own, with the domain that they were given where a proxy has put our address.
+RFC 3261 section 22.4 leaves it to us what we take. What decides is who is called, and at whose server (`covered`):
+
+* The same user at a host of ours: port and parameters lead to nobody else.
+* The same user at another host, in an INVITE: whoever passes it on can reach by it only whom the phone calls. A
+  REGISTER would let them take the phone's calls, and is refused.
+* No user at the host of the Request-URI, in an INVITE: this could be used again to call others, and so is `once`.
 """
 
 import hashlib
@@ -14,7 +23,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trunkline.sip.headers import TOKEN
+from trunkline.sip.headers import TOKEN, parse_uri
+from trunkline.sip.numbers import number_of
 from trunkline.sip.values import Credentials
 
 ALGORITHMS = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
@@ -23,13 +33,16 @@ NONCE_LIFETIME = 60.0
 """Seconds for which an `Authorization` may be repeated; after them the client is told to take a new nonce (stale)."""
 _QUOTED = ("realm", "nonce", "opaque", "uri", "username", "response", "cnonce")
 _ANSWERED_BY = {"www-authenticate": "Authorization", "proxy-authenticate": "Proxy-Authorization"}
-_PARAM = re.compile(rf"\s*(?P<name>{TOKEN})\s*=\s*(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<bare>{TOKEN}))\s*(?:,|$)")
+# Some clients leave a value unquoted that should be, the URI for one, or end the list with a comma.
+_PARAM = re.compile(
+    rf"[\s,]*(?P<name>{TOKEN})\s*=\s*(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<bare>[^\s,\"]+))\s*(?:,|$)"
+)
 
 
 def parse_digest(value: str) -> dict[str, str]:
     """The parameters of a challenge or of credentials, names in lower case, values unquoted. Raises ValueError: another
     scheme, or broken."""
-    scheme, _, text = value.strip().partition(" ")
+    scheme, text, *_ = *value.split(None, 1), "", ""
     if scheme.lower() != "digest":
         raise ValueError("not Digest")
     params: dict[str, str] = {}
@@ -39,7 +52,7 @@ def parse_digest(value: str) -> dict[str, str]:
         value = match["bare"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
         params.setdefault(match["name"].lower(), value)
         end = match.end()
-    if text[end:].strip():
+    if text[end:].strip(" \t,"):
         raise ValueError("malformed parameters")
     return params
 
@@ -140,6 +153,8 @@ class Verdict:
     """`stale`: right, but for a nonce that has expired: challenge again, with `stale=True`."""
     username: str = ""
     """Of who proved to know the password, and of nobody else."""
+    once: str = ""
+    """Not empty: good for one request only, and by this to be known again within `NONCE_LIFETIME`."""
     detail: str = ""
     """What is wrong, for the log; holds nothing secret."""
 
@@ -153,6 +168,8 @@ class Guard:
     """Signs nonces; random, 32 bytes, the same in all that are to accept each other's nonces."""
     algorithms: tuple[str, ...] = ("SHA-256", "MD5")
     """In order of preference (RFC 8760 section 2.4)."""
+    hosts: frozenset[str] = frozenset()
+    """Ours, besides that of a Request-URI; in lower case."""
 
     def challenges(self, now: float, *, stale: bool = False) -> tuple[str, ...]:
         """Values of WWW-Authenticate, one for each algorithm. `now`: any clock, in seconds, that goes on over a
@@ -178,7 +195,8 @@ class Guard:
             return Verdict("wrong", detail=f"malformed credentials: {error}")
         if params["realm"] != self.realm or params.get("algorithm", "MD5").upper() not in self.algorithms:
             return Verdict("wrong", detail="another realm or algorithm")
-        if params["uri"] != uri:
+        cover = covered(params["uri"], method, uri, self.hosts)
+        if cover is None:
             return Verdict("wrong", detail="another URI than the request's")
         if password is None or not hmac.compare_digest(expected.encode(), params["response"].lower().encode()):
             return Verdict("wrong", detail="unknown user or wrong password")
@@ -188,10 +206,27 @@ class Guard:
         age = now - int(time, 16) / 1000
         if not 0 <= age <= NONCE_LIFETIME:
             return Verdict("stale", detail="an expired nonce")
-        return Verdict("good", params["username"])
+        return Verdict("good", params["username"], params["response"] if cover == "once" else "")
 
     def _nonce(self, time: str) -> str:
         return f"{time}-{hmac.new(self.key, f'{time}:{self.realm}'.encode(), 'sha256').hexdigest()[:32]}"
+
+
+def covered(
+    claimed: str, method: str, uri: str, hosts: frozenset[str] = frozenset()
+) -> Literal["again", "once"] | None:
+    """Whether credentials with the `uri` `claimed` are for a request with that Request-URI: for it as often as it
+    comes, for one such request, or not."""
+    if claimed == uri:
+        return "again"
+    try:
+        there, here = parse_uri(claimed), parse_uri(uri)
+    except (ValueError, LookupError):
+        return None
+    ours = there.host.lower() in {here.host.lower(), *hosts}
+    if number_of(there) == number_of(here):
+        return "again" if ours or (method == "INVITE" and here.user) else None
+    return "once" if ours and method == "INVITE" and not there.user else None
 
 
 def _usable(value: str) -> dict[str, str] | None:

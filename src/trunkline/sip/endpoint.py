@@ -24,6 +24,7 @@ from trunkline.sip.dialogs import Dialogs
 from trunkline.sip.digest import Guard
 from trunkline.sip.locator import EdgeLocator
 from trunkline.sip.lookups import Lookups, is_literal
+from trunkline.sip.numbers import called_number
 from trunkline.sip.registrar import Registrar
 from trunkline.sip.saved import restored, saved
 from trunkline.sip.screen import Asked, Dropped, Refused, Request, Response, parse, refusal, screen
@@ -64,11 +65,12 @@ class SipEndpoint:
         self._settings = settings
         self._on_event = on_event
         self._transports = Transports(settings, directory, self._message, self._complain, self.counters)
-        guard = Guard(settings.realm, token_bytes(32), settings.digest_algorithms)
-        self._access = Access(settings, guard, self.counters)
+        hosts = frozenset(host.lower() for host in (settings.host, settings.advertised_host) if host)
+        guard = Guard(settings.realm, token_bytes(32), settings.digest_algorithms, hosts)
+        self._registrar = Registrar(settings.registration_min, settings.registration_max)
+        self._access = Access(settings, guard, self.counters, self._registrar.is_at)
         self._origin = Origin()
         """Of the INVITE that is being taken."""
-        self._registrar = Registrar(settings.registration_min, settings.registration_max)
         self._contacts = dict(contacts or {})
         self._on_contacts = on_contacts
         self._trunks = Trunks(settings, self._connect, lambda: token_hex(8), SystemRandom().random, self._trunk_changed)
@@ -213,6 +215,8 @@ class SipEndpoint:
     def _tell(self, event: SipEvent) -> None:
         if isinstance(event, InviteReceived):
             event = replace(event, trunk=self._origin.trunk, phone=self._origin.phone)
+            trunk = next((one for one in self._settings.trunks if one.name == event.trunk), None)
+            event = event if trunk is None else replace(event, to_user=called_number(trunk, event))
         self._on_event(event)
 
     def _register(self, request: Request, source: Endpoint, flow: Flow) -> Refused:

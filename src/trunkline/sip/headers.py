@@ -4,9 +4,14 @@ Header values travel through this room as the text that came: a response must re
 they were, and a route must not be rewritten. Only what we need to know is parsed, here; `ValueError` says what is
 wrong, in words that can go into a reason phrase. Each expression takes time in proportion to the text: no two parts
 of it that follow each other can match the same characters.
+
+Addresses are understood beyond the grammar where devices write them so and there is one way to read them: a display
+name that should have been quoted, or quoted once, or stands before a URI without brackets; blanks or an `@` in a user.
+Whoever is let in by an address (`access.py`) is known by the one reading of it that everybody here shares.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
@@ -44,16 +49,20 @@ _VIA = re.compile(
     r"\s*(?P<params>;.*)?",
     re.IGNORECASE | re.DOTALL,
 )
-_SIP_URI = re.compile(
-    rf"(?P<scheme>sips?):(?:(?P<user>[^@<>\s]+)@)?(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?"
-    r"(?P<params>(?:;[^;?<>\s]*)*)(?:\?[^<>\s]*)?",
-    re.IGNORECASE,
-)
-_TEL_URI = re.compile(r"tel:(?P<number>[0-9A-Fa-f*#+\-.()]+)(?:;[^<>\s]*)?", re.IGNORECASE)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
+_USER = re.compile(r"[^<>\s]*")
+_PLACE = re.compile(rf"(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?(?P<params>(?:;[^;?<>\s]*)*)(?:\?[^<>\s]*)?")
+_TEL = re.compile(r"(?P<number>[^;?<>\s]+)(?P<params>(?:;[^;?<>\s]*)*)(?:\?[^<>\s]*)?")
+_TEL_NUMBER = re.compile(r"[0-9A-Fa-f*#+\-.() ]+")
 _ADDR = re.compile(
     r"(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"\s*|(?P<bare>[^<>\";,:@]*))<(?P<uri>[^<>]+)>\s*(?P<params>;.*)?", re.DOTALL
 )
-_BARE_ADDR = re.compile(r"(?P<uri>[^\s<>\";,?]+)\s*(?P<params>;.*)?", re.DOTALL)
+_BARE_ADDR = re.compile(r"(?P<uri>[^\s<>\";,?:]+:[^\s<>\";,?]*)\s*(?P<params>;.*)?", re.DOTALL)
+_LOOSE_ADDR = re.compile(r"(?P<bare>[^<>]*)<(?P<uri>[^<>]+)>\s*(?P<params>;.*)?", re.DOTALL)
+_LOOSE_BARE_ADDR = re.compile(
+    r"(?P<bare>[^<>]*?[\s\"])(?P<uri>(?:sips?|tel):[^\s<>\";,?]+)\s*(?P<params>;.*)?", re.DOTALL | re.IGNORECASE
+)
+_BLANKS = re.compile(r"[ \t]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PARAM = re.compile(rf";\s*(?P<name>{TOKEN})\s*(?:=\s*(?P<value>\"(?:[^\"\\]|\\.)*\"|[^;\"\s]*)\s*)?")
 
@@ -70,6 +79,8 @@ class Uri:
     port: int | None
     params: tuple[str, ...]
     """As written, in lower case."""
+    user_params: tuple[str, ...] = ()
+    """Those of a telephone number, in the user part of a sip URI or behind a tel URI's, as written, in lower case."""
 
     @property
     def display_user(self) -> str:
@@ -84,7 +95,7 @@ class NameAddr:
     name: str
     """Display name, unquoted; empty when absent."""
     uri: str
-    """As written."""
+    """As written, but for blanks within, which are escaped."""
     params: dict[str, str]
     """Header parameters, names in lower case; the value of a flag is empty."""
 
@@ -102,16 +113,49 @@ class Via:
 @lru_cache(CACHE_SIZE)
 def parse_uri(text: str) -> Uri:
     """Raises LookupError for a scheme that we do not serve (SIP answer: 416), ValueError for a broken URI."""
-    if sip := _SIP_URI.fullmatch(text):
-        user = unquote(re.split("[;:]", sip["user"] or "", maxsplit=1)[0])
-        params = tuple(filter(None, (sip["params"] or "").lower().split(";")))
-        return Uri(sip["scheme"].lower(), user, sip["host"].strip("[]"), _port(sip["port"]), params)
-    if tel := _TEL_URI.fullmatch(text):
-        return Uri("tel", tel["number"], "", None, ())
-    scheme, colon, _ = text.partition(":")
-    if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.\-]*", scheme) and scheme.lower() not in ("sip", "sips", "tel"):
+    scheme, colon, rest = text.partition(":")
+    scheme = scheme.lower()
+    if scheme in ("sip", "sips"):
+        return _sip_uri(scheme, rest)
+    if scheme == "tel":
+        return _tel_uri(rest)
+    if colon and _SCHEME.fullmatch(scheme):
         raise LookupError(f"URI scheme {scheme[:20]}")
     raise ValueError("malformed URI")
+
+
+def _sip_uri(scheme: str, rest: str) -> Uri:
+    user, at, place = rest.partition("@")
+    if not at:
+        user, place = "", rest
+    # Only the last @ before the parameters parts user and host, where a device has left another one unescaped.
+    more, at, _ = re.split("[;?]", place, maxsplit=1)[0].rpartition("@")
+    if at:
+        user, place = f"{user}@{more}", place[len(more) + 1 :]
+    match = _PLACE.fullmatch(place)
+    if match is None or not _USER.fullmatch(user):
+        raise ValueError("malformed URI")
+    name, *user_params = user.split(";")
+    return Uri(
+        scheme,
+        unquote(name.partition(":")[0]),
+        match["host"].strip("[]"),
+        _port(match["port"]),
+        _lower(match["params"].split(";")),
+        _lower(user_params),
+    )
+
+
+def _tel_uri(rest: str) -> Uri:
+    match = _TEL.fullmatch(rest)
+    number = unquote(match["number"]) if match else ""
+    if match is None or not _TEL_NUMBER.fullmatch(number):
+        raise ValueError("malformed URI")
+    return Uri("tel", number, "", None, (), _lower(match["params"].split(";")))
+
+
+def _lower(params: Iterable[str]) -> tuple[str, ...]:
+    return tuple(param.lower() for param in params if param)
 
 
 @lru_cache(CACHE_SIZE)
@@ -119,11 +163,15 @@ def parse_name_addr(text: str) -> NameAddr:
     """`"Name" <uri>;params`, or a URI without brackets, whose parameters are then the header's. Raises ValueError."""
     match = _ADDR.fullmatch(text) or _BARE_ADDR.fullmatch(text)
     if match is None:
-        raise ValueError("malformed address")
+        match = _LOOSE_ADDR.fullmatch(text) or _LOOSE_BARE_ADDR.fullmatch(text)
+        # Where a quote is left open nobody knows which bracket is the address's.
+        if match is None or match["bare"].count('"') % 2:
+            raise ValueError("malformed address")
     groups = match.groupdict()
     quoted = groups.get("quoted")
-    name = (groups.get("bare") or "").strip() if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
-    return NameAddr(name, groups["uri"].strip(), _params(groups["params"] or ""))
+    bare = " ".join((groups.get("bare") or "").replace('"', " ").split())
+    name = bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+    return NameAddr(name, _BLANKS.sub("%20", groups["uri"].strip()), _params(groups["params"] or ""))
 
 
 @lru_cache(CACHE_SIZE)
@@ -164,6 +212,21 @@ def split_list(value: str) -> list[str]:
             start = index + 1
     parts.append(value[start:].strip())
     return parts
+
+
+def split_addresses(value: str) -> list[str]:
+    """The same of a header of addresses, where a display name that should have been quoted may hold commas too: a piece
+    that can be no address belongs to the next."""
+    parts: list[str] = []
+    pending = ""
+    for part in split_list(value):
+        pending += part
+        if pending and not any(mark in part for mark in ":<*"):
+            pending += ", "
+            continue
+        parts.append(pending)
+        pending = ""
+    return [*parts, pending.removesuffix(", ")] if pending else parts
 
 
 def one_line(text: str) -> str:

@@ -68,6 +68,11 @@ class Registrar:
         self._expire(user, now)
         return self._bindings.get(user, [])[::-1]
 
+    def is_at(self, source: Endpoint, now: float) -> bool:
+        """Whether a phone is registered from that address and port."""
+        held = (binding for bindings in self._bindings.values() for binding in bindings)
+        return any(binding.source == source and binding.expires_at > now for binding in held)
+
     def restore(self, user: str, bindings: Sequence[Binding], now: float) -> None:
         """Take a phone's contacts as they were, the oldest first, but those that have expired meanwhile."""
         self._bindings[user] = list(bindings)

@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 from hashlib import md5
 
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.headers import COMPACT_NAMES, TOKEN, Via, parse_name_addr, parse_uri, parse_via, split_list
+from trunkline.sip.headers import (
+    COMPACT_NAMES,
+    TOKEN,
+    Via,
+    parse_name_addr,
+    parse_uri,
+    parse_via,
+    split_addresses,
+    split_list,
+)
 
 ALLOW = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REGISTER")
 """The methods that we serve."""
@@ -88,7 +97,8 @@ class Message:
 
     def listed(self, name: str) -> list[str]:
         """All values of a header that may be a comma-separated list."""
-        return [item for value in self.values(name) for item in split_list(value) if item]
+        split = split_addresses if name == "contact" else split_list
+        return [item for value in self.values(name) for item in split(value) if item]
 
     @property
     def cseq(self) -> tuple[int, str]:
@@ -283,7 +293,8 @@ def _check_addresses(request: Request) -> None:
     if re.search(r"\s", request.value("call-id")):
         raise Refused(400, "Malformed Call-Id")
     for name in ("from", "to", "contact", "record-route"):
-        for value in request.listed(name):
+        # From and To are one address each, whatever commas a display name has.
+        for value in request.values(name) if name in ("from", "to") else request.listed(name):
             if name != "contact" or request.method != "REGISTER" or value != "*":
                 _check_address(name, value)
     if request.method == "INVITE" and len(request.listed("contact")) != 1:

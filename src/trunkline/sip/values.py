@@ -20,12 +20,13 @@ class InviteReceived:
     dialog: DialogId
     from_uri: str
     from_user: str
-    """User part of the From URI (`+15551234`), or the host when there is none."""
+    """User part of the From URI (`+15551234`), a number without separators, or the host when there is none."""
     from_name: str
     """Display name, empty when absent."""
     to_uri: str
     to_user: str
-    """User part of the Request-URI, or the host when there is none."""
+    """User part of the Request-URI, a number without separators, or the host when there is none; of a trunk's call
+    what the trunk's `called_number` says."""
     offer: SessionDescription | None
     """None: a late offer; ours goes into the 200 (RFC 3261 section 13.2.1)."""
     headers: tuple[tuple[str, str], ...]
@@ -38,6 +39,8 @@ class InviteReceived:
     """Name of the trunk that the call came by."""
     phone: str | None = None
     """User of the phone that calls."""
+    called_party: str = ""
+    """URI in P-Called-Party-ID (RFC 7315 section 4.2), empty when absent."""
 
 
 @dataclass(frozen=True, slots=True)

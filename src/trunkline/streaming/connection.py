@@ -339,6 +339,10 @@ class StreamConnection:
         if self.plays:
             self._playback.leg_changed(codec, ptime)
 
+    def peer_changed(self, codec: str) -> None:
+        """See `LegPort`."""
+        self._session.peer_changed(codec)
+
     def _log(self) -> FilteringBoundLogger:
         bound: FilteringBoundLogger = _log.bind(call_sid=self._identity.call_sid, stream_sid=self._identity.stream_sid)
         return bound

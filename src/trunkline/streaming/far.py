@@ -28,6 +28,9 @@ class _Port:
     def digit(self, digit: str) -> None:
         """See `LegPort`."""
 
+    def peer_changed(self, codec: str) -> None:
+        """See `LegPort`."""
+
 
 class Speaker(_Port):
     """Asks the stream for the opposite leg."""

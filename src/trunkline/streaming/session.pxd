@@ -3,13 +3,13 @@ from trunkline cimport kernel
 from trunkline.streaming cimport replay as _replay
 
 cdef class _Fork:
-    cdef public object convert, held_since
+    cdef public object codec, convert, held_since
     cdef public bytes middle
     cdef public long long chunk, gap
     cdef public bint outbound, plain
 
 cdef class Session:
-    cdef object _codec, _encoding, _identity, _leg_codec, _params, _settings, _stream_id
+    cdef object _codec, _encoding, _identity, _params, _settings, _stream_id
     cdef list _error_times
     cdef _Fork _inbound, _outbound
     cdef long long _origin, _sequence

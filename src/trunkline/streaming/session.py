@@ -28,9 +28,11 @@ from trunkline.streaming.replay import FRAMES_PER_SECOND, Kept, Replay
 class _Fork:
     """One track's copy."""
 
-    __slots__ = ("chunk", "convert", "gap", "held_since", "middle", "outbound", "plain")
+    __slots__ = ("chunk", "codec", "convert", "gap", "held_since", "middle", "outbound", "plain")
 
-    def __init__(self, stream_id: str, track: str) -> None:
+    def __init__(self, stream_id: str, track: str, codec: str) -> None:
+        self.codec = codec
+        """Of the frames that come."""
         self.middle = messages.media_middle(stream_id, track)
         self.outbound = track == "outbound"
         self.chunk = 0
@@ -56,7 +58,6 @@ class Session:
         "_error_times",
         "_identity",
         "_inbound",
-        "_leg_codec",
         "_origin",
         "_outbound",
         "_params",
@@ -77,10 +78,10 @@ class Session:
         self._identity = identity
         self._stream_id = identity.stream_sid
         self._encoding = encoding
-        self._codec = self._leg_codec = socket_codec(encoding, settings.l16_endian)
+        self._codec = socket_codec(encoding, settings.l16_endian)
         self._settings = settings
-        self._inbound = _Fork(self._stream_id, "inbound")
-        self._outbound = _Fork(self._stream_id, "outbound")
+        self._inbound = _Fork(self._stream_id, "inbound", self._codec)
+        self._outbound = _Fork(self._stream_id, "outbound", self._codec)
         self._sequence = 0
         self._started = 0.0
         self._origin = 0
@@ -113,11 +114,18 @@ class Session:
 
     def leg_changed(self, codec: str) -> None:
         """The frames are in this codec from here on."""
-        if codec != self._leg_codec:
-            self._leg_codec = codec
-            for fork in (self._inbound, self._outbound):
-                fork.convert = converter(codec, self._codec)
-                fork.plain = False
+        self._change(self._inbound, codec)
+        self._change(self._outbound, codec)
+
+    def peer_changed(self, codec: str) -> None:
+        """Those of the inbound track are."""
+        self._change(self._inbound, codec)
+
+    def _change(self, fork: _Fork, codec: str) -> None:
+        if codec != fork.codec:
+            fork.codec = codec
+            fork.convert = converter(codec, self._codec)
+            fork.plain = False
 
     def inbound(self, payload: bytes, at: int, missing: int) -> bytes:
         """`media` of the inbound track, nothing while a packet fills; `missing` frames before it were lost."""

@@ -329,7 +329,9 @@ class Conductor:
         _log.warning("TeXML", call_sid=run.sid, warning=effect.text)
 
     def _answer(self, run: _Run, _effect: to.Answer) -> None:
-        self._ask(run.entry, ask.AnswerCall())
+        # Of those that are dialled one has answered, or none is: then the codec is open.
+        codec = next((leg.call.view.codec for leg in run.legs.values() if leg.call.answered), None)
+        self._ask(run.entry, ask.AnswerCall(codec))
 
     def _reject(self, run: _Run, effect: to.Reject) -> None:
         self._ask(run.entry, ask.RejectCall(effect.status, effect.reason))

@@ -47,6 +47,9 @@ class Keys:
     def leg_changed(self, codec: str, ptime: int) -> None:
         """See `LegPort`."""
 
+    def peer_changed(self, codec: str) -> None:
+        """See `LegPort`."""
+
 
 class Orders:
     """Carries them out. `soon` calls a function when the packet path is done with its ports."""

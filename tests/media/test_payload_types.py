@@ -1,0 +1,299 @@
+"""What the peer may send beside the leg's codec: the second of several, other numbers, changes in mid-call."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.config import MediaSettings
+from trunkline.ids import LegId, Seconds
+from trunkline.media.bridge import Ear, Mouth
+from trunkline.media.codecs import CODECS
+from trunkline.media.leg import RANDOM_BYTES, Leg
+from trunkline.media.level import Ear as LevelEar
+from trunkline.media.playout import Playout
+from trunkline.media.recorder import Recorder
+from trunkline.sdp.values import Direction, Endpoint, MediaParams
+
+if TYPE_CHECKING:
+    from media.conftest import RecordingPort
+
+MakeLeg = Callable[..., Leg]
+Rtp = Callable[..., bytes]
+T0 = 100.0
+AGREED = (
+    (0, "PCMU"),
+    (8, "PCMA"),
+    (96, "PCMU"),
+    (111, "OPUS"),
+    (107, "OPUS"),
+    (97, "telephone-event"),
+    (98, "CN"),
+)
+OPUS = b"\xfc\xff\xfe"
+
+
+@pytest.fixture
+def several(params: MediaParams) -> MediaParams:
+    """PCMU is sent; much else may come."""
+    return replace(params, heard=AGREED)
+
+
+@pytest.fixture
+def port(make_port: "type[RecordingPort]") -> "RecordingPort":
+    return make_port()
+
+
+def feed(leg: Leg, packets: list[bytes], start: float = T0 + 1, step: float = 0.02) -> None:
+    for n, datagram in enumerate(packets):
+        leg.inbound.receive(datagram, Seconds(start + n * step))
+
+
+def test_each_type_that_was_agreed_is_heard_and_others_are_not(
+    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+) -> None:
+    leg = make_leg(several)
+    leg.attach(port)
+    feed(leg, [rtp(0), rtp(1, kind=96), rtp(2, kind=8), rtp(3, kind=8), rtp(4, kind=9), rtp(5, kind=0), rtp(6)])
+    assert [(payload[0], at, missing) for payload, at, missing in port.heard] == [
+        (n, 1000 + 20 * n, 0) for n in (0, 1, 2, 3, 5, 6)
+    ]
+    assert port.peers == ["PCMA", "PCMU"], "another number of the same codec is no change"
+    assert port.changes == [("PCMU", 20)]
+    report = leg.report(Seconds(T0 + 2))
+    assert (report.unknown_payload_type, report.seen_payload_type, report.frames_in) == (1, 9, 6)
+    assert (report.codec, report.codec_in, report.payload_type) == ("PCMU", "PCMU", 0)
+
+
+def test_from_its_second_packet_on_another_type_takes_the_short_way(
+    make_leg: MakeLeg, several: MediaParams, rtp: Rtp
+) -> None:
+    leg = make_leg(several)
+    packets = [rtp(n, kind=0 if n < 5 else 8) for n in range(20)]
+    called: list[str] = []
+    sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        feed(leg, packets)
+    finally:
+        sys.setprofile(None)
+    if "receive" not in called:
+        pytest.skip("compiled: its calls are not seen")
+    assert called.count("receive") == 20
+    assert called.count("_receive_other") == 2, "the first packet of all, and the first of the other type"
+
+
+def test_events_and_comfort_noise_come_under_the_numbers_of_either_side(
+    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+) -> None:
+    leg = make_leg(several)
+    leg.attach(port)
+    packets = [rtp(0), rtp(1, bytes([3, 0x8A, 0, 160]), kind=97, timestamp=160), rtp(2, b"\x40", kind=98)]
+    packets += [rtp(3, bytes([4, 0x8A, 0, 160]), kind=101, timestamp=480), rtp(4, b"\x40", kind=13), rtp(5)]
+    feed(leg, packets)
+    assert port.digits == "34"
+    assert [payload[0] for payload in port.payloads] == [0, 5]
+    assert leg.report(Seconds(T0 + 2)).unknown_payload_type == 0
+
+
+def test_what_our_own_description_calls_an_event_is_one_whatever_the_answer_calls_so(
+    make_leg: MakeLeg, params: MediaParams, port: "RecordingPort", rtp: Rtp
+) -> None:
+    heard = ((101, "telephone-event"), (111, "OPUS"), (97, "telephone-event"))
+    leg = make_leg(replace(params, codec="OPUS", payload_type=101, dtmf_payload_type=97, heard=heard))
+    leg.attach(port)
+    feed(leg, [rtp(0, OPUS, kind=111), rtp(1, bytes([3, 0x8A, 0, 160]), kind=101), rtp(2, OPUS, kind=111)])
+    assert port.payloads == [OPUS, OPUS]
+    assert port.digits == "3"
+
+
+class Told:
+    """A port that writes down each frame's first byte and the codec that it is in."""
+
+    inbound = True
+    outbound = plays = False
+
+    def __init__(self) -> None:
+        self.codec = ""
+        self.frames: list[tuple[str, int]] = []
+
+    def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
+        self.frames.append((self.codec, payload[0]))
+
+    def outbound_frame(self, payload: bytes, at: int) -> None: ...
+    def digit(self, digit: str) -> None: ...
+    def next_frame(self, at: int) -> bytes | None: ...
+
+    def leg_changed(self, codec: str, ptime: int) -> None:
+        self.codec = codec
+
+    def peer_changed(self, codec: str) -> None:
+        self.codec = codec
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 8, 96, 107]), st.integers(0, 3)), min_size=1, max_size=30),
+    st.integers(0, 29),
+)
+def test_each_frame_comes_in_the_codec_of_its_own_packet_whatever_the_order_of_arrival(
+    packets: list[tuple[int, int]], renegotiated: int
+) -> None:
+    params = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), heard=AGREED)
+    random = bytes(RANDOM_BYTES)
+    leg = Leg(
+        LegId(1),
+        params,
+        MediaSettings(),
+        random=random,
+        now=Seconds(T0),
+        wall=0,
+        waiting=set(),
+        local_port=1,
+        first_at=0,
+    )
+    port = Told()
+    leg.attach(port)
+    order = sorted(range(len(packets)), key=lambda n: n + packets[n][1] * 1.5)
+    for place, n in enumerate(order):
+        if place == renegotiated:
+            leg.update(replace(params, codec="PCMA", payload_type=8), Seconds(T0 + 1))
+        header = bytes((0x80, packets[n][0])) + n.to_bytes(2) + (n * 160).to_bytes(4) + bytes(4)
+        leg.inbound.receive(header + bytes([n]) * 160, Seconds(T0 + 1 + place * 0.001))
+    leg.inbound.flush()
+    numbers = [n for _, n in port.frames]
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] == order[0]
+    assert port.frames == [(dict(AGREED)[packets[n][0]], n) for n in numbers]
+
+
+def test_the_timeline_goes_on_where_the_other_codec_has_another_clock(
+    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+) -> None:
+    leg = make_leg(several)
+    leg.attach(port)
+    feed(leg, [rtp(n) for n in range(5)])
+    feed(leg, [rtp(5 + n, OPUS, kind=111, timestamp=7_000_000 + 960 * n) for n in range(5)], start=T0 + 1.1)
+    feed(leg, [rtp(10 + n) for n in range(5)], start=T0 + 1.2)
+    assert [at for _, at, _ in port.heard] == [1000 + 20 * n for n in range(15)]
+    assert port.peers == ["OPUS", "PCMU"]
+    report = leg.report(Seconds(T0 + 2))
+    assert (report.restarts, report.jitter_ms) == (0, 0)
+
+
+def test_who_comes_later_is_told_what_the_peer_sends(
+    make_leg: MakeLeg, several: MediaParams, make_port: "type[RecordingPort]", rtp: Rtp
+) -> None:
+    leg = make_leg(several)
+    feed(leg, [rtp(0, kind=8)])
+    port = make_port()
+    leg.attach(port)
+    assert (port.changes, port.peers) == ([("PCMU", 20)], ["PCMA"])
+    assert leg.report(Seconds(T0 + 2)).codec_in == "PCMA"
+
+
+def test_a_re_invite_leaves_the_peer_in_the_codec_that_it_sends(
+    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+) -> None:
+    leg = make_leg(several)
+    leg.attach(port)
+    feed(leg, [rtp(0, kind=8)])
+    leg.update(replace(several, direction=Direction.SENDONLY), Seconds(T0 + 1.01))
+    feed(leg, [rtp(1, kind=8), rtp(2, kind=96)], start=T0 + 1.02)
+    leg.update(several, Seconds(T0 + 1.05))
+    feed(leg, [rtp(3, kind=8)], start=T0 + 1.06)
+    assert port.peers == ["PCMA", "PCMU", "PCMA"]
+    leg.update(replace(several, ptime=30), Seconds(T0 + 1.07))
+    assert port.changes == [("PCMU", 20), ("PCMU", 30)]
+    assert port.peers == ["PCMA", "PCMU", "PCMA", "PCMA"]
+    feed(leg, [rtp(4, kind=8)], start=T0 + 1.08)
+    assert [payload[0] for payload in port.payloads] == [0, 3, 4]
+
+
+def test_what_was_sent_before_a_re_invite_to_another_codec_is_heard_in_the_former(
+    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+) -> None:
+    leg = make_leg(several)
+    leg.attach(port)
+    feed(leg, [rtp(0)])
+    leg.update(replace(several, codec="PCMA", payload_type=8), Seconds(T0 + 1.01))
+    feed(leg, [rtp(1), rtp(2, kind=8)], start=T0 + 1.02)
+    assert [payload[0] for payload in port.payloads] == [0, 1, 2]
+    assert (port.changes, port.peers) == ([("PCMU", 20), ("PCMA", 20)], ["PCMU", "PCMA"])
+
+
+def test_a_codec_that_is_agreed_no_more_is_left(
+    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+) -> None:
+    leg = make_leg(several)
+    leg.attach(port)
+    feed(leg, [rtp(0, kind=8)])
+    leg.update(replace(several, heard=()), Seconds(T0 + 1.01))
+    feed(leg, [rtp(1, kind=8), rtp(2)], start=T0 + 1.02)
+    assert [payload[0] for payload in port.payloads] == [0, 2]
+    assert (port.changes, port.peers) == ([("PCMU", 20), ("PCMU", 20)], ["PCMA"])
+
+
+def test_an_empty_packet_of_another_type_changes_nothing(
+    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+) -> None:
+    leg = make_leg(several)
+    leg.attach(port)
+    feed(leg, [rtp(0), rtp(1, kind=8)[:12], rtp(2)])
+    assert (len(port.heard), port.peers) == (2, [])
+
+
+class Fails(Told):
+    """A port that cannot take the change."""
+
+    def peer_changed(self, codec: str) -> None:
+        raise ArithmeticError
+
+
+def test_a_port_that_fails_at_a_change_is_found(make_leg: MakeLeg, several: MediaParams, rtp: Rtp) -> None:
+    leg, port = make_leg(several), Fails()
+    leg.attach(port)
+    with pytest.raises(ArithmeticError):
+        feed(leg, [rtp(0, kind=8)])
+    assert leg.failed_port() is port
+
+
+def test_a_voice_is_recorded_and_measured_in_the_codec_that_it_comes_in() -> None:
+    loud = CODECS["PCMA"].encoder()(bytes([0, 0x40, 0, 0xC0]) * 80)
+    blocks: list[bytes] = []
+    recorder = Recorder(
+        1, max_length=0, silence=0, loud=-45, finish_on="", on_block=blocks.append, on_over=lambda why, key: None
+    )
+    recorder.leg_changed("PCMU", 20)
+    recorder.peer_changed("PCMA")
+    ear = LevelEar()
+    ear.leg_changed("PCMU", 20)
+    ear.peer_changed("PCMA")
+    for at in range(0, 1000, 20):
+        recorder.outbound_frame(CODECS["PCMU"].silence(20), at)
+        recorder.inbound_frame(loud, at, 0)
+        ear.inbound_frame(loud, at, 0)
+        ear.outbound_frame(CODECS["PCMU"].silence(20), at)
+    recorder.finish()
+    assert b"".join(blocks) == CODECS["PCMA"].decoder()(loud) * 50
+    report = ear.report()
+    assert (report["heard_level_db"], report["said_level_db"] < -60) == (-6, True)
+    ear.peer_changed("PCMU")
+    assert ear.report()["heard_frames"] == 0
+    assert ear.report()["said_frames"] == 50
+
+
+def test_a_bridge_passes_what_the_listener_speaks_and_transcodes_the_rest() -> None:
+    playout = Playout()
+    ear, mouth = Ear(playout, lambda key: None), Mouth(playout)
+    mouth.leg_changed("PCMA", 20)
+    ear.leg_changed("PCMU", 20)
+    ear.peer_changed("PCMA")
+    coded = bytes(range(160))
+    ear.inbound_frame(coded, 0, 0)
+    assert mouth.next_frame(0) == coded
+    ear.peer_changed("PCMU")
+    ear.inbound_frame(coded, 20, 0)
+    assert mouth.next_frame(20) not in (coded, None)
