@@ -18,7 +18,7 @@ EVERYBODY = {"", "errors", "ids", "config", "kernel"}
 MAY_IMPORT = {
     "outbound": set(),
     "sdp": set(),
-    "sip": {"sdp", "outbound.names"},
+    "sip": {"sdp", "outbound.dialler", "outbound.names"},
     "media": {"sdp.values"},
     "streaming": {"media.frames", "media.codecs", "media.dtmf", "media.level", "media.mp3", "outbound"},
     "store": {"calls.views"},

@@ -103,6 +103,13 @@ async def test_where_a_name_leads(names: Names, host: str, addresses: tuple[str,
     assert [":" in one for one in found.addresses] == [":" in one for one in addresses], "IPv6 first"
 
 
+async def test_one_family_may_be_asked_for(names: Names) -> None:
+    assert (await names.look_up("both.app.test", socket.AF_INET)).addresses == ("192.0.2.3",)
+    assert (await names.look_up("both.app.test", socket.AF_INET6)).addresses == ("2001:db8::3",)
+    with pytest.raises(UnknownHost, match="no IPv6 address"):
+        await names.look_up("four.app.test", socket.AF_INET6)
+
+
 @pytest.mark.parametrize(
     ("host", "words"),
     [

@@ -22,6 +22,7 @@ from websockets.http11 import Request, Response
 from streaming.helpers import make_certificate, past_opening, receive, say, turn, until
 from trunkline.config import StreamSettings
 from trunkline.demo.server import free_ports
+from trunkline.outbound import names as names_module
 from trunkline.streaming.connection import StreamEnded, StreamStarted
 from trunkline.streaming.params import BidirectionalMode, Track
 
@@ -365,8 +366,11 @@ async def test_a_first_upgrade_that_is_refused_is_not_repeated(run_app: Any, mak
 
 
 async def test_an_address_that_leads_nowhere_does_not_eat_the_timeout(
-    run_app: Any, make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch
+    run_app: Any, make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.2 two.example\n127.0.0.1 two.example\n")
+    monkeypatch.setattr(names_module, "HOSTS", hosts)
     async with run_app() as app:
         port = port_of(app)
         # A listener whose backlog is full answers no further connection, as a black hole.
@@ -378,12 +382,6 @@ async def test_an_address_that_leads_nowhere_does_not_eat_the_timeout(
                 filler = stack.enter_context(socket.socket())
                 filler.setblocking(False)
                 filler.connect_ex(("127.0.0.2", port))
-            row = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
-
-            async def two_addresses(*_: object, **__: object) -> list[Any]:
-                return [(*row, ("127.0.0.2", port)), (*row, ("127.0.0.1", port))]
-
-            monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two_addresses)
             stream = make_stream(f"ws://two.example:{port}/")
             await stream.open()
             await past_opening(await app.connection())

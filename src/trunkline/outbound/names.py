@@ -89,8 +89,18 @@ class Names:
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def look_up(self, host: str) -> Found:
-        """Raises UnknownHost, within `PATIENCE` seconds or a little more."""
+    async def look_up(self, host: str, family: int = socket.AF_UNSPEC) -> Found:
+        """Of one family or of both. Raises UnknownHost, within `PATIENCE` seconds or a little more."""
+        found = await self._look_up(host)
+        if family == socket.AF_UNSPEC:
+            return found
+        six = family == socket.AF_INET6
+        ours = tuple(address for address in found.addresses if (":" in address) is six)
+        if not ours:
+            raise UnknownHost(host, f"there is no IPv{6 if six else 4} address of it")
+        return Found(ours, found.ttl)
+
+    async def _look_up(self, host: str) -> Found:
         if is_address(host):
             return Found((host,), FOR_GOOD)
         name = host.rstrip(".").lower()

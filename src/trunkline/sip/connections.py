@@ -18,6 +18,8 @@ from functools import cached_property
 from typing import cast
 
 from trunkline.config import SipSettings
+from trunkline.outbound.dialler import Dialler
+from trunkline.outbound.names import Names
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.certificates import client_context
 from trunkline.sip.framing import PING, Framer
@@ -57,6 +59,8 @@ class Connections:
         self._outbound: dict[tuple[str, Endpoint, str], StreamFlow] = {}
         """Flows to those whom we called, least recently used first."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self.names = Names()
+        self.dialler = Dialler(self.names)
         self._sockets = 0
         self._all_closed = asyncio.Event()
 
@@ -122,6 +126,7 @@ class Connections:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.names.stop()
 
     async def close(self) -> None:
         """Drop the connections, and wait until every socket is closed."""
@@ -357,8 +362,9 @@ class StreamFlow:
             if self.transport == "tls":
                 tls = TlsChannel(self._owner.client_tls, self._server_name or to.host)
             async with asyncio.timeout(self._owner.settings.connect_timeout):
+                sock = await self._owner.dialler.dial(to.host, to.port)
                 await asyncio.get_running_loop().create_connection(
-                    lambda: StreamConnection(self._owner, self.transport, self, tls), to.host, to.port
+                    lambda: StreamConnection(self._owner, self.transport, self, tls), sock=sock
                 )
         except TimeoutError:
             self.unreachable("no connection in time")

@@ -3,7 +3,7 @@
 A name without a port is asked for as SRV (RFC 2782), in the order of its NAPTR records, unless its URI says which
 transport; without NAPTR for UDP, TCP and TLS, and the first that has records is taken. They are tried by priority,
 those of equal priority at random by weight. A name with a port, without a dot (of this machine or network, which DNS
-would be asked for in vain), or without SRV records, is left to the system's own look-up.
+would be asked for in vain), or without SRV records, is looked up as the system does (`outbound.names`).
 
 A URI is looked up when it is called, from a cache where DNS allows. Each trunk is looked up again when the shortest TTL
 of what was found has passed, within bounds; where that fails what was known stays.
@@ -23,6 +23,7 @@ from dns.rdtypes.IN.SRV import SRV
 from dns.resolver import NXDOMAIN, LRUCache, NoAnswer
 
 from trunkline.config import SipSettings
+from trunkline.outbound.names import Names, UnknownHost
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.headers import is_address, parse_uri
 from trunkline.sip.targets import Found as OnFound
@@ -60,6 +61,7 @@ class Lookups:
         self._on_found = on_found
         self._random = SystemRandom().random
         self._records, self._family = ("AAAA", socket.AF_INET6) if ":" in settings.host else ("A", socket.AF_INET)
+        self._names = Names()
         self._cache = LRUCache(CACHE_SIZE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -83,6 +85,7 @@ class Lookups:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        await self._names.stop()
 
     async def _keep(self, trunk: str, targets: Sequence[Target]) -> None:
         known: dict[Target, Found] = {}
@@ -121,11 +124,9 @@ class Lookups:
             places, ttl = await self._by_records(target)
             if not places:
                 endpoint = target.endpoint
-                addresses = await asyncio.get_running_loop().getaddrinfo(
-                    endpoint.host, endpoint.port, family=self._family, type=socket.SOCK_DGRAM
-                )
-                places = [replace(target, endpoint=Endpoint(str(one[4][0]), endpoint.port)) for one in addresses]
-                ttl = TTL_OF_SYSTEM
+                found = await self._names.look_up(endpoint.host, self._family)
+                places = [replace(target, endpoint=Endpoint(address, endpoint.port)) for address in found.addresses]
+                ttl = found.ttl
         return Found(tuple(dict.fromkeys(places))[:ADDRESS_LIMIT], ttl)
 
     async def _by_records(self, target: Target) -> tuple[list[Target], float]:
@@ -190,4 +191,6 @@ def in_order(records: Sequence[SRV], random: Callable[[], float]) -> list[SRV]:
 def _words(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, UnknownHost):
+        return error.words
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

@@ -19,6 +19,7 @@ from typing import cast
 
 from trunkline.config import SipSettings
 from trunkline.errors import StartupError
+from trunkline.outbound.names import UnknownHost
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.certificates import server_context
 from trunkline.sip.connections import Connections, OnMessage, OnTrouble
@@ -201,10 +202,11 @@ class UdpSocket(asyncio.DatagramProtocol):
     async def _resolve_and_send(self, data: bytes, to: Endpoint) -> None:
         try:
             async with asyncio.timeout(self._owner.settings.connect_timeout):
-                found = await asyncio.get_running_loop().getaddrinfo(to.host, to.port, family=self._socket.family)
-            there = Endpoint(str(found[0][4][0]), to.port)
-        except (OSError, UnicodeError, IndexError) as error:
-            self._not_sent(to, f"{to.host} cannot be looked up: {error or type(error).__name__}")
+                found = await self._owner.names.look_up(to.host, self._socket.family)
+            there = Endpoint(found.addresses[0], to.port)
+        except (UnknownHost, TimeoutError) as error:
+            words = error.words if isinstance(error, UnknownHost) else "no answer in time"
+            self._not_sent(to, f"{to.host} cannot be looked up: {words}")
             return
         self._names[there] = to
         if len(self._names) > NAMES_LIMIT:

@@ -6,6 +6,7 @@ from trunkline.streaming cimport throttle as _throttle
 cdef long long COPIED
 
 cdef class Sender:
+    cdef public object dialler
     cdef public list waiting
 
     cpdef soon(self)

@@ -13,7 +13,6 @@ An app that does not read: the kernel is allowed little unsent data, the library
 import asyncio
 import contextlib
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Protocol
 
@@ -22,6 +21,8 @@ from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSProto
 
 from trunkline import kernel
 from trunkline.config import StreamSettings
+from trunkline.outbound.dialler import Dialler, dial_words
+from trunkline.outbound.names import Names, UnknownHost
 from trunkline.streaming.certificates import tls_context
 from trunkline.streaming.dialling import upgrade
 from trunkline.streaming.retry import Gone, How
@@ -37,9 +38,7 @@ UNREAD_LIMIT = 32768
 COPIED = 16384
 """Bytes up to which a message of an app's is copied, of a larger one there is a view: the kernel reads audio from bytes
 alone, and a small copy is cheaper than a view."""
-ADDRESS_PATIENCE = 1.0
-"""Seconds that one address of a host may take to answer while there are others: about how long a lost first packet
-takes to be repeated (RFC 6298 section 2). An address that leads nowhere must not eat the whole timeout."""
+
 
 # Looking a member of an enumeration up takes as long as ten other look-ups.
 _TEXT, _CLOSE, _CONTINUATION = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.CONTINUATION
@@ -48,15 +47,22 @@ _PING, _PONG = WSMsgType.PING, WSMsgType.PONG
 _log = structlog.get_logger()
 
 
+def _prepare(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_LIMIT)
+
+
 def _nowhere(kind: WSMsgType, message: bytes) -> None:
     """There is no transport."""
 
 
 class Sender:
-    """Writes what the streams of one loop are sent in a turn of it, one message after the other when the turn is over:
-    between two system calls for TCP nothing else then runs, which is a fifth cheaper than writing each at once."""
+    """What the streams of one loop share: how they dial, and who writes what they are sent in a turn of it, one message
+    after the other when the turn is over. Between two system calls for TCP nothing else then runs, which is a fifth
+    cheaper than writing each at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialler: Dialler | None = None) -> None:
+        self.dialler = dialler or Dialler(Names())
         self.waiting: list[tuple[AppSocket, bytes]] = []
         """In order; who puts the first one in calls `soon`."""
 
@@ -229,10 +235,11 @@ class AppSocket:
             where = target(self._url, self._auth_token)
             context = tls_context(settings.ca_file) if where.secure else None
             async with asyncio.timeout(patience) as self._dialling:
-                self._sock = await self._open_socket(where)
+                self._sock = await self._sender.dialler.dial(where.host, where.port, _prepare)
                 transport = await upgrade(self._sock, where, context, _Listener(self), settings.message_limit)
         except (OSError, WSError, NoUpgrade, ValueError) as problem:
-            unreachable = isinstance(problem, ConnectionRefusedError | TimeoutError)
+            silent = isinstance(problem, UnknownHost) and problem.silent
+            unreachable = silent or isinstance(problem, ConnectionRefusedError | TimeoutError)
             self._gone(How.UNREACHABLE if unreachable else How.FAILED, _dial_words(problem, where, patience))
             problem.__traceback__ = None  # its frames hold the exception itself
             return None
@@ -242,27 +249,6 @@ class AppSocket:
             self._gone(How.FAILED, "the server closed the connection instead of answering the upgrade")
             return None
         return transport
-
-    async def _open_socket(self, where: Target) -> socket.socket:
-        """A connected socket to the first of the host's addresses that answers. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        addresses = await loop.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
-        failure = OSError("the host has no address")
-        for number, (family, kind, protocol, _, address) in enumerate(addresses, 1):
-            try:
-                with contextlib.ExitStack() as on_failure:
-                    sock = on_failure.enter_context(socket.socket(family, kind, protocol))
-                    sock.setblocking(False)
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_LIMIT)
-                    async with asyncio.timeout(ADDRESS_PATIENCE if number < len(addresses) else None):
-                        await loop.sock_connect(sock, address)
-                    on_failure.pop_all()
-            except OSError as problem:
-                failure = problem
-            else:
-                return sock
-        raise failure
 
     # ── the life of the socket ──────────────────────────────────────────────────────────────────────────────
 
@@ -506,19 +492,11 @@ def _dial_words(problem: Exception, where: Target | None, timeout: float) -> str
     match problem:
         case Refused():
             return f"the upgrade was answered with {problem} by {place}"
-        case socket.gaierror():
-            return f"DNS: {where.host}: {problem.strerror}"
-        case ConnectionRefusedError():
-            return f"connection refused by {place}"
         case TimeoutError():
             return f"timeout: no WebSocket to {place} within {round(timeout, 1):g} s"
-        case ssl.SSLCertVerificationError():
-            return f"TLS: the certificate of {place} is not valid: {problem.verify_message}"
-        case ssl.SSLError():
-            return f"TLS with {place} failed: {problem.reason or problem}"
-        case ConnectionError():
-            return f"{place} broke off the {'TLS handshake' if where.secure else 'connection'}"
+        case ConnectionError() if where.secure and not isinstance(problem, ConnectionRefusedError):
+            return f"{place} broke off the TLS handshake"
         case OSError():
-            return f"no connection to {place}: {problem.strerror or problem}"
+            return dial_words(problem, where.host, where.port)
         case _:
             return f"no proper answer to the upgrade from {place}: {problem}"

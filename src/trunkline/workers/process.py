@@ -108,6 +108,7 @@ class Worker:
         await asyncio.gather(*(stream.wait_closed() for stream in list(self._streams.values())))
         if self._engine is not None:
             self._engine.stop()
+        await self._sender.dialler.stop()
         await self._decoder.stop()
 
     def _on_lost(self) -> None:
