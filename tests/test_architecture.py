@@ -65,6 +65,7 @@ DRIVERS = {
     "workers/files.py",
     "workers/limits.py",
     "workers/link.py",
+    "workers/parent.py",
     "workers/pool.py",
     "workers/process.py",
 }

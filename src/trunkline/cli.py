@@ -5,7 +5,9 @@ What takes long to import is imported by the command that needs it.
 
 import os
 import secrets
+import select
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -27,6 +29,10 @@ app = typer.Typer(
 )
 _ANY_SETTING = {"allow_extra_args": True, "ignore_unknown_options": True}
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; default: trunkline.toml, if there.")]
+_CLOSED: set[int] = set()
+"""Of stdin, stdout and stderr, those that were closed at the start."""
+SHOW_TIME = 5.0
+"""Seconds that whoever reads what is shown may leave it unread."""
 SETTINGS_HELP = "Any setting is a flag too: --http.port 9000 (`trunkline config` lists them)."
 
 
@@ -40,12 +46,14 @@ def _load(context: typer.Context, file: Path | None) -> Loaded:
 
 def _announce(text: str) -> None:
     """Show what is shown once. Raises StartupError when nobody can have seen it."""
-    if sys.stdout is None:
-        raise StartupError("a first account cannot be shown: standard output is closed")
+    problem = "nobody reads standard output"
     try:
-        typer.echo(text)
+        if 1 not in _CLOSED and select.select([], [1], [], SHOW_TIME)[1]:
+            os.write(1, f"{text}\n".encode())
+            return
     except OSError as error:
-        raise StartupError(f"a first account cannot be shown: {error.strerror}") from None
+        problem = f"standard output: {error.strerror}"
+    raise StartupError(f"a first account cannot be shown: {problem}")
 
 
 @app.command(context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
@@ -58,7 +66,9 @@ def serve(context: typer.Context, config: ConfigFile = None) -> None:
 
     from trunkline.server import Server
 
-    log.configure(settings.log)
+    outlet = log.Outlet(None if 2 in _CLOSED else 2)
+    log.configure(settings.log, outlet, terminal=2 not in _CLOSED and os.isatty(2))
+    log.take_over()
     for variable, nearest in loaded.strangers.items():
         structlog.get_logger().warning("unknown variable in the environment", variable=variable, nearest=nearest)
     # Callbacks resolve their hosts on libuv's threads; one dead DNS server must not hold the others up.
@@ -109,11 +119,28 @@ def version() -> None:
     typer.echo(__version__)
 
 
+def _hold_descriptors() -> None:
+    """Where stdin, stdout or stderr are closed, the next file or socket that is opened would be taken for it."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            _CLOSED.add(descriptor)
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
+
+
 def main() -> NoReturn:
     """The console script."""
+    _hold_descriptors()
     try:
         app(prog_name="trunkline")
     except StartupError as error:
-        typer.echo(f"trunkline: {error}", err=True)
+        with suppress(OSError):  # nobody is there to read it, but the exit code tells
+            typer.echo(f"trunkline: {error}", err=True)
         sys.exit(2)
+    finally:
+        log.close()
     sys.exit(0)

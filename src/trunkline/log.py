@@ -1,13 +1,27 @@
-"""Logging: structlog to stderr, one line per fact, the call's and the stream's id under fixed keys.
+"""Logging: one line per fact, the call's and the stream's id under fixed keys.
 
 Levels by what the reader must do: error = act now, warning = look into it, info = know it, debug = when asked.
 Phone numbers and SIP users are masked unless `log.mask_numbers` is off.
+
+Whoever logs never waits and gets no error, whatever becomes of stderr. The control process has an `Outlet`: a bounded
+queue, and a thread that writes. A process below it has a `Relay`, which hands lines up by the link. What finds no room
+or cannot be written is dropped and counted; the log tells of it as soon as lines can be written again. What is not
+logged but printed (libraries, warnings, the last words of a thread) goes the same way.
 """
 
+import contextlib
+import io
+import json
 import logging
+import os
 import re
+import select
 import sys
-from typing import TextIO
+import threading
+from collections import Counter
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Protocol
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -15,12 +29,254 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from trunkline.config import LogSettings
 
 NUMBER_KEYS = ("from_", "to", "caller")
+QUEUE_LIMIT = 2000
+"""Lines that may wait to be written; one more is dropped."""
+LINE_LIMIT = 16384
+"""Characters; what is longer is cut."""
+CLOSE_TIME = 0.5
+"""Seconds that the end of the process waits for the last lines to be written."""
+
 _NUMBER = re.compile(r"\d{7,}")
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "exception": 40, "critical": 50}
+
+
+class Sink(Protocol):
+    """Where lines go. Nothing in here blocks or raises."""
+
+    def put(self, line: str) -> None:
+        """Take a line, without its end, or drop and count it."""
+
+    def lost(self, count: int) -> None:
+        """So many lines were dropped on their way here."""
+
+
+class Outlet:
+    """A file descriptor, None for one that is closed, and the thread that writes to it."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        # One for each thread that counts, so that no count is lost between two.
+        self._no_room, self._unwritten, self._elsewhere, self._told = 0, 0, 0, 0
+        self._torn = False
+        """The last line was written in part."""
+        self._finished = threading.Event()
+        threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines, in all."""
+        return self._no_room + self._unwritten + self._elsewhere
+
+    def put(self, line: str) -> None:
+        """See `Sink`."""
+        if self._lines.qsize() >= QUEUE_LIMIT:
+            self._no_room += 1
+        else:
+            self._lines.put(line if len(line) <= LINE_LIMIT else line[:LINE_LIMIT] + "…")
+
+    def lost(self, count: int) -> None:
+        """See `Sink`."""
+        self._elsewhere += count
+
+    def close(self, grace: float) -> None:
+        """Wait up to `grace` seconds for what was put to be written; nothing more will be."""
+        self._lines.put(None)
+        self._finished.wait(grace)
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            if not self._write(line):
+                self._unwritten += 1
+            elif self._lines.empty():
+                self._tell()
+        self._tell()
+        self._finished.set()
+
+    def _tell(self) -> None:
+        dropped = self.dropped
+        if dropped > self._told:
+            told = {"event": "log lines were dropped", "dropped": dropped - self._told, "level": "warning"}
+            if self._write(_rendered("warning", _stamp(None, "warning", told))):
+                self._told = dropped
+
+    def _write(self, line: str) -> bool:
+        rest = line.encode("utf-8", "backslashreplace") + b"\n"
+        rest = b"\n" + rest if self._torn else rest
+        try:
+            while rest:
+                written = self._write_some(rest)
+                rest = rest[written:]
+                self._torn = bool(rest)
+        except OSError:
+            return False
+        return True
+
+    def _write_some(self, data: bytes) -> int:
+        if self._descriptor is None:
+            raise OSError("closed")
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:  # it is shared with somebody who does not block either
+            waiting = select.poll()
+            waiting.register(self._descriptor, select.POLLOUT)
+            waiting.poll()
+            return 0
+
+
+class Relay:
+    """The log of a process below: `send` is given a line and how many were dropped before it, and says whether it was
+    taken. Lines may come from any thread; `soon` runs a function on the one that may `send`."""
+
+    def __init__(self, send: Callable[[str, int], bool], soon: Callable[[Callable[[str], None], str], object]) -> None:
+        self._send = send
+        self._soon = soon
+        self._thread = threading.get_ident()
+        self._dropped = 0
+
+    def put(self, line: str) -> None:
+        """See `Sink`."""
+        if threading.get_ident() == self._thread:
+            self._put(line)
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody there to tell
+                self._soon(self._put, line)
+
+    def lost(self, count: int) -> None:
+        """See `Sink`."""
+        self._dropped += count
+
+    def _put(self, line: str) -> None:
+        if self._send(line[:LINE_LIMIT], self._dropped):
+            self._dropped = 0
+        else:
+            self._dropped += 1
+
+
+class _Text(io.TextIOBase):
+    """In place of stdout and stderr: whole lines into the log."""
+
+    encoding, errors = "utf-8", "backslashreplace"
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._part = ""
+
+    def writable(self) -> bool:
+        """io's question."""
+        return True
+
+    def fileno(self) -> int:
+        """io's question."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """io's question."""
+        return os.isatty(self._descriptor)
+
+    def write(self, text: str) -> int:
+        """io's call."""
+        *lines, self._part = (self._part + text).split("\n")
+        if len(self._part) > LINE_LIMIT:
+            lines, self._part = [*lines, self._part], ""
+        for line in lines:
+            _put(line)
+        return len(text)
+
+
+class _Handler(logging.Handler):
+    """What libraries log, as ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """logging's call."""
+        name = record.levelname.lower()
+        tell = getattr(structlog.get_logger(), name if name in _LEVELS else "warning")
+        tell(record.getMessage(), logger=record.name, exc_info=record.exc_info)
+
+
+class _Lines:
+    """structlog's last stop."""
+
+    def __init__(self) -> None:
+        self.msg = self.log = self.debug = self.info = self.warning = self.error = self.critical = _put
+        self.exception = self.warn = self.fatal = self.failure = self.err = _put
+
+
+_sink: Sink | None = None
+_processors: list[Processor] = []
+"""Changed in place: loggers that were used hold on to it."""
+_render: Callable[[WrappedLogger, str, EventDict], Any] = structlog.processors.JSONRenderer()
+_console = False
 
 
 def mask(text: str) -> str:
     """`+15551234567` as `+1555***4567`: enough to recognise, too little to call."""
     return _NUMBER.sub(lambda found: f"{found[0][:4]}***{found[0][-4:]}", text)
+
+
+def configure(settings: LogSettings, sink: Sink, *, terminal: bool = False) -> None:
+    """Set the process's logging up; again to change it. Libraries' own loggers are heard from warnings on. `terminal`:
+    the lines are read on one."""
+    global _sink, _render, _console
+    _sink = sink
+    _console = settings.format == "console" or (settings.format == "auto" and terminal)
+    if _console:
+        # The default shows the variables of each frame, keys of calls among them.
+        plain = structlog.dev.plain_traceback
+        _render = structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain)
+    else:
+        _render = structlog.processors.JSONRenderer()
+    masks = [_mask_numbers] if settings.mask_numbers else []
+    _processors[:] = [_enough(_LEVELS[settings.level]), *_ABOUT, *masks, _last]
+    structlog.configure(
+        processors=_processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        logger_factory=lambda *_: _Lines(),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[_Handler()], force=True)
+    logging.captureWarnings(True)
+
+
+def take_over() -> None:
+    """Have what is printed go into the log."""
+    sys.stdout, sys.stderr = _Text(1), _Text(2)
+
+
+def relay(line: str, dropped: int) -> None:
+    """A line of a process below, as JSON, and how many it had to drop before."""
+    if _sink is not None:
+        _sink.lost(dropped)
+    if _console:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            event = json.loads(line)
+            line = _rendered(event["level"], event)
+    _put(line)
+
+
+def counters() -> Counter[str]:
+    """What became of lines."""
+    return Counter(dropped=_sink.dropped if isinstance(_sink, Outlet) else 0)
+
+
+def close() -> None:
+    """The process ends: wait a moment for the last lines."""
+    if isinstance(_sink, Outlet):
+        _sink.close(CLOSE_TIME)
+
+
+def _put(line: str) -> None:
+    if _sink is not None:
+        _sink.put(line)
+
+
+def _enough(least: int) -> Processor:
+    def enough(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        if _LEVELS.get(method, 0) < least:
+            raise structlog.DropEvent
+        return event
+
+    return enough
 
 
 def _mask_numbers(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -30,27 +286,25 @@ def _mask_numbers(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     return event
 
 
-def configure(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
-    """Set the process's logging up; once, at start. Libraries' own loggers are heard from warnings on."""
-    console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
-    processors: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-    ]
-    if settings.mask_numbers:
-        processors.append(_mask_numbers)
-    if console:
-        # The default shows the variables of each frame, keys of calls among them.
-        plain = structlog.dev.plain_traceback
-        processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain))
-    else:
-        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    structlog.configure(
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(stream),
-        cache_logger_on_first_use=True,
-    )
-    logging.basicConfig(stream=stream, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True)
+def _last(_logger: WrappedLogger, method: str, event: EventDict) -> str:
+    return _rendered(method, event)
+
+
+def _rendered(method: str, event: EventDict) -> str:
+    """A line, whatever there is in the event."""
+    about = dict(event)
+    try:
+        if not _console:
+            event = structlog.processors.format_exc_info(None, method, event)
+        return str(_render(None, method, event))
+    except Exception as fault:
+        return json.dumps({"event": str(about.get("event")), "level": method, "log_fault": type(fault).__name__})
+
+
+_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+_ABOUT: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    _stamp,
+    structlog.processors.StackInfoRenderer(),
+]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from trunkline import compiled
+from trunkline import compiled, log
 from trunkline.api.app import create_app
 from trunkline.api.server import HttpServer
 from trunkline.calls.applications import ApplicationService
@@ -165,6 +165,7 @@ class Server:
             metrics=metrics.render,
         )
         rooms |= _counters(pool) | {
+            "log": log.counters,
             "calls": lambda: runner.counters,
             "sip": lambda: Counter(sip.counters),
             "callbacks": lambda: Counter(delivery.counters),

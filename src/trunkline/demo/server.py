@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import randrange
 
@@ -51,7 +51,8 @@ def _is_free(host: str, port: int) -> bool:
 
 
 class ServerProcess:
-    """One `trunkline serve`. `settings` go in as flags, by their dotted names, on top of the ports."""
+    """One `trunkline serve`. `settings` go in as flags, by their dotted names, on top of the ports. `output` is the
+    descriptor that takes what it says, instead of `log_file`; `wrapper` a command before it."""
 
     def __init__(
         self,
@@ -62,7 +63,10 @@ class ServerProcess:
         host: str = "127.0.0.1",
         media_ports: int = 20,
         settings: Mapping[str, str | int | float] | None = None,
+        output: int | None = None,
+        wrapper: Sequence[str] = (),
     ) -> None:
+        self._output, self._wrapper = output, wrapper
         self.account_sid, self.api_key = account_sid, api_key
         self.host = host
         self.http_port = free_ports(2 + media_ports, host)
@@ -114,7 +118,9 @@ class ServerProcess:
         flags = [part for name, value in self._settings.items() for part in (f"--{name}", str(value))]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
         with self.log_file.open("ab") as log:
+            output = log if self._output is None else self._output
             self._process = await asyncio.create_subprocess_exec(
+                *self._wrapper,
                 sys.executable,
                 "-c",
                 "import sys; from trunkline.cli import main; sys.exit(main())",
@@ -123,8 +129,8 @@ class ServerProcess:
                 cwd=self._directory,  # not where a trunkline.toml may lie
                 env=inherited | {"TRUNKLINE_ACCOUNT_SID": self.account_sid, "TRUNKLINE_API_KEY": self.api_key},
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,  # a Ctrl-C is for us; we end the server ourselves
             )
         try:

@@ -11,7 +11,6 @@ It writes recordings, too, since a disk may keep a writer waiting, which the wor
 import asyncio
 import os
 import resource
-import signal
 import socket
 import sys
 from collections import deque
@@ -21,9 +20,12 @@ from pathlib import Path
 
 import structlog
 
+from trunkline import log
+from trunkline.config import LogSettings
 from trunkline.media.decoding import TooLong, Undecodable, decode, decode_file
 from trunkline.workers import messages as wire
 from trunkline.workers.link import Link
+from trunkline.workers.parent import Parent
 from trunkline.workers.wavfile import Unwritable, WavFile
 
 _log = structlog.get_logger()
@@ -47,6 +49,7 @@ class Decoder:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._log = log.Relay(self._say, loop.call_soon_threadsafe)
         self._lost = asyncio.Event()
         self._jobs: deque[_Job] = deque()
         self._resting: dict[int, _Job] = {}
@@ -61,10 +64,12 @@ class Decoder:
             backlog_limit=wire.DECODER_BACKLOG,
         )
 
-    async def run(self, sock: socket.socket) -> None:
+    async def run(self, sock: socket.socket, parent: Parent) -> None:
         """Until the worker is gone."""
+        parent.when_gone(self._lost.set)
         await self._loop.create_unix_connection(lambda: self._link, sock=sock)
         await self._lost.wait()
+        parent.gone()
 
     def _on_order(self, order: wire.DecoderOrder) -> None:
         match order:
@@ -80,6 +85,10 @@ class Decoder:
                 self._resting.pop(order.job, None)
             case wire.WriteFile() | wire.Append() | wire.Finish():
                 self._write(order)
+            case wire.SetLog():
+                settings = LogSettings.model_validate_json(order.log)
+                log.configure(settings.model_copy(update={"format": "json"}), self._log)
+                log.take_over()
 
     def _write(self, order: wire.WriteFile | wire.Append | wire.Finish) -> None:
         try:
@@ -141,21 +150,23 @@ class Decoder:
         if self._loop.time() - self._reported > wire.STATUS_INTERVAL:
             self._tell(wire.Decoding())
 
+    def _say(self, line: str, dropped: int) -> bool:
+        return self._link.unsent < wire.LOG_BACKLOG and self._link.send(wire.Said(line, dropped))
+
     def _tell(self, report: wire.DecoderReport) -> None:
         self._reported = self._loop.time()
         self._link.send(report)
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m trunkline.workers.decoder FD`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """`python -m trunkline.workers.decoder FD PARENT`."""
+    parent = Parent(int(arguments[1]))
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     sock = socket.socket(fileno=int(arguments[0]))
 
     async def run() -> None:
-        await Decoder(asyncio.get_running_loop()).run(sock)
+        await Decoder(asyncio.get_running_loop()).run(sock, parent)
 
     asyncio.run(run())
 

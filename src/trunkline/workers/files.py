@@ -6,6 +6,7 @@ the link closes, or when it has work and says nothing for `PATIENCE`. What it ha
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from trunkline import log
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.workers import messages as wire
@@ -58,6 +60,7 @@ class DecoderProcess:
         self._owed: dict[int, int] = {}
         """Pieces that each of these has asked for and not got, or that each of the next has sent, with no word yet."""
         self._writers: dict[int, Callable[[str | None], object]] = {}
+        self._log_settings = "{}"
         self._backlog = 0
         self._last_job = 0
         self._heard = 0.0
@@ -80,6 +83,12 @@ class DecoderProcess:
         self._gone.set()
         if self._keeper is not None:
             await self._keeper
+
+    def set_log(self, settings: str) -> None:
+        """What it logs is to be so, see `wire.SetLog`."""
+        self._log_settings = settings
+        if self._link is not None:
+            self._link.send(wire.SetLog(settings))
 
     # ── for streams ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -180,6 +189,9 @@ class DecoderProcess:
         self._heard = asyncio.get_running_loop().time()
         if isinstance(report, wire.Decoding):
             return
+        if isinstance(report, wire.Said):
+            log.relay(report.line, report.dropped)
+            return
         if isinstance(report, wire.Wrote | wire.Written):
             self._on_written(report)
             return
@@ -273,10 +285,12 @@ class DecoderProcess:
                     "-m",
                     "trunkline.workers.decoder",
                     str(theirs.fileno()),
+                    str(os.getpid()),
                     pass_fds=[theirs.fileno()],
                     stdin=asyncio.subprocess.DEVNULL,
                 )
             self._link, self.pid = link, process.pid
+            link.send(wire.SetLog(self._log_settings))
             self.ready.set()
             await self._watch()
         finally:

@@ -87,6 +87,11 @@ class Link(asyncio.Protocol, Generic[Incoming]):
             return False
         return True
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the other side has yet to read, about."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     def close(self) -> None:
         """Close after what is queued was sent."""
         if self._transport is not None:

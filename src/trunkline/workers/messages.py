@@ -27,6 +27,21 @@ class Configure(msgspec.Struct, frozen=True, tag=True):
     """This worker's share of the RTP ports, both ends included."""
 
 
+class SetLog(msgspec.Struct, frozen=True, tag=True):
+    """Log like this from now on; for a decoder, too."""
+
+    log: str
+    """`LogSettings` as JSON."""
+
+
+class Said(msgspec.Struct, frozen=True, tag=True):
+    """A line for the log, of a decoder, too."""
+
+    line: str
+    dropped: int
+    """Lines before it that there was no room for."""
+
+
 class OpenLeg(msgspec.Struct, frozen=True, tag=True):
     """Answered by `LegOpened` or `LegFailed`."""
 
@@ -260,12 +275,12 @@ class Status(msgspec.Struct, frozen=True, tag=True):
 LegOrder = OpenLeg | UpdateLeg | CloseLeg | PressKey | GetReport
 PlayOrder = Play | StopPlaying | Record | StopRecording | SendDigits | Bridge | Unbridge
 StreamOrder = OpenStream | CloseStream | PauseStream
-Order = Configure | LegOrder | PlayOrder | StreamOrder
+Order = Configure | SetLog | LegOrder | PlayOrder | StreamOrder
 
 LegReport = LegOpened | LegFailed | LegUpdated | LegSilent | LegClosed
 Happening = LegReport | DigitHeard | Played | Recorded | StreamStarted | StreamEnded
 """Reports that concern a call."""
-Report = Ready | Happening | Reported | Status
+Report = Ready | Happening | Reported | Status | Said
 
 
 # ── a media worker and its decoder ──────────────────────────────────────────────────────────────────────────
@@ -368,9 +383,11 @@ class Decoding(msgspec.Struct, frozen=True, tag=True):
     """Sent every second while there is work, as the sign of life."""
 
 
-DecoderOrder = Decode | DecodeFile | More | Cancel | WriteFile | Append | Finish
-DecoderReport = Piece | Decoded | Undecoded | Wrote | Written | Decoding
+DecoderOrder = SetLog | Decode | DecodeFile | More | Cancel | WriteFile | Append | Finish
+DecoderReport = Piece | Decoded | Undecoded | Wrote | Written | Decoding | Said
 
+LOG_BACKLOG = 256 * 1024
+"""Unsent bytes of a link over which lines for the log are dropped."""
 DECODER_BACKLOG = 64 * 1024 * 1024
 """Bytes of files in the decoder; one more is refused. The largest message holds 6 MB of mp3."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
+from trunkline import log
 from trunkline.config import MediaSettings, Settings
 from trunkline.errors import StartupError
 from trunkline.ids import LegId
@@ -80,6 +81,7 @@ class WorkerPool:
         self._workers = [_Worker(i, _share(media, i, count)) for i in range(count)]
         self._by_leg: dict[LegId, _Worker] = {}
         self._keepers: list[asyncio.Task[None]] = []
+        self._hearing: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._requests = 0
         self.restarts = 0
@@ -119,9 +121,10 @@ class WorkerPool:
         for worker in self._workers:
             if worker.process is not None and worker.process.returncode is None:
                 worker.process.kill()
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        tasks = [*self._keepers, *self._hearing]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def ready(self) -> bool:
@@ -209,6 +212,9 @@ class WorkerPool:
                 await loop.create_unix_connection(lambda: link, sock=ours)
                 worker.process = await _start_process(theirs)
             worker.link = link
+            hearing = loop.create_task(_overhear(worker.index, worker.process), name=f"words of worker {worker.index}")
+            self._hearing.add(hearing)
+            hearing.add_done_callback(self._hearing.discard)
             link.send(self._configure(worker))
             await self._watch(worker)
         finally:
@@ -248,6 +254,8 @@ class WorkerPool:
         worker.last_heard = asyncio.get_running_loop().time()
         if isinstance(report, wire.Ready):
             worker.ready.set()
+        elif isinstance(report, wire.Said):
+            log.relay(report.line, report.dropped)
         elif isinstance(report, wire.Status):
             worker.status, worker.fresh = report, 0
         elif isinstance(report, wire.Reported):
@@ -277,13 +285,23 @@ class WorkerPool:
 
 
 async def _start_process(theirs: socket.socket) -> asyncio.subprocess.Process:
-    arguments = (sys.executable, "-m", "trunkline.workers.process", str(theirs.fileno()))
+    numbers = str(theirs.fileno()), str(os.getpid())
+    arguments = (sys.executable, "-m", "trunkline.workers.process", *numbers)
     return await asyncio.create_subprocess_exec(
         *arguments,
         pass_fds=[theirs.fileno()],
         stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,  # a Ctrl-C is for us, even before the worker has come to ignore it
     )
+
+
+async def _overhear(index: int, process: asyncio.subprocess.Process) -> None:
+    """What a worker, or its decoder, says past its log: before that is set up, or from C."""
+    assert process.stdout is not None
+    while said := await process.stdout.read(log.LINE_LIMIT):
+        _log.warning("a media worker wrote", worker=index, text=said.decode(errors="replace").rstrip())
 
 
 def _lightest(workers: list[_Worker]) -> _Worker:

@@ -1,15 +1,13 @@
 """The media worker process: legs, streams and nothing else. Started by `pool.py` with one end of a socket pair.
 
 It has a heap of its own that stays small, no cyclic collector (nothing cyclic is made per packet), no database and no
-HTTP. It ignores SIGINT and SIGTERM, which a terminal or a service manager sends to the whole group: the control
-process says good-bye to the calls first, and its end of the link closing is the sign to go.
+HTTP. It ends with the control process (`parent.py`): when its end of the link closes, or when it dies.
 """
 
 import asyncio
 import dataclasses
 import gc
 import os
-import signal
 import socket
 import sys
 import time
@@ -42,6 +40,7 @@ from trunkline.workers.files import DecoderProcess
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
 from trunkline.workers.orders import Orders
+from trunkline.workers.parent import Parent
 from trunkline.workers.targets import Targets
 
 _log = structlog.get_logger()
@@ -57,8 +56,9 @@ _STREAM_COMPLAINTS = ("frames_dropped", "frames_lost", "underruns", "overruns")
 class Worker:
     """Carries orders out and reports."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, parent: Parent) -> None:
         self._sock = sock
+        self._parent = parent
         self._link: Link[wire.Order] = Link(wire.Order, self._on_order, self._on_lost)
         self._lost = asyncio.Event()
         self._engine: Engine | None = None
@@ -77,6 +77,7 @@ class Worker:
         self._listening: dict[LegId, list[int]] = {}
         self._orders: dict[type, Callable[[Any], None]] = {
             wire.Configure: self._configure,
+            wire.SetLog: self._set_log,
             wire.OpenLeg: self._open_leg,
             wire.UpdateLeg: self._update_leg,
             wire.CloseLeg: self._close_leg,
@@ -97,6 +98,8 @@ class Worker:
     async def run(self) -> None:
         """Until the control process is gone; then every app gets its `stop`."""
         loop = asyncio.get_running_loop()
+        self._log = log.Relay(self._say, loop.call_soon_threadsafe)
+        self._parent.when_gone(self._lost.set)
         await loop.create_unix_connection(lambda: self._link, sock=self._sock)
         status = loop.create_task(self._report_status())
         await self._lost.wait()
@@ -113,6 +116,17 @@ class Worker:
 
     def _on_lost(self) -> None:
         self._lost.set()
+        self._parent.gone()
+
+    def _say(self, line: str, dropped: int) -> bool:
+        return self._link.unsent < wire.LOG_BACKLOG and self._link.send(wire.Said(line, dropped))
+
+    def _set_log(self, order: wire.SetLog) -> None:
+        settings = LogSettings.model_validate_json(order.log)
+        # The control process makes of it what its own readers want.
+        log.configure(settings.model_copy(update={"format": "json"}), self._log)
+        log.take_over()
+        self._decoder.set_log(order.log)
 
     def _on_order(self, order: wire.Order) -> None:
         self._orders[type(order)](order)
@@ -138,7 +152,7 @@ class Worker:
         return counters
 
     def _configure(self, order: wire.Configure) -> None:
-        log.configure(LogSettings.model_validate_json(order.log))
+        self._set_log(wire.SetLog(order.log))
         self._stream_settings = StreamSettings.model_validate_json(order.streams)
         # Loading certificates takes tens of ms: now, not in the first wss:// stream's dialling. It is cached.
         tls_context(self._stream_settings.ca_file)
@@ -334,16 +348,15 @@ def _flat(report: StreamReport) -> dict[str, int | str]:
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m trunkline.workers.process FD`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """`python -m trunkline.workers.process FD PARENT`."""
+    parent = Parent(int(arguments[1]))
     raise_file_limit()
     # Host names are resolved on libuv's threads: one dead DNS server must not hold the others' names up.
     os.environ.setdefault("UV_THREADPOOL_SIZE", "16")
     sock = socket.socket(fileno=int(arguments[0]))
 
     async def run() -> None:
-        await Worker(sock).run()
+        await Worker(sock, parent).run()
 
     uvloop.run(run())
 
