@@ -13,6 +13,7 @@ from trunkline.config import MediaSettings
 from trunkline.ids import LegId, Seconds
 from trunkline.media.bridge import Ear, Mouth
 from trunkline.media.codecs import CODECS
+from trunkline.media.inbound import CHANGE_BURST, CHANGES_PER_SECOND
 from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.level import Ear as LevelEar
 from trunkline.media.playout import Playout
@@ -135,8 +136,8 @@ class Told:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([0, 8, 96, 107]), st.integers(0, 3)), min_size=1, max_size=30),
-    st.integers(0, 29),
+    st.lists(st.tuples(st.sampled_from([0, 8, 96, 107]), st.integers(0, 3)), min_size=1, max_size=CHANGE_BURST),
+    st.integers(0, CHANGE_BURST - 1),
 )
 def test_each_frame_comes_in_the_codec_of_its_own_packet_whatever_the_order_of_arrival(
     packets: list[tuple[int, int]], renegotiated: int
@@ -243,6 +244,22 @@ def test_an_empty_packet_of_another_type_changes_nothing(
     leg.attach(port)
     feed(leg, [rtp(0), rtp(1, kind=8)[:12], rtp(2)])
     assert (len(port.heard), port.peers) == (2, [])
+
+
+def test_a_peer_that_changes_with_each_packet_is_followed_within_a_bound(
+    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+) -> None:
+    leg = make_leg(several)
+    leg.attach(port)
+    feed(leg, [rtp(n, kind=8 * (n % 2)) for n in range(500)])
+    seconds = 500 * 0.02 + 1
+    assert len(port.peers) == CHANGE_BURST + (seconds - 1) * CHANGES_PER_SECOND - 1
+    report = leg.report(Seconds(T0 + 20))
+    assert report.frames_in + report.unknown_payload_type == 500
+    assert report.frames_in > 250, "the codec that it was heard in last is heard on"
+    before = len(port.heard)
+    feed(leg, [rtp(500 + n, kind=8 * (n // 10 % 2)) for n in range(100)], start=T0 + 30)
+    assert len(port.heard) == before + 100
 
 
 class Fails(Told):

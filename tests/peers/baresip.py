@@ -112,9 +112,10 @@ class Baresip:
         hertz: float | None = None,
         line: int = 0,
     ) -> None:
-        """`port` is where it listens, 0 = anywhere; `account` is an address with parameters to register with, else it
-        does not register; `ca_file` is what it trusts over TLS; `hertz` is the tone that it whistles; of several in one
-        namespace each has a `line` of its own."""
+        """`codec` may be several, separated by commas, in the order of its liking. `port` is where it listens, 0 =
+        anywhere; `account` is an address with parameters to register with, else it does not register; `ca_file` is what
+        it trusts over TLS; `hertz` is the tone that it whistles; of several in one namespace each has a `line` of its
+        own."""
         self._directory, self._space, self._codec, self._encrypted = directory, space, codec, encrypted
         self._port, self._account, self._ca_file = port, account, ca_file
         self._hertz, self._console = hertz, _CONSOLE + line
@@ -123,8 +124,10 @@ class Baresip:
         space, directory = self._space, self._directory
         said = b"".join(speech(_SECONDS * 50)) if self._hertz is None else tone(_SECONDS * 1000, self._hertz)
         _write_wav(directory / "speech.wav", said)
-        codec, rate = CODECS[self._codec]
-        modules = (codec, "srtp.so", "aufile.so", "aubridge.so", "sndfile.so", "cons.so")
+        rows = [CODECS[codec] for codec in self._codec.split(",")]
+        rate = max(rate for _, rate in rows)
+        coders = dict.fromkeys(module for module, _ in rows)
+        modules = (*coders, "srtp.so", "aufile.so", "aubridge.so", "sndfile.so", "cons.so")
         config = [
             f"sip_listen {space.inner}:{self._port}",
             f"net_interface {space.interface}",

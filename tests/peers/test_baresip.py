@@ -11,9 +11,9 @@ from telnyx import AsyncTelnyx
 
 from peers.baresip import CODECS, Baresip, Namespace, missing
 from peers.harness import RecordingApp, ended, happens, listed_calls, new_server, no_call_left, running
-from trunkline.demo.audio import dominant_frequency, level, tone
+from trunkline.demo.audio import RATE, dominant_frequency, level, tone
 from trunkline.demo.callbacks import CallbackReceiver
-from trunkline.demo.server import ServerProcess
+from trunkline.demo.server import ServerProcess, free_ports
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(missing()), reason=missing() or "")]
 
@@ -128,6 +128,50 @@ async def test_an_app_may_hear_and_speak_other_codecs_than_the_call(
     heard = phone.heard()
     assert (abs(heard) > 2000).sum() > 2 * 48000, "two seconds at least of three"
     assert dominant_frequency(heard, 48000) == pytest.approx(1000, abs=3)
+
+
+@pytest.mark.parametrize("placed", [False, True])
+async def test_a_phone_that_likes_wideband_best_is_heard_and_hears_in_pcmu(
+    placed: bool, server: ServerProcess, space: Namespace, client: AsyncTelnyx, app: RecordingApp, tmp_path: Path
+) -> None:
+    directory = tmp_path / "baresip"
+    directory.mkdir()
+    await no_call_left(client, server.account_sid)
+    port = free_ports(1, space.outer)
+    async with Baresip(directory, space, "G722,PCMU,PCMA", port=port) as phone:
+        await phone.says("baresip is ready")
+        if placed:
+            await client.texml.accounts.calls.calls(
+                server.account_sid,
+                body={
+                    "to": f"sip:baresip@{space.inner}:{port}",
+                    "from_": "+15550001111",
+                    "texml": "<Response><Pause length='60'/></Response>",
+                },
+            )
+            await phone.says("Incoming call")
+            phone.accept()
+        else:
+            phone.dial(server.sip_address)
+        await phone.says("Call established")
+        (call,) = await listed_calls(client, server.account_sid, "in-progress")
+        assert call.sid
+        await client.texml.accounts.calls.streams_json(
+            call.sid, account_sid=server.account_sid, url=app.url, bidirectional_mode="rtp"
+        )
+        socket = await app.socket()
+        assert socket.all("start")[0]["start"]["media_format"]["encoding"] == "PCMU"
+        await happens(app.watch, "100 frames arrive", lambda: len(socket.payloads()) >= 100)
+        assert level(b"".join(socket.payloads())) > -40, "baresip speaks"
+        await socket.play(tone(3000, 1000))
+        await socket.send({"event": "mark", "mark": {"name": "played"}})
+        await happens(app.watch, "the tone is played", lambda: bool(socket.all("mark")))
+        phone.press("7")
+        await happens(app.watch, "a key", lambda: _digits(socket.all("dtmf")) == "7")
+        phone.type("/hangup\n")
+        await happens(app.watch, "the stream stops", lambda: bool(socket.all("stop")))
+    heard = phone.heard()
+    assert (abs(heard) > 2000).sum() > 2 * RATE, "two seconds at least of three"
 
 
 def _digits(messages: list[dict[str, dict[str, str]]]) -> str:

@@ -271,6 +271,18 @@ async def test_a_dialled_party_that_refuses_is_told_as_the_field_has_it(
     assert web.received[0].fields["CallStatus"] == "ringing"
 
 
+async def test_a_call_is_answered_in_the_codec_of_whoever_took_the_dialled_one(stage: Stage) -> None:
+    entry = stage.entry()
+    offer = parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\nc=IN IP4 192.0.2.7\r\nm=audio 4000 RTP/AVP 0 8\r\n")
+    stage.tell(entry, facts.Invited(offer, answer=False), OPENED)
+    stage.conductor.begin(entry, Instructions(texml='<Response><Dial answerOnBridge="true">+1777</Dial></Response>'))
+    request, child = stage.placed[0]
+    assert (entry.call.view.codec, request.codecs) == ("PCMU", ("PCMU", "PCMA"))
+    stage.tell(child, facts.Accepted(SDP))
+    assert ask.AnswerCall("PCMA") in stage.commands(entry)
+    assert entry.call.view.codec == "PCMA"
+
+
 async def test_early_media_is_heard_and_the_callers_end_ends_the_dialled_call(stage: Stage) -> None:
     entry = stage.rings("<Dial>+1777</Dial>")
     child = stage.placed[0][1]

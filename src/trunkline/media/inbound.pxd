@@ -9,7 +9,7 @@ cdef class Inbound:
     cdef object _dtmf, _leg, _leg_codec, _reception, _rtcp_mux, _waiting
     cdef dict _types
     cdef tuple _digit_taps, _peer_taps, _taps
-    cdef double _drift_limit, _least, _opened, _transit
+    cdef double _changed_at, _changes_left, _drift_limit, _least, _opened, _transit
     cdef long long _media_stamp, _media_time, _missing, _payload_type, _plain, _units
     cdef bint _receives
     cdef public _jitter.JitterBuffer jitter

@@ -50,6 +50,11 @@ STEP_MS = 2
 PACKETS_PER_SECOND = 100
 """Of 10 ms, the shortest there are."""
 
+CHANGE_BURST = 16
+CHANGES_PER_SECOND = 4
+"""To another codec, which costs each port a new decoder: more than any device makes, and what a hostile peer may cost
+us. What comes in another codec beyond that is counted as not agreed."""
+
 _UNANCHORED = -(1 << 62)
 """RTP units: a media time so far off that the next frame anchors the timeline."""
 
@@ -70,6 +75,8 @@ class Inbound:
     """What comes from the peer. `waiting` is the owner's set of legs whose `handle_waiting` should be called soon."""
 
     __slots__ = (
+        "_changed_at",
+        "_changes_left",
         "_digit_taps",
         "_drift_limit",
         "_dtmf",
@@ -133,6 +140,8 @@ class Inbound:
         self.codec = ""
         """What the peer sends in."""
         self._payload_type = -1
+        self._changes_left = float(CHANGE_BURST)
+        self._changed_at = now
         self.heard: Seconds | None = None
         self.packets = self.bytes = self.frames = self.digits = 0
         self.malformed = self.unknown = self.while_on_hold = 0
@@ -268,19 +277,27 @@ class Inbound:
         elif meaning == TELEPHONE_EVENT:
             self._event(arrival)
         elif meaning != COMFORT_NOISE:
-            if arrival.payload:
-                self._change(kind, meaning)
-            self._audio(arrival)
+            if arrival.payload and not self._changes(kind, meaning, arrival.at):
+                self.surprise(kind)
+            else:
+                self._audio(arrival)
 
-    def _change(self, kind: int, codec: str) -> None:
-        """The peer goes on in another codec, or under another number."""
-        before = self.codec
+    def _changes(self, kind: int, codec: str, now: Seconds) -> bool:
+        """Whether the peer goes on in another codec, or under another number, from here on."""
+        if codec == self.codec:
+            self._follow_peer(kind, codec)
+            return True
+        left = min(CHANGE_BURST, self._changes_left + (now - self._changed_at) * CHANGES_PER_SECOND)
+        self._changed_at, self._changes_left = now, left
+        if left < 1:
+            return False
+        self._changes_left = left - 1
         self._follow_peer(kind, codec)
-        if codec != before:
-            for tell in self._peer_taps:
-                self.calling = tell
-                tell(codec)
-            self.calling = None
+        for tell in self._peer_taps:
+            self.calling = tell
+            tell(codec)
+        self.calling = None
+        return True
 
     def surprise(self, payload_type: int) -> None:
         """Count a packet of a type that was not agreed."""
