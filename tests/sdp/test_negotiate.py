@@ -51,6 +51,14 @@ def test_all_common_codecs_are_answered_in_our_order_or_the_peers(
     assert params.remote == Endpoint("192.0.2.1", 4000)
 
 
+def test_a_codec_under_two_numbers_is_answered_under_the_first_and_heard_under_both() -> None:
+    offer = sdp("m=audio 4000 RTP/AVP 0 96 8", "a=rtpmap:96 PCMU/8000")
+    params = negotiate(offer, ALL)
+    assert (params.payload_type, dict(params.heard)) == (0, {0: "PCMU", 96: "PCMU", 8: "PCMA"})
+    answer = parse(answer_text(offer, params, LOCAL, 1, 1, ALL, ALL).encode())
+    assert answer.media[0].formats == ("0", "8")
+
+
 @pytest.mark.parametrize(("number", "codec"), [(0, "PCMU"), (8, "PCMA"), (9, "G722")])
 def test_static_payload_types_need_no_rtpmap(number: int, codec: str) -> None:
     assert agreed(f"m=audio 4000 RTP/AVP {number}").codec == codec

@@ -225,10 +225,10 @@ def _declined(media: MediaDescription) -> MediaDescription:
 
 
 def _with_mappings(media: MediaDescription, mapped: Mapping[int, str]) -> MediaDescription:
-    """With an `a=rtpmap` from `mapped` for each format that has none of its own."""
+    """With an `a=rtpmap` from `mapped` for each payload type that has none of its own."""
     present = {value.partition(" ")[0] for name, value in media.attributes if name == "rtpmap"}
-    missing = [(str(number), encoding) for number, encoding in mapped.items() if str(number) not in present]
-    added = tuple(("rtpmap", f"{number} {encoding}") for number, encoding in missing if number in media.formats)
+    missing = [number for number in mapped if str(number) not in present]
+    added = tuple(("rtpmap", f"{number} {mapped[number]}") for number in missing)
     return replace(media, attributes=media.attributes + added)
 
 
