@@ -294,6 +294,8 @@ def test_a_reinvite_without_an_offer_is_settled_by_its_ack() -> None:
     assert (before.codec, dict(before.heard)[9]) == ("PCMU", "G722"), "what the peer sends upon our offer is heard"
     assert only(do.UpdateLeg, feed(call, facts.Confirmed(TO_PCMA))).params.codec == "PCMA"
     assert call.view.codec == "PCMA"
+    feed(call, updated(only(do.UpdateLeg, feed(call, facts.Reoffered(OFFER)))))
+    assert feed(call, facts.Confirmed(None)) == [], "the offer was the peer's this time"
 
 
 @pytest.mark.parametrize("answer", [None, UNUSABLE, OFF])

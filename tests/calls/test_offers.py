@@ -129,6 +129,15 @@ def test_numbers_of_the_peers_are_those_of_our_offers_too() -> None:
     }
 
 
+def test_numbers_that_the_peer_has_used_for_something_else_are_left_alone() -> None:
+    call = offers(("PCMU",))
+    call.offer()
+    call.take_answer(sdp("m=audio 4000 RTP/AVP 0 96", "a=rtpmap:96 iLBC/8000"))
+    taken(call, "m=audio 4000 RTP/AVP 0 101", "a=rtpmap:101 speex/8000")
+    taken(call, "m=audio 4000 RTP/AVP 0")
+    assert payload_types(parse(call.offer().encode())) == {0: "pcmu/8000", 97: "telephone-event/8000"}
+
+
 def test_what_was_agreed_before_is_heard_until_the_end() -> None:
     call = offers()
     first = call.take_offer(sdp("m=audio 4000 RTP/AVP 0 96", "a=rtpmap:96 telephone-event/8000"))

@@ -30,6 +30,7 @@ from trunkline.calls.commands import (
 from trunkline.calls.views import CALL_EVENTS, CallView
 from trunkline.errors import ApiError, CallEnded, CallNotAnswered, InvalidRequest
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.sdp.negotiate import CodecOrder
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
 from trunkline.streaming.params import StreamParams
@@ -54,7 +55,7 @@ PCMA = parse(sdp("8").encode())
 G729 = parse(sdp("18").encode())
 
 
-def new_call(direction: str = "outbound") -> Call:
+def new_call(direction: str = "outbound", rules: CallRules | None = None) -> Call:
     view = CallView(
         sid=CallSid("v3:x"),
         account_sid=AccountSid("a"),
@@ -67,7 +68,7 @@ def new_call(direction: str = "outbound") -> Call:
         created_at=T0,
         updated_at=T0,
     )
-    return Call(view, CallRules(), sdp_session=1, random=Random(1).randbytes)
+    return Call(view, rules or CallRules(), sdp_session=1, random=Random(1).randbytes)
 
 
 def feed(call: Call, *inputs: facts.Fact | Command) -> list[do.Effect]:
@@ -103,6 +104,25 @@ def told(effects: Sequence[do.Effect]) -> list[tuple[str, str]]:
     """The call events: kind, and the call's status in it."""
     events = [event for effect in effects if isinstance(effect, do.Record) for event in effect.call_events]
     return [(event.kind, event.call.status) for event in events]
+
+
+@pytest.mark.parametrize(
+    ("order", "codecs", "codec"),
+    [
+        ("ours", None, "PCMU"),
+        ("peer", None, "G722"),
+        ("ours", ("PCMA", "G722"), "PCMA"),
+        ("peer", ("PCMA", "G722"), "PCMA"),
+    ],
+)
+def test_the_codecs_that_a_call_was_placed_with_go_first_whatever_the_order(
+    order: CodecOrder, codecs: tuple[str, ...] | None, codec: str
+) -> None:
+    call = new_call(rules=CallRules(codec_order=order))
+    offer = only(do.Invite, feed(call, replace(PLACE, codecs=codecs), OPENED)).sdp
+    assert f"RTP/AVP {'0 8 9' if codecs is None else '8 9'} 101" in offer
+    effects = feed(call, facts.Accepted(parse(sdp("9 8 0").encode())))
+    assert only(do.UpdateLeg, effects).params.codec == codec
 
 
 # ── placing ──

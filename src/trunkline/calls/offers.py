@@ -63,7 +63,7 @@ class Offers:
         self._text = ""
         """The same as sent."""
         self._taken: dict[int, str] = {}
-        """What payload types have stood for in this call: they keep their meanings (RFC 3264 section 8.3.2)."""
+        """What the peer's payload types have stood for: they keep their meanings (RFC 3264 section 8.3.2)."""
         self._session = session
         self._version = 0
         self._random = random
@@ -174,5 +174,4 @@ class Offers:
             self._version += 1
             self._text = text_of(self._version)
             self._ours = parse(self._text.encode())
-            self._taken |= payload_types(self._ours)
         return self._text
