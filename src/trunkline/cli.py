@@ -73,7 +73,12 @@ def serve(context: typer.Context, config: ConfigFile = None) -> None:
         structlog.get_logger().warning("unknown variable in the environment", variable=variable, nearest=nearest)
     # Callbacks resolve their hosts on libuv's threads; one dead DNS server must not hold the others up.
     os.environ.setdefault("UV_THREADPOOL_SIZE", "16")
-    server = Server(settings, make_key=lambda: "KEY" + secrets.token_urlsafe(32), announce=_announce)
+    server = Server(
+        settings,
+        make_key=lambda: "KEY" + secrets.token_urlsafe(32),
+        announce=_announce,
+        load=lambda: _load(context, config).settings,
+    )
     uvloop.run(server.run())
 
 

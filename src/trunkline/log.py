@@ -206,7 +206,7 @@ _sink: Sink | None = None
 _processors: list[Processor] = []
 """Changed in place: loggers that were used hold on to it."""
 _render: Callable[[WrappedLogger, str, EventDict], Any] = structlog.processors.JSONRenderer()
-_console = False
+_console = _terminal = False
 
 
 def mask(text: str) -> str:
@@ -217,8 +217,8 @@ def mask(text: str) -> str:
 def configure(settings: LogSettings, sink: Sink, *, terminal: bool = False) -> None:
     """Set the process's logging up; again to change it. Libraries' own loggers are heard from warnings on. `terminal`:
     the lines are read on one."""
-    global _sink, _render, _console
-    _sink = sink
+    global _sink, _render, _console, _terminal
+    _sink, _terminal = sink, terminal
     _console = settings.format == "console" or (settings.format == "auto" and terminal)
     if _console:
         # The default shows the variables of each frame, keys of calls among them.
@@ -236,6 +236,12 @@ def configure(settings: LogSettings, sink: Sink, *, terminal: bool = False) -> N
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Handler()], force=True)
     logging.captureWarnings(True)
+
+
+def change(settings: LogSettings) -> None:
+    """The same, once it is set up: for the same reader."""
+    assert _sink is not None
+    configure(settings, _sink, terminal=_terminal)
 
 
 def take_over() -> None:

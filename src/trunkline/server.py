@@ -6,11 +6,13 @@ The workers import their code while the rest is built, which takes them as long.
 """
 
 import asyncio
+import os
 import signal
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -28,11 +30,12 @@ from trunkline.ids import AccountSid
 from trunkline.metrics import Metrics
 from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.names import Names
+from trunkline.reload import compare
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import GOODBYE_TIME, SipEndpoint
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
-from trunkline.streaming.certificates import tls_context
+from trunkline.streaming.certificates import renew, tls_context
 from trunkline.streaming.target import BadTarget
 from trunkline.texml.conductor import Conductor, Tools
 from trunkline.webhooks.delivery import Delivery
@@ -62,9 +65,21 @@ A first account was made. Keep these; the key is not shown again:
 class Server:
     """One node. `start`, then `stop`; `run` does both around a signal."""
 
-    def __init__(self, settings: Settings, make_key: Callable[[], str], announce: Callable[[str], None]) -> None:
-        """`make_key` makes a new API key; `announce` shows a new account to the operator."""
+    def __init__(
+        self,
+        settings: Settings,
+        make_key: Callable[[], str],
+        announce: Callable[[str], None],
+        load: Callable[[], Settings] | None = None,
+    ) -> None:
+        """`make_key` makes a new API key; `announce` shows a new account to the operator; `load` reads the settings
+        again, for SIGHUP, and raises StartupError."""
         self._settings = settings
+        self._load = load or (lambda: self._settings)
+        self._reloading: asyncio.Task[None] | None = None
+        self._reloads_due = 0
+        self._take: Callable[[Settings], Awaitable[None]] | None = None
+        """Have the rooms go by other settings."""
         self._make_key = make_key
         self._announce = announce
         self._stack = AsyncExitStack()
@@ -72,7 +87,8 @@ class Server:
         self._stopping_since = 0.0
 
     async def run(self) -> None:
-        """Serve until SIGINT or SIGTERM, which may also come while it starts. Raises StartupError."""
+        """Serve until SIGINT or SIGTERM, which may also come while it starts; SIGHUP reloads the settings. Raises
+        StartupError."""
         loop = asyncio.get_running_loop()
         asked = asyncio.Event()
         starting = loop.create_task(self.start(), name="start")
@@ -82,8 +98,19 @@ class Server:
                 asked.set()
                 starting.cancel()
 
+        had_terminal = _has_terminal()
+
+        def hang_up() -> None:
+            if had_terminal and not _has_terminal():
+                ask()  # it was closed, and we were its
+            else:
+                self._reloads_due += 1
+                if self._reloads_due == 1:
+                    self._reloading = loop.create_task(self._reload_while_due(), name="reload")
+
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, ask)
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
         try:
             await starting
         except asyncio.CancelledError:
@@ -110,7 +137,38 @@ class Server:
         await self._close()
         _log.info("stopped")
 
+    async def _reload_while_due(self) -> None:
+        while self._reloads_due:
+            due = self._reloads_due
+            try:
+                await self.reload()
+            finally:
+                self._reloads_due -= due
+
+    async def reload(self) -> None:
+        """Read the settings again and go by what of them can change now. A mistake in them is told in the log, and
+        those before stay."""
+        if self._take is None:
+            _log.warning("the settings are not reloaded while the server starts or stops")
+            return
+        try:
+            found = compare(self._settings, self._load())
+            await self._take(found.settings)
+        except StartupError as error:
+            _log.error("the settings are not reloaded, those before stay", error=str(error))
+            return
+        except Exception:
+            _log.exception("the settings are not reloaded")
+            return
+        self._settings = found.settings
+        _log.info("settings reloaded", changed=list(found.changed), certificates="read again")
+        if found.restart:
+            _log.warning("some settings take force at the next start", settings=list(found.restart))
+
     async def _close(self) -> None:
+        self._take = None
+        if self._reloading is not None:
+            self._reloading.cancel()
         self._stopping_since = asyncio.get_running_loop().time()
         await self._stack.aclose()
 
@@ -164,11 +222,9 @@ class Server:
             public_key=signer.public_key,
             metrics=metrics.render,
         )
-        rooms |= _counters(pool) | {
-            "log": log.counters,
+        rooms |= _counters(pool, delivery) | {
             "calls": lambda: runner.counters,
             "sip": lambda: Counter(sip.counters),
-            "callbacks": lambda: Counter(delivery.counters),
             "texml": lambda: conductor.counters,
             "http": lambda: Counter(app.state.counters),
         }
@@ -181,6 +237,7 @@ class Server:
         stack.push_async_callback(runner.drain, DRAIN_GRACE)
         stack.callback(sip.begin_draining)
         await self._keep_account(store, account, new_key)
+        self._take = partial(_take, directory, sip, pool)
         self._started = True
         _log_ready(settings, http, sip, pool)
 
@@ -212,6 +269,27 @@ class Server:
         if new_key is not None:
             self._announce(NEW_ACCOUNT.format(sid=account, key=new_key))
             await store.add_account(account, new_key)
+
+
+async def _take(directory: Directory, sip: SipEndpoint, pool: WorkerPool, settings: Settings) -> None:
+    """All or nothing: what may be wrong comes first. Raises StartupError."""
+    commit = await sip.prepare(settings.sip)
+    try:
+        await asyncio.to_thread(renew, settings.streams.ca_file)
+    except BadTarget as error:
+        raise StartupError(f"streams.ca_file: {error}") from None
+    directory.take(settings, utc_now())
+    commit()
+    pool.take(settings)
+    log.change(settings.log)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _public_url(settings: Settings, http: HttpServer) -> str:
@@ -250,8 +328,10 @@ def _not_ready(runner: Runner, pool: WorkerPool, writer: Writer) -> str | None:
     return None
 
 
-def _counters(pool: WorkerPool) -> dict[str, Callable[[], Counter[str]]]:
+def _counters(pool: WorkerPool, delivery: Delivery) -> dict[str, Callable[[], Counter[str]]]:
     return {
+        "log": log.counters,
+        "callbacks": lambda: Counter(delivery.counters),
         "media": lambda: sum((Counter(status.counters) for status in pool.statuses), Counter()),
         "workers": lambda: Counter(restarts=pool.restarts),
     }

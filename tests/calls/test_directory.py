@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -199,3 +199,34 @@ def test_without_trunks_a_number_goes_nowhere() -> None:
 def test_a_phone_with_separators_in_its_name_is_called_by_its_name() -> None:
     phones = {"phones": [{"user": "+1-555-0001", "password": "s"}], "trunks": [{"name": "t", "targets": ["sip:t"]}]}
     assert directory(sip=phones).route("+1-555-0001") == Route("phone", "+1-555-0001", "+1-555-0001")
+
+
+def test_other_settings_are_taken_whole_or_not_at_all() -> None:
+    numbers = [{"pattern": "*", "application": "a"}, {"pattern": "9", "application": STORED.sid}]
+    there = directory(STORED, numbers=numbers)
+    later = NOON + timedelta(hours=1)
+
+    def configured(*names: str, **other: Any) -> Settings:
+        applications = [{"name": name, "voice_url": f"http://{name}.example/"} for name in names]
+        return Settings.model_validate({"applications": applications, **other})
+
+    for wrong in (
+        configured("a", numbers=[{"pattern": "*", "application": "123"}]),
+        configured("a", applications=[{"name": "a", "voice_url": "http://a/", "sid": STORED.sid}]),
+    ):
+        with pytest.raises(StartupError):
+            there.take(wrong, later)
+        assert (found(there, "1"), found(there, "9")) == ("a", "made by REST")
+    changed = {"name": "c", "voice_url": "http://other.example/"}
+    same = [{"name": name, "voice_url": f"http://{name}.example/"} for name in "be"]
+    there.take(Settings.model_validate({"applications": [changed, *same], "numbers": [numbers[1]]}), later)
+    assert (found(there, "1"), found(there, "9")) == (None, "made by REST")
+    times = {one.friendly_name: (one.created_at, one.updated_at) for one in there.applications(ACCOUNT)}
+    assert times == {
+        "b": (NOON, NOON),
+        "c": (NOON, later),
+        "e": (later, later),
+        "made by REST": (NOON, NOON),
+    }
+    assert not there.is_taken(derived_sid("a"))
+    assert there.is_configured(derived_sid("e"))

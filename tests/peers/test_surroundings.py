@@ -2,22 +2,29 @@
 
 import asyncio
 import fcntl
+import json
 import os
 import signal
+import ssl
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from peers.harness import RecordingApp, children, happens, new_server
+from peers.harness import RecordingApp, children, happens, new_server, running
 from peers.test_endings import start
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import Caller
-from trunkline.demo.server import ServerProcess
+from trunkline.demo.errors import CallFailed
+from trunkline.demo.server import ServerProcess, free_ports
+from trunkline.sip.certificates import _self_signed
+from webapp import WebApp, texml
 
 pytestmark = pytest.mark.peer
 
@@ -145,3 +152,148 @@ async def test_a_worker_whose_app_never_closes_ends_by_itself_after_the_server(
         await start(server, caller, app.url, callbacks)
         await happens(app.watch, "the app is dialled", lambda: app.sockets)
         await server.kill()
+
+
+# ── reload ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+FILE = """
+log.level = "{level}"
+http.rate_limit = {rate}
+[[applications]]
+name = "bot"
+voice_url = "{voice}"
+[[numbers]]
+pattern = "*"
+application = "bot"
+[sip]
+tls_certificate_file = "{certificate}"
+[[sip.phones]]
+user = "{phone}"
+password = "secret"
+"""
+
+
+class Reloaded:
+    """A server with a file, whose settings change."""
+
+    def __init__(self, directory: Path, voice: str) -> None:
+        self._directory = directory
+        self.tls_port = free_ports(1)
+        self.server = new_server(directory, media__workers=1, sip__tls_port=self.tls_port)
+        self._values = {"level": "info", "rate": 500, "voice": voice, "phone": "ann"}
+
+    def write(self, **values: object) -> None:
+        self._values |= values
+        self.write_text(FILE.format(certificate=self._directory / "tls.pem", **self._values))
+
+    def write_text(self, text: str) -> None:
+        (self._directory / "trunkline.toml").write_text(text)
+
+    def certify(self) -> bytes:
+        """A new certificate, DER."""
+        pem = _self_signed("127.0.0.1")
+        (self._directory / "tls.pem").write_bytes(pem)
+        return ssl.PEM_cert_to_DER_cert(pem[pem.index(b"-----BEGIN CERT") :].decode())
+
+    async def hang_up(self) -> list[dict[str, Any]]:
+        """kill -HUP; what the log says of it, once it does."""
+        begun = len(self.server.log)
+        self.server.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(30), httpx.AsyncClient() as client:
+            while True:
+                assert (await client.get(f"http://127.0.0.1:{self.server.http_port}/readyz")).status_code == 200
+                lines = [json.loads(line) for line in self.server.log[begun:].splitlines()]
+                told = [line for line in lines if "reloaded" in line["event"] or "next start" in line["event"]]
+                if told:
+                    return told
+
+    async def shown(self) -> bytes:
+        """The certificate that we are shown."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        _, writer = await asyncio.open_connection("127.0.0.1", self.tls_port, ssl=context)
+        shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return bytes(shown)
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[WebApp]:
+    async with WebApp() as web:
+        yield web
+
+
+@pytest.fixture
+async def reloaded(tmp_path: Path, web: WebApp) -> AsyncIterator[Reloaded]:
+    made = Reloaded(tmp_path, web.url + "/voice")
+    made.certify()
+    made.write()
+    async with running(made.server):
+        yield made
+
+
+async def test_kill_hup_reloads_what_can_be_and_leaves_what_goes_on(
+    reloaded: Reloaded, web: WebApp, app: RecordingApp
+) -> None:
+    web.answers["/voice"] = texml(f'<Connect><Stream url="{app.url}"/></Connect>')
+    web.answers["/other"] = texml("<Reject/>")
+    server = reloaded.server
+    workers = children(server)
+    async with Caller(server.sip_address, speech(3000)) as caller, Caller(server.sip_address, speech(50)) as other:
+        await caller.call()
+        socket = await app.socket()
+        reloaded.write(voice=web.url + "/other", level="debug", rate=1, phone="bob")
+        certificate = reloaded.certify()
+        told, restart = await reloaded.hang_up()
+        assert told["changed"] == ["sip.phones: bob added, ann removed", "log.level", "applications: bot changed"]
+        assert restart["settings"] == ["http.rate_limit"]
+        with pytest.raises(CallFailed, match="404"):
+            await other.call()
+        heard = len(socket.all("media"))
+        await happens(app.watch, "the call goes on", lambda: len(socket.all("media")) > heard + 50)
+        assert caller.up
+    assert await reloaded.shown() == certificate
+    assert children(server) == workers
+
+
+async def test_a_mistake_in_the_file_leaves_what_is_in_force(reloaded: Reloaded) -> None:
+    for text, words in MISTAKES.items():
+        reloaded.write_text(text)
+        (told,) = await reloaded.hang_up()
+        assert told["level"] == "error"
+        assert words in told["error"]
+    reloaded.write()
+    (told,) = await reloaded.hang_up()
+    assert told["changed"] == [], "nothing had changed"
+
+
+MISTAKES = {
+    "[sip\n": "is not TOML",
+    "[sip]\nmin_se = 'x'\n": "bad setting sip.min_se (file)",
+    "[sip]\nunknown_caler = 'none'\n": "no such setting: sip.unknown_caler (file)",
+    "[sip]\ntls_certificate_file = '/none'\n": "sip.tls_certificate_file: cannot use /none",
+    "[streams]\nca_file = '/none'\n": "streams.ca_file: TLS: no certificates in /none",
+    "[[numbers]]\npattern = '*'\napplication = '123'\n": "neither configured nor stored",
+}
+
+
+ON_TERMINAL = """
+import os, sys
+os.set_inheritable(os.open(sys.argv[1], os.O_RDWR), True)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+async def test_a_terminal_that_is_closed_ends_the_server_as_ctrl_c_does(tmp_path: Path) -> None:
+    master, terminal = os.openpty()
+    server = ServerProcess(
+        tmp_path,
+        account_sid="4b5a5c0e-6d0a-4a9a-9f5e-0a8a1b3c5d7e",
+        api_key="KEYsecret",
+        wrapper=(sys.executable, "-c", ON_TERMINAL, os.ttyname(terminal)),
+    )
+    await server.start()
+    os.close(terminal)
+    os.close(master)
+    assert await asyncio.wait_for(server.process.wait(), 20) == 0
+    assert "stopped" in server.log

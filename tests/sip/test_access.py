@@ -226,3 +226,23 @@ def test_trunks_are_known_by_their_networks_and_by_where_calls_to_them_go() -> N
     assert bench.refused("ann", Endpoint("198.51.100.1", 9)).status == 401
     bench.access.learn("a", ["203.0.113.9"])
     assert bench.call("+1555", ELSEWHERE) == Origin(trunk="a")
+
+
+def test_other_settings_change_who_may_call_and_keep_what_was_learned_and_who_is_shut_out() -> None:
+    bench = Bench(
+        auth_failures=1, trunks=[{"name": "a", "targets": ["sip:a.test"]}, {"name": "b", "targets": ["sip:b"]}]
+    )
+    for name, address in (("a", "198.51.100.8"), ("b", "198.51.100.9")):
+        bench.access.learn(name, [address])
+    bench.refused("ann", authorization=bench.answer("ann", "guess"))
+    trunks = [{"name": "a", "targets": ["sip:a.test"]}, {"name": "b", "targets": ["sip:other.test"]}]
+    phones = [{"user": "ann", "password": "changed"}]
+    bench.access.take(SipSettings.model_validate({"auth_failures": 1, "trunks": trunks, "phones": phones}))
+    assert bench.call("+1", Endpoint("198.51.100.8", 5060)) == Origin(trunk="a")
+    assert bench.refused("+1", Endpoint("198.51.100.9", 5060)).status == 403
+    bench.access.learn("gone", ["198.51.100.9"])
+    assert bench.refused("+1", Endpoint("198.51.100.9", 5060)).status == 403
+    assert bench.refused("ann").status == 403, "still shut out"
+    elsewhere = Endpoint("203.0.113.20", 5060)
+    assert bench.call("ann", elsewhere, bench.answer("ann", "changed")) == Origin(phone="ann")
+    assert bench.refused("bob", elsewhere, bench.answer("bob", "secret")).status == 401

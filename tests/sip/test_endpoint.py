@@ -4,6 +4,8 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +18,17 @@ from trunkline.errors import StartupError
 from trunkline.sip import endpoint as endpoint_module
 from trunkline.sip.digest import Answerer
 from trunkline.sip.endpoint import SipEndpoint
-from trunkline.sip.values import Answer, Credentials, DialogEnded, Hangup, InviteReceived, SipEvent
+from trunkline.sip.values import (
+    Answer,
+    Credentials,
+    DialogEnded,
+    DialogId,
+    Hangup,
+    Invite,
+    InviteReceived,
+    Refused,
+    SipEvent,
+)
 
 
 class Datagrams(asyncio.DatagramProtocol):
@@ -210,24 +222,59 @@ async def test_bad_messages_are_counted_and_logged_at_a_bounded_rate(server: Ser
     assert [line["event"] for line in lines] == ["sip_message_dropped", "sip_request_refused"]
 
 
+async def register(phone: Phone, caller: Caller, password: str | None = "secret", expires: int = 600) -> str:
+    """The status of the answer, to the credentials if there are any."""
+    headers = [f"Contact: <sip:ann@192.0.2.10:5062>;expires={expires}"]
+    phone.send(caller.request("REGISTER", headers=tuple(headers)))
+    response = await phone.next()
+    if password is None:
+        return response[8:11]
+    client = Answerer(Credentials("+15550002", password), lambda: "c")
+    assert client.challenged([("www-authenticate", header(response, "WWW-Authenticate"))])
+    ((name, value),) = client.headers("REGISTER", "sip:+15550002@198.51.100.7")
+    phone.send(caller.request("REGISTER", headers=(*headers, f"{name}: {value}")))
+    return (await phone.next())[8:11]
+
+
+@pytest.mark.parametrize("change", ["none", "password", "gone"])
+async def test_other_settings_leave_calls_and_phones_that_may_stay(change: str, start: Start) -> None:
+    known = PhoneSettings(user="+15550002", password="secret")
+    server = await start(SipSettings(port=0, phones=(known,)))
+    phone, caller = await server.phone(), Caller()
+    assert await register(phone, caller) == "200"
+    talking = Caller(call_id="talks")
+    invite = await call(server, other := await server.phone(), talking)
+    after = {
+        "none": (known, PhoneSettings(user="new", password="x")),
+        "password": (known.model_copy(update={"password": "other"}),),
+        "gone": (),
+    }[change]
+    (await server.endpoint.prepare(SipSettings(port=0, phones=after)))()
+    assert server.endpoint.sizes["contacts"] == (change == "none")
+    server.endpoint.perform(Invite(DialogId(77), "phone", "+15550002", "+15550002", "us", "", OFFER))
+    if change == "none":
+        assert (await phone.next()).startswith("INVITE ")
+    else:
+        refused = await server.event()
+        assert isinstance(refused, Refused)
+        assert refused.status == (404 if change == "gone" else 480)
+    other.send(talking.request("BYE"))
+    assert (await other.next()).startswith("SIP/2.0 200")
+    ended = await server.event()
+    assert isinstance(ended, DialogEnded)
+    assert ended.dialog == invite.dialog
+
+
+async def test_a_certificate_that_cannot_be_used_changes_nothing(start: Start, tmp_path: Path) -> None:
+    server = await start(SipSettings(port=0))
+    with pytest.raises(StartupError, match=r"sip.tls_certificate_file: cannot use .*none"):
+        await server.endpoint.prepare(SipSettings(port=0, tls_certificate_file=tmp_path / "none"))
+
+
 async def test_a_phone_that_registers_as_it_should_is_told_of_once(start: Start) -> None:
     phones = (PhoneSettings(user="+15550002", password="secret"),)
     phone = await (await start(SipSettings(port=0, phones=phones))).phone()
-    caller, uri = Caller(), "sip:+15550002@198.51.100.7"
-
-    async def registers(password: str | None = "secret", expires: int = 600) -> str:
-        """The status of the answer."""
-        headers = [f"Contact: <sip:ann@192.0.2.10:5062>;expires={expires}"]
-        phone.send(caller.request("REGISTER", headers=tuple(headers)))
-        response = await phone.next()
-        if password is None:
-            return response[8:11]
-        client = Answerer(Credentials("+15550002", password), lambda: "c")
-        assert client.challenged([("www-authenticate", header(response, "WWW-Authenticate"))])
-        ((name, value),) = client.headers("REGISTER", uri)
-        phone.send(caller.request("REGISTER", headers=(*headers, f"{name}: {value}")))
-        return (await phone.next())[8:11]
-
+    registers = partial(register, phone, Caller())
     with capture_logs() as lines:
         assert [await registers(), await registers(), await registers(expires=30)] == ["200", "200", "423"]
         assert [await registers(expires=0), await registers(None)] == ["200", "401"]

@@ -15,7 +15,7 @@ from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.digest import parse_digest
 from trunkline.sip.endpoint import SipEndpoint
-from trunkline.sip.targets import Target
+from trunkline.sip.targets import Target, Unreachable
 from trunkline.sip.trunks import Trunks
 from trunkline.sip.values import Hangup
 
@@ -337,6 +337,73 @@ def test_who_is_not_registered_leaves_at_once(bench: Bench, clock: HandClock) ->
     assert gone == [0, 1]
     clock.advance(5000)
     assert not carrier.changes
+
+
+def taken(carrier: Carrier, *trunks: dict[str, Any]) -> list[str]:
+    """Other settings; the trunks whose targets are of no use any more."""
+    forgotten: list[str] = []
+    settings = SipSettings.model_validate({"trunks": [CARRIER | trunk for trunk in trunks], "target_timeout": 5})
+    look_up = lambda name, targets: carrier.trunks.found(name, targets)  # noqa: E731
+    carrier.trunks.take(settings.trunks, look_up, forgotten.append)
+    return forgotten
+
+
+def test_a_trunk_whose_settings_others_do_not_see_stays_registered(bench: Bench, clock: HandClock) -> None:
+    carrier = Carrier(bench, **ACCOUNT)
+    bench.answer(carrier.one(), headers=("Expires: 100",))
+    assert taken(carrier, ACCOUNT | {"caller_id": "+1", "prefixes": ["1*"], "srtp": "required"}) == []
+    assert carrier.take() == []
+    found = carrier.trunks.targets("carrier", "1")
+    assert isinstance(found, Sequence)
+    assert found[0].from_user == "+1"
+    assert carrier.trunks.status[0].registered
+    clock.advance(80.1)
+    assert header(carrier.one(), "Expires") == "3600", "it is refreshed as if nothing had been"
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_another_registration_is_made_after_the_first_was_taken_back(
+    bench: Bench, clock: HandClock, answers: bool
+) -> None:
+    carrier = Carrier(bench, **ACCOUNT)
+    bench.answer(carrier.one())
+    assert taken(carrier, ACCOUNT | {"password": "other"}) == ["carrier"]
+    (back,) = carrier.take()
+    assert header(back, "Expires") == "0"
+    if answers:
+        bench.answer(back)
+    else:
+        clock.advance(5)
+    fresh = carrier.take()[-1]
+    assert header(fresh, "Expires") == "3600"
+    bench.answer(fresh)
+    assert carrier.trunks.status[0].registered
+    assert [change for change, _, _ in carrier.changes] == ["registered", "registered"]
+
+
+def test_a_trunk_that_is_changed_twice_is_begun_once(bench: Bench) -> None:
+    carrier = Carrier(bench, **ACCOUNT)
+    bench.answer(carrier.one())
+    taken(carrier, ACCOUNT | {"password": "other"})
+    taken(carrier, ACCOUNT | {"password": "third"})
+    back, fresh = carrier.take()
+    assert [header(text, "Expires") for text in (back, fresh)] == ["0", "3600"]
+    bench.answer(back)
+    assert carrier.take() == []
+
+
+def test_a_trunk_that_is_no_more_is_asked_and_called_no_more_and_others_stay(bench: Bench, clock: HandClock) -> None:
+    carrier = Carrier(bench)
+    other = {"name": "other", "targets": ["sip:192.0.2.9"]}
+    assert taken(carrier, {}, other) == []
+    carrier.wait(40, (*BOTH, "192.0.2.9"))
+    assert taken(carrier, other) == ["carrier"]
+    assert isinstance(carrier.trunks.targets("carrier", "1"), Unreachable)
+    carrier.trunks.found("carrier", ())  # of a look-up that was under way
+    carrier.take()
+    clock.advance(300)
+    assert {text.split("\r\n", 1)[0] for text in carrier.take()} == {"OPTIONS sip:192.0.2.9 SIP/2.0"}
+    assert [trunk.name for trunk in carrier.trunks.status] == ["other"]
 
 
 @pytest.mark.peer

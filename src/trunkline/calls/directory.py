@@ -13,11 +13,12 @@ is called as it is. Everything else is a number, as it is or as a `tel:` URI, an
 pattern for it, without what is only there to be read (`-`, `.` and brackets).
 
 Applications come from the configuration, for the account of this server, and from the store, for any. Those of the
-configuration stay as they are until the next start.
+configuration stay as they are until it is reloaded.
 """
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import unquote
 
@@ -45,26 +46,43 @@ class Directory:
     ) -> None:
         """`account` is the one whose applications the configuration has, `stored` are those made by REST, of all
         accounts. Raises StartupError for a reference to an application that there is not."""
+        self._account = account
         self._applications = {one.sid: one for one in stored}
-        configured = [_application(one, account, started) for one in settings.applications]
+        self._configured: frozenset[str] = frozenset()
+        self.take(settings, started)
+
+    def take(self, settings: Settings, now: datetime) -> None:
+        """Go by these settings from now on. Raises StartupError, and then nothing has changed."""
+        applications = {sid: one for sid, one in self._applications.items() if sid not in self._configured}
+        configured = [self._application(one, now) for one in settings.applications]
         for one in configured:
-            if one.sid in self._applications:
+            if one.sid in applications:
                 raise StartupError(f"application {one.friendly_name!r}: the sid {one.sid} is taken by one made by REST")
-            self._applications[one.sid] = one
-        self._configured = {one.sid for one in configured}
-        self._named = {one.friendly_name: one.sid for one in configured}
-        self._users: dict[str, list[str]] = {}
+            applications[one.sid] = one
+        named = {one.friendly_name: one.sid for one in configured}
+        users: dict[str, list[str]] = {}
         for user, name in settings.application_references():
-            sid = self._named.get(name, name)
-            if self.application(account, sid) is None:
+            sid = named.get(name, name)
+            if sid not in applications or applications[sid].account_sid != self._account:
                 raise StartupError(f"{user} has the application {name!r}, which is neither configured nor stored")
-            self._users.setdefault(sid, []).append(user)
+            users.setdefault(sid, []).append(user)
+        self._applications, self._named, self._users = applications, named, users
+        self._configured = frozenset(one.sid for one in configured)
         self._numbers = sorted(settings.numbers, key=lambda number: -_weight(number.pattern))
         self._srtp: SrtpRule = settings.media.srtp
         self._trunks = settings.sip.trunks
         self._phones = {phone.user: phone for phone in settings.sip.phones}
         self._hosts = {host.lower() for host in (settings.sip.host, settings.sip.advertised_host) if host}
         self._ports = {None, str(settings.sip.port), str(settings.sip.tls_port)}
+
+    def _application(self, given: ApplicationSettings, now: datetime) -> Application:
+        """As it was, where nothing of it has changed."""
+        fresh = _application(given, self._account, now)
+        before = self._applications.get(given.sid) if given.sid in self._configured else None
+        if before is None:
+            return fresh
+        fresh = replace(fresh, created_at=before.created_at)
+        return before if replace(fresh, updated_at=before.updated_at) == before else fresh
 
     # ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from trunkline.config import SipSettings
+from trunkline.config import SipSettings, TrunkSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.digest import NONCE_LIFETIME, Guard, parse_digest
 from trunkline.sip.headers import Uri, parse_name_addr, parse_uri
@@ -60,20 +60,32 @@ class Access:
         is_phone_at: Callable[[Endpoint, float], bool] = lambda _source, _now: False,
     ) -> None:
         """`is_phone_at` says whether a phone is registered from an address at that time."""
-        self._settings = settings
         self._is_phone_at = is_phone_at
         self._guard = guard
         self._counters = counters
-        self._passwords = {phone.user: phone.password for phone in settings.phones}
-        self._targets = {trunk.name: frozenset(_literals(trunk.targets)) for trunk in settings.trunks}
+        self._trunks: dict[str, TrunkSettings] = {}
+        self._targets: dict[str, frozenset[str]] = {}
         self._failures: dict[str, _Failures] = {}
         self._spent: dict[str, float] = {}
         """Credentials that are good no more, and when they were used; the oldest first."""
+        self.take(settings)
+
+    def take(self, settings: SipSettings) -> None:
+        """Go by these settings from now on. What was learned of a trunk stays where its targets do."""
+        self._settings = settings
+        self._passwords = {phone.user: phone.password for phone in settings.phones}
+        before, self._trunks = self._trunks, {trunk.name: trunk for trunk in settings.trunks}
+        self._targets = {
+            name: self._targets[name]
+            if name in before and before[name].targets == trunk.targets
+            else frozenset(_literals(trunk.targets))
+            for name, trunk in self._trunks.items()
+        }
 
     def learn(self, trunk: str, addresses: Iterable[str]) -> None:
         """A trunk's targets have been looked up: calls may come from there."""
-        literals = _literals(next(one.targets for one in self._settings.trunks if one.name == trunk))
-        self._targets[trunk] = frozenset(addresses) | frozenset(literals)
+        if trunk in self._trunks:
+            self._targets[trunk] = frozenset(addresses) | frozenset(_literals(self._trunks[trunk].targets))
 
     def caller(self, request: Request, source: Endpoint, now: float) -> Origin:
         """Whose call an INVITE is. Raises Refused: 401 with challenges, or 403."""

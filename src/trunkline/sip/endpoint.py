@@ -75,6 +75,7 @@ class SipEndpoint:
         self._on_contacts = on_contacts
         self._trunks = Trunks(settings, self._connect, lambda: token_hex(8), SystemRandom().random, self._trunk_changed)
         self._lookups = Lookups(settings, self._found)
+        self._locator: EdgeLocator | None = None
         self._dialogs: Dialogs | None = None
         self._complaints: dict[str, tuple[float, int]] = {}
         """When each kind was logged last, and how often it came since."""
@@ -122,12 +123,13 @@ class SipEndpoint:
     async def start(self) -> None:
         """Listen. Raises StartupError with one clear line."""
         dispatcher.install()
+        self._locator = EdgeLocator(
+            self._settings, self._registrar, self._trunks, asyncio.get_running_loop().time, self._lookups.find
+        )
         self._dialogs = Dialogs(
             self._tell,
             lambda: token_hex(8),
-            EdgeLocator(
-                self._settings, self._registrar, self._trunks, asyncio.get_running_loop().time, self._lookups.find
-            ),
+            self._locator,
             self._connect,
             self._admit,
             self._settings,
@@ -142,6 +144,27 @@ class SipEndpoint:
             raise
         self._restore()
         self._trunks.start(self._dialogs.transactions, self._look_up)
+
+    async def prepare(self, settings: SipSettings) -> Callable[[], None]:
+        """Make ready to go by these settings' trunks, phones and certificates; what is returned does. Raises
+        StartupError. Calls that are up go on, whatever becomes of their trunk or phone."""
+        commit = await self._transports.prepare(settings)
+
+        def take() -> None:
+            commit()
+            before = {phone.user: phone.password for phone in self._settings.phones}
+            after = {phone.user: phone.password for phone in settings.phones}
+            self._settings = settings
+            self._access.take(settings)
+            if self._locator is not None:
+                self._locator.take(settings)
+            self._trunks.take(settings.trunks, self._look_up, self._lookups.forget)
+            for user in (user for user, password in before.items() if after.get(user) != password):
+                self._registrar.forget(user)
+                if self._on_contacts is not None:
+                    self._on_contacts(user, saved((), _epoch()))
+
+        return take
 
     def new_dialog(self) -> DialogId:
         """A fresh number for an `Invite`. Only once started."""

@@ -30,6 +30,10 @@ class EdgeLocator:
         self._clock = clock
         self._uris = UriLocator(look_up)
 
+    def take(self, settings: SipSettings) -> None:
+        """Go by these settings from now on."""
+        self._phones = {phone.user for phone in settings.phones}
+
     def locate(self, invite: Invite, found: Found) -> None:
         """See `Locator`."""
         if invite.route == "phone":

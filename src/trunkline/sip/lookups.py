@@ -64,10 +64,19 @@ class Lookups:
         self._names = Names()
         self._cache = LRUCache(CACHE_SIZE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._trunks: dict[str, asyncio.Task[None]] = {}
+        """Those of them that go on, by trunk."""
 
     def start(self, trunk: str, targets: Sequence[Target]) -> None:
         """Keep the targets of a trunk up to date."""
-        self._tasks.add(asyncio.create_task(self._keep(trunk, targets)))
+        task = self._trunks[trunk] = asyncio.create_task(self._keep(trunk, targets))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def forget(self, trunk: str) -> None:
+        """A trunk is no more, or is to be started anew."""
+        if trunk in self._trunks:
+            self._trunks.pop(trunk).cancel()
 
     def find(self, target: Target, found: OnFound) -> None:
         """Look up once: `found` is called with where the target is, at once where its host is an address, or with the

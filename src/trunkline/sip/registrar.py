@@ -78,6 +78,10 @@ class Registrar:
         self._bindings[user] = list(bindings)
         self._expire(user, now)
 
+    def forget(self, user: str) -> None:
+        """A phone has no right to its contacts any more."""
+        self._bindings.pop(user, None)
+
     def register(self, user: str, request: Request, source: Endpoint, flow: Flow, now: float) -> Headers:
         """Take a REGISTER of `user`'s; the headers of its 200. Raises Refused."""
         self._expire(user, now)

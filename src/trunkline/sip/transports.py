@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 from collections import Counter
+from collections.abc import Callable
 from errno import EADDRINUSE, ENOBUFS, ENOMEM
 from pathlib import Path
 from typing import cast
@@ -21,7 +22,7 @@ from trunkline.config import SipSettings
 from trunkline.errors import StartupError
 from trunkline.outbound.names import UnknownHost
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.certificates import server_context
+from trunkline.sip.certificates import client_context, server_context
 from trunkline.sip.connections import Connections, OnMessage, OnTrouble
 from trunkline.sip.headers import is_address
 from trunkline.sip.transactions import Flow
@@ -79,6 +80,18 @@ class Transports:
             assert self._udp is not None
             return self._udp
         return self.connections.flow_to(transport, to, server_name)
+
+    async def prepare(self, settings: SipSettings) -> Callable[[], None]:
+        """Read the certificates of these settings; what is returned has connections that are made from then on go by
+        them. Raises StartupError."""
+        client = await asyncio.to_thread(client_context, settings)
+        server = self.connections.server_tls and server_context(settings, self._directory)
+
+        def commit() -> None:
+            self._settings = self.connections.settings = settings
+            self.connections.client_tls, self.connections.server_tls = client, server
+
+        return commit
 
     async def open(self) -> None:
         """Listen. Raises StartupError."""

@@ -30,6 +30,9 @@ from trunkline.sip.values import Credentials, TargetStatus, TrunkStatus
 MISSES = 2
 """Questions in a row without an answer, after which a target is down."""
 
+_WIRE = ("targets", "username", "password", "realm", "registers", "expires", "keep_alive")
+"""What of a trunk's settings its targets see."""
+
 Tell = Callable[[str, str, str], None]
 """Is told a change of state (`target_up`, `target_down`, `registered`, `registration_failed`), the trunk's name, and
 what it is about."""
@@ -157,6 +160,20 @@ class Trunk:
             for place in self._places:
                 self._ask(asker, place)
 
+    def takes(self, settings: TrunkSettings) -> bool:
+        """Go by these settings from now on, if that changes nothing that others know of us: then what is known of
+        targets stays, and so does our registration."""
+        if any(getattr(settings, name) != getattr(self.settings, name) for name in _WIRE):
+            return False
+        self.settings = settings
+        return True
+
+    def retire(self, on_gone: Callable[[], None]) -> None:
+        """It is no trunk of ours any more: register no more, and ask no more."""
+        self.stop()
+        self._places = []
+        self.leave(on_gone)
+
     def leave(self, on_gone: Callable[[], None]) -> None:
         """Register no more."""
         if self._registration is None:
@@ -199,6 +216,7 @@ class Trunks:
         random: Callable[[], float],
         tell: Tell,
     ) -> None:
+        self._tell = tell
         self._patience = settings.target_timeout
         self._connect = connect
         self._tag = tag
@@ -236,10 +254,41 @@ class Trunks:
         for name, trunk in self._trunks.items():
             look_up(name, trunk.places())
 
+    def take(
+        self,
+        settings: Sequence[TrunkSettings],
+        look_up: Callable[[str, Sequence[Target]], None],
+        forget: Callable[[str], None],
+    ) -> None:
+        """Have these trunks from now on. One whose registration changes is taken back before it is made anew, since the
+        registrar knows both by the same contact. `look_up` as in `start`; `forget` is called with the name of each
+        trunk whose targets are of no use any more."""
+        before, self._trunks = self._trunks, {}
+        for one in settings:
+            old = before.pop(one.name, None)
+            if old is not None and old.takes(one):
+                self._trunks[one.name] = old
+                continue
+            trunk = self._trunks[one.name] = Trunk(one, self._tell)
+            begin = partial(self._begin, one.name, trunk, look_up)
+            if old is None:
+                begin()
+            else:
+                forget(one.name)
+                old.retire(begin)
+        for name, old in before.items():
+            forget(name)
+            old.retire(lambda: None)
+
+    def _begin(self, name: str, trunk: Trunk, look_up: Callable[[str, Sequence[Target]], None]) -> None:
+        if self._trunks.get(name) is trunk:  # else it has been replaced meanwhile
+            look_up(name, trunk.places())
+
     def found(self, name: str, targets: Sequence[Target]) -> None:
         """Where a trunk's targets are; none: nothing could be found."""
         assert self._asker is not None
-        self._trunks[name].found(self._asker, self._random, targets)
+        if name in self._trunks:
+            self._trunks[name].found(self._asker, self._random, targets)
 
     def leave(self, on_gone: Callable[[], None]) -> None:
         """Take our registrations back; `on_gone` is called when none is left."""

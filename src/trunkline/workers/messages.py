@@ -34,6 +34,12 @@ class SetLog(msgspec.Struct, frozen=True, tag=True):
     """`LogSettings` as JSON."""
 
 
+class Trust(msgspec.Struct, frozen=True, tag=True):
+    """Read the certificates that apps are verified with again."""
+
+    ca_file: str | None
+
+
 class Said(msgspec.Struct, frozen=True, tag=True):
     """A line for the log, of a decoder, too."""
 
@@ -275,7 +281,7 @@ class Status(msgspec.Struct, frozen=True, tag=True):
 LegOrder = OpenLeg | UpdateLeg | CloseLeg | PressKey | GetReport
 PlayOrder = Play | StopPlaying | Record | StopRecording | SendDigits | Bridge | Unbridge
 StreamOrder = OpenStream | CloseStream | PauseStream
-Order = Configure | SetLog | LegOrder | PlayOrder | StreamOrder
+Order = Configure | SetLog | Trust | LegOrder | PlayOrder | StreamOrder
 
 LegReport = LegOpened | LegFailed | LegUpdated | LegSilent | LegClosed
 Happening = LegReport | DigitHeard | Played | Recorded | StreamStarted | StreamEnded

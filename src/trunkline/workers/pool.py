@@ -126,6 +126,15 @@ class WorkerPool:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def take(self, settings: Settings) -> None:
+        """Go by these settings from now on, as far as workers that run can: log and certificates."""
+        self._settings = settings
+        ca_file = None if settings.streams.ca_file is None else str(settings.streams.ca_file)
+        for worker in self._workers:
+            if worker.link is not None:
+                worker.link.send(wire.SetLog(settings.log.model_dump_json()))
+                worker.link.send(wire.Trust(ca_file))
+
     @property
     def ready(self) -> bool:
         """Whether any worker takes legs."""

@@ -9,10 +9,12 @@ import dataclasses
 import gc
 import os
 import socket
+import ssl
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -28,7 +30,7 @@ from trunkline.media.events import LegSilent, MediaEvent
 from trunkline.media.leg import TooManyPlayers
 from trunkline.media.level import Ear
 from trunkline.media.ports import NoPorts
-from trunkline.streaming.certificates import tls_context
+from trunkline.streaming.certificates import renew, tls_context
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.connection import StreamEnded as ConnectionEnded
 from trunkline.streaming.connection import StreamStarted as ConnectionStarted
@@ -78,6 +80,7 @@ class Worker:
         self._orders: dict[type, Callable[[Any], None]] = {
             wire.Configure: self._configure,
             wire.SetLog: self._set_log,
+            wire.Trust: self._trust,
             wire.OpenLeg: self._open_leg,
             wire.UpdateLeg: self._update_leg,
             wire.CloseLeg: self._close_leg,
@@ -150,6 +153,18 @@ class Worker:
         counters |= self._past
         counters["stream_reconnects"] = self._reconnects + sum(s.reconnects for s in self._streams.values())
         return counters
+
+    def _trust(self, order: wire.Trust) -> None:
+        ca_file = None if order.ca_file is None else Path(order.ca_file)
+
+        def renewed(reading: asyncio.Future[ssl.SSLContext]) -> None:
+            if reading.exception() is not None:
+                _log.error("the certificates of before stay", error=str(reading.exception()))
+            else:
+                self._stream_settings = self._stream_settings.model_copy(update={"ca_file": ca_file})
+
+        # It takes tens of ms, and packets do not wait.
+        asyncio.get_running_loop().run_in_executor(None, renew, ca_file).add_done_callback(renewed)
 
     def _configure(self, order: wire.Configure) -> None:
         self._set_log(wire.SetLog(order.log))
