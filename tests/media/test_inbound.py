@@ -196,6 +196,51 @@ def test_a_new_ssrc_anchors_the_timeline_anew(make_leg: MakeLeg, port: "Recordin
     assert leg.report(Seconds(T0 + 6)).restarts == 1
 
 
+@pytest.mark.parametrize("stamps", [0, -60 * 160, 7_000_000, -7_000_000], ids=str)
+@pytest.mark.parametrize("numbers", [-5000, -90, -60, -12, 0, 500, 2900, 5000], ids=str)
+def test_a_stream_that_begins_anew_with_the_same_ssrc_loses_no_frame(
+    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp, numbers: int, stamps: int
+) -> None:
+    """Whatever jumps: the sequence, the timestamps, or both."""
+    waiting: set[LegId] = set()
+    leg = make_leg(waiting=waiting)
+    leg.attach(port)
+    for n in range(400):
+        begun = n // 100
+        number, stamp = 10_000 + n + begun * numbers, n * 160 + begun * stamps
+        now = Seconds(T0 + 1 + n * 0.02)
+        if waiting:
+            leg.inbound.handle_waiting(now)
+        leg.inbound.receive(rtp(number, n.to_bytes(2) * 80, timestamp=stamp), now)
+    assert [int.from_bytes(payload[:2]) for payload in port.payloads] == [*range(400)]
+    times = [at for _, at, _ in port.heard]
+    assert times == sorted(times)
+    assert max(abs(at - 1000 - n * 20) for n, at in enumerate(times)) <= 300
+    assert sum(missing for _, _, missing in port.heard) == 0
+
+
+def test_what_comes_twice_or_late_begins_nothing(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(n) for n in range(100)])
+    for n in (97, 98, 99, 40, 41, 42, 43, 44, 45, 46, 47):
+        feed(leg, [rtp(n)], start=T0 + 3.02)
+    feed(leg, [rtp(n) for n in range(100, 110)], start=T0 + 3.04)
+    feed(leg, [rtp(112), rtp(113), rtp(114), rtp(115), rtp(116), rtp(110), rtp(111), rtp(117)], start=T0 + 3.3)
+    assert [payload[0] for payload in port.payloads] == [*range(110), *range(112, 118)]
+    report = leg.report(Seconds(T0 + 4))
+    assert (report.duplicate, report.late, report.lost, report.restarts) == (11, 2, 2, 0)
+
+
+def test_a_loss_of_many_packets_is_a_loss(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+    leg = make_leg()
+    leg.attach(port)
+    feed(leg, [rtp(n) for n in range(10)])
+    feed(leg, [rtp(n) for n in range(500, 510)], start=T0 + 11)
+    assert [(at, missing) for _, at, missing in port.heard][9:12] == [(1180, 0), (11000, 490), (11020, 0)]
+    assert (leg.report(Seconds(T0 + 12)).lost, leg.report(Seconds(T0 + 12)).restarts) == (490, 0)
+
+
 def test_a_jump_of_the_rtp_clock_alone_anchors_anew_and_a_pause_does_not(
     make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
 ) -> None:
@@ -255,7 +300,7 @@ def test_the_timeline_goes_on_when_the_clock_becomes_another(
     leg.update(replace(params, codec="OPUS", payload_type=111), Seconds(T0 + 2))
     assert leg.report(Seconds(T0 + 2)).jitter_ms == jitter
     for n in range(3):
-        datagram = bytearray(rtp(50 + n, kind=111))
+        datagram = bytearray(rtp(50 + n, b"\x08", kind=111))  # 20 ms (RFC 6716 section 3.1)
         datagram[4:8] = (960 * n).to_bytes(4)
         leg.inbound.receive(bytes(datagram), Seconds(T0 + 2 + 0.02 * n))
     leg.update(params, Seconds(T0 + 2.06))

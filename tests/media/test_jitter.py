@@ -1,10 +1,11 @@
 """The reorder window."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.ids import Seconds, Ssrc
-from trunkline.media.jitter import HELD_LIMIT, MAX_DROPOUT, JitterBuffer, Released
+from trunkline.media.jitter import HELD_LIMIT, MAX_DROPOUT, MAX_MISORDER, ON_TRIAL, REPEATED, JitterBuffer, Released
 
 WINDOW = Seconds(0.06)
 PEER = Ssrc(7)
@@ -24,11 +25,16 @@ class Feed:
             if restart:
                 self.restarts.append(item)
 
-    def packet(self, n: int, now: float = 0.0, ssrc: Ssrc = PEER) -> None:
+    def packet(self, n: int, now: float = 0.0, ssrc: Ssrc = PEER, *, anew: bool = False) -> None:
         if self.buffer.accepts(n & 0xFFFF, ssrc):
             self.out.append((n, 0))
         else:
-            self.take(self.buffer.push(n & 0xFFFF, ssrc, n, Seconds(now)))
+            self.take(self.buffer.push(n & 0xFFFF, ssrc, n, Seconds(now), anew=anew))
+
+    def reception(self) -> tuple[int, int, int]:
+        """What RTCP reports: the extended highest number, how many should have come since the start, and how many
+        did."""
+        return self.buffer.highest, self.buffer.expected, self.buffer.received
 
     def time(self, now: float) -> None:
         self.take(self.buffer.expire(Seconds(now)))
@@ -166,6 +172,123 @@ def test_a_flood_beyond_a_gap_is_bounded() -> None:
         feed.packet(n)
         assert len(feed.buffer._held) <= HELD_LIMIT
     assert feed.numbers == [0, *range(2, feed.numbers[-1] + 1, 2)]
+
+
+@pytest.mark.parametrize("back", [2, 3, 60, MAX_MISORDER - 1])
+def test_a_sequence_that_begins_anew_a_little_further_back_loses_nothing(back: int) -> None:
+    feed = Feed()
+    for n in range(1000, 1100):
+        feed.packet(n)
+    anew = [1100 - back + n for n in range(50)]
+    for n in anew:
+        feed.packet(n, anew=feed.numbers[-1] != n - 1)
+    assert feed.numbers == [*range(1000, 1100), *anew]
+    assert feed.restarts == [1000, anew[0]]
+    assert (feed.buffer.duplicate, feed.buffer.late, feed.buffer.lost, feed.buffer.stray) == (0, 0, 0, 0)
+    assert feed.reception() == (anew[-1], 50, 50)
+
+
+def test_one_that_does_so_with_its_timestamps_is_believed_after_some_packets_and_loses_nothing_either() -> None:
+    feed = Feed()
+    for n in range(100):
+        feed.packet(n)
+    for n in range(40, 40 + REPEATED - 1):
+        feed.packet(n)
+    assert feed.numbers == [*range(100)]
+    assert feed.buffer.duplicate == REPEATED - 1
+    for n in range(40 + REPEATED - 1, 60):
+        feed.packet(n)
+    assert feed.numbers == [*range(100), *range(40, 60)]
+    assert feed.buffer.duplicate == 0
+    assert feed.reception() == (59, 20, 20)
+
+
+def test_packets_that_come_twice_in_a_row_while_the_sequence_goes_on_are_duplicates() -> None:
+    feed = Feed()
+    for n in range(100):
+        feed.packet(n)
+    for n in range(50):
+        feed.packet(50 + n)
+        if n % (REPEATED - 1) == REPEATED - 2:
+            feed.packet(100 + n // (REPEATED - 1))
+    assert feed.restarts == [0]
+    assert feed.numbers == [*range(104)]
+    assert feed.buffer.duplicate == 50
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (0, 2, 3), (2, 0, 1), (0, 0, 1), (0, 3, 5, 4)])
+def test_whatever_the_order_of_the_first_packets_of_another_sequence_none_is_dropped(order: tuple[int, ...]) -> None:
+    feed = Feed()
+    for n in (10, 11):
+        feed.packet(n)
+    for n in order:
+        feed.packet(65535 + n, 1.0, ssrc=Ssrc(8))
+    feed.time(2.0)
+    assert sorted(n & 0xFFFF for n in feed.numbers[2:]) == sorted({65535 + n & 0xFFFF for n in order})
+    assert [n - 65535 for n in feed.numbers[2:]] == sorted(set(order))
+    assert len(feed.restarts) == 2
+
+
+def test_what_waits_to_be_confirmed_is_bounded_and_forgotten_when_the_old_sequence_goes_on() -> None:
+    feed = Feed()
+    feed.packet(0)
+    for n in range(0, 4000, 2):
+        feed.packet(30_000 + n)
+        assert feed.buffer._trial is not None
+        assert len(feed.buffer._trial.items) <= 2 * ON_TRIAL
+    feed.packet(1)
+    feed.packet(33_999)
+    assert feed.numbers == [0, 1]
+
+
+@given(st.integers(0, 65535), st.lists(st.tuples(st.integers(-30, 60), st.floats(0, 0.05)), min_size=1, max_size=60))
+def test_what_is_reported_is_what_the_rfc_reckons(start: int, steps: list[tuple[int, float]]) -> None:
+    """RFC 3550 appendix A.3: expected is from the first to the highest number, received is each packet that came."""
+    feed = Feed()
+    feed.packet(start)
+    highest, came, now = start, 1, 0.0
+    for step, wait in steps:
+        # Of two and more in a row that come again nothing is known here.
+        number, now = max(start, highest + step), now + wait
+        feed.time(now)
+        feed.packet(number, now)
+        came += 1
+        if feed.buffer.restarts:
+            return
+        highest = max(highest, number)
+        assert feed.reception() == (highest, highest - start + 1, came)
+        assert feed.buffer.lost + len(set(feed.numbers)) + len(feed.buffer._held) <= highest - start + 1
+    feed.take(feed.buffer.flush())
+    assert feed.reception() == (highest, highest - start + 1, came)
+    delivered = set(feed.numbers)
+    assert feed.buffer.lost == highest - start + 1 - len(delivered)
+    assert feed.buffer.late + feed.buffer.duplicate == came - len(delivered)
+
+
+def test_losses_and_duplicates_are_reported_while_they_wait_and_after() -> None:
+    feed = Feed()
+    for n, now, reception in (
+        (65534, 0.00, (65534, 1, 1)),
+        (65535, 0.02, (65535, 2, 2)),
+        (65538, 0.04, (65538, 5, 3)),  # two are missing
+        (65538, 0.04, (65538, 5, 4)),  # it comes twice
+        (65536, 0.05, (65538, 5, 5)),  # one of them was late
+        (65540, 0.20, (65540, 7, 6)),  # the other is given up, and one more is missing
+        (65537, 0.21, (65540, 7, 7)),  # now it comes
+        (65537, 0.21, (65540, 7, 8)),  # twice
+        (65541, 0.22, (65541, 8, 9)),
+        (65542, 0.40, (65542, 9, 10)),
+    ):
+        feed.packet(n, now)
+        assert feed.reception() == reception, n
+    assert feed.numbers == [65534, 65535, 65536, 65538, 65540, 65541, 65542]
+    assert (feed.buffer.lost, feed.buffer.late, feed.buffer.duplicate) == (2, 1, 2)
+    for n in (100, 101, 104):
+        feed.packet(n, 1.0, ssrc=Ssrc(8))
+    assert feed.reception() == (104, 5, 3)
+    feed.take(feed.buffer.flush())
+    assert feed.reception() == (104, 5, 3)
+    assert feed.buffer.lost == 4
 
 
 @given(st.integers(0, 65535), st.integers(1, 80), st.data())

@@ -11,7 +11,8 @@ class LegPort(Protocol):
     """One listener and speaker on a leg: in practice one WebSocket stream.
 
     Times (`at`) are milliseconds on the leg's timeline, which both tracks share: 0 is the moment the leg opened;
-    inbound times come from the RTP clock, anchored at arrival, outbound ones from the playout clock.
+    inbound times come from the RTP clock, as far as arrivals bear it out, and never go back; outbound ones from the
+    playout clock.
     """
 
     @property

@@ -3,23 +3,27 @@ from trunkline cimport kernel
 from trunkline.media cimport jitter as _jitter
 
 cdef Py_ssize_t DATAGRAM_LIMIT, HEADER_LENGTH
-cdef long long FOLLOW_EVERY, PLAIN
+cdef long long PLAIN, WINDOW
 
 cdef class Inbound:
-    cdef object _dtmf, _leg, _leg_codec, _reception, _rtcp_mux, _waiting
+    cdef object _clock, _dtmf, _leg, _leg_codec, _reception, _row, _rtcp_mux, _waiting
     cdef dict _types
     cdef tuple _digit_taps, _peer_taps, _taps
     cdef double _changed_at, _changes_left, _drift_limit, _least, _opened, _transit
-    cdef long long _media_stamp, _media_time, _missing, _payload_type, _plain, _units
+    cdef long long _due, _length, _media_stamp, _media_time, _missing, _payload_type, _plain, _size, _units
     cdef bint _receives
     cdef public _jitter.JitterBuffer jitter
     cdef public object calling, codec, heard
     cdef public double jitter_units
     cdef public long long bytes, clock_rate, digits, frames, malformed, packets, unknown, unknown_type, while_on_hold
 
-    @cython.locals(size="Py_ssize_t", first=int, sequence=int, timestamp="long long", ssrc="long long")
+    @cython.locals(size="Py_ssize_t", first=int, sequence=int, timestamp="long long", ssrc="long long",
+                   payload=bytes)
     cpdef receive(self, bytes datagram, double now)
 
     @cython.locals(step="long long", media_time="long long", frames="long long", missing="long long", at="long long",
-                   transit=double, limit=double)
+                   transit=double)
     cpdef _frame(self, long long timestamp, bytes payload, double now)
+
+    @cython.locals(advance="long long", length="long long", missing="long long")
+    cpdef long long _judged(self, long long step, double now)

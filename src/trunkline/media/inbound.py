@@ -5,13 +5,12 @@ odd headers, gaps, other payload types, holds) goes the long way round. A peer m
 side's numbers, and change in mid-call: the first packet of another type goes the long way, and from then on that type
 is the one that takes the short way.
 
-The timeline counts from the moment the leg opened. Anchored at the arrival of the first packet it follows the RTP
-clock; it is anchored anew after a restart of the sequence, in a codec of another clock, and when both are apart by
-`DRIFT_LIMIT`.
+The timeline counts from the moment the leg opened. Anchored at the arrival of the first packet it goes on by the length
+of each frame. Where the RTP timestamp says something else, `clock.py` judges; where arrival is later by `DRIFT_LIMIT`,
+the timeline is anchored anew.
 
 The peer's clock is not ours: at 200 ppm it would be off by 0.7 s after an hour, and the inbound track by as much from
-the outbound one. So the timeline follows arrival, too, by small steps. What is compared with it is the packet that was
-fastest of the last `FOLLOW_EVERY`, since only the others were delayed by the network.
+the outbound one. So the timeline follows arrival, too, by small steps (`Clock.follow`).
 
 Ports are called straight from here. The method under way is kept in `calling`, so that the owner that catches what a
 port should not have raised can tell whose fault it was, at hardly any cost per packet.
@@ -24,7 +23,8 @@ from typing import Any, NamedTuple
 from trunkline import kernel
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.kernel import DATAGRAM_LIMIT
-from trunkline.media.codecs import CODECS
+from trunkline.media.clock import WINDOW, Clock
+from trunkline.media.codecs import CODECS, Codec, Undecodable
 from trunkline.media.frames import LegPort
 from trunkline.media.jitter import MAX_MISORDER, JitterBuffer, Released
 from trunkline.media.presses import DigitReceiver, EventPacket
@@ -36,16 +36,13 @@ _ALWAYS = {13: COMFORT_NOISE, 19: COMFORT_NOISE}
 """What needs no agreement: the number of RFC 3389, and that of its drafts."""
 
 DRIFT_LIMIT = 1.0
-"""Seconds between the timeline and arrival: a network stall is shorter, a jump of the RTP clock longer."""
+"""Seconds that arrival is later than the timeline: a network stall is shorter."""
 
-FOLLOW_EVERY = 256
-"""Frames: five seconds, in which a clock of 200 ppm drifts by one millisecond."""
+LEAP = 20
+"""Packets that may be missing without a look at the timestamp: fewer are rather lost than a new beginning."""
 
-SLACK_MS = 5
-"""How far off the timeline may be before it is moved, so that a peer with a good clock has even timestamps."""
-
-STEP_MS = 2
-"""The most that the timeline is moved at once: less than any packet's time, so that it never goes backwards."""
+LEAP_MS = 2000
+"""How much may be missing at once without as much silence."""
 
 PACKETS_PER_SECOND = 100
 """Of 10 ms, the shortest there are."""
@@ -55,8 +52,8 @@ CHANGES_PER_SECOND = 4
 """To another codec, which costs each port a new decoder: more than any device makes, and what a hostile peer may cost
 us. What comes in another codec beyond that is counted as not agreed."""
 
-_UNANCHORED = -(1 << 62)
-"""RTP units: a media time so far off that the next frame anchors the timeline."""
+REMEMBERED_MS = MAX_MISORDER * 60
+"""How far back a packet's timestamp may be that is late, or comes twice."""
 
 
 class _Arrival(NamedTuple):
@@ -77,12 +74,15 @@ class Inbound:
     __slots__ = (
         "_changed_at",
         "_changes_left",
+        "_clock",
         "_digit_taps",
         "_drift_limit",
         "_dtmf",
+        "_due",
         "_least",
         "_leg",
         "_leg_codec",
+        "_length",
         "_media_stamp",
         "_media_time",
         "_missing",
@@ -92,7 +92,9 @@ class Inbound:
         "_plain",
         "_receives",
         "_reception",
+        "_row",
         "_rtcp_mux",
+        "_size",
         "_taps",
         "_transit",
         "_types",
@@ -127,13 +129,18 @@ class Inbound:
         self._dtmf = DigitReceiver()
         self._missing = 0
         self._media_stamp = 0
-        self._media_time = _UNANCHORED
+        self._media_time = 0
+        self._due = self._size = -1
+        self._length = 0
+        """Of the last frame, in RTP units. `_due`: what the next timestamp is further, if all is well; -1 asks the
+        clock. `_size`: the packet's whose frame is known to be that long; -1 measures each."""
         self._transit = 0.0
         self._least = inf
         self.calling: Callable[..., Any] | None = None
         self.jitter: JitterBuffer = JitterBuffer(window)
         self.jitter_units = 0.0
         self._units = CODECS[params.codec].clock_rate // 1000
+        self._clock = Clock(self._units)
         self._types: dict[int, str] = {}
         """What each payload type that may come stands for."""
         self._leg_codec = ""
@@ -170,11 +177,21 @@ class Inbound:
         self._payload_type, self.codec = kind, codec
         self._plain = PLAIN << 8 | kind if self._receives and kind >= 0 else -1
         """The first two bytes of a packet that takes the short way."""
-        units = CODECS[codec].clock_rate // 1000
-        if units != self._units:
-            self.jitter_units *= units / self._units
-            self._media_time = _UNANCHORED  # the timeline was counted by another clock
-        self._units = units
+        self._count_by(CODECS[codec])
+
+    def _count_by(self, codec: Codec) -> None:
+        """Frames are this codec's, and the timeline is counted by its clock."""
+        units, before = codec.clock_rate // 1000, self._units
+        if units != before:
+            self.jitter_units *= units / before
+            self._media_time = self._media_time * units // before
+            self._length = self._length * units // before
+            self._transit *= units / before
+            self._least = inf
+            self._clock.rescale(units)
+            self._due = -1
+        self._row, self._units = codec, units
+        self._size = -1
         self.clock_rate = units * 1000
         """Of RTP timestamps and `jitter_units`, per second."""
         self._drift_limit = DRIFT_LIMIT * self.clock_rate
@@ -194,7 +211,10 @@ class Inbound:
                 self.packets += 1
                 self.bytes += size
                 self.heard = now
-                self._frame(timestamp, kernel.payload(datagram, HEADER_LENGTH), now)
+                payload = kernel.payload(datagram, HEADER_LENGTH)
+                self._frame(timestamp, payload, now)
+                if size != self._size:
+                    self._measure(payload)
                 return
         self._receive_other(datagram, now)
 
@@ -226,6 +246,7 @@ class Inbound:
         first, sequence, timestamp, ssrc = kernel.unpack_rtp(datagram)
         self.packets += 1
         self.bytes += len(datagram)
+        silence = now - (self.heard or now)
         self.heard = now
         arrival = _Arrival(first & 0x7F, bool(first & MARKER), sequence, timestamp, ssrc, payload, now)
         step = self.jitter.step(sequence, ssrc)
@@ -233,9 +254,24 @@ class Inbound:
         if is_event and (step is None or step < 0):
             self._event(arrival)  # without a turn, or too late for it: a press is told from others without its help
         if step is not None or not is_event:
-            self._deliver(self.jitter.push(sequence, Ssrc(ssrc), arrival, now))
+            anew = step is not None and self._is_anew(step, arrival, silence)
+            self._deliver(self.jitter.push(sequence, Ssrc(ssrc), arrival, now, anew=anew))
         if self.jitter.deadline is not None or self._dtmf.deadline is not None:
             self._waiting.add(self._leg)
+
+    def _is_anew(self, step: int, arrival: _Arrival, silence: float) -> bool:
+        """Whether a packet `step` beyond the next in order, after so many seconds, shows that the peer's sequence has
+        begun anew with the same SSRC. What is late or comes twice has no timestamp ahead; of what was lost both the
+        clocks know, or one of them if it was little."""
+        if not self.frames or arrival.payload_type != self._payload_type:
+            return False
+        ahead = _nearest(arrival.timestamp - self._media_stamp)
+        if step < 0:
+            return not -REMEMBERED_MS * self._units <= ahead <= 0
+        lost = step * self._length
+        if lost > LEAP_MS * self._units and silence * self.clock_rate < lost / 4 and self.jitter.deadline is None:
+            return True  # nor does another packet wait that came after as much silence
+        return step >= LEAP and ahead < lost / 4
 
     def handle_waiting(self, now: Seconds) -> None:
         """Give up gaps and key presses whose time is over; leaves `waiting` when none is left."""
@@ -305,7 +341,8 @@ class Inbound:
         self.unknown_type = payload_type
 
     def _restart(self) -> None:
-        self._media_time = _UNANCHORED
+        self._clock.restarted = True
+        self._due = -1
         self._reception.restart()
 
     def _audio(self, arrival: _Arrival) -> None:
@@ -314,17 +351,17 @@ class Inbound:
             self._missing = 0
         elif arrival.payload:
             self._frame(arrival.timestamp, arrival.payload, arrival.at)
+            self._measure(arrival.payload)
 
     def _frame(self, timestamp: int, payload: bytes, now: Seconds) -> None:
-        """An audio payload in its turn: advance the timeline, reckon the jitter, hand it on."""
+        """An audio payload in its turn: advance the timeline, reckon the jitter, hand it on. `_measure` follows."""
         step = timestamp - self._media_stamp
-        if not -0x80000000 <= step < 0x80000000:
-            step += 0x100000000 if step < 0 else -0x100000000
         self._media_stamp = timestamp
+        if step != self._due:
+            step = self._judged(step, now)
         media_time = self._media_time + step
         transit = (now - self._opened) * self.clock_rate - media_time
-        limit = self._drift_limit
-        if -limit < transit < limit:
+        if transit < self._drift_limit:
             # RFC 3550 appendix A.8
             self.jitter_units += (abs(transit - self._transit) - self.jitter_units) / 16
             if transit < self._least:
@@ -332,11 +369,12 @@ class Inbound:
         else:
             media_time = round((now - self._opened) * self.clock_rate)
             transit = self._least = 0.0
+            self._clock.rejoin()
         self._media_time = media_time
         self._transit = transit
         self.frames = frames = self.frames + 1
-        if not frames % FOLLOW_EVERY:
-            self._follow()
+        if not frames % WINDOW:
+            self._follow(frames)
         at = media_time // self._units
         missing = self._missing
         if missing:
@@ -346,14 +384,41 @@ class Inbound:
             push(payload, at, missing)
         self.calling = None
 
-    def _follow(self) -> None:
+    def _judged(self, step: int, now: Seconds) -> int:
+        """How far a frame is from the one before, whose timestamp does not simply go on."""
+        clock = self._clock
+        length, missing = self._length, self._missing
+        late = (now - self._opened) * self.clock_rate - self._media_time - length * (missing + 1)
+        advance = clock.advance(_nearest(step), length, missing, late, self.frames)
+        self._least += clock.held_back
+        self._due = -1 if clock.ahead else length
+        return advance
+
+    def _follow(self, frames: int) -> None:
         """Move the timeline towards the arrivals, if they have drifted apart."""
-        least, self._least = self._least, inf
-        slack, step = SLACK_MS * self._units, STEP_MS * self._units
-        if abs(least) > slack:
-            move = round(max(-step, min(step, least)))
-            self._media_time += move
-            self._transit -= move
+        move = self._clock.follow(self._least, frames, self._length)
+        self._least = inf
+        self._media_time += move
+        self._transit -= move
+        if self._clock.ahead:
+            self._due = -1
+
+    def _measure(self, payload: bytes) -> None:
+        """Learn how long a frame is from its payload."""
+        codec = self._row
+        if codec.bytes_per_ms:
+            length = len(payload) * self._units // codec.bytes_per_ms
+            self._size = HEADER_LENGTH + len(payload)
+        elif codec.samples is not None:
+            try:
+                length = codec.samples(payload) * self.clock_rate // codec.sample_rate
+            except Undecodable:
+                return
+        else:
+            return
+        self._length = length
+        if self._due >= 0:
+            self._due = length
 
     def _event(self, arrival: _Arrival) -> None:
         _, marker, sequence, timestamp, ssrc, payload, at = arrival
@@ -375,3 +440,8 @@ class Inbound:
                 self.calling = push
                 push(digit)
         self.calling = None
+
+
+def _nearest(difference: int) -> int:
+    """Of two timestamps, the nearer way around."""
+    return ((difference + 0x80000000) & 0xFFFFFFFF) - 0x80000000

@@ -2,10 +2,14 @@
 
 A packet that is the next in sequence goes straight through (`accepts`). Anything else comes to `push`: a packet beyond
 a gap is held until the gap fills or the window, counted from the first packet held, is over; then the gap is given up
-and the next packet delivered says how many are missing before it. A packet of another SSRC, or one so far off that it
-cannot be reordering, starts nothing by itself: it waits until its successor confirms it (the probation of RFC 3550
-appendix A.1), and then the sequence restarts there. It must be confirmed before the old sequence goes on, so two
-sources at once do not take turns.
+and the next packet delivered says how many are missing before it. A packet of another SSRC, one so far off that it
+cannot be reordering, or one whose timestamp says that it is not what its number says (`anew`), starts nothing by
+itself: it waits until a neighbour confirms it (the probation of RFC 3550 appendix A.1), and then the sequence restarts
+there, with all that waited. It must be confirmed before the old sequence goes on, so two sources at once do not take
+turns.
+
+A sender that begins anew a little before where it was, its timestamps too, looks like one whose packets come twice. It
+is taken for that until `REPEATED` in a row have come twice, and the old sequence has not gone on.
 
 The window adapts to how late packets have been that did not come in their turn, and so is no longer than the network
 needs: where packets are lost but never overtaken, what comes after a lost one hardly waits. It starts at its maximum,
@@ -27,6 +31,12 @@ MAX_MISORDER = 100
 HELD_LIMIT = 128
 """Packets held at once: 60 ms of 20 ms packets are three; this only bounds what a flood can take."""
 
+ON_TRIAL = 16
+"""Packets that wait to be confirmed, at most; of more the oldest are dropped. They are no further apart than this."""
+
+REPEATED = 12
+"""Packets in a row that were delivered already: 240 ms, more than two ways through a network differ by."""
+
 HISTORY = 50
 """Gaps whose lateness is remembered."""
 
@@ -47,13 +57,47 @@ class Released(NamedTuple):
     """First of a new sequence: nothing is known of what was before it."""
 
 
+class _Trial:
+    """Packets that may be the beginning of another sequence."""
+
+    __slots__ = ("after", "enough", "items", "ssrc")
+
+    def __init__(self, ssrc: Ssrc, after: int, enough: int) -> None:
+        self.ssrc = ssrc
+        self.after = after
+        """The next in the old sequence: nothing of that may come meanwhile."""
+        self.enough = enough
+        """Packets in a row that confirm each other."""
+        self.items: dict[int, Any] = {}
+        """By sequence number."""
+
+    def takes(self, sequence: int, ssrc: Ssrc, after: int, enough: int) -> bool:
+        """Whether a packet may be of the same beginning."""
+        if ssrc != self.ssrc or after != self.after or enough != self.enough:
+            return False
+        return abs(signed(sequence - next(iter(self.items)))) < ON_TRIAL
+
+    def is_confirmed(self) -> bool:
+        """Whether enough of them follow one another."""
+        return sum((sequence + 1) & 0xFFFF in self.items for sequence in self.items) >= self.enough - 1
+
+    def in_order(self) -> list[tuple[int, Any]]:
+        """All, in the order of sending."""
+        first = next(iter(self.items))
+        return sorted(self.items.items(), key=lambda item: signed(item[0] - first))
+
+
+def signed(difference: int) -> int:
+    """Of two sequence numbers, the nearer way around."""
+    return ((difference + 0x8000) & 0xFFFF) - 0x8000
+
+
 class JitterBuffer:
     """One source's packets; a gap is held for `limit` at most. The counters are plain attributes, read by the leg's
     report."""
 
     __slots__ = (
         "_base",
-        "_candidate",
         "_expected",
         "_given_up",
         "_held",
@@ -61,6 +105,7 @@ class JitterBuffer:
         "_limit",
         "_next",
         "_surplus",
+        "_trial",
         "duplicate",
         "late",
         "lost",
@@ -81,7 +126,7 @@ class JitterBuffer:
         self._base = 0
         self._held: dict[int, tuple[Any, Seconds]] = {}
         self._given_up: dict[int, Seconds] = {}  # position, and since when it was waited for
-        self._candidate: tuple[Ssrc, int, Any, int] | None = None  # the last is `_next` as it was then
+        self._trial: _Trial | None = None
         self._surplus = 0  # received packets more than positions passed
         self.lost = 0
         self.late = 0
@@ -125,20 +170,21 @@ class JitterBuffer:
 
     def step(self, sequence: int, ssrc: int) -> int | None:
         """How far beyond the next in order a packet is; None when it is of another sequence, or none has begun."""
-        step = ((sequence - self._expected + 0x8000) & 0xFFFF) - 0x8000
+        step = signed(sequence - self._expected)
         return step if self._expected >= 0 and ssrc == self.ssrc and -MAX_MISORDER <= step < MAX_DROPOUT else None
 
-    def push(self, sequence: int, ssrc: Ssrc, item: Any, now: Seconds) -> list[Released]:
-        """Take a packet; return what may go on, in order."""
+    def push(self, sequence: int, ssrc: Ssrc, item: Any, now: Seconds, *, anew: bool = False) -> list[Released]:
+        """Take a packet; return what may go on, in order. `anew`: it cannot be what its sequence number says."""
         if self._expected < 0:
-            return self._start(ssrc, sequence, [item])
+            return self._start(ssrc, sequence, item)
         step = self.step(sequence, ssrc)
-        if step is None:
-            return self._probation(ssrc, sequence, item) + self.expire(now)
+        if step is None or anew:
+            return self._probation(ssrc, sequence, item, now, 2) + self.expire(now)
         self._surplus += 1
         position = self._next + step
         if step < 0:
-            self._past(position, now)
+            if self._past(position, now):
+                return self._probation(ssrc, sequence, item, now, REPEATED) + self.expire(now)
         elif position in self._held:
             self.duplicate += 1
         else:
@@ -163,7 +209,7 @@ class JitterBuffer:
         """Everything held; the next packet starts a new sequence without probation."""
         released = self.flush()
         self._expected = -1
-        self._candidate = None
+        self._trial = None
         return released
 
     def _hold(self, position: int, item: Any, now: Seconds) -> list[Released]:
@@ -178,14 +224,15 @@ class JitterBuffer:
             released += self._give_up()
         return released
 
-    def _past(self, position: int, now: Seconds) -> None:
-        """A packet from before the next one: given up already, or delivered already."""
+    def _past(self, position: int, now: Seconds) -> bool:
+        """A packet from before the next one: given up already, or delivered already, which is told."""
         missed_at = self._given_up.pop(position, None)
         if missed_at is None:
             self.duplicate += 1
-        else:
-            self.late += 1
-            self._learn(now - missed_at)
+            return True
+        self.late += 1
+        self._learn(now - missed_at)
+        return False
 
     def _learn(self, lateness: float) -> None:
         self._lateness.append(lateness)
@@ -216,24 +263,31 @@ class JitterBuffer:
         self._surplus -= missing
         return self._drain(missing)
 
-    def _probation(self, ssrc: Ssrc, sequence: int, item: Any) -> list[Released]:
-        candidate, self._candidate = self._candidate, (ssrc, sequence, item, self._next)
-        if candidate is None:
+    def _probation(self, ssrc: Ssrc, sequence: int, item: Any, now: Seconds, enough: int) -> list[Released]:
+        trial = self._trial
+        if trial is None or not trial.takes(sequence, ssrc, self._next, enough):
+            if trial is not None and trial.enough < REPEATED:
+                self.stray += len(trial.items)
+            trial = self._trial = _Trial(ssrc, self._next, enough)
+        trial.items.setdefault(sequence, item)
+        if not trial.is_confirmed():
             return []
-        if candidate[0] == ssrc and (candidate[1] + 1) & 0xFFFF == sequence and candidate[3] == self._next:
-            self._candidate = None
-            held = self.flush()
-            return held + self._start(ssrc, candidate[1], [candidate[2], item])
-        self.stray += 1
-        return []
+        self._trial = None
+        if enough == REPEATED:
+            self.duplicate -= len(trial.items)
+        (first, first_item), *others = trial.in_order()
+        released = self.flush() + self._start(ssrc, first, first_item)
+        for number, other in others:
+            released += self.push(number, ssrc, other, now)
+        return released
 
-    def _start(self, ssrc: Ssrc, sequence: int, items: list[Any]) -> list[Released]:
+    def _start(self, ssrc: Ssrc, sequence: int, item: Any) -> list[Released]:
         if self.ssrc >= 0:
             self.restarts += 1
         self.ssrc = ssrc
         self._base = sequence
-        self._next = sequence + len(items)
+        self._next = sequence + 1
         self._expected = self._next & 0xFFFF
         self._given_up.clear()
         self._surplus = 0
-        return [Released(item, 0, restart=index == 0) for index, item in enumerate(items)]
+        return [Released(item, 0, restart=True)]
