@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from trunkline.calls import diagnosis
+from trunkline.calls.call import Call, CallRules
+from trunkline.calls.commands import Note
 from trunkline.calls.diagnosis import Finding, StreamMedia, Value, diagnose
-from trunkline.calls.views import CallView, StreamStatus, StreamView
+from trunkline.calls.views import NOTES, CallView, StreamStatus, StreamView
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 
 T0 = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
@@ -248,3 +250,21 @@ def test_without_counters_it_says_why_there_are_none() -> None:
         "never_had_media",
         "No counters are kept of this call; the media worker died.",
     )
+
+
+def test_what_the_instructions_were_warned_of_is_told_whether_the_call_was_answered_or_not() -> None:
+    noted = replace(CALL, report={NOTES: "one\ntwo"})
+    for call in (replace(noted, answered_at=T0), replace(noted, ended_at=T0, status="failed")):
+        told = diagnose(call, GOOD_LEG, (), live=False)
+        assert [one.text for one in told if one.code == "instructions"] == [
+            "The call's instructions: one.",
+            "The call's instructions: two.",
+        ]
+
+
+def test_notes_are_bounded_and_each_is_kept_once() -> None:
+    call = Call(CALL, CallRules(), sdp_session=1, random=bytes)
+    for number in (*range(30), *range(30)):
+        assert call.handle(Note(f"number {number}\nwith {'words' * 100}"), T0) == []
+    assert len(call.view.notes) == 20
+    assert all(len(note) == 300 for note in call.view.notes)

@@ -223,3 +223,31 @@ async def test_the_api_redirects_a_live_call_and_reject_refuses_one(
     (tmp_path / "refused").mkdir()
     async with SippRun(tmp_path / "refused", server.sip_address, (steps.invite(body), steps.declined(486))) as refused:
         await refused.succeeds()
+
+
+async def test_a_document_from_elsewhere_is_unsigned_and_why_says_so_also_when_the_call_is_over(
+    server: ServerProcess, sipp: Callable[..., SippRun], client: AsyncTelnyx, web: WebApp
+) -> None:
+    async def instructions(call_sid: str) -> list[str]:
+        path = f"/texml/Accounts/{server.account_sid}/Calls/{call_sid}/media.json"
+        report = await client.get(path, cast_to=object)
+        assert isinstance(report, dict)
+        return [found["text"] for found in report["findings"] if found["code"] == "instructions"]
+
+    async with WebApp() as other, RtpEndpoint() as phone:
+        web.answers["/voice"] = Answer(status=307, headers={"Location": other.url + "/v"})
+        other.answers["/v"] = texml("<Say>Hello</Say><Pause length='100'/>")
+        body = steps.sdp(steps.PCMU_LINES, phone.port)
+        async with sipp(steps.invite(body), steps.answered(), steps.ack(), steps.byed()) as run:
+            call_sid, _ = await run.answered()
+            (text,) = await instructions(call_sid)
+            assert "was asked without our signature" in text
+            await client.texml.accounts.calls.update(call_sid, account_sid=server.account_sid, status="completed")
+            await run.succeeds()
+        (request,) = other.received
+    assert (request.method, request.fields["CallSid"]) == ("POST", call_sid)
+    assert "telnyx-signature-ed25519" not in request.headers
+    assert await listed_calls(client, server.account_sid, "completed", call_sid)
+    async with asyncio.timeout(30):
+        while await instructions(call_sid) != [text]:
+            pass

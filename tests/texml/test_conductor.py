@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, TypeVar
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from trunkline.calls import commands as ask
@@ -171,6 +172,23 @@ async def test_the_fetch_tells_all_of_the_call(stage: Stage, web: WebApp) -> Non
         "ConnectionId": "7", "SipHeader_X-Ref": "1", "SipHeader_x-low": "2",
     }  # fmt: skip
     assert entry.call.view.status == "busy"
+
+
+async def test_a_document_from_another_origin_is_warned_of_in_the_log_and_for_whoever_asks_why(
+    stage: Stage, web: WebApp
+) -> None:
+    async with WebApp() as other:
+        web.answers["/v"] = Answer(status=302, headers={"Location": other.url + "/v"})
+        other.answers["/v"] = texml("<Pause/>")
+        with structlog.testing.capture_logs() as logs:
+            entry = stage.rings(url=web.url + "/v")
+            await stage.gets(entry, ask.Note)
+    (line,) = [line for line in logs if "without our signature" in line.get("warning", "")]
+    assert (line["log_level"], line["call_sid"]) == ("warning", entry.call.view.sid)
+    assert entry.call.view.notes == [line["warning"]]
+    stage.tell(entry, facts.PeerEnded("bye", ""), facts.LegClosed({"frames_in": 3}))
+    assert entry.call.view.notes == [line["warning"]]
+    assert entry.call.view.counters == {"frames_in": 3}
 
 
 async def test_a_document_that_cannot_be_had_ends_the_call_with_the_reason(stage: Stage, web: WebApp) -> None:

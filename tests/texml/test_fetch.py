@@ -138,11 +138,14 @@ async def test_a_document_of_another_origin_is_asked_for_unsigned_and_warned_of(
         other.answers["/b"] = texml("<Hangup/>")
         found, url = await fetcher.document(order(web.url + "/a"), COMMON, Cookies())
         (request,) = other.received
+        other.answers["/b"] = Answer(status=500)
+        with pytest.raises(FetchError, match="was asked without our signature"):
+            await fetcher.document(order(web.url + "/a"), COMMON, Cookies())
     assert (found.verbs, url) == ((Hangup(),), other.url + "/b")
     assert not {"telnyx-signature-ed25519", "telnyx-timestamp"} & request.headers.keys()
     (warning,) = found.warnings
     assert "was asked without our signature" in warning
-    assert fetcher.counters == {"fetched": 1, "unsigned": 1}
+    assert fetcher.counters == {"fetched": 1, "unsigned": 1, "failed": 1}
 
 
 async def test_a_call_keeps_its_cookies_and_no_other_gets_them(web: WebApp, fetcher: Fetcher) -> None:

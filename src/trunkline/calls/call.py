@@ -30,6 +30,7 @@ from trunkline.calls.commands import (
     Bridge,
     Command,
     EndCall,
+    Note,
     PauseStream,
     Place,
     Play,
@@ -80,12 +81,15 @@ from trunkline.calls.events import (
 )
 from trunkline.calls.offers import OfferRules, Offers
 from trunkline.calls.streams import CallStreams, both
-from trunkline.calls.views import CallEvent, CallEventKind, CallView, StreamEvent, StreamView
+from trunkline.calls.views import NOTES, CallEvent, CallEventKind, CallView, StreamEvent, StreamView
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest
 from trunkline.sdp.crypto import SrtpRule
 from trunkline.sdp.negotiate import CodecOrder, Family
 from trunkline.sdp.values import MediaParams, NotAcceptable
 from trunkline.streaming.params import StreamParams
+
+NOTE_LIMIT, NOTE_LENGTH = 20, 300
+"""Warnings kept of one call's instructions, and characters of each."""
 
 
 class State(Enum):
@@ -443,10 +447,18 @@ class Call:
         record = both(self._record("completed", now), streams)
         return [*closing, record, *self._forget_if_done()]
 
+    def _note(self, command: Note, _now: datetime) -> list[do.Effect]:
+        notes = self.view.notes
+        text = " ".join(command.text.split())[:NOTE_LENGTH]
+        if text not in notes and len(notes) < NOTE_LIMIT:
+            self.view = replace(self.view, report={**self.view.report, NOTES: "\n".join([*notes, text])})
+        return []
+
     def _leg_closed(self, fact: LegClosed | LegFailed, _now: datetime) -> list[do.Effect]:
         self._leg_open = False
         if isinstance(fact, LegClosed):
-            self.view = replace(self.view, report=fact.report)
+            notes = {NOTES: "\n".join(self.view.notes)} if self.view.notes else {}
+            self.view = replace(self.view, report={**fact.report, **notes})
         return [self._record(), *self._forget_if_done()]
 
     def _worker_lost_after_end(self, _fact: WorkerLost, now: datetime) -> list[do.Effect]:
@@ -538,7 +550,7 @@ _ROWS: dict[State, dict[type, _Row]] = {
         WorkerLost: Call._worker_lost_after_end,
     },
 }
-_TABLE = {(state, what): row for state, rows in _ROWS.items() for what, row in rows.items()}
+_TABLE = {(state, what): row for state, rows in _ROWS.items() for what, row in (rows | {Note: Call._note}).items()}
 
 
 def _offer_rules(rules: CallRules) -> OfferRules:

@@ -153,6 +153,13 @@ class Unbridge:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Keep a warning of the call's instructions, for whoever asks why; `NOTE_LIMIT` different ones at most."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class WatchCall:
     """Send the call's status callbacks there from here on."""
 
@@ -176,6 +183,7 @@ Command = (
     | SendDigits
     | Bridge
     | Unbridge
+    | Note
 )
 
 

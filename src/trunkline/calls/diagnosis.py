@@ -401,12 +401,13 @@ def diagnose(
     """All that the counters tell, errors first; while a stream runs, what is said of those that ended comes last, as
     information. With nothing wrong one is told that audio flows, and of a call without an answer only that."""
     if not call.answered_at and (call.ended_at or call.status in ("queued", "ringing")):
-        return (_unanswered(call),)
+        return (_unanswered(call), *_notes(call))
     streams = tuple(streams)
     running = live and any(stream.state != "ended" for stream in streams)
     numbers = _leg_numbers(leg, live=live, streams=sum(stream.state != "ended" for stream in streams))
     numbers["no_stream"] = "No stream is running any more" if streams else "No stream has been started"
     findings = list(_apply(_LEG, numbers, None)) if leg else [_no_leg(call, live=live)]
+    findings += _notes(call)
     past: list[Finding] = []
     for stream in streams:
         found = _apply(_STREAM, _stream_numbers(stream, numbers), stream.view.sid)
@@ -426,6 +427,10 @@ def _apply(rows: tuple[_Row, ...], numbers: _Numbers, stream: StreamSid | None) 
         if row.when(numbers):
             shown = {name: numbers[name] for name in row.numbers}
             yield Finding(row.severity, row.code, _words.vformat(row.text, (), numbers), shown, stream)
+
+
+def _notes(call: CallView) -> list[Finding]:
+    return [Finding("warning", "instructions", f"The call's instructions: {note}.", {}) for note in call.notes]
 
 
 def _unanswered(call: CallView) -> Finding:

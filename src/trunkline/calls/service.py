@@ -186,7 +186,7 @@ class CallService:
         if entry is None or entry.call.state in (State.OPENING, State.PLACING, State.ENDED):
             view = await self.call(account, call)
             over = tuple(StreamMedia(stream, "ended", stream.report) for stream in stored)
-            return MediaReport(view, False, view.report, over, diagnose(view, view.report, over, live=False))
+            return MediaReport(view, False, view.counters, over, diagnose(view, view.counters, over, live=False))
         reported = await self._runner.report(entry)
         sockets = {state.sid: state for state in reported.streams} if reported else {}
         live = entry.call.streaming

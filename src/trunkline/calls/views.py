@@ -8,6 +8,8 @@ from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 
 CallStatus = Literal["queued", "ringing", "in-progress", "completed", "busy", "no-answer", "canceled", "failed"]
 StreamStatus = Literal["in-progress", "paused", "stopped", "failed"]
+NOTES = "notes"
+"""In a call's report: what its instructions were warned of, a line each."""
 LIVE: tuple[StreamStatus, ...] = ("in-progress", "paused")
 """Of streams that have not ended."""
 
@@ -33,7 +35,7 @@ class CallView:
     """In words for people: `caller hung up`, `no RTP for 60 s`, …"""
     hangup_source: Literal["caller", "callee", "system"] | None = None
     report: dict[str, bool | int | float | str] = field(default_factory=dict)
-    """The media leg's counters at its end."""
+    """The media leg's counters at its end; and `NOTES`, from the start."""
     parent_sid: CallSid | None = None
     """The call whose `<Dial>` made this one."""
     application_sid: str | None = None
@@ -46,6 +48,16 @@ class CallView:
     """One word for programs, `HangupCause` in callbacks: `normal_clearing`, `user_busy`, …"""
     sip_status: int | None = None
     """Of the response that refused the call, either way."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What its instructions were warned of."""
+        return str(self.report.get(NOTES, "")).splitlines()
+
+    @property
+    def counters(self) -> dict[str, bool | int | float | str]:
+        """Of the media leg, at its end."""
+        return {name: value for name, value in self.report.items() if name != NOTES}
 
     @property
     def duration(self) -> int | None:

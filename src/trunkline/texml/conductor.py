@@ -327,6 +327,7 @@ class Conductor:
 
     def _warn(self, run: _Run, effect: to.Warn) -> None:
         _log.warning("TeXML", call_sid=run.sid, warning=effect.text)
+        self._ask(run.entry, ask.Note(effect.text))
 
     def _answer(self, run: _Run, _effect: to.Answer) -> None:
         # Of those that are dialled one has answered, or none is: then the codec is open.

@@ -75,7 +75,7 @@ class Fetcher:
             found, url = await self._request(request, common, cookies, warnings.append)
         except (FetchError, DocumentError) as error:
             self.counters["failed"] += 1
-            raise FetchError(f"{masked(request.url)}: {error}") from error
+            raise FetchError("; ".join((f"{masked(request.url)}: {error}", *warnings))) from error
         self.counters["fetched"] += 1
         if warnings:
             self.counters["unsigned"] += 1
