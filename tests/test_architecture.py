@@ -43,6 +43,7 @@ DRIVERS = {
     "outbound/client.py",
     "outbound/connection.py",
     "outbound/dialler.py",
+    "outbound/line.py",
     "outbound/names.py",
     "sip/certificates.py",
     "sip/connections.py",

@@ -45,7 +45,7 @@ Some = TypeVar("Some")
 class Whisper:
     """A voice that says one thing, or nothing."""
 
-    async def speak(self, text: str, voice: str, language: str) -> Path:
+    async def speak(self, account: str, text: str, voice: str, language: str) -> Path:
         if text == "nothing":
             raise SpeechError("no voice today")
         return Path(f"/spoken/{text}")

@@ -124,7 +124,7 @@ async def test_espeak_ng_speaks_the_markup(cache: FileCache) -> None:
     speaker = Espeak(TexmlSettings(), cache)
 
     async def lasts(content: str) -> float:
-        return seconds(await speaker.speak(said(content)[0], "man", "en-US"))
+        return seconds(await speaker.speak("a", said(content)[0], "man", "en-US"))
 
     plain = await lasts("one two")
     assert await lasts("one<!-- -->two") == plain

@@ -19,7 +19,8 @@ from trunkline.outbound.connection import Connection, Lost
 from trunkline.outbound.content import BadContent, Decoder, codings_of, decoded
 from trunkline.outbound.cookies import Cookies
 from trunkline.outbound.dialler import Dialler, dial_words, system_certificates
-from trunkline.outbound.turns import Limits, TooMany, Turn, Turns
+from trunkline.outbound.line import Line
+from trunkline.outbound.turns import Limits, TooMany
 from trunkline.outbound.urls import BadUrl, Place, moved, place_of
 
 IDLE_TIMEOUT = 1.0
@@ -119,7 +120,7 @@ class Client:
     def __init__(self, dialler: Dialler, limits: Limits | None) -> None:
         """Without limits somebody else bounds the requests."""
         self._dialler = dialler
-        self._turns = None if limits is None else Turns(limits)
+        self._line = None if limits is None else Line(limits)
         self._idle: dict[str, dict[Connection, asyncio.TimerHandle]] = {}
         """By account, the oldest first."""
         self.counters: Counter[str] = Counter()
@@ -171,33 +172,22 @@ class Client:
     @asynccontextmanager
     async def _turn(self, account: str, place: Place) -> AsyncIterator[Callable[[], None]]:
         """Wait for the turn; what is called when the host answers."""
-        if self._turns is None:
+        line = self._line
+        if line is None:
             yield lambda: None
             return
-        turns, ready = self._turns, asyncio.Event()
         try:
-            turn: Turn = turns.ask(account, f"{place.host}:{place.port}", ready.set)
+            async with line.turn(account, f"{place.host}:{place.port}") as turn:
+                started = asyncio.get_running_loop().time()
+                try:
+                    yield lambda: line.answers(turn)
+                except BaseException:
+                    # Who gave up at once says nothing of the host.
+                    if turn.outcome is None and asyncio.get_running_loop().time() - started > IDLE_TIMEOUT:
+                        turn.outcome = False
+                    raise
         except TooMany:
             raise RequestFailed("too many requests of this account wait already") from None
-        outcome: bool | None = None
-
-        def answered() -> None:
-            nonlocal outcome
-            outcome = True
-            turns.answers(turn)
-
-        try:
-            await ready.wait()
-            started = asyncio.get_running_loop().time()
-            try:
-                yield answered
-            except BaseException:
-                # Who gave up at once says nothing of the host.
-                waited = asyncio.get_running_loop().time() - started
-                outcome = outcome or (False if waited > IDLE_TIMEOUT else None)
-                raise
-        finally:
-            turns.leave(turn, answered=outcome)
 
     async def _exchange(self, order: Order, place: Place) -> tuple[Connection, h11.Response]:
         request = _request(order, place)

@@ -29,6 +29,8 @@ class Limits:
     """To a host that did not answer last time."""
     waiting: int | None = 2000
     """Of one account; more are refused. None: whoever asks has a bound."""
+    spare: bool = True
+    """Whether hosts that have not answered share three quarters only."""
 
 
 class TooMany(Exception):
@@ -45,6 +47,8 @@ class Turn:
     unproven: bool = False
     """Under way to a host that had not answered."""
     started: bool = False
+    outcome: bool | None = None
+    """Whether the host answered, as far as whoever has the turn knows."""
 
 
 @dataclass(slots=True)
@@ -160,6 +164,7 @@ class Turns:
         if account.busy >= limits.account:
             return None
         scarce = self._unproven >= _share(limits.total) or account.unproven >= _share(limits.account)
+        scarce = scarce and limits.spare
         for _ in range(len(account.turns)):
             where = account.turns.popleft()
             host = account.hosts[where]

@@ -384,7 +384,7 @@ class Conductor:
     async def _file_of(self, run: _Run, effect: to.Play) -> Path:
         match sound := effect.sound:
             case Say():
-                return await self._tools.voice.speak(sound.text, sound.voice, sound.language)
+                return await self._tools.voice.speak(run.account, sound.text, sound.voice, sound.language)
             case to.File():
                 recording = self._tools.recordings.path_of(run.account, sound.url)
                 if recording is not None:

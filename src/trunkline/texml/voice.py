@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from trunkline.config import TexmlSettings
+from trunkline.outbound.line import Line
+from trunkline.outbound.turns import Limits, TooMany
 from trunkline.texml.cache import FileCache
 
 DEFAULT_LANGUAGE = "en-us"
@@ -36,9 +38,10 @@ class SpeechError(Exception):
 class Voice(Protocol):
     """Who speaks."""
 
-    async def speak(self, text: str, voice: str, language: str) -> Path:
+    async def speak(self, account: str, text: str, voice: str, language: str) -> Path:
         """A wav file of a text in SSML without its root, by a voice of Telnyx's naming, in a language like `en-US`;
-        either may be empty or unknown, and then is what the speaker thinks best. Raises SpeechError."""
+        either may be empty or unknown, and then is what the speaker thinks best. Accounts take turns. Raises
+        SpeechError."""
 
 
 class Espeak:
@@ -47,17 +50,20 @@ class Espeak:
     def __init__(self, settings: TexmlSettings, cache: FileCache) -> None:
         self._settings = settings
         self._cache = cache
-        self._free = asyncio.Semaphore(settings.speakers)
+        most = settings.speakers
+        self._line = Line(Limits(total=most, account=most, host=most, silent=most, spare=False))
 
-    async def speak(self, text: str, voice: str, language: str) -> Path:
+    async def speak(self, account: str, text: str, voice: str, language: str) -> Path:
         """See `Voice`."""
         key = ("say", text, voice.lower(), language.lower())
         try:
             kept = self._cache.get(*key)
             if kept is not None:
                 return kept
-            async with self._free:
+            async with self._line.turn(account):
                 return self._cache.get(*key) or await self._spoken(text, key)
+        except TooMany:
+            raise SpeechError("too many texts of this account wait to be spoken already") from None
         except FileNotFoundError:
             raise SpeechError(f"{self._settings.speaker} is not installed") from None
         except OSError as error:
