@@ -205,9 +205,14 @@ def responds(status: int, reason: str, body: str = "", headers: str = "") -> str
     return _response(status, reason, body=body, headers=headers)
 
 
-def accepts(body: str) -> str:
-    """200 to the INVITE, and its ACK."""
-    return _response(200, "OK", body=body) + '<recv request="ACK"/>'
+def accepts(body: str, headers: str = "") -> str:
+    """200 to the INVITE, and its ACK; `headers` are whole lines."""
+    return _response(200, "OK", body=body, headers=headers) + '<recv request="ACK"/>'
+
+
+def accepts_again(body: str, headers: str = "") -> str:
+    """A re-INVITE, its 200, and the ACK."""
+    return '<recv request="INVITE"/>' + _response(200, "OK", body=body, headers=headers, tag=False) + acked()
 
 
 def challenges(username: str, password: str) -> str:

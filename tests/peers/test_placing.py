@@ -20,6 +20,7 @@ from peers.sipp import (
     PCMU_LINES,
     SippRun,
     accepts,
+    accepts_again,
     acked,
     byed,
     called,
@@ -33,6 +34,7 @@ from peers.sipp import (
 )
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
+from trunkline.demo.caller import parse_rtp
 from trunkline.demo.server import ServerProcess, free_ports
 
 pytestmark = pytest.mark.peer
@@ -182,6 +184,36 @@ async def test_a_callee_that_is_not_reached_is_not_blamed(
     last = forms[1]
     assert (last["CallStatus"], last["HangupSource"], last["SipHangupCause"]) == (shown, "system", "unspecified")
     assert last["HangupCause"] == cause
+
+
+async def test_the_answer_to_our_refresh_moves_the_media(
+    callee: Callable[..., SippRun], callbacks: CallbackReceiver, app: RecordingApp, tmp_path: Path
+) -> None:
+    server = new_server(tmp_path, sip__session_expires=3, sip__min_se=2)
+    loop = asyncio.get_running_loop()
+    timer = "Session-Expires: 3;refresher=uac\n"
+    with (
+        closing(socket.socket(type=socket.SOCK_DGRAM)) as first,
+        closing(socket.socket(type=socket.SOCK_DGRAM)) as second,
+    ):
+        for place in (first, second):
+            place.bind(("127.0.0.1", 0))
+            place.setblocking(False)
+        answers = [sdp(PCMU_LINES, place.getsockname()[1]) for place in (first, second)]
+        steps = called(), accepts(answers[0], timer), accepts_again(answers[1], timer), waits(), hangs_up()
+        api = AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0)
+        async with running(server), api as client, callee(*steps) as run:
+            placed = Placed(server, client, callbacks)
+            await placed.place(run.port)
+            await placed.events(2)
+            await client.texml.accounts.calls.streams_json(
+                placed.sid, account_sid=server.account_sid, url=app.url, track="outbound_track"
+            )
+            for place in (first, second):
+                assert parse_rtp(await asyncio.wait_for(loop.sock_recv(place, 2000), 30), 0) is not None
+            await run.answered()
+            await run.go_on()
+            await run.succeeds()
 
 
 async def test_a_call_that_nobody_answers_is_cancelled_in_time(placed: Placed, callee: Callable[..., SippRun]) -> None:

@@ -24,6 +24,7 @@ from trunkline.sip.values import (
     Hangup,
     Invite,
     Progressed,
+    Refreshed,
     Refused,
     ReinviteReceived,
     SipEvent,
@@ -198,6 +199,8 @@ async def test_a_session_is_refreshed_and_then_expires(allow: str, tmp_path: Pat
     async with placing(session_expires=2, min_se=1) as placer, sipp(called, tmp_path) as port:
         number = placer.place(port)
         await placer.accepted()
+        if allow == "Allow: INVITE":
+            assert isinstance(await placer.told(), Refreshed)
         assert await placer.told() == DialogEnded(number, "error", "session expired")
 
 

@@ -405,6 +405,35 @@ def test_a_second_offer_has_to_wait_for_the_first(bench: Bench, first: str, seco
     assert bench.events == []
 
 
+@pytest.mark.parametrize("body", [OFFER, ""], ids=["with an offer", "late offer"])
+@pytest.mark.parametrize("there", ["200 OK", "501 Not Implemented", "481 Who", ""])
+def test_a_reinvite_that_is_never_confirmed_ends_a_call_only_if_the_peer_is_gone(
+    bench: Bench, clock: HandClock, body: str, there: str
+) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.receive(caller.request("INVITE", body))
+    bench.event()
+    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    clock.advance(32.1)
+    assert bench.event() == AckReceived(dialog, None), "an offer of ours has got no answer"
+    options = bench.wire.take()[-1]
+    assert options.startswith("OPTIONS sip:ann@192.0.2.10:5062 ")
+    if there:
+        bench.answer(options, there)
+    else:
+        clock.advance(32.1)
+    if there in ("200 OK", "501 Not Implemented"):
+        assert bench.events == []
+        bench.receive(caller.request("INVITE", OFFER))
+        assert isinstance(bench.event(), ReinviteReceived), "the next offer is taken"
+    else:
+        ended = bench.event()
+        assert isinstance(ended, DialogEnded)
+        assert ended.cause == "no-ack"
+        assert bench.wire.take_lines()[-1] == "BYE sip:ann@192.0.2.10:5062 SIP/2.0"
+
+
 def test_a_cancelled_reinvite_leaves_the_dialog_up(bench: Bench) -> None:
     caller = Caller()
     dialog = establish(bench, caller)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from sip.bench import ANSWER, EMPTY, OFFER, Bench, Caller, HandClock, header
+from sip.bench import ANSWER, EMPTY, OFFER, Bench, Caller, HandClock, header, response
 from sip.test_caller import callee, invite_of, place
+from trunkline.sdp.session import parse
 from trunkline.sip.values import (
     Accepted,
     AcceptReinvite,
@@ -12,6 +13,7 @@ from trunkline.sip.values import (
     DialogId,
     Hangup,
     InviteReceived,
+    Refreshed,
     ReinviteReceived,
     RejectReinvite,
 )
@@ -70,6 +72,7 @@ def test_where_there_is_no_update_we_reinvite_with_the_same_description(bench: B
     assert invite.startswith("INVITE sip:bob@192.0.2.10:5062 SIP/2.0\r\n")
     assert invite.endswith("\r\n\r\n" + OFFER)
     bench.answer(invite, "200 OK", "", ANSWER, (WE_REFRESH, "Contact: <sip:bob@192.0.2.88>"))
+    bench.event()
     (ack,) = bench.wire.take()
     assert ack.startswith("ACK sip:bob@192.0.2.88 SIP/2.0\r\n")
     assert header(ack, "CSeq") == "2 ACK"
@@ -77,6 +80,58 @@ def test_where_there_is_no_update_we_reinvite_with_the_same_description(bench: B
     assert set(bench.wire.take()) == {ack}
     clock.advance(300)
     assert bench.wire.take_lines() == ["INVITE sip:bob@192.0.2.88 SIP/2.0"]
+    assert bench.events == []
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["a call of ours", "a call to us"])
+def test_the_answer_to_our_reinvite_is_told(bench: Bench, clock: HandClock, ours: bool) -> None:
+    number = call(bench, WE_REFRESH)[0] if ours else taken(bench, "Supported: timer", THEY_REFRESH)[0]
+    moved = ANSWER.replace("4000", "4242") + "a=inactive\r\n"
+    for answer in (ANSWER, moved):
+        clock.advance(300)
+        (invite,) = bench.wire.take()
+        assert invite.startswith("INVITE ")
+        ok = response(invite, "200 OK", "", answer, (WE_REFRESH,))
+        bench.receive(ok)
+        bench.receive(ok)
+        told = bench.event()
+        assert isinstance(told, Refreshed)
+        assert (told.dialog, told.answer) == (number, parse(answer.encode()))
+        bench.wire.take()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        ("200 OK", "", ()),
+        ("200 OK", "nonsense", ()),
+        ("200 OK", "{}", ("Content-Type: application/json",)),
+        ("200 OK", "v=0\r\n", ("Content-Type: application/sdp", "Content-Encoding: gzip")),
+        ("488 Not Acceptable Here", ANSWER, ()),
+        ("415 Unsupported Media Type", "", ()),
+        ("600 Busy Everywhere", "", ()),
+        ("302 Moved", "", ("Contact: <sip:else@192.0.2.9>",)),
+    ],
+)
+def test_a_refresh_that_brings_no_answer_leaves_the_call_as_it_was(
+    bench: Bench, clock: HandClock, status: str, body: str, headers: tuple[str, ...]
+) -> None:
+    call(bench, WE_REFRESH)
+    clock.advance(300)
+    (invite,) = bench.wire.take()
+    bench.answer(invite, status, "", body, (*headers, WE_REFRESH))
+    assert bench.events == []
+    assert bench.dialogs.sizes["live"] == 1
+    clock.advance(300 if status == "200 OK" else 30)
+    assert bench.wire.take()[-1].startswith("INVITE "), "and on"
+
+
+def test_the_answer_to_a_refresh_of_a_call_that_we_have_ended_is_told_to_nobody(bench: Bench, clock: HandClock) -> None:
+    number, _ = call(bench, WE_REFRESH)
+    clock.advance(300)
+    (invite,) = bench.wire.take()
+    bench.dialogs.perform(Hangup(number))
+    bench.answer(invite, "200 OK", "", ANSWER, (WE_REFRESH,))
     assert bench.events == []
 
 

@@ -233,24 +233,7 @@ class Runner:
         entry = self.registry.by_dialog(event.dialog)
         if entry is None:
             return
-        fact: facts.Fact
-        if isinstance(event, sip.AckReceived):
-            fact = facts.Confirmed(event.answer)
-        elif isinstance(event, sip.ReinviteReceived):
-            fact = facts.Reoffered(event.offer)
-        elif isinstance(event, sip.ReinviteCancelled):
-            fact = facts.ReofferCancelled()
-        elif isinstance(event, sip.DigitReceived):
-            fact = facts.DigitReceived(event.digit)
-        elif isinstance(event, sip.Progressed):
-            fact = facts.Progressed(event.status, event.answer)
-        elif isinstance(event, sip.Accepted):
-            fact = facts.Accepted(event.answer)
-        elif isinstance(event, sip.Refused):
-            fact = facts.Refused(event.status, event.reason, event.detail, event.responded, event.unreachable)
-        else:
-            fact = facts.PeerEnded(event.cause, event.detail)
-        self.apply(entry, fact)
+        self.apply(entry, _SIP_FACTS[type(event)](event))
 
     def _invited(self, event: sip.InviteReceived) -> None:
         if self.draining or self._writer.full:
@@ -422,6 +405,20 @@ _FACTS: dict[type, Callable[[Any], facts.Fact]] = {
     wire.StreamStarted: lambda report: facts.StreamStarted(report.sid),
     wire.StreamEnded: lambda report: facts.StreamEnded(report.sid, report.error, report.reason, report.report),
     LegLost: lambda report: facts.WorkerLost(report.detail),
+}
+
+_SIP_FACTS: dict[type, Callable[[Any], facts.Fact]] = {
+    sip.AckReceived: lambda event: facts.Confirmed(event.answer),
+    sip.ReinviteReceived: lambda event: facts.Reoffered(event.offer),
+    sip.ReinviteCancelled: lambda _event: facts.ReofferCancelled(),
+    sip.Refreshed: lambda event: facts.Refreshed(event.answer),
+    sip.DigitReceived: lambda event: facts.DigitReceived(event.digit),
+    sip.Progressed: lambda event: facts.Progressed(event.status, event.answer),
+    sip.Accepted: lambda event: facts.Accepted(event.answer),
+    sip.Refused: lambda event: facts.Refused(
+        event.status, event.reason, event.detail, event.responded, event.unreachable
+    ),
+    sip.DialogEnded: lambda event: facts.PeerEnded(event.cause, event.detail),
 }
 
 _SIP_ACTIONS: dict[type, Callable[..., sip.SipAction]] = {

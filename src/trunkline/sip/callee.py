@@ -1,12 +1,14 @@
 """The called side of an INVITE (RFC 3261 section 13.3), until it is confirmed: pure."""
 
+from functools import partial
+
 from trunkline.sdp.session import SessionDescription
 from trunkline.sip.bodies import session_description
 from trunkline.sip.dialog import CAPABILITIES, Dialog, State, contact, reason, warning, why
 from trunkline.sip.headers import one_line, parse_name_addr, parse_uri
 from trunkline.sip.numbers import number_of
 from trunkline.sip.refresh import start, takes_updates
-from trunkline.sip.screen import Headers, Refused, Request
+from trunkline.sip.screen import Headers, Refused, Request, Response
 from trunkline.sip.session_timer import Terms, grant
 from trunkline.sip.table import Table
 from trunkline.sip.transactions import T1, TRANSACTION_TIME, Exchange, after
@@ -166,10 +168,22 @@ class Callee:
             return None
 
     def _not_confirmed(self, dialog: Dialog, exchange: Exchange) -> None:
-        """64*T1 without an ACK: the session is over (section 13.3.1.4)."""
+        """64*T1 without an ACK: the session is over (section 13.3.1.4). After a re-INVITE it is only if the peer is
+        gone, which an OPTIONS shows: who asks for a BYE (section 14.2) did not think of ACKs that alone get lost."""
         if dialog.invite is not exchange:
             return
         dialog.invite, dialog.answered = None, False
+        if dialog.state is State.CONFIRMED:
+            self._table.tell(AckReceived(dialog.id, None))
+            self._table.request(dialog, "OPTIONS", partial(self._looked_after, dialog))
+        else:
+            self._gone(dialog)
+
+    def _looked_after(self, dialog: Dialog, response: Response) -> None:
+        if dialog.state is State.CONFIRMED and (response.status == 481 or not response.headers):
+            self._gone(dialog)
+
+    def _gone(self, dialog: Dialog) -> None:
         detail = "our 200 was not confirmed by an ACK"
         self._table.give_up(dialog, detail, dialog.goodbye or reason(408, "no ACK"), "no-ack")
 

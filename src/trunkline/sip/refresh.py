@@ -1,16 +1,19 @@
 """Keeping sessions alive, and ending those that are not (RFC 4028): pure.
 
-We refresh by UPDATE where the peer takes it (RFC 3311), else by a re-INVITE with our last description unchanged. A
-refresh that fails is tried again until the session expires, but for 408 and 481: then the peer is gone.
+We refresh by UPDATE where the peer takes it (RFC 3311), else by a re-INVITE with our last description unchanged, whose
+answer is told: the peer may move its media or hold the call by it (RFC 3264 section 8). A refresh that fails is tried
+again until the session expires, but for 408 and 481: then the peer is gone.
 """
 
 from functools import partial
 
+from trunkline.sip.bodies import session_description
 from trunkline.sip.dialog import CAPABILITIES, Dialog, State, contact, reason
-from trunkline.sip.screen import Message, Response
+from trunkline.sip.screen import Message, Refused, Response
 from trunkline.sip.session_timer import Terms, asking, granted, least
 from trunkline.sip.table import Table
 from trunkline.sip.transactions import after
+from trunkline.sip.values import Refreshed
 
 RETRY_FACTOR = 0.05
 """Of the interval, until a refresh that failed is tried again."""
@@ -67,6 +70,8 @@ def _refreshed(table: Table, dialog: Dialog, interval: int, response: Response) 
         return
     if 200 <= response.status < 300:
         start(table, dialog, granted(response, table.settings.min_se))
+        if response.cseq[1] == "INVITE":
+            _tell_answer(table, dialog, response)
     elif response.status in (408, 481):
         table.give_up(dialog, f"the peer is gone: {response.status} to the session refresh", reason(408, "peer gone"))
     elif response.status == 422 and least(response) > interval:
@@ -79,3 +84,14 @@ def _refreshed(table: Table, dialog: Dialog, interval: int, response: Response) 
         _again(table, dialog, GLARE_RETRY[dialog.ours], interval)
     else:
         _again(table, dialog, RETRY_FACTOR * interval, interval)
+
+
+def _tell_answer(table: Table, dialog: Dialog, response: Response) -> None:
+    """One that cannot be read changes nothing: the session was refreshed all the same."""
+    try:
+        answer = session_description(response)
+    except Refused:
+        table.counters["bad_answers"] += 1
+        return
+    if answer is not None and dialog.id in table.live:
+        table.tell(Refreshed(dialog.id, answer))

@@ -45,7 +45,7 @@ class InviteReceived:
 
 @dataclass(frozen=True, slots=True)
 class AckReceived:
-    """The 200 to the INVITE, or to a re-INVITE, was confirmed."""
+    """The 200 to the INVITE, or to a re-INVITE, was confirmed, or that to a re-INVITE is not awaited any more."""
 
     dialog: DialogId
     answer: SessionDescription | None
@@ -65,6 +65,14 @@ class ReinviteCancelled:
     """It waits no more: it was cancelled, or refused as it had waited too long. The dialog goes on as it was."""
 
     dialog: DialogId
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """The peer answered our last description, which a re-INVITE of ours sent again to keep the session alive."""
+
+    dialog: DialogId
+    answer: SessionDescription
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +137,7 @@ SipEvent = (
     | AckReceived
     | ReinviteReceived
     | ReinviteCancelled
+    | Refreshed
     | DialogEnded
     | DigitReceived
     | Progressed
