@@ -1,5 +1,7 @@
 """What is let through, what is refused how, and what is dropped."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,7 +171,9 @@ def test_a_refusal_repeats_the_request_s_headers_and_adds_a_tag_that_stays() -> 
     assert header(text, "Via") == "SIP/2.0/UDP 192.0.2.10:5062;branch=z9hG4bK1;received=192.0.2.10;rport=5062"
     assert header(text, "From") == 'From: "Ann \\"A\\" Caller" <sip:+15550001@192.0.2.10>;tag=caller'[6:]
     assert header(text, "CSeq") == "1 INVITE"
+    assert header(text, "Call-ID") == "call-1@192.0.2.10"
     assert header(text, "X-Why") == "because"
+    assert text.endswith("\r\nContent-Length: 0\r\n\r\n")
     assert ";tag=" in header(text, "To")
     assert response_to(GOOD) == (text, target)
 
@@ -178,6 +182,97 @@ def test_without_rport_a_refusal_goes_to_the_via_s_port_at_the_source_address() 
     text, target = response_to(GOOD.replace(b";rport", b""), Endpoint("203.0.113.5", 1024))
     assert target == Endpoint("203.0.113.5", 5062)
     assert ";received=203.0.113.5" in header(text, "Via")
+
+
+@pytest.mark.parametrize("name", ["Expires", "Max-Forwards", "Content-Length"])
+@pytest.mark.parametrize("text", ["-1", "+1", "1.0", "0x1", "1 2", "one", "\u0663", "00000000001", "9" * 30])
+def test_a_number_is_ten_digits_at_most_and_nothing_else(name: str, text: str) -> None:
+    data = Caller().request("OPTIONS").decode()
+    data = "\r\n".join(line for line in data.split("\r\n") if not line.startswith(f"{name}:"))
+    refusal = refused(data.replace("\r\nCSeq", f"\r\n{name}: {text}\r\nCSeq").encode())
+    assert (refusal.status, refusal.reason) == (400, f"Malformed {name.title()}")
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("Expires", 2**32), ("Max-Forwards", 256), ("Content-Length", 2**31), ("CSeq", 2**31)]
+)
+def test_a_number_is_below_its_limit(name: str, limit: int) -> None:
+    tail = " OPTIONS" if name == "CSeq" else ""
+    data = Caller().request("OPTIONS").decode()
+    data = "\r\n".join(line for line in data.split("\r\n") if not line.startswith(f"{name}:"))
+
+    def outcome(number: int) -> str:
+        request = parse(data.replace("\r\nVia", f"\r\n{name}: {number:010}{tail}\r\nVia").encode(), stream=False)
+        try:
+            screen(request, stream=False)
+        except Refused as refusal:
+            return refusal.reason
+        return "passed"
+
+    assert outcome(limit) == f"Malformed {name.title() if name != 'CSeq' else name}"
+    assert outcome(limit - 1) == ("Body shorter than Content-Length" if name == "Content-Length" else "passed")
+
+
+@pytest.mark.parametrize("name", ["Expires", "Max-Forwards"])
+@pytest.mark.parametrize("text", ["", "0000000007"])
+def test_a_number_may_be_left_out_or_have_zeros_before_it(name: str, text: str) -> None:
+    data = Caller().request("OPTIONS").replace(b"Max-Forwards: 70\r\n", b"")
+    screen(parse(data.replace(b"\r\nCSeq", f"\r\n{name}: {text}\r\nCSeq".encode()), stream=False), stream=False)
+
+
+PROXIES = ("SIP/2.0/UDP p1.example.com;branch=z9hG4bKp1;rport", "SIP/2.0/TCP [2001:db8::2]:5070;branch=z9hG4bKp2")
+OURS_TO_TOUCH = "SIP/2.0/UDP 192.0.2.10:5062;rport;branch=z9hG4bK1"
+
+
+@pytest.mark.parametrize("joined", ["\r\nVia: ", ", ", " ,\r\n ", "\r\nv:"])
+def test_a_refusal_goes_back_by_every_proxy_of_which_only_the_last_is_marked(joined: str) -> None:
+    vias = joined.join((OURS_TO_TOUCH, *PROXIES))
+    data = GOOD.replace(OURS_TO_TOUCH.encode(), vias.encode())
+    assert data != GOOD
+    text, target = response_to(data, Endpoint("203.0.113.5", 1024))
+    assert [line.removeprefix("Via: ") for line in text.split("\r\n") if line.startswith("Via: ")] == [
+        "SIP/2.0/UDP 192.0.2.10:5062;branch=z9hG4bK1;received=203.0.113.5;rport=1024",
+        *PROXIES,
+    ]
+    assert target == Endpoint("203.0.113.5", 1024)
+
+
+@pytest.mark.parametrize(
+    ("via", "marked", "target"),
+    [
+        ("SIP/2.0/UDP 192.0.2.10:5062;branch=x", "", Endpoint("192.0.2.10", 5062)),
+        ("SIP/2.0/UDP 192.0.2.10;branch=x", "", Endpoint("192.0.2.10", 5060)),
+        ("SIP/2.0/UDP ann.lan:5070;branch=x", ";received=192.0.2.10", Endpoint("192.0.2.10", 5070)),
+        ("SIP/2.0/UDP 10.0.0.1;received=10.9.9.9;branch=x", ";received=192.0.2.10", Endpoint("192.0.2.10", 5060)),
+        ("SIP/2.0/UDP 10.0.0.1;branch=x; RPort = 7 ", ";received=192.0.2.10;rport=5062", PEER),
+    ],
+)
+def test_the_last_via_is_marked_with_what_was_seen_of_its_sender(via: str, marked: str, target: Endpoint) -> None:
+    text, there = response_to(GOOD.replace(OURS_TO_TOUCH.encode(), via.encode()))
+    bare = re.sub(r"; ?(received|RPort) ?=[^;]*", "", via)
+    assert (header(text, "Via"), there) == (bare + marked, target)
+
+
+def test_a_via_that_cannot_be_read_is_sent_back_as_it_came_to_where_it_came_from() -> None:
+    data = GOOD.replace(OURS_TO_TOUCH.encode(), b"SIP/2.0/UDP <10.0.0.1>;rport, " + PROXIES[0].encode())
+    text, target = response_to(data)
+    vias = [line for line in text.split("\r\n") if line.startswith("Via: ")]
+    assert vias == ["Via: SIP/2.0/UDP <10.0.0.1>;rport", f"Via: {PROXIES[0]}"]
+    assert target == PEER
+
+
+def test_a_refusal_keeps_the_tag_that_is_there_or_has_the_one_it_is_given() -> None:
+    request = parse(GOOD.replace(b"To: <sip:+15550002@198.51.100.7>", b"To: <sip:a@b>;TAG=x"), stream=False)
+    assert isinstance(request, Request)
+    assert header(refusal(request, PEER, Refused(400, "Bad", tag="y"))[0], "To") == "<sip:a@b>;TAG=x"
+    request = parse(GOOD, stream=False)
+    assert isinstance(request, Request)
+    given_tag, made_up = (refusal(request, PEER, Refused(400, "Bad", tag=tag))[0] for tag in ("y", None))
+    assert header(given_tag, "To") == "<sip:+15550002@198.51.100.7>;tag=y"
+    assert re.fullmatch(r"<sip:\+15550002@198.51.100.7>;tag=[0-9a-f]{16}", header(made_up, "To"))
+    other = parse(GOOD.replace(b"z9hG4bK1", b"z9hG4bK2"), stream=False)
+    assert isinstance(other, Request)
+    assert header(refusal(other, PEER, Refused(400, "Bad"))[0], "To") != header(made_up, "To")
 
 
 @given(
