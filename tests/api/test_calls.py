@@ -56,12 +56,23 @@ async def test_completed_ends_a_call_and_returns_it(
     assert (again.status_code, again.json()["errors"][0]["code"]) == (422, "90018")
 
 
+async def test_canceled_ends_a_call_that_is_not_answered(client: httpx.AsyncClient, calls_path: str) -> None:
+    path = f"{calls_path}/v3:ringing"
+    ended = await client.post(path, data={"Status": "canceled"})
+    assert (ended.status_code, ended.json()["sid"]) == (200, "v3:ringing")
+    for status in ("canceled", "completed"):
+        again = await client.post(path, json={"Status": status})
+        assert (again.status_code, again.json()["errors"][0]["code"]) == (422, "90018")
+
+
 @pytest.mark.parametrize(
     ("body", "code", "detail", "pointer"),
     [
         ({}, "10004", "One of Status, Url, Texml and StatusCallback is required", "/Status"),
         ({"Status": "", "Method": "GET"}, "10004", "One of Status, Url, Texml and StatusCallback is required", None),
-        ({"Status": "canceled"}, "10032", "Status must be one of completed", "/Status"),
+        ({"Status": "busy"}, "10032", "Status must be one of completed, canceled", "/Status"),
+        ({"Status": "canceled"}, "10015", "A call that was answered is not canceled; completed ends it", "/Status"),
+        ({"status": "canceled", "url": "https://x"}, "10015", "A call that ends takes no instructions", "/Status"),
         ({"status": ["completed"]}, "10026", "Status must be a string", "/Status"),
         ({"Url": "https://x", "texml": "<Response/>"}, "10015", "Url and Texml exclude each other", "/Texml"),
         ({"status": "completed", "url": "https://x"}, "10015", "A call that ends takes no instructions", "/Status"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import telnyx
 from telnyx import AsyncTelnyx
 from telnyx.types.texml.accounts.call_resource import CallResource
 
@@ -224,13 +225,14 @@ async def test_a_call_that_nobody_answers_is_cancelled_in_time(placed: Placed, c
     assert [form["CallStatus"] for form in forms] == ["initiated", "ringing", "no-answer"]
 
 
+@pytest.mark.parametrize("status", ["completed", "canceled"])
 async def test_ending_a_call_that_rings_cancels_it(
-    placed: Placed, callee: Callable[..., SippRun], client: AsyncTelnyx, server: ServerProcess
+    placed: Placed, callee: Callable[..., SippRun], client: AsyncTelnyx, server: ServerProcess, status: str
 ) -> None:
     async with callee(called(), responds(180, "Ringing"), was_cancelled()) as run:
         await placed.place(run.port)
         await placed.events(2)
-        await client.texml.accounts.calls.update(placed.sid, account_sid=server.account_sid, status="completed")
+        await client.texml.accounts.calls.update(placed.sid, account_sid=server.account_sid, status=status)
         await run.succeeds()
         forms = await placed.events(3)
     assert (forms[2]["CallStatus"], forms[2]["HangupCause"]) == ("canceled", "originator_cancel")
@@ -243,6 +245,8 @@ async def test_ending_an_answered_call_says_bye(
         await placed.place(run.port, PreferredCodecs="PCMA")
         forms = await placed.events(2)
         assert forms[1]["Codec"] == "PCMA"
+        with pytest.raises(telnyx.UnprocessableEntityError, match="was answered"):
+            await client.texml.accounts.calls.update(placed.sid, account_sid=server.account_sid, status="canceled")
         await client.texml.accounts.calls.update(placed.sid, account_sid=server.account_sid, status="completed")
         await run.succeeds()
         assert (await placed.events(3))[2]["HangupSource"] == "system"

@@ -15,7 +15,7 @@ from trunkline.api.retries import Tries, fingerprint, once
 from trunkline.calls.control import CallControl
 from trunkline.calls.views import CallView
 from trunkline.config import HttpSettings
-from trunkline.errors import ResourceNotFound, UnknownApplication
+from trunkline.errors import InvalidRequest, ResourceNotFound, UnknownApplication
 from trunkline.ids import CallSid
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -83,6 +83,8 @@ class CallRoutes:
         _, fields = await bodies.fields_of(request, self._body_limit)
         wanted = call_update(fields)
         account, call = caller.account, CallSid(call_sid)
+        if wanted.unanswered and (await self._control.call(account, call)).status == "in-progress":
+            raise InvalidRequest("A call that was answered is not canceled; completed ends it", pointer="/Status")
         view = None
         if wanted.status_callback is not None:
             method = wanted.status_callback_method

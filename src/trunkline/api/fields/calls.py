@@ -336,11 +336,11 @@ REDIRECT = (
 
 UPDATE_STATUS = Field(
     "Status",
-    one_of("completed"),
+    one_of("completed", "canceled"),
     {
         "type": "string",
-        "enum": ["completed"],
-        "description": "`completed` ends the call.",
+        "enum": ["completed", "canceled"],
+        "description": "`completed` ends the call; so does `canceled` if it is not answered yet.",
         "example": "completed",
     },
 )
@@ -374,11 +374,14 @@ class CallUpdate:
     instructions: Instructions | None
     status_callback: str | None
     status_callback_method: Literal["GET", "POST"]
+    unanswered: bool = False
+    """It shall end only if it is not answered."""
 
 
 def call_update(fields: Fields) -> CallUpdate:
     """The update of a call. Raises InvalidRequest and its kinds."""
-    ended = read_field(UPDATE_STATUS, fields) is not None
+    status = read_field(UPDATE_STATUS, fields)
+    ended = status is not None
     instructions = _instructions(REDIRECT, fields)
     callback = _given(STATUS_CALLBACK, fields)
     if instructions is not None and not (instructions.url or instructions.texml):
@@ -388,7 +391,8 @@ def call_update(fields: Fields) -> CallUpdate:
     target = callback.get("status_callback")
     if not ended and instructions is None and target is None:
         raise MissingParameter("One of Status, Url, Texml and StatusCallback is required", pointer="/Status")
-    return CallUpdate(ended, instructions, target, callback.get("status_callback_method", "POST"))
+    method = callback.get("status_callback_method", "POST")
+    return CallUpdate(ended, instructions, target, method, unanswered=status == "canceled")
 
 
 def without_effect(fields: Fields) -> list[str]:

@@ -158,9 +158,10 @@ _BAD_PLACE: tuple[errors.ApiError, ...] = (
 )
 _BAD_UPDATE: tuple[errors.ApiError, ...] = (
     errors.MissingParameter("One of Status, Url, Texml and StatusCallback is required", pointer="/Status"),
-    errors.InvalidEnum("Status must be one of completed", pointer="/Status"),
+    errors.InvalidEnum("Status must be one of completed, canceled", pointer="/Status"),
     errors.InvalidUrl("Url must be a http:// or https:// URL: it has another scheme", pointer="/Url"),
     errors.InvalidType("Texml must be a string", pointer="/Texml"),
+    errors.InvalidRequest("A call that was answered is not canceled; completed ends it", pointer="/Status"),
     errors.CallNotAnswered("The call is still being set up"),
     errors.CallEnded("The call is over"),
 )
