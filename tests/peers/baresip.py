@@ -106,17 +106,19 @@ class Baresip:
         codec: str = "PCMU",
         *,
         encrypted: bool = False,
+        optional: bool = False,
         port: int = 0,
         account: str = "",
         ca_file: Path | None = None,
         hertz: float | None = None,
         line: int = 0,
     ) -> None:
-        """`codec` may be several, separated by commas, in the order of its liking. `port` is where it listens, 0 =
-        anywhere; `account` is an address with parameters to register with, else it does not register; `ca_file` is what
-        it trusts over TLS; `hertz` is the tone that it whistles; of several in one namespace each has a `line` of its
-        own."""
-        self._directory, self._space, self._codec, self._encrypted = directory, space, codec, encrypted
+        """`codec` may be several, separated by commas, in the order of its liking. `optional` encryption is offered
+        under RTP/AVP, and left to us. `port` is where it listens, 0 = anywhere; `account` is an address with parameters
+        to register with, else it does not register; `ca_file` is what it trusts over TLS; `hertz` is the tone that it
+        whistles; of several in one namespace each has a `line` of its own."""
+        self._directory, self._space, self._codec = directory, space, codec
+        self._encryption = "srtp" if optional else "srtp-mand" if encrypted else ""
         self._port, self._account, self._ca_file = port, account, ca_file
         self._hertz, self._console = hertz, _CONSOLE + line
 
@@ -149,7 +151,7 @@ class Baresip:
         account = self._account or f"<sip:baresip@{space.inner}>;regint=0"
         account += f";audio_codecs={self._codec.lower()}"
         (directory / "config").write_text("\n".join(config) + "\n")
-        account += ";mediaenc=srtp-mand\n" if self._encrypted else "\n"
+        account += f";mediaenc={self._encryption}\n" if self._encryption else "\n"
         (directory / "accounts").write_text(account)
         self._process = await asyncio.create_subprocess_exec(
             *("ip", "netns", "exec", space.name, "baresip", "-f", str(directory), "-v"),

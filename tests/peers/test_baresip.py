@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +33,12 @@ async def shared_server(tmp_path_factory: pytest.TempPathFactory, space: Namespa
         yield server
 
 
-@pytest.mark.parametrize(("codec", "encrypted"), [*((codec, False) for codec in CODECS), ("PCMU", True)])
+@pytest.mark.parametrize(
+    ("codec", "encryption"), [*((codec, "") for codec in CODECS), ("PCMU", "encrypted"), ("PCMU", "optional")]
+)
 async def test_baresip_and_the_app_hear_each_other(
     codec: str,
-    encrypted: bool,
+    encryption: str,
     server: ServerProcess,
     space: Namespace,
     client: AsyncTelnyx,
@@ -46,7 +49,8 @@ async def test_baresip_and_the_app_hear_each_other(
     directory = tmp_path / "baresip"
     directory.mkdir()
     await no_call_left(client, server.account_sid)
-    async with Baresip(directory, space, codec, encrypted=encrypted) as phone:
+    mandatory, optional = encryption == "encrypted", encryption == "optional"
+    async with Baresip(directory, space, codec, encrypted=mandatory, optional=optional) as phone:
         await phone.says("baresip is ready")
         phone.dial(server.sip_address)
         await phone.says("Call established")
@@ -85,6 +89,10 @@ async def test_baresip_and_the_app_hear_each_other(
     assert len(loud) > 2 * rate, "two seconds at least of three"
     assert dominant_frequency(heard, rate) == pytest.approx(1000, abs=3)
     assert _digits(socket.all("dtmf")) == "15#"
+    assert calls[0].sid
+    path = f"/texml/Accounts/{server.account_sid}/Calls/{calls[0].sid}/media.json"
+    media: Any = await client.get(path, cast_to=object)
+    assert media["leg"]["srtp"] == ("AES_CM_128_HMAC_SHA1_80" if encryption else "")
 
 
 async def test_an_app_may_hear_and_speak_other_codecs_than_the_call(

@@ -221,6 +221,34 @@ async def test_a_late_offer_is_answered_with_ours_and_streams(
     assert {packet.payload_type for packet in phone.heard} == {0}
 
 
+@pytest.mark.parametrize("host", ["localhost", "phone.invalid"])
+async def test_a_host_name_in_the_sdp_is_looked_up_or_its_media_answered_where_it_comes_from(
+    server: ServerProcess, sipp: Callable[..., SippRun], client: AsyncTelnyx, host: str
+) -> None:
+    frames = speech(300)
+    async with RtpEndpoint() as phone:
+        offer = steps.sdp(steps.PCMU_LINES, phone.port, host=host)
+        hold = steps.sdp(steps.PCMU_LINES, phone.port, host=host, direction="sendonly")
+        scenario = (
+            *(steps.invite(offer), steps.answered(), steps.ack(), steps.waits()),
+            *(steps.invite(hold, 2), steps.answered(), steps.ack(2), steps.waits()),
+            *(steps.invite(offer, 3), steps.answered(), steps.ack(3), steps.byed()),
+        )
+        async with sipp(*scenario) as run:
+            call_sid, port = await run.answered()
+            if host == "localhost":
+                await happens(phone.watch, "we are sent audio before we speak", lambda: len(phone.heard) >= 10)
+            phone.speak(frames, port)
+            await happens(phone.watch, "we are sent audio", lambda: len(phone.heard) >= 50)
+            for _ in range(2):
+                await run.go_on()
+                await run.answered()
+            before = len(phone.heard)
+            await happens(phone.watch, "we are sent audio after the hold", lambda: len(phone.heard) >= before + 50)
+            await client.calls.actions.hangup(call_sid)
+            await run.succeeds()
+
+
 async def test_re_invites_hold_resume_move_and_change_the_codec(
     server: ServerProcess,
     sipp: Callable[..., SippRun],

@@ -31,8 +31,8 @@ async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
         yield server
 
 
-def secure_lines(suite: str, key: bytes) -> str:
-    return f"m=audio {{port}} RTP/SAVP 0\na=crypto:1 {suite} inline:{base64.b64encode(key).decode()}\n"
+def secure_lines(suite: str, key: bytes, profile: str = "RTP/SAVP") -> str:
+    return f"m=audio {{port}} {profile} 0\na=crypto:1 {suite} inline:{base64.b64encode(key).decode()}\n"
 
 
 def sealer(suite: str, key: bytes) -> Callable[[bytes], bytes]:
@@ -79,7 +79,9 @@ def written(directory: Path) -> bytes:
     return b"".join(file.read_bytes() for file in directory.iterdir() if file.is_file())
 
 
+@pytest.mark.parametrize("profile", ["RTP/SAVP", "RTP/AVP"])
 async def test_an_encrypted_call_is_heard_both_ways_through_new_keys_and_strangers_are_not(
+    profile: str,
     server: ServerProcess,
     sipp: Callable[..., SippRun],
     client: AsyncTelnyx,
@@ -91,7 +93,7 @@ async def test_an_encrypted_call_is_heard_both_ways_through_new_keys_and_strange
     frames = speech(200)
     async with RtpEndpoint() as phone:
         first, second = (
-            steps.sdp(secure_lines(suite, key), phone.port) for suite, key in ((S80, FIRST), (S32, SECOND))
+            steps.sdp(secure_lines(suite, key, profile), phone.port) for suite, key in ((S80, FIRST), (S32, SECOND))
         )
         scenario = (
             *(steps.invite(first), steps.answered(steps.LOG_KEY), steps.ack(), steps.waits()),

@@ -194,6 +194,16 @@ def test_what_we_cannot_do_is_refused_with_the_reason(lines: list[str], reason: 
         agreed(*lines)
 
 
+@pytest.mark.parametrize("family", ["IP4", "IP6", None])
+def test_a_name_that_leads_nowhere_leaves_open_where_media_goes(family: Family | None) -> None:
+    offer = sdp("m=audio 4000 RTP/AVP 0", "a=rtcp:4001", "c=IN IP4 pbx.example").placed({"pbx.example": ""})
+    params = negotiate(offer, ALL, family=family)
+    assert params.remote == Endpoint("", 4000)
+    assert params.direction is Direction.SENDRECV
+    (audio,) = parse(answer_text(offer, params, LOCAL, 1, 1).encode()).media
+    assert audio.port == LOCAL.port
+
+
 @pytest.mark.parametrize(("family", "port"), [("IP4", 4000), ("IP6", 4002), (None, 4000)])
 def test_of_both_address_families_ours_is_taken(family: Family | None, port: int) -> None:
     offer = sdp("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0", "c=IN IP6 2001:db8::1")

@@ -109,6 +109,36 @@ def test_sloppy_media_descriptions_are_understood() -> None:
     assert (message.protocol, message.formats) == ("TCP/MSRP", ("*",))
 
 
+def test_names_of_hosts_are_told_and_placed() -> None:
+    session = parse(
+        HEAD.replace(b"c=IN IP4 192.0.2.1", b"c=IN IP4 pbx.example") + b"m=audio 4000 RTP/AVP 0\r\n"
+        b"m=audio 4002 RTP/AVP 0\r\nc=IN IP6 2001:db8::1\r\nm=audio 4004 RTP/AVP 0\r\nc=IN IP4 other.example\r\n"
+        b"m=audio 0 RTP/AVP 0\r\nc=IN IP4 off.example\r\nm=video 4006 RTP/AVP 96\r\nc=IN IP4 video.example\r\n"
+    )
+    assert session.names == ("pbx.example", "other.example")
+    placed = session.placed({"pbx.example": "192.0.2.9", "other.example": ""})
+    assert placed.connection == Connection("IP4", "192.0.2.9")
+    assert [media.connection and media.connection.host for media in placed.media] == [
+        None,
+        "2001:db8::1",
+        "",
+        "off.example",
+        "video.example",
+    ]
+    assert placed.names == ()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "0.0.0.0", "224.2.1.1/127", "::"])
+def test_an_address_is_no_name(host: str) -> None:
+    assert not Connection("IP4", host).is_name
+    assert parse(HEAD + f"m=audio 1 RTP/AVP 0\r\nc=IN IP4 {host}".encode()).names == ()
+
+
+@pytest.mark.parametrize("host", ["localhost", "a.example", "999.1.1.1", "-", "192.0.2", "phone.local/127"])
+def test_all_else_is_a_name(host: str) -> None:
+    assert Connection("IP4", host).is_name
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

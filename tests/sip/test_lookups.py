@@ -18,6 +18,7 @@ from sip.bench import OFFER, Caller, Watched
 from sip.callee import Scenario, sipp
 from trunkline.config import SipSettings
 from trunkline.demo.server import free_ports
+from trunkline.outbound.names import Names, UnknownHost
 from trunkline.sip import endpoint as endpoint_module
 from trunkline.sip import lookups as lookups_module
 from trunkline.sip.endpoint import SipEndpoint
@@ -150,6 +151,91 @@ async def test_a_look_up_takes_no_longer_than_it_may_and_ends_with_the_endpoint(
         patient.find(target("sip:bob@carrier.test"), found.put_nowait)
         await patient.stop()
         assert found.empty()
+
+
+async def media_host(lookups: Lookups, host: str) -> str:
+    found: asyncio.Queue[str] = asyncio.Queue()
+    lookups.find_address(host, found.put_nowait)
+    return await asyncio.wait_for(found.get(), 30)
+
+
+@pytest.mark.parametrize(
+    ("ours", "host", "address"),
+    [
+        ("127.0.0.1", "first.carrier.test", "192.0.2.1"),
+        ("::1", "last.carrier.test", "2001:db8::2"),
+        ("::1", "first.carrier.test", ""),
+        ("127.0.0.1", "localhost", "127.0.0.1"),
+        ("127.0.0.1", "nobody.carrier.test", ""),
+        ("127.0.0.1", "x" * 70 + ".test", ""),
+        ("127.0.0.1", "ü..test", ""),
+    ],
+)
+async def test_a_host_of_media_is_an_address_of_our_family_or_nothing(
+    ours: str, host: str, address: str, dns_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups_module, "Names", lambda: Names(("127.0.0.1", dns_port)))
+    lookups = Lookups(settings(dns_port, host=ours), lambda *_: None)
+    assert await media_host(lookups, host) == address
+    await lookups.stop()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Of a name server that says nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        yield silent.getsockname()[1]
+
+
+async def test_a_host_of_media_is_waited_for_no_longer_than_a_caller_may_wait(
+    silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups_module, "Names", lambda: Names(("127.0.0.1", silent_port)))
+    monkeypatch.setattr(lookups_module, "MEDIA_PATIENCE", 0.05)
+    lookups = Lookups(settings(silent_port), lambda *_: None)
+    assert await media_host(lookups, "a.carrier.test") == ""
+    monkeypatch.setattr(lookups_module, "MEDIA_PATIENCE", 60)
+    found: asyncio.Queue[str] = asyncio.Queue()
+    lookups.find_address("b.carrier.test", found.put_nowait)
+    await lookups.stop()
+    assert found.empty()
+
+
+async def test_calls_whose_hosts_nobody_knows_hold_up_no_other_and_go_on_without(
+    silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience = asyncio.Event()
+
+    async def patient(_names: object, host: str, *_: object) -> object:
+        await patience.wait()
+        raise UnknownHost(host, "nobody answered")
+
+    monkeypatch.setattr(Names, "look_up", patient)
+    events: asyncio.Queue[SipEvent] = asyncio.Queue()
+    endpoint = SipEndpoint(settings(silent_port), events.put_nowait)
+    await endpoint.start()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        phone.connect(("127.0.0.1", endpoint.local.port))
+        for number in range(20):
+            named = OFFER.replace("c=IN IP4 192.0.2.10", "c=IN IP4 pbx.carrier.test")
+            phone.send(Caller(call_id=f"named-{number}").request("INVITE", named))
+        phone.send(Caller(call_id="plain").request("INVITE", OFFER))
+        plain = await asyncio.wait_for(events.get(), 30)
+        assert isinstance(plain, InviteReceived)
+        assert plain.call_id == "plain"
+        assert endpoint.sizes["held"] == 20
+        patience.set()
+        for number in range(20):
+            invite = await asyncio.wait_for(events.get(), 30)
+            assert isinstance(invite, InviteReceived)
+            assert invite.call_id == f"named-{number}"
+            assert invite.offer is not None
+            assert invite.offer.connection is not None
+            assert invite.offer.connection.host == ""
+    assert endpoint.counters["media_hosts_unknown"] == 20
+    assert endpoint.sizes["held"] == 0
+    await endpoint.stop(0)
 
 
 async def test_names_with_a_port_or_without_srv_are_left_to_the_system(dns_port: int) -> None:

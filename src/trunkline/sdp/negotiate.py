@@ -397,6 +397,8 @@ def _remote(offer: SessionDescription, media: MediaDescription) -> Endpoint:
 
 
 def _address(host: str) -> str:
+    if not host:
+        return host  # Where the peer's media comes from will say.
     try:
         address = ip_address(host)
     except ValueError:
@@ -414,13 +416,14 @@ def family_of(host: str) -> Family:
 def _check_family(remote: Endpoint, family: Family | None) -> None:
     """A hold's unspecified address is of any family."""
     theirs = family_of(remote.host)
-    if family not in (None, theirs) and not ip_address(remote.host).is_unspecified:
+    if remote.host and family not in (None, theirs) and not ip_address(remote.host).is_unspecified:
         raise NotAcceptable(f"the media address {remote.host} is {_NAMES[theirs]}; we speak {_NAMES[family]} only")
 
 
 def _direction(offer: SessionDescription, media: MediaDescription, remote: Endpoint) -> Direction:
     direction = _MIRROR[_marked(media.attributes) or _marked(offer.attributes) or Direction.SENDRECV]
-    return _MUTED.get(direction, direction) if ip_address(remote.host).is_unspecified else direction
+    held = remote.host and ip_address(remote.host).is_unspecified
+    return _MUTED.get(direction, direction) if held else direction
 
 
 def _marked(attributes: Attributes) -> Direction | None:

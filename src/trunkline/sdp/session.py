@@ -8,7 +8,9 @@ six fields, and a missing `o=`, `s=` or `t=`. What the description means is `neg
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from itertools import pairwise
 
 from trunkline.sdp.values import SdpError
@@ -33,7 +35,21 @@ class Connection:
     family: str
     """`IP4` or `IP6`."""
     host: str
-    """As written: an address, perhaps with a multicast TTL behind a slash, or a host name."""
+    """As written: an address, perhaps with a multicast TTL behind a slash, or a host name. Empty: a name that leads
+    nowhere that we know."""
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the host has to be looked up."""
+        try:
+            ip_address(self.host.partition("/")[0])
+        except ValueError:
+            return bool(self.host)
+        return False
+
+    def placed(self, addresses: Mapping[str, str]) -> "Connection":
+        """The same with the address that a name leads to."""
+        return replace(self, host=addresses.get(self.host, self.host))
 
     def __str__(self) -> str:
         return f"IN {self.family} {self.host}"
@@ -82,6 +98,23 @@ class SessionDescription:
     def attribute(self, name: str) -> str | None:
         """The first session-level attribute of that name; a flag's value is empty."""
         return _first(self.attributes, name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Hosts of audio streams that have to be looked up, each once."""
+        lines = [media.connection or self.connection for media in self.media if media.kind == "audio" and media.port]
+        return tuple(dict.fromkeys(line.host for line in lines if line is not None and line.is_name))
+
+    def placed(self, addresses: Mapping[str, str]) -> "SessionDescription":
+        """The same with the addresses that names lead to."""
+        return replace(
+            self,
+            connection=self.connection and self.connection.placed(addresses),
+            media=tuple(
+                replace(media, connection=media.connection and media.connection.placed(addresses))
+                for media in self.media
+            ),
+        )
 
     def render(self) -> str:
         """The text, each line ended by CR LF."""

@@ -67,7 +67,8 @@ class MediaParams:
     ptime: int
     """Milliseconds of audio in each packet that we send."""
     remote: Endpoint
-    """Where the peer's SDP says that media goes; port 0 when unknown yet (late offer)."""
+    """Where the peer's SDP says that media goes; port 0 when unknown yet (late offer), no host when it named one of
+    which nobody knows where it is."""
     direction: Direction = Direction.SENDRECV
     dtmf_payload_type: int | None = None
     """RTP payload type of telephone-event (RFC 4733), None when not agreed."""

@@ -24,6 +24,7 @@ from trunkline.sip.dialogs import Dialogs
 from trunkline.sip.digest import Guard
 from trunkline.sip.locator import EdgeLocator
 from trunkline.sip.lookups import Lookups, is_literal
+from trunkline.sip.media_hosts import MediaHosts
 from trunkline.sip.numbers import called_number
 from trunkline.sip.registrar import Registrar
 from trunkline.sip.saved import restored, saved
@@ -32,7 +33,7 @@ from trunkline.sip.targets import Target
 from trunkline.sip.transactions import Flow
 from trunkline.sip.transports import Transports
 from trunkline.sip.trunks import Trunks
-from trunkline.sip.values import DialogId, InviteReceived, SipAction, SipEvent, TrunkStatus
+from trunkline.sip.values import DialogId, Hangup, InviteReceived, Reject, SipAction, SipEvent, TrunkStatus
 
 log = structlog.get_logger()
 
@@ -76,6 +77,7 @@ class SipEndpoint:
         self._trunks = Trunks(settings, self._connect, lambda: token_hex(8), SystemRandom().random, self._trunk_changed)
         self._lookups = Lookups(settings, self._found)
         self._locator: EdgeLocator | None = None
+        self._media_hosts = MediaHosts(self._lookups.find_address, self._tell_held, self.counters)
         self._dialogs: Dialogs | None = None
         self._complaints: dict[str, tuple[float, int]] = {}
         """When each kind was logged last, and how often it came since."""
@@ -100,6 +102,7 @@ class SipEndpoint:
         """Entries in the internal tables: dialogs, transactions, connections."""
         tables = {} if self._dialogs is None else self._dialogs.sizes
         tables |= {"contacts": len(self._registrar), "watched": self._access.watched, "asking": len(self._trunks)}
+        tables |= {"held": len(self._media_hosts)}
         return {**tables, "connections": len(self._transports.connections.open)}
 
     @property
@@ -173,6 +176,8 @@ class SipEndpoint:
 
     def perform(self, action: SipAction) -> None:
         """Do an action. One on a dialog that is no more, or that comes too late for its state, is ignored."""
+        if isinstance(action, Hangup | Reject):
+            self._media_hosts.forget(action.dialog)
         if self._dialogs is not None:
             self._dialogs.perform(action)
 
@@ -240,7 +245,15 @@ class SipEndpoint:
             event = replace(event, trunk=self._origin.trunk, phone=self._origin.phone)
             trunk = next((one for one in self._settings.trunks if one.name == event.trunk), None)
             event = event if trunk is None else replace(event, to_user=called_number(trunk, event))
-        self._on_event(event)
+        if not self._media_hosts.holds(event):
+            self._on_event(event)
+
+    def _tell_held(self, event: SipEvent) -> None:
+        try:
+            self._on_event(event)
+        except Exception:
+            self.counters["errors"] += 1
+            log.exception("sip_event_failed", kind=type(event).__name__)
 
     def _register(self, request: Request, source: Endpoint, flow: Flow) -> Refused:
         """The answer to a REGISTER, which needs no transaction: it may be taken again, to the same effect."""

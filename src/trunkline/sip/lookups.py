@@ -35,6 +35,8 @@ TTL_LEAST, TTL_MOST = 10.0, 3600.0
 """Seconds."""
 TTL_OF_SYSTEM = 60.0
 """Seconds: what the system's look-up does not tell."""
+MEDIA_PATIENCE = 2.0
+"""Seconds that a call waits for a name in its SDP: its caller hears nothing meanwhile."""
 ADDRESS_LIMIT = 20
 """Addresses that one target may have; more are left out."""
 CACHE_SIZE = 1000
@@ -87,6 +89,23 @@ class Lookups:
         task = asyncio.create_task(self._find(target, found))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def find_address(self, host: str, found: Callable[[str], None]) -> None:
+        """Look the host of a peer's media up: `found` is called with an address of our family, empty where nobody knows
+        one within `MEDIA_PATIENCE` seconds."""
+        task = asyncio.create_task(self._find_address(host, found))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _find_address(self, host: str, found: Callable[[str], None]) -> None:
+        address = ""
+        try:
+            async with asyncio.timeout(MEDIA_PATIENCE):
+                address = (await self._names.look_up(host, self._family)).addresses[0]
+        except Exception as error:
+            # Whatever it was, the call goes on.
+            log.warning("sip_media_host_not_found", host=host[:80], reason=_words(error))
+        found(address)
 
     async def stop(self) -> None:
         """No more."""
