@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from media.test_rtcp import PINGS
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, Seconds
 from trunkline.media.leg import RANDOM_BYTES, Leg
@@ -182,9 +183,39 @@ def test_garbage_is_counted_and_nothing_else_is_lost(make_leg: MakeLeg, port: "R
     leg = make_leg()
     leg.attach(port)
     cut_short = rtp(1, bytes(3000))[:2048]
-    feed(leg, [rtp(0), b"", b"\x80", b"OPTIONS sip:x SIP/2.0\r\n\r\n", b"\x90" + rtp(1)[1:13], cut_short, rtp(1)])
+    feed(leg, [rtp(0), b"OPTIONS sip:x SIP/2.0\r\n\r\n", b"\x90" + rtp(1)[1:13], cut_short, rtp(1)])
     assert [payload[0] for payload in port.payloads] == [0, 1]
-    assert leg.report(Seconds(T0 + 2)).malformed == 5
+    assert leg.report(Seconds(T0 + 2)).malformed == 3
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_pings_and_unasked_rtcp_on_the_rtp_port_are_no_mistakes_and_no_speech(
+    make_leg: MakeLeg, port: "RecordingPort", params: MediaParams, rtp: Rtp, settled: bool
+) -> None:
+    leg = make_leg(replace(params, rtcp_mux=False))
+    leg.attach(port)
+    peer = ("127.0.0.1", 9)
+    leg.receive_from(rtp(0), peer, Seconds(T0 + 1))
+    report = bytes.fromhex("80c90001 00000009 81ca0003 00000009 01026869 00000000")
+    for datagram in (*PINGS, report):
+        if settled:
+            leg.receive(datagram, Seconds(T0 + 2))
+        else:
+            leg.receive_from(datagram, peer, Seconds(T0 + 2))
+        leg.receive_rtcp(datagram, ("127.0.0.1", 10), Seconds(T0 + 2))
+    told = leg.report(Seconds(T0 + 3))
+    assert (told.malformed, told.rtcp_malformed, told.unknown_payload_type) == (0, 0, 0)
+    assert (told.keepalives, told.rtcp_in, told.packets_in) == (2 * len(PINGS), 2, 1)
+    assert told.last_packet_ms == 2000
+
+
+def test_pings_of_a_stranger_teach_nothing(make_leg: MakeLeg, rtp: Rtp) -> None:
+    leg = make_leg()
+    for datagram in PINGS:
+        leg.receive_from(datagram, ("203.0.113.9", 5555), Seconds(T0 + 1))
+    assert leg.source.learned is None
+    leg.receive_from(rtp(0), ("127.0.0.1", 9), Seconds(T0 + 1))
+    assert leg.report(Seconds(T0 + 2)).remote == "127.0.0.1:9"
 
 
 def test_a_new_ssrc_anchors_the_timeline_anew(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:

@@ -54,7 +54,7 @@ def test_a_port_hears_until_it_is_detached(make_leg: MakeLeg, make_port: MakePor
 
 def test_the_first_agreed_packet_teaches_the_source(make_leg: MakeLeg, rtp: Rtp) -> None:
     leg = make_leg()
-    leg.receive_from(b"garbage", STRANGER, Seconds(101))
+    leg.receive_from(b"more garbage", STRANGER, Seconds(101))
     leg.receive_from(rtp(0, kind=97), STRANGER, Seconds(101))
     assert leg.source.learned is None
     leg.receive_from(rtp(0), NATTED, Seconds(101))
@@ -430,7 +430,7 @@ def test_rtcp_is_answered_where_it_came_from_but_strangers_are_not_heard(make_le
     assert leg.rtcp_destination == ("127.0.0.1", 10)
     plain = rtcp.build(rtcp.Report(Ssrc(7)), "p")
     leg.receive_rtcp(plain, STRANGER, Seconds(101))
-    leg.receive_rtcp(b"junk", ("127.0.0.1", 4444), Seconds(101))
+    leg.receive_rtcp(b"more junk", ("127.0.0.1", 4444), Seconds(101))
     assert leg.rtcp_destination == ("127.0.0.1", 10)
     leg.receive_rtcp(plain, ("127.0.0.1", 4444), Seconds(101))
     assert leg.rtcp_destination == ("127.0.0.1", 4444)

@@ -1,11 +1,13 @@
 """RTP packets."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from media.test_rtcp import PINGS
 from trunkline.ids import PayloadType, RtpTime, Ssrc
 from trunkline.kernel import DATAGRAM_LIMIT
-from trunkline.media.rtp import RtpPacket, build, is_rtcp, parse
+from trunkline.media.rtp import RtpPacket, build, is_rtcp, keeps_alive, parse, payload_of
 
 PACKET = RtpPacket(PayloadType(8), True, 65535, RtpTime(2**32 - 1), Ssrc(0xDEADBEEF), b"audio")
 
@@ -68,3 +70,25 @@ def test_rtcp_is_told_from_rtp_on_a_shared_port() -> None:
     assert is_rtcp(203)
     assert not is_rtcp(0x80)  # PCMU with the marker bit
     assert not is_rtcp(101)
+
+
+@pytest.mark.parametrize("datagram", PINGS, ids=bytes.hex)
+def test_what_keeps_a_nat_open_is_known(datagram: bytes) -> None:
+    assert payload_of(datagram) is None
+    assert keeps_alive(datagram)
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        b"\x80\0" + bytes(10),
+        b"OPTIONS sip:x SIP/2.0\r\n\r\n",
+        b"\x16\xfe\xff" + bytes(100),  # a handshake of DTLS
+        b"\x10\0\0\1ZRTP" + bytes(100),
+        b"\x40\0" + bytes(10),
+        b"\xff" * 12,
+    ],
+    ids=["RTP", "SIP", "DTLS", "ZRTP", "TURN", "nothing"],
+)
+def test_what_waits_for_an_answer_or_is_wrong_keeps_nothing_open(datagram: bytes) -> None:
+    assert not keeps_alive(datagram)

@@ -135,7 +135,8 @@ def test_junk_of_every_length_is_counted(junk: bytes, encrypted: MediaParams, ma
     leg.receive(junk, NOW)
     leg.receive_rtcp(junk, PEER, NOW)
     told = leg.report(NOW)
-    assert told.srtp_auth_failed + told.malformed == 3
+    assert told.srtp_auth_failed + told.malformed + told.keepalives == 3
+    assert bool(told.keepalives) is (len(junk) < 12 or not junk.strip(b"\0"))
     assert told.packets_in == 0
 
 

@@ -15,7 +15,8 @@ cdef class Inbound:
     cdef public _jitter.JitterBuffer jitter
     cdef public object calling, codec, heard
     cdef public double jitter_units
-    cdef public long long bytes, clock_rate, digits, frames, malformed, packets, unknown, unknown_type, while_on_hold
+    cdef public long long bytes, clock_rate, digits, frames, keepalives, malformed, packets, unknown, unknown_type
+    cdef public long long while_on_hold
 
     @cython.locals(size="Py_ssize_t", first=int, sequence=int, timestamp="long long", ssrc="long long",
                    payload=bytes)

@@ -29,7 +29,7 @@ from trunkline.media.frames import LegPort
 from trunkline.media.jitter import MAX_MISORDER, JitterBuffer, Released
 from trunkline.media.presses import DigitReceiver, EventPacket
 from trunkline.media.rtcp import Reception
-from trunkline.media.rtp import HEADER_LENGTH, MARKER, PLAIN, is_rtcp, payload_of
+from trunkline.media.rtp import HEADER_LENGTH, MARKER, PLAIN, is_rtcp, keeps_alive, payload_of
 from trunkline.sdp.values import COMFORT_NOISE, TELEPHONE_EVENT, MediaParams
 
 _ALWAYS = {13: COMFORT_NOISE, 19: COMFORT_NOISE}
@@ -109,6 +109,7 @@ class Inbound:
         "heard",
         "jitter",
         "jitter_units",
+        "keepalives",
         "malformed",
         "packets",
         "unknown",
@@ -151,7 +152,7 @@ class Inbound:
         self._changed_at = now
         self.heard: Seconds | None = None
         self.packets = self.bytes = self.frames = self.digits = 0
-        self.malformed = self.unknown = self.while_on_hold = 0
+        self.keepalives = self.malformed = self.unknown = self.while_on_hold = 0
         self.unknown_type = -1
         self.configure(params)
 
@@ -219,8 +220,10 @@ class Inbound:
         self._receive_other(datagram, now)
 
     def is_rtcp(self, datagram: bytes) -> bool:
-        """Whether a datagram on the RTP port is RTCP."""
-        return self._rtcp_mux and len(datagram) > 1 and is_rtcp(datagram[1])
+        """Whether a datagram on the RTP port is RTCP: where that was agreed, or cannot be anything else."""
+        if len(datagram) < 2 or not is_rtcp(datagram[1]):
+            return False
+        return self._rtcp_mux or not self.is_agreed(datagram[1] & 0x7F)
 
     def is_agreed(self, payload_type: int) -> bool:
         """Whether this payload type may come, after what was negotiated."""
@@ -241,7 +244,7 @@ class Inbound:
             return
         payload = payload_of(datagram)
         if payload is None:
-            self.malformed += 1
+            self.misfit(datagram)
             return
         first, sequence, timestamp, ssrc = kernel.unpack_rtp(datagram)
         self.packets += 1
@@ -258,6 +261,13 @@ class Inbound:
             self._deliver(self.jitter.push(sequence, Ssrc(ssrc), arrival, now, anew=anew))
         if self.jitter.deadline is not None or self._dtmf.deadline is not None:
             self._waiting.add(self._leg)
+
+    def misfit(self, datagram: bytes) -> None:
+        """Count a datagram that is no RTP."""
+        if keeps_alive(datagram):
+            self.keepalives += 1
+        else:
+            self.malformed += 1
 
     def _is_anew(self, step: int, arrival: _Arrival, silence: float) -> bool:
         """Whether a packet `step` beyond the next in order, after so many seconds, shows that the peer's sequence has

@@ -272,7 +272,7 @@ class Leg:
         if packet is None:
             return
         if payload_of(packet) is None:
-            inbound.malformed += 1
+            inbound.misfit(packet)
             return
         learned, heard, continues = source.learned, inbound.heard, False
         if address != learned:
@@ -455,6 +455,7 @@ class Leg:
             stray=jitter.stray,
             restarts=jitter.restarts,
             malformed=inbound.malformed,
+            keepalives=inbound.keepalives + reception.keepalives,
             unknown_payload_type=inbound.unknown,
             seen_payload_type=inbound.unknown_type,
             while_on_hold=inbound.while_on_hold,

@@ -47,6 +47,8 @@ class LegReport:
     restarts: int = 0
     """New starts of the peer's stream: another SSRC or source, a jump in sequence, the end of a hold."""
     malformed: int = 0
+    keepalives: int = 0
+    """Datagrams, of RTP's port and RTCP's, that only keep a NAT open (RFC 6263)."""
     wrong_source: int = 0
     """From elsewhere than the learned source. Once that is settled the kernel drops them uncounted, unless the peer has
     been silent for a second."""

@@ -1,7 +1,8 @@
 """RTCP (RFC 3550 section 6): reports to bytes and back, and what they come to.
 
-A datagram is a compound of packets, each with its own length in 32-bit words; the first is a report. Parsing checks
-every length and count and raises `RtcpError` for what does not add up; packet types that we do not use are skipped.
+A datagram is a compound of packets, each with its own length in 32-bit words; the first should be a report, and need
+not be (RFC 5506). Parsing checks every length and count and raises `RtcpError` for what does not add up; packet types
+that we do not use are skipped, and so are reports of nothing.
 `Reception` keeps the receiver's side of the accounting: loss per interval (appendix A.3), jitter (A.8) and, from the
 peer's reports about us, its loss and the round trip (section 6.4.1).
 """
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from trunkline.ids import RtpTime, Seconds, Ssrc
+from trunkline.media.rtp import is_rtcp, keeps_alive
 
 SENDER_REPORT = 200
 RECEIVER_REPORT = 201
@@ -21,6 +23,8 @@ _HEADER = Struct("!BBH")
 _WORD = Struct("!I")
 _SENDER = Struct("!IQIII")
 _BLOCK = Struct("!IIIIII")
+_SHORTEST = 8
+"""Bytes: a header and the SSRC that it is about."""
 _NTP_EPOCH = 2208988800
 """Seconds from 1900 to 1970."""
 
@@ -85,10 +89,10 @@ def parse(datagram: bytes) -> list[Report | Goodbye]:
         raise RtcpError("empty")
     while offset < len(datagram):
         kind, count, body, end = _packet_at(datagram, offset)
-        if offset == 0 and kind not in (SENDER_REPORT, RECEIVER_REPORT):
-            raise RtcpError("does not start with a report")
+        if not is_rtcp(kind):
+            raise RtcpError("not of a type of RTCP's")
         offset = end
-        if kind in (SENDER_REPORT, RECEIVER_REPORT):
+        if kind in (SENDER_REPORT, RECEIVER_REPORT) and (body or count):
             found.append(_report(body, count, sender=kind == SENDER_REPORT))
         elif kind == GOODBYE:
             if len(body) < 4 * count:
@@ -191,6 +195,7 @@ class Reception:
         "_last_sr_at",
         "_received_before",
         "_wall",
+        "keepalives",
         "malformed",
         "ours",
         "peer_expected",
@@ -210,7 +215,7 @@ class Reception:
         self._last_sr = 0
         self._last_sr_at = 0.0
         self.received = 0
-        self.malformed = 0
+        self.malformed = self.keepalives = 0
         self.peer_lost = 0
         """Our packets that the peer misses, in all."""
         self.peer_expected = 0
@@ -245,6 +250,9 @@ class Reception:
     def receive(self, datagram: bytes, now: Seconds) -> bool:
         """Take in a datagram of the peer's; False when it is malformed. A goodbye ends nothing: whether the call goes
         on is for signalling to say."""
+        if keeps_alive(datagram, _SHORTEST):
+            self.keepalives += 1
+            return True
         try:
             packets = parse(datagram)
         except RtcpError:

@@ -74,6 +74,13 @@ def build(packet: RtpPacket) -> bytes:
     return kernel.pack_rtp(first, packet.sequence, packet.timestamp, packet.ssrc, packet.payload)
 
 
+def keeps_alive(datagram: bytes, shortest: int = HEADER_LENGTH) -> bool:
+    """Whether a datagram that is neither RTP nor RTCP is no mistake either, but keeps a NAT open (RFC 6263 section 4):
+    shorter than the `shortest` packet of the protocol, blank, of RTP's version 0, or STUN. Other first bytes are other
+    protocols' (RFC 7983), such as DTLS and ZRTP, and whoever speaks them waits for an answer."""
+    return len(datagram) < shortest or datagram[0] < 4 or not datagram.strip()
+
+
 def is_rtcp(second: int) -> bool:
     """Whether a datagram with this second byte is RTCP where both share a port (RFC 5761 section 4)."""
     return 192 <= second <= 223

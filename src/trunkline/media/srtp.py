@@ -19,6 +19,7 @@ from pylibsrtp import Error, Policy, Session
 from trunkline.ids import Seconds
 from trunkline.media.inbound import Inbound
 from trunkline.media.outbound import Outbound
+from trunkline.media.rtp import keeps_alive
 from trunkline.sdp.values import SrtpKeys
 
 _PROFILES = {
@@ -95,7 +96,7 @@ class Channel:
                     return former[1].unprotect(datagram)
                 except Error:
                     pass
-            self._count(error)
+            self._count(error, datagram)
             return None
         self._former = None
         return packet
@@ -108,10 +109,13 @@ class Channel:
         try:
             return self._theirs.unprotect_rtcp(datagram)
         except Error as error:
-            self._count(error)
+            self._count(error, datagram)
             return None
 
-    def _count(self, error: Error) -> None:
+    def _count(self, error: Error, datagram: bytes) -> None:
+        if keeps_alive(datagram):
+            self._inbound.keepalives += 1
+            return
         # The binding tells the kind of an error by its words alone.
         reason = str(error)
         if reason == "authentication failure":
