@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
 from hypothesis import given
@@ -593,3 +593,27 @@ def test_what_cannot_be_paused() -> None:
     feed(call, EndCall("x"))
     with pytest.raises(CallEnded):
         call.handle(PauseStream(S1, paused=True), T0)
+
+
+INNER = "http://10.0.0.5:8080/voice: connection refused"
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "detail"),
+    [
+        (EndCall("no instructions", "failed", detail=INNER), "no instructions", f"no instructions: {INNER}"),
+        (facts.LegFailed(f"cannot open {INNER}"), "there is no room for the call's media", f"cannot open {INNER}"),
+        (facts.WorkerLost(f"it died of {INNER}"), "the media worker died", f"it died of {INNER}"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_other_party_is_told_the_kind_of_a_fault_and_the_record_all_of_it(
+    fault: Any, kind: str, detail: str
+) -> None:
+    call = new_call()
+    assert only(do.Reject, feed(call, facts.Invited(OFFER), fault)).warning == kind
+    assert call.view.hangup_cause == detail
+    if not isinstance(fault, facts.LegFailed):
+        up = answered()
+        assert only(do.HangUp, feed(up, fault)) == do.HangUp(kind, 500)
+        assert up.view.hangup_cause == detail

@@ -393,10 +393,15 @@ class SippRun:
         return self._errors.read_text(errors="replace") if self._errors.exists() else ""
 
     @property
+    def messages(self) -> str:
+        """All that was sent and came, with `trace`."""
+        return self._messages.read_text()
+
+    @property
     def responses(self) -> list[tuple[int, int]]:
         """Status and CSeq of the responses that came, in order; sipp passes over some that it does not expect."""
         pattern = r"message received \[\d+\] bytes ?:\s+SIP/2\.0 (\d+) .*?\nCSeq: (\d+) "
-        found = re.findall(pattern, self._messages.read_text(), re.DOTALL)
+        found = re.findall(pattern, self.messages, re.DOTALL)
         return [(int(status), int(cseq)) for status, cseq in found]
 
     async def succeeds(self, timeout: float = 90) -> None:  # noqa: ASYNC109 - fails the test

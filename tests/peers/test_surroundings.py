@@ -8,7 +8,7 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
+from peers import sipp as steps
 from peers.harness import RecordingApp, children, happens, new_server, running
+from peers.sipp import SippRun
 from peers.test_endings import start
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
@@ -224,6 +226,15 @@ async def web() -> AsyncIterator[WebApp]:
 
 
 @pytest.fixture
+async def server(tmp_path: Path, web: WebApp) -> AsyncIterator[ServerProcess]:
+    """One all of whose calls do what the web app says at /voice."""
+    applications = json.dumps([{"name": "app", "voice_url": web.url + "/voice"}])
+    numbers = json.dumps([{"pattern": "*", "application": "app"}])
+    async with running(new_server(tmp_path, applications=applications, numbers=numbers)) as server:
+        yield server
+
+
+@pytest.fixture
 async def reloaded(tmp_path: Path, web: WebApp) -> AsyncIterator[Reloaded]:
     made = Reloaded(tmp_path, web.url + "/voice")
     made.certify()
@@ -275,6 +286,24 @@ MISTAKES = {
     "[streams]\nca_file = '/none'\n": "streams.ca_file: TLS: no certificates in /none",
     "[[numbers]]\npattern = '*'\napplication = '123'\n": "neither configured nor stored",
 }
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_hosts_and_urls_of_ours_are_told_to_no_caller(
+    tmp_path: Path, web: WebApp, sipp: Callable[..., SippRun], server: ServerProcess, answered: bool
+) -> None:
+    if answered:
+        web.answers["/voice"] = texml("<Answer/><Pause/><Redirect>inner/next</Redirect>")
+    ending = (steps.answered(), steps.ack(), steps.byed()) if answered else (steps.declined(480),)
+    async with sipp(steps.invite(steps.sdp(steps.PCMU_LINES, 9)), *ending, trace=True) as run:
+        await run.succeeds()
+    (said,) = (line for line in run.messages.splitlines() if line.startswith(("Reason:", "Warning:")))
+    assert "no instructions" in said
+    port, text = web.url.rpartition(":")[2], said.partition('"')[2]
+    assert not [word for word in (port, "127.0.0.1", "http", "voice", "inner", "404") if word in text]
+    await server.stop()  # after which its log is complete
+    (ended,) = (json.loads(line) for line in server.log.splitlines() if "call ended" in line)
+    assert ended["cause"].startswith(f"no instructions: {web.url}")
 
 
 ON_TERMINAL = """

@@ -81,11 +81,11 @@ def test_no_document_ends_the_call_and_says_why() -> None:
     assert runs.tell(to.FetchFailed(99, "late")) == []
     assert runs.tell(to.FetchFailed(1, "HTTP status 500")) == [
         to.Warn("no instructions: HTTP status 500"),
-        to.HangUp("no instructions: HTTP status 500"),
+        to.HangUp("no instructions", "HTTP status 500"),
     ]
     _, ended = Runs().tell(to.Instructed(Instructions(texml="<oops")))
     assert isinstance(ended, to.HangUp)
-    assert "not XML" in ended.cause
+    assert "not XML" in ended.detail
 
 
 @pytest.mark.parametrize(

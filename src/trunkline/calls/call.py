@@ -210,7 +210,7 @@ class Call:
 
     def _leg_failed(self, fact: LegFailed, now: datetime) -> list[do.Effect]:
         self._leg_open = False
-        goodbye = self._goodbye(fact.detail, 503, "Service Unavailable")
+        goodbye = self._goodbye("there is no room for the call's media", 503, "Service Unavailable")
         return [*goodbye, *self._end(now, broken(fact.detail, _refusal(goodbye)))]
 
     def _confirmed(self, fact: Confirmed, now: datetime) -> list[do.Effect]:
@@ -368,7 +368,8 @@ class Call:
         return []
 
     def _goodbye(self, cause: str, status: int, reason: str, bye: int = 200) -> list[do.Effect]:
-        """What the peer is told where we end the call: a refusal, or a BYE or CANCEL with the cause `bye`."""
+        """What the peer is told where we end the call: a refusal, or a BYE or CANCEL with the cause `bye`. `cause` is
+        the kind of fault only, in words of ours: a peer may be anybody."""
         if self.state is State.PLACING:
             return []
         if self.state in (State.OPENING, State.RINGING):
@@ -376,7 +377,7 @@ class Call:
         return [do.HangUp(cause, bye)]
 
     def _worker_lost(self, fact: WorkerLost, now: datetime) -> list[do.Effect]:
-        goodbye = self._goodbye(fact.detail, 503, "Service Unavailable", 500)
+        goodbye = self._goodbye("the media worker died", 503, "Service Unavailable", 500)
         self._leg_open = False
         self._recordings.clear()
         lost = self._streams.lose_all(now, fact.detail)
@@ -387,10 +388,10 @@ class Call:
         bye = 500 if command.status == "failed" else 200
         goodbye = self._goodbye(command.cause, 480, "Temporarily Unavailable", bye)
         if self.answered:
-            return [*goodbye, *self._end(now, hung_up(command.cause, command.status, command.source))]
+            return [*goodbye, *self._end(now, hung_up(command.words, command.status, command.source))]
         if self._place is not None:
-            return [*goodbye, *self._end(now, replace(CANCELED, cause=command.cause, source=command.source))]
-        return [*goodbye, *self._end(now, broken(command.cause, _refusal(goodbye)))]
+            return [*goodbye, *self._end(now, replace(CANCELED, cause=command.words, source=command.source))]
+        return [*goodbye, *self._end(now, broken(command.words, _refusal(goodbye)))]
 
     def _refuse_ended(self, _what: Any, _now: datetime) -> list[do.Effect]:
         raise CallEnded("The call is over.")

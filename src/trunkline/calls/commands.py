@@ -36,10 +36,17 @@ class EndCall:
     """Hang up, or refuse a call that is not answered yet."""
 
     cause: str
-    """In words for people."""
+    """In words for people, the other party among them: what kind of end it is, and no more."""
     status: Literal["completed", "failed"] = "completed"
     source: Literal["caller", "callee", "system"] = "system"
     """Who ended it: `caller` of a call that was dialled is the party of the call that dialled it."""
+    detail: str = ""
+    """More of the cause, for the log, the record and `why` alone: it may name hosts of ours, or another party."""
+
+    @property
+    def words(self) -> str:
+        """All of it."""
+        return f"{self.cause}: {self.detail}" if self.detail else self.cause
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import structlog
 
@@ -347,7 +347,7 @@ class Conductor:
         self._feed(parent, to.LegAnswered(leg))
 
     def _hang_up(self, run: _Run, effect: to.HangUp) -> None:
-        self._ask(run.entry, ask.EndCall(effect.cause))
+        self._ask(run.entry, ask.EndCall(effect.cause, detail=effect.detail))
 
     def _start_stream(self, run: _Run, effect: to.StartStream) -> None:
         sid = StreamSid(random_uuid(secrets.token_bytes(16)))
@@ -474,9 +474,10 @@ class Conductor:
         if entry is None:
             return
         view = run.entry.call.view
-        cause = _LEG_ENDS[effect.why].format(cause=view.hangup_cause)
+        detail = (view.hangup_cause or "") if effect.why == "ended" else ""
         by_party = effect.why == "star" or (effect.why == "ended" and view.hangup_source in ("caller", "callee"))
-        self._ask(entry, ask.EndCall(cause, source="caller" if by_party else "system"))
+        source: Literal["caller", "system"] = "caller" if by_party else "system"
+        self._ask(entry, ask.EndCall(_LEG_ENDS[effect.why], source=source, detail=detail))
 
     def _bridge_leg(self, run: _Run, effect: to.BridgeLeg) -> None:
         entry = run.legs.get(effect.leg)
@@ -486,7 +487,7 @@ class Conductor:
 
 
 _LEG_ENDS = {
-    "ended": "the call that dialled it is over: {cause}",
+    "ended": "the call that dialled it is over",
     "elsewhere": "another party answered",
     "redirected": "the call that dialled it was told to do something else",
     "star": "the caller pressed *",

@@ -149,7 +149,7 @@ class Interpreter:
         try:
             found = parse(text)
         except DocumentError as error:
-            self._fail(f"no instructions: {error}")
+            self._fail("no instructions", str(error))
         else:
             self._begin(found, None)
 
@@ -170,7 +170,7 @@ class Interpreter:
 
     def _fetch_failed(self, wait: _Fetching, fact: to.FetchFailed) -> None:
         if fact.job == wait.job:
-            self._fail(f"no instructions: {fact.detail}")
+            self._fail("no instructions", fact.detail)
 
     def _go_on(self) -> None:
         """Run verbs until one takes time."""
@@ -241,13 +241,13 @@ class Interpreter:
             self._out.extend(to.EndLeg(leg, "ended") for leg in sorted(wait.legs))
         self._wait = _Idle()
 
-    def _end(self, cause: str) -> None:
-        self._out.append(to.HangUp(cause))
+    def _end(self, cause: str, detail: str = "") -> None:
+        self._out.append(to.HangUp(cause, detail))
         self._wait, self._ending = _Idle(), True
 
-    def _fail(self, cause: str) -> None:
-        self._out.append(to.Warn(cause))
-        self._end(cause)
+    def _fail(self, cause: str, detail: str = "") -> None:
+        self._out.append(to.Warn(f"{cause}: {detail}" if detail else cause))
+        self._end(cause, detail)
 
     def _abandon(self) -> None:
         """Stop what runs, for something else."""

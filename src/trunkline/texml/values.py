@@ -190,9 +190,10 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """End the call."""
+    """End the call; see `calls.commands.EndCall`."""
 
     cause: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
