@@ -48,7 +48,6 @@ DRIVERS = {
     "sip/certificates.py",
     "sip/connections.py",
     "sip/endpoint.py",
-    "sip/dispatcher.py",
     "sip/lookups.py",
     "sip/transports.py",
     "store/store.py",

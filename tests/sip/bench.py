@@ -13,6 +13,7 @@ from trunkline.sip.dialogs import Dialogs
 from trunkline.sip.digest import Guard
 from trunkline.sip.screen import Refused, Request, Response, parse, screen
 from trunkline.sip.targets import Found, Target, UriLocator
+from trunkline.sip.timers import Timers
 from trunkline.sip.values import Invite, SipEvent
 
 EMPTY = {"live": 0, "calling": 0, "known": 0, "callers": 0, "server": 0, "client": 0}
@@ -22,44 +23,21 @@ OFFER = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0
 ANSWER = OFFER.replace("192.0.2.10", "198.51.100.7")
 
 
-class HandTimer:
-    """One timer of the hand-turned clock."""
-
-    def __init__(self, clock: "HandClock", run: Callable[[], object], interval: float, ticks: int) -> None:
-        self.clock, self.run, self.interval, self.ticks = clock, run, interval, ticks
-        self.due = 0.0
-
-    def go(self) -> None:
-        self.due = self.clock.now + self.interval
-        self.clock.timers.append(self)
-
-    def cancel(self) -> None:
-        if self in self.clock.timers:
-            self.clock.timers.remove(self)
-
-
 class HandClock:
-    """In the place of the library's timer dispatcher."""
+    """A clock that is turned by hand, and the timers that go by it."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.timers: list[HandTimer] = []
-
-    def regTimer(  # noqa: N802 (the library's name)
-        self, callback: Callable[..., object], interval: float, ticks: int, _absolute: bool, *arguments: object
-    ) -> HandTimer:
-        return HandTimer(self, lambda: callback(*arguments), interval, ticks)
+        self.failures: list[Exception] = []
+        self.timers = Timers(lambda: self.now, lambda _deadline: None, self.failures.append)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, running what falls due, in order."""
         end = self.now + seconds
-        while due := [timer for timer in self.timers if timer.due <= end]:
-            timer = min(due, key=lambda one: one.due)
-            self.timers.remove(timer)
-            self.now = timer.due
-            if timer.ticks == -1:
-                timer.go()
-            timer.run()
+        while (deadline := self.timers.next_deadline) is not None and deadline <= end:
+            self.now = max(self.now, deadline)
+            self.timers.run()
+            assert not self.failures, self.failures
         self.now = end
 
 
@@ -164,6 +142,7 @@ class Bench:
             lambda _request, _source: None,
             settings,
             self.counters,
+            clock.timers,
         )
 
     def told(self, event: SipEvent) -> None:
@@ -179,16 +158,14 @@ class Bench:
     def receive(self, data: bytes, wire: Wire | None = None, source: Endpoint = PEER) -> None:
         """What the endpoint does with a message. Raises Dropped and Refused."""
         wire = wire or self.wire
-        if self.dialogs.transactions.repeated(data):
-            return
         message = parse(data, stream=wire.transport != "udp")
         screen(message, stream=wire.transport != "udp")
         if isinstance(message, Request) and message.method == "REGISTER":
             self.access.registrant(message, source, self.clock.now)
         elif isinstance(message, Request):
-            self.dialogs.receive(data, message, source, wire)
+            self.dialogs.receive(message, source, wire)
         else:
-            assert self.dialogs.transactions.receive_response(data, message)
+            assert self.dialogs.transactions.receive_response(message)
 
     def refused(self, data: bytes) -> Refused:
         """The refusal that a message gets."""

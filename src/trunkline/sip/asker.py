@@ -10,7 +10,7 @@ from typing import Any
 
 from trunkline.sip.screen import Headers, Response
 from trunkline.sip.targets import Target
-from trunkline.sip.transactions import Flow, Outgoing, Sent, Transactions, after
+from trunkline.sip.transactions import Flow, Outgoing, Sent, Transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Asker:
     ) -> None:
         self.connect = connect
         self.tag = tag
+        self.timers = transactions.timers
         self._transactions = transactions
         self._patience = patience
         self._open: dict[Sent, Any] = {}
@@ -67,7 +68,7 @@ class Asker:
             # Who asks does so for ever, each time upon the last answer.
             on_final(Response([], b"", 500, f"not sent: {error!r}"))
             return
-        self._open[sent] = after(self._patience, given_up)
+        self._open[sent] = self.timers.after(self._patience, given_up)
 
     def _request(self, question: Question) -> Outgoing:
         return Outgoing(

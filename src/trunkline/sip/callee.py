@@ -11,7 +11,7 @@ from trunkline.sip.refresh import start, takes_updates
 from trunkline.sip.screen import Headers, Refused, Request, Response
 from trunkline.sip.session_timer import Terms, grant
 from trunkline.sip.table import Table
-from trunkline.sip.transactions import T1, TRANSACTION_TIME, Exchange, after
+from trunkline.sip.transactions import T1, TRANSACTION_TIME, Exchange
 from trunkline.sip.values import AckReceived, Answer, InviteReceived, ReinviteCancelled, Reject, Ring
 
 IDENTITY_HEADERS = ("diversion", "p-asserted-identity")
@@ -48,7 +48,6 @@ class Callee:
             state=State.RINGING,
             remote_cseq=request.cseq[0],
             invite_cseq=request.cseq[0],
-            invite_branch=request.via.params.get("branch"),
             invite=exchange,
             takes_updates=takes_updates(request),
             grant=terms,
@@ -85,7 +84,7 @@ class Callee:
             dialog.rseq, dialog.acknowledged = dialog.rseq + 1, False
             headers = (contact(dialog.flow), ("Require", "100rel"), ("RSeq", str(dialog.rseq)))
             exchange.respond(180, "Ringing", headers)
-            after(T1, self._ring_again, dialog, exchange, T1)
+            self._table.timers.after(T1, self._ring_again, dialog, exchange, T1)
         # Else not at all: where the offer is to be ours, the first reliable response has to bring it (section 5).
 
     def _ring_again(self, dialog: Dialog, exchange: Exchange, interval: float) -> None:
@@ -97,7 +96,7 @@ class Callee:
             self._table.end(dialog, "error", "our 180 was not acknowledged by a PRACK")
             return
         exchange.repeat()
-        after(2 * interval, self._ring_again, dialog, exchange, 2 * interval)
+        self._table.timers.after(2 * interval, self._ring_again, dialog, exchange, 2 * interval)
 
     def acknowledged(self, dialog: Dialog, exchange: Exchange) -> None:
         """PRACK."""

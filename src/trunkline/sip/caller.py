@@ -25,7 +25,7 @@ from trunkline.sip.screen import Headers, Refused, Response
 from trunkline.sip.session_timer import asking, granted, least
 from trunkline.sip.table import Table
 from trunkline.sip.targets import Locator, Target, Unreachable
-from trunkline.sip.transactions import TRANSACTION_TIME, Flow, Outgoing, Sent, after
+from trunkline.sip.transactions import TRANSACTION_TIME, Flow, Outgoing, Sent
 from trunkline.sip.values import Accepted, Credentials, DialogId, Invite, Progressed
 from trunkline.sip.values import Refused as RefusedEvent
 
@@ -156,7 +156,7 @@ class Caller:
         self._to = self._to or f"<{place.uri}>"
         self._seen.add(place.uri)
         if self._places:
-            self._patience = after(self._table.settings.target_timeout, self._give_up, self._attempt)
+            self._patience = self._table.timers.after(self._table.settings.target_timeout, self._give_up, self._attempt)
         self._send(self._attempt)
 
     def _from(self, attempt: Attempt) -> str:
@@ -340,7 +340,7 @@ class Caller:
         for leg in self._legs.values():
             if leg is not winner:
                 self._table.forget(leg)
-        after(TRANSACTION_TIME, self._on_over, self)
+        self._table.timers.after(TRANSACTION_TIME, self._on_over, self)
 
     def _leg(self, tag: str, attempt: Attempt, response: Response) -> Dialog | None:
         """The dialog that a response belongs to, or makes."""

@@ -100,8 +100,6 @@ class Dialog:
     """Sends our last ACK again, which was for the INVITE of that number."""
     invite_cseq: int = 0
     """Of the INVITE that made the dialog."""
-    invite_branch: str | None = None
-    """Of its Via, where the INVITE was the peer's."""
     rseq: int = 0
     """Of the last reliable provisional response, the peer's or ours (RFC 3262)."""
     acknowledged: bool = True

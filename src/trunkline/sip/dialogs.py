@@ -18,7 +18,8 @@ from trunkline.sip.refresh import start
 from trunkline.sip.screen import Refused, Request, Response
 from trunkline.sip.table import Table
 from trunkline.sip.targets import Locator, Target
-from trunkline.sip.transactions import Exchange, Flow, Transactions, after
+from trunkline.sip.timers import Timers
+from trunkline.sip.transactions import Exchange, Flow, Transactions
 from trunkline.sip.values import (
     AcceptReinvite,
     DialogId,
@@ -61,8 +62,9 @@ class Dialogs:
         admit: Callable[[Request, Endpoint], None],
         settings: SipSettings,
         counters: Counter[str],
+        timers: Timers,
     ) -> None:
-        self.transactions = Transactions(self._new_request, self._succeeded)
+        self.transactions = Transactions(self._new_request, self._succeeded, timers, tag)
         self.draining = False
         self._table = Table(self.transactions, on_event, tag, settings, counters)
         self._callee = Callee(self._table)
@@ -100,8 +102,11 @@ class Dialogs:
 
     # From the peers.
 
-    def receive(self, data: bytes, request: Request, source: Endpoint, flow: Flow) -> None:
+    def receive(self, request: Request, source: Endpoint, flow: Flow) -> None:
         """A screened request. Raises Refused for what is refused without a transaction."""
+        if self.transactions.absorbed(request):
+            self._counters["retransmissions"] += request.method != "ACK"
+            return
         dialog = self._known.get((request.value("call-id"), request.tag("from")))
         if dialog is not None and dialog.local_tag == request.tag("to"):
             dialog.hear(request, source, flow)
@@ -110,7 +115,8 @@ class Dialogs:
         outside = not request.tag("to")
         if request.method == "INVITE" and outside:
             if dialog is not None:
-                return self._repeated_invite(dialog, request)
+                # Forked to us twice (section 8.2.2.2), or begun anew by a peer that has lost its dialog.
+                raise Refused(482, "Loop Detected")
             self._admit()
             self._may_call(request, source)
         elif request.method == "OPTIONS" and outside:
@@ -119,11 +125,8 @@ class Dialogs:
         elif request.method not in ("ACK", "CANCEL") and (dialog is None or dialog.local_tag != request.tag("to")):
             # Without a transaction: a flood of them leaves nothing behind.
             raise Refused(481, "Call/Transaction Does Not Exist")
-        elif request.method == "CANCEL" and dialog is not None:
-            self._late_cancel(dialog, request)
         tag = dialog.local_tag if dialog is not None else self._tag()
-        self.transactions.receive_request(data, request, source, flow, tag if request.method == "CANCEL" else None)
-        return None
+        self.transactions.receive_request(request, source, flow, tag if request.method == "CANCEL" else None)
 
     def _admit(self) -> None:
         headers = (("Retry-After", str(RETRY_AFTER)),)
@@ -135,20 +138,6 @@ class Dialogs:
             or self.transactions.sizes["server"] >= TRANSACTION_FACTOR * self._limit
         ):
             raise Refused(503, "Too Many Calls", headers)
-
-    def _repeated_invite(self, dialog: Dialog, request: Request) -> None:
-        """An INVITE of a dialog that we have: sent again in other bytes, or forked to us twice (section 8.2.2.2), or
-        begun anew by a peer that has lost its dialog, which may be one call only."""
-        if (request.via.params.get("branch"), request.cseq[0]) != (dialog.invite_branch, dialog.invite_cseq):
-            raise Refused(482, "Loop Detected")
-        self._counters["retransmissions"] += 1
-        if dialog.invite is not None:
-            dialog.invite.repeat()
-
-    def _late_cancel(self, dialog: Dialog, request: Request) -> None:
-        """A CANCEL that crossed our 200: answered, without effect (section 9.2)."""
-        if dialog.answered and dialog.invite is not None and _same_branch(dialog.invite.request, request):
-            raise Refused(200, "OK", tag=dialog.local_tag)
 
     def _new_request(self, exchange: Exchange) -> None:
         request = exchange.request
@@ -220,7 +209,7 @@ class Dialogs:
             self._callee.watch(dialog, exchange)
         self._on_event(ReinviteReceived(dialog.id, offer))
         if dialog.invite is exchange and not dialog.answered:
-            after(REINVITE_LIMIT, self._too_late, dialog, exchange)
+            self._table.timers.after(REINVITE_LIMIT, self._too_late, dialog, exchange)
 
     def _too_late(self, dialog: Dialog, exchange: Exchange) -> None:
         if dialog.invite is exchange and not dialog.answered:
@@ -324,10 +313,6 @@ def _is_last_word(dialog: Dialog, exchange: Exchange) -> bool:
     number that is right, and whoever has gone will not ask again. Only from where the dialog's peer is: who has
     overheard the tags elsewhere may not replay one."""
     return exchange.request.method == "BYE" and dialog.is_peer(exchange.source)
-
-
-def _same_branch(one: Request, other: Request) -> bool:
-    return one.via.params.get("branch") == other.via.params.get("branch")
 
 
 def _to_us(dialog: Dialog, request: Request, source: Endpoint) -> Request:

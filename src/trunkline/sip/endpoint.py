@@ -18,7 +18,6 @@ import structlog
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip import dispatcher
 from trunkline.sip.access import Access, Origin
 from trunkline.sip.dialogs import Dialogs
 from trunkline.sip.digest import Guard
@@ -30,6 +29,7 @@ from trunkline.sip.registrar import Registrar
 from trunkline.sip.saved import restored, saved
 from trunkline.sip.screen import Asked, Dropped, Refused, Request, Response, parse, refusal, screen
 from trunkline.sip.targets import Target
+from trunkline.sip.timers import Timers
 from trunkline.sip.transactions import Flow
 from trunkline.sip.transports import Transports
 from trunkline.sip.trunks import Trunks
@@ -79,6 +79,9 @@ class SipEndpoint:
         self._locator: EdgeLocator | None = None
         self._media_hosts = MediaHosts(self._lookups.find_address, self._tell_held, self.counters)
         self._dialogs: Dialogs | None = None
+        self._timers: Timers | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        """Runs the timers that are due."""
         self._complaints: dict[str, tuple[float, int]] = {}
         """When each kind was logged last, and how often it came since."""
 
@@ -125,10 +128,10 @@ class SipEndpoint:
 
     async def start(self) -> None:
         """Listen. Raises StartupError with one clear line."""
-        dispatcher.install()
-        self._locator = EdgeLocator(
-            self._settings, self._registrar, self._trunks, asyncio.get_running_loop().time, self._lookups.find
-        )
+        loop = asyncio.get_running_loop()
+        timers = Timers(loop.time, self._wake, _timer_failed)
+        self._timers = timers
+        self._locator = EdgeLocator(self._settings, self._registrar, self._trunks, loop.time, self._lookups.find)
         self._dialogs = Dialogs(
             self._tell,
             lambda: token_hex(8),
@@ -137,6 +140,7 @@ class SipEndpoint:
             self._admit,
             self._settings,
             self.counters,
+            timers,
         )
         self._transports.connections.on_unreachable = self._dialogs.unreachable
         try:
@@ -204,6 +208,8 @@ class SipEndpoint:
         dialogs, self._dialogs = self._dialogs, None
         self._transports.connections.on_unreachable = None
         dialogs.transactions.close()
+        if self._alarm is not None:
+            self._alarm.cancel()
         await self._transports.close()
 
     def _restore(self) -> None:
@@ -217,6 +223,15 @@ class SipEndpoint:
             else:
                 self._registrar.restore(user, bindings, asyncio.get_running_loop().time())
         self._contacts.clear()
+
+    def _wake(self, deadline: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        if self._timers is not None:
+            self._timers.run()
 
     def _connect(self, target: Target) -> Flow:
         return self._transports.flow_to(target.transport, target.endpoint, target.server_name)
@@ -285,20 +300,17 @@ class SipEndpoint:
             log.exception("sip_message_failed", source=str(source))
 
     def _take(self, dialogs: Dialogs, data: bytes, source: Endpoint, flow: Flow) -> None:
-        if dialogs.transactions.repeated(data):
-            self.counters["retransmissions"] += 1
-            return
         stream = flow.transport != "udp"
         message = parse(data, stream=stream)
         try:
             screen(message, stream=stream)
             if isinstance(message, Response):
-                if not dialogs.transactions.receive_response(data, message):
+                if not dialogs.transactions.receive_response(message):
                     raise Dropped("response to nothing that we asked")
             elif message.method == "REGISTER":
                 raise self._register(message, source, flow)
             else:
-                dialogs.receive(data, message, source, flow)
+                dialogs.receive(message, source, flow)
         except Refused as refused:
             self._refuse(message, source, flow, refused)
 
@@ -320,6 +332,10 @@ class SipEndpoint:
             return
         log.warning(event, source=str(source), reason=reason, messages=count + 1)
         self._complaints[event] = now, 0
+
+
+def _timer_failed(error: Exception) -> None:
+    log.error("sip_timer_failed", exc_info=error)
 
 
 def _epoch() -> float:

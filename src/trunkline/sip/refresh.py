@@ -12,7 +12,6 @@ from trunkline.sip.dialog import CAPABILITIES, Dialog, State, contact, reason
 from trunkline.sip.screen import Message, Refused, Response
 from trunkline.sip.session_timer import Terms, asking, granted, least
 from trunkline.sip.table import Table
-from trunkline.sip.transactions import after
 from trunkline.sip.values import Refreshed
 
 RETRY_FACTOR = 0.05
@@ -32,9 +31,9 @@ def start(table: Table, dialog: Dialog, terms: Terms | None) -> None:
     dialog.be_quiet()
     dialog.terms = terms
     if terms is not None:
-        dialog.alarms.append(after(terms.expire_after, _expired, table, dialog))
+        dialog.alarms.append(table.timers.after(terms.expire_after, _expired, table, dialog))
         if terms.ours:
-            dialog.alarms.append(after(terms.refresh_after, _refresh, table, dialog, terms.interval))
+            dialog.alarms.append(table.timers.after(terms.refresh_after, _refresh, table, dialog, terms.interval))
 
 
 def _expired(table: Table, dialog: Dialog) -> None:
@@ -42,7 +41,7 @@ def _expired(table: Table, dialog: Dialog) -> None:
 
 
 def _again(table: Table, dialog: Dialog, seconds: float, interval: int) -> None:
-    dialog.alarms.append(after(seconds, _refresh, table, dialog, interval))
+    dialog.alarms.append(table.timers.after(seconds, _refresh, table, dialog, interval))
 
 
 def _refresh(table: Table, dialog: Dialog, interval: int) -> None:

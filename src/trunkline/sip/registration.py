@@ -19,7 +19,6 @@ from trunkline.sip.digest import Answerer
 from trunkline.sip.headers import Uri, one_line, parse_name_addr, parse_uri
 from trunkline.sip.screen import Response
 from trunkline.sip.targets import DEFAULT_PORTS, Target
-from trunkline.sip.transactions import after
 
 REFRESH_AT = 0.8
 REFRESH_LEAST = 1.0
@@ -167,14 +166,14 @@ class Registration:
             (one for one in self._account.places() if one.endpoint == attempt.target.endpoint), attempt.target
         )
         self._tell("registered", str(attempt.target.endpoint))
-        self._timer = after(max(seconds * REFRESH_AT, REFRESH_LEAST), self.start)
+        self._timer = self._asker.timers.after(max(seconds * REFRESH_AT, REFRESH_LEAST), self.start)
 
     def _failed(self, detail: str) -> None:
         self.registered, self._at = False, None
         self._tell("registration_failed", detail)
         seconds = min(RETRY_FIRST * 2**self._failures, RETRY_LIMIT)
         self._failures = min(self._failures + 1, 16)
-        self._timer = after(seconds * (1 + self._random()) / 2, self.start)
+        self._timer = self._asker.timers.after(seconds * (1 + self._random()) / 2, self.start)
 
     def _tell(self, change: str, detail: str) -> None:
         """Once for each state, not for each time that it is confirmed."""

@@ -36,6 +36,7 @@ class Table:
         counters: Counter[str],
     ) -> None:
         self.transactions = transactions
+        self.timers = transactions.timers
         self.tell = tell
         self.tag = tag
         self.settings = settings

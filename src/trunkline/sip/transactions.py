@@ -1,99 +1,110 @@
-"""The transaction layer (RFC 3261 section 17): the SIP library's, behind a door of our own. Pure.
+"""The transaction layer (RFC 3261 section 17): requests and responses between us and a neighbour. Pure.
 
-The library's `SipTransactionManager` keeps server and client transactions: it absorbs and answers retransmissions,
-repeats our 200 until its ACK comes or 64*T1 have passed, answers CANCEL, repeats our requests, and confirms failures
-of our INVITEs. Its message parser, its sockets and its printing are left aside: it is given messages that `screen.py`
-has passed, made of the few headers that transactions look at, and it sends through a `Flow`. Its timers come from the
-dispatcher that the driver installs.
+The state machines are in `transaction_states.py`; here are the messages, the tables in which a message finds its
+transaction, and the timers. A message goes out through a `Flow`.
 
-What it does otherwise than the RFC, and is put right here: intervals of repeated responses are capped at T2, nothing
-but the 200 is repeated over a reliable transport, the memory of answered requests is bounded, the ACK to a failure
-takes the INVITE's route, and goes out before the failure is told. A 2xx to an INVITE ends its transaction and is left
-to the dialogs (section 13.2.2.4); those that come later are told too.
+A request finds its server transaction by branch, sent-by and method (section 17.2.3) and, as not every device makes
+its branches unique, by From tag, Call-ID and CSeq number; one of a peer from before RFC 3261 has its whole Via for a
+branch. The ACK to a 2xx, which is a transaction of its own, finds the INVITE's by From tag, Call-ID, CSeq number and
+To tag. A response finds its client transaction by branch and method (section 17.1.3).
+
+What was answered is remembered for a while, in bounded memory, so that a request that comes again gets the same
+response. A 2xx to an INVITE is left to the dialogs (section 13.2.2.4); those that come later are told too.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from hashlib import md5
 from ipaddress import ip_address
-from typing import Any, Protocol
-
-import sippy.SipTransactionManager
-from sippy.MsgBody import MsgBody
-from sippy.SipCallId import SipCallId
-from sippy.SipHeader import SipHeader
-from sippy.SipRequest import SipRequest
-from sippy.SipResponse import SipResponse
-from sippy.SipTransactionManager import TERMINATED, TRYING
-from sippy.Time.Timeout import Timeout
 
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.headers import is_address, one_line, parse_name_addr
-from trunkline.sip.library import Cache, NoLog, Verbatim, cancel_timers, library_headers, library_request
-from trunkline.sip.screen import Headers, Request, Response
+from trunkline.sip.headers import is_address, one_line
+from trunkline.sip.outgoing import USER_AGENT, Flow, Outgoing, message_text, request_text
+from trunkline.sip.screen import Headers, Request, Response, answer_via
+from trunkline.sip.timers import Timer, Timers
+from trunkline.sip.transaction_states import (
+    CLIENT,
+    INVITE_CLIENT,
+    INVITE_SERVER,
+    SERVER,
+    T1,
+    TRANSACTION_TIME,
+    Do,
+    Input,
+    State,
+    Transaction,
+)
 
-T1 = 0.5
-"""Seconds: after which a message is sent again for the first time."""
-T2 = 4.0
-"""Seconds: the longest interval between repeats (section 17.1.1.1)."""
-TRANSACTION_TIME = 32.0
-"""Seconds: 64*T1, in which each request is answered or given up."""
-RINGING_LIMIT = 3600
-"""Seconds between two provisional responses; the application gives up earlier."""
-USER_AGENT = "Trunkline"
+__all__ = ["T1", "TRANSACTION_TIME", "Exchange", "Flow", "Outgoing", "Sent", "Transactions"]
 
+MAGIC_COOKIE = "z9hG4bK"
+"""Begins the branches of RFC 3261 (section 8.1.1.7)."""
+MEMORY_LIMIT = 16 * 1024 * 1024
+"""Bytes of responses, and `MEMORY_OVERHEAD` for each, that are remembered for 32 to 64 s in case a request comes
+again; then the oldest are forgotten. Twice that is held at most."""
+MEMORY_OVERHEAD = 500
 
-def after(seconds: float, callback: Callable[..., object], *arguments: object) -> Any:
-    """Call back once; the timer returned has `cancel()`."""
-    return Timeout(callback, seconds, 1, *arguments)
-
-
-class Flow(Protocol):
-    """A way to a peer: the UDP socket, or one TCP connection."""
-
-    transport: str
-    """`udp`, `tcp` or `tls`."""
-
-    @property
-    def local(self) -> Endpoint:
-        """What Via and Contact say of us."""
-
-    def send(self, data: bytes, to: Endpoint) -> None:
-        """Send one message; `to` may hold a host name. Never raises; a failure is the flow's to count."""
-
-
-Transaction = Any
-"""The library's transaction; kept by dialogs as a handle, looked into only here."""
+Key = tuple[str, ...]
 
 
 class Exchange:
-    """One request of a peer's and our responses to it."""
+    """One request of a peer's and our responses to it: a server transaction."""
 
-    __slots__ = ("_manager", "_message", "_transaction", "flow", "local_tag", "request", "source")
+    __slots__ = (
+        "_headers",
+        "_layer",
+        "_on_ack",
+        "_on_cancel",
+        "_on_no_ack",
+        "_response",
+        "_target",
+        "_via",
+        "flow",
+        "key",
+        "local_tag",
+        "machine",
+        "request",
+        "source",
+        "timer",
+    )
 
-    def __init__(
-        self, manager: Any, transaction: Transaction, message: Any, request: Request, source: Endpoint, flow: Flow
-    ) -> None:
-        self._manager = manager
-        self._transaction = transaction
-        self._message = message
+    def __init__(self, layer: "Transactions", request: Request, source: Endpoint, flow: Flow, now: float) -> None:
+        self._layer = layer
         self.request = request
         self.source = source
         self.flow = flow
+        self.key = _key_of(request)
         self.local_tag = request.tag("to")
+        self.timer: Timer | None = None
+        invite = request.method == "INVITE"
+        self.machine = Transaction(INVITE_SERVER if invite else SERVER, now, reliable=flow.transport != "udp")
+        expires = int(request.value("expires") or 0)
+        if invite and expires > 0:
+            self.machine.last(expires, now)
+        first, *others = request.listed("via")
+        answered, self._target = answer_via(first, source)
+        self._via = [answered, *others]
+        self._response = b""
+        self._on_cancel: Callable[[Request | None], None] | None = None
+        self._on_no_ack: Callable[[], None] | None = None
+        self._on_ack: Callable[[Request], None] | None = None
+
+    @property
+    def confirmation(self) -> Key:
+        """What the ACK to a 2xx knows it by."""
+        return self.request.value("call-id"), self.request.tag("from"), str(self.request.cseq[0])
+
+    @property
+    def response(self) -> bytes:
+        """The last one; empty before the first."""
+        return self._response
 
     def tag(self, tag: str) -> None:
         """Set the To tag of the responses to come, the automatic 487 included."""
         self.local_tag = tag
-        self._message.getHFBody("to").setTag(tag)
-        if self._transaction.r487 is not None:
-            self._transaction.r487.getHFBody("to").setTag(tag)
 
     def watch(self, *, on_cancel: Callable[[Request | None], None], on_no_ack: Callable[[], None]) -> None:
         """For an INVITE: what to call when it was cancelled (with the CANCEL; None: it expired) and answered with
         487, and when a final response was never confirmed."""
-        self._transaction.cancel_cb = lambda _time, cancel: on_cancel(getattr(cancel, "screened", None))
-        self._transaction.noack_cb = on_no_ack
+        self._on_cancel, self._on_no_ack = on_cancel, on_no_ack
 
     def respond(
         self,
@@ -104,86 +115,157 @@ class Exchange:
         on_ack: Callable[[Request], None] | None = None,
     ) -> None:
         """Send a response; after a final one (>= 200) there must be no other."""
-        response = self._message.genResponse(status, one_line(reason), server=USER_AGENT)
-        for name, value in headers:
-            response.appendHeader(SipHeader(name=name, body=Verbatim(one_line(value), name)))
-        if sdp is not None:
-            response.setBody(MsgBody(sdp))
-        confirmed = None if on_ack is None else lambda ack: on_ack(ack.screened)
-        self._manager.sendResponse(response, t=self._transaction, ack_cb=confirmed)
+        self._on_ack = on_ack
+        lines = [f"SIP/2.0 {status} {one_line(reason)}", *(f"Via: {value}" for value in self._via)]
+        if status < 300:
+            lines += [f"Record-Route: {value}" for value in self.request.values("record-route")]
+        to = self.request.value("to")
+        if self.local_tag and not self.request.tag("to"):
+            to = f"{to};tag={self.local_tag}"
+        lines += [
+            f"From: {self.request.value('from')}",
+            f"To: {to}",
+            f"Call-ID: {self.request.value('call-id')}",
+            f"CSeq: {self.request.value('cseq')}",
+            f"Server: {USER_AGENT}",
+        ]
+        self._response = message_text(lines, headers, sdp)
+        self._layer.responded(self, _kind(status))
 
     def repeat(self) -> None:
         """Send the last response again."""
-        if self._transaction.address is not None:
-            self._manager.transmitData(self._transaction.userv, self._transaction.data, self._transaction.address)
+        if self._response:
+            self.flow.send(self._response, self._target)
 
     def abandon(self) -> None:
         """Stop repeating the final response and waiting for its ACK."""
-        if self._transaction.tid is not None:
-            self._manager.tserver.pop(self._transaction.tid, None)
-            cancel_timers(self._transaction)
-            self._transaction.cleanup()
+        self.machine.terminate()
+        self._layer.settle(self)
 
+    def cancelled(self, cancel: Request | None) -> None:
+        """487 to the INVITE, and to whom it concerns."""
+        if self.machine.state is State.PROCEEDING:
+            self.respond(487, "Request Terminated")
+            if self._on_cancel is not None:
+                self._on_cancel(cancel)
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A request of ours."""
+    def confirmed(self, ack: Request) -> None:
+        """The ACK to a 2xx has come."""
+        on_ack, self._on_ack = self._on_ack, None
+        if on_ack is not None:
+            on_ack(ack)
 
-    method: str
-    uri: str
-    from_: str
-    to: str
-    call_id: str
-    cseq: int
-    target: Endpoint
-    """Where it goes: the first of `routes`, else `uri`."""
-    flow: Flow
-    routes: tuple[str, ...] = ()
-    headers: Headers = ()
-    sdp: str | None = field(default=None, repr=False)
+    def not_confirmed(self) -> None:
+        """It never came."""
+        if self._on_no_ack is not None:
+            self._on_no_ack()
 
 
 class Sent:
-    """A request of ours that was sent, and what to call with its responses."""
+    """A request of ours that was sent, and what to call with its responses: a client transaction."""
 
-    __slots__ = ("_cancelled", "_manager", "_transaction", "on_response", "routes", "tolerance")
+    __slots__ = (
+        "_cancel",
+        "_cancelled",
+        "_data",
+        "_layer",
+        "branch",
+        "machine",
+        "on_response",
+        "request",
+        "timer",
+        "tolerance",
+    )
 
-    def __init__(self, manager: Any, on_response: Callable[[Response], None], routes: tuple[str, ...]) -> None:
-        self._manager = manager
-        self._transaction: Transaction = None
-        self._cancelled = False
+    def __init__(
+        self,
+        layer: "Transactions",
+        request: Outgoing,
+        branch: str,
+        on_response: Callable[[Response], None] | None,
+        now: float,
+    ) -> None:
+        self._layer = layer
+        self.request = request
+        self.branch = branch
         self.on_response = on_response
-        self.routes = routes
+        self.timer: Timer | None = None
+        invite = request.method == "INVITE"
+        self.machine = Transaction(INVITE_CLIENT if invite else CLIENT, now, reliable=request.flow.transport != "udp")
+        self._data = request_text(request, branch)
+        self._cancelled = False
+        self._cancel: Headers | None = None
+        """Headers of the CANCEL that waits for the first response."""
         self.tolerance = 0
         """How often it may not be delivered at its address, and is repeated, before it fails."""
 
-    def attach(self, transaction: Transaction) -> None:
-        """The library's side of it."""
-        self._transaction, transaction.sent = transaction, self
+    @property
+    def key(self) -> Key:
+        """What its responses know it by (section 17.1.3)."""
+        return self.branch, self.request.method
+
+    def send(self) -> None:
+        """The request, first or again."""
+        self.request.flow.send(self._data, self.request.target)
+
+    def acknowledge(self, response: Response) -> None:
+        """ACK to a failure: the INVITE's branch, route and Request-URI (section 17.1.1.3)."""
+        ack = Outgoing(
+            method="ACK",
+            uri=self.request.uri,
+            from_=self.request.from_,
+            to=response.value("to"),
+            call_id=self.request.call_id,
+            cseq=self.request.cseq,
+            target=self.request.target,
+            flow=self.request.flow,
+            routes=self.request.routes,
+        )
+        self.request.flow.send(request_text(ack, self.branch), self.request.target)
+
+    def answered(self, response: Response) -> None:
+        """Tell who waits of a response."""
+        if response.status < 200 and self._cancel is not None:
+            self._send_cancel()
+        if self.on_response is not None:
+            self.on_response(response)
 
     def abandon(self) -> None:
         """Forget a request that is no INVITE: it is not sent again, and nobody waits for its responses."""
-        if self._transaction.tid is not None:
-            cancel_timers(self._transaction)
-            self._manager.tclient.pop(self._transaction.tid, None)
-            self._transaction.cleanup()
+        self.on_response = None
+        self.machine.terminate()
+        self._layer.forget(self)
 
     def cancel(self, headers: Headers = ()) -> None:
         """CANCEL an INVITE: now, or not before its first response (section 9.1), and until then it is not sent again.
         One that has its final response, or was cancelled before, is left alone."""
-        transaction = self._transaction
-        if transaction.tid is None or transaction.state is TERMINATED or self._cancelled:
+        if not self.machine.live or self._cancelled:
             return
-        self._cancelled = True
-        transaction.cancel.appendHeaders(_headers(headers))
-        if transaction.state is TRYING:
-            _stop(transaction, "teA")
+        self._cancelled, self._cancel = True, headers
+        if self.machine.state is State.PROCEEDING:
+            self._send_cancel()
         else:
-            _stop(transaction, "teB")
-            # Section 9.1: a peer that never sends the final response has cancelled after 64*T1.
-            transaction.teB = Timeout(self._manager.timerB, TRANSACTION_TIME, 1, transaction)
-        transaction.expires = TRANSACTION_TIME
-        self._manager.cancelTransaction(transaction)
+            self.machine.be_quiet()
+            self._layer.arm(self)
+
+    def _send_cancel(self) -> None:
+        """Section 9.1: a peer that never sends the final response has cancelled after 64*T1."""
+        headers, self._cancel = self._cancel or (), None
+        self._layer.end_in(self, TRANSACTION_TIME)
+        request = self.request
+        cancel = Outgoing(
+            method="CANCEL",
+            uri=request.uri,
+            from_=request.from_,
+            to=request.to,
+            call_id=request.call_id,
+            cseq=request.cseq,
+            target=request.target,
+            flow=request.flow,
+            routes=request.routes,
+            headers=headers,
+        )
+        self._layer.start(cancel, self.branch, None)
 
 
 class Transactions:
@@ -191,216 +273,301 @@ class Transactions:
 
     `on_request` gets each new request but ACK and CANCEL, once; each must be answered, from within it or later.
     `on_success` gets each 2xx to an INVITE whose transaction is over: repeated, forked, or late; False from it says
-    that nobody waited for it.
+    that nobody waited for it. `token` makes what is random in a branch.
     """
 
-    def __init__(self, on_request: Callable[[Exchange], None], on_success: Callable[[Response], bool]) -> None:
+    def __init__(
+        self,
+        on_request: Callable[[Exchange], None],
+        on_success: Callable[[Response], bool],
+        timers: Timers,
+        token: Callable[[], str],
+    ) -> None:
         self._on_request = on_request
         self._on_success = on_success
-        self._manager = sippy.SipTransactionManager.SipTransactionManager({"_sip_logger": NoLog()}, self._new_request)
-        self._manager.timerA = self._repeat
-        self._manager.transmitReq = self._acknowledge_failure
-        self._manager.l1rcache = Cache()
-        self._manager.rCachePurge = self._purge
-        self._manager.cp_timer.cancel()
-        self._manager.cp_timer = Timeout(self._purge, 32, -1)
+        self._token = token
+        self.timers = timers
+        self._server: dict[Key, Exchange] = {}
+        self._unconfirmed: dict[Key, Exchange] = {}
+        """Those whose 2xx waits for its ACK, by `Exchange.confirmation`."""
+        self._client: dict[Key, Sent] = {}
+        self._answered = Memory(timers)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Live transactions, for tests and reports."""
-        return {"server": len(self._manager.tserver), "client": len(self._manager.tclient)}
+        """Transactions in which somebody waits for something, for tests and reports."""
+        return {
+            "server": len(self._server),
+            "client": sum(sent.machine.live for sent in self._client.values()),
+        }
 
-    def repeated(self, data: bytes) -> bool:
-        """Whether these bytes were taken before; the response, if there was one, is sent again."""
-        digest = _digest(data)
-        known = self._manager.l1rcache.get(digest) or self._manager.l2rcache.get(digest)
-        if known is None:
+    # ── from peers ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def absorbed(self, request: Request) -> bool:
+        """Whether a request belongs to a transaction that we have: one that came before, whose response, if there was
+        one, is sent again; or the ACK to a failure."""
+        key = _key_of(request)
+        exchange = self._server.get(key)
+        if request.method == "ACK":
+            if exchange is None or exchange.machine.state is State.ACCEPTED:
+                return key in self._answered
+            self._take_server(exchange, Input.ACK, request)
+            return True
+        if exchange is not None:
+            self._take_server(exchange, Input.REQUEST, request)
+            return True
+        answered = self._answered.get(key)
+        if answered is None:
             return False
-        if known.data is not None:
-            self._manager.transmitData(known.userv, known.data, known.address)
+        if request.method != "INVITE":  # Whoever has confirmed an answer needs it no more.
+            answered.repeat()
         return True
 
-    def receive_request(self, data: bytes, request: Request, source: Endpoint, flow: Flow, tag: str | None) -> None:
-        """A screened request; `data` is what came. `tag` is the To tag of a response to CANCEL (section 9.2)."""
-        message = library_request(request, source)
-        message.screened, message.source_endpoint, message.flow = request, source, flow
-        if tag is not None:
-            message.getHFBody("to").setTag(tag)
-        # No transaction ids: it would take a call from ourselves to ourselves for a loop.
-        self._manager.incomingRequest(message, _digest(data), (), _Server(flow))
+    def receive_request(self, request: Request, source: Endpoint, flow: Flow, tag: str | None) -> None:
+        """A screened request that was not absorbed. `tag` is the To tag of a response to CANCEL (section 9.2)."""
+        if request.method == "ACK":
+            exchange = self._unconfirmed.get(_confirmation(request))
+            if exchange is not None and exchange.local_tag == request.tag("to"):
+                self._take_server(exchange, Input.ACK, request)
+            return
+        exchange = Exchange(self, request, source, flow, self.timers.now)
+        if request.method == "CANCEL":
+            self._cancel(exchange, tag)
+            return
+        self._server[exchange.key] = exchange
+        self.arm(exchange)
+        self._on_request(exchange)
 
-    def receive_response(self, data: bytes, response: Response) -> bool:
+    def receive_response(self, response: Response) -> bool:
         """A screened response; False when no request of ours waits for it."""
-        message = SipResponse(scode=response.status, reason=response.reason, sipver="SIP/2.0")
-        message.headers = library_headers(response)
-        transaction = self._manager.tclient.get(message.getTId(True, True))
-        sent = None if transaction is None or transaction.state is TERMINATED else _sent(transaction)
-        if response.cseq[1] == "INVITE" and 200 <= response.status < 300:
-            if sent is None:
-                return self._on_success(response)
-            self._drop(transaction)
-        elif transaction is None:
-            return False
-        else:
-            self._manager.incomingResponse(message, transaction, _digest(data))
-        if sent is not None:
-            sent.on_response(response)
-        return True
-
-    def send(self, request: Outgoing, on_response: Callable[[Response], None]) -> Sent:
-        """Send a request. `on_response` gets its responses; one without headers is our own: 408 when none came in
-        time, 503 when the flow failed."""
-        sent = Sent(self._manager, on_response, request.routes)
-        message = _message(request)
-
-        def timed_out(received: Any) -> None:
-            # Responses come by `receive_response`; what the library makes up has no Via that anybody has seen.
-            if received.getSCode()[0] == 408 and _sent(transaction) is sent and transaction.state is TERMINATED:
-                sent.on_response(Response([], b"", 408, "No Answer"))
-
-        transaction = self._manager.newTransaction(message, resp_cb=timed_out, userv=_Server(request.flow))
-        if request.method == "INVITE":
-            transaction.expires = RINGING_LIMIT
-        sent.attach(transaction)
-        return sent
-
-    def acknowledge(self, request: Outgoing, elsewhere: Iterable[Endpoint] = ()) -> Callable[[], None]:
-        """Send the ACK to a 2xx; call what is returned to send it again, and `elsewhere` too."""
-        server = _Server(request.flow)
-        text = _message(request).localStr(server.getSIPaddr())
-        places = [(place.host, place.port) for place in (request.target, *elsewhere)]
-
-        def send_again() -> None:
-            for place in places:
-                server.send_to(text, place)
-
-        server.send_to(text, places[0])
-        return send_again
+        number, method = response.cseq
+        sent = self._client.get((response.via.params.get("branch", ""), method))
+        if sent is None or number != sent.request.cseq:
+            return method == "INVITE" and 200 <= response.status < 300 and self._on_success(response)
+        return self._take_client(sent, _kind(response.status), response)
 
     def unreachable(self, flow: Flow, reason: str, to: Endpoint | None = None) -> None:
         """What was sent by a flow, to that address alone if one is given, did not arrive: requests that have no
         response yet fail (section 8.1.3.1)."""
-        for transaction in list(self._manager.tclient.values()):
-            if transaction.tid is None or transaction.userv.flow is not flow or transaction.state is not TRYING:
+        for sent in list(self._client.values()):
+            request = sent.request
+            if request.flow is not flow or (to is not None and not _same(request.target, to)):
                 continue
-            sent = _sent(transaction)
-            if to is not None and sent is not None and sent.tolerance and _is_at(transaction, to):
+            if to is not None and sent.tolerance:
                 sent.tolerance -= 1
-            elif to is None or _is_at(transaction, to):
-                self._drop(transaction)
-                if sent is not None:
-                    sent.on_response(Response([], b"", 503, one_line(reason)))
+            else:
+                self._take_client(sent, Input.UNREACHABLE, Response([], b"", 503, one_line(reason)))
+
+    def _cancel(self, exchange: Exchange, tag: str | None) -> None:
+        invite = self._server.get(_key_of(exchange.request, "INVITE"))
+        if tag is not None:
+            exchange.tag(tag)
+        if invite is None:
+            exchange.respond(481, "Call/Transaction Does Not Exist")
+            return
+        exchange.respond(200, "OK")
+        invite.cancelled(exchange.request)
+
+    # ── from us ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def send(self, request: Outgoing, on_response: Callable[[Response], None]) -> Sent:
+        """Send a request. `on_response` gets its responses; one without headers is our own: 408 when none came in
+        time, 503 when the flow failed."""
+        return self.start(request, MAGIC_COOKIE + self._token(), on_response)
+
+    def start(self, request: Outgoing, branch: str, on_response: Callable[[Response], None] | None) -> Sent:
+        """The same, with a branch that is given."""
+        sent = Sent(self, request, branch, on_response, self.timers.now)
+        self._client[sent.key] = sent
+        self.arm(sent)
+        sent.send()
+        return sent
+
+    def acknowledge(self, request: Outgoing, elsewhere: Iterable[Endpoint] = ()) -> Callable[[], None]:
+        """Send the ACK to a 2xx; call what is returned to send it again, and `elsewhere` too."""
+        data = request_text(request, MAGIC_COOKIE + self._token())
+        places = (request.target, *elsewhere)
+
+        def send_again() -> None:
+            for place in places:
+                request.flow.send(data, place)
+
+        request.flow.send(data, request.target)
+        return send_again
 
     def close(self) -> None:
         """Forget everything, timers included."""
-        for transaction in (*self._manager.tserver.values(), *self._manager.tclient.values()):
-            cancel_timers(transaction)
-        self._manager.shutdown()
+        for exchange in self._server.values():
+            _disarm(exchange)
+        for sent in self._client.values():
+            _disarm(sent)
+        self._server.clear()
+        self._unconfirmed.clear()
+        self._client.clear()
+        self._answered.close()
 
-    def _new_request(self, message: Any, transaction: Transaction) -> tuple[None, object, object]:
-        exchange = Exchange(
-            self._manager, transaction, message, message.screened, message.source_endpoint, message.flow
-        )
-        self._on_request(exchange)
-        # Without this the library would forget a request that is no INVITE and has no answer yet.
-        return None, transaction.cancel_cb, transaction.noack_cb
+    # ── what transactions need ──────────────────────────────────────────────────────────────────────────────
 
-    def _repeat(self, transaction: Transaction) -> None:
-        """Timers A, E and G, and the repeating of a 2xx (section 13.3.1.4)."""
-        is_success = transaction.data.startswith("SIP/2.0 2")
-        if transaction.userv.transport != "udp" and not is_success:
+    def responded(self, exchange: Exchange, kind: Input) -> None:
+        """A response was made."""
+        self._take_server(exchange, kind, None)
+
+    def settle(self, exchange: Exchange) -> None:
+        """Nobody waits for anything in a server transaction: what was answered is remembered."""
+        _disarm(exchange)
+        if self._server.get(exchange.key) is exchange:
+            del self._server[exchange.key]
+        if self._unconfirmed.get(exchange.confirmation) is exchange:
+            del self._unconfirmed[exchange.confirmation]
+        if exchange.response:
+            self._answered.put(exchange)
+
+    def forget(self, sent: Sent) -> None:
+        """A client transaction is over."""
+        _disarm(sent)
+        if self._client.get(sent.key) is sent:
+            del self._client[sent.key]
+
+    def end_in(self, sent: Sent, seconds: float) -> None:
+        """Let a client transaction end so much later."""
+        sent.machine.last(seconds, self.timers.now)
+        self.arm(sent)
+
+    def arm(self, one: "Exchange | Sent") -> None:
+        """Have one timer run at the machine's next deadline."""
+        deadline = one.machine.next_deadline
+        if one.timer is not None and one.timer.live:
+            if one.timer.deadline == deadline:
+                return
+            one.timer.cancel()
+        run = self._server_due if isinstance(one, Exchange) else self._client_due
+        one.timer = None if deadline == float("inf") else self.timers.at(deadline, run, one)
+
+    def _server_due(self, exchange: Exchange) -> None:
+        due = exchange.machine.due(self.timers.now)
+        if due is not None:
+            self._take_server(exchange, due, None)
+
+    def _client_due(self, sent: Sent) -> None:
+        due = sent.machine.due(self.timers.now)
+        if due is not None:
+            self._take_client(sent, due, Response([], b"", 408, "No Answer"))
+
+    def _take_server(self, exchange: Exchange, what: Input, request: Request | None) -> None:
+        actions = exchange.machine.take(what, self.timers.now)
+        if exchange.machine.live:
+            if exchange.machine.state is State.ACCEPTED:
+                self._unconfirmed[exchange.confirmation] = exchange
+            self.arm(exchange)
+        else:
+            self.settle(exchange)
+        for action in actions:
+            if action is Do.SEND:
+                exchange.repeat()
+            elif action is Do.PASS and what is Input.ACK and request is not None:
+                exchange.confirmed(request)
+            elif action is Do.PASS:
+                exchange.repeat()
+            elif action is Do.EXPIRE:
+                exchange.cancelled(None)
+            elif action is Do.NO_ACK:
+                exchange.not_confirmed()
+
+    def _take_client(self, sent: Sent, what: Input, response: Response) -> bool:
+        """Apply an input; `response` is what is told of it. False: a 2xx that nobody waited for."""
+        actions = sent.machine.take(what, self.timers.now)
+        if sent.machine.state is State.TERMINATED:
+            self.forget(sent)
+        else:
+            self.arm(sent)
+        awaited = True
+        for action in actions:
+            if action is Do.SEND:
+                sent.send()
+            elif action is Do.ACKNOWLEDGE:
+                sent.acknowledge(response)
+            elif action is Do.PASS_REPEATED:
+                awaited = self._on_success(response)
+            else:
+                sent.answered(response)
+        return awaited
+
+
+class Memory:
+    """Server transactions that are over, in two generations; the older is forgotten every 64*T1."""
+
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+        self._young: dict[Key, Exchange] = {}
+        self._old: dict[Key, Exchange] = {}
+        self._size = 0
+        self._timer: Timer | None = None
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._young or key in self._old
+
+    def get(self, key: Key) -> Exchange | None:
+        """The transaction of a request that came again."""
+        return self._young.get(key) or self._old.get(key)
+
+    def put(self, exchange: Exchange) -> None:
+        """Remember one."""
+        if exchange.key in self._young:
             return
-        self._manager.transmitData(transaction.userv, transaction.data, transaction.address)
-        transaction.tout *= 2
-        if not transaction.data.startswith("INVITE "):
-            transaction.tout = min(transaction.tout, T2)
-        transaction.teA = Timeout(self._repeat, transaction.tout, 1, transaction)
+        self._young[exchange.key] = exchange
+        self._size += _cost(exchange)
+        while self._size > MEMORY_LIMIT:
+            oldest = next(iter(self._young))
+            self._size -= _cost(self._young.pop(oldest))
+        if self._timer is None:
+            self._timer = self._timers.after(TRANSACTION_TIME, self._turn)
 
-    def _acknowledge_failure(self, transaction: Transaction, message: Any, address: Any, digest: bytes) -> None:
-        """Section 17.1.1.3: the ACK to a failure goes the way of its INVITE."""
-        message.appendHeaders(_headers(tuple(("Route", route) for route in transaction.sent.routes)))
-        self._manager.transmitMsg(transaction.userv, message, address, digest)
+    def close(self) -> None:
+        """Forget everything."""
+        self._young, self._old, self._size = {}, {}, 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _drop(self, transaction: Transaction) -> None:
-        cancel_timers(transaction)
-        self._manager.tclient.pop(transaction.tid, None)
-        transaction.cleanup()
-
-    def _purge(self) -> None:
-        self._manager.l2rcache = self._manager.l1rcache
-        self._manager.l1rcache = Cache()
-
-
-class _Server:
-    """A flow under the names by which the library knows its sockets."""
-
-    def __init__(self, flow: Flow) -> None:
-        self.flow = flow
-        self.transport = flow.transport
-        self.uopts = self
-
-    def isWildCard(self) -> bool:  # noqa: N802 (the library's name)
-        """Every flow has a definite local address."""
-        return False
-
-    def getSIPaddr(self) -> tuple[tuple[str, int], str]:  # noqa: N802 (the library's name)
-        """What the library puts into the Via of our requests."""
-        local = self.flow.local
-        return (f"[{local.host}]" if ":" in local.host else local.host, local.port), self.transport
-
-    def addr2str(self, address: tuple[str, int]) -> str:
-        """For the library's log."""
-        return f"{address[0]}:{address[1]}"
-
-    def send_to(self, data: str, address: tuple[str, int]) -> None:
-        """Send."""
-        self.flow.send(data.encode("utf-8", "backslashreplace"), Endpoint(address[0].strip("[]"), int(address[1])))
+    def _turn(self) -> None:
+        self._old, self._young, self._size = self._young, {}, 0
+        self._timer = self._timers.after(TRANSACTION_TIME, self._turn) if self._old else None
 
 
-def _digest(data: bytes) -> bytes:
-    return md5(data, usedforsecurity=False).digest()
+def _cost(exchange: Exchange) -> int:
+    return MEMORY_OVERHEAD + len(exchange.response)
 
 
-def _message(request: Outgoing) -> Any:
-    """The library's form of a request."""
-    message = SipRequest(
-        method=request.method,
-        ruri=Verbatim(request.uri),
-        fr0m=Verbatim(request.from_, "From", parse_name_addr(request.from_).params.get("tag")),
-        to=Verbatim(request.to, "To", parse_name_addr(request.to).params.get("tag")),
-        callid=SipCallId(request.call_id),
-        cseq=request.cseq,
-        target=((request.target.host, request.target.port), request.flow.transport),
-        user_agent=USER_AGENT,
-        body=None if request.sdp is None else MsgBody(request.sdp),
-    )
-    message.delHFs("expires")
-    message.appendHeaders(_headers(tuple(("Route", route) for route in request.routes) + request.headers))
-    return message
+def _disarm(one: "Exchange | Sent") -> None:
+    if one.timer is not None:
+        one.timer.cancel()
+        one.timer = None
 
 
-def _headers(headers: Headers) -> list[Any]:
-    return [SipHeader(name=name.lower(), body=Verbatim(one_line(value), name)) for name, value in headers]
+def _same(one: Endpoint, other: Endpoint) -> bool:
+    """Whether these are one address, in whatever spelling."""
+    return one.port == other.port and _spelled(one.host) == _spelled(other.host)
 
 
-def _sent(transaction: Transaction) -> Sent | None:
-    """None for a CANCEL, whose responses tell nothing."""
-    sent: Sent | None = getattr(transaction, "sent", None)
-    return sent
-
-
-def _is_at(transaction: Transaction, to: Endpoint) -> bool:
-    host, port = transaction.address
-    return int(port) == to.port and _plain(host) == _plain(to.host)
-
-
-def _plain(host: str) -> str:
-    """An address has several spellings."""
+def _spelled(host: str) -> str:
     host = host.strip("[]").lower()
     return str(ip_address(host)) if is_address(host) else host
 
 
-def _stop(transaction: Transaction, timer: str) -> None:
-    if getattr(transaction, timer) is not None:
-        getattr(transaction, timer).cancel()
-        setattr(transaction, timer, None)
+def _kind(status: int) -> Input:
+    return Input.PROVISIONAL if status < 200 else Input.SUCCESS if status < 300 else Input.FAILURE
+
+
+def _key_of(request: Request, method: str | None = None) -> Key:
+    """What tells a request's transaction from others (section 17.2.3). `method` is that of a CANCEL's INVITE."""
+    named = method or ("INVITE" if request.method == "ACK" else request.method)
+    via = request.via
+    branch = via.params.get("branch", "").lower()
+    if branch.startswith(MAGIC_COOKIE.lower()):
+        # Branches are unique, but not those of every device.
+        return branch, via.host.lower(), str(via.port or ""), *_confirmation(request), named
+    return "", request.listed("via")[0], *_confirmation(request), named
+
+
+def _confirmation(request: Request) -> Key:
+    return request.value("call-id"), request.tag("from"), str(request.cseq[0])

@@ -24,7 +24,7 @@ from trunkline.sip.headers import USER_CHARACTERS
 from trunkline.sip.registration import Registration
 from trunkline.sip.screen import Response
 from trunkline.sip.targets import Target, Unreachable, uri_target
-from trunkline.sip.transactions import Flow, Transactions, after
+from trunkline.sip.transactions import Flow, Transactions
 from trunkline.sip.values import Credentials, TargetStatus, TrunkStatus
 
 MISSES = 2
@@ -200,7 +200,7 @@ class Trunk:
     def _answered(self, asker: Asker, place: Place, response: Response) -> None:
         if place not in self._places:
             return
-        place.timer = after(self.settings.keep_alive, self._ask, asker, place)
+        place.timer = asker.timers.after(self.settings.keep_alive, self._ask, asker, place)
         self._judge(place, answered=bool(response.headers), reason=response.reason)
 
 

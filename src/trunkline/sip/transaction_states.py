@@ -1,0 +1,297 @@
+"""The four state machines of SIP transactions (RFC 3261 section 17, corrected by RFC 6026), as tables. Pure.
+
+A transaction is a request and its responses, between two neighbours. The INVITE's differ from the others', as somebody
+must be waited for, and its failure is confirmed by an ACK:
+
+    INVITE client (17.1.1, RFC 6026 8.4)          other client (17.1.2)
+
+      CALLING ──1xx──► PROCEEDING                   TRYING ──1xx──► PROCEEDING
+       │  │               │   │                        │                │
+       │  └──────2xx──────┼─► ACCEPTED (M)             └──────200-699───┴──► COMPLETED (K)
+       └───────300-699────┴─► COMPLETED (D), ACK
+
+    INVITE server (17.2.1, RFC 6026 8.5)          other server (17.2.2)
+
+      PROCEEDING ──2xx──► ACCEPTED (L)              TRYING ──1xx──► PROCEEDING
+       │                                               │                │
+       └──300-699──► COMPLETED (H) ──ACK──► CONFIRMED  └──────200-699───┴──► COMPLETED (J)
+
+All end in TERMINATED. Beside each table stand its timers: a message is repeated over UDP, first after T1, then after
+ever longer intervals (A, E, G), and a state lasts so long at most (B, D, F, H, I, J, K, L, M).
+
+Two things are more than section 17: a 2xx to an INVITE is repeated here until its ACK (section 13.3.1.4), over streams
+too, since nobody else has it; and an INVITE that is answered by nobody ends, either way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from math import inf
+
+T1 = 0.5
+"""Seconds: the round trip that is reckoned with; after it a message is repeated first (section 17.1.1.1)."""
+T2 = 4.0
+"""Seconds: the longest interval between repeats but an INVITE's."""
+T4 = 5.0
+"""Seconds that a message stays in the network."""
+TRANSACTION_TIME = 64 * T1
+"""Seconds in which each request is answered or given up."""
+RINGING_LIMIT = 3600.0
+"""Seconds for which an INVITE of ours may ring; the application gives up earlier."""
+UNANSWERED_LIMIT = 300.0
+"""Seconds for which an INVITE without Expires may be unanswered."""
+
+
+class State(Enum):
+    """Of a transaction."""
+
+    CALLING = auto()
+    TRYING = auto()
+    PROCEEDING = auto()
+    ACCEPTED = auto()
+    COMPLETED = auto()
+    CONFIRMED = auto()
+    TERMINATED = auto()
+
+
+class Input(Enum):
+    """What happens to a transaction. A response comes to a client, and is sent by a server."""
+
+    PROVISIONAL = auto()
+    SUCCESS = auto()
+    FAILURE = auto()
+    REQUEST = auto()
+    """The same once more."""
+    ACK = auto()
+    REPEAT = auto()
+    """The timer of the next repeat."""
+    END = auto()
+    """The timer of the state."""
+    UNREACHABLE = auto()
+    """What was sent did not arrive."""
+
+
+class Do(Enum):
+    """What follows."""
+
+    SEND = auto()
+    """The request, or the last response, again."""
+    ACKNOWLEDGE = auto()
+    """ACK to a failure (section 17.1.1.3)."""
+    PASS = auto()
+    """The message goes to the transaction user; for a server, to the peer."""
+    PASS_REPEATED = auto()
+    """A 2xx after the first: of another fork, or as our ACK was lost."""
+    TIME_OUT = auto()
+    """No response came in time."""
+    FAIL = auto()
+    """The peer cannot be reached."""
+    EXPIRE = auto()
+    """Nobody answered the INVITE."""
+    NO_ACK = auto()
+    """The 2xx was never confirmed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The timers of one state, in seconds."""
+
+    udp: float
+    """After which it ends over UDP."""
+    stream: float
+    """Over TCP and TLS, which repeat nothing; 0: at once."""
+    repeat: float = 0.0
+    """The first interval between repeats; 0: none."""
+    longest: float = T2
+    """The longest interval."""
+    on_streams: bool = False
+    """It repeats over streams too."""
+    goes_on: bool = False
+    """The end stays when the state before set it."""
+
+
+Table = Mapping[tuple[State, Input], tuple[State, tuple[Do, ...]]]
+"""A pair that is not there changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One of the four."""
+
+    start: State
+    table: Table
+    spans: Mapping[State, Span]
+    live: frozenset[State]
+    """States in which somebody still waits for something; in the others messages are only absorbed."""
+
+
+_CALLING, _TRYING, _PROCEEDING = State.CALLING, State.TRYING, State.PROCEEDING
+_ACCEPTED, _COMPLETED, _CONFIRMED, _TERMINATED = State.ACCEPTED, State.COMPLETED, State.CONFIRMED, State.TERMINATED
+
+INVITE_CLIENT = Machine(
+    _CALLING,
+    {
+        (_CALLING, Input.REPEAT): (_CALLING, (Do.SEND,)),
+        (_CALLING, Input.END): (_TERMINATED, (Do.TIME_OUT,)),
+        (_CALLING, Input.UNREACHABLE): (_TERMINATED, (Do.FAIL,)),
+        (_CALLING, Input.PROVISIONAL): (_PROCEEDING, (Do.PASS,)),
+        (_CALLING, Input.SUCCESS): (_ACCEPTED, (Do.PASS,)),
+        (_CALLING, Input.FAILURE): (_COMPLETED, (Do.ACKNOWLEDGE, Do.PASS)),
+        (_PROCEEDING, Input.END): (_TERMINATED, (Do.TIME_OUT,)),
+        (_PROCEEDING, Input.PROVISIONAL): (_PROCEEDING, (Do.PASS,)),
+        (_PROCEEDING, Input.SUCCESS): (_ACCEPTED, (Do.PASS,)),
+        (_PROCEEDING, Input.FAILURE): (_COMPLETED, (Do.ACKNOWLEDGE, Do.PASS)),
+        (_ACCEPTED, Input.SUCCESS): (_ACCEPTED, (Do.PASS_REPEATED,)),
+        (_ACCEPTED, Input.END): (_TERMINATED, ()),
+        (_COMPLETED, Input.FAILURE): (_COMPLETED, (Do.ACKNOWLEDGE,)),
+        (_COMPLETED, Input.END): (_TERMINATED, ()),
+    },
+    {
+        _CALLING: Span(TRANSACTION_TIME, TRANSACTION_TIME, repeat=T1, longest=TRANSACTION_TIME),  # A, B
+        _PROCEEDING: Span(RINGING_LIMIT, RINGING_LIMIT),
+        _ACCEPTED: Span(TRANSACTION_TIME, TRANSACTION_TIME),  # M
+        _COMPLETED: Span(TRANSACTION_TIME, 0),  # D
+    },
+    frozenset((_CALLING, _PROCEEDING)),
+)
+
+CLIENT = Machine(
+    _TRYING,
+    {
+        (_TRYING, Input.REPEAT): (_TRYING, (Do.SEND,)),
+        (_TRYING, Input.END): (_TERMINATED, (Do.TIME_OUT,)),
+        (_TRYING, Input.UNREACHABLE): (_TERMINATED, (Do.FAIL,)),
+        (_TRYING, Input.PROVISIONAL): (_PROCEEDING, (Do.PASS,)),
+        (_TRYING, Input.SUCCESS): (_COMPLETED, (Do.PASS,)),
+        (_TRYING, Input.FAILURE): (_COMPLETED, (Do.PASS,)),
+        (_PROCEEDING, Input.REPEAT): (_PROCEEDING, (Do.SEND,)),
+        (_PROCEEDING, Input.END): (_TERMINATED, (Do.TIME_OUT,)),
+        (_PROCEEDING, Input.PROVISIONAL): (_PROCEEDING, (Do.PASS,)),
+        (_PROCEEDING, Input.SUCCESS): (_COMPLETED, (Do.PASS,)),
+        (_PROCEEDING, Input.FAILURE): (_COMPLETED, (Do.PASS,)),
+        (_COMPLETED, Input.END): (_TERMINATED, ()),
+    },
+    {
+        _TRYING: Span(TRANSACTION_TIME, TRANSACTION_TIME, repeat=T1),  # E, F
+        _PROCEEDING: Span(TRANSACTION_TIME, TRANSACTION_TIME, repeat=T2, goes_on=True),  # E, F
+        _COMPLETED: Span(T4, 0),  # K
+    },
+    frozenset((_TRYING, _PROCEEDING)),
+)
+
+INVITE_SERVER = Machine(
+    _PROCEEDING,
+    {
+        (_PROCEEDING, Input.REQUEST): (_PROCEEDING, (Do.SEND,)),
+        (_PROCEEDING, Input.PROVISIONAL): (_PROCEEDING, (Do.PASS,)),
+        (_PROCEEDING, Input.SUCCESS): (_ACCEPTED, (Do.PASS,)),
+        (_PROCEEDING, Input.FAILURE): (_COMPLETED, (Do.PASS,)),
+        (_PROCEEDING, Input.END): (_PROCEEDING, (Do.EXPIRE,)),
+        (_ACCEPTED, Input.REQUEST): (_ACCEPTED, (Do.SEND,)),
+        (_ACCEPTED, Input.REPEAT): (_ACCEPTED, (Do.SEND,)),
+        (_ACCEPTED, Input.ACK): (_TERMINATED, (Do.PASS,)),
+        (_ACCEPTED, Input.END): (_TERMINATED, (Do.NO_ACK,)),
+        (_COMPLETED, Input.REQUEST): (_COMPLETED, (Do.SEND,)),
+        (_COMPLETED, Input.REPEAT): (_COMPLETED, (Do.SEND,)),
+        (_COMPLETED, Input.ACK): (_CONFIRMED, ()),
+        (_COMPLETED, Input.END): (_TERMINATED, ()),
+        (_CONFIRMED, Input.END): (_TERMINATED, ()),
+    },
+    {
+        _PROCEEDING: Span(UNANSWERED_LIMIT, UNANSWERED_LIMIT),
+        _ACCEPTED: Span(TRANSACTION_TIME, TRANSACTION_TIME, repeat=T1, on_streams=True),  # L
+        _COMPLETED: Span(TRANSACTION_TIME, TRANSACTION_TIME, repeat=T1),  # G, H
+        _CONFIRMED: Span(T4, 0),  # I
+    },
+    frozenset((_PROCEEDING, _ACCEPTED, _COMPLETED)),
+)
+
+SERVER = Machine(
+    _TRYING,
+    {
+        (_TRYING, Input.PROVISIONAL): (_PROCEEDING, (Do.PASS,)),
+        (_TRYING, Input.SUCCESS): (_COMPLETED, (Do.PASS,)),
+        (_TRYING, Input.FAILURE): (_COMPLETED, (Do.PASS,)),
+        (_TRYING, Input.END): (_TERMINATED, ()),
+        (_PROCEEDING, Input.REQUEST): (_PROCEEDING, (Do.SEND,)),
+        (_PROCEEDING, Input.PROVISIONAL): (_PROCEEDING, (Do.PASS,)),
+        (_PROCEEDING, Input.SUCCESS): (_COMPLETED, (Do.PASS,)),
+        (_PROCEEDING, Input.FAILURE): (_COMPLETED, (Do.PASS,)),
+        (_PROCEEDING, Input.END): (_TERMINATED, ()),
+        (_COMPLETED, Input.REQUEST): (_COMPLETED, (Do.SEND,)),
+        (_COMPLETED, Input.END): (_TERMINATED, ()),
+    },
+    {
+        _TRYING: Span(TRANSACTION_TIME, TRANSACTION_TIME),
+        _PROCEEDING: Span(TRANSACTION_TIME, TRANSACTION_TIME, goes_on=True),
+        _COMPLETED: Span(TRANSACTION_TIME, TRANSACTION_TIME),  # J; what comes twice by a stream is absorbed too
+    },
+    frozenset((_TRYING, _PROCEEDING)),
+)
+
+
+class Transaction:
+    """One transaction: inputs and `now` (seconds, monotonic) in; what to do and the next deadline out."""
+
+    __slots__ = ("_interval", "_machine", "_reliable", "ends_at", "repeats_at", "state")
+
+    def __init__(self, machine: Machine, now: float, *, reliable: bool) -> None:
+        self._machine = machine
+        self._reliable = reliable
+        self._interval = 0.0
+        self.state = machine.start
+        self.ends_at = inf
+        self.repeats_at = inf
+        self._enter(machine.start, now)
+
+    @property
+    def live(self) -> bool:
+        """Somebody waits for something."""
+        return self.state in self._machine.live
+
+    @property
+    def next_deadline(self) -> float:
+        """When `due` will have something; infinite when it never will."""
+        return min(self.ends_at, self.repeats_at)
+
+    def due(self, now: float) -> Input | None:
+        """The timer that has run off."""
+        if self.ends_at <= now:
+            return Input.END
+        return Input.REPEAT if self.repeats_at <= now else None
+
+    def take(self, what: Input, now: float) -> tuple[Do, ...]:
+        """Apply an input; what is to be done, in order."""
+        state, actions = self._machine.table.get((self.state, what), (self.state, ()))
+        if state is not self.state:
+            self._enter(state, now)
+        elif actions and what is Input.REPEAT:
+            self._interval = min(2 * self._interval, self._machine.spans[state].longest)
+            self.repeats_at = now + self._interval
+        elif actions and what is Input.END:
+            self.ends_at = inf
+        return actions
+
+    def be_quiet(self) -> None:
+        """Repeat nothing in this state."""
+        self.repeats_at = inf
+
+    def last(self, seconds: float, now: float) -> None:
+        """End this state so much later, and not as its table says."""
+        self.ends_at = now + seconds
+
+    def terminate(self) -> None:
+        """Be over."""
+        self.state, self.ends_at, self.repeats_at = State.TERMINATED, inf, inf
+
+    def _enter(self, state: State, now: float) -> None:
+        span = self._machine.spans.get(state)
+        seconds = 0.0 if span is None else span.stream if self._reliable else span.udp
+        if span is None or not seconds:
+            self.terminate()
+            return
+        self.state = state
+        self.ends_at = min(self.ends_at, now + seconds) if span.goes_on else now + seconds
+        repeats = span.repeat and (span.on_streams or not self._reliable)
+        self._interval = span.repeat
+        self.repeats_at = now + span.repeat if repeats else inf

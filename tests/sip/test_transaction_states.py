@@ -1,0 +1,203 @@
+"""The four machines of section 17, state by state."""
+
+from itertools import product
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.sip.transaction_states import (
+    CLIENT,
+    INVITE_CLIENT,
+    INVITE_SERVER,
+    SERVER,
+    T2,
+    T4,
+    TRANSACTION_TIME,
+    UNANSWERED_LIMIT,
+    Do,
+    Input,
+    Machine,
+    State,
+    Transaction,
+)
+
+MACHINES = {"INVITE client": INVITE_CLIENT, "client": CLIENT, "INVITE server": INVITE_SERVER, "server": SERVER}
+FINAL = (Input.SUCCESS, Input.FAILURE)
+
+
+def through(machine: Machine, *inputs: Input, reliable: bool = False) -> tuple[Transaction, list[Do]]:
+    """A transaction after these inputs at time 0, and all that was to be done."""
+    transaction = Transaction(machine, 0, reliable=reliable)
+    return transaction, [action for one in inputs for action in transaction.take(one, 0)]
+
+
+def repeats(transaction: Transaction) -> list[float]:
+    """When a message is repeated, until the state ends."""
+    times = []
+    while transaction.next_deadline != inf:
+        now = transaction.next_deadline
+        due = transaction.due(now)
+        assert due is not None
+        if due is Input.END:
+            break
+        times.append(now)
+        transaction.take(due, now)
+    return times
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "state", "lasts"),
+    [
+        ("INVITE client", (), State.CALLING, TRANSACTION_TIME),
+        ("INVITE client", (Input.PROVISIONAL,), State.PROCEEDING, 3600),
+        ("INVITE client", (Input.FAILURE,), State.COMPLETED, TRANSACTION_TIME),
+        ("INVITE client", (Input.PROVISIONAL, Input.SUCCESS), State.ACCEPTED, TRANSACTION_TIME),
+        ("client", (), State.TRYING, TRANSACTION_TIME),
+        ("client", (Input.PROVISIONAL,), State.PROCEEDING, TRANSACTION_TIME),
+        ("client", (Input.SUCCESS,), State.COMPLETED, T4),
+        ("INVITE server", (), State.PROCEEDING, UNANSWERED_LIMIT),
+        ("INVITE server", (Input.PROVISIONAL,), State.PROCEEDING, UNANSWERED_LIMIT),
+        ("INVITE server", (Input.SUCCESS,), State.ACCEPTED, TRANSACTION_TIME),
+        ("INVITE server", (Input.FAILURE,), State.COMPLETED, TRANSACTION_TIME),
+        ("INVITE server", (Input.FAILURE, Input.ACK), State.CONFIRMED, T4),
+        ("server", (), State.TRYING, TRANSACTION_TIME),
+        ("server", (Input.FAILURE,), State.COMPLETED, TRANSACTION_TIME),
+    ],
+)
+def test_each_state_is_reached_and_lasts_as_long_as_its_timer(
+    name: str, inputs: tuple[Input, ...], state: State, lasts: float
+) -> None:
+    transaction, _ = through(MACHINES[name], *inputs)
+    assert (transaction.state, transaction.ends_at) == (state, lasts)
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "times"),
+    [
+        ("INVITE client", (), [0.5, 1.5, 3.5, 7.5, 15.5, 31.5]),
+        ("client", (), [0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]),
+        ("client", (Input.PROVISIONAL,), [4, 8, 12, 16, 20, 24, 28]),
+        ("INVITE client", (Input.PROVISIONAL,), []),
+        ("INVITE server", (Input.FAILURE,), [0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]),
+        ("INVITE server", (Input.SUCCESS,), [0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]),
+        ("INVITE server", (Input.FAILURE, Input.ACK), []),
+        ("server", (Input.SUCCESS,), []),
+    ],
+)
+def test_messages_are_repeated_over_udp_at_t1_doubling(
+    name: str, inputs: tuple[Input, ...], times: list[float]
+) -> None:
+    transaction, _ = through(MACHINES[name], *inputs)
+    assert repeats(transaction) == times
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_over_streams_nothing_is_repeated_but_a_2xx_to_an_invite(name: str) -> None:
+    for inputs in ((), (Input.PROVISIONAL,), (Input.FAILURE,), (Input.SUCCESS,)):
+        transaction, _ = through(MACHINES[name], *inputs, reliable=True)
+        assert bool(repeats(transaction)) is (name == "INVITE server" and inputs == (Input.SUCCESS,))
+
+
+@pytest.mark.parametrize("inputs", [(Input.FAILURE,), (Input.SUCCESS,)])
+def test_what_only_absorbs_datagrams_is_over_at_once_on_a_stream(inputs: tuple[Input, ...]) -> None:
+    assert through(CLIENT, *inputs, reliable=True)[0].state is State.TERMINATED
+    failed, _ = through(INVITE_CLIENT, Input.FAILURE, reliable=True)
+    assert failed.state is State.TERMINATED
+    assert through(INVITE_SERVER, Input.FAILURE, Input.ACK, reliable=True)[0].state is State.TERMINATED
+
+
+def test_a_provisional_response_does_not_put_off_the_end_of_a_request() -> None:
+    transaction = Transaction(CLIENT, 0, reliable=False)
+    transaction.take(Input.PROVISIONAL, 20)
+    assert (transaction.ends_at, transaction.repeats_at) == (TRANSACTION_TIME, 20 + T2)
+
+
+def test_a_failure_is_acknowledged_each_time_and_told_once() -> None:
+    transaction, actions = through(INVITE_CLIENT, Input.FAILURE, Input.FAILURE, Input.PROVISIONAL)
+    assert actions == [Do.ACKNOWLEDGE, Do.PASS, Do.ACKNOWLEDGE]
+    assert through(CLIENT, Input.FAILURE, Input.FAILURE)[1] == [Do.PASS]
+    assert transaction.live is False
+
+
+def test_each_2xx_to_an_invite_is_told_and_others_once() -> None:
+    assert through(INVITE_CLIENT, *[Input.SUCCESS] * 3)[1] == [Do.PASS, Do.PASS_REPEATED, Do.PASS_REPEATED]
+    assert through(CLIENT, *[Input.SUCCESS] * 3)[1] == [Do.PASS]
+
+
+def test_no_response_and_nobody_there_are_told_once() -> None:
+    for machine in (INVITE_CLIENT, CLIENT):
+        assert through(machine, Input.END, Input.END)[1] == [Do.TIME_OUT]
+        assert through(machine, Input.UNREACHABLE, Input.END)[1] == [Do.FAIL]
+        assert through(machine, Input.PROVISIONAL, Input.UNREACHABLE)[1] == [Do.PASS], "it was there"
+        assert through(machine, Input.PROVISIONAL, Input.END)[1] == [Do.PASS, Do.TIME_OUT]
+
+
+def test_a_request_that_comes_again_gets_the_last_response() -> None:
+    assert through(SERVER, Input.REQUEST)[1] == [], "there is none yet"
+    assert through(SERVER, Input.FAILURE, Input.REQUEST)[1] == [Do.PASS, Do.SEND]
+    for response in (Input.PROVISIONAL, *FINAL):
+        assert through(INVITE_SERVER, response, Input.REQUEST)[1] == [Do.PASS, Do.SEND]
+
+
+def test_an_invite_that_nobody_answers_expires_once() -> None:
+    transaction, actions = through(INVITE_SERVER, Input.END)
+    assert (actions, transaction.next_deadline, transaction.live) == ([Do.EXPIRE], inf, True)
+    assert transaction.take(Input.FAILURE, 0) == (Do.PASS,)
+
+
+def test_a_2xx_is_confirmed_by_its_ack_or_not() -> None:
+    confirmed, actions = through(INVITE_SERVER, Input.SUCCESS, Input.ACK, Input.ACK)
+    assert (actions, confirmed.state) == ([Do.PASS, Do.PASS], State.TERMINATED)
+    assert through(INVITE_SERVER, Input.SUCCESS, Input.END)[1] == [Do.PASS, Do.NO_ACK]
+
+
+def test_a_transaction_may_be_told_to_be_quiet_to_last_and_to_end() -> None:
+    transaction = Transaction(INVITE_CLIENT, 0, reliable=False)
+    transaction.be_quiet()
+    assert repeats(transaction) == []
+    transaction.last(7, 1)
+    assert transaction.next_deadline == 8
+    transaction.terminate()
+    assert (transaction.state, transaction.next_deadline) == (State.TERMINATED, inf)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_tables_are_sound(name: str) -> None:
+    machine = MACHINES[name]
+    reached = {machine.start} | {state for state, _ in machine.table.values()}
+    assert reached - {State.TERMINATED} == set(machine.spans)
+    assert {state for state, _ in machine.table} == set(machine.spans), "each can be left"
+    assert machine.live <= reached
+    for state in machine.spans:
+        assert (state, Input.END) in machine.table
+        assert not machine.spans[state].repeat or (state, Input.REPEAT) in machine.table
+
+
+@given(
+    st.sampled_from(sorted(MACHINES)),
+    st.booleans(),
+    st.lists(st.tuples(st.sampled_from(Input), st.floats(0, 50)), max_size=25),
+)
+def test_whatever_happens_a_transaction_ends(name: str, reliable: bool, steps: list[tuple[Input, float]]) -> None:
+    transaction, now = Transaction(MACHINES[name], 0, reliable=reliable), 0.0
+    passed: list[Do] = []
+    for what, seconds in steps:
+        now += seconds
+        passed += transaction.take(what, now)
+    # A server's user answers in the end.
+    if name in ("INVITE server", "server") and transaction.live:
+        passed += transaction.take(Input.FAILURE, now)
+    for _ in range(200):
+        if transaction.state is State.TERMINATED:
+            break
+        now = transaction.next_deadline
+        due = transaction.due(now)
+        assert due is not None
+        passed += transaction.take(due, now)
+    assert transaction.state is State.TERMINATED
+    if "client" in name:
+        assert sum(action in (Do.TIME_OUT, Do.FAIL) for action in passed) <= 1
+    assert transaction.next_deadline == inf
+    assert [transaction.take(what, now) for what, _ in product(Input, [0])] == [()] * len(Input)
