@@ -160,6 +160,7 @@ def test_alerting_is_told_once() -> None:
 def test_early_media_reaches_the_leg_before_the_answer() -> None:
     call = calling()
     effects = feed(call, facts.Progressed(183, PCMU))
+    assert only(do.UpdateLeg, effects).early
     assert only(do.UpdateLeg, effects).params.remote == Endpoint("192.0.2.7", 4000)
     effects = feed(call, facts.Accepted(None))
     assert only(do.UpdateLeg, effects).params.codec == "PCMU"

@@ -405,6 +405,20 @@ async def test_a_peer_where_nobody_listens_is_counted_and_the_clock_goes_on(
         await other.packet()
 
 
+async def test_a_peer_that_is_gone_for_good_is_counted_as_such_although_it_might_be_elsewhere(
+    counted: Counted, engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+) -> None:
+    port = make_port()
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    peer.send(rtp(0), local)
+    await port.until(lambda: len(port.heard) == 1)
+    peer.close()
+    # More than there are in the second after which the socket lets others in again.
+    told = await counted(engine, lambda report: report.send_errors + report.receive_errors > 80)
+    assert told.packets_out < 500
+
+
 async def test_garbage_is_counted_and_the_next_packet_is_heard(
     counted: Counted, engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
 ) -> None:

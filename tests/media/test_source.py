@@ -56,12 +56,12 @@ class Peer:
         self.heard = kept[-1][0] if kept else self.heard
         return True
 
-    def signal(self, address: Address, now: float) -> bool:
-        return self.source.signal(Endpoint(*address), Seconds(now))
+    def signal(self, address: Address, now: float, *, early: bool = False) -> bool:
+        return self.source.signal(Endpoint(*address), Seconds(now), early=early)
 
-    def answer(self, address: Address, now: float) -> None:
-        """The answer that was awaited."""
-        self.signal(address, now)
+    def answer(self, address: Address, now: float, *, early: bool = False) -> None:
+        """The answer that was awaited, or one before it."""
+        self.signal(address, now, early=early)
         for at, source, packet in self.source.take_early():
             self.send(source, at, packet)
 
@@ -215,6 +215,39 @@ def test_a_flood_before_the_answer_takes_no_more_than_its_room() -> None:
     assert peer.source.dropped == 10_000
 
 
+ANNOUNCEMENT = ("192.0.2.50", 4050)
+
+
+@pytest.mark.parametrize("address", [SIGNALLED, NATTED], ids=["its own", "another"])
+@pytest.mark.parametrize("named", [True, False], ids=["named", "behind a NAT too"])
+def test_what_the_callee_says_during_somebody_elses_early_media_is_kept_for_its_answer(
+    address: Address, named: bool
+) -> None:
+    peer = Peer(None)
+    peer.answer(ANNOUNCEMENT if named else ("192.0.2.99", 9), 0, early=True)
+    talks(peer, ANNOUNCEMENT, 0, 3)
+    assert (peer.source.learned, peer.source.settled) == (ANNOUNCEMENT, False)
+    for n in range(145, 155):
+        peer.send(address, n / 50, b"%d" % n)
+    peer.delivered.clear()
+    peer.answer(SIGNALLED, 3.1)
+    talks(peer, address, 3.1, 5.2)
+    assert peer.delivered == [b"%d" % n for n in range(145, 260)]
+    assert (peer.source.learned, peer.source.settled) == (address, True)
+
+
+def test_early_media_that_pauses_leaves_its_place_to_nobody() -> None:
+    peer = Peer(None)
+    peer.answer(ANNOUNCEMENT, 0, early=True)
+    talks(peer, ANNOUNCEMENT, 0, 1)
+    talks(peer, NATTED, 2, 4)
+    assert peer.source.learned == ANNOUNCEMENT
+    peer.answer(ANNOUNCEMENT, 4)
+    talks(peer, ANNOUNCEMENT, 4, 7)
+    assert peer.source.settled
+    assert peer.source.refused + peer.source.dropped == 100
+
+
 # ---------------------------------------------------------------------- signalling
 
 
@@ -349,7 +382,7 @@ _NONE = st.sampled_from([("0.0.0.0", 0), ("0.0.0.0", 9)])
 _STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("send"), _ADDRESSES, st.booleans(), st.just(0.0)),
-        st.tuples(st.just("signal"), _ADDRESSES | _NONE, st.just(False), st.just(0.0)),
+        st.tuples(st.just("signal"), _ADDRESSES | _NONE, st.booleans(), st.just(0.0)),
         st.tuples(st.just("wait"), _ADDRESSES, st.just(False), st.floats(0, 3)),
     ),
     max_size=60,
@@ -365,7 +398,7 @@ def test_every_packet_is_delivered_in_order_or_counted(steps: list[Step], answer
             now += pause
             peer.wait(now)
         elif what == "signal":
-            peer.answer(address, now)
+            peer.answer(address, now, early=continues)
         elif peer.source.awaiting:
             sent += 1
             peer.source.keep_early(address, b"%d" % sent, Seconds(now))

@@ -147,6 +147,10 @@ class Phone(RtpEndpoint):
         super().send(packet, port)
         self.at.pop(len(self.said), lambda: None)()
 
+    def goes_on_with(self, other: RtpEndpoint, ahead: int) -> None:
+        """Be the same stream as another's, so many packets later."""
+        self._ssrc, self._next = other._ssrc, other._next + ahead
+
 
 class Calls:
     """Calls by the official SDK that stream to the app at once."""
@@ -236,6 +240,47 @@ async def test_no_word_of_a_callee_is_lost_and_none_of_a_stranger_heard(
         assert (leg["remote"], leg["lost"], leg["rtcp_in"]) == (f"127.0.0.1:{phone.port}", 0, 2)
         assert leg["wrong_source"] > 0
         assert leg["stranger"] == f"127.0.0.1:{stranger.port}"
+        await calls.end(callee)
+
+
+async def test_a_callee_is_heard_from_its_first_word_on_although_another_gave_the_early_media(
+    calls: Calls, app: RecordingApp
+) -> None:
+    noise, said = frames(1000, 100), frames(0, 80)
+    async with Callee() as callee, Phone() as phone, Phone() as gateway:
+        port = await calls.place(callee)
+        callee.answer(sdp("127.0.0.1", gateway.port), "183 Session Progress")
+        lost = started(app, phone)
+        gateway.at[50] = lambda: phone.speak(said, port)
+        phone.at[10] = lambda: callee.answer(sdp(PRIVATE, 4000))
+        gateway.speak(noise, port)
+        heard = await calls.hears(said[-1])
+        late = round(lost() / 0.02)
+        assert heard == said[len(said) - len(heard) :]
+        assert len(heard) >= len(said) - late
+        await calls.end(callee)
+
+
+async def test_without_signalling_only_the_very_stream_is_taken_from_elsewhere(calls: Calls) -> None:
+    said, noise, rest = frames(0, 50), frames(1000, 200), frames(100, 200)
+    async with Callee() as callee, Phone() as phone, Phone() as moved, Phone() as other, Phone() as astray:
+        port = await calls.place(callee)
+        callee.answer(sdp(PRIVATE, 4000))
+        await callee.gets("ACK")
+        await calls.app.socket()
+        phone.speak(said, port)
+        await calls.hears(said[-1])
+        astray.goes_on_with(phone, 5000)
+        other.speak(noise, port)
+        astray.speak(noise, port)
+        moved.goes_on_with(phone, 0)
+        moved.speak(rest, port)
+        heard = await calls.hears(rest[-1])
+        assert heard[:50] == said
+        assert heard[50:] == rest[250 - len(heard) :]
+        leg = await calls.leg()
+        assert leg["remote"] == f"127.0.0.1:{moved.port}"
+        assert leg["wrong_source"] > 0
         await calls.end(callee)
 
 

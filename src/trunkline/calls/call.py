@@ -265,7 +265,7 @@ class Call:
             except NotAcceptable:
                 pass  # The answer that counts comes with the 200, and may be another's.
             else:
-                effects.append(self._update(params))
+                effects.append(self._update(params, early=True))
         if fact.status > 100 and self.view.status == "queued":
             self._enter(self.state, now, status="ringing")
             effects.append(self._record("ringing", now))
@@ -326,9 +326,9 @@ class Call:
         self._enter(self.state, now, codec=params.codec)
         return [self._update(params), self._record()]
 
-    def _update(self, params: MediaParams) -> do.UpdateLeg:
+    def _update(self, params: MediaParams, *, early: bool = False) -> do.UpdateLeg:
         self._updates += 1
-        return do.UpdateLeg(params, self._updates)
+        return do.UpdateLeg(params, self._updates, early)
 
     def _digit(self, fact: DigitReceived, _now: datetime) -> list[do.Effect]:
         return [do.PressKey(fact.digit)]

@@ -24,6 +24,8 @@ class UpdateLeg:
 
     params: MediaParams
     number: int
+    early: bool = False
+    """By a provisional response: the answer that counts may be another's."""
 
 
 @dataclass(frozen=True, slots=True)

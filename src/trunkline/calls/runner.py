@@ -369,7 +369,7 @@ class Runner:
         self._pool.send(entry.leg, wire.PauseStream(entry.leg, effect.sid, effect.paused))
 
     def _update_leg(self, entry: Entry, effect: do.UpdateLeg) -> None:
-        self._pool.send(entry.leg, wire.UpdateLeg(entry.leg, effect.params, effect.number))
+        self._pool.send(entry.leg, wire.UpdateLeg(entry.leg, effect.params, effect.number, effect.early))
 
 
 _PERFORM: dict[type, Callable[[Runner, Entry, Any], None]] = {

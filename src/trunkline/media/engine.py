@@ -21,6 +21,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import structlog
@@ -60,6 +61,9 @@ ROUNDS = 16
 
 STRAGGLERS = 256
 """Datagrams from before `connect` that are read with their addresses when a source is settled."""
+
+RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
+"""The option that has ICMP errors told on a socket that is not connected (ip(7), ipv6(7)); `socket` has no names."""
 
 PORT_TRIES = 50
 """Ports tried when others on the machine hold some of ours."""
@@ -132,18 +136,22 @@ class _Line:
         except OSError:
             self.leg.send_errors += 1  # no route: it stays unconnected, and the next packet tries again
             return
+        self._rtp.setsockopt(*RECVERR[self._rtp.family], 0)
         # What came before the kernel began to filter may still be anybody's.
         for _ in range(STRAGGLERS):
             try:
                 datagram, address = self._rtp.recvfrom(kernel.DATAGRAM_LIMIT)
-            except OSError:
+            except BlockingIOError:
                 break
+            except OSError:
+                self.leg.receive_errors += 1
+                continue
             self.leg.receive_from(datagram, address[:2], now)
         self._connected = True
 
-    def update(self, params: MediaParams, now: Seconds) -> None:
+    def update(self, params: MediaParams, now: Seconds, *, early: bool) -> None:
         """Renegotiated: the socket follows when learning has begun anew, or has ended by it."""
-        self.leg.update(params, now)
+        self.leg.update(params, now, early=early)
         if self.leg.settled:
             self._settle(now)
         elif self._connected:
@@ -158,7 +166,14 @@ class _Line:
 
     def _unsettle(self) -> None:
         _disconnect(self._rtp)
+        self._rtp.setsockopt(*RECVERR[self._rtp.family], 1)
         self._connected = False
+
+    def clear_errors(self) -> None:
+        """Take what else ICMP said of our packets from a socket that is not connected: until then it is never idle."""
+        with suppress(OSError):
+            while True:
+                self._rtp.recvmsg(0, 0, socket.MSG_ERRQUEUE)
 
     def send(self, packet: bytes) -> None:
         """Send RTP to the peer, or to where the leg thinks that it is. Raises OSError."""
@@ -290,10 +305,11 @@ class Engine:
             raise
         return sock
 
-    def update_leg(self, leg: LegId, params: MediaParams) -> None:
-        """The call was renegotiated: codec, payload types, address, direction, ptime. Raises UnknownLeg."""
+    def update_leg(self, leg: LegId, params: MediaParams, *, early: bool = False) -> None:
+        """The call was renegotiated: codec, payload types, address, direction, ptime; `early`: by a provisional
+        response, so that another's answer may follow. Raises UnknownLeg."""
         line = self._line(leg)
-        line.update(params, Seconds(_now()))
+        line.update(params, Seconds(_now()), early=early)
 
     def close_leg(self, leg: LegId) -> LegReport:
         """Say goodbye, close, and return the last counters. Raises UnknownLeg."""
@@ -419,9 +435,10 @@ class Engine:
             try:
                 batch.append((line, line.read(fd)))
             except BlockingIOError:
-                continue
+                line.clear_errors()
             except OSError:
                 line.leg.receive_errors += 1
+                line.clear_errors()
         for line, got in batch:
             if not line.open:
                 continue  # closed by what came before it in this batch

@@ -133,7 +133,7 @@ class Leg:
         self._patient_until = -inf
         self._listened = False
         """Somebody has been there to hear the peer."""
-        self._early_rtcp: deque[tuple[bytes, Address, Seconds]] = deque()
+        self._early_rtcp: list[tuple[bytes, Address, Seconds]] = []
         self.send_errors = 0
         self.receive_errors = 0
         self._renew()
@@ -164,10 +164,10 @@ class Leg:
         """Who the peer is is settled, and nothing of it waits."""
         return self.source.settled and self._unheard is None
 
-    def update(self, params: MediaParams, now: Seconds) -> None:
-        """The call was renegotiated. `settled` may have changed."""
+    def update(self, params: MediaParams, now: Seconds, *, early: bool = False) -> None:
+        """The call was renegotiated, by a provisional response if `early`. `settled` may have changed."""
         before, ptime, spoken = self._params, self.outbound.ptime, self.inbound.codec
-        moved = self.source.signal(params.remote, now)
+        moved = self.source.signal(params.remote, now, early=early)
         self._listened = self._listened or self._is_listened_to()
         if not self._listened:
             self._unheard = self._unheard or deque()
@@ -341,12 +341,12 @@ class Leg:
 
     def _keep_rtcp(self, datagram: bytes, address: Address, now: Seconds) -> None:
         if len(self._early_rtcp) == RTCP_KEPT:
-            self._early_rtcp.popleft()
+            del self._early_rtcp[0]
             self.source.dropped += 1
         self._early_rtcp.append((datagram, address, now))
 
     def _receive_early_rtcp(self) -> None:
-        early, self._early_rtcp = self._early_rtcp, deque()
+        early, self._early_rtcp = self._early_rtcp, []
         for datagram, address, at in early:
             self.receive_rtcp(datagram, address, at)
 

@@ -9,7 +9,8 @@ also be a stranger, or the party that the call has just been taken from. Hence:
   are the signalled address, a stream that goes on, the host that was known or named, in this order.
 * Where nobody better can come there is no trial: nothing was signalled, or what was is private (RFC 1918) and the
   packet comes from the Internet, so that who was named cannot be who speaks.
-* Before the answer nothing can be judged: packets are kept as they came, and judged once it is there.
+* Before the answer nothing can be judged: packets are kept as they came, and judged once it is there. After one that a
+  provisional response brings another's may follow, so meanwhile nobody is settled, and the packets of others are kept.
 * Once a source is settled nobody takes over but by signalling. Whatever was signalled, a hold, a resume or the same as
   before, opens learning again for `REOPENED`: who is heard stays the peer for as long as it speaks, and after `GRACE`
   of silence another may follow it.
@@ -95,6 +96,7 @@ class Source:
     __slots__ = (
         "_candidates",
         "_early",
+        "_final",
         "_former",
         "_opened",
         "_reopened",
@@ -119,6 +121,8 @@ class Source:
         self.settled = False
         self._early = False
         """There is an answer, and what came before it is still to be judged."""
+        self._final = True
+        """No other answer may follow."""
         self._opened = Seconds(-inf)
         self._reopened = False
         """Signalling has opened learning again: another may follow who is learned."""
@@ -139,12 +143,15 @@ class Source:
         """Where our packets go; None while nothing is known."""
         return self.learned or self.signalled
 
-    def signal(self, endpoint: Endpoint, now: Seconds) -> bool:
-        """The peer signalled this address; True when it is a new one, so that nobody is learned any more."""
+    def signal(self, endpoint: Endpoint, now: Seconds, *, early: bool = False) -> bool:
+        """The peer signalled this address, in a provisional response if `early`; True when it is a new one, so that
+        nobody is learned any more."""
         if self.awaiting and endpoint.port:
             self.awaiting, self._early = False, True
         address = address_of(endpoint)
-        self._opened = now
+        self._opened, self._final = now, not early
+        for candidate in self._candidates.values():
+            candidate.due = max(candidate.due, Seconds(now + GRACE))
         if address is None or address == self.signalled:
             self._reopen(now)
             return False
@@ -155,7 +162,10 @@ class Source:
                 self._reopen(now)
             return False
         if self.learned == address:
-            self._settle()
+            if self._final:
+                self._settle()
+            else:
+                self._reopen(now)
             return False
         self._former = self.learned, before
         self.learned = None
@@ -195,14 +205,14 @@ class Source:
         the packet goes on with its stream. When `learned` is another afterwards, `accepted` has what was kept."""
         silence = inf if heard is None else now - heard
         if address == self.learned:
-            if self.settled or now >= self._settles_at:
+            if self._final and (self.settled or now >= self._settles_at):
                 self._settle()
             return Verdict.TAKE
         if address == self.signalled and (not self.settled or silence >= TAKEOVER):
             self._learn(address)
-            self.settled, self._reopened = True, False
+            self.settled, self._reopened = self._final, False
             return Verdict.TAKE
-        if self.learned is not None and not self._reopened:
+        if self.learned is not None and self._final and not self._reopened:
             if self._strict or not continues:
                 self.refuse(address, now)
                 return Verdict.REFUSE
@@ -220,7 +230,7 @@ class Source:
         if self.due(heard) > now:
             return False
         self._learn(self._best()[0])
-        self.settled = now >= self._settles_at
+        self.settled = self._final and now >= self._settles_at
         return True
 
     def due(self, heard: Seconds | None) -> Seconds:
@@ -230,7 +240,7 @@ class Source:
         due = self._best()[1].due
         if self.learned is None or heard is None:
             return due
-        return max(due, Seconds(heard + GRACE)) if self._reopened else Seconds(inf)
+        return max(due, Seconds(heard + GRACE)) if self._reopened and self._final else Seconds(inf)
 
     def accepted(self) -> deque[Kept]:
         """What was kept of the learned source, in order; what was kept of the others is refused."""

@@ -63,6 +63,8 @@ class UpdateLeg(msgspec.Struct, frozen=True, tag=True):
     params: MediaParams
     number: int
     """Of the order, among those of its leg."""
+    early: bool = False
+    """By a provisional response: another answer may follow, of somebody else."""
 
 
 class CloseLeg(msgspec.Struct, frozen=True, tag=True):

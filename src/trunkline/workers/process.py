@@ -226,7 +226,7 @@ class Worker:
 
     def _update_leg(self, order: wire.UpdateLeg) -> None:
         if order.leg in self._leg_streams:
-            self.engine.update_leg(order.leg, order.params)
+            self.engine.update_leg(order.leg, order.params, early=order.early)
             self._link.send(wire.LegUpdated(order.leg, order.number))
 
     def _close_leg(self, order: wire.CloseLeg) -> None:
