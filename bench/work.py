@@ -187,7 +187,7 @@ class Path:
 async def measure(sink_port: int, legs: int, rounds: int, *, echo: bool, plain: bool) -> dict[str, float]:
     """Do it; what it took."""
     gc.disable()
-    log.configure(LogSettings(level="error"))
+    log.configure(LogSettings(level="error"), log.Outlet(2))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))
         path = Path(legs, peer, echo=echo)
@@ -206,7 +206,7 @@ async def measure(sink_port: int, legs: int, rounds: int, *, echo: bool, plain: 
 async def weigh(sink_port: int, legs: int, *, echo: bool, track: Track) -> dict[str, float]:
     """What a leg with its stream takes; what only the first one takes is left out."""
     gc.disable()
-    log.configure(LogSettings(level="error"))
+    log.configure(LogSettings(level="error"), log.Outlet(2))
     tracemalloc.start()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))
