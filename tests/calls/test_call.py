@@ -317,7 +317,9 @@ def test_the_answer_to_a_refresh_counts() -> None:
     moved = parse(sdp(extra="a=inactive\r\n", address="192.0.2.9").encode())
     params = only(do.UpdateLeg, feed(call, facts.Refreshed(moved))).params
     assert (params.direction, params.remote.host) == (Direction.INACTIVE, "192.0.2.9")
-    assert feed(call, facts.Refreshed(moved)) == [], "nothing has changed"
+    (again,) = feed(call, facts.Refreshed(moved))
+    assert isinstance(again, do.UpdateLeg), "nothing has changed, and the leg learns anew"
+    assert again.params == params
     assert feed(call, facts.Refreshed(UNUSABLE)) == [], "the call goes on as it was"
     assert feed(call, facts.Refreshed(OFF)) == []
     assert only(do.UpdateLeg, feed(call, facts.Refreshed(TO_PCMA))).params.codec == "PCMA"

@@ -148,6 +148,23 @@ def test_a_callee_is_heard_from_its_first_word_on_when_a_listener_comes_within_a
     assert leg.settled
 
 
+def test_of_a_long_wait_for_a_listener_the_last_second_is_heard_and_the_rest_counted(
+    make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
+) -> None:
+    leg, port = make_leg(replace(params, remote=UNKNOWN)), make_port()
+    for n in range(40):
+        leg.receive_from(rtp(n), PEER, Seconds(101 + n / 50))
+    leg.update(params, Seconds(101.8))
+    for n in range(40, 80):
+        serve(leg, 101 + n / 50)
+        leg.receive_from(rtp(n), PEER, Seconds(101 + n / 50))
+    leg.attach(port)
+    serve(leg, 102.6)
+    assert [payload[0] for payload in port.payloads] == list(range(29, 80))
+    told = leg.report(Seconds(102.6))
+    assert (told.kept_dropped, told.packets_in) == (29, 51)
+
+
 def test_where_nobody_listens_the_callees_words_wait_no_longer(
     make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
 ) -> None:
@@ -227,7 +244,9 @@ def test_after_signalling_the_peer_is_heard_from_another_port(
     leg.update(replace(params, direction=between), Seconds(102))
     assert not leg.settled
     leg.update(params, Seconds(102.5))
+    leg.receive_rtcp(rtcp.build(rtcp.Report(Ssrc(7)), "p"), (NATTED[0], 4444), Seconds(102.5))
     talk(leg, rtp, moved, range(75, 125), ssrc=9)
+    assert leg.rtcp_destination == (moved[0], moved[1] + 1)
     assert [payload[0] for payload in port.payloads] == [*range(50), *range(75, 125)]
     assert leg.source.destination == moved
     assert leg.report(Seconds(104)).wrong_source == 0

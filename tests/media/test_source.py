@@ -236,9 +236,23 @@ def test_what_the_callee_says_during_somebody_elses_early_media_is_kept_for_its_
     assert (peer.source.learned, peer.source.settled) == (address, True)
 
 
+def test_who_was_on_trial_before_the_answer_that_counts_is_still_on_trial_after_it() -> None:
+    peer = Peer(None)
+    peer.answer(ANNOUNCEMENT, 0, early=True)
+    talks(peer, ANNOUNCEMENT, 0, 2)
+    peer.send(STRANGER, 2, b"stranger")
+    peer.delivered.clear()
+    peer.answer(SIGNALLED, 2.6)
+    assert not peer.wait(2.6 + GRACE - 0.01)
+    peer.send(SIGNALLED, 3, b"callee")
+    assert peer.delivered == [b"callee"]
+
+
 def test_early_media_that_pauses_leaves_its_place_to_nobody() -> None:
     peer = Peer(None)
     peer.answer(ANNOUNCEMENT, 0, early=True)
+    peer.send(ANNOUNCEMENT, 0)
+    peer.signal(ANNOUNCEMENT, 0, early=True)
     talks(peer, ANNOUNCEMENT, 0, 1)
     talks(peer, NATTED, 2, 4)
     assert peer.source.learned == ANNOUNCEMENT
@@ -268,6 +282,17 @@ def test_a_changed_address_opens_learning_and_the_former_source_is_on_a_longer_t
     assert peer.send(THIRD, 10.3, b"new") is KEEP
     assert peer.wait(10.3 + GRACE)
     assert (peer.source.learned, peer.delivered, peer.source.refused) == (THIRD, [b"new"], 1)
+
+
+def test_a_former_source_is_not_taken_while_another_is_on_trial() -> None:
+    peer = settled()
+    peer.signal(("192.0.2.2", 4002), 10)
+    peer.send(NATTED, 10, b"former")
+    assert not peer.wait(10 + REST - 0.01)
+    peer.send(THIRD, 10 + REST - 0.01, b"new")
+    assert not peer.wait(10 + REST)
+    assert peer.wait(10 + REST + GRACE)
+    assert peer.delivered == [b"new"]
 
 
 def test_a_former_source_that_is_the_peer_after_all_loses_nothing() -> None:

@@ -322,7 +322,7 @@ class Call:
         except NotAcceptable:
             return []  # The session was refreshed all the same, and goes on as it was.
         if params == before:
-            return []
+            return [self._update(params)]  # It may have moved all the same, behind a NAT.
         self._enter(self.state, now, codec=params.codec)
         return [self._update(params), self._record()]
 

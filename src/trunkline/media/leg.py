@@ -288,7 +288,7 @@ class Leg:
                 inbound.receive(packet, now)
             else:
                 self._unheard.append((now, packet))
-                source.dropped += trim(self._unheard, -inf)
+                source.dropped += trim(self._unheard, -inf if self._listened else now - KEPT)
         elif verdict is Verdict.KEEP:
             self._trial_at = min(self._trial_at, source.due(heard))
             self._set_deadline()
