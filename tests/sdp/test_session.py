@@ -97,6 +97,11 @@ def test_sloppy_devices_are_understood(body: bytes) -> None:
     assert parse(session.render().encode()).connection == session.connection
 
 
+def test_an_answer_repeats_no_empty_line() -> None:
+    session = parse(HEAD.replace(b"s=-", b"s=").replace(b"t=0 0", b"t= "))
+    assert (session.name, session.timing) == ("-", "0 0")
+
+
 def test_sloppy_media_descriptions_are_understood() -> None:
     session = parse(
         HEAD + b"\r\nm=audio\t4000  RTP/AVP 0 \r\n c=IN IP6 [2001:db8::1]\r\n\r\na= rtpmap : 0 pcmu/8000\r\n"

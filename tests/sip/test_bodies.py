@@ -121,6 +121,10 @@ def test_a_description_is_decoded(encoding: str, text: str) -> None:
     assert found.media[0].port == 4000
 
 
+def test_the_telephone_network_s_signalling_alone_is_no_description() -> None:
+    assert session_description(invite("\x01\0\x49", "Content-Type: application/ISUP;version=itu-t92+")) is None
+
+
 def test_an_optional_body_of_another_type_may_be_passed_over() -> None:
     headers = ("Content-Type: text/plain", "Content-Disposition: render;handling=optional")
     assert session_description(invite("hello", *headers)) is None

@@ -162,6 +162,8 @@ def test_sample_documents_are_understood_without_a_warning(text: str, verbs: tup
         ('<Dial><Number byoc="x">1</Number></Dial>', (Dial((Target("number", "1"),)),), "byoc"),
         ("<Dial><Sip>mailto:a@b</Sip></Dial>", (), "sip: URI"),
         ("<Dial>no such</Dial>", (Dial((Target("number", "nosuch"),)),), ""),
+        ("<Dial>(312) 555.0100</Dial>", (Dial((Target("number", "3125550100"),)),), ""),
+        ("<Dial><Number>bot-1.test</Number></Dial>", (Dial((Target("number", "bot-1.test"),)),), ""),
         ("<Dial>+1/2</Dial>", (), "number"),
         ("<Say/>", (), "no text"),
         ("<Play/>", (), "URL"),

@@ -136,9 +136,9 @@ def parse(body: bytes) -> SessionDescription:
         raise SdpError("the SDP does not begin with v=0")
     return SessionDescription(
         origin=session.get("o", ""),
-        name=session.get("s", "-"),
+        name=session.get("s") or "-",
         connection=_connection(session.get("c")),
-        timing=session.get("t", "0 0"),
+        timing=session.get("t") or "0 0",
         attributes=_attributes(sections[0]),
         media=tuple(_media(section) for section in sections[1:]),
     )

@@ -53,7 +53,7 @@ def session_description(request: Message) -> SessionDescription | None:
         body = request.body
     elif not kind:
         raise Refused(400, "Missing Content-Type")
-    elif _OPTIONAL.search(request.value("content-disposition")):
+    elif kind in FOREIGN or _OPTIONAL.search(request.value("content-disposition")):
         return None
     else:
         raise Refused(415, "Unsupported Media Type", (("Accept", ACCEPT),))

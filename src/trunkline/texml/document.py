@@ -20,6 +20,7 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
+from trunkline.ids import plain_number
 from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 from trunkline.texml.ssml import speech
 from trunkline.texml.verbs import (
@@ -380,8 +381,8 @@ def _dial(parser: _Parser, element: Element, values: dict[str, Any]) -> Dial:
 
 
 def _called(number: str) -> str:
-    """A number without what people put between its digits."""
-    return _caller(re.sub(r"[ ().-]", "", number))
+    """A number without what people put between its digits; a phone's name, which may have dashes and dots."""
+    return _caller(re.sub(r"[ ()]", "", plain_number(number, marked=True)))
 
 
 def _number(_parser: _Parser, element: Element, values: dict[str, Any]) -> Target:
