@@ -163,6 +163,16 @@ def test_a_call_of_a_device_in_the_field_is_taken_and_ended(bench: Bench, device
     assert header(bye, "To") == f"{device.sender};tag=1c42"
 
 
+@pytest.mark.parametrize("name", ['"Jürgen"', "Jürgen"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_name_in_either_encoding_is_told_as_it_is_meant(bench: Bench, name: str, encoding: str) -> None:
+    device = Device("NAME <sip:101@192.0.2.1>", "101")
+    bench.receive(device.request("INVITE", body=OFFER).replace(b"NAME", name.encode(encoding)))
+    invite = bench.event()
+    assert isinstance(invite, InviteReceived)
+    assert invite.from_name == "Jürgen"
+
+
 def taken(bench: Bench, device: Device) -> InviteReceived:
     """A call that is answered, and not confirmed."""
     bench.receive(device.request("INVITE", body=device.body))

@@ -40,6 +40,8 @@ from trunkline.sip.headers import (
         ("Ann   van  Dijk\t<sip:a@b>", "Ann van Dijk", "sip:a@b", {}),
         ("Jürgen Müller <sip:a@b>", "Jürgen Müller", "sip:a@b", {}),
         ('"Jürgen" <sips:a@b>', "Jürgen", "sips:a@b", {}),
+        ('"J\\xfcrgen \\"M\\" \\x41" <sip:a@b>', 'Jürgen "M" x41', "sip:a@b", {}),
+        ("J\\xfcrgen <sip:a@b>", "Jürgen", "sip:a@b", {}),
         ("'Ann' <sip:a@b>", "'Ann'", "sip:a@b", {}),
         ('"Anonymous" sip:a@b;tag=1', "Anonymous", "sip:a@b", {"tag": "1"}),
         ("Anonymous SIP:a@b ;tag=1", "Anonymous", "SIP:a@b", {"tag": "1"}),

@@ -63,6 +63,9 @@ _LOOSE_BARE_ADDR = re.compile(
     r"(?P<bare>[^<>]*?[\s\"])(?P<uri>(?:sips?|tel):[^\s<>\";,?]+)\s*(?P<params>;.*)?", re.DOTALL | re.IGNORECASE
 )
 _BLANKS = re.compile(r"[ \t]+")
+# A byte that is no UTF-8, as `screen.parse` keeps it: older devices write their names in Latin-1.
+_LATIN = re.compile(r"\\x(?P<byte>[89a-f][0-9a-f])(?P<pair>)")
+_ESCAPED = re.compile(r"\\(?:x(?P<byte>[89a-f][0-9a-f])|(?P<pair>.))", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PARAM = re.compile(rf";\s*(?P<name>{TOKEN})\s*(?:=\s*(?P<value>\"(?:[^\"\\]|\\.)*\"|[^;\"\s]*)\s*)?")
 
@@ -169,9 +172,15 @@ def parse_name_addr(text: str) -> NameAddr:
             raise ValueError("malformed address")
     groups = match.groupdict()
     quoted = groups.get("quoted")
-    bare = " ".join((groups.get("bare") or "").replace('"', " ").split())
-    name = bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+    if quoted is None:
+        name = _LATIN.sub(_unescaped, " ".join((groups.get("bare") or "").replace('"', " ").split()))
+    else:
+        name = _ESCAPED.sub(_unescaped, quoted)
     return NameAddr(name, _BLANKS.sub("%20", groups["uri"].strip()), _params(groups["params"] or ""))
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return chr(int(match["byte"], 16)) if match["byte"] else match["pair"]
 
 
 @lru_cache(CACHE_SIZE)
