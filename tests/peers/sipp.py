@@ -358,7 +358,7 @@ class SippRun:
         )
         self._screen = asyncio.create_task(self._process.communicate())
         if self._target is None:
-            await listening(self.port)
+            await listening(self.port, self._process.pid)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -147,7 +147,7 @@ async def sipp(
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        await listening(port)
+        await listening(port, process.pid)
         yield port
         output, _ = await asyncio.wait_for(process.communicate(), 90)
         assert process.returncode == 0, output.decode(errors="replace")[-2000:] + _errors(folder, port)
@@ -157,17 +157,19 @@ async def sipp(
         await process.wait()
 
 
-async def listening(port: int) -> None:
-    """Until the port is taken: sipp says nothing when it is ready, and what comes earlier is lost."""
+async def listening(port: int, process: int) -> None:
+    """Until the port is taken, in the process's network: sipp says nothing when it is ready, and what comes earlier is
+    lost."""
     async with asyncio.timeout(30):
-        while not _taken(port):  # noqa: ASYNC110 - the kernel tells nobody when a port is taken
+        while not _taken(port, process):  # noqa: ASYNC110 - the kernel tells nobody when a port is taken
             await asyncio.sleep(0)
 
 
-def _taken(port: int) -> bool:
-    rows = [line.split() for table in ("udp", "tcp") for line in Path(f"/proc/net/{table}").read_text().splitlines()]
+def _taken(port: int, process: int) -> bool:
+    tables = [Path(f"/proc/{process}/net/{name}") for name in ("udp", "udp6", "tcp", "tcp6")]
+    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()]
     # State 07 is a bound UDP socket, 0A a listening TCP one.
-    return any(row[1] == f"0100007F:{port:04X}" and row[3] in ("07", "0A") for row in rows)
+    return any(row[1].endswith(f":{port:04X}") and row[3] in ("07", "0A") for row in rows)
 
 
 def _errors(folder: Path, port: int) -> str:
