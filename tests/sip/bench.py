@@ -125,6 +125,8 @@ class Bench:
     def __init__(self, clock: HandClock, limit: int = 10) -> None:
         self.clock = clock
         self.wire = Wire()
+        self.phone: str | None = None
+        """Who calls."""
         self.events: list[SipEvent] = []
         self.counters: Counter[str] = Counter()
         self.react: Callable[[SipEvent], None] | None = None
@@ -139,7 +141,7 @@ class Bench:
             lambda: f"our{next(tags)}",
             self.locator,
             self.connect,
-            lambda _request, _source: None,
+            lambda _request, _source: self.phone,
             settings,
             self.counters,
             clock.timers,

@@ -8,7 +8,7 @@ from sip.test_dialogs import answer
 from sip.test_refresh import UPDATES, WE_REFRESH
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.targets import Target
-from trunkline.sip.values import AcceptReinvite, Answer, DialogEnded, DialogId, Hangup
+from trunkline.sip.values import AcceptReinvite, Answer, DialogEnded, DialogId, Hangup, Invite
 
 NAT = Endpoint("203.0.113.9", 40000)
 REMAPPED = Endpoint("203.0.113.9", 41000)
@@ -187,6 +187,72 @@ def test_a_called_phone_whose_nat_gives_it_another_port_is_followed(bench: Bench
     bench.receive(callee(invite).request("OPTIONS"), source=REMAPPED)
     bench.wire.take()
     assert hung_up(bench, number) == REMAPPED
+
+
+def test_a_called_phone_is_not_followed_to_another_private_address(bench: Bench) -> None:
+    bench.locator.targets = [Target("sip:ann@192.168.1.5:5062", NAT, "udp", bench.wire)]
+    number = place(bench)
+    invite = invite_of(bench)
+    bench.answer(invite, "200 OK", "them", ANSWER, (PRIVATE,))
+    peer = callee(invite)
+    bench.receive(peer.request("UPDATE", headers=("Contact: <sip:ann@10.9.9.9>",)), source=NAT)
+    bench.wire.take()
+    assert hung_up(bench, number) == NAT
+
+
+def test_a_called_name_is_followed_to_the_address_that_it_names(bench: Bench) -> None:
+    bench.locator.targets = [Target("sip:bob@carrier.example", PEER, "udp")]
+    number = place(bench)
+    invite = invite_of(bench)
+    bench.answer(invite, "200 OK", "them", ANSWER, ("Contact: <sip:bob@carrier.example>",))
+    bench.receive(callee(invite).request("UPDATE", headers=("Contact: <sip:bob@192.0.2.99>",)), source=PEER)
+    bench.wire.take()
+    assert hung_up(bench, number) == Endpoint("192.0.2.99", 5060)
+
+
+# ── what a phone's registration tells ──
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["a call to the phone", "a call of the phone's"])
+@pytest.mark.parametrize(
+    ("phone", "uri", "there"),
+    [
+        ("ann", "sip:ann@192.168.1.5:5062", REMAPPED),
+        ("ann", "sip:ann@192.168.1.5:5062;ob;transport=udp", REMAPPED),
+        ("ann", "sip:ann@192.168.1.6:5062", NAT),
+        ("ann", "sip:eve@192.168.1.5:5062", NAT),
+        ("eve", "sip:ann@192.168.1.5:5062", NAT),
+    ],
+)
+def test_a_call_goes_on_where_its_phone_has_registered_since(
+    bench: Bench, ours: bool, phone: str, uri: str, there: Endpoint
+) -> None:
+    if ours:
+        bench.locator.targets = [Target("sip:ann@192.168.1.5:5062", NAT, "udp", bench.wire)]
+        dialog = bench.dialogs.new_dialog()
+        bench.dialogs.perform(Invite(dialog, "phone", "ann", "", "", "", OFFER))
+        bench.answer(invite_of(bench), "200 OK", "them", ANSWER, (PRIVATE,))
+        bench.wire.take()
+    else:
+        bench.phone = "ann"
+        dialog = Phone(bench).call()
+    bench.dialogs.registered(phone, uri, REMAPPED, bench.wire)
+    assert hung_up(bench, dialog) == there
+
+
+def test_a_call_by_tcp_goes_on_by_the_connection_by_which_its_phone_has_registered_since(bench: Bench) -> None:
+    bench.phone = "ann"
+    caller, first, second = Caller(transport="TCP"), Wire("tcp"), Wire("tcp")
+    bench.receive(caller.request("INVITE", OFFER, (PRIVATE,)), first, NAT)
+    dialog = bench.event().dialog
+    bench.dialogs.perform(Answer(dialog, ANSWER))
+    caller.learn(first.take()[-1])
+    bench.receive(caller.request("ACK"), first, NAT)
+    bench.dialogs.registered("ann", "sip:ann@192.168.1.5:5062", REMAPPED, Wire("udp"))
+    bench.dialogs.registered("ann", "sip:ann@192.168.1.5:5062", REMAPPED, second)
+    bench.dialogs.perform(Hangup(dialog))
+    assert first.take() == []
+    assert [text.partition(" ")[0] for text in second.take()] == ["BYE"]
 
 
 # ── the other way ──

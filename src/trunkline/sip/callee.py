@@ -24,8 +24,8 @@ class Callee:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def invited(self, exchange: Exchange) -> None:
-        """A new INVITE outside any dialog."""
+    def invited(self, exchange: Exchange, phone: str | None) -> None:
+        """A new INVITE outside any dialog, of a phone or of somebody else."""
         request = exchange.request
         try:
             offer = session_description(request)
@@ -51,6 +51,7 @@ class Callee:
             invite=exchange,
             takes_updates=takes_updates(request),
             grant=terms,
+            phone=phone,
         )
         dialog.aim(symmetric="rport" in request.via.params)
         self._table.live[dialog.id] = self._table.known[dialog.key] = dialog

@@ -367,6 +367,7 @@ class Caller:
             sdp=self._invite.sdp,
             hop=Hop(uri.host, uri.port, target.endpoint),
             credentials=target.credentials,
+            phone=self._invite.name if self._invite.route == "phone" else None,
         )
         # A phone is called where it registered from, which opened its NAT for us.
         leg.aim(symmetric=target.flow is not None)

@@ -10,7 +10,8 @@ Requests go to the first Record-Route (section 12.2.1.1). Where there is none, o
 message came from, or where our INVITE went: a Contact behind a NAT is reached no other way. A peer whose Contact is
 where its messages come from is behind no NAT, and is followed when it names another Contact. A request that does not
 find the peer there is sent once more, to the other of the two places: to the peer of a proxy that does not record its
-route, say. Requests leave by the flow on which the peer's last message came, or our INVITE went.
+route, say. Requests leave by the flow on which the peer's last message came, or our INVITE went. A phone's REGISTER is
+a message of it, too.
 """
 
 from collections import Counter
@@ -106,6 +107,8 @@ class Dialog:
     """Ours has its PRACK."""
     ours: bool = False
     """The call was placed by us."""
+    phone: str | None = None
+    """User of the registered phone at the other end."""
     sdp: str = field(default="", repr=False)
     """Our last description."""
     takes_updates: bool = False
@@ -146,6 +149,17 @@ class Dialog:
             if source != self.source:
                 self.source = source
                 self.aim(symmetric="rport" in request.via.params)
+
+    def registered(self, uri: str, source: Endpoint, flow: Flow) -> None:
+        """The phone at the other end has registered the contact `uri`, at which it takes requests at `source` by
+        `flow` (RFC 5626 section 5.3): a NAT may have given it another port, or it a new connection."""
+        ours, theirs = parse_uri(self.remote_target), parse_uri(uri)
+        same = (ours.user, ours.host, ours.port) == (theirs.user, theirs.host, theirs.port)
+        if same and not self.route_set and flow.transport == self.flow.transport:
+            self.flow = flow
+            if source != self.source:
+                self.source = source
+                self.aim(symmetric=True)
 
     def is_peer(self, source: Endpoint) -> bool:
         """Whether this is a host that the peer, or the way to it, is known by."""

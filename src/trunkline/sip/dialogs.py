@@ -49,8 +49,8 @@ class Dialogs:
     """All dialogs of one endpoint.
 
     `tag` makes tags: 64 random bits or more each. `locator` finds out where calls go, `connect` gives the flow to a
-    target, `admit` raises Refused for who may not call. Events are told through `on_event` and may be answered by
-    `perform` from within it.
+    target, `admit` raises Refused for who may not call, and tells which phone does. Events are told through `on_event`
+    and may be answered by `perform` from within it.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Dialogs:
         tag: Callable[[], str],
         locator: Locator,
         connect: Callable[[Target], Flow],
-        admit: Callable[[Request, Endpoint], None],
+        admit: Callable[[Request, Endpoint], str | None],
         settings: SipSettings,
         counters: Counter[str],
         timers: Timers,
@@ -72,6 +72,8 @@ class Dialogs:
         self._locator = locator
         self._connect = connect
         self._may_call = admit
+        self._phone: str | None = None
+        """That calls by the INVITE that is being taken."""
         self._on_event = on_event
         self._tag = tag
         self._limit = settings.call_limit
@@ -118,7 +120,7 @@ class Dialogs:
                 # Forked to us twice (section 8.2.2.2), or begun anew by a peer that has lost its dialog.
                 raise Refused(482, "Loop Detected")
             self._admit()
-            self._may_call(request, source)
+            self._phone = self._may_call(request, source)
         elif request.method == "OPTIONS" and outside:
             if self.draining:
                 self._admit()
@@ -127,6 +129,12 @@ class Dialogs:
             raise Refused(481, "Call/Transaction Does Not Exist")
         tag = dialog.local_tag if dialog is not None else self._tag()
         self.transactions.receive_request(request, source, flow, tag if request.method == "CANCEL" else None)
+
+    def registered(self, phone: str, uri: str, source: Endpoint, flow: Flow) -> None:
+        """A phone has registered a contact, at which it takes requests at `source` by `flow`."""
+        for dialog in self._known.values():
+            if dialog.phone == phone:
+                dialog.registered(uri, source, flow)
 
     def _admit(self) -> None:
         headers = (("Retry-After", str(RETRY_AFTER)),)
@@ -148,7 +156,7 @@ class Dialogs:
         if outside and request.method == "OPTIONS":
             exchange.respond(200, "OK", CAPABILITIES)
         elif outside and request.method == "INVITE":
-            self._callee.invited(exchange)
+            self._callee.invited(exchange, self._phone)
         elif dialog is not None and request.cseq[0] <= dialog.remote_cseq and not _is_last_word(dialog, exchange):
             self._table.refuse(exchange, Refused(500, "CSeq Out Of Order"))
         elif dialog is not None:

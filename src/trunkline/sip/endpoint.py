@@ -250,10 +250,11 @@ class SipEndpoint:
         self.counters[change] += 1
         (log.warning if change in TROUBLES else log.info)(f"sip_{change}", trunk=trunk, detail=detail)
 
-    def _admit(self, request: Request, source: Endpoint) -> None:
+    def _admit(self, request: Request, source: Endpoint) -> str | None:
         self._origin = self._access.caller(request, source, asyncio.get_running_loop().time())
         if self._origin.trunk is not None:
             self._trunks.heard(self._origin.trunk, source.host)
+        return self._origin.phone
 
     def _tell(self, event: SipEvent) -> None:
         if isinstance(event, InviteReceived):
@@ -277,7 +278,11 @@ class SipEndpoint:
         before = {binding.key for binding in self._registrar.bindings(user, now)}
         headers = self._registrar.register(user, request, source, flow, now)
         self.counters["registrations"] += 1
-        after = {binding.key for binding in self._registrar.bindings(user, now)}
+        bindings = self._registrar.bindings(user, now)
+        if self._dialogs is not None:
+            for binding in bindings:
+                self._dialogs.registered(user, binding.uri, binding.source, binding.flow)
+        after = {binding.key for binding in bindings}
         if after != before:  # and not each time that it is confirmed
             change = "registered" if after - before else "unregistered"
             log.info(f"sip_phone_{change}", phone=user, source=str(source), contacts=len(after))

@@ -245,7 +245,8 @@ class Trunks:
 
     def heard(self, name: str, host: str) -> None:
         """A call came by this trunk from this host."""
-        self._trunks[name].heard(host)
+        if name in self._trunks:
+            self._trunks[name].heard(host)
 
     def start(self, transactions: Transactions, look_up: Callable[[str, Sequence[Target]], None]) -> None:
         """Ask after targets, and register, from now on. `look_up` is called with each trunk's name and its targets as
