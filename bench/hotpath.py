@@ -43,6 +43,9 @@ class Port:
     def digit(self, digit: str) -> None:
         """Heard, and forgotten."""
 
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """See `LegPort`."""
+
     def next_frame(self, at: int) -> bytes | None:
         """Always the same."""
         return PAYLOAD

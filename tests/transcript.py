@@ -63,6 +63,9 @@ class Stream:
         """See `LegPort`."""
         say("digit", digit)
 
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """See `LegPort`."""
+
     def next_frame(self, at: int) -> bytes | None:
         """See `LegPort`."""
         frame = self.playback.next_frame(at)

@@ -27,6 +27,7 @@ class RecordingPort:
         self.peers: list[str] = []
         self.to_play: list[bytes] = []
         self.asked: list[int] = []
+        self.holdups: list[tuple[int, int, int]] = []
         self._news = asyncio.Event()
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
@@ -45,6 +46,9 @@ class RecordingPort:
         self.asked.append(at)
         self._news.set()
         return self.to_play.pop(0) if self.to_play else None
+
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        self.holdups.append((at, skipped, late))
 
     def leg_changed(self, codec: str, ptime: int) -> None:
         self.changes.append((codec, ptime))

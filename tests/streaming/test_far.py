@@ -60,9 +60,18 @@ def test_a_copy_speaks_the_codec_of_its_leg_and_waits_no_longer_than_its_bound()
 def test_a_speaker_counts_the_time_on() -> None:
     asked: list[int] = []
     changed: list[tuple[str, int]] = []
-    speaker = Speaker(lambda at: asked.append(at), lambda codec, ptime: changed.append((codec, ptime)), 5000)
+    held: list[tuple[int, int, int]] = []
+    speaker = Speaker(
+        lambda at: asked.append(at),
+        lambda codec, ptime: changed.append((codec, ptime)),
+        lambda at, skipped, late: held.append((at, skipped, late)),
+        5000,
+    )
     speaker.leg_changed("PCMA", 30)
     for at in (90, 120, 150):
         assert speaker.next_frame(at) is None
-    assert asked == [5030, 5060, 5090]
+    speaker.held_up(180, 240, 60)
+    assert speaker.next_frame(420) is None
+    assert asked == [5030, 5060, 5090, 5360]
     assert changed == [("PCMA", 30)]
+    assert held == [(5120, 240, 60)]

@@ -71,7 +71,7 @@ def test_media_are_queued_and_marks_come_back_when_they_were_played() -> None:
     assert stream.mark("one") == []
     assert stream.media(bytes(160)) == []
     assert stream.mark(2) == []
-    assert [stream.tick(at) for at in (0, 20, 40)] == [["one"], [2], []]
+    assert [stream.tick(at) for at in (0, 20, 40, 60)] == [[], ["one"], [2], []]
     assert (stream.inbox.messages, stream.inbox.bytes) == (4, 320)
 
 
@@ -161,7 +161,7 @@ def test_garbage_changes_nothing(garbage: list[bytes]) -> None:
     for text in garbage:
         for answer in stream.inbox.text(text, 0):
             assert json.loads(answer)["event"] == "error"
-    assert stream.tick(0) == ["m"]
+    assert [stream.tick(at) for at in (0, 20)] == [[], ["m"]]
 
 
 def test_opus_comes_one_packet_to_a_message_of_any_length() -> None:

@@ -97,10 +97,35 @@ def test_a_mark_is_due_when_the_last_byte_before_it_was_played() -> None:
     queue.mark(b"2")
     queue.mark(b"3")
     due = []
-    for tick in range(3):
+    for tick in range(4):
         queue.next_frame(tick * 20)
         due.append(list(queue.returned))
-    assert due == [[], [b"1"], [b"1", b"2", b"3"]]
+    assert due == [[], [], [b"1"], [b"1", b"2", b"3"]]
+
+
+def test_a_mark_behind_a_packet_that_sounds_is_due_when_that_is_over() -> None:
+    for last in (audio(160), audio(40)):
+        queue = playback(prebuffer=0)
+        queue.put(last)
+        at = 0
+        while queue.next_frame(at) is None:
+            at += 20
+        assert queue.mark(b"1")
+        assert (queue.returned, queue.rests()) == ([], False)
+        assert queue.next_frame(at + 20) is None
+        assert (queue.returned, queue.rests()) == ([b"1"], True)
+
+
+def test_a_mark_that_comes_with_the_next_audio_is_not_due_with_the_padding_before_it() -> None:
+    queue = playback(prebuffer=0)
+    queue.put(audio(40))
+    assert [queue.next_frame(at) for at in (0, 20)] == [None, audio(40) + SILENCE * 120]
+    queue.put(audio(160))
+    queue.mark(b"1")
+    assert queue.next_frame(40) == audio(160)
+    assert queue.returned == []
+    queue.next_frame(60)
+    assert queue.returned == [b"1"]
 
 
 def test_clear_silences_the_next_packet_and_returns_all_marks_in_order() -> None:
@@ -122,7 +147,7 @@ def test_after_clear_playback_goes_on_with_what_comes_then() -> None:
     queue.clear()
     queue.put(b"\x07" * 160)
     queue.mark(b"9")
-    assert queue.next_frame(0) == b"\x07" * 160
+    assert [queue.next_frame(at) for at in (0, 20)] == [b"\x07" * 160, None]
     assert queue.returned == [b"9"]
     assert queue.underruns == 0
 
@@ -222,12 +247,13 @@ def test_any_chunking_plays_byte_for_byte_and_marks_come_right_behind_their_audi
     for chunk in chunks:
         ends.append((ends[-1] if ends else 0) + len(chunk))
     played = b""
-    for at in range(0, prebuffer + (len(sound) // packet + 3) * ptime, ptime):
+    for at in range(0, prebuffer + (len(sound) // packet + 4) * ptime, ptime):
         frame = queue.next_frame(at)
+        assert queue.returned == [b"%d" % number for number, end in enumerate(ends) if end <= len(played)]
         if frame is not None:
             assert len(frame) == packet
             played += frame
-        assert queue.returned == [b"%d" % number for number, end in enumerate(ends) if end <= len(played)]
+    assert len(queue.returned) == len(chunks)
     assert played[: len(sound)] == sound
     assert set(played[len(sound) :]) <= set(SILENCE)
     assert len(played) - len(sound) < packet

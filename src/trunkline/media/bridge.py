@@ -33,6 +33,9 @@ class _Port:
     def peer_changed(self, codec: str) -> None:
         """See `LegPort`."""
 
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """See `LegPort`. What is skipped shows in the times that are asked for."""
+
 
 class Ear(_Port):
     """Attached to the leg that speaks. Its peer's keys go to `press`."""

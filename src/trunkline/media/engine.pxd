@@ -26,6 +26,7 @@ cdef class Engine:
     cdef list _ring
     cdef long long _slot
     cdef double _due, _drained, _wall
+    cdef bint _letting_in
     cdef public dict _bridges, _lines, counters
 
     @cython.locals(now=double, rounds=int, batches=int, got=int)

@@ -8,7 +8,9 @@ until then datagrams come with theirs and the leg decides.
 
 Sending: the clock is a grid of 5 ms slots. A leg sits in the slot when its next packet is due and then moves on by its
 packet time, so legs spread over the slots. A late tick runs the slots that it missed, one after another; after a stall
-of more than `STALL` they are skipped instead, for all legs alike, and their timelines jump ahead.
+of more than `STALL` most are skipped instead, for all legs alike, and their timelines jump ahead. A tick that is later
+than `HELD_UP` first takes in what has come meanwhile, from peers and from apps, so that what it missed is made up for
+with what it would have sent; and it tells whoever plays (`LegPort.held_up`).
 
 Exceptions are the exception: `try` costs nothing while nothing is raised. A port that raises is detached and reported.
 """
@@ -49,6 +51,16 @@ RING = 16
 STALL = 0.2
 """Seconds behind the clock from which packets are skipped; up to here a late tick sends them all at once."""
 
+STRIDE = 24
+"""Slots that are skipped together, which are whole packets of 10, 20, 30, 40 and 60 ms: packets stay where they are on
+the clock."""
+
+HELD_UP = 0.04
+"""Seconds behind the clock from which a tick takes in first what has come."""
+
+LET_IN = 0.001
+"""Seconds that it leaves the loop for that."""
+
 BATCH = 32
 """Sockets read at once. Between two batches the clock is looked at, so that a flood leaves time for sending."""
 
@@ -56,7 +68,7 @@ LATE = 0.02
 """Seconds since the last reading after which there is another round for each of them: while something keeps the loop
 from us for longer than a packet time, again and again, one packet a turn would never catch up."""
 
-ROUNDS = 16
+ROUNDS = 64
 """Rounds at most."""
 
 STRAGGLERS = 256
@@ -227,6 +239,7 @@ class Engine:
         self._slot = 0
         self._due = 0.0
         self._drained = 0.0
+        self._letting_in = False
         self._wall = 0.0
         self._epoll = select.epoll()
         self._timer: asyncio.TimerHandle | None = None
@@ -405,11 +418,15 @@ class Engine:
 
     def _tick(self) -> None:
         """Once per slot: send what is due, so that it leaves on time, and read what has come."""
+        now = _now()
+        self._letting_in = now - self._due > HELD_UP and not self._letting_in
         try:
-            self._advance(_now())
+            if not self._letting_in:
+                self._advance(now)
             self._drain()
         finally:
-            self._timer = self._loop.call_later(max(0.0, self._due - _now()), self._tick)
+            wait = LET_IN if self._letting_in else max(0.0, self._due - _now())
+            self._timer = self._loop.call_later(wait, self._tick)
 
     def _drain(self) -> None:
         """Read one datagram of each socket that has some; more of them when the last time is long ago."""
@@ -422,7 +439,7 @@ class Engine:
                 break
             batches -= 1
             now = _now()
-            if now >= self._due:
+            if now >= self._due and not self._letting_in:
                 self._advance(now)
 
     def _drain_batch(self, now: Seconds) -> int:
@@ -450,8 +467,8 @@ class Engine:
 
     def _advance(self, now: float) -> None:
         """Run the slots that are due."""
-        if now - self._due > STALL:
-            self._skip(now - self._due)
+        if now - self._due > HELD_UP:
+            self._held_up(now - self._due)
         while self._due <= now:
             slot = self._slot
             self._slot = slot + 1
@@ -460,13 +477,17 @@ class Engine:
                 self._run_waiting(Seconds(now))
             self._run_slot(slot, Seconds(now))
 
-    def _skip(self, behind: float) -> None:
-        slots = int(behind / SLOT)
-        self._due += slots * SLOT
-        self.counters["stalls"] += 1
-        self.counters["skipped_ms"] += slots * SLOT_MS
-        for line in self._lines.values():
-            line.leg.outbound.skip(slots * SLOT_MS)
+    def _held_up(self, behind: float) -> None:
+        late = int(behind / SLOT)
+        skipped = late // STRIDE * STRIDE if behind > STALL else 0
+        self._due += skipped * SLOT
+        self.counters["stalls"] += skipped > 0
+        self.counters["skipped_ms"] += skipped * SLOT_MS
+        for line in tuple(self._lines.values()):
+            try:
+                line.leg.held_up(skipped * SLOT_MS, (late - skipped) * SLOT_MS)
+            except Exception as error:
+                self._fault(line, error)
 
     def _run_slot(self, slot: int, now: Seconds) -> None:
         ring = self._ring

@@ -41,6 +41,10 @@ class LegPort(Protocol):
         """The next `ptime` of audio in the leg's codec, exactly one packet long; None when there is nothing to play.
         What is returned counts as played."""
 
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """The clock that asks for `next_frame` was, from the leg's time `at` on: for `skipped` ms it will not ask at
+        all, and for the `late` ms after them at once. Off the packet path."""
+
     def leg_changed(self, codec: str, ptime: int) -> None:
         """The leg's codec (a name of `media.codecs.CODECS`), both ways, or the length of the packets it sends, in ms.
         Called on attaching and after each re-INVITE that changes either."""

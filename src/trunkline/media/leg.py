@@ -228,6 +228,16 @@ class Leg:
     def _is_listened_to(self) -> bool:
         return not self.source.awaiting and any(port.inbound for port in self._ports)
 
+    def held_up(self, skipped: int, late: int) -> None:
+        """The clock was: `skipped` ms are not sent for, and then `late` ms at once."""
+        outbound = self.outbound
+        if outbound.asks:
+            for port in self._ports:
+                if port.plays:
+                    port.held_up(outbound.play_at, skipped, late)
+        if skipped:
+            outbound.skip(skipped)
+
     def failed_port(self) -> LegPort | None:
         """After an exception: the port that raised it, None when it was not a port."""
         failed = self.inbound.calling or self.outbound.failed

@@ -99,6 +99,9 @@ class Ear:
         """See `LegPort`."""
         return None
 
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """See `LegPort`."""
+
     def leg_changed(self, codec: str, ptime: int) -> None:
         """See `LegPort`. What was heard in another codec is forgotten."""
         if codec != self._codec:

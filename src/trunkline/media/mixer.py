@@ -23,8 +23,6 @@ Player = Callable[[int], bytes | None]
 WARM_UP = 5
 """Frames that codecs with a memory are run over. For G.722 and 20 ms, by trial: one is too few, three are enough."""
 
-_WITHOUT_MEMORY = ("PCMU", "PCMA")
-
 
 class Mixer:
     """One leg's players, two or more, in the leg's codec; itself a player. Made anew when any of this changes."""
@@ -36,7 +34,7 @@ class Mixer:
         self._players = players
         self._decoders = [row.decoder() for _ in players]
         self._encode = row.encoder()
-        self._before: deque[list[bytes | None]] = deque(maxlen=0 if codec in _WITHOUT_MEMORY else WARM_UP)
+        self._before: deque[list[bytes | None]] = deque(maxlen=WARM_UP if row.remembers else 0)
         self._mixing = False
         self.calling: Player | None = None
         """The player under way, to tell whose fault an exception was."""

@@ -143,6 +143,16 @@ class Outbound:
             self._mixer.calling = None
 
     @property
+    def asks(self) -> bool:
+        """Whether who plays is asked for the next packet."""
+        return self.sending and self._keys is None
+
+    @property
+    def play_at(self) -> int:
+        """Milliseconds on the timeline of the next packet."""
+        return self._play_at
+
+    @property
     def timestamp(self) -> RtpTime:
         """Of the next packet."""
         return RtpTime(self._timestamp)

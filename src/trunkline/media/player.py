@@ -63,6 +63,9 @@ class Player:
             on_over, self._on_over = self._on_over, None
             on_over(self._error)
 
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """See `LegPort`. A file waits, and nothing of it is lost."""
+
     def leg_changed(self, codec: str, ptime: int) -> None:
         """See `LegPort`."""
         if not self.codec:

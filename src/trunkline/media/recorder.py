@@ -153,6 +153,9 @@ class Recorder:
                 self._hand_out(min(rest, BLOCK_MS))
                 rest -= BLOCK_MS
 
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """See `LegPort`."""
+
     def leg_changed(self, codec: str, ptime: int) -> None:
         """See `LegPort`."""
         if not self.rate:

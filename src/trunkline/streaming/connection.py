@@ -57,6 +57,7 @@ def _playback_of(params: StreamParams, settings: StreamSettings) -> Playback:
         prebuffer=settings.prebuffer,
         limit=settings.playback_limit,
         mark_limit=settings.mark_limit,
+        live=params.mode is BidirectionalMode.RTP,
     )
 
 
@@ -206,7 +207,7 @@ class StreamConnection:
         if self._target is TargetLegs.BOTH:
             self._far = Copy()
         else:
-            self._far = Speaker(self.next_frame, self._playback.leg_changed, self._at)
+            self._far = Speaker(self.next_frame, self._playback.leg_changed, self.held_up, self._at)
             self.plays = False
         return self._far
 
@@ -255,6 +256,7 @@ class StreamConnection:
             played_ms=playback.played_ms,
             unheard_ms=self._unheard_ms,
             cleared_ms=playback.cleared_ms,
+            discarded_ms=playback.discarded_ms,
             queued_ms=playback.queued_ms,
             underruns=playback.underruns,
             overruns=playback.overruns,
@@ -323,6 +325,10 @@ class StreamConnection:
         if frame is not None and isinstance(far, Copy):
             far.feed(self._playback.taken, self._playback.codec)
         return frame
+
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """See `LegPort`."""
+        self._playback.held_up(at, skipped, late)
 
     def digit(self, digit: str) -> None:
         """See `LegPort`."""

@@ -31,17 +31,25 @@ class _Port:
     def peer_changed(self, codec: str) -> None:
         """See `LegPort`."""
 
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """See `LegPort`."""
+
 
 class Speaker(_Port):
     """Asks the stream for the opposite leg."""
 
     def __init__(
-        self, next_frame: Callable[[int], bytes | None], leg_changed: Callable[[str, int], None], at: int
+        self,
+        next_frame: Callable[[int], bytes | None],
+        leg_changed: Callable[[str, int], None],
+        held_up: Callable[[int, int, int], None],
+        at: int,
     ) -> None:
         """`at`: the last time of which the stream was asked. Each leg has a timeline of its own, on which the stream's
         would jump; so it is counted on from there."""
         self._next_frame = next_frame
         self._leg_changed = leg_changed
+        self._held_up = held_up
         self._at = at
         self._ptime = 20
 
@@ -49,6 +57,11 @@ class Speaker(_Port):
         """See `LegPort`."""
         self._at += self._ptime
         return self._next_frame(self._at)
+
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """See `LegPort`."""
+        self._held_up(self._at + self._ptime, skipped, late)
+        self._at += skipped
 
     def leg_changed(self, codec: str, ptime: int) -> None:
         """See `LegPort`."""

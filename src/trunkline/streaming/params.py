@@ -113,6 +113,8 @@ class StreamReport:
     unheard_ms: int = 0
     """Of these, audio for the opposite leg while there was none."""
     cleared_ms: int = 0
+    discarded_ms: int = 0
+    """Audio that was left out, after it had come too late or our own clock had been held up."""
     queued_ms: int = 0
     underruns: int = 0
     """Times that playback ran dry in mid-speech: more audio came within half a second."""

@@ -7,38 +7,53 @@ leg's time in ms, comes with each request, and all waiting is counted in it.
 Playback starts once as much is queued as the `Prebuffer` has learnt that this app needs, or once nothing came for as
 long (a short last word). A rest shorter than a packet waits one packet's time for more and is then padded with silence.
 When nothing is left playback has run dry and the prebuffer is filled again; more audio soon after that is an underrun,
-later it is the next utterance.
+later it is the next utterance. What an underrun makes everything behind it later by is taken out again, as `CatchUp`
+says, and counted in `discarded_ms`; of files nothing ever is.
 
-A mark remembers how many bytes were queued before it and comes back in `returned` when as many have been played.
+A mark remembers how many bytes were queued before it and comes back in `returned` when as many have been played: one
+packet's time after the last of them was given to the leg.
 """
 
+import numpy as np
+
 from trunkline.media.codecs import CODECS, converter
-from trunkline.media.level import Meter
+from trunkline.media.level import Meter, level
+from trunkline.streaming.catchup import FAINT, SPACING, CatchUp, squeeze
 from trunkline.streaming.prebuffer import GAP, Prebuffer
 
 JOIN_LIMIT = 319
 """Bytes up to which chunks are joined as they come, so that many small ones take little more memory than a large one;
 less than two packets of 20 ms at 8 kHz, which are then queued and played as they come."""
 
+_NEVER = 1 << 60
+"""Bytes that are never queued."""
+
 
 class Playback:
     """The queue of one stream: bytes of `codec`, and marks among them.
 
     Bounds: `limit` seconds of audio and `mark_limit` marks; what is over them is refused, nothing is dropped.
-    `prebuffer` is in ms. `returned` holds the names of marks that are due, in order; the owner takes them out.
+    `prebuffer` is in ms. `live`: what comes late is caught up with. `returned` holds the names of marks that are due,
+    in order; the owner takes them out.
     """
 
     __slots__ = (
         "_afresh",
+        "_behind",
+        "_catch",
         "_chunks",
         "_cleared",
         "_convert",
+        "_discarded",
         "_dry_at",
+        "_enough",
+        "_faint",
         "_fresh",
         "_last_media",
         "_leg_codec",
         "_limit",
         "_limit_ms",
+        "_live",
         "_mark_limit",
         "_marks",
         "_offset",
@@ -52,6 +67,8 @@ class Playback:
         "_queued",
         "_ran_dry",
         "_row",
+        "_since",
+        "_tail",
         "_target",
         "codec",
         "meter",
@@ -61,7 +78,7 @@ class Playback:
         "underruns",
     )
 
-    def __init__(self, codec: str, *, prebuffer: int, limit: float, mark_limit: int) -> None:
+    def __init__(self, codec: str, *, prebuffer: int, limit: float, mark_limit: int, live: bool = True) -> None:
         self.codec = codec
         self._row = CODECS[codec]
         self._per_ms = self._row.bytes_per_ms
@@ -75,9 +92,16 @@ class Playback:
         self._position = 0
         self._played = 0
         self._cleared = 0
+        self._discarded = 0
         self._playing = False
+        self._tail = False  # the last packet was all that was left, and padded
         self._ran_dry = False
         self._afresh = True
+        self._live = live
+        self._catch: CatchUp | None = None  # made when it is needed first
+        self._behind = False  # it is needed
+        self._since = 0  # packets since one was squeezed
+        self._faint = False  # nobody heard the last packet
         self._dry_at = 0
         self._target: int | None = None
         self._fresh = False
@@ -102,6 +126,11 @@ class Playback:
         return self._cleared // self._per_ms
 
     @property
+    def discarded_ms(self) -> int:
+        """Audio that was taken out, to catch up with the app."""
+        return self._discarded // self._per_ms
+
+    @property
     def queued_ms(self) -> int:
         """Audio that waits."""
         return self._queued // self._per_ms
@@ -111,6 +140,7 @@ class Playback:
         self._leg_codec = codec
         self._ptime = ptime
         self._packet = ptime * self._per_ms
+        self._measure()
         self._limit = self._limit_ms * self._per_ms
         self._convert = converter(self.codec, codec)
 
@@ -123,12 +153,13 @@ class Playback:
         self._per_ms = self._row.bytes_per_ms
         self._played = self._played * self._per_ms // before
         self._cleared = self._cleared * self._per_ms // before
+        self._discarded = self._discarded * self._per_ms // before
         self.meter.follow(codec)
         self.leg_changed(self._leg_codec, self._ptime)
 
     def rests(self) -> bool:
         """Nothing waits or has just been played: until audio is put, `next_frame` gives None and changes nothing."""
-        return not (self._queued or self._playing or self._fresh)
+        return not (self._queued or self._playing or self._fresh or self._tail or self._marks)
 
     @property
     def room(self) -> int:
@@ -158,9 +189,9 @@ class Playback:
         return True
 
     def mark(self, name: bytes) -> bool:
-        """Queue a mark, which is due at once when no audio waits; False, and nothing queued, when there are too
-        many."""
-        if not self._queued:
+        """Queue a mark, which is due at once when no audio waits or sounds; False, and nothing queued, when there are
+        too many."""
+        if not (self._queued or self._playing or self._tail):
             self.returned.append(name)
         elif len(self._marks) >= self._mark_limit:
             return False
@@ -174,64 +205,199 @@ class Playback:
         self._position += self._queued
         self._chunks.clear()
         self._offset = self._queued = 0
-        self._playing = self._ran_dry = False
+        self._playing = self._tail = self._ran_dry = self._behind = False
+        if self._catch is not None:
+            self._catch.forget()
+        self._measure()
         self._afresh = True
         self._return_marks()
 
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """The leg's clock was, from its time `at` on: for `skipped` ms it asks for nothing, so that what is queued for
+        them is left out, and then for `late` ms at once."""
+        if not self._live or self.rests():
+            return
+        self._caught_up_with().held_up(at, skipped + late, self._prebuffer.pace)
+        if skipped and self._queued and not self._playing:
+            if self._fresh:
+                self._last_media = at
+            awaited = max(0, self._awaited() - (at - self._last_media))
+            skipped -= awaited
+            at += awaited
+            if skipped > 0:
+                self._begin(at)
+        if skipped > 0 and self._playing:
+            missed = skipped * self._per_ms
+            passed = min(missed, self._queued)
+            self._discard(passed)
+            if passed < missed:
+                self._run_dry(at + passed // self._per_ms)
+
     def next_frame(self, at: int) -> bytes | None:
         """The next packet for the leg, or None; `at` grows from call to call."""
-        queued = self._queued
+        if self._marks and self._marks[0][0] <= self._position:
+            self._return_marks()
         if self._fresh:
             self._fresh = False
             self._arrived(at)
+        queued = self._queued
         if not queued:
             if self._playing:
                 self._run_dry(at)
+            self._tail = False
             return None
         if not self._playing and not self._starts(queued, at):
             return None
-        if queued >= self._packet:
+        if queued >= self._enough:
             return self._take(self._packet)
+        if queued >= self._packet:
+            return self._take_in_haste(at)
+        return self._take_rest(queued, at)
+
+    def _take_rest(self, queued: int, at: int) -> bytes | None:
+        """All that is left, if nothing more comes."""
         if at - self._last_media < self._ptime:
+            if self._live:
+                self._fall_silent(at)
             return None
-        self._run_dry(at)
+        self._begin(at)
+        self._run_dry(at, queued // self._per_ms)
+        self._tail = True
         return self._take(queued)
 
-    def _run_dry(self, at: int) -> None:
+    def _run_dry(self, at: int, left: int = 0) -> None:
+        """There is nothing to play; but `left` ms."""
         self._playing, self._ran_dry, self._afresh, self._dry_at = False, True, True, at
+        if self._live:
+            self._fall_silent(at + left)
+
+    def _fall_silent(self, at: int) -> None:
+        self._caught_up_with().ran_dry(at, self._prebuffer.pace)
+        self._behind = True
+        self._measure()
+
+    def _caught_up_with(self) -> CatchUp:
+        if self._catch is None:
+            self._catch = CatchUp()
+        return self._catch
+
+    def _measure(self) -> None:
+        """How much must be queued for a packet to be taken without further ado."""
+        self._enough = _NEVER if self._catch is not None and self._catch.due else self._packet
 
     def _arrived(self, at: int) -> None:
         """Audio was put since the last packet."""
         self._last_media = at
-        if self._ran_dry and at - self._dry_at <= GAP:
-            self.underruns += 1
-        self._ran_dry = False
         received = (self._position + self._queued) // self._per_ms
         self._prebuffer.arrived(at, received, self._afresh)
         self._afresh = False
         self._target = None
+        if self._ran_dry:
+            self._ran_dry = False
+            excused = self._catch is not None and self._catch.excused
+            if at - self._dry_at <= GAP and not excused:
+                self.underruns += 1
+        if self._behind:
+            self._catch_up(at, at - received)
+
+    def _catch_up(self, at: int, pace: int) -> None:
+        """Look at audio that came, if playback has run dry before."""
+        catch = self._caught_up_with()
+        self._behind = catch.goes_on(at)
+        if self._behind:
+            missed = min(catch.missed(at, pace), self._queued // self._per_ms)
+            if missed > 0:
+                self._discard(missed * self._per_ms)
+                catch.skipped(missed)
+                self._playing = self._playing or self._queued >= self._packet
+            if self._playing:
+                self._begin(at)
+                self._behind = catch.measure(at, pace)
+        self._measure()
+
+    def _awaited(self) -> int:
+        """What is to be queued before playback begins, in ms."""
+        if self._target is None:
+            # Only where playback begins: while it goes on, no message has to pay for the reckoning.
+            self._target = self._prebuffer.target(self._ptime)
+        return self._target
 
     def _starts(self, queued: int, at: int) -> bool:
-        target = self._target
-        if target is None:
-            # Only where playback begins: while it goes on, no message has to pay for the reckoning.
-            target = self._target = self._prebuffer.target(self._ptime)
+        self._tail = False
+        target = self._awaited()
         if queued < target * self._per_ms and at - self._last_media < target:
             return False
-        self._playing = True
+        self._begin(at)
         return True
+
+    def _begin(self, at: int) -> None:
+        self._playing = True
+        if self._behind:
+            self._caught_up_with().started(at)
 
     def _take(self, count: int) -> bytes:
         frame = self._cut(count)
         self._queued -= count
         self._position += count
         self._played += count
-        if self._marks and self._marks[0][0] <= self._position:
-            self._return_marks()
         if count < self._packet:
             frame += self._row.silence(self._ptime)[count:]
         self.taken = frame
         return frame if self._convert is None else self._convert(frame)
+
+    def _take_in_haste(self, at: int) -> bytes:
+        """A packet, and something left out."""
+        catch, packet = self._caught_up_with(), self._packet
+        decode = self._row.decoder
+        spare = self._queued - packet
+        self._since += 1
+        if self._faint and level(decode()(self._front(packet))) < FAINT:
+            faint = min(catch.due, packet // self._per_ms, spare // self._per_ms)
+            self._discard(faint * self._per_ms)
+            catch.removed(at, faint)
+        elif self._since >= SPACING and spare >= packet and not self._row.remembers:
+            self._squeeze(catch, at)
+        self._measure()
+        frame = self._take(packet)
+        self._faint = level(decode()(self.taken)) < FAINT
+        return frame
+
+    def _squeeze(self, catch: CatchUp, at: int) -> None:
+        """Make one packet of the next two."""
+        packet, row = self._packet, self._row
+        pcm = np.frombuffer(row.decoder()(self._front(2 * packet)), "<i2")
+        samples = len(pcm) // 2
+        most = catch.due * row.sample_rate // 1000
+        if most < samples // 2:
+            return
+        made, shift = squeeze(pcm, samples, most)
+        left_out = shift * packet // samples
+        self._discard(left_out)
+        self._cut(packet)
+        if self._offset:
+            self._chunks[0] = self._chunks[0][self._offset :]
+            self._offset = 0
+        self._chunks.insert(0, row.encoder()(made.tobytes()))
+        catch.removed(at, -(-left_out // self._per_ms))
+        self._since = 0
+
+    def _front(self, count: int) -> bytes:
+        """The next `count` bytes, of at least as many, which stay where they are."""
+        found, start = b"", self._offset
+        for chunk in self._chunks:
+            found += chunk[start : start + count - len(found)]
+            start = 0
+            if len(found) == count:
+                break
+        return found
+
+    def _discard(self, count: int) -> None:
+        """Take the next `count` bytes out, of at least as many."""
+        if count:
+            self._cut(count)
+            self._queued -= count
+            self._position += count
+            self._discarded += count
 
     def _cut(self, count: int) -> bytes:
         """The next `count` bytes, of at least as many."""

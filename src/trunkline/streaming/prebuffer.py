@@ -33,6 +33,7 @@ class Prebuffer:
         "_received",
         "_seen",
         "_seen_before",
+        "_sixteenths",
     )
 
     def __init__(self, bound: int) -> None:
@@ -44,6 +45,12 @@ class Prebuffer:
         self._last = -GAP - 1
         self._base = 0
         self._received = 0
+        self._sixteenths = 0
+
+    @property
+    def pace(self) -> int:
+        """The time less what had been received by it, over the last chunks: the less, the further the app is ahead."""
+        return self._sixteenths >> 4
 
     def arrived(self, at: int, received: int, afresh: bool) -> None:
         """Audio came: `received` ms in all by now. `afresh`: playback had stopped, and will start anew with this."""
@@ -51,8 +58,10 @@ class Prebuffer:
         late = (at - self._began) - (before - self._base)
         if late <= GAP and at - self._last <= GAP:
             self._see(late, received - before)
+            self._sixteenths += at - received - (self._sixteenths >> 4)
         else:
             afresh = True
+            self._sixteenths = at - received << 4
         self._last = at
         if afresh:
             self._began, self._base = at, before

@@ -44,6 +44,9 @@ class Keys:
         """See `LegPort`."""
         return None
 
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """See `LegPort`."""
+
     def leg_changed(self, codec: str, ptime: int) -> None:
         """See `LegPort`."""
 

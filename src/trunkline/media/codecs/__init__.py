@@ -46,6 +46,8 @@ class Codec:
     """The codec in which this one's audio is joined and cut, when it cannot be itself."""
     samples: Callable[[bytes], int] | None = None
     """How many a payload holds, where a payload is a packet. May raise Undecodable."""
+    remembers: bool = False
+    """What a payload means depends on those before it, so that none can be made anew or left out unnoticed."""
 
 
 def _l16(rate: int, order: Literal["little", "big"]) -> Codec:
@@ -91,6 +93,7 @@ CODECS = {
             silence=_repeat(g722.SILENCE, 8),
             decoder=g722.decoder,
             encoder=g722.encoder,
+            remembers=True,
         ),
         Codec(
             "OPUS",
@@ -102,6 +105,7 @@ CODECS = {
             encoder=opus.encoder,
             queued_as="L16/48000",
             samples=opus.samples,
+            remembers=True,
         ),
         *(_l16(rate, order) for rate in (8000, 16000, 22050, 24000, 48000) for order in ("little", "big")),
     )
