@@ -1,6 +1,6 @@
-"""A media worker, or an app, that stands still for a moment leaves no delay behind: measured on the wire, under apps that
-return what they hear, by pulses that say their own number. Time is told by RTP timestamps, which a busy machine cannot
-bend.
+"""A media worker, or an app, that stands still for a moment leaves no delay behind: measured on the wire, under apps
+that return what they hear, by pulses that say their own number. Time is told by RTP timestamps, which a busy machine
+cannot bend.
 """
 
 import asyncio
@@ -81,7 +81,9 @@ def delays(heard: list[Heard]) -> dict[int, float]:
 
 
 @asynccontextmanager
-async def echoed(server: ServerProcess, client: AsyncTelnyx, *together: int) -> AsyncIterator[list[tuple[Caller, Echo]]]:
+async def echoed(
+    server: ServerProcess, client: AsyncTelnyx, *together: int
+) -> AsyncIterator[list[tuple[Caller, Echo]]]:
     """Calls whose apps return so many frames in a message."""
     async with AsyncExitStack() as stack:
         calls = []
@@ -147,7 +149,6 @@ async def test_a_worker_that_stands_still_leaves_no_delay_and_loses_no_mark(
     async with echoed(server, client, 1, 10) as calls:
         found = await measure(calls, stop)
         await marks_came_back(calls)
-    print(found)
     assert [[abs(after - before) <= 20 for before, after in row] for row in found] == [[True] * len(STALLS)] * 2
 
 
@@ -165,5 +166,4 @@ async def test_an_app_that_stands_still_leaves_no_delay_and_loses_no_mark(
 
         found = await measure(calls, stop)
         await marks_came_back(calls)
-    print(found)
     assert [[abs(after - before) <= 20 for before, after in row] for row in found] == [[True] * len(STALLS)] * 2

@@ -170,9 +170,10 @@ class CatchUp:
         self.due = max(0, self.due - milliseconds)
 
     def _late_by(self, at: int, pace: int) -> int:
+        """Nothing when the app is further ahead than it was: that is no audio that comes late, but more of it."""
         silent = 0 if self._silent_since is None else at - self._silent_since
-        behind = 0 if self._pace is None else max(0, pace - self._pace)
-        return self._inserted + silent - self._removed - behind
+        behind = 0 if self._pace is None else pace - self._pace
+        return 0 if behind < -STEADY else self._inserted + silent - self._removed - max(0, behind)
 
 
 def squeeze(pcm: NDArray[np.int16], packet: int, most: int) -> tuple[NDArray[np.int16], int]:

@@ -5,7 +5,7 @@ from trunkline.streaming cimport prebuffer as _prebuffer
 cdef long long JOIN_LIMIT, _NEVER
 
 cdef class Playback:
-    cdef object _catch, _convert, _leg_codec, _row, _target
+    cdef object _catch, _convert, _decode, _leg_codec, _row, _target
     cdef list _chunks, _marks
     cdef _prebuffer.Prebuffer _prebuffer
     cdef long long _cleared, _discarded, _dry_at, _enough, _last_media, _limit, _limit_ms, _mark_limit, _offset, _packet

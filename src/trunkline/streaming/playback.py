@@ -14,9 +14,11 @@ A mark remembers how many bytes were queued before it and comes back in `returne
 packet's time after the last of them was given to the leg.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
-from trunkline.media.codecs import CODECS, converter
+from trunkline.media.codecs import CODECS, converter, transcoder
 from trunkline.media.level import Meter, level
 from trunkline.streaming.catchup import FAINT, SPACING, CatchUp, squeeze
 from trunkline.streaming.prebuffer import GAP, Prebuffer
@@ -44,6 +46,7 @@ class Playback:
         "_chunks",
         "_cleared",
         "_convert",
+        "_decode",
         "_discarded",
         "_dry_at",
         "_enough",
@@ -143,6 +146,7 @@ class Playback:
         self._measure()
         self._limit = self._limit_ms * self._per_ms
         self._convert = converter(self.codec, codec)
+        self._decode: Callable[[bytes], bytes] | None = None
 
     def follow_leg(self) -> None:
         """Take audio in the leg's codec from here on, or in the one that this is queued as, unless some is queued."""
@@ -267,7 +271,8 @@ class Playback:
 
     def _run_dry(self, at: int, left: int = 0) -> None:
         """There is nothing to play; but `left` ms."""
-        self._playing, self._ran_dry, self._afresh, self._dry_at = False, True, True, at
+        self._playing, self._dry_at = False, at
+        self._ran_dry = self._afresh = self._behind = True
         if self._live:
             self._fall_silent(at + left)
 
@@ -292,18 +297,16 @@ class Playback:
         self._prebuffer.arrived(at, received, self._afresh)
         self._afresh = False
         self._target = None
-        if self._ran_dry:
-            self._ran_dry = False
-            excused = self._catch is not None and self._catch.excused
-            if at - self._dry_at <= GAP and not excused:
-                self.underruns += 1
         if self._behind:
             self._catch_up(at, at - received)
 
     def _catch_up(self, at: int, pace: int) -> None:
         """Look at audio that came, if playback has run dry before."""
         catch = self._caught_up_with()
-        self._behind = catch.goes_on(at)
+        if self._ran_dry and at - self._dry_at <= GAP and not catch.excused:
+            self.underruns += 1
+        self._ran_dry = False
+        self._behind = self._live and catch.goes_on(at)
         if self._behind:
             missed = min(catch.missed(at, pace), self._queued // self._per_ms)
             if missed > 0:
@@ -353,7 +356,7 @@ class Playback:
         self._since += 1
         if self._faint and level(decode()(self._front(packet))) < FAINT:
             faint = min(catch.due, packet // self._per_ms, spare // self._per_ms)
-            self._discard(faint * self._per_ms)
+            self._discard(faint * self._per_ms, faint=True)
             catch.removed(at, faint)
         elif self._since >= SPACING and spare >= packet and not self._row.remembers:
             self._squeeze(catch, at)
@@ -391,13 +394,27 @@ class Playback:
                 break
         return found
 
-    def _discard(self, count: int) -> None:
-        """Take the next `count` bytes out, of at least as many."""
+    def _discard(self, count: int, *, faint: bool = False) -> None:
+        """Take the next `count` bytes out, of at least as many; `faint`: nobody would hear them."""
         if count:
-            self._cut(count)
+            left_out = self._cut(count)
             self._queued -= count
             self._position += count
             self._discarded += count
+            # A leg that speaks the same would have to be handed to another encoder amid speech, which is worse.
+            if self._row.remembers and (faint or self._decode is not None or self.codec != self._leg_codec):
+                self._hear(left_out)
+
+    def _hear(self, left_out: bytes) -> None:
+        """What comes behind this means nothing to a decoder that has not heard it; so there is one here that does, and
+        the leg gets what is made of that."""
+        if self._decode is None:
+            decode = self._row.decoder()
+            encode = transcoder(f"L16/{self._row.sample_rate}", self._leg_codec).convert
+            if self.taken:
+                encode(decode(self.taken))
+            self._decode, self._convert = decode, lambda payload: encode(decode(payload))
+        self._decode(left_out)
 
     def _cut(self, count: int) -> bytes:
         """The next `count` bytes, of at least as many."""

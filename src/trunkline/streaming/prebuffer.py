@@ -22,8 +22,6 @@ class Prebuffer:
     """Times and lengths are in ms; `bound` is the most that is ever waited for."""
 
     __slots__ = (
-        "_base",
-        "_began",
         "_bound",
         "_former_latest",
         "_former_longest",
@@ -33,6 +31,7 @@ class Prebuffer:
         "_received",
         "_seen",
         "_seen_before",
+        "_shift",
         "_sixteenths",
     )
 
@@ -41,9 +40,8 @@ class Prebuffer:
         self._seen = self._seen_before = 0
         self._latest = self._former_latest = _NEVER
         self._longest = self._former_longest = 0
-        self._began = 0
         self._last = -GAP - 1
-        self._base = 0
+        self._shift = 0  # the time less what had been received, when playback began
         self._received = 0
         self._sixteenths = 0
 
@@ -55,26 +53,26 @@ class Prebuffer:
     def arrived(self, at: int, received: int, afresh: bool) -> None:
         """Audio came: `received` ms in all by now. `afresh`: playback had stopped, and will start anew with this."""
         before, self._received = self._received, received
-        late = (at - self._began) - (before - self._base)
+        late = at - before - self._shift
         if late <= GAP and at - self._last <= GAP:
-            self._see(late, received - before)
+            if self._seen == PERIOD:
+                self._turn_over()
+            self._seen += 1
+            if late > self._latest:
+                self._latest = late
+            if received - before > self._longest:
+                self._longest = received - before
             self._sixteenths += at - received - (self._sixteenths >> 4)
         else:
             afresh = True
             self._sixteenths = at - received << 4
         self._last = at
         if afresh:
-            self._began, self._base = at, before
+            self._shift = at - before
 
-    def _see(self, late: int, length: int) -> None:
-        if self._seen == PERIOD:
-            self._former_latest, self._former_longest = self._latest, self._longest
-            self._seen, self._seen_before, self._latest, self._longest = 0, PERIOD, _NEVER, 0
-        self._seen += 1
-        if late > self._latest:
-            self._latest = late
-        if length > self._longest:
-            self._longest = length
+    def _turn_over(self) -> None:
+        self._former_latest, self._former_longest = self._latest, self._longest
+        self._seen, self._seen_before, self._latest, self._longest = 0, PERIOD, _NEVER, 0
 
     def target(self, ptime: int) -> int:
         """What to have queued before playing."""

@@ -1,0 +1,364 @@
+"""Delay that a stall leaves, and what is done about it: apps, callers and clocks driven by hand, in milliseconds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.media.codecs import CODECS, transcoder
+from trunkline.streaming.catchup import FAINT, SPACING, squeeze
+from trunkline.streaming.playback import Playback
+
+FRAME = 20
+PERIOD = 25
+"""Frames from one pulse to the next, of which all but the first two are silent."""
+SILENCE = b"\xff" * 160
+PHASE = 7
+"""Of the caller's clock against ours."""
+STALL, STRIDE, HELD_UP = 200, 120, 40
+"""As the engine has them."""
+
+Stalls = Sequence[tuple[int, int]]
+
+
+def pulse(number: int) -> bytes:
+    """A loud frame that says its number: bytes below 0x40 are loud in PCMU."""
+    return bytes((number & 0x3F, number >> 6 & 0x3F)) * 80
+
+
+def spoken(number: int) -> bytes:
+    return pulse(number) if number % PERIOD < 2 else SILENCE
+
+
+def over(stalls: Stalls, at: float) -> float:
+    """When whoever stands still at that time goes on."""
+    return next((start + length for start, length in stalls if start <= at < start + length), at)
+
+
+@dataclass
+class Call:
+    """A caller whose frames go to an app, which returns them: so many in a message, after so many ms on the way."""
+
+    together: int = 1
+    distance: int = 2
+    queue: Playback = field(default_factory=lambda: Playback("PCMU", prebuffer=60, limit=600, mark_limit=10_000))
+    sent: list[tuple[int, bytes | None]] = field(default_factory=list)
+    """Packets to the caller, by when they left."""
+    returned: list[tuple[int, bytes]] = field(default_factory=list)
+    """Marks, by when they came back."""
+    marked: list[bytes] = field(default_factory=list)
+
+    def run(self, until: int, *, worker: Stalls = (), app: Stalls = ()) -> "Call":
+        answers, at, leg = self._answers(until, worker, app), 0, 0
+        while at < until:
+            goes_on = over(worker, at)
+            while answers and answers[0][0] <= goes_on:
+                audio = answers.pop(0)[1]
+                self.queue.put(audio)
+                if audio.strip(b"\xff"):
+                    self.marked.append(b"%d" % len(self.marked))
+                    self.queue.mark(self.marked[-1])
+            behind = int(goes_on - at) // 5 * 5
+            skipped = behind // STRIDE * STRIDE if behind > STALL else 0
+            if goes_on - at > HELD_UP:
+                self.queue.held_up(leg, skipped, behind - skipped)
+            at, leg = at + skipped, leg + skipped
+            while True:
+                self.sent.append((max(at, int(goes_on)), self.queue.next_frame(leg)))
+                due, self.queue.returned = self.queue.returned, []
+                self.returned += [(max(at, int(goes_on)), name) for name in due]
+                at, leg = at + FRAME, leg + FRAME
+                if at > goes_on:
+                    break
+        return self
+
+    def _answers(self, until: int, worker: Stalls, app: Stalls) -> list[tuple[float, bytes]]:
+        answers: list[tuple[float, bytes]] = []
+        kept, last = b"", 0.0
+        for number in range(until // FRAME):
+            heard = over(app, over(worker, number * FRAME + PHASE) + self.distance / 2)
+            kept += spoken(number)
+            if len(kept) == 160 * self.together:
+                last = max(last, heard + self.distance / 2)
+                answers.append((over(worker, last), kept))
+                kept = b""
+        return answers
+
+    def delay(self, start: int, end: int) -> float:
+        """How long pulses that begin to be heard in this time had taken, in ms."""
+        found = []
+        for at, frame in self.sent:
+            loud = next((n for n, byte in enumerate(frame or b"") if byte < 0x40), 159)
+            if frame and loud < 159 and frame[loud + 1] < 0x40 and start <= at < end:
+                number = frame[loud] | frame[loud + 1] << 6
+                if number % PERIOD == 0:
+                    found.append(at + loud / 8 - number * FRAME - PHASE)
+        return median(found)
+
+
+LENGTHS = (60, 100, 200, 210, 400, 700)
+
+
+@pytest.mark.parametrize("distance", [2, 60, 250])
+@pytest.mark.parametrize("together", [1, 2, 10, 50])
+@pytest.mark.parametrize("who", ["worker", "app"])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_four_seconds_after_a_stall_the_delay_is_what_it_was(
+    who: str, length: int, together: int, distance: int
+) -> None:
+    for start in (8003, 8111):
+        stalls = {who: [(start, length)]}
+        call = Call(together, distance).run(16_000, **stalls)
+        before, after = call.delay(5000, start), call.delay(start + length + 4000, 16_000)
+        assert abs(after - before) <= 5
+        assert [name for _, name in call.returned] == call.marked[: len(call.returned)]
+        assert len(call.marked) - len(call.returned) <= 2
+
+
+def test_stall_after_stall_leaves_nothing() -> None:
+    stalls = [(start, 100 + start // 100) for start in range(6000, 60_000, 5000)]
+    call = Call(distance=80).run(70_000, worker=stalls[::2], app=stalls[1::2])
+    assert abs(call.delay(65_000, 70_000) - call.delay(3000, 6000)) <= 20
+
+
+def test_a_late_tick_makes_up_for_what_it_missed_as_far_as_audio_is_there() -> None:
+    queue = Playback("PCMU", prebuffer=60, limit=600, mark_limit=10)
+    queue.put(b"".join(map(pulse, range(50))))
+    assert queue.next_frame(0) == pulse(0)
+    queue.held_up(20, 0, 200)
+    assert [queue.next_frame(20 * number) for number in range(1, 50)] == [pulse(number) for number in range(1, 50)]
+    assert queue.discarded_ms == 0
+
+
+def test_what_is_never_asked_for_is_skipped_and_its_marks_come_back() -> None:
+    queue = Playback("PCMU", prebuffer=60, limit=600, mark_limit=100)
+    for number in range(50):
+        queue.put(pulse(number))
+        queue.mark(b"%d" % number)
+    assert queue.next_frame(0) == pulse(0)
+    queue.held_up(20, 360, 40)
+    assert queue.returned == []
+    assert queue.next_frame(380) == pulse(19)
+    assert queue.returned == [b"%d" % number for number in range(19)]
+    assert queue.next_frame(400) == pulse(20)
+    assert (queue.discarded_ms, queue.played_ms) == (360, 60)
+
+
+def test_what_waits_for_its_prebuffer_is_skipped_from_when_it_would_have_begun() -> None:
+    queue = Playback("PCMU", prebuffer=60, limit=600, mark_limit=10)
+    queue.put(pulse(1) * 2)
+    assert queue.next_frame(0) is None
+    queue.put(b"".join(pulse(number) for number in range(2, 20)))
+    queue.held_up(20, 120, 0)
+    assert queue.next_frame(140) == pulse(3)
+    assert queue.discarded_ms == 60
+
+
+# ── what loses nothing ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def play(chunks: list[tuple[int, bytes]], until: int, **held: int) -> tuple[bytes, Playback]:
+    """What is heard of chunks that come at these times, and the queue after it."""
+    queue, played = Playback("PCMU", prebuffer=60, limit=600, mark_limit=10), b""
+    for at in range(0, until, FRAME):
+        while chunks and chunks[0][0] <= at:
+            queue.put(chunks.pop(0)[1])
+        if held and at == held["at"]:
+            queue.held_up(**held)
+        played += queue.next_frame(at) or b""
+    return played, queue
+
+
+@pytest.mark.parametrize("loudness", [0x00, 0xFF], ids=["loud", "silent"])
+@pytest.mark.parametrize("pause", [0, 100, 300, 480, 900, 4000])
+@pytest.mark.parametrize("pieces", [1, 6])
+def test_bursts_lose_nothing_whatever_pause_is_between_them(loudness: int, pause: int, pieces: int) -> None:
+    chunks, at = [], 0
+    for length in (500, 3000, 3000, 1000, 5000):
+        chunks += [(at, bytes([loudness]) * (length * 8 // pieces))] * pieces
+        at += length + pause
+    size = sum(len(audio) for _, audio in chunks)
+    played, queue = play(chunks, at + 1000)
+    assert len(played) - size < 160 * 5
+    assert (queue.played_ms, queue.discarded_ms) == (size // 8, 0)
+
+
+@pytest.mark.parametrize("loudness", [0x00, 0xFF], ids=["loud", "silent"])
+@pytest.mark.parametrize("pause", [0, 100, 300, 480, 900])
+@pytest.mark.parametrize("lead", [0, 160, 400])
+def test_a_constant_lead_loses_nothing_whatever_pauses_the_app_makes(loudness: int, pause: int, lead: int) -> None:
+    chunks, at, frame = [], 0, bytes([loudness]) * 160
+    for frames in (120, 300, 80, 500):
+        chunks += [(at + max(0, number * FRAME - lead), frame) for number in range(frames)]
+        at += frames * FRAME + pause
+    size = sum(len(audio) for _, audio in chunks)
+    _, queue = play(chunks, at + 1000)
+    assert (queue.played_ms, queue.discarded_ms) == (size // 8, 0)
+
+
+@pytest.mark.parametrize("late", [60, 100, 200])
+def test_an_utterance_that_ends_while_the_clock_is_held_up_costs_the_next_nothing(late: int) -> None:
+    first, second = [(0, b"\x00" * 8000)], [(1300, b"\x01" * 24_000)]
+    _, queue = play(first + second, 6000, at=980, skipped=0, late=late)
+    assert (queue.played_ms, queue.discarded_ms) == (4000, 0)
+
+
+def test_an_app_that_sends_faster_than_it_is_played_is_ahead_on_purpose() -> None:
+    chunks = [(number * 50, SILENCE * 5) for number in range(20)]
+    chunks += [(2000 + 60 + 300 + number * 50, SILENCE * 5) for number in range(200)]
+    _, queue = play(chunks, 25_000)
+    assert (queue.played_ms, queue.discarded_ms) == (22_000, 0)
+
+
+def test_of_files_nothing_is_ever_left_out() -> None:
+    queue = Playback("PCMU", prebuffer=60, limit=600, mark_limit=10, live=False)
+    queue.put(pulse(0) * 100)
+    queue.next_frame(0)
+    queue.held_up(20, 360, 40)
+    while queue.next_frame(380) is not None:
+        pass
+    assert (queue.played_ms, queue.discarded_ms) == (2000, 0)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["app", "worker", "none"]), st.integers(20, 900)), max_size=8),
+    st.integers(1, 12),
+    st.integers(1, 200),
+)
+def test_never_more_is_left_out_than_silence_was_put_in_or_the_clock_missed(
+    stalls: list[tuple[str, int]], together: int, distance: int
+) -> None:
+    found: dict[str, list[tuple[int, int]]] = {"app": [], "worker": [], "none": []}
+    at = 1500
+    for who, length in stalls:
+        found[who].append((at, length))
+        at += length + 400
+    call = Call(together, distance).run(at + 3000, worker=found["worker"], app=found["app"])
+    packets = [frame for _, frame in call.sent]
+    began = next((number for number, frame in enumerate(packets) if frame), 0)
+    silent = sum(frame is None for frame in packets[began:]) * FRAME
+    skipped = sum(length // STRIDE * STRIDE for _, length in found["worker"] if length > STALL)
+    padded = call.queue.underruns * FRAME + FRAME * len(stalls)
+    assert call.queue.discarded_ms <= silent + skipped + padded
+    names = [name for _, name in call.returned]
+    assert names == call.marked[: len(names)]
+
+
+# ── how it is left out ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def tone(milliseconds: int, codec: str = "PCMU", hertz: float = 330, amplitude: float = 8000) -> bytes:
+    row = CODECS[codec]
+    samples = np.arange(milliseconds * row.sample_rate // 1000)
+    wave = np.sin(2 * np.pi * hertz * samples / row.sample_rate) * amplitude
+    return row.encoder()(wave.astype("<i2").tobytes())
+
+
+def late_app(codec: str, audio: bytes, late: int, leg: str = "PCMU") -> tuple[list[bytes | None], Playback]:
+    """An app that keeps the pace of the clock, but for one time after two seconds, when it stands still."""
+    queue = Playback(codec, prebuffer=60, limit=600, mark_limit=10)
+    queue.leg_changed(leg, FRAME)
+    size = CODECS[codec].bytes_per_ms * FRAME
+    frames = [audio[at : at + size] for at in range(0, len(audio), size)]
+    heard, sent = [], 0
+    for at in range(0, len(frames) * FRAME, FRAME):
+        while sent < len(frames) and sent * FRAME <= at and not 2000 <= at < 2000 + late:
+            queue.put(frames[sent])
+            sent += 1
+        heard.append(queue.next_frame(at))
+    return heard, queue
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA", "L16/16000", "L16/48000"])
+def test_where_nothing_is_faint_time_is_compressed_by_5_percent_at_most(codec: str) -> None:
+    heard, queue = late_app(codec, tone(12_000, codec), 200)
+    gap = heard.index(None, 50)
+    begun = next(number for number in range(gap, len(heard)) if heard[number] is not None)
+    inserted = (begun - gap) * FRAME
+    assert inserted - 30 <= queue.discarded_ms <= inserted
+    played = np.frombuffer(transcoder("PCMU", "L16/8000").convert(b"".join(filter(None, heard[begun:]))), "<i2")
+    # Joined where the wave repeats itself: it is as loud everywhere, and nowhere steeper.
+    assert np.abs(np.diff(played.astype(int))).max() < 8000 * 2 * np.pi * 330 / 8000 * 1.15 + 300
+    levels = [np.sqrt(np.mean(block.astype(float) ** 2)) for block in np.array_split(played, len(played) // 160)]
+    assert min(levels[1:]) > 0.75 * max(levels)
+
+
+def test_two_that_are_squeezed_are_far_apart() -> None:
+    queue = Playback("PCMU", prebuffer=60, limit=600, mark_limit=10)
+    frames, sent, left_out = [tone(20)] * 600, 0, []
+    for number in range(600):
+        while sent <= number and not 100 <= number < 110:
+            queue.put(frames[sent])
+            sent += 1
+        before = queue.discarded_ms
+        queue.next_frame(number * FRAME)
+        if queue.discarded_ms > before:
+            left_out.append((number, queue.discarded_ms - before))
+    assert len(left_out) > 5
+    assert all(later - earlier >= SPACING for (earlier, _), (later, _) in pairwise(left_out))
+    assert all(length <= FRAME for _, length in left_out)
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "G722", "L16/16000", "L16/48000"])
+@pytest.mark.parametrize("leg", ["PCMU", "G722", "OPUS"])
+def test_pauses_are_shortened_and_words_are_not(codec: str, leg: str) -> None:
+    row = CODECS[codec]
+    encode = row.encoder()
+    samples = row.sample_rate // 50
+    word = (np.sin(2 * np.pi * 500 * np.arange(10 * samples) / row.sample_rate) * 8000).astype("<i2")
+    rng = np.random.default_rng(5)
+    parts = []
+    for _ in range(20):
+        parts += [word, rng.integers(-20, 21, 15 * samples).astype("<i2")]
+    heard, queue = late_app(codec, encode(np.concatenate(parts).tobytes()), 300, leg)
+    assert queue.discarded_ms >= 200
+    decode, silent = CODECS[leg].decoder(), CODECS[leg].silence(FRAME)
+    pcm = np.frombuffer(b"".join(decode(frame or silent) for frame in heard), "<i2").astype(float)
+    rate = CODECS[leg].sample_rate // 100
+    loud = [np.sqrt(np.mean(pcm[at : at + rate] ** 2)) > 1500 for at in range(0, len(pcm) - rate, rate)]
+    # Words that were said in full, 200 ms each; the one that the gap fell into may be in two parts.
+    starts = [n for n in range(1, len(loud)) if loud[n] and not loud[n - 1]]
+    lengths = [next((n for n in range(start, len(loud)) if not loud[n]), len(loud)) - start for start in starts]
+    assert sum(19 <= length <= 22 for length in lengths) >= len(lengths) - 3
+    assert np.abs(pcm).max() < 8000 * 1.25  # no bang where frames were left out
+
+
+@pytest.mark.parametrize("leg", ["PCMU", "L16/16000"])
+def test_audio_that_is_skipped_in_a_codec_with_a_memory_makes_no_bang(leg: str) -> None:
+    speech = np.concatenate(
+        [np.sin(2 * np.pi * hertz * np.arange(4800) / 16000) * 6000 for hertz in (200, 900, 400, 2500, 300, 1500) * 4]
+    )
+    queue = Playback("G722", prebuffer=0, limit=600, mark_limit=10)
+    queue.leg_changed(leg, FRAME)
+    queue.put(CODECS["G722"].encoder()(speech.astype("<i2").tobytes()))
+    decode, heard, at = CODECS[leg].decoder(), [], 0
+    while queue.queued_ms:
+        if at in (620, 2200, 4100):
+            queue.held_up(at, 360, 40)
+            at += 360
+        heard.append(decode(queue.next_frame(at) or b""))
+        at += FRAME
+    assert queue.discarded_ms == 1080
+    assert np.abs(np.frombuffer(b"".join(heard), "<i2").astype(int)).max() < 6000 * 1.4
+
+
+def test_what_is_squeezed_is_a_packet_and_keeps_its_pitch() -> None:
+    wave = (np.sin(2 * np.pi * 200 * np.arange(320) / 8000) * 10_000).astype(np.int16)
+    made, shift = squeeze(wave, 160, 160)
+    assert (len(made), shift % 40) == (160, 0)  # whole periods
+    assert np.abs(made.astype(int) - wave[:160]).max() < 50
+    assert squeeze(wave, 160, 100)[1] <= 100
+    noise = np.random.default_rng(1).integers(-9000, 9000, 320).astype(np.int16)
+    made, shift = squeeze(noise, 160, 160)
+    assert 80 <= shift <= 160
+    assert (made[0], made[-1]) == (noise[0], noise[shift + 159])
+    assert len(squeeze(np.zeros(320, np.int16), 160, 160)[0]) == 160
+
+
+def test_faint_is_what_the_contract_says() -> None:
+    assert FAINT == -50
