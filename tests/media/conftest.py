@@ -27,7 +27,8 @@ class RecordingPort:
         self.peers: list[str] = []
         self.to_play: list[bytes] = []
         self.asked: list[int] = []
-        self.holdups: list[tuple[int, int, int]] = []
+        self.holdups: list[tuple[int, int, int, int]] = []
+        """With how much was heard by then."""
         self._news = asyncio.Event()
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
@@ -48,7 +49,7 @@ class RecordingPort:
         return self.to_play.pop(0) if self.to_play else None
 
     def held_up(self, at: int, skipped: int, late: int) -> None:
-        self.holdups.append((at, skipped, late))
+        self.holdups.append((at, skipped, late, len(self.heard)))
 
     def leg_changed(self, codec: str, ptime: int) -> None:
         self.changes.append((codec, ptime))

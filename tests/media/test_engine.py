@@ -551,6 +551,53 @@ async def test_a_stalled_loop_skips_instead_of_bursting(
     assert engine.report(LEG).skipped_ms == engine.counters["skipped_ms"] > 2500
 
 
+@pytest.mark.parametrize(("stall", "skipped"), [(0.15, 0), (0.4, 360)])
+async def test_a_late_tick_takes_in_what_has_come_and_then_tells_who_plays(
+    engine: Engine,
+    params: MediaParams,
+    peer: Peer,
+    make_port: MakePort,
+    rtp: Rtp,
+    monkeypatch: pytest.MonkeyPatch,
+    stall: float,
+    skipped: int,
+) -> None:
+    port, silent = make_port(plays=True), make_port(plays=False)
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, port)
+    engine.attach(LEG, silent)
+    peer.send(rtp(0), local)
+    await port.until(lambda: len(port.heard) == 1 and len(port.asked) > 2)
+    for n in range(1, 7):
+        peer.send(rtp(n), local)
+    real = module._now
+    monkeypatch.setattr(module, "_now", lambda: real() + stall)
+    await port.until(lambda: bool(port.holdups))
+    asked = len(port.asked)
+    await port.until(lambda: len(port.asked) > asked + 1)
+    ((at, jump, late, heard),) = port.holdups
+    assert (jump, heard) == (skipped, 7)
+    assert stall * 1000 - skipped - 10 <= late <= stall * 1000 - skipped + 60
+    before = port.asked.index(at + skipped) - 1
+    assert port.asked[before] == at - 20
+    assert all(later - earlier == 20 for earlier, later in itertools.pairwise(port.asked[before + 1 :]))
+    assert silent.holdups == []
+
+
+async def test_nobody_is_told_who_is_not_asked(
+    engine: Engine, params: MediaParams, make_port: MakePort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, clock = make_port(plays=True), make_port(inbound=False, outbound=True)
+    engine.open_leg(LEG, replace(params, direction=Direction.RECVONLY))
+    engine.attach(LEG, port)
+    engine.attach(LEG, clock)
+    await clock.until(lambda: len(clock.sent) > 1)
+    real = module._now
+    monkeypatch.setattr(module, "_now", lambda: real() + 0.4)
+    await clock.until(lambda: engine.counters["stalls"] == 1)
+    assert (port.holdups, port.asked) == ([], [])
+
+
 async def test_a_loop_that_was_held_up_takes_what_piled_up_in_one_wake_up(
     engine: Engine,
     params: MediaParams,
@@ -722,6 +769,35 @@ async def test_bridged_legs_hear_each_other_across_a_bad_network(
     assert engine.report(OTHER).packets_out >= 120
     while any(byte != 0xFF for byte in (await listener.packet()).payload):
         pass  # the leg that is gone is heard no more
+
+
+@pytest.mark.parametrize("stall", [0.16, 0.4])
+async def test_a_stall_makes_nobody_later_over_a_bridge(
+    engine: Engine,
+    params: MediaParams,
+    peer: Peer,
+    make_peer: Callable[[], Peer],
+    rtp: Rtp,
+    monkeypatch: pytest.MonkeyPatch,
+    stall: float,
+) -> None:
+    other = make_peer()
+    local = engine.open_leg(LEG, params)
+    engine.open_leg(OTHER, replace(params, remote=Endpoint(HOST, other.port)))
+    engine.bridge(LEG, OTHER)
+    piled = round(stall * 50)
+    said = [bytes([n]) * 160 for n in range(piled + 3)]
+    peer.send(rtp(0), local)
+    first = await other.packet_of(said[0])
+    for n in range(1, piled + 1):
+        peer.send(rtp(n), local)
+    real = module._now
+    monkeypatch.setattr(module, "_now", lambda: real() + stall)
+    peer.send(rtp(piled + 1), local)
+    peer.send(rtp(piled + 2), local)
+    last = await other.packet_of(said[-1])
+    # Where the clock has moved on by a tick or two meanwhile, that was concealed.
+    assert (last.timestamp - first.timestamp) & 0xFFFFFFFF <= (piled + 2 + 4) * 160
 
 
 async def test_a_bridge_that_has_no_room_leaves_nothing_behind(

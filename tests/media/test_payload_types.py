@@ -131,6 +131,9 @@ class Told:
     def leg_changed(self, codec: str, ptime: int) -> None:
         self.codec = codec
 
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        pass
+
     def peer_changed(self, codec: str) -> None:
         self.codec = codec
 
