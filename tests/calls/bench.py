@@ -38,7 +38,10 @@ GIVEN: dict[str, Any] = {
     "numbers": [{"pattern": "+1", "application": "bot"}],
     "sip": {
         "phones": [{"user": "ann", "password": "x", "srtp": "required", "caller_id": "+4930"}],
-        "trunks": [{"name": "carrier", "targets": ["sip:c.test"], "application": "bot"}],
+        "trunks": [
+            {"name": "carrier", "targets": ["sip:c.test"], "application": "bot"},
+            {"name": "safe", "targets": ["sip:s.test"], "srtp": "required"},
+        ],
     },
     "media": {"advertised_host": "203.0.113.1", "codecs": ["PCMA"]},
     "streams": {"per_call_limit": 2, "bidirectional_per_call": 1},

@@ -74,7 +74,8 @@ async def test_a_call_to_nobodys_number_is_answered_and_is_the_servers(bench: Be
 
 async def test_the_application_may_be_that_of_the_trunk(bench: Bench) -> None:
     assert bench.invited(trunk="carrier").call.view.application_sid == BOT
-    assert bench.invited(8, phone="ann", offer=sdp(profile="RTP/AVP")).call.state is State.ENDED, "it must be encrypted"
+    for number, whose in enumerate(({"phone": "ann"}, {"trunk": "safe"})):
+        assert bench.invited(8 + number, **whose).call.state is State.ENDED, "it must be encrypted"
 
 
 async def test_where_media_is_at_the_host_that_is_what_peers_are_told(make: Make) -> None:
@@ -207,12 +208,16 @@ async def test_a_password_may_be_empty(bench: Bench) -> None:
     assert invite.credentials == sip.Credentials("u", "")
 
 
-async def test_a_call_to_a_phone_is_encrypted_as_the_phone_wants(bench: Bench) -> None:
-    for route, encrypted in ((Route("phone", "ann", "ann"), True), (Route("trunk", "carrier", "ann"), False)):
-        bench.runner.on_pool(wire.LegOpened(bench.place("ann", route).leg, 20000))
-        invite = bench.signalling.done[-1]
-        assert isinstance(invite, sip.Invite)
-        assert ("RTP/SAVP" in invite.sdp) == encrypted
+@pytest.mark.parametrize(
+    ("kind", "name", "encrypted"), [("phone", "ann", True), ("trunk", "safe", True), ("trunk", "carrier", False)]
+)
+async def test_a_call_is_encrypted_as_the_phone_or_trunk_wants(
+    bench: Bench, kind: Any, name: str, encrypted: bool
+) -> None:
+    bench.runner.on_pool(wire.LegOpened(bench.place("ann", Route(kind, name, "ann")).leg, 20000))
+    invite = bench.signalling.done[-1]
+    assert isinstance(invite, sip.Invite)
+    assert ("RTP/SAVP" in invite.sdp) == encrypted
 
 
 async def test_a_dialled_call_shares_its_parents_session_and_media_worker(bench: Bench) -> None:
@@ -348,6 +353,7 @@ async def test_a_new_offer_is_answered_or_refused_by_signalling(bench: Bench) ->
     bench.runner.on_sip(sip.ReinviteReceived(D, sdp()))
     ((_, update),) = bench.media.orders
     assert isinstance(update, wire.UpdateLeg)
+    assert (update.leg, update.params.codec) == (L, "PCMA")
     bench.runner.on_pool(wire.LegUpdated(L, update.number))
     (accept,) = bench.signalling.done
     assert isinstance(accept, sip.AcceptReinvite)
@@ -398,7 +404,9 @@ async def test_what_happens_to_calls_and_streams_is_stored_and_then_told(bench: 
         bench.over(entry)
     assert written is not None
     await written
-    told = [(line["event"], line.get("error"), line.get("stream_sid")) for line in logs if "stream" in line["event"]]
+    about = [line for line in logs if "stream" in line["event"]]
+    assert {line["call_sid"] for line in about} == {entry.call.view.sid}
+    told = [(line["event"], line["error"], line["stream_sid"]) for line in about]
     assert told == [("stream-started", None, sid), ("stream-error", "refused", sid)]
     assert [(line["status"], line["cause"]) for line in logs if line["event"] == "call ended"] == [
         ("completed", "over")
@@ -451,8 +459,10 @@ async def test_draining_ends_every_call_and_waits_for_the_last(bench: Bench) -> 
     bench.runner.apply(ended, ask.EndCall("before"))
     bench.forget()
     bench.director.fault = RuntimeError("a fault of ours")
-    draining = asyncio.create_task(bench.runner.drain(30))
-    await asyncio.sleep(0)
+    with capture_logs() as logs:
+        draining = asyncio.create_task(bench.runner.drain(30))
+        await asyncio.sleep(0)
+    assert [line["call_sid"] for line in logs if line["log_level"] == "error"] == [first.call.view.sid]
     assert [action.dialog for action in bench.signalling.done] == [1, 2], "and a fault keeps it from nobody else"
     assert [entry.call.view.hangup_cause for entry in (first, second, ended)] == [
         "the server is shutting down", "the server is shutting down", "before",

@@ -1,17 +1,21 @@
 """The media workers as real processes: legs are placed, a death is told, a new process takes over."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from errno import EAGAIN
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from trunkline.config import MediaSettings, Settings
+from trunkline import log
+from trunkline.config import LogSettings, MediaSettings, Settings
 from trunkline.demo.server import free_ports
 from trunkline.ids import CallSid, LegId
 from trunkline.sdp.values import Endpoint, MediaParams
@@ -121,7 +125,7 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         phone.bind(("127.0.0.1", 0))
         phone.setblocking(False)
-        phone.sendto(b"no RTP", ("127.0.0.1", port))
+        phone.sendto(b"this is no RTP packet", ("127.0.0.1", port))
         phone.sendto(bytes([0x80, 0, 0, 1]) + bytes(8) + b"\xff" * 160, ("127.0.0.1", port))
         audio = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(phone, 2048), 30)
     assert len(audio) == 172
@@ -268,6 +272,50 @@ async def test_who_cannot_take_a_loss_keeps_it_from_nobody_else(monkeypatch: pyt
     await told.until(lambda events: {event.leg for event in events if isinstance(event, LegLost)} == {1, 2})
     await asyncio.wait_for(pool.all_ready(), 60)
     await pool.stop(5)
+
+
+async def test_what_workers_log_comes_up_by_the_link_as_the_settings_say(
+    pool: WorkerPool, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[dict[str, str]] = []
+    monkeypatch.setattr(log, "relay", lambda line, _dropped: lines.append(json.loads(line)))
+
+    async def run_out(first: int) -> None:
+        """Ask for a leg more than there are ports."""
+        idle(pool)
+        wanted = [LegId(number) for number in range(first, first + 11)]
+        for leg in wanted:
+            pool.place(leg)
+            pool.send(leg, wire.OpenLeg(leg, CallSid("v3:x"), PARAMS))
+        await told.until(lambda events: {event.leg for event in events} >= set(wanted))
+        for leg in wanted:
+            pool.send(leg, wire.CloseLeg(leg, "over"))
+            pool.release(leg)
+
+    await run_out(1)
+    assert [(line["event"], line["call_sid"], line["level"]) for line in lines] == [("no media leg", "v3:x", "error")]
+    pool.take(SETTINGS.model_copy(update={"log": LogSettings(level="debug")}))
+    await pool.report(LegId(1))  # by which time they have taken it
+    await run_out(100)
+    assert {line["event"] for line in lines} == {"no media leg"}
+
+
+async def test_the_last_words_of_a_worker_that_cannot_start_are_in_the_log(
+    tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho this python is broken >&2\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    pool = WorkerPool(ONE_WORKER, told)
+    with capture_logs() as lines:
+        pool.launch()
+        async with asyncio.timeout(30):
+            while not pool.restarts or len(lines) < 2:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
+        await pool.stop(5)
+    (said,) = (line for line in lines if line["event"] == "a media worker wrote")
+    assert (said["text"], said["worker"]) == ("this python is broken", 0)
 
 
 async def test_workers_end_with_the_pool(told: Told) -> None:

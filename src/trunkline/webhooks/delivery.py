@@ -163,8 +163,8 @@ class Delivery:
     async def _load(self, host: str, after: int, limit: int) -> None:
         try:
             records = await self._store.pending_callbacks(host, after=after, limit=limit)
-        except STORE_ERRORS:
-            self._outbox.not_loaded(host)
+        except Exception:
+            self._outbox.not_loaded(host)  # whatever it was, it is asked for again
             raise
         wall = datetime.now(UTC)
         found = [(record, (wall - record.created_at).total_seconds(), _wait(record, wall)) for record in records]
