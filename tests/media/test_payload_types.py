@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.config import MediaSettings
-from trunkline.ids import LegId, Seconds
+from trunkline.ids import LegId, Seconds, Ssrc
+from trunkline.media import rtcp
 from trunkline.media.bridge import Ear, Mouth
 from trunkline.media.codecs import CODECS
 from trunkline.media.inbound import CHANGE_BURST, CHANGES_PER_SECOND
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MakeLeg = Callable[..., Leg]
 Rtp = Callable[..., bytes]
 T0 = 100.0
+ADDRESS = ("127.0.0.1", 9)
 AGREED = (
     (0, "PCMU"),
     (8, "PCMA"),
@@ -106,7 +108,7 @@ def test_what_our_own_description_calls_an_event_is_one_whatever_the_answer_call
     heard = ((101, "telephone-event"), (111, "OPUS"), (97, "telephone-event"))
     leg = make_leg(replace(params, codec="OPUS", payload_type=101, dtmf_payload_type=97, heard=heard))
     leg.attach(port)
-    feed(leg, [rtp(0, OPUS, kind=111), rtp(1, bytes([3, 0x8A, 0, 160]), kind=101), rtp(2, OPUS, kind=111)])
+    feed(leg, [rtp(0, bytes([3, 0x8A, 0, 160]), kind=101), rtp(1, OPUS, kind=111), rtp(2, OPUS, kind=111)])
     assert port.payloads == [OPUS, OPUS]
     assert port.digits == "3"
 
@@ -185,6 +187,22 @@ def test_the_timeline_goes_on_where_the_other_codec_has_another_clock(
     assert port.peers == ["OPUS", "PCMU"]
     report = leg.report(Seconds(T0 + 2))
     assert (report.restarts, report.jitter_ms) == (0, 0)
+
+
+def test_until_the_peer_is_heard_it_is_taken_to_send_what_we_do(make_leg: MakeLeg, several: MediaParams) -> None:
+    leg = make_leg(several)
+    leg.update(replace(several, codec="PCMA", payload_type=8), Seconds(T0 + 1))
+    assert leg.report(Seconds(T0 + 1)).codec_in == "PCMA"
+
+
+def test_the_jitter_that_the_peer_reports_is_counted_by_the_clock_of_what_we_send(
+    make_leg: MakeLeg, several: MediaParams, rtp: Rtp
+) -> None:
+    leg = make_leg(replace(several, codec="OPUS", payload_type=111))
+    feed(leg, [rtp(0)])
+    block = rtcp.ReportBlock(leg.outbound.ssrc, 0, 0, 0, 480, 0, 0)
+    leg.receive_rtcp(rtcp.build(rtcp.Report(Ssrc(7), (block,), None), "peer", goodbye=False), ADDRESS, Seconds(T0 + 2))
+    assert leg.report(Seconds(T0 + 2)).peer_jitter_ms == 10
 
 
 def test_who_comes_later_is_told_what_the_peer_sends(

@@ -81,6 +81,17 @@ def test_both_tracks_are_transcoded_to_the_forks_format(identity: StreamIdentity
         assert payload == transcoder("PCMU", encoding).convert(ULAW)
 
 
+def test_a_peer_in_another_codec_than_the_leg_is_transcoded_on_its_own_track_alone(identity: StreamIdentity) -> None:
+    session = make(identity, "PCMU")
+    session.leg_changed("PCMU")
+    session.peer_changed("PCMA")
+    inbound, outbound = session.inbound(ULAW, 500, 0), session.outbound(ULAW, 500)
+    session.peer_changed("PCMU")
+    payloads = [b64decode(json.loads(text)["media"]["payload"]) for text in (inbound, outbound)]
+    assert payloads == [transcoder("PCMA", "PCMU").convert(ULAW), ULAW]
+    assert b64decode(json.loads(session.inbound(ULAW, 520, 0))["media"]["payload"]) == ULAW
+
+
 def test_l16_goes_out_in_the_byte_order_that_is_set(identity: StreamIdentity) -> None:
     payloads = []
     for endian in ("little", "big"):

@@ -293,8 +293,13 @@ async def test_a_call_is_answered_in_the_codec_of_whoever_took_the_dialled_one(s
     entry = stage.entry()
     offer = parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\nc=IN IP4 192.0.2.7\r\nm=audio 4000 RTP/AVP 0 8\r\n")
     stage.tell(entry, facts.Invited(offer, answer=False), OPENED)
-    stage.conductor.begin(entry, Instructions(texml='<Response><Dial answerOnBridge="true">+1777</Dial></Response>'))
-    request, child = stage.placed[0]
+    stage.conductor.begin(
+        entry,
+        Instructions(
+            texml='<Response><Dial answerOnBridge="true"><Number>+1777</Number><Number>+1777</Number></Dial></Response>'
+        ),
+    )
+    (request, _), (_, child) = stage.placed
     assert (entry.call.view.codec, request.codecs) == ("PCMU", ("PCMU", "PCMA"))
     stage.tell(child, facts.Accepted(SDP))
     assert ask.AnswerCall("PCMA") in stage.commands(entry)

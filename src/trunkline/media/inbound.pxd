@@ -6,7 +6,7 @@ cdef Py_ssize_t DATAGRAM_LIMIT, HEADER_LENGTH
 cdef long long PLAIN, WINDOW
 
 cdef class Inbound:
-    cdef object _clock, _dtmf, _leg, _leg_codec, _reception, _row, _rtcp_mux, _waiting
+    cdef object _clock, _dtmf, _leg, _reception, _row, _rtcp_mux, _waiting
     cdef dict _types
     cdef tuple _digit_taps, _peer_taps, _taps
     cdef double _changed_at, _changes_left, _drift_limit, _least, _opened, _transit

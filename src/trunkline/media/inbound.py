@@ -81,7 +81,6 @@ class Inbound:
         "_due",
         "_least",
         "_leg",
-        "_leg_codec",
         "_length",
         "_media_stamp",
         "_media_time",
@@ -144,7 +143,6 @@ class Inbound:
         self._clock = Clock(self._units)
         self._types: dict[int, str] = {}
         """What each payload type that may come stands for."""
-        self._leg_codec = ""
         self.codec = ""
         """What the peer sends in."""
         self._payload_type = -1
@@ -157,7 +155,8 @@ class Inbound:
         self.configure(params)
 
     def configure(self, params: MediaParams) -> None:
-        """Take on negotiated parameters; what is held goes out under the former ones first (`flush`)."""
+        """Take on negotiated parameters; what is held goes out under the former ones first (`flush`). A peer that has
+        been heard is taken to go on as it does, as long as that is agreed, until its packets show something else."""
         types = {**_ALWAYS, params.payload_type: params.codec}
         if params.dtmf_payload_type is not None:
             types[params.dtmf_payload_type] = TELEPHONE_EVENT
@@ -166,11 +165,10 @@ class Inbound:
         self._rtcp_mux = params.rtcp_mux
         self._missing = 0
         kind, codec = self._payload_type, self.codec
-        if params.codec != self._leg_codec or types.get(kind) != codec:
+        if self.heard is None or types.get(kind) != codec:
             kind, codec = params.payload_type, params.codec
             if types[kind] != codec:
                 kind = -1  # the number is an event's here; the first packet will tell
-        self._leg_codec = params.codec
         self._follow_peer(kind, codec)
 
     def _follow_peer(self, kind: int, codec: str) -> None:
