@@ -189,6 +189,16 @@ def test_the_timeline_goes_on_where_the_other_codec_has_another_clock(
     assert (report.restarts, report.jitter_ms) == (0, 0)
 
 
+def test_who_hears_nothing_for_now_is_told_of_a_change_too(
+    make_leg: MakeLeg, several: MediaParams, make_port: "type[RecordingPort]", rtp: Rtp
+) -> None:
+    """As a paused stream, which would take up its track in the wrong codec."""
+    leg, port = make_leg(several), make_port(inbound=False)
+    leg.attach(port)
+    feed(leg, [rtp(0, kind=8)])
+    assert port.peers == ["PCMA"]
+
+
 def test_until_the_peer_is_heard_it_is_taken_to_send_what_we_do(make_leg: MakeLeg, several: MediaParams) -> None:
     leg = make_leg(several)
     leg.update(replace(several, codec="PCMA", payload_type=8), Seconds(T0 + 1))

@@ -17,6 +17,7 @@ port should not have raised can tell whose fault it was, at hardly any cost per 
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import inf
 from typing import Any, NamedTuple
 
@@ -56,6 +57,15 @@ REMEMBERED_MS = MAX_MISORDER * 60
 """How far back a packet's timestamp may be that is late, or comes twice."""
 
 
+@lru_cache(maxsize=64)
+def _types(
+    payload_type: int, codec: str, dtmf_payload_type: int | None, heard: tuple[tuple[int, str], ...]
+) -> dict[int, str]:
+    """What each payload type that may come stands for: one table for all legs that agreed on the same."""
+    events = {} if dtmf_payload_type is None else {dtmf_payload_type: TELEPHONE_EVENT}
+    return {**_ALWAYS, payload_type: codec, **events, **dict(heard)}
+
+
 class _Arrival(NamedTuple):
     """A packet in the jitter buffer."""
 
@@ -87,8 +97,8 @@ class Inbound:
         "_missing",
         "_opened",
         "_payload_type",
-        "_peer_taps",
         "_plain",
+        "_ports",
         "_receives",
         "_reception",
         "_row",
@@ -125,7 +135,7 @@ class Inbound:
         self._waiting = waiting
         self._taps: tuple[Callable[[bytes, int, int], None], ...] = ()
         self._digit_taps: tuple[Callable[[str], None], ...] = ()
-        self._peer_taps: tuple[Callable[[str], None], ...] = ()
+        self._ports: tuple[LegPort, ...] = ()
         self._dtmf = DigitReceiver()
         self._missing = 0
         self._media_stamp = 0
@@ -157,10 +167,7 @@ class Inbound:
     def configure(self, params: MediaParams) -> None:
         """Take on negotiated parameters; what is held goes out under the former ones first (`flush`). A peer that has
         been heard is taken to go on as it does, as long as that is agreed, until its packets show something else."""
-        types = {**_ALWAYS, params.payload_type: params.codec}
-        if params.dtmf_payload_type is not None:
-            types[params.dtmf_payload_type] = TELEPHONE_EVENT
-        self._types = types = {**types, **dict(params.heard)}
+        self._types = types = _types(params.payload_type, params.codec, params.dtmf_payload_type, params.heard)
         self._receives = params.direction.receives
         self._rtcp_mux = params.rtcp_mux
         self._missing = 0
@@ -199,7 +206,7 @@ class Inbound:
         """Call these ports from now on."""
         self._taps = tuple(port.inbound_frame for port in ports if port.inbound)
         self._digit_taps = tuple(port.digit for port in ports)
-        self._peer_taps = tuple(port.peer_changed for port in ports if port.inbound)
+        self._ports = ports
 
     def receive(self, datagram: bytes, now: Seconds) -> None:
         """A datagram on the RTP port from the peer."""
@@ -337,9 +344,9 @@ class Inbound:
             return False
         self._changes_left = left - 1
         self._follow_peer(kind, codec)
-        for tell in self._peer_taps:
-            self.calling = tell
-            tell(codec)
+        for port in self._ports:
+            self.calling = port.peer_changed
+            port.peer_changed(codec)
         self.calling = None
         return True
 
