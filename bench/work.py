@@ -119,8 +119,11 @@ async def sink(*, echo: bool) -> None:
 class Path:
     """Some legs, a stream of each."""
 
-    def __init__(self, legs: int, peer: socket.socket, *, echo: bool, track: Track = Track.INBOUND) -> None:
+    def __init__(
+        self, legs: int, peer: socket.socket, sender: Sender, *, echo: bool, track: Track = Track.INBOUND
+    ) -> None:
         self._peer = peer
+        self._sender = sender
         self._echo = echo
         self._track = track
         settings = MediaSettings(port_rest=0, silence_timeout=0, send_silence=False, rtcp_interval=3600)
@@ -135,7 +138,7 @@ class Path:
 
     async def open(self, sink_port: int) -> None:
         """A stream of each leg, one after the other."""
-        settings, decoder, sender = StreamSettings(close_timeout=1), DecoderProcess(), Sender()
+        settings, decoder = StreamSettings(close_timeout=1), DecoderProcess()
         params = StreamParams(f"ws://127.0.0.1:{sink_port}/", track=self._track, mode=BidirectionalMode.RTP)
         for leg in self._legs:
             started = asyncio.Event()
@@ -146,7 +149,9 @@ class Path:
             identity = StreamIdentity(
                 StreamSid(str(leg)), AccountSid("a"), CallSid("c"), CallSessionId("s"), "+1", "+2"
             )
-            stream = StreamConnection(params, identity, "PCMU", settings, on_fact, decoder, lambda digits: None, sender)
+            stream = StreamConnection(
+                params, identity, "PCMU", settings, on_fact, decoder, lambda digits: None, self._sender
+            )
             stream.start()
             await started.wait()
             self._engine.attach(leg, stream)
@@ -190,7 +195,7 @@ async def measure(sink_port: int, legs: int, rounds: int, *, echo: bool, plain: 
     log.configure(LogSettings(level="error"), log.Outlet(2))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))
-        path = Path(legs, peer, echo=echo)
+        path = Path(legs, peer, Sender(), echo=echo)
         await path.open(sink_port)
         for _ in range(WARM_UP):
             await path.round()
@@ -211,9 +216,10 @@ async def weigh(sink_port: int, legs: int, *, echo: bool, track: Track) -> dict[
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))
         paths: list[Path] = []
+        sender = Sender()  # a worker has one
         for count in (1, legs):
             before = tracemalloc.get_traced_memory()[0]
-            paths.append(Path(count, peer, echo=echo, track=track))
+            paths.append(Path(count, peer, sender, echo=echo, track=track))
             await paths[-1].open(sink_port)
             for _ in range(WARM_UP):
                 await paths[-1].round()

@@ -2,12 +2,19 @@
 
 import asyncio
 import gzip
+import ssl
+import threading
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from streaming.helpers import make_certificate
+from trunkline.outbound import client as client_module
 from trunkline.outbound.client import Client, Order, RequestFailed
 from trunkline.outbound.cookies import Cookies
 from trunkline.outbound.dialler import Dialler, Forbidden
@@ -299,3 +306,51 @@ async def test_a_full_queue_is_told_and_who_gives_up_makes_room(client: Client, 
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_the_certificate_and_the_server_name_are_the_names_whose_address_was_dialled(
+    dialler: Dialler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document moves from http to https on its host: by TLS it is signed as before."""
+    names: list[str | None] = []
+    theirs, authority = make_certificate(tmp_path, "localhost")
+    theirs.sni_callback = lambda _socket, name, _context: names.append(name)
+    monkeypatch.setattr(client_module, "system_certificates", lambda: ssl.create_default_context(cafile=authority))
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            asked.append((self.server, self.headers["Host"], self.headers["Signature"]))
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(308 if len(asked) == 1 else 200)
+            self.send_header("Location", f"https://localhost:{ports[1]}/new")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    asked: list[tuple[object, str, str]] = []
+    warnings: list[str] = []
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), Handler) for _ in range(2)]
+    ports = [server.server_address[1] for server in servers]
+    servers[1].socket = theirs.wrap_socket(servers[1].socket, server_side=True)
+    client = Client(dialler, LIMITS)
+    with ExitStack() as stack:
+        for server in servers:
+            threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+        url = f"http://localhost:{ports[0]}/old"
+        order = Order("a", "POST", url, b"x", sign=lambda stamp, body: [("Signature", body.decode())])
+        for _ in range(2):
+            async with client.follow(order, warnings.append) as answer:
+                assert answer.status == 200
+        # Another name of the same address is not what the certificate is for.
+        with pytest.raises(RequestFailed, match=r"certificate of 127\.0\.0\.1 port \d+ is not valid"):
+            await get(client, f"https://127.0.0.1:{ports[1]}/")
+        await client.stop()
+    assert asked[:2] == [(server, f"localhost:{port}", "x") for server, port in zip(servers, ports, strict=True)]
+    assert names[0] == "localhost"
+    assert warnings == []

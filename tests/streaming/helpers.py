@@ -42,8 +42,16 @@ async def until(happened: Callable[[], bool]) -> None:
             await turn()
 
 
+def general_name(address: str) -> x509.GeneralName:
+    """Of an address or a name."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)
+
+
 def make_certificate(directory: Path, address: str) -> tuple[ssl.SSLContext, Path]:
-    """A server context for `address`, and the CA file that vouches for it."""
+    """A server context for `address`, which may be a name, and the CA file that vouches for it."""
 
     def name(text: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
@@ -68,7 +76,7 @@ def make_certificate(directory: Path, address: str) -> tuple[ssl.SSLContext, Pat
     )
     server = (
         build("server", server_key)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([general_name(address)]), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
