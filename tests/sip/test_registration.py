@@ -47,6 +47,7 @@ ASKED = 3600
         ((f"Contact: <{OURS}>;expires=-1", f"Contact: {OTHER}"), 3000),
         ((f"Contact: <{OURS}>", "Contact: <sip:me@192.0.2.98>;expires=58"), 58),
         ((f"Contact: {OTHER}", "Expires: 58"), 58),
+        (("Contact: <sip:me@192.0.2.98>;expires=20", "Expires: 58"), 20),
         (("Contact: *", "Expires: 58"), 58),
         (("Expires: 58",), 58),
         (("Expires: soon",), ASKED),
