@@ -1,17 +1,19 @@
 cimport cython
 from trunkline cimport kernel
+from trunkline.media cimport clock as _timing
 from trunkline.media cimport jitter as _jitter
 
 cdef Py_ssize_t DATAGRAM_LIMIT, HEADER_LENGTH
 cdef long long PLAIN, WINDOW
 
 cdef class Inbound:
-    cdef object _clock, _dtmf, _leg, _reception, _row, _rtcp_mux, _waiting
+    cdef object _dtmf, _leg, _reception, _row, _rtcp_mux, _waiting
     cdef dict _types
     cdef tuple _digit_taps, _ports, _taps
     cdef double _changed_at, _changes_left, _drift_limit, _least, _opened, _transit
     cdef long long _due, _length, _media_stamp, _media_time, _missing, _payload_type, _plain, _size, _units
     cdef bint _receives
+    cdef _timing.Clock _clock
     cdef public _jitter.JitterBuffer jitter
     cdef public object calling, codec, heard
     cdef public double jitter_units

@@ -66,9 +66,10 @@ class EventPacket(NamedTuple):
 class _Press:
     """One press of a key, as far as it was heard. `_newest` is of the packet that was sent last."""
 
-    __slots__ = ("_duration", "_first", "_newest", "_ssrc", "_stop", "at", "began", "digit", "ended")
+    __slots__ = ("_duration", "_first", "_newest", "_ssrc", "_stop", "at", "began", "digit", "ended", "event")
 
     def __init__(self, event: int, duration: int, packet: EventPacket) -> None:
+        self.event = event
         self.digit = DIGITS[event] if event < len(DIGITS) else ""
         """Empty for what is no key."""
         self._first = int(packet.timestamp)
@@ -127,17 +128,21 @@ class _Press:
         self._first = min(self._first, begin)
 
 
+_Told = tuple[str, _Press | None, Seconds]
+
+
 class DigitReceiver:
     """The key presses of one peer."""
 
     __slots__ = ("_down", "_presses", "_unpaired", "deadline")
 
     def __init__(self) -> None:
-        self._presses: dict[int, _Press] = {}
-        """The last press of each event."""
+        # Tuples, because most calls hear no keys, and empty ones take no room.
+        self._presses: tuple[_Press, ...] = ()
+        """The last press of each event; of what is no key too, as far as there is room."""
         self._down: _Press | None = None
         """The one that is not told yet."""
-        self._unpaired: list[tuple[str, _Press | None, Seconds]] = []
+        self._unpaired: tuple[_Told, ...] = ()
         """Keys told that were heard one way so far: the press, or None and when INFO told it."""
         self.deadline: Seconds | None = None
         """When `expire` should be called; None while no key is down."""
@@ -148,11 +153,13 @@ class DigitReceiver:
             return None
         event, flags, duration = _PAYLOAD.unpack_from(packet.payload)
         end = bool(flags & _END)
-        press = self._presses.get(event)
+        press = next((press for press in self._presses if press.event == event), None)
         ended = ""
         if press is None or self._is_another(press, packet, duration, end=end):
             ended = self.expire()
-            press = self._down = self._presses[event] = _Press(event, duration, packet)
+            others = [other for other in self._presses if other.event != event]
+            press = self._down = _Press(event, duration, packet)
+            self._presses = (*others, press)[-len(DIGITS) :]
         else:
             later = press.later(packet)
             # Before what was sent last there can be no end, but that of a press before.
@@ -183,7 +190,7 @@ class DigitReceiver:
             return ""
         for told in self._unpaired:
             if told[0] == press.digit and told[1] is None and told[2] >= press.began - PAIRED:
-                self._unpaired.remove(told)
+                self._pair(told)
                 return ""
         self._wait(press.digit, press, press.at)
         return press.digit
@@ -193,14 +200,16 @@ class DigitReceiver:
         for told in self._unpaired:
             press = told[1]
             if told[0] == digit and press is not None and now - press.at <= PAIRED:
-                self._unpaired.remove(told)
+                self._pair(told)
                 return ""
         self._wait(digit, None, now)
         return digit
 
+    def _pair(self, told: _Told) -> None:
+        self._unpaired = tuple(other for other in self._unpaired if other is not told)
+
     def _wait(self, digit: str, press: _Press | None, now: Seconds) -> None:
-        self._unpaired.append((digit, press, now))
-        del self._unpaired[:-UNPAIRED_LIMIT]
+        self._unpaired = (*self._unpaired, (digit, press, now))[-UNPAIRED_LIMIT:]
 
 
 def _signed(number: int, bits: int) -> int:
