@@ -1,4 +1,4 @@
-"""What bytes must be before the SIP library or a dialog sees them: pure.
+"""What bytes must be before a transaction or a dialog sees them: pure.
 
 `screen` gives a `Request` or a `Response` whose parts are known to be sound, or raises: `Refused` where RFC 3261
 section 8.2 asks for a response, `Dropped` where none may be sent (an ACK, a response, nobody to answer). Refusals

@@ -1,4 +1,4 @@
-"""What the SIP room tells and takes: one file of values. No SIP library type ever leaves the room.
+"""What the SIP room tells and takes: one file of values.
 
 Facts (we -> the composition root, through one callback) and actions (the other way, `SipEndpoint.perform`). A dialog
 is known by a `DialogId` from its INVITE to its end; after `DialogEnded` the id is dead and actions on it are ignored.
