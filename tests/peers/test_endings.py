@@ -71,6 +71,7 @@ async def test_an_app_that_hangs_up_has_the_answer_before_its_stream_stops(
     assert (await ended(callbacks, sid))["StreamEvent"] == "stream-stopped"
     await happens(caller.watch, "the phone gets BYE", lambda: caller.ended_by_server)
     assert len(socket.all("stop")) == (0 if closes else 1)
+    await happens(app.watch, "the socket is closed", lambda: socket.close_code is not None)
     assert socket.close_code == 1000
 
 

@@ -139,7 +139,7 @@ class CallService:
     async def end_after(self, account: AccountSid, call: CallSid) -> Callable[[], None]:
         """See `CallControl`."""
         entry = await self._live(account, call)
-        if entry.call.state is State.ENDED or call in self._farewells:
+        if entry.call.state is State.ENDED:
             raise CallEnded("The call is over.")
 
         def end() -> None:
@@ -215,5 +215,7 @@ class CallService:
         entry = self._mine(account, call)
         if entry is None:
             await self._store.call(account, call)
+        # Whoever was told that a call is hung up may not use it in the moment before its end.
+        if entry is None or call in self._farewells:
             raise CallEnded("The call is over.")
         return entry
