@@ -9,7 +9,8 @@ PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
 INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
 # Tests of real calls in real time: byte for byte holds only where no other test takes the core away.
-REALTIME := tests/peers tests/workers tests/demo
+PATIENT := surroundings python_sdk node_sdk pipecat
+REALTIME := $(filter-out $(PATIENT:%=tests/peers/test_%.py),$(wildcard tests/peers/test_*.py)) tests/workers/test_targets.py
 SERVE ?=
 BENCH ?= quick
 
