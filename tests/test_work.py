@@ -1,8 +1,8 @@
 """The packet path does no more work than it did, and a stream takes no more memory: both are counted, not timed, so a
 slow-down shows on the busiest machine. `bench/work.py` does the work, with sockets, and counts what is executed.
 
-The bounds are what was counted, and a little. Who adds work to the packet path raises them knowingly, with a line in
-docs/performance.md.
+The bounds are what was counted, and a little. A change that adds work to the packet path raises them on purpose, with
+a line in docs/decisions/2026-11-28-packet-path-diary.md.
 """
 
 import json
