@@ -79,6 +79,18 @@ def test_documents_stay_short(name: str, most: int) -> None:
     assert len((ROOT / name).read_text().splitlines()) <= most
 
 
+def test_the_changelog_groups_short_entries_under_added_changed_and_fixed() -> None:
+    released = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]
+    assert released
+    for text in released:
+        groups = re.findall(r"^### (.*)$", text, re.MULTILINE)
+        assert groups == [name for name in ("Added", "Changed", "Fixed") if name in groups]
+        assert "\n- " not in text.partition("### ")[0]
+        for entry in re.findall(r"^- .*(?:\n  .*)*", text, re.MULTILINE):
+            assert len(entry.splitlines()) <= 2, entry
+            assert all(len(line) <= 120 for line in entry.splitlines()), entry
+
+
 def test_the_examples_of_the_configuration_load_together_and_show_every_setting(tmp_path: Path) -> None:
     examples = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/configuration.md").read_text(), re.DOTALL)
     file = tmp_path / "trunkline.toml"
