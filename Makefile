@@ -13,8 +13,9 @@ PATIENT := surroundings python_sdk node_sdk pipecat
 REALTIME := $(filter-out $(PATIENT:%=tests/peers/test_%.py),$(wildcard tests/peers/test_*.py)) tests/workers/test_targets.py
 SERVE ?=
 BENCH ?= quick
+ROOMS ?=
 
-.PHONY: help demo test check bench serve clean
+.PHONY: help demo test check coverage bench serve clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,6 +33,9 @@ check: $(VENV)/.dev ## lint, format, types, architecture
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/pytest tests/test_architecture.py
+
+coverage: $(VENV)/.dev $(VENV)/.debian ## branch coverage of the rooms' pure files by their own tests; ROOMS="sdp sip" for some
+	@$(BIN)/python tests/room_coverage.py $(ROOMS)
 
 bench: $(VENV)/.bench ## what a stream costs beside a gateway in C, in some five minutes; BENCH=full for all sizes
 	@.ci/install debian gcc:gcc openssl:openssl
