@@ -16,11 +16,11 @@ import uvloop
 
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
+from trunkline.media.bridge.buffer import Playout
 from trunkline.media.codecs import CODECS
 from trunkline.media.engine import BATCH, Engine
 from trunkline.media.leg import RANDOM_BYTES, Leg
-from trunkline.media.playout import Playout
-from trunkline.media.rtp import RtpPacket, build
+from trunkline.media.rtp.packet import RtpPacket, build
 from trunkline.media.srtp import session
 from trunkline.sdp.values import Endpoint, MediaParams, SrtpKeys
 

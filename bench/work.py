@@ -36,12 +36,12 @@ from trunkline import log
 from trunkline.config import LogSettings, MediaSettings, StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, PayloadType, RtpTime, Seconds, Ssrc, StreamSid
 from trunkline.media.engine import BATCH, Engine
-from trunkline.media.rtp import RtpPacket, build
+from trunkline.media.rtp.packet import RtpPacket, build
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
 from trunkline.streaming.socket import Sender
-from trunkline.workers.files import DecoderProcess
+from trunkline.workers.decoder_client import DecoderProcess
 
 PAYLOAD = bytes(range(160))
 SLOTS = 4

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -11,70 +11,37 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "trunkline"
 FILES = sorted(SRC.rglob("*.py"))
 
+ROOM = re.compile(r"\| `(\w+)/` \|[^|]*\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
+"""A row of ARCHITECTURE.md's table of rooms: what it holds, its drivers, what it may import."""
+
+
+def rooms() -> dict[str, tuple[set[str], set[str]]]:
+    """The drivers of each room as paths, and what it may import: rooms, or with a dot a file or wing of one."""
+    text = (SRC.parent.parent / "ARCHITECTURE.md").read_text()
+    return {
+        room: (
+            {f"{room}/{driver}.py" for driver in re.findall(r"`([\w/]+)`", drivers)},
+            set(re.findall(r"`([\w.]+)`", imported)),
+        )
+        for room, drivers, imported in ROOM.findall(text)
+    }
+
+
 # Every room may use these; they are values and settings.
-EVERYBODY = {"", "errors", "ids", "config", "kernel"}
-
-# What a room may import besides itself. An entry with a dot is one file of another room.
-MAY_IMPORT = {
-    "outbound": set(),
-    "sdp": set(),
-    "sip": {"sdp", "outbound.dialler", "outbound.names"},
-    "media": {"sdp.values"},
-    "streaming": {"media.frames", "media.codecs", "media.dtmf", "media.level", "media.mp3", "outbound"},
-    "store": {"calls.views"},
-    "webhooks": {"calls.views", "store", "outbound"},
-    "calls": {"sdp", "streaming.params"},
-    "workers": {"sdp.values", "media", "outbound", "streaming", "log"},
-    "texml": {
-        *("calls.call", "calls.commands", "calls.events", "calls.recordings", "calls.registry", "calls.views"),
-        *("outbound", "streaming.params", "webhooks.payloads", "webhooks.signing"),
-    },
-    "api": {"calls.commands", "calls.control", "calls.diagnosis", "calls.views", "streaming.params"},
+EVERYBODY = {"", "errors", "ids", "config"}
+ROOMS = rooms()
+DRIVERS = {driver for drivers, _ in ROOMS.values() for driver in drivers}
+IMPURE = {
+    *("asyncio", "concurrent", "socket", "ssl", "threading", "multiprocessing", "select", "selectors", "signal"),
+    *("subprocess", "os", "shutil", "tempfile", "time", "random", "secrets", "uuid", "uvloop", "aiosqlite", "asyncpg"),
+    *("h11", "dns", "picows", "uvicorn", "structlog", "logging"),
 }
-
-# The files that touch the world: sockets, clocks, randomness, other rooms' drivers.
-DRIVERS = {
-    "api/server.py",
-    "api/app.py",
-    "calls/applications.py",
-    "calls/runner.py",
-    "calls/service.py",
-    "media/engine.py",
-    "outbound/client.py",
-    "outbound/connection.py",
-    "outbound/dialler.py",
-    "outbound/line.py",
-    "outbound/names.py",
-    "sip/certificates.py",
-    "sip/connections.py",
-    "sip/endpoint.py",
-    "sip/lookups.py",
-    "sip/transports.py",
-    "store/store.py",
-    "store/writer.py",
-    "streaming/certificates.py",
-    "streaming/connection.py",
-    "streaming/dialling.py",
-    "streaming/socket.py",
-    "texml/conductor.py",
-    "texml/fetch.py",
-    "texml/sounds.py",
-    "texml/voice.py",
-    "webhooks/delivery.py",
-    "workers/decoder.py",
-    "workers/files.py",
-    "workers/limits.py",
-    "workers/link.py",
-    "workers/parent.py",
-    "workers/pool.py",
-    "workers/process.py",
+"""Modules that reach the world: network, disk, processes, clocks, timers, randomness, the log."""
+IMPURE_CALLS = {
+    *("open", "datetime.now", "datetime.today", "datetime.utcnow", "date.today"),
+    *("read_text", "read_bytes", "write_text", "write_bytes", "mkdir", "unlink", "exists", "stat", "iterdir", "touch"),
 }
-DRIVERS_MAY_IMPORT = {
-    "calls/runner.py": {"sip", "workers", "store", "webhooks"},
-    "calls/applications.py": {"store"},
-    "calls/service.py": {"store"},
-}
-IMPURE = {"asyncio", "socket", "threading", "time", "random", "secrets", "select", "selectors", "subprocess", "uvloop"}
+"""Calls that read a clock or touch the disk, whatever they are called on."""
 OUTSIDE_THE_ROOMS = {"demo"}
 
 
@@ -104,7 +71,7 @@ def name_of(path: Path) -> str:
 @pytest.mark.parametrize("path", room_files(), ids=name_of)
 def test_a_room_imports_only_what_its_row_allows(path: Path) -> None:
     room = path.parts[len(SRC.parts)]
-    allowed = EVERYBODY | {room} | MAY_IMPORT[room] | DRIVERS_MAY_IMPORT.get(name_of(path), set())
+    allowed = EVERYBODY | {room} | ROOMS[room][1]
     wrong = {
         name
         for name in ours(path)
@@ -120,17 +87,29 @@ def test_a_room_imports_only_what_its_row_allows(path: Path) -> None:
 def test_only_the_named_drivers_touch_the_world(path: Path) -> None:
     if name_of(path) in DRIVERS:
         return
+    tree = ast.parse(path.read_text())
     assert not {name.split(".")[0] for name in imports(path)} & IMPURE
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not {name for name in called if name in IMPURE_CALLS or name.rpartition(".")[2] in IMPURE_CALLS}
 
 
 def test_every_named_driver_exists() -> None:
     assert {name_of(path) for path in room_files()} >= DRIVERS
 
 
-def test_there_are_no_import_cycles() -> None:
+def graph(box_of: Callable[[str], str]) -> dict[str, set[str]]:
+    """Which boxes import which, where a module's name gives its box."""
     modules = {name_of(path).removesuffix(".py").replace("/", ".").removesuffix(".__init__"): path for path in FILES}
-    graph = {module: {name for name in ours(path) if name in modules and name} for module, path in modules.items()}
-    TopologicalSorter({module: found - {module} for module, found in graph.items()}).prepare()
+    found: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        box = box_of(module)
+        found.setdefault(box, set()).update(box_of(name) for name in ours(path) if name in modules and name)
+    return {box: others - {box} for box, others in found.items()}
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3], ids=["rooms", "wings", "modules"])
+def test_no_arrow_goes_up(depth: int) -> None:
+    TopologicalSorter(graph(lambda module: ".".join(module.split(".")[:depth]))).prepare()
 
 
 INTERFACES = sorted(path for path in SRC.rglob("*.pxd") if path.with_suffix(".py").exists())

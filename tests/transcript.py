@@ -14,7 +14,7 @@ from base64 import b64encode
 from trunkline.config import MediaSettings, StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, PayloadType, RtpTime, Seconds, Ssrc, StreamSid
 from trunkline.media.leg import RANDOM_BYTES, Leg
-from trunkline.media.rtp import RtpPacket, build
+from trunkline.media.rtp.packet import RtpPacket, build
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 from trunkline.streaming.inbox import Inbox
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track

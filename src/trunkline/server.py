@@ -20,11 +20,11 @@ import structlog
 from trunkline import compiled, log
 from trunkline.api.app import create_app
 from trunkline.api.server import HttpServer
-from trunkline.calls.applications import ApplicationService
 from trunkline.calls.directory import Directory
-from trunkline.calls.runner import Runner, utc_now
-from trunkline.calls.service import CallService
 from trunkline.config import Settings
+from trunkline.control.applications import ApplicationService
+from trunkline.control.runner import Runner, utc_now
+from trunkline.control.service import CallService
 from trunkline.errors import StartupError
 from trunkline.ids import AccountSid
 from trunkline.metrics import Metrics

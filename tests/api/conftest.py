@@ -13,12 +13,12 @@ from fastapi import FastAPI
 
 from trunkline.api.app import create_app
 from trunkline.api.server import HttpServer
-from trunkline.calls.applications import ApplicationService
 from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
 from trunkline.calls.views import Application, CallFilter, CallView, StreamView
 from trunkline.config import HttpSettings, Settings
+from trunkline.control.applications import ApplicationService
 from trunkline.errors import (
     CallEnded,
     CallNotAnswered,

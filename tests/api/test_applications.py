@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from trunkline.calls.applications import APPLICATION_LIMIT, ApplicationService
+from trunkline.control.applications import APPLICATION_LIMIT, ApplicationService
 from trunkline.errors import InvalidRequest
 from trunkline.ids import AccountSid
 

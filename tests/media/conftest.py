@@ -9,7 +9,7 @@ from captures import DIRECTORY, read_capture
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
 from trunkline.media.leg import RANDOM_BYTES, Leg
-from trunkline.media.rtp import RtpPacket, build
+from trunkline.media.rtp.packet import RtpPacket, build
 from trunkline.sdp.values import Endpoint, MediaParams
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from trunkline.ids import LegId, Seconds
 from trunkline.media.leg import Leg
-from trunkline.media.presses import EventPacket
-from trunkline.media.rtp import RtpPacket
+from trunkline.media.rtp.packet import RtpPacket
+from trunkline.media.rtp.presses import EventPacket
 
 Arrivals = list[tuple[float, bytes]]
 """Seconds and datagrams, in order of arrival."""

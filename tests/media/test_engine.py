@@ -18,13 +18,13 @@ from trunkline.config import MediaSettings
 from trunkline.demo.server import free_ports
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.media import engine as module
-from trunkline.media import rtcp
 from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.events import LegSilent, MediaEvent, PortFailed
 from trunkline.media.leg import TooManyPlayers
-from trunkline.media.ports import NoPorts
 from trunkline.media.report import LegReport
-from trunkline.media.rtp import RtpPacket, parse
+from trunkline.media.rtp import rtcp
+from trunkline.media.rtp.packet import RtpPacket, parse
+from trunkline.media.rtp.ports import NoPorts
 from trunkline.media.srtp import session
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, SrtpKeys
 

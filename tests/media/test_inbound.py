@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.test_rtcp import PINGS
+from media.rtp.test_rtcp import PINGS
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, Seconds
 from trunkline.media.leg import RANDOM_BYTES, Leg
-from trunkline.media.rtp import parse
+from trunkline.media.rtp.packet import parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 if TYPE_CHECKING:

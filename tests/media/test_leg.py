@@ -9,10 +9,10 @@ import pytest
 
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
-from trunkline.media import rtcp
 from trunkline.media.events import LegSilent
 from trunkline.media.leg import RTCP_KEPT, Leg
 from trunkline.media.report import LegReport
+from trunkline.media.rtp import rtcp
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 if TYPE_CHECKING:

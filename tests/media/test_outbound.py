@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from media.network import event_of
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, Seconds
-from trunkline.media.dtmf import DIGITS, NoTelephoneEvent
 from trunkline.media.leg import RANDOM_BYTES, Leg
-from trunkline.media.presses import DigitReceiver
-from trunkline.media.rtp import RtpPacket, parse
+from trunkline.media.rtp.dtmf import DIGITS, NoTelephoneEvent
+from trunkline.media.rtp.packet import RtpPacket, parse
+from trunkline.media.rtp.presses import DigitReceiver
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, Seconds, Ssrc
-from trunkline.media import rtcp
-from trunkline.media.bridge import Ear, Mouth
+from trunkline.media.audio.level import Ear as LevelEar
+from trunkline.media.audio.recorder import Recorder
+from trunkline.media.bridge.bridge import Ear, Mouth
+from trunkline.media.bridge.buffer import Playout
 from trunkline.media.codecs import CODECS
 from trunkline.media.inbound import CHANGE_BURST, CHANGES_PER_SECOND
 from trunkline.media.leg import RANDOM_BYTES, Leg
-from trunkline.media.level import Ear as LevelEar
-from trunkline.media.playout import Playout
-from trunkline.media.recorder import Recorder
+from trunkline.media.rtp import rtcp
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 if TYPE_CHECKING:

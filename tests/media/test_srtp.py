@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from pylibsrtp import Error, Session
 
 from trunkline.ids import RtpTime, Seconds, Ssrc
-from trunkline.media import rtcp
 from trunkline.media.leg import Leg
-from trunkline.media.rtp import parse
+from trunkline.media.rtp import rtcp
+from trunkline.media.rtp.packet import parse
 from trunkline.media.srtp import PACKET_LIMIT, session
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, SrtpKeys
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from telnyx import AsyncTelnyx
 
-from media.test_rtcp import PINGS
+from media.rtp.test_rtcp import PINGS
 from peers import sipp as steps
 from peers.harness import RecordingApp, RtpEndpoint, happens
 from peers.sipp import SippRun

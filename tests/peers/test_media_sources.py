@@ -14,7 +14,7 @@ from peers.harness import RecordingApp, RtpEndpoint, happens, new_server, runnin
 from trunkline.demo.server import ServerProcess
 from trunkline.demo.watch import Watch
 from trunkline.ids import Ssrc
-from trunkline.media import rtcp
+from trunkline.media.rtp import rtcp
 
 pytestmark = pytest.mark.peer
 

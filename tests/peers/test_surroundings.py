@@ -25,7 +25,7 @@ from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import Caller
 from trunkline.demo.errors import CallFailed
 from trunkline.demo.server import ServerProcess, free_ports
-from trunkline.sip.certificates import _self_signed
+from trunkline.sip.transport.certificates import _self_signed
 from webapp import WebApp, texml
 
 pytestmark = pytest.mark.peer

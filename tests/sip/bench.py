@@ -8,10 +8,10 @@ from itertools import count
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.access import Access
 from trunkline.sip.dialogs import Dialogs
-from trunkline.sip.digest import Guard
-from trunkline.sip.screen import Refused, Request, Response, parse, screen
+from trunkline.sip.message.digest import Guard
+from trunkline.sip.message.validation import Refused, Request, Response, parse, screen
+from trunkline.sip.peers.access import Access
 from trunkline.sip.targets import Found, Target, UriLocator
 from trunkline.sip.timers import Timers
 from trunkline.sip.values import Invite, SipEvent

@@ -5,7 +5,7 @@ import pytest
 from sip.bench import ANSWER, EMPTY, OFFER, PEER, Bench, Caller, HandClock, Wire, header
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.dialogs import REINVITE_LIMIT
-from trunkline.sip.screen import ALLOW
+from trunkline.sip.message.validation import ALLOW
 from trunkline.sip.values import (
     AcceptReinvite,
     AckReceived,

@@ -16,8 +16,8 @@ from sip.bench import ANSWER, OFFER, Caller, header
 from trunkline.config import PhoneSettings, SipSettings
 from trunkline.errors import StartupError
 from trunkline.sip import endpoint as endpoint_module
-from trunkline.sip.digest import Answerer
 from trunkline.sip.endpoint import SipEndpoint
+from trunkline.sip.message.digest import Answerer
 from trunkline.sip.values import (
     Answer,
     Credentials,

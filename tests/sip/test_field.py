@@ -6,7 +6,7 @@ import pytest
 
 from sip.bench import ANSWER, OFFER, Bench, header
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.screen import Refused
+from trunkline.sip.message.validation import Refused
 from trunkline.sip.values import AckReceived, Answer, DialogEnded, Hangup, InviteReceived
 
 MIXED = "multipart/mixed;boundary=unique-boundary-1"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sip.bench import ANSWER, EMPTY, OFFER, Bench, HandClock, response
 from sip.test_caller import FIRST, SECOND
-from trunkline.sip.screen import Dropped, Response, parse, screen
+from trunkline.sip.message.validation import Dropped, Response, parse, screen
 from trunkline.sip.values import Accepted, Credentials, DialogEnded, Hangup, Invite, Refused
 
 STATUSES = ("100", "180", "183", "199", "200", "202", "299", "300", "302", "380", "401", "407", "408", "422", "481")

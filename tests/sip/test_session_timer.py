@@ -3,7 +3,7 @@
 import pytest
 
 from sip.bench import message
-from trunkline.sip.screen import Message, Refused, Request, Response
+from trunkline.sip.message.validation import Message, Refused, Request, Response
 from trunkline.sip.session_timer import Terms, asking, grant, granted, least
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sip.bench import Bench, Caller
-from trunkline.sip.screen import Dropped, Refused
+from trunkline.sip.message.validation import Dropped, Refused
 from trunkline.sip.values import InviteReceived
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "rfc4475"

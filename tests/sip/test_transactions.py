@@ -8,7 +8,7 @@ import pytest
 from sip.bench import OFFER, PEER, US, Caller, HandClock, Wire, header
 from trunkline.sdp.values import Endpoint
 from trunkline.sip import transactions
-from trunkline.sip.screen import Request, parse
+from trunkline.sip.message.validation import Request, parse
 from trunkline.sip.transactions import Exchange, Outgoing, Transactions
 
 

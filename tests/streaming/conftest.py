@@ -14,7 +14,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
-from trunkline.media.decoding import decode
+from trunkline.media.audio.decoding import decode
 from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Refusal

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mp3files import mp3
-from trunkline.media.decoding import decode
+from trunkline.media.audio.decoding import decode
 from trunkline.streaming.files import LINE_LIMIT, Answer, File, Files
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.playback import Playback

@@ -17,11 +17,11 @@ from trunkline.ids import CallSid, LegId
 from trunkline.media.codecs import CODECS
 from trunkline.media.engine import Engine
 from trunkline.media.events import MediaEvent
-from trunkline.media.rtp import parse
+from trunkline.media.rtp.packet import parse
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.workers import messages as wire
-from trunkline.workers.files import DecoderProcess
-from trunkline.workers.orders import Orders
+from trunkline.workers.decoder_client import DecoderProcess
+from trunkline.workers.leg_services import Orders
 from trunkline.workers.pool import PoolEvent
 
 HOST = "127.0.0.1"

@@ -32,13 +32,13 @@ from trunkline import kernel
 from trunkline.config import MediaSettings
 from trunkline.errors import TrunklineError
 from trunkline.ids import LegId, Seconds
-from trunkline.media.bridge import Ear, Mouth
+from trunkline.media.bridge.bridge import Ear, Mouth
+from trunkline.media.bridge.buffer import Playout
 from trunkline.media.events import MediaEvent, PortFailed
 from trunkline.media.frames import LegPort
 from trunkline.media.leg import RANDOM_BYTES, SILENT, Leg, TooManyPlayers
-from trunkline.media.playout import Playout
-from trunkline.media.ports import NoPorts, PortPool
 from trunkline.media.report import LegReport
+from trunkline.media.rtp.ports import NoPorts, PortPool
 from trunkline.sdp.values import MediaParams
 
 _log = structlog.get_logger()

@@ -1,7 +1,7 @@
 cimport cython
 from trunkline cimport kernel
-from trunkline.media cimport clock as _timing
-from trunkline.media cimport jitter as _jitter
+from trunkline.media.rtp cimport clock as _timing
+from trunkline.media.rtp cimport jitter as _jitter
 
 cdef Py_ssize_t DATAGRAM_LIMIT, HEADER_LENGTH
 cdef long long PLAIN, WINDOW

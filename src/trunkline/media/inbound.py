@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 from trunkline import kernel
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.kernel import DATAGRAM_LIMIT
-from trunkline.media.clock import WINDOW, Clock
 from trunkline.media.codecs import CODECS, Codec, Undecodable
 from trunkline.media.frames import LegPort
-from trunkline.media.jitter import MAX_MISORDER, JitterBuffer, Released
-from trunkline.media.presses import DigitReceiver, EventPacket
-from trunkline.media.rtcp import Reception
-from trunkline.media.rtp import HEADER_LENGTH, MARKER, PLAIN, is_rtcp, keeps_alive, payload_of
+from trunkline.media.rtp.clock import WINDOW, Clock
+from trunkline.media.rtp.jitter import MAX_MISORDER, JitterBuffer, Released
+from trunkline.media.rtp.packet import HEADER_LENGTH, MARKER, PLAIN, is_rtcp, keeps_alive, payload_of
+from trunkline.media.rtp.presses import DigitReceiver, EventPacket
+from trunkline.media.rtp.rtcp import Reception
 from trunkline.sdp.values import COMFORT_NOISE, TELEPHONE_EVENT, MediaParams
 
 _ALWAYS = {13: COMFORT_NOISE, 19: COMFORT_NOISE}

@@ -14,16 +14,16 @@ from typing import Any
 from trunkline.config import MediaSettings
 from trunkline.errors import TrunklineError
 from trunkline.ids import LegId, Seconds, Ssrc
-from trunkline.media import rtcp
+from trunkline.media.audio.quality import loss_percent, mos
 from trunkline.media.codecs import CODECS
 from trunkline.media.events import LegSilent
 from trunkline.media.frames import LegPort
 from trunkline.media.inbound import Inbound
 from trunkline.media.outbound import Outbound
-from trunkline.media.quality import loss_percent, mos
 from trunkline.media.report import LegReport
-from trunkline.media.rtp import FIRST_SEQUENCE_MASK, payload_of
-from trunkline.media.source import KEPT, Address, Kept, Source, Verdict, address_of, trim
+from trunkline.media.rtp import rtcp
+from trunkline.media.rtp.packet import FIRST_SEQUENCE_MASK, payload_of
+from trunkline.media.rtp.source import KEPT, Address, Kept, Source, Verdict, address_of, trim
 from trunkline.media.srtp import Channel
 from trunkline.sdp.values import Endpoint, MediaParams, SrtpKeys
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from trunkline import kernel
 from trunkline.ids import RtpTime, Ssrc
+from trunkline.media.audio.mixer import Mixer, Player
 from trunkline.media.codecs import CODECS
-from trunkline.media.dtmf import DigitSender, NoTelephoneEvent, TooManyDigits
 from trunkline.media.frames import LegPort
-from trunkline.media.mixer import Mixer, Player
-from trunkline.media.rtp import FIRST_SEQUENCE_MASK, MARKER, PLAIN, SEQUENCE_MASK, TIME_MASK
+from trunkline.media.rtp.dtmf import DigitSender, NoTelephoneEvent, TooManyDigits
+from trunkline.media.rtp.packet import FIRST_SEQUENCE_MASK, MARKER, PLAIN, SEQUENCE_MASK, TIME_MASK
 from trunkline.sdp.values import MediaParams
 
 

@@ -19,7 +19,7 @@ from pylibsrtp import Error, Policy, Session
 from trunkline.ids import Seconds
 from trunkline.media.inbound import Inbound
 from trunkline.media.outbound import Outbound
-from trunkline.media.rtp import keeps_alive
+from trunkline.media.rtp.packet import keeps_alive
 from trunkline.sdp.values import SrtpKeys
 
 _PROFILES = {

@@ -3,12 +3,12 @@
 from functools import partial
 
 from trunkline.sdp.session import SessionDescription
-from trunkline.sip.bodies import session_description
 from trunkline.sip.dialog import CAPABILITIES, Dialog, State, contact, reason, warning, why
-from trunkline.sip.headers import one_line, parse_name_addr, parse_uri
-from trunkline.sip.numbers import number_of
+from trunkline.sip.message.bodies import session_description
+from trunkline.sip.message.headers import one_line, parse_name_addr, parse_uri
+from trunkline.sip.message.numbers import number_of
+from trunkline.sip.message.validation import Headers, Refused, Request, Response
 from trunkline.sip.refresh import start, takes_updates
-from trunkline.sip.screen import Headers, Refused, Request, Response
 from trunkline.sip.session_timer import Terms, grant
 from trunkline.sip.table import Table
 from trunkline.sip.transactions import T1, TRANSACTION_TIME, Exchange

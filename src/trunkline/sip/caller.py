@@ -16,12 +16,12 @@ from typing import Any
 from urllib.parse import quote
 
 from trunkline.sdp.session import SessionDescription
-from trunkline.sip.bodies import session_description
 from trunkline.sip.dialog import CAPABILITIES, Dialog, Hop, State, contact, contact_of, reason, why
-from trunkline.sip.digest import Answerer
-from trunkline.sip.headers import USER_CHARACTERS, one_line, parse_name_addr, parse_uri, quoted_string
+from trunkline.sip.message.bodies import session_description
+from trunkline.sip.message.digest import Answerer
+from trunkline.sip.message.headers import USER_CHARACTERS, one_line, parse_name_addr, parse_uri, quoted_string
+from trunkline.sip.message.validation import Headers, Refused, Response
 from trunkline.sip.refresh import start, takes_updates
-from trunkline.sip.screen import Headers, Refused, Response
 from trunkline.sip.session_timer import asking, granted, least
 from trunkline.sip.table import Table
 from trunkline.sip.targets import Locator, Target, Unreachable

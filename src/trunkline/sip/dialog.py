@@ -22,9 +22,16 @@ from typing import Any
 from urllib.parse import quote
 
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.bodies import ACCEPT
-from trunkline.sip.headers import USER_CHARACTERS, is_address, one_line, parse_name_addr, parse_uri, quoted_string
-from trunkline.sip.screen import ALLOW, SUPPORTED, Headers, Message, Request
+from trunkline.sip.message.bodies import ACCEPT
+from trunkline.sip.message.headers import (
+    USER_CHARACTERS,
+    is_address,
+    one_line,
+    parse_name_addr,
+    parse_uri,
+    quoted_string,
+)
+from trunkline.sip.message.validation import ALLOW, SUPPORTED, Headers, Message, Request
 from trunkline.sip.session_timer import Terms
 from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, takes_requests_at
 from trunkline.sip.transactions import Exchange, Flow, Outgoing

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.bodies import pressed_key, session_description
 from trunkline.sip.callee import Callee
 from trunkline.sip.caller import Caller, CallKey
 from trunkline.sip.dialog import CAPABILITIES, Dialog, State, contact, contact_of, reason, warning, why
+from trunkline.sip.message.bodies import pressed_key, session_description
+from trunkline.sip.message.validation import Refused, Request, Response
 from trunkline.sip.refresh import start
-from trunkline.sip.screen import Refused, Request, Response
 from trunkline.sip.table import Table
 from trunkline.sip.targets import Locator, Target
 from trunkline.sip.timers import Timers

@@ -18,21 +18,21 @@ import structlog
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.access import Access, Origin
 from trunkline.sip.dialogs import Dialogs
-from trunkline.sip.digest import Guard
-from trunkline.sip.locator import EdgeLocator
-from trunkline.sip.lookups import Lookups, is_literal
-from trunkline.sip.media_hosts import MediaHosts
-from trunkline.sip.numbers import called_number
-from trunkline.sip.registrar import Registrar
-from trunkline.sip.saved import restored, saved
-from trunkline.sip.screen import Asked, Dropped, Refused, Request, Response, parse, refusal, screen
+from trunkline.sip.message.digest import Guard
+from trunkline.sip.message.numbers import called_number
+from trunkline.sip.message.validation import Asked, Dropped, Refused, Request, Response, parse, refusal, screen
+from trunkline.sip.peers.access import Access, Origin
+from trunkline.sip.peers.binding_store import restored, saved
+from trunkline.sip.peers.media_hosts import MediaHosts
+from trunkline.sip.peers.registrar import Registrar
+from trunkline.sip.peers.resolver import Lookups, is_literal
+from trunkline.sip.peers.router import EdgeLocator
+from trunkline.sip.peers.trunks import Trunks
 from trunkline.sip.targets import Target
 from trunkline.sip.timers import Timers
 from trunkline.sip.transactions import Flow
-from trunkline.sip.transports import Transports
-from trunkline.sip.trunks import Trunks
+from trunkline.sip.transport.transports import Transports
 from trunkline.sip.values import DialogId, Hangup, InviteReceived, Reject, SipAction, SipEvent, TrunkStatus
 
 log = structlog.get_logger()

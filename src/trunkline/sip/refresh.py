@@ -7,9 +7,9 @@ again until the session expires, but for 408 and 481: then the peer is gone.
 
 from functools import partial
 
-from trunkline.sip.bodies import session_description
 from trunkline.sip.dialog import CAPABILITIES, Dialog, State, contact, reason
-from trunkline.sip.screen import Message, Refused, Response
+from trunkline.sip.message.bodies import session_description
+from trunkline.sip.message.validation import Message, Refused, Response
 from trunkline.sip.session_timer import Terms, asking, granted, least
 from trunkline.sip.table import Table
 from trunkline.sip.values import Refreshed

@@ -7,7 +7,7 @@ agreed in each INVITE or UPDATE and its 2xx, in words (`uac`, `uas`) that belong
 import re
 from dataclasses import dataclass
 
-from trunkline.sip.screen import Asked, Headers, Message, Refused, Request, Response
+from trunkline.sip.message.validation import Asked, Headers, Message, Refused, Request, Response
 
 _SESSION_EXPIRES = re.compile(r"([0-9]{1,9})\s*(?:;.*)?", re.DOTALL)
 _REFRESHER = re.compile(r";\s*refresher\s*=\s*(uac|uas)\s*(?:;|$)", re.IGNORECASE)

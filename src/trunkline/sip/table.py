@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 
 from trunkline.config import SipSettings
 from trunkline.sip.dialog import Dialog, Key, State, contact_of
-from trunkline.sip.digest import Answerer
-from trunkline.sip.screen import Headers, Refused, Response
+from trunkline.sip.message.digest import Answerer
+from trunkline.sip.message.validation import Headers, Refused, Response
 from trunkline.sip.transactions import Exchange, Sent, Transactions
 from trunkline.sip.values import DialogEnded, DialogId, SipEvent
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.headers import parse_name_addr, parse_uri
+from trunkline.sip.message.headers import parse_name_addr, parse_uri
 from trunkline.sip.transactions import Flow
 from trunkline.sip.values import Credentials, Invite
 

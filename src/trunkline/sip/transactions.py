@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.headers import is_address, one_line
-from trunkline.sip.outgoing import USER_AGENT, Flow, Outgoing, message_text, request_text
-from trunkline.sip.screen import Headers, Request, Response, answer_via
+from trunkline.sip.message.headers import is_address, one_line
+from trunkline.sip.message.outgoing import USER_AGENT, Flow, Outgoing, message_text, request_text
+from trunkline.sip.message.validation import Headers, Request, Response, answer_via
 from trunkline.sip.timers import Timer, Timers
 from trunkline.sip.transaction_states import (
     CLIENT,

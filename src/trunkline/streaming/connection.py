@@ -22,10 +22,10 @@ from structlog.typing import FilteringBoundLogger
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import CODECS, socket_codec
 from trunkline.media.frames import LegPort
-from trunkline.streaming.far import Copy, Speaker
 from trunkline.streaming.files import File, FileDecoder, Files
 from trunkline.streaming.inbox import Inbox, PressKeys
 from trunkline.streaming.messages import Refusal
+from trunkline.streaming.opposite_leg import Copy, Speaker
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, StreamReport, TargetLegs
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.retry import Gone, How, Retry

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from trunkline.media.mp3 import audio_start
+from trunkline.media.audio.mp3 import audio_start
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.playback import Playback
 

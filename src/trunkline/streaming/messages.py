@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from trunkline.media.codecs import CODECS
-from trunkline.media.dtmf import DIGITS
+from trunkline.media.rtp.dtmf import DIGITS
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 
 MARK_NAME_LIMIT = 4096

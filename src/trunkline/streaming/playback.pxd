@@ -1,5 +1,5 @@
 cimport cython
-from trunkline.media cimport level as _level
+from trunkline.media.audio cimport level as _level
 from trunkline.streaming cimport prebuffer as _prebuffer
 
 cdef long long JOIN_LIMIT, _NEVER

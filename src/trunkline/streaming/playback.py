@@ -18,8 +18,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from trunkline.media.audio.level import Meter, level
 from trunkline.media.codecs import CODECS, converter, transcoder
-from trunkline.media.level import Meter, level
 from trunkline.streaming.catchup import FAINT, SPACING, CatchUp, squeeze
 from trunkline.streaming.prebuffer import GAP, Prebuffer
 

@@ -22,7 +22,7 @@ import structlog
 
 from trunkline import log
 from trunkline.config import LogSettings
-from trunkline.media.decoding import TooLong, Undecodable, decode, decode_file
+from trunkline.media.audio.decoding import TooLong, Undecodable, decode, decode_file
 from trunkline.workers import messages as wire
 from trunkline.workers.link import Link
 from trunkline.workers.parent import Parent

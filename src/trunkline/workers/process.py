@@ -23,13 +23,13 @@ import uvloop
 from trunkline import log
 from trunkline.config import LogSettings, MediaSettings, StreamSettings
 from trunkline.ids import LegId, StreamSid
+from trunkline.media.audio.level import Ear
 from trunkline.media.codecs import transcoder
-from trunkline.media.dtmf import NoTelephoneEvent, TooManyDigits
 from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.events import LegSilent, MediaEvent
 from trunkline.media.leg import TooManyPlayers
-from trunkline.media.level import Ear
-from trunkline.media.ports import NoPorts
+from trunkline.media.rtp.dtmf import NoTelephoneEvent, TooManyDigits
+from trunkline.media.rtp.ports import NoPorts
 from trunkline.streaming.certificates import renew, tls_context
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.connection import StreamEnded as ConnectionEnded
@@ -38,12 +38,12 @@ from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import StreamReport
 from trunkline.streaming.socket import Sender
 from trunkline.workers import messages as wire
-from trunkline.workers.files import DecoderProcess
+from trunkline.workers.decoder_client import DecoderProcess
+from trunkline.workers.leg_services import Orders
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
-from trunkline.workers.orders import Orders
 from trunkline.workers.parent import Parent
-from trunkline.workers.targets import Targets
+from trunkline.workers.stream_targets import Targets
 
 _log = structlog.get_logger()
 

@@ -12,11 +12,11 @@ from typing import Literal
 import structlog
 
 from trunkline.ids import CallSid, LegId
+from trunkline.media.audio.recorder import Recorder
 from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.frames import LegPort
-from trunkline.media.recorder import Recorder
 from trunkline.workers import messages as wire
-from trunkline.workers.files import DecoderProcess
+from trunkline.workers.decoder_client import DecoderProcess
 
 _log = structlog.get_logger()
 

@@ -1,0 +1,221 @@
+"""`CallControl` for the API: commands to live calls through the runner, everything that is over from the store."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from trunkline.calls.call import State
+from trunkline.calls.commands import (
+    CallRequest,
+    EndCall,
+    Instructions,
+    PauseStream,
+    StartStream,
+    StopStream,
+    WatchCall,
+)
+from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
+from trunkline.calls.directory import Directory
+from trunkline.calls.recordings import Recordings
+from trunkline.calls.registry import Entry
+from trunkline.calls.views import CallFilter, CallView, StreamView
+from trunkline.control.runner import Runner
+from trunkline.errors import (
+    CallEnded,
+    CallNotAnswered,
+    InvalidRequest,
+    ResourceNotFound,
+    Unavailable,
+    UnknownApplication,
+)
+from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
+from trunkline.store.store import Store
+from trunkline.store.writer import Writer
+from trunkline.streaming.params import StreamParams
+
+FAREWELL = 0.2
+"""Seconds from the answer to a Call Control hang-up to the end of the call."""
+
+
+class CallService:
+    """The one `CallControl`."""
+
+    def __init__(
+        self, runner: Runner, directory: Directory, store: Store, writer: Writer, recordings: Recordings
+    ) -> None:
+        self._runner = runner
+        self._directory = directory
+        self._store = store
+        self._writer = writer
+        self._recordings = recordings
+        self._farewells: set[CallSid] = set()
+        """Calls that end within `FAREWELL`."""
+
+    async def place(self, account: AccountSid, request: CallRequest) -> CallView:
+        """See `CallControl`."""
+        if request.application_sid is not None:
+            application = self._directory.application(account, request.application_sid)
+            if application is None:
+                raise UnknownApplication("There is no such TeXML application.", pointer="/ApplicationSid")
+            if not application.active:
+                raise InvalidRequest("The TeXML application is not active.", pointer="/ApplicationSid")
+            request = request.completed_by(application)
+        route = self._directory.route(request.to)
+        if route is None:
+            raise InvalidRequest("No trunk takes this number, and no phone has this name.", pointer="/To")
+        entry, written = self._runner.place(account, request, route)
+        await written
+        return entry.call.view
+
+    async def redirect(self, account: AccountSid, call: CallSid, instructions: Instructions) -> CallView:
+        """See `CallControl`."""
+        entry = await self._live(account, call)
+        if entry.call.state is State.ENDED:
+            raise CallEnded("The call is over.")
+        if not entry.call.answered:
+            raise CallNotAnswered("The call is not answered yet.")
+        self._runner.redirect(entry, instructions)
+        return entry.call.view
+
+    async def set_status_callback(
+        self, account: AccountSid, call: CallSid, url: str, method: Literal["GET", "POST"]
+    ) -> CallView:
+        """See `CallControl`."""
+        entry = await self._live(account, call)
+        written = self._runner.apply(entry, WatchCall(url, method))
+        if written is not None:
+            await written
+        return entry.call.view
+
+    async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
+        """See `CallControl`."""
+        entry = await self._live(account, call)
+        if self._runner.draining:
+            raise Unavailable("The server is shutting down.", retry_after=5)
+        if self._writer.full:
+            raise Unavailable("The store is behind.", retry_after=1)
+        sid = StreamSid(random_uuid(secrets.token_bytes(16)))
+        written = self._runner.apply(entry, StartStream(sid, params))
+        view = entry.call.find_stream(sid)
+        assert written is not None
+        assert view is not None
+        await written
+        return view
+
+    async def stop_stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:
+        """See `CallControl`."""
+        entry = self._mine(account, call)
+        view = entry.call.find_stream(stream) if entry else None
+        if entry is None or view is None:
+            return await self.stream(account, call, stream)
+        written = self._runner.apply(entry, StopStream(view.sid))
+        if written is not None:
+            await written
+        return entry.call.find_stream(view.sid) or await self.stream(account, call, view.sid)
+
+    async def pause_stream(self, account: AccountSid, call: CallSid, stream: str, *, paused: bool) -> StreamView:
+        """See `CallControl`."""
+        entry = await self._live(account, call)
+        view = entry.call.find_stream(stream)
+        if view is None:
+            await self._store.stream(account, call, stream)
+            raise InvalidRequest("The stream is over.", pointer="/Status")
+        written = self._runner.apply(entry, PauseStream(view.sid, paused))
+        if written is not None:
+            await written
+        return entry.call.find_stream(view.sid) or await self.stream(account, call, view.sid)
+
+    async def hang_up(self, account: AccountSid, call: CallSid) -> CallView:
+        """See `CallControl`."""
+        entry = await self._live(account, call)
+        written = self._runner.apply(entry, EndCall("ended by the API"))
+        if written is not None:
+            await written
+        return entry.call.view
+
+    async def end_after(self, account: AccountSid, call: CallSid) -> Callable[[], None]:
+        """See `CallControl`."""
+        entry = await self._live(account, call)
+        if entry.call.state is State.ENDED:
+            raise CallEnded("The call is over.")
+
+        def end() -> None:
+            self._farewells.discard(call)
+            with suppress(CallEnded):
+                self._runner.apply(entry, EndCall("ended by the API"))
+
+        def soon() -> None:
+            self._farewells.add(call)
+            asyncio.get_running_loop().call_later(FAREWELL, end)
+
+        return soon
+
+    async def call(self, account: AccountSid, call: CallSid) -> CallView:
+        """See `CallControl`."""
+        entry = self._mine(account, call)
+        return entry.call.view if entry else await self._store.call(account, call)
+
+    async def calls(
+        self, account: AccountSid, where: CallFilter, *, offset: int, limit: int
+    ) -> tuple[list[CallView], bool]:
+        """See `CallControl`."""
+        return await self._store.calls(account, where, offset=offset, limit=limit)
+
+    async def stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:
+        """See `CallControl`."""
+        entry = self._mine(account, call)
+        view = entry.call.find_stream(stream) if entry else None
+        return view or await self._store.stream(account, call, stream)
+
+    async def streams(self, account: AccountSid, call: CallSid) -> list[StreamView]:
+        """See `CallControl`."""
+        return await self._store.streams(account, call)
+
+    async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
+        """See `CallControl`."""
+        entry = self._mine(account, call)
+        try:
+            stored = await self._store.streams(account, call)
+        except ResourceNotFound:
+            if entry is None:
+                raise
+            stored = []  # a call so new that it is not written yet
+        if entry is None or entry.call.state in (State.OPENING, State.PLACING, State.ENDED):
+            view = await self.call(account, call)
+            over = tuple(StreamMedia(stream, "ended", stream.report) for stream in stored)
+            return MediaReport(view, False, view.counters, over, diagnose(view, view.counters, over, live=False))
+        reported = await self._runner.report(entry)
+        sockets = {state.sid: state for state in reported.streams} if reported else {}
+        live = entry.call.streaming
+        sids = {stream.sid for stream, _ in live}
+        streams = [StreamMedia(one, "ended", one.report) for one in stored if one.sid not in sids]
+        for stream, _ in live:
+            socket = sockets.get(stream.sid)
+            state, counters = (socket.state, socket.report) if socket else ("connecting", {})
+            streams.append(StreamMedia(stream, state, counters))
+        leg = reported.leg if reported else {}
+        found = diagnose(entry.call.view, leg, streams, live=True)
+        return MediaReport(entry.call.view, True, leg, tuple(streams), found)
+
+    async def recording(self, account: AccountSid, sid: str) -> Path:
+        """See `CallControl`."""
+        path = self._recordings.path(account, sid)
+        if path is None or not path.is_file():
+            raise ResourceNotFound
+        return path
+
+    def _mine(self, account: AccountSid, call: CallSid) -> Entry | None:
+        entry = self._runner.registry.by_sid(call)
+        return entry if entry is not None and entry.call.view.account_sid == account else None
+
+    async def _live(self, account: AccountSid, call: CallSid) -> Entry:
+        entry = self._mine(account, call)
+        if entry is None:
+            await self._store.call(account, call)
+        # Whoever was told that a call is hung up may not use it in the moment before its end.
+        if entry is None or call in self._farewells:
+            raise CallEnded("The call is over.")
+        return entry

@@ -1,0 +1,173 @@
+"""A leg's audio on its way to a file: both tracks as 16-bit PCM, side by side, in blocks of half a second. Pure.
+
+The clock is the track towards the peer, which has a frame for each packet time whatever is sent; what the peer says is
+put where its own time says. A block is handed out `LATE_MS` after its end, for packets that come late. What never came
+is silence, and so is what was lost.
+
+A timeline that follows the peer's clock moves by a millisecond or two, now and then. Frames are joined over such steps,
+which would be clicks, until both are apart by `JOIN_MS`.
+"""
+
+from collections.abc import Callable
+from math import inf
+from typing import Literal
+
+import numpy as np
+
+from trunkline.media.audio.level import level
+from trunkline.media.codecs import CODECS, Undecodable, transcoder
+
+BLOCK_MS = 500
+LATE_MS = 1200
+"""A source on trial is heard that late (`source.py`)."""
+JOIN_MS = 10
+AHEAD_MS = 3000
+"""How far beyond the oldest audio that is held a frame may lie; the timelines keep both within half of it."""
+
+Over = Literal["silence", "key", "limit"]
+"""What ends a recording from within."""
+
+
+class _Track:
+    """What was gathered of one side: little-endian samples from the recorder's `base` on."""
+
+    __slots__ = ("_bytes_per_ms", "_convert", "_pcm")
+
+    def __init__(self) -> None:
+        self._pcm = bytearray()
+
+    def follow(self, codec: str, rate: int) -> None:
+        self._bytes_per_ms = 2 * rate // 1000
+        self._convert = transcoder(codec, f"L16/{rate}").convert
+
+    def put(self, payload: bytes, at: int) -> bytes:
+        """A payload, `at` ms behind the base; what it decodes to."""
+        try:
+            pcm = self._convert(payload)
+        except Undecodable:
+            return b""  # as if it had not come
+        gap = at * self._bytes_per_ms - len(self._pcm)
+        if gap > JOIN_MS * self._bytes_per_ms:
+            self._pcm += bytes(gap)
+        elif gap < -JOIN_MS * self._bytes_per_ms:
+            self._pcm += pcm[-gap:]
+            return pcm
+        self._pcm += pcm
+        return pcm
+
+    def take(self, milliseconds: int) -> bytes:
+        """The oldest audio, filled up with silence."""
+        size = milliseconds * self._bytes_per_ms
+        taken = bytes(self._pcm[:size])
+        del self._pcm[:size]
+        return taken.ljust(size, b"\0")
+
+
+class Recorder:
+    """A `LegPort` that records. Ends itself as asked, and is read out by `finish`, once it is detached."""
+
+    inbound = outbound = True
+    plays = False
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        max_length: float,
+        silence: float,
+        loud: int,
+        finish_on: str,
+        on_block: Callable[[bytes], object],
+        on_over: Callable[[Over, str], object],
+    ) -> None:
+        """`max_length`, `silence`: seconds, 0 = none; `loud`: dB below full scale from which the peer counts as
+        speaking. Both functions are called on the packet path; `on_over` once, with the key if it was one."""
+        self._tracks = tuple(_Track() for _ in range(channels))
+        self._said, self._heard = self._tracks[0], self._tracks[-1]
+        self._stereo = channels == 2
+        self._longest = round(max_length * 1000) or inf
+        self._patience = round(silence * 1000)
+        self._loud = loud
+        self._finish_on = finish_on
+        self._on_block = on_block
+        self._on_over = on_over
+        self._over = False
+        self._base: int | None = None
+        self._now = 0.0
+        self._limit = inf
+        self._spoken = 0
+        self._ptime = 20
+        self.rate = 0
+        """Samples per second of the file: 16000 on a wideband call, else 8000. It stays, whatever the call does."""
+        self.recorded_ms = 0
+        """Handed out."""
+
+    def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
+        """See `LegPort`."""
+        base = self._base
+        if base is None or self._over or at - base > AHEAD_MS:
+            return
+        pcm = self._said.put(payload, at - base)
+        if self._patience and level(pcm) >= self._loud:
+            self._spoken = at
+
+    def outbound_frame(self, payload: bytes, at: int) -> None:
+        """See `LegPort`."""
+        if self._over:
+            return
+        if self._base is None:
+            self._base = self._spoken = at
+            self._limit = at + self._longest
+        if self._stereo:
+            self._heard.put(payload, at - self._base)
+        self._now = at + self._ptime
+        while self._now - self._base >= BLOCK_MS + LATE_MS:
+            self._hand_out(BLOCK_MS)
+            self._base += BLOCK_MS
+        if self._now >= self._limit:
+            self._end("limit", "")
+        elif self._patience and self._now - self._spoken >= self._patience:
+            self._end("silence", "")
+
+    def digit(self, digit: str) -> None:
+        """See `LegPort`."""
+        if digit in self._finish_on and not self._over:
+            self._end("key", digit)
+
+    def _end(self, why: Over, digit: str) -> None:
+        self._over = True
+        self._on_over(why, digit)
+
+    def _hand_out(self, milliseconds: int) -> None:
+        sides = [np.frombuffer(track.take(milliseconds), "<i2") for track in self._tracks]
+        self.recorded_ms += milliseconds
+        self._on_block(np.column_stack(sides).tobytes())
+
+    def finish(self) -> None:
+        """Hand out the rest; nothing is recorded any more."""
+        self._over = True
+        if self._base is not None:
+            rest = round(min(self._now, self._limit)) - self._base
+            self._base = None
+            while rest > 0:
+                self._hand_out(min(rest, BLOCK_MS))
+                rest -= BLOCK_MS
+
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """See `LegPort`."""
+
+    def leg_changed(self, codec: str, ptime: int) -> None:
+        """See `LegPort`."""
+        if not self.rate:
+            self.rate = 16000 if CODECS[codec].sample_rate > 8000 else 8000
+        self._ptime = ptime
+        for track in self._tracks:
+            track.follow(codec, self.rate)
+
+    def peer_changed(self, codec: str) -> None:
+        """See `LegPort`."""
+        self._said.follow(codec, self.rate)
+
+    def next_frame(self, at: int) -> bytes | None:
+        """See `LegPort`."""
+        return None

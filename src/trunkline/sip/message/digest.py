@@ -1,0 +1,251 @@
+"""Digest authentication (RFC 7616, RFC 8760; RFC 3261 section 22), both sides: pure.
+
+An `Answerer` lives as long as one request of ours with all its repeats: it takes the challenges of each rejection and
+makes the headers of the next try, until there is nothing new to say. A `Guard` challenges and checks without keeping
+state: its nonces carry their time and a signature. So a copied Authorization can be used again for the same method and
+resource until its nonce expires; TLS keeps it from being copied.
+
+The `uri` of credentials says what they are for. Clients write it in other ways than the Request-URI: without its port
+or parameters, with parameters of their own, with the domain that they were given where a proxy has put our address.
+RFC 3261 section 22.4 leaves it to us what we take. What decides is who is called, and at whose server (`covered`):
+
+* The same user at a host of ours: port and parameters lead to nobody else.
+* The same user at another host, in an INVITE: whoever passes it on can reach by it only whom the phone calls. A
+  REGISTER would let them take the phone's calls, and is refused.
+* No user at the host of the Request-URI, in an INVITE: this could be used again to call others, and so is `once`.
+"""
+
+import hashlib
+import hmac
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trunkline.sip.message.headers import TOKEN, parse_uri
+from trunkline.sip.message.numbers import number_of
+from trunkline.sip.values import Credentials
+
+ALGORITHMS = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
+"""Best first, and their names in hashlib. Each may have `-sess` added."""
+NONCE_LIFETIME = 60.0
+"""Seconds for which an `Authorization` may be repeated; after them the client is told to take a new nonce (stale)."""
+_QUOTED = ("realm", "nonce", "opaque", "uri", "username", "response", "cnonce")
+_ANSWERED_BY = {"www-authenticate": "Authorization", "proxy-authenticate": "Proxy-Authorization"}
+# Some clients leave a value unquoted that should be, the URI for one, or end the list with a comma.
+_PARAM = re.compile(
+    rf"[\s,]*(?P<name>{TOKEN})\s*=\s*(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<bare>[^\s,\"]+))\s*(?:,|$)"
+)
+
+
+def parse_digest(value: str) -> dict[str, str]:
+    """The parameters of a challenge or of credentials, names in lower case, values unquoted. Raises ValueError: another
+    scheme, or broken."""
+    scheme, text, *_ = *value.split(None, 1), "", ""
+    if scheme.lower() != "digest":
+        raise ValueError("not Digest")
+    params: dict[str, str] = {}
+    end = 0
+    while match := _PARAM.match(text, end):
+        quoted = match["quoted"]
+        value = match["bare"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+        params.setdefault(match["name"].lower(), value)
+        end = match.end()
+    if text[end:].strip(" \t,"):
+        raise ValueError("malformed parameters")
+    return params
+
+
+def format_digest(params: dict[str, str]) -> str:
+    """The other way round."""
+    return "Digest " + ", ".join(
+        f"{name}={_quoted(value) if name in _QUOTED else value}" for name, value in params.items()
+    )
+
+
+def digest_response(params: dict[str, str], secret: str, method: str) -> str:
+    """The `response` that credentials must have (RFC 7616 section 3.4.1), with qop `auth` or none. `secret` is the
+    password. Raises ValueError: an algorithm or qop that we do not know."""
+    name = params.get("algorithm", "MD5")
+    plain = name.upper().removesuffix("-SESS")
+    if plain not in ALGORITHMS:
+        raise ValueError(f"algorithm {name}")
+
+    def digest(*parts: str) -> str:
+        return hashlib.new(ALGORITHMS[plain], ":".join(parts).encode(), usedforsecurity=False).hexdigest()
+
+    qop, nonce = params.get("qop", ""), params["nonce"]
+    ha1 = digest(params["username"], params["realm"], secret)
+    if name.upper().endswith("-SESS"):
+        ha1 = digest(ha1, nonce, params["cnonce"])
+    ha2 = digest(method, params["uri"])
+    if not qop:
+        return digest(ha1, nonce, ha2)
+    if qop != "auth":
+        raise ValueError(f"qop {qop}")
+    return digest(ha1, nonce, params["nc"], params["cnonce"], qop, ha2)
+
+
+@dataclass(slots=True)
+class Answerer:
+    """Answers the challenges to one request of ours."""
+
+    credentials: Credentials
+    random: Callable[[], str]
+    """Makes cnonces: 64 random bits or more, as a token."""
+    uses: Counter[str] = field(default_factory=Counter)
+    """How often each nonce was used; the requests of one dialog share it."""
+    _challenges: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    """By header and realm; a request may pass several proxies, each with its own."""
+    _refreshed: set[tuple[str, str]] = field(default_factory=set)
+
+    def challenged(self, headers: Iterable[tuple[str, str]]) -> bool:
+        """Take the challenges of a 401 or 407: its headers, names in lower case. False: the request is to be given up,
+        since there is nothing that we can answer, or our answer was rejected."""
+        best: dict[tuple[str, str], dict[str, str]] = {}
+        for name, value in headers:
+            params = _usable(value) if name in _ANSWERED_BY else None
+            if params is not None and self.credentials.realm in (None, params["realm"]):
+                key = (_ANSWERED_BY[name], params["realm"])
+                if key not in best or _rank(params) < _rank(best[key]):
+                    best[key] = params
+        for key, params in best.items():
+            if key in self._challenges and not self._stale(key, params):
+                return False
+        self._challenges.update(best)
+        return bool(best)
+
+    def _stale(self, key: tuple[str, str], params: dict[str, str]) -> bool:
+        """Whether what was wrong with our answer was its nonce only; believed once."""
+        again = params.get("stale", "").lower() == "true" and params["nonce"] != self._challenges[key]["nonce"]
+        if not again or key in self._refreshed:
+            return False
+        self._refreshed.add(key)
+        return True
+
+    def headers(self, method: str, uri: str) -> tuple[tuple[str, str], ...]:
+        """Headers for the next try, made anew for each."""
+        return tuple((name, self._answer(params, method, uri)) for (name, _), params in self._challenges.items())
+
+    def _answer(self, challenge: dict[str, str], method: str, uri: str) -> str:
+        answer = {"username": self.credentials.username, "realm": challenge["realm"], "nonce": challenge["nonce"]}
+        answer["uri"] = uri
+        algorithm = challenge.get("algorithm", "MD5")
+        if "algorithm" in challenge:
+            answer["algorithm"] = algorithm
+        if "opaque" in challenge:
+            answer["opaque"] = challenge["opaque"]
+        if "qop" in challenge:
+            self.uses[challenge["nonce"]] += 1
+            answer |= {"qop": "auth", "nc": f"{self.uses[challenge['nonce']]:08x}"}
+        if "qop" in challenge or algorithm.upper().endswith("-SESS"):
+            answer["cnonce"] = self.random()
+        answer["response"] = digest_response(answer, self.credentials.password, method)
+        return format_digest(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What credentials are worth."""
+
+    outcome: Literal["good", "stale", "wrong"]
+    """`stale`: right, but for a nonce that has expired: challenge again, with `stale=True`."""
+    username: str = ""
+    """Of who proved to know the password, and of nobody else."""
+    once: str = ""
+    """Not empty: good for one request only, and by this to be known again within `NONCE_LIFETIME`."""
+    detail: str = ""
+    """What is wrong, for the log; holds nothing secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Challenges requests to us, and checks the answers."""
+
+    realm: str
+    key: bytes = field(repr=False)
+    """Signs nonces; random, 32 bytes, the same in all that are to accept each other's nonces."""
+    algorithms: tuple[str, ...] = ("SHA-256", "MD5")
+    """In order of preference (RFC 8760 section 2.4)."""
+    hosts: frozenset[str] = frozenset()
+    """Ours, besides that of a Request-URI; in lower case."""
+
+    def challenges(self, now: float, *, stale: bool = False) -> tuple[str, ...]:
+        """Values of WWW-Authenticate, one for each algorithm. `now`: any clock, in seconds, that goes on over a
+        restart if nonces are to."""
+        params = {"realm": self.realm, "nonce": self._nonce(f"{int(now * 1000):x}"), "qop": '"auth"'}
+        if stale:
+            params["stale"] = "true"
+        return tuple(format_digest({**params, "algorithm": algorithm}) for algorithm in self.algorithms)
+
+    def check(
+        self, authorization: str, method: str, uri: str, now: float, password_of: Callable[[str], str | None]
+    ) -> Verdict:
+        """Check the value of an Authorization header against a request. `password_of` gives the password of a user,
+        None for one who is not known; an unknown user and a wrong password look the same from outside."""
+        try:
+            params = parse_digest(authorization)
+            missing = {"username", "realm", "nonce", "uri", "response"} - params.keys()
+            if missing or (params.get("qop") and not params.keys() >= {"nc", "cnonce"}):
+                return Verdict("wrong", detail="incomplete credentials")
+            password = password_of(params["username"])
+            expected = digest_response(params, password or "", method)
+        except (ValueError, KeyError) as error:
+            return Verdict("wrong", detail=f"malformed credentials: {error}")
+        if params["realm"] != self.realm or params.get("algorithm", "MD5").upper() not in self.algorithms:
+            return Verdict("wrong", detail="another realm or algorithm")
+        cover = covered(params["uri"], method, uri, self.hosts)
+        if cover is None:
+            return Verdict("wrong", detail="another URI than the request's")
+        if password is None or not hmac.compare_digest(expected.encode(), params["response"].lower().encode()):
+            return Verdict("wrong", detail="unknown user or wrong password")
+        time = params["nonce"].partition("-")[0]
+        if not hmac.compare_digest(self._nonce(time).encode(), params["nonce"].encode()):
+            return Verdict("stale", detail="a nonce that is not ours")
+        age = now - int(time, 16) / 1000
+        if not 0 <= age <= NONCE_LIFETIME:
+            return Verdict("stale", detail="an expired nonce")
+        return Verdict("good", params["username"], params["response"] if cover == "once" else "")
+
+    def _nonce(self, time: str) -> str:
+        return f"{time}-{hmac.new(self.key, f'{time}:{self.realm}'.encode(), 'sha256').hexdigest()[:32]}"
+
+
+def covered(
+    claimed: str, method: str, uri: str, hosts: frozenset[str] = frozenset()
+) -> Literal["again", "once"] | None:
+    """Whether credentials with the `uri` `claimed` are for a request with that Request-URI: for it as often as it
+    comes, for one such request, or not."""
+    if claimed == uri:
+        return "again"
+    try:
+        there, here = parse_uri(claimed), parse_uri(uri)
+    except (ValueError, LookupError):
+        return None
+    ours = there.host.lower() in {here.host.lower(), *hosts}
+    if number_of(there) == number_of(here):
+        return "again" if ours or (method == "INVITE" and here.user) else None
+    return "once" if ours and method == "INVITE" and not there.user else None
+
+
+def _usable(value: str) -> dict[str, str] | None:
+    """A challenge that we can answer."""
+    try:
+        params = parse_digest(value)
+    except ValueError:
+        return None
+    if not params.keys() >= {"realm", "nonce"} or _rank(params) >= len(ALGORITHMS):
+        return None
+    if "qop" in params and "auth" not in re.split(r"[\s,]+", params["qop"].lower()):
+        return None
+    return params
+
+
+def _rank(params: dict[str, str]) -> int:
+    name = params.get("algorithm", "MD5").upper().removesuffix("-SESS")
+    return list(ALGORITHMS).index(name) if name in ALGORITHMS else len(ALGORITHMS)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,355 @@
+"""What bytes must be before a transaction or a dialog sees them: pure.
+
+`screen` gives a `Request` or a `Response` whose parts are known to be sound, or raises: `Refused` where RFC 3261
+section 8.2 asks for a response, `Dropped` where none may be sent (an ACK, a response, nobody to answer). Refusals
+are stateless (section 8.2.7): a retransmission is refused again with the same To tag.
+
+Each rule is a row of `_RULES`, in the order of section 8.2: syntax, method, Request-URI, extensions.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import md5
+
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.message.headers import (
+    COMPACT_NAMES,
+    TOKEN,
+    Via,
+    parse_name_addr,
+    parse_uri,
+    parse_via,
+    split_addresses,
+    split_list,
+)
+
+ALLOW = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REGISTER")
+"""The methods that we serve."""
+KNOWN_METHODS = ("MESSAGE", "NOTIFY", "PUBLISH", "REFER", "SUBSCRIBE")
+"""Methods that we know and do not serve: 405, where one never heard of gets 501 (section 8.2.1)."""
+SUPPORTED = ("100rel", "timer")
+"""Option tags of the extensions that we do."""
+HEADER_LIMIT = 256
+"""Header lines of one message, folded ones counted once: more than any real one has."""
+HEAD_LIMIT = 16384
+"""Bytes of a message before its body; real ones have 2000, with a signed identity 5000. Taking headers apart and
+repeating them costs time in proportion, and a datagram may have 65507."""
+SEQUENCE_LIMIT = 2**31
+"""Sequence numbers are below it (section 8.1.1.5)."""
+
+Headers = tuple[tuple[str, str], ...]
+Named = list[tuple[str, str, str]]
+"""Headers of a message: name in lower case and long form, name as it came, value."""
+
+_SINGLE = ("from", "to", "call-id", "cseq", "content-length", "content-type", "max-forwards", "expires")
+_MANDATORY = ("to", "from", "call-id", "cseq")
+_REQUEST_LINE = re.compile(rf"(?P<method>{TOKEN}) (?P<uri>\S+) (?P<version>[A-Za-z]+/[0-9]+\.[0-9]+)")
+_STATUS_LINE = re.compile(r"SIP/2\.0 (?P<status>[1-6][0-9]{2})(?: (?P<reason>.*))?", re.IGNORECASE)
+_HEADER = re.compile(rf"(?P<name>{TOKEN})[ \t]*:[ \t]*(?P<value>.*)", re.DOTALL)
+_CSEQ = re.compile(rf"(?P<number>[0-9]{{1,10}})\s+(?P<method>{TOKEN})")
+_ADDED = re.compile(r";\s*(?:received|rport)\s*(?:=[^;]*)?(?=;|$)", re.IGNORECASE)
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+
+
+class Dropped(Exception):
+    """Not to be answered; the text is for the log."""
+
+
+class Refused(Exception):
+    """To be answered with `status`; `headers` go into the response, and `tag` into its To; made up if None."""
+
+    def __init__(self, status: int, reason: str, headers: Headers = (), tag: str | None = None) -> None:
+        super().__init__(f"{status} {reason}")
+        self.tag = tag
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+class Asked(Refused):
+    """A refusal that asks for the same again, in another way (RFC 3261 sections 22.1 and 21.4.17, RFC 4028 section 6):
+    how things go, and nobody's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What requests and responses have in common."""
+
+    headers: Named
+    body: bytes
+    _by_name: dict[str, list[str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_name: dict[str, list[str]] = {}
+        for key, _, value in self.headers:
+            by_name.setdefault(key, []).append(value)
+        object.__setattr__(self, "_by_name", by_name)
+
+    def values(self, name: str) -> list[str]:
+        """All values of a header, lines in order; `name` is in lower case."""
+        return self._by_name.get(name, [])
+
+    def value(self, name: str) -> str:
+        """The first value of a header, empty when absent."""
+        found = self._by_name.get(name)
+        return found[0] if found else ""
+
+    def listed(self, name: str) -> list[str]:
+        """All values of a header that may be a comma-separated list."""
+        split = split_addresses if name == "contact" else split_list
+        return [item for value in self.values(name) for item in split(value) if item]
+
+    @property
+    def cseq(self) -> tuple[int, str]:
+        """Sequence number and method. Raises ValueError."""
+        match = _CSEQ.fullmatch(self.value("cseq"))
+        if match is None or int(match["number"]) >= SEQUENCE_LIMIT:
+            raise ValueError("malformed CSeq")
+        return int(match["number"]), match["method"]
+
+    @property
+    def via(self) -> Via:
+        """The topmost Via. Raises ValueError."""
+        return parse_via((self.listed("via") or [""])[0])
+
+    def tag(self, name: str) -> str:
+        """The tag of From or To, empty when there is none. Raises ValueError."""
+        return parse_name_addr(self.value(name)).params.get("tag", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Message):
+    """A request."""
+
+    method: str
+    uri: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Response(Message):
+    """A response."""
+
+    status: int
+    reason: str
+
+
+def parse(data: bytes, *, stream: bool) -> Request | Response:
+    """The message in `data`, cut into its parts, nothing more. Raises Dropped.
+
+    Text that is not UTF-8 is kept readable as `\\xNN`. Over a datagram the body is what Content-Length says, or all
+    that is left (section 18.3); on a `stream` the framing has done that.
+    """
+    data = data.lstrip(b"\r\n")
+    end = _HEAD_END.search(data)
+    head = data[: end.start()] if end else data
+    if len(head) > HEAD_LIMIT:
+        raise Dropped(f"a head of more than {HEAD_LIMIT} bytes")
+    start, *lines = head.decode("utf-8", "backslashreplace").replace("\r\n", "\n").split("\n")
+    headers = _headers(lines)
+    body = data[end.end() :] if end else b""
+    length = next((value for key, _, value in headers if key == "content-length"), "")
+    if not stream and length.isascii() and length.isdigit() and len(length) < 10:
+        body = body[: int(length)]
+    if request := _REQUEST_LINE.fullmatch(start):
+        return Request(headers, body, request["method"], request["uri"], request["version"])
+    if status := _STATUS_LINE.fullmatch(start):
+        return Response(headers, body, int(status["status"]), status["reason"] or "")
+    return _loose_request(start, headers, body)
+
+
+def screen(message: Request | Response, *, stream: bool) -> None:
+    """Check a message. Raises Refused or Dropped."""
+    if isinstance(message, Response):
+        return _screen_response(message)
+    if not message.listed("via"):
+        raise Dropped("request without Via")
+    try:
+        if stream and not message.value("content-length"):
+            raise Refused(400, "Missing Content-Length")
+        for rule in _RULES:
+            rule(message)
+    except Refused as refused:
+        if message.method == "ACK":
+            raise Dropped(str(refused)) from None
+        raise
+    return None
+
+
+def refusal(request: Request, source: Endpoint, refused: Refused) -> tuple[str, Endpoint]:
+    """The text of a stateless response, and where it goes (section 18.2.2, RFC 3581 section 4)."""
+    vias = request.listed("via")
+    vias[0], target = answer_via(vias[0], source)
+    lines = [f"SIP/2.0 {refused.status} {refused.reason}", *(f"Via: {value}" for value in vias)]
+    for name, label in (("from", "From"), ("to", "To"), ("call-id", "Call-ID"), ("cseq", "CSeq")):
+        value = request.value(name)
+        if name == "to" and "tag=" not in value.lower():
+            value += f";tag={refused.tag or md5(repr(request).encode(), usedforsecurity=False).hexdigest()[:16]}"
+        if request.values(name):
+            lines.append(f"{label}: {value}")
+    lines += [f"{name}: {value}" for name, value in refused.headers]
+    return "\r\n".join([*lines, "Content-Length: 0", "", ""]), target
+
+
+def answer_via(value: str, source: Endpoint) -> tuple[str, Endpoint]:
+    """The topmost Via with `received` and `rport` filled in (section 18.2.1, RFC 3581 section 4), and where
+    responses go: to the source address, and there to the source port if `rport` asks for it or the Via cannot be
+    read, else to the Via's port."""
+    try:
+        via = parse_via(value)
+    except ValueError:
+        return value, source
+    value = _ADDED.sub("", value)
+    if "rport" in via.params:
+        return f"{value};received={source.host};rport={source.port}", source
+    marked = value if via.host == source.host else f"{value};received={source.host}"
+    return marked, Endpoint(source.host, via.port or 5060)
+
+
+def _headers(lines: list[str]) -> Named:
+    folded: list[str] = []
+    for line in lines:
+        # A line that begins with white space continues the one before (section 7.3.1).
+        if line[:1] in (" ", "\t") and folded:
+            folded[-1] += " " + line.strip()
+        elif line:
+            folded.append(line)
+    if len(folded) > HEADER_LIMIT:
+        raise Dropped(f"more than {HEADER_LIMIT} headers")
+    headers = []
+    for line in folded:
+        match = _HEADER.fullmatch(line)
+        # A line that is no header is kept under a name that no header has: it is a request's reason for 400.
+        name, value = (match["name"], match["value"].strip()) if match else ("", line)
+        headers.append((COMPACT_NAMES.get(name.lower(), name.lower()), name, value))
+    return headers
+
+
+def _loose_request(start: str, headers: Named, body: bytes) -> Request:
+    """A request whose first line is broken, for the 400 that it gets."""
+    words = start.split()
+    method = words[0] if words else ""
+    if not re.fullmatch(TOKEN, method) or len(words) < 2 or not headers:
+        raise Dropped("not SIP")
+    version = words[-1] if re.fullmatch(r"SIP/[0-9]+\.[0-9]+", words[-1]) else "SIP/2.0"
+    return Request(headers, body, method, "", version)
+
+
+def _screen_response(response: Response) -> None:
+    try:
+        _ = response.via, response.cseq, response.tag("from"), response.tag("to")
+    except ValueError as error:
+        raise Dropped(str(error)) from None
+    try:
+        for value in response.listed("record-route"):
+            _check_address("record-route", value)
+    except Refused as refused:
+        raise Dropped(str(refused)) from None
+    if not response.value("call-id"):
+        raise Dropped("response without Call-ID")
+
+
+def _check_version(request: Request) -> None:
+    if request.version.upper() != "SIP/2.0":
+        raise Refused(505, "Version Not Supported")
+
+
+def _check_headers(request: Request) -> None:
+    for name in _MANDATORY:
+        if not request.value(name):
+            raise Refused(400, f"Missing {name.title()}")
+    for name in _SINGLE:
+        if len(request.values(name)) > 1:
+            raise Refused(400, f"More than one {name.title()}")
+    try:
+        for via in request.listed("via"):
+            parse_via(via)
+    except ValueError as error:
+        raise Refused(400, str(error)) from None
+    for name, _, value in request.headers:
+        if not name:
+            raise Refused(400, "Malformed header line")
+        if "\r" in value:
+            raise Refused(400, f"Lone carriage return in {name.title()}")
+
+
+def _check_numbers(request: Request) -> None:
+    try:
+        method = request.cseq[1]
+    except ValueError:
+        raise Refused(400, "Malformed CSeq") from None
+    if method != request.method:
+        raise Refused(400, "CSeq method does not match")
+    for name, limit in (("content-length", 2**31), ("max-forwards", 256), ("expires", 2**32)):
+        value = request.value(name) or "0"
+        if not (value.isascii() and value.isdigit()) or len(value) > 10 or int(value) >= limit:
+            raise Refused(400, f"Malformed {name.title()}")
+    if int(request.value("content-length") or len(request.body)) > len(request.body):
+        raise Refused(400, "Body shorter than Content-Length")
+
+
+def _check_addresses(request: Request) -> None:
+    if re.search(r"\s", request.value("call-id")):
+        raise Refused(400, "Malformed Call-Id")
+    for name in ("from", "to", "contact", "record-route"):
+        # From and To are one address each, whatever commas a display name has.
+        for value in request.values(name) if name in ("from", "to") else request.listed(name):
+            if name != "contact" or request.method != "REGISTER" or value != "*":
+                _check_address(name, value)
+    if request.method == "INVITE" and len(request.listed("contact")) != 1:
+        raise Refused(400, "INVITE needs one Contact")
+
+
+def _check_address(name: str, value: str) -> None:
+    try:
+        uri = parse_uri(parse_name_addr(value).uri)
+        if name in ("contact", "record-route") and not uri.host:
+            raise ValueError("no host to send to")
+    except ValueError as error:
+        raise Refused(400, f"{name.title()}: {error}") from None
+    except LookupError as error:
+        # Whom a call is from or to may be any URI; where to send requests may not.
+        if name in ("contact", "record-route"):
+            raise Refused(400, f"{name.title()}: {error.args[0]}") from None
+
+
+def _check_method(request: Request) -> None:
+    if request.method not in ALLOW:
+        status, reason = (405, "Method Not Allowed") if request.method in KNOWN_METHODS else (501, "Not Implemented")
+        raise Refused(status, reason, (("Allow", ", ".join(ALLOW)),))
+
+
+def _check_uri(request: Request) -> None:
+    try:
+        parse_uri(request.uri)
+    except ValueError:
+        raise Refused(400, "Malformed Request-URI") from None
+    except LookupError:
+        raise Refused(416, "Unsupported URI Scheme") from None
+
+
+def _check_hops(request: Request) -> None:
+    # Section 11: who is asked for OPTIONS with no hops left may answer, and load balancers ping like that.
+    if request.method != "OPTIONS" and (request.value("max-forwards") or "70").strip("0") == "":
+        raise Refused(483, "Too Many Hops")
+
+
+def _check_extensions(request: Request) -> None:
+    if request.method == "CANCEL":
+        return  # Section 8.2.2.3: Require is ignored there, and in an ACK.
+    unknown = [tag for tag in request.listed("require") if tag.lower() not in SUPPORTED]
+    if unknown:
+        raise Refused(420, "Bad Extension", (("Unsupported", ", ".join(unknown)),))
+
+
+_RULES: tuple[Callable[[Request], None], ...] = (
+    _check_version,
+    _check_headers,
+    _check_numbers,
+    _check_method,
+    _check_addresses,
+    _check_uri,
+    _check_hops,
+    _check_extensions,
+)

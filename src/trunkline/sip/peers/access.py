@@ -1,0 +1,205 @@
+"""Who may call and who may register: pure.
+
+Of an INVITE from outside any dialog is asked, in this order: does it come from a trunk's `networks`? Is its From user
+a phone's, or does it bring credentials for us? Then they must be right (RFC 3261 section 22.2). Does it come from an
+address to which a trunk's calls go? Is it anonymous (RFC 3323), and from where a phone is registered or from somebody
+who would not be taken? Then it may be a phone's, and is challenged. Else `sip.unknown_callers` decides. A REGISTER
+needs a phone's credentials.
+
+Who calls with a phone's credentials calls in that phone's name, or in none: From is then `anonymous`, and no name or
+number of anybody's.
+
+Phones' passwords are guessed at all day: an address with `sip.auth_failures` wrong ones gets 403 unseen for
+`sip.auth_ban` seconds after the last. Nothing here is kept for a request that is refused, but one count for each of
+at most `SOURCE_LIMIT` addresses. Credentials that are good for one request are remembered until their nonce expires,
+`SPENT_LIMIT` of them; one more is challenged again.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from trunkline.config import SipSettings, TrunkSettings
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.message.digest import NONCE_LIFETIME, Guard, parse_digest
+from trunkline.sip.message.headers import Uri, parse_name_addr, parse_uri
+from trunkline.sip.message.validation import Asked, Headers, Refused, Request
+
+SOURCE_LIMIT = 10000
+"""Addresses with failures that are remembered; then the one that failed longest ago is forgotten."""
+
+SPENT_LIMIT = 10000
+"""Credentials that were good for one request and have been used."""
+ANONYMOUS = "anonymous"
+"""User of a From that names nobody (RFC 3323 section 4.1.1.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a call comes from; both None: from somebody unknown who is let in."""
+
+    trunk: str | None = None
+    phone: str | None = None
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int
+    last: float
+
+
+class Access:
+    """The rules of one endpoint. Times are of any clock, in seconds."""
+
+    def __init__(
+        self,
+        settings: SipSettings,
+        guard: Guard,
+        counters: Counter[str],
+        is_phone_at: Callable[[Endpoint, float], bool] = lambda _source, _now: False,
+    ) -> None:
+        """`is_phone_at` says whether a phone is registered from an address at that time."""
+        self._is_phone_at = is_phone_at
+        self._guard = guard
+        self._counters = counters
+        self._trunks: dict[str, TrunkSettings] = {}
+        self._targets: dict[str, frozenset[str]] = {}
+        self._failures: dict[str, _Failures] = {}
+        self._spent: dict[str, float] = {}
+        """Credentials that are good no more, and when they were used; the oldest first."""
+        self.take(settings)
+
+    def take(self, settings: SipSettings) -> None:
+        """Go by these settings from now on. What was learned of a trunk stays where its targets do."""
+        self._settings = settings
+        self._passwords = {phone.user: phone.password for phone in settings.phones}
+        before, self._trunks = self._trunks, {trunk.name: trunk for trunk in settings.trunks}
+        self._targets = {
+            name: self._targets[name]
+            if name in before and before[name].targets == trunk.targets
+            else frozenset(_literals(trunk.targets))
+            for name, trunk in self._trunks.items()
+        }
+
+    def learn(self, trunk: str, addresses: Iterable[str]) -> None:
+        """A trunk's targets have been looked up: calls may come from there."""
+        if trunk in self._trunks:
+            self._targets[trunk] = frozenset(addresses) | frozenset(_literals(self._trunks[trunk].targets))
+
+    def caller(self, request: Request, source: Endpoint, now: float) -> Origin:
+        """Whose call an INVITE is. Raises Refused: 401 with challenges, or 403."""
+        address = _address(source.host)
+        for trunk in self._settings.trunks:
+            if any(address in network for network in trunk.networks):
+                return Origin(trunk=trunk.name)
+        sender = _uri(request, "from")
+        user, anonymous = sender.user if sender else "", _is_anonymous(sender)
+        if user in self._passwords or self._credentials(request):
+            phone = self._authenticated(request, source, now)
+            if phone != user and (not anonymous or user in self._passwords):
+                raise Refused(403, "From Is Not The Authenticated User")
+            return Origin(phone=phone)
+        for name, known in self._targets.items():
+            if str(address) in known:
+                return Origin(trunk=name)
+        policy = self._settings.unknown_callers
+        welcome = policy == "all" or (policy == "loopback" and address.is_loopback)
+        if anonymous and self._passwords and not (welcome and not self._is_phone_at(source, now)):
+            return Origin(phone=self._authenticated(request, source, now))
+        if welcome:
+            return Origin()
+        self._counters["unknown_callers"] += 1
+        raise Refused(403, "Unknown Caller")
+
+    def registrant(self, request: Request, source: Endpoint, now: float) -> str:
+        """Whose contacts a REGISTER is about. Raises Refused: 401 with challenges, or 403."""
+        if not self._passwords:
+            raise Refused(403, "No Phones Here")
+        user = self._authenticated(request, source, now)
+        registered = _uri(request, "to")
+        if registered is None or user != registered.user:
+            raise Refused(403, "To Is Not The Authenticated User")
+        return user
+
+    @property
+    def watched(self) -> int:
+        """Addresses with failures that are remembered."""
+        return len(self._failures)
+
+    def _authenticated(self, request: Request, source: Endpoint, now: float) -> str:
+        failures = self._failures.get(source.host)
+        if failures is not None and now - failures.last >= self._settings.auth_ban:
+            failures = None
+        if failures is not None and failures.count >= self._settings.auth_failures:
+            self._counters["auth_banned"] += 1
+            raise Refused(403, "Too Many Failures")
+        authorization = self._credentials(request)
+        if not authorization:
+            raise Asked(401, "Unauthorized", self._challenges(now))
+        verdict = self._guard.check(authorization, request.method, request.uri, now, self._passwords.get)
+        outcome = verdict.outcome
+        if verdict.once and not self._is_first_use(verdict.once, now):
+            outcome = "stale"
+        if outcome == "good":
+            return verdict.username
+        if outcome == "stale":
+            raise Asked(401, "Unauthorized", self._challenges(now, stale=True))
+        self._count_failure(source, failures, now)
+        raise Refused(401, "Unauthorized", self._challenges(now))
+
+    def _is_first_use(self, credentials: str, now: float) -> bool:
+        while self._spent and now - next(iter(self._spent.values())) > NONCE_LIFETIME:
+            del self._spent[next(iter(self._spent))]
+        if credentials in self._spent or len(self._spent) >= SPENT_LIMIT:
+            return False
+        self._spent[credentials] = now
+        return True
+
+    def _count_failure(self, source: Endpoint, failures: _Failures | None, now: float) -> None:
+        self._counters["auth_failures"] += 1
+        self._failures.pop(source.host, None)
+        self._failures[source.host] = _Failures(1 if failures is None else failures.count + 1, now)
+        if len(self._failures) > SOURCE_LIMIT:
+            del self._failures[next(iter(self._failures))]
+
+    def _challenges(self, now: float, *, stale: bool = False) -> Headers:
+        return tuple(("WWW-Authenticate", value) for value in self._guard.challenges(now, stale=stale))
+
+    def _credentials(self, request: Request) -> str:
+        """The Authorization for our realm; empty when there is none."""
+        for value in request.values("authorization"):
+            try:
+                if parse_digest(value).get("realm") == self._guard.realm:
+                    return value
+            except ValueError:
+                continue
+        return ""
+
+
+def _address(host: str) -> IPv4Address | IPv6Address:
+    address = ip_address(host.partition("%")[0])
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def _literals(targets: Iterable[str]) -> Iterable[str]:
+    for target in targets:
+        try:
+            yield str(ip_address(parse_uri(target).host))
+        except ValueError:
+            continue  # A name.
+
+
+def _uri(request: Request, header: str) -> Uri | None:
+    """Of From or To; None where it is of a scheme that we do not serve."""
+    try:
+        return parse_uri(parse_name_addr(request.value(header)).uri)
+    except LookupError:
+        return None
+
+
+def _is_anonymous(sender: Uri | None) -> bool:
+    """Whether a From names nobody: not a name or number of the caller's choice, under whatever host."""
+    if sender is None:
+        return False
+    return sender.user.lower() == ANONYMOUS or (not sender.user and sender.host.lower().endswith(".invalid"))

@@ -1,0 +1,68 @@
+"""Contacts of phones as one text that outlives the server, to be kept by whoever runs it: pure.
+
+What comes back is only what can be dialled. Over UDP that is every contact: our socket has the same port as before, and
+so a NAT in front of the phone lets our INVITE pass. A TCP connection is gone with the server; its contact is called by
+a new one where it came from the host that it names, and so from behind no NAT. Over TLS a phone has no certificate to
+show to whoever calls it: its contact is gone until it registers again, which it does when it sees its connection lost.
+"""
+
+from collections.abc import Callable, Sequence
+
+from msgspec import DecodeError, Struct
+from msgspec.json import decode, encode
+
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.peers.registrar import Binding, next_hop
+from trunkline.sip.targets import TRANSPORTS
+from trunkline.sip.transactions import Flow
+
+
+class _Saved(Struct, frozen=True):
+    uri: str
+    key: tuple[str, str]
+    transport: str
+    host: str
+    port: int
+    path: tuple[str, ...]
+    call_id: str
+    cseq: int
+    expires_at: float
+    """Seconds since 1970."""
+
+
+def saved(bindings: Sequence[Binding], epoch: float) -> str:
+    """The text; `epoch` is 1970 by the registrar's clock."""
+    return encode(
+        [
+            _Saved(
+                one.uri,
+                one.key,
+                one.flow.transport,
+                one.source.host,
+                one.source.port,
+                one.path,
+                one.call_id,
+                one.cseq,
+                one.expires_at - epoch,
+            )
+            for one in bindings
+        ]
+    ).decode()
+
+
+def restored(text: str, epoch: float, connect: Callable[[str, Endpoint], Flow]) -> list[Binding]:
+    """The contacts of a text that can be dialled; `connect` gives the flow to an address over `udp` or `tcp`. Raises
+    ValueError or LookupError."""
+    try:
+        found = decode(text, type=list[_Saved])
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+    bindings = []
+    for one in found:
+        source = Endpoint(one.host, one.port)
+        hop = next_hop(one.uri, one.path, TRANSPORTS[one.transport])
+        if one.transport == "udp" or (one.transport == "tcp" and hop.host == source.host):
+            flow = connect(one.transport, hop)
+            expires_at = one.expires_at + epoch
+            bindings.append(Binding(one.uri, one.key, flow, source, one.path, one.call_id, one.cseq, expires_at))
+    return bindings

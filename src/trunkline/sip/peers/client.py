@@ -1,0 +1,91 @@
+"""Requests of ours outside any dialog, OPTIONS and REGISTER: pure.
+
+The transaction layer waits 64*T1 for an answer (RFC 3261 section 17.1.2.2). Who has another target to try does not
+wait that long: after `patience` seconds the request is forgotten, so that those to a dead target never pile up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from trunkline.sip.message.validation import Headers, Response
+from trunkline.sip.targets import Target
+from trunkline.sip.transactions import Flow, Outgoing, Sent, Transactions
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request."""
+
+    method: str
+    target: Target
+    address: str
+    """URI of From and To."""
+    call_id: str
+    cseq: int
+    headers: Headers = ()
+
+
+class Asker:
+    """Asks. `tag` makes tags, `connect` gives the flow to a target."""
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        connect: Callable[[Target], Flow],
+        tag: Callable[[], str],
+        patience: float,
+    ) -> None:
+        self.connect = connect
+        self.tag = tag
+        self.timers = transactions.timers
+        self._transactions = transactions
+        self._patience = patience
+        self._open: dict[Sent, Any] = {}
+        """Requests that wait for their answers, and the timers of our patience."""
+
+    def __len__(self) -> int:
+        """Requests that wait for their answers."""
+        return len(self._open)
+
+    def ask(self, question: Question, on_final: Callable[[Response], None]) -> None:
+        """`on_final` gets the final response, once; one without headers is our own: 408 for none in time, 503 where the
+        target cannot be reached, 500 where we could not send it."""
+
+        def received(response: Response) -> None:
+            if response.status >= 200 and sent in self._open:
+                self._open.pop(sent).cancel()
+                on_final(response)
+
+        def given_up() -> None:
+            del self._open[sent]
+            sent.abandon()
+            on_final(Response([], b"", 408, "No Answer"))
+
+        try:
+            sent = self._transactions.send(self._request(question), received)
+        except Exception as error:
+            # Who asks does so for ever, each time upon the last answer.
+            on_final(Response([], b"", 500, f"not sent: {error!r}"))
+            return
+        self._open[sent] = self.timers.after(self._patience, given_up)
+
+    def _request(self, question: Question) -> Outgoing:
+        return Outgoing(
+            method=question.method,
+            uri=question.target.uri,
+            from_=f"<{question.address}>;tag={self.tag()}",
+            to=f"<{question.address}>",
+            call_id=question.call_id,
+            cseq=question.cseq,
+            target=question.target.endpoint,
+            flow=question.target.flow or self.connect(question.target),
+            headers=question.headers,
+        )
+
+    def stop(self) -> None:
+        """Forget all that waits; nobody is told."""
+        for sent, timer in self._open.items():
+            timer.cancel()
+            sent.abandon()
+        self._open.clear()

@@ -1,0 +1,156 @@
+"""Where phones are to be found (RFC 3261 section 10): pure.
+
+A phone that has proved who it is tells its contacts; each is kept until it expires, with the flow by which it came, so
+that calls pass the phone's NAT the way that its REGISTER opened; what of them outlives a restart, `saved.py` says.
+`sip.registration_min` and `max` bound what they may ask for.
+
+One phone has `CONTACT_LIMIT` contacts at most; one more drops the oldest, as a phone that was restarted leaves contacts
+behind that nobody will remove. Contacts of the same `+sip.instance` and `reg-id` replace each other (RFC 5626
+section 4.2).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.message.headers import NameAddr, parse_name_addr, parse_uri
+from trunkline.sip.message.validation import Asked, Headers, Refused, Request
+from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, Target, Transport, takes_requests_at
+from trunkline.sip.transactions import Flow
+
+CONTACT_LIMIT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One contact of a phone."""
+
+    uri: str
+    key: tuple[str, str]
+    """What makes it this contact and no other: instance and reg-id, or the URI."""
+    flow: Flow
+    source: Endpoint
+    """Where it takes requests over UDP, unless by its Path; else where it came from."""
+    path: tuple[str, ...]
+    """Values of Path, which calls take as their Route (RFC 3327)."""
+    call_id: str
+    cseq: int
+    expires_at: float
+
+    def target(self) -> Target:
+        """Where a call to this contact goes: by its flow; over UDP to where it was heard from."""
+        transport = TRANSPORTS[self.flow.transport]
+        endpoint = next_hop(self.uri, self.path, transport)
+        if transport == "udp" and (not self.path or endpoint.host != self.source.host):
+            endpoint = self.source
+        return Target(self.uri, endpoint, transport, self.flow, self.path)
+
+
+def next_hop(uri: str, path: Sequence[str], transport: Transport) -> Endpoint:
+    """Where a contact says that it is, or the first of the proxies before it. Raises ValueError or LookupError."""
+    there = parse_uri(parse_name_addr(path[0]).uri if path else uri)
+    return Endpoint(there.host, there.port or DEFAULT_PORTS[transport])
+
+
+class Registrar:
+    """The contacts of all phones. Times are of any clock, in seconds."""
+
+    def __init__(self, shortest: int, longest: int) -> None:
+        self._shortest, self._longest = shortest, longest
+        self._bindings: dict[str, list[Binding]] = {}
+
+    def __len__(self) -> int:
+        """Contacts held."""
+        return sum(map(len, self._bindings.values()))
+
+    def bindings(self, user: str, now: float) -> Sequence[Binding]:
+        """The contacts of a phone, the newest first."""
+        self._expire(user, now)
+        return self._bindings.get(user, [])[::-1]
+
+    def is_at(self, source: Endpoint, now: float) -> bool:
+        """Whether a phone is registered from that address and port."""
+        held = (binding for bindings in self._bindings.values() for binding in bindings)
+        return any(binding.source == source and binding.expires_at > now for binding in held)
+
+    def restore(self, user: str, bindings: Sequence[Binding], now: float) -> None:
+        """Take a phone's contacts as they were, the oldest first, but those that have expired meanwhile."""
+        self._bindings[user] = list(bindings)
+        self._expire(user, now)
+
+    def forget(self, user: str) -> None:
+        """A phone has no right to its contacts any more."""
+        self._bindings.pop(user, None)
+
+    def register(self, user: str, request: Request, source: Endpoint, flow: Flow, now: float) -> Headers:
+        """Take a REGISTER of `user`'s; the headers of its 200. Raises Refused."""
+        self._expire(user, now)
+        path = tuple(request.listed("path"))
+        wanted = self._wanted(request)
+        _check_path(path)
+        held = {binding.key: binding for binding in self._bindings.get(user, [])}
+        call_id, cseq = request.value("call-id"), request.cseq[0]
+        keys = [_key(address) for address, _ in wanted] if wanted is not None else list(held)
+        # Section 10.3, step 7; the same number is the same request, whose answer got lost.
+        if any(held[key].call_id == call_id and held[key].cseq > cseq for key in keys if key in held):
+            raise Refused(500, "CSeq Out Of Order")
+        for key in keys:
+            held.pop(key, None)
+        for address, seconds in wanted or ():
+            if seconds:
+                key = _key(address)
+                there = source
+                if flow.transport == "udp" and not path:
+                    symmetric = "rport" in request.via.params
+                    there = takes_requests_at(next_hop(address.uri, (), "udp"), source, symmetric=symmetric)
+                held[key] = Binding(address.uri, key, flow, there, path, call_id, cseq, now + seconds)
+        self._bindings[user] = list(held.values())[-CONTACT_LIMIT:]
+        if not held:
+            del self._bindings[user]
+        contacts = tuple(
+            ("Contact", f"<{binding.uri}>;expires={round(binding.expires_at - now)}")
+            for binding in self.bindings(user, now)
+        )
+        return (*contacts, *(("Path", value) for value in path))
+
+    def _wanted(self, request: Request) -> Sequence[tuple[NameAddr, int]] | None:
+        """The contacts of a request and for how long, 0 = to be removed; None: `*`, all are to be removed."""
+        contacts = request.listed("contact")
+        general = request.value("expires")
+        if "*" in contacts:
+            if len(contacts) > 1 or not general or int(general):
+                raise Refused(400, "Contact * needs Expires: 0, and no other contact")
+            return None
+        if len(contacts) > CONTACT_LIMIT:
+            raise Refused(403, "Too Many Contacts")
+        wanted = []
+        for value in contacts:
+            address = parse_name_addr(value)
+            # Section 10.2.1.1: what cannot be read is as if it were not there.
+            asked = address.params.get("expires", general)
+            seconds = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else self._longest
+            if 0 < seconds < self._shortest:
+                raise Asked(423, "Interval Too Brief", (("Min-Expires", str(self._shortest)),))
+            wanted.append((address, min(seconds, self._longest)))
+        return wanted
+
+    def _expire(self, user: str, now: float) -> None:
+        kept = [binding for binding in self._bindings.get(user, []) if binding.expires_at > now]
+        if kept:
+            self._bindings[user] = kept
+        else:
+            self._bindings.pop(user, None)
+
+
+def _key(address: NameAddr) -> tuple[str, str]:
+    instance = address.params.get("+sip.instance", "")
+    return (instance, address.params.get("reg-id", "")) if instance else ("", address.uri)
+
+
+def _check_path(path: Sequence[str]) -> None:
+    try:
+        if all(parse_uri(parse_name_addr(value).uri).host for value in path):
+            return
+    except (ValueError, LookupError):
+        pass
+    raise Refused(400, "Malformed Path")

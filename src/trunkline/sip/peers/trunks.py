@@ -1,0 +1,330 @@
+"""Trunks: whether their targets are there, in which order calls try them, and what they know us by. Pure.
+
+Each target is asked by OPTIONS every `keep_alive` seconds (RFC 3261 section 11). Any response shows that somebody is
+there, to a call or a REGISTER too, and so does a call that comes from the target's host; after `MISSES` requests in a
+row without one the target is down, and calls pass it over until it answers again. Some carriers answer calls and no
+OPTIONS: where a call was the last sign of life, an OPTIONS without an answer counts for nothing until a call has none.
+Where all targets of a trunk are down, calls try them all, in order: a wrong guess of ours must not be what keeps
+a call from going out.
+
+A target's From is at the target's host where the trunk has an account, since carriers look there for it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from trunkline.config import SipSettings, TrunkSettings
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.dialog import CAPABILITIES, contact
+from trunkline.sip.message.headers import USER_CHARACTERS
+from trunkline.sip.message.validation import Response
+from trunkline.sip.peers.client import Asker, Question
+from trunkline.sip.peers.registration import Registration
+from trunkline.sip.targets import Target, Unreachable, uri_target
+from trunkline.sip.transactions import Flow, Transactions
+from trunkline.sip.values import Credentials, TargetStatus, TrunkStatus
+
+MISSES = 2
+"""Questions in a row without an answer, after which a target is down."""
+
+_WIRE = ("targets", "username", "password", "realm", "registers", "expires", "keep_alive")
+"""What of a trunk's settings its targets see."""
+
+Tell = Callable[[str, str, str], None]
+"""Is told a change of state (`target_up`, `target_down`, `registered`, `registration_failed`), the trunk's name, and
+what it is about."""
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """One target of a trunk."""
+
+    target: Target
+    up: bool = True
+    """Until it is known otherwise."""
+    misses: int = 0
+    by_call: bool = False
+    """Its last sign of life was no answer to an OPTIONS."""
+    timer: Any = None
+    """Of the next question."""
+
+
+class Trunk:
+    """One trunk."""
+
+    def __init__(self, settings: TrunkSettings, tell: Tell) -> None:
+        self.settings = settings
+        self.user = settings.username or ""
+        self._tell = tell
+        credentials = _credentials(settings)
+        self._places = [Place(replace(_target(text), credentials=credentials)) for text in settings.targets]
+        self._registration: Registration | None = None
+        self._started = False
+
+    @property
+    def status(self) -> TrunkStatus:
+        """How it is now."""
+        targets = tuple(TargetStatus(place.target.uri, place.target.endpoint, place.up) for place in self._places)
+        registered = None if self._registration is None else self._registration.registered
+        return TrunkStatus(self.settings.name, registered, targets)
+
+    def targets(self, user: str) -> Sequence[Target]:
+        """Where to call `user`, in order."""
+        found = []
+        for target in self.places():
+            scheme, _, rest = target.uri.partition(":")
+            found.append(
+                replace(
+                    target,
+                    uri=f"{scheme}:{quote(user, safe=USER_CHARACTERS)}@{rest}",
+                    from_user=self.settings.caller_id or "",
+                    from_host="" if target.credentials is None else _host(target),
+                )
+            )
+        return found
+
+    def places(self) -> Sequence[Target]:
+        """The targets that are up, else all."""
+        return [place.target for place in [place for place in self._places if place.up] or self._places]
+
+    def address(self, target: Target) -> str:
+        """Ours, as the trunk knows us."""
+        return f"sip:{quote(self.user, safe=USER_CHARACTERS)}@{_host(target)}"
+
+    def tell(self, change: str, detail: str) -> None:
+        """A change of state."""
+        self._tell(change, self.settings.name, detail)
+
+    def answered(self, target: Target) -> None:
+        """See `Account`."""
+        self.tried(target.endpoint, answered=True)
+
+    def tried(self, endpoint: Endpoint, *, answered: bool) -> None:
+        """A target has answered a call, or not in time."""
+        for place in self._places:
+            if place.target.endpoint == endpoint:
+                self._judge(place, answered=answered, reason="no answer to a call", by_call=True)
+
+    def heard(self, host: str) -> None:
+        """A call came from this host."""
+        for place in self._places:
+            if place.target.endpoint.host == host:
+                self._judge(place, answered=True, by_call=True)
+
+    def _judge(self, place: Place, *, answered: bool, reason: str = "", by_call: bool = False) -> None:
+        if answered:
+            place.misses, place.by_call, up = 0, by_call, True
+        elif not self.settings.keep_alive or (place.by_call and not by_call):
+            return
+        else:
+            place.misses, place.by_call = place.misses + 1, False
+            up = place.up and place.misses < MISSES
+        if up != place.up:
+            place.up = up
+            detail = "" if up else f": {reason}"
+            self.tell("target_up" if up else "target_down", f"{place.target.endpoint}{detail}")
+            if not up and self._registration is not None:
+                self._registration.lost(place.target)
+
+    def found(self, asker: Asker, random: Callable[[], float], targets: Sequence[Target]) -> None:
+        """Where the targets are now; those that were there already stay as they are. Where nothing was found, what was
+        known stays. The first time is the start."""
+        if not self._started:
+            self._started = True
+            self._set(targets)
+            self._start(asker, random)
+        elif targets:
+            for place in self._set(targets):
+                if self.settings.keep_alive:
+                    self._ask(asker, place)
+
+    def _set(self, targets: Sequence[Target]) -> Sequence[Place]:
+        """Those that are new."""
+        known = {place.target: place for place in self._places}
+        before = self._places
+        if targets:
+            self._places = [known.get(target) or Place(target) for target in targets]
+        for place in before:
+            if place not in self._places and place.timer is not None:
+                place.timer.cancel()
+        return [place for place in self._places if place not in before]
+
+    def _start(self, asker: Asker, random: Callable[[], float]) -> None:
+        if self.settings.registers:
+            self._registration = Registration(self, self.settings.expires, asker, random)
+            self._registration.start()
+        if self.settings.keep_alive:
+            for place in self._places:
+                self._ask(asker, place)
+
+    def takes(self, settings: TrunkSettings) -> bool:
+        """Go by these settings from now on, if that changes nothing that others know of us: then what is known of
+        targets stays, and so does our registration."""
+        if any(getattr(settings, name) != getattr(self.settings, name) for name in _WIRE):
+            return False
+        self.settings = settings
+        return True
+
+    def retire(self, on_gone: Callable[[], None]) -> None:
+        """It is no trunk of ours any more: register no more, and ask no more."""
+        self.stop()
+        self._places = []
+        self.leave(on_gone)
+
+    def leave(self, on_gone: Callable[[], None]) -> None:
+        """Register no more."""
+        if self._registration is None:
+            on_gone()
+        else:
+            self._registration.leave(on_gone)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        for place in self._places:
+            if place.timer is not None:
+                place.timer.cancel()
+        if self._registration is not None:
+            self._registration.stop()
+
+    def _ask(self, asker: Asker, place: Place) -> None:
+        place.timer = None
+        flow = asker.connect(place.target)
+        address = self.address(place.target) if self.user else f"sip:{flow.local}"
+        headers = (contact(flow), *CAPABILITIES)
+        question = Question("OPTIONS", replace(place.target, flow=flow), address, asker.tag(), 1, headers)
+        asker.ask(question, partial(self._answered, asker, place))
+
+    def _answered(self, asker: Asker, place: Place, response: Response) -> None:
+        if place not in self._places:
+            return
+        place.timer = asker.timers.after(self.settings.keep_alive, self._ask, asker, place)
+        self._judge(place, answered=bool(response.headers), reason=response.reason)
+
+
+class Trunks:
+    """All trunks of one endpoint. `tag` makes tags, `random` numbers from 0 up to 1; `connect` gives the flow to a
+    target."""
+
+    def __init__(
+        self,
+        settings: SipSettings,
+        connect: Callable[[Target], Flow],
+        tag: Callable[[], str],
+        random: Callable[[], float],
+        tell: Tell,
+    ) -> None:
+        self._tell = tell
+        self._patience = settings.target_timeout
+        self._connect = connect
+        self._tag = tag
+        self._random = random
+        self._trunks = {trunk.name: Trunk(trunk, tell) for trunk in settings.trunks}
+        self._asker: Asker | None = None
+
+    def __len__(self) -> int:
+        """Requests that wait for their answers."""
+        return 0 if self._asker is None else len(self._asker)
+
+    @property
+    def status(self) -> tuple[TrunkStatus, ...]:
+        """How each is now."""
+        return tuple(trunk.status for trunk in self._trunks.values())
+
+    def targets(self, name: str, user: str) -> Sequence[Target] | Unreachable:
+        """Where to call `user` by the trunk of that name, in order."""
+        trunk = self._trunks.get(name)
+        return Unreachable(404, "Not Found", "no such trunk") if trunk is None else trunk.targets(user)
+
+    def tried(self, target: Target, *, answered: bool) -> None:
+        """A call to a target, of a trunk or not, had some response, or none in time."""
+        for trunk in self._trunks.values():
+            trunk.tried(target.endpoint, answered=answered)
+
+    def heard(self, name: str, host: str) -> None:
+        """A call came by this trunk from this host."""
+        if name in self._trunks:
+            self._trunks[name].heard(host)
+
+    def start(self, transactions: Transactions, look_up: Callable[[str, Sequence[Target]], None]) -> None:
+        """Ask after targets, and register, from now on. `look_up` is called with each trunk's name and its targets as
+        they are written; `found` is to be called with what comes of it."""
+        self._asker = Asker(transactions, self._connect, self._tag, self._patience)
+        for name, trunk in self._trunks.items():
+            look_up(name, trunk.places())
+
+    def take(
+        self,
+        settings: Sequence[TrunkSettings],
+        look_up: Callable[[str, Sequence[Target]], None],
+        forget: Callable[[str], None],
+    ) -> None:
+        """Have these trunks from now on. One whose registration changes is taken back before it is made anew, since the
+        registrar knows both by the same contact. `look_up` as in `start`; `forget` is called with the name of each
+        trunk whose targets are of no use any more."""
+        before, self._trunks = self._trunks, {}
+        for one in settings:
+            old = before.pop(one.name, None)
+            if old is not None and old.takes(one):
+                self._trunks[one.name] = old
+                continue
+            trunk = self._trunks[one.name] = Trunk(one, self._tell)
+            begin = partial(self._begin, one.name, trunk, look_up)
+            if old is None:
+                begin()
+            else:
+                forget(one.name)
+                old.retire(begin)
+        for name, old in before.items():
+            forget(name)
+            old.retire(lambda: None)
+
+    def _begin(self, name: str, trunk: Trunk, look_up: Callable[[str, Sequence[Target]], None]) -> None:
+        if self._trunks.get(name) is trunk:  # else it has been replaced meanwhile
+            look_up(name, trunk.places())
+
+    def found(self, name: str, targets: Sequence[Target]) -> None:
+        """Where a trunk's targets are; none: nothing could be found."""
+        assert self._asker is not None
+        if name in self._trunks:
+            self._trunks[name].found(self._asker, self._random, targets)
+
+    def leave(self, on_gone: Callable[[], None]) -> None:
+        """Take our registrations back; `on_gone` is called when none is left."""
+        staying = set(self._trunks)
+
+        def gone(name: str) -> None:
+            staying.discard(name)
+            if not staying:
+                on_gone()
+
+        if not staying:
+            on_gone()
+        for name, trunk in self._trunks.items():
+            trunk.leave(partial(gone, name))
+
+    def stop(self) -> None:
+        """Ask no more."""
+        for trunk in self._trunks.values():
+            trunk.stop()
+        if self._asker is not None:
+            self._asker.stop()
+
+
+def _target(text: str) -> Target:
+    found = uri_target(text)
+    assert isinstance(found, tuple), "the settings have checked it"
+    return found[0]
+
+
+def _credentials(settings: TrunkSettings) -> Credentials | None:
+    if settings.username is None:
+        return None
+    return Credentials(settings.username, settings.password or "", settings.realm)
+
+
+def _host(target: Target) -> str:
+    host = target.server_name
+    return f"[{host}]" if ":" in host else host

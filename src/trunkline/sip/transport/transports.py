@@ -1,0 +1,278 @@
+"""UDP, TCP and TLS (driver; RFC 3261 section 18).
+
+A transport hands each message that came in to `on_message(data, source, flow)`, with the flow by which an answer goes
+back; `flow_to` gives the flow to a peer that we call. UDP and TCP share a port, TLS has its own.
+
+Where a datagram cannot be delivered Linux keeps the ICMP error for us, with the address that the datagram went to
+(IP_RECVERR, ip(7)); a request that was sent there fails at once (RFC 3261 section 18.4). The kernel also tells the
+error to the next system call on the socket, whoever that call's datagram is for: what is sent is tried twice.
+"""
+
+import asyncio
+import os
+import socket
+import struct
+from collections import Counter
+from collections.abc import Callable
+from errno import EADDRINUSE, ENOBUFS, ENOMEM
+from pathlib import Path
+from typing import cast
+
+from trunkline.config import SipSettings
+from trunkline.errors import StartupError
+from trunkline.outbound.names import UnknownHost
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.message.headers import is_address
+from trunkline.sip.transactions import Flow
+from trunkline.sip.transport.certificates import client_context, server_context
+from trunkline.sip.transport.connections import Connections, OnMessage, OnTrouble
+
+RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
+"""IP_RECVERR and IPV6_RECVERR of Linux, which Python's socket module does not name."""
+ERRORS_AT_ONCE = 100
+"""ICMP errors read in one go; what is left is read in the next."""
+NAMES_LIMIT = 1000
+"""Addresses that were looked up and are remembered with their names, for their ICMP errors."""
+FULL = frozenset((ENOBUFS, ENOMEM))
+"""What is sent again may get through."""
+ERROR = struct.Struct("=IBBB")
+"""The head of `sock_extended_err`: errno, origin, type, code."""
+UNREACHABLE = {2: 3, 3: 1}
+"""ICMP type `destination unreachable`, by the origin that says ICMP (RFC 792) or ICMPv6 (RFC 4443)."""
+FRAGMENTATION_NEEDED = (2, 3, 4)
+"""The one code among them by which the path's MTU is found out, and nothing lost."""
+FREE_PORT_TRIES = 10
+"""Ports tried, where the setting leaves the choice to us, until one is free for both UDP and TCP."""
+
+
+class Transports:
+    """The listening sockets, and all connections. `directory` keeps the certificate that we make if we have none."""
+
+    def __init__(
+        self,
+        settings: SipSettings,
+        directory: Path | None,
+        on_message: OnMessage,
+        on_trouble: OnTrouble,
+        counters: Counter[str],
+    ) -> None:
+        self._settings = settings
+        self._directory = directory
+        self.connections = Connections(settings, on_message, on_trouble, counters)
+        self._udp: UdpSocket | None = None
+        self._servers: list[asyncio.Server] = []
+        self._name_ourselves(settings.port, settings.tls_port or 0)
+
+    @property
+    def local(self) -> Endpoint:
+        """Host and port of UDP and TCP, as peers are told."""
+        return self.connections.local["udp"]
+
+    @property
+    def local_tls(self) -> Endpoint | None:
+        """The same of TLS; None where we do not listen for it."""
+        return self.connections.local["tls"] if self.connections.server_tls is not None else None
+
+    def flow_to(self, transport: str, to: Endpoint, server_name: str) -> Flow:
+        """The flow to `to` over `udp`, `tcp` or `tls`; `server_name` is whom the certificate must name. Only once
+        open."""
+        if transport == "udp":
+            assert self._udp is not None
+            return self._udp
+        return self.connections.flow_to(transport, to, server_name)
+
+    async def prepare(self, settings: SipSettings) -> Callable[[], None]:
+        """Read the certificates of these settings; what is returned has connections that are made from then on go by
+        them. Raises StartupError."""
+        client = await asyncio.to_thread(client_context, settings)
+        server = self.connections.server_tls and server_context(settings, self._directory)
+
+        def commit() -> None:
+            self._settings = self.connections.settings = settings
+            self.connections.client_tls, self.connections.server_tls = client, server
+
+        return commit
+
+    async def open(self) -> None:
+        """Listen. Raises StartupError."""
+        if self._settings.tls_ca_file is not None or self._settings.tls_certificate_file is not None:
+            _ = self.connections.client_tls  # Raises now, not at the first call.
+        if self._settings.tls_port is not None:
+            self.connections.server_tls = server_context(self._settings, self._directory)
+        host, port = self._settings.host, self._settings.port
+        for attempt in range(FREE_PORT_TRIES, 0, -1):
+            try:
+                port = await self._bind(host, port)
+                break
+            except OSError as error:
+                await self.close()
+                # A port that the system picked for UDP may be taken for TCP.
+                if port == 0 and attempt > 1 and error.errno == EADDRINUSE:
+                    continue
+                raise _cannot_listen("SIP", Endpoint(host, port), error) from None
+        await self._listen_for_tls(host, port)
+
+    async def _bind(self, host: str, port: int) -> int:
+        # By ourselves: the loop's own error would not say why a port cannot be had.
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            if hasattr(socket, "MSG_ERRQUEUE"):
+                sock.setsockopt(*RECVERR[sock.family], 1)
+            sock.bind((host, port))
+        except OSError:
+            sock.close()
+            raise
+        port = sock.getsockname()[1]
+        _, self._udp = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: UdpSocket(self.connections, sock), sock=sock
+        )
+        await self._listen(host, port, "tcp")
+        return port
+
+    async def _listen_for_tls(self, host: str, port: int) -> None:
+        context, tls_port = self.connections.server_tls, self._settings.tls_port
+        if context is not None and tls_port is not None:
+            try:
+                tls_port = await self._listen(host, tls_port, "tls")
+            except OSError as error:
+                await self.close()
+                raise _cannot_listen("SIP over TLS", Endpoint(host, tls_port), error) from None
+        self._name_ourselves(port, tls_port or 0)
+
+    async def _listen(self, host: str, port: int, transport: str) -> int:
+        factory = lambda: self.connections.accepted(transport)  # noqa: E731 - asyncio wants a factory
+        server = await asyncio.get_running_loop().create_server(factory, host, port)
+        self._servers.append(server)
+        bound: int = server.sockets[0].getsockname()[1]
+        return bound
+
+    def _name_ourselves(self, port: int, tls_port: int) -> None:
+        host = self._settings.advertised_host or self._settings.host
+        plain = Endpoint(host, port)
+        self.connections.local.update(udp=plain, tcp=plain, tls=Endpoint(host, tls_port))
+
+    async def close(self) -> None:
+        """Stop listening, drop connections and what waits to be sent."""
+        await self.connections.stop_tasks()
+        if self._udp is not None:
+            self._udp.close()
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        await self.connections.close()
+
+
+class UdpSocket(asyncio.DatagramProtocol):
+    """The UDP socket; as a flow, it reaches every peer."""
+
+    transport = "udp"
+
+    def __init__(self, owner: Connections, sock: socket.socket) -> None:
+        self._owner = owner
+        self._socket = sock
+        self._transport: asyncio.DatagramTransport | None = None
+        self._names: dict[Endpoint, Endpoint] = {}
+        """What was looked up, by where it was found; the oldest first."""
+
+    @property
+    def local(self) -> Endpoint:
+        """What we call ourselves."""
+        return self._owner.local["udp"]
+
+    def close(self) -> None:
+        """No more datagrams."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is bound."""
+        self._owner.socket_opened()
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """We closed it."""
+        self._owner.socket_closed()
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """One datagram; one of line ends only is a keep-alive (RFC 5626 section 3.5.1 answers none over UDP)."""
+        if not data.strip(b"\r\n\0"):
+            self._owner.counters["keepalives"] += 1
+            return
+        self._owner.on_message(data, Endpoint(addr[0], addr[1]), self)
+
+    def error_received(self, exc: Exception) -> None:
+        """An ICMP answer to something that we sent."""
+        self._read_errors()
+
+    def send(self, data: bytes, to: Endpoint) -> None:
+        """Send one datagram, after a look-up where `to` is a name."""
+        if is_address(to.host):
+            self._sendto(data, to)
+        else:
+            self._owner.spawn(self._resolve_and_send(data, to))
+
+    async def _resolve_and_send(self, data: bytes, to: Endpoint) -> None:
+        try:
+            async with asyncio.timeout(self._owner.settings.connect_timeout):
+                found = await self._owner.names.look_up(to.host, self._socket.family)
+            there = Endpoint(found.addresses[0], to.port)
+        except (UnknownHost, TimeoutError) as error:
+            words = error.words if isinstance(error, UnknownHost) else "no answer in time"
+            self._not_sent(to, f"{to.host} cannot be looked up: {words}")
+            return
+        self._names[there] = to
+        if len(self._names) > NAMES_LIMIT:
+            del self._names[next(iter(self._names))]
+        self._sendto(data, there)
+
+    def _sendto(self, data: bytes, to: Endpoint) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        for is_last in (False, True):
+            try:
+                self._socket.sendto(data, (to.host, to.port))
+                return
+            except BlockingIOError:
+                self._transport.sendto(data, (to.host, to.port))  # The loop sends it when there is room.
+                return
+            except (OSError, ValueError) as error:
+                self._read_errors()
+                if is_last:
+                    number = error.errno if isinstance(error, OSError) else None
+                    words = os.strerror(number) if number and number > 0 else str(error)
+                    self._not_sent(to, "" if number in FULL else words)
+
+    def _read_errors(self) -> None:
+        """Tell of the datagrams that could not be delivered."""
+        for _ in range(ERRORS_AT_ONCE if hasattr(socket, "MSG_ERRQUEUE") else 0):
+            try:
+                _, parts, _, address = self._socket.recvmsg(1, 512, socket.MSG_ERRQUEUE)
+            except OSError:
+                return  # None is left.
+            reason = next((icmp_error(part[2]) for part in parts if part[:2] == RECVERR[self._socket.family]), "")
+            if reason:
+                self._not_sent(Endpoint(address[0], address[1]), reason)
+
+    def _not_sent(self, to: Endpoint, reason: str) -> None:
+        """What was sent there is lost; without a reason it is no more than that."""
+        self._owner.counters["send_errors"] += 1
+        if reason:
+            # Not at once: whoever sends something does not yet know what it sent.
+            loop = asyncio.get_running_loop()
+            for place in {to, self._names.get(to, to)}:
+                loop.call_soon(self._owner.tell_unreachable, self, reason, place)
+
+
+def icmp_error(error: bytes) -> str:
+    """What an extended error of the kernel's (ip(7)) says, in words; empty unless it is that a destination cannot be
+    reached."""
+    number, *origin = ERROR.unpack_from(error)
+    if UNREACHABLE.get(origin[0]) != origin[1] or tuple(origin) == FRAGMENTATION_NEEDED:
+        return ""
+    return os.strerror(number)
+
+
+def _cannot_listen(what: str, where: Endpoint, error: OSError) -> StartupError:
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+    return StartupError(f"cannot listen for {what} on {where}: {reason}")

@@ -1,0 +1,186 @@
+"""What a media worker is told to do on a leg besides streaming: play files, record, press keys, bridge. Each order has
+its handler here; `process.py` hands them over, and recordings have a file of their own, `recordings.py`.
+
+A play is answered by exactly one `Played`, whatever becomes of it and of its leg.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+
+from trunkline.ids import CallSid, LegId
+from trunkline.media.audio.player import Player
+from trunkline.media.engine import Engine, UnknownLeg
+from trunkline.media.frames import LegPort
+from trunkline.media.leg import TooManyPlayers
+from trunkline.media.rtp.dtmf import DIGITS, WAITS, NoTelephoneEvent, TooManyDigits
+from trunkline.workers import messages as wire
+from trunkline.workers.decoder_client import DecoderProcess
+from trunkline.workers.recordings import CALL_ENDED, Key, Recordings
+
+_log = structlog.get_logger()
+
+
+class Keys:
+    """A `LegPort` that tells of keys pressed."""
+
+    inbound = outbound = plays = False
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        self._tell = tell
+
+    def digit(self, digit: str) -> None:
+        """See `LegPort`."""
+        self._tell(digit)
+
+    def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
+        """See `LegPort`."""
+
+    def outbound_frame(self, payload: bytes, at: int) -> None:
+        """See `LegPort`."""
+
+    def next_frame(self, at: int) -> bytes | None:
+        """See `LegPort`."""
+        return None
+
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """See `LegPort`."""
+
+    def leg_changed(self, codec: str, ptime: int) -> None:
+        """See `LegPort`."""
+
+    def peer_changed(self, codec: str) -> None:
+        """See `LegPort`."""
+
+
+class Orders:
+    """Carries them out. `soon` calls a function when the packet path is done with its ports."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        decoder: DecoderProcess,
+        send: Callable[[wire.Happening], object],
+        soon: Callable[[Callable[[], None]], object],
+        loud: int,
+    ) -> None:
+        """`loud`: see `Recorder`."""
+        self._engine = engine
+        self._decoder = decoder
+        self._send = send
+        self._soon = soon
+        self._calls: dict[LegId, CallSid] = {}
+        self._plays: dict[Key, tuple[Player, int]] = {}
+        """The player, and the decoder's number of its file."""
+        self.recordings = Recordings(engine, decoder, send, soon, loud)
+        self.counters = {"plays": 0, "plays_failed": 0, "digits_refused": 0}
+
+    # ── legs ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def opened(self, leg: LegId, call: CallSid) -> None:
+        """A leg is there."""
+        self._calls[leg] = call
+        self._engine.attach(leg, Keys(lambda digit: self._send(wire.DigitHeard(leg, digit))))
+
+    def closing(self, leg: LegId) -> None:
+        """A leg is about to close: what goes on there ends."""
+        for key in [key for key in self._plays if key[0] == leg]:
+            self._play_over(key, CALL_ENDED)
+        self.recordings.closing(leg)
+        del self._calls[leg]
+
+    def press_key(self, order: wire.PressKey) -> None:
+        """Have it told as one that media told, if media has not."""
+        if order.leg in self._calls:
+            self._engine.press(order.leg, order.digit)
+
+    # ── plays ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def play(self, order: wire.Play) -> None:
+        """Begin to play a file."""
+        key = (order.leg, order.job)
+        player = Player(
+            partial(self._piece_played, key), lambda error: self._soon(partial(self._play_over, key, error))
+        )
+        try:
+            self._engine.attach(order.leg, player)
+        except (UnknownLeg, TooManyPlayers) as refused:
+            self._played(key, CALL_ENDED if isinstance(refused, UnknownLeg) else str(refused))
+            return
+        job = self._decoder.play(order.path, player.codec, order.loop, player)
+        if job is None:
+            self._engine.detach(order.leg, player)
+            self._played(key, "the decoder is being restarted")
+            return
+        self._plays[key] = player, job
+
+    def _piece_played(self, key: Key) -> None:
+        playing = self._plays.get(key)
+        if playing is not None:
+            self._decoder.more(playing[1])
+
+    def stop_playing(self, order: wire.StopPlaying) -> None:
+        """End it."""
+        self._play_over((order.leg, order.job), None)
+
+    def failed(self, leg: LegId, port: LegPort) -> None:
+        """A port was taken off its leg by a fault."""
+        for key, (player, _) in list(self._plays.items()):
+            if player is port and key[0] == leg:
+                self._play_over(key, "internal error on the packet path")
+        self.recordings.failed(leg, port)
+
+    def _play_over(self, key: Key, error: str | None) -> None:
+        playing = self._plays.pop(key, None)
+        if playing is not None:
+            player, job = playing
+            self._decoder.forget(job)
+            self._engine.detach(key[0], player)
+            self._played(key, error)
+
+    def _played(self, key: Key, error: str | None) -> None:
+        leg, job = key
+        self.counters["plays"] += 1
+        if error is not None and error is not CALL_ENDED:
+            self.counters["plays_failed"] += 1
+            _log.warning("a file was not played", call_sid=self._calls.get(leg), error=error)
+        self._send(wire.Played(leg, job, error))
+
+    # ── recordings ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def record(self, order: wire.Record) -> None:
+        """Begin to record."""
+        self.recordings.record(order, self._calls.get(order.leg))
+
+    # ── keys and bridges ────────────────────────────────────────────────────────────────────────────────────
+
+    def send_digits(self, order: wire.SendDigits) -> None:
+        """Press keys. What cannot be sent is told in the log."""
+        try:
+            wrong = set(order.digits) - set(DIGITS) - set(WAITS)
+            if wrong:
+                self._refuse_digits(order.leg, f"these are no keys: {''.join(sorted(wrong))}")
+            else:
+                self._engine.send_digits(order.leg, order.digits)
+        except (NoTelephoneEvent, TooManyDigits) as refused:
+            self._refuse_digits(order.leg, str(refused))
+        except UnknownLeg:
+            return  # the call has ended, which was told
+
+    def _refuse_digits(self, leg: LegId, why: str) -> None:
+        self.counters["digits_refused"] += 1
+        _log.error("keys were not pressed", call_sid=self._calls.get(leg), error=why)
+
+    def bridge(self, order: wire.Bridge) -> None:
+        """Let two legs hear each other."""
+        try:
+            self._engine.bridge(order.leg, order.other)
+        except UnknownLeg:
+            return  # one has ended, which was told
+        except TooManyPlayers as refused:
+            _log.error("calls were not bridged", call_sid=self._calls.get(order.leg), error=str(refused))
+
+    def unbridge(self, order: wire.Unbridge) -> None:
+        """Part a leg from those it is bridged with."""
+        self._engine.unbridge(order.leg)

@@ -1,0 +1,181 @@
+"""A runner on a real model, directory, store and writer; what signalling, media workers and the director are given is
+kept as values."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, cast
+from urllib.parse import parse_qsl
+
+import msgspec
+import pytest
+
+from trunkline.calls import commands as ask
+from trunkline.calls import events as facts
+from trunkline.calls.call import State
+from trunkline.calls.commands import CallRequest, Command, Instructions, Route
+from trunkline.calls.directory import Directory
+from trunkline.calls.registry import Entry
+from trunkline.config import Settings, derived_sid
+from trunkline.control.runner import Runner
+from trunkline.ids import AccountSid, LegId
+from trunkline.sdp.session import parse
+from trunkline.sdp.values import Endpoint
+from trunkline.sip import values as sip
+from trunkline.sip.values import DialogId
+from trunkline.store.records import CallbackRecord
+from trunkline.store.store import Store
+from trunkline.store.writer import Writer
+from trunkline.workers import messages as wire
+
+ACCOUNT = AccountSid("5f1c9d2e-0000-4000-8000-000000000001")
+NOW = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
+BOT = derived_sid("bot")
+APPLICATION = {"name": "bot", "voice_url": "http://a/v", "voice_method": "GET", "voice_fallback_url": "http://b/v",
+               "status_callback": "http://a/s", "status_callback_method": "GET"}  # fmt: skip
+GIVEN: dict[str, Any] = {
+    "applications": [APPLICATION],
+    "numbers": [{"pattern": "+1", "application": "bot"}],
+    "sip": {
+        "phones": [{"user": "ann", "password": "x", "srtp": "required", "caller_id": "+4930"}],
+        "trunks": [
+            {"name": "carrier", "targets": ["sip:c.test"], "application": "bot"},
+            {"name": "safe", "targets": ["sip:s.test"], "srtp": "required"},
+        ],
+    },
+    "media": {"advertised_host": "203.0.113.1", "codecs": ["PCMA"]},
+    "streams": {"per_call_limit": 2, "bidirectional_per_call": 1},
+}
+HEADERS = (("X-Ref", "7"),)
+
+
+def sdp(codecs: str = "8", address: str = "IP4 192.0.2.7", profile: str = "RTP/AVP") -> Any:
+    lines = f"v=0\r\no=- 1 1 IN {address}\r\ns=-\r\nc=IN {address}\r\nt=0 0\r\nm=audio 4000 {profile} {codecs}\r\n"
+    return parse(lines.encode())
+
+
+class Signalling:
+    """What signalling is given."""
+
+    def __init__(self) -> None:
+        self.done: list[sip.SipAction] = []
+        self.started = True
+        self.local = Endpoint("192.0.2.1", 5060)
+        self._numbers = count(100)
+
+    def perform(self, action: sip.SipAction) -> None:
+        self.done.append(action)
+
+    def new_dialog(self) -> DialogId:
+        return DialogId(next(self._numbers))
+
+
+class Media:
+    """What the media workers are given."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[LegId, msgspec.Struct]] = []
+        self.placed: list[tuple[LegId, LegId | None]] = []
+        self.released: list[LegId] = []
+        self.running = True
+
+    def place(self, leg: LegId, beside: LegId | None = None) -> bool:
+        self.placed.append((leg, beside))
+        return self.running
+
+    def send(self, leg: LegId, order: msgspec.Struct) -> None:
+        self.orders.append((leg, order))
+
+    def release(self, leg: LegId) -> None:
+        self.released.append(leg)
+
+    async def report(self, leg: LegId) -> wire.Reported:
+        return wire.Reported(int(leg), {}, [])
+
+
+@dataclass
+class Told:
+    """What the director is told, in order, and the state of the call at that moment."""
+
+    all: list[tuple[Entry, facts.Fact | Command, State]] = field(default_factory=list)
+    began: list[tuple[Entry, Instructions]] = field(default_factory=list)
+    redirected: list[tuple[Entry, Instructions]] = field(default_factory=list)
+    fault: Exception | None = None
+
+    def begin(self, entry: Entry, instructions: Instructions) -> None:
+        self.began.append((entry, instructions))
+
+    def redirect(self, entry: Entry, instructions: Instructions) -> None:
+        self.redirected.append((entry, instructions))
+
+    def told(self, entry: Entry, what: facts.Fact | Command) -> None:
+        self.all.append((entry, what, entry.call.state))
+        if self.fault is not None:
+            fault, self.fault = self.fault, None
+            raise fault
+
+
+@dataclass
+class Bench:
+    settings: Settings
+    store: Store
+    stored: list[CallbackRecord] = field(default_factory=list)
+    signalling: Signalling = field(default_factory=Signalling)
+    media: Media = field(default_factory=Media)
+    director: Told = field(default_factory=Told)
+    writer: Writer = field(init=False)
+    runner: Runner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.writer = Writer(self.store, self.settings.store, self.stored.extend)
+        self.directory = Directory(self.settings, ACCOUNT, (), NOW)
+        self.runner = Runner(self.settings, ACCOUNT, self.directory, cast(Any, self.media), self.writer)
+        self.runner.connect(cast(Any, self.signalling), self.director)
+        self.writer.start()
+
+    async def callbacks(self) -> list[dict[str, str]]:
+        """The events of all that was told to applications, once all is stored."""
+        await self.writer.submit()
+        return [dict(parse_qsl(record.form)) for record in self.stored]
+
+    def invited(self, dialog: int = 7, **changes: Any) -> Entry:
+        """A call comes in."""
+        event = sip.InviteReceived(
+            DialogId(dialog), "sip:+49@a", "+49", "Ann", "sip:+2@b", "+2", sdp(), HEADERS, Endpoint("192.0.2.9", 5060),
+            "udp", "call-id",
+        )  # fmt: skip
+        before = len(self.director.all)
+        self.runner.on_sip(replace(event, **changes))
+        assert len(self.director.all) > before, "nobody is told of it"
+        return self.director.all[-1][0]
+
+    def turns_away(self) -> sip.SipAction:
+        """A call comes in of which nothing is left."""
+        with pytest.raises(AssertionError, match="nobody is told of it"):
+            self.invited(to_user="+1")
+        assert len(self.runner.registry) == 0
+        return self.signalling.done[-1]
+
+    def up(self, dialog: int = 7, **changes: Any) -> Entry:
+        entry = self.invited(dialog, **changes)
+        self.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+        self.runner.on_sip(sip.AckReceived(DialogId(dialog), None))
+        assert entry.call.state is State.UP
+        self.forget()
+        return entry
+
+    def place(self, to: str = "sip:bob@c.test", route: Route | None = None, **fields: Any) -> Entry:
+        parent = fields.pop("parent", None)
+        request = CallRequest(to=to, from_="ann", caller_name="Ann", status_callback="http://a/s", **fields)
+        entry, _ = self.runner.place(ACCOUNT, request, route or Route("uri", "", to), parent)
+        return entry
+
+    def forget(self) -> None:
+        for kept in (self.signalling.done, self.media.orders, self.director.all):
+            kept.clear()
+
+    def over(self, entry: Entry) -> None:
+        """Nothing of it is left."""
+        if entry.call.state is not State.ENDED:
+            self.runner.apply(entry, ask.EndCall("over"))
+        self.runner.on_pool(wire.LegClosed(entry.leg, {}))

@@ -1,0 +1,507 @@
+"""The runner between the model and the drivers: what each fact becomes, and what each effect has done. The model, the
+directory, the store and its writer are real; what signalling and media workers are given is kept as values."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from control.bench import ACCOUNT, BOT, HEADERS, NOW, Bench, sdp
+from trunkline.calls import commands as ask
+from trunkline.calls import events as facts
+from trunkline.calls.call import State
+from trunkline.calls.commands import Command, Instructions, Route
+from trunkline.calls.registry import Origin
+from trunkline.calls.views import CallView, StreamView
+from trunkline.errors import CallEnded, StreamLimitReached, Unavailable
+from trunkline.ids import CallSessionId, CallSid, LegId, StreamSid
+from trunkline.sdp.values import Endpoint
+from trunkline.sip import values as sip
+from trunkline.sip.values import DialogId
+from trunkline.store import store as store_module
+from trunkline.streaming.params import BidirectionalMode, StreamParams
+from trunkline.workers import messages as wire
+from trunkline.workers.pool import LegLost
+
+Make = Callable[..., Bench]
+
+# ── calls that come in ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_call_to_a_number_has_its_application_and_is_told_what_to_do(bench: Bench) -> None:
+    with capture_logs() as logs:
+        entry = bench.invited(to_user="+1")
+    view = entry.call.view
+    assert (view.account_sid, view.application_sid, view.direction) == (ACCOUNT, BOT, "inbound")
+    assert (view.from_, view.to, view.caller_name, view.status) == ("+49", "+1", "Ann", "ringing")
+    assert (view.status_callback, view.status_callback_method) == ("http://a/s", "GET")
+    assert entry.origin == Origin("sip:+49@a", "sip:+2@b", HEADERS)
+    wanted = Instructions(url="http://a/v", method="GET", fallback_url="http://b/v")
+    assert (entry.instructions, bench.director.began) == (wanted, [(entry, wanted)])
+    assert bench.signalling.done == [sip.Ring(DialogId(7))]
+    assert bench.media.placed == [(entry.leg, None)]
+    ((leg, order),) = bench.media.orders
+    assert isinstance(order, wire.OpenLeg)
+    assert (leg, order.leg, order.call_sid, order.params.codec) == (entry.leg, entry.leg, view.sid, "PCMA")
+    assert bench.runner.counters == {"calls_opening": 1}
+    assert [(line["event"], line["to"], line["from_"], line["transport"]) for line in logs] == [
+        ("call", "+1", "+49", "udp")
+    ]
+    bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+    assert entry.call.state is State.RINGING, "its instructions answer it"
+    told = await bench.callbacks()
+    assert [one["CallStatus"] for one in told] == ["initiated", "ringing"]
+
+
+async def test_a_call_to_nobodys_number_is_answered_and_is_the_servers(bench: Bench) -> None:
+    entry = bench.invited()
+    view = entry.call.view
+    assert (view.account_sid, view.application_sid, view.status_callback) == (ACCOUNT, None, None)
+    assert (entry.instructions, bench.director.began) == (None, [])
+    bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+    answer = bench.signalling.done[-1]
+    assert isinstance(answer, sip.Answer)
+    assert answer.headers == (("X-Trunkline-Call-Sid", view.sid),)
+    assert "c=IN IP4 203.0.113.1" in answer.sdp, "the address that peers reach"
+    assert "m=audio 20000 " in answer.sdp
+
+
+async def test_the_application_may_be_that_of_the_trunk(bench: Bench) -> None:
+    assert bench.invited(trunk="carrier").call.view.application_sid == BOT
+    for number, whose in enumerate(({"phone": "ann"}, {"trunk": "safe"})):
+        assert bench.invited(8 + number, **whose).call.state is State.ENDED, "it must be encrypted"
+
+
+async def test_where_media_is_at_the_host_that_is_what_peers_are_told(make: Make) -> None:
+    bench = make(media={"host": "127.0.0.7"})
+    bench.runner.on_pool(wire.LegOpened(bench.invited().leg, 20002))
+    answer = bench.signalling.done[-1]
+    assert isinstance(answer, sip.Answer)
+    assert "c=IN IP4 127.0.0.7" in answer.sdp
+
+
+async def test_what_the_settings_say_of_calls_the_model_goes_by(bench: Bench) -> None:
+    assert bench.invited(1, offer=sdp("0")).call.view.sip_status == 488, "codecs"
+    assert bench.invited(2, offer=sdp(address="IP6 2001:db8::7")).call.view.sip_status == 488, "family"
+    entry = bench.up()
+    talks = StreamParams("ws://a/", mode=BidirectionalMode.RTP)
+    bench.runner.apply(entry, ask.StartStream(StreamSid("one"), talks))
+    with pytest.raises(StreamLimitReached):
+        bench.runner.apply(entry, ask.StartStream(StreamSid("two"), talks))
+    bench.runner.apply(entry, ask.StartStream(StreamSid("two"), StreamParams("ws://a/")))
+    with pytest.raises(StreamLimitReached):
+        bench.runner.apply(entry, ask.StartStream(StreamSid("three"), StreamParams("ws://a/")))
+
+
+async def test_a_call_whose_offer_is_refused_is_told_nothing_to_do(bench: Bench) -> None:
+    entry = bench.invited(to_user="+1", offer=sdp("0"))
+    assert entry.call.state is State.ENDED
+    assert bench.director.began == []
+
+
+async def test_a_call_of_an_application_that_is_not_active_is_refused(bench: Bench) -> None:
+    application = bench.directory.application(ACCOUNT, BOT)
+    assert application is not None
+    bench.directory.put(replace(application, active=False))
+    assert bench.turns_away() == sip.Reject(DialogId(7), 403, "Forbidden", "the application is not active")
+
+
+@contextmanager
+def outage(bench: Bench) -> Iterator[None]:
+    """Nobody else can write while this holds the lock."""
+    blocker = sqlite3.connect(bench.settings.store.directory / "trunkline.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        blocker.execute("ROLLBACK")
+        blocker.close()
+
+
+async def test_while_the_store_is_behind_or_the_server_ends_no_call_is_taken(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "BUSY_TIMEOUT", 1)
+    bench = make(store={"queue_limit": 1})
+    refusal = sip.Reject(DialogId(7), 503, "Service Unavailable", "shutting down or overloaded")
+    with outage(bench):
+        bench.writer.submit()
+        with pytest.raises(Unavailable, match="behind") as behind:
+            bench.place()
+        assert behind.value.retry_after == 1
+        assert bench.turns_away() == refusal
+        bench.runner.keep_contacts("ann", "[]")
+        assert bench.writer.pending == 1, "contacts wait for better times"
+    await bench.writer.submit()
+    bench.signalling.started = False
+    with pytest.raises(Unavailable, match="starting") as starting:
+        bench.place()
+    assert starting.value.retry_after == 1
+    await bench.runner.drain(1)
+    assert bench.runner.draining
+    with pytest.raises(Unavailable, match="shutting down") as ending:
+        bench.place()
+    assert ending.value.retry_after == 5
+    assert bench.turns_away() == refusal
+
+
+async def test_contacts_are_kept(bench: Bench) -> None:
+    bench.runner.keep_contacts("ann", "[1]")
+    await bench.writer.submit()
+    assert await bench.store.contacts() == {"ann": "[1]"}
+
+
+# ── calls that are placed ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_call_is_placed_as_it_was_asked_for(bench: Bench) -> None:
+    with capture_logs() as logs:
+        entry = bench.place(
+            "+1555", Route("trunk", "carrier", "+1555"), application_sid=BOT, status_callback_method="GET",
+            status_callback_events="answered", headers=HEADERS, username="u", password="p", timeout=0.001,
+        )  # fmt: skip
+    view = entry.call.view
+    assert (view.direction, view.status, view.from_, view.to) == ("outbound", "queued", "+4930", "+1555")
+    assert (view.caller_name, view.application_sid, view.parent_sid) == ("Ann", BOT, None)
+    callback = view.status_callback, view.status_callback_method, view.status_callback_events
+    assert callback == ("http://a/s", "GET", "answered")
+    assert entry.origin == Origin("sip:+4930@192.0.2.1", "sip:+1555@192.0.2.1")
+    assert bench.media.placed == [(entry.leg, None)]
+    assert bench.runner.registry.by_dialog(100) is entry
+    (line,) = logs
+    assert (line["event"], line["route"], line["name"], "parent_sid" in line) == (
+        "call placed",
+        "trunk",
+        "carrier",
+        False,
+    )
+    bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+    (invite,) = bench.signalling.done
+    assert isinstance(invite, sip.Invite)
+    assert replace(invite, sdp="") == sip.Invite(
+        DialogId(100), "trunk", "carrier", "+1555", "+4930", "Ann", "", HEADERS, sip.Credentials("u", "p")
+    )
+    async with asyncio.timeout(30):
+        while entry.call.state is not State.ENDED:  # noqa: ASYNC110 - its timer is the loop's
+            await asyncio.sleep(0)
+    assert "unreachable" in str(entry.call.view.hangup_cause)
+    assert isinstance(bench.signalling.done[-1], sip.Hangup)
+
+
+async def test_without_credentials_of_its_own_it_uses_the_trunks(bench: Bench) -> None:
+    bench.runner.on_pool(wire.LegOpened(bench.place().leg, 20000))
+    invite = bench.signalling.done[-1]
+    assert isinstance(invite, sip.Invite)
+    assert invite.credentials is None
+
+
+async def test_a_password_may_be_empty(bench: Bench) -> None:
+    bench.runner.on_pool(wire.LegOpened(bench.place(username="u").leg, 20000))
+    invite = bench.signalling.done[-1]
+    assert isinstance(invite, sip.Invite)
+    assert invite.credentials == sip.Credentials("u", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "encrypted"), [("phone", "ann", True), ("trunk", "safe", True), ("trunk", "carrier", False)]
+)
+async def test_a_call_is_encrypted_as_the_phone_or_trunk_wants(
+    bench: Bench, kind: Any, name: str, encrypted: bool
+) -> None:
+    bench.runner.on_pool(wire.LegOpened(bench.place("ann", Route(kind, name, "ann")).leg, 20000))
+    invite = bench.signalling.done[-1]
+    assert isinstance(invite, sip.Invite)
+    assert ("RTP/SAVP" in invite.sdp) == encrypted
+
+
+async def test_a_dialled_call_shares_its_parents_session_and_media_worker(bench: Bench) -> None:
+    parent = bench.up()
+    with capture_logs() as logs:
+        entry = bench.place(parent=parent)
+    assert entry.call.view.parent_sid == parent.call.view.sid
+    assert entry.call.view.session_id == parent.call.view.session_id
+    assert bench.media.placed[-1] == (entry.leg, parent.leg)
+    assert logs[0]["parent_sid"] == parent.call.view.sid
+    other = bench.place()
+    assert other.call.view.session_id != parent.call.view.session_id
+    assert other.origin.to_uri == "sip:bob@c.test"
+
+
+async def test_what_a_placed_call_is_to_do_begins_with_its_answer(bench: Bench) -> None:
+    instructions = Instructions(texml="<Response/>")
+    entry = bench.place(instructions=instructions)
+    bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+    bench.runner.on_sip(sip.Progressed(DialogId(100), 180, "Ringing", None))
+    assert bench.director.began == []
+    with capture_logs() as logs:
+        bench.runner.on_sip(sip.Accepted(DialogId(100), sdp()))
+    assert bench.director.began == [(entry, instructions)]
+    assert [(line["event"], line["codec"]) for line in logs if line["event"] == "call answered"] == [
+        ("call answered", "PCMA")
+    ]
+    silent = bench.place()
+    bench.runner.on_pool(wire.LegOpened(silent.leg, 20000))
+    bench.runner.on_sip(sip.Accepted(DialogId(101), sdp()))
+    broken = bench.place(instructions=instructions)
+    bench.runner.on_pool(wire.LegOpened(broken.leg, 20000))
+    bench.runner.on_sip(sip.Accepted(DialogId(102), sdp("0")))
+    assert len(bench.director.began) == 1, "one has nothing to do, and one is over"
+
+
+# ── what the drivers tell ───────────────────────────────────────────────────────────────────────────────────
+
+D, L, S = DialogId(7), LegId(1), StreamSid("s")
+OFFER = sdp()
+
+
+@pytest.mark.parametrize(
+    ("event", "fact"),
+    [
+        (sip.AckReceived(D, OFFER), facts.Confirmed(OFFER)),
+        (sip.ReinviteReceived(D, OFFER), facts.Reoffered(OFFER)),
+        (sip.ReinviteCancelled(D), facts.ReofferCancelled()),
+        (sip.DigitReceived(D, "5"), facts.DigitReceived("5")),
+        (sip.Progressed(D, 183, "x", OFFER), facts.Progressed(183, OFFER)),
+        (sip.Accepted(D, OFFER), facts.Accepted(OFFER)),
+        (sip.Refused(D, 486, "Busy", "why", False, True), facts.Refused(486, "Busy", "why", False, True)),
+        (sip.DialogEnded(D, "bye", "why"), facts.PeerEnded("bye", "why")),
+        (wire.LegFailed(L, "why"), facts.LegFailed("why")),
+        (wire.LegUpdated(L, 3), facts.LegUpdated(3)),
+        (wire.LegSilent(L, 60.0), facts.LegSilent(60.0)),
+        (wire.DigitHeard(L, "5"), facts.DigitHeard("5")),
+        (wire.Played(L, 3, "no"), facts.PlayEnded(3, "no")),
+        (wire.Recorded(L, 3, 1.5, "key", "#", "no"), facts.RecordEnded(3, 1.5, "key", "#", "no")),
+        (wire.LegClosed(L, {"lost": 1}), facts.LegClosed({"lost": 1})),
+        (wire.StreamStarted(L, S), facts.StreamStarted(S)),
+        (wire.StreamEnded(L, S, "no", "why", {"a": 1}), facts.StreamEnded(S, "no", "why", {"a": 1})),
+        (LegLost(L, "died"), facts.WorkerLost("died")),
+        (wire.LegOpened(L, 20000), facts.LegOpened(Endpoint("203.0.113.1", 20000))),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+async def test_what_drivers_tell_is_told_to_the_model_and_then_to_the_director(
+    bench: Bench, event: Any, fact: Any
+) -> None:
+    entry = bench.up()
+    assert entry.leg == L
+    tell: Any
+    of_nobody: Any
+    if isinstance(event, sip.SipEvent):
+        tell, of_nobody = bench.runner.on_sip, replace(event, dialog=DialogId(9))
+    elif isinstance(event, LegLost):
+        tell, of_nobody = bench.runner.on_pool, replace(event, leg=LegId(9))
+    else:
+        tell, of_nobody = bench.runner.on_pool, msgspec.structs.replace(event, leg=LegId(9))
+    tell(of_nobody)
+    assert bench.director.all == []
+    tell(event)
+    ((told, what, _),) = bench.director.all
+    assert (told, what) == (entry, fact)
+
+
+async def test_the_director_hears_when_all_is_done(bench: Bench) -> None:
+    entry = bench.up()
+    bench.runner.apply(entry, ask.EndCall("so be it"))
+    assert bench.director.all == [(entry, ask.EndCall("so be it"), State.ENDED)]
+    assert bench.signalling.done == [sip.Hangup(D, "so be it", 200)]
+    assert bench.media.orders == [(entry.leg, wire.CloseLeg(entry.leg, "so be it"))]
+
+
+# ── what the model wants done ───────────────────────────────────────────────────────────────────────────────
+
+
+async def test_orders_of_a_call_that_is_up_reach_its_media_leg(bench: Bench) -> None:
+    one, other = bench.up(), bench.up(8)
+    sid = StreamSid("s")
+    bench.runner.on_sip(sip.DigitReceived(D, "5"))
+    commands: list[tuple[Command, msgspec.Struct]] = [
+        (ask.Play(1, "/a.wav", 2), wire.Play(L, 1, "/a.wav", 2)),
+        (ask.StopPlaying(1), wire.StopPlaying(L, 1)),
+        (ask.Record(2, "/b.wav", 2, 9, 5, "#"), wire.Record(L, 2, "/b.wav", 2, 9, 5, "#")),
+        (ask.StopRecording(2), wire.StopRecording(L, 2)),
+        (ask.SendDigits("1w"), wire.SendDigits(L, "1w")),
+        (ask.Bridge(other.call.view.sid), wire.Bridge(L, other.leg)),
+        (ask.Unbridge(), wire.Unbridge(L)),
+    ]
+    for command, _ in commands:
+        bench.runner.apply(one, command)
+    bench.runner.apply(one, ask.Bridge(CallSid("v3:gone")))
+    params = StreamParams("ws://a/")
+    bench.runner.apply(one, ask.StartStream(sid, params))
+    bench.runner.apply(one, ask.PauseStream(sid, True))
+    bench.runner.apply(one, ask.StopStream(sid))
+    assert {leg for leg, _ in bench.media.orders} == {one.leg}
+    pressed, *orders, opened, paused, closed = [order for _, order in bench.media.orders]
+    assert pressed == wire.PressKey(L, "5")
+    assert orders == [order for _, order in commands]
+    assert isinstance(opened, wire.OpenStream)
+    assert (opened.leg, opened.identity.stream_sid, opened.params, opened.encoding) == (L, sid, params, "PCMA")
+    assert paused == wire.PauseStream(L, sid, True)
+    assert isinstance(closed, wire.CloseStream)
+    assert (closed.leg, closed.sid) == (L, sid)
+    assert closed.reason
+
+
+async def test_a_new_offer_is_answered_or_refused_by_signalling(bench: Bench) -> None:
+    bench.up()
+    bench.runner.on_sip(sip.ReinviteReceived(D, sdp()))
+    ((_, update),) = bench.media.orders
+    assert isinstance(update, wire.UpdateLeg)
+    assert (update.leg, update.params.codec) == (L, "PCMA")
+    bench.runner.on_pool(wire.LegUpdated(L, update.number))
+    (accept,) = bench.signalling.done
+    assert isinstance(accept, sip.AcceptReinvite)
+    assert accept.dialog == D
+    bench.runner.on_sip(sip.ReinviteReceived(D, sdp("0")))
+    refuse = bench.signalling.done[-1]
+    assert isinstance(refuse, sip.RejectReinvite)
+    assert (refuse.dialog, refuse.status) == (D, 488)
+
+
+async def test_without_a_media_worker_a_call_is_refused_after_its_transition(bench: Bench) -> None:
+    bench.media.running = False
+    entry = bench.invited()
+    assert (entry.call.state, bench.media.orders) == (State.OPENING, []), "not in the midst of it"
+    assert bench.signalling.done == [sip.Ring(D)]
+    await asyncio.sleep(0)
+    assert entry.call.state is State.ENDED
+    reject = bench.signalling.done[-1]
+    assert isinstance(reject, sip.Reject)
+    assert reject.status == 503
+    assert "no media worker is running" in str(entry.call.view.hangup_cause)
+
+
+async def test_a_call_that_is_over_is_forgotten_with_its_timers(bench: Bench) -> None:
+    entry = bench.place(timeout=60, time_limit=600)
+    bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+    bench.runner.on_sip(sip.Accepted(DialogId(100), sdp()))
+    timers = [timer for timers in bench.runner._timers.values() for timer in timers]
+    assert [timer.cancelled() for timer in timers] == [False, False]
+    bench.over(entry)
+    assert all(timer.cancelled() for timer in timers)
+    assert bench.runner._timers == {}
+    assert bench.media.released == [entry.leg]
+    assert len(bench.runner.registry) == 0
+    bench.runner.on_pool(wire.LegClosed(entry.leg, {}))  # nobody's any more
+
+
+async def test_what_happens_to_calls_and_streams_is_stored_and_then_told(bench: Bench) -> None:
+    entry = bench.place(status_callback_events="initiated completed")
+    bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+    bench.runner.on_sip(sip.Accepted(DialogId(100), sdp()))
+    sid = StreamSid("5f1c9d2e-0000-4000-8000-0000000000bb")
+    params = StreamParams("ws://a/", status_callback="http://a/stream")
+    with capture_logs() as logs:
+        written = bench.runner.apply(entry, ask.StartStream(sid, params))
+        bench.runner.on_pool(wire.StreamStarted(entry.leg, sid))
+        bench.runner.on_pool(wire.StreamEnded(entry.leg, sid, "refused", "why", {}))
+        bench.over(entry)
+    assert written is not None
+    await written
+    about = [line for line in logs if "stream" in line["event"]]
+    assert {line["call_sid"] for line in about} == {entry.call.view.sid}
+    told = [(line["event"], line["error"], line["stream_sid"]) for line in about]
+    assert told == [("stream-started", None, sid), ("stream-error", "refused", sid)]
+    assert [(line["status"], line["cause"]) for line in logs if line["event"] == "call ended"] == [
+        ("completed", "over")
+    ]
+    callbacks = await bench.callbacks()
+    assert [one.get("StreamEvent") or one["CallStatus"] for one in callbacks] == [
+        "initiated", "stream-started", "stream-error", "completed",
+    ]  # fmt: skip
+    assert len({record.id for record in bench.stored}) == 4
+    assert bench.runner.counters == {
+        "calls_placing": 1, "calls_calling": 1, "calls_up": 1, "calls_ended": 1, "stream_started": 1, "stream_error": 1,
+    }  # fmt: skip
+    assert (await bench.store.call(ACCOUNT, entry.call.view.sid)).status == "completed"
+    assert (await bench.store.streams(ACCOUNT, entry.call.view.sid))[0].status == "failed"
+
+
+async def test_a_command_that_is_refused_changes_nothing_and_is_told_to_nobody(bench: Bench) -> None:
+    entry = bench.up()
+    bench.runner.apply(entry, ask.EndCall("over"))
+    bench.forget()
+    with pytest.raises(CallEnded):
+        bench.runner.apply(entry, ask.EndCall("again"))
+    assert (bench.director.all, bench.signalling.done) == ([], [])
+
+
+async def test_an_application_is_notified_in_order_with_its_call(bench: Bench) -> None:
+    entry = bench.up()
+    bench.runner.notify(entry, "http://a/n", "GET", (("Digits", "5"),))
+    await bench.writer.submit()
+    (record,) = bench.stored
+    assert (record.url, record.method, record.form) == ("http://a/n", "GET", "Digits=5")
+    assert record.call_sid == entry.call.view.sid
+    bench.runner.notify(entry, "", "POST", ())
+    await bench.writer.submit()
+    assert len(bench.stored) == 1
+
+
+async def test_new_instructions_go_to_the_director_and_a_report_comes_from_the_worker(bench: Bench) -> None:
+    entry = bench.up()
+    bench.runner.redirect(entry, Instructions(texml="<Response/>"))
+    assert bench.director.redirected == [(entry, Instructions(texml="<Response/>"))]
+    assert await bench.runner.report(entry) == wire.Reported(entry.leg, {}, [])
+
+
+# ── the end of the server, and of the one before ────────────────────────────────────────────────────────────
+
+
+async def test_draining_ends_every_call_and_waits_for_the_last(bench: Bench) -> None:
+    first, second, ended = bench.up(1), bench.up(2), bench.up(3)
+    bench.runner.apply(ended, ask.EndCall("before"))
+    bench.forget()
+    bench.director.fault = RuntimeError("a fault of ours")
+    with capture_logs() as logs:
+        draining = asyncio.create_task(bench.runner.drain(30))
+        await asyncio.sleep(0)
+    assert [line["call_sid"] for line in logs if line["log_level"] == "error"] == [first.call.view.sid]
+    assert [action.dialog for action in bench.signalling.done] == [1, 2], "and a fault keeps it from nobody else"
+    assert [entry.call.view.hangup_cause for entry in (first, second, ended)] == [
+        "the server is shutting down", "the server is shutting down", "before",
+    ]  # fmt: skip
+    for entry in (first, second, ended):
+        await asyncio.sleep(0)
+        assert not draining.done()
+        bench.over(entry)
+    await asyncio.wait_for(draining, 10)
+
+
+async def test_draining_does_not_wait_for_ever(bench: Bench) -> None:
+    bench.up()
+    with capture_logs() as logs:
+        await bench.runner.drain(0.01)
+    assert [(line["event"], line["calls"]) for line in logs if line["log_level"] == "warning"] == [
+        ("some calls did not end in time", 1)
+    ]
+    idle = asyncio.create_task(bench.runner.drain(30))
+    for entry in bench.runner.registry:
+        bench.over(entry)
+    await asyncio.wait_for(idle, 10)
+
+
+async def test_what_an_earlier_server_left_is_told_as_lost(bench: Bench) -> None:
+    with capture_logs() as logs:
+        bench.runner.recover([], [])
+    assert logs == []
+    call = CallView(
+        CallSid("v3:x"), ACCOUNT, CallSessionId("c"), "inbound", "a", "b", "", "in-progress", NOW, NOW,
+        status_callback="http://a/s",
+    )  # fmt: skip
+    about: Any = (None, "ws://a/", "inbound_track", "in-progress", NOW, NOW, "http://a/stream", "POST")
+    stream = StreamView(StreamSid("s"), ACCOUNT, CallSid("v3:x"), *about)
+    for calls, streams in (([call], []), ([], [stream])):
+        with capture_logs() as logs:
+            bench.runner.recover(calls, streams)
+        assert [(line["calls"], line["streams"]) for line in logs if "cut off" in line["event"]] == [
+            (len(calls), len(streams))
+        ]
+    told = await bench.callbacks()
+    assert [one.get("StreamEvent") or one["CallStatus"] for one in told] == ["failed", "stream-error"]

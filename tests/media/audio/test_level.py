@@ -1,0 +1,98 @@
+"""Levels, and the ears that measure them."""
+
+import numpy as np
+import pytest
+
+from trunkline.media.audio.level import EAR_LIMIT, HEARD_REST_MS, QUIET, REST_MS, SAMPLE_MS, SILENT, Ear, Meter, level
+from trunkline.media.codecs import CODECS
+
+
+def tone(codec: str, amplitude: float, ms: int = 200) -> bytes:
+    """A 400 Hz sine in a codec."""
+    row = CODECS[codec]
+    time = np.arange(row.sample_rate * ms // 1000) / row.sample_rate
+    return row.encoder()((np.sin(2 * np.pi * 400 * time) * amplitude * 32767).astype("<i2").tobytes())
+
+
+def show(meter: Meter, payload: bytes) -> None:
+    meter.see(payload, len(payload))
+
+
+def test_a_full_sine_has_minus_three_db_and_nothing_has_none() -> None:
+    time = np.arange(8000) / 8000
+    assert level((np.sin(2 * np.pi * 400 * time) * 32767).astype("<i2").tobytes()) == -3
+    assert level(bytes(320)) == SILENT
+    assert level(b"") == SILENT
+    assert level(b"\x01") == SILENT, "half a sample"
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
+def test_a_meter_tells_speech_from_silence(codec: str) -> None:
+    silent, loud = Meter(codec), Meter(codec)
+    quiet = CODECS[codec].encoder()(bytes(CODECS[codec].sample_rate // 5 * 2))
+    speech = tone(codec, 0.1)
+    for start in range(0, len(speech), 160):
+        show(silent, quiet[start : start + 160])
+        show(loud, speech[start : start + 160])
+    assert silent.loudest < QUIET
+    assert loud.loudest == pytest.approx(-23, abs=3)
+    assert (silent.samples, loud.samples) == (1, 1)
+
+
+def test_a_meter_measures_one_stretch_in_so_many_and_keeps_the_loudest() -> None:
+    meter = Meter("PCMU")
+    show(meter, tone("PCMU", 0.0, SAMPLE_MS - 1))
+    assert meter.samples == 0
+    for _ in range(1 + REST_MS // SAMPLE_MS):
+        show(meter, tone("PCMU", 0.0, SAMPLE_MS))
+    assert (meter.samples, meter.loudest) == (2, SILENT)
+    for _ in range(REST_MS // SAMPLE_MS):
+        show(meter, tone("PCMU", 0.5, SAMPLE_MS))
+    assert (meter.samples, meter.loudest) == (3, -9)
+    show(meter, b"\xff")
+    assert meter.loudest == -9
+
+
+def test_a_meter_that_has_heard_something_measures_less_often() -> None:
+    meter = Meter("PCMU")
+    show(meter, tone("PCMU", 0.1, SAMPLE_MS))
+    for _ in range(HEARD_REST_MS // SAMPLE_MS - 1):
+        show(meter, tone("PCMU", 0.5, SAMPLE_MS))
+    assert (meter.samples, meter.loudest) == (1, -23)
+    for _ in range(2):
+        show(meter, tone("PCMU", 0.5, SAMPLE_MS))
+    assert (meter.samples, meter.loudest) == (2, -9)
+
+
+def test_a_meter_rests_by_audio_and_not_by_messages() -> None:
+    """An app whose every message is one utterance is judged by each of them, not by the first alone."""
+    meter = Meter("PCMU")
+    for _ in range(3):
+        show(meter, b"\xff" * 8 * REST_MS)
+    assert (meter.samples, meter.loudest) == (3, SILENT)
+    show(meter, tone("PCMU", 0.5, REST_MS))
+    assert (meter.samples, meter.loudest) == (4, -9)
+
+
+def test_a_meter_looks_at_the_middle() -> None:
+    quiet = b"\xff" * 1600
+    meter = Meter("PCMU")
+    show(meter, quiet + tone("PCMU", 0.5) + quiet)
+    assert meter.loudest == -9
+
+
+def test_an_ear_reports_both_tracks_of_the_codec_in_force_and_is_bounded() -> None:
+    ear = Ear()
+    ear.leg_changed("PCMU", 20)
+    ear.inbound_frame(tone("PCMU", 0.5, 20), 0, 0)
+    ear.leg_changed("PCMA", 20)
+    for _ in range(EAR_LIMIT + 1):
+        ear.outbound_frame(tone("PCMA", 0.5, 20), 0)
+    report = ear.report()
+    assert report == {
+        "heard_frames": 0,
+        "heard_level_db": SILENT,
+        "said_frames": EAR_LIMIT,
+        "said_level_db": pytest.approx(-9, abs=1),
+    }
+    assert ear.next_frame(0) is None

@@ -1,0 +1,171 @@
+"""Both tracks of a leg as blocks for a file: whatever comes when, each sample lies where its time says."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from trunkline.media.audio.recorder import BLOCK_MS, LATE_MS, Recorder
+from trunkline.media.codecs import CODECS
+
+QUIET = b"\xff" * 160
+
+
+def loud(number: int) -> bytes:
+    """20 ms of one PCMU level, a different one for each of 100 numbers."""
+    return bytes([0x80 + number % 100]) * 160
+
+
+class Log:
+    """What a recorder hands out."""
+
+    def __init__(self, channels: int = 1, codec: str = "PCMU", **asked: Any) -> None:
+        self.blocks: list[bytes] = []
+        self.over: list[tuple[str, str]] = []
+        self._channels = channels
+        options: dict[str, Any] = {"max_length": 0, "silence": 0, "loud": -45, "finish_on": ""}
+        self.recorder = Recorder(
+            channels,
+            **options | asked,
+            on_block=self.blocks.append,
+            on_over=lambda why, digit: self.over.append((why, digit)),
+        )
+        self.recorder.leg_changed(codec, 20)
+
+    def run(self, start: int, end: int, says: bytes = QUIET) -> None:
+        """Both clocks, from packet to packet."""
+        for at in range(start, end, 20):
+            self.recorder.outbound_frame(QUIET, at)
+            self.recorder.inbound_frame(says, at, 0)
+
+    @property
+    def sides(self) -> NDArray[np.int16]:
+        """The samples, a row for each channel."""
+        return np.frombuffer(b"".join(self.blocks), "<i2").reshape(-1, self._channels).T
+
+
+def expected(payload: bytes) -> NDArray[np.int16]:
+    return np.frombuffer(CODECS["PCMU"].decoder()(payload), "<i2")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 150), st.booleans()), min_size=1, max_size=80),
+    st.integers(0, 5000),
+)
+def test_whatever_comes_late_or_never_the_rest_lies_in_its_place(packets: list[tuple[int, bool]], first: int) -> None:
+    """`packets`: by how much each comes late, and whether it is lost."""
+    log = Log(2)
+    log.recorder.outbound_frame(loud(0), first)
+    arrivals: dict[int, list[int]] = {}
+    free = 0
+    for number, (late, lost) in enumerate(packets):  # in order, as a jitter buffer releases them
+        free = max(free, number * 20 + late)
+        if not lost:
+            arrivals.setdefault(free // 20, []).append(number)
+    for n in range(len(packets) + 10):
+        if n:
+            log.recorder.outbound_frame(loud(n), first + 20 * n)
+        for number in arrivals.get(n, ()):
+            log.recorder.inbound_frame(loud(number), first + 20 * number, 0)
+    log.recorder.finish()
+    said, heard = log.sides
+    assert len(said) == 160 * (len(packets) + 10) == 8 * log.recorder.recorded_ms
+    assert (heard == expected(b"".join(loud(n) for n in range(len(packets) + 10)))).all()
+    for number, (_, lost) in enumerate(packets):
+        piece = said[160 * number : 160 * number + 160]
+        assert (piece == (0 if lost else expected(loud(number)))).all()
+    assert {len(block) for block in log.blocks[:-1]} <= {BLOCK_MS * 32}
+    assert log.over == []
+
+
+def test_a_timeline_that_moves_a_little_leaves_no_clicks_and_no_drift() -> None:
+    log = Log()
+    log.recorder.outbound_frame(QUIET, 0)
+    for n in range(1000):  # 2 ms per 50 packets: a clock that is off by 2000 ppm
+        log.recorder.outbound_frame(QUIET, 20 * n)
+        log.recorder.inbound_frame(loud(3), 20 * n + n // 50 * 2, 0)
+    log.recorder.finish()
+    gaps = np.count_nonzero(log.sides[0] == 0)
+    assert gaps == 3 * 12 * 8, "three times, when both are apart by more than 10 ms"
+
+
+def test_it_ends_at_its_limit_to_the_sample() -> None:
+    log = Log(max_length=1.23)
+    log.run(100, 4000, loud(1))
+    assert log.over == [("limit", "")]
+    log.recorder.finish()
+    assert log.recorder.recorded_ms == 1230
+    assert log.sides.size == 1230 * 8
+
+
+def test_silence_ends_it_counted_from_the_start_or_from_the_last_word() -> None:
+    log = Log(silence=1)
+    log.run(0, 1000)
+    assert log.over == [("silence", "")]
+    log = Log(silence=1)
+    log.run(0, 700)
+    log.run(700, 720, loud(0))
+    log.run(720, 1680)
+    assert log.over == []
+    log.run(1680, 1740)
+    assert log.over == [("silence", "")]
+    # A peer that sends nothing at all is silent, too.
+    log = Log(silence=1)
+    for at in range(0, 1000, 20):
+        log.recorder.outbound_frame(QUIET, at)
+    assert log.over == [("silence", "")]
+
+
+def test_a_key_that_ends_it_is_told_and_others_are_not_heard() -> None:
+    log = Log(finish_on="#*")
+    log.run(0, 300, loud(1))
+    log.recorder.digit("1")
+    assert log.over == []
+    log.recorder.digit("*")
+    log.recorder.digit("#")
+    log.run(300, 3000, loud(1))
+    log.recorder.finish()
+    log.recorder.finish()
+    assert log.over == [("key", "*")]
+    assert log.sides.size == 300 * 8
+
+
+@pytest.mark.parametrize(("codec", "rate"), [("PCMA", 8000), ("G722", 16000), ("OPUS", 16000)])
+def test_the_rate_is_that_of_the_first_codec_and_stays(codec: str, rate: int) -> None:
+    log = Log(2, codec)
+    row = CODECS[codec]
+    assert log.recorder.rate == rate
+    tone = (8000 * np.sin(2 * np.pi * 440 * np.arange(row.sample_rate * 2) / row.sample_rate)).astype("<i2").tobytes()
+    encode, size = row.encoder(), row.sample_rate // 50 * 2
+    for n in range(50):
+        log.recorder.outbound_frame(row.silence(20), 20 * n)
+        log.recorder.inbound_frame(encode(tone[size * n : size * n + size]), 20 * n, 0)
+    log.recorder.leg_changed("PCMU", 20)
+    pcmu = CODECS["PCMU"].encoder()((8000 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)).astype("<i2").tobytes())
+    for n in range(50, 100):
+        log.recorder.outbound_frame(QUIET, 20 * n)
+        log.recorder.inbound_frame(pcmu[160 * (n - 50) : 160 * (n - 49)], 20 * n, 0)
+    log.recorder.finish()
+    said, heard = log.sides.astype(np.float64)
+    assert len(said) == 2 * rate
+    for half in (said[rate // 4 : rate - 640], said[rate + 640 :]):
+        spectrum = np.abs(np.fft.rfft(half * np.hanning(len(half))))
+        assert round(spectrum.argmax() * rate / len(half)) in range(437, 444)
+        assert np.std(half) > 4000
+    assert np.std(heard) < 20
+
+
+def test_what_lies_far_ahead_or_cannot_be_decoded_is_left_out() -> None:
+    log = Log(1, "OPUS")
+    log.recorder.outbound_frame(CODECS["OPUS"].silence(20), 0)
+    log.recorder.inbound_frame(b"\xff\xff", 0, 0)
+    log.recorder.inbound_frame(CODECS["OPUS"].silence(20), 100_000, 0)
+    for at in range(20, BLOCK_MS + LATE_MS + 20, 20):
+        log.recorder.outbound_frame(b"", at)
+    log.recorder.finish()
+    assert not log.sides.any()
+    assert log.recorder.recorded_ms == BLOCK_MS + LATE_MS + 20
+    assert log.recorder.next_frame(0) is None

@@ -1,0 +1,354 @@
+"""The timeline of a peer whose RTP clock is right, wrong, or jumps: it tells real time, and never runs backwards."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.config import MediaSettings
+from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
+from trunkline.media.audio.recorder import Recorder
+from trunkline.media.leg import RANDOM_BYTES, Leg
+from trunkline.media.rtp.clock import AHEAD_MS, FIRM, FOLLOW_EVERY, GAP_MS, LATER_MS, SHORT_MS, WINDOW
+from trunkline.media.rtp.packet import RtpPacket, build
+from trunkline.sdp.values import Endpoint, MediaParams
+
+if TYPE_CHECKING:
+    from media.conftest import RecordingPort
+
+T0 = 100.0
+MakeLeg = Callable[..., Leg]
+MakePort = Callable[..., "RecordingPort"]
+
+
+@dataclass
+class Peer:
+    """Speaks in real time, with a clock that may be wrong."""
+
+    step: int = 160
+    """By how much the timestamp grows with each packet."""
+    payload: bytes = b"\x55" * 160
+    ptime: float = 20
+    speed: float = 1.0
+    """Of the timestamp in pauses."""
+    kind: int = 0
+    jitter: float = 0.0
+    """Milliseconds that packets may be late, without overtaking each other."""
+    sequence: int = 0
+    stamp: int = 50_000
+    ssrc: int = 7
+    at: float = 1000.0
+    """When it sends the next one, in ms since the leg opened."""
+    sent: list[float] = field(default_factory=list)
+    """When it has sent each."""
+    _chance: random.Random = field(default_factory=lambda: random.Random(5))
+    _arrived: float = 0.0
+
+    def talk(self, count: int) -> Iterator[tuple[Seconds, bytes]]:
+        """So many packets, and when they arrive."""
+        for _ in range(count):
+            self._arrived = max(self._arrived + 0.01, self.at + self._chance.uniform(0, self.jitter))
+            yield Seconds(T0 + self._arrived / 1000), self.packet()
+            self.sent.append(self.at)
+            self.at += self.ptime
+            self.stamp += self.step
+            self.sequence += 1
+
+    def packet(self) -> bytes:
+        stamp = RtpTime(self.stamp & 0xFFFFFFFF)
+        return build(
+            RtpPacket(PayloadType(self.kind), False, self.sequence & 0xFFFF, stamp, Ssrc(self.ssrc), self.payload)
+        )
+
+    def pause(self, milliseconds: float) -> None:
+        """Say nothing, as with silence suppression: the sequence does not go on."""
+        self.at += milliseconds
+        self.stamp += round(milliseconds * 8 * self.speed)
+
+
+def hear(leg: Leg, packets: Iterable[tuple[Seconds, bytes]]) -> None:
+    for now, packet in packets:
+        leg.inbound.receive(packet, now)
+
+
+def off(port: "RecordingPort", peer: Peer) -> list[float]:
+    """By how much each frame's time is after its sending, having checked that time runs forwards."""
+    times = [at for _, at, _ in port.heard]
+    assert len(times) == len(peer.sent)
+    assert all(later > earlier for earlier, later in pairwise(times))
+    return [at - sent for at, sent in zip(times, peer.sent, strict=True)]
+
+
+WRONG = {
+    "right": Peer(),
+    "twice too fast, as G.722 at 16 kHz": Peer(step=320, speed=2),
+    "six times too fast": Peer(step=960, speed=6),
+    "half": Peer(step=80, speed=0.5),
+    "standing still": Peer(step=0, speed=0),
+    "running backwards": Peer(step=-160, speed=-1),
+    "counting packets": Peer(step=1, speed=0),
+    "20 % fast": Peer(step=192, speed=1.2),
+    "10 ms": Peer(step=80, payload=bytes(80), ptime=10),
+    "10 ms, twice too fast": Peer(step=160, payload=bytes(80), ptime=10, speed=2),
+    "33 ms": Peer(step=264, payload=bytes(264), ptime=33),
+    "60 ms, twice too fast": Peer(step=960, payload=bytes(480), ptime=60, speed=2),
+    "four bytes more than are counted": Peer(payload=bytes(164)),
+}
+
+
+@pytest.mark.parametrize("jitter", [0, 8, 40])
+@pytest.mark.parametrize("peer", WRONG.values(), ids=WRONG)
+def test_whatever_the_clock_counts_frames_tell_real_time(
+    make_leg: MakeLeg, make_port: MakePort, peer: Peer, jitter: float
+) -> None:
+    peer = replace(peer, jitter=jitter, sent=[])
+    leg, port = make_leg(), make_port()
+    leg.attach(port)
+    hear(leg, peer.talk(1500))
+    offs = off(port, peer)
+    # What was believed of a wrong clock before it was given up is made up for.
+    assert max(map(abs, offs)) <= jitter + FIRM * 20
+    assert max(map(abs, offs[100:])) <= jitter + 25
+    if not jitter:
+        assert max(map(abs, offs)) <= 4
+    assert leg.report(Seconds(T0 + 60)).jitter_ms <= max(jitter, 1)
+
+
+@pytest.mark.parametrize("jitter", [0, 15])
+@pytest.mark.parametrize("step", [0, 80, 320, 960])
+def test_a_clock_that_becomes_wrong_in_mid_stream_and_right_again(
+    make_leg: MakeLeg, make_port: MakePort, step: int, jitter: float
+) -> None:
+    peer = Peer(jitter=jitter)
+    leg, port = make_leg(), make_port()
+    leg.attach(port)
+    for each in (160, step, 160):
+        peer.step = each
+        hear(leg, peer.talk(300))
+    offs = off(port, peer)
+    assert max(map(abs, offs)) <= jitter + FIRM * 20
+    assert max(map(abs, offs[400:])) <= jitter + 25
+
+
+@pytest.mark.parametrize("jitter", [0, 20])
+@pytest.mark.parametrize("pause", [40, 100, 400, 900, 3000, 60_000])
+def test_with_a_right_clock_silence_suppression_leaves_gaps_as_long_as_the_pauses(
+    make_leg: MakeLeg, make_port: MakePort, pause: float, jitter: float
+) -> None:
+    peer = Peer(jitter=jitter)
+    leg, port = make_leg(), make_port()
+    leg.attach(port)
+    hear(leg, peer.talk(60))
+    for _ in range(8):
+        peer.pause(pause)
+        hear(leg, peer.talk(75))
+    offs = off(port, peer)
+    # Over a second of silence the clock may have jumped for all we know: the first packet tells.
+    assert max(offs) - min(offs) <= (4 if pause < 1000 else jitter + 4)
+
+
+@pytest.mark.parametrize("jitter", [0, 15])
+@pytest.mark.parametrize("speed", [0, 0.5, 2, 6])
+def test_with_a_wrong_clock_the_arrivals_show_the_pauses(
+    make_leg: MakeLeg, make_port: MakePort, speed: float, jitter: float
+) -> None:
+    peer = Peer(step=round(160 * speed), speed=speed, jitter=jitter)
+    leg, port = make_leg(), make_port()
+    leg.attach(port)
+    for pause in (0, 300, 700, 2000, 500):
+        peer.pause(pause)
+        hear(leg, peer.talk(100))
+    offs = off(port, peer)
+    assert max(map(abs, offs)) <= jitter + FIRM * 20
+    assert max(map(abs, offs[50:])) <= jitter + 30
+
+
+def test_a_clock_that_does_not_count_in_pauses_is_made_up_for(make_leg: MakeLeg, make_port: MakePort) -> None:
+    """As of senders that count what they send: the timestamp looks right, and all comes later."""
+    peer = Peer(speed=0)
+    leg, port = make_leg(), make_port()
+    leg.attach(port)
+    for pause in (0, 120, 350, 1500):
+        peer.pause(pause)
+        hear(leg, peer.talk(64))
+    assert max(map(abs, off(port, peer)[-20:])) <= 4
+
+
+def test_short_pauses_of_a_clock_that_was_right_are_exact_in_any_jitter(make_leg: MakeLeg, make_port: MakePort) -> None:
+    peer = Peer(jitter=35)
+    leg, port = make_leg(), make_port()
+    leg.attach(port)
+    hear(leg, peer.talk(60))
+    for _ in range(20):
+        peer.pause(20)
+        hear(leg, peer.talk(60))
+    offs = off(port, peer)
+    assert max(offs) - min(offs) <= 20  # by `STEP_MS` in five seconds
+
+
+@pytest.mark.parametrize("jump", [-4_000_000_000, -900_000, -8000, -800, 900, 8000, 24_000, 900_000, 2_000_000_000])
+def test_a_jump_of_the_clock_alone_is_no_pause(make_leg: MakeLeg, make_port: MakePort, jump: int) -> None:
+    peer = Peer()
+    leg, port = make_leg(), make_port()
+    leg.attach(port)
+    for _ in range(6):
+        hear(leg, peer.talk(20))
+        peer.stamp += jump
+    assert set(off(port, peer)) == {0.0}
+    assert leg.report(Seconds(T0 + 9)).restarts == 0
+
+
+@pytest.mark.parametrize("skip", [1, 5, 19, 20, 500, 4000])
+def test_a_sequence_that_skips_alone_is_no_pause_and_what_is_lost_is(
+    make_leg: MakeLeg, make_port: MakePort, skip: int
+) -> None:
+    for lost in (False, True):
+        peer, waiting = Peer(), set[LegId]()
+        leg, port = make_leg(waiting=waiting), make_port()
+        leg.attach(port)
+        for _ in range(4):
+            hear(leg, peer.talk(60))
+            peer.sequence += skip
+            if lost:
+                peer.at, peer.stamp = peer.at + skip * 20, peer.stamp + skip * 160
+        assert set(off(port, peer)) == {0.0}
+        told = leg.report(Seconds(T0 + 1000)).lost
+        assert told == (3 * skip if lost and skip < 3000 else 3 * skip if skip < 20 else 0)
+
+
+def test_a_stall_of_the_network_is_no_pause(make_leg: MakeLeg, make_port: MakePort) -> None:
+    peer = Peer()
+    leg, port = make_leg(), make_port()
+    leg.attach(port)
+    hear(leg, peer.talk(60))
+    stalled = list(peer.talk(30))
+    hear(leg, [(stalled[-1][0], packet) for _, packet in stalled])
+    hear(leg, peer.talk(200))
+    assert set(off(port, peer)) == {0.0}
+
+
+def test_a_first_packet_that_is_late_puts_nothing_ahead_for_long(make_leg: MakeLeg, make_port: MakePort) -> None:
+    peer = Peer()
+    leg, port = make_leg(), make_port()
+    leg.attach(port)
+    late = list(peer.talk(20))
+    hear(leg, [(late[-1][0], packet) for _, packet in late])
+    hear(leg, peer.talk(200))
+    offs = off(port, peer)
+    assert offs[0] == 380
+    assert abs(offs[-1]) <= 1
+    assert all(later - earlier >= -10 for earlier, later in pairwise(offs)), "half the pace at least"
+    assert AHEAD_MS < 380
+
+
+@pytest.mark.parametrize("step", [160, 320, 480, 960, 2880])
+def test_opus_says_itself_how_long_it_is(
+    make_leg: MakeLeg, make_port: MakePort, params: MediaParams, step: int
+) -> None:
+    leg, port = make_leg(replace(params, codec="OPUS", payload_type=111)), make_port()
+    leg.attach(port)
+    peer = Peer(step=step, payload=b"\x08" + bytes(30), kind=111)
+    hear(leg, peer.talk(200))
+    assert max(map(abs, off(port, peer))) <= 4
+    peer.payload = b"\x10" + bytes(30)  # 40 ms (RFC 6716 section 3.1)
+    peer.ptime, peer.step = 40, 2 * step
+    hear(leg, peer.talk(200))
+    assert max(map(abs, off(port, peer))) <= 25
+
+
+def test_a_new_ssrc_in_mid_speech_leaves_no_gap_and_one_after_a_pause_does(
+    make_leg: MakeLeg, make_port: MakePort
+) -> None:
+    peer = Peer()
+    leg, port = make_leg(), make_port()
+    leg.attach(port)
+    for ssrc, pause in ((8, 0), (9, 30), (10, 0), (11, 500)):
+        hear(leg, peer.talk(50))
+        peer.ssrc, peer.sequence, peer.stamp = ssrc, peer.sequence + 20_000, peer.stamp + 7_000_000 * ssrc
+        peer.at += pause
+    hear(leg, peer.talk(50))
+    offs = off(port, peer)
+    assert min(offs) >= -30
+    assert max(offs[-50:]) == 0, "500 ms are not to be overheard"
+    assert leg.report(Seconds(T0 + 9)).restarts == 4
+
+
+def recording(leg: Leg, packets: list[tuple[Seconds, bytes]], seconds: float) -> bytes:
+    """The first channel of what a recorder makes of it, 8000 samples of 16 bits a second."""
+    blocks: list[bytes] = []
+    recorder = Recorder(
+        1, max_length=0, silence=0, loud=-40, finish_on="", on_block=blocks.append, on_over=lambda why, key: None
+    )
+    leg.attach(recorder)
+    for n in range(round(seconds * 50)):
+        now = T0 + n * 0.02
+        while packets and packets[0][0] <= now:
+            at, packet = packets.pop(0)
+            leg.inbound.receive(packet, at)
+        leg.outbound.next_packet()
+    leg.detach(recorder)
+    recorder.finish()
+    return b"".join(blocks)
+
+
+def silent_ms(pcm: bytes) -> int:
+    return sum(pcm[n : n + 16] == bytes(16) for n in range(0, len(pcm), 16))
+
+
+@pytest.mark.parametrize("peer", WRONG.values(), ids=WRONG)
+def test_a_recording_of_any_clock_has_no_holes_and_real_length(make_leg: MakeLeg, peer: Peer) -> None:
+    peer = replace(peer, sent=[], payload=b"\x55" * len(peer.payload))
+    pcm = recording(make_leg(), list(peer.talk(round(6000 / peer.ptime))), 7)
+    assert len(pcm) == 7 * 16_000
+    speech = pcm[16 * 1000 :]
+    assert silent_ms(speech) <= 20
+    assert silent_ms(pcm[: 16 * 1000]) >= 980
+
+
+@pytest.mark.parametrize("speed", [0, 1, 2])
+def test_a_recording_keeps_pauses_whatever_the_clock(make_leg: MakeLeg, speed: float) -> None:
+    peer = Peer(step=round(160 * speed), speed=speed)
+    packets = list(peer.talk(100))
+    peer.pause(1500)
+    packets += peer.talk(100)
+    pcm = recording(make_leg(), packets, 6.5)
+    assert abs(silent_ms(pcm) - (1000 + 1500)) <= 20
+    assert abs(silent_ms(pcm[16 * 3000 : 16 * 4500]) - 1500) <= 20
+
+
+LENGTHS = st.sampled_from([0, 1, 80, 160, 240, 480, 1000])
+STAMPS = st.one_of(st.integers(0, 2**32 - 1), st.integers(0, 4000), st.just(0))
+
+
+@given(st.lists(st.tuples(LENGTHS, STAMPS, st.floats(0, 3), st.sampled_from([1, 1, 1, 2, 30_000]))), st.booleans())
+def test_time_never_runs_backwards(packets: list[tuple[int, int, float, int]], codecs: bool) -> None:
+    from media.conftest import RecordingPort
+
+    params = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9))
+    leg = Leg(LegId(1), params, MediaSettings(), random=bytes(RANDOM_BYTES), now=Seconds(T0), wall=0.0,
+              waiting=set(), local_port=0, first_at=0)  # fmt: skip
+    port = RecordingPort()
+    leg.attach(port)
+    now, sequence, stamp = T0, 0, 0
+    for n, (size, further, wait, step) in enumerate(packets):
+        now, sequence, stamp = now + wait * wait * wait / 27, sequence + step, stamp + further
+        if codecs and n % 5 == 4:
+            codec = ("OPUS", "PCMU", "G722")[n % 3]
+            leg.update(replace(params, codec=codec), Seconds(now))
+        packet = RtpPacket(PayloadType(0), False, sequence & 0xFFFF, RtpTime(stamp & 0xFFFFFFFF), Ssrc(7), bytes(size))
+        leg.inbound.receive(build(packet), Seconds(now))
+        leg.inbound.handle_waiting(Seconds(now))
+    times = [at for _, at, _ in port.heard]
+    assert times == sorted(times)
+    # Nor is it ahead of real time by more than what has been said, and pauses that seemed so.
+    assert not times or times[-1] <= 2 * (now - T0) * 1000 + sum(2 * size / 8 for size, *_ in packets) + len(packets)
+
+
+def test_the_bounds_are_in_order() -> None:
+    assert SHORT_MS < LATER_MS < GAP_MS < AHEAD_MS
+    assert FOLLOW_EVERY % WINDOW == 0

@@ -1,0 +1,332 @@
+"""The reorder window."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.ids import Seconds, Ssrc
+from trunkline.media.rtp.jitter import HELD_LIMIT, MAX_DROPOUT, MAX_MISORDER, ON_TRIAL, REPEATED, JitterBuffer, Released
+
+WINDOW = Seconds(0.06)
+PEER = Ssrc(7)
+
+
+class Feed:
+    """A buffer driven by hand, and what came out of it: packet numbers with the missing count before each."""
+
+    def __init__(self) -> None:
+        self.buffer: JitterBuffer = JitterBuffer(WINDOW)
+        self.out: list[tuple[int, int]] = []
+        self.restarts: list[int] = []
+
+    def take(self, released: list[Released]) -> None:
+        for item, missing, restart in released:
+            self.out.append((item, missing))
+            if restart:
+                self.restarts.append(item)
+
+    def packet(self, n: int, now: float = 0.0, ssrc: Ssrc = PEER, *, anew: bool = False) -> None:
+        if self.buffer.accepts(n & 0xFFFF, ssrc):
+            self.out.append((n, 0))
+        else:
+            self.take(self.buffer.push(n & 0xFFFF, ssrc, n, Seconds(now), anew=anew))
+
+    def reception(self) -> tuple[int, int, int]:
+        """What RTCP reports: the extended highest number, how many should have come since the start, and how many
+        did."""
+        return self.buffer.highest, self.buffer.expected, self.buffer.received
+
+    def time(self, now: float) -> None:
+        self.take(self.buffer.expire(Seconds(now)))
+
+    @property
+    def numbers(self) -> list[int]:
+        return [n for n, _ in self.out]
+
+
+def test_packets_in_order_pass_at_once_even_across_the_wrap() -> None:
+    feed = Feed()
+    for n in range(65530, 65545):
+        feed.packet(n)
+    assert feed.out == [(n, 0) for n in range(65530, 65545)]
+    assert feed.buffer.deadline is None
+    assert (feed.buffer.highest, feed.buffer.expected, feed.buffer.received) == (65544, 15, 15)
+
+
+def test_a_gap_that_fills_within_the_window_is_put_in_order() -> None:
+    feed = Feed()
+    for n, now in ((0, 0.0), (2, 0.04), (3, 0.06), (1, 0.065), (4, 0.08)):
+        feed.packet(n, now)
+    assert feed.out == [(n, 0) for n in range(5)]
+    assert (feed.buffer.reordered, feed.buffer.lost) == (1, 0)
+
+
+def test_a_gap_is_given_up_when_its_window_is_over_and_the_count_is_told() -> None:
+    feed = Feed()
+    feed.packet(0, 0.0)
+    feed.packet(3, 0.06)
+    feed.packet(5, 0.1)
+    assert feed.buffer.deadline == 0.06 + WINDOW
+    feed.time(0.119)
+    assert feed.out == [(0, 0)]
+    feed.time(0.121)
+    assert feed.out == [(0, 0), (3, 2)]
+    feed.time(0.161)
+    assert feed.out == [(0, 0), (3, 2), (5, 1)]
+    assert feed.buffer.lost == 3
+
+
+def test_an_arriving_packet_gives_up_an_overdue_gap_by_itself() -> None:
+    feed = Feed()
+    feed.packet(0, 0.0)
+    feed.packet(2, 0.04)
+    feed.packet(3, 0.2)
+    assert feed.out == [(0, 0), (2, 1), (3, 0)]
+
+
+def test_a_packet_that_comes_after_it_was_given_up_is_late_and_a_second_copy_is_a_duplicate() -> None:
+    feed = Feed()
+    feed.packet(0, 0.0)
+    feed.packet(2, 0.02)
+    feed.time(1.0)
+    feed.packet(1, 1.0)
+    feed.packet(1, 1.0)
+    feed.packet(2, 1.0)
+    assert feed.numbers == [0, 2]
+    assert (feed.buffer.late, feed.buffer.duplicate) == (1, 2)
+
+
+def test_a_duplicate_of_a_held_packet_is_dropped() -> None:
+    feed = Feed()
+    for n in (0, 2, 2, 1):
+        feed.packet(n)
+    assert feed.numbers == [0, 1, 2]
+    assert feed.buffer.duplicate == 1
+
+
+def test_another_ssrc_restarts_once_its_second_packet_confirms_it() -> None:
+    feed = Feed()
+    for n in (10, 11):
+        feed.packet(n)
+    feed.packet(500, ssrc=Ssrc(8))
+    assert feed.numbers == [10, 11]
+    feed.packet(501, ssrc=Ssrc(8))
+    feed.packet(502, ssrc=Ssrc(8))
+    assert feed.out[2:] == [(500, 0), (501, 0), (502, 0)]
+    assert feed.restarts == [10, 500]
+    assert (feed.buffer.restarts, feed.buffer.stray) == (1, 0)
+
+
+def test_two_sources_at_once_do_not_take_turns() -> None:
+    feed = Feed()
+    for n in range(20):
+        feed.packet(n)
+        feed.packet(500 + n, ssrc=Ssrc(8))
+    assert feed.numbers == list(range(20))
+    assert feed.buffer.restarts == 0
+    assert feed.buffer.stray == 19
+
+
+def test_a_lone_packet_far_off_is_a_stray() -> None:
+    feed = Feed()
+    feed.packet(0)
+    feed.packet(MAX_DROPOUT + 1)
+    feed.packet(1)
+    feed.packet(40000)
+    feed.packet(2)
+    assert feed.numbers == [0, 1, 2]
+
+
+def test_a_jump_that_goes_on_is_a_restart() -> None:
+    feed = Feed()
+    for n in (0, 1, 30000, 30001, 30002, 20, 21, 22):
+        feed.packet(n)
+    assert feed.numbers == [0, 1, 30000, 30001, 30002, 20, 21, 22]
+    assert feed.restarts == [0, 30000, 20]
+    assert feed.buffer.lost == 0
+
+
+def test_what_is_held_goes_out_before_a_restart() -> None:
+    feed = Feed()
+    for n in (0, 2):
+        feed.packet(n)
+    feed.packet(900, ssrc=Ssrc(8))
+    feed.packet(901, ssrc=Ssrc(8))
+    assert feed.out == [(0, 0), (2, 1), (900, 0), (901, 0)]
+
+
+def test_after_forget_the_next_packet_starts_anew_at_once() -> None:
+    feed = Feed()
+    for n in (0, 2):
+        feed.packet(n)
+    feed.take(feed.buffer.forget())
+    feed.packet(40000, ssrc=Ssrc(9))
+    assert feed.out == [(0, 0), (2, 1), (40000, 0)]
+    assert feed.restarts == [0, 40000]
+
+
+def test_a_flood_beyond_a_gap_is_bounded() -> None:
+    feed = Feed()
+    feed.packet(0)
+    for n in range(2, 2 + 4 * HELD_LIMIT, 2):
+        feed.packet(n)
+        assert len(feed.buffer._held) <= HELD_LIMIT
+    assert feed.numbers == [0, *range(2, feed.numbers[-1] + 1, 2)]
+
+
+@pytest.mark.parametrize("back", [2, 3, 60, MAX_MISORDER - 1])
+def test_a_sequence_that_begins_anew_a_little_further_back_loses_nothing(back: int) -> None:
+    feed = Feed()
+    for n in range(1000, 1100):
+        feed.packet(n)
+    anew = [1100 - back + n for n in range(50)]
+    for n in anew:
+        feed.packet(n, anew=feed.numbers[-1] != n - 1)
+    assert feed.numbers == [*range(1000, 1100), *anew]
+    assert feed.restarts == [1000, anew[0]]
+    assert (feed.buffer.duplicate, feed.buffer.late, feed.buffer.lost, feed.buffer.stray) == (0, 0, 0, 0)
+    assert feed.reception() == (anew[-1], 50, 50)
+
+
+def test_one_that_does_so_with_its_timestamps_is_believed_after_some_packets_and_loses_nothing_either() -> None:
+    feed = Feed()
+    for n in range(100):
+        feed.packet(n)
+    for n in range(40, 40 + REPEATED - 1):
+        feed.packet(n)
+    assert feed.numbers == [*range(100)]
+    assert feed.buffer.duplicate == REPEATED - 1
+    for n in range(40 + REPEATED - 1, 60):
+        feed.packet(n)
+    assert feed.numbers == [*range(100), *range(40, 60)]
+    assert feed.buffer.duplicate == 0
+    assert feed.reception() == (59, 20, 20)
+
+
+def test_packets_that_come_twice_in_a_row_while_the_sequence_goes_on_are_duplicates() -> None:
+    feed = Feed()
+    for n in range(100):
+        feed.packet(n)
+    for n in range(50):
+        feed.packet(50 + n)
+        if n % (REPEATED - 1) == REPEATED - 2:
+            feed.packet(100 + n // (REPEATED - 1))
+    assert feed.restarts == [0]
+    assert feed.numbers == [*range(104)]
+    assert feed.buffer.duplicate == 50
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (0, 2, 3), (2, 0, 1), (0, 0, 1), (0, 3, 5, 4)])
+def test_whatever_the_order_of_the_first_packets_of_another_sequence_none_is_dropped(order: tuple[int, ...]) -> None:
+    feed = Feed()
+    for n in (10, 11):
+        feed.packet(n)
+    for n in order:
+        feed.packet(65535 + n, 1.0, ssrc=Ssrc(8))
+    feed.time(2.0)
+    assert sorted(n & 0xFFFF for n in feed.numbers[2:]) == sorted({65535 + n & 0xFFFF for n in order})
+    assert [n - 65535 for n in feed.numbers[2:]] == sorted(set(order))
+    assert len(feed.restarts) == 2
+
+
+def test_what_waits_to_be_confirmed_is_bounded_and_forgotten_when_the_old_sequence_goes_on() -> None:
+    feed = Feed()
+    feed.packet(0)
+    for n in range(0, 4000, 2):
+        feed.packet(30_000 + n)
+        assert feed.buffer._trial is not None
+        assert len(feed.buffer._trial.items) <= 2 * ON_TRIAL
+    feed.packet(1)
+    feed.packet(33_999)
+    assert feed.numbers == [0, 1]
+
+
+@given(st.integers(0, 65535), st.lists(st.tuples(st.integers(-30, 60), st.floats(0, 0.05)), min_size=1, max_size=60))
+def test_what_is_reported_is_what_the_rfc_reckons(start: int, steps: list[tuple[int, float]]) -> None:
+    """RFC 3550 appendix A.3: expected is from the first to the highest number, received is each packet that came."""
+    feed = Feed()
+    feed.packet(start)
+    highest, came, now = start, 1, 0.0
+    for step, wait in steps:
+        # Of two and more in a row that come again nothing is known here.
+        number, now = max(start, highest + step), now + wait
+        feed.time(now)
+        feed.packet(number, now)
+        came += 1
+        if feed.buffer.restarts:
+            return
+        highest = max(highest, number)
+        assert feed.reception() == (highest, highest - start + 1, came)
+        assert feed.buffer.lost + len(set(feed.numbers)) + len(feed.buffer._held) <= highest - start + 1
+    feed.take(feed.buffer.flush())
+    assert feed.reception() == (highest, highest - start + 1, came)
+    delivered = set(feed.numbers)
+    assert feed.buffer.lost == highest - start + 1 - len(delivered)
+    assert feed.buffer.late + feed.buffer.duplicate == came - len(delivered)
+
+
+def test_losses_and_duplicates_are_reported_while_they_wait_and_after() -> None:
+    feed = Feed()
+    for n, now, reception in (
+        (65534, 0.00, (65534, 1, 1)),
+        (65535, 0.02, (65535, 2, 2)),
+        (65538, 0.04, (65538, 5, 3)),  # two are missing
+        (65538, 0.04, (65538, 5, 4)),  # it comes twice
+        (65536, 0.05, (65538, 5, 5)),  # one of them was late
+        (65540, 0.20, (65540, 7, 6)),  # the other is given up, and one more is missing
+        (65537, 0.21, (65540, 7, 7)),  # now it comes
+        (65537, 0.21, (65540, 7, 8)),  # twice
+        (65541, 0.22, (65541, 8, 9)),
+        (65542, 0.40, (65542, 9, 10)),
+    ):
+        feed.packet(n, now)
+        assert feed.reception() == reception, n
+    assert feed.numbers == [65534, 65535, 65536, 65538, 65540, 65541, 65542]
+    assert (feed.buffer.lost, feed.buffer.late, feed.buffer.duplicate) == (2, 1, 2)
+    for n in (100, 101, 104):
+        feed.packet(n, 1.0, ssrc=Ssrc(8))
+    assert feed.reception() == (104, 5, 3)
+    feed.take(feed.buffer.flush())
+    assert feed.reception() == (104, 5, 3)
+    assert feed.buffer.lost == 4
+
+
+@given(st.integers(0, 65535), st.integers(1, 80), st.data())
+def test_any_disorder_within_the_window_comes_out_in_order_with_every_loss_counted(
+    start: int, count: int, data: st.DataObject
+) -> None:
+    sent = range(start, start + count)
+    lost = data.draw(st.sets(st.sampled_from(sent[1:]))) if count > 1 else set()
+    twice = data.draw(st.lists(st.sampled_from(sent), max_size=20))
+    # Each copy is delayed by less than the window; the first packet starts the sequence.
+    delays = data.draw(st.lists(st.floats(0, 0.0599), min_size=count + 20, max_size=count + 20))
+    copies = [n for n in [*sent[1:], *twice] if n not in lost]
+    delayed = [((n - start) * 0.02 + delay, n) for n, delay in zip(copies, delays, strict=False)]
+    arrivals = [(0.0, start), *delayed]
+    feed = Feed()
+    for now, n in sorted(arrivals):
+        feed.time(now)
+        feed.packet(n, now)
+    feed.take(feed.buffer.flush())
+    received = [n for n in sent if n not in lost]
+    assert feed.numbers == received
+    assert sum(missing for _, missing in feed.out) == received[-1] - start + 1 - len(received)
+    position = start
+    for n, missing in feed.out:
+        assert n == position + missing
+        position = n + 1
+    assert feed.buffer.duplicate + feed.buffer.late == len(arrivals) - len(received)
+
+
+@given(st.lists(st.tuples(st.integers(0, 65535), st.sampled_from([1, 2, 3]), st.floats(0, 0.1)), max_size=200))
+def test_whatever_arrives_nothing_is_delivered_twice_or_kept_for_ever(packets: list[tuple[int, int, float]]) -> None:
+    feed = Feed()
+    now = 0.0
+    for number, ssrc, step in packets:
+        now += step
+        feed.packet(number, now, Ssrc(ssrc))
+        deadline = feed.buffer.deadline
+        assert deadline is None or now < deadline <= now + WINDOW
+    feed.time(now + WINDOW)
+    assert feed.buffer.deadline is None
+    assert len(feed.out) <= len(packets)

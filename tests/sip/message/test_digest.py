@@ -1,0 +1,279 @@
+"""Digest authentication, held against the examples of RFC 2617 and RFC 7616."""
+
+from collections import Counter
+
+import pytest
+
+from trunkline.sip.message.digest import (
+    NONCE_LIFETIME,
+    Answerer,
+    Guard,
+    Verdict,
+    covered,
+    digest_response,
+    format_digest,
+    parse_digest,
+)
+from trunkline.sip.values import Credentials
+
+MUFASA = {
+    "username": "Mufasa",
+    "uri": "/dir/index.html",
+    "nc": "00000001",
+    "qop": "auth",
+}
+RFC_2617 = {
+    **MUFASA,
+    "realm": "testrealm@host.com",
+    "nonce": "dcd98b7102dd2f0e8b11d0f600bfb0c093",
+    "cnonce": "0a4f113b",
+}
+RFC_7616 = {
+    **MUFASA,
+    "realm": "http-auth@example.org",
+    "nonce": "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v",
+    "cnonce": "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+}
+CREDENTIALS = Credentials("ann", "secret")
+GUARD = Guard("trunkline", b"k" * 32)
+URI = "sip:bob@example.com"
+
+
+@pytest.mark.parametrize(
+    ("params", "password", "response"),
+    [
+        (RFC_2617, "Circle Of Life", "6629fae49393a05397450978507c4ef1"),
+        ({**RFC_7616, "algorithm": "MD5"}, "Circle of Life", "8ca523f5e9506fed4657c9700eebdbec"),
+        (
+            {**RFC_7616, "algorithm": "SHA-256"},
+            "Circle of Life",
+            "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1",
+        ),
+    ],
+    ids=["RFC 2617 3.5", "RFC 7616 3.9.1 MD5", "RFC 7616 3.9.1 SHA-256"],
+)
+def test_the_examples_of_the_rfcs(params: dict[str, str], password: str, response: str) -> None:
+    assert digest_response(params, password, "GET") == response
+
+
+def answerer() -> Answerer:
+    return Answerer(CREDENTIALS, lambda: "0123456789abcdef")
+
+
+def challenge(**params: str) -> tuple[str, str]:
+    return "www-authenticate", format_digest({"realm": "r", "nonce": "n1", **params})
+
+
+def right(value: str, method: str = "INVITE") -> bool:
+    """Whether a server that knows the password would accept a header."""
+    params = parse_digest(value)
+    return params["response"] == digest_response(params, "secret", method)
+
+
+def test_a_challenge_is_answered_in_the_header_that_belongs_to_it() -> None:
+    for asked, answered in (("www-authenticate", "Authorization"), ("proxy-authenticate", "Proxy-Authorization")):
+        client = answerer()
+        assert client.challenged([("via", "x"), (asked, 'Digest realm="a, b", nonce="n", opaque="o\\"p", qop="auth"')])
+        ((name, value),) = client.headers("INVITE", URI)
+        assert name == answered
+        assert parse_digest(value) | {"response": ""} == {
+            "username": "ann",
+            "realm": "a, b",
+            "nonce": "n",
+            "uri": URI,
+            "opaque": 'o"p',
+            "qop": "auth",
+            "nc": "00000001",
+            "cnonce": "0123456789abcdef",
+            "response": "",
+        }
+        assert right(value)
+
+
+@pytest.mark.parametrize("extra", [{}, {"qop": '"auth-int,auth"'}, {"algorithm": "MD5-sess"}])
+def test_with_and_without_qop(extra: dict[str, str]) -> None:
+    client = answerer()
+    assert client.challenged([challenge(**extra)])
+    ((_, value),) = client.headers("INVITE", URI)
+    assert right(value)
+    assert ("nc" in parse_digest(value)) == ("qop" in extra)
+
+
+def test_the_best_algorithm_offered_is_taken() -> None:
+    client = answerer()
+    offered = ("MD5", "token", "SHA-256", "MD5-sess")
+    assert client.challenged([challenge(algorithm=name, nonce=name) for name in offered])
+    ((_, value),) = client.headers("INVITE", URI)
+    assert parse_digest(value)["algorithm"] == "SHA-256"
+    assert right(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "Basic realm=x",
+        "Digest",
+        "Digest realm=(",
+        'Digest realm="r"',
+        'Digest realm="r", nonce="n", algorithm=X',
+        'Digest realm="r", nonce="n", qop="auth-int"',
+    ],
+)
+def test_a_challenge_that_cannot_be_answered_is_given_up(value: str) -> None:
+    assert not answerer().challenged([("www-authenticate", value)])
+
+
+def test_a_second_rejection_is_the_end_and_a_stale_nonce_is_not_unless_twice() -> None:
+    client = answerer()
+    assert client.challenged([challenge()])
+    assert not client.challenged([challenge()])
+    assert not client.challenged([challenge(nonce="n2")])
+    assert not client.challenged([challenge(stale="true")])
+    assert client.challenged([challenge(nonce="n2", stale="TRUE")])
+    assert parse_digest(client.headers("INVITE", URI)[0][1])["nonce"] == "n2"
+    assert not client.challenged([challenge(nonce="n3", stale="true")])
+
+
+def test_a_proxy_and_a_server_behind_it_are_both_answered() -> None:
+    client = answerer()
+    assert client.challenged([("proxy-authenticate", 'Digest realm="p", nonce="1"')])
+    assert client.challenged([challenge()])
+    assert [name for name, _ in client.headers("INVITE", URI)] == ["Proxy-Authorization", "Authorization"]
+
+
+def test_a_nonce_that_is_used_again_is_counted_on() -> None:
+    uses: Counter[str] = Counter()
+    counts = []
+    for method in ("INVITE", "BYE"):
+        client = Answerer(CREDENTIALS, lambda: "c", uses)
+        assert client.challenged([challenge(qop='"auth"')])
+        ((_, value),) = client.headers(method, URI)
+        assert right(value, method)
+        counts.append(parse_digest(value)["nc"])
+    assert counts == ["00000001", "00000002"]
+
+
+def credentials(now: float = 100.0, password: str = "secret", algorithm: int = 0, uri: str = URI) -> str:
+    """What a client with that password answers to our challenge."""
+    client = Answerer(Credentials("ann", password), lambda: "c")
+    assert client.challenged([("www-authenticate", GUARD.challenges(now)[algorithm])])
+    return client.headers("REGISTER", uri)[0][1]
+
+
+def check(authorization: str, now: float = 100.5, guard: Guard = GUARD) -> str:
+    verdict = guard.check(authorization, "REGISTER", URI, now, {"ann": "secret"}.get)
+    assert (verdict.username == "ann") == (verdict.outcome == "good")
+    return verdict.outcome
+
+
+def test_our_challenges_are_answered_and_checked() -> None:
+    strong, weak = GUARD.challenges(100)
+    assert parse_digest(strong)["algorithm"] == "SHA-256"
+    assert parse_digest(weak)["algorithm"] == "MD5"
+    assert 'qop="auth"' in strong
+    assert check(credentials()) == check(credentials(algorithm=1)) == "good"
+    assert parse_digest(GUARD.challenges(100, stale=True)[0])["stale"] == "true"
+
+
+def test_expired_and_foreign_nonces_are_stale_and_only_for_who_knows_the_password() -> None:
+    late = 100 + NONCE_LIFETIME + 1
+    assert check(credentials(), late) == check(credentials(), 99) == "stale"
+    assert check(credentials(), guard=Guard("trunkline", b"x" * 32)) == "stale"
+    assert check(credentials(password="wrong"), late) == "wrong"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        credentials(password="wrong"),
+        credentials(uri="sip:eve@example.com"),
+        credentials().replace('"ann"', '"eve"'),
+        credentials().replace('"trunkline"', '"other"'),
+        credentials().replace("SHA-256", "SHA-512"),
+        credentials().replace("qop=auth", "qop=auth-int"),
+        credentials().replace("nc=", "xx="),
+        credentials().replace("response=", "r="),
+        "Basic YW5uOnNlY3JldA==",
+        "Digest ",
+        "Digest username",
+        'Digest username="ann", response="\udcff"',
+    ],
+)
+def test_wrong_credentials_are_wrong(authorization: str) -> None:
+    assert check(authorization) == "wrong"
+
+
+CALL = "sip:+15550199@192.0.2.1:5060;transport=udp"
+HOSTS = frozenset({"pbx.example"})
+
+
+@pytest.mark.parametrize(
+    ("method", "claimed", "uri", "cover"),
+    [
+        ("INVITE", CALL, CALL, "again"),
+        ("INVITE", "sip:+15550199@192.0.2.1", CALL, "again"),
+        ("INVITE", "sip:+15550199@192.0.2.1:5070;transport=tcp", CALL, "again"),
+        ("INVITE", "sip:%2B1-555-0199@192.0.2.1;user=phone", CALL, "again"),
+        ("INVITE", "sips:+15550199@PBX.example", CALL, "again"),
+        ("INVITE", "sip:+15550199@elsewhere.example", CALL, "again"),
+        ("INVITE", "tel:+15550199", CALL, "again"),
+        ("INVITE", "sip:192.0.2.1;transport=UDP", CALL, "once"),
+        ("INVITE", "sip:pbx.example", CALL, "once"),
+        ("REGISTER", "sip:192.0.2.1;transport=UDP", "sip:192.0.2.1", "again"),
+        ("REGISTER", "sip:192.0.2.1:5060", "sip:192.0.2.1", "again"),
+        ("REGISTER", "sip:pbx.example", "sip:192.0.2.1", "again"),
+        ("INVITE", "sip:+15550198@192.0.2.1", CALL, None),
+        ("INVITE", "sip:15550199@192.0.2.1", CALL, None),
+        ("INVITE", "sip:+15550199", CALL, None),  # a host, and no user
+        ("INVITE", "sip:elsewhere.example", CALL, None),
+        ("INVITE", "sip:0199;phone-context=+44@192.0.2.1", "sip:0199;phone-context=+1555@192.0.2.1", None),
+        ("INVITE", "sip:elsewhere.example", "sip:192.0.2.1", None),
+        ("REGISTER", "sip:elsewhere.example", "sip:192.0.2.1", None),
+        ("REGISTER", "sip:ann@192.0.2.1", "sip:192.0.2.1", None),
+        ("REGISTER", "sip:192.0.2.1", "sip:ann@192.0.2.1", None),
+        ("INVITE", "http://192.0.2.1", CALL, None),
+        ("INVITE", "", CALL, None),
+        ("INVITE", "*", CALL, None),
+    ],
+)
+def test_what_credentials_are_for_is_who_is_called_at_whose_server(
+    method: str, claimed: str, uri: str, cover: str | None
+) -> None:
+    assert covered(claimed, method, uri, HOSTS) == cover
+
+
+def test_credentials_without_a_user_are_good_once_and_for_who_knows_the_password() -> None:
+    def verdict(password: str) -> Verdict:
+        client = Answerer(Credentials("ann", password), lambda: "c")
+        assert client.challenged([("www-authenticate", GUARD.challenges(100)[0])])
+        authorization = client.headers("INVITE", "sip:192.0.2.1;transport=UDP")[0][1]
+        return GUARD.check(authorization, "INVITE", CALL, 100.5, {"ann": "secret"}.get)
+
+    assert (verdict("secret").outcome, verdict("secret").username) == ("good", "ann")
+    assert verdict("secret").once
+    assert (verdict("guess").outcome, verdict("guess").once) == ("wrong", "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (f'uri="{URI}"', f"uri={URI}"),
+        ('username="ann"', "username=ann"),
+        ("qop=auth", 'qop="auth"'),
+        ("nc=00000001", 'nc="00000001"'),
+        (", nonce=", ",,nonce="),
+        ("Digest ", "digest\t , "),
+        ("algorithm=SHA-256", 'Algorithm="sha-256"'),
+    ],
+)
+def test_sloppy_credentials_are_understood(old: str, new: str) -> None:
+    assert old in credentials()
+    assert check(credentials().replace(old, new)) == "good"
+    assert check(credentials(password="wrong").replace(old, new)) == "wrong"
+    assert check(credentials() + " , ") == "good"
+
+
+def test_passwords_and_keys_are_in_no_repr() -> None:
+    assert "secret" not in repr(answerer())
+    assert "kkk" not in repr(GUARD)

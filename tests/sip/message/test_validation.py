@@ -1,0 +1,302 @@
+"""What is let through, what is refused how, and what is dropped."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sip.bench import OFFER, PEER, Caller, header, message
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.message.validation import ALLOW, Dropped, Refused, Request, Response, parse, refusal, screen
+
+GOOD = Caller().request("INVITE", OFFER)
+
+
+def refused(data: bytes, *, stream: bool = False) -> Refused:
+    request = parse(data, stream=stream)
+    with pytest.raises(Refused) as caught:
+        screen(request, stream=stream)
+    return caught.value
+
+
+def test_a_sound_invite_passes() -> None:
+    request = parse(GOOD, stream=False)
+    screen(request, stream=False)
+    assert isinstance(request, Request)
+    assert (request.method, request.cseq, request.tag("from"), request.tag("to")) == (
+        "INVITE",
+        (1, "INVITE"),
+        "caller",
+        "",
+    )
+    assert request.body == OFFER.encode()
+
+
+def test_compact_names_folded_lines_and_bare_line_feeds_are_understood() -> None:
+    request = parse(
+        b"\r\nOPTIONS sip:a@b SIP/2.0\nv:SIP/2.0/UDP h;branch=1\nf: <sip:x@y>\n ;tag=1\nt: <sip:a@b>\ni: 1\n"
+        b"CSeq:\t7  OPTIONS\nl: 2\n\nabcd",
+        stream=False,
+    )
+    screen(request, stream=False)
+    assert request.tag("from") == "1"
+    assert request.cseq == (7, "OPTIONS")
+    assert request.body == b"ab"
+
+
+def test_text_that_is_not_utf_8_stays_readable() -> None:
+    request = parse(GOOD.replace(b"Caller", b"C\xe4ller"), stream=False)
+    assert "C\\xe4ller" in request.value("from")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status"),
+    [
+        (b"SIP/2.0\r\n", b"SIP/7.0\r\n", 505),
+        (b"Via: SIP/2.0/UDP 192", b"Via: SIP/2.0/UDP <192", 400),
+        (b"Call-ID: call-1@192.0.2.10\r\n", b"", 400),
+        (b"CSeq: 1 INVITE", b"CSeq: 1 BYE", 400),
+        (b"CSeq: 1 INVITE", b"CSeq: one INVITE", 400),
+        (b"CSeq: 1 INVITE", b"CSeq: 2147483648 INVITE", 400),
+        (b"CSeq: 1 INVITE", b"CSeq: 1 INVITE\r\nCSeq: 2 INVITE", 400),
+        (b"To: <", b'To: "<', 400),
+        (b'From: "', b"From: ", 400),
+        (b"Contact: <sip:ann@192.0.2.10:5062>\r\n", b"", 400),
+        (b"Contact: <", b"Contact: <sip:other@192.0.2.10>, <", 400),
+        (b"Contact: <sip:ann@192.0.2.10:5062>", b"Contact: *", 400),
+        (b"Contact: <sip:", b"Contact: <http:", 400),
+        (b"Contact: <sip:ann@192.0.2.10:5062>", b"Contact: <tel:+15550001>", 400),
+        (b"Max-Forwards: 70", b"Max-Forwards: seventy", 400),
+        (b"Max-Forwards: 70", b"Max-Forwards: 256", 400),
+        (b"Max-Forwards: 70", b"Max-Forwards: 0", 483),
+        (b"Max-Forwards: 70", b"this is no header", 400),
+        (b"Max-Forwards: 70", b"Expires: -1", 400),
+        (b"Content-Length: ", b"Content-Length: 9", 400),
+        (b"Content-Length: ", b"Content-Length: -", 400),
+        (b"Max-Forwards: 70", b"Require: 100rel, nothing", 420),
+        (b"Max-Forwards: 70", b"Record-Route: nonsense nonsense", 400),
+        (b"INVITE sip:+15550002@198.51.100.7", b"INVITE http://example.com", 416),
+        (b"INVITE sip:+15550002@198.51.100.7", b"INVITE <sip:a@b>", 400),
+        (b"INVITE sip:+15550002@198.51.100.7", b"INVITE sip:a b", 400),
+        (b"INVITE sip:+15550002@198.51.100.7 SIP", b"INVITE  sip:a SIP", 400),
+    ],
+)
+def test_a_broken_invite_is_refused(old: bytes, new: bytes, status: int) -> None:
+    assert old in GOOD
+    assert refused(GOOD.replace(old, new, 1)).status == status
+
+
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [
+        ("REFER", 405),
+        ("SUBSCRIBE", 405),
+        ("DANCE", 501),
+    ],
+)
+def test_methods_that_we_do_not_serve(method: str, status: int) -> None:
+    refusal = refused(Caller().request(method))
+    assert refusal.status == status
+    assert dict(refusal.headers)["Allow"] == ", ".join(ALLOW)
+
+
+def test_unknown_extensions_are_named() -> None:
+    refusal = refused(Caller().request("INVITE", OFFER, ("Require: 100rel", "Require: nothing, Timer, better")))
+    assert refusal.headers == (("Unsupported", "nothing, better"),)
+
+
+@pytest.mark.parametrize("method", ["CANCEL", "OPTIONS"])
+def test_what_a_rule_exempts_passes(method: str) -> None:
+    headers = ("Require: x",) if method == "CANCEL" else ()
+    data = Caller().request(method, headers=headers)
+    if method == "OPTIONS":
+        data = data.replace(b"Max-Forwards: 70", b"Max-Forwards: 0")
+    screen(parse(data, stream=False), stream=False)
+
+
+def test_on_a_stream_content_length_is_needed() -> None:
+    data = Caller().request("OPTIONS").replace(b"Content-Length: 0\r\n", b"")
+    assert refused(data, stream=True).status == 400
+    screen(parse(data, stream=False), stream=False)
+
+
+def test_an_ack_is_never_answered() -> None:
+    with pytest.raises(Dropped, match="400"):
+        screen(parse(Caller().request("ACK").replace(b"CSeq: 0 ACK", b"CSeq: 0 BYE"), stream=False), stream=False)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00\x01\x00\x00!\x12\xa4B",
+        b"hello world",
+        b"SIP/2.0 999 Nonsense\r\n\r\n",
+        b"INVITE sip:a@b SIP/2.0",
+        GOOD.replace(b"Via: ", b"Not-Via: "),
+        GOOD.replace(b"Max-Forwards: 70\r\n", b"X: 1\r\n" * 300),
+        GOOD.replace(b"Via: ", b"Via: " + b"SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx," * 500),
+        b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=1\r\n\r\n",
+    ],
+)
+def test_what_cannot_be_answered_is_dropped(data: bytes) -> None:
+    with pytest.raises(Dropped):
+        screen(parse(data, stream=False), stream=False)
+
+
+def test_a_sound_response_passes() -> None:
+    response = message("""
+SIP/2.0 200
+Via: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK1
+From: <sip:a@b>;tag=1
+To: <sip:c@d>;tag=2
+Call-ID: x
+CSeq: 1 BYE""")
+    screen(response, stream=False)
+    assert isinstance(response, Response)
+    assert response.status == 200
+
+
+def response_to(data: bytes, source: Endpoint = PEER) -> tuple[str, Endpoint]:
+    request = parse(data, stream=False)
+    assert isinstance(request, Request)
+    return refusal(request, source, Refused(400, "Bad", (("X-Why", "because"),)))
+
+
+def test_a_refusal_repeats_the_request_s_headers_and_adds_a_tag_that_stays() -> None:
+    text, target = response_to(GOOD)
+    assert text.startswith("SIP/2.0 400 Bad\r\n")
+    assert target == PEER
+    assert header(text, "Via") == "SIP/2.0/UDP 192.0.2.10:5062;branch=z9hG4bK1;received=192.0.2.10;rport=5062"
+    assert header(text, "From") == 'From: "Ann \\"A\\" Caller" <sip:+15550001@192.0.2.10>;tag=caller'[6:]
+    assert header(text, "CSeq") == "1 INVITE"
+    assert header(text, "Call-ID") == "call-1@192.0.2.10"
+    assert header(text, "X-Why") == "because"
+    assert text.endswith("\r\nContent-Length: 0\r\n\r\n")
+    assert ";tag=" in header(text, "To")
+    assert response_to(GOOD) == (text, target)
+
+
+def test_without_rport_a_refusal_goes_to_the_via_s_port_at_the_source_address() -> None:
+    text, target = response_to(GOOD.replace(b";rport", b""), Endpoint("203.0.113.5", 1024))
+    assert target == Endpoint("203.0.113.5", 5062)
+    assert ";received=203.0.113.5" in header(text, "Via")
+
+
+@pytest.mark.parametrize("name", ["Expires", "Max-Forwards", "Content-Length"])
+@pytest.mark.parametrize("text", ["-1", "+1", "1.0", "0x1", "1 2", "one", "\u0663", "00000000001", "9" * 30])
+def test_a_number_is_ten_digits_at_most_and_nothing_else(name: str, text: str) -> None:
+    data = Caller().request("OPTIONS").decode()
+    data = "\r\n".join(line for line in data.split("\r\n") if not line.startswith(f"{name}:"))
+    refusal = refused(data.replace("\r\nCSeq", f"\r\n{name}: {text}\r\nCSeq").encode())
+    assert (refusal.status, refusal.reason) == (400, f"Malformed {name.title()}")
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("Expires", 2**32), ("Max-Forwards", 256), ("Content-Length", 2**31), ("CSeq", 2**31)]
+)
+def test_a_number_is_below_its_limit(name: str, limit: int) -> None:
+    tail = " OPTIONS" if name == "CSeq" else ""
+    data = Caller().request("OPTIONS").decode()
+    data = "\r\n".join(line for line in data.split("\r\n") if not line.startswith(f"{name}:"))
+
+    def outcome(number: int) -> str:
+        request = parse(data.replace("\r\nVia", f"\r\n{name}: {number:010}{tail}\r\nVia").encode(), stream=False)
+        try:
+            screen(request, stream=False)
+        except Refused as refusal:
+            return refusal.reason
+        return "passed"
+
+    assert outcome(limit) == f"Malformed {name.title() if name != 'CSeq' else name}"
+    assert outcome(limit - 1) == ("Body shorter than Content-Length" if name == "Content-Length" else "passed")
+
+
+@pytest.mark.parametrize("name", ["Expires", "Max-Forwards"])
+@pytest.mark.parametrize("text", ["", "0000000007"])
+def test_a_number_may_be_left_out_or_have_zeros_before_it(name: str, text: str) -> None:
+    data = Caller().request("OPTIONS").replace(b"Max-Forwards: 70\r\n", b"")
+    screen(parse(data.replace(b"\r\nCSeq", f"\r\n{name}: {text}\r\nCSeq".encode()), stream=False), stream=False)
+
+
+PROXIES = ("SIP/2.0/UDP p1.example.com;branch=z9hG4bKp1;rport", "SIP/2.0/TCP [2001:db8::2]:5070;branch=z9hG4bKp2")
+OURS_TO_TOUCH = "SIP/2.0/UDP 192.0.2.10:5062;rport;branch=z9hG4bK1"
+
+
+@pytest.mark.parametrize("joined", ["\r\nVia: ", ", ", " ,\r\n ", "\r\nv:"])
+def test_a_refusal_goes_back_by_every_proxy_of_which_only_the_last_is_marked(joined: str) -> None:
+    vias = joined.join((OURS_TO_TOUCH, *PROXIES))
+    data = GOOD.replace(OURS_TO_TOUCH.encode(), vias.encode())
+    assert data != GOOD
+    text, target = response_to(data, Endpoint("203.0.113.5", 1024))
+    assert [line.removeprefix("Via: ") for line in text.split("\r\n") if line.startswith("Via: ")] == [
+        "SIP/2.0/UDP 192.0.2.10:5062;branch=z9hG4bK1;received=203.0.113.5;rport=1024",
+        *PROXIES,
+    ]
+    assert target == Endpoint("203.0.113.5", 1024)
+
+
+@pytest.mark.parametrize(
+    ("via", "marked", "target"),
+    [
+        ("SIP/2.0/UDP 192.0.2.10:5062;branch=x", "", Endpoint("192.0.2.10", 5062)),
+        ("SIP/2.0/UDP 192.0.2.10;branch=x", "", Endpoint("192.0.2.10", 5060)),
+        ("SIP/2.0/UDP ann.lan:5070;branch=x", ";received=192.0.2.10", Endpoint("192.0.2.10", 5070)),
+        ("SIP/2.0/UDP 10.0.0.1;received=10.9.9.9;branch=x", ";received=192.0.2.10", Endpoint("192.0.2.10", 5060)),
+        ("SIP/2.0/UDP 10.0.0.1;branch=x; RPort = 7 ", ";received=192.0.2.10;rport=5062", PEER),
+    ],
+)
+def test_the_last_via_is_marked_with_what_was_seen_of_its_sender(via: str, marked: str, target: Endpoint) -> None:
+    text, there = response_to(GOOD.replace(OURS_TO_TOUCH.encode(), via.encode()))
+    bare = re.sub(r"; ?(received|RPort) ?=[^;]*", "", via)
+    assert (header(text, "Via"), there) == (bare + marked, target)
+
+
+def test_a_via_that_cannot_be_read_is_sent_back_as_it_came_to_where_it_came_from() -> None:
+    data = GOOD.replace(OURS_TO_TOUCH.encode(), b"SIP/2.0/UDP <10.0.0.1>;rport, " + PROXIES[0].encode())
+    text, target = response_to(data)
+    vias = [line for line in text.split("\r\n") if line.startswith("Via: ")]
+    assert vias == ["Via: SIP/2.0/UDP <10.0.0.1>;rport", f"Via: {PROXIES[0]}"]
+    assert target == PEER
+
+
+def test_a_refusal_keeps_the_tag_that_is_there_or_has_the_one_it_is_given() -> None:
+    request = parse(GOOD.replace(b"To: <sip:+15550002@198.51.100.7>", b"To: <sip:a@b>;TAG=x"), stream=False)
+    assert isinstance(request, Request)
+    assert header(refusal(request, PEER, Refused(400, "Bad", tag="y"))[0], "To") == "<sip:a@b>;TAG=x"
+    request = parse(GOOD, stream=False)
+    assert isinstance(request, Request)
+    given_tag, made_up = (refusal(request, PEER, Refused(400, "Bad", tag=tag))[0] for tag in ("y", None))
+    assert header(given_tag, "To") == "<sip:+15550002@198.51.100.7>;tag=y"
+    assert re.fullmatch(r"<sip:\+15550002@198.51.100.7>;tag=[0-9a-f]{16}", header(made_up, "To"))
+    other = parse(GOOD.replace(b"z9hG4bK1", b"z9hG4bK2"), stream=False)
+    assert isinstance(other, Request)
+    assert header(refusal(other, PEER, Refused(400, "Bad"))[0], "To") != header(made_up, "To")
+
+
+@given(
+    st.binary(max_size=200)
+    | st.tuples(st.integers(0, len(GOOD)), st.binary(max_size=20)).map(lambda cut: GOOD[: cut[0]] + cut[1])
+    | st.tuples(st.integers(0, len(GOOD)), st.binary(min_size=1, max_size=4)).map(
+        lambda cut: GOOD[: cut[0]] + cut[1] + GOOD[cut[0] + len(cut[1]) :]
+    )
+)
+def test_any_bytes_pass_or_are_refused_or_dropped(data: bytes) -> None:
+    try:
+        parsed = parse(data, stream=False)
+    except Dropped:
+        return
+    try:
+        screen(parsed, stream=False)
+    except Dropped:
+        return
+    except Refused as reason:
+        refused_with = reason
+    else:
+        assert parsed.value("call-id")
+        return
+    assert isinstance(parsed, Request)
+    text, _ = refusal(parsed, PEER, refused_with)
+    assert text.count("\r\n\r\n") == 1
+    assert text.startswith(f"SIP/2.0 {refused_with.status} ")

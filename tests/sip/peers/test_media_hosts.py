@@ -1,0 +1,155 @@
+"""Events with host names in their SDP wait for these, and nothing else does."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sip.message.test_numbers import INVITE
+from trunkline.sdp.session import SessionDescription, parse
+from trunkline.sip.peers.media_hosts import HELD_LIMIT, MediaHosts
+from trunkline.sip.values import (
+    Accepted,
+    AckReceived,
+    DialogEnded,
+    DialogId,
+    DigitReceived,
+    Progressed,
+    ReinviteReceived,
+    SipEvent,
+)
+
+
+def sdp(*hosts: str) -> SessionDescription:
+    media = "".join(f"m=audio 4000 RTP/AVP 0\r\nc=IN IP4 {host}\r\n" for host in hosts)
+    return parse(f"v=0\r\n{media}".encode())
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.told: list[SipEvent] = []
+        self.asked: list[tuple[str, Callable[[str], None]]] = []
+        self.counters: Counter[str] = Counter()
+        self.react: Callable[[SipEvent], None] = lambda _event: None
+        self.hosts = MediaHosts(lambda name, found: self.asked.append((name, found)), self.tell, self.counters)
+
+    def tell(self, event: SipEvent) -> None:
+        self.told.append(event)
+        self.react(event)
+
+    def send(self, *events: SipEvent) -> None:
+        for event in events:
+            if not self.hosts.holds(event):
+                self.tell(event)
+
+    def find(self, address: str) -> None:
+        """The answer to the oldest look-up."""
+        self.asked.pop(0)[1](address)
+
+
+ONE, TWO = DialogId(1), DialogId(2)
+KEY = DigitReceived(ONE, "1")
+
+
+def test_an_event_without_names_passes_at_once() -> None:
+    bench = Bench()
+    events = (replace(INVITE, offer=sdp("192.0.2.1")), INVITE, AckReceived(ONE, None), KEY, DialogEnded(ONE, "bye", ""))
+    bench.send(*events)
+    assert bench.told == list(events)
+    assert (bench.asked, len(bench.hosts)) == ([], 0)
+
+
+def test_what_follows_in_the_dialog_waits_behind_and_other_dialogs_do_not() -> None:
+    bench = Bench()
+    invite, ended = replace(INVITE, offer=sdp("a.example")), DialogEnded(ONE, "cancel", "")
+    other = replace(INVITE, dialog=TWO)
+    bench.send(invite, ended, other)
+    assert bench.told == [other]
+    assert [name for name, _ in bench.asked] == ["a.example"]
+    bench.find("192.0.2.7")
+    assert bench.told == [other, replace(invite, offer=sdp("192.0.2.7")), ended]
+    assert len(bench.hosts) == 0
+
+
+def test_each_name_is_looked_up_and_one_that_leads_nowhere_is_left_open() -> None:
+    bench = Bench()
+    bench.send(Accepted(ONE, sdp("a.example", "b.example", "a.example")))
+    assert [name for name, _ in bench.asked] == ["a.example", "b.example"]
+    bench.find("192.0.2.7")
+    assert bench.told == []
+    bench.find("")
+    (event,) = bench.told
+    assert isinstance(event, Accepted)
+    assert event.answer is not None
+    assert [media.connection and media.connection.host for media in event.answer.media] == [
+        "192.0.2.7",
+        "",
+        "192.0.2.7",
+    ]
+    assert bench.counters == {"media_hosts_unknown": 1}
+
+
+def test_all_events_with_a_description_wait_one_after_another() -> None:
+    bench = Bench()
+    named, placed = sdp("a.example"), sdp("192.0.2.7")
+    kinds: list[Callable[[SessionDescription], SipEvent]] = [
+        lambda text: replace(INVITE, offer=text),
+        lambda text: AckReceived(ONE, text),
+        lambda text: ReinviteReceived(ONE, text),
+        lambda text: Progressed(ONE, 183, "", text),
+        lambda text: Accepted(ONE, text),
+    ]
+    for kind in kinds:
+        bench.send(kind(named), KEY)
+    for number in range(len(kinds)):
+        assert len(bench.told) == 2 * number
+        bench.find("192.0.2.7")
+    assert bench.told == [event for kind in kinds for event in (kind(placed), KEY)]
+
+
+def test_an_application_that_has_done_with_a_dialog_hears_no_more_of_it() -> None:
+    bench = Bench()
+    bench.send(Progressed(ONE, 183, "", sdp("a.example")), KEY, KEY)
+    bench.react = lambda event: bench.hosts.forget(event.dialog)
+    bench.find("192.0.2.7")
+    assert len(bench.told) == 1
+    bench.send(Progressed(ONE, 183, "", sdp("a.example")))
+    bench.hosts.forget(ONE)
+    bench.find("192.0.2.7")
+    assert (len(bench.told), len(bench.hosts)) == (1, 0)
+
+
+def test_what_waits_is_bounded() -> None:
+    bench = Bench()
+    ended = DialogEnded(ONE, "bye", "")
+    bench.send(Accepted(ONE, sdp("a.example")), *[KEY] * HELD_LIMIT, ended)
+    assert bench.counters == {"held_dropped": 1}
+    bench.find("192.0.2.7")
+    assert bench.told[1:] == [*[KEY] * (HELD_LIMIT - 1), ended]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([ONE, TWO]), st.sampled_from(["name", "address", "key"])) | st.just(None), max_size=30
+    )
+)
+def test_whatever_happens_all_is_told_once_and_in_the_dialog_s_order(steps: list[tuple[DialogId, str] | None]) -> None:
+    bench = Bench()
+    sent: dict[DialogId, list[str]] = {ONE: [], TWO: []}
+    for number, step in enumerate(steps):
+        if step is None:
+            if bench.asked:
+                bench.find("192.0.2.7")
+            continue
+        dialog, kind = step
+        sent[dialog].append(str(number))
+        answer = {"name": sdp("a.example"), "address": sdp("192.0.2.8"), "key": None}[kind]
+        bench.send(Progressed(dialog, 183, str(number), answer))
+    while bench.asked:
+        bench.find("")
+    for dialog, numbers in sent.items():
+        told = [event for event in bench.told if isinstance(event, Progressed) and event.dialog == dialog]
+        assert [event.reason for event in told] == numbers
+    assert len(bench.hosts) == 0

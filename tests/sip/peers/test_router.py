@@ -1,0 +1,93 @@
+"""Where calls go."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from sip.bench import Wire, message
+from trunkline.config import SipSettings
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.message.validation import Request
+from trunkline.sip.peers.registrar import Registrar
+from trunkline.sip.peers.router import EdgeLocator
+from trunkline.sip.peers.trunks import Trunks
+from trunkline.sip.targets import Found, Target, Unreachable
+from trunkline.sip.values import Credentials, DialogId, Invite
+
+SETTINGS = SipSettings.model_validate(
+    {
+        "phones": [{"user": "ann", "password": "secret"}],
+        "trunks": [
+            {"name": "open", "targets": ["sip:192.0.2.1", "sip:192.0.2.2:5070;transport=tcp"], "caller_id": "+1999"},
+            {"name": "closed", "targets": ["sips:[2001:db8::1]"], "username": "me", "password": "secret"},
+        ],
+    }
+)
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.registrar = Registrar(60, 3600)
+        self.now = 0.0
+        trunks = Trunks(SETTINGS, lambda _target: Wire(), lambda: "tag", lambda: 0.5, lambda *_change: None)
+        self.looked_up: list[Target] = []
+        self.locator = EdgeLocator(SETTINGS, self.registrar, trunks, lambda: self.now, self.look_up)
+
+    def look_up(self, target: Target, found: Found) -> None:
+        self.looked_up.append(target)
+        found((target,))
+
+    def locate(
+        self, route: Literal["trunk", "phone", "uri"], name: str, to: str = ""
+    ) -> Sequence[Target] | Unreachable:
+        found: list[Sequence[Target] | Unreachable] = []
+        self.locator.locate(Invite(DialogId(1), route, name, to, "", "", ""), found.append)
+        (one,) = found
+        return one
+
+    def register(self, contact: str, wire: Wire) -> None:
+        request = message(
+            f"REGISTER sip:a SIP/2.0\nVia: SIP/2.0/UDP h\nContact: <{contact}>;expires=60\nCall-ID: a\nCSeq: 1 REGISTER"
+        )
+        assert isinstance(request, Request)
+        self.registrar.register("ann", request, Endpoint("10.0.0.2", 5062), wire, self.now)
+
+
+def test_a_phone_is_called_at_its_contacts_the_newest_first_until_they_expire() -> None:
+    bench, wire = Bench(), Wire("tcp")
+    bench.register("sip:ann@10.0.0.2:5062", wire)
+    bench.register("sip:ann@10.0.0.3:5062;transport=tcp", wire)
+    found = bench.locate("phone", "ann")
+    assert isinstance(found, Sequence)
+    assert [target.uri for target in found] == ["sip:ann@10.0.0.3:5062;transport=tcp", "sip:ann@10.0.0.2:5062"]
+    assert all(target.flow is wire for target in found)
+    bench.now = 61
+    assert bench.locate("phone", "ann") == Unreachable(480, "Temporarily Unavailable", "the phone is not registered")
+    assert bench.locate("phone", "bob") == Unreachable(404, "Not Found", "no such phone")
+
+
+def test_a_trunk_is_tried_at_its_targets_in_order() -> None:
+    assert Bench().locate("trunk", "open", "+1 555") == [
+        Target("sip:+1%20555@192.0.2.1", Endpoint("192.0.2.1", 5060), "udp", from_user="+1999"),
+        Target("sip:+1%20555@192.0.2.2:5070;transport=tcp", Endpoint("192.0.2.2", 5070), "tcp", from_user="+1999"),
+    ]
+    assert Bench().locate("trunk", "none", "1") == Unreachable(404, "Not Found", "no such trunk")
+
+
+def test_a_trunk_with_an_account_is_told_it() -> None:
+    assert Bench().locate("trunk", "closed", "1") == [
+        Target(
+            "sips:1@[2001:db8::1]",
+            Endpoint("2001:db8::1", 5061),
+            "tls",
+            credentials=Credentials("me", "secret"),
+            from_host="[2001:db8::1]",
+        )
+    ]
+
+
+def test_a_uri_is_called_as_it_is_where_its_host_is_found() -> None:
+    bench = Bench()
+    target = Target("sip:eve@example.com", Endpoint("example.com", 5060), "udp")
+    assert bench.locate("uri", "", "sip:eve@example.com") == (target,)
+    assert bench.looked_up == [target]
+    assert isinstance(bench.locate("uri", "", "tel:+15550001"), Unreachable)

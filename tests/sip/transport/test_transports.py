@@ -1,0 +1,254 @@
+"""TCP on the loopback: framing, keep-alives, limits; UDP that cannot be delivered. (More is in `test_endpoint.py`.)"""
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from errno import ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, EPROTO
+
+import pytest
+
+from sip.bench import Watched
+from trunkline.config import SipSettings
+from trunkline.sdp.values import Endpoint
+from trunkline.sip.transactions import Flow
+from trunkline.sip.transport.transports import Transports, icmp_error
+
+MESSAGE = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 4\r\n\r\nbody"
+
+
+@dataclass
+class Bench:
+    transports: Transports
+    messages: "asyncio.Queue[tuple[bytes, Endpoint, Flow]]"
+    counters: Watched
+    writers: list[asyncio.StreamWriter]
+    lost: "asyncio.Queue[tuple[Flow, str, Endpoint | None]]"
+
+    async def next(self) -> tuple[bytes, Endpoint, Flow]:
+        return await asyncio.wait_for(self.messages.get(), 30)
+
+    async def undelivered(self) -> tuple[Flow, str, Endpoint | None]:
+        return await asyncio.wait_for(self.lost.get(), 30)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.transports.local.port)
+        self.writers.append(writer)
+        return reader, writer
+
+    async def broken(self) -> Flow:
+        """The flow of a connection that the peer's nonsense has closed."""
+        reader, writer = await self.connect()
+        writer.write(MESSAGE + b"x" * 2100)
+        _, _, flow = await self.next()
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+        return flow
+
+
+Open = Callable[[SipSettings], Awaitable[Bench]]
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Open]:
+    benches: list[Bench] = []
+
+    async def begin(settings: SipSettings) -> Bench:
+        messages: asyncio.Queue[tuple[bytes, Endpoint, Flow]] = asyncio.Queue()
+        counters = Watched()
+        transports = Transports(
+            settings, None, lambda *message: messages.put_nowait(message), lambda *_trouble: None, counters
+        )
+        lost: asyncio.Queue[tuple[Flow, str, Endpoint | None]] = asyncio.Queue()
+        transports.connections.on_unreachable = lambda *what: lost.put_nowait(what)
+        await transports.open()
+        benches.append(Bench(transports, messages, counters, [], lost))
+        return benches[-1]
+
+    yield begin
+    for bench in benches:
+        await bench.transports.close()
+        for writer in bench.writers:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+@pytest.fixture
+async def bench(opened: Open) -> Bench:
+    return await opened(SipSettings(port=0, message_limit=2000, connection_limit=2))
+
+
+async def test_messages_are_cut_out_of_the_stream_and_answered_on_it(bench: Bench) -> None:
+    reader, writer = await bench.connect()
+    writer.write(MESSAGE + MESSAGE[:30])
+    data, source, flow = await bench.next()
+    assert (data, flow.transport) == (MESSAGE, "tcp")
+    assert source.port == writer.get_extra_info("sockname")[1]
+    writer.write(MESSAGE[30:])
+    assert (await bench.next())[0] == MESSAGE
+    flow.send(b"answer", Endpoint("192.0.2.1", 9))
+    assert await asyncio.wait_for(reader.readexactly(6), 30) == b"answer"
+
+
+async def test_a_ping_gets_its_pong(bench: Bench) -> None:
+    reader, writer = await bench.connect()
+    writer.write(b"\r\n\r\n")
+    assert await asyncio.wait_for(reader.readexactly(2), 30) == b"\r\n"
+    assert bench.counters["keepalives"] == 1
+
+
+@pytest.mark.parametrize("data", [b"x" * 2100, MESSAGE.replace(b": 4", b": 99999"), b"OPTIONS sip:a SIP/2.0\r\n\r\n"])
+async def test_a_stream_that_cannot_be_cut_is_closed(bench: Bench, data: bytes) -> None:
+    reader, writer = await bench.connect()
+    writer.write(data)
+    assert await asyncio.wait_for(reader.read(), 30) == b""
+    assert bench.counters["connections_broken"] == 1
+
+
+async def test_one_connection_too_many_is_closed_at_once(bench: Bench) -> None:
+    held = [await bench.connect() for _ in range(2)]
+    for _, writer in held:
+        writer.write(MESSAGE)
+        await bench.next()
+    reader, _ = await bench.connect()
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+    assert bench.counters["connections_refused"] == 1
+
+
+async def test_a_connection_that_never_carried_a_message_makes_room_for_another(bench: Bench) -> None:
+    idle, _ = await bench.connect()
+    _, talking = await bench.connect()
+    talking.write(MESSAGE)
+    await bench.next()
+    _, honest = await bench.connect()
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(idle.read(), 30) == b""
+    for writer in (honest, talking):
+        writer.write(MESSAGE)
+        assert (await bench.next())[0] == MESSAGE
+    assert bench.counters["connections_refused"] == 1
+
+
+async def test_when_the_connection_is_gone_a_new_one_is_opened_to_the_target(bench: Bench) -> None:
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.put_nowait(await reader.readexactly(3))
+        writer.write(MESSAGE)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(peer, "127.0.0.1", 0) as listener:
+        flow = await bench.broken()
+        flow.send(b"BYE", Endpoint("localhost", listener.sockets[0].getsockname()[1]))
+        assert await asyncio.wait_for(arrived.get(), 30) == b"BYE"
+        data, _, again = await bench.next()
+        assert data == MESSAGE
+        assert again is flow
+        await bench.transports.close()
+
+
+async def test_what_cannot_be_sent_is_counted(bench: Bench) -> None:
+    flow = await bench.broken()
+    flow.send(b"BYE", Endpoint("127.0.0.1", 1))
+    flow.send(b"BYE", Endpoint("no such host", 1))
+    await bench.counters.reached("send_errors")
+
+
+async def test_a_peer_that_closes_without_an_answer_is_unreachable(bench: Bench) -> None:
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(6)
+        writer.close()
+
+    async with await asyncio.start_server(peer, "127.0.0.1", 0) as listener:
+        there = Endpoint("127.0.0.1", listener.sockets[0].getsockname()[1])
+        flow = bench.transports.flow_to("tcp", there, "")
+        flow.send(b"INVITE", there)
+        assert await bench.undelivered() == (flow, "the connection was closed", None)
+
+
+# ── UDP ──
+
+CLOSED = 9
+"""A port at which nobody listens."""
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+async def udp(opened: Open, request: pytest.FixtureRequest) -> Bench:
+    return await opened(SipSettings(port=0, host=request.param, connect_timeout=2))
+
+
+async def test_a_datagram_that_nobody_takes_is_told_of_with_its_address(udp: Bench) -> None:
+    host = udp.transports.local.host
+    flow = udp.transports.flow_to("udp", Endpoint(host, CLOSED), "")
+    for port in (CLOSED, CLOSED + 1):
+        flow.send(b"OPTIONS", Endpoint(host, port))
+    told = [await udp.undelivered() for _ in range(2)]
+    assert told == [(flow, "Connection refused", Endpoint(host, port)) for port in (CLOSED, CLOSED + 1)]
+    assert udp.counters["send_errors"] == 2
+
+
+async def test_what_one_peer_refuses_costs_another_no_datagram(udp: Bench) -> None:
+    host = udp.transports.local.host
+    flow = udp.transports.flow_to("udp", Endpoint(host, CLOSED), "")
+    for number in range(50):
+        flow.send(b"to nobody", Endpoint(host, CLOSED))
+        flow.send(b"%d" % number, udp.transports.local)
+    assert [(await udp.next())[0] for _ in range(50)] == [b"%d" % number for number in range(50)]
+    for _ in range(50):
+        assert (await udp.undelivered())[2] == Endpoint(host, CLOSED)
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("localhost", "Connection refused"),
+        ("no such host", "no such host cannot be looked up: "),
+        ("255.255.255.255", "Permission denied"),
+    ],
+)
+async def test_who_cannot_be_sent_to_is_told_of_by_the_name_that_was_sent_to(
+    opened: Open, host: str, reason: str
+) -> None:
+    bench = await opened(SipSettings(port=0))
+    there = Endpoint(host, CLOSED)
+    bench.transports.flow_to("udp", there, "").send(b"OPTIONS", there)
+    told = await bench.undelivered()
+    if told[2] != there:
+        told = await bench.undelivered()  # of its address
+    assert told[2] == there
+    assert told[1].startswith(reason)
+
+
+async def test_a_datagram_too_long_to_be_sent_is_told_of(udp: Bench) -> None:
+    flow = udp.transports.flow_to("udp", udp.transports.local, "")
+    flow.send(b"x" * 70_000, udp.transports.local)
+    assert await udp.undelivered() == (flow, "Message too long", udp.transports.local)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ((ECONNREFUSED, 2, 3, 3), "Connection refused"),
+        ((EHOSTUNREACH, 2, 3, 1), "No route to host"),
+        ((ECONNREFUSED, 3, 1, 4), "Connection refused"),
+        ((EMSGSIZE, 2, 3, 4), ""),
+        ((EHOSTUNREACH, 2, 11, 0), ""),
+        ((EPROTO, 3, 3, 0), ""),
+        ((EMSGSIZE, 1, 0, 0), ""),
+        ((ECONNREFUSED, 2, 1, 0), ""),
+    ],
+)
+def test_only_unreachable_destinations_are_failures(error: tuple[int, ...], words: str) -> None:
+    assert icmp_error(struct.pack("=IBBB", *error) + bytes(9)) == words
+
+
+async def test_a_peer_that_does_not_read_is_dropped(bench: Bench) -> None:
+    _, writer = await bench.connect()
+    writer.write(MESSAGE)
+    _, _, flow = await bench.next()
+    for _ in range(200):
+        flow.send(b"x" * 100_000, Endpoint("127.0.0.1", 1))
+    assert bench.counters["connections_broken"] == 1

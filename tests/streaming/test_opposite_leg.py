@@ -1,0 +1,77 @@
+"""What the opposite leg plays of a stream: in step with the own leg, whatever both legs' packets are."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.media.codecs import CODECS
+from trunkline.streaming.opposite_leg import LIMIT_MS, Copy, Speaker
+
+PTIMES = (10, 20, 30, 60)
+
+
+@given(
+    st.sampled_from(PTIMES),
+    st.sampled_from(PTIMES),
+    st.integers(0, 55),
+    st.lists(st.tuples(st.integers(1, 12), st.integers(4, 20)), min_size=1, max_size=4),
+)
+def test_a_copy_plays_each_utterance_byte_for_byte(
+    own: int, far: int, phase: int, utterances: list[tuple[int, int]]
+) -> None:
+    """`utterances`: packets of audio, and the packets of silence behind them, of 60 ms."""
+    copy = Copy()
+    copy.leg_changed("PCMU", far)
+    said, fed, time = [], {}, 0
+    for number, (length, rest) in enumerate(utterances):
+        said.append(b"".join(bytes([16 * number + n % 16]) * (own * 8) for n in range(length)))
+        for n in range(length):
+            fed[time] = said[-1][own * 8 * n :][: own * 8]
+            time += own
+        time += rest * 60
+    heard = []
+    for now in range(time + 600):
+        if now in fed:
+            copy.feed(fed[now], "PCMU")
+        if now % far == phase // 5 * 5 % far:
+            heard.append(copy.next_frame(0))
+    played = [frame for frame in heard if frame is not None]
+    assert {len(frame) for frame in played} == {far * 8}
+    expected = b"".join(one + b"\xff" * (-len(one) % (far * 8)) for one in said)
+    assert b"".join(played) == expected
+    # Each without a gap.
+    begun = sum(before is None and frame is not None for before, frame in zip([None, *heard], heard, strict=False))
+    assert begun <= len(utterances)
+
+
+def test_a_copy_speaks_the_codec_of_its_leg_and_waits_no_longer_than_its_bound() -> None:
+    copy = Copy()
+    copy.leg_changed("G722", 20)
+    tone = np.rint(8000 * np.sin(2 * np.pi * 3000 * np.arange(16000) / 16000)).astype("<i2").tobytes()
+    for start in range(0, len(tone), 640):  # a second, and nobody asks
+        copy.feed(tone[start : start + 640], "L16/16000")
+    heard = [frame for frame in (copy.next_frame(0) for _ in range(60)) if frame is not None]
+    assert len(heard) == LIMIT_MS // 20
+    pcm = np.frombuffer(CODECS["G722"].decoder()(b"".join(heard)), "<i2")[800:]
+    assert np.abs(np.fft.rfft(pcm)).argmax() * 16000 / len(pcm) == pytest.approx(3000, abs=5)
+
+
+def test_a_speaker_counts_the_time_on() -> None:
+    asked: list[int] = []
+    changed: list[tuple[str, int]] = []
+    held: list[tuple[int, int, int]] = []
+    speaker = Speaker(
+        lambda at: asked.append(at),
+        lambda codec, ptime: changed.append((codec, ptime)),
+        lambda at, skipped, late: held.append((at, skipped, late)),
+        5000,
+    )
+    speaker.leg_changed("PCMA", 30)
+    for at in (90, 120, 150):
+        assert speaker.next_frame(at) is None
+    speaker.held_up(180, 240, 60)
+    assert speaker.next_frame(420) is None
+    assert asked == [5030, 5060, 5090, 5360]
+    assert changed == [("PCMA", 30)]
+    assert held == [(5120, 240, 60)]
