@@ -173,8 +173,8 @@ def write(results: Results, folder: Path) -> None:
 
 
 async def main(args: argparse.Namespace) -> int:
-    if compiled.WHY_NOT:
-        sys.stderr.write(f"The packet path is measured as Python, uncompiled: {compiled.WHY_NOT}.\n")
+    if compiled.FALLBACK_REASON:
+        sys.stderr.write(f"The packet path is measured as Python, uncompiled: {compiled.FALLBACK_REASON}.\n")
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         bench = Bench(args, Path(folder))

@@ -108,8 +108,8 @@ def valid(make: Callable[[argparse.Namespace, Path], Run], args: argparse.Namesp
 
 def main() -> None:
     args = arguments()
-    if compiled.WHY_NOT:
-        sys.stderr.write(f"The packet path is measured as Python, uncompiled: {compiled.WHY_NOT}.\n")
+    if compiled.FALLBACK_REASON:
+        sys.stderr.write(f"The packet path is measured as Python, uncompiled: {compiled.FALLBACK_REASON}.\n")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     build()

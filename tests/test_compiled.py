@@ -23,7 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import compiled, kernel
+from trunkline import compiled, sockets, speedups
 from trunkline.streaming.messages import Media, decode
 
 TESTS = Path(__file__).parent
@@ -31,9 +31,9 @@ SHORT, LONG = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
 COUNT = st.integers(0, 1 << 62)
 
 
-def as_python() -> ModuleType:
-    """The kernel's other half."""
-    spec = importlib.util.spec_from_file_location("kernel_as_python", compiled.PACKAGE / "kernel.py")
+def as_python(name: str) -> ModuleType:
+    """The Python of a compiled module."""
+    spec = importlib.util.spec_from_file_location(f"{name}_as_python", compiled.PACKAGE / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -41,32 +41,36 @@ def as_python() -> ModuleType:
     return module
 
 
-PYTHON = as_python()
-KERNELS = pytest.mark.parametrize("made", [kernel, PYTHON], ids=["compiled", "as Python"])
+PYTHON, PYTHON_SOCKETS = as_python("speedups"), as_python("sockets")
+PAIRS = [(speedups, PYTHON), (sockets, PYTHON_SOCKETS)]
+SPEEDUPS = pytest.mark.parametrize("made", PAIRS[0], ids=["compiled", "as Python"])
+SOCKETS = pytest.mark.parametrize("made", PAIRS[1], ids=["compiled", "as Python"])
 
 
 def test_what_is_tested_here_is_compiled() -> None:
-    assert compiled.WHY_NOT == ""
-    assert str(kernel.__file__).endswith(tuple(EXTENSION_SUFFIXES))
+    assert compiled.FALLBACK_REASON == ""
+    for module, _ in PAIRS:
+        assert str(module.__file__).endswith(tuple(EXTENSION_SUFFIXES))
 
 
-def test_both_kernels_have_the_same_names() -> None:
-    imported = {"Callable", "NotBase64", "Struct", "a2b_base64", "b2a_base64", "os", "select"}
-    names = {name for name in vars(PYTHON) if not name.startswith("_")} - imported
-    assert names <= set(vars(kernel))
-    assert (kernel.DATAGRAM_LIMIT, kernel.NOTE_SIZE) == (PYTHON.DATAGRAM_LIMIT, PYTHON.NOTE_SIZE)
+@pytest.mark.parametrize(("in_c", "in_python"), PAIRS, ids=["speedups", "sockets"])
+def test_both_halves_have_the_same_names(in_c: ModuleType, in_python: ModuleType) -> None:
+    imported = {"Callable", "NotBase64", "Struct", "a2b_base64", "b2a_base64", "os", "select", "DATAGRAM_LIMIT"}
+    names = {name for name in vars(in_python) if not name.startswith("_")} - imported
+    assert names <= set(vars(in_c))
+    assert (speedups.DATAGRAM_LIMIT, speedups.ENTRY_SIZE) == (PYTHON.DATAGRAM_LIMIT, PYTHON.ENTRY_SIZE)
 
 
 @given(SHORT, SHORT, LONG, LONG, st.binary(max_size=2000))
 def test_rtp_is_the_same(first: int, sequence: int, timestamp: int, ssrc: int, payload: bytes) -> None:
-    packet = kernel.pack_rtp(first, sequence, timestamp, ssrc, payload)
+    packet = speedups.pack_rtp(first, sequence, timestamp, ssrc, payload)
     assert packet == PYTHON.pack_rtp(first, sequence, timestamp, ssrc, payload)
-    assert kernel.unpack_rtp(packet) == PYTHON.unpack_rtp(packet) == (first, sequence, timestamp, ssrc)
+    assert speedups.unpack_rtp(packet) == PYTHON.unpack_rtp(packet) == (first, sequence, timestamp, ssrc)
 
 
 @given(st.binary(max_size=120), COUNT, COUNT, COUNT, st.binary(max_size=6000))
 def test_media_is_the_same(middle: bytes, sequence: int, chunk: int, timestamp: int, payload: bytes) -> None:
-    made = kernel.media(middle, sequence, chunk, timestamp, payload)
+    made = speedups.encode_media(middle, sequence, chunk, timestamp, payload)
     assert made == PYTHON.media(middle, sequence, chunk, timestamp, payload)
 
 
@@ -74,11 +78,11 @@ def test_media_is_the_same(middle: bytes, sequence: int, chunk: int, timestamp: 
 def test_notes_are_the_same(frames: list[tuple[int, bool, int, bytes]]) -> None:
     ours, theirs, end = bytearray(3000), bytearray(3000), 0
     for at, outbound, missing, payload in frames:
-        start, end = end, end + kernel.NOTE_SIZE + len(payload)
-        kernel.write_note(ours, start, at, outbound, missing, payload)
+        start, end = end, end + speedups.ENTRY_SIZE + len(payload)
+        speedups.pack_entry(ours, start, at, outbound, missing, payload)
         PYTHON.write_note(theirs, start, at, outbound, missing, payload)
         note = at, outbound, len(payload), missing
-        assert kernel.read_note(ours, start) == PYTHON.read_note(theirs, start) == note
+        assert speedups.unpack_entry(ours, start) == PYTHON.read_note(theirs, start) == note
     assert ours == theirs
 
 
@@ -88,7 +92,7 @@ SPOKEN = (
 )
 
 
-@KERNELS
+@SPEEDUPS
 @given(payload=st.binary(min_size=1, max_size=3000), write=st.sampled_from(SPOKEN))
 def test_what_an_app_says_is_read_as_the_general_decoder_reads_it(
     made: ModuleType, payload: bytes, write: Callable[[bytes], bytes]
@@ -103,10 +107,10 @@ def test_what_an_app_says_is_read_as_the_general_decoder_reads_it(
 def test_what_is_not_quite_so_is_left_to_the_general_decoder(
     payload: bytes, start: int, end: int, instead: bytes, write: Callable[[bytes], bytes]
 ) -> None:
-    """A message with some of its bytes replaced: either it is read by neither kernel, or by both, and rightly."""
+    """A message with some of its bytes replaced: either it is read by neither half, or by both, and rightly."""
     whole = write(b2a_base64(payload, newline=False))
     message = whole[:start] + instead + whole[end:]
-    read = kernel.spoken(message)
+    read = speedups.decode_media_fast(message)
     assert read == PYTHON.spoken(message)
     if read:
         general = decode(message)
@@ -114,7 +118,7 @@ def test_what_is_not_quite_so_is_left_to_the_general_decoder(
         assert general.media.payload == read
 
 
-@KERNELS
+@SPEEDUPS
 @pytest.mark.parametrize(
     "text",
     [
@@ -148,7 +152,7 @@ def unmasked(frame: bytes) -> bytes:
     return bytes(byte ^ key[place % 4] for place, byte in enumerate(masked))
 
 
-@KERNELS
+@SPEEDUPS
 @given(size=st.integers(0, 9000))
 def test_a_text_frame_is_that_of_a_websocket_client(made: ModuleType, size: int) -> None:
     message, (ours, theirs) = os.urandom(size), socket.socketpair()
@@ -157,7 +161,7 @@ def test_a_text_frame_is_that_of_a_websocket_client(made: ModuleType, size: int)
         assert unmasked(theirs.recv(10_000)) == message
 
 
-@KERNELS
+@SOCKETS
 def test_masking_keys_are_the_systems_so_that_nobody_can_foretell_them(
     made: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +183,7 @@ def test_masking_keys_are_the_systems_so_that_nobody_can_foretell_them(
     assert seen[-2000:] in given, "but for what was left of those taken before"
 
 
-@KERNELS
+@SOCKETS
 def test_of_a_text_frame_the_rest_is_told_that_the_socket_did_not_take(made: ModuleType) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -195,7 +199,7 @@ def test_of_a_text_frame_the_rest_is_told_that_the_socket_did_not_take(made: Mod
         assert unmasked(made.send_text(ours.fileno(), message)) == message, "nobody is there"
 
 
-@KERNELS
+@SOCKETS
 def test_datagrams_come_and_go_and_errors_are_those_of_the_socket(made: ModuleType) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours, socket.socket(type=socket.SOCK_DGRAM) as theirs:
         for sock in (ours, theirs):
@@ -203,9 +207,9 @@ def test_datagrams_come_and_go_and_errors_are_those_of_the_socket(made: ModuleTy
             sock.setblocking(False)
         ours.connect(theirs.getsockname())
         theirs.connect(ours.getsockname())
-        for size in (0, 172, kernel.DATAGRAM_LIMIT, kernel.DATAGRAM_LIMIT + 500):
+        for size in (0, 172, speedups.DATAGRAM_LIMIT, speedups.DATAGRAM_LIMIT + 500):
             made.send(ours.fileno(), bytes(size))
-            assert made.receive(theirs.fileno()) == bytes(min(size, kernel.DATAGRAM_LIMIT))
+            assert made.receive(theirs.fileno()) == bytes(min(size, speedups.DATAGRAM_LIMIT))
         with pytest.raises(BlockingIOError):
             made.receive(theirs.fileno())
         theirs.close()
@@ -217,27 +221,27 @@ def test_datagrams_come_and_go_and_errors_are_those_of_the_socket(made: ModuleTy
     assert error.value.errno == errno.EBADF
 
 
-@KERNELS
+@SOCKETS
 def test_descriptors_that_are_ready_are_told_at_most_so_many_at_once(made: ModuleType) -> None:
     pipes = [os.pipe() for _ in range(70)]
     with select.epoll() as epoll:
         for read, _ in pipes:
             epoll.register(read, select.EPOLLIN)
-        assert made.ready(epoll, 32) == []
+        assert made.epoll_ready(epoll, 32) == []
         for _, write in pipes[:3]:
             os.write(write, b"!")
-        assert sorted(made.ready(epoll, 32)) == [read for read, _ in pipes[:3]]
-        assert len(made.ready(epoll, 2)) == 2
+        assert sorted(made.epoll_ready(epoll, 32)) == [read for read, _ in pipes[:3]]
+        assert len(made.epoll_ready(epoll, 2)) == 2
         for _, write in pipes:
             os.write(write, b"!")
-        assert len(made.ready(epoll, 99)) == 64
+        assert len(made.epoll_ready(epoll, 99)) == 64
     with pytest.raises(ValueError, match="closed"):
-        made.ready(epoll, 32)
+        made.epoll_ready(epoll, 32)
     for end in itertools.chain.from_iterable(pipes):
         os.close(end)
 
 
-@KERNELS
+@SPEEDUPS
 def test_what_follows_a_header(made: ModuleType) -> None:
     assert [made.payload(b"headbody", start) for start in (0, 4, 8)] == [b"headbody", b"body", b""]
 
@@ -245,7 +249,7 @@ def test_what_follows_a_header(made: ModuleType) -> None:
 def test_nothing_is_read_beyond_a_datagram() -> None:
     for start in (-1, 9):
         with pytest.raises(ValueError, match="within"):
-            kernel.payload(b"headbody", start)
+            speedups.payload(b"headbody", start)
 
 
 @pytest.mark.parametrize(("directory", "reason"), [("src", "jitter was changed"), ("vendor", "")])
@@ -257,8 +261,8 @@ def test_what_was_edited_runs_as_python_and_what_was_installed_beside_a_setup_py
     shutil.copytree(compiled.PACKAGE, package)
     jitter = package / "media" / "jitter.py"
     os.utime(jitter, (jitter.stat().st_atime, time.time() + 60))
-    words = "from trunkline import compiled; print(compiled.WHY_NOT)"
-    environment = os.environ | {compiled.SWITCH: "", "PYTHONPATH": str(package.parent)}
+    words = "from trunkline import compiled; print(compiled.FALLBACK_REASON)"
+    environment = os.environ | {compiled.ENV_VAR: "", "PYTHONPATH": str(package.parent)}
     told = subprocess.check_output([sys.executable, "-c", words], env=environment, text=True)
     assert told.startswith(reason or "\n")
 
@@ -289,13 +293,13 @@ def test_without_a_compiler_it_is_installed_all_the_same(monkeypatch: pytest.Mon
 
 
 def run(*command: str, uncompiled: bool) -> str:
-    environment = os.environ | {compiled.SWITCH: "1" if uncompiled else ""}
+    environment = os.environ | {compiled.ENV_VAR: "1" if uncompiled else ""}
     done = subprocess.run([sys.executable, *command], env=environment, stdout=subprocess.PIPE, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:]
     return done.stdout
 
 
-@KERNELS
+@SPEEDUPS
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [

@@ -22,7 +22,7 @@ from trunkline.webhooks.payloads import call_form, stream_form
 
 ROOT = Path(__file__).parent.parent
 NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(test_\w+))?`")
-NAMED_FILE = re.compile(r"`((?:api|calls|demo|media|sdp|sip|store|streaming|texml|webhooks|workers)/[\w/]+\.py)[`:]")
+NAMED_FILE = re.compile(r"`((?:api|calls|control|demo|media|outbound|sdp|sip|store|streaming|texml|webhooks|workers)/[\w/]+\.py)[`:]")
 
 
 def documents() -> list[Path]:

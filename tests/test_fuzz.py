@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
-from trunkline.kernel import DATAGRAM_LIMIT
 from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.rtp import rtcp
 from trunkline.media.rtp.packet import RtpPacket, build, parse, payload_of
 from trunkline.sdp.negotiate import answer_text, negotiate
 from trunkline.sdp.session import parse as parse_sdp
 from trunkline.sdp.values import Endpoint, MediaParams, NotAcceptable, SdpError
+from trunkline.speedups import DATAGRAM_LIMIT
 from trunkline.streaming.messages import Clear, Dtmf, Mark, Media, Refusal, decode
 
 EXAMPLES = settings(max_examples=250, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from trunkline.compiled import SWITCH
+from trunkline.compiled import ENV_VAR
 from trunkline.config import Settings, derived_sid
 from trunkline.errors import StartupError
 from trunkline.settings import leaves, load, parse_flags, shown
@@ -149,7 +149,7 @@ def test_variables_of_others_are_strangers_each_with_the_nearest_setting() -> No
 
 @given(st.from_regex(r"TRUNKLINE_[A-Z0-9_]{0,20}", fullmatch=True))
 def test_a_variable_that_is_no_setting_stops_the_start_only_in_a_section_of_ours(variable: str) -> None:
-    names = {"TRUNKLINE_" + name.upper().replace(".", "__") for name in leaves()} | {SWITCH}
+    names = {"TRUNKLINE_" + name.upper().replace(".", "__") for name in leaves()} | {ENV_VAR}
     assume(variable not in names)
     section, separator, _ = variable.removeprefix("TRUNKLINE_").partition("__")
     if separator and section.lower() in {name.partition(".")[0] for name in leaves() if "." in name}:

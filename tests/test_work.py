@@ -47,7 +47,7 @@ SYSTEM_CALLS = 4 + 1
 
 def work(way: str, *more: str, under: tuple[str, ...] = (), uncompiled: bool = False) -> dict[str, float]:
     command = [*under, sys.executable, str(WORK), *WAYS[way], *more]
-    environment = os.environ | {compiled.SWITCH: "1" if uncompiled else "", "PYTHONHASHSEED": "0"}
+    environment = os.environ | {compiled.ENV_VAR: "1" if uncompiled else "", "PYTHONHASHSEED": "0"}
     done = subprocess.run(command, capture_output=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     counted: dict[str, float] = json.loads(done.stdout)

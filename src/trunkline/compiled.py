@@ -11,14 +11,14 @@ import sys
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
 
-SWITCH = "TRUNKLINE_UNCOMPILED"
+ENV_VAR = "TRUNKLINE_UNCOMPILED"
 PACKAGE = Path(__file__).parent
 
 
 def _reason() -> str:
     """Why the compiled modules cannot be used; nothing when they can."""
-    if os.environ.get(SWITCH, "") not in ("", "0"):
-        return f"{SWITCH} is set"
+    if os.environ.get(ENV_VAR, "") not in ("", "0"):
+        return f"{ENV_VAR} is set"
     in_source_tree = PACKAGE.parent.name == "src" and (PACKAGE.parent.parent / "setup.py").exists()
     for interface in sorted(PACKAGE.rglob("*.pxd")):
         built = [path for suffix in EXTENSION_SUFFIXES if (path := interface.with_suffix(suffix)).exists()]
@@ -39,8 +39,8 @@ class _SourcesOnly(FileFinder):
         super().__init__(path, (SourceFileLoader, SOURCE_SUFFIXES))
 
 
-WHY_NOT = _reason()
+FALLBACK_REASON = _reason()
 """Why the packet path runs as Python; empty when it runs compiled."""
-if WHY_NOT:
+if FALLBACK_REASON:
     sys.path_hooks.insert(0, _SourcesOnly)
     sys.path_importer_cache.pop(str(PACKAGE), None)

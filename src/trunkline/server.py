@@ -303,10 +303,12 @@ def _log_ready(settings: Settings, http: HttpServer, sip: SipEndpoint, pool: Wor
         sip=f"sip:{sip.local}",
         rtp=f"{Endpoint(settings.media.host, settings.media.port_min)}-{settings.media.port_max}",
         workers=len(pool.statuses),
-        packet_path="as Python" if compiled.WHY_NOT else "compiled",
+        packet_path="as Python" if compiled.FALLBACK_REASON else "compiled",
     )
-    if compiled.WHY_NOT:
-        _log.warning("the packet path is not compiled: streams take about twice the CPU", reason=compiled.WHY_NOT)
+    if compiled.FALLBACK_REASON:
+        _log.warning(
+            "the packet path is not compiled: streams take about twice the CPU", reason=compiled.FALLBACK_REASON
+        )
     if settings.http.public_url is None and settings.http.host in ("0.0.0.0", "::"):
         _log.warning("http.public_url is not set: customers cannot fetch recordings", url=_public_url(settings, http))
 

@@ -139,7 +139,7 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[
     strangers: dict[str, str] = {}
     known = {PREFIX + name.upper().replace(".", "__"): name for name in leaves()}
     for key, value in environ.items():
-        if not key.startswith(PREFIX) or key == compiled.SWITCH:
+        if not key.startswith(PREFIX) or key == compiled.ENV_VAR:
             continue
         name = known.get(key.upper())
         if name is not None:

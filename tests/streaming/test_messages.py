@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import kernel
+from trunkline import speedups
 from trunkline.streaming import messages
 from trunkline.streaming.messages import MARK_NAME_LIMIT, Clear, Dtmf, Mark, Media, Problem, Refusal, decode
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
@@ -60,7 +60,7 @@ def test_start_with_extensions_tells_the_format_of_the_way_back(
 
 
 def test_media() -> None:
-    assert kernel.media(messages.media_middle(SID, "inbound"), 4, 2, 40, b"\xff\xff\xff\xff") == (
+    assert speedups.encode_media(messages.media_prefix(SID, "inbound"), 4, 2, 40, b"\xff\xff\xff\xff") == (
         b'{"event":"media","sequence_number":"4","stream_id":"32de0dea-53cb-4b21-89a4-9e1819c043bc",'
         b'"media":{"track":"inbound","chunk":"2","timestamp":"40","payload":"/////w=="}}'
     )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.kernel import NOTE_SIZE
+from trunkline.speedups import ENTRY_SIZE
 from trunkline.streaming.replay import Kept, Replay
 
 
@@ -113,4 +113,4 @@ def test_what_is_kept_takes_little_more_memory_than_the_audio(tracks: int, size:
     finally:
         tracemalloc.stop()
     assert len(replay.frames()) == 100 * tracks
-    assert taken < 1.1 * tracks * 100 * (size + NOTE_SIZE)
+    assert taken < 1.1 * tracks * 100 * (size + ENTRY_SIZE)

@@ -1,5 +1,5 @@
 cimport cython
-from trunkline cimport kernel
+from trunkline cimport sockets, speedups
 from trunkline.media cimport leg as _leg
 from trunkline.media cimport outbound as _outbound
 

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from trunkline import kernel
+from trunkline import sockets, speedups
 from trunkline.config import MediaSettings
 from trunkline.errors import TrunklineError
 from trunkline.ids import LegId, Seconds
@@ -120,8 +120,8 @@ class _Line:
     def read(self, fd: int) -> _Got:
         """A datagram of this socket. Raises OSError, BlockingIOError when there is none."""
         if fd != self._fd:
-            return _Rtcp(*self._rtcp.recvfrom(kernel.DATAGRAM_LIMIT))
-        return kernel.receive(fd) if self._connected else self._rtp.recvfrom(kernel.DATAGRAM_LIMIT)
+            return _Rtcp(*self._rtcp.recvfrom(speedups.DATAGRAM_LIMIT))
+        return sockets.receive(fd) if self._connected else self._rtp.recvfrom(speedups.DATAGRAM_LIMIT)
 
     def handle(self, got: _Got, now: Seconds) -> None:
         """What was read."""
@@ -152,7 +152,7 @@ class _Line:
         # What came before the kernel began to filter may still be anybody's.
         for _ in range(STRAGGLERS):
             try:
-                datagram, address = self._rtp.recvfrom(kernel.DATAGRAM_LIMIT)
+                datagram, address = self._rtp.recvfrom(speedups.DATAGRAM_LIMIT)
             except BlockingIOError:
                 break
             except OSError:
@@ -190,7 +190,7 @@ class _Line:
     def send(self, packet: bytes) -> None:
         """Send RTP to the peer, or to where the leg thinks that it is. Raises OSError."""
         if self._connected:
-            kernel.send(self._fd, packet)
+            sockets.send(self._fd, packet)
         elif (destination := self.leg.source.destination) is not None:
             self._rtp.sendto(packet, destination)
 
@@ -445,7 +445,7 @@ class Engine:
     def _drain_batch(self, now: Seconds) -> int:
         """Read one datagram of each of `BATCH` sockets that have some; how many these were."""
         readers = self._readers
-        ready = kernel.ready(self._epoll, BATCH)
+        ready = sockets.epoll_ready(self._epoll, BATCH)
         batch = []
         for fd in ready:
             line = readers[fd]

@@ -1,5 +1,5 @@
 cimport cython
-from trunkline cimport kernel
+from trunkline cimport speedups
 from trunkline.media.rtp cimport clock as _timing
 from trunkline.media.rtp cimport jitter as _jitter
 

@@ -21,9 +21,8 @@ from functools import lru_cache
 from math import inf
 from typing import Any, NamedTuple
 
-from trunkline import kernel
+from trunkline import speedups
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
-from trunkline.kernel import DATAGRAM_LIMIT
 from trunkline.media.codecs import CODECS, Codec, Undecodable
 from trunkline.media.frames import LegPort
 from trunkline.media.rtp.clock import WINDOW, Clock
@@ -32,6 +31,7 @@ from trunkline.media.rtp.packet import HEADER_LENGTH, MARKER, PLAIN, is_rtcp, ke
 from trunkline.media.rtp.presses import DigitReceiver, EventPacket
 from trunkline.media.rtp.rtcp import Reception
 from trunkline.sdp.values import COMFORT_NOISE, TELEPHONE_EVENT, MediaParams
+from trunkline.speedups import DATAGRAM_LIMIT
 
 _ALWAYS = {13: COMFORT_NOISE, 19: COMFORT_NOISE}
 """What needs no agreement: the number of RFC 3389, and that of its drafts."""
@@ -212,12 +212,12 @@ class Inbound:
         """A datagram on the RTP port from the peer."""
         size = len(datagram)
         if HEADER_LENGTH < size < DATAGRAM_LIMIT:
-            first, sequence, timestamp, ssrc = kernel.unpack_rtp(datagram)
+            first, sequence, timestamp, ssrc = speedups.unpack_rtp(datagram)
             if first == self._plain and self.jitter.accepts(sequence, ssrc):
                 self.packets += 1
                 self.bytes += size
                 self.heard = now
-                payload = kernel.payload(datagram, HEADER_LENGTH)
+                payload = speedups.payload(datagram, HEADER_LENGTH)
                 self._frame(timestamp, payload, now)
                 if size != self._size:
                     self._measure(payload)
@@ -237,7 +237,7 @@ class Inbound:
     def continues(self, packet: bytes, silence: float) -> bool:
         """Whether a packet from elsewhere goes on with the stream that was heard so many seconds ago: the same SSRC and
         payload type, and a sequence number that it may have come to meanwhile."""
-        first, sequence, _, ssrc = kernel.unpack_rtp(packet)
+        first, sequence, _, ssrc = speedups.unpack_rtp(packet)
         ahead = sequence - self.jitter.highest & 0xFFFF
         farthest = MAX_MISORDER + silence * PACKETS_PER_SECOND
         return first & 0x7F == self._payload_type and ssrc == self.jitter.ssrc and 0 < ahead <= farthest
@@ -251,7 +251,7 @@ class Inbound:
         if payload is None:
             self.misfit(datagram)
             return
-        first, sequence, timestamp, ssrc = kernel.unpack_rtp(datagram)
+        first, sequence, timestamp, ssrc = speedups.unpack_rtp(datagram)
         self.packets += 1
         self.bytes += len(datagram)
         silence = now - (self.heard or now)

@@ -1,5 +1,5 @@
 cimport cython
-from trunkline cimport kernel
+from trunkline cimport speedups
 
 cdef int MARKER, PLAIN, SEQUENCE_MASK
 cdef long long TIME_MASK

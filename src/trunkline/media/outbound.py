@@ -12,7 +12,7 @@ the time of the press, and the ports that listen get silence. The pauses between
 from collections.abc import Callable
 from typing import Any
 
-from trunkline import kernel
+from trunkline import speedups
 from trunkline.ids import RtpTime, Ssrc
 from trunkline.media.audio.mixer import Mixer, Player
 from trunkline.media.codecs import CODECS
@@ -198,7 +198,7 @@ class Outbound:
         self._sequence = (sequence + 1) & SEQUENCE_MASK
         self.packets += 1
         self.bytes += len(payload)
-        return kernel.pack_rtp(first, sequence, timestamp, self.ssrc, payload)
+        return speedups.pack_rtp(first, sequence, timestamp, self.ssrc, payload)
 
     def _key_packet(self, keys: DigitSender, at: int, timestamp: int) -> bytes | None:
         payload = keys.next_payload(self.ptime, self._units)
@@ -218,7 +218,7 @@ class Outbound:
         self._sequence = (sequence + 1) & SEQUENCE_MASK
         self.packets += 1
         self.bytes += len(payload)
-        return kernel.pack_rtp(first, sequence, self._event_at, self.ssrc, payload)
+        return speedups.pack_rtp(first, sequence, self._event_at, self.ssrc, payload)
 
     def skip(self, milliseconds: int) -> None:
         """The clock stood still for this long: the timeline goes on without these packets."""

@@ -1,5 +1,5 @@
 cimport cython
-from trunkline cimport kernel
+from trunkline cimport speedups
 from trunkline.streaming cimport playback as _playback
 from trunkline.streaming cimport session as _session
 

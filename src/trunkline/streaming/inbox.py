@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from trunkline import kernel
+from trunkline import speedups
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import Undecodable, converter, socket_codec
 from trunkline.streaming.files import File, Files
@@ -66,7 +66,7 @@ class Inbox:
     def text(self, data: bytes | bytearray | memoryview, now: float) -> list[bytes]:
         """A text message; keeps no reference to `data`. `now` is in seconds, monotonic."""
         self.messages += 1
-        if isinstance(data, bytes) and (payload := kernel.spoken(data)):
+        if isinstance(data, bytes) and (payload := speedups.decode_media_fast(data)):
             refusal = self._media(payload, now)
         elif isinstance(message := decode(data, extensions=self._extensions), Media):
             refusal = self._media(message.media.payload, now)

@@ -1,8 +1,8 @@
 """The JSON of the WebSocket, both ways, to the letter of spec sections 2.2 and 2.3. Pure: values in, bytes out.
 
 To the app: one function per message, each giving one compact JSON text with its keys in the documented order.
-`media` is not among them: it is the hot path, so `media_middle` prepares what is the same in all of a track, and
-`kernel.media` puts the rest around it.
+`media` is not among them: it is the hot path, so `media_prefix` prepares what is the same in all of a track, and
+`speedups.encode_media` puts the rest around it.
 
 From the app: `decode` runs a typed decoder, which also decodes base64, and looks a second time only at what that one
 refused, to say in words what is wrong. The error table is `Problem`.
@@ -89,8 +89,8 @@ def _media_format(encoding: str) -> dict[str, str | int]:
     return {"encoding": encoding.partition("/")[0], "sample_rate": CODECS[encoding].clock_rate, "channels": 1}
 
 
-def media_middle(stream_id: str, track: str) -> bytes:
-    """What stands between sequence number and chunk in each `media` message of a track (`kernel.media`)."""
+def media_prefix(stream_id: str, track: str) -> bytes:
+    """What stands between sequence number and chunk in each `media` message of a track (`speedups.encode_media`)."""
     return b'","stream_id":' + _encode(stream_id) + b',"media":{"track":"' + track.encode() + b'","chunk":"'
 
 

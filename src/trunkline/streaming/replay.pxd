@@ -1,7 +1,7 @@
 cimport cython
-from trunkline cimport kernel
+from trunkline cimport speedups
 
-cdef Py_ssize_t NOTE_SIZE
+cdef Py_ssize_t ENTRY_SIZE
 
 cdef class Replay:
     cdef bytearray _journal

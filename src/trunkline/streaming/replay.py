@@ -12,8 +12,8 @@ part of a number.
 
 from datetime import datetime
 
-from trunkline import kernel
-from trunkline.kernel import NOTE_SIZE
+from trunkline import speedups
+from trunkline.speedups import ENTRY_SIZE
 
 FRAMES_PER_SECOND = 200
 """Two tracks of 10 ms packets: bounds by number, should the frames' times stand still."""
@@ -70,9 +70,9 @@ class Replay:
 
     def keep(self, at: int, outbound: bool, payload: bytes, missing: int) -> None:
         """A frame that is being sent; as in `Kept`."""
-        size = NOTE_SIZE + len(payload)
+        size = ENTRY_SIZE + len(payload)
         start = self._room(size, at, outbound)
-        kernel.write_note(self._journal, start, at, outbound, missing, payload)
+        speedups.pack_entry(self._journal, start, at, outbound, missing, payload)
         self._next = start + size
         self._count = count = self._count + 1
         if count > self._trim_at:
@@ -130,8 +130,8 @@ class Replay:
         for _ in range(self._count):
             if start == self._end:
                 start = 0
-            at, outbound, size, missing = kernel.read_note(self._journal, start)
-            start += NOTE_SIZE + size
+            at, outbound, size, missing = speedups.unpack_entry(self._journal, start)
+            start += ENTRY_SIZE + size
             frames.append((at, outbound, bytes(self._journal[start - size : start]), missing))
         if frames:
             self._trim(frames[-1][0])
@@ -144,11 +144,11 @@ class Replay:
         while count:
             if start == self._end:
                 start, self._end = 0, -1
-            at, _, size, _ = kernel.read_note(journal, start)
+            at, _, size, _ = speedups.unpack_entry(journal, start)
             if at > oldest and count <= limit:
                 break
             count -= 1
-            start += NOTE_SIZE + size
+            start += ENTRY_SIZE + size
         if not count:
             start = self._next = 0
             self._end = -1
@@ -173,9 +173,9 @@ def _lately(journal: bytearray, at: int, outbound: bool) -> tuple[int, int]:
     """What the frames of this track take that are no more than `PACE` earlier than `at`, and how much the first is."""
     begin = taken = passed = 0
     while begin < len(journal):
-        time, track, size, _ = kernel.read_note(journal, begin)
-        begin += NOTE_SIZE + size
+        time, track, size, _ = speedups.unpack_entry(journal, begin)
+        begin += ENTRY_SIZE + size
         if track == outbound and time >= at - PACE:
             passed = passed or at - time
-            taken += NOTE_SIZE + size
+            taken += ENTRY_SIZE + size
     return taken, passed

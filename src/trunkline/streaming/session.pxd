@@ -1,10 +1,10 @@
 cimport cython
-from trunkline cimport kernel
+from trunkline cimport speedups
 from trunkline.streaming cimport replay as _replay
 
 cdef class _Fork:
     cdef public object codec, convert, held_since
-    cdef public bytes middle
+    cdef public bytes prefix
     cdef public long long chunk, gap
     cdef public bint outbound, plain
 

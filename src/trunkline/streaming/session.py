@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime
 
-from trunkline import kernel
+from trunkline import speedups
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import Undecodable, converter, socket_codec
 from trunkline.streaming import messages
@@ -28,12 +28,12 @@ from trunkline.streaming.replay import FRAMES_PER_SECOND, Kept, Replay
 class _Fork:
     """One track's copy."""
 
-    __slots__ = ("chunk", "codec", "convert", "gap", "held_since", "middle", "outbound", "plain")
+    __slots__ = ("chunk", "codec", "convert", "gap", "held_since", "outbound", "plain", "prefix")
 
     def __init__(self, stream_id: str, track: str, codec: str) -> None:
         self.codec = codec
         """Of the frames that come."""
-        self.middle = messages.media_middle(stream_id, track)
+        self.prefix = messages.media_prefix(stream_id, track)
         self.outbound = track == "outbound"
         self.chunk = 0
         self.convert: Callable[[bytes], bytes] | None = None
@@ -216,7 +216,7 @@ class Session:
         self.frames += 1
         time = at - self._origin
         # A frame from before the start may be handed over after it.
-        return kernel.media(fork.middle, sequence, chunk, time if time > 0 else 0, payload)
+        return speedups.encode_media(fork.prefix, sequence, chunk, time if time > 0 else 0, payload)
 
     def digit(self, digit: str, occurred_at: datetime) -> bytes:
         """`dtmf`."""

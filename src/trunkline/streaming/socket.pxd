@@ -1,5 +1,5 @@
 cimport cython
-from trunkline cimport kernel
+from trunkline cimport sockets
 from trunkline.streaming cimport session as _session
 from trunkline.streaming cimport throttle as _throttle
 

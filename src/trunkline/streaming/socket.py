@@ -19,7 +19,7 @@ from typing import Protocol
 import structlog
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSProtocolError, WSTransport
 
-from trunkline import kernel
+from trunkline import sockets
 from trunkline.config import StreamSettings
 from trunkline.outbound.dialler import Dialler, dial_words
 from trunkline.outbound.names import Names, UnknownHost
@@ -194,7 +194,7 @@ class AppSocket:
         transport = self._transport
         if self._fd < 0 or self._paused or transport is None:
             self.write(_TEXT, message)
-        elif rest := kernel.send_text(self._fd, message):
+        elif rest := sockets.send_text(self._fd, message):
             transport.underlying_transport.write(rest)
 
     def control(self, message: bytes) -> None:

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from media.rtp.test_rtcp import PINGS
 from trunkline.ids import PayloadType, RtpTime, Ssrc
-from trunkline.kernel import DATAGRAM_LIMIT
 from trunkline.media.rtp.packet import RtpPacket, build, is_rtcp, keeps_alive, parse, payload_of
+from trunkline.speedups import DATAGRAM_LIMIT
 
 PACKET = RtpPacket(PayloadType(8), True, 65535, RtpTime(2**32 - 1), Ssrc(0xDEADBEEF), b"audio")
 

@@ -2,13 +2,13 @@
 
 The fixed header is twelve bytes; contributing sources, an extension and padding may follow it and are skipped here,
 with every length checked against the datagram. Nothing raises: a datagram that is not RTP is None. The packet path
-reads the fixed header by `kernel.unpack_rtp` and comes here only for what is not plain.
+reads the fixed header by `speedups.unpack_rtp` and comes here only for what is not plain.
 """
 
 from dataclasses import dataclass
 from struct import Struct
 
-from trunkline import kernel
+from trunkline import speedups
 from trunkline.ids import PayloadType, RtpTime, Ssrc
 
 HEADER_LENGTH = 12
@@ -41,7 +41,7 @@ class RtpPacket:
 def payload_of(datagram: bytes) -> bytes | None:
     """The payload of an RTP packet; None when the datagram is not RTP version 2 or its lengths do not add up."""
     end = len(datagram)
-    if end < HEADER_LENGTH or datagram[0] >> 6 != 2 or end >= kernel.DATAGRAM_LIMIT:
+    if end < HEADER_LENGTH or datagram[0] >> 6 != 2 or end >= speedups.DATAGRAM_LIMIT:
         return None
     flags = datagram[0]
     start = HEADER_LENGTH + 4 * (flags & 0x0F)
@@ -64,14 +64,14 @@ def parse(datagram: bytes) -> RtpPacket | None:
     payload = payload_of(datagram)
     if payload is None:
         return None
-    first, sequence, timestamp, ssrc = kernel.unpack_rtp(datagram)
+    first, sequence, timestamp, ssrc = speedups.unpack_rtp(datagram)
     return RtpPacket(PayloadType(first & 0x7F), bool(first & MARKER), sequence, RtpTime(timestamp), Ssrc(ssrc), payload)
 
 
 def build(packet: RtpPacket) -> bytes:
     """The datagram of a packet, with no CSRC, extension or padding."""
     first = PLAIN << 8 | packet.payload_type | (MARKER if packet.marker else 0)
-    return kernel.pack_rtp(first, packet.sequence, packet.timestamp, packet.ssrc, packet.payload)
+    return speedups.pack_rtp(first, packet.sequence, packet.timestamp, packet.ssrc, packet.payload)
 
 
 def keeps_alive(datagram: bytes, shortest: int = HEADER_LENGTH) -> bool:

@@ -1,11 +1,8 @@
-"""`kernel.py` in C; that file says what each function does, and is used where this one could not be compiled."""
-
-import os
+"""`speedups.py` in C. That file is the reference."""
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.exc cimport PyErr_SetFromErrno
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
 cdef extern from "<arpa/inet.h>" nogil:
@@ -14,50 +11,12 @@ cdef extern from "<arpa/inet.h>" nogil:
     uint32_t htonl(uint32_t)
     uint32_t ntohl(uint32_t)
 
-cdef extern from "<sys/socket.h>" nogil:
-    int MSG_DONTWAIT
-    int MSG_NOSIGNAL
-    Py_ssize_t c_recv "recv"(int, void*, size_t, int)
-    Py_ssize_t c_send "send"(int, const void*, size_t, int)
-
-cdef extern from "<sys/epoll.h>" nogil:
-    ctypedef union epoll_data_t:
-        int fd
-    struct epoll_event:
-        uint32_t events
-        epoll_data_t data
-    int epoll_wait(int, epoll_event*, int, int)
-
 cdef enum:
-    LIMIT = 2048
-    MOST_READY = 64
-    FRAME_HEADER = 8
     HEADER = 12
-    NOTE = 15
+    ENTRY = 15
 
 DATAGRAM_LIMIT = LIMIT
-NOTE_SIZE = NOTE
-
-
-cpdef list ready(object epoll, int most):
-    cdef epoll_event events[MOST_READY]
-    cdef int count = epoll_wait(epoll.fileno(), events, most if most < MOST_READY else MOST_READY, 0), place
-    if count < 0:
-        PyErr_SetFromErrno(OSError)
-    return [events[place].data.fd for place in range(count)]
-
-
-cpdef bytes receive(int fd):
-    cdef char datagram[LIMIT]
-    cdef Py_ssize_t size = c_recv(fd, datagram, LIMIT, MSG_DONTWAIT)
-    if size < 0:
-        PyErr_SetFromErrno(OSError)
-    return PyBytes_FromStringAndSize(datagram, size)
-
-
-cpdef send(int fd, bytes datagram):
-    if c_send(fd, PyBytes_AS_STRING(datagram), len(datagram), MSG_DONTWAIT) < 0:
-        PyErr_SetFromErrno(OSError)
+ENTRY_SIZE = ENTRY
 
 
 cpdef (int, int, long long, long long) unpack_rtp(bytes datagram):
@@ -87,65 +46,6 @@ cpdef bytes pack_rtp(int first, int sequence, long long timestamp, long long ssr
     memcpy(out + 4, longs, 8)
     memcpy(out + HEADER, PyBytes_AS_STRING(payload), len(payload))
     return packet
-
-
-cdef enum:
-    KEYS = 4096
-
-cdef bytes keys = b""
-cdef Py_ssize_t next_key = 0
-
-
-cdef inline uint32_t masking_key() except? 0:
-    """Not to be foretold by who has seen others (RFC 6455 section 5.3): the system's, a thousand at a time."""
-    global keys, next_key
-    cdef uint32_t key
-    if next_key == len(keys):
-        keys, next_key = os.urandom(KEYS), 0
-    memcpy(&key, PyBytes_AS_STRING(keys) + next_key, sizeof(key))
-    next_key += sizeof(key)
-    return key
-
-
-cpdef bytes send_text(int fd, bytes message):
-    cdef char room[4096]
-    cdef Py_ssize_t size = len(message)
-    cdef bytes long_one = None
-    cdef uint8_t* frame = <uint8_t*>room
-    if size + FRAME_HEADER > 4096:
-        long_one = PyBytes_FromStringAndSize(NULL, size + FRAME_HEADER)
-        frame = <uint8_t*>PyBytes_AS_STRING(long_one)
-    cdef uint8_t* out = frame
-    out[0] = 0x81
-    if size < 126:
-        out[1] = 0x80 | size
-        out += 2
-    elif size < 65536:
-        out[1], out[2], out[3] = 0x80 | 126, size >> 8, size & 0xFF
-        out += 4
-    else:
-        raise ValueError("longer than any message of ours")
-    cdef uint32_t key = masking_key()
-    cdef uint64_t twice = <uint64_t>key << 32 | key, eight
-    memcpy(out, &key, 4)
-    out += 4
-    cdef const char* data = PyBytes_AS_STRING(message)
-    cdef Py_ssize_t done = 0
-    while done + 8 <= size:
-        memcpy(&eight, data + done, 8)
-        eight ^= twice
-        memcpy(out + done, &eight, 8)
-        done += 8
-    while done < size:
-        out[done] = data[done] ^ (<uint8_t*>&key)[done & 3]
-        done += 1
-    out += size
-    cdef Py_ssize_t taken = c_send(fd, frame, out - frame, MSG_DONTWAIT | MSG_NOSIGNAL)
-    if taken == out - frame:
-        return b""
-    if taken < 0:
-        taken = 0
-    return PyBytes_FromStringAndSize(<char*>frame + taken, out - frame - taken)
 
 
 cdef inline char* text(char* out, const char* what, Py_ssize_t size) noexcept nogil:
@@ -191,10 +91,10 @@ cdef enum:
     FRAME = 36 + 15 + 13 + 3 + 3 * 20
 
 
-cpdef bytes media(bytes middle, long long sequence, long long chunk, long long timestamp, bytes payload):
+cpdef bytes encode_media(bytes prefix, long long sequence, long long chunk, long long timestamp, bytes payload):
     cdef char room[4096]
     cdef Py_ssize_t size = len(payload)
-    cdef Py_ssize_t most = FRAME + len(middle) + (size + 2) // 3 * 4
+    cdef Py_ssize_t most = FRAME + len(prefix) + (size + 2) // 3 * 4
     cdef bytes long_one = None
     cdef char* start = room
     if most > 4096:
@@ -202,7 +102,7 @@ cpdef bytes media(bytes middle, long long sequence, long long chunk, long long t
         start = PyBytes_AS_STRING(long_one)
     cdef char* out = text(start, b'{"event":"media","sequence_number":"', 36)
     out = decimal(out, sequence)
-    out = text(out, PyBytes_AS_STRING(middle), len(middle))
+    out = text(out, PyBytes_AS_STRING(prefix), len(prefix))
     out = decimal(out, chunk)
     out = text(out, b'","timestamp":"', 15)
     out = decimal(out, timestamp)
@@ -256,7 +156,7 @@ cdef const char* COMPACT = b'{"event":"media","media":{"payload":"'
 cdef const char* SPACED = b'{"event": "media", "media": {"payload": "'
 
 
-cpdef bytes spoken(bytes message):
+cpdef bytes decode_media_fast(bytes message):
     cdef const char* data = PyBytes_AS_STRING(message)
     cdef Py_ssize_t size = len(message), head
     if size > 37 and memcmp(data, COMPACT, 37) == 0:
@@ -270,27 +170,27 @@ cpdef bytes spoken(bytes message):
     return unbase64(<const uint8_t*>data + head, size - head - 3)
 
 
-cpdef write_note(bytearray journal, Py_ssize_t start, long long at, bint outbound, long long missing, bytes payload):
+cpdef pack_entry(bytearray journal, Py_ssize_t start, long long at, bint outbound, long long missing, bytes payload):
     cdef int64_t time = at
     cdef uint8_t track = outbound
     cdef uint16_t size = len(payload)
     cdef uint32_t lost = missing
-    if start < 0 or start + NOTE + size > len(journal):
+    if start < 0 or start + ENTRY + size > len(journal):
         raise ValueError("there is no room")
     cdef char* out = PyByteArray_AS_STRING(journal) + start
     memcpy(out, &time, 8)
     memcpy(out + 8, &track, 1)
     memcpy(out + 9, &size, 2)
     memcpy(out + 11, &lost, 4)
-    memcpy(out + NOTE, PyBytes_AS_STRING(payload), size)
+    memcpy(out + ENTRY, PyBytes_AS_STRING(payload), size)
 
 
-cpdef (long long, bint, int, long long) read_note(bytearray journal, Py_ssize_t start):
+cpdef (long long, bint, int, long long) unpack_entry(bytearray journal, Py_ssize_t start):
     cdef int64_t time
     cdef uint8_t track
     cdef uint16_t size
     cdef uint32_t lost
-    if start < 0 or start + NOTE > len(journal):
+    if start < 0 or start + ENTRY > len(journal):
         raise ValueError("no note begins there")
     cdef const char* note = PyByteArray_AS_STRING(journal) + start
     memcpy(&time, note, 8)
