@@ -22,7 +22,8 @@ from trunkline.webhooks.payloads import call_form, stream_form
 
 ROOT = Path(__file__).parent.parent
 NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(test_\w+))?`")
-NAMED_FILE = re.compile(r"`((?:api|calls|control|demo|media|outbound|sdp|sip|store|streaming|texml|webhooks|workers)/[\w/]+\.py)[`:]")
+ROOMS = "api|calls|control|demo|media|outbound|sdp|sip|store|streaming|texml|webhooks|workers"
+NAMED_FILE = re.compile(rf"`((?:{ROOMS})/[\w/]+\.py)[`:]")
 
 
 def documents() -> list[Path]:
