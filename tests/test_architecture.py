@@ -11,20 +11,22 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "trunkline"
 FILES = sorted(SRC.rglob("*.py"))
 
-ROOM = re.compile(r"\| `(\w+)/` \|[^|]*\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
-"""A row of ARCHITECTURE.md's table of rooms: what it holds, its drivers, what it may import."""
+ROOM = re.compile(r"^\| (?:`(\w+)/`)? *\|[^|]*\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
+"""A row of ARCHITECTURE.md's table of rooms: what it holds, its drivers, what it may import. Without a name it
+continues the row above it."""
 
 
 def rooms() -> dict[str, tuple[set[str], set[str]]]:
     """The drivers of each room as paths, and what it may import: rooms, or with a dot a file or wing of one."""
     text = (SRC.parent.parent / "ARCHITECTURE.md").read_text()
-    return {
-        room: (
-            {f"{room}/{driver}.py" for driver in re.findall(r"`([\w/]+)`", drivers)},
-            set(re.findall(r"`([\w.]+)`", imported)),
-        )
-        for room, drivers, imported in ROOM.findall(text)
-    }
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    room = ""
+    for name, drivers, imported in ROOM.findall(text.partition("## Rooms\n")[2].partition("\n## ")[0]):
+        room = name or room
+        its_drivers, its_imports = found.setdefault(room, (set(), set()))
+        its_drivers |= {f"{room}/{driver}.py" for driver in re.findall(r"`([\w/]+)`", drivers)}
+        its_imports |= set(re.findall(r"`([\w.]+)`", imported))
+    return found
 
 
 # Every room may use these; they are values and settings.

@@ -35,14 +35,24 @@ def documents() -> list[Path]:
             "CONTRIBUTING.md",
             "docs/compatibility.md",
             "docs/configuration.md",
+            "docs/performance.md",
+            "docs/operations/failures.md",
             *(f"docs/reference/{name}.md" for name in ("rest", "websocket", "callbacks", "texml")),
         )
     ]
 
 
+def pages() -> list[Path]:
+    """Every document, records of decisions included."""
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/*.md")])
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")]
+
+
 def rows(path: Path) -> list[list[str]]:
-    lines = [line for line in path.read_text().splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [cells(line) for line in path.read_text().splitlines() if line.startswith("|")]
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
@@ -67,17 +77,61 @@ def test_every_row_of_the_compatibility_table_has_a_verdict_and_every_same_names
         assert verdict != "same" or NAMED_TEST.search(shown), feature
 
 
+def section(name: str) -> str:
+    """A section of the map."""
+    return (ROOT / "ARCHITECTURE.md").read_text().split(f"## {name}\n", 1)[1].split("\n## ", 1)[0]
+
+
 def test_every_invariant_names_its_test() -> None:
-    text = (ROOT / "ARCHITECTURE.md").read_text()
-    table = text.split("## Invariants", 1)[1].split("\n## ", 1)[0]
-    invariants = [line for line in table.splitlines() if line.startswith("| ") and "---" not in line][1:]
-    assert len(invariants) > 10
-    assert all(NAMED_TEST.search(line) for line in invariants)
+    invariants = [line for line in section("Invariants").splitlines() if line.startswith("- ")]
+    assert len(invariants) > 50
+    assert [line for line in invariants if not NAMED_TEST.search(line)] == []
 
 
-@pytest.mark.parametrize(("name", "most"), [("README.md", 150), ("ARCHITECTURE.md", 250), ("docs/performance.md", 60)])
+def test_every_class_of_the_glossary_exists() -> None:
+    classes = {
+        name
+        for path in (ROOT / "src/trunkline").rglob("*.py")
+        for name in re.findall(r"^class (\w+)|^(\w+) = NewType", path.read_text(), re.MULTILINE)
+    }
+    defined = {one for found in classes for one in found if one}
+    glossary = [row for row in map(cells, section("Glossary").splitlines()) if len(row) == 3][2:]
+    assert len(glossary) > 20
+    for row in glossary:
+        named = re.findall(r"`(\w+)`", row[2])
+        assert named, row
+        assert set(named) <= defined, row
+
+
+@pytest.mark.parametrize(("name", "most"), [("README.md", 150), ("ARCHITECTURE.md", 300), ("docs/performance.md", 60)])
 def test_documents_stay_short(name: str, most: int) -> None:
     assert len((ROOT / name).read_text().splitlines()) <= most
+
+
+@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/performance.md"])
+def test_no_line_is_longer_than_120_columns(name: str) -> None:
+    assert [line for line in (ROOT / name).read_text().splitlines() if len(line) > 120] == []
+
+
+OUTSIDE = re.compile(r"spec sections? \d|streams\.md|texml-api-fields|second-edit|house\.md|openapi\.md", re.IGNORECASE)
+"""Names of what is not in the repository."""
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_document_refers_only_to_what_is_in_the_repository(path: Path) -> None:
+    text = path.read_text()
+    assert not OUTSIDE.search(text)
+    anchors = {}
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"\w+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = path.parent / file if file else path
+        assert linked.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
+            anchors[target] = anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+    assert all(anchors.values()), anchors
 
 
 def test_the_changelog_groups_short_entries_under_added_changed_and_fixed() -> None:
