@@ -44,7 +44,8 @@ bench: $(VENV)/.bench ## what a stream costs beside a gateway in C, in some five
 serve: $(VENV)/.demo ## the server; flags by SERVE="--http.port 9000"
 	@$(BIN)/trunkline serve $(SERVE)
 
-clean: ## remove everything that the above installed or cached
+clean: ## remove what the above made and cached; says which Debian packages it leaves
+	@.ci/install left
 	rm -rf $(VENV) tests/*/node/node_modules build dist src/*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src -name '*.so' -delete
