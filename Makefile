@@ -15,7 +15,7 @@ SERVE ?=
 BENCH ?= quick
 ROOMS ?=
 
-.PHONY: help demo test check coverage bench serve clean
+.PHONY: help demo test check coverage mutations bench serve clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,6 +36,9 @@ check: $(VENV)/.dev ## lint, format, types, architecture
 
 coverage: $(VENV)/.dev $(VENV)/.debian ## branch coverage of the rooms' pure files by their own tests; ROOMS="sdp sip" for some
 	@$(BIN)/python tests/room_coverage.py $(ROOMS)
+
+mutations: $(VENV)/.dev ## 150 random changes of the code, each of which a test of its room has to notice, in some 30 minutes
+	@$(BIN)/python tests/mutations.py
 
 bench: $(VENV)/.bench ## what a stream costs beside a gateway in C, in some five minutes; BENCH=full for all sizes
 	@.ci/install debian gcc:gcc openssl:openssl

@@ -13,6 +13,7 @@ hypothesis.settings.register_profile(
     "exploring", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.register_profile("steady", hypothesis.settings.get_profile("exploring"), derandomize=True)
+hypothesis.settings.register_profile("few", hypothesis.settings.get_profile("steady"), max_examples=10)
 hypothesis.settings.load_profile("steady")
 
 CLONE_NEWNET = 0x40000000
