@@ -331,8 +331,8 @@ def _modestly() -> None:
 
 
 def all_pass(path: Path, root: Path) -> bool:
-    """Whether the tests of this file's room find nothing wrong with this copy."""
-    return all(passes(root, *stage) for stage in stages(path, root) if stage[0])
+    """Whether the tests of this file's room find nothing wrong with this copy, in one of two tries."""
+    return all(passes(root, *stage) or passes(root, *stage) for stage in stages(path, root) if stage[0])
 
 
 def survives(mutant: Mutant, root: Path) -> bool:

@@ -8,7 +8,6 @@ from trunkline.api.fields.streams import CUSTOM_PARAMETERS_SCHEMA, START_FIELDS,
 from trunkline.api.operations.base import (
     ACCOUNT,
     BAD_BODY,
-    BAD_QUERY,
     CALL,
     CALLS,
     PAGES,
@@ -23,6 +22,7 @@ from trunkline.api.operations.base import (
     page_schema,
     record,
 )
+from trunkline.api.queries import PAGE_LIMIT
 from trunkline.api.resources import BASE
 from trunkline.calls.views import StreamStatus
 
@@ -118,7 +118,7 @@ OPERATIONS = (
         "StreamList",
         page_example("streams", _STREAMS_URI, _STREAM_EXAMPLE),
         query=PAGES,
-        refusals=BAD_QUERY,
+        refusals=(errors.InvalidRequest(f"Page must be a number from 0 to {PAGE_LIMIT}", pointer="/Page"),),
     ),
     Operation(
         "POST",

@@ -1,0 +1,57 @@
+"""What holds for every operation of the OpenAPI document, whatever it is on."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema_rs
+
+from trunkline.api import bodies, openapi
+from trunkline.api.operations.base import Operation, Schema
+
+
+def validate(schema: Schema, value: object, schemas: Mapping[str, Schema] = openapi.SCHEMAS) -> None:
+    """Raises jsonschema_rs.ValidationError where the value does not keep to its schema."""
+    whole: dict[str, Any] = {**schema, "components": {"schemas": dict(schemas)}}
+    jsonschema_rs.Draft202012Validator(whole, validate_formats=True).validate(value)
+
+
+def routes(operations: tuple[Operation, ...]) -> list[str]:
+    """Of each operation what a client sees first: method, path, id, status and schema of the answer."""
+    return [f"{one.method} {one.path} {one.id} {one.status} {one.result}" for one in operations]
+
+
+def refusals(operations: tuple[Operation, ...]) -> dict[str, str]:
+    """Of each operation's id the codes of what it refuses, of each the field too."""
+    return {one.id: " ".join(f"{error.code}{error.pointer or ''}" for error in one.refusals) for one in operations}
+
+
+def check(operation: Operation) -> None:
+    """Its examples keep to its schemas, its words are sentences, its refusals can be told apart."""
+    assert operation.method in ("GET", "POST", "PATCH", "DELETE")
+    assert re.fullmatch(r"(/[A-Za-z0-9_]+|/\{[a-z_]+\}(\.json|\.wav)?)+(\.json)?", operation.path), operation.path
+    assert re.fullmatch("[A-Z][A-Za-z]+", operation.id)
+    assert re.fullmatch(r"[A-Z].{10,}\.", operation.summary)
+    schema: Schema = {"$ref": f"#/components/schemas/{operation.result}"}
+    validate(schema, operation.example)
+    assert (operation.content == bodies.JSON) == isinstance(operation.example, Mapping)
+    assert (operation.body is None) == (operation.body_example is None)
+    if operation.body is not None:
+        assert operation.method in ("POST", "PATCH")
+        validate(operation.body, operation.body_example)
+        described: Any = operation.body.get("properties")
+        assert set(operation.body_example or ()) <= set(described)
+        for name, member in described.items():
+            assert member, name
+    for name, schema in (operation.query or {}).items():
+        if "default" in schema:
+            validate(schema, schema["default"])
+        assert schema, name
+    seen = [(error.status, error.code, error.detail) for error in operation.refusals]
+    assert len(set(seen)) == len(seen)
+    for error in operation.refusals:
+        assert error.detail
+        if error.pointer is not None:
+            named = error.pointer.split("/")[1]
+            body: Any = (operation.body or {}).get("properties", {})
+            assert named in body or named in (operation.query or {}), f"{operation.id} has no {named}"
