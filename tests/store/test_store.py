@@ -3,6 +3,7 @@
 import asyncio
 import stat
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from trunkline.config import StoreSettings
 from trunkline.errors import ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid
 from trunkline.store.records import CallbackResult, call_row, callback_row, contacts_row, stream_row
-from trunkline.store.store import READERS, Store
+from trunkline.store.store import READERS, STORE_ERRORS, Store, connect_sqlite
 
 ONE = CallSid("v3:one")
 FULL = 2
@@ -242,6 +243,17 @@ async def test_sqlite_syncs_every_commit_to_the_disk(settings: StoreSettings) ->
         assert await connection.scalar(text("PRAGMA journal_mode")) == "wal"
         assert await connection.scalar(text("PRAGMA synchronous")) == FULL
     await store.close()
+    with closing(connect_sqlite(str(settings.directory / "trunkline.db"))) as connection_of_commits:
+        assert connection_of_commits.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection_of_commits.execute("PRAGMA synchronous").fetchone() == (FULL,)
+
+
+async def test_a_group_that_fails_leaves_nothing_and_the_next_is_written(store: Store, make: Any) -> None:
+    with pytest.raises(STORE_ERRORS):
+        await store.write([call_row(make.call())], [stream_row(make.stream("s1")) | {"url": None}], [])
+    assert await store.open_calls() == []
+    await save(store, make.call(), make.stream("s1"))
+    assert [stream.sid for stream in await store.streams(make.account, ONE)] == ["s1"]
 
 
 async def test_many_reads_at_once_take_turns_and_leave_a_connection_to_the_writer(store: Store, make: Any) -> None:

@@ -15,10 +15,11 @@ import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, event, func, or_, select, text, update
+from sqlalchemy import Connection, Select, delete, event, func, or_, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -28,11 +29,13 @@ from trunkline.config import StoreSettings
 from trunkline.errors import ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid
 from trunkline.store import records, tables
+from trunkline.store.commits import Commits, PostgresCommits, SqliteCommits
 from trunkline.store.location import FileLock, database_url, prepare_directory
 from trunkline.store.records import CallbackRecord, CallbackResult, Row
 from trunkline.store.schema import migrate
+from trunkline.store.tables import Changes
 
-STORE_ERRORS = (SQLAlchemyError, OSError)
+STORE_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError)
 """What reading and writing raise when the database does not work (TimeoutError is an OSError)."""
 
 BUSY_TIMEOUT = 5000
@@ -53,10 +56,11 @@ class Store:
     Reading and writing raise `STORE_ERRORS` when the database fails.
     """
 
-    def __init__(self, engine: AsyncEngine, directory: Path, lock: FileLock | None) -> None:
+    def __init__(self, engine: AsyncEngine, commits: Commits, directory: Path, lock: FileLock | None) -> None:
         self.directory = directory
         """Where the signing key lives, too."""
         self._engine = engine
+        self._commits = commits
         self._file_lock = lock
         self._guard: AsyncConnection | None = None
         self._writing = asyncio.Lock()
@@ -74,7 +78,10 @@ class Store:
         lock = None
         if url.drivername == "sqlite+aiosqlite":
             lock = FileLock(str(url.database))
-        store = cls(_engine(url), directory, lock)
+        engine = _engine(url)
+        sqlite = partial(connect_sqlite, str(url.database))
+        commits = PostgresCommits(engine) if lock is None else SqliteCommits(sqlite)
+        store = cls(engine, commits, directory, lock)
         try:
             await store._prepare()
         except BaseException as error:
@@ -105,6 +112,7 @@ class Store:
         """Close the connections and let another server have the store."""
         if self._guard is not None:
             await self._guard.close()
+        await self._commits.close()
         await self._engine.dispose()
         if self._file_lock is not None:
             self._file_lock.release()
@@ -247,14 +255,8 @@ class Store:
 
     async def record_results(self, results: Sequence[CallbackResult]) -> None:
         """Write down what became of callbacks."""
-        c = tables.callbacks.c
-        statement = (
-            update(tables.callbacks)
-            .where(c.id == bindparam("of_id"))
-            .values({name: bindparam(name) for name in records.RESULT_CHANGES})
-        )
-        async with self._transaction() as connection:
-            await connection.execute(statement, [records.result_row(result) for result in results])
+        async with self._writing:
+            await self._commits.commit({"results": [records.result_row(result) for result in results]})
 
     async def prune_callbacks(self, before: datetime) -> int:
         """Forget callbacks that were delivered or given up before then; how many there were."""
@@ -277,16 +279,14 @@ class Store:
         contacts: Sequence[Row] = (),
     ) -> None:
         """One transaction: calls, streams and contacts replace what is there, callbacks are added once."""
-        dialect = self._engine.dialect.name
-        async with self._transaction() as connection:
-            if calls:
-                await connection.execute(tables.upsert(dialect, tables.calls, by="sid"), list(calls))
-            if streams:
-                await connection.execute(tables.upsert(dialect, tables.streams, by="sid"), list(streams))
-            if callbacks:
-                await connection.execute(tables.upsert(dialect, tables.callbacks, by="id", keep=True), list(callbacks))
-            if contacts:
-                await connection.execute(tables.upsert(dialect, tables.contacts, by="user"), list(contacts))
+        group: dict[Changes, Sequence[Row]] = {
+            "calls": calls,
+            "streams": streams,
+            "callbacks": callbacks,
+            "contacts": contacts,
+        }
+        async with self._writing:
+            await self._commits.commit({change: rows for change, rows in group.items() if rows})
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -314,9 +314,8 @@ def _engine(url: URL) -> AsyncEngine:
         # Python's sqlite3 opens a transaction only before data changes, not before CREATE TABLE; we open them all.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
+        for pragma in _pragmas():
+            cursor.execute(pragma)
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
@@ -324,6 +323,18 @@ def _engine(url: URL) -> AsyncEngine:
         connection.execute(text("BEGIN"))
 
     return engine
+
+
+def connect_sqlite(database: str) -> sqlite3.Connection:
+    """A connection for commits, in autocommit mode."""
+    connection = sqlite3.connect(database, isolation_level=None)
+    for pragma in _pragmas():
+        connection.execute(pragma)
+    return connection
+
+
+def _pragmas() -> tuple[str, ...]:
+    return f"PRAGMA busy_timeout={BUSY_TIMEOUT}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"
 
 
 def _hash(api_key: str) -> str:

@@ -8,6 +8,7 @@ reason. The tables here and the newest migration describe the same schema; a tes
 """
 
 from datetime import UTC, datetime
+from typing import Literal
 
 from sqlalchemy import (
     BigInteger,
@@ -23,10 +24,18 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    Update,
+    bindparam,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from trunkline.calls.views import LIVE
+from trunkline.store.records import RESULT_CHANGES
+
+Changes = Literal["calls", "streams", "callbacks", "contacts", "results"]
+"""The kinds of changes that are made during calls."""
+Change = Insert | Update
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -186,3 +195,16 @@ def upsert(dialect: str, table: Table, *, by: str, keep: bool = False) -> Insert
         return insert.on_conflict_do_nothing(index_elements=[by])
     new = {column.name: insert.excluded[column.name] for column in table.columns if column.name != by}
     return insert.on_conflict_do_update(index_elements=[by], set_=new)
+
+
+def changes(dialect: str) -> dict[Changes, Change]:
+    """The statement of each kind of change. Calls, streams and contacts replace what is there, callbacks are added
+    once, and results say what became of them; `of_id` says which one, as a column's own name cannot in an UPDATE."""
+    results = update(callbacks).where(callbacks.c.id == bindparam("of_id"))
+    return {
+        "calls": upsert(dialect, calls, by="sid"),
+        "streams": upsert(dialect, streams, by="sid"),
+        "callbacks": upsert(dialect, callbacks, by="id", keep=True),
+        "contacts": upsert(dialect, contacts, by="user"),
+        "results": results.values({name: bindparam(name) for name in RESULT_CHANGES}),
+    }

@@ -1,0 +1,106 @@
+"""How a group of changes becomes one transaction: the store's hot path, apart from everything that is rare.
+
+SQLite gets a connection of its own in a thread of its own, and a whole transaction is one call into that thread.
+Through SQLAlchemy and an asyncio driver BEGIN, each statement and COMMIT are a call each, with a greenlet switched
+around it: that was half of the CPU of a call. PostgreSQL's statements are round trips anyway and go through SQLAlchemy.
+
+The statements are SQLAlchemy's for both (`tables.py`), and so are the conversions of values.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from trunkline.store import tables
+from trunkline.store.records import Row
+from trunkline.store.tables import Changes
+
+Group = Mapping[Changes, Sequence[Row]]
+"""The rows of each kind of change, each with at least one."""
+
+
+class Commits(Protocol):
+    """Makes groups durable, one at a time."""
+
+    async def commit(self, group: Group) -> None:
+        """One transaction, durable when this returns. Raises STORE_ERRORS; then nothing of it was written."""
+
+    async def close(self) -> None:
+        """Give the connection back."""
+
+
+class PostgresCommits:
+    """By the engine's connections."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._statements = tables.changes("postgresql")
+
+    async def commit(self, group: Group) -> None:
+        """See `Commits`."""
+        async with self._engine.begin() as connection:
+            for change, rows in group.items():
+                await connection.execute(self._statements[change], rows)
+
+    async def close(self) -> None:
+        """See `Commits`."""
+
+
+class SqliteCommits:
+    """By one thread; `connect` opens its connection there, in autocommit mode and with `synchronous=FULL`."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._connection: sqlite3.Connection | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._statements = {change: _Prepared(clause) for change, clause in tables.changes("sqlite").items()}
+
+    async def commit(self, group: Group) -> None:
+        """See `Commits`."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, group)
+
+    async def close(self) -> None:
+        """See `Commits`."""
+        # The thread itself ends with this object, so that a store may be closed twice.
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+
+    def _commit(self, group: Group) -> None:
+        if self._connection is None:
+            self._connection = self._connect()
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for change, rows in group.items():
+                statement = self._statements[change]
+                self._connection.executemany(statement.sql, map(statement.converted, rows))
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._close()  # which rolls back, whatever state it is in
+            raise
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class _Prepared:
+    """The SQL of a statement for sqlite3, and how its values are written."""
+
+    def __init__(self, clause: tables.Change) -> None:
+        dialect = sqlite.dialect(paramstyle="named")
+        compiled = clause.compile(dialect=dialect)
+        self.sql = str(compiled)
+        self._processors: dict[str, Callable[[Any], object]] = {}
+        for name, parameter in compiled.binds.items():
+            processor = parameter.type.dialect_impl(dialect).bind_processor(dialect)
+            if processor is not None:
+                self._processors[name] = processor
+
+    def converted(self, row: Row) -> Row:
+        """The row as sqlite3 takes it."""
+        return row | {name: processor(row[name]) for name, processor in self._processors.items()}
