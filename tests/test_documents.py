@@ -16,7 +16,7 @@ from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.settings import load
 from trunkline.streaming import messages
 from trunkline.streaming.messages import Problem, Refusal
-from trunkline.streaming.params import StreamIdentity, StreamParams
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 from trunkline.texml import document
 from trunkline.webhooks.payloads import call_form, stream_form
 
@@ -176,25 +176,45 @@ def test_the_operations_of_the_rest_page_are_those_that_are_served() -> None:
     assert page("rest") == reference.made(), "`python tests/reference.py` writes them anew"
 
 
+def examples(text: str) -> tuple[list[Any], list[Any]]:
+    """The JSON messages of a text: those to the app, and those from it."""
+    found = [json.loads(one) for one in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    to_app = [one for one in found if "stream_id" in one or one["event"] == "connected"]
+    return to_app, [one for one in found if one not in to_app]
+
+
 def test_the_messages_of_the_websocket_page_are_those_that_are_sent_and_understood() -> None:
-    told = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page("websocket"), re.DOTALL)]
+    to_app, from_app = examples(page("websocket").partition("## Extensions")[0])
     params = StreamParams("ws://a/", client_state="aGk=", custom_parameters={"customer": "42"})
     sent = [
         messages.connected(None),
+        messages.connected("secret"),
         messages.start(IDENTITY, params, "PCMU", 1, extensions=False),
         messages.dtmf("s", 5, "1", NOON),
         messages.mark("s", 6, b'"greeting"'),
         messages.error("s", Refusal(Problem.MALFORMED, "")),
         messages.stop(IDENTITY, 9),
     ]
-    to_app = [one for one in told if "stream_id" in one or one["event"] == "connected"]
     assert [shape(one) for one in to_app if one["event"] != "media"] == [shape(json.loads(one)) for one in sent]
-    from_app = [one for one in told if one not in to_app]
     assert [one["event"] for one in from_app] == ["media", "mark", "clear"]
     for one in from_app:
         assert not isinstance(messages.decode(json.dumps(one).replace("/v7+\\u2026", "").encode()), Refusal), one
     for problem in Problem:
         assert f"| {problem.code} | `{problem.title}` |" in page("websocket")
+
+
+def test_the_extensions_of_the_websocket_page_are_those_that_are_sent_and_understood() -> None:
+    to_app, from_app = examples(page("websocket").partition("## Extensions")[2])
+    params = StreamParams("ws://a/", mode=BidirectionalMode.RTP, bidirectional_codec="L16")
+    sent = [
+        messages.start(IDENTITY, params, "PCMU", 1, extensions=True),
+        messages.mark("s", 6, b'"greeting"', {"played_ms": 1, "cleared": True}),
+        messages.queue("s", 120, 4000),
+    ]
+    assert [shape(one) for one in to_app] == [shape(json.loads(one)) for one in sent]
+    [dtmf] = from_app
+    assert isinstance(messages.decode(json.dumps(dtmf).encode(), extensions=True), messages.Dtmf)
+    assert isinstance(messages.decode(json.dumps(dtmf).encode(), extensions=False), Refusal)
 
 
 def test_the_callbacks_page_has_every_field() -> None:
