@@ -3,9 +3,11 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -229,8 +231,14 @@ def test_the_callbacks_page_has_every_field() -> None:
     forms = [call_form(CallEvent(kind, call, NOON)) for kind in CALL_EVENTS]
     forms.append(stream_form(StreamEvent("stream-error", stream, NOON, "why"), CallbackSettings()))
     fields = {name for form in forms for name, _ in form}
-    cells = " ".join(row[0] for row in rows(ROOT / "docs/reference/callbacks.md"))
-    assert not [name for name in sorted(fields) if f"`{name}`" not in cells]
+    named = " ".join(row[0] for row in rows(ROOT / "docs/reference/callbacks.md"))
+    assert not [name for name in sorted(fields) if f"`{name}`" not in named]
+    texts = re.findall(r"```form\n(.*?)```", page("callbacks"), re.DOTALL)
+    shown = [[name for name, _ in parse_qsl(one.replace("\n", ""), keep_blank_values=True)] for one in texts]
+    call = replace(call, parent_sid=None)
+    whole = [stream_form(StreamEvent("stream-error", stream, NOON, "why"), CallbackSettings())]
+    whole.append(call_form(CallEvent("completed", call, NOON)))
+    assert shown == [[name for name, _ in form] for form in whole]
 
 
 def _elements() -> dict[str, Mapping[str, Any]]:
