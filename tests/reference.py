@@ -1,26 +1,51 @@
-"""Makes the tables of docs/reference/rest.md from the operations that are served.
+"""Makes tables of docs/reference/rest.md: counters from their classes, operations from those that are served.
 
     python tests/reference.py
 
-writes them anew between the page's two marks; `tests/test_documents.py` compares.
+writes them anew between the page's marks; `tests/test_documents.py` compares.
 """
 
+import ast
+import inspect
 import json
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from trunkline.api.openapi import OPERATIONS
 from trunkline.api.operations.base import Operation
+from trunkline.media.report import LegReport
+from trunkline.streaming.params import StreamReport
 
 PAGE = Path(__file__).parent.parent / "docs/reference/rest.md"
-BEGIN, END = "<!-- operations: made by tests/reference.py -->\n", "<!-- end of operations -->\n"
+COUNTERS = (("Counters of a call's leg", LegReport), ("Counters of a stream", StreamReport))
+_TYPES = {"int": "number", "float": "number", "str": "string", "bool": "boolean"}
 
 
 def made() -> str:
-    """The whole page with its operations as they are now."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    return before + BEGIN + "\n" + "\n".join(_lines()) + "\n" + END + rest.partition(END)[2]
+    """The whole page with its counters and operations as they are now."""
+    text = _replaced(PAGE.read_text(), "counters", _counters())
+    return _replaced(text, "operations", _lines())
+
+
+def _replaced(text: str, part: str, lines: Iterator[str]) -> str:
+    begin, end = f"<!-- {part}: made by tests/reference.py -->\n", f"<!-- end of {part} -->\n"
+    before, _, rest = text.partition(begin)
+    return before + begin + "\n" + "\n".join(lines) + "\n" + end + rest.partition(end)[2]
+
+
+def _counters() -> Iterator[str]:
+    for title, report in COUNTERS:
+        yield from (f"### {title}", "", "| counter | type | meaning |", "|---|---|---|")
+        [definition] = ast.parse(inspect.getsource(report)).body
+        assert isinstance(definition, ast.ClassDef)
+        for statement, following in pairwise([*definition.body, ast.Pass()]):
+            if isinstance(statement, ast.AnnAssign) and (kind := _TYPES.get(ast.unparse(statement.annotation))):
+                words = following.value if isinstance(following, ast.Expr) else None
+                meaning = str(words.value) if isinstance(words, ast.Constant) else ""
+                yield f"| `{ast.unparse(statement.target)}` | {kind} | {_cell(meaning)} |"
+        yield ""
 
 
 def _lines() -> Iterator[str]:

@@ -8,96 +8,110 @@ class LegReport:
     """One leg's counters at one moment. Times in ms are floats, counts are of packets unless said."""
 
     codec: str = ""
-    """What we send."""
+    """Codec that we send."""
     codec_in: str = ""
-    """What the peer sends: the same, or another that was agreed beside it."""
+    """Codec that the peer sends, one of those agreed."""
     srtp: str = ""
-    """The cipher suite; empty when not encrypted."""
+    """SRTP cipher suite; empty when not encrypted."""
     payload_type: int = -1
-    """The RTP payload type agreed for it."""
+    """RTP payload type agreed for `codec`; -1 = none."""
     local_port: int = 0
+    """Our UDP port for RTP."""
     expected: str = ""
-    """Where the peer's SDP says that its RTP comes from; empty when it says nothing of use."""
+    """Address of the peer's RTP by its SDP; empty when the SDP has none of use."""
     remote: str = ""
-    """Where we send: the learned source, else the signalled address; empty when neither is known."""
+    """Address to which we send: the learned source, else the signalled one; empty when neither is known."""
     remote_learned: bool = False
+    """Whether `remote` is a learned source."""
     on_hold: bool = False
+    """Whether one side has put the call on hold."""
     direction: str = "sendrecv"
-    """Ours, as negotiated."""
+    """Our direction, as negotiated (`sendrecv`, `sendonly`, `recvonly`, `inactive`)."""
     packets_in: int = 0
-    """RTP packets accepted from the peer, whatever their payload type."""
+    """RTP packets accepted from the peer, of any payload type."""
     bytes_in: int = 0
-    """Their bytes, RTP headers included."""
+    """Bytes of these packets, RTP headers included."""
     frames_in: int = 0
     """Audio frames handed on."""
     packets_out: int = 0
+    """RTP packets sent."""
     bytes_out: int = 0
     """Payload bytes sent."""
     lost: int = 0
-    """Given up after the reorder window."""
+    """Packets given up after the reorder window."""
     late: int = 0
-    """Came after they were given up."""
+    """Packets that came after they were given up."""
     duplicate: int = 0
+    """Packets that came twice."""
     reordered: int = 0
-    """Came out of order, within the window."""
+    """Packets that came out of order, within the window."""
     reorder_window_ms: float = 0.0
-    """How long a gap is held open at present."""
+    """Present length of the reorder window."""
     stray: int = 0
-    """Of another SSRC or far off in sequence, one alone: not taken for a new start."""
+    """Single packets of another SSRC, or far off in sequence, that were not taken for a new start."""
     restarts: int = 0
     """New starts of the peer's stream: another SSRC or source, a jump in sequence, the end of a hold."""
     malformed: int = 0
+    """Datagrams that are not RTP."""
     keepalives: int = 0
-    """Datagrams, of RTP's port and RTCP's, that only keep a NAT open (RFC 6263)."""
+    """Datagrams, on the ports of RTP and RTCP, that only keep a NAT open (RFC 6263)."""
     wrong_source: int = 0
-    """From elsewhere than the learned source. Once that is settled the kernel drops them uncounted, unless the peer has
-    been silent for a second."""
+    """Packets from another source than the learned one. Once a source is learned, others are counted only after the
+    peer has been silent for a second."""
     stranger: str = ""
     """The last of these sources."""
     stranger_ms: float = -1.0
     """Age of its packet; -1 = there was none."""
     kept_dropped: int = 0
-    """Kept until an answer, a trial's end or a listener came, and dropped: over a second's, or the call ended first."""
+    """Packets kept for an answer, the trial of a source or a first listener, and dropped: more than a second of them,
+    or the call ended first."""
     unknown_payload_type: int = 0
+    """Packets of a payload type that was not agreed."""
     seen_payload_type: int = -1
-    """The last of these types."""
+    """The last such payload type; -1 = there was none."""
     while_on_hold: int = 0
-    """Audio that came though the direction does not allow it; dropped."""
+    """Audio packets that came although the direction does not allow them; dropped."""
     srtp_auth_failed: int = 0
-    """SRTP and SRTCP packets that were not made with the peer's key; dropped."""
+    """SRTP and SRTCP packets without the peer's key; dropped."""
     srtp_replayed: int = 0
-    """SRTP and SRTCP packets that came before, or too late to tell; dropped."""
+    """SRTP and SRTCP packets that were repeated, or too old to check; dropped."""
     rtcp_in: int = 0
+    """RTCP packets accepted."""
     rtcp_out: int = 0
+    """RTCP packets sent."""
     rtcp_malformed: int = 0
+    """Datagrams on the RTCP port that are not RTCP."""
     send_errors: int = 0
-    """Refused by the network: mostly nobody listens at the peer's port."""
+    """Packets refused by the network, mostly because nothing listens at the peer's port."""
     receive_errors: int = 0
+    """Errors of the socket when reading."""
     skipped_ms: int = 0
-    """Left out of the outbound timeline because the process stood still."""
+    """Milliseconds left out of the outbound audio because the process stood still."""
     jitter_ms: float = 0.0
     """Inter-arrival jitter (RFC 3550 section 6.4.1)."""
     round_trip_ms: float = -1.0
-    """From RTCP; -1 = not known."""
+    """Round trip by RTCP; -1 = not known."""
     peer_lost: int = 0
-    """Our packets that the peer says it misses."""
+    """Our packets that the peer reports as lost."""
     peer_jitter_ms: float = 0.0
+    """Jitter of our packets as the peer reports it."""
     loss_percent: float = -1.0
-    """Of the peer's packets; -1 = nothing came."""
+    """Loss of the peer's packets; -1 = none came."""
     peer_loss_percent: float = -1.0
-    """Of our packets, as the peer says; -1 = it has said nothing."""
+    """Loss of our packets as the peer reports it; -1 = no report."""
     mos: float = -1.0
-    """How good what the peer says sounds to us, from 1 to 4.5, by estimate (`quality.py`); -1 = nothing came."""
+    """Estimated opinion score of the peer's audio, from 1 to 4.5; -1 = no audio came."""
     peer_mos: float = -1.0
-    """How good we sound to the peer; -1 = it has said nothing."""
+    """Estimated opinion score of our audio at the peer; -1 = no report."""
     last_packet_ms: float = -1.0
     """Age of the peer's last RTP packet; -1 = there was none."""
     duration_ms: float = 0.0
+    """Age of the leg."""
     digits: int = 0
     """Key presses received."""
     digits_out: int = 0
     """Key presses sent."""
     digits_waiting: int = 0
-    """Digits that the app gave us and that are not sent yet; in the last report, never."""
+    """Key presses of the app that are not sent yet; 0 in the last report."""
     digits_lost: int = 0
-    """Keys heard on a bridged leg that could not be passed on: no telephone-event, or too many wait."""
+    """Key presses of a bridged leg that could not be passed on: no telephone-event, or too many wait."""

@@ -99,37 +99,42 @@ class StreamReport:
     frames_sent: int = 0
     """`media` messages handed to the socket."""
     frames_dropped: int = 0
-    """Oldest messages dropped because the app did not read."""
+    """Oldest `media` messages dropped because the app did not read."""
     frames_lost: int = 0
-    """Messages lost with a socket, or for want of one beyond what is replayed."""
+    """Messages lost with a socket, or while there was none, beyond what is replayed."""
     frames_missing: int = 0
     """RTP packets that never came, seen by the app as gaps in `chunk`."""
     messages_received: int = 0
+    """Messages of the app."""
     bytes_received: int = 0
     """Bytes of audio in the app's `media` messages, decoded."""
     errors_received: int = 0
-    """`error` messages of the app's, which are never answered."""
+    """`error` messages of the app."""
     played_ms: int = 0
+    """Audio of the app that was played."""
     unheard_ms: int = 0
-    """Of these, audio for the opposite leg while there was none."""
+    """Part of `played_ms` for the opposite leg while there was none."""
     cleared_ms: int = 0
+    """Audio of the app removed by `clear`."""
     discarded_ms: int = 0
-    """Audio that was left out, after it had come too late or our own clock had been held up."""
+    """Audio of the app left out because it came too late or our clock was delayed."""
     queued_ms: int = 0
+    """Audio of the app that waits."""
     underruns: int = 0
-    """Times that playback ran dry in mid-speech: more audio came within half a second."""
+    """Times that playback ran dry within speech: more audio came within half a second."""
     overruns: int = 0
     """Messages refused because too much audio was queued."""
     app_samples: int = 0
-    """Stretches of the app's audio, of 100 ms each, whose loudness was measured."""
+    """Pieces of the app's audio, of 100 ms each, whose level was measured."""
     app_level_db: int = 0
-    """The loudest of these, in dB below full scale; -96 is digital silence. Means something only with samples."""
+    """Level of the loudest piece in dB below full scale; -96 is digital silence. Valid only with `app_samples`."""
     marks: int = 0
+    """Marks returned to the app."""
     reconnects: int = 0
     """Sockets after the first."""
     failed_tries: int = 0
-    """Tries for a socket since there last was one."""
+    """Failed connection attempts since the last socket."""
     last_cause: str = ""
-    """Why the last of these failed, or the last socket was lost, in words."""
+    """Why the last attempt failed, or the last socket was lost."""
     errors: dict[str, int] = field(default_factory=dict)
     """Refused messages by error title."""
