@@ -85,11 +85,14 @@ FIELDS = (
     Field(
         "voice_fallback_url",
         _WEB,
-        _url("Where they get them when `voice_url` fails.", "https://fallback.example.com"),
+        _url("Where its calls get their instructions when `voice_url` fails.", "https://fallback.example.com"),
         "voice_fallback_url",
     ),
     Field(
-        "status_callback", _WEB, _url("Where its calls' progress is told.", "https://example.com"), "status_callback"
+        "status_callback",
+        _WEB,
+        _url("Where callbacks report the progress of its calls.", "https://example.com"),
+        "status_callback",
     ),
     Field("status_callback_method", _EITHER, _method("status_callback"), "status_callback_method"),
     Field(

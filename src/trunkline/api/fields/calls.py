@@ -130,7 +130,7 @@ INSTRUCTIONS = (_URL, Field("UrlMethod", _EITHER, _method_else("Url", _APPLICATI
 _STATUS_CALLBACK = Field(
     "StatusCallback",
     _WEB,
-    _url("Where the call's progress is told.", "https://www.example.com/callback"),
+    _url("Where callbacks report the call's progress.", "https://www.example.com/callback"),
     "status_callback",
 )
 STATUS_CALLBACK = (
@@ -147,7 +147,7 @@ PLACE_FIELDS = (
             "type": "string",
             "maxLength": PARTY_LIMIT,
             "pattern": f"^{_PARTY.pattern}$",
-            "description": "Whom to call: a number, a phone's name, or a `sip:` URI.",
+            "description": "The called party: a number, a phone's name, or a `sip:` URI.",
             "example": "+16175551212",
         },
         "to",
@@ -274,7 +274,7 @@ MORE_PLACE_SCHEMAS: Mapping[str, Mapping[str, object]] = {
     "StatusCallbackEvent": {
         "type": "string",
         "default": "completed",
-        "description": f"Which of {', '.join(CALL_EVENTS)} are told, separated by spaces. In JSON also an array.",
+        "description": f"Events to report, of {', '.join(CALL_EVENTS)}, separated by spaces. In JSON also an array.",
         "example": "initiated answered",
     },
     "CustomHeaders": {

@@ -62,7 +62,12 @@ START_FIELDS = (
     Field(
         "Track",
         one_of(*Track, make=Track),
-        enum_schema(*Track, default="inbound_track", example="both_tracks", description="Whose audio is streamed."),
+        enum_schema(
+            *Track,
+            default="inbound_track",
+            example="both_tracks",
+            description="Which audio is streamed: what the call's party says, what it hears, or both.",
+        ),
         "track",
     ),
     Field(
@@ -107,7 +112,7 @@ START_FIELDS = (
             "type": "string",
             "format": "uri",
             "maxLength": URL_LIMIT,
-            "description": "Where `stream-started`, `stream-stopped` and `stream-error` are told.",
+            "description": "Where callbacks report `stream-started`, `stream-stopped` and `stream-error`.",
             "example": "http://webhook.com/callback",
         },
         "status_callback",
@@ -135,8 +140,8 @@ START_FIELDS = (
         {
             "type": "integer",
             "enum": [8000, 16000, 24000, 48000],
-            "description": "Of what is streamed to the app as `L16`, 8000 if not given; the other codecs have a rate "
-            "of their own, and another is refused. An extension.",
+            "description": "Samples a second of `L16` to the app, 8000 if not given. The other codecs have one rate; "
+            "any other is refused. An extension.",
         },
         "sampling_rate",
     ),
@@ -146,8 +151,8 @@ START_FIELDS = (
         {
             "type": "integer",
             "enum": [8000, 16000, 22050, 24000, 48000],
-            "description": "Of the app's `L16` media, 8000 if not given; the other codecs have a rate of their own, "
-            "and another is refused. An extension.",
+            "description": "Samples a second of the app's `L16` media, 8000 if not given. The other codecs have one "
+            "rate; any other is refused. An extension.",
         },
         "bidirectional_sampling_rate",
     ),
@@ -168,7 +173,7 @@ START_FIELDS = (
         enum_schema(
             *TargetLegs,
             default="self",
-            description="Who hears the app on a bridged call: the call that is streamed, the one that it is bridged "
+            description="Which legs of a bridged call hear the app: the streamed leg, the leg that it is bridged "
             "with, or both. An extension.",
         ),
         "target_legs",
@@ -179,7 +184,8 @@ START_FIELDS = (
         {
             "type": "boolean",
             "default": True,
-            "description": "Dial again when the WebSocket is lost, and when the first try finds nobody. An extension.",
+            "description": "Dial again when the WebSocket is lost, or the first attempt is refused or times out. "
+            "An extension.",
         },
         "enable_reconnect",
     ),

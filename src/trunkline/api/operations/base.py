@@ -101,7 +101,13 @@ def body_schema(rows: tuple[Field, ...], more: Mapping[str, Schema] | None = Non
 
 
 PAGES: Mapping[str, Schema] = {
-    "Page": {"type": "integer", "minimum": 0, "maximum": PAGE_LIMIT, "default": 0},
-    "PageSize": {"type": "integer", "minimum": 1, "maximum": PAGE_SIZE_LIMIT, "default": DEFAULT_PAGE_SIZE},
+    "Page": {"type": "integer", "minimum": 0, "maximum": PAGE_LIMIT, "default": 0, "description": "Which page."},
+    "PageSize": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": PAGE_SIZE_LIMIT,
+        "default": DEFAULT_PAGE_SIZE,
+        "description": "Members of a page.",
+    },
 }
 CALLS = f"{BASE}/{{account_sid}}/Calls"

@@ -172,7 +172,15 @@ _CALL_QUERY: Mapping[str, Schema] = {
     "To": TEXT,
     "From": TEXT,
     "Status": {"type": "string", "enum": list(get_args(CallStatus))},
-    **{time + suffix: DAY for time in ("StartTime", "EndTime") for suffix in ("", "_gt", "_lt")},
+    **{
+        time + suffix: {**DAY, "description": words}
+        for time in ("StartTime", "EndTime")
+        for suffix, words in (
+            ("", "On this UTC day, `YYYY-MM-DD`."),
+            ("_gt", "From this day on."),
+            ("_lt", "Up to this day."),
+        )
+    },
 }
 
 OPERATIONS = (
@@ -180,7 +188,7 @@ OPERATIONS = (
         "POST",
         CALLS,
         "InitiateTexmlCall",
-        "Call somebody. The answer does not wait for the called party; how the call goes is told by callbacks. Without "
+        "Place a call. The answer does not wait for the called party; callbacks report the call's progress. Without "
         "`Url` and `Texml` the instructions are the application's.",
         "PlacedCall",
         _PLACED_EXAMPLE,
@@ -198,7 +206,7 @@ OPERATIONS = (
         "POST",
         "/v2/texml/calls/{application_id}",
         "CreateTexmlCall",
-        "Call somebody with the instructions of the application in the path; the SDKs' `texml.calls.create`. Takes the "
+        "Place a call with the instructions of the application in the path; the SDKs' `texml.calls.create`. Takes the "
         "fields of `InitiateTexmlCall`, of which `ApplicationSid` is ignored.",
         "PlacedCall",
         _PLACED_EXAMPLE,
@@ -228,8 +236,8 @@ OPERATIONS = (
         "GET",
         f"{CALLS}/{{call_sid}}/media.json",
         "GetTexmlCallMedia",
-        "Why is there no audio? What a call's media is doing, or did, in plain words and in numbers. A live call is "
-        "listened to for a moment.",
+        "Why there is no audio: what a call's media does, or did, in words and in numbers. A live call is observed "
+        "for a moment.",
         "CallMedia",
         _MEDIA_EXAMPLE,
     ),
@@ -237,7 +245,7 @@ OPERATIONS = (
         "POST",
         f"{CALLS}/{{call_sid}}",
         "UpdateTexmlCall",
-        "End a live call, give it other instructions, or tell of it elsewhere from now on.",
+        "End a live call, give it other instructions, or change its status callback.",
         "Call",
         _CALL_EXAMPLE,
         body=body_schema((UPDATE_STATUS, *REDIRECT, *STATUS_CALLBACK)),
