@@ -16,7 +16,7 @@ from picows import WSListener, WSUpgradeRequest, ws_create_server
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
-from trunkline.streaming.inbox import Inbox
+from trunkline.streaming.inbox import MessageHandler
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Session
@@ -58,7 +58,7 @@ def back(leg: str, milliseconds: int, rounds: int) -> None:
     """A media message to packets of the leg's."""
     playback = Playback("PCMU", prebuffer=0, limit=600, mark_limit=1)
     playback.leg_changed(leg, 20)
-    inbox = Inbox(PARAMS, SETTINGS, Session(PARAMS, IDENTITY, "PCMU", SETTINGS), playback, lambda digits: None)
+    inbox = MessageHandler(PARAMS, SETTINGS, Session(PARAMS, IDENTITY, "PCMU", SETTINGS), playback, lambda digits: None)
     payload = b64encode(bytes(milliseconds * 8)).decode()
     text = json.dumps({"event": "media", "media": {"payload": payload}}).encode()
 

@@ -16,7 +16,7 @@ import uvloop
 
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
-from trunkline.media.bridge.buffer import Playout
+from trunkline.media.bridge.buffer import BridgeBuffer
 from trunkline.media.codecs import CODECS
 from trunkline.media.engine import BATCH, Engine
 from trunkline.media.leg import RANDOM_BYTES, Leg
@@ -112,11 +112,11 @@ def pure(count: int, rounds: int, params: MediaParams, packets: list[bytes], kin
 def bridged(rounds: int) -> None:
     """A packet over a bridge: passed, and transcoded. The legs at its ends are those above."""
     for source, sink in (("PCMU", "PCMU"), ("G722", "G722"), ("OPUS", "OPUS"), ("PCMU", "PCMA"), ("PCMU", "G722")):
-        playout, payload = Playout(), CODECS[source].silence(20)
+        playout, payload = BridgeBuffer(), CODECS[source].silence(20)
         playout.set_sink(sink, 20)
         playout.set_source(source)
 
-        def cross(_: int, playout: Playout = playout, payload: bytes = payload) -> None:
+        def cross(_: int, playout: BridgeBuffer = playout, payload: bytes = payload) -> None:
             playout.put(payload, 0)
             playout.take()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from trunkline.demo.server import ServerProcess
-from trunkline.demo.uac import Address, State, UserAgentClient, audio_offer, media_address
+from trunkline.demo.uac import Address, UacState, UserAgentClient, audio_offer, media_address
 
 HOST = "127.0.0.1"
 AT_ONCE = 20
@@ -92,9 +92,9 @@ class Callers(asyncio.DatagramProtocol):
         calls: list[UserAgentClient] = []
         async with asyncio.timeout(PATIENCE):
             while True:
-                pending = [call for call in calls if call.state is not State.UP]
-                if any(call.state is State.ENDED for call in pending):
-                    raise Invalid(f"a call failed: {next(c.failure for c in pending if c.state is State.ENDED)}")
+                pending = [call for call in calls if call.state is not UacState.UP]
+                if any(call.state is UacState.ENDED for call in pending):
+                    raise Invalid(f"a call failed: {next(c.failure for c in pending if c.state is UacState.ENDED)}")
                 if len(calls) == count and not pending:
                     return calls
                 while len(calls) < count and len(pending) < AT_ONCE:

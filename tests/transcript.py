@@ -16,10 +16,10 @@ from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, PayloadType
 from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.rtp.packet import RtpPacket, build
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
-from trunkline.streaming.inbox import Inbox
+from trunkline.streaming.inbox import MessageHandler
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
 from trunkline.streaming.playback import Playback
-from trunkline.streaming.session import Outbox, Session
+from trunkline.streaming.session import SendBuffer, Session
 
 PACKETS = 2000
 PEER = Endpoint("127.0.0.1", 4000)
@@ -41,8 +41,8 @@ class Stream:
         identity = StreamIdentity(StreamSid("s"), AccountSid("a"), CallSid("c"), CallSessionId("s"), "+1", "+2")
         self.session = Session(params, identity, "PCMU", settings)
         self.playback = Playback("PCMU", prebuffer=60, limit=2, mark_limit=20)
-        self.inbox = Inbox(params, settings, self.session, self.playback, lambda digits: None)
-        self.outbox = Outbox(0.5, 5)
+        self.inbox = MessageHandler(params, settings, self.session, self.playback, lambda digits: None)
+        self.outbox = SendBuffer(0.5, 5)
         for message in self.session.opening(0.0):
             say(message)
         self.session.anchor(0, 0.0)

@@ -37,7 +37,7 @@ from trunkline.store.store import Store
 from trunkline.store.writer import Writer
 from trunkline.streaming.certificates import renew, tls_context
 from trunkline.streaming.target import BadTarget
-from trunkline.texml.conductor import Conductor, Tools
+from trunkline.texml.conductor import TexmlRunner, Tools
 from trunkline.webhooks.delivery import Delivery
 from trunkline.webhooks.signing import Signer
 from trunkline.workers.limits import raise_file_limit
@@ -200,7 +200,7 @@ class Server:
         pool = WorkerPool(settings, lambda event: runner.on_pool(event))
         runner = Runner(settings, account, directory, pool, writer)
         tools = Tools.of(settings, signer, dialler, lambda: _public_url(settings, http))
-        conductor = Conductor(runner, directory.route, tools)
+        conductor = TexmlRunner(runner, directory.route, tools)
         stack.push_async_callback(conductor.stop)
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
         pool.launch()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from trunkline.api.auth import Gate, bearer
+from trunkline.api.auth import Authenticator, bearer
 from trunkline.api.limits import TokenBuckets
 from trunkline.errors import AuthenticationFailed, ResourceNotFound, TooManyRequests
 from trunkline.ids import AccountSid
@@ -45,7 +45,7 @@ def test_any_header_gives_a_printable_key_or_none(headers: list[str]) -> None:
 
 
 async def test_the_gate_admits_the_key_to_its_own_account_only() -> None:
-    gate = Gate(OneKey(), TokenBuckets(0), lambda: 0.0)
+    gate = Authenticator(OneKey(), TokenBuckets(0), lambda: 0.0)
     request = _request(b"Bearer KEY")
     for path_account in (None, ACCOUNT):
         assert (await gate.admit(request, path_account)).account == ACCOUNT
@@ -57,7 +57,7 @@ async def test_the_gate_admits_the_key_to_its_own_account_only() -> None:
 
 
 async def test_a_refused_key_takes_no_token_and_a_wrong_account_does() -> None:
-    gate = Gate(OneKey(), TokenBuckets(0.25), lambda: 0.0)
+    gate = Authenticator(OneKey(), TokenBuckets(0.25), lambda: 0.0)
     with pytest.raises(AuthenticationFailed):
         await gate.admit(_request(b"Bearer other"))
     with pytest.raises(ResourceNotFound):

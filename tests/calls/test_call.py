@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from trunkline.calls import effects as do
 from trunkline.calls import events as facts
-from trunkline.calls.call import Call, CallRules, State, lost_in_crash
+from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
 from trunkline.calls.commands import AnswerCall, Command, EndCall, PauseStream, StartStream, StopStream
 from trunkline.calls.views import CallView, StreamEvent
 from trunkline.errors import (
@@ -97,7 +97,7 @@ def updated(order: do.UpdateLeg) -> facts.LegUpdated:
 
 
 def told(effects: Sequence[do.Effect]) -> list[StreamEvent]:
-    return [event for effect in effects if isinstance(effect, do.Record) for event in effect.events]
+    return [event for effect in effects if isinstance(effect, do.Persist) for event in effect.events]
 
 
 # ── set-up ──
@@ -105,14 +105,14 @@ def told(effects: Sequence[do.Effect]) -> list[StreamEvent]:
 
 def test_an_invite_rings_and_asks_for_a_leg() -> None:
     effects = feed(new_call(), facts.Invited(OFFER))
-    assert kinds(effects) == [do.Ring, do.OpenLeg, do.Record]
+    assert kinds(effects) == [do.RingCaller, do.OpenLeg, do.Persist]
     assert only(do.OpenLeg, effects).params.codec == "PCMU"
 
 
 def test_an_open_leg_answers_the_call_at_its_port() -> None:
     call = new_call()
     effects = feed(call, facts.Invited(OFFER), OPENED)
-    assert "m=audio 20000 RTP/AVP 0" in only(do.Answer, effects).sdp
+    assert "m=audio 20000 RTP/AVP 0" in only(do.AnswerCaller, effects).sdp
     assert call.view.status == "in-progress"
     assert call.view.answered_at == T0
 
@@ -120,10 +120,10 @@ def test_an_open_leg_answers_the_call_at_its_port() -> None:
 def test_an_offer_without_a_usable_codec_gets_488_and_a_reason() -> None:
     call = new_call()
     effects = feed(call, facts.Invited(UNUSABLE))
-    refusal = only(do.Reject, effects)
+    refusal = only(do.RejectCaller, effects)
     assert refusal.status == 488
     assert refusal.warning
-    assert kinds(effects) == [do.Reject, do.Record, do.Forget]
+    assert kinds(effects) == [do.RejectCaller, do.Persist, do.Forget]
     assert call.view.status == "failed"
 
 
@@ -133,20 +133,20 @@ def test_a_call_without_streams_is_answered_without_and_gets_them_by_a_later_off
     opened = feed(call, facts.Invited(nothing))
     params = only(do.OpenLeg, opened).params
     assert params.direction is Direction.INACTIVE
-    answer = only(do.Answer, feed(call, OPENED)).sdp
+    answer = only(do.AnswerCaller, feed(call, OPENED)).sdp
     assert parse(answer.encode()).media == ()
-    again = only(do.UpdateLeg, feed(call, facts.Confirmed(None), facts.Reoffered(nothing)))
+    again = only(do.UpdateLeg, feed(call, facts.Confirmed(None), facts.OfferReceived(nothing)))
     assert again.params == params
     feed(call, updated(again))
-    order = only(do.UpdateLeg, feed(call, facts.Reoffered(parse(sdp().encode()))))
+    order = only(do.UpdateLeg, feed(call, facts.OfferReceived(parse(sdp().encode()))))
     assert order.params.direction is Direction.SENDRECV
     feed(call, updated(order))
-    assert kinds(feed(call, facts.Reoffered(nothing))) == [do.RejectReoffer], "streams do not vanish from an offer"
+    assert kinds(feed(call, facts.OfferReceived(nothing))) == [do.RejectReoffer], "streams do not vanish from an offer"
 
 
 def test_without_a_leg_the_call_is_refused_and_forgotten() -> None:
     effects = feed(new_call(), facts.Invited(OFFER), facts.LegFailed("no free port"))
-    assert only(do.Reject, effects).status == 503
+    assert only(do.RejectCaller, effects).status == 503
     assert kinds(effects)[-1] is do.Forget
 
 
@@ -165,30 +165,30 @@ def test_a_late_offer_is_settled_by_the_ack() -> None:
 def test_a_late_offer_that_is_not_answered_ends_the_call(answer: SessionDescription | None) -> None:
     call = new_call()
     effects = feed(call, facts.Invited(None), OPENED, facts.Confirmed(answer))
-    assert kinds(effects) == [do.HangUp, do.CloseLeg, do.Record]
-    assert only(do.HangUp, effects).cause == 488
+    assert kinds(effects) == [do.HangUpPeer, do.CloseLeg, do.Persist]
+    assert only(do.HangUpPeer, effects).cause == 488
     assert call.view.status == "failed"
 
 
 def test_cancel_while_the_leg_opens_closes_it_again() -> None:
     call = new_call()
     effects = feed(call, facts.Invited(OFFER), facts.PeerEnded("cancel", ""))
-    assert kinds(effects) == [do.CloseLeg, do.Record]
+    assert kinds(effects) == [do.CloseLeg, do.Persist]
     assert call.view.status == "canceled"
-    assert kinds(feed(call, OPENED, facts.LegClosed({}))) == [do.Record, do.Forget]
+    assert kinds(feed(call, OPENED, facts.LegClosed({}))) == [do.Persist, do.Forget]
 
 
 def test_the_api_ending_a_ringing_call_refuses_it() -> None:
     call = new_call()
     effects = feed(call, facts.Invited(OFFER), EndCall("ended by the API"))
-    assert kinds(effects) == [do.Reject, do.CloseLeg, do.Record]
-    assert call.view.sip_status == only(do.Reject, effects).status == 480
+    assert kinds(effects) == [do.RejectCaller, do.CloseLeg, do.Persist]
+    assert call.view.sip_status == only(do.RejectCaller, effects).status == 480
 
 
 @pytest.mark.parametrize("lost", [facts.LegFailed("no port"), facts.WorkerLost("killed")])
 def test_a_call_that_we_cannot_take_has_the_status_of_its_refusal(lost: facts.Fact) -> None:
     call = new_call()
-    refusal = only(do.Reject, feed(call, facts.Invited(OFFER), lost))
+    refusal = only(do.RejectCaller, feed(call, facts.Invited(OFFER), lost))
     assert call.view.sip_status == refusal.status == 503
 
 
@@ -197,34 +197,34 @@ def test_a_call_that_we_cannot_take_has_the_status_of_its_refusal(lost: facts.Fa
 
 def test_hold_and_resume_reach_the_leg() -> None:
     call = answered()
-    held = only(do.UpdateLeg, feed(call, facts.Reoffered(HOLD)))
+    held = only(do.UpdateLeg, feed(call, facts.OfferReceived(HOLD)))
     assert held.params.direction is Direction.RECVONLY
     assert "a=recvonly" in only(do.AcceptReoffer, feed(call, updated(held))).sdp
-    resumed = only(do.UpdateLeg, feed(call, facts.Reoffered(OFFER)))
+    resumed = only(do.UpdateLeg, feed(call, facts.OfferReceived(OFFER)))
     assert resumed.params.direction is Direction.SENDRECV
     assert "a=sendrecv" in only(do.AcceptReoffer, feed(call, updated(resumed))).sdp
 
 
 def test_an_offer_is_answered_when_the_leg_goes_by_it_and_not_before() -> None:
     call = answered()
-    asked = feed(call, facts.Reoffered(TO_PCMA))
+    asked = feed(call, facts.OfferReceived(TO_PCMA))
     assert kinds(asked) == [do.UpdateLeg]
     assert call.view.codec == "PCMU", "what is agreed is told when it is"
     accepted = feed(call, updated(only(do.UpdateLeg, asked)))
-    assert kinds(accepted) == [do.AcceptReoffer, do.Record]
+    assert kinds(accepted) == [do.AcceptReoffer, do.Persist]
     assert "m=audio 20000 RTP/AVP 8" in only(do.AcceptReoffer, accepted).sdp
-    assert only(do.Record, accepted).calls[0].codec == "PCMA"
+    assert only(do.Persist, accepted).calls[0].codec == "PCMA"
     assert feed(call, updated(only(do.UpdateLeg, asked))) == [], "once"
 
 
 def test_a_stream_that_starts_while_an_offer_waits_speaks_what_the_leg_will() -> None:
-    call = answered(facts.Reoffered(TO_PCMA))
+    call = answered(facts.OfferReceived(TO_PCMA))
     assert only(do.OpenStream, feed(call, StartStream(S1, APP))).encoding == "PCMA"
 
 
 def test_an_offer_that_is_cancelled_leaves_the_call_as_it_was() -> None:
     call = answered()
-    asked = only(do.UpdateLeg, feed(call, facts.Reoffered(TO_PCMA)))
+    asked = only(do.UpdateLeg, feed(call, facts.OfferReceived(TO_PCMA)))
     (back,) = feed(call, facts.ReofferCancelled())
     assert isinstance(back, do.UpdateLeg)
     assert back.params.codec == call.view.codec == "PCMU"
@@ -234,9 +234,9 @@ def test_an_offer_that_is_cancelled_leaves_the_call_as_it_was() -> None:
 
 def test_the_news_of_an_earlier_update_is_not_taken_for_a_later_ones() -> None:
     call = answered()
-    cancelled = only(do.UpdateLeg, feed(call, facts.Reoffered(HOLD)))
+    cancelled = only(do.UpdateLeg, feed(call, facts.OfferReceived(HOLD)))
     back = only(do.UpdateLeg, feed(call, facts.ReofferCancelled()))
-    asked = only(do.UpdateLeg, feed(call, facts.Reoffered(TO_PCMA)))
+    asked = only(do.UpdateLeg, feed(call, facts.OfferReceived(TO_PCMA)))
     assert [feed(call, updated(early)) for early in (cancelled, back)] == [[], []]
     sdp = only(do.AcceptReoffer, feed(call, updated(asked))).sdp
     assert "RTP/AVP 8" in sdp
@@ -253,23 +253,23 @@ def test_an_update_that_nobody_waits_for_changes_nothing() -> None:
     ("end", "first"),
     [
         (facts.PeerEnded("bye", ""), do.CloseLeg()),
-        (EndCall("so be it"), do.HangUp("so be it")),
-        (facts.WorkerLost("the media worker died"), do.HangUp("the media worker died", 500)),
-        (facts.LegSilent(60), do.HangUp("no RTP for 60 s", 408)),
+        (EndCall("so be it"), do.HangUpPeer("so be it")),
+        (facts.WorkerLost("the media worker died"), do.HangUpPeer("the media worker died", 500)),
+        (facts.LegSilent(60), do.HangUpPeer("no RTP for 60 s", 408)),
     ],
 )
 def test_a_call_that_ends_answers_no_offer_any_more(end: facts.Fact | Command, first: do.Effect) -> None:
     call = answered()
-    order = only(do.UpdateLeg, feed(call, facts.Reoffered(HOLD)))
+    order = only(do.UpdateLeg, feed(call, facts.OfferReceived(HOLD)))
     assert feed(call, end)[0] == first, "by which signalling answers what waits"
     assert do.AcceptReoffer not in kinds([*feed(call, updated(order)), *feed(call, facts.ReofferCancelled())])
 
 
 def test_each_sdp_of_ours_has_a_higher_version() -> None:
     call = new_call()
-    texts = [only(do.Answer, feed(call, facts.Invited(OFFER), OPENED)).sdp]
+    texts = [only(do.AnswerCaller, feed(call, facts.Invited(OFFER), OPENED)).sdp]
     for offer in (HOLD, None, OFFER):
-        effects = feed(call, facts.Reoffered(offer))
+        effects = feed(call, facts.OfferReceived(offer))
         if offer is not None:
             effects = feed(call, updated(only(do.UpdateLeg, effects)))
         texts.append(only(do.AcceptReoffer, effects).sdp)
@@ -280,7 +280,7 @@ def test_each_sdp_of_ours_has_a_higher_version() -> None:
 
 def test_a_reinvite_that_cannot_be_met_leaves_the_call_as_it_was() -> None:
     call = answered()
-    effects = feed(call, facts.Reoffered(UNUSABLE))
+    effects = feed(call, facts.OfferReceived(UNUSABLE))
     assert kinds(effects) == [do.RejectReoffer]
     assert only(do.RejectReoffer, effects).status == 488
     assert call.view.codec == "PCMU"
@@ -288,13 +288,13 @@ def test_a_reinvite_that_cannot_be_met_leaves_the_call_as_it_was() -> None:
 
 def test_a_reinvite_without_an_offer_is_settled_by_its_ack() -> None:
     call = answered()
-    effects = feed(call, facts.Reoffered(None))
+    effects = feed(call, facts.OfferReceived(None))
     assert kinds(effects) == [do.UpdateLeg, do.AcceptReoffer]
     before = only(do.UpdateLeg, effects).params
     assert (before.codec, dict(before.heard)[9]) == ("PCMU", "G722"), "what the peer sends upon our offer is heard"
     assert only(do.UpdateLeg, feed(call, facts.Confirmed(TO_PCMA))).params.codec == "PCMA"
     assert call.view.codec == "PCMA"
-    feed(call, updated(only(do.UpdateLeg, feed(call, facts.Reoffered(OFFER)))))
+    feed(call, updated(only(do.UpdateLeg, feed(call, facts.OfferReceived(OFFER)))))
     assert feed(call, facts.Confirmed(None)) == [], "the offer was the peer's this time"
 
 
@@ -304,12 +304,12 @@ def test_an_offer_of_ours_in_the_call_that_gets_no_answer_leaves_it_as_it_was(
 ) -> None:
     call = new_call()
     before = only(do.OpenLeg, feed(call, facts.Invited(OFFER))).params
-    feed(call, OPENED, facts.Confirmed(None), facts.Reoffered(None))
+    feed(call, OPENED, facts.Confirmed(None), facts.OfferReceived(None))
     effects = feed(call, facts.Confirmed(answer))
     assert kinds(effects) == [do.UpdateLeg]
     assert only(do.UpdateLeg, effects).params == before
-    assert call.state is State.UP
-    assert only(do.UpdateLeg, feed(call, facts.Reoffered(TO_PCMA))).params.codec == "PCMA"
+    assert call.state is CallState.UP
+    assert only(do.UpdateLeg, feed(call, facts.OfferReceived(TO_PCMA))).params.codec == "PCMA"
 
 
 def test_the_answer_to_a_refresh_counts() -> None:
@@ -330,11 +330,11 @@ def test_a_call_is_answered_in_the_codec_of_the_one_that_it_will_be_bridged_with
     call = new_call()
     feed(call, facts.Invited(OFFER, answer=False), OPENED)
     effects = feed(call, AnswerCall("PCMA"))
-    assert kinds(effects) == [do.UpdateLeg, do.Answer, do.Record]
+    assert kinds(effects) == [do.UpdateLeg, do.AnswerCaller, do.Persist]
     assert only(do.UpdateLeg, effects).params.codec == call.view.codec == "PCMA"
-    assert "RTP/AVP 8 0" in only(do.Answer, effects).sdp
+    assert "RTP/AVP 8 0" in only(do.AnswerCaller, effects).sdp
     feed(call, facts.Confirmed(None))
-    order = only(do.UpdateLeg, feed(call, facts.Reoffered(HOLD)))
+    order = only(do.UpdateLeg, feed(call, facts.OfferReceived(HOLD)))
     assert order.params.codec == "PCMA", "and stays in it"
 
 
@@ -342,7 +342,7 @@ def test_a_call_is_answered_in_the_codec_of_the_one_that_it_will_be_bridged_with
 def test_a_codec_that_the_caller_has_not_or_that_is_first_anyway_changes_nothing(codec: str | None) -> None:
     call = new_call()
     feed(call, facts.Invited(OFFER, answer=False), OPENED)
-    assert kinds(feed(call, AnswerCall(codec))) == [do.Answer, do.Record]
+    assert kinds(feed(call, AnswerCall(codec))) == [do.AnswerCaller, do.Persist]
     assert call.view.codec == "PCMU"
 
 
@@ -350,7 +350,7 @@ def test_an_answer_that_comes_before_the_leg_prefers_a_codec_too() -> None:
     call = new_call()
     feed(call, facts.Invited(OFFER, answer=False))
     assert only(do.UpdateLeg, feed(call, AnswerCall("PCMA"))).params.codec == "PCMA"
-    assert "RTP/AVP 8 0" in only(do.Answer, feed(call, OPENED)).sdp
+    assert "RTP/AVP 8 0" in only(do.AnswerCaller, feed(call, OPENED)).sdp
 
 
 @pytest.mark.parametrize(("order", "codec"), [("ours", "PCMU"), ("peer", "G722")])
@@ -365,14 +365,14 @@ def test_a_setting_says_whose_order_decides(order: CodecOrder, codec: str) -> No
 
 def test_a_stream_is_recorded_before_it_is_opened() -> None:
     effects = feed(answered(), StartStream(S1, APP))
-    assert kinds(effects) == [do.Record, do.OpenStream]
+    assert kinds(effects) == [do.Persist, do.OpenStream]
     assert only(do.OpenStream, effects).encoding == "PCMU"
 
 
 def test_a_stream_may_start_between_200_and_ack() -> None:
     call = new_call()
     feed(call, facts.Invited(OFFER), OPENED)
-    assert kinds(feed(call, StartStream(S1, APP))) == [do.Record, do.OpenStream]
+    assert kinds(feed(call, StartStream(S1, APP))) == [do.Persist, do.OpenStream]
 
 
 def test_started_stopped_told_once_each() -> None:
@@ -381,7 +381,7 @@ def test_started_stopped_told_once_each() -> None:
     stopped = feed(call, StopStream(S1))
     late = feed(call, facts.StreamEnded(S1, "too late to matter", "", {"frames_sent": 7}))
     assert [event.kind for event in told([*started, *stopped, *late])] == ["stream-started", "stream-stopped"]
-    (view,) = only(do.Record, late).streams
+    (view,) = only(do.Persist, late).streams
     assert view.status == "stopped"
     assert view.report == {"frames_sent": 7}
 
@@ -391,7 +391,7 @@ def test_an_app_that_fails_gives_stream_error_and_the_call_goes_on() -> None:
     effects = feed(call, facts.StreamEnded(S1, "connection refused", "connection refused", {}))
     (event,) = told(effects)
     assert (event.kind, event.error) == ("stream-error", "connection refused")
-    assert call.state is State.UP
+    assert call.state is CallState.UP
 
 
 def test_an_app_that_closes_gives_stream_stopped() -> None:
@@ -402,7 +402,7 @@ def test_an_app_that_closes_gives_stream_stopped() -> None:
 def test_hang_up_while_the_socket_is_connecting_stops_the_stream_when_the_worker_says_so() -> None:
     call = answered(StartStream(S1, APP))
     effects = feed(call, facts.PeerEnded("bye", ""))
-    assert kinds(effects) == [do.CloseStream, do.CloseLeg, do.Record]
+    assert kinds(effects) == [do.CloseStream, do.CloseLeg, do.Persist]
     assert told(effects) == []
     assert [event.kind for event in told(feed(call, facts.StreamEnded(S1, None, "closed", {})))] == ["stream-stopped"]
 
@@ -424,20 +424,20 @@ def test_a_worker_that_dies_after_the_end_leaves_no_stream_untold() -> None:
 def test_a_dead_worker_fails_its_streams_and_hangs_up() -> None:
     call = answered(StartStream(S1, APP), facts.StreamStarted(S1))
     effects = feed(call, facts.WorkerLost("the media worker died"))
-    assert kinds(effects) == [do.HangUp, do.Record, do.Forget]
-    assert effects[0] == do.HangUp("the media worker died", 500)
+    assert kinds(effects) == [do.HangUpPeer, do.Persist, do.Forget]
+    assert effects[0] == do.HangUpPeer("the media worker died", 500)
     assert [(event.kind, event.error) for event in told(effects)] == [("stream-error", "the media worker died")]
 
 
 @pytest.mark.parametrize(("status", "cause"), [("completed", 200), ("failed", 500)])
 def test_an_end_in_good_order_is_told_apart_from_a_failure(status: Literal["completed", "failed"], cause: int) -> None:
-    assert only(do.HangUp, feed(answered(), EndCall("so be it", status))) == do.HangUp("so be it", cause)
+    assert only(do.HangUpPeer, feed(answered(), EndCall("so be it", status))) == do.HangUpPeer("so be it", cause)
 
 
 def test_silence_ends_the_call_with_a_reason() -> None:
     call = answered()
     effects = feed(call, facts.LegSilent(60))
-    assert only(do.HangUp, effects) == do.HangUp("no RTP for 60 s", 408)
+    assert only(do.HangUpPeer, effects) == do.HangUpPeer("no RTP for 60 s", 408)
     assert call.view.hangup_source == "system"
 
 
@@ -450,7 +450,7 @@ def test_stream_limits() -> None:
     with pytest.raises(StreamLimitReached):
         feed(call, StartStream(S2, APP))
     feed(call, StopStream(S1))
-    assert kinds(feed(call, StartStream(S2, RTP))) == [do.Record, do.OpenStream]
+    assert kinds(feed(call, StartStream(S2, RTP))) == [do.Persist, do.OpenStream]
 
 
 def test_a_live_stream_is_found_by_name() -> None:
@@ -511,9 +511,9 @@ ANYTHING = st.sampled_from(
         facts.LegFailed("x"),
         facts.Confirmed(None),
         facts.Confirmed(TO_PCMA),
-        facts.Reoffered(HOLD),
-        facts.Reoffered(None),
-        facts.Reoffered(UNUSABLE),
+        facts.OfferReceived(HOLD),
+        facts.OfferReceived(None),
+        facts.OfferReceived(UNUSABLE),
         facts.ReofferCancelled(),
         facts.LegUpdated(1),
         facts.LegUpdated(2),
@@ -551,26 +551,28 @@ def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(
     for what in [facts.Invited(offer), *inputs, facts.WorkerLost("the end"), facts.WorkerLost("the end")]:
         if isinstance(what, StartStream) and what.sid in opened:
             continue
-        was_over = call.state is State.ENDED
+        was_over = call.state is CallState.ENDED
         try:
             effects = call.handle(what, T0)
         except ApiError:
             continue
         opened += [effect.identity.stream_sid for effect in effects if isinstance(effect, do.OpenStream)]
         endings += [event.stream.sid for event in told(effects) if event.kind != "stream-started"]
-        asked += isinstance(what, facts.Reoffered)
+        asked += isinstance(what, facts.OfferReceived)
         answers += len({do.AcceptReoffer, do.RejectReoffer} & set(kinds(effects)))
-        ended_calls += not was_over and call.state is State.ENDED
+        ended_calls += not was_over and call.state is CallState.ENDED
         if was_over:
-            assert not {do.HangUp, do.Reject, do.Answer, do.OpenStream, do.OpenLeg} & set(kinds(effects))
+            assert not {do.HangUpPeer, do.RejectCaller, do.AnswerCaller, do.OpenStream, do.OpenLeg} & set(
+                kinds(effects)
+            )
     assert sorted(opened) == sorted(endings)
     assert ended_calls == 1
     assert answers <= asked
-    assert call.state is State.ENDED
+    assert call.state is CallState.ENDED
 
 
 def test_a_key_told_by_signalling_goes_to_the_media_of_a_call_that_is_up() -> None:
-    assert feed(answered(), facts.DigitReceived("5")) == [do.PressKey("5")]
+    assert feed(answered(), facts.DigitReceived("5")) == [do.NotifyDtmf("5")]
     ringing = new_call()
     assert feed(ringing, facts.Invited(OFFER), facts.DigitReceived("5")) == []
 
@@ -578,11 +580,11 @@ def test_a_key_told_by_signalling_goes_to_the_media_of_a_call_that_is_up() -> No
 def test_a_stream_is_paused_and_resumed_once_each_and_stays_live() -> None:
     call = answered(StartStream(S1, APP), facts.StreamStarted(S1))
     paused = feed(call, PauseStream(S1, paused=True))
-    assert only(do.Record, paused).streams[0].status == "paused"
+    assert only(do.Persist, paused).streams[0].status == "paused"
     assert only(do.PauseStream, paused) == do.PauseStream(S1, paused=True)
     assert feed(call, PauseStream(S1, paused=True)) == []
     assert [view.status for view in call.live_streams] == ["paused"]
-    assert only(do.Record, feed(call, PauseStream(S1, paused=False))).streams[0].status == "in-progress"
+    assert only(do.Persist, feed(call, PauseStream(S1, paused=False))).streams[0].status == "in-progress"
     assert told(feed(call, PauseStream(S1, paused=True), facts.PeerEnded("bye", "")))[0].kind == "stream-stopped"
 
 
@@ -613,9 +615,9 @@ def test_the_other_party_is_told_the_kind_of_a_fault_and_the_record_all_of_it(
     fault: Any, kind: str, detail: str
 ) -> None:
     call = new_call()
-    assert only(do.Reject, feed(call, facts.Invited(OFFER), fault)).warning == kind
+    assert only(do.RejectCaller, feed(call, facts.Invited(OFFER), fault)).warning == kind
     assert call.view.hangup_cause == detail
     if not isinstance(fault, facts.LegFailed):
         up = answered()
-        assert only(do.HangUp, feed(up, fault)) == do.HangUp(kind, 500)
+        assert only(do.HangUpPeer, feed(up, fault)) == do.HangUpPeer(kind, 500)
         assert up.view.hangup_cause == detail

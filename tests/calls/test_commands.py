@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from trunkline.calls.commands import CallRequest, Instructions, Place, Route
+from trunkline.calls.commands import CallRequest, Instructions, PlaceCall, Route
 from trunkline.calls.views import Application
 from trunkline.ids import AccountSid
 
@@ -51,5 +51,7 @@ def test_methods_that_are_not_given_are_those_of_the_application() -> None:
 def test_the_command_has_what_the_request_has_and_shows_no_password() -> None:
     request = CallRequest("+1", "+2", "me", timeout=5, username="u", password="hush", send_digits="1w2", srtp=True)
     route = Route("trunk", "t", "1")
-    assert request.place(route) == Place(route, timeout=5, username="u", password="hush", send_digits="1w2", srtp=True)
+    assert request.place(route) == PlaceCall(
+        route, timeout=5, username="u", password="hush", send_digits="1w2", srtp=True
+    )
     assert "hush" not in repr(request) + repr(request.place(route))

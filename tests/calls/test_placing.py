@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 
 from trunkline.calls import effects as do
 from trunkline.calls import events as facts
-from trunkline.calls.call import Call, CallRules, State, lost_in_crash
+from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
 from trunkline.calls.commands import (
     AnswerCall,
     Bridge,
     Command,
     EndCall,
-    Place,
-    Play,
-    Record,
+    PlaceCall,
     RejectCall,
     Route,
     SendDigits,
+    SetStatusCallback,
+    StartPlayback,
+    StartRecording,
     StartStream,
-    WatchCall,
 )
 from trunkline.calls.views import CALL_EVENTS, CallView
 from trunkline.errors import ApiError, CallEnded, CallNotAnswered, InvalidRequest
@@ -37,7 +37,7 @@ from trunkline.streaming.params import StreamParams
 
 T0 = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
 ROUTE = Route("trunk", "carrier", "+15550002222")
-PLACE = Place(ROUTE, timeout=20, time_limit=600, headers=(("X-Ref", "7"),), username="u", password="p")
+PLACE = PlaceCall(ROUTE, timeout=20, time_limit=600, headers=(("X-Ref", "7"),), username="u", password="p")
 OPENED = facts.LegOpened(Endpoint("127.0.0.1", 20000))
 STREAM = StartStream(StreamSid("s1"), StreamParams("ws://app.example/"))
 
@@ -79,7 +79,7 @@ def feed(call: Call, *inputs: facts.Fact | Command) -> list[do.Effect]:
     return effects
 
 
-def calling(place: Place = PLACE, *more: facts.Fact | Command) -> Call:
+def calling(place: PlaceCall = PLACE, *more: facts.Fact | Command) -> Call:
     call = new_call()
     feed(call, place, OPENED, *more)
     return call
@@ -102,7 +102,7 @@ def only(kind: type[Some], effects: Sequence[do.Effect]) -> Some:
 
 def told(effects: Sequence[do.Effect]) -> list[tuple[str, str]]:
     """The call events: kind, and the call's status in it."""
-    events = [event for effect in effects if isinstance(effect, do.Record) for event in effect.call_events]
+    events = [event for effect in effects if isinstance(effect, do.Persist) for event in effect.call_events]
     return [(event.kind, event.call.status) for event in events]
 
 
@@ -119,7 +119,7 @@ def test_the_codecs_that_a_call_was_placed_with_go_first_whatever_the_order(
     order: CodecOrder, codecs: tuple[str, ...] | None, codec: str
 ) -> None:
     call = new_call(rules=CallRules(codec_order=order))
-    offer = only(do.Invite, feed(call, replace(PLACE, codecs=codecs), OPENED)).sdp
+    offer = only(do.InviteCallee, feed(call, replace(PLACE, codecs=codecs), OPENED)).sdp
     assert f"RTP/AVP {'0 8 9' if codecs is None else '8 9'} 101" in offer
     effects = feed(call, facts.Accepted(parse(sdp("9 8 0").encode())))
     assert only(do.UpdateLeg, effects).params.codec == codec
@@ -131,10 +131,10 @@ def test_the_codecs_that_a_call_was_placed_with_go_first_whatever_the_order(
 def test_a_placed_call_opens_a_leg_and_then_invites() -> None:
     call = new_call()
     effects = feed(call, PLACE)
-    assert kinds(effects) == [do.OpenLeg, do.Record]
+    assert kinds(effects) == [do.OpenLeg, do.Persist]
     assert told(effects) == [("initiated", "queued")]
     effects = feed(call, OPENED)
-    invite = only(do.Invite, effects)
+    invite = only(do.InviteCallee, effects)
     assert "m=audio 20000 RTP/AVP 0 8 9" in invite.sdp
     assert (invite.route, invite.headers, invite.username, invite.password) == (ROUTE, (("X-Ref", "7"),), "u", "p")
     assert only(do.SetTimer, effects) == do.SetTimer("ring", 20)
@@ -143,10 +143,10 @@ def test_a_placed_call_opens_a_leg_and_then_invites() -> None:
 def test_codecs_and_encryption_as_asked_for() -> None:
     call = new_call()
     effects = feed(call, replace(PLACE, codecs=("G722",), srtp=True), OPENED)
-    assert "RTP/SAVP 9" in only(do.Invite, effects).sdp
-    assert "a=crypto:" in only(do.Invite, effects).sdp
+    assert "RTP/SAVP 9" in only(do.InviteCallee, effects).sdp
+    assert "a=crypto:" in only(do.InviteCallee, effects).sdp
     refused = feed(call, facts.Accepted(PCMU))
-    assert kinds(refused) == [do.HangUp, do.CloseLeg, do.Record]
+    assert kinds(refused) == [do.HangUpPeer, do.CloseLeg, do.Persist]
     assert call.view.status == "failed"
 
 
@@ -154,7 +154,7 @@ def test_alerting_is_told_once() -> None:
     call = calling()
     assert told(feed(call, facts.Progressed(180, None))) == [("ringing", "ringing")]
     assert feed(call, facts.Progressed(180, None)) == []
-    assert call.state is State.CALLING
+    assert call.state is CallState.CALLING
 
 
 def test_early_media_reaches_the_leg_before_the_answer() -> None:
@@ -177,12 +177,12 @@ def test_early_media_that_cannot_be_used_does_not_end_the_call() -> None:
 def test_the_answer_puts_the_call_up_and_limits_its_time() -> None:
     call = calling(replace(PLACE, send_digits="12"))
     effects = feed(call, facts.Accepted(PCMA))
-    assert kinds(effects) == [do.UpdateLeg, do.SetTimer, do.Media, do.Record]
+    assert kinds(effects) == [do.UpdateLeg, do.SetTimer, do.Media, do.Persist]
     assert only(do.SetTimer, effects) == do.SetTimer("limit", 600)
     assert only(do.Media, effects).command == SendDigits("12")
-    assert (call.view.status, call.view.answered_at, call.state) == ("in-progress", T0, State.UP)
+    assert (call.view.status, call.view.answered_at, call.state) == ("in-progress", T0, CallState.UP)
     ended = feed(call, facts.TimerFired("limit"))
-    assert kinds(ended) == [do.HangUp, do.CloseLeg, do.Record]
+    assert kinds(ended) == [do.HangUpPeer, do.CloseLeg, do.Persist]
     assert (call.view.status, call.view.hangup_code) == ("completed", "time_limit")
 
 
@@ -190,7 +190,7 @@ def test_the_answer_puts_the_call_up_and_limits_its_time() -> None:
 def test_an_answer_that_says_nothing_useful_ends_the_call(answer: object) -> None:
     call = calling()
     effects = feed(call, facts.Accepted(G729 if answer else None))
-    assert kinds(effects) == [do.HangUp, do.CloseLeg, do.Record]
+    assert kinds(effects) == [do.HangUpPeer, do.CloseLeg, do.Persist]
     assert told(effects) == [("completed", "failed")]
 
 
@@ -212,7 +212,7 @@ def test_an_answer_that_says_nothing_useful_ends_the_call(answer: object) -> Non
 def test_what_a_refusal_comes_to(status: int, shown: str, code: str) -> None:
     call = calling()
     effects = feed(call, facts.Refused(status, "No", "says the peer"))
-    assert kinds(effects) == [do.CloseLeg, do.Record]
+    assert kinds(effects) == [do.CloseLeg, do.Persist]
     assert told(effects) == [("completed", shown)]
     view = call.view
     source = "system" if status in (408, 503) else "callee"
@@ -253,15 +253,15 @@ def test_who_ended_a_call_is_who_the_command_says(answer: tuple[facts.Fact, ...]
 def test_nobody_answers_in_time(status: int) -> None:
     call = calling()
     effects = feed(call, facts.Progressed(status, None), facts.TimerFired("ring"))
-    assert kinds(effects) == [do.HangUp, do.CloseLeg, do.Record]
-    assert effects[0] == do.HangUp("no answer", 408)
+    assert kinds(effects) == [do.HangUpPeer, do.CloseLeg, do.Persist]
+    assert effects[0] == do.HangUpPeer("no answer", 408)
     assert (call.view.status, call.view.hangup_code) == ("no-answer", "timeout")
 
 
 def test_nobody_has_even_taken_the_call_in_time() -> None:
     call = calling()
     effects = feed(call, facts.TimerFired("ring"))
-    assert kinds(effects) == [do.HangUp, do.CloseLeg, do.Record]
+    assert kinds(effects) == [do.HangUpPeer, do.CloseLeg, do.Persist]
     assert (call.view.status, call.view.hangup_code, call.view.hangup_source) == ("failed", "unreachable", "system")
     assert "unreachable" in (call.view.hangup_cause or "")
 
@@ -275,23 +275,23 @@ def test_a_server_that_has_our_call_is_no_ringing() -> None:
 def test_the_ring_time_means_nothing_once_answered() -> None:
     call = calling(PLACE, facts.Accepted(PCMU))
     assert feed(call, facts.TimerFired("ring")) == []
-    assert call.state is State.UP
+    assert call.state is CallState.UP
 
 
 def test_ending_before_the_answer_cancels() -> None:
     waiting = new_call()
-    assert kinds(feed(waiting, PLACE, EndCall("ended by the API"))) == [do.CloseLeg, do.Record]
+    assert kinds(feed(waiting, PLACE, EndCall("ended by the API"))) == [do.CloseLeg, do.Persist]
     call = calling()
-    assert kinds(feed(call, EndCall("ended by the API"))) == [do.HangUp, do.CloseLeg, do.Record]
+    assert kinds(feed(call, EndCall("ended by the API"))) == [do.HangUpPeer, do.CloseLeg, do.Persist]
     for view in (waiting.view, call.view):
         assert (view.status, view.hangup_cause) == ("canceled", "ended by the API")
 
 
 def test_an_outbound_call_without_a_leg_or_worker_fails_and_tells_nobody_by_sip() -> None:
     call = new_call()
-    assert kinds(feed(call, PLACE, facts.LegFailed("no port"))) == [do.Record, do.Forget]
+    assert kinds(feed(call, PLACE, facts.LegFailed("no port"))) == [do.Persist, do.Forget]
     lost = new_call()
-    assert kinds(feed(lost, PLACE, facts.WorkerLost("died"))) == [do.Record, do.Forget]
+    assert kinds(feed(lost, PLACE, facts.WorkerLost("died"))) == [do.Persist, do.Forget]
     assert (call.view.status, lost.view.status) == ("failed", "failed")
 
 
@@ -305,7 +305,7 @@ def test_an_outbound_call_is_not_ours_to_answer() -> None:
 
 def test_nothing_is_streamed_or_played_before_the_answer() -> None:
     call = calling()
-    for command in (STREAM, Play(1, "/x.wav"), SendDigits("1")):
+    for command in (STREAM, StartPlayback(1, "/x.wav"), SendDigits("1")):
         with pytest.raises(CallNotAnswered):
             feed(call, command)
 
@@ -316,24 +316,24 @@ def test_nothing_is_streamed_or_played_before_the_answer() -> None:
 def test_a_call_that_is_not_to_answer_by_itself_rings_until_told() -> None:
     call = new_call("inbound")
     effects = feed(call, facts.Invited(PCMU, answer=False))
-    assert kinds(effects) == [do.Ring, do.OpenLeg, do.SetTimer, do.Record]
+    assert kinds(effects) == [do.RingCaller, do.OpenLeg, do.SetTimer, do.Persist]
     assert told(effects) == [("initiated", "ringing"), ("ringing", "ringing")]
     assert feed(call, OPENED) == []
     assert told(feed(call, AnswerCall())) == [("answered", "in-progress")]
-    assert call.state is State.ANSWERED
+    assert call.state is CallState.ANSWERED
     assert feed(call, AnswerCall()) == []
 
 
 def test_told_to_answer_before_the_leg_is_there() -> None:
     call = new_call("inbound")
     assert feed(call, facts.Invited(PCMU, answer=False), AnswerCall()) == []
-    assert do.Answer in kinds(feed(call, OPENED))
+    assert do.AnswerCaller in kinds(feed(call, OPENED))
 
 
 def test_told_to_refuse() -> None:
     call = ringing_in()
     effects = feed(call, RejectCall(486, "Busy Here"))
-    assert kinds(effects) == [do.Reject, do.CloseLeg, do.Record]
+    assert kinds(effects) == [do.RejectCaller, do.CloseLeg, do.Persist]
     assert (call.view.status, call.view.hangup_code, call.view.sip_status) == ("busy", "user_busy", 486)
     with pytest.raises(CallEnded):
         feed(call, AnswerCall())
@@ -349,13 +349,13 @@ def test_an_answered_call_cannot_be_refused() -> None:
 def test_it_does_not_ring_for_ever() -> None:
     call = ringing_in()
     effects = feed(call, facts.TimerFired("ring"))
-    assert only(do.Reject, effects).status == call.view.sip_status == 480
+    assert only(do.RejectCaller, effects).status == call.view.sip_status == 480
     assert call.view.status == "no-answer"
 
 
 def test_the_caller_gives_up_while_it_rings() -> None:
     call = ringing_in()
-    assert kinds(feed(call, facts.PeerEnded("cancel", ""))) == [do.CloseLeg, do.Record]
+    assert kinds(feed(call, facts.PeerEnded("cancel", ""))) == [do.CloseLeg, do.Persist]
     assert (call.view.status, call.view.hangup_code) == ("canceled", "originator_cancel")
 
 
@@ -365,20 +365,20 @@ def test_the_caller_gives_up_while_it_rings() -> None:
 def test_media_commands_pass_to_the_leg() -> None:
     call = ringing_in()
     feed(call, AnswerCall())
-    for command in (Play(1, "/x.wav"), Record(2, "/y.wav"), Bridge(CallSid("v3:y"))):
+    for command in (StartPlayback(1, "/x.wav"), StartRecording(2, "/y.wav"), Bridge(CallSid("v3:y"))):
         assert feed(call, command) == [do.Media(command)]
 
 
 def test_a_call_is_not_forgotten_before_its_recordings_are_complete() -> None:
     call = ringing_in()
-    feed(call, AnswerCall(), Record(2, "/y.wav"), facts.PeerEnded("bye", ""))
+    feed(call, AnswerCall(), StartRecording(2, "/y.wav"), facts.PeerEnded("bye", ""))
     assert do.Forget not in kinds(feed(call, facts.LegClosed({})))
-    assert kinds(feed(call, facts.RecordEnded(2, 1.5, "hangup"))) == [do.Forget]
+    assert kinds(feed(call, facts.RecordingEnded(2, 1.5, "hangup"))) == [do.Forget]
 
 
 def test_status_callbacks_can_be_sent_elsewhere() -> None:
     call = ringing_in()
-    feed(call, WatchCall("https://app.example/s", "GET"))
+    feed(call, SetStatusCallback("https://app.example/s", "GET"))
     assert (call.view.status_callback, call.view.status_callback_method) == ("https://app.example/s", "GET")
 
 
@@ -403,16 +403,16 @@ ANYTHING = st.sampled_from(
         facts.TimerFired("ring"),
         facts.TimerFired("limit"),
         facts.Confirmed(None),
-        facts.Reoffered(PCMA),
-        facts.Reoffered(None),
+        facts.OfferReceived(PCMA),
+        facts.OfferReceived(None),
         facts.PeerEnded("bye", ""),
         facts.PeerEnded("cancel", ""),
         facts.LegClosed({}),
-        facts.RecordEnded(2, 1, "stopped"),
+        facts.RecordingEnded(2, 1, "stopped"),
         facts.WorkerLost("x"),
         AnswerCall(),
         RejectCall(486, "Busy Here"),
-        Record(2, "/y.wav"),
+        StartRecording(2, "/y.wav"),
         Bridge(CallSid("v3:y")),
         EndCall("x"),
         STREAM,

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from trunkline.calls.recordings import Recordings
+from trunkline.calls.recordings import RecordingFiles
 from trunkline.ids import AccountSid
 
 MINE, OTHER = AccountSid("61bf923e-5e4d-4595-a110-56190ea18a1b"), AccountSid("00000000-5e4d-4595-a110-56190ea18a1b")
 SID = "6a09cdc3-8948-47f0-aa62-74ac943d6c58"
-RECORDINGS = Recordings(Path("/var/recordings"), lambda: "https://voice.example/a")
+RECORDINGS = RecordingFiles(Path("/var/recordings"), lambda: "https://voice.example/a")
 
 
 def test_each_account_has_files_and_urls_of_its_own() -> None:

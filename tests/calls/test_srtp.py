@@ -78,7 +78,7 @@ def up(rule: SrtpRule, offer: SessionDescription) -> tuple[Call, SrtpKeys]:
     """A call that is up, and its keys as the leg has them."""
     call = new_call(rule)
     keys = only(do.OpenLeg, feed(call, facts.Invited(offer))).params.srtp
-    answer = only(do.Answer, feed(call, OPENED)).sdp
+    answer = only(do.AnswerCaller, feed(call, OPENED)).sdp
     feed(call, facts.Confirmed(None))
     assert keys is not None
     assert lines(answer) == [Crypto(keys.tag, keys.suite, keys.ours)]
@@ -93,7 +93,7 @@ def test_an_encrypted_call_is_answered_with_a_key_of_ours(rule: SrtpRule) -> Non
 
 @pytest.mark.parametrize(("rule", "offer"), [("off", encrypted()), ("required", PLAIN)])
 def test_what_the_setting_does_not_allow_gets_488_and_the_reason(rule: SrtpRule, offer: SessionDescription) -> None:
-    refusal = only(do.Reject, feed(new_call(rule), facts.Invited(offer)))
+    refusal = only(do.RejectCaller, feed(new_call(rule), facts.Invited(offer)))
     assert refusal.status == 488
     assert "SRTP" in (refusal.warning or "")
 
@@ -110,7 +110,7 @@ def test_two_calls_never_share_a_key() -> None:
 def test_hold_and_resume_keep_both_keys() -> None:
     call, keys = up("optional", encrypted())
     for extra in ("a=sendonly", "a=sendrecv"):
-        order = only(do.UpdateLeg, feed(call, facts.Reoffered(encrypted(FIRST, extra))))
+        order = only(do.UpdateLeg, feed(call, facts.OfferReceived(encrypted(FIRST, extra))))
         assert order.params.srtp == keys
         assert lines(only(do.AcceptReoffer, feed(call, updated(order))).sdp)[0].key == keys.ours
 
@@ -120,7 +120,7 @@ def test_hold_and_resume_keep_both_keys() -> None:
 )
 def test_a_new_key_or_suite_of_the_peers_makes_a_new_key_of_ours(offer: SessionDescription) -> None:
     call, before = up("optional", encrypted())
-    order = only(do.UpdateLeg, feed(call, facts.Reoffered(offer)))
+    order = only(do.UpdateLeg, feed(call, facts.OfferReceived(offer)))
     keys = order.params.srtp
     assert keys is not None
     assert keys.ours != before.ours
@@ -129,21 +129,21 @@ def test_a_new_key_or_suite_of_the_peers_makes_a_new_key_of_ours(offer: SessionD
 
 def test_a_new_key_whose_offer_is_cancelled_is_forgotten() -> None:
     call, before = up("optional", encrypted())
-    feed(call, facts.Reoffered(encrypted(SECOND)))
+    feed(call, facts.OfferReceived(encrypted(SECOND)))
     assert only(do.UpdateLeg, feed(call, facts.ReofferCancelled())).params.srtp == before
-    assert only(do.UpdateLeg, feed(call, facts.Reoffered(encrypted()))).params.srtp == before
+    assert only(do.UpdateLeg, feed(call, facts.OfferReceived(encrypted()))).params.srtp == before
 
 
 def test_a_reoffer_that_cannot_be_done_leaves_the_call_as_it_was() -> None:
     call, keys = up("required", encrypted())
-    assert only(do.RejectReoffer, feed(call, facts.Reoffered(PLAIN))).status == 488
-    assert only(do.UpdateLeg, feed(call, facts.Reoffered(encrypted()))).params.srtp == keys
+    assert only(do.RejectReoffer, feed(call, facts.OfferReceived(PLAIN))).status == 488
+    assert only(do.UpdateLeg, feed(call, facts.OfferReceived(encrypted()))).params.srtp == keys
 
 
 def test_a_late_offer_is_encrypted_where_it_must_be() -> None:
-    assert "RTP/AVP 0" in only(do.Answer, feed(new_call("optional"), facts.Invited(None), OPENED)).sdp
+    assert "RTP/AVP 0" in only(do.AnswerCaller, feed(new_call("optional"), facts.Invited(None), OPENED)).sdp
     call = new_call("required")
-    ours = lines(only(do.Answer, feed(call, facts.Invited(None), OPENED)).sdp)
+    ours = lines(only(do.AnswerCaller, feed(call, facts.Invited(None), OPENED)).sdp)
     assert [line.suite for line in ours] == list(SUITES)
     answer = encrypted(suite=SUITES[1], tag=2)
     keys = only(do.UpdateLeg, feed(call, facts.Confirmed(answer))).params.srtp
@@ -153,12 +153,12 @@ def test_a_late_offer_is_encrypted_where_it_must_be() -> None:
 def test_a_plain_answer_to_an_encrypted_offer_ends_the_call() -> None:
     call = new_call("required")
     feed(call, facts.Invited(None), OPENED)
-    assert "SRTP" in only(do.HangUp, feed(call, facts.Confirmed(PLAIN))).reason
+    assert "SRTP" in only(do.HangUpPeer, feed(call, facts.Confirmed(PLAIN))).reason
 
 
 def test_an_offer_of_ours_in_the_call_keeps_our_key() -> None:
     call, keys = up("optional", encrypted())
-    offered = lines(only(do.AcceptReoffer, feed(call, facts.Reoffered(None))).sdp)
+    offered = lines(only(do.AcceptReoffer, feed(call, facts.OfferReceived(None))).sdp)
     assert offered == [Crypto(1, keys.suite, keys.ours)]
     renewed = only(do.UpdateLeg, feed(call, facts.Confirmed(encrypted(SECOND, tag=1)))).params.srtp
     assert renewed == SrtpKeys(keys.suite, 1, keys.ours, SECOND)

@@ -12,10 +12,10 @@ import pytest
 
 from trunkline.calls import commands as ask
 from trunkline.calls import events as facts
-from trunkline.calls.call import State
+from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
 from trunkline.calls.directory import Directory
-from trunkline.calls.registry import Entry
+from trunkline.calls.registry import LiveCall
 from trunkline.config import Settings, derived_sid
 from trunkline.control.runner import Runner
 from trunkline.ids import AccountSid, LegId
@@ -97,18 +97,18 @@ class Media:
 class Told:
     """What the director is told, in order, and the state of the call at that moment."""
 
-    all: list[tuple[Entry, facts.Fact | Command, State]] = field(default_factory=list)
-    began: list[tuple[Entry, Instructions]] = field(default_factory=list)
-    redirected: list[tuple[Entry, Instructions]] = field(default_factory=list)
+    all: list[tuple[LiveCall, facts.Fact | Command, CallState]] = field(default_factory=list)
+    began: list[tuple[LiveCall, Instructions]] = field(default_factory=list)
+    redirected: list[tuple[LiveCall, Instructions]] = field(default_factory=list)
     fault: Exception | None = None
 
-    def begin(self, entry: Entry, instructions: Instructions) -> None:
+    def begin(self, entry: LiveCall, instructions: Instructions) -> None:
         self.began.append((entry, instructions))
 
-    def redirect(self, entry: Entry, instructions: Instructions) -> None:
+    def redirect(self, entry: LiveCall, instructions: Instructions) -> None:
         self.redirected.append((entry, instructions))
 
-    def told(self, entry: Entry, what: facts.Fact | Command) -> None:
+    def told(self, entry: LiveCall, what: facts.Fact | Command) -> None:
         self.all.append((entry, what, entry.call.state))
         if self.fault is not None:
             fault, self.fault = self.fault, None
@@ -138,7 +138,7 @@ class Bench:
         await self.writer.submit()
         return [dict(parse_qsl(record.form)) for record in self.stored]
 
-    def invited(self, dialog: int = 7, **changes: Any) -> Entry:
+    def invited(self, dialog: int = 7, **changes: Any) -> LiveCall:
         """A call comes in."""
         event = sip.InviteReceived(
             DialogId(dialog), "sip:+49@a", "+49", "Ann", "sip:+2@b", "+2", sdp(), HEADERS, Endpoint("192.0.2.9", 5060),
@@ -156,15 +156,15 @@ class Bench:
         assert len(self.runner.registry) == 0
         return self.signalling.done[-1]
 
-    def up(self, dialog: int = 7, **changes: Any) -> Entry:
+    def up(self, dialog: int = 7, **changes: Any) -> LiveCall:
         entry = self.invited(dialog, **changes)
         self.runner.on_pool(wire.LegOpened(entry.leg, 20000))
         self.runner.on_sip(sip.AckReceived(DialogId(dialog), None))
-        assert entry.call.state is State.UP
+        assert entry.call.state is CallState.UP
         self.forget()
         return entry
 
-    def place(self, to: str = "sip:bob@c.test", route: Route | None = None, **fields: Any) -> Entry:
+    def place(self, to: str = "sip:bob@c.test", route: Route | None = None, **fields: Any) -> LiveCall:
         parent = fields.pop("parent", None)
         request = CallRequest(to=to, from_="ann", caller_name="Ann", status_callback="http://a/s", **fields)
         entry, _ = self.runner.place(ACCOUNT, request, route or Route("uri", "", to), parent)
@@ -174,8 +174,8 @@ class Bench:
         for kept in (self.signalling.done, self.media.orders, self.director.all):
             kept.clear()
 
-    def over(self, entry: Entry) -> None:
+    def over(self, entry: LiveCall) -> None:
         """Nothing of it is left."""
-        if entry.call.state is not State.ENDED:
+        if entry.call.state is not CallState.ENDED:
             self.runner.apply(entry, ask.EndCall("over"))
         self.runner.on_pool(wire.LegClosed(entry.leg, {}))

@@ -15,9 +15,9 @@ from structlog.testing import capture_logs
 from control.bench import ACCOUNT, BOT, HEADERS, NOW, Bench, sdp
 from trunkline.calls import commands as ask
 from trunkline.calls import events as facts
-from trunkline.calls.call import State
+from trunkline.calls.call import CallState
 from trunkline.calls.commands import Command, Instructions, Route
-from trunkline.calls.registry import Origin
+from trunkline.calls.registry import InviteInfo
 from trunkline.calls.views import CallView, StreamView
 from trunkline.errors import CallEnded, StreamLimitReached, Unavailable
 from trunkline.ids import CallSessionId, CallSid, LegId, StreamSid
@@ -41,10 +41,10 @@ async def test_a_call_to_a_number_has_its_application_and_is_told_what_to_do(ben
     assert (view.account_sid, view.application_sid, view.direction) == (ACCOUNT, BOT, "inbound")
     assert (view.from_, view.to, view.caller_name, view.status) == ("+49", "+1", "Ann", "ringing")
     assert (view.status_callback, view.status_callback_method) == ("http://a/s", "GET")
-    assert entry.origin == Origin("sip:+49@a", "sip:+2@b", HEADERS)
+    assert entry.origin == InviteInfo("sip:+49@a", "sip:+2@b", HEADERS)
     wanted = Instructions(url="http://a/v", method="GET", fallback_url="http://b/v")
     assert (entry.instructions, bench.director.began) == (wanted, [(entry, wanted)])
-    assert bench.signalling.done == [sip.Ring(DialogId(7))]
+    assert bench.signalling.done == [sip.SendRinging(DialogId(7))]
     assert bench.media.placed == [(entry.leg, None)]
     ((leg, order),) = bench.media.orders
     assert isinstance(order, wire.OpenLeg)
@@ -54,7 +54,7 @@ async def test_a_call_to_a_number_has_its_application_and_is_told_what_to_do(ben
         ("call", "+1", "+49", "udp")
     ]
     bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
-    assert entry.call.state is State.RINGING, "its instructions answer it"
+    assert entry.call.state is CallState.RINGING, "its instructions answer it"
     told = await bench.callbacks()
     assert [one["CallStatus"] for one in told] == ["initiated", "ringing"]
 
@@ -66,7 +66,7 @@ async def test_a_call_to_nobodys_number_is_answered_and_is_the_servers(bench: Be
     assert (entry.instructions, bench.director.began) == (None, [])
     bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
     answer = bench.signalling.done[-1]
-    assert isinstance(answer, sip.Answer)
+    assert isinstance(answer, sip.AcceptInvite)
     assert answer.headers == (("X-Trunkline-Call-Sid", view.sid),)
     assert "c=IN IP4 203.0.113.1" in answer.sdp, "the address that peers reach"
     assert "m=audio 20000 " in answer.sdp
@@ -75,14 +75,14 @@ async def test_a_call_to_nobodys_number_is_answered_and_is_the_servers(bench: Be
 async def test_the_application_may_be_that_of_the_trunk(bench: Bench) -> None:
     assert bench.invited(trunk="carrier").call.view.application_sid == BOT
     for number, whose in enumerate(({"phone": "ann"}, {"trunk": "safe"})):
-        assert bench.invited(8 + number, **whose).call.state is State.ENDED, "it must be encrypted"
+        assert bench.invited(8 + number, **whose).call.state is CallState.ENDED, "it must be encrypted"
 
 
 async def test_where_media_is_at_the_host_that_is_what_peers_are_told(make: Make) -> None:
     bench = make(media={"host": "127.0.0.7"})
     bench.runner.on_pool(wire.LegOpened(bench.invited().leg, 20002))
     answer = bench.signalling.done[-1]
-    assert isinstance(answer, sip.Answer)
+    assert isinstance(answer, sip.AcceptInvite)
     assert "c=IN IP4 127.0.0.7" in answer.sdp
 
 
@@ -101,7 +101,7 @@ async def test_what_the_settings_say_of_calls_the_model_goes_by(bench: Bench) ->
 
 async def test_a_call_whose_offer_is_refused_is_told_nothing_to_do(bench: Bench) -> None:
     entry = bench.invited(to_user="+1", offer=sdp("0"))
-    assert entry.call.state is State.ENDED
+    assert entry.call.state is CallState.ENDED
     assert bench.director.began == []
 
 
@@ -109,7 +109,7 @@ async def test_a_call_of_an_application_that_is_not_active_is_refused(bench: Ben
     application = bench.directory.application(ACCOUNT, BOT)
     assert application is not None
     bench.directory.put(replace(application, active=False))
-    assert bench.turns_away() == sip.Reject(DialogId(7), 403, "Forbidden", "the application is not active")
+    assert bench.turns_away() == sip.RejectInvite(DialogId(7), 403, "Forbidden", "the application is not active")
 
 
 @contextmanager
@@ -129,7 +129,7 @@ async def test_while_the_store_is_behind_or_the_server_ends_no_call_is_taken(
 ) -> None:
     monkeypatch.setattr(store_module, "BUSY_TIMEOUT", 1)
     bench = make(store={"queue_limit": 1})
-    refusal = sip.Reject(DialogId(7), 503, "Service Unavailable", "shutting down or overloaded")
+    refusal = sip.RejectInvite(DialogId(7), 503, "Service Unavailable", "shutting down or overloaded")
     with outage(bench):
         bench.writer.submit()
         with pytest.raises(Unavailable, match="behind") as behind:
@@ -171,7 +171,7 @@ async def test_a_call_is_placed_as_it_was_asked_for(bench: Bench) -> None:
     assert (view.caller_name, view.application_sid, view.parent_sid) == ("Ann", BOT, None)
     callback = view.status_callback, view.status_callback_method, view.status_callback_events
     assert callback == ("http://a/s", "GET", "answered")
-    assert entry.origin == Origin("sip:+4930@192.0.2.1", "sip:+1555@192.0.2.1")
+    assert entry.origin == InviteInfo("sip:+4930@192.0.2.1", "sip:+1555@192.0.2.1")
     assert bench.media.placed == [(entry.leg, None)]
     assert bench.runner.registry.by_dialog(100) is entry
     (line,) = logs
@@ -183,28 +183,28 @@ async def test_a_call_is_placed_as_it_was_asked_for(bench: Bench) -> None:
     )
     bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
     (invite,) = bench.signalling.done
-    assert isinstance(invite, sip.Invite)
-    assert replace(invite, sdp="") == sip.Invite(
+    assert isinstance(invite, sip.SendInvite)
+    assert replace(invite, sdp="") == sip.SendInvite(
         DialogId(100), "trunk", "carrier", "+1555", "+4930", "Ann", "", HEADERS, sip.Credentials("u", "p")
     )
     async with asyncio.timeout(30):
-        while entry.call.state is not State.ENDED:  # noqa: ASYNC110 - its timer is the loop's
+        while entry.call.state is not CallState.ENDED:  # noqa: ASYNC110 - its timer is the loop's
             await asyncio.sleep(0)
     assert "unreachable" in str(entry.call.view.hangup_cause)
-    assert isinstance(bench.signalling.done[-1], sip.Hangup)
+    assert isinstance(bench.signalling.done[-1], sip.EndDialog)
 
 
 async def test_without_credentials_of_its_own_it_uses_the_trunks(bench: Bench) -> None:
     bench.runner.on_pool(wire.LegOpened(bench.place().leg, 20000))
     invite = bench.signalling.done[-1]
-    assert isinstance(invite, sip.Invite)
+    assert isinstance(invite, sip.SendInvite)
     assert invite.credentials is None
 
 
 async def test_a_password_may_be_empty(bench: Bench) -> None:
     bench.runner.on_pool(wire.LegOpened(bench.place(username="u").leg, 20000))
     invite = bench.signalling.done[-1]
-    assert isinstance(invite, sip.Invite)
+    assert isinstance(invite, sip.SendInvite)
     assert invite.credentials == sip.Credentials("u", "")
 
 
@@ -216,7 +216,7 @@ async def test_a_call_is_encrypted_as_the_phone_or_trunk_wants(
 ) -> None:
     bench.runner.on_pool(wire.LegOpened(bench.place("ann", Route(kind, name, "ann")).leg, 20000))
     invite = bench.signalling.done[-1]
-    assert isinstance(invite, sip.Invite)
+    assert isinstance(invite, sip.SendInvite)
     assert ("RTP/SAVP" in invite.sdp) == encrypted
 
 
@@ -237,20 +237,20 @@ async def test_what_a_placed_call_is_to_do_begins_with_its_answer(bench: Bench) 
     instructions = Instructions(texml="<Response/>")
     entry = bench.place(instructions=instructions)
     bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
-    bench.runner.on_sip(sip.Progressed(DialogId(100), 180, "Ringing", None))
+    bench.runner.on_sip(sip.InviteProgressed(DialogId(100), 180, "Ringing", None))
     assert bench.director.began == []
     with capture_logs() as logs:
-        bench.runner.on_sip(sip.Accepted(DialogId(100), sdp()))
+        bench.runner.on_sip(sip.InviteAccepted(DialogId(100), sdp()))
     assert bench.director.began == [(entry, instructions)]
     assert [(line["event"], line["codec"]) for line in logs if line["event"] == "call answered"] == [
         ("call answered", "PCMA")
     ]
     silent = bench.place()
     bench.runner.on_pool(wire.LegOpened(silent.leg, 20000))
-    bench.runner.on_sip(sip.Accepted(DialogId(101), sdp()))
+    bench.runner.on_sip(sip.InviteAccepted(DialogId(101), sdp()))
     broken = bench.place(instructions=instructions)
     bench.runner.on_pool(wire.LegOpened(broken.leg, 20000))
-    bench.runner.on_sip(sip.Accepted(DialogId(102), sdp("0")))
+    bench.runner.on_sip(sip.InviteAccepted(DialogId(102), sdp("0")))
     assert len(bench.director.began) == 1, "one has nothing to do, and one is over"
 
 
@@ -264,19 +264,19 @@ OFFER = sdp()
     ("event", "fact"),
     [
         (sip.AckReceived(D, OFFER), facts.Confirmed(OFFER)),
-        (sip.ReinviteReceived(D, OFFER), facts.Reoffered(OFFER)),
+        (sip.ReinviteReceived(D, OFFER), facts.OfferReceived(OFFER)),
         (sip.ReinviteCancelled(D), facts.ReofferCancelled()),
-        (sip.DigitReceived(D, "5"), facts.DigitReceived("5")),
-        (sip.Progressed(D, 183, "x", OFFER), facts.Progressed(183, OFFER)),
-        (sip.Accepted(D, OFFER), facts.Accepted(OFFER)),
-        (sip.Refused(D, 486, "Busy", "why", False, True), facts.Refused(486, "Busy", "why", False, True)),
+        (sip.InfoDigitReceived(D, "5"), facts.DigitReceived("5")),
+        (sip.InviteProgressed(D, 183, "x", OFFER), facts.Progressed(183, OFFER)),
+        (sip.InviteAccepted(D, OFFER), facts.Accepted(OFFER)),
+        (sip.InviteRefused(D, 486, "Busy", "why", False, True), facts.Refused(486, "Busy", "why", False, True)),
         (sip.DialogEnded(D, "bye", "why"), facts.PeerEnded("bye", "why")),
         (wire.LegFailed(L, "why"), facts.LegFailed("why")),
         (wire.LegUpdated(L, 3), facts.LegUpdated(3)),
         (wire.LegSilent(L, 60.0), facts.LegSilent(60.0)),
         (wire.DigitHeard(L, "5"), facts.DigitHeard("5")),
-        (wire.Played(L, 3, "no"), facts.PlayEnded(3, "no")),
-        (wire.Recorded(L, 3, 1.5, "key", "#", "no"), facts.RecordEnded(3, 1.5, "key", "#", "no")),
+        (wire.Played(L, 3, "no"), facts.PlaybackEnded(3, "no")),
+        (wire.Recorded(L, 3, 1.5, "key", "#", "no"), facts.RecordingEnded(3, 1.5, "key", "#", "no")),
         (wire.LegClosed(L, {"lost": 1}), facts.LegClosed({"lost": 1})),
         (wire.StreamStarted(L, S), facts.StreamStarted(S)),
         (wire.StreamEnded(L, S, "no", "why", {"a": 1}), facts.StreamEnded(S, "no", "why", {"a": 1})),
@@ -308,8 +308,8 @@ async def test_what_drivers_tell_is_told_to_the_model_and_then_to_the_director(
 async def test_the_director_hears_when_all_is_done(bench: Bench) -> None:
     entry = bench.up()
     bench.runner.apply(entry, ask.EndCall("so be it"))
-    assert bench.director.all == [(entry, ask.EndCall("so be it"), State.ENDED)]
-    assert bench.signalling.done == [sip.Hangup(D, "so be it", 200)]
+    assert bench.director.all == [(entry, ask.EndCall("so be it"), CallState.ENDED)]
+    assert bench.signalling.done == [sip.EndDialog(D, "so be it", 200)]
     assert bench.media.orders == [(entry.leg, wire.CloseLeg(entry.leg, "so be it"))]
 
 
@@ -319,11 +319,11 @@ async def test_the_director_hears_when_all_is_done(bench: Bench) -> None:
 async def test_orders_of_a_call_that_is_up_reach_its_media_leg(bench: Bench) -> None:
     one, other = bench.up(), bench.up(8)
     sid = StreamSid("s")
-    bench.runner.on_sip(sip.DigitReceived(D, "5"))
+    bench.runner.on_sip(sip.InfoDigitReceived(D, "5"))
     commands: list[tuple[Command, msgspec.Struct]] = [
-        (ask.Play(1, "/a.wav", 2), wire.Play(L, 1, "/a.wav", 2)),
-        (ask.StopPlaying(1), wire.StopPlaying(L, 1)),
-        (ask.Record(2, "/b.wav", 2, 9, 5, "#"), wire.Record(L, 2, "/b.wav", 2, 9, 5, "#")),
+        (ask.StartPlayback(1, "/a.wav", 2), wire.Play(L, 1, "/a.wav", 2)),
+        (ask.StopPlayback(1), wire.StopPlaying(L, 1)),
+        (ask.StartRecording(2, "/b.wav", 2, 9, 5, "#"), wire.Record(L, 2, "/b.wav", 2, 9, 5, "#")),
         (ask.StopRecording(2), wire.StopRecording(L, 2)),
         (ask.SendDigits("1w"), wire.SendDigits(L, "1w")),
         (ask.Bridge(other.call.view.sid), wire.Bridge(L, other.leg)),
@@ -367,12 +367,12 @@ async def test_a_new_offer_is_answered_or_refused_by_signalling(bench: Bench) ->
 async def test_without_a_media_worker_a_call_is_refused_after_its_transition(bench: Bench) -> None:
     bench.media.running = False
     entry = bench.invited()
-    assert (entry.call.state, bench.media.orders) == (State.OPENING, []), "not in the midst of it"
-    assert bench.signalling.done == [sip.Ring(D)]
+    assert (entry.call.state, bench.media.orders) == (CallState.OPENING, []), "not in the midst of it"
+    assert bench.signalling.done == [sip.SendRinging(D)]
     await asyncio.sleep(0)
-    assert entry.call.state is State.ENDED
+    assert entry.call.state is CallState.ENDED
     reject = bench.signalling.done[-1]
-    assert isinstance(reject, sip.Reject)
+    assert isinstance(reject, sip.RejectInvite)
     assert reject.status == 503
     assert "no media worker is running" in str(entry.call.view.hangup_cause)
 
@@ -380,7 +380,7 @@ async def test_without_a_media_worker_a_call_is_refused_after_its_transition(ben
 async def test_a_call_that_is_over_is_forgotten_with_its_timers(bench: Bench) -> None:
     entry = bench.place(timeout=60, time_limit=600)
     bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
-    bench.runner.on_sip(sip.Accepted(DialogId(100), sdp()))
+    bench.runner.on_sip(sip.InviteAccepted(DialogId(100), sdp()))
     timers = [timer for timers in bench.runner._timers.values() for timer in timers]
     assert [timer.cancelled() for timer in timers] == [False, False]
     bench.over(entry)
@@ -394,7 +394,7 @@ async def test_a_call_that_is_over_is_forgotten_with_its_timers(bench: Bench) ->
 async def test_what_happens_to_calls_and_streams_is_stored_and_then_told(bench: Bench) -> None:
     entry = bench.place(status_callback_events="initiated completed")
     bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
-    bench.runner.on_sip(sip.Accepted(DialogId(100), sdp()))
+    bench.runner.on_sip(sip.InviteAccepted(DialogId(100), sdp()))
     sid = StreamSid("5f1c9d2e-0000-4000-8000-0000000000bb")
     params = StreamParams("ws://a/", status_callback="http://a/stream")
     with capture_logs() as logs:

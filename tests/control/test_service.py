@@ -7,9 +7,9 @@ import pytest
 
 from control.bench import ACCOUNT, BOT, Bench
 from trunkline.calls import commands as ask
-from trunkline.calls.call import State
+from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, Instructions
-from trunkline.calls.recordings import Recordings
+from trunkline.calls.recordings import RecordingFiles
 from trunkline.control.service import CallService
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, Unavailable
 from trunkline.ids import AccountSid, CallSid
@@ -23,7 +23,7 @@ PARAMS = StreamParams("ws://a/", name="tap")
 
 @pytest.fixture
 async def service(bench: Bench, tmp_path: Any) -> CallService:
-    return CallService(bench.runner, bench.directory, bench.store, bench.writer, Recordings(tmp_path, str))
+    return CallService(bench.runner, bench.directory, bench.store, bench.writer, RecordingFiles(tmp_path, str))
 
 
 async def test_only_a_call_that_is_answered_can_be_told_to_do_something_else(
@@ -45,7 +45,7 @@ async def test_only_a_call_that_is_answered_can_be_told_to_do_something_else(
     assert (await service.redirect(ACCOUNT, sid, WANTED)).sid == sid
     assert bench.director.redirected == [(entry, WANTED)]
     bench.runner.apply(entry, ask.EndCall("over"))
-    assert entry.call.state is State.ENDED
+    assert entry.call.state is CallState.ENDED
     with pytest.raises(CallEnded):
         await service.redirect(ACCOUNT, sid, WANTED)
     assert len(bench.director.redirected) == 1
@@ -72,7 +72,7 @@ async def test_a_call_is_its_accounts_and_when_it_is_over_it_is(
     for account, call in ((STRANGER, sid), (ACCOUNT, CallSid("v3:none"))):
         with pytest.raises(ResourceNotFound):
             await asked(service, account, call)
-    assert entry.call.state is State.UP
+    assert entry.call.state is CallState.UP
     bench.over(entry)
     await bench.writer.submit()
     with pytest.raises(CallEnded):

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from trunkline.demo.audio import speech
-from trunkline.demo.caller import Caller, parse_rtp
+from trunkline.demo.caller import DemoCaller, parse_rtp
 from trunkline.demo.errors import CallFailed
 from trunkline.demo.uac import Address, audio_offer, parse
 
@@ -58,7 +58,7 @@ async def phone(status: str = "200 OK", *, audio: bool = True) -> AsyncIterator[
 async def test_it_speaks_its_frames_hears_them_back_and_hangs_up() -> None:
     frames = speech(25)
     async with phone() as peer:
-        async with Caller(peer.address, frames) as caller:
+        async with DemoCaller(peer.address, frames) as caller:
             await caller.call()
             assert caller.up
             assert caller.call_sid == "v3:sid"
@@ -74,13 +74,13 @@ async def test_it_speaks_its_frames_hears_them_back_and_hangs_up() -> None:
 
 
 async def test_a_refused_call_fails_with_the_reason() -> None:
-    async with phone("486 Busy Here") as peer, Caller(peer.address, []) as caller:
+    async with phone("486 Busy Here") as peer, DemoCaller(peer.address, []) as caller:
         with pytest.raises(CallFailed, match="486 Busy Here"):
             await caller.call()
 
 
 async def test_an_answer_without_audio_fails() -> None:
-    async with phone(audio=False) as peer, Caller(peer.address, []) as caller:
+    async with phone(audio=False) as peer, DemoCaller(peer.address, []) as caller:
         with pytest.raises(CallFailed, match="no audio"):
             await caller.call()
 
@@ -88,7 +88,7 @@ async def test_an_answer_without_audio_fails() -> None:
 async def test_nobody_there_fails_in_the_time_given() -> None:
     async with phone() as peer:
         address = peer.address
-    async with Caller(address, []) as caller:
+    async with DemoCaller(address, []) as caller:
         with pytest.raises(CallFailed, match=r"no answer within 0.1 s"):
             await caller.call(timeout=0.1)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.demo.uac import State, UserAgentClient, audio_offer, media_address, parse
+from trunkline.demo.uac import UacState, UserAgentClient, audio_offer, media_address, parse
 
 SDP = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 20000 RTP/AVP 0\r\n"
 
@@ -50,7 +50,7 @@ def test_an_accepted_invite_is_acknowledged_at_the_contact_of_the_200() -> None:
     uac = client()
     uac.invite(0)
     (ack,) = accept(uac)
-    assert uac.state is State.UP
+    assert uac.state is UacState.UP
     message = parse(ack)
     assert message is not None
     assert message.start == "ACK sip:server@127.0.0.1:5070 SIP/2.0"
@@ -78,7 +78,7 @@ def test_an_unanswered_invite_is_repeated_at_doubling_distances_and_given_up() -
             assert sent == first
             times.append(due - 100)
     assert times == [0.5, 1.5, 3.5, 7.5, 15.5, 31.5]
-    assert uac.state is State.ENDED
+    assert uac.state is UacState.ENDED
     assert "no answer" in uac.failure
 
 
@@ -86,7 +86,7 @@ def test_a_provisional_response_stops_the_repetition() -> None:
     uac = client()
     uac.invite(0)
     uac.receive(response("100 Trying", "INVITE", 1), 0.1)
-    assert uac.state is State.PROCEEDING
+    assert uac.state is UacState.PROCEEDING
     assert uac.next_timer() is None
 
 
@@ -101,7 +101,7 @@ def test_a_refusal_is_acknowledged_in_the_invites_transaction_and_named() -> Non
     assert ack is not None
     assert ack.method == "ACK"
     assert ack.header("via") == invite.header("via")
-    assert (uac.state, uac.failure) == (State.ENDED, "488 Not Acceptable Here")
+    assert (uac.state, uac.failure) == (UacState.ENDED, "488 Not Acceptable Here")
 
 
 def test_hanging_up_sends_bye_until_it_is_answered() -> None:
@@ -113,7 +113,7 @@ def test_hanging_up_sends_bye_until_it_is_answered() -> None:
     uac.handle_timer(10.5)
     assert methods(uac.to_send()) == ["BYE"]
     uac.receive(response("200 OK", "BYE", 2), 10.6)
-    assert uac.state is State.ENDED
+    assert uac.state is UacState.ENDED
     assert not uac.ended_by_peer
     assert uac.next_timer() is None
 
@@ -133,7 +133,7 @@ def test_the_servers_bye_is_answered_and_ends_the_call() -> None:
     assert answer.status == 200
     assert answer.header("cseq") == "7 BYE"
     assert answer.header("via").endswith("branch=z9hG4bKx")
-    assert (uac.state, uac.ended_by_peer) == (State.ENDED, True)
+    assert (uac.state, uac.ended_by_peer) == (UacState.ENDED, True)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_other_requests_get_their_plain_answer(method: str, call_id: str, status
     uac.receive(f"{method} sip:demo SIP/2.0\r\nCall-ID: {call_id}\r\nCSeq: 1 {method}\r\n\r\n".encode(), 1)
     answers = [parse(datagram) for datagram in uac.to_send()]
     assert [answer.status for answer in answers if answer] == ([] if status is None else [status])
-    assert uac.state is State.UP
+    assert uac.state is UacState.UP
 
 
 def test_responses_to_somebody_elses_call_are_ignored() -> None:
@@ -155,7 +155,7 @@ def test_responses_to_somebody_elses_call_are_ignored() -> None:
     uac.invite(0)
     uac.to_send()
     uac.receive(response("200 OK", "INVITE", 1, SDP).replace(b"t0@127", b"zz@127"), 0)
-    assert uac.state is State.CALLING
+    assert uac.state is UacState.CALLING
     assert uac.to_send() == []
 
 
@@ -165,7 +165,7 @@ def test_no_datagram_breaks_it(datagram: bytes) -> None:
     uac.invite(0)
     uac.to_send()
     uac.receive(datagram, 1)
-    assert uac.state is State.CALLING
+    assert uac.state is UacState.CALLING
 
 
 def test_an_sdp_without_audio_has_no_media_address() -> None:

@@ -10,7 +10,7 @@ from av import CodecContext, Packet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.media.codecs import Undecodable, opus
+from trunkline.media.codecs import UndecodablePacket, opus
 
 
 def hum(milliseconds: float, start: int = 0) -> bytes:
@@ -66,7 +66,7 @@ def test_a_packet_tells_its_length_as_the_decoder_finds_it(config: int) -> None:
 
 @pytest.mark.parametrize("packet", [b"", b"\xfb", b"\xfb\x00", b"\xff\xff", b"\x1b\x03"])
 def test_what_cannot_be_a_packet_has_no_length(packet: bytes) -> None:
-    with pytest.raises(Undecodable):
+    with pytest.raises(UndecodablePacket):
         opus.samples(packet)
 
 
@@ -86,14 +86,14 @@ def test_the_decoder_takes_every_length_of_packet() -> None:
 @pytest.mark.parametrize("packet", [b"", b"\xff", b"\x03\x00", b"\xfb\x80", b"\xfb\x3f", b"\xff" * 1400])
 def test_what_is_no_packet_is_told_and_leaves_the_decoder_whole(packet: bytes) -> None:
     decode = opus.decoder()
-    with pytest.raises(Undecodable, match="no Opus packet"):
+    with pytest.raises(UndecodablePacket, match="no Opus packet"):
         decode(packet)
     assert len(decode(opus.encoder()(hum(20)))) == 1920
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_decoded_or_refused(packet: bytes) -> None:
-    with suppress(Undecodable):
+    with suppress(UndecodablePacket):
         assert 0 < len(opus.decoder()(packet)) <= 120 * 96
 
 

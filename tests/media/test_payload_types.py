@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, Seconds, Ssrc
-from trunkline.media.audio.level import Ear as LevelEar
+from trunkline.media.audio.level import LevelProbe
 from trunkline.media.audio.recorder import Recorder
-from trunkline.media.bridge.bridge import Ear, Mouth
-from trunkline.media.bridge.buffer import Playout
+from trunkline.media.bridge.bridge import BridgeSink, BridgeSource
+from trunkline.media.bridge.buffer import BridgeBuffer
 from trunkline.media.codecs import CODECS
 from trunkline.media.inbound import CHANGE_BURST, CHANGES_PER_SECOND
 from trunkline.media.leg import RANDOM_BYTES, Leg
@@ -316,7 +316,7 @@ def test_a_voice_is_recorded_and_measured_in_the_codec_that_it_comes_in() -> Non
     )
     recorder.leg_changed("PCMU", 20)
     recorder.peer_changed("PCMA")
-    ear = LevelEar()
+    ear = LevelProbe()
     ear.leg_changed("PCMU", 20)
     ear.peer_changed("PCMA")
     for at in range(0, 1000, 20):
@@ -334,8 +334,8 @@ def test_a_voice_is_recorded_and_measured_in_the_codec_that_it_comes_in() -> Non
 
 
 def test_a_bridge_passes_what_the_listener_speaks_and_transcodes_the_rest() -> None:
-    playout = Playout()
-    ear, mouth = Ear(playout, lambda key: None), Mouth(playout)
+    playout = BridgeBuffer()
+    ear, mouth = BridgeSource(playout, lambda key: None), BridgeSink(playout)
     mouth.leg_changed("PCMA", 20)
     ear.leg_changed("PCMU", 20)
     ear.peer_changed("PCMA")

@@ -177,7 +177,7 @@ class House:
 
     async def document(self, base: str) -> None:
         """For one call."""
-        request = to.Request(base + "/document", "POST", ())
+        request = to.DocumentRequest(base + "/document", "POST", ())
         await self.fetcher.document(to.Fetch(1, request, None), (("AccountSid", ACCOUNT), ("CallSid", "c")), Cookies())
 
     async def sound(self, base: str) -> None:

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.outbound.urls import BadUrl, Place, moved, place_of
+from trunkline.outbound.urls import Authority, BadUrl, moved, place_of
 
 
-def place(url: str) -> Place:
+def place(url: str) -> Authority:
     return place_of(url, "http", "https")
 
 

@@ -18,7 +18,7 @@ from peers.harness import RecordingApp, new_server, running
 from peers.sipp import SippRun
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
 
 said = functools.cache(functools.partial(speech, 3000))
@@ -79,9 +79,9 @@ async def public_key(server: ServerProcess) -> bytes:
 
 
 @pytest.fixture
-async def caller(server: ServerProcess) -> AsyncIterator[Caller]:
+async def caller(server: ServerProcess) -> AsyncIterator[DemoCaller]:
     """A call that is up and speaks for a minute."""
-    async with Caller(server.sip_address, said()) as caller:
+    async with DemoCaller(server.sip_address, said()) as caller:
         await caller.call()
         yield caller
 

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from peers.harness import RecordingApp, Socket, happens
 from trunkline.demo.audio import speech
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.peer
@@ -23,7 +23,7 @@ INVITE = (
 
 
 @pytest.fixture
-async def socket(server: ServerProcess, caller: Caller, client: AsyncTelnyx, app: RecordingApp) -> Socket:
+async def socket(server: ServerProcess, caller: DemoCaller, client: AsyncTelnyx, app: RecordingApp) -> Socket:
     """The app's side of a bidirectional stream."""
     await client.texml.accounts.calls.streams_json(
         caller.call_sid, account_sid=server.account_sid, url=app.url, bidirectional_mode="rtp"
@@ -31,7 +31,7 @@ async def socket(server: ServerProcess, caller: Caller, client: AsyncTelnyx, app
     return await app.socket()
 
 
-async def goes_on(app: RecordingApp, socket: Socket, caller: Caller) -> None:
+async def goes_on(app: RecordingApp, socket: Socket, caller: DemoCaller) -> None:
     """Another second of the call arrives, and nothing was lost since the beginning."""
     enough = len(socket.payloads()) + 50
     await happens(app.watch, "frames flow on", lambda: len(socket.payloads()) >= enough)
@@ -48,7 +48,7 @@ def noise(count: int) -> list[bytes]:
 
 
 async def test_noise_on_the_sip_and_rtp_ports_disturbs_nobody(
-    server: ServerProcess, caller: Caller, app: RecordingApp, socket: Socket
+    server: ServerProcess, caller: DemoCaller, app: RecordingApp, socket: Socket
 ) -> None:
     first, last = server.http_port + 2, server.http_port + 41
     with sockets.socket(sockets.AF_INET, sockets.SOCK_DGRAM) as sender:
@@ -63,12 +63,12 @@ async def test_noise_on_the_sip_and_rtp_ports_disturbs_nobody(
         writer.close()
         await writer.wait_closed()
     await goes_on(app, socket, caller)
-    async with Caller(server.sip_address, speech(10)) as second:
+    async with DemoCaller(server.sip_address, speech(10)) as second:
         await second.call()
 
 
 async def test_each_bad_message_from_the_app_gets_its_error_and_the_stream_goes_on(
-    server: ServerProcess, caller: Caller, app: RecordingApp, socket: Socket
+    server: ServerProcess, caller: DemoCaller, app: RecordingApp, socket: Socket
 ) -> None:
     bad: list[tuple[str | bytes, int]] = [
         ("no json", 100003),
@@ -92,7 +92,7 @@ async def test_each_bad_message_from_the_app_gets_its_error_and_the_stream_goes_
 
 
 async def test_a_message_of_ten_megabytes_closes_the_socket_with_1009_and_leaves_the_call(
-    caller: Caller, app: RecordingApp, socket: Socket
+    caller: DemoCaller, app: RecordingApp, socket: Socket
 ) -> None:
     with suppress(ConnectionClosed):  # the server need not read it to the end
         await socket.connection.send('{"event":"media","media":{"payload":"' + "A" * 10_000_000 + '"}}')
@@ -102,7 +102,7 @@ async def test_a_message_of_ten_megabytes_closes_the_socket_with_1009_and_leaves
 
 
 async def test_bad_requests_get_their_status_and_the_call_goes_on(
-    server: ServerProcess, caller: Caller, app: RecordingApp, socket: Socket
+    server: ServerProcess, caller: DemoCaller, app: RecordingApp, socket: Socket
 ) -> None:
     path = f"{server.base_url}/texml/Accounts/{server.account_sid}/Calls/{caller.call_sid}/Streams.json"
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as http:

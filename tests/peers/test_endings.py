@@ -17,7 +17,7 @@ from peers.harness import RecordingApp, children, ended, events, happens, held, 
 from peers.sipp import SippRun
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
 from trunkline.demo.uac import Address
 
@@ -30,7 +30,7 @@ def server(own_server: ServerProcess) -> ServerProcess:
     return own_server
 
 
-async def start(server: ServerProcess, caller: Caller, url: str, callbacks: CallbackReceiver) -> str:
+async def start(server: ServerProcess, caller: DemoCaller, url: str, callbacks: CallbackReceiver) -> str:
     """Start a stream; its sid."""
     async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client:
         stream = await client.texml.accounts.calls.streams_json(
@@ -40,7 +40,7 @@ async def start(server: ServerProcess, caller: Caller, url: str, callbacks: Call
     return stream.sid
 
 
-async def hang_up_and_stop(server: ServerProcess, caller: Caller) -> None:
+async def hang_up_and_stop(server: ServerProcess, caller: DemoCaller) -> None:
     """After this the server has told all that it will tell."""
     await caller.hang_up()
     assert await server.stop() == 0
@@ -55,7 +55,7 @@ async def silent_listener() -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("closes", [True, False], ids=["closes", "waits"])
 async def test_an_app_that_hangs_up_has_the_answer_before_its_stream_stops(
-    server: ServerProcess, caller: Caller, app: RecordingApp, callbacks: CallbackReceiver, closes: bool
+    server: ServerProcess, caller: DemoCaller, app: RecordingApp, callbacks: CallbackReceiver, closes: bool
 ) -> None:
     sid = await start(server, caller, app.url, callbacks)
     socket = await app.socket()
@@ -76,7 +76,7 @@ async def test_an_app_that_hangs_up_has_the_answer_before_its_stream_stops(
 
 
 async def test_an_app_that_closes_first_stops_the_stream_and_not_the_call(
-    server: ServerProcess, caller: Caller, app: RecordingApp, callbacks: CallbackReceiver
+    server: ServerProcess, caller: DemoCaller, app: RecordingApp, callbacks: CallbackReceiver
 ) -> None:
     sid = await start(server, caller, app.url, callbacks)
     socket = await app.socket()
@@ -88,7 +88,7 @@ async def test_an_app_that_closes_first_stops_the_stream_and_not_the_call(
 
 
 async def test_a_dead_app_gives_stream_error_with_the_cause(
-    server: ServerProcess, caller: Caller, callbacks: CallbackReceiver
+    server: ServerProcess, caller: DemoCaller, callbacks: CallbackReceiver
 ) -> None:
     with sockets.create_server(("127.0.0.1", 0)) as gone:
         url = f"ws://127.0.0.1:{gone.getsockname()[1]}/"
@@ -102,7 +102,7 @@ async def test_a_dead_app_gives_stream_error_with_the_cause(
 
 
 async def test_a_name_that_does_not_resolve_gives_stream_error_that_says_dns(
-    server: ServerProcess, caller: Caller, callbacks: CallbackReceiver
+    server: ServerProcess, caller: DemoCaller, callbacks: CallbackReceiver
 ) -> None:
     sid = await start(server, caller, "ws://nowhere.invalid/", callbacks)
     end = await ended(callbacks, sid)
@@ -113,7 +113,7 @@ async def test_a_name_that_does_not_resolve_gives_stream_error_that_says_dns(
 
 
 async def test_an_app_that_refuses_the_upgrade_gives_stream_error_with_the_status(
-    server: ServerProcess, caller: Caller, callbacks: CallbackReceiver
+    server: ServerProcess, caller: DemoCaller, callbacks: CallbackReceiver
 ) -> None:
     async with CallbackReceiver(respond=lambda _: 403) as web:
         sid = await start(server, caller, web.url.replace("http://", "ws://"), callbacks)
@@ -123,7 +123,7 @@ async def test_an_app_that_refuses_the_upgrade_gives_stream_error_with_the_statu
 
 
 async def test_a_call_that_ends_while_its_stream_connects_ends_the_stream_once(
-    server: ServerProcess, caller: Caller, callbacks: CallbackReceiver
+    server: ServerProcess, caller: DemoCaller, callbacks: CallbackReceiver
 ) -> None:
     async with silent_listener() as url:
         sid = await start(server, caller, url, callbacks)
@@ -134,7 +134,7 @@ async def test_a_call_that_ends_while_its_stream_connects_ends_the_stream_once(
 
 
 async def test_an_app_that_never_reads_hurts_neither_the_call_nor_another_stream(
-    server: ServerProcess, caller: Caller, callbacks: CallbackReceiver
+    server: ServerProcess, caller: DemoCaller, callbacks: CallbackReceiver
 ) -> None:
     async with RecordingApp() as stalled, RecordingApp() as reading:
         stalled.reads = False
@@ -148,7 +148,7 @@ async def test_an_app_that_never_reads_hurts_neither_the_call_nor_another_stream
 
 
 async def test_a_killed_worker_ends_its_calls_and_streams_and_another_takes_over(
-    server: ServerProcess, caller: Caller, app: RecordingApp, callbacks: CallbackReceiver
+    server: ServerProcess, caller: DemoCaller, app: RecordingApp, callbacks: CallbackReceiver
 ) -> None:
     sid = await start(server, caller, app.url, callbacks)
     await app.socket()
@@ -158,7 +158,7 @@ async def test_a_killed_worker_ends_its_calls_and_streams_and_another_takes_over
     await happens(caller.watch, "the phone gets BYE", lambda: caller.ended_by_server)
     assert events(callbacks) == ["stream-started", "stream-error"]
     await _ready_again(server)
-    async with Caller(server.sip_address, speech(500)) as second:
+    async with DemoCaller(server.sip_address, speech(500)) as second:
         await second.call()
         again = await start(server, second, app.url, callbacks)
         await happens(app.watch, "a stream of the new worker", lambda: len(app.sockets) == 2 and app.sockets[1].started)
@@ -197,7 +197,7 @@ async def test_a_server_killed_outright_tells_of_its_streams_and_calls_after_its
 ) -> None:
     killed = new_server(tmp_path)
     await killed.start()
-    async with Caller(killed.sip_address, speech(1000)) as caller, CallbackReceiver() as of_calls:
+    async with DemoCaller(killed.sip_address, speech(1000)) as caller, CallbackReceiver() as of_calls:
         await caller.call()
         async with AsyncTelnyx(api_key=killed.api_key, base_url=killed.base_url) as client:
             calls = client.texml.accounts.calls
@@ -225,7 +225,7 @@ async def test_a_server_killed_outright_tells_of_its_streams_and_calls_after_its
 
 
 async def test_sigterm_ends_live_calls_in_good_order(
-    server: ServerProcess, caller: Caller, app: RecordingApp, callbacks: CallbackReceiver
+    server: ServerProcess, caller: DemoCaller, app: RecordingApp, callbacks: CallbackReceiver
 ) -> None:
     sid = await start(server, caller, app.url, callbacks)
     socket = await app.socket()
@@ -238,7 +238,7 @@ async def test_sigterm_ends_live_calls_in_good_order(
     assert events(callbacks, sid) == ["stream-started", "stream-stopped"]
 
 
-class DeafCaller(Caller):
+class DeafCaller(DemoCaller):
     """Hears nothing of the server's SIP once its call is up, until the test is over."""
 
     def __init__(self, target: Address, frames: Sequence[bytes]) -> None:
@@ -286,7 +286,7 @@ async def test_callbacks_that_fail_are_sent_again_in_order(
     callbacks.respond = lambda _: next(refusals, 200)
     async with (
         running(new_server(tmp_path, callbacks__first_delay=0.2)) as server,
-        Caller(server.sip_address, speech(500)) as caller,
+        DemoCaller(server.sip_address, speech(500)) as caller,
     ):
         await caller.call()
         await start(server, caller, app.url, callbacks)
@@ -304,7 +304,7 @@ async def test_a_callback_that_is_never_answered_holds_up_no_other(
         silent_listener() as silent,
         running(new_server(tmp_path, callbacks__timeout=100)) as server,
         AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client,
-        Caller(server.sip_address, speech(500)) as caller,
+        DemoCaller(server.sip_address, speech(500)) as caller,
     ):
         await caller.call()
         stream = client.texml.accounts.calls.streams_json

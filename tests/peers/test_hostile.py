@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from peers.harness import RecordingApp, Socket, children, happens, new_server, running
 from trunkline.demo.audio import speech
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.peer
@@ -33,7 +33,7 @@ async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
         yield server
 
 
-async def start(server: ServerProcess, caller: Caller, app: RecordingApp) -> Socket:
+async def start(server: ServerProcess, caller: DemoCaller, app: RecordingApp) -> Socket:
     """A bidirectional stream of the call; the app's side of it."""
     path = f"{server.base_url}/texml/Accounts/{server.account_sid}/Calls/{caller.call_sid}/Streams.json"
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as http:
@@ -60,7 +60,7 @@ def memory(server: ServerProcess) -> int:
 
 
 @pytest.fixture
-async def good_call(server: ServerProcess, caller: Caller, app: RecordingApp) -> AsyncIterator[Socket]:
+async def good_call(server: ServerProcess, caller: DemoCaller, app: RecordingApp) -> AsyncIterator[Socket]:
     """A call with its stream. At the end it must go on with nothing lost, and nothing else be left."""
     socket = await start(server, caller, app)
     held = memory(server)
@@ -111,7 +111,7 @@ def text_frame(text: bytes, *, first: int = 0x81) -> bytes:
 async def test_an_app_that_floods_its_socket_costs_other_calls_nothing(
     server: ServerProcess, good_call: Socket, app: RecordingApp, frames: bytes
 ) -> None:
-    async with RecordingApp() as flooding, Caller(server.sip_address, speech(500)) as second:
+    async with RecordingApp() as flooding, DemoCaller(server.sip_address, speech(500)) as second:
         await second.call()
         async with pouring(frames, await start(server, second, flooding)):
             enough = len(good_call.payloads()) + 100
@@ -156,7 +156,7 @@ async def test_forged_dialogs_and_giant_heads_are_refused_and_cost_no_call(
                 via = b"Via: " + b",".join([b"SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx"] * 1500) + b"\r\n"
                 sender.sendto(request.replace(b"Max-Forwards", via + b"Max-Forwards"), server.sip_address)
     assert counted['trunkline_sip_total{event="refused_481"}'] > 100
-    async with Caller(server.sip_address, speech(10)) as honest:
+    async with DemoCaller(server.sip_address, speech(10)) as honest:
         await honest.call()
 
 

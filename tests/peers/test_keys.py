@@ -10,7 +10,7 @@ from peers import sipp as steps
 from peers.harness import RecordingApp, RtpEndpoint, happens, new_server, running
 from peers.sipp import SippRun
 from trunkline.demo.audio import FRAME_BYTES, speech
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.peer
@@ -25,7 +25,7 @@ async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
 
 
 async def test_keys_interrupt_what_the_app_plays_and_cost_none_of_it(
-    server: ServerProcess, client: AsyncTelnyx, app: RecordingApp, caller: Caller
+    server: ServerProcess, client: AsyncTelnyx, app: RecordingApp, caller: DemoCaller
 ) -> None:
     await client.texml.accounts.calls.streams_json(
         caller.call_sid,

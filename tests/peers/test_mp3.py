@@ -11,7 +11,7 @@ from telnyx import AsyncTelnyx
 from mp3files import KINDS, mp3, signal_to_noise
 from peers.harness import RecordingApp, happens, new_server, running
 from trunkline.demo.audio import RATE, decode, speech
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.peer
@@ -26,7 +26,7 @@ async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
 
 
 async def test_five_kinds_of_mp3_play_one_after_another_as_one_tone(
-    server: ServerProcess, caller: Caller, client: AsyncTelnyx, app: RecordingApp
+    server: ServerProcess, caller: DemoCaller, client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     await client.texml.accounts.calls.streams_json(caller.call_sid, account_sid=server.account_sid, url=app.url)
     socket = await app.socket()
@@ -48,7 +48,7 @@ async def test_five_kinds_of_mp3_play_one_after_another_as_one_tone(
     assert np.abs(steady[: len(steady) // 16 * 16]).reshape(-1, 16).max(axis=1).min() > 8000, "no gap anywhere"
 
 
-def _sound(caller: Caller) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _sound(caller: DemoCaller) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return decode(b"".join(packet.payload for packet in caller.heard))
 
 
@@ -58,7 +58,7 @@ async def test_files_that_come_too_fast_and_raw_audio_are_told_and_disturb_nothi
     async with (
         running(new_server(tmp_path, streams__mp3_interval=60)) as server,
         AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client,
-        Caller(server.sip_address, speech(1000)) as caller,
+        DemoCaller(server.sip_address, speech(1000)) as caller,
     ):
         await caller.call()
         await client.texml.accounts.calls.streams_json(
@@ -78,7 +78,7 @@ async def test_files_that_come_too_fast_and_raw_audio_are_told_and_disturb_nothi
 
 
 async def test_two_streams_in_mp3_mode_are_mixed(
-    server: ServerProcess, caller: Caller, client: AsyncTelnyx, app: RecordingApp
+    server: ServerProcess, caller: DemoCaller, client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     streams = client.texml.accounts.calls.streams_json
     for _ in range(2):

@@ -6,7 +6,7 @@ import pytest
 from peers.customer import needs_node, node, node_verifies
 from peers.harness import RecordingApp, ended, events, happens
 from trunkline.demo.callbacks import CallbackReceiver
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
 
 pytestmark = [pytest.mark.peer, needs_node]
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.peer, needs_node]
 async def test_the_node_sdk_starts_stops_is_refused_and_verifies(
     method: str,
     server: ServerProcess,
-    caller: Caller,
+    caller: DemoCaller,
     app: RecordingApp,
     callbacks: CallbackReceiver,
 ) -> None:

@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from telnyx import AsyncTelnyx
 
 from peers.harness import happens
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess, free_ports
 from trunkline.demo.watch import Watch
 
@@ -119,7 +119,7 @@ async def running_bot(directory: Path, api_key: str, pem: Path) -> AsyncIterator
 
 
 async def test_an_unmodified_pipecat_bot_echoes_and_hangs_up(
-    server: ServerProcess, caller: Caller, client: AsyncTelnyx, tmp_path: Path
+    server: ServerProcess, caller: DemoCaller, client: AsyncTelnyx, tmp_path: Path
 ) -> None:
     pem = certificate(tmp_path)
     async with door(server, pem), running_bot(tmp_path, server.api_key, pem) as url:

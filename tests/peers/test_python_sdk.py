@@ -10,7 +10,7 @@ from telnyx.lib.webhook_verification import WebhookVerificationError, verify_web
 
 from peers.harness import RecordingApp, ended, events, happens, listed_calls
 from trunkline.demo.callbacks import CallbackReceiver
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.peer
@@ -24,7 +24,7 @@ def error(refused: pytest.ExceptionInfo[telnyx.APIStatusError]) -> tuple[int, st
 
 
 async def test_start_and_stop_answer_as_the_sdk_expects(
-    server: ServerProcess, caller: Caller, client: AsyncTelnyx, app: RecordingApp, callbacks: CallbackReceiver
+    server: ServerProcess, caller: DemoCaller, client: AsyncTelnyx, app: RecordingApp, callbacks: CallbackReceiver
 ) -> None:
     calls = client.texml.accounts.calls
     started = await calls.streams_json(
@@ -71,7 +71,7 @@ async def test_start_and_stop_answer_as_the_sdk_expects(
 
 
 async def test_callbacks_pass_the_sdks_own_signature_check(
-    server: ServerProcess, caller: Caller, client: AsyncTelnyx, app: RecordingApp, callbacks: CallbackReceiver
+    server: ServerProcess, caller: DemoCaller, client: AsyncTelnyx, app: RecordingApp, callbacks: CallbackReceiver
 ) -> None:
     stream = await client.texml.accounts.calls.streams_json(
         caller.call_sid, account_sid=server.account_sid, url=app.url, status_callback=callbacks.url
@@ -89,7 +89,7 @@ async def test_callbacks_pass_the_sdks_own_signature_check(
 
 
 async def test_refusals_have_the_documented_status_code_and_pointer(
-    server: ServerProcess, caller: Caller, client: AsyncTelnyx, app: RecordingApp
+    server: ServerProcess, caller: DemoCaller, client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     start = client.texml.accounts.calls.streams_json
     account = server.account_sid
@@ -125,7 +125,7 @@ async def test_refusals_have_the_documented_status_code_and_pointer(
 
 
 async def test_a_call_is_listed_fetched_and_completed(
-    server: ServerProcess, caller: Caller, client: AsyncTelnyx
+    server: ServerProcess, caller: DemoCaller, client: AsyncTelnyx
 ) -> None:
     calls = client.texml.accounts.calls
     fetched = await calls.retrieve(caller.call_sid, account_sid=server.account_sid)

@@ -17,7 +17,7 @@ from telnyx import AsyncTelnyx
 from peers.harness import events, new_server, running
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess, free_ports
 
 pytestmark = pytest.mark.peer
@@ -44,7 +44,7 @@ class AppProcess:
                 if frames is not None and message["event"] == "media":
                     frames -= 1
 
-    def heard(self, caller: Caller) -> list[int]:
+    def heard(self, caller: DemoCaller) -> list[int]:
         """The numbers of the frames that it got."""
         media = (message["media"] for message in self.messages if message["event"] == "media")
         return [caller.frames.index(base64.b64decode(each["payload"])) for each in media]
@@ -80,7 +80,7 @@ async def test_an_app_that_is_killed_in_mid_call_and_started_again_loses_no_fram
 ) -> None:
     # To start Python takes a busy machine longer than the two seconds that are kept by default.
     server, port = new_server(tmp_path, streams__replay=60), free_ports(1)
-    async with running(server), Caller(server.sip_address, speech(1500)) as caller:
+    async with running(server), DemoCaller(server.sip_address, speech(1500)) as caller:
         await caller.call()
         async with app_process(port) as first:
             async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client:

@@ -14,7 +14,7 @@ import pytest
 from telnyx import AsyncTelnyx
 
 from peers.harness import RecordingApp, Socket, happens, held
-from trunkline.demo.caller import Caller, Heard
+from trunkline.demo.caller import DemoCaller, Heard
 from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.peer
@@ -84,13 +84,13 @@ def delays(heard: list[Heard]) -> dict[int, float]:
 @asynccontextmanager
 async def echoed(
     server: ServerProcess, client: AsyncTelnyx, *together: int
-) -> AsyncIterator[list[tuple[Caller, Echo]]]:
+) -> AsyncIterator[list[tuple[DemoCaller, Echo]]]:
     """Calls whose apps return so many frames in a message."""
     async with AsyncExitStack() as stack:
         calls = []
         for count in together:
             app = await stack.enter_async_context(Echo(count))
-            caller = await stack.enter_async_context(Caller(server.sip_address, frames()))
+            caller = await stack.enter_async_context(DemoCaller(server.sip_address, frames()))
             await caller.call()
             await client.texml.accounts.calls.streams_json(
                 caller.call_sid, account_sid=server.account_sid, url=app.url, bidirectional_mode="rtp"
@@ -99,7 +99,9 @@ async def echoed(
         yield calls
 
 
-async def measure(calls: list[tuple[Caller, Echo]], stall: Callable[[float], Any]) -> list[list[tuple[float, float]]]:
+async def measure(
+    calls: list[tuple[DemoCaller, Echo]], stall: Callable[[float], Any]
+) -> list[list[tuple[float, float]]]:
     """By call and stall: the delay before it, and 4 s after it."""
     found: list[list[tuple[float, float]]] = [[] for _ in calls]
 
@@ -124,7 +126,7 @@ async def measure(calls: list[tuple[Caller, Echo]], stall: Callable[[float], Any
     return found
 
 
-async def marks_came_back(calls: list[tuple[Caller, Echo]]) -> None:
+async def marks_came_back(calls: list[tuple[DemoCaller, Echo]]) -> None:
     """Every one, once and in order."""
     for caller, app in calls:
         caller.stop_speaking()

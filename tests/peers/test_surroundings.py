@@ -22,7 +22,7 @@ from peers.sipp import SippRun
 from peers.test_endings import start
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.errors import CallFailed
 from trunkline.demo.server import ServerProcess, free_ports
 from trunkline.sip.transport.certificates import _self_signed
@@ -114,7 +114,7 @@ async def test_calls_go_on_and_the_server_ends_in_order_whatever_becomes_of_its_
     pids = family(server)
     async with all_end(pids, 10):
         for _ in range(12):  # each is worth some 400 bytes of log
-            async with Caller(server.sip_address, speech(50)) as caller:
+            async with DemoCaller(server.sip_address, speech(50)) as caller:
                 await caller.call()
                 await start(server, caller, app.url, callbacks)
                 assert await caller.hang_up()
@@ -131,7 +131,7 @@ async def test_workers_and_decoders_end_with_a_server_that_is_killed_and_apps_ar
     await server.start()
     pids = family(server)
     assert len(pids) == 2
-    async with all_end(pids, 5), RecordingApp() as app, Caller(server.sip_address, speech(500)) as caller:
+    async with all_end(pids, 5), RecordingApp() as app, DemoCaller(server.sip_address, speech(500)) as caller:
         await caller.call()
         await start(server, caller, app.url, callbacks)
         socket = await app.socket()
@@ -148,7 +148,11 @@ async def test_a_worker_whose_app_never_closes_ends_by_itself_after_the_server(
 ) -> None:
     server = new_server(tmp_path, streams__close_timeout=1000)
     await server.start()
-    async with all_end(family(server), 10), RecordingApp() as app, Caller(server.sip_address, speech(500)) as caller:
+    async with (
+        all_end(family(server), 10),
+        RecordingApp() as app,
+        DemoCaller(server.sip_address, speech(500)) as caller,
+    ):
         app.reads = False
         await caller.call()
         await start(server, caller, app.url, callbacks)
@@ -250,7 +254,10 @@ async def test_kill_hup_reloads_what_can_be_and_leaves_what_goes_on(
     web.answers["/other"] = texml("<Reject/>")
     server = reloaded.server
     workers = children(server)
-    async with Caller(server.sip_address, speech(3000)) as caller, Caller(server.sip_address, speech(50)) as other:
+    async with (
+        DemoCaller(server.sip_address, speech(3000)) as caller,
+        DemoCaller(server.sip_address, speech(50)) as other,
+    ):
         await caller.call()
         socket = await app.socket()
         reloaded.write(voice=web.url + "/other", level="debug", rate=1, phone="bob")

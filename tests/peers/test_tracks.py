@@ -12,7 +12,7 @@ from peers import sipp as steps
 from peers.harness import RecordingApp, RtpEndpoint, Socket, happens
 from peers.sipp import SippRun
 from trunkline.demo.audio import decode, dominant_frequency, speech, split, tone
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
 from trunkline.media.codecs import transcoder
 
@@ -90,7 +90,7 @@ def _at(socket: Socket, track: str = "outbound") -> int:
 
 
 async def test_several_streams_of_one_call_each_have_their_own_codec_track_and_count(
-    server: ServerProcess, client: AsyncTelnyx, caller: Caller
+    server: ServerProcess, client: AsyncTelnyx, caller: DemoCaller
 ) -> None:
     wanted = [("PCMA", "inbound_track"), ("L16", "both_tracks"), ("G722", "outbound_track")]
     async with contextlib.AsyncExitStack() as stack:
@@ -115,7 +115,7 @@ async def test_several_streams_of_one_call_each_have_their_own_codec_track_and_c
 
 
 async def test_a_paused_stream_is_sent_no_audio_but_keys_and_marks_and_plays_on(
-    server: ServerProcess, client: AsyncTelnyx, app: RecordingApp, caller: Caller
+    server: ServerProcess, client: AsyncTelnyx, app: RecordingApp, caller: DemoCaller
 ) -> None:
     stream = await client.texml.accounts.calls.streams_json(
         caller.call_sid, account_sid=server.account_sid, url=app.url, track="both_tracks", bidirectional_mode="rtp"

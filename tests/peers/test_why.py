@@ -14,7 +14,7 @@ from peers import sipp as steps
 from peers.harness import RecordingApp, RtpEndpoint, happens, new_server, running
 from peers.sipp import SippRun
 from trunkline.demo.audio import speech
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.peer
@@ -178,7 +178,7 @@ async def test_a_call_on_hold_and_what_the_app_plays_meanwhile(
 
 
 async def test_an_app_that_sends_raw_audio_into_a_stream_of_the_default_mode(
-    why: Asker, caller: Caller, client: AsyncTelnyx, app: RecordingApp
+    why: Asker, caller: DemoCaller, client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     sid = await why.start(caller.call_sid, app.url)
     socket = await app.socket()
@@ -195,7 +195,7 @@ async def test_an_app_that_sends_raw_audio_into_a_stream_of_the_default_mode(
     assert (report["streams"][0]["mode"], report["streams"][0]["codec"]) == ("mp3", "PCMU")
 
 
-async def test_an_app_that_sends_silence_and_then_speaks(why: Asker, caller: Caller, app: RecordingApp) -> None:
+async def test_an_app_that_sends_silence_and_then_speaks(why: Asker, caller: DemoCaller, app: RecordingApp) -> None:
     await why.start(caller.call_sid, app.url, bidirectional_mode="rtp", bidirectional_codec="PCMA")
     socket = await app.socket()
     await socket.play(b"\xd5" * 800)
@@ -216,7 +216,7 @@ async def test_an_app_that_sends_silence_and_then_speaks(why: Asker, caller: Cal
     assert "queue_empty" in output
 
 
-async def test_a_call_without_a_stream_and_an_app_that_refuses(why: Asker, caller: Caller) -> None:
+async def test_a_call_without_a_stream_and_an_app_that_refuses(why: Asker, caller: DemoCaller) -> None:
     assert (await why.finds(caller.call_sid, "no_stream"))["severity"] == "warning"
     async with RecordingApp() as app:
         url = app.url

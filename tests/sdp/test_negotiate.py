@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.sdp.negotiate import Family, accept_answer, answer_text, negotiate, offer_text, payload_types
-from trunkline.sdp.session import Connection, MediaDescription, SessionDescription, parse
+from trunkline.sdp.session import ConnectionData, MediaDescription, SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable
 
 ALL = ("PCMU", "PCMA", "G722")
@@ -480,7 +480,7 @@ def media(draw: st.DrawFn) -> MediaDescription:
 @st.composite
 def offers(draw: st.DrawFn) -> SessionDescription:
     streams = tuple(draw(st.lists(media(), min_size=1, max_size=4)))
-    return SessionDescription("- 1 1 IN IP4 192.0.2.1", "-", Connection("IP4", "192.0.2.1"), "3 4", (), streams)
+    return SessionDescription("- 1 1 IN IP4 192.0.2.1", "-", ConnectionData("IP4", "192.0.2.1"), "3 4", (), streams)
 
 
 accepted_codecs = st.permutations(("PCMU", "PCMA", "G722", "OPUS")).flatmap(

@@ -9,7 +9,7 @@ from trunkline.sdp.session import (
     LINE_LIMIT,
     MEDIA_LIMIT,
     SIZE_LIMIT,
-    Connection,
+    ConnectionData,
     MediaDescription,
     SessionDescription,
     parse,
@@ -25,12 +25,12 @@ def test_a_description_is_cut_into_its_parts() -> None:
         + b"a=sendonly\r\nm=audio 4000/2 RTP/AVP 0 101\r\nc=IN IP6 2001:db8::1\r\na=rtpmap:101 telephone-event/8000\r\n"
         b"a=rtcp-mux\r\nm=video 0 RTP/AVP 96\r\n"
     )
-    assert session.connection == Connection("IP4", "192.0.2.1")
+    assert session.connection == ConnectionData("IP4", "192.0.2.1")
     assert session.attribute("sendonly") == ""
     assert session.attribute("inactive") is None
     audio, video = session.media
     assert (audio.kind, audio.port, audio.protocol, audio.formats) == ("audio", 4000, "RTP/AVP", ("0", "101"))
-    assert audio.connection == Connection("IP6", "2001:db8::1")
+    assert audio.connection == ConnectionData("IP6", "2001:db8::1")
     assert audio.attribute("rtpmap") == "101 telephone-event/8000"
     assert audio.attribute("rtcp-mux") == ""
     assert (video.kind, video.port, video.connection, video.attributes) == ("video", 0, None, ())
@@ -93,7 +93,7 @@ def test_a_description_is_cut_into_its_parts() -> None:
 )
 def test_sloppy_devices_are_understood(body: bytes) -> None:
     session = parse(body)
-    assert session.connection == Connection("IP4", "192.0.2.1")
+    assert session.connection == ConnectionData("IP4", "192.0.2.1")
     assert parse(session.render().encode()).connection == session.connection
 
 
@@ -108,7 +108,7 @@ def test_sloppy_media_descriptions_are_understood() -> None:
         b"a=sendrecv \r\nm=video 0 RTP/AVP\r\nm=message 7654 TCP/MSRP *\r\n"
     )
     audio, video, message = session.media
-    assert (audio.port, audio.formats, audio.connection) == (4000, ("0",), Connection("IP6", "2001:db8::1"))
+    assert (audio.port, audio.formats, audio.connection) == (4000, ("0",), ConnectionData("IP6", "2001:db8::1"))
     assert audio.attributes == (("rtpmap", "0 pcmu/8000"), ("sendrecv", ""))
     assert (video.port, video.formats) == (0, ("0",)), "one that is switched off, without a format"
     assert (message.protocol, message.formats) == ("TCP/MSRP", ("*",))
@@ -122,7 +122,7 @@ def test_names_of_hosts_are_told_and_placed() -> None:
     )
     assert session.names == ("pbx.example", "other.example")
     placed = session.placed({"pbx.example": "192.0.2.9", "other.example": ""})
-    assert placed.connection == Connection("IP4", "192.0.2.9")
+    assert placed.connection == ConnectionData("IP4", "192.0.2.9")
     assert [media.connection and media.connection.host for media in placed.media] == [
         None,
         "2001:db8::1",
@@ -135,13 +135,13 @@ def test_names_of_hosts_are_told_and_placed() -> None:
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "0.0.0.0", "224.2.1.1/127", "::"])
 def test_an_address_is_no_name(host: str) -> None:
-    assert not Connection("IP4", host).is_name
+    assert not ConnectionData("IP4", host).is_name
     assert parse(HEAD + f"m=audio 1 RTP/AVP 0\r\nc=IN IP4 {host}".encode()).names == ()
 
 
 @pytest.mark.parametrize("host", ["localhost", "a.example", "999.1.1.1", "-", "192.0.2", "phone.local/127"])
 def test_all_else_is_a_name(host: str) -> None:
-    assert Connection("IP4", host).is_name
+    assert ConnectionData("IP4", host).is_name
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_what_is_not_sdp_is_refused_with_the_reason(body: bytes, reason: str) ->
 
 word = st.text("abcdefghijklmnopqrstuvwxyz0123456789.-/", min_size=1, max_size=12)
 attributes = st.lists(st.tuples(word, st.one_of(st.just(""), word)), max_size=5).map(tuple)
-connections = st.one_of(st.none(), st.builds(Connection, st.sampled_from(["IP4", "IP6"]), word))
+connections = st.one_of(st.none(), st.builds(ConnectionData, st.sampled_from(["IP4", "IP6"]), word))
 sessions = st.builds(
     SessionDescription,
     origin=st.lists(word, min_size=6, max_size=6).map(" ".join),

@@ -8,13 +8,13 @@ from itertools import count
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.dialogs import Dialogs
-from trunkline.sip.message.digest import Guard
-from trunkline.sip.message.validation import Refused, Request, Response, parse, screen
+from trunkline.sip.dialogs import UserAgentCore
+from trunkline.sip.message.digest import DigestServer
+from trunkline.sip.message.validation import Rejection, SipRequest, SipResponse, parse, validate
 from trunkline.sip.peers.access import Access
-from trunkline.sip.targets import Found, Target, UriLocator
+from trunkline.sip.targets import OnLocated, Target, UriLocator
 from trunkline.sip.timers import Timers
-from trunkline.sip.values import Invite, SipEvent
+from trunkline.sip.values import SendInvite, SipEvent
 
 EMPTY = {"live": 0, "calling": 0, "known": 0, "callers": 0, "server": 0, "client": 0}
 PEER = Endpoint("192.0.2.10", 5062)
@@ -109,7 +109,7 @@ class ListLocator(UriLocator):
         self.targets: list[Target] = []
         self.waiting: list[Callable[[], None]] | None = None
 
-    def locate(self, invite: Invite, found: Found) -> None:
+    def locate(self, invite: SendInvite, found: OnLocated) -> None:
         if self.waiting is not None:
             self.waiting.append(lambda: UriLocator.locate(self, invite, found))
         elif self.targets:
@@ -135,8 +135,8 @@ class Bench:
         settings = SipSettings(call_limit=limit)
         self.locator = ListLocator()
         phones = SipSettings.model_validate({"phones": [{"user": "ann", "password": "secret"}]})
-        self.access = Access(phones, Guard("trunkline", bytes(32)), self.counters)
-        self.dialogs = Dialogs(
+        self.access = Access(phones, DigestServer("trunkline", bytes(32)), self.counters)
+        self.dialogs = UserAgentCore(
             self.told,
             lambda: f"our{next(tags)}",
             self.locator,
@@ -161,19 +161,19 @@ class Bench:
         """What the endpoint does with a message. Raises Dropped and Refused."""
         wire = wire or self.wire
         message = parse(data, stream=wire.transport != "udp")
-        screen(message, stream=wire.transport != "udp")
-        if isinstance(message, Request) and message.method == "REGISTER":
+        validate(message, stream=wire.transport != "udp")
+        if isinstance(message, SipRequest) and message.method == "REGISTER":
             self.access.registrant(message, source, self.clock.now)
-        elif isinstance(message, Request):
+        elif isinstance(message, SipRequest):
             self.dialogs.receive(message, source, wire)
         else:
             assert self.dialogs.transactions.receive_response(message)
 
-    def refused(self, data: bytes) -> Refused:
+    def refused(self, data: bytes) -> Rejection:
         """The refusal that a message gets."""
         try:
             self.receive(data)
-        except Refused as refused:
+        except Rejection as refused:
             return refused
         raise AssertionError("not refused")
 
@@ -229,6 +229,6 @@ def header(text: str, name: str) -> str:
     )
 
 
-def message(text: str) -> Request | Response:
+def message(text: str) -> SipRequest | SipResponse:
     """A message of hand-written lines, not yet screened."""
     return parse(text.strip().replace("\n", "\r\n").encode() + b"\r\n\r\n", stream=False)

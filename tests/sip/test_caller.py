@@ -8,21 +8,21 @@ from sip.bench import ANSWER, EMPTY, OFFER, PEER, Bench, Caller, HandClock, head
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.caller import TOLERANCE
 from trunkline.sip.message.digest import digest_response, parse_digest
-from trunkline.sip.message.validation import Dropped
+from trunkline.sip.message.validation import Discard
 from trunkline.sip.targets import Target
 from trunkline.sip.values import (
-    Accepted,
     AcceptReinvite,
     AckReceived,
     Credentials,
     DialogEnded,
     DialogId,
-    DigitReceived,
-    Hangup,
-    Invite,
-    Progressed,
-    Refused,
+    EndDialog,
+    InfoDigitReceived,
+    InviteAccepted,
+    InviteProgressed,
+    InviteRefused,
     ReinviteReceived,
+    SendInvite,
 )
 
 URI = "sip:bob@192.0.2.10:5062"
@@ -37,7 +37,7 @@ def place(
 ) -> DialogId:
     """A call is placed."""
     number = bench.dialogs.new_dialog()
-    bench.dialogs.perform(Invite(number, "uri", "", uri, "+1555 0001", 'Ann "A"', OFFER, headers, credentials))
+    bench.dialogs.perform(SendInvite(number, "uri", "", uri, "+1555 0001", 'Ann "A"', OFFER, headers, credentials))
     return number
 
 
@@ -53,7 +53,7 @@ def establish(bench: Bench, headers: tuple[str, ...] = ()) -> tuple[DialogId, Ca
     number = place(bench)
     invite = invite_of(bench)
     bench.answer(invite, tag="them", body=ANSWER, headers=headers)
-    assert isinstance(bench.event(), Accepted)
+    assert isinstance(bench.event(), InviteAccepted)
     (ack,) = bench.wire.take()
     assert ack.startswith("ACK ")
     return number, callee(invite)
@@ -86,16 +86,16 @@ def test_a_call_is_placed_rung_answered_confirmed_and_ended_by_us(bench: Bench, 
     assert invite.endswith("\r\n\r\n" + OFFER)
 
     bench.answer(invite, "100 Trying", body=ANSWER)
-    assert bench.event() == Progressed(number, 100, "Trying", None)
+    assert bench.event() == InviteProgressed(number, 100, "Trying", None)
     bench.answer(invite, "180 Ringing", "them")
-    assert bench.event() == Progressed(number, 180, "Ringing", None)
+    assert bench.event() == InviteProgressed(number, 180, "Ringing", None)
     bench.answer(invite, "183 Session Progress", "them", ANSWER)
     progressed = bench.event()
-    assert isinstance(progressed, Progressed)
+    assert isinstance(progressed, InviteProgressed)
     assert progressed.answer is not None
     bench.answer(invite, "200 OK", "them", ANSWER)
     accepted = bench.event()
-    assert isinstance(accepted, Accepted)
+    assert isinstance(accepted, InviteAccepted)
     assert accepted.answer is not None
     (ack,) = bench.wire.take()
     assert ack.startswith("ACK sip:bob@192.0.2.10:5062 SIP/2.0\r\n")
@@ -103,7 +103,7 @@ def test_a_call_is_placed_rung_answered_confirmed_and_ended_by_us(bench: Bench, 
     assert header(ack, "To") == f"<{URI}>;tag=them"
     assert header(ack, "Via") != header(invite, "Via")
 
-    bench.dialogs.perform(Hangup(number, "enough"))
+    bench.dialogs.perform(EndDialog(number, "enough"))
     (bye,) = bench.wire.take()
     assert bye.startswith("BYE sip:bob@192.0.2.10:5062 SIP/2.0\r\n")
     assert header(bye, "CSeq") == "2 BYE"
@@ -137,9 +137,9 @@ def test_the_called_peer_reinvites_and_presses_keys(bench: Bench) -> None:
         assert isinstance(ack, AckReceived)
         assert (ack.answer is None) == bool(body)
     bench.receive(peer.request("INFO", "5", ("Content-Type: application/dtmf",)))
-    assert bench.event() == DigitReceived(number, "5")
+    assert bench.event() == InfoDigitReceived(number, "5")
     bench.wire.take()
-    bench.dialogs.perform(Hangup(number))
+    bench.dialogs.perform(EndDialog(number))
     assert bench.wire.sent[0][1] == Endpoint("192.0.2.99", 5070)
 
 
@@ -152,8 +152,8 @@ def test_a_2xx_that_comes_again_is_confirmed_again(bench: Bench, clock: HandCloc
     clock.advance(1)
     bench.receive(ok.replace(b"SIP/2.0 200 OK", b"SIP/2.0 200 Fine"))
     assert bench.wire.take() == [ack, ack]
-    assert [type(event) for event in bench.events] == [Accepted]
-    bench.dialogs.perform(Hangup(number))
+    assert [type(event) for event in bench.events] == [InviteAccepted]
+    bench.dialogs.perform(EndDialog(number))
     bench.receive(ok)
     assert ack in bench.wire.take()
 
@@ -168,7 +168,7 @@ def test_a_refusal_is_confirmed_and_told(bench: Bench, status: str) -> None:
     assert header(ack, "Via") == header(invite, "Via")
     assert header(ack, "To").endswith(";tag=them")
     code, _, reason = status.partition(" ")
-    assert bench.event() == Refused(number, int(code), reason, '192.0.2.10:5062: Q.850;cause=17;text="busy"')
+    assert bench.event() == InviteRefused(number, int(code), reason, '192.0.2.10:5062: Q.850;cause=17;text="busy"')
     assert gone(bench)
     bench.answer(invite, status, "them", headers=('Reason: Q.850;cause=17;text="busy"', "Contact: <tel:+1555>"))
     assert bench.wire.take() == [ack]
@@ -193,7 +193,7 @@ def test_an_unanswered_invite_is_repeated_and_ends_in_408(bench: Bench, clock: H
         clock.advance(0.125)
     assert times == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5]
     detail = "192.0.2.10:5062 is unreachable: no response"
-    assert bench.event() == Refused(number, 408, "Request Timeout", detail, responded=False, unreachable=True)
+    assert bench.event() == InviteRefused(number, 408, "Request Timeout", detail, responded=False, unreachable=True)
     clock.advance(40)
     assert bench.dialogs.sizes == EMPTY
 
@@ -205,7 +205,7 @@ def test_ringing_lasts_until_the_application_ends_it(bench: Bench, clock: HandCl
     clock.advance(600)
     assert bench.wire.take() == []
     bench.events.clear()
-    bench.dialogs.perform(Hangup(number, "no answer"))
+    bench.dialogs.perform(EndDialog(number, "no answer"))
     (cancel,) = bench.wire.take()
     assert cancel.startswith(f"CANCEL {URI} SIP/2.0\r\n")
     assert header(cancel, "Via") == header(invite, "Via")
@@ -225,13 +225,13 @@ def test_ringing_without_end_is_no_unreachable_callee(bench: Bench, clock: HandC
     bench.events.clear()
     clock.advance(4000)
     detail = "no final response from 192.0.2.10:5062"
-    assert bench.event() == Refused(number, 408, "Request Timeout", detail, responded=False)
+    assert bench.event() == InviteRefused(number, 408, "Request Timeout", detail, responded=False)
 
 
 def test_before_any_response_there_is_no_cancel(bench: Bench) -> None:
     number = place(bench)
     invite = invite_of(bench)
-    bench.dialogs.perform(Hangup(number))
+    bench.dialogs.perform(EndDialog(number))
     assert bench.wire.take() == []
     bench.answer(invite, "100 Trying")
     assert bench.wire.take_lines() == [f"CANCEL {URI} SIP/2.0"]
@@ -241,7 +241,7 @@ def test_before_any_response_there_is_no_cancel(bench: Bench) -> None:
 def test_a_cancel_that_changes_nothing_is_given_up(bench: Bench, clock: HandClock) -> None:
     number = place(bench)
     bench.answer(invite_of(bench), "180 Ringing", "them")
-    bench.dialogs.perform(Hangup(number))
+    bench.dialogs.perform(EndDialog(number))
     bench.events.clear()
     clock.advance(100)
     assert bench.dialogs.sizes == EMPTY
@@ -255,7 +255,7 @@ def test_a_2xx_that_crosses_our_cancel_is_confirmed_and_ended(bench: Bench, cloc
     if rings:
         bench.answer(invite, "180 Ringing", "them")
         bench.events.clear()
-    bench.dialogs.perform(Hangup(number, "no answer"))
+    bench.dialogs.perform(EndDialog(number, "no answer"))
     for cancel in bench.wire.take():
         bench.answer(cancel)
     bench.answer(invite, "200 OK", "them", ANSWER)
@@ -286,7 +286,7 @@ def test_of_forks_that_answer_the_first_wins(bench: Bench) -> None:
     bench.receive(late)
     assert set(bench.wire.take()) == {ack}
     assert bench.events == []
-    bench.dialogs.perform(Hangup(number))
+    bench.dialogs.perform(EndDialog(number))
     assert header(bench.wire.take()[0], "To").endswith(";tag=two")
 
 
@@ -298,7 +298,7 @@ def test_the_answer_of_the_fork_that_wins_counts(bench: Bench) -> None:
     bench.events.clear()
     bench.answer(invite, "200 OK", "one")
     accepted = bench.event()
-    assert isinstance(accepted, Accepted)
+    assert isinstance(accepted, InviteAccepted)
     assert accepted.answer is not None
     assert accepted.answer.media[0].port == 4000
 
@@ -318,7 +318,7 @@ def test_the_route_of_the_2xx_is_taken_in_reverse(bench: Bench) -> None:
     bench.events.clear()
     routes = "Record-Route: <sip:192.0.2.77:5080;lr>, <sip:p2.example.com;lr>"
     bench.answer(invite, "200 OK", "them", ANSWER, (routes,))
-    bench.dialogs.perform(Hangup(number))
+    bench.dialogs.perform(EndDialog(number))
     for text, to in bench.wire.sent:
         assert text.partition(" ")[2].startswith("sip:bob@192.0.2.10:5062 ")
         assert [line for line in text.split("\r\n") if line.startswith("Route")] == [
@@ -333,7 +333,7 @@ def test_who_was_found_elsewhere_than_its_uri_says_stays_there(bench: Bench) -> 
     bench.locator.targets = [Target("sip:bob@192.168.1.5:5062", where, "udp")]
     number = place(bench)
     bench.answer(invite_of(bench), "200 OK", "them", ANSWER, ("Contact: <sip:bob@192.168.1.5:5062>",))
-    bench.dialogs.perform(Hangup(number))
+    bench.dialogs.perform(EndDialog(number))
     assert [to for _, to in bench.wire.sent] == [where, where]
 
 
@@ -347,13 +347,13 @@ def test_a_2xx_without_usable_contact_is_confirmed_where_it_was_asked(bench: Ben
 def test_a_2xx_with_broken_sdp_is_told_without_it(bench: Bench) -> None:
     number = place(bench)
     bench.answer(invite_of(bench), "200 OK", "them", "nonsense")
-    assert bench.event() == Accepted(number, None)
+    assert bench.event() == InviteAccepted(number, None)
     assert bench.counters["bad_answers"] == 1
 
 
 def test_a_broken_record_route_is_dropped(bench: Bench) -> None:
     place(bench)
-    with pytest.raises(Dropped, match="Record-Route"):
+    with pytest.raises(Discard, match="Record-Route"):
         bench.answer(invite_of(bench), "200 OK", "them", ANSWER, ("Record-Route: <sip:@>",))
 
 
@@ -366,7 +366,7 @@ def test_a_reliable_response_gets_its_prack_and_its_answer_counts(bench: Bench) 
     reliable = ("Require: 100rel", "RSeq: 8000", "Contact: <sip:early@192.0.2.44>")
     bench.answer(invite, "183 Session Progress", "them", ANSWER, reliable)
     progressed = bench.event()
-    assert isinstance(progressed, Progressed)
+    assert isinstance(progressed, InviteProgressed)
     assert progressed.answer is not None
     (prack,) = bench.wire.take()
     assert prack.startswith("PRACK sip:early@192.0.2.44 SIP/2.0\r\n")
@@ -375,7 +375,7 @@ def test_a_reliable_response_gets_its_prack_and_its_answer_counts(bench: Bench) 
     assert header(prack, "To").endswith(";tag=them")
     bench.answer(prack)
     bench.answer(invite, "200 OK", "them")
-    assert bench.event() == Accepted(number, None)
+    assert bench.event() == InviteAccepted(number, None)
     (ack,) = bench.wire.take()
     assert header(ack, "CSeq") == "1 ACK"
 
@@ -431,11 +431,11 @@ def test_a_challenge_is_answered_also_for_the_bye(bench: Bench, status: str, ask
         False,
     ]
     bench.answer(second, "200 OK", "them", ANSWER)
-    assert isinstance(bench.event(), Accepted)
+    assert isinstance(bench.event(), InviteAccepted)
     (ack,) = bench.wire.take()
     assert header(ack, "CSeq") == "2 ACK"
     assert header(ack, answered) == header(second, answered)
-    bench.dialogs.perform(Hangup(number, "enough"))
+    bench.dialogs.perform(EndDialog(number, "enough"))
     (bye,) = bench.wire.take()
     assert header(bye, "CSeq") == "3 BYE"
     bench.answer(bye, status, headers=challenge)
@@ -460,7 +460,7 @@ def test_a_fork_that_rings_is_challenged_and_answers_under_one_tag_sees_each_num
     _, second = bench.wire.take()
     bench.answer(second, "200 OK", "one", ANSWER)
     (ack,) = bench.wire.take()
-    bench.dialogs.perform(Hangup(number))
+    bench.dialogs.perform(EndDialog(number))
     requests = [first, *asked, second, *bench.wire.take()]
     numbers = [int(header(text, "CSeq").split()[0]) for text in requests]
     assert numbers == list(range(1, len(requests) + 1))
@@ -479,14 +479,14 @@ def test_wrong_credentials_are_refused_after_one_try(bench: Bench) -> None:
     for _ in range(2):
         *_, invite = bench.wire.take()
         bench.answer(invite, "401 Unauthorized", "them", headers=('WWW-Authenticate: Digest realm="r", nonce="n"',))
-    assert bench.event() == Refused(number, 401, "Unauthorized", "192.0.2.10:5062")
+    assert bench.event() == InviteRefused(number, 401, "Unauthorized", "192.0.2.10:5062")
     assert gone(bench)
 
 
 def test_a_challenge_to_nobody_is_a_refusal(bench: Bench) -> None:
     number = place(bench)
     bench.answer(invite_of(bench), "407 Who", "them", headers=('Proxy-Authenticate: Digest realm="r", nonce="n"',))
-    assert bench.event() == Refused(number, 407, "Who", "192.0.2.10:5062")
+    assert bench.event() == InviteRefused(number, 407, "Who", "192.0.2.10:5062")
 
 
 def test_the_credentials_of_the_target_serve_where_the_call_has_none(bench: Bench) -> None:
@@ -520,7 +520,7 @@ def test_a_dead_target_is_given_up_for_the_next(bench: Bench, clock: HandClock) 
     assert bench.wire.take() == [second], "the first is not sent again"
     bench.answer(second, "180 Ringing", "two")
     bench.answer(second, "200 OK", "two", ANSWER)
-    assert [type(event) for event in bench.events] == [Progressed, Accepted]
+    assert [type(event) for event in bench.events] == [InviteProgressed, InviteAccepted]
     bench.wire.take()
     bench.answer(first, "180 Ringing", "one")  # alive after all
     assert bench.wire.take_lines() == [f"CANCEL {FIRST.uri} SIP/2.0"]
@@ -536,7 +536,7 @@ def test_a_target_that_comes_alive_before_the_next_answers_is_cancelled_once(ben
     bench.answer(first, "180 Ringing", "one")
     assert bench.wire.take_lines() == [f"CANCEL {FIRST.uri} SIP/2.0"]
     bench.answer(second, "200 OK", "two", ANSWER)
-    assert isinstance(bench.event(), Accepted)
+    assert isinstance(bench.event(), InviteAccepted)
     assert [line.partition(" ")[0] for line in bench.wire.take_lines()] == ["ACK"]
 
 
@@ -558,7 +558,7 @@ def test_503_and_a_broken_transport_lead_to_the_next_and_other_failures_do_not(b
     assert header(invite, "CSeq") == "3 INVITE"
     bench.answer(invite, "486 Busy Here", "one")
     assert bench.wire.take_lines() == [f"ACK {FIRST.uri} SIP/2.0"]
-    assert bench.event() == Refused(number, 486, "Busy Here", "192.0.2.10:5060")
+    assert bench.event() == InviteRefused(number, 486, "Busy Here", "192.0.2.10:5060")
     assert gone(bench)
 
 
@@ -566,12 +566,12 @@ def test_when_all_are_dead_the_last_says_how(bench: Bench, clock: HandClock) -> 
     number, _ = place_at(bench, [FIRST, SECOND])
     clock.advance(100)
     detail = "192.0.2.11:5060 is unreachable: no response"
-    assert bench.event() == Refused(number, 408, "Request Timeout", detail, responded=False, unreachable=True)
+    assert bench.event() == InviteRefused(number, 408, "Request Timeout", detail, responded=False, unreachable=True)
     bench.wire.take()
     number, _ = place_at(bench, [FIRST])
     bench.dialogs.unreachable(bench.wire, "connection refused")
     detail = "192.0.2.10:5060 is unreachable: connection refused"
-    assert bench.event() == Refused(number, 503, "Service Unavailable", detail, responded=False, unreachable=True)
+    assert bench.event() == InviteRefused(number, 503, "Service Unavailable", detail, responded=False, unreachable=True)
 
 
 def test_an_address_that_cannot_be_reached_fails_what_was_sent_there_and_has_no_response(bench: Bench) -> None:
@@ -587,12 +587,12 @@ def test_an_address_that_cannot_be_reached_fails_what_was_sent_there_and_has_no_
     assert bench.events == []
     bench.dialogs.unreachable(bench.wire, "Connection refused", FIRST.endpoint)
     refused = bench.event()
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, InviteRefused)
     assert (refused.dialog, refused.unreachable) == (first, True)
     bench.answer(invite, "486 Busy Here", "two")
-    assert bench.event() == Refused(second, 486, "Busy Here", "192.0.2.11:5060")
+    assert bench.event() == InviteRefused(second, 486, "Busy Here", "192.0.2.11:5060")
     assert bench.dialogs.sizes["calling"] == 1, "the one that rings"
-    bench.dialogs.perform(Hangup(third))
+    bench.dialogs.perform(EndDialog(third))
 
 
 def test_an_address_is_the_same_however_it_is_written(bench: Bench) -> None:
@@ -612,7 +612,7 @@ def test_a_target_that_refuses_datagrams_is_given_up_at_once_where_there_is_anot
 
 def test_a_hangup_between_targets_ends_it(bench: Bench, clock: HandClock) -> None:
     number, first = place_at(bench, [FIRST, SECOND])
-    bench.dialogs.perform(Hangup(number))
+    bench.dialogs.perform(EndDialog(number))
     clock.advance(20)
     assert bench.wire.take() == []
     bench.answer(first, "503 Service Unavailable", "one")
@@ -623,14 +623,14 @@ def test_a_hangup_between_targets_ends_it(bench: Bench, clock: HandClock) -> Non
 
 def test_a_call_that_nobody_can_be_found_for_is_refused(bench: Bench) -> None:
     number = place(bench, uri="tel:+1555")
-    assert bench.event() == Refused(number, 404, "Not Found", "a tel URI names no host to call", responded=False)
+    assert bench.event() == InviteRefused(number, 404, "Not Found", "a tel URI names no host to call", responded=False)
     assert gone(bench)
 
 
 def test_a_hangup_while_the_target_is_looked_for(bench: Bench) -> None:
     bench.locator.waiting = []
     number = place(bench)
-    bench.dialogs.perform(Hangup(number))
+    bench.dialogs.perform(EndDialog(number))
     assert gone(bench)
     for found in bench.locator.waiting:
         found()
@@ -654,21 +654,21 @@ def test_a_redirection_is_followed_to_the_contact_most_wanted(bench: Bench) -> N
     assert invite.startswith("INVITE sip:low@192.0.2.21 SIP/2.0\r\n")
     bench.answer(invite, "200 OK", "three", ANSWER)
     accepted = bench.event()
-    assert isinstance(accepted, Accepted)
+    assert isinstance(accepted, InviteAccepted)
     assert accepted.dialog == number
 
 
 def test_redirections_in_a_circle_and_without_end_are_refused(bench: Bench) -> None:
     number, invite = place_at(bench, [FIRST])
     bench.answer(invite, "302 Moved", "one", headers=(f"Contact: <{FIRST.uri}>",))
-    assert bench.event() == Refused(number, 302, "Moved", "192.0.2.10:5060")
+    assert bench.event() == InviteRefused(number, 302, "Moved", "192.0.2.10:5060")
     bench.wire.take()
     _, invite = place_at(bench, [FIRST])
     for hop in range(5):
         bench.answer(invite, "302 Moved", "one", headers=(f"Contact: <sip:{hop}@192.0.2.9>",))
         _, invite = bench.wire.take()
     bench.answer(invite, "302 Moved", "one", headers=("Contact: <sip:6@192.0.2.9>",))
-    assert isinstance(bench.event(), Refused)
+    assert isinstance(bench.event(), InviteRefused)
     assert gone(bench)
 
 
@@ -694,13 +694,13 @@ def test_the_limit_on_calls_holds_both_ways(clock: HandClock) -> None:
     first = place(bench)
     bench.wire.take()
     second = place(bench)
-    assert bench.event() == Refused(second, 503, "Service Unavailable", "too many calls", responded=False)
+    assert bench.event() == InviteRefused(second, 503, "Service Unavailable", "too many calls", responded=False)
     assert bench.refused(Caller().request("INVITE", OFFER)).status == 503
     assert bench.wire.take() == []
     bench.dialogs.draining = True
-    bench.dialogs.perform(Hangup(first))
+    bench.dialogs.perform(EndDialog(first))
     third = place(bench)
-    assert bench.event() == Refused(third, 503, "Service Unavailable", "shutting down", responded=False)
+    assert bench.event() == InviteRefused(third, 503, "Service Unavailable", "shutting down", responded=False)
 
 
 def test_hanging_up_all_cancels_and_waits_for_the_end(bench: Bench) -> None:
@@ -730,7 +730,7 @@ def test_hundreds_of_calls_leave_nothing_behind(bench: Bench, clock: HandClock) 
         if number % 2:
             bench.receive(peer.request("BYE"))
         else:
-            bench.dialogs.perform(Hangup(dialog))
+            bench.dialogs.perform(EndDialog(dialog))
             bench.answer(bench.wire.take()[-1])
         bench.events.clear()
         bench.wire.take()

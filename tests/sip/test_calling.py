@@ -15,18 +15,18 @@ from trunkline.sdp.negotiate import offer_text
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.values import (
-    Accepted,
     AcceptReinvite,
     AckReceived,
     Credentials,
     DialogEnded,
     DialogId,
-    Hangup,
-    Invite,
-    Progressed,
-    Refreshed,
-    Refused,
+    EndDialog,
+    InviteAccepted,
+    InviteProgressed,
+    InviteRefused,
     ReinviteReceived,
+    SendInvite,
+    SessionRefreshed,
     SipEvent,
 )
 
@@ -51,22 +51,22 @@ class Placer:
     def place(self, port: int, suffix: str = "", credentials: Credentials | None = None) -> DialogId:
         number = self.endpoint.new_dialog()
         uri = f"sip:bob@127.0.0.1:{port}{suffix}"
-        self.endpoint.perform(Invite(number, "uri", "", uri, "+15550001", "", SDP, (("X-One", "1"),), credentials))
+        self.endpoint.perform(SendInvite(number, "uri", "", uri, "+15550001", "", SDP, (("X-One", "1"),), credentials))
         return number
 
     async def told(self) -> SipEvent:
         async with asyncio.timeout(60):
             return await self.events.get()
 
-    async def accepted(self) -> Accepted:
+    async def accepted(self) -> InviteAccepted:
         """The next event but progress."""
-        while isinstance(event := await self.told(), Progressed):
+        while isinstance(event := await self.told(), InviteProgressed):
             pass
-        assert isinstance(event, Accepted), event
+        assert isinstance(event, InviteAccepted), event
         return event
 
     def hang_up(self, number: DialogId) -> None:
-        self.endpoint.perform(Hangup(number, "enough"))
+        self.endpoint.perform(EndDialog(number, "enough"))
 
 
 @asynccontextmanager
@@ -89,8 +89,8 @@ async def test_a_call_is_answered_and_ended_by_us(transport: str, suffix: str, t
     called.send("200 OK", sdp=True).recv("ACK").recv("BYE", ("Reason", "enough")).answer("200 OK")
     async with placing() as placer, sipp(called, tmp_path, "-t", transport) as port:
         number = placer.place(port, suffix)
-        assert await placer.told() == Progressed(number, 100, "Trying", None)
-        assert await placer.told() == Progressed(number, 180, "Ringing", None)
+        assert await placer.told() == InviteProgressed(number, 100, "Trying", None)
+        assert await placer.told() == InviteProgressed(number, 180, "Ringing", None)
         accepted = await placer.accepted()
         assert accepted.answer is not None
         assert accepted.answer.media[0].port == 4000
@@ -109,7 +109,7 @@ async def test_busy(tmp_path: Path) -> None:
     called = Scenario().recv("INVITE").send("486 Busy Here", "Reason: Q.850;cause=17").recv("ACK")
     async with placing() as placer, sipp(called, tmp_path) as port:
         number = placer.place(port)
-        assert await placer.told() == Refused(number, 486, "Busy Here", f"127.0.0.1:{port}: Q.850;cause=17")
+        assert await placer.told() == InviteRefused(number, 486, "Busy Here", f"127.0.0.1:{port}: Q.850;cause=17")
 
 
 async def test_nobody_answers_and_we_cancel(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ async def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
     called = Scenario().recv("INVITE").send("401 Who", challenge).recv("ACK").recv_authorized("ann", "secret")
     async with placing() as placer, sipp(called, tmp_path) as port:
         number = placer.place(port, credentials=Credentials("ann", "wrong"))
-        assert await placer.told() == Refused(number, 403, "Wrong Credentials", f"127.0.0.1:{port}")
+        assert await placer.told() == InviteRefused(number, 403, "Wrong Credentials", f"127.0.0.1:{port}")
 
 
 async def test_early_media_and_the_prack_that_it_demands(tmp_path: Path) -> None:
@@ -162,9 +162,9 @@ async def test_early_media_and_the_prack_that_it_demands(tmp_path: Path) -> None
     async with placing() as placer, sipp(called, tmp_path) as port:
         number = placer.place(port)
         progressed = await placer.told()
-        assert isinstance(progressed, Progressed)
+        assert isinstance(progressed, InviteProgressed)
         assert progressed.answer is not None
-        assert await placer.accepted() == Accepted(number, None)
+        assert await placer.accepted() == InviteAccepted(number, None)
         placer.hang_up(number)
 
 
@@ -200,7 +200,7 @@ async def test_a_session_is_refreshed_and_then_expires(allow: str, tmp_path: Pat
         number = placer.place(port)
         await placer.accepted()
         if allow == "Allow: INVITE":
-            assert isinstance(await placer.told(), Refreshed)
+            assert isinstance(await placer.told(), SessionRefreshed)
         assert await placer.told() == DialogEnded(number, "error", "session expired")
 
 
@@ -226,9 +226,9 @@ async def test_calls_survive_lost_datagrams(tmp_path: Path) -> None:
         ended: set[DialogId] = set()
         while len(ended) < len(placed):
             event = await placer.told()
-            if isinstance(event, Accepted):
+            if isinstance(event, InviteAccepted):
                 accepted.add(event.dialog)
-            elif not isinstance(event, Progressed):
+            elif not isinstance(event, InviteProgressed):
                 assert event == DialogEnded(event.dialog, "bye", "")
                 ended.add(event.dialog)
         assert accepted == ended == placed
@@ -238,7 +238,7 @@ async def test_nobody_listens_by_tcp() -> None:
     async with placing() as placer:
         number = placer.place(9, ";transport=tcp")
         refused = await placer.told()
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, InviteRefused)
         assert (refused.dialog, refused.status) == (number, 503)
         assert refused.detail == "127.0.0.1:9 is unreachable: Connection refused"
         assert refused.unreachable

@@ -11,7 +11,15 @@ from trunkline.config import SipSettings
 from trunkline.sdp.negotiate import offer_text
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import SipEndpoint
-from trunkline.sip.values import Accepted, DialogEnded, Hangup, Invite, Progressed, Refused, SipEvent
+from trunkline.sip.values import (
+    DialogEnded,
+    EndDialog,
+    InviteAccepted,
+    InviteProgressed,
+    InviteRefused,
+    SendInvite,
+    SipEvent,
+)
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(missing()), reason=missing() or "")]
 
@@ -46,23 +54,23 @@ async def test_baresip_is_called_answers_and_either_side_ends(transport: str, sp
             for ends in ("/hangup\n", "", "refuse"):
                 number = endpoint.new_dialog()
                 uri = f"sip:baresip@{space.inner}:{PORT};transport={transport}"
-                endpoint.perform(Invite(number, "uri", "", uri, "+15550001", "Ann", sdp))
-                assert await told() == Progressed(number, 180, "Ringing", None)
+                endpoint.perform(SendInvite(number, "uri", "", uri, "+15550001", "Ann", sdp))
+                assert await told() == InviteProgressed(number, 180, "Ringing", None)
                 await baresip.says("Incoming call")
                 baresip.type("/hangup\n" if ends == "refuse" else "/accept\n")
                 event = await told()
                 if ends == "refuse":
-                    assert isinstance(event, Refused)
+                    assert isinstance(event, InviteRefused)
                     assert event.status == 486
                     continue
-                assert isinstance(event, Accepted)
+                assert isinstance(event, InviteAccepted)
                 assert event.answer is not None
                 await baresip.says("Call established")
                 if ends:
                     baresip.type(ends)
                     assert isinstance(await told(), DialogEnded)
                 else:
-                    endpoint.perform(Hangup(number, "enough"))
+                    endpoint.perform(EndDialog(number, "enough"))
                 await baresip.says("audio: destroyed")
         assert events.empty()
         assert endpoint.counters["errors"] == 0

@@ -7,19 +7,19 @@ from trunkline.sdp.values import Endpoint
 from trunkline.sip.dialogs import REINVITE_LIMIT
 from trunkline.sip.message.validation import ALLOW
 from trunkline.sip.values import (
+    AcceptInvite,
     AcceptReinvite,
     AckReceived,
-    Answer,
     DialogEnded,
     DialogId,
-    DigitReceived,
-    Hangup,
+    EndDialog,
+    InfoDigitReceived,
     InviteReceived,
     ReinviteCancelled,
     ReinviteReceived,
-    Reject,
+    RejectInvite,
     RejectReinvite,
-    Ring,
+    SendRinging,
 )
 
 
@@ -33,7 +33,7 @@ def ring(bench: Bench, caller: Caller, body: str = OFFER, headers: tuple[str, ..
 
 def answer(bench: Bench, caller: Caller, dialog: DialogId) -> None:
     bench.wire.take()
-    bench.dialogs.perform(Answer(dialog, ANSWER))
+    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
     caller.learn(bench.wire.take()[0])
 
 
@@ -68,11 +68,11 @@ def test_a_call_is_tried_rung_answered_confirmed_and_ended_by_the_caller(bench: 
     (trying,) = bench.wire.take()
     assert trying.startswith("SIP/2.0 100 Trying\r\n")
 
-    bench.dialogs.perform(Ring(invite.dialog))
+    bench.dialogs.perform(SendRinging(invite.dialog))
     (ringing,) = bench.wire.take()
     assert ringing.startswith("SIP/2.0 180 Ringing\r\n")
 
-    bench.dialogs.perform(Answer(invite.dialog, ANSWER, (("X-Trunkline-Call-Sid", "v3:abc"),)))
+    bench.dialogs.perform(AcceptInvite(invite.dialog, ANSWER, (("X-Trunkline-Call-Sid", "v3:abc"),)))
     (ok,) = bench.wire.take()
     assert ok.startswith("SIP/2.0 200 OK\r\n")
     assert header(ok, "To") == header(ringing, "To")
@@ -107,7 +107,7 @@ def test_an_invite_is_repeated_without_a_second_call_and_gets_the_last_response_
     event = bench.event()
     bench.receive(invite)
     assert bench.wire.take_lines() == ["100 Trying", "100 Trying"]
-    bench.dialogs.perform(Answer(event.dialog, ANSWER))
+    bench.dialogs.perform(AcceptInvite(event.dialog, ANSWER))
     bench.receive(invite)
     first, again = bench.wire.take()
     assert first == again
@@ -204,7 +204,7 @@ def test_a_200_without_ack_is_given_up_after_64_t1_with_a_bye(bench: Bench, cloc
 def test_our_hangup_is_a_bye_to_the_contact_with_its_reason(bench: Bench, clock: HandClock) -> None:
     caller = Caller()
     dialog = establish(bench, caller)
-    bench.dialogs.perform(Hangup(dialog, 'no "RTP"\r\nfor 60 s', 408))
+    bench.dialogs.perform(EndDialog(dialog, 'no "RTP"\r\nfor 60 s', 408))
     ((bye, to),) = bench.wire.sent
     assert to == Endpoint("192.0.2.10", 5062)
     assert header(bye, "From") == f"<sip:+15550002@198.51.100.7>;tag={caller.to_tag}"
@@ -219,7 +219,7 @@ def test_our_hangup_is_a_bye_to_the_contact_with_its_reason(bench: Bench, clock:
 
 
 def test_a_bye_that_nobody_answers_is_forgotten(bench: Bench, clock: HandClock) -> None:
-    bench.dialogs.perform(Hangup(establish(bench, Caller())))
+    bench.dialogs.perform(EndDialog(establish(bench, Caller())))
     clock.advance(70)
     assert bench.dialogs.sizes == EMPTY
     assert bench.events == []
@@ -227,7 +227,7 @@ def test_a_bye_that_nobody_answers_is_forgotten(bench: Bench, clock: HandClock) 
 
 def test_byes_that_cross_are_both_answered(bench: Bench) -> None:
     caller = Caller()
-    bench.dialogs.perform(Hangup(establish(bench, caller)))
+    bench.dialogs.perform(EndDialog(establish(bench, caller)))
     (bye,) = bench.wire.take()
     bench.receive(caller.request("BYE"))
     assert bench.wire.take_lines() == ["200 OK"]
@@ -240,7 +240,7 @@ def test_a_hangup_before_the_ack_waits_for_it(bench: Bench) -> None:
     caller = Caller()
     dialog = ring(bench, caller)
     answer(bench, caller, dialog)
-    bench.dialogs.perform(Hangup(dialog, "done"))
+    bench.dialogs.perform(EndDialog(dialog, "done"))
     assert bench.wire.take() == []
     bench.receive(caller.request("ACK"))
     assert bench.wire.take_lines() == ["BYE sip:ann@192.0.2.10:5062 SIP/2.0"]
@@ -251,7 +251,7 @@ def test_a_hangup_of_an_unanswered_call_is_a_480(bench: Bench) -> None:
     caller = Caller()
     dialog = ring(bench, caller)
     bench.wire.take()
-    bench.dialogs.perform(Hangup(dialog, "gone"))
+    bench.dialogs.perform(EndDialog(dialog, "gone"))
     (response,) = bench.wire.take()
     assert response.startswith("SIP/2.0 480 ")
     assert 'text="gone"' in header(response, "Reason")
@@ -265,7 +265,7 @@ def test_a_cancel_ends_a_call_that_is_not_answered(bench: Bench, ringing: bool) 
     caller = Caller()
     dialog = ring(bench, caller)
     if ringing:
-        bench.dialogs.perform(Ring(dialog))
+        bench.dialogs.perform(SendRinging(dialog))
     bench.wire.take()
     bench.receive(caller.request("CANCEL", headers=("Reason: SIP;cause=200",), new=False))
     ok, terminated = bench.wire.take()
@@ -275,7 +275,7 @@ def test_a_cancel_ends_a_call_that_is_not_answered(bench: Bench, ringing: bool) 
     assert header(terminated, "CSeq") == "1 INVITE"
     assert header(ok, "To") == header(terminated, "To")
     assert bench.event() == DialogEnded(dialog, "cancel", "SIP;cause=200")
-    bench.dialogs.perform(Answer(dialog, ANSWER))
+    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
     assert bench.wire.take() == []
     caller.learn(terminated)
     bench.receive(caller.request("ACK", new=False))
@@ -315,7 +315,7 @@ def test_a_rejection_carries_its_warning_and_is_repeated_until_its_ack(bench: Be
     caller = Caller()
     dialog = ring(bench, caller)
     bench.wire.take()
-    bench.dialogs.perform(Reject(dialog, 488, "Not Acceptable Here", 'no "codec"'))
+    bench.dialogs.perform(RejectInvite(dialog, 488, "Not Acceptable Here", 'no "codec"'))
     (response,) = bench.wire.take()
     assert response.startswith("SIP/2.0 488 Not Acceptable Here\r\n")
     assert header(response, "Warning") == '399 198.51.100.7:5060 "no \\"codec\\""'
@@ -330,7 +330,7 @@ def test_a_rejection_carries_its_warning_and_is_repeated_until_its_ack(bench: Be
 
 
 def test_a_rejection_that_is_never_confirmed_is_forgotten_quietly(bench: Bench, clock: HandClock) -> None:
-    bench.dialogs.perform(Reject(ring(bench, Caller()), 404, "Not Found"))
+    bench.dialogs.perform(RejectInvite(ring(bench, Caller()), 404, "Not Found"))
     clock.advance(40)
     assert bench.events == []
     assert bench.dialogs.sizes == EMPTY
@@ -375,7 +375,7 @@ def test_a_reinvite_is_accepted_and_moves_the_remote_target(bench: Bench, body: 
     ack = bench.event()
     assert isinstance(ack, AckReceived)
     assert (ack.answer is not None) == (not body)
-    bench.dialogs.perform(Hangup(dialog))
+    bench.dialogs.perform(EndDialog(dialog))
     assert bench.wire.sent[0][1] == Endpoint("192.0.2.99", 5070)
 
 
@@ -387,7 +387,7 @@ def test_a_rejected_reinvite_leaves_the_dialog_as_it_was(bench: Bench) -> None:
     bench.dialogs.perform(RejectReinvite(dialog, 488, "Not Acceptable Here", "no codec"))
     assert bench.wire.take_lines() == ["100 Trying", "488 Not Acceptable Here"]
     bench.receive(caller.request("ACK", new=False))
-    bench.dialogs.perform(Hangup(dialog))
+    bench.dialogs.perform(EndDialog(dialog))
     assert bench.wire.sent[0][1] == Endpoint("192.0.2.10", 5062)
 
 
@@ -512,7 +512,7 @@ def test_our_hangup_answers_an_offer_that_is_pending(bench: Bench, method: str) 
     bench.receive(caller.request(method, OFFER))
     bench.events.clear()
     bench.wire.take()
-    bench.dialogs.perform(Hangup(dialog))
+    bench.dialogs.perform(EndDialog(dialog))
     assert bench.wire.take_lines() == ["487 Request Terminated", "BYE sip:ann@192.0.2.10:5062 SIP/2.0"]
     bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
     assert (bench.wire.take(), bench.events) == ([], [])
@@ -611,12 +611,12 @@ def test_record_routes_are_copied_and_become_our_route(bench: Bench) -> None:
     routes = ("Record-Route: <sip:p2.example.com;lr>, <sip:192.0.2.77:5080;lr>",)
     dialog = ring(bench, caller, headers=routes)
     bench.wire.take()
-    bench.dialogs.perform(Answer(dialog, ANSWER))
+    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
     (ok,) = bench.wire.take()
     assert header(ok, "Record-Route") == "<sip:p2.example.com;lr>, <sip:192.0.2.77:5080;lr>"
     caller.learn(ok)
     bench.receive(caller.request("ACK"))
-    bench.dialogs.perform(Hangup(dialog))
+    bench.dialogs.perform(EndDialog(dialog))
     ((bye, to),) = bench.wire.sent
     assert bye.startswith("BYE sip:ann@192.0.2.10:5062 SIP/2.0\r\n")
     assert [line for line in bye.split("\r\n") if line.startswith("Route")] == [
@@ -628,7 +628,7 @@ def test_record_routes_are_copied_and_become_our_route(bench: Bench) -> None:
 
 def test_a_strict_router_is_addressed_itself(bench: Bench) -> None:
     dialog = establish(bench, Caller(), ("Record-Route: <sip:192.0.2.77:5080>",))
-    bench.dialogs.perform(Hangup(dialog))
+    bench.dialogs.perform(EndDialog(dialog))
     ((bye, to),) = bench.wire.sent
     assert bye.startswith("BYE sip:192.0.2.77:5080 SIP/2.0\r\n")
     assert header(bye, "Route") == "<sip:ann@192.0.2.10:5062>"
@@ -640,14 +640,14 @@ def test_over_tcp_the_contact_says_so_and_only_the_200_is_repeated(bench: Bench,
     bench.wire.transport = "tcp"
     dialog = ring(bench, caller)
     bench.wire.take()
-    bench.dialogs.perform(Answer(dialog, ANSWER))
+    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
     (ok,) = bench.wire.take()
     assert header(ok, "Contact") == "<sip:198.51.100.7:5060;transport=tcp>"
     clock.advance(0.6)
     assert bench.wire.take() == [ok]
     caller.learn(ok)
     bench.receive(caller.request("ACK"))
-    bench.dialogs.perform(Hangup(dialog))
+    bench.dialogs.perform(EndDialog(dialog))
     (bye,) = bench.wire.take()
     assert header(bye, "Via").startswith("SIP/2.0/TCP ")
     clock.advance(10)
@@ -687,7 +687,7 @@ def test_one_call_too_many_is_503_with_retry_after(clock: HandClock) -> None:
 def test_rejected_calls_whose_acks_never_come_do_not_pile_up(clock: HandClock) -> None:
     bench = Bench(clock, limit=1)
     for number in range(4):
-        bench.dialogs.perform(Reject(ring(bench, Caller(call_id=f"c{number}")), 486, "Busy Here"))
+        bench.dialogs.perform(RejectInvite(ring(bench, Caller(call_id=f"c{number}")), 486, "Busy Here"))
     assert bench.refused(Caller(call_id="c5").request("INVITE", OFFER)).status == 503
     clock.advance(33)
     ring(bench, Caller(call_id="c6"))
@@ -725,14 +725,14 @@ def test_hanging_up_all_reaches_every_state(bench: Bench) -> None:
 def test_actions_on_dead_dialogs_are_ignored(bench: Bench) -> None:
     caller = Caller()
     dialog = establish(bench, caller)
-    bench.dialogs.perform(Ring(dialog))
-    bench.dialogs.perform(Answer(dialog, ANSWER))
-    bench.dialogs.perform(Reject(dialog, 486, "Busy Here"))
+    bench.dialogs.perform(SendRinging(dialog))
+    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
+    bench.dialogs.perform(RejectInvite(dialog, 486, "Busy Here"))
     bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
     assert bench.wire.take() == []
     bench.receive(caller.request("BYE"))
     bench.wire.take()
-    for action in (Ring(dialog), Hangup(dialog), RejectReinvite(dialog, 488, "No"), Hangup(DialogId(999))):
+    for action in (SendRinging(dialog), EndDialog(dialog), RejectReinvite(dialog, 488, "No"), EndDialog(DialogId(999))):
         bench.dialogs.perform(action)
     assert bench.wire.take() == []
 
@@ -747,7 +747,7 @@ def test_a_thousand_calls_leave_nothing_behind(clock: HandClock) -> None:
             bench.receive(caller.request("BYE"))
             bench.events.clear()
         else:
-            bench.dialogs.perform(Hangup(dialog))
+            bench.dialogs.perform(EndDialog(dialog))
             (bye,) = bench.wire.take()
             bench.answer(bye)
     assert bench.dialogs.sizes == EMPTY
@@ -771,7 +771,7 @@ def test_a_key_in_an_info_is_told_once_and_answered(bench: Bench) -> None:
     bench.wire.take()
     pressed = caller.request("INFO", "Signal=5\r\nDuration=160\r\n", RELAY)
     bench.receive(pressed)
-    assert bench.event() == DigitReceived(dialog, "5")
+    assert bench.event() == InfoDigitReceived(dialog, "5")
     bench.receive(pressed)  # the 200 was lost
     assert bench.events == []
     assert bench.wire.take_lines() == ["200 OK", "200 OK"]
@@ -794,7 +794,7 @@ def test_an_info_outside_a_dialog_is_refused(bench: Bench) -> None:
 def test_a_key_after_our_bye_is_nobodys(bench: Bench) -> None:
     caller = Caller()
     dialog = establish(bench, caller)
-    bench.dialogs.perform(Hangup(dialog))
+    bench.dialogs.perform(EndDialog(dialog))
     bench.wire.take()
     bench.receive(caller.request("INFO", "Signal=5", RELAY))
     assert bench.events == []

@@ -17,16 +17,16 @@ from trunkline.config import PhoneSettings, SipSettings
 from trunkline.errors import StartupError
 from trunkline.sip import endpoint as endpoint_module
 from trunkline.sip.endpoint import SipEndpoint
-from trunkline.sip.message.digest import Answerer
+from trunkline.sip.message.digest import DigestClient
 from trunkline.sip.values import (
-    Answer,
+    AcceptInvite,
     Credentials,
     DialogEnded,
     DialogId,
-    Hangup,
-    Invite,
+    EndDialog,
     InviteReceived,
-    Refused,
+    InviteRefused,
+    SendInvite,
     SipEvent,
 )
 
@@ -116,7 +116,7 @@ async def call(server: Server, phone: Phone, caller: Caller) -> InviteReceived:
     phone.send(caller.request("INVITE", OFFER))
     invite = await server.event()
     assert isinstance(invite, InviteReceived)
-    server.endpoint.perform(Answer(invite.dialog, ANSWER))
+    server.endpoint.perform(AcceptInvite(invite.dialog, ANSWER))
     assert (await phone.next()).startswith("SIP/2.0 100")
     ok = await phone.next()
     assert ok.startswith("SIP/2.0 200")
@@ -163,12 +163,12 @@ async def test_a_proxy_s_name_is_looked_up_for_the_bye(server: Server) -> None:
     phone, caller = await server.phone(), Caller()
     phone.send(caller.request("INVITE", OFFER, (f"Record-Route: <sip:localhost:{phone.port};lr>",)))
     invite = await server.event()
-    server.endpoint.perform(Answer(invite.dialog, ANSWER))
+    server.endpoint.perform(AcceptInvite(invite.dialog, ANSWER))
     await phone.next()
     caller.learn(await phone.next())
     phone.send(caller.request("ACK"))
     await server.event()
-    server.endpoint.perform(Hangup(invite.dialog))
+    server.endpoint.perform(EndDialog(invite.dialog))
     assert header(await phone.next(), "Route") == f"<sip:localhost:{phone.port};lr>"
 
 
@@ -177,7 +177,7 @@ async def test_a_host_for_others_to_see(start: Start) -> None:
     phone = await server.phone()
     phone.send(Caller().request("INVITE", OFFER))
     invite = await server.event()
-    server.endpoint.perform(Answer(invite.dialog, ANSWER))
+    server.endpoint.perform(AcceptInvite(invite.dialog, ANSWER))
     await phone.next()
     assert header(await phone.next(), "Contact") == f"<sip:sip.example.com:{server.endpoint.local.port}>"
 
@@ -229,7 +229,7 @@ async def register(phone: Phone, caller: Caller, password: str | None = "secret"
     response = await phone.next()
     if password is None:
         return response[8:11]
-    client = Answerer(Credentials("+15550002", password), lambda: "c")
+    client = DigestClient(Credentials("+15550002", password), lambda: "c")
     assert client.challenged([("www-authenticate", header(response, "WWW-Authenticate"))])
     ((name, value),) = client.headers("REGISTER", "sip:+15550002@198.51.100.7")
     phone.send(caller.request("REGISTER", headers=(*headers, f"{name}: {value}")))
@@ -251,12 +251,12 @@ async def test_other_settings_leave_calls_and_phones_that_may_stay(change: str, 
     }[change]
     (await server.endpoint.prepare(SipSettings(port=0, phones=after)))()
     assert server.endpoint.sizes["contacts"] == (change == "none")
-    server.endpoint.perform(Invite(DialogId(77), "phone", "+15550002", "+15550002", "us", "", OFFER))
+    server.endpoint.perform(SendInvite(DialogId(77), "phone", "+15550002", "+15550002", "us", "", OFFER))
     if change == "none":
         assert (await phone.next()).startswith("INVITE ")
     else:
         refused = await server.event()
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, InviteRefused)
         assert refused.status == (404 if change == "gone" else 480)
     other.send(talking.request("BYE"))
     assert (await other.next()).startswith("SIP/2.0 200")
@@ -333,6 +333,6 @@ async def test_no_datagram_makes_an_error(capsys: pytest.CaptureFixture[str], da
     assert endpoint.counters["errors"] == 0
     for event in events:
         if isinstance(event, InviteReceived):
-            endpoint.perform(Hangup(event.dialog))
+            endpoint.perform(EndDialog(event.dialog))
     await server.stop()
     assert capsys.readouterr() == ("", "")

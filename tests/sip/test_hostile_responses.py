@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from sip.bench import ANSWER, EMPTY, OFFER, Bench, HandClock, response
 from sip.test_caller import FIRST, SECOND
-from trunkline.sip.message.validation import Dropped, Response, parse, screen
-from trunkline.sip.values import Accepted, Credentials, DialogEnded, Hangup, Invite, Refused
+from trunkline.sip.message.validation import Discard, SipResponse, parse, validate
+from trunkline.sip.values import Credentials, DialogEnded, EndDialog, InviteAccepted, InviteRefused, SendInvite
 
 STATUSES = ("100", "180", "183", "199", "200", "202", "299", "300", "302", "380", "401", "407", "408", "422", "481")
 MORE_STATUSES = ("486", "487", "491", "503", "600", "699")
@@ -68,20 +68,20 @@ def test_any_responses(
     bench.locator.targets = [FIRST, SECOND]
     number = bench.dialogs.new_dialog()
     credentials = Credentials("ann", "secret")
-    bench.dialogs.perform(Invite(number, "trunk", "t", "", "ann", "", OFFER, (), credentials))
+    bench.dialogs.perform(SendInvite(number, "trunk", "t", "", "ann", "", OFFER, (), credentials))
     for step, ((which, status, tag, body, headers, noise), where, seconds) in enumerate(steps):
         if step == hang_up_at:
-            bench.dialogs.perform(Hangup(number))
+            bench.dialogs.perform(EndDialog(number))
         ours = [text for text, _ in bench.wire.sent if not text.startswith(("ACK ", "SIP/2.0 "))]
         data = response(ours[-1 - which % len(ours)], status, tag, body, headers)
         at = int(where * len(data))
         receive(bench, data[:at] + noise + data[at:])
         clock.advance(seconds)
-    ends = [event for event in bench.events if isinstance(event, Refused | DialogEnded)]
+    ends = [event for event in bench.events if isinstance(event, InviteRefused | DialogEnded)]
     assert len(ends) <= 1
-    assert sum(isinstance(event, Accepted) for event in bench.events) <= 1
+    assert sum(isinstance(event, InviteAccepted) for event in bench.events) <= 1
     assert not ends or bench.events[-1] is ends[0]
-    bench.dialogs.perform(Hangup(number))
+    bench.dialogs.perform(EndDialog(number))
     clock.advance(200)
     assert bench.dialogs.sizes == EMPTY
 
@@ -90,8 +90,8 @@ def receive(bench: Bench, data: bytes) -> None:
     """What the endpoint does with a response, or with what was one."""
     try:
         message = parse(data, stream=False)
-        screen(message, stream=False)
-    except Dropped:
+        validate(message, stream=False)
+    except Discard:
         return
-    if isinstance(message, Response):
+    if isinstance(message, SipResponse):
         bench.dialogs.transactions.receive_response(message)

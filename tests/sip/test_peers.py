@@ -15,16 +15,16 @@ from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint, NotAcceptable
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.values import (
+    AcceptInvite,
     AcceptReinvite,
     AckReceived,
-    Answer,
     DialogEnded,
     DialogId,
-    Hangup,
+    EndDialog,
     InviteReceived,
     ReinviteReceived,
-    Reject,
-    Ring,
+    RejectInvite,
+    SendRinging,
     SipEvent,
 )
 
@@ -55,22 +55,22 @@ class Answerer:
             self.ack(event.dialog, event.answer)
 
     def invite(self, event: InviteReceived) -> None:
-        self.endpoint.perform(Ring(event.dialog))
+        self.endpoint.perform(SendRinging(event.dialog))
         if self.rings:
             return
         try:
             sdp = self.sdp(event.offer)
         except NotAcceptable as reason:
-            self.endpoint.perform(Reject(event.dialog, 488, "Not Acceptable Here", str(reason)))
+            self.endpoint.perform(RejectInvite(event.dialog, 488, "Not Acceptable Here", str(reason)))
         else:
-            self.endpoint.perform(Answer(event.dialog, sdp, (("X-Trunkline-Call-Sid", "v3:abc"),)))
+            self.endpoint.perform(AcceptInvite(event.dialog, sdp, (("X-Trunkline-Call-Sid", "v3:abc"),)))
 
     def ack(self, dialog: DialogId, answer: SessionDescription | None) -> None:
         if answer is not None:
             assert accept_answer(parse(offer_text(ACCEPTED, LOCAL, 1, 1).encode()), answer).codec == "PCMU"
             self.seen["late answers"] += 1
         if self.hangs_up:
-            self.endpoint.perform(Hangup(dialog, "enough"))
+            self.endpoint.perform(EndDialog(dialog, "enough"))
 
     def sdp(self, offer: SessionDescription | None) -> str:
         if offer is None:

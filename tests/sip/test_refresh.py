@@ -6,16 +6,16 @@ from sip.bench import ANSWER, EMPTY, OFFER, Bench, Caller, HandClock, header, re
 from sip.test_caller import callee, invite_of, place
 from trunkline.sdp.session import parse
 from trunkline.sip.values import (
-    Accepted,
+    AcceptInvite,
     AcceptReinvite,
-    Answer,
     DialogEnded,
     DialogId,
-    Hangup,
+    EndDialog,
+    InviteAccepted,
     InviteReceived,
-    Refreshed,
     ReinviteReceived,
     RejectReinvite,
+    SessionRefreshed,
 )
 
 WE_REFRESH = "Session-Expires: 600;refresher=uac"
@@ -28,7 +28,7 @@ def call(bench: Bench, *headers: str) -> tuple[DialogId, Caller]:
     number = place(bench)
     invite = invite_of(bench)
     bench.answer(invite, "200 OK", "them", ANSWER, headers)
-    assert isinstance(bench.event(), Accepted)
+    assert isinstance(bench.event(), InviteAccepted)
     bench.wire.take()
     return number, callee(invite)
 
@@ -40,7 +40,7 @@ def taken(bench: Bench, *headers: str) -> tuple[DialogId, Caller, str]:
     invite = bench.event()
     assert isinstance(invite, InviteReceived)
     bench.wire.take()
-    bench.dialogs.perform(Answer(invite.dialog, ANSWER))
+    bench.dialogs.perform(AcceptInvite(invite.dialog, ANSWER))
     (ok,) = bench.wire.take()
     caller.learn(ok)
     bench.receive(caller.request("ACK"))
@@ -95,7 +95,7 @@ def test_the_answer_to_our_reinvite_is_told(bench: Bench, clock: HandClock, ours
         bench.receive(ok)
         bench.receive(ok)
         told = bench.event()
-        assert isinstance(told, Refreshed)
+        assert isinstance(told, SessionRefreshed)
         assert (told.dialog, told.answer) == (number, parse(answer.encode()))
         bench.wire.take()
 
@@ -130,7 +130,7 @@ def test_the_answer_to_a_refresh_of_a_call_that_we_have_ended_is_told_to_nobody(
     number, _ = call(bench, WE_REFRESH)
     clock.advance(300)
     (invite,) = bench.wire.take()
-    bench.dialogs.perform(Hangup(number))
+    bench.dialogs.perform(EndDialog(number))
     bench.answer(invite, "200 OK", "", ANSWER, (WE_REFRESH,))
     assert bench.events == []
 
@@ -299,7 +299,7 @@ def test_an_update_with_an_offer_is_answered_when_the_application_does(bench: Be
     bench.receive(update)
     assert bench.wire.take() == [ok]
     assert bench.events == []
-    bench.dialogs.perform(Hangup(number))
+    bench.dialogs.perform(EndDialog(number))
     assert bench.wire.take_lines() == ["BYE sip:bob@192.0.2.77 SIP/2.0"]
 
 

@@ -3,39 +3,39 @@
 import pytest
 
 from sip.bench import message
-from trunkline.sip.message.validation import Message, Refused, Request, Response
-from trunkline.sip.session_timer import Terms, asking, grant, granted, least
+from trunkline.sip.message.validation import Rejection, SipMessage, SipRequest, SipResponse
+from trunkline.sip.session_timer import SessionTimer, min_se_of, negotiate_uac, negotiate_uas, request_headers
 
 
-def request(*headers: str) -> Request:
+def request(*headers: str) -> SipRequest:
     found = message("\n".join(["UPDATE sip:a@b SIP/2.0", *headers]))
-    assert isinstance(found, Request)
+    assert isinstance(found, SipRequest)
     return found
 
 
-def response(*headers: str) -> Response:
+def response(*headers: str) -> SipResponse:
     found = message("\n".join(["SIP/2.0 200 OK", *headers]))
-    assert isinstance(found, Response)
+    assert isinstance(found, SipResponse)
     return found
 
 
 def test_asking() -> None:
-    assert asking(0, 90) == ()
-    assert asking(1800, 90) == (("Session-Expires", "1800"), ("Min-SE", "90"))
-    assert asking(1800, 120, ours=True) == (("Session-Expires", "1800;refresher=uac"), ("Min-SE", "120"))
+    assert request_headers(0, 90) == ()
+    assert request_headers(1800, 90) == (("Session-Expires", "1800"), ("Min-SE", "90"))
+    assert request_headers(1800, 120, ours=True) == (("Session-Expires", "1800;refresher=uac"), ("Min-SE", "120"))
 
 
 @pytest.mark.parametrize(
     ("headers", "terms", "said"),
     [
-        (("Supported: timer", "Session-Expires: 600"), Terms(600, False), ("600;refresher=uac", "timer")),
-        (("k: timer", "x: 600;refresher=uac"), Terms(600, False), ("600;refresher=uac", "timer")),
-        (("Require: TIMER", "Session-Expires: 600 ; refresher=UAS"), Terms(600, True), ("600;refresher=uas",)),
-        (("Supported: timer",), Terms(1800, False), ("1800;refresher=uac", "timer")),
-        (("Supported: timer", "Min-SE: 3600"), Terms(3600, False), ("3600;refresher=uac", "timer")),
+        (("Supported: timer", "Session-Expires: 600"), SessionTimer(600, False), ("600;refresher=uac", "timer")),
+        (("k: timer", "x: 600;refresher=uac"), SessionTimer(600, False), ("600;refresher=uac", "timer")),
+        (("Require: TIMER", "Session-Expires: 600 ; refresher=UAS"), SessionTimer(600, True), ("600;refresher=uas",)),
+        (("Supported: timer",), SessionTimer(1800, False), ("1800;refresher=uac", "timer")),
+        (("Supported: timer", "Min-SE: 3600"), SessionTimer(3600, False), ("3600;refresher=uac", "timer")),
         ((), None, ()),
-        (("Session-Expires: 600;refresher=uac",), Terms(600, True), ("600;refresher=uas",)),
-        (("Session-Expires: 10",), Terms(90, True), ("10;refresher=uas",)),
+        (("Session-Expires: 600;refresher=uac",), SessionTimer(600, True), ("600;refresher=uas",)),
+        (("Session-Expires: 10",), SessionTimer(90, True), ("10;refresher=uas",)),
     ],
     ids=[
         "the caller is left to refresh",
@@ -48,52 +48,52 @@ def test_asking() -> None:
         "a proxy that asks for too little is not obeyed to the letter",
     ],
 )
-def test_what_we_grant(headers: tuple[str, ...], terms: Terms | None, said: tuple[str, ...]) -> None:
-    found, headers_said = grant(request(*headers), 1800, 90)
+def test_what_we_grant(headers: tuple[str, ...], terms: SessionTimer | None, said: tuple[str, ...]) -> None:
+    found, headers_said = negotiate_uas(request(*headers), 1800, 90)
     assert found == terms
     assert tuple(value for _, value in headers_said) == said
 
 
 def test_where_we_want_none_the_peer_may_still() -> None:
-    assert grant(request("Supported: timer"), 0, 90) == (None, ())
-    assert grant(request("Supported: timer", "Session-Expires: 600"), 0, 90)[0] == Terms(600, False)
+    assert negotiate_uas(request("Supported: timer"), 0, 90) == (None, ())
+    assert negotiate_uas(request("Supported: timer", "Session-Expires: 600"), 0, 90)[0] == SessionTimer(600, False)
 
 
 def test_too_short_an_interval_is_422_with_the_least() -> None:
-    with pytest.raises(Refused) as refused:
-        grant(request("Supported: timer", "Session-Expires: 89"), 1800, 90)
+    with pytest.raises(Rejection) as refused:
+        negotiate_uas(request("Supported: timer", "Session-Expires: 89"), 1800, 90)
     assert (refused.value.status, refused.value.headers) == (422, (("Min-SE", "90"),))
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1e3", "99999999999", "60 60"])
 def test_a_broken_interval_is_400_or_not_there(value: str) -> None:
-    with pytest.raises(Refused) as refused:
-        grant(request(f"Session-Expires: {value}"), 1800, 90)
+    with pytest.raises(Rejection) as refused:
+        negotiate_uas(request(f"Session-Expires: {value}"), 1800, 90)
     assert refused.value.status == 400
-    assert granted(response(f"Session-Expires: {value}"), 90) is None
-    assert least(request(f"Min-SE: {value}")) == 0
+    assert negotiate_uac(response(f"Session-Expires: {value}"), 90) is None
+    assert min_se_of(request(f"Min-SE: {value}")) == 0
 
 
 @pytest.mark.parametrize(
     ("headers", "terms"),
     [
         ((), None),
-        (("Session-Expires: 600;refresher=uac",), Terms(600, True)),
-        (("Session-Expires: 600;refresher=uas",), Terms(600, False)),
-        (("Session-Expires: 600",), Terms(600, True)),
-        (("Session-Expires: 1;refresher=uac",), Terms(90, True)),
+        (("Session-Expires: 600;refresher=uac",), SessionTimer(600, True)),
+        (("Session-Expires: 600;refresher=uas",), SessionTimer(600, False)),
+        (("Session-Expires: 600",), SessionTimer(600, True)),
+        (("Session-Expires: 1;refresher=uac",), SessionTimer(90, True)),
     ],
 )
-def test_what_we_are_granted(headers: tuple[str, ...], terms: Terms | None) -> None:
-    assert granted(response(*headers), 90) == terms
+def test_what_we_are_granted(headers: tuple[str, ...], terms: SessionTimer | None) -> None:
+    assert negotiate_uac(response(*headers), 90) == terms
 
 
 def test_when_to_act() -> None:
-    assert (Terms(1800, True).refresh_after, Terms(1800, True).expire_after) == (900, 1768)
-    assert (Terms(90, True).refresh_after, Terms(90, True).expire_after) == (45, 60)
+    assert (SessionTimer(1800, True).refresh_after, SessionTimer(1800, True).expire_after) == (900, 1768)
+    assert (SessionTimer(90, True).refresh_after, SessionTimer(90, True).expire_after) == (45, 60)
 
 
 def test_the_least_interval() -> None:
-    found: Message = response("Min-SE: 120;generic=1")
-    assert least(found) == 120
-    assert least(response()) == 0
+    found: SipMessage = response("Min-SE: 120;generic=1")
+    assert min_se_of(found) == 120
+    assert min_se_of(response()) == 0

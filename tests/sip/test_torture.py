@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sip.bench import Bench, Caller
-from trunkline.sip.message.validation import Dropped, Refused
+from trunkline.sip.message.validation import Discard, Rejection
 from trunkline.sip.values import InviteReceived
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "rfc4475"
@@ -95,7 +95,7 @@ def test_sound_requests_are_answered(bench: Bench, name: str, status: int) -> No
 
 @pytest.mark.parametrize(("name", "status"), sorted(REFUSED.items()))
 def test_broken_and_foreign_requests_are_refused(bench: Bench, name: str, status: int) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Rejection) as refused:
         bench.receive(read(name))
     assert refused.value.status == status
     assert bench.events == []
@@ -103,7 +103,7 @@ def test_broken_and_foreign_requests_are_refused(bench: Bench, name: str, status
 
 @pytest.mark.parametrize("name", sorted(DROPPED))
 def test_broken_responses_are_dropped(bench: Bench, name: str) -> None:
-    with pytest.raises(Dropped):
+    with pytest.raises(Discard):
         bench.receive(read(name))
 
 
@@ -115,7 +115,7 @@ def test_sound_responses_pass_the_screen_and_find_no_transaction(bench: Bench, n
     assert bench.wire.take_lines() == ["200 OK"]
 
 
-@pytest.mark.xfail(strict=True, raises=Refused, reason="RFC 2543 callers without Contact are refused with 400")
+@pytest.mark.xfail(strict=True, raises=Rejection, reason="RFC 2543 callers without Contact are refused with 400")
 def test_an_rfc_2543_invite_becomes_a_call(bench: Bench) -> None:
     bench.receive(read("inv2543"))
     assert isinstance(bench.event(), InviteReceived)

@@ -19,8 +19,8 @@ from trunkline.sip.transaction_states import (
     Do,
     Input,
     Machine,
-    State,
     Transaction,
+    TransactionState,
 )
 
 MACHINES = {"INVITE client": INVITE_CLIENT, "client": CLIENT, "INVITE server": INVITE_SERVER, "server": SERVER}
@@ -50,24 +50,24 @@ def repeats(transaction: Transaction) -> list[float]:
 @pytest.mark.parametrize(
     ("name", "inputs", "state", "lasts"),
     [
-        ("INVITE client", (), State.CALLING, TRANSACTION_TIME),
-        ("INVITE client", (Input.PROVISIONAL,), State.PROCEEDING, 3600),
-        ("INVITE client", (Input.FAILURE,), State.COMPLETED, TRANSACTION_TIME),
-        ("INVITE client", (Input.PROVISIONAL, Input.SUCCESS), State.ACCEPTED, TRANSACTION_TIME),
-        ("client", (), State.TRYING, TRANSACTION_TIME),
-        ("client", (Input.PROVISIONAL,), State.PROCEEDING, TRANSACTION_TIME),
-        ("client", (Input.SUCCESS,), State.COMPLETED, T4),
-        ("INVITE server", (), State.PROCEEDING, UNANSWERED_LIMIT),
-        ("INVITE server", (Input.PROVISIONAL,), State.PROCEEDING, UNANSWERED_LIMIT),
-        ("INVITE server", (Input.SUCCESS,), State.ACCEPTED, TRANSACTION_TIME),
-        ("INVITE server", (Input.FAILURE,), State.COMPLETED, TRANSACTION_TIME),
-        ("INVITE server", (Input.FAILURE, Input.ACK), State.CONFIRMED, T4),
-        ("server", (), State.TRYING, TRANSACTION_TIME),
-        ("server", (Input.FAILURE,), State.COMPLETED, TRANSACTION_TIME),
+        ("INVITE client", (), TransactionState.CALLING, TRANSACTION_TIME),
+        ("INVITE client", (Input.PROVISIONAL,), TransactionState.PROCEEDING, 3600),
+        ("INVITE client", (Input.FAILURE,), TransactionState.COMPLETED, TRANSACTION_TIME),
+        ("INVITE client", (Input.PROVISIONAL, Input.SUCCESS), TransactionState.ACCEPTED, TRANSACTION_TIME),
+        ("client", (), TransactionState.TRYING, TRANSACTION_TIME),
+        ("client", (Input.PROVISIONAL,), TransactionState.PROCEEDING, TRANSACTION_TIME),
+        ("client", (Input.SUCCESS,), TransactionState.COMPLETED, T4),
+        ("INVITE server", (), TransactionState.PROCEEDING, UNANSWERED_LIMIT),
+        ("INVITE server", (Input.PROVISIONAL,), TransactionState.PROCEEDING, UNANSWERED_LIMIT),
+        ("INVITE server", (Input.SUCCESS,), TransactionState.ACCEPTED, TRANSACTION_TIME),
+        ("INVITE server", (Input.FAILURE,), TransactionState.COMPLETED, TRANSACTION_TIME),
+        ("INVITE server", (Input.FAILURE, Input.ACK), TransactionState.CONFIRMED, T4),
+        ("server", (), TransactionState.TRYING, TRANSACTION_TIME),
+        ("server", (Input.FAILURE,), TransactionState.COMPLETED, TRANSACTION_TIME),
     ],
 )
 def test_each_state_is_reached_and_lasts_as_long_as_its_timer(
-    name: str, inputs: tuple[Input, ...], state: State, lasts: float
+    name: str, inputs: tuple[Input, ...], state: TransactionState, lasts: float
 ) -> None:
     transaction, _ = through(MACHINES[name], *inputs)
     assert (transaction.state, transaction.ends_at) == (state, lasts)
@@ -102,10 +102,10 @@ def test_over_streams_nothing_is_repeated_but_a_2xx_to_an_invite(name: str) -> N
 
 @pytest.mark.parametrize("inputs", [(Input.FAILURE,), (Input.SUCCESS,)])
 def test_what_only_absorbs_datagrams_is_over_at_once_on_a_stream(inputs: tuple[Input, ...]) -> None:
-    assert through(CLIENT, *inputs, reliable=True)[0].state is State.TERMINATED
+    assert through(CLIENT, *inputs, reliable=True)[0].state is TransactionState.TERMINATED
     failed, _ = through(INVITE_CLIENT, Input.FAILURE, reliable=True)
-    assert failed.state is State.TERMINATED
-    assert through(INVITE_SERVER, Input.FAILURE, Input.ACK, reliable=True)[0].state is State.TERMINATED
+    assert failed.state is TransactionState.TERMINATED
+    assert through(INVITE_SERVER, Input.FAILURE, Input.ACK, reliable=True)[0].state is TransactionState.TERMINATED
 
 
 def test_a_provisional_response_does_not_put_off_the_end_of_a_request() -> None:
@@ -149,7 +149,7 @@ def test_an_invite_that_nobody_answers_expires_once() -> None:
 
 def test_a_2xx_is_confirmed_by_its_ack_or_not() -> None:
     confirmed, actions = through(INVITE_SERVER, Input.SUCCESS, Input.ACK, Input.ACK)
-    assert (actions, confirmed.state) == ([Do.PASS, Do.PASS], State.TERMINATED)
+    assert (actions, confirmed.state) == ([Do.PASS, Do.PASS], TransactionState.TERMINATED)
     assert through(INVITE_SERVER, Input.SUCCESS, Input.END)[1] == [Do.PASS, Do.NO_ACK]
 
 
@@ -160,14 +160,14 @@ def test_a_transaction_may_be_told_to_be_quiet_to_last_and_to_end() -> None:
     transaction.last(7, 1)
     assert transaction.next_deadline == 8
     transaction.terminate()
-    assert (transaction.state, transaction.next_deadline) == (State.TERMINATED, inf)
+    assert (transaction.state, transaction.next_deadline) == (TransactionState.TERMINATED, inf)
 
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_tables_are_sound(name: str) -> None:
     machine = MACHINES[name]
     reached = {machine.start} | {state for state, _ in machine.table.values()}
-    assert reached - {State.TERMINATED} == set(machine.spans)
+    assert reached - {TransactionState.TERMINATED} == set(machine.spans)
     assert {state for state, _ in machine.table} == set(machine.spans), "each can be left"
     assert machine.live <= reached
     for state in machine.spans:
@@ -190,13 +190,13 @@ def test_whatever_happens_a_transaction_ends(name: str, reliable: bool, steps: l
     if name in ("INVITE server", "server") and transaction.live:
         passed += transaction.take(Input.FAILURE, now)
     for _ in range(200):
-        if transaction.state is State.TERMINATED:
+        if transaction.state is TransactionState.TERMINATED:
             break
         now = transaction.next_deadline
         due = transaction.due(now)
         assert due is not None
         passed += transaction.take(due, now)
-    assert transaction.state is State.TERMINATED
+    assert transaction.state is TransactionState.TERMINATED
     if "client" in name:
         assert sum(action in (Do.TIME_OUT, Do.FAIL) for action in passed) <= 1
     assert transaction.next_deadline == inf

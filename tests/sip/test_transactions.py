@@ -8,14 +8,14 @@ import pytest
 from sip.bench import OFFER, PEER, US, Caller, HandClock, Wire, header
 from trunkline.sdp.values import Endpoint
 from trunkline.sip import transactions
-from trunkline.sip.message.validation import Request, parse
-from trunkline.sip.transactions import Exchange, Outgoing, Transactions
+from trunkline.sip.message.validation import SipRequest, parse
+from trunkline.sip.transactions import Outgoing, ServerTransaction, Transactions
 
 
 class Layer:
     def __init__(self, clock: HandClock) -> None:
         self.wire = Wire()
-        self.exchanges: list[Exchange] = []
+        self.exchanges: list[ServerTransaction] = []
         tokens = count(1)
         self.layer = Transactions(
             self.exchanges.append, lambda _response: False, clock.timers, lambda: f"t{next(tokens)}"
@@ -24,7 +24,7 @@ class Layer:
     def receive(self, data: bytes) -> bool:
         """Whether it was absorbed."""
         request = parse(data, stream=False)
-        assert isinstance(request, Request)
+        assert isinstance(request, SipRequest)
         if self.layer.absorbed(request):
             return True
         self.layer.receive_request(request, PEER, self.wire, None)

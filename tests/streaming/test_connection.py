@@ -1,4 +1,4 @@
-"""The WebSocket client, against servers that are not ours. The leg is the test: it calls `LegPort` by hand."""
+"""The WebSocket client, against servers that are not ours. The leg is the test: it calls `LegTap` by hand."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from streaming.helpers import make_certificate, past_opening, receive, say, turn
 from trunkline import USER_AGENT
 from trunkline.config import StreamSettings
 from trunkline.demo.server import free_ports
-from trunkline.media.frames import LegPort
+from trunkline.media.frames import LegTap
 from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Problem, Refusal
@@ -62,7 +62,7 @@ async def test_the_handshake_says_who_we_are_and_offers_nothing(app: Any, make_s
 async def test_the_whole_life_of_a_stream(app: Any, make_stream: MakeStream) -> None:
     stream = make_stream(app.url, track=Track.BOTH)
     connection: StreamConnection = stream.connection
-    port: LegPort = connection
+    port: LegTap = connection
     assert (port.inbound, port.outbound, port.plays) == (True, True, True)
     port.leg_changed("PCMU", 20)
     port.inbound_frame(ULAW, 0, 0)  # not started: nobody hears it

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mp3files import mp3
 from trunkline.media.audio.decoding import decode
-from trunkline.streaming.files import LINE_LIMIT, Answer, File, Files
+from trunkline.streaming.files import LINE_LIMIT, Answer, Files, QueuedFile
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.playback import Playback
 
@@ -66,7 +66,7 @@ class Stream:
         self.files = Files(self.playback, self.decoder, self._answer, interval=interval, mark_limit=mark_limit)
         self.at = 0
 
-    def _answer(self, file: File, answer: bytes | Refusal) -> None:
+    def _answer(self, file: QueuedFile, answer: bytes | Refusal) -> None:
         self.told.append(self.files.finish(file, answer))
 
     def play(self, ticks: int) -> list[bytes]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.media.codecs import opus
-from trunkline.streaming.inbox import Inbox
+from trunkline.streaming.inbox import MessageHandler
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.streaming.playback import Playback
@@ -38,7 +38,7 @@ class Stream:
         self.playback = Playback(queued_as, prebuffer=0, limit=values.playback_limit, mark_limit=values.mark_limit)
         self.pressed = ""
         self.press_refusal: Refusal | None = None
-        self.inbox = Inbox(params, values, session, self.playback, self.press)
+        self.inbox = MessageHandler(params, values, session, self.playback, self.press)
 
     def press(self, digits: str) -> Refusal | None:
         if self.press_refusal is None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.media.codecs import CODECS
-from trunkline.streaming.opposite_leg import LIMIT_MS, Copy, Speaker
+from trunkline.streaming.opposite_leg import LIMIT_MS, OppositeLegCopy, OppositeLegPlayer
 
 PTIMES = (10, 20, 30, 60)
 
@@ -21,7 +21,7 @@ def test_a_copy_plays_each_utterance_byte_for_byte(
     own: int, far: int, phase: int, utterances: list[tuple[int, int]]
 ) -> None:
     """`utterances`: packets of audio, and the packets of silence behind them, of 60 ms."""
-    copy = Copy()
+    copy = OppositeLegCopy()
     copy.leg_changed("PCMU", far)
     said, fed, time = [], {}, 0
     for number, (length, rest) in enumerate(utterances):
@@ -46,7 +46,7 @@ def test_a_copy_plays_each_utterance_byte_for_byte(
 
 
 def test_a_copy_speaks_the_codec_of_its_leg_and_waits_no_longer_than_its_bound() -> None:
-    copy = Copy()
+    copy = OppositeLegCopy()
     copy.leg_changed("G722", 20)
     tone = np.rint(8000 * np.sin(2 * np.pi * 3000 * np.arange(16000) / 16000)).astype("<i2").tobytes()
     for start in range(0, len(tone), 640):  # a second, and nobody asks
@@ -61,7 +61,7 @@ def test_a_speaker_counts_the_time_on() -> None:
     asked: list[int] = []
     changed: list[tuple[str, int]] = []
     held: list[tuple[int, int, int]] = []
-    speaker = Speaker(
+    speaker = OppositeLegPlayer(
         lambda at: asked.append(at),
         lambda codec, ptime: changed.append((codec, ptime)),
         lambda at, skipped, late: held.append((at, skipped, late)),

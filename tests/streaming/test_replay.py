@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.speedups import ENTRY_SIZE
-from trunkline.streaming.replay import Kept, Replay
+from trunkline.streaming.replay import Replay, ReplayFrame
 
 
-def frame(at: int) -> Kept:
+def frame(at: int) -> ReplayFrame:
     return at, at % 3 == 0, b"%d" % at * (at % 7), at % 5
 
 

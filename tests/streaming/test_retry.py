@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.config import StreamSettings
-from trunkline.streaming.retry import Gone, How, Retry
+from trunkline.streaming.retry import Disconnect, DisconnectReason, Retry
 
 SETTINGS = StreamSettings()
-REFUSED = Gone(How.UNREACHABLE, "refused")
-LOST = Gone(How.LOST, "lost")
-LEFT = Gone(How.LEFT, "going away")
+REFUSED = Disconnect(DisconnectReason.UNREACHABLE, "refused")
+LOST = Disconnect(DisconnectReason.LOST, "lost")
+LEFT = Disconnect(DisconnectReason.LEFT, "going away")
 
 
 def policy(settings: StreamSettings = SETTINGS, *, enabled: bool = True, opened: float | None = None) -> Retry:
@@ -21,7 +21,7 @@ def policy(settings: StreamSettings = SETTINGS, *, enabled: bool = True, opened:
     return retry
 
 
-def tries(retry: Retry, gone: Gone, now: float) -> list[float]:
+def tries(retry: Retry, gone: Disconnect, now: float) -> list[float]:
     """When it is dialled after `gone` at `now`, if every try is refused at once."""
     times = []
     while (delay := retry.after(gone, now)) is not None:
@@ -44,20 +44,20 @@ def test_a_first_try_that_finds_nobody_is_repeated_for_10_s() -> None:
 
 
 def test_a_first_try_that_fails_otherwise_is_the_end() -> None:
-    assert policy().after(Gone(How.FAILED, "HTTP 403"), 0.1) is None
+    assert policy().after(Disconnect(DisconnectReason.FAILED, "HTTP 403"), 0.1) is None
     retry = policy()
     assert retry.after(REFUSED, 0) == 0.25
-    assert retry.after(Gone(How.FAILED, "HTTP 403"), 0.3) is None
+    assert retry.after(Disconnect(DisconnectReason.FAILED, "HTTP 403"), 0.3) is None
 
 
 def test_after_a_loss_every_failure_is_worth_another_try() -> None:
     retry = policy(opened=1)
     assert retry.after(LOST, 100) == 0.25
-    assert retry.after(Gone(How.FAILED, "HTTP 503"), 100.3) == 0.5
+    assert retry.after(Disconnect(DisconnectReason.FAILED, "HTTP 503"), 100.3) == 0.5
 
 
 def test_a_proper_close_is_the_end() -> None:
-    closed = Gone(How.CLOSED, "closed")
+    closed = Disconnect(DisconnectReason.CLOSED, "closed")
     assert policy(opened=1).after(closed, 100) is None
     retry = policy(opened=1)
     retry.after(LOST, 100)
@@ -74,7 +74,7 @@ def test_who_went_away_last_is_known_until_somebody_is_lost() -> None:
     assert not retry.left
     retry.after(LEFT, 100)
     retry.after(REFUSED, 101)
-    retry.after(Gone(How.FAILED, "HTTP 502"), 102)
+    retry.after(Disconnect(DisconnectReason.FAILED, "HTTP 502"), 102)
     assert retry.left
     retry.opened(103)
     retry.after(LOST, 104)
@@ -82,7 +82,7 @@ def test_who_went_away_last_is_known_until_somebody_is_lost() -> None:
 
 
 @pytest.mark.parametrize("gone", [REFUSED, LOST, LEFT])
-def test_disabled_there_is_one_try_and_one_socket(gone: Gone) -> None:
+def test_disabled_there_is_one_try_and_one_socket(gone: Disconnect) -> None:
     assert policy(enabled=False).after(gone, 0) is None
     assert policy(enabled=False, opened=1).after(gone, 100) is None
 
@@ -121,13 +121,19 @@ def test_a_try_may_take_what_is_left_of_the_window() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([How.UNREACHABLE, How.FAILED, How.LOST]), st.floats(0, 1)), max_size=50),
+    st.lists(
+        st.tuples(
+            st.sampled_from([DisconnectReason.UNREACHABLE, DisconnectReason.FAILED, DisconnectReason.LOST]),
+            st.floats(0, 1),
+        ),
+        max_size=50,
+    ),
     st.floats(0.01, 5),
     st.floats(0.01, 10),
     st.floats(0.01, 60),
 )
 def test_no_try_begins_outside_the_window(
-    failures: list[tuple[How, float]], delay: float, longest: float, window: float
+    failures: list[tuple[DisconnectReason, float]], delay: float, longest: float, window: float
 ) -> None:
     settings = StreamSettings(reconnect_delay=delay, reconnect_delay_max=longest, reconnect_window=window)
     retry = policy(settings, opened=0)
@@ -138,9 +144,9 @@ def test_no_try_begins_outside_the_window(
             return
         now += wait
         assert 100 < now < 100 + window + 1e-6
-        if how is How.LOST:
+        if how is DisconnectReason.LOST:
             retry.opened(now)
             now += share * longest * 0.99  # it never stays
         else:
             now += share * retry.patience(now)
-        wait = retry.after(Gone(how, ""), now)
+        wait = retry.after(Disconnect(how, ""), now)

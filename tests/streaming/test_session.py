@@ -13,7 +13,7 @@ from trunkline.config import StreamSettings
 from trunkline.media.codecs import CODECS, opus, transcoder
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
-from trunkline.streaming.session import Outbox, Session
+from trunkline.streaming.session import SendBuffer, Session
 
 ULAW = bytes(range(160))
 
@@ -206,7 +206,7 @@ def test_extensions_add_members_to_returned_marks(identity: StreamIdentity) -> N
     assert json.loads(session.mark(b"1", 40, cleared=True))["mark"] == {"name": 1, "played_ms": 40, "cleared": True}
 
 
-def drain(outbox: Outbox) -> list[bytes]:
+def drain(outbox: SendBuffer) -> list[bytes]:
     messages = []
     while (message := outbox.pop()) is not None:
         messages.append(message)
@@ -214,7 +214,7 @@ def drain(outbox: Outbox) -> list[bytes]:
 
 
 def test_the_outbox_keeps_so_many_seconds_and_drops_the_oldest_media() -> None:
-    outbox = Outbox(2, 100)
+    outbox = SendBuffer(2, 100)
     for number in range(150):
         outbox.media(b"%d" % number, number * 20)
     assert outbox.dropped_frames == 50
@@ -222,7 +222,7 @@ def test_the_outbox_keeps_so_many_seconds_and_drops_the_oldest_media() -> None:
 
 
 def test_control_messages_outlive_the_media_around_them_and_keep_their_place() -> None:
-    outbox = Outbox(1, 100)
+    outbox = SendBuffer(1, 100)
     outbox.media(b"old", 0)
     outbox.control(b"mark")
     outbox.media(b"new", 500)
@@ -233,7 +233,7 @@ def test_control_messages_outlive_the_media_around_them_and_keep_their_place() -
 
 
 def test_control_messages_are_bounded_too() -> None:
-    outbox = Outbox(1, 2)
+    outbox = SendBuffer(1, 2)
     for message in (b"1", b"2", b"3"):
         outbox.control(message)
     assert outbox.dropped_control == 1
@@ -241,7 +241,7 @@ def test_control_messages_are_bounded_too() -> None:
 
 
 def test_the_outbox_is_bounded_even_when_time_stands_still() -> None:
-    outbox = Outbox(1, 2)
+    outbox = SendBuffer(1, 2)
     for _ in range(1000):
         outbox.media(b"x", 0)
     assert len(outbox) == outbox.frames == 200
@@ -249,7 +249,7 @@ def test_the_outbox_is_bounded_even_when_time_stands_still() -> None:
 
 @given(st.lists(st.booleans(), max_size=60))
 def test_what_is_not_dropped_comes_out_in_order(kinds: list[bool]) -> None:
-    outbox = Outbox(0.2, 10)
+    outbox = SendBuffer(0.2, 10)
     for number, is_media in enumerate(kinds):
         if is_media:
             outbox.media(b"%d" % number, number * 20)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.helpers import until
-from trunkline.streaming.upgrade import HEAD_LIMIT, Answer, NoUpgrade, Refused
+from trunkline.streaming.upgrade import HEAD_LIMIT, HandshakeRefused, HandshakeResponse, NoUpgrade
 
 ACCEPT = b"s3pPLMBiTxaQ9kYGzhZRbK+xOo="
 SPELLING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
@@ -101,25 +101,25 @@ WRONG = {
 
 @pytest.mark.parametrize("came", UPGRADES.values(), ids=UPGRADES)
 def test_what_means_an_upgrade_is_one(came: bytes) -> None:
-    assert Answer().feed(came + b"\x81\x00") == WHOLE + b"\x81\x00"
+    assert HandshakeResponse().feed(came + b"\x81\x00") == WHOLE + b"\x81\x00"
 
 
 @pytest.mark.parametrize("came", REFUSED)
 def test_a_refusal_says_its_status(came: bytes) -> None:
-    with pytest.raises(Refused, match=f"^HTTP {REFUSED[came]}$"):
-        Answer().feed(came + b"\r\n\r\n<html>")
+    with pytest.raises(HandshakeRefused, match=f"^HTTP {REFUSED[came]}$"):
+        HandshakeResponse().feed(came + b"\r\n\r\n<html>")
 
 
 @pytest.mark.parametrize(("came", "words"), WRONG.values(), ids=WRONG)
 def test_what_is_no_upgrade_is_told_in_words(came: bytes, words: str) -> None:
     with pytest.raises(NoUpgrade, match=re.escape(words)) as raised:
-        Answer().feed(came)
-    assert not isinstance(raised.value, Refused)
+        HandshakeResponse().feed(came)
+    assert not isinstance(raised.value, HandshakeRefused)
 
 
 @given(st.sampled_from(sorted(UPGRADES)), st.lists(st.integers(1, 40), max_size=200))
 def test_the_pieces_in_which_it_comes_do_not_matter(name: str, sizes: list[int]) -> None:
-    came, made = Answer(), None
+    came, made = HandshakeResponse(), None
     rest = UPGRADES[name] + b"\x81\x00"
     for size in [*sizes, len(rest)]:
         piece, rest = rest[:size], rest[size:]
@@ -134,7 +134,7 @@ def test_the_pieces_in_which_it_comes_do_not_matter(name: str, sizes: list[int])
 def test_whatever_comes_it_is_an_answer_or_a_reason(noise: bytes) -> None:
     for came in (noise, b"HTTP/1.1 101\r\n" + noise + b"\r\n\r\n"):
         with suppress(NoUpgrade):
-            Answer().feed(came)
+            HandshakeResponse().feed(came)
 
 
 def proof(head: bytes) -> bytes:

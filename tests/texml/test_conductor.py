@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 
 from trunkline.calls import commands as ask
 from trunkline.calls import events as facts
-from trunkline.calls.call import Call, CallRules, State
+from trunkline.calls.call import Call, CallRules, CallState
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
-from trunkline.calls.recordings import Recordings
-from trunkline.calls.registry import Entry, Origin
+from trunkline.calls.recordings import RecordingFiles
+from trunkline.calls.registry import InviteInfo, LiveCall
 from trunkline.calls.views import CallView
 from trunkline.config import Settings, StoreSettings, TexmlSettings
 from trunkline.demo.watch import Watch
@@ -29,7 +29,7 @@ from trunkline.outbound.dialler import Dialler
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
 from trunkline.texml.cache import FileCache
-from trunkline.texml.conductor import Conductor, Tools
+from trunkline.texml.conductor import TexmlRunner, Tools
 from trunkline.texml.fetch import Fetcher
 from trunkline.texml.sounds import Sounds
 from trunkline.texml.voice import SpeechError
@@ -55,9 +55,9 @@ class Whisper:
 class Stage:
     """The runner's part: applies to the model, and tells the conductor. What effects there are nobody performs."""
 
-    conductor: Conductor = field(init=False)
-    asked: list[tuple[Entry, Command]] = field(default_factory=list)
-    placed: list[tuple[CallRequest, Entry]] = field(default_factory=list)
+    conductor: TexmlRunner = field(init=False)
+    asked: list[tuple[LiveCall, Command]] = field(default_factory=list)
+    placed: list[tuple[CallRequest, LiveCall]] = field(default_factory=list)
     notices: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     """URL, method, parameters."""
     full: bool = False
@@ -65,12 +65,12 @@ class Stage:
     now: datetime = NOW
     numbers: Any = field(default_factory=count)
 
-    def apply(self, entry: Entry, what: Command) -> None:
+    def apply(self, entry: LiveCall, what: Command) -> None:
         self.asked.append((entry, what))
         self.tell(entry, what)
         self.watch.changed()
 
-    def tell(self, entry: Entry, *happened: facts.Fact | Command) -> None:
+    def tell(self, entry: LiveCall, *happened: facts.Fact | Command) -> None:
         for what in happened:
             entry.call.handle(what, self.now)
             self.conductor.told(entry, what)
@@ -78,8 +78,8 @@ class Stage:
                 self.conductor.begin(entry, entry.instructions)
 
     def place(
-        self, account: AccountSid, request: CallRequest, route: Route, parent: Entry | None = None
-    ) -> tuple[Entry, asyncio.Future[None]]:
+        self, account: AccountSid, request: CallRequest, route: Route, parent: LiveCall | None = None
+    ) -> tuple[LiveCall, asyncio.Future[None]]:
         if self.full:
             raise Unavailable("The server is shutting down.", retry_after=5)
         entry = self.entry("outbound", request.instructions)
@@ -87,11 +87,11 @@ class Stage:
         self.tell(entry, request.place(route), OPENED)
         return entry, asyncio.get_running_loop().create_future()
 
-    def notify(self, entry: Entry, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
+    def notify(self, entry: LiveCall, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
         assert dict(form)["CallSid"] == entry.call.view.sid
         self.notices.append((url, method, dict(form)))
 
-    def entry(self, direction: Any = "inbound", instructions: Instructions | None = None) -> Entry:
+    def entry(self, direction: Any = "inbound", instructions: Instructions | None = None) -> LiveCall:
         number = next(self.numbers)
         view = CallView(
             sid=CallSid(f"v3:{number}"),
@@ -106,24 +106,24 @@ class Stage:
             updated_at=self.now,
             application_sid="7",
         )
-        origin = Origin("sip:+1555@a", "sip:+1666@b", (("X-Ref", "1"), ("Diversion", "d"), ("x-low", "2")))
+        origin = InviteInfo("sip:+1555@a", "sip:+1666@b", (("X-Ref", "1"), ("Diversion", "d"), ("x-low", "2")))
         call = Call(view, CallRules(), sdp_session=1, random=Random(1).randbytes)
-        return Entry(call, number, LegId(number), origin, instructions, None)
+        return LiveCall(call, number, LegId(number), origin, instructions, None)
 
-    def rings(self, texml_text: str | None = None, url: str = "") -> Entry:
+    def rings(self, texml_text: str | None = None, url: str = "") -> LiveCall:
         entry = self.entry()
         self.tell(entry, facts.Invited(SDP, answer=False), OPENED)
         text = None if texml_text is None else f"<Response>{texml_text}</Response>"
         self.conductor.begin(entry, Instructions(texml=text, url=url or None))
         return entry
 
-    def redirect(self, entry: Entry, verbs: str) -> None:
+    def redirect(self, entry: LiveCall, verbs: str) -> None:
         self.conductor.redirect(entry, Instructions(texml=f"<Response>{verbs}</Response>"))
 
-    def commands(self, entry: Entry) -> list[Command]:
+    def commands(self, entry: LiveCall) -> list[Command]:
         return [what for whom, what in self.asked if whom is entry]
 
-    async def gets(self, entry: Entry, kind: type[Some], number: int = 1) -> Some:
+    async def gets(self, entry: LiveCall, kind: type[Some], number: int = 1) -> Some:
         """The first command of a kind that a call gets, or the second, …, when it is there."""
 
         def found() -> list[Some]:
@@ -132,9 +132,9 @@ class Stage:
         assert await self.watch.until(lambda: len(found()) >= number, 30), self.commands(entry)
         return found()[number - 1]
 
-    async def ends(self, entry: Entry) -> str | None:
+    async def ends(self, entry: LiveCall) -> str | None:
         """Why the call ended, once it has."""
-        assert await self.watch.until(lambda: entry.call.state is State.ENDED, 30), self.commands(entry)
+        assert await self.watch.until(lambda: entry.call.state is CallState.ENDED, 30), self.commands(entry)
         return entry.call.view.hangup_cause
 
 
@@ -144,10 +144,10 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     settings, stage = TexmlSettings(), Stage()
     fetcher, sounds = Fetcher(settings, signer, dialler), Sounds(settings, cache, tmp_path, dialler)
-    recordings = Recordings(tmp_path, lambda: "http://us")
+    recordings = RecordingFiles(tmp_path, lambda: "http://us")
     tools = Tools(fetcher, Whisper(), sounds, recordings, settings.step_limit, ("PCMU", "PCMA"))
     routes = {"+1777": Route("trunk", "carrier", "+1777"), "sip:b@h": Route("uri", "", "sip:b@h")}
-    stage.conductor = Conductor(stage, routes.get, tools)
+    stage.conductor = TexmlRunner(stage, routes.get, tools)
     yield stage
     await stage.conductor.stop()
     assert not any(task.get_name().startswith("texml") for task in asyncio.all_tasks())
@@ -156,9 +156,9 @@ async def stage(
 async def test_a_call_that_rings_is_answered_spoken_to_and_ended(stage: Stage) -> None:
     entry = stage.rings("<Say>hello</Say>")
     assert stage.commands(entry) == [ask.AnswerCall()]
-    play = await stage.gets(entry, ask.Play)
+    play = await stage.gets(entry, ask.StartPlayback)
     assert (play.path, play.loop) == ("/spoken/hello", 1)
-    stage.tell(entry, facts.Confirmed(None), facts.PlayEnded(play.job, None))
+    stage.tell(entry, facts.Confirmed(None), facts.PlaybackEnded(play.job, None))
     assert await stage.ends(entry) == "the instructions ended"
 
 
@@ -228,9 +228,9 @@ async def test_a_stream_that_is_refused_lets_the_next_verb_run(stage: Stage) -> 
 async def test_keys_are_gathered_and_told_to_the_action(stage: Stage, web: WebApp) -> None:
     web.answers["/menu"] = texml("<Hangup/>")
     entry = stage.rings(f'<Gather action="{web.url}/menu" numDigits="2"><Say>hi</Say></Gather>')
-    play = await stage.gets(entry, ask.Play)
+    play = await stage.gets(entry, ask.StartPlayback)
     stage.tell(entry, facts.DigitHeard("4"))
-    assert stage.commands(entry)[-1] == ask.StopPlaying(play.job)
+    assert stage.commands(entry)[-1] == ask.StopPlayback(play.job)
     stage.tell(entry, facts.DigitReceived("2"))  # by INFO: media, which is told of it, tells of it once
     stage.tell(entry, facts.DigitHeard("2"))
     await stage.ends(entry)
@@ -241,7 +241,7 @@ async def test_keys_are_gathered_and_told_to_the_action(stage: Stage, web: WebAp
 async def test_what_cannot_be_spoken_or_downloaded_is_skipped(stage: Stage, web: WebApp) -> None:
     entry = stage.rings(f"<Say>nothing</Say><Play>{web.url}/none.mp3</Play>")
     assert await stage.ends(entry) == "the instructions ended"
-    assert not any(isinstance(what, ask.Play) for what in stage.commands(entry))
+    assert not any(isinstance(what, ask.StartPlayback) for what in stage.commands(entry))
     assert stage.conductor.counters["warn"] == 2
 
 
@@ -250,8 +250,8 @@ async def test_a_redirect_in_the_middle_of_a_download_forgets_it(stage: Stage, w
     entry = stage.rings(f"<Play>{web.url}/slow.mp3</Play>")
     await web.watch.until(lambda: bool(web.received), 5)
     stage.redirect(entry, "<Say>other</Say>")
-    assert (await stage.gets(entry, ask.Play)).path == "/spoken/other"
-    assert not any(isinstance(what, ask.StopPlaying) for what in stage.commands(entry))
+    assert (await stage.gets(entry, ask.StartPlayback)).path == "/spoken/other"
+    assert not any(isinstance(what, ask.StopPlayback) for what in stage.commands(entry))
 
 
 async def test_dial_bridges_the_first_to_answer_and_tells_its_end(stage: Stage, web: WebApp) -> None:
@@ -260,7 +260,7 @@ async def test_dial_bridges_the_first_to_answer_and_tells_its_end(stage: Stage, 
         f'<Dial action="{web.url}/done" timeout="9"><Number>+1777</Number>'
         '<Sip username="u" password="p">sip:b@h?X-A=1</Sip></Dial>'
     )
-    ringback = await stage.gets(entry, ask.Play)
+    ringback = await stage.gets(entry, ask.StartPlayback)
     assert ringback.path.endswith("ringback.wav")
     (request, one), (other_request, other) = stage.placed
     assert (request.from_, request.caller_name, request.timeout) == ("+1555", "Ann", 9)
@@ -269,7 +269,7 @@ async def test_dial_bridges_the_first_to_answer_and_tells_its_end(stage: Stage, 
     stage.tell(other, facts.Progressed(180, None), facts.Accepted(SDP))
     assert stage.commands(one) == [ask.EndCall("another party answered")]
     assert one.call.view.status == "canceled"
-    assert stage.commands(entry)[-2:] == [ask.StopPlaying(ringback.job), ask.Bridge(other.call.view.sid)]
+    assert stage.commands(entry)[-2:] == [ask.StopPlayback(ringback.job), ask.Bridge(other.call.view.sid)]
     stage.now += timedelta(seconds=7.9)
     stage.tell(other, facts.PeerEnded("bye", ""))
     await stage.ends(entry)
@@ -312,15 +312,15 @@ async def test_early_media_is_heard_and_the_callers_end_ends_the_dialled_call(st
     stage.tell(child, facts.Progressed(183, SDP))
     assert stage.commands(entry)[-1] == ask.Bridge(child.call.view.sid)
     stage.tell(entry, facts.PeerEnded("bye", ""))
-    assert child.call.state is State.ENDED
+    assert child.call.state is CallState.ENDED
 
 
 async def test_nobody_to_dial_is_a_failed_dial_and_the_next_verb_runs(stage: Stage) -> None:
     entry = stage.rings("<Dial>+1000</Dial><Say>sorry</Say>")
-    assert (await stage.gets(entry, ask.Play)).path == "/spoken/sorry"
+    assert (await stage.gets(entry, ask.StartPlayback)).path == "/spoken/sorry"
     stage.full = True
     stage.redirect(entry, "<Dial>+1777</Dial><Say>later</Say>")
-    assert (await stage.gets(entry, ask.Play, 2)).path == "/spoken/later"
+    assert (await stage.gets(entry, ask.StartPlayback, 2)).path == "/spoken/later"
 
 
 WHISPER = '<Dial action="{0}/done"><Number url="{0}/whisper" method="GET">+1777</Number></Dial>'
@@ -329,14 +329,14 @@ WHISPER = '<Dial action="{0}/done"><Number url="{0}/whisper" method="GET">+1777<
 async def test_a_dialled_party_does_what_its_own_document_says_and_is_connected_then(stage: Stage, web: WebApp) -> None:
     web.answers |= {"/whisper": texml("<Say>for you</Say>"), "/done": texml("<Hangup/>")}
     entry = stage.rings(WHISPER.format(web.url))
-    ringback, child = await stage.gets(entry, ask.Play), stage.placed[0][1]
+    ringback, child = await stage.gets(entry, ask.StartPlayback), stage.placed[0][1]
     stage.tell(child, facts.Progressed(183, SDP), facts.Accepted(SDP))
-    whisper = await stage.gets(child, ask.Play)
+    whisper = await stage.gets(child, ask.StartPlayback)
     assert whisper.path == "/spoken/for you"
-    assert ask.StopPlaying(ringback.job) not in stage.commands(entry), "who dialled hears it ring"
-    stage.tell(child, facts.PlayEnded(whisper.job, None))
-    assert stage.commands(entry)[-2:] == [ask.StopPlaying(ringback.job), ask.Bridge(child.call.view.sid)]
-    assert child.call.state is not State.ENDED
+    assert ask.StopPlayback(ringback.job) not in stage.commands(entry), "who dialled hears it ring"
+    stage.tell(child, facts.PlaybackEnded(whisper.job, None))
+    assert stage.commands(entry)[-2:] == [ask.StopPlayback(ringback.job), ask.Bridge(child.call.view.sid)]
+    assert child.call.state is not CallState.ENDED
     (fetch,) = web.asked("/whisper")
     assert (fetch.method, fetch.fields["CallSid"]) == ("GET", child.call.view.sid)
     stage.tell(child, facts.PeerEnded("bye", ""))
@@ -363,7 +363,7 @@ async def test_who_dialled_and_leaves_ends_a_party_that_is_still_told(stage: Sta
     stage.tell(child, facts.Accepted(SDP))
     await web.watch.until(lambda: bool(web.received), 5)
     stage.tell(entry, facts.PeerEnded("bye", ""))
-    assert child.call.state is State.ENDED
+    assert child.call.state is CallState.ENDED
 
 
 async def test_new_instructions_for_a_party_that_is_still_told_end_the_dial(stage: Stage, web: WebApp) -> None:
@@ -371,11 +371,11 @@ async def test_new_instructions_for_a_party_that_is_still_told_end_the_dial(stag
     entry = stage.rings(WHISPER.format(web.url))
     child = stage.placed[0][1]
     stage.tell(child, facts.Accepted(SDP))
-    await stage.gets(child, ask.Play)
+    await stage.gets(child, ask.StartPlayback)
     stage.redirect(child, "<Say>hi</Say>")
-    again = await stage.gets(child, ask.Play, 2)
-    assert (await stage.gets(entry, ask.Play, 2)).path == "/spoken/gone"
-    stage.tell(child, facts.PlayEnded(again.job, None))
+    again = await stage.gets(child, ask.StartPlayback, 2)
+    assert (await stage.gets(entry, ask.StartPlayback, 2)).path == "/spoken/gone"
+    stage.tell(child, facts.PlaybackEnded(again.job, None))
     assert await stage.ends(child) == "the instructions ended"
 
 
@@ -386,10 +386,10 @@ async def test_new_instructions_for_the_dialled_call_part_the_two(stage: Stage, 
     stage.tell(child, facts.Accepted(SDP))
     stage.redirect(child, "<Say>hi</Say>")
     assert ask.Unbridge() in stage.commands(child)
-    assert (await stage.gets(child, ask.Play)).path == "/spoken/hi"
-    assert (await stage.gets(entry, ask.Play)).path == "/spoken/gone"
+    assert (await stage.gets(child, ask.StartPlayback)).path == "/spoken/hi"
+    assert (await stage.gets(entry, ask.StartPlayback)).path == "/spoken/gone"
     assert web.received[0].fields["DialCallStatus"] == "completed"
-    assert child.call.state is not State.ENDED
+    assert child.call.state is not CallState.ENDED
 
 
 HANGUP = facts.PeerEnded("bye", "")
@@ -398,10 +398,10 @@ HANGUP = facts.PeerEnded("bye", "")
 @pytest.mark.parametrize("order", ["hangup closed recorded", "hangup recorded closed", "recorded hangup closed"])
 async def test_a_voice_mail_is_told_to_its_action_after_the_call(stage: Stage, order: str) -> None:
     entry = stage.rings('<Record action="http://a/r" method="GET" recordingStatusCallback="http://a/rc"/>')
-    stage.tell(entry, facts.PlayEnded((await stage.gets(entry, ask.Play)).job, None))
-    record = await stage.gets(entry, ask.Record)
+    stage.tell(entry, facts.PlaybackEnded((await stage.gets(entry, ask.StartPlayback)).job, None))
+    record = await stage.gets(entry, ask.StartRecording)
     assert (record.channels, record.finish_on, record.max_length) == (2, "1234567890*#", 3600)
-    ended = facts.RecordEnded(record.job, 3.2, "hangup")
+    ended = facts.RecordingEnded(record.job, 3.2, "hangup")
     happened: dict[str, facts.Fact] = {"hangup": HANGUP, "recorded": ended, "closed": facts.LegClosed()}
     stage.tell(entry, *(happened[word] for word in order.split()))
     (url, method, callback), (action_url, action_method, action) = stage.notices
@@ -410,7 +410,7 @@ async def test_a_voice_mail_is_told_to_its_action_after_the_call(stage: Stage, o
     assert action["RecordingUrl"] == callback["RecordingUrl"] == f"http://us/v2/texml/Accounts/acc/Recordings/{sid}.wav"
     assert sid in record.path
     other = stage.rings(f"<Play>{action['RecordingUrl']}</Play>")
-    assert (await stage.gets(other, ask.Play)).path == record.path
+    assert (await stage.gets(other, ask.StartPlayback)).path == record.path
     assert (action["RecordingDuration"], action["Digits"], action["From"]) == ("3", "hangup", "+1555")
     told = {name: callback[name] for name in ("RecordingStatus", "RecordingChannels", "RecordingSource")}
     assert told == {"RecordingStatus": "completed", "RecordingChannels": "2", "RecordingSource": "RecordVerb"}
@@ -421,20 +421,20 @@ async def test_a_recording_whose_worker_dies_is_warned_of_and_leaves_nothing_beh
     stage: Stage, hung_up_first: bool
 ) -> None:
     entry = stage.rings('<Record playBeep="false" action="http://a/r"/>')
-    record = await stage.gets(entry, ask.Record)
+    record = await stage.gets(entry, ask.StartRecording)
     with capture_logs() as logs:
         stage.tell(entry, *([HANGUP] if hung_up_first else []), facts.WorkerLost("the media worker died"))
     assert [line["warning"] for line in logs] == ["nothing was recorded: the media worker died"]
-    stage.tell(entry, facts.RecordEnded(record.job, 3.2, "hangup"))
+    stage.tell(entry, facts.RecordingEnded(record.job, 3.2, "hangup"))
     assert stage.notices == []
     assert stage.conductor._runs == {}
 
 
 async def test_a_recording_that_other_instructions_cut_off_is_told_to_its_callback(stage: Stage) -> None:
     entry = stage.rings('<Record playBeep="false" action="http://a/r" recordingStatusCallback="http://a/rc"/>')
-    record = await stage.gets(entry, ask.Record)
+    record = await stage.gets(entry, ask.StartRecording)
     stage.redirect(entry, "<Pause/>")
-    stage.tell(entry, HANGUP, facts.LegClosed(), facts.RecordEnded(record.job, 3.2, "stopped"))
+    stage.tell(entry, HANGUP, facts.LegClosed(), facts.RecordingEnded(record.job, 3.2, "stopped"))
     ((url, _, told),) = stage.notices
     assert (url, told["RecordingStatus"], told["RecordingDuration"]) == ("http://a/rc", "completed", "3")
     assert stage.conductor._runs == {}
@@ -443,7 +443,7 @@ async def test_a_recording_that_other_instructions_cut_off_is_told_to_its_callba
 async def test_late_words_of_a_call_that_is_over_change_nothing(stage: Stage) -> None:
     entry = stage.rings("<Pause/>")
     stage.tell(entry, facts.PeerEnded("bye", ""))
-    stage.tell(entry, facts.LegClosed(), facts.DigitHeard("1"), facts.PlayEnded(1, None))
+    stage.tell(entry, facts.LegClosed(), facts.DigitHeard("1"), facts.PlaybackEnded(1, None))
     assert stage.commands(entry) == []
 
 
@@ -458,4 +458,4 @@ async def test_the_tools_are_as_the_settings_have_them(tmp_path: Path, signer: S
     (tmp_path / "file").touch()
     with pytest.raises(StartupError, match="file"):
         Tools.of(settings(recordings=tmp_path / "file" / "x"), signer, dialler, str)
-    await Conductor(Stage(), lambda _: None, tools).stop()
+    await TexmlRunner(Stage(), lambda _: None, tools).stop()

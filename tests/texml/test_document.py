@@ -14,6 +14,7 @@ from trunkline.texml.verbs import (
     Answer,
     Connect,
     Dial,
+    DialTarget,
     Document,
     Gather,
     Hangup,
@@ -25,7 +26,6 @@ from trunkline.texml.verbs import (
     Say,
     Start,
     Stop,
-    Target,
     Verb,
 )
 
@@ -73,7 +73,7 @@ SAMPLES: tuple[tuple[str, tuple[Verb, ...]], ...] = (
                     ),
                 )
             ),
-            Dial((Target("number", "+13125550100"),)),
+            Dial((DialTarget("number", "+13125550100"),)),
         ),
     ),
     ('<Stop><Stream name="tap"/></Stop><Stop><Stream/></Stop>', (Stop("tap"), Stop())),
@@ -98,8 +98,8 @@ SAMPLES: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         (
             Dial(
                 (
-                    Target("number", "+15550002", send_digits="ww1", url="/w", method="GET"),
-                    Target(
+                    DialTarget("number", "+15550002", send_digits="ww1", url="/w", method="GET"),
+                    DialTarget(
                         "sip",
                         "sip:a@example.com;transport=tcp",
                         (("X-Id", "7"),),
@@ -157,13 +157,13 @@ def test_sample_documents_are_understood_without_a_warning(text: str, verbs: tup
         ('<StopStream><Stream name="n"/></StopStream>', (Stop("n"),), "<Stop><Stream …/></Stop>"),
         ("<Answer/><Pause/>", (Answer(), Pause()), "not needed"),
         ('<Pause length="²"/>', (Pause(),), "1 to 180"),
-        ('<Dial timeout="soon">+15550001</Dial>', (Dial((Target("number", "+15550001"),)),), "timeout"),
+        ('<Dial timeout="soon">+15550001</Dial>', (Dial((DialTarget("number", "+15550001"),)),), "timeout"),
         ('<Dial><Conference>room</Conference></Dial>', (), "Conference"),
-        ('<Dial><Number byoc="x">1</Number></Dial>', (Dial((Target("number", "1"),)),), "byoc"),
+        ('<Dial><Number byoc="x">1</Number></Dial>', (Dial((DialTarget("number", "1"),)),), "byoc"),
         ("<Dial><Sip>mailto:a@b</Sip></Dial>", (), "sip: URI"),
-        ("<Dial>no such</Dial>", (Dial((Target("number", "nosuch"),)),), ""),
-        ("<Dial>(312) 555.0100</Dial>", (Dial((Target("number", "3125550100"),)),), ""),
-        ("<Dial><Number>bot-1.test</Number></Dial>", (Dial((Target("number", "bot-1.test"),)),), ""),
+        ("<Dial>no such</Dial>", (Dial((DialTarget("number", "nosuch"),)),), ""),
+        ("<Dial>(312) 555.0100</Dial>", (Dial((DialTarget("number", "3125550100"),)),), ""),
+        ("<Dial><Number>bot-1.test</Number></Dial>", (Dial((DialTarget("number", "bot-1.test"),)),), ""),
         ("<Dial>+1/2</Dial>", (), "number"),
         ("<Say/>", (), "no text"),
         ("<Play/>", (), "URL"),

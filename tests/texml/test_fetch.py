@@ -29,8 +29,8 @@ async def fetcher(signer: Signer, dialler: Dialler) -> AsyncIterator[Fetcher]:
 
 
 def order(url: str, fallback: str | None = None, *, method: Method = "POST") -> to.Fetch:
-    other = to.Request(fallback, "GET") if fallback else None
-    return to.Fetch(1, to.Request(url, method, (("Digits", "1#"),)), other)
+    other = to.DocumentRequest(fallback, "GET") if fallback else None
+    return to.Fetch(1, to.DocumentRequest(url, method, (("Digits", "1#"),)), other)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -54,24 +54,24 @@ class Runs:
 
     def plays(self) -> list[to.Effect]:
         """What is played now has ended."""
-        return self.tell(to.Played(self.one(to.Play).job, None))
+        return self.tell(to.SoundPlayed(self.one(to.PlaySound).job, None))
 
     def ticks(self) -> list[to.Effect]:
-        return self.tell(to.TimerFired(self.one(to.SetTimer).job))
+        return self.tell(to.TimerExpired(self.one(to.StartTimer).job))
 
 
 def test_a_document_is_fetched_run_and_ends_the_call() -> None:
     runs = Runs()
     given = Instructions(url=BASE, method="GET", fallback_url="https://spare.example/", fallback_method="POST")
     assert runs.tell(to.Instructed(given)) == [
-        to.Fetch(1, to.Request(BASE, "GET"), to.Request("https://spare.example/", "POST"))
+        to.Fetch(1, to.DocumentRequest(BASE, "GET"), to.DocumentRequest("https://spare.example/", "POST"))
     ]
-    as_said = to.Fetch(1, to.Request(BASE, "GET"), to.Request("https://spare.example/", "GET"))
+    as_said = to.Fetch(1, to.DocumentRequest(BASE, "GET"), to.DocumentRequest("https://spare.example/", "GET"))
     assert Runs().tell(to.Instructed(replace(given, fallback_method=None))) == [as_said], "as for the first"
-    assert runs.arrives("<Say>Hello</Say><Pause/>") == [to.Play(2, verbs.Say("Hello"), 1)]
-    assert runs.plays() == [to.SetTimer(3, 1)]
+    assert runs.arrives("<Say>Hello</Say><Pause/>") == [to.PlaySound(2, verbs.Say("Hello"), 1)]
+    assert runs.plays() == [to.StartTimer(3, 1)]
     assert not runs.interpreter.over
-    assert runs.ticks() == [to.Finish()]
+    assert runs.ticks() == [to.FinishDocument()]
     assert runs.interpreter.over
 
 
@@ -81,10 +81,10 @@ def test_no_document_ends_the_call_and_says_why() -> None:
     assert runs.tell(to.FetchFailed(99, "late")) == []
     assert runs.tell(to.FetchFailed(1, "HTTP status 500")) == [
         to.Warn("no instructions: HTTP status 500"),
-        to.HangUp("no instructions", "HTTP status 500"),
+        to.HangUpCall("no instructions", "HTTP status 500"),
     ]
     _, ended = Runs().tell(to.Instructed(Instructions(texml="<oops")))
-    assert isinstance(ended, to.HangUp)
+    assert isinstance(ended, to.HangUpCall)
     assert "not XML" in ended.detail
 
 
@@ -122,28 +122,28 @@ def test_a_verb_that_needs_it_answers_the_call_first(verb: str, answers: bool) -
 def test_reject_refuses_a_call_that_rings_and_ends_one_that_does_not() -> None:
     assert Runs("<Reject/><Say>never</Say>", answered=False).last == [to.Reject(404, "Not Found")]
     assert Runs('<Reject reason="busy"/>', answered=False).last == [to.Reject(486, "Busy Here")]
-    assert Runs("<Reject/>").last == [to.HangUp("the instructions reject the call")]
-    assert Runs("<Hangup/><Say>never</Say>").last == [to.HangUp("the instructions hang up")]
+    assert Runs("<Reject/>").last == [to.HangUpCall("the instructions reject the call")]
+    assert Runs("<Hangup/><Say>never</Say>").last == [to.HangUpCall("the instructions hang up")]
 
 
 def test_play_plays_files_relative_to_the_document_and_presses_keys() -> None:
     runs = Runs('<Play loop="0">../a.mp3</Play><Play digits="1w"/>')
-    assert runs.last == [to.Play(2, to.File("https://app.example/a.mp3"), 0)]
-    assert runs.plays() == [to.SendDigits("1w"), to.SetTimer(3, 0.7)]
-    assert runs.ticks() == [to.Finish()]
+    assert runs.last == [to.PlaySound(2, to.RemoteFile("https://app.example/a.mp3"), 0)]
+    assert runs.plays() == [to.SendDigits("1w"), to.StartTimer(3, 0.7)]
+    assert runs.ticks() == [to.FinishDocument()]
     assert seconds_of("0W#") == pytest.approx(1.4)
 
 
 def test_what_cannot_be_played_is_told_and_skipped() -> None:
     runs = Runs("<Play>a.mp3</Play><Play>http://[/</Play><Say>b</Say>", base=None)
-    assert runs.kinds() == [to.Warn, to.Warn, to.Play]
+    assert runs.kinds() == [to.Warn, to.Warn, to.PlaySound]
     assert isinstance(runs.last[0], to.Warn)
     assert "has no base" in runs.last[0].text
-    assert runs.tell(to.Played(1, "not this job")) == []
+    assert runs.tell(to.SoundPlayed(1, "not this job")) == []
     job = 3
-    assert runs.tell(to.Played(job, "no voice")) == [
+    assert runs.tell(to.SoundPlayed(job, "no voice")) == [
         to.Warn("nothing was played: no voice"),
-        to.Finish(),
+        to.FinishDocument(),
     ]
 
 
@@ -152,7 +152,7 @@ def test_streams_of_start_go_on_and_stop_stops_them() -> None:
         '<Start><Stream url="ws://a/" name="n" statusCallback="/cb"/></Start><Stop><Stream name="n"/></Stop><Pause/>'
     )
     params = StreamParams("ws://a/", name="n", status_callback="https://app.example/cb")
-    assert runs.last == [to.StartStream(2, params), to.StopStreams("n"), to.SetTimer(3, 1)]
+    assert runs.last == [to.StartStream(2, params), to.StopStreams("n"), to.StartTimer(3, 1)]
     assert runs.tell(to.StreamOver(2, None)) == []
 
 
@@ -161,7 +161,7 @@ def test_connect_waits_until_its_own_stream_ends(error: str | None) -> None:
     runs = Runs('<Start><Stream url="ws://a/"/></Start><Connect><Stream url="ws://b/"/></Connect><Say>next</Say>')
     assert runs.kinds() == [to.StartStream, to.StartStream]
     assert runs.tell(to.StreamOver(2, None)) == []
-    assert runs.tell(to.StreamOver(3, error)) == [to.Play(4, verbs.Say("next"), 1)]
+    assert runs.tell(to.StreamOver(3, error)) == [to.PlaySound(4, verbs.Say("next"), 1)]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_streams_url_may_be_relative_to_the_documents(base: str | None, refere
 @pytest.mark.parametrize("parent", ["Start", "Connect"])
 def test_a_streams_url_without_a_base_is_told_and_skipped(parent: str) -> None:
     runs = Runs(f'<{parent}><Stream url="/media"/></{parent}><Say>next</Say>', base=None)
-    assert runs.last == [to.Warn("/media is no http URL and has no base"), to.Play(1, verbs.Say("next"), 1)]
+    assert runs.last == [to.Warn("/media is no http URL and has no base"), to.PlaySound(1, verbs.Say("next"), 1)]
 
 
 # ── Gather ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,20 +208,20 @@ def pressed(runs: Runs, keys: str) -> list[to.Effect]:
 
 def test_gather_prompts_then_waits_then_goes_on_without_keys() -> None:
     runs = Runs(MENU)
-    assert runs.last == [to.Play(2, verbs.Say("a"), 1)]
-    assert runs.plays() == [to.SetTimer(3, 2)]
-    assert runs.ticks() == [to.SetTimer(4, 7)]
-    assert runs.ticks() == [to.Play(5, verbs.Say("none"), 1)]
+    assert runs.last == [to.PlaySound(2, verbs.Say("a"), 1)]
+    assert runs.plays() == [to.StartTimer(3, 2)]
+    assert runs.ticks() == [to.StartTimer(4, 7)]
+    assert runs.ticks() == [to.PlaySound(5, verbs.Say("none"), 1)]
 
 
 def test_a_key_stops_the_prompt_and_each_key_begins_the_time_out_anew() -> None:
     runs = Runs(MENU)
-    assert runs.tell(to.KeyPressed("1")) == [to.StopPlaying(2), to.SetTimer(3, 7)]
-    assert runs.tell(to.Played(2, None)) == []
-    assert runs.tell(to.KeyPressed("2")) == [to.SetTimer(4, 7)]
-    assert runs.tell(to.TimerFired(3)) == []
-    request = to.Request("https://app.example/voice/menu", "POST", (("Digits", "12"), ("FinishedOnKey", "")))
-    assert runs.tell(to.TimerFired(4)) == [to.Fetch(5, request)]
+    assert runs.tell(to.KeyPressed("1")) == [to.StopPlaying(2), to.StartTimer(3, 7)]
+    assert runs.tell(to.SoundPlayed(2, None)) == []
+    assert runs.tell(to.KeyPressed("2")) == [to.StartTimer(4, 7)]
+    assert runs.tell(to.TimerExpired(3)) == []
+    request = to.DocumentRequest("https://app.example/voice/menu", "POST", (("Digits", "12"), ("FinishedOnKey", "")))
+    assert runs.tell(to.TimerExpired(4)) == [to.Fetch(5, request)]
 
 
 def test_gather_ends_by_number_of_digits_by_finish_key_and_hears_valid_digits_only() -> None:
@@ -232,19 +232,19 @@ def test_gather_ends_by_number_of_digits_by_finish_key_and_hears_valid_digits_on
     assert isinstance(request, to.Fetch)
     assert dict(request.request.parameters) == {"Digits": "12", "FinishedOnKey": "#"}
     assert pressed(Runs('<Gather action="/a" validDigits="12" finishOnKey=""/>'), "345#") == []
-    assert pressed(Runs(MENU), "#")[-1] == to.Play(3, verbs.Say("none"), 1)
+    assert pressed(Runs(MENU), "#")[-1] == to.PlaySound(3, verbs.Say("none"), 1)
 
 
 def test_the_answer_of_an_action_replaces_the_document_and_is_the_new_base() -> None:
     runs = Runs(MENU)
     pressed(runs, "123")
     assert runs.arrives("<Redirect>b</Redirect>", "https://other.example/c/d") == [
-        to.Fetch(6, to.Request("https://other.example/c/b", "POST"))
+        to.Fetch(6, to.DocumentRequest("https://other.example/c/b", "POST"))
     ]
 
 
 def test_gather_without_an_action_goes_on() -> None:
-    assert pressed(Runs('<Gather numDigits="1"/><Say>a</Say>'), "1") == [to.Play(3, verbs.Say("a"), 1)]
+    assert pressed(Runs('<Gather numDigits="1"/><Say>a</Say>'), "1") == [to.PlaySound(3, verbs.Say("a"), 1)]
 
 
 # ── Dial ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -259,9 +259,9 @@ def status(runs: Runs) -> dict[str, str]:
 def test_the_first_to_answer_wins_and_its_end_is_told_to_the_action() -> None:
     runs = Runs(TWO)
     one, other, ringback = runs.last
-    assert one == to.PlaceLeg(2, verbs.Target("number", "1"), "+1555", "", 9, 14400)
+    assert one == to.PlaceLeg(2, verbs.DialTarget("number", "1"), "+1555", "", 9, 14400)
     assert isinstance(other, to.PlaceLeg)
-    assert ringback == to.Play(4, to.Tone("ringback"), 0)
+    assert ringback == to.PlaySound(4, to.Tone("ringback"), 0)
     assert runs.tell(to.LegProgressed(2)) == []
     assert runs.tell(to.LegAnswered(3)) == [to.EndLeg(2, "elsewhere"), to.StopPlaying(4), to.BridgeLeg(3)]
     assert runs.tell(to.LegAnswered(2)) == []
@@ -287,7 +287,7 @@ def test_early_media_of_the_only_leg_is_heard_and_bridged_once() -> None:
     runs = Runs("<Dial>1</Dial><Say>after</Say>")
     assert runs.tell(to.LegProgressed(2)) == [to.StopPlaying(3), to.BridgeLeg(2)]
     assert runs.tell(to.LegAnswered(2)) == []
-    assert runs.tell(to.LegOver(2, "v3:one", "completed", 3)) == [to.Play(4, verbs.Say("after"), 1)]
+    assert runs.tell(to.LegOver(2, "v3:one", "completed", 3)) == [to.PlaySound(4, verbs.Say("after"), 1)]
 
 
 def test_answer_on_bridge_leaves_the_call_ringing_until_somebody_answers() -> None:
@@ -297,7 +297,7 @@ def test_answer_on_bridge_leaves_the_call_ringing_until_somebody_answers() -> No
     assert runs.tell(to.LegAnswered(2)) == [to.Answer()]
     assert runs.tell(to.CallAnswered()) == [to.BridgeLeg(2)]
     nobody = Runs('<Dial answerOnBridge="true">1</Dial>', answered=False)
-    assert nobody.tell(to.LegOver(2, "", "failed", 0)) == [to.Finish()]
+    assert nobody.tell(to.LegOver(2, "", "failed", 0)) == [to.FinishDocument()]
 
 
 def test_hangup_on_star_ends_the_second_call_only() -> None:
@@ -305,12 +305,12 @@ def test_hangup_on_star_ends_the_second_call_only() -> None:
     assert runs.tell(to.KeyPressed("*")) == []
     runs.tell(to.LegAnswered(2))
     assert runs.tell(to.KeyPressed("*")) == [to.EndLeg(2, "star")]
-    assert runs.tell(to.LegOver(2, "v3:one", "completed", 3)) == [to.Play(4, verbs.Say("after"), 1)]
+    assert runs.tell(to.LegOver(2, "v3:one", "completed", 3)) == [to.PlaySound(4, verbs.Say("after"), 1)]
 
 
 def test_the_end_of_the_call_ends_those_that_it_dialled() -> None:
     runs = Runs(TWO)
-    assert runs.tell(to.CallEnded()) == [to.EndLeg(2, "ended"), to.EndLeg(3, "ended")]
+    assert runs.tell(to.CallFinished()) == [to.EndLeg(2, "ended"), to.EndLeg(3, "ended")]
     assert runs.interpreter.over
     assert runs.tell(to.LegAnswered(2)) == []
 
@@ -320,13 +320,13 @@ def test_the_end_of_the_call_ends_those_that_it_dialled() -> None:
 RECORD = '<Record action="/r" maxLength="30" finishOnKey="#" recordingStatusCallback="/rc"/>'
 
 
-def recorded(job: int, reason: Any, digit: str = "", error: str | None = None) -> to.Recorded:
-    return to.Recorded(job, "RE1", "file.wav", 2.7, reason, digit, error)
+def recorded(job: int, reason: Any, digit: str = "", error: str | None = None) -> to.RecordingDone:
+    return to.RecordingDone(job, "RE1", "file.wav", 2.7, reason, digit, error)
 
 
 def test_record_beeps_records_and_requests_its_action() -> None:
     runs = Runs(RECORD)
-    assert runs.last == [to.Play(2, to.Tone("beep"))]
+    assert runs.last == [to.PlaySound(2, to.Tone("beep"))]
     assert runs.plays() == [to.Record(3, 2, 30, 0, "#")]
     runs.tell(recorded(3, "key", "#"))
     assert dict(runs.one(to.Fetch).request.parameters) == {
@@ -340,12 +340,12 @@ def test_a_voice_mail_that_ends_with_the_call_is_told_to_the_action(told_first: 
     runs = Runs(RECORD)
     runs.plays()
     if told_first:
-        assert runs.tell(to.CallEnded()) == []
+        assert runs.tell(to.CallFinished()) == []
         assert not runs.interpreter.over
     runs.tell(recorded(3, "hangup"))
     assert runs.kinds() == [to.Notify, to.Notify]
     if not told_first:
-        assert runs.tell(to.CallEnded()) == []
+        assert runs.tell(to.CallFinished()) == []
     assert runs.interpreter.over
 
 
@@ -353,7 +353,7 @@ def test_a_recording_that_fails_is_told_and_the_next_verb_runs() -> None:
     runs = Runs('<Record playBeep="false"/><Say>a</Say>')
     assert runs.tell(recorded(2, "error", error="disk full")) == [
         to.Warn("nothing was recorded: disk full"),
-        to.Play(3, verbs.Say("a"), 1),
+        to.PlaySound(3, verbs.Say("a"), 1),
     ]
 
 
@@ -376,7 +376,7 @@ def test_a_recording_that_fails_is_told_and_the_next_verb_runs() -> None:
 def test_new_instructions_replace_what_runs(running: str, stopped: list[to.Effect]) -> None:
     runs = Runs(running)
     done = runs.tell(to.Instructed(texml("<Hangup/>")))
-    assert done == [*stopped, to.HangUp("the instructions hang up")]
+    assert done == [*stopped, to.HangUpCall("the instructions hang up")]
     assert runs.tell(to.Instructed(texml("<Say>too late</Say>"))) == []
 
 
@@ -386,16 +386,16 @@ def test_new_instructions_replace_what_runs(running: str, stopped: list[to.Effec
 def test_instructions_that_never_take_time_are_ended() -> None:
     runs = Runs("<Redirect>/again</Redirect>")
     for _ in range(LIMIT):
-        if not runs.last or isinstance(runs.last[-1], to.HangUp | to.Finish):
+        if not runs.last or isinstance(runs.last[-1], to.HangUpCall | to.FinishDocument):
             break
         runs.arrives("<Redirect>/again</Redirect>")
     why = f"the instructions went on for {LIMIT} steps without anything that takes time"
-    assert runs.last == [to.Warn(why), to.HangUp(why)]
+    assert runs.last == [to.Warn(why), to.HangUpCall(why)]
     waiting = Runs("<Pause/><Redirect>/again</Redirect>")
     for _ in range(2 * LIMIT):
         waiting.ticks()
         waiting.arrives("<Pause/><Redirect>/again</Redirect>")
-    assert waiting.kinds() == [to.SetTimer]
+    assert waiting.kinds() == [to.StartTimer]
 
 
 VERBS = st.sampled_from(
@@ -426,8 +426,8 @@ FACTS: st.SearchStrategy[to.Fact] = st.one_of(
     st.builds(to.FetchFailed, JOBS, st.just("no")),
     st.just(to.CallAnswered()),
     st.builds(to.KeyPressed, st.sampled_from("12*#")),
-    st.builds(to.TimerFired, JOBS),
-    st.builds(to.Played, JOBS, st.none() | st.just("no")),
+    st.builds(to.TimerExpired, JOBS),
+    st.builds(to.SoundPlayed, JOBS, st.none() | st.just("no")),
     st.builds(to.StreamOver, JOBS, st.none() | st.just("no")),
     st.builds(recorded, JOBS, st.sampled_from(["key", "hangup", "error"])),
     st.builds(to.LegProgressed, JOBS),
@@ -444,7 +444,7 @@ def test_any_facts_in_any_order_leave_it_sound_and_the_calls_end_ends_it(
     runs = Runs(answered=answered)
     placed: set[int] = set()
     ended: set[int] = set()
-    for fact in (to.Instructed(texml(text)), *facts, to.CallEnded()):
+    for fact in (to.Instructed(texml(text)), *facts, to.CallFinished()):
         over = runs.interpreter.over
         for effect in runs.tell(fact):
             assert not over

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from trunkline.config import CallbackSettings
 from trunkline.ids import CallSid
 from trunkline.store.records import CallbackRecord
-from trunkline.webhooks.outbox import HOST_LIMIT, Answer, Outbox, judge, retry_after, wait_before
+from trunkline.webhooks.outbox import HOST_LIMIT, AttemptResult, Outbox, judge, retry_after, wait_before
 
 SETTINGS = CallbackSettings()
-OK = Answer(status=200)
-SILENCE = Answer(error="no answer within 5 s")
+OK = AttemptResult(status=200)
+SILENCE = AttemptResult(error="no answer within 5 s")
 MIDDLE = 0.5
 
 
@@ -57,26 +57,29 @@ def test_jitter_moves_a_wait_by_a_fifth_at_most() -> None:
 
 @pytest.mark.parametrize("code", [200, 201, 204, 299])
 def test_2xx_is_delivered(code: int) -> None:
-    assert judge(SETTINGS, Answer(status=code), 1, MIDDLE).state == "delivered"
+    assert judge(SETTINGS, AttemptResult(status=code), 1, MIDDLE).state == "delivered"
 
 
-@pytest.mark.parametrize("answer", [*(Answer(status=code) for code in (408, 429, 500, 503, 599)), SILENCE])
-def test_what_may_pass_is_tried_again_until_the_last_try(answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [*(AttemptResult(status=code) for code in (408, 429, 500, 503, 599)), SILENCE])
+def test_what_may_pass_is_tried_again_until_the_last_try(answer: AttemptResult) -> None:
     assert judge(SETTINGS, answer, 5, MIDDLE).state == "pending"
     assert judge(SETTINGS, answer, 6, MIDDLE).state == "failed"
 
 
 @pytest.mark.parametrize(
     "answer",
-    [*(Answer(status=code) for code in (301, 302, 304, 307, 400, 401, 404, 410)), Answer(error="URL", hopeless=True)],
+    [
+        *(AttemptResult(status=code) for code in (301, 302, 304, 307, 400, 401, 404, 410)),
+        AttemptResult(error="URL", hopeless=True),
+    ],
 )
-def test_redirects_other_4xx_and_the_impossible_are_final(answer: Answer) -> None:
+def test_redirects_other_4xx_and_the_impossible_are_final(answer: AttemptResult) -> None:
     assert judge(SETTINGS, answer, 1, MIDDLE).state == "failed"
 
 
 def test_retry_after_makes_a_wait_longer_never_shorter_and_not_endless() -> None:
     def wait(seconds: float) -> float | None:
-        return judge(SETTINGS, Answer(status=429, retry_after=seconds), 1, MIDDLE).wait
+        return judge(SETTINGS, AttemptResult(status=429, retry_after=seconds), 1, MIDDLE).wait
 
     assert [wait(30), wait(1), wait(1e9)] == [30, 4, 600]
 
@@ -90,7 +93,7 @@ def test_the_next_of_a_stream_waits_for_the_one_before() -> None:
         assert outbox.offer(record(n), now=0)
     assert started(outbox, 0) == ["c1"]
     assert started(outbox, 0) == []
-    verdict = outbox.answered("c1", Answer(status=500), 1, MIDDLE)
+    verdict = outbox.answered("c1", AttemptResult(status=500), 1, MIDDLE)
     assert (verdict.state, verdict.tries, verdict.wait) == ("pending", 1, 4)
     assert outbox.next_due() == 5
     assert started(outbox, 4.9) == []
@@ -168,7 +171,7 @@ def test_any_answer_ends_a_hosts_silence() -> None:
     outbox.offer(record(2, key="s2"), now=0)
     started(outbox, 0)
     outbox.answered("c1", SILENCE, 0, MIDDLE)
-    outbox.answered("c2", Answer(status=500), 0, MIDDLE)
+    outbox.answered("c2", AttemptResult(status=500), 0, MIDDLE)
     assert started(outbox, 1400) == ["c1", "c2"]
 
 
@@ -273,7 +276,7 @@ def test_whatever_happens_all_are_settled_once_and_in_order(seed: int, concurren
         chance.shuffle(flying)
         while flying and chance.random() < 0.8:
             name = flying.pop()
-            answer = chance.choice([OK, OK, SILENCE, Answer(status=500), Answer(status=404)])
+            answer = chance.choice([OK, OK, SILENCE, AttemptResult(status=500), AttemptResult(status=404)])
             if outbox.answered(name, answer, now, chance.random()).state != "pending":
                 settled.append(name)
     assert sorted(settled) == sorted(everything)

@@ -1,6 +1,6 @@
 """The API as one ASGI application: routes from the table in `openapi.py`, refusals through `problems.py`, and around
-both `Door`, the outermost loop, past which nothing unexpected gets to a peer. Also a driver: the clock is read here,
-and here a repeated start waits for its first try."""
+both `ErrorBoundary`, the outermost loop, past which nothing unexpected gets to a peer. Also a driver: the clock is read
+here, and here a repeated start waits for its first try."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trunkline.api import docs_page, openapi, paths, problems
 from trunkline.api.applications import ApplicationRoutes
-from trunkline.api.auth import Accounts, Gate
+from trunkline.api.auth import Accounts, Authenticator
 from trunkline.api.calls import CallRoutes
 from trunkline.api.limits import Recent, TokenBuckets
 from trunkline.api.streams import StreamRoutes
@@ -59,10 +59,10 @@ def create_app(
     counters: Counter[str] = Counter()
     app = FastAPI(title="Trunkline", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.counters = counters
-    gate = Gate(accounts, TokenBuckets(settings.rate_limit), clock)
-    calls = CallRoutes(control, gate, settings, counters, FirstTries(clock))
-    streams = StreamRoutes(control, gate, settings, counters, FirstTries(clock))
-    texml = ApplicationRoutes(applications, gate, settings, counters, FirstTries(clock))
+    gate = Authenticator(accounts, TokenBuckets(settings.rate_limit), clock)
+    calls = CallRoutes(control, gate, settings, counters, IdempotencyCache(clock))
+    streams = StreamRoutes(control, gate, settings, counters, IdempotencyCache(clock))
+    texml = ApplicationRoutes(applications, gate, settings, counters, IdempotencyCache(clock))
 
     async def fetch_public_key() -> JSONResponse:
         return JSONResponse({"data": {"public": public_key}})
@@ -81,7 +81,7 @@ def create_app(
 
     app.add_exception_handler(ApiError, refuse)
     app.add_exception_handler(HTTPException, refuse)
-    app.add_middleware(Door, counters=counters)
+    app.add_middleware(ErrorBoundary, counters=counters)
     return app
 
 
@@ -158,7 +158,7 @@ def _methods(app: FastAPI, scope: Scope) -> set[str]:
     return methods | ({"HEAD"} if "GET" in methods else set())
 
 
-class Door:
+class ErrorBoundary:
     """ASGI middleware around everything: one spelling per path, HEAD as GET, and no exception beyond it."""
 
     def __init__(self, app: ASGIApp, counters: Counter[str]) -> None:
@@ -201,7 +201,7 @@ def _origin(error: Exception) -> str:
     return f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}" if traceback else "unknown"
 
 
-class FirstTries(Generic[T]):
+class IdempotencyCache(Generic[T]):
     """What starts made lately (`retries.Tries`). A repeat waits while the first try is under way."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from trunkline.api import bodies, queries, resources
-from trunkline.api.auth import Gate
+from trunkline.api.auth import Authenticator
 from trunkline.api.fields.applications import application_changes
 from trunkline.api.paths import Segment
 from trunkline.api.retries import Tries, fingerprint, once
@@ -21,7 +21,7 @@ class ApplicationRoutes:
     def __init__(
         self,
         applications: Applications,
-        gate: Gate,
+        gate: Authenticator,
         settings: HttpSettings,
         counters: Counter[str],
         tries: Tries[Application],

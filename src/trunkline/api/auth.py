@@ -1,5 +1,5 @@
 """Who asks, and whether they may now: API keys and the rate limit. Every route under `/v2` but the public key's goes
-through `Gate.admit` before its body is read."""
+through `Authenticator.admit` before its body is read."""
 
 import math
 from collections.abc import Callable
@@ -24,14 +24,14 @@ class Accounts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Principal:
     """Who sent the request."""
 
     account: AccountSid
     api_key: str
 
 
-class Gate:
+class Authenticator:
     """Lets requests in, one by one."""
 
     def __init__(self, accounts: Accounts, buckets: TokenBuckets, clock: Callable[[], float]) -> None:
@@ -39,7 +39,7 @@ class Gate:
         self._buckets = buckets
         self._clock = clock
 
-    async def admit(self, request: Request, account_sid: str | None = None) -> Caller:
+    async def admit(self, request: Request, account_sid: str | None = None) -> Principal:
         """The caller. `account_sid` is the path's, where it has one.
 
         Raises AuthenticationFailed, TooManyRequests, and ResourceNotFound for another account's path: never 403,
@@ -54,7 +54,7 @@ class Gate:
             raise TooManyRequests("The rate limit of this API key is reached", retry_after=math.ceil(wait))
         if account_sid not in (None, account):
             raise ResourceNotFound()
-        return Caller(account, api_key)
+        return Principal(account, api_key)
 
 
 def bearer(headers: list[str]) -> str:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse
 
 from trunkline.api import bodies, queries, resources
-from trunkline.api.auth import Caller, Gate
+from trunkline.api.auth import Authenticator, Principal
 from trunkline.api.fields.calls import call_request, call_update, without_effect
 from trunkline.api.paths import Segment
 from trunkline.api.retries import Tries, fingerprint, once
@@ -25,7 +25,12 @@ class CallRoutes:
     """The handlers; each admits the caller first."""
 
     def __init__(
-        self, control: CallControl, gate: Gate, settings: HttpSettings, counters: Counter[str], tries: Tries[CallView]
+        self,
+        control: CallControl,
+        gate: Authenticator,
+        settings: HttpSettings,
+        counters: Counter[str],
+        tries: Tries[CallView],
     ) -> None:
         self._control = control
         self._gate = gate
@@ -45,7 +50,7 @@ class CallRoutes:
         except UnknownApplication:
             raise ResourceNotFound() from None
 
-    async def _place(self, request: Request, caller: Caller, application_id: str | None = None) -> JSONResponse:
+    async def _place(self, request: Request, caller: Principal, application_id: str | None = None) -> JSONResponse:
         body, fields = await bodies.fields_of(request, self._body_limit)
         wanted = call_request(fields if application_id is None else fields.having("ApplicationSid", application_id))
         key = fingerprint(caller.api_key, f"applications/{application_id}" if application_id is not None else "", body)

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from trunkline.api import bodies, queries, resources
-from trunkline.api.auth import Gate
+from trunkline.api.auth import Authenticator
 from trunkline.api.fields.readers import read_field
 from trunkline.api.fields.streams import STREAM_STATUS, stream_params
 from trunkline.api.paths import Segment
@@ -21,7 +21,12 @@ class StreamRoutes:
     """The handlers; each admits the caller first."""
 
     def __init__(
-        self, control: CallControl, gate: Gate, settings: HttpSettings, counters: Counter[str], tries: Tries[StreamView]
+        self,
+        control: CallControl,
+        gate: Authenticator,
+        settings: HttpSettings,
+        counters: Counter[str],
+        tries: Tries[StreamView],
     ) -> None:
         self._control = control
         self._gate = gate

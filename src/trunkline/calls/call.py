@@ -32,17 +32,17 @@ from trunkline.calls.commands import (
     EndCall,
     Note,
     PauseStream,
-    Place,
-    Play,
-    Record,
+    PlaceCall,
     RejectCall,
     SendDigits,
+    SetStatusCallback,
+    StartPlayback,
+    StartRecording,
     StartStream,
-    StopPlaying,
+    StopPlayback,
     StopRecording,
     StopStream,
     Unbridge,
-    WatchCall,
 )
 from trunkline.calls.endings import (
     CANCELED,
@@ -67,13 +67,13 @@ from trunkline.calls.events import (
     LegOpened,
     LegSilent,
     LegUpdated,
+    OfferReceived,
     PeerEnded,
     Progressed,
-    RecordEnded,
+    RecordingEnded,
     Refreshed,
     Refused,
     ReofferCancelled,
-    Reoffered,
     StreamEnded,
     StreamStarted,
     TimerFired,
@@ -92,7 +92,7 @@ NOTE_LIMIT, NOTE_LENGTH = 20, 300
 """Warnings kept of one call's instructions, and characters of each."""
 
 
-class State(Enum):
+class CallState(Enum):
     """Where a call is; see the picture above."""
 
     NEW = auto()
@@ -126,12 +126,12 @@ class Call:
     def __init__(self, view: CallView, rules: CallRules, sdp_session: int, random: Callable[[int], bytes]) -> None:
         """`random` gives that many secret bytes, for the keys of encrypted audio."""
         self.view = view
-        self.state = State.NEW
+        self.state = CallState.NEW
         self._rules = rules
         self._offers = Offers(_offer_rules(rules), sdp_session, random)
         self._streams = CallStreams(rules.streams_per_call, rules.bidirectional_per_call)
         self._answers_itself = True
-        self._place: Place | None = None
+        self._place: PlaceCall | None = None
         self._heard_of = False
         """Something has answered our INVITE, if only that it has it."""
         self._leg_open = False
@@ -152,7 +152,7 @@ class Call:
     @property
     def answered(self) -> bool:
         """Audio may flow both ways: media commands are carried out."""
-        return self.state in (State.ANSWERED, State.UP)
+        return self.state in (CallState.ANSWERED, CallState.UP)
 
     def find_stream(self, sid_or_name: str) -> StreamView | None:
         """A stream of this call by sid, or a live one by name."""
@@ -178,18 +178,18 @@ class Call:
             try:
                 params = self._offers.take_offer(fact.offer)
             except NotAcceptable as error:
-                refusal = do.Reject(488, "Not Acceptable Here", str(error))
+                refusal = do.RejectCaller(488, "Not Acceptable Here", str(error))
                 return [refusal, *self._end(now, broken(f"refused: {error}", 488))]
         self._answers_itself = fact.answer
         self._leg_open = True
-        self._enter(State.OPENING, now, codec=None if self._offers.open else params.codec)
+        self._enter(CallState.OPENING, now, codec=None if self._offers.open else params.codec)
         events = (self._event("initiated", now), self._event("ringing", now))
         timer = [] if fact.answer else [do.SetTimer("ring", self._rules.ring_limit)]
-        return [do.Ring(), do.OpenLeg(params), *timer, do.Record(calls=(self.view,), call_events=events)]
+        return [do.RingCaller(), do.OpenLeg(params), *timer, do.Persist(calls=(self.view,), call_events=events)]
 
     def _leg_opened(self, fact: LegOpened, now: datetime) -> list[do.Effect]:
         self._offers.local = fact.local
-        self._enter(State.RINGING, now)
+        self._enter(CallState.RINGING, now)
         return self._answer(AnswerCall(), now) if self._answers_itself else []
 
     def _answer_later(self, command: AnswerCall, _now: datetime) -> list[do.Effect]:
@@ -205,8 +205,8 @@ class Call:
         changed = self._prefer(command.codec)
         codec = None if offers.agreed is None else offers.agreed.codec
         sdp = offers.offer() if offers.offered is None else offers.answer()
-        self._enter(State.ANSWERED, now, status="in-progress", answered_at=now, codec=codec)
-        return [*changed, do.Answer(sdp), self._record() if offers.open else self._record("answered", now)]
+        self._enter(CallState.ANSWERED, now, status="in-progress", answered_at=now, codec=codec)
+        return [*changed, do.AnswerCaller(sdp), self._record() if offers.open else self._record("answered", now)]
 
     def _leg_failed(self, fact: LegFailed, now: datetime) -> list[do.Effect]:
         self._leg_open = False
@@ -215,7 +215,7 @@ class Call:
 
     def _confirmed(self, fact: Confirmed, now: datetime) -> list[do.Effect]:
         if not self._offers.open:
-            self._enter(State.UP, now)
+            self._enter(CallState.UP, now)
             return []
         first = self.view.codec is None
         try:
@@ -225,35 +225,35 @@ class Call:
             params, cause = None, f"the answer to our offer cannot be used: {error}"
         if params is None:
             return self._drop(now, cause) if first else [self._update(self._offers.abandon())]
-        self._enter(State.UP, now, codec=params.codec)
+        self._enter(CallState.UP, now, codec=params.codec)
         return [self._update(params), self._record("answered", now) if first else self._record()]
 
     def _drop(self, now: datetime, cause: str) -> list[do.Effect]:
-        return [do.HangUp(cause, 488), *self._end(now, broken(cause))]
+        return [do.HangUpPeer(cause, 488), *self._end(now, broken(cause))]
 
     def _reject(self, command: RejectCall, now: datetime) -> list[do.Effect]:
-        refusal = do.Reject(command.status, command.reason)
+        refusal = do.RejectCaller(command.status, command.reason)
         return [refusal, *self._end(now, rejection(command.status, command.reason))]
 
     # ── an outbound call is set up ──────────────────────────────────────────────────────────────────────────
 
-    def _placed(self, command: Place, now: datetime) -> list[do.Effect]:
+    def _placed(self, command: PlaceCall, now: datetime) -> list[do.Effect]:
         rules = self._offers.rules
         srtp: SrtpRule = rules.srtp if command.srtp is None else "required" if command.srtp else "off"
         codecs = command.codecs or rules.codecs
         self._offers.rules = replace(rules, codecs=codecs, srtp=srtp, order=command.codecs or rules.order)
         self._place = command
         self._leg_open = True
-        self._enter(State.PLACING, now)
+        self._enter(CallState.PLACING, now)
         return [do.OpenLeg(self._offers.before()), self._record("initiated", now)]
 
     def _call_out(self, fact: LegOpened, now: datetime) -> list[do.Effect]:
         place = self._place
         assert place is not None
         self._offers.local = fact.local
-        self._enter(State.CALLING, now)
+        self._enter(CallState.CALLING, now)
         offer = self._offers.offer()
-        invite = do.Invite(place.route, offer, place.headers, place.username, place.password)
+        invite = do.InviteCallee(place.route, offer, place.headers, place.username, place.password)
         return [invite, do.SetTimer("ring", place.timeout)]
 
     def _progressed(self, fact: Progressed, now: datetime) -> list[do.Effect]:
@@ -280,7 +280,7 @@ class Call:
             return self._drop(now, f"the answer to our offer cannot be used: {error}")
         if params is None:
             return self._drop(now, "the call was answered without an answer to our offer")
-        self._enter(State.UP, now, status="in-progress", answered_at=now, codec=params.codec)
+        self._enter(CallState.UP, now, status="in-progress", answered_at=now, codec=params.codec)
         limit = do.SetTimer("limit", place.time_limit)
         keys = [do.Media(SendDigits(place.send_digits))] if place.send_digits else []
         return [self._update(params), limit, *keys, self._record("answered", now)]
@@ -292,7 +292,7 @@ class Call:
 
     # ── in the call ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _reoffered(self, fact: Reoffered, _now: datetime) -> list[do.Effect]:
+    def _reoffered(self, fact: OfferReceived, _now: datetime) -> list[do.Effect]:
         if fact.offer is None:
             # The peer may send from elsewhere, and in all that we offer, before its answer comes.
             accept = do.AcceptReoffer(self._offers.offer())
@@ -331,18 +331,18 @@ class Call:
         return do.UpdateLeg(params, self._updates, early)
 
     def _digit(self, fact: DigitReceived, _now: datetime) -> list[do.Effect]:
-        return [do.PressKey(fact.digit)]
+        return [do.NotifyDtmf(fact.digit)]
 
     def _media(self, command: Any, _now: datetime) -> list[do.Effect]:
-        if isinstance(command, Record):
+        if isinstance(command, StartRecording):
             self._recordings.add(command.job)
         return [do.Media(command)]
 
-    def _record_ended(self, fact: RecordEnded, _now: datetime) -> list[do.Effect]:
+    def _record_ended(self, fact: RecordingEnded, _now: datetime) -> list[do.Effect]:
         self._recordings.discard(fact.job)
         return self._forget_if_done()
 
-    def _watch(self, command: WatchCall, now: datetime) -> list[do.Effect]:
+    def _watch(self, command: SetStatusCallback, now: datetime) -> list[do.Effect]:
         self._enter(self.state, now, status_callback=command.url, status_callback_method=command.method)
         return [self._record()]
 
@@ -355,14 +355,14 @@ class Call:
 
     def _silent(self, fact: LegSilent, now: datetime) -> list[do.Effect]:
         cause = f"no RTP for {fact.seconds:g} s"
-        return [do.HangUp(cause, 408), *self._end(now, hung_up(cause))]
+        return [do.HangUpPeer(cause, 408), *self._end(now, hung_up(cause))]
 
     def _timer(self, fact: TimerFired, now: datetime) -> list[do.Effect]:
         if fact.name == "limit":
-            return [do.HangUp("time limit"), *self._end(now, TIME_LIMIT)] if self.answered else []
-        if self.state is State.CALLING:
-            return [do.HangUp("no answer", 408), *self._end(now, NO_ANSWER if self._heard_of else UNREACHABLE)]
-        if self.state in (State.OPENING, State.RINGING):
+            return [do.HangUpPeer("time limit"), *self._end(now, TIME_LIMIT)] if self.answered else []
+        if self.state is CallState.CALLING:
+            return [do.HangUpPeer("no answer", 408), *self._end(now, NO_ANSWER if self._heard_of else UNREACHABLE)]
+        if self.state in (CallState.OPENING, CallState.RINGING):
             goodbye = self._goodbye("nobody answered", 480, "Temporarily Unavailable")
             return [*goodbye, *self._end(now, replace(NO_ANSWER, sip_status=_refusal(goodbye)))]
         return []
@@ -370,11 +370,11 @@ class Call:
     def _goodbye(self, cause: str, status: int, reason: str, bye: int = 200) -> list[do.Effect]:
         """What the peer is told where we end the call: a refusal, or a BYE or CANCEL with the cause `bye`. `cause` is
         the kind of fault only, in words of ours: a peer may be anybody."""
-        if self.state is State.PLACING:
+        if self.state is CallState.PLACING:
             return []
-        if self.state in (State.OPENING, State.RINGING):
-            return [do.Reject(status, reason, cause)]
-        return [do.HangUp(cause, bye)]
+        if self.state in (CallState.OPENING, CallState.RINGING):
+            return [do.RejectCaller(status, reason, cause)]
+        return [do.HangUpPeer(cause, bye)]
 
     def _worker_lost(self, fact: WorkerLost, now: datetime) -> list[do.Effect]:
         goodbye = self._goodbye("the media worker died", 503, "Service Unavailable", 500)
@@ -382,7 +382,7 @@ class Call:
         self._recordings.clear()
         lost = self._streams.lose_all(now, fact.detail)
         ended = self._end(now, broken(fact.detail, _refusal(goodbye)))
-        return [*goodbye, *(both(one, lost) if isinstance(one, do.Record) else one for one in ended)]
+        return [*goodbye, *(both(one, lost) if isinstance(one, do.Persist) else one for one in ended)]
 
     def _end_call(self, command: EndCall, now: datetime) -> list[do.Effect]:
         bye = 500 if command.status == "failed" else 200
@@ -411,7 +411,7 @@ class Call:
     # ── streams ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start_stream(self, command: StartStream, now: datetime) -> list[do.Effect]:
-        if self.state is State.ANSWERED and self.view.codec is None:
+        if self.state is CallState.ANSWERED and self.view.codec is None:
             raise CallNotAnswered("Streaming can start once the call is answered.")
         assert self._offers.agreed is not None
         return self._streams.start(command, self.view, self._offers.agreed.codec, now)
@@ -433,7 +433,7 @@ class Call:
     def _end(self, now: datetime, ending: Ending) -> list[do.Effect]:
         """End the call and every stream of it."""
         self._enter(
-            State.ENDED,
+            CallState.ENDED,
             now,
             status=ending.status,
             ended_at=now,
@@ -468,24 +468,24 @@ class Call:
         return [self._streams.settle_all(now), *self._forget_if_done()]
 
     def _forget_if_done(self) -> list[do.Effect]:
-        done = self.state is State.ENDED and not (self._leg_open or self._streams or self._recordings)
+        done = self.state is CallState.ENDED and not (self._leg_open or self._streams or self._recordings)
         return [do.Forget()] if done else []
 
-    def _enter(self, state: State, now: datetime, **changes: Any) -> None:
+    def _enter(self, state: CallState, now: datetime, **changes: Any) -> None:
         self.state = state
         self.view = replace(self.view, updated_at=now, **changes)
 
     def _event(self, kind: CallEventKind, now: datetime) -> CallEvent:
         return CallEvent(kind, self.view, now)
 
-    def _record(self, kind: CallEventKind | None = None, now: datetime | None = None) -> do.Record:
+    def _record(self, kind: CallEventKind | None = None, now: datetime | None = None) -> do.Persist:
         events = () if kind is None or now is None else (self._event(kind, now),)
-        return do.Record(calls=(self.view,), call_events=events)
+        return do.Persist(calls=(self.view,), call_events=events)
 
 
 _Row = Callable[[Call, Any, datetime], list[do.Effect]]
 
-_MEDIA = (Play, StopPlaying, Record, StopRecording, SendDigits, Bridge, Unbridge)
+_MEDIA = (StartPlayback, StopPlayback, StartRecording, StopRecording, SendDigits, Bridge, Unbridge)
 _UNANSWERED: dict[type, _Row] = {
     **dict.fromkeys((StartStream, StopStream, PauseStream, *_MEDIA), Call._refuse_unanswered),
     EndCall: Call._end_call,
@@ -493,25 +493,25 @@ _UNANSWERED: dict[type, _Row] = {
     PeerEnded: Call._peer_ended,
     WorkerLost: Call._worker_lost,
     TimerFired: Call._timer,
-    WatchCall: Call._watch,
+    SetStatusCallback: Call._watch,
 }
 _ANSWERED: dict[type, _Row] = {
     **dict.fromkeys(_MEDIA, Call._media),
     AnswerCall: Call._ignore,
     RejectCall: Call._refuse_answered,
     Confirmed: Call._confirmed,
-    Reoffered: Call._reoffered,
+    OfferReceived: Call._reoffered,
     Refreshed: Call._refreshed,
     ReofferCancelled: Call._reoffer_cancelled,
     LegUpdated: Call._leg_updated,
     DigitReceived: Call._digit,
-    RecordEnded: Call._record_ended,
+    RecordingEnded: Call._record_ended,
     PeerEnded: Call._peer_ended,
     LegSilent: Call._silent,
     TimerFired: Call._timer,
     WorkerLost: Call._worker_lost,
     EndCall: Call._end_call,
-    WatchCall: Call._watch,
+    SetStatusCallback: Call._watch,
     StartStream: Call._start_stream,
     StopStream: Call._stop_stream,
     PauseStream: Call._pause_stream,
@@ -519,32 +519,32 @@ _ANSWERED: dict[type, _Row] = {
     StreamEnded: Call._stream_ended,
 }
 _NOT_OURS: dict[type, _Row] = dict.fromkeys((AnswerCall, RejectCall), Call._refuse_outbound)
-_OVER = (EndCall, StartStream, PauseStream, AnswerCall, RejectCall, WatchCall, Place, *_MEDIA)
+_OVER = (EndCall, StartStream, PauseStream, AnswerCall, RejectCall, SetStatusCallback, PlaceCall, *_MEDIA)
 
-_ROWS: dict[State, dict[type, _Row]] = {
-    State.NEW: {Invited: Call._invited, Place: Call._placed},
-    State.OPENING: {
+_ROWS: dict[CallState, dict[type, _Row]] = {
+    CallState.NEW: {Invited: Call._invited, PlaceCall: Call._placed},
+    CallState.OPENING: {
         **_UNANSWERED,
         LegOpened: Call._leg_opened,
         AnswerCall: Call._answer_later,
         RejectCall: Call._reject,
     },
-    State.RINGING: {**_UNANSWERED, AnswerCall: Call._answer, RejectCall: Call._reject},
-    State.PLACING: {**_UNANSWERED, **_NOT_OURS, LegOpened: Call._call_out},
-    State.CALLING: {
+    CallState.RINGING: {**_UNANSWERED, AnswerCall: Call._answer, RejectCall: Call._reject},
+    CallState.PLACING: {**_UNANSWERED, **_NOT_OURS, LegOpened: Call._call_out},
+    CallState.CALLING: {
         **_UNANSWERED,
         **_NOT_OURS,
         Progressed: Call._progressed,
         Accepted: Call._accepted,
         Refused: Call._refused,
     },
-    State.ANSWERED: _ANSWERED,
-    State.UP: _ANSWERED,
-    State.ENDED: {
+    CallState.ANSWERED: _ANSWERED,
+    CallState.UP: _ANSWERED,
+    CallState.ENDED: {
         **dict.fromkeys(_OVER, Call._refuse_ended),
         LegClosed: Call._leg_closed,
         LegFailed: Call._leg_closed,
-        RecordEnded: Call._record_ended,
+        RecordingEnded: Call._record_ended,
         StreamStarted: Call._stream_started,
         StreamEnded: Call._stream_ended,
         StopStream: Call._stop_stream,
@@ -561,10 +561,10 @@ def _offer_rules(rules: CallRules) -> OfferRules:
 
 def _refusal(goodbye: Sequence[do.Effect]) -> int | None:
     """The SIP status by which we refuse the call, if we do."""
-    return next((effect.status for effect in goodbye if isinstance(effect, do.Reject)), None)
+    return next((effect.status for effect in goodbye if isinstance(effect, do.RejectCaller)), None)
 
 
-def lost_in_crash(calls: Sequence[CallView], streams: Sequence[StreamView], now: datetime) -> do.Record:
+def lost_in_crash(calls: Sequence[CallView], streams: Sequence[StreamView], now: datetime) -> do.Persist:
     """What has to be recorded and told after a server died with these calls and streams still live."""
     cause = "the server stopped without warning"
     ending = broken(cause)
@@ -582,4 +582,4 @@ def lost_in_crash(calls: Sequence[CallView], streams: Sequence[StreamView], now:
     )
     ended = tuple(replace(stream, status="failed", updated_at=now, ended_reason=cause) for stream in streams)
     events = tuple(StreamEvent("stream-error", stream, now, cause) for stream in ended)
-    return do.Record(ended_calls, ended, events, tuple(CallEvent("completed", call, now) for call in ended_calls))
+    return do.Persist(ended_calls, ended, events, tuple(CallEvent("completed", call, now) for call in ended_calls))

@@ -61,7 +61,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PlaceCall:
     """Call somebody. The first command of an outbound call."""
 
     route: Route
@@ -99,7 +99,7 @@ class RejectCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class StartPlayback:
     """Play an audio file to the peer; told by `PlayEnded`. Several are mixed."""
 
     job: int
@@ -111,14 +111,14 @@ class Play:
 
 
 @dataclass(frozen=True, slots=True)
-class StopPlaying:
+class StopPlayback:
     """Told by `PlayEnded`, as ever; nothing if it is over."""
 
     job: int
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class StartRecording:
     """Record the call into a wav file; told by `RecordEnded`."""
 
     job: int
@@ -167,7 +167,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchCall:
+class SetStatusCallback:
     """Send the call's status callbacks there from here on."""
 
     url: str
@@ -179,13 +179,13 @@ Command = (
     | StopStream
     | PauseStream
     | EndCall
-    | Place
+    | PlaceCall
     | AnswerCall
     | RejectCall
-    | WatchCall
-    | Play
-    | StopPlaying
-    | Record
+    | SetStatusCallback
+    | StartPlayback
+    | StopPlayback
+    | StartRecording
     | StopRecording
     | SendDigits
     | Bridge
@@ -209,7 +209,7 @@ class Instructions:
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """A call that a customer wants placed (`texml-api-fields.txt`, InitiateTexmlCall); see `Place` for the rest."""
+    """A call that a customer wants placed (`texml-api-fields.txt`, InitiateTexmlCall); see `PlaceCall` for the rest."""
 
     to: str
     """A number, a phone's name, or a `sip:` URI, as given."""
@@ -246,9 +246,9 @@ class CallRequest:
             status_callback_method=self.status_callback_method or application.status_callback_method,
         )
 
-    def place(self, route: Route) -> Place:
+    def place(self, route: Route) -> PlaceCall:
         """The command that begins the call."""
-        return Place(
+        return PlaceCall(
             route,
             timeout=self.timeout,
             time_limit=self.time_limit,

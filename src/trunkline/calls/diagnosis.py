@@ -81,7 +81,7 @@ _words = _Words()
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _Finding:
     severity: Severity
     code: str
     when: Callable[[_Numbers], object]
@@ -105,7 +105,7 @@ def _moved(n: _Numbers) -> bool:
 
 
 _LEG = (
-    _Row(
+    _Finding(
         "error",
         "no_rtp",
         lambda n: not (n["packets_in"] or n["arrived"] or n["on_hold"]) and n["duration_ms"] > SETTLED,
@@ -114,14 +114,14 @@ _LEG = (
         "that the peer can reach.",
         ("packets_in", "local_port", "duration_ms"),
     ),
-    _Row(
+    _Finding(
         "error",
         "rtp_stopped",
         lambda n: n["live"] and n["last_packet_ms"] > SETTLED and not n["on_hold"] and not _moved(n),
         "RTP came, and then stopped {silent_s} s ago: the peer, or the network before it, sends no more.",
         ("packets_in", "last_packet_ms"),
     ),
-    _Row(
+    _Finding(
         "error",
         "source_moved",
         lambda n: n["live"] and _moved(n) and not n["on_hold"],
@@ -130,7 +130,7 @@ _LEG = (
         "goes on there (SSRC, payload type, sequence), unless media.strict_source forbids it.",
         ("packets_in", "last_packet_ms", "wrong_source", "stranger_ms"),
     ),
-    _Row(
+    _Finding(
         "error",
         "wrong_payload_type",
         lambda n: n["unknown_payload_type"] and not n["frames_in"],
@@ -138,7 +138,7 @@ _LEG = (
         "which was agreed for {codec}: the peer sends another codec than it negotiated.",
         ("unknown_payload_type", "seen_payload_type", "payload_type"),
     ),
-    _Row(
+    _Finding(
         "warning",
         "some_wrong_payload_type",
         lambda n: n["unknown_payload_type"] and n["frames_in"],
@@ -146,7 +146,7 @@ _LEG = (
         "{seen_payload_type}, while {codec} is {payload_type}. We left them out.",
         ("unknown_payload_type", "seen_payload_type", "frames_in"),
     ),
-    _Row(
+    _Finding(
         "error",
         "malformed_rtp",
         lambda n: n["malformed"] and not n["frames_in"],
@@ -154,14 +154,14 @@ _LEG = (
         "agreed, sent to this port?",
         ("malformed", "frames_in"),
     ),
-    _Row(
+    _Finding(
         "error",
         "srtp_refused",
         lambda n: n["srtp_auth_failed"] > n["frames_in"] / 10,
         "{srtp_auth_failed:packet} came encrypted with another key than that in the peer's SDP; we took none of it.",
         ("srtp_auth_failed", "frames_in"),
     ),
-    _Row(
+    _Finding(
         "warning",
         "unexpected_source",
         lambda n: n["wrong_source"] and not _moved(n),
@@ -169,28 +169,28 @@ _LEG = (
         "nothing from there.",
         ("wrong_source", "packets_in"),
     ),
-    _Row(
+    _Finding(
         "info",
         "source_differs",
         lambda n: n["remote_learned"] and n["expected"] and n["expected"] != n["remote"],
         "RTP comes from {remote}, not from {expected} as the peer's SDP says (NAT, mostly). We answer to where it "
         "comes from.",
     ),
-    _Row(
+    _Finding(
         "warning",
         "on_hold",
         lambda n: n["on_hold"],
         "On hold: {hold}.",
         ("while_on_hold",),
     ),
-    _Row(
+    _Finding(
         "error",
         "refused_by_network",
         lambda n: n["send_errors"] + n["receive_errors"] > n["packets_out"] / 10,
         "The network refused {refused:packet} of ours (ICMP): nobody listens at {remote}.",
         ("send_errors", "receive_errors", "packets_out"),
     ),
-    _Row(
+    _Finding(
         "error",
         "nothing_sent",
         lambda n: n["duration_ms"] > SETTLED and not n["packets_out"] and not n["on_hold"],
@@ -198,28 +198,28 @@ _LEG = (
         "is off.",
         ("packets_out",),
     ),
-    _Row(
+    _Finding(
         "warning",
         "peer_reports_loss",
         lambda n: n["peer_lost"] > max(5, n["packets_out"] / 50),
         "The peer reports {peer_lost} of our {packets_out:packet} as lost.",
         ("peer_lost", "packets_out", "round_trip_ms"),
     ),
-    _Row(
+    _Finding(
         "warning",
         "loss",
         lambda n: n["lost"] > max(5, n["frames_in"] / 50),
         "We miss {lost:packet} of the peer's, lost on their way to us ({frames_in} came).",
         ("lost", "frames_in", "jitter_ms"),
     ),
-    _Row(
+    _Finding(
         "info",
         "caller_silent",
         lambda n: n["heard_frames"] and n["heard_level_db"] < QUIET,
         "RTP arrives, but just now it held silence ({heard_level_db} dB): nobody spoke, or the microphone is muted.",
         ("heard_frames", "heard_level_db"),
     ),
-    _Row(
+    _Finding(
         "warning",
         "no_stream",
         lambda n: n["live"] and not n["streams"],
@@ -228,40 +228,40 @@ _LEG = (
 )
 
 _STREAM = (
-    _Row(
+    _Finding(
         "error",
         "stream_failed",
         lambda n: n["status"] == "failed",
         "The stream to {host} failed: {reason}.",
     ),
-    _Row(
+    _Finding(
         "warning",
         "connecting",
         lambda n: n["state"] == "connecting" and not n["failed_tries"],
         "The WebSocket to {host} is not open yet: the app has not answered so far.",
     ),
-    _Row(
+    _Finding(
         "error",
         "no_connection",
         lambda n: n["state"] in ("connecting", "reconnecting") and n["failed_tries"],
         "There is no WebSocket to {host}, dialled {failed_tries:time} in vain. The last cause: {last_cause}.",
         ("failed_tries", "reconnects"),
     ),
-    _Row(
+    _Finding(
         "error",
         "connection_lost",
         lambda n: n["state"] == "reconnecting" and not n["failed_tries"],
         "The WebSocket to {host} was lost, and is dialled again: {last_cause}.",
         ("reconnects",),
     ),
-    _Row(
+    _Finding(
         "warning",
         "reconnects",
         lambda n: n["reconnects"],
         "The WebSocket was lost and opened again {reconnects:time}, the last time because: {last_cause}.",
         ("reconnects",),
     ),
-    _Row(
+    _Finding(
         "warning",
         "frames_lost",
         lambda n: n["frames_lost"],
@@ -269,7 +269,7 @@ _STREAM = (
         "streams.replay keeps.",
         ("frames_lost", "reconnects"),
     ),
-    _Row(
+    _Finding(
         "error",
         "wrong_mode",
         lambda n: n["error_invalid_media"] and n["mode"] == "mp3",
@@ -277,21 +277,21 @@ _STREAM = (
         "without mp3. Start it with BidirectionalMode=rtp to send raw codec bytes.",
         ("error_invalid_media", "messages_received"),
     ),
-    _Row(
+    _Finding(
         "error",
         "undecodable_media",
         lambda n: n["error_invalid_media"] and n["mode"] != "mp3",
         "The app sent {error_invalid_media:message} without audio that can be decoded (error 100004 told it why).",
         ("error_invalid_media", "messages_received"),
     ),
-    _Row(
+    _Finding(
         "warning",
         "bad_messages",
         lambda n: n["error_malformed_frame"] or n["error_unknown_error"],
         "The app sent {bad:message} that we could not use (errors 100002 and 100003 told it why).",
         ("error_malformed_frame", "error_unknown_error", "messages_received"),
     ),
-    _Row(
+    _Finding(
         "warning",
         "app_reports_errors",
         lambda n: n["errors_received"],
@@ -299,14 +299,14 @@ _STREAM = (
         "log may say what.",
         ("errors_received", "messages_received"),
     ),
-    _Row(
+    _Finding(
         "warning",
         "over_the_limit",
         lambda n: n["error_rate_limit_reached"],
         "The app sent {error_rate_limit_reached:message} too many or too much, which we dropped (error 100005).",
         ("error_rate_limit_reached", "queued_ms"),
     ),
-    _Row(
+    _Finding(
         "error",
         "app_silent",
         lambda n: n["app_samples"] >= JUDGED and n["app_level_db"] < QUIET,
@@ -314,7 +314,7 @@ _STREAM = (
         "dB. Does it send {codec}, and is its own source muted?",
         ("app_samples", "app_level_db", "bytes_received"),
     ),
-    _Row(
+    _Finding(
         "warning",
         "app_silent_so_far",
         lambda n: 0 < n["app_samples"] < JUDGED and n["app_level_db"] < QUIET,
@@ -322,21 +322,21 @@ _STREAM = (
         "or of a message a tenth of a second is measured.",
         ("app_samples", "app_level_db", "bytes_received"),
     ),
-    _Row(
+    _Finding(
         "warning",
         "app_sends_nothing",
         lambda n: n["state"] == "open" and not n["messages_received"],
         "The app has sent no message at all, so there is nothing to play to the caller.",
         ("messages_received",),
     ),
-    _Row(
+    _Finding(
         "warning",
         "app_sends_no_audio",
         lambda n: n["messages_received"] and not n["bytes_received"] and not n["error_invalid_media"],
         "The app has sent {messages_received:message}, but no audio.",
         ("messages_received", "bytes_received"),
     ),
-    _Row(
+    _Finding(
         "warning",
         "no_opposite_leg",
         lambda n: n["unheard_ms"],
@@ -344,21 +344,21 @@ _STREAM = (
         "was bridged with no other meanwhile.",
         ("unheard_ms", "played_ms"),
     ),
-    _Row(
+    _Finding(
         "warning",
         "playback_waits",
         lambda n: n["queued_ms"] and not n["played_ms"],
         "{queued_ms} ms of the app's audio wait and nothing of it has been played: {why_waiting}.",
         ("queued_ms", "played_ms"),
     ),
-    _Row(
+    _Finding(
         "info",
         "queue_empty",
         lambda n: n["state"] == "open" and n["played_ms"] and not n["queued_ms"],
         "All that the app has sent so far is played ({played_ms} ms); it hears silence until the app sends more.",
         ("played_ms", "queued_ms"),
     ),
-    _Row(
+    _Finding(
         "warning",
         "underruns",
         lambda n: n["underruns"] > 3 and n["played_ms"] < n["underruns"] * 1000,
@@ -366,27 +366,27 @@ _STREAM = (
         "streams.prebuffer helps against jitter.",
         ("underruns", "played_ms"),
     ),
-    _Row(
+    _Finding(
         "error",
         "app_does_not_read",
         lambda n: n["frames_dropped"],
         "The app reads too slowly: we dropped {frames_dropped:frame}.",
         ("frames_dropped", "frames_sent"),
     ),
-    _Row(
+    _Finding(
         "warning",
         "paused",
         lambda n: n["status"] == "paused",
         "The stream is paused: the app is sent no audio until Status=in-progress.",
     ),
-    _Row(
+    _Finding(
         "error",
         "app_gets_nothing",
         lambda n: n["state"] == "open" and not n["frames_sent"] and n["status"] != "paused",
         "The app has been sent no audio ({track}): see what is said of the call.",
         ("frames_sent",),
     ),
-    _Row(
+    _Finding(
         "info",
         "stream_stopped",
         lambda n: n["status"] == "stopped",
@@ -422,7 +422,7 @@ def diagnose(
     return (*sorted(findings, key=lambda finding: _ORDER.index(finding.severity)), *past)
 
 
-def _apply(rows: tuple[_Row, ...], numbers: _Numbers, stream: StreamSid | None) -> Iterator[Finding]:
+def _apply(rows: tuple[_Finding, ...], numbers: _Numbers, stream: StreamSid | None) -> Iterator[Finding]:
     for row in rows:
         if row.when(numbers):
             shown = {name: numbers[name] for name in row.numbers}

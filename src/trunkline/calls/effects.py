@@ -3,8 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trunkline.calls.commands import Bridge, Play, Route, SendDigits, StopPlaying, StopRecording, Unbridge
-from trunkline.calls.commands import Record as StartRecording
+from trunkline.calls.commands import (
+    Bridge,
+    Route,
+    SendDigits,
+    StartPlayback,
+    StartRecording,
+    StopPlayback,
+    StopRecording,
+    Unbridge,
+)
 from trunkline.calls.views import CallEvent, CallView, StreamEvent, StreamView
 from trunkline.ids import StreamSid
 from trunkline.sdp.values import MediaParams
@@ -34,19 +42,19 @@ class CloseLeg:
 
 
 @dataclass(frozen=True, slots=True)
-class PressKey:
+class NotifyDtmf:
     """Let the streams know of a key that signalling told."""
 
     digit: str
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
+class RingCaller:
     """180 Ringing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerCaller:
     """200 OK."""
 
     sdp: str = field(repr=False)
@@ -54,7 +62,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Reject:
+class RejectCaller:
     """A final failure to the INVITE."""
 
     status: int
@@ -79,7 +87,7 @@ class RejectReoffer:
 
 
 @dataclass(frozen=True, slots=True)
-class HangUp:
+class HangUpPeer:
     """BYE, or CANCEL, with a reason for people."""
 
     reason: str
@@ -88,7 +96,7 @@ class HangUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Invite:
+class InviteCallee:
     """INVITE with our offer; told by `Progressed`, `Accepted`, `Refused`."""
 
     route: Route
@@ -110,7 +118,7 @@ class SetTimer:
 class Media:
     """A command for the media leg that needs nothing of the call but that it is up."""
 
-    command: Play | StopPlaying | StartRecording | StopRecording | SendDigits | Bridge | Unbridge
+    command: StartPlayback | StopPlayback | StartRecording | StopRecording | SendDigits | Bridge | Unbridge
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +148,7 @@ class PauseStream:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Persist:
     """Store what changed and tell whom it concerns: one transaction, events after it."""
 
     calls: tuple[CallView, ...] = ()
@@ -158,19 +166,19 @@ Effect = (
     OpenLeg
     | UpdateLeg
     | CloseLeg
-    | PressKey
-    | Ring
-    | Answer
-    | Reject
+    | NotifyDtmf
+    | RingCaller
+    | AnswerCaller
+    | RejectCaller
     | AcceptReoffer
     | RejectReoffer
-    | HangUp
-    | Invite
+    | HangUpPeer
+    | InviteCallee
     | SetTimer
     | Media
     | OpenStream
     | CloseStream
     | PauseStream
-    | Record
+    | Persist
     | Forget
 )

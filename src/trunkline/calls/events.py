@@ -84,7 +84,7 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
-class Reoffered:
+class OfferReceived:
     """A re-INVITE, or an UPDATE with an offer; no offer = we make one."""
 
     offer: SessionDescription | None
@@ -117,16 +117,16 @@ class DigitHeard:
 
 
 @dataclass(frozen=True, slots=True)
-class PlayEnded:
-    """A `commands.Play` is over: played, stopped, or failed."""
+class PlaybackEnded:
+    """A `commands.StartPlayback` is over: played, stopped, or failed."""
 
     job: int
     error: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class RecordEnded:
-    """A `commands.Record` is over and its file complete."""
+class RecordingEnded:
+    """A `commands.StartRecording` is over and its file complete."""
 
     job: int
     seconds: float
@@ -192,13 +192,13 @@ Fact = (
     | LegUpdated
     | LegFailed
     | Confirmed
-    | Reoffered
+    | OfferReceived
     | Refreshed
     | ReofferCancelled
     | DigitReceived
     | DigitHeard
-    | PlayEnded
-    | RecordEnded
+    | PlaybackEnded
+    | RecordingEnded
     | PeerEnded
     | LegSilent
     | LegClosed

@@ -15,7 +15,7 @@ _SID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
-class Recordings:
+class RecordingFiles:
     """Of one node."""
 
     directory: Path

@@ -9,7 +9,7 @@ from trunkline.ids import CallSid, LegId
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class InviteInfo:
     """What the INVITE of a call said beyond the call's view."""
 
     from_uri: str = ""
@@ -19,13 +19,13 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LiveCall:
     """A live call and the numbers by which the drivers know it."""
 
     call: Call
     dialog: int
     leg: LegId
-    origin: Origin
+    origin: InviteInfo
     instructions: Instructions | None
     """What the call is to do: an inbound one from the start, an outbound one when it was answered."""
     beside: LegId | None
@@ -36,43 +36,43 @@ class Registry:
     """Every call from its INVITE until nothing more will happen to it."""
 
     def __init__(self) -> None:
-        self._by_sid: dict[CallSid, Entry] = {}
-        self._by_dialog: dict[int, Entry] = {}
-        self._by_leg: dict[LegId, Entry] = {}
+        self._by_sid: dict[CallSid, LiveCall] = {}
+        self._by_dialog: dict[int, LiveCall] = {}
+        self._by_leg: dict[LegId, LiveCall] = {}
         self._last_leg = 0
 
     def __len__(self) -> int:
         return len(self._by_sid)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[LiveCall]:
         """Over a copy: calls may go while one looks at them."""
         return iter(list(self._by_sid.values()))
 
     def add(
-        self, call: Call, dialog: int, origin: Origin, instructions: Instructions | None, beside: LegId | None
-    ) -> Entry:
+        self, call: Call, dialog: int, origin: InviteInfo, instructions: Instructions | None, beside: LegId | None
+    ) -> LiveCall:
         """Take a new call in and give it a media leg's number."""
         self._last_leg += 1
-        entry = Entry(call, dialog, LegId(self._last_leg), origin, instructions, beside)
+        entry = LiveCall(call, dialog, LegId(self._last_leg), origin, instructions, beside)
         self._by_sid[call.view.sid] = entry
         self._by_dialog[dialog] = entry
         self._by_leg[entry.leg] = entry
         return entry
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: LiveCall) -> None:
         """Forget a call."""
         del self._by_sid[entry.call.view.sid]
         del self._by_dialog[entry.dialog]
         del self._by_leg[entry.leg]
 
-    def by_sid(self, sid: CallSid) -> Entry | None:
+    def by_sid(self, sid: CallSid) -> LiveCall | None:
         """The live call of that sid."""
         return self._by_sid.get(sid)
 
-    def by_dialog(self, dialog: int) -> Entry | None:
+    def by_dialog(self, dialog: int) -> LiveCall | None:
         """The live call of that SIP dialog."""
         return self._by_dialog.get(dialog)
 
-    def by_leg(self, leg: LegId) -> Entry | None:
+    def by_leg(self, leg: LegId) -> LiveCall | None:
         """The live call of that media leg."""
         return self._by_leg.get(leg)

@@ -80,7 +80,7 @@ class CallStreams:
             from_=call.from_,
             to=call.to,
         )
-        return [do.Record(streams=(view,)), do.OpenStream(identity, params, params.encoding(codec))]
+        return [do.Persist(streams=(view,)), do.OpenStream(identity, params, params.encoding(codec))]
 
     def _check_limits(self, params: StreamParams) -> None:
         live = self.live
@@ -107,7 +107,7 @@ class CallStreams:
         if status == stream.view.status:
             return []
         stream.view = replace(stream.view, status=status, updated_at=now)
-        return [do.Record(streams=(stream.view,)), do.PauseStream(command.sid, command.paused)]
+        return [do.Persist(streams=(stream.view,)), do.PauseStream(command.sid, command.paused)]
 
     def _known(self, sid: StreamSid) -> _Stream:
         stream = self._all.get(sid)
@@ -122,7 +122,7 @@ class CallStreams:
             return []
         stream.started = True
         stream.view = replace(stream.view, updated_at=now)
-        started = do.Record(streams=(stream.view,), events=(StreamEvent("stream-started", stream.view, now),))
+        started = do.Persist(streams=(stream.view,), events=(StreamEvent("stream-started", stream.view, now),))
         if stream.ending is None:
             return [started]
         return [started, self._end(stream, now, None, stream.ending)]
@@ -138,43 +138,43 @@ class CallStreams:
         elif stream.ending is not None:
             events = self._end(stream, now, None, stream.ending).events
         stream.view = replace(stream.view, report=fact.report)
-        return [do.Record(streams=(stream.view,), events=events)]
+        return [do.Persist(streams=(stream.view,), events=events)]
 
-    def end_all(self, now: datetime, cause: str) -> tuple[do.Record, list[do.Effect]]:
+    def end_all(self, now: datetime, cause: str) -> tuple[do.Persist, list[do.Effect]]:
         """The call has ended, the worker is alive: what to record, and the sockets to close."""
-        record, closing = do.Record(), list[do.Effect]()
+        record, closing = do.Persist(), list[do.Effect]()
         for sid, stream in self._all.items():
             if stream.live:
                 record = both(record, self._finish(stream, now, f"the call ended: {cause}"))
                 closing.append(do.CloseStream(sid, cause))
         return record, closing
 
-    def lose_all(self, now: datetime, error: str) -> do.Record:
+    def lose_all(self, now: datetime, error: str) -> do.Persist:
         """The worker is gone: those that had not ended have failed, and nothing more will be heard of any."""
-        record = do.Record()
+        record = do.Persist()
         for stream in self._all.values():
             if stream.live or stream.ending:
                 record = both(record, self._end(stream, now, error, error))
         self._all.clear()
         return record
 
-    def settle_all(self, now: datetime) -> do.Record:
+    def settle_all(self, now: datetime) -> do.Persist:
         """The worker is gone after the call had ended: no more words on the streams that wait for one."""
-        record = do.Record()
+        record = do.Persist()
         for stream in self._all.values():
             if stream.ending is not None:
                 record = both(record, self._end(stream, now, None, stream.ending))
         self._all.clear()
         return record
 
-    def _finish(self, stream: _Stream, now: datetime, reason: str) -> do.Record:
+    def _finish(self, stream: _Stream, now: datetime, reason: str) -> do.Persist:
         """Our own decision to end a stream whose worker is alive."""
         if stream.started:
             return self._end(stream, now, None, reason)
         stream.live, stream.ending = False, reason
-        return do.Record()
+        return do.Persist()
 
-    def _end(self, stream: _Stream, now: datetime, error: str | None, reason: str) -> do.Record:
+    def _end(self, stream: _Stream, now: datetime, error: str | None, reason: str) -> do.Persist:
         stream.live, stream.ending = False, None
         stream.view = replace(
             stream.view,
@@ -183,12 +183,12 @@ class CallStreams:
             ended_reason=error or reason,
         )
         kind: Literal["stream-stopped", "stream-error"] = "stream-stopped" if error is None else "stream-error"
-        return do.Record(streams=(stream.view,), events=(StreamEvent(kind, stream.view, now, error),))
+        return do.Persist(streams=(stream.view,), events=(StreamEvent(kind, stream.view, now, error),))
 
 
-def both(one: do.Record, other: do.Record) -> do.Record:
+def both(one: do.Persist, other: do.Persist) -> do.Persist:
     """Two records as one, in this order."""
-    return do.Record(
+    return do.Persist(
         one.calls + other.calls,
         one.streams + other.streams,
         one.events + other.events,

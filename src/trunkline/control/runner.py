@@ -17,24 +17,24 @@ import structlog
 
 from trunkline.calls import effects as do
 from trunkline.calls import events as facts
-from trunkline.calls.call import Call, CallRules, State, lost_in_crash
+from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
 from trunkline.calls.commands import (
     Bridge,
     CallRequest,
     Command,
     EndCall,
     Instructions,
-    Play,
-    Record,
     Route,
     SendDigits,
-    StopPlaying,
+    StartPlayback,
+    StartRecording,
+    StopPlayback,
     StopRecording,
     Unbridge,
 )
-from trunkline.calls.director import Director
+from trunkline.calls.director import CallScript
 from trunkline.calls.directory import Directory
-from trunkline.calls.registry import Entry, Origin, Registry
+from trunkline.calls.registry import InviteInfo, LiveCall, Registry
 from trunkline.calls.views import CALL_EVENTS, Application, CallView
 from trunkline.config import Settings
 from trunkline.errors import Unavailable
@@ -73,7 +73,7 @@ class Runner:
         self._writer = writer
         self._directory = directory
         self._sip: SipEndpoint | None = None
-        self._director: Director | None = None
+        self._director: CallScript | None = None
         self._timers: dict[LegId, list[asyncio.TimerHandle]] = {}
         self._rules = CallRules(
             codecs=settings.media.codecs,
@@ -88,12 +88,12 @@ class Runner:
         self.counters: Counter[str] = Counter()
         self.draining = False
 
-    def connect(self, signalling: SipEndpoint, director: Director) -> None:
+    def connect(self, signalling: SipEndpoint, director: CallScript) -> None:
         """Give it the rooms that in turn need this runner."""
         self._sip = signalling
         self._director = director
 
-    def redirect(self, entry: Entry, instructions: Instructions) -> None:
+    def redirect(self, entry: LiveCall, instructions: Instructions) -> None:
         """Have a call that is answered do what it is told, instead of what it does now."""
         assert self._director is not None
         self._director.redirect(entry, instructions)
@@ -108,7 +108,7 @@ class Runner:
         """Take no more calls, end those there are, and wait until nothing is left or `grace` seconds are over."""
         self.draining = True
         for entry in self.registry:
-            if entry.call.state is not State.ENDED:
+            if entry.call.state is not CallState.ENDED:
                 try:
                     self.apply(entry, EndCall("the server is shutting down"))
                 except Exception:
@@ -118,7 +118,7 @@ class Runner:
         except TimeoutError:
             _log.warning("some calls did not end in time", calls=len(self.registry))
 
-    def apply(self, entry: Entry, what: facts.Fact | Command) -> asyncio.Future[None] | None:
+    def apply(self, entry: LiveCall, what: facts.Fact | Command) -> asyncio.Future[None] | None:
         """Apply a fact or command and carry out its effects.
 
         Returns the durable write that came of it, if any. Raises ApiError for a command that is refused.
@@ -129,22 +129,22 @@ class Runner:
         if entry.call.state is not before:
             self._tell(entry.call)
         for effect in effects:
-            if isinstance(effect, do.Record):
+            if isinstance(effect, do.Persist):
                 written = self._record(effect)
             else:
                 _PERFORM[type(effect)](self, entry, effect)
         self._direct(entry, what)
         return written
 
-    def _direct(self, entry: Entry, what: facts.Fact | Command) -> None:
+    def _direct(self, entry: LiveCall, what: facts.Fact | Command) -> None:
         assert self._director is not None
         self._director.told(entry, what)
         if isinstance(what, facts.Accepted) and entry.call.answered and entry.instructions is not None:
             self._director.begin(entry, entry.instructions)
 
     def place(
-        self, account: AccountSid, request: CallRequest, route: Route, parent: Entry | None = None
-    ) -> tuple[Entry, asyncio.Future[None]]:
+        self, account: AccountSid, request: CallRequest, route: Route, parent: LiveCall | None = None
+    ) -> tuple[LiveCall, asyncio.Future[None]]:
         """Place a call; what comes of it is told as facts. `parent`: the call that it will be bridged with, so that
         both are on one media worker. Returns the durable write too. Raises Unavailable."""
         assert self._sip is not None
@@ -175,7 +175,7 @@ class Runner:
         )
         local = self._sip.local.host
         callee = route.to if route.kind == "uri" else f"sip:{request.to}@{local}"
-        origin = Origin(f"sip:{from_}@{local}", callee)
+        origin = InviteInfo(f"sip:{from_}@{local}", callee)
         trunk, phone = (route.name if route.kind == kind else None for kind in ("trunk", "phone"))
         srtp = self._directory.srtp(trunk=trunk, phone=phone)
         entry = self._add(view, self._sip.new_dialog(), origin, request.instructions, srtp, parent)
@@ -186,7 +186,7 @@ class Runner:
         assert written is not None
         return entry, written
 
-    def notify(self, entry: Entry, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
+    def notify(self, entry: LiveCall, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
         """Tell an application something of a call: one more of its callbacks, in order, signed and durable."""
         view = entry.call.view
         record = record_of(_uuid(), (url, method), form, utc_now(), view.account_sid, view.sid)
@@ -197,11 +197,11 @@ class Runner:
         self,
         view: CallView,
         dialog: int,
-        origin: Origin,
+        origin: InviteInfo,
         instructions: Instructions | None,
         srtp: SrtpRule,
-        parent: Entry | None = None,
-    ) -> Entry:
+        parent: LiveCall | None = None,
+    ) -> LiveCall:
         call = Call(view, dataclasses.replace(self._rules, srtp=srtp), secrets.randbits(62), secrets.token_bytes)
         self._empty.clear()
         return self.registry.add(call, dialog, origin, instructions, parent.leg if parent else None)
@@ -209,12 +209,12 @@ class Runner:
     def _tell(self, call: Call) -> None:
         view = call.view
         self.counters[f"calls_{call.state.name.lower()}"] += 1
-        if call.state is State.ENDED:
+        if call.state is CallState.ENDED:
             _log.info("call ended", call_sid=view.sid, status=view.status, cause=view.hangup_cause)
-        elif call.state is State.ANSWERED or (call.state is State.UP and view.direction == "outbound"):
+        elif call.state is CallState.ANSWERED or (call.state is CallState.UP and view.direction == "outbound"):
             _log.info("call answered", call_sid=view.sid, codec=view.codec)
 
-    async def report(self, entry: Entry) -> wire.Reported | None:
+    async def report(self, entry: LiveCall) -> wire.Reported | None:
         """What the media worker of a call says of it; None when it does not answer."""
         return await self._pool.report(entry.leg)
 
@@ -237,11 +237,11 @@ class Runner:
 
     def _invited(self, event: sip.InviteReceived) -> None:
         if self.draining or self._writer.full:
-            self._signal(sip.Reject(event.dialog, 503, "Service Unavailable", "shutting down or overloaded"))
+            self._signal(sip.RejectInvite(event.dialog, 503, "Service Unavailable", "shutting down or overloaded"))
             return
         application = self._directory.application_for(event.to_user, trunk=event.trunk, phone=event.phone)
         if application is not None and not application.active:
-            self._signal(sip.Reject(event.dialog, 403, "Forbidden", "the application is not active"))
+            self._signal(sip.RejectInvite(event.dialog, 403, "Forbidden", "the application is not active"))
             return
         now = utc_now()
         view = CallView(
@@ -261,12 +261,12 @@ class Runner:
             status_callback_events=" ".join(CALL_EVENTS),
         )
         instructions = _voice_of(application) if application else None
-        origin = Origin(event.from_uri, event.to_uri, event.headers)
+        origin = InviteInfo(event.from_uri, event.to_uri, event.headers)
         srtp = self._directory.srtp(trunk=event.trunk, phone=event.phone)
         entry = self._add(view, event.dialog, origin, instructions, srtp)
         _log.info("call", call_sid=view.sid, from_=view.from_, to=view.to, transport=event.transport)
         self.apply(entry, facts.Invited(event.offer, answer=instructions is None))
-        if instructions is not None and entry.call.state is not State.ENDED:
+        if instructions is not None and entry.call.state is not CallState.ENDED:
             assert self._director is not None
             self._director.begin(entry, instructions)
 
@@ -284,7 +284,7 @@ class Runner:
 
     # ── what the model wants done ───────────────────────────────────────────────────────────────────────────
 
-    def _record(self, record: do.Record) -> asyncio.Future[None]:
+    def _record(self, record: do.Persist) -> asyncio.Future[None]:
         callbacks: list[CallbackRecord | None] = []
         for event in record.events:
             self.counters[event.kind.replace("-", "_")] += 1
@@ -297,7 +297,7 @@ class Runner:
         assert self._sip is not None
         self._sip.perform(action)
 
-    def _open_leg(self, entry: Entry, effect: do.OpenLeg) -> None:
+    def _open_leg(self, entry: LiveCall, effect: do.OpenLeg) -> None:
         if self._pool.place(entry.leg, entry.beside):
             self._pool.send(entry.leg, wire.OpenLeg(entry.leg, entry.call.view.sid, effect.params))
         else:
@@ -305,17 +305,17 @@ class Runner:
             loop = asyncio.get_running_loop()
             loop.call_soon(self.apply, entry, facts.LegFailed("no media worker is running"))
 
-    def _close_leg(self, entry: Entry, _effect: do.CloseLeg) -> None:
+    def _close_leg(self, entry: LiveCall, _effect: do.CloseLeg) -> None:
         self._pool.send(entry.leg, wire.CloseLeg(entry.leg, entry.call.view.hangup_cause or ""))
 
-    def _press_key(self, entry: Entry, effect: do.PressKey) -> None:
+    def _press_key(self, entry: LiveCall, effect: do.NotifyDtmf) -> None:
         self._pool.send(entry.leg, wire.PressKey(entry.leg, effect.digit))
 
-    def _invite(self, entry: Entry, effect: do.Invite) -> None:
+    def _invite(self, entry: LiveCall, effect: do.InviteCallee) -> None:
         view, route = entry.call.view, effect.route
         credentials = None if effect.username is None else sip.Credentials(effect.username, effect.password or "")
         self._signal(
-            sip.Invite(
+            sip.SendInvite(
                 sip.DialogId(entry.dialog),
                 route.kind,
                 route.name,
@@ -328,12 +328,12 @@ class Runner:
             )
         )
 
-    def _set_timer(self, entry: Entry, effect: do.SetTimer) -> None:
+    def _set_timer(self, entry: LiveCall, effect: do.SetTimer) -> None:
         loop = asyncio.get_running_loop()
         timer = loop.call_later(effect.seconds, self.apply, entry, facts.TimerFired(effect.name))
         self._timers.setdefault(entry.leg, []).append(timer)
 
-    def _media(self, entry: Entry, effect: do.Media) -> None:
+    def _media(self, entry: LiveCall, effect: do.Media) -> None:
         command = effect.command
         if isinstance(command, Bridge):
             other = self.registry.by_sid(command.other)
@@ -342,7 +342,7 @@ class Runner:
             return
         self._pool.send(entry.leg, _MEDIA_ORDERS[type(command)](entry.leg, **_fields(command)))
 
-    def _forget(self, entry: Entry, _effect: do.Forget) -> None:
+    def _forget(self, entry: LiveCall, _effect: do.Forget) -> None:
         for timer in self._timers.pop(entry.leg, ()):
             timer.cancel()
         self._pool.release(entry.leg)
@@ -350,40 +350,40 @@ class Runner:
         if not len(self.registry):
             self._empty.set()
 
-    def _answer(self, entry: Entry, effect: do.Answer) -> None:
+    def _answer(self, entry: LiveCall, effect: do.AnswerCaller) -> None:
         header = (CALL_SID_HEADER, entry.call.view.sid)
-        self._signal(sip.Answer(sip.DialogId(entry.dialog), effect.sdp, (header,)))
+        self._signal(sip.AcceptInvite(sip.DialogId(entry.dialog), effect.sdp, (header,)))
 
-    def _signal_like(self, entry: Entry, effect: Any) -> None:
+    def _signal_like(self, entry: LiveCall, effect: Any) -> None:
         """Effects and SIP actions that differ in nothing but the dialog's number."""
         self._signal(_SIP_ACTIONS[type(effect)](sip.DialogId(entry.dialog), **_fields(effect)))
 
-    def _open_stream(self, entry: Entry, effect: do.OpenStream) -> None:
+    def _open_stream(self, entry: LiveCall, effect: do.OpenStream) -> None:
         order = wire.OpenStream(entry.leg, effect.identity, effect.params, effect.encoding)
         self._pool.send(entry.leg, order)
 
-    def _close_stream(self, entry: Entry, effect: do.CloseStream) -> None:
+    def _close_stream(self, entry: LiveCall, effect: do.CloseStream) -> None:
         self._pool.send(entry.leg, wire.CloseStream(entry.leg, effect.sid, effect.reason))
 
-    def _pause_stream(self, entry: Entry, effect: do.PauseStream) -> None:
+    def _pause_stream(self, entry: LiveCall, effect: do.PauseStream) -> None:
         self._pool.send(entry.leg, wire.PauseStream(entry.leg, effect.sid, effect.paused))
 
-    def _update_leg(self, entry: Entry, effect: do.UpdateLeg) -> None:
+    def _update_leg(self, entry: LiveCall, effect: do.UpdateLeg) -> None:
         self._pool.send(entry.leg, wire.UpdateLeg(entry.leg, effect.params, effect.number, effect.early))
 
 
-_PERFORM: dict[type, Callable[[Runner, Entry, Any], None]] = {
+_PERFORM: dict[type, Callable[[Runner, LiveCall, Any], None]] = {
     do.OpenLeg: Runner._open_leg,
     do.UpdateLeg: Runner._update_leg,
     do.CloseLeg: Runner._close_leg,
-    do.PressKey: Runner._press_key,
-    do.Ring: Runner._signal_like,
-    do.Answer: Runner._answer,
-    do.Reject: Runner._signal_like,
+    do.NotifyDtmf: Runner._press_key,
+    do.RingCaller: Runner._signal_like,
+    do.AnswerCaller: Runner._answer,
+    do.RejectCaller: Runner._signal_like,
     do.AcceptReoffer: Runner._signal_like,
     do.RejectReoffer: Runner._signal_like,
-    do.HangUp: Runner._signal_like,
-    do.Invite: Runner._invite,
+    do.HangUpPeer: Runner._signal_like,
+    do.InviteCallee: Runner._invite,
     do.SetTimer: Runner._set_timer,
     do.Media: Runner._media,
     do.OpenStream: Runner._open_stream,
@@ -397,8 +397,8 @@ _FACTS: dict[type, Callable[[Any], facts.Fact]] = {
     wire.LegUpdated: lambda report: facts.LegUpdated(report.number),
     wire.LegSilent: lambda report: facts.LegSilent(report.seconds),
     wire.DigitHeard: lambda report: facts.DigitHeard(report.digit),
-    wire.Played: lambda report: facts.PlayEnded(report.job, report.error),
-    wire.Recorded: lambda report: facts.RecordEnded(
+    wire.Played: lambda report: facts.PlaybackEnded(report.job, report.error),
+    wire.Recorded: lambda report: facts.RecordingEnded(
         report.job, report.seconds, report.reason, report.digit, report.error
     ),
     wire.LegClosed: lambda report: facts.LegClosed(report.report),
@@ -409,31 +409,31 @@ _FACTS: dict[type, Callable[[Any], facts.Fact]] = {
 
 _SIP_FACTS: dict[type, Callable[[Any], facts.Fact]] = {
     sip.AckReceived: lambda event: facts.Confirmed(event.answer),
-    sip.ReinviteReceived: lambda event: facts.Reoffered(event.offer),
+    sip.ReinviteReceived: lambda event: facts.OfferReceived(event.offer),
     sip.ReinviteCancelled: lambda _event: facts.ReofferCancelled(),
-    sip.Refreshed: lambda event: facts.Refreshed(event.answer),
-    sip.DigitReceived: lambda event: facts.DigitReceived(event.digit),
-    sip.Progressed: lambda event: facts.Progressed(event.status, event.answer),
-    sip.Accepted: lambda event: facts.Accepted(event.answer),
-    sip.Refused: lambda event: facts.Refused(
+    sip.SessionRefreshed: lambda event: facts.Refreshed(event.answer),
+    sip.InfoDigitReceived: lambda event: facts.DigitReceived(event.digit),
+    sip.InviteProgressed: lambda event: facts.Progressed(event.status, event.answer),
+    sip.InviteAccepted: lambda event: facts.Accepted(event.answer),
+    sip.InviteRefused: lambda event: facts.Refused(
         event.status, event.reason, event.detail, event.responded, event.unreachable
     ),
     sip.DialogEnded: lambda event: facts.PeerEnded(event.cause, event.detail),
 }
 
 _SIP_ACTIONS: dict[type, Callable[..., sip.SipAction]] = {
-    do.Ring: sip.Ring,
-    do.Reject: sip.Reject,
+    do.RingCaller: sip.SendRinging,
+    do.RejectCaller: sip.RejectInvite,
     do.AcceptReoffer: sip.AcceptReinvite,
     do.RejectReoffer: sip.RejectReinvite,
-    do.HangUp: sip.Hangup,
+    do.HangUpPeer: sip.EndDialog,
 }
 
 
 _MEDIA_ORDERS: dict[type, Callable[..., wire.Order]] = {
-    Play: wire.Play,
-    StopPlaying: wire.StopPlaying,
-    Record: wire.Record,
+    StartPlayback: wire.Play,
+    StopPlayback: wire.StopPlaying,
+    StartRecording: wire.Record,
     StopRecording: wire.StopRecording,
     SendDigits: wire.SendDigits,
     Unbridge: wire.Unbridge,

@@ -7,20 +7,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from trunkline.calls.call import State
+from trunkline.calls.call import CallState
 from trunkline.calls.commands import (
     CallRequest,
     EndCall,
     Instructions,
     PauseStream,
+    SetStatusCallback,
     StartStream,
     StopStream,
-    WatchCall,
 )
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
-from trunkline.calls.recordings import Recordings
-from trunkline.calls.registry import Entry
+from trunkline.calls.recordings import RecordingFiles
+from trunkline.calls.registry import LiveCall
 from trunkline.calls.views import CallFilter, CallView, StreamView
 from trunkline.control.runner import Runner
 from trunkline.errors import (
@@ -44,7 +44,7 @@ class CallService:
     """The one `CallControl`."""
 
     def __init__(
-        self, runner: Runner, directory: Directory, store: Store, writer: Writer, recordings: Recordings
+        self, runner: Runner, directory: Directory, store: Store, writer: Writer, recordings: RecordingFiles
     ) -> None:
         self._runner = runner
         self._directory = directory
@@ -73,7 +73,7 @@ class CallService:
     async def redirect(self, account: AccountSid, call: CallSid, instructions: Instructions) -> CallView:
         """See `CallControl`."""
         entry = await self._live(account, call)
-        if entry.call.state is State.ENDED:
+        if entry.call.state is CallState.ENDED:
             raise CallEnded("The call is over.")
         if not entry.call.answered:
             raise CallNotAnswered("The call is not answered yet.")
@@ -85,7 +85,7 @@ class CallService:
     ) -> CallView:
         """See `CallControl`."""
         entry = await self._live(account, call)
-        written = self._runner.apply(entry, WatchCall(url, method))
+        written = self._runner.apply(entry, SetStatusCallback(url, method))
         if written is not None:
             await written
         return entry.call.view
@@ -139,7 +139,7 @@ class CallService:
     async def end_after(self, account: AccountSid, call: CallSid) -> Callable[[], None]:
         """See `CallControl`."""
         entry = await self._live(account, call)
-        if entry.call.state is State.ENDED:
+        if entry.call.state is CallState.ENDED:
             raise CallEnded("The call is over.")
 
         def end() -> None:
@@ -183,7 +183,7 @@ class CallService:
             if entry is None:
                 raise
             stored = []  # a call so new that it is not written yet
-        if entry is None or entry.call.state in (State.OPENING, State.PLACING, State.ENDED):
+        if entry is None or entry.call.state in (CallState.OPENING, CallState.PLACING, CallState.ENDED):
             view = await self.call(account, call)
             over = tuple(StreamMedia(stream, "ended", stream.report) for stream in stored)
             return MediaReport(view, False, view.counters, over, diagnose(view, view.counters, over, live=False))
@@ -207,11 +207,11 @@ class CallService:
             raise ResourceNotFound
         return path
 
-    def _mine(self, account: AccountSid, call: CallSid) -> Entry | None:
+    def _mine(self, account: AccountSid, call: CallSid) -> LiveCall | None:
         entry = self._runner.registry.by_sid(call)
         return entry if entry is not None and entry.call.view.account_sid == account else None
 
-    async def _live(self, account: AccountSid, call: CallSid) -> Entry:
+    async def _live(self, account: AccountSid, call: CallSid) -> LiveCall:
         entry = self._mine(account, call)
         if entry is None:
             await self._store.call(account, call)

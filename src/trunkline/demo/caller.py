@@ -13,7 +13,7 @@ from typing import Any, Self, cast
 
 from trunkline.demo.audio import FRAME_BYTES, FRAME_MS
 from trunkline.demo.errors import CallFailed
-from trunkline.demo.uac import Address, State, UserAgentClient, audio_offer, media_address
+from trunkline.demo.uac import Address, UacState, UserAgentClient, audio_offer, media_address
 from trunkline.demo.watch import Watch
 
 _RTP_HEADER = struct.Struct("!BBHII")
@@ -51,7 +51,7 @@ class _Socket(asyncio.DatagramProtocol):
         self._receive(data)
 
 
-class Caller:
+class DemoCaller:
     """One call. Use as an async context manager; leaving it hangs up and closes the sockets.
 
     `frames` are what it says, one every 20 ms from the answer on, each once; then it falls silent.
@@ -95,7 +95,7 @@ class Caller:
     @property
     def up(self) -> bool:
         """The call is answered and not over."""
-        return self._uac is not None and self._uac.state is State.UP
+        return self._uac is not None and self._uac.state is UacState.UP
 
     @property
     def ended_by_server(self) -> bool:
@@ -114,7 +114,7 @@ class Caller:
         )
         self._uac.invite(self._loop.time())
         self._flush()
-        settled = (State.UP, State.ENDED)
+        settled = (UacState.UP, UacState.ENDED)
         if not await self.watch.until(lambda: self._state in settled, timeout):
             raise CallFailed(f"no answer within {timeout:g} s")
         if self._uac.answer is None:
@@ -138,14 +138,14 @@ class Caller:
             return True
         self._uac.hang_up(self._loop.time())
         self._flush()
-        over = await self.watch.until(lambda: self._state is State.ENDED, timeout)
+        over = await self.watch.until(lambda: self._state is UacState.ENDED, timeout)
         if self._timer:
             self._timer.cancel()
         return over
 
     @property
-    def _state(self) -> State:
-        return self._uac.state if self._uac else State.IDLE
+    def _state(self) -> UacState:
+        return self._uac.state if self._uac else UacState.IDLE
 
     async def _open(self, receive: Any) -> asyncio.DatagramTransport:
         host = "127.0.0.1" if self._target[0].startswith("127.") else "0.0.0.0"
@@ -178,7 +178,7 @@ class Caller:
             self._timer.cancel()
         due = self._uac.next_timer()
         self._timer = self._loop.call_at(due, self._sip_timer) if due is not None else None
-        if self._state is State.ENDED:
+        if self._state is UacState.ENDED:
             self.stop_speaking()
         self.watch.changed()
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from trunkline.demo.app import SampleApp
 from trunkline.demo.audio import FRAME_MS, level, speech
 from trunkline.demo.callbacks import CallbackReceiver
-from trunkline.demo.caller import Caller
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.errors import StoryBroken
 from trunkline.demo.server import ServerProcess
 from trunkline.demo.show import Show, Snapshot, summary
@@ -37,7 +37,7 @@ class _Stage:
     server: ServerProcess
     app: SampleApp
     callbacks: CallbackReceiver
-    caller: Caller
+    caller: DemoCaller
     show: Show
 
 
@@ -169,7 +169,7 @@ async def play(console: Console, seconds: float) -> int:
             stack.push_async_callback(server.stop_if_started)
             app = await stack.enter_async_context(SampleApp())
             callbacks = await stack.enter_async_context(CallbackReceiver())
-            caller = await stack.enter_async_context(Caller(server.sip_address, frames))
+            caller = await stack.enter_async_context(DemoCaller(server.sip_address, frames))
             show = stack.enter_context(Show(console))
             seen = await _story(_Stage(server, app, callbacks, caller, show), seconds)
     rows = judge(seen)

@@ -20,7 +20,7 @@ T2 = 4.0
 _COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact", "l": "content-length"}
 
 
-class State(Enum):
+class UacState(Enum):
     """Where the call is."""
 
     IDLE = "idle"
@@ -123,7 +123,7 @@ class UserAgentClient:
     called: str
     offer: str
     token: str
-    state: State = State.IDLE
+    state: UacState = UacState.IDLE
     failure: str = ""
     """Why there is no call, once `ended` without having been up."""
     ended_by_peer: bool = False
@@ -136,16 +136,16 @@ class UserAgentClient:
 
     def invite(self, now: float) -> None:
         """Place the call."""
-        self.state = State.CALLING
+        self.state = UacState.CALLING
         content = (("Contact", self._contact), ("Content-Type", "application/sdp"))
         self._request("INVITE", 1, now, limit=float("inf"), headers=content, body=self.offer)
 
     def hang_up(self, now: float) -> None:
         """Send BYE when the call is up; a call that never was is simply over."""
-        if self.state is State.UP:
-            self.state = State.ENDING
+        if self.state is UacState.UP:
+            self.state = UacState.ENDING
             self._request("BYE", 2, now, limit=T2)
-        elif self.state is not State.ENDING:
+        elif self.state is not UacState.ENDING:
             self._end("given up")
 
     def receive(self, datagram: bytes, now: float) -> None:
@@ -159,7 +159,7 @@ class UserAgentClient:
             return
         elif message.method == "INVITE":
             self._invite_answered(message, now)
-        elif message.method == "BYE" and message.status >= 200 and self.state is State.ENDING:
+        elif message.method == "BYE" and message.status >= 200 and self.state is UacState.ENDING:
             self._end("")
 
     def handle_timer(self, now: float) -> None:
@@ -231,19 +231,19 @@ class UserAgentClient:
 
     def _invite_answered(self, message: SipMessage, now: float) -> None:
         if message.status < 200:
-            if self.state is State.CALLING:
-                self.state, self._pending = State.PROCEEDING, None
+            if self.state is UacState.CALLING:
+                self.state, self._pending = UacState.PROCEEDING, None
         elif message.status < 300:
             self._accepted(message)
-        elif self.state in (State.CALLING, State.PROCEEDING):
+        elif self.state in (UacState.CALLING, UacState.PROCEEDING):
             self._remote_to = message.header("to")
             self._outbox.append(self._message("ACK", 1, f"{self.token}INVITE1"))
             self._end(message.start.partition(" ")[2])
 
     def _accepted(self, message: SipMessage) -> None:
         """ACK the 2xx, and each of its retransmissions (RFC 3261 section 13.2.2.4)."""
-        if self.state in (State.CALLING, State.PROCEEDING):
-            self.state, self._pending = State.UP, None
+        if self.state in (UacState.CALLING, UacState.PROCEEDING):
+            self.state, self._pending = UacState.UP, None
             self.answer, self._remote_to = message, message.header("to")
             self._ack = self._message("ACK", 1, f"{self.token}ACK1")
         if self._ack:
@@ -256,7 +256,7 @@ class UserAgentClient:
             return
         if message.method == "BYE" and ours:
             self._respond(message, "200 OK")
-            self.ended_by_peer = self.ended_by_peer or self.state is State.UP
+            self.ended_by_peer = self.ended_by_peer or self.state is UacState.UP
             self._end("")
         elif message.method == "OPTIONS":
             self._respond(message, "200 OK")
@@ -270,4 +270,4 @@ class UserAgentClient:
 
     def _end(self, failure: str) -> None:
         self.failure = self.failure or failure
-        self.state, self._pending = State.ENDED, None
+        self.state, self._pending = UacState.ENDED, None

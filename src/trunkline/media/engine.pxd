@@ -5,7 +5,7 @@ from trunkline.media cimport outbound as _outbound
 
 cdef int RING, SLOT_MS
 
-cdef class _Line:
+cdef class RtpTransport:
     cdef object _rtcp, _rtp
     cdef int _fd
     cdef bint _connected
@@ -32,11 +32,11 @@ cdef class Engine:
     @cython.locals(now=double, rounds=int, batches=int, got=int)
     cpdef _drain(self)
 
-    @cython.locals(fd=int, line=_Line, ready=list, batch=list)
+    @cython.locals(fd=int, line=RtpTransport, ready=list, batch=list)
     cpdef int _drain_batch(self, object now) except -1
 
     @cython.locals(slot="long long")
     cpdef _advance(self, double now)
 
-    @cython.locals(lines=list, line=_Line, leg=_leg.Leg, outbound=_outbound.Outbound, packets=list, packet=bytes, ring=list)
+    @cython.locals(lines=list, line=RtpTransport, leg=_leg.Leg, outbound=_outbound.Outbound, packets=list, packet=bytes, ring=list)
     cpdef _run_slot(self, long long slot, object now)

@@ -10,7 +10,7 @@ Sending: the clock is a grid of 5 ms slots. A leg sits in the slot when its next
 packet time, so legs spread over the slots. A late tick runs the slots that it missed, one after another; after a stall
 of more than `STALL` most are skipped instead, for all legs alike, and their timelines jump ahead. A tick that is later
 than `HELD_UP` first takes in what has come meanwhile, from peers and from apps, so that what it missed is made up for
-with what it would have sent; and it tells whoever plays (`LegPort.held_up`).
+with what it would have sent; and it tells whoever plays (`LegTap.held_up`).
 
 Exceptions are the exception: `try` costs nothing while nothing is raised. A port that raises is detached and reported.
 """
@@ -32,10 +32,10 @@ from trunkline import sockets, speedups
 from trunkline.config import MediaSettings
 from trunkline.errors import TrunklineError
 from trunkline.ids import LegId, Seconds
-from trunkline.media.bridge.bridge import Ear, Mouth
-from trunkline.media.bridge.buffer import Playout
+from trunkline.media.bridge.bridge import BridgeSink, BridgeSource
+from trunkline.media.bridge.buffer import BridgeBuffer
 from trunkline.media.events import MediaEvent, PortFailed
-from trunkline.media.frames import LegPort
+from trunkline.media.frames import LegTap
 from trunkline.media.leg import RANDOM_BYTES, SILENT, Leg, TooManyPlayers
 from trunkline.media.report import LegReport
 from trunkline.media.rtp.ports import NoPorts, PortPool
@@ -99,7 +99,7 @@ _Got = bytes | tuple[bytes, tuple[Any, ...]] | _Rtcp
 """What came on the RTP port, with its address while the leg is not settled, or on the RTCP port."""
 
 
-class _Line:
+class RtpTransport:
     """A leg and its sockets."""
 
     __slots__ = ("_connected", "_fd", "_rtcp", "_rtp", "leg", "open", "port")
@@ -231,11 +231,11 @@ class Engine:
         self._loop = loop
         self._pool = PortPool(ports, Seconds(settings.port_rest))
         self._family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        self._lines: dict[LegId, _Line] = {}
-        self._bridges: dict[LegId, list[tuple[LegId, LegPort]]] = {}
-        self._readers: dict[int, _Line] = {}
+        self._lines: dict[LegId, RtpTransport] = {}
+        self._bridges: dict[LegId, list[tuple[LegId, LegTap]]] = {}
+        self._readers: dict[int, RtpTransport] = {}
         self._waiting: set[LegId] = set()
-        self._ring: list[list[_Line]] = [[] for _ in range(RING)]
+        self._ring: list[list[RtpTransport]] = [[] for _ in range(RING)]
         self._slot = 0
         self._due = 0.0
         self._drained = 0.0
@@ -282,7 +282,7 @@ class Engine:
             local_port=port,
             first_at=max(0, round((self._due - now) * 1000) + ahead * SLOT_MS),
         )
-        line = _Line(made, port, rtp, rtcp)
+        line = RtpTransport(made, port, rtp, rtcp)
         self._lines[leg] = line
         self._ring[(self._slot + ahead) % RING].append(line)
         for fd in line.filenos():
@@ -343,11 +343,11 @@ class Engine:
         self._pool.give_back(line.port, now)
         return line.leg.report(now)
 
-    def attach(self, leg: LegId, port: LegPort) -> None:
+    def attach(self, leg: LegId, port: LegTap) -> None:
         """Connect a port to a leg. Raises UnknownLeg, TooManyPlayers."""
         self._line(leg).leg.attach(port)
 
-    def detach(self, leg: LegId, port: LegPort) -> None:
+    def detach(self, leg: LegId, port: LegTap) -> None:
         """Disconnect a port; nothing happens when it, or the leg, is gone."""
         if leg in self._lines:
             self._lines[leg].leg.detach(port)
@@ -377,9 +377,9 @@ class Engine:
         self.unbridge(other)
         try:
             for speaker, listener in (lines, lines[::-1]):
-                playout = Playout()
-                ear = Ear(playout, listener.leg.outbound.pass_on)
-                for leg, port in ((listener.leg, Mouth(playout)), (speaker.leg, ear)):
+                playout = BridgeBuffer()
+                ear = BridgeSource(playout, listener.leg.outbound.pass_on)
+                for leg, port in ((listener.leg, BridgeSink(playout)), (speaker.leg, ear)):
                     leg.attach(port)
                     self._bridges.setdefault(one, []).append((leg.id, port))
         except TooManyPlayers:
@@ -408,7 +408,7 @@ class Engine:
         """A leg's counters as they are. Raises UnknownLeg."""
         return self._line(leg).leg.report(Seconds(_now()))
 
-    def _line(self, leg: LegId) -> _Line:
+    def _line(self, leg: LegId) -> RtpTransport:
         line = self._lines.get(leg)
         if line is None:
             raise UnknownLeg(f"no leg {leg}")
@@ -495,7 +495,7 @@ class Engine:
         if not lines:
             return
         ring[slot % RING] = []
-        packets: list[tuple[_Line, bytes]] = []
+        packets: list[tuple[RtpTransport, bytes]] = []
         for line in lines:
             if not line.open:
                 continue
@@ -527,7 +527,7 @@ class Engine:
             except Exception as error:
                 self._fault(line, error)
 
-    def _serve(self, line: _Line, now: Seconds) -> None:
+    def _serve(self, line: RtpTransport, now: Seconds) -> None:
         silent = line.leg.handle_timer(now)
         line.look_around(now)
         report = line.leg.report_due(now)
@@ -536,13 +536,13 @@ class Engine:
         if silent is not None:
             self._on_event(silent)
 
-    def _send_rtcp(self, line: _Line, packet: bytes) -> None:
+    def _send_rtcp(self, line: RtpTransport, packet: bytes) -> None:
         try:
             line.send_rtcp(packet)
         except OSError:
             line.leg.send_errors += 1
 
-    def _fault(self, line: _Line, error: Exception) -> None:
+    def _fault(self, line: RtpTransport, error: Exception) -> None:
         """Something on the packet path raised, which is a fault of ours: take the port that did it off the leg."""
         port = line.leg.failed_port()
         if port is None:

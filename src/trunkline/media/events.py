@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from trunkline.ids import LegId, Seconds
-from trunkline.media.frames import LegPort
+from trunkline.media.frames import LegTap
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class PortFailed:
     """A port raised on the packet path, which it must not; it has been detached."""
 
     leg: LegId
-    port: LegPort
+    port: LegTap
 
 
 MediaEvent = LegSilent | PortFailed

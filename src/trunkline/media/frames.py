@@ -7,7 +7,7 @@ leg waiting. The direction is always downwards; nobody calls a leg back from in 
 from typing import Protocol
 
 
-class LegPort(Protocol):
+class LegTap(Protocol):
     """One listener and speaker on a leg: in practice one WebSocket stream.
 
     Times (`at`) are milliseconds on the leg's timeline, which both tracks share: 0 is the moment the leg opened;

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 from trunkline import speedups
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
-from trunkline.media.codecs import CODECS, Codec, Undecodable
-from trunkline.media.frames import LegPort
+from trunkline.media.codecs import CODECS, Codec, UndecodablePacket
+from trunkline.media.frames import LegTap
 from trunkline.media.rtp.clock import WINDOW, Clock
 from trunkline.media.rtp.jitter import MAX_MISORDER, JitterBuffer, Released
 from trunkline.media.rtp.packet import HEADER_LENGTH, MARKER, PLAIN, is_rtcp, keeps_alive, payload_of
@@ -135,7 +135,7 @@ class Inbound:
         self._waiting = waiting
         self._taps: tuple[Callable[[bytes, int, int], None], ...] = ()
         self._digit_taps: tuple[Callable[[str], None], ...] = ()
-        self._ports: tuple[LegPort, ...] = ()
+        self._ports: tuple[LegTap, ...] = ()
         self._dtmf = DigitReceiver()
         self._missing = 0
         self._media_stamp = 0
@@ -202,7 +202,7 @@ class Inbound:
         """Of RTP timestamps and `jitter_units`, per second."""
         self._drift_limit = DRIFT_LIMIT * self.clock_rate
 
-    def bind(self, ports: tuple[LegPort, ...]) -> None:
+    def bind(self, ports: tuple[LegTap, ...]) -> None:
         """Call these ports from now on."""
         self._taps = tuple(port.inbound_frame for port in ports if port.inbound)
         self._digit_taps = tuple(port.digit for port in ports)
@@ -427,7 +427,7 @@ class Inbound:
         elif codec.samples is not None:
             try:
                 length = codec.samples(payload) * self.clock_rate // codec.sample_rate
-            except Undecodable:
+            except UndecodablePacket:
                 return
         else:
             return

@@ -17,13 +17,13 @@ from trunkline.ids import LegId, Seconds, Ssrc
 from trunkline.media.audio.quality import loss_percent, mos
 from trunkline.media.codecs import CODECS
 from trunkline.media.events import LegSilent
-from trunkline.media.frames import LegPort
+from trunkline.media.frames import LegTap
 from trunkline.media.inbound import Inbound
 from trunkline.media.outbound import Outbound
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import rtcp
 from trunkline.media.rtp.packet import FIRST_SEQUENCE_MASK, payload_of
-from trunkline.media.rtp.source import KEPT, Address, Kept, Source, Verdict, address_of, trim
+from trunkline.media.rtp.source import KEPT, Address, Kept, Source, SourceDecision, address_of, trim
 from trunkline.media.srtp import Channel
 from trunkline.sdp.values import Endpoint, MediaParams, SrtpKeys
 
@@ -101,7 +101,7 @@ class Leg:
         self._params = params
         self._opened = now
         self._local_port = local_port
-        self._ports: tuple[LegPort, ...] = ()
+        self._ports: tuple[LegTap, ...] = ()
         ssrc = Ssrc(int.from_bytes(random[:4]))
         self._reception = rtcp.Reception(ssrc, int.from_bytes(random[4:6]), wall)
         window = Seconds(settings.reorder_window / 1000)
@@ -193,7 +193,7 @@ class Leg:
             for port in self._ports:
                 self._tell(port)
 
-    def _tell(self, port: LegPort) -> None:
+    def _tell(self, port: LegTap) -> None:
         """In which codecs audio comes and goes."""
         port.leg_changed(self._params.codec, self.outbound.ptime)
         if self.inbound.codec != self._params.codec:
@@ -201,7 +201,7 @@ class Leg:
 
     # ------------------------------------------------------------------ ports
 
-    def attach(self, port: LegPort) -> None:
+    def attach(self, port: LegTap) -> None:
         """Connect a port; it hears and speaks from now on. Raises TooManyPlayers."""
         limit = self._settings.players_per_leg
         if port.plays and sum(other.plays for other in self._ports) >= limit:
@@ -209,7 +209,7 @@ class Leg:
         self._tell(port)
         self._bind((*self._ports, port))
 
-    def detach(self, port: LegPort) -> None:
+    def detach(self, port: LegTap) -> None:
         """Disconnect a port; one that is not connected is ignored."""
         self._bind(tuple(other for other in self._ports if other is not port))
 
@@ -217,7 +217,7 @@ class Leg:
         """What a connected port wants has changed."""
         self._bind(self._ports)
 
-    def _bind(self, ports: tuple[LegPort, ...]) -> None:
+    def _bind(self, ports: tuple[LegTap, ...]) -> None:
         self._ports = ports
         self.inbound.bind(ports)
         self.outbound.bind(ports)
@@ -238,7 +238,7 @@ class Leg:
         if skipped:
             outbound.skip(skipped)
 
-    def failed_port(self) -> LegPort | None:
+    def failed_port(self) -> LegTap | None:
         """After an exception: the port that raised it, None when it was not a port."""
         failed = self.inbound.calling or self.outbound.failed
         self.inbound.calling = None
@@ -291,7 +291,7 @@ class Leg:
                 return
             continues = heard is not None and inbound.continues(packet, now - heard)
         verdict = source.admit(address, packet, now, heard, continues=continues)
-        if verdict is Verdict.TAKE:
+        if verdict is SourceDecision.TAKE:
             if source.learned != learned:
                 self._follow(now, continues=continues)
             if self._unheard is None:
@@ -299,7 +299,7 @@ class Leg:
             else:
                 self._unheard.append((now, packet))
                 source.dropped += trim(self._unheard, -inf if self._listened else now - KEPT)
-        elif verdict is Verdict.KEEP:
+        elif verdict is SourceDecision.KEEP:
             self._trial_at = min(self._trial_at, source.due(heard))
             self._set_deadline()
 

@@ -16,7 +16,7 @@ from trunkline import speedups
 from trunkline.ids import RtpTime, Ssrc
 from trunkline.media.audio.mixer import Mixer, Player
 from trunkline.media.codecs import CODECS
-from trunkline.media.frames import LegPort
+from trunkline.media.frames import LegTap
 from trunkline.media.rtp.dtmf import DigitSender, NoTelephoneEvent, TooManyDigits
 from trunkline.media.rtp.packet import FIRST_SEQUENCE_MASK, MARKER, PLAIN, SEQUENCE_MASK, TIME_MASK
 from trunkline.sdp.values import MediaParams
@@ -98,7 +98,7 @@ class Outbound:
         self._codec = params.codec
         self._arrange()
 
-    def bind(self, ports: tuple[LegPort, ...]) -> None:
+    def bind(self, ports: tuple[LegTap, ...]) -> None:
         """Call these ports from now on."""
         self._taps = tuple(port.outbound_frame for port in ports if port.outbound)
         players = tuple(port.next_frame for port in ports if port.plays)

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field, replace
 import h11
 
 from trunkline import USER_AGENT
-from trunkline.outbound.connection import Connection, Lost
-from trunkline.outbound.content import BadContent, Decoder, codings_of, decoded
+from trunkline.outbound.connection import HttpConnection, Lost
+from trunkline.outbound.content import BadContent, ContentDecoder, codings_of, decoded
 from trunkline.outbound.cookies import Cookies
 from trunkline.outbound.dialler import Dialler, dial_words, system_certificates
 from trunkline.outbound.line import Line
 from trunkline.outbound.turns import Limits, TooMany
-from trunkline.outbound.urls import BadUrl, Place, moved, place_of
+from trunkline.outbound.urls import Authority, BadUrl, moved, place_of
 
 IDLE_TIMEOUT = 1.0
 """Seconds to keep a connection for the next request: less than any common server does."""
@@ -64,10 +64,10 @@ class Order:
     cookies: Cookies | None = field(default=None, repr=False)
 
 
-class Answer:
+class HttpResponse:
     """A status and headers; the body is to be read before the next answer is asked for."""
 
-    def __init__(self, place: Place, head: h11.Response, connection: Connection) -> None:
+    def __init__(self, place: Authority, head: h11.Response, connection: HttpConnection) -> None:
         self.place = place
         self.status = head.status_code
         self._headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
@@ -84,7 +84,7 @@ class Answer:
     async def pieces(self, limit: int) -> AsyncIterator[bytes]:
         """The body without its coding. Raises RequestFailed, for one of more than `limit` bytes too."""
         try:
-            decoders = [Decoder(coding) for coding in codings_of(self.all("content-encoding"))]
+            decoders = [ContentDecoder(coding) for coding in codings_of(self.all("content-encoding"))]
             size = 0
             async for data in self._connection.body():
                 for piece in decoded(decoders, data):
@@ -121,7 +121,7 @@ class Client:
         """Without limits somebody else bounds the requests."""
         self._dialler = dialler
         self._line = None if limits is None else Line(limits)
-        self._idle: dict[str, dict[Connection, asyncio.TimerHandle]] = {}
+        self._idle: dict[str, dict[HttpConnection, asyncio.TimerHandle]] = {}
         """By account, the oldest first."""
         self.counters: Counter[str] = Counter()
         """connections, and `renewed`: requests sent once more because a kept connection was closed."""
@@ -135,7 +135,7 @@ class Client:
         self._idle.clear()
 
     @asynccontextmanager
-    async def ask(self, order: Order) -> AsyncIterator[Answer]:
+    async def ask(self, order: Order) -> AsyncIterator[HttpResponse]:
         """One request in its account's turn. Raises RequestFailed. Time-outs are the caller's."""
         try:
             place = place_of(order.url, "http", "https")
@@ -144,7 +144,7 @@ class Client:
         async with self._turn(order.account, place) as answered:
             connection, head = await self._exchange(order, place)
             answered()
-            answer = Answer(place, head, connection)
+            answer = HttpResponse(place, head, connection)
             if order.cookies is not None:
                 order.cookies.keep(place.url, answer.all("set-cookie"))
             try:
@@ -153,7 +153,7 @@ class Client:
                 self._release(order.account, connection)
 
     @asynccontextmanager
-    async def follow(self, order: Order, warn: Callable[[str], None]) -> AsyncIterator[Answer]:
+    async def follow(self, order: Order, warn: Callable[[str], None]) -> AsyncIterator[HttpResponse]:
         """As `ask`, and where an answer leads elsewhere, that place is asked (RFC 9110 section 15.4): signed anew for
         what is then sent. An origin that is not trusted with it gets neither signature nor credentials; `warn` is told.
         """
@@ -170,7 +170,7 @@ class Client:
     # ── one exchange ────────────────────────────────────────────────────────────────────────────────────────
 
     @asynccontextmanager
-    async def _turn(self, account: str, place: Place) -> AsyncIterator[Callable[[], None]]:
+    async def _turn(self, account: str, place: Authority) -> AsyncIterator[Callable[[], None]]:
         """Wait for the turn; what is called when the host answers."""
         line = self._line
         if line is None:
@@ -189,7 +189,7 @@ class Client:
         except TooMany:
             raise RequestFailed("too many requests of this account wait already") from None
 
-    async def _exchange(self, order: Order, place: Place) -> tuple[Connection, h11.Response]:
+    async def _exchange(self, order: Order, place: Authority) -> tuple[HttpConnection, h11.Response]:
         request = _request(order, place)
         kept = self._kept(order.account, place)
         if kept is not None:
@@ -211,13 +211,15 @@ class Client:
         except OSError as problem:
             raise RequestFailed(dial_words(problem, place.host, place.port)) from problem
 
-    async def _connect(self, place: Place) -> Connection:
+    async def _connect(self, place: Authority) -> HttpConnection:
         sock = await self._dialler.dial(place.host, place.port)
         self.counters["connections"] += 1
         # The certificate and SNI, which knows no addresses (RFC 6066 section 3), are the name's.
-        return await Connection.open(sock, system_certificates() if place.secure else None, place.host, place.origin)
+        return await HttpConnection.open(
+            sock, system_certificates() if place.secure else None, place.host, place.origin
+        )
 
-    def _kept(self, account: str, place: Place) -> Connection | None:
+    def _kept(self, account: str, place: Authority) -> HttpConnection | None:
         """The newest idle connection that seems to be alive."""
         for connection in reversed(list(self._idle.get(account, ()))):
             if connection.origin == place.origin:
@@ -227,7 +229,7 @@ class Client:
                 connection.close()
         return None
 
-    def _release(self, account: str, connection: Connection) -> None:
+    def _release(self, account: str, connection: HttpConnection) -> None:
         if not connection.reusable():
             connection.close()
             return
@@ -237,18 +239,18 @@ class Client:
         timer = asyncio.get_running_loop().call_later(IDLE_TIMEOUT, self._expire, account, connection)
         held[connection] = timer
 
-    def _expire(self, account: str, connection: Connection) -> None:
+    def _expire(self, account: str, connection: HttpConnection) -> None:
         self._take(account, connection)
         connection.close()
 
-    def _take(self, account: str, connection: Connection) -> None:
+    def _take(self, account: str, connection: HttpConnection) -> None:
         held = self._idle[account]
         held.pop(connection).cancel()
         if not held:
             del self._idle[account]
 
 
-def _request(order: Order, place: Place) -> h11.Request:
+def _request(order: Order, place: Authority) -> h11.Request:
     """Raises Unsendable."""
     headers = [("Host", place.authority), ("User-Agent", USER_AGENT), *order.headers]
     # A compressed body could be a thousand times what its bound allows.
@@ -268,7 +270,7 @@ def _request(order: Order, place: Place) -> h11.Request:
         raise Unsendable(f"no HTTP request can be made: {problem}") from problem
 
 
-def _moved(order: Order, answer: Answer, location: str, warn: Callable[[str], None]) -> Order:
+def _moved(order: Order, answer: HttpResponse, location: str, warn: Callable[[str], None]) -> Order:
     """What to ask next."""
     try:
         url = moved(answer.place.url, location)

@@ -45,7 +45,7 @@ class _Inlet(asyncio.StreamReader):
         super().set_exception(exc)
 
 
-class Connection:
+class HttpConnection:
     """Its user closes it, or hands it on when it is `reusable`."""
 
     def __init__(self, inlet: _Inlet, writer: asyncio.StreamWriter, origin: tuple[str, str, int]) -> None:
@@ -59,7 +59,7 @@ class Connection:
     @classmethod
     async def open(
         cls, sock: socket.socket, context: ssl.SSLContext | None, host: str, origin: tuple[str, str, int]
-    ) -> "Connection":
+    ) -> "HttpConnection":
         """Over a connected socket, by TLS with a context. Raises OSError."""
         loop = asyncio.get_running_loop()
         inlet = _Inlet(CHUNK)

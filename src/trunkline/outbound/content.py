@@ -31,7 +31,7 @@ def codings_of(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(reversed(names))
 
 
-class Decoder:
+class ContentDecoder:
     """Undoes one coding."""
 
     def __init__(self, coding: str) -> None:
@@ -74,7 +74,7 @@ class Decoder:
             raise BadContent(f"its {self._coding} breaks off")
 
 
-def decoded(decoders: Sequence[Decoder], data: bytes) -> Iterator[bytes]:
+def decoded(decoders: Sequence[ContentDecoder], data: bytes) -> Iterator[bytes]:
     """Through all of them."""
     if not decoders:
         yield data

@@ -55,7 +55,7 @@ class UnknownHost(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ResolvedName:
     """Of a name: literal addresses, in the order in which to try them, and for how many seconds they hold."""
 
     addresses: tuple[str, ...]
@@ -73,9 +73,9 @@ class Names:
         self._known: dict[str, list[str]] = {}
         """What the hosts file says."""
         self._resolver: Resolver | None = None
-        self._cache: OrderedDict[str, tuple[Found, float]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[ResolvedName, float]] = OrderedDict()
         """What DNS said, and until when by the loop's clock; the name that was not asked for longest first."""
-        self._asking: dict[str, asyncio.Task[Found | UnknownHost]] = {}
+        self._asking: dict[str, asyncio.Task[ResolvedName | UnknownHost]] = {}
         self._threads: ThreadPoolExecutor | None = None
         self._other_sources = _other_sources()
         self._read()
@@ -89,7 +89,7 @@ class Names:
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def look_up(self, host: str, family: int = socket.AF_UNSPEC) -> Found:
+    async def look_up(self, host: str, family: int = socket.AF_UNSPEC) -> ResolvedName:
         """Of one family or of both. Raises UnknownHost, within `PATIENCE` seconds or a little more."""
         found = await self._look_up(host)
         if family == socket.AF_UNSPEC:
@@ -98,22 +98,22 @@ class Names:
         ours = tuple(address for address in found.addresses if (":" in address) is six)
         if not ours:
             raise UnknownHost(host, f"there is no IPv{6 if six else 4} address of it")
-        return Found(ours, found.ttl)
+        return ResolvedName(ours, found.ttl)
 
-    async def _look_up(self, host: str) -> Found:
+    async def _look_up(self, host: str) -> ResolvedName:
         if is_address(host):
-            return Found((host,), FOR_GOOD)
+            return ResolvedName((host,), FOR_GOOD)
         name = host.rstrip(".").lower()
         self._read()
         if (known := self._known.get(name)) is not None:
-            return Found(tuple(known), TTL_OF_SYSTEM)
+            return ResolvedName(tuple(known), TTL_OF_SYSTEM)
         now = asyncio.get_running_loop().time()
         cached, until = self._cache.get(name, (None, now))
         if cached is not None and until > now:
             self._cache.move_to_end(name)
-            return Found(cached.addresses, until - now)
+            return ResolvedName(cached.addresses, until - now)
         if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 section 6.3
-            return Found(_LOOPBACK, FOR_GOOD)
+            return ResolvedName(_LOOPBACK, FOR_GOOD)
         if name == "invalid" or name.endswith(".invalid"):  # section 6.4
             raise UnknownHost(host, "there is no such name")
         task = self._asking.get(name)
@@ -138,7 +138,7 @@ class Names:
                 self._resolver.nameservers, self._resolver.port = [self._server[0]], self._server[1]
             self._resolver.lifetime = PATIENCE
 
-    async def _ask(self, host: str) -> Found | UnknownHost:
+    async def _ask(self, host: str) -> ResolvedName | UnknownHost:
         """The failure is a value: an exception would keep the frames that it went through."""
         assert self._resolver is not None
         try:
@@ -155,7 +155,7 @@ class Names:
             self._cache.popitem(last=False)
         return found
 
-    async def _by_system(self, host: str) -> Found | None:
+    async def _by_system(self, host: str) -> ResolvedName | None:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(THREADS, "names")
         loop = asyncio.get_running_loop()
@@ -164,7 +164,7 @@ class Names:
                 rows = await loop.run_in_executor(self._threads, socket.getaddrinfo, host, None, 0, socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             return None
-        return Found(tuple(dict.fromkeys(str(row[4][0]) for row in rows))[:ADDRESS_LIMIT], TTL_OF_SYSTEM)
+        return ResolvedName(tuple(dict.fromkeys(str(row[4][0]) for row in rows))[:ADDRESS_LIMIT], TTL_OF_SYSTEM)
 
 
 class _File:
@@ -218,7 +218,7 @@ def _in_order(addresses: list[str]) -> list[str]:
     return [address for address in chain.from_iterable(zip_longest(six, four)) if address is not None]
 
 
-async def _by_dns(resolver: Resolver, host: str) -> Found | UnknownHost:
+async def _by_dns(resolver: Resolver, host: str) -> ResolvedName | UnknownHost:
     tasks = [asyncio.create_task(_one_family(resolver, host, kind)) for kind in ("AAAA", "A")]
     try:
         done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -233,7 +233,7 @@ async def _by_dns(resolver: Resolver, host: str) -> Found | UnknownHost:
     addresses = _in_order([record.to_text() for answer in answers for record in answer])
     if addresses:
         ttl = min(float(answer.rrset.ttl) for answer in answers if answer.rrset is not None)
-        return Found(tuple(addresses)[:ADDRESS_LIMIT], ttl)
+        return ResolvedName(tuple(addresses)[:ADDRESS_LIMIT], ttl)
     failures = [result for result in results if isinstance(result, UnknownHost)]
     return next((failure for failure in failures if failure.silent), failures[0])
 

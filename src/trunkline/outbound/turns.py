@@ -52,7 +52,7 @@ class Turn:
 
 
 @dataclass(slots=True)
-class _Host:
+class _HostQueue:
     busy: int = 0
     waiting: deque[Turn] = field(default_factory=deque)
 
@@ -62,7 +62,7 @@ class _Account:
     busy: int = 0
     unproven: int = 0
     waiting: int = 0
-    hosts: dict[str, _Host] = field(default_factory=dict)
+    hosts: dict[str, _HostQueue] = field(default_factory=dict)
     turns: deque[str] = field(default_factory=deque)
     """Hosts with requests that wait, each once."""
 
@@ -95,7 +95,7 @@ class Turns:
         if self._limits.waiting is not None and held.waiting >= self._limits.waiting:
             raise TooMany
         turn = Turn(account, host, go)
-        queue = held.hosts.setdefault(host, _Host()).waiting
+        queue = held.hosts.setdefault(host, _HostQueue()).waiting
         queue.append(turn)
         held.waiting += 1
         if len(queue) == 1:

@@ -16,7 +16,7 @@ class BadUrl(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Authority:
     """Where a URL leads."""
 
     scheme: str
@@ -45,12 +45,12 @@ class Place:
         """Without user-info and fragment."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
-    def trusts(self, other: "Place") -> bool:
+    def trusts(self, other: "Authority") -> bool:
         """Whether what is meant for this place may be told to the other: the same origin, or its host by TLS."""
         return self.origin == other.origin or (not self.secure and other.secure and self.host == other.host)
 
 
-def place_of(url: str, *schemes: str) -> Place:
+def place_of(url: str, *schemes: str) -> Authority:
     """Raises BadUrl."""
     try:
         parts = urlsplit(url)
@@ -68,7 +68,7 @@ def place_of(url: str, *schemes: str) -> Place:
     except ValueError as problem:
         raise BadUrl(f"bad URL: {problem}") from problem
     authority = f"[{host}]" if ":" in host else host
-    return Place(
+    return Authority(
         scheme=parts.scheme,
         host=host,
         port=port or PORTS[parts.scheme],

@@ -21,7 +21,7 @@ from typing import Literal
 
 from trunkline.sdp.codecs import CODECS, DYNAMIC, TELEPHONE_EVENTS, SdpCodec, canonical, telephone_event
 from trunkline.sdp.crypto import Crypto, Security, SrtpRule, choose, parse
-from trunkline.sdp.session import Attributes, Connection, MediaDescription, SessionDescription
+from trunkline.sdp.session import Attributes, ConnectionData, MediaDescription, SessionDescription
 from trunkline.sdp.values import (
     COMFORT_NOISE,
     TELEPHONE_EVENT,
@@ -461,8 +461,8 @@ def _audio(
     return MediaDescription("audio", local.port, protocol, formats, attributes=tuple(attributes))
 
 
-def _connection(local: Endpoint) -> Connection:
-    return Connection(family_of(local.host), local.host)
+def _connection(local: Endpoint) -> ConnectionData:
+    return ConnectionData(family_of(local.host), local.host)
 
 
 def _origin(local: Endpoint, session_id: int, version: int) -> str:

@@ -29,7 +29,7 @@ Attributes = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ConnectionData:
     """A `c=` line: where media goes (RFC 8866 section 5.7)."""
 
     family: str
@@ -47,7 +47,7 @@ class Connection:
             return bool(self.host)
         return False
 
-    def placed(self, addresses: Mapping[str, str]) -> "Connection":
+    def placed(self, addresses: Mapping[str, str]) -> "ConnectionData":
         """The same with the address that a name leads to."""
         return replace(self, host=addresses.get(self.host, self.host))
 
@@ -66,7 +66,7 @@ class MediaDescription:
     """`RTP/AVP`, `RTP/SAVP`, `udptl`, …, as written."""
     formats: tuple[str, ...]
     """For RTP, payload types in order of preference."""
-    connection: Connection | None = None
+    connection: ConnectionData | None = None
     attributes: Attributes = field(default=(), repr=False)
     """Not shown: an `a=crypto` line holds a key."""
 
@@ -89,7 +89,7 @@ class SessionDescription:
     origin: str
     """The `o=` line's value as written; empty when there is none."""
     name: str = "-"
-    connection: Connection | None = None
+    connection: ConnectionData | None = None
     timing: str = "0 0"
     """The first `t=` line's value; an answer repeats it (RFC 3264 section 6)."""
     attributes: Attributes = ()
@@ -186,13 +186,13 @@ def _sections(lines: list[Line]) -> list[list[Line]]:
     return sections
 
 
-def _connection(value: str | None) -> Connection | None:
+def _connection(value: str | None) -> ConnectionData | None:
     if value is None:
         return None
     fields = value.split()
     if len(fields) != 3 or fields[0].upper() != "IN" or fields[1].upper() not in ("IP4", "IP6"):
         raise SdpError("a c= line of the SDP is not of the form IN IP4|IP6 address")
-    return Connection(fields[1].upper(), fields[2].strip("[]"))
+    return ConnectionData(fields[1].upper(), fields[2].strip("[]"))
 
 
 def _media(section: list[Line]) -> MediaDescription:

@@ -1,6 +1,6 @@
 """The calling side of an INVITE (RFC 3261 sections 13.2, 8.1.3 and 9.1): pure.
 
-A `Caller` is one call of the application's, and makes as many INVITEs as it takes, one after the other: to the next
+A `UacInvite` is one call of the application's, and makes as many INVITEs as it takes, one after the other: to the next
 target where one is dead or says 503, with credentials where one challenges, to where a 3xx points. Each provisional
 response with a tag of its own makes an early dialog, as a proxy may fork the INVITE. The first 2xx makes the dialog of
 the call; another one is confirmed and ended with BYE, as is one that crosses our CANCEL. So a caller stays known for
@@ -16,18 +16,17 @@ from typing import Any
 from urllib.parse import quote
 
 from trunkline.sdp.session import SessionDescription
-from trunkline.sip.dialog import CAPABILITIES, Dialog, Hop, State, contact, contact_of, reason, why
+from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, Hop, contact, contact_of, reason, why
 from trunkline.sip.message.bodies import session_description
-from trunkline.sip.message.digest import Answerer
+from trunkline.sip.message.digest import DigestClient
 from trunkline.sip.message.headers import USER_CHARACTERS, one_line, parse_name_addr, parse_uri, quoted_string
-from trunkline.sip.message.validation import Headers, Refused, Response
+from trunkline.sip.message.validation import Headers, Rejection, SipResponse
 from trunkline.sip.refresh import start, takes_updates
-from trunkline.sip.session_timer import asking, granted, least
-from trunkline.sip.table import Table
+from trunkline.sip.session_timer import min_se_of, negotiate_uac, request_headers
+from trunkline.sip.table import DialogStore
 from trunkline.sip.targets import Locator, Target, Unreachable
-from trunkline.sip.transactions import TRANSACTION_TIME, Flow, Outgoing, Sent
-from trunkline.sip.values import Accepted, Credentials, DialogId, Invite, Progressed
-from trunkline.sip.values import Refused as RefusedEvent
+from trunkline.sip.transactions import TRANSACTION_TIME, ClientTransaction, Flow, Outgoing
+from trunkline.sip.values import Credentials, DialogId, InviteAccepted, InviteProgressed, InviteRefused, SendInvite
 
 REDIRECT_LIMIT = 5
 """Contacts of 3xx responses that one call follows."""
@@ -52,8 +51,8 @@ class Attempt:
     flow: Flow
     local: str
     """Our From, with our tag."""
-    answerer: Answerer | None
-    sent: Sent | None = None
+    answerer: DigestClient | None
+    sent: ClientTransaction | None = None
     credentials: Headers = ()
     """Of the INVITE, for its ACK."""
     heard: bool = False
@@ -68,16 +67,16 @@ class Redirection:
     credentials: Credentials | None
 
 
-class Caller:
+class UacInvite:
     """One call that we place; see the head of this file. `on_over` is told when nothing more can come of it."""
 
     def __init__(
         self,
-        invite: Invite,
-        table: Table,
+        invite: SendInvite,
+        table: DialogStore,
         locator: Locator,
         connect: Callable[[Target], Flow],
-        on_over: Callable[["Caller"], None],
+        on_over: Callable[["UacInvite"], None],
     ) -> None:
         self.key: CallKey = (table.tag(), table.tag())
         self.settled = False
@@ -91,7 +90,7 @@ class Caller:
         self._seen: set[str] = set()
         """URIs called, for loops of redirections."""
         self._redirections = 0
-        self._failure = RefusedEvent(invite.dialog, 503, "Service Unavailable", "no target", responded=False)
+        self._failure = InviteRefused(invite.dialog, 503, "Service Unavailable", "no target", responded=False)
         self._attempt: Attempt | None = None
         self._sent_as: dict[int, Attempt] = {}
         """Attempts by the sequence numbers of their INVITEs."""
@@ -150,7 +149,7 @@ class Caller:
             place,
             place.flow or self._connect(place),
             "",
-            None if credentials is None else Answerer(credentials, self._table.tag),
+            None if credentials is None else DigestClient(credentials, self._table.tag),
         )
         self._attempt.local = self._from(self._attempt)
         self._to = self._to or f"<{place.uri}>"
@@ -187,7 +186,7 @@ class Caller:
                 headers=(
                     contact(attempt.flow),
                     *CAPABILITIES,
-                    *asking(self._interval, self._min_se),
+                    *request_headers(self._interval, self._min_se),
                     *self._invite.headers,
                     *attempt.credentials,
                 ),
@@ -212,7 +211,7 @@ class Caller:
 
     # ── responses ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _received(self, attempt: Attempt, response: Response) -> None:
+    def _received(self, attempt: Attempt, response: SipResponse) -> None:
         if response.headers or (attempt is self._attempt and not attempt.heard):
             attempt.heard = bool(response.headers)
             self._locator.tried(attempt.target, answered=attempt.heard)
@@ -227,7 +226,7 @@ class Caller:
             self._be_patient()
             self._failed(attempt, response)
 
-    def _progressed(self, attempt: Attempt, response: Response) -> None:
+    def _progressed(self, attempt: Attempt, response: SipResponse) -> None:
         if self._hung_up:
             return
         tag = "" if response.status == 100 else response.tag("to")
@@ -238,9 +237,9 @@ class Caller:
         if leg is not None and answer is not None:
             self._answers[tag], self._told = answer, tag
         reason = one_line(response.reason)
-        self._table.tell(Progressed(self._invite.dialog, response.status, reason, answer))
+        self._table.tell(InviteProgressed(self._invite.dialog, response.status, reason, answer))
 
-    def _acknowledge(self, leg: Dialog, response: Response) -> bool:
+    def _acknowledge(self, leg: Dialog, response: SipResponse) -> bool:
         """PRACK for a reliable response (RFC 3262 section 4); False: it came before, or out of order."""
         if "100rel" not in (tag.lower() for tag in response.listed("require")):
             return True
@@ -253,7 +252,7 @@ class Caller:
         self._table.request(leg, "PRACK", lambda _response: None, (("RAck", rack),))
         return True
 
-    def _failed(self, attempt: Attempt, response: Response) -> None:
+    def _failed(self, attempt: Attempt, response: SipResponse) -> None:
         if self._hung_up:
             self._settle()
             return
@@ -261,10 +260,10 @@ class Caller:
         if answerer is not None and answerer.challenged([(key, value) for key, _, value in response.headers]):
             self._send(attempt)
             return
-        if response.status == 422 and self._raises < RAISE_LIMIT and least(response) > self._interval:
+        if response.status == 422 and self._raises < RAISE_LIMIT and min_se_of(response) > self._interval:
             # RFC 4028 section 7.3.
             self._raises += 1
-            self._interval = self._min_se = least(response)
+            self._interval = self._min_se = min_se_of(response)
             self._send(attempt)
             return
         self._failure = _failure(self._invite.dialog, attempt, response)
@@ -273,7 +272,7 @@ class Caller:
             self._places.clear()
         self._next()
 
-    def _follow(self, target: Target, response: Response) -> bool:
+    def _follow(self, target: Target, response: SipResponse) -> bool:
         """Take the contacts of a 3xx as the next places (section 8.1.3.4), the most wanted first. Who sent it may see
         our credentials at work again, others may not."""
         if not 300 <= response.status < 400:
@@ -288,7 +287,7 @@ class Caller:
         self._places.extendleft(reversed(found))
         return bool(found)
 
-    def succeeded(self, response: Response) -> bool:
+    def succeeded(self, response: SipResponse) -> bool:
         """A 2xx to an INVITE of ours, in whatever state; False: to none that we know."""
         cseq, tag = response.cseq[0], response.tag("to")
         leg, attempt = self._legs.get(tag), self._sent_as.get(cseq)
@@ -316,16 +315,16 @@ class Caller:
             self._table.send_bye(leg, self._goodbye or reason(200, "answered elsewhere"))
         return True
 
-    def _win(self, leg: Dialog, tag: str, response: Response) -> None:
-        leg.state = State.CONFIRMED
+    def _win(self, leg: Dialog, tag: str, response: SipResponse) -> None:
+        leg.state = DialogState.CONFIRMED
         leg.takes_updates = takes_updates(response)
         leg.min_se = self._min_se
-        start(self._table, leg, granted(response, self._table.settings.min_se))
+        start(self._table, leg, negotiate_uac(response, self._table.settings.min_se))
         self._table.live[leg.id] = leg
         answer = self._description(response)
         if answer is None and self._told != tag:
             answer = self._answers.get(tag)
-        self._table.tell(Accepted(leg.id, answer))
+        self._table.tell(InviteAccepted(leg.id, answer))
 
     def _settle(self, winner: Dialog | None = None) -> None:
         """No more INVITEs: what is under way is cancelled, and early dialogs are forgotten."""
@@ -342,7 +341,7 @@ class Caller:
                 self._table.forget(leg)
         self._table.timers.after(TRANSACTION_TIME, self._on_over, self)
 
-    def _leg(self, tag: str, attempt: Attempt, response: Response) -> Dialog | None:
+    def _leg(self, tag: str, attempt: Attempt, response: SipResponse) -> Dialog | None:
         """The dialog that a response belongs to, or makes."""
         leg = self._legs.get(tag)
         if leg is not None or len(self._legs) >= FORK_LIMIT:
@@ -360,7 +359,7 @@ class Caller:
             route_set=_route_set(response),
             flow=attempt.flow,
             source=target.endpoint,
-            state=State.EARLY,
+            state=DialogState.EARLY,
             remote_cseq=0,
             local_cseq=response.cseq[0],
             ours=True,
@@ -374,19 +373,19 @@ class Caller:
         self._legs[tag] = self._table.known[leg.key] = leg
         return leg
 
-    def _description(self, response: Response) -> SessionDescription | None:
+    def _description(self, response: SipResponse) -> SessionDescription | None:
         try:
             return session_description(response)
-        except Refused:
+        except Rejection:
             self._table.counters["bad_answers"] += 1
             return None
 
 
-def _route_set(response: Response) -> tuple[str, ...]:
+def _route_set(response: SipResponse) -> tuple[str, ...]:
     return tuple(reversed(response.listed("record-route")))
 
 
-def _contacts(response: Response) -> list[str]:
+def _contacts(response: SipResponse) -> list[str]:
     """URIs of the contacts that can be called, by their q."""
     found = []
     for value in response.listed("contact"):
@@ -399,12 +398,12 @@ def _contacts(response: Response) -> list[str]:
     return [uri for _, uri in sorted(found, key=itemgetter(0))]
 
 
-def _failure(dialog: DialogId, attempt: Attempt, response: Response) -> RefusedEvent:
+def _failure(dialog: DialogId, attempt: Attempt, response: SipResponse) -> InviteRefused:
     status, text, there = response.status, one_line(response.reason)[:200], attempt.target.endpoint
     if response.headers:
         told = why(response) or one_line(response.value("warning"))[:200]
-        return RefusedEvent(dialog, status, text, f"{there}: {told}" if told else f"{there}")
+        return InviteRefused(dialog, status, text, f"{there}: {told}" if told else f"{there}")
     reason, text = ("Request Timeout", "no response") if status == 408 else ("Service Unavailable", text)
     if attempt.heard:
-        return RefusedEvent(dialog, status, reason, f"no final response from {there}", responded=False)
-    return RefusedEvent(dialog, status, reason, f"{there} is unreachable: {text}", responded=False, unreachable=True)
+        return InviteRefused(dialog, status, reason, f"no final response from {there}", responded=False)
+    return InviteRefused(dialog, status, reason, f"{there} is unreachable: {text}", responded=False, unreachable=True)

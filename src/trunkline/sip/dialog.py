@@ -31,16 +31,16 @@ from trunkline.sip.message.headers import (
     parse_uri,
     quoted_string,
 )
-from trunkline.sip.message.validation import ALLOW, SUPPORTED, Headers, Message, Request
-from trunkline.sip.session_timer import Terms
+from trunkline.sip.message.validation import ALLOW, SUPPORTED, Headers, SipMessage, SipRequest
+from trunkline.sip.session_timer import SessionTimer
 from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, takes_requests_at
-from trunkline.sip.transactions import Exchange, Flow, Outgoing
+from trunkline.sip.transactions import Flow, Outgoing, ServerTransaction
 from trunkline.sip.values import Credentials, DialogId
 
 CAPABILITIES = (("Allow", ", ".join(ALLOW)), ("Supported", ", ".join(SUPPORTED)), ("Accept", ACCEPT))
 
 
-class State(Enum):
+class DialogState(Enum):
     """Where a dialog is; see the head of this file."""
 
     EARLY = "early"
@@ -82,7 +82,7 @@ class Dialog:
     flow: Flow
     source: Endpoint
     """Where the peer's last message came from, or our INVITE went."""
-    state: State
+    state: DialogState
     remote_cseq: int
     """0 before the first request of the peer's."""
     direct: bool = False
@@ -95,7 +95,7 @@ class Dialog:
     """What answers challenges to our requests."""
     nonces: Counter[str] = field(default_factory=Counter)
     """How often each nonce was used."""
-    invite: Exchange | None = None
+    invite: ServerTransaction | None = None
     """The peer's INVITE or offer under way, until its ACK."""
     answered: bool = False
     """A 200 to `invite` is out."""
@@ -120,9 +120,9 @@ class Dialog:
     """Our last description."""
     takes_updates: bool = False
     """The peer takes UPDATE."""
-    grant: tuple[Terms | None, Headers] = (None, ())
+    grant: tuple[SessionTimer | None, Headers] = (None, ())
     """`invite`: what our 200 will say of the session's timer."""
-    terms: Terms | None = None
+    terms: SessionTimer | None = None
     """When the session expires; None: never."""
     min_se: int = 0
     """Seconds: the least interval that the peer's side takes, as far as it has told."""
@@ -149,7 +149,7 @@ class Dialog:
         self.direct = self.flow.transport == "udp" and not self.route_set and there != contact
         self.detoured = False
 
-    def hear(self, request: Request, source: Endpoint, flow: Flow) -> None:
+    def hear(self, request: SipRequest, source: Endpoint, flow: Flow) -> None:
         """A request of the peer's came; one from elsewhere than the last has ours go there."""
         if flow.transport == self.flow.transport and request.cseq[0] >= self.remote_cseq:
             self.flow = flow
@@ -235,7 +235,7 @@ def contact(flow: Flow, user: str = "") -> tuple[str, str]:
     return "Contact", f"<sip:{before}{flow.local}{suffix}>"
 
 
-def contact_of(message: Message) -> str | None:
+def contact_of(message: SipMessage) -> str | None:
     """URI of the one usable Contact in a message, None if there is none."""
     for value in message.listed("contact"):
         try:
@@ -251,7 +251,7 @@ def warning(flow: Flow, text: str | None) -> Headers:
     return () if text is None else (("Warning", f"399 {flow.local} {quoted_string(text)}"),)
 
 
-def why(message: Message) -> str:
+def why(message: SipMessage) -> str:
     """The Reason header, for people (RFC 3326)."""
     return one_line(message.value("reason"))[:200]
 

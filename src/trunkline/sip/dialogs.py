@@ -10,29 +10,29 @@ from dataclasses import replace
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.callee import Callee
-from trunkline.sip.caller import Caller, CallKey
-from trunkline.sip.dialog import CAPABILITIES, Dialog, State, contact, contact_of, reason, warning, why
+from trunkline.sip.callee import Uas
+from trunkline.sip.caller import CallKey, UacInvite
+from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, contact, contact_of, reason, warning, why
 from trunkline.sip.message.bodies import pressed_key, session_description
-from trunkline.sip.message.validation import Refused, Request, Response
+from trunkline.sip.message.validation import Rejection, SipRequest, SipResponse
 from trunkline.sip.refresh import start
-from trunkline.sip.table import Table
+from trunkline.sip.table import DialogStore
 from trunkline.sip.targets import Locator, Target
 from trunkline.sip.timers import Timers
-from trunkline.sip.transactions import Exchange, Flow, Transactions
+from trunkline.sip.transactions import Flow, ServerTransaction, Transactions
 from trunkline.sip.values import (
     AcceptReinvite,
     DialogId,
-    DigitReceived,
-    Hangup,
-    Invite,
+    EndDialog,
+    InfoDigitReceived,
+    InviteRefused,
     ReinviteCancelled,
     ReinviteReceived,
     RejectReinvite,
+    SendInvite,
     SipAction,
     SipEvent,
 )
-from trunkline.sip.values import Refused as RefusedEvent
 
 RETRY_AFTER = 5
 """Seconds after which a refused caller may try again."""
@@ -45,13 +45,12 @@ REINVITE_LIMIT = 20.0
 64*T1, and after a media worker that is frozen has been found out, which ends the call."""
 
 
-class Dialogs:
+class UserAgentCore:
     """All dialogs of one endpoint.
 
     `tag` makes tags: 64 random bits or more each. `locator` finds out where calls go, `connect` gives the flow to a
-    target, `admit` raises Refused for who may not call, and tells which phone does. Events are told through `on_event`
-    and may be answered by `perform` from within it.
-    """
+    target, `admit` Raises Rejection for who may not call, and tells which phone does. Events are told through
+    `on_event` and may be answered by `perform` from within it."""
 
     def __init__(
         self,
@@ -59,16 +58,16 @@ class Dialogs:
         tag: Callable[[], str],
         locator: Locator,
         connect: Callable[[Target], Flow],
-        admit: Callable[[Request, Endpoint], str | None],
+        admit: Callable[[SipRequest, Endpoint], str | None],
         settings: SipSettings,
         counters: Counter[str],
         timers: Timers,
     ) -> None:
         self.transactions = Transactions(self._new_request, self._succeeded, timers, tag)
         self.draining = False
-        self._table = Table(self.transactions, on_event, tag, settings, counters)
-        self._callee = Callee(self._table)
-        self._callers: dict[CallKey, Caller] = {}
+        self._table = DialogStore(self.transactions, on_event, tag, settings, counters)
+        self._callee = Uas(self._table)
+        self._callers: dict[CallKey, UacInvite] = {}
         self._locator = locator
         self._connect = connect
         self._may_call = admit
@@ -89,7 +88,7 @@ class Dialogs:
         return {**tables, "callers": len(self._callers), **self.transactions.sizes}
 
     def new_dialog(self) -> DialogId:
-        """A fresh number, for `Invite`."""
+        """A fresh number, for `SendInvite`."""
         return self._table.new_id()
 
     def when_empty(self, callback: Callable[[], None]) -> None:
@@ -104,8 +103,8 @@ class Dialogs:
 
     # From the peers.
 
-    def receive(self, request: Request, source: Endpoint, flow: Flow) -> None:
-        """A screened request. Raises Refused for what is refused without a transaction."""
+    def receive(self, request: SipRequest, source: Endpoint, flow: Flow) -> None:
+        """A screened request. Raises Rejection for what is refused without a transaction."""
         if self.transactions.absorbed(request):
             self._counters["retransmissions"] += request.method != "ACK"
             return
@@ -118,7 +117,7 @@ class Dialogs:
         if request.method == "INVITE" and outside:
             if dialog is not None:
                 # Forked to us twice (section 8.2.2.2), or begun anew by a peer that has lost its dialog.
-                raise Refused(482, "Loop Detected")
+                raise Rejection(482, "Loop Detected")
             self._admit()
             self._phone = self._may_call(request, source)
         elif request.method == "OPTIONS" and outside:
@@ -126,7 +125,7 @@ class Dialogs:
                 self._admit()
         elif request.method not in ("ACK", "CANCEL") and (dialog is None or dialog.local_tag != request.tag("to")):
             # Without a transaction: a flood of them leaves nothing behind.
-            raise Refused(481, "Call/Transaction Does Not Exist")
+            raise Rejection(481, "Call/Transaction Does Not Exist")
         tag = dialog.local_tag if dialog is not None else self._tag()
         self.transactions.receive_request(request, source, flow, tag if request.method == "CANCEL" else None)
 
@@ -139,15 +138,15 @@ class Dialogs:
     def _admit(self) -> None:
         headers = (("Retry-After", str(RETRY_AFTER)),)
         if self.draining:
-            raise Refused(503, "Shutting Down", headers)
+            raise Rejection(503, "Shutting Down", headers)
         # Refused calls wait for their ACKs too: a flood of them must not fill the memory.
         if (
             len(self._live) + len(self._calling) >= self._limit
             or self.transactions.sizes["server"] >= TRANSACTION_FACTOR * self._limit
         ):
-            raise Refused(503, "Too Many Calls", headers)
+            raise Rejection(503, "Too Many Calls", headers)
 
-    def _new_request(self, exchange: Exchange) -> None:
+    def _new_request(self, exchange: ServerTransaction) -> None:
         request = exchange.request
         dialog = self._known.get((request.value("call-id"), request.tag("from")))
         outside = not request.tag("to")
@@ -158,12 +157,12 @@ class Dialogs:
         elif outside and request.method == "INVITE":
             self._callee.invited(exchange, self._phone)
         elif dialog is not None and request.cseq[0] <= dialog.remote_cseq and not _is_last_word(dialog, exchange):
-            self._table.refuse(exchange, Refused(500, "CSeq Out Of Order"))
+            self._table.refuse(exchange, Rejection(500, "CSeq Out Of Order"))
         elif dialog is not None:
             dialog.remote_cseq = max(dialog.remote_cseq, request.cseq[0])
             self._in_dialog(dialog, exchange)
 
-    def _in_dialog(self, dialog: Dialog, exchange: Exchange) -> None:
+    def _in_dialog(self, dialog: Dialog, exchange: ServerTransaction) -> None:
         method = exchange.request.method
         if method == "OPTIONS":
             exchange.respond(200, "OK", CAPABILITIES)
@@ -179,36 +178,36 @@ class Dialogs:
         else:
             self._reinvite(dialog, exchange)
 
-    def _info(self, dialog: Dialog, exchange: Exchange) -> None:
+    def _info(self, dialog: Dialog, exchange: ServerTransaction) -> None:
         try:
             key = pressed_key(exchange.request)
-        except Refused as refused:
+        except Rejection as refused:
             self._table.refuse(exchange, refused)
             return
         exchange.respond(200, "OK")
         if key is not None and dialog.id in self._live:
             self._counters["info_digits"] += 1
-            self._on_event(DigitReceived(dialog.id, key))
+            self._on_event(InfoDigitReceived(dialog.id, key))
 
-    def _update(self, dialog: Dialog, exchange: Exchange) -> None:
+    def _update(self, dialog: Dialog, exchange: ServerTransaction) -> None:
         """UPDATE without an offer: the peer is still there, and perhaps elsewhere."""
         try:
             terms, headers = self._callee.grant(exchange.request)
-        except Refused as refused:
+        except Rejection as refused:
             self._table.refuse(exchange, refused)
             return
         dialog.remote_target = contact_of(exchange.request) or dialog.remote_target
         exchange.respond(200, "OK", (contact(dialog.flow), *CAPABILITIES, *headers))
-        if dialog.state is State.CONFIRMED:
+        if dialog.state is DialogState.CONFIRMED:
             start(self._table, dialog, terms)
 
-    def _reinvite(self, dialog: Dialog, exchange: Exchange) -> None:
+    def _reinvite(self, dialog: Dialog, exchange: ServerTransaction) -> None:
         """re-INVITE, or UPDATE with an offer (RFC 3311)."""
         try:
             self._one_at_a_time(dialog)
             offer = session_description(exchange.request)
             dialog.grant = self._callee.grant(exchange.request)
-        except Refused as refused:
+        except Rejection as refused:
             self._table.refuse(exchange, refused)
             return
         dialog.invite = exchange
@@ -219,22 +218,22 @@ class Dialogs:
         if dialog.invite is exchange and not dialog.answered:
             self._table.timers.after(REINVITE_LIMIT, self._too_late, dialog, exchange)
 
-    def _too_late(self, dialog: Dialog, exchange: Exchange) -> None:
+    def _too_late(self, dialog: Dialog, exchange: ServerTransaction) -> None:
         if dialog.invite is exchange and not dialog.answered:
             dialog.invite = None
-            self._table.refuse(exchange, Refused(504, "Server Time-out"))
+            self._table.refuse(exchange, Rejection(504, "Server Time-out"))
             self._on_event(ReinviteCancelled(dialog.id))
 
     def _one_at_a_time(self, dialog: Dialog) -> None:
         """Section 14.2: no offer while one of ours waits for its answer, nor while one of theirs does, or the 200 to
-        it for its ACK. Raises Refused."""
+        it for its ACK. Raises Rejection."""
         if dialog.offering:
-            raise Refused(491, "Request Pending")
-        if dialog.state is not State.CONFIRMED or dialog.invite is not None:
+            raise Rejection(491, "Request Pending")
+        if dialog.state is not DialogState.CONFIRMED or dialog.invite is not None:
             headers = (("Retry-After", str(REINVITE_RETRY_AFTER)),)
-            raise Refused(500, "Another INVITE Is Pending", headers)
+            raise Rejection(500, "Another INVITE Is Pending", headers)
 
-    def _succeeded(self, response: Response) -> bool:
+    def _succeeded(self, response: SipResponse) -> bool:
         """A 2xx to an INVITE whose transaction is over: sent again, as our ACK was lost, or by another fork."""
         caller = self._callers.get((response.value("call-id"), response.tag("from")))
         if caller is not None and caller.succeeded(response):
@@ -249,18 +248,18 @@ class Dialogs:
 
     def perform(self, action: SipAction) -> None:
         """Do what the application asks; what comes too late, or for a dialog that is no more, is ignored."""
-        if isinstance(action, Invite):
+        if isinstance(action, SendInvite):
             self._invite(action)
             return
         dialog = self._live.get(action.dialog)
-        if isinstance(action, Hangup):
+        if isinstance(action, EndDialog):
             self._hang_up(action, dialog)
         elif dialog is None or dialog.invite is None or dialog.answered:
             return
         elif isinstance(action, AcceptReinvite | RejectReinvite):
-            if dialog.state is State.CONFIRMED:
+            if dialog.state is DialogState.CONFIRMED:
                 self._settle_reinvite(dialog, dialog.invite, action)
-        elif dialog.state is State.RINGING:
+        elif dialog.state is DialogState.RINGING:
             self._callee.settle(dialog, dialog.invite, action)
 
     def unreachable(self, flow: Flow, text: str, to: Endpoint | None = None) -> None:
@@ -270,26 +269,28 @@ class Dialogs:
     def hang_up_all(self, text: str) -> None:
         """End every dialog, also those whose ACK is still to come."""
         for number in [*self._live, *self._calling]:
-            self.perform(Hangup(number, text))
+            self.perform(EndDialog(number, text))
         for dialog in list(self._known.values()):
             if dialog.invite is not None:
                 self._table.settle(dialog)
                 self._table.send_bye(dialog, dialog.goodbye)
 
-    def _invite(self, action: Invite) -> None:
+    def _invite(self, action: SendInvite) -> None:
         if self.draining or len(self._live) + len(self._calling) >= self._limit:
             detail = "shutting down" if self.draining else "too many calls"
-            self._on_event(RefusedEvent(action.dialog, 503, "Service Unavailable", detail, False))
+            self._on_event(InviteRefused(action.dialog, 503, "Service Unavailable", detail, False))
             return
-        caller = Caller(action, self._table, self._locator, self._connect, self._over)
+        caller = UacInvite(action, self._table, self._locator, self._connect, self._over)
         self._callers[caller.key] = self._calling[action.dialog] = caller
         self._counters["calls_placed"] += 1
         caller.start()
 
-    def _over(self, caller: Caller) -> None:
+    def _over(self, caller: UacInvite) -> None:
         del self._callers[caller.key]
 
-    def _settle_reinvite(self, dialog: Dialog, exchange: Exchange, action: AcceptReinvite | RejectReinvite) -> None:
+    def _settle_reinvite(
+        self, dialog: Dialog, exchange: ServerTransaction, action: AcceptReinvite | RejectReinvite
+    ) -> None:
         if isinstance(action, AcceptReinvite):
             # Section 12.2.2: a re-INVITE that is accepted refreshes the remote target.
             dialog.remote_target = contact_of(exchange.request) or dialog.remote_target
@@ -298,7 +299,7 @@ class Dialogs:
             dialog.invite = None
             exchange.respond(action.status, action.reason, warning(dialog.flow, action.warning))
 
-    def _hang_up(self, action: Hangup, dialog: Dialog | None) -> None:
+    def _hang_up(self, action: EndDialog, dialog: Dialog | None) -> None:
         header = None if action.reason is None else reason(action.cause, action.reason)
         caller = self._calling.pop(action.dialog, None)
         if caller is not None:
@@ -306,24 +307,24 @@ class Dialogs:
         if dialog is None:
             return
         del self._live[dialog.id]
-        if dialog.state is State.RINGING:
+        if dialog.state is DialogState.RINGING:
             self._callee.hang_up(dialog, header)
-        elif dialog.state is State.ANSWERED:
+        elif dialog.state is DialogState.ANSWERED:
             # Section 15: no BYE before the ACK has come, or has not come in time.
-            dialog.state, dialog.goodbye = State.CLOSING, header
+            dialog.state, dialog.goodbye = DialogState.CLOSING, header
         else:
             self._table.settle(dialog)
             self._table.send_bye(dialog, header)
 
 
-def _is_last_word(dialog: Dialog, exchange: Exchange) -> bool:
+def _is_last_word(dialog: Dialog, exchange: ServerTransaction) -> bool:
     """A BYE counts whatever its number: a proxy that ends a call in its party's name, say by its own timer, knows no
     number that is right, and whoever has gone will not ask again. Only from where the dialog's peer is: who has
     overheard the tags elsewhere may not replay one."""
     return exchange.request.method == "BYE" and dialog.is_peer(exchange.source)
 
 
-def _to_us(dialog: Dialog, request: Request, source: Endpoint) -> Request:
+def _to_us(dialog: Dialog, request: SipRequest, source: Endpoint) -> SipRequest:
     """A request with our To tag where a client has lost it, and there is no doubt of what it means: an ACK with another
     tag, whose number is that of the INVITE that we have answered; a BYE without a tag. Only from where the dialog's
     peer is: our tag is what others do not know."""

@@ -1,7 +1,7 @@
 """The SIP endpoint: transports, screen and dialogs put together (driver).
 
-A message goes transports -> `screen` -> `Dialogs` -> one event to the application; an action goes `perform` ->
-`Dialogs` -> transports. All of it runs inside the event loop's callbacks, without tasks of its own.
+A message goes transports -> `validate` -> `UserAgentCore` -> one event to the application; an action goes `perform` ->
+`UserAgentCore` -> transports. All of it runs inside the event loop's callbacks, without tasks of its own.
 """
 
 import asyncio
@@ -18,11 +18,20 @@ import structlog
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.dialogs import Dialogs
-from trunkline.sip.message.digest import Guard
+from trunkline.sip.dialogs import UserAgentCore
+from trunkline.sip.message.digest import DigestServer
 from trunkline.sip.message.numbers import called_number
-from trunkline.sip.message.validation import Asked, Dropped, Refused, Request, Response, parse, refusal, screen
-from trunkline.sip.peers.access import Access, Origin
+from trunkline.sip.message.validation import (
+    ChallengeRejection,
+    Discard,
+    Rejection,
+    SipRequest,
+    SipResponse,
+    parse,
+    refusal,
+    validate,
+)
+from trunkline.sip.peers.access import Access, PeerIdentity
 from trunkline.sip.peers.binding_store import restored, saved
 from trunkline.sip.peers.media_hosts import MediaHosts
 from trunkline.sip.peers.registrar import Registrar
@@ -33,7 +42,7 @@ from trunkline.sip.targets import Target
 from trunkline.sip.timers import Timers
 from trunkline.sip.transactions import Flow
 from trunkline.sip.transport.transports import Transports
-from trunkline.sip.values import DialogId, Hangup, InviteReceived, Reject, SipAction, SipEvent, TrunkStatus
+from trunkline.sip.values import DialogId, EndDialog, InviteReceived, RejectInvite, SipAction, SipEvent, TrunkStatus
 
 log = structlog.get_logger()
 
@@ -67,10 +76,10 @@ class SipEndpoint:
         self._on_event = on_event
         self._transports = Transports(settings, directory, self._message, self._complain, self.counters)
         hosts = frozenset(host.lower() for host in (settings.host, settings.advertised_host) if host)
-        guard = Guard(settings.realm, token_bytes(32), settings.digest_algorithms, hosts)
+        guard = DigestServer(settings.realm, token_bytes(32), settings.digest_algorithms, hosts)
         self._registrar = Registrar(settings.registration_min, settings.registration_max)
         self._access = Access(settings, guard, self.counters, self._registrar.is_at)
-        self._origin = Origin()
+        self._origin = PeerIdentity()
         """Of the INVITE that is being taken."""
         self._contacts = dict(contacts or {})
         self._on_contacts = on_contacts
@@ -78,7 +87,7 @@ class SipEndpoint:
         self._lookups = Lookups(settings, self._found)
         self._locator: EdgeLocator | None = None
         self._media_hosts = MediaHosts(self._lookups.find_address, self._tell_held, self.counters)
-        self._dialogs: Dialogs | None = None
+        self._dialogs: UserAgentCore | None = None
         self._timers: Timers | None = None
         self._alarm: asyncio.TimerHandle | None = None
         """Runs the timers that are due."""
@@ -132,7 +141,7 @@ class SipEndpoint:
         timers = Timers(loop.time, self._wake, _timer_failed)
         self._timers = timers
         self._locator = EdgeLocator(self._settings, self._registrar, self._trunks, loop.time, self._lookups.find)
-        self._dialogs = Dialogs(
+        self._dialogs = UserAgentCore(
             self._tell,
             lambda: token_hex(8),
             self._locator,
@@ -180,7 +189,7 @@ class SipEndpoint:
 
     def perform(self, action: SipAction) -> None:
         """Do an action. One on a dialog that is no more, or that comes too late for its state, is ignored."""
-        if isinstance(action, Hangup | Reject):
+        if isinstance(action, EndDialog | RejectInvite):
             self._media_hosts.forget(action.dialog)
         if self._dialogs is not None:
             self._dialogs.perform(action)
@@ -250,7 +259,7 @@ class SipEndpoint:
         self.counters[change] += 1
         (log.warning if change in TROUBLES else log.info)(f"sip_{change}", trunk=trunk, detail=detail)
 
-    def _admit(self, request: Request, source: Endpoint) -> str | None:
+    def _admit(self, request: SipRequest, source: Endpoint) -> str | None:
         self._origin = self._access.caller(request, source, asyncio.get_running_loop().time())
         if self._origin.trunk is not None:
             self._trunks.heard(self._origin.trunk, source.host)
@@ -271,7 +280,7 @@ class SipEndpoint:
             self.counters["errors"] += 1
             log.exception("sip_event_failed", kind=type(event).__name__)
 
-    def _register(self, request: Request, source: Endpoint, flow: Flow) -> Refused:
+    def _register(self, request: SipRequest, source: Endpoint, flow: Flow) -> Rejection:
         """The answer to a REGISTER, which needs no transaction: it may be taken again, to the same effect."""
         now = asyncio.get_running_loop().time()
         user = self._access.registrant(request, source, now)
@@ -288,7 +297,7 @@ class SipEndpoint:
             log.info(f"sip_phone_{change}", phone=user, source=str(source), contacts=len(after))
         if self._on_contacts is not None:
             self._on_contacts(user, saved(self._registrar.bindings(user, now)[::-1], _epoch()))
-        return Refused(200, "OK", headers)
+        return Rejection(200, "OK", headers)
 
     def _message(self, data: bytes, source: Endpoint, flow: Flow) -> None:
         if self._dialogs is None:
@@ -296,7 +305,7 @@ class SipEndpoint:
         self.counters["messages"] += 1
         try:
             self._take(self._dialogs, data, source, flow)
-        except Dropped as dropped:
+        except Discard as dropped:
             self.counters["dropped"] += 1
             self._complain("sip_message_dropped", source, str(dropped))
         except Exception:
@@ -304,26 +313,26 @@ class SipEndpoint:
             self.counters["errors"] += 1
             log.exception("sip_message_failed", source=str(source))
 
-    def _take(self, dialogs: Dialogs, data: bytes, source: Endpoint, flow: Flow) -> None:
+    def _take(self, dialogs: UserAgentCore, data: bytes, source: Endpoint, flow: Flow) -> None:
         stream = flow.transport != "udp"
         message = parse(data, stream=stream)
         try:
-            screen(message, stream=stream)
-            if isinstance(message, Response):
+            validate(message, stream=stream)
+            if isinstance(message, SipResponse):
                 if not dialogs.transactions.receive_response(message):
-                    raise Dropped("response to nothing that we asked")
+                    raise Discard("response to nothing that we asked")
             elif message.method == "REGISTER":
                 raise self._register(message, source, flow)
             else:
                 dialogs.receive(message, source, flow)
-        except Refused as refused:
+        except Rejection as refused:
             self._refuse(message, source, flow, refused)
 
-    def _refuse(self, message: Request | Response, source: Endpoint, flow: Flow, refused: Refused) -> None:
-        assert isinstance(message, Request)
+    def _refuse(self, message: SipRequest | SipResponse, source: Endpoint, flow: Flow, refused: Rejection) -> None:
+        assert isinstance(message, SipRequest)
         if refused.status >= 300:
             self.counters[f"refused_{refused.status}"] += 1
-        if refused.status >= 300 and not isinstance(refused, Asked):
+        if refused.status >= 300 and not isinstance(refused, ChallengeRejection):
             self._complain("sip_request_refused", source, str(refused))
         text, target = refusal(message, source, refused)
         flow.send(text.encode("utf-8", "backslashreplace"), target)

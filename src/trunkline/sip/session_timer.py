@@ -7,14 +7,14 @@ agreed in each INVITE or UPDATE and its 2xx, in words (`uac`, `uas`) that belong
 import re
 from dataclasses import dataclass
 
-from trunkline.sip.message.validation import Asked, Headers, Message, Refused, Request, Response
+from trunkline.sip.message.validation import ChallengeRejection, Headers, Rejection, SipMessage, SipRequest, SipResponse
 
 _SESSION_EXPIRES = re.compile(r"([0-9]{1,9})\s*(?:;.*)?", re.DOTALL)
 _REFRESHER = re.compile(r";\s*refresher\s*=\s*(uac|uas)\s*(?:;|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SessionTimer:
     """What was agreed."""
 
     interval: int
@@ -33,7 +33,7 @@ class Terms:
         return self.interval - min(32, self.interval / 3)
 
 
-def asking(interval: int, min_se: int, *, ours: bool = False) -> Headers:
+def request_headers(interval: int, min_se: int, *, ours: bool = False) -> Headers:
     """Headers of a request of ours; an `interval` of 0 asks for nothing. `ours`: we want to refresh, else the peer may
     choose who does."""
     if not interval:
@@ -41,25 +41,25 @@ def asking(interval: int, min_se: int, *, ours: bool = False) -> Headers:
     return ("Session-Expires", f"{interval};refresher=uac" if ours else str(interval)), ("Min-SE", str(min_se))
 
 
-def granted(response: Response, min_se: int) -> Terms | None:
+def negotiate_uac(response: SipResponse, min_se: int) -> SessionTimer | None:
     """What the 2xx to a request of ours says; None: the session does not expire."""
     found = _session_expires(response)
-    return None if found is None else Terms(max(found[0], min_se), found[1] != "uas")
+    return None if found is None else SessionTimer(max(found[0], min_se), found[1] != "uas")
 
 
-def grant(request: Request, interval: int, min_se: int) -> tuple[Terms | None, Headers]:
+def negotiate_uas(request: SipRequest, interval: int, min_se: int) -> tuple[SessionTimer | None, Headers]:
     """What we say to a request of the peer's, and the headers of our 2xx (section 9). `interval` is what we want where
     it asks for nothing, 0 = nothing either. Raises Refused: 422 when its interval is too small."""
     supported = "timer" in (tag.lower() for tag in request.listed("supported") + request.listed("require"))
     asked = _session_expires(request)
     if asked is None and request.value("session-expires"):
-        raise Refused(400, "Malformed Session-Expires")
+        raise Rejection(400, "Malformed Session-Expires")
     if asked is not None:
         seconds, refresher = asked
         if seconds < min_se and supported:
-            raise Asked(422, "Session Interval Too Small", (("Min-SE", str(min_se)),))
+            raise ChallengeRejection(422, "Session Interval Too Small", (("Min-SE", str(min_se)),))
     elif supported and interval:
-        seconds, refresher = max(interval, least(request)), "uac"
+        seconds, refresher = max(interval, min_se_of(request)), "uac"
     else:
         return None, ()
     if not supported:
@@ -68,16 +68,16 @@ def grant(request: Request, interval: int, min_se: int) -> tuple[Terms | None, H
     headers: Headers = (("Session-Expires", f"{seconds};refresher={refresher}"),)
     if refresher == "uac":
         headers += (("Require", "timer"),)
-    return Terms(max(seconds, min_se), refresher == "uas"), headers
+    return SessionTimer(max(seconds, min_se), refresher == "uas"), headers
 
 
-def least(message: Message) -> int:
+def min_se_of(message: SipMessage) -> int:
     """The Min-SE that a message tells, 0 if none."""
     match = _SESSION_EXPIRES.fullmatch(message.value("min-se"))
     return int(match[1]) if match else 0
 
 
-def _session_expires(message: Message) -> tuple[int, str] | None:
+def _session_expires(message: SipMessage) -> tuple[int, str] | None:
     value = message.value("session-expires")
     match = _SESSION_EXPIRES.fullmatch(value)
     if match is None:

@@ -7,24 +7,24 @@ from itertools import count
 from typing import Literal, Protocol
 
 from trunkline.config import SipSettings
-from trunkline.sip.dialog import Dialog, Key, State, contact_of
-from trunkline.sip.message.digest import Answerer
-from trunkline.sip.message.validation import Headers, Refused, Response
-from trunkline.sip.transactions import Exchange, Sent, Transactions
+from trunkline.sip.dialog import Dialog, DialogState, Key, contact_of
+from trunkline.sip.message.digest import DigestClient
+from trunkline.sip.message.validation import Headers, Rejection, SipResponse
+from trunkline.sip.transactions import ClientTransaction, ServerTransaction, Transactions
 from trunkline.sip.values import DialogEnded, DialogId, SipEvent
 
 NOT_THERE = frozenset((403, 404, 408, 410, 481, 503))
 """What is said to a request in a dialog by who does not know the dialog, or by us where nobody answers."""
 
 
-class Caller(Protocol):
+class PendingInvite(Protocol):
     """A call of ours that is not answered yet, as the table sees it."""
 
     def hang_up(self, header: str | None) -> None:
         """CANCEL."""
 
 
-class Table:
+class DialogStore:
     """The dialogs of one endpoint. `live` are those that the application knows, `known` those that the wire does."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Table:
         self.counters = counters
         self.live: dict[DialogId, Dialog] = {}
         self.known: dict[Key, Dialog] = {}
-        self.calling: dict[DialogId, Caller] = {}
+        self.calling: dict[DialogId, PendingInvite] = {}
         """Calls of ours that are not answered yet."""
         self.on_forgotten: Callable[[], None] | None = None
         self._ids = count(1)
@@ -52,7 +52,7 @@ class Table:
         """A fresh one."""
         return DialogId(next(self._ids))
 
-    def refuse(self, exchange: Exchange, refused: Refused) -> None:
+    def refuse(self, exchange: ServerTransaction, refused: Rejection) -> None:
         """Answer a request with a failure, and count it."""
         self.counters[f"refused_{refused.status}"] += 1
         exchange.respond(refused.status, refused.reason, refused.headers)
@@ -93,7 +93,7 @@ class Table:
     def send_bye(self, dialog: Dialog, reason: str | None) -> None:
         """BYE; the dialog stays known until its response."""
         dialog.be_quiet()
-        dialog.state = State.CLOSING
+        dialog.state = DialogState.CLOSING
         headers = () if reason is None else (("Reason", reason),)
         self.request(dialog, "BYE", lambda _response: self.forget(dialog), headers)
 
@@ -107,27 +107,27 @@ class Table:
         self,
         dialog: Dialog,
         method: str,
-        on_final: Callable[[Response], None],
+        on_final: Callable[[SipResponse], None],
         headers: Headers = (),
         sdp: str | None = None,
-        answerer: Answerer | None = None,
-    ) -> Sent:
+        answerer: DigestClient | None = None,
+    ) -> ClientTransaction:
         """Send a request inside a dialog and answer what challenges come; where the peer is not to be found, send it
         once more, the other way. `on_final` gets the final response."""
         request = dialog.request(method, headers, sdp)
         credentials = () if answerer is None else answerer.headers(method, request.uri)
         request = replace(request, headers=(*headers, *credentials))
 
-        def received(response: Response) -> None:
+        def received(response: SipResponse) -> None:
             if response.status < 200:
                 return
-            wanted = method == "BYE" or dialog.state is not State.CLOSING
+            wanted = method == "BYE" or dialog.state is not DialogState.CLOSING
             if wanted and response.status in NOT_THERE and dialog.detour():
                 self.request(dialog, method, on_final, headers, sdp, answerer)
                 return
             again = None
             if response.status in (401, 407) and dialog.credentials is not None:
-                again = answerer or Answerer(dialog.credentials, self.tag, dialog.nonces)
+                again = answerer or DigestClient(dialog.credentials, self.tag, dialog.nonces)
             if again is not None and again.challenged([(key, value) for key, _, value in response.headers]):
                 self.request(dialog, method, on_final, headers, sdp, again)
                 return

@@ -1,9 +1,8 @@
 """Where an INVITE of ours may go: the border between the calling side of a dialog and those who know trunks, phones
 and DNS. Pure.
 
-A `Locator` turns an `Invite` into targets in the order in which they are to be tried (RFC 3263 section 4.3); the next
-one is tried, within the same call, where one does not answer at all, cannot be reached or says 503.
-"""
+A `Locator` turns an `SendInvite` into targets in the order in which they are to be tried (RFC 3263 section 4.3); the
+next one is tried, within the same call, where one does not answer at all, cannot be reached or says 503."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Literal, Protocol
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.headers import parse_name_addr, parse_uri
 from trunkline.sip.transactions import Flow
-from trunkline.sip.values import Credentials, Invite
+from trunkline.sip.values import Credentials, SendInvite
 
 Transport = Literal["udp", "tcp", "tls"]
 TRANSPORTS: dict[str, Transport] = {"udp": "udp", "tcp": "tcp", "tls": "tls"}
@@ -57,13 +56,13 @@ class Unreachable:
     """For people."""
 
 
-Found = Callable[[Sequence[Target] | Unreachable], None]
+OnLocated = Callable[[Sequence[Target] | Unreachable], None]
 
 
 class Locator(Protocol):
     """Finds targets."""
 
-    def locate(self, invite: Invite, found: Found) -> None:
+    def locate(self, invite: SendInvite, found: OnLocated) -> None:
         """Call `found` once, from within or later, with at least one target or with the reason why there is none."""
 
     def tried(self, target: Target, *, answered: bool) -> None:
@@ -73,10 +72,10 @@ class Locator(Protocol):
 class UriLocator:
     """Calls by URI, to the host that the URI names; `look_up` finds out where that is."""
 
-    def __init__(self, look_up: Callable[[Target, Found], None]) -> None:
+    def __init__(self, look_up: Callable[[Target, OnLocated], None]) -> None:
         self._look_up = look_up
 
-    def locate(self, invite: Invite, found: Found) -> None:
+    def locate(self, invite: SendInvite, found: OnLocated) -> None:
         """See `Locator`."""
         target = uri_target(invite.to)
         if isinstance(target, Unreachable):

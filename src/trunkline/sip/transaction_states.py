@@ -42,7 +42,7 @@ UNANSWERED_LIMIT = 300.0
 """Seconds for which an INVITE without Expires may be unanswered."""
 
 
-class State(Enum):
+class TransactionState(Enum):
     """Of a transaction."""
 
     CALLING = auto()
@@ -110,7 +110,7 @@ class Span:
     """The end stays when the state before set it."""
 
 
-Table = Mapping[tuple[State, Input], tuple[State, tuple[Do, ...]]]
+Table = Mapping[tuple[TransactionState, Input], tuple[TransactionState, tuple[Do, ...]]]
 """A pair that is not there changes nothing."""
 
 
@@ -118,15 +118,20 @@ Table = Mapping[tuple[State, Input], tuple[State, tuple[Do, ...]]]
 class Machine:
     """One of the four."""
 
-    start: State
+    start: TransactionState
     table: Table
-    spans: Mapping[State, Span]
-    live: frozenset[State]
+    spans: Mapping[TransactionState, Span]
+    live: frozenset[TransactionState]
     """States in which somebody still waits for something; in the others messages are only absorbed."""
 
 
-_CALLING, _TRYING, _PROCEEDING = State.CALLING, State.TRYING, State.PROCEEDING
-_ACCEPTED, _COMPLETED, _CONFIRMED, _TERMINATED = State.ACCEPTED, State.COMPLETED, State.CONFIRMED, State.TERMINATED
+_CALLING, _TRYING, _PROCEEDING = TransactionState.CALLING, TransactionState.TRYING, TransactionState.PROCEEDING
+_ACCEPTED, _COMPLETED, _CONFIRMED, _TERMINATED = (
+    TransactionState.ACCEPTED,
+    TransactionState.COMPLETED,
+    TransactionState.CONFIRMED,
+    TransactionState.TERMINATED,
+)
 
 INVITE_CLIENT = Machine(
     _CALLING,
@@ -282,9 +287,9 @@ class Transaction:
 
     def terminate(self) -> None:
         """Be over."""
-        self.state, self.ends_at, self.repeats_at = State.TERMINATED, inf, inf
+        self.state, self.ends_at, self.repeats_at = TransactionState.TERMINATED, inf, inf
 
-    def _enter(self, state: State, now: float) -> None:
+    def _enter(self, state: TransactionState, now: float) -> None:
         span = self._machine.spans.get(state)
         seconds = 0.0 if span is None else span.stream if self._reliable else span.udp
         if span is None or not seconds:

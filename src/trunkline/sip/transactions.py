@@ -18,7 +18,7 @@ from ipaddress import ip_address
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.headers import is_address, one_line
 from trunkline.sip.message.outgoing import USER_AGENT, Flow, Outgoing, message_text, request_text
-from trunkline.sip.message.validation import Headers, Request, Response, answer_via
+from trunkline.sip.message.validation import Headers, SipRequest, SipResponse, answer_via
 from trunkline.sip.timers import Timer, Timers
 from trunkline.sip.transaction_states import (
     CLIENT,
@@ -29,11 +29,11 @@ from trunkline.sip.transaction_states import (
     TRANSACTION_TIME,
     Do,
     Input,
-    State,
     Transaction,
+    TransactionState,
 )
 
-__all__ = ["T1", "TRANSACTION_TIME", "Exchange", "Flow", "Outgoing", "Sent", "Transactions"]
+__all__ = ["T1", "TRANSACTION_TIME", "ClientTransaction", "Flow", "Outgoing", "ServerTransaction", "Transactions"]
 
 MAGIC_COOKIE = "z9hG4bK"
 """Begins the branches of RFC 3261 (section 8.1.1.7)."""
@@ -45,7 +45,7 @@ MEMORY_OVERHEAD = 500
 Key = tuple[str, ...]
 
 
-class Exchange:
+class ServerTransaction:
     """One request of a peer's and our responses to it: a server transaction."""
 
     __slots__ = (
@@ -66,7 +66,7 @@ class Exchange:
         "timer",
     )
 
-    def __init__(self, layer: "Transactions", request: Request, source: Endpoint, flow: Flow, now: float) -> None:
+    def __init__(self, layer: "Transactions", request: SipRequest, source: Endpoint, flow: Flow, now: float) -> None:
         self._layer = layer
         self.request = request
         self.source = source
@@ -83,9 +83,9 @@ class Exchange:
         answered, self._target = answer_via(first, source)
         self._via = [answered, *others]
         self._response = b""
-        self._on_cancel: Callable[[Request | None], None] | None = None
+        self._on_cancel: Callable[[SipRequest | None], None] | None = None
         self._on_no_ack: Callable[[], None] | None = None
-        self._on_ack: Callable[[Request], None] | None = None
+        self._on_ack: Callable[[SipRequest], None] | None = None
 
     @property
     def confirmation(self) -> Key:
@@ -101,7 +101,7 @@ class Exchange:
         """Set the To tag of the responses to come, the automatic 487 included."""
         self.local_tag = tag
 
-    def watch(self, *, on_cancel: Callable[[Request | None], None], on_no_ack: Callable[[], None]) -> None:
+    def watch(self, *, on_cancel: Callable[[SipRequest | None], None], on_no_ack: Callable[[], None]) -> None:
         """For an INVITE: what to call when it was cancelled (with the CANCEL; None: it expired) and answered with
         487, and when a final response was never confirmed."""
         self._on_cancel, self._on_no_ack = on_cancel, on_no_ack
@@ -112,7 +112,7 @@ class Exchange:
         reason: str,
         headers: Iterable[tuple[str, str]] = (),
         sdp: str | None = None,
-        on_ack: Callable[[Request], None] | None = None,
+        on_ack: Callable[[SipRequest], None] | None = None,
     ) -> None:
         """Send a response; after a final one (>= 200) there must be no other."""
         self._on_ack = on_ack
@@ -142,14 +142,14 @@ class Exchange:
         self.machine.terminate()
         self._layer.settle(self)
 
-    def cancelled(self, cancel: Request | None) -> None:
+    def cancelled(self, cancel: SipRequest | None) -> None:
         """487 to the INVITE, and to whom it concerns."""
-        if self.machine.state is State.PROCEEDING:
+        if self.machine.state is TransactionState.PROCEEDING:
             self.respond(487, "Request Terminated")
             if self._on_cancel is not None:
                 self._on_cancel(cancel)
 
-    def confirmed(self, ack: Request) -> None:
+    def confirmed(self, ack: SipRequest) -> None:
         """The ACK to a 2xx has come."""
         on_ack, self._on_ack = self._on_ack, None
         if on_ack is not None:
@@ -161,7 +161,7 @@ class Exchange:
             self._on_no_ack()
 
 
-class Sent:
+class ClientTransaction:
     """A request of ours that was sent, and what to call with its responses: a client transaction."""
 
     __slots__ = (
@@ -182,7 +182,7 @@ class Sent:
         layer: "Transactions",
         request: Outgoing,
         branch: str,
-        on_response: Callable[[Response], None] | None,
+        on_response: Callable[[SipResponse], None] | None,
         now: float,
     ) -> None:
         self._layer = layer
@@ -208,7 +208,7 @@ class Sent:
         """The request, first or again."""
         self.request.flow.send(self._data, self.request.target)
 
-    def acknowledge(self, response: Response) -> None:
+    def acknowledge(self, response: SipResponse) -> None:
         """ACK to a failure: the INVITE's branch, route and Request-URI (section 17.1.1.3)."""
         ack = Outgoing(
             method="ACK",
@@ -223,7 +223,7 @@ class Sent:
         )
         self.request.flow.send(request_text(ack, self.branch), self.request.target)
 
-    def answered(self, response: Response) -> None:
+    def answered(self, response: SipResponse) -> None:
         """Tell who waits of a response."""
         if response.status < 200 and self._cancel is not None:
             self._send_cancel()
@@ -242,7 +242,7 @@ class Sent:
         if not self.machine.live or self._cancelled:
             return
         self._cancelled, self._cancel = True, headers
-        if self.machine.state is State.PROCEEDING:
+        if self.machine.state is TransactionState.PROCEEDING:
             self._send_cancel()
         else:
             self.machine.be_quiet()
@@ -278,8 +278,8 @@ class Transactions:
 
     def __init__(
         self,
-        on_request: Callable[[Exchange], None],
-        on_success: Callable[[Response], bool],
+        on_request: Callable[[ServerTransaction], None],
+        on_success: Callable[[SipResponse], bool],
         timers: Timers,
         token: Callable[[], str],
     ) -> None:
@@ -287,11 +287,11 @@ class Transactions:
         self._on_success = on_success
         self._token = token
         self.timers = timers
-        self._server: dict[Key, Exchange] = {}
-        self._unconfirmed: dict[Key, Exchange] = {}
-        """Those whose 2xx waits for its ACK, by `Exchange.confirmation`."""
-        self._client: dict[Key, Sent] = {}
-        self._answered = Memory(timers)
+        self._server: dict[Key, ServerTransaction] = {}
+        self._unconfirmed: dict[Key, ServerTransaction] = {}
+        """Those whose 2xx waits for its ACK, by `ServerTransaction.confirmation`."""
+        self._client: dict[Key, ClientTransaction] = {}
+        self._answered = TransactionMemory(timers)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -303,13 +303,13 @@ class Transactions:
 
     # ── from peers ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def absorbed(self, request: Request) -> bool:
+    def absorbed(self, request: SipRequest) -> bool:
         """Whether a request belongs to a transaction that we have: one that came before, whose response, if there was
         one, is sent again; or the ACK to a failure."""
         key = _key_of(request)
         exchange = self._server.get(key)
         if request.method == "ACK":
-            if exchange is None or exchange.machine.state is State.ACCEPTED:
+            if exchange is None or exchange.machine.state is TransactionState.ACCEPTED:
                 return key in self._answered
             self._take_server(exchange, Input.ACK, request)
             return True
@@ -323,14 +323,14 @@ class Transactions:
             answered.repeat()
         return True
 
-    def receive_request(self, request: Request, source: Endpoint, flow: Flow, tag: str | None) -> None:
+    def receive_request(self, request: SipRequest, source: Endpoint, flow: Flow, tag: str | None) -> None:
         """A screened request that was not absorbed. `tag` is the To tag of a response to CANCEL (section 9.2)."""
         if request.method == "ACK":
             exchange = self._unconfirmed.get(_confirmation(request))
             if exchange is not None and exchange.local_tag == request.tag("to"):
                 self._take_server(exchange, Input.ACK, request)
             return
-        exchange = Exchange(self, request, source, flow, self.timers.now)
+        exchange = ServerTransaction(self, request, source, flow, self.timers.now)
         if request.method == "CANCEL":
             self._cancel(exchange, tag)
             return
@@ -338,7 +338,7 @@ class Transactions:
         self.arm(exchange)
         self._on_request(exchange)
 
-    def receive_response(self, response: Response) -> bool:
+    def receive_response(self, response: SipResponse) -> bool:
         """A screened response; False when no request of ours waits for it."""
         number, method = response.cseq
         sent = self._client.get((response.via.params.get("branch", ""), method))
@@ -356,9 +356,9 @@ class Transactions:
             if to is not None and sent.tolerance:
                 sent.tolerance -= 1
             else:
-                self._take_client(sent, Input.UNREACHABLE, Response([], b"", 503, one_line(reason)))
+                self._take_client(sent, Input.UNREACHABLE, SipResponse([], b"", 503, one_line(reason)))
 
-    def _cancel(self, exchange: Exchange, tag: str | None) -> None:
+    def _cancel(self, exchange: ServerTransaction, tag: str | None) -> None:
         invite = self._server.get(_key_of(exchange.request, "INVITE"))
         if tag is not None:
             exchange.tag(tag)
@@ -370,14 +370,16 @@ class Transactions:
 
     # ── from us ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def send(self, request: Outgoing, on_response: Callable[[Response], None]) -> Sent:
+    def send(self, request: Outgoing, on_response: Callable[[SipResponse], None]) -> ClientTransaction:
         """Send a request. `on_response` gets its responses; one without headers is our own: 408 when none came in
         time, 503 when the flow failed."""
         return self.start(request, MAGIC_COOKIE + self._token(), on_response)
 
-    def start(self, request: Outgoing, branch: str, on_response: Callable[[Response], None] | None) -> Sent:
+    def start(
+        self, request: Outgoing, branch: str, on_response: Callable[[SipResponse], None] | None
+    ) -> ClientTransaction:
         """The same, with a branch that is given."""
-        sent = Sent(self, request, branch, on_response, self.timers.now)
+        sent = ClientTransaction(self, request, branch, on_response, self.timers.now)
         self._client[sent.key] = sent
         self.arm(sent)
         sent.send()
@@ -408,11 +410,11 @@ class Transactions:
 
     # ── what transactions need ──────────────────────────────────────────────────────────────────────────────
 
-    def responded(self, exchange: Exchange, kind: Input) -> None:
+    def responded(self, exchange: ServerTransaction, kind: Input) -> None:
         """A response was made."""
         self._take_server(exchange, kind, None)
 
-    def settle(self, exchange: Exchange) -> None:
+    def settle(self, exchange: ServerTransaction) -> None:
         """Nobody waits for anything in a server transaction: what was answered is remembered."""
         _disarm(exchange)
         if self._server.get(exchange.key) is exchange:
@@ -422,41 +424,41 @@ class Transactions:
         if exchange.response:
             self._answered.put(exchange)
 
-    def forget(self, sent: Sent) -> None:
+    def forget(self, sent: ClientTransaction) -> None:
         """A client transaction is over."""
         _disarm(sent)
         if self._client.get(sent.key) is sent:
             del self._client[sent.key]
 
-    def end_in(self, sent: Sent, seconds: float) -> None:
+    def end_in(self, sent: ClientTransaction, seconds: float) -> None:
         """Let a client transaction end so much later."""
         sent.machine.last(seconds, self.timers.now)
         self.arm(sent)
 
-    def arm(self, one: "Exchange | Sent") -> None:
+    def arm(self, one: "ServerTransaction | ClientTransaction") -> None:
         """Have one timer run at the machine's next deadline."""
         deadline = one.machine.next_deadline
         if one.timer is not None and one.timer.live:
             if one.timer.deadline == deadline:
                 return
             one.timer.cancel()
-        run = self._server_due if isinstance(one, Exchange) else self._client_due
+        run = self._server_due if isinstance(one, ServerTransaction) else self._client_due
         one.timer = None if deadline == float("inf") else self.timers.at(deadline, run, one)
 
-    def _server_due(self, exchange: Exchange) -> None:
+    def _server_due(self, exchange: ServerTransaction) -> None:
         due = exchange.machine.due(self.timers.now)
         if due is not None:
             self._take_server(exchange, due, None)
 
-    def _client_due(self, sent: Sent) -> None:
+    def _client_due(self, sent: ClientTransaction) -> None:
         due = sent.machine.due(self.timers.now)
         if due is not None:
-            self._take_client(sent, due, Response([], b"", 408, "No Answer"))
+            self._take_client(sent, due, SipResponse([], b"", 408, "No Answer"))
 
-    def _take_server(self, exchange: Exchange, what: Input, request: Request | None) -> None:
+    def _take_server(self, exchange: ServerTransaction, what: Input, request: SipRequest | None) -> None:
         actions = exchange.machine.take(what, self.timers.now)
         if exchange.machine.live:
-            if exchange.machine.state is State.ACCEPTED:
+            if exchange.machine.state is TransactionState.ACCEPTED:
                 self._unconfirmed[exchange.confirmation] = exchange
             self.arm(exchange)
         else:
@@ -473,10 +475,10 @@ class Transactions:
             elif action is Do.NO_ACK:
                 exchange.not_confirmed()
 
-    def _take_client(self, sent: Sent, what: Input, response: Response) -> bool:
+    def _take_client(self, sent: ClientTransaction, what: Input, response: SipResponse) -> bool:
         """Apply an input; `response` is what is told of it. False: a 2xx that nobody waited for."""
         actions = sent.machine.take(what, self.timers.now)
-        if sent.machine.state is State.TERMINATED:
+        if sent.machine.state is TransactionState.TERMINATED:
             self.forget(sent)
         else:
             self.arm(sent)
@@ -493,24 +495,24 @@ class Transactions:
         return awaited
 
 
-class Memory:
+class TransactionMemory:
     """Server transactions that are over, in two generations; the older is forgotten every 64*T1."""
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
-        self._young: dict[Key, Exchange] = {}
-        self._old: dict[Key, Exchange] = {}
+        self._young: dict[Key, ServerTransaction] = {}
+        self._old: dict[Key, ServerTransaction] = {}
         self._size = 0
         self._timer: Timer | None = None
 
     def __contains__(self, key: Key) -> bool:
         return key in self._young or key in self._old
 
-    def get(self, key: Key) -> Exchange | None:
+    def get(self, key: Key) -> ServerTransaction | None:
         """The transaction of a request that came again."""
         return self._young.get(key) or self._old.get(key)
 
-    def put(self, exchange: Exchange) -> None:
+    def put(self, exchange: ServerTransaction) -> None:
         """Remember one."""
         if exchange.key in self._young:
             return
@@ -534,11 +536,11 @@ class Memory:
         self._timer = self._timers.after(TRANSACTION_TIME, self._turn) if self._old else None
 
 
-def _cost(exchange: Exchange) -> int:
+def _cost(exchange: ServerTransaction) -> int:
     return MEMORY_OVERHEAD + len(exchange.response)
 
 
-def _disarm(one: "Exchange | Sent") -> None:
+def _disarm(one: "ServerTransaction | ClientTransaction") -> None:
     if one.timer is not None:
         one.timer.cancel()
         one.timer = None
@@ -558,7 +560,7 @@ def _kind(status: int) -> Input:
     return Input.PROVISIONAL if status < 200 else Input.SUCCESS if status < 300 else Input.FAILURE
 
 
-def _key_of(request: Request, method: str | None = None) -> Key:
+def _key_of(request: SipRequest, method: str | None = None) -> Key:
     """What tells a request's transaction from others (section 17.2.3). `method` is that of a CANCEL's INVITE."""
     named = method or ("INVITE" if request.method == "ACK" else request.method)
     via = request.via
@@ -569,5 +571,5 @@ def _key_of(request: Request, method: str | None = None) -> Key:
     return "", request.listed("via")[0], *_confirmation(request), named
 
 
-def _confirmation(request: Request) -> Key:
+def _confirmation(request: SipRequest) -> Key:
     return request.value("call-id"), request.tag("from"), str(request.cseq[0])

@@ -68,7 +68,7 @@ class ReinviteCancelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
+class SessionRefreshed:
     """The peer answered our last description, which a re-INVITE of ours sent again to keep the session alive."""
 
     dialog: DialogId
@@ -77,7 +77,8 @@ class Refreshed:
 
 @dataclass(frozen=True, slots=True)
 class DialogEnded:
-    """The dialog is over and not by our wish. Told exactly once, and never after our own `Hangup` or `Reject`."""
+    """The dialog is over and not by our wish. Told exactly once, and never after our own `EndDialog` or
+    `RejectInvite`."""
 
     dialog: DialogId
     cause: Literal["bye", "cancel", "no-ack", "error"]
@@ -87,7 +88,7 @@ class DialogEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class DigitReceived:
+class InfoDigitReceived:
     """A key press told by INFO."""
 
     dialog: DialogId
@@ -96,7 +97,7 @@ class DigitReceived:
 
 
 @dataclass(frozen=True, slots=True)
-class Progressed:
+class InviteProgressed:
     """A provisional response to our INVITE (180, 183, …), with early media if it has an SDP body; 100 tells that the
     INVITE has reached a server."""
 
@@ -107,7 +108,7 @@ class Progressed:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class InviteAccepted:
     """A 2xx to our INVITE; the ACK has been sent. Who cannot use the answer hangs up."""
 
     dialog: DialogId
@@ -116,9 +117,9 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class InviteRefused:
     """A final failure to our INVITE, after every target, redirection and challenge that was open to us. The dialog is
-    dead; told instead of `DialogEnded`, and never after our own `Hangup`."""
+    dead; told instead of `DialogEnded`, and never after our own `EndDialog`."""
 
     dialog: DialogId
     status: int
@@ -137,12 +138,12 @@ SipEvent = (
     | AckReceived
     | ReinviteReceived
     | ReinviteCancelled
-    | Refreshed
+    | SessionRefreshed
     | DialogEnded
-    | DigitReceived
-    | Progressed
-    | Accepted
-    | Refused
+    | InfoDigitReceived
+    | InviteProgressed
+    | InviteAccepted
+    | InviteRefused
 )
 
 
@@ -157,9 +158,9 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Invite:
-    """Place a call. Answered by any number of `Progressed` and then `Accepted` or `Refused`; `Hangup` before that
-    cancels. The id is a fresh one from `SipEndpoint.new_dialog`."""
+class SendInvite:
+    """Place a call. Answered by any number of `InviteProgressed` and then `InviteAccepted` or `InviteRefused`;
+    `EndDialog` before that cancels. The id is a fresh one from `SipEndpoint.new_dialog`."""
 
     dialog: DialogId
     route: Literal["trunk", "phone", "uri"]
@@ -178,14 +179,14 @@ class Invite:
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
+class SendRinging:
     """Send 180 Ringing."""
 
     dialog: DialogId
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AcceptInvite:
     """Send 200 OK with an SDP body and extra headers."""
 
     dialog: DialogId
@@ -194,7 +195,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Reject:
+class RejectInvite:
     """Send a final failure to the INVITE; `warning` becomes `Warning: 399 <host> "…"` (RFC 3261 section 20.43)."""
 
     dialog: DialogId
@@ -222,7 +223,7 @@ class RejectReinvite:
 
 
 @dataclass(frozen=True, slots=True)
-class Hangup:
+class EndDialog:
     """Send BYE, with `Reason: SIP;cause=…;text="…"` (RFC 3326) when a reason is given; CANCEL where our INVITE is not
     answered yet. The dialog is dead from here on."""
 
@@ -231,7 +232,7 @@ class Hangup:
     cause: int = 200
 
 
-SipAction = Invite | Ring | Answer | Reject | AcceptReinvite | RejectReinvite | Hangup
+SipAction = SendInvite | SendRinging | AcceptInvite | RejectInvite | AcceptReinvite | RejectReinvite | EndDialog
 
 
 @dataclass(frozen=True, slots=True)

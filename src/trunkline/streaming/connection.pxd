@@ -13,7 +13,7 @@ cdef class StreamConnection:
     cdef _socket.AppSocket _line, _socket
     cdef long long _at, _dropped, _failed_tries, _lost, _unheard_ms, _unsent
     cdef bint _idle, _tells_backlog, _told
-    cdef public _inbox.Inbox _inbox
+    cdef public _inbox.MessageHandler _inbox
     cdef public long long reconnects
     cdef public bint inbound, outbound, plays, plays_elsewhere, waiting
 

@@ -1,4 +1,4 @@
-"""One stream, over all its sockets: the driver between a leg (`LegPort`), the worker and an `AppSocket`.
+"""One stream, over all its sockets: the driver between a leg (`LegTap`), the worker and an `AppSocket`.
 
     dialling ──start sent──► streaming ──loss──► waiting to dial again ──start sent──► streaming …
        └────────── close() / app closes / given up ──────────┴──────────────► over
@@ -21,15 +21,15 @@ from structlog.typing import FilteringBoundLogger
 
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import CODECS, socket_codec
-from trunkline.media.frames import LegPort
-from trunkline.streaming.files import File, FileDecoder, Files
-from trunkline.streaming.inbox import Inbox, PressKeys
+from trunkline.media.frames import LegTap
+from trunkline.streaming.files import FileDecoder, Files, QueuedFile
+from trunkline.streaming.inbox import MessageHandler, PressKeys
 from trunkline.streaming.messages import Refusal
-from trunkline.streaming.opposite_leg import Copy, Speaker
+from trunkline.streaming.opposite_leg import OppositeLegCopy, OppositeLegPlayer
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, StreamReport, TargetLegs
 from trunkline.streaming.playback import Playback
-from trunkline.streaming.retry import Gone, How, Retry
-from trunkline.streaming.session import Outbox, Session
+from trunkline.streaming.retry import Disconnect, DisconnectReason, Retry
+from trunkline.streaming.session import SendBuffer, Session
 from trunkline.streaming.socket import AppSocket, Sender
 
 _log = structlog.get_logger()
@@ -62,7 +62,7 @@ def _playback_of(params: StreamParams, settings: StreamSettings) -> Playback:
 
 
 class StreamConnection:
-    """One stream; a `media.frames.LegPort`, to be attached to its leg once it has told `StreamStarted`.
+    """One stream; a `media.frames.LegTap`, to be attached to its leg once it has told `StreamStarted`.
 
     `encoding` is the fork's codec. `on_fact` gets at most one `StreamStarted`, then exactly one `StreamEnded`, in the
     loop's thread.
@@ -132,7 +132,7 @@ class StreamConnection:
         self._target = params.target_legs
         self.plays_elsewhere = params.target_legs is not TargetLegs.SELF
         """`bridged` and `parted` are to be told."""
-        self._far: Copy | Speaker | None = None
+        self._far: OppositeLegCopy | OppositeLegPlayer | None = None
         """What plays to the opposite leg, if there is one and it is to hear the app."""
         self._own_leg = "PCMU", 20
         self._at = self._unheard_ms = 0
@@ -143,7 +143,7 @@ class StreamConnection:
         if params.mode is BidirectionalMode.MP3:
             interval, mark_limit = settings.mp3_interval, settings.mark_limit
             self._files = Files(self._playback, decoder, self._on_file, interval=interval, mark_limit=mark_limit)
-        self._inbox = Inbox(params, settings, self._session, self._playback, press, self._files)
+        self._inbox = MessageHandler(params, settings, self._session, self._playback, press, self._files)
         self._identity = identity
         self._task: asyncio.Task[None] | None = None
         self._told = False
@@ -201,13 +201,13 @@ class StreamConnection:
         self.inbound = listens and self._params.track.inbound
         self.outbound = listens and self._params.track.outbound
 
-    def bridged(self) -> LegPort:
+    def bridged(self) -> LegTap:
         """The leg has an opposite one: what is to be attached to that. The owner then has the own leg look at `plays`
         again."""
         if self._target is TargetLegs.BOTH:
-            self._far = Copy()
+            self._far = OppositeLegCopy()
         else:
-            self._far = Speaker(self.next_frame, self._playback.leg_changed, self.held_up, self._at)
+            self._far = OppositeLegPlayer(self.next_frame, self._playback.leg_changed, self.held_up, self._at)
             self.plays = False
         return self._far
 
@@ -272,7 +272,7 @@ class StreamConnection:
     # ── for the leg: the packet path ────────────────────────────────────────────────────────────────────────
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         socket, session = self._socket, self._session
         if socket is not None:
             if not session.anchored:
@@ -284,7 +284,7 @@ class StreamConnection:
             session.hold_inbound(payload, at, missing)
 
     def outbound_frame(self, payload: bytes, at: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         socket, session = self._socket, self._session
         if socket is not None:
             if not session.anchored:
@@ -296,7 +296,7 @@ class StreamConnection:
             session.hold_outbound(payload, at)
 
     def next_frame(self, at: int) -> bytes | None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         if self._idle:
             return None
         socket = self._socket
@@ -317,21 +317,21 @@ class StreamConnection:
         return frame
 
     def _for_asker(self, frame: bytes | None) -> bytes | None:
-        """What whoever asked gets of it: the own leg, or the `Speaker`."""
+        """What whoever asked gets of it: the own leg, or the `OppositeLegPlayer`."""
         far = self._far
         if frame is not None and self._target is TargetLegs.OPPOSITE and far is None:
             self._unheard_ms += self._own_leg[1]
             return None
-        if frame is not None and isinstance(far, Copy):
+        if frame is not None and isinstance(far, OppositeLegCopy):
             far.feed(self._playback.taken, self._playback.codec)
         return frame
 
     def held_up(self, at: int, skipped: int, late: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         self._playback.held_up(at, skipped, late)
 
     def digit(self, digit: str) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         now = datetime.now(UTC)
         if self._socket is not None:
             self._socket.control(self._session.digit(digit, now))
@@ -339,14 +339,14 @@ class StreamConnection:
             self._session.replay.press(digit, now)
 
     def leg_changed(self, codec: str, ptime: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         self._session.leg_changed(codec)
         self._own_leg = codec, ptime
         if self.plays:
             self._playback.leg_changed(codec, ptime)
 
     def peer_changed(self, codec: str) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         self._session.peer_changed(codec)
 
     def _log(self) -> FilteringBoundLogger:
@@ -358,7 +358,7 @@ class StreamConnection:
 
     # ── for the decoder ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_file(self, file: File, answer: bytes | Refusal) -> None:
+    def _on_file(self, file: QueuedFile, answer: bytes | Refusal) -> None:
         """A file is decoded, or not. Without a socket its error is only counted; its marks wait for the next one."""
         self._idle = False
         errors = self._inbox.decoded(file, answer, asyncio.get_running_loop().time())
@@ -414,7 +414,7 @@ class StreamConnection:
         socket, self._socket = self._socket, None
         return socket
 
-    def _count(self, outbox: Outbox) -> None:
+    def _count(self, outbox: SendBuffer) -> None:
         """Take over the counters of a socket that is over."""
         self._unsent += outbox.dropped_frames + outbox.frames
         self._dropped += outbox.dropped_frames + outbox.dropped_control
@@ -444,7 +444,7 @@ class StreamConnection:
             self._log().info("stream started")
             self._on_fact(StreamStarted())
 
-    def gone(self, gone: Gone) -> None:
+    def gone(self, gone: Disconnect) -> None:
         """See `SocketUser`."""
         socket = self._leave()
         now = asyncio.get_running_loop().time()
@@ -462,10 +462,10 @@ class StreamConnection:
         if self._failed_tries <= 1:
             self._log().warning("no socket, dialling again", cause=gone.words)
 
-    def _give_up(self, gone: Gone) -> None:
+    def _give_up(self, gone: Disconnect) -> None:
         reconnects = self._params.enable_reconnect and self._retry.started
         window = f"{self._settings.reconnect_window:g} s"
-        if gone.how is How.CLOSED or (self._retry.left and not reconnects):
+        if gone.how is DisconnectReason.CLOSED or (self._retry.left and not reconnects):
             self._end(reason="the app closed the socket")
         elif self._retry.left:
             self._end(reason=f"the app closed the socket with 1001, and none came in its place within {window}")

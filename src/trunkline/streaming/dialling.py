@@ -10,7 +10,7 @@ from picows import WSAutoPingStrategy, WSListener, WSTransport, picows
 from picows.url import parse_url
 
 from trunkline.streaming.target import Target
-from trunkline.streaming.upgrade import Answer, NoUpgrade
+from trunkline.streaming.upgrade import HandshakeResponse, NoUpgrade
 
 READ_BUFFER = 1024
 """Bytes of a socket's first read buffer; it grows with the app's messages."""
@@ -67,7 +67,7 @@ class _Asking(asyncio.BufferedProtocol):
 
     def __init__(self, library: Any) -> None:
         self._library = library
-        self._answer = Answer()
+        self._answer = HandshakeResponse()
         self._buffer = bytearray(READ_BUFFER)
         self.refusal: NoUpgrade | None = None
 

@@ -39,7 +39,7 @@ class FileDecoder(Protocol):
 
 
 @dataclass(slots=True)
-class File:
+class QueuedFile:
     """A file in line."""
 
     job: int = 0
@@ -68,17 +68,17 @@ class Files:
         self,
         playback: Playback,
         decoder: FileDecoder,
-        on_answer: Callable[[File, bytes | Refusal], None],
+        on_answer: Callable[[QueuedFile, bytes | Refusal], None],
         *,
         interval: float,
         mark_limit: int,
     ) -> None:
         self._playback = playback
         self._decoder = decoder
-        self._on_answer: Callable[[File, bytes | Refusal], None] | None = on_answer
+        self._on_answer: Callable[[QueuedFile, bytes | Refusal], None] | None = on_answer
         self._interval = interval
         self._mark_limit = mark_limit
-        self._line: list[File] = []
+        self._line: list[QueuedFile] = []
         self._due = 0.0
         self._marks = 0
         self._held = 0
@@ -95,7 +95,7 @@ class Files:
             return Refusal(Problem.RATE_LIMIT, f"{LINE_LIMIT} files are being decoded; this one is dropped")
         if not self._line:
             self._playback.follow_leg()
-        file = File()
+        file = QueuedFile()
         room = self._playback.room - self._held
         job = self._decoder.decode(data[start:], self._playback.codec, room, partial(self._answered, file))
         if isinstance(job, Refusal):
@@ -105,11 +105,11 @@ class Files:
         self._line.append(file)
         return None
 
-    def _answered(self, file: File, answer: bytes | Refusal) -> None:
+    def _answered(self, file: QueuedFile, answer: bytes | Refusal) -> None:
         if self._on_answer is not None:
             self._on_answer(file, answer)
 
-    def finish(self, file: File, answer: bytes | Refusal) -> Refusal | None:
+    def finish(self, file: QueuedFile, answer: bytes | Refusal) -> Refusal | None:
         """The decoder's answer; what the app is to be told of it, if anything."""
         if isinstance(answer, bytes) and len(answer) > self._playback.room - self._held:
             answer = Refusal(Problem.RATE_LIMIT, "too much audio would be queued; this file is dropped")
@@ -122,7 +122,7 @@ class Files:
             self._pass_on(self._line.pop(0))
         return refusal
 
-    def _pass_on(self, file: File) -> None:
+    def _pass_on(self, file: QueuedFile) -> None:
         if file.audio:
             self._held -= len(file.audio)
             self._playback.put(file.audio)

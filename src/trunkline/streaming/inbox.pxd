@@ -3,7 +3,7 @@ from trunkline cimport speedups
 from trunkline.streaming cimport playback as _playback
 from trunkline.streaming cimport session as _session
 
-cdef class Inbox:
+cdef class MessageHandler:
     cdef object _codec, _convert, _extensions, _files, _press, _settings
     cdef _playback.Playback _playback
     cdef _session.Session _session

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from trunkline import speedups
 from trunkline.config import StreamSettings
-from trunkline.media.codecs import Undecodable, converter, socket_codec
-from trunkline.streaming.files import File, Files
+from trunkline.media.codecs import UndecodablePacket, converter, socket_codec
+from trunkline.streaming.files import Files, QueuedFile
 from trunkline.streaming.messages import Clear, Complaint, Dtmf, Mark, Media, Problem, Refusal, decode
 from trunkline.streaming.params import StreamParams
 from trunkline.streaming.playback import Playback
@@ -18,7 +18,7 @@ PressKeys = Callable[[str], Refusal | None]
 """Presses these keys (of `media.dtmf.DIGITS`) towards the call, or says why not; all or none."""
 
 
-class Inbox:
+class MessageHandler:
     """Feeds the playback of one stream, in mp3 mode by way of `files`. Bad input is answered, counted and otherwise
     ignored."""
 
@@ -93,7 +93,7 @@ class Inbox:
         self.messages += 1
         return self._refuse(Refusal(Problem.MALFORMED, "a binary frame; messages are JSON in text frames"), now)
 
-    def decoded(self, file: File, answer: bytes | Refusal, now: float) -> list[bytes]:
+    def decoded(self, file: QueuedFile, answer: bytes | Refusal, now: float) -> list[bytes]:
         """The decoder's answer for a file, which may bring an error. `due_marks` may have grown by it."""
         refusal = self._files.finish(file, answer) if self._files else None
         return [] if refusal is None else self._refuse(refusal, now)
@@ -127,7 +127,7 @@ class Inbox:
         if self._convert is not None:
             try:
                 payload = self._convert(payload)
-            except Undecodable as problem:
+            except UndecodablePacket as problem:
                 return Refusal(Problem.INVALID_MEDIA, f"media.payload: {problem}")
         if self._playback.put(payload):
             return None

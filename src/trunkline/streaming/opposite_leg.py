@@ -13,7 +13,7 @@ LIMIT_MS = 500
 """Audio of a copy that waits at most, as while that leg is on hold; more is dropped, the oldest first."""
 
 
-class _Port:
+class _OppositeTap:
     """What a `LegPort` that only plays may ignore."""
 
     inbound = outbound = False
@@ -35,7 +35,7 @@ class _Port:
         """See `LegPort`."""
 
 
-class Speaker(_Port):
+class OppositeLegPlayer(_OppositeTap):
     """Asks the stream for the opposite leg."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Speaker(_Port):
         self._leg_changed(codec, ptime)
 
 
-class Copy(_Port):
+class OppositeLegCopy(_OppositeTap):
     """Plays what it is fed."""
 
     def __init__(self) -> None:

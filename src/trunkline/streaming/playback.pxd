@@ -12,7 +12,7 @@ cdef class Playback:
     cdef long long _per_ms, _played, _position, _ptime, _queued, _since
     cdef bint _afresh, _behind, _faint, _fresh, _live, _playing, _ran_dry, _tail
     cdef public object codec
-    cdef public _level.Meter meter
+    cdef public _level.LevelMeter meter
     cdef public list returned
     cdef public bytes taken
     cpdef bint rests(self)

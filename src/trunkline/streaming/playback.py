@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trunkline.media.audio.level import Meter, level
+from trunkline.media.audio.level import LevelMeter, level
 from trunkline.media.codecs import CODECS, converter, transcoder
 from trunkline.streaming.catchup import FAINT, SPACING, CatchUp, squeeze
 from trunkline.streaming.prebuffer import GAP, Prebuffer
@@ -112,7 +112,7 @@ class Playback:
         self.returned: list[bytes] = []
         self.taken = b""
         """The last packet, in `codec`."""
-        self.meter = Meter(codec)
+        self.meter = LevelMeter(codec)
         self.underruns = 0
         self.overruns = 0
         """Times that audio was refused because too much was queued."""

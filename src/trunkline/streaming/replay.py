@@ -28,7 +28,7 @@ GROWTH = 32
 DIGIT_LIMIT = 256
 """Key presses kept; nobody presses more keys before a stream without a socket is given up."""
 
-Kept = tuple[int, bool, bytes, int]
+ReplayFrame = tuple[int, bool, bytes, int]
 """A frame: the leg's time (ms), whether of the outbound track, the payload in the fork's format, and how many
 frames were lost before it."""
 
@@ -69,7 +69,7 @@ class Replay:
         """Frames that no socket was given."""
 
     def keep(self, at: int, outbound: bool, payload: bytes, missing: int) -> None:
-        """A frame that is being sent; as in `Kept`."""
+        """A frame that is being sent; as in `ReplayFrame`."""
         size = ENTRY_SIZE + len(payload)
         start = self._room(size, at, outbound)
         speedups.pack_entry(self._journal, start, at, outbound, missing, payload)
@@ -108,7 +108,7 @@ class Replay:
         self._journal, self._first, self._end = grown, 0, -1
         return start
 
-    def hold(self, frame: Kept) -> None:
+    def hold(self, frame: ReplayFrame) -> None:
         """A frame for which there is no socket."""
         self.keep(*frame)
         self._unsent += 1
@@ -123,9 +123,9 @@ class Replay:
         """All that is kept has been given to a socket."""
         self._unsent = 0
 
-    def frames(self) -> list[Kept]:
+    def frames(self) -> list[ReplayFrame]:
         """What is kept, oldest first."""
-        frames: list[Kept] = []
+        frames: list[ReplayFrame] = []
         start = self._first
         for _ in range(self._count):
             if start == self._end:

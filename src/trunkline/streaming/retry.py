@@ -19,7 +19,7 @@ from enum import Enum, auto
 from trunkline.config import StreamSettings
 
 
-class How(Enum):
+class DisconnectReason(Enum):
     """The ways in which a socket goes, or does not come."""
 
     CLOSED = auto()
@@ -36,10 +36,10 @@ class How(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class Disconnect:
     """There is no socket (any more)."""
 
-    how: How
+    how: DisconnectReason
     words: str
     """The cause, for the customer."""
 
@@ -83,11 +83,15 @@ class Retry:
         self._opened = now
         self.started = True
 
-    def after(self, gone: Gone, now: float) -> float | None:
+    def after(self, gone: Disconnect, now: float) -> float | None:
         """Seconds until the next try; None: it is over."""
-        if gone.how in (How.LOST, How.LEFT):
-            self.left = gone.how is How.LEFT
-        if not self._enabled or gone.how is How.CLOSED or (gone.how is How.FAILED and not self.started):
+        if gone.how in (DisconnectReason.LOST, DisconnectReason.LEFT):
+            self.left = gone.how is DisconnectReason.LEFT
+        if (
+            not self._enabled
+            or gone.how is DisconnectReason.CLOSED
+            or (gone.how is DisconnectReason.FAILED and not self.started)
+        ):
             return None
         settings = self._settings
         if self._opened is not None:

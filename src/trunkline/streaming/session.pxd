@@ -27,7 +27,7 @@ cdef class Session:
     @cython.locals(sequence="long long", chunk="long long", time="long long")
     cpdef bytes _message(self, _Fork fork, long long at, bytes payload, long long missing)
 
-cdef class Outbox:
+cdef class SendBuffer:
     cdef object _control, _media
     cdef double _span
     cdef long long _control_limit, _media_limit, _order

@@ -8,7 +8,7 @@ leg's codec changes later, frames are transcoded to it.
 A stream that lost its socket has another `opening` on the next: all three begin anew, and the frames of the `Replay`
 are told again before those that come.
 
-`Outbox` holds what an app that does not read has not been given yet: media of at most so many seconds, and control
+`SendBuffer` holds what an app that does not read has not been given yet: media of at most so many seconds, and control
 messages, which keep their place among the media. Of either the oldest go first.
 """
 
@@ -18,11 +18,11 @@ from datetime import datetime
 
 from trunkline import speedups
 from trunkline.config import StreamSettings
-from trunkline.media.codecs import Undecodable, converter, socket_codec
+from trunkline.media.codecs import UndecodablePacket, converter, socket_codec
 from trunkline.streaming import messages
 from trunkline.streaming.messages import Refusal
 from trunkline.streaming.params import StreamIdentity, StreamParams
-from trunkline.streaming.replay import FRAMES_PER_SECOND, Kept, Replay
+from trunkline.streaming.replay import FRAMES_PER_SECOND, Replay, ReplayFrame
 
 
 class _Fork:
@@ -191,12 +191,12 @@ class Session:
             fork.plain = False
             self.missing += count
 
-    def _frame(self, fork: _Fork, payload: bytes, at: int) -> Kept | None:
+    def _frame(self, fork: _Fork, payload: bytes, at: int) -> ReplayFrame | None:
         """None while a packet fills, and for what cannot be decoded."""
         if fork.convert is not None:
             try:
                 payload = fork.convert(payload)
-            except Undecodable:  # as good as lost
+            except UndecodablePacket:  # as good as lost
                 self._lost(fork, 1)
                 return None
         if fork.held_since is not None:
@@ -254,7 +254,7 @@ class Session:
         return messages.stop(self._identity, self._sequence)
 
 
-class Outbox:
+class SendBuffer:
     """Messages waiting for an app that does not read, in order."""
 
     __slots__ = (

@@ -21,7 +21,7 @@ cdef class AppSocket:
     cdef dict _timers
     cdef int _fd
     cdef bint _open, _paused, _resting, _warned
-    cdef public _session.Outbox outbox
+    cdef public _session.SendBuffer outbox
     cdef public object write
 
     cpdef media(self, bytes message, long long at)

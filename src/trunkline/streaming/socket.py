@@ -7,8 +7,8 @@
 tasks or awaits. The user is told once when the socket is of no more use, and why.
 
 An app that does not read: the kernel is allowed little unsent data, the library none, so that what waits, waits in the
-`Outbox`, which has its bound and drops the oldest. An app that sends without end is read as fast as `Throttle` allows.
-"""
+`SendBuffer`, which has its bound and drops the oldest. An app that sends without end is read as fast as `Throttle`
+allows."""
 
 import asyncio
 import contextlib
@@ -25,11 +25,11 @@ from trunkline.outbound.dialler import Dialler, dial_words
 from trunkline.outbound.names import Names, UnknownHost
 from trunkline.streaming.certificates import tls_context
 from trunkline.streaming.dialling import upgrade
-from trunkline.streaming.retry import Gone, How
-from trunkline.streaming.session import Outbox
+from trunkline.streaming.retry import Disconnect, DisconnectReason
+from trunkline.streaming.session import SendBuffer
 from trunkline.streaming.target import BadTarget, Target, target
 from trunkline.streaming.throttle import Throttle
-from trunkline.streaming.upgrade import NoUpgrade, Refused
+from trunkline.streaming.upgrade import HandshakeRefused, NoUpgrade
 
 UNSENT_LIMIT = 16384
 """Bytes that the kernel may hold unsent for one socket: about a second of one PCMU track."""
@@ -86,7 +86,7 @@ class SocketUser(Protocol):
     def opened(self) -> None:
         """The upgrade is done, the socket may be used."""
 
-    def gone(self, gone: Gone) -> None:
+    def gone(self, gone: Disconnect) -> None:
         """The socket may be used no more. The last call, exactly once unless `goodbye` or `cancel` came first."""
 
     def text(self, message: bytes | bytearray | memoryview, now: float) -> None:
@@ -136,7 +136,7 @@ class AppSocket:
         send_buffer: float,
         sender: Sender,
     ) -> None:
-        self.outbox = Outbox(send_buffer, settings.mark_limit)
+        self.outbox = SendBuffer(send_buffer, settings.mark_limit)
         self._sender = sender
         self._time = asyncio.get_running_loop().time
         self._url = url
@@ -168,9 +168,9 @@ class AppSocket:
             transport = await self._dial(patience)
             if transport is not None:
                 await transport.wait_disconnected()
-                self._gone(How.LOST, "the connection was lost")
+                self._gone(DisconnectReason.LOST, "the connection was lost")
         except WSProtocolError as problem:  # found by the library, which has sent the close frame
-            self._gone(How.LOST, _protocol_words(problem, self._settings.message_limit))
+            self._gone(DisconnectReason.LOST, _protocol_words(problem, self._settings.message_limit))
             problem.__traceback__ = None  # its frames hold the exception itself
         finally:
             self._release()
@@ -240,13 +240,16 @@ class AppSocket:
         except (OSError, WSError, NoUpgrade, ValueError) as problem:
             silent = isinstance(problem, UnknownHost) and problem.silent
             unreachable = silent or isinstance(problem, ConnectionRefusedError | TimeoutError)
-            self._gone(How.UNREACHABLE if unreachable else How.FAILED, _dial_words(problem, where, patience))
+            self._gone(
+                DisconnectReason.UNREACHABLE if unreachable else DisconnectReason.FAILED,
+                _dial_words(problem, where, patience),
+            )
             problem.__traceback__ = None  # its frames hold the exception itself
             return None
         finally:
             self._dialling = None
         if self._transport is None:
-            self._gone(How.FAILED, "the server closed the connection instead of answering the upgrade")
+            self._gone(DisconnectReason.FAILED, "the server closed the connection instead of answering the upgrade")
             return None
         return transport
 
@@ -272,16 +275,16 @@ class AppSocket:
         """The transport is about to close the socket, whose number may then be another's."""
         self._fd = -1
 
-    def _gone(self, how: How, words: str) -> None:
+    def _gone(self, how: DisconnectReason, words: str) -> None:
         """Tell the cause, if it is the first."""
         user, self._user = self._user, None
         self._open = False
         if user is not None:
-            user.gone(Gone(how, words))
+            user.gone(Disconnect(how, words))
 
     def _break(self, code: WSCloseCode, words: str) -> None:
         """The app broke the protocol: close with `code`."""
-        self._gone(How.LOST, words)
+        self._gone(DisconnectReason.LOST, words)
         self._hang_up(code, words)
 
     def _hang_up(self, code: WSCloseCode, words: str) -> None:
@@ -339,7 +342,7 @@ class AppSocket:
             timer.cancel()
 
     def _no_pong(self) -> None:
-        self._gone(How.LOST, f"the app answered no ping for {self._settings.pong_timeout:g} s")
+        self._gone(DisconnectReason.LOST, f"the app answered no ping for {self._settings.pong_timeout:g} s")
         self._abort()
 
     # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -437,7 +440,9 @@ class AppSocket:
         if not transport.is_close_frame_sent:
             payload = frame.get_payload_as_bytes()
             code, said = int.from_bytes(payload[:2]), payload[2:].decode()
-            self._gone(_CLOSES.get(code, How.LOST), f"the app closed the socket with {code}{said and ': '}{said}")
+            self._gone(
+                _CLOSES.get(code, DisconnectReason.LOST), f"the app closed the socket with {code}{said and ': '}{said}"
+            )
             self._hang_up(WSCloseCode(code) if code in _ECHOED else WSCloseCode.OK, "")
         transport.disconnect()
 
@@ -468,7 +473,7 @@ class _Listener(WSListener):
 
 # ── causes in words ─────────────────────────────────────────────────────────────────────────────────────────
 
-_CLOSES = {1000: How.CLOSED, 1001: How.LEFT, 0: How.CLOSED}
+_CLOSES = {1000: DisconnectReason.CLOSED, 1001: DisconnectReason.LEFT, 0: DisconnectReason.CLOSED}
 """RFC 6455 section 7.4.1; 0 stands for a close frame without a code, which is what plain `close()` sends in many
 clients."""
 _ECHOED = frozenset(code.value for code in WSCloseCode) - {0, 1006}
@@ -490,7 +495,7 @@ def _dial_words(problem: Exception, where: Target | None, timeout: float) -> str
         return str(problem)
     place = f"{where.host} port {where.port}"
     match problem:
-        case Refused():
+        case HandshakeRefused():
             return f"the upgrade was answered with {problem} by {place}"
         case TimeoutError():
             return f"timeout: no WebSocket to {place} within {round(timeout, 1):g} s"

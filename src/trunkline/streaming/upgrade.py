@@ -28,14 +28,14 @@ class NoUpgrade(Exception):
     """The server does not do what was asked for; the text says why, for the customer."""
 
 
-class Refused(NoUpgrade):
+class HandshakeRefused(NoUpgrade):
     """It says so itself, by a status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"HTTP {status}")
 
 
-class Answer:
+class HandshakeResponse:
     """The answer to one request."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ def _accept(head: bytes) -> bytes | None:
     if status != HTTPStatus.SWITCHING_PROTOCOLS:
         if status < HTTPStatus.OK:
             return None
-        raise Refused(status)
+        raise HandshakeRefused(status)
     fields = _fields(lines)
     for name, token in _NEEDED.items():
         if token.encode() not in _tokens(fields.get(name, [])):

@@ -26,10 +26,10 @@ import structlog
 
 from trunkline.calls import commands as ask
 from trunkline.calls import events as facts
-from trunkline.calls.call import State
+from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
-from trunkline.calls.recordings import Recordings
-from trunkline.calls.registry import Entry
+from trunkline.calls.recordings import RecordingFiles
+from trunkline.calls.registry import LiveCall
 from trunkline.calls.views import CallStatus
 from trunkline.config import Settings
 from trunkline.errors import ApiError, StartupError
@@ -51,18 +51,18 @@ _log = structlog.get_logger()
 _STUMBLED = "the server stumbled over the call's instructions"
 
 
-class Calls(Protocol):
+class CallCommands(Protocol):
     """What the conductor needs of the runner."""
 
-    def apply(self, entry: Entry, what: Command) -> asyncio.Future[None] | None:
+    def apply(self, entry: LiveCall, what: Command) -> asyncio.Future[None] | None:
         """Carry out a command. Raises ApiError for one that is refused."""
 
     def place(
-        self, account: AccountSid, request: CallRequest, route: Route, parent: Entry | None = None
-    ) -> tuple[Entry, asyncio.Future[None]]:
+        self, account: AccountSid, request: CallRequest, route: Route, parent: LiveCall | None = None
+    ) -> tuple[LiveCall, asyncio.Future[None]]:
         """Place a call. Raises ApiError."""
 
-    def notify(self, entry: Entry, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
+    def notify(self, entry: LiveCall, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
         """Tell an application something of a call, as its status callbacks do, behind those that went before."""
 
 
@@ -73,16 +73,16 @@ class Tools:
     fetcher: Fetcher
     voice: Voice
     sounds: Sounds
-    recordings: Recordings
+    recordings: RecordingFiles
     step_limit: int
     codecs: tuple[str, ...]
     """To offer on dialled calls, behind the first call's own."""
 
     @classmethod
     def of(cls, settings: Settings, signer: Signer, dialler: Dialler, public_url: Callable[[], str]) -> "Tools":
-        """As the settings have them; `public_url` as in `Recordings`. Raises StartupError."""
+        """As the settings have them; `public_url` as in `RecordingFiles`. Raises StartupError."""
         texml, home = settings.texml, settings.store.directory.expanduser()
-        recordings = Recordings((texml.recordings or home / "recordings").expanduser(), public_url)
+        recordings = RecordingFiles((texml.recordings or home / "recordings").expanduser(), public_url)
         try:
             cache = FileCache(home / "cache", texml.cache_limit)
             recordings.directory.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ class Tools:
 class _Run:
     """One call that is told what to do."""
 
-    entry: Entry
+    entry: LiveCall
     interpreter: Interpreter
     inbox: deque[to.Fact] = field(default_factory=deque)
     """Bounded by the effects of one fact."""
@@ -109,7 +109,7 @@ class _Run:
     """By job; the interpreter waits for at most a few."""
     timer: asyncio.TimerHandle | None = None
     streams: dict[StreamSid, int] = field(default_factory=dict)
-    legs: dict[int, Entry] = field(default_factory=dict)
+    legs: dict[int, LiveCall] = field(default_factory=dict)
     recordings: dict[int, str] = field(default_factory=dict)
     """Sids, by job."""
     sounds: dict[int, tuple[str, Sound]] = field(default_factory=dict)
@@ -125,10 +125,10 @@ class _Run:
         return self.entry.call.view.account_sid
 
 
-class Conductor:
+class TexmlRunner:
     """The one `Director`."""
 
-    def __init__(self, calls: Calls, route: Callable[[str], Route | None], tools: Tools) -> None:
+    def __init__(self, calls: CallCommands, route: Callable[[str], Route | None], tools: Tools) -> None:
         """`route` finds the way to a number or SIP URI."""
         self._calls = calls
         self._route = route
@@ -152,7 +152,7 @@ class Conductor:
 
     # ── what the runner tells ───────────────────────────────────────────────────────────────────────────────
 
-    def begin(self, entry: Entry, instructions: Instructions) -> None:
+    def begin(self, entry: LiveCall, instructions: Instructions) -> None:
         """See `Director`."""
         run = self._runs.get(entry.call.view.sid)
         if run is None:
@@ -162,7 +162,7 @@ class Conductor:
             self.counters["runs"] += 1
         self._feed(run, to.Instructed(instructions))
 
-    def redirect(self, entry: Entry, instructions: Instructions) -> None:
+    def redirect(self, entry: LiveCall, instructions: Instructions) -> None:
         """See `Director`. For the call that dialled this one, its `<Dial>` is over then."""
         dialled = self._legs.get(entry.call.view.sid)
         if dialled is not None:
@@ -170,7 +170,7 @@ class Conductor:
             self._leg_over(*dialled, entry)
         self.begin(entry, instructions)
 
-    def told(self, entry: Entry, what: facts.Fact | Command) -> None:
+    def told(self, entry: LiveCall, what: facts.Fact | Command) -> None:
         """See `Director`."""
         sid = entry.call.view.sid
         if sid in self._legs:
@@ -184,9 +184,9 @@ class Conductor:
         fact = self._fact_of(run, what)
         if fact is not None:
             self._feed(run, fact)
-        if entry.call.state is not State.ENDED:
+        if entry.call.state is not CallState.ENDED:
             return
-        self._feed(run, to.CallEnded())
+        self._feed(run, to.CallFinished())
         if isinstance(what, facts.WorkerLost):
             self._lose_recordings(run, what.detail)
         if run.interpreter.over:
@@ -195,27 +195,27 @@ class Conductor:
     def _lose_recordings(self, run: _Run, why: str) -> None:
         """Nobody will tell their ends."""
         for job, sid in run.recordings.items():
-            self._feed(run, to.Recorded(job, sid, "", 0, "error", "", why))
+            self._feed(run, to.RecordingDone(job, sid, "", 0, "error", "", why))
         run.recordings.clear()
 
     def _fact_of(self, run: _Run, what: facts.Fact | Command) -> to.Fact | None:
         match what:
             case facts.DigitHeard():
                 return to.KeyPressed(what.digit)
-            case facts.PlayEnded():
+            case facts.PlaybackEnded():
                 url = _played_to_its_end(run, what.job)
-                return to.Played(what.job, what.error and f"{url}{what.error}")
+                return to.SoundPlayed(what.job, what.error and f"{url}{what.error}")
             case facts.StreamEnded() if what.sid in run.streams:
                 return to.StreamOver(run.streams.pop(what.sid), what.error)
-            case facts.RecordEnded() if what.job in run.recordings:
+            case facts.RecordingEnded() if what.job in run.recordings:
                 sid = run.recordings.pop(what.job)
                 url = self._tools.recordings.url(run.account, sid)
-                return to.Recorded(what.job, sid, url, what.seconds, what.reason, what.digit, what.error)
+                return to.RecordingDone(what.job, sid, url, what.seconds, what.reason, what.digit, what.error)
         return None
 
-    def _leg_told(self, entry: Entry, what: facts.Fact | Command) -> None:
+    def _leg_told(self, entry: LiveCall, what: facts.Fact | Command) -> None:
         run, leg = self._legs[entry.call.view.sid]
-        if entry.call.state is State.ENDED:
+        if entry.call.state is CallState.ENDED:
             self._leg_over(run, leg, entry)
         elif entry.instructions is not None:
             return  # the end of its document is its answer
@@ -224,11 +224,11 @@ class Conductor:
         elif isinstance(what, facts.Accepted):
             self._feed(run, to.LegAnswered(leg))
 
-    def _leg_over(self, run: _Run, leg: int, entry: Entry) -> None:
+    def _leg_over(self, run: _Run, leg: int, entry: LiveCall) -> None:
         view = entry.call.view
         self._legs.pop(view.sid, None)
         run.legs.pop(leg, None)
-        status: CallStatus = view.status if entry.call.state is State.ENDED else "completed"
+        status: CallStatus = view.status if entry.call.state is CallState.ENDED else "completed"
         ended = view.ended_at or datetime.now(UTC)
         seconds = int((ended - view.answered_at).total_seconds()) if view.answered_at else 0
         self._feed(run, to.LegOver(leg, view.sid, status, seconds))
@@ -253,7 +253,7 @@ class Conductor:
         finally:
             run.busy = False
 
-    def _ask(self, entry: Entry, command: Command) -> str | None:
+    def _ask(self, entry: LiveCall, command: Command) -> str | None:
         """Have the runner do something; why it does not, if so."""
         try:
             self._calls.apply(entry, command)
@@ -337,7 +337,7 @@ class Conductor:
     def _reject(self, run: _Run, effect: to.Reject) -> None:
         self._ask(run.entry, ask.RejectCall(effect.status, effect.reason))
 
-    def _finish(self, run: _Run, _effect: to.Finish) -> None:
+    def _finish(self, run: _Run, _effect: to.FinishDocument) -> None:
         dialled = self._legs.get(run.sid)
         if dialled is None:
             self._ask(run.entry, ask.EndCall("the instructions ended"))
@@ -346,7 +346,7 @@ class Conductor:
         self._close(run)
         self._feed(parent, to.LegAnswered(leg))
 
-    def _hang_up(self, run: _Run, effect: to.HangUp) -> None:
+    def _hang_up(self, run: _Run, effect: to.HangUpCall) -> None:
         self._ask(run.entry, ask.EndCall(effect.cause, detail=effect.detail))
 
     def _start_stream(self, run: _Run, effect: to.StartStream) -> None:
@@ -367,25 +367,25 @@ class Conductor:
             if effect.name is None or view.name == effect.name:
                 self._ask(run.entry, ask.StopStream(view.sid))
 
-    def _play(self, run: _Run, effect: to.Play) -> None:
+    def _play(self, run: _Run, effect: to.PlaySound) -> None:
         self._work(run, effect.job, partial(self._played, run, effect))
 
-    async def _played(self, run: _Run, effect: to.Play) -> to.Fact | None:
+    async def _played(self, run: _Run, effect: to.PlaySound) -> to.Fact | None:
         """Get the file and have it played; a fact only when nothing is: else the worker tells the end."""
         try:
             path = await self._file_of(run, effect)
         except (SoundError, SpeechError) as error:
-            return to.Played(effect.job, str(error))
-        refused = self._ask(run.entry, ask.Play(effect.job, str(path), effect.loop))
+            return to.SoundPlayed(effect.job, str(error))
+        refused = self._ask(run.entry, ask.StartPlayback(effect.job, str(path), effect.loop))
         if refused is not None:
             _played_to_its_end(run, effect.job)
-        return None if refused is None else to.Played(effect.job, refused)
+        return None if refused is None else to.SoundPlayed(effect.job, refused)
 
-    async def _file_of(self, run: _Run, effect: to.Play) -> Path:
+    async def _file_of(self, run: _Run, effect: to.PlaySound) -> Path:
         match sound := effect.sound:
             case Say():
                 return await self._tools.voice.speak(run.account, sound.text, sound.voice, sound.language)
-            case to.File():
+            case to.RemoteFile():
                 recording = self._tools.recordings.path_of(run.account, sound.url)
                 if recording is not None:
                     return recording
@@ -398,7 +398,7 @@ class Conductor:
     def _stop_playing(self, run: _Run, effect: to.StopPlaying) -> None:
         task = run.tasks.pop(effect.job, None)
         if task is None:
-            self._ask(run.entry, ask.StopPlaying(effect.job))
+            self._ask(run.entry, ask.StopPlayback(effect.job))
         else:
             task.cancel()
 
@@ -407,23 +407,23 @@ class Conductor:
         if refused is not None:
             _log.warning("keys were not sent", call_sid=run.sid, error=refused)
 
-    def _set_timer(self, run: _Run, effect: to.SetTimer) -> None:
+    def _set_timer(self, run: _Run, effect: to.StartTimer) -> None:
         if run.timer is not None:
             run.timer.cancel()
         loop = asyncio.get_running_loop()
-        run.timer = loop.call_later(effect.seconds, self._feed, run, to.TimerFired(effect.job))
+        run.timer = loop.call_later(effect.seconds, self._feed, run, to.TimerExpired(effect.job))
 
     def _record(self, run: _Run, effect: to.Record) -> None:
         sid = random_uuid(secrets.token_bytes(16))
         path = self._tools.recordings.path(run.account, sid)
         run.recordings[effect.job] = sid
-        command = ask.Record(
+        command = ask.StartRecording(
             effect.job, str(path), effect.channels, effect.max_length, effect.silence, effect.finish_on
         )
         refused = self._ask(run.entry, command)
         if refused is not None:
             del run.recordings[effect.job]
-            run.inbox.append(to.Recorded(effect.job, sid, "", 0, "error", "", refused))
+            run.inbox.append(to.RecordingDone(effect.job, sid, "", 0, "error", "", refused))
 
     def _stop_recording(self, run: _Run, effect: to.StopRecording) -> None:
         self._ask(run.entry, ask.StopRecording(effect.job))
@@ -441,7 +441,7 @@ class Conductor:
             return
         run.legs[effect.leg] = entry
         self._legs[entry.call.view.sid] = run, effect.leg
-        if entry.call.state is State.ENDED:
+        if entry.call.state is CallState.ENDED:
             self._leg_over(run, effect.leg, entry)
 
     def _not_placed(self, run: _Run, effect: to.PlaceLeg, why: str) -> None:
@@ -504,29 +504,29 @@ def _played_to_its_end(run: _Run, job: int) -> str:
     return f"{masked(url)}: "
 
 
-def _ready(entry: Entry) -> bool:
+def _ready(entry: LiveCall) -> bool:
     """It is answered and its codec known, which after an offer of ours the ACK tells."""
     return entry.call.answered and entry.call.view.codec is not None
 
 
-_PERFORM: dict[type, Callable[[Conductor, _Run, Any], None]] = {
-    to.Fetch: Conductor._fetch,
-    to.Notify: Conductor._notify,
-    to.Warn: Conductor._warn,
-    to.Answer: Conductor._answer,
-    to.Reject: Conductor._reject,
-    to.Finish: Conductor._finish,
-    to.HangUp: Conductor._hang_up,
-    to.StartStream: Conductor._start_stream,
-    to.StopStream: Conductor._stop_stream,
-    to.StopStreams: Conductor._stop_streams,
-    to.Play: Conductor._play,
-    to.StopPlaying: Conductor._stop_playing,
-    to.SendDigits: Conductor._send_digits,
-    to.SetTimer: Conductor._set_timer,
-    to.Record: Conductor._record,
-    to.StopRecording: Conductor._stop_recording,
-    to.PlaceLeg: Conductor._place_leg,
-    to.EndLeg: Conductor._end_leg,
-    to.BridgeLeg: Conductor._bridge_leg,
+_PERFORM: dict[type, Callable[[TexmlRunner, _Run, Any], None]] = {
+    to.Fetch: TexmlRunner._fetch,
+    to.Notify: TexmlRunner._notify,
+    to.Warn: TexmlRunner._warn,
+    to.Answer: TexmlRunner._answer,
+    to.Reject: TexmlRunner._reject,
+    to.FinishDocument: TexmlRunner._finish,
+    to.HangUpCall: TexmlRunner._hang_up,
+    to.StartStream: TexmlRunner._start_stream,
+    to.StopStream: TexmlRunner._stop_stream,
+    to.StopStreams: TexmlRunner._stop_streams,
+    to.PlaySound: TexmlRunner._play,
+    to.StopPlaying: TexmlRunner._stop_playing,
+    to.SendDigits: TexmlRunner._send_digits,
+    to.StartTimer: TexmlRunner._set_timer,
+    to.Record: TexmlRunner._record,
+    to.StopRecording: TexmlRunner._stop_recording,
+    to.PlaceLeg: TexmlRunner._place_leg,
+    to.EndLeg: TexmlRunner._end_leg,
+    to.BridgeLeg: TexmlRunner._bridge_leg,
 }

@@ -27,6 +27,7 @@ from trunkline.texml.verbs import (
     Answer,
     Connect,
     Dial,
+    DialTarget,
     Document,
     Gather,
     Hangup,
@@ -38,7 +39,6 @@ from trunkline.texml.verbs import (
     Say,
     Start,
     Stop,
-    Target,
     Verb,
 )
 
@@ -145,12 +145,12 @@ class _Parser:
         if len(self.warnings) < WARNING_LIMIT:
             self.warnings.append(text)
 
-    def children(self, element: Element, table: Mapping[str, "_Row"]) -> list[Any]:
+    def children(self, element: Element, table: Mapping[str, "_VerbRow"]) -> list[Any]:
         """What the table makes of an element's children, less those it skips."""
         found = (self._read(child, table) for child in element if isinstance(child.tag, str))
         return [value for value in found if value is not None]
 
-    def _read(self, element: Element, table: Mapping[str, "_Row"]) -> Any:
+    def _read(self, element: Element, table: Mapping[str, "_VerbRow"]) -> Any:
         row = table.get(element.tag)
         if row is None:
             self.warn(f"<{_short(element.tag)}> is not known here and was skipped")
@@ -182,7 +182,7 @@ _Make = Callable[[_Parser, Element, dict[str, Any]], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _VerbRow:
     """One element. `make` raises ValueError for one that means nothing."""
 
     make: _Make
@@ -369,10 +369,10 @@ def _gather(parser: _Parser, element: Element, values: dict[str, Any]) -> Gather
 
 
 def _dial(parser: _Parser, element: Element, values: dict[str, Any]) -> Dial:
-    targets: list[Target] = parser.children(element, _TARGETS)
+    targets: list[DialTarget] = parser.children(element, _TARGETS)
     number = " ".join((element.text or "").split())
     if number:
-        targets.insert(0, Target("number", _called(number)))
+        targets.insert(0, DialTarget("number", _called(number)))
     if not targets:
         raise ValueError("calls nobody")
     if len(targets) > TARGET_LIMIT:
@@ -385,17 +385,17 @@ def _called(number: str) -> str:
     return _caller(re.sub(r"[ ()]", "", plain_number(number, marked=True)))
 
 
-def _number(_parser: _Parser, element: Element, values: dict[str, Any]) -> Target:
-    return Target("number", _called(_words(element)), **values)
+def _number(_parser: _Parser, element: Element, values: dict[str, Any]) -> DialTarget:
+    return DialTarget("number", _called(_words(element)), **values)
 
 
-def _sip(parser: _Parser, element: Element, values: dict[str, Any]) -> Target:
+def _sip(parser: _Parser, element: Element, values: dict[str, Any]) -> DialTarget:
     uri, _, query = _words(element).partition("?")
     if len(uri) > URL_LIMIT or not _SIP_URI.fullmatch(uri):
         raise ValueError("must hold a sip: URI")
     headers = [(name, value) for name, value in parse_qsl(query, max_num_fields=100) if _HEADER.fullmatch(name)]
     sound = tuple((name, value) for name, value in headers if value.isprintable() and len(value) <= URL_LIMIT)
-    return Target("sip", uri, headers=sound, **values)
+    return DialTarget("sip", uri, headers=sound, **values)
 
 
 def _redirect(_parser: _Parser, element: Element, values: dict[str, Any]) -> Redirect:
@@ -416,8 +416,8 @@ _TARGET = {
 _CODECS = ("PCMU", "PCMA", "G722", "L16", "OPUS")
 _FORK_RATES = (8000, 16000, 24000, 48000)
 
-_STREAM: dict[str, _Row] = {
-    "Stream": _Row(
+_STREAM: dict[str, _VerbRow] = {
+    "Stream": _VerbRow(
         _stream,
         {
             **_CALLBACK,
@@ -438,28 +438,30 @@ _STREAM: dict[str, _Row] = {
         },
     ),
 }
-_NAMED = _Row(_parameter, {"name": ("name", _text(255)), "value": ("value", _text(4000))})
+_NAMED = _VerbRow(_parameter, {"name": ("name", _text(255)), "value": ("value", _text(4000))})
 _PARAMETER = {"Parameter": _NAMED, "StreamParam": _NAMED}
-_STOPPED = {"Stream": _Row(lambda _parser, _element, values: values, {"name": ("name", _text(255))})}
+_STOPPED = {"Stream": _VerbRow(lambda _parser, _element, values: values, {"name": ("name", _text(255))})}
 _TARGETS = {
-    "Number": _Row(_number, _TARGET),
-    "Sip": _Row(_sip, {**_TARGET, "username": ("username", _text(255)), "password": ("password", _text(255))}),
+    "Number": _VerbRow(_number, _TARGET),
+    "Sip": _VerbRow(_sip, {**_TARGET, "username": ("username", _text(255)), "password": ("password", _text(255))}),
 }
-_PROMPTS: dict[str, _Row] = {
-    "Say": _Row(_say, {"voice": ("voice", _text(100)), "language": ("language", _text(35)), "loop": ("loop", _LOOP)}),
-    "Play": _Row(_play, {"loop": ("loop", _LOOP), "digits": ("digits", _pressed)}),
-    "Pause": _Row(_plain(Pause), {"length": ("length", _whole(1, 180))}),
+_PROMPTS: dict[str, _VerbRow] = {
+    "Say": _VerbRow(
+        _say, {"voice": ("voice", _text(100)), "language": ("language", _text(35)), "loop": ("loop", _LOOP)}
+    ),
+    "Play": _VerbRow(_play, {"loop": ("loop", _LOOP), "digits": ("digits", _pressed)}),
+    "Pause": _VerbRow(_plain(Pause), {"length": ("length", _whole(1, 180))}),
 }
-_VERBS: dict[str, _Row] = {
+_VERBS: dict[str, _VerbRow] = {
     **_PROMPTS,
-    "Start": _Row(_start, {}),
-    "Answer": _Row(_answer, {}),
-    "Stream": _Row(_bare_stream, _STREAM["Stream"].attributes),
-    "StartStream": _Row(_bare_stream, {**_STREAM["Stream"].attributes, "destination": ("url", _ws_url)}),
-    "StopStream": _Row(_stop_stream, _STOPPED["Stream"].attributes),
-    "Connect": _Row(_connect, {}),
-    "Stop": _Row(_stop, {}),
-    "Gather": _Row(
+    "Start": _VerbRow(_start, {}),
+    "Answer": _VerbRow(_answer, {}),
+    "Stream": _VerbRow(_bare_stream, _STREAM["Stream"].attributes),
+    "StartStream": _VerbRow(_bare_stream, {**_STREAM["Stream"].attributes, "destination": ("url", _ws_url)}),
+    "StopStream": _VerbRow(_stop_stream, _STOPPED["Stream"].attributes),
+    "Connect": _VerbRow(_connect, {}),
+    "Stop": _VerbRow(_stop, {}),
+    "Gather": _VerbRow(
         _gather,
         {
             **_ACTION,
@@ -471,7 +473,7 @@ _VERBS: dict[str, _Row] = {
             "validDigits": ("valid", _keys(_KEYS + "ABCD")),
         },
     ),
-    "Dial": _Row(
+    "Dial": _VerbRow(
         _dial,
         {
             **_ACTION,
@@ -483,7 +485,7 @@ _VERBS: dict[str, _Row] = {
             "hangupOnStar": ("hangup_on_star", _FLAG),
         },
     ),
-    "Record": _Row(
+    "Record": _VerbRow(
         _plain(Record),
         {
             **_ACTION,
@@ -496,8 +498,8 @@ _VERBS: dict[str, _Row] = {
             "recordingStatusCallbackMethod": ("status_callback_method", _METHOD),
         },
     ),
-    "Redirect": _Row(_redirect, {"method": ("method", _METHOD)}),
-    "Reject": _Row(_plain(Reject), {"reason": ("reason", _one_of("rejected", "busy"))}),
-    "Hangup": _Row(_plain(Hangup), {}),
+    "Redirect": _VerbRow(_redirect, {"method": ("method", _METHOD)}),
+    "Reject": _VerbRow(_plain(Reject), {"reason": ("reason", _one_of("rejected", "busy"))}),
+    "Hangup": _VerbRow(_plain(Hangup), {}),
 }
 """In every `<Response>`. Spec section 4, attributes and defaults as Telnyx documents its verbs."""

@@ -69,7 +69,9 @@ class Fetcher:
         except FetchError as error:
             raise FetchError(f"{first}; the fallback: {error}") from error
 
-    async def _document(self, request: to.Request, common: Parameters, cookies: Cookies) -> tuple[Document, str]:
+    async def _document(
+        self, request: to.DocumentRequest, common: Parameters, cookies: Cookies
+    ) -> tuple[Document, str]:
         warnings: list[str] = []
         try:
             found, url = await self._request(request, common, cookies, warnings.append)
@@ -82,7 +84,7 @@ class Fetcher:
         return replace(found, warnings=(*warnings, *found.warnings)), url
 
     async def _request(
-        self, request: to.Request, common: Parameters, cookies: Cookies, warn: Callable[[str], None]
+        self, request: to.DocumentRequest, common: Parameters, cookies: Cookies, warn: Callable[[str], None]
     ) -> tuple[Document, str]:
         """The document and the last URL; the body of audio is not read."""
         order = self._order(request, dict(common).get("AccountSid", ""), common + request.parameters, cookies)
@@ -100,7 +102,7 @@ class Fetcher:
         except RequestFailed as error:
             raise FetchError(str(error)) from error
 
-    def _order(self, request: to.Request, account: str, form: Parameters, cookies: Cookies) -> Order:
+    def _order(self, request: to.DocumentRequest, account: str, form: Parameters, cookies: Cookies) -> Order:
         url, body = request.url.partition("#")[0], b""
         text = urlencode(form, errors="replace")
         headers: tuple[Header, ...] = (("Accept", ACCEPT),)

@@ -87,13 +87,13 @@ class _Dialling:
 
 
 @dataclass(slots=True)
-class _Recording:
+class _PendingRecording:
     verb: verbs.Record
     job: int
     beeping: bool
 
 
-_Wait = _Idle | _Fetching | _Answering | _Prompting | _Connected | _Gathering | _Dialling | _Recording
+_Wait = _Idle | _Fetching | _Answering | _Prompting | _Connected | _Gathering | _Dialling | _PendingRecording
 
 
 class Interpreter:
@@ -159,7 +159,7 @@ class Interpreter:
         self._verbs = deque(found.verbs)
         self._go_on()
 
-    def _fetch(self, request: to.Request, fallback: to.Request | None = None) -> None:
+    def _fetch(self, request: to.DocumentRequest, fallback: to.DocumentRequest | None = None) -> None:
         job = self._job()
         self._wait = _Fetching(job)
         self._out.append(to.Fetch(job, request, fallback))
@@ -180,7 +180,7 @@ class Interpreter:
             if self._steps > self._step_limit:
                 self._fail(f"the instructions went on for {self._step_limit} steps without anything that takes time")
             elif not self._verbs:
-                self._out.append(to.Finish())
+                self._out.append(to.FinishDocument())
                 self._wait, self._ending = _Idle(), True
             elif not self._answered and _needs_answer(self._verbs[0]):
                 self._out.append(to.Answer())
@@ -201,9 +201,9 @@ class Interpreter:
             if not last:
                 self._go_on()
         elif last:
-            self._out.append(to.Notify(to.Request(found, method, parameters)))
+            self._out.append(to.Notify(to.DocumentRequest(found, method, parameters)))
         else:
-            self._fetch(to.Request(found, method, parameters))
+            self._fetch(to.DocumentRequest(found, method, parameters))
 
     def _resolve(self, reference: str) -> str | None:
         """The URL that a reference in the document means (RFC 3986 section 5); None, and a warning, for none."""
@@ -232,17 +232,17 @@ class Interpreter:
     def _call_answered(self, _fact: to.CallAnswered) -> None:
         self._answered = True
 
-    def _call_ended(self, _fact: to.CallEnded) -> None:
+    def _call_ended(self, _fact: to.CallFinished) -> None:
         self._ending = True
         wait = self._wait
-        if isinstance(wait, _Recording) and not wait.beeping:
+        if isinstance(wait, _PendingRecording) and not wait.beeping:
             return  # its file is still to come
         if isinstance(wait, _Dialling):
             self._out.extend(to.EndLeg(leg, "ended") for leg in sorted(wait.legs))
         self._wait = _Idle()
 
     def _end(self, cause: str, detail: str = "") -> None:
-        self._out.append(to.HangUp(cause, detail))
+        self._out.append(to.HangUpCall(cause, detail))
         self._wait, self._ending = _Idle(), True
 
     def _fail(self, cause: str, detail: str = "") -> None:
@@ -257,9 +257,9 @@ class Interpreter:
                 self._out.append(to.StopPlaying(wait.job))
             case _Connected():
                 self._out.append(to.StopStream(wait.job))
-            case _Recording(beeping=True):
+            case _PendingRecording(beeping=True):
                 self._out.append(to.StopPlaying(wait.job))
-            case _Recording():
+            case _PendingRecording():
                 self._out.append(to.StopRecording(wait.job))
                 self._left[wait.job] = wait.verb
             case _Dialling():
@@ -293,16 +293,16 @@ class Interpreter:
         job = self._job()
         match verb:
             case verbs.Say():
-                self._out.append(to.Play(job, verb, verb.loop))
+                self._out.append(to.PlaySound(job, verb, verb.loop))
             case verbs.Pause():
-                self._out.append(to.SetTimer(job, verb.length))
+                self._out.append(to.StartTimer(job, verb.length))
             case verbs.Play() if verb.digits:
-                self._out += [to.SendDigits(verb.digits), to.SetTimer(job, seconds_of(verb.digits))]
+                self._out += [to.SendDigits(verb.digits), to.StartTimer(job, seconds_of(verb.digits))]
             case verbs.Play():
                 url = self._resolve(verb.url)
                 if url is None:
                     return None
-                self._out.append(to.Play(job, to.File(url), verb.loop))
+                self._out.append(to.PlaySound(job, to.RemoteFile(url), verb.loop))
         return job
 
     def _begin_prompt(self, verb: Prompt) -> None:
@@ -310,13 +310,13 @@ class Interpreter:
         if job is not None:
             self._wait = _Prompting(job)
 
-    def _prompted(self, wait: _Prompting, fact: to.Played | to.TimerFired) -> None:
+    def _prompted(self, wait: _Prompting, fact: to.SoundPlayed | to.TimerExpired) -> None:
         if fact.job == wait.job:
             self._played(fact)
             self._go_on()
 
-    def _played(self, fact: to.Played | to.TimerFired) -> None:
-        if isinstance(fact, to.Played) and fact.error is not None:
+    def _played(self, fact: to.SoundPlayed | to.TimerExpired) -> None:
+        if isinstance(fact, to.SoundPlayed) and fact.error is not None:
             self._out.append(to.Warn(f"nothing was played: {fact.error}"))
         else:
             self._took_time()
@@ -369,9 +369,9 @@ class Interpreter:
 
     def _gather_wait(self, wait: _Gathering) -> None:
         wait.prompting, wait.job = False, self._job()
-        self._out.append(to.SetTimer(wait.job, wait.verb.timeout))
+        self._out.append(to.StartTimer(wait.job, wait.verb.timeout))
 
-    def _gather_told(self, wait: _Gathering, fact: to.Played | to.TimerFired) -> None:
+    def _gather_told(self, wait: _Gathering, fact: to.SoundPlayed | to.TimerExpired) -> None:
         if fact.job != wait.job:
             return
         self._played(fact)
@@ -417,7 +417,7 @@ class Interpreter:
 
     def _ring(self, wait: _Dialling) -> None:
         wait.ringback = self._job()
-        self._out.append(to.Play(wait.ringback, to.Tone("ringback"), 0))
+        self._out.append(to.PlaySound(wait.ringback, to.Tone("ringback"), 0))
 
     def _quiet(self, wait: _Dialling) -> None:
         if wait.ringback is not None:
@@ -477,22 +477,22 @@ class Interpreter:
     # ── record ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _record(self, verb: verbs.Record) -> None:
-        self._wait = wait = _Recording(verb, self._job(), beeping=verb.play_beep)
+        self._wait = wait = _PendingRecording(verb, self._job(), beeping=verb.play_beep)
         if verb.play_beep:
-            self._out.append(to.Play(wait.job, to.Tone("beep")))
+            self._out.append(to.PlaySound(wait.job, to.Tone("beep")))
         else:
             self._roll(wait)
 
-    def _beeped(self, wait: _Recording, fact: to.Played) -> None:
+    def _beeped(self, wait: _PendingRecording, fact: to.SoundPlayed) -> None:
         if wait.beeping and fact.job == wait.job:
             wait.beeping, wait.job = False, self._job()
             self._roll(wait)
 
-    def _roll(self, wait: _Recording) -> None:
+    def _roll(self, wait: _PendingRecording) -> None:
         verb = wait.verb
         self._out.append(to.Record(wait.job, verb.channels, verb.max_length, verb.timeout, verb.finish_on))
 
-    def _recorded(self, wait: _Recording, fact: to.Recorded) -> None:
+    def _recorded(self, wait: _PendingRecording, fact: to.RecordingDone) -> None:
         if wait.beeping or fact.job != wait.job:
             return
         verb, self._wait = wait.verb, _Idle()
@@ -505,13 +505,13 @@ class Interpreter:
         digits = "hangup" if hung_up else fact.digit
         self._action(verb.action, verb.method, (*_about(fact), ("Digits", digits)), last=self._ending or hung_up)
 
-    def _left_recorded(self, fact: to.Recorded) -> None:
+    def _left_recorded(self, fact: to.RecordingDone) -> None:
         """One that other instructions cut off: what came instead of its action runs, or is over."""
         verb = self._left.pop(fact.job, None)
         if verb is not None:
             self._tell_recorded(verb, fact)
 
-    def _tell_recorded(self, verb: verbs.Record, fact: to.Recorded) -> bool:
+    def _tell_recorded(self, verb: verbs.Record, fact: to.RecordingDone) -> bool:
         """Tell the status callback of the file; whether there is one."""
         if fact.error is not None:
             if fact.reason != "hangup":
@@ -521,18 +521,18 @@ class Interpreter:
         if callback is not None:
             channels = ("RecordingChannels", str(verb.channels))
             told = (*_about(fact), channels, ("RecordingSource", "RecordVerb"), ("RecordingStatus", "completed"))
-            self._out.append(to.Notify(to.Request(callback, verb.status_callback_method, told)))
+            self._out.append(to.Notify(to.DocumentRequest(callback, verb.status_callback_method, told)))
         return True
 
 
-def _about(fact: to.Recorded) -> tuple[tuple[str, str], ...]:
+def _about(fact: to.RecordingDone) -> tuple[tuple[str, str], ...]:
     return (("RecordingUrl", fact.url), ("RecordingSid", fact.sid), ("RecordingDuration", str(int(fact.seconds))))
 
 
-def _requests(given: Instructions) -> list[to.Request]:
+def _requests(given: Instructions) -> list[to.DocumentRequest]:
     method = given.method or "POST"
     both = ((given.url, method), (given.fallback_url, given.fallback_method or method))
-    return [to.Request(url, method) for url, method in both if url is not None]
+    return [to.DocumentRequest(url, method) for url, method in both if url is not None]
 
 
 def _needs_answer(verb: Verb) -> bool:
@@ -565,25 +565,25 @@ _BEGIN: dict[type, Callable[[Interpreter, Any], None]] = {
 _ALWAYS: dict[type, Callable[[Interpreter, Any], None]] = {
     to.Instructed: Interpreter._instructed,
     to.CallAnswered: Interpreter._call_answered,
-    to.CallEnded: Interpreter._call_ended,
-    to.Recorded: Interpreter._left_recorded,
+    to.CallFinished: Interpreter._call_ended,
+    to.RecordingDone: Interpreter._left_recorded,
 }
 
 _TABLE: dict[tuple[type, type], Callable[[Interpreter, Any, Any], None]] = {
     (_Fetching, to.Fetched): Interpreter._fetched,
     (_Fetching, to.FetchFailed): Interpreter._fetch_failed,
     (_Answering, to.CallAnswered): Interpreter._now_answered,
-    (_Prompting, to.Played): Interpreter._prompted,
-    (_Prompting, to.TimerFired): Interpreter._prompted,
+    (_Prompting, to.SoundPlayed): Interpreter._prompted,
+    (_Prompting, to.TimerExpired): Interpreter._prompted,
     (_Connected, to.StreamOver): Interpreter._stream_over,
-    (_Gathering, to.Played): Interpreter._gather_told,
-    (_Gathering, to.TimerFired): Interpreter._gather_told,
+    (_Gathering, to.SoundPlayed): Interpreter._gather_told,
+    (_Gathering, to.TimerExpired): Interpreter._gather_told,
     (_Gathering, to.KeyPressed): Interpreter._gather_key,
     (_Dialling, to.LegProgressed): Interpreter._leg_progressed,
     (_Dialling, to.LegAnswered): Interpreter._leg_answered,
     (_Dialling, to.CallAnswered): Interpreter._dial_answered,
     (_Dialling, to.LegOver): Interpreter._leg_over,
     (_Dialling, to.KeyPressed): Interpreter._dial_key,
-    (_Recording, to.Played): Interpreter._beeped,
-    (_Recording, to.Recorded): Interpreter._recorded,
+    (_PendingRecording, to.SoundPlayed): Interpreter._beeped,
+    (_PendingRecording, to.RecordingDone): Interpreter._recorded,
 }

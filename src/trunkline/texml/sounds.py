@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trunkline.config import TexmlSettings
-from trunkline.outbound.client import Answer, Client, Order, RequestFailed
+from trunkline.outbound.client import Client, HttpResponse, Order, RequestFailed
 from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.turns import Limits
 from trunkline.texml.cache import FileCache
@@ -139,7 +139,7 @@ class Sounds:
         self._remember(key, said)
         return Sound(self._cache.put(path, "play", *key), True)
 
-    async def _download(self, answer: Answer) -> Path:
+    async def _download(self, answer: HttpResponse) -> Path:
         path, head = self._cache.blank(), b""
         try:
             with path.open("wb") as file:
@@ -168,7 +168,7 @@ def _discard(task: asyncio.Task[Sound]) -> None:
         task.result().path.unlink(missing_ok=True)
 
 
-def _is_whole(answer: Answer) -> bool:
+def _is_whole(answer: HttpResponse) -> bool:
     """A file, in whatever words: some servers call the whole of it a part (RFC 9110 section 14.4), and a proxy that has
     changed it says 203."""
     if answer.status == 206:

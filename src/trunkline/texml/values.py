@@ -10,7 +10,7 @@ from typing import Literal
 from trunkline.calls.commands import Instructions
 from trunkline.calls.views import CallStatus
 from trunkline.streaming.params import StreamParams
-from trunkline.texml.verbs import Document, Method, Say, Target
+from trunkline.texml.verbs import DialTarget, Document, Method, Say
 
 # ── facts ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -46,7 +46,7 @@ class CallAnswered:
 
 
 @dataclass(frozen=True, slots=True)
-class CallEnded:
+class CallFinished:
     """The call is over, whoever ended it."""
 
 
@@ -58,15 +58,15 @@ class KeyPressed:
 
 
 @dataclass(frozen=True, slots=True)
-class TimerFired:
-    """The time of `SetTimer` is over."""
+class TimerExpired:
+    """The time of `StartTimer` is over."""
 
     job: int
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """A `Play` is over: played, stopped, or failed."""
+class SoundPlayed:
+    """A `PlaySound` is over: played, stopped, or failed."""
 
     job: int
     error: str | None
@@ -81,7 +81,7 @@ class StreamOver:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordingDone:
     """A `Record` is over and its file complete."""
 
     job: int
@@ -124,12 +124,12 @@ Fact = (
     | Fetched
     | FetchFailed
     | CallAnswered
-    | CallEnded
+    | CallFinished
     | KeyPressed
-    | TimerFired
-    | Played
+    | TimerExpired
+    | SoundPlayed
     | StreamOver
-    | Recorded
+    | RecordingDone
     | LegProgressed
     | LegAnswered
     | LegOver
@@ -139,7 +139,7 @@ Fact = (
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class DocumentRequest:
     """An HTTP request to the application; the parameters common to all are added to its own."""
 
     url: str
@@ -152,15 +152,15 @@ class Fetch:
     """Get a document; told by `Fetched` or `FetchFailed`."""
 
     job: int
-    request: Request
-    fallback: Request | None = None
+    request: DocumentRequest
+    fallback: DocumentRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Notify:
     """Make a request whose answer is of no interest, again until it succeeds, as status callbacks are."""
 
-    request: Request
+    request: DocumentRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +184,12 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class FinishDocument:
     """The document has ended: the call ends, or a dialled party is connected with who dialled it."""
 
 
 @dataclass(frozen=True, slots=True)
-class HangUp:
+class HangUpCall:
     """End the call; see `calls.commands.EndCall`."""
 
     cause: str
@@ -219,7 +219,7 @@ class StopStreams:
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class RemoteFile:
     """An mp3 or wav file on the network."""
 
     url: str
@@ -233,11 +233,11 @@ class Tone:
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
-    """Told by `Played`."""
+class PlaySound:
+    """Told by `SoundPlayed`."""
 
     job: int
-    sound: Say | File | Tone
+    sound: Say | RemoteFile | Tone
     loop: int = 1
     """Times; 0 = until stopped."""
 
@@ -257,8 +257,8 @@ class SendDigits:
 
 
 @dataclass(frozen=True, slots=True)
-class SetTimer:
-    """Told by `TimerFired`; instead of what was set before."""
+class StartTimer:
+    """Told by `TimerExpired`; instead of what was set before."""
 
     job: int
     seconds: float
@@ -266,7 +266,7 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Told by `Recorded`."""
+    """Told by `RecordingDone`."""
 
     job: int
     channels: Literal[1, 2]
@@ -287,7 +287,7 @@ class PlaceLeg:
     """Call somebody; told by `LegProgressed`, `LegAnswered`, and in the end `LegOver`."""
 
     leg: int
-    target: Target
+    target: DialTarget
     caller_id: str | None
     caller_name: str
     timeout: float
@@ -316,15 +316,15 @@ Effect = (
     | Warn
     | Answer
     | Reject
-    | Finish
-    | HangUp
+    | FinishDocument
+    | HangUpCall
     | StartStream
     | StopStream
     | StopStreams
-    | Play
+    | PlaySound
     | StopPlaying
     | SendDigits
-    | SetTimer
+    | StartTimer
     | Record
     | StopRecording
     | PlaceLeg

@@ -80,7 +80,7 @@ class Gather:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class DialTarget:
     """One whom `<Dial>` calls."""
 
     kind: Literal["number", "sip"]
@@ -104,7 +104,7 @@ class Target:
 class Dial:
     """Call somebody and connect the two."""
 
-    targets: tuple[Target, ...]
+    targets: tuple[DialTarget, ...]
     """Called at the same time; the first to answer wins."""
     action: str | None = None
     method: Method = "POST"

@@ -22,7 +22,7 @@ from trunkline.outbound.client import DRAIN_LIMIT, Client, Order, RequestFailed
 from trunkline.outbound.dialler import Dialler
 from trunkline.store.records import CallbackRecord, CallbackResult
 from trunkline.store.store import STORE_ERRORS, Store
-from trunkline.webhooks.outbox import RETRY_AFTER_LIMIT, Answer, Outbox, Verdict, retry_after
+from trunkline.webhooks.outbox import RETRY_AFTER_LIMIT, AttemptDecision, AttemptResult, Outbox, retry_after
 from trunkline.webhooks.payloads import FORM_TYPE, masked, request_parts
 from trunkline.webhooks.signing import Signer
 
@@ -110,7 +110,11 @@ class Delivery:
         self._wake.clear()
         work = self._outbox.due(self._now())
         for record in work.expired:
-            self._settled(record, Verdict("failed", record.tries, None), Answer(error="its host has stopped answering"))
+            self._settled(
+                record,
+                AttemptDecision("failed", record.tries, None),
+                AttemptResult(error="its host has stopped answering"),
+            )
         for record in work.start:
             task = asyncio.create_task(self._try(record), name=f"callback {record.id}")
             self._tries.add(task)
@@ -182,19 +186,19 @@ class Delivery:
         try:
             answer = await self._send(record)
         except TimeoutError:
-            answer = Answer(error=f"no answer within {self._settings.timeout:g} s")
+            answer = AttemptResult(error=f"no answer within {self._settings.timeout:g} s")
         except RequestFailed as error:
             words = f"cannot be sent: {error}" if error.hopeless else str(error)
-            answer = Answer(error=words, hopeless=error.hopeless)
+            answer = AttemptResult(error=words, hopeless=error.hopeless)
         except Exception as error:
             log.error("callback try stumbled", id=record.id, error=repr(error))
-            answer = Answer(error=type(error).__name__)
+            answer = AttemptResult(error=type(error).__name__)
         # Chance spreads the load of retries; nobody gains by foreseeing it.
         verdict = self._outbox.answered(record.id, answer, self._now(), random.random())
         self._settled(record, verdict, answer)
         self._wake.set()
 
-    async def _send(self, record: CallbackRecord) -> Answer:
+    async def _send(self, record: CallbackRecord) -> AttemptResult:
         url, body = request_parts(record)
         headers = [("webhook-id", record.id)]
         if record.method == "POST":
@@ -208,13 +212,13 @@ class Delivery:
                     await answer.drain(DRAIN_LIMIT)
         status, wait = answer.status, answer.all("retry-after")
         failed = not 200 <= status < 300
-        return Answer(
+        return AttemptResult(
             status=status,
             error=f"HTTP status {status}" if failed else None,
             retry_after=retry_after(wait, datetime.now(UTC)) if failed else None,
         )
 
-    def _settled(self, record: CallbackRecord, verdict: Verdict, answer: Answer) -> None:
+    def _settled(self, record: CallbackRecord, verdict: AttemptDecision, answer: AttemptResult) -> None:
         self.counters["retried" if verdict.state == "pending" else verdict.state] += 1
         wall = datetime.now(UTC)
         self._results.append(

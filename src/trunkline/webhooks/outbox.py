@@ -48,7 +48,7 @@ RETRIED_STATUSES = frozenset({408, 429})
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AttemptResult:
     """What came of a try: an HTTP status, or an error in words."""
 
     status: int | None = None
@@ -60,7 +60,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AttemptDecision:
     """What becomes of a callback after an answer."""
 
     state: Literal["pending", "delivered", "failed"]
@@ -80,7 +80,7 @@ class Due:
 
 
 @dataclass(slots=True)
-class _Entry:
+class _QueuedCallback:
     record: CallbackRecord
     tries: int
     due: float
@@ -91,7 +91,7 @@ class _Entry:
 
 
 @dataclass(slots=True)
-class _Host:
+class _HostState:
     held: int = 0
     silent_since: float | None = None
     """The first try without any answer since the last one with one."""
@@ -110,16 +110,16 @@ def wait_before(settings: CallbackSettings, tries: int, jitter: float = 0.5) -> 
     return settings.first_delay * settings.delay_factor ** (tries - 1) * (1 + JITTER * (2 * jitter - 1))
 
 
-def judge(settings: CallbackSettings, answer: Answer, tries: int, jitter: float) -> Verdict:
+def judge(settings: CallbackSettings, answer: AttemptResult, tries: int, jitter: float) -> AttemptDecision:
     """Delivered, failed for good, or to be tried again, after `tries` tries (spec section 3)."""
     status = answer.status
     if status is not None and 200 <= status < 300:
-        return Verdict("delivered", tries, None)
+        return AttemptDecision("delivered", tries, None)
     again = status is None or status in RETRIED_STATUSES or status >= 500
     if answer.hopeless or not again or tries >= settings.tries:
-        return Verdict("failed", tries, None)
+        return AttemptDecision("failed", tries, None)
     asked = min(answer.retry_after or 0.0, RETRY_AFTER_LIMIT)
-    return Verdict("pending", tries, max(asked, wait_before(settings, tries, jitter)))
+    return AttemptDecision("pending", tries, max(asked, wait_before(settings, tries, jitter)))
 
 
 def retry_after(values: Sequence[str], now: datetime) -> float | None:
@@ -156,11 +156,11 @@ class Outbox:
         """Keys whose heads have their turn."""
         schedule = sum(wait_before(settings, n) for n in range(1, settings.tries))
         self._patience = max(GIVE_UP * schedule, GIVE_UP_FLOOR)
-        self._lanes: dict[str, deque[_Entry]] = {}
-        self._hosts: dict[str, _Host] = {}
+        self._lanes: dict[str, deque[_QueuedCallback]] = {}
+        self._hosts: dict[str, _HostState] = {}
         self._waiting: list[tuple[float, int, str]] = []
         """Heap of keys whose heads wait: due time, position (a tie-break), key."""
-        self._in_flight: dict[str, _Entry] = {}
+        self._in_flight: dict[str, _QueuedCallback] = {}
         self._behind: dict[str, _Behind] = {}
         self._offered = 0
         """Position up to which everything was offered, or was there before the start."""
@@ -235,10 +235,10 @@ class Outbox:
         return HOST_LIMIT if self._held < TOTAL_LIMIT else SCARCE_LIMIT
 
     def _add(self, record: CallbackRecord, now: float, born: float, due: float) -> None:
-        self._hosts.setdefault(record.host, _Host()).held += 1
+        self._hosts.setdefault(record.host, _HostState()).held += 1
         self._held += 1
         lane = self._lanes.setdefault(record.key, deque())
-        lane.append(_Entry(record, record.tries, due, born))
+        lane.append(_QueuedCallback(record, record.tries, due, born))
         if len(lane) == 1:
             self._queue_head(record.key, now)
 
@@ -276,7 +276,7 @@ class Outbox:
         """Whether something may be tried as soon as it has its turn."""
         return bool(self._may_go) or self._turns.waiting > 0
 
-    def answered(self, callback_id: str, answer: Answer, now: float, jitter: float) -> Verdict:
+    def answered(self, callback_id: str, answer: AttemptResult, now: float, jitter: float) -> AttemptDecision:
         """Settle a try. `jitter` is a random number in [0, 1)."""
         entry = self._in_flight.pop(callback_id)
         record = entry.record
@@ -310,12 +310,12 @@ class Outbox:
         account, _, host = entry.record.host.rpartition(" ")
         entry.turn = self._turns.ask(account, host, lambda: self._may_go.append(key))
 
-    def _leave(self, entry: _Entry, *, answered: bool | None) -> None:
+    def _leave(self, entry: _QueuedCallback, *, answered: bool | None) -> None:
         turn, entry.turn = entry.turn, None
         if turn is not None:
             self._turns.leave(turn, answered=answered)
 
-    def _is_given_up(self, entry: _Entry, now: float) -> bool:
+    def _is_given_up(self, entry: _QueuedCallback, now: float) -> bool:
         since = self._hosts[entry.record.host].silent_since
         return since is not None and now - since > self._patience and now - entry.born > self._patience
 

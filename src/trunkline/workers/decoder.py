@@ -22,7 +22,7 @@ import structlog
 
 from trunkline import log
 from trunkline.config import LogSettings
-from trunkline.media.audio.decoding import TooLong, Undecodable, decode, decode_file
+from trunkline.media.audio.decoding import TooLong, UndecodableFile, decode, decode_file
 from trunkline.workers import messages as wire
 from trunkline.workers.link import Link
 from trunkline.workers.parent import Parent
@@ -44,7 +44,7 @@ class _Job:
     """That may be sent."""
 
 
-class Decoder:
+class DecoderProcess:
     """Jobs in turn."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -83,14 +83,14 @@ class Decoder:
             case wire.Cancel():
                 self._jobs = deque(job for job in self._jobs if job.number != order.job)
                 self._resting.pop(order.job, None)
-            case wire.WriteFile() | wire.Append() | wire.Finish():
+            case wire.WriteFile() | wire.Append() | wire.FinishFile():
                 self._write(order)
             case wire.SetLog():
                 settings = LogSettings.model_validate_json(order.log)
                 log.configure(settings.model_copy(update={"format": "json"}), self._log)
                 log.take_over()
 
-    def _write(self, order: wire.WriteFile | wire.Append | wire.Finish) -> None:
+    def _write(self, order: wire.WriteFile | wire.Append | wire.FinishFile) -> None:
         try:
             if isinstance(order, wire.WriteFile):
                 self._written[order.job] = WavFile(Path(order.path), order.rate, order.channels)
@@ -130,7 +130,7 @@ class Decoder:
             self._work(job)
         except StopIteration as done:
             self._tell(wire.Decoded(job.number, done.value))
-        except (TooLong, Undecodable) as refused:
+        except (TooLong, UndecodableFile) as refused:
             self._tell(wire.Undecoded(job.number, isinstance(refused, TooLong), str(refused)))
         except Exception:
             _log.exception("a file could not be decoded")
@@ -141,7 +141,7 @@ class Decoder:
     def _work(self, job: _Job) -> None:
         piece = next(job.work)
         if piece:
-            self._tell(wire.Piece(job.number, piece))
+            self._tell(wire.DecodedPiece(job.number, piece))
             job.pieces -= 1
         if job.pieces:
             self._jobs.append(job)
@@ -166,7 +166,7 @@ def main(arguments: list[str]) -> None:
     sock = socket.socket(fileno=int(arguments[0]))
 
     async def run() -> None:
-        await Decoder(asyncio.get_running_loop()).run(sock, parent)
+        await DecoderProcess(asyncio.get_running_loop()).run(sock, parent)
 
     asyncio.run(run())
 

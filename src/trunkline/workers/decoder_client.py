@@ -149,7 +149,7 @@ class DecoderProcess:
         if job not in self._writers:
             return
         if self._owed[job] >= UNWRITTEN:
-            self._ask_writer(job, wire.Finish(job))  # it holds what has come so far, and lets go of the file
+            self._ask_writer(job, wire.FinishFile(job))  # it holds what has come so far, and lets go of the file
             self._finish_writer(job, "the disk is too slow")
         else:
             self._ask_writer(job, wire.Append(job, audio))
@@ -157,9 +157,9 @@ class DecoderProcess:
     def finish(self, job: int) -> None:
         """That was all of a file; nothing if that is done with."""
         if job in self._writers:
-            self._ask_writer(job, wire.Finish(job))
+            self._ask_writer(job, wire.FinishFile(job))
 
-    def _ask_writer(self, job: int, order: wire.WriteFile | wire.Append | wire.Finish) -> bool:
+    def _ask_writer(self, job: int, order: wire.WriteFile | wire.Append | wire.FinishFile) -> bool:
         self._expect()
         if self._link is None or not self._link.send(order):
             return False
@@ -198,7 +198,7 @@ class DecoderProcess:
         if report.job in self._players:
             self._on_piece(report)
             return
-        if isinstance(report, wire.Piece):
+        if isinstance(report, wire.DecodedPiece):
             return  # of a file that is forgotten
         answer = self._take(report.job)
         if answer is None:
@@ -209,9 +209,9 @@ class DecoderProcess:
         else:
             answer(_TOO_LONG if report.too_long else _NO_AUDIO)
 
-    def _on_piece(self, report: wire.Piece | wire.Decoded | wire.Undecoded) -> None:
+    def _on_piece(self, report: wire.DecodedPiece | wire.Decoded | wire.Undecoded) -> None:
         listener = self._players[report.job]
-        if isinstance(report, wire.Piece):
+        if isinstance(report, wire.DecodedPiece):
             self._owed[report.job] -= 1
             listener.put(report.audio)
             return

@@ -12,18 +12,18 @@ import structlog
 from trunkline.ids import CallSid, LegId
 from trunkline.media.audio.player import Player
 from trunkline.media.engine import Engine, UnknownLeg
-from trunkline.media.frames import LegPort
+from trunkline.media.frames import LegTap
 from trunkline.media.leg import TooManyPlayers
 from trunkline.media.rtp.dtmf import DIGITS, WAITS, NoTelephoneEvent, TooManyDigits
 from trunkline.workers import messages as wire
 from trunkline.workers.decoder_client import DecoderProcess
-from trunkline.workers.recordings import CALL_ENDED, Key, Recordings
+from trunkline.workers.recordings import CALL_ENDED, Key, LegRecordings
 
 _log = structlog.get_logger()
 
 
 class Keys:
-    """A `LegPort` that tells of keys pressed."""
+    """A `LegTap` that tells of keys pressed."""
 
     inbound = outbound = plays = False
 
@@ -31,27 +31,27 @@ class Keys:
         self._tell = tell
 
     def digit(self, digit: str) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         self._tell(digit)
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
 
     def outbound_frame(self, payload: bytes, at: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
 
     def next_frame(self, at: int) -> bytes | None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         return None
 
     def held_up(self, at: int, skipped: int, late: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
 
     def leg_changed(self, codec: str, ptime: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
 
     def peer_changed(self, codec: str) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
 
 
 class Orders:
@@ -73,7 +73,7 @@ class Orders:
         self._calls: dict[LegId, CallSid] = {}
         self._plays: dict[Key, tuple[Player, int]] = {}
         """The player, and the decoder's number of its file."""
-        self.recordings = Recordings(engine, decoder, send, soon, loud)
+        self.recordings = LegRecordings(engine, decoder, send, soon, loud)
         self.counters = {"plays": 0, "plays_failed": 0, "digits_refused": 0}
 
     # ── legs ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -124,7 +124,7 @@ class Orders:
         """End it."""
         self._play_over((order.leg, order.job), None)
 
-    def failed(self, leg: LegId, port: LegPort) -> None:
+    def failed(self, leg: LegId, port: LegTap) -> None:
         """A port was taken off its leg by a fault."""
         for key, (player, _) in list(self._plays.items()):
             if player is port and key[0] == leg:

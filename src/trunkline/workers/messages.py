@@ -100,7 +100,7 @@ class StopPlaying(msgspec.Struct, frozen=True, tag=True):
 
 
 class Record(msgspec.Struct, frozen=True, tag=True):
-    """Record into a wav file, see `calls.commands.Record`; answered by `Recorded`."""
+    """Record into a wav file, see `calls.commands.StartRecording`; answered by `Recorded`."""
 
     leg: LegId
     job: int
@@ -219,7 +219,7 @@ class Played(msgspec.Struct, frozen=True, tag=True):
 
 
 class Recorded(msgspec.Struct, frozen=True, tag=True):
-    """A `Record` is over and its file complete, see `calls.events.RecordEnded`."""
+    """A `Record` is over and its file complete, see `calls.events.RecordingEnded`."""
 
     leg: LegId
     job: int
@@ -306,7 +306,8 @@ class Decode(msgspec.Struct, frozen=True, tag=True):
 
 
 class DecodeFile(msgspec.Struct, frozen=True, tag=True):
-    """Answered by so many `Piece`s as were asked for here and by `More`, the last by `Decoded`; or by `Undecoded`."""
+    """Answered by so many `DecodedPiece`s as were asked for here and by `More`, the last by `Decoded`; or by
+    `Undecoded`."""
 
     job: int
     codec: str
@@ -345,13 +346,13 @@ class Append(msgspec.Struct, frozen=True, tag=True):
     """16-bit PCM, one sample of each channel in turn."""
 
 
-class Finish(msgspec.Struct, frozen=True, tag=True):
+class FinishFile(msgspec.Struct, frozen=True, tag=True):
     """That was all of it."""
 
     job: int
 
 
-class Piece(msgspec.Struct, frozen=True, tag=True):
+class DecodedPiece(msgspec.Struct, frozen=True, tag=True):
     """Some of a file."""
 
     job: int
@@ -391,8 +392,8 @@ class Decoding(msgspec.Struct, frozen=True, tag=True):
     """Sent every second while there is work, as the sign of life."""
 
 
-DecoderOrder = SetLog | Decode | DecodeFile | More | Cancel | WriteFile | Append | Finish
-DecoderReport = Piece | Decoded | Undecoded | Wrote | Written | Decoding | Said
+DecoderOrder = SetLog | Decode | DecodeFile | More | Cancel | WriteFile | Append | FinishFile
+DecoderReport = DecodedPiece | Decoded | Undecoded | Wrote | Written | Decoding | Said
 
 LOG_BACKLOG = 256 * 1024
 """Unsent bytes of a link over which lines for the log are dropped."""

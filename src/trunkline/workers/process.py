@@ -23,7 +23,7 @@ import uvloop
 from trunkline import log
 from trunkline.config import LogSettings, MediaSettings, StreamSettings
 from trunkline.ids import LegId, StreamSid
-from trunkline.media.audio.level import Ear
+from trunkline.media.audio.level import LevelProbe
 from trunkline.media.codecs import transcoder
 from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.events import LegSilent, MediaEvent
@@ -257,12 +257,12 @@ class Worker:
             self._listening[order.leg].append(order.request)
         else:
             self._listening[order.leg] = [order.request]
-            ear = Ear()
+            ear = LevelProbe()
             self.engine.attach(order.leg, ear)
             self.engine.look_around(order.leg)
             asyncio.get_running_loop().call_later(wire.LISTENING, self._report, order.leg, ear)
 
-    def _report(self, leg: LegId, ear: Ear) -> None:
+    def _report(self, leg: LegId, ear: LevelProbe) -> None:
         counters: dict[str, bool | int | float | str] = {}
         streams: list[wire.StreamState] = []
         if leg in self._leg_streams:

@@ -14,7 +14,7 @@ import structlog
 from trunkline.ids import CallSid, LegId
 from trunkline.media.audio.recorder import Recorder
 from trunkline.media.engine import Engine, UnknownLeg
-from trunkline.media.frames import LegPort
+from trunkline.media.frames import LegTap
 from trunkline.workers import messages as wire
 from trunkline.workers.decoder_client import DecoderProcess
 
@@ -31,7 +31,7 @@ Reason = Literal["stopped", "silence", "key", "limit", "hangup", "error"]
 
 
 @dataclass(slots=True)
-class _Recording:
+class _ActiveRecording:
     call: CallSid | None
     recorder: Recorder
     file: int = 0
@@ -40,7 +40,7 @@ class _Recording:
     """Reason, key and error, while the file is completed."""
 
 
-class Recordings:
+class LegRecordings:
     """Of all legs. `soon` calls a function when the packet path is done with its ports."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Recordings:
         self._send = send
         self._soon = soon
         self._loud = loud
-        self._all: dict[Key, _Recording] = {}
+        self._all: dict[Key, _ActiveRecording] = {}
         self.counters = {"recordings": 0, "recordings_failed": 0}
 
     def record(self, order: wire.Record, call: CallSid | None) -> None:
@@ -72,7 +72,7 @@ class Recordings:
             on_block=partial(self._block, key),
             on_over=lambda why, digit: self._soon(partial(self._end, key, why, digit)),
         )
-        recording = self._all[key] = _Recording(call, recorder)
+        recording = self._all[key] = _ActiveRecording(call, recorder)
         try:
             self._engine.attach(order.leg, recorder)
         except UnknownLeg:
@@ -93,7 +93,7 @@ class Recordings:
         for key in [key for key in self._all if key[0] == leg]:
             self._end(key, "hangup")
 
-    def failed(self, leg: LegId, port: LegPort) -> None:
+    def failed(self, leg: LegId, port: LegTap) -> None:
         """A port was taken off its leg by a fault."""
         for key, recording in list(self._all.items()):
             if recording.recorder is port and key[0] == leg:

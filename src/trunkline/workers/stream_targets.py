@@ -7,7 +7,7 @@ import structlog
 
 from trunkline.ids import LegId
 from trunkline.media.engine import Engine
-from trunkline.media.frames import LegPort
+from trunkline.media.frames import LegTap
 from trunkline.media.leg import TooManyPlayers
 from trunkline.streaming.connection import StreamConnection
 
@@ -21,7 +21,7 @@ class Targets:
         self._engine = engine
         self._elsewhere: dict[StreamConnection, LegId] = {}
         """The own legs of those streams that the opposite leg is to hear."""
-        self._far: dict[StreamConnection, tuple[LegId, LegPort | None]] = {}
+        self._far: dict[StreamConnection, tuple[LegId, LegTap | None]] = {}
         """Where these are heard now; no port where that leg takes no more players."""
 
     def attach(self, leg: LegId, stream: StreamConnection) -> None:
@@ -66,7 +66,7 @@ class Targets:
             self._engine.detach(opposite, port)
             stream.parted()
 
-    def owner(self, port: LegPort) -> StreamConnection | None:
+    def owner(self, port: LegTap) -> StreamConnection | None:
         """The stream that a port plays for."""
         if isinstance(port, StreamConnection):
             return port

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mp3files import KINDS, mp3, signal_to_noise
-from trunkline.media.audio.decoding import TooLong, Undecodable, decode
+from trunkline.media.audio.decoding import TooLong, UndecodableFile, decode
 from trunkline.media.audio.mp3 import audio_start
 from trunkline.media.codecs import CODECS
 
@@ -62,7 +62,7 @@ def test_a_damaged_frame_is_left_out() -> None:
 
 
 def test_headers_without_audio_are_undecodable() -> None:
-    with pytest.raises(Undecodable):
+    with pytest.raises(UndecodableFile):
         list(decode(b"\xff\xfb\x90\x64" * 2, "PCMU", PLENTY))
 
 

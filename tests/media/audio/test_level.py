@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from trunkline.media.audio.level import EAR_LIMIT, HEARD_REST_MS, QUIET, REST_MS, SAMPLE_MS, SILENT, Ear, Meter, level
+from trunkline.media.audio.level import (
+    EAR_LIMIT,
+    HEARD_REST_MS,
+    QUIET,
+    REST_MS,
+    SAMPLE_MS,
+    SILENT,
+    LevelMeter,
+    LevelProbe,
+    level,
+)
 from trunkline.media.codecs import CODECS
 
 
@@ -14,7 +24,7 @@ def tone(codec: str, amplitude: float, ms: int = 200) -> bytes:
     return row.encoder()((np.sin(2 * np.pi * 400 * time) * amplitude * 32767).astype("<i2").tobytes())
 
 
-def show(meter: Meter, payload: bytes) -> None:
+def show(meter: LevelMeter, payload: bytes) -> None:
     meter.see(payload, len(payload))
 
 
@@ -28,7 +38,7 @@ def test_a_full_sine_has_minus_three_db_and_nothing_has_none() -> None:
 
 @pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
 def test_a_meter_tells_speech_from_silence(codec: str) -> None:
-    silent, loud = Meter(codec), Meter(codec)
+    silent, loud = LevelMeter(codec), LevelMeter(codec)
     quiet = CODECS[codec].encoder()(bytes(CODECS[codec].sample_rate // 5 * 2))
     speech = tone(codec, 0.1)
     for start in range(0, len(speech), 160):
@@ -40,7 +50,7 @@ def test_a_meter_tells_speech_from_silence(codec: str) -> None:
 
 
 def test_a_meter_measures_one_stretch_in_so_many_and_keeps_the_loudest() -> None:
-    meter = Meter("PCMU")
+    meter = LevelMeter("PCMU")
     show(meter, tone("PCMU", 0.0, SAMPLE_MS - 1))
     assert meter.samples == 0
     for _ in range(1 + REST_MS // SAMPLE_MS):
@@ -54,7 +64,7 @@ def test_a_meter_measures_one_stretch_in_so_many_and_keeps_the_loudest() -> None
 
 
 def test_a_meter_that_has_heard_something_measures_less_often() -> None:
-    meter = Meter("PCMU")
+    meter = LevelMeter("PCMU")
     show(meter, tone("PCMU", 0.1, SAMPLE_MS))
     for _ in range(HEARD_REST_MS // SAMPLE_MS - 1):
         show(meter, tone("PCMU", 0.5, SAMPLE_MS))
@@ -66,7 +76,7 @@ def test_a_meter_that_has_heard_something_measures_less_often() -> None:
 
 def test_a_meter_rests_by_audio_and_not_by_messages() -> None:
     """An app whose every message is one utterance is judged by each of them, not by the first alone."""
-    meter = Meter("PCMU")
+    meter = LevelMeter("PCMU")
     for _ in range(3):
         show(meter, b"\xff" * 8 * REST_MS)
     assert (meter.samples, meter.loudest) == (3, SILENT)
@@ -76,13 +86,13 @@ def test_a_meter_rests_by_audio_and_not_by_messages() -> None:
 
 def test_a_meter_looks_at_the_middle() -> None:
     quiet = b"\xff" * 1600
-    meter = Meter("PCMU")
+    meter = LevelMeter("PCMU")
     show(meter, quiet + tone("PCMU", 0.5) + quiet)
     assert meter.loudest == -9
 
 
 def test_an_ear_reports_both_tracks_of_the_codec_in_force_and_is_bounded() -> None:
-    ear = Ear()
+    ear = LevelProbe()
     ear.leg_changed("PCMU", 20)
     ear.inbound_frame(tone("PCMU", 0.5, 20), 0, 0)
     ear.leg_changed("PCMA", 20)

@@ -9,8 +9,8 @@ import pytest
 
 from media.network import Network
 from trunkline.ids import LegId, Seconds
-from trunkline.media.bridge.bridge import Ear, Mouth
-from trunkline.media.bridge.buffer import LIMIT_MS, Playout
+from trunkline.media.bridge.bridge import BridgeSink, BridgeSource
+from trunkline.media.bridge.buffer import LIMIT_MS, BridgeBuffer
 from trunkline.media.codecs import CODECS
 from trunkline.media.leg import Leg
 from trunkline.media.rtp.packet import parse
@@ -30,9 +30,9 @@ class Bridged:
 
     def __init__(self, one: Leg, other: Leg, waiting: set[LegId]) -> None:
         self.one, self.other, self.waiting = one, other, waiting
-        self.playout = Playout()
-        one.attach(Ear(self.playout, other.outbound.pass_on))
-        other.attach(Mouth(self.playout))
+        self.playout = BridgeBuffer()
+        one.attach(BridgeSource(self.playout, other.outbound.pass_on))
+        other.attach(BridgeSink(self.playout))
         self.heard: list[bytes] = []
         self.waited: list[int] = []
 

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mp3files import signal_to_noise
-from trunkline.media.bridge.bridge import Mouth
-from trunkline.media.bridge.buffer import LIMIT_MS, TRIM_EVERY, Playout
+from trunkline.media.bridge.bridge import BridgeSink
+from trunkline.media.bridge.buffer import LIMIT_MS, TRIM_EVERY, BridgeBuffer
 from trunkline.media.codecs import CODECS
 
 SIP = ["PCMU", "PCMA", "G722", "OPUS"]
@@ -26,9 +26,9 @@ def voice(codec: str, count: int, ptime: int = 20, start: int = 0) -> list[bytes
     return [encode(pcm[at : at + size].tobytes()) for at in range(0, len(pcm), size)]
 
 
-def playout_for(codec: str, ptime: int = 20) -> Playout:
+def playout_for(codec: str, ptime: int = 20) -> BridgeBuffer:
     """Both legs speak the codec."""
-    playout = Playout()
+    playout = BridgeBuffer()
     playout.set_sink(codec, ptime)
     playout.set_source(codec)
     return playout
@@ -46,7 +46,7 @@ def is_whole(rows: NDArray[np.float64], peak: float = 1.3) -> bool:
     return bool(levels.min() > 0.6 * AMPLITUDE and np.abs(rows).max() < peak * AMPLITUDE)
 
 
-def taken(playout: Playout) -> bytes:
+def taken(playout: BridgeBuffer) -> bytes:
     payload = playout.take()
     assert payload is not None
     return payload
@@ -218,7 +218,7 @@ def test_opus_of_another_packet_time_is_computed_and_passes_as_soon_as_both_agre
 
 def test_keys_and_holds_of_the_listeners_leave_what_was_learned_and_drop_what_is_past() -> None:
     playout = playout_for("PCMU")
-    mouth = Mouth(playout)
+    mouth = BridgeSink(playout)
     mouth.leg_changed("PCMU", 20)
     sent = [bytes([n]) * 160 for n in range(100)]
     playout.put(sent[0], 0)

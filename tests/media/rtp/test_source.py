@@ -17,7 +17,7 @@ from trunkline.media.rtp.source import (
     TAKEOVER,
     Address,
     Source,
-    Verdict,
+    SourceDecision,
     address_of,
 )
 from trunkline.sdp.values import Endpoint
@@ -26,7 +26,7 @@ SIGNALLED = ("192.0.2.1", 4000)
 NATTED = ("198.51.100.7", 61234)
 STRANGER = ("203.0.113.9", 5555)
 THIRD = ("203.0.113.77", 7777)
-TAKE, KEEP, REFUSE = Verdict.TAKE, Verdict.KEEP, Verdict.REFUSE
+TAKE, KEEP, REFUSE = SourceDecision.TAKE, SourceDecision.KEEP, SourceDecision.REFUSE
 
 
 class Peer:
@@ -37,7 +37,7 @@ class Peer:
         self.heard: Seconds | None = None
         self.delivered: list[bytes] = []
 
-    def send(self, address: Address, now: float, packet: bytes = b"", *, continues: bool = False) -> Verdict:
+    def send(self, address: Address, now: float, packet: bytes = b"", *, continues: bool = False) -> SourceDecision:
         learned = self.source.learned
         verdict = self.source.admit(address, packet, Seconds(now), self.heard, continues=continues)
         if self.source.learned != learned:
@@ -117,7 +117,7 @@ def test_the_signalled_address_ends_a_strangers_trial_and_nothing_of_it_is_heard
     ],
 )
 def test_there_is_no_trial_where_who_is_signalled_cannot_be_who_speaks(
-    signalled: Address, source: Address, verdict: Verdict
+    signalled: Address, source: Address, verdict: SourceDecision
 ) -> None:
     peer = Peer(signalled)
     assert peer.send(source, 0) is verdict

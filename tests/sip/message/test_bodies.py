@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from sip.bench import OFFER, Caller
 from trunkline.sip.message.bodies import PART_LIMIT, pressed_key, session_description
 from trunkline.sip.message.multipart import DEPTH_LIMIT
-from trunkline.sip.message.validation import Refused, Request, parse
+from trunkline.sip.message.validation import Rejection, SipRequest, parse
 
 MIXED = 'Content-Type: multipart/mixed; boundary="b b"'
 
 
-def invite(body: str, *headers: str) -> Request:
+def invite(body: str, *headers: str) -> SipRequest:
     request = parse(Caller().request("INVITE", body, headers), stream=False)
-    assert isinstance(request, Request)
+    assert isinstance(request, SipRequest)
     return request
 
 
@@ -143,7 +143,7 @@ def deep() -> str:
 )
 def test_any_pieces_are_a_description_or_refused(pieces: list[str]) -> None:
     for kind in ("mixed", "alternative"):
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(Rejection):
             session_description(invite("".join(pieces), f'Content-Type: multipart/{kind}; boundary="b b"'))
 
 
@@ -170,13 +170,13 @@ def test_any_pieces_are_a_description_or_refused(pieces: list[str]) -> None:
     ],
 )
 def test_other_bodies_are_refused(body: str, headers: list[str], status: int) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Rejection) as refused:
         session_description(invite(body, *headers))
     assert refused.value.status == status
 
 
 def test_415_says_what_would_do() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Rejection) as refused:
         session_description(invite("{}", "Content-Type: application/json"))
     assert refused.value.headers == (("Accept", "application/sdp, multipart/mixed"),)
 
@@ -186,9 +186,9 @@ BARE = "Content-Type: application/dtmf"
 NORTEL = "Content-Type: application/vnd.nortelnetworks.digits"
 
 
-def info(body: str, *headers: str) -> Request:
+def info(body: str, *headers: str) -> SipRequest:
     request = parse(Caller().request("INFO", body, headers), stream=False)
-    assert isinstance(request, Request)
+    assert isinstance(request, SipRequest)
     return request
 
 
@@ -250,6 +250,6 @@ def test_the_key_of_an_info(body: str, header: str, key: str | None) -> None:
     ],
 )
 def test_an_info_without_a_key_is_refused(body: str, headers: list[str], status: int) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Rejection) as refused:
         pressed_key(info(body, *headers))
     assert refused.value.status == status

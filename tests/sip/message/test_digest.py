@@ -6,9 +6,9 @@ import pytest
 
 from trunkline.sip.message.digest import (
     NONCE_LIFETIME,
-    Answerer,
-    Guard,
-    Verdict,
+    AuthResult,
+    DigestClient,
+    DigestServer,
     covered,
     digest_response,
     format_digest,
@@ -35,7 +35,7 @@ RFC_7616 = {
     "cnonce": "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
 }
 CREDENTIALS = Credentials("ann", "secret")
-GUARD = Guard("trunkline", b"k" * 32)
+GUARD = DigestServer("trunkline", b"k" * 32)
 URI = "sip:bob@example.com"
 
 
@@ -56,8 +56,8 @@ def test_the_examples_of_the_rfcs(params: dict[str, str], password: str, respons
     assert digest_response(params, password, "GET") == response
 
 
-def answerer() -> Answerer:
-    return Answerer(CREDENTIALS, lambda: "0123456789abcdef")
+def answerer() -> DigestClient:
+    return DigestClient(CREDENTIALS, lambda: "0123456789abcdef")
 
 
 def challenge(**params: str) -> tuple[str, str]:
@@ -146,7 +146,7 @@ def test_a_nonce_that_is_used_again_is_counted_on() -> None:
     uses: Counter[str] = Counter()
     counts = []
     for method in ("INVITE", "BYE"):
-        client = Answerer(CREDENTIALS, lambda: "c", uses)
+        client = DigestClient(CREDENTIALS, lambda: "c", uses)
         assert client.challenged([challenge(qop='"auth"')])
         ((_, value),) = client.headers(method, URI)
         assert right(value, method)
@@ -156,12 +156,12 @@ def test_a_nonce_that_is_used_again_is_counted_on() -> None:
 
 def credentials(now: float = 100.0, password: str = "secret", algorithm: int = 0, uri: str = URI) -> str:
     """What a client with that password answers to our challenge."""
-    client = Answerer(Credentials("ann", password), lambda: "c")
+    client = DigestClient(Credentials("ann", password), lambda: "c")
     assert client.challenged([("www-authenticate", GUARD.challenges(now)[algorithm])])
     return client.headers("REGISTER", uri)[0][1]
 
 
-def check(authorization: str, now: float = 100.5, guard: Guard = GUARD) -> str:
+def check(authorization: str, now: float = 100.5, guard: DigestServer = GUARD) -> str:
     verdict = guard.check(authorization, "REGISTER", URI, now, {"ann": "secret"}.get)
     assert (verdict.username == "ann") == (verdict.outcome == "good")
     return verdict.outcome
@@ -179,7 +179,7 @@ def test_our_challenges_are_answered_and_checked() -> None:
 def test_expired_and_foreign_nonces_are_stale_and_only_for_who_knows_the_password() -> None:
     late = 100 + NONCE_LIFETIME + 1
     assert check(credentials(), late) == check(credentials(), 99) == "stale"
-    assert check(credentials(), guard=Guard("trunkline", b"x" * 32)) == "stale"
+    assert check(credentials(), guard=DigestServer("trunkline", b"x" * 32)) == "stale"
     assert check(credentials(password="wrong"), late) == "wrong"
 
 
@@ -244,8 +244,8 @@ def test_what_credentials_are_for_is_who_is_called_at_whose_server(
 
 
 def test_credentials_without_a_user_are_good_once_and_for_who_knows_the_password() -> None:
-    def verdict(password: str) -> Verdict:
-        client = Answerer(Credentials("ann", password), lambda: "c")
+    def verdict(password: str) -> AuthResult:
+        client = DigestClient(Credentials("ann", password), lambda: "c")
         assert client.challenged([("www-authenticate", GUARD.challenges(100)[0])])
         authorization = client.headers("INVITE", "sip:192.0.2.1;transport=UDP")[0][1]
         return GUARD.check(authorization, "INVITE", CALL, 100.5, {"ann": "secret"}.get)

@@ -8,22 +8,31 @@ from hypothesis import strategies as st
 
 from sip.bench import OFFER, PEER, Caller, header, message
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.message.validation import ALLOW, Dropped, Refused, Request, Response, parse, refusal, screen
+from trunkline.sip.message.validation import (
+    ALLOW,
+    Discard,
+    Rejection,
+    SipRequest,
+    SipResponse,
+    parse,
+    refusal,
+    validate,
+)
 
 GOOD = Caller().request("INVITE", OFFER)
 
 
-def refused(data: bytes, *, stream: bool = False) -> Refused:
+def refused(data: bytes, *, stream: bool = False) -> Rejection:
     request = parse(data, stream=stream)
-    with pytest.raises(Refused) as caught:
-        screen(request, stream=stream)
+    with pytest.raises(Rejection) as caught:
+        validate(request, stream=stream)
     return caught.value
 
 
 def test_a_sound_invite_passes() -> None:
     request = parse(GOOD, stream=False)
-    screen(request, stream=False)
-    assert isinstance(request, Request)
+    validate(request, stream=False)
+    assert isinstance(request, SipRequest)
     assert (request.method, request.cseq, request.tag("from"), request.tag("to")) == (
         "INVITE",
         (1, "INVITE"),
@@ -39,7 +48,7 @@ def test_compact_names_folded_lines_and_bare_line_feeds_are_understood() -> None
         b"CSeq:\t7  OPTIONS\nl: 2\n\nabcd",
         stream=False,
     )
-    screen(request, stream=False)
+    validate(request, stream=False)
     assert request.tag("from") == "1"
     assert request.cseq == (7, "OPTIONS")
     assert request.body == b"ab"
@@ -112,18 +121,18 @@ def test_what_a_rule_exempts_passes(method: str) -> None:
     data = Caller().request(method, headers=headers)
     if method == "OPTIONS":
         data = data.replace(b"Max-Forwards: 70", b"Max-Forwards: 0")
-    screen(parse(data, stream=False), stream=False)
+    validate(parse(data, stream=False), stream=False)
 
 
 def test_on_a_stream_content_length_is_needed() -> None:
     data = Caller().request("OPTIONS").replace(b"Content-Length: 0\r\n", b"")
     assert refused(data, stream=True).status == 400
-    screen(parse(data, stream=False), stream=False)
+    validate(parse(data, stream=False), stream=False)
 
 
 def test_an_ack_is_never_answered() -> None:
-    with pytest.raises(Dropped, match="400"):
-        screen(parse(Caller().request("ACK").replace(b"CSeq: 0 ACK", b"CSeq: 0 BYE"), stream=False), stream=False)
+    with pytest.raises(Discard, match="400"):
+        validate(parse(Caller().request("ACK").replace(b"CSeq: 0 ACK", b"CSeq: 0 BYE"), stream=False), stream=False)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +150,8 @@ def test_an_ack_is_never_answered() -> None:
     ],
 )
 def test_what_cannot_be_answered_is_dropped(data: bytes) -> None:
-    with pytest.raises(Dropped):
-        screen(parse(data, stream=False), stream=False)
+    with pytest.raises(Discard):
+        validate(parse(data, stream=False), stream=False)
 
 
 def test_a_sound_response_passes() -> None:
@@ -153,15 +162,15 @@ From: <sip:a@b>;tag=1
 To: <sip:c@d>;tag=2
 Call-ID: x
 CSeq: 1 BYE""")
-    screen(response, stream=False)
-    assert isinstance(response, Response)
+    validate(response, stream=False)
+    assert isinstance(response, SipResponse)
     assert response.status == 200
 
 
 def response_to(data: bytes, source: Endpoint = PEER) -> tuple[str, Endpoint]:
     request = parse(data, stream=False)
-    assert isinstance(request, Request)
-    return refusal(request, source, Refused(400, "Bad", (("X-Why", "because"),)))
+    assert isinstance(request, SipRequest)
+    return refusal(request, source, Rejection(400, "Bad", (("X-Why", "because"),)))
 
 
 def test_a_refusal_repeats_the_request_s_headers_and_adds_a_tag_that_stays() -> None:
@@ -204,8 +213,8 @@ def test_a_number_is_below_its_limit(name: str, limit: int) -> None:
     def outcome(number: int) -> str:
         request = parse(data.replace("\r\nVia", f"\r\n{name}: {number:010}{tail}\r\nVia").encode(), stream=False)
         try:
-            screen(request, stream=False)
-        except Refused as refusal:
+            validate(request, stream=False)
+        except Rejection as refusal:
             return refusal.reason
         return "passed"
 
@@ -217,7 +226,7 @@ def test_a_number_is_below_its_limit(name: str, limit: int) -> None:
 @pytest.mark.parametrize("text", ["", "0000000007"])
 def test_a_number_may_be_left_out_or_have_zeros_before_it(name: str, text: str) -> None:
     data = Caller().request("OPTIONS").replace(b"Max-Forwards: 70\r\n", b"")
-    screen(parse(data.replace(b"\r\nCSeq", f"\r\n{name}: {text}\r\nCSeq".encode()), stream=False), stream=False)
+    validate(parse(data.replace(b"\r\nCSeq", f"\r\n{name}: {text}\r\nCSeq".encode()), stream=False), stream=False)
 
 
 PROXIES = ("SIP/2.0/UDP p1.example.com;branch=z9hG4bKp1;rport", "SIP/2.0/TCP [2001:db8::2]:5070;branch=z9hG4bKp2")
@@ -263,16 +272,16 @@ def test_a_via_that_cannot_be_read_is_sent_back_as_it_came_to_where_it_came_from
 
 def test_a_refusal_keeps_the_tag_that_is_there_or_has_the_one_it_is_given() -> None:
     request = parse(GOOD.replace(b"To: <sip:+15550002@198.51.100.7>", b"To: <sip:a@b>;TAG=x"), stream=False)
-    assert isinstance(request, Request)
-    assert header(refusal(request, PEER, Refused(400, "Bad", tag="y"))[0], "To") == "<sip:a@b>;TAG=x"
+    assert isinstance(request, SipRequest)
+    assert header(refusal(request, PEER, Rejection(400, "Bad", tag="y"))[0], "To") == "<sip:a@b>;TAG=x"
     request = parse(GOOD, stream=False)
-    assert isinstance(request, Request)
-    given_tag, made_up = (refusal(request, PEER, Refused(400, "Bad", tag=tag))[0] for tag in ("y", None))
+    assert isinstance(request, SipRequest)
+    given_tag, made_up = (refusal(request, PEER, Rejection(400, "Bad", tag=tag))[0] for tag in ("y", None))
     assert header(given_tag, "To") == "<sip:+15550002@198.51.100.7>;tag=y"
     assert re.fullmatch(r"<sip:\+15550002@198.51.100.7>;tag=[0-9a-f]{16}", header(made_up, "To"))
     other = parse(GOOD.replace(b"z9hG4bK1", b"z9hG4bK2"), stream=False)
-    assert isinstance(other, Request)
-    assert header(refusal(other, PEER, Refused(400, "Bad"))[0], "To") != header(made_up, "To")
+    assert isinstance(other, SipRequest)
+    assert header(refusal(other, PEER, Rejection(400, "Bad"))[0], "To") != header(made_up, "To")
 
 
 @given(
@@ -285,18 +294,18 @@ def test_a_refusal_keeps_the_tag_that_is_there_or_has_the_one_it_is_given() -> N
 def test_any_bytes_pass_or_are_refused_or_dropped(data: bytes) -> None:
     try:
         parsed = parse(data, stream=False)
-    except Dropped:
+    except Discard:
         return
     try:
-        screen(parsed, stream=False)
-    except Dropped:
+        validate(parsed, stream=False)
+    except Discard:
         return
-    except Refused as reason:
+    except Rejection as reason:
         refused_with = reason
     else:
         assert parsed.value("call-id")
         return
-    assert isinstance(parsed, Request)
+    assert isinstance(parsed, SipRequest)
     text, _ = refusal(parsed, PEER, refused_with)
     assert text.count("\r\n\r\n") == 1
     assert text.startswith(f"SIP/2.0 {refused_with.status} ")

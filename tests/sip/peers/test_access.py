@@ -9,9 +9,9 @@ import pytest
 from sip.bench import message
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.message.digest import NONCE_LIFETIME, Answerer, Guard
-from trunkline.sip.message.validation import Refused, Request
-from trunkline.sip.peers.access import SOURCE_LIMIT, Access, Origin
+from trunkline.sip.message.digest import NONCE_LIFETIME, DigestClient, DigestServer
+from trunkline.sip.message.validation import Rejection, SipRequest
+from trunkline.sip.peers.access import SOURCE_LIMIT, Access, PeerIdentity
 from trunkline.sip.values import Credentials
 
 URI = "sip:+1555@198.51.100.7"
@@ -27,31 +27,31 @@ class Bench:
         self.counters: Counter[str] = Counter()
         self.access = Access(
             SipSettings.model_validate(settings),
-            Guard("trunkline", b"k" * 32),
+            DigestServer("trunkline", b"k" * 32),
             self.counters,
             lambda source, _now: source == REGISTERED,
         )
 
-    def request(self, user: str, authorization: str = "", method: str = "INVITE") -> Request:
+    def request(self, user: str, authorization: str = "", method: str = "INVITE") -> SipRequest:
         sender = f"sip:{user}" if "@" in user else f"sip:{user}@x"
         lines = [f"{method} {URI} SIP/2.0", f"From: <{sender}>;tag=1", f"To: <{sender}>"]
         request = message("\n".join([*lines, f"Authorization: {authorization}"] if authorization else lines))
-        assert isinstance(request, Request)
+        assert isinstance(request, SipRequest)
         return request
 
-    def call(self, user: str, source: Endpoint = ELSEWHERE, authorization: str = "", now: float = 0) -> Origin:
+    def call(self, user: str, source: Endpoint = ELSEWHERE, authorization: str = "", now: float = 0) -> PeerIdentity:
         return self.access.caller(self.request(user, authorization), source, now)
 
-    def refused(self, user: str, source: Endpoint = ELSEWHERE, authorization: str = "", now: float = 0) -> Refused:
-        with pytest.raises(Refused) as refused:
+    def refused(self, user: str, source: Endpoint = ELSEWHERE, authorization: str = "", now: float = 0) -> Rejection:
+        with pytest.raises(Rejection) as refused:
             self.call(user, source, authorization, now)
         return refused.value
 
     def answer(self, user: str, password: str, now: float = 0, method: str = "INVITE", uri: str = URI) -> str:
         """What the user's phone says to our challenge."""
         cnonces = count()
-        answerer = Answerer(Credentials(user, password), lambda: f"cnonce{next(cnonces)}")
-        challenge = Guard("trunkline", b"k" * 32).challenges(now)[0]
+        answerer = DigestClient(Credentials(user, password), lambda: f"cnonce{next(cnonces)}")
+        challenge = DigestServer("trunkline", b"k" * 32).challenges(now)[0]
         assert answerer.challenged([("www-authenticate", challenge)])
         return answerer.headers(method, uri)[0][1]
 
@@ -61,7 +61,7 @@ def test_a_phone_that_knows_its_password_may_call() -> None:
     refused = bench.refused("ann")
     assert refused.status == 401
     assert [value.rpartition("algorithm=")[2] for _, value in refused.headers] == ["SHA-256", "MD5"]
-    assert bench.call("ann", authorization=bench.answer("ann", "secret")) == Origin(phone="ann")
+    assert bench.call("ann", authorization=bench.answer("ann", "secret")) == PeerIdentity(phone="ann")
     assert bench.counters["auth_failures"] == 0
 
 
@@ -76,7 +76,7 @@ def test_a_phone_may_call_in_no_name(sender: str) -> None:
     bench = Bench(unknown_callers="none")
     refused = bench.refused(sender)
     assert (refused.status, refused.headers[0][0]) == (401, "WWW-Authenticate")
-    assert bench.call(sender, authorization=bench.answer("ann", "secret")) == Origin(phone="ann")
+    assert bench.call(sender, authorization=bench.answer("ann", "secret")) == PeerIdentity(phone="ann")
     assert bench.refused(sender, authorization=bench.answer("ann", "guess")).status == 401
     assert bench.counters["auth_failures"] == 1
 
@@ -90,10 +90,10 @@ def test_no_host_makes_a_name_or_number_anonymous(sender: str) -> None:
 
 def test_an_anonymous_call_is_challenged_only_where_it_may_be_a_phone_s_or_would_not_be_taken() -> None:
     trunks = [{"name": "t", "targets": ["sip:198.51.100.1"], "networks": ["192.0.2.0/24"]}]
-    for policy, stranger in (("all", Origin()), ("none", None), ("loopback", None)):
+    for policy, stranger in (("all", PeerIdentity()), ("none", None), ("loopback", None)):
         bench = Bench(unknown_callers=policy, trunks=trunks)
-        assert bench.call(ANONYMOUS[0], Endpoint("192.0.2.1", 5060)) == Origin(trunk="t")
-        assert bench.call(ANONYMOUS[0], Endpoint("198.51.100.1", 5060)) == Origin(trunk="t")
+        assert bench.call(ANONYMOUS[0], Endpoint("192.0.2.1", 5060)) == PeerIdentity(trunk="t")
+        assert bench.call(ANONYMOUS[0], Endpoint("198.51.100.1", 5060)) == PeerIdentity(trunk="t")
         assert bench.refused(ANONYMOUS[0], REGISTERED).status == 401
         if stranger is None:
             assert bench.refused(ANONYMOUS[0]).status == 401
@@ -117,11 +117,11 @@ SERVER = "sip:198.51.100.7;transport=UDP"
 def test_credentials_that_name_the_server_alone_are_good_for_one_call() -> None:
     bench = Bench()
     first, second = bench.answer("ann", "secret", uri=SERVER), bench.answer("ann", "secret", 1, uri=SERVER)
-    assert bench.call("ann", authorization=first) == Origin(phone="ann")
+    assert bench.call("ann", authorization=first) == PeerIdentity(phone="ann")
     again = bench.refused("ann", authorization=first, now=1)
     assert again.status == 401
     assert "stale=true" in again.headers[0][1]
-    assert bench.call("ann", authorization=second, now=2) == Origin(phone="ann")
+    assert bench.call("ann", authorization=second, now=2) == PeerIdentity(phone="ann")
     assert bench.refused("ann", authorization=first, now=NONCE_LIFETIME).status == 401
     assert bench.refused("ann", authorization=first, now=NONCE_LIFETIME + 1).status == 401, "its nonce has expired"
     assert bench.counters["auth_failures"] == 0
@@ -136,9 +136,9 @@ def test_those_that_were_used_are_forgotten_when_they_have_expired_and_bounded_u
         bench.call("ann", authorization=bench.answer("ann", "secret", now, uri=SERVER), now=now)
     full = bench.answer("ann", "secret", 3, uri=SERVER)
     assert bench.refused("ann", authorization=full, now=3).status == 401
-    assert bench.call("ann", authorization=bench.answer("ann", "secret", 3), now=3) == Origin(phone="ann")
+    assert bench.call("ann", authorization=bench.answer("ann", "secret", 3), now=3) == PeerIdentity(phone="ann")
     late = bench.answer("ann", "secret", NONCE_LIFETIME + 1, uri=SERVER)
-    assert bench.call("ann", authorization=late, now=NONCE_LIFETIME + 1) == Origin(phone="ann")
+    assert bench.call("ann", authorization=late, now=NONCE_LIFETIME + 1) == PeerIdentity(phone="ann")
 
 
 def test_an_expired_nonce_is_stale_and_no_failure() -> None:
@@ -154,8 +154,8 @@ def test_guessing_is_shut_out_for_a_while() -> None:
         assert bench.refused("ann", authorization=bench.answer("ann", "guess"), now=now).status == 401
     right = bench.answer("ann", "secret")
     assert str(bench.refused("ann", authorization=right, now=31)) == "403 Too Many Failures"
-    assert bench.call("ann", Endpoint("203.0.113.10", 5060), right, now=31) == Origin(phone="ann")
-    assert bench.call("ann", authorization=right, now=32) == Origin(phone="ann")
+    assert bench.call("ann", Endpoint("203.0.113.10", 5060), right, now=31) == PeerIdentity(phone="ann")
+    assert bench.call("ann", authorization=right, now=32) == PeerIdentity(phone="ann")
     assert bench.counters == {"auth_failures": 3, "auth_banned": 1}
 
 
@@ -178,17 +178,17 @@ def test_what_is_remembered_of_guessers_is_bounded() -> None:
 def test_a_register_needs_a_phone_s_password_and_its_own_address() -> None:
     bench = Bench()
     for user in ("ann", "nobody"):
-        with pytest.raises(Refused, match="401"):
+        with pytest.raises(Rejection, match="401"):
             bench.access.registrant(bench.request(user, method="REGISTER"), ELSEWHERE, 0)
     answer = bench.answer("ann", "secret", method="REGISTER")
     assert bench.access.registrant(bench.request("ann", answer, "REGISTER"), ELSEWHERE, 0) == "ann"
-    with pytest.raises(Refused, match="403"):
+    with pytest.raises(Rejection, match="403"):
         bench.access.registrant(bench.request("bob", answer, "REGISTER"), ELSEWHERE, 0)
 
 
 def test_where_there_are_no_phones_nobody_registers() -> None:
     bench = Bench(phones=[])
-    with pytest.raises(Refused, match="403"):
+    with pytest.raises(Rejection, match="403"):
         bench.access.registrant(bench.request("ann", method="REGISTER"), ELSEWHERE, 0)
 
 
@@ -206,7 +206,7 @@ def test_where_there_are_no_phones_nobody_registers() -> None:
 def test_the_unknown_are_taken_as_the_setting_says(policy: str, host: str, taken: bool) -> None:
     bench = Bench(unknown_callers=policy)
     if taken:
-        assert bench.call("+1555", Endpoint(host, 5060)) == Origin()
+        assert bench.call("+1555", Endpoint(host, 5060)) == PeerIdentity()
     else:
         assert str(bench.refused("+1555", Endpoint(host, 5060))) == "403 Unknown Caller"
         assert bench.counters["unknown_callers"] == 1
@@ -219,13 +219,13 @@ def test_trunks_are_known_by_their_networks_and_by_where_calls_to_them_go() -> N
             {"name": "b", "targets": ["sip:198.51.100.1:5070", "sip:[2001:db9::1]"]},
         ]
     )
-    assert bench.call("+1555", Endpoint("192.0.2.77", 9)) == Origin(trunk="a")
-    assert bench.call("ann", Endpoint("2001:db8::5", 9)) == Origin(trunk="a"), "whoever the trunk says is calling"
-    assert bench.call("+1555", Endpoint("198.51.100.1", 9)) == Origin(trunk="b")
-    assert bench.call("+1555", Endpoint("2001:db9::1", 9)) == Origin(trunk="b")
+    assert bench.call("+1555", Endpoint("192.0.2.77", 9)) == PeerIdentity(trunk="a")
+    assert bench.call("ann", Endpoint("2001:db8::5", 9)) == PeerIdentity(trunk="a"), "whoever the trunk says is calling"
+    assert bench.call("+1555", Endpoint("198.51.100.1", 9)) == PeerIdentity(trunk="b")
+    assert bench.call("+1555", Endpoint("2001:db9::1", 9)) == PeerIdentity(trunk="b")
     assert bench.refused("ann", Endpoint("198.51.100.1", 9)).status == 401
     bench.access.learn("a", ["203.0.113.9"])
-    assert bench.call("+1555", ELSEWHERE) == Origin(trunk="a")
+    assert bench.call("+1555", ELSEWHERE) == PeerIdentity(trunk="a")
 
 
 def test_other_settings_change_who_may_call_and_keep_what_was_learned_and_who_is_shut_out() -> None:
@@ -238,11 +238,11 @@ def test_other_settings_change_who_may_call_and_keep_what_was_learned_and_who_is
     trunks = [{"name": "a", "targets": ["sip:a.test"]}, {"name": "b", "targets": ["sip:other.test"]}]
     phones = [{"user": "ann", "password": "changed"}]
     bench.access.take(SipSettings.model_validate({"auth_failures": 1, "trunks": trunks, "phones": phones}))
-    assert bench.call("+1", Endpoint("198.51.100.8", 5060)) == Origin(trunk="a")
+    assert bench.call("+1", Endpoint("198.51.100.8", 5060)) == PeerIdentity(trunk="a")
     assert bench.refused("+1", Endpoint("198.51.100.9", 5060)).status == 403
     bench.access.learn("gone", ["198.51.100.9"])
     assert bench.refused("+1", Endpoint("198.51.100.9", 5060)).status == 403
     assert bench.refused("ann").status == 403, "still shut out"
     elsewhere = Endpoint("203.0.113.20", 5060)
-    assert bench.call("ann", elsewhere, bench.answer("ann", "changed")) == Origin(phone="ann")
+    assert bench.call("ann", elsewhere, bench.answer("ann", "changed")) == PeerIdentity(phone="ann")
     assert bench.refused("bob", elsewhere, bench.answer("bob", "secret")).status == 401

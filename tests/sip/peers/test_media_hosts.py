@@ -11,12 +11,12 @@ from sip.message.test_numbers import INVITE
 from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sip.peers.media_hosts import HELD_LIMIT, MediaHosts
 from trunkline.sip.values import (
-    Accepted,
     AckReceived,
     DialogEnded,
     DialogId,
-    DigitReceived,
-    Progressed,
+    InfoDigitReceived,
+    InviteAccepted,
+    InviteProgressed,
     ReinviteReceived,
     SipEvent,
 )
@@ -50,7 +50,7 @@ class Bench:
 
 
 ONE, TWO = DialogId(1), DialogId(2)
-KEY = DigitReceived(ONE, "1")
+KEY = InfoDigitReceived(ONE, "1")
 
 
 def test_an_event_without_names_passes_at_once() -> None:
@@ -75,13 +75,13 @@ def test_what_follows_in_the_dialog_waits_behind_and_other_dialogs_do_not() -> N
 
 def test_each_name_is_looked_up_and_one_that_leads_nowhere_is_left_open() -> None:
     bench = Bench()
-    bench.send(Accepted(ONE, sdp("a.example", "b.example", "a.example")))
+    bench.send(InviteAccepted(ONE, sdp("a.example", "b.example", "a.example")))
     assert [name for name, _ in bench.asked] == ["a.example", "b.example"]
     bench.find("192.0.2.7")
     assert bench.told == []
     bench.find("")
     (event,) = bench.told
-    assert isinstance(event, Accepted)
+    assert isinstance(event, InviteAccepted)
     assert event.answer is not None
     assert [media.connection and media.connection.host for media in event.answer.media] == [
         "192.0.2.7",
@@ -98,8 +98,8 @@ def test_all_events_with_a_description_wait_one_after_another() -> None:
         lambda text: replace(INVITE, offer=text),
         lambda text: AckReceived(ONE, text),
         lambda text: ReinviteReceived(ONE, text),
-        lambda text: Progressed(ONE, 183, "", text),
-        lambda text: Accepted(ONE, text),
+        lambda text: InviteProgressed(ONE, 183, "", text),
+        lambda text: InviteAccepted(ONE, text),
     ]
     for kind in kinds:
         bench.send(kind(named), KEY)
@@ -111,11 +111,11 @@ def test_all_events_with_a_description_wait_one_after_another() -> None:
 
 def test_an_application_that_has_done_with_a_dialog_hears_no_more_of_it() -> None:
     bench = Bench()
-    bench.send(Progressed(ONE, 183, "", sdp("a.example")), KEY, KEY)
+    bench.send(InviteProgressed(ONE, 183, "", sdp("a.example")), KEY, KEY)
     bench.react = lambda event: bench.hosts.forget(event.dialog)
     bench.find("192.0.2.7")
     assert len(bench.told) == 1
-    bench.send(Progressed(ONE, 183, "", sdp("a.example")))
+    bench.send(InviteProgressed(ONE, 183, "", sdp("a.example")))
     bench.hosts.forget(ONE)
     bench.find("192.0.2.7")
     assert (len(bench.told), len(bench.hosts)) == (1, 0)
@@ -124,7 +124,7 @@ def test_an_application_that_has_done_with_a_dialog_hears_no_more_of_it() -> Non
 def test_what_waits_is_bounded() -> None:
     bench = Bench()
     ended = DialogEnded(ONE, "bye", "")
-    bench.send(Accepted(ONE, sdp("a.example")), *[KEY] * HELD_LIMIT, ended)
+    bench.send(InviteAccepted(ONE, sdp("a.example")), *[KEY] * HELD_LIMIT, ended)
     assert bench.counters == {"held_dropped": 1}
     bench.find("192.0.2.7")
     assert bench.told[1:] == [*[KEY] * (HELD_LIMIT - 1), ended]
@@ -146,10 +146,10 @@ def test_whatever_happens_all_is_told_once_and_in_the_dialog_s_order(steps: list
         dialog, kind = step
         sent[dialog].append(str(number))
         answer = {"name": sdp("a.example"), "address": sdp("192.0.2.8"), "key": None}[kind]
-        bench.send(Progressed(dialog, 183, str(number), answer))
+        bench.send(InviteProgressed(dialog, 183, str(number), answer))
     while bench.asked:
         bench.find("")
     for dialog, numbers in sent.items():
-        told = [event for event in bench.told if isinstance(event, Progressed) and event.dialog == dialog]
+        told = [event for event in bench.told if isinstance(event, InviteProgressed) and event.dialog == dialog]
         assert [event.reason for event in told] == numbers
     assert len(bench.hosts) == 0

@@ -4,7 +4,7 @@ import pytest
 
 from sip.bench import Wire, message
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.message.validation import Headers, Refused, Request, screen
+from trunkline.sip.message.validation import Headers, Rejection, SipRequest, validate
 from trunkline.sip.peers.registrar import CONTACT_LIMIT, Registrar
 
 SOURCE = Endpoint("203.0.113.9", 40000)
@@ -32,8 +32,8 @@ class Phone:
             *headers,
         ]
         request = message("\n".join(lines))
-        assert isinstance(request, Request)
-        screen(request, stream=False)
+        assert isinstance(request, SipRequest)
+        validate(request, stream=False)
         return self.registrar.register("ann", request, SOURCE, self.wire, now)
 
     def uris(self, now: float = 0) -> list[str]:
@@ -62,7 +62,7 @@ def test_asking_changes_nothing() -> None:
 def test_too_long_is_cut_and_too_brief_is_refused() -> None:
     phone = Phone()
     assert phone.register("Contact: <sip:a@10.0.0.2>;expires=99999") == (("Contact", "<sip:a@10.0.0.2>;expires=3600"),)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Rejection) as refused:
         phone.register("Contact: <sip:b@10.0.0.2>;expires=59")
     assert (refused.value.status, refused.value.headers) == (423, (("Min-Expires", "60"),))
     assert phone.uris() == ["sip:a@10.0.0.2"]
@@ -91,7 +91,7 @@ def test_contacts_are_removed_one_by_one_or_all_at_once() -> None:
 def test_what_makes_no_sense_is_refused_and_changes_nothing(headers: tuple[str, ...], status: int) -> None:
     phone = Phone()
     phone.register("Contact: <sip:ann@10.0.0.2>")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Rejection) as refused:
         phone.register(*headers)
     assert refused.value.status == status
     assert phone.uris() == ["sip:ann@10.0.0.2"]
@@ -101,7 +101,7 @@ def test_a_request_that_was_overtaken_is_refused_and_a_repeated_one_is_not() -> 
     phone = Phone()
     phone.register("Contact: <sip:a@10.0.0.2>", cseq=5)
     phone.register("Contact: <sip:a@10.0.0.2>", cseq=5)
-    with pytest.raises(Refused, match="500"):
+    with pytest.raises(Rejection, match="500"):
         phone.register("Contact: <sip:a@10.0.0.2>;expires=0", cseq=4)
     phone.register("Contact: <sip:a@10.0.0.2>", cseq=1, call_id="restarted")
     assert phone.uris() == ["sip:a@10.0.0.2"]

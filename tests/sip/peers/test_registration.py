@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sip.bench import Bench, response
 from sip.peers.test_trunks import ACCOUNT, Carrier
-from trunkline.sip.message.validation import Response, parse
+from trunkline.sip.message.validation import SipResponse, parse
 from trunkline.sip.peers.registration import LONGEST, REFRESH_AT, granted
 
 OURS = "sip:me@198.51.100.7:5060"
@@ -104,5 +104,5 @@ def test_any_contacts_give_a_time_of_which_the_registrar_or_we_have_spoken(
     via = "Via: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK1;received=203.0.113.9;rport=31022"
     text = "\r\n".join(["SIP/2.0 200 OK", via, f"Expires: {expires}", *contacts, "", ""])
     message = parse(text.encode(), stream=False)
-    assert isinstance(message, Response)
+    assert isinstance(message, SipResponse)
     assert granted(message, OURS, asked) in {asked, *(seconds for seconds in (0, 9, 58) if seconds < asked)}

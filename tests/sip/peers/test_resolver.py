@@ -24,7 +24,7 @@ from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.peers import resolver as lookups_module
 from trunkline.sip.peers.resolver import Lookups, in_order
 from trunkline.sip.targets import Target, Unreachable, uri_target
-from trunkline.sip.values import Accepted, DialogEnded, Invite, InviteReceived, Progressed, SipEvent
+from trunkline.sip.values import DialogEnded, InviteAccepted, InviteProgressed, InviteReceived, SendInvite, SipEvent
 
 ZONE = """
 $TTL 300
@@ -341,8 +341,8 @@ async def test_a_call_to_a_uri_goes_where_srv_says_past_a_target_that_is_dead(
         await endpoint.start()
         try:
             number = endpoint.new_dialog()
-            endpoint.perform(Invite(number, "uri", "", "sip:bob@calls.carrier.test", "ann", "", OFFER))
+            endpoint.perform(SendInvite(number, "uri", "", "sip:bob@calls.carrier.test", "ann", "", OFFER))
             told = [await asyncio.wait_for(events.get(), 10) for _ in range(3)]
-            assert [type(event) for event in told] == [Progressed, Accepted, DialogEnded]
+            assert [type(event) for event in told] == [InviteProgressed, InviteAccepted, DialogEnded]
         finally:
             await endpoint.stop()

@@ -6,12 +6,12 @@ from typing import Literal
 from sip.bench import Wire, message
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.message.validation import Request
+from trunkline.sip.message.validation import SipRequest
 from trunkline.sip.peers.registrar import Registrar
 from trunkline.sip.peers.router import EdgeLocator
 from trunkline.sip.peers.trunks import Trunks
-from trunkline.sip.targets import Found, Target, Unreachable
-from trunkline.sip.values import Credentials, DialogId, Invite
+from trunkline.sip.targets import OnLocated, Target, Unreachable
+from trunkline.sip.values import Credentials, DialogId, SendInvite
 
 SETTINGS = SipSettings.model_validate(
     {
@@ -32,7 +32,7 @@ class Bench:
         self.looked_up: list[Target] = []
         self.locator = EdgeLocator(SETTINGS, self.registrar, trunks, lambda: self.now, self.look_up)
 
-    def look_up(self, target: Target, found: Found) -> None:
+    def look_up(self, target: Target, found: OnLocated) -> None:
         self.looked_up.append(target)
         found((target,))
 
@@ -40,7 +40,7 @@ class Bench:
         self, route: Literal["trunk", "phone", "uri"], name: str, to: str = ""
     ) -> Sequence[Target] | Unreachable:
         found: list[Sequence[Target] | Unreachable] = []
-        self.locator.locate(Invite(DialogId(1), route, name, to, "", "", ""), found.append)
+        self.locator.locate(SendInvite(DialogId(1), route, name, to, "", "", ""), found.append)
         (one,) = found
         return one
 
@@ -48,7 +48,7 @@ class Bench:
         request = message(
             f"REGISTER sip:a SIP/2.0\nVia: SIP/2.0/UDP h\nContact: <{contact}>;expires=60\nCall-ID: a\nCSeq: 1 REGISTER"
         )
-        assert isinstance(request, Request)
+        assert isinstance(request, SipRequest)
         self.registrar.register("ann", request, Endpoint("10.0.0.2", 5062), wire, self.now)
 
 
@@ -62,7 +62,7 @@ def test_a_phone_is_called_at_its_contacts_the_newest_first_until_they_expire() 
     assert all(target.flow is wire for target in found)
     bench.now = 61
     assert bench.locate("phone", "ann") == Unreachable(480, "Temporarily Unavailable", "the phone is not registered")
-    assert bench.locate("phone", "bob") == Unreachable(404, "Not Found", "no such phone")
+    assert bench.locate("phone", "bob") == Unreachable(404, "Not OnLocated", "no such phone")
 
 
 def test_a_trunk_is_tried_at_its_targets_in_order() -> None:
@@ -70,7 +70,7 @@ def test_a_trunk_is_tried_at_its_targets_in_order() -> None:
         Target("sip:+1%20555@192.0.2.1", Endpoint("192.0.2.1", 5060), "udp", from_user="+1999"),
         Target("sip:+1%20555@192.0.2.2:5070;transport=tcp", Endpoint("192.0.2.2", 5070), "tcp", from_user="+1999"),
     ]
-    assert Bench().locate("trunk", "none", "1") == Unreachable(404, "Not Found", "no such trunk")
+    assert Bench().locate("trunk", "none", "1") == Unreachable(404, "Not OnLocated", "no such trunk")
 
 
 def test_a_trunk_with_an_account_is_told_it() -> None:

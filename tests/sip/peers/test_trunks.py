@@ -17,7 +17,7 @@ from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.message.digest import parse_digest
 from trunkline.sip.peers.trunks import Trunks
 from trunkline.sip.targets import Target, Unreachable
-from trunkline.sip.values import Hangup
+from trunkline.sip.values import EndDialog
 
 ACCOUNT = {"username": "me", "password": "secret", "register": True, "keep_alive": 0}
 CHALLENGE = 'WWW-Authenticate: Digest realm="carrier", nonce="abc", algorithm=MD5, qop="auth"'
@@ -134,7 +134,7 @@ def called(carrier: Carrier, status: str = "200 OK") -> None:
         bench.answer(invite, status, "them")
     else:
         bench.clock.advance(40)
-    bench.dialogs.perform(Hangup(number))
+    bench.dialogs.perform(EndDialog(number))
     carrier.take()
 
 

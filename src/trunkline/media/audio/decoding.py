@@ -29,7 +29,7 @@ CONTAINERS = "mp3,wav,w64,flac,ogg,aac,mov,matroska,aiff,au"
 av.logging.set_level(av.logging.PANIC)
 
 
-class Undecodable(TrunklineError):
+class UndecodableFile(TrunklineError):
     """No audio could be made of it."""
 
 
@@ -39,8 +39,8 @@ class TooLong(TrunklineError):
 
 def decode(data: bytes, codec: str, room: int) -> Generator[None, None, bytes]:
     """All of an mp3 file's audio as bytes of `codec`, mixed down to one channel; returned at the end, and yielding
-    now and then so that several files can be decoded in turn. Raises Undecodable; TooLong for more than `room` bytes.
-    """
+    now and then so that several files can be decoded in turn. Raises UndecodableFile; TooLong for more than `room`
+    bytes."""
     row = CODECS[codec]
     encode = row.encoder()
     block = row.sample_rate * BLOCK // 1000 * 2
@@ -56,14 +56,14 @@ def decode(data: bytes, codec: str, room: int) -> Generator[None, None, bytes]:
             yield
     coded += encode(bytes(pcm) + bytes(-len(pcm) % 4))  # G.722 takes its samples by twos
     if not coded:
-        raise Undecodable
+        raise UndecodableFile
     return bytes(coded)
 
 
 def decode_file(path: Path, codec: str, times: int) -> Generator[bytes, None, bytes]:
     """A file's audio, `times` in a row (0: for ever) and without a gap, as bytes of `codec`, mixed down to one channel:
-    in pieces of `PIECE`, the last of which is returned. An empty one only lets others have a turn. Raises Undecodable.
-    """
+    in pieces of `PIECE`, the last of which is returned. An empty one only lets others have a turn. Raises
+    UndecodableFile."""
     row = CODECS[codec]
     encode = row.encoder()
     block, size = row.sample_rate * BLOCK // 1000 * 2, row.bytes_per_ms * PIECE
@@ -82,7 +82,7 @@ def decode_file(path: Path, codec: str, times: int) -> Generator[bytes, None, by
             if number % STEP == STEP - 1:
                 yield b""
         if empty:
-            raise Undecodable("it holds no audio")
+            raise UndecodableFile("it holds no audio")
     coded += encode(bytes(pcm) + bytes(-len(pcm) % 4))
     return bytes(coded)
 
@@ -111,7 +111,7 @@ def _frames_of(path: Path) -> Iterator[av.AudioFrame]:
         with path.open("rb") as file:
             yield from _frames(file, None)
     except OSError as problem:
-        raise Undecodable(problem.strerror or str(problem)) from None
+        raise UndecodableFile(problem.strerror or str(problem)) from None
 
 
 def _frames(file: BinaryIO, container: str | None) -> Iterator[av.AudioFrame]:
@@ -124,4 +124,4 @@ def _frames(file: BinaryIO, container: str | None) -> Iterator[av.AudioFrame]:
                 except av.error.InvalidDataError:
                     continue
     except (av.error.FFmpegError, IndexError):
-        raise Undecodable("it is no audio file that can be read") from None
+        raise UndecodableFile("it is no audio file that can be read") from None

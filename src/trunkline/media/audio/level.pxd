@@ -1,6 +1,6 @@
 cimport cython
 
-cdef class Meter:
+cdef class LevelMeter:
     cdef object _codec
     cdef bytes _gathered
     cdef long long _length, _rest

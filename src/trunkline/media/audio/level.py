@@ -8,7 +8,7 @@ from math import log10
 
 import numpy as np
 
-from trunkline.media.codecs import CODECS, Undecodable
+from trunkline.media.codecs import CODECS, UndecodablePacket
 
 SILENT = -96
 """dB; also what no audio at all counts as."""
@@ -31,7 +31,7 @@ def level(pcm: bytes) -> int:
     return max(SILENT, round(10 * log10(power) - 20 * log10(32768))) if power else SILENT
 
 
-class Meter:
+class LevelMeter:
     """The loudest of what it is shown of one stream's audio, in a codec whose payloads may be cut anywhere.
 
     It gathers `SAMPLE_MS`, measures, and rests for `REST_MS` or `HEARD_REST_MS`, all of audio.
@@ -71,7 +71,7 @@ class Meter:
             self._rest = self._codec.bytes_per_ms * (REST_MS if self.loudest < QUIET else HEARD_REST_MS)
 
 
-class Ear:
+class LevelProbe:
     """A `LegPort` that listens to both tracks for a moment."""
 
     inbound = outbound = True
@@ -129,5 +129,5 @@ def _level(codec: str, payloads: list[bytes]) -> int:
     decode = CODECS[codec].decoder()
     try:
         return level(b"".join(map(decode, payloads)))
-    except Undecodable:
+    except UndecodablePacket:
         return SILENT

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from trunkline.media.codecs import CODECS, Undecodable
+from trunkline.media.codecs import CODECS, UndecodablePacket
 
 Player = Callable[[int], bytes | None]
 """`LegPort.next_frame`."""
@@ -63,7 +63,7 @@ class Mixer:
         voices = []
         for decode, frame in zip(self._decoders, frames, strict=True):
             if frame is not None:
-                with suppress(Undecodable):  # another leg's peer made it
+                with suppress(UndecodablePacket):  # another leg's peer made it
                     voices.append(np.frombuffer(decode(frame), "<i2"))
         if not voices:
             return b""

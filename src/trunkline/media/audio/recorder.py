@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from trunkline.media.audio.level import level
-from trunkline.media.codecs import CODECS, Undecodable, transcoder
+from trunkline.media.codecs import CODECS, UndecodablePacket, transcoder
 
 BLOCK_MS = 500
 LATE_MS = 1200
@@ -44,7 +44,7 @@ class _Track:
         """A payload, `at` ms behind the base; what it decodes to."""
         try:
             pcm = self._convert(payload)
-        except Undecodable:
+        except UndecodablePacket:
             return b""  # as if it had not come
         gap = at * self._bytes_per_ms - len(self._pcm)
         if gap > JOIN_MS * self._bytes_per_ms:

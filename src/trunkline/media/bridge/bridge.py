@@ -1,4 +1,5 @@
-"""What one leg hears, played to another: an `Ear` on the one, a `Mouth` on the other, and the `Playout` between them.
+"""What one leg hears, played to another: an `BridgeSource` on the one, a `BridgeSink` on the other, and the
+`BridgeBuffer` between them.
 
 None of the three refers back to another: no cycle is left behind when a bridge goes.
 """
@@ -6,15 +7,15 @@ None of the three refers back to another: no cycle is left behind when a bridge 
 from collections.abc import Callable
 from math import inf
 
-from trunkline.media.bridge.buffer import Playout
+from trunkline.media.bridge.buffer import BridgeBuffer
 
 
-class _Port:
+class _BridgeTap:
     """What a `LegPort` may ignore."""
 
     inbound = outbound = plays = False
 
-    def __init__(self, playout: Playout) -> None:
+    def __init__(self, playout: BridgeBuffer) -> None:
         self._playout = playout
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
@@ -37,12 +38,12 @@ class _Port:
         """See `LegPort`. What is skipped shows in the times that are asked for."""
 
 
-class Ear(_Port):
+class BridgeSource(_BridgeTap):
     """Attached to the leg that speaks. Its peer's keys go to `press`."""
 
     inbound = True
 
-    def __init__(self, playout: Playout, press: Callable[[str], None]) -> None:
+    def __init__(self, playout: BridgeBuffer, press: Callable[[str], None]) -> None:
         super().__init__(playout)
         self._press = press
 
@@ -63,12 +64,12 @@ class Ear(_Port):
         self._playout.set_source(codec)
 
 
-class Mouth(_Port):
+class BridgeSink(_BridgeTap):
     """Attached to the leg that listens."""
 
     plays = True
 
-    def __init__(self, playout: Playout) -> None:
+    def __init__(self, playout: BridgeBuffer) -> None:
         super().__init__(playout)
         self._ptime = 20
         self._due = inf

@@ -10,9 +10,8 @@ played in its stead already.
 
 What waits is in the listening leg's codec, so where both legs speak the same, payloads pass byte for byte, joined and
 cut to the listener's packets. A codec that cannot be cut passes as whole packets if they are as long as the listener's;
-other audio waits for it as PCM. Where something must be computed, the `Mender` decodes it. Whole packets begin where
-the listener's do, so that none is ever cut.
-"""
+other audio waits for it as PCM. Where something must be computed, the `Concealment` decodes it. Whole packets begin
+where the listener's do, so that none is ever cut."""
 
 from collections import deque
 from contextlib import suppress
@@ -21,8 +20,8 @@ import numpy as np
 
 from trunkline.media.audio.mixer import WARM_UP
 from trunkline.media.audio.plc import LONGEST_MS
-from trunkline.media.bridge.concealment import Mender, Piece
-from trunkline.media.codecs import CODECS, Undecodable, transcoder
+from trunkline.media.bridge.concealment import ConcealedFrame, Concealment
+from trunkline.media.codecs import CODECS, UndecodablePacket, transcoder
 
 TRIM_EVERY = 100
 """Packets: two seconds."""
@@ -41,7 +40,7 @@ LIMIT_MS = 1600
 many as are kept before its answer and while its source is on trial (`source.py`)."""
 
 
-class Playout:
+class BridgeBuffer:
     """One direction of a bridge. Lengths are samples at the rate of the listening leg's codec."""
 
     __slots__ = (
@@ -68,13 +67,13 @@ class Playout:
 
     def __init__(self) -> None:
         self._source = "PCMU"
-        self._queue: deque[Piece] = deque()
+        self._queue: deque[ConcealedFrame] = deque()
         self._waiting = 0
         self._playing = False
         self.concealed_ms = self.dropped_ms = self.trimmed_ms = 0
         self._said: deque[bytes] = deque(maxlen=WARM_UP)  # by the speaker, lately
         self._packet: int
-        self._mender: Mender
+        self._mender: Concealment
         self._begin("PCMU", 20)
         self._connect()
 
@@ -106,7 +105,7 @@ class Playout:
         self._packet = ptime * self._per_ms
         self._stood_in = 0  # played in place of audio that had not come, since some came
         self._least = self._turns = self._spare = 0
-        self._mender = Mender(sink)
+        self._mender = Concealment(sink)
 
     def _connect(self) -> None:
         """Transcode, or pass, from here on, as if it had been so for some packets before."""
@@ -115,10 +114,10 @@ class Playout:
         self._convert = transcoder(self._source, self._row.queued_as or self._sink).convert
         decode = self._row.decoder()
         for payload in self._said:
-            with suppress(Undecodable):
+            with suppress(UndecodablePacket):
                 decode(self._received(payload).coded)
         if self._playing:
-            self._queue.append(Piece(0, decode=decode))
+            self._queue.append(ConcealedFrame(0, decode=decode))
 
     @property
     def queued_ms(self) -> int:
@@ -129,7 +128,7 @@ class Playout:
         """A payload of the speaking leg's, `missing` ones before it being lost."""
         try:
             piece = self._received(payload)
-        except Undecodable:
+        except UndecodablePacket:
             return  # as if it had not come: playback runs dry
         self._said.append(payload)
         if missing and self._playing:
@@ -164,19 +163,19 @@ class Playout:
             self._drop()
         self._playing = False
 
-    def _received(self, payload: bytes) -> Piece:
-        """Of a payload of the speaking leg's. Raises Undecodable."""
+    def _received(self, payload: bytes) -> ConcealedFrame:
+        """Of a payload of the speaking leg's. Raises UndecodablePacket."""
         if self._samples is not None and self._samples(payload) == self._packet:
-            return Piece(self._packet, payload)
+            return ConcealedFrame(self._packet, payload)
         return self._piece(self._convert(payload))
 
-    def _piece(self, audio: bytes) -> Piece:
+    def _piece(self, audio: bytes) -> ConcealedFrame:
         """Of audio in the listening leg's codec, or of PCM where that cannot be cut."""
         if self._row.queued_as:
-            return Piece(len(audio) // 2, pcm=audio)
-        return Piece(len(audio) * self._per_ms // self._row.bytes_per_ms, audio)
+            return ConcealedFrame(len(audio) // 2, pcm=audio)
+        return ConcealedFrame(len(audio) * self._per_ms // self._row.bytes_per_ms, audio)
 
-    def _wait(self, piece: Piece) -> None:
+    def _wait(self, piece: ConcealedFrame) -> None:
         self._queue.append(piece)
         self._waiting += piece.samples
 
@@ -184,7 +183,7 @@ class Playout:
         """Have so much made up, when it is due, behind what waits."""
         if samples > 0:
             self.concealed_ms += samples // self._per_ms
-            self._wait(Piece(samples))
+            self._wait(ConcealedFrame(samples))
 
     def _drop(self) -> None:
         self.dropped_ms += self._packet // self._per_ms
@@ -203,7 +202,7 @@ class Playout:
         self._spare -= 1
         return True
 
-    def _cut(self) -> list[Piece]:
+    def _cut(self) -> list[ConcealedFrame]:
         """The next packet's time of what waits, which is as much at least."""
         queue, missing = self._queue, self._packet
         self._waiting -= missing
@@ -217,10 +216,10 @@ class Playout:
             missing -= piece.samples
         return pieces
 
-    def _halves(self, piece: Piece, samples: int) -> tuple[Piece, Piece]:
+    def _halves(self, piece: ConcealedFrame, samples: int) -> tuple[ConcealedFrame, ConcealedFrame]:
         at = samples * self._row.bytes_per_ms // self._per_ms
-        first = Piece(samples, piece.coded[:at], piece.pcm[: 2 * samples])
-        return first, Piece(piece.samples - samples, piece.coded[at:], piece.pcm[2 * samples :])
+        first = ConcealedFrame(samples, piece.coded[:at], piece.pcm[: 2 * samples])
+        return first, ConcealedFrame(piece.samples - samples, piece.coded[at:], piece.pcm[2 * samples :])
 
     def _trimmed(self) -> bytes:
         """Two packets' time of audio in one."""

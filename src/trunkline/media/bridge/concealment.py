@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from trunkline.media.audio.mixer import WARM_UP
 from trunkline.media.audio.plc import Concealer
-from trunkline.media.codecs import CODECS, Undecodable
+from trunkline.media.codecs import CODECS, UndecodablePacket
 
 
-class Piece(NamedTuple):
+class ConcealedFrame(NamedTuple):
     """Some audio on its way; without any it did not come, and is made up."""
 
     samples: int
@@ -33,7 +33,7 @@ class Piece(NamedTuple):
     """Of a seam, which has no length: the decoder for what follows, as it was when that was encoded."""
 
 
-class _Workshop:
+class _CodecState:
     """What mending takes."""
 
     __slots__ = ("concealer", "decode", "encode")
@@ -51,11 +51,11 @@ class _Workshop:
         """PCM; nothing of what is none of the codec's."""
         try:
             return self.decode(payload)
-        except Undecodable:
+        except UndecodablePacket:
             return b""
 
 
-class Mender:
+class Concealment:
     """One listener's codec, in which the voice comes and goes."""
 
     __slots__ = ("_codec", "_handing_over", "_played", "_workshop")
@@ -63,10 +63,10 @@ class Mender:
     def __init__(self, codec: str) -> None:
         self._codec = codec
         self._played: deque[bytes] = deque(maxlen=WARM_UP)
-        self._workshop: _Workshop | None = None
+        self._workshop: _CodecState | None = None
         self._handing_over = 0  # packets that are computed yet
 
-    def payload(self, pieces: Sequence[Piece]) -> bytes:
+    def payload(self, pieces: Sequence[ConcealedFrame]) -> bytes:
         """A packet of these: as they are, if that can be."""
         workshop = self._workshop
         coded = [piece.coded for piece in pieces]
@@ -78,9 +78,9 @@ class Mender:
         self._played.append(payload)
         return payload
 
-    def pcm(self, pieces: Iterable[Piece]) -> bytes:
+    def pcm(self, pieces: Iterable[ConcealedFrame]) -> bytes:
         """These, which are next, decoded and mended: 16-bit samples at the codec's sample rate."""
-        workshop = self._workshop = self._workshop or _Workshop(self._codec, self._played)
+        workshop = self._workshop = self._workshop or _CodecState(self._codec, self._played)
         out = []
         for piece in pieces:
             pcm = (piece.coded and workshop.decoded(piece.coded)) or piece.pcm
@@ -95,7 +95,7 @@ class Mender:
 
     def encode(self, pcm: bytes) -> bytes:
         """A packet of what `pcm` gave."""
-        workshop = self._workshop = self._workshop or _Workshop(self._codec, self._played)
+        workshop = self._workshop = self._workshop or _CodecState(self._codec, self._played)
         payload = workshop.encode(pcm)
         self._played.append(payload)
         return payload

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trunkline.media.codecs import g711, g722, l16, opus
-from trunkline.media.codecs.opus import Undecodable
+from trunkline.media.codecs.opus import UndecodablePacket
 from trunkline.media.codecs.resample import resampler
 
-__all__ = ["CODECS", "Codec", "Transcoder", "Undecodable", "socket_codec", "transcoder"]
+__all__ = ["CODECS", "Codec", "Transcoder", "UndecodablePacket", "socket_codec", "transcoder"]
 
 Convert = Callable[[bytes], bytes]
 
@@ -39,13 +39,13 @@ class Codec:
     silence: Callable[[int], bytes]
     """A payload of so many ms of silence."""
     decoder: Callable[[], Convert]
-    """Makes payload -> PCM. What it makes may raise Undecodable."""
+    """Makes payload -> PCM. What it makes may raise UndecodablePacket."""
     encoder: Callable[[], Convert]
     """Makes PCM -> payload."""
     queued_as: str | None = None
     """The codec in which this one's audio is joined and cut, when it cannot be itself."""
     samples: Callable[[bytes], int] | None = None
-    """How many a payload holds, where a payload is a packet. May raise Undecodable."""
+    """How many a payload holds, where a payload is a packet. May raise UndecodablePacket."""
     remembers: bool = False
     """What a payload means depends on those before it, so that none can be made anew or left out unnoticed."""
 

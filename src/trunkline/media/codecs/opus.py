@@ -32,7 +32,7 @@ _TOC_20_MS = 0xF8
 """Mono, full band, one frame (RFC 6716 section 3.1)."""
 
 
-class Undecodable(ValueError):
+class UndecodablePacket(ValueError):
     """A payload that is none of its codec's."""
 
 
@@ -48,13 +48,13 @@ def silence(ptime: int) -> bytes:
 def samples(packet: bytes) -> int:
     """How many a packet holds, by its first two bytes (RFC 6716 section 3.1, 3.2). Raises Undecodable."""
     if not packet:
-        raise Undecodable("an empty payload is no Opus packet")
+        raise UndecodablePacket("an empty payload is no Opus packet")
     toc = packet[0]
     config, code = toc >> 3, toc & 3
     count = (1, 2, 2, packet[1] & 0x3F if len(packet) > 1 else 0)[code]
     found = count * _FRAMES[config]
     if not 0 < found <= _LENGTHS[-1]:
-        raise Undecodable("the payload is no Opus packet (RFC 6716 section 3)")
+        raise UndecodablePacket("the payload is no Opus packet (RFC 6716 section 3)")
     return found
 
 
@@ -66,11 +66,11 @@ def decoder() -> Callable[[bytes], bytes]:
 
     def decode(packet: bytes) -> bytes:
         if not packet:  # which would mean the end of all to the library
-            raise Undecodable("an empty payload is no Opus packet")
+            raise UndecodablePacket("an empty payload is no Opus packet")
         try:
             frames = context.decode(Packet(packet))
         except FFmpegError:
-            raise Undecodable("the payload is no Opus packet (RFC 6716 section 3)") from None
+            raise UndecodablePacket("the payload is no Opus packet (RFC 6716 section 3)") from None
         return b"".join(bytes(frame.planes[0])[: 2 * frame.samples] for frame in frames)
 
     return decode

@@ -48,7 +48,7 @@ Kept = tuple[Seconds, bytes]
 """A packet and its arrival."""
 
 
-class Verdict(Enum):
+class SourceDecision(Enum):
     """What is to become of a packet."""
 
     TAKE = auto()
@@ -200,29 +200,29 @@ class Source:
 
     def admit(
         self, address: Address, packet: bytes, now: Seconds, heard: Seconds | None, *, continues: bool = False
-    ) -> Verdict:
+    ) -> SourceDecision:
         """What becomes of a valid packet from `address`; learns. `heard`: when the peer was heard last; `continues`:
         the packet goes on with its stream. When `learned` is another afterwards, `accepted` has what was kept."""
         silence = inf if heard is None else now - heard
         if address == self.learned:
             if self._final and (self.settled or now >= self._settles_at):
                 self._settle()
-            return Verdict.TAKE
+            return SourceDecision.TAKE
         if address == self.signalled and (not self.settled or silence >= TAKEOVER):
             self._learn(address)
             self.settled, self._reopened = self._final, False
-            return Verdict.TAKE
+            return SourceDecision.TAKE
         if self.learned is not None and self._final and not self._reopened:
             if self._strict or not continues:
                 self.refuse(address, now)
-                return Verdict.REFUSE
+                return SourceDecision.REFUSE
             if silence >= TAKEOVER:
                 self._learn(address)
-                return Verdict.TAKE
+                return SourceDecision.TAKE
         elif self.learned is None and self._nobody_better_than(address):
             self._learn(address)
             self._settles_at = max(self._settles_at, Seconds(now + GRACE))
-            return Verdict.TAKE
+            return SourceDecision.TAKE
         return self._keep(address, packet, now, self._rank(address, continues))
 
     def decide(self, now: Seconds, heard: Seconds | None) -> bool:
@@ -296,12 +296,12 @@ class Source:
     def _best(self) -> tuple[Address, _Candidate]:
         return min(self._candidates.items(), key=lambda item: (item[1].rank, item[1].due))
 
-    def _keep(self, address: Address, packet: bytes, now: Seconds, rank: int) -> Verdict:
+    def _keep(self, address: Address, packet: bytes, now: Seconds, rank: int) -> SourceDecision:
         candidate = self._candidates.get(address)
         if candidate is None:
             if len(self._candidates) >= CANDIDATES and not self._make_room(now):
                 self.refuse(address, now)
-                return Verdict.REFUSE
+                return SourceDecision.REFUSE
             trial = REST if self._former is not None and self._former[0] == address else GRACE
             candidate = _Candidate(rank, Seconds(max(now, self._opened) + trial))
             self._candidates[address] = candidate
@@ -309,7 +309,7 @@ class Source:
         # A trial that follows an answer is bounded itself, so nothing that was kept when it began is lost by it.
         since = now if self.awaiting or self.learned else self._opened
         self.dropped += trim(candidate.kept, since - KEPT)
-        return Verdict.KEEP
+        return SourceDecision.KEEP
 
     def _make_room(self, now: Seconds) -> bool:
         """Forget a source of which nothing has come for longer than is kept."""

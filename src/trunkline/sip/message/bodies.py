@@ -13,7 +13,7 @@ from quopri import decodestring
 from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sdp.values import SdpError
 from trunkline.sip.message.multipart import Part, media_type, parts
-from trunkline.sip.message.validation import Message, Refused, Request
+from trunkline.sip.message.validation import Rejection, SipMessage, SipRequest
 
 ACCEPT = "application/sdp, multipart/mixed"
 ACCEPT_INFO = "application/dtmf-relay, application/dtmf"
@@ -40,44 +40,44 @@ _OPTIONAL = re.compile(r"handling\s*=\s*\"?optional", re.IGNORECASE)
 _REQUIRED = re.compile(r"handling\s*=\s*\"?required", re.IGNORECASE)
 
 
-def session_description(request: Message) -> SessionDescription | None:
+def session_description(request: SipMessage) -> SessionDescription | None:
     """The description, None when there is no body. Raises Refused: 415 for another type, 400 for broken SDP."""
     if not request.body.strip():
         return None
     if request.value("content-encoding").lower() not in ("", "identity"):
-        raise Refused(415, "Unsupported Media Type", (("Accept-Encoding", "identity"),))
+        raise Rejection(415, "Unsupported Media Type", (("Accept-Encoding", "identity"),))
     kind = media_type(request.value("content-type"))
     if kind.startswith("multipart/"):
         body = _sdp_part(request)
     elif kind == "application/sdp":
         body = request.body
     elif not kind:
-        raise Refused(400, "Missing Content-Type")
+        raise Rejection(400, "Missing Content-Type")
     elif kind in FOREIGN or _OPTIONAL.search(request.value("content-disposition")):
         return None
     else:
-        raise Refused(415, "Unsupported Media Type", (("Accept", ACCEPT),))
+        raise Rejection(415, "Unsupported Media Type", (("Accept", ACCEPT),))
     try:
         return parse(body) if body is not None else None
     except SdpError as error:
-        raise Refused(400, str(error)) from None
+        raise Rejection(400, str(error)) from None
 
 
-def pressed_key(request: Request) -> str | None:
+def pressed_key(request: SipRequest) -> str | None:
     """The key in an INFO, as `application/dtmf-relay` has it (`Signal=5`, among other lines) or bare, as
     `application/dtmf` has it; devices take either for either. None for an INFO without a body (RFC 2976's keep-alive)
     and for a hook flash. Raises Refused: 469 for an info package, 415 for another type, 400 for what is no key."""
     if request.value("info-package"):
-        raise Refused(469, "Bad Info Package", (("Recv-Info", ""),))
+        raise Rejection(469, "Bad Info Package", (("Recv-Info", ""),))
     if not request.body.strip():
         return None
     if media_type(request.value("content-type")) not in _INFO_TYPES:
-        raise Refused(415, "Unsupported Media Type", (("Accept", ACCEPT_INFO),))
+        raise Rejection(415, "Unsupported Media Type", (("Accept", ACCEPT_INFO),))
     key = _named(request.body.decode("latin-1"))
     if key in _FLASH:
         return None
     if key not in _KEYS:
-        raise Refused(400, "No Key In The Body")
+        raise Rejection(400, "No Key In The Body")
     return _KEYS[key]
 
 
@@ -91,18 +91,18 @@ def _named(text: str) -> str:
     return str(int(key)) if key.isascii() and key.isdigit() and len(key) <= 2 else key
 
 
-def _sdp_part(request: Message) -> bytes | None:
+def _sdp_part(request: SipMessage) -> bytes | None:
     try:
         found = parts(request.value("content-type"), request.body, PART_LIMIT)
         descriptions = [part for part in found if _is_description(part)]
         if any(_is_missed(part, beside=bool(descriptions)) for part in found):
-            raise Refused(415, "Unsupported Media Type", (("Accept", ACCEPT),))
+            raise Rejection(415, "Unsupported Media Type", (("Accept", ACCEPT),))
         if not descriptions:
             return None
         # Of alternatives the last is the best (RFC 2046 section 5.1.4).
         return _decoded(descriptions[-1 if descriptions[0].alternative else 0])
     except ValueError as error:
-        raise Refused(400, str(error).capitalize()) from None
+        raise Rejection(400, str(error).capitalize()) from None
 
 
 def _is_description(part: Part) -> bool:

@@ -1,9 +1,9 @@
 """Digest authentication (RFC 7616, RFC 8760; RFC 3261 section 22), both sides: pure.
 
-An `Answerer` lives as long as one request of ours with all its repeats: it takes the challenges of each rejection and
-makes the headers of the next try, until there is nothing new to say. A `Guard` challenges and checks without keeping
-state: its nonces carry their time and a signature. So a copied Authorization can be used again for the same method and
-resource until its nonce expires; TLS keeps it from being copied.
+An `DigestClient` lives as long as one request of ours with all its repeats: it takes the challenges of each rejection
+and makes the headers of the next try, until there is nothing new to say. A `DigestServer` challenges and checks without
+keeping state: its nonces carry their time and a signature. So a copied Authorization can be used again for the same
+method and resource until its nonce expires; TLS keeps it from being copied.
 
 The `uri` of credentials says what they are for. Clients write it in other ways than the Request-URI: without its port
 or parameters, with parameters of their own, with the domain that they were given where a proxy has put our address.
@@ -88,7 +88,7 @@ def digest_response(params: dict[str, str], secret: str, method: str) -> str:
 
 
 @dataclass(slots=True)
-class Answerer:
+class DigestClient:
     """Answers the challenges to one request of ours."""
 
     credentials: Credentials
@@ -146,7 +146,7 @@ class Answerer:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AuthResult:
     """What credentials are worth."""
 
     outcome: Literal["good", "stale", "wrong"]
@@ -160,7 +160,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class DigestServer:
     """Challenges requests to us, and checks the answers."""
 
     realm: str
@@ -181,32 +181,32 @@ class Guard:
 
     def check(
         self, authorization: str, method: str, uri: str, now: float, password_of: Callable[[str], str | None]
-    ) -> Verdict:
+    ) -> AuthResult:
         """Check the value of an Authorization header against a request. `password_of` gives the password of a user,
         None for one who is not known; an unknown user and a wrong password look the same from outside."""
         try:
             params = parse_digest(authorization)
             missing = {"username", "realm", "nonce", "uri", "response"} - params.keys()
             if missing or (params.get("qop") and not params.keys() >= {"nc", "cnonce"}):
-                return Verdict("wrong", detail="incomplete credentials")
+                return AuthResult("wrong", detail="incomplete credentials")
             password = password_of(params["username"])
             expected = digest_response(params, password or "", method)
         except (ValueError, KeyError) as error:
-            return Verdict("wrong", detail=f"malformed credentials: {error}")
+            return AuthResult("wrong", detail=f"malformed credentials: {error}")
         if params["realm"] != self.realm or params.get("algorithm", "MD5").upper() not in self.algorithms:
-            return Verdict("wrong", detail="another realm or algorithm")
+            return AuthResult("wrong", detail="another realm or algorithm")
         cover = covered(params["uri"], method, uri, self.hosts)
         if cover is None:
-            return Verdict("wrong", detail="another URI than the request's")
+            return AuthResult("wrong", detail="another URI than the request's")
         if password is None or not hmac.compare_digest(expected.encode(), params["response"].lower().encode()):
-            return Verdict("wrong", detail="unknown user or wrong password")
+            return AuthResult("wrong", detail="unknown user or wrong password")
         time = params["nonce"].partition("-")[0]
         if not hmac.compare_digest(self._nonce(time).encode(), params["nonce"].encode()):
-            return Verdict("stale", detail="a nonce that is not ours")
+            return AuthResult("stale", detail="a nonce that is not ours")
         age = now - int(time, 16) / 1000
         if not 0 <= age <= NONCE_LIFETIME:
-            return Verdict("stale", detail="an expired nonce")
-        return Verdict("good", params["username"], params["response"] if cover == "once" else "")
+            return AuthResult("stale", detail="an expired nonce")
+        return AuthResult("good", params["username"], params["response"] if cover == "once" else "")
 
     def _nonce(self, time: str) -> str:
         return f"{time}-{hmac.new(self.key, f'{time}:{self.realm}'.encode(), 'sha256').hexdigest()[:32]}"

@@ -1,7 +1,7 @@
 """What bytes must be before a transaction or a dialog sees them: pure.
 
-`screen` gives a `Request` or a `Response` whose parts are known to be sound, or raises: `Refused` where RFC 3261
-section 8.2 asks for a response, `Dropped` where none may be sent (an ACK, a response, nobody to answer). Refusals
+`validate` gives a `SipRequest` or a `SipResponse` whose parts are known to be sound, or raises: `Rejection` where RFC
+3261 section 8.2 asks for a response, `Discard` where none may be sent (an ACK, a response, nobody to answer). Refusals
 are stateless (section 8.2.7): a retransmission is refused again with the same To tag.
 
 Each rule is a row of `_RULES`, in the order of section 8.2: syntax, method, Request-URI, extensions.
@@ -52,11 +52,11 @@ _ADDED = re.compile(r";\s*(?:received|rport)\s*(?:=[^;]*)?(?=;|$)", re.IGNORECAS
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
-class Dropped(Exception):
+class Discard(Exception):
     """Not to be answered; the text is for the log."""
 
 
-class Refused(Exception):
+class Rejection(Exception):
     """To be answered with `status`; `headers` go into the response, and `tag` into its To; made up if None."""
 
     def __init__(self, status: int, reason: str, headers: Headers = (), tag: str | None = None) -> None:
@@ -67,13 +67,13 @@ class Refused(Exception):
         self.headers = headers
 
 
-class Asked(Refused):
+class ChallengeRejection(Rejection):
     """A refusal that asks for the same again, in another way (RFC 3261 sections 22.1 and 21.4.17, RFC 4028 section 6):
     how things go, and nobody's fault."""
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class SipMessage:
     """What requests and responses have in common."""
 
     headers: Named
@@ -119,7 +119,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Request(Message):
+class SipRequest(SipMessage):
     """A request."""
 
     method: str
@@ -128,14 +128,14 @@ class Request(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Response(Message):
+class SipResponse(SipMessage):
     """A response."""
 
     status: int
     reason: str
 
 
-def parse(data: bytes, *, stream: bool) -> Request | Response:
+def parse(data: bytes, *, stream: bool) -> SipRequest | SipResponse:
     """The message in `data`, cut into its parts, nothing more. Raises Dropped.
 
     Text that is not UTF-8 is kept readable as `\\xNN`. Over a datagram the body is what Content-Length says, or all
@@ -145,7 +145,7 @@ def parse(data: bytes, *, stream: bool) -> Request | Response:
     end = _HEAD_END.search(data)
     head = data[: end.start()] if end else data
     if len(head) > HEAD_LIMIT:
-        raise Dropped(f"a head of more than {HEAD_LIMIT} bytes")
+        raise Discard(f"a head of more than {HEAD_LIMIT} bytes")
     start, *lines = head.decode("utf-8", "backslashreplace").replace("\r\n", "\n").split("\n")
     headers = _headers(lines)
     body = data[end.end() :] if end else b""
@@ -153,31 +153,31 @@ def parse(data: bytes, *, stream: bool) -> Request | Response:
     if not stream and length.isascii() and length.isdigit() and len(length) < 10:
         body = body[: int(length)]
     if request := _REQUEST_LINE.fullmatch(start):
-        return Request(headers, body, request["method"], request["uri"], request["version"])
+        return SipRequest(headers, body, request["method"], request["uri"], request["version"])
     if status := _STATUS_LINE.fullmatch(start):
-        return Response(headers, body, int(status["status"]), status["reason"] or "")
+        return SipResponse(headers, body, int(status["status"]), status["reason"] or "")
     return _loose_request(start, headers, body)
 
 
-def screen(message: Request | Response, *, stream: bool) -> None:
+def validate(message: SipRequest | SipResponse, *, stream: bool) -> None:
     """Check a message. Raises Refused or Dropped."""
-    if isinstance(message, Response):
+    if isinstance(message, SipResponse):
         return _screen_response(message)
     if not message.listed("via"):
-        raise Dropped("request without Via")
+        raise Discard("request without Via")
     try:
         if stream and not message.value("content-length"):
-            raise Refused(400, "Missing Content-Length")
+            raise Rejection(400, "Missing Content-Length")
         for rule in _RULES:
             rule(message)
-    except Refused as refused:
+    except Rejection as refused:
         if message.method == "ACK":
-            raise Dropped(str(refused)) from None
+            raise Discard(str(refused)) from None
         raise
     return None
 
 
-def refusal(request: Request, source: Endpoint, refused: Refused) -> tuple[str, Endpoint]:
+def refusal(request: SipRequest, source: Endpoint, refused: Rejection) -> tuple[str, Endpoint]:
     """The text of a stateless response, and where it goes (section 18.2.2, RFC 3581 section 4)."""
     vias = request.listed("via")
     vias[0], target = answer_via(vias[0], source)
@@ -216,7 +216,7 @@ def _headers(lines: list[str]) -> Named:
         elif line:
             folded.append(line)
     if len(folded) > HEADER_LIMIT:
-        raise Dropped(f"more than {HEADER_LIMIT} headers")
+        raise Discard(f"more than {HEADER_LIMIT} headers")
     headers = []
     for line in folded:
         match = _HEADER.fullmatch(line)
@@ -226,79 +226,79 @@ def _headers(lines: list[str]) -> Named:
     return headers
 
 
-def _loose_request(start: str, headers: Named, body: bytes) -> Request:
+def _loose_request(start: str, headers: Named, body: bytes) -> SipRequest:
     """A request whose first line is broken, for the 400 that it gets."""
     words = start.split()
     method = words[0] if words else ""
     if not re.fullmatch(TOKEN, method) or len(words) < 2 or not headers:
-        raise Dropped("not SIP")
+        raise Discard("not SIP")
     version = words[-1] if re.fullmatch(r"SIP/[0-9]+\.[0-9]+", words[-1]) else "SIP/2.0"
-    return Request(headers, body, method, "", version)
+    return SipRequest(headers, body, method, "", version)
 
 
-def _screen_response(response: Response) -> None:
+def _screen_response(response: SipResponse) -> None:
     try:
         _ = response.via, response.cseq, response.tag("from"), response.tag("to")
     except ValueError as error:
-        raise Dropped(str(error)) from None
+        raise Discard(str(error)) from None
     try:
         for value in response.listed("record-route"):
             _check_address("record-route", value)
-    except Refused as refused:
-        raise Dropped(str(refused)) from None
+    except Rejection as refused:
+        raise Discard(str(refused)) from None
     if not response.value("call-id"):
-        raise Dropped("response without Call-ID")
+        raise Discard("response without Call-ID")
 
 
-def _check_version(request: Request) -> None:
+def _check_version(request: SipRequest) -> None:
     if request.version.upper() != "SIP/2.0":
-        raise Refused(505, "Version Not Supported")
+        raise Rejection(505, "Version Not Supported")
 
 
-def _check_headers(request: Request) -> None:
+def _check_headers(request: SipRequest) -> None:
     for name in _MANDATORY:
         if not request.value(name):
-            raise Refused(400, f"Missing {name.title()}")
+            raise Rejection(400, f"Missing {name.title()}")
     for name in _SINGLE:
         if len(request.values(name)) > 1:
-            raise Refused(400, f"More than one {name.title()}")
+            raise Rejection(400, f"More than one {name.title()}")
     try:
         for via in request.listed("via"):
             parse_via(via)
     except ValueError as error:
-        raise Refused(400, str(error)) from None
+        raise Rejection(400, str(error)) from None
     for name, _, value in request.headers:
         if not name:
-            raise Refused(400, "Malformed header line")
+            raise Rejection(400, "Malformed header line")
         if "\r" in value:
-            raise Refused(400, f"Lone carriage return in {name.title()}")
+            raise Rejection(400, f"Lone carriage return in {name.title()}")
 
 
-def _check_numbers(request: Request) -> None:
+def _check_numbers(request: SipRequest) -> None:
     try:
         method = request.cseq[1]
     except ValueError:
-        raise Refused(400, "Malformed CSeq") from None
+        raise Rejection(400, "Malformed CSeq") from None
     if method != request.method:
-        raise Refused(400, "CSeq method does not match")
+        raise Rejection(400, "CSeq method does not match")
     for name, limit in (("content-length", 2**31), ("max-forwards", 256), ("expires", 2**32)):
         value = request.value(name) or "0"
         if not (value.isascii() and value.isdigit()) or len(value) > 10 or int(value) >= limit:
-            raise Refused(400, f"Malformed {name.title()}")
+            raise Rejection(400, f"Malformed {name.title()}")
     if int(request.value("content-length") or len(request.body)) > len(request.body):
-        raise Refused(400, "Body shorter than Content-Length")
+        raise Rejection(400, "Body shorter than Content-Length")
 
 
-def _check_addresses(request: Request) -> None:
+def _check_addresses(request: SipRequest) -> None:
     if re.search(r"\s", request.value("call-id")):
-        raise Refused(400, "Malformed Call-Id")
+        raise Rejection(400, "Malformed Call-Id")
     for name in ("from", "to", "contact", "record-route"):
         # From and To are one address each, whatever commas a display name has.
         for value in request.values(name) if name in ("from", "to") else request.listed(name):
             if name != "contact" or request.method != "REGISTER" or value != "*":
                 _check_address(name, value)
     if request.method == "INVITE" and len(request.listed("contact")) != 1:
-        raise Refused(400, "INVITE needs one Contact")
+        raise Rejection(400, "INVITE needs one Contact")
 
 
 def _check_address(name: str, value: str) -> None:
@@ -307,43 +307,43 @@ def _check_address(name: str, value: str) -> None:
         if name in ("contact", "record-route") and not uri.host:
             raise ValueError("no host to send to")
     except ValueError as error:
-        raise Refused(400, f"{name.title()}: {error}") from None
+        raise Rejection(400, f"{name.title()}: {error}") from None
     except LookupError as error:
         # Whom a call is from or to may be any URI; where to send requests may not.
         if name in ("contact", "record-route"):
-            raise Refused(400, f"{name.title()}: {error.args[0]}") from None
+            raise Rejection(400, f"{name.title()}: {error.args[0]}") from None
 
 
-def _check_method(request: Request) -> None:
+def _check_method(request: SipRequest) -> None:
     if request.method not in ALLOW:
         status, reason = (405, "Method Not Allowed") if request.method in KNOWN_METHODS else (501, "Not Implemented")
-        raise Refused(status, reason, (("Allow", ", ".join(ALLOW)),))
+        raise Rejection(status, reason, (("Allow", ", ".join(ALLOW)),))
 
 
-def _check_uri(request: Request) -> None:
+def _check_uri(request: SipRequest) -> None:
     try:
         parse_uri(request.uri)
     except ValueError:
-        raise Refused(400, "Malformed Request-URI") from None
+        raise Rejection(400, "Malformed Request-URI") from None
     except LookupError:
-        raise Refused(416, "Unsupported URI Scheme") from None
+        raise Rejection(416, "Unsupported URI Scheme") from None
 
 
-def _check_hops(request: Request) -> None:
+def _check_hops(request: SipRequest) -> None:
     # Section 11: who is asked for OPTIONS with no hops left may answer, and load balancers ping like that.
     if request.method != "OPTIONS" and (request.value("max-forwards") or "70").strip("0") == "":
-        raise Refused(483, "Too Many Hops")
+        raise Rejection(483, "Too Many Hops")
 
 
-def _check_extensions(request: Request) -> None:
+def _check_extensions(request: SipRequest) -> None:
     if request.method == "CANCEL":
         return  # Section 8.2.2.3: Require is ignored there, and in an ACK.
     unknown = [tag for tag in request.listed("require") if tag.lower() not in SUPPORTED]
     if unknown:
-        raise Refused(420, "Bad Extension", (("Unsupported", ", ".join(unknown)),))
+        raise Rejection(420, "Bad Extension", (("Unsupported", ", ".join(unknown)),))
 
 
-_RULES: tuple[Callable[[Request], None], ...] = (
+_RULES: tuple[Callable[[SipRequest], None], ...] = (
     _check_version,
     _check_headers,
     _check_numbers,

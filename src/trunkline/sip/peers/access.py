@@ -22,9 +22,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from trunkline.config import SipSettings, TrunkSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.message.digest import NONCE_LIFETIME, Guard, parse_digest
+from trunkline.sip.message.digest import NONCE_LIFETIME, DigestServer, parse_digest
 from trunkline.sip.message.headers import Uri, parse_name_addr, parse_uri
-from trunkline.sip.message.validation import Asked, Headers, Refused, Request
+from trunkline.sip.message.validation import ChallengeRejection, Headers, Rejection, SipRequest
 
 SOURCE_LIMIT = 10000
 """Addresses with failures that are remembered; then the one that failed longest ago is forgotten."""
@@ -36,7 +36,7 @@ ANONYMOUS = "anonymous"
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class PeerIdentity:
     """Where a call comes from; both None: from somebody unknown who is let in."""
 
     trunk: str | None = None
@@ -55,7 +55,7 @@ class Access:
     def __init__(
         self,
         settings: SipSettings,
-        guard: Guard,
+        guard: DigestServer,
         counters: Counter[str],
         is_phone_at: Callable[[Endpoint, float], bool] = lambda _source, _now: False,
     ) -> None:
@@ -87,39 +87,39 @@ class Access:
         if trunk in self._trunks:
             self._targets[trunk] = frozenset(addresses) | frozenset(_literals(self._trunks[trunk].targets))
 
-    def caller(self, request: Request, source: Endpoint, now: float) -> Origin:
+    def caller(self, request: SipRequest, source: Endpoint, now: float) -> PeerIdentity:
         """Whose call an INVITE is. Raises Refused: 401 with challenges, or 403."""
         address = _address(source.host)
         for trunk in self._settings.trunks:
             if any(address in network for network in trunk.networks):
-                return Origin(trunk=trunk.name)
+                return PeerIdentity(trunk=trunk.name)
         sender = _uri(request, "from")
         user, anonymous = sender.user if sender else "", _is_anonymous(sender)
         if user in self._passwords or self._credentials(request):
             phone = self._authenticated(request, source, now)
             if phone != user and (not anonymous or user in self._passwords):
-                raise Refused(403, "From Is Not The Authenticated User")
-            return Origin(phone=phone)
+                raise Rejection(403, "From Is Not The Authenticated User")
+            return PeerIdentity(phone=phone)
         for name, known in self._targets.items():
             if str(address) in known:
-                return Origin(trunk=name)
+                return PeerIdentity(trunk=name)
         policy = self._settings.unknown_callers
         welcome = policy == "all" or (policy == "loopback" and address.is_loopback)
         if anonymous and self._passwords and not (welcome and not self._is_phone_at(source, now)):
-            return Origin(phone=self._authenticated(request, source, now))
+            return PeerIdentity(phone=self._authenticated(request, source, now))
         if welcome:
-            return Origin()
+            return PeerIdentity()
         self._counters["unknown_callers"] += 1
-        raise Refused(403, "Unknown Caller")
+        raise Rejection(403, "Unknown Caller")
 
-    def registrant(self, request: Request, source: Endpoint, now: float) -> str:
+    def registrant(self, request: SipRequest, source: Endpoint, now: float) -> str:
         """Whose contacts a REGISTER is about. Raises Refused: 401 with challenges, or 403."""
         if not self._passwords:
-            raise Refused(403, "No Phones Here")
+            raise Rejection(403, "No Phones Here")
         user = self._authenticated(request, source, now)
         registered = _uri(request, "to")
         if registered is None or user != registered.user:
-            raise Refused(403, "To Is Not The Authenticated User")
+            raise Rejection(403, "To Is Not The Authenticated User")
         return user
 
     @property
@@ -127,16 +127,16 @@ class Access:
         """Addresses with failures that are remembered."""
         return len(self._failures)
 
-    def _authenticated(self, request: Request, source: Endpoint, now: float) -> str:
+    def _authenticated(self, request: SipRequest, source: Endpoint, now: float) -> str:
         failures = self._failures.get(source.host)
         if failures is not None and now - failures.last >= self._settings.auth_ban:
             failures = None
         if failures is not None and failures.count >= self._settings.auth_failures:
             self._counters["auth_banned"] += 1
-            raise Refused(403, "Too Many Failures")
+            raise Rejection(403, "Too Many Failures")
         authorization = self._credentials(request)
         if not authorization:
-            raise Asked(401, "Unauthorized", self._challenges(now))
+            raise ChallengeRejection(401, "Unauthorized", self._challenges(now))
         verdict = self._guard.check(authorization, request.method, request.uri, now, self._passwords.get)
         outcome = verdict.outcome
         if verdict.once and not self._is_first_use(verdict.once, now):
@@ -144,9 +144,9 @@ class Access:
         if outcome == "good":
             return verdict.username
         if outcome == "stale":
-            raise Asked(401, "Unauthorized", self._challenges(now, stale=True))
+            raise ChallengeRejection(401, "Unauthorized", self._challenges(now, stale=True))
         self._count_failure(source, failures, now)
-        raise Refused(401, "Unauthorized", self._challenges(now))
+        raise Rejection(401, "Unauthorized", self._challenges(now))
 
     def _is_first_use(self, credentials: str, now: float) -> bool:
         while self._spent and now - next(iter(self._spent.values())) > NONCE_LIFETIME:
@@ -166,7 +166,7 @@ class Access:
     def _challenges(self, now: float, *, stale: bool = False) -> Headers:
         return tuple(("WWW-Authenticate", value) for value in self._guard.challenges(now, stale=stale))
 
-    def _credentials(self, request: Request) -> str:
+    def _credentials(self, request: SipRequest) -> str:
         """The Authorization for our realm; empty when there is none."""
         for value in request.values("authorization"):
             try:
@@ -190,7 +190,7 @@ def _literals(targets: Iterable[str]) -> Iterable[str]:
             continue  # A name.
 
 
-def _uri(request: Request, header: str) -> Uri | None:
+def _uri(request: SipRequest, header: str) -> Uri | None:
     """Of From or To; None where it is of a scheme that we do not serve."""
     try:
         return parse_uri(parse_name_addr(request.value(header)).uri)

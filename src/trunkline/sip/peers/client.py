@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trunkline.sip.message.validation import Headers, Response
+from trunkline.sip.message.validation import Headers, SipResponse
 from trunkline.sip.targets import Target
-from trunkline.sip.transactions import Flow, Outgoing, Sent, Transactions
+from trunkline.sip.transactions import ClientTransaction, Flow, Outgoing, Transactions
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class OutOfDialogRequest:
     """A request."""
 
     method: str
@@ -26,7 +26,7 @@ class Question:
     headers: Headers = ()
 
 
-class Asker:
+class OutOfDialogClient:
     """Asks. `tag` makes tags, `connect` gives the flow to a target."""
 
     def __init__(
@@ -41,18 +41,18 @@ class Asker:
         self.timers = transactions.timers
         self._transactions = transactions
         self._patience = patience
-        self._open: dict[Sent, Any] = {}
+        self._open: dict[ClientTransaction, Any] = {}
         """Requests that wait for their answers, and the timers of our patience."""
 
     def __len__(self) -> int:
         """Requests that wait for their answers."""
         return len(self._open)
 
-    def ask(self, question: Question, on_final: Callable[[Response], None]) -> None:
+    def ask(self, question: OutOfDialogRequest, on_final: Callable[[SipResponse], None]) -> None:
         """`on_final` gets the final response, once; one without headers is our own: 408 for none in time, 503 where the
         target cannot be reached, 500 where we could not send it."""
 
-        def received(response: Response) -> None:
+        def received(response: SipResponse) -> None:
             if response.status >= 200 and sent in self._open:
                 self._open.pop(sent).cancel()
                 on_final(response)
@@ -60,17 +60,17 @@ class Asker:
         def given_up() -> None:
             del self._open[sent]
             sent.abandon()
-            on_final(Response([], b"", 408, "No Answer"))
+            on_final(SipResponse([], b"", 408, "No Answer"))
 
         try:
             sent = self._transactions.send(self._request(question), received)
         except Exception as error:
             # Who asks does so for ever, each time upon the last answer.
-            on_final(Response([], b"", 500, f"not sent: {error!r}"))
+            on_final(SipResponse([], b"", 500, f"not sent: {error!r}"))
             return
         self._open[sent] = self.timers.after(self._patience, given_up)
 
-    def _request(self, question: Question) -> Outgoing:
+    def _request(self, question: OutOfDialogRequest) -> Outgoing:
         return Outgoing(
             method=question.method,
             uri=question.target.uri,

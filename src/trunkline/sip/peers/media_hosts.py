@@ -14,12 +14,12 @@ from typing import Any
 
 from trunkline.sdp.session import SessionDescription
 from trunkline.sip.values import (
-    Accepted,
     AckReceived,
     DialogId,
-    DigitReceived,
+    InfoDigitReceived,
+    InviteAccepted,
+    InviteProgressed,
     InviteReceived,
-    Progressed,
     ReinviteReceived,
     SipEvent,
 )
@@ -32,8 +32,8 @@ _DESCRIPTIONS: dict[type, str] = {
     InviteReceived: "offer",
     ReinviteReceived: "offer",
     AckReceived: "answer",
-    Progressed: "answer",
-    Accepted: "answer",
+    InviteProgressed: "answer",
+    InviteAccepted: "answer",
 }
 """Where events have one."""
 
@@ -62,7 +62,7 @@ class MediaHosts:
                 return False
             self._held[event.dialog] = deque([event])
             self._look_up(event)
-        elif len(held) >= HELD_LIMIT and isinstance(event, DigitReceived | Progressed):
+        elif len(held) >= HELD_LIMIT and isinstance(event, InfoDigitReceived | InviteProgressed):
             self._counters["held_dropped"] += 1
         else:
             held.append(event)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.headers import NameAddr, parse_name_addr, parse_uri
-from trunkline.sip.message.validation import Asked, Headers, Refused, Request
+from trunkline.sip.message.validation import ChallengeRejection, Headers, Rejection, SipRequest
 from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, Target, Transport, takes_requests_at
 from trunkline.sip.transactions import Flow
 
@@ -82,7 +82,7 @@ class Registrar:
         """A phone has no right to its contacts any more."""
         self._bindings.pop(user, None)
 
-    def register(self, user: str, request: Request, source: Endpoint, flow: Flow, now: float) -> Headers:
+    def register(self, user: str, request: SipRequest, source: Endpoint, flow: Flow, now: float) -> Headers:
         """Take a REGISTER of `user`'s; the headers of its 200. Raises Refused."""
         self._expire(user, now)
         path = tuple(request.listed("path"))
@@ -93,7 +93,7 @@ class Registrar:
         keys = [_key(address) for address, _ in wanted] if wanted is not None else list(held)
         # Section 10.3, step 7; the same number is the same request, whose answer got lost.
         if any(held[key].call_id == call_id and held[key].cseq > cseq for key in keys if key in held):
-            raise Refused(500, "CSeq Out Of Order")
+            raise Rejection(500, "CSeq Out Of Order")
         for key in keys:
             held.pop(key, None)
         for address, seconds in wanted or ():
@@ -113,16 +113,16 @@ class Registrar:
         )
         return (*contacts, *(("Path", value) for value in path))
 
-    def _wanted(self, request: Request) -> Sequence[tuple[NameAddr, int]] | None:
+    def _wanted(self, request: SipRequest) -> Sequence[tuple[NameAddr, int]] | None:
         """The contacts of a request and for how long, 0 = to be removed; None: `*`, all are to be removed."""
         contacts = request.listed("contact")
         general = request.value("expires")
         if "*" in contacts:
             if len(contacts) > 1 or not general or int(general):
-                raise Refused(400, "Contact * needs Expires: 0, and no other contact")
+                raise Rejection(400, "Contact * needs Expires: 0, and no other contact")
             return None
         if len(contacts) > CONTACT_LIMIT:
-            raise Refused(403, "Too Many Contacts")
+            raise Rejection(403, "Too Many Contacts")
         wanted = []
         for value in contacts:
             address = parse_name_addr(value)
@@ -130,7 +130,7 @@ class Registrar:
             asked = address.params.get("expires", general)
             seconds = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else self._longest
             if 0 < seconds < self._shortest:
-                raise Asked(423, "Interval Too Brief", (("Min-Expires", str(self._shortest)),))
+                raise ChallengeRejection(423, "Interval Too Brief", (("Min-Expires", str(self._shortest)),))
             wanted.append((address, min(seconds, self._longest)))
         return wanted
 
@@ -153,4 +153,4 @@ def _check_path(path: Sequence[str]) -> None:
             return
     except (ValueError, LookupError):
         pass
-    raise Refused(400, "Malformed Path")
+    raise Rejection(400, "Malformed Path")

@@ -14,10 +14,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from trunkline.sip.dialog import contact
-from trunkline.sip.message.digest import Answerer
+from trunkline.sip.message.digest import DigestClient
 from trunkline.sip.message.headers import Uri, one_line, parse_name_addr, parse_uri
-from trunkline.sip.message.validation import Response
-from trunkline.sip.peers.client import Asker, Question
+from trunkline.sip.message.validation import SipResponse
+from trunkline.sip.peers.client import OutOfDialogClient, OutOfDialogRequest
 from trunkline.sip.targets import DEFAULT_PORTS, Target
 
 REFRESH_AT = 0.8
@@ -54,7 +54,7 @@ class Account(Protocol):
 @dataclass(slots=True, eq=False)
 class _Attempt:
     target: Target
-    answerer: Answerer
+    answerer: DigestClient
     expires: int
     """0: to take our contact back."""
     raised: bool = False
@@ -64,7 +64,7 @@ class _Attempt:
 class Registration:
     """One trunk's. `random` gives numbers from 0 up to 1."""
 
-    def __init__(self, account: Account, expires: int, asker: Asker, random: Callable[[], float]) -> None:
+    def __init__(self, account: Account, expires: int, asker: OutOfDialogClient, random: Callable[[], float]) -> None:
         self.registered = False
         self._account = account
         self._expires = expires
@@ -116,7 +116,7 @@ class Registration:
         credentials = target.credentials
         assert credentials is not None
         flow = self._asker.connect(target)
-        return _Attempt(replace(target, flow=flow), Answerer(credentials, self._asker.tag), expires)
+        return _Attempt(replace(target, flow=flow), DigestClient(credentials, self._asker.tag), expires)
 
     def _send(self, attempt: _Attempt) -> None:
         self._attempt = attempt
@@ -129,10 +129,10 @@ class Registration:
             *attempt.answerer.headers("REGISTER", target.uri),
         )
         address = self._account.address(target)
-        question = Question("REGISTER", target, address, self._call_id, self._cseq, headers)
+        question = OutOfDialogRequest("REGISTER", target, address, self._call_id, self._cseq, headers)
         self._asker.ask(question, partial(self._answered, attempt))
 
-    def _answered(self, attempt: _Attempt, response: Response) -> None:
+    def _answered(self, attempt: _Attempt, response: SipResponse) -> None:
         if response.headers:
             self._account.answered(attempt.target)
         if attempt is not self._attempt:
@@ -154,7 +154,7 @@ class Registration:
         else:
             self._failed(f"{attempt.target.endpoint}: {response.status} {one_line(response.reason)[:200]}")
 
-    def _succeeded(self, attempt: _Attempt, response: Response) -> None:
+    def _succeeded(self, attempt: _Attempt, response: SipResponse) -> None:
         assert attempt.target.flow is not None
         ours = parse_name_addr(contact(attempt.target.flow, self._account.user)[1]).uri
         seconds = granted(response, ours, attempt.expires)
@@ -182,7 +182,7 @@ class Registration:
             self._account.tell(change, detail)
 
 
-def granted(response: Response, ours: str, asked: int) -> int:
+def granted(response: SipResponse, ours: str, asked: int) -> int:
     """Seconds that the registration of our contact `ours` lasts; 0: it does not (sections 10.2.4 and 10.3).
 
     Registrars, and what is before them, rewrite contacts: the address becomes the one that our REGISTER came from,
@@ -219,13 +219,13 @@ def _uri(contact: str) -> Uri | None:
         return None
 
 
-def _seen_from(response: Response) -> Iterator[tuple[str, int]]:
+def _seen_from(response: SipResponse) -> Iterator[tuple[str, int]]:
     params = response.via.params
     if params.get("received") and params.get("rport", "").isdecimal():
         yield params["received"].strip("[]").lower(), int(params["rport"])
 
 
-def _least(response: Response) -> int:
+def _least(response: SipResponse) -> int:
     text = response.value("min-expires")
     return _seconds(text) if text.isascii() and text.isdigit() else 0
 

@@ -26,8 +26,7 @@ from trunkline.config import SipSettings
 from trunkline.outbound.names import Names, UnknownHost
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.headers import is_address, parse_uri
-from trunkline.sip.targets import Found as OnFound
-from trunkline.sip.targets import Target, Transport, Unreachable
+from trunkline.sip.targets import OnLocated, Target, Transport, Unreachable
 
 log = structlog.get_logger()
 
@@ -47,7 +46,7 @@ NAPTR_SERVICES: dict[bytes, Transport] = {b"SIP+D2U": "udp", b"SIP+D2T": "tcp", 
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ResolvedTargets:
     """Where a target is, in the order in which to try it."""
 
     targets: tuple[Target, ...]
@@ -80,7 +79,7 @@ class Lookups:
         if trunk in self._trunks:
             self._trunks.pop(trunk).cancel()
 
-    def find(self, target: Target, found: OnFound) -> None:
+    def find(self, target: Target, found: OnLocated) -> None:
         """Look up once: `found` is called with where the target is, at once where its host is an address, or with the
         reason why nobody knows, within `sip.connect_timeout` seconds."""
         if is_literal(target):
@@ -116,7 +115,7 @@ class Lookups:
         await self._names.stop()
 
     async def _keep(self, trunk: str, targets: Sequence[Target]) -> None:
-        known: dict[Target, Found] = {}
+        known: dict[Target, ResolvedTargets] = {}
         while True:
             ttl = TTL_MOST
             for target in targets:
@@ -134,7 +133,7 @@ class Lookups:
                 log.exception("sip_lookup_not_taken", trunk=trunk)
             await asyncio.sleep(max(ttl, TTL_LEAST))
 
-    async def _find(self, target: Target, found: OnFound) -> None:
+    async def _find(self, target: Target, found: OnLocated) -> None:
         outcome: Sequence[Target] | Unreachable
         try:
             outcome = (await self.look_up(target)).targets
@@ -144,10 +143,10 @@ class Lookups:
             outcome = Unreachable(503, "Service Unavailable", detail)
         found(outcome)
 
-    async def look_up(self, target: Target) -> Found:
+    async def look_up(self, target: Target) -> ResolvedTargets:
         """Raises OSError, UnicodeError or DNSException, within `sip.connect_timeout` seconds."""
         if is_literal(target):
-            return Found((target,), TTL_MOST)
+            return ResolvedTargets((target,), TTL_MOST)
         async with asyncio.timeout(self._settings.connect_timeout):
             places, ttl = await self._by_records(target)
             if not places:
@@ -155,7 +154,7 @@ class Lookups:
                 found = await self._names.look_up(endpoint.host, self._family)
                 places = [replace(target, endpoint=Endpoint(address, endpoint.port)) for address in found.addresses]
                 ttl = found.ttl
-        return Found(tuple(dict.fromkeys(places))[:ADDRESS_LIMIT], ttl)
+        return ResolvedTargets(tuple(dict.fromkeys(places))[:ADDRESS_LIMIT], ttl)
 
     async def _by_records(self, target: Target) -> tuple[list[Target], float]:
         """By NAPTR and SRV; empty where there are none, or none are to be asked for."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from trunkline.config import SipSettings
 from trunkline.sip.peers.registrar import Registrar
 from trunkline.sip.peers.trunks import Trunks
-from trunkline.sip.targets import Found, Target, Unreachable, UriLocator
-from trunkline.sip.values import Invite
+from trunkline.sip.targets import OnLocated, Target, Unreachable, UriLocator
+from trunkline.sip.values import SendInvite
 
 
 class EdgeLocator:
@@ -22,7 +22,7 @@ class EdgeLocator:
         registrar: Registrar,
         trunks: Trunks,
         clock: Callable[[], float],
-        look_up: Callable[[Target, Found], None],
+        look_up: Callable[[Target, OnLocated], None],
     ) -> None:
         self._phones = {phone.user for phone in settings.phones}
         self._registrar = registrar
@@ -34,7 +34,7 @@ class EdgeLocator:
         """Go by these settings from now on."""
         self._phones = {phone.user for phone in settings.phones}
 
-    def locate(self, invite: Invite, found: Found) -> None:
+    def locate(self, invite: SendInvite, found: OnLocated) -> None:
         """See `Locator`."""
         if invite.route == "phone":
             found(self._phone(invite.name))
@@ -49,6 +49,6 @@ class EdgeLocator:
 
     def _phone(self, user: str) -> Sequence[Target] | Unreachable:
         if user not in self._phones:
-            return Unreachable(404, "Not Found", "no such phone")
+            return Unreachable(404, "Not OnLocated", "no such phone")
         targets = [binding.target() for binding in self._registrar.bindings(user, self._clock())]
         return targets or Unreachable(480, "Temporarily Unavailable", "the phone is not registered")

@@ -20,8 +20,8 @@ from trunkline.config import SipSettings, TrunkSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.dialog import CAPABILITIES, contact
 from trunkline.sip.message.headers import USER_CHARACTERS
-from trunkline.sip.message.validation import Response
-from trunkline.sip.peers.client import Asker, Question
+from trunkline.sip.message.validation import SipResponse
+from trunkline.sip.peers.client import OutOfDialogClient, OutOfDialogRequest
 from trunkline.sip.peers.registration import Registration
 from trunkline.sip.targets import Target, Unreachable, uri_target
 from trunkline.sip.transactions import Flow, Transactions
@@ -39,7 +39,7 @@ what it is about."""
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class TargetState:
     """One target of a trunk."""
 
     target: Target
@@ -60,7 +60,7 @@ class Trunk:
         self.user = settings.username or ""
         self._tell = tell
         credentials = _credentials(settings)
-        self._places = [Place(replace(_target(text), credentials=credentials)) for text in settings.targets]
+        self._places = [TargetState(replace(_target(text), credentials=credentials)) for text in settings.targets]
         self._registration: Registration | None = None
         self._started = False
 
@@ -114,7 +114,7 @@ class Trunk:
             if place.target.endpoint.host == host:
                 self._judge(place, answered=True, by_call=True)
 
-    def _judge(self, place: Place, *, answered: bool, reason: str = "", by_call: bool = False) -> None:
+    def _judge(self, place: TargetState, *, answered: bool, reason: str = "", by_call: bool = False) -> None:
         if answered:
             place.misses, place.by_call, up = 0, by_call, True
         elif not self.settings.keep_alive or (place.by_call and not by_call):
@@ -129,7 +129,7 @@ class Trunk:
             if not up and self._registration is not None:
                 self._registration.lost(place.target)
 
-    def found(self, asker: Asker, random: Callable[[], float], targets: Sequence[Target]) -> None:
+    def found(self, asker: OutOfDialogClient, random: Callable[[], float], targets: Sequence[Target]) -> None:
         """Where the targets are now; those that were there already stay as they are. Where nothing was found, what was
         known stays. The first time is the start."""
         if not self._started:
@@ -141,18 +141,18 @@ class Trunk:
                 if self.settings.keep_alive:
                     self._ask(asker, place)
 
-    def _set(self, targets: Sequence[Target]) -> Sequence[Place]:
+    def _set(self, targets: Sequence[Target]) -> Sequence[TargetState]:
         """Those that are new."""
         known = {place.target: place for place in self._places}
         before = self._places
         if targets:
-            self._places = [known.get(target) or Place(target) for target in targets]
+            self._places = [known.get(target) or TargetState(target) for target in targets]
         for place in before:
             if place not in self._places and place.timer is not None:
                 place.timer.cancel()
         return [place for place in self._places if place not in before]
 
-    def _start(self, asker: Asker, random: Callable[[], float]) -> None:
+    def _start(self, asker: OutOfDialogClient, random: Callable[[], float]) -> None:
         if self.settings.registers:
             self._registration = Registration(self, self.settings.expires, asker, random)
             self._registration.start()
@@ -189,15 +189,15 @@ class Trunk:
         if self._registration is not None:
             self._registration.stop()
 
-    def _ask(self, asker: Asker, place: Place) -> None:
+    def _ask(self, asker: OutOfDialogClient, place: TargetState) -> None:
         place.timer = None
         flow = asker.connect(place.target)
         address = self.address(place.target) if self.user else f"sip:{flow.local}"
         headers = (contact(flow), *CAPABILITIES)
-        question = Question("OPTIONS", replace(place.target, flow=flow), address, asker.tag(), 1, headers)
+        question = OutOfDialogRequest("OPTIONS", replace(place.target, flow=flow), address, asker.tag(), 1, headers)
         asker.ask(question, partial(self._answered, asker, place))
 
-    def _answered(self, asker: Asker, place: Place, response: Response) -> None:
+    def _answered(self, asker: OutOfDialogClient, place: TargetState, response: SipResponse) -> None:
         if place not in self._places:
             return
         place.timer = asker.timers.after(self.settings.keep_alive, self._ask, asker, place)
@@ -222,7 +222,7 @@ class Trunks:
         self._tag = tag
         self._random = random
         self._trunks = {trunk.name: Trunk(trunk, tell) for trunk in settings.trunks}
-        self._asker: Asker | None = None
+        self._asker: OutOfDialogClient | None = None
 
     def __len__(self) -> int:
         """Requests that wait for their answers."""
@@ -251,7 +251,7 @@ class Trunks:
     def start(self, transactions: Transactions, look_up: Callable[[str, Sequence[Target]], None]) -> None:
         """Ask after targets, and register, from now on. `look_up` is called with each trunk's name and its targets as
         they are written; `found` is to be called with what comes of it."""
-        self._asker = Asker(transactions, self._connect, self._tag, self._patience)
+        self._asker = OutOfDialogClient(transactions, self._connect, self._tag, self._patience)
         for name, trunk in self._trunks.items():
             look_up(name, trunk.places())
 

@@ -53,8 +53,8 @@ class Connections:
         self.local: dict[str, Endpoint] = {}
         """What we call ourselves, by transport."""
         self.server_tls: ssl.SSLContext | None = None
-        self.open: set[StreamConnection] = set()
-        self.strangers: dict[StreamConnection, None] = {}
+        self.open: set[SipConnection] = set()
+        self.strangers: dict[SipConnection, None] = {}
         """Those accepted that have not carried a message yet, oldest first."""
         self._outbound: dict[tuple[str, Endpoint, str], StreamFlow] = {}
         """Flows to those whom we called, least recently used first."""
@@ -69,10 +69,10 @@ class Connections:
         """For those whom we call. Made when first used: reading the system's certificates takes 80 ms."""
         return client_context(self.settings)
 
-    def accepted(self, transport: str) -> "StreamConnection":
+    def accepted(self, transport: str) -> "SipConnection":
         """A connection that a peer opens."""
         context = self.server_tls if transport == "tls" else None
-        return StreamConnection(self, transport, None, None if context is None else TlsChannel(context, None))
+        return SipConnection(self, transport, None, None if context is None else TlsChannel(context, None))
 
     def flow_to(self, transport: str, to: Endpoint, server_name: str) -> "StreamFlow":
         """The one flow to a target; over TLS its certificate must be for `server_name`."""
@@ -136,7 +136,7 @@ class Connections:
             await self._all_closed.wait()
 
 
-class StreamConnection(asyncio.Protocol):
+class SipConnection(asyncio.Protocol):
     """One TCP or TLS connection, accepted or opened by us, as the loop sees it."""
 
     def __init__(self, owner: Connections, transport: str, flow: "StreamFlow | None", tls: TlsChannel | None) -> None:
@@ -301,7 +301,7 @@ class StreamFlow:
         self,
         owner: Connections,
         transport: str,
-        connection: StreamConnection | None,
+        connection: SipConnection | None,
         target: Endpoint | None,
         server_name: str,
     ) -> None:
@@ -331,7 +331,7 @@ class StreamFlow:
             if not self._connecting:
                 self._waiting.clear()
 
-    def connected(self, connection: StreamConnection) -> None:
+    def connected(self, connection: SipConnection) -> None:
         """There is a connection: send what waits for it."""
         self._connection, self._connecting = connection, False
         waiting, self._waiting = self._waiting, []
@@ -344,7 +344,7 @@ class StreamFlow:
         self._waiting, self._connecting = [], False
         self._owner.tell_unreachable(self, reason, None)
 
-    def lost(self, connection: StreamConnection, reason: str) -> None:
+    def lost(self, connection: SipConnection, reason: str) -> None:
         """The connection is gone: what the peer has not begun to answer it will not (section 18.4). Where a new one is
         being made, what waits for it keeps waiting."""
         if self._connection is connection and not self._connecting:
@@ -364,7 +364,7 @@ class StreamFlow:
             async with asyncio.timeout(self._owner.settings.connect_timeout):
                 sock = await self._owner.dialler.dial(to.host, to.port)
                 await asyncio.get_running_loop().create_connection(
-                    lambda: StreamConnection(self._owner, self.transport, self, tls), sock=sock
+                    lambda: SipConnection(self._owner, self.transport, self, tls), sock=sock
                 )
         except TimeoutError:
             self.unreachable("no connection in time")
