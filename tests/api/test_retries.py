@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from starlette.requests import Request
 
-from trunkline.api.app import FirstTries
+from trunkline.api.app import IdempotencyCache
 from trunkline.api.retries import fingerprint, once
 
 Made = Callable[[], Awaitable[str]]
@@ -19,7 +19,7 @@ class Client:
     def __init__(self) -> None:
         self.now = 0.0
         self.counters: Counter[str] = Counter()
-        self.tries: FirstTries[str] = FirstTries(lambda: self.now)
+        self.tries: IdempotencyCache[str] = IdempotencyCache(lambda: self.now)
 
     async def send(self, make: Made, count: str | None = None, key: bytes = b"k") -> str:
         """`count`: what the request says of its tries."""
