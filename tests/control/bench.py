@@ -1,6 +1,7 @@
 """A runner on a real model, directory, store and writer; what signalling, media workers and the director are given is
 kept as values."""
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -78,6 +79,8 @@ class Media:
         self.placed: list[tuple[LegId, LegId | None]] = []
         self.released: list[LegId] = []
         self.running = True
+        self.reported: wire.Reported | None = None
+        """What a worker answers when it is asked."""
 
     def place(self, leg: LegId, beside: LegId | None = None) -> bool:
         self.placed.append((leg, beside))
@@ -90,7 +93,7 @@ class Media:
         self.released.append(leg)
 
     async def report(self, leg: LegId) -> wire.Reported:
-        return wire.Reported(int(leg), {}, [])
+        return self.reported or wire.Reported(int(leg), {}, [])
 
 
 @dataclass
@@ -101,6 +104,8 @@ class Told:
     began: list[tuple[LiveCall, Instructions]] = field(default_factory=list)
     redirected: list[tuple[LiveCall, Instructions]] = field(default_factory=list)
     fault: Exception | None = None
+    news: asyncio.Queue[LiveCall] = field(default_factory=asyncio.Queue)
+    """The call of each of these."""
 
     def begin(self, entry: LiveCall, instructions: Instructions) -> None:
         self.began.append((entry, instructions))
@@ -110,6 +115,7 @@ class Told:
 
     def told(self, entry: LiveCall, what: facts.Fact | Command) -> None:
         self.all.append((entry, what, entry.call.state))
+        self.news.put_nowait(entry)
         if self.fault is not None:
             fault, self.fault = self.fault, None
             raise fault
@@ -173,6 +179,11 @@ class Bench:
     def forget(self) -> None:
         for kept in (self.signalling.done, self.media.orders, self.director.all):
             kept.clear()
+
+    async def ended(self, entry: LiveCall) -> None:
+        """Wait until it has ended by itself."""
+        while entry.call.state is not CallState.ENDED:
+            await self.director.news.get()
 
     def over(self, entry: LiveCall) -> None:
         """Nothing of it is left."""

@@ -1,6 +1,9 @@
 """What the API may ask of calls: the service on a real runner, directory and store."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +13,10 @@ from trunkline.calls import commands as ask
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.calls.recordings import RecordingFiles
-from trunkline.control.service import CallService
+from trunkline.calls.views import CallFilter
+from trunkline.control.service import FAREWELL, CallService
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, Unavailable
-from trunkline.ids import AccountSid, CallSid
+from trunkline.ids import AccountSid, CallSid, LegId
 from trunkline.streaming.params import StreamParams
 from trunkline.workers import messages as wire
 
@@ -110,8 +114,177 @@ async def test_a_call_is_placed_by_an_application_that_is_active(bench: Bench, s
     assert refused.value.pointer == "/To"
 
 
+async def test_an_application_that_is_not_active_places_no_call(bench: Bench, service: CallService) -> None:
+    active = bench.directory.application(ACCOUNT, BOT)
+    assert active is not None
+    bench.directory.put(replace(active, active=False))
+    with pytest.raises(InvalidRequest, match="is not active") as refused:
+        await service.place(ACCOUNT, CallRequest("sip:bob@c.test", "+1", "", application_sid=BOT))
+    assert refused.value.pointer == "/ApplicationSid"
+    assert len(bench.runner.registry) == 0
+
+
+async def test_a_stream_is_stopped_once_and_shown_again(bench: Bench, service: CallService) -> None:
+    sid = bench.up().call.view.sid
+    started = await service.start_stream(ACCOUNT, sid, PARAMS)
+    bench.runner.on_pool(wire.StreamStarted(LegId(1), started.sid))
+    stopped = await service.stop_stream(ACCOUNT, sid, "tap")
+    assert (stopped.sid, stopped.status, stopped.ended_reason) == (started.sid, "stopped", "stopped by the API")
+    assert (await bench.store.stream(ACCOUNT, sid, started.sid)).status == "stopped"
+    assert await service.stop_stream(ACCOUNT, sid, started.sid) == stopped
+    assert await service.stream(ACCOUNT, sid, started.sid) == stopped
+    assert await service.streams(ACCOUNT, sid) == [stopped]
+    with pytest.raises(InvalidRequest, match="The stream is over") as refused:
+        await service.pause_stream(ACCOUNT, sid, started.sid, paused=True)
+    assert refused.value.pointer == "/Status"
+    with pytest.raises(ResourceNotFound):
+        await service.stop_stream(ACCOUNT, sid, "other")
+    with pytest.raises(ResourceNotFound):
+        await service.pause_stream(ACCOUNT, sid, "other", paused=True)
+
+
+async def test_a_stream_that_is_paused_twice_stays_paused(bench: Bench, service: CallService) -> None:
+    sid = bench.up().call.view.sid
+    await service.start_stream(ACCOUNT, sid, PARAMS)
+    for paused, status in ((True, "paused"), (True, "paused"), (False, "in-progress"), (False, "in-progress")):
+        assert (await service.pause_stream(ACCOUNT, sid, "tap", paused=paused)).status == status
+
+
+async def test_streams_and_calls_that_are_over_come_from_the_store(bench: Bench, service: CallService) -> None:
+    entry = bench.up()
+    sid = entry.call.view.sid
+    stream = await service.start_stream(ACCOUNT, sid, PARAMS)
+    assert await service.call(ACCOUNT, sid) == entry.call.view
+    bench.over(entry)
+    bench.runner.on_pool(wire.StreamEnded(entry.leg, stream.sid, None, "over", {"frames_sent": 7}))
+    await bench.writer.submit()
+    assert bench.runner.registry.by_sid(sid) is None
+    assert await service.call(ACCOUNT, sid) == entry.call.view
+    kept = await service.stream(ACCOUNT, sid, "tap")
+    assert (kept.sid, kept.status) == (stream.sid, "stopped")
+    assert await service.stop_stream(ACCOUNT, sid, stream.sid) == kept
+    for account, call in ((STRANGER, sid), (ACCOUNT, CallSid("v3:none"))):
+        for asked in (service.call, service.media, service.streams):
+            with pytest.raises(ResourceNotFound):
+                await asked(account, call)
+        with pytest.raises(ResourceNotFound):
+            await service.stream(account, call, stream.sid)
+
+
+async def test_a_list_has_the_accounts_calls_page_by_page(bench: Bench, service: CallService) -> None:
+    sids = [bench.up(dialog).call.view.sid for dialog in (7, 8, 9)]
+    await bench.writer.submit()
+    first, more = await service.calls(ACCOUNT, CallFilter(), offset=0, limit=2)
+    last, end = await service.calls(ACCOUNT, CallFilter(), offset=2, limit=2)
+    assert ({view.sid for view in first + last}, len(first), more, end) == (set(sids), 2, True, False)
+    assert await service.calls(STRANGER, CallFilter(), offset=0, limit=9) == ([], False)
+    assert await service.calls(ACCOUNT, CallFilter(status="completed"), offset=0, limit=9) == ([], False)
+
+
+async def test_a_call_ends_a_moment_after_the_answer_and_is_no_longer_used(bench: Bench, service: CallService) -> None:
+    entry = bench.up()
+    sid = entry.call.view.sid
+    hang_up = await service.end_after(ACCOUNT, sid)
+    assert (await service.start_stream(ACCOUNT, sid, PARAMS)).status == "in-progress", "until it is called"
+    loop = asyncio.get_running_loop()
+    called = loop.time()
+    hang_up()
+    for asked in ASKED:
+        with pytest.raises(CallEnded):
+            await asked(service, ACCOUNT, sid)
+    with pytest.raises(CallEnded):
+        await service.end_after(ACCOUNT, sid)
+    assert entry.call.state is CallState.UP
+    await bench.ended(entry)
+    assert loop.time() - called >= FAREWELL
+    assert entry.call.view.hangup_cause == "ended by the API"
+
+
+async def test_a_call_that_ends_before_its_farewell_ends_once(bench: Bench, service: CallService) -> None:
+    entry, other = bench.up(), bench.up(8)
+    soon = [await service.end_after(ACCOUNT, one.call.view.sid) for one in (entry, other)]
+    for hang_up in soon:
+        hang_up()
+    bench.runner.apply(entry, ask.EndCall("by itself"))
+    await bench.ended(other)
+    assert entry.call.view.hangup_cause == "by itself"
+    with pytest.raises(CallEnded, match="The call is over"):
+        await service.end_after(ACCOUNT, entry.call.view.sid)
+
+
+async def test_why_there_is_no_audio_is_asked_of_the_worker_while_there_is_one(
+    bench: Bench, service: CallService
+) -> None:
+    entry = bench.up()
+    sid = entry.call.view.sid
+    early = await service.media(ACCOUNT, sid)
+    assert (early.call, early.live, early.streams) == (entry.call.view, True, ()), "written or not"
+    over = await service.start_stream(ACCOUNT, sid, PARAMS)
+    bench.runner.on_pool(wire.StreamStarted(entry.leg, over.sid))
+    await service.stop_stream(ACCOUNT, sid, over.sid)
+    live = await service.start_stream(ACCOUNT, sid, StreamParams("ws://b/"))
+    report = await service.media(ACCOUNT, sid)
+    assert report.live
+    assert [(one.view.sid, one.state, one.report) for one in report.streams] == [
+        (over.sid, "ended", {}),
+        (live.sid, "connecting", {}),
+    ]
+    bench.media.reported = wire.Reported(
+        int(entry.leg), {"packets_in": 7}, [wire.StreamState(live.sid, "open", {"frames_sent": 3})]
+    )
+    report = await service.media(ACCOUNT, sid)
+    assert report.leg == {"packets_in": 7}
+    assert [(one.state, one.report) for one in report.streams] == [("ended", {}), ("open", {"frames_sent": 3})]
+    assert report.findings
+
+
+async def test_of_a_call_that_is_over_what_was_kept_is_told(bench: Bench, service: CallService) -> None:
+    entry = bench.up()
+    sid = entry.call.view.sid
+    stream = await service.start_stream(ACCOUNT, sid, PARAMS)
+    bench.runner.apply(entry, ask.EndCall("over"))
+    bench.runner.on_pool(wire.StreamEnded(entry.leg, stream.sid, None, "over", {"frames_sent": 7}))
+    bench.media.reported = wire.Reported(int(entry.leg), {"packets_in": 1}, [])
+    await bench.writer.submit()
+    ended = await service.media(ACCOUNT, sid)
+    assert (ended.live, ended.leg) == (False, {}), "its leg is not closed yet"
+    bench.runner.on_pool(wire.LegClosed(entry.leg, {"packets_in": 7}))
+    await bench.writer.submit()
+    report = await service.media(ACCOUNT, sid)
+    assert (report.live, report.leg, report.call.status) == (False, {"packets_in": 7}, "completed")
+    assert [(one.view.sid, one.state, one.report) for one in report.streams] == [
+        (stream.sid, "ended", {"frames_sent": 7})
+    ]
+    assert report.findings
+
+
+async def test_a_recording_is_its_accounts_and_a_file(bench: Bench, service: CallService, tmp_path: Path) -> None:
+    sid = "6a09cdc3-8948-47f0-aa62-74ac943d6c58"
+    path = tmp_path / f"{ACCOUNT}.{sid}.wav"
+    for missing in (sid, "../x", ""):
+        with pytest.raises(ResourceNotFound):
+            await service.recording(ACCOUNT, missing)
+    path.write_bytes(b"RIFF")
+    assert await service.recording(ACCOUNT, sid) == path
+    with pytest.raises(ResourceNotFound):
+        await service.recording(STRANGER, sid)
+
+
+async def test_while_the_store_is_behind_no_stream_is_started(make: Callable[..., Bench], tmp_path: Path) -> None:
+    bench = make(store={"queue_limit": 1})
+    service = CallService(bench.runner, bench.directory, bench.store, bench.writer, RecordingFiles(tmp_path, str))
+    sid = bench.up().call.view.sid
+    assert bench.writer.full
+    with pytest.raises(Unavailable, match="behind") as refused:
+        await service.start_stream(ACCOUNT, sid, PARAMS)
+    assert refused.value.retry_after == 1
+    await bench.writer.submit()
+    assert (await service.start_stream(ACCOUNT, sid, PARAMS)).status == "in-progress"
+
+
 async def test_while_the_server_ends_no_stream_is_started(bench: Bench, service: CallService) -> None:
     sid = bench.up().call.view.sid
     bench.runner.draining = True
-    with pytest.raises(Unavailable, match="shutting down"):
+    with pytest.raises(Unavailable, match="shutting down") as refused:
         await service.start_stream(ACCOUNT, sid, PARAMS)
+    assert refused.value.retry_after == 5
