@@ -33,7 +33,7 @@ RtpTime = NewType("RtpTime", int)
 Seconds = NewType("Seconds", float)
 """A point on, or a distance along, the monotonic clock."""
 
-CALL_SID_BYTES = 38
+CALL_SID_BYTES = 40
 """Random bytes in a call sid: the length of Telnyx's own."""
 
 

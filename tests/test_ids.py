@@ -1,0 +1,54 @@
+"""Identifiers from given bytes, and numbers without what is only there to be read."""
+
+import re
+
+import pytest
+
+from trunkline.ids import CALL_SID_BYTES, call_sid, plain_number, random_uuid
+
+
+def test_a_call_sid_has_telnyx_form_and_length() -> None:
+    telnyx = "v3:KBnLO0ZK3DhKM5s7bE9VluaSmKsOchKht_fUYvxcp8ysbmzCCtpkmA"
+    assert len(call_sid(bytes(CALL_SID_BYTES))) == len(telnyx)
+    assert call_sid(b"\xfb\xef\xff") == "v3:--__"
+    assert call_sid(b"\0") == "v3:AA"
+
+
+def test_a_random_uuid_is_of_version_4_and_lower_case() -> None:
+    assert random_uuid(b"\xff" * 16) == "ffffffff-ffff-4fff-bfff-ffffffffffff"
+    assert random_uuid(bytes(16)) == "00000000-0000-4000-8000-000000000000"
+    assert re.fullmatch(r"[0-9a-f-]{36}", random_uuid(bytes(range(240, 256))))
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("+49 (30) 123-456.78", "+493012345678"),
+        ("+1-2", "+12"),
+        ("030-1234567", "0301234567"),
+        ("(312) 201-0094", "3122010094"),
+        ("100-200", "100-200"),
+        ("100-2000", "1002000"),
+        ("1-2*3#4.5-67", "12*3#4567"),
+        ("192.0.2.100", "192.0.2.100"),
+        ("192.168.2.10", "192.168.2.10"),
+        ("+192.0.2.1", "+192021"),
+        ("anna-maria", "anna-maria"),
+        ("1-800-CALL", "1-800-CALL"),
+        ("4930123", "4930123"),
+        ("+", "+"),
+        ("-", "-"),
+        ("+-*#-", "+-*#-"),
+        ("1-+2345678", "1-+2345678"),
+        ("", ""),
+    ],
+)
+def test_a_number_is_without_what_is_only_there_to_be_read(text: str, plain: str) -> None:
+    assert plain_number(text) == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"), [("100-200", "100200"), ("192.0.2.1", "192021"), ("anna-maria", "anna-maria"), ("1-2", "12")]
+)
+def test_where_it_must_be_a_number_it_is_one(text: str, plain: str) -> None:
+    assert plain_number(text, marked=True) == plain

@@ -1,0 +1,137 @@
+"""`trunkline why`: asked of a real HTTP server, and shown to a person."""
+
+import io
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from trunkline.config import Settings
+from trunkline.errors import StartupError
+from trunkline.why import ask, show
+
+REPORT: dict[str, Any] = {
+    "call_sid": "v3:x",
+    "status": "in-progress",
+    "live": True,
+    "codec": "PCMU",
+    "findings": [
+        {"severity": "error", "code": "no_rtp", "stream_sid": None, "text": "No RTP arrives."},
+        {"severity": "warning", "code": "late", "stream_sid": "s1", "text": "The app is late."},
+        {"severity": "info", "code": "paused", "stream_sid": "s2", "text": "It is paused."},
+        {"severity": "ok", "code": "fine", "stream_sid": None, "text": "All is well."},
+    ],
+    "leg": {"codec_in": "PCMA", "packets_in": 7, "local_port": 20000},
+    "streams": [
+        {"sid": "s1", "name": "tap", "mode": "rtp", "socket": "open", "report": {"frames_sent": 3}},
+        {"sid": "s2", "name": None, "mode": None, "socket": "ended", "report": {}},
+    ],
+}
+
+
+class Server:
+    """Answers each request with what is set here."""
+
+    def __init__(self) -> None:
+        self.status, self.body = 200, json.dumps(REPORT)
+        self.asked: list[tuple[str, str | None]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append((self.path, self.headers["authorization"]))
+                self.send_response(outer.status)
+                self.end_headers()
+                self.wfile.write(outer.body.encode())
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.http = HTTPServer(("127.0.0.1", 0), Handler)
+
+    def settings(self, **more: Any) -> Settings:
+        given = {"account_sid": "acc", "api_key": "KEY", "http": {"port": self.http.server_port}, **more}
+        return Settings.model_validate(given)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    serving = Server()
+    thread = threading.Thread(target=serving.http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield serving
+    serving.http.shutdown()
+    thread.join()
+    serving.http.server_close()
+
+
+def test_the_server_is_asked_with_the_key_for_the_call_of_the_account(server: Server) -> None:
+    assert ask(server.settings(), "v3:a/b") == REPORT
+    assert server.asked == [("/v2/texml/Accounts/acc/Calls/v3%3Aa%2Fb/media.json", "Bearer KEY")]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (404, '{"errors": [{"detail": "Resource not found"}]}', "no call v3:x of this account is known to http://127"),
+        (401, '{"errors": [{"detail": "Who are you?"}]}', "answered 401: Who are you?"),
+        (503, "{}", "answered 503: {}"),
+        (200, "[]", r"answered 200: \[\]"),
+        (500, '"' + "x" * 300 + '"', f'answered 500: "{"x" * 199}$'),
+        (200, "no JSON", "no answer from http://127"),
+    ],
+)
+def test_anything_but_a_report_is_one_line(server: Server, status: int, body: str, words: str) -> None:
+    server.status, server.body = status, body
+    with pytest.raises(StartupError, match=words):
+        ask(server.settings(), "v3:x")
+
+
+def test_without_an_account_or_a_server_there_is_one_line_too(server: Server) -> None:
+    for missing in ("account_sid", "api_key"):
+        with pytest.raises(StartupError, match="set account_sid and api_key"):
+            ask(server.settings(**{missing: None}), "v3:x")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with pytest.raises(
+            StartupError, match=rf"no answer from http://127\.0\.0\.1:{port} \(http\.host, http\.port\)"
+        ):
+            ask(server.settings(http={"port": port}), "v3:x")
+        with pytest.raises(StartupError, match=rf"no answer from http://\[::1\]:{port} "):
+            ask(server.settings(http={"host": "::1", "port": port}), "v3:x")
+    assert server.asked == []
+
+
+def shown(report: dict[str, Any]) -> list[str]:
+    out = io.StringIO()
+    show(report, Console(file=out, width=200, color_system=None))
+    return out.getvalue().splitlines()
+
+
+def test_what_is_wrong_comes_first_and_then_the_numbers() -> None:
+    lines = shown(REPORT)
+    assert lines[:5] == [
+        "v3:x  in-progress  PCMU  (live)",
+        "✗ No RTP arrives. [no_rtp]",
+        "! stream tap: The app is late. [late]",
+        "· stream s2: It is paused. [paused]",
+        "✓ All is well. [fine]",
+    ]
+    numbers = [" ".join(line.split()) for line in lines[5:]]
+    assert numbers == [
+        "from the peer codec_in PCMA packets_in 7 frames_in - lost - last_packet_ms - heard_level_db -",
+        "to the peer packets_out - peer_lost - send_errors - receive_errors - said_level_db -",
+        "addresses local_port 20000 expected - remote - direction - payload_type -",
+        "tap (rtp, open) frames_sent 3 frames_dropped - messages_received - bytes_received - played_ms - queued_ms -",
+        "s2 (over, ended) frames_sent - frames_dropped - messages_received - bytes_received - played_ms - queued_ms -",
+    ]
+
+
+def test_a_call_that_is_over_is_shown_as_it_was() -> None:
+    assert shown({**REPORT, "live": False, "codec": None})[0] == ("v3:x  in-progress  no codec  (as it was at its end)")
