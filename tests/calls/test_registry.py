@@ -7,7 +7,7 @@ import pytest
 
 from trunkline.calls.call import Call, CallRules
 from trunkline.calls.commands import Instructions
-from trunkline.calls.registry import Origin, Registry
+from trunkline.calls.registry import InviteInfo, Registry
 from trunkline.calls.views import CallView
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId
 
@@ -25,9 +25,9 @@ def call(sid: str) -> Call:
 
 def test_a_call_is_found_by_each_of_its_numbers_until_it_is_removed() -> None:
     registry, wanted = Registry(), Instructions(url="http://a/")
-    origin = Origin("sip:a@b", "sip:c@d", (("X-A", "1"),))
+    origin = InviteInfo("sip:a@b", "sip:c@d", (("X-A", "1"),))
     first = registry.add(call("v3:a"), 7, origin, wanted, None)
-    second = registry.add(call("v3:b"), 8, Origin(), None, first.leg)
+    second = registry.add(call("v3:b"), 8, InviteInfo(), None, first.leg)
     assert (first.dialog, first.origin, first.instructions, first.beside) == (7, origin, wanted, None)
     assert (second.instructions, second.beside) == (None, first.leg)
     assert first.leg != second.leg
@@ -47,7 +47,7 @@ def test_no_media_leg_has_the_number_of_an_earlier_one() -> None:
     registry = Registry()
     legs: list[LegId] = []
     for _ in range(3):
-        entry = registry.add(call("v3:a"), 7, Origin(), None, None)
+        entry = registry.add(call("v3:a"), 7, InviteInfo(), None, None)
         legs.append(entry.leg)
         registry.remove(entry)
     assert legs == [1, 2, 3]
@@ -56,7 +56,7 @@ def test_no_media_leg_has_the_number_of_an_earlier_one() -> None:
 def test_calls_may_go_while_one_looks_at_them() -> None:
     registry = Registry()
     for number in range(3):
-        registry.add(call(f"v3:{number}"), number, Origin(), None, None)
+        registry.add(call(f"v3:{number}"), number, InviteInfo(), None, None)
     for entry in registry:
         registry.remove(entry)
     assert len(registry) == 0

@@ -52,7 +52,7 @@ def found(some: CallStreams, sid: StreamSid) -> StreamView:
 
 def ends(record: Any) -> list[tuple[str, str, str | None]]:
     """The events: kind, stream and error."""
-    assert isinstance(record, effects.Record)
+    assert isinstance(record, effects.Persist)
     return [(event.kind, event.stream.sid, event.error) for event in record.events]
 
 
@@ -87,7 +87,7 @@ def test_a_start_is_recorded_and_its_socket_opened() -> None:
     assert not some
     identity = StreamIdentity(A, CALL.account_sid, CALL.sid, CALL.session_id, "+1", "+2")
     assert some.start(StartStream(A, params), CALL, "PCMU", T1) == [
-        effects.Record(streams=(view,)),
+        effects.Persist(streams=(view,)),
         effects.OpenStream(identity, params, "L16/16000"),
     ]
     assert some
@@ -137,7 +137,7 @@ def test_a_stop_is_told_at_once_where_the_start_was() -> None:
 def test_a_stop_before_the_start_is_told_with_the_workers_next_word(error: str | None) -> None:
     waiting = [("stream-stopped", A, None)]
     some = streams(A, started=False)
-    assert some.stop(StopStream(A), T1) == [effects.Record(), effects.CloseStream(A, "stopped by the API")]
+    assert some.stop(StopStream(A), T1) == [effects.Persist(), effects.CloseStream(A, "stopped by the API")]
     assert (some.live, found(some, A).status) == ([], "in-progress")
     started, stopped = some.started(StreamStarted(A), T1)
     assert (ends(started), ends(stopped)) == ([("stream-started", A, None)], waiting)
@@ -147,7 +147,7 @@ def test_a_stop_before_the_start_is_told_with_the_workers_next_word(error: str |
     never.stop(StopStream(A), T1)
     (gone,) = never.ended(StreamEnded(A, error, "x", {"frames_sent": 1}), T1)
     assert ends(gone) == waiting
-    assert isinstance(gone, effects.Record)
+    assert isinstance(gone, effects.Persist)
     assert (gone.streams[0].report, gone.streams[0].ended_reason) == ({"frames_sent": 1}, "stopped by the API")
 
 
@@ -159,7 +159,7 @@ def test_a_stream_that_ends_by_itself_tells_why(error: str | None, status: str, 
     some = streams(A)
     (gone,) = some.ended(StreamEnded(A, error, "the app closed", {"frames_sent": 7}), T1)
     assert ends(gone) == [(kind, A, error)]
-    assert isinstance(gone, effects.Record)
+    assert isinstance(gone, effects.Persist)
     (view,) = gone.streams
     assert (view.status, view.ended_reason, view.report, view.updated_at) == (status, reason, {"frames_sent": 7}, T1)
     assert not some
@@ -172,7 +172,7 @@ def test_a_start_is_told_with_its_time() -> None:
     some = streams(A, started=False)
     (record,) = some.started(StreamStarted(A), T1)
     assert ends(record) == [("stream-started", A, None)]
-    assert isinstance(record, effects.Record)
+    assert isinstance(record, effects.Persist)
     assert record.streams == (found(some, A),)
     assert record.events[0].at == found(some, A).updated_at == T1
     assert some.started(StreamStarted(B), T1) == []
@@ -183,7 +183,7 @@ def test_a_pause_is_recorded_where_it_changes_something() -> None:
     for paused, status in ((True, "paused"), (False, "in-progress")):
         record, told = some.pause(PauseStream(A, paused), T1)
         assert told == effects.PauseStream(A, paused)
-        assert record == effects.Record(streams=(found(some, A),))
+        assert record == effects.Persist(streams=(found(some, A),))
         assert (found(some, A).status, found(some, A).updated_at) == (status, T1)
         assert some.pause(PauseStream(A, paused), T1) == []
     some.stop(StopStream(A), T1)
@@ -202,7 +202,7 @@ def test_all_end_with_the_call_but_those_that_did() -> None:
     assert ends(record) == [("stream-stopped", B, None)], "of the third the worker's next word tells"
     assert closing == [effects.CloseStream(B, "caller hung up"), effects.CloseStream(C, "caller hung up")]
     assert found(some, B).ended_reason == "the call ended: caller hung up"
-    assert some.end_all(T1, "again") == (effects.Record(), [])
+    assert some.end_all(T1, "again") == (effects.Persist(), [])
     (gone,) = some.ended(StreamEnded(C, None, "", {}), T1)
     assert ends(gone) == [("stream-stopped", C, None)]
 
@@ -232,9 +232,9 @@ def test_two_records_are_one_in_their_order() -> None:
     view = found(streams(A), A)
     other = replace(view, sid=B)
     event, call_event = StreamEvent("stream-started", view, T0), CallEvent("ringing", CALL, T0)
-    one = effects.Record((CALL,), (view,), (event,), (call_event,))
-    later = effects.Record((replace(CALL, to="+3"),), (other,), (replace(event, stream=other),), (call_event,))
-    assert both(one, later) == effects.Record(
+    one = effects.Persist((CALL,), (view,), (event,), (call_event,))
+    later = effects.Persist((replace(CALL, to="+3"),), (other,), (replace(event, stream=other),), (call_event,))
+    assert both(one, later) == effects.Persist(
         (CALL, *later.calls), (view, other), (event, *later.events), (call_event, call_event)
     )
-    assert both(effects.Record(), one) == both(one, effects.Record()) == one
+    assert both(effects.Persist(), one) == both(one, effects.Persist()) == one
