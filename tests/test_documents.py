@@ -136,6 +136,27 @@ def test_a_document_refers_only_to_what_is_in_the_repository(path: Path) -> None
     assert all(anchors.values()), anchors
 
 
+RIDDLES = re.compile(r"\b(whom|whoever|somebody|nobody|told|tells? of|go(es)? by|anew|shall)\b", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_document_is_in_plain_words(path: Path) -> None:
+    prose = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(), flags=re.DOTALL)
+    assert not [line for line in prose.splitlines() if RIDDLES.search(line)]
+
+
+DEFAULT = re.compile(r"`(\w+)\.(\w+)`(?! -)[^|.;`]*?,\s+([\d,]+)( MiB| seconds?)?\s+by\s+default")
+
+
+def test_the_defaults_that_documents_name_are_those_of_the_settings() -> None:
+    settings = load({}, {}, None).settings
+    found = [one for path in documents() for one in DEFAULT.findall(path.read_text())]
+    assert len(found) > 20
+    for section, name, number, unit in found:
+        value = int(number.replace(",", "")) * (1024 * 1024 if unit == " MiB" else 1)
+        assert getattr(getattr(settings, section), name) == value, f"{section}.{name}"
+
+
 def test_the_changelog_groups_short_entries_under_added_changed_and_fixed() -> None:
     released = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]
     assert released

@@ -228,7 +228,7 @@ STREAM_STATUS = Field(
         "paused",
         "in-progress",
         default="stopped",
-        description="The status that the stream shall have. `paused` sends the app no audio until `in-progress`; "
+        description="The new status of the stream. `paused` sends the app no audio until `in-progress`; "
         "keys, marks and what the app plays go on.",
     ),
 )
