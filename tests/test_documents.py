@@ -105,6 +105,18 @@ def test_every_class_of_the_glossary_exists() -> None:
         assert set(named) <= defined, row
 
 
+def test_every_member_that_the_map_names_exists() -> None:
+    sources = [path.read_text() for path in (ROOT / "src/trunkline").rglob("*.py")]
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    methods = re.findall(r"`(?:[\w/]+\.py: )?([A-Z]\w+)\.(\w+)`", text)
+    assert len(methods) > 5
+    for owner, method in methods:
+        homes = [source for source in sources if re.search(rf"^class {owner}\b", source, re.MULTILINE)]
+        assert any(re.search(rf"    (async )?def {method}\(", home) for home in homes), f"{owner}.{method}"
+    for file, name in re.findall(r"`([\w/]+\.py): (\w+)`", text):
+        assert re.search(rf"^(class|def) {name}\b", (ROOT / "src/trunkline" / file).read_text(), re.MULTILINE), name
+
+
 @pytest.mark.parametrize(("name", "most"), [("README.md", 150), ("ARCHITECTURE.md", 300), ("docs/performance.md", 60)])
 def test_documents_stay_short(name: str, most: int) -> None:
     assert len((ROOT / name).read_text().splitlines()) <= most

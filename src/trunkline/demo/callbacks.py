@@ -1,6 +1,6 @@
 """The callback receiver: a small HTTP server that keeps each status callback and checks its signature.
 
-A signature is Ed25519 over `timestamp|raw body`, a GET's body being empty (spec section 3).
+A signature is Ed25519 over `timestamp|raw body`, a GET's body being empty (docs/reference/callbacks.md).
 """
 
 import asyncio

@@ -290,7 +290,7 @@ class TexmlRunner:
             self._feed(run, fact)
 
     def _common(self, run: _Run) -> Parameters:
-        """What every request says of the call (spec section 4)."""
+        """The fields of the call in every request (docs/reference/texml.md)."""
         view, origin = run.entry.call.view, run.entry.origin
         about = (
             ("AccountSid", str(view.account_sid)),

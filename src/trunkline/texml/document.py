@@ -1,4 +1,4 @@
-"""TeXML text -> a document: a tuple of verbs, each a value. Pure (spec section 4).
+"""TeXML text -> a document: a tuple of verbs, each a value. Pure (docs/reference/texml.md).
 
 The family is a table, `_VERBS`: a row per element with its attributes, each with how it is read; an attribute's
 default stands in the verb's dataclass and nowhere else. What Telnyx knows and we do not costs a warning, never the
@@ -43,7 +43,7 @@ from trunkline.texml.verbs import (
 )
 
 SIZE_LIMIT = 65536
-"""Bytes of a document (spec section 4)."""
+"""Bytes of a document (docs/reference/texml.md)."""
 WARNING_LIMIT = 20
 """Warnings kept of one document."""
 TARGET_LIMIT = 10
@@ -502,4 +502,4 @@ _VERBS: dict[str, _VerbRow] = {
     "Reject": _VerbRow(_plain(Reject), {"reason": ("reason", _one_of("rejected", "busy"))}),
     "Hangup": _VerbRow(_plain(Hangup), {}),
 }
-"""In every `<Response>`. Spec section 4, attributes and defaults as Telnyx documents its verbs."""
+"""The verbs of a `<Response>`, attributes and defaults as Telnyx documents them (docs/reference/texml.md)."""
