@@ -24,11 +24,6 @@ CODED: dict[str, Callable[[bytes], bytes]] = {
     "deflate": zlib.compress,
     "bare": bare,
 }
-    "gzip": gzip.compress,
-    "x-gzip": gzip.compress,
-    "deflate": zlib.compress,
-    "bare": bare,
-}
 
 
 def undone(codings: Sequence[str], *pieces: bytes) -> bytes:

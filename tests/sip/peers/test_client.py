@@ -1,0 +1,112 @@
+"""Requests outside any dialog, on a wire and a clock of our own."""
+
+from itertools import count
+from typing import Any
+
+import pytest
+
+from sip.bench import PEER, HandClock, Wire, header, response
+from trunkline.sip.message.validation import SipResponse, parse
+from trunkline.sip.peers.client import OutOfDialogClient, OutOfDialogRequest
+from trunkline.sip.targets import Target
+from trunkline.sip.transactions import Transactions
+
+TARGET = Target("sip:carrier.example", PEER, "udp")
+
+
+class Asking:
+    """A client, and what it was answered."""
+
+    def __init__(self, clock: HandClock) -> None:
+        tokens = count(1)
+        self.wire = Wire()
+        self.finals: list[SipResponse] = []
+        self.fault: Exception | None = None
+        self.transactions = Transactions(lambda _: None, lambda _: False, clock.timers, lambda: f"b{next(tokens)}")
+        self.client = OutOfDialogClient(self.transactions, self.connect, lambda: "tag1", 5.0)
+
+    def connect(self, target: Target) -> Wire:
+        assert target is TARGET
+        if self.fault is not None:
+            raise self.fault
+        return self.wire
+
+    def ask(self, **more: Any) -> None:
+        given = {"method": "OPTIONS", "target": TARGET, "address": "sip:us@here", "call_id": "c1", "cseq": 7}
+        self.client.ask(OutOfDialogRequest(**{**given, **more}), self.finals.append)
+
+    def answer(self, request: str, status: str) -> None:
+        received = parse(response(request, status), stream=False)
+        assert isinstance(received, SipResponse)
+        self.transactions.receive_response(received)
+
+
+@pytest.fixture
+def asking(clock: HandClock) -> Asking:
+    return Asking(clock)
+
+
+def test_a_request_says_who_asks_and_goes_to_the_target(asking: Asking) -> None:
+    asking.ask(method="REGISTER", headers=(("Expires", "60"),))
+    ((text, to),) = asking.wire.sent
+    assert to == PEER
+    assert text.startswith("REGISTER sip:carrier.example SIP/2.0\r\n")
+    assert [header(text, name) for name in ("From", "To", "Call-ID", "CSeq", "Expires")] == [
+        *("<sip:us@here>;tag=tag1", "<sip:us@here>", "c1", "7 REGISTER", "60"),
+    ]
+
+
+def test_the_final_response_comes_once_and_nothing_stays(asking: Asking, clock: HandClock) -> None:
+    asking.ask()
+    (request,) = asking.wire.take()
+    assert len(asking.client) == 1
+    asking.answer(request, "100 Trying")
+    assert (asking.finals, len(asking.client)) == ([], 1)
+    asking.answer(request, "403 Forbidden")
+    asking.answer(request, "200 OK")
+    assert [one.status for one in asking.finals] == [403]
+    assert len(asking.client) == 0
+    clock.advance(100)
+    assert [one.status for one in asking.finals] == [403]
+    assert asking.wire.take() == []
+
+
+def test_after_our_patience_it_is_forgotten(asking: Asking, clock: HandClock) -> None:
+    asking.ask()
+    clock.advance(4.9)
+    assert (asking.finals, len(asking.client)) == ([], 1)
+    request = asking.wire.take()[0]
+    clock.advance(0.2)
+    assert [(one.status, one.reason, one.headers) for one in asking.finals] == [(408, "No Answer", [])]
+    assert len(asking.client) == 0
+    clock.advance(100)
+    assert asking.wire.take() == [], "nothing is repeated"
+    asking.answer(request, "200 OK")
+    assert len(asking.finals) == 1
+
+
+def test_what_could_not_be_sent_is_answered_by_ourselves(asking: Asking) -> None:
+    asking.fault = ValueError("no way")
+    asking.ask()
+    (final,) = asking.finals
+    assert (final.status, final.headers, final.body) == (500, [], b"")
+    assert final.reason == "not sent: ValueError('no way')"
+    assert len(asking.client) == 0
+
+
+def test_the_connection_of_a_target_is_taken_where_it_has_one(asking: Asking) -> None:
+    own = Wire(transport="tcp")
+    asking.fault = ValueError("not asked for")
+    asking.ask(target=Target("sip:ann@192.0.2.10", PEER, "tcp", flow=own))
+    assert own.take_lines() == ["OPTIONS sip:ann@192.0.2.10 SIP/2.0"]
+
+
+def test_a_stop_forgets_all_and_tells_nobody(asking: Asking, clock: HandClock) -> None:
+    asking.ask()
+    asking.ask(call_id="c2")
+    assert len(asking.client) == 2
+    asking.client.stop()
+    assert len(asking.client) == 0
+    asking.wire.take()
+    clock.advance(100)
+    assert (asking.finals, asking.wire.take(), len(clock.timers)) == ([], [], 0)
