@@ -13,8 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from trunkline.api.openapi import OPERATIONS
-from trunkline.api.operations.base import Operation
+from trunkline.api.operation import Operation
+from trunkline.faces.telnyx.rest import REST
 from trunkline.media.report import LegReport
 from trunkline.streaming.params import StreamReport
 
@@ -49,7 +49,7 @@ def _counters() -> Iterator[str]:
 
 
 def _lines() -> Iterator[str]:
-    for operation in OPERATIONS:
+    for operation in REST.operations:
         yield from _operation(operation)
 
 

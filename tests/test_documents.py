@@ -15,13 +15,13 @@ import reference
 from trunkline.api.openapi import OPERATIONS
 from trunkline.calls.views import CALL_EVENTS, CallEvent, CallView, StreamEvent, StreamView
 from trunkline.config import CallbackSettings
+from trunkline.faces.telnyx.callbacks import call_form, stream_form
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.settings import load
 from trunkline.streaming import messages
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 from trunkline.texml import document
-from trunkline.webhooks.payloads import call_form, stream_form
 
 ROOT = Path(__file__).parent.parent
 NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(test_\w+))?`")

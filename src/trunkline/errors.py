@@ -2,7 +2,7 @@
 
     TrunklineError                     anything we raise on purpose
     ├── StartupError                   a bad setting, a busy port: one line on stderr, exit code 2
-    └── ApiError                       a refused request; rendered by api/problems.py, nowhere else
+    └── ApiError                       a refused request; rendered by faces/telnyx/errors.py, nowhere else
         ├── AuthenticationFailed  401  10009
         ├── ResourceNotFound      404  (no code: Telnyx's body has only a detail)
         ├── MethodNotAllowed      405  10030

@@ -26,6 +26,7 @@ from trunkline.control.applications import ApplicationService
 from trunkline.control.runner import Runner, utc_now
 from trunkline.control.service import CallService
 from trunkline.errors import StartupError
+from trunkline.faces.telnyx.face import TELNYX as FACE
 from trunkline.ids import AccountSid
 from trunkline.metrics import Metrics
 from trunkline.outbound.dialler import Dialler
@@ -198,7 +199,7 @@ class Server:
         stack.push_async_callback(writer.stop)
 
         pool = WorkerPool(settings, lambda event: runner.on_pool(event))
-        runner = Runner(settings, account, directory, pool, writer)
+        runner = Runner(settings, account, directory, pool, writer, FACE.callbacks)
         tools = Tools.of(settings, signer, dialler, lambda: _public_url(settings, http))
         conductor = TexmlRunner(runner, directory.route, tools)
         stack.push_async_callback(conductor.stop)
@@ -214,6 +215,7 @@ class Server:
         rooms: dict[str, Callable[[], Counter[str]]] = {}
         metrics = Metrics(rooms, lambda: {"calls": len(runner.registry), "streams": _streams(pool), **sip.gauges})
         app = create_app(
+            FACE.rest,
             service,
             ApplicationService(directory, store),
             store,
@@ -226,7 +228,7 @@ class Server:
             "calls": lambda: runner.counters,
             "sip": lambda: Counter(sip.counters),
             "texml": lambda: conductor.counters,
-            "http": lambda: Counter(app.state.counters),
+            "http": lambda: Counter(app.counters),
         }
         http = HttpServer(app, settings.http)
         await http.start()

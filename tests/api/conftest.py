@@ -9,9 +9,8 @@ from typing import Literal
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from trunkline.api.app import create_app
+from trunkline.api.app import ApiApplication, create_app
 from trunkline.api.server import HttpServer
 from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
@@ -27,6 +26,7 @@ from trunkline.errors import (
     StreamLimitReached,
     UnknownApplication,
 )
+from trunkline.faces.telnyx.rest import REST
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.streaming.params import StreamParams
 
@@ -314,9 +314,10 @@ def app(
     settings: HttpSettings,
     clock: Clock,
     not_ready: list[str],
-) -> FastAPI:
+) -> ApiApplication:
     """The application."""
     return create_app(
+        REST,
         control,
         applications,
         Keys(),
@@ -335,7 +336,7 @@ def request_timeout() -> float:
 
 
 @pytest.fixture
-async def server(app: FastAPI, settings: HttpSettings, request_timeout: float) -> AsyncIterator[HttpServer]:
+async def server(app: ApiApplication, settings: HttpSettings, request_timeout: float) -> AsyncIterator[HttpServer]:
     """The application on a real port."""
     server = HttpServer(app, settings, request_timeout=request_timeout)
     await server.start()

@@ -6,11 +6,12 @@ from typing import Any
 
 import jsonschema_rs
 
-from trunkline.api import bodies, openapi
-from trunkline.api.operations.base import Operation, Schema
+from trunkline.api import bodies
+from trunkline.api.operation import Operation, Schema
+from trunkline.faces.telnyx.rest import REST
 
 
-def validate(schema: Schema, value: object, schemas: Mapping[str, Schema] = openapi.SCHEMAS) -> None:
+def validate(schema: Schema, value: object, schemas: Mapping[str, Schema] = REST.schemas) -> None:
     """Raises jsonschema_rs.ValidationError where the value does not keep to its schema."""
     whole: dict[str, Any] = {**schema, "components": {"schemas": dict(schemas)}}
     jsonschema_rs.Draft202012Validator(whole, validate_formats=True).validate(value)

@@ -224,7 +224,7 @@ async def test_fields_without_effect_are_named_in_one_warning(
         await client.post(calls_path, json=ORDER)
     assert [entry for entry in logs if entry["log_level"] == "warning"] == [
         {
-            "event": "fields of a call have no effect here",
+            "event": "call_fields_ignored",
             "log_level": "warning",
             "call_sid": "v3:placed-1",
             "fields": ["MachineDetection", "Record"],

@@ -4,8 +4,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 from trunkline.api import docs_page
-from trunkline.api.fields.streams import START_FIELDS
-from trunkline.api.openapi import OPERATIONS
+from trunkline.faces.telnyx.fields.streams import START_FIELDS
+from trunkline.faces.telnyx.rest import REST
 
 
 class _Page(HTMLParser):
@@ -32,8 +32,8 @@ class _Page(HTMLParser):
 
 
 def test_the_page_shows_every_route_field_and_refusal() -> None:
-    page = _Page(docs_page.render(OPERATIONS))
-    for operation in OPERATIONS:
+    page = _Page(docs_page.render(REST))
+    for operation in REST.operations:
         assert operation.path in page.text
         assert operation.summary in page.text
         for error in operation.refusals:
@@ -45,10 +45,12 @@ def test_the_page_shows_every_route_field_and_refusal() -> None:
 
 
 def test_the_page_loads_nothing() -> None:
-    assert _Page(docs_page.render(OPERATIONS)).loaded == []
+    assert _Page(docs_page.render(REST)).loaded == []
 
 
 def test_what_the_table_says_is_escaped() -> None:
-    page = _Page(docs_page.render([replace(OPERATIONS[0], summary="<script>alert(1)</script>")]))
+    page = _Page(
+        docs_page.render(replace(REST, operations=(replace(REST.operations[0], summary="<script>alert(1)</script>"),)))
+    )
     assert "<script>alert(1)</script>" in page.text
     assert page.loaded == []

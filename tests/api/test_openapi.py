@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
@@ -17,18 +16,19 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from trunkline.api import openapi
-from trunkline.api.fields.streams import START_FIELDS
-from trunkline.api.openapi import OPERATIONS
-from trunkline.api.operations.base import Operation
+from trunkline.api.app import ApiApplication
+from trunkline.api.operation import Operation
+from trunkline.faces.telnyx.fields.streams import START_FIELDS
+from trunkline.faces.telnyx.rest import REST
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-START = openapi.OPERATIONS[0]
+START = REST.operations[0]
 
 
 @pytest.fixture
 def start() -> dict[str, Any]:
     """What the document says of the start request."""
-    paths: Any = openapi.document()["paths"]
+    paths: Any = openapi.document(REST)["paths"]
     described: dict[str, Any] = paths[START.path]["post"]
     return described
 
@@ -52,15 +52,15 @@ def test_every_error_is_described_as_it_looks_on_the_wire(start: dict[str, Any])
 
 async def test_the_document_and_its_page_are_served_without_a_key(anonymous: httpx.AsyncClient) -> None:
     document = await anonymous.get("/openapi.json")
-    assert document.json() == json.loads(json.dumps(openapi.document()))
+    assert document.json() == json.loads(json.dumps(openapi.document(REST)))
     page = await anonymous.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
-    for operation in OPERATIONS:
+    for operation in REST.operations:
         assert operation.path in page.text
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
-def test_the_api_keeps_to_the_document(app: FastAPI, operation: Operation, streams_path: str) -> None:
+@pytest.mark.parametrize("operation", REST.operations, ids=lambda operation: operation.id)
+def test_the_api_keeps_to_the_document(app: ApiApplication, operation: Operation, streams_path: str) -> None:
     schema = schemathesis.openapi.from_asgi("/openapi.json", app)
     described = schema[operation.path][operation.method]
     account, call = streams_path.split("/")[4:7:2]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from fastapi import FastAPI
 
+from trunkline.api.app import ApiApplication
 from trunkline.api.server import HttpServer
 from trunkline.config import HttpSettings
 from trunkline.errors import StartupError
@@ -67,12 +67,12 @@ async def test_a_target_in_absolute_form_is_its_path(server: HttpServer) -> None
     assert (answer.status, answer.body) == (200, b'{"status":"ok"}')
 
 
-async def test_a_megabyte_of_headers_gets_a_readable_431_and_a_count(server: HttpServer, app: FastAPI) -> None:
+async def test_a_megabyte_of_headers_gets_a_readable_431_and_a_count(server: HttpServer, app: ApiApplication) -> None:
     header = b"X-Long: " + b"x" * 8000 + b"\r\n"
     answer = await _exchange(server.port, HEAD, *[header] * 130, b"\r\n")
     assert (answer.status, answer.reason) == (431, "Request Header Fields Too Large")
     assert _detail(answer) == "The request's head is larger than 16384 bytes"
-    assert app.state.counters["refused_head_too_large"] == 1
+    assert app.counters["refused_head_too_large"] == 1
 
 
 @pytest.mark.parametrize(
@@ -80,22 +80,24 @@ async def test_a_megabyte_of_headers_gets_a_readable_431_and_a_count(server: Htt
     [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"\0\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"],
     ids=["a TLS hello", "NUL", "no path", "no Host"],
 )
-async def test_garbage_gets_a_400_in_the_documented_shape(server: HttpServer, app: FastAPI, garbage: bytes) -> None:
+async def test_garbage_gets_a_400_in_the_documented_shape(
+    server: HttpServer, app: ApiApplication, garbage: bytes
+) -> None:
     answer = await _exchange(server.port, garbage)
     assert (answer.status, answer.reason) == (400, "Bad Request")
     assert _detail(answer).startswith("Not a valid HTTP request: ")
-    assert app.state.counters["refused_malformed_request"] == 1
+    assert app.counters["refused_malformed_request"] == 1
 
 
 async def test_garbage_within_a_chunked_body_gets_a_400(
-    server: HttpServer, app: FastAPI, streams_path: str, control: "MemoryCalls"
+    server: HttpServer, app: ApiApplication, streams_path: str, control: "MemoryCalls"
 ) -> None:
     head = f"POST {streams_path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY0123456789\r\n"
     body = b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\nzz\r\n"
     answer = await _exchange(server.port, head.encode() + body)
     assert answer.status == 400
     assert _detail(answer).startswith("Not a valid HTTP request: ")
-    assert app.state.counters["disconnected"] == 1
+    assert app.counters["disconnected"] == 1
     assert control.params == []
 
 
@@ -117,23 +119,25 @@ async def test_garbage_after_an_early_refusal_does_not_spoil_the_refusal(server:
 @pytest.mark.parametrize(
     "half", [HEAD, b"POST /v2/calls/v3:x/actions/hangup HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nX: y\r\n", b"G"]
 )
-async def test_half_a_request_is_refused_when_its_time_is_over(server: HttpServer, app: FastAPI, half: bytes) -> None:
+async def test_half_a_request_is_refused_when_its_time_is_over(
+    server: HttpServer, app: ApiApplication, half: bytes
+) -> None:
     answer = await _exchange(server.port, half)
     assert (answer.status, answer.reason) == (408, "Request Timeout")
     assert _detail(answer) == "The request was not complete in time"
-    assert app.state.counters["refused_late_request"] == 1
+    assert app.counters["refused_late_request"] == 1
 
 
 @pytest.mark.parametrize("request_timeout", [0.3])
 async def test_half_a_body_is_refused_when_its_time_is_over(
-    server: HttpServer, app: FastAPI, streams_path: str
+    server: HttpServer, app: ApiApplication, streams_path: str
 ) -> None:
     head = (
         f"POST {streams_path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY0123456789\r\nContent-Length: 9\r\n\r\n"
     )
     answer = await _exchange(server.port, head.encode(), b"{")
     assert answer.status == 408
-    assert app.state.counters["disconnected"] == 1
+    assert app.counters["disconnected"] == 1
 
 
 @pytest.mark.parametrize("request_timeout", [1])
@@ -180,7 +184,7 @@ async def test_pipelined_requests_are_answered_in_order(server: HttpServer) -> N
     ("host", "reason"),
     [("203.0.113.1", "Cannot assign requested address"), ("nowhere.invalid", "Name or service not known")],
 )
-async def test_an_address_that_is_not_ours_is_one_line(app: FastAPI, host: str, reason: str) -> None:
+async def test_an_address_that_is_not_ours_is_one_line(app: ApiApplication, host: str, reason: str) -> None:
     settings = HttpSettings(host=host, port=0)
     with pytest.raises(StartupError) as failure:
         await HttpServer(app, settings).start()
@@ -189,7 +193,7 @@ async def test_an_address_that_is_not_ours_is_one_line(app: FastAPI, host: str, 
         assert str(failure.value).endswith(reason)
 
 
-async def test_a_busy_port_is_one_line(app: FastAPI) -> None:
+async def test_a_busy_port_is_one_line(app: ApiApplication) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(StartupError) as failure:
@@ -198,7 +202,7 @@ async def test_a_busy_port_is_one_line(app: FastAPI) -> None:
     assert str(failure.value) == expected
 
 
-async def test_a_stopped_server_gives_its_port_back_and_can_be_stopped_again(app: FastAPI) -> None:
+async def test_a_stopped_server_gives_its_port_back_and_can_be_stopped_again(app: ApiApplication) -> None:
     first = HttpServer(app, HttpSettings(port=0))
     await first.start()
     answer = await _exchange(first.port, HEAD + b"Connection: close\r\n\r\n")
@@ -212,7 +216,7 @@ async def test_a_stopped_server_gives_its_port_back_and_can_be_stopped_again(app
 
 
 async def test_stop_lets_a_request_end_within_the_grace(
-    app: FastAPI, streams_path: str, control: "MemoryCalls"
+    app: ApiApplication, streams_path: str, control: "MemoryCalls"
 ) -> None:
     server, reached, go_on = HttpServer(app, HttpSettings(port=0)), asyncio.Event(), asyncio.Event()
 
@@ -231,7 +235,9 @@ async def test_stop_lets_a_request_end_within_the_grace(
         assert (await exchange).status == 200
 
 
-async def test_stop_cuts_off_what_outlives_the_grace(app: FastAPI, streams_path: str, control: "MemoryCalls") -> None:
+async def test_stop_cuts_off_what_outlives_the_grace(
+    app: ApiApplication, streams_path: str, control: "MemoryCalls"
+) -> None:
     server, reached = HttpServer(app, HttpSettings(port=0)), asyncio.Event()
 
     async def wait() -> None:
@@ -260,7 +266,7 @@ def _start(path: str) -> bytes:
 
 
 async def test_slow_senders_make_room_for_who_has_something_to_ask(
-    server: HttpServer, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, app: ApiApplication, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trunkline.api.server.CONNECTION_LIMIT", 2)
     slow = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
@@ -271,6 +277,6 @@ async def test_slow_senders_make_room_for_who_has_something_to_ask(
         await asyncio.wait_for(slow[0][0].readexactly(1), 30)
     slow[1][1].write(b"Connection: close\r\n\r\n")
     assert (await slow[1][0].read()).startswith(b"HTTP/1.1 200 ")
-    assert app.state.counters["connections_over_limit"] == 1
+    assert app.counters["connections_over_limit"] == 1
     for _, writer in slow:
         writer.close()

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
+from trunkline.api.app import ApiApplication
 from trunkline.errors import Unavailable
 from trunkline.streaming.params import BidirectionalMode, Track
 
@@ -187,14 +187,14 @@ async def test_unknown_calls_streams_and_other_accounts_are_not_found(
 
 
 async def test_a_marked_repeat_returns_the_stream_of_the_first_try(
-    client: httpx.AsyncClient, streams_path: str, control: "MemoryCalls", app: FastAPI
+    client: httpx.AsyncClient, streams_path: str, control: "MemoryCalls", app: ApiApplication
 ) -> None:
     first = (await client.post(streams_path, json={"Url": URL})).json()
     for count in ("1", "2"):
         again = await client.post(streams_path, json={"Url": URL}, headers={"x-stainless-retry-count": count})
         assert again.json() == first
     assert len(control.params) == 1
-    assert app.state.counters["starts_recalled"] == 2
+    assert app.counters["starts_recalled"] == 2
 
 
 async def test_a_repeat_with_another_body_or_call_or_after_a_minute_or_unmarked_starts_anew(
@@ -210,7 +210,7 @@ async def test_a_repeat_with_another_body_or_call_or_after_a_minute_or_unmarked_
 
 
 async def test_a_repeat_while_the_first_try_is_under_way_waits_for_it(
-    client: httpx.AsyncClient, streams_path: str, control: "MemoryCalls", app: FastAPI
+    client: httpx.AsyncClient, streams_path: str, control: "MemoryCalls", app: ApiApplication
 ) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
@@ -228,7 +228,7 @@ async def test_a_repeat_while_the_first_try_is_under_way_waits_for_it(
         await client.get("/healthz")
         go_on.set()
         assert (await first).json() == (await again).json()
-    assert app.state.counters["starts_recalled"] == 1
+    assert app.counters["starts_recalled"] == 1
     assert len(control.params) == 1
 
 

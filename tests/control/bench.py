@@ -19,6 +19,7 @@ from trunkline.calls.directory import Directory
 from trunkline.calls.registry import LiveCall
 from trunkline.config import Settings, derived_sid
 from trunkline.control.runner import Runner
+from trunkline.faces.telnyx.callbacks import CALLBACKS
 from trunkline.ids import AccountSid, LegId
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
@@ -135,7 +136,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.writer = Writer(self.store, self.settings.store, self.stored.extend)
         self.directory = Directory(self.settings, ACCOUNT, (), NOW)
-        self.runner = Runner(self.settings, ACCOUNT, self.directory, cast(Any, self.media), self.writer)
+        self.runner = Runner(self.settings, ACCOUNT, self.directory, cast(Any, self.media), self.writer, CALLBACKS)
         self.runner.connect(cast(Any, self.signalling), self.director)
         self.writer.start()
 

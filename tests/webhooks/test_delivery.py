@@ -24,6 +24,7 @@ from telnyx.lib.webhook_verification import verify_webhook_signature
 
 from trunkline import USER_AGENT
 from trunkline.config import CallbackSettings, StoreSettings
+from trunkline.faces.telnyx.callbacks import CALLBACKS
 from trunkline.outbound.dialler import Dialler
 from trunkline.store import store as store_module
 from trunkline.store.records import CallbackRecord
@@ -64,7 +65,7 @@ def callback(event_of: Any) -> Callable[..., CallbackRecord]:
 
     def make(url: str, n: int = 1, *, stream: int | None = None, **more: Any) -> CallbackRecord:
         sid = f"0b9e4b0e-0000-4000-8000-{stream or n:012}"
-        record = callback_of(event_of(url=url, sid=sid, **more), CallbackSettings(), f"id-{n}")
+        record = callback_of(event_of(url=url, sid=sid, **more), CallbackSettings(), f"id-{n}", CALLBACKS)
         assert record is not None
         return record
 
@@ -149,7 +150,7 @@ async def test_a_call_is_told_of_although_its_recording_is_told_to_a_dead_host(
     dead = await listen()
     dead.answer = lambda request: None
     event = call_event_of("completed", status_callback=receiver.url)
-    status = call_callback_of(event, "status")
+    status = call_callback_of(event, "status", CALLBACKS)
     call, form = event.call, [("RecordingSid", "r")]
     recording = record_of("recording", (dead.url, "POST"), form, event.at, call.account_sid, call.sid)
     (await start(CallbackSettings(timeout=100))).deliver(await keep(recording, status))
@@ -407,6 +408,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from trunkline.config import StoreSettings
+from trunkline.faces.telnyx.callbacks import CALLBACKS
 from trunkline.ids import CallSid, StreamSid
 from trunkline.store.records import CallbackRecord
 from trunkline.store.store import Store

@@ -1,6 +1,9 @@
-"""The API as one ASGI application: routes from the table in `openapi.py`, refusals through `problems.py`, and around
-both `ErrorBoundary`, the outermost loop, past which nothing unexpected gets to a peer. Also a driver: the clock is read
-here, and here a repeated start waits for its first try."""
+"""The API as one ASGI application: a face's operations, what operators ask, and the boundary that no error crosses.
+
+The router is Starlette's. FastAPI, which served before, was used as a router only: its validation, its documents and
+its errors are replaced by the face's tables, and it read the signature of each handler for every request. The clock is
+read here, and here a repeated start waits for its first try, so this file is a driver.
+"""
 
 import asyncio
 import time
@@ -9,37 +12,36 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 import structlog
-from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Match
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import Match, Route, Router
+from starlette.types import Message, Receive, Scope, Send
 
 from trunkline.api import docs_page, openapi, paths, problems
-from trunkline.api.applications import ApplicationRoutes
 from trunkline.api.auth import Accounts, Authenticator
-from trunkline.api.calls import CallRoutes
 from trunkline.api.limits import Recent, TokenBuckets
-from trunkline.api.streams import StreamRoutes
+from trunkline.api.operation import ApiRequest, Operation, RestFace, Services
 from trunkline.calls.control import Applications, CallControl
 from trunkline.config import HttpSettings
 from trunkline.errors import ApiError, MethodNotAllowed, ResourceNotFound
 from trunkline.ids import Seconds
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The Prometheus text format."""
 
 RETRY_MEMORY = Seconds(60.0)
-"""How long what a start made is kept (spec section 1.3)."""
+"""How long the answer to a request that makes something is kept for its repeats."""
 
 T = TypeVar("T")
-Handler = Callable[..., Coroutine[Any, Any, Response]]
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 def create_app(
+    face: RestFace,
     control: CallControl,
     applications: Applications,
     accounts: Accounts,
@@ -49,95 +51,64 @@ def create_app(
     public_key: str,
     metrics: Callable[[], bytes],
     clock: Callable[[], float] = time.monotonic,
-) -> FastAPI:
+) -> "ApiApplication":
     """Build the application.
 
     `ready` returns None or the reason why this node takes no work; `public_key` is the base64 of the key that signs
     callbacks; `metrics` returns the Prometheus text; `clock` is monotonic, in seconds. What was refused is counted in
-    `app.state.counters`, a `Counter[str]` of names as `problems.counter` makes them.
+    `counters`, under names as `problems.counter` makes them.
     """
     counters: Counter[str] = Counter()
-    app = FastAPI(title="Trunkline", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.counters = counters
+    tries: IdempotencyCache[Any] = IdempotencyCache(clock)
+    services = Services(control, applications, public_key, settings.body_limit, counters, tries)
     gate = Authenticator(accounts, TokenBuckets(settings.rate_limit), clock)
-    calls = CallRoutes(control, gate, settings, counters, IdempotencyCache(clock))
-    streams = StreamRoutes(control, gate, settings, counters, IdempotencyCache(clock))
-    texml = ApplicationRoutes(applications, gate, settings, counters, IdempotencyCache(clock))
-
-    async def fetch_public_key() -> JSONResponse:
-        return JSONResponse({"data": {"public": public_key}})
-
-    handlers = _handlers(streams, calls, texml) | {"GetPublicKey": fetch_public_key}
-    for operation in openapi.OPERATIONS:
-        path = operation.path.removesuffix(".json")
-        app.add_api_route(path, handlers[operation.id], methods=[operation.method], response_model=None)
-    _add_operators_routes(app, ready, metrics)
-
-    async def refuse(request: Request, error: Exception) -> Response:
-        refusal = _refusal(request, error)
-        counters[problems.counter(refusal)] += 1
-        log.debug("request refused", method=request.method, path=request.url.path, detail=refusal.detail)
-        return problems.response(refusal, request.method, allow=_methods(app, request.scope))
-
-    app.add_exception_handler(ApiError, refuse)
-    app.add_exception_handler(HTTPException, refuse)
-    app.add_middleware(ErrorBoundary, counters=counters)
-    return app
+    routes = [
+        Route(operation.path.removesuffix(".json"), _endpoint(operation, gate, services), methods=[operation.method])
+        for operation in face.operations
+    ]
+    return ApiApplication(face, [*routes, *_operators_routes(face, ready, metrics)], counters)
 
 
-def _handlers(streams: StreamRoutes, calls: CallRoutes, texml: ApplicationRoutes) -> dict[str, Handler]:
-    """What serves each operation, by its id."""
-    return {
-        "StartTeXMLCallStreaming": streams.start,
-        "ListTeXMLCallStreams": streams.list,
-        "UpdateTeXMLCallStreaming": streams.update,
-        "GetTeXMLCallStream": streams.fetch,
-        "InitiateTexmlCall": calls.initiate,
-        "CreateTexmlCall": calls.create,
-        "GetTexmlCalls": calls.list,
-        "GetTexmlCall": calls.fetch,
-        "GetTexmlCallMedia": calls.media,
-        "UpdateTexmlCall": calls.update,
-        "HangupCall": calls.hang_up,
-        "FetchRecordingAudio": calls.recording,
-        "CreateTexmlApplication": texml.create,
-        "FindTexmlApplications": texml.list,
-        "GetTexmlApplication": texml.fetch,
-        "UpdateTexmlApplication": texml.update,
-        "DeleteTexmlApplication": texml.delete,
-    }
+def _endpoint(operation: Operation, gate: Authenticator, services: Services) -> Endpoint:
+    """Admit who asks, then let the operation answer."""
+
+    async def serve(request: Request) -> Response:
+        path = {name: paths.decode(value) for name, value in request.path_params.items()}
+        sender = None if operation.public else await gate.admit(request, path.get("account_sid"))
+        return await operation.handler(ApiRequest(request, path, sender, services))
+
+    return serve
 
 
-def _add_operators_routes(app: FastAPI, ready: Callable[[], str | None], metrics: Callable[[], bytes]) -> None:
-    """What the people who run the server ask: outside `/v2`, without a key."""
-    document = openapi.document()
-    page = docs_page.render(openapi.OPERATIONS)
+def _operators_routes(face: RestFace, ready: Callable[[], str | None], metrics: Callable[[], bytes]) -> list[Route]:
+    """What the people who run the server ask: outside the face's prefix, without a key."""
+    document = openapi.document(face)
+    page = docs_page.render(face)
 
-    async def healthz() -> JSONResponse:
+    async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def readyz() -> JSONResponse:
+    async def readyz(_request: Request) -> Response:
         reason = ready()
         return JSONResponse({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
 
-    async def prometheus() -> Response:
+    async def prometheus(_request: Request) -> Response:
         return Response(metrics(), headers={"content-type": METRICS_TYPE})
 
-    async def description() -> JSONResponse:
+    async def description(_request: Request) -> Response:
         return JSONResponse(document)
 
-    async def docs() -> HTMLResponse:
+    async def docs(_request: Request) -> Response:
         return HTMLResponse(page)
 
-    routes: dict[str, Handler] = {
+    served: dict[str, Endpoint] = {
         "/healthz": healthz,
         "/readyz": readyz,
         "/metrics": prometheus,
         "/openapi.json": description,
         "/docs": docs,
     }
-    for path, handler in routes.items():
-        app.add_api_route(path, handler, methods=["GET"], response_model=None)
+    return [Route(path, endpoint, methods=["GET"]) for path, endpoint in served.items()]
 
 
 def _refusal(request: Request, error: Exception) -> ApiError:
@@ -149,31 +120,26 @@ def _refusal(request: Request, error: Exception) -> ApiError:
     return ResourceNotFound()
 
 
-def _methods(app: FastAPI, scope: Scope) -> set[str]:
-    """The methods of all routes that have the request's path; HEAD goes wherever GET goes."""
-    methods: set[str] = set()
-    for route in app.router.routes:
-        if route.matches(scope)[0] is not Match.NONE:
-            methods |= getattr(route, "methods", set())
-    return methods | ({"HEAD"} if "GET" in methods else set())
+class ApiApplication:
+    """The ASGI application: one spelling per path, HEAD as GET, and no exception beyond it."""
 
-
-class ErrorBoundary:
-    """ASGI middleware around everything: one spelling per path, HEAD as GET, and no exception beyond it."""
-
-    def __init__(self, app: ASGIApp, counters: Counter[str]) -> None:
-        self._app = app
-        self._counters = counters
+    def __init__(self, face: RestFace, routes: list[Route], counters: Counter[str]) -> None:
+        self.face = face
+        self.counters = counters
+        """Requests, and refusals by kind."""
+        self._routes = routes
+        handlers = {ApiError: self._refuse, HTTPException: self._refuse}
+        self._app = ExceptionMiddleware(Router(routes, redirect_slashes=False), handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        self._counters["requests"] += 1
+        self.counters["requests"] += 1
         # The server leaves out the body of an answer to HEAD by itself (RFC 9110 section 9.3.2).
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        inner = {**scope, "method": method, "path": paths.canonical(scope["raw_path"])}
+        inner = {**scope, "app": self, "method": method, "path": paths.canonical(scope["raw_path"], self.face.prefix)}
         started = False
 
         async def watch(message: Message) -> None:
@@ -184,13 +150,27 @@ class ErrorBoundary:
         try:
             await self._app(inner, receive, watch)
         except ClientDisconnect:
-            self._counters["disconnected"] += 1
+            self.counters["disconnected"] += 1
         except Exception as error:
-            self._counters["failed"] += 1
-            log.error("request failed", method=method, path=inner["path"], error=repr(error), at=_origin(error))
+            self.counters["failed"] += 1
+            _log.error("request_failed", method=method, path=inner["path"], reason=repr(error), at=_origin(error))
             # Once the answer has begun, the server can only close the connection, and does.
             if not started:
-                await problems.response(problems.unexpected(), method)(inner, receive, send)
+                await self.face.error_response(problems.unexpected(), method, ())(inner, receive, send)
+
+    async def _refuse(self, request: Request, error: Exception) -> Response:
+        refusal = _refusal(request, error)
+        self.counters[problems.counter(refusal)] += 1
+        _log.debug("request_refused", method=request.method, path=request.url.path, reason=refusal.detail)
+        return self.face.error_response(refusal, request.method, self._methods(request.scope))
+
+    def _methods(self, scope: Scope) -> set[str]:
+        """The methods of all routes that have the request's path; HEAD goes wherever GET goes."""
+        methods: set[str] = set()
+        for route in self._routes:
+            if route.matches(scope)[0] is not Match.NONE:
+                methods |= route.methods or set()
+        return methods | ({"HEAD"} if "GET" in methods else set())
 
 
 def _origin(error: Exception) -> str:

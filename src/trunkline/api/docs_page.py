@@ -7,9 +7,9 @@ from html import escape
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from trunkline.api import bodies, problems
+from trunkline.api import bodies
 from trunkline.api.openapi import ALWAYS
-from trunkline.api.operations.base import Operation
+from trunkline.api.operation import Operation, RestFace
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1f }
@@ -21,9 +21,9 @@ pre { background: #f5f5f8; padding: .8rem; overflow-x: auto; font-size: .85rem }
 """
 
 
-def render(operations: Iterable[Operation]) -> str:
+def render(face: RestFace) -> str:
     """The page."""
-    sections = "".join(_section(operation) for operation in operations)
+    sections = "".join(_section(operation, face) for operation in face.operations)
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Trunkline API</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
@@ -35,7 +35,7 @@ def render(operations: Iterable[Operation]) -> str:
     )
 
 
-def _section(operation: Operation) -> str:
+def _section(operation: Operation, face: RestFace) -> str:
     parts = [
         f'<h2 id="{operation.id}"><b>{operation.method}</b> <code>{escape(operation.path)}</code></h2>',
         f"<p>{escape(operation.summary)}</p>",
@@ -49,7 +49,7 @@ def _section(operation: Operation) -> str:
     parts += [_pre(example) for example in _examples(operation)]
     parts.append(
         f"<p>Answers {operation.status}:</p>{_pre(json.dumps(operation.example, indent=2))}"
-        f"<p>Refusals:</p>{_refusals(operation)}"
+        f"<p>Refusals:</p>{_refusals(operation, face)}"
     )
     return "".join(parts)
 
@@ -83,10 +83,10 @@ def _examples(operation: Operation) -> list[str]:
     ]
 
 
-def _refusals(operation: Operation) -> str:
+def _refusals(operation: Operation, face: RestFace) -> str:
     errors = (() if operation.public else ALWAYS) + operation.refusals
     rows = "".join(
-        f"<tr><td>{error.status}</td><td><code>{escape(json.dumps(problems.body(error)))}</code></td></tr>"
+        f"<tr><td>{error.status}</td><td><code>{escape(json.dumps(face.error_body(error)))}</code></td></tr>"
         for error in sorted(errors, key=lambda error: error.status)
     )
     return f"<table>{rows}</table>"

@@ -5,21 +5,15 @@ decoded only when the router has cut the path, once; so a stream's name may hold
 """
 
 import re
-from typing import Annotated
 from urllib.parse import quote, unquote_to_bytes
 
-from pydantic import AfterValidator
-
 from trunkline.errors import ResourceNotFound
-
-API = "/v2"
-
 
 _ABSOLUTE = re.compile(rb"https?://[^/]*", re.IGNORECASE)
 
 
-def canonical(raw_path: bytes) -> str:
-    """The path that the router sees, from the path as it was sent. The suffix goes only under `/v2`.
+def canonical(raw_path: bytes, prefix: str) -> str:
+    """The path that the router sees, from the path as it was sent. The suffix `.json` goes only below `prefix`.
 
     A target in absolute form, as clients send it to a proxy, means its path here (RFC 9112 section 3.2.2).
     """
@@ -29,10 +23,11 @@ def canonical(raw_path: bytes) -> str:
     if len(segments) > 2 and not segments[-1]:
         segments.pop()
     path = "/".join(segments)
-    return path.removesuffix(".json") if path.startswith(f"{API}/") else path
+    return path.removesuffix(".json") if path.startswith(f"{prefix}/") else path
 
 
-def _decode(segment: str) -> str:
+def decode(segment: str) -> str:
+    """A parameter of the path as it was meant. Raises ResourceNotFound for what can name no resource."""
     try:
         text = unquote_to_bytes(segment).decode("utf-8")
     except UnicodeDecodeError:
@@ -41,7 +36,3 @@ def _decode(segment: str) -> str:
     if "\0" in text:
         raise ResourceNotFound()
     return text
-
-
-Segment = Annotated[str, AfterValidator(_decode)]
-"""A path parameter, decoded."""

@@ -1,45 +1,8 @@
-"""How a refusal looks on the wire, for every route and in one place (spec section 1.3).
-
-    {"errors": [{"code": "10004", "title": "…", "detail": "…", "source": {"pointer": "/Url"}}]}
-
-An unknown resource is the exception: Telnyx sends only its detail. `x-should-retry: false` tells the official SDKs,
-which by themselves repeat 408, 409, 429 and 5xx twice, to leave it: after any refusal that a repeat cannot change,
-and after an unexpected error of a request that may already have had its effect.
-"""
+"""What all faces have in common about refusals: the name of the counter, and the answer to an error of ours. Pure."""
 
 import re
-from collections.abc import Iterable
 
-from starlette.responses import JSONResponse, Response
-
-from trunkline.errors import ApiError, AuthenticationFailed, MethodNotAllowed
-
-RETRY_AFTER = 1
-"""Seconds, where the error itself does not know better."""
-
-
-def body(error: ApiError) -> dict[str, object]:
-    """The JSON of one refusal."""
-    if not error.code:
-        return {"errors": [{"detail": error.detail}]}
-    problem: dict[str, object] = {"code": error.code, "title": error.title, "detail": error.detail}
-    if error.pointer:
-        problem["source"] = {"pointer": error.pointer}
-    return {"errors": [problem]}
-
-
-def response(error: ApiError, method: str, *, allow: Iterable[str] = ()) -> Response:
-    """The answer to a request that was refused. `allow`: the methods that the path has (RFC 9110 section 15.5.6)."""
-    headers: dict[str, str] = {}
-    if error.status in (429, 503):
-        headers["retry-after"] = str(error.retry_after or RETRY_AFTER)
-    elif error.status < 500 or method not in ("GET", "HEAD"):
-        headers["x-should-retry"] = "false"
-    if isinstance(error, AuthenticationFailed):
-        headers["www-authenticate"] = "Bearer"
-    if isinstance(error, MethodNotAllowed):
-        headers["allow"] = ", ".join(sorted(allow))
-    return JSONResponse(body(error), error.status, headers)
+from trunkline.errors import ApiError
 
 
 def counter(error: ApiError) -> str:
@@ -48,5 +11,5 @@ def counter(error: ApiError) -> str:
 
 
 def unexpected() -> ApiError:
-    """What the peer is told of an error of ours: nothing of its inside."""
+    """The answer to an error of ours. It says nothing of the inside."""
     return ApiError("An unexpected error occurred.")

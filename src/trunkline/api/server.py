@@ -19,10 +19,9 @@ from typing import Any
 
 import h11
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from trunkline.api import problems
+from trunkline.api.app import ApiApplication
 from trunkline.config import HttpSettings
 from trunkline.errors import InvalidRequest, StartupError
 
@@ -43,7 +42,9 @@ owed us its request for longest is closed, so that slow senders keep nobody out;
 class HttpServer:
     """Serves one application on one address, from `start` to `stop`."""
 
-    def __init__(self, app: FastAPI, settings: HttpSettings, *, request_timeout: float = REQUEST_TIMEOUT) -> None:
+    def __init__(
+        self, app: ApiApplication, settings: HttpSettings, *, request_timeout: float = REQUEST_TIMEOUT
+    ) -> None:
         self._settings = settings
         config = _Config(app, settings, request_timeout)
         self._server = _Server(config)
@@ -101,7 +102,7 @@ class HttpServer:
 class _Config(uvicorn.Config):
     """uvicorn's settings, and what our protocol needs beside them."""
 
-    def __init__(self, app: FastAPI, settings: HttpSettings, request_timeout: float) -> None:
+    def __init__(self, app: ApiApplication, settings: HttpSettings, request_timeout: float) -> None:
         super().__init__(
             app,
             http=_Protocol,
@@ -115,7 +116,8 @@ class _Config(uvicorn.Config):
             server_header=False,
             h11_max_incomplete_event_size=settings.header_limit,
         )
-        self.counters: Counter[str] = app.state.counters
+        self.counters: Counter[str] = app.counters
+        self.error_body = app.face.error_body
         self.owing: dict[_Protocol, None] = {}
         """Connections whose request is not complete, oldest first."""
         self.head_limit = settings.header_limit
@@ -221,7 +223,7 @@ class _Protocol(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = json.dumps(problems.body(InvalidRequest(detail))).encode()
+            body = json.dumps(self.config.error_body(InvalidRequest(detail))).encode()
             headers = [
                 ("content-type", "application/json"),
                 ("content-length", str(len(body))),

@@ -27,7 +27,7 @@ class RecordingFiles:
         return self.directory / f"{account}.{sid}.wav" if _SID.fullmatch(sid) else None
 
     def url(self, account: AccountSid, sid: str) -> str:
-        """What customers are told (`api/operations/calls.py`, FetchRecordingAudio)."""
+        """What customers are told (`faces/telnyx/operations/calls.py`, FetchRecordingAudio)."""
         return f"{self._base(account)}{sid}.wav"
 
     def path_of(self, account: AccountSid, url: str) -> Path | None:

@@ -46,7 +46,7 @@ from trunkline.sip import values as sip
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.store.records import CallbackRecord
 from trunkline.store.writer import Writer
-from trunkline.webhooks.payloads import call_callback_of, callback_of, record_of
+from trunkline.webhooks.payloads import CallbackFace, call_callback_of, callback_of, record_of
 from trunkline.workers import messages as wire
 from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool
 
@@ -64,9 +64,16 @@ class Runner:
     """Runs every call of the node."""
 
     def __init__(
-        self, settings: Settings, account: AccountSid, directory: Directory, pool: WorkerPool, writer: Writer
+        self,
+        settings: Settings,
+        account: AccountSid,
+        directory: Directory,
+        pool: WorkerPool,
+        writer: Writer,
+        callbacks: CallbackFace,
     ) -> None:
         """`account` is the one that inbound calls without an application belong to."""
+        self._callbacks = callbacks
         self._settings = settings
         self._account = account
         self._pool = pool
@@ -289,8 +296,8 @@ class Runner:
         for event in record.events:
             self.counters[event.kind.replace("-", "_")] += 1
             _log.info(event.kind, call_sid=event.stream.call_sid, stream_sid=event.stream.sid, error=event.error)
-            callbacks.append(callback_of(event, self._settings.callbacks, _uuid()))
-        callbacks += [call_callback_of(one, _uuid()) for one in record.call_events]
+            callbacks.append(callback_of(event, self._settings.callbacks, _uuid(), self._callbacks))
+        callbacks += [call_callback_of(one, _uuid(), self._callbacks) for one in record.call_events]
         return self._writer.submit(record.calls, record.streams, [one for one in callbacks if one is not None])
 
     def _signal(self, action: sip.SipAction) -> None:

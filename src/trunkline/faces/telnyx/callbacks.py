@@ -1,0 +1,76 @@
+"""What the status callbacks of streams and calls say (docs/reference/callbacks.md). Pure."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from trunkline.calls.views import CALL_EVENTS, CallEvent, CallEventKind, CallView, StreamEvent
+from trunkline.config import CallbackSettings
+from trunkline.webhooks.payloads import CallbackFace
+
+
+def stream_form(event: StreamEvent, settings: CallbackSettings) -> list[tuple[str, str]]:
+    """The parameters, in the documented order."""
+    stream = event.stream
+    kind = settings.error_event if event.kind == "stream-error" else event.kind
+    form = [
+        ("AccountSid", str(stream.account_sid)),
+        ("CallSid", str(stream.call_sid)),
+        ("CallSidLegacy", str(stream.call_sid)),
+        ("StreamSid", str(stream.sid)),
+        ("StreamName", stream.name or ""),
+        ("StreamEvent", kind),
+        ("Timestamp", timestamp(event.at)),
+    ]
+    if event.kind == "stream-error":
+        form.append(("StreamError", event.error or ""))
+    return form
+
+
+_STATUS: Mapping[CallEventKind, str] = {"initiated": "initiated", "ringing": "ringing", "answered": "in-progress"}
+"""`CallStatus` of the events; at the end it is the call's own."""
+
+
+def call_form(event: CallEvent) -> list[tuple[str, str]]:
+    """The parameters, in the documented order."""
+    call = event.call
+    form = [
+        ("AccountSid", str(call.account_sid)),
+        ("CallSid", str(call.sid)),
+        ("CallSidLegacy", str(call.sid)),
+        ("CallStatus", _STATUS.get(event.kind, call.status)),
+        ("CallbackSource", "call-progress-events"),
+        ("ConnectionId", call.application_sid or ""),
+        ("From", call.from_),
+        ("To", call.to),
+        ("SequenceNumber", str(CALL_EVENTS.index(event.kind))),
+        ("Timestamp", timestamp(event.at)),
+        ("CallInitiatedAt", timestamp(call.created_at)),
+    ]
+    if call.parent_sid:
+        form.append(("ParentCallSid", call.parent_sid))
+    if event.kind == "answered" and call.codec:
+        form += [("Codec", call.codec), ("SamplingRate", "48000" if call.codec == "OPUS" else "8000")]
+    if event.kind == "completed":
+        form += _ending(call)
+    return form
+
+
+def _ending(call: CallView) -> list[tuple[str, str]]:
+    """How it went. A call that was answered has no refusal to tell the status of, and the INVITE's was 200."""
+    times = (("StartTime", call.created_at), ("AnsweredTime", call.answered_at), ("EndTime", call.ended_at))
+    status = call.sip_status or (200 if call.answered_at else None)
+    return [
+        ("CallDuration", str(call.duration or 0)),
+        *((name, timestamp(at)) for name, at in times if at is not None),
+        ("HangupCause", call.hangup_code or "unspecified"),
+        ("HangupSource", call.hangup_source or "system"),
+        ("SipHangupCause", str(status or "unspecified")),
+    ]
+
+
+def timestamp(at: datetime) -> str:
+    """ISO 8601 in UTC with microseconds, as the WebSocket's `occurred_at` has them."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+CALLBACKS = CallbackFace(stream=stream_form, call=call_form)

@@ -1,0 +1,74 @@
+"""The REST of Telnyx: TeXML calls, streams and applications, and the Call Control hang-up."""
+
+from collections.abc import Mapping
+
+from starlette.responses import JSONResponse, Response
+
+from trunkline.api.operation import TEXT, ApiRequest, Operation, RestFace, Schema, record
+from trunkline.faces.telnyx import errors
+from trunkline.faces.telnyx.operations import applications, calls, streams
+
+
+async def _fetch_public_key(request: ApiRequest) -> Response:
+    return JSONResponse({"data": {"public": request.services.public_key}})
+
+
+_PUBLIC_KEY = (
+    Operation(
+        "GET",
+        "/v2/public_key",
+        "GetPublicKey",
+        _fetch_public_key,
+        "The Ed25519 public key that verifies the signature of callbacks.",
+        "PublicKey",
+        {"data": {"public": "iJ2TLo7UUqDAFJ0ZWXRYuGfTC2xXOeZLBqXoFQUgcZM="}},
+        public=True,
+    ),
+)
+
+OPERATIONS = (*streams.OPERATIONS, *calls.OPERATIONS, *applications.OPERATIONS, *_PUBLIC_KEY)
+
+
+_SCHEMAS: Mapping[str, Schema] = {
+    **streams.SCHEMAS,
+    **calls.SCHEMAS,
+    **applications.SCHEMAS,
+    "PublicKey": record({"data": record({"public": {"type": "string", "contentEncoding": "base64"}})}),
+    "NotFound": record(
+        {"errors": {"type": "array", "items": record({"detail": TEXT}), "minItems": 1}},
+    ),
+    "Errors": record(
+        {
+            "errors": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "code": TEXT,
+                        "title": TEXT,
+                        "detail": TEXT,
+                        "source": record({"pointer": {"type": "string", "example": "/Url"}}),
+                    },
+                    "required": ["code", "title", "detail"],
+                },
+            }
+        }
+    ),
+}
+
+
+REST = RestFace(
+    title="Trunkline",
+    description="The Telnyx TeXML Streams API on your own server. Every path is served with and without "
+    "`.json`; every body may be JSON or a form; field names may be CamelCase or snake_case. A method that a "
+    "path does not have is answered 405 with `Allow`. An answer with `x-should-retry: false` must not be "
+    "repeated; a start that is repeated with `x-stainless-retry-count: 1` or `2` within a minute returns the "
+    "stream that the first try made.",
+    prefix="/v2",
+    operations=(*streams.OPERATIONS, *calls.OPERATIONS, *applications.OPERATIONS, *_PUBLIC_KEY),
+    schemas=_SCHEMAS,
+    error_body=errors.body,
+    error_response=errors.response,
+    error_schema=errors.schema,
+)

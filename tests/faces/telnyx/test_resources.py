@@ -1,0 +1,63 @@
+"""Calls and streams as JSON, where the tests over HTTP do not reach."""
+
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from trunkline.calls.diagnosis import Finding, MediaReport
+from trunkline.faces.telnyx import resources
+from trunkline.media.report import LegReport
+
+if TYPE_CHECKING:
+    from api.conftest import MemoryCalls
+
+NOON = datetime(2023, 8, 11, 12, 0, 0, 999999, tzinfo=timezone(timedelta(hours=2)))
+
+
+def test_dates_are_utc_in_both_formats() -> None:
+    assert resources.iso8601(NOON) == "2023-08-11T10:00:00Z"
+    assert resources.rfc2822(NOON) == "Fri, 11 Aug 2023 10:00:00 +0000"
+    assert resources.rfc2822(None) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ("+13122010094", "(312) 201-0094"),
+        ("+4930123456", "+4930123456"),
+        ("+131220100945", "+131220100945"),
+        ("sip:alice@example.com", "sip:alice@example.com"),
+        ("", ""),
+    ],
+)
+def test_north_american_numbers_are_formatted(number: str, shown: str) -> None:
+    assert resources.formatted(number) == shown
+
+
+@pytest.mark.parametrize(
+    ("answered", "ended", "duration"), [(None, None, None), (0, None, None), (None, 9, "0"), (2, 9, "7"), (2, 2, "0")]
+)
+def test_duration_counts_from_the_answer_once_the_call_has_ended(
+    control: "MemoryCalls", answered: int | None, ended: int | None, duration: str | None
+) -> None:
+    start = datetime(2023, 1, 1, tzinfo=UTC)
+
+    def at(second: int | None) -> datetime | None:
+        return None if second is None else start + timedelta(seconds=second)
+
+    view = next(iter(control.live.values()))
+    view = replace(view, created_at=start, answered_at=at(answered), ended_at=at(ended))
+    assert resources.call(view)["duration"] == duration
+
+
+def test_what_is_not_known_of_a_leg_is_null(control: "MemoryCalls") -> None:
+    """Of a leg on which nothing has happened that is all which says -1; a level may well be -1 dB."""
+    finding = Finding("info", "x", "y", {"round_trip_ms": -1.0, "heard_level_db": -1})
+    leg = asdict(LegReport(round_trip_ms=12.5)) | {"heard_level_db": -1}
+    view = next(iter(control.live.values()))
+    shown: Any = resources.media(MediaReport(view, True, leg, (), (finding,)))
+    assert shown["findings"][0]["numbers"] == {"round_trip_ms": None, "heard_level_db": -1}
+    assert [name for name, value in shown["leg"].items() if value == -1] == ["heard_level_db"]
+    assert shown["leg"]["round_trip_ms"] == 12.5
