@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 import reference
-from trunkline.api.openapi import OPERATIONS
+from trunkline.api.openapi import REST.operations
 from trunkline.calls.views import CALL_EVENTS, CallEvent, CallView, StreamEvent, StreamView
 from trunkline.config import CallbackSettings
 from trunkline.faces.telnyx.callbacks import call_form, stream_form
@@ -214,7 +214,7 @@ def test_the_operations_of_the_rest_page_are_those_that_are_served() -> None:
 
 def test_the_rest_page_explains_every_refusal_of_an_operation() -> None:
     explained = page("rest").partition("## Lists")[0]
-    refusals = {(error.status, error.code) for operation in OPERATIONS for error in operation.refusals}
+    refusals = {(error.status, error.code) for operation in REST.operations for error in operation.refusals}
     assert len(refusals) > 8
     assert not [one for one in refusals if "| {} | {} |".format(*one) not in explained]
 
