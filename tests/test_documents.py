@@ -12,10 +12,10 @@ from urllib.parse import parse_qsl
 import pytest
 
 import reference
-from trunkline.api.openapi import REST.operations
 from trunkline.calls.views import CALL_EVENTS, CallEvent, CallView, StreamEvent, StreamView
 from trunkline.config import CallbackSettings
 from trunkline.faces.telnyx.callbacks import call_form, stream_form
+from trunkline.faces.telnyx.rest import REST
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.settings import load
 from trunkline.streaming import messages
