@@ -8,12 +8,12 @@ from itertools import count
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.dialogs import UserAgentCore
 from trunkline.sip.message.digest import DigestServer
 from trunkline.sip.message.validation import Rejection, SipRequest, SipResponse, parse, validate
 from trunkline.sip.peers.access import Access
 from trunkline.sip.targets import OnLocated, Target, UriLocator
 from trunkline.sip.timers import Timers
+from trunkline.sip.user_agent import UserAgentCore
 from trunkline.sip.values import SendInvite, SipEvent
 
 EMPTY = {"live": 0, "calling": 0, "known": 0, "callers": 0, "server": 0, "client": 0}

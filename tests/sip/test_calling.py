@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sip.callee import Scenario, sipp
 from sip.lossy import losing
+from sip.sipp_uas import Scenario, sipp
 from trunkline.config import SipSettings
 from trunkline.demo.server import free_ports
 from trunkline.sdp.negotiate import offer_text

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sip.bench import ANSWER, EMPTY, OFFER, Bench, HandClock, response
-from sip.test_caller import FIRST, SECOND
+from sip.test_uac import FIRST, SECOND
 from trunkline.sip.message.validation import Discard, SipResponse, parse, validate
 from trunkline.sip.values import Credentials, DialogEnded, EndDialog, InviteAccepted, InviteRefused, SendInvite
 

@@ -3,9 +3,9 @@
 import pytest
 
 from sip.bench import ANSWER, OFFER, PEER, Bench, Caller, HandClock, Wire, header, response
-from sip.test_caller import callee, invite_of, place
-from sip.test_dialogs import answer
 from sip.test_refresh import UPDATES, WE_REFRESH
+from sip.test_uac import callee, invite_of, place
+from sip.test_user_agent import answer
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.targets import Target
 from trunkline.sip.values import AcceptInvite, AcceptReinvite, DialogEnded, DialogId, EndDialog, SendInvite

@@ -3,7 +3,7 @@
 import pytest
 
 from sip.bench import ANSWER, EMPTY, OFFER, Bench, Caller, HandClock, header, response
-from sip.test_caller import callee, invite_of, place
+from sip.test_uac import callee, invite_of, place
 from trunkline.sdp.session import parse
 from trunkline.sip.values import (
     AcceptInvite,

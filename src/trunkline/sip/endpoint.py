@@ -18,7 +18,6 @@ import structlog
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.dialogs import UserAgentCore
 from trunkline.sip.message.digest import DigestServer
 from trunkline.sip.message.numbers import called_number
 from trunkline.sip.message.validation import (
@@ -42,6 +41,7 @@ from trunkline.sip.targets import Target
 from trunkline.sip.timers import Timers
 from trunkline.sip.transactions import Flow
 from trunkline.sip.transport.transports import Transports
+from trunkline.sip.user_agent import UserAgentCore
 from trunkline.sip.values import DialogId, EndDialog, InviteReceived, RejectInvite, SipAction, SipEvent, TrunkStatus
 
 log = structlog.get_logger()

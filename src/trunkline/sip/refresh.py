@@ -8,10 +8,10 @@ again until the session expires, but for 408 and 481: then the peer is gone.
 from functools import partial
 
 from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, contact, reason
+from trunkline.sip.dialog_store import DialogStore
 from trunkline.sip.message.bodies import session_description
 from trunkline.sip.message.validation import Rejection, SipMessage, SipResponse
 from trunkline.sip.session_timer import SessionTimer, min_se_of, negotiate_uac, request_headers
-from trunkline.sip.table import DialogStore
 from trunkline.sip.values import SessionRefreshed
 
 RETRY_FACTOR = 0.05

@@ -15,7 +15,7 @@ from dnslib.zoneresolver import ZoneResolver
 from structlog.testing import capture_logs
 
 from sip.bench import OFFER, Caller, Watched
-from sip.callee import Scenario, sipp
+from sip.sipp_uas import Scenario, sipp
 from trunkline.config import SipSettings
 from trunkline.demo.server import free_ports
 from trunkline.outbound.names import Names, UnknownHost

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sip.bench import Bench, HandClock, Watched, header
-from sip.callee import Scenario, sipp
-from sip.test_caller import place
+from sip.sipp_uas import Scenario, sipp
+from sip.test_uac import place
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import SipEndpoint

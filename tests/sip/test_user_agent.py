@@ -4,8 +4,8 @@ import pytest
 
 from sip.bench import ANSWER, EMPTY, OFFER, PEER, Bench, Caller, HandClock, Wire, header
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.dialogs import REINVITE_LIMIT
 from trunkline.sip.message.validation import ALLOW
+from trunkline.sip.user_agent import REINVITE_LIMIT
 from trunkline.sip.values import (
     AcceptInvite,
     AcceptReinvite,

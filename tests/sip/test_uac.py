@@ -6,10 +6,10 @@ import pytest
 
 from sip.bench import ANSWER, EMPTY, OFFER, PEER, Bench, Caller, HandClock, header, response
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.caller import TOLERANCE
 from trunkline.sip.message.digest import digest_response, parse_digest
 from trunkline.sip.message.validation import Discard
 from trunkline.sip.targets import Target
+from trunkline.sip.uac import TOLERANCE
 from trunkline.sip.values import (
     AcceptReinvite,
     AckReceived,

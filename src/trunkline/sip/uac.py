@@ -17,13 +17,13 @@ from urllib.parse import quote
 
 from trunkline.sdp.session import SessionDescription
 from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, Hop, contact, contact_of, reason, why
+from trunkline.sip.dialog_store import DialogStore
 from trunkline.sip.message.bodies import session_description
 from trunkline.sip.message.digest import DigestClient
 from trunkline.sip.message.headers import USER_CHARACTERS, one_line, parse_name_addr, parse_uri, quoted_string
 from trunkline.sip.message.validation import Headers, Rejection, SipResponse
 from trunkline.sip.refresh import start, takes_updates
 from trunkline.sip.session_timer import min_se_of, negotiate_uac, request_headers
-from trunkline.sip.table import DialogStore
 from trunkline.sip.targets import Locator, Target, Unreachable
 from trunkline.sip.transactions import TRANSACTION_TIME, ClientTransaction, Flow, Outgoing
 from trunkline.sip.values import Credentials, DialogId, InviteAccepted, InviteProgressed, InviteRefused, SendInvite

@@ -1,6 +1,6 @@
 """Calls as SIP sees them (RFC 3261 sections 12 to 15): where messages and actions find their dialog. Pure.
 
-What belongs to one side of a call only is in `callee.py` and `caller.py`; here is the door, and what the peer may do
+What belongs to one side of a call only is in `uas.py` and `uac.py`; here is the door, and what the peer may do
 inside a dialog, whichever side made it.
 """
 
@@ -10,16 +10,16 @@ from dataclasses import replace
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.callee import Uas
-from trunkline.sip.caller import CallKey, UacInvite
 from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, contact, contact_of, reason, warning, why
+from trunkline.sip.dialog_store import DialogStore
 from trunkline.sip.message.bodies import pressed_key, session_description
 from trunkline.sip.message.validation import Rejection, SipRequest, SipResponse
 from trunkline.sip.refresh import start
-from trunkline.sip.table import DialogStore
 from trunkline.sip.targets import Locator, Target
 from trunkline.sip.timers import Timers
 from trunkline.sip.transactions import Flow, ServerTransaction, Transactions
+from trunkline.sip.uac import CallKey, UacInvite
+from trunkline.sip.uas import Uas
 from trunkline.sip.values import (
     AcceptReinvite,
     DialogId,

@@ -4,13 +4,13 @@ from functools import partial
 
 from trunkline.sdp.session import SessionDescription
 from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, contact, reason, warning, why
+from trunkline.sip.dialog_store import DialogStore
 from trunkline.sip.message.bodies import session_description
 from trunkline.sip.message.headers import one_line, parse_name_addr, parse_uri
 from trunkline.sip.message.numbers import number_of
 from trunkline.sip.message.validation import Headers, Rejection, SipRequest, SipResponse
 from trunkline.sip.refresh import start, takes_updates
 from trunkline.sip.session_timer import SessionTimer, negotiate_uas
-from trunkline.sip.table import DialogStore
 from trunkline.sip.transactions import T1, TRANSACTION_TIME, ServerTransaction
 from trunkline.sip.values import AcceptInvite, AckReceived, InviteReceived, ReinviteCancelled, RejectInvite, SendRinging
 
