@@ -220,7 +220,7 @@ def test_a_422_to_our_invite_is_obeyed_three_times(bench: Bench) -> None:
         assert ack.startswith("ACK ")
         assert header(invite, "Session-Expires") == header(invite, "Min-SE") == str(least)
     bench.answer(invite, "422 Too Small", "them", headers=("Min-SE: 5000",))
-    assert type(bench.event()).__name__ == "Refused"
+    assert type(bench.event()).__name__ == "InviteRefused"
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_phone_is_called_at_its_contacts_the_newest_first_until_they_expire() 
     assert all(target.flow is wire for target in found)
     bench.now = 61
     assert bench.locate("phone", "ann") == Unreachable(480, "Temporarily Unavailable", "the phone is not registered")
-    assert bench.locate("phone", "bob") == Unreachable(404, "Not OnLocated", "no such phone")
+    assert bench.locate("phone", "bob") == Unreachable(404, "Not Found", "no such phone")
 
 
 def test_a_trunk_is_tried_at_its_targets_in_order() -> None:
@@ -70,7 +70,7 @@ def test_a_trunk_is_tried_at_its_targets_in_order() -> None:
         Target("sip:+1%20555@192.0.2.1", Endpoint("192.0.2.1", 5060), "udp", from_user="+1999"),
         Target("sip:+1%20555@192.0.2.2:5070;transport=tcp", Endpoint("192.0.2.2", 5070), "tcp", from_user="+1999"),
     ]
-    assert Bench().locate("trunk", "none", "1") == Unreachable(404, "Not OnLocated", "no such trunk")
+    assert Bench().locate("trunk", "none", "1") == Unreachable(404, "Not Found", "no such trunk")
 
 
 def test_a_trunk_with_an_account_is_told_it() -> None:

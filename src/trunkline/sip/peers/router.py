@@ -49,6 +49,6 @@ class EdgeLocator:
 
     def _phone(self, user: str) -> Sequence[Target] | Unreachable:
         if user not in self._phones:
-            return Unreachable(404, "Not OnLocated", "no such phone")
+            return Unreachable(404, "Not Found", "no such phone")
         targets = [binding.target() for binding in self._registrar.bindings(user, self._clock())]
         return targets or Unreachable(480, "Temporarily Unavailable", "the phone is not registered")
