@@ -5,14 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 import httpx
 import pytest
 
 from trunkline.api.app import ApiApplication, create_app
 from trunkline.api.server import HttpServer
-from trunkline.calls.commands import CallRequest, Instructions
+from trunkline.calls.commands import CallRequest, Command, EndCall, Instructions, SetStatusCallback
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
 from trunkline.calls.views import Application, CallFilter, CallView, StreamView
@@ -129,12 +128,15 @@ class MemoryCalls:
         self.redirected.append(instructions)
         return view
 
-    async def set_status_callback(
-        self, account: AccountSid, call: CallSid, url: str, method: Literal["GET", "POST"]
-    ) -> CallView:
+    async def apply(self, account: AccountSid, call: CallSid, command: Command) -> CallView:
         view = self._find_live(account, call)
-        self.live[call] = replace(view, status_callback=url, status_callback_method=method)
-        return self.live[call]
+        if isinstance(command, SetStatusCallback):
+            view = replace(view, status_callback=command.url, status_callback_method=command.method)
+        else:
+            assert isinstance(command, EndCall)
+            view = replace(view, status="completed", ended_at=NOW + timedelta(seconds=11))
+        self.live[call] = view
+        return view
 
     async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
         view = self._find(account, call)
@@ -175,11 +177,6 @@ class MemoryCalls:
             raise InvalidRequest("The stream is over.", pointer="/Status")
         self.started[view.sid] = replace(view, status="paused" if paused else "in-progress")
         return self.started[view.sid]
-
-    async def hang_up(self, account: AccountSid, call: CallSid) -> CallView:
-        view = self._find_live(account, call)
-        self.live[call] = replace(view, status="completed", ended_at=NOW + timedelta(seconds=11))
-        return self.live[call]
 
     async def end_after(self, account: AccountSid, call: CallSid) -> Callable[[], None]:
         view = self._find_live(account, call)

@@ -11,7 +11,7 @@ import pytest
 from control.bench import ACCOUNT, BOT, Bench
 from trunkline.calls import commands as ask
 from trunkline.calls.call import CallState
-from trunkline.calls.commands import CallRequest, Instructions
+from trunkline.calls.commands import CallRequest, EndCall, Instructions, SetStatusCallback
 from trunkline.calls.recordings import RecordingFiles
 from trunkline.calls.views import CallFilter
 from trunkline.control.service import FAREWELL, CallService
@@ -57,10 +57,10 @@ async def test_only_a_call_that_is_answered_can_be_told_to_do_something_else(
 
 ASKED: list[Callable[[CallService, AccountSid, CallSid], Awaitable[Any]]] = [
     lambda service, account, sid: service.redirect(account, sid, WANTED),
-    lambda service, account, sid: service.set_status_callback(account, sid, "http://a/", "GET"),
+    lambda service, account, sid: service.apply(account, sid, SetStatusCallback("http://a/", "GET")),
     lambda service, account, sid: service.start_stream(account, sid, PARAMS),
     lambda service, account, sid: service.pause_stream(account, sid, "tap", paused=True),
-    lambda service, account, sid: service.hang_up(account, sid),
+    lambda service, account, sid: service.apply(account, sid, EndCall("ended by the API")),
 ]
 
 
@@ -85,14 +85,14 @@ async def test_a_call_is_its_accounts_and_when_it_is_over_it_is(
 
 async def test_what_is_changed_is_durable_when_it_is_answered(bench: Bench, service: CallService) -> None:
     sid = bench.up().call.view.sid
-    await service.set_status_callback(ACCOUNT, sid, "http://a/else", "GET")
+    await service.apply(ACCOUNT, sid, SetStatusCallback("http://a/else", "GET"))
     assert (await bench.store.call(ACCOUNT, sid)).status_callback == "http://a/else"
     stream = await service.start_stream(ACCOUNT, sid, PARAMS)
     assert [one.sid for one in await bench.store.streams(ACCOUNT, sid)] == [stream.sid]
     paused = await service.pause_stream(ACCOUNT, sid, "tap", paused=True)
     assert (paused.sid, paused.status) == (stream.sid, "paused")
     assert (await bench.store.stream(ACCOUNT, sid, stream.sid)).status == "paused"
-    await service.hang_up(ACCOUNT, sid)
+    await service.apply(ACCOUNT, sid, EndCall("ended by the API"))
     assert (await bench.store.call(ACCOUNT, sid)).hangup_cause == "ended by the API"
 
 

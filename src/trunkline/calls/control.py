@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from trunkline.calls.commands import CallRequest, Instructions
+from trunkline.calls.commands import CallRequest, Command, Instructions
 from trunkline.calls.diagnosis import MediaReport
 from trunkline.calls.views import Application, CallFilter, CallView, StreamView
 from trunkline.ids import AccountSid, CallSid
@@ -31,10 +31,10 @@ class CallControl(Protocol):
         Raises CallNotAnswered, CallEnded.
         """
 
-    async def set_status_callback(
-        self, account: AccountSid, call: CallSid, url: str, method: Literal["GET", "POST"]
-    ) -> CallView:
-        """Send a live call's status callbacks elsewhere from now on. Raises CallEnded."""
+    async def apply(self, account: AccountSid, call: CallSid, command: Command) -> CallView:
+        """Carry out a command on a live call. Durable when this returns. Raises what the command's row in the table of
+        `calls.call` raises, CallEnded among them.
+        """
 
     async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
         """Accept a stream; its socket is opened afterwards. Durable when this returns.
@@ -50,9 +50,6 @@ class CallControl(Protocol):
 
         Raises CallEnded, and InvalidRequest for a stream that is over.
         """
-
-    async def hang_up(self, account: AccountSid, call: CallSid) -> CallView:
-        """End a call. Raises CallEnded."""
 
     async def end_after(self, account: AccountSid, call: CallSid) -> Callable[[], None]:
         """What ends a call, a moment after it is called, which is to be done once whoever asked has the answer: an app

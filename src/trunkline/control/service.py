@@ -5,15 +5,14 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import (
     CallRequest,
+    Command,
     EndCall,
     Instructions,
     PauseStream,
-    SetStatusCallback,
     StartStream,
     StopStream,
 )
@@ -80,12 +79,10 @@ class CallService:
         self._runner.redirect(entry, instructions)
         return entry.call.view
 
-    async def set_status_callback(
-        self, account: AccountSid, call: CallSid, url: str, method: Literal["GET", "POST"]
-    ) -> CallView:
+    async def apply(self, account: AccountSid, call: CallSid, command: Command) -> CallView:
         """See `CallControl`."""
         entry = await self._live(account, call)
-        written = self._runner.apply(entry, SetStatusCallback(url, method))
+        written = self._runner.apply(entry, command)
         if written is not None:
             await written
         return entry.call.view
@@ -127,14 +124,6 @@ class CallService:
         if written is not None:
             await written
         return entry.call.find_stream(view.sid) or await self.stream(account, call, view.sid)
-
-    async def hang_up(self, account: AccountSid, call: CallSid) -> CallView:
-        """See `CallControl`."""
-        entry = await self._live(account, call)
-        written = self._runner.apply(entry, EndCall("ended by the API"))
-        if written is not None:
-            await written
-        return entry.call.view
 
     async def end_after(self, account: AccountSid, call: CallSid) -> Callable[[], None]:
         """See `CallControl`."""

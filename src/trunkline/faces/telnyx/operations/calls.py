@@ -10,6 +10,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from trunkline import errors
 from trunkline.api import bodies
 from trunkline.api.operation import DAY, TEXT, TEXT_OR_NULL, ApiRequest, Operation, Schema, body_schema, record
+from trunkline.calls.commands import EndCall, SetStatusCallback
 from trunkline.calls.diagnosis import Severity
 from trunkline.calls.views import CallStatus
 from trunkline.faces.telnyx import queries, resources
@@ -237,11 +238,13 @@ async def _update(request: ApiRequest) -> Response:
         raise errors.InvalidRequest("A call that was answered is not canceled; completed ends it", pointer="/Status")
     view = None
     if wanted.status_callback is not None:
-        view = await control.set_status_callback(account, call, wanted.status_callback, wanted.status_callback_method)
+        view = await control.apply(
+            account, call, SetStatusCallback(wanted.status_callback, wanted.status_callback_method)
+        )
     if wanted.instructions is not None:
         view = await control.redirect(account, call, wanted.instructions)
     if view is None or wanted.ended:
-        view = await control.hang_up(account, call)
+        view = await control.apply(account, call, EndCall("ended by the API"))
     return JSONResponse(resources.call(view))
 
 
