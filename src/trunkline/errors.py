@@ -1,4 +1,4 @@
-"""The error tree. Each error knows what it is on the wire: HTTP status, Telnyx code and title (spec section 1.3).
+"""The error tree: each error has its HTTP status, Telnyx code and title (docs/reference/rest.md#answers).
 
     TrunklineError                     anything we raise on purpose
     ├── StartupError                   a bad setting, a busy port: one line on stderr, exit code 2

@@ -32,8 +32,8 @@ def pack_rtp(first: int, sequence: int, timestamp: int, ssrc: int, payload: byte
 
 
 def encode_media(prefix: bytes, sequence: int, chunk: int, timestamp: int, payload: bytes) -> bytes:
-    """The WebSocket's `media` message (spec section 2.2), compact, its keys in the documented order. `prefix`: what
-    stands between sequence number and chunk, see `streaming.messages.media_prefix`."""
+    """The WebSocket's `media` message (docs/reference/websocket.md#media) without spaces. `prefix`: what stands between
+    sequence number and chunk, see `streaming.messages.media_prefix`."""
     return b'{"event":"media","sequence_number":"%d%b%d","timestamp":"%d","payload":"%b"}}' % (
         sequence,
         prefix,

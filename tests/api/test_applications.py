@@ -39,7 +39,7 @@ DOCUMENTED = {
     "voice_method": "get",
     "voice_url": "https://example.com",
 }
-"""The example of `texml-api-fields.txt`, CreateTexmlApplication."""
+"""The example of Telnyx's reference of CreateTexmlApplication."""
 
 
 async def create(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:

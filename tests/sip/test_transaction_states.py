@@ -1,4 +1,4 @@
-"""The four machines of section 17, state by state."""
+"""The four machines of RFC 3261 section 17, state by state."""
 
 from itertools import product
 from math import inf

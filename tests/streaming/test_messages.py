@@ -1,4 +1,4 @@
-"""The JSON to the letter of spec section 2.2, and what is made of what apps send."""
+"""The JSON to the letter of docs/reference/websocket.md, and what is made of what apps send."""
 
 import json
 from base64 import b64encode

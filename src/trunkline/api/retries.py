@@ -1,4 +1,4 @@
-"""Requests that make something, repeated: what the first try made is the answer to the repeat (spec section 1.3).
+"""Repeats of POST requests get the answer of the first try (docs/reference/rest.md#requests).
 
 Such a request has no idempotency key, and the official SDKs repeat it when its answer is lost; so the answers of the
 last minute are kept, and a repeat that says it is one gets what the first try made.

@@ -209,7 +209,7 @@ class Instructions:
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """A call that a customer wants placed (`texml-api-fields.txt`, InitiateTexmlCall); see `PlaceCall` for the rest."""
+    """A call that a customer wants placed (docs/reference/rest.md#operations); see `PlaceCall` for the rest."""
 
     to: str
     """A number, a phone's name, or a `sip:` URI, as given."""

@@ -1,4 +1,4 @@
-"""How calls end, as tables: the status that is shown, the words for people, the code for programs (spec section 5).
+"""How calls end, as tables: status, text and code of each cause (docs/reference/callbacks.md#of-a-call).
 
 `hangup_code` takes Telnyx's words: `normal_clearing`, `originator_cancel`, `user_busy`, `call_rejected`, `not_found`,
 `timeout`, `time_limit`, `unspecified`; and `unreachable`, for which Telnyx has none: nothing at the callee's address

@@ -16,7 +16,7 @@ LIVE: tuple[StreamStatus, ...] = ("in-progress", "paused")
 
 @dataclass(frozen=True, slots=True)
 class CallView:
-    """One leg of a call (spec section 1.4)."""
+    """One leg of a call (docs/reference/rest.md#a-call)."""
 
     sid: CallSid
     account_sid: AccountSid
@@ -69,7 +69,7 @@ class CallView:
 
 @dataclass(frozen=True, slots=True)
 class StreamView:
-    """One stream (spec sections 1.1, 1.2)."""
+    """One stream (docs/reference/rest.md#a-stream)."""
 
     sid: StreamSid
     account_sid: AccountSid
@@ -94,7 +94,7 @@ class StreamView:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A TeXML application (`texml-api-fields.txt`, CreateTexmlApplication): where calls get their instructions."""
+    """A TeXML application (docs/reference/rest.md#operations): where calls get their instructions."""
 
     sid: str
     """Decimal digits, as Telnyx's; `ApplicationSid` and `ConnectionId`."""
@@ -114,7 +114,7 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class CallFilter:
-    """The list query's filters (`texml-api-fields.txt`, GetTexmlCalls), dates inclusive."""
+    """The list query's filters (docs/reference/rest.md#lists), dates inclusive."""
 
     status: str | None = None
     to: str | None = None
@@ -126,7 +126,7 @@ class CallFilter:
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """A stream status callback to be (spec section 3)."""
+    """A stream status callback to be (docs/reference/callbacks.md#of-a-stream)."""
 
     kind: Literal["stream-started", "stream-stopped", "stream-error"]
     stream: StreamView
@@ -141,7 +141,7 @@ CALL_EVENTS: tuple[CallEventKind, ...] = ("initiated", "ringing", "answered", "c
 
 @dataclass(frozen=True, slots=True)
 class CallEvent:
-    """A call status callback to be (spec section 5)."""
+    """A call status callback to be (docs/reference/callbacks.md#of-a-call)."""
 
     kind: CallEventKind
     call: CallView

@@ -98,7 +98,7 @@ class DialogStore:
         self.request(dialog, "BYE", lambda _response: self.forget(dialog), headers)
 
     def acknowledge(self, dialog: Dialog, cseq: int, credentials: Headers = ()) -> None:
-        """ACK the 2xx to an INVITE of ours, with the credentials of the INVITE (section 13.2.2.4)."""
+        """ACK the 2xx to an INVITE of ours, with the credentials of the INVITE (RFC 3261 section 13.2.2.4)."""
         dialog.ack_cseq = cseq
         request = dialog.request("ACK", credentials, cseq=cseq)
         dialog.repeat_ack = self.transactions.acknowledge(request, dialog.ways[1:])

@@ -1,4 +1,4 @@
-"""mp3 mode: whole files on their way into the playback (spec section 2.3). Pure; decoding is done elsewhere.
+"""mp3 mode: whole files on their way into the playback (docs/reference/websocket.md#media-1). Pure.
 
 A file is handed to the decoder when it comes, and stands in line until the decoder has answered and all files before
 it have gone on. A mark stands behind the file that it was sent after. `clear` takes everything out of the line and

@@ -1,4 +1,4 @@
-"""What becomes of the app's messages (spec section 2.3). Pure: a message in, the messages to answer with out."""
+"""Handles the app's messages (docs/reference/websocket.md#messages-from-the-app). Pure: message in, answers out."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The JSON of the WebSocket, both ways, to the letter of spec sections 2.2 and 2.3. Pure: values in, bytes out.
+"""The JSON of the WebSocket, both ways, to the letter of docs/reference/websocket.md. Pure: values in, bytes out.
 
 To the app: one function per message, each giving one compact JSON text with its keys in the documented order.
 `media` is not among them: it is the hot path, so `media_prefix` prepares what is the same in all of a track, and
@@ -26,7 +26,7 @@ _encode = msgspec.json.encode
 
 
 class Problem(Enum):
-    """What an app's message can be refused for: error code and title (spec section 2.3)."""
+    """What an app's message can be refused for: error code and title (docs/reference/websocket.md#error)."""
 
     UNKNOWN = (100002, "unknown_error")
     MALFORMED = (100003, "malformed_frame")

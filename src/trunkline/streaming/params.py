@@ -1,4 +1,4 @@
-"""What a stream was asked to be: the fields of the start request (spec section 1.1), validated, in the API's words."""
+"""Parameters of a stream: the fields of the start request, validated (docs/reference/rest.md#operations)."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""The return path: what the app sends, cut to the packets that the leg sends (spec section 2.3). Pure.
+"""The return path: the app's audio, cut to the leg's packets (docs/reference/websocket.md#messages-from-the-app). Pure.
 
 The app's audio is joined into one string of bytes in the stream's bidirectional codec. The leg's clock asks for one
 packet at a time, cut here and transcoded when the leg speaks another codec. That clock is the only one: `at`, the

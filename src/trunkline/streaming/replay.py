@@ -1,4 +1,4 @@
-"""What the next socket is told of the time before it (spec section 2.4). Pure.
+"""What the next socket is told of the time before it (docs/reference/websocket.md#limits-and-ends). Pure.
 
 The last so many seconds of media are kept, whether they were sent or not: what was sent to an app that then vanished
 may never have been read. Kept frames are in the fork's format, so that a leg which changes its codec meanwhile changes

@@ -1,4 +1,4 @@
-"""When a stream without a socket is dialled again, and when it is given up (spec section 2.4). Pure.
+"""When a stream reconnects, and when it gives up (docs/reference/websocket.md#limits-and-ends). Pure.
 
     how the socket went    before the first `start`    after it
     CLOSED                 the end                     the end

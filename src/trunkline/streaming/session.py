@@ -1,4 +1,4 @@
-"""What one socket is told: numbers, times and order of its messages (spec section 2.2). Pure.
+"""The messages of one WebSocket: numbers, times, order (docs/reference/websocket.md#messages-to-the-app). Pure.
 
 `Session` makes the messages. `sequence_number` counts every sequenced message, `start` being 1. `chunk` counts per
 track from 1; frames that were lost leave a gap. `timestamp` is the leg's time of a frame less the leg's time at which

@@ -1,4 +1,4 @@
-"""Where a stream's URL leads: what to dial and what to say in the handshake (spec section 2.1). Pure."""
+"""Where a stream's URL leads: address and handshake (docs/reference/websocket.md#handshake). Pure."""
 
 from dataclasses import dataclass, field
 

@@ -44,7 +44,7 @@ GIVE_UP_FLOOR = 600.0
 """seconds for which it may be silent in any case, when the settings make the schedule short."""
 
 RETRIED_STATUSES = frozenset({408, 429})
-"""Besides all of 5xx (spec section 3)."""
+"""Besides all of 5xx (docs/reference/callbacks.md#delivery)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def wait_before(settings: CallbackSettings, tries: int, jitter: float = 0.5) -> 
 
 
 def judge(settings: CallbackSettings, answer: AttemptResult, tries: int, jitter: float) -> AttemptDecision:
-    """Delivered, failed for good, or to be tried again, after `tries` tries (spec section 3)."""
+    """Delivered, failed for good, or to be tried again, after `tries` tries (docs/reference/callbacks.md#delivery)."""
     status = answer.status
     if status is not None and 200 <= status < 300:
         return AttemptDecision("delivered", tries, None)

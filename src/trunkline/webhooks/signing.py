@@ -1,4 +1,4 @@
-"""Signs callbacks as Telnyx does (spec section 3), so that the official SDKs' checks pass unchanged.
+"""Signs callbacks as Telnyx does (docs/reference/callbacks.md#requests): the official SDKs verify them.
 
 `telnyx-signature-ed25519` is the standard base64 of Ed25519 (RFC 8032) over the timestamp's decimal digits, a `|` and
 the raw body. The private key is made on the first start and kept as PEM (PKCS #8) beside the database, readable by its

@@ -1,4 +1,4 @@
-"""How a refusal looks on the wire, for every route and in one place (spec section 1.3).
+"""How a refusal looks on the wire, for every route and in one place (docs/reference/rest.md#answers).
 
     {"errors": [{"code": "10004", "title": "…", "detail": "…", "source": {"pointer": "/Url"}}]}
 

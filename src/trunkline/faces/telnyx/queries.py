@@ -1,4 +1,4 @@
-"""The queries of lists: pages and filters (`texml-api-fields.txt`, GetTexmlCalls; for applications as the SDKs ask).
+"""The queries of lists: pages and filters (docs/reference/rest.md#lists).
 
 Dates are UTC days and inclusive: `StartTime_gt=2023-05-22` begins with that day, `StartTime_lt` ends with it.
 """

@@ -50,7 +50,7 @@ def formatted(number: str) -> str:
 
 
 def call(view: CallView) -> dict[str, object]:
-    """A call resource (`texml-api-fields.txt`, GetTexmlCall), and of a dialled call the one that dialled. `duration`
+    """A call resource (docs/reference/rest.md#a-call), and of a dialled call the one that dialled. `duration`
     counts from the answer."""
     return {
         "account_sid": view.account_sid,
@@ -76,7 +76,7 @@ def call(view: CallView) -> dict[str, object]:
 
 
 def placed_call(view: CallView) -> dict[str, object]:
-    """The answer to an initiate: what Telnyx documents, and the sids that a client needs (spec section 1.4)."""
+    """The answer to an initiate: Telnyx's members, and the call's sids (docs/reference/rest.md#operations)."""
     return {
         "from": view.from_,
         "to": view.to,
@@ -88,7 +88,7 @@ def placed_call(view: CallView) -> dict[str, object]:
 
 
 def started_stream(view: StreamView) -> dict[str, object]:
-    """The answer to a start: exactly seven members (spec section 1.1)."""
+    """The answer to a start: exactly seven members (docs/reference/rest.md#operations)."""
     return {
         "account_sid": view.account_sid,
         "call_sid": view.call_sid,
@@ -101,7 +101,7 @@ def started_stream(view: StreamView) -> dict[str, object]:
 
 
 def updated_stream(view: StreamView, status: str) -> dict[str, object]:
-    """The answer to an update: the same members less the name, and the status asked for (spec section 1.2)."""
+    """The answer to an update: without `name`, with the requested status (docs/reference/rest.md#operations)."""
     members = started_stream(view) | {"status": status}
     del members["name"]
     return members
@@ -182,7 +182,7 @@ def listing(kind: str, path: str, page: Page, members: list[dict[str, object]], 
 
 
 def application(view: Application) -> dict[str, object]:
-    """A TeXML application (`texml-api-fields.txt`, CreateTexmlApplication), its dates with milliseconds."""
+    """A TeXML application (docs/reference/rest.md#operations), its dates with milliseconds."""
     other = {
         name: {**default, **view.other.get(name, {})} if isinstance(default, dict) else view.other.get(name, default)
         for name, default in DEFAULTS.items()

@@ -1,5 +1,5 @@
 """The fields of TeXML applications, as tables: one row per field, giving how it is read, where in `Application` it
-goes, and how the OpenAPI document describes it (`texml-api-fields.txt`, CreateTexmlApplication).
+goes, and how the OpenAPI document describes it (docs/reference/rest.md#operations).
 
 Fields that are documented and mean nothing here are kept and shown (`Application.other`).
 """

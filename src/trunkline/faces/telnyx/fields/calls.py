@@ -1,6 +1,6 @@
 """The fields of requests about calls, as tables: one row per field, giving how it is read, where in `CallRequest` or
-`Instructions` it goes, and how the OpenAPI document describes it (`texml-api-fields.txt`, InitiateTexmlCall and
-UpdateTexmlCall).
+`Instructions` it goes, and how the OpenAPI document describes it
+(docs/reference/rest.md#operations).
 
 Fields that are documented and mean nothing here are taken without looking at them, and named in the log
 (`without_effect`), so that a program written for Telnyx runs, and its operator knows what it will miss.

@@ -1,5 +1,5 @@
 """The fields of requests about streams, as tables: one row per field, giving how it is read, where in `StreamParams`
-it goes, and how the OpenAPI document describes it (spec section 1.1)."""
+it goes, and how the OpenAPI document describes it (docs/reference/rest.md#operations)."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The operations on calls (spec section 1.4)."""
+"""The operations on calls (docs/reference/rest.md#operations)."""
 
 from collections.abc import Mapping
 from typing import get_args

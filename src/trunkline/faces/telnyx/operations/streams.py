@@ -1,4 +1,4 @@
-"""The operations on streams (spec sections 1.1 and 1.2)."""
+"""The operations on streams (docs/reference/rest.md#operations)."""
 
 from collections.abc import Mapping
 from typing import get_args
