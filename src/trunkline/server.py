@@ -33,7 +33,7 @@ from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.names import Names
 from trunkline.reload import compare
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.endpoint import GOODBYE_TIME, SipEndpoint
+from trunkline.sip.endpoint import SHUTDOWN_TIME, SipEndpoint
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
 from trunkline.streaming.certificates import renew, tls_context
@@ -235,7 +235,7 @@ class Server:
         self._at_stop(http.stop, HTTP_GRACE, HTTP_END)
         await pool.start()
         await sip.start()
-        self._at_stop(sip.stop, GOODBYE_TIME, SIP_END)
+        self._at_stop(sip.stop, SHUTDOWN_TIME, SIP_END)
         stack.push_async_callback(runner.drain, DRAIN_GRACE)
         stack.callback(sip.begin_draining)
         await self._keep_account(store, account, new_key)

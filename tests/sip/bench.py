@@ -16,7 +16,7 @@ from trunkline.sip.timers import Timers
 from trunkline.sip.user_agent import UserAgentCore
 from trunkline.sip.values import SendInvite, SipEvent
 
-EMPTY = {"live": 0, "calling": 0, "known": 0, "callers": 0, "server": 0, "client": 0}
+EMPTY = {"dialogs": 0, "outgoing": 0, "by_key": 0, "uac_invites": 0, "server": 0, "client": 0}
 PEER = Endpoint("192.0.2.10", 5062)
 US = Endpoint("198.51.100.7", 5060)
 OFFER = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"

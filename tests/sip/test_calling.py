@@ -77,7 +77,7 @@ async def placing(**settings: float) -> AsyncIterator[Placer]:
     try:
         yield placer
         assert placer.events.empty()
-        assert placer.endpoint.sizes["live"] == placer.endpoint.sizes["calling"] == 0
+        assert placer.endpoint.sizes["dialogs"] == placer.endpoint.sizes["outgoing"] == 0
         assert placer.endpoint.counters["errors"] == 0
     finally:
         await placer.endpoint.stop()

@@ -91,7 +91,7 @@ Start = Callable[[SipSettings], Awaitable[Server]]
 @pytest.fixture
 async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     """Starts endpoints, and stops them."""
-    monkeypatch.setattr(endpoint_module, "GOODBYE_TIME", 0.1)  # for the phones that do not answer a BYE
+    monkeypatch.setattr(endpoint_module, "SHUTDOWN_TIME", 0.1)  # for the phones that do not answer a BYE
     servers: list[Server] = []
 
     async def begin(settings: SipSettings) -> Server:
@@ -205,9 +205,9 @@ async def test_two_servers_live_in_one_process(start: Start) -> None:
     servers = [await start(SipSettings(port=0)) for _ in range(2)]
     for server in servers:
         await call(server, await server.phone(), Caller())
-    assert [server.endpoint.sizes["live"] for server in servers] == [1, 1]
+    assert [server.endpoint.sizes["dialogs"] for server in servers] == [1, 1]
     await servers[0].endpoint.stop()
-    assert servers[1].endpoint.sizes["live"] == 1
+    assert servers[1].endpoint.sizes["dialogs"] == 1
 
 
 async def test_bad_messages_are_counted_and_logged_at_a_bounded_rate(server: Server) -> None:

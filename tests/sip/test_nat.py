@@ -289,14 +289,14 @@ def test_a_bye_that_does_not_find_the_peer_goes_the_other_way_once(
             del bench.wire.sent[:-1]
     assert numbers == ["1 BYE", "2 BYE"]
     clock.advance(40)
-    assert bench.dialogs.sizes["known"] == bench.dialogs.sizes["client"] == 0
+    assert bench.dialogs.sizes["by_key"] == bench.dialogs.sizes["client"] == 0
 
 
 def test_a_bye_that_was_answered_is_not_sent_anywhere_else(bench: Bench) -> None:
     dialog = Phone(bench).call()
     bench.dialogs.perform(EndDialog(dialog))
     bench.answer(bench.wire.take()[0], "500 Oops")
-    assert (bench.wire.take(), bench.dialogs.sizes["known"]) == ([], 0)
+    assert (bench.wire.take(), bench.dialogs.sizes["by_key"]) == ([], 0)
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -121,7 +121,7 @@ def test_a_refresh_that_brings_no_answer_leaves_the_call_as_it_was(
     (invite,) = bench.wire.take()
     bench.answer(invite, status, "", body, (*headers, WE_REFRESH))
     assert bench.events == []
-    assert bench.dialogs.sizes["live"] == 1
+    assert bench.dialogs.sizes["dialogs"] == 1
     clock.advance(300 if status == "200 OK" else 30)
     assert bench.wire.take()[-1].startswith("INVITE "), "and on"
 
@@ -143,7 +143,7 @@ def test_a_session_lasts_as_long_as_it_is_refreshed(bench: Bench, clock: HandClo
         for update in bench.wire.take():
             bench.answer(update, headers=(WE_REFRESH,))
     assert bench.events == []
-    assert bench.dialogs.sizes["live"] == 1
+    assert bench.dialogs.sizes["dialogs"] == 1
 
 
 def test_a_session_that_they_do_not_refresh_expires(bench: Bench, clock: HandClock) -> None:
@@ -310,7 +310,7 @@ def test_an_update_that_is_rejected_is_no_harm(bench: Bench) -> None:
     assert bench.wire.take_lines() == ["488 Not Acceptable Here"]
     bench.receive(peer.request("UPDATE", "nonsense"))
     assert bench.wire.take_lines()[0].startswith("400 ")
-    assert bench.dialogs.sizes["live"] == 1
+    assert bench.dialogs.sizes["dialogs"] == 1
 
 
 def test_updates_before_the_answer(bench: Bench) -> None:

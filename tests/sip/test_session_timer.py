@@ -22,7 +22,7 @@ def response(*headers: str) -> SipResponse:
 def test_asking() -> None:
     assert request_headers(0, 90) == ()
     assert request_headers(1800, 90) == (("Session-Expires", "1800"), ("Min-SE", "90"))
-    assert request_headers(1800, 120, ours=True) == (("Session-Expires", "1800;refresher=uac"), ("Min-SE", "120"))
+    assert request_headers(1800, 120, we_refresh=True) == (("Session-Expires", "1800;refresher=uac"), ("Min-SE", "120"))
 
 
 @pytest.mark.parametrize(

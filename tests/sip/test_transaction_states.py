@@ -30,7 +30,7 @@ FINAL = (Input.SUCCESS, Input.FAILURE)
 def through(machine: Machine, *inputs: Input, reliable: bool = False) -> tuple[Transaction, list[Do]]:
     """A transaction after these inputs at time 0, and all that was to be done."""
     transaction = Transaction(machine, 0, reliable=reliable)
-    return transaction, [action for one in inputs for action in transaction.take(one, 0)]
+    return transaction, [action for one in inputs for action in transaction.apply(one, 0)]
 
 
 def repeats(transaction: Transaction) -> list[float]:
@@ -43,7 +43,7 @@ def repeats(transaction: Transaction) -> list[float]:
         if due is Input.END:
             break
         times.append(now)
-        transaction.take(due, now)
+        transaction.apply(due, now)
     return times
 
 
@@ -110,7 +110,7 @@ def test_what_only_absorbs_datagrams_is_over_at_once_on_a_stream(inputs: tuple[I
 
 def test_a_provisional_response_does_not_put_off_the_end_of_a_request() -> None:
     transaction = Transaction(CLIENT, 0, reliable=False)
-    transaction.take(Input.PROVISIONAL, 20)
+    transaction.apply(Input.PROVISIONAL, 20)
     assert (transaction.ends_at, transaction.repeats_at) == (TRANSACTION_TIME, 20 + T2)
 
 
@@ -144,7 +144,7 @@ def test_a_request_that_comes_again_gets_the_last_response() -> None:
 def test_an_invite_that_nobody_answers_expires_once() -> None:
     transaction, actions = through(INVITE_SERVER, Input.END)
     assert (actions, transaction.next_deadline, transaction.live) == ([Do.EXPIRE], inf, True)
-    assert transaction.take(Input.FAILURE, 0) == (Do.PASS,)
+    assert transaction.apply(Input.FAILURE, 0) == (Do.PASS,)
 
 
 def test_a_2xx_is_confirmed_by_its_ack_or_not() -> None:
@@ -155,7 +155,7 @@ def test_a_2xx_is_confirmed_by_its_ack_or_not() -> None:
 
 def test_a_transaction_may_be_told_to_be_quiet_to_last_and_to_end() -> None:
     transaction = Transaction(INVITE_CLIENT, 0, reliable=False)
-    transaction.be_quiet()
+    transaction.stop_repeating()
     assert repeats(transaction) == []
     transaction.last(7, 1)
     assert transaction.next_deadline == 8
@@ -185,19 +185,19 @@ def test_whatever_happens_a_transaction_ends(name: str, reliable: bool, steps: l
     passed: list[Do] = []
     for what, seconds in steps:
         now += seconds
-        passed += transaction.take(what, now)
+        passed += transaction.apply(what, now)
     # A server's user answers in the end.
     if name in ("INVITE server", "server") and transaction.live:
-        passed += transaction.take(Input.FAILURE, now)
+        passed += transaction.apply(Input.FAILURE, now)
     for _ in range(200):
         if transaction.state is TransactionState.TERMINATED:
             break
         now = transaction.next_deadline
         due = transaction.due(now)
         assert due is not None
-        passed += transaction.take(due, now)
+        passed += transaction.apply(due, now)
     assert transaction.state is TransactionState.TERMINATED
     if "client" in name:
         assert sum(action in (Do.TIME_OUT, Do.FAIL) for action in passed) <= 1
     assert transaction.next_deadline == inf
-    assert [transaction.take(what, now) for what, _ in product(Input, [0])] == [()] * len(Input)
+    assert [transaction.apply(what, now) for what, _ in product(Input, [0])] == [()] * len(Input)

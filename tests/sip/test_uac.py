@@ -66,7 +66,7 @@ def callee(invite: str, tag: str = "them") -> Caller:
 
 def gone(bench: Bench) -> bool:
     """Whether nothing is left of any call, but the memory of those that may still be forked."""
-    return {**bench.dialogs.sizes, "callers": 0} == EMPTY
+    return {**bench.dialogs.sizes, "uac_invites": 0} == EMPTY
 
 
 def test_a_call_is_placed_rung_answered_confirmed_and_ended_by_us(bench: Bench, clock: HandClock) -> None:
@@ -308,7 +308,7 @@ def test_forks_without_end_are_bounded(bench: Bench) -> None:
     invite = invite_of(bench)
     for number in range(100):
         bench.answer(invite, "180 Ringing", f"fork{number}")
-    assert bench.dialogs.sizes["known"] == 20
+    assert bench.dialogs.sizes["by_key"] == 20
 
 
 def test_the_route_of_the_2xx_is_taken_in_reverse(bench: Bench) -> None:
@@ -591,7 +591,7 @@ def test_an_address_that_cannot_be_reached_fails_what_was_sent_there_and_has_no_
     assert (refused.dialog, refused.unreachable) == (first, True)
     bench.answer(invite, "486 Busy Here", "two")
     assert bench.event() == InviteRefused(second, 486, "Busy Here", "192.0.2.11:5060")
-    assert bench.dialogs.sizes["calling"] == 1, "the one that rings"
+    assert bench.dialogs.sizes["outgoing"] == 1, "the one that rings"
     bench.dialogs.perform(EndDialog(third))
 
 
@@ -721,7 +721,7 @@ def test_a_call_to_ourselves_has_two_sides(bench: Bench) -> None:
     invite = invite_of(bench)
     bench.receive(invite.encode())
     assert bench.wire.take_lines() == ["100 Trying"]
-    assert bench.dialogs.sizes["live"] == bench.dialogs.sizes["calling"] == 1
+    assert bench.dialogs.sizes["dialogs"] == bench.dialogs.sizes["outgoing"] == 1
 
 
 def test_hundreds_of_calls_leave_nothing_behind(bench: Bench, clock: HandClock) -> None:

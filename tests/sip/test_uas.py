@@ -64,7 +64,7 @@ def test_without_its_prack_the_call_ends(bench: Bench, clock: HandClock) -> None
     assert bench.wire.take_lines()[-1] == "504 No PRACK"
     assert bench.event() == DialogEnded(dialog, "error", "our 180 was not acknowledged by a PRACK")
     clock.advance(40)
-    assert bench.dialogs.sizes["known"] == bench.dialogs.sizes["server"] == 0
+    assert bench.dialogs.sizes["by_key"] == bench.dialogs.sizes["server"] == 0
 
 
 @pytest.mark.parametrize("headers", [("Supported: 100rel",), ()])

@@ -537,7 +537,7 @@ def test_a_request_with_an_old_sequence_number_is_out_of_order(bench: Bench) -> 
     bench.receive(caller.request("INFO"))
     assert bench.wire.take_lines() == ["500 CSeq Out Of Order"]
     assert bench.counters["refused_500"] == 1
-    assert bench.dialogs.sizes["live"] == 1
+    assert bench.dialogs.sizes["dialogs"] == 1
 
 
 @pytest.mark.parametrize(

@@ -99,20 +99,20 @@ class Dialog:
     """The peer's INVITE or offer under way, until its ACK."""
     answered: bool = False
     """A 200 to `invite` is out."""
-    offering: bool = False
+    offer_pending: bool = False
     """A re-INVITE of ours is under way."""
-    goodbye: str | None = None
+    bye_reason: str | None = None
     """`CLOSING`: the Reason header of the BYE that waits for the ACK."""
     ack_cseq: int = 0
-    repeat_ack: Callable[[], None] | None = None
+    resend_ack: Callable[[], None] | None = None
     """Sends our last ACK again, which was for the INVITE of that number."""
     invite_cseq: int = 0
     """Of the INVITE that made the dialog."""
     rseq: int = 0
     """Of the last reliable provisional response, the peer's or ours (RFC 3262)."""
-    acknowledged: bool = True
+    prack_received: bool = True
     """Ours has its PRACK."""
-    ours: bool = False
+    is_uac: bool = False
     """The call was placed by us."""
     phone: str | None = None
     """User of the registered phone at the other end."""
@@ -120,13 +120,13 @@ class Dialog:
     """Our last description."""
     takes_updates: bool = False
     """The peer takes UPDATE."""
-    grant: tuple[SessionTimer | None, Headers] = (None, ())
+    negotiated: tuple[SessionTimer | None, Headers] = (None, ())
     """`invite`: what our 200 will say of the session's timer."""
-    terms: SessionTimer | None = None
+    session_timer: SessionTimer | None = None
     """When the session expires; None: never."""
     min_se: int = 0
     """Seconds: the least interval that the peer's side takes, as far as it has told."""
-    alarms: list[Any] = field(default_factory=list)
+    timers: list[Any] = field(default_factory=list)
     """Timers of the session."""
 
     @property
@@ -134,13 +134,13 @@ class Dialog:
         """What a request of the peer's knows it by."""
         return self.call_id, self.remote_tag
 
-    def be_quiet(self) -> None:
+    def cancel_timers(self) -> None:
         """Stop the timers."""
-        for alarm in self.alarms:
-            alarm.cancel()
-        self.alarms.clear()
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
 
-    def aim(self, *, symmetric: bool) -> None:
+    def choose_next_hop(self, *, symmetric: bool) -> None:
         """Decide where requests go. `symmetric`: the peer takes them at the port that it sends from."""
         contact = self._endpoint(self.remote_target)
         if not is_address(contact.host):
@@ -149,13 +149,13 @@ class Dialog:
         self.direct = self.flow.transport == "udp" and not self.route_set and there != contact
         self.detoured = False
 
-    def hear(self, request: SipRequest, source: Endpoint, flow: Flow) -> None:
+    def update_remote(self, request: SipRequest, source: Endpoint, flow: Flow) -> None:
         """A request of the peer's came; one from elsewhere than the last has ours go there."""
         if flow.transport == self.flow.transport and request.cseq[0] >= self.remote_cseq:
             self.flow = flow
             if source != self.source:
                 self.source = source
-                self.aim(symmetric="rport" in request.via.params)
+                self.choose_next_hop(symmetric="rport" in request.via.params)
 
     def registered(self, uri: str, source: Endpoint, flow: Flow) -> None:
         """The phone at the other end has registered the contact `uri`, at which it takes requests at `source` by
@@ -166,7 +166,7 @@ class Dialog:
             self.flow = flow
             if source != self.source:
                 self.source = source
-                self.aim(symmetric=True)
+                self.choose_next_hop(symmetric=True)
 
     def is_peer(self, source: Endpoint) -> bool:
         """Whether this is a host that the peer, or the way to it, is known by."""
@@ -174,7 +174,7 @@ class Dialog:
         return source.host in (self.source.host, *(parse_uri(uri).host for uri in uris))
 
     @property
-    def ways(self) -> tuple[Endpoint, ...]:
+    def next_hops(self) -> tuple[Endpoint, ...]:
         """Where requests go, and where else they could."""
         named = self._found(parse_name_addr(self.route_set[0]).uri if self.route_set else self.remote_target)
         if self.flow.transport != "udp":
@@ -183,7 +183,7 @@ class Dialog:
 
     def detour(self) -> bool:
         """The last request did not find the peer: have the next go the other way, once. False: there is none."""
-        if self.detoured or len(self.ways) == 1:
+        if self.detoured or len(self.next_hops) == 1:
             return False
         self.detoured, self.direct = True, not self.direct
         return True
@@ -193,7 +193,7 @@ class Dialog:
         if cseq is None:
             self.local_cseq += 1
             cseq = self.local_cseq
-        uri, routes = self._way()
+        uri, routes = self._next_request_uri()
         return Outgoing(
             method=method,
             uri=uri,
@@ -201,14 +201,14 @@ class Dialog:
             to=self.remote,
             call_id=self.call_id,
             cseq=cseq,
-            target=self.ways[0],
+            target=self.next_hops[0],
             flow=self.flow,
             routes=routes,
             headers=headers,
             sdp=sdp,
         )
 
-    def _way(self) -> tuple[str, tuple[str, ...]]:
+    def _next_request_uri(self) -> tuple[str, tuple[str, ...]]:
         """Request-URI and Route values (section 12.2.1.1)."""
         if not self.route_set:
             return self.remote_target, ()
@@ -251,11 +251,11 @@ def warning(flow: Flow, text: str | None) -> Headers:
     return () if text is None else (("Warning", f"399 {flow.local} {quoted_string(text)}"),)
 
 
-def why(message: SipMessage) -> str:
+def reason_of(message: SipMessage) -> str:
     """The Reason header, for people (RFC 3326)."""
     return one_line(message.value("reason"))[:200]
 
 
-def reason(cause: int, text: str) -> str:
+def reason_value(cause: int, text: str) -> str:
     """The value of a Reason header."""
     return f"SIP;cause={cause};text={quoted_string(text)}"

@@ -13,7 +13,7 @@ from trunkline.sip.message.validation import Headers, Rejection, SipResponse
 from trunkline.sip.transactions import ClientTransaction, ServerTransaction, Transactions
 from trunkline.sip.values import DialogEnded, DialogId, SipEvent
 
-NOT_THERE = frozenset((403, 404, 408, 410, 481, 503))
+DETOUR_STATUSES = frozenset((403, 404, 408, 410, 481, 503))
 """What is said to a request in a dialog by who does not know the dialog, or by us where nobody answers."""
 
 
@@ -25,7 +25,7 @@ class PendingInvite(Protocol):
 
 
 class DialogStore:
-    """The dialogs of one endpoint. `live` are those that the application knows, `known` those that the wire does."""
+    """The dialogs of one endpoint. `by_id` are those that the application knows, `by_key` those that the wire does."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class DialogStore:
         self.tag = tag
         self.settings = settings
         self.counters = counters
-        self.live: dict[DialogId, Dialog] = {}
-        self.known: dict[Key, Dialog] = {}
-        self.calling: dict[DialogId, PendingInvite] = {}
+        self.by_id: dict[DialogId, Dialog] = {}
+        self.by_key: dict[Key, Dialog] = {}
+        self.outgoing: dict[DialogId, PendingInvite] = {}
         """Calls of ours that are not answered yet."""
         self.on_forgotten: Callable[[], None] | None = None
         self._ids = count(1)
@@ -52,31 +52,31 @@ class DialogStore:
         """A fresh one."""
         return DialogId(next(self._ids))
 
-    def refuse(self, exchange: ServerTransaction, refused: Rejection) -> None:
+    def refuse(self, transaction: ServerTransaction, refused: Rejection) -> None:
         """Answer a request with a failure, and count it."""
         self.counters[f"refused_{refused.status}"] += 1
-        exchange.respond(refused.status, refused.reason, refused.headers)
+        transaction.respond(refused.status, refused.reason, refused.headers)
 
     def end(self, dialog: Dialog, cause: Literal["bye", "cancel", "no-ack", "error"], detail: str) -> None:
         """The peer ended it, or it broke."""
         self.settle(dialog)
         self.forget(dialog)
-        if self.live.pop(dialog.id, None) is not None:
+        if self.by_id.pop(dialog.id, None) is not None:
             self.tell(DialogEnded(dialog.id, cause, detail))
 
     def settle(self, dialog: Dialog) -> None:
-        """Finish the open exchange of a dialog that ends."""
-        exchange, dialog.invite = dialog.invite, None
-        if exchange is not None and dialog.answered:
-            exchange.abandon()
-        elif exchange is not None:
-            exchange.respond(487, "Request Terminated")
+        """Finish the open transaction of a dialog that ends."""
+        transaction, dialog.invite = dialog.invite, None
+        if transaction is not None and dialog.answered:
+            transaction.abandon()
+        elif transaction is not None:
+            transaction.respond(487, "Request Terminated")
 
     def forget(self, dialog: Dialog) -> None:
         """The wire is done with it, too."""
-        dialog.be_quiet()
-        if self.known.get(dialog.key) is dialog:
-            del self.known[dialog.key]
+        dialog.cancel_timers()
+        if self.by_key.get(dialog.key) is dialog:
+            del self.by_key[dialog.key]
         if self.on_forgotten is not None:
             self.on_forgotten()
 
@@ -84,7 +84,7 @@ class DialogStore:
         self, dialog: Dialog, detail: str, reason: str | None, cause: Literal["no-ack", "error"] = "error"
     ) -> None:
         """It broke, and the peer gets a BYE."""
-        ended = self.live.pop(dialog.id, None) is not None
+        ended = self.by_id.pop(dialog.id, None) is not None
         self.settle(dialog)
         self.send_bye(dialog, reason)
         if ended:
@@ -92,7 +92,7 @@ class DialogStore:
 
     def send_bye(self, dialog: Dialog, reason: str | None) -> None:
         """BYE; the dialog stays known until its response."""
-        dialog.be_quiet()
+        dialog.cancel_timers()
         dialog.state = DialogState.CLOSING
         headers = () if reason is None else (("Reason", reason),)
         self.request(dialog, "BYE", lambda _response: self.forget(dialog), headers)
@@ -101,7 +101,7 @@ class DialogStore:
         """ACK the 2xx to an INVITE of ours, with the credentials of the INVITE (RFC 3261 section 13.2.2.4)."""
         dialog.ack_cseq = cseq
         request = dialog.request("ACK", credentials, cseq=cseq)
-        dialog.repeat_ack = self.transactions.acknowledge(request, dialog.ways[1:])
+        dialog.resend_ack = self.transactions.acknowledge(request, dialog.next_hops[1:])
 
     def request(
         self,
@@ -110,24 +110,24 @@ class DialogStore:
         on_final: Callable[[SipResponse], None],
         headers: Headers = (),
         sdp: str | None = None,
-        answerer: DigestClient | None = None,
+        digest_client: DigestClient | None = None,
     ) -> ClientTransaction:
         """Send a request inside a dialog and answer what challenges come; where the peer is not to be found, send it
         once more, the other way. `on_final` gets the final response."""
         request = dialog.request(method, headers, sdp)
-        credentials = () if answerer is None else answerer.headers(method, request.uri)
+        credentials = () if digest_client is None else digest_client.headers(method, request.uri)
         request = replace(request, headers=(*headers, *credentials))
 
         def received(response: SipResponse) -> None:
             if response.status < 200:
                 return
             wanted = method == "BYE" or dialog.state is not DialogState.CLOSING
-            if wanted and response.status in NOT_THERE and dialog.detour():
-                self.request(dialog, method, on_final, headers, sdp, answerer)
+            if wanted and response.status in DETOUR_STATUSES and dialog.detour():
+                self.request(dialog, method, on_final, headers, sdp, digest_client)
                 return
             again = None
             if response.status in (401, 407) and dialog.credentials is not None:
-                again = answerer or DigestClient(dialog.credentials, self.tag, dialog.nonces)
+                again = digest_client or DigestClient(dialog.credentials, self.tag, dialog.nonces)
             if again is not None and again.challenged([(key, value) for key, _, value in response.headers]):
                 self.request(dialog, method, on_final, headers, sdp, again)
                 return

@@ -31,11 +31,11 @@ from trunkline.sip.message.validation import (
     validate,
 )
 from trunkline.sip.peers.access import Access, PeerIdentity
-from trunkline.sip.peers.binding_store import restored, saved
+from trunkline.sip.peers.binding_store import decode_bindings, encode_bindings
 from trunkline.sip.peers.media_hosts import MediaHosts
 from trunkline.sip.peers.registrar import Registrar
-from trunkline.sip.peers.resolver import Lookups, is_literal
-from trunkline.sip.peers.router import EdgeLocator
+from trunkline.sip.peers.resolver import TargetResolver, is_literal
+from trunkline.sip.peers.router import Router
 from trunkline.sip.peers.trunks import Trunks
 from trunkline.sip.targets import Target
 from trunkline.sip.timers import Timers
@@ -46,11 +46,11 @@ from trunkline.sip.values import DialogId, EndDialog, InviteReceived, RejectInvi
 
 log = structlog.get_logger()
 
-COMPLAINT_INTERVAL = 10.0
+LOG_INTERVAL = 10.0
 """Seconds between two log lines about bad messages; those between are counted in the next."""
-TROUBLES = ("target_down", "registration_failed")
+WARNINGS = ("target_down", "registration_failed")
 """Changes of trunks that somebody should look after."""
-GOODBYE_TIME = 2.0
+SHUTDOWN_TIME = 2.0
 """Seconds that `stop` waits for the responses to its BYEs, and for trunks to forget us."""
 
 
@@ -74,24 +74,24 @@ class SipEndpoint:
         self.counters: Counter[str] = Counter()
         self._settings = settings
         self._on_event = on_event
-        self._transports = Transports(settings, directory, self._message, self._complain, self.counters)
+        self._transports = Transports(settings, directory, self._message, self._log_rarely, self.counters)
         hosts = frozenset(host.lower() for host in (settings.host, settings.advertised_host) if host)
-        guard = DigestServer(settings.realm, token_bytes(32), settings.digest_algorithms, hosts)
+        digest_server = DigestServer(settings.realm, token_bytes(32), settings.digest_algorithms, hosts)
         self._registrar = Registrar(settings.registration_min, settings.registration_max)
-        self._access = Access(settings, guard, self.counters, self._registrar.is_at)
+        self._access = Access(settings, digest_server, self.counters, self._registrar.is_at)
         self._origin = PeerIdentity()
         """Of the INVITE that is being taken."""
         self._contacts = dict(contacts or {})
         self._on_contacts = on_contacts
         self._trunks = Trunks(settings, self._connect, lambda: token_hex(8), SystemRandom().random, self._trunk_changed)
-        self._lookups = Lookups(settings, self._found)
-        self._locator: EdgeLocator | None = None
-        self._media_hosts = MediaHosts(self._lookups.find_address, self._tell_held, self.counters)
+        self._resolver = TargetResolver(settings, self._found)
+        self._router: Router | None = None
+        self._media_hosts = MediaHosts(self._resolver.find_address, self._tell_held, self.counters)
         self._dialogs: UserAgentCore | None = None
         self._timers: Timers | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         """Runs the timers that are due."""
-        self._complaints: dict[str, tuple[float, int]] = {}
+        self._last_logged: dict[str, tuple[float, int]] = {}
         """When each kind was logged last, and how often it came since."""
 
     @property
@@ -113,8 +113,12 @@ class SipEndpoint:
     def sizes(self) -> dict[str, int]:
         """Entries in the internal tables: dialogs, transactions, connections."""
         tables = {} if self._dialogs is None else self._dialogs.sizes
-        tables |= {"contacts": len(self._registrar), "watched": self._access.watched, "asking": len(self._trunks)}
-        tables |= {"held": len(self._media_hosts)}
+        tables |= {
+            "contacts": len(self._registrar),
+            "auth_failing": self._access.failing_addresses,
+            "trunk_requests": len(self._trunks),
+        }
+        tables |= {"held_events": len(self._media_hosts)}
         return {**tables, "connections": len(self._transports.connections.open)}
 
     @property
@@ -140,11 +144,11 @@ class SipEndpoint:
         loop = asyncio.get_running_loop()
         timers = Timers(loop.time, self._wake, _timer_failed)
         self._timers = timers
-        self._locator = EdgeLocator(self._settings, self._registrar, self._trunks, loop.time, self._lookups.find)
+        self._router = Router(self._settings, self._registrar, self._trunks, loop.time, self._resolver.find)
         self._dialogs = UserAgentCore(
             self._tell,
             lambda: token_hex(8),
-            self._locator,
+            self._router,
             self._connect,
             self._admit,
             self._settings,
@@ -171,14 +175,14 @@ class SipEndpoint:
             before = {phone.user: phone.password for phone in self._settings.phones}
             after = {phone.user: phone.password for phone in settings.phones}
             self._settings = settings
-            self._access.take(settings)
-            if self._locator is not None:
-                self._locator.take(settings)
-            self._trunks.take(settings.trunks, self._look_up, self._lookups.forget)
+            self._access.reconfigure(settings)
+            if self._router is not None:
+                self._router.reconfigure(settings)
+            self._trunks.reconfigure(settings.trunks, self._look_up, self._resolver.forget)
             for user in (user for user, password in before.items() if after.get(user) != password):
                 self._registrar.forget(user)
                 if self._on_contacts is not None:
-                    self._on_contacts(user, saved((), _epoch()))
+                    self._on_contacts(user, encode_bindings((), _epoch()))
 
         return take
 
@@ -200,31 +204,31 @@ class SipEndpoint:
             self._dialogs.draining = True
 
     async def stop(self, grace: float = math.inf) -> None:
-        """Hang up what is left, give the peers `GOODBYE_TIME` to answer, `grace` seconds at most, and close."""
+        """Hang up what is left, give the peers `SHUTDOWN_TIME` to answer, `grace` seconds at most, and close."""
         if self._dialogs is None:
             return
         self.begin_draining()
-        await self._lookups.stop()
+        await self._resolver.stop()
         self._dialogs.hang_up_all("shutting down")
         answered, forgotten = asyncio.Event(), asyncio.Event()
         self._dialogs.when_empty(answered.set)
-        self._trunks.leave(forgotten.set)
+        self._trunks.unregister(forgotten.set)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(GOODBYE_TIME, grace)):
+            async with asyncio.timeout(min(SHUTDOWN_TIME, grace)):
                 await answered.wait()
                 await forgotten.wait()
         self._trunks.stop()
         dialogs, self._dialogs = self._dialogs, None
         self._transports.connections.on_unreachable = None
         dialogs.transactions.close()
-        if self._alarm is not None:
-            self._alarm.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         await self._transports.close()
 
     def _restore(self) -> None:
         for user in self._contacts.keys() & {phone.user for phone in self._settings.phones}:
             try:
-                bindings = restored(
+                bindings = decode_bindings(
                     self._contacts[user], _epoch(), lambda transport, to: self._transports.flow_to(transport, to, "")
                 )
             except (ValueError, LookupError) as error:
@@ -234,11 +238,11 @@ class SipEndpoint:
         self._contacts.clear()
 
     def _wake(self, deadline: float) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = asyncio.get_running_loop().call_at(deadline, self._ring)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._run_timers)
 
-    def _ring(self) -> None:
+    def _run_timers(self) -> None:
         if self._timers is not None:
             self._timers.run()
 
@@ -249,7 +253,7 @@ class SipEndpoint:
         if all(is_literal(target) for target in targets):
             self._trunks.found(trunk, targets)
         else:
-            self._lookups.start(trunk, targets)
+            self._resolver.start(trunk, targets)
 
     def _found(self, trunk: str, targets: Sequence[Target]) -> None:
         self._trunks.found(trunk, targets)
@@ -257,12 +261,12 @@ class SipEndpoint:
 
     def _trunk_changed(self, change: str, trunk: str, detail: str) -> None:
         self.counters[change] += 1
-        (log.warning if change in TROUBLES else log.info)(f"sip_{change}", trunk=trunk, detail=detail)
+        (log.warning if change in WARNINGS else log.info)(f"sip_{change}", trunk=trunk, detail=detail)
 
     def _admit(self, request: SipRequest, source: Endpoint) -> str | None:
-        self._origin = self._access.caller(request, source, asyncio.get_running_loop().time())
+        self._origin = self._access.identify(request, source, asyncio.get_running_loop().time())
         if self._origin.trunk is not None:
-            self._trunks.heard(self._origin.trunk, source.host)
+            self._trunks.call_received(self._origin.trunk, source.host)
         return self._origin.phone
 
     def _tell(self, event: SipEvent) -> None:
@@ -296,7 +300,7 @@ class SipEndpoint:
             change = "registered" if after - before else "unregistered"
             log.info(f"sip_phone_{change}", phone=user, source=str(source), contacts=len(after))
         if self._on_contacts is not None:
-            self._on_contacts(user, saved(self._registrar.bindings(user, now)[::-1], _epoch()))
+            self._on_contacts(user, encode_bindings(self._registrar.bindings(user, now)[::-1], _epoch()))
         return Rejection(200, "OK", headers)
 
     def _message(self, data: bytes, source: Endpoint, flow: Flow) -> None:
@@ -307,7 +311,7 @@ class SipEndpoint:
             self._take(self._dialogs, data, source, flow)
         except Discard as dropped:
             self.counters["dropped"] += 1
-            self._complain("sip_message_dropped", source, str(dropped))
+            self._log_rarely("sip_message_dropped", source, str(dropped))
         except Exception:
             # Whatever a peer's bytes may do to us, the endpoint goes on.
             self.counters["errors"] += 1
@@ -333,19 +337,19 @@ class SipEndpoint:
         if refused.status >= 300:
             self.counters[f"refused_{refused.status}"] += 1
         if refused.status >= 300 and not isinstance(refused, ChallengeRejection):
-            self._complain("sip_request_refused", source, str(refused))
+            self._log_rarely("sip_request_refused", source, str(refused))
         text, target = refusal(message, source, refused)
         flow.send(text.encode("utf-8", "backslashreplace"), target)
 
-    def _complain(self, event: str, source: Endpoint, reason: str) -> None:
-        """One log line of each kind in `COMPLAINT_INTERVAL`, however many bad messages come."""
+    def _log_rarely(self, event: str, source: Endpoint, reason: str) -> None:
+        """One log line of each kind in `LOG_INTERVAL`, however many bad messages come."""
         now = asyncio.get_running_loop().time()
-        last, count = self._complaints.get(event, (float("-inf"), 0))
-        if now - last < COMPLAINT_INTERVAL:
-            self._complaints[event] = last, count + 1
+        last, count = self._last_logged.get(event, (float("-inf"), 0))
+        if now - last < LOG_INTERVAL:
+            self._last_logged[event] = last, count + 1
             return
         log.warning(event, source=str(source), reason=reason, messages=count + 1)
-        self._complaints[event] = now, 0
+        self._last_logged[event] = now, 0
 
 
 def _timer_failed(error: Exception) -> None:

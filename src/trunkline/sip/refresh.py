@@ -7,7 +7,7 @@ again until the session expires, but for 408 and 481: then the peer is gone.
 
 from functools import partial
 
-from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, contact, reason
+from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, contact, reason_value
 from trunkline.sip.dialog_store import DialogStore
 from trunkline.sip.message.bodies import session_description
 from trunkline.sip.message.validation import Rejection, SipMessage, SipResponse
@@ -26,71 +26,75 @@ def takes_updates(message: SipMessage) -> bool:
     return "UPDATE" in message.listed("allow")
 
 
-def start(table: DialogStore, dialog: Dialog, terms: SessionTimer | None) -> None:
-    """The session begins, or was refreshed, under these terms; None: it does not expire."""
-    dialog.be_quiet()
-    dialog.terms = terms
-    if terms is not None:
-        dialog.alarms.append(table.timers.after(terms.expire_after, _expired, table, dialog))
-        if terms.ours:
-            dialog.alarms.append(table.timers.after(terms.refresh_after, _refresh, table, dialog, terms.interval))
+def start(store: DialogStore, dialog: Dialog, session_timer: SessionTimer | None) -> None:
+    """The session begins, or was refreshed, under this `session_timer`; None: it does not expire."""
+    dialog.cancel_timers()
+    dialog.session_timer = session_timer
+    if session_timer is not None:
+        dialog.timers.append(store.timers.after(session_timer.expire_after, _expired, store, dialog))
+        if session_timer.we_refresh:
+            dialog.timers.append(
+                store.timers.after(session_timer.refresh_after, _refresh, store, dialog, session_timer.interval)
+            )
 
 
-def _expired(table: DialogStore, dialog: Dialog) -> None:
-    table.give_up(dialog, "session expired", reason(408, "session expired"))
+def _expired(store: DialogStore, dialog: Dialog) -> None:
+    store.give_up(dialog, "session expired", reason_value(408, "session expired"))
 
 
-def _again(table: DialogStore, dialog: Dialog, seconds: float, interval: int) -> None:
-    dialog.alarms.append(table.timers.after(seconds, _refresh, table, dialog, interval))
+def _again(store: DialogStore, dialog: Dialog, seconds: float, interval: int) -> None:
+    dialog.timers.append(store.timers.after(seconds, _refresh, store, dialog, interval))
 
 
-def _refresh(table: DialogStore, dialog: Dialog, interval: int) -> None:
+def _refresh(store: DialogStore, dialog: Dialog, interval: int) -> None:
     if dialog.state is DialogState.CLOSING:
         return
-    if dialog.state is not DialogState.CONFIRMED or dialog.invite is not None or dialog.offering:
-        _again(table, dialog, RETRY_FACTOR * interval, interval)
+    if dialog.state is not DialogState.CONFIRMED or dialog.invite is not None or dialog.offer_pending:
+        _again(store, dialog, RETRY_FACTOR * interval, interval)
         return
-    table.counters["session_refreshes"] += 1
+    store.counters["session_refreshes"] += 1
     headers = (
         contact(dialog.flow),
         *CAPABILITIES,
-        *request_headers(interval, max(table.settings.min_se, dialog.min_se), ours=True),
+        *request_headers(interval, max(store.settings.min_se, dialog.min_se), we_refresh=True),
     )
     if dialog.takes_updates:
-        table.request(dialog, "UPDATE", partial(_refreshed, table, dialog, interval), headers)
+        store.request(dialog, "UPDATE", partial(_refreshed, store, dialog, interval), headers)
     else:
-        dialog.offering = True
-        table.request(dialog, "INVITE", partial(_refreshed, table, dialog, interval), headers, dialog.sdp)
+        dialog.offer_pending = True
+        store.request(dialog, "INVITE", partial(_refreshed, store, dialog, interval), headers, dialog.sdp)
 
 
-def _refreshed(table: DialogStore, dialog: Dialog, interval: int, response: SipResponse) -> None:
-    dialog.offering = False
+def _refreshed(store: DialogStore, dialog: Dialog, interval: int, response: SipResponse) -> None:
+    dialog.offer_pending = False
     if dialog.state is not DialogState.CONFIRMED:
         return
     if 200 <= response.status < 300:
-        start(table, dialog, negotiate_uac(response, table.settings.min_se))
+        start(store, dialog, negotiate_uac(response, store.settings.min_se))
         if response.cseq[1] == "INVITE":
-            _tell_answer(table, dialog, response)
+            _tell_answer(store, dialog, response)
     elif response.status in (408, 481):
-        table.give_up(dialog, f"the peer is gone: {response.status} to the session refresh", reason(408, "peer gone"))
+        store.give_up(
+            dialog, f"the peer is gone: {response.status} to the session refresh", reason_value(408, "peer gone")
+        )
     elif response.status == 422 and min_se_of(response) > interval:
         dialog.min_se = min_se_of(response)
-        _again(table, dialog, 0, dialog.min_se)
+        _again(store, dialog, 0, dialog.min_se)
     elif response.status in (405, 501) and dialog.takes_updates:
         dialog.takes_updates = False
-        _again(table, dialog, 0, interval)
+        _again(store, dialog, 0, interval)
     elif response.status == 491:
-        _again(table, dialog, GLARE_RETRY[dialog.ours], interval)
+        _again(store, dialog, GLARE_RETRY[dialog.is_uac], interval)
     else:
-        _again(table, dialog, RETRY_FACTOR * interval, interval)
+        _again(store, dialog, RETRY_FACTOR * interval, interval)
 
 
-def _tell_answer(table: DialogStore, dialog: Dialog, response: SipResponse) -> None:
+def _tell_answer(store: DialogStore, dialog: Dialog, response: SipResponse) -> None:
     """One that cannot be read changes nothing: the session was refreshed all the same."""
     try:
         answer = session_description(response)
     except Rejection:
-        table.counters["bad_answers"] += 1
+        store.counters["bad_answers"] += 1
         return
-    if answer is not None and dialog.id in table.live:
-        table.tell(SessionRefreshed(dialog.id, answer))
+    if answer is not None and dialog.id in store.by_id:
+        store.tell(SessionRefreshed(dialog.id, answer))

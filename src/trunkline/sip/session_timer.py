@@ -19,7 +19,7 @@ class SessionTimer:
 
     interval: int
     """Seconds after the last refresh at which the session expires."""
-    ours: bool
+    we_refresh: bool
     """We refresh, not the peer."""
 
     @property
@@ -33,12 +33,12 @@ class SessionTimer:
         return self.interval - min(32, self.interval / 3)
 
 
-def request_headers(interval: int, min_se: int, *, ours: bool = False) -> Headers:
-    """Headers of a request of ours; an `interval` of 0 asks for nothing. `ours`: we want to refresh, else the peer may
-    choose who does."""
+def request_headers(interval: int, min_se: int, *, we_refresh: bool = False) -> Headers:
+    """Headers of our request; an `interval` of 0 asks for no session timer. `we_refresh` asks for `refresher=uac`; else
+    the peer chooses the refresher (section 7.1)."""
     if not interval:
         return ()
-    return ("Session-Expires", f"{interval};refresher=uac" if ours else str(interval)), ("Min-SE", str(min_se))
+    return ("Session-Expires", f"{interval};refresher=uac" if we_refresh else str(interval)), ("Min-SE", str(min_se))
 
 
 def negotiate_uac(response: SipResponse, min_se: int) -> SessionTimer | None:

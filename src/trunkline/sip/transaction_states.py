@@ -265,7 +265,7 @@ class Transaction:
             return Input.END
         return Input.REPEAT if self.repeats_at <= now else None
 
-    def take(self, what: Input, now: float) -> tuple[Do, ...]:
+    def apply(self, what: Input, now: float) -> tuple[Do, ...]:
         """Apply an input; what is to be done, in order."""
         state, actions = self._machine.table.get((self.state, what), (self.state, ()))
         if state is not self.state:
@@ -277,7 +277,7 @@ class Transaction:
             self.ends_at = inf
         return actions
 
-    def be_quiet(self) -> None:
+    def stop_repeating(self) -> None:
         """Repeat nothing in this state."""
         self.repeats_at = inf
 

@@ -245,7 +245,7 @@ class ClientTransaction:
         if self.machine.state is TransactionState.PROCEEDING:
             self._send_cancel()
         else:
-            self.machine.be_quiet()
+            self.machine.stop_repeating()
             self._layer.arm(self)
 
     def _send_cancel(self) -> None:
@@ -307,14 +307,14 @@ class Transactions:
         """Whether a request belongs to a transaction that we have: one that came before, whose response, if there was
         one, is sent again; or the ACK to a failure."""
         key = _key_of(request)
-        exchange = self._server.get(key)
+        transaction = self._server.get(key)
         if request.method == "ACK":
-            if exchange is None or exchange.machine.state is TransactionState.ACCEPTED:
+            if transaction is None or transaction.machine.state is TransactionState.ACCEPTED:
                 return key in self._answered
-            self._take_server(exchange, Input.ACK, request)
+            self._take_server(transaction, Input.ACK, request)
             return True
-        if exchange is not None:
-            self._take_server(exchange, Input.REQUEST, request)
+        if transaction is not None:
+            self._take_server(transaction, Input.REQUEST, request)
             return True
         answered = self._answered.get(key)
         if answered is None:
@@ -326,17 +326,17 @@ class Transactions:
     def receive_request(self, request: SipRequest, source: Endpoint, flow: Flow, tag: str | None) -> None:
         """A screened request that was not absorbed. `tag` is the To tag of a response to CANCEL (section 9.2)."""
         if request.method == "ACK":
-            exchange = self._unconfirmed.get(_confirmation(request))
-            if exchange is not None and exchange.local_tag == request.tag("to"):
-                self._take_server(exchange, Input.ACK, request)
+            transaction = self._unconfirmed.get(_confirmation(request))
+            if transaction is not None and transaction.local_tag == request.tag("to"):
+                self._take_server(transaction, Input.ACK, request)
             return
-        exchange = ServerTransaction(self, request, source, flow, self.timers.now)
+        transaction = ServerTransaction(self, request, source, flow, self.timers.now)
         if request.method == "CANCEL":
-            self._cancel(exchange, tag)
+            self._cancel(transaction, tag)
             return
-        self._server[exchange.key] = exchange
-        self.arm(exchange)
-        self._on_request(exchange)
+        self._server[transaction.key] = transaction
+        self.arm(transaction)
+        self._on_request(transaction)
 
     def receive_response(self, response: SipResponse) -> bool:
         """A screened response; False when no request of ours waits for it."""
@@ -358,15 +358,15 @@ class Transactions:
             else:
                 self._take_client(sent, Input.UNREACHABLE, SipResponse([], b"", 503, one_line(reason)))
 
-    def _cancel(self, exchange: ServerTransaction, tag: str | None) -> None:
-        invite = self._server.get(_key_of(exchange.request, "INVITE"))
+    def _cancel(self, transaction: ServerTransaction, tag: str | None) -> None:
+        invite = self._server.get(_key_of(transaction.request, "INVITE"))
         if tag is not None:
-            exchange.tag(tag)
+            transaction.tag(tag)
         if invite is None:
-            exchange.respond(481, "Call/Transaction Does Not Exist")
+            transaction.respond(481, "Call/Transaction Does Not Exist")
             return
-        exchange.respond(200, "OK")
-        invite.cancelled(exchange.request)
+        transaction.respond(200, "OK")
+        invite.cancelled(transaction.request)
 
     # ── from us ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -399,8 +399,8 @@ class Transactions:
 
     def close(self) -> None:
         """Forget everything, timers included."""
-        for exchange in self._server.values():
-            _disarm(exchange)
+        for transaction in self._server.values():
+            _disarm(transaction)
         for sent in self._client.values():
             _disarm(sent)
         self._server.clear()
@@ -410,19 +410,19 @@ class Transactions:
 
     # ── what transactions need ──────────────────────────────────────────────────────────────────────────────
 
-    def responded(self, exchange: ServerTransaction, kind: Input) -> None:
+    def responded(self, transaction: ServerTransaction, kind: Input) -> None:
         """A response was made."""
-        self._take_server(exchange, kind, None)
+        self._take_server(transaction, kind, None)
 
-    def settle(self, exchange: ServerTransaction) -> None:
+    def settle(self, transaction: ServerTransaction) -> None:
         """Nobody waits for anything in a server transaction: what was answered is remembered."""
-        _disarm(exchange)
-        if self._server.get(exchange.key) is exchange:
-            del self._server[exchange.key]
-        if self._unconfirmed.get(exchange.confirmation) is exchange:
-            del self._unconfirmed[exchange.confirmation]
-        if exchange.response:
-            self._answered.put(exchange)
+        _disarm(transaction)
+        if self._server.get(transaction.key) is transaction:
+            del self._server[transaction.key]
+        if self._unconfirmed.get(transaction.confirmation) is transaction:
+            del self._unconfirmed[transaction.confirmation]
+        if transaction.response:
+            self._answered.put(transaction)
 
     def forget(self, sent: ClientTransaction) -> None:
         """A client transaction is over."""
@@ -445,39 +445,39 @@ class Transactions:
         run = self._server_due if isinstance(one, ServerTransaction) else self._client_due
         one.timer = None if deadline == float("inf") else self.timers.at(deadline, run, one)
 
-    def _server_due(self, exchange: ServerTransaction) -> None:
-        due = exchange.machine.due(self.timers.now)
+    def _server_due(self, transaction: ServerTransaction) -> None:
+        due = transaction.machine.due(self.timers.now)
         if due is not None:
-            self._take_server(exchange, due, None)
+            self._take_server(transaction, due, None)
 
     def _client_due(self, sent: ClientTransaction) -> None:
         due = sent.machine.due(self.timers.now)
         if due is not None:
             self._take_client(sent, due, SipResponse([], b"", 408, "No Answer"))
 
-    def _take_server(self, exchange: ServerTransaction, what: Input, request: SipRequest | None) -> None:
-        actions = exchange.machine.take(what, self.timers.now)
-        if exchange.machine.live:
-            if exchange.machine.state is TransactionState.ACCEPTED:
-                self._unconfirmed[exchange.confirmation] = exchange
-            self.arm(exchange)
+    def _take_server(self, transaction: ServerTransaction, what: Input, request: SipRequest | None) -> None:
+        actions = transaction.machine.apply(what, self.timers.now)
+        if transaction.machine.live:
+            if transaction.machine.state is TransactionState.ACCEPTED:
+                self._unconfirmed[transaction.confirmation] = transaction
+            self.arm(transaction)
         else:
-            self.settle(exchange)
+            self.settle(transaction)
         for action in actions:
             if action is Do.SEND:
-                exchange.repeat()
+                transaction.repeat()
             elif action is Do.PASS and what is Input.ACK and request is not None:
-                exchange.confirmed(request)
+                transaction.confirmed(request)
             elif action is Do.PASS:
-                exchange.repeat()
+                transaction.repeat()
             elif action is Do.EXPIRE:
-                exchange.cancelled(None)
+                transaction.cancelled(None)
             elif action is Do.NO_ACK:
-                exchange.not_confirmed()
+                transaction.not_confirmed()
 
     def _take_client(self, sent: ClientTransaction, what: Input, response: SipResponse) -> bool:
         """Apply an input; `response` is what is told of it. False: a 2xx that nobody waited for."""
-        actions = sent.machine.take(what, self.timers.now)
+        actions = sent.machine.apply(what, self.timers.now)
         if sent.machine.state is TransactionState.TERMINATED:
             self.forget(sent)
         else:
@@ -512,12 +512,12 @@ class TransactionMemory:
         """The transaction of a request that came again."""
         return self._young.get(key) or self._old.get(key)
 
-    def put(self, exchange: ServerTransaction) -> None:
+    def put(self, transaction: ServerTransaction) -> None:
         """Remember one."""
-        if exchange.key in self._young:
+        if transaction.key in self._young:
             return
-        self._young[exchange.key] = exchange
-        self._size += _cost(exchange)
+        self._young[transaction.key] = transaction
+        self._size += _cost(transaction)
         while self._size > MEMORY_LIMIT:
             oldest = next(iter(self._young))
             self._size -= _cost(self._young.pop(oldest))
@@ -536,8 +536,8 @@ class TransactionMemory:
         self._timer = self._timers.after(TRANSACTION_TIME, self._turn) if self._old else None
 
 
-def _cost(exchange: ServerTransaction) -> int:
-    return MEMORY_OVERHEAD + len(exchange.response)
+def _cost(transaction: ServerTransaction) -> int:
+    return MEMORY_OVERHEAD + len(transaction.response)
 
 
 def _disarm(one: "ServerTransaction | ClientTransaction") -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from trunkline.sdp.session import SessionDescription
-from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, Hop, contact, contact_of, reason, why
+from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, Hop, contact, contact_of, reason_of, reason_value
 from trunkline.sip.dialog_store import DialogStore
 from trunkline.sip.message.bodies import session_description
 from trunkline.sip.message.digest import DigestClient
@@ -51,7 +51,7 @@ class Attempt:
     flow: Flow
     local: str
     """Our From, with our tag."""
-    answerer: DigestClient | None
+    digest_client: DigestClient | None
     sent: ClientTransaction | None = None
     credentials: Headers = ()
     """Of the INVITE, for its ACK."""
@@ -73,16 +73,16 @@ class UacInvite:
     def __init__(
         self,
         invite: SendInvite,
-        table: DialogStore,
+        store: DialogStore,
         locator: Locator,
         connect: Callable[[Target], Flow],
         on_over: Callable[["UacInvite"], None],
     ) -> None:
-        self.key: CallKey = (table.tag(), table.tag())
+        self.key: CallKey = (store.tag(), store.tag())
         self.settled = False
         """No INVITE is under way, nor will be."""
         self._invite = invite
-        self._table = table
+        self._store = store
         self._locator = locator
         self._connect = connect
         self._on_over = on_over
@@ -98,12 +98,12 @@ class UacInvite:
         self._to = ""
         self._legs: dict[str, Dialog] = {}
         self._answers: dict[str, SessionDescription] = {}
-        self._told = ""
+        self._reported_tag = ""
         """Tag of the dialog whose answer the application was told last."""
-        self._interval = table.settings.session_expires
-        self._min_se = table.settings.min_se
+        self._interval = store.settings.session_expires
+        self._min_se = store.settings.min_se
         self._raises = 0
-        self._goodbye: str | None = None
+        self._bye_reason: str | None = None
         self._hung_up = False
 
     # ── where to ────────────────────────────────────────────────────────────────────────────────────────────
@@ -114,7 +114,7 @@ class UacInvite:
 
     def hang_up(self, header: str | None) -> None:
         """The application wants no more; `header` is the Reason."""
-        self._hung_up, self._goodbye = True, header
+        self._hung_up, self._bye_reason = True, header
         self._be_patient()
         if self._attempt is None or self._attempt.sent is None:
             self._settle()
@@ -136,7 +136,7 @@ class UacInvite:
         """Try the next place, or tell what came of the last."""
         if not self._places:
             self._settle()
-            self._table.tell(self._failure)
+            self._store.tell(self._failure)
             return
         place = self._places.popleft()
         if isinstance(place, Redirection):
@@ -149,13 +149,13 @@ class UacInvite:
             place,
             place.flow or self._connect(place),
             "",
-            None if credentials is None else DigestClient(credentials, self._table.tag),
+            None if credentials is None else DigestClient(credentials, self._store.tag),
         )
         self._attempt.local = self._from(self._attempt)
         self._to = self._to or f"<{place.uri}>"
         self._seen.add(place.uri)
         if self._places:
-            self._patience = self._table.timers.after(self._table.settings.target_timeout, self._give_up, self._attempt)
+            self._patience = self._store.timers.after(self._store.settings.target_timeout, self._give_up, self._attempt)
         self._send(self._attempt)
 
     def _from(self, attempt: Attempt) -> str:
@@ -168,11 +168,11 @@ class UacInvite:
     def _send(self, attempt: Attempt) -> None:
         """INVITE."""
         uri = attempt.target.uri
-        attempt.credentials = () if attempt.answerer is None else attempt.answerer.headers("INVITE", uri)
+        attempt.credentials = () if attempt.digest_client is None else attempt.digest_client.headers("INVITE", uri)
         # Above those of the early dialogs too: a fork that is challenged and then answers keeps its tag.
         cseq = max((0, *self._sent_as, *(leg.local_cseq for leg in self._legs.values()))) + 1
         self._sent_as[cseq] = attempt
-        attempt.sent = self._table.transactions.send(
+        attempt.sent = self._store.transactions.send(
             Outgoing(
                 method="INVITE",
                 uri=uri,
@@ -235,9 +235,9 @@ class UacInvite:
             return
         answer = None if response.status == 100 else self._description(response)
         if leg is not None and answer is not None:
-            self._answers[tag], self._told = answer, tag
-        reason = one_line(response.reason)
-        self._table.tell(InviteProgressed(self._invite.dialog, response.status, reason, answer))
+            self._answers[tag], self._reported_tag = answer, tag
+        reason_value = one_line(response.reason)
+        self._store.tell(InviteProgressed(self._invite.dialog, response.status, reason_value, answer))
 
     def _acknowledge(self, leg: Dialog, response: SipResponse) -> bool:
         """PRACK for a reliable response (RFC 3262 section 4); False: it came before, or out of order."""
@@ -249,15 +249,15 @@ class UacInvite:
             return False
         leg.rseq = number
         rack = f"{number} {response.cseq[0]} INVITE"
-        self._table.request(leg, "PRACK", lambda _response: None, (("RAck", rack),))
+        self._store.request(leg, "PRACK", lambda _response: None, (("RAck", rack),))
         return True
 
     def _failed(self, attempt: Attempt, response: SipResponse) -> None:
         if self._hung_up:
             self._settle()
             return
-        answerer = attempt.answerer if response.status in (401, 407) else None
-        if answerer is not None and answerer.challenged([(key, value) for key, _, value in response.headers]):
+        digest_client = attempt.digest_client if response.status in (401, 407) else None
+        if digest_client is not None and digest_client.challenged([(key, value) for key, _, value in response.headers]):
             self._send(attempt)
             return
         if response.status == 422 and self._raises < RAISE_LIMIT and min_se_of(response) > self._interval:
@@ -291,9 +291,9 @@ class UacInvite:
         """A 2xx to an INVITE of ours, in whatever state; False: to none that we know."""
         cseq, tag = response.cseq[0], response.tag("to")
         leg, attempt = self._legs.get(tag), self._sent_as.get(cseq)
-        if leg is not None and leg.repeat_ack is not None:
+        if leg is not None and leg.resend_ack is not None:
             if leg.ack_cseq == cseq:
-                leg.repeat_ack()
+                leg.resend_ack()
             return leg.ack_cseq == cseq
         if attempt is None:
             return False
@@ -304,27 +304,27 @@ class UacInvite:
         leg.route_set = _route_set(response)
         leg.remote_target = contact_of(response) or leg.remote_target
         leg.local_cseq = max(leg.local_cseq, cseq)
-        leg.aim(symmetric=attempt.target.flow is not None)
-        self._table.acknowledge(leg, cseq, attempt.credentials)
+        leg.choose_next_hop(symmetric=attempt.target.flow is not None)
+        self._store.acknowledge(leg, cseq, attempt.credentials)
         wanted = not self.settled and not self._hung_up
         self._settle(leg)
         if wanted:
             self._win(leg, tag, response)
         else:
-            self._table.known[leg.key] = leg
-            self._table.send_bye(leg, self._goodbye or reason(200, "answered elsewhere"))
+            self._store.by_key[leg.key] = leg
+            self._store.send_bye(leg, self._bye_reason or reason_value(200, "answered elsewhere"))
         return True
 
     def _win(self, leg: Dialog, tag: str, response: SipResponse) -> None:
         leg.state = DialogState.CONFIRMED
         leg.takes_updates = takes_updates(response)
         leg.min_se = self._min_se
-        start(self._table, leg, negotiate_uac(response, self._table.settings.min_se))
-        self._table.live[leg.id] = leg
+        start(self._store, leg, negotiate_uac(response, self._store.settings.min_se))
+        self._store.by_id[leg.id] = leg
         answer = self._description(response)
-        if answer is None and self._told != tag:
+        if answer is None and self._reported_tag != tag:
             answer = self._answers.get(tag)
-        self._table.tell(InviteAccepted(leg.id, answer))
+        self._store.tell(InviteAccepted(leg.id, answer))
 
     def _settle(self, winner: Dialog | None = None) -> None:
         """No more INVITEs: what is under way is cancelled, and early dialogs are forgotten."""
@@ -332,14 +332,14 @@ class UacInvite:
             return
         self.settled = True
         self._be_patient()
-        self._table.calling.pop(self._invite.dialog, None)
+        self._store.outgoing.pop(self._invite.dialog, None)
         for attempt in self._sent_as.values():
             if attempt.sent is not None:
                 attempt.sent.cancel()
         for leg in self._legs.values():
             if leg is not winner:
-                self._table.forget(leg)
-        self._table.timers.after(TRANSACTION_TIME, self._on_over, self)
+                self._store.forget(leg)
+        self._store.timers.after(TRANSACTION_TIME, self._on_over, self)
 
     def _leg(self, tag: str, attempt: Attempt, response: SipResponse) -> Dialog | None:
         """The dialog that a response belongs to, or makes."""
@@ -362,22 +362,22 @@ class UacInvite:
             state=DialogState.EARLY,
             remote_cseq=0,
             local_cseq=response.cseq[0],
-            ours=True,
+            is_uac=True,
             sdp=self._invite.sdp,
             hop=Hop(uri.host, uri.port, target.endpoint),
             credentials=target.credentials,
             phone=self._invite.name if self._invite.route == "phone" else None,
         )
         # A phone is called where it registered from, which opened its NAT for us.
-        leg.aim(symmetric=target.flow is not None)
-        self._legs[tag] = self._table.known[leg.key] = leg
+        leg.choose_next_hop(symmetric=target.flow is not None)
+        self._legs[tag] = self._store.by_key[leg.key] = leg
         return leg
 
     def _description(self, response: SipResponse) -> SessionDescription | None:
         try:
             return session_description(response)
         except Rejection:
-            self._table.counters["bad_answers"] += 1
+            self._store.counters["bad_answers"] += 1
             return None
 
 
@@ -401,9 +401,11 @@ def _contacts(response: SipResponse) -> list[str]:
 def _failure(dialog: DialogId, attempt: Attempt, response: SipResponse) -> InviteRefused:
     status, text, there = response.status, one_line(response.reason)[:200], attempt.target.endpoint
     if response.headers:
-        told = why(response) or one_line(response.value("warning"))[:200]
+        told = reason_of(response) or one_line(response.value("warning"))[:200]
         return InviteRefused(dialog, status, text, f"{there}: {told}" if told else f"{there}")
-    reason, text = ("Request Timeout", "no response") if status == 408 else ("Service Unavailable", text)
+    reason_value, text = ("Request Timeout", "no response") if status == 408 else ("Service Unavailable", text)
     if attempt.heard:
-        return InviteRefused(dialog, status, reason, f"no final response from {there}", responded=False)
-    return InviteRefused(dialog, status, reason, f"{there} is unreachable: {text}", responded=False, unreachable=True)
+        return InviteRefused(dialog, status, reason_value, f"no final response from {there}", responded=False)
+    return InviteRefused(
+        dialog, status, reason_value, f"{there} is unreachable: {text}", responded=False, unreachable=True
+    )

@@ -3,7 +3,7 @@
 from functools import partial
 
 from trunkline.sdp.session import SessionDescription
-from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, contact, reason, warning, why
+from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, contact, reason_of, reason_value, warning
 from trunkline.sip.dialog_store import DialogStore
 from trunkline.sip.message.bodies import session_description
 from trunkline.sip.message.headers import one_line, parse_name_addr, parse_uri
@@ -21,144 +21,144 @@ IDENTITY_HEADERS = ("diversion", "p-asserted-identity")
 class Uas:
     """All calls to us."""
 
-    def __init__(self, table: DialogStore) -> None:
-        self._table = table
+    def __init__(self, store: DialogStore) -> None:
+        self._store = store
 
-    def invited(self, exchange: ServerTransaction, phone: str | None) -> None:
+    def invited(self, transaction: ServerTransaction, phone: str | None) -> None:
         """A new INVITE outside any dialog, of a phone or of somebody else."""
-        request = exchange.request
+        request = transaction.request
         try:
             offer = session_description(request)
-            terms = self.grant(request)
+            session_timer = self.negotiate_timer(request)
         except Rejection as refused:
-            self._table.refuse(exchange, refused)
+            self._store.refuse(transaction, refused)
             return
-        exchange.respond(100, "Trying")
+        transaction.respond(100, "Trying")
         dialog = Dialog(
-            id=self._table.new_id(),
+            id=self._store.new_id(),
             call_id=request.value("call-id"),
-            local_tag=exchange.local_tag,
+            local_tag=transaction.local_tag,
             remote_tag=request.tag("from"),
-            local=f"{request.value('to')};tag={exchange.local_tag}",
+            local=f"{request.value('to')};tag={transaction.local_tag}",
             remote=request.value("from"),
             remote_target=parse_name_addr(request.listed("contact")[0]).uri,
             route_set=tuple(request.listed("record-route")),
-            flow=exchange.flow,
-            source=exchange.source,
+            flow=transaction.flow,
+            source=transaction.source,
             state=DialogState.RINGING,
             remote_cseq=request.cseq[0],
             invite_cseq=request.cseq[0],
-            invite=exchange,
+            invite=transaction,
             takes_updates=takes_updates(request),
-            grant=terms,
+            negotiated=session_timer,
             phone=phone,
         )
-        dialog.aim(symmetric="rport" in request.via.params)
-        self._table.live[dialog.id] = self._table.known[dialog.key] = dialog
-        self.watch(dialog, exchange)
-        self._table.counters["calls"] += 1
-        self._table.tell(_invite_received(dialog, exchange, offer))
+        dialog.choose_next_hop(symmetric="rport" in request.via.params)
+        self._store.by_id[dialog.id] = self._store.by_key[dialog.key] = dialog
+        self.watch(dialog, transaction)
+        self._store.counters["calls"] += 1
+        self._store.tell(_invite_received(dialog, transaction, offer))
 
     def settle(
-        self, dialog: Dialog, exchange: ServerTransaction, action: SendRinging | AcceptInvite | RejectInvite
+        self, dialog: Dialog, transaction: ServerTransaction, action: SendRinging | AcceptInvite | RejectInvite
     ) -> None:
         """What the application says to an INVITE."""
         if isinstance(action, SendRinging):
-            self._ring(dialog, exchange)
+            self._ring(dialog, transaction)
         elif isinstance(action, AcceptInvite):
             dialog.state = DialogState.ANSWERED
-            self.accept(dialog, exchange, action.sdp, action.headers)
+            self.accept(dialog, transaction, action.sdp, action.headers)
         else:
             dialog.invite = None
-            del self._table.live[dialog.id]
-            self._table.forget(dialog)
-            exchange.respond(action.status, action.reason, warning(dialog.flow, action.warning))
+            del self._store.by_id[dialog.id]
+            self._store.forget(dialog)
+            transaction.respond(action.status, action.reason, warning(dialog.flow, action.warning))
 
-    def grant(self, request: SipRequest) -> tuple[SessionTimer | None, Headers]:
+    def negotiate_timer(self, request: SipRequest) -> tuple[SessionTimer | None, Headers]:
         """What our 200 will say of the session's timer. Raises Rejection."""
-        settings = self._table.settings
+        settings = self._store.settings
         return negotiate_uas(request, settings.session_expires, settings.min_se)
 
-    def _ring(self, dialog: Dialog, exchange: ServerTransaction) -> None:
+    def _ring(self, dialog: Dialog, transaction: ServerTransaction) -> None:
         """180, reliably where the caller demands it (RFC 3262 section 3)."""
-        if "100rel" not in (tag.lower() for tag in exchange.request.listed("require")):
-            exchange.respond(180, "Ringing", (contact(dialog.flow),))
-        elif exchange.request.body.strip() and dialog.acknowledged:
-            dialog.rseq, dialog.acknowledged = dialog.rseq + 1, False
+        if "100rel" not in (tag.lower() for tag in transaction.request.listed("require")):
+            transaction.respond(180, "Ringing", (contact(dialog.flow),))
+        elif transaction.request.body.strip() and dialog.prack_received:
+            dialog.rseq, dialog.prack_received = dialog.rseq + 1, False
             headers = (contact(dialog.flow), ("Require", "100rel"), ("RSeq", str(dialog.rseq)))
-            exchange.respond(180, "Ringing", headers)
-            self._table.timers.after(T1, self._ring_again, dialog, exchange, T1)
+            transaction.respond(180, "Ringing", headers)
+            self._store.timers.after(T1, self._ring_again, dialog, transaction, T1)
         # Else not at all: where the offer is to be ours, the first reliable response has to bring it (section 5).
 
-    def _ring_again(self, dialog: Dialog, exchange: ServerTransaction, interval: float) -> None:
-        if dialog.acknowledged or dialog.state is not DialogState.RINGING or dialog.invite is not exchange:
+    def _ring_again(self, dialog: Dialog, transaction: ServerTransaction, interval: float) -> None:
+        if dialog.prack_received or dialog.state is not DialogState.RINGING or dialog.invite is not transaction:
             return
         if 2 * interval >= TRANSACTION_TIME:
             dialog.invite = None
-            exchange.respond(504, "No PRACK")
-            self._table.end(dialog, "error", "our 180 was not acknowledged by a PRACK")
+            transaction.respond(504, "No PRACK")
+            self._store.end(dialog, "error", "our 180 was not acknowledged by a PRACK")
             return
-        exchange.repeat()
-        self._table.timers.after(2 * interval, self._ring_again, dialog, exchange, 2 * interval)
+        transaction.repeat()
+        self._store.timers.after(2 * interval, self._ring_again, dialog, transaction, 2 * interval)
 
-    def acknowledged(self, dialog: Dialog, exchange: ServerTransaction) -> None:
+    def acknowledged(self, dialog: Dialog, transaction: ServerTransaction) -> None:
         """PRACK."""
         wanted = [str(dialog.rseq), str(dialog.invite_cseq), "INVITE"]
-        if dialog.acknowledged or exchange.request.value("rack").split() != wanted:
-            self._table.refuse(exchange, Rejection(481, "No Such Response"))
-        elif exchange.request.body.strip():
-            self._table.refuse(exchange, Rejection(488, "No Offers In PRACK"))
+        if dialog.prack_received or transaction.request.value("rack").split() != wanted:
+            self._store.refuse(transaction, Rejection(481, "No Such Response"))
+        elif transaction.request.body.strip():
+            self._store.refuse(transaction, Rejection(488, "No Offers In PRACK"))
         else:
-            dialog.acknowledged = True
-            exchange.respond(200, "OK")
+            dialog.prack_received = True
+            transaction.respond(200, "OK")
 
     def hang_up(self, dialog: Dialog, text: str | None) -> None:
         """The application wants no more of a call that is not answered."""
-        exchange, dialog.invite = dialog.invite, None
-        self._table.forget(dialog)
-        if exchange is not None:
-            exchange.respond(480, "Temporarily Unavailable", () if text is None else (("Reason", text),))
+        transaction, dialog.invite = dialog.invite, None
+        self._store.forget(dialog)
+        if transaction is not None:
+            transaction.respond(480, "Temporarily Unavailable", () if text is None else (("Reason", text),))
 
-    def accept(self, dialog: Dialog, exchange: ServerTransaction, sdp: str, headers: Headers = ()) -> None:
+    def accept(self, dialog: Dialog, transaction: ServerTransaction, sdp: str, headers: Headers = ()) -> None:
         """200 to an INVITE or a re-INVITE, or to an UPDATE, which has no ACK."""
         dialog.sdp = sdp
-        terms, timer = dialog.grant
+        session_timer, timer = dialog.negotiated
         headers = (contact(dialog.flow), *CAPABILITIES, *timer, *headers)
-        if exchange.request.method == "UPDATE":
+        if transaction.request.method == "UPDATE":
             dialog.invite = None
-            exchange.respond(200, "OK", headers, sdp)
+            transaction.respond(200, "OK", headers, sdp)
         else:
             dialog.answered = True
-            exchange.respond(200, "OK", headers, sdp, on_ack=lambda ack: self._confirmed(dialog, exchange, ack))
-        start(self._table, dialog, terms)
+            transaction.respond(200, "OK", headers, sdp, on_ack=lambda ack: self._confirmed(dialog, transaction, ack))
+        start(self._store, dialog, session_timer)
 
-    def watch(self, dialog: Dialog, exchange: ServerTransaction) -> None:
+    def watch(self, dialog: Dialog, transaction: ServerTransaction) -> None:
         """See to the CANCEL of an INVITE or a re-INVITE, and to a 200 that is not confirmed."""
-        exchange.watch(
-            on_cancel=lambda cancel: self._cancelled(dialog, exchange, cancel),
-            on_no_ack=lambda: self._not_confirmed(dialog, exchange),
+        transaction.watch(
+            on_cancel=lambda cancel: self._cancelled(dialog, transaction, cancel),
+            on_no_ack=lambda: self._not_confirmed(dialog, transaction),
         )
 
-    def _cancelled(self, dialog: Dialog, exchange: ServerTransaction, cancel: SipRequest | None) -> None:
-        if dialog.invite is not exchange:
+    def _cancelled(self, dialog: Dialog, transaction: ServerTransaction, cancel: SipRequest | None) -> None:
+        if dialog.invite is not transaction:
             return
         dialog.invite = None
         if dialog.state is not DialogState.RINGING:  # a re-INVITE
-            self._table.tell(ReinviteCancelled(dialog.id))
+            self._store.tell(ReinviteCancelled(dialog.id))
         elif cancel is None:
-            self._table.end(dialog, "error", "the INVITE expired unanswered")
+            self._store.end(dialog, "error", "the INVITE expired unanswered")
         else:
-            self._table.end(dialog, "cancel", why(cancel))
+            self._store.end(dialog, "cancel", reason_of(cancel))
 
-    def _confirmed(self, dialog: Dialog, exchange: ServerTransaction, ack: SipRequest) -> None:
-        if dialog.invite is not exchange:
+    def _confirmed(self, dialog: Dialog, transaction: ServerTransaction, ack: SipRequest) -> None:
+        if dialog.invite is not transaction:
             return
         dialog.invite, dialog.answered = None, False
         if dialog.state is DialogState.CLOSING:
-            self._table.send_bye(dialog, dialog.goodbye)
+            self._store.send_bye(dialog, dialog.bye_reason)
             return
         dialog.state = DialogState.CONFIRMED
-        self._table.tell(AckReceived(dialog.id, self._late_answer(exchange.request, ack)))
+        self._store.tell(AckReceived(dialog.id, self._late_answer(transaction.request, ack)))
 
     def _late_answer(self, invite: SipRequest, ack: SipRequest) -> SessionDescription | None:
         if invite.body.strip():
@@ -166,18 +166,18 @@ class Uas:
         try:
             return session_description(ack)
         except Rejection:
-            self._table.counters["bad_answers"] += 1
+            self._store.counters["bad_answers"] += 1
             return None
 
-    def _not_confirmed(self, dialog: Dialog, exchange: ServerTransaction) -> None:
+    def _not_confirmed(self, dialog: Dialog, transaction: ServerTransaction) -> None:
         """64*T1 without an ACK: the session is over (section 13.3.1.4). After a re-INVITE it is only if the peer is
         gone, which an OPTIONS shows: who asks for a BYE (section 14.2) did not think of ACKs that alone get lost."""
-        if dialog.invite is not exchange:
+        if dialog.invite is not transaction:
             return
         dialog.invite, dialog.answered = None, False
         if dialog.state is DialogState.CONFIRMED:
-            self._table.tell(AckReceived(dialog.id, None))
-            self._table.request(dialog, "OPTIONS", partial(self._looked_after, dialog))
+            self._store.tell(AckReceived(dialog.id, None))
+            self._store.request(dialog, "OPTIONS", partial(self._looked_after, dialog))
         else:
             self._gone(dialog)
 
@@ -187,11 +187,13 @@ class Uas:
 
     def _gone(self, dialog: Dialog) -> None:
         detail = "our 200 was not confirmed by an ACK"
-        self._table.give_up(dialog, detail, dialog.goodbye or reason(408, "no ACK"), "no-ack")
+        self._store.give_up(dialog, detail, dialog.bye_reason or reason_value(408, "no ACK"), "no-ack")
 
 
-def _invite_received(dialog: Dialog, exchange: ServerTransaction, offer: SessionDescription | None) -> InviteReceived:
-    request = exchange.request
+def _invite_received(
+    dialog: Dialog, transaction: ServerTransaction, offer: SessionDescription | None
+) -> InviteReceived:
+    request = transaction.request
     sender = parse_name_addr(request.value("from"))
     return InviteReceived(
         dialog=dialog.id,
@@ -204,8 +206,8 @@ def _invite_received(dialog: Dialog, exchange: ServerTransaction, offer: Session
         headers=tuple(
             (name, value) for key, name, value in request.headers if key.startswith("x-") or key in IDENTITY_HEADERS
         ),
-        source=exchange.source,
-        transport=exchange.flow.transport,
+        source=transaction.source,
+        transport=transaction.flow.transport,
         call_id=dialog.call_id,
         called_party=_uri_in(request.value("p-called-party-id")),
     )

@@ -10,7 +10,16 @@ from dataclasses import replace
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, contact, contact_of, reason, warning, why
+from trunkline.sip.dialog import (
+    CAPABILITIES,
+    Dialog,
+    DialogState,
+    contact,
+    contact_of,
+    reason_of,
+    reason_value,
+    warning,
+)
 from trunkline.sip.dialog_store import DialogStore
 from trunkline.sip.message.bodies import pressed_key, session_description
 from trunkline.sip.message.validation import Rejection, SipRequest, SipResponse
@@ -65,9 +74,9 @@ class UserAgentCore:
     ) -> None:
         self.transactions = Transactions(self._new_request, self._succeeded, timers, tag)
         self.draining = False
-        self._table = DialogStore(self.transactions, on_event, tag, settings, counters)
-        self._callee = Uas(self._table)
-        self._callers: dict[CallKey, UacInvite] = {}
+        self._store = DialogStore(self.transactions, on_event, tag, settings, counters)
+        self._uas = Uas(self._store)
+        self._uac_invites: dict[CallKey, UacInvite] = {}
         self._locator = locator
         self._connect = connect
         self._may_call = admit
@@ -77,28 +86,28 @@ class UserAgentCore:
         self._tag = tag
         self._limit = settings.call_limit
         self._counters = counters
-        self._live = self._table.live
-        self._known = self._table.known
-        self._calling = self._table.calling
+        self._by_id = self._store.by_id
+        self._by_key = self._store.by_key
+        self._outgoing = self._store.outgoing
 
     @property
     def sizes(self) -> dict[str, int]:
         """Dialogs that the application knows, calls of ours that it waits for, dialogs that the wire knows."""
-        tables = {"live": len(self._live), "calling": len(self._calling), "known": len(self._known)}
-        return {**tables, "callers": len(self._callers), **self.transactions.sizes}
+        tables = {"dialogs": len(self._by_id), "outgoing": len(self._outgoing), "by_key": len(self._by_key)}
+        return {**tables, "uac_invites": len(self._uac_invites), **self.transactions.sizes}
 
     def new_dialog(self) -> DialogId:
         """A fresh number, for `SendInvite`."""
-        return self._table.new_id()
+        return self._store.new_id()
 
     def when_empty(self, callback: Callable[[], None]) -> None:
         """Call back when no dialog is left, on the wire too; at once if there is none."""
 
         def look() -> None:
-            if not self._known and all(caller.settled for caller in self._callers.values()):
+            if not self._by_key and all(caller.settled for caller in self._uac_invites.values()):
                 callback()
 
-        self._table.on_forgotten = look
+        self._store.on_forgotten = look
         look()
 
     # From the peers.
@@ -108,9 +117,9 @@ class UserAgentCore:
         if self.transactions.absorbed(request):
             self._counters["retransmissions"] += request.method != "ACK"
             return
-        dialog = self._known.get((request.value("call-id"), request.tag("from")))
+        dialog = self._by_key.get((request.value("call-id"), request.tag("from")))
         if dialog is not None and dialog.local_tag == request.tag("to"):
-            dialog.hear(request, source, flow)
+            dialog.update_remote(request, source, flow)
         elif dialog is not None:
             request = _to_us(dialog, request, source)
         outside = not request.tag("to")
@@ -131,7 +140,7 @@ class UserAgentCore:
 
     def registered(self, phone: str, uri: str, source: Endpoint, flow: Flow) -> None:
         """A phone has registered a contact, at which it takes requests at `source` by `flow`."""
-        for dialog in self._known.values():
+        for dialog in self._by_key.values():
             if dialog.phone == phone:
                 dialog.registered(uri, source, flow)
 
@@ -141,93 +150,93 @@ class UserAgentCore:
             raise Rejection(503, "Shutting Down", headers)
         # Refused calls wait for their ACKs too: a flood of them must not fill the memory.
         if (
-            len(self._live) + len(self._calling) >= self._limit
+            len(self._by_id) + len(self._outgoing) >= self._limit
             or self.transactions.sizes["server"] >= TRANSACTION_FACTOR * self._limit
         ):
             raise Rejection(503, "Too Many Calls", headers)
 
-    def _new_request(self, exchange: ServerTransaction) -> None:
-        request = exchange.request
-        dialog = self._known.get((request.value("call-id"), request.tag("from")))
+    def _new_request(self, transaction: ServerTransaction) -> None:
+        request = transaction.request
+        dialog = self._by_key.get((request.value("call-id"), request.tag("from")))
         outside = not request.tag("to")
         if outside:
-            exchange.tag(self._tag())
+            transaction.tag(self._tag())
         if outside and request.method == "OPTIONS":
-            exchange.respond(200, "OK", CAPABILITIES)
+            transaction.respond(200, "OK", CAPABILITIES)
         elif outside and request.method == "INVITE":
-            self._callee.invited(exchange, self._phone)
-        elif dialog is not None and request.cseq[0] <= dialog.remote_cseq and not _is_last_word(dialog, exchange):
-            self._table.refuse(exchange, Rejection(500, "CSeq Out Of Order"))
+            self._uas.invited(transaction, self._phone)
+        elif dialog is not None and request.cseq[0] <= dialog.remote_cseq and not _is_last_word(dialog, transaction):
+            self._store.refuse(transaction, Rejection(500, "CSeq Out Of Order"))
         elif dialog is not None:
             dialog.remote_cseq = max(dialog.remote_cseq, request.cseq[0])
-            self._in_dialog(dialog, exchange)
+            self._in_dialog(dialog, transaction)
 
-    def _in_dialog(self, dialog: Dialog, exchange: ServerTransaction) -> None:
-        method = exchange.request.method
+    def _in_dialog(self, dialog: Dialog, transaction: ServerTransaction) -> None:
+        method = transaction.request.method
         if method == "OPTIONS":
-            exchange.respond(200, "OK", CAPABILITIES)
+            transaction.respond(200, "OK", CAPABILITIES)
         elif method == "BYE":
-            exchange.respond(200, "OK")
-            self._table.end(dialog, "bye", why(exchange.request))
+            transaction.respond(200, "OK")
+            self._store.end(dialog, "bye", reason_of(transaction.request))
         elif method == "INFO":
-            self._info(dialog, exchange)
+            self._info(dialog, transaction)
         elif method == "PRACK":
-            self._callee.acknowledged(dialog, exchange)
-        elif method == "UPDATE" and not exchange.request.body.strip():
-            self._update(dialog, exchange)
+            self._uas.acknowledged(dialog, transaction)
+        elif method == "UPDATE" and not transaction.request.body.strip():
+            self._update(dialog, transaction)
         else:
-            self._reinvite(dialog, exchange)
+            self._reinvite(dialog, transaction)
 
-    def _info(self, dialog: Dialog, exchange: ServerTransaction) -> None:
+    def _info(self, dialog: Dialog, transaction: ServerTransaction) -> None:
         try:
-            key = pressed_key(exchange.request)
+            key = pressed_key(transaction.request)
         except Rejection as refused:
-            self._table.refuse(exchange, refused)
+            self._store.refuse(transaction, refused)
             return
-        exchange.respond(200, "OK")
-        if key is not None and dialog.id in self._live:
+        transaction.respond(200, "OK")
+        if key is not None and dialog.id in self._by_id:
             self._counters["info_digits"] += 1
             self._on_event(InfoDigitReceived(dialog.id, key))
 
-    def _update(self, dialog: Dialog, exchange: ServerTransaction) -> None:
+    def _update(self, dialog: Dialog, transaction: ServerTransaction) -> None:
         """UPDATE without an offer: the peer is still there, and perhaps elsewhere."""
         try:
-            terms, headers = self._callee.grant(exchange.request)
+            session_timer, headers = self._uas.negotiate_timer(transaction.request)
         except Rejection as refused:
-            self._table.refuse(exchange, refused)
+            self._store.refuse(transaction, refused)
             return
-        dialog.remote_target = contact_of(exchange.request) or dialog.remote_target
-        exchange.respond(200, "OK", (contact(dialog.flow), *CAPABILITIES, *headers))
+        dialog.remote_target = contact_of(transaction.request) or dialog.remote_target
+        transaction.respond(200, "OK", (contact(dialog.flow), *CAPABILITIES, *headers))
         if dialog.state is DialogState.CONFIRMED:
-            start(self._table, dialog, terms)
+            start(self._store, dialog, session_timer)
 
-    def _reinvite(self, dialog: Dialog, exchange: ServerTransaction) -> None:
+    def _reinvite(self, dialog: Dialog, transaction: ServerTransaction) -> None:
         """re-INVITE, or UPDATE with an offer (RFC 3311)."""
         try:
             self._one_at_a_time(dialog)
-            offer = session_description(exchange.request)
-            dialog.grant = self._callee.grant(exchange.request)
+            offer = session_description(transaction.request)
+            dialog.negotiated = self._uas.negotiate_timer(transaction.request)
         except Rejection as refused:
-            self._table.refuse(exchange, refused)
+            self._store.refuse(transaction, refused)
             return
-        dialog.invite = exchange
-        if exchange.request.method == "INVITE":
-            exchange.respond(100, "Trying")
-            self._callee.watch(dialog, exchange)
+        dialog.invite = transaction
+        if transaction.request.method == "INVITE":
+            transaction.respond(100, "Trying")
+            self._uas.watch(dialog, transaction)
         self._on_event(ReinviteReceived(dialog.id, offer))
-        if dialog.invite is exchange and not dialog.answered:
-            self._table.timers.after(REINVITE_LIMIT, self._too_late, dialog, exchange)
+        if dialog.invite is transaction and not dialog.answered:
+            self._store.timers.after(REINVITE_LIMIT, self._too_late, dialog, transaction)
 
-    def _too_late(self, dialog: Dialog, exchange: ServerTransaction) -> None:
-        if dialog.invite is exchange and not dialog.answered:
+    def _too_late(self, dialog: Dialog, transaction: ServerTransaction) -> None:
+        if dialog.invite is transaction and not dialog.answered:
             dialog.invite = None
-            self._table.refuse(exchange, Rejection(504, "Server Time-out"))
+            self._store.refuse(transaction, Rejection(504, "Server Time-out"))
             self._on_event(ReinviteCancelled(dialog.id))
 
     def _one_at_a_time(self, dialog: Dialog) -> None:
         """Section 14.2: no offer while one of ours waits for its answer, nor while one of theirs does, or the 200 to
         it for its ACK. Raises Rejection."""
-        if dialog.offering:
+        if dialog.offer_pending:
             raise Rejection(491, "Request Pending")
         if dialog.state is not DialogState.CONFIRMED or dialog.invite is not None:
             headers = (("Retry-After", str(REINVITE_RETRY_AFTER)),)
@@ -235,13 +244,13 @@ class UserAgentCore:
 
     def _succeeded(self, response: SipResponse) -> bool:
         """A 2xx to an INVITE whose transaction is over: sent again, as our ACK was lost, or by another fork."""
-        caller = self._callers.get((response.value("call-id"), response.tag("from")))
+        caller = self._uac_invites.get((response.value("call-id"), response.tag("from")))
         if caller is not None and caller.succeeded(response):
             return True
-        dialog = self._known.get((response.value("call-id"), response.tag("to")))
-        if dialog is None or dialog.repeat_ack is None or dialog.ack_cseq != response.cseq[0]:
+        dialog = self._by_key.get((response.value("call-id"), response.tag("to")))
+        if dialog is None or dialog.resend_ack is None or dialog.ack_cseq != response.cseq[0]:
             return False
-        dialog.repeat_ack()
+        dialog.resend_ack()
         return True
 
     # From the application.
@@ -251,7 +260,7 @@ class UserAgentCore:
         if isinstance(action, SendInvite):
             self._invite(action)
             return
-        dialog = self._live.get(action.dialog)
+        dialog = self._by_id.get(action.dialog)
         if isinstance(action, EndDialog):
             self._hang_up(action, dialog)
         elif dialog is None or dialog.invite is None or dialog.answered:
@@ -260,7 +269,7 @@ class UserAgentCore:
             if dialog.state is DialogState.CONFIRMED:
                 self._settle_reinvite(dialog, dialog.invite, action)
         elif dialog.state is DialogState.RINGING:
-            self._callee.settle(dialog, dialog.invite, action)
+            self._uas.settle(dialog, dialog.invite, action)
 
     def unreachable(self, flow: Flow, text: str, to: Endpoint | None = None) -> None:
         """What was sent by a flow, to that address alone if one is given, could not be delivered."""
@@ -268,60 +277,60 @@ class UserAgentCore:
 
     def hang_up_all(self, text: str) -> None:
         """End every dialog, also those whose ACK is still to come."""
-        for number in [*self._live, *self._calling]:
+        for number in [*self._by_id, *self._outgoing]:
             self.perform(EndDialog(number, text))
-        for dialog in list(self._known.values()):
+        for dialog in list(self._by_key.values()):
             if dialog.invite is not None:
-                self._table.settle(dialog)
-                self._table.send_bye(dialog, dialog.goodbye)
+                self._store.settle(dialog)
+                self._store.send_bye(dialog, dialog.bye_reason)
 
     def _invite(self, action: SendInvite) -> None:
-        if self.draining or len(self._live) + len(self._calling) >= self._limit:
+        if self.draining or len(self._by_id) + len(self._outgoing) >= self._limit:
             detail = "shutting down" if self.draining else "too many calls"
             self._on_event(InviteRefused(action.dialog, 503, "Service Unavailable", detail, False))
             return
-        caller = UacInvite(action, self._table, self._locator, self._connect, self._over)
-        self._callers[caller.key] = self._calling[action.dialog] = caller
+        caller = UacInvite(action, self._store, self._locator, self._connect, self._over)
+        self._uac_invites[caller.key] = self._outgoing[action.dialog] = caller
         self._counters["calls_placed"] += 1
         caller.start()
 
     def _over(self, caller: UacInvite) -> None:
-        del self._callers[caller.key]
+        del self._uac_invites[caller.key]
 
     def _settle_reinvite(
-        self, dialog: Dialog, exchange: ServerTransaction, action: AcceptReinvite | RejectReinvite
+        self, dialog: Dialog, transaction: ServerTransaction, action: AcceptReinvite | RejectReinvite
     ) -> None:
         if isinstance(action, AcceptReinvite):
             # Section 12.2.2: a re-INVITE that is accepted refreshes the remote target.
-            dialog.remote_target = contact_of(exchange.request) or dialog.remote_target
-            self._callee.accept(dialog, exchange, action.sdp)
+            dialog.remote_target = contact_of(transaction.request) or dialog.remote_target
+            self._uas.accept(dialog, transaction, action.sdp)
         else:
             dialog.invite = None
-            exchange.respond(action.status, action.reason, warning(dialog.flow, action.warning))
+            transaction.respond(action.status, action.reason, warning(dialog.flow, action.warning))
 
     def _hang_up(self, action: EndDialog, dialog: Dialog | None) -> None:
-        header = None if action.reason is None else reason(action.cause, action.reason)
-        caller = self._calling.pop(action.dialog, None)
+        header = None if action.reason is None else reason_value(action.cause, action.reason)
+        caller = self._outgoing.pop(action.dialog, None)
         if caller is not None:
             caller.hang_up(header)
         if dialog is None:
             return
-        del self._live[dialog.id]
+        del self._by_id[dialog.id]
         if dialog.state is DialogState.RINGING:
-            self._callee.hang_up(dialog, header)
+            self._uas.hang_up(dialog, header)
         elif dialog.state is DialogState.ANSWERED:
             # Section 15: no BYE before the ACK has come, or has not come in time.
-            dialog.state, dialog.goodbye = DialogState.CLOSING, header
+            dialog.state, dialog.bye_reason = DialogState.CLOSING, header
         else:
-            self._table.settle(dialog)
-            self._table.send_bye(dialog, header)
+            self._store.settle(dialog)
+            self._store.send_bye(dialog, header)
 
 
-def _is_last_word(dialog: Dialog, exchange: ServerTransaction) -> bool:
+def _is_last_word(dialog: Dialog, transaction: ServerTransaction) -> bool:
     """A BYE counts whatever its number: a proxy that ends a call in its party's name, say by its own timer, knows no
     number that is right, and whoever has gone will not ask again. Only from where the dialog's peer is: who has
     overheard the tags elsewhere may not replay one."""
-    return exchange.request.method == "BYE" and dialog.is_peer(exchange.source)
+    return transaction.request.method == "BYE" and dialog.is_peer(transaction.source)
 
 
 def _to_us(dialog: Dialog, request: SipRequest, source: Endpoint) -> SipRequest:

@@ -40,7 +40,7 @@ class Bench:
         return request
 
     def call(self, user: str, source: Endpoint = ELSEWHERE, authorization: str = "", now: float = 0) -> PeerIdentity:
-        return self.access.caller(self.request(user, authorization), source, now)
+        return self.access.identify(self.request(user, authorization), source, now)
 
     def refused(self, user: str, source: Endpoint = ELSEWHERE, authorization: str = "", now: float = 0) -> Rejection:
         with pytest.raises(Rejection) as refused:
@@ -172,7 +172,7 @@ def test_what_is_remembered_of_guessers_is_bounded() -> None:
     for number in range(SOURCE_LIMIT + 5):
         source = Endpoint(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 5060)
         bench.refused("ann", source, guess)
-    assert bench.access.watched == SOURCE_LIMIT
+    assert bench.access.failing_addresses == SOURCE_LIMIT
 
 
 def test_a_register_needs_a_phone_s_password_and_its_own_address() -> None:
@@ -237,7 +237,7 @@ def test_other_settings_change_who_may_call_and_keep_what_was_learned_and_who_is
     bench.refused("ann", authorization=bench.answer("ann", "guess"))
     trunks = [{"name": "a", "targets": ["sip:a.test"]}, {"name": "b", "targets": ["sip:other.test"]}]
     phones = [{"user": "ann", "password": "changed"}]
-    bench.access.take(SipSettings.model_validate({"auth_failures": 1, "trunks": trunks, "phones": phones}))
+    bench.access.reconfigure(SipSettings.model_validate({"auth_failures": 1, "trunks": trunks, "phones": phones}))
     assert bench.call("+1", Endpoint("198.51.100.8", 5060)) == PeerIdentity(trunk="a")
     assert bench.refused("+1", Endpoint("198.51.100.9", 5060)).status == 403
     bench.access.learn("gone", ["198.51.100.9"])

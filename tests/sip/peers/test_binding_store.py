@@ -4,7 +4,7 @@ import pytest
 
 from sip.bench import Wire
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.peers.binding_store import restored, saved
+from trunkline.sip.peers.binding_store import decode_bindings, encode_bindings
 from trunkline.sip.peers.registrar import Binding, Registrar
 
 NAT = Endpoint("203.0.113.9", 40000)
@@ -16,7 +16,7 @@ def binding(transport: str, uri: str, *path: str, source: Endpoint = NAT, expire
 
 def back(*bindings: Binding) -> list[Binding]:
     """Saved when the clock showed 1970 at -1000, restored where it does at -2000."""
-    return restored(saved(bindings, -1000), -2000, lambda transport, _to: Wire(transport))
+    return decode_bindings(encode_bindings(bindings, -1000), -2000, lambda transport, _to: Wire(transport))
 
 
 def test_a_contact_over_udp_comes_back_as_it_was_and_is_called_through_its_nat() -> None:
@@ -35,7 +35,9 @@ def test_over_tcp_it_comes_back_where_a_new_connection_reaches_it() -> None:
         asked.append((transport, to))
         return Wire(transport)
 
-    (after,) = restored(saved([near, binding("tcp", "sip:ann@10.0.0.2:5062;transport=tcp")], 0), 0, connect)
+    (after,) = decode_bindings(
+        encode_bindings([near, binding("tcp", "sip:ann@10.0.0.2:5062;transport=tcp")], 0), 0, connect
+    )
     assert asked == [("tcp", Endpoint("203.0.113.9", 5062))]
     assert after.target().endpoint == Endpoint("203.0.113.9", 5062)
 
@@ -49,7 +51,9 @@ def test_the_registrar_takes_those_that_have_not_expired() -> None:
     assert len(registrar) == 2
 
 
-@pytest.mark.parametrize("text", ["", "{}", '[{"uri": 1}]', saved([binding("udp", "sip:a@b")], 0).replace("udp", "ws")])
+@pytest.mark.parametrize(
+    "text", ["", "{}", '[{"uri": 1}]', encode_bindings([binding("udp", "sip:a@b")], 0).replace("udp", "ws")]
+)
 def test_what_cannot_be_read_raises(text: str) -> None:
     with pytest.raises((ValueError, LookupError)):
-        restored(text, 0, lambda transport, _to: Wire(transport))
+        decode_bindings(text, 0, lambda transport, _to: Wire(transport))

@@ -31,9 +31,9 @@ class Asking:
             raise self.fault
         return self.wire
 
-    def ask(self, **more: Any) -> None:
+    def send(self, **more: Any) -> None:
         given = {"method": "OPTIONS", "target": TARGET, "address": "sip:us@here", "call_id": "c1", "cseq": 7}
-        self.client.ask(OutOfDialogRequest(**{**given, **more}), self.finals.append)
+        self.client.send(OutOfDialogRequest(**{**given, **more}), self.finals.append)
 
     def answer(self, request: str, status: str) -> None:
         received = parse(response(request, status), stream=False)
@@ -47,7 +47,7 @@ def asking(clock: HandClock) -> Asking:
 
 
 def test_a_request_says_who_asks_and_goes_to_the_target(asking: Asking) -> None:
-    asking.ask(method="REGISTER", headers=(("Expires", "60"),))
+    asking.send(method="REGISTER", headers=(("Expires", "60"),))
     ((text, to),) = asking.wire.sent
     assert to == PEER
     assert text.startswith("REGISTER sip:carrier.example SIP/2.0\r\n")
@@ -57,7 +57,7 @@ def test_a_request_says_who_asks_and_goes_to_the_target(asking: Asking) -> None:
 
 
 def test_the_final_response_comes_once_and_nothing_stays(asking: Asking, clock: HandClock) -> None:
-    asking.ask()
+    asking.send()
     (request,) = asking.wire.take()
     assert len(asking.client) == 1
     asking.answer(request, "100 Trying")
@@ -72,7 +72,7 @@ def test_the_final_response_comes_once_and_nothing_stays(asking: Asking, clock: 
 
 
 def test_after_our_patience_it_is_forgotten(asking: Asking, clock: HandClock) -> None:
-    asking.ask()
+    asking.send()
     clock.advance(4.9)
     assert (asking.finals, len(asking.client)) == ([], 1)
     request = asking.wire.take()[0]
@@ -87,7 +87,7 @@ def test_after_our_patience_it_is_forgotten(asking: Asking, clock: HandClock) ->
 
 def test_what_could_not_be_sent_is_answered_by_ourselves(asking: Asking) -> None:
     asking.fault = ValueError("no way")
-    asking.ask()
+    asking.send()
     (final,) = asking.finals
     assert (final.status, final.headers, final.body) == (500, [], b"")
     assert final.reason == "not sent: ValueError('no way')"
@@ -97,13 +97,13 @@ def test_what_could_not_be_sent_is_answered_by_ourselves(asking: Asking) -> None
 def test_the_connection_of_a_target_is_taken_where_it_has_one(asking: Asking) -> None:
     own = Wire(transport="tcp")
     asking.fault = ValueError("not asked for")
-    asking.ask(target=Target("sip:ann@192.0.2.10", PEER, "tcp", flow=own))
+    asking.send(target=Target("sip:ann@192.0.2.10", PEER, "tcp", flow=own))
     assert own.take_lines() == ["OPTIONS sip:ann@192.0.2.10 SIP/2.0"]
 
 
 def test_a_stop_forgets_all_and_tells_nobody(asking: Asking, clock: HandClock) -> None:
-    asking.ask()
-    asking.ask(call_id="c2")
+    asking.send()
+    asking.send(call_id="c2")
     assert len(asking.client) == 2
     asking.client.stop()
     assert len(asking.client) == 0

@@ -22,7 +22,7 @@ from trunkline.outbound.names import Names, UnknownHost
 from trunkline.sip import endpoint as endpoint_module
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.peers import resolver as lookups_module
-from trunkline.sip.peers.resolver import Lookups, in_order
+from trunkline.sip.peers.resolver import TargetResolver, in_order
 from trunkline.sip.targets import Target, Unreachable, uri_target
 from trunkline.sip.values import DialogEnded, InviteAccepted, InviteProgressed, InviteReceived, SendInvite, SipEvent
 
@@ -87,7 +87,7 @@ def target(uri: str) -> Target:
 
 
 async def places(dns_port: int, uri: str, **others: Any) -> tuple[list[str], float]:
-    found = await Lookups(settings(dns_port, **others), lambda *_: None).look_up(target(uri))
+    found = await TargetResolver(settings(dns_port, **others), lambda *_: None).look_up(target(uri))
     assert all(one.uri == uri for one in found.targets), "certificates are checked against the name that was written"
     assert len({one.transport for one in found.targets}) == 1
     return [str(one.endpoint) for one in found.targets], found.ttl
@@ -95,7 +95,7 @@ async def places(dns_port: int, uri: str, **others: Any) -> tuple[list[str], flo
 
 async def transport(dns_port: int, uri: str) -> tuple[str, str]:
     """Of the first place, and that."""
-    found = await Lookups(settings(dns_port), lambda *_: None).look_up(target(uri))
+    found = await TargetResolver(settings(dns_port), lambda *_: None).look_up(target(uri))
     return found.targets[0].transport, str(found.targets[0].endpoint)
 
 
@@ -127,7 +127,7 @@ async def test_naptr_records_choose_the_transport_where_the_uri_does_not(
 @pytest.mark.parametrize("host", ["broken.carrier.test", "nobody.carrier.test"])
 async def test_a_uri_that_leads_nowhere_says_so(host: str, dns_port: int) -> None:
     found: asyncio.Queue[Sequence[Target] | Unreachable] = asyncio.Queue()
-    lookups = Lookups(settings(dns_port), lambda *_: None)
+    lookups = TargetResolver(settings(dns_port), lambda *_: None)
     with capture_logs() as logs:
         lookups.find(target(f"sip:bob@{host}"), found.put_nowait)
         outcome = await asyncio.wait_for(found.get(), 10)
@@ -143,17 +143,17 @@ async def test_a_look_up_takes_no_longer_than_it_may_and_ends_with_the_endpoint(
         silent.bind(("127.0.0.1", 0))
         port = silent.getsockname()[1]
         found: asyncio.Queue[Sequence[Target] | Unreachable] = asyncio.Queue()
-        lookups = Lookups(settings(port, connect_timeout=0.05), lambda *_: None)
+        lookups = TargetResolver(settings(port, connect_timeout=0.05), lambda *_: None)
         lookups.find(target("sip:bob@carrier.test"), found.put_nowait)
         outcome = await asyncio.wait_for(found.get(), 10)
         assert isinstance(outcome, Unreachable)
-        patient = Lookups(settings(port, connect_timeout=60), lambda *_: None)
+        patient = TargetResolver(settings(port, connect_timeout=60), lambda *_: None)
         patient.find(target("sip:bob@carrier.test"), found.put_nowait)
         await patient.stop()
         assert found.empty()
 
 
-async def media_host(lookups: Lookups, host: str) -> str:
+async def media_host(lookups: TargetResolver, host: str) -> str:
     found: asyncio.Queue[str] = asyncio.Queue()
     lookups.find_address(host, found.put_nowait)
     return await asyncio.wait_for(found.get(), 30)
@@ -175,7 +175,7 @@ async def test_a_host_of_media_is_an_address_of_our_family_or_nothing(
     ours: str, host: str, address: str, dns_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lookups_module, "Names", lambda: Names(("127.0.0.1", dns_port)))
-    lookups = Lookups(settings(dns_port, host=ours), lambda *_: None)
+    lookups = TargetResolver(settings(dns_port, host=ours), lambda *_: None)
     assert await media_host(lookups, host) == address
     await lookups.stop()
 
@@ -193,7 +193,7 @@ async def test_a_host_of_media_is_waited_for_no_longer_than_a_caller_may_wait(
 ) -> None:
     monkeypatch.setattr(lookups_module, "Names", lambda: Names(("127.0.0.1", silent_port)))
     monkeypatch.setattr(lookups_module, "MEDIA_PATIENCE", 0.05)
-    lookups = Lookups(settings(silent_port), lambda *_: None)
+    lookups = TargetResolver(settings(silent_port), lambda *_: None)
     assert await media_host(lookups, "a.carrier.test") == ""
     monkeypatch.setattr(lookups_module, "MEDIA_PATIENCE", 60)
     found: asyncio.Queue[str] = asyncio.Queue()
@@ -224,7 +224,7 @@ async def test_calls_whose_hosts_nobody_knows_hold_up_no_other_and_go_on_without
         plain = await asyncio.wait_for(events.get(), 30)
         assert isinstance(plain, InviteReceived)
         assert plain.call_id == "plain"
-        assert endpoint.sizes["held"] == 20
+        assert endpoint.sizes["held_events"] == 20
         patience.set()
         for number in range(20):
             invite = await asyncio.wait_for(events.get(), 30)
@@ -234,7 +234,7 @@ async def test_calls_whose_hosts_nobody_knows_hold_up_no_other_and_go_on_without
             assert invite.offer.connection is not None
             assert invite.offer.connection.host == ""
     assert endpoint.counters["media_hosts_unknown"] == 20
-    assert endpoint.sizes["held"] == 0
+    assert endpoint.sizes["held_events"] == 0
     await endpoint.stop(0)
 
 
@@ -247,7 +247,9 @@ async def test_names_with_a_port_or_without_srv_are_left_to_the_system(dns_port:
 
 async def test_a_look_up_that_fails_is_told_and_the_trunk_starts_without() -> None:
     found: asyncio.Queue[Sequence[Target]] = asyncio.Queue()
-    lookups = Lookups(settings(free_ports(1), connect_timeout=0.05), lambda _trunk, targets: found.put_nowait(targets))
+    lookups = TargetResolver(
+        settings(free_ports(1), connect_timeout=0.05), lambda _trunk, targets: found.put_nowait(targets)
+    )
     with capture_logs() as logs:
         lookups.start("a", [target("sip:carrier.test")])
         assert await asyncio.wait_for(found.get(), 30) == []
@@ -270,7 +272,7 @@ async def test_a_fault_of_ours_ends_neither_a_trunks_look_ups_nor_leaves_a_call_
 
     monkeypatch.setattr(lookups_module, "TTL_MOST", 0)
     monkeypatch.setattr(lookups_module, "TTL_LEAST", 0)
-    lookups = Lookups(SipSettings(), stumbles)
+    lookups = TargetResolver(SipSettings(), stumbles)
     lookups.start("carrier", [target("sip:127.0.0.1")])
     await asyncio.wait_for(again.wait(), 10)
     outcomes: asyncio.Queue[object] = asyncio.Queue()
@@ -308,7 +310,7 @@ def _spread(count: int) -> Iterator[float]:
 async def test_a_trunk_found_by_srv_is_registered_with_and_calls_by_it_are_known(
     dns_port: int, sipp_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint_module, "GOODBYE_TIME", 0.5)  # the caller sends no ACK
+    monkeypatch.setattr(endpoint_module, "SHUTDOWN_TIME", 0.5)  # the caller sends no ACK
     events: asyncio.Queue[SipEvent] = asyncio.Queue()
     trunk = {"name": "a", "targets": ["sip:here.carrier.test"], "username": "me", "register": True, "keep_alive": 0}
     endpoint = SipEndpoint(settings(dns_port, trunks=[trunk], unknown_callers="none"), events.put_nowait)

@@ -8,7 +8,7 @@ from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.validation import SipRequest
 from trunkline.sip.peers.registrar import Registrar
-from trunkline.sip.peers.router import EdgeLocator
+from trunkline.sip.peers.router import Router
 from trunkline.sip.peers.trunks import Trunks
 from trunkline.sip.targets import OnLocated, Target, Unreachable
 from trunkline.sip.values import Credentials, DialogId, SendInvite
@@ -30,7 +30,7 @@ class Bench:
         self.now = 0.0
         trunks = Trunks(SETTINGS, lambda _target: Wire(), lambda: "tag", lambda: 0.5, lambda *_change: None)
         self.looked_up: list[Target] = []
-        self.locator = EdgeLocator(SETTINGS, self.registrar, trunks, lambda: self.now, self.look_up)
+        self.locator = Router(SETTINGS, self.registrar, trunks, lambda: self.now, self.look_up)
 
     def look_up(self, target: Target, found: OnLocated) -> None:
         self.looked_up.append(target)

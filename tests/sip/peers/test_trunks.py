@@ -179,9 +179,9 @@ def test_without_options_no_call_brings_a_target_down(bench: Bench) -> None:
 
 def test_a_target_whose_host_calls_us_is_up(carrier: Carrier) -> None:
     carrier.wait(90, ["192.0.2.2"])
-    carrier.trunks.heard("carrier", "192.0.2.9")
+    carrier.trunks.call_received("carrier", "192.0.2.9")
     assert carrier.hosts() == ["192.0.2.2"]
-    carrier.trunks.heard("carrier", "192.0.2.1")
+    carrier.trunks.call_received("carrier", "192.0.2.1")
     assert carrier.hosts() == ["192.0.2.1", "192.0.2.2"]
 
 
@@ -316,7 +316,7 @@ def test_at_the_end_our_contact_is_taken_back(bench: Bench, clock: HandClock, an
     carrier = Carrier(bench, **ACCOUNT)
     bench.answer(carrier.one())
     gone: list[bool] = []
-    carrier.trunks.leave(lambda: gone.append(True))
+    carrier.trunks.unregister(lambda: gone.append(True))
     (text,) = carrier.take()
     assert header(text, "Expires") == "0"
     assert gone == []
@@ -333,7 +333,7 @@ def test_at_the_end_our_contact_is_taken_back(bench: Bench, clock: HandClock, an
 
 def test_who_is_not_registered_leaves_at_once(bench: Bench, clock: HandClock) -> None:
     carrier, gone = Carrier(bench, **ACCOUNT), [0]
-    carrier.trunks.leave(lambda: gone.append(1))
+    carrier.trunks.unregister(lambda: gone.append(1))
     assert gone == [0, 1]
     clock.advance(5000)
     assert not carrier.changes
@@ -344,7 +344,7 @@ def taken(carrier: Carrier, *trunks: dict[str, Any]) -> list[str]:
     forgotten: list[str] = []
     settings = SipSettings.model_validate({"trunks": [CARRIER | trunk for trunk in trunks], "target_timeout": 5})
     look_up = lambda name, targets: carrier.trunks.found(name, targets)  # noqa: E731
-    carrier.trunks.take(settings.trunks, look_up, forgotten.append)
+    carrier.trunks.reconfigure(settings.trunks, look_up, forgotten.append)
     return forgotten
 
 
@@ -432,7 +432,7 @@ async def test_a_carrier_dies_and_comes_back(tmp_path: Path) -> None:
     finally:
         await endpoint.stop()
     assert Counter(counters)["target_up"] == 1
-    assert endpoint.sizes["asking"] == 0
+    assert endpoint.sizes["trunk_requests"] == 0
 
 
 @pytest.mark.peer

@@ -55,22 +55,22 @@ class Access:
     def __init__(
         self,
         settings: SipSettings,
-        guard: DigestServer,
+        digest_server: DigestServer,
         counters: Counter[str],
         is_phone_at: Callable[[Endpoint, float], bool] = lambda _source, _now: False,
     ) -> None:
         """`is_phone_at` says whether a phone is registered from an address at that time."""
         self._is_phone_at = is_phone_at
-        self._guard = guard
+        self._digest_server = digest_server
         self._counters = counters
         self._trunks: dict[str, TrunkSettings] = {}
         self._targets: dict[str, frozenset[str]] = {}
         self._failures: dict[str, _Failures] = {}
         self._spent: dict[str, float] = {}
         """Credentials that are good no more, and when they were used; the oldest first."""
-        self.take(settings)
+        self.reconfigure(settings)
 
-    def take(self, settings: SipSettings) -> None:
+    def reconfigure(self, settings: SipSettings) -> None:
         """Go by these settings from now on. What was learned of a trunk stays where its targets do."""
         self._settings = settings
         self._passwords = {phone.user: phone.password for phone in settings.phones}
@@ -87,7 +87,7 @@ class Access:
         if trunk in self._trunks:
             self._targets[trunk] = frozenset(addresses) | frozenset(_literals(self._trunks[trunk].targets))
 
-    def caller(self, request: SipRequest, source: Endpoint, now: float) -> PeerIdentity:
+    def identify(self, request: SipRequest, source: Endpoint, now: float) -> PeerIdentity:
         """Whose call an INVITE is. Raises Refused: 401 with challenges, or 403."""
         address = _address(source.host)
         for trunk in self._settings.trunks:
@@ -123,7 +123,7 @@ class Access:
         return user
 
     @property
-    def watched(self) -> int:
+    def failing_addresses(self) -> int:
         """Addresses with failures that are remembered."""
         return len(self._failures)
 
@@ -137,12 +137,12 @@ class Access:
         authorization = self._credentials(request)
         if not authorization:
             raise ChallengeRejection(401, "Unauthorized", self._challenges(now))
-        verdict = self._guard.check(authorization, request.method, request.uri, now, self._passwords.get)
-        outcome = verdict.outcome
-        if verdict.once and not self._is_first_use(verdict.once, now):
+        result = self._digest_server.check(authorization, request.method, request.uri, now, self._passwords.get)
+        outcome = result.outcome
+        if result.once and not self._is_first_use(result.once, now):
             outcome = "stale"
         if outcome == "good":
-            return verdict.username
+            return result.username
         if outcome == "stale":
             raise ChallengeRejection(401, "Unauthorized", self._challenges(now, stale=True))
         self._count_failure(source, failures, now)
@@ -164,13 +164,13 @@ class Access:
             del self._failures[next(iter(self._failures))]
 
     def _challenges(self, now: float, *, stale: bool = False) -> Headers:
-        return tuple(("WWW-Authenticate", value) for value in self._guard.challenges(now, stale=stale))
+        return tuple(("WWW-Authenticate", value) for value in self._digest_server.challenges(now, stale=stale))
 
     def _credentials(self, request: SipRequest) -> str:
         """The Authorization for our realm; empty when there is none."""
         for value in request.values("authorization"):
             try:
-                if parse_digest(value).get("realm") == self._guard.realm:
+                if parse_digest(value).get("realm") == self._digest_server.realm:
                     return value
             except ValueError:
                 continue

@@ -17,7 +17,7 @@ from trunkline.sip.targets import TRANSPORTS
 from trunkline.sip.transactions import Flow
 
 
-class _Saved(Struct, frozen=True):
+class StoredBinding(Struct, frozen=True):
     uri: str
     key: tuple[str, str]
     transport: str
@@ -30,11 +30,11 @@ class _Saved(Struct, frozen=True):
     """Seconds since 1970."""
 
 
-def saved(bindings: Sequence[Binding], epoch: float) -> str:
+def encode_bindings(bindings: Sequence[Binding], epoch: float) -> str:
     """The text; `epoch` is 1970 by the registrar's clock."""
     return encode(
         [
-            _Saved(
+            StoredBinding(
                 one.uri,
                 one.key,
                 one.flow.transport,
@@ -50,11 +50,11 @@ def saved(bindings: Sequence[Binding], epoch: float) -> str:
     ).decode()
 
 
-def restored(text: str, epoch: float, connect: Callable[[str, Endpoint], Flow]) -> list[Binding]:
+def decode_bindings(text: str, epoch: float, connect: Callable[[str, Endpoint], Flow]) -> list[Binding]:
     """The contacts of a text that can be dialled; `connect` gives the flow to an address over `udp` or `tcp`. Raises
     ValueError or LookupError."""
     try:
-        found = decode(text, type=list[_Saved])
+        found = decode(text, type=list[StoredBinding])
     except DecodeError as error:
         raise ValueError(str(error)) from error
     bindings = []

@@ -1,7 +1,7 @@
 """Requests of ours outside any dialog, OPTIONS and REGISTER: pure.
 
 The transaction layer waits 64*T1 for an answer (RFC 3261 section 17.1.2.2). Who has another target to try does not
-wait that long: after `patience` seconds the request is forgotten, so that those to a dead target never pile up.
+wait that long: after `timeout` seconds the request is forgotten, so that those to a dead target never pile up.
 """
 
 from collections.abc import Callable
@@ -34,21 +34,21 @@ class OutOfDialogClient:
         transactions: Transactions,
         connect: Callable[[Target], Flow],
         tag: Callable[[], str],
-        patience: float,
+        timeout: float,
     ) -> None:
         self.connect = connect
         self.tag = tag
         self.timers = transactions.timers
         self._transactions = transactions
-        self._patience = patience
+        self._timeout = timeout
         self._open: dict[ClientTransaction, Any] = {}
-        """Requests that wait for their answers, and the timers of our patience."""
+        """Requests that wait for their answers, and the timers of our timeout."""
 
     def __len__(self) -> int:
         """Requests that wait for their answers."""
         return len(self._open)
 
-    def ask(self, question: OutOfDialogRequest, on_final: Callable[[SipResponse], None]) -> None:
+    def send(self, request: OutOfDialogRequest, on_final: Callable[[SipResponse], None]) -> None:
         """`on_final` gets the final response, once; one without headers is our own: 408 for none in time, 503 where the
         target cannot be reached, 500 where we could not send it."""
 
@@ -63,24 +63,24 @@ class OutOfDialogClient:
             on_final(SipResponse([], b"", 408, "No Answer"))
 
         try:
-            sent = self._transactions.send(self._request(question), received)
+            sent = self._transactions.send(self._request(request), received)
         except Exception as error:
             # Who asks does so for ever, each time upon the last answer.
             on_final(SipResponse([], b"", 500, f"not sent: {error!r}"))
             return
-        self._open[sent] = self.timers.after(self._patience, given_up)
+        self._open[sent] = self.timers.after(self._timeout, given_up)
 
-    def _request(self, question: OutOfDialogRequest) -> Outgoing:
+    def _request(self, request: OutOfDialogRequest) -> Outgoing:
         return Outgoing(
-            method=question.method,
-            uri=question.target.uri,
-            from_=f"<{question.address}>;tag={self.tag()}",
-            to=f"<{question.address}>",
-            call_id=question.call_id,
-            cseq=question.cseq,
-            target=question.target.endpoint,
-            flow=question.target.flow or self.connect(question.target),
-            headers=question.headers,
+            method=request.method,
+            uri=request.target.uri,
+            from_=f"<{request.address}>;tag={self.tag()}",
+            to=f"<{request.address}>",
+            call_id=request.call_id,
+            cseq=request.cseq,
+            target=request.target.endpoint,
+            flow=request.target.flow or self.connect(request.target),
+            headers=request.headers,
         )
 
     def stop(self) -> None:

@@ -1,7 +1,7 @@
 """Our registration with a trunk (RFC 3261 section 10.2): pure.
 
 We register with the first target that answers, and again when `REFRESH_AT` of the time that was granted has passed
-(`granted`), or when that target is down. Where no target takes us we try again, later each time, up to `RETRY_LIMIT`
+(`granted`), or when that target is down. Where no target takes us we try again, later each time, up to `RETRY_MAX`
 seconds, and not all trunks of a carrier's at the same moment (RFC 5626 section 4.5). At the end we take our contact
 back.
 """
@@ -21,14 +21,14 @@ from trunkline.sip.peers.client import OutOfDialogClient, OutOfDialogRequest
 from trunkline.sip.targets import DEFAULT_PORTS, Target
 
 REFRESH_AT = 0.8
-REFRESH_LEAST = 1.0
+REFRESH_MIN = 1.0
 """Seconds between two registrations, however little the registrar grants."""
-LONGEST = 86400
+EXPIRES_MAX = 86400
 """Seconds: a Min-Expires over it is a refusal."""
 _EXPIRES = re.compile(r";\s*expires\s*=\s*\"?\s*([0-9]+)", re.IGNORECASE)
 RETRY_FIRST = 5.0
 """Seconds until a registration that failed is tried again; doubled each time."""
-RETRY_LIMIT = 600.0
+RETRY_MAX = 600.0
 
 
 class Account(Protocol):
@@ -38,10 +38,10 @@ class Account(Protocol):
     def user(self) -> str:
         """User part of our contact."""
 
-    def places(self) -> Sequence[Target]:
+    def targets_in_order(self) -> Sequence[Target]:
         """With whom to register, in order; at least one. They have credentials."""
 
-    def address(self, target: Target) -> str:
+    def address_of_record(self, target: Target) -> str:
         """The address of record: a URI."""
 
     def answered(self, target: Target) -> None:
@@ -54,7 +54,7 @@ class Account(Protocol):
 @dataclass(slots=True, eq=False)
 class _Attempt:
     target: Target
-    answerer: DigestClient
+    digest_client: DigestClient
     expires: int
     """0: to take our contact back."""
     raised: bool = False
@@ -64,13 +64,13 @@ class _Attempt:
 class Registration:
     """One trunk's. `random` gives numbers from 0 up to 1."""
 
-    def __init__(self, account: Account, expires: int, asker: OutOfDialogClient, random: Callable[[], float]) -> None:
+    def __init__(self, account: Account, expires: int, client: OutOfDialogClient, random: Callable[[], float]) -> None:
         self.registered = False
         self._account = account
         self._expires = expires
-        self._asker = asker
+        self._client = client
         self._random = random
-        self._call_id = asker.tag()
+        self._call_id = client.tag()
         self._cseq = 0
         self._left: deque[Target] = deque()
         """Targets to try yet."""
@@ -79,29 +79,29 @@ class Registration:
         """Where we are registered."""
         self._failures = 0
         self._timer: Any = None
-        self._told = ("", "")
-        self._on_gone: Callable[[], None] | None = None
+        self._reported = ("", "")
+        self._on_unregistered: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Register with the first target that takes us."""
         self.stop()
         self._left.clear()
-        self._left.extend(self._account.places())
+        self._left.extend(self._account.targets_in_order())
         self._next()
 
     def lost(self, target: Target) -> None:
         """A target is down."""
-        if self._at == target and self._on_gone is None:
+        if self._at == target and self._on_unregistered is None:
             self.start()
 
-    def leave(self, on_gone: Callable[[], None]) -> None:
-        """Take our contact back; `on_gone` is called when that is done or has failed."""
+    def unregister(self, on_unregistered: Callable[[], None]) -> None:
+        """Take our contact back; `on_unregistered` is called when that is done or has failed."""
         self.stop()
-        self._attempt, self._on_gone = None, on_gone
+        self._attempt, self._on_unregistered = None, on_unregistered
         if self.registered and self._at is not None:
             self._send(self._new(self._at, 0))
         else:
-            on_gone()
+            on_unregistered()
 
     def stop(self) -> None:
         """Do nothing more by ourselves."""
@@ -115,8 +115,8 @@ class Registration:
     def _new(self, target: Target, expires: int) -> _Attempt:
         credentials = target.credentials
         assert credentials is not None
-        flow = self._asker.connect(target)
-        return _Attempt(replace(target, flow=flow), DigestClient(credentials, self._asker.tag), expires)
+        flow = self._client.connect(target)
+        return _Attempt(replace(target, flow=flow), DigestClient(credentials, self._client.tag), expires)
 
     def _send(self, attempt: _Attempt) -> None:
         self._attempt = attempt
@@ -126,11 +126,11 @@ class Registration:
         headers = (
             contact(target.flow, self._account.user),
             ("Expires", str(attempt.expires)),
-            *attempt.answerer.headers("REGISTER", target.uri),
+            *attempt.digest_client.headers("REGISTER", target.uri),
         )
-        address = self._account.address(target)
-        question = OutOfDialogRequest("REGISTER", target, address, self._call_id, self._cseq, headers)
-        self._asker.ask(question, partial(self._answered, attempt))
+        address = self._account.address_of_record(target)
+        request = OutOfDialogRequest("REGISTER", target, address, self._call_id, self._cseq, headers)
+        self._client.send(request, partial(self._answered, attempt))
 
     def _answered(self, attempt: _Attempt, response: SipResponse) -> None:
         if response.headers:
@@ -138,15 +138,15 @@ class Registration:
         if attempt is not self._attempt:
             return
         headers = [(key, value) for key, _, value in response.headers]
-        if response.status in (401, 407) and attempt.answerer.challenged(headers):
+        if response.status in (401, 407) and attempt.digest_client.challenged(headers):
             self._send(attempt)
-        elif self._on_gone is not None:
+        elif self._on_unregistered is not None:
             self.registered = False
-            self._on_gone()
+            self._on_unregistered()
         elif response.status < 300:
             self._succeeded(attempt, response)
-        elif response.status == 423 and not attempt.raised and attempt.expires < _least(response) <= LONGEST:
-            self._expires = attempt.expires = _least(response)
+        elif response.status == 423 and not attempt.raised and attempt.expires < _min_expires(response) <= EXPIRES_MAX:
+            self._expires = attempt.expires = _min_expires(response)
             attempt.raised = True
             self._send(attempt)
         elif self._left and (not response.headers or response.status >= 500):
@@ -163,22 +163,22 @@ class Registration:
             return
         self.registered, self._failures = True, 0
         self._at = next(
-            (one for one in self._account.places() if one.endpoint == attempt.target.endpoint), attempt.target
+            (one for one in self._account.targets_in_order() if one.endpoint == attempt.target.endpoint), attempt.target
         )
         self._tell("registered", str(attempt.target.endpoint))
-        self._timer = self._asker.timers.after(max(seconds * REFRESH_AT, REFRESH_LEAST), self.start)
+        self._timer = self._client.timers.after(max(seconds * REFRESH_AT, REFRESH_MIN), self.start)
 
     def _failed(self, detail: str) -> None:
         self.registered, self._at = False, None
         self._tell("registration_failed", detail)
-        seconds = min(RETRY_FIRST * 2**self._failures, RETRY_LIMIT)
+        seconds = min(RETRY_FIRST * 2**self._failures, RETRY_MAX)
         self._failures = min(self._failures + 1, 16)
-        self._timer = self._asker.timers.after(seconds * (1 + self._random()) / 2, self.start)
+        self._timer = self._client.timers.after(seconds * (1 + self._random()) / 2, self.start)
 
     def _tell(self, change: str, detail: str) -> None:
         """Once for each state, not for each time that it is confirmed."""
-        if self._told != (change, detail):
-            self._told = (change, detail)
+        if self._reported != (change, detail):
+            self._reported = (change, detail)
             self._account.tell(change, detail)
 
 
@@ -225,11 +225,11 @@ def _seen_from(response: SipResponse) -> Iterator[tuple[str, int]]:
         yield params["received"].strip("[]").lower(), int(params["rport"])
 
 
-def _least(response: SipResponse) -> int:
+def _min_expires(response: SipResponse) -> int:
     text = response.value("min-expires")
     return _seconds(text) if text.isascii() and text.isdigit() else 0
 
 
 def _seconds(digits: str) -> int:
-    """Delta-seconds may have any length; beyond `LONGEST` all are the same."""
-    return min(int(digits.lstrip("0")[:12] or 0), LONGEST + 1)
+    """Delta-seconds may have any length; beyond `EXPIRES_MAX` all are the same."""
+    return min(int(digits.lstrip("0")[:12] or 0), EXPIRES_MAX + 1)

@@ -53,7 +53,7 @@ class ResolvedTargets:
     ttl: float
 
 
-class Lookups:
+class TargetResolver:
     """The look-ups of one endpoint, a task for each trunk and for each call that waits for one. `on_found` is called
     with a trunk's name and its targets; with none when the first look-up failed."""
 

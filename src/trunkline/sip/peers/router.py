@@ -12,7 +12,7 @@ from trunkline.sip.targets import OnLocated, Target, Unreachable, UriLocator
 from trunkline.sip.values import SendInvite
 
 
-class EdgeLocator:
+class Router:
     """The `Locator` of an endpoint. `clock` is the registrar's, in seconds; `look_up` finds out where a URI's host
     is."""
 
@@ -30,7 +30,7 @@ class EdgeLocator:
         self._clock = clock
         self._uris = UriLocator(look_up)
 
-    def take(self, settings: SipSettings) -> None:
+    def reconfigure(self, settings: SipSettings) -> None:
         """Go by these settings from now on."""
         self._phones = {phone.user for phone in settings.phones}
 

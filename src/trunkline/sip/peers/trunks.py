@@ -1,7 +1,7 @@
 """Trunks: whether their targets are there, in which order calls try them, and what they know us by. Pure.
 
 Each target is asked by OPTIONS every `keep_alive` seconds (RFC 3261 section 11). Any response shows that somebody is
-there, to a call or a REGISTER too, and so does a call that comes from the target's host; after `MISSES` requests in a
+there, to a call or a REGISTER too, and so does a call that comes from the target's host; after `FAILURES` requests in a
 row without one the target is down, and calls pass it over until it answers again. Some carriers answer calls and no
 OPTIONS: where a call was the last sign of life, an OPTIONS without an answer counts for nothing until a call has none.
 Where all targets of a trunk are down, calls try them all, in order: a wrong guess of ours must not be what keeps
@@ -27,7 +27,7 @@ from trunkline.sip.targets import Target, Unreachable, uri_target
 from trunkline.sip.transactions import Flow, Transactions
 from trunkline.sip.values import Credentials, TargetStatus, TrunkStatus
 
-MISSES = 2
+FAILURES = 2
 """Questions in a row without an answer, after which a target is down."""
 
 _WIRE = ("targets", "username", "password", "realm", "registers", "expires", "keep_alive")
@@ -45,11 +45,11 @@ class TargetState:
     target: Target
     up: bool = True
     """Until it is known otherwise."""
-    misses: int = 0
-    by_call: bool = False
+    failures: int = 0
+    seen_by_call: bool = False
     """Its last sign of life was no answer to an OPTIONS."""
     timer: Any = None
-    """Of the next question."""
+    """Of the next request."""
 
 
 class Trunk:
@@ -60,21 +60,21 @@ class Trunk:
         self.user = settings.username or ""
         self._tell = tell
         credentials = _credentials(settings)
-        self._places = [TargetState(replace(_target(text), credentials=credentials)) for text in settings.targets]
+        self._targets = [TargetState(replace(_target(text), credentials=credentials)) for text in settings.targets]
         self._registration: Registration | None = None
         self._started = False
 
     @property
     def status(self) -> TrunkStatus:
         """How it is now."""
-        targets = tuple(TargetStatus(place.target.uri, place.target.endpoint, place.up) for place in self._places)
+        targets = tuple(TargetStatus(state.target.uri, state.target.endpoint, state.up) for state in self._targets)
         registered = None if self._registration is None else self._registration.registered
         return TrunkStatus(self.settings.name, registered, targets)
 
     def targets(self, user: str) -> Sequence[Target]:
         """Where to call `user`, in order."""
         found = []
-        for target in self.places():
+        for target in self.targets_in_order():
             scheme, _, rest = target.uri.partition(":")
             found.append(
                 replace(
@@ -86,11 +86,11 @@ class Trunk:
             )
         return found
 
-    def places(self) -> Sequence[Target]:
+    def targets_in_order(self) -> Sequence[Target]:
         """The targets that are up, else all."""
-        return [place.target for place in [place for place in self._places if place.up] or self._places]
+        return [state.target for state in [state for state in self._targets if state.up] or self._targets]
 
-    def address(self, target: Target) -> str:
+    def address_of_record(self, target: Target) -> str:
         """Ours, as the trunk knows us."""
         return f"sip:{quote(self.user, safe=USER_CHARACTERS)}@{_host(target)}"
 
@@ -104,63 +104,65 @@ class Trunk:
 
     def tried(self, endpoint: Endpoint, *, answered: bool) -> None:
         """A target has answered a call, or not in time."""
-        for place in self._places:
-            if place.target.endpoint == endpoint:
-                self._judge(place, answered=answered, reason="no answer to a call", by_call=True)
+        for state in self._targets:
+            if state.target.endpoint == endpoint:
+                self._update_state(state, answered=answered, reason="no answer to a call", seen_by_call=True)
 
-    def heard(self, host: str) -> None:
+    def call_received(self, host: str) -> None:
         """A call came from this host."""
-        for place in self._places:
-            if place.target.endpoint.host == host:
-                self._judge(place, answered=True, by_call=True)
+        for state in self._targets:
+            if state.target.endpoint.host == host:
+                self._update_state(state, answered=True, seen_by_call=True)
 
-    def _judge(self, place: TargetState, *, answered: bool, reason: str = "", by_call: bool = False) -> None:
+    def _update_state(
+        self, state: TargetState, *, answered: bool, reason: str = "", seen_by_call: bool = False
+    ) -> None:
         if answered:
-            place.misses, place.by_call, up = 0, by_call, True
-        elif not self.settings.keep_alive or (place.by_call and not by_call):
+            state.failures, state.seen_by_call, up = 0, seen_by_call, True
+        elif not self.settings.keep_alive or (state.seen_by_call and not seen_by_call):
             return
         else:
-            place.misses, place.by_call = place.misses + 1, False
-            up = place.up and place.misses < MISSES
-        if up != place.up:
-            place.up = up
+            state.failures, state.seen_by_call = state.failures + 1, False
+            up = state.up and state.failures < FAILURES
+        if up != state.up:
+            state.up = up
             detail = "" if up else f": {reason}"
-            self.tell("target_up" if up else "target_down", f"{place.target.endpoint}{detail}")
+            self.tell("target_up" if up else "target_down", f"{state.target.endpoint}{detail}")
             if not up and self._registration is not None:
-                self._registration.lost(place.target)
+                self._registration.lost(state.target)
 
-    def found(self, asker: OutOfDialogClient, random: Callable[[], float], targets: Sequence[Target]) -> None:
+    def found(self, client: OutOfDialogClient, random: Callable[[], float], targets: Sequence[Target]) -> None:
         """Where the targets are now; those that were there already stay as they are. Where nothing was found, what was
         known stays. The first time is the start."""
         if not self._started:
             self._started = True
             self._set(targets)
-            self._start(asker, random)
+            self._start(client, random)
         elif targets:
-            for place in self._set(targets):
+            for state in self._set(targets):
                 if self.settings.keep_alive:
-                    self._ask(asker, place)
+                    self._send_options(client, state)
 
     def _set(self, targets: Sequence[Target]) -> Sequence[TargetState]:
         """Those that are new."""
-        known = {place.target: place for place in self._places}
-        before = self._places
+        known = {state.target: state for state in self._targets}
+        before = self._targets
         if targets:
-            self._places = [known.get(target) or TargetState(target) for target in targets]
-        for place in before:
-            if place not in self._places and place.timer is not None:
-                place.timer.cancel()
-        return [place for place in self._places if place not in before]
+            self._targets = [known.get(target) or TargetState(target) for target in targets]
+        for state in before:
+            if state not in self._targets and state.timer is not None:
+                state.timer.cancel()
+        return [state for state in self._targets if state not in before]
 
-    def _start(self, asker: OutOfDialogClient, random: Callable[[], float]) -> None:
+    def _start(self, client: OutOfDialogClient, random: Callable[[], float]) -> None:
         if self.settings.registers:
-            self._registration = Registration(self, self.settings.expires, asker, random)
+            self._registration = Registration(self, self.settings.expires, client, random)
             self._registration.start()
         if self.settings.keep_alive:
-            for place in self._places:
-                self._ask(asker, place)
+            for state in self._targets:
+                self._send_options(client, state)
 
-    def takes(self, settings: TrunkSettings) -> bool:
+    def reconfigure(self, settings: TrunkSettings) -> bool:
         """Go by these settings from now on, if that changes nothing that others know of us: then what is known of
         targets stays, and so does our registration."""
         if any(getattr(settings, name) != getattr(self.settings, name) for name in _WIRE):
@@ -168,40 +170,40 @@ class Trunk:
         self.settings = settings
         return True
 
-    def retire(self, on_gone: Callable[[], None]) -> None:
+    def retire(self, on_unregistered: Callable[[], None]) -> None:
         """It is no trunk of ours any more: register no more, and ask no more."""
         self.stop()
-        self._places = []
-        self.leave(on_gone)
+        self._targets = []
+        self.unregister(on_unregistered)
 
-    def leave(self, on_gone: Callable[[], None]) -> None:
+    def unregister(self, on_unregistered: Callable[[], None]) -> None:
         """Register no more."""
         if self._registration is None:
-            on_gone()
+            on_unregistered()
         else:
-            self._registration.leave(on_gone)
+            self._registration.unregister(on_unregistered)
 
     def stop(self) -> None:
         """Ask no more."""
-        for place in self._places:
-            if place.timer is not None:
-                place.timer.cancel()
+        for state in self._targets:
+            if state.timer is not None:
+                state.timer.cancel()
         if self._registration is not None:
             self._registration.stop()
 
-    def _ask(self, asker: OutOfDialogClient, place: TargetState) -> None:
-        place.timer = None
-        flow = asker.connect(place.target)
-        address = self.address(place.target) if self.user else f"sip:{flow.local}"
+    def _send_options(self, client: OutOfDialogClient, state: TargetState) -> None:
+        state.timer = None
+        flow = client.connect(state.target)
+        address = self.address_of_record(state.target) if self.user else f"sip:{flow.local}"
         headers = (contact(flow), *CAPABILITIES)
-        question = OutOfDialogRequest("OPTIONS", replace(place.target, flow=flow), address, asker.tag(), 1, headers)
-        asker.ask(question, partial(self._answered, asker, place))
+        request = OutOfDialogRequest("OPTIONS", replace(state.target, flow=flow), address, client.tag(), 1, headers)
+        client.send(request, partial(self._answered, client, state))
 
-    def _answered(self, asker: OutOfDialogClient, place: TargetState, response: SipResponse) -> None:
-        if place not in self._places:
+    def _answered(self, client: OutOfDialogClient, state: TargetState, response: SipResponse) -> None:
+        if state not in self._targets:
             return
-        place.timer = asker.timers.after(self.settings.keep_alive, self._ask, asker, place)
-        self._judge(place, answered=bool(response.headers), reason=response.reason)
+        state.timer = client.timers.after(self.settings.keep_alive, self._send_options, client, state)
+        self._update_state(state, answered=bool(response.headers), reason=response.reason)
 
 
 class Trunks:
@@ -217,16 +219,16 @@ class Trunks:
         tell: Tell,
     ) -> None:
         self._tell = tell
-        self._patience = settings.target_timeout
+        self._timeout = settings.target_timeout
         self._connect = connect
         self._tag = tag
         self._random = random
         self._trunks = {trunk.name: Trunk(trunk, tell) for trunk in settings.trunks}
-        self._asker: OutOfDialogClient | None = None
+        self._client: OutOfDialogClient | None = None
 
     def __len__(self) -> int:
         """Requests that wait for their answers."""
-        return 0 if self._asker is None else len(self._asker)
+        return 0 if self._client is None else len(self._client)
 
     @property
     def status(self) -> tuple[TrunkStatus, ...]:
@@ -243,19 +245,19 @@ class Trunks:
         for trunk in self._trunks.values():
             trunk.tried(target.endpoint, answered=answered)
 
-    def heard(self, name: str, host: str) -> None:
+    def call_received(self, name: str, host: str) -> None:
         """A call came by this trunk from this host."""
         if name in self._trunks:
-            self._trunks[name].heard(host)
+            self._trunks[name].call_received(host)
 
     def start(self, transactions: Transactions, look_up: Callable[[str, Sequence[Target]], None]) -> None:
         """Ask after targets, and register, from now on. `look_up` is called with each trunk's name and its targets as
         they are written; `found` is to be called with what comes of it."""
-        self._asker = OutOfDialogClient(transactions, self._connect, self._tag, self._patience)
+        self._client = OutOfDialogClient(transactions, self._connect, self._tag, self._timeout)
         for name, trunk in self._trunks.items():
-            look_up(name, trunk.places())
+            look_up(name, trunk.targets_in_order())
 
-    def take(
+    def reconfigure(
         self,
         settings: Sequence[TrunkSettings],
         look_up: Callable[[str, Sequence[Target]], None],
@@ -267,50 +269,50 @@ class Trunks:
         before, self._trunks = self._trunks, {}
         for one in settings:
             old = before.pop(one.name, None)
-            if old is not None and old.takes(one):
+            if old is not None and old.reconfigure(one):
                 self._trunks[one.name] = old
                 continue
             trunk = self._trunks[one.name] = Trunk(one, self._tell)
-            begin = partial(self._begin, one.name, trunk, look_up)
+            start = partial(self._look_up, one.name, trunk, look_up)
             if old is None:
-                begin()
+                start()
             else:
                 forget(one.name)
-                old.retire(begin)
+                old.retire(start)
         for name, old in before.items():
             forget(name)
             old.retire(lambda: None)
 
-    def _begin(self, name: str, trunk: Trunk, look_up: Callable[[str, Sequence[Target]], None]) -> None:
+    def _look_up(self, name: str, trunk: Trunk, look_up: Callable[[str, Sequence[Target]], None]) -> None:
         if self._trunks.get(name) is trunk:  # else it has been replaced meanwhile
-            look_up(name, trunk.places())
+            look_up(name, trunk.targets_in_order())
 
     def found(self, name: str, targets: Sequence[Target]) -> None:
         """Where a trunk's targets are; none: nothing could be found."""
-        assert self._asker is not None
+        assert self._client is not None
         if name in self._trunks:
-            self._trunks[name].found(self._asker, self._random, targets)
+            self._trunks[name].found(self._client, self._random, targets)
 
-    def leave(self, on_gone: Callable[[], None]) -> None:
-        """Take our registrations back; `on_gone` is called when none is left."""
+    def unregister(self, on_unregistered: Callable[[], None]) -> None:
+        """Take our registrations back; `on_unregistered` is called when none is left."""
         staying = set(self._trunks)
 
         def gone(name: str) -> None:
             staying.discard(name)
             if not staying:
-                on_gone()
+                on_unregistered()
 
         if not staying:
-            on_gone()
+            on_unregistered()
         for name, trunk in self._trunks.items():
-            trunk.leave(partial(gone, name))
+            trunk.unregister(partial(gone, name))
 
     def stop(self) -> None:
         """Ask no more."""
         for trunk in self._trunks.values():
             trunk.stop()
-        if self._asker is not None:
-            self._asker.stop()
+        if self._client is not None:
+            self._client.stop()
 
 
 def _target(text: str) -> Target:
