@@ -10,7 +10,7 @@ INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
 # Tests of real calls in real time: byte for byte holds only where no other test takes the core away.
 PATIENT := surroundings python_sdk node_sdk pipecat
-REALTIME := $(filter-out $(PATIENT:%=tests/peers/test_%.py),$(wildcard tests/peers/test_*.py)) tests/workers/test_stream_targets.py
+REALTIME := $(filter-out $(PATIENT:%=tests/peers/test_%.py),$(wildcard tests/peers/test_*.py)) tests/workers/worker/test_stream_targets.py
 SERVE ?=
 BENCH ?= quick
 ROOMS ?=

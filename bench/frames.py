@@ -21,7 +21,7 @@ from trunkline.streaming.params import BidirectionalMode, StreamIdentity, Stream
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Session
 from trunkline.streaming.socket import Sender
-from trunkline.workers.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderProcess
 
 IDENTITY = StreamIdentity(
     StreamSid("32de0dea-53cb-4b21-89a4-9e1819c043bc"),

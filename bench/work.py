@@ -41,7 +41,7 @@ from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
 from trunkline.streaming.socket import Sender
-from trunkline.workers.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderProcess
 
 PAYLOAD = bytes(range(160))
 SLOTS = 4

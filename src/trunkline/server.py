@@ -38,7 +38,7 @@ from trunkline.store.store import Store
 from trunkline.store.writer import Writer
 from trunkline.streaming.certificates import renew, tls_context
 from trunkline.streaming.target import BadTarget
-from trunkline.texml.conductor import TexmlRunner, Tools
+from trunkline.texml.runner import TexmlRunner, Tools
 from trunkline.webhooks.delivery import Delivery
 from trunkline.webhooks.signing import Signer
 from trunkline.workers.limits import raise_file_limit

@@ -20,8 +20,8 @@ from trunkline.media.events import MediaEvent
 from trunkline.media.rtp.packet import parse
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.workers import messages as wire
-from trunkline.workers.decoder_client import DecoderProcess
-from trunkline.workers.leg_services import Orders
+from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.workers.worker.leg_services import Orders
 from trunkline.workers.pool import PoolEvent
 
 HOST = "127.0.0.1"

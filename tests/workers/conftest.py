@@ -9,7 +9,7 @@ import pytest_asyncio
 from steady import SteadyClock
 from trunkline.config import MediaSettings
 from trunkline.media import engine
-from trunkline.workers.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderProcess
 from workers.bench import Bench
 
 

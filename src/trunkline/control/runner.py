@@ -32,7 +32,7 @@ from trunkline.calls.commands import (
     StopRecording,
     Unbridge,
 )
-from trunkline.calls.director import CallScript
+from trunkline.calls.script import CallScript
 from trunkline.calls.directory import Directory
 from trunkline.calls.registry import InviteInfo, LiveCall, Registry
 from trunkline.calls.views import CALL_EVENTS, Application, CallView

@@ -11,8 +11,8 @@ import pytest
 
 from mp3files import KINDS, mp3
 from trunkline.streaming.messages import Problem, Refusal
-from trunkline.workers import decoder_client as files
-from trunkline.workers.decoder_client import DecoderProcess
+from trunkline.workers.worker import decoder_client as files
+from trunkline.workers.worker.decoder_client import DecoderProcess
 
 PLENTY = 10_000_000
 FILE = mp3(KINDS[0], 1)

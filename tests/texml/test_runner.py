@@ -29,7 +29,7 @@ from trunkline.outbound.dialler import Dialler
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
 from trunkline.texml.cache import FileCache
-from trunkline.texml.conductor import TexmlRunner, Tools
+from trunkline.texml.runner import TexmlRunner, Tools
 from trunkline.texml.fetch import Fetcher
 from trunkline.texml.sounds import Sounds
 from trunkline.texml.voice import SpeechError

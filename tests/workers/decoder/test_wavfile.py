@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trunkline.workers import wavfile
-from trunkline.workers.wavfile import Unwritable, WavFile
+from trunkline.workers.decoder import wavfile
+from trunkline.workers.decoder.wavfile import Unwritable, WavFile
 
 
 def content(path: Path) -> tuple[int, int, int, bytes]:

@@ -26,7 +26,7 @@ from trunkline.media.audio.decoding import TooLong, UndecodableFile, decode, dec
 from trunkline.workers import messages as wire
 from trunkline.workers.link import Link
 from trunkline.workers.parent import Parent
-from trunkline.workers.wavfile import Unwritable, WavFile
+from trunkline.workers.decoder.wavfile import Unwritable, WavFile
 
 _log = structlog.get_logger()
 
@@ -159,7 +159,7 @@ class DecoderProcess:
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m trunkline.workers.decoder FD PARENT`."""
+    """`python -m trunkline.workers.decoder.process FD PARENT`."""
     parent = Parent(int(arguments[1]))
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))

@@ -38,12 +38,12 @@ from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import StreamReport
 from trunkline.streaming.socket import Sender
 from trunkline.workers import messages as wire
-from trunkline.workers.decoder_client import DecoderProcess
-from trunkline.workers.leg_services import Orders
+from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.workers.worker.leg_services import Orders
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
 from trunkline.workers.parent import Parent
-from trunkline.workers.stream_targets import Targets
+from trunkline.workers.worker.stream_targets import Targets
 
 _log = structlog.get_logger()
 
@@ -363,7 +363,7 @@ def _flat(report: StreamReport) -> dict[str, int | str]:
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m trunkline.workers.process FD PARENT`."""
+    """`python -m trunkline.workers.worker.process FD PARENT`."""
     parent = Parent(int(arguments[1]))
     raise_file_limit()
     # Host names are resolved on libuv's threads: one dead DNS server must not hold the others' names up.

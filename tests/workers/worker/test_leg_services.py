@@ -12,7 +12,7 @@ from trunkline.ids import LegId
 from trunkline.media.codecs import CODECS
 from trunkline.sdp.values import Direction
 from trunkline.workers import messages as wire
-from trunkline.workers.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderProcess
 from workers.bench import ONE, OTHER, Bench, Phone, wav
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -14,7 +14,7 @@ from mp3files import signal_to_noise
 from trunkline.ids import LegId
 from trunkline.media.codecs import CODECS
 from trunkline.workers import messages as wire
-from trunkline.workers.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderProcess
 from workers.bench import ONE, OTHER, Bench, wav
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -16,7 +16,7 @@ from trunkline.media.audio.recorder import Recorder
 from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.frames import LegTap
 from trunkline.workers import messages as wire
-from trunkline.workers.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderProcess
 
 _log = structlog.get_logger()
 

@@ -16,8 +16,8 @@ from trunkline.media.frames import LegTap
 from trunkline.media.leg import TooManyPlayers
 from trunkline.media.rtp.dtmf import DIGITS, WAITS, NoTelephoneEvent, TooManyDigits
 from trunkline.workers import messages as wire
-from trunkline.workers.decoder_client import DecoderProcess
-from trunkline.workers.recordings import CALL_ENDED, Key, LegRecordings
+from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.workers.worker.recordings import CALL_ENDED, Key, LegRecordings
 
 _log = structlog.get_logger()
 

@@ -283,7 +283,7 @@ class DecoderProcess:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-m",
-                    "trunkline.workers.decoder",
+                    "trunkline.workers.decoder.process",
                     str(theirs.fileno()),
                     str(os.getpid()),
                     pass_fds=[theirs.fileno()],
