@@ -201,8 +201,8 @@ class Server:
         pool = WorkerPool(settings, lambda event: runner.on_pool(event))
         runner = Runner(settings, account, directory, pool, writer, FACE.callbacks)
         tools = Tools.of(settings, signer, dialler, lambda: _public_url(settings, http))
-        conductor = TexmlRunner(runner, directory.route, tools)
-        stack.push_async_callback(conductor.stop)
+        texml = TexmlRunner(runner, directory.route, tools)
+        stack.push_async_callback(texml.stop)
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
         pool.launch()
         runner.recover(await store.open_calls(), await store.open_streams())
@@ -210,7 +210,7 @@ class Server:
         sip = SipEndpoint(
             settings.sip, runner.on_sip, settings.store.directory, await store.contacts(), runner.keep_contacts
         )
-        runner.connect(sip, conductor)
+        runner.connect(sip, texml)
         service = CallService(runner, directory, store, writer, tools.recordings)
         rooms: dict[str, Callable[[], Counter[str]]] = {}
         metrics = Metrics(rooms, lambda: {"calls": len(runner.registry), "streams": _streams(pool), **sip.gauges})
@@ -227,7 +227,7 @@ class Server:
         rooms |= _counters(pool, delivery) | {
             "calls": lambda: runner.counters,
             "sip": lambda: Counter(sip.counters),
-            "texml": lambda: conductor.counters,
+            "texml": lambda: texml.counters,
             "http": lambda: Counter(app.counters),
         }
         http = HttpServer(app, settings.http)

@@ -28,8 +28,8 @@ def test_a_call_is_found_by_each_of_its_numbers_until_it_is_removed() -> None:
     origin = InviteInfo("sip:a@b", "sip:c@d", (("X-A", "1"),))
     first = registry.add(call("v3:a"), 7, origin, wanted, None)
     second = registry.add(call("v3:b"), 8, InviteInfo(), None, first.leg)
-    assert (first.dialog, first.origin, first.instructions, first.beside) == (7, origin, wanted, None)
-    assert (second.instructions, second.beside) == (None, first.leg)
+    assert (first.dialog, first.origin, first.instructions, first.same_worker_as) == (7, origin, wanted, None)
+    assert (second.instructions, second.same_worker_as) == (None, first.leg)
     assert first.leg != second.leg
     for entry, sid, dialog in ((first, "v3:a", 7), (second, "v3:b", 8)):
         assert registry.by_sid(CallSid(sid)) is entry

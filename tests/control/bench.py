@@ -1,4 +1,4 @@
-"""A runner on a real model, directory, store and writer; what signalling, media workers and the director are given is
+"""A runner on a real model, directory, store and writer; what signalling, media workers and the script are given is
 kept as values."""
 
 import asyncio
@@ -10,12 +10,12 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
+from trunkline.calls.directory import Directory
 
 from trunkline.calls import commands as ask
 from trunkline.calls import events as facts
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
-from trunkline.calls.directory import Directory
 from trunkline.calls.registry import LiveCall
 from trunkline.config import Settings, derived_sid
 from trunkline.control.runner import Runner
@@ -83,8 +83,8 @@ class Media:
         self.reported: wire.Reported | None = None
         """What a worker answers when it is asked."""
 
-    def place(self, leg: LegId, beside: LegId | None = None) -> bool:
-        self.placed.append((leg, beside))
+    def place(self, leg: LegId, same_worker_as: LegId | None = None) -> bool:
+        self.placed.append((leg, same_worker_as))
         return self.running
 
     def send(self, leg: LegId, order: msgspec.Struct) -> None:
@@ -99,7 +99,7 @@ class Media:
 
 @dataclass
 class Told:
-    """What the director is told, in order, and the state of the call at that moment."""
+    """What the script is told, in order, and the state of the call at that moment."""
 
     all: list[tuple[LiveCall, facts.Fact | Command, CallState]] = field(default_factory=list)
     began: list[tuple[LiveCall, Instructions]] = field(default_factory=list)
@@ -108,13 +108,13 @@ class Told:
     news: asyncio.Queue[LiveCall] = field(default_factory=asyncio.Queue)
     """The call of each of these."""
 
-    def begin(self, entry: LiveCall, instructions: Instructions) -> None:
+    def start(self, entry: LiveCall, instructions: Instructions) -> None:
         self.began.append((entry, instructions))
 
     def redirect(self, entry: LiveCall, instructions: Instructions) -> None:
         self.redirected.append((entry, instructions))
 
-    def told(self, entry: LiveCall, what: facts.Fact | Command) -> None:
+    def on_applied(self, entry: LiveCall, what: facts.Fact | Command) -> None:
         self.all.append((entry, what, entry.call.state))
         self.news.put_nowait(entry)
         if self.fault is not None:
@@ -129,7 +129,7 @@ class Bench:
     stored: list[CallbackRecord] = field(default_factory=list)
     signalling: Signalling = field(default_factory=Signalling)
     media: Media = field(default_factory=Media)
-    director: Told = field(default_factory=Told)
+    script: Told = field(default_factory=Told)
     writer: Writer = field(init=False)
     runner: Runner = field(init=False)
 
@@ -137,7 +137,7 @@ class Bench:
         self.writer = Writer(self.store, self.settings.store, self.stored.extend)
         self.directory = Directory(self.settings, ACCOUNT, (), NOW)
         self.runner = Runner(self.settings, ACCOUNT, self.directory, cast(Any, self.media), self.writer, CALLBACKS)
-        self.runner.connect(cast(Any, self.signalling), self.director)
+        self.runner.connect(cast(Any, self.signalling), self.script)
         self.writer.start()
 
     async def callbacks(self) -> list[dict[str, str]]:
@@ -151,10 +151,10 @@ class Bench:
             DialogId(dialog), "sip:+49@a", "+49", "Ann", "sip:+2@b", "+2", sdp(), HEADERS, Endpoint("192.0.2.9", 5060),
             "udp", "call-id",
         )  # fmt: skip
-        before = len(self.director.all)
+        before = len(self.script.all)
         self.runner.on_sip(replace(event, **changes))
-        assert len(self.director.all) > before, "nobody is told of it"
-        return self.director.all[-1][0]
+        assert len(self.script.all) > before, "nobody is told of it"
+        return self.script.all[-1][0]
 
     def turns_away(self) -> sip.SipAction:
         """A call comes in of which nothing is left."""
@@ -178,13 +178,13 @@ class Bench:
         return entry
 
     def forget(self) -> None:
-        for kept in (self.signalling.done, self.media.orders, self.director.all):
+        for kept in (self.signalling.done, self.media.orders, self.script.all):
             kept.clear()
 
     async def ended(self, entry: LiveCall) -> None:
         """Wait until it has ended by itself."""
         while entry.call.state is not CallState.ENDED:
-            await self.director.news.get()
+            await self.script.news.get()
 
     def over(self, entry: LiveCall) -> None:
         """Nothing of it is left."""

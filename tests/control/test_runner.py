@@ -43,7 +43,7 @@ async def test_a_call_to_a_number_has_its_application_and_is_told_what_to_do(ben
     assert (view.status_callback, view.status_callback_method) == ("http://a/s", "GET")
     assert entry.origin == InviteInfo("sip:+49@a", "sip:+2@b", HEADERS)
     wanted = Instructions(url="http://a/v", method="GET", fallback_url="http://b/v")
-    assert (entry.instructions, bench.director.began) == (wanted, [(entry, wanted)])
+    assert (entry.instructions, bench.script.began) == (wanted, [(entry, wanted)])
     assert bench.signalling.done == [sip.SendRinging(DialogId(7))]
     assert bench.media.placed == [(entry.leg, None)]
     ((leg, order),) = bench.media.orders
@@ -63,7 +63,7 @@ async def test_a_call_to_nobodys_number_is_answered_and_is_the_servers(bench: Be
     entry = bench.invited()
     view = entry.call.view
     assert (view.account_sid, view.application_sid, view.status_callback) == (ACCOUNT, None, None)
-    assert (entry.instructions, bench.director.began) == (None, [])
+    assert (entry.instructions, bench.script.began) == (None, [])
     bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
     answer = bench.signalling.done[-1]
     assert isinstance(answer, sip.AcceptInvite)
@@ -102,7 +102,7 @@ async def test_what_the_settings_say_of_calls_the_model_goes_by(bench: Bench) ->
 async def test_a_call_whose_offer_is_refused_is_told_nothing_to_do(bench: Bench) -> None:
     entry = bench.invited(to_user="+1", offer=sdp("0"))
     assert entry.call.state is CallState.ENDED
-    assert bench.director.began == []
+    assert bench.script.began == []
 
 
 async def test_a_call_of_an_application_that_is_not_active_is_refused(bench: Bench) -> None:
@@ -238,10 +238,10 @@ async def test_what_a_placed_call_is_to_do_begins_with_its_answer(bench: Bench) 
     entry = bench.place(instructions=instructions)
     bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
     bench.runner.on_sip(sip.InviteProgressed(DialogId(100), 180, "Ringing", None))
-    assert bench.director.began == []
+    assert bench.script.began == []
     with capture_logs() as logs:
         bench.runner.on_sip(sip.InviteAccepted(DialogId(100), sdp()))
-    assert bench.director.began == [(entry, instructions)]
+    assert bench.script.began == [(entry, instructions)]
     assert [(line["event"], line["codec"]) for line in logs if line["event"] == "call answered"] == [
         ("call answered", "PCMA")
     ]
@@ -251,7 +251,7 @@ async def test_what_a_placed_call_is_to_do_begins_with_its_answer(bench: Bench) 
     broken = bench.place(instructions=instructions)
     bench.runner.on_pool(wire.LegOpened(broken.leg, 20000))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(102), sdp("0")))
-    assert len(bench.director.began) == 1, "one has nothing to do, and one is over"
+    assert len(bench.script.began) == 1, "one has nothing to do, and one is over"
 
 
 # ── what the drivers tell ───────────────────────────────────────────────────────────────────────────────────
@@ -285,7 +285,7 @@ OFFER = sdp()
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
-async def test_what_drivers_tell_is_told_to_the_model_and_then_to_the_director(
+async def test_what_drivers_tell_is_told_to_the_model_and_then_to_the_script(
     bench: Bench, event: Any, fact: Any
 ) -> None:
     entry = bench.up()
@@ -299,16 +299,16 @@ async def test_what_drivers_tell_is_told_to_the_model_and_then_to_the_director(
     else:
         tell, of_nobody = bench.runner.on_pool, msgspec.structs.replace(event, leg=LegId(9))
     tell(of_nobody)
-    assert bench.director.all == []
+    assert bench.script.all == []
     tell(event)
-    ((told, what, _),) = bench.director.all
+    ((told, what, _),) = bench.script.all
     assert (told, what) == (entry, fact)
 
 
-async def test_the_director_hears_when_all_is_done(bench: Bench) -> None:
+async def test_the_script_hears_when_all_is_done(bench: Bench) -> None:
     entry = bench.up()
     bench.runner.apply(entry, ask.EndCall("so be it"))
-    assert bench.director.all == [(entry, ask.EndCall("so be it"), CallState.ENDED)]
+    assert bench.script.all == [(entry, ask.EndCall("so be it"), CallState.ENDED)]
     assert bench.signalling.done == [sip.EndDialog(D, "so be it", 200)]
     assert bench.media.orders == [(entry.leg, wire.CloseLeg(entry.leg, "so be it"))]
 
@@ -429,7 +429,7 @@ async def test_a_command_that_is_refused_changes_nothing_and_is_told_to_nobody(b
     bench.forget()
     with pytest.raises(CallEnded):
         bench.runner.apply(entry, ask.EndCall("again"))
-    assert (bench.director.all, bench.signalling.done) == ([], [])
+    assert (bench.script.all, bench.signalling.done) == ([], [])
 
 
 async def test_an_application_is_notified_in_order_with_its_call(bench: Bench) -> None:
@@ -444,10 +444,10 @@ async def test_an_application_is_notified_in_order_with_its_call(bench: Bench) -
     assert len(bench.stored) == 1
 
 
-async def test_new_instructions_go_to_the_director_and_a_report_comes_from_the_worker(bench: Bench) -> None:
+async def test_new_instructions_go_to_the_script_and_a_report_comes_from_the_worker(bench: Bench) -> None:
     entry = bench.up()
     bench.runner.redirect(entry, Instructions(texml="<Response/>"))
-    assert bench.director.redirected == [(entry, Instructions(texml="<Response/>"))]
+    assert bench.script.redirected == [(entry, Instructions(texml="<Response/>"))]
     assert await bench.runner.report(entry) == wire.Reported(entry.leg, {}, [])
 
 
@@ -458,7 +458,7 @@ async def test_draining_ends_every_call_and_waits_for_the_last(bench: Bench) -> 
     first, second, ended = bench.up(1), bench.up(2), bench.up(3)
     bench.runner.apply(ended, ask.EndCall("before"))
     bench.forget()
-    bench.director.fault = RuntimeError("a fault of ours")
+    bench.script.fault = RuntimeError("a fault of ours")
     with capture_logs() as logs:
         draining = asyncio.create_task(bench.runner.drain(30))
         await asyncio.sleep(0)

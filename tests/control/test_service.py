@@ -44,15 +44,15 @@ async def test_only_a_call_that_is_answered_can_be_told_to_do_something_else(
     placed = bench.place()
     with pytest.raises(CallNotAnswered):
         await service.redirect(ACCOUNT, placed.call.view.sid, WANTED)
-    assert bench.director.redirected == []
+    assert bench.script.redirected == []
     bench.runner.apply(entry, ask.AnswerCall())
     assert (await service.redirect(ACCOUNT, sid, WANTED)).sid == sid
-    assert bench.director.redirected == [(entry, WANTED)]
+    assert bench.script.redirected == [(entry, WANTED)]
     bench.runner.apply(entry, ask.EndCall("over"))
     assert entry.call.state is CallState.ENDED
     with pytest.raises(CallEnded):
         await service.redirect(ACCOUNT, sid, WANTED)
-    assert len(bench.director.redirected) == 1
+    assert len(bench.script.redirected) == 1
 
 
 ASKED: list[Callable[[CallService, AccountSid, CallSid], Awaitable[Any]]] = [

@@ -1,4 +1,4 @@
-"""Documents on real calls of the model, by hand: what the conductor asks of calls, and what it makes of what they tell.
+"""Documents on real calls of the model, by hand: what `TexmlRunner` asks of calls, and what it makes of what they tell.
 Signalling and media are the test's own words; the application and the voice are real."""
 
 import asyncio
@@ -29,8 +29,8 @@ from trunkline.outbound.dialler import Dialler
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
 from trunkline.texml.cache import FileCache
-from trunkline.texml.runner import TexmlRunner, Tools
 from trunkline.texml.fetch import Fetcher
+from trunkline.texml.runner import TexmlRunner, Tools
 from trunkline.texml.sounds import Sounds
 from trunkline.texml.voice import SpeechError
 from trunkline.webhooks.signing import Signer
@@ -53,9 +53,9 @@ class Whisper:
 
 @dataclass
 class Stage:
-    """The runner's part: applies to the model, and tells the conductor. What effects there are nobody performs."""
+    """The runner's part: applies to the model, and tells the runner. What effects there are nobody performs."""
 
-    conductor: TexmlRunner = field(init=False)
+    runner: TexmlRunner = field(init=False)
     asked: list[tuple[LiveCall, Command]] = field(default_factory=list)
     placed: list[tuple[CallRequest, LiveCall]] = field(default_factory=list)
     notices: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
@@ -73,9 +73,9 @@ class Stage:
     def tell(self, entry: LiveCall, *happened: facts.Fact | Command) -> None:
         for what in happened:
             entry.call.handle(what, self.now)
-            self.conductor.told(entry, what)
+            self.runner.on_applied(entry, what)
             if isinstance(what, facts.Accepted) and entry.instructions is not None:
-                self.conductor.begin(entry, entry.instructions)
+                self.runner.start(entry, entry.instructions)
 
     def place(
         self, account: AccountSid, request: CallRequest, route: Route, parent: LiveCall | None = None
@@ -114,11 +114,11 @@ class Stage:
         entry = self.entry()
         self.tell(entry, facts.Invited(SDP, answer=False), OPENED)
         text = None if texml_text is None else f"<Response>{texml_text}</Response>"
-        self.conductor.begin(entry, Instructions(texml=text, url=url or None))
+        self.runner.start(entry, Instructions(texml=text, url=url or None))
         return entry
 
     def redirect(self, entry: LiveCall, verbs: str) -> None:
-        self.conductor.redirect(entry, Instructions(texml=f"<Response>{verbs}</Response>"))
+        self.runner.redirect(entry, Instructions(texml=f"<Response>{verbs}</Response>"))
 
     def commands(self, entry: LiveCall) -> list[Command]:
         return [what for whom, what in self.asked if whom is entry]
@@ -147,9 +147,9 @@ async def stage(
     recordings = RecordingFiles(tmp_path, lambda: "http://us")
     tools = Tools(fetcher, Whisper(), sounds, recordings, settings.step_limit, ("PCMU", "PCMA"))
     routes = {"+1777": Route("trunk", "carrier", "+1777"), "sip:b@h": Route("uri", "", "sip:b@h")}
-    stage.conductor = TexmlRunner(stage, routes.get, tools)
+    stage.runner = TexmlRunner(stage, routes.get, tools)
     yield stage
-    await stage.conductor.stop()
+    await stage.runner.stop()
     assert not any(task.get_name().startswith("texml") for task in asyncio.all_tasks())
 
 
@@ -242,7 +242,7 @@ async def test_what_cannot_be_spoken_or_downloaded_is_skipped(stage: Stage, web:
     entry = stage.rings(f"<Say>nothing</Say><Play>{web.url}/none.mp3</Play>")
     assert await stage.ends(entry) == "the instructions ended"
     assert not any(isinstance(what, ask.StartPlayback) for what in stage.commands(entry))
-    assert stage.conductor.counters["warn"] == 2
+    assert stage.runner.counters["warn"] == 2
 
 
 async def test_a_redirect_in_the_middle_of_a_download_forgets_it(stage: Stage, web: WebApp) -> None:
@@ -293,7 +293,7 @@ async def test_a_call_is_answered_in_the_codec_of_whoever_took_the_dialled_one(s
     entry = stage.entry()
     offer = parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\nc=IN IP4 192.0.2.7\r\nm=audio 4000 RTP/AVP 0 8\r\n")
     stage.tell(entry, facts.Invited(offer, answer=False), OPENED)
-    stage.conductor.begin(
+    stage.runner.start(
         entry,
         Instructions(
             texml='<Response><Dial answerOnBridge="true"><Number>+1777</Number><Number>+1777</Number></Dial></Response>'
@@ -427,7 +427,7 @@ async def test_a_recording_whose_worker_dies_is_warned_of_and_leaves_nothing_beh
     assert [line["warning"] for line in logs] == ["nothing was recorded: the media worker died"]
     stage.tell(entry, facts.RecordingEnded(record.job, 3.2, "hangup"))
     assert stage.notices == []
-    assert stage.conductor._runs == {}
+    assert stage.runner._runs == {}
 
 
 async def test_a_recording_that_other_instructions_cut_off_is_told_to_its_callback(stage: Stage) -> None:
@@ -437,7 +437,7 @@ async def test_a_recording_that_other_instructions_cut_off_is_told_to_its_callba
     stage.tell(entry, HANGUP, facts.LegClosed(), facts.RecordingEnded(record.job, 3.2, "stopped"))
     ((url, _, told),) = stage.notices
     assert (url, told["RecordingStatus"], told["RecordingDuration"]) == ("http://a/rc", "completed", "3")
-    assert stage.conductor._runs == {}
+    assert stage.runner._runs == {}
 
 
 async def test_late_words_of_a_call_that_is_over_change_nothing(stage: Stage) -> None:

@@ -20,9 +20,9 @@ from trunkline.media.events import MediaEvent
 from trunkline.media.rtp.packet import parse
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.workers import messages as wire
+from trunkline.workers.pool import PoolEvent
 from trunkline.workers.worker.decoder_client import DecoderProcess
 from trunkline.workers.worker.leg_services import Orders
-from trunkline.workers.pool import PoolEvent
 
 HOST = "127.0.0.1"
 ONE, OTHER = LegId(1), LegId(2)

@@ -85,16 +85,16 @@ async def test_legs_placed_at_once_do_not_all_go_to_the_worker_that_was_idle_a_m
     assert len(other.legs) - len(busy.legs) > 100
 
 
-async def test_a_leg_beside_another_goes_to_its_worker_whatever_the_load(pool: WorkerPool) -> None:
+async def test_a_leg_with_another_goes_to_its_worker_whatever_the_load(pool: WorkerPool) -> None:
     busy, idle = pool._workers
     for worker, load in ((busy, 0.9), (idle, 0.0)):
         pool._on_report(worker, wire.Status(0, 0, {}, load=load))
     busy.legs.add(LegId(1))
     idle.legs.add(LegId(2))
-    assert pool.place(LegId(3), beside=LegId(1))
-    assert pool.place(LegId(4), beside=LegId(2))
+    assert pool.place(LegId(3), same_worker_as=LegId(1))
+    assert pool.place(LegId(4), same_worker_as=LegId(2))
     assert (busy.legs, idle.legs) == ({1, 3}, {2, 4})
-    assert pool.place(LegId(5), beside=LegId(3)), "and one beside that"
+    assert pool.place(LegId(5), same_worker_as=LegId(3)), "and one beside that"
     assert LegId(5) in busy.legs
 
 
@@ -102,10 +102,10 @@ async def test_there_is_no_place_beside_a_leg_that_is_gone(pool: WorkerPool, tol
     await open_legs(pool, told, 1)
     (parent,) = (worker for worker in pool._workers if LegId(1) in worker.legs)
     parent.gone.set()
-    assert not pool.place(LegId(2), beside=LegId(1))
+    assert not pool.place(LegId(2), same_worker_as=LegId(1))
     parent.gone.clear()
     pool.release(LegId(1))
-    assert not pool.place(LegId(2), beside=LegId(1))
+    assert not pool.place(LegId(2), same_worker_as=LegId(1))
 
 
 async def test_workers_tell_their_load(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:

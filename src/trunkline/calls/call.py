@@ -14,7 +14,7 @@ An offer of the peer's in the call lives beside the state, in `offers.py`: Reoff
 answers it, unless ReofferCancelled has the leg go by what was agreed before.
 
 A fact that has no row in a state comes too late to matter and changes nothing (a leg that opens after CANCEL, say), or
-is the director's business alone (a key heard, a file played). A command that the state does not allow has a row that
+concerns the `CallScript` alone (a key heard, a file played). A command that the state does not allow has a row that
 raises. Streams have a table's worth of rules of their own: `streams.py`.
 """
 

@@ -28,7 +28,7 @@ class LiveCall:
     origin: InviteInfo
     instructions: Instructions | None
     """What the call is to do: an inbound one from the start, an outbound one when it was answered."""
-    beside: LegId | None
+    same_worker_as: LegId | None
     """The media leg that this call's is to share a worker with."""
 
 
@@ -49,11 +49,16 @@ class Registry:
         return iter(list(self._by_sid.values()))
 
     def add(
-        self, call: Call, dialog: int, origin: InviteInfo, instructions: Instructions | None, beside: LegId | None
+        self,
+        call: Call,
+        dialog: int,
+        origin: InviteInfo,
+        instructions: Instructions | None,
+        same_worker_as: LegId | None,
     ) -> LiveCall:
         """Take a new call in and give it a media leg's number."""
         self._last_leg += 1
-        entry = LiveCall(call, dialog, LegId(self._last_leg), origin, instructions, beside)
+        entry = LiveCall(call, dialog, LegId(self._last_leg), origin, instructions, same_worker_as)
         self._by_sid[call.view.sid] = entry
         self._by_dialog[dialog] = entry
         self._by_leg[entry.leg] = entry

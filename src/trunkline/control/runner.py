@@ -32,9 +32,9 @@ from trunkline.calls.commands import (
     StopRecording,
     Unbridge,
 )
-from trunkline.calls.script import CallScript
 from trunkline.calls.directory import Directory
 from trunkline.calls.registry import InviteInfo, LiveCall, Registry
+from trunkline.calls.script import CallScript
 from trunkline.calls.views import CALL_EVENTS, Application, CallView
 from trunkline.config import Settings
 from trunkline.errors import Unavailable
@@ -80,7 +80,7 @@ class Runner:
         self._writer = writer
         self._directory = directory
         self._sip: SipEndpoint | None = None
-        self._director: CallScript | None = None
+        self._script: CallScript | None = None
         self._timers: dict[LegId, list[asyncio.TimerHandle]] = {}
         self._rules = CallRules(
             codecs=settings.media.codecs,
@@ -95,15 +95,15 @@ class Runner:
         self.counters: Counter[str] = Counter()
         self.draining = False
 
-    def connect(self, signalling: SipEndpoint, director: CallScript) -> None:
+    def connect(self, signalling: SipEndpoint, script: CallScript) -> None:
         """Give it the rooms that in turn need this runner."""
         self._sip = signalling
-        self._director = director
+        self._script = script
 
     def redirect(self, entry: LiveCall, instructions: Instructions) -> None:
         """Have a call that is answered do what it is told, instead of what it does now."""
-        assert self._director is not None
-        self._director.redirect(entry, instructions)
+        assert self._script is not None
+        self._script.redirect(entry, instructions)
 
     def recover(self, calls: list[CallView], streams: list[Any]) -> None:
         """Tell of the calls and streams that an earlier server left unfinished."""
@@ -144,10 +144,10 @@ class Runner:
         return written
 
     def _direct(self, entry: LiveCall, what: facts.Fact | Command) -> None:
-        assert self._director is not None
-        self._director.told(entry, what)
+        assert self._script is not None
+        self._script.on_applied(entry, what)
         if isinstance(what, facts.Accepted) and entry.call.answered and entry.instructions is not None:
-            self._director.begin(entry, entry.instructions)
+            self._script.start(entry, entry.instructions)
 
     def place(
         self, account: AccountSid, request: CallRequest, route: Route, parent: LiveCall | None = None
@@ -274,8 +274,8 @@ class Runner:
         _log.info("call", call_sid=view.sid, from_=view.from_, to=view.to, transport=event.transport)
         self.apply(entry, facts.Invited(event.offer, answer=instructions is None))
         if instructions is not None and entry.call.state is not CallState.ENDED:
-            assert self._director is not None
-            self._director.begin(entry, instructions)
+            assert self._script is not None
+            self._script.start(entry, instructions)
 
     def on_pool(self, event: PoolEvent) -> None:
         """A fact from the media workers."""
@@ -305,7 +305,7 @@ class Runner:
         self._sip.perform(action)
 
     def _open_leg(self, entry: LiveCall, effect: do.OpenLeg) -> None:
-        if self._pool.place(entry.leg, entry.beside):
+        if self._pool.place(entry.leg, entry.same_worker_as):
             self._pool.send(entry.leg, wire.OpenLeg(entry.leg, entry.call.view.sid, effect.params))
         else:
             # Not at once: the effects of this transition come first.

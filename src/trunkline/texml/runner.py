@@ -1,9 +1,10 @@
 """Runs documents on calls: one interpreter per call, its effects turned into commands, requests and files.
 
-The conductor is the runner's `Director`. All of it happens on one loop: what the runner tells becomes a fact, what the
-interpreter wants becomes a command (`Runner.apply`), which the runner tells in turn while the interpreter's other
-effects still wait. So facts of a call go through its inbox, one after another. What cannot be done at once (a request,
-a file to be spoken or downloaded) is a task of the call's run; its end is a fact too.
+`TexmlRunner` is the `CallScript` of `control/runner.py`. All of it runs on one loop: what was applied to a call becomes
+a fact, and an effect of the interpreter becomes a command (`Runner.apply`), which is reported back while the
+interpreter's other effects still wait. So the facts of a call are queued in its inbox and handled one after another.
+What cannot be done at once (a request, a file to be spoken or downloaded) is a task of the call's run; its end is a
+fact too.
 
 A dialled party that has a document of its own does what that says first, in a run like any other; at its end the two
 are connected.
@@ -52,7 +53,7 @@ _STUMBLED = "the server stumbled over the call's instructions"
 
 
 class CallCommands(Protocol):
-    """What the conductor needs of the runner."""
+    """What `TexmlRunner` needs of the call runner."""
 
     def apply(self, entry: LiveCall, what: Command) -> asyncio.Future[None] | None:
         """Carry out a command. Raises ApiError for one that is refused."""
@@ -68,7 +69,7 @@ class CallCommands(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the conductor works with."""
+    """What `TexmlRunner` works with."""
 
     fetcher: Fetcher
     voice: Voice
@@ -126,7 +127,7 @@ class _Run:
 
 
 class TexmlRunner:
-    """The one `Director`."""
+    """The one `CallScript`."""
 
     def __init__(self, calls: CallCommands, route: Callable[[str], Route | None], tools: Tools) -> None:
         """`route` finds the way to a number or SIP URI."""
@@ -152,8 +153,8 @@ class TexmlRunner:
 
     # ── what the runner tells ───────────────────────────────────────────────────────────────────────────────
 
-    def begin(self, entry: LiveCall, instructions: Instructions) -> None:
-        """See `Director`."""
+    def start(self, entry: LiveCall, instructions: Instructions) -> None:
+        """See `CallScript`."""
         run = self._runs.get(entry.call.view.sid)
         if run is None:
             run = _Run(entry, Interpreter(answered=_ready(entry), step_limit=self._tools.step_limit))
@@ -163,18 +164,18 @@ class TexmlRunner:
         self._feed(run, to.Instructed(instructions))
 
     def redirect(self, entry: LiveCall, instructions: Instructions) -> None:
-        """See `Director`. For the call that dialled this one, its `<Dial>` is over then."""
+        """See `CallScript`. For the call that dialled this one, its `<Dial>` is over then."""
         dialled = self._legs.get(entry.call.view.sid)
         if dialled is not None:
             self._ask(entry, ask.Unbridge())
             self._leg_over(*dialled, entry)
-        self.begin(entry, instructions)
+        self.start(entry, instructions)
 
-    def told(self, entry: LiveCall, what: facts.Fact | Command) -> None:
-        """See `Director`."""
+    def on_applied(self, entry: LiveCall, what: facts.Fact | Command) -> None:
+        """See `CallScript`."""
         sid = entry.call.view.sid
         if sid in self._legs:
-            self._leg_told(entry, what)
+            self._leg_applied(entry, what)
         run = self._runs.get(sid)
         if run is None:
             return
@@ -213,7 +214,7 @@ class TexmlRunner:
                 return to.RecordingDone(what.job, sid, url, what.seconds, what.reason, what.digit, what.error)
         return None
 
-    def _leg_told(self, entry: LiveCall, what: facts.Fact | Command) -> None:
+    def _leg_applied(self, entry: LiveCall, what: facts.Fact | Command) -> None:
         run, leg = self._legs[entry.call.view.sid]
         if entry.call.state is CallState.ENDED:
             self._leg_over(run, leg, entry)

@@ -150,11 +150,11 @@ class WorkerPool:
         """The last status of each worker."""
         return [worker.status for worker in self._workers]
 
-    def place(self, leg: LegId, beside: LegId | None = None) -> bool:
+    def place(self, leg: LegId, same_worker_as: LegId | None = None) -> bool:
         """Choose the worker with the least load for a new leg, or the one of another leg; False when there is none."""
         usable = [worker for worker in self._workers if worker.usable]
-        if beside is not None:
-            usable = [worker for worker in usable if beside in worker.legs]
+        if same_worker_as is not None:
+            usable = [worker for worker in usable if same_worker_as in worker.legs]
         if not usable:
             return False
         worker = _lightest(usable)

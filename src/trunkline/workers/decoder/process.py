@@ -24,9 +24,9 @@ from trunkline import log
 from trunkline.config import LogSettings
 from trunkline.media.audio.decoding import TooLong, UndecodableFile, decode, decode_file
 from trunkline.workers import messages as wire
+from trunkline.workers.decoder.wavfile import Unwritable, WavFile
 from trunkline.workers.link import Link
 from trunkline.workers.parent import Parent
-from trunkline.workers.decoder.wavfile import Unwritable, WavFile
 
 _log = structlog.get_logger()
 

@@ -38,11 +38,11 @@ from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import StreamReport
 from trunkline.streaming.socket import Sender
 from trunkline.workers import messages as wire
-from trunkline.workers.worker.decoder_client import DecoderProcess
-from trunkline.workers.worker.leg_services import Orders
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
 from trunkline.workers.parent import Parent
+from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.workers.worker.leg_services import Orders
 from trunkline.workers.worker.stream_targets import Targets
 
 _log = structlog.get_logger()
