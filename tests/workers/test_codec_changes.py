@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workers.test_recordings import over, read, record
 
 from mp3files import signal_to_noise
 from trunkline.ids import LegId
 from trunkline.media.codecs import CODECS, transcoder
 from trunkline.workers import messages as wire
 from workers.bench import ONE, OTHER, Bench
+from workers.worker.test_recordings import over, read, record
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

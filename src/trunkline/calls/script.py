@@ -1,8 +1,7 @@
-"""Who tells calls what to do: the border between the runner, which carries calls, and the TeXML room, which runs
-documents on them.
+"""The interface between the runner, which carries calls, and the TeXML room, which runs documents on them.
 
 The runner calls a `CallScript` on its loop, never from within a transition: every effect of a fact is carried out
-before the director hears of it. The director answers with commands, at once or later, through `Runner.apply`."""
+before the script gets the fact. The script answers with commands, at once or later, through `Runner.apply`."""
 
 from typing import Protocol
 
@@ -12,14 +11,14 @@ from trunkline.calls.registry import LiveCall
 
 
 class CallScript(Protocol):
-    """Runs instructions on calls. Nothing in here may raise, block or await."""
+    """Runs instructions on calls. No method may raise, block or await."""
 
-    def begin(self, entry: LiveCall, instructions: Instructions) -> None:
-        """A call that is to be told what to do: an inbound one that rings, an outbound one that was answered."""
+    def start(self, entry: LiveCall, instructions: Instructions) -> None:
+        """Run instructions on a call: an inbound one that rings, an outbound one that was answered."""
 
     def redirect(self, entry: LiveCall, instructions: Instructions) -> None:
-        """Do this instead of what the call does now, if anything."""
+        """Run these instead of what the call does now, if anything."""
 
-    def told(self, entry: LiveCall, what: Fact | Command) -> None:
-        """This was applied to a call, any call; `entry.call` is as it is after it. The last that is told of a call is
-        what led to `State.ENDED`, or comes later."""
+    def on_applied(self, entry: LiveCall, what: Fact | Command) -> None:
+        """A fact or command was applied to a call, with or without instructions; `entry.call` is as it is after it.
+        Called at least once with the call in `CallState.ENDED`."""
