@@ -10,12 +10,12 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
-from trunkline.calls.directory import Directory
 
 from trunkline.calls import commands as ask
 from trunkline.calls import events as facts
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
+from trunkline.calls.directory import Directory
 from trunkline.calls.registry import LiveCall
 from trunkline.config import Settings, derived_sid
 from trunkline.control.runner import Runner
