@@ -16,7 +16,7 @@ from picows import WSListener, WSUpgradeRequest, ws_create_server
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
-from trunkline.streaming.inbox import MessageHandler
+from trunkline.streaming.message_handler import MessageHandler
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Session
@@ -58,12 +58,13 @@ def back(leg: str, milliseconds: int, rounds: int) -> None:
     """A media message to packets of the leg's."""
     playback = Playback("PCMU", prebuffer=0, limit=600, mark_limit=1)
     playback.leg_changed(leg, 20)
-    inbox = MessageHandler(PARAMS, SETTINGS, Session(PARAMS, IDENTITY, "PCMU", SETTINGS), playback, lambda digits: None)
+    session = Session(PARAMS, IDENTITY, "PCMU", SETTINGS)
+    handler = MessageHandler(PARAMS, SETTINGS, session, playback, lambda digits: None)
     payload = b64encode(bytes(milliseconds * 8)).decode()
     text = json.dumps({"event": "media", "media": {"payload": payload}}).encode()
 
     def work(number: int) -> None:
-        inbox.text(text, 0)
+        handler.text(text, 0)
         for packet in range(milliseconds // 20):
             playback.next_frame(number * milliseconds + packet * 20)
 

@@ -168,7 +168,7 @@ class Path:
             self._engine._drain_batch(Seconds(self._opened + self._sent * 0.02))
         # What comes back sets no event, and must not pay for one.
         await asyncio.sleep(0)
-        while self._echo and any(stream._inbox.messages < self._sent for stream in self._streams):  # noqa: ASYNC110
+        while self._echo and any(stream._handler.messages < self._sent for stream in self._streams):  # noqa: ASYNC110
             await asyncio.sleep(0)
         for _ in range(SLOTS):
             self._engine._run_slot(self._slot, Seconds(0))

@@ -16,7 +16,7 @@ from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, PayloadType
 from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.rtp.packet import RtpPacket, build
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
-from trunkline.streaming.inbox import MessageHandler
+from trunkline.streaming.message_handler import MessageHandler
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import SendBuffer, Session
@@ -41,9 +41,9 @@ class Stream:
         identity = StreamIdentity(StreamSid("s"), AccountSid("a"), CallSid("c"), CallSessionId("s"), "+1", "+2")
         self.session = Session(params, identity, "PCMU", settings)
         self.playback = Playback("PCMU", prebuffer=60, limit=2, mark_limit=20)
-        self.inbox = MessageHandler(params, settings, self.session, self.playback, lambda digits: None)
+        self.handler = MessageHandler(params, settings, self.session, self.playback, lambda digits: None)
         self.outbox = SendBuffer(0.5, 5)
-        for message in self.session.opening(0.0):
+        for message in self.session.start_messages(0.0):
             say(message)
         self.session.anchor(0, 0.0)
 
@@ -69,7 +69,7 @@ class Stream:
     def next_frame(self, at: int) -> bytes | None:
         """See `LegPort`."""
         frame = self.playback.next_frame(at)
-        say("frame", frame, self.inbox.due_marks(), self.inbox.backlog(at), self.playback.rests())
+        say("frame", frame, self.handler.due_marks(), self.handler.backlog(at), self.playback.rests())
         return frame
 
     def leg_changed(self, codec: str, ptime: int) -> None:
@@ -149,7 +149,7 @@ class Call:
             message = {"event": "media", "media": {"payload": "no base64"}}
         elif whim < 0.35:
             return
-        say("answers", self.stream.inbox.text(json.dumps(message).encode(), self.now))
+        say("answers", self.stream.handler.text(json.dumps(message).encode(), self.now))
 
     def signalling(self) -> None:
         """Seldom, a re-INVITE."""
@@ -166,7 +166,7 @@ class Call:
         elif whim < 0.02:
             self.leg.inbound.handle_waiting(Seconds(self.now))
         elif whim < 0.025:
-            say("again", self.stream.session.opening(self.now), self.stream.session.again())
+            say("again", self.stream.session.start_messages(self.now), self.stream.session.replay_messages())
 
     def run(self) -> None:
         """All of it."""
@@ -183,7 +183,7 @@ class Call:
         say(self.leg.report(Seconds(self.now)))
         say(session.frames, session.missing, session.marks, sorted(session.errors.items()), session.replay.dropped)
         say(playback.played_ms, playback.cleared_ms, playback.queued_ms, playback.underruns, playback.overruns)
-        say(playback.meter.loudest, playback.meter.samples, outbox.dropped_frames, self.stream.inbox.bytes)
+        say(playback.meter.loudest, playback.meter.samples, outbox.dropped_frames, self.stream.handler.bytes)
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ def test_another_source_does_not_repeat_the_key_that_is_down(make_leg: MakeLeg) 
     leg = make_leg()
     leg.outbound.press("1")
     tick(leg, 3)
-    leg.outbound.begin_anew()
+    leg.outbound.change_ssrc()
     assert sent(tick(leg))[0].payload == SILENCE
 
 

@@ -111,13 +111,13 @@ def test_a_first_socket_that_goes_at_once_has_the_whole_window() -> None:
 
 def test_a_try_may_take_what_is_left_of_the_window() -> None:
     retry = policy()
-    assert retry.patience(0) == 10
-    assert retry.patience(8) == 2
-    assert retry.patience(12) == SETTINGS.reconnect_delay
+    assert retry.connect_timeout(0) == 10
+    assert retry.connect_timeout(8) == 2
+    assert retry.connect_timeout(12) == SETTINGS.reconnect_delay
     retry.opened(1)
     retry.after(LOST, 100)
-    assert retry.patience(100.25) == 10
-    assert retry.patience(125) == 5
+    assert retry.connect_timeout(100.25) == 10
+    assert retry.connect_timeout(125) == 5
 
 
 @given(
@@ -148,5 +148,5 @@ def test_no_try_begins_outside_the_window(
             retry.opened(now)
             now += share * longest * 0.99  # it never stays
         else:
-            now += share * retry.patience(now)
+            now += share * retry.connect_timeout(now)
         wait = retry.after(Disconnect(how, ""), now)

@@ -25,13 +25,13 @@ def session(identity: StreamIdentity) -> Session:
 
 def make(identity: StreamIdentity, encoding: str = "PCMU", **settings: Any) -> Session:
     session = Session(StreamParams("ws://app"), identity, encoding, StreamSettings(**settings))
-    session.opening(1000.0)
+    session.start_messages(1000.0)
     session.anchor(500, 1000.0)
     return session
 
 
 def test_the_opening_is_connected_then_start_number_one(identity: StreamIdentity) -> None:
-    connected, start = Session(StreamParams("ws://app"), identity, "PCMU", StreamSettings()).opening(0)
+    connected, start = Session(StreamParams("ws://app"), identity, "PCMU", StreamSettings()).start_messages(0)
     assert json.loads(connected)["event"] == "connected"
     assert json.loads(start)["sequence_number"] == "1"
 
@@ -59,7 +59,7 @@ def test_start_tells_the_forks_format_whatever_the_byte_order(
 ) -> None:
     for endian in ("little", "big"):
         params, settings = StreamParams("ws://app"), StreamSettings(l16_endian=endian)
-        _, start = Session(params, identity, encoding, settings).opening(0)
+        _, start = Session(params, identity, encoding, settings).start_messages(0)
         assert json.loads(start)["start"]["media_format"] == told
 
 
@@ -67,7 +67,7 @@ def test_start_tells_the_apps_own_format_as_an_extension(identity: StreamIdentit
     params = StreamParams(
         "ws://app", mode=BidirectionalMode.RTP, bidirectional_codec="L16", bidirectional_sampling_rate=22050
     )
-    _, start = Session(params, identity, "PCMU", StreamSettings(extensions=True)).opening(0)
+    _, start = Session(params, identity, "PCMU", StreamSettings(extensions=True)).start_messages(0)
     told = json.loads(start)["start"]["bidirectional_media_format"]
     assert told == {"encoding": "L16", "sample_rate": 22050, "channels": 1}
 
@@ -157,7 +157,7 @@ def test_lost_frames_leave_a_gap_in_chunk_and_are_counted(session: Session) -> N
 
 def test_timestamps_count_from_the_streams_start_not_from_the_first_frame(identity: StreamIdentity) -> None:
     session = Session(StreamParams("ws://app"), identity, "PCMU", StreamSettings())
-    session.opening(10.0)
+    session.start_messages(10.0)
     session.anchor(90_000, 13.5)
     assert json.loads(session.inbound(ULAW, 90_000, 0))["media"]["timestamp"] == "3500"
     assert json.loads(session.outbound(ULAW, 90_004))["media"]["timestamp"] == "3504"

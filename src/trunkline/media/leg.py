@@ -146,7 +146,7 @@ class Leg:
         if self._channel is None:
             self._channel = Channel(keys, self.inbound, self.outbound)
         elif self._channel.rekey(keys):
-            self._reception.ours = self.outbound.begin_anew()
+            self._reception.ours = self.outbound.change_ssrc()
         self._secured = self._channel
 
     def _renew(self) -> None:

@@ -157,7 +157,7 @@ class Outbound:
         """Of the next packet."""
         return RtpTime(self._timestamp)
 
-    def begin_anew(self) -> Ssrc:
+    def change_ssrc(self) -> Ssrc:
         """Go on as another source, which is returned."""
         self.ssrc = Ssrc((self.ssrc + 1) & 0xFFFFFFFF)
         self._sequence &= FIRST_SEQUENCE_MASK

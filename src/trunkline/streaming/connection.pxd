@@ -1,5 +1,5 @@
 cimport cython
-from trunkline.streaming cimport inbox as _inbox
+from trunkline.streaming cimport message_handler as _handler
 from trunkline.streaming cimport playback as _playback
 from trunkline.streaming cimport session as _session
 from trunkline.streaming cimport socket as _socket
@@ -13,7 +13,7 @@ cdef class StreamConnection:
     cdef _socket.AppSocket _line, _socket
     cdef long long _at, _dropped, _failed_tries, _lost, _unheard_ms, _unsent
     cdef bint _idle, _tells_backlog, _told
-    cdef public _inbox.MessageHandler _inbox
+    cdef public _handler.MessageHandler _handler
     cdef public long long reconnects
     cdef public bint inbound, outbound, plays, plays_elsewhere, waiting
 

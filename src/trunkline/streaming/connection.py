@@ -23,7 +23,7 @@ from trunkline.config import StreamSettings
 from trunkline.media.codecs import CODECS, socket_codec
 from trunkline.media.frames import LegTap
 from trunkline.streaming.files import FileDecoder, Files, QueuedFile
-from trunkline.streaming.inbox import MessageHandler, PressKeys
+from trunkline.streaming.message_handler import MessageHandler, PressKeys
 from trunkline.streaming.messages import Refusal
 from trunkline.streaming.opposite_leg import OppositeLegCopy, OppositeLegPlayer
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, StreamReport, TargetLegs
@@ -76,9 +76,9 @@ class StreamConnection:
         "_failed_tries",
         "_far",
         "_files",
+        "_handler",
         "_identity",
         "_idle",
-        "_inbox",
         "_last_cause",
         "_line",
         "_lost",
@@ -143,7 +143,7 @@ class StreamConnection:
         if params.mode is BidirectionalMode.MP3:
             interval, mark_limit = settings.mp3_interval, settings.mark_limit
             self._files = Files(self._playback, decoder, self._on_file, interval=interval, mark_limit=mark_limit)
-        self._inbox = MessageHandler(params, settings, self._session, self._playback, press, self._files)
+        self._handler = MessageHandler(params, settings, self._session, self._playback, press, self._files)
         self._identity = identity
         self._task: asyncio.Task[None] | None = None
         self._told = False
@@ -182,7 +182,7 @@ class StreamConnection:
         if self._task is None:
             self._tell(StreamEnded(None, reason))
         elif (socket := self._leave()) is not None:
-            socket.goodbye(self._session.stop())
+            socket.close(self._session.stop())
         elif self._line is not None:
             self._line.cancel()
 
@@ -250,9 +250,9 @@ class StreamConnection:
             frames_dropped=dropped,
             frames_lost=self._lost + session.replay.dropped,
             frames_missing=session.missing,
-            messages_received=self._inbox.messages,
-            bytes_received=self._inbox.bytes,
-            errors_received=self._inbox.complaints,
+            messages_received=self._handler.messages,
+            bytes_received=self._handler.bytes,
+            errors_received=self._handler.complaints,
             played_ms=playback.played_ms,
             unheard_ms=self._unheard_ms,
             cleared_ms=playback.cleared_ms,
@@ -304,9 +304,9 @@ class StreamConnection:
             return None
         frame = self._playback.next_frame(at)
         if self._playback.returned and socket is not None:
-            self._answer(self._inbox.due_marks())
+            self._answer(self._handler.due_marks())
         if self._tells_backlog and socket is not None:
-            backlog = self._inbox.backlog(at)
+            backlog = self._handler.backlog(at)
             if backlog is not None:
                 socket.control(backlog)
         if self.plays_elsewhere:
@@ -361,9 +361,9 @@ class StreamConnection:
     def _on_file(self, file: QueuedFile, answer: bytes | Refusal) -> None:
         """A file is decoded, or not. Without a socket its error is only counted; its marks wait for the next one."""
         self._idle = False
-        errors = self._inbox.decoded(file, answer, asyncio.get_running_loop().time())
+        errors = self._handler.decoded(file, answer, asyncio.get_running_loop().time())
         if self._socket is not None:
-            self._answer([*errors, *self._inbox.due_marks()])
+            self._answer([*errors, *self._handler.due_marks()])
 
     # ── the life of the stream ──────────────────────────────────────────────────────────────────────────────
 
@@ -373,7 +373,7 @@ class StreamConnection:
         send_buffer = settings.send_buffer
         while self._outcome is None:
             self._line = AppSocket(self._params.url, self._params.auth_token, settings, self, send_buffer, self._sender)
-            await self._line.run(self._retry.patience(loop.time()))
+            await self._line.run(self._retry.connect_timeout(loop.time()))
             self._count(self._line.outbox)
             self._line = None
             if self._outcome is None:
@@ -426,11 +426,11 @@ class StreamConnection:
         socket = self._line
         assert socket is not None
         now = asyncio.get_running_loop().time()
-        for message in self._session.opening(now):
+        for message in self._session.start_messages(now):
             socket.control(message)
-        for message, at in self._session.again():
+        for message, at in self._session.replay_messages():
             socket.media(message, at)
-        for message in (*self._session.held_digits(), *self._inbox.due_marks()):
+        for message in (*self._session.held_digits(), *self._handler.due_marks()):
             socket.control(message)
         self._socket = socket
         self._idle = self.waiting = False
@@ -478,12 +478,12 @@ class StreamConnection:
         """See `SocketUser`."""
         self._idle = False
         if self._socket is not None:
-            self._answer(self._inbox.text(message, now))
+            self._answer(self._handler.text(message, now))
 
     def binary(self, now: float) -> None:
         """See `SocketUser`."""
         if self._socket is not None:
-            self._answer(self._inbox.binary(now))
+            self._answer(self._handler.binary(now))
 
     def _answer(self, messages: Iterable[bytes]) -> None:
         for message in messages:

@@ -74,7 +74,7 @@ class Retry:
         """The first try begins."""
         self._deadline = now + self._settings.connect_timeout
 
-    def patience(self, now: float) -> float:
+    def connect_timeout(self, now: float) -> float:
         """Seconds that the try which begins now may take."""
         return min(self._settings.connect_timeout, max(self._deadline - now, self._settings.reconnect_delay))
 

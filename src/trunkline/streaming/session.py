@@ -5,8 +5,8 @@ track from 1; frames that were lost leave a gap. `timestamp` is the leg's time o
 the stream started, so that both tracks share one clock. The format of the fork is told once, in `start`; when the
 leg's codec changes later, frames are transcoded to it.
 
-A stream that lost its socket has another `opening` on the next: all three begin anew, and the frames of the `Replay`
-are told again before those that come.
+After a reconnect all three start again: `start_messages`, then `replay_messages` with the frames that the `Replay` has
+kept, then what comes.
 
 `SendBuffer` holds what an app that does not read has not been given yet: media of at most so many seconds, and control
 messages, which keep their place among the media. Of either the oldest go first.
@@ -96,8 +96,8 @@ class Session:
         self.marks = 0
         self.errors: Counter[str] = Counter()
 
-    def opening(self, now: float) -> tuple[bytes, bytes]:
-        """`connected` and `start` for a new socket; its time starts at `now` (seconds, monotonic)."""
+    def start_messages(self, now: float) -> tuple[bytes, bytes]:
+        """`connected` and `start` for a new socket; its timestamps start at `now` (seconds, monotonic)."""
         self._started = now
         self._sequence = 1
         self._inbound.chunk = self._outbound.chunk = 0
@@ -168,8 +168,8 @@ class Session:
         if frame is not None:
             self.replay.hold(frame)
 
-    def again(self) -> list[tuple[bytes, int]]:
-        """`media` of all that is kept, with the leg's time of each: to be sent after `opening`, before others."""
+    def replay_messages(self) -> list[tuple[bytes, int]]:
+        """`media` of all kept frames, each with its leg time (ms); sent after `start_messages`, before others."""
         frames = self.replay.frames()
         if frames:
             self._origin = min(frame[0] for frame in frames)

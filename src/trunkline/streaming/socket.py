@@ -1,6 +1,6 @@
 """One WebSocket to the app, from dialling to its end: the driver that knows the WebSocket library.
 
-    dialling ──upgraded──► open ──goodbye / app closes / broken──► closing ──socket gone──► over
+    dialling ──upgraded──► open ──close / app closes / broken──► closing ──socket gone──► over
         └───────────────────────── no socket / given up ─────────────────────────────────────┘
 
 `AppSocket.run` is awaited by the one task of its stream. All else happens in the callbacks of the library, without
@@ -87,7 +87,7 @@ class SocketUser(Protocol):
         """The upgrade is done, the socket may be used."""
 
     def gone(self, gone: Disconnect) -> None:
-        """The socket may be used no more. The last call, exactly once unless `goodbye` or `cancel` came first."""
+        """The socket may be used no more. The last call, exactly once unless `close` or `cancel` came first."""
 
     def text(self, message: bytes | bytearray | memoryview, now: float) -> None:
         """One whole message, valid during the call only; `now` is in seconds, of the loop's clock."""
@@ -162,10 +162,10 @@ class AppSocket:
 
     # ── for the stream ──────────────────────────────────────────────────────────────────────────────────────
 
-    async def run(self, patience: float) -> None:
-        """Dial for at most `patience` seconds, then until the socket's end."""
+    async def run(self, connect_timeout: float) -> None:
+        """Dial for at most `connect_timeout` seconds, then until the socket's end."""
         try:
-            transport = await self._dial(patience)
+            transport = await self._dial(connect_timeout)
             if transport is not None:
                 await transport.wait_disconnected()
                 self._gone(DisconnectReason.LOST, "the connection was lost")
@@ -205,7 +205,7 @@ class AppSocket:
             self._sender.flush()
             self.write(_TEXT, message)
 
-    def goodbye(self, stop: bytes) -> None:
+    def close(self, stop: bytes) -> None:
         """`stop` behind all that waits, then close 1000; the app has `close_timeout` for its own close."""
         self._sender.flush()
         while (message := self.outbox.pop()) is not None:
@@ -225,7 +225,7 @@ class AppSocket:
 
     # ── dialling ────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _dial(self, patience: float) -> WSTransport | None:
+    async def _dial(self, connect_timeout: float) -> WSTransport | None:
         """A socket on which `opened` has been called, or None with the user told."""
         if self._user is None:
             return None
@@ -234,7 +234,7 @@ class AppSocket:
         try:
             where = target(self._url, self._auth_token)
             context = tls_context(settings.ca_file) if where.secure else None
-            async with asyncio.timeout(patience) as self._dialling:
+            async with asyncio.timeout(connect_timeout) as self._dialling:
                 self._sock = await self._sender.dialler.dial(where.host, where.port, _prepare)
                 transport = await upgrade(self._sock, where, context, _Listener(self), settings.message_limit)
         except (OSError, WSError, NoUpgrade, ValueError) as problem:
@@ -242,7 +242,7 @@ class AppSocket:
             unreachable = silent or isinstance(problem, ConnectionRefusedError | TimeoutError)
             self._gone(
                 DisconnectReason.UNREACHABLE if unreachable else DisconnectReason.FAILED,
-                _dial_words(problem, where, patience),
+                _dial_words(problem, where, connect_timeout),
             )
             problem.__traceback__ = None  # its frames hold the exception itself
             return None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.media.codecs import opus
-from trunkline.streaming.inbox import MessageHandler
+from trunkline.streaming.message_handler import MessageHandler
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.streaming.playback import Playback
@@ -34,11 +34,11 @@ class Stream:
         values = StreamSettings(**settings)
         params = StreamParams("ws://app", bidirectional_codec=codec, bidirectional_sampling_rate=rate)
         session = Session(params, IDENTITY, "PCMU", values)
-        session.opening(0)
+        session.start_messages(0)
         self.playback = Playback(queued_as, prebuffer=0, limit=values.playback_limit, mark_limit=values.mark_limit)
         self.pressed = ""
         self.press_refusal: Refusal | None = None
-        self.inbox = MessageHandler(params, values, session, self.playback, self.press)
+        self.handler = MessageHandler(params, values, session, self.playback, self.press)
 
     def press(self, digits: str) -> Refusal | None:
         if self.press_refusal is None:
@@ -46,7 +46,7 @@ class Stream:
         return self.press_refusal
 
     def send(self, frame: object, now: float = 0) -> list[dict[str, Any]]:
-        return [json.loads(answer) for answer in self.inbox.text(json.dumps(frame).encode(), now)]
+        return [json.loads(answer) for answer in self.handler.text(json.dumps(frame).encode(), now)]
 
     def media(self, audio: bytes) -> list[dict[str, Any]]:
         return self.send({"event": "media", "media": {"payload": b64encode(audio).decode()}})
@@ -56,7 +56,7 @@ class Stream:
 
     def tick(self, at: int) -> list[object]:
         self.playback.next_frame(at)
-        return [json.loads(answer)["mark"]["name"] for answer in self.inbox.due_marks()]
+        return [json.loads(answer)["mark"]["name"] for answer in self.handler.due_marks()]
 
 
 def problem(answers: list[dict[str, Any]]) -> tuple[int, str]:
@@ -72,7 +72,7 @@ def test_media_are_queued_and_marks_come_back_when_they_were_played() -> None:
     assert stream.media(bytes(160)) == []
     assert stream.mark(2) == []
     assert [stream.tick(at) for at in (0, 20, 40, 60)] == [[], ["one"], [2], []]
-    assert (stream.inbox.messages, stream.inbox.bytes) == (4, 320)
+    assert (stream.handler.messages, stream.handler.bytes) == (4, 320)
 
 
 def test_a_mark_before_any_media_comes_back_at_once() -> None:
@@ -103,7 +103,7 @@ def test_the_backlog_is_told_while_it_changes_and_when_it_is_gone() -> None:
     stream.media(bytes(2400))
     for at in range(0, 400, 20):
         stream.tick(at)
-        if (message := stream.inbox.backlog(at)) is not None:
+        if (message := stream.handler.backlog(at)) is not None:
             told.append((at, json.loads(message)))
     assert [(at, each["queue"]) for at, each in told] == [
         (0, {"queued_ms": 280, "played_ms": 20}),
@@ -118,9 +118,9 @@ def test_a_clear_is_seen_in_the_backlog_at_once() -> None:
     stream = Stream()
     stream.media(bytes(2400))
     stream.tick(0)
-    assert stream.inbox.backlog(0) is not None
+    assert stream.handler.backlog(0) is not None
     stream.send({"event": "clear"})
-    assert b'"queued_ms":0' in (stream.inbox.backlog(20) or b"")
+    assert b'"queued_ms":0' in (stream.handler.backlog(20) or b"")
 
 
 def test_too_much_audio_is_refused_and_what_is_queued_stays() -> None:
@@ -142,7 +142,7 @@ def test_too_many_marks_are_refused() -> None:
 def test_empty_media_and_binary_messages_are_refused() -> None:
     stream = Stream()
     assert problem(stream.media(b""))[0] == 100004
-    (answer,) = stream.inbox.binary(0)
+    (answer,) = stream.handler.binary(0)
     assert json.loads(answer)["payload"]["code"] == 100003
 
 
@@ -159,7 +159,7 @@ def test_garbage_changes_nothing(garbage: list[bytes]) -> None:
     stream.media(bytes(160))
     stream.mark("m")
     for text in garbage:
-        for answer in stream.inbox.text(text, 0):
+        for answer in stream.handler.text(text, 0):
             assert json.loads(answer)["event"] == "error"
     assert [stream.tick(at) for at in (0, 20)] == [[], ["m"]]
 
@@ -231,7 +231,7 @@ def test_an_error_of_the_apps_is_counted_and_never_answered(complaint: object, e
     stream = Stream(extensions=extensions)
     stream.media(bytes(160))
     assert [stream.send(complaint) for _ in range(20)] == [[]] * 20
-    assert (stream.inbox.complaints, stream.inbox.messages) == (20, 21)
+    assert (stream.handler.complaints, stream.handler.messages) == (20, 21)
     assert problem(stream.send({"event": "errors"}))[0] == 100002
 
 
@@ -241,7 +241,7 @@ def test_two_parties_that_answer_errors_with_errors_come_to_rest() -> None:
     while messages:
         sent += 1
         messages = [{"event": "error", "about": answer} for answer in stream.send(messages.pop())]
-    assert (sent, stream.inbox.complaints) == (2, 1)
+    assert (sent, stream.handler.complaints) == (2, 1)
 
 
 def test_without_extensions_a_key_is_an_unknown_event() -> None:
