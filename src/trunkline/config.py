@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from trunkline.codecs import CALL_CODECS
+
 NUMBER_LIMIT = 10**12
 """Of any setting: more than anything here can be meant to be, and what is reckoned with it stays within 64 bits."""
 
@@ -65,6 +67,12 @@ def _json(value: object) -> object:
         raise ValueError(f"must be a JSON list of objects: {error}") from None
 
 
+def _call_codec(value: str) -> str:
+    if value not in CALL_CODECS:
+        raise ValueError(f"must be one of {', '.join(CALL_CODECS)}")
+    return value
+
+
 def _http_url(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -77,6 +85,7 @@ def _http_url(value: str) -> str:
     return value
 
 
+CallCodec = Annotated[str, AfterValidator(_call_codec)]
 HttpUrl = Annotated[str, Field(max_length=2000), AfterValidator(_http_url)]
 HttpMethod = Literal["GET", "POST"]
 
@@ -323,15 +332,9 @@ class MediaSettings(Section):
     """Seconds that a closed port rests before it is used again."""
     workers: int = Field(0, ge=0)
     """Media worker processes; 0 = one per core less one, at least 1. Each needs a pair of the ports."""
-    codecs: Annotated[
-        tuple[Literal["PCMU", "PCMA", "G722", "OPUS"], ...], BeforeValidator(_split), Field(min_length=1)
-    ] = (
-        "PCMU",
-        "PCMA",
-        "G722",
-    )
+    codecs: Annotated[tuple[CallCodec, ...], BeforeValidator(_split), Field(min_length=1)] = ("PCMU", "PCMA", "G722")
     """What we accept, and offer, in this order: PCMU goes before wideband, as most apps know nothing else. Outside the
-    file: separated by commas. OPUS, the fourth, must be asked for; its packets cost fifty times those of G.711."""
+    file: separated by commas. OPUS must be asked for; its packets cost fifty times those of G.711."""
     codec_order: Literal["ours", "peer"] = "ours"
     """Whose order decides where a peer has several of `codecs`: ours, or the one that its offer or answer has them in.
     With `peer` a call of a phone that likes wideband best is a G722 call, and so are its streams that ask for no other

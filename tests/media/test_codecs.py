@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trunkline.codecs import CALL_CODECS, CODEC_TABLE, CodecRow, format_name
 from trunkline.media.codecs import CODECS, socket_codec, transcoder
 
 SAMPLES = np.arange(-32768, 32768, dtype=np.int64).astype("<i2").tobytes()
@@ -72,6 +73,21 @@ def test_how_audio_is_cut_into_payloads_makes_no_difference(
     assert b"".join(convert(piece) for piece in pieces) == transcoder(*pair).convert(audio)
 
 
+@pytest.mark.parametrize("row", CODEC_TABLE.values(), ids=lambda row: row.name)
+def test_every_row_of_the_table_has_an_encoder_and_a_decoder(row: CodecRow) -> None:
+    for rate in row.rates_from_app:
+        codec = CODECS[format_name(row.name, rate)]
+        assert (codec.sample_rate, codec.clock_rate) == (rate, row.clock_rate(rate))
+        pcm = codec.decoder()(codec.silence(20))
+        assert len(pcm) == rate // 50 * 2
+        assert len(codec.encoder()(pcm)) == len(codec.silence(20)) or codec.samples
+
+
+def test_no_codec_is_implemented_without_a_row() -> None:
+    rows = {format_name(row.name, rate) for row in CODEC_TABLE.values() for rate in row.rates_from_app}
+    assert {name.removesuffix("/big") for name in CODECS} == rows
+
+
 def test_equal_codecs_pass_the_very_bytes() -> None:
     payload = bytes(range(160))
     assert transcoder("G722", "G722").convert(payload) is payload
@@ -108,7 +124,7 @@ def test_l16_at_a_rate_that_cannot_be_cut_may_come_in_any_pieces(audio: bytes, c
     assert b"".join(pieces(audio[a:b]) for a, b in itertools.pairwise(edges)) == whole(audio)
 
 
-@pytest.mark.parametrize("name", ["PCMU", "PCMA", "G722", "OPUS"])
+@pytest.mark.parametrize("name", CALL_CODECS)
 @pytest.mark.parametrize("frequency", [100, 441, 2503, 3011])
 def test_silence_is_silent_whatever_was_before(name: str, frequency: int) -> None:
     codec = CODECS[name]

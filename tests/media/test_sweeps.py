@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from trunkline.codecs import CALL_CODECS, CODEC_TABLE, format_name
 from trunkline.media.codecs import CODECS, transcoder
 
 SECONDS = 1.2
 AMPLITUDE = 8000
-CALLS = ("PCMU", "PCMA", "G722", "OPUS")
-"""What a call may speak."""
-SOCKETS = (*CALLS, "L16/8000", "L16/16000", "L16/24000", "L16/48000")
+SOCKETS = tuple(format_name(name, rate) for name, row in CODEC_TABLE.items() for rate in row.sample_rates)
 WAYS = [
-    *((call, socket) for call in CALLS for socket in SOCKETS if call != socket),
-    *((socket, call) for call in CALLS for socket in (*SOCKETS[4:], "L16/22050")),
+    *((call, socket) for call in CALL_CODECS for socket in SOCKETS if call != socket),
+    *((socket, call) for call in CALL_CODECS for socket in (*SOCKETS, "L16/22050") if socket not in CALL_CODECS),
     ("L16/22050", "L16/24000"),
 ]
 

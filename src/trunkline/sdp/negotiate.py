@@ -19,7 +19,8 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import Literal
 
-from trunkline.sdp.codecs import CODECS, DYNAMIC, TELEPHONE_EVENTS, SdpCodec, canonical, telephone_event
+from trunkline.codecs import TELEPHONE_EVENTS
+from trunkline.sdp.codecs import CODECS, DYNAMIC, FMTP, canonical, telephone_event
 from trunkline.sdp.crypto import Crypto, Security, SrtpRule, choose, parse
 from trunkline.sdp.session import Attributes, ConnectionData, MediaDescription, SessionDescription
 from trunkline.sdp.values import (
@@ -82,7 +83,7 @@ def negotiate(
     remote = _remote(offer, media)
     mux = media.attribute("rtcp-mux") is not None
     return MediaParams(
-        codec=codec.name,
+        codec=codec,
         payload_type=payload_type,
         ptime=_ptime(offer, media, codec),
         remote=remote,
@@ -119,7 +120,7 @@ def answer_text(
     for media in offer.media:
         if media is chosen:
             common = _common(media, (params.codec, *accepted), (params.codec, *order))
-            numbered = [(number, codec.encoding) for number, codec in common]
+            numbered = [(number, CODECS[codec].encoding) for number, codec in common]
             encodings = dict(_encodings(media))
             events = dict.fromkeys(_telephone_event(media, codec) for _, codec in common)
             numbered += [(number, encodings[number]) for number in events if number is not None]
@@ -206,7 +207,7 @@ def stream_in_use(ours: SessionDescription) -> int | None:
 
 def usual_formats(accepted: Sequence[str]) -> tuple[tuple[int, str], ...]:
     """What the peer may send upon a first offer of these codecs, see `MediaParams.heard`."""
-    events = {telephone_event(CODECS[name])[0]: TELEPHONE_EVENT for name in accepted}
+    events = {telephone_event(name).payload_type: TELEPHONE_EVENT for name in accepted}
     return (*((CODECS[name].payload_type, name) for name in accepted), *events.items())
 
 
@@ -237,7 +238,8 @@ def _numbered(
 ) -> list[tuple[int, str]]:
     """Payload types for an offer of ours: those in use, else those of our table, else free ones."""
     wanted = [(CODECS[name].payload_type, CODECS[name].encoding) for name in accepted]
-    wanted += sorted({telephone_event(CODECS[name]) for name in accepted})
+    events = {telephone_event(name) for name in accepted}
+    wanted += sorted((event.payload_type, event.encoding) for event in events)
     last = {} if before is None else {number: encoding.lower() for number, encoding in _encodings(before)}
     used = {plain: number for types in (taken, last) for number, plain in types.items()}
     meanings = {**taken, **last}
@@ -281,14 +283,14 @@ def _check_usable(media: MediaDescription, accepted: Sequence[str], security: Se
         raise NotAcceptable(f"no common codec: offered {offered}; accepted {', '.join(accepted)}")
 
 
-def _common(media: MediaDescription, accepted: Collection[str], order: Sequence[str]) -> list[tuple[int, SdpCodec]]:
-    """Payload type and row of each codec that both can do: first those of `order`, then as the peer has them."""
+def _common(media: MediaDescription, accepted: Collection[str], order: Sequence[str]) -> list[tuple[int, str]]:
+    """Payload type and name of each codec that both can do: first those of `order`, then as the peer has them."""
     found: dict[str, int] = {}
     for number, name in _codecs(media):
         if name in accepted:
             found.setdefault(name, number)
     names = dict.fromkeys(name for name in (*order, *found) if name in found)
-    return [(found[name], CODECS[name]) for name in names]
+    return [(found[name], name) for name in names]
 
 
 def _meanings(media: MediaDescription, accepted: Collection[str]) -> dict[int, str]:
@@ -363,24 +365,23 @@ def _codecs(media: MediaDescription) -> Iterator[tuple[int, str]]:
             yield number, name
 
 
-_BY_ENCODING = {codec.encoding: codec.name for codec in CODECS.values()}
+_BY_ENCODING = {codec.encoding: name for name, codec in CODECS.items()}
 
 
-def _telephone_event(media: MediaDescription, codec: SdpCodec) -> int | None:
+def _telephone_event(media: MediaDescription, codec: str) -> int | None:
     """Of the codec's own clock, else of 8000, which some offer to every codec."""
     offered = {encoding: number for number, encoding in reversed(list(_encodings(media)))}
-    return next(
-        (offered[encoding] for _, encoding in (telephone_event(codec), TELEPHONE_EVENTS[8000]) if encoding in offered),
-        None,
-    )
+    events = (telephone_event(codec).encoding, TELEPHONE_EVENTS[8000].encoding)
+    return next((offered[encoding] for encoding in events if encoding in offered), None)
 
 
-def _ptime(offer: SessionDescription, media: MediaDescription, codec: SdpCodec) -> int:
+def _ptime(offer: SessionDescription, media: MediaDescription, codec: str) -> int:
     """The length of our packets: the peer's `ptime`, within `maxptime` and what we can do (RFC 8866 section 6.4). Some
     devices write them once for the session, where they do not belong."""
     wanted = _milliseconds(media.attribute("ptime") or offer.attribute("ptime")) or PTIME_DEFAULT
     longest = _milliseconds(media.attribute("maxptime") or offer.attribute("maxptime")) or wanted
-    return max((ptime for ptime in codec.ptimes if ptime <= min(wanted, longest)), default=codec.ptimes[0])
+    ptimes = CODECS[codec].ptimes
+    return max((ptime for ptime in ptimes if ptime <= min(wanted, longest)), default=ptimes[0])
 
 
 def _milliseconds(value: str | None) -> int | None:
@@ -451,7 +452,7 @@ def _audio(
     mux: bool,
 ) -> MediaDescription:
     attributes = [("rtpmap", f"{number} {encoding}") for number, encoding in numbered]
-    attributes += [("fmtp", f"{number} 0-15") for number, encoding in numbered if "telephone-event" in encoding.lower()]
+    attributes += [("fmtp", f"{number} {FMTP[encoding]}") for number, encoding in numbered if encoding in FMTP]
     attributes.append(("ptime", str(params.ptime if params else PTIME_DEFAULT)))
     attributes.append((str(params.direction if params else Direction.SENDRECV), ""))
     if mux:

@@ -61,7 +61,7 @@ class MediaParams:
     """One negotiated audio stream, as seen from our side."""
 
     codec: str
-    """What we send: `PCMU`, `PCMA`, `G722` or `OPUS`, a name of `media.codecs.CODECS`."""
+    """What we send: `PCMU`, `PCMA`, `G722` or `OPUS`, one of `codecs.CALL_CODECS`."""
     payload_type: int
     """RTP payload type under which we send it: the peer's number (RFC 3264 section 5.1)."""
     ptime: int

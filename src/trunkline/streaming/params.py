@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from trunkline.codecs import format_name
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 
 
@@ -51,12 +52,12 @@ class StreamParams:
     mode: BidirectionalMode = BidirectionalMode.MP3
     bidirectional_codec: str = "PCMU"
     bidirectional_sampling_rate: int = 8000
-    """Of `bidirectional_codec` L16, per second; the other codecs have a rate of their own."""
+    """Of `bidirectional_codec`, in Hz, if it has several rates (L16); other codecs have one."""
     target_legs: TargetLegs = TargetLegs.SELF
     codec: str = "default"
     """The fork's codec; `default` is the call's at the time the stream starts."""
     sampling_rate: int = 8000
-    """Of `codec` L16, per second."""
+    """Of `codec`, in Hz, if it has several rates (L16)."""
     l16_endian: Literal["little", "big"] | None = None
     """Byte order of L16 both ways; None: as the setting says."""
     enable_reconnect: bool = True
@@ -68,16 +69,12 @@ class StreamParams:
 
     def encoding(self, call_codec: str) -> str:
         """The fork's format on a call of this codec: a codec's name, with its rate if it has several (`L16/16000`)."""
-        return call_codec if self.codec == "default" else _format(self.codec, self.sampling_rate)
+        return call_codec if self.codec == "default" else format_name(self.codec, self.sampling_rate)
 
     @property
     def bidirectional_encoding(self) -> str:
         """The same of the app's audio."""
-        return _format(self.bidirectional_codec, self.bidirectional_sampling_rate)
-
-
-def _format(codec: str, rate: int) -> str:
-    return f"L16/{rate}" if codec == "L16" else codec
+        return format_name(self.bidirectional_codec, self.bidirectional_sampling_rate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
+from trunkline.codecs import CODEC_TABLE, CODECS_WITH_RATES, RATES_FROM_APP, RATES_TO_APP, STREAM_CODECS
 from trunkline.ids import plain_number
 from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 from trunkline.texml.ssml import speech
@@ -322,17 +323,17 @@ def _stream(parser: _Parser, element: Element, values: dict[str, Any]) -> Stream
 
 
 def _share_rate(parser: _Parser, values: dict[str, Any]) -> None:
-    """A rate that is given for one way only is that of L16 the other way too."""
+    """A rate that is given for one direction only holds for the other too, where the codec has rates (L16)."""
     rates = [values[way] for way in ("sampling_rate", "bidirectional_sampling_rate") if way in values]
     if len(rates) != 1:
         return
-    if values.get("bidirectional_codec") == "L16":
+    if values.get("bidirectional_codec") in CODECS_WITH_RATES:
         values["bidirectional_sampling_rate"] = rates[0]
-    if values.get("codec") == "L16":
-        if rates[0] in _FORK_RATES:
+    if values.get("codec") in CODECS_WITH_RATES:
+        if rates[0] in CODEC_TABLE[values["codec"]].sample_rates:
             values["sampling_rate"] = rates[0]
         else:
-            parser.warn(f"<Stream codec> L16 has no rate of {rates[0]}; the default was taken")
+            parser.warn(f"<Stream codec> {values['codec']} has no rate of {rates[0]}; the default was taken")
 
 
 def _bare_stream(parser: _Parser, element: Element, values: dict[str, Any]) -> _BareStream:
@@ -413,8 +414,6 @@ _TARGET = {
     "url": ("url", _reference),
     "method": ("method", _METHOD),
 }
-_CODECS = ("PCMU", "PCMA", "G722", "L16", "OPUS")
-_FORK_RATES = (8000, 16000, 24000, 48000)
 
 _STREAM: dict[str, _VerbRow] = {
     "Stream": _VerbRow(
@@ -424,14 +423,14 @@ _STREAM: dict[str, _VerbRow] = {
             "url": ("url", _ws_url),
             "track": ("track", _one_of(*Track, make=Track)),
             "name": ("name", _text(255)),
-            "codec": ("codec", _one_of("default", *_CODECS)),
+            "codec": ("codec", _one_of("default", *STREAM_CODECS)),
             "bidirectionalMode": ("mode", _one_of(*BidirectionalMode, make=BidirectionalMode)),
-            "bidirectionalCodec": ("bidirectional_codec", _one_of(*_CODECS)),
+            "bidirectionalCodec": ("bidirectional_codec", _one_of(*STREAM_CODECS)),
             "bidirectionalSamplingRate": (
                 "bidirectional_sampling_rate",
-                _one_of("8000", "16000", "22050", "24000", "48000", make=int),
+                _one_of(*map(str, RATES_FROM_APP), make=int),
             ),
-            "samplingRate": ("sampling_rate", _one_of(*map(str, _FORK_RATES), make=int)),
+            "samplingRate": ("sampling_rate", _one_of(*map(str, RATES_TO_APP), make=int)),
             "l16Endian": ("l16_endian", _one_of("little", "big")),
             "bidirectionalTargetLegs": ("target_legs", _one_of(*TargetLegs, make=TargetLegs)),
             "enableReconnect": ("enable_reconnect", _FLAG),

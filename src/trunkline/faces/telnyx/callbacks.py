@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from trunkline.calls.views import CALL_EVENTS, CallEvent, CallEventKind, CallView, StreamEvent
+from trunkline.codecs import CODEC_TABLE
 from trunkline.config import CallbackSettings
 from trunkline.webhooks.payloads import CallbackFace
 
@@ -49,7 +50,7 @@ def call_form(event: CallEvent) -> list[tuple[str, str]]:
     if call.parent_sid:
         form.append(("ParentCallSid", call.parent_sid))
     if event.kind == "answered" and call.codec:
-        form += [("Codec", call.codec), ("SamplingRate", "48000" if call.codec == "OPUS" else "8000")]
+        form += [("Codec", call.codec), ("SamplingRate", str(CODEC_TABLE[call.codec].clock_rate()))]
     if event.kind == "completed":
         form += _ending(call)
     return form

@@ -5,10 +5,13 @@ segments continuous; A-law on 13 bits, with its even bits inverted on the line. 
 left-justified in 16 bits, as in the ITU's own reference software (G.191).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trunkline.codecs import CodecRow
+from trunkline.media.codecs.codec import Codec, repeated
 
 _SAMPLES = np.arange(-32768, 32768, dtype=np.int32)
 
@@ -81,3 +84,24 @@ def decoder(levels: NDArray[np.int16]) -> Callable[[bytes], bytes]:
 def encoder(codes: NDArray[np.uint8]) -> Callable[[bytes], bytes]:
     """16-bit little-endian samples to codes."""
     return lambda pcm: codes[np.frombuffer(pcm, "<u2")].tobytes()
+
+
+_LAWS = {
+    "PCMU": (ULAW_LEVELS, ULAW_CODES, b"\xff", {"PCMA": ULAW_TO_ALAW}),
+    "PCMA": (ALAW_LEVELS, ALAW_CODES, b"\xd5", {"PCMU": ALAW_TO_ULAW}),
+}
+
+
+def implement(row: CodecRow) -> Iterator[Codec]:
+    """The codec of this row."""
+    levels, codes, silence, tables = _LAWS[row.name]
+    yield Codec(
+        row.name,
+        row.sample_rates[0],
+        row.clock_rate(),
+        bytes_per_ms=8,
+        silence=repeated(silence, 8),
+        decoder=lambda: decoder(levels),
+        encoder=lambda: encoder(codes),
+        tables=tables,
+    )

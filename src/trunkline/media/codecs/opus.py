@@ -10,10 +10,13 @@ are made of, so that nothing switches. What it lacks is forward error correction
 use either: `useinbandfec` is not promised to the peer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from av import AudioFrame, CodecContext, FFmpegError, Packet
+
+from trunkline.codecs import CodecRow
+from trunkline.media.codecs.codec import Codec, UndecodablePacket
 
 RATE = 48000
 _BIT_RATE = 40000
@@ -32,10 +35,6 @@ _TOC_20_MS = 0xF8
 """Mono, full band, one frame (RFC 6716 section 3.1)."""
 
 
-class UndecodablePacket(ValueError):
-    """A payload that is none of its codec's."""
-
-
 def silence(ptime: int) -> bytes:
     """A packet of `ptime` ms, a multiple of ten up to 120, of silence."""
     toc, length = (_TOC_20_MS, 20) if ptime % 20 == 0 else (_TOC_10_MS, 10)
@@ -46,7 +45,7 @@ def silence(ptime: int) -> bytes:
 
 
 def samples(packet: bytes) -> int:
-    """How many a packet holds, by its first two bytes (RFC 6716 section 3.1, 3.2). Raises Undecodable."""
+    """How many a packet holds, by its first two bytes (RFC 6716 section 3.1, 3.2). Raises UndecodablePacket."""
     if not packet:
         raise UndecodablePacket("an empty payload is no Opus packet")
     toc = packet[0]
@@ -59,7 +58,7 @@ def samples(packet: bytes) -> int:
 
 
 def decoder() -> Callable[[bytes], bytes]:
-    """One packet to 16-bit little-endian samples. Raises Undecodable."""
+    """One packet to 16-bit little-endian samples. Raises UndecodablePacket."""
     context = CodecContext.create("libopus", "r")
     context.sample_rate, context.layout = RATE, "mono"
     context.open()
@@ -120,3 +119,19 @@ class _Encoder:
         self._frame.sample_rate = RATE
         self._length = length
         self._sent = 0
+
+
+def implement(row: CodecRow) -> Iterator[Codec]:
+    """The codec of this row."""
+    yield Codec(
+        row.name,
+        RATE,
+        row.clock_rate(),
+        bytes_per_ms=0,
+        silence=silence,
+        decoder=decoder,
+        encoder=encoder,
+        queued_as=f"L16/{RATE}",
+        samples=samples,
+        remembers=True,
+    )

@@ -26,6 +26,7 @@ from trunkline.api.readers import (
 )
 from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.calls.views import CALL_EVENTS
+from trunkline.codecs import CALL_CODECS
 from trunkline.errors import InvalidEnum, InvalidRequest, InvalidType, MissingParameter
 
 PARTY_LIMIT = 255
@@ -34,8 +35,6 @@ CREDENTIAL_LIMIT = 255
 DIGITS_LIMIT = 100
 HEADERS_LIMIT = 4096
 """Characters of all names and values: an INVITE over UDP must stay well under what peers read of a message."""
-CODECS = ("PCMU", "PCMA", "G722", "OPUS")
-"""What a call may be offered; other names in `PreferredCodecs` are skipped."""
 
 # RFC 3261 section 25.1: what a URI or a number needs, and nothing that would end one in a header.
 _PARTY = re.compile(r"[!#-;=?-~]+")
@@ -74,9 +73,9 @@ def _credential(name: str, value: object) -> str:
 
 def _codecs(name: str, value: object) -> tuple[str, ...]:
     names = [part.strip().upper() for part in text(name, value).split(",")]
-    known = tuple(dict.fromkeys(codec for codec in names if codec in CODECS))
+    known = tuple(dict.fromkeys(codec for codec in names if codec in CALL_CODECS))
     if not known:
-        raise InvalidRequest(f"{name} must name one of {', '.join(CODECS)}", pointer=f"/{name}")
+        raise InvalidRequest(f"{name} must name one of {', '.join(CALL_CODECS)}", pointer=f"/{name}")
     return known
 
 
@@ -220,8 +219,8 @@ PLACE_FIELDS = (
         _codecs,
         {
             "type": "string",
-            "description": f"Codecs to offer, in this order, separated by commas: {', '.join(CODECS)}. Others are "
-            "skipped.",
+            "description": f"Codecs to offer, in this order, separated by commas: {', '.join(CALL_CODECS)}. Others "
+            "are skipped.",
             "example": "PCMA,PCMU",
         },
         "codecs",

@@ -18,6 +18,7 @@ from trunkline.api.readers import (
     unfolded,
     url,
 )
+from trunkline.codecs import CODEC_TABLE, CODECS_WITH_RATES, RATES_FROM_APP, RATES_TO_APP, STREAM_CODECS
 from trunkline.errors import InvalidRequest, InvalidType, MissingParameter
 from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 
@@ -38,11 +39,6 @@ def auth_token(name: str, value: object) -> str:
 
 def _name(name: str, value: object) -> str:
     return text(name, value, limit=NAME_LIMIT)
-
-
-_CODECS = ("PCMU", "PCMA", "G722", "L16", "OPUS")
-_OWN_RATES = {"default": (8000,), "PCMU": (8000,), "PCMA": (8000,), "G722": (8000, 16000), "OPUS": (48000,)}
-"""What may be given as the sampling rate of a codec that has no choice: G722's is 16000, and 8000 on its RTP clock."""
 
 
 START_FIELDS = (
@@ -96,9 +92,9 @@ START_FIELDS = (
     ),
     Field(
         "BidirectionalCodec",
-        one_of(*_CODECS),
+        one_of(*STREAM_CODECS),
         enum_schema(
-            *_CODECS,
+            *STREAM_CODECS,
             default="PCMU",
             description="Codec of the app's media in `rtp` mode; of `OPUS` one packet in each message. Case "
             "sensitive. `L16` and `OPUS` are extensions.",
@@ -125,10 +121,10 @@ START_FIELDS = (
     ),
     Field(
         "Codec",
-        one_of("default", *_CODECS),
+        one_of("default", *STREAM_CODECS),
         enum_schema(
             "default",
-            *_CODECS,
+            *STREAM_CODECS,
             default="default",
             description="Codec of what is streamed to the app; `default` is the call's. An extension.",
         ),
@@ -136,10 +132,10 @@ START_FIELDS = (
     ),
     Field(
         "SamplingRate",
-        rate(8000, 16000, 24000, 48000),
+        rate(*RATES_TO_APP),
         {
             "type": "integer",
-            "enum": [8000, 16000, 24000, 48000],
+            "enum": list(RATES_TO_APP),
             "description": "Samples a second of `L16` to the app, 8000 if not given. The other codecs have one rate; "
             "any other is refused. An extension.",
         },
@@ -147,10 +143,10 @@ START_FIELDS = (
     ),
     Field(
         "BidirectionalSamplingRate",
-        rate(8000, 16000, 22050, 24000, 48000),
+        rate(*RATES_FROM_APP),
         {
             "type": "integer",
-            "enum": [8000, 16000, 22050, 24000, 48000],
+            "enum": list(RATES_FROM_APP),
             "description": "Samples a second of the app's `L16` media, 8000 if not given. The other codecs have one "
             "rate; any other is refused. An extension.",
         },
@@ -240,20 +236,28 @@ def stream_params(fields: Fields) -> StreamParams:
     given = {attribute: value for attribute, value in values.items() if attribute and value is not None}
     params = StreamParams(**given, custom_parameters=custom_parameters(fields))
     if "sampling_rate" in given:
-        _match("SamplingRate", params.sampling_rate, "Codec", params.codec)
+        _match("SamplingRate", params.sampling_rate, "Codec", params.codec, from_app=False)
     if "bidirectional_sampling_rate" in given:
         rate_given = params.bidirectional_sampling_rate
-        _match("BidirectionalSamplingRate", rate_given, "BidirectionalCodec", params.bidirectional_codec)
+        _match("BidirectionalSamplingRate", rate_given, "BidirectionalCodec", params.bidirectional_codec, from_app=True)
     return params
 
 
-def _match(rate_name: str, rate_given: int, codec_name: str, codec: str) -> None:
-    """Raises InvalidRequest for a rate that this codec does not have."""
-    own = _OWN_RATES.get(codec)
-    if own is not None and rate_given not in own:
-        rates = " or ".join(map(str, own))
+def _match(rate_name: str, rate_given: int, codec_name: str, codec: str, *, from_app: bool) -> None:
+    """Raises InvalidRequest for a rate that this codec does not have. A codec with a single rate may be given with its
+    RTP clock rate too: G722 with 16000 or 8000. `default` has that of telephony."""
+    row = CODEC_TABLE.get(codec)
+    if row is None:
+        own = {8000}
+    elif row.has_rates:
+        own = set(row.rates_from_app if from_app else row.sample_rates)
+    else:
+        own = {*row.sample_rates, row.clock_rate()}
+    if rate_given not in own:
+        rates = " or ".join(map(str, sorted(own)))
+        wanted = " or ".join(CODECS_WITH_RATES)
         raise InvalidRequest(
-            f"{rate_name} {rate_given} needs {codec_name} L16; of {codec_name} {codec} it is {rates}",
+            f"{rate_name} {rate_given} needs {codec_name} {wanted}; of {codec_name} {codec} it is {rates}",
             pointer=f"/{rate_name}",
         )
 
