@@ -18,7 +18,7 @@ from trunkline.config import LogSettings, MediaSettings, Settings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid, random_uuid
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 from trunkline.workers.pool import PoolEvent, WorkerPool
 
 AT_ONCE = 20
@@ -46,11 +46,11 @@ class Bench:
         self._changed = asyncio.Event()
 
     def _on_event(self, event: PoolEvent) -> None:
-        if isinstance(event, wire.LegOpened):
+        if isinstance(event, messages.LegOpened):
             self._ports[event.leg] = event.port
-        elif isinstance(event, wire.StreamStarted):
+        elif isinstance(event, messages.StreamStarted):
             self._started += 1
-        elif isinstance(event, wire.LegFailed):
+        elif isinstance(event, messages.LegFailed):
             self._failure = event.detail
         else:
             sys.stderr.write(f"{event}\n")
@@ -73,7 +73,7 @@ class Bench:
         await self._pool.start()
         for leg in self._legs:
             self._pool.place(leg)
-            self._pool.send(leg, wire.OpenLeg(leg, CallSid(f"v3:{leg}"), self._params))
+            self._pool.send(leg, messages.OpenLeg(leg, CallSid(f"v3:{leg}"), self._params))
         while len(self._ports) < len(self._legs):
             await self._news()
         return [self._ports[leg] for leg in self._legs]
@@ -86,7 +86,7 @@ class Bench:
         for leg in legs:
             sid = StreamSid(random_uuid(os.urandom(16)))
             identity = StreamIdentity(sid, AccountSid("a"), CallSid(f"v3:{leg}"), CallSessionId("c"), "+1", "+2")
-            self._pool.send(LegId(leg), wire.OpenStream(LegId(leg), identity, params, "PCMU"))
+            self._pool.send(LegId(leg), messages.OpenStream(LegId(leg), identity, params, "PCMU"))
             under_way += 1
             while self._started < under_way - AT_ONCE:
                 await self._news()

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.calls import effects as do
-from trunkline.calls import events as facts
+from trunkline.calls import effects, events
 from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
 from trunkline.calls.commands import AnswerCall, Command, EndCall, PauseStream, StartStream, StopStream
 from trunkline.calls.views import CallView, StreamEvent
@@ -46,11 +45,11 @@ HOLD = parse(sdp(extra="a=sendonly\r\n").encode())
 TO_PCMA = parse(sdp("8").encode())
 UNUSABLE = parse(sdp("18").encode())
 OFF = parse(sdp().replace("audio 4000", "audio 0").encode())
-OPENED = facts.LegOpened(Endpoint("127.0.0.1", 20000))
+OPENED = events.LegOpened(Endpoint("127.0.0.1", 20000))
 APP = StreamParams("ws://app.example/")
 RTP = replace(APP, mode=BidirectionalMode.RTP)
 
-Some = TypeVar("Some", bound=do.Effect)
+Some = TypeVar("Some", bound=effects.Effect)
 
 
 def new_call(rules: CallRules | None = None) -> Call:
@@ -69,126 +68,128 @@ def new_call(rules: CallRules | None = None) -> Call:
     return Call(view, rules or CallRules(), sdp_session=1, random=RANDOM.randbytes)
 
 
-def feed(call: Call, *inputs: facts.Fact | Command) -> list[do.Effect]:
+def feed(call: Call, *inputs: events.Fact | Command) -> list[effects.Effect]:
     """The effects of the last input."""
-    effects: list[do.Effect] = []
+    out: list[effects.Effect] = []
     for what in inputs:
-        effects = call.handle(what, T0)
-    return effects
+        out = call.handle(what, T0)
+    return out
 
 
-def answered(*inputs: facts.Fact | Command) -> Call:
+def answered(*inputs: events.Fact | Command) -> Call:
     call = new_call()
-    feed(call, facts.Invited(OFFER), OPENED, facts.Confirmed(None), *inputs)
+    feed(call, events.Invited(OFFER), OPENED, events.Confirmed(None), *inputs)
     return call
 
 
-def kinds(effects: Sequence[do.Effect]) -> list[type]:
-    return [type(effect) for effect in effects]
+def kinds(out: Sequence[effects.Effect]) -> list[type]:
+    return [type(effect) for effect in out]
 
 
-def only(kind: type[Some], effects: Sequence[do.Effect]) -> Some:
-    (found,) = [effect for effect in effects if isinstance(effect, kind)]
+def only(kind: type[Some], out: Sequence[effects.Effect]) -> Some:
+    (found,) = [effect for effect in out if isinstance(effect, kind)]
     return found
 
 
-def updated(order: do.UpdateLeg) -> facts.LegUpdated:
-    return facts.LegUpdated(order.number)
+def updated(order: effects.UpdateLeg) -> events.LegUpdated:
+    return events.LegUpdated(order.number)
 
 
-def told(effects: Sequence[do.Effect]) -> list[StreamEvent]:
-    return [event for effect in effects if isinstance(effect, do.Persist) for event in effect.events]
+def told(out: Sequence[effects.Effect]) -> list[StreamEvent]:
+    return [event for effect in out if isinstance(effect, effects.Persist) for event in effect.events]
 
 
 # ── set-up ──
 
 
 def test_an_invite_rings_and_asks_for_a_leg() -> None:
-    effects = feed(new_call(), facts.Invited(OFFER))
-    assert kinds(effects) == [do.RingCaller, do.OpenLeg, do.Persist]
-    assert only(do.OpenLeg, effects).params.codec == "PCMU"
+    out = feed(new_call(), events.Invited(OFFER))
+    assert kinds(out) == [effects.RingCaller, effects.OpenLeg, effects.Persist]
+    assert only(effects.OpenLeg, out).params.codec == "PCMU"
 
 
 def test_an_open_leg_answers_the_call_at_its_port() -> None:
     call = new_call()
-    effects = feed(call, facts.Invited(OFFER), OPENED)
-    assert "m=audio 20000 RTP/AVP 0" in only(do.AnswerCaller, effects).sdp
+    out = feed(call, events.Invited(OFFER), OPENED)
+    assert "m=audio 20000 RTP/AVP 0" in only(effects.AnswerCaller, out).sdp
     assert call.view.status == "in-progress"
     assert call.view.answered_at == T0
 
 
 def test_an_offer_without_a_usable_codec_gets_488_and_a_reason() -> None:
     call = new_call()
-    effects = feed(call, facts.Invited(UNUSABLE))
-    refusal = only(do.RejectCaller, effects)
+    out = feed(call, events.Invited(UNUSABLE))
+    refusal = only(effects.RejectCaller, out)
     assert refusal.status == 488
     assert refusal.warning
-    assert kinds(effects) == [do.RejectCaller, do.Persist, do.Forget]
+    assert kinds(out) == [effects.RejectCaller, effects.Persist, effects.Forget]
     assert call.view.status == "failed"
 
 
 def test_a_call_without_streams_is_answered_without_and_gets_them_by_a_later_offer() -> None:
     nothing = parse(sdp().partition("m=")[0].encode())
     call = new_call()
-    opened = feed(call, facts.Invited(nothing))
-    params = only(do.OpenLeg, opened).params
+    opened = feed(call, events.Invited(nothing))
+    params = only(effects.OpenLeg, opened).params
     assert params.direction is Direction.INACTIVE
-    answer = only(do.AnswerCaller, feed(call, OPENED)).sdp
+    answer = only(effects.AnswerCaller, feed(call, OPENED)).sdp
     assert parse(answer.encode()).media == ()
-    again = only(do.UpdateLeg, feed(call, facts.Confirmed(None), facts.OfferReceived(nothing)))
+    again = only(effects.UpdateLeg, feed(call, events.Confirmed(None), events.OfferReceived(nothing)))
     assert again.params == params
     feed(call, updated(again))
-    order = only(do.UpdateLeg, feed(call, facts.OfferReceived(parse(sdp().encode()))))
+    order = only(effects.UpdateLeg, feed(call, events.OfferReceived(parse(sdp().encode()))))
     assert order.params.direction is Direction.SENDRECV
     feed(call, updated(order))
-    assert kinds(feed(call, facts.OfferReceived(nothing))) == [do.RejectReoffer], "streams do not vanish from an offer"
+    assert kinds(feed(call, events.OfferReceived(nothing))) == [effects.RejectReoffer], (
+        "streams do not vanish from an offer"
+    )
 
 
 def test_without_a_leg_the_call_is_refused_and_forgotten() -> None:
-    effects = feed(new_call(), facts.Invited(OFFER), facts.LegFailed("no free port"))
-    assert only(do.RejectCaller, effects).status == 503
-    assert kinds(effects)[-1] is do.Forget
+    out = feed(new_call(), events.Invited(OFFER), events.LegFailed("no free port"))
+    assert only(effects.RejectCaller, out).status == 503
+    assert kinds(out)[-1] is effects.Forget
 
 
 def test_a_late_offer_is_settled_by_the_ack() -> None:
     call = new_call()
-    feed(call, facts.Invited(None), OPENED)
+    feed(call, events.Invited(None), OPENED)
     with pytest.raises(CallNotAnswered):
         feed(call, StartStream(S1, APP))
-    effects = feed(call, facts.Confirmed(TO_PCMA))
-    assert only(do.UpdateLeg, effects).params.codec == "PCMA"
+    out = feed(call, events.Confirmed(TO_PCMA))
+    assert only(effects.UpdateLeg, out).params.codec == "PCMA"
     assert call.view.codec == "PCMA"
-    assert only(do.OpenStream, feed(call, StartStream(S1, APP))).encoding == "PCMA"
+    assert only(effects.OpenStream, feed(call, StartStream(S1, APP))).encoding == "PCMA"
 
 
 @pytest.mark.parametrize("answer", [None, UNUSABLE])
 def test_a_late_offer_that_is_not_answered_ends_the_call(answer: SessionDescription | None) -> None:
     call = new_call()
-    effects = feed(call, facts.Invited(None), OPENED, facts.Confirmed(answer))
-    assert kinds(effects) == [do.HangUpPeer, do.CloseLeg, do.Persist]
-    assert only(do.HangUpPeer, effects).cause == 488
+    out = feed(call, events.Invited(None), OPENED, events.Confirmed(answer))
+    assert kinds(out) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
+    assert only(effects.HangUpPeer, out).cause == 488
     assert call.view.status == "failed"
 
 
 def test_cancel_while_the_leg_opens_closes_it_again() -> None:
     call = new_call()
-    effects = feed(call, facts.Invited(OFFER), facts.PeerEnded("cancel", ""))
-    assert kinds(effects) == [do.CloseLeg, do.Persist]
+    out = feed(call, events.Invited(OFFER), events.PeerEnded("cancel", ""))
+    assert kinds(out) == [effects.CloseLeg, effects.Persist]
     assert call.view.status == "canceled"
-    assert kinds(feed(call, OPENED, facts.LegClosed({}))) == [do.Persist, do.Forget]
+    assert kinds(feed(call, OPENED, events.LegClosed({}))) == [effects.Persist, effects.Forget]
 
 
 def test_the_api_ending_a_ringing_call_refuses_it() -> None:
     call = new_call()
-    effects = feed(call, facts.Invited(OFFER), EndCall("ended by the API"))
-    assert kinds(effects) == [do.RejectCaller, do.CloseLeg, do.Persist]
-    assert call.view.sip_status == only(do.RejectCaller, effects).status == 480
+    out = feed(call, events.Invited(OFFER), EndCall("ended by the API"))
+    assert kinds(out) == [effects.RejectCaller, effects.CloseLeg, effects.Persist]
+    assert call.view.sip_status == only(effects.RejectCaller, out).status == 480
 
 
-@pytest.mark.parametrize("lost", [facts.LegFailed("no port"), facts.WorkerLost("killed")])
-def test_a_call_that_we_cannot_take_has_the_status_of_its_refusal(lost: facts.Fact) -> None:
+@pytest.mark.parametrize("lost", [events.LegFailed("no port"), events.WorkerLost("killed")])
+def test_a_call_that_we_cannot_take_has_the_status_of_its_refusal(lost: events.Fact) -> None:
     call = new_call()
-    refusal = only(do.RejectCaller, feed(call, facts.Invited(OFFER), lost))
+    refusal = only(effects.RejectCaller, feed(call, events.Invited(OFFER), lost))
     assert call.view.sip_status == refusal.status == 503
 
 
@@ -197,82 +198,82 @@ def test_a_call_that_we_cannot_take_has_the_status_of_its_refusal(lost: facts.Fa
 
 def test_hold_and_resume_reach_the_leg() -> None:
     call = answered()
-    held = only(do.UpdateLeg, feed(call, facts.OfferReceived(HOLD)))
+    held = only(effects.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
     assert held.params.direction is Direction.RECVONLY
-    assert "a=recvonly" in only(do.AcceptReoffer, feed(call, updated(held))).sdp
-    resumed = only(do.UpdateLeg, feed(call, facts.OfferReceived(OFFER)))
+    assert "a=recvonly" in only(effects.AcceptReoffer, feed(call, updated(held))).sdp
+    resumed = only(effects.UpdateLeg, feed(call, events.OfferReceived(OFFER)))
     assert resumed.params.direction is Direction.SENDRECV
-    assert "a=sendrecv" in only(do.AcceptReoffer, feed(call, updated(resumed))).sdp
+    assert "a=sendrecv" in only(effects.AcceptReoffer, feed(call, updated(resumed))).sdp
 
 
 def test_an_offer_is_answered_when_the_leg_goes_by_it_and_not_before() -> None:
     call = answered()
-    asked = feed(call, facts.OfferReceived(TO_PCMA))
-    assert kinds(asked) == [do.UpdateLeg]
+    asked = feed(call, events.OfferReceived(TO_PCMA))
+    assert kinds(asked) == [effects.UpdateLeg]
     assert call.view.codec == "PCMU", "what is agreed is told when it is"
-    accepted = feed(call, updated(only(do.UpdateLeg, asked)))
-    assert kinds(accepted) == [do.AcceptReoffer, do.Persist]
-    assert "m=audio 20000 RTP/AVP 8" in only(do.AcceptReoffer, accepted).sdp
-    assert only(do.Persist, accepted).calls[0].codec == "PCMA"
-    assert feed(call, updated(only(do.UpdateLeg, asked))) == [], "once"
+    accepted = feed(call, updated(only(effects.UpdateLeg, asked)))
+    assert kinds(accepted) == [effects.AcceptReoffer, effects.Persist]
+    assert "m=audio 20000 RTP/AVP 8" in only(effects.AcceptReoffer, accepted).sdp
+    assert only(effects.Persist, accepted).calls[0].codec == "PCMA"
+    assert feed(call, updated(only(effects.UpdateLeg, asked))) == [], "once"
 
 
 def test_a_stream_that_starts_while_an_offer_waits_speaks_what_the_leg_will() -> None:
-    call = answered(facts.OfferReceived(TO_PCMA))
-    assert only(do.OpenStream, feed(call, StartStream(S1, APP))).encoding == "PCMA"
+    call = answered(events.OfferReceived(TO_PCMA))
+    assert only(effects.OpenStream, feed(call, StartStream(S1, APP))).encoding == "PCMA"
 
 
 def test_an_offer_that_is_cancelled_leaves_the_call_as_it_was() -> None:
     call = answered()
-    asked = only(do.UpdateLeg, feed(call, facts.OfferReceived(TO_PCMA)))
-    (back,) = feed(call, facts.ReofferCancelled())
-    assert isinstance(back, do.UpdateLeg)
+    asked = only(effects.UpdateLeg, feed(call, events.OfferReceived(TO_PCMA)))
+    (back,) = feed(call, events.ReofferCancelled())
+    assert isinstance(back, effects.UpdateLeg)
     assert back.params.codec == call.view.codec == "PCMU"
     assert feed(call, updated(asked), updated(back)) == []
-    assert feed(call, facts.ReofferCancelled()) == []
+    assert feed(call, events.ReofferCancelled()) == []
 
 
 def test_the_news_of_an_earlier_update_is_not_taken_for_a_later_ones() -> None:
     call = answered()
-    cancelled = only(do.UpdateLeg, feed(call, facts.OfferReceived(HOLD)))
-    back = only(do.UpdateLeg, feed(call, facts.ReofferCancelled()))
-    asked = only(do.UpdateLeg, feed(call, facts.OfferReceived(TO_PCMA)))
+    cancelled = only(effects.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
+    back = only(effects.UpdateLeg, feed(call, events.ReofferCancelled()))
+    asked = only(effects.UpdateLeg, feed(call, events.OfferReceived(TO_PCMA)))
     assert [feed(call, updated(early)) for early in (cancelled, back)] == [[], []]
-    sdp = only(do.AcceptReoffer, feed(call, updated(asked))).sdp
+    sdp = only(effects.AcceptReoffer, feed(call, updated(asked))).sdp
     assert "RTP/AVP 8" in sdp
     assert sdp.splitlines()[1].split()[2] == "2", "an offer that got no answer takes no version"
 
 
 def test_an_update_that_nobody_waits_for_changes_nothing() -> None:
     call = new_call()
-    order = only(do.UpdateLeg, feed(call, facts.Invited(None), OPENED, facts.Confirmed(TO_PCMA)))
+    order = only(effects.UpdateLeg, feed(call, events.Invited(None), OPENED, events.Confirmed(TO_PCMA)))
     assert feed(call, updated(order)) == []
 
 
 @pytest.mark.parametrize(
     ("end", "first"),
     [
-        (facts.PeerEnded("bye", ""), do.CloseLeg()),
-        (EndCall("so be it"), do.HangUpPeer("so be it")),
-        (facts.WorkerLost("the media worker died"), do.HangUpPeer("the media worker died", 500)),
-        (facts.LegSilent(60), do.HangUpPeer("no RTP for 60 s", 408)),
+        (events.PeerEnded("bye", ""), effects.CloseLeg()),
+        (EndCall("so be it"), effects.HangUpPeer("so be it")),
+        (events.WorkerLost("the media worker died"), effects.HangUpPeer("the media worker died", 500)),
+        (events.LegSilent(60), effects.HangUpPeer("no RTP for 60 s", 408)),
     ],
 )
-def test_a_call_that_ends_answers_no_offer_any_more(end: facts.Fact | Command, first: do.Effect) -> None:
+def test_a_call_that_ends_answers_no_offer_any_more(end: events.Fact | Command, first: effects.Effect) -> None:
     call = answered()
-    order = only(do.UpdateLeg, feed(call, facts.OfferReceived(HOLD)))
+    order = only(effects.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
     assert feed(call, end)[0] == first, "by which signalling answers what waits"
-    assert do.AcceptReoffer not in kinds([*feed(call, updated(order)), *feed(call, facts.ReofferCancelled())])
+    assert effects.AcceptReoffer not in kinds([*feed(call, updated(order)), *feed(call, events.ReofferCancelled())])
 
 
 def test_each_sdp_of_ours_has_a_higher_version() -> None:
     call = new_call()
-    texts = [only(do.AnswerCaller, feed(call, facts.Invited(OFFER), OPENED)).sdp]
+    texts = [only(effects.AnswerCaller, feed(call, events.Invited(OFFER), OPENED)).sdp]
     for offer in (HOLD, None, OFFER):
-        effects = feed(call, facts.OfferReceived(offer))
+        out = feed(call, events.OfferReceived(offer))
         if offer is not None:
-            effects = feed(call, updated(only(do.UpdateLeg, effects)))
-        texts.append(only(do.AcceptReoffer, effects).sdp)
+            out = feed(call, updated(only(effects.UpdateLeg, out)))
+        texts.append(only(effects.AcceptReoffer, out).sdp)
     origins = [line.split() for text in texts for line in text.splitlines() if line.startswith("o=")]
     assert [origin[2] for origin in origins] == ["1", "2", "3", "4"]
     assert len({origin[1] for origin in origins}) == 1
@@ -280,22 +281,22 @@ def test_each_sdp_of_ours_has_a_higher_version() -> None:
 
 def test_a_reinvite_that_cannot_be_met_leaves_the_call_as_it_was() -> None:
     call = answered()
-    effects = feed(call, facts.OfferReceived(UNUSABLE))
-    assert kinds(effects) == [do.RejectReoffer]
-    assert only(do.RejectReoffer, effects).status == 488
+    out = feed(call, events.OfferReceived(UNUSABLE))
+    assert kinds(out) == [effects.RejectReoffer]
+    assert only(effects.RejectReoffer, out).status == 488
     assert call.view.codec == "PCMU"
 
 
 def test_a_reinvite_without_an_offer_is_settled_by_its_ack() -> None:
     call = answered()
-    effects = feed(call, facts.OfferReceived(None))
-    assert kinds(effects) == [do.UpdateLeg, do.AcceptReoffer]
-    before = only(do.UpdateLeg, effects).params
+    out = feed(call, events.OfferReceived(None))
+    assert kinds(out) == [effects.UpdateLeg, effects.AcceptReoffer]
+    before = only(effects.UpdateLeg, out).params
     assert (before.codec, dict(before.heard)[9]) == ("PCMU", "G722"), "what the peer sends upon our offer is heard"
-    assert only(do.UpdateLeg, feed(call, facts.Confirmed(TO_PCMA))).params.codec == "PCMA"
+    assert only(effects.UpdateLeg, feed(call, events.Confirmed(TO_PCMA))).params.codec == "PCMA"
     assert call.view.codec == "PCMA"
-    feed(call, updated(only(do.UpdateLeg, feed(call, facts.OfferReceived(OFFER)))))
-    assert feed(call, facts.Confirmed(None)) == [], "the offer was the peer's this time"
+    feed(call, updated(only(effects.UpdateLeg, feed(call, events.OfferReceived(OFFER)))))
+    assert feed(call, events.Confirmed(None)) == [], "the offer was the peer's this time"
 
 
 @pytest.mark.parametrize("answer", [None, UNUSABLE, OFF])
@@ -303,141 +304,143 @@ def test_an_offer_of_ours_in_the_call_that_gets_no_answer_leaves_it_as_it_was(
     answer: SessionDescription | None,
 ) -> None:
     call = new_call()
-    before = only(do.OpenLeg, feed(call, facts.Invited(OFFER))).params
-    feed(call, OPENED, facts.Confirmed(None), facts.OfferReceived(None))
-    effects = feed(call, facts.Confirmed(answer))
-    assert kinds(effects) == [do.UpdateLeg]
-    assert only(do.UpdateLeg, effects).params == before
+    before = only(effects.OpenLeg, feed(call, events.Invited(OFFER))).params
+    feed(call, OPENED, events.Confirmed(None), events.OfferReceived(None))
+    out = feed(call, events.Confirmed(answer))
+    assert kinds(out) == [effects.UpdateLeg]
+    assert only(effects.UpdateLeg, out).params == before
     assert call.state is CallState.UP
-    assert only(do.UpdateLeg, feed(call, facts.OfferReceived(TO_PCMA))).params.codec == "PCMA"
+    assert only(effects.UpdateLeg, feed(call, events.OfferReceived(TO_PCMA))).params.codec == "PCMA"
 
 
 def test_the_answer_to_a_refresh_counts() -> None:
     call = answered()
     moved = parse(sdp(extra="a=inactive\r\n", address="192.0.2.9").encode())
-    params = only(do.UpdateLeg, feed(call, facts.Refreshed(moved))).params
+    params = only(effects.UpdateLeg, feed(call, events.Refreshed(moved))).params
     assert (params.direction, params.remote.host) == (Direction.INACTIVE, "192.0.2.9")
-    (again,) = feed(call, facts.Refreshed(moved))
-    assert isinstance(again, do.UpdateLeg), "nothing has changed, and the leg learns anew"
+    (again,) = feed(call, events.Refreshed(moved))
+    assert isinstance(again, effects.UpdateLeg), "nothing has changed, and the leg learns anew"
     assert again.params == params
-    assert feed(call, facts.Refreshed(UNUSABLE)) == [], "the call goes on as it was"
-    assert feed(call, facts.Refreshed(OFF)) == []
-    assert only(do.UpdateLeg, feed(call, facts.Refreshed(TO_PCMA))).params.codec == "PCMA"
+    assert feed(call, events.Refreshed(UNUSABLE)) == [], "the call goes on as it was"
+    assert feed(call, events.Refreshed(OFF)) == []
+    assert only(effects.UpdateLeg, feed(call, events.Refreshed(TO_PCMA))).params.codec == "PCMA"
     assert call.view.codec == "PCMA"
 
 
 def test_a_call_is_answered_in_the_codec_of_the_one_that_it_will_be_bridged_with() -> None:
     call = new_call()
-    feed(call, facts.Invited(OFFER, answer=False), OPENED)
-    effects = feed(call, AnswerCall("PCMA"))
-    assert kinds(effects) == [do.UpdateLeg, do.AnswerCaller, do.Persist]
-    assert only(do.UpdateLeg, effects).params.codec == call.view.codec == "PCMA"
-    assert "RTP/AVP 8 0" in only(do.AnswerCaller, effects).sdp
-    feed(call, facts.Confirmed(None))
-    order = only(do.UpdateLeg, feed(call, facts.OfferReceived(HOLD)))
+    feed(call, events.Invited(OFFER, answer=False), OPENED)
+    out = feed(call, AnswerCall("PCMA"))
+    assert kinds(out) == [effects.UpdateLeg, effects.AnswerCaller, effects.Persist]
+    assert only(effects.UpdateLeg, out).params.codec == call.view.codec == "PCMA"
+    assert "RTP/AVP 8 0" in only(effects.AnswerCaller, out).sdp
+    feed(call, events.Confirmed(None))
+    order = only(effects.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
     assert order.params.codec == "PCMA", "and stays in it"
 
 
 @pytest.mark.parametrize("codec", ["PCMU", "G722", "OPUS", None])
 def test_a_codec_that_the_caller_has_not_or_that_is_first_anyway_changes_nothing(codec: str | None) -> None:
     call = new_call()
-    feed(call, facts.Invited(OFFER, answer=False), OPENED)
-    assert kinds(feed(call, AnswerCall(codec))) == [do.AnswerCaller, do.Persist]
+    feed(call, events.Invited(OFFER, answer=False), OPENED)
+    assert kinds(feed(call, AnswerCall(codec))) == [effects.AnswerCaller, effects.Persist]
     assert call.view.codec == "PCMU"
 
 
 def test_an_answer_that_comes_before_the_leg_prefers_a_codec_too() -> None:
     call = new_call()
-    feed(call, facts.Invited(OFFER, answer=False))
-    assert only(do.UpdateLeg, feed(call, AnswerCall("PCMA"))).params.codec == "PCMA"
-    assert "RTP/AVP 8 0" in only(do.AnswerCaller, feed(call, OPENED)).sdp
+    feed(call, events.Invited(OFFER, answer=False))
+    assert only(effects.UpdateLeg, feed(call, AnswerCall("PCMA"))).params.codec == "PCMA"
+    assert "RTP/AVP 8 0" in only(effects.AnswerCaller, feed(call, OPENED)).sdp
 
 
 @pytest.mark.parametrize(("order", "codec"), [("ours", "PCMU"), ("peer", "G722")])
 def test_a_setting_says_whose_order_decides(order: CodecOrder, codec: str) -> None:
     phone = parse(sdp("9 0 8").encode())
     call = new_call(CallRules(codec_order=order))
-    assert only(do.OpenLeg, feed(call, facts.Invited(phone))).params.codec == codec
+    assert only(effects.OpenLeg, feed(call, events.Invited(phone))).params.codec == codec
 
 
 # ── streams ──
 
 
 def test_a_stream_is_recorded_before_it_is_opened() -> None:
-    effects = feed(answered(), StartStream(S1, APP))
-    assert kinds(effects) == [do.Persist, do.OpenStream]
-    assert only(do.OpenStream, effects).encoding == "PCMU"
+    out = feed(answered(), StartStream(S1, APP))
+    assert kinds(out) == [effects.Persist, effects.OpenStream]
+    assert only(effects.OpenStream, out).encoding == "PCMU"
 
 
 def test_a_stream_may_start_between_200_and_ack() -> None:
     call = new_call()
-    feed(call, facts.Invited(OFFER), OPENED)
-    assert kinds(feed(call, StartStream(S1, APP))) == [do.Persist, do.OpenStream]
+    feed(call, events.Invited(OFFER), OPENED)
+    assert kinds(feed(call, StartStream(S1, APP))) == [effects.Persist, effects.OpenStream]
 
 
 def test_started_stopped_told_once_each() -> None:
     call = answered(StartStream(S1, APP))
-    started = feed(call, facts.StreamStarted(S1))
+    started = feed(call, events.StreamStarted(S1))
     stopped = feed(call, StopStream(S1))
-    late = feed(call, facts.StreamEnded(S1, "too late to matter", "", {"frames_sent": 7}))
+    late = feed(call, events.StreamEnded(S1, "too late to matter", "", {"frames_sent": 7}))
     assert [event.kind for event in told([*started, *stopped, *late])] == ["stream-started", "stream-stopped"]
-    (view,) = only(do.Persist, late).streams
+    (view,) = only(effects.Persist, late).streams
     assert view.status == "stopped"
     assert view.report == {"frames_sent": 7}
 
 
 def test_an_app_that_fails_gives_stream_error_and_the_call_goes_on() -> None:
     call = answered(StartStream(S1, APP))
-    effects = feed(call, facts.StreamEnded(S1, "connection refused", "connection refused", {}))
-    (event,) = told(effects)
+    out = feed(call, events.StreamEnded(S1, "connection refused", "connection refused", {}))
+    (event,) = told(out)
     assert (event.kind, event.error) == ("stream-error", "connection refused")
     assert call.state is CallState.UP
 
 
 def test_an_app_that_closes_gives_stream_stopped() -> None:
-    effects = feed(answered(StartStream(S1, APP)), facts.StreamEnded(S1, None, "the app closed", {}))
-    assert [event.kind for event in told(effects)] == ["stream-stopped"]
+    out = feed(answered(StartStream(S1, APP)), events.StreamEnded(S1, None, "the app closed", {}))
+    assert [event.kind for event in told(out)] == ["stream-stopped"]
 
 
 def test_hang_up_while_the_socket_is_connecting_stops_the_stream_when_the_worker_says_so() -> None:
     call = answered(StartStream(S1, APP))
-    effects = feed(call, facts.PeerEnded("bye", ""))
-    assert kinds(effects) == [do.CloseStream, do.CloseLeg, do.Persist]
-    assert told(effects) == []
-    assert [event.kind for event in told(feed(call, facts.StreamEnded(S1, None, "closed", {})))] == ["stream-stopped"]
+    out = feed(call, events.PeerEnded("bye", ""))
+    assert kinds(out) == [effects.CloseStream, effects.CloseLeg, effects.Persist]
+    assert told(out) == []
+    assert [event.kind for event in told(feed(call, events.StreamEnded(S1, None, "closed", {})))] == ["stream-stopped"]
 
 
-@pytest.mark.parametrize("end", [facts.PeerEnded("bye", ""), StopStream(S1)])
-def test_a_start_whose_news_crosses_the_end_is_told_before_it(end: facts.Fact | Command) -> None:
+@pytest.mark.parametrize("end", [events.PeerEnded("bye", ""), StopStream(S1)])
+def test_a_start_whose_news_crosses_the_end_is_told_before_it(end: events.Fact | Command) -> None:
     call = answered(StartStream(S1, APP))
     assert told(feed(call, end)) == []
-    effects = feed(call, facts.StreamStarted(S1))
-    assert [event.kind for event in told(effects)] == ["stream-started", "stream-stopped"]
-    assert told(feed(call, facts.StreamEnded(S1, None, "closed", {}))) == []
+    out = feed(call, events.StreamStarted(S1))
+    assert [event.kind for event in told(out)] == ["stream-started", "stream-stopped"]
+    assert told(feed(call, events.StreamEnded(S1, None, "closed", {}))) == []
 
 
 def test_a_worker_that_dies_after_the_end_leaves_no_stream_untold() -> None:
-    call = answered(StartStream(S1, APP), facts.PeerEnded("bye", ""))
-    assert [event.kind for event in told(feed(call, facts.WorkerLost("died")))] == ["stream-stopped"]
+    call = answered(StartStream(S1, APP), events.PeerEnded("bye", ""))
+    assert [event.kind for event in told(feed(call, events.WorkerLost("died")))] == ["stream-stopped"]
 
 
 def test_a_dead_worker_fails_its_streams_and_hangs_up() -> None:
-    call = answered(StartStream(S1, APP), facts.StreamStarted(S1))
-    effects = feed(call, facts.WorkerLost("the media worker died"))
-    assert kinds(effects) == [do.HangUpPeer, do.Persist, do.Forget]
-    assert effects[0] == do.HangUpPeer("the media worker died", 500)
-    assert [(event.kind, event.error) for event in told(effects)] == [("stream-error", "the media worker died")]
+    call = answered(StartStream(S1, APP), events.StreamStarted(S1))
+    out = feed(call, events.WorkerLost("the media worker died"))
+    assert kinds(out) == [effects.HangUpPeer, effects.Persist, effects.Forget]
+    assert out[0] == effects.HangUpPeer("the media worker died", 500)
+    assert [(event.kind, event.error) for event in told(out)] == [("stream-error", "the media worker died")]
 
 
 @pytest.mark.parametrize(("status", "cause"), [("completed", 200), ("failed", 500)])
 def test_an_end_in_good_order_is_told_apart_from_a_failure(status: Literal["completed", "failed"], cause: int) -> None:
-    assert only(do.HangUpPeer, feed(answered(), EndCall("so be it", status))) == do.HangUpPeer("so be it", cause)
+    assert only(effects.HangUpPeer, feed(answered(), EndCall("so be it", status))) == effects.HangUpPeer(
+        "so be it", cause
+    )
 
 
 def test_silence_ends_the_call_with_a_reason() -> None:
     call = answered()
-    effects = feed(call, facts.LegSilent(60))
-    assert only(do.HangUpPeer, effects) == do.HangUpPeer("no RTP for 60 s", 408)
+    out = feed(call, events.LegSilent(60))
+    assert only(effects.HangUpPeer, out) == effects.HangUpPeer("no RTP for 60 s", 408)
     assert call.view.hangup_source == "system"
 
 
@@ -450,7 +453,7 @@ def test_stream_limits() -> None:
     with pytest.raises(StreamLimitReached):
         feed(call, StartStream(S2, APP))
     feed(call, StopStream(S1))
-    assert kinds(feed(call, StartStream(S2, RTP))) == [do.Persist, do.OpenStream]
+    assert kinds(feed(call, StartStream(S2, RTP))) == [effects.Persist, effects.OpenStream]
 
 
 def test_a_live_stream_is_found_by_name() -> None:
@@ -464,7 +467,7 @@ def test_a_live_stream_is_found_by_name() -> None:
 
 
 def test_commands_after_the_end_are_refused() -> None:
-    call = answered(facts.PeerEnded("bye", ""))
+    call = answered(events.PeerEnded("bye", ""))
     for command in (StartStream(S1, APP), EndCall("x")):
         with pytest.raises(CallEnded):
             feed(call, command)
@@ -473,22 +476,22 @@ def test_commands_after_the_end_are_refused() -> None:
 
 
 def test_a_call_is_forgotten_when_leg_and_streams_have_reported() -> None:
-    call = answered(StartStream(S1, APP), facts.PeerEnded("bye", ""))
-    assert do.Forget not in kinds(feed(call, facts.LegClosed({"packets_in": 5})))
+    call = answered(StartStream(S1, APP), events.PeerEnded("bye", ""))
+    assert effects.Forget not in kinds(feed(call, events.LegClosed({"packets_in": 5})))
     assert call.view.report == {"packets_in": 5}
-    assert kinds(feed(call, facts.StreamEnded(S1, None, "", {})))[-1] is do.Forget
+    assert kinds(feed(call, events.StreamEnded(S1, None, "", {})))[-1] is effects.Forget
 
 
 @pytest.mark.parametrize(
     ("fact", "status", "source", "words"),
     [
-        (facts.PeerEnded("bye", ""), "completed", "caller", "caller hung up"),
-        (facts.PeerEnded("bye", "user busy"), "completed", "caller", "caller hung up (user busy)"),
-        (facts.PeerEnded("no-ack", ""), "failed", "system", "our answer was never confirmed"),
-        (facts.PeerEnded("error", "reset"), "failed", "system", "signalling failed (reset)"),
+        (events.PeerEnded("bye", ""), "completed", "caller", "caller hung up"),
+        (events.PeerEnded("bye", "user busy"), "completed", "caller", "caller hung up (user busy)"),
+        (events.PeerEnded("no-ack", ""), "failed", "system", "our answer was never confirmed"),
+        (events.PeerEnded("error", "reset"), "failed", "system", "signalling failed (reset)"),
     ],
 )
-def test_how_a_call_ended_is_kept(fact: facts.Fact, status: str, source: str, words: str) -> None:
+def test_how_a_call_ended_is_kept(fact: events.Fact, status: str, source: str, words: str) -> None:
     view = answered(fact).view
     assert (view.status, view.hangup_source, view.hangup_cause) == (status, source, words)
     assert view.ended_at == T0
@@ -505,29 +508,29 @@ def test_a_crash_is_told_after_the_restart() -> None:
 
 ANYTHING = st.sampled_from(
     [
-        facts.Invited(OFFER),
-        facts.Invited(None),
+        events.Invited(OFFER),
+        events.Invited(None),
         OPENED,
-        facts.LegFailed("x"),
-        facts.Confirmed(None),
-        facts.Confirmed(TO_PCMA),
-        facts.OfferReceived(HOLD),
-        facts.OfferReceived(None),
-        facts.OfferReceived(UNUSABLE),
-        facts.ReofferCancelled(),
-        facts.LegUpdated(1),
-        facts.LegUpdated(2),
-        facts.DigitReceived("5"),
-        facts.PeerEnded("bye", ""),
-        facts.PeerEnded("cancel", ""),
-        facts.PeerEnded("no-ack", ""),
-        facts.LegSilent(60),
-        facts.LegClosed({}),
-        facts.WorkerLost("x"),
-        facts.StreamStarted(S1),
-        facts.StreamEnded(S1, None, "x", {}),
-        facts.StreamEnded(S1, "x", "x", {}),
-        facts.StreamEnded(S2, "x", "x", {}),
+        events.LegFailed("x"),
+        events.Confirmed(None),
+        events.Confirmed(TO_PCMA),
+        events.OfferReceived(HOLD),
+        events.OfferReceived(None),
+        events.OfferReceived(UNUSABLE),
+        events.ReofferCancelled(),
+        events.LegUpdated(1),
+        events.LegUpdated(2),
+        events.DigitReceived("5"),
+        events.PeerEnded("bye", ""),
+        events.PeerEnded("cancel", ""),
+        events.PeerEnded("no-ack", ""),
+        events.LegSilent(60),
+        events.LegClosed({}),
+        events.WorkerLost("x"),
+        events.StreamStarted(S1),
+        events.StreamEnded(S1, None, "x", {}),
+        events.StreamEnded(S1, "x", "x", {}),
+        events.StreamEnded(S2, "x", "x", {}),
         StartStream(S1, APP),
         StartStream(S2, RTP),
         StopStream(S1),
@@ -541,30 +544,34 @@ ANYTHING = st.sampled_from(
 
 @given(st.sampled_from([OFFER, None]), st.lists(ANYTHING, max_size=30))
 def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(
-    offer: SessionDescription | None, inputs: list[facts.Fact | Command]
+    offer: SessionDescription | None, inputs: list[events.Fact | Command]
 ) -> None:
     call = new_call()
     opened: list[StreamSid] = []
     endings: list[StreamSid] = []
     ended_calls = 0
     asked = answers = 0
-    for what in [facts.Invited(offer), *inputs, facts.WorkerLost("the end"), facts.WorkerLost("the end")]:
+    for what in [events.Invited(offer), *inputs, events.WorkerLost("the end"), events.WorkerLost("the end")]:
         if isinstance(what, StartStream) and what.sid in opened:
             continue
         was_over = call.state is CallState.ENDED
         try:
-            effects = call.handle(what, T0)
+            out = call.handle(what, T0)
         except ApiError:
             continue
-        opened += [effect.identity.stream_sid for effect in effects if isinstance(effect, do.OpenStream)]
-        endings += [event.stream.sid for event in told(effects) if event.kind != "stream-started"]
-        asked += isinstance(what, facts.OfferReceived)
-        answers += len({do.AcceptReoffer, do.RejectReoffer} & set(kinds(effects)))
+        opened += [effect.identity.stream_sid for effect in out if isinstance(effect, effects.OpenStream)]
+        endings += [event.stream.sid for event in told(out) if event.kind != "stream-started"]
+        asked += isinstance(what, events.OfferReceived)
+        answers += len({effects.AcceptReoffer, effects.RejectReoffer} & set(kinds(out)))
         ended_calls += not was_over and call.state is CallState.ENDED
         if was_over:
-            assert not {do.HangUpPeer, do.RejectCaller, do.AnswerCaller, do.OpenStream, do.OpenLeg} & set(
-                kinds(effects)
-            )
+            assert not {
+                effects.HangUpPeer,
+                effects.RejectCaller,
+                effects.AnswerCaller,
+                effects.OpenStream,
+                effects.OpenLeg,
+            } & set(kinds(out))
     assert sorted(opened) == sorted(endings)
     assert ended_calls == 1
     assert answers <= asked
@@ -572,20 +579,20 @@ def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(
 
 
 def test_a_key_told_by_signalling_goes_to_the_media_of_a_call_that_is_up() -> None:
-    assert feed(answered(), facts.DigitReceived("5")) == [do.NotifyDtmf("5")]
+    assert feed(answered(), events.DigitReceived("5")) == [effects.NotifyDtmf("5")]
     ringing = new_call()
-    assert feed(ringing, facts.Invited(OFFER), facts.DigitReceived("5")) == []
+    assert feed(ringing, events.Invited(OFFER), events.DigitReceived("5")) == []
 
 
 def test_a_stream_is_paused_and_resumed_once_each_and_stays_live() -> None:
-    call = answered(StartStream(S1, APP), facts.StreamStarted(S1))
+    call = answered(StartStream(S1, APP), events.StreamStarted(S1))
     paused = feed(call, PauseStream(S1, paused=True))
-    assert only(do.Persist, paused).streams[0].status == "paused"
-    assert only(do.PauseStream, paused) == do.PauseStream(S1, paused=True)
+    assert only(effects.Persist, paused).streams[0].status == "paused"
+    assert only(effects.PauseStream, paused) == effects.PauseStream(S1, paused=True)
     assert feed(call, PauseStream(S1, paused=True)) == []
     assert [view.status for view in call.live_streams] == ["paused"]
-    assert only(do.Persist, feed(call, PauseStream(S1, paused=False))).streams[0].status == "in-progress"
-    assert told(feed(call, PauseStream(S1, paused=True), facts.PeerEnded("bye", "")))[0].kind == "stream-stopped"
+    assert only(effects.Persist, feed(call, PauseStream(S1, paused=False))).streams[0].status == "in-progress"
+    assert told(feed(call, PauseStream(S1, paused=True), events.PeerEnded("bye", "")))[0].kind == "stream-stopped"
 
 
 def test_what_cannot_be_paused() -> None:
@@ -606,8 +613,8 @@ INNER = "http://10.0.0.5:8080/voice: connection refused"
     ("fault", "kind", "detail"),
     [
         (EndCall("no instructions", "failed", detail=INNER), "no instructions", f"no instructions: {INNER}"),
-        (facts.LegFailed(f"cannot open {INNER}"), "there is no room for the call's media", f"cannot open {INNER}"),
-        (facts.WorkerLost(f"it died of {INNER}"), "the media worker died", f"it died of {INNER}"),
+        (events.LegFailed(f"cannot open {INNER}"), "there is no room for the call's media", f"cannot open {INNER}"),
+        (events.WorkerLost(f"it died of {INNER}"), "the media worker died", f"it died of {INNER}"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -615,9 +622,9 @@ def test_the_other_party_is_told_the_kind_of_a_fault_and_the_record_all_of_it(
     fault: Any, kind: str, detail: str
 ) -> None:
     call = new_call()
-    assert only(do.RejectCaller, feed(call, facts.Invited(OFFER), fault)).warning == kind
+    assert only(effects.RejectCaller, feed(call, events.Invited(OFFER), fault)).warning == kind
     assert call.view.hangup_cause == detail
-    if not isinstance(fault, facts.LegFailed):
+    if not isinstance(fault, events.LegFailed):
         up = answered()
-        assert only(do.HangUpPeer, feed(up, fault)) == do.HangUpPeer(kind, 500)
+        assert only(effects.HangUpPeer, feed(up, fault)) == effects.HangUpPeer(kind, 500)
         assert up.view.hangup_cause == detail

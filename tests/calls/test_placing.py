@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.calls import effects as do
-from trunkline.calls import events as facts
+from trunkline.calls import effects, events
 from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
 from trunkline.calls.commands import (
     AnswerCall,
@@ -38,10 +37,10 @@ from trunkline.streaming.params import StreamParams
 T0 = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
 ROUTE = Route("trunk", "carrier", "+15550002222")
 PLACE = PlaceCall(ROUTE, timeout=20, time_limit=600, headers=(("X-Ref", "7"),), username="u", password="p")
-OPENED = facts.LegOpened(Endpoint("127.0.0.1", 20000))
+OPENED = events.LegOpened(Endpoint("127.0.0.1", 20000))
 STREAM = StartStream(StreamSid("s1"), StreamParams("ws://app.example/"))
 
-Some = TypeVar("Some", bound=do.Effect)
+Some = TypeVar("Some", bound=effects.Effect)
 
 
 def sdp(codecs: str = "0", port: int = 4000) -> str:
@@ -71,15 +70,15 @@ def new_call(direction: str = "outbound", rules: CallRules | None = None) -> Cal
     return Call(view, rules or CallRules(), sdp_session=1, random=Random(1).randbytes)
 
 
-def feed(call: Call, *inputs: facts.Fact | Command) -> list[do.Effect]:
+def feed(call: Call, *inputs: events.Fact | Command) -> list[effects.Effect]:
     """The effects of the last input."""
-    effects: list[do.Effect] = []
+    out: list[effects.Effect] = []
     for what in inputs:
-        effects = call.handle(what, T0)
-    return effects
+        out = call.handle(what, T0)
+    return out
 
 
-def calling(place: PlaceCall = PLACE, *more: facts.Fact | Command) -> Call:
+def calling(place: PlaceCall = PLACE, *more: events.Fact | Command) -> Call:
     call = new_call()
     feed(call, place, OPENED, *more)
     return call
@@ -87,23 +86,23 @@ def calling(place: PlaceCall = PLACE, *more: facts.Fact | Command) -> Call:
 
 def ringing_in() -> Call:
     call = new_call("inbound")
-    feed(call, facts.Invited(PCMU, answer=False), OPENED)
+    feed(call, events.Invited(PCMU, answer=False), OPENED)
     return call
 
 
-def kinds(effects: Sequence[do.Effect]) -> list[type]:
-    return [type(effect) for effect in effects]
+def kinds(out: Sequence[effects.Effect]) -> list[type]:
+    return [type(effect) for effect in out]
 
 
-def only(kind: type[Some], effects: Sequence[do.Effect]) -> Some:
-    (found,) = [effect for effect in effects if isinstance(effect, kind)]
+def only(kind: type[Some], out: Sequence[effects.Effect]) -> Some:
+    (found,) = [effect for effect in out if isinstance(effect, kind)]
     return found
 
 
-def told(effects: Sequence[do.Effect]) -> list[tuple[str, str]]:
+def told(out: Sequence[effects.Effect]) -> list[tuple[str, str]]:
     """The call events: kind, and the call's status in it."""
-    events = [event for effect in effects if isinstance(effect, do.Persist) for event in effect.call_events]
-    return [(event.kind, event.call.status) for event in events]
+    made = [event for effect in out if isinstance(effect, effects.Persist) for event in effect.call_events]
+    return [(event.kind, event.call.status) for event in made]
 
 
 @pytest.mark.parametrize(
@@ -119,10 +118,10 @@ def test_the_codecs_that_a_call_was_placed_with_go_first_whatever_the_order(
     order: CodecOrder, codecs: tuple[str, ...] | None, codec: str
 ) -> None:
     call = new_call(rules=CallRules(codec_order=order))
-    offer = only(do.InviteCallee, feed(call, replace(PLACE, codecs=codecs), OPENED)).sdp
+    offer = only(effects.InviteCallee, feed(call, replace(PLACE, codecs=codecs), OPENED)).sdp
     assert f"RTP/AVP {'0 8 9' if codecs is None else '8 9'} 101" in offer
-    effects = feed(call, facts.Accepted(parse(sdp("9 8 0").encode())))
-    assert only(do.UpdateLeg, effects).params.codec == codec
+    out = feed(call, events.Accepted(parse(sdp("9 8 0").encode())))
+    assert only(effects.UpdateLeg, out).params.codec == codec
 
 
 # ── placing ──
@@ -130,68 +129,68 @@ def test_the_codecs_that_a_call_was_placed_with_go_first_whatever_the_order(
 
 def test_a_placed_call_opens_a_leg_and_then_invites() -> None:
     call = new_call()
-    effects = feed(call, PLACE)
-    assert kinds(effects) == [do.OpenLeg, do.Persist]
-    assert told(effects) == [("initiated", "queued")]
-    effects = feed(call, OPENED)
-    invite = only(do.InviteCallee, effects)
+    out = feed(call, PLACE)
+    assert kinds(out) == [effects.OpenLeg, effects.Persist]
+    assert told(out) == [("initiated", "queued")]
+    out = feed(call, OPENED)
+    invite = only(effects.InviteCallee, out)
     assert "m=audio 20000 RTP/AVP 0 8 9" in invite.sdp
     assert (invite.route, invite.headers, invite.username, invite.password) == (ROUTE, (("X-Ref", "7"),), "u", "p")
-    assert only(do.SetTimer, effects) == do.SetTimer("ring", 20)
+    assert only(effects.SetTimer, out) == effects.SetTimer("ring", 20)
 
 
 def test_codecs_and_encryption_as_asked_for() -> None:
     call = new_call()
-    effects = feed(call, replace(PLACE, codecs=("G722",), srtp=True), OPENED)
-    assert "RTP/SAVP 9" in only(do.InviteCallee, effects).sdp
-    assert "a=crypto:" in only(do.InviteCallee, effects).sdp
-    refused = feed(call, facts.Accepted(PCMU))
-    assert kinds(refused) == [do.HangUpPeer, do.CloseLeg, do.Persist]
+    out = feed(call, replace(PLACE, codecs=("G722",), srtp=True), OPENED)
+    assert "RTP/SAVP 9" in only(effects.InviteCallee, out).sdp
+    assert "a=crypto:" in only(effects.InviteCallee, out).sdp
+    refused = feed(call, events.Accepted(PCMU))
+    assert kinds(refused) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
     assert call.view.status == "failed"
 
 
 def test_alerting_is_told_once() -> None:
     call = calling()
-    assert told(feed(call, facts.Progressed(180, None))) == [("ringing", "ringing")]
-    assert feed(call, facts.Progressed(180, None)) == []
+    assert told(feed(call, events.Progressed(180, None))) == [("ringing", "ringing")]
+    assert feed(call, events.Progressed(180, None)) == []
     assert call.state is CallState.CALLING
 
 
 def test_early_media_reaches_the_leg_before_the_answer() -> None:
     call = calling()
-    effects = feed(call, facts.Progressed(183, PCMU))
-    assert only(do.UpdateLeg, effects).early
-    assert only(do.UpdateLeg, effects).params.remote == Endpoint("192.0.2.7", 4000)
-    effects = feed(call, facts.Accepted(None))
-    assert only(do.UpdateLeg, effects).params.codec == "PCMU"
+    out = feed(call, events.Progressed(183, PCMU))
+    assert only(effects.UpdateLeg, out).early
+    assert only(effects.UpdateLeg, out).params.remote == Endpoint("192.0.2.7", 4000)
+    out = feed(call, events.Accepted(None))
+    assert only(effects.UpdateLeg, out).params.codec == "PCMU"
     assert call.view.codec == "PCMU"
 
 
 def test_early_media_that_cannot_be_used_does_not_end_the_call() -> None:
     call = calling()
-    feed(call, facts.Progressed(183, G729))
-    assert told(feed(call, facts.Accepted(PCMA))) == [("answered", "in-progress")]
+    feed(call, events.Progressed(183, G729))
+    assert told(feed(call, events.Accepted(PCMA))) == [("answered", "in-progress")]
     assert call.view.codec == "PCMA"
 
 
 def test_the_answer_puts_the_call_up_and_limits_its_time() -> None:
     call = calling(replace(PLACE, send_digits="12"))
-    effects = feed(call, facts.Accepted(PCMA))
-    assert kinds(effects) == [do.UpdateLeg, do.SetTimer, do.Media, do.Persist]
-    assert only(do.SetTimer, effects) == do.SetTimer("limit", 600)
-    assert only(do.Media, effects).command == SendDigits("12")
+    out = feed(call, events.Accepted(PCMA))
+    assert kinds(out) == [effects.UpdateLeg, effects.SetTimer, effects.Media, effects.Persist]
+    assert only(effects.SetTimer, out) == effects.SetTimer("limit", 600)
+    assert only(effects.Media, out).command == SendDigits("12")
     assert (call.view.status, call.view.answered_at, call.state) == ("in-progress", T0, CallState.UP)
-    ended = feed(call, facts.TimerFired("limit"))
-    assert kinds(ended) == [do.HangUpPeer, do.CloseLeg, do.Persist]
+    ended = feed(call, events.TimerFired("limit"))
+    assert kinds(ended) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
     assert (call.view.status, call.view.hangup_code) == ("completed", "time_limit")
 
 
 @pytest.mark.parametrize("answer", [None, G729])
 def test_an_answer_that_says_nothing_useful_ends_the_call(answer: object) -> None:
     call = calling()
-    effects = feed(call, facts.Accepted(G729 if answer else None))
-    assert kinds(effects) == [do.HangUpPeer, do.CloseLeg, do.Persist]
-    assert told(effects) == [("completed", "failed")]
+    out = feed(call, events.Accepted(G729 if answer else None))
+    assert kinds(out) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
+    assert told(out) == [("completed", "failed")]
 
 
 @pytest.mark.parametrize(
@@ -211,9 +210,9 @@ def test_an_answer_that_says_nothing_useful_ends_the_call(answer: object) -> Non
 )
 def test_what_a_refusal_comes_to(status: int, shown: str, code: str) -> None:
     call = calling()
-    effects = feed(call, facts.Refused(status, "No", "says the peer"))
-    assert kinds(effects) == [do.CloseLeg, do.Persist]
-    assert told(effects) == [("completed", shown)]
+    out = feed(call, events.Refused(status, "No", "says the peer"))
+    assert kinds(out) == [effects.CloseLeg, effects.Persist]
+    assert told(out) == [("completed", shown)]
     view = call.view
     source = "system" if status in (408, 503) else "callee"
     assert (view.hangup_code, view.sip_status, view.hangup_source) == (code, status, source)
@@ -226,7 +225,7 @@ def test_what_a_refusal_comes_to(status: int, shown: str, code: str) -> None:
 )
 def test_who_is_not_reached_is_not_blamed(status: int, shown: str, code: str) -> None:
     call = calling()
-    assert told(feed(call, facts.Refused(status, "No", "nobody there", responded=False))) == [("completed", shown)]
+    assert told(feed(call, events.Refused(status, "No", "nobody there", responded=False))) == [("completed", shown)]
     view = call.view
     assert (view.hangup_code, view.sip_status, view.hangup_source) == (code, None, "system")
     assert view.hangup_cause == "not connected: nobody there"
@@ -235,15 +234,15 @@ def test_who_is_not_reached_is_not_blamed(status: int, shown: str, code: str) ->
 @pytest.mark.parametrize("status", [408, 503])
 def test_an_address_where_nobody_listens_is_unreachable(status: int) -> None:
     call = calling()
-    refused = facts.Refused(status, "No", "192.0.2.1:5060 is unreachable: why", responded=False, unreachable=True)
+    refused = events.Refused(status, "No", "192.0.2.1:5060 is unreachable: why", responded=False, unreachable=True)
     assert told(feed(call, refused)) == [("completed", "failed")]
     view = call.view
     assert (view.hangup_code, view.sip_status, view.hangup_source) == ("unreachable", None, "system")
     assert view.hangup_cause == "not connected: 192.0.2.1:5060 is unreachable: why"
 
 
-@pytest.mark.parametrize("answer", [(), (facts.Accepted(PCMU),)])
-def test_who_ended_a_call_is_who_the_command_says(answer: tuple[facts.Fact, ...]) -> None:
+@pytest.mark.parametrize("answer", [(), (events.Accepted(PCMU),)])
+def test_who_ended_a_call_is_who_the_command_says(answer: tuple[events.Fact, ...]) -> None:
     call = calling(PLACE, *answer)
     feed(call, EndCall("the call that dialled it is over", source="caller"))
     assert (call.view.hangup_source, call.view.status) == ("caller", "completed" if answer else "canceled")
@@ -252,46 +251,46 @@ def test_who_ended_a_call_is_who_the_command_says(answer: tuple[facts.Fact, ...]
 @pytest.mark.parametrize("status", [100, 180])
 def test_nobody_answers_in_time(status: int) -> None:
     call = calling()
-    effects = feed(call, facts.Progressed(status, None), facts.TimerFired("ring"))
-    assert kinds(effects) == [do.HangUpPeer, do.CloseLeg, do.Persist]
-    assert effects[0] == do.HangUpPeer("no answer", 408)
+    out = feed(call, events.Progressed(status, None), events.TimerFired("ring"))
+    assert kinds(out) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
+    assert out[0] == effects.HangUpPeer("no answer", 408)
     assert (call.view.status, call.view.hangup_code) == ("no-answer", "timeout")
 
 
 def test_nobody_has_even_taken_the_call_in_time() -> None:
     call = calling()
-    effects = feed(call, facts.TimerFired("ring"))
-    assert kinds(effects) == [do.HangUpPeer, do.CloseLeg, do.Persist]
+    out = feed(call, events.TimerFired("ring"))
+    assert kinds(out) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
     assert (call.view.status, call.view.hangup_code, call.view.hangup_source) == ("failed", "unreachable", "system")
     assert "unreachable" in (call.view.hangup_cause or "")
 
 
 def test_a_server_that_has_our_call_is_no_ringing() -> None:
     call = calling()
-    assert feed(call, facts.Progressed(100, None)) == []
+    assert feed(call, events.Progressed(100, None)) == []
     assert call.view.status == "queued"
 
 
 def test_the_ring_time_means_nothing_once_answered() -> None:
-    call = calling(PLACE, facts.Accepted(PCMU))
-    assert feed(call, facts.TimerFired("ring")) == []
+    call = calling(PLACE, events.Accepted(PCMU))
+    assert feed(call, events.TimerFired("ring")) == []
     assert call.state is CallState.UP
 
 
 def test_ending_before_the_answer_cancels() -> None:
     waiting = new_call()
-    assert kinds(feed(waiting, PLACE, EndCall("ended by the API"))) == [do.CloseLeg, do.Persist]
+    assert kinds(feed(waiting, PLACE, EndCall("ended by the API"))) == [effects.CloseLeg, effects.Persist]
     call = calling()
-    assert kinds(feed(call, EndCall("ended by the API"))) == [do.HangUpPeer, do.CloseLeg, do.Persist]
+    assert kinds(feed(call, EndCall("ended by the API"))) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
     for view in (waiting.view, call.view):
         assert (view.status, view.hangup_cause) == ("canceled", "ended by the API")
 
 
 def test_an_outbound_call_without_a_leg_or_worker_fails_and_tells_nobody_by_sip() -> None:
     call = new_call()
-    assert kinds(feed(call, PLACE, facts.LegFailed("no port"))) == [do.Persist, do.Forget]
+    assert kinds(feed(call, PLACE, events.LegFailed("no port"))) == [effects.Persist, effects.Forget]
     lost = new_call()
-    assert kinds(feed(lost, PLACE, facts.WorkerLost("died"))) == [do.Persist, do.Forget]
+    assert kinds(feed(lost, PLACE, events.WorkerLost("died"))) == [effects.Persist, effects.Forget]
     assert (call.view.status, lost.view.status) == ("failed", "failed")
 
 
@@ -315,9 +314,9 @@ def test_nothing_is_streamed_or_played_before_the_answer() -> None:
 
 def test_a_call_that_is_not_to_answer_by_itself_rings_until_told() -> None:
     call = new_call("inbound")
-    effects = feed(call, facts.Invited(PCMU, answer=False))
-    assert kinds(effects) == [do.RingCaller, do.OpenLeg, do.SetTimer, do.Persist]
-    assert told(effects) == [("initiated", "ringing"), ("ringing", "ringing")]
+    out = feed(call, events.Invited(PCMU, answer=False))
+    assert kinds(out) == [effects.RingCaller, effects.OpenLeg, effects.SetTimer, effects.Persist]
+    assert told(out) == [("initiated", "ringing"), ("ringing", "ringing")]
     assert feed(call, OPENED) == []
     assert told(feed(call, AnswerCall())) == [("answered", "in-progress")]
     assert call.state is CallState.ANSWERED
@@ -326,14 +325,14 @@ def test_a_call_that_is_not_to_answer_by_itself_rings_until_told() -> None:
 
 def test_told_to_answer_before_the_leg_is_there() -> None:
     call = new_call("inbound")
-    assert feed(call, facts.Invited(PCMU, answer=False), AnswerCall()) == []
-    assert do.AnswerCaller in kinds(feed(call, OPENED))
+    assert feed(call, events.Invited(PCMU, answer=False), AnswerCall()) == []
+    assert effects.AnswerCaller in kinds(feed(call, OPENED))
 
 
 def test_told_to_refuse() -> None:
     call = ringing_in()
-    effects = feed(call, RejectCall(486, "Busy Here"))
-    assert kinds(effects) == [do.RejectCaller, do.CloseLeg, do.Persist]
+    out = feed(call, RejectCall(486, "Busy Here"))
+    assert kinds(out) == [effects.RejectCaller, effects.CloseLeg, effects.Persist]
     assert (call.view.status, call.view.hangup_code, call.view.sip_status) == ("busy", "user_busy", 486)
     with pytest.raises(CallEnded):
         feed(call, AnswerCall())
@@ -348,14 +347,14 @@ def test_an_answered_call_cannot_be_refused() -> None:
 
 def test_it_does_not_ring_for_ever() -> None:
     call = ringing_in()
-    effects = feed(call, facts.TimerFired("ring"))
-    assert only(do.RejectCaller, effects).status == call.view.sip_status == 480
+    out = feed(call, events.TimerFired("ring"))
+    assert only(effects.RejectCaller, out).status == call.view.sip_status == 480
     assert call.view.status == "no-answer"
 
 
 def test_the_caller_gives_up_while_it_rings() -> None:
     call = ringing_in()
-    assert kinds(feed(call, facts.PeerEnded("cancel", ""))) == [do.CloseLeg, do.Persist]
+    assert kinds(feed(call, events.PeerEnded("cancel", ""))) == [effects.CloseLeg, effects.Persist]
     assert (call.view.status, call.view.hangup_code) == ("canceled", "originator_cancel")
 
 
@@ -366,14 +365,14 @@ def test_media_commands_pass_to_the_leg() -> None:
     call = ringing_in()
     feed(call, AnswerCall())
     for command in (StartPlayback(1, "/x.wav"), StartRecording(2, "/y.wav"), Bridge(CallSid("v3:y"))):
-        assert feed(call, command) == [do.Media(command)]
+        assert feed(call, command) == [effects.Media(command)]
 
 
 def test_a_call_is_not_forgotten_before_its_recordings_are_complete() -> None:
     call = ringing_in()
-    feed(call, AnswerCall(), StartRecording(2, "/y.wav"), facts.PeerEnded("bye", ""))
-    assert do.Forget not in kinds(feed(call, facts.LegClosed({})))
-    assert kinds(feed(call, facts.RecordingEnded(2, 1.5, "hangup"))) == [do.Forget]
+    feed(call, AnswerCall(), StartRecording(2, "/y.wav"), events.PeerEnded("bye", ""))
+    assert effects.Forget not in kinds(feed(call, events.LegClosed({})))
+    assert kinds(feed(call, events.RecordingEnded(2, 1.5, "hangup"))) == [effects.Forget]
 
 
 def test_status_callbacks_can_be_sent_elsewhere() -> None:
@@ -393,23 +392,23 @@ ANYTHING = st.sampled_from(
     [
         PLACE,
         OPENED,
-        facts.LegFailed("x"),
-        facts.Progressed(180, None),
-        facts.Progressed(183, PCMU),
-        facts.Progressed(183, G729),
-        facts.Accepted(PCMA),
-        facts.Accepted(None),
-        facts.Refused(486, "Busy Here", ""),
-        facts.TimerFired("ring"),
-        facts.TimerFired("limit"),
-        facts.Confirmed(None),
-        facts.OfferReceived(PCMA),
-        facts.OfferReceived(None),
-        facts.PeerEnded("bye", ""),
-        facts.PeerEnded("cancel", ""),
-        facts.LegClosed({}),
-        facts.RecordingEnded(2, 1, "stopped"),
-        facts.WorkerLost("x"),
+        events.LegFailed("x"),
+        events.Progressed(180, None),
+        events.Progressed(183, PCMU),
+        events.Progressed(183, G729),
+        events.Accepted(PCMA),
+        events.Accepted(None),
+        events.Refused(486, "Busy Here", ""),
+        events.TimerFired("ring"),
+        events.TimerFired("limit"),
+        events.Confirmed(None),
+        events.OfferReceived(PCMA),
+        events.OfferReceived(None),
+        events.PeerEnded("bye", ""),
+        events.PeerEnded("cancel", ""),
+        events.LegClosed({}),
+        events.RecordingEnded(2, 1, "stopped"),
+        events.WorkerLost("x"),
         AnswerCall(),
         RejectCall(486, "Busy Here"),
         StartRecording(2, "/y.wav"),
@@ -419,26 +418,26 @@ ANYTHING = st.sampled_from(
     ]
 )
 BEGINNINGS = st.sampled_from(
-    [(PLACE,), (PLACE, OPENED), (facts.Invited(PCMU, answer=False),), (facts.Invited(None, answer=False), OPENED)]
+    [(PLACE,), (PLACE, OPENED), (events.Invited(PCMU, answer=False),), (events.Invited(None, answer=False), OPENED)]
 )
 
 
 @given(BEGINNINGS, st.lists(ANYTHING, max_size=25))
 def test_events_come_in_order_each_at_most_once_and_the_last_exactly_once(
-    beginning: tuple[facts.Fact | Command, ...], inputs: list[facts.Fact | Command]
+    beginning: tuple[events.Fact | Command, ...], inputs: list[events.Fact | Command]
 ) -> None:
     call = new_call("outbound" if beginning[0] is PLACE else "inbound")
     kinds_told: list[str] = []
     forgotten = 0
-    for what in [*beginning, *inputs, facts.WorkerLost("the end"), facts.WorkerLost("the end")]:
+    for what in [*beginning, *inputs, events.WorkerLost("the end"), events.WorkerLost("the end")]:
         if forgotten:
             break
         try:
-            effects = call.handle(what, T0)
+            out = call.handle(what, T0)
         except ApiError:
             continue
-        kinds_told += [kind for kind, _ in told(effects)]
-        forgotten += do.Forget in kinds(effects)
+        kinds_told += [kind for kind, _ in told(out)]
+        forgotten += effects.Forget in kinds(out)
     order = [kind for kind in CALL_EVENTS if kind in kinds_told]
     assert kinds_told == order
     assert kinds_told[-1] == "completed"

@@ -7,8 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from trunkline.calls import effects as do
-from trunkline.calls import events as facts
+from trunkline.calls import effects, events
 from trunkline.calls.call import Call, CallRules
 from trunkline.calls.views import CallView
 from trunkline.ids import AccountSid, CallSessionId, CallSid
@@ -18,9 +17,9 @@ from trunkline.sdp.session import SessionDescription
 from trunkline.sdp.values import Endpoint, SrtpKeys
 
 T0 = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
-OPENED = facts.LegOpened(Endpoint("127.0.0.1", 20000))
+OPENED = events.LegOpened(Endpoint("127.0.0.1", 20000))
 FIRST, SECOND = bytes(range(30)), bytes(range(30, 60))
-Some = TypeVar("Some", bound=do.Effect)
+Some = TypeVar("Some", bound=effects.Effect)
 
 
 def sdp(*media: str) -> SessionDescription:
@@ -36,8 +35,8 @@ def encrypted(key: bytes = FIRST, *extra: str, suite: str = SUITES[0], tag: int 
 PLAIN = sdp("m=audio 4000 RTP/AVP 0")
 
 
-def updated(order: do.UpdateLeg) -> facts.LegUpdated:
-    return facts.LegUpdated(order.number)
+def updated(order: effects.UpdateLeg) -> events.LegUpdated:
+    return events.LegUpdated(order.number)
 
 
 def new_call(rule: SrtpRule, seed: int = 1) -> Call:
@@ -56,16 +55,16 @@ def new_call(rule: SrtpRule, seed: int = 1) -> Call:
     return Call(view, CallRules(srtp=rule), sdp_session=1, random=Random(seed).randbytes)
 
 
-def feed(call: Call, *inputs: facts.Fact) -> list[do.Effect]:
+def feed(call: Call, *inputs: events.Fact) -> list[effects.Effect]:
     """The effects of the last input."""
-    effects: list[do.Effect] = []
+    out: list[effects.Effect] = []
     for what in inputs:
-        effects = call.handle(what, T0)
-    return effects
+        out = call.handle(what, T0)
+    return out
 
 
-def only(kind: type[Some], effects: list[do.Effect]) -> Some:
-    (found,) = [effect for effect in effects if isinstance(effect, kind)]
+def only(kind: type[Some], out: list[effects.Effect]) -> Some:
+    (found,) = [effect for effect in out if isinstance(effect, kind)]
     return found
 
 
@@ -77,9 +76,9 @@ def lines(text: str) -> list[Crypto]:
 def up(rule: SrtpRule, offer: SessionDescription) -> tuple[Call, SrtpKeys]:
     """A call that is up, and its keys as the leg has them."""
     call = new_call(rule)
-    keys = only(do.OpenLeg, feed(call, facts.Invited(offer))).params.srtp
-    answer = only(do.AnswerCaller, feed(call, OPENED)).sdp
-    feed(call, facts.Confirmed(None))
+    keys = only(effects.OpenLeg, feed(call, events.Invited(offer))).params.srtp
+    answer = only(effects.AnswerCaller, feed(call, OPENED)).sdp
+    feed(call, events.Confirmed(None))
     assert keys is not None
     assert lines(answer) == [Crypto(keys.tag, keys.suite, keys.ours)]
     return call, keys
@@ -93,7 +92,7 @@ def test_an_encrypted_call_is_answered_with_a_key_of_ours(rule: SrtpRule) -> Non
 
 @pytest.mark.parametrize(("rule", "offer"), [("off", encrypted()), ("required", PLAIN)])
 def test_what_the_setting_does_not_allow_gets_488_and_the_reason(rule: SrtpRule, offer: SessionDescription) -> None:
-    refusal = only(do.RejectCaller, feed(new_call(rule), facts.Invited(offer)))
+    refusal = only(effects.RejectCaller, feed(new_call(rule), events.Invited(offer)))
     assert refusal.status == 488
     assert "SRTP" in (refusal.warning or "")
 
@@ -101,7 +100,7 @@ def test_what_the_setting_does_not_allow_gets_488_and_the_reason(rule: SrtpRule,
 def test_two_calls_never_share_a_key() -> None:
     call = new_call("optional")
     other = new_call("optional", seed=2)
-    keys = [only(do.OpenLeg, feed(each, facts.Invited(encrypted()))).params.srtp for each in (call, other)]
+    keys = [only(effects.OpenLeg, feed(each, events.Invited(encrypted()))).params.srtp for each in (call, other)]
     assert keys[0] is not None
     assert keys[1] is not None
     assert keys[0].ours != keys[1].ours
@@ -110,9 +109,9 @@ def test_two_calls_never_share_a_key() -> None:
 def test_hold_and_resume_keep_both_keys() -> None:
     call, keys = up("optional", encrypted())
     for extra in ("a=sendonly", "a=sendrecv"):
-        order = only(do.UpdateLeg, feed(call, facts.OfferReceived(encrypted(FIRST, extra))))
+        order = only(effects.UpdateLeg, feed(call, events.OfferReceived(encrypted(FIRST, extra))))
         assert order.params.srtp == keys
-        assert lines(only(do.AcceptReoffer, feed(call, updated(order))).sdp)[0].key == keys.ours
+        assert lines(only(effects.AcceptReoffer, feed(call, updated(order))).sdp)[0].key == keys.ours
 
 
 @pytest.mark.parametrize(
@@ -120,45 +119,47 @@ def test_hold_and_resume_keep_both_keys() -> None:
 )
 def test_a_new_key_or_suite_of_the_peers_makes_a_new_key_of_ours(offer: SessionDescription) -> None:
     call, before = up("optional", encrypted())
-    order = only(do.UpdateLeg, feed(call, facts.OfferReceived(offer)))
+    order = only(effects.UpdateLeg, feed(call, events.OfferReceived(offer)))
     keys = order.params.srtp
     assert keys is not None
     assert keys.ours != before.ours
-    assert lines(only(do.AcceptReoffer, feed(call, updated(order))).sdp) == [Crypto(keys.tag, keys.suite, keys.ours)]
+    assert lines(only(effects.AcceptReoffer, feed(call, updated(order))).sdp) == [
+        Crypto(keys.tag, keys.suite, keys.ours)
+    ]
 
 
 def test_a_new_key_whose_offer_is_cancelled_is_forgotten() -> None:
     call, before = up("optional", encrypted())
-    feed(call, facts.OfferReceived(encrypted(SECOND)))
-    assert only(do.UpdateLeg, feed(call, facts.ReofferCancelled())).params.srtp == before
-    assert only(do.UpdateLeg, feed(call, facts.OfferReceived(encrypted()))).params.srtp == before
+    feed(call, events.OfferReceived(encrypted(SECOND)))
+    assert only(effects.UpdateLeg, feed(call, events.ReofferCancelled())).params.srtp == before
+    assert only(effects.UpdateLeg, feed(call, events.OfferReceived(encrypted()))).params.srtp == before
 
 
 def test_a_reoffer_that_cannot_be_done_leaves_the_call_as_it_was() -> None:
     call, keys = up("required", encrypted())
-    assert only(do.RejectReoffer, feed(call, facts.OfferReceived(PLAIN))).status == 488
-    assert only(do.UpdateLeg, feed(call, facts.OfferReceived(encrypted()))).params.srtp == keys
+    assert only(effects.RejectReoffer, feed(call, events.OfferReceived(PLAIN))).status == 488
+    assert only(effects.UpdateLeg, feed(call, events.OfferReceived(encrypted()))).params.srtp == keys
 
 
 def test_a_late_offer_is_encrypted_where_it_must_be() -> None:
-    assert "RTP/AVP 0" in only(do.AnswerCaller, feed(new_call("optional"), facts.Invited(None), OPENED)).sdp
+    assert "RTP/AVP 0" in only(effects.AnswerCaller, feed(new_call("optional"), events.Invited(None), OPENED)).sdp
     call = new_call("required")
-    ours = lines(only(do.AnswerCaller, feed(call, facts.Invited(None), OPENED)).sdp)
+    ours = lines(only(effects.AnswerCaller, feed(call, events.Invited(None), OPENED)).sdp)
     assert [line.suite for line in ours] == list(SUITES)
     answer = encrypted(suite=SUITES[1], tag=2)
-    keys = only(do.UpdateLeg, feed(call, facts.Confirmed(answer))).params.srtp
+    keys = only(effects.UpdateLeg, feed(call, events.Confirmed(answer))).params.srtp
     assert keys == SrtpKeys(SUITES[1], 2, ours[1].key, FIRST)
 
 
 def test_a_plain_answer_to_an_encrypted_offer_ends_the_call() -> None:
     call = new_call("required")
-    feed(call, facts.Invited(None), OPENED)
-    assert "SRTP" in only(do.HangUpPeer, feed(call, facts.Confirmed(PLAIN))).reason
+    feed(call, events.Invited(None), OPENED)
+    assert "SRTP" in only(effects.HangUpPeer, feed(call, events.Confirmed(PLAIN))).reason
 
 
 def test_an_offer_of_ours_in_the_call_keeps_our_key() -> None:
     call, keys = up("optional", encrypted())
-    offered = lines(only(do.AcceptReoffer, feed(call, facts.OfferReceived(None))).sdp)
+    offered = lines(only(effects.AcceptReoffer, feed(call, events.OfferReceived(None))).sdp)
     assert offered == [Crypto(1, keys.suite, keys.ours)]
-    renewed = only(do.UpdateLeg, feed(call, facts.Confirmed(encrypted(SECOND, tag=1)))).params.srtp
+    renewed = only(effects.UpdateLeg, feed(call, events.Confirmed(encrypted(SECOND, tag=1)))).params.srtp
     assert renewed == SrtpKeys(keys.suite, 1, keys.ours, SECOND)

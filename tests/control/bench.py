@@ -11,8 +11,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import pytest
 
-from trunkline.calls import commands as ask
-from trunkline.calls import events as facts
+from trunkline.calls import commands, events
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
 from trunkline.calls.directory import Directory
@@ -28,7 +27,7 @@ from trunkline.sip.values import DialogId
 from trunkline.store.records import CallbackRecord
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 
 ACCOUNT = AccountSid("5f1c9d2e-0000-4000-8000-000000000001")
 NOW = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
@@ -80,7 +79,7 @@ class Media:
         self.placed: list[tuple[LegId, LegId | None]] = []
         self.released: list[LegId] = []
         self.running = True
-        self.reported: wire.Reported | None = None
+        self.reported: messages.Reported | None = None
         """What a worker answers when it is asked."""
 
     def place(self, leg: LegId, same_worker_as: LegId | None = None) -> bool:
@@ -93,15 +92,15 @@ class Media:
     def release(self, leg: LegId) -> None:
         self.released.append(leg)
 
-    async def report(self, leg: LegId) -> wire.Reported:
-        return self.reported or wire.Reported(int(leg), {}, [])
+    async def report(self, leg: LegId) -> messages.Reported:
+        return self.reported or messages.Reported(int(leg), {}, [])
 
 
 @dataclass
 class Told:
     """What the script is told, in order, and the state of the call at that moment."""
 
-    all: list[tuple[LiveCall, facts.Fact | Command, CallState]] = field(default_factory=list)
+    all: list[tuple[LiveCall, events.Fact | Command, CallState]] = field(default_factory=list)
     began: list[tuple[LiveCall, Instructions]] = field(default_factory=list)
     redirected: list[tuple[LiveCall, Instructions]] = field(default_factory=list)
     fault: Exception | None = None
@@ -114,7 +113,7 @@ class Told:
     def redirect(self, entry: LiveCall, instructions: Instructions) -> None:
         self.redirected.append((entry, instructions))
 
-    def on_applied(self, entry: LiveCall, what: facts.Fact | Command) -> None:
+    def on_applied(self, entry: LiveCall, what: events.Fact | Command) -> None:
         self.all.append((entry, what, entry.call.state))
         self.news.put_nowait(entry)
         if self.fault is not None:
@@ -165,7 +164,7 @@ class Bench:
 
     def up(self, dialog: int = 7, **changes: Any) -> LiveCall:
         entry = self.invited(dialog, **changes)
-        self.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+        self.runner.on_pool(messages.LegOpened(entry.leg, 20000))
         self.runner.on_sip(sip.AckReceived(DialogId(dialog), None))
         assert entry.call.state is CallState.UP
         self.forget()
@@ -189,5 +188,5 @@ class Bench:
     def over(self, entry: LiveCall) -> None:
         """Nothing of it is left."""
         if entry.call.state is not CallState.ENDED:
-            self.runner.apply(entry, ask.EndCall("over"))
-        self.runner.on_pool(wire.LegClosed(entry.leg, {}))
+            self.runner.apply(entry, commands.EndCall("over"))
+        self.runner.on_pool(messages.LegClosed(entry.leg, {}))

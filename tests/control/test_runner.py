@@ -13,8 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from control.bench import ACCOUNT, BOT, HEADERS, NOW, Bench, sdp
-from trunkline.calls import commands as ask
-from trunkline.calls import events as facts
+from trunkline.calls import commands, events
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import Command, Instructions, Route
 from trunkline.calls.registry import InviteInfo
@@ -26,7 +25,7 @@ from trunkline.sip import values as sip
 from trunkline.sip.values import DialogId
 from trunkline.store import store as store_module
 from trunkline.streaming.params import BidirectionalMode, StreamParams
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 from trunkline.workers.pool import LegLost
 
 Make = Callable[..., Bench]
@@ -47,13 +46,13 @@ async def test_a_call_to_a_number_has_its_application_and_is_told_what_to_do(ben
     assert bench.signalling.done == [sip.SendRinging(DialogId(7))]
     assert bench.media.placed == [(entry.leg, None)]
     ((leg, order),) = bench.media.orders
-    assert isinstance(order, wire.OpenLeg)
+    assert isinstance(order, messages.OpenLeg)
     assert (leg, order.leg, order.call_sid, order.params.codec) == (entry.leg, entry.leg, view.sid, "PCMA")
     assert bench.runner.counters == {"calls_opening": 1}
     assert [(line["event"], line["to"], line["from_"], line["transport"]) for line in logs] == [
         ("call", "+1", "+49", "udp")
     ]
-    bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+    bench.runner.on_pool(messages.LegOpened(entry.leg, 20000))
     assert entry.call.state is CallState.RINGING, "its instructions answer it"
     told = await bench.callbacks()
     assert [one["CallStatus"] for one in told] == ["initiated", "ringing"]
@@ -64,7 +63,7 @@ async def test_a_call_to_nobodys_number_is_answered_and_is_the_servers(bench: Be
     view = entry.call.view
     assert (view.account_sid, view.application_sid, view.status_callback) == (ACCOUNT, None, None)
     assert (entry.instructions, bench.script.began) == (None, [])
-    bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+    bench.runner.on_pool(messages.LegOpened(entry.leg, 20000))
     answer = bench.signalling.done[-1]
     assert isinstance(answer, sip.AcceptInvite)
     assert answer.headers == (("X-Trunkline-Call-Sid", view.sid),)
@@ -80,7 +79,7 @@ async def test_the_application_may_be_that_of_the_trunk(bench: Bench) -> None:
 
 async def test_where_media_is_at_the_host_that_is_what_peers_are_told(make: Make) -> None:
     bench = make(media={"host": "127.0.0.7"})
-    bench.runner.on_pool(wire.LegOpened(bench.invited().leg, 20002))
+    bench.runner.on_pool(messages.LegOpened(bench.invited().leg, 20002))
     answer = bench.signalling.done[-1]
     assert isinstance(answer, sip.AcceptInvite)
     assert "c=IN IP4 127.0.0.7" in answer.sdp
@@ -91,12 +90,12 @@ async def test_what_the_settings_say_of_calls_the_model_goes_by(bench: Bench) ->
     assert bench.invited(2, offer=sdp(address="IP6 2001:db8::7")).call.view.sip_status == 488, "family"
     entry = bench.up()
     talks = StreamParams("ws://a/", mode=BidirectionalMode.RTP)
-    bench.runner.apply(entry, ask.StartStream(StreamSid("one"), talks))
+    bench.runner.apply(entry, commands.StartStream(StreamSid("one"), talks))
     with pytest.raises(StreamLimitReached):
-        bench.runner.apply(entry, ask.StartStream(StreamSid("two"), talks))
-    bench.runner.apply(entry, ask.StartStream(StreamSid("two"), StreamParams("ws://a/")))
+        bench.runner.apply(entry, commands.StartStream(StreamSid("two"), talks))
+    bench.runner.apply(entry, commands.StartStream(StreamSid("two"), StreamParams("ws://a/")))
     with pytest.raises(StreamLimitReached):
-        bench.runner.apply(entry, ask.StartStream(StreamSid("three"), StreamParams("ws://a/")))
+        bench.runner.apply(entry, commands.StartStream(StreamSid("three"), StreamParams("ws://a/")))
 
 
 async def test_a_call_whose_offer_is_refused_is_told_nothing_to_do(bench: Bench) -> None:
@@ -181,7 +180,7 @@ async def test_a_call_is_placed_as_it_was_asked_for(bench: Bench) -> None:
         "carrier",
         False,
     )
-    bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+    bench.runner.on_pool(messages.LegOpened(entry.leg, 20000))
     (invite,) = bench.signalling.done
     assert isinstance(invite, sip.SendInvite)
     assert replace(invite, sdp="") == sip.SendInvite(
@@ -195,14 +194,14 @@ async def test_a_call_is_placed_as_it_was_asked_for(bench: Bench) -> None:
 
 
 async def test_without_credentials_of_its_own_it_uses_the_trunks(bench: Bench) -> None:
-    bench.runner.on_pool(wire.LegOpened(bench.place().leg, 20000))
+    bench.runner.on_pool(messages.LegOpened(bench.place().leg, 20000))
     invite = bench.signalling.done[-1]
     assert isinstance(invite, sip.SendInvite)
     assert invite.credentials is None
 
 
 async def test_a_password_may_be_empty(bench: Bench) -> None:
-    bench.runner.on_pool(wire.LegOpened(bench.place(username="u").leg, 20000))
+    bench.runner.on_pool(messages.LegOpened(bench.place(username="u").leg, 20000))
     invite = bench.signalling.done[-1]
     assert isinstance(invite, sip.SendInvite)
     assert invite.credentials == sip.Credentials("u", "")
@@ -214,7 +213,7 @@ async def test_a_password_may_be_empty(bench: Bench) -> None:
 async def test_a_call_is_encrypted_as_the_phone_or_trunk_wants(
     bench: Bench, kind: Any, name: str, encrypted: bool
 ) -> None:
-    bench.runner.on_pool(wire.LegOpened(bench.place("ann", Route(kind, name, "ann")).leg, 20000))
+    bench.runner.on_pool(messages.LegOpened(bench.place("ann", Route(kind, name, "ann")).leg, 20000))
     invite = bench.signalling.done[-1]
     assert isinstance(invite, sip.SendInvite)
     assert ("RTP/SAVP" in invite.sdp) == encrypted
@@ -236,7 +235,7 @@ async def test_a_dialled_call_shares_its_parents_session_and_media_worker(bench:
 async def test_what_a_placed_call_is_to_do_begins_with_its_answer(bench: Bench) -> None:
     instructions = Instructions(texml="<Response/>")
     entry = bench.place(instructions=instructions)
-    bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+    bench.runner.on_pool(messages.LegOpened(entry.leg, 20000))
     bench.runner.on_sip(sip.InviteProgressed(DialogId(100), 180, "Ringing", None))
     assert bench.script.began == []
     with capture_logs() as logs:
@@ -246,10 +245,10 @@ async def test_what_a_placed_call_is_to_do_begins_with_its_answer(bench: Bench) 
         ("call answered", "PCMA")
     ]
     silent = bench.place()
-    bench.runner.on_pool(wire.LegOpened(silent.leg, 20000))
+    bench.runner.on_pool(messages.LegOpened(silent.leg, 20000))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(101), sdp()))
     broken = bench.place(instructions=instructions)
-    bench.runner.on_pool(wire.LegOpened(broken.leg, 20000))
+    bench.runner.on_pool(messages.LegOpened(broken.leg, 20000))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(102), sdp("0")))
     assert len(bench.script.began) == 1, "one has nothing to do, and one is over"
 
@@ -263,25 +262,25 @@ OFFER = sdp()
 @pytest.mark.parametrize(
     ("event", "fact"),
     [
-        (sip.AckReceived(D, OFFER), facts.Confirmed(OFFER)),
-        (sip.ReinviteReceived(D, OFFER), facts.OfferReceived(OFFER)),
-        (sip.ReinviteCancelled(D), facts.ReofferCancelled()),
-        (sip.InfoDigitReceived(D, "5"), facts.DigitReceived("5")),
-        (sip.InviteProgressed(D, 183, "x", OFFER), facts.Progressed(183, OFFER)),
-        (sip.InviteAccepted(D, OFFER), facts.Accepted(OFFER)),
-        (sip.InviteRefused(D, 486, "Busy", "why", False, True), facts.Refused(486, "Busy", "why", False, True)),
-        (sip.DialogEnded(D, "bye", "why"), facts.PeerEnded("bye", "why")),
-        (wire.LegFailed(L, "why"), facts.LegFailed("why")),
-        (wire.LegUpdated(L, 3), facts.LegUpdated(3)),
-        (wire.LegSilent(L, 60.0), facts.LegSilent(60.0)),
-        (wire.DigitHeard(L, "5"), facts.DigitHeard("5")),
-        (wire.Played(L, 3, "no"), facts.PlaybackEnded(3, "no")),
-        (wire.Recorded(L, 3, 1.5, "key", "#", "no"), facts.RecordingEnded(3, 1.5, "key", "#", "no")),
-        (wire.LegClosed(L, {"lost": 1}), facts.LegClosed({"lost": 1})),
-        (wire.StreamStarted(L, S), facts.StreamStarted(S)),
-        (wire.StreamEnded(L, S, "no", "why", {"a": 1}), facts.StreamEnded(S, "no", "why", {"a": 1})),
-        (LegLost(L, "died"), facts.WorkerLost("died")),
-        (wire.LegOpened(L, 20000), facts.LegOpened(Endpoint("203.0.113.1", 20000))),
+        (sip.AckReceived(D, OFFER), events.Confirmed(OFFER)),
+        (sip.ReinviteReceived(D, OFFER), events.OfferReceived(OFFER)),
+        (sip.ReinviteCancelled(D), events.ReofferCancelled()),
+        (sip.InfoDigitReceived(D, "5"), events.DigitReceived("5")),
+        (sip.InviteProgressed(D, 183, "x", OFFER), events.Progressed(183, OFFER)),
+        (sip.InviteAccepted(D, OFFER), events.Accepted(OFFER)),
+        (sip.InviteRefused(D, 486, "Busy", "why", False, True), events.Refused(486, "Busy", "why", False, True)),
+        (sip.DialogEnded(D, "bye", "why"), events.PeerEnded("bye", "why")),
+        (messages.LegFailed(L, "why"), events.LegFailed("why")),
+        (messages.LegUpdated(L, 3), events.LegUpdated(3)),
+        (messages.LegSilent(L, 60.0), events.LegSilent(60.0)),
+        (messages.DigitHeard(L, "5"), events.DigitHeard("5")),
+        (messages.Played(L, 3, "no"), events.PlaybackEnded(3, "no")),
+        (messages.Recorded(L, 3, 1.5, "key", "#", "no"), events.RecordingEnded(3, 1.5, "key", "#", "no")),
+        (messages.LegClosed(L, {"lost": 1}), events.LegClosed({"lost": 1})),
+        (messages.StreamStarted(L, S), events.StreamStarted(S)),
+        (messages.StreamEnded(L, S, "no", "why", {"a": 1}), events.StreamEnded(S, "no", "why", {"a": 1})),
+        (LegLost(L, "died"), events.WorkerLost("died")),
+        (messages.LegOpened(L, 20000), events.LegOpened(Endpoint("203.0.113.1", 20000))),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
@@ -307,10 +306,10 @@ async def test_what_drivers_tell_is_told_to_the_model_and_then_to_the_script(
 
 async def test_the_script_hears_when_all_is_done(bench: Bench) -> None:
     entry = bench.up()
-    bench.runner.apply(entry, ask.EndCall("so be it"))
-    assert bench.script.all == [(entry, ask.EndCall("so be it"), CallState.ENDED)]
+    bench.runner.apply(entry, commands.EndCall("so be it"))
+    assert bench.script.all == [(entry, commands.EndCall("so be it"), CallState.ENDED)]
     assert bench.signalling.done == [sip.EndDialog(D, "so be it", 200)]
-    assert bench.media.orders == [(entry.leg, wire.CloseLeg(entry.leg, "so be it"))]
+    assert bench.media.orders == [(entry.leg, messages.CloseLeg(entry.leg, "so be it"))]
 
 
 # ── what the model wants done ───────────────────────────────────────────────────────────────────────────────
@@ -320,30 +319,30 @@ async def test_orders_of_a_call_that_is_up_reach_its_media_leg(bench: Bench) -> 
     one, other = bench.up(), bench.up(8)
     sid = StreamSid("s")
     bench.runner.on_sip(sip.InfoDigitReceived(D, "5"))
-    commands: list[tuple[Command, msgspec.Struct]] = [
-        (ask.StartPlayback(1, "/a.wav", 2), wire.Play(L, 1, "/a.wav", 2)),
-        (ask.StopPlayback(1), wire.StopPlaying(L, 1)),
-        (ask.StartRecording(2, "/b.wav", 2, 9, 5, "#"), wire.Record(L, 2, "/b.wav", 2, 9, 5, "#")),
-        (ask.StopRecording(2), wire.StopRecording(L, 2)),
-        (ask.SendDigits("1w"), wire.SendDigits(L, "1w")),
-        (ask.Bridge(other.call.view.sid), wire.Bridge(L, other.leg)),
-        (ask.Unbridge(), wire.Unbridge(L)),
+    cases: list[tuple[Command, msgspec.Struct]] = [
+        (commands.StartPlayback(1, "/a.wav", 2), messages.Play(L, 1, "/a.wav", 2)),
+        (commands.StopPlayback(1), messages.StopPlaying(L, 1)),
+        (commands.StartRecording(2, "/b.wav", 2, 9, 5, "#"), messages.Record(L, 2, "/b.wav", 2, 9, 5, "#")),
+        (commands.StopRecording(2), messages.StopRecording(L, 2)),
+        (commands.SendDigits("1w"), messages.SendDigits(L, "1w")),
+        (commands.Bridge(other.call.view.sid), messages.Bridge(L, other.leg)),
+        (commands.Unbridge(), messages.Unbridge(L)),
     ]
-    for command, _ in commands:
+    for command, _ in cases:
         bench.runner.apply(one, command)
-    bench.runner.apply(one, ask.Bridge(CallSid("v3:gone")))
+    bench.runner.apply(one, commands.Bridge(CallSid("v3:gone")))
     params = StreamParams("ws://a/")
-    bench.runner.apply(one, ask.StartStream(sid, params))
-    bench.runner.apply(one, ask.PauseStream(sid, True))
-    bench.runner.apply(one, ask.StopStream(sid))
+    bench.runner.apply(one, commands.StartStream(sid, params))
+    bench.runner.apply(one, commands.PauseStream(sid, True))
+    bench.runner.apply(one, commands.StopStream(sid))
     assert {leg for leg, _ in bench.media.orders} == {one.leg}
     pressed, *orders, opened, paused, closed = [order for _, order in bench.media.orders]
-    assert pressed == wire.PressKey(L, "5")
-    assert orders == [order for _, order in commands]
-    assert isinstance(opened, wire.OpenStream)
+    assert pressed == messages.PressKey(L, "5")
+    assert orders == [order for _, order in cases]
+    assert isinstance(opened, messages.OpenStream)
     assert (opened.leg, opened.identity.stream_sid, opened.params, opened.encoding) == (L, sid, params, "PCMA")
-    assert paused == wire.PauseStream(L, sid, True)
-    assert isinstance(closed, wire.CloseStream)
+    assert paused == messages.PauseStream(L, sid, True)
+    assert isinstance(closed, messages.CloseStream)
     assert (closed.leg, closed.sid) == (L, sid)
     assert closed.reason
 
@@ -352,9 +351,9 @@ async def test_a_new_offer_is_answered_or_refused_by_signalling(bench: Bench) ->
     bench.up()
     bench.runner.on_sip(sip.ReinviteReceived(D, sdp()))
     ((_, update),) = bench.media.orders
-    assert isinstance(update, wire.UpdateLeg)
+    assert isinstance(update, messages.UpdateLeg)
     assert (update.leg, update.params.codec) == (L, "PCMA")
-    bench.runner.on_pool(wire.LegUpdated(L, update.number))
+    bench.runner.on_pool(messages.LegUpdated(L, update.number))
     (accept,) = bench.signalling.done
     assert isinstance(accept, sip.AcceptReinvite)
     assert accept.dialog == D
@@ -379,7 +378,7 @@ async def test_without_a_media_worker_a_call_is_refused_after_its_transition(ben
 
 async def test_a_call_that_is_over_is_forgotten_with_its_timers(bench: Bench) -> None:
     entry = bench.place(timeout=60, time_limit=600)
-    bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+    bench.runner.on_pool(messages.LegOpened(entry.leg, 20000))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(100), sdp()))
     timers = [timer for timers in bench.runner._timers.values() for timer in timers]
     assert [timer.cancelled() for timer in timers] == [False, False]
@@ -388,19 +387,19 @@ async def test_a_call_that_is_over_is_forgotten_with_its_timers(bench: Bench) ->
     assert bench.runner._timers == {}
     assert bench.media.released == [entry.leg]
     assert len(bench.runner.registry) == 0
-    bench.runner.on_pool(wire.LegClosed(entry.leg, {}))  # nobody's any more
+    bench.runner.on_pool(messages.LegClosed(entry.leg, {}))  # nobody's any more
 
 
 async def test_what_happens_to_calls_and_streams_is_stored_and_then_told(bench: Bench) -> None:
     entry = bench.place(status_callback_events="initiated completed")
-    bench.runner.on_pool(wire.LegOpened(entry.leg, 20000))
+    bench.runner.on_pool(messages.LegOpened(entry.leg, 20000))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(100), sdp()))
     sid = StreamSid("5f1c9d2e-0000-4000-8000-0000000000bb")
     params = StreamParams("ws://a/", status_callback="http://a/stream")
     with capture_logs() as logs:
-        written = bench.runner.apply(entry, ask.StartStream(sid, params))
-        bench.runner.on_pool(wire.StreamStarted(entry.leg, sid))
-        bench.runner.on_pool(wire.StreamEnded(entry.leg, sid, "refused", "why", {}))
+        written = bench.runner.apply(entry, commands.StartStream(sid, params))
+        bench.runner.on_pool(messages.StreamStarted(entry.leg, sid))
+        bench.runner.on_pool(messages.StreamEnded(entry.leg, sid, "refused", "why", {}))
         bench.over(entry)
     assert written is not None
     await written
@@ -425,10 +424,10 @@ async def test_what_happens_to_calls_and_streams_is_stored_and_then_told(bench: 
 
 async def test_a_command_that_is_refused_changes_nothing_and_is_told_to_nobody(bench: Bench) -> None:
     entry = bench.up()
-    bench.runner.apply(entry, ask.EndCall("over"))
+    bench.runner.apply(entry, commands.EndCall("over"))
     bench.forget()
     with pytest.raises(CallEnded):
-        bench.runner.apply(entry, ask.EndCall("again"))
+        bench.runner.apply(entry, commands.EndCall("again"))
     assert (bench.script.all, bench.signalling.done) == ([], [])
 
 
@@ -448,7 +447,7 @@ async def test_new_instructions_go_to_the_script_and_a_report_comes_from_the_wor
     entry = bench.up()
     bench.runner.redirect(entry, Instructions(texml="<Response/>"))
     assert bench.script.redirected == [(entry, Instructions(texml="<Response/>"))]
-    assert await bench.runner.report(entry) == wire.Reported(entry.leg, {}, [])
+    assert await bench.runner.report(entry) == messages.Reported(entry.leg, {}, [])
 
 
 # ── the end of the server, and of the one before ────────────────────────────────────────────────────────────
@@ -456,7 +455,7 @@ async def test_new_instructions_go_to_the_script_and_a_report_comes_from_the_wor
 
 async def test_draining_ends_every_call_and_waits_for_the_last(bench: Bench) -> None:
     first, second, ended = bench.up(1), bench.up(2), bench.up(3)
-    bench.runner.apply(ended, ask.EndCall("before"))
+    bench.runner.apply(ended, commands.EndCall("before"))
     bench.forget()
     bench.script.fault = RuntimeError("a fault of ours")
     with capture_logs() as logs:

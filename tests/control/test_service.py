@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from control.bench import ACCOUNT, BOT, Bench
-from trunkline.calls import commands as ask
+from trunkline.calls import commands
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, EndCall, Instructions, SetStatusCallback
 from trunkline.calls.recordings import RecordingFiles
@@ -18,7 +18,7 @@ from trunkline.control.service import FAREWELL, CallService
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, Unavailable
 from trunkline.ids import AccountSid, CallSid, LegId
 from trunkline.streaming.params import StreamParams
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 
 STRANGER = AccountSid("5f1c9d2e-0000-4000-8000-000000000002")
 WANTED = Instructions(texml="<Response/>")
@@ -36,7 +36,7 @@ async def test_only_a_call_that_is_answered_can_be_told_to_do_something_else(
 ) -> None:
     entry = bench.invited(to_user="+1")
     sid = entry.call.view.sid
-    for event in (None, wire.LegOpened(entry.leg, 20000)):
+    for event in (None, messages.LegOpened(entry.leg, 20000)):
         if event is not None:
             bench.runner.on_pool(event)
         with pytest.raises(CallNotAnswered):
@@ -45,10 +45,10 @@ async def test_only_a_call_that_is_answered_can_be_told_to_do_something_else(
     with pytest.raises(CallNotAnswered):
         await service.redirect(ACCOUNT, placed.call.view.sid, WANTED)
     assert bench.script.redirected == []
-    bench.runner.apply(entry, ask.AnswerCall())
+    bench.runner.apply(entry, commands.AnswerCall())
     assert (await service.redirect(ACCOUNT, sid, WANTED)).sid == sid
     assert bench.script.redirected == [(entry, WANTED)]
-    bench.runner.apply(entry, ask.EndCall("over"))
+    bench.runner.apply(entry, commands.EndCall("over"))
     assert entry.call.state is CallState.ENDED
     with pytest.raises(CallEnded):
         await service.redirect(ACCOUNT, sid, WANTED)
@@ -127,7 +127,7 @@ async def test_an_application_that_is_not_active_places_no_call(bench: Bench, se
 async def test_a_stream_is_stopped_once_and_shown_again(bench: Bench, service: CallService) -> None:
     sid = bench.up().call.view.sid
     started = await service.start_stream(ACCOUNT, sid, PARAMS)
-    bench.runner.on_pool(wire.StreamStarted(LegId(1), started.sid))
+    bench.runner.on_pool(messages.StreamStarted(LegId(1), started.sid))
     stopped = await service.stop_stream(ACCOUNT, sid, "tap")
     assert (stopped.sid, stopped.status, stopped.ended_reason) == (started.sid, "stopped", "stopped by the API")
     assert (await bench.store.stream(ACCOUNT, sid, started.sid)).status == "stopped"
@@ -156,7 +156,7 @@ async def test_streams_and_calls_that_are_over_come_from_the_store(bench: Bench,
     stream = await service.start_stream(ACCOUNT, sid, PARAMS)
     assert await service.call(ACCOUNT, sid) == entry.call.view
     bench.over(entry)
-    bench.runner.on_pool(wire.StreamEnded(entry.leg, stream.sid, None, "over", {"frames_sent": 7}))
+    bench.runner.on_pool(messages.StreamEnded(entry.leg, stream.sid, None, "over", {"frames_sent": 7}))
     await bench.writer.submit()
     assert bench.runner.registry.by_sid(sid) is None
     assert await service.call(ACCOUNT, sid) == entry.call.view
@@ -205,7 +205,7 @@ async def test_a_call_that_ends_before_its_farewell_ends_once(bench: Bench, serv
     soon = [await service.end_after(ACCOUNT, one.call.view.sid) for one in (entry, other)]
     for hang_up in soon:
         hang_up()
-    bench.runner.apply(entry, ask.EndCall("by itself"))
+    bench.runner.apply(entry, commands.EndCall("by itself"))
     await bench.ended(other)
     assert entry.call.view.hangup_cause == "by itself"
     with pytest.raises(CallEnded, match="The call is over"):
@@ -220,7 +220,7 @@ async def test_why_there_is_no_audio_is_asked_of_the_worker_while_there_is_one(
     early = await service.media(ACCOUNT, sid)
     assert (early.call, early.live, early.streams) == (entry.call.view, True, ()), "written or not"
     over = await service.start_stream(ACCOUNT, sid, PARAMS)
-    bench.runner.on_pool(wire.StreamStarted(entry.leg, over.sid))
+    bench.runner.on_pool(messages.StreamStarted(entry.leg, over.sid))
     await service.stop_stream(ACCOUNT, sid, over.sid)
     live = await service.start_stream(ACCOUNT, sid, StreamParams("ws://b/"))
     report = await service.media(ACCOUNT, sid)
@@ -229,8 +229,8 @@ async def test_why_there_is_no_audio_is_asked_of_the_worker_while_there_is_one(
         (over.sid, "ended", {}),
         (live.sid, "connecting", {}),
     ]
-    bench.media.reported = wire.Reported(
-        int(entry.leg), {"packets_in": 7}, [wire.StreamState(live.sid, "open", {"frames_sent": 3})]
+    bench.media.reported = messages.Reported(
+        int(entry.leg), {"packets_in": 7}, [messages.StreamState(live.sid, "open", {"frames_sent": 3})]
     )
     report = await service.media(ACCOUNT, sid)
     assert report.leg == {"packets_in": 7}
@@ -242,13 +242,13 @@ async def test_of_a_call_that_is_over_what_was_kept_is_told(bench: Bench, servic
     entry = bench.up()
     sid = entry.call.view.sid
     stream = await service.start_stream(ACCOUNT, sid, PARAMS)
-    bench.runner.apply(entry, ask.EndCall("over"))
-    bench.runner.on_pool(wire.StreamEnded(entry.leg, stream.sid, None, "over", {"frames_sent": 7}))
-    bench.media.reported = wire.Reported(int(entry.leg), {"packets_in": 1}, [])
+    bench.runner.apply(entry, commands.EndCall("over"))
+    bench.runner.on_pool(messages.StreamEnded(entry.leg, stream.sid, None, "over", {"frames_sent": 7}))
+    bench.media.reported = messages.Reported(int(entry.leg), {"packets_in": 1}, [])
     await bench.writer.submit()
     ended = await service.media(ACCOUNT, sid)
     assert (ended.live, ended.leg) == (False, {}), "its leg is not closed yet"
-    bench.runner.on_pool(wire.LegClosed(entry.leg, {"packets_in": 7}))
+    bench.runner.on_pool(messages.LegClosed(entry.leg, {"packets_in": 7}))
     await bench.writer.submit()
     report = await service.media(ACCOUNT, sid)
     assert (report.live, report.leg, report.call.status) == (False, {"packets_in": 7}, "completed")

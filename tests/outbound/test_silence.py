@@ -30,7 +30,7 @@ from trunkline.store.store import Store
 from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
 from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.streaming.socket import Sender
-from trunkline.texml import values as to
+from trunkline.texml import effects
 from trunkline.texml.cache import FileCache
 from trunkline.texml.fetch import Fetcher
 from trunkline.texml.sounds import Sounds
@@ -177,8 +177,10 @@ class House:
 
     async def document(self, base: str) -> None:
         """For one call."""
-        request = to.DocumentRequest(base + "/document", "POST", ())
-        await self.fetcher.document(to.Fetch(1, request, None), (("AccountSid", ACCOUNT), ("CallSid", "c")), Cookies())
+        request = effects.DocumentRequest(base + "/document", "POST", ())
+        await self.fetcher.document(
+            effects.Fetch(1, request, None), (("AccountSid", ACCOUNT), ("CallSid", "c")), Cookies()
+        )
 
     async def sound(self, base: str) -> None:
         """Likewise."""

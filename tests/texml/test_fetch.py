@@ -11,7 +11,7 @@ import structlog
 from trunkline.config import TexmlSettings
 from trunkline.outbound.cookies import Cookies
 from trunkline.outbound.dialler import Dialler
-from trunkline.texml import values as to
+from trunkline.texml import effects
 from trunkline.texml.document import SIZE_LIMIT
 from trunkline.texml.fetch import Fetcher, FetchError
 from trunkline.texml.verbs import Document, Hangup, Method, Play, Say
@@ -28,9 +28,9 @@ async def fetcher(signer: Signer, dialler: Dialler) -> AsyncIterator[Fetcher]:
     await fetcher.stop()
 
 
-def order(url: str, fallback: str | None = None, *, method: Method = "POST") -> to.Fetch:
-    other = to.DocumentRequest(fallback, "GET") if fallback else None
-    return to.Fetch(1, to.DocumentRequest(url, method, (("Digits", "1#"),)), other)
+def order(url: str, fallback: str | None = None, *, method: Method = "POST") -> effects.Fetch:
+    other = effects.DocumentRequest(fallback, "GET") if fallback else None
+    return effects.Fetch(1, effects.DocumentRequest(url, method, (("Digits", "1#"),)), other)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from trunkline.calls.commands import Instructions
 from trunkline.streaming.params import StreamParams
-from trunkline.texml import values as to
-from trunkline.texml import verbs
+from trunkline.texml import effects, facts, verbs
 from trunkline.texml.document import parse
 from trunkline.texml.interpreter import Interpreter, seconds_of
 
@@ -27,22 +26,22 @@ class Runs:
 
     def __init__(self, text: str | None = None, *, answered: bool = True, base: str | None = BASE) -> None:
         self.interpreter = Interpreter(answered=answered, step_limit=LIMIT)
-        self.last: list[to.Effect] = []
+        self.last: list[effects.Effect] = []
         if text is None:
             return
         if base is None:
-            self.tell(to.Instructed(texml(text)))
+            self.tell(facts.Instructed(texml(text)))
         else:
-            self.tell(to.Instructed(Instructions(url=base)))
+            self.tell(facts.Instructed(Instructions(url=base)))
             self.arrives(text, base)
 
-    def tell(self, fact: to.Fact) -> list[to.Effect]:
+    def tell(self, fact: facts.Fact) -> list[effects.Effect]:
         self.last = self.interpreter.handle(fact)
         return self.last
 
-    def arrives(self, text: str, url: str = BASE) -> list[to.Effect]:
+    def arrives(self, text: str, url: str = BASE) -> list[effects.Effect]:
         """The document that was asked for last."""
-        return self.tell(to.Fetched(self.one(to.Fetch).job, parse(f"<Response>{text}</Response>"), url))
+        return self.tell(facts.Fetched(self.one(effects.Fetch).job, parse(f"<Response>{text}</Response>"), url))
 
     def one(self, kind: type[Any]) -> Any:
         """The one effect of this kind among the last ones."""
@@ -52,39 +51,43 @@ class Runs:
     def kinds(self) -> list[type]:
         return [type(effect) for effect in self.last]
 
-    def plays(self) -> list[to.Effect]:
+    def plays(self) -> list[effects.Effect]:
         """What is played now has ended."""
-        return self.tell(to.SoundPlayed(self.one(to.PlaySound).job, None))
+        return self.tell(facts.SoundPlayed(self.one(effects.PlaySound).job, None))
 
-    def ticks(self) -> list[to.Effect]:
-        return self.tell(to.TimerExpired(self.one(to.StartTimer).job))
+    def ticks(self) -> list[effects.Effect]:
+        return self.tell(facts.TimerExpired(self.one(effects.StartTimer).job))
 
 
 def test_a_document_is_fetched_run_and_ends_the_call() -> None:
     runs = Runs()
     given = Instructions(url=BASE, method="GET", fallback_url="https://spare.example/", fallback_method="POST")
-    assert runs.tell(to.Instructed(given)) == [
-        to.Fetch(1, to.DocumentRequest(BASE, "GET"), to.DocumentRequest("https://spare.example/", "POST"))
+    assert runs.tell(facts.Instructed(given)) == [
+        effects.Fetch(
+            1, effects.DocumentRequest(BASE, "GET"), effects.DocumentRequest("https://spare.example/", "POST")
+        )
     ]
-    as_said = to.Fetch(1, to.DocumentRequest(BASE, "GET"), to.DocumentRequest("https://spare.example/", "GET"))
-    assert Runs().tell(to.Instructed(replace(given, fallback_method=None))) == [as_said], "as for the first"
-    assert runs.arrives("<Say>Hello</Say><Pause/>") == [to.PlaySound(2, verbs.Say("Hello"), 1)]
-    assert runs.plays() == [to.StartTimer(3, 1)]
+    as_said = effects.Fetch(
+        1, effects.DocumentRequest(BASE, "GET"), effects.DocumentRequest("https://spare.example/", "GET")
+    )
+    assert Runs().tell(facts.Instructed(replace(given, fallback_method=None))) == [as_said], "as for the first"
+    assert runs.arrives("<Say>Hello</Say><Pause/>") == [effects.PlaySound(2, verbs.Say("Hello"), 1)]
+    assert runs.plays() == [effects.StartTimer(3, 1)]
     assert not runs.interpreter.over
-    assert runs.ticks() == [to.FinishDocument()]
+    assert runs.ticks() == [effects.FinishDocument()]
     assert runs.interpreter.over
 
 
 def test_no_document_ends_the_call_and_says_why() -> None:
     runs = Runs()
-    runs.tell(to.Instructed(Instructions(url=BASE)))
-    assert runs.tell(to.FetchFailed(99, "late")) == []
-    assert runs.tell(to.FetchFailed(1, "HTTP status 500")) == [
-        to.Warn("no instructions: HTTP status 500"),
-        to.HangUpCall("no instructions", "HTTP status 500"),
+    runs.tell(facts.Instructed(Instructions(url=BASE)))
+    assert runs.tell(facts.FetchFailed(99, "late")) == []
+    assert runs.tell(facts.FetchFailed(1, "HTTP status 500")) == [
+        effects.Warn("no instructions: HTTP status 500"),
+        effects.HangUpCall("no instructions", "HTTP status 500"),
     ]
-    _, ended = Runs().tell(to.Instructed(Instructions(texml="<oops")))
-    assert isinstance(ended, to.HangUpCall)
+    _, ended = Runs().tell(facts.Instructed(Instructions(texml="<oops")))
+    assert isinstance(ended, effects.HangUpCall)
     assert "not XML" in ended.detail
 
 
@@ -110,40 +113,40 @@ def test_no_document_ends_the_call_and_says_why() -> None:
 )
 def test_a_verb_that_needs_it_answers_the_call_first(verb: str, answers: bool) -> None:
     runs = Runs(verb, answered=False)
-    assert ([effect for effect in runs.last if not isinstance(effect, to.Warn)] == [to.Answer()]) is answers
+    assert ([effect for effect in runs.last if not isinstance(effect, effects.Warn)] == [effects.Answer()]) is answers
     if answers:
-        assert runs.tell(to.CallAnswered()) == [
-            effect for effect in Runs(verb, answered=True).last if not isinstance(effect, to.Warn)
+        assert runs.tell(facts.CallAnswered()) == [
+            effect for effect in Runs(verb, answered=True).last if not isinstance(effect, effects.Warn)
         ]
     else:
-        assert to.Answer() not in runs.last
+        assert effects.Answer() not in runs.last
 
 
 def test_reject_refuses_a_call_that_rings_and_ends_one_that_does_not() -> None:
-    assert Runs("<Reject/><Say>never</Say>", answered=False).last == [to.Reject(404, "Not Found")]
-    assert Runs('<Reject reason="busy"/>', answered=False).last == [to.Reject(486, "Busy Here")]
-    assert Runs("<Reject/>").last == [to.HangUpCall("the instructions reject the call")]
-    assert Runs("<Hangup/><Say>never</Say>").last == [to.HangUpCall("the instructions hang up")]
+    assert Runs("<Reject/><Say>never</Say>", answered=False).last == [effects.Reject(404, "Not Found")]
+    assert Runs('<Reject reason="busy"/>', answered=False).last == [effects.Reject(486, "Busy Here")]
+    assert Runs("<Reject/>").last == [effects.HangUpCall("the instructions reject the call")]
+    assert Runs("<Hangup/><Say>never</Say>").last == [effects.HangUpCall("the instructions hang up")]
 
 
 def test_play_plays_files_relative_to_the_document_and_presses_keys() -> None:
     runs = Runs('<Play loop="0">../a.mp3</Play><Play digits="1w"/>')
-    assert runs.last == [to.PlaySound(2, to.RemoteFile("https://app.example/a.mp3"), 0)]
-    assert runs.plays() == [to.SendDigits("1w"), to.StartTimer(3, 0.7)]
-    assert runs.ticks() == [to.FinishDocument()]
+    assert runs.last == [effects.PlaySound(2, effects.RemoteFile("https://app.example/a.mp3"), 0)]
+    assert runs.plays() == [effects.SendDigits("1w"), effects.StartTimer(3, 0.7)]
+    assert runs.ticks() == [effects.FinishDocument()]
     assert seconds_of("0W#") == pytest.approx(1.4)
 
 
 def test_what_cannot_be_played_is_told_and_skipped() -> None:
     runs = Runs("<Play>a.mp3</Play><Play>http://[/</Play><Say>b</Say>", base=None)
-    assert runs.kinds() == [to.Warn, to.Warn, to.PlaySound]
-    assert isinstance(runs.last[0], to.Warn)
+    assert runs.kinds() == [effects.Warn, effects.Warn, effects.PlaySound]
+    assert isinstance(runs.last[0], effects.Warn)
     assert "has no base" in runs.last[0].text
-    assert runs.tell(to.SoundPlayed(1, "not this job")) == []
+    assert runs.tell(facts.SoundPlayed(1, "not this job")) == []
     job = 3
-    assert runs.tell(to.SoundPlayed(job, "no voice")) == [
-        to.Warn("nothing was played: no voice"),
-        to.FinishDocument(),
+    assert runs.tell(facts.SoundPlayed(job, "no voice")) == [
+        effects.Warn("nothing was played: no voice"),
+        effects.FinishDocument(),
     ]
 
 
@@ -152,16 +155,16 @@ def test_streams_of_start_go_on_and_stop_stops_them() -> None:
         '<Start><Stream url="ws://a/" name="n" statusCallback="/cb"/></Start><Stop><Stream name="n"/></Stop><Pause/>'
     )
     params = StreamParams("ws://a/", name="n", status_callback="https://app.example/cb")
-    assert runs.last == [to.StartStream(2, params), to.StopStreams("n"), to.StartTimer(3, 1)]
-    assert runs.tell(to.StreamOver(2, None)) == []
+    assert runs.last == [effects.StartStream(2, params), effects.StopStreams("n"), effects.StartTimer(3, 1)]
+    assert runs.tell(facts.StreamOver(2, None)) == []
 
 
 @pytest.mark.parametrize("error", [None, "refused"])
 def test_connect_waits_until_its_own_stream_ends(error: str | None) -> None:
     runs = Runs('<Start><Stream url="ws://a/"/></Start><Connect><Stream url="ws://b/"/></Connect><Say>next</Say>')
-    assert runs.kinds() == [to.StartStream, to.StartStream]
-    assert runs.tell(to.StreamOver(2, None)) == []
-    assert runs.tell(to.StreamOver(3, error)) == [to.PlaySound(4, verbs.Say("next"), 1)]
+    assert runs.kinds() == [effects.StartStream, effects.StartStream]
+    assert runs.tell(facts.StreamOver(2, None)) == []
+    assert runs.tell(facts.StreamOver(3, error)) == [effects.PlaySound(4, verbs.Say("next"), 1)]
 
 
 @pytest.mark.parametrize(
@@ -186,13 +189,16 @@ def test_connect_waits_until_its_own_stream_ends(error: str | None) -> None:
 )
 def test_a_streams_url_may_be_relative_to_the_documents(base: str | None, reference: str, url: str) -> None:
     verbs = f'<Connect><Stream url="{reference.replace("&", "&amp;")}"/></Connect>'
-    assert Runs(verbs, base=base).one(to.StartStream).params == StreamParams(url)
+    assert Runs(verbs, base=base).one(effects.StartStream).params == StreamParams(url)
 
 
 @pytest.mark.parametrize("parent", ["Start", "Connect"])
 def test_a_streams_url_without_a_base_is_told_and_skipped(parent: str) -> None:
     runs = Runs(f'<{parent}><Stream url="/media"/></{parent}><Say>next</Say>', base=None)
-    assert runs.last == [to.Warn("/media is no http URL and has no base"), to.PlaySound(1, verbs.Say("next"), 1)]
+    assert runs.last == [
+        effects.Warn("/media is no http URL and has no base"),
+        effects.PlaySound(1, verbs.Say("next"), 1),
+    ]
 
 
 # ── Gather ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -200,51 +206,53 @@ def test_a_streams_url_without_a_base_is_told_and_skipped(parent: str) -> None:
 MENU = '<Gather action="menu" numDigits="3" timeout="7"><Say>a</Say><Pause length="2"/></Gather><Say>none</Say>'
 
 
-def pressed(runs: Runs, keys: str) -> list[to.Effect]:
+def pressed(runs: Runs, keys: str) -> list[effects.Effect]:
     for key in keys:
-        runs.tell(to.KeyPressed(key))
+        runs.tell(facts.KeyPressed(key))
     return runs.last
 
 
 def test_gather_prompts_then_waits_then_goes_on_without_keys() -> None:
     runs = Runs(MENU)
-    assert runs.last == [to.PlaySound(2, verbs.Say("a"), 1)]
-    assert runs.plays() == [to.StartTimer(3, 2)]
-    assert runs.ticks() == [to.StartTimer(4, 7)]
-    assert runs.ticks() == [to.PlaySound(5, verbs.Say("none"), 1)]
+    assert runs.last == [effects.PlaySound(2, verbs.Say("a"), 1)]
+    assert runs.plays() == [effects.StartTimer(3, 2)]
+    assert runs.ticks() == [effects.StartTimer(4, 7)]
+    assert runs.ticks() == [effects.PlaySound(5, verbs.Say("none"), 1)]
 
 
 def test_a_key_stops_the_prompt_and_each_key_begins_the_time_out_anew() -> None:
     runs = Runs(MENU)
-    assert runs.tell(to.KeyPressed("1")) == [to.StopPlaying(2), to.StartTimer(3, 7)]
-    assert runs.tell(to.SoundPlayed(2, None)) == []
-    assert runs.tell(to.KeyPressed("2")) == [to.StartTimer(4, 7)]
-    assert runs.tell(to.TimerExpired(3)) == []
-    request = to.DocumentRequest("https://app.example/voice/menu", "POST", (("Digits", "12"), ("FinishedOnKey", "")))
-    assert runs.tell(to.TimerExpired(4)) == [to.Fetch(5, request)]
+    assert runs.tell(facts.KeyPressed("1")) == [effects.StopPlaying(2), effects.StartTimer(3, 7)]
+    assert runs.tell(facts.SoundPlayed(2, None)) == []
+    assert runs.tell(facts.KeyPressed("2")) == [effects.StartTimer(4, 7)]
+    assert runs.tell(facts.TimerExpired(3)) == []
+    request = effects.DocumentRequest(
+        "https://app.example/voice/menu", "POST", (("Digits", "12"), ("FinishedOnKey", ""))
+    )
+    assert runs.tell(facts.TimerExpired(4)) == [effects.Fetch(5, request)]
 
 
 def test_gather_ends_by_number_of_digits_by_finish_key_and_hears_valid_digits_only() -> None:
     request = pressed(Runs(MENU), "123")[-1]
-    assert isinstance(request, to.Fetch)
+    assert isinstance(request, effects.Fetch)
     assert dict(request.request.parameters) == {"Digits": "123", "FinishedOnKey": ""}
     request = pressed(Runs(MENU), "12#")[-1]
-    assert isinstance(request, to.Fetch)
+    assert isinstance(request, effects.Fetch)
     assert dict(request.request.parameters) == {"Digits": "12", "FinishedOnKey": "#"}
     assert pressed(Runs('<Gather action="/a" validDigits="12" finishOnKey=""/>'), "345#") == []
-    assert pressed(Runs(MENU), "#")[-1] == to.PlaySound(3, verbs.Say("none"), 1)
+    assert pressed(Runs(MENU), "#")[-1] == effects.PlaySound(3, verbs.Say("none"), 1)
 
 
 def test_the_answer_of_an_action_replaces_the_document_and_is_the_new_base() -> None:
     runs = Runs(MENU)
     pressed(runs, "123")
     assert runs.arrives("<Redirect>b</Redirect>", "https://other.example/c/d") == [
-        to.Fetch(6, to.DocumentRequest("https://other.example/c/b", "POST"))
+        effects.Fetch(6, effects.DocumentRequest("https://other.example/c/b", "POST"))
     ]
 
 
 def test_gather_without_an_action_goes_on() -> None:
-    assert pressed(Runs('<Gather numDigits="1"/><Say>a</Say>'), "1") == [to.PlaySound(3, verbs.Say("a"), 1)]
+    assert pressed(Runs('<Gather numDigits="1"/><Say>a</Say>'), "1") == [effects.PlaySound(3, verbs.Say("a"), 1)]
 
 
 # ── Dial ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -253,21 +261,25 @@ TWO = '<Dial action="/done" timeout="9" callerId="+1555"><Number>1</Number><Sip>
 
 
 def status(runs: Runs) -> dict[str, str]:
-    return dict(runs.one(to.Fetch).request.parameters)
+    return dict(runs.one(effects.Fetch).request.parameters)
 
 
 def test_the_first_to_answer_wins_and_its_end_is_told_to_the_action() -> None:
     runs = Runs(TWO)
     one, other, ringback = runs.last
-    assert one == to.PlaceLeg(2, verbs.DialTarget("number", "1"), "+1555", "", 9, 14400)
-    assert isinstance(other, to.PlaceLeg)
-    assert ringback == to.PlaySound(4, to.Tone("ringback"), 0)
-    assert runs.tell(to.LegProgressed(2)) == []
-    assert runs.tell(to.LegAnswered(3)) == [to.EndLeg(2, "elsewhere"), to.StopPlaying(4), to.BridgeLeg(3)]
-    assert runs.tell(to.LegAnswered(2)) == []
-    assert runs.tell(to.LegOver(2, "v3:one", "canceled", 0)) == []
-    assert runs.tell(to.KeyPressed("*")) == []
-    runs.tell(to.LegOver(3, "v3:other", "completed", 17))
+    assert one == effects.PlaceLeg(2, verbs.DialTarget("number", "1"), "+1555", "", 9, 14400)
+    assert isinstance(other, effects.PlaceLeg)
+    assert ringback == effects.PlaySound(4, effects.Tone("ringback"), 0)
+    assert runs.tell(facts.LegProgressed(2)) == []
+    assert runs.tell(facts.LegAnswered(3)) == [
+        effects.EndLeg(2, "elsewhere"),
+        effects.StopPlaying(4),
+        effects.BridgeLeg(3),
+    ]
+    assert runs.tell(facts.LegAnswered(2)) == []
+    assert runs.tell(facts.LegOver(2, "v3:one", "canceled", 0)) == []
+    assert runs.tell(facts.KeyPressed("*")) == []
+    runs.tell(facts.LegOver(3, "v3:other", "completed", 17))
     assert status(runs) == {"DialCallStatus": "completed", "DialCallSid": "v3:other", "DialCallDuration": "17"}
 
 
@@ -277,42 +289,42 @@ def test_the_first_to_answer_wins_and_its_end_is_told_to_the_action() -> None:
 )
 def test_when_nobody_answers_the_action_is_told_why(statuses: tuple[Any, Any], told: str) -> None:
     runs = Runs(TWO)
-    runs.tell(to.LegOver(2, "v3:one", statuses[0], 0))
-    runs.tell(to.LegOver(3, "v3:two", statuses[1], 0))
-    assert to.StopPlaying(4) in runs.last
+    runs.tell(facts.LegOver(2, "v3:one", statuses[0], 0))
+    runs.tell(facts.LegOver(3, "v3:two", statuses[1], 0))
+    assert effects.StopPlaying(4) in runs.last
     assert status(runs)["DialCallStatus"] == told
 
 
 def test_early_media_of_the_only_leg_is_heard_and_bridged_once() -> None:
     runs = Runs("<Dial>1</Dial><Say>after</Say>")
-    assert runs.tell(to.LegProgressed(2)) == [to.StopPlaying(3), to.BridgeLeg(2)]
-    assert runs.tell(to.LegAnswered(2)) == []
-    assert runs.tell(to.LegOver(2, "v3:one", "completed", 3)) == [to.PlaySound(4, verbs.Say("after"), 1)]
+    assert runs.tell(facts.LegProgressed(2)) == [effects.StopPlaying(3), effects.BridgeLeg(2)]
+    assert runs.tell(facts.LegAnswered(2)) == []
+    assert runs.tell(facts.LegOver(2, "v3:one", "completed", 3)) == [effects.PlaySound(4, verbs.Say("after"), 1)]
 
 
 def test_answer_on_bridge_leaves_the_call_ringing_until_somebody_answers() -> None:
     runs = Runs('<Dial answerOnBridge="true">1</Dial>', answered=False)
-    assert runs.kinds() == [to.PlaceLeg]
-    assert runs.tell(to.LegProgressed(2)) == []
-    assert runs.tell(to.LegAnswered(2)) == [to.Answer()]
-    assert runs.tell(to.CallAnswered()) == [to.BridgeLeg(2)]
+    assert runs.kinds() == [effects.PlaceLeg]
+    assert runs.tell(facts.LegProgressed(2)) == []
+    assert runs.tell(facts.LegAnswered(2)) == [effects.Answer()]
+    assert runs.tell(facts.CallAnswered()) == [effects.BridgeLeg(2)]
     nobody = Runs('<Dial answerOnBridge="true">1</Dial>', answered=False)
-    assert nobody.tell(to.LegOver(2, "", "failed", 0)) == [to.FinishDocument()]
+    assert nobody.tell(facts.LegOver(2, "", "failed", 0)) == [effects.FinishDocument()]
 
 
 def test_hangup_on_star_ends_the_second_call_only() -> None:
     runs = Runs('<Dial hangupOnStar="true">1</Dial><Say>after</Say>')
-    assert runs.tell(to.KeyPressed("*")) == []
-    runs.tell(to.LegAnswered(2))
-    assert runs.tell(to.KeyPressed("*")) == [to.EndLeg(2, "star")]
-    assert runs.tell(to.LegOver(2, "v3:one", "completed", 3)) == [to.PlaySound(4, verbs.Say("after"), 1)]
+    assert runs.tell(facts.KeyPressed("*")) == []
+    runs.tell(facts.LegAnswered(2))
+    assert runs.tell(facts.KeyPressed("*")) == [effects.EndLeg(2, "star")]
+    assert runs.tell(facts.LegOver(2, "v3:one", "completed", 3)) == [effects.PlaySound(4, verbs.Say("after"), 1)]
 
 
 def test_the_end_of_the_call_ends_those_that_it_dialled() -> None:
     runs = Runs(TWO)
-    assert runs.tell(to.CallFinished()) == [to.EndLeg(2, "ended"), to.EndLeg(3, "ended")]
+    assert runs.tell(facts.CallFinished()) == [effects.EndLeg(2, "ended"), effects.EndLeg(3, "ended")]
     assert runs.interpreter.over
-    assert runs.tell(to.LegAnswered(2)) == []
+    assert runs.tell(facts.LegAnswered(2)) == []
 
 
 # ── Record ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -320,19 +332,19 @@ def test_the_end_of_the_call_ends_those_that_it_dialled() -> None:
 RECORD = '<Record action="/r" maxLength="30" finishOnKey="#" recordingStatusCallback="/rc"/>'
 
 
-def recorded(job: int, reason: Any, digit: str = "", error: str | None = None) -> to.RecordingDone:
-    return to.RecordingDone(job, "RE1", "file.wav", 2.7, reason, digit, error)
+def recorded(job: int, reason: Any, digit: str = "", error: str | None = None) -> facts.RecordingDone:
+    return facts.RecordingDone(job, "RE1", "file.wav", 2.7, reason, digit, error)
 
 
 def test_record_beeps_records_and_requests_its_action() -> None:
     runs = Runs(RECORD)
-    assert runs.last == [to.PlaySound(2, to.Tone("beep"))]
-    assert runs.plays() == [to.Record(3, 2, 30, 0, "#")]
+    assert runs.last == [effects.PlaySound(2, effects.Tone("beep"))]
+    assert runs.plays() == [effects.Record(3, 2, 30, 0, "#")]
     runs.tell(recorded(3, "key", "#"))
-    assert dict(runs.one(to.Fetch).request.parameters) == {
+    assert dict(runs.one(effects.Fetch).request.parameters) == {
         "RecordingUrl": "file.wav", "RecordingSid": "RE1", "RecordingDuration": "2", "Digits": "#",
     }  # fmt: skip
-    assert dict(runs.one(to.Notify).request.parameters)["RecordingStatus"] == "completed"
+    assert dict(runs.one(effects.Notify).request.parameters)["RecordingStatus"] == "completed"
 
 
 @pytest.mark.parametrize("told_first", [True, False])
@@ -340,20 +352,20 @@ def test_a_voice_mail_that_ends_with_the_call_is_told_to_the_action(told_first: 
     runs = Runs(RECORD)
     runs.plays()
     if told_first:
-        assert runs.tell(to.CallFinished()) == []
+        assert runs.tell(facts.CallFinished()) == []
         assert not runs.interpreter.over
     runs.tell(recorded(3, "hangup"))
-    assert runs.kinds() == [to.Notify, to.Notify]
+    assert runs.kinds() == [effects.Notify, effects.Notify]
     if not told_first:
-        assert runs.tell(to.CallFinished()) == []
+        assert runs.tell(facts.CallFinished()) == []
     assert runs.interpreter.over
 
 
 def test_a_recording_that_fails_is_told_and_the_next_verb_runs() -> None:
     runs = Runs('<Record playBeep="false"/><Say>a</Say>')
     assert runs.tell(recorded(2, "error", error="disk full")) == [
-        to.Warn("nothing was recorded: disk full"),
-        to.PlaySound(3, verbs.Say("a"), 1),
+        effects.Warn("nothing was recorded: disk full"),
+        effects.PlaySound(3, verbs.Say("a"), 1),
     ]
 
 
@@ -363,21 +375,21 @@ def test_a_recording_that_fails_is_told_and_the_next_verb_runs() -> None:
 @pytest.mark.parametrize(
     ("running", "stopped"),
     [
-        ("<Say>a</Say>", [to.StopPlaying(2)]),
-        ("<Gather><Say>a</Say></Gather>", [to.StopPlaying(2)]),
-        ('<Connect><Stream url="ws://a/"/></Connect>', [to.StopStream(2)]),
-        ('<Start><Stream url="ws://a/"/></Start><Pause/>', [to.StopPlaying(3)]),
-        ("<Dial>1</Dial>", [to.StopPlaying(3), to.EndLeg(2, "redirected")]),
-        ('<Record playBeep="false"/>', [to.StopRecording(2)]),
-        ("<Record/>", [to.StopPlaying(2)]),
+        ("<Say>a</Say>", [effects.StopPlaying(2)]),
+        ("<Gather><Say>a</Say></Gather>", [effects.StopPlaying(2)]),
+        ('<Connect><Stream url="ws://a/"/></Connect>', [effects.StopStream(2)]),
+        ('<Start><Stream url="ws://a/"/></Start><Pause/>', [effects.StopPlaying(3)]),
+        ("<Dial>1</Dial>", [effects.StopPlaying(3), effects.EndLeg(2, "redirected")]),
+        ('<Record playBeep="false"/>', [effects.StopRecording(2)]),
+        ("<Record/>", [effects.StopPlaying(2)]),
         ("<Redirect>/slow</Redirect>", []),
     ],
 )
-def test_new_instructions_replace_what_runs(running: str, stopped: list[to.Effect]) -> None:
+def test_new_instructions_replace_what_runs(running: str, stopped: list[effects.Effect]) -> None:
     runs = Runs(running)
-    done = runs.tell(to.Instructed(texml("<Hangup/>")))
-    assert done == [*stopped, to.HangUpCall("the instructions hang up")]
-    assert runs.tell(to.Instructed(texml("<Say>too late</Say>"))) == []
+    done = runs.tell(facts.Instructed(texml("<Hangup/>")))
+    assert done == [*stopped, effects.HangUpCall("the instructions hang up")]
+    assert runs.tell(facts.Instructed(texml("<Say>too late</Say>"))) == []
 
 
 # ── whatever happens ────────────────────────────────────────────────────────────────────────────────────────
@@ -386,16 +398,16 @@ def test_new_instructions_replace_what_runs(running: str, stopped: list[to.Effec
 def test_instructions_that_never_take_time_are_ended() -> None:
     runs = Runs("<Redirect>/again</Redirect>")
     for _ in range(LIMIT):
-        if not runs.last or isinstance(runs.last[-1], to.HangUpCall | to.FinishDocument):
+        if not runs.last or isinstance(runs.last[-1], effects.HangUpCall | effects.FinishDocument):
             break
         runs.arrives("<Redirect>/again</Redirect>")
     why = f"the instructions went on for {LIMIT} steps without anything that takes time"
-    assert runs.last == [to.Warn(why), to.HangUpCall(why)]
+    assert runs.last == [effects.Warn(why), effects.HangUpCall(why)]
     waiting = Runs("<Pause/><Redirect>/again</Redirect>")
     for _ in range(2 * LIMIT):
         waiting.ticks()
         waiting.arrives("<Pause/><Redirect>/again</Redirect>")
-    assert waiting.kinds() == [to.StartTimer]
+    assert waiting.kinds() == [effects.StartTimer]
 
 
 VERBS = st.sampled_from(
@@ -419,43 +431,43 @@ VERBS = st.sampled_from(
 )
 TEXTS = st.lists(VERBS, max_size=5).map("".join)
 JOBS = st.integers(0, 12)
-FACTS: st.SearchStrategy[to.Fact] = st.one_of(
-    TEXTS.map(lambda text: to.Instructed(texml(text))),
-    st.just(to.Instructed(Instructions(url=BASE))),
-    st.builds(lambda job, text: to.Fetched(job, parse(f"<Response>{text}</Response>"), BASE), JOBS, TEXTS),
-    st.builds(to.FetchFailed, JOBS, st.just("no")),
-    st.just(to.CallAnswered()),
-    st.builds(to.KeyPressed, st.sampled_from("12*#")),
-    st.builds(to.TimerExpired, JOBS),
-    st.builds(to.SoundPlayed, JOBS, st.none() | st.just("no")),
-    st.builds(to.StreamOver, JOBS, st.none() | st.just("no")),
+FACTS: st.SearchStrategy[facts.Fact] = st.one_of(
+    TEXTS.map(lambda text: facts.Instructed(texml(text))),
+    st.just(facts.Instructed(Instructions(url=BASE))),
+    st.builds(lambda job, text: facts.Fetched(job, parse(f"<Response>{text}</Response>"), BASE), JOBS, TEXTS),
+    st.builds(facts.FetchFailed, JOBS, st.just("no")),
+    st.just(facts.CallAnswered()),
+    st.builds(facts.KeyPressed, st.sampled_from("12*#")),
+    st.builds(facts.TimerExpired, JOBS),
+    st.builds(facts.SoundPlayed, JOBS, st.none() | st.just("no")),
+    st.builds(facts.StreamOver, JOBS, st.none() | st.just("no")),
     st.builds(recorded, JOBS, st.sampled_from(["key", "hangup", "error"])),
-    st.builds(to.LegProgressed, JOBS),
-    st.builds(to.LegAnswered, JOBS),
-    st.builds(to.LegOver, JOBS, st.just("v3:x"), st.sampled_from(["completed", "busy", "failed"]), st.just(1)),
+    st.builds(facts.LegProgressed, JOBS),
+    st.builds(facts.LegAnswered, JOBS),
+    st.builds(facts.LegOver, JOBS, st.just("v3:x"), st.sampled_from(["completed", "busy", "failed"]), st.just(1)),
 )
 
 
 @given(TEXTS, st.booleans(), st.lists(FACTS, max_size=25))
 @settings(max_examples=300, deadline=None)
 def test_any_facts_in_any_order_leave_it_sound_and_the_calls_end_ends_it(
-    text: str, answered: bool, facts: list[to.Fact]
+    text: str, answered: bool, sequence: list[facts.Fact]
 ) -> None:
     runs = Runs(answered=answered)
     placed: set[int] = set()
     ended: set[int] = set()
-    for fact in (to.Instructed(texml(text)), *facts, to.CallFinished()):
+    for fact in (facts.Instructed(texml(text)), *sequence, facts.CallFinished()):
         over = runs.interpreter.over
         for effect in runs.tell(fact):
             assert not over
-            if isinstance(effect, to.PlaceLeg):
+            if isinstance(effect, effects.PlaceLeg):
                 placed.add(effect.leg)
-            elif isinstance(effect, to.EndLeg):
+            elif isinstance(effect, effects.EndLeg):
                 ended.add(effect.leg)
-        if isinstance(fact, to.LegOver):
+        if isinstance(fact, facts.LegOver):
             ended.add(fact.leg)
     if not runs.interpreter.over:  # a recording whose file is still to come
         for job in range(60):
-            assert set(map(type, runs.tell(recorded(job, "hangup")))) <= {to.Notify, to.Warn}
+            assert set(map(type, runs.tell(recorded(job, "hangup")))) <= {effects.Notify, effects.Warn}
     assert runs.interpreter.over
     assert placed <= ended

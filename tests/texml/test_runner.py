@@ -14,8 +14,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from trunkline.calls import commands as ask
-from trunkline.calls import events as facts
+from trunkline.calls import commands, events
 from trunkline.calls.call import Call, CallRules, CallState
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
 from trunkline.calls.recordings import RecordingFiles
@@ -38,7 +37,7 @@ from webapp import Answer, WebApp, texml
 
 NOW = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
 SDP = parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n")
-OPENED = facts.LegOpened(Endpoint("127.0.0.1", 20000))
+OPENED = events.LegOpened(Endpoint("127.0.0.1", 20000))
 Some = TypeVar("Some")
 
 
@@ -70,11 +69,11 @@ class Stage:
         self.tell(entry, what)
         self.watch.changed()
 
-    def tell(self, entry: LiveCall, *happened: facts.Fact | Command) -> None:
+    def tell(self, entry: LiveCall, *happened: events.Fact | Command) -> None:
         for what in happened:
             entry.call.handle(what, self.now)
             self.runner.on_applied(entry, what)
-            if isinstance(what, facts.Accepted) and entry.instructions is not None:
+            if isinstance(what, events.Accepted) and entry.instructions is not None:
                 self.runner.start(entry, entry.instructions)
 
     def place(
@@ -112,7 +111,7 @@ class Stage:
 
     def rings(self, texml_text: str | None = None, url: str = "") -> LiveCall:
         entry = self.entry()
-        self.tell(entry, facts.Invited(SDP, answer=False), OPENED)
+        self.tell(entry, events.Invited(SDP, answer=False), OPENED)
         text = None if texml_text is None else f"<Response>{texml_text}</Response>"
         self.runner.start(entry, Instructions(texml=text, url=url or None))
         return entry
@@ -155,17 +154,17 @@ async def stage(
 
 async def test_a_call_that_rings_is_answered_spoken_to_and_ended(stage: Stage) -> None:
     entry = stage.rings("<Say>hello</Say>")
-    assert stage.commands(entry) == [ask.AnswerCall()]
-    play = await stage.gets(entry, ask.StartPlayback)
+    assert stage.commands(entry) == [commands.AnswerCall()]
+    play = await stage.gets(entry, commands.StartPlayback)
     assert (play.path, play.loop) == ("/spoken/hello", 1)
-    stage.tell(entry, facts.Confirmed(None), facts.PlaybackEnded(play.job, None))
+    stage.tell(entry, events.Confirmed(None), events.PlaybackEnded(play.job, None))
     assert await stage.ends(entry) == "the instructions ended"
 
 
 async def test_the_fetch_tells_all_of_the_call(stage: Stage, web: WebApp) -> None:
     web.answers["/v"] = texml('<Reject reason="busy"/>')
     entry = stage.rings(url=web.url + "/v")
-    await stage.gets(entry, ask.RejectCall)
+    await stage.gets(entry, commands.RejectCall)
     assert web.received[0].fields == {
         "AccountSid": "acc", "CallSid": "v3:0", "CallSidLegacy": "v3:0", "CallStatus": "ringing", "CallerId": "Ann",
         "From": "+1555", "To": "+1666", "FromSipUri": "sip:+1555@a", "ToSipUri": "sip:+1666@b", "Direction": "inbound",
@@ -182,11 +181,11 @@ async def test_a_document_from_another_origin_is_warned_of_in_the_log_and_for_wh
         other.answers["/v"] = texml("<Pause/>")
         with structlog.testing.capture_logs() as logs:
             entry = stage.rings(url=web.url + "/v")
-            await stage.gets(entry, ask.Note)
+            await stage.gets(entry, commands.Note)
     (line,) = [line for line in logs if "without our signature" in line.get("warning", "")]
     assert (line["log_level"], line["call_sid"]) == ("warning", entry.call.view.sid)
     assert entry.call.view.notes == [line["warning"]]
-    stage.tell(entry, facts.PeerEnded("bye", ""), facts.LegClosed({"frames_in": 3}))
+    stage.tell(entry, events.PeerEnded("bye", ""), events.LegClosed({"frames_in": 3}))
     assert entry.call.view.notes == [line["warning"]]
     assert entry.call.view.counters == {"frames_in": 3}
 
@@ -202,7 +201,7 @@ async def test_a_caller_that_gives_up_during_the_fetch_leaves_nothing_behind(sta
     web.answers["/slow"] = None
     entry = stage.rings(url=web.url + "/slow")
     await web.watch.until(lambda: bool(web.received), 5)
-    stage.tell(entry, facts.PeerEnded("cancel", ""))
+    stage.tell(entry, events.PeerEnded("cancel", ""))
     assert stage.commands(entry) == []
 
 
@@ -211,12 +210,12 @@ async def test_connect_waits_for_its_stream_and_stop_stops_by_name(stage: Stage)
         '<Start><Stream url="ws://a/" name="tap"/></Start><Connect><Stream url="ws://b/"/></Connect>'
         '<Stop><Stream name="tap"/></Stop><Pause/>'
     )
-    tap, own = (what for what in stage.commands(entry) if isinstance(what, ask.StartStream))
+    tap, own = (what for what in stage.commands(entry) if isinstance(what, commands.StartStream))
     assert (tap.params.url, own.params.url) == ("ws://a/", "ws://b/")
-    stage.tell(entry, facts.StreamStarted(own.sid))
-    assert ask.StopStream(tap.sid) not in stage.commands(entry)
-    stage.tell(entry, facts.StreamEnded(own.sid, None, "the app closed"))
-    assert ask.StopStream(tap.sid) in stage.commands(entry)
+    stage.tell(entry, events.StreamStarted(own.sid))
+    assert commands.StopStream(tap.sid) not in stage.commands(entry)
+    stage.tell(entry, events.StreamEnded(own.sid, None, "the app closed"))
+    assert commands.StopStream(tap.sid) in stage.commands(entry)
 
 
 async def test_a_stream_that_is_refused_lets_the_next_verb_run(stage: Stage) -> None:
@@ -228,11 +227,11 @@ async def test_a_stream_that_is_refused_lets_the_next_verb_run(stage: Stage) -> 
 async def test_keys_are_gathered_and_told_to_the_action(stage: Stage, web: WebApp) -> None:
     web.answers["/menu"] = texml("<Hangup/>")
     entry = stage.rings(f'<Gather action="{web.url}/menu" numDigits="2"><Say>hi</Say></Gather>')
-    play = await stage.gets(entry, ask.StartPlayback)
-    stage.tell(entry, facts.DigitHeard("4"))
-    assert stage.commands(entry)[-1] == ask.StopPlayback(play.job)
-    stage.tell(entry, facts.DigitReceived("2"))  # by INFO: media, which is told of it, tells of it once
-    stage.tell(entry, facts.DigitHeard("2"))
+    play = await stage.gets(entry, commands.StartPlayback)
+    stage.tell(entry, events.DigitHeard("4"))
+    assert stage.commands(entry)[-1] == commands.StopPlayback(play.job)
+    stage.tell(entry, events.DigitReceived("2"))  # by INFO: media, which is told of it, tells of it once
+    stage.tell(entry, events.DigitHeard("2"))
     await stage.ends(entry)
     assert web.received[0].fields["Digits"] == "42"
     assert web.received[0].fields["CallStatus"] == "in-progress"
@@ -241,7 +240,7 @@ async def test_keys_are_gathered_and_told_to_the_action(stage: Stage, web: WebAp
 async def test_what_cannot_be_spoken_or_downloaded_is_skipped(stage: Stage, web: WebApp) -> None:
     entry = stage.rings(f"<Say>nothing</Say><Play>{web.url}/none.mp3</Play>")
     assert await stage.ends(entry) == "the instructions ended"
-    assert not any(isinstance(what, ask.StartPlayback) for what in stage.commands(entry))
+    assert not any(isinstance(what, commands.StartPlayback) for what in stage.commands(entry))
     assert stage.runner.counters["warn"] == 2
 
 
@@ -250,8 +249,8 @@ async def test_a_redirect_in_the_middle_of_a_download_forgets_it(stage: Stage, w
     entry = stage.rings(f"<Play>{web.url}/slow.mp3</Play>")
     await web.watch.until(lambda: bool(web.received), 5)
     stage.redirect(entry, "<Say>other</Say>")
-    assert (await stage.gets(entry, ask.StartPlayback)).path == "/spoken/other"
-    assert not any(isinstance(what, ask.StopPlayback) for what in stage.commands(entry))
+    assert (await stage.gets(entry, commands.StartPlayback)).path == "/spoken/other"
+    assert not any(isinstance(what, commands.StopPlayback) for what in stage.commands(entry))
 
 
 async def test_dial_bridges_the_first_to_answer_and_tells_its_end(stage: Stage, web: WebApp) -> None:
@@ -260,18 +259,18 @@ async def test_dial_bridges_the_first_to_answer_and_tells_its_end(stage: Stage, 
         f'<Dial action="{web.url}/done" timeout="9"><Number>+1777</Number>'
         '<Sip username="u" password="p">sip:b@h?X-A=1</Sip></Dial>'
     )
-    ringback = await stage.gets(entry, ask.StartPlayback)
+    ringback = await stage.gets(entry, commands.StartPlayback)
     assert ringback.path.endswith("ringback.wav")
     (request, one), (other_request, other) = stage.placed
     assert (request.from_, request.caller_name, request.timeout) == ("+1555", "Ann", 9)
     assert request.codecs == ("PCMA", "PCMU")
     assert (other_request.headers, other_request.username) == ((("X-A", "1"),), "u")
-    stage.tell(other, facts.Progressed(180, None), facts.Accepted(SDP))
-    assert stage.commands(one) == [ask.EndCall("another party answered")]
+    stage.tell(other, events.Progressed(180, None), events.Accepted(SDP))
+    assert stage.commands(one) == [commands.EndCall("another party answered")]
     assert one.call.view.status == "canceled"
-    assert stage.commands(entry)[-2:] == [ask.StopPlayback(ringback.job), ask.Bridge(other.call.view.sid)]
+    assert stage.commands(entry)[-2:] == [commands.StopPlayback(ringback.job), commands.Bridge(other.call.view.sid)]
     stage.now += timedelta(seconds=7.9)
-    stage.tell(other, facts.PeerEnded("bye", ""))
+    stage.tell(other, events.PeerEnded("bye", ""))
     await stage.ends(entry)
     told = web.received[0].fields
     assert (told["DialCallStatus"], told["DialCallSid"], told["DialCallDuration"]) == ("completed", "v3:2", "7")
@@ -283,7 +282,7 @@ async def test_a_dialled_party_that_refuses_is_told_as_the_field_has_it(
 ) -> None:
     web.answers["/done"] = texml("<Hangup/>")
     entry = stage.rings(f'<Dial action="{web.url}/done" answerOnBridge="true">+1777</Dial>')
-    stage.tell(stage.placed[0][1], facts.Refused(status, "No", ""))
+    stage.tell(stage.placed[0][1], events.Refused(status, "No", ""))
     await stage.ends(entry)
     assert web.received[0].fields["DialCallStatus"] == told
     assert web.received[0].fields["CallStatus"] == "ringing"
@@ -292,7 +291,7 @@ async def test_a_dialled_party_that_refuses_is_told_as_the_field_has_it(
 async def test_a_call_is_answered_in_the_codec_of_whoever_took_the_dialled_one(stage: Stage) -> None:
     entry = stage.entry()
     offer = parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\nc=IN IP4 192.0.2.7\r\nm=audio 4000 RTP/AVP 0 8\r\n")
-    stage.tell(entry, facts.Invited(offer, answer=False), OPENED)
+    stage.tell(entry, events.Invited(offer, answer=False), OPENED)
     stage.runner.start(
         entry,
         Instructions(
@@ -301,26 +300,26 @@ async def test_a_call_is_answered_in_the_codec_of_whoever_took_the_dialled_one(s
     )
     (request, _), (_, child) = stage.placed
     assert (entry.call.view.codec, request.codecs) == ("PCMU", ("PCMU", "PCMA"))
-    stage.tell(child, facts.Accepted(SDP))
-    assert ask.AnswerCall("PCMA") in stage.commands(entry)
+    stage.tell(child, events.Accepted(SDP))
+    assert commands.AnswerCall("PCMA") in stage.commands(entry)
     assert entry.call.view.codec == "PCMA"
 
 
 async def test_early_media_is_heard_and_the_callers_end_ends_the_dialled_call(stage: Stage) -> None:
     entry = stage.rings("<Dial>+1777</Dial>")
     child = stage.placed[0][1]
-    stage.tell(child, facts.Progressed(183, SDP))
-    assert stage.commands(entry)[-1] == ask.Bridge(child.call.view.sid)
-    stage.tell(entry, facts.PeerEnded("bye", ""))
+    stage.tell(child, events.Progressed(183, SDP))
+    assert stage.commands(entry)[-1] == commands.Bridge(child.call.view.sid)
+    stage.tell(entry, events.PeerEnded("bye", ""))
     assert child.call.state is CallState.ENDED
 
 
 async def test_nobody_to_dial_is_a_failed_dial_and_the_next_verb_runs(stage: Stage) -> None:
     entry = stage.rings("<Dial>+1000</Dial><Say>sorry</Say>")
-    assert (await stage.gets(entry, ask.StartPlayback)).path == "/spoken/sorry"
+    assert (await stage.gets(entry, commands.StartPlayback)).path == "/spoken/sorry"
     stage.full = True
     stage.redirect(entry, "<Dial>+1777</Dial><Say>later</Say>")
-    assert (await stage.gets(entry, ask.StartPlayback, 2)).path == "/spoken/later"
+    assert (await stage.gets(entry, commands.StartPlayback, 2)).path == "/spoken/later"
 
 
 WHISPER = '<Dial action="{0}/done"><Number url="{0}/whisper" method="GET">+1777</Number></Dial>'
@@ -329,17 +328,17 @@ WHISPER = '<Dial action="{0}/done"><Number url="{0}/whisper" method="GET">+1777<
 async def test_a_dialled_party_does_what_its_own_document_says_and_is_connected_then(stage: Stage, web: WebApp) -> None:
     web.answers |= {"/whisper": texml("<Say>for you</Say>"), "/done": texml("<Hangup/>")}
     entry = stage.rings(WHISPER.format(web.url))
-    ringback, child = await stage.gets(entry, ask.StartPlayback), stage.placed[0][1]
-    stage.tell(child, facts.Progressed(183, SDP), facts.Accepted(SDP))
-    whisper = await stage.gets(child, ask.StartPlayback)
+    ringback, child = await stage.gets(entry, commands.StartPlayback), stage.placed[0][1]
+    stage.tell(child, events.Progressed(183, SDP), events.Accepted(SDP))
+    whisper = await stage.gets(child, commands.StartPlayback)
     assert whisper.path == "/spoken/for you"
-    assert ask.StopPlayback(ringback.job) not in stage.commands(entry), "who dialled hears it ring"
-    stage.tell(child, facts.PlaybackEnded(whisper.job, None))
-    assert stage.commands(entry)[-2:] == [ask.StopPlayback(ringback.job), ask.Bridge(child.call.view.sid)]
+    assert commands.StopPlayback(ringback.job) not in stage.commands(entry), "who dialled hears it ring"
+    stage.tell(child, events.PlaybackEnded(whisper.job, None))
+    assert stage.commands(entry)[-2:] == [commands.StopPlayback(ringback.job), commands.Bridge(child.call.view.sid)]
     assert child.call.state is not CallState.ENDED
     (fetch,) = web.asked("/whisper")
     assert (fetch.method, fetch.fields["CallSid"]) == ("GET", child.call.view.sid)
-    stage.tell(child, facts.PeerEnded("bye", ""))
+    stage.tell(child, events.PeerEnded("bye", ""))
     await stage.ends(entry)
     assert web.asked("/done")[0].fields["DialCallStatus"] == "completed"
 
@@ -350,7 +349,7 @@ async def test_a_dialled_party_that_is_not_connected_did_not_answer(stage: Stage
     entry = stage.rings(WHISPER.format(web.url))
     web.answers["/done"] = texml("<Hangup/>")
     child = stage.placed[0][1]
-    stage.tell(child, facts.Accepted(SDP))
+    stage.tell(child, events.Accepted(SDP))
     await stage.ends(child)
     await stage.ends(entry)
     assert web.asked("/done")[0].fields["DialCallStatus"] == "no-answer"
@@ -360,9 +359,9 @@ async def test_who_dialled_and_leaves_ends_a_party_that_is_still_told(stage: Sta
     web.answers["/whisper"] = texml("<Pause/>")
     entry = stage.rings(WHISPER.format(web.url))
     child = stage.placed[0][1]
-    stage.tell(child, facts.Accepted(SDP))
+    stage.tell(child, events.Accepted(SDP))
     await web.watch.until(lambda: bool(web.received), 5)
-    stage.tell(entry, facts.PeerEnded("bye", ""))
+    stage.tell(entry, events.PeerEnded("bye", ""))
     assert child.call.state is CallState.ENDED
 
 
@@ -370,12 +369,12 @@ async def test_new_instructions_for_a_party_that_is_still_told_end_the_dial(stag
     web.answers |= {"/whisper": texml("<Say>a</Say>"), "/done": texml("<Say>gone</Say>")}
     entry = stage.rings(WHISPER.format(web.url))
     child = stage.placed[0][1]
-    stage.tell(child, facts.Accepted(SDP))
-    await stage.gets(child, ask.StartPlayback)
+    stage.tell(child, events.Accepted(SDP))
+    await stage.gets(child, commands.StartPlayback)
     stage.redirect(child, "<Say>hi</Say>")
-    again = await stage.gets(child, ask.StartPlayback, 2)
-    assert (await stage.gets(entry, ask.StartPlayback, 2)).path == "/spoken/gone"
-    stage.tell(child, facts.PlaybackEnded(again.job, None))
+    again = await stage.gets(child, commands.StartPlayback, 2)
+    assert (await stage.gets(entry, commands.StartPlayback, 2)).path == "/spoken/gone"
+    stage.tell(child, events.PlaybackEnded(again.job, None))
     assert await stage.ends(child) == "the instructions ended"
 
 
@@ -383,26 +382,26 @@ async def test_new_instructions_for_the_dialled_call_part_the_two(stage: Stage, 
     web.answers["/done"] = texml("<Say>gone</Say>")
     entry = stage.rings(f'<Dial action="{web.url}/done">+1777</Dial>')
     child = stage.placed[0][1]
-    stage.tell(child, facts.Accepted(SDP))
+    stage.tell(child, events.Accepted(SDP))
     stage.redirect(child, "<Say>hi</Say>")
-    assert ask.Unbridge() in stage.commands(child)
-    assert (await stage.gets(child, ask.StartPlayback)).path == "/spoken/hi"
-    assert (await stage.gets(entry, ask.StartPlayback)).path == "/spoken/gone"
+    assert commands.Unbridge() in stage.commands(child)
+    assert (await stage.gets(child, commands.StartPlayback)).path == "/spoken/hi"
+    assert (await stage.gets(entry, commands.StartPlayback)).path == "/spoken/gone"
     assert web.received[0].fields["DialCallStatus"] == "completed"
     assert child.call.state is not CallState.ENDED
 
 
-HANGUP = facts.PeerEnded("bye", "")
+HANGUP = events.PeerEnded("bye", "")
 
 
 @pytest.mark.parametrize("order", ["hangup closed recorded", "hangup recorded closed", "recorded hangup closed"])
 async def test_a_voice_mail_is_told_to_its_action_after_the_call(stage: Stage, order: str) -> None:
     entry = stage.rings('<Record action="http://a/r" method="GET" recordingStatusCallback="http://a/rc"/>')
-    stage.tell(entry, facts.PlaybackEnded((await stage.gets(entry, ask.StartPlayback)).job, None))
-    record = await stage.gets(entry, ask.StartRecording)
+    stage.tell(entry, events.PlaybackEnded((await stage.gets(entry, commands.StartPlayback)).job, None))
+    record = await stage.gets(entry, commands.StartRecording)
     assert (record.channels, record.finish_on, record.max_length) == (2, "1234567890*#", 3600)
-    ended = facts.RecordingEnded(record.job, 3.2, "hangup")
-    happened: dict[str, facts.Fact] = {"hangup": HANGUP, "recorded": ended, "closed": facts.LegClosed()}
+    ended = events.RecordingEnded(record.job, 3.2, "hangup")
+    happened: dict[str, events.Fact] = {"hangup": HANGUP, "recorded": ended, "closed": events.LegClosed()}
     stage.tell(entry, *(happened[word] for word in order.split()))
     (url, method, callback), (action_url, action_method, action) = stage.notices
     assert (url, method, action_url, action_method) == ("http://a/rc", "POST", "http://a/r", "GET")
@@ -410,7 +409,7 @@ async def test_a_voice_mail_is_told_to_its_action_after_the_call(stage: Stage, o
     assert action["RecordingUrl"] == callback["RecordingUrl"] == f"http://us/v2/texml/Accounts/acc/Recordings/{sid}.wav"
     assert sid in record.path
     other = stage.rings(f"<Play>{action['RecordingUrl']}</Play>")
-    assert (await stage.gets(other, ask.StartPlayback)).path == record.path
+    assert (await stage.gets(other, commands.StartPlayback)).path == record.path
     assert (action["RecordingDuration"], action["Digits"], action["From"]) == ("3", "hangup", "+1555")
     told = {name: callback[name] for name in ("RecordingStatus", "RecordingChannels", "RecordingSource")}
     assert told == {"RecordingStatus": "completed", "RecordingChannels": "2", "RecordingSource": "RecordVerb"}
@@ -421,20 +420,20 @@ async def test_a_recording_whose_worker_dies_is_warned_of_and_leaves_nothing_beh
     stage: Stage, hung_up_first: bool
 ) -> None:
     entry = stage.rings('<Record playBeep="false" action="http://a/r"/>')
-    record = await stage.gets(entry, ask.StartRecording)
+    record = await stage.gets(entry, commands.StartRecording)
     with capture_logs() as logs:
-        stage.tell(entry, *([HANGUP] if hung_up_first else []), facts.WorkerLost("the media worker died"))
+        stage.tell(entry, *([HANGUP] if hung_up_first else []), events.WorkerLost("the media worker died"))
     assert [line["warning"] for line in logs] == ["nothing was recorded: the media worker died"]
-    stage.tell(entry, facts.RecordingEnded(record.job, 3.2, "hangup"))
+    stage.tell(entry, events.RecordingEnded(record.job, 3.2, "hangup"))
     assert stage.notices == []
     assert stage.runner._runs == {}
 
 
 async def test_a_recording_that_other_instructions_cut_off_is_told_to_its_callback(stage: Stage) -> None:
     entry = stage.rings('<Record playBeep="false" action="http://a/r" recordingStatusCallback="http://a/rc"/>')
-    record = await stage.gets(entry, ask.StartRecording)
+    record = await stage.gets(entry, commands.StartRecording)
     stage.redirect(entry, "<Pause/>")
-    stage.tell(entry, HANGUP, facts.LegClosed(), facts.RecordingEnded(record.job, 3.2, "stopped"))
+    stage.tell(entry, HANGUP, events.LegClosed(), events.RecordingEnded(record.job, 3.2, "stopped"))
     ((url, _, told),) = stage.notices
     assert (url, told["RecordingStatus"], told["RecordingDuration"]) == ("http://a/rc", "completed", "3")
     assert stage.runner._runs == {}
@@ -442,8 +441,8 @@ async def test_a_recording_that_other_instructions_cut_off_is_told_to_its_callba
 
 async def test_late_words_of_a_call_that_is_over_change_nothing(stage: Stage) -> None:
     entry = stage.rings("<Pause/>")
-    stage.tell(entry, facts.PeerEnded("bye", ""))
-    stage.tell(entry, facts.LegClosed(), facts.DigitHeard("1"), facts.PlaybackEnded(1, None))
+    stage.tell(entry, events.PeerEnded("bye", ""))
+    stage.tell(entry, events.LegClosed(), events.DigitHeard("1"), events.PlaybackEnded(1, None))
     assert stage.commands(entry) == []
 
 

@@ -19,7 +19,7 @@ from trunkline.media.engine import Engine
 from trunkline.media.events import MediaEvent
 from trunkline.media.rtp.packet import parse
 from trunkline.sdp.values import Endpoint, MediaParams
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 from trunkline.workers.pool import PoolEvent
 from trunkline.workers.worker.decoder_client import DecoderProcess
 from trunkline.workers.worker.leg_services import Orders
@@ -52,7 +52,7 @@ class Told:
         return self._ports()
 
     def _ports(self) -> dict[LegId, int]:
-        return {event.leg: event.port for event in self.events if isinstance(event, wire.LegOpened)}
+        return {event.leg: event.port for event in self.events if isinstance(event, messages.LegOpened)}
 
 
 class Phone:
@@ -118,7 +118,7 @@ class Bench:
     """A worker's engine, decoder and orders, and two phones."""
 
     def __init__(self, decoder: DecoderProcess, settings: MediaSettings) -> None:
-        self.reports: asyncio.Queue[wire.Happening] = asyncio.Queue()
+        self.reports: asyncio.Queue[messages.Happening] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self.engine = Engine(settings, PORTS, self._on_event, loop)
         loud = settings.recording_silence
@@ -138,7 +138,7 @@ class Bench:
         self.orders.opened(leg, CallSid(f"call {leg}"))
         return self.phones[leg]
 
-    async def told(self) -> wire.Happening:
+    async def told(self) -> messages.Happening:
         async with asyncio.timeout(30):
             return await self.reports.get()
 

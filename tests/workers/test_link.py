@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 from trunkline.streaming.params import StreamIdentity, StreamParams
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 from trunkline.workers.link import BACKLOG_LIMIT, MESSAGE_LIMIT, Link
 
 
@@ -19,17 +19,17 @@ class Ends:
     """Both ends of one link, and what arrived."""
 
     def __init__(self) -> None:
-        self.orders: list[wire.Order] = []
-        self.reports: list[wire.Report] = []
+        self.orders: list[messages.Order] = []
+        self.reports: list[messages.Report] = []
         self.lost = asyncio.Event()
-        self.control: Link[wire.Report] = Link(wire.Report, self.reports.append, self.lost.set)
-        self.worker: Link[wire.Order] = Link(wire.Order, self._on_order, self.lost.set)
+        self.control: Link[messages.Report] = Link(messages.Report, self.reports.append, self.lost.set)
+        self.worker: Link[messages.Order] = Link(messages.Order, self._on_order, self.lost.set)
         self.arrived = asyncio.Event()
 
-    def _on_order(self, order: wire.Order) -> None:
+    def _on_order(self, order: messages.Order) -> None:
         self.orders.append(order)
         self.arrived.set()
-        if isinstance(order, wire.CloseLeg) and order.reason == "fail":
+        if isinstance(order, messages.CloseLeg) and order.reason == "fail":
             raise RuntimeError("cannot be carried out")
 
     async def connect(self) -> None:
@@ -58,9 +58,9 @@ async def test_every_value_survives_the_crossing(ends: Ends) -> None:
     identity = StreamIdentity(StreamSid("s"), AccountSid("a"), CallSid("v3:x"), CallSessionId("c"), "+1", "+2")
     stream = StreamParams("wss://a/?b", custom_parameters={"k": "v"}, auth_token="t", name="n")
     sent = [
-        wire.OpenLeg(LegId(1), identity.call_sid, params),
-        wire.OpenStream(LegId(1), identity, stream, "PCMA"),
-        wire.CloseLeg(LegId(1), "bye"),
+        messages.OpenLeg(LegId(1), identity.call_sid, params),
+        messages.OpenStream(LegId(1), identity, stream, "PCMA"),
+        messages.CloseLeg(LegId(1), "bye"),
     ]
     for order in sent:
         assert ends.control.send(order)
@@ -69,25 +69,25 @@ async def test_every_value_survives_the_crossing(ends: Ends) -> None:
 
 
 async def test_a_message_that_fails_does_not_stop_the_next(ends: Ends) -> None:
-    ends.control.send(wire.CloseLeg(LegId(1), "fail"))
-    ends.control.send(wire.CloseLeg(LegId(2), "fine"))
+    ends.control.send(messages.CloseLeg(LegId(1), "fail"))
+    ends.control.send(messages.CloseLeg(LegId(2), "fine"))
     await ends.until(2)
-    assert ends.orders[1] == wire.CloseLeg(LegId(2), "fine")
+    assert ends.orders[1] == messages.CloseLeg(LegId(2), "fine")
 
 
 async def test_a_closed_link_refuses_and_tells(ends: Ends) -> None:
     ends.worker.close()
     await asyncio.wait_for(ends.lost.wait(), 30)
     ends.control.close()
-    assert not ends.control.send(wire.Ready())
+    assert not ends.control.send(messages.Ready())
 
 
 async def test_an_end_that_does_not_read_is_given_up() -> None:
     ours, theirs = socket.socketpair()
     lost = asyncio.Event()
-    link: Link[wire.Report] = Link(wire.Report, lambda _report: None, lost.set)
+    link: Link[messages.Report] = Link(messages.Report, lambda _report: None, lost.set)
     await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
-    order = wire.CloseLeg(LegId(1), "x" * 100_000)
+    order = messages.CloseLeg(LegId(1), "x" * 100_000)
     sent = 0
     while link.send(order):
         sent += 1
@@ -98,9 +98,9 @@ async def test_an_end_that_does_not_read_is_given_up() -> None:
 
 @given(st.lists(st.text(max_size=50), max_size=8), st.lists(st.integers(1, 40), min_size=1))
 def test_any_chunking_gives_the_same_messages(reasons: list[str], sizes: list[int]) -> None:
-    seen: list[wire.Order] = []
-    sender: Link[wire.Report] = Link(wire.Report, lambda _r: None, lambda: None)
-    receiver: Link[wire.Order] = Link(wire.Order, seen.append, lambda: None)
+    seen: list[messages.Order] = []
+    sender: Link[messages.Report] = Link(messages.Report, lambda _r: None, lambda: None)
+    receiver: Link[messages.Order] = Link(messages.Order, seen.append, lambda: None)
     wires = bytearray()
 
     class Transport(asyncio.Transport):
@@ -114,7 +114,7 @@ def test_any_chunking_gives_the_same_messages(reasons: list[str], sizes: list[in
             return 0
 
     sender.connection_made(Transport())
-    orders = [wire.CloseLeg(LegId(number), reason) for number, reason in enumerate(reasons)]
+    orders = [messages.CloseLeg(LegId(number), reason) for number, reason in enumerate(reasons)]
     for order in orders:
         sender.send(order)
     turn = 0

@@ -19,7 +19,7 @@ from trunkline.config import LogSettings, MediaSettings, Settings
 from trunkline.demo.server import free_ports
 from trunkline.ids import CallSid, LegId
 from trunkline.sdp.values import Endpoint, MediaParams
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 from trunkline.workers import pool as pool_module
 from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool, _lightest, _share, _Worker
 from workers.bench import Told
@@ -46,7 +46,7 @@ async def pool(told: Told) -> AsyncIterator[WorkerPool]:
 def idle(pool: WorkerPool) -> None:
     """Who places legs before the next turn of the loop finds the workers without load, whatever they have to do."""
     for worker in pool._workers:
-        pool._on_report(worker, wire.Status(0, 0, {}))
+        pool._on_report(worker, messages.Status(0, 0, {}))
 
 
 async def open_legs(pool: WorkerPool, told: Told, *legs: int) -> dict[LegId, int]:
@@ -54,7 +54,7 @@ async def open_legs(pool: WorkerPool, told: Told, *legs: int) -> dict[LegId, int
     for number in legs:
         leg = LegId(number)
         assert pool.place(leg)
-        pool.send(leg, wire.OpenLeg(leg, CallSid("v3:x"), PARAMS))
+        pool.send(leg, messages.OpenLeg(leg, CallSid("v3:x"), PARAMS))
     return await told.opened(*map(LegId, legs))
 
 
@@ -69,16 +69,16 @@ def test_a_new_leg_goes_where_the_least_load_is_and_then_where_the_fewest_legs_a
     one, other = _Worker(0, (0, 1)), _Worker(1, (2, 3))
     one.legs.update(map(LegId, range(10)))
     assert _lightest([one, other]) is other
-    other.status = wire.Status(0, 0, {}, load=0.6)  # few legs, but dear ones
+    other.status = messages.Status(0, 0, {}, load=0.6)  # few legs, but dear ones
     assert _lightest([one, other]) is one
-    one.status = wire.Status(10, 10, {}, load=0.57)  # hardly less
+    one.status = messages.Status(10, 10, {}, load=0.57)  # hardly less
     assert _lightest([one, other]) is other
 
 
 async def test_legs_placed_at_once_do_not_all_go_to_the_worker_that_was_idle_a_moment_ago(pool: WorkerPool) -> None:
     busy, other = pool._workers
     for worker, load in ((busy, 0.5), (other, 0.0)):
-        pool._on_report(worker, wire.Status(0, 0, {}, load=load))
+        pool._on_report(worker, messages.Status(0, 0, {}, load=load))
     for number in range(400):  # faster than any status comes
         pool.place(LegId(number))
     assert len(busy.legs) > 50
@@ -88,7 +88,7 @@ async def test_legs_placed_at_once_do_not_all_go_to_the_worker_that_was_idle_a_m
 async def test_a_leg_with_another_goes_to_its_worker_whatever_the_load(pool: WorkerPool) -> None:
     busy, idle = pool._workers
     for worker, load in ((busy, 0.9), (idle, 0.0)):
-        pool._on_report(worker, wire.Status(0, 0, {}, load=load))
+        pool._on_report(worker, messages.Status(0, 0, {}, load=load))
     busy.legs.add(LegId(1))
     idle.legs.add(LegId(2))
     assert pool.place(LegId(3), same_worker_as=LegId(1))
@@ -111,7 +111,7 @@ async def test_there_is_no_place_beside_a_leg_that_is_gone(pool: WorkerPool, tol
 async def test_workers_tell_their_load(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     told, heard = pool._on_report, asyncio.Event()
 
-    def on_report(worker: _Worker, report: wire.Report) -> None:
+    def on_report(worker: _Worker, report: messages.Report) -> None:
         told(worker, report)
         if all(status.load > 0 for status in pool.statuses):
             heard.set()
@@ -129,10 +129,10 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -
         phone.sendto(bytes([0x80, 0, 0, 1]) + bytes(8) + b"\xff" * 160, ("127.0.0.1", port))
         audio = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(phone, 2048), 30)
     assert len(audio) == 172
-    pool.send(LegId(1), wire.CloseLeg(LegId(1), "over"))
-    await told.until(lambda events: isinstance(events[-1], wire.LegClosed))
+    pool.send(LegId(1), messages.CloseLeg(LegId(1), "over"))
+    await told.until(lambda events: isinstance(events[-1], messages.LegClosed))
     report = told.events[-1]
-    assert isinstance(report, wire.LegClosed)
+    assert isinstance(report, messages.LegClosed)
     assert (report.report["packets_in"], report.report["malformed"]) == (1, 1)
     await open_legs(pool, told, 2)
     async with asyncio.timeout(5):
@@ -146,13 +146,17 @@ async def test_each_update_of_a_leg_is_answered_in_order_but_not_when_the_leg_is
     await open_legs(pool, told, 1)
     leg = LegId(1)
     for number in (1, 2):
-        pool.send(leg, wire.UpdateLeg(leg, PARAMS, number))
-    pool.send(leg, wire.CloseLeg(leg, "over"))
-    pool.send(leg, wire.UpdateLeg(leg, PARAMS, 3))
-    pool.send(leg, wire.Play(leg, 1, "/nowhere.wav", 1))
-    await told.until(lambda events: isinstance(events[-1], wire.Played))
-    assert [type(event) for event in told.events[1:]] == [*[wire.LegUpdated] * 2, wire.LegClosed, wire.Played]
-    assert told.events[1:3] == [wire.LegUpdated(leg, 1), wire.LegUpdated(leg, 2)]
+        pool.send(leg, messages.UpdateLeg(leg, PARAMS, number))
+    pool.send(leg, messages.CloseLeg(leg, "over"))
+    pool.send(leg, messages.UpdateLeg(leg, PARAMS, 3))
+    pool.send(leg, messages.Play(leg, 1, "/nowhere.wav", 1))
+    await told.until(lambda events: isinstance(events[-1], messages.Played))
+    assert [type(event) for event in told.events[1:]] == [
+        *[messages.LegUpdated] * 2,
+        messages.LegClosed,
+        messages.Played,
+    ]
+    assert told.events[1:3] == [messages.LegUpdated(leg, 1), messages.LegUpdated(leg, 2)]
 
 
 async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(
@@ -160,27 +164,27 @@ async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(
 ) -> None:
     await open_legs(pool, told, 1)
     leg = LegId(1)
-    pool.send(leg, wire.Play(leg, 1, "/nowhere.wav", 1))
-    await told.until(lambda events: isinstance(events[-1], wire.Played))
-    assert told.events[-1] == wire.Played(leg, 1, "No such file or directory"), "a fresh worker plays at once"
+    pool.send(leg, messages.Play(leg, 1, "/nowhere.wav", 1))
+    await told.until(lambda events: isinstance(events[-1], messages.Played))
+    assert told.events[-1] == messages.Played(leg, 1, "No such file or directory"), "a fresh worker plays at once"
     orders = [
-        wire.Play(leg, 2, "/nowhere.wav", 1),
-        wire.StopPlaying(leg, 2),
-        wire.Record(leg, 3, str(tmp_path / "a.wav"), 1, 0, 0, ""),
-        wire.StopRecording(leg, 3),
-        wire.SendDigits(leg, "1"),
-        wire.Bridge(leg, LegId(9)),
-        wire.Unbridge(leg),
-        wire.CloseLeg(leg, "over"),
+        messages.Play(leg, 2, "/nowhere.wav", 1),
+        messages.StopPlaying(leg, 2),
+        messages.Record(leg, 3, str(tmp_path / "a.wav"), 1, 0, 0, ""),
+        messages.StopRecording(leg, 3),
+        messages.SendDigits(leg, "1"),
+        messages.Bridge(leg, LegId(9)),
+        messages.Unbridge(leg),
+        messages.CloseLeg(leg, "over"),
     ]
     for order in orders:
         pool.send(leg, order)
-    kinds = {wire.LegClosed, wire.Recorded}
+    kinds = {messages.LegClosed, messages.Recorded}
     await told.until(lambda events: kinds <= {type(event) for event in events})
-    answers = [event for event in told.events if isinstance(event, wire.Played | wire.Recorded)]
+    answers = [event for event in told.events if isinstance(event, messages.Played | messages.Recorded)]
     assert [answer.job for answer in answers] == [1, 2, 3]
-    assert answers[2] == wire.Recorded(leg, 3, 0.0, "stopped", "", None)
-    closed = next(event for event in told.events if isinstance(event, wire.LegClosed))
+    assert answers[2] == messages.Recorded(leg, 3, 0.0, "stopped", "", None)
+    closed = next(event for event in told.events if isinstance(event, messages.LegClosed))
     assert closed.report["digits_out"] == 1 or closed.report["digits_waiting"] == 1
 
 
@@ -202,7 +206,7 @@ async def test_a_leg_that_closes_meanwhile_and_a_worker_that_dies_are_no_answer(
     await open_legs(pool, told, 1, 2)
     asked = [asyncio.create_task(pool.report(LegId(leg))) for leg in (1, 2)]
     await asyncio.sleep(0)  # both have been asked
-    pool.send(LegId(1), wire.CloseLeg(LegId(1), "over"))
+    pool.send(LegId(1), messages.CloseLeg(LegId(1), "over"))
     os.kill(pool.pids[pool._workers.index(pool._by_leg[LegId(2)])], signal.SIGKILL)
     closed, lost = await asyncio.gather(*asked)
     assert closed is not None
@@ -214,9 +218,9 @@ async def test_running_out_of_ports_fails_the_leg_only(pool: WorkerPool, told: T
     idle(pool)
     for number in range(1, 12):
         pool.place(LegId(number))
-        pool.send(LegId(number), wire.OpenLeg(LegId(number), CallSid("v3:x"), PARAMS))
+        pool.send(LegId(number), messages.OpenLeg(LegId(number), CallSid("v3:x"), PARAMS))
     await told.until(lambda events: len(events) == 11)
-    failed = [event for event in told.events if isinstance(event, wire.LegFailed)]
+    failed = [event for event in told.events if isinstance(event, messages.LegFailed)]
     assert len(failed) == 1
     assert "port" in failed[0].detail
 
@@ -286,10 +290,10 @@ async def test_what_workers_log_comes_up_by_the_link_as_the_settings_say(
         wanted = [LegId(number) for number in range(first, first + 11)]
         for leg in wanted:
             pool.place(leg)
-            pool.send(leg, wire.OpenLeg(leg, CallSid("v3:x"), PARAMS))
+            pool.send(leg, messages.OpenLeg(leg, CallSid("v3:x"), PARAMS))
         await told.until(lambda events: {event.leg for event in events} >= set(wanted))
         for leg in wanted:
-            pool.send(leg, wire.CloseLeg(leg, "over"))
+            pool.send(leg, messages.CloseLeg(leg, "over"))
             pool.release(leg)
 
     await run_out(1)

@@ -24,7 +24,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
-from trunkline.calls import effects as do
+from trunkline.calls import effects
 from trunkline.calls.commands import (
     AnswerCall,
     Bridge,
@@ -158,7 +158,7 @@ class Call:
         """A stream of this call by sid, or a live one by name."""
         return self._streams.find(sid_or_name)
 
-    def handle(self, what: Fact | Command, now: datetime) -> list[do.Effect]:
+    def handle(self, what: Fact | Command, now: datetime) -> list[effects.Effect]:
         """Apply one fact or command. `now` is UTC.
 
         Raises `errors.ApiError` for a command that the state does not allow; then nothing has changed.
@@ -170,7 +170,7 @@ class Call:
 
     # ── an inbound call is set up ───────────────────────────────────────────────────────────────────────────
 
-    def _invited(self, fact: Invited, now: datetime) -> list[do.Effect]:
+    def _invited(self, fact: Invited, now: datetime) -> list[effects.Effect]:
         if fact.offer is None:
             self._offers.open = True
             params = self._offers.before()
@@ -178,42 +178,47 @@ class Call:
             try:
                 params = self._offers.take_offer(fact.offer)
             except NotAcceptable as error:
-                refusal = do.RejectCaller(488, "Not Acceptable Here", str(error))
+                refusal = effects.RejectCaller(488, "Not Acceptable Here", str(error))
                 return [refusal, *self._end(now, broken(f"refused: {error}", 488))]
         self._answers_itself = fact.answer
         self._leg_open = True
         self._enter(CallState.OPENING, now, codec=None if self._offers.open else params.codec)
         events = (self._event("initiated", now), self._event("ringing", now))
-        timer = [] if fact.answer else [do.SetTimer("ring", self._rules.ring_limit)]
-        return [do.RingCaller(), do.OpenLeg(params), *timer, do.Persist(calls=(self.view,), call_events=events)]
+        timer = [] if fact.answer else [effects.SetTimer("ring", self._rules.ring_limit)]
+        return [
+            effects.RingCaller(),
+            effects.OpenLeg(params),
+            *timer,
+            effects.Persist(calls=(self.view,), call_events=events),
+        ]
 
-    def _leg_opened(self, fact: LegOpened, now: datetime) -> list[do.Effect]:
+    def _leg_opened(self, fact: LegOpened, now: datetime) -> list[effects.Effect]:
         self._offers.local = fact.local
         self._enter(CallState.RINGING, now)
         return self._answer(AnswerCall(), now) if self._answers_itself else []
 
-    def _answer_later(self, command: AnswerCall, _now: datetime) -> list[do.Effect]:
+    def _answer_later(self, command: AnswerCall, _now: datetime) -> list[effects.Effect]:
         self._answers_itself = True
         return self._prefer(command.codec)
 
-    def _prefer(self, codec: str | None) -> list[do.Effect]:
+    def _prefer(self, codec: str | None) -> list[effects.Effect]:
         params = None if codec is None else self._offers.prefer(codec)
         return [] if params is None else [self._update(params)]
 
-    def _answer(self, command: AnswerCall, now: datetime) -> list[do.Effect]:
+    def _answer(self, command: AnswerCall, now: datetime) -> list[effects.Effect]:
         offers = self._offers
         changed = self._prefer(command.codec)
         codec = None if offers.agreed is None else offers.agreed.codec
         sdp = offers.offer() if offers.offered is None else offers.answer()
         self._enter(CallState.ANSWERED, now, status="in-progress", answered_at=now, codec=codec)
-        return [*changed, do.AnswerCaller(sdp), self._record() if offers.open else self._record("answered", now)]
+        return [*changed, effects.AnswerCaller(sdp), self._record() if offers.open else self._record("answered", now)]
 
-    def _leg_failed(self, fact: LegFailed, now: datetime) -> list[do.Effect]:
+    def _leg_failed(self, fact: LegFailed, now: datetime) -> list[effects.Effect]:
         self._leg_open = False
         goodbye = self._goodbye("there is no room for the call's media", 503, "Service Unavailable")
         return [*goodbye, *self._end(now, broken(fact.detail, _refusal(goodbye)))]
 
-    def _confirmed(self, fact: Confirmed, now: datetime) -> list[do.Effect]:
+    def _confirmed(self, fact: Confirmed, now: datetime) -> list[effects.Effect]:
         if not self._offers.open:
             self._enter(CallState.UP, now)
             return []
@@ -228,16 +233,16 @@ class Call:
         self._enter(CallState.UP, now, codec=params.codec)
         return [self._update(params), self._record("answered", now) if first else self._record()]
 
-    def _drop(self, now: datetime, cause: str) -> list[do.Effect]:
-        return [do.HangUpPeer(cause, 488), *self._end(now, broken(cause))]
+    def _drop(self, now: datetime, cause: str) -> list[effects.Effect]:
+        return [effects.HangUpPeer(cause, 488), *self._end(now, broken(cause))]
 
-    def _reject(self, command: RejectCall, now: datetime) -> list[do.Effect]:
-        refusal = do.RejectCaller(command.status, command.reason)
+    def _reject(self, command: RejectCall, now: datetime) -> list[effects.Effect]:
+        refusal = effects.RejectCaller(command.status, command.reason)
         return [refusal, *self._end(now, rejection(command.status, command.reason))]
 
     # ── an outbound call is set up ──────────────────────────────────────────────────────────────────────────
 
-    def _placed(self, command: PlaceCall, now: datetime) -> list[do.Effect]:
+    def _placed(self, command: PlaceCall, now: datetime) -> list[effects.Effect]:
         rules = self._offers.rules
         srtp: SrtpRule = rules.srtp if command.srtp is None else "required" if command.srtp else "off"
         codecs = command.codecs or rules.codecs
@@ -245,19 +250,19 @@ class Call:
         self._place = command
         self._leg_open = True
         self._enter(CallState.PLACING, now)
-        return [do.OpenLeg(self._offers.before()), self._record("initiated", now)]
+        return [effects.OpenLeg(self._offers.before()), self._record("initiated", now)]
 
-    def _call_out(self, fact: LegOpened, now: datetime) -> list[do.Effect]:
+    def _call_out(self, fact: LegOpened, now: datetime) -> list[effects.Effect]:
         place = self._place
         assert place is not None
         self._offers.local = fact.local
         self._enter(CallState.CALLING, now)
         offer = self._offers.offer()
-        invite = do.InviteCallee(place.route, offer, place.headers, place.username, place.password)
-        return [invite, do.SetTimer("ring", place.timeout)]
+        invite = effects.InviteCallee(place.route, offer, place.headers, place.username, place.password)
+        return [invite, effects.SetTimer("ring", place.timeout)]
 
-    def _progressed(self, fact: Progressed, now: datetime) -> list[do.Effect]:
-        effects: list[do.Effect] = []
+    def _progressed(self, fact: Progressed, now: datetime) -> list[effects.Effect]:
+        out: list[effects.Effect] = []
         self._heard_of = True
         if fact.answer is not None:
             try:
@@ -265,13 +270,13 @@ class Call:
             except NotAcceptable:
                 pass  # The answer that counts comes with the 200, and may be another's.
             else:
-                effects.append(self._update(params, early=True))
+                out.append(self._update(params, early=True))
         if fact.status > 100 and self.view.status == "queued":
             self._enter(self.state, now, status="ringing")
-            effects.append(self._record("ringing", now))
-        return effects
+            out.append(self._record("ringing", now))
+        return out
 
-    def _accepted(self, fact: Accepted, now: datetime) -> list[do.Effect]:
+    def _accepted(self, fact: Accepted, now: datetime) -> list[effects.Effect]:
         place = self._place
         assert place is not None
         try:
@@ -281,41 +286,41 @@ class Call:
         if params is None:
             return self._drop(now, "the call was answered without an answer to our offer")
         self._enter(CallState.UP, now, status="in-progress", answered_at=now, codec=params.codec)
-        limit = do.SetTimer("limit", place.time_limit)
-        keys = [do.Media(SendDigits(place.send_digits))] if place.send_digits else []
+        limit = effects.SetTimer("limit", place.time_limit)
+        keys = [effects.Media(SendDigits(place.send_digits))] if place.send_digits else []
         return [self._update(params), limit, *keys, self._record("answered", now)]
 
-    def _refused(self, fact: Refused, now: datetime) -> list[do.Effect]:
+    def _refused(self, fact: Refused, now: datetime) -> list[effects.Effect]:
         if fact.unreachable:
             return self._end(now, replace(UNREACHABLE, cause=f"not connected: {fact.detail}"))
         return self._end(now, refusal_of(fact.status, fact.reason, fact.detail, responded=fact.responded))
 
     # ── in the call ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _reoffered(self, fact: OfferReceived, _now: datetime) -> list[do.Effect]:
+    def _reoffered(self, fact: OfferReceived, _now: datetime) -> list[effects.Effect]:
         if fact.offer is None:
             # The peer may send from elsewhere, and in all that we offer, before its answer comes.
-            accept = do.AcceptReoffer(self._offers.offer())
+            accept = effects.AcceptReoffer(self._offers.offer())
             return [self._update(self._offers.listening()), accept]
         try:
             params = self._offers.take_offer(fact.offer)
         except NotAcceptable as error:
-            return [do.RejectReoffer(488, "Not Acceptable Here", str(error))]
+            return [effects.RejectReoffer(488, "Not Acceptable Here", str(error))]
         return [self._update(params)]
 
-    def _leg_updated(self, fact: LegUpdated, now: datetime) -> list[do.Effect]:
+    def _leg_updated(self, fact: LegUpdated, now: datetime) -> list[effects.Effect]:
         """Only now: what the peer sends upon our answer would otherwise find a leg that cannot hear it."""
         agreed = self._offers.agreed
         if self._offers.offered is None or agreed is None or fact.number != self._updates:
             return []
-        accept = do.AcceptReoffer(self._offers.answer())
+        accept = effects.AcceptReoffer(self._offers.answer())
         self._enter(self.state, now, codec=agreed.codec)
         return [accept, self._record()]
 
-    def _reoffer_cancelled(self, _fact: ReofferCancelled, _now: datetime) -> list[do.Effect]:
+    def _reoffer_cancelled(self, _fact: ReofferCancelled, _now: datetime) -> list[effects.Effect]:
         return [] if self._offers.offered is None else [self._update(self._offers.withdraw())]
 
-    def _refreshed(self, fact: Refreshed, now: datetime) -> list[do.Effect]:
+    def _refreshed(self, fact: Refreshed, now: datetime) -> list[effects.Effect]:
         before = self._offers.agreed
         try:
             params = self._offers.take_answer(fact.answer)
@@ -326,65 +331,65 @@ class Call:
         self._enter(self.state, now, codec=params.codec)
         return [self._update(params), self._record()]
 
-    def _update(self, params: MediaParams, *, early: bool = False) -> do.UpdateLeg:
+    def _update(self, params: MediaParams, *, early: bool = False) -> effects.UpdateLeg:
         self._updates += 1
-        return do.UpdateLeg(params, self._updates, early)
+        return effects.UpdateLeg(params, self._updates, early)
 
-    def _digit(self, fact: DigitReceived, _now: datetime) -> list[do.Effect]:
-        return [do.NotifyDtmf(fact.digit)]
+    def _digit(self, fact: DigitReceived, _now: datetime) -> list[effects.Effect]:
+        return [effects.NotifyDtmf(fact.digit)]
 
-    def _media(self, command: Any, _now: datetime) -> list[do.Effect]:
+    def _media(self, command: Any, _now: datetime) -> list[effects.Effect]:
         if isinstance(command, StartRecording):
             self._recordings.add(command.job)
-        return [do.Media(command)]
+        return [effects.Media(command)]
 
-    def _record_ended(self, fact: RecordingEnded, _now: datetime) -> list[do.Effect]:
+    def _record_ended(self, fact: RecordingEnded, _now: datetime) -> list[effects.Effect]:
         self._recordings.discard(fact.job)
         return self._forget_if_done()
 
-    def _watch(self, command: SetStatusCallback, now: datetime) -> list[do.Effect]:
+    def _watch(self, command: SetStatusCallback, now: datetime) -> list[effects.Effect]:
         self._enter(self.state, now, status_callback=command.url, status_callback_method=command.method)
         return [self._record()]
 
-    def _peer_ended(self, fact: PeerEnded, now: datetime) -> list[do.Effect]:
+    def _peer_ended(self, fact: PeerEnded, now: datetime) -> list[effects.Effect]:
         return self._end(now, PEER_ENDS[fact.cause].by(self._peer, fact.detail))
 
     @property
     def _peer(self) -> str:
         return "caller" if self.view.direction == "inbound" else "callee"
 
-    def _silent(self, fact: LegSilent, now: datetime) -> list[do.Effect]:
+    def _silent(self, fact: LegSilent, now: datetime) -> list[effects.Effect]:
         cause = f"no RTP for {fact.seconds:g} s"
-        return [do.HangUpPeer(cause, 408), *self._end(now, hung_up(cause))]
+        return [effects.HangUpPeer(cause, 408), *self._end(now, hung_up(cause))]
 
-    def _timer(self, fact: TimerFired, now: datetime) -> list[do.Effect]:
+    def _timer(self, fact: TimerFired, now: datetime) -> list[effects.Effect]:
         if fact.name == "limit":
-            return [do.HangUpPeer("time limit"), *self._end(now, TIME_LIMIT)] if self.answered else []
+            return [effects.HangUpPeer("time limit"), *self._end(now, TIME_LIMIT)] if self.answered else []
         if self.state is CallState.CALLING:
-            return [do.HangUpPeer("no answer", 408), *self._end(now, NO_ANSWER if self._heard_of else UNREACHABLE)]
+            return [effects.HangUpPeer("no answer", 408), *self._end(now, NO_ANSWER if self._heard_of else UNREACHABLE)]
         if self.state in (CallState.OPENING, CallState.RINGING):
             goodbye = self._goodbye("nobody answered", 480, "Temporarily Unavailable")
             return [*goodbye, *self._end(now, replace(NO_ANSWER, sip_status=_refusal(goodbye)))]
         return []
 
-    def _goodbye(self, cause: str, status: int, reason: str, bye: int = 200) -> list[do.Effect]:
+    def _goodbye(self, cause: str, status: int, reason: str, bye: int = 200) -> list[effects.Effect]:
         """What the peer is told where we end the call: a refusal, or a BYE or CANCEL with the cause `bye`. `cause` is
         the kind of fault only, in words of ours: a peer may be anybody."""
         if self.state is CallState.PLACING:
             return []
         if self.state in (CallState.OPENING, CallState.RINGING):
-            return [do.RejectCaller(status, reason, cause)]
-        return [do.HangUpPeer(cause, bye)]
+            return [effects.RejectCaller(status, reason, cause)]
+        return [effects.HangUpPeer(cause, bye)]
 
-    def _worker_lost(self, fact: WorkerLost, now: datetime) -> list[do.Effect]:
+    def _worker_lost(self, fact: WorkerLost, now: datetime) -> list[effects.Effect]:
         goodbye = self._goodbye("the media worker died", 503, "Service Unavailable", 500)
         self._leg_open = False
         self._recordings.clear()
         lost = self._streams.lose_all(now, fact.detail)
         ended = self._end(now, broken(fact.detail, _refusal(goodbye)))
-        return [*goodbye, *(both(one, lost) if isinstance(one, do.Persist) else one for one in ended)]
+        return [*goodbye, *(both(one, lost) if isinstance(one, effects.Persist) else one for one in ended)]
 
-    def _end_call(self, command: EndCall, now: datetime) -> list[do.Effect]:
+    def _end_call(self, command: EndCall, now: datetime) -> list[effects.Effect]:
         bye = 500 if command.status == "failed" else 200
         goodbye = self._goodbye(command.cause, 480, "Temporarily Unavailable", bye)
         if self.answered:
@@ -393,44 +398,44 @@ class Call:
             return [*goodbye, *self._end(now, replace(CANCELED, cause=command.words, source=command.source))]
         return [*goodbye, *self._end(now, broken(command.words, _refusal(goodbye)))]
 
-    def _refuse_ended(self, _what: Any, _now: datetime) -> list[do.Effect]:
+    def _refuse_ended(self, _what: Any, _now: datetime) -> list[effects.Effect]:
         raise CallEnded("The call is over.")
 
-    def _refuse_unanswered(self, _what: Any, _now: datetime) -> list[do.Effect]:
+    def _refuse_unanswered(self, _what: Any, _now: datetime) -> list[effects.Effect]:
         raise CallNotAnswered("The call is not answered yet.")
 
-    def _refuse_outbound(self, _what: Any, _now: datetime) -> list[do.Effect]:
+    def _refuse_outbound(self, _what: Any, _now: datetime) -> list[effects.Effect]:
         raise InvalidRequest("Whether this call is answered is for the callee to say.")
 
-    def _refuse_answered(self, _what: Any, _now: datetime) -> list[do.Effect]:
+    def _refuse_answered(self, _what: Any, _now: datetime) -> list[effects.Effect]:
         raise InvalidRequest("The call is answered already.")
 
-    def _ignore(self, _what: Any, _now: datetime) -> list[do.Effect]:
+    def _ignore(self, _what: Any, _now: datetime) -> list[effects.Effect]:
         return []
 
     # ── streams ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _start_stream(self, command: StartStream, now: datetime) -> list[do.Effect]:
+    def _start_stream(self, command: StartStream, now: datetime) -> list[effects.Effect]:
         if self.state is CallState.ANSWERED and self.view.codec is None:
             raise CallNotAnswered("Streaming can start once the call is answered.")
         assert self._offers.agreed is not None
         return self._streams.start(command, self.view, self._offers.agreed.codec, now)
 
-    def _stop_stream(self, command: StopStream, now: datetime) -> list[do.Effect]:
+    def _stop_stream(self, command: StopStream, now: datetime) -> list[effects.Effect]:
         return self._streams.stop(command, now)
 
-    def _pause_stream(self, command: PauseStream, now: datetime) -> list[do.Effect]:
+    def _pause_stream(self, command: PauseStream, now: datetime) -> list[effects.Effect]:
         return self._streams.pause(command, now)
 
-    def _stream_started(self, fact: StreamStarted, now: datetime) -> list[do.Effect]:
+    def _stream_started(self, fact: StreamStarted, now: datetime) -> list[effects.Effect]:
         return self._streams.started(fact, now)
 
-    def _stream_ended(self, fact: StreamEnded, now: datetime) -> list[do.Effect]:
+    def _stream_ended(self, fact: StreamEnded, now: datetime) -> list[effects.Effect]:
         return [*self._streams.ended(fact, now), *self._forget_if_done()]
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _end(self, now: datetime, ending: Ending) -> list[do.Effect]:
+    def _end(self, now: datetime, ending: Ending) -> list[effects.Effect]:
         """End the call and every stream of it."""
         self._enter(
             CallState.ENDED,
@@ -444,32 +449,32 @@ class Call:
         )
         streams, closing = self._streams.end_all(now, ending.cause)
         if self._leg_open:
-            closing.append(do.CloseLeg())
+            closing.append(effects.CloseLeg())
         record = both(self._record("completed", now), streams)
         return [*closing, record, *self._forget_if_done()]
 
-    def _note(self, command: Note, _now: datetime) -> list[do.Effect]:
+    def _note(self, command: Note, _now: datetime) -> list[effects.Effect]:
         notes = self.view.notes
         text = " ".join(command.text.split())[:NOTE_LENGTH]
         if text not in notes and len(notes) < NOTE_LIMIT:
             self.view = replace(self.view, report={**self.view.report, NOTES: "\n".join([*notes, text])})
         return []
 
-    def _leg_closed(self, fact: LegClosed | LegFailed, _now: datetime) -> list[do.Effect]:
+    def _leg_closed(self, fact: LegClosed | LegFailed, _now: datetime) -> list[effects.Effect]:
         self._leg_open = False
         if isinstance(fact, LegClosed):
             notes = {NOTES: "\n".join(self.view.notes)} if self.view.notes else {}
             self.view = replace(self.view, report={**fact.report, **notes})
         return [self._record(), *self._forget_if_done()]
 
-    def _worker_lost_after_end(self, _fact: WorkerLost, now: datetime) -> list[do.Effect]:
+    def _worker_lost_after_end(self, _fact: WorkerLost, now: datetime) -> list[effects.Effect]:
         self._leg_open = False
         self._recordings.clear()
         return [self._streams.settle_all(now), *self._forget_if_done()]
 
-    def _forget_if_done(self) -> list[do.Effect]:
+    def _forget_if_done(self) -> list[effects.Effect]:
         done = self.state is CallState.ENDED and not (self._leg_open or self._streams or self._recordings)
-        return [do.Forget()] if done else []
+        return [effects.Forget()] if done else []
 
     def _enter(self, state: CallState, now: datetime, **changes: Any) -> None:
         self.state = state
@@ -478,12 +483,12 @@ class Call:
     def _event(self, kind: CallEventKind, now: datetime) -> CallEvent:
         return CallEvent(kind, self.view, now)
 
-    def _record(self, kind: CallEventKind | None = None, now: datetime | None = None) -> do.Persist:
+    def _record(self, kind: CallEventKind | None = None, now: datetime | None = None) -> effects.Persist:
         events = () if kind is None or now is None else (self._event(kind, now),)
-        return do.Persist(calls=(self.view,), call_events=events)
+        return effects.Persist(calls=(self.view,), call_events=events)
 
 
-_Row = Callable[[Call, Any, datetime], list[do.Effect]]
+_Row = Callable[[Call, Any, datetime], list[effects.Effect]]
 
 _MEDIA = (StartPlayback, StopPlayback, StartRecording, StopRecording, SendDigits, Bridge, Unbridge)
 _UNANSWERED: dict[type, _Row] = {
@@ -559,12 +564,12 @@ def _offer_rules(rules: CallRules) -> OfferRules:
     return OfferRules(rules.codecs, rules.srtp, rules.family, order)
 
 
-def _refusal(goodbye: Sequence[do.Effect]) -> int | None:
+def _refusal(goodbye: Sequence[effects.Effect]) -> int | None:
     """The SIP status by which we refuse the call, if we do."""
-    return next((effect.status for effect in goodbye if isinstance(effect, do.RejectCaller)), None)
+    return next((effect.status for effect in goodbye if isinstance(effect, effects.RejectCaller)), None)
 
 
-def lost_in_crash(calls: Sequence[CallView], streams: Sequence[StreamView], now: datetime) -> do.Persist:
+def lost_in_crash(calls: Sequence[CallView], streams: Sequence[StreamView], now: datetime) -> effects.Persist:
     """What has to be recorded and told after a server died with these calls and streams still live."""
     cause = "the server stopped without warning"
     ending = broken(cause)
@@ -582,4 +587,4 @@ def lost_in_crash(calls: Sequence[CallView], streams: Sequence[StreamView], now:
     )
     ended = tuple(replace(stream, status="failed", updated_at=now, ended_reason=cause) for stream in streams)
     events = tuple(StreamEvent("stream-error", stream, now, cause) for stream in ended)
-    return do.Persist(ended_calls, ended, events, tuple(CallEvent("completed", call, now) for call in ended_calls))
+    return effects.Persist(ended_calls, ended, events, tuple(CallEvent("completed", call, now) for call in ended_calls))

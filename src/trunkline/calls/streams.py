@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from trunkline.calls import effects as do
+from trunkline.calls import effects
 from trunkline.calls.commands import PauseStream, StartStream, StopStream
 from trunkline.calls.events import StreamEnded, StreamStarted
 from trunkline.calls.views import CallView, StreamEvent, StreamStatus, StreamView
@@ -52,7 +52,7 @@ class CallStreams:
             return by_sid.view
         return next((view for view, _ in self.live if view.name == sid_or_name), None)
 
-    def start(self, command: StartStream, call: CallView, codec: str, now: datetime) -> list[do.Effect]:
+    def start(self, command: StartStream, call: CallView, codec: str, now: datetime) -> list[effects.Effect]:
         """Take a stream in, on a call that has agreed on `codec`. Raises StreamLimitReached."""
         params = command.params
         self._check_limits(params)
@@ -80,7 +80,7 @@ class CallStreams:
             from_=call.from_,
             to=call.to,
         )
-        return [do.Persist(streams=(view,)), do.OpenStream(identity, params, params.encoding(codec))]
+        return [effects.Persist(streams=(view,)), effects.OpenStream(identity, params, params.encoding(codec))]
 
     def _check_limits(self, params: StreamParams) -> None:
         live = self.live
@@ -90,15 +90,15 @@ class CallStreams:
         if params.mode is BidirectionalMode.RTP and speaking >= self._bidirectional_limit:
             raise StreamLimitReached("The call has a bidirectional stream already.")
 
-    def stop(self, command: StopStream, now: datetime) -> list[do.Effect]:
+    def stop(self, command: StopStream, now: datetime) -> list[effects.Effect]:
         """Stop one; nothing if it has ended. Raises ResourceNotFound."""
         stream = self._known(command.sid)
         if not stream.live:
             return []
         reason = "stopped by the API"
-        return [self._finish(stream, now, reason), do.CloseStream(command.sid, reason)]
+        return [self._finish(stream, now, reason), effects.CloseStream(command.sid, reason)]
 
-    def pause(self, command: PauseStream, now: datetime) -> list[do.Effect]:
+    def pause(self, command: PauseStream, now: datetime) -> list[effects.Effect]:
         """Pause one or let it go on. Raises ResourceNotFound, InvalidRequest."""
         stream = self._known(command.sid)
         if not stream.live:
@@ -107,7 +107,7 @@ class CallStreams:
         if status == stream.view.status:
             return []
         stream.view = replace(stream.view, status=status, updated_at=now)
-        return [do.Persist(streams=(stream.view,)), do.PauseStream(command.sid, command.paused)]
+        return [effects.Persist(streams=(stream.view,)), effects.PauseStream(command.sid, command.paused)]
 
     def _known(self, sid: StreamSid) -> _Stream:
         stream = self._all.get(sid)
@@ -115,19 +115,19 @@ class CallStreams:
             raise ResourceNotFound
         return stream
 
-    def started(self, fact: StreamStarted, now: datetime) -> list[do.Effect]:
+    def started(self, fact: StreamStarted, now: datetime) -> list[effects.Effect]:
         """The worker says that `start` was sent."""
         stream = self._all.get(fact.sid)
         if stream is None or not (stream.live or stream.ending):
             return []
         stream.started = True
         stream.view = replace(stream.view, updated_at=now)
-        started = do.Persist(streams=(stream.view,), events=(StreamEvent("stream-started", stream.view, now),))
+        started = effects.Persist(streams=(stream.view,), events=(StreamEvent("stream-started", stream.view, now),))
         if stream.ending is None:
             return [started]
         return [started, self._end(stream, now, None, stream.ending)]
 
-    def ended(self, fact: StreamEnded, now: datetime) -> list[do.Effect]:
+    def ended(self, fact: StreamEnded, now: datetime) -> list[effects.Effect]:
         """The worker says that one is gone."""
         stream = self._all.pop(fact.sid, None)
         if stream is None:
@@ -138,43 +138,43 @@ class CallStreams:
         elif stream.ending is not None:
             events = self._end(stream, now, None, stream.ending).events
         stream.view = replace(stream.view, report=fact.report)
-        return [do.Persist(streams=(stream.view,), events=events)]
+        return [effects.Persist(streams=(stream.view,), events=events)]
 
-    def end_all(self, now: datetime, cause: str) -> tuple[do.Persist, list[do.Effect]]:
+    def end_all(self, now: datetime, cause: str) -> tuple[effects.Persist, list[effects.Effect]]:
         """The call has ended, the worker is alive: what to record, and the sockets to close."""
-        record, closing = do.Persist(), list[do.Effect]()
+        record, closing = effects.Persist(), list[effects.Effect]()
         for sid, stream in self._all.items():
             if stream.live:
                 record = both(record, self._finish(stream, now, f"the call ended: {cause}"))
-                closing.append(do.CloseStream(sid, cause))
+                closing.append(effects.CloseStream(sid, cause))
         return record, closing
 
-    def lose_all(self, now: datetime, error: str) -> do.Persist:
+    def lose_all(self, now: datetime, error: str) -> effects.Persist:
         """The worker is gone: those that had not ended have failed, and nothing more will be heard of any."""
-        record = do.Persist()
+        record = effects.Persist()
         for stream in self._all.values():
             if stream.live or stream.ending:
                 record = both(record, self._end(stream, now, error, error))
         self._all.clear()
         return record
 
-    def settle_all(self, now: datetime) -> do.Persist:
+    def settle_all(self, now: datetime) -> effects.Persist:
         """The worker is gone after the call had ended: no more words on the streams that wait for one."""
-        record = do.Persist()
+        record = effects.Persist()
         for stream in self._all.values():
             if stream.ending is not None:
                 record = both(record, self._end(stream, now, None, stream.ending))
         self._all.clear()
         return record
 
-    def _finish(self, stream: _Stream, now: datetime, reason: str) -> do.Persist:
+    def _finish(self, stream: _Stream, now: datetime, reason: str) -> effects.Persist:
         """Our own decision to end a stream whose worker is alive."""
         if stream.started:
             return self._end(stream, now, None, reason)
         stream.live, stream.ending = False, reason
-        return do.Persist()
+        return effects.Persist()
 
-    def _end(self, stream: _Stream, now: datetime, error: str | None, reason: str) -> do.Persist:
+    def _end(self, stream: _Stream, now: datetime, error: str | None, reason: str) -> effects.Persist:
         stream.live, stream.ending = False, None
         stream.view = replace(
             stream.view,
@@ -183,12 +183,12 @@ class CallStreams:
             ended_reason=error or reason,
         )
         kind: Literal["stream-stopped", "stream-error"] = "stream-stopped" if error is None else "stream-error"
-        return do.Persist(streams=(stream.view,), events=(StreamEvent(kind, stream.view, now, error),))
+        return effects.Persist(streams=(stream.view,), events=(StreamEvent(kind, stream.view, now, error),))
 
 
-def both(one: do.Persist, other: do.Persist) -> do.Persist:
+def both(one: effects.Persist, other: effects.Persist) -> effects.Persist:
     """Two records as one, in this order."""
-    return do.Persist(
+    return effects.Persist(
         one.calls + other.calls,
         one.streams + other.streams,
         one.events + other.events,

@@ -15,8 +15,7 @@ from typing import Any
 
 import structlog
 
-from trunkline.calls import effects as do
-from trunkline.calls import events as facts
+from trunkline.calls import effects, events
 from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
 from trunkline.calls.commands import (
     Bridge,
@@ -47,7 +46,7 @@ from trunkline.sip.endpoint import SipEndpoint
 from trunkline.store.records import CallbackRecord
 from trunkline.store.writer import Writer
 from trunkline.webhooks.payloads import CallbackFace, call_callback_of, callback_of, record_of
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool
 
 _log = structlog.get_logger()
@@ -125,28 +124,28 @@ class Runner:
         except TimeoutError:
             _log.warning("some calls did not end in time", calls=len(self.registry))
 
-    def apply(self, entry: LiveCall, what: facts.Fact | Command) -> asyncio.Future[None] | None:
+    def apply(self, entry: LiveCall, what: events.Fact | Command) -> asyncio.Future[None] | None:
         """Apply a fact or command and carry out its effects.
 
         Returns the durable write that came of it, if any. Raises ApiError for a command that is refused.
         """
         written: asyncio.Future[None] | None = None
         before = entry.call.state
-        effects = entry.call.handle(what, utc_now())
+        out = entry.call.handle(what, utc_now())
         if entry.call.state is not before:
             self._tell(entry.call)
-        for effect in effects:
-            if isinstance(effect, do.Persist):
+        for effect in out:
+            if isinstance(effect, effects.Persist):
                 written = self._record(effect)
             else:
                 _PERFORM[type(effect)](self, entry, effect)
         self._direct(entry, what)
         return written
 
-    def _direct(self, entry: LiveCall, what: facts.Fact | Command) -> None:
+    def _direct(self, entry: LiveCall, what: events.Fact | Command) -> None:
         assert self._script is not None
         self._script.on_applied(entry, what)
-        if isinstance(what, facts.Accepted) and entry.call.answered and entry.instructions is not None:
+        if isinstance(what, events.Accepted) and entry.call.answered and entry.instructions is not None:
             self._script.start(entry, entry.instructions)
 
     def place(
@@ -221,7 +220,7 @@ class Runner:
         elif call.state is CallState.ANSWERED or (call.state is CallState.UP and view.direction == "outbound"):
             _log.info("call answered", call_sid=view.sid, codec=view.codec)
 
-    async def report(self, entry: LiveCall) -> wire.Reported | None:
+    async def report(self, entry: LiveCall) -> messages.Reported | None:
         """What the media worker of a call says of it; None when it does not answer."""
         return await self._pool.report(entry.leg)
 
@@ -272,7 +271,7 @@ class Runner:
         srtp = self._directory.srtp(trunk=event.trunk, phone=event.phone)
         entry = self._add(view, event.dialog, origin, instructions, srtp)
         _log.info("call", call_sid=view.sid, from_=view.from_, to=view.to, transport=event.transport)
-        self.apply(entry, facts.Invited(event.offer, answer=instructions is None))
+        self.apply(entry, events.Invited(event.offer, answer=instructions is None))
         if instructions is not None and entry.call.state is not CallState.ENDED:
             assert self._script is not None
             self._script.start(entry, instructions)
@@ -283,15 +282,15 @@ class Runner:
         if entry is not None:
             self.apply(entry, self._fact_of(event))
 
-    def _fact_of(self, event: PoolEvent) -> facts.Fact:
-        if isinstance(event, wire.LegOpened):
+    def _fact_of(self, event: PoolEvent) -> events.Fact:
+        if isinstance(event, messages.LegOpened):
             media = self._settings.media
-            return facts.LegOpened(Endpoint(media.advertised_host or media.host, event.port))
+            return events.LegOpened(Endpoint(media.advertised_host or media.host, event.port))
         return _FACTS[type(event)](event)
 
     # ── what the model wants done ───────────────────────────────────────────────────────────────────────────
 
-    def _record(self, record: do.Persist) -> asyncio.Future[None]:
+    def _record(self, record: effects.Persist) -> asyncio.Future[None]:
         callbacks: list[CallbackRecord | None] = []
         for event in record.events:
             self.counters[event.kind.replace("-", "_")] += 1
@@ -304,21 +303,21 @@ class Runner:
         assert self._sip is not None
         self._sip.perform(action)
 
-    def _open_leg(self, entry: LiveCall, effect: do.OpenLeg) -> None:
+    def _open_leg(self, entry: LiveCall, effect: effects.OpenLeg) -> None:
         if self._pool.place(entry.leg, entry.same_worker_as):
-            self._pool.send(entry.leg, wire.OpenLeg(entry.leg, entry.call.view.sid, effect.params))
+            self._pool.send(entry.leg, messages.OpenLeg(entry.leg, entry.call.view.sid, effect.params))
         else:
             # Not at once: the effects of this transition come first.
             loop = asyncio.get_running_loop()
-            loop.call_soon(self.apply, entry, facts.LegFailed("no media worker is running"))
+            loop.call_soon(self.apply, entry, events.LegFailed("no media worker is running"))
 
-    def _close_leg(self, entry: LiveCall, _effect: do.CloseLeg) -> None:
-        self._pool.send(entry.leg, wire.CloseLeg(entry.leg, entry.call.view.hangup_cause or ""))
+    def _close_leg(self, entry: LiveCall, _effect: effects.CloseLeg) -> None:
+        self._pool.send(entry.leg, messages.CloseLeg(entry.leg, entry.call.view.hangup_cause or ""))
 
-    def _press_key(self, entry: LiveCall, effect: do.NotifyDtmf) -> None:
-        self._pool.send(entry.leg, wire.PressKey(entry.leg, effect.digit))
+    def _press_key(self, entry: LiveCall, effect: effects.NotifyDtmf) -> None:
+        self._pool.send(entry.leg, messages.PressKey(entry.leg, effect.digit))
 
-    def _invite(self, entry: LiveCall, effect: do.InviteCallee) -> None:
+    def _invite(self, entry: LiveCall, effect: effects.InviteCallee) -> None:
         view, route = entry.call.view, effect.route
         credentials = None if effect.username is None else sip.Credentials(effect.username, effect.password or "")
         self._signal(
@@ -335,21 +334,21 @@ class Runner:
             )
         )
 
-    def _set_timer(self, entry: LiveCall, effect: do.SetTimer) -> None:
+    def _set_timer(self, entry: LiveCall, effect: effects.SetTimer) -> None:
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(effect.seconds, self.apply, entry, facts.TimerFired(effect.name))
+        timer = loop.call_later(effect.seconds, self.apply, entry, events.TimerFired(effect.name))
         self._timers.setdefault(entry.leg, []).append(timer)
 
-    def _media(self, entry: LiveCall, effect: do.Media) -> None:
+    def _media(self, entry: LiveCall, effect: effects.Media) -> None:
         command = effect.command
         if isinstance(command, Bridge):
             other = self.registry.by_sid(command.other)
             if other is not None:
-                self._pool.send(entry.leg, wire.Bridge(entry.leg, other.leg))
+                self._pool.send(entry.leg, messages.Bridge(entry.leg, other.leg))
             return
         self._pool.send(entry.leg, _MEDIA_ORDERS[type(command)](entry.leg, **_fields(command)))
 
-    def _forget(self, entry: LiveCall, _effect: do.Forget) -> None:
+    def _forget(self, entry: LiveCall, _effect: effects.Forget) -> None:
         for timer in self._timers.pop(entry.leg, ()):
             timer.cancel()
         self._pool.release(entry.leg)
@@ -357,7 +356,7 @@ class Runner:
         if not len(self.registry):
             self._empty.set()
 
-    def _answer(self, entry: LiveCall, effect: do.AnswerCaller) -> None:
+    def _answer(self, entry: LiveCall, effect: effects.AnswerCaller) -> None:
         header = (CALL_SID_HEADER, entry.call.view.sid)
         self._signal(sip.AcceptInvite(sip.DialogId(entry.dialog), effect.sdp, (header,)))
 
@@ -365,85 +364,85 @@ class Runner:
         """Effects and SIP actions that differ in nothing but the dialog's number."""
         self._signal(_SIP_ACTIONS[type(effect)](sip.DialogId(entry.dialog), **_fields(effect)))
 
-    def _open_stream(self, entry: LiveCall, effect: do.OpenStream) -> None:
-        order = wire.OpenStream(entry.leg, effect.identity, effect.params, effect.encoding)
+    def _open_stream(self, entry: LiveCall, effect: effects.OpenStream) -> None:
+        order = messages.OpenStream(entry.leg, effect.identity, effect.params, effect.encoding)
         self._pool.send(entry.leg, order)
 
-    def _close_stream(self, entry: LiveCall, effect: do.CloseStream) -> None:
-        self._pool.send(entry.leg, wire.CloseStream(entry.leg, effect.sid, effect.reason))
+    def _close_stream(self, entry: LiveCall, effect: effects.CloseStream) -> None:
+        self._pool.send(entry.leg, messages.CloseStream(entry.leg, effect.sid, effect.reason))
 
-    def _pause_stream(self, entry: LiveCall, effect: do.PauseStream) -> None:
-        self._pool.send(entry.leg, wire.PauseStream(entry.leg, effect.sid, effect.paused))
+    def _pause_stream(self, entry: LiveCall, effect: effects.PauseStream) -> None:
+        self._pool.send(entry.leg, messages.PauseStream(entry.leg, effect.sid, effect.paused))
 
-    def _update_leg(self, entry: LiveCall, effect: do.UpdateLeg) -> None:
-        self._pool.send(entry.leg, wire.UpdateLeg(entry.leg, effect.params, effect.number, effect.early))
+    def _update_leg(self, entry: LiveCall, effect: effects.UpdateLeg) -> None:
+        self._pool.send(entry.leg, messages.UpdateLeg(entry.leg, effect.params, effect.number, effect.early))
 
 
 _PERFORM: dict[type, Callable[[Runner, LiveCall, Any], None]] = {
-    do.OpenLeg: Runner._open_leg,
-    do.UpdateLeg: Runner._update_leg,
-    do.CloseLeg: Runner._close_leg,
-    do.NotifyDtmf: Runner._press_key,
-    do.RingCaller: Runner._signal_like,
-    do.AnswerCaller: Runner._answer,
-    do.RejectCaller: Runner._signal_like,
-    do.AcceptReoffer: Runner._signal_like,
-    do.RejectReoffer: Runner._signal_like,
-    do.HangUpPeer: Runner._signal_like,
-    do.InviteCallee: Runner._invite,
-    do.SetTimer: Runner._set_timer,
-    do.Media: Runner._media,
-    do.OpenStream: Runner._open_stream,
-    do.CloseStream: Runner._close_stream,
-    do.PauseStream: Runner._pause_stream,
-    do.Forget: Runner._forget,
+    effects.OpenLeg: Runner._open_leg,
+    effects.UpdateLeg: Runner._update_leg,
+    effects.CloseLeg: Runner._close_leg,
+    effects.NotifyDtmf: Runner._press_key,
+    effects.RingCaller: Runner._signal_like,
+    effects.AnswerCaller: Runner._answer,
+    effects.RejectCaller: Runner._signal_like,
+    effects.AcceptReoffer: Runner._signal_like,
+    effects.RejectReoffer: Runner._signal_like,
+    effects.HangUpPeer: Runner._signal_like,
+    effects.InviteCallee: Runner._invite,
+    effects.SetTimer: Runner._set_timer,
+    effects.Media: Runner._media,
+    effects.OpenStream: Runner._open_stream,
+    effects.CloseStream: Runner._close_stream,
+    effects.PauseStream: Runner._pause_stream,
+    effects.Forget: Runner._forget,
 }
 
-_FACTS: dict[type, Callable[[Any], facts.Fact]] = {
-    wire.LegFailed: lambda report: facts.LegFailed(report.detail),
-    wire.LegUpdated: lambda report: facts.LegUpdated(report.number),
-    wire.LegSilent: lambda report: facts.LegSilent(report.seconds),
-    wire.DigitHeard: lambda report: facts.DigitHeard(report.digit),
-    wire.Played: lambda report: facts.PlaybackEnded(report.job, report.error),
-    wire.Recorded: lambda report: facts.RecordingEnded(
+_FACTS: dict[type, Callable[[Any], events.Fact]] = {
+    messages.LegFailed: lambda report: events.LegFailed(report.detail),
+    messages.LegUpdated: lambda report: events.LegUpdated(report.number),
+    messages.LegSilent: lambda report: events.LegSilent(report.seconds),
+    messages.DigitHeard: lambda report: events.DigitHeard(report.digit),
+    messages.Played: lambda report: events.PlaybackEnded(report.job, report.error),
+    messages.Recorded: lambda report: events.RecordingEnded(
         report.job, report.seconds, report.reason, report.digit, report.error
     ),
-    wire.LegClosed: lambda report: facts.LegClosed(report.report),
-    wire.StreamStarted: lambda report: facts.StreamStarted(report.sid),
-    wire.StreamEnded: lambda report: facts.StreamEnded(report.sid, report.error, report.reason, report.report),
-    LegLost: lambda report: facts.WorkerLost(report.detail),
+    messages.LegClosed: lambda report: events.LegClosed(report.report),
+    messages.StreamStarted: lambda report: events.StreamStarted(report.sid),
+    messages.StreamEnded: lambda report: events.StreamEnded(report.sid, report.error, report.reason, report.report),
+    LegLost: lambda report: events.WorkerLost(report.detail),
 }
 
-_SIP_FACTS: dict[type, Callable[[Any], facts.Fact]] = {
-    sip.AckReceived: lambda event: facts.Confirmed(event.answer),
-    sip.ReinviteReceived: lambda event: facts.OfferReceived(event.offer),
-    sip.ReinviteCancelled: lambda _event: facts.ReofferCancelled(),
-    sip.SessionRefreshed: lambda event: facts.Refreshed(event.answer),
-    sip.InfoDigitReceived: lambda event: facts.DigitReceived(event.digit),
-    sip.InviteProgressed: lambda event: facts.Progressed(event.status, event.answer),
-    sip.InviteAccepted: lambda event: facts.Accepted(event.answer),
-    sip.InviteRefused: lambda event: facts.Refused(
+_SIP_FACTS: dict[type, Callable[[Any], events.Fact]] = {
+    sip.AckReceived: lambda event: events.Confirmed(event.answer),
+    sip.ReinviteReceived: lambda event: events.OfferReceived(event.offer),
+    sip.ReinviteCancelled: lambda _event: events.ReofferCancelled(),
+    sip.SessionRefreshed: lambda event: events.Refreshed(event.answer),
+    sip.InfoDigitReceived: lambda event: events.DigitReceived(event.digit),
+    sip.InviteProgressed: lambda event: events.Progressed(event.status, event.answer),
+    sip.InviteAccepted: lambda event: events.Accepted(event.answer),
+    sip.InviteRefused: lambda event: events.Refused(
         event.status, event.reason, event.detail, event.responded, event.unreachable
     ),
-    sip.DialogEnded: lambda event: facts.PeerEnded(event.cause, event.detail),
+    sip.DialogEnded: lambda event: events.PeerEnded(event.cause, event.detail),
 }
 
 _SIP_ACTIONS: dict[type, Callable[..., sip.SipAction]] = {
-    do.RingCaller: sip.SendRinging,
-    do.RejectCaller: sip.RejectInvite,
-    do.AcceptReoffer: sip.AcceptReinvite,
-    do.RejectReoffer: sip.RejectReinvite,
-    do.HangUpPeer: sip.EndDialog,
+    effects.RingCaller: sip.SendRinging,
+    effects.RejectCaller: sip.RejectInvite,
+    effects.AcceptReoffer: sip.AcceptReinvite,
+    effects.RejectReoffer: sip.RejectReinvite,
+    effects.HangUpPeer: sip.EndDialog,
 }
 
 
-_MEDIA_ORDERS: dict[type, Callable[..., wire.Order]] = {
-    StartPlayback: wire.Play,
-    StopPlayback: wire.StopPlaying,
-    StartRecording: wire.Record,
-    StopRecording: wire.StopRecording,
-    SendDigits: wire.SendDigits,
-    Unbridge: wire.Unbridge,
+_MEDIA_ORDERS: dict[type, Callable[..., messages.Order]] = {
+    StartPlayback: messages.Play,
+    StopPlayback: messages.StopPlaying,
+    StartRecording: messages.Record,
+    StopRecording: messages.StopRecording,
+    SendDigits: messages.SendDigits,
+    Unbridge: messages.Unbridge,
 }
 
 

@@ -19,7 +19,7 @@ from trunkline.outbound.client import Client, Header, Order, RequestFailed
 from trunkline.outbound.cookies import Cookies
 from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.turns import Limits
-from trunkline.texml import values as to
+from trunkline.texml import effects
 from trunkline.texml.charset import text_of
 from trunkline.texml.document import SIZE_LIMIT, DocumentError, parse
 from trunkline.texml.verbs import Document, Play
@@ -53,7 +53,7 @@ class Fetcher:
         """Close the connections."""
         await self._client.stop()
 
-    async def document(self, order: to.Fetch, common: Parameters, cookies: Cookies) -> tuple[Document, str]:
+    async def document(self, order: effects.Fetch, common: Parameters, cookies: Cookies) -> tuple[Document, str]:
         """The document of an order, and the URL that it came from. `common` is what every request says of the call,
         whose cookies these are. Raises FetchError."""
         try:
@@ -70,7 +70,7 @@ class Fetcher:
             raise FetchError(f"{first}; the fallback: {error}") from error
 
     async def _document(
-        self, request: to.DocumentRequest, common: Parameters, cookies: Cookies
+        self, request: effects.DocumentRequest, common: Parameters, cookies: Cookies
     ) -> tuple[Document, str]:
         warnings: list[str] = []
         try:
@@ -84,7 +84,7 @@ class Fetcher:
         return replace(found, warnings=(*warnings, *found.warnings)), url
 
     async def _request(
-        self, request: to.DocumentRequest, common: Parameters, cookies: Cookies, warn: Callable[[str], None]
+        self, request: effects.DocumentRequest, common: Parameters, cookies: Cookies, warn: Callable[[str], None]
     ) -> tuple[Document, str]:
         """The document and the last URL; the body of audio is not read."""
         order = self._order(request, dict(common).get("AccountSid", ""), common + request.parameters, cookies)
@@ -102,7 +102,7 @@ class Fetcher:
         except RequestFailed as error:
             raise FetchError(str(error)) from error
 
-    def _order(self, request: to.DocumentRequest, account: str, form: Parameters, cookies: Cookies) -> Order:
+    def _order(self, request: effects.DocumentRequest, account: str, form: Parameters, cookies: Cookies) -> Order:
         url, body = request.url.partition("#")[0], b""
         text = urlencode(form, errors="replace")
         headers: tuple[Header, ...] = (("Accept", ACCEPT),)

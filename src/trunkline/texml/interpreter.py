@@ -24,8 +24,7 @@ from urllib.parse import urljoin, urlsplit
 from trunkline.calls.commands import Instructions
 from trunkline.calls.views import CallStatus
 from trunkline.streaming.params import StreamParams
-from trunkline.texml import values as to
-from trunkline.texml import verbs
+from trunkline.texml import effects, facts, verbs
 from trunkline.texml.document import DocumentError, parse
 from trunkline.texml.verbs import Document, Method, Prompt, Verb
 
@@ -111,14 +110,14 @@ class Interpreter:
         self._left: dict[int, verbs.Record] = {}
         """Recordings that other instructions cut off, and whose files are still to come."""
         self._ending = False
-        self._out: list[to.Effect] = []
+        self._out: list[effects.Effect] = []
 
     @property
     def over(self) -> bool:
         """Nothing more will come of any fact."""
         return self._ending and isinstance(self._wait, _Idle) and not self._left
 
-    def handle(self, fact: to.Fact) -> list[to.Effect]:
+    def handle(self, fact: facts.Fact) -> list[effects.Effect]:
         """Apply one fact; what is to be done, in order."""
         always = _ALWAYS.get(type(fact))
         if always is not None:
@@ -131,7 +130,7 @@ class Interpreter:
 
     # ── documents ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _instructed(self, fact: to.Instructed) -> None:
+    def _instructed(self, fact: facts.Instructed) -> None:
         if self._ending:
             return
         self._abandon()
@@ -154,21 +153,21 @@ class Interpreter:
             self._begin(found, None)
 
     def _begin(self, found: Document, url: str | None) -> None:
-        self._out.extend(to.Warn(warning) for warning in found.warnings)
+        self._out.extend(effects.Warn(warning) for warning in found.warnings)
         self._base = url
         self._verbs = deque(found.verbs)
         self._go_on()
 
-    def _fetch(self, request: to.DocumentRequest, fallback: to.DocumentRequest | None = None) -> None:
+    def _fetch(self, request: effects.DocumentRequest, fallback: effects.DocumentRequest | None = None) -> None:
         job = self._job()
         self._wait = _Fetching(job)
-        self._out.append(to.Fetch(job, request, fallback))
+        self._out.append(effects.Fetch(job, request, fallback))
 
-    def _fetched(self, wait: _Fetching, fact: to.Fetched) -> None:
+    def _fetched(self, wait: _Fetching, fact: facts.Fetched) -> None:
         if fact.job == wait.job:
             self._begin(fact.document, fact.url)
 
-    def _fetch_failed(self, wait: _Fetching, fact: to.FetchFailed) -> None:
+    def _fetch_failed(self, wait: _Fetching, fact: facts.FetchFailed) -> None:
         if fact.job == wait.job:
             self._fail("no instructions", fact.detail)
 
@@ -180,10 +179,10 @@ class Interpreter:
             if self._steps > self._step_limit:
                 self._fail(f"the instructions went on for {self._step_limit} steps without anything that takes time")
             elif not self._verbs:
-                self._out.append(to.FinishDocument())
+                self._out.append(effects.FinishDocument())
                 self._wait, self._ending = _Idle(), True
             elif not self._answered and _needs_answer(self._verbs[0]):
-                self._out.append(to.Answer())
+                self._out.append(effects.Answer())
                 self._wait = _Answering()
             else:
                 verb = self._verbs.popleft()
@@ -201,9 +200,9 @@ class Interpreter:
             if not last:
                 self._go_on()
         elif last:
-            self._out.append(to.Notify(to.DocumentRequest(found, method, parameters)))
+            self._out.append(effects.Notify(effects.DocumentRequest(found, method, parameters)))
         else:
-            self._fetch(to.DocumentRequest(found, method, parameters))
+            self._fetch(effects.DocumentRequest(found, method, parameters))
 
     def _resolve(self, reference: str) -> str | None:
         """The URL that a reference in the document means (RFC 3986 section 5); None, and a warning, for none."""
@@ -212,7 +211,7 @@ class Interpreter:
             parts = urlsplit(url)
             if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
                 return url
-        self._out.append(to.Warn(f"{reference[:100]} is no http URL" + ("" if self._base else " and has no base")))
+        self._out.append(effects.Warn(f"{reference[:100]} is no http URL" + ("" if self._base else " and has no base")))
         return None
 
     def _resolve_stream(self, reference: str) -> str | None:
@@ -229,24 +228,24 @@ class Interpreter:
 
     # ── the call ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _call_answered(self, _fact: to.CallAnswered) -> None:
+    def _call_answered(self, _fact: facts.CallAnswered) -> None:
         self._answered = True
 
-    def _call_ended(self, _fact: to.CallFinished) -> None:
+    def _call_ended(self, _fact: facts.CallFinished) -> None:
         self._ending = True
         wait = self._wait
         if isinstance(wait, _PendingRecording) and not wait.beeping:
             return  # its file is still to come
         if isinstance(wait, _Dialling):
-            self._out.extend(to.EndLeg(leg, "ended") for leg in sorted(wait.legs))
+            self._out.extend(effects.EndLeg(leg, "ended") for leg in sorted(wait.legs))
         self._wait = _Idle()
 
     def _end(self, cause: str, detail: str = "") -> None:
-        self._out.append(to.HangUpCall(cause, detail))
+        self._out.append(effects.HangUpCall(cause, detail))
         self._wait, self._ending = _Idle(), True
 
     def _fail(self, cause: str, detail: str = "") -> None:
-        self._out.append(to.Warn(f"{cause}: {detail}" if detail else cause))
+        self._out.append(effects.Warn(f"{cause}: {detail}" if detail else cause))
         self._end(cause, detail)
 
     def _abandon(self) -> None:
@@ -254,24 +253,24 @@ class Interpreter:
         wait = self._wait
         match wait:
             case _Prompting() | _Gathering():
-                self._out.append(to.StopPlaying(wait.job))
+                self._out.append(effects.StopPlaying(wait.job))
             case _Connected():
-                self._out.append(to.StopStream(wait.job))
+                self._out.append(effects.StopStream(wait.job))
             case _PendingRecording(beeping=True):
-                self._out.append(to.StopPlaying(wait.job))
+                self._out.append(effects.StopPlaying(wait.job))
             case _PendingRecording():
-                self._out.append(to.StopRecording(wait.job))
+                self._out.append(effects.StopRecording(wait.job))
                 self._left[wait.job] = wait.verb
             case _Dialling():
                 self._quiet(wait)
-                self._out.extend(to.EndLeg(leg, "redirected") for leg in sorted(wait.legs))
+                self._out.extend(effects.EndLeg(leg, "redirected") for leg in sorted(wait.legs))
         self._wait, self._steps = _Idle(), 0
 
     def _reject(self, verb: verbs.Reject) -> None:
         if self._answered:
             self._end("the instructions reject the call")
             return
-        self._out.append(to.Reject(*_REFUSALS[verb.reason]))
+        self._out.append(effects.Reject(*_REFUSALS[verb.reason]))
         self._ending = True
 
     def _nothing(self, _verb: verbs.Answer) -> None:
@@ -283,7 +282,7 @@ class Interpreter:
     def _redirect(self, verb: verbs.Redirect) -> None:
         self._action(verb.url, verb.method, ())
 
-    def _now_answered(self, _wait: _Answering, _fact: to.CallAnswered) -> None:
+    def _now_answered(self, _wait: _Answering, _fact: facts.CallAnswered) -> None:
         self._go_on()
 
     # ── prompts ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -293,16 +292,16 @@ class Interpreter:
         job = self._job()
         match verb:
             case verbs.Say():
-                self._out.append(to.PlaySound(job, verb, verb.loop))
+                self._out.append(effects.PlaySound(job, verb, verb.loop))
             case verbs.Pause():
-                self._out.append(to.StartTimer(job, verb.length))
+                self._out.append(effects.StartTimer(job, verb.length))
             case verbs.Play() if verb.digits:
-                self._out += [to.SendDigits(verb.digits), to.StartTimer(job, seconds_of(verb.digits))]
+                self._out += [effects.SendDigits(verb.digits), effects.StartTimer(job, seconds_of(verb.digits))]
             case verbs.Play():
                 url = self._resolve(verb.url)
                 if url is None:
                     return None
-                self._out.append(to.PlaySound(job, to.RemoteFile(url), verb.loop))
+                self._out.append(effects.PlaySound(job, effects.RemoteFile(url), verb.loop))
         return job
 
     def _begin_prompt(self, verb: Prompt) -> None:
@@ -310,14 +309,14 @@ class Interpreter:
         if job is not None:
             self._wait = _Prompting(job)
 
-    def _prompted(self, wait: _Prompting, fact: to.SoundPlayed | to.TimerExpired) -> None:
+    def _prompted(self, wait: _Prompting, fact: facts.SoundPlayed | facts.TimerExpired) -> None:
         if fact.job == wait.job:
             self._played(fact)
             self._go_on()
 
-    def _played(self, fact: to.SoundPlayed | to.TimerExpired) -> None:
-        if isinstance(fact, to.SoundPlayed) and fact.error is not None:
-            self._out.append(to.Warn(f"nothing was played: {fact.error}"))
+    def _played(self, fact: facts.SoundPlayed | facts.TimerExpired) -> None:
+        if isinstance(fact, facts.SoundPlayed) and fact.error is not None:
+            self._out.append(effects.Warn(f"nothing was played: {fact.error}"))
         else:
             self._took_time()
 
@@ -331,7 +330,7 @@ class Interpreter:
         params = replace(params, url=url)
         if params.status_callback is not None:
             params = replace(params, status_callback=self._resolve(params.status_callback))
-        self._out.append(to.StartStream(job, params))
+        self._out.append(effects.StartStream(job, params))
         return job
 
     def _start(self, verb: verbs.Start) -> None:
@@ -344,9 +343,9 @@ class Interpreter:
             self._wait = _Connected(job)
 
     def _stop(self, verb: verbs.Stop) -> None:
-        self._out.append(to.StopStreams(verb.name))
+        self._out.append(effects.StopStreams(verb.name))
 
-    def _stream_over(self, wait: _Connected, fact: to.StreamOver) -> None:
+    def _stream_over(self, wait: _Connected, fact: facts.StreamOver) -> None:
         if fact.job != wait.job:
             return
         if fact.error is None:
@@ -369,9 +368,9 @@ class Interpreter:
 
     def _gather_wait(self, wait: _Gathering) -> None:
         wait.prompting, wait.job = False, self._job()
-        self._out.append(to.StartTimer(wait.job, wait.verb.timeout))
+        self._out.append(effects.StartTimer(wait.job, wait.verb.timeout))
 
-    def _gather_told(self, wait: _Gathering, fact: to.SoundPlayed | to.TimerExpired) -> None:
+    def _gather_told(self, wait: _Gathering, fact: facts.SoundPlayed | facts.TimerExpired) -> None:
         if fact.job != wait.job:
             return
         self._played(fact)
@@ -380,13 +379,13 @@ class Interpreter:
         else:
             self._gathered(wait, "")
 
-    def _gather_key(self, wait: _Gathering, fact: to.KeyPressed) -> None:
+    def _gather_key(self, wait: _Gathering, fact: facts.KeyPressed) -> None:
         verb, finishing = wait.verb, fact.digit in wait.verb.finish_on
         if not finishing and fact.digit not in verb.valid:
             return
         self._took_time()
         if wait.prompting:
-            self._out.append(to.StopPlaying(wait.job))
+            self._out.append(effects.StopPlaying(wait.job))
             wait.prompts.clear()
         if finishing:
             self._gathered(wait, fact.digit)
@@ -411,36 +410,38 @@ class Interpreter:
                 target = replace(target, status_callback=self._resolve(target.status_callback))
             if target.url is not None:
                 target = replace(target, url=self._resolve(target.url))
-            self._out.append(to.PlaceLeg(leg, target, verb.caller_id, verb.caller_name, verb.timeout, verb.time_limit))
+            self._out.append(
+                effects.PlaceLeg(leg, target, verb.caller_id, verb.caller_name, verb.timeout, verb.time_limit)
+            )
         if self._answered:
             self._ring(wait)
 
     def _ring(self, wait: _Dialling) -> None:
         wait.ringback = self._job()
-        self._out.append(to.PlaySound(wait.ringback, to.Tone("ringback"), 0))
+        self._out.append(effects.PlaySound(wait.ringback, effects.Tone("ringback"), 0))
 
     def _quiet(self, wait: _Dialling) -> None:
         if wait.ringback is not None:
-            self._out.append(to.StopPlaying(wait.ringback))
+            self._out.append(effects.StopPlaying(wait.ringback))
             wait.ringback = None
 
-    def _leg_progressed(self, wait: _Dialling, fact: to.LegProgressed) -> None:
+    def _leg_progressed(self, wait: _Dialling, fact: facts.LegProgressed) -> None:
         # Of several parties that ring, none is heard before one answers.
         if self._answered and wait.legs == {fact.leg}:
             self._bridge(wait, fact.leg)
 
-    def _leg_answered(self, wait: _Dialling, fact: to.LegAnswered) -> None:
+    def _leg_answered(self, wait: _Dialling, fact: facts.LegAnswered) -> None:
         if fact.leg not in wait.legs or wait.winner is not None:
             return
         self._took_time()
-        self._out.extend(to.EndLeg(leg, "elsewhere") for leg in sorted(wait.legs - {fact.leg}))
+        self._out.extend(effects.EndLeg(leg, "elsewhere") for leg in sorted(wait.legs - {fact.leg}))
         wait.legs, wait.winner = {fact.leg}, fact.leg
         if self._answered:
             self._bridge(wait, fact.leg)
         else:
-            self._out.append(to.Answer())
+            self._out.append(effects.Answer())
 
-    def _dial_answered(self, wait: _Dialling, _fact: to.CallAnswered) -> None:
+    def _dial_answered(self, wait: _Dialling, _fact: facts.CallAnswered) -> None:
         if wait.winner is not None:
             self._bridge(wait, wait.winner)
         else:
@@ -450,13 +451,13 @@ class Interpreter:
         self._quiet(wait)
         if wait.bridged != leg:
             wait.bridged = leg
-            self._out.append(to.BridgeLeg(leg))
+            self._out.append(effects.BridgeLeg(leg))
 
-    def _dial_key(self, wait: _Dialling, fact: to.KeyPressed) -> None:
+    def _dial_key(self, wait: _Dialling, fact: facts.KeyPressed) -> None:
         if fact.digit == "*" and wait.verb.hangup_on_star and wait.winner is not None:
-            self._out.append(to.EndLeg(wait.winner, "star"))
+            self._out.append(effects.EndLeg(wait.winner, "star"))
 
-    def _leg_over(self, wait: _Dialling, fact: to.LegOver) -> None:
+    def _leg_over(self, wait: _Dialling, fact: facts.LegOver) -> None:
         if fact.leg not in wait.legs:
             return
         wait.legs.discard(fact.leg)
@@ -479,20 +480,20 @@ class Interpreter:
     def _record(self, verb: verbs.Record) -> None:
         self._wait = wait = _PendingRecording(verb, self._job(), beeping=verb.play_beep)
         if verb.play_beep:
-            self._out.append(to.PlaySound(wait.job, to.Tone("beep")))
+            self._out.append(effects.PlaySound(wait.job, effects.Tone("beep")))
         else:
             self._roll(wait)
 
-    def _beeped(self, wait: _PendingRecording, fact: to.SoundPlayed) -> None:
+    def _beeped(self, wait: _PendingRecording, fact: facts.SoundPlayed) -> None:
         if wait.beeping and fact.job == wait.job:
             wait.beeping, wait.job = False, self._job()
             self._roll(wait)
 
     def _roll(self, wait: _PendingRecording) -> None:
         verb = wait.verb
-        self._out.append(to.Record(wait.job, verb.channels, verb.max_length, verb.timeout, verb.finish_on))
+        self._out.append(effects.Record(wait.job, verb.channels, verb.max_length, verb.timeout, verb.finish_on))
 
-    def _recorded(self, wait: _PendingRecording, fact: to.RecordingDone) -> None:
+    def _recorded(self, wait: _PendingRecording, fact: facts.RecordingDone) -> None:
         if wait.beeping or fact.job != wait.job:
             return
         verb, self._wait = wait.verb, _Idle()
@@ -505,34 +506,34 @@ class Interpreter:
         digits = "hangup" if hung_up else fact.digit
         self._action(verb.action, verb.method, (*_about(fact), ("Digits", digits)), last=self._ending or hung_up)
 
-    def _left_recorded(self, fact: to.RecordingDone) -> None:
+    def _left_recorded(self, fact: facts.RecordingDone) -> None:
         """One that other instructions cut off: what came instead of its action runs, or is over."""
         verb = self._left.pop(fact.job, None)
         if verb is not None:
             self._tell_recorded(verb, fact)
 
-    def _tell_recorded(self, verb: verbs.Record, fact: to.RecordingDone) -> bool:
+    def _tell_recorded(self, verb: verbs.Record, fact: facts.RecordingDone) -> bool:
         """Tell the status callback of the file; whether there is one."""
         if fact.error is not None:
             if fact.reason != "hangup":
-                self._out.append(to.Warn(f"nothing was recorded: {fact.error}"))
+                self._out.append(effects.Warn(f"nothing was recorded: {fact.error}"))
             return False
         callback = self._resolve(verb.status_callback) if verb.status_callback else None
         if callback is not None:
             channels = ("RecordingChannels", str(verb.channels))
             told = (*_about(fact), channels, ("RecordingSource", "RecordVerb"), ("RecordingStatus", "completed"))
-            self._out.append(to.Notify(to.DocumentRequest(callback, verb.status_callback_method, told)))
+            self._out.append(effects.Notify(effects.DocumentRequest(callback, verb.status_callback_method, told)))
         return True
 
 
-def _about(fact: to.RecordingDone) -> tuple[tuple[str, str], ...]:
+def _about(fact: facts.RecordingDone) -> tuple[tuple[str, str], ...]:
     return (("RecordingUrl", fact.url), ("RecordingSid", fact.sid), ("RecordingDuration", str(int(fact.seconds))))
 
 
-def _requests(given: Instructions) -> list[to.DocumentRequest]:
+def _requests(given: Instructions) -> list[effects.DocumentRequest]:
     method = given.method or "POST"
     both = ((given.url, method), (given.fallback_url, given.fallback_method or method))
-    return [to.DocumentRequest(url, method) for url, method in both if url is not None]
+    return [effects.DocumentRequest(url, method) for url, method in both if url is not None]
 
 
 def _needs_answer(verb: Verb) -> bool:
@@ -563,27 +564,27 @@ _BEGIN: dict[type, Callable[[Interpreter, Any], None]] = {
 }
 
 _ALWAYS: dict[type, Callable[[Interpreter, Any], None]] = {
-    to.Instructed: Interpreter._instructed,
-    to.CallAnswered: Interpreter._call_answered,
-    to.CallFinished: Interpreter._call_ended,
-    to.RecordingDone: Interpreter._left_recorded,
+    facts.Instructed: Interpreter._instructed,
+    facts.CallAnswered: Interpreter._call_answered,
+    facts.CallFinished: Interpreter._call_ended,
+    facts.RecordingDone: Interpreter._left_recorded,
 }
 
 _TABLE: dict[tuple[type, type], Callable[[Interpreter, Any, Any], None]] = {
-    (_Fetching, to.Fetched): Interpreter._fetched,
-    (_Fetching, to.FetchFailed): Interpreter._fetch_failed,
-    (_Answering, to.CallAnswered): Interpreter._now_answered,
-    (_Prompting, to.SoundPlayed): Interpreter._prompted,
-    (_Prompting, to.TimerExpired): Interpreter._prompted,
-    (_Connected, to.StreamOver): Interpreter._stream_over,
-    (_Gathering, to.SoundPlayed): Interpreter._gather_told,
-    (_Gathering, to.TimerExpired): Interpreter._gather_told,
-    (_Gathering, to.KeyPressed): Interpreter._gather_key,
-    (_Dialling, to.LegProgressed): Interpreter._leg_progressed,
-    (_Dialling, to.LegAnswered): Interpreter._leg_answered,
-    (_Dialling, to.CallAnswered): Interpreter._dial_answered,
-    (_Dialling, to.LegOver): Interpreter._leg_over,
-    (_Dialling, to.KeyPressed): Interpreter._dial_key,
-    (_PendingRecording, to.SoundPlayed): Interpreter._beeped,
-    (_PendingRecording, to.RecordingDone): Interpreter._recorded,
+    (_Fetching, facts.Fetched): Interpreter._fetched,
+    (_Fetching, facts.FetchFailed): Interpreter._fetch_failed,
+    (_Answering, facts.CallAnswered): Interpreter._now_answered,
+    (_Prompting, facts.SoundPlayed): Interpreter._prompted,
+    (_Prompting, facts.TimerExpired): Interpreter._prompted,
+    (_Connected, facts.StreamOver): Interpreter._stream_over,
+    (_Gathering, facts.SoundPlayed): Interpreter._gather_told,
+    (_Gathering, facts.TimerExpired): Interpreter._gather_told,
+    (_Gathering, facts.KeyPressed): Interpreter._gather_key,
+    (_Dialling, facts.LegProgressed): Interpreter._leg_progressed,
+    (_Dialling, facts.LegAnswered): Interpreter._leg_answered,
+    (_Dialling, facts.CallAnswered): Interpreter._dial_answered,
+    (_Dialling, facts.LegOver): Interpreter._leg_over,
+    (_Dialling, facts.KeyPressed): Interpreter._dial_key,
+    (_PendingRecording, facts.SoundPlayed): Interpreter._beeped,
+    (_PendingRecording, facts.RecordingDone): Interpreter._recorded,
 }

@@ -25,8 +25,7 @@ from typing import Any, Literal, Protocol
 
 import structlog
 
-from trunkline.calls import commands as ask
-from trunkline.calls import events as facts
+from trunkline.calls import commands, events
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
 from trunkline.calls.recordings import RecordingFiles
@@ -37,7 +36,7 @@ from trunkline.errors import ApiError, StartupError
 from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
 from trunkline.outbound.cookies import Cookies
 from trunkline.outbound.dialler import Dialler
-from trunkline.texml import values as to
+from trunkline.texml import effects, facts
 from trunkline.texml.cache import FileCache
 from trunkline.texml.fetch import Fetcher, FetchError, Parameters
 from trunkline.texml.interpreter import Interpreter
@@ -102,7 +101,7 @@ class _Run:
 
     entry: LiveCall
     interpreter: Interpreter
-    inbox: deque[to.Fact] = field(default_factory=deque)
+    inbox: deque[facts.Fact] = field(default_factory=deque)
     """Bounded by the effects of one fact."""
     busy: bool = False
     answered: bool = False
@@ -161,17 +160,17 @@ class TexmlRunner:
             run.answered = _ready(entry)
             self._runs[run.sid] = run
             self.counters["runs"] += 1
-        self._feed(run, to.Instructed(instructions))
+        self._feed(run, facts.Instructed(instructions))
 
     def redirect(self, entry: LiveCall, instructions: Instructions) -> None:
         """See `CallScript`. For the call that dialled this one, its `<Dial>` is over then."""
         dialled = self._legs.get(entry.call.view.sid)
         if dialled is not None:
-            self._ask(entry, ask.Unbridge())
+            self._ask(entry, commands.Unbridge())
             self._leg_over(*dialled, entry)
         self.start(entry, instructions)
 
-    def on_applied(self, entry: LiveCall, what: facts.Fact | Command) -> None:
+    def on_applied(self, entry: LiveCall, what: events.Fact | Command) -> None:
         """See `CallScript`."""
         sid = entry.call.view.sid
         if sid in self._legs:
@@ -181,14 +180,14 @@ class TexmlRunner:
             return
         if not run.answered and _ready(entry):
             run.answered = True
-            self._feed(run, to.CallAnswered())
+            self._feed(run, facts.CallAnswered())
         fact = self._fact_of(run, what)
         if fact is not None:
             self._feed(run, fact)
         if entry.call.state is not CallState.ENDED:
             return
-        self._feed(run, to.CallFinished())
-        if isinstance(what, facts.WorkerLost):
+        self._feed(run, facts.CallFinished())
+        if isinstance(what, events.WorkerLost):
             self._lose_recordings(run, what.detail)
         if run.interpreter.over:
             self._close(run)
@@ -196,34 +195,34 @@ class TexmlRunner:
     def _lose_recordings(self, run: _Run, why: str) -> None:
         """Nobody will tell their ends."""
         for job, sid in run.recordings.items():
-            self._feed(run, to.RecordingDone(job, sid, "", 0, "error", "", why))
+            self._feed(run, facts.RecordingDone(job, sid, "", 0, "error", "", why))
         run.recordings.clear()
 
-    def _fact_of(self, run: _Run, what: facts.Fact | Command) -> to.Fact | None:
+    def _fact_of(self, run: _Run, what: events.Fact | Command) -> facts.Fact | None:
         match what:
-            case facts.DigitHeard():
-                return to.KeyPressed(what.digit)
-            case facts.PlaybackEnded():
+            case events.DigitHeard():
+                return facts.KeyPressed(what.digit)
+            case events.PlaybackEnded():
                 url = _played_to_its_end(run, what.job)
-                return to.SoundPlayed(what.job, what.error and f"{url}{what.error}")
-            case facts.StreamEnded() if what.sid in run.streams:
-                return to.StreamOver(run.streams.pop(what.sid), what.error)
-            case facts.RecordingEnded() if what.job in run.recordings:
+                return facts.SoundPlayed(what.job, what.error and f"{url}{what.error}")
+            case events.StreamEnded() if what.sid in run.streams:
+                return facts.StreamOver(run.streams.pop(what.sid), what.error)
+            case events.RecordingEnded() if what.job in run.recordings:
                 sid = run.recordings.pop(what.job)
                 url = self._tools.recordings.url(run.account, sid)
-                return to.RecordingDone(what.job, sid, url, what.seconds, what.reason, what.digit, what.error)
+                return facts.RecordingDone(what.job, sid, url, what.seconds, what.reason, what.digit, what.error)
         return None
 
-    def _leg_applied(self, entry: LiveCall, what: facts.Fact | Command) -> None:
+    def _leg_applied(self, entry: LiveCall, what: events.Fact | Command) -> None:
         run, leg = self._legs[entry.call.view.sid]
         if entry.call.state is CallState.ENDED:
             self._leg_over(run, leg, entry)
         elif entry.instructions is not None:
             return  # the end of its document is its answer
-        elif isinstance(what, facts.Progressed) and what.answer is not None:
-            self._feed(run, to.LegProgressed(leg))
-        elif isinstance(what, facts.Accepted):
-            self._feed(run, to.LegAnswered(leg))
+        elif isinstance(what, events.Progressed) and what.answer is not None:
+            self._feed(run, facts.LegProgressed(leg))
+        elif isinstance(what, events.Accepted):
+            self._feed(run, facts.LegAnswered(leg))
 
     def _leg_over(self, run: _Run, leg: int, entry: LiveCall) -> None:
         view = entry.call.view
@@ -232,11 +231,11 @@ class TexmlRunner:
         status: CallStatus = view.status if entry.call.state is CallState.ENDED else "completed"
         ended = view.ended_at or datetime.now(UTC)
         seconds = int((ended - view.answered_at).total_seconds()) if view.answered_at else 0
-        self._feed(run, to.LegOver(leg, view.sid, status, seconds))
+        self._feed(run, facts.LegOver(leg, view.sid, status, seconds))
 
     # ── a run ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _feed(self, run: _Run, fact: to.Fact) -> None:
+    def _feed(self, run: _Run, fact: facts.Fact) -> None:
         """Tell the interpreter, after what it is told already, and do what it wants."""
         run.inbox.append(fact)
         if run.busy:
@@ -250,7 +249,7 @@ class TexmlRunner:
         except Exception as error:
             _log.exception("instructions stumbled", call_sid=run.sid, error=repr(error))
             run.inbox.clear()
-            self._ask(run.entry, ask.EndCall(_STUMBLED, "failed"))
+            self._ask(run.entry, commands.EndCall(_STUMBLED, "failed"))
         finally:
             run.busy = False
 
@@ -271,19 +270,19 @@ class TexmlRunner:
         for job in list(run.sounds):
             _played_to_its_end(run, job)
 
-    def _work(self, run: _Run, job: int, work: Callable[[], Awaitable[to.Fact | None]]) -> None:
+    def _work(self, run: _Run, job: int, work: Callable[[], Awaitable[facts.Fact | None]]) -> None:
         """Do something that takes time, and tell the interpreter the fact that comes of it, if any."""
         task = asyncio.create_task(self._worked(run, job, work), name=f"texml {run.sid} {job}")
         run.tasks[job] = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _worked(self, run: _Run, job: int, work: Callable[[], Awaitable[to.Fact | None]]) -> None:
+    async def _worked(self, run: _Run, job: int, work: Callable[[], Awaitable[facts.Fact | None]]) -> None:
         try:
             fact = await work()
         except Exception as error:
             _log.exception("instructions stumbled", call_sid=run.sid, error=repr(error))
-            self._ask(run.entry, ask.EndCall(_STUMBLED, "failed"))
+            self._ask(run.entry, commands.EndCall(_STUMBLED, "failed"))
             return
         finally:
             run.tasks.pop(job, None)
@@ -312,124 +311,124 @@ class TexmlRunner:
 
     # ── what the interpreter wants ──────────────────────────────────────────────────────────────────────────
 
-    def _fetch(self, run: _Run, effect: to.Fetch) -> None:
+    def _fetch(self, run: _Run, effect: effects.Fetch) -> None:
         self._work(run, effect.job, partial(self._fetched, effect, self._common(run), run.cookies))
 
-    async def _fetched(self, effect: to.Fetch, common: Parameters, cookies: Cookies) -> to.Fact:
+    async def _fetched(self, effect: effects.Fetch, common: Parameters, cookies: Cookies) -> facts.Fact:
         try:
             document, url = await self._tools.fetcher.document(effect, common, cookies)
         except FetchError as error:
-            return to.FetchFailed(effect.job, str(error))
-        return to.Fetched(effect.job, document, url)
+            return facts.FetchFailed(effect.job, str(error))
+        return facts.Fetched(effect.job, document, url)
 
-    def _notify(self, run: _Run, effect: to.Notify) -> None:
+    def _notify(self, run: _Run, effect: effects.Notify) -> None:
         request = effect.request
         self._calls.notify(run.entry, request.url, request.method, self._common(run) + request.parameters)
 
-    def _warn(self, run: _Run, effect: to.Warn) -> None:
+    def _warn(self, run: _Run, effect: effects.Warn) -> None:
         _log.warning("TeXML", call_sid=run.sid, warning=effect.text)
-        self._ask(run.entry, ask.Note(effect.text))
+        self._ask(run.entry, commands.Note(effect.text))
 
-    def _answer(self, run: _Run, _effect: to.Answer) -> None:
+    def _answer(self, run: _Run, _effect: effects.Answer) -> None:
         # Of those that are dialled one has answered, or none is: then the codec is open.
         codec = next((leg.call.view.codec for leg in run.legs.values() if leg.call.answered), None)
-        self._ask(run.entry, ask.AnswerCall(codec))
+        self._ask(run.entry, commands.AnswerCall(codec))
 
-    def _reject(self, run: _Run, effect: to.Reject) -> None:
-        self._ask(run.entry, ask.RejectCall(effect.status, effect.reason))
+    def _reject(self, run: _Run, effect: effects.Reject) -> None:
+        self._ask(run.entry, commands.RejectCall(effect.status, effect.reason))
 
-    def _finish(self, run: _Run, _effect: to.FinishDocument) -> None:
+    def _finish(self, run: _Run, _effect: effects.FinishDocument) -> None:
         dialled = self._legs.get(run.sid)
         if dialled is None:
-            self._ask(run.entry, ask.EndCall("the instructions ended"))
+            self._ask(run.entry, commands.EndCall("the instructions ended"))
             return
         parent, leg = dialled
         self._close(run)
-        self._feed(parent, to.LegAnswered(leg))
+        self._feed(parent, facts.LegAnswered(leg))
 
-    def _hang_up(self, run: _Run, effect: to.HangUpCall) -> None:
-        self._ask(run.entry, ask.EndCall(effect.cause, detail=effect.detail))
+    def _hang_up(self, run: _Run, effect: effects.HangUpCall) -> None:
+        self._ask(run.entry, commands.EndCall(effect.cause, detail=effect.detail))
 
-    def _start_stream(self, run: _Run, effect: to.StartStream) -> None:
+    def _start_stream(self, run: _Run, effect: effects.StartStream) -> None:
         sid = StreamSid(random_uuid(secrets.token_bytes(16)))
         run.streams[sid] = effect.job
-        refused = self._ask(run.entry, ask.StartStream(sid, effect.params))
+        refused = self._ask(run.entry, commands.StartStream(sid, effect.params))
         if refused is not None:
             del run.streams[sid]
             _log.warning("a stream was refused", call_sid=run.sid, error=refused)
-            run.inbox.append(to.StreamOver(effect.job, refused))
+            run.inbox.append(facts.StreamOver(effect.job, refused))
 
-    def _stop_stream(self, run: _Run, effect: to.StopStream) -> None:
+    def _stop_stream(self, run: _Run, effect: effects.StopStream) -> None:
         for sid in [sid for sid, job in run.streams.items() if job == effect.job]:
-            self._ask(run.entry, ask.StopStream(sid))
+            self._ask(run.entry, commands.StopStream(sid))
 
-    def _stop_streams(self, run: _Run, effect: to.StopStreams) -> None:
+    def _stop_streams(self, run: _Run, effect: effects.StopStreams) -> None:
         for view in run.entry.call.live_streams:
             if effect.name is None or view.name == effect.name:
-                self._ask(run.entry, ask.StopStream(view.sid))
+                self._ask(run.entry, commands.StopStream(view.sid))
 
-    def _play(self, run: _Run, effect: to.PlaySound) -> None:
+    def _play(self, run: _Run, effect: effects.PlaySound) -> None:
         self._work(run, effect.job, partial(self._played, run, effect))
 
-    async def _played(self, run: _Run, effect: to.PlaySound) -> to.Fact | None:
+    async def _played(self, run: _Run, effect: effects.PlaySound) -> facts.Fact | None:
         """Get the file and have it played; a fact only when nothing is: else the worker tells the end."""
         try:
             path = await self._file_of(run, effect)
         except (SoundError, SpeechError) as error:
-            return to.SoundPlayed(effect.job, str(error))
-        refused = self._ask(run.entry, ask.StartPlayback(effect.job, str(path), effect.loop))
+            return facts.SoundPlayed(effect.job, str(error))
+        refused = self._ask(run.entry, commands.StartPlayback(effect.job, str(path), effect.loop))
         if refused is not None:
             _played_to_its_end(run, effect.job)
-        return None if refused is None else to.SoundPlayed(effect.job, refused)
+        return None if refused is None else facts.SoundPlayed(effect.job, refused)
 
-    async def _file_of(self, run: _Run, effect: to.PlaySound) -> Path:
+    async def _file_of(self, run: _Run, effect: effects.PlaySound) -> Path:
         match sound := effect.sound:
             case Say():
                 return await self._tools.voice.speak(run.account, sound.text, sound.voice, sound.language)
-            case to.RemoteFile():
+            case effects.RemoteFile():
                 recording = self._tools.recordings.path_of(run.account, sound.url)
                 if recording is not None:
                     return recording
                 found = await self._tools.sounds.file(run.account, sound.url)
                 run.sounds[effect.job] = sound.url, found
                 return found.path
-            case to.Tone():
+            case effects.Tone():
                 return self._tools.sounds.tone(sound.name)
 
-    def _stop_playing(self, run: _Run, effect: to.StopPlaying) -> None:
+    def _stop_playing(self, run: _Run, effect: effects.StopPlaying) -> None:
         task = run.tasks.pop(effect.job, None)
         if task is None:
-            self._ask(run.entry, ask.StopPlayback(effect.job))
+            self._ask(run.entry, commands.StopPlayback(effect.job))
         else:
             task.cancel()
 
-    def _send_digits(self, run: _Run, effect: to.SendDigits) -> None:
-        refused = self._ask(run.entry, ask.SendDigits(effect.digits))
+    def _send_digits(self, run: _Run, effect: effects.SendDigits) -> None:
+        refused = self._ask(run.entry, commands.SendDigits(effect.digits))
         if refused is not None:
             _log.warning("keys were not sent", call_sid=run.sid, error=refused)
 
-    def _set_timer(self, run: _Run, effect: to.StartTimer) -> None:
+    def _set_timer(self, run: _Run, effect: effects.StartTimer) -> None:
         if run.timer is not None:
             run.timer.cancel()
         loop = asyncio.get_running_loop()
-        run.timer = loop.call_later(effect.seconds, self._feed, run, to.TimerExpired(effect.job))
+        run.timer = loop.call_later(effect.seconds, self._feed, run, facts.TimerExpired(effect.job))
 
-    def _record(self, run: _Run, effect: to.Record) -> None:
+    def _record(self, run: _Run, effect: effects.Record) -> None:
         sid = random_uuid(secrets.token_bytes(16))
         path = self._tools.recordings.path(run.account, sid)
         run.recordings[effect.job] = sid
-        command = ask.StartRecording(
+        command = commands.StartRecording(
             effect.job, str(path), effect.channels, effect.max_length, effect.silence, effect.finish_on
         )
         refused = self._ask(run.entry, command)
         if refused is not None:
             del run.recordings[effect.job]
-            run.inbox.append(to.RecordingDone(effect.job, sid, "", 0, "error", "", refused))
+            run.inbox.append(facts.RecordingDone(effect.job, sid, "", 0, "error", "", refused))
 
-    def _stop_recording(self, run: _Run, effect: to.StopRecording) -> None:
-        self._ask(run.entry, ask.StopRecording(effect.job))
+    def _stop_recording(self, run: _Run, effect: effects.StopRecording) -> None:
+        self._ask(run.entry, commands.StopRecording(effect.job))
 
-    def _place_leg(self, run: _Run, effect: to.PlaceLeg) -> None:
+    def _place_leg(self, run: _Run, effect: effects.PlaceLeg) -> None:
         target = effect.target
         route = self._route(target.to)
         if route is None:
@@ -445,11 +444,11 @@ class TexmlRunner:
         if entry.call.state is CallState.ENDED:
             self._leg_over(run, effect.leg, entry)
 
-    def _not_placed(self, run: _Run, effect: to.PlaceLeg, why: str) -> None:
+    def _not_placed(self, run: _Run, effect: effects.PlaceLeg, why: str) -> None:
         _log.warning("a call was not placed", call_sid=run.sid, to=effect.target.to, error=why)
-        run.inbox.append(to.LegOver(effect.leg, "", "failed", 0))
+        run.inbox.append(facts.LegOver(effect.leg, "", "failed", 0))
 
-    def _request(self, run: _Run, effect: to.PlaceLeg) -> CallRequest:
+    def _request(self, run: _Run, effect: effects.PlaceLeg) -> CallRequest:
         view, target = run.entry.call.view, effect.target
         own = (view.codec,) if view.codec in self._tools.codecs else ()
         return CallRequest(
@@ -470,7 +469,7 @@ class TexmlRunner:
             send_digits=target.send_digits,
         )
 
-    def _end_leg(self, run: _Run, effect: to.EndLeg) -> None:
+    def _end_leg(self, run: _Run, effect: effects.EndLeg) -> None:
         entry = run.legs.get(effect.leg)
         if entry is None:
             return
@@ -478,11 +477,11 @@ class TexmlRunner:
         detail = (view.hangup_cause or "") if effect.why == "ended" else ""
         by_party = effect.why == "star" or (effect.why == "ended" and view.hangup_source in ("caller", "callee"))
         source: Literal["caller", "system"] = "caller" if by_party else "system"
-        self._ask(entry, ask.EndCall(_LEG_ENDS[effect.why], source=source, detail=detail))
+        self._ask(entry, commands.EndCall(_LEG_ENDS[effect.why], source=source, detail=detail))
 
-    def _bridge_leg(self, run: _Run, effect: to.BridgeLeg) -> None:
+    def _bridge_leg(self, run: _Run, effect: effects.BridgeLeg) -> None:
         entry = run.legs.get(effect.leg)
-        refused = self._ask(run.entry, ask.Bridge(entry.call.view.sid)) if entry else "it is over"
+        refused = self._ask(run.entry, commands.Bridge(entry.call.view.sid)) if entry else "it is over"
         if refused is not None:
             _log.warning("two calls were not connected", call_sid=run.sid, error=refused)
 
@@ -511,23 +510,23 @@ def _ready(entry: LiveCall) -> bool:
 
 
 _PERFORM: dict[type, Callable[[TexmlRunner, _Run, Any], None]] = {
-    to.Fetch: TexmlRunner._fetch,
-    to.Notify: TexmlRunner._notify,
-    to.Warn: TexmlRunner._warn,
-    to.Answer: TexmlRunner._answer,
-    to.Reject: TexmlRunner._reject,
-    to.FinishDocument: TexmlRunner._finish,
-    to.HangUpCall: TexmlRunner._hang_up,
-    to.StartStream: TexmlRunner._start_stream,
-    to.StopStream: TexmlRunner._stop_stream,
-    to.StopStreams: TexmlRunner._stop_streams,
-    to.PlaySound: TexmlRunner._play,
-    to.StopPlaying: TexmlRunner._stop_playing,
-    to.SendDigits: TexmlRunner._send_digits,
-    to.StartTimer: TexmlRunner._set_timer,
-    to.Record: TexmlRunner._record,
-    to.StopRecording: TexmlRunner._stop_recording,
-    to.PlaceLeg: TexmlRunner._place_leg,
-    to.EndLeg: TexmlRunner._end_leg,
-    to.BridgeLeg: TexmlRunner._bridge_leg,
+    effects.Fetch: TexmlRunner._fetch,
+    effects.Notify: TexmlRunner._notify,
+    effects.Warn: TexmlRunner._warn,
+    effects.Answer: TexmlRunner._answer,
+    effects.Reject: TexmlRunner._reject,
+    effects.FinishDocument: TexmlRunner._finish,
+    effects.HangUpCall: TexmlRunner._hang_up,
+    effects.StartStream: TexmlRunner._start_stream,
+    effects.StopStream: TexmlRunner._stop_stream,
+    effects.StopStreams: TexmlRunner._stop_streams,
+    effects.PlaySound: TexmlRunner._play,
+    effects.StopPlaying: TexmlRunner._stop_playing,
+    effects.SendDigits: TexmlRunner._send_digits,
+    effects.StartTimer: TexmlRunner._set_timer,
+    effects.Record: TexmlRunner._record,
+    effects.StopRecording: TexmlRunner._stop_recording,
+    effects.PlaceLeg: TexmlRunner._place_leg,
+    effects.EndLeg: TexmlRunner._end_leg,
+    effects.BridgeLeg: TexmlRunner._bridge_leg,
 }

@@ -18,7 +18,7 @@ from trunkline import log
 from trunkline.config import MediaSettings, Settings
 from trunkline.errors import StartupError
 from trunkline.ids import LegId
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 from trunkline.workers.link import Link
 
 _log = structlog.get_logger()
@@ -39,21 +39,21 @@ class LegLost:
     detail: str
 
 
-PoolEvent = wire.Happening | LegLost
+PoolEvent = messages.Happening | LegLost
 
 
 @dataclass(slots=True)
 class _Worker:
     index: int
     ports: tuple[int, int]
-    link: Link[wire.Report] | None = None
+    link: Link[messages.Report] | None = None
     process: asyncio.subprocess.Process | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     legs: set[LegId] = field(default_factory=set)
-    asked: dict[int, asyncio.Future[wire.Reported | None]] = field(default_factory=dict)
+    asked: dict[int, asyncio.Future[messages.Reported | None]] = field(default_factory=dict)
     last_heard: float = 0.0
-    status: wire.Status = field(default_factory=lambda: wire.Status(0, 0, {}))
+    status: messages.Status = field(default_factory=lambda: messages.Status(0, 0, {}))
     fresh: int = 0
     """Legs placed since that."""
 
@@ -71,7 +71,7 @@ class WorkerPool:
     """All media workers of the node."""
 
     def __init__(
-        self, settings: Settings, on_event: Callable[[PoolEvent], None], sign_of_life: float = wire.SIGN_OF_LIFE
+        self, settings: Settings, on_event: Callable[[PoolEvent], None], sign_of_life: float = messages.SIGN_OF_LIFE
     ) -> None:
         self._settings = settings
         self._sign_of_life = sign_of_life
@@ -132,8 +132,8 @@ class WorkerPool:
         ca_file = None if settings.streams.ca_file is None else str(settings.streams.ca_file)
         for worker in self._workers:
             if worker.link is not None:
-                worker.link.send(wire.SetLog(settings.log.model_dump_json()))
-                worker.link.send(wire.Trust(ca_file))
+                worker.link.send(messages.SetLog(settings.log.model_dump_json()))
+                worker.link.send(messages.Trust(ca_file))
 
     @property
     def ready(self) -> bool:
@@ -146,7 +146,7 @@ class WorkerPool:
         return [worker.process.pid for worker in self._workers if worker.usable and worker.process is not None]
 
     @property
-    def statuses(self) -> list[wire.Status]:
+    def statuses(self) -> list[messages.Status]:
         """The last status of each worker."""
         return [worker.status for worker in self._workers]
 
@@ -175,7 +175,7 @@ class WorkerPool:
         if worker is not None and worker.link is not None:
             worker.link.send(order)
 
-    async def report(self, leg: LegId) -> wire.Reported | None:
+    async def report(self, leg: LegId) -> messages.Reported | None:
         """A leg as it is now; None when its worker is gone or does not answer within `REPORT_TIMEOUT`."""
         worker = self._by_leg.get(leg)
         if worker is None or worker.link is None:
@@ -184,9 +184,9 @@ class WorkerPool:
         request = self._requests
         answer = worker.asked[request] = asyncio.get_running_loop().create_future()
         try:
-            if not worker.link.send(wire.GetReport(leg, request)):
+            if not worker.link.send(messages.GetReport(leg, request)):
                 return None
-            return await asyncio.wait_for(answer, wire.REPORT_TIMEOUT)
+            return await asyncio.wait_for(answer, messages.REPORT_TIMEOUT)
         except TimeoutError:
             return None
         finally:
@@ -215,7 +215,9 @@ class WorkerPool:
         worker.gone.clear()
         worker.last_heard = loop.time()
         worker.process = None
-        link: Link[wire.Report] = Link(wire.Report, lambda report: self._on_report(worker, report), worker.gone.set)
+        link: Link[messages.Report] = Link(
+            messages.Report, lambda report: self._on_report(worker, report), worker.gone.set
+        )
         try:
             with theirs:
                 await loop.create_unix_connection(lambda: link, sock=ours)
@@ -249,9 +251,9 @@ class WorkerPool:
             except TimeoutError:
                 continue
 
-    def _configure(self, worker: _Worker) -> wire.Configure:
+    def _configure(self, worker: _Worker) -> messages.Configure:
         settings = self._settings
-        return wire.Configure(
+        return messages.Configure(
             media=settings.media.model_dump_json(),
             streams=settings.streams.model_dump_json(),
             log=settings.log.model_dump_json(),
@@ -259,15 +261,15 @@ class WorkerPool:
             port_max=worker.ports[1],
         )
 
-    def _on_report(self, worker: _Worker, report: wire.Report) -> None:
+    def _on_report(self, worker: _Worker, report: messages.Report) -> None:
         worker.last_heard = asyncio.get_running_loop().time()
-        if isinstance(report, wire.Ready):
+        if isinstance(report, messages.Ready):
             worker.ready.set()
-        elif isinstance(report, wire.Said):
+        elif isinstance(report, messages.Said):
             log.relay(report.line, report.dropped)
-        elif isinstance(report, wire.Status):
+        elif isinstance(report, messages.Status):
             worker.status, worker.fresh = report, 0
-        elif isinstance(report, wire.Reported):
+        elif isinstance(report, messages.Reported):
             answer = worker.asked.get(report.request)
             if answer is not None and not answer.done():
                 answer.set_result(report)
@@ -277,7 +279,7 @@ class WorkerPool:
     def _lost(self, worker: _Worker) -> None:
         worker.gone.set()
         worker.ready.clear()
-        worker.status, worker.fresh = wire.Status(0, 0, {}), 0
+        worker.status, worker.fresh = messages.Status(0, 0, {}), 0
         for answer in worker.asked.values():
             if not answer.done():
                 answer.set_result(None)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mp3files import signal_to_noise
 from trunkline.ids import LegId
 from trunkline.media.codecs import CODECS
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 from trunkline.workers.worker.decoder_client import DecoderProcess
 from workers.bench import ONE, OTHER, Bench, wav
 
@@ -35,8 +35,8 @@ def record(
     max_length: float = 0,
     silence: float = 0,
     finish_on: str = "",
-) -> wire.Record:
-    return wire.Record(leg, 3, str(path), channels, max_length, silence, finish_on)
+) -> messages.Record:
+    return messages.Record(leg, 3, str(path), channels, max_length, silence, finish_on)
 
 
 def open_files(pid: int) -> list[str]:
@@ -55,20 +55,20 @@ async def talk(bench: Bench, packets: int, leg: LegId = ONE, codec: str = "PCMU"
         await bench.phones[leg].packet()
 
 
-async def over(bench: Bench) -> wire.Recorded:
-    while not isinstance(told := await bench.told(), wire.Recorded):
+async def over(bench: Bench) -> messages.Recorded:
+    while not isinstance(told := await bench.told(), messages.Recorded):
         pass
     return told
 
 
 async def test_both_sides_are_recorded_apart_and_in_step(bench: Bench, tmp_path: Path) -> None:
     bench.open(ONE)
-    bench.orders.play(wire.Play(ONE, 1, wav(tmp_path / "tone.wav", 1, hertz=400), 0))
+    bench.orders.play(messages.Play(ONE, 1, wav(tmp_path / "tone.wav", 1, hertz=400), 0))
     await bench.phones[ONE].audio(1)
     bench.orders.record(record(tmp_path / "a.wav", channels=2))
     await talk(bench, 60)
-    bench.orders.recordings.stop(wire.StopRecording(ONE, 3))
-    bench.orders.recordings.stop(wire.StopRecording(ONE, 3))
+    bench.orders.recordings.stop(messages.StopRecording(ONE, 3))
+    bench.orders.recordings.stop(messages.StopRecording(ONE, 3))
     told = await over(bench)
     assert (told.job, told.reason, told.digit, told.error) == (3, "stopped", "", None)
     rate, (said, heard) = read(tmp_path / "a.wav")
@@ -112,7 +112,7 @@ async def test_silence_a_key_and_hanging_up_end_it_and_are_told(bench: Bench, tm
     assert (told.leg, told.reason) == (OTHER, "hangup")
     assert read(tmp_path / "c.wav")[1].shape == (1, told.seconds * 8000)
     bench.orders.record(record(tmp_path / "d.wav", OTHER))
-    assert await over(bench) == wire.Recorded(OTHER, 3, 0.0, "hangup", "", "the call ended")
+    assert await over(bench) == messages.Recorded(OTHER, 3, 0.0, "hangup", "", "the call ended")
     assert bench.orders.recordings.counters == {"recordings": 4, "recordings_failed": 0}
 
 
@@ -149,7 +149,7 @@ async def test_a_recording_that_is_given_up_lets_go_of_its_file(
     assert (await over(bench)).error == "the disk is too slow"
     os.kill(decoder.pid, signal.SIGCONT)
     bench.orders.record(record(tmp_path / "next.wav"))
-    bench.orders.recordings.stop(wire.StopRecording(ONE, 3))
+    bench.orders.recordings.stop(messages.StopRecording(ONE, 3))
     assert (await over(bench)).error is None
     assert str(tmp_path / "a.wav") not in open_files(decoder.pid)
     _, (heard,) = read(tmp_path / "a.wav")

@@ -23,7 +23,7 @@ import structlog
 from trunkline import log
 from trunkline.config import LogSettings
 from trunkline.media.audio.decoding import TooLong, UndecodableFile, decode, decode_file
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 from trunkline.workers.decoder.wavfile import Unwritable, WavFile
 from trunkline.workers.link import Link
 from trunkline.workers.parent import Parent
@@ -56,12 +56,12 @@ class DecoderProcess:
         """Those of which nobody wants more for now."""
         self._written: dict[int, WavFile] = {}
         self._reported = 0.0
-        self._link: Link[wire.DecoderOrder] = Link(
-            wire.DecoderOrder,
+        self._link: Link[messages.DecoderOrder] = Link(
+            messages.DecoderOrder,
             self._on_order,
             self._lost.set,
-            message_limit=wire.DECODER_BACKLOG,
-            backlog_limit=wire.DECODER_BACKLOG,
+            message_limit=messages.DECODER_BACKLOG,
+            backlog_limit=messages.DECODER_BACKLOG,
         )
 
     async def run(self, sock: socket.socket, parent: Parent) -> None:
@@ -71,42 +71,42 @@ class DecoderProcess:
         await self._lost.wait()
         parent.gone()
 
-    def _on_order(self, order: wire.DecoderOrder) -> None:
+    def _on_order(self, order: messages.DecoderOrder) -> None:
         match order:
-            case wire.Decode():
+            case messages.Decode():
                 self._take_up(_Job(order.job, decode(order.data, order.codec, order.room)))
-            case wire.DecodeFile():
+            case messages.DecodeFile():
                 work = decode_file(Path(order.path), order.codec, order.times)
                 self._take_up(_Job(order.job, work, order.pieces))
-            case wire.More():
+            case messages.More():
                 self._more(order.job)
-            case wire.Cancel():
+            case messages.Cancel():
                 self._jobs = deque(job for job in self._jobs if job.number != order.job)
                 self._resting.pop(order.job, None)
-            case wire.WriteFile() | wire.Append() | wire.FinishFile():
+            case messages.WriteFile() | messages.Append() | messages.FinishFile():
                 self._write(order)
-            case wire.SetLog():
+            case messages.SetLog():
                 settings = LogSettings.model_validate_json(order.log)
                 log.configure(settings.model_copy(update={"format": "json"}), self._log)
                 log.take_over()
 
-    def _write(self, order: wire.WriteFile | wire.Append | wire.FinishFile) -> None:
+    def _write(self, order: messages.WriteFile | messages.Append | messages.FinishFile) -> None:
         try:
-            if isinstance(order, wire.WriteFile):
+            if isinstance(order, messages.WriteFile):
                 self._written[order.job] = WavFile(Path(order.path), order.rate, order.channels)
             elif order.job not in self._written:
                 return  # it has failed, which was told
-            elif isinstance(order, wire.Append):
+            elif isinstance(order, messages.Append):
                 self._written[order.job].append(order.audio)
             else:
                 self._written.pop(order.job).close()
-                self._tell(wire.Written(order.job, None))
+                self._tell(messages.Written(order.job, None))
                 return
         except Unwritable as problem:
             self._written.pop(order.job, None)
-            self._tell(wire.Written(order.job, str(problem)))
+            self._tell(messages.Written(order.job, str(problem)))
         else:
-            self._tell(wire.Wrote(order.job))
+            self._tell(messages.Wrote(order.job))
 
     def _take_up(self, job: _Job) -> None:
         if not self._jobs:
@@ -129,31 +129,31 @@ class DecoderProcess:
         try:
             self._work(job)
         except StopIteration as done:
-            self._tell(wire.Decoded(job.number, done.value))
+            self._tell(messages.Decoded(job.number, done.value))
         except (TooLong, UndecodableFile) as refused:
-            self._tell(wire.Undecoded(job.number, isinstance(refused, TooLong), str(refused)))
+            self._tell(messages.Undecoded(job.number, isinstance(refused, TooLong), str(refused)))
         except Exception:
             _log.exception("a file could not be decoded")
-            self._tell(wire.Undecoded(job.number, too_long=False, detail="it could not be decoded"))
+            self._tell(messages.Undecoded(job.number, too_long=False, detail="it could not be decoded"))
         if self._jobs:
             self._loop.call_soon(self._step)
 
     def _work(self, job: _Job) -> None:
         piece = next(job.work)
         if piece:
-            self._tell(wire.DecodedPiece(job.number, piece))
+            self._tell(messages.DecodedPiece(job.number, piece))
             job.pieces -= 1
         if job.pieces:
             self._jobs.append(job)
         else:
             self._resting[job.number] = job
-        if self._loop.time() - self._reported > wire.STATUS_INTERVAL:
-            self._tell(wire.Decoding())
+        if self._loop.time() - self._reported > messages.STATUS_INTERVAL:
+            self._tell(messages.Decoding())
 
     def _say(self, line: str, dropped: int) -> bool:
-        return self._link.unsent < wire.LOG_BACKLOG and self._link.send(wire.Said(line, dropped))
+        return self._link.unsent < messages.LOG_BACKLOG and self._link.send(messages.Said(line, dropped))
 
-    def _tell(self, report: wire.DecoderReport) -> None:
+    def _tell(self, report: messages.DecoderReport) -> None:
         self._reported = self._loop.time()
         self._link.send(report)
 

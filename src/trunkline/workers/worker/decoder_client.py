@@ -18,7 +18,7 @@ import structlog
 from trunkline import log
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Problem, Refusal
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 from trunkline.workers.link import Link
 
 _log = structlog.get_logger()
@@ -64,7 +64,7 @@ class DecoderProcess:
         self._backlog = 0
         self._last_job = 0
         self._heard = 0.0
-        self._link: Link[wire.DecoderReport] | None = None
+        self._link: Link[messages.DecoderReport] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -88,19 +88,19 @@ class DecoderProcess:
         """What it logs is to be so, see `wire.SetLog`."""
         self._log_settings = settings
         if self._link is not None:
-            self._link.send(wire.SetLog(settings))
+            self._link.send(messages.SetLog(settings))
 
     # ── for streams ─────────────────────────────────────────────────────────────────────────────────────────
 
     def decode(self, data: bytes, codec: str, room: int, answer: Answer) -> int | Refusal:
         """See `FileDecoder`."""
-        if self._backlog + len(data) > wire.DECODER_BACKLOG:
+        if self._backlog + len(data) > messages.DECODER_BACKLOG:
             return _BUSY
         if self._link is None:
             return _AWAY
         self._expect()
         job = self._last_job = self._last_job + 1
-        if not self._link.send(wire.Decode(job, codec, room, data)):
+        if not self._link.send(messages.Decode(job, codec, room, data)):
             return _AWAY
         self._jobs[job] = (answer, len(data))
         self._backlog += len(data)
@@ -109,13 +109,13 @@ class DecoderProcess:
     def cancel(self, job: int) -> None:
         """See `FileDecoder`."""
         if self._take(job) is not None and self._link is not None:
-            self._link.send(wire.Cancel(job))
+            self._link.send(messages.Cancel(job))
 
     def play(self, path: str, codec: str, times: int, listener: Listener) -> int | None:
         """Decode a file from disk, piece by piece; a number for `more` and `forget`, or None with no decoder there."""
         job = self._last_job = self._last_job + 1
         self._expect()
-        if self._link is None or not self._link.send(wire.DecodeFile(job, codec, path, times, PIECES)):
+        if self._link is None or not self._link.send(messages.DecodeFile(job, codec, path, times, PIECES)):
             return None
         self._players[job] = listener
         self._owed[job] = PIECES
@@ -126,20 +126,20 @@ class DecoderProcess:
         if job in self._players and self._link is not None:
             self._expect()
             self._owed[job] += 1
-            self._link.send(wire.More(job))
+            self._link.send(messages.More(job))
 
     def forget(self, job: int) -> None:
         """Nothing more is wanted of that file; its listener is told nothing more."""
         if self._players.pop(job, None) is not None:
             del self._owed[job]
             if self._link is not None:
-                self._link.send(wire.Cancel(job))
+                self._link.send(messages.Cancel(job))
 
     def write(self, path: str, rate: int, channels: int, done: Callable[[str | None], object]) -> int | None:
         """Make a wav file; a number for `append` and `finish`, or None with no decoder there. `done` is called once:
         when the file is complete, or with the words why nothing more can be written to it."""
         job = self._last_job = self._last_job + 1
-        if not self._ask_writer(job, wire.WriteFile(job, path, rate, channels)):
+        if not self._ask_writer(job, messages.WriteFile(job, path, rate, channels)):
             return None
         self._writers[job] = done
         return job
@@ -149,17 +149,17 @@ class DecoderProcess:
         if job not in self._writers:
             return
         if self._owed[job] >= UNWRITTEN:
-            self._ask_writer(job, wire.FinishFile(job))  # it holds what has come so far, and lets go of the file
+            self._ask_writer(job, messages.FinishFile(job))  # it holds what has come so far, and lets go of the file
             self._finish_writer(job, "the disk is too slow")
         else:
-            self._ask_writer(job, wire.Append(job, audio))
+            self._ask_writer(job, messages.Append(job, audio))
 
     def finish(self, job: int) -> None:
         """That was all of a file; nothing if that is done with."""
         if job in self._writers:
-            self._ask_writer(job, wire.FinishFile(job))
+            self._ask_writer(job, messages.FinishFile(job))
 
-    def _ask_writer(self, job: int, order: wire.WriteFile | wire.Append | wire.FinishFile) -> bool:
+    def _ask_writer(self, job: int, order: messages.WriteFile | messages.Append | messages.FinishFile) -> bool:
         self._expect()
         if self._link is None or not self._link.send(order):
             return False
@@ -185,48 +185,48 @@ class DecoderProcess:
         self._backlog -= size
         return answer
 
-    def _on_report(self, report: wire.DecoderReport) -> None:
+    def _on_report(self, report: messages.DecoderReport) -> None:
         self._heard = asyncio.get_running_loop().time()
-        if isinstance(report, wire.Decoding):
+        if isinstance(report, messages.Decoding):
             return
-        if isinstance(report, wire.Said):
+        if isinstance(report, messages.Said):
             log.relay(report.line, report.dropped)
             return
-        if isinstance(report, wire.Wrote | wire.Written):
+        if isinstance(report, messages.Wrote | messages.Written):
             self._on_written(report)
             return
         if report.job in self._players:
             self._on_piece(report)
             return
-        if isinstance(report, wire.DecodedPiece):
+        if isinstance(report, messages.DecodedPiece):
             return  # of a file that is forgotten
         answer = self._take(report.job)
         if answer is None:
             return
-        if isinstance(report, wire.Decoded):
+        if isinstance(report, messages.Decoded):
             self.counters["files_decoded"] += 1
             answer(report.audio)
         else:
             answer(_TOO_LONG if report.too_long else _NO_AUDIO)
 
-    def _on_piece(self, report: wire.DecodedPiece | wire.Decoded | wire.Undecoded) -> None:
+    def _on_piece(self, report: messages.DecodedPiece | messages.Decoded | messages.Undecoded) -> None:
         listener = self._players[report.job]
-        if isinstance(report, wire.DecodedPiece):
+        if isinstance(report, messages.DecodedPiece):
             self._owed[report.job] -= 1
             listener.put(report.audio)
             return
         del self._players[report.job], self._owed[report.job]
-        if isinstance(report, wire.Decoded):
+        if isinstance(report, messages.Decoded):
             self.counters["files_decoded"] += 1
             listener.put(report.audio)
             listener.end(None)
         else:
             listener.end(report.detail)
 
-    def _on_written(self, report: wire.Wrote | wire.Written) -> None:
+    def _on_written(self, report: messages.Wrote | messages.Written) -> None:
         if report.job not in self._writers:
             return
-        if isinstance(report, wire.Written):
+        if isinstance(report, messages.Written):
             self._finish_writer(report.job, report.error)
         else:
             self._owed[report.job] -= 1
@@ -269,12 +269,12 @@ class DecoderProcess:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         self._gone.clear()
-        link: Link[wire.DecoderReport] = Link(
-            wire.DecoderReport,
+        link: Link[messages.DecoderReport] = Link(
+            messages.DecoderReport,
             self._on_report,
             self._gone.set,
-            message_limit=wire.DECODER_BACKLOG,
-            backlog_limit=wire.DECODER_BACKLOG,
+            message_limit=messages.DECODER_BACKLOG,
+            backlog_limit=messages.DECODER_BACKLOG,
         )
         process = None
         try:
@@ -290,7 +290,7 @@ class DecoderProcess:
                     stdin=asyncio.subprocess.DEVNULL,
                 )
             self._link, self.pid = link, process.pid
-            link.send(wire.SetLog(self._log_settings))
+            link.send(messages.SetLog(self._log_settings))
             self.ready.set()
             await self._watch()
         finally:
@@ -308,4 +308,4 @@ class DecoderProcess:
                 _log.error("the decoder says nothing, ending it")
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), wire.STATUS_INTERVAL)
+                await asyncio.wait_for(self._gone.wait(), messages.STATUS_INTERVAL)

@@ -15,7 +15,7 @@ from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.frames import LegTap
 from trunkline.media.leg import TooManyPlayers
 from trunkline.media.rtp.dtmf import DIGITS, WAITS, NoTelephoneEvent, TooManyDigits
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 from trunkline.workers.worker.decoder_client import DecoderProcess
 from trunkline.workers.worker.recordings import CALL_ENDED, Key, LegRecordings
 
@@ -61,7 +61,7 @@ class Orders:
         self,
         engine: Engine,
         decoder: DecoderProcess,
-        send: Callable[[wire.Happening], object],
+        send: Callable[[messages.Happening], object],
         soon: Callable[[Callable[[], None]], object],
         loud: int,
     ) -> None:
@@ -81,7 +81,7 @@ class Orders:
     def opened(self, leg: LegId, call: CallSid) -> None:
         """A leg is there."""
         self._calls[leg] = call
-        self._engine.attach(leg, Keys(lambda digit: self._send(wire.DigitHeard(leg, digit))))
+        self._engine.attach(leg, Keys(lambda digit: self._send(messages.DigitHeard(leg, digit))))
 
     def closing(self, leg: LegId) -> None:
         """A leg is about to close: what goes on there ends."""
@@ -90,14 +90,14 @@ class Orders:
         self.recordings.closing(leg)
         del self._calls[leg]
 
-    def press_key(self, order: wire.PressKey) -> None:
+    def press_key(self, order: messages.PressKey) -> None:
         """Have it told as one that media told, if media has not."""
         if order.leg in self._calls:
             self._engine.press(order.leg, order.digit)
 
     # ── plays ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def play(self, order: wire.Play) -> None:
+    def play(self, order: messages.Play) -> None:
         """Begin to play a file."""
         key = (order.leg, order.job)
         player = Player(
@@ -120,7 +120,7 @@ class Orders:
         if playing is not None:
             self._decoder.more(playing[1])
 
-    def stop_playing(self, order: wire.StopPlaying) -> None:
+    def stop_playing(self, order: messages.StopPlaying) -> None:
         """End it."""
         self._play_over((order.leg, order.job), None)
 
@@ -145,17 +145,17 @@ class Orders:
         if error is not None and error is not CALL_ENDED:
             self.counters["plays_failed"] += 1
             _log.warning("a file was not played", call_sid=self._calls.get(leg), error=error)
-        self._send(wire.Played(leg, job, error))
+        self._send(messages.Played(leg, job, error))
 
     # ── recordings ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def record(self, order: wire.Record) -> None:
+    def record(self, order: messages.Record) -> None:
         """Begin to record."""
         self.recordings.record(order, self._calls.get(order.leg))
 
     # ── keys and bridges ────────────────────────────────────────────────────────────────────────────────────
 
-    def send_digits(self, order: wire.SendDigits) -> None:
+    def send_digits(self, order: messages.SendDigits) -> None:
         """Press keys. What cannot be sent is told in the log."""
         try:
             wrong = set(order.digits) - set(DIGITS) - set(WAITS)
@@ -172,7 +172,7 @@ class Orders:
         self.counters["digits_refused"] += 1
         _log.error("keys were not pressed", call_sid=self._calls.get(leg), error=why)
 
-    def bridge(self, order: wire.Bridge) -> None:
+    def bridge(self, order: messages.Bridge) -> None:
         """Let two legs hear each other."""
         try:
             self._engine.bridge(order.leg, order.other)
@@ -181,6 +181,6 @@ class Orders:
         except TooManyPlayers as refused:
             _log.error("calls were not bridged", call_sid=self._calls.get(order.leg), error=str(refused))
 
-    def unbridge(self, order: wire.Unbridge) -> None:
+    def unbridge(self, order: messages.Unbridge) -> None:
         """Part a leg from those it is bridged with."""
         self._engine.unbridge(order.leg)

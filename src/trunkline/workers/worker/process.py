@@ -37,7 +37,7 @@ from trunkline.streaming.connection import StreamStarted as ConnectionStarted
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import StreamReport
 from trunkline.streaming.socket import Sender
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
 from trunkline.workers.parent import Parent
@@ -61,7 +61,7 @@ class Worker:
     def __init__(self, sock: socket.socket, parent: Parent) -> None:
         self._sock = sock
         self._parent = parent
-        self._link: Link[wire.Order] = Link(wire.Order, self._on_order, self._on_lost)
+        self._link: Link[messages.Order] = Link(messages.Order, self._on_order, self._on_lost)
         self._lost = asyncio.Event()
         self._engine: Engine | None = None
         self._tasks: Orders | None = None
@@ -78,24 +78,24 @@ class Worker:
         self._leg_streams: dict[LegId, list[StreamSid]] = {}
         self._listening: dict[LegId, list[int]] = {}
         self._orders: dict[type, Callable[[Any], None]] = {
-            wire.Configure: self._configure,
-            wire.SetLog: self._set_log,
-            wire.Trust: self._trust,
-            wire.OpenLeg: self._open_leg,
-            wire.UpdateLeg: self._update_leg,
-            wire.CloseLeg: self._close_leg,
-            wire.PressKey: lambda order: self.orders.press_key(order),
-            wire.Play: lambda order: self.orders.play(order),
-            wire.StopPlaying: lambda order: self.orders.stop_playing(order),
-            wire.Record: lambda order: self.orders.record(order),
-            wire.StopRecording: lambda order: self.orders.recordings.stop(order),
-            wire.SendDigits: lambda order: self.orders.send_digits(order),
-            wire.Bridge: self._bridge,
-            wire.Unbridge: self._unbridge,
-            wire.OpenStream: self._open_stream,
-            wire.CloseStream: self._close_stream,
-            wire.PauseStream: self._pause_stream,
-            wire.GetReport: self._get_report,
+            messages.Configure: self._configure,
+            messages.SetLog: self._set_log,
+            messages.Trust: self._trust,
+            messages.OpenLeg: self._open_leg,
+            messages.UpdateLeg: self._update_leg,
+            messages.CloseLeg: self._close_leg,
+            messages.PressKey: lambda order: self.orders.press_key(order),
+            messages.Play: lambda order: self.orders.play(order),
+            messages.StopPlaying: lambda order: self.orders.stop_playing(order),
+            messages.Record: lambda order: self.orders.record(order),
+            messages.StopRecording: lambda order: self.orders.recordings.stop(order),
+            messages.SendDigits: lambda order: self.orders.send_digits(order),
+            messages.Bridge: self._bridge,
+            messages.Unbridge: self._unbridge,
+            messages.OpenStream: self._open_stream,
+            messages.CloseStream: self._close_stream,
+            messages.PauseStream: self._pause_stream,
+            messages.GetReport: self._get_report,
         }
 
     async def run(self) -> None:
@@ -122,22 +122,22 @@ class Worker:
         self._parent.gone()
 
     def _say(self, line: str, dropped: int) -> bool:
-        return self._link.unsent < wire.LOG_BACKLOG and self._link.send(wire.Said(line, dropped))
+        return self._link.unsent < messages.LOG_BACKLOG and self._link.send(messages.Said(line, dropped))
 
-    def _set_log(self, order: wire.SetLog) -> None:
+    def _set_log(self, order: messages.SetLog) -> None:
         settings = LogSettings.model_validate_json(order.log)
         # The control process makes of it what its own readers want.
         log.configure(settings.model_copy(update={"format": "json"}), self._log)
         log.take_over()
         self._decoder.set_log(order.log)
 
-    def _on_order(self, order: wire.Order) -> None:
+    def _on_order(self, order: messages.Order) -> None:
         self._orders[type(order)](order)
 
     async def _report_status(self) -> None:
         now, cpu = time.monotonic(), time.process_time()
         while True:
-            await asyncio.sleep(wire.STATUS_INTERVAL)
+            await asyncio.sleep(messages.STATUS_INTERVAL)
             before, (now, cpu) = (now, cpu), (time.monotonic(), time.process_time())
             load = (cpu - before[1]) / (now - before[0])
             try:
@@ -145,7 +145,7 @@ class Worker:
             except Exception:
                 _log.exception("a media worker cannot count")
                 counters = {}  # but it lives, which is what must be told
-            self._link.send(wire.Status(len(self._leg_streams), len(self._streams), counters, load))
+            self._link.send(messages.Status(len(self._leg_streams), len(self._streams), counters, load))
 
     def _counters(self) -> dict[str, int]:
         counters = self._decoder.counters | (self._engine.counters if self._engine else {})
@@ -154,7 +154,7 @@ class Worker:
         counters["stream_reconnects"] = self._reconnects + sum(s.reconnects for s in self._streams.values())
         return counters
 
-    def _trust(self, order: wire.Trust) -> None:
+    def _trust(self, order: messages.Trust) -> None:
         ca_file = None if order.ca_file is None else Path(order.ca_file)
 
         def renewed(reading: asyncio.Future[ssl.SSLContext]) -> None:
@@ -166,8 +166,8 @@ class Worker:
         # It takes tens of ms, and packets do not wait.
         asyncio.get_running_loop().run_in_executor(None, renew, ca_file).add_done_callback(renewed)
 
-    def _configure(self, order: wire.Configure) -> None:
-        self._set_log(wire.SetLog(order.log))
+    def _configure(self, order: messages.Configure) -> None:
+        self._set_log(messages.SetLog(order.log))
         self._stream_settings = StreamSettings.model_validate_json(order.streams)
         # Loading certificates takes tens of ms: now, not in the first wss:// stream's dialling. It is cached.
         tls_context(self._stream_settings.ca_file)
@@ -191,7 +191,7 @@ class Worker:
             await asyncio.wait_for(self._decoder.ready.wait(), DECODER_PATIENCE)
         except TimeoutError:
             _log.error("the decoder did not start, no files can be played")
-        self._link.send(wire.Ready())
+        self._link.send(messages.Ready())
 
     # ── legs ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -213,23 +213,23 @@ class Worker:
         assert self._aim is not None
         return self._aim
 
-    def _open_leg(self, order: wire.OpenLeg) -> None:
+    def _open_leg(self, order: messages.OpenLeg) -> None:
         try:
             port = self.engine.open_leg(order.leg, order.params)
         except NoPorts as error:
             _log.error("no media leg", call_sid=order.call_sid, detail=str(error))
-            self._link.send(wire.LegFailed(order.leg, str(error)))
+            self._link.send(messages.LegFailed(order.leg, str(error)))
             return
         self._leg_streams[order.leg] = []
         self.orders.opened(order.leg, order.call_sid)
-        self._link.send(wire.LegOpened(order.leg, port))
+        self._link.send(messages.LegOpened(order.leg, port))
 
-    def _update_leg(self, order: wire.UpdateLeg) -> None:
+    def _update_leg(self, order: messages.UpdateLeg) -> None:
         if order.leg in self._leg_streams:
             self.engine.update_leg(order.leg, order.params, early=order.early)
-            self._link.send(wire.LegUpdated(order.leg, order.number))
+            self._link.send(messages.LegUpdated(order.leg, order.number))
 
-    def _close_leg(self, order: wire.CloseLeg) -> None:
+    def _close_leg(self, order: messages.CloseLeg) -> None:
         if order.leg not in self._leg_streams:
             return
         for sid in self._leg_streams.pop(order.leg):
@@ -239,20 +239,20 @@ class Worker:
         report = self.engine.close_leg(order.leg)
         self.targets.follow()
         self._past.update({name: getattr(report, name) for name in _LEG_COMPLAINTS})
-        self._link.send(wire.LegClosed(order.leg, dataclasses.asdict(report)))
+        self._link.send(messages.LegClosed(order.leg, dataclasses.asdict(report)))
 
-    def _bridge(self, order: wire.Bridge) -> None:
+    def _bridge(self, order: messages.Bridge) -> None:
         self.orders.bridge(order)
         self.targets.follow()
 
-    def _unbridge(self, order: wire.Unbridge) -> None:
+    def _unbridge(self, order: messages.Unbridge) -> None:
         self.orders.unbridge(order)
         self.targets.follow()
 
-    def _get_report(self, order: wire.GetReport) -> None:
+    def _get_report(self, order: messages.GetReport) -> None:
         """Listen for a moment, off the packet path but for one more port; who asks meanwhile gets the same answer."""
         if order.leg not in self._leg_streams:
-            self._link.send(wire.Reported(order.request, {}, []))
+            self._link.send(messages.Reported(order.request, {}, []))
         elif order.leg in self._listening:
             self._listening[order.leg].append(order.request)
         else:
@@ -260,23 +260,23 @@ class Worker:
             ear = LevelProbe()
             self.engine.attach(order.leg, ear)
             self.engine.look_around(order.leg)
-            asyncio.get_running_loop().call_later(wire.LISTENING, self._report, order.leg, ear)
+            asyncio.get_running_loop().call_later(messages.LISTENING, self._report, order.leg, ear)
 
     def _report(self, leg: LegId, ear: LevelProbe) -> None:
         counters: dict[str, bool | int | float | str] = {}
-        streams: list[wire.StreamState] = []
+        streams: list[messages.StreamState] = []
         if leg in self._leg_streams:
             self.engine.detach(leg, ear)
             counters = dataclasses.asdict(self.engine.report(leg)) | ear.report()
             for sid in self._leg_streams[leg]:
                 stream = self._streams[sid]
-                streams.append(wire.StreamState(sid, stream.state, _flat(stream.report())))
+                streams.append(messages.StreamState(sid, stream.state, _flat(stream.report())))
         for request in self._listening.pop(leg):
-            self._link.send(wire.Reported(request, counters, streams))
+            self._link.send(messages.Reported(request, counters, streams))
 
     def _on_media(self, event: MediaEvent) -> None:
         if isinstance(event, LegSilent):
-            self._link.send(wire.LegSilent(event.leg, event.seconds))
+            self._link.send(messages.LegSilent(event.leg, event.seconds))
         elif (stream := self.targets.owner(event.port)) is not None:
             stream.fail("internal error on the packet path")
         else:
@@ -284,10 +284,10 @@ class Worker:
 
     # ── streams ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _open_stream(self, order: wire.OpenStream) -> None:
+    def _open_stream(self, order: messages.OpenStream) -> None:
         sid, leg = order.identity.stream_sid, order.leg
         if leg not in self._leg_streams:
-            self._link.send(wire.StreamEnded(leg, sid, None, "the call ended", {}))
+            self._link.send(messages.StreamEnded(leg, sid, None, "the call ended", {}))
             return
 
         def on_fact(fact: ConnectionStarted | ConnectionEnded) -> None:
@@ -313,7 +313,7 @@ class Worker:
         self._leg_streams[leg].append(sid)
         connection.start()
 
-    def _close_stream(self, order: wire.CloseStream) -> None:
+    def _close_stream(self, order: messages.CloseStream) -> None:
         stream = self._streams.get(order.sid)
         if stream is None:
             return
@@ -322,7 +322,7 @@ class Worker:
             self.targets.detach(order.leg, stream)
         stream.close(order.reason)
 
-    def _pause_stream(self, order: wire.PauseStream) -> None:
+    def _pause_stream(self, order: messages.PauseStream) -> None:
         stream = self._streams.get(order.sid)
         if stream is not None and order.leg in self._leg_streams:
             stream.listen(not order.paused)
@@ -338,7 +338,7 @@ class Worker:
         return None
 
     def _stream_started(self, leg: LegId, sid: StreamSid) -> None:
-        self._link.send(wire.StreamStarted(leg, sid))
+        self._link.send(messages.StreamStarted(leg, sid))
         if leg in self._leg_streams:
             try:
                 self.targets.attach(leg, self._streams[sid])
@@ -354,7 +354,7 @@ class Worker:
         report = stream.report()
         self._past.update({f"stream_{name}": getattr(report, name) for name in _STREAM_COMPLAINTS})
         self._past.update({f"stream_error_{title}": count for title, count in report.errors.items()})
-        self._link.send(wire.StreamEnded(leg, sid, ended.error, ended.reason, _flat(report)))
+        self._link.send(messages.StreamEnded(leg, sid, ended.error, ended.reason, _flat(report)))
 
 
 def _flat(report: StreamReport) -> dict[str, int | str]:

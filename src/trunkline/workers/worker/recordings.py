@@ -15,7 +15,7 @@ from trunkline.ids import CallSid, LegId
 from trunkline.media.audio.recorder import Recorder
 from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.frames import LegTap
-from trunkline.workers import messages as wire
+from trunkline.workers import messages
 from trunkline.workers.worker.decoder_client import DecoderProcess
 
 _log = structlog.get_logger()
@@ -47,7 +47,7 @@ class LegRecordings:
         self,
         engine: Engine,
         decoder: DecoderProcess,
-        send: Callable[[wire.Happening], object],
+        send: Callable[[messages.Happening], object],
         soon: Callable[[Callable[[], None]], object],
         loud: int,
     ) -> None:
@@ -60,7 +60,7 @@ class LegRecordings:
         self._all: dict[Key, _ActiveRecording] = {}
         self.counters = {"recordings": 0, "recordings_failed": 0}
 
-    def record(self, order: wire.Record, call: CallSid | None) -> None:
+    def record(self, order: messages.Record, call: CallSid | None) -> None:
         """Begin."""
         key = (order.leg, order.job)
         recorder = Recorder(
@@ -84,7 +84,7 @@ class LegRecordings:
         else:
             recording.file = file
 
-    def stop(self, order: wire.StopRecording) -> None:
+    def stop(self, order: messages.StopRecording) -> None:
         """End it."""
         self._end((order.leg, order.job), "stopped")
 
@@ -128,4 +128,4 @@ class LegRecordings:
             self.counters["recordings_failed"] += 1
             _log.warning("a recording failed", call_sid=recording.call, error=error)
         seconds = recording.recorder.recorded_ms / 1000
-        self._send(wire.Recorded(leg, job, seconds, reason, digit, error))
+        self._send(messages.Recorded(leg, job, seconds, reason, digit, error))
