@@ -46,7 +46,7 @@ def pipe() -> Iterator[Pipe]:
 def marker(line: str) -> int:
     """How many were dropped, as the log tells."""
     told = json.loads(line)
-    assert (told["event"], told["level"]) == ("log lines were dropped", "warning")
+    assert (told["event"], told["level"]) == ("log_lines_dropped", "warning")
     assert told["timestamp"]
     return int(told["dropped"])
 
@@ -200,10 +200,11 @@ asyncio.run(main())
     assert json.loads(plain)["to"] == "+1555***4567"
     assert json.loads(bad)["event"] == "bad"
     assert "ZeroDivisionError" in json.loads(caught)["exception"]
-    assert json.loads(library).items() >= {"event": "from a library 1", "logger": "uvicorn", "level": "error"}.items()
-    assert "take care" in json.loads(warning)["event"]
+    assert json.loads(library).items() >= {"detail": "from a library 1", "logger": "uvicorn", "level": "error"}.items()
+    assert "take care" in json.loads(warning)["detail"]
+    assert {json.loads(line)["event"] for line in (library, warning, task)} == {"library_logged"}
     assert (printed, stderr) == ("printed whole", "to stderr")
-    assert json.loads(task).items() >= {"event": "a task failed", "level": "error"}.items()
+    assert json.loads(task).items() >= {"detail": "a task failed", "level": "error"}.items()
 
 
 def test_what_a_process_below_says_is_shown_as_our_own() -> None:

@@ -40,7 +40,7 @@ async def serving(
     server = Server(given, lambda: "KEY2", announce, load)
     with capture_logs() as logs:
         await server.start()
-    ready = next(dict(line) for line in logs if line["event"] == "ready")
+    ready = next(dict(line) for line in logs if line["event"] == "server_ready")
     try:
         async with httpx.AsyncClient(base_url=ready["http"], trust_env=False, verify=False) as client:
             yield server, client, ready
@@ -131,8 +131,12 @@ async def test_a_mistake_in_settings_that_are_reloaded_changes_nothing(tmp_path:
     async with serving(settings(tmp_path), load=lambda: wrong) as (server, client, _):
         with capture_logs() as logs:
             await server.reload()
-        assert [(line["log_level"], line["error"]) for line in logs] == [
-            ("error", "number '1' has the application '8', which is neither configured nor stored")
+        assert [(line["event"], line["log_level"], line["reason"]) for line in logs] == [
+            (
+                "settings_reload_failed",
+                "error",
+                "number '1' has the application '8', which is neither configured nor stored",
+            )
         ]
         headers = {"authorization": f"Bearer {KEY}"}
         assert (await client.get("/v2/texml_applications/7", headers=headers)).status_code == 404
@@ -146,9 +150,9 @@ async def test_a_reload_that_goes_wrong_is_told_and_those_before_stay(tmp_path: 
     server = Server(settings(tmp_path), lambda: "KEY2", print, fail)
     with capture_logs() as logs:
         await server.reload()
-    assert [(line["log_level"], "while the server starts" in line["event"]) for line in logs] == [("warning", True)]
+    assert [(line["event"], line["log_level"]) for line in logs] == [("settings_reload_skipped", "warning")]
     async with serving(settings(tmp_path), load=fail) as (running, client, _):
         with capture_logs() as logs:
             await running.reload()
-        assert [line["log_level"] for line in logs] == ["error"]
+        assert [(line["event"], line["reason"]) for line in logs] == [("settings_reload_failed", "ZeroDivisionError()")]
         assert (await client.get("/readyz")).status_code == 200

@@ -70,7 +70,7 @@ def serve(context: typer.Context, config: ConfigFile = None) -> None:
     log.configure(settings.log, outlet, terminal=2 not in _CLOSED and os.isatty(2))
     log.take_over()
     for variable, nearest in loaded.strangers.items():
-        structlog.get_logger().warning("unknown variable in the environment", variable=variable, nearest=nearest)
+        structlog.get_logger().warning("unknown_variable_ignored", variable=variable, nearest=nearest)
     # Callbacks resolve their hosts on libuv's threads; one dead DNS server must not hold the others up.
     os.environ.setdefault("UV_THREADPOOL_SIZE", "16")
     server = Server(

@@ -96,7 +96,7 @@ class Outlet:
     def _tell(self) -> None:
         dropped = self.dropped
         if dropped > self._told:
-            told = {"event": "log lines were dropped", "dropped": dropped - self._told, "level": "warning"}
+            told = {"event": "log_lines_dropped", "dropped": dropped - self._told, "level": "warning"}
             if self._write(_rendered("warning", _stamp(None, "warning", told))):
                 self._told = dropped
 
@@ -190,8 +190,9 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """logging's call."""
         name = record.levelname.lower()
-        tell = getattr(structlog.get_logger(), name if name in _LEVELS else "warning")
-        tell(record.getMessage(), logger=record.name, exc_info=record.exc_info)
+        level = _LEVELS.get(name, logging.WARNING)
+        log = structlog.get_logger()
+        log.log(level, "library_logged", detail=record.getMessage(), logger=record.name, exc_info=record.exc_info)
 
 
 class _Lines:

@@ -117,7 +117,7 @@ class Server:
         except asyncio.CancelledError:
             if not asked.is_set():
                 raise
-            _log.info("stopped before it was ready")
+            _log.info("server_start_cancelled")
             return
         try:
             await asked.wait()
@@ -134,9 +134,9 @@ class Server:
 
     async def stop(self) -> None:
         """BYE to calls, `stop` to streams, callbacks flushed."""
-        _log.info("stopping")
+        _log.info("server_stopping")
         await self._close()
-        _log.info("stopped")
+        _log.info("server_stopped")
 
     async def _reload_while_due(self) -> None:
         while self._reloads_due:
@@ -150,21 +150,19 @@ class Server:
         """Read the settings again and go by what of them can change now. A mistake in them is told in the log, and
         those before stay."""
         if self._take is None:
-            _log.warning("the settings are not reloaded while the server starts or stops")
+            _log.warning("settings_reload_skipped", reason="the server starts or stops")
             return
         try:
             found = compare(self._settings, self._load())
             await self._take(found.settings)
-        except StartupError as error:
-            _log.error("the settings are not reloaded, those before stay", error=str(error))
-            return
-        except Exception:
-            _log.exception("the settings are not reloaded")
+        except Exception as error:
+            expected = isinstance(error, StartupError)
+            _log.error("settings_reload_failed", reason=str(error) if expected else repr(error), exc_info=not expected)
             return
         self._settings = found.settings
-        _log.info("settings reloaded", changed=list(found.changed), certificates="read again")
+        _log.info("settings_reloaded", changed=list(found.changed), certificates="read again")
         if found.restart:
-            _log.warning("some settings take force at the next start", settings=list(found.restart))
+            _log.warning("settings_need_restart", settings=list(found.restart))
 
     async def _close(self) -> None:
         self._take = None
@@ -300,7 +298,7 @@ def _public_url(settings: Settings, http: HttpServer) -> str:
 
 def _log_ready(settings: Settings, http: HttpServer, sip: SipEndpoint, pool: WorkerPool) -> None:
     _log.info(
-        "ready",
+        "server_ready",
         http=f"http://{Endpoint(settings.http.host, http.port)}",
         sip=f"sip:{sip.local}",
         rtp=f"{Endpoint(settings.media.host, settings.media.port_min)}-{settings.media.port_max}",
@@ -308,11 +306,13 @@ def _log_ready(settings: Settings, http: HttpServer, sip: SipEndpoint, pool: Wor
         packet_path="as Python" if compiled.FALLBACK_REASON else "compiled",
     )
     if compiled.FALLBACK_REASON:
-        _log.warning(
-            "the packet path is not compiled: streams take about twice the CPU", reason=compiled.FALLBACK_REASON
-        )
+        _log.warning("packet_path_not_compiled", reason=compiled.FALLBACK_REASON)
     if settings.http.public_url is None and settings.http.host in ("0.0.0.0", "::"):
-        _log.warning("http.public_url is not set: customers cannot fetch recordings", url=_public_url(settings, http))
+        _log.warning(
+            "public_url_not_set",
+            reason="http.host is no address that customers can reach",
+            url=_public_url(settings, http),
+        )
 
 
 def _check_certificates(ca_file: Path | None) -> None:

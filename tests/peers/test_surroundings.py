@@ -209,7 +209,7 @@ class Reloaded:
             while True:
                 assert (await client.get(f"http://127.0.0.1:{self.server.http_port}/readyz")).status_code == 200
                 lines = [json.loads(line) for line in self.server.log[begun:].splitlines()]
-                told = [line for line in lines if "reloaded" in line["event"] or "next start" in line["event"]]
+                told = [line for line in lines if line["event"] in {"settings_reloaded", "settings_need_restart"}]
                 if told:
                     return told
 
@@ -279,7 +279,7 @@ async def test_a_mistake_in_the_file_leaves_what_is_in_force(reloaded: Reloaded)
         reloaded.write_text(text)
         (told,) = await reloaded.hang_up()
         assert told["level"] == "error"
-        assert words in told["error"]
+        assert words in told["reason"]
     reloaded.write()
     (told,) = await reloaded.hang_up()
     assert told["changed"] == [], "nothing had changed"
@@ -332,4 +332,4 @@ async def test_a_terminal_that_is_closed_ends_the_server_as_ctrl_c_does(tmp_path
     os.close(terminal)
     os.close(master)
     assert await asyncio.wait_for(server.process.wait(), 20) == 0
-    assert "stopped" in server.log
+    assert "server_stopped" in server.log

@@ -168,8 +168,8 @@ async def test_changes_outlive_an_outage_which_is_logged_once(
     assert [record.id for record in told] == ["c1"]
     await writer.stop()
     logged = "".join(capfd.readouterr())
-    assert logged.count("the database does not take writes") == 1
-    assert logged.count("the database takes writes again") == 1
+    assert logged.count("store_unavailable") == 1
+    assert logged.count("store_recovered") == 1
 
 
 @pytest.mark.parametrize("any_settings", ["sqlite"], indirect=True)

@@ -120,12 +120,12 @@ class Writer:
                     self._give_up(error)
                     return
                 if not delay:
-                    log.error("the database does not take writes", error=str(error), waiting=len(self._waiting))
+                    log.error("store_unavailable", reason=str(error), waiting=len(self._waiting))
                 delay = min(max(2 * delay, FIRST_DELAY), LONGEST_DELAY)
                 await self._rest(delay)
                 continue
             if delay:
-                log.warning("the database takes writes again", waiting=len(self._waiting) - len(group))
+                log.warning("store_recovered", waiting=len(self._waiting) - len(group))
                 delay = 0.0
             self._settle(group)
 
@@ -146,7 +146,7 @@ class Writer:
                 self._on_stored(stored)
             except Exception as error:
                 # Somebody else's fault must not end the one writer; they are stored, and go out at the next start.
-                log.error("stored callbacks were not taken", error=repr(error), count=len(stored))
+                log.error("callbacks_not_queued", reason=repr(error), count=len(stored), exc_info=True)
         for change in group:
             if not change.done.done():
                 change.done.set_result(None)
@@ -163,7 +163,7 @@ class Writer:
                 return
 
     def _give_up(self, error: Exception) -> None:
-        log.error("changes are lost: the database does not take them", error=str(error), lost=len(self._waiting))
+        log.error("store_changes_lost", reason=str(error), lost=len(self._waiting))
         for change in self._waiting:
             _fail(change, NotStored(f"the database does not take writes: {error}"))
         self._waiting.clear()

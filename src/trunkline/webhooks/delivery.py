@@ -94,7 +94,7 @@ class Delivery:
             try:
                 await self._step()
             except Exception as error:
-                log.error("callback delivery stumbled", error=repr(error))
+                log.error("callback_queue_failed", reason=repr(error), exc_info=True)
                 await asyncio.sleep(STORE_DELAY)
 
     def _finished(self) -> bool:
@@ -152,7 +152,7 @@ class Delivery:
             await work
         except STORE_ERRORS as error:
             if not self._store_failing:
-                log.error("callbacks: the database does not work", error=str(error))
+                log.error("callback_store_unavailable", reason=str(error))
             self._store_failing = True
             self._store_again_at = self._now() + STORE_DELAY
             return False
@@ -191,7 +191,7 @@ class Delivery:
             words = f"cannot be sent: {error}" if error.hopeless else str(error)
             answer = AttemptResult(error=words, hopeless=error.hopeless)
         except Exception as error:
-            log.error("callback try stumbled", id=record.id, error=repr(error))
+            log.error("callback_attempt_failed", reason=repr(error), exc_info=True, **_ids(record))
             answer = AttemptResult(error=type(error).__name__)
         # Chance spreads the load of retries; nobody gains by foreseeing it.
         verdict = self._outbox.answered(record.id, answer, self._now(), random.random())
@@ -234,13 +234,14 @@ class Delivery:
         )
         if verdict.state == "failed":
             log.warning(
-                "status callback failed",
-                call_sid=record.call_sid,
-                stream_sid=record.stream_sid,
-                url=masked(record.url),
-                tries=verdict.tries,
-                error=answer.error,
+                "callback_failed", reason=answer.error, url=masked(record.url), tries=verdict.tries, **_ids(record)
             )
+
+
+def _ids(record: CallbackRecord) -> dict[str, str]:
+    """The keys of a log line about a callback."""
+    ids = {"callback_id": record.id, "account_sid": record.account, "call_sid": record.call_sid}
+    return ids if record.stream_sid is None else {**ids, "stream_id": record.stream_sid}
 
 
 def _wait(record: CallbackRecord, wall: datetime) -> float:
