@@ -1,9 +1,10 @@
 """The documents keep to the code: what they name exists, and they stay short enough to be read."""
 
+import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +42,7 @@ def documents() -> list[Path]:
             "docs/configuration.md",
             "docs/performance.md",
             "docs/operations/failures.md",
+            "docs/operations/log.md",
             *(f"docs/reference/{name}.md" for name in ("rest", "websocket", "callbacks", "texml")),
         )
     ]
@@ -218,6 +220,53 @@ def test_the_examples_of_the_configuration_load_together_and_show_every_setting(
     settings = load({}, {}, file).settings
     for [table] in (settings.applications, settings.numbers, settings.sip.trunks, settings.sip.phones):
         assert table.model_fields_set == set(type(table).model_fields)
+
+
+# ── docs/operations ─────────────────────────────────────────────────────────────────────────────────────────
+
+SRC = ROOT / "src/trunkline"
+LOGS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+CHOSEN_AT_RUN_TIME = {
+    "sip/endpoint.py": {
+        *("sip_registered", "sip_registration_failed", "sip_target_up", "sip_target_down"),
+        *("sip_phone_registered", "sip_phone_unregistered", "sip_message_dropped", "sip_request_refused"),
+        "sip_tls_failed",
+    },
+    "control/runner.py": {"stream-started", "stream-stopped", "stream-error"},
+}
+"""Files with log calls whose event is no literal, and the events that they make."""
+IN_WORDS = {"control", "media", "streaming", "texml", "workers"}
+"""Rooms that still log events that are no names. A room leaves this set when it has renamed its last."""
+
+
+def logged(path: Path) -> Iterator[str | None]:
+    """The events that a file logs; None for one that is chosen at run time."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        for method in ast.walk(node.func):
+            if not isinstance(method, ast.Attribute) or method.attr not in LOGS:
+                continue
+            if ast.unparse(method.value) in {"log", "_log", "structlog.get_logger()"}:
+                event = node.args[method.attr == "log"]  # `log` has the level first
+                yield event.value if isinstance(event, ast.Constant) and isinstance(event.value, str) else None
+
+
+def test_the_page_of_the_log_has_exactly_the_events_that_are_logged() -> None:
+    events = {"log_lines_dropped"}  # which `log.py` writes without structlog
+    for path in sorted(SRC.rglob("*.py")):
+        name = str(path.relative_to(SRC))
+        found = set(logged(path))
+        assert (None in found) == (name in CHOSEN_AT_RUN_TIME), f"{name}: see CHOSEN_AT_RUN_TIME in this file"
+        names = {event for event in found if event} | CHOSEN_AT_RUN_TIME.get(name, set())
+        words = {event for event in names if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)+", event)}
+        assert not words or name.split("/")[0] in IN_WORDS, f"{name}: name these events in snake_case: {words}"
+        events |= names
+    page = ROOT / "docs/operations/log.md"
+    explained = [event for row in rows(page) if len(row) == 5 for event in re.findall(r"`([^`]+)`", row[0])]
+    assert sorted(explained) == sorted(set(explained)), "an event has two rows"
+    assert events - set(explained) == set(), "add a row for each to docs/operations/log.md"
+    assert set(explained) - events == set(), "no longer logged: take these out of docs/operations/log.md"
 
 
 # ── docs/reference ──────────────────────────────────────────────────────────────────────────────────────────
