@@ -1,0 +1,160 @@
+"""Sockets to the first address that answers, and the words where none does."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from trunkline.outbound import names as names_module
+from trunkline.outbound.dialler import Dialler, Forbidden, anywhere, dial_words, system_certificates
+from trunkline.outbound.names import Names, UnknownHost
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield listening
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Writes the hosts file that names are looked up in: the addresses of app.test."""
+    file = tmp_path / "hosts"
+    monkeypatch.setattr(names_module, "HOSTS", file)
+
+    def write(*addresses: str) -> None:
+        file.write_text("".join(f"{address} app.test\n" for address in addresses))
+
+    return write
+
+
+@pytest.fixture
+async def dial() -> AsyncIterator[Dialler]:
+    dialler = Dialler(Names())
+    yield dialler
+    await dialler.stop()
+
+
+def port_of(listening: socket.socket) -> int:
+    number: int = listening.getsockname()[1]
+    return number
+
+
+async def test_a_socket_is_connected_and_was_prepared_before(dial: Dialler, listener: socket.socket) -> None:
+    prepared: list[tuple[int, bool]] = []
+
+    def prepare(sock: socket.socket) -> None:
+        connected = True
+        try:
+            sock.getpeername()
+        except OSError:
+            connected = False
+        prepared.append((sock.fileno(), connected))
+
+    sock = await dial.dial("127.0.0.1", port_of(listener), prepare)
+    with sock:
+        assert prepared == [(sock.fileno(), False)]
+        assert sock.getpeername() == listener.getsockname()
+        assert not sock.getblocking()
+
+
+async def test_the_next_address_is_dialled_where_one_does_not_answer(
+    hosts: Callable[..., None], dial: Dialler, listener: socket.socket
+) -> None:
+    hosts("127.0.0.9", "127.0.0.1")
+    with await dial.dial("app.test", port_of(listener)) as sock:
+        assert sock.getpeername()[0] == "127.0.0.1"
+
+
+async def test_the_last_failure_counts(hosts: Callable[..., None], dial: Dialler) -> None:
+    hosts("127.0.0.9", "127.0.0.1")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectionRefusedError):
+            await dial.dial("app.test", port_of(closed))
+
+
+async def test_only_addresses_that_pass_are_dialled(
+    hosts: Callable[..., None], listener: socket.socket
+) -> None:
+    hosts("127.0.0.9", "127.0.0.1")
+    seen: list[tuple[str, int]] = []
+
+    def check(address: str, port: int) -> str | None:
+        seen.append((address, port))
+        return None if address == "127.0.0.1" else "it is private"
+
+    dialler = Dialler(Names(), check)
+    port = port_of(listener)
+    with await dialler.dial("app.test", port) as sock:
+        assert sock.getpeername() == ("127.0.0.1", port)
+    assert seen == [("127.0.0.9", port), ("127.0.0.1", port)]
+    with pytest.raises(Forbidden, match=r"^127\.0\.0\.9 may not be dialled: it is private$"):
+        await dialler.dial("127.0.0.9", port)
+    await dialler.stop()
+
+
+async def test_a_name_without_an_address_is_told(hosts: Callable[..., None], dial: Dialler) -> None:
+    hosts()
+    with pytest.raises(UnknownHost):
+        await dial.dial("nothing.invalid", 80)
+
+
+async def test_an_address_that_never_answers_does_not_eat_the_time_of_the_next(
+    hosts: Callable[..., None], dial: Dialler, listener: socket.socket
+) -> None:
+    """A full queue of connections says nothing, as an address that leads nowhere."""
+    port = port_of(listener)
+    hosts("127.0.0.9", "127.0.0.1")
+    with socket.socket() as silent, socket.socket() as filler, socket.socket() as another:
+        silent.bind(("127.0.0.9", port))
+        silent.listen(0)
+        for one in (filler, another):
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.9", port))
+        began = asyncio.get_running_loop().time()
+        with await dial.dial("app.test", port) as sock:
+            assert sock.getpeername()[0] == "127.0.0.1"
+        assert asyncio.get_running_loop().time() - began >= 0.9
+
+
+def test_any_address_passes_unless_a_check_says_not() -> None:
+    anywhere("10.0.0.1", 80)
+    assert system_certificates() is system_certificates()
+    assert system_certificates().verify_mode is ssl.CERT_REQUIRED
+
+
+def verification(message: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError("x")
+    error.verify_message = message
+    return error
+
+
+def tls(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, "text")
+    error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (UnknownHost("h", "no such name"), "DNS: h: no such name"),
+        (Forbidden("h may not be dialled: private"), "h may not be dialled: private"),
+        (ConnectionRefusedError(), "connection refused by h port 80"),
+        (verification("expired"), "TLS: the certificate of h port 80 is not valid: expired"),
+        (tls("WRONG_VERSION_NUMBER"), "TLS with h port 80 failed: WRONG_VERSION_NUMBER"),
+        (ConnectionResetError(), "h port 80 broke off the connection"),
+        (TimeoutError(), "timeout: no connection to h port 80"),
+        (OSError(113, "No route to host"), "no connection to h port 80: No route to host"),
+        (OSError("odd"), "no connection to h port 80: odd"),
+        (ValueError("odd"), "no proper answer from h port 80: odd"),
+    ],
+)
+def test_why_nothing_came_of_it(problem: Exception, words: str) -> None:
+    assert dial_words(problem, "h", 80) == words
