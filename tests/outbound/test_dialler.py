@@ -79,9 +79,7 @@ async def test_the_last_failure_counts(hosts: Callable[..., None], dial: Dialler
             await dial.dial("app.test", port_of(closed))
 
 
-async def test_only_addresses_that_pass_are_dialled(
-    hosts: Callable[..., None], listener: socket.socket
-) -> None:
+async def test_only_addresses_that_pass_are_dialled(hosts: Callable[..., None], listener: socket.socket) -> None:
     hosts("127.0.0.9", "127.0.0.1")
     seen: list[tuple[str, int]] = []
 

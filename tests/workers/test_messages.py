@@ -1,0 +1,52 @@
+"""The messages between processes: each has its name on the wire, and comes out as it went in."""
+
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given, reject
+from hypothesis import strategies as st
+
+from trunkline.workers import messages
+
+UNIONS = {
+    "orders": messages.Order,
+    "reports": messages.Report,
+    "orders to the decoder": messages.DecoderOrder,
+    "its reports": messages.DecoderReport,
+}
+
+
+@pytest.mark.parametrize("union", UNIONS.values(), ids=UNIONS)
+def test_each_message_is_known_by_its_name(union: Any) -> None:
+    kinds = get_args(union)
+    names = [kind.__struct_config__.tag for kind in kinds]
+    assert names == [kind.__name__ for kind in kinds]
+    assert len(set(names)) == len(names)
+
+
+KINDS = sorted({kind for union in UNIONS.values() for kind in get_args(union)}, key=lambda kind: str(kind.__name__))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
+def test_each_message_comes_out_as_it_went_in(kind: type[msgspec.Struct]) -> None:
+    union = next(union for union in UNIONS.values() if kind in get_args(union))
+    decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(union)
+
+    @given(st.data())
+    def run(data: st.DataObject) -> None:
+        message = data.draw(st.from_type(kind))
+        try:
+            encoded = msgspec.msgpack.encode(message)
+        except (OverflowError, UnicodeEncodeError):
+            reject()  # numbers beyond 64 bits, lone surrogates
+        decoded = decoder.decode(encoded)
+        assert type(decoded) is kind
+        assert msgspec.msgpack.encode(decoded) == encoded  # NaN is not equal to itself
+
+    run()
+
+
+def test_a_process_is_given_up_long_after_its_sign_of_life() -> None:
+    assert messages.SIGN_OF_LIFE >= 10 * messages.STATUS_INTERVAL
+    assert messages.LISTENING < messages.REPORT_TIMEOUT

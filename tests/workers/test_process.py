@@ -1,0 +1,171 @@
+"""The media worker process by itself, told what to do over its socket pair."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from websockets.asyncio.server import serve
+
+from streaming.helpers import receive
+from trunkline.config import LogSettings, MediaSettings, StreamSettings
+from trunkline.demo.server import free_ports
+from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid
+from trunkline.sdp.values import Endpoint, MediaParams
+from trunkline.streaming.params import StreamIdentity, StreamParams
+from trunkline.workers import messages
+from workers.child import Child, child
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BASE = free_ports(8)
+IDENTITY = StreamIdentity(StreamSid("s1"), AccountSid("a"), CallSid("v3:x"), CallSessionId("c"), "+1", "+2")
+
+
+def configure() -> messages.Configure:
+    media, streams, log = (
+        made.model_dump_json() for made in (MediaSettings(port_rest=0), StreamSettings(), LogSettings(level="warning"))
+    )
+    return messages.Configure(media, streams, log, BASE, BASE + 7)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def worker() -> AsyncIterator[Child[Any]]:
+    """A worker that is ready."""
+    async with child("trunkline.workers.process", messages.Report) as started:
+        started.link.send(configure())
+        await started.says(messages.Ready)
+        yield started
+
+
+class Phone:
+    """A UDP socket."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(type=socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.setblocking(False)
+        self.params = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", self.socket.getsockname()[1]), rtcp_mux=True)
+
+    def speak(self, number: int, port: int) -> None:
+        header = bytes((0x80, 0)) + number.to_bytes(2) + (160 * number).to_bytes(4) + b"\0\0\0\7"
+        self.socket.sendto(header + bytes(range(160)), ("127.0.0.1", port))
+
+
+async def opened(worker: Child[Any], leg: int, phone: Phone) -> int:
+    """The leg's port."""
+    worker.link.send(messages.OpenLeg(LegId(leg), CallSid("v3:x"), phone.params))
+    found = await worker.says(messages.LegOpened)
+    assert found.leg == leg
+    return int(found.port)
+
+
+async def closed(worker: Child[Any], leg: int) -> messages.LegClosed:
+    worker.link.send(messages.CloseLeg(LegId(leg), "over"))
+    return await worker.says(messages.LegClosed, lambda report: report.leg == leg)
+
+
+async def test_a_leg_has_a_port_of_the_workers_and_tells_its_counters_at_its_end(worker: Child[Any]) -> None:
+    phone = Phone()
+    with phone.socket:
+        port = await opened(worker, 1, phone)
+        assert BASE <= port < BASE + 8
+        for number in range(5):
+            phone.speak(number, port)
+        worker.link.send(messages.GetReport(LegId(1), 7))
+        report = await worker.says(messages.Reported)
+        assert (report.request, report.leg["packets_in"], report.streams) == (7, 5, [])
+        assert (report.leg["codec"], report.leg["local_port"]) == ("PCMU", port)
+        status = await worker.says(messages.Status, lambda status: status.legs == 1)
+        assert (status.streams, status.load >= 0) == (0, True)
+        assert (await closed(worker, 1)).report["packets_in"] == 5
+
+
+async def test_what_the_leg_has_agreed_on_may_change(worker: Child[Any]) -> None:
+    phone = Phone()
+    with phone.socket:
+        await opened(worker, 2, phone)
+        worker.link.send(messages.UpdateLeg(LegId(2), phone.params, 9))
+        assert await worker.says(messages.LegUpdated) == messages.LegUpdated(LegId(2), 9)
+        await closed(worker, 2)
+
+
+async def test_where_ports_run_out_a_leg_fails_in_words(worker: Child[Any]) -> None:
+    phone = Phone()
+    with phone.socket:
+        for leg in range(10, 14):
+            await opened(worker, leg, phone)
+        worker.link.send(messages.OpenLeg(LegId(14), CallSid("v3:x"), phone.params))
+        failed = await worker.says(messages.LegFailed)
+        assert failed.leg == 14
+        assert "port" in failed.detail
+        for leg in range(10, 14):
+            await closed(worker, leg)
+
+
+async def test_a_stream_carries_the_legs_audio_until_it_is_closed(worker: Child[Any]) -> None:
+    phone, got = Phone(), asyncio.Queue[dict[str, Any]]()
+
+    async def app(peer: Any) -> None:
+        while True:
+            got.put_nowait(message := await receive(peer))
+            if message["event"] == "stop":
+                return
+
+    with phone.socket:
+        async with serve(app, "127.0.0.1", 0) as server:
+            port = await opened(worker, 3, phone)
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            worker.link.send(messages.OpenStream(LegId(3), IDENTITY, StreamParams(url), "PCMU"))
+            assert await worker.says(messages.StreamStarted) == messages.StreamStarted(LegId(3), StreamSid("s1"))
+            for number in range(3):
+                phone.speak(number, port)
+            events = [(await got.get())["event"] for _ in range(5)]
+            assert events == ["connected", "start", "media", "media", "media"]
+            worker.link.send(messages.GetReport(LegId(3), 8))
+            (state,) = (await worker.says(messages.Reported)).streams
+            assert (state.sid, state.state, state.report["frames_sent"]) == ("s1", "open", 3)
+            worker.link.send(messages.CloseStream(LegId(3), StreamSid("s1"), "done"))
+            ended = await worker.says(messages.StreamEnded)
+            assert (ended.leg, ended.sid, ended.error, ended.reason) == (3, "s1", None, "done")
+            assert ended.report["frames_sent"] == 3
+            assert (await got.get())["event"] == "stop"
+            await closed(worker, 3)
+
+
+async def test_a_stream_that_finds_nobody_ends_with_the_cause(worker: Child[Any]) -> None:
+    phone = Phone()
+    with phone.socket:
+        await opened(worker, 4, phone)
+        params = StreamParams("ws://127.0.0.1:1/", enable_reconnect=False)
+        worker.link.send(messages.OpenStream(LegId(4), IDENTITY, params, "PCMU"))
+        ended = await worker.says(messages.StreamEnded)
+        assert "connection refused" in str(ended.error)
+        await closed(worker, 4)
+
+
+async def test_a_report_of_a_leg_that_is_gone_is_empty(worker: Child[Any]) -> None:
+    worker.link.send(messages.GetReport(LegId(99), 1))
+    assert await worker.says(messages.Reported) == messages.Reported(1, {}, [])
+
+
+async def test_when_the_control_process_is_gone_every_app_gets_its_stop() -> None:
+    phone, got = Phone(), asyncio.Queue[str]()
+
+    async def app(peer: Any) -> None:
+        async for _ in peer:
+            got.put_nowait(_)
+
+    with phone.socket:
+        async with serve(app, "127.0.0.1", 0) as server, child("trunkline.workers.process", messages.Report) as alone:
+            alone.link.send(configure())
+            await alone.says(messages.Ready)
+            await opened(alone, 1, phone)
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            alone.link.send(messages.OpenStream(LegId(1), IDENTITY, StreamParams(url), "PCMU"))
+            await alone.says(messages.StreamStarted)
+            assert await alone.ends() == 0
+            events = [got.get_nowait() for _ in range(got.qsize())]
+            assert '"event":"stop"' in events[-1].replace(" ", "")
