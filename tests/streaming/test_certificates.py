@@ -1,0 +1,36 @@
+"""What wss:// is verified with, kept from call to call."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from streaming.helpers import make_certificate
+from trunkline.streaming.certificates import renew, tls_context
+from trunkline.streaming.target import BadTarget
+
+
+def test_certificates_are_read_once_until_they_are_renewed(tmp_path: Path) -> None:
+    _, file = make_certificate(tmp_path, "127.0.0.1")
+    first = tls_context(file)
+    assert (first.verify_mode, first.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert len(first.get_ca_certs()) == 1
+    file.write_text("broken")
+    assert tls_context(file) is first
+    with pytest.raises(BadTarget, match=rf"^TLS: no certificates in {file}: "):
+        renew(file)
+    assert tls_context(file) is first, "those of before stay"
+    _, other = make_certificate(tmp_path, "127.0.0.2")
+    other.replace(file)
+    assert renew(file) is not first
+    assert tls_context(file) is not first
+
+
+def test_the_systems_are_taken_where_no_file_is_named() -> None:
+    assert tls_context(None) is tls_context(None)
+    assert tls_context(None).verify_mode is ssl.CERT_REQUIRED
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BadTarget, match="No such file or directory"):
+        tls_context(tmp_path / "absent")

@@ -1,0 +1,42 @@
+"""What a stream was asked to be, and the formats that come of it."""
+
+import pytest
+
+from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
+
+
+@pytest.mark.parametrize(
+    ("track", "inbound", "outbound"),
+    [("inbound_track", True, False), ("outbound_track", False, True), ("both_tracks", True, True)],
+)
+def test_a_track_says_whose_audio_the_app_hears(track: str, inbound: bool, outbound: bool) -> None:
+    assert (Track(track).inbound, Track(track).outbound) == (inbound, outbound)
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate", "encoding"),
+    [
+        ("default", 8000, "G722"),
+        ("default", 16000, "G722"),
+        ("PCMA", 8000, "PCMA"),
+        ("L16", 8000, "L16/8000"),
+        ("L16", 48000, "L16/48000"),
+        ("OPUS", 48000, "OPUS"),
+    ],
+)
+def test_the_forks_format_is_the_calls_unless_asked_for(codec: str, rate: int, encoding: str) -> None:
+    assert StreamParams("ws://a/", codec=codec, sampling_rate=rate).encoding("G722") == encoding
+
+
+def test_the_apps_format_has_a_rate_where_it_may_have_several() -> None:
+    assert StreamParams("ws://a/").bidirectional_encoding == "PCMU"
+    params = StreamParams("ws://a/", bidirectional_codec="L16", bidirectional_sampling_rate=22050)
+    assert params.bidirectional_encoding == "L16/22050"
+
+
+def test_what_is_not_asked_for_is_as_documented() -> None:
+    params = StreamParams("ws://a/")
+    assert (params.track, params.mode, params.target_legs) == (Track.INBOUND, BidirectionalMode.MP3, TargetLegs.SELF)
+    assert (params.codec, params.sampling_rate, params.bidirectional_sampling_rate) == ("default", 8000, 8000)
+    assert (params.enable_reconnect, params.status_callback_method, params.l16_endian) == (True, "POST", None)
+    assert params.custom_parameters == {}
