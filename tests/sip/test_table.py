@@ -5,13 +5,13 @@ from itertools import count
 from typing import Any
 
 import pytest
+from trunkline.sip.table import DialogStore
 
 from sip.bench import OFFER, PEER, Caller, HandClock, Wire, header, response
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.dialog import Dialog, DialogState
 from trunkline.sip.message.validation import Rejection, SipRequest, SipResponse, parse
-from trunkline.sip.table import DialogStore
 from trunkline.sip.transactions import ServerTransaction, Transactions
 from trunkline.sip.values import Credentials, DialogEnded, SipEvent
 
