@@ -106,4 +106,4 @@ def test_frames_lie_in_a_journal_one_behind_the_other(made: ModuleType) -> None:
     assert made.ENTRY_SIZE == 15
     assert made.unpack_entry(journal, 0) == (-7, True, 3, 3)
     assert made.unpack_entry(journal, 18) == (1 << 40, False, 2, 0)
-    assert (journal[15:18], journal[33:]) == (b"abc", b"de")
+    assert [bytes(journal[15:18]), bytes(journal[33:])] == [b"abc", b"de"]

@@ -12,9 +12,9 @@ from trunkline.sip.dialog import (
     Hop,
     contact,
     contact_of,
-    reason,
+    reason_of,
+    reason_value,
     warning,
-    why,
 )
 from trunkline.sip.message.validation import SipRequest
 from trunkline.sip.values import DialogId
@@ -105,17 +105,17 @@ def test_a_parameter_that_only_begins_so_is_not_lr() -> None:
 )
 def test_behind_a_nat_requests_go_where_messages_come_from(more: Any, symmetric: bool, direct: bool) -> None:
     dialog = new(detoured=True, **more)
-    dialog.aim(symmetric=symmetric)
+    dialog.choose_next_hop(symmetric=symmetric)
     assert (dialog.direct, dialog.detoured) == (direct, False)
 
 
 def test_there_are_two_ways_over_udp_and_one_else() -> None:
     dialog = new(source=NAT, direct=True)
-    assert dialog.ways == (NAT, CONTACT)
+    assert dialog.next_hops == (NAT, CONTACT)
     dialog.direct = False
-    assert dialog.ways == (CONTACT, NAT)
-    assert new().ways == (CONTACT,)
-    assert new(source=NAT, flow=Wire(transport="tcp")).ways == (CONTACT,)
+    assert dialog.next_hops == (CONTACT, NAT)
+    assert new().next_hops == (CONTACT,)
+    assert new(source=NAT, flow=Wire(transport="tcp")).next_hops == (CONTACT,)
 
 
 def test_the_other_way_is_taken_once() -> None:
@@ -123,28 +123,28 @@ def test_the_other_way_is_taken_once() -> None:
     assert dialog.detour()
     assert dialog.request("BYE").target == CONTACT
     assert not dialog.detour()
-    assert dialog.ways == (CONTACT, NAT)
+    assert dialog.next_hops == (CONTACT, NAT)
     assert not new().detour(), "there is none"
 
 
 def test_a_message_from_elsewhere_has_ours_go_there() -> None:
     dialog, flow = new(), Wire()
-    dialog.hear(request(), NAT, flow)
+    dialog.update_remote(request(), NAT, flow)
     assert (dialog.source, dialog.direct) == (NAT, True)
     assert dialog.flow is flow
-    dialog.hear(request(cseq=0), CONTACT, Wire())
+    dialog.update_remote(request(cseq=0), CONTACT, Wire())
     assert dialog.source == NAT, "an old request says nothing"
-    dialog.hear(request(), CONTACT, Wire(transport="tcp"))
+    dialog.update_remote(request(), CONTACT, Wire(transport="tcp"))
     assert (dialog.source, dialog.flow) == (NAT, flow)
     dialog.detoured = True
-    dialog.hear(request(), NAT, flow)
+    dialog.update_remote(request(), NAT, flow)
     assert dialog.detoured, "nothing has changed"
 
 
 @pytest.mark.parametrize(("via", "direct"), [("rport", True), ("x=y", False)])
 def test_another_port_counts_where_answers_are_asked_for_there(via: str, direct: bool) -> None:
     dialog = new()
-    dialog.hear(request(via=via), Endpoint("192.0.2.10", 7000), dialog.flow)
+    dialog.update_remote(request(via=via), Endpoint("192.0.2.10", 7000), dialog.flow)
     assert dialog.direct is direct
 
 
@@ -175,16 +175,16 @@ def test_who_is_the_peer() -> None:
 def test_the_port_is_the_transports_own_where_none_is_named() -> None:
     for transport, port in (("udp", 5060), ("tcp", 5060), ("tls", 5061)):
         dialog = new(flow=Wire(transport=transport), remote_target="sip:ann@192.0.2.10")
-        assert dialog.ways[0] == Endpoint("192.0.2.10", port)
+        assert dialog.next_hops[0] == Endpoint("192.0.2.10", port)
 
 
 def test_its_timers_stop() -> None:
     clock, rung = HandClock(), []
-    dialog = new(alarms=[clock.timers.after(1, lambda: rung.append(1)), clock.timers.after(2, lambda: rung.append(2))])
+    dialog = new(timers=[clock.timers.after(1, lambda: rung.append(1)), clock.timers.after(2, lambda: rung.append(2))])
     clock.advance(1)
-    dialog.be_quiet()
+    dialog.cancel_timers()
     clock.advance(5)
-    assert (rung, dialog.alarms) == ([1], [])
+    assert (rung, dialog.timers) == ([1], [])
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_the_contact_of_a_message(line: str, uri: str | None) -> None:
 def test_words_for_people_are_headers_of_one_line() -> None:
     assert warning(Wire(), None) == ()
     assert warning(Wire(), 'no "codec"\r\n') == (("Warning", f'399 {US} "no \\"codec\\"  "'),)
-    assert reason(480, "gone") == 'SIP;cause=480;text="gone"'
-    assert why(message("BYE sip:a SIP/2.0\nReason: Q.850;cause=16")) == "Q.850;cause=16"
-    assert why(message("BYE sip:a SIP/2.0\nReason: " + "x" * 300)) == "x" * 200
-    assert why(message("BYE sip:a SIP/2.0")) == ""
+    assert reason_value(480, "gone") == 'SIP;cause=480;text="gone"'
+    assert reason_of(message("BYE sip:a SIP/2.0\nReason: Q.850;cause=16")) == "Q.850;cause=16"
+    assert reason_of(message("BYE sip:a SIP/2.0\nReason: " + "x" * 300)) == "x" * 200
+    assert reason_of(message("BYE sip:a SIP/2.0")) == ""

@@ -5,12 +5,12 @@ from itertools import count
 from typing import Any
 
 import pytest
-from trunkline.sip.table import DialogStore
 
 from sip.bench import OFFER, PEER, Caller, HandClock, Wire, header, response
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.dialog import Dialog, DialogState
+from trunkline.sip.dialog_store import DialogStore
 from trunkline.sip.message.validation import Rejection, SipRequest, SipResponse, parse
 from trunkline.sip.transactions import ServerTransaction, Transactions
 from trunkline.sip.values import Credentials, DialogEnded, SipEvent
@@ -39,7 +39,7 @@ class Table:
             remote_cseq=1,
             **given,
         )
-        self.table.live[self.dialog.id] = self.table.known[self.dialog.key] = self.dialog
+        self.table.by_id[self.dialog.id] = self.table.by_key[self.dialog.key] = self.dialog
 
     def _forgot(self) -> None:
         self.forgotten += 1
@@ -86,7 +86,7 @@ def test_a_dialog_that_ends_is_told_once_and_gone(table: Table) -> None:
     for _ in range(2):
         table.table.end(table.dialog, "bye", "Q.850")
     assert table.events == [DialogEnded(table.dialog.id, "bye", "Q.850")]
-    assert (table.table.live, table.table.known) == ({}, {})
+    assert (table.table.by_id, table.table.by_key) == ({}, {})
     assert table.forgotten == 2
 
 
@@ -103,9 +103,9 @@ def test_an_open_invite_is_finished_with_the_dialog(table: Table, answered: bool
 
 def test_another_dialog_of_the_same_key_is_not_forgotten(table: Table, clock: HandClock) -> None:
     other = Table(clock).dialog
-    table.table.known[other.key] = other
+    table.table.by_key[other.key] = other
     table.table.forget(table.dialog)
-    assert table.table.known == {other.key: other}
+    assert table.table.by_key == {other.key: other}
 
 
 def test_a_dialog_that_broke_gets_a_bye_and_stays_known_until_its_answer(table: Table) -> None:
@@ -114,9 +114,9 @@ def test_a_dialog_that_broke_gets_a_bye_and_stays_known_until_its_answer(table: 
     (bye,) = table.wire.take()
     assert (bye.split(" ")[0], header(bye, "Reason")) == ("BYE", "SIP;cause=408")
     assert table.dialog.state is DialogState.CLOSING
-    assert (list(table.table.live), list(table.table.known)) == ([], [table.dialog.key])
+    assert (list(table.table.by_id), list(table.table.by_key)) == ([], [table.dialog.key])
     table.answer(bye, "200 OK")
-    assert table.table.known == {}
+    assert table.table.by_key == {}
     table.table.give_up(table.dialog, "again", None)
     assert len(table.events) == 1
     assert "Reason" not in table.wire.take()[0]
@@ -195,8 +195,8 @@ def test_an_ack_repeats_the_credentials_of_its_invite(clock: HandClock) -> None:
     (ack,) = table.wire.take()
     assert header(ack, "Proxy-Authorization") == header(invite, "Proxy-Authorization")
     assert header(ack, "CSeq") == header(invite, "CSeq").replace("INVITE", "ACK")
-    assert table.dialog.repeat_ack is not None
-    table.dialog.repeat_ack()
+    assert table.dialog.resend_ack is not None
+    table.dialog.resend_ack()
     assert [header(text, "CSeq") for text in table.wire.take()] == [header(ack, "CSeq")]
 
 

@@ -34,7 +34,7 @@ def configure() -> messages.Configure:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worker() -> AsyncIterator[Child[Any]]:
     """A worker that is ready."""
-    async with child("trunkline.workers.process", messages.Report) as started:
+    async with child("trunkline.workers.worker.process", messages.Report) as started:
         started.link.send(configure())
         await started.says(messages.Ready)
         yield started
@@ -159,7 +159,10 @@ async def test_when_the_control_process_is_gone_every_app_gets_its_stop() -> Non
             got.put_nowait(_)
 
     with phone.socket:
-        async with serve(app, "127.0.0.1", 0) as server, child("trunkline.workers.process", messages.Report) as alone:
+        async with (
+            serve(app, "127.0.0.1", 0) as server,
+            child("trunkline.workers.worker.process", messages.Report) as alone,
+        ):
             alone.link.send(configure())
             await alone.says(messages.Ready)
             await opened(alone, 1, phone)
