@@ -63,6 +63,12 @@ def test_notes_are_the_same(frames: list[tuple[int, bool, int, bytes]]) -> None:
     assert ours == theirs
 
 
+def test_nothing_is_read_beyond_a_datagram() -> None:
+    for start in (-1, 9):
+        with pytest.raises(ValueError, match="within"):
+            speedups.payload(b"headbody", start)
+
+
 @pytest.mark.parametrize(("directory", "reason"), [("src", "jitter was changed"), ("vendor", "")])
 def test_what_was_edited_runs_as_python_and_what_was_installed_beside_a_setup_py_does_not(
     tmp_path: Path, directory: str, reason: str
