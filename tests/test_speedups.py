@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from halves import PYTHON, SPEEDUPS
+from trunkline import speedups
 from trunkline.streaming.messages import Media, decode
 
 SPOKEN = (
