@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Any, Literal, get_args
 
 from trunkline.calls.views import Application, CallView, StreamView
 from trunkline.ids import CallSid, StreamSid
@@ -121,13 +122,22 @@ def callback_record(row: Mapping[str, Any]) -> CallbackRecord:
     return CallbackRecord(**{name: row[name] for name in _CALLBACK_FIELDS})
 
 
-def _row(value: Application | CallView | StreamView | CallbackRecord | CallbackResult) -> Row:
-    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+_Value = Application | CallView | StreamView | CallbackRecord | CallbackResult
+_NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in get_args(_Value)}
+_READERS = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
+"""Read all fields of a value at once."""
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return json.dumps(value)
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return value
+def _row(value: _Value) -> Row:
+    row = dict(zip(_NAMES[type(value)], _READERS[type(value)](value), strict=True))
+    for name, given in row.items():
+        if isinstance(given, str):
+            if not given.isascii() or "\0" in given:
+                row[name] = _plain(given)
+        elif isinstance(given, dict):
+            row[name] = json.dumps(given)
+    return row
+
+
+def _plain(text: str) -> str:
+    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
