@@ -293,8 +293,10 @@ class Runner:
     def _record(self, record: effects.Persist) -> asyncio.Future[None]:
         callbacks: list[CallbackRecord | None] = []
         for event in record.events:
-            self.counters[event.kind.replace("-", "_")] += 1
-            _log.info(event.kind, call_sid=event.stream.call_sid, stream_sid=event.stream.sid, error=event.error)
+            name, stream = event.kind.replace("-", "_"), event.stream
+            self.counters[name] += 1
+            reason = {"reason": stream.ended_reason} if stream.ended_reason else {}
+            _log.info(name, call_sid=stream.call_sid, stream_sid=stream.sid, **reason)
             callbacks.append(callback_of(event, self._settings.callbacks, _uuid(), self._callbacks))
         callbacks += [call_callback_of(one, _uuid(), self._callbacks) for one in record.call_events]
         return self._writer.submit(record.calls, record.streams, [one for one in callbacks if one is not None])

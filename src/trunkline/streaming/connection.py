@@ -398,7 +398,6 @@ class StreamConnection:
         # The worker runs without a cyclic collector, so no cycle may be left.
         self._task = self._line = None
         assert self._outcome is not None
-        self._log().info("stream ended", error=self._outcome.error, reason=self._outcome.reason)
         self._tell(self._outcome)
 
     def _end(self, *, error: str | None = None, reason: str | None = None) -> None:
@@ -441,7 +440,6 @@ class StreamConnection:
             self.reconnects += 1
             self._log().info("stream reconnected")
         else:
-            self._log().info("stream started")
             self._on_fact(StreamStarted())
 
     def gone(self, gone: Disconnect) -> None:
