@@ -163,3 +163,23 @@ def test_nothing_grows_too_large(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_types_are_never_silenced(path: Path) -> None:
     assert "type: " + "ignore" not in path.read_text()
+
+
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def runs(path: Path) -> bool:
+    """Whether a module has a function that is more than a docstring. One that only declares values, protocols and rows
+    has nothing to run: the tests of those that use it hold it."""
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, FUNCTION)]
+    return any(len(function.body) > 1 or ast.get_docstring(function) is None for function in functions)
+
+
+NAMELESS = {"__init__.py", "__main__.py"}
+"""Files without a name of their own to have a test of."""
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.name not in NAMELESS], ids=name_of)
+def test_every_module_has_a_test_file_of_its_name(path: Path) -> None:
+    if runs(path) and "migrations" not in path.parts:  # tests/store/test_schema.py runs those one after the other
+        assert (Path(__file__).parent / path.relative_to(SRC).parent / f"test_{path.name}").exists()

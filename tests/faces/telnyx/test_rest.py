@@ -1,0 +1,53 @@
+"""The whole of Telnyx's REST: what its tables share, and the shapes of its refusals."""
+
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from api.documented import check, validate
+from trunkline.faces.telnyx.rest import OPERATIONS, REST
+
+PUBLIC_KEY = OPERATIONS[-1]
+
+
+def test_each_operation_is_there_once() -> None:
+    assert REST.operations == OPERATIONS
+    assert len({one.id for one in OPERATIONS}) == len(OPERATIONS)
+    assert len({(one.method, one.path) for one in OPERATIONS}) == len(OPERATIONS)
+    assert all(one.path.startswith(f"{REST.prefix}/") for one in OPERATIONS)
+    assert {one.result for one in OPERATIONS} <= set(REST.schemas)
+
+
+def test_only_the_public_key_needs_none() -> None:
+    check(PUBLIC_KEY)
+    assert [one.id for one in OPERATIONS if one.public] == ["GetPublicKey"]
+    assert (PUBLIC_KEY.method, PUBLIC_KEY.path) == ("GET", "/v2/public_key")
+    wrongs: list[Any] = [{}, {"data": {}}, {"data": {"public": 7}}]
+    for wrong in wrongs:
+        with pytest.raises(jsonschema_rs.ValidationError):
+            validate(REST.schemas["PublicKey"], wrong)
+
+
+ERROR = {"code": "10015", "title": "Bad Request", "detail": "What is wrong.", "source": {"pointer": "/Url"}}
+
+
+def test_a_refusal_has_a_code_a_title_and_a_detail() -> None:
+    schema = REST.schemas["Errors"]
+    validate(schema, {"errors": [ERROR]})
+    validate(schema, {"errors": [{name: value for name, value in ERROR.items() if name != "source"}]})
+    wrongs: list[Any] = [{}, {"errors": []}, {"errors": ERROR}, {"errors": [{**ERROR, "source": {}}]}]
+    wrongs += [{"errors": [{**ERROR, name: None}]} for name in ERROR]
+    wrongs += [{"errors": [{key: ERROR[key] for key in ERROR if key != name}]} for name in ("code", "title", "detail")]
+    for wrong in wrongs:
+        with pytest.raises(jsonschema_rs.ValidationError):
+            validate(schema, wrong)
+
+
+def test_what_is_not_found_has_a_detail_alone() -> None:
+    schema = REST.schemas["NotFound"]
+    validate(schema, {"errors": [{"detail": "Resource not found"}]})
+    wrongs: list[Any] = [{}, {"errors": []}, {"errors": [{}]}, {"errors": [{"detail": 7}]}]
+    for wrong in wrongs:
+        with pytest.raises(jsonschema_rs.ValidationError):
+            validate(schema, wrong)
