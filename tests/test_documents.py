@@ -43,6 +43,7 @@ def documents() -> list[Path]:
             "docs/performance.md",
             "docs/operations/failures.md",
             "docs/operations/log.md",
+            "docs/operations/metrics.md",
             *(f"docs/reference/{name}.md" for name in ("rest", "websocket", "callbacks", "texml")),
         )
     ]
@@ -267,6 +268,19 @@ def test_the_page_of_the_log_has_exactly_the_events_that_are_logged() -> None:
     assert sorted(explained) == sorted(set(explained)), "an event has two rows"
     assert events - set(explained) == set(), "add a row for each to docs/operations/log.md"
     assert set(explained) - events == set(), "no longer logged: take these out of docs/operations/log.md"
+
+
+NOT_SCRAPED = {"outbound/client.py", "texml/fetch.py"}
+
+
+def test_the_page_of_metrics_has_every_event_that_is_counted() -> None:
+    page = (ROOT / "docs/operations/metrics.md").read_text()
+    counted: set[str] = set()
+    for path in SRC.rglob("*.py"):
+        if str(path.relative_to(SRC)) not in NOT_SCRAPED:
+            counted.update(re.findall(r"counters\[\"(\w+)\"\]", path.read_text()))
+    assert len(counted) > 30
+    assert [event for event in sorted(counted) if f"`{event}`" not in page] == [], "add to docs/operations/metrics.md"
 
 
 # ── docs/reference ──────────────────────────────────────────────────────────────────────────────────────────

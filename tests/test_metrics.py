@@ -15,28 +15,28 @@ def samples(metrics: Metrics) -> dict[tuple[str, str | None], float]:
 
 def test_each_room_has_a_counter_with_its_events_and_each_gauge_a_value() -> None:
     calls: Counter[str] = Counter(answered=2, ended=1)
-    gauges = {"calls": 1.0}
-    metrics = Metrics({"calls": lambda: calls, "sip": Counter[str]}, lambda: gauges)
+    gauges = {"calls_active": 1.0}
+    metrics = Metrics({"control": lambda: calls, "sip": Counter[str]}, lambda: gauges)
     assert samples(metrics) == {
-        ("trunkline_calls_total", "answered"): 2,
-        ("trunkline_calls_total", "ended"): 1,
-        ("trunkline_calls", None): 1,
+        ("trunkline_control_total", "answered"): 2,
+        ("trunkline_control_total", "ended"): 1,
+        ("trunkline_calls_active", None): 1,
     }
     calls["answered"] += 1
-    gauges["calls"] = 0
-    assert samples(metrics)["trunkline_calls_total", "answered"] == 3, "read anew each time"
-    assert samples(metrics)["trunkline_calls", None] == 0
+    gauges["calls_active"] = 0
+    assert samples(metrics)["trunkline_control_total", "answered"] == 3, "read anew each time"
+    assert samples(metrics)["trunkline_calls_active", None] == 0
 
 
 def test_help_says_what_is_counted_and_events_are_in_order() -> None:
-    metrics = Metrics({"http": lambda: {"b": 1, "a": 2}}, lambda: {"sip_calls": 7})
+    metrics = Metrics({"api": lambda: {"b": 1, "a": 2}}, lambda: {"trunk_targets": 7})
     lines = metrics.render().decode().splitlines()
-    assert "# HELP trunkline_http_total Events in http, by kind." in lines
-    assert "# TYPE trunkline_http_total counter" in lines
-    assert "# HELP trunkline_sip_calls sip calls now." in lines
-    assert "# TYPE trunkline_sip_calls gauge" in lines
-    events = [line for line in lines if line.startswith("trunkline_http_total")]
-    assert events == ['trunkline_http_total{event="a"} 2.0', 'trunkline_http_total{event="b"} 1.0']
+    assert "# HELP trunkline_api_total Events in api, by kind." in lines
+    assert "# TYPE trunkline_api_total counter" in lines
+    assert "# HELP trunkline_trunk_targets Targets of trunks." in lines
+    assert "# TYPE trunkline_trunk_targets gauge" in lines
+    events = [line for line in lines if line.startswith("trunkline_api_total")]
+    assert events == ['trunkline_api_total{event="a"} 2.0', 'trunkline_api_total{event="b"} 1.0']
 
 
 def test_two_servers_in_one_process_keep_their_metrics_apart() -> None:

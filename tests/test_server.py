@@ -1,6 +1,7 @@
 """The whole server in this process: what its start and stop bring up and down, and what a reload does."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -58,11 +59,23 @@ async def test_a_server_is_ready_when_it_says_so_and_gone_when_it_stopped(tmp_pa
         listed = await client.get(calls, headers={"authorization": f"Bearer {KEY}"})
         assert (listed.status_code, listed.json()["calls"]) == (200, [])
         metrics = (await client.get("/metrics")).text
-        for line in ("trunkline_calls 0.0", "trunkline_streams 0.0", 'trunkline_workers_total{event="restarts"} 0.0'):
+        for line in (
+            "trunkline_calls_active 0.0",
+            "trunkline_streams_active 0.0",
+            'trunkline_workers_total{event="restarts"} 0.0',
+        ):
             assert line in metrics.splitlines()
     with socket.socket() as probe:
         host, port = ready["http"].removeprefix("http://").split(":")
         assert probe.connect_ex((host, int(port))) != 0
+
+
+async def test_the_page_of_metrics_lists_each_once(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs/operations/metrics.md").read_text()
+    async with serving(settings(tmp_path)) as (_, client, _):
+        served = re.findall(r"^# HELP (\w+) ", (await client.get("/metrics")).text, re.MULTILINE)
+    assert sorted(re.findall(r"^\| `(trunkline_\w+)`", page, re.MULTILINE)) == sorted(served)
+    assert all(re.fullmatch(r"trunkline(_[a-z]+)+", name) for name in served)
 
 
 async def test_sip_is_answered_where_it_says(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Prometheus metrics: the counters that every room keeps anyway, under one name per room with the event as label."""
+"""Prometheus metrics (docs/operations/metrics.md): the event counters of each room, and gauges."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -7,10 +7,21 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 Numbers = Callable[[], Mapping[str, float]]
+GAUGES = {
+    "calls_active": "Calls that have not ended.",
+    "streams_active": "Streams that have not ended.",
+    "phone_contacts": "Contacts that phones have registered.",
+    "trunk_targets": "Targets of trunks.",
+    "trunk_targets_down": "Targets of trunks that are down.",
+    "registrations": "Registrations at trunks that are configured.",
+    "registrations_down": "Registrations at trunks that are not in force.",
+}
+"""Names without `trunkline_`, and their help texts."""
 
 
 class Metrics(Collector):
-    """`counters` and `gauges` map a room's name to a function that reads its numbers now."""
+    """`counters` maps a room's name to a function that reads its event counters now; `gauges` reads the gauges, by the
+    names of `GAUGES`."""
 
     def __init__(self, counters: Mapping[str, Numbers], gauges: Numbers) -> None:
         self._counters = counters
@@ -26,10 +37,10 @@ class Metrics(Collector):
                 family.add_metric([event], count)
             yield family
         for name, value in self._gauges().items():
-            yield GaugeMetricFamily(f"trunkline_{name}", name.replace("_", " ") + " now.", value=value)
+            yield GaugeMetricFamily(f"trunkline_{name}", GAUGES[name], value=value)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing fixed: the events are known when they have happened."""
+        """prometheus-client's call: no fixed list, since rooms are added after the registration."""
         return []
 
     def render(self) -> bytes:

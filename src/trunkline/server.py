@@ -211,7 +211,7 @@ class Server:
         runner.connect(sip, texml)
         service = CallService(runner, directory, store, writer, tools.recordings)
         rooms: dict[str, Callable[[], Counter[str]]] = {}
-        metrics = Metrics(rooms, lambda: {"calls": len(runner.registry), "streams": _streams(pool), **sip.gauges})
+        metrics = Metrics(rooms, lambda: _gauges(runner, pool, sip))
         app = create_app(
             FACE.rest,
             service,
@@ -223,10 +223,10 @@ class Server:
             metrics=metrics.render,
         )
         rooms |= _counters(pool, delivery) | {
-            "calls": lambda: runner.counters,
+            "control": lambda: runner.counters,
             "sip": lambda: Counter(sip.counters),
             "texml": lambda: texml.counters,
-            "http": lambda: Counter(app.counters),
+            "api": lambda: Counter(app.counters),
         }
         http = HttpServer(app, settings.http)
         await http.start()
@@ -335,11 +335,12 @@ def _not_ready(runner: Runner, pool: WorkerPool, writer: Writer) -> str | None:
 def _counters(pool: WorkerPool, delivery: Delivery) -> dict[str, Callable[[], Counter[str]]]:
     return {
         "log": log.counters,
-        "callbacks": lambda: Counter(delivery.counters),
+        "webhooks": lambda: Counter(delivery.counters),
         "media": lambda: sum((Counter(status.counters) for status in pool.statuses), Counter()),
         "workers": lambda: Counter(restarts=pool.restarts),
     }
 
 
-def _streams(pool: WorkerPool) -> int:
-    return sum(status.streams for status in pool.statuses)
+def _gauges(runner: Runner, pool: WorkerPool, sip: SipEndpoint) -> dict[str, int]:
+    streams = sum(status.streams for status in pool.statuses)
+    return {"calls_active": len(runner.registry), "streams_active": streams, **sip.gauges}

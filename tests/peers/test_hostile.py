@@ -71,7 +71,10 @@ async def good_call(server: ServerProcess, caller: DemoCaller, app: RecordingApp
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert caller.up
     async with asyncio.timeout(60):  # the workers tell once a second
-        while [(await metrics(server))[gauge] for gauge in ("trunkline_calls", "trunkline_streams")] != [1, 1]:
+        while [(await metrics(server))[gauge] for gauge in ("trunkline_calls_active", "trunkline_streams_active")] != [
+            1,
+            1,
+        ]:
             pass
     assert memory(server) < held + LEFT_OVER
 
@@ -181,6 +184,6 @@ async def test_silent_and_slow_connections_keep_nobody_out(server: ServerProcess
         assert (await reader.readline()).startswith(b"SIP/2.0 200 ")
     after = await metrics(server)
     assert after['trunkline_sip_total{event="connections_refused"}'] >= 31
-    assert after['trunkline_http_total{event="connections_over_limit"}'] >= 100
+    assert after['trunkline_api_total{event="connections_over_limit"}'] >= 100
     for writer in (honest, *(writer for _, writer in (*held, *slow))):
         writer.transport.abort()

@@ -132,11 +132,11 @@ class SipEndpoint:
         ups = [target.up for trunk in self.trunks for target in trunk.targets]
         registered = [trunk.registered for trunk in self.trunks if trunk.registered is not None]
         return {
-            "sip_contacts": len(self._registrar),
-            "sip_targets": len(ups),
-            "sip_targets_down": ups.count(False),
-            "sip_registrations": len(registered),
-            "sip_registrations_down": registered.count(False),
+            "phone_contacts": len(self._registrar),
+            "trunk_targets": len(ups),
+            "trunk_targets_down": ups.count(False),
+            "registrations": len(registered),
+            "registrations_down": registered.count(False),
         }
 
     async def start(self) -> None:

@@ -13,6 +13,7 @@ A run lasts from the first instructions until its call is over and its recording
 """
 
 import asyncio
+import re
 import secrets
 import shutil
 from collections import Counter, deque
@@ -244,7 +245,7 @@ class TexmlRunner:
         try:
             while run.inbox:
                 for effect in run.interpreter.handle(run.inbox.popleft()):
-                    self.counters[type(effect).__name__.lower()] += 1
+                    self.counters[_EVENTS[type(effect)]] += 1
                     _PERFORM[type(effect)](self, run, effect)
         except Exception as error:
             _log.exception("instructions stumbled", call_sid=run.sid, error=repr(error))
@@ -530,3 +531,5 @@ _PERFORM: dict[type, Callable[[TexmlRunner, _Run, Any], None]] = {
     effects.EndLeg: TexmlRunner._end_leg,
     effects.BridgeLeg: TexmlRunner._bridge_leg,
 }
+_EVENTS = {kind: re.sub("(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower() for kind in _PERFORM}
+"""The names under which effects are counted: `StartStream` as `start_stream`."""

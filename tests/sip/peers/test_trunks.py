@@ -425,7 +425,7 @@ async def test_a_carrier_dies_and_comes_back(tmp_path: Path) -> None:
     try:
         await counters.reached("target_down")
         assert not endpoint.trunks[0].targets[0].up
-        assert endpoint.gauges["sip_targets_down"] == 1
+        assert endpoint.gauges["trunk_targets_down"] == 1
         async with sipp(scenario, tmp_path, calls=2, port=port):
             await counters.reached("target_up")
             assert endpoint.trunks[0].targets[0].up
@@ -449,7 +449,7 @@ async def test_a_carrier_takes_our_registration_and_gives_it_up(tmp_path: Path) 
         try:
             await counters.reached("registered")
             assert endpoint.trunks[0].registered
-            assert (endpoint.gauges["sip_registrations"], endpoint.gauges["sip_registrations_down"]) == (1, 0)
+            assert (endpoint.gauges["registrations"], endpoint.gauges["registrations_down"]) == (1, 0)
         finally:
             await endpoint.stop()
     assert counters["registration_failed"] == 0
