@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from trunkline import __version__
 from trunkline.api import openapi
 from trunkline.api.app import ApiApplication
 from trunkline.api.operation import Operation
@@ -31,6 +32,58 @@ def start() -> dict[str, Any]:
     paths: Any = openapi.document(REST)["paths"]
     described: dict[str, Any] = paths[START.path]["post"]
     return described
+
+
+def test_the_document_says_what_it_is_and_how_to_authenticate() -> None:
+    document = openapi.document(REST)
+    info: Any = document.pop("info")
+    paths: Any = document.pop("paths")
+    assert set(paths) == {operation.path for operation in REST.operations}
+    components: Any = document.pop("components")
+    assert document == {"openapi": "3.1.0", "servers": [{"url": "/"}], "security": [{"bearerAuth": []}]}
+    assert (info["title"], info["version"]) == ("Trunkline", __version__)
+    assert "x-stainless-retry-count" in info["description"]
+    assert components["schemas"] == REST.schemas
+    assert components["securitySchemes"] == {"bearerAuth": {"type": "http", "scheme": "bearer"}}
+
+
+def test_an_operation_is_described_whole() -> None:
+    paths: Any = openapi.document(REST)["paths"]
+    path = "/v2/texml/Accounts/{account_sid}/Calls/{call_sid}/Streams.json"
+    listed = paths[path]["get"]
+    assert listed["operationId"] == "ListTeXMLCallStreams"
+    assert listed["summary"] == "List a call's streams, oldest first."
+    assert [(one["name"], one["in"], one.get("required"), one["schema"]["type"]) for one in listed["parameters"]] == [
+        ("account_sid", "path", True, "string"),
+        ("call_sid", "path", True, "string"),
+        ("Page", "query", None, "integer"),
+        ("PageSize", "query", None, "integer"),
+    ]
+    done = listed["responses"]["200"]
+    assert done["description"] == "Done"
+    assert done["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/StreamList"}
+    assert done["content"]["application/json"]["example"]["page_size"] == 20
+    assert "security" not in listed
+    assert paths["/v2/public_key"]["get"]["security"] == []
+    assert set(paths["/v2/public_key"]["get"]["responses"]) == {"200"}
+    assert paths[path]["post"]["requestBody"]["required"] is True
+    assert paths["/v2/calls/{call_control_id}/actions/hangup"]["post"]["requestBody"]["required"] is False
+
+
+def test_a_refusal_says_whether_to_come_again(start: dict[str, Any]) -> None:
+    for status, response in start["responses"].items():
+        if status in ("429", "503"):
+            retry = {"schema": {"type": "integer"}, "description": "Seconds"}
+            assert response["headers"] == {"retry-after": retry}
+        elif status != "200":
+            assert response["headers"] == {"x-should-retry": {"schema": {"const": "false"}}}
+            (content,) = response["content"].values()
+            kind = "NotFound" if status == "404" else "Errors"
+            assert content["schema"] == {"$ref": f"#/components/schemas/{kind}"}
+    assert start["responses"]["413"]["description"] == "Payload too large"
+    (described,) = start["responses"]["413"]["content"]["application/json"]["examples"].items()
+    assert described[0] == "10023 Payload too large"
+    assert described[1]["value"]["errors"][0]["code"] == "10023"
 
 
 def test_both_content_types_are_described_with_every_field(start: dict[str, Any]) -> None:

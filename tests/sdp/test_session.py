@@ -213,3 +213,35 @@ def test_any_bytes_are_a_description_or_an_sdp_error(body: bytes) -> None:
     except SdpError:
         return
     assert parse(session.render().encode()).media == session.media
+
+
+@pytest.mark.parametrize("port", ["0", "1", "9999", "49170", "65535", "00009"])
+def test_a_port_has_at_most_five_digits(port: str) -> None:
+    assert parse(HEAD + f"m=audio {port} RTP/AVP 0\r\n".encode()).media[0].port == int(port)
+    assert parse(HEAD + f"m=audio {port}/2 RTP/AVP 0\r\n".encode()).media[0].port == int(port)
+
+
+@pytest.mark.parametrize("port", ["65536", "99999", "000001", "-1", "", "/2", "\u0661", "1x"])
+def test_anything_else_is_no_port(port: str) -> None:
+    with pytest.raises(SdpError, match=r"no port number|fewer than four"):
+        parse(HEAD + f"m=audio {port} RTP/AVP 0\r\n".encode())
+
+
+def test_what_is_as_large_as_may_be_is_taken() -> None:
+    line = b"a=" + b"x" * (SIZE_LIMIT - len(HEAD) - 4) + b"\r\n"
+    assert len(HEAD + line) == SIZE_LIMIT == 16384
+    assert parse(HEAD + line).attributes[0][0].startswith("xxx")
+    lines = HEAD + b"a=x\r\n" * (LINE_LIMIT - HEAD.count(b"\r\n"))
+    assert len(parse(lines).attributes) == LINE_LIMIT - 5
+    assert len(parse(HEAD + b"m=audio 1 RTP/AVP 0\r\n" * MEDIA_LIMIT).media) == 32
+    assert len(parse(HEAD + b"m=audio 1 RTP/AVP" + b" 0" * FORMAT_LIMIT).media[0].formats) == 64
+
+
+def test_the_text_is_lines_in_the_order_of_the_grammar() -> None:
+    media = MediaDescription("audio", 4000, "RTP/AVP", ("0", "8"), ConnectionData("IP6", "::1"), (("rtcp-mux", ""),))
+    session = SessionDescription("- 1 1 IN IP4 h", connection=ConnectionData("IP4", "h"), media=(media,))
+    assert session.render() == (
+        "v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 h\r\nt=0 0\r\n"
+        "m=audio 4000 RTP/AVP 0 8\r\nc=IN IP6 ::1\r\na=rtcp-mux\r\n"
+    )
+    assert SessionDescription("x", attributes=(("a", "b"),)).render() == "v=0\r\no=x\r\ns=-\r\nt=0 0\r\na=a:b\r\n"

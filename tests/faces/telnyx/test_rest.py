@@ -1,10 +1,12 @@
 """The whole of Telnyx's REST: what its tables share, and the shapes of its refusals."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
+import reference
 from api.documented import check, validate
 from trunkline.faces.telnyx.rest import OPERATIONS, REST
 
@@ -51,3 +53,47 @@ def test_what_is_not_found_has_a_detail_alone() -> None:
     for wrong in wrongs:
         with pytest.raises(jsonschema_rs.ValidationError):
             validate(schema, wrong)
+
+
+def test_the_operations_of_the_rest_page_are_those_that_are_served() -> None:
+    assert reference.PAGE.read_text() == reference.made(), "`python tests/reference.py` writes them anew"
+
+
+def schemas(value: Any) -> Iterator[dict[str, Any]]:
+    """Every schema in a table, those within others too."""
+    if isinstance(value, dict):
+        if "type" in value or "enum" in value or "const" in value or "$ref" in value:
+            yield value
+        for inner in value.values():
+            yield from schemas(inner)
+
+
+KEYWORDS = {
+    *("type", "enum", "const", "format", "pattern", "contentEncoding", "description", "default", "example", "$ref"),
+    *("minimum", "maximum", "maxLength", "minLength", "minItems", "maxItems", "items", "properties", "required"),
+    *("additionalProperties", "anyOf"),
+}
+
+
+def test_every_schema_is_made_of_keywords() -> None:
+    """A misspelt keyword allows everything, and nobody notices."""
+    tables = [
+        REST.schemas,
+        *(one.body for one in OPERATIONS if one.body),
+        *(one.query for one in OPERATIONS if one.query),
+    ]
+    found = [schema for table in tables for schema in schemas(dict(table))]
+    assert len(found) > 200
+    for schema in found:
+        assert set(schema) <= KEYWORDS
+        assert schema.get("format") in (None, "uri", "uuid", "date", "date-time", "binary")
+        assert schema.get("contentEncoding") in (None, "base64")
+        kinds = schema.get("type", "string")
+        for kind in [kinds] if isinstance(kinds, str) else kinds:
+            assert kind in ("string", "integer", "number", "boolean", "object", "array", "null")
+        if "default" in schema:
+            validate(schema, schema["default"])
+        if "example" in schema:
+            validate(schema, schema["example"])
+        if schema.get("type") == "array":
+            assert "items" in schema
