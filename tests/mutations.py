@@ -15,7 +15,7 @@ One mutation is one of these, at a place chosen at random:
 - constant: a number plus or minus 1; a text or bytes emptied, an empty one filled; True for False
 - call: `min` for `max`, `any` for `all`
 - statement: a call, assignment, `del` or `raise` in a function dropped; `break` for `continue`
-- return: `return None` instead of a value
+- return: `return None` instead of a value, unless that is `False`, 0 or empty
 
 Left alone, as no behaviour: docstrings, annotations, unions of types, `assert`, decorators, `__slots__`, `__all__`, the
 flags of a class, f-strings, `strict=` of `zip`, what is under `TYPE_CHECKING`.
@@ -228,8 +228,8 @@ class Sites(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Return(self, node: ast.Return) -> None:
-        """Nothing comes back."""
-        if node.value is not None and not (isinstance(node.value, ast.Constant) and node.value.value is None):
+        """Nothing comes back; where that was false already, another constant is enough of a change."""
+        if node.value is not None and not (isinstance(node.value, ast.Constant) and not node.value.value):
             self._add(node, "return None")
         self.generic_visit(node)
 
