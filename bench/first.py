@@ -17,7 +17,7 @@ RATE = 20
 """Streams started per second."""
 SPEAKING = 1.0
 """Seconds that the calls have spoken before the first stream."""
-PATIENCE = 5.0
+LISTENER_WAIT = 5.0
 
 
 class App(Sink):

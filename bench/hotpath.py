@@ -44,7 +44,7 @@ class Port:
         """Heard, and forgotten."""
 
     def held_up(self, at: int, skipped: int, late: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
 
     def next_frame(self, at: int) -> bytes | None:
         """Always the same."""

@@ -23,7 +23,7 @@ AT_ONCE = 20
 """Calls being set up, and streams being started, at the same time."""
 SPARE_PORTS = 64
 """For those that others hold; each of several workers has ports for all legs."""
-PATIENCE = 60.0
+LISTENER_WAIT = 60.0
 """Seconds for all calls to be up."""
 
 
@@ -90,7 +90,7 @@ class Callers(asyncio.DatagramProtocol):
     async def place(self, count: int) -> list[UserAgentClient]:
         """So many calls, `AT_ONCE` under way at any time. Raises Invalid when one fails."""
         calls: list[UserAgentClient] = []
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LISTENER_WAIT):
             while True:
                 pending = [call for call in calls if call.state is not UacState.UP]
                 if any(call.state is UacState.ENDED for call in pending):

@@ -48,11 +48,11 @@ class Stream:
         self.session.anchor(0, 0.0)
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         self._tell(self.session.inbound(payload, at, missing), at)
 
     def outbound_frame(self, payload: bytes, at: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         self._tell(self.session.outbound(payload, at), at)
 
     def _tell(self, message: bytes, at: int) -> None:
@@ -60,25 +60,25 @@ class Stream:
         self.outbox.media(message, at)
 
     def digit(self, digit: str) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         say("digit", digit)
 
     def held_up(self, at: int, skipped: int, late: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
 
     def next_frame(self, at: int) -> bytes | None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         frame = self.playback.next_frame(at)
         say("frame", frame, self.handler.due_marks(), self.handler.backlog(at), self.playback.rests())
         return frame
 
     def leg_changed(self, codec: str, ptime: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         self.session.leg_changed(codec)
         self.playback.leg_changed(codec, ptime)
 
     def peer_changed(self, codec: str) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         say("peer", codec)
         self.session.peer_changed(codec)
 

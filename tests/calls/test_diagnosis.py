@@ -89,7 +89,12 @@ LEG_CASES: list[tuple[str, dict[str, Value], str]] = [
     ("rtp_stopped", {"last_packet_ms": 4200.0}, "stopped 4.2 s ago"),
     (
         "source_moved",
-        {"last_packet_ms": 4200.0, "wrong_source": 9, "stranger_ms": 8.0, "stranger": "192.0.2.7:4002"},
+        {
+            "last_packet_ms": 4200.0,
+            "wrong_source": 9,
+            "unexpected_source_ms": 8.0,
+            "unexpected_source": "192.0.2.7:4002",
+        },
         "stopped 4.2 s ago, and now comes from 192.0.2.7:4002",
     ),
     (
@@ -104,7 +109,7 @@ LEG_CASES: list[tuple[str, dict[str, Value], str]] = [
     ),
     ("malformed_rtp", NO_RTP | {"malformed": 9}, "9 datagrams came, but no RTP"),
     ("srtp_refused", NO_RTP | {"srtp_auth_failed": 70}, "another key than that in the peer's SDP"),
-    ("unexpected_source", {"wrong_source": 7, "stranger": "198.51.100.1:9"}, "the last from 198.51.100.1:9"),
+    ("unexpected_source", {"wrong_source": 7, "unexpected_source": "198.51.100.1:9"}, "the last from 198.51.100.1:9"),
     ("source_differs", {"remote": "203.0.113.5:1234"}, "from 203.0.113.5:1234, not from 192.0.2.7:4000"),
     ("on_hold", {"on_hold": True, "direction": "recvonly"}, "it sends audio but wants none"),
     ("on_hold", {"on_hold": True, "direction": "inactive"}, "no audio flows either way"),
@@ -168,7 +173,7 @@ def test_what_is_wrong_with_a_stream(code: str, stream: StreamMedia, words: str)
 
 
 def test_a_stranger_of_long_ago_is_not_where_a_silent_peer_went() -> None:
-    findings = found(last_packet_ms=4200.0, wrong_source=9, stranger_ms=60_000.0, stranger="192.0.2.7:4002")
+    findings = found(last_packet_ms=4200.0, wrong_source=9, unexpected_source_ms=60_000.0, stranger="192.0.2.7:4002")
     assert list(findings) == ["rtp_stopped", "unexpected_source"]
 
 

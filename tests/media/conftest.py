@@ -1,4 +1,4 @@
-"""What the media tests share: a port that records, packets by hand, and a reader of captures."""
+"""What the media tests share: a tap that records, packets by hand, and a reader of captures."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from trunkline.media.rtp.packet import RtpPacket, build
 from trunkline.sdp.values import Endpoint, MediaParams
 
 
-class RecordingPort:
-    """A port that writes down what it is told and plays what is put into `to_play`."""
+class RecordingTap:
+    """A tap that writes down what it is told and plays what is put into `to_play`."""
 
     def __init__(self, *, inbound: bool = True, outbound: bool = False, plays: bool = False) -> None:
         self.inbound = inbound
@@ -62,7 +62,7 @@ class RecordingPort:
         return [payload for payload, _, _ in self.heard]
 
     async def until(self, true: Callable[[], bool]) -> None:
-        """Wait until something that this port is told makes `true` true."""
+        """Wait until something that this tap is told makes `true` true."""
         async with asyncio.timeout(30):
             while not true():
                 self._news.clear()
@@ -70,8 +70,8 @@ class RecordingPort:
 
 
 @pytest.fixture
-def make_port() -> type[RecordingPort]:
-    return RecordingPort
+def make_tap() -> type[RecordingTap]:
+    return RecordingTap
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def frames(data: bytes, size: int) -> list[bytes]:
 
 
 def fit(pcm: bytes, frequency: float, rate: int) -> tuple[float, float]:
-    """Amplitude of the tone, and its ratio to everything else in dB, once filters and predictors have settled."""
+    """Amplitude of the tone, and its ratio to everything else in dB, once filters and predictors have latched."""
     signal = np.frombuffer(pcm, "<i2").astype(float)[rate // 10 :]
     times = np.arange(len(signal)) / rate
     basis = np.stack([np.sin(2 * np.pi * frequency * times), np.cos(2 * np.pi * frequency * times)], 1)

@@ -19,7 +19,7 @@ from trunkline.demo.server import free_ports
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.media import engine as module
 from trunkline.media.engine import Engine, UnknownLeg
-from trunkline.media.events import LegSilent, MediaEvent, PortFailed
+from trunkline.media.events import LegSilent, MediaEvent, TapFailed
 from trunkline.media.leg import TooManyPlayers
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import rtcp
@@ -29,12 +29,12 @@ from trunkline.media.srtp import session
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, SrtpKeys
 
 if TYPE_CHECKING:
-    from media.conftest import RecordingPort
+    from media.conftest import RecordingTap
 
 HOST = "127.0.0.1"
 LEG = LegId(1)
 PORTS = range(_FIRST := free_ports(40), _FIRST + 40)
-MakePort = Callable[..., "RecordingPort"]
+MakeTap = Callable[..., "RecordingTap"]
 Rtp = Callable[..., bytes]
 
 
@@ -51,7 +51,7 @@ class Peer:
         self.sock.sendto(datagram, (HOST, port))
 
     async def receive(self) -> tuple[bytes, int]:
-        """The next datagram and the port it came from."""
+        """The next datagram and the tap it came from."""
         async with asyncio.timeout(30):
             datagram, address = await asyncio.get_running_loop().sock_recvfrom(self.sock, 2048)
         return datagram, address[1]
@@ -130,11 +130,11 @@ Counted = Callable[[Engine, Callable[[LegReport], bool]], Awaitable[LegReport]]
 
 
 @pytest.fixture
-def counted(make_port: MakePort) -> Counted:
+def counted(make_tap: MakeTap) -> Counted:
     """The leg's report once something holds of it; looked at each time that the leg's clock ticks."""
 
     async def wait(engine: Engine, true: Callable[[LegReport], bool]) -> LegReport:
-        clock = make_port(inbound=False, outbound=True)
+        clock = make_tap(inbound=False, outbound=True)
         engine.attach(LEG, clock)
         await clock.until(lambda: true(engine.report(LEG)))
         engine.detach(LEG, clock)
@@ -144,34 +144,34 @@ def counted(make_port: MakePort) -> Counted:
 
 
 async def test_frames_reach_the_port_byte_for_byte(
-    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+    engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    port = make_port()
+    tap = make_tap()
     local = engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     for n in range(50):
         peer.send(rtp(n), local)
-    await port.until(lambda: len(port.heard) == 50)
-    assert port.payloads == [bytes([n]) * 160 for n in range(50)]
-    assert sum(missing for _, _, missing in port.heard) == 0
+    await tap.until(lambda: len(tap.heard) == 50)
+    assert tap.payloads == [bytes([n]) * 160 for n in range(50)]
+    assert sum(missing for _, _, missing in tap.heard) == 0
 
 
 async def test_what_a_port_plays_comes_out_paced_after_silence(
-    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort
+    engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap
 ) -> None:
     local = engine.open_leg(LEG, params)
     datagram, source = await peer.receive()
     first = parse(datagram)
     assert first is not None
     assert (source, first.payload, first.marker) == (local, b"\xff" * 160, True)
-    port = make_port(plays=True)
-    port.to_play = [bytes([n]) * 160 for n in range(10)]
-    engine.attach(LEG, port)
+    tap = make_tap(plays=True)
+    tap.to_play = [bytes([n]) * 160 for n in range(10)]
+    engine.attach(LEG, tap)
     start = await peer.packet_of(bytes(160))
     played = [await peer.packet() for _ in range(9)]
     assert [packet.payload[0] for packet in played] == list(range(1, 10))
     assert [packet.timestamp - start.timestamp for packet in played] == [160 * n for n in range(1, 10)]
-    assert port.asked == sorted(port.asked)
+    assert tap.asked == sorted(tap.asked)
 
 
 async def test_the_answer_goes_where_packets_come_from_and_a_stranger_changes_nothing(
@@ -180,52 +180,52 @@ async def test_the_answer_goes_where_packets_come_from_and_a_stranger_changes_no
     params: MediaParams,
     peer: Peer,
     make_peer: Callable[[], Peer],
-    make_port: MakePort,
+    make_tap: MakeTap,
     rtp: Rtp,
 ) -> None:
-    natted, stranger, port = make_peer(), make_peer(), make_port()
+    natted, unexpected, tap = make_peer(), make_peer(), make_tap()
     local = engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     natted.send(rtp(0), local)
     await natted.packet()
-    assert port.payloads == [bytes(160)]
-    stranger.send(rtp(1, b"stranger", ssrc=8), local)
+    assert tap.payloads == [bytes(160)]
+    unexpected.send(rtp(1, b"unexpected", ssrc=8), local)
     await counted(engine, lambda report: report.wrong_source == 1)
     natted.send(rtp(1), local)
-    await port.until(lambda: len(port.heard) == 2)
-    assert b"stranger" not in port.payloads
+    await tap.until(lambda: len(tap.heard) == 2)
+    assert b"unexpected" not in tap.payloads
     assert engine.report(LEG).remote == f"{HOST}:{natted.port}"
 
 
 async def test_a_settled_source_is_filtered_by_the_kernel(
-    engine: Engine, params: MediaParams, peer: Peer, make_peer: Callable[[], Peer], make_port: MakePort, rtp: Rtp
+    engine: Engine, params: MediaParams, peer: Peer, make_peer: Callable[[], Peer], make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    stranger, port = make_peer(), make_port()
+    unexpected, tap = make_peer(), make_tap()
     local = engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     peer.send(rtp(0), local)
-    await port.until(lambda: len(port.heard) == 1)
-    stranger.send(rtp(1, b"stranger"), local)
+    await tap.until(lambda: len(tap.heard) == 1)
+    unexpected.send(rtp(1, b"unexpected"), local)
     peer.send(rtp(1), local)
     peer.send(rtp(2), local)
-    await port.until(lambda: len(port.heard) == 3)
+    await tap.until(lambda: len(tap.heard) == 3)
     report = engine.report(LEG)
-    assert b"stranger" not in port.payloads
+    assert b"unexpected" not in tap.payloads
     assert (report.packets_in, report.wrong_source, report.duplicate) == (3, 0, 0)
 
 
 async def test_strangers_datagrams_queued_before_the_source_settles_are_not_taken_for_its(
-    engine: Engine, params: MediaParams, peer: Peer, make_peer: Callable[[], Peer], make_port: MakePort, rtp: Rtp
+    engine: Engine, params: MediaParams, peer: Peer, make_peer: Callable[[], Peer], make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    stranger, port = make_peer(), make_port()
+    unexpected, tap = make_peer(), make_tap()
     local = engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     # Nothing is read until this test awaits: all are in the socket's buffer when the peer's first packet is seen.
     peer.send(rtp(0), local)
-    stranger.send(rtp(1, b"stranger"), local)
+    unexpected.send(rtp(1, b"unexpected"), local)
     peer.send(rtp(1), local)
-    await port.until(lambda: len(port.heard) == 2)
-    assert b"stranger" not in port.payloads
+    await tap.until(lambda: len(tap.heard) == 2)
+    assert b"unexpected" not in tap.payloads
     assert engine.report(LEG).wrong_source == 1
 
 
@@ -235,23 +235,23 @@ async def test_a_moved_peer_is_learned_anew_and_both_ways(
     params: MediaParams,
     peer: Peer,
     make_peer: Callable[[], Peer],
-    make_port: MakePort,
+    make_tap: MakeTap,
     rtp: Rtp,
 ) -> None:
-    moved, port = make_peer(), make_port(plays=True)
+    moved, tap = make_peer(), make_tap(plays=True)
     local = engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     peer.send(rtp(0), local)
-    await port.until(lambda: len(port.heard) == 1)
+    await tap.until(lambda: len(tap.heard) == 1)
     engine.update_leg(LEG, replace(params, remote=Endpoint(HOST, moved.port)))
     await moved.packet()
     peer.send(rtp(1, b"former"), local)
     moved.send(rtp(700, ssrc=8), local)
     moved.send(rtp(701, ssrc=8), local)
-    await port.until(lambda: len(port.heard) == 3)
+    await tap.until(lambda: len(tap.heard) == 3)
     await counted(engine, lambda report: report.wrong_source == 1)
-    assert b"former" not in port.payloads
-    port.to_play.append(b"m" * 160)
+    assert b"former" not in tap.payloads
+    tap.to_play.append(b"m" * 160)
     assert (await moved.packet_of(b"m" * 160)).payload_type == 0
 
 
@@ -262,19 +262,19 @@ async def test_after_signalling_another_port_is_learned_both_ways(
     params: MediaParams,
     peer: Peer,
     make_peer: Callable[[], Peer],
-    make_port: MakePort,
+    make_tap: MakeTap,
     rtp: Rtp,
 ) -> None:
-    moved, port = make_peer(), make_port(plays=True)
+    moved, tap = make_peer(), make_tap(plays=True)
     local = engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     peer.send(rtp(0), local)
-    await port.until(lambda: len(port.heard) == 1)
+    await tap.until(lambda: len(tap.heard) == 1)
     engine.update_leg(LEG, replace(params, direction=between))
     engine.update_leg(LEG, params)
     moved.send(rtp(700, b"moved", ssrc=8), local)
-    await port.until(lambda: port.payloads[1:] == [b"moved"])
-    port.to_play.append(b"m" * 160)
+    await tap.until(lambda: tap.payloads[1:] == [b"moved"])
+    tap.to_play.append(b"m" * 160)
     assert (await moved.packet_of(b"m" * 160)).payload_type == 0
     assert engine.report(LEG).wrong_source == 0
 
@@ -285,23 +285,23 @@ async def test_a_refresh_lets_nobody_in_while_the_peer_goes_on(
     params: MediaParams,
     peer: Peer,
     make_peer: Callable[[], Peer],
-    make_port: MakePort,
+    make_tap: MakeTap,
     rtp: Rtp,
 ) -> None:
-    stranger, port, clock = make_peer(), make_port(), make_port(inbound=False, outbound=True)
+    unexpected, tap, clock = make_peer(), make_tap(), make_tap(inbound=False, outbound=True)
     local = engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     peer.send(rtp(0), local)
-    await port.until(lambda: len(port.heard) == 1)
+    await tap.until(lambda: len(tap.heard) == 1)
     engine.update_leg(LEG, params)
     engine.attach(LEG, clock)
     for n in range(1, 150):
         peer.send(rtp(n), local)
-        stranger.send(rtp(n, b"stranger", ssrc=8), local)
+        unexpected.send(rtp(n, b"unexpected", ssrc=8), local)
         sent = len(clock.sent)
         await clock.until(lambda sent=sent: len(clock.sent) > sent)  # type: ignore[misc]
-    await port.until(lambda: len(port.heard) == 150)
-    assert b"stranger" not in port.payloads
+    await tap.until(lambda: len(tap.heard) == 150)
+    assert b"unexpected" not in tap.payloads
     told = await counted(engine, lambda report: report.wrong_source > 0)
     assert (told.lost, told.restarts) == (0, 0)
 
@@ -313,75 +313,75 @@ async def test_a_stream_that_goes_on_at_another_port_is_followed_unless_forbidde
     params: MediaParams,
     peer: Peer,
     make_peer: Callable[[], Peer],
-    make_port: MakePort,
+    make_tap: MakeTap,
     rtp: Rtp,
 ) -> None:
     engine = make_engine(MediaSettings(port_rest=0, strict_source=strict))
-    moved, stranger, port, clock = make_peer(), make_peer(), make_port(), make_port(inbound=False, outbound=True)
+    moved, unexpected, tap, clock = make_peer(), make_peer(), make_tap(), make_tap(inbound=False, outbound=True)
     local = engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     engine.attach(LEG, clock)
     peer.send(rtp(0), local)
-    await port.until(lambda: len(port.heard) == 1)
+    await tap.until(lambda: len(tap.heard) == 1)
     for n in range(1, 150):
         moved.send(rtp(n, b"moved"), local)
-        stranger.send(rtp(n, b"stranger", ssrc=8), local)
+        unexpected.send(rtp(n, b"unexpected", ssrc=8), local)
         sent = len(clock.sent)
         await clock.until(lambda sent=sent: len(clock.sent) > sent)  # type: ignore[misc]
     if strict:
         peer.send(rtp(1), local)
-        await port.until(lambda: len(port.heard) == 2)
-        assert port.payloads == [bytes(160), b"\1" * 160]
+        await tap.until(lambda: len(tap.heard) == 2)
+        assert tap.payloads == [bytes(160), b"\1" * 160]
     else:
-        await port.until(lambda: len(port.heard) > 50)
-        assert set(port.payloads[1:]) == {b"moved"}
-        port.plays = True
-        engine.rebind(LEG)
-        port.to_play.append(b"m" * 160)
+        await tap.until(lambda: len(tap.heard) > 50)
+        assert set(tap.payloads[1:]) == {b"moved"}
+        tap.plays = True
+        engine.taps_changed(LEG)
+        tap.to_play.append(b"m" * 160)
         assert (await moved.packet_of(b"m" * 160)).payload_type == 0
 
 
 async def test_hold_stops_our_packets_and_resume_brings_them_back(
-    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort
+    engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap
 ) -> None:
-    port = make_port(plays=True, outbound=True)
+    tap = make_tap(plays=True, outbound=True)
     engine.open_leg(LEG, params)
     await peer.packet()
     engine.update_leg(LEG, replace(params, direction=Direction.INACTIVE))
-    engine.attach(LEG, port)
-    await port.until(lambda: len(port.sent) >= 3)
-    assert port.asked == []
+    engine.attach(LEG, tap)
+    await tap.until(lambda: len(tap.sent) >= 3)
+    assert tap.asked == []
     assert engine.report(LEG).on_hold
-    port.to_play = [b"r" * 160]
+    tap.to_play = [b"r" * 160]
     engine.update_leg(LEG, params)
     assert (await peer.packet_of(b"r" * 160)).marker
 
 
 async def test_a_codec_and_packet_time_of_a_reinvite_apply_to_both_ways(
-    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+    engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    port = make_port()
+    tap = make_tap()
     local = engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     engine.update_leg(LEG, replace(params, codec="PCMA", payload_type=8, ptime=30))
     silence = await peer.packet_of(b"\xd5" * 240)
     assert silence.payload_type == 8
     peer.send(rtp(0, b"a" * 240, kind=8), local)
-    await port.until(lambda: port.payloads == [b"a" * 240])
+    await tap.until(lambda: tap.payloads == [b"a" * 240])
 
 
 async def test_a_late_offer_opens_a_leg_before_the_peer_is_known(
-    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+    engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    port = make_port()
+    tap = make_tap()
     local = engine.open_leg(LEG, replace(params, remote=Endpoint("0.0.0.0", 0)))
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     peer.send(rtp(0), local)
     engine.update_leg(LEG, params)
     await peer.packet()
     peer.send(rtp(1), local)
-    await port.until(lambda: len(port.heard) == 2)
-    assert port.payloads == [bytes([n]) * 160 for n in range(2)]
+    await tap.until(lambda: len(tap.heard) == 2)
+    assert tap.payloads == [bytes([n]) * 160 for n in range(2)]
 
 
 async def test_a_peer_where_nobody_listens_is_counted_and_the_clock_goes_on(
@@ -390,15 +390,15 @@ async def test_a_peer_where_nobody_listens_is_counted_and_the_clock_goes_on(
     params: MediaParams,
     peer: Peer,
     make_peer: Callable[[], Peer],
-    make_port: MakePort,
+    make_tap: MakeTap,
     rtp: Rtp,
 ) -> None:
-    other, port = make_peer(), make_port()
+    other, tap = make_peer(), make_tap()
     local = engine.open_leg(LEG, params)
     engine.open_leg(LegId(2), replace(params, remote=Endpoint(HOST, other.port)))
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     peer.send(rtp(0), local)
-    await port.until(lambda: len(port.heard) == 1)
+    await tap.until(lambda: len(tap.heard) == 1)
     peer.close()
     await counted(engine, lambda report: report.send_errors + report.receive_errors > 0)
     for _ in range(3):
@@ -406,13 +406,13 @@ async def test_a_peer_where_nobody_listens_is_counted_and_the_clock_goes_on(
 
 
 async def test_a_peer_that_is_gone_for_good_is_counted_as_such_although_it_might_be_elsewhere(
-    counted: Counted, engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+    counted: Counted, engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    port = make_port()
+    tap = make_tap()
     local = engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     peer.send(rtp(0), local)
-    await port.until(lambda: len(port.heard) == 1)
+    await tap.until(lambda: len(tap.heard) == 1)
     peer.close()
     # More than there are in the second after which the socket lets others in again.
     told = await counted(engine, lambda report: report.send_errors + report.receive_errors > 80)
@@ -420,26 +420,26 @@ async def test_a_peer_that_is_gone_for_good_is_counted_as_such_although_it_might
 
 
 async def test_garbage_is_counted_and_the_next_packet_is_heard(
-    counted: Counted, engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+    counted: Counted, engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    port = make_port()
+    tap = make_tap()
     local = engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     for junk in (b"", b"\0", b"INVITE sip:x SIP/2.0\r\n\r\n", b"\xff" * 3000, b"\x80" * 11):
         peer.send(junk, local)
     peer.send(b"more junk", local + 1)
     peer.send(rtp(0), local)
     peer.send(b"\xff" * 3000, local)
     peer.send(rtp(1), local)
-    await port.until(lambda: len(port.heard) == 2)
+    await tap.until(lambda: len(tap.heard) == 2)
     report = await counted(engine, lambda report: report.rtcp_malformed == 1)
     assert (report.malformed, report.keepalives) == (3, 3)
 
 
 async def test_digits_reach_every_port(
-    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+    engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    one, two = make_port(), make_port(inbound=False)
+    one, two = make_tap(), make_tap(inbound=False)
     local = engine.open_leg(LEG, params)
     engine.attach(LEG, one)
     engine.attach(LEG, two)
@@ -509,7 +509,7 @@ async def test_a_port_that_raises_is_detached_and_the_others_go_on(
     engine: Engine,
     params: MediaParams,
     peer: Peer,
-    make_port: MakePort,
+    make_tap: MakeTap,
     rtp: Rtp,
     events: "asyncio.Queue[MediaEvent]",
     monkeypatch: pytest.MonkeyPatch,
@@ -517,34 +517,34 @@ async def test_a_port_that_raises_is_detached_and_the_others_go_on(
     def fail(*_: object) -> None:
         raise OSError("a bug")
 
-    broken, silent, port = make_port(), make_port(inbound=False, plays=True), make_port()
+    broken, silent, tap = make_tap(), make_tap(inbound=False, plays=True), make_tap()
     monkeypatch.setattr(broken, "inbound_frame", fail)
     monkeypatch.setattr(silent, "next_frame", fail)
     local = engine.open_leg(LEG, params)
-    for each in (broken, silent, port):
+    for each in (broken, silent, tap):
         engine.attach(LEG, each)
     peer.send(rtp(0), local)
     peer.send(rtp(1), local)
     async with asyncio.timeout(30):
         failed = [await events.get(), await events.get()]
-    assert all(isinstance(event, PortFailed) for event in failed)
-    assert {id(event.port) for event in failed if isinstance(event, PortFailed)} == {id(broken), id(silent)}
-    await port.until(lambda: len(port.heard) > 0)
+    assert all(isinstance(event, TapFailed) for event in failed)
+    assert {id(event.tap) for event in failed if isinstance(event, TapFailed)} == {id(broken), id(silent)}
+    await tap.until(lambda: len(tap.heard) > 0)
     await peer.packet()
-    assert engine.counters["port_failures"] == 2
+    assert engine.counters["tap_failures"] == 2
 
 
 async def test_a_stalled_loop_skips_instead_of_bursting(
-    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = make_port(inbound=False, outbound=True)
+    tap = make_tap(inbound=False, outbound=True)
     engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
-    await port.until(lambda: len(port.sent) == 2)
+    engine.attach(LEG, tap)
+    await tap.until(lambda: len(tap.sent) == 2)
     real = module._now
     monkeypatch.setattr(module, "_now", lambda: real() + 3.0)
-    await port.until(lambda: len(port.sent) == 4)
-    times = [at for _, at in port.sent]
+    await tap.until(lambda: len(tap.sent) == 4)
+    times = [at for _, at in tap.sent]
     assert times[1] - times[0] == 20
     assert 2500 < max(b - a for a, b in itertools.pairwise(times)) <= 3200
     assert engine.counters["stalls"] == 1
@@ -556,99 +556,99 @@ async def test_a_late_tick_takes_in_what_has_come_and_then_tells_who_plays(
     engine: Engine,
     params: MediaParams,
     peer: Peer,
-    make_port: MakePort,
+    make_tap: MakeTap,
     rtp: Rtp,
     monkeypatch: pytest.MonkeyPatch,
     stall: float,
     skipped: int,
 ) -> None:
-    port, silent = make_port(plays=True), make_port(plays=False)
+    tap, silent = make_tap(plays=True), make_tap(plays=False)
     local = engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     engine.attach(LEG, silent)
     peer.send(rtp(0), local)
-    await port.until(lambda: len(port.heard) == 1 and len(port.asked) > 2)
+    await tap.until(lambda: len(tap.heard) == 1 and len(tap.asked) > 2)
     for n in range(1, 7):
         peer.send(rtp(n), local)
     real = module._now
     monkeypatch.setattr(module, "_now", lambda: real() + stall)
-    await port.until(lambda: bool(port.holdups))
-    asked = len(port.asked)
-    await port.until(lambda: len(port.asked) > asked + 1)
-    ((at, jump, late, heard),) = port.holdups
+    await tap.until(lambda: bool(tap.holdups))
+    asked = len(tap.asked)
+    await tap.until(lambda: len(tap.asked) > asked + 1)
+    ((at, jump, late, heard),) = tap.holdups
     assert (jump, heard) == (skipped, 7)
     assert stall * 1000 - skipped - 10 <= late <= stall * 1000 - skipped + 60
-    before = port.asked.index(at + skipped) - 1
-    assert port.asked[before] == at - 20
-    assert all(later - earlier == 20 for earlier, later in itertools.pairwise(port.asked[before + 1 :]))
+    before = tap.asked.index(at + skipped) - 1
+    assert tap.asked[before] == at - 20
+    assert all(later - earlier == 20 for earlier, later in itertools.pairwise(tap.asked[before + 1 :]))
     assert silent.holdups == []
 
 
 async def test_nobody_is_told_who_is_not_asked(
-    engine: Engine, params: MediaParams, make_port: MakePort, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, params: MediaParams, make_tap: MakeTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port, clock = make_port(plays=True), make_port(inbound=False, outbound=True)
+    tap, clock = make_tap(plays=True), make_tap(inbound=False, outbound=True)
     engine.open_leg(LEG, replace(params, direction=Direction.RECVONLY))
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     engine.attach(LEG, clock)
     await clock.until(lambda: len(clock.sent) > 1)
     real = module._now
     monkeypatch.setattr(module, "_now", lambda: real() + 0.4)
     await clock.until(lambda: engine.counters["stalls"] == 1)
-    assert (port.holdups, port.asked) == ([], [])
+    assert (tap.holdups, tap.asked) == ([], [])
 
 
 async def test_a_loop_that_was_held_up_takes_what_piled_up_in_one_wake_up(
     engine: Engine,
     params: MediaParams,
     peer: Peer,
-    make_port: MakePort,
+    make_tap: MakeTap,
     rtp: Rtp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    port = make_port()
+    tap = make_tap()
     local = engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    engine.attach(LEG, tap)
     peer.send(rtp(0), local)
-    await port.until(lambda: len(port.heard) == 1)
+    await tap.until(lambda: len(tap.heard) == 1)
     for n in range(1, 20):
         peer.send(rtp(n), local)
     real = module._now
     monkeypatch.setattr(module, "_now", lambda: real() + 0.15)
-    await port.until(lambda: len(port.heard) > 1)
-    assert 7 <= len(port.heard) < 20
+    await tap.until(lambda: len(tap.heard) > 1)
+    assert 7 <= len(tap.heard) < 20
 
 
-async def test_a_leg_on_ipv6_learns_its_source(make_engine: MakeEngine, make_port: MakePort, rtp: Rtp) -> None:
+async def test_a_leg_on_ipv6_learns_its_source(make_engine: MakeEngine, make_tap: MakeTap, rtp: Rtp) -> None:
     with closing(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)) as sock:
         try:
             sock.bind(("::1", 0))
         except OSError:
             pytest.skip("this machine has no IPv6 loopback")
-        engine, port = make_engine(MediaSettings(host="::1")), make_port()
+        engine, tap = make_engine(MediaSettings(host="::1")), make_tap()
         remote = Endpoint("0:0:0:0:0:0:0:1", sock.getsockname()[1])
         local = engine.open_leg(LEG, MediaParams("PCMU", 0, 20, remote))
-        engine.attach(LEG, port)
+        engine.attach(LEG, tap)
         sock.sendto(rtp(0), ("::1", local))
         sock.sendto(rtp(1), ("::1", local))
-        await port.until(lambda: len(port.heard) == 2)
-        assert engine._lines[LEG].leg.source.settled
+        await tap.until(lambda: len(tap.heard) == 2)
+        assert engine._transports[LEG].leg.source.latched
 
 
 async def test_encryption_that_begins_in_the_call_holds_on_the_connected_socket(
-    engine: Engine, peer: Peer, params: MediaParams, make_port: MakePort, rtp: Rtp
+    engine: Engine, peer: Peer, params: MediaParams, make_tap: MakeTap, rtp: Rtp
 ) -> None:
     keys = SrtpKeys("AES_CM_128_HMAC_SHA1_80", 1, bytes(range(30)), bytes(range(30, 60)))
-    port, local = make_port(), engine.open_leg(LEG, params)
-    engine.attach(LEG, port)
+    tap, local = make_tap(), engine.open_leg(LEG, params)
+    engine.attach(LEG, tap)
     peer.send(rtp(0, b"plain"), local)
-    await port.until(lambda: port.payloads == [b"plain"])
+    await tap.until(lambda: tap.payloads == [b"plain"])
     engine.update_leg(LEG, replace(params, srtp=keys))
     sends, hears = session(keys.suite, keys.theirs, inbound=False), session(keys.suite, keys.ours, inbound=True)
     peer.send(rtp(1), local)
     peer.send(sends.protect(rtp(1, b"encrypted")), local)
-    await port.until(lambda: len(port.payloads) == 2)
-    assert port.payloads[1] == b"encrypted"
+    await tap.until(lambda: len(tap.payloads) == 2)
+    assert tap.payloads[1] == b"encrypted"
     # What was sent before the change is plain, and shorter by the authentication tag.
     while len(datagram := (await peer.receive())[0]) < 12 + 160 + 10:
         pass
@@ -670,29 +670,29 @@ async def test_a_host_that_is_not_ours_is_a_clear_refusal(make_engine: MakeEngin
         engine.open_leg(LEG, params)
 
 
-async def test_an_unknown_leg_is_refused_but_detaching_from_it_is_nothing(engine: Engine, make_port: MakePort) -> None:
+async def test_an_unknown_leg_is_refused_but_detaching_from_it_is_nothing(engine: Engine, make_tap: MakeTap) -> None:
     for use in (engine.close_leg, engine.report):
         with pytest.raises(UnknownLeg):
             use(LEG)
     with pytest.raises(UnknownLeg):
-        engine.attach(LEG, make_port())
-    engine.detach(LEG, make_port())
+        engine.attach(LEG, make_tap())
+    engine.detach(LEG, make_tap())
 
 
 async def test_a_closed_leg_leaves_nothing_to_the_garbage_collector(
-    engine: Engine, params: MediaParams, peer: Peer, make_port: MakePort, rtp: Rtp
+    engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap, rtp: Rtp
 ) -> None:
     gc.collect()
     gc.disable()
     try:
-        port = make_port(plays=True, outbound=True)
+        tap = make_tap(plays=True, outbound=True)
         local = engine.open_leg(LEG, params)
-        engine.attach(LEG, port)
+        engine.attach(LEG, tap)
         peer.send(rtp(0), local)
-        await port.until(lambda: len(port.heard) == 1 and len(port.sent) > 1)
-        leg = weakref.ref(engine._lines[LEG].leg)
+        await tap.until(lambda: len(tap.heard) == 1 and len(tap.sent) > 1)
+        leg = weakref.ref(engine._transports[LEG].leg)
         engine.close_leg(LEG)
-        other = make_port(outbound=True)
+        other = make_tap(outbound=True)
         engine.open_leg(LegId(2), params)
         engine.attach(LegId(2), other)
         await other.until(lambda: len(other.sent) > 2)  # the closed leg's turn in the ring has passed
@@ -746,10 +746,10 @@ async def relay() -> AsyncIterator[Relay]:
 
 
 async def test_bridged_legs_hear_each_other_across_a_bad_network(
-    engine: Engine, params: MediaParams, make_peer: Callable[[], Peer], make_port: MakePort, rtp: Rtp, relay: Relay
+    engine: Engine, params: MediaParams, make_peer: Callable[[], Peer], make_tap: MakeTap, rtp: Rtp, relay: Relay
 ) -> None:
     """The speaker's packets go through the relay; what the listener gets has no holes, and the fork made up nothing."""
-    speaker, listener, fork = make_peer(), make_peer(), make_port()
+    speaker, listener, fork = make_peer(), make_peer(), make_tap()
     relay.target = engine.open_leg(LEG, replace(params, remote=Endpoint(HOST, relay.port)))
     engine.open_leg(OTHER, replace(params, remote=Endpoint(HOST, listener.port)))
     engine.attach(LEG, fork)
@@ -801,14 +801,14 @@ async def test_a_stall_makes_nobody_later_over_a_bridge(
 
 
 async def test_a_bridge_that_has_no_room_leaves_nothing_behind(
-    make_engine: MakeEngine, params: MediaParams, make_port: MakePort, peer: Peer
+    make_engine: MakeEngine, params: MediaParams, make_tap: MakeTap, peer: Peer
 ) -> None:
     engine = make_engine(MediaSettings(port_rest=0, players_per_leg=1))
     engine.open_leg(LEG, params)
     engine.open_leg(OTHER, params)
     with pytest.raises(UnknownLeg):
         engine.bridge(LEG, LegId(3))
-    taken = make_port(plays=True)
+    taken = make_tap(plays=True)
     engine.attach(LEG, taken)
     with pytest.raises(TooManyPlayers):
         engine.bridge(LEG, OTHER)
@@ -818,4 +818,4 @@ async def test_a_bridge_that_has_no_room_leaves_nothing_behind(
         engine.attach(OTHER, taken)
     engine.unbridge(LEG)
     engine.attach(OTHER, taken)
-    engine.attach(LEG, make_port(plays=True))
+    engine.attach(LEG, make_tap(plays=True))

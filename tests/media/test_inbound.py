@@ -16,7 +16,7 @@ from trunkline.media.rtp.packet import parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 if TYPE_CHECKING:
-    from media.conftest import RecordingPort
+    from media.conftest import RecordingTap
 
 T0 = 100.0
 MakeLeg = Callable[..., Leg]
@@ -25,8 +25,8 @@ Capture = Callable[[str], list[tuple[float, bytes]]]
 
 
 @pytest.fixture
-def port(make_port: "type[RecordingPort]") -> "RecordingPort":
-    return make_port()
+def tap(make_tap: "type[RecordingTap]") -> "RecordingTap":
+    return make_tap()
 
 
 def feed(leg: Leg, datagrams: list[bytes], start: float = T0 + 1.0, step: float = 0.02) -> None:
@@ -35,49 +35,49 @@ def feed(leg: Leg, datagrams: list[bytes], start: float = T0 + 1.0, step: float 
 
 
 def test_frames_come_in_order_on_a_timeline_anchored_at_the_first_arrival(
-    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg()
-    leg.attach(port)
-    assert port.changes == [("PCMU", 20)]
+    leg.attach(tap)
+    assert tap.changes == [("PCMU", 20)]
     feed(leg, [rtp(n) for n in range(65530, 65540)])
-    assert port.payloads == [bytes([n & 0xFF]) * 160 for n in range(65530, 65540)]
-    assert [at for _, at, _ in port.heard] == list(range(1000, 1200, 20))
+    assert tap.payloads == [bytes([n & 0xFF]) * 160 for n in range(65530, 65540)]
+    assert [at for _, at, _ in tap.heard] == list(range(1000, 1200, 20))
 
 
 @pytest.mark.parametrize("ptime", [10, 30, 40, 60])
-def test_any_packet_time_passes_as_it_comes(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp, ptime: int) -> None:
+def test_any_packet_time_passes_as_it_comes(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp, ptime: int) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(n, b"x" * 8 * ptime, timestamp=n * 8 * ptime) for n in range(4)], step=ptime / 1000)
-    assert [len(payload) for payload in port.payloads] == [8 * ptime] * 4
-    assert [at for _, at, _ in port.heard] == [1000 + n * ptime for n in range(4)]
+    assert [len(payload) for payload in tap.payloads] == [8 * ptime] * 4
+    assert [at for _, at, _ in tap.heard] == [1000 + n * ptime for n in range(4)]
 
 
 def test_a_lost_packet_is_missing_before_the_next_frame_once_the_window_is_over(
-    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     waiting: set[LegId] = set()
     leg = make_leg(waiting=waiting)
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0), rtp(2)])
     assert waiting == {1}
     leg.inbound.handle_waiting(Seconds(T0 + 1.02 + 0.059))
-    assert len(port.heard) == 1
+    assert len(tap.heard) == 1
     leg.inbound.handle_waiting(Seconds(T0 + 1.02 + 0.061))
-    assert [(at, missing) for _, at, missing in port.heard] == [(1000, 0), (1040, 1)]
+    assert [(at, missing) for _, at, missing in tap.heard] == [(1000, 0), (1040, 1)]
     assert waiting == set()
     assert leg.report(Seconds(T0 + 2)).lost == 1
 
 
-def test_key_presses_are_digits_not_frames_and_not_loss(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+def test_key_presses_are_digits_not_frames_and_not_loss(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     press = [rtp(n, bytes([5, 10, 0, n]), kind=101, timestamp=320) for n in range(2, 5)]
     press += [rtp(n, bytes([5, 0x8A, 0, 9]), kind=101, timestamp=320) for n in range(5, 8)]
     feed(leg, [rtp(0), rtp(1), *press, rtp(8), rtp(9)])
-    assert port.digits == "5"
-    assert [(payload[0], at, missing) for payload, at, missing in port.heard] == [
+    assert tap.digits == "5"
+    assert [(payload[0], at, missing) for payload, at, missing in tap.heard] == [
         (0, 1000, 0),
         (1, 1020, 0),
         (8, 1160, 0),
@@ -87,118 +87,118 @@ def test_key_presses_are_digits_not_frames_and_not_loss(make_leg: MakeLeg, port:
     assert (report.digits, report.lost, report.packets_in, report.frames_in) == (1, 0, 10, 4)
 
 
-def test_a_press_without_end_packets_ends_by_the_clock(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+def test_a_press_without_end_packets_ends_by_the_clock(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     waiting: set[LegId] = set()
     leg = make_leg(waiting=waiting)
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0, bytes([11, 10, 0, 160]), kind=101)])
     leg.inbound.handle_waiting(Seconds(T0 + 1.19))
-    assert port.digits == ""
+    assert tap.digits == ""
     leg.inbound.handle_waiting(Seconds(T0 + 1.21))
-    assert port.digits == "#"
+    assert tap.digits == "#"
     assert waiting == set()
 
 
 def test_events_in_an_ssrc_of_their_own_are_heard_and_disturb_no_audio(
-    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     for n in range(40):
         at = Seconds(T0 + 1 + n * 0.02)
         leg.inbound.receive(rtp(n), at)
         key, place = divmod(n, 10)
         payload = bytes([key, 0x8A if place > 4 else 10]) + (min(place + 1, 6) * 160).to_bytes(2)
         leg.inbound.receive(rtp(900 + n, payload, kind=101, timestamp=77_000 + key * 1600, ssrc=5), at)
-    assert port.digits == "0123"
-    assert [at for _, at, _ in port.heard] == list(range(1000, 1800, 20))
+    assert tap.digits == "0123"
+    assert [at for _, at, _ in tap.heard] == list(range(1000, 1800, 20))
     report = leg.report(Seconds(T0 + 2))
     assert (report.lost, report.stray, report.restarts, report.frames_in) == (0, 0, 0, 40)
 
 
 def test_events_with_a_sequence_of_their_own_too_late_or_before_any_audio_are_heard(
-    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     end = b"\x8a\x03\x20"
     feed(leg, [rtp(7, b"\x01" + end, kind=101, timestamp=0)])
     feed(leg, [rtp(100), rtp(40_000, b"\x02" + end, kind=101, timestamp=5), rtp(101)], start=T0 + 2)
     feed(leg, [rtp(103), *[rtp(n) for n in range(104, 120)]], start=T0 + 3)
     feed(leg, [rtp(102, b"\x03" + end, kind=101, timestamp=102 * 160), rtp(120)], start=T0 + 4)
-    assert port.digits == "123"
-    assert [payload[0] for payload in port.payloads] == [100, 101, *range(103, 121)]
+    assert tap.digits == "123"
+    assert [payload[0] for payload in tap.payloads] == [100, 101, *range(103, 121)]
     report = leg.report(Seconds(T0 + 5))
     assert (report.lost, report.late, report.stray, report.restarts) == (1, 1, 0, 0)
 
 
-def test_a_press_goes_on_when_the_audio_begins_anew(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+def test_a_press_goes_on_when_the_audio_begins_anew(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0), rtp(1), rtp(2, b"\x05\x0a\x00\xa0", kind=101, timestamp=320)])
     anew = [rtp(500 + n, ssrc=8, timestamp=9_000_000 + n * 160) for n in range(4)]
     feed(leg, [*anew, rtp(504, b"\x05\x8a\x03\xc0", kind=101, timestamp=320, ssrc=8)], start=T0 + 1.06)
     leg.inbound.close()
-    assert port.digits == "5"
+    assert tap.digits == "5"
 
 
-def test_a_key_is_told_once_though_signalling_tells_it_too(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+def test_a_key_is_told_once_though_signalling_tells_it_too(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     for n, key in enumerate([1, 2, 2, 3]):
         at = T0 + 1 + n * 0.2
         feed(leg, [rtp(n, bytes([key]) + b"\x8a\x03\x20", kind=101, timestamp=n * 1600)], start=at)
         leg.inbound.signalled(str(key), Seconds(at + 0.05))
     leg.inbound.signalled("4", Seconds(T0 + 3))
-    assert port.digits == "12234"
+    assert tap.digits == "12234"
     assert leg.report(Seconds(T0 + 4)).digits == 5
 
 
 def test_comfort_noise_and_empty_packets_are_neither_frames_nor_loss(
-    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0), rtp(1, b"\x40", kind=13), rtp(2)[:12], rtp(3, b"\x40", kind=19), rtp(4)])
-    assert [(payload[0], at, missing) for payload, at, missing in port.heard] == [(0, 1000, 0), (4, 1080, 0)]
+    assert [(payload[0], at, missing) for payload, at, missing in tap.heard] == [(0, 1000, 0), (4, 1080, 0)]
     assert leg.report(Seconds(T0 + 2)).unknown_payload_type == 0
 
 
-def test_loss_around_packets_without_audio_is_still_told(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+def test_loss_around_packets_without_audio_is_still_told(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0), rtp(3, b"\x40", kind=13), rtp(5), rtp(6)], step=0.1)
-    assert [(payload[0], missing) for payload, _, missing in port.heard] == [(0, 0), (5, 3), (6, 0)]
+    assert [(payload[0], missing) for payload, _, missing in tap.heard] == [(0, 0), (5, 3), (6, 0)]
 
 
-def test_other_payload_types_are_counted_and_dropped(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+def test_other_payload_types_are_counted_and_dropped(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0), rtp(1, kind=8), rtp(2)])
-    assert [(payload[0], missing) for payload, _, missing in port.heard] == [(0, 0), (2, 0)]
+    assert [(payload[0], missing) for payload, _, missing in tap.heard] == [(0, 0), (2, 0)]
     assert leg.report(Seconds(T0 + 2)).unknown_payload_type == 1
 
 
-def test_garbage_is_counted_and_nothing_else_is_lost(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+def test_garbage_is_counted_and_nothing_else_is_lost(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     cut_short = rtp(1, bytes(3000))[:2048]
     feed(leg, [rtp(0), b"OPTIONS sip:x SIP/2.0\r\n\r\n", b"\x90" + rtp(1)[1:13], cut_short, rtp(1)])
-    assert [payload[0] for payload in port.payloads] == [0, 1]
+    assert [payload[0] for payload in tap.payloads] == [0, 1]
     assert leg.report(Seconds(T0 + 2)).malformed == 3
 
 
-@pytest.mark.parametrize("settled", [False, True])
+@pytest.mark.parametrize("latched", [False, True])
 def test_pings_and_unasked_rtcp_on_the_rtp_port_are_no_mistakes_and_no_speech(
-    make_leg: MakeLeg, port: "RecordingPort", params: MediaParams, rtp: Rtp, settled: bool
+    make_leg: MakeLeg, tap: "RecordingTap", params: MediaParams, rtp: Rtp, latched: bool
 ) -> None:
     leg = make_leg(replace(params, rtcp_mux=False))
-    leg.attach(port)
+    leg.attach(tap)
     peer = ("127.0.0.1", 9)
     leg.receive_from(rtp(0), peer, Seconds(T0 + 1))
     report = bytes.fromhex("80c90001 00000009 81ca0003 00000009 01026869 00000000")
     for datagram in (*PINGS, report):
-        if settled:
+        if latched:
             leg.receive(datagram, Seconds(T0 + 2))
         else:
             leg.receive_from(datagram, peer, Seconds(T0 + 2))
@@ -218,24 +218,24 @@ def test_pings_of_a_stranger_teach_nothing(make_leg: MakeLeg, rtp: Rtp) -> None:
     assert leg.report(Seconds(T0 + 2)).remote == "127.0.0.1:9"
 
 
-def test_a_new_ssrc_anchors_the_timeline_anew(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+def test_a_new_ssrc_anchors_the_timeline_anew(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0), rtp(1)])
     feed(leg, [rtp(n, ssrc=99, timestamp=4_000_000_000 + n * 160) for n in range(700, 703)], start=T0 + 5)
-    assert [at for _, at, _ in port.heard] == [1000, 1020, 5000, 5020, 5040]
+    assert [at for _, at, _ in tap.heard] == [1000, 1020, 5000, 5020, 5040]
     assert leg.report(Seconds(T0 + 6)).restarts == 1
 
 
 @pytest.mark.parametrize("stamps", [0, -60 * 160, 7_000_000, -7_000_000], ids=str)
 @pytest.mark.parametrize("numbers", [-5000, -90, -60, -12, 0, 500, 2900, 5000], ids=str)
 def test_a_stream_that_begins_anew_with_the_same_ssrc_loses_no_frame(
-    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp, numbers: int, stamps: int
+    make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp, numbers: int, stamps: int
 ) -> None:
     """Whatever jumps: the sequence, the timestamps, or both."""
     waiting: set[LegId] = set()
     leg = make_leg(waiting=waiting)
-    leg.attach(port)
+    leg.attach(tap)
     for n in range(400):
         begun = n // 100
         number, stamp = 10_000 + n + begun * numbers, n * 160 + begun * stamps
@@ -243,89 +243,89 @@ def test_a_stream_that_begins_anew_with_the_same_ssrc_loses_no_frame(
         if waiting:
             leg.inbound.handle_waiting(now)
         leg.inbound.receive(rtp(number, n.to_bytes(2) * 80, timestamp=stamp), now)
-    assert [int.from_bytes(payload[:2]) for payload in port.payloads] == [*range(400)]
-    times = [at for _, at, _ in port.heard]
+    assert [int.from_bytes(payload[:2]) for payload in tap.payloads] == [*range(400)]
+    times = [at for _, at, _ in tap.heard]
     assert times == sorted(times)
     assert max(abs(at - 1000 - n * 20) for n, at in enumerate(times)) <= 300
-    assert sum(missing for _, _, missing in port.heard) == 0
+    assert sum(missing for _, _, missing in tap.heard) == 0
 
 
-def test_what_comes_twice_or_late_begins_nothing(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+def test_what_comes_twice_or_late_begins_nothing(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(n) for n in range(100)])
     for n in (97, 98, 99, 40, 41, 42, 43, 44, 45, 46, 47):
         feed(leg, [rtp(n)], start=T0 + 3.02)
     feed(leg, [rtp(n) for n in range(100, 110)], start=T0 + 3.04)
     feed(leg, [rtp(112), rtp(113), rtp(114), rtp(115), rtp(116), rtp(110), rtp(111), rtp(117)], start=T0 + 3.3)
-    assert [payload[0] for payload in port.payloads] == [*range(110), *range(112, 118)]
+    assert [payload[0] for payload in tap.payloads] == [*range(110), *range(112, 118)]
     report = leg.report(Seconds(T0 + 4))
     assert (report.duplicate, report.late, report.lost, report.restarts) == (11, 2, 2, 0)
 
 
-def test_a_loss_of_many_packets_is_a_loss(make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp) -> None:
+def test_a_loss_of_many_packets_is_a_loss(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(n) for n in range(10)])
     feed(leg, [rtp(n) for n in range(500, 510)], start=T0 + 11)
-    assert [(at, missing) for _, at, missing in port.heard][9:12] == [(1180, 0), (11000, 490), (11020, 0)]
+    assert [(at, missing) for _, at, missing in tap.heard][9:12] == [(1180, 0), (11000, 490), (11020, 0)]
     assert (leg.report(Seconds(T0 + 12)).lost, leg.report(Seconds(T0 + 12)).restarts) == (490, 0)
 
 
 def test_a_jump_of_the_rtp_clock_alone_anchors_anew_and_a_pause_does_not(
-    make_leg: MakeLeg, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0), rtp(1, timestamp=3_000_000_000)])
     feed(leg, [rtp(2, timestamp=3_000_000_000 + 8 * 4000)], start=T0 + 5.02)
-    assert [at for _, at, _ in port.heard] == [1000, 1020, 5020]
+    assert [at for _, at, _ in tap.heard] == [1000, 1020, 5020]
 
 
 def test_while_on_hold_packets_are_counted_and_dropped(
-    make_leg: MakeLeg, port: "RecordingPort", params: MediaParams, rtp: Rtp
+    make_leg: MakeLeg, tap: "RecordingTap", params: MediaParams, rtp: Rtp
 ) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0)])
     leg.update(replace(params, direction=Direction.SENDONLY), Seconds(T0 + 1.01))
     feed(leg, [rtp(1), rtp(5)], start=T0 + 1.02, step=0.1)
     leg.inbound.handle_waiting(Seconds(T0 + 2))
     leg.update(params, Seconds(T0 + 2))
     feed(leg, [rtp(60)], start=T0 + 2)
-    assert [(payload[0], at, missing) for payload, at, missing in port.heard] == [(0, 1000, 0), (60, 2000, 0)]
+    assert [(payload[0], at, missing) for payload, at, missing in tap.heard] == [(0, 1000, 0), (60, 2000, 0)]
     assert leg.report(Seconds(T0 + 2)).while_on_hold == 2
 
 
 def test_a_renegotiation_that_changes_nothing_disturbs_nothing(
-    make_leg: MakeLeg, port: "RecordingPort", params: MediaParams, rtp: Rtp
+    make_leg: MakeLeg, tap: "RecordingTap", params: MediaParams, rtp: Rtp
 ) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0), rtp(2)])
     leg.update(replace(params), Seconds(T0 + 1.03))
     feed(leg, [rtp(1)], start=T0 + 1.04)
-    assert [(payload[0], missing) for payload, _, missing in port.heard] == [(0, 0), (1, 0), (2, 0)]
-    assert port.changes == [("PCMU", 20)]
+    assert [(payload[0], missing) for payload, _, missing in tap.heard] == [(0, 0), (1, 0), (2, 0)]
+    assert tap.changes == [("PCMU", 20)]
 
 
 def test_a_codec_change_takes_effect_and_is_told(
-    make_leg: MakeLeg, port: "RecordingPort", params: MediaParams, rtp: Rtp
+    make_leg: MakeLeg, tap: "RecordingTap", params: MediaParams, rtp: Rtp
 ) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0)])
     leg.update(replace(params, codec="PCMA", payload_type=8, ptime=30), Seconds(T0 + 1.01))
     feed(leg, [rtp(1, kind=8), rtp(2, kind=0)], start=T0 + 1.02)
-    assert port.changes == [("PCMU", 20), ("PCMA", 30)]
-    assert [payload[0] for payload in port.payloads] == [0, 1]
+    assert tap.changes == [("PCMU", 20), ("PCMA", 30)]
+    assert [payload[0] for payload in tap.payloads] == [0, 1]
 
 
 def test_the_timeline_goes_on_when_the_clock_becomes_another(
-    make_leg: MakeLeg, port: "RecordingPort", params: MediaParams, rtp: Rtp
+    make_leg: MakeLeg, tap: "RecordingTap", params: MediaParams, rtp: Rtp
 ) -> None:
     leg = make_leg()
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(n) for n in range(50)])
     jitter = leg.report(Seconds(T0 + 2)).jitter_ms
     leg.update(replace(params, codec="OPUS", payload_type=111), Seconds(T0 + 2))
@@ -336,7 +336,7 @@ def test_the_timeline_goes_on_when_the_clock_becomes_another(
         leg.inbound.receive(bytes(datagram), Seconds(T0 + 2 + 0.02 * n))
     leg.update(params, Seconds(T0 + 2.06))
     feed(leg, [rtp(53 + n) for n in range(2)], start=T0 + 2.06)
-    assert [at for _, at, _ in port.heard][-6:] == [1980, 2000, 2020, 2040, 2060, 2080]
+    assert [at for _, at, _ in tap.heard][-6:] == [1980, 2000, 2020, 2040, 2060, 2080]
     assert leg.report(Seconds(T0 + 3)).restarts == 0
 
 
@@ -351,15 +351,15 @@ def test_jitter_is_that_of_the_rfc(make_leg: MakeLeg, rtp: Rtp) -> None:
 
 
 def test_captured_rtp_of_a_phone_passes_byte_for_byte(
-    make_leg: MakeLeg, port: "RecordingPort", params: MediaParams, capture: Capture
+    make_leg: MakeLeg, tap: "RecordingTap", params: MediaParams, capture: Capture
 ) -> None:
     packets = capture("g711a.pcap")
     leg = make_leg(replace(params, codec="PCMA", payload_type=8))
-    leg.attach(port)
+    leg.attach(tap)
     for at, datagram in packets:
         leg.inbound.receive(datagram, Seconds(T0 + 1 + at - packets[0][0]))
-    assert port.payloads == [datagram[12:] for _, datagram in packets]
-    assert [at for _, at, _ in port.heard] == [1000 + 30 * n for n in range(len(packets))]
+    assert tap.payloads == [datagram[12:] for _, datagram in packets]
+    assert [at for _, at, _ in tap.heard] == [1000 + 30 * n for n in range(len(packets))]
     report = leg.report(Seconds(T0 + 10))
     assert (report.lost, report.restarts, report.malformed) == (0, 0, 0)
 

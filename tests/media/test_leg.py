@@ -16,14 +16,14 @@ from trunkline.media.rtp import rtcp
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 if TYPE_CHECKING:
-    from media.conftest import RecordingPort
+    from media.conftest import RecordingTap
 
 MakeLeg = Callable[..., Leg]
-MakePort = Callable[..., "RecordingPort"]
+MakeTap = Callable[..., "RecordingTap"]
 Rtp = Callable[..., bytes]
 PEER = ("127.0.0.1", 9)
 NATTED = ("198.51.100.7", 61234)
-STRANGER = ("203.0.113.9", 5555)
+UNEXPECTED = ("203.0.113.9", 5555)
 
 
 def serve(leg: Leg, now: float) -> bool:
@@ -41,8 +41,8 @@ def report(datagram: bytes | None) -> rtcp.Report:
     return first
 
 
-def test_a_port_hears_until_it_is_detached(make_leg: MakeLeg, make_port: MakePort, rtp: Rtp) -> None:
-    leg, one, two = make_leg(), make_port(), make_port(inbound=False)
+def test_a_port_hears_until_it_is_detached(make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp) -> None:
+    leg, one, two = make_leg(), make_tap(), make_tap(inbound=False)
     leg.attach(one)
     leg.attach(two)
     leg.inbound.receive(rtp(0), Seconds(101))
@@ -54,11 +54,11 @@ def test_a_port_hears_until_it_is_detached(make_leg: MakeLeg, make_port: MakePor
 
 def test_the_first_agreed_packet_teaches_the_source(make_leg: MakeLeg, rtp: Rtp) -> None:
     leg = make_leg()
-    leg.receive_from(b"more garbage", STRANGER, Seconds(101))
-    leg.receive_from(rtp(0, kind=97), STRANGER, Seconds(101))
+    leg.receive_from(b"more garbage", UNEXPECTED, Seconds(101))
+    leg.receive_from(rtp(0, kind=97), UNEXPECTED, Seconds(101))
     assert leg.source.learned is None
     leg.receive_from(rtp(0), NATTED, Seconds(101))
-    leg.receive_from(rtp(0), STRANGER, Seconds(101))
+    leg.receive_from(rtp(0), UNEXPECTED, Seconds(101))
     assert serve(leg, 101.5)
     told = leg.report(Seconds(101.5))
     assert (told.remote, told.remote_learned) == ("198.51.100.7:61234", True)
@@ -66,42 +66,42 @@ def test_the_first_agreed_packet_teaches_the_source(make_leg: MakeLeg, rtp: Rtp)
 
 
 def test_the_signalled_address_takes_over_and_its_stream_starts_at_once(
-    make_leg: MakeLeg, make_port: MakePort, rtp: Rtp
+    make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
-    leg.receive_from(rtp(500, b"stranger", ssrc=1), STRANGER, Seconds(101))
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
+    leg.receive_from(rtp(500, b"unexpected", ssrc=1), UNEXPECTED, Seconds(101))
     leg.receive_from(rtp(0, b"peer", ssrc=2), PEER, Seconds(101.02))
-    assert port.payloads == [b"peer"]
-    assert leg.settled
+    assert tap.payloads == [b"peer"]
+    assert leg.latched
     assert leg.report(Seconds(101.02)).wrong_source == 1
 
 
 def test_who_is_on_trial_is_heard_in_order_at_the_time_of_arrival_when_it_is_over(
-    make_leg: MakeLeg, make_port: MakePort, rtp: Rtp
+    make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     for n in (0, 2, 1, *range(3, 20)):
         leg.receive_from(rtp(n), NATTED, Seconds(101 + n / 50))
-    assert port.heard == []
+    assert tap.heard == []
     assert serve(leg, 101.5)
-    assert [(payload[0], at) for payload, at, _ in port.heard] == [(n, 1000 + 20 * n) for n in range(20)]
+    assert [(payload[0], at) for payload, at, _ in tap.heard] == [(n, 1000 + 20 * n) for n in range(20)]
     leg.receive_from(rtp(20), NATTED, Seconds(101.51))
-    assert (len(port.heard), leg.settled) == (21, True)
+    assert (len(tap.heard), leg.latched) == (21, True)
     told = leg.report(Seconds(102))
     assert (told.lost, told.reordered, told.kept_dropped, told.wrong_source) == (0, 1, 0, 0)
 
 
 def test_a_port_that_raises_on_what_was_kept_costs_the_others_nothing(
-    make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, monkeypatch: pytest.MonkeyPatch
+    make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise OSError("a bug")
 
-    leg, broken, port = make_leg(), make_port(), make_port()
+    leg, broken, tap = make_leg(), make_tap(), make_tap()
     monkeypatch.setattr(broken, "inbound_frame", fail)
-    leg.attach(port)
+    leg.attach(tap)
     leg.attach(broken)
     for n in range(10):
         leg.receive_from(rtp(n), NATTED, Seconds(101 + n / 50))
@@ -109,7 +109,7 @@ def test_a_port_that_raises_on_what_was_kept_costs_the_others_nothing(
         serve(leg, 101.5)
     leg.detach(broken)
     leg.receive_from(rtp(10), NATTED, Seconds(101.52))
-    assert [payload[0] for payload in port.payloads] == list(range(11))
+    assert [payload[0] for payload in tap.payloads] == list(range(11))
 
 
 # ---------------------------------------------------------------------- before the answer
@@ -118,65 +118,65 @@ UNKNOWN = Endpoint("0.0.0.0", 0)
 
 
 def test_what_comes_before_the_answer_is_heard_after_it(
-    make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
+    make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
 ) -> None:
-    leg, port = make_leg(replace(params, remote=UNKNOWN, direction=Direction.INACTIVE)), make_port()
+    leg, tap = make_leg(replace(params, remote=UNKNOWN, direction=Direction.INACTIVE)), make_tap()
     for n in range(10):
         leg.receive_from(rtp(n), PEER, Seconds(101 + n / 50))
     told = leg.report(Seconds(101.2))
     assert (told.remote, told.packets_in, told.while_on_hold) == ("", 0, 0)
     leg.update(params, Seconds(101.2))
-    leg.attach(port)
+    leg.attach(tap)
     leg.receive_from(rtp(10), PEER, Seconds(101.2))
-    assert [(payload[0], at) for payload, at, _ in port.heard] == [(n, 1000 + 20 * n) for n in range(11)]
+    assert [(payload[0], at) for payload, at, _ in tap.heard] == [(n, 1000 + 20 * n) for n in range(11)]
     leg.receive_from(rtp(11), PEER, Seconds(101.22))
-    assert leg.settled
+    assert leg.latched
 
 
 def test_a_callee_is_heard_from_its_first_word_on_when_a_listener_comes_within_a_second(
-    make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
+    make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
 ) -> None:
-    leg, port = make_leg(replace(params, remote=UNKNOWN)), make_port()
+    leg, tap = make_leg(replace(params, remote=UNKNOWN)), make_tap()
     leg.update(params, Seconds(101))
     for n in range(40):
         leg.receive_from(rtp(n), PEER, Seconds(101 + n / 50))
         serve(leg, 101 + n / 50)
-    leg.attach(port)
+    leg.attach(tap)
     serve(leg, 101.79)
     leg.receive_from(rtp(40), PEER, Seconds(101.8))
-    assert [payload[0] for payload in port.payloads] == list(range(41))
-    assert leg.settled
+    assert [payload[0] for payload in tap.payloads] == list(range(41))
+    assert leg.latched
 
 
 def test_of_a_long_wait_for_a_listener_the_last_second_is_heard_and_the_rest_counted(
-    make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
+    make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
 ) -> None:
-    leg, port = make_leg(replace(params, remote=UNKNOWN)), make_port()
+    leg, tap = make_leg(replace(params, remote=UNKNOWN)), make_tap()
     for n in range(40):
         leg.receive_from(rtp(n), PEER, Seconds(101 + n / 50))
     leg.update(params, Seconds(101.8))
     for n in range(40, 80):
         serve(leg, 101 + n / 50)
         leg.receive_from(rtp(n), PEER, Seconds(101 + n / 50))
-    leg.attach(port)
+    leg.attach(tap)
     serve(leg, 102.6)
-    assert [payload[0] for payload in port.payloads] == list(range(29, 80))
+    assert [payload[0] for payload in tap.payloads] == list(range(29, 80))
     told = leg.report(Seconds(102.6))
     assert (told.kept_dropped, told.packets_in) == (29, 51)
 
 
 def test_where_nobody_listens_the_callees_words_wait_no_longer(
-    make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
+    make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
 ) -> None:
-    leg, port = make_leg(replace(params, remote=UNKNOWN)), make_port()
+    leg, tap = make_leg(replace(params, remote=UNKNOWN)), make_tap()
     leg.update(params, Seconds(101))
     for n in range(60):
         leg.receive_from(rtp(n), PEER, Seconds(101 + n / 50))
         serve(leg, 101 + n / 50)
-    assert leg.settled
-    leg.attach(port)
+    assert leg.latched
+    leg.attach(tap)
     leg.receive(rtp(60), Seconds(102.2))
-    assert [payload[0] for payload in port.payloads] == [60]
+    assert [payload[0] for payload in tap.payloads] == [60]
     assert leg.report(Seconds(102.2)).packets_in == 61
 
 
@@ -197,7 +197,7 @@ def test_rtcp_before_the_answer_and_beside_a_trial_waits_as_rtp_does(
     leg = make_leg(replace(params, remote=UNKNOWN))
     plain = rtcp.build(rtcp.Report(Ssrc(7)), "p")
     leg.receive_rtcp(plain, (NATTED[0], NATTED[1] + 1), Seconds(101))
-    leg.receive_rtcp(plain, STRANGER, Seconds(101))
+    leg.receive_rtcp(plain, UNEXPECTED, Seconds(101))
     leg.receive_from(rtp(0), NATTED, Seconds(101))
     leg.update(params, Seconds(101.1))
     serve(leg, 101.1)
@@ -206,7 +206,7 @@ def test_rtcp_before_the_answer_and_beside_a_trial_waits_as_rtp_does(
     assert (told.rtcp_in, told.wrong_source, told.remote) == (0, 0, "127.0.0.1:9")
     assert serve(leg, 101.6)
     told = leg.report(Seconds(101.6))
-    assert (told.rtcp_in, told.wrong_source, told.stranger) == (2, 1, "203.0.113.9:5555")
+    assert (told.rtcp_in, told.wrong_source, told.unexpected_source) == (2, 1, "203.0.113.9:5555")
     assert leg.rtcp_destination == (NATTED[0], NATTED[1] + 1)
 
 
@@ -227,7 +227,7 @@ def talk(leg: Leg, rtp: Rtp, address: tuple[str, int], numbers: range, ssrc: int
     for n in numbers:
         now = Seconds(101 + n / 50)
         serve(leg, now)
-        if address == leg.source.learned and leg.settled:
+        if address == leg.source.learned and leg.latched:
             leg.receive(rtp(n, ssrc=ssrc, kind=kind), now)
         else:
             leg.receive_from(rtp(n, ssrc=ssrc, kind=kind), address, now)
@@ -235,48 +235,48 @@ def talk(leg: Leg, rtp: Rtp, address: tuple[str, int], numbers: range, ssrc: int
 
 @pytest.mark.parametrize("between", [Direction.INACTIVE, Direction.SENDRECV], ids=["a hold", "nothing new"])
 def test_after_signalling_the_peer_is_heard_from_another_port(
-    between: Direction, make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
+    between: Direction, make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
 ) -> None:
-    leg, port, moved = make_leg(), make_port(), (NATTED[0], 999)
-    leg.attach(port)
+    leg, tap, moved = make_leg(), make_tap(), (NATTED[0], 999)
+    leg.attach(tap)
     talk(leg, rtp, NATTED, range(50))
-    assert leg.settled
+    assert leg.latched
     leg.update(replace(params, direction=between), Seconds(102))
-    assert not leg.settled
+    assert not leg.latched
     leg.update(params, Seconds(102.5))
     leg.receive_rtcp(rtcp.build(rtcp.Report(Ssrc(7)), "p"), (NATTED[0], 4444), Seconds(102.5))
     talk(leg, rtp, moved, range(75, 125), ssrc=9)
     assert leg.rtcp_destination == (moved[0], moved[1] + 1)
-    assert [payload[0] for payload in port.payloads] == [*range(50), *range(75, 125)]
+    assert [payload[0] for payload in tap.payloads] == [*range(50), *range(75, 125)]
     assert leg.source.destination == moved
     assert leg.report(Seconds(104)).wrong_source == 0
 
 
 def test_a_refresh_leaves_a_peer_that_goes_on_undisturbed(
-    make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
+    make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
 ) -> None:
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     talk(leg, rtp, NATTED, range(50))
     leg.update(params, Seconds(102))
     for n in range(50, 200):
         talk(leg, rtp, NATTED, range(n, n + 1))
-        if not leg.settled:
-            leg.receive_from(rtp(n, b"stranger", ssrc=9), STRANGER, Seconds(101 + n / 50))
-    assert [payload[0] for payload in port.payloads] == list(range(200))
+        if not leg.latched:
+            leg.receive_from(rtp(n, b"unexpected", ssrc=9), UNEXPECTED, Seconds(101 + n / 50))
+    assert [payload[0] for payload in tap.payloads] == list(range(200))
     told = leg.report(Seconds(105))
-    assert (told.restarts, told.lost, leg.settled) == (0, 0, True)
+    assert (told.restarts, told.lost, leg.latched) == (0, 0, True)
     assert told.wrong_source + told.kept_dropped == 100
 
 
 def test_without_signalling_a_stream_that_goes_on_elsewhere_is_followed(
-    make_leg: MakeLeg, make_port: MakePort, rtp: Rtp
+    make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    leg, port, moved = make_leg(), make_port(), (NATTED[0], 999)
-    leg.attach(port)
+    leg, tap, moved = make_leg(), make_tap(), (NATTED[0], 999)
+    leg.attach(tap)
     talk(leg, rtp, NATTED, range(50))
     talk(leg, rtp, moved, range(100, 300))  # of the first second of its silence the kernel takes none
-    assert [payload[0] for payload in port.payloads] == [n & 0xFF for n in [*range(50), *range(100, 300)]]
+    assert [payload[0] for payload in tap.payloads] == [n & 0xFF for n in [*range(50), *range(100, 300)]]
     assert leg.source.destination == moved
     told = leg.report(Seconds(107))
     assert (told.lost, told.restarts, told.wrong_source) == (50, 0, 0)
@@ -301,43 +301,43 @@ def test_without_signalling_a_stream_that_goes_on_elsewhere_is_followed(
     ],
 )  # fmt: skip
 def test_without_signalling_nobody_takes_over_whose_claim_is_wrong(
-    wrong: dict[str, int], strict: bool, after: float, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp
+    wrong: dict[str, int], strict: bool, after: float, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    leg, port = make_leg(settings=MediaSettings(strict_source=strict)), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(settings=MediaSettings(strict_source=strict)), make_tap()
+    leg.attach(tap)
     talk(leg, rtp, NATTED, range(50))
     last, moved = 101.98, (NATTED[0], 999)
     packet = {"n": 100, "ssrc": 7, "kind": 0} | wrong
     leg.receive_from(rtp(packet["n"], ssrc=packet["ssrc"], kind=packet["kind"]), moved, Seconds(last + after))
     assert leg.source.learned == NATTED
     leg.receive_from(rtp(50), NATTED, Seconds(last + after + 0.02))
-    assert len(port.heard) == 51
+    assert len(tap.heard) == 51
     assert leg.report(Seconds(106)).wrong_source == 1
 
 
 def test_while_the_old_source_speaks_not_even_the_same_stream_is_taken_from_elsewhere(
-    make_leg: MakeLeg, make_port: MakePort, rtp: Rtp
+    make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     talk(leg, rtp, NATTED, range(50))
     for n in range(50, 250):
         leg.receive_from(rtp(n), NATTED, Seconds(101 + n / 50))
-        leg.receive_from(rtp(n + 1, b"stranger"), STRANGER, Seconds(101.01 + n / 50))
-    assert b"stranger" not in port.payloads
-    assert (len(port.heard), leg.source.destination) == (250, NATTED)
+        leg.receive_from(rtp(n + 1, b"unexpected"), UNEXPECTED, Seconds(101.01 + n / 50))
+    assert b"unexpected" not in tap.payloads
+    assert (len(tap.heard), leg.source.destination) == (250, NATTED)
 
 
 def test_a_changed_address_starts_a_new_stream_at_once(
-    make_leg: MakeLeg, make_port: MakePort, params: MediaParams, rtp: Rtp
+    make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
 ) -> None:
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     leg.receive_from(rtp(0), PEER, Seconds(101))
     leg.update(replace(params, remote=Endpoint("127.0.0.2", 4000)), Seconds(102))
     leg.receive_from(rtp(1), PEER, Seconds(102))
     leg.receive_from(rtp(9000, ssrc=3), ("127.0.0.2", 4000), Seconds(102))
-    assert [payload[0] for payload in port.payloads] == [0, 9000 & 0xFF]
+    assert [payload[0] for payload in tap.payloads] == [0, 9000 & 0xFF]
     assert leg.report(Seconds(102)).wrong_source == 1
 
 
@@ -420,15 +420,15 @@ def test_a_leg_says_goodbye_unless_nobody_is_there(make_leg: MakeLeg, params: Me
     assert make_leg(replace(params, remote=Endpoint("0.0.0.0", 0))).close(Seconds(101)) is None
 
 
-def test_closing_hands_on_what_was_held(make_leg: MakeLeg, make_port: MakePort, rtp: Rtp) -> None:
+def test_closing_hands_on_what_was_held(make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp) -> None:
     waiting: set[LegId] = set()
-    leg, port = make_leg(waiting=waiting), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(waiting=waiting), make_tap()
+    leg.attach(tap)
     leg.inbound.receive(rtp(0), Seconds(101))
     leg.inbound.receive(rtp(2), Seconds(101.04))
     leg.inbound.close()
     leg.close(Seconds(101.05))
-    assert [missing for _, _, missing in port.heard] == [0, 1]
+    assert [missing for _, _, missing in tap.heard] == [0, 1]
     assert waiting == set()
 
 
@@ -448,7 +448,7 @@ def test_rtcp_is_answered_where_it_came_from_but_strangers_are_not_heard(make_le
     leg = make_leg()
     assert leg.rtcp_destination == ("127.0.0.1", 10)
     plain = rtcp.build(rtcp.Report(Ssrc(7)), "p")
-    leg.receive_rtcp(plain, STRANGER, Seconds(101))
+    leg.receive_rtcp(plain, UNEXPECTED, Seconds(101))
     leg.receive_rtcp(b"more junk", ("127.0.0.1", 4444), Seconds(101))
     assert leg.rtcp_destination == ("127.0.0.1", 10)
     leg.receive_rtcp(plain, ("127.0.0.1", 4444), Seconds(101))
@@ -472,7 +472,7 @@ def test_rtcp_on_the_rtp_port_is_heard_when_multiplexed(make_leg: MakeLeg, param
     leg = make_leg(replace(params, rtcp_mux=True))
     leg.receive_from(datagram, PEER, Seconds(101))
     leg.inbound.receive(datagram, Seconds(101))
-    leg.receive_from(datagram, STRANGER, Seconds(101))
+    leg.receive_from(datagram, UNEXPECTED, Seconds(101))
     told = leg.report(Seconds(102))
     assert (told.rtcp_in, told.malformed, told.packets_in, told.wrong_source) == (2, 0, 0, 1)
     assert not told.remote_learned

@@ -11,10 +11,10 @@ from trunkline.ids import LegId, Seconds
 from trunkline.media.leg import Leg
 
 if TYPE_CHECKING:
-    from media.conftest import RecordingPort
+    from media.conftest import RecordingTap
 
 MakeLeg = Callable[..., Leg]
-MakePort = Callable[..., "RecordingPort"]
+MakeTap = Callable[..., "RecordingTap"]
 Rtp = Callable[..., bytes]
 START = 100.0
 
@@ -25,72 +25,72 @@ def speech(rtp: Rtp, count: int, *, ppm: float = 0.0, start: float = START + 0.5
     return [(start + n * step, rtp(n, n.to_bytes(4) * 40)) for n in range(count)]
 
 
-def numbers(port: "RecordingPort") -> list[int]:
-    return [int.from_bytes(payload[:4]) for payload in port.payloads]
+def numbers(tap: "RecordingTap") -> list[int]:
+    return [int.from_bytes(payload[:4]) for payload in tap.payloads]
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.005, 0.029, 0.1])
 @pytest.mark.parametrize("loss", [0.0, 0.02, 0.3])
 @pytest.mark.parametrize(("duplicate", "reorder"), [(0.0, 0.0), (0.1, 0.0), (0.0, 0.1), (0.1, 0.1)])
 def test_on_any_network_frames_come_once_in_order_and_every_missing_one_is_counted(
-    make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, loss: float, duplicate: float, reorder: float, jitter: float
+    make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, loss: float, duplicate: float, reorder: float, jitter: float
 ) -> None:
     waiting: set[LegId] = set()
-    leg, port = make_leg(waiting=waiting), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(waiting=waiting), make_tap()
+    leg.attach(tap)
     network = Network(7, loss=loss, duplicate=duplicate, reorder=reorder, jitter=jitter)
     arrivals = network.carry(speech(rtp, 150))
     for _ in drive(leg, waiting, arrivals, START, START + 5):
         pass
-    heard = numbers(port)
+    heard = numbers(tap)
     assert heard == sorted(set(heard))
     expected = heard[0]
-    for number, (_, _, missing) in zip(heard, port.heard, strict=True):
+    for number, (_, _, missing) in zip(heard, tap.heard, strict=True):
         assert number == expected + missing
         expected = number + 1
     told = leg.report(Seconds(START + 5))
-    assert told.lost == sum(missing for _, _, missing in port.heard)
+    assert told.lost == sum(missing for _, _, missing in tap.heard)
     before_first = sum(int.from_bytes(datagram[12:16]) < heard[0] for _, datagram in arrivals)
     assert told.frames_in + told.late + told.duplicate == len(arrivals)
     assert told.late + told.duplicate <= len(arrivals) - len(heard) + before_first
 
 
-def waits(leg: Leg, port: "RecordingPort", waiting: set[LegId], network: Network, rtp: Rtp) -> list[float]:
+def waits(leg: Leg, tap: "RecordingTap", waiting: set[LegId], network: Network, rtp: Rtp) -> list[float]:
     """How long each frame was held back, in seconds."""
     sent = speech(rtp, 3000)
     arrivals = network.carry(sent)
     arrived = {int.from_bytes(datagram[12:16]): at for at, datagram in reversed(arrivals)}
     held: list[float] = []
     for now in drive(leg, waiting, arrivals, START, START + 62):
-        held += [now - arrived[int.from_bytes(payload[:4])] for payload, _, _ in port.heard[len(held) :]]
+        held += [now - arrived[int.from_bytes(payload[:4])] for payload, _, _ in tap.heard[len(held) :]]
     return held
 
 
-def test_packets_in_order_are_never_held_back(make_leg: MakeLeg, make_port: MakePort, rtp: Rtp) -> None:
+def test_packets_in_order_are_never_held_back(make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp) -> None:
     waiting: set[LegId] = set()
-    leg, port = make_leg(waiting=waiting), make_port()
-    leg.attach(port)
-    assert set(waits(leg, port, waiting, Network(1), rtp)) == {0.0}
+    leg, tap = make_leg(waiting=waiting), make_tap()
+    leg.attach(tap)
+    assert set(waits(leg, tap, waiting, Network(1), rtp)) == {0.0}
 
 
-def test_where_packets_are_only_lost_the_window_shrinks(make_leg: MakeLeg, make_port: MakePort, rtp: Rtp) -> None:
+def test_where_packets_are_only_lost_the_window_shrinks(make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp) -> None:
     waiting: set[LegId] = set()
-    leg, port = make_leg(waiting=waiting), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(waiting=waiting), make_tap()
+    leg.attach(tap)
     assert leg.report(Seconds(START)).reorder_window_ms == 60
-    held = waits(leg, port, waiting, Network(2, loss=0.05), rtp)
+    held = waits(leg, tap, waiting, Network(2, loss=0.05), rtp)
     assert 0.055 <= max(held[:400]) <= 0.065
     assert max(held[2000:]) <= 0.026
     assert leg.report(Seconds(START)).reorder_window_ms == 20
 
 
 def test_where_packets_are_overtaken_the_window_stays_wide_enough(
-    make_leg: MakeLeg, make_port: MakePort, rtp: Rtp
+    make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
 ) -> None:
     waiting: set[LegId] = set()
-    leg, port = make_leg(waiting=waiting), make_port()
-    leg.attach(port)
-    waits(leg, port, waiting, Network(8, reorder=0.05, delay=0.045), rtp)
+    leg, tap = make_leg(waiting=waiting), make_tap()
+    leg.attach(tap)
+    waits(leg, tap, waiting, Network(8, reorder=0.05, delay=0.045), rtp)
     told = leg.report(Seconds(START))
     assert 30 <= told.reorder_window_ms < 40
     assert told.reordered > 50
@@ -98,12 +98,12 @@ def test_where_packets_are_overtaken_the_window_stays_wide_enough(
 
 
 def test_a_network_that_begins_to_reorder_is_learned_at_its_first_late_packet(
-    make_leg: MakeLeg, make_port: MakePort, rtp: Rtp
+    make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
 ) -> None:
     waiting: set[LegId] = set()
-    leg, port = make_leg(waiting=waiting), make_port()
-    leg.attach(port)
-    waits(leg, port, waiting, Network(4, loss=0.05), rtp)
+    leg, tap = make_leg(waiting=waiting), make_tap()
+    leg.attach(tap)
+    waits(leg, tap, waiting, Network(4, loss=0.05), rtp)
     sent = [(at, rtp(n + 3000, (n + 3000).to_bytes(4) * 40)) for n, (at, _) in enumerate(speech(rtp, 2000, start=162))]
     for _ in drive(leg, waiting, Network(5, reorder=0.05, delay=0.055).carry(sent), 162, 203):
         pass
@@ -114,10 +114,10 @@ def test_a_network_that_begins_to_reorder_is_learned_at_its_first_late_packet(
 
 @pytest.mark.parametrize("ppm", [-200, 0, 200])
 def test_an_hour_with_a_clock_that_is_off_keeps_both_tracks_aligned(
-    ppm: int, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp
+    ppm: int, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    leg, port = make_leg(), make_port(outbound=True)
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap(outbound=True)
+    leg.attach(tap)
     payload = rtp(0)[12:]
     off: list[float] = []
     steps: set[int] = set()
@@ -127,11 +127,11 @@ def test_an_hour_with_a_clock_that_is_off_keeps_both_tracks_aligned(
     for count, (now, datagram) in enumerate(arrivals):
         leg.inbound.receive(datagram, Seconds(now))
         if count % 500 == 0:
-            while not port.sent or port.sent[-1][1] < (now - START) * 1000 - 10:
+            while not tap.sent or tap.sent[-1][1] < (now - START) * 1000 - 10:
                 leg.outbound.next_packet()
-            off.append(port.heard[-1][1] - port.sent[-1][1])
-            steps.update(later[1] - earlier[1] for earlier, later in pairwise(port.heard))
-            port.heard, port.sent = port.heard[-1:], port.sent[-1:]
+            off.append(tap.heard[-1][1] - tap.sent[-1][1])
+            steps.update(later[1] - earlier[1] for earlier, later in pairwise(tap.heard))
+            tap.heard, tap.sent = tap.heard[-1:], tap.sent[-1:]
     assert leg.report(Seconds(now)).frames_in == 180_000
     assert max(off) - min(off) <= 2 * 5 + 20 + 2  # the slack both ways, the grid of 20 ms, and rounding
     assert steps <= ({20} if ppm == 0 else {18, 19, 20, 21, 22})

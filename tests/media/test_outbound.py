@@ -18,7 +18,7 @@ from trunkline.media.rtp.presses import DigitReceiver
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 if TYPE_CHECKING:
-    from media.conftest import RecordingPort
+    from media.conftest import RecordingTap
 
 MakeLeg = Callable[..., Leg]
 SILENCE = b"\xff" * 160
@@ -26,13 +26,13 @@ QUIET = MediaSettings(send_silence=False)
 
 
 @pytest.fixture
-def player(make_port: "type[RecordingPort]") -> "RecordingPort":
-    return make_port(plays=True)
+def player(make_tap: "type[RecordingTap]") -> "RecordingTap":
+    return make_tap(plays=True)
 
 
 @pytest.fixture
-def listener(make_port: "type[RecordingPort]") -> "RecordingPort":
-    return make_port(outbound=True)
+def listener(make_tap: "type[RecordingTap]") -> "RecordingTap":
+    return make_tap(outbound=True)
 
 
 def tick(leg: Leg, times: int = 1) -> list[RtpPacket | None]:
@@ -44,7 +44,7 @@ def sent(packets: list[RtpPacket | None]) -> list[RtpPacket]:
     return [packet for packet in packets if packet is not None]
 
 
-def test_what_the_port_plays_is_sent_and_silence_between(make_leg: MakeLeg, player: "RecordingPort") -> None:
+def test_what_the_port_plays_is_sent_and_silence_between(make_leg: MakeLeg, player: "RecordingTap") -> None:
     leg = make_leg()
     leg.attach(player)
     player.to_play = [b"a" * 160, b"b" * 160]
@@ -63,7 +63,7 @@ def test_sequence_and_timestamp_run_on_and_the_marker_opens_the_talkspurt(make_l
 
 
 def test_without_silence_the_timestamp_goes_on_and_speech_starts_with_a_marker(
-    make_leg: MakeLeg, player: "RecordingPort"
+    make_leg: MakeLeg, player: "RecordingTap"
 ) -> None:
     leg = make_leg(settings=QUIET)
     leg.attach(player)
@@ -77,7 +77,7 @@ def test_without_silence_the_timestamp_goes_on_and_speech_starts_with_a_marker(
 
 
 def test_nothing_is_sent_or_asked_for_while_the_peer_does_not_listen(
-    make_leg: MakeLeg, params: MediaParams, player: "RecordingPort", listener: "RecordingPort"
+    make_leg: MakeLeg, params: MediaParams, player: "RecordingTap", listener: "RecordingTap"
 ) -> None:
     leg = make_leg()
     leg.attach(player)
@@ -92,7 +92,7 @@ def test_nothing_is_sent_or_asked_for_while_the_peer_does_not_listen(
     assert listener.sent == [(SILENCE, 0), (SILENCE, 20), (SILENCE, 40), (b"a" * 160, 60)]
 
 
-def test_listeners_hear_silence_even_when_none_is_sent(make_leg: MakeLeg, listener: "RecordingPort") -> None:
+def test_listeners_hear_silence_even_when_none_is_sent(make_leg: MakeLeg, listener: "RecordingTap") -> None:
     leg = make_leg(settings=QUIET)
     leg.attach(listener)
     assert tick(leg, 2) == [None, None]
@@ -117,7 +117,7 @@ def test_odd_packet_times_become_usable_ones(make_leg: MakeLeg, params: MediaPar
     assert make_leg(replace(params, ptime=asked)).outbound.ptime == used
 
 
-def test_a_skip_moves_the_timeline_not_the_sequence(make_leg: MakeLeg, player: "RecordingPort") -> None:
+def test_a_skip_moves_the_timeline_not_the_sequence(make_leg: MakeLeg, player: "RecordingTap") -> None:
     leg = make_leg()
     leg.attach(player)
     before = sent(tick(leg))[0]
@@ -132,14 +132,14 @@ def test_a_skip_moves_the_timeline_not_the_sequence(make_leg: MakeLeg, player: "
 
 
 def test_a_key_takes_the_place_of_audio_which_waits(
-    make_leg: MakeLeg, player: "RecordingPort", listener: "RecordingPort"
+    make_leg: MakeLeg, player: "RecordingTap", listener: "RecordingTap"
 ) -> None:
     leg = make_leg()
     leg.attach(player)
     leg.attach(listener)
     player.to_play = [b"a" * 160, b"b" * 160]
     before = sent(tick(leg))[0]
-    leg.outbound.press("5")
+    leg.outbound.send_dtmf("5")
     events = sent(tick(leg, 10))
     after = sent(tick(leg))[0]
     assert {packet.payload_type for packet in events} == {101}
@@ -156,7 +156,7 @@ def test_a_key_takes_the_place_of_audio_which_waits(
 
 def test_what_the_ends_leave_of_a_pause_is_not_filled(make_leg: MakeLeg, params: MediaParams) -> None:
     leg = make_leg(replace(params, ptime=10))
-    leg.outbound.press("12")
+    leg.outbound.send_dtmf("12")
     packets = tick(leg, 41)
     assert [packet is None for packet in packets] == ([False] * 18 + [True] * 2) * 2 + [False]
     one, other, audio = sent(packets)[0], sent(packets)[18], sent(packets)[-1]
@@ -168,14 +168,14 @@ def test_what_the_ends_leave_of_a_pause_is_not_filled(make_leg: MakeLeg, params:
 def test_keys_need_a_peer_that_takes_them(make_leg: MakeLeg, params: MediaParams) -> None:
     leg = make_leg(replace(params, dtmf_payload_type=None))
     with pytest.raises(NoTelephoneEvent, match="RFC 4733"):
-        leg.outbound.press("1")
+        leg.outbound.send_dtmf("1")
     assert sent(tick(leg))[0].payload == SILENCE
 
 
 def test_keys_wait_while_the_call_is_on_hold(make_leg: MakeLeg, params: MediaParams) -> None:
     leg = make_leg()
     leg.update(replace(params, direction=Direction.RECVONLY), Seconds(101))
-    leg.outbound.press("1")
+    leg.outbound.send_dtmf("1")
     assert tick(leg, 3) == [None] * 3
     assert leg.report(Seconds(102)).digits_waiting == 1
     leg.update(params, Seconds(103))
@@ -186,7 +186,7 @@ def test_keys_wait_while_the_peer_takes_none_and_go_out_at_the_new_number(
     make_leg: MakeLeg, params: MediaParams
 ) -> None:
     leg = make_leg()
-    leg.outbound.press("12")
+    leg.outbound.send_dtmf("12")
     assert sent(tick(leg))[0].payload == b"\x01\x0a\x00\xa0"
     leg.update(replace(params, dtmf_payload_type=None), Seconds(101))
     assert sent(tick(leg))[0].payload == SILENCE
@@ -197,7 +197,7 @@ def test_keys_wait_while_the_peer_takes_none_and_go_out_at_the_new_number(
 
 def test_another_source_does_not_repeat_the_key_that_is_down(make_leg: MakeLeg) -> None:
     leg = make_leg()
-    leg.outbound.press("1")
+    leg.outbound.send_dtmf("1")
     tick(leg, 3)
     leg.outbound.change_ssrc()
     assert sent(tick(leg))[0].payload == SILENCE
@@ -205,7 +205,7 @@ def test_another_source_does_not_repeat_the_key_that_is_down(make_leg: MakeLeg) 
 
 def test_a_key_goes_on_through_a_change_that_does_not_concern_it(make_leg: MakeLeg, params: MediaParams) -> None:
     leg = make_leg()
-    leg.outbound.press("1")
+    leg.outbound.send_dtmf("1")
     tick(leg, 3)
     leg.update(replace(params, remote=Endpoint("127.0.0.1", 11)), Seconds(101))
     packet = sent(tick(leg))[0]
@@ -216,20 +216,20 @@ def test_a_key_goes_on_through_a_change_that_does_not_concern_it(make_leg: MakeL
 def test_any_keys_arrive_in_order_and_nothing_that_is_played_is_lost(
     presses: list[tuple[int, str]], data: st.DataObject
 ) -> None:
-    from media.conftest import RecordingPort
+    from media.conftest import RecordingTap
 
     ptime = data.draw(st.sampled_from((10, 20, 30, 60)))
     params = MediaParams("PCMU", 0, ptime, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
     leg = Leg(LegId(1), params, MediaSettings(), random=bytes(RANDOM_BYTES), now=Seconds(0), wall=0.0,
               waiting=set(), local_port=0, first_at=0)  # fmt: skip
-    port = RecordingPort(plays=True, outbound=True)
-    leg.attach(port)
+    tap = RecordingTap(plays=True, outbound=True)
+    leg.attach(tap)
     played = [bytes([n % 200]) * (8 * ptime) for n in range(1000)]
-    port.to_play = list(played)
+    tap.to_play = list(played)
     packets: list[RtpPacket | None] = []
     for wait, digits in presses:
         packets += tick(leg, wait)
-        leg.outbound.press(digits)
+        leg.outbound.send_dtmf(digits)
     packets += tick(leg, 24 * 21)
     receiver, heard, audio = DigitReceiver(), "", []
     for at, packet in enumerate(packets):
@@ -243,4 +243,4 @@ def test_any_keys_arrive_in_order_and_nothing_that_is_played_is_lost(
     assert heard == "".join(digits for _, digits in presses)
     assert audio == played[: len(audio)]
     assert [packet.sequence for packet in sent(packets)] == [*range(len(sent(packets)))]
-    assert [at for _, at in port.sent] == [n * ptime for n in range(len(packets))]
+    assert [at for _, at in tap.sent] == [n * ptime for n in range(len(packets))]

@@ -22,7 +22,7 @@ from trunkline.media.rtp import rtcp
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 if TYPE_CHECKING:
-    from media.conftest import RecordingPort
+    from media.conftest import RecordingTap
 
 MakeLeg = Callable[..., Leg]
 Rtp = Callable[..., bytes]
@@ -47,8 +47,8 @@ def several(params: MediaParams) -> MediaParams:
 
 
 @pytest.fixture
-def port(make_port: "type[RecordingPort]") -> "RecordingPort":
-    return make_port()
+def tap(make_tap: "type[RecordingTap]") -> "RecordingTap":
+    return make_tap()
 
 
 def feed(leg: Leg, packets: list[bytes], start: float = T0 + 1, step: float = 0.02) -> None:
@@ -57,16 +57,16 @@ def feed(leg: Leg, packets: list[bytes], start: float = T0 + 1, step: float = 0.
 
 
 def test_each_type_that_was_agreed_is_heard_and_others_are_not(
-    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, several: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0), rtp(1, kind=96), rtp(2, kind=8), rtp(3, kind=8), rtp(4, kind=9), rtp(5, kind=0), rtp(6)])
-    assert [(payload[0], at, missing) for payload, at, missing in port.heard] == [
+    assert [(payload[0], at, missing) for payload, at, missing in tap.heard] == [
         (n, 1000 + 20 * n, 0) for n in (0, 1, 2, 3, 5, 6)
     ]
-    assert port.peers == ["PCMA", "PCMU"], "another number of the same codec is no change"
-    assert port.changes == [("PCMU", 20)]
+    assert tap.peers == ["PCMA", "PCMU"], "another number of the same codec is no change"
+    assert tap.changes == [("PCMU", 20)]
     report = leg.report(Seconds(T0 + 2))
     assert (report.unknown_payload_type, report.seen_payload_type, report.frames_in) == (1, 9, 6)
     assert (report.codec, report.codec_in, report.payload_type) == ("PCMU", "PCMU", 0)
@@ -90,31 +90,31 @@ def test_from_its_second_packet_on_another_type_takes_the_short_way(
 
 
 def test_events_and_comfort_noise_come_under_the_numbers_of_either_side(
-    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, several: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
-    leg.attach(port)
+    leg.attach(tap)
     packets = [rtp(0), rtp(1, bytes([3, 0x8A, 0, 160]), kind=97, timestamp=160), rtp(2, b"\x40", kind=98)]
     packets += [rtp(3, bytes([4, 0x8A, 0, 160]), kind=101, timestamp=480), rtp(4, b"\x40", kind=13), rtp(5)]
     feed(leg, packets)
-    assert port.digits == "34"
-    assert [payload[0] for payload in port.payloads] == [0, 5]
+    assert tap.digits == "34"
+    assert [payload[0] for payload in tap.payloads] == [0, 5]
     assert leg.report(Seconds(T0 + 2)).unknown_payload_type == 0
 
 
 def test_what_our_own_description_calls_an_event_is_one_whatever_the_answer_calls_so(
-    make_leg: MakeLeg, params: MediaParams, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, params: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     heard = ((101, "telephone-event"), (111, "OPUS"), (97, "telephone-event"))
     leg = make_leg(replace(params, codec="OPUS", payload_type=101, dtmf_payload_type=97, heard=heard))
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0, bytes([3, 0x8A, 0, 160]), kind=101), rtp(1, OPUS, kind=111), rtp(2, OPUS, kind=111)])
-    assert port.payloads == [OPUS, OPUS]
-    assert port.digits == "3"
+    assert tap.payloads == [OPUS, OPUS]
+    assert tap.digits == "3"
 
 
 class Told:
-    """A port that writes down each frame's first byte and the codec that it is in."""
+    """A tap that writes down each frame's first byte and the codec that it is in."""
 
     inbound = True
     outbound = plays = False
@@ -160,8 +160,8 @@ def test_each_frame_comes_in_the_codec_of_its_own_packet_whatever_the_order_of_a
         local_port=1,
         first_at=0,
     )
-    port = Told()
-    leg.attach(port)
+    tap = Told()
+    leg.attach(tap)
     order = sorted(range(len(packets)), key=lambda n: n + packets[n][1] * 1.5)
     for place, n in enumerate(order):
         if place == renegotiated:
@@ -169,34 +169,34 @@ def test_each_frame_comes_in_the_codec_of_its_own_packet_whatever_the_order_of_a
         header = bytes((0x80, packets[n][0])) + n.to_bytes(2) + (n * 160).to_bytes(4) + bytes(4)
         leg.inbound.receive(header + bytes([n]) * 160, Seconds(T0 + 1 + place * 0.001))
     leg.inbound.flush()
-    numbers = [n for _, n in port.frames]
+    numbers = [n for _, n in tap.frames]
     assert numbers == sorted(set(numbers))
     assert numbers[0] == order[0]
-    assert port.frames == [(dict(AGREED)[packets[n][0]], n) for n in numbers]
+    assert tap.frames == [(dict(AGREED)[packets[n][0]], n) for n in numbers]
 
 
 def test_the_timeline_goes_on_where_the_other_codec_has_another_clock(
-    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, several: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(n) for n in range(5)])
     feed(leg, [rtp(5 + n, OPUS, kind=111, timestamp=7_000_000 + 960 * n) for n in range(5)], start=T0 + 1.1)
     feed(leg, [rtp(10 + n) for n in range(5)], start=T0 + 1.2)
-    assert [at for _, at, _ in port.heard] == [1000 + 20 * n for n in range(15)]
-    assert port.peers == ["OPUS", "PCMU"]
+    assert [at for _, at, _ in tap.heard] == [1000 + 20 * n for n in range(15)]
+    assert tap.peers == ["OPUS", "PCMU"]
     report = leg.report(Seconds(T0 + 2))
     assert (report.restarts, report.jitter_ms) == (0, 0)
 
 
 def test_who_hears_nothing_for_now_is_told_of_a_change_too(
-    make_leg: MakeLeg, several: MediaParams, make_port: "type[RecordingPort]", rtp: Rtp
+    make_leg: MakeLeg, several: MediaParams, make_tap: "type[RecordingTap]", rtp: Rtp
 ) -> None:
     """As a paused stream, which would take up its track in the wrong codec."""
-    leg, port = make_leg(several), make_port(inbound=False)
-    leg.attach(port)
+    leg, tap = make_leg(several), make_tap(inbound=False)
+    leg.attach(tap)
     feed(leg, [rtp(0, kind=8)])
-    assert port.peers == ["PCMA"]
+    assert tap.peers == ["PCMA"]
 
 
 def test_until_the_peer_is_heard_it_is_taken_to_send_what_we_do(make_leg: MakeLeg, several: MediaParams) -> None:
@@ -216,96 +216,96 @@ def test_the_jitter_that_the_peer_reports_is_counted_by_the_clock_of_what_we_sen
 
 
 def test_who_comes_later_is_told_what_the_peer_sends(
-    make_leg: MakeLeg, several: MediaParams, make_port: "type[RecordingPort]", rtp: Rtp
+    make_leg: MakeLeg, several: MediaParams, make_tap: "type[RecordingTap]", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
     feed(leg, [rtp(0, kind=8)])
-    port = make_port()
-    leg.attach(port)
-    assert (port.changes, port.peers) == ([("PCMU", 20)], ["PCMA"])
+    tap = make_tap()
+    leg.attach(tap)
+    assert (tap.changes, tap.peers) == ([("PCMU", 20)], ["PCMA"])
     assert leg.report(Seconds(T0 + 2)).codec_in == "PCMA"
 
 
 def test_a_re_invite_leaves_the_peer_in_the_codec_that_it_sends(
-    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, several: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0, kind=8)])
     leg.update(replace(several, direction=Direction.SENDONLY), Seconds(T0 + 1.01))
     feed(leg, [rtp(1, kind=8), rtp(2, kind=96)], start=T0 + 1.02)
     leg.update(several, Seconds(T0 + 1.05))
     feed(leg, [rtp(3, kind=8)], start=T0 + 1.06)
-    assert port.peers == ["PCMA", "PCMU", "PCMA"]
+    assert tap.peers == ["PCMA", "PCMU", "PCMA"]
     leg.update(replace(several, ptime=30), Seconds(T0 + 1.07))
-    assert port.changes == [("PCMU", 20), ("PCMU", 30)]
-    assert port.peers == ["PCMA", "PCMU", "PCMA", "PCMA"]
+    assert tap.changes == [("PCMU", 20), ("PCMU", 30)]
+    assert tap.peers == ["PCMA", "PCMU", "PCMA", "PCMA"]
     feed(leg, [rtp(4, kind=8)], start=T0 + 1.08)
-    assert [payload[0] for payload in port.payloads] == [0, 3, 4]
+    assert [payload[0] for payload in tap.payloads] == [0, 3, 4]
 
 
 def test_what_was_sent_before_a_re_invite_to_another_codec_is_heard_in_the_former(
-    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, several: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0)])
     leg.update(replace(several, codec="PCMA", payload_type=8), Seconds(T0 + 1.01))
     feed(leg, [rtp(1), rtp(2, kind=8)], start=T0 + 1.02)
-    assert [payload[0] for payload in port.payloads] == [0, 1, 2]
-    assert (port.changes, port.peers) == ([("PCMU", 20), ("PCMA", 20)], ["PCMU", "PCMA"])
+    assert [payload[0] for payload in tap.payloads] == [0, 1, 2]
+    assert (tap.changes, tap.peers) == ([("PCMU", 20), ("PCMA", 20)], ["PCMU", "PCMA"])
 
 
 def test_a_codec_that_is_agreed_no_more_is_left(
-    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, several: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0, kind=8)])
     leg.update(replace(several, heard=()), Seconds(T0 + 1.01))
     feed(leg, [rtp(1, kind=8), rtp(2)], start=T0 + 1.02)
-    assert [payload[0] for payload in port.payloads] == [0, 2]
-    assert (port.changes, port.peers) == ([("PCMU", 20), ("PCMU", 20)], ["PCMA"])
+    assert [payload[0] for payload in tap.payloads] == [0, 2]
+    assert (tap.changes, tap.peers) == ([("PCMU", 20), ("PCMU", 20)], ["PCMA"])
 
 
 def test_an_empty_packet_of_another_type_changes_nothing(
-    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, several: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(0), rtp(1, kind=8)[:12], rtp(2)])
-    assert (len(port.heard), port.peers) == (2, [])
+    assert (len(tap.heard), tap.peers) == (2, [])
 
 
 def test_a_peer_that_changes_with_each_packet_is_followed_within_a_bound(
-    make_leg: MakeLeg, several: MediaParams, port: "RecordingPort", rtp: Rtp
+    make_leg: MakeLeg, several: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
-    leg.attach(port)
+    leg.attach(tap)
     feed(leg, [rtp(n, kind=8 * (n % 2)) for n in range(500)])
     seconds = 500 * 0.02 + 1
-    assert len(port.peers) == CHANGE_BURST + (seconds - 1) * CHANGES_PER_SECOND - 1
+    assert len(tap.peers) == CHANGE_BURST + (seconds - 1) * CHANGES_PER_SECOND - 1
     report = leg.report(Seconds(T0 + 20))
     assert report.frames_in + report.unknown_payload_type == 500
     assert report.frames_in > 250, "the codec that it was heard in last is heard on"
-    before = len(port.heard)
+    before = len(tap.heard)
     feed(leg, [rtp(500 + n, kind=8 * (n // 10 % 2)) for n in range(100)], start=T0 + 30)
-    assert len(port.heard) == before + 100
+    assert len(tap.heard) == before + 100
 
 
 class Fails(Told):
-    """A port that cannot take the change."""
+    """A tap that cannot take the change."""
 
     def peer_changed(self, codec: str) -> None:
         raise ArithmeticError
 
 
 def test_a_port_that_fails_at_a_change_is_found(make_leg: MakeLeg, several: MediaParams, rtp: Rtp) -> None:
-    leg, port = make_leg(several), Fails()
-    leg.attach(port)
+    leg, tap = make_leg(several), Fails()
+    leg.attach(tap)
     with pytest.raises(ArithmeticError):
         feed(leg, [rtp(0, kind=8)])
-    assert leg.failed_port() is port
+    assert leg.failed_tap() is tap
 
 
 def test_a_voice_is_recorded_and_measured_in_the_codec_that_it_comes_in() -> None:

@@ -16,17 +16,17 @@ from trunkline.media.srtp import PACKET_LIMIT, session
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, SrtpKeys
 
 if TYPE_CHECKING:
-    from media.conftest import RecordingPort
+    from media.conftest import RecordingTap
 
 MakeLeg = Callable[..., Leg]
-MakePort = Callable[..., "RecordingPort"]
+MakeTap = Callable[..., "RecordingTap"]
 Rtp = Callable[..., bytes]
 
 S80, S32 = "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"
 OURS, THEIRS = bytes(range(30)), bytes(range(30, 60))
 NEW_OURS, NEW_THEIRS = bytes(range(60, 90)), bytes(range(90, 120))
 PEER = ("127.0.0.1", 9)
-STRANGER = ("203.0.113.9", 5555)
+UNEXPECTED = ("203.0.113.9", 5555)
 NOW = Seconds(101)
 
 
@@ -62,16 +62,16 @@ def opens(hears: Session, packet: bytes | None) -> bytes:
 
 @pytest.mark.parametrize(("suite", "tag_length"), [(S80, 10), (S32, 4)])
 def test_both_ways_with_both_suites(
-    suite: str, tag_length: int, params: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp
+    suite: str, tag_length: int, params: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
 ) -> None:
     keys = SrtpKeys(suite, 1, OURS, THEIRS)
-    peer, leg, port = Peer(keys), make_leg(replace(params, srtp=keys)), make_port(plays=True)
-    leg.attach(port)
+    peer, leg, tap = Peer(keys), make_leg(replace(params, srtp=keys)), make_tap(plays=True)
+    leg.attach(tap)
     leg.receive_from(peer.sends.protect(rtp(0, b"first")), PEER, NOW)
-    assert leg.source.settled
+    assert leg.source.latched
     leg.receive(peer.sends.protect(rtp(1, b"second")), NOW)
-    assert port.payloads == [b"first", b"second"]
-    port.to_play.append(bytes(range(160)))
+    assert tap.payloads == [b"first", b"second"]
+    tap.to_play.append(bytes(range(160)))
     packet = leg.next_packet()
     assert packet is not None
     assert len(packet) == 12 + 160 + tag_length
@@ -96,28 +96,28 @@ def test_the_keys_of_a_leg_are_those_of_rfc_3711(make_leg: MakeLeg, params: Medi
 
 
 def test_wrong_keys_and_tampering_are_counted_and_teach_nothing(
-    encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+    encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
-    leg, port = make_leg(encrypted), make_port()
-    leg.attach(port)
-    stranger = session(S80, NEW_THEIRS, inbound=False)
-    leg.receive_from(stranger.protect(rtp(0)), STRANGER, NOW)
-    leg.receive_from(rtp(0), STRANGER, NOW)
+    leg, tap = make_leg(encrypted), make_tap()
+    leg.attach(tap)
+    unexpected = session(S80, NEW_THEIRS, inbound=False)
+    leg.receive_from(unexpected.protect(rtp(0)), UNEXPECTED, NOW)
+    leg.receive_from(rtp(0), UNEXPECTED, NOW)
     assert leg.source.learned is None
     good = peer.sends.protect(rtp(0))
     leg.receive_from(good[:-1] + bytes([good[-1] ^ 1]), PEER, NOW)
     leg.receive_from(good, PEER, NOW)
-    leg.receive(stranger.protect(rtp(1)), NOW)
+    leg.receive(unexpected.protect(rtp(1)), NOW)
     told = leg.report(NOW)
     assert (told.srtp_auth_failed, told.packets_in, told.wrong_source, told.lost) == (4, 1, 0, 0)
-    assert len(port.heard) == 1
+    assert len(tap.heard) == 1
 
 
 def test_replays_are_counted_and_dropped(
-    encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+    encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
-    leg, port = make_leg(encrypted), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(encrypted), make_tap()
+    leg.attach(tap)
     packets = [peer.sends.protect(rtp(number)) for number in range(300)]
     leg.receive_from(packets[0], PEER, NOW)
     leg.receive(packets[0], NOW)
@@ -141,10 +141,10 @@ def test_junk_of_every_length_is_counted(junk: bytes, encrypted: MediaParams, ma
 
 
 def test_the_sequence_wraps_both_ways(
-    encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+    encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
-    leg, port = make_leg(encrypted), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(encrypted), make_tap()
+    leg.attach(tap)
     leg.receive_from(peer.sends.protect(rtp(0x7FF0)), PEER, NOW)
     for number in range(0x7FF1, 0x10010):
         leg.receive(peer.sends.protect(rtp(number)), NOW)
@@ -164,10 +164,10 @@ def test_the_first_sequence_number_leaves_room_before_the_wrap(encrypted: MediaP
 
 
 def test_hold_and_resume_keep_the_keys_and_their_count(
-    encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+    encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
-    leg, port = make_leg(encrypted), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(encrypted), make_tap()
+    leg.attach(tap)
     leg.receive_from(peer.sends.protect(rtp(0)), PEER, NOW)
     opens(peer.hears, leg.next_packet())
     leg.update(replace(encrypted, direction=Direction.RECVONLY), NOW)
@@ -177,14 +177,14 @@ def test_hold_and_resume_keep_the_keys_and_their_count(
     assert opens(peer.hears, leg.next_packet())
     leg.receive(session(S80, THEIRS, inbound=False).protect(rtp(0)), NOW)
     assert leg.report(NOW).srtp_replayed == 1, "the window did not start anew"
-    assert len(port.heard) == 2
+    assert len(tap.heard) == 2
 
 
 def test_new_keys_are_used_at_once_and_the_former_until_the_peer_has_changed(
-    encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+    encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
-    leg, port = make_leg(encrypted), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(encrypted), make_tap()
+    leg.attach(tap)
     leg.receive_from(peer.sends.protect(rtp(0)), PEER, NOW)
     before = parse(peer.hears.unprotect(leg.next_packet() or b""))
     renewed = SrtpKeys(S32, 1, NEW_OURS, NEW_THEIRS)
@@ -193,7 +193,7 @@ def test_new_keys_are_used_at_once_and_the_former_until_the_peer_has_changed(
     after_rekey = Peer(renewed)
     leg.receive(after_rekey.sends.protect(rtp(2, b"new key")), NOW)
     leg.receive(peer.sends.protect(rtp(3, b"too late")), NOW)
-    assert port.payloads[1:] == [b"in flight", b"new key"]
+    assert tap.payloads[1:] == [b"in flight", b"new key"]
     assert leg.report(NOW).srtp_auth_failed == 1
     packet = leg.next_packet()
     assert packet is not None
@@ -206,10 +206,10 @@ def test_new_keys_are_used_at_once_and_the_former_until_the_peer_has_changed(
 
 
 def test_a_change_that_is_cancelled_leaves_the_former_key_and_its_count(
-    encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+    encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
-    leg, port = make_leg(encrypted), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(encrypted), make_tap()
+    leg.attach(tap)
     leg.receive_from(peer.sends.protect(rtp(0)), PEER, NOW)
     before = parse(peer.hears.unprotect(leg.next_packet() or b""))
     leg.update(replace(encrypted, srtp=SrtpKeys(S32, 1, NEW_OURS, NEW_THEIRS)), NOW)
@@ -238,10 +238,10 @@ def test_a_new_key_of_the_peer_alone_leaves_our_stream_alone(
 
 
 def test_encryption_can_begin_and_end_in_the_call(
-    params: MediaParams, encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+    params: MediaParams, encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
-    leg, port = make_leg(params), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(params), make_tap()
+    leg.attach(tap)
     leg.receive_from(rtp(0, b"plain"), PEER, NOW)
     leg.update(encrypted, NOW)
     leg.receive(rtp(1, b"plain again"), NOW)
@@ -249,7 +249,7 @@ def test_encryption_can_begin_and_end_in_the_call(
     assert opens(peer.hears, leg.next_packet())
     leg.update(params, NOW)
     leg.receive(rtp(2, b"plain"), NOW)
-    assert port.payloads == [b"plain", b"encrypted", b"plain"]
+    assert tap.payloads == [b"plain", b"encrypted", b"plain"]
     assert parse(leg.next_packet() or b"") is not None
     told = leg.report(NOW)
     assert (told.srtp, told.srtp_auth_failed) == ("", 1), "what was counted stays"
@@ -307,52 +307,52 @@ def talk(leg: Leg, peer: Peer, rtp: Rtp, address: tuple[str, int], numbers: rang
 
 
 def test_what_was_encrypted_before_the_answer_is_decrypted_with_its_key(
-    encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+    encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
-    leg, port = make_leg(replace(encrypted, remote=Endpoint("0.0.0.0", 0), srtp=None)), make_port()
-    stranger = session(S80, NEW_THEIRS, inbound=False)
-    leg.receive_from(stranger.protect(rtp(0, ssrc=9)), STRANGER, Seconds(101))
+    leg, tap = make_leg(replace(encrypted, remote=Endpoint("0.0.0.0", 0), srtp=None)), make_tap()
+    unexpected = session(S80, NEW_THEIRS, inbound=False)
+    leg.receive_from(unexpected.protect(rtp(0, ssrc=9)), UNEXPECTED, Seconds(101))
     talk(leg, peer, rtp, NATTED, range(10))
     leg.update(encrypted, Seconds(101.2))
-    leg.attach(port)
+    leg.attach(tap)
     talk(leg, peer, rtp, NATTED, range(10, 40))
-    assert [payload[0] for payload in port.payloads] == list(range(40))
+    assert [payload[0] for payload in tap.payloads] == list(range(40))
     told = leg.report(Seconds(102))
     assert (told.srtp_auth_failed, told.srtp_replayed, told.remote) == (1, 0, "198.51.100.7:61234")
 
 
 def test_after_signalling_only_who_has_the_key_is_followed(
-    encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+    encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
-    leg, port = make_leg(encrypted), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(encrypted), make_tap()
+    leg.attach(tap)
     talk(leg, peer, rtp, NATTED, range(50))
     leg.update(encrypted, Seconds(102))
-    stranger = Peer(SrtpKeys(S80, 1, OURS, NEW_THEIRS))
-    talk(leg, stranger, rtp, STRANGER, range(50, 100))
+    unexpected = Peer(SrtpKeys(S80, 1, OURS, NEW_THEIRS))
+    talk(leg, unexpected, rtp, UNEXPECTED, range(50, 100))
     assert leg.source.learned == NATTED
     talk(leg, peer, rtp, MOVED, range(100, 150), ssrc=9)
     assert leg.source.learned == MOVED
-    assert [payload[0] for payload in port.payloads] == [*range(50), *range(100, 150)]
+    assert [payload[0] for payload in tap.payloads] == [*range(50), *range(100, 150)]
     told = leg.report(Seconds(104))
     assert (told.srtp_auth_failed, told.wrong_source) == (50, 0)
 
 
 def test_without_signalling_a_stream_is_followed_and_not_its_replay_nor_one_without_the_key(
-    encrypted: MediaParams, make_leg: MakeLeg, make_port: MakePort, rtp: Rtp, peer: Peer
+    encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
-    leg, port = make_leg(encrypted), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(encrypted), make_tap()
+    leg.attach(tap)
     sent = [peer.sends.protect(rtp(n)) for n in range(50)]
     for n, packet in enumerate(sent):
         leg.receive_from(packet, NATTED, Seconds(101 + n / 50))
     for packet in sent:
-        leg.receive_from(packet, STRANGER, Seconds(105))
-    leg.receive_from(rtp(50), STRANGER, Seconds(105))
-    talk(leg, Peer(SrtpKeys(S80, 1, OURS, NEW_THEIRS)), rtp, STRANGER, range(200, 210))
+        leg.receive_from(packet, UNEXPECTED, Seconds(105))
+    leg.receive_from(rtp(50), UNEXPECTED, Seconds(105))
+    talk(leg, Peer(SrtpKeys(S80, 1, OURS, NEW_THEIRS)), rtp, UNEXPECTED, range(200, 210))
     assert leg.source.learned == NATTED
     talk(leg, peer, rtp, MOVED, range(210, 220))
     assert leg.source.learned == MOVED
-    assert [payload[0] for payload in port.payloads] == [*range(50), *range(210, 220)]
+    assert [payload[0] for payload in tap.payloads] == [*range(50), *range(210, 220)]
     told = leg.report(Seconds(106))
     assert (told.srtp_replayed, told.srtp_auth_failed, told.wrong_source, told.lost) == (50, 11, 0, 160)

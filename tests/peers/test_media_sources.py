@@ -239,7 +239,7 @@ async def test_no_word_of_a_callee_is_lost_and_none_of_a_stranger_heard(
         leg = await calls.leg()
         assert (leg["remote"], leg["lost"], leg["rtcp_in"]) == (f"127.0.0.1:{phone.port}", 0, 2)
         assert leg["wrong_source"] > 0
-        assert leg["stranger"] == f"127.0.0.1:{stranger.port}"
+        assert leg["unexpected_source"] == f"127.0.0.1:{stranger.port}"
         await calls.end(callee)
 
 

@@ -101,7 +101,7 @@ _ARRIVED = ("unknown_payload_type", "wrong_source", "malformed", "srtp_auth_fail
 
 def _moved(n: _Numbers) -> bool:
     """The peer has gone silent, and somebody else has not."""
-    return bool(n["wrong_source"] and n["last_packet_ms"] > SETTLED and n["stranger_ms"] < SETTLED)
+    return bool(n["wrong_source"] and n["last_packet_ms"] > SETTLED and n["unexpected_source_ms"] < SETTLED)
 
 
 _LEG = (
@@ -125,10 +125,10 @@ _LEG = (
         "error",
         "source_moved",
         lambda n: n["live"] and _moved(n) and not n["on_hold"],
-        "RTP from {remote} stopped {silent_s} s ago, and now comes from {stranger} instead: a NAT or a proxy has moved "
-        "the peer. We take media from there when the peer says so, by a re-INVITE or UPDATE, or when the same stream "
-        "goes on there (SSRC, payload type, sequence), unless media.strict_source forbids it.",
-        ("packets_in", "last_packet_ms", "wrong_source", "stranger_ms"),
+        "RTP from {remote} stopped {silent_s} s ago, and now comes from {unexpected_source} instead: a NAT or a "
+        "proxy has moved the peer. We take media from there when the peer says so, by a re-INVITE or UPDATE, or when "
+        "the same stream goes on there (SSRC, payload type, sequence), unless media.strict_source forbids it.",
+        ("packets_in", "last_packet_ms", "wrong_source", "unexpected_source_ms"),
     ),
     _Finding(
         "error",
@@ -165,7 +165,7 @@ _LEG = (
         "warning",
         "unexpected_source",
         lambda n: n["wrong_source"] and not _moved(n),
-        "{wrong_source:packet} came from elsewhere than the peer, {remote}, the last from {stranger}. We take "
+        "{wrong_source:packet} came from elsewhere than the peer, {remote}, the last from {unexpected_source}. We take "
         "nothing from there.",
         ("wrong_source", "packets_in"),
     ),

@@ -27,16 +27,16 @@ cdef class Engine:
     cdef long long _slot
     cdef double _due, _drained, _wall
     cdef bint _letting_in
-    cdef public dict _bridges, _lines, counters
+    cdef public dict _bridges, _transports, counters
 
     @cython.locals(now=double, rounds=int, batches=int, got=int)
     cpdef _drain(self)
 
-    @cython.locals(fd=int, line=RtpTransport, ready=list, batch=list)
+    @cython.locals(fd=int, transport=RtpTransport, ready=list, batch=list)
     cpdef int _drain_batch(self, object now) except -1
 
     @cython.locals(slot="long long")
     cpdef _advance(self, double now)
 
-    @cython.locals(lines=list, line=RtpTransport, leg=_leg.Leg, outbound=_outbound.Outbound, packets=list, packet=bytes, ring=list)
+    @cython.locals(transports=list, transport=RtpTransport, leg=_leg.Leg, outbound=_outbound.Outbound, packets=list, packet=bytes, ring=list)
     cpdef _run_slot(self, long long slot, object now)

@@ -3,7 +3,7 @@
 Receiving: all sockets are in an epoll set of our own, which is read once per slot of the clock: a packet waits 2.5 ms
 on average, and the loop is not woken for each. A batch is read before any of it is handled, as sent packets are made
 before any of them is sent: the processor's caches then serve one thing after the other (docs/performance.md). A leg's
-RTP socket is connected once it is settled, so that the kernel filters and `recv` and `send` need no addresses;
+RTP socket is connected once it is latched, so that the kernel filters and `recv` and `send` need no addresses;
 until then datagrams come with theirs and the leg decides.
 
 Sending: the clock is a grid of 5 ms slots. A leg sits in the slot when its next packet is due and then moves on by its
@@ -34,7 +34,7 @@ from trunkline.errors import TrunklineError
 from trunkline.ids import LegId, Seconds
 from trunkline.media.bridge.bridge import BridgeSink, BridgeSource
 from trunkline.media.bridge.buffer import BridgeBuffer
-from trunkline.media.events import MediaEvent, PortFailed
+from trunkline.media.events import MediaEvent, TapFailed
 from trunkline.media.frames import LegTap
 from trunkline.media.leg import RANDOM_BYTES, SILENT, Leg, TooManyPlayers
 from trunkline.media.report import LegReport
@@ -71,8 +71,8 @@ from us for longer than a packet time, again and again, one packet a turn would 
 ROUNDS = 64
 """Rounds at most."""
 
-STRAGGLERS = 256
-"""Datagrams from before `connect` that are read with their addresses when a source is settled."""
+QUEUED_LIMIT = 256
+"""Datagrams from before `connect` that are read with their addresses when a source is latched."""
 
 RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
 """The option that has ICMP errors told on a socket that is not connected (ip(7), ipv6(7)); `socket` has no names."""
@@ -95,8 +95,8 @@ class _Rtcp(NamedTuple):
     address: tuple[Any, ...]
 
 
-_Got = bytes | tuple[bytes, tuple[Any, ...]] | _Rtcp
-"""What came on the RTP port, with its address while the leg is not settled, or on the RTCP port."""
+_Datagram = bytes | tuple[bytes, tuple[Any, ...]] | _Rtcp
+"""What came on the RTP port, with its address while the leg is not latched, or on the RTCP port."""
 
 
 class RtpTransport:
@@ -117,29 +117,29 @@ class RtpTransport:
         """Of the RTP and the RTCP socket."""
         return self._rtp.fileno(), self._rtcp.fileno()
 
-    def read(self, fd: int) -> _Got:
+    def read(self, fd: int) -> _Datagram:
         """A datagram of this socket. Raises OSError, BlockingIOError when there is none."""
         if fd != self._fd:
             return _Rtcp(*self._rtcp.recvfrom(speedups.DATAGRAM_LIMIT))
         return sockets.receive(fd) if self._connected else self._rtp.recvfrom(speedups.DATAGRAM_LIMIT)
 
-    def handle(self, got: _Got, now: Seconds) -> None:
+    def handle(self, got: _Datagram, now: Seconds) -> None:
         """What was read."""
         if isinstance(got, bytes):
             self.leg.receive(got, now)
         elif isinstance(got, _Rtcp):
             self.leg.receive_rtcp(got.datagram, got.address[:2], now)
         else:
-            self._meet(*got, now)
+            self._receive_unlatched(*got, now)
 
-    def _meet(self, datagram: bytes, address: tuple[Any, ...], now: Seconds) -> None:
-        """A datagram from somewhere, while the leg is not settled."""
+    def _receive_unlatched(self, datagram: bytes, address: tuple[Any, ...], now: Seconds) -> None:
+        """A datagram from somewhere, while the leg is not latched."""
         self.leg.receive_from(datagram, address[:2], now)
-        # Who is let in again by `look_around` stays until the peer is back.
-        if self.leg.settled and address[:2] == self.leg.source.learned:
-            self._settle(now)
+        # Who is let in again by `unlatch_if_silent` stays until the peer is back.
+        if self.leg.latched and address[:2] == self.leg.source.learned:
+            self._latch(now)
 
-    def _settle(self, now: Seconds) -> None:
+    def _latch(self, now: Seconds) -> None:
         learned = self.leg.source.learned
         if learned is None or self._connected:
             return
@@ -150,7 +150,7 @@ class RtpTransport:
             return
         self._rtp.setsockopt(*RECVERR[self._rtp.family], 0)
         # What came before the kernel began to filter may still be anybody's.
-        for _ in range(STRAGGLERS):
+        for _ in range(QUEUED_LIMIT):
             try:
                 datagram, address = self._rtp.recvfrom(speedups.DATAGRAM_LIMIT)
             except BlockingIOError:
@@ -164,19 +164,19 @@ class RtpTransport:
     def update(self, params: MediaParams, now: Seconds, *, early: bool) -> None:
         """Renegotiated: the socket follows when learning has begun anew, or has ended by it."""
         self.leg.update(params, now, early=early)
-        if self.leg.settled:
-            self._settle(now)
+        if self.leg.latched:
+            self._latch(now)
         elif self._connected:
-            self._unsettle()
+            self._unlatch()
 
-    def look_around(self, now: Seconds) -> None:
+    def unlatch_if_silent(self, now: Seconds) -> None:
         """A peer that has gone silent may send from elsewhere by now: have the kernel let all in again, to be judged,
         until the peer is back."""
         heard = self.leg.inbound.heard
         if self._connected and heard is not None and now - heard > SILENT:
-            self._unsettle()
+            self._unlatch()
 
-    def _unsettle(self) -> None:
+    def _unlatch(self) -> None:
         _disconnect(self._rtp)
         self._rtp.setsockopt(*RECVERR[self._rtp.family], 1)
         self._connected = False
@@ -231,7 +231,7 @@ class Engine:
         self._loop = loop
         self._pool = PortPool(ports, Seconds(settings.port_rest))
         self._family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        self._lines: dict[LegId, RtpTransport] = {}
+        self._transports: dict[LegId, RtpTransport] = {}
         self._bridges: dict[LegId, list[tuple[LegId, LegTap]]] = {}
         self._readers: dict[int, RtpTransport] = {}
         self._waiting: set[LegId] = set()
@@ -243,7 +243,7 @@ class Engine:
         self._wall = 0.0
         self._epoll = select.epoll()
         self._timer: asyncio.TimerHandle | None = None
-        self.counters = {"busy_ports": 0, "stalls": 0, "skipped_ms": 0, "port_failures": 0, "faults": 0}
+        self.counters = {"busy_ports": 0, "stalls": 0, "skipped_ms": 0, "tap_failures": 0, "faults": 0}
         """What no leg owns."""
 
     # ------------------------------------------------------------------ life
@@ -256,7 +256,7 @@ class Engine:
 
     def stop(self) -> None:
         """Close every leg with a goodbye, and end for good."""
-        for leg in list(self._lines):
+        for leg in list(self._transports):
             self.close_leg(leg)
         if self._timer is not None:
             self._timer.cancel()
@@ -282,11 +282,11 @@ class Engine:
             local_port=port,
             first_at=max(0, round((self._due - now) * 1000) + ahead * SLOT_MS),
         )
-        line = RtpTransport(made, port, rtp, rtcp)
-        self._lines[leg] = line
-        self._ring[(self._slot + ahead) % RING].append(line)
-        for fd in line.filenos():
-            self._readers[fd] = line
+        transport = RtpTransport(made, port, rtp, rtcp)
+        self._transports[leg] = transport
+        self._ring[(self._slot + ahead) % RING].append(transport)
+        for fd in transport.filenos():
+            self._readers[fd] = transport
             self._epoll.register(fd, select.EPOLLIN)
         return port
 
@@ -321,67 +321,67 @@ class Engine:
     def update_leg(self, leg: LegId, params: MediaParams, *, early: bool = False) -> None:
         """The call was renegotiated: codec, payload types, address, direction, ptime; `early`: by a provisional
         response, so that another's answer may follow. Raises UnknownLeg."""
-        line = self._line(leg)
-        line.update(params, Seconds(_now()), early=early)
+        transport = self._transport(leg)
+        transport.update(params, Seconds(_now()), early=early)
 
     def close_leg(self, leg: LegId) -> LegReport:
         """Say goodbye, close, and return the last counters. Raises UnknownLeg."""
-        line = self._line(leg)
+        transport = self._transport(leg)
         now = Seconds(_now())
         try:
-            line.leg.inbound.close()
+            transport.leg.inbound.close()
         except Exception as error:
-            self._fault(line, error)
-        goodbye = line.leg.close(now)
+            self._fault(transport, error)
+        goodbye = transport.leg.close(now)
         if goodbye is not None:
-            self._send_rtcp(line, goodbye)
+            self._send_rtcp(transport, goodbye)
         self.unbridge(leg)
-        del self._lines[leg]
-        for fd in line.filenos():
+        del self._transports[leg]
+        for fd in transport.filenos():
             del self._readers[fd]
-        line.close()
-        self._pool.give_back(line.port, now)
-        return line.leg.report(now)
+        transport.close()
+        self._pool.give_back(transport.port, now)
+        return transport.leg.report(now)
 
-    def attach(self, leg: LegId, port: LegTap) -> None:
-        """Connect a port to a leg. Raises UnknownLeg, TooManyPlayers."""
-        self._line(leg).leg.attach(port)
+    def attach(self, leg: LegId, tap: LegTap) -> None:
+        """Connect a tap to a leg. Raises UnknownLeg, TooManyPlayers."""
+        self._transport(leg).leg.attach(tap)
 
-    def detach(self, leg: LegId, port: LegTap) -> None:
-        """Disconnect a port; nothing happens when it, or the leg, is gone."""
-        if leg in self._lines:
-            self._lines[leg].leg.detach(port)
+    def detach(self, leg: LegId, tap: LegTap) -> None:
+        """Disconnect a tap; nothing happens when it, or the leg, is gone."""
+        if leg in self._transports:
+            self._transports[leg].leg.detach(tap)
 
-    def rebind(self, leg: LegId) -> None:
-        """What a connected port wants (`inbound`, `outbound`, `plays`) has changed. Raises UnknownLeg."""
-        self._line(leg).leg.rebind()
+    def taps_changed(self, leg: LegId) -> None:
+        """A connected tap has changed its `inbound`, `outbound` or `plays`. Raises UnknownLeg."""
+        self._transport(leg).leg.taps_changed()
 
-    def press(self, leg: LegId, digit: str) -> None:
+    def on_dtmf(self, leg: LegId, digit: str) -> None:
         """The peer pressed a key, and signalling tells it; one that was heard already is not told again. Raises
         UnknownLeg."""
-        line = self._line(leg)
+        transport = self._transport(leg)
         try:
-            line.leg.inbound.signalled(digit, Seconds(_now()))
+            transport.leg.inbound.signalled(digit, Seconds(_now()))
         except Exception as error:
-            self._fault(line, error)
+            self._fault(transport, error)
 
     def send_digits(self, leg: LegId, digits: str) -> None:
         """Press keys towards the peer. Raises UnknownLeg, NoTelephoneEvent, TooManyDigits."""
-        self._line(leg).leg.outbound.press(digits)
+        self._transport(leg).leg.outbound.send_dtmf(digits)
 
     def bridge(self, one: LegId, other: LegId) -> None:
         """Let two legs hear each other, instead of whom they heard before, until `unbridge` or until either closes.
         Keys go over the bridge too. Raises UnknownLeg, TooManyPlayers."""
-        lines = self._line(one), self._line(other)
+        transports = self._transport(one), self._transport(other)
         self.unbridge(one)
         self.unbridge(other)
         try:
-            for speaker, listener in (lines, lines[::-1]):
-                playout = BridgeBuffer()
-                ear = BridgeSource(playout, listener.leg.outbound.pass_on)
-                for leg, port in ((listener.leg, BridgeSink(playout)), (speaker.leg, ear)):
-                    leg.attach(port)
-                    self._bridges.setdefault(one, []).append((leg.id, port))
+            for speaker, listener in (transports, transports[::-1]):
+                buffer = BridgeBuffer()
+                source = BridgeSource(buffer, listener.leg.outbound.relay_dtmf)
+                for leg, tap in ((listener.leg, BridgeSink(buffer)), (speaker.leg, source)):
+                    leg.attach(tap)
+                    self._bridges.setdefault(one, []).append((leg.id, tap))
         except TooManyPlayers:
             self.unbridge(one)
             raise
@@ -389,8 +389,8 @@ class Engine:
     def unbridge(self, leg: LegId) -> None:
         """Part a leg from those it is bridged with; nothing happens when there are none."""
         for key in [key for key, ends in self._bridges.items() if any(leg == end for end, _ in ends)]:
-            for end, port in self._bridges.pop(key):
-                self.detach(end, port)
+            for end, tap in self._bridges.pop(key):
+                self.detach(end, tap)
 
     def bridged_with(self, leg: LegId) -> LegId | None:
         """The leg that one is bridged with."""
@@ -400,19 +400,19 @@ class Engine:
                 return next(iter(legs - {leg}), None)
         return None
 
-    def look_around(self, leg: LegId) -> None:
+    def unlatch(self, leg: LegId) -> None:
         """Somebody will ask for a report: see who else sends, if the peer does not. Raises UnknownLeg."""
-        self._line(leg).look_around(Seconds(_now()))
+        self._transport(leg).unlatch_if_silent(Seconds(_now()))
 
     def report(self, leg: LegId) -> LegReport:
         """A leg's counters as they are. Raises UnknownLeg."""
-        return self._line(leg).leg.report(Seconds(_now()))
+        return self._transport(leg).leg.report(Seconds(_now()))
 
-    def _line(self, leg: LegId) -> RtpTransport:
-        line = self._lines.get(leg)
-        if line is None:
+    def _transport(self, leg: LegId) -> RtpTransport:
+        transport = self._transports.get(leg)
+        if transport is None:
             raise UnknownLeg(f"no leg {leg}")
-        return line
+        return transport
 
     # ------------------------------------------------------------------ the packet path
 
@@ -448,21 +448,21 @@ class Engine:
         ready = sockets.epoll_ready(self._epoll, BATCH)
         batch = []
         for fd in ready:
-            line = readers[fd]
+            transport = readers[fd]
             try:
-                batch.append((line, line.read(fd)))
+                batch.append((transport, transport.read(fd)))
             except BlockingIOError:
-                line.clear_errors()
+                transport.clear_errors()
             except OSError:
-                line.leg.receive_errors += 1
-                line.clear_errors()
-        for line, got in batch:
-            if not line.open:
+                transport.leg.receive_errors += 1
+                transport.clear_errors()
+        for transport, got in batch:
+            if not transport.open:
                 continue  # closed by what came before it in this batch
             try:
-                line.handle(got, now)
+                transport.handle(got, now)
             except Exception as error:
-                self._fault(line, error)
+                self._fault(transport, error)
         return len(ready)
 
     def _advance(self, now: float) -> None:
@@ -483,73 +483,73 @@ class Engine:
         self._due += skipped * SLOT
         self.counters["stalls"] += skipped > 0
         self.counters["skipped_ms"] += skipped * SLOT_MS
-        for line in tuple(self._lines.values()):
+        for transport in tuple(self._transports.values()):
             try:
-                line.leg.held_up(skipped * SLOT_MS, (late - skipped) * SLOT_MS)
+                transport.leg.held_up(skipped * SLOT_MS, (late - skipped) * SLOT_MS)
             except Exception as error:
-                self._fault(line, error)
+                self._fault(transport, error)
 
     def _run_slot(self, slot: int, now: Seconds) -> None:
         ring = self._ring
-        lines = ring[slot % RING]
-        if not lines:
+        transports = ring[slot % RING]
+        if not transports:
             return
         ring[slot % RING] = []
         packets: list[tuple[RtpTransport, bytes]] = []
-        for line in lines:
-            if not line.open:
+        for transport in transports:
+            if not transport.open:
                 continue
-            leg = line.leg
+            leg = transport.leg
             outbound = leg.outbound
-            ring[(slot + outbound.ptime // SLOT_MS) % RING].append(line)
+            ring[(slot + outbound.ptime // SLOT_MS) % RING].append(transport)
             try:
                 if leg.deadline <= now:
-                    self._serve(line, now)
+                    self._serve(transport, now)
                 packet = leg.next_packet()
             except Exception as error:
-                self._fault(line, error)
+                self._fault(transport, error)
                 continue
             if packet is not None:
-                packets.append((line, packet))
-        for line, packet in packets:
+                packets.append((transport, packet))
+        for transport, packet in packets:
             try:
-                line.send(packet)
+                transport.send(packet)
             except OSError:
-                line.leg.send_errors += 1
+                transport.leg.send_errors += 1
 
     def _run_waiting(self, now: Seconds) -> None:
         for leg in tuple(self._waiting):
-            line = self._lines.get(leg)
-            if line is None:
+            transport = self._transports.get(leg)
+            if transport is None:
                 continue  # closed by what came before it
             try:
-                line.leg.inbound.handle_waiting(now)
+                transport.leg.inbound.handle_waiting(now)
             except Exception as error:
-                self._fault(line, error)
+                self._fault(transport, error)
 
-    def _serve(self, line: RtpTransport, now: Seconds) -> None:
-        silent = line.leg.handle_timer(now)
-        line.look_around(now)
-        report = line.leg.report_due(now)
+    def _serve(self, transport: RtpTransport, now: Seconds) -> None:
+        silent = transport.leg.handle_timer(now)
+        transport.unlatch_if_silent(now)
+        report = transport.leg.report_due(now)
         if report is not None:
-            self._send_rtcp(line, report)
+            self._send_rtcp(transport, report)
         if silent is not None:
             self._on_event(silent)
 
-    def _send_rtcp(self, line: RtpTransport, packet: bytes) -> None:
+    def _send_rtcp(self, transport: RtpTransport, packet: bytes) -> None:
         try:
-            line.send_rtcp(packet)
+            transport.send_rtcp(packet)
         except OSError:
-            line.leg.send_errors += 1
+            transport.leg.send_errors += 1
 
-    def _fault(self, line: RtpTransport, error: Exception) -> None:
+    def _fault(self, transport: RtpTransport, error: Exception) -> None:
         """Something on the packet path raised, which is a fault of ours: take the port that did it off the leg."""
-        port = line.leg.failed_port()
-        if port is None:
+        tap = transport.leg.failed_tap()
+        if tap is None:
             self.counters["faults"] += 1
-            _log.error("packet path failed", leg=line.leg.id, error=repr(error))
+            _log.error("packet path failed", leg=transport.leg.id, error=repr(error))
             return
-        self.counters["port_failures"] += 1
-        _log.error("port failed and is detached", leg=line.leg.id, error=repr(error))
-        line.leg.detach(port)
-        self._on_event(PortFailed(line.leg.id, port))
+        self.counters["tap_failures"] += 1
+        _log.error("port failed and is detached", leg=transport.leg.id, error=repr(error))
+        transport.leg.detach(tap)
+        self._on_event(TapFailed(transport.leg.id, tap))

@@ -15,11 +15,11 @@ class LegSilent:
 
 
 @dataclass(frozen=True, slots=True)
-class PortFailed:
-    """A port raised on the packet path, which it must not; it has been detached."""
+class TapFailed:
+    """A tap raised on the packet path; it has been detached."""
 
     leg: LegId
-    port: LegTap
+    tap: LegTap
 
 
-MediaEvent = LegSilent | PortFailed
+MediaEvent = LegSilent | TapFailed

@@ -1,53 +1,82 @@
-"""The border between a leg and whatever listens to it or speaks into it.
+"""The interface between a leg and its taps: what receives the leg's audio or plays to it.
 
-A leg calls these on the packet path: an implementation must not raise, block, await or log, and must not keep the
-leg waiting. The direction is always downwards; nobody calls a leg back from in here.
+A leg calls these methods on the packet path: an implementation must not raise, block, await or log, and must return at
+once. Calls go down only: a tap never calls its leg from within them.
 """
 
 from typing import Protocol
 
 
 class LegTap(Protocol):
-    """One listener and speaker on a leg: in practice one WebSocket stream.
+    """One listener and player on a leg: a WebSocket stream, a file, a recording, one end of a bridge.
 
-    Times (`at`) are milliseconds on the leg's timeline, which both tracks share: 0 is the moment the leg opened;
-    inbound times come from the RTP clock, as far as arrivals bear it out, and never go back; outbound ones from the
-    playout clock.
+    Times (`at`) are ms on the leg's timeline, which both tracks share: 0 is the moment the leg opened. Inbound times
+    come from the RTP clock, as far as arrivals confirm it, and never go back; outbound times from the playout clock.
     """
 
     @property
     def inbound(self) -> bool:
-        """Wants `inbound_frame`."""
+        """`inbound_frame` is called."""
 
     @property
     def outbound(self) -> bool:
-        """Wants `outbound_frame`."""
+        """`outbound_frame` is called."""
 
     @property
     def plays(self) -> bool:
-        """Is asked for `next_frame`. What several ports of a leg play is mixed."""
+        """`next_frame` is called. What several taps of a leg play is mixed."""
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
-        """One RTP packet's payload from the peer, in RTP order and in the codec that was told last; `missing` packets
-        before it were lost for good."""
+        """One RTP packet's payload from the peer, in RTP order, in the codec of the last `leg_changed` or
+        `peer_changed`. `missing`: packets before it that were lost."""
 
     def outbound_frame(self, payload: bytes, at: int) -> None:
-        """One packet's payload as it leaves for the peer, in the leg's codec, silence included."""
+        """One packet's payload as it is sent to the peer, in the leg's codec, silence included."""
 
     def digit(self, digit: str) -> None:
-        """One key press (`0`-`9`, `*`, `#`, `A`-`D`), once, at its end."""
+        """One key press of the peer (`0`-`9`, `*`, `#`, `A`-`D`), once, at its end."""
 
     def next_frame(self, at: int) -> bytes | None:
         """The next `ptime` of audio in the leg's codec, exactly one packet long; None when there is nothing to play.
         What is returned counts as played."""
 
     def held_up(self, at: int, skipped: int, late: int) -> None:
-        """The clock that asks for `next_frame` was, from the leg's time `at` on: for `skipped` ms it will not ask at
-        all, and for the `late` ms after them at once. Off the packet path."""
+        """The clock of `next_frame` was delayed, from the leg's time `at` on: `next_frame` is not called for `skipped`
+        ms, and for the `late` ms after them it is called at once. Off the packet path."""
 
     def leg_changed(self, codec: str, ptime: int) -> None:
-        """The leg's codec (a name of `media.codecs.CODECS`), both ways, or the length of the packets it sends, in ms.
-        Called on attaching and after each re-INVITE that changes either."""
+        """The leg's codec (a name of `media.codecs.CODECS`) in both directions, and the packet time that it sends, in
+        ms. Called on attaching and after each re-INVITE that changes either."""
 
     def peer_changed(self, codec: str) -> None:
-        """The peer sends in this one from here on, of those that were agreed, whatever the leg's codec is."""
+        """The peer sends in this codec from here on, one of those agreed, whatever the leg's codec is."""
+
+
+class BaseTap:
+    """A tap that does nothing: taps that are not compiled inherit what they do not need."""
+
+    inbound: bool = False
+    outbound: bool = False
+    plays: bool = False
+
+    def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
+        """See `LegTap`."""
+
+    def outbound_frame(self, payload: bytes, at: int) -> None:
+        """See `LegTap`."""
+
+    def digit(self, digit: str) -> None:
+        """See `LegTap`."""
+
+    def next_frame(self, at: int) -> bytes | None:
+        """See `LegTap`."""
+        return None
+
+    def held_up(self, at: int, skipped: int, late: int) -> None:
+        """See `LegTap`."""
+
+    def leg_changed(self, codec: str, ptime: int) -> None:
+        """See `LegTap`."""
+
+    def peer_changed(self, codec: str) -> None:
+        """See `LegTap`."""

@@ -9,7 +9,7 @@ cdef long long PLAIN, WINDOW
 cdef class Inbound:
     cdef object _dtmf, _leg, _reception, _row, _rtcp_mux, _waiting
     cdef dict _types
-    cdef tuple _digit_taps, _ports, _taps
+    cdef tuple _digit_taps, _taps, _frame_taps
     cdef double _changed_at, _changes_left, _drift_limit, _least, _opened, _transit
     cdef long long _due, _length, _media_stamp, _media_time, _missing, _payload_type, _plain, _size, _units
     cdef bint _receives

@@ -1,6 +1,6 @@
-"""The receiving half of a leg: datagrams in, frames and digits to the attached ports in order.
+"""The receiving half of a leg: datagrams in, frames and digits to the attached taps in order.
 
-A packet in order takes the short way: header, jitter buffer's `accepts`, frame to the ports. Everything else (events,
+A packet in order takes the short way: header, jitter buffer's `accepts`, frame to the taps. Everything else (events,
 odd headers, gaps, other payload types, holds) goes the long way round. A peer may use whatever was agreed, under either
 side's numbers, and change in mid-call: the first packet of another type goes the long way, and from then on that type
 is the one that takes the short way.
@@ -13,7 +13,7 @@ The peer's clock is not ours: at 200 ppm it would be off by 0.7 s after an hour,
 the outbound one. So the timeline follows arrival, too, by small steps (`Clock.follow`).
 
 Ports are called straight from here. The method under way is kept in `calling`, so that the owner that catches what a
-port should not have raised can tell whose fault it was, at hardly any cost per packet.
+tap should not have raised can tell whose fault it was, at hardly any cost per packet.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ PACKETS_PER_SECOND = 100
 
 CHANGE_BURST = 16
 CHANGES_PER_SECOND = 4
-"""To another codec, which costs each port a new decoder: more than any device makes, and what a hostile peer may cost
+"""To another codec, which costs each tap a new decoder: more than any device makes, and what a hostile peer may cost
 us. What comes in another codec beyond that is counted as not agreed."""
 
 REMEMBERED_MS = MAX_MISORDER * 60
@@ -89,6 +89,7 @@ class Inbound:
         "_drift_limit",
         "_dtmf",
         "_due",
+        "_frame_taps",
         "_least",
         "_leg",
         "_length",
@@ -98,7 +99,6 @@ class Inbound:
         "_opened",
         "_payload_type",
         "_plain",
-        "_ports",
         "_receives",
         "_reception",
         "_row",
@@ -133,9 +133,9 @@ class Inbound:
         self._opened = now
         self._reception = reception
         self._waiting = waiting
-        self._taps: tuple[Callable[[bytes, int, int], None], ...] = ()
+        self._frame_taps: tuple[Callable[[bytes, int, int], None], ...] = ()
         self._digit_taps: tuple[Callable[[str], None], ...] = ()
-        self._ports: tuple[LegTap, ...] = ()
+        self._taps: tuple[LegTap, ...] = ()
         self._dtmf = DigitReceiver()
         self._missing = 0
         self._media_stamp = 0
@@ -202,14 +202,14 @@ class Inbound:
         """Of RTP timestamps and `jitter_units`, per second."""
         self._drift_limit = DRIFT_LIMIT * self.clock_rate
 
-    def bind(self, ports: tuple[LegTap, ...]) -> None:
-        """Call these ports from now on."""
-        self._taps = tuple(port.inbound_frame for port in ports if port.inbound)
-        self._digit_taps = tuple(port.digit for port in ports)
-        self._ports = ports
+    def set_taps(self, taps: tuple[LegTap, ...]) -> None:
+        """Call these taps from now on."""
+        self._frame_taps = tuple(tap.inbound_frame for tap in taps if tap.inbound)
+        self._digit_taps = tuple(tap.digit for tap in taps)
+        self._taps = taps
 
     def receive(self, datagram: bytes, now: Seconds) -> None:
-        """A datagram on the RTP port from the peer."""
+        """A datagram on the RTP tap from the peer."""
         size = len(datagram)
         if HEADER_LENGTH < size < DATAGRAM_LIMIT:
             first, sequence, timestamp, ssrc = speedups.unpack_rtp(datagram)
@@ -225,7 +225,7 @@ class Inbound:
         self._receive_other(datagram, now)
 
     def is_rtcp(self, datagram: bytes) -> bool:
-        """Whether a datagram on the RTP port is RTCP: where that was agreed, or cannot be anything else."""
+        """Whether a datagram on the RTP tap is RTCP: where that was agreed, or cannot be anything else."""
         if len(datagram) < 2 or not is_rtcp(datagram[1]):
             return False
         return self._rtcp_mux or not self.is_agreed(datagram[1] & 0x7F)
@@ -249,7 +249,7 @@ class Inbound:
             return
         payload = payload_of(datagram)
         if payload is None:
-            self.misfit(datagram)
+            self.count_malformed(datagram)
             return
         first, sequence, timestamp, ssrc = speedups.unpack_rtp(datagram)
         self.packets += 1
@@ -260,14 +260,14 @@ class Inbound:
         step = self.jitter.step(sequence, ssrc)
         is_event = self._types.get(arrival.payload_type) == TELEPHONE_EVENT
         if is_event and (step is None or step < 0):
-            self._event(arrival)  # without a turn, or too late for it: a press is told from others without its help
+            self._event(arrival)  # without a turn, or too late for it: a on_dtmf is told from others without its help
         if step is not None or not is_event:
             anew = step is not None and self._is_anew(step, arrival, silence)
             self._deliver(self.jitter.push(sequence, Ssrc(ssrc), arrival, now, anew=anew))
         if self.jitter.deadline is not None or self._dtmf.deadline is not None:
             self._waiting.add(self._leg)
 
-    def misfit(self, datagram: bytes) -> None:
+    def count_malformed(self, datagram: bytes) -> None:
         """Count a datagram that is no RTP."""
         if keeps_alive(datagram):
             self.keepalives += 1
@@ -292,7 +292,7 @@ class Inbound:
         """Give up gaps and key presses whose time is over; leaves `waiting` when none is left."""
         self._deliver(self.jitter.expire(now))
         if self._dtmf.deadline is not None and self._dtmf.deadline <= now:
-            self.press(self._dtmf.expire())
+            self.on_dtmf(self._dtmf.expire())
         if self.jitter.deadline is None and self._dtmf.deadline is None:
             self._waiting.discard(self._leg)
 
@@ -300,15 +300,15 @@ class Inbound:
         """Hand on what is held."""
         self._deliver(self.jitter.flush())
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Hand on what is held; the next packet is another source's."""
-        self._deliver(self.jitter.forget())
+        self._deliver(self.jitter.reset())
 
     def close(self) -> None:
-        """Hand on what is held and end a key press."""
+        """Hand on what is held and end a key on_dtmf."""
         self._waiting.discard(self._leg)
         self.flush()
-        self.press(self._dtmf.expire())
+        self.on_dtmf(self._dtmf.expire())
 
     def _deliver(self, released: list[Released]) -> None:
         for arrival, missing, restart in released:
@@ -324,12 +324,12 @@ class Inbound:
         kind = arrival.payload_type
         meaning = self._types.get(kind)
         if meaning is None:
-            self.surprise(kind)
+            self.count_unknown_pt(kind)
         elif meaning == TELEPHONE_EVENT:
             self._event(arrival)
         elif meaning != COMFORT_NOISE:
             if arrival.payload and not self._changes(kind, meaning, arrival.at):
-                self.surprise(kind)
+                self.count_unknown_pt(kind)
             else:
                 self._audio(arrival)
 
@@ -344,13 +344,13 @@ class Inbound:
             return False
         self._changes_left = left - 1
         self._follow_peer(kind, codec)
-        for port in self._ports:
-            self.calling = port.peer_changed
-            port.peer_changed(codec)
+        for tap in self._taps:
+            self.calling = tap.peer_changed
+            tap.peer_changed(codec)
         self.calling = None
         return True
 
-    def surprise(self, payload_type: int) -> None:
+    def count_unknown_pt(self, payload_type: int) -> None:
         """Count a packet of a type that was not agreed."""
         self.unknown += 1
         self.unknown_type = payload_type
@@ -394,7 +394,7 @@ class Inbound:
         missing = self._missing
         if missing:
             self._missing = 0
-        for push in self._taps:
+        for push in self._frame_taps:
             self.calling = push
             push(payload, at, missing)
         self.calling = None
@@ -441,14 +441,14 @@ class Inbound:
         if ended is None:
             self.malformed += 1
         else:
-            self.press(ended)
+            self.on_dtmf(ended)
 
     def signalled(self, digit: str, now: Seconds) -> None:
         """Signalling tells of a key (SIP INFO)."""
-        self.press(self._dtmf.signalled(digit, now))
+        self.on_dtmf(self._dtmf.signalled(digit, now))
 
-    def press(self, digits: str) -> None:
-        """Tell the ports of keys, each once, in order."""
+    def on_dtmf(self, digits: str) -> None:
+        """Tell the taps of keys, each once, in order."""
         for digit in digits:
             self.digits += 1
             for push in self._digit_taps:

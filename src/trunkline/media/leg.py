@@ -1,10 +1,10 @@
-"""One leg's media as a pure object: an inbound and an outbound half, the peer's address, the ports, RTCP and timers.
+"""One leg's media as a pure object: an inbound and an outbound half, the peer's address, the taps, RTCP and timers.
 
-The owner hands datagrams to `receive` (once `settled`, until then to `receive_from`) and `receive_rtcp`,
+The owner passes RTP datagrams to `receive`, or to `receive_from` while not `latched`, and RTCP to `receive_rtcp`. It
 calls `next_packet` every `outbound.ptime` ms, and `handle_timer` and `report_due` when `deadline` has come.
 
-A callee speaks as soon as it answers, which may be before its 200 has reached us, and before whoever is to hear it (a
-stream, the other leg of a bridge) is there. So what comes first waits for the first listener, for `PATIENCE` at most.
+A callee speaks as soon as it answers, which may be before its 200 arrives, and before a tap that listens (a stream, the
+other leg of a bridge) is attached. So its first packets are held for the first listener, for `LISTENER_WAIT` at most.
 """
 
 from collections import deque
@@ -30,7 +30,7 @@ from trunkline.sdp.values import Endpoint, MediaParams, SrtpKeys
 RANDOM_BYTES = 23
 """SSRC 4, first sequence 2, first timestamp 4, CNAME 12 (RFC 7022 section 4.2), RTCP phase 1."""
 
-PATIENCE = 1.0
+LISTENER_WAIT = 1.0
 """Seconds from an answer on in which what the peer says waits for the first listener."""
 
 SILENT = 1.0
@@ -41,7 +41,7 @@ RTCP_KEPT = 8
 
 
 class TooManyPlayers(TrunklineError):
-    """As many ports as `media.players_per_leg` allows play to this leg already."""
+    """As many taps as `media.players_per_leg` allows play to this leg already."""
 
 
 class Leg:
@@ -52,24 +52,24 @@ class Leg:
         "_channel",
         "_cname",
         "_early_rtcp",
-        "_listened",
+        "_had_listener",
+        "_held",
+        "_last_channel",
         "_local_port",
-        "_look_at",
         "_opened",
         "_packets_reported",
         "_params",
-        "_patient_until",
-        "_ports",
         "_reception",
         "_rtcp_at",
         "_rtcp_out",
         "_rtcp_source",
-        "_secured",
         "_settings",
         "_silence_at",
-        "_silence_told",
+        "_silence_reported",
+        "_taps",
         "_trial_at",
-        "_unheard",
+        "_unlatch_at",
+        "_wait_until",
         "_watched_since",
         "deadline",
         "id",
@@ -101,7 +101,7 @@ class Leg:
         self._params = params
         self._opened = now
         self._local_port = local_port
-        self._ports: tuple[LegTap, ...] = ()
+        self._taps: tuple[LegTap, ...] = ()
         ssrc = Ssrc(int.from_bytes(random[:4]))
         self._reception = rtcp.Reception(ssrc, int.from_bytes(random[4:6]), wall)
         window = Seconds(settings.reorder_window / 1000)
@@ -116,40 +116,39 @@ class Leg:
         )
         self._cname = random[10:22].hex()
         self._channel: Channel | None = None
-        self._secured: Channel | None = None
-        """What packets go through; the channel is kept, when it is out of use, for its counters."""
-        self._secure(params.srtp)
+        self._last_channel: Channel | None = None
+        self._set_keys(params.srtp)
         self._rtcp_source: Address | None = None
         # Legs that open together must not report together (RFC 3550 section 6.2), nor hold up the tick by it.
         self._rtcp_at = now + settings.rtcp_interval * (0.5 + random[22] / 512)
         self._rtcp_out = 0
         self._packets_reported = 0
         self._watched_since = now
-        self._silence_told: Seconds | None = None
-        self._look_at = now + SILENT
+        self._silence_reported: Seconds | None = None
+        self._unlatch_at = now + SILENT
         self._trial_at = inf
-        self._unheard: deque[Kept] | None = None
+        self._held: deque[Kept] | None = None
         """Packets of the peer's that are to be handed on before those that come; None once all are."""
-        self._patient_until = -inf
-        self._listened = False
+        self._wait_until = -inf
+        self._had_listener = False
         """Somebody has been there to hear the peer."""
         self._early_rtcp: list[tuple[bytes, Address, Seconds]] = []
         self.send_errors = 0
         self.receive_errors = 0
-        self._renew()
+        self._recompute()
 
-    def _secure(self, keys: SrtpKeys | None) -> None:
-        """Encrypt from now on, or not."""
+    def _set_keys(self, keys: SrtpKeys | None) -> None:
+        """Encrypt with these keys from now on; None: do not encrypt."""
         if keys is None:
-            self._secured = None
+            self._channel = None
             return
-        if self._channel is None:
-            self._channel = Channel(keys, self.inbound, self.outbound)
-        elif self._channel.rekey(keys):
+        if self._last_channel is None:
+            self._last_channel = Channel(keys)
+        elif self._last_channel.rekey(keys):
             self._reception.ours = self.outbound.change_ssrc()
-        self._secured = self._channel
+        self._channel = self._last_channel
 
-    def _renew(self) -> None:
+    def _recompute(self) -> None:
         """Reckon what depends on both the parameters and the source."""
         self.outbound.sending = self._params.direction.sends and self.source.destination is not None
         watched = self._settings.silence_timeout > 0 and not self._params.on_hold and self.source.destination
@@ -157,186 +156,192 @@ class Leg:
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        self.deadline = min(self._silence_at, self._rtcp_at, self._look_at, self._trial_at)
+        self.deadline = min(self._silence_at, self._rtcp_at, self._unlatch_at, self._trial_at)
 
     @property
-    def settled(self) -> bool:
-        """Who the peer is is settled, and nothing of it waits."""
-        return self.source.settled and self._unheard is None
+    def latched(self) -> bool:
+        """Who the peer is is latched, and nothing of it waits."""
+        return self.source.latched and self._held is None
 
     def update(self, params: MediaParams, now: Seconds, *, early: bool = False) -> None:
-        """The call was renegotiated, by a provisional response if `early`. `settled` may have changed."""
+        """The call was renegotiated, by a provisional response if `early`. `latched` may have changed."""
         before, ptime, spoken = self._params, self.outbound.ptime, self.inbound.codec
         moved = self.source.signal(params.remote, now, early=early)
-        self._listened = self._listened or self._is_listened_to()
-        if not self._listened:
-            self._unheard = self._unheard or deque()
-            self._patient_until = now + PATIENCE
+        self._had_listener = self._had_listener or self._has_listener()
+        if not self._had_listener:
+            self._held = self._held or deque()
+            self._wait_until = now + LISTENER_WAIT
         self._trial_at = now
         if params == before:
             self._set_deadline()  # a refresh, of a session timer for one
             return
         self.inbound.flush()
         if moved:
-            self.inbound.forget()
+            self.inbound.reset()
             self._rtcp_source = None
         elif params.direction.receives and not before.direction.receives:
-            self.inbound.forget()  # what the peer sent elsewhere meanwhile is no loss
+            self.inbound.reset()  # what the peer sent elsewhere meanwhile is no loss
         if before.on_hold != params.on_hold or before.remote != params.remote:
             self._watched_since = now
         self._params = params
         self.inbound.configure(params)
         self.outbound.configure(params)
-        self._secure(params.srtp)
-        self._renew()
+        self._set_keys(params.srtp)
+        self._recompute()
         if params.codec != before.codec or self.outbound.ptime != ptime or self.inbound.codec != spoken:
-            for port in self._ports:
-                self._tell(port)
+            for tap in self._taps:
+                self._announce_codecs(tap)
 
-    def _tell(self, port: LegTap) -> None:
+    def _announce_codecs(self, tap: LegTap) -> None:
         """In which codecs audio comes and goes."""
-        port.leg_changed(self._params.codec, self.outbound.ptime)
+        tap.leg_changed(self._params.codec, self.outbound.ptime)
         if self.inbound.codec != self._params.codec:
-            port.peer_changed(self.inbound.codec)
+            tap.peer_changed(self.inbound.codec)
 
-    # ------------------------------------------------------------------ ports
+    # ------------------------------------------------------------------ taps
 
-    def attach(self, port: LegTap) -> None:
-        """Connect a port; it hears and speaks from now on. Raises TooManyPlayers."""
+    def attach(self, tap: LegTap) -> None:
+        """Connect a tap; it hears and speaks from now on. Raises TooManyPlayers."""
         limit = self._settings.players_per_leg
-        if port.plays and sum(other.plays for other in self._ports) >= limit:
+        if tap.plays and sum(other.plays for other in self._taps) >= limit:
             raise TooManyPlayers(f"{limit} sources play to this call already (media.players_per_leg)")
-        self._tell(port)
-        self._bind((*self._ports, port))
+        self._announce_codecs(tap)
+        self._set_taps((*self._taps, tap))
 
-    def detach(self, port: LegTap) -> None:
-        """Disconnect a port; one that is not connected is ignored."""
-        self._bind(tuple(other for other in self._ports if other is not port))
+    def detach(self, tap: LegTap) -> None:
+        """Disconnect a tap; one that is not connected is ignored."""
+        self._set_taps(tuple(other for other in self._taps if other is not tap))
 
-    def rebind(self) -> None:
-        """What a connected port wants has changed."""
-        self._bind(self._ports)
+    def taps_changed(self) -> None:
+        """What a connected tap wants has changed."""
+        self._set_taps(self._taps)
 
-    def _bind(self, ports: tuple[LegTap, ...]) -> None:
-        self._ports = ports
-        self.inbound.bind(ports)
-        self.outbound.bind(ports)
-        if not self._listened and self._is_listened_to():
-            self._listened = True
+    def _set_taps(self, taps: tuple[LegTap, ...]) -> None:
+        self._taps = taps
+        self.inbound.set_taps(taps)
+        self.outbound.set_taps(taps)
+        if not self._had_listener and self._has_listener():
+            self._had_listener = True
             self._trial_at = self.deadline = -inf
 
-    def _is_listened_to(self) -> bool:
-        return not self.source.awaiting and any(port.inbound for port in self._ports)
+    def _has_listener(self) -> bool:
+        return not self.source.awaiting and any(tap.inbound for tap in self._taps)
 
     def held_up(self, skipped: int, late: int) -> None:
         """The clock was: `skipped` ms are not sent for, and then `late` ms at once."""
         outbound = self.outbound
         if outbound.asks:
-            for port in self._ports:
-                if port.plays:
-                    port.held_up(outbound.play_at, skipped, late)
+            for tap in self._taps:
+                if tap.plays:
+                    tap.held_up(outbound.play_at, skipped, late)
         if skipped:
             outbound.skip(skipped)
 
-    def failed_port(self) -> LegTap | None:
-        """After an exception: the port that raised it, None when it was not a port."""
+    def failed_tap(self) -> LegTap | None:
+        """After an exception: the tap that raised it, None when it was not a tap."""
         failed = self.inbound.calling or self.outbound.failed
         self.inbound.calling = None
         self.outbound.recover()
-        for port in self._ports:
-            if failed in (port.inbound_frame, port.outbound_frame, port.digit, port.next_frame, port.peer_changed):
-                return port
+        for tap in self._taps:
+            if failed in (tap.inbound_frame, tap.outbound_frame, tap.digit, tap.next_frame, tap.peer_changed):
+                return tap
         return None
 
     # ------------------------------------------------------------------ packets
 
     def receive(self, datagram: bytes, now: Seconds) -> None:
-        """A datagram on the RTP port from the settled source."""
-        if self._secured is None:
+        """A datagram on the RTP tap from the latched source."""
+        channel = self._channel
+        if channel is None:
             self.inbound.receive(datagram, now)
-        else:
-            self._secured.receive(datagram, now)
+            return
+        inbound = self.inbound
+        is_rtcp = inbound.is_rtcp(datagram)
+        packet = channel.unprotect_rtcp(datagram) if is_rtcp else channel.unprotect(datagram)
+        if packet is not None:
+            inbound.receive(packet, now)
 
     def next_packet(self) -> bytes | None:
         """The packet to send now; called every `outbound.ptime` ms."""
-        return self.outbound.next_packet() if self._secured is None else self._secured.next_packet()
+        packet = self.outbound.next_packet()
+        return packet if packet is None or self._channel is None else self._channel.protect(packet)
 
     def receive_from(self, datagram: bytes, address: Address, now: Seconds) -> None:
-        """A datagram on the RTP port from `address`, while not `settled`. Learns."""
+        """A datagram on the RTP tap from `address`, while not `latched`. Learns."""
         if self.source.awaiting:
             self.source.keep_early(address, datagram, now)
             return
         if self._trial_at <= now:
-            self._try(now)
-        self._judge(datagram, address, now)
+            self._process_held(now)
+        self._admit(datagram, address, now)
         if self._trial_at <= now:
-            self._try(now)
+            self._process_held(now)
 
-    def _judge(self, datagram: bytes, address: Address, now: Seconds) -> None:
+    def _admit(self, datagram: bytes, address: Address, now: Seconds) -> None:
         inbound, source = self.inbound, self.source
         if inbound.is_rtcp(datagram):
             self.receive_rtcp(datagram, address, now)
             return
-        channel = self._secured
-        packet = datagram if channel is None else channel.open(datagram)
+        channel = self._channel
+        packet = datagram if channel is None else channel.unprotect(datagram)
         if packet is None:
             return
         if payload_of(packet) is None:
-            inbound.misfit(packet)
+            inbound.count_malformed(packet)
             return
         learned, heard, continues = source.learned, inbound.heard, False
         if address != learned:
             if not inbound.is_agreed(packet[1] & 0x7F):
-                inbound.surprise(packet[1] & 0x7F)
+                inbound.count_unknown_pt(packet[1] & 0x7F)
                 return
             continues = heard is not None and inbound.continues(packet, now - heard)
         verdict = source.admit(address, packet, now, heard, continues=continues)
         if verdict is SourceDecision.TAKE:
             if source.learned != learned:
                 self._follow(now, continues=continues)
-            if self._unheard is None:
+            if self._held is None:
                 inbound.receive(packet, now)
             else:
-                self._unheard.append((now, packet))
-                source.dropped += trim(self._unheard, -inf if self._listened else now - KEPT)
+                self._held.append((now, packet))
+                source.dropped += trim(self._held, -inf if self._had_listener else now - KEPT)
         elif verdict is SourceDecision.KEEP:
             self._trial_at = min(self._trial_at, source.due(heard))
             self._set_deadline()
 
     def _follow(self, now: Seconds, *, continues: bool) -> None:
-        """Another source is learned: what was kept of it is handed on, by `_try`, before what comes."""
+        """Another source is learned: what was kept of it is handed on, by `_process_held`, before what comes."""
         if not continues:
-            self.inbound.forget()
+            self.inbound.reset()
         self._rtcp_source = None
         kept = self.source.accepted()
         if kept:
-            self._unheard = (self._unheard or deque()) + kept
+            self._held = (self._held or deque()) + kept
             self._trial_at = now
-        self._renew()
+        self._recompute()
         self._receive_early_rtcp()
 
-    def _try(self, now: Seconds) -> None:
+    def _process_held(self, now: Seconds) -> None:
         """Go on with what has waited: packets from before an answer, sources on trial, packets for the first
-        listener. Should a port raise, the rest is handed on the next time."""
+        listener. Should a tap raise, the rest is handed on the next time."""
         source = self.source
         for at, address, datagram in source.take_early():
-            self._judge(datagram, address, at)
+            self._admit(datagram, address, at)
         if source.decide(now, self.inbound.heard):
             self._follow(now, continues=False)
-        unheard, again = self._unheard, inf
-        if unheard is not None and not self._listened and now < self._patient_until:
+        unheard, again = self._held, inf
+        if unheard is not None and not self._had_listener and now < self._wait_until:
             source.dropped += trim(unheard, now - KEPT)
-            again = self._patient_until
+            again = self._wait_until
         elif unheard is not None:
             while unheard:
                 at, packet = unheard.popleft()
                 self.inbound.receive(packet, at)
-            self._unheard = None
+            self._held = None
         self._trial_at = min(again, source.due(self.inbound.heard))
         self._set_deadline()
 
     def receive_rtcp(self, datagram: bytes, address: Address, now: Seconds) -> None:
-        """A datagram on the RTCP port, or RTCP on a shared one; only from the host of the peer's RTP."""
+        """A datagram on the RTCP tap, or RTCP on a shared one; only from the host of the peer's RTP."""
         known = (self.source.learned, self.source.signalled, self.rtcp_destination)
         if address[0] not in {peer[0] for peer in known if peer is not None}:
             if self.source.may_be(address[0]):
@@ -344,8 +349,8 @@ class Leg:
             else:
                 self.source.refuse(address, now)
             return
-        channel = self._secured
-        packet = datagram if channel is None else channel.open_rtcp(datagram)
+        channel = self._channel
+        packet = datagram if channel is None else channel.unprotect_rtcp(datagram)
         if packet is not None and self._reception.receive(packet, now) and not self.rtcp_mux:
             self._rtcp_source = address
 
@@ -365,7 +370,7 @@ class Leg:
     def handle_timer(self, now: Seconds) -> LegSilent | None:
         """Called when `deadline` has come, before `report_due`."""
         if now >= self._trial_at:
-            self._try(now)
+            self._process_held(now)
         silent = None
         if now >= self._silence_at:
             timeout = self._settings.silence_timeout
@@ -374,12 +379,12 @@ class Leg:
                 self._silence_at = since + timeout
             else:
                 self._silence_at = now + timeout
-                if self._silence_told != since:
-                    self._silence_told = since
+                if self._silence_reported != since:
+                    self._silence_reported = since
                     silent = LegSilent(self.id, Seconds(timeout))
-        if now >= self._look_at:
+        if now >= self._unlatch_at:
             heard = self.inbound.heard
-            self._look_at = (heard if heard is not None and now - heard < SILENT else now) + SILENT
+            self._unlatch_at = (heard if heard is not None and now - heard < SILENT else now) + SILENT
         self._set_deadline()
         return silent
 
@@ -392,10 +397,10 @@ class Leg:
         return self._compound(now, goodbye=False)
 
     def close(self, now: Seconds) -> bytes | None:
-        """Let go of the ports; the RTCP goodbye, None when nobody is there to hear it. `inbound.close` comes first."""
-        self._bind(())
+        """Let go of the taps; the RTCP goodbye, None when nobody is there to hear it. `inbound.close` comes first."""
+        self._set_taps(())
         self.source.close()
-        self.source.dropped += len(self._unheard or ()) + len(self._early_rtcp)
+        self.source.dropped += len(self._held or ()) + len(self._early_rtcp)
         return self._compound(now, goodbye=True)
 
     def _compound(self, now: Seconds, *, goodbye: bool) -> bytes | None:
@@ -419,7 +424,7 @@ class Leg:
             blocks = (block,)
         self._rtcp_out += 1
         packet = rtcp.build(rtcp.Report(outbound.ssrc, blocks, sent), self._cname, goodbye=goodbye)
-        channel = self._secured
+        channel = self._channel
         return packet if channel is None else channel.protect_rtcp(packet)
 
     @property
@@ -429,8 +434,8 @@ class Leg:
 
     @property
     def rtcp_destination(self) -> Address | None:
-        """Where RTCP goes when it has a port of its own: where the peer's came from, else as signalled (RFC 3605),
-        else the port above its RTP."""
+        """Where RTCP goes when it has a tap of its own: where the peer's came from, else as signalled (RFC 3605),
+        else the tap above its RTP."""
         if self._rtcp_source is not None:
             return self._rtcp_source
         destination = self.source.destination
@@ -444,6 +449,7 @@ class Leg:
     def report(self, now: Seconds) -> LegReport:
         """The counters as they are."""
         inbound, outbound, reception, jitter = self.inbound, self.outbound, self._reception, self.inbound.jitter
+        channel = self._last_channel
         return LegReport(
             codec=self._params.codec,
             codec_in=inbound.codec,
@@ -464,13 +470,13 @@ class Leg:
             reorder_window_ms=round(jitter.window * 1000, 1),
             stray=jitter.stray,
             restarts=jitter.restarts,
-            malformed=inbound.malformed,
-            keepalives=inbound.keepalives + reception.keepalives,
+            malformed=inbound.malformed + (channel.malformed if channel else 0),
+            keepalives=inbound.keepalives + reception.keepalives + (channel.keepalives if channel else 0),
             unknown_payload_type=inbound.unknown,
             seen_payload_type=inbound.unknown_type,
             while_on_hold=inbound.while_on_hold,
-            srtp_auth_failed=self._channel.auth_failed if self._channel else 0,
-            srtp_replayed=self._channel.replayed if self._channel else 0,
+            srtp_auth_failed=channel.auth_failed if channel else 0,
+            srtp_replayed=channel.replayed if channel else 0,
             rtcp_in=reception.received,
             rtcp_out=self._rtcp_out,
             rtcp_malformed=reception.malformed,
@@ -514,8 +520,10 @@ class Leg:
             "remote": _words(source.destination),
             "remote_learned": source.learned is not None,
             "wrong_source": source.refused,
-            "stranger": _words(source.stranger),
-            "stranger_ms": -1.0 if source.stranger is None else round((now - source.stranger_at) * 1000, 1),
+            "unexpected_source": _words(source.unexpected_source),
+            "unexpected_source_ms": -1.0
+            if source.unexpected_source is None
+            else round((now - source.unexpected_at) * 1000, 1),
             "kept_dropped": source.dropped,
         }
 

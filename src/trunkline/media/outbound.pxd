@@ -6,7 +6,7 @@ cdef long long TIME_MASK
 
 cdef class Outbound:
     cdef object _codec, _event_type, _keys, _mixer
-    cdef tuple _players, _taps
+    cdef tuple _players, _frame_taps
     cdef bytes _silence
     cdef long long _event_at, _payload_type, _play_at, _sequence, _step, _timestamp, _units
     cdef bint _send_silence, _talking

@@ -1,12 +1,12 @@
-"""The sending half of a leg: once per `ptime` the playing port's frame, or silence, becomes the next packet.
-Several playing ports are mixed (`mixer.py`); one alone is asked directly.
+"""The sending half of a leg: once per `ptime` the playing tap's frame, or silence, becomes the next packet.
+Several playing taps are mixed (`mixer.py`); one alone is asked directly.
 
 Sequence and timestamp run on without a break; the timestamp also while nothing is sent, because it tells the time
 (RFC 3550 section 5.1). Ports that listen to this track get a frame each `ptime` whatever is sent, so that its timeline
-has no holes. While nothing may be sent, the playing port is not asked: playback waits.
+has no holes. While nothing may be sent, the playing tap is not asked: playback waits.
 
 So it does while keys are pressed (`dtmf.py`): telephone events take the place of audio, in the same sequence and under
-the time of the press, and the ports that listen get silence. The pauses between keys belong to them.
+the time of the send_dtmf, and the taps that listen get silence. The pauses between keys belong to them.
 """
 
 from collections.abc import Callable
@@ -29,6 +29,7 @@ class Outbound:
         "_codec",
         "_event_at",
         "_event_type",
+        "_frame_taps",
         "_keys",
         "_mixer",
         "_payload_type",
@@ -39,7 +40,6 @@ class Outbound:
         "_silence",
         "_step",
         "_talking",
-        "_taps",
         "_timestamp",
         "_units",
         "bytes",
@@ -63,7 +63,7 @@ class Outbound:
         self._timestamp = timestamp
         self._send_silence = send_silence
         self._play_at = first_at
-        self._taps: tuple[Callable[[bytes, int], None], ...] = ()
+        self._frame_taps: tuple[Callable[[bytes, int], None], ...] = ()
         self._talking = False
         self._players: tuple[Player, ...] = ()
         self._mixer: Mixer | None = None
@@ -92,16 +92,16 @@ class Outbound:
         self._event_type = params.dtmf_payload_type
         if before != (self._units, self.ptime, self._event_type):
             self.digits.release()
-        self._take_up_keys()
+        self._resume_dtmf()
         self._silence = codec.silence(self.ptime)
         self._payload_type = params.payload_type
         self._codec = params.codec
         self._arrange()
 
-    def bind(self, ports: tuple[LegTap, ...]) -> None:
-        """Call these ports from now on."""
-        self._taps = tuple(port.outbound_frame for port in ports if port.outbound)
-        players = tuple(port.next_frame for port in ports if port.plays)
+    def set_taps(self, taps: tuple[LegTap, ...]) -> None:
+        """Call these taps from now on."""
+        self._frame_taps = tuple(tap.outbound_frame for tap in taps if tap.outbound)
+        players = tuple(tap.next_frame for tap in taps if tap.plays)
         if players != self._players:
             self._players = players
             self._arrange()
@@ -112,27 +112,27 @@ class Outbound:
         self._mixer = Mixer(self._codec, players) if len(players) > 1 else None
         self.player = self._mixer.next_frame if self._mixer else next(iter(players), None)
 
-    def press(self, digits: str) -> None:
+    def send_dtmf(self, digits: str) -> None:
         """Press keys, after those that wait. Raises NoTelephoneEvent, TooManyDigits."""
         if self._event_type is None:
             raise NoTelephoneEvent("the call has no telephone-event (RFC 4733), so no key can be sent to it")
         self.digits.add(digits)
-        self._take_up_keys()
+        self._resume_dtmf()
 
-    def pass_on(self, digit: str) -> None:
+    def relay_dtmf(self, digit: str) -> None:
         """Press a key that was heard on another leg; one that cannot be sent is counted."""
         try:
-            self.press(digit)
+            self.send_dtmf(digit)
         except (NoTelephoneEvent, TooManyDigits):
             self.digits_lost += 1
 
-    def _take_up_keys(self) -> None:
+    def _resume_dtmf(self) -> None:
         """Press what waits, if the peer takes telephone events; if not it goes on waiting, and audio goes on."""
         self._keys = self.digits if self.digits.work and self._event_type is not None else None
 
     @property
     def failed(self) -> Callable[..., Any] | None:
-        """After an exception: the port's method that raised it, if it was one."""
+        """After an exception: the tap's method that raised it, if it was one."""
         mixed = self._mixer.calling if self._mixer else None
         return mixed or self.calling
 
@@ -163,7 +163,7 @@ class Outbound:
         self._sequence &= FIRST_SEQUENCE_MASK
         self._talking = False
         self.digits.release()
-        self._take_up_keys()
+        self._resume_dtmf()
         return self.ssrc
 
     def next_packet(self) -> bytes | None:
@@ -182,7 +182,7 @@ class Outbound:
                 payload = player(at)
             if payload is None and self._send_silence:
                 payload = self._silence
-        for push in self._taps:
+        for push in self._frame_taps:
             self.calling = push
             push(self._silence if payload is None else payload, at)
         self.calling = None
@@ -202,8 +202,8 @@ class Outbound:
 
     def _key_packet(self, keys: DigitSender, at: int, timestamp: int) -> bytes | None:
         payload = keys.next_payload(self.ptime, self._units)
-        self._take_up_keys()
-        for push in self._taps:
+        self._resume_dtmf()
+        for push in self._frame_taps:
             self.calling = push
             push(self._silence, at)
         self.calling = None

@@ -58,9 +58,9 @@ class LegReport:
     wrong_source: int = 0
     """Packets from another source than the learned one. Once a source is learned, others are counted only after the
     peer has been silent for a second."""
-    stranger: str = ""
+    unexpected_source: str = ""
     """The last of these sources."""
-    stranger_ms: float = -1.0
+    unexpected_source_ms: float = -1.0
     """Age of its packet; -1 = there was none."""
     kept_dropped: int = 0
     """Packets kept for an answer, the trial of a source or a first listener, and dropped: more than a second of them,

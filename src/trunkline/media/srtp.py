@@ -1,24 +1,20 @@
 """Encryption between a leg and the network: SRTP and SRTCP (RFC 3711), by libsrtp.
 
-A leg that is not encrypted never comes here. One that is gets a `Channel` in front of its inbound half and behind its
-outbound one, so that what lies between works on plain packets alone. A packet that fails its check is counted and
-dropped before anything is learned from it.
+An encrypted leg unprotects what it receives and protects what it sends with a `Channel`; everything else works on plain
+packets. A packet that fails authentication is counted and dropped before anything is learned from it.
 
-The counter that each packet's encryption depends on includes how often the sequence number has wrapped. That is never
-signalled: both sides start at zero with a new key and count. Hence, as long as a key stays its session stays; and when
-ours changes our SSRC changes too, with a sequence number in the lower half: then every peer starts at zero, whether it
-resets its count for a new key (as most do) or not (as RFC 3711 section 3.3.1 has it).
+The packet index of the cipher includes the roll-over counter (ROC) of the sequence number (RFC 3711 section 3.3.1),
+which is never signalled: both sides count from zero with a new key. So a session lives as long as its key; and when our
+key changes our SSRC changes too, with a sequence number in the lower half: then every peer starts at zero, whether it
+resets the ROC for a new key, as most do, or not.
 
-A peer that changes its key sends some packets under the former one until our answer reaches it. So the former session
-goes on being tried, until the first packet under the new key. Should the peer cancel the change, it is taken up again
-with its count.
+A peer that changes its key sends under the former key until our answer reaches it. So packets are tried with the former
+session too, until the first packet under the new key. If the peer cancels the change, that session is used again with
+its ROC.
 """
 
 from pylibsrtp import Error, Policy, Session
 
-from trunkline.ids import Seconds
-from trunkline.media.inbound import Inbound
-from trunkline.media.outbound import Outbound
 from trunkline.media.rtp.packet import keeps_alive
 from trunkline.sdp.values import SrtpKeys
 
@@ -31,30 +27,32 @@ PACKET_LIMIT = 1500
 
 
 def session(suite: str, key: bytes, *, inbound: bool) -> Session:
-    """One direction of one key; `key` is master key and salt."""
+    """The libsrtp session of one direction; `key` is master key and salt."""
     kind = Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND
     return Session(Policy(key=key, ssrc_type=kind, srtp_profile=_PROFILES[suite]))
 
 
 class Channel:
-    """One leg's encryption."""
+    """The SRTP sessions of one leg, and counters of the peer's packets that were dropped."""
 
-    __slots__ = ("_former", "_inbound", "_keys", "_ours", "_outbound", "_theirs", "auth_failed", "replayed")
+    __slots__ = ("_former", "_keys", "_ours", "_theirs", "auth_failed", "keepalives", "malformed", "replayed")
 
-    def __init__(self, keys: SrtpKeys, inbound: Inbound, outbound: Outbound) -> None:
-        self._inbound = inbound
-        self._outbound = outbound
+    def __init__(self, keys: SrtpKeys) -> None:
         self._keys = keys
         self._theirs = session(keys.suite, keys.theirs, inbound=True)
         self._ours = session(keys.suite, keys.ours, inbound=False)
         self._former: tuple[SrtpKeys, Session] | None = None
         self.auth_failed = 0
-        """Packets that were not made with the peer's key."""
+        """Packets not protected with the peer's key."""
         self.replayed = 0
-        """Packets that came before, or that are too old to tell."""
+        """Packets that were repeated, or too old to check."""
+        self.malformed = 0
+        """Datagrams that are not SRTP."""
+        self.keepalives = 0
+        """Datagrams that only keep a NAT open (RFC 6263)."""
 
     def rekey(self, keys: SrtpKeys) -> bool:
-        """Take on what was negotiated anew; True when our key is another, so that our stream has to begin anew."""
+        """Apply renegotiated keys; True when our key is another, so that our SSRC has to change."""
         before, self._keys = self._keys, keys
         if (keys.suite, keys.theirs) != (before.suite, before.theirs):
             former, self._former = self._former, (before, self._theirs)
@@ -67,25 +65,18 @@ class Channel:
         self._ours = session(keys.suite, keys.ours, inbound=False)
         return True
 
-    def receive(self, datagram: bytes, now: Seconds) -> None:
-        """What `Inbound.receive` is to a leg without encryption."""
-        plain = self.open_rtcp(datagram) if self._inbound.is_rtcp(datagram) else self.open(datagram)
-        if plain is not None:
-            self._inbound.receive(plain, now)
-
-    def next_packet(self) -> bytes | None:
-        """What `Outbound.next_packet` is to a leg without encryption."""
-        packet = self._outbound.next_packet()
-        return None if packet is None else self._ours.protect(packet)
+    def protect(self, packet: bytes) -> bytes:
+        """SRTP of an RTP packet."""
+        return self._ours.protect(packet)
 
     def protect_rtcp(self, packet: bytes) -> bytes:
-        """SRTCP of RTCP."""
+        """SRTCP of an RTCP packet."""
         return self._ours.protect_rtcp(packet)
 
-    def open(self, datagram: bytes) -> bytes | None:
-        """The RTP packet in an SRTP packet of the peer's; None, and counted, when there is none."""
+    def unprotect(self, datagram: bytes) -> bytes | None:
+        """The RTP packet of an SRTP packet; None, and counted, when it is not one of the peer's."""
         if len(datagram) > PACKET_LIMIT:
-            self._inbound.malformed += 1
+            self.malformed += 1
             return None
         try:
             packet = self._theirs.unprotect(datagram)
@@ -101,10 +92,10 @@ class Channel:
         self._former = None
         return packet
 
-    def open_rtcp(self, datagram: bytes) -> bytes | None:
-        """The RTCP packet in an SRTCP packet of the peer's; None, and counted, when there is none."""
+    def unprotect_rtcp(self, datagram: bytes) -> bytes | None:
+        """The RTCP packet of an SRTCP packet; None, and counted, when it is not one of the peer's."""
         if len(datagram) > PACKET_LIMIT:
-            self._inbound.malformed += 1
+            self.malformed += 1
             return None
         try:
             return self._theirs.unprotect_rtcp(datagram)
@@ -114,13 +105,13 @@ class Channel:
 
     def _count(self, error: Error, datagram: bytes) -> None:
         if keeps_alive(datagram):
-            self._inbound.keepalives += 1
+            self.keepalives += 1
             return
-        # The binding tells the kind of an error by its words alone.
+        # pylibsrtp distinguishes errors by their text only.
         reason = str(error)
         if reason == "authentication failure":
             self.auth_failed += 1
         elif reason.startswith("replay") or reason == "packet index is too old to consider":
             self.replayed += 1
         else:
-            self._inbound.malformed += 1
+            self.malformed += 1

@@ -8,35 +8,16 @@ one packet of the one and one of the other is all that has to wait.
 from collections.abc import Callable
 
 from trunkline.media.codecs import CODECS, transcoder
+from trunkline.media.frames import BaseTap
 
 LIMIT_MS = 500
 """Audio of a copy that waits at most, as while that leg is on hold; more is dropped, the oldest first."""
 
 
-class _OppositeTap:
-    """What a `LegPort` that only plays may ignore."""
-
-    inbound = outbound = False
-    plays = True
-
-    def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
-        """See `LegPort`."""
-
-    def outbound_frame(self, payload: bytes, at: int) -> None:
-        """See `LegPort`."""
-
-    def digit(self, digit: str) -> None:
-        """See `LegPort`."""
-
-    def peer_changed(self, codec: str) -> None:
-        """See `LegPort`."""
-
-    def held_up(self, at: int, skipped: int, late: int) -> None:
-        """See `LegPort`."""
-
-
-class OppositeLegPlayer(_OppositeTap):
+class OppositeLegPlayer(BaseTap):
     """Asks the stream for the opposite leg."""
+
+    plays = True
 
     def __init__(
         self,
@@ -54,23 +35,25 @@ class OppositeLegPlayer(_OppositeTap):
         self._ptime = 20
 
     def next_frame(self, at: int) -> bytes | None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         self._at += self._ptime
         return self._next_frame(self._at)
 
     def held_up(self, at: int, skipped: int, late: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         self._held_up(self._at + self._ptime, skipped, late)
         self._at += skipped
 
     def leg_changed(self, codec: str, ptime: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         self._ptime = ptime
         self._leg_changed(codec, ptime)
 
 
-class OppositeLegCopy(_OppositeTap):
+class OppositeLegCopy(BaseTap):
     """Plays what it is fed."""
+
+    plays = True
 
     def __init__(self) -> None:
         self._leg_codec = self._codec = "PCMU"
@@ -89,7 +72,7 @@ class OppositeLegCopy(_OppositeTap):
         self._audio = (self._audio + audio)[-LIMIT_MS * self._row.bytes_per_ms :]
 
     def next_frame(self, at: int) -> bytes | None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         audio, packet = self._audio, self._packet
         self._waited += packet
         if not self._playing:
@@ -103,7 +86,7 @@ class OppositeLegCopy(_OppositeTap):
         return self._convert(audio[:packet] + self._row.silence(self._ptime)[len(audio) :])
 
     def leg_changed(self, codec: str, ptime: int) -> None:
-        """See `LegPort`. What waits is dropped."""
+        """See `LegTap`. What waits is dropped."""
         self._leg_codec, self._ptime = codec, ptime
         self._row = CODECS[self._codec]
         self._packet = ptime * self._row.bytes_per_ms

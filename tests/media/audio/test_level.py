@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from trunkline.media.audio.level import (
-    EAR_LIMIT,
     HEARD_REST_MS,
+    PROBE_LIMIT,
     QUIET,
     REST_MS,
     SAMPLE_MS,
@@ -96,13 +96,13 @@ def test_an_ear_reports_both_tracks_of_the_codec_in_force_and_is_bounded() -> No
     ear.leg_changed("PCMU", 20)
     ear.inbound_frame(tone("PCMU", 0.5, 20), 0, 0)
     ear.leg_changed("PCMA", 20)
-    for _ in range(EAR_LIMIT + 1):
+    for _ in range(PROBE_LIMIT + 1):
         ear.outbound_frame(tone("PCMA", 0.5, 20), 0)
     report = ear.report()
     assert report == {
         "heard_frames": 0,
         "heard_level_db": SILENT,
-        "said_frames": EAR_LIMIT,
+        "said_frames": PROBE_LIMIT,
         "said_level_db": pytest.approx(-9, abs=1),
     }
     assert ear.next_frame(0) is None

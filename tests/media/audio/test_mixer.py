@@ -18,10 +18,10 @@ from trunkline.media.rtp.packet import parse
 from trunkline.sdp.values import MediaParams
 
 if TYPE_CHECKING:
-    from media.conftest import RecordingPort
+    from media.conftest import RecordingTap
 
 MakeLeg = Callable[..., Leg]
-MakePort = Callable[..., "RecordingPort"]
+MakeTap = Callable[..., "RecordingTap"]
 Pcm = NDArray[np.int16]
 
 
@@ -58,10 +58,10 @@ def test_whatever_is_played_comes_out_as_the_clipped_sum(codec: str, voices: lis
     assert mixed == encode(np.array(sums, "<i2").tobytes())
 
 
-def test_two_ports_of_a_leg_are_mixed_and_one_alone_is_untouched(make_leg: MakeLeg, make_port: MakePort) -> None:
-    leg, one, two, listener = make_leg(), make_port(plays=True), make_port(plays=True), make_port(outbound=True)
-    for port in (one, two, listener):
-        leg.attach(port)
+def test_two_ports_of_a_leg_are_mixed_and_one_alone_is_untouched(make_leg: MakeLeg, make_tap: MakeTap) -> None:
+    leg, one, two, listener = make_leg(), make_tap(plays=True), make_tap(plays=True), make_tap(outbound=True)
+    for tap in (one, two, listener):
+        leg.attach(tap)
     one.to_play = [b"\x7f" * 160, b"\x90" * 160]  # 0x7f is minus zero, which no encoder gives
     two.to_play = []
     assert played(leg) == b"\x7f" * 160
@@ -74,16 +74,16 @@ def test_two_ports_of_a_leg_are_mixed_and_one_alone_is_untouched(make_leg: MakeL
     assert len(listener.sent) == 4
 
 
-def test_a_loud_mix_is_clipped_not_wrapped(make_leg: MakeLeg, make_port: MakePort) -> None:
-    leg, one, two = make_leg(), make_port(plays=True), make_port(plays=True)
+def test_a_loud_mix_is_clipped_not_wrapped(make_leg: MakeLeg, make_tap: MakeTap) -> None:
+    leg, one, two = make_leg(), make_tap(plays=True), make_tap(plays=True)
     leg.attach(one)
     leg.attach(two)
     one.to_play, two.to_play = [b"\x80" * 80 + b"\x00" * 80], [b"\x80" * 80 + b"\x00" * 80]
     assert played(leg) == b"\x80" * 80 + b"\x00" * 80
 
 
-def test_the_player_left_is_asked_directly_again(make_leg: MakeLeg, make_port: MakePort) -> None:
-    leg, one, two = make_leg(), make_port(plays=True), make_port(plays=True)
+def test_the_player_left_is_asked_directly_again(make_leg: MakeLeg, make_tap: MakeTap) -> None:
+    leg, one, two = make_leg(), make_tap(plays=True), make_tap(plays=True)
     leg.attach(one)
     assert leg.outbound.player == one.next_frame
     leg.attach(two)
@@ -92,42 +92,42 @@ def test_the_player_left_is_asked_directly_again(make_leg: MakeLeg, make_port: M
     assert leg.outbound.player == two.next_frame
 
 
-def test_no_more_players_than_the_setting_allows(make_leg: MakeLeg, make_port: MakePort) -> None:
+def test_no_more_players_than_the_setting_allows(make_leg: MakeLeg, make_tap: MakeTap) -> None:
     leg = make_leg(settings=MediaSettings(players_per_leg=2))
-    first = make_port(plays=True)
+    first = make_tap(plays=True)
     leg.attach(first)
-    leg.attach(make_port(plays=True))
+    leg.attach(make_tap(plays=True))
     with pytest.raises(TooManyPlayers, match="2 sources"):
-        leg.attach(make_port(plays=True))
-    leg.attach(make_port())
+        leg.attach(make_tap(plays=True))
+    leg.attach(make_tap())
     leg.detach(first)
-    leg.attach(make_port(plays=True))
+    leg.attach(make_tap(plays=True))
 
 
 def test_of_several_players_the_one_that_raised_is_found(
-    make_leg: MakeLeg, make_port: MakePort, monkeypatch: pytest.MonkeyPatch
+    make_leg: MakeLeg, make_tap: MakeTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leg, good, bad = make_leg(), make_port(plays=True), make_port(plays=True)
+    leg, good, bad = make_leg(), make_tap(plays=True), make_tap(plays=True)
     leg.attach(good)
     leg.attach(bad)
     bad.to_play = [b"too short", b"x" * 160]
     good.to_play = [b"x" * 160, b"x" * 160]
     with pytest.raises(ValueError, match="shape"):
         leg.outbound.next_packet()
-    assert leg.failed_port() is None  # the sum itself failed
+    assert leg.failed_tap() is None  # the sum itself failed
     bad.to_play = [b"never played"]
     monkeypatch.setattr(bad, "asked", None)
     with pytest.raises(AttributeError):
         leg.outbound.next_packet()
-    assert leg.failed_port() is bad
-    assert leg.failed_port() is None
+    assert leg.failed_tap() is bad
+    assert leg.failed_tap() is None
     leg.detach(bad)
     assert played(leg) == b"\xff" * 160
 
 
 @pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
 def test_a_second_voice_comes_and_goes_without_hurting_the_first(
-    codec: str, make_leg: MakeLeg, make_port: MakePort, params: MediaParams
+    codec: str, make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams
 ) -> None:
     row = CODECS[codec]
     per_frame = row.sample_rate // 50
@@ -137,7 +137,7 @@ def test_a_second_voice_comes_and_goes_without_hurting_the_first(
         encode = row.encoder()
         return [encode(signal[n : n + per_frame].astype("<i2").tobytes()) for n in range(0, len(signal), per_frame)]
 
-    leg, one, two = make_leg(replace(params, codec=codec)), make_port(plays=True), make_port(plays=True)
+    leg, one, two = make_leg(replace(params, codec=codec)), make_tap(plays=True), make_tap(plays=True)
     leg.attach(one)
     leg.attach(two)
     one.to_play = frames(low)
@@ -164,8 +164,8 @@ def test_a_second_voice_comes_and_goes_without_hurting_the_first(
         assert ratio > (30 if codec != "G722" else 18), frame
 
 
-def test_after_a_rest_g722_is_passed_through_again(make_leg: MakeLeg, make_port: MakePort, params: MediaParams) -> None:
-    leg, one, two = make_leg(replace(params, codec="G722")), make_port(plays=True), make_port(plays=True)
+def test_after_a_rest_g722_is_passed_through_again(make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams) -> None:
+    leg, one, two = make_leg(replace(params, codec="G722")), make_tap(plays=True), make_tap(plays=True)
     leg.attach(one)
     leg.attach(two)
     one.to_play, two.to_play = [b"a" * 160, b"b" * 160], [b"c" * 160]
@@ -176,8 +176,8 @@ def test_after_a_rest_g722_is_passed_through_again(make_leg: MakeLeg, make_port:
     assert played(leg) == b"d" * 160
 
 
-def test_what_is_no_opus_is_left_out_of_the_mix(make_leg: MakeLeg, make_port: MakePort, params: MediaParams) -> None:
-    leg, one, two = make_leg(replace(params, codec="OPUS")), make_port(plays=True), make_port(plays=True)
+def test_what_is_no_opus_is_left_out_of_the_mix(make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams) -> None:
+    leg, one, two = make_leg(replace(params, codec="OPUS")), make_tap(plays=True), make_tap(plays=True)
     leg.attach(one)
     leg.attach(two)
     silence = CODECS["OPUS"].silence(20)

@@ -17,10 +17,10 @@ from trunkline.media.rtp.packet import parse
 from trunkline.sdp.values import Direction, MediaParams
 
 if TYPE_CHECKING:
-    from media.conftest import RecordingPort
+    from media.conftest import RecordingTap
 
 MakeLeg = Callable[..., Leg]
-MakePort = Callable[..., "RecordingPort"]
+MakeTap = Callable[..., "RecordingTap"]
 Rtp = Callable[..., bytes]
 START = 100.0
 
@@ -31,7 +31,7 @@ class Bridged:
     def __init__(self, one: Leg, other: Leg, waiting: set[LegId]) -> None:
         self.one, self.other, self.waiting = one, other, waiting
         self.playout = BridgeBuffer()
-        one.attach(BridgeSource(self.playout, other.outbound.pass_on))
+        one.attach(BridgeSource(self.playout, other.outbound.relay_dtmf))
         other.attach(BridgeSink(self.playout))
         self.heard: list[bytes] = []
         self.waited: list[int] = []
@@ -155,9 +155,9 @@ def test_silence_on_the_line_is_silence_not_a_stuck_tone(bridge: Callable[..., B
 
 
 def test_what_is_bridged_is_mixed_with_what_else_plays(
-    bridge: Callable[..., Bridged], make_port: MakePort, rtp: Rtp
+    bridge: Callable[..., Bridged], make_tap: MakeTap, rtp: Rtp
 ) -> None:
-    bridged, app = bridge(), make_port(plays=True)
+    bridged, app = bridge(), make_tap(plays=True)
     bridged.other.attach(app)
     app.to_play = [tone(n % 2, hertz=500) for n in range(50)]
     bridged.run(spoken(rtp, 100), 2)

@@ -46,8 +46,8 @@ def test_what_would_alias_is_filtered_out(source: int, target: int) -> None:
 @pytest.mark.parametrize(("source", "target"), [(8000, 16000), (8000, 48000), (16000, 24000), (22050, 24000)])
 def test_a_constant_stays_what_it_is(source: int, target: int) -> None:
     constant = np.full(source // 10, 12345, "<i2").tobytes()
-    settled = np.frombuffer(resampler(source, target)(constant), "<i2")[target // 50 :]
-    assert set(settled.tolist()) == {12345}
+    latched = np.frombuffer(resampler(source, target)(constant), "<i2")[target // 50 :]
+    assert set(latched.tolist()) == {12345}
 
 
 def test_the_delay_is_two_milliseconds_at_eight_kilohertz() -> None:

@@ -19,11 +19,11 @@ from trunkline.media.rtp.packet import RtpPacket, build
 from trunkline.sdp.values import Endpoint, MediaParams
 
 if TYPE_CHECKING:
-    from media.conftest import RecordingPort
+    from media.conftest import RecordingTap
 
 T0 = 100.0
 MakeLeg = Callable[..., Leg]
-MakePort = Callable[..., "RecordingPort"]
+MakeTap = Callable[..., "RecordingTap"]
 
 
 @dataclass
@@ -76,9 +76,9 @@ def hear(leg: Leg, packets: Iterable[tuple[Seconds, bytes]]) -> None:
         leg.inbound.receive(packet, now)
 
 
-def off(port: "RecordingPort", peer: Peer) -> list[float]:
+def off(tap: "RecordingTap", peer: Peer) -> list[float]:
     """By how much each frame's time is after its sending, having checked that time runs forwards."""
-    times = [at for _, at, _ in port.heard]
+    times = [at for _, at, _ in tap.heard]
     assert len(times) == len(peer.sent)
     assert all(later > earlier for earlier, later in pairwise(times))
     return [at - sent for at, sent in zip(times, peer.sent, strict=True)]
@@ -104,13 +104,13 @@ WRONG = {
 @pytest.mark.parametrize("jitter", [0, 8, 40])
 @pytest.mark.parametrize("peer", WRONG.values(), ids=WRONG)
 def test_whatever_the_clock_counts_frames_tell_real_time(
-    make_leg: MakeLeg, make_port: MakePort, peer: Peer, jitter: float
+    make_leg: MakeLeg, make_tap: MakeTap, peer: Peer, jitter: float
 ) -> None:
     peer = replace(peer, jitter=jitter, sent=[])
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     hear(leg, peer.talk(1500))
-    offs = off(port, peer)
+    offs = off(tap, peer)
     # What was believed of a wrong clock before it was given up is made up for.
     assert max(map(abs, offs)) <= jitter + FIRM * 20
     assert max(map(abs, offs[100:])) <= jitter + 25
@@ -122,15 +122,15 @@ def test_whatever_the_clock_counts_frames_tell_real_time(
 @pytest.mark.parametrize("jitter", [0, 15])
 @pytest.mark.parametrize("step", [0, 80, 320, 960])
 def test_a_clock_that_becomes_wrong_in_mid_stream_and_right_again(
-    make_leg: MakeLeg, make_port: MakePort, step: int, jitter: float
+    make_leg: MakeLeg, make_tap: MakeTap, step: int, jitter: float
 ) -> None:
     peer = Peer(jitter=jitter)
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     for each in (160, step, 160):
         peer.step = each
         hear(leg, peer.talk(300))
-    offs = off(port, peer)
+    offs = off(tap, peer)
     assert max(map(abs, offs)) <= jitter + FIRM * 20
     assert max(map(abs, offs[400:])) <= jitter + 25
 
@@ -138,16 +138,16 @@ def test_a_clock_that_becomes_wrong_in_mid_stream_and_right_again(
 @pytest.mark.parametrize("jitter", [0, 20])
 @pytest.mark.parametrize("pause", [40, 100, 400, 900, 3000, 60_000])
 def test_with_a_right_clock_silence_suppression_leaves_gaps_as_long_as_the_pauses(
-    make_leg: MakeLeg, make_port: MakePort, pause: float, jitter: float
+    make_leg: MakeLeg, make_tap: MakeTap, pause: float, jitter: float
 ) -> None:
     peer = Peer(jitter=jitter)
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     hear(leg, peer.talk(60))
     for _ in range(8):
         peer.pause(pause)
         hear(leg, peer.talk(75))
-    offs = off(port, peer)
+    offs = off(tap, peer)
     # Over a second of silence the clock may have jumped for all we know: the first packet tells.
     assert max(offs) - min(offs) <= (4 if pause < 1000 else jitter + 4)
 
@@ -155,91 +155,91 @@ def test_with_a_right_clock_silence_suppression_leaves_gaps_as_long_as_the_pause
 @pytest.mark.parametrize("jitter", [0, 15])
 @pytest.mark.parametrize("speed", [0, 0.5, 2, 6])
 def test_with_a_wrong_clock_the_arrivals_show_the_pauses(
-    make_leg: MakeLeg, make_port: MakePort, speed: float, jitter: float
+    make_leg: MakeLeg, make_tap: MakeTap, speed: float, jitter: float
 ) -> None:
     peer = Peer(step=round(160 * speed), speed=speed, jitter=jitter)
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     for pause in (0, 300, 700, 2000, 500):
         peer.pause(pause)
         hear(leg, peer.talk(100))
-    offs = off(port, peer)
+    offs = off(tap, peer)
     assert max(map(abs, offs)) <= jitter + FIRM * 20
     assert max(map(abs, offs[50:])) <= jitter + 30
 
 
-def test_a_clock_that_does_not_count_in_pauses_is_made_up_for(make_leg: MakeLeg, make_port: MakePort) -> None:
+def test_a_clock_that_does_not_count_in_pauses_is_made_up_for(make_leg: MakeLeg, make_tap: MakeTap) -> None:
     """As of senders that count what they send: the timestamp looks right, and all comes later."""
     peer = Peer(speed=0)
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     for pause in (0, 120, 350, 1500):
         peer.pause(pause)
         hear(leg, peer.talk(64))
-    assert max(map(abs, off(port, peer)[-20:])) <= 4
+    assert max(map(abs, off(tap, peer)[-20:])) <= 4
 
 
-def test_short_pauses_of_a_clock_that_was_right_are_exact_in_any_jitter(make_leg: MakeLeg, make_port: MakePort) -> None:
+def test_short_pauses_of_a_clock_that_was_right_are_exact_in_any_jitter(make_leg: MakeLeg, make_tap: MakeTap) -> None:
     peer = Peer(jitter=35)
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     hear(leg, peer.talk(60))
     for _ in range(20):
         peer.pause(20)
         hear(leg, peer.talk(60))
-    offs = off(port, peer)
+    offs = off(tap, peer)
     assert max(offs) - min(offs) <= 20  # by `STEP_MS` in five seconds
 
 
 @pytest.mark.parametrize("jump", [-4_000_000_000, -900_000, -8000, -800, 900, 8000, 24_000, 900_000, 2_000_000_000])
-def test_a_jump_of_the_clock_alone_is_no_pause(make_leg: MakeLeg, make_port: MakePort, jump: int) -> None:
+def test_a_jump_of_the_clock_alone_is_no_pause(make_leg: MakeLeg, make_tap: MakeTap, jump: int) -> None:
     peer = Peer()
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     for _ in range(6):
         hear(leg, peer.talk(20))
         peer.stamp += jump
-    assert set(off(port, peer)) == {0.0}
+    assert set(off(tap, peer)) == {0.0}
     assert leg.report(Seconds(T0 + 9)).restarts == 0
 
 
 @pytest.mark.parametrize("skip", [1, 5, 19, 20, 500, 4000])
 def test_a_sequence_that_skips_alone_is_no_pause_and_what_is_lost_is(
-    make_leg: MakeLeg, make_port: MakePort, skip: int
+    make_leg: MakeLeg, make_tap: MakeTap, skip: int
 ) -> None:
     for lost in (False, True):
         peer, waiting = Peer(), set[LegId]()
-        leg, port = make_leg(waiting=waiting), make_port()
-        leg.attach(port)
+        leg, tap = make_leg(waiting=waiting), make_tap()
+        leg.attach(tap)
         for _ in range(4):
             hear(leg, peer.talk(60))
             peer.sequence += skip
             if lost:
                 peer.at, peer.stamp = peer.at + skip * 20, peer.stamp + skip * 160
-        assert set(off(port, peer)) == {0.0}
+        assert set(off(tap, peer)) == {0.0}
         told = leg.report(Seconds(T0 + 1000)).lost
         assert told == (3 * skip if lost and skip < 3000 else 3 * skip if skip < 20 else 0)
 
 
-def test_a_stall_of_the_network_is_no_pause(make_leg: MakeLeg, make_port: MakePort) -> None:
+def test_a_stall_of_the_network_is_no_pause(make_leg: MakeLeg, make_tap: MakeTap) -> None:
     peer = Peer()
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     hear(leg, peer.talk(60))
     stalled = list(peer.talk(30))
     hear(leg, [(stalled[-1][0], packet) for _, packet in stalled])
     hear(leg, peer.talk(200))
-    assert set(off(port, peer)) == {0.0}
+    assert set(off(tap, peer)) == {0.0}
 
 
-def test_a_first_packet_that_is_late_puts_nothing_ahead_for_long(make_leg: MakeLeg, make_port: MakePort) -> None:
+def test_a_first_packet_that_is_late_puts_nothing_ahead_for_long(make_leg: MakeLeg, make_tap: MakeTap) -> None:
     peer = Peer()
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     late = list(peer.talk(20))
     hear(leg, [(late[-1][0], packet) for _, packet in late])
     hear(leg, peer.talk(200))
-    offs = off(port, peer)
+    offs = off(tap, peer)
     assert offs[0] == 380
     assert abs(offs[-1]) <= 1
     assert all(later - earlier >= -10 for earlier, later in pairwise(offs)), "half the pace at least"
@@ -247,32 +247,30 @@ def test_a_first_packet_that_is_late_puts_nothing_ahead_for_long(make_leg: MakeL
 
 
 @pytest.mark.parametrize("step", [160, 320, 480, 960, 2880])
-def test_opus_says_itself_how_long_it_is(
-    make_leg: MakeLeg, make_port: MakePort, params: MediaParams, step: int
-) -> None:
-    leg, port = make_leg(replace(params, codec="OPUS", payload_type=111)), make_port()
-    leg.attach(port)
+def test_opus_says_itself_how_long_it_is(make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, step: int) -> None:
+    leg, tap = make_leg(replace(params, codec="OPUS", payload_type=111)), make_tap()
+    leg.attach(tap)
     peer = Peer(step=step, payload=b"\x08" + bytes(30), kind=111)
     hear(leg, peer.talk(200))
-    assert max(map(abs, off(port, peer))) <= 4
+    assert max(map(abs, off(tap, peer))) <= 4
     peer.payload = b"\x10" + bytes(30)  # 40 ms (RFC 6716 section 3.1)
     peer.ptime, peer.step = 40, 2 * step
     hear(leg, peer.talk(200))
-    assert max(map(abs, off(port, peer))) <= 25
+    assert max(map(abs, off(tap, peer))) <= 25
 
 
 def test_a_new_ssrc_in_mid_speech_leaves_no_gap_and_one_after_a_pause_does(
-    make_leg: MakeLeg, make_port: MakePort
+    make_leg: MakeLeg, make_tap: MakeTap
 ) -> None:
     peer = Peer()
-    leg, port = make_leg(), make_port()
-    leg.attach(port)
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
     for ssrc, pause in ((8, 0), (9, 30), (10, 0), (11, 500)):
         hear(leg, peer.talk(50))
         peer.ssrc, peer.sequence, peer.stamp = ssrc, peer.sequence + 20_000, peer.stamp + 7_000_000 * ssrc
         peer.at += pause
     hear(leg, peer.talk(50))
-    offs = off(port, peer)
+    offs = off(tap, peer)
     assert min(offs) >= -30
     assert max(offs[-50:]) == 0, "500 ms are not to be overheard"
     assert leg.report(Seconds(T0 + 9)).restarts == 4
@@ -327,13 +325,13 @@ STAMPS = st.one_of(st.integers(0, 2**32 - 1), st.integers(0, 4000), st.just(0))
 
 @given(st.lists(st.tuples(LENGTHS, STAMPS, st.floats(0, 3), st.sampled_from([1, 1, 1, 2, 30_000]))), st.booleans())
 def test_time_never_runs_backwards(packets: list[tuple[int, int, float, int]], codecs: bool) -> None:
-    from media.conftest import RecordingPort
+    from media.conftest import RecordingTap
 
     params = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9))
     leg = Leg(LegId(1), params, MediaSettings(), random=bytes(RANDOM_BYTES), now=Seconds(T0), wall=0.0,
               waiting=set(), local_port=0, first_at=0)  # fmt: skip
-    port = RecordingPort()
-    leg.attach(port)
+    tap = RecordingTap()
+    leg.attach(tap)
     now, sequence, stamp = T0, 0, 0
     for n, (size, further, wait, step) in enumerate(packets):
         now, sequence, stamp = now + wait * wait * wait / 27, sequence + step, stamp + further
@@ -343,7 +341,7 @@ def test_time_never_runs_backwards(packets: list[tuple[int, int, float, int]], c
         packet = RtpPacket(PayloadType(0), False, sequence & 0xFFFF, RtpTime(stamp & 0xFFFFFFFF), Ssrc(7), bytes(size))
         leg.inbound.receive(build(packet), Seconds(now))
         leg.inbound.handle_waiting(Seconds(now))
-    times = [at for _, at, _ in port.heard]
+    times = [at for _, at, _ in tap.heard]
     assert times == sorted(times)
     # Nor is it ahead of real time by more than what has been said, and pauses that seemed so.
     assert not times or times[-1] <= 2 * (now - T0) * 1000 + sum(2 * size / 8 for size, *_ in packets) + len(packets)

@@ -159,7 +159,7 @@ def test_after_forget_the_next_packet_starts_anew_at_once() -> None:
     feed = Feed()
     for n in (0, 2):
         feed.packet(n)
-    feed.take(feed.buffer.forget())
+    feed.take(feed.buffer.reset())
     feed.packet(40000, ssrc=Ssrc(9))
     assert feed.out == [(0, 0), (2, 1), (40000, 0)]
     assert feed.restarts == [0, 40000]

@@ -24,7 +24,7 @@ from trunkline.sdp.values import Endpoint
 
 SIGNALLED = ("192.0.2.1", 4000)
 NATTED = ("198.51.100.7", 61234)
-STRANGER = ("203.0.113.9", 5555)
+UNEXPECTED = ("203.0.113.9", 5555)
 THIRD = ("203.0.113.77", 7777)
 TAKE, KEEP, REFUSE = SourceDecision.TAKE, SourceDecision.KEEP, SourceDecision.REFUSE
 
@@ -80,8 +80,8 @@ def test_until_somebody_is_heard_we_send_where_signalling_says() -> None:
 def test_the_signalled_address_is_settled_at_once() -> None:
     peer = Peer()
     assert peer.send(SIGNALLED, 0) is TAKE
-    assert peer.source.settled
-    assert peer.send(STRANGER, 0) is REFUSE
+    assert peer.source.latched
+    assert peer.send(UNEXPECTED, 0) is REFUSE
 
 
 def test_another_first_source_is_on_trial_and_then_heard_and_answered() -> None:
@@ -93,16 +93,16 @@ def test_another_first_source_is_on_trial_and_then_heard_and_answered() -> None:
     assert peer.wait(GRACE)
     assert (peer.source.destination, peer.delivered) == (NATTED, [b"one", b"two"])
     assert peer.send(NATTED, GRACE + 0.01, b"three") is TAKE
-    assert peer.source.settled
+    assert peer.source.latched
     assert peer.send(SIGNALLED, GRACE + 0.02) is REFUSE
 
 
 def test_the_signalled_address_ends_a_strangers_trial_and_nothing_of_it_is_heard() -> None:
     peer = Peer()
-    peer.send(STRANGER, 0, b"stranger")
+    peer.send(UNEXPECTED, 0, b"unexpected")
     assert peer.send(SIGNALLED, 0.1, b"peer") is TAKE
-    assert (peer.delivered, peer.source.settled) == ([b"peer"], True)
-    assert (peer.source.refused, peer.source.stranger) == (1, STRANGER)
+    assert (peer.delivered, peer.source.latched) == ([b"peer"], True)
+    assert (peer.source.refused, peer.source.unexpected_source) == (1, UNEXPECTED)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_without_an_address_in_the_sdp_the_first_source_is_heard_at_once() -> No
 def test_of_two_on_trial_the_host_that_was_named_is_accepted_and_the_other_counted() -> None:
     peer = Peer()
     other_port = (SIGNALLED[0], 4444)
-    peer.send(STRANGER, 0, b"stranger")
+    peer.send(UNEXPECTED, 0, b"unexpected")
     peer.send(other_port, 0.2, b"peer")
     assert not peer.wait(0.2 + GRACE - 0.01)
     assert peer.wait(0.2 + GRACE)
@@ -147,7 +147,7 @@ def test_of_two_on_trial_the_host_that_was_named_is_accepted_and_the_other_count
 def test_of_two_alike_the_first_is_accepted() -> None:
     peer = Peer()
     peer.send(NATTED, 0, b"first")
-    peer.send(STRANGER, 0.1, b"second")
+    peer.send(UNEXPECTED, 0.1, b"second")
     assert peer.wait(GRACE)
     assert (peer.source.learned, peer.delivered) == (NATTED, [b"first"])
 
@@ -155,11 +155,11 @@ def test_of_two_alike_the_first_is_accepted() -> None:
 def test_a_third_source_is_refused_until_one_has_fallen_silent() -> None:
     peer = Peer(None)
     peer.source.keep_early(NATTED, b"", Seconds(0))
-    peer.source.keep_early(STRANGER, b"", Seconds(0.9))
+    peer.source.keep_early(UNEXPECTED, b"", Seconds(0.9))
     peer.source.keep_early(THIRD, b"", Seconds(0.9))
-    assert (CANDIDATES, peer.source.refused, peer.source.stranger) == (2, 1, THIRD)
+    assert (CANDIDATES, peer.source.refused, peer.source.unexpected_source) == (2, 1, THIRD)
     peer.source.keep_early(THIRD, b"", Seconds(1.1))
-    assert (peer.source.refused, peer.source.stranger) == (2, NATTED)
+    assert (peer.source.refused, peer.source.unexpected_source) == (2, NATTED)
     peer.answer(THIRD, 1.2)
     assert peer.source.learned == THIRD
 
@@ -181,7 +181,7 @@ def test_before_the_answer_packets_are_kept_and_then_judged() -> None:
 
 def test_whoever_is_signalled_by_the_answer_is_heard_from_its_first_packet_on() -> None:
     peer = Peer(None)
-    peer.source.keep_early(STRANGER, b"stranger", Seconds(0))
+    peer.source.keep_early(UNEXPECTED, b"unexpected", Seconds(0))
     peer.source.keep_early(SIGNALLED, b"peer", Seconds(0.1))
     peer.answer(SIGNALLED, 0.2)
     assert (peer.delivered, peer.source.refused) == ([b"peer"], 1)
@@ -226,21 +226,21 @@ def test_what_the_callee_says_during_somebody_elses_early_media_is_kept_for_its_
     peer = Peer(None)
     peer.answer(ANNOUNCEMENT if named else ("192.0.2.99", 9), 0, early=True)
     talks(peer, ANNOUNCEMENT, 0, 3)
-    assert (peer.source.learned, peer.source.settled) == (ANNOUNCEMENT, False)
+    assert (peer.source.learned, peer.source.latched) == (ANNOUNCEMENT, False)
     for n in range(145, 155):
         peer.send(address, n / 50, b"%d" % n)
     peer.delivered.clear()
     peer.answer(SIGNALLED, 3.1)
     talks(peer, address, 3.1, 5.2)
     assert peer.delivered == [b"%d" % n for n in range(145, 260)]
-    assert (peer.source.learned, peer.source.settled) == (address, True)
+    assert (peer.source.learned, peer.source.latched) == (address, True)
 
 
 def test_who_was_on_trial_before_the_answer_that_counts_is_still_on_trial_after_it() -> None:
     peer = Peer(None)
     peer.answer(ANNOUNCEMENT, 0, early=True)
     talks(peer, ANNOUNCEMENT, 0, 2)
-    peer.send(STRANGER, 2, b"stranger")
+    peer.send(UNEXPECTED, 2, b"unexpected")
     peer.delivered.clear()
     peer.answer(SIGNALLED, 2.6)
     assert not peer.wait(2.6 + GRACE - 0.01)
@@ -258,26 +258,26 @@ def test_early_media_that_pauses_leaves_its_place_to_nobody() -> None:
     assert peer.source.learned == ANNOUNCEMENT
     peer.answer(ANNOUNCEMENT, 4)
     talks(peer, ANNOUNCEMENT, 4, 7)
-    assert peer.source.settled
+    assert peer.source.latched
     assert peer.source.refused + peer.source.dropped == 100
 
 
 # ---------------------------------------------------------------------- signalling
 
 
-def settled(address: Address = NATTED, *, strict: bool = False) -> Peer:
+def latched(address: Address = NATTED, *, strict: bool = False) -> Peer:
     """A peer that has been heard for one second."""
     peer = Peer(strict=strict)
     talks(peer, address, 0, 1)
-    assert (peer.source.settled, peer.source.learned) == (True, address)
+    assert (peer.source.latched, peer.source.learned) == (True, address)
     peer.delivered.clear()
     return peer
 
 
 def test_a_changed_address_opens_learning_and_the_former_source_is_on_a_longer_trial() -> None:
-    peer = settled()
+    peer = latched()
     assert peer.signal(("192.0.2.2", 4002), 10)
-    assert (peer.source.settled, peer.source.destination) == (False, ("192.0.2.2", 4002))
+    assert (peer.source.latched, peer.source.destination) == (False, ("192.0.2.2", 4002))
     assert peer.send(NATTED, 10.02, b"former") is KEEP
     assert peer.send(THIRD, 10.3, b"new") is KEEP
     assert peer.wait(10.3 + GRACE)
@@ -285,7 +285,7 @@ def test_a_changed_address_opens_learning_and_the_former_source_is_on_a_longer_t
 
 
 def test_a_former_source_is_not_taken_while_another_is_on_trial() -> None:
-    peer = settled()
+    peer = latched()
     peer.signal(("192.0.2.2", 4002), 10)
     peer.send(NATTED, 10, b"former")
     assert not peer.wait(10 + REST - 0.01)
@@ -296,7 +296,7 @@ def test_a_former_source_is_not_taken_while_another_is_on_trial() -> None:
 
 
 def test_a_former_source_that_is_the_peer_after_all_loses_nothing() -> None:
-    peer = settled()
+    peer = latched()
     peer.signal(("192.0.2.2", 4002), 10)
     talks(peer, NATTED, 10, 12)
     assert peer.delivered == [b"%d" % n for n in range(500, 600)]
@@ -304,23 +304,23 @@ def test_a_former_source_that_is_the_peer_after_all_loses_nothing() -> None:
 
 
 def test_the_signalled_address_is_heard_whenever_the_one_in_its_place_is_silent() -> None:
-    peer = settled()
+    peer = latched()
     there = ("192.0.2.2", 4002)
     peer.signal(there, 10)
     talks(peer, NATTED, 10, 15)
-    assert (peer.source.learned, peer.source.settled) == (NATTED, True)
+    assert (peer.source.learned, peer.source.latched) == (NATTED, True)
     assert peer.send(there, 15) is REFUSE
     assert peer.send(there, 15 + TAKEOVER) is TAKE
 
 
 def test_a_change_to_the_learned_source_settles_it() -> None:
-    peer = settled()
+    peer = latched()
     assert not peer.signal(NATTED, 2)
-    assert peer.source.settled
+    assert peer.source.latched
 
 
 def test_a_change_that_is_taken_back_leaves_the_source_as_it_was() -> None:
-    peer = settled()
+    peer = latched()
     peer.signal(("192.0.2.2", 4002), 10)
     peer.send(NATTED, 10.1, b"meanwhile")
     assert not peer.signal(SIGNALLED, 10.2)
@@ -333,17 +333,17 @@ SAME = [SIGNALLED, ("0.0.0.0", 4000), ("192.0.2.1", 0)]
 
 @pytest.mark.parametrize("same", SAME)
 def test_the_same_address_or_none_leaves_the_peer_the_peer(same: Address) -> None:
-    peer = settled()
+    peer = latched()
     assert not peer.signal(same, 2)
     assert peer.source.destination == NATTED
     talks(peer, NATTED, 2, 2 + REOPENED + 0.1)
     assert len(peer.delivered) == 105
-    assert peer.source.settled
+    assert peer.source.latched
 
 
 @pytest.mark.parametrize("same", SAME)
 def test_after_any_signalling_another_source_may_follow_one_that_is_silent(same: Address) -> None:
-    peer = settled()
+    peer = latched()
     peer.signal(same, 2)
     talks(peer, NATTED, 2, 2.1)  # on their way while it moved
     talks(peer, THIRD, 2.2, 4)
@@ -353,20 +353,20 @@ def test_after_any_signalling_another_source_may_follow_one_that_is_silent(same:
 
 @pytest.mark.parametrize("same", SAME)
 def test_after_signalling_nobody_follows_one_that_goes_on(same: Address) -> None:
-    peer = settled()
+    peer = latched()
     peer.signal(same, 2)
     for n in range(100, 250):
         peer.send(NATTED, n / 50, b"peer")
-        assert peer.send(STRANGER, n / 50 + 0.01) is not TAKE
+        assert peer.send(UNEXPECTED, n / 50 + 0.01) is not TAKE
         assert not peer.wait(n / 50 + 0.01)
     assert set(peer.delivered) == {b"peer"}
-    assert (peer.source.settled, peer.source.refused + peer.source.dropped) == (True, 150)
+    assert (peer.source.latched, peer.source.refused + peer.source.dropped) == (True, 150)
 
 
 def test_after_signalling_a_stream_that_goes_on_is_followed_and_not_a_stranger_that_was_first() -> None:
-    peer = settled()
+    peer = latched()
     peer.signal(SIGNALLED, 10)
-    peer.send(STRANGER, 10, b"stranger")
+    peer.send(UNEXPECTED, 10, b"unexpected")
     peer.send(THIRD, 10.3, b"goes on", continues=True)
     assert not peer.wait(10 + GRACE)
     assert peer.wait(10.3 + GRACE)
@@ -377,12 +377,12 @@ def test_after_signalling_a_stream_that_goes_on_is_followed_and_not_a_stranger_t
 
 
 def test_a_stream_that_goes_on_elsewhere_is_followed_after_two_seconds_of_silence() -> None:
-    peer = settled()  # heard last at 0.98
+    peer = latched()  # heard last at 0.98
     for n in range(100, 150):
         peer.send(THIRD, n / 50, b"%d" % n, continues=True)
     assert peer.source.learned == THIRD
     assert peer.delivered == [b"%d" % n for n in range(100, 150)]
-    assert peer.source.settled
+    assert peer.source.latched
 
 
 @pytest.mark.parametrize(
@@ -391,18 +391,18 @@ def test_a_stream_that_goes_on_elsewhere_is_followed_after_two_seconds_of_silenc
     ids=["too short a silence", "another stream", "forbidden"],
 )
 def test_nobody_is_followed_whose_claim_is_wrong(strict: bool, continues: bool, silent: float) -> None:
-    peer = settled(strict=strict)
+    peer = latched(strict=strict)
     assert peer.send(THIRD, 1 + silent, b"no", continues=continues) is not TAKE
     assert peer.source.learned == NATTED
     assert peer.send(NATTED, 1 + silent + 0.02, b"peer") is TAKE
-    assert (peer.delivered, peer.source.refused, peer.source.settled) == ([b"peer"], 1, True)
+    assert (peer.delivered, peer.source.refused, peer.source.latched) == ([b"peer"], 1, True)
 
 
 # ---------------------------------------------------------------------- whatever happens
 
 Step = tuple[str, Address, bool, float]
 
-_ADDRESSES = st.sampled_from([SIGNALLED, NATTED, STRANGER, THIRD])
+_ADDRESSES = st.sampled_from([SIGNALLED, NATTED, UNEXPECTED, THIRD])
 _NONE = st.sampled_from([("0.0.0.0", 0), ("0.0.0.0", 9)])
 _STEPS = st.lists(
     st.one_of(

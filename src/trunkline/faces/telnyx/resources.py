@@ -26,7 +26,7 @@ _UNKNOWN_BELOW_0 = {
     "mos",
     "peer_mos",
     "last_packet_ms",
-    "stranger_ms",
+    "unexpected_source_ms",
 }
 """Numbers of a media leg for which -1 stands for "not known"; others, as levels in dB, may well be -1."""
 

@@ -1,7 +1,7 @@
-"""How loud audio is, and ears to find out: pure, and off the packet path.
+"""Levels of audio, and probes that measure them. Pure, and off the packet path.
 
-A level is the RMS in dB below full scale. Digital silence is `SILENT`; speech on a telephone lies between -50 and -10,
-so that below `QUIET` nobody hears anything.
+A level is the RMS in dBFS (dB relative to full scale, at most 0). Digital silence is `SILENT`; speech on a telephone
+lies between -50 and -10, and audio below `QUIET` is inaudible.
 """
 
 from math import log10
@@ -9,32 +9,34 @@ from math import log10
 import numpy as np
 
 from trunkline.media.codecs import CODECS, UndecodablePacket
+from trunkline.media.frames import BaseTap
 
 SILENT = -96
-"""dB; also what no audio at all counts as."""
+"""dBFS; also the level of no audio at all."""
 QUIET = -60
-"""dB."""
+"""dBFS."""
 SAMPLE_MS = 100
+"""Audio of one measurement."""
 REST_MS = 1000
-"""Audio between two measurements; a longer message is measured whenever it comes."""
+"""Audio between two measurements; a longer message is always measured."""
 HEARD_REST_MS = 10_000
-"""The same once something was heard: what is asked is whether the app sends silence, and a measurement costs as much as
-a hundred messages."""
-EAR_LIMIT = 100
-"""Packets that an ear keeps per track."""
+"""The same once the audio was louder than `QUIET`: the question is whether the app sends silence, and a measurement
+costs as much as a hundred messages."""
+PROBE_LIMIT = 100
+"""Packets that a probe keeps of each track."""
 
 
 def level(pcm: bytes) -> int:
-    """dB of 16-bit little-endian PCM."""
+    """dBFS of 16-bit little-endian PCM."""
     samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(np.float64)
     power = float(np.mean(samples * samples)) if len(samples) else 0.0
     return max(SILENT, round(10 * log10(power) - 20 * log10(32768))) if power else SILENT
 
 
 class LevelMeter:
-    """The loudest of what it is shown of one stream's audio, in a codec whose payloads may be cut anywhere.
+    """The loudest level of one stream's audio, in a codec whose payloads may be cut anywhere.
 
-    It gathers `SAMPLE_MS`, measures, and rests for `REST_MS` or `HEARD_REST_MS`, all of audio.
+    It gathers `SAMPLE_MS` of audio, measures it, and skips `REST_MS` or `HEARD_REST_MS` of audio.
     """
 
     __slots__ = ("_codec", "_gathered", "_length", "_rest", "loudest", "samples")
@@ -54,7 +56,7 @@ class LevelMeter:
         self._rest = 0
 
     def see(self, payload: bytes, size: int) -> None:
-        """A message's audio, `size` bytes; of a long one the middle, as synthesis begins and ends with silence."""
+        """A message's audio, `size` bytes. Of a long one the middle is measured: synthesis begins and ends silent."""
         rest = self._rest
         if rest > size:
             self._rest = rest - size
@@ -71,11 +73,10 @@ class LevelMeter:
             self._rest = self._codec.bytes_per_ms * (REST_MS if self.loudest < QUIET else HEARD_REST_MS)
 
 
-class LevelProbe:
-    """A `LegPort` that listens to both tracks for a moment."""
+class LevelProbe(BaseTap):
+    """Listens to both tracks for a moment."""
 
     inbound = outbound = True
-    plays = False
 
     def __init__(self) -> None:
         self._codec = self._peers = ""
@@ -83,40 +84,30 @@ class LevelProbe:
         self._said: list[bytes] = []
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
-        """See `LegPort`."""
-        if len(self._heard) < EAR_LIMIT:
+        """See `LegTap`."""
+        if len(self._heard) < PROBE_LIMIT:
             self._heard.append(payload)
 
     def outbound_frame(self, payload: bytes, at: int) -> None:
-        """See `LegPort`."""
-        if len(self._said) < EAR_LIMIT:
+        """See `LegTap`."""
+        if len(self._said) < PROBE_LIMIT:
             self._said.append(payload)
 
-    def digit(self, digit: str) -> None:
-        """See `LegPort`."""
-
-    def next_frame(self, at: int) -> bytes | None:
-        """See `LegPort`."""
-        return None
-
-    def held_up(self, at: int, skipped: int, late: int) -> None:
-        """See `LegPort`."""
-
     def leg_changed(self, codec: str, ptime: int) -> None:
-        """See `LegPort`. What was heard in another codec is forgotten."""
+        """See `LegTap`. Audio in the former codec is dropped."""
         if codec != self._codec:
             self._codec = codec
             self._said.clear()
         self.peer_changed(codec)
 
     def peer_changed(self, codec: str) -> None:
-        """See `LegPort`. Likewise."""
+        """See `LegTap`. Audio in the former codec is dropped."""
         if codec != self._peers:
             self._peers = codec
             self._heard.clear()
 
     def report(self) -> dict[str, int]:
-        """Packets and dB of each track."""
+        """Packets and level in dBFS of each track."""
         return {
             "heard_frames": len(self._heard),
             "heard_level_db": _level(self._peers, self._heard),

@@ -18,7 +18,7 @@ import numpy as np
 from trunkline.media.codecs import CODECS, UndecodablePacket
 
 Player = Callable[[int], bytes | None]
-"""`LegPort.next_frame`."""
+"""`LegTap.next_frame`."""
 
 WARM_UP = 5
 """Frames that codecs with a memory are run over. For G.722 and 20 ms, by trial: one is too few, three are enough."""

@@ -1,23 +1,23 @@
-"""A file on its way to a leg: its audio, decoded elsewhere, cut to the packets that the leg sends. Pure.
+"""Playback of a file to a leg: its audio, decoded elsewhere, is cut to the packets that the leg sends. Pure.
 
-The audio comes in pieces, in the codec that the leg had when playing began, and is transcoded only after a re-INVITE to
-another one. For each piece that has been played one more is asked for, so that a file of any length costs the memory of
-a few. A piece that comes late is a moment of silence; the end is padded to a packet.
+The audio comes in pieces, in the codec that the leg had when playback began, and is transcoded only after a re-INVITE
+to another codec. Each piece that was played is reported, and the owner puts the next one, so a file of any length
+takes the memory of a few pieces. While a piece is late the leg sends silence; the end is padded to a packet.
 """
 
 from collections.abc import Callable
 
 from trunkline.media.codecs import CODECS, transcoder
+from trunkline.media.frames import BaseTap
 
 
-class Player:
-    """A `LegPort` that plays one file."""
+class Player(BaseTap):
+    """Plays one file. A delay of the clock loses nothing of it: the file waits."""
 
-    inbound = outbound = False
     plays = True
 
     def __init__(self, on_piece_played: Callable[[], None], on_over: Callable[[str | None], object]) -> None:
-        """Both are called on the packet path. `on_over` is called once, with the cause when something failed."""
+        """Both are called on the packet path. `on_over` is called once, with the reason if playback failed."""
         self._on_piece_played = on_piece_played
         self._on_over: Callable[[str | None], object] | None = on_over
         self._audio = b""
@@ -26,23 +26,23 @@ class Player:
         self._error: str | None = None
         self._complete = False
         self.codec = ""
-        """Of what is put."""
+        """Codec of the audio that `put` takes; empty until the tap is attached."""
 
     def put(self, audio: bytes) -> None:
-        """The next piece."""
+        """Append the next piece."""
         self._audio = self._audio[self._at :] + audio
         self._piece_ends = [end - self._at for end in self._piece_ends]
         self._piece_ends.append(len(self._audio))
         self._at = 0
 
     def end(self, error: str | None) -> None:
-        """There will be no more pieces; what is there is played."""
+        """No more pieces come; what is queued is played."""
         self._error, self._complete = error, True
         if not self._audio[self._at :]:
             self._over()
 
     def next_frame(self, at: int) -> bytes | None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         start = self._at
         end = start + self._packet
         frame = self._audio[start:end]
@@ -63,26 +63,11 @@ class Player:
             on_over, self._on_over = self._on_over, None
             on_over(self._error)
 
-    def held_up(self, at: int, skipped: int, late: int) -> None:
-        """See `LegPort`. A file waits, and nothing of it is lost."""
-
     def leg_changed(self, codec: str, ptime: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         if not self.codec:
             self.codec = CODECS[codec].queued_as or codec
             self._row = CODECS[self.codec]
         self._ptime = ptime
         self._packet = ptime * self._row.bytes_per_ms
         self._convert = transcoder(self.codec, codec).convert
-
-    def peer_changed(self, codec: str) -> None:
-        """See `LegPort`."""
-
-    def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
-        """See `LegPort`."""
-
-    def outbound_frame(self, payload: bytes, at: int) -> None:
-        """See `LegPort`."""
-
-    def digit(self, digit: str) -> None:
-        """See `LegPort`."""

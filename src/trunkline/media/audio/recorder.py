@@ -1,11 +1,10 @@
 """A leg's audio on its way to a file: both tracks as 16-bit PCM, side by side, in blocks of half a second. Pure.
 
-The clock is the track towards the peer, which has a frame for each packet time whatever is sent; what the peer says is
-put where its own time says. A block is handed out `LATE_MS` after its end, for packets that come late. What never came
-is silence, and so is what was lost.
+The clock is the outbound track, which has a frame for each packet time; the peer's frames are put at their own times.
+A block is handed out `LATE_MS` after its end, so that late packets are in it. Lost packets are silence.
 
-A timeline that follows the peer's clock moves by a millisecond or two, now and then. Frames are joined over such steps,
-which would be clicks, until both are apart by `JOIN_MS`.
+The inbound timeline follows the peer's clock in steps of 1 or 2 ms. Frames are joined over such steps, which would be
+clicks, until frame and timeline differ by `JOIN_MS`.
 """
 
 from collections.abc import Callable
@@ -16,20 +15,21 @@ import numpy as np
 
 from trunkline.media.audio.level import level
 from trunkline.media.codecs import CODECS, UndecodablePacket, transcoder
+from trunkline.media.frames import BaseTap
 
 BLOCK_MS = 500
 LATE_MS = 1200
-"""A source on trial is heard that late (`source.py`)."""
+"""Packets of a source on trial come that late (`source.py`)."""
 JOIN_MS = 10
 AHEAD_MS = 3000
-"""How far beyond the oldest audio that is held a frame may lie; the timelines keep both within half of it."""
+"""A frame may lie this far beyond the oldest audio held; the timelines keep both within half of it."""
 
 Over = Literal["silence", "key", "limit"]
-"""What ends a recording from within."""
+"""Why a recording ended by itself."""
 
 
 class _Track:
-    """What was gathered of one side: little-endian samples from the recorder's `base` on."""
+    """The audio of one side: 16-bit little-endian samples from the recorder's `_base` on."""
 
     __slots__ = ("_bytes_per_ms", "_convert", "_pcm")
 
@@ -41,11 +41,11 @@ class _Track:
         self._convert = transcoder(codec, f"L16/{rate}").convert
 
     def put(self, payload: bytes, at: int) -> bytes:
-        """A payload, `at` ms behind the base; what it decodes to."""
+        """Add a payload, `at` ms after the base; return its PCM, empty if it is undecodable."""
         try:
             pcm = self._convert(payload)
         except UndecodablePacket:
-            return b""  # as if it had not come
+            return b""  # treated as lost
         gap = at * self._bytes_per_ms - len(self._pcm)
         if gap > JOIN_MS * self._bytes_per_ms:
             self._pcm += bytes(gap)
@@ -56,18 +56,17 @@ class _Track:
         return pcm
 
     def take(self, milliseconds: int) -> bytes:
-        """The oldest audio, filled up with silence."""
+        """Remove the oldest audio, padded with silence, in ms."""
         size = milliseconds * self._bytes_per_ms
         taken = bytes(self._pcm[:size])
         del self._pcm[:size]
         return taken.ljust(size, b"\0")
 
 
-class Recorder:
-    """A `LegPort` that records. Ends itself as asked, and is read out by `finish`, once it is detached."""
+class Recorder(BaseTap):
+    """Records a leg. Ends by itself on its conditions; `finish`, once it is detached, hands out the rest."""
 
     inbound = outbound = True
-    plays = False
 
     def __init__(
         self,
@@ -80,13 +79,14 @@ class Recorder:
         on_block: Callable[[bytes], object],
         on_over: Callable[[Over, str], object],
     ) -> None:
-        """`max_length`, `silence`: seconds, 0 = none; `loud`: dB below full scale from which the peer counts as
-        speaking. Both functions are called on the packet path; `on_over` once, with the key if it was one."""
+        """`max_length`, `silence`: seconds, 0 = none; `loud`: level in dBFS from which the peer counts as
+        speaking. Both functions are called on the packet path; `on_over` once, with the reason and, for `key`, the
+        key."""
         self._tracks = tuple(_Track() for _ in range(channels))
         self._said, self._heard = self._tracks[0], self._tracks[-1]
         self._stereo = channels == 2
         self._longest = round(max_length * 1000) or inf
-        self._patience = round(silence * 1000)
+        self._silence_ms = round(silence * 1000)
         self._loud = loud
         self._finish_on = finish_on
         self._on_block = on_block
@@ -98,21 +98,21 @@ class Recorder:
         self._spoken = 0
         self._ptime = 20
         self.rate = 0
-        """Samples per second of the file: 16000 on a wideband call, else 8000. It stays, whatever the call does."""
+        """Sample rate of the file in Hz: 16000 on a wideband call, else 8000. Fixed once the recording has begun."""
         self.recorded_ms = 0
-        """Handed out."""
+        """Audio handed out."""
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         base = self._base
         if base is None or self._over or at - base > AHEAD_MS:
             return
         pcm = self._said.put(payload, at - base)
-        if self._patience and level(pcm) >= self._loud:
+        if self._silence_ms and level(pcm) >= self._loud:
             self._spoken = at
 
     def outbound_frame(self, payload: bytes, at: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         if self._over:
             return
         if self._base is None:
@@ -126,11 +126,11 @@ class Recorder:
             self._base += BLOCK_MS
         if self._now >= self._limit:
             self._end("limit", "")
-        elif self._patience and self._now - self._spoken >= self._patience:
+        elif self._silence_ms and self._now - self._spoken >= self._silence_ms:
             self._end("silence", "")
 
     def digit(self, digit: str) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         if digit in self._finish_on and not self._over:
             self._end("key", digit)
 
@@ -144,7 +144,7 @@ class Recorder:
         self._on_block(np.column_stack(sides).tobytes())
 
     def finish(self) -> None:
-        """Hand out the rest; nothing is recorded any more."""
+        """Hand out the rest; end the recording."""
         self._over = True
         if self._base is not None:
             rest = round(min(self._now, self._limit)) - self._base
@@ -153,11 +153,8 @@ class Recorder:
                 self._hand_out(min(rest, BLOCK_MS))
                 rest -= BLOCK_MS
 
-    def held_up(self, at: int, skipped: int, late: int) -> None:
-        """See `LegPort`."""
-
     def leg_changed(self, codec: str, ptime: int) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         if not self.rate:
             self.rate = 16000 if CODECS[codec].sample_rate > 8000 else 8000
         self._ptime = ptime
@@ -165,9 +162,5 @@ class Recorder:
             track.follow(codec, self.rate)
 
     def peer_changed(self, codec: str) -> None:
-        """See `LegPort`."""
+        """See `LegTap`."""
         self._said.follow(codec, self.rate)
-
-    def next_frame(self, at: int) -> bytes | None:
-        """See `LegPort`."""
-        return None

@@ -44,9 +44,9 @@ class BridgeBuffer:
     """One direction of a bridge. Lengths are samples at the rate of the listening leg's codec."""
 
     __slots__ = (
+        "_concealment",
         "_convert",
         "_least",
-        "_mender",
         "_packet",
         "_per_ms",
         "_playing",
@@ -73,7 +73,7 @@ class BridgeBuffer:
         self.concealed_ms = self.dropped_ms = self.trimmed_ms = 0
         self._said: deque[bytes] = deque(maxlen=WARM_UP)  # by the speaker, lately
         self._packet: int
-        self._mender: Concealment
+        self._concealment: Concealment
         self._begin("PCMU", 20)
         self._connect()
 
@@ -90,7 +90,7 @@ class BridgeBuffer:
         if codec == self._sink and (row.bytes_per_ms or packet == self._packet):
             self._packet = packet
             return
-        pcm = self._mender.pcm(self._queue) if self._waiting else b""
+        pcm = self._concealment.pcm(self._queue) if self._waiting else b""
         self._queue.clear()
         self._waiting = 0
         self._begin(codec, ptime)
@@ -105,7 +105,7 @@ class BridgeBuffer:
         self._packet = ptime * self._per_ms
         self._stood_in = 0  # played in place of audio that had not come, since some came
         self._least = self._turns = self._spare = 0
-        self._mender = Concealment(sink)
+        self._concealment = Concealment(sink)
 
     def _connect(self) -> None:
         """Transcode, or pass, from here on, as if it had been so for some packets before."""
@@ -154,7 +154,7 @@ class BridgeBuffer:
         else:
             self._playing = False
             return None
-        return self._mender.payload(self._cut())
+        return self._concealment.payload(self._cut())
 
     def skip(self, milliseconds: int) -> None:
         """For this long the listening leg took nothing, being on hold or pressing keys. What waited that long is
@@ -223,7 +223,7 @@ class BridgeBuffer:
 
     def _trimmed(self) -> bytes:
         """Two packets' time of audio in one."""
-        first, second = (np.frombuffer(self._mender.pcm(self._cut()), "<i2") for _ in range(2))
+        first, second = (np.frombuffer(self._concealment.pcm(self._cut()), "<i2") for _ in range(2))
         self.trimmed_ms += self._packet // self._per_ms
         rise = np.linspace(0, 1, len(first))
-        return self._mender.encode(np.rint(first * (1 - rise) + second * rise).astype("<i2").tobytes())
+        return self._concealment.encode(np.rint(first * (1 - rise) + second * rise).astype("<i2").tobytes())

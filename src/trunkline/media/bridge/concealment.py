@@ -58,29 +58,29 @@ class _CodecState:
 class Concealment:
     """One listener's codec, in which the voice comes and goes."""
 
-    __slots__ = ("_codec", "_handing_over", "_played", "_workshop")
+    __slots__ = ("_codec", "_handing_over", "_played", "_state")
 
     def __init__(self, codec: str) -> None:
         self._codec = codec
         self._played: deque[bytes] = deque(maxlen=WARM_UP)
-        self._workshop: _CodecState | None = None
+        self._state: _CodecState | None = None
         self._handing_over = 0  # packets that are computed yet
 
     def payload(self, pieces: Sequence[ConcealedFrame]) -> bytes:
         """A packet of these: as they are, if that can be."""
-        workshop = self._workshop
+        workshop = self._state
         coded = [piece.coded for piece in pieces]
         if (workshop and (workshop.concealer.standing_in or self._handing_over)) or not all(coded):
             self._handing_over = max(0, self._handing_over - 1)
             return self.encode(self.pcm(pieces))
-        self._workshop = None
+        self._state = None
         payload = b"".join(coded)
         self._played.append(payload)
         return payload
 
     def pcm(self, pieces: Iterable[ConcealedFrame]) -> bytes:
         """These, which are next, decoded and mended: 16-bit samples at the codec's sample rate."""
-        workshop = self._workshop = self._workshop or _CodecState(self._codec, self._played)
+        workshop = self._state = self._state or _CodecState(self._codec, self._played)
         out = []
         for piece in pieces:
             pcm = (piece.coded and workshop.decoded(piece.coded)) or piece.pcm
@@ -95,7 +95,7 @@ class Concealment:
 
     def encode(self, pcm: bytes) -> bytes:
         """A packet of what `pcm` gave."""
-        workshop = self._workshop = self._workshop or _CodecState(self._codec, self._played)
+        workshop = self._state = self._state or _CodecState(self._codec, self._played)
         payload = workshop.encode(pcm)
         self._played.append(payload)
         return payload

@@ -205,7 +205,7 @@ class JitterBuffer:
             released += self._give_up()
         return released
 
-    def forget(self) -> list[Released]:
+    def reset(self) -> list[Released]:
         """Everything held; the next packet starts a new sequence without probation."""
         released = self.flush()
         self._expected = -1

@@ -128,7 +128,7 @@ class _Press:
         self._first = min(self._first, begin)
 
 
-_Told = tuple[str, _Press | None, Seconds]
+_Unpaired = tuple[str, _Press | None, Seconds]
 
 
 class DigitReceiver:
@@ -142,7 +142,7 @@ class DigitReceiver:
         """The last press of each event; of what is no key too, as far as there is room."""
         self._down: _Press | None = None
         """The one that is not told yet."""
-        self._unpaired: tuple[_Told, ...] = ()
+        self._unpaired: tuple[_Unpaired, ...] = ()
         """Keys told that were heard one way so far: the press, or None and when INFO told it."""
         self.deadline: Seconds | None = None
         """When `expire` should be called; None while no key is down."""
@@ -205,7 +205,7 @@ class DigitReceiver:
         self._wait(digit, None, now)
         return digit
 
-    def _pair(self, told: _Told) -> None:
+    def _pair(self, told: _Unpaired) -> None:
         self._unpaired = tuple(other for other in self._unpaired if other is not told)
 
     def _wait(self, digit: str, press: _Press | None, now: Seconds) -> None:

@@ -1,7 +1,7 @@
 """Where the peer's RTP comes from, and so where ours goes: symmetric RTP (RFC 4961). Pure.
 
 The signalled address may be wrong behind a NAT, so the source of valid packets is learned and answered. Who speaks may
-also be a stranger, or the party that the call has just been taken from. Hence:
+also be a unexpected_source, or the party that the call has just been taken from. Hence:
 
 * The signalled address itself is trusted at once.
 * Any other source is on trial for `GRACE`, the former one after the address has changed for `REST`. Its packets are
@@ -10,11 +10,11 @@ also be a stranger, or the party that the call has just been taken from. Hence:
 * Where nobody better can come there is no trial: nothing was signalled, or what was is private (RFC 1918) and the
   packet comes from the Internet, so that who was named cannot be who speaks.
 * Before the answer nothing can be judged: packets are kept as they came, and judged once it is there. After one that a
-  provisional response brings another's may follow, so meanwhile nobody is settled, and the packets of others are kept.
-* Once a source is settled nobody takes over but by signalling. Whatever was signalled, a hold, a resume or the same as
+  provisional response brings another's may follow, so meanwhile nobody is latched, and the packets of others are kept.
+* Once a source is latched nobody takes over but by signalling. Whatever was signalled, a hold, a resume or the same as
   before, opens learning again for `REOPENED`: who is heard stays the peer for as long as it speaks, and after `GRACE`
   of silence another may follow it.
-* Without signalling another source follows a settled one only when that has been silent for `TAKEOVER`, and then only
+* Without signalling another source follows a latched one only when that has been silent for `TAKEOVER`, and then only
   the signalled address, or one that goes on with the very same stream, unless `strict` forbids it.
 
 An unspecified address (`0.0.0.0`, port 0) is no address: the old way to say hold (RFC 2543), or not known yet.
@@ -98,18 +98,18 @@ class Source:
         "_early",
         "_final",
         "_former",
+        "_latches_at",
         "_opened",
         "_reopened",
-        "_settles_at",
         "_strict",
         "awaiting",
         "dropped",
+        "latched",
         "learned",
         "refused",
-        "settled",
         "signalled",
-        "stranger",
-        "stranger_at",
+        "unexpected_at",
+        "unexpected_source",
     )
 
     def __init__(self, signalled: Endpoint, *, strict: bool = False) -> None:
@@ -118,7 +118,7 @@ class Source:
         self.awaiting = signalled.port == 0
         """There is no answer yet."""
         self.learned: Address | None = None
-        self.settled = False
+        self.latched = False
         self._early = False
         """There is an answer, and what came before it is still to be judged."""
         self._final = True
@@ -126,7 +126,7 @@ class Source:
         self._opened = Seconds(-inf)
         self._reopened = False
         """Signalling has opened learning again: another may follow who is learned."""
-        self._settles_at = Seconds(-inf)
+        self._latches_at = Seconds(-inf)
         self._former: tuple[Address, Address | None] | None = None
         """Whom the peer followed: learned, and signalled then."""
         self._candidates: dict[Address, _Candidate] = {}
@@ -134,9 +134,9 @@ class Source:
         """Packets that were kept and then given up: too much, or the call ended first."""
         self.refused = 0
         """Packets from others than the peer."""
-        self.stranger: Address | None = None
+        self.unexpected_source: Address | None = None
         """The last of these."""
-        self.stranger_at = Seconds(0.0)
+        self.unexpected_at = Seconds(0.0)
 
     @property
     def destination(self) -> Address | None:
@@ -174,8 +174,8 @@ class Source:
 
     def _reopen(self, now: Seconds) -> None:
         if self.learned is not None or self._former is not None:
-            self.settled, self._reopened = False, True
-            self._settles_at = Seconds(now + REOPENED)
+            self.latched, self._reopened = False, True
+            self._latches_at = Seconds(now + REOPENED)
 
     # ------------------------------------------------------------------ packets
 
@@ -205,12 +205,12 @@ class Source:
         the packet goes on with its stream. When `learned` is another afterwards, `accepted` has what was kept."""
         silence = inf if heard is None else now - heard
         if address == self.learned:
-            if self._final and (self.settled or now >= self._settles_at):
+            if self._final and (self.latched or now >= self._latches_at):
                 self._settle()
             return SourceDecision.TAKE
-        if address == self.signalled and (not self.settled or silence >= TAKEOVER):
+        if address == self.signalled and (not self.latched or silence >= TAKEOVER):
             self._learn(address)
-            self.settled, self._reopened = self._final, False
+            self.latched, self._reopened = self._final, False
             return SourceDecision.TAKE
         if self.learned is not None and self._final and not self._reopened:
             if self._strict or not continues:
@@ -221,7 +221,7 @@ class Source:
                 return SourceDecision.TAKE
         elif self.learned is None and self._nobody_better_than(address):
             self._learn(address)
-            self._settles_at = max(self._settles_at, Seconds(now + GRACE))
+            self._latches_at = max(self._latches_at, Seconds(now + GRACE))
             return SourceDecision.TAKE
         return self._keep(address, packet, now, self._rank(address, continues))
 
@@ -230,7 +230,7 @@ class Source:
         if self.due(heard) > now:
             return False
         self._learn(self._best()[0])
-        self.settled = self._final and now >= self._settles_at
+        self.latched = self._final and now >= self._latches_at
         return True
 
     def due(self, heard: Seconds | None) -> Seconds:
@@ -255,7 +255,7 @@ class Source:
     def refuse(self, address: Address, now: Seconds, count: int = 1) -> None:
         """Count packets from somebody else."""
         self.refused += count
-        self.stranger, self.stranger_at = address, now
+        self.unexpected_source, self.unexpected_at = address, now
 
     def close(self) -> None:
         """The call is over: what is still kept is dropped."""
@@ -269,7 +269,7 @@ class Source:
         self._former = None
 
     def _settle(self) -> None:
-        self.settled, self._reopened = True, False
+        self.latched, self._reopened = True, False
         if self._candidates:
             self._refuse_candidates()
 

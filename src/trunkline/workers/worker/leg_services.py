@@ -93,7 +93,7 @@ class Orders:
     def press_key(self, order: messages.PressKey) -> None:
         """Have it told as one that media told, if media has not."""
         if order.leg in self._calls:
-            self._engine.press(order.leg, order.digit)
+            self._engine.on_dtmf(order.leg, order.digit)
 
     # ── plays ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -259,7 +259,7 @@ class Worker:
             self._listening[order.leg] = [order.request]
             ear = LevelProbe()
             self.engine.attach(order.leg, ear)
-            self.engine.look_around(order.leg)
+            self.engine.unlatch(order.leg)
             asyncio.get_running_loop().call_later(messages.LISTENING, self._report, order.leg, ear)
 
     def _report(self, leg: LegId, ear: LevelProbe) -> None:
@@ -277,10 +277,10 @@ class Worker:
     def _on_media(self, event: MediaEvent) -> None:
         if isinstance(event, LegSilent):
             self._link.send(messages.LegSilent(event.leg, event.seconds))
-        elif (stream := self.targets.owner(event.port)) is not None:
+        elif (stream := self.targets.owner(event.tap)) is not None:
             stream.fail("internal error on the packet path")
         else:
-            self.orders.failed(event.leg, event.port)
+            self.orders.failed(event.leg, event.tap)
 
     # ── streams ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -326,7 +326,7 @@ class Worker:
         stream = self._streams.get(order.sid)
         if stream is not None and order.leg in self._leg_streams:
             stream.listen(not order.paused)
-            self.engine.rebind(order.leg)
+            self.engine.taps_changed(order.leg)
 
     def _send_digits(self, leg: LegId, digits: str) -> Refusal | None:
         try:

@@ -47,7 +47,7 @@ class Targets:
             self._part(stream)
             if now is not None:
                 self._join(stream, leg, now)
-            self._engine.rebind(leg)
+            self._engine.taps_changed(leg)
 
     def _join(self, stream: StreamConnection, leg: LegId, opposite: LegId) -> None:
         port = stream.bridged()
