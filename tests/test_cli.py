@@ -96,18 +96,18 @@ def test_a_start_that_hangs_can_be_stopped(tmp_path: Path, number: int) -> None:
     assert b"Traceback" not in output
 
 
-STRANGERS = {"TRUNKLINE_SERVICE_HOST": "10.0.0.1", "TRUNKLINE_PORT": "tcp://10.0.0.1:8080"}
+UNKNOWN_VARIABLES = {"TRUNKLINE_SERVICE_HOST": "10.0.0.1", "TRUNKLINE_PORT": "tcp://10.0.0.1:8080"}
 
 
 def test_variables_that_an_orchestrator_sets_are_warned_of_and_do_not_stop_the_start(tmp_path: Path) -> None:
     arguments = "--http.host", "203.0.113.9", "--store.directory", str(tmp_path / "store")
-    done = trunkline(tmp_path, "serve", *arguments, env=STRANGERS)
+    done = trunkline(tmp_path, "serve", *arguments, env=UNKNOWN_VARIABLES)
     *warnings, last = done.stderr.splitlines()
-    assert [json.loads(line)["variable"] for line in warnings] == list(STRANGERS)
+    assert [json.loads(line)["variable"] for line in warnings] == list(UNKNOWN_VARIABLES)
     assert "http.host 203.0.113.9" in last
-    shown = trunkline(tmp_path, "config", env=STRANGERS)
+    shown = trunkline(tmp_path, "config", env=UNKNOWN_VARIABLES)
     assert shown.returncode == 0
-    assert [line.split()[1] for line in shown.stderr.splitlines()] == list(STRANGERS)
+    assert [line.split()[1] for line in shown.stderr.splitlines()] == list(UNKNOWN_VARIABLES)
 
 
 def test_a_first_start_that_fails_shows_and_keeps_no_account(tmp_path: Path, busy_port: str) -> None:

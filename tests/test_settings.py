@@ -141,10 +141,10 @@ KUBERNETES = {
 def test_variables_of_others_are_strangers_each_with_the_nearest_setting() -> None:
     loaded = load({}, {**KUBERNETES, "TRUNKLINE_SIP__PORT": "5070", "TRUNKLINE_APIKEY": "x", "PATH": "y"}, None)
     assert loaded.settings == load({"sip.port": "5070"}, {}, None).settings
-    assert loaded.strangers.keys() == {*KUBERNETES, "TRUNKLINE_APIKEY"}
-    assert loaded.strangers["TRUNKLINE_APIKEY"] == "TRUNKLINE_API_KEY"
+    assert loaded.unknown_variables.keys() == {*KUBERNETES, "TRUNKLINE_APIKEY"}
+    assert loaded.unknown_variables["TRUNKLINE_APIKEY"] == "TRUNKLINE_API_KEY"
     known = {"TRUNKLINE_" + name.upper().replace(".", "__") for name in leaves()}
-    assert set(loaded.strangers.values()) <= known
+    assert set(loaded.unknown_variables.values()) <= known
 
 
 @given(st.from_regex(r"TRUNKLINE_[A-Z0-9_]{0,20}", fullmatch=True))
@@ -156,7 +156,7 @@ def test_a_variable_that_is_no_setting_stops_the_start_only_in_a_section_of_ours
         with pytest.raises(StartupError, match=f"no such setting: {variable}"):
             load({}, {variable: "x"}, None)
     else:
-        assert variable in load({}, {variable: "x"}, None).strangers
+        assert variable in load({}, {variable: "x"}, None).unknown_variables
 
 
 def test_a_file_that_was_asked_for_must_exist(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ SETTINGS_HELP = "Any setting is a flag too: --http.port 9000 (`trunkline config`
 def _load(context: typer.Context, file: Path | None) -> Loaded:
     loaded = load(parse_flags(context.args), os.environ, file)
     if context.command.name != "serve":  # which has a log for it
-        for variable, nearest in loaded.strangers.items():
+        for variable, nearest in loaded.unknown_variables.items():
             typer.echo(f"trunkline: {variable} is no setting and is ignored; the nearest is {nearest}", err=True)
     return loaded
 
@@ -69,7 +69,7 @@ def serve(context: typer.Context, config: ConfigFile = None) -> None:
     outlet = log.Outlet(None if 2 in _CLOSED else 2)
     log.configure(settings.log, outlet, terminal=2 not in _CLOSED and os.isatty(2))
     log.take_over()
-    for variable, nearest in loaded.strangers.items():
+    for variable, nearest in loaded.unknown_variables.items():
         structlog.get_logger().warning("unknown_variable_ignored", variable=variable, nearest=nearest)
     # Callbacks resolve their hosts on libuv's threads; one dead DNS server must not hold the others up.
     os.environ.setdefault("UV_THREADPOOL_SIZE", "16")

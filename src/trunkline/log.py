@@ -57,7 +57,7 @@ class Outlet:
         self._descriptor = descriptor
         self._lines: SimpleQueue[str | None] = SimpleQueue()
         # One for each thread that counts, so that no count is lost between two.
-        self._no_room, self._unwritten, self._elsewhere, self._told = 0, 0, 0, 0
+        self._no_room, self._unwritten, self._elsewhere, self._reported = 0, 0, 0, 0
         self._torn = False
         """The last line was written in part."""
         self._finished = threading.Event()
@@ -89,16 +89,16 @@ class Outlet:
             if not self._write(line):
                 self._unwritten += 1
             elif self._lines.empty():
-                self._tell()
-        self._tell()
+                self._report_dropped()
+        self._report_dropped()
         self._finished.set()
 
-    def _tell(self) -> None:
+    def _report_dropped(self) -> None:
         dropped = self.dropped
-        if dropped > self._told:
-            told = {"event": "log_lines_dropped", "dropped": dropped - self._told, "level": "warning"}
-            if self._write(_rendered("warning", _stamp(None, "warning", told))):
-                self._told = dropped
+        if dropped > self._reported:
+            line = {"event": "log_lines_dropped", "dropped": dropped - self._reported, "level": "warning"}
+            if self._write(_rendered("warning", _stamp(None, "warning", line))):
+                self._reported = dropped
 
     def _write(self, line: str) -> bool:
         rest = line.encode("utf-8", "backslashreplace") + b"\n"

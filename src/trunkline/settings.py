@@ -34,7 +34,7 @@ class Loaded:
 
     settings: Settings
     origins: dict[str, str]
-    strangers: dict[str, str]
+    unknown_variables: dict[str, str]
     """Variables of the environment that look like ours and are none, each with the one that is most like it. An
     orchestrator makes such by itself, Kubernetes `TRUNKLINE_SERVICE_HOST` for a service of that name."""
 
@@ -91,7 +91,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None
 
     Raises StartupError with one line that names the setting, its value and where the value came from.
     """
-    found, strangers = _read_environment(environ)
+    found, unknown_variables = _read_environment(environ)
     layers = {"file": _read_file(file), "environment": found, "flag": _nest(flags)}
     origins = dict.fromkeys(leaves(), "default")
     values: dict[str, Any] = {}
@@ -102,7 +102,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise StartupError(_in_words(error, origins)) from None
-    return Loaded(settings, {name: origins[name] for name in leaves()}, strangers)
+    return Loaded(settings, {name: origins[name] for name in leaves()}, unknown_variables)
 
 
 def value_of(settings: Settings, name: str) -> object:
@@ -133,10 +133,10 @@ def _read_file(file: Path | None) -> dict[str, Any]:
 
 
 def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What is set, and the strangers, as in `Loaded`. Raises StartupError for a misspelt setting: an unknown name in a
-    section of ours. That would open what somebody meant to close."""
+    """What is set, and `Loaded.unknown_variables`. Raises StartupError for an unknown name in a section of ours: a
+    misspelt setting could leave a door open."""
     found: dict[str, Any] = {}
-    strangers: dict[str, str] = {}
+    unknown_variables: dict[str, str] = {}
     known = {PREFIX + name.upper().replace(".", "__"): name for name in leaves()}
     for key, value in environ.items():
         if not key.startswith(PREFIX) or key == compiled.ENV_VAR:
@@ -147,8 +147,8 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[
         elif key.removeprefix(PREFIX).partition("__")[0].lower() in _sections() and "__" in key:
             raise StartupError(f"no such setting: {key} ({_hint(key, '', known)})")
         else:
-            strangers[key] = get_close_matches(key.upper(), known, 1, cutoff=0)[0]
-    return found, strangers
+            unknown_variables[key] = get_close_matches(key.upper(), known, 1, cutoff=0)[0]
+    return found, unknown_variables
 
 
 def _sections() -> frozenset[str]:

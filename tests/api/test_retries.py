@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import Request
 
 from trunkline.api.app import IdempotencyCache
-from trunkline.api.retries import fingerprint, once
+from trunkline.api.retries import fingerprint, once_per_key
 
 Made = Callable[[], Awaitable[str]]
 
@@ -24,7 +24,7 @@ class Client:
     async def send(self, make: Made, count: str | None = None, key: bytes = b"k") -> str:
         """`count`: what the request says of its tries."""
         headers = [] if count is None else [(b"x-stainless-retry-count", count.encode())]
-        return await once(Request({"type": "http", "headers": headers}), self.tries, key, make, self.counters)
+        return await once_per_key(Request({"type": "http", "headers": headers}), self.tries, key, make, self.counters)
 
 
 def making(*answers: str) -> Made:

@@ -257,7 +257,7 @@ async def test_a_status_of_redirection_without_a_place_is_an_answer(client: Clie
 async def test_a_url_of_nowhere_is_hopeless(client: Client, url: str) -> None:
     with pytest.raises(RequestFailed) as error:
         await get(client, url)
-    assert error.value.hopeless
+    assert error.value.permanent
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ async def test_silent_names_hold_up_nobody_and_are_asked_for_once_each(
 async def test_a_silent_name_fails_in_time_and_leaves_nothing_behind(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(names_module, "PATIENCE", 0.3)
+    monkeypatch.setattr(names_module, "LOOKUP_TIMEOUT", 0.3)
     assert names._resolver is not None
     names._resolver.lifetime = 0.3
 

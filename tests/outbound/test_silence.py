@@ -41,7 +41,7 @@ from trunkline.webhooks.signing import Signer
 ACCOUNT = "5f1c9d2e-0000-4000-8000-000000000001"
 MARGIN = 1.0
 """Seconds for a machine that is busy with other things; each of those silent hosts would cost five at least."""
-PATIENCE = 100
+LONG = 100
 """Seconds for everything, so that what is silent stays so on such a machine."""
 WAV = b"RIFF" + bytes(100)
 
@@ -167,10 +167,10 @@ class House:
         self.store = store
         self.dialler = Dialler(Names(("127.0.0.1", name_server)))
         self.signer = Signer.load(directory)
-        settings = TexmlSettings(fetch_timeout=PATIENCE, sound_timeout=PATIENCE)
+        settings = TexmlSettings(fetch_timeout=LONG, sound_timeout=LONG)
         self.fetcher = Fetcher(settings, self.signer, self.dialler)
         self.sounds = Sounds(settings, FileCache(directory / "cache", 10**7), directory / "tones", self.dialler)
-        self.delivery = Delivery(CallbackSettings(timeout=PATIENCE), store, self.signer, self.dialler)
+        self.delivery = Delivery(CallbackSettings(timeout=LONG), store, self.signer, self.dialler)
         self.sender = Sender(self.dialler)
         self.streams: list[StreamConnection] = []
         self.number = 0
@@ -203,7 +203,7 @@ class House:
         identity = StreamIdentity(
             StreamSid("s"), AccountSid(ACCOUNT), CallSid("v3:c"), CallSessionId("x"), "+1555", "+1556"
         )
-        params, settings = StreamParams(url, enable_reconnect=False), StreamSettings(connect_timeout=PATIENCE)
+        params, settings = StreamParams(url, enable_reconnect=False), StreamSettings(connect_timeout=LONG)
         stream = StreamConnection(
             params, identity, "PCMU", settings, told.put_nowait, NoDecoder(), lambda digits: None, self.sender
         )
@@ -225,7 +225,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path, zone: tuple[Zone, int], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setattr(names_module, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(names_module, "LOOKUP_TIMEOUT", LONG)
     store = await Store.open(StoreSettings(directory=tmp_path))
     house = House(tmp_path, store, zone[1])
     await house.delivery.start()

@@ -70,7 +70,7 @@ def test_what_may_pass_is_tried_again_until_the_last_try(answer: AttemptResult) 
     "answer",
     [
         *(AttemptResult(status=code) for code in (301, 302, 304, 307, 400, 401, 404, 410)),
-        AttemptResult(error="URL", hopeless=True),
+        AttemptResult(error="URL", permanent=True),
     ],
 )
 def test_redirects_other_4xx_and_the_impossible_are_final(answer: AttemptResult) -> None:

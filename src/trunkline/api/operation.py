@@ -13,7 +13,7 @@ from trunkline.api import bodies
 from trunkline.api.auth import Principal
 from trunkline.api.bodies import Fields
 from trunkline.api.readers import Field
-from trunkline.api.retries import Tries, fingerprint, once
+from trunkline.api.retries import Tries, fingerprint, once_per_key
 from trunkline.calls.control import Applications, CallControl
 from trunkline.errors import AuthenticationFailed
 from trunkline.ids import CallSid
@@ -74,13 +74,13 @@ class ApiRequest:
         """The body as it came, and its fields. Raises PayloadTooLarge, UnsupportedMediaType, InvalidRequest."""
         return await bodies.fields_of(self.http, self.services.body_limit)
 
-    async def once(self, scope: str, body: bytes, make: Callable[[], Awaitable[T]]) -> T:
+    async def once_per_key(self, scope: str, body: bytes, make: Callable[[], Awaitable[T]]) -> T:
         """What `make` makes; for a repeat of a request of the last minute, what its first try made.
 
         `scope` names what is made: equal bodies in another scope are no repeat.
         """
         key = fingerprint(self.principal.api_key, scope, body)
-        return await once(self.http, self.services.tries, key, make, self.services.counters)
+        return await once_per_key(self.http, self.services.tries, key, make, self.services.counters)
 
 
 Handler = Callable[[ApiRequest], Awaitable[Response]]

@@ -27,7 +27,7 @@ class Tries(Protocol[T]):
         """Try, and keep the answer. Raises what `make` raises."""
 
 
-async def once(
+async def once_per_key(
     request: Request, tries: Tries[T], key: bytes, make: Callable[[], Awaitable[T]], counters: Counter[str]
 ) -> T:
     """What `make` makes, or made at the first try of a request that is marked as a repeat. Raises what it raises."""

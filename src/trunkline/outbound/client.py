@@ -40,14 +40,14 @@ Sign = Callable[[str, bytes], list[Header]]
 class RequestFailed(Exception):
     """There is no answer; the text says why, for people."""
 
-    hopeless = False
+    permanent = False
     """It cannot be sent at all, so that no repeat would help."""
 
 
 class Unsendable(RequestFailed):
     """The URL leads nowhere, or makes no request."""
 
-    hopeless = True
+    permanent = True
 
 
 @dataclass(frozen=True, slots=True)

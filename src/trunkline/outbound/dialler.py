@@ -12,7 +12,7 @@ from functools import cache
 
 from trunkline.outbound.names import Names, UnknownHost
 
-ADDRESS_PATIENCE = 1.0
+ADDRESS_TIMEOUT = 1.0
 """Seconds that one address of a host may take to answer while there are others: about how long a lost first packet
 takes to be repeated (RFC 6298 section 2). An address that leads nowhere must not eat the whole timeout."""
 
@@ -58,7 +58,7 @@ class Dialler:
         failure: OSError = UnknownHost(host, "the name has no address")
         for number, address in enumerate(addresses, 1):
             try:
-                return await _connect(address, port, prepare, ADDRESS_PATIENCE if number < len(addresses) else None)
+                return await _connect(address, port, prepare, ADDRESS_TIMEOUT if number < len(addresses) else None)
             except OSError as problem:
                 problem.__traceback__ = None  # its frames hold the exception itself
                 failure = problem
@@ -69,7 +69,7 @@ class Dialler:
 
 
 async def _connect(
-    address: str, port: int, prepare: Callable[[socket.socket], None] | None, patience: float | None
+    address: str, port: int, prepare: Callable[[socket.socket], None] | None, seconds: float | None
 ) -> socket.socket:
     ((family, kind, protocol, _, where), *_) = socket.getaddrinfo(
         address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
@@ -79,7 +79,7 @@ async def _connect(
         sock.setblocking(False)
         if prepare is not None:
             prepare(sock)
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             await asyncio.get_running_loop().sock_connect(sock, where)
         on_failure.pop_all()
     return sock

@@ -23,7 +23,7 @@ from dns.resolver import NXDOMAIN, Answer, NoAnswer, NoNameservers, NoResolverCo
 from trunkline.outbound.urls import is_address
 
 HOSTS, RESOLV, NSSWITCH = Path("/etc/hosts"), Path("/etc/resolv.conf"), Path("/etc/nsswitch.conf")
-PATIENCE = 5.0
+LOOKUP_TIMEOUT = 5.0
 """Seconds that a name's servers may take altogether."""
 RESOLUTION_DELAY = 0.05
 """Seconds that the other family may take once one has answered (RFC 8305 section 3)."""
@@ -90,7 +90,7 @@ class Names:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def look_up(self, host: str, family: int = socket.AF_UNSPEC) -> ResolvedName:
-        """Of one family or of both. Raises UnknownHost, within `PATIENCE` seconds or a little more."""
+        """Of one family or of both. Raises UnknownHost, within `LOOKUP_TIMEOUT` seconds or a little more."""
         found = await self._look_up(host)
         if family == socket.AF_UNSPEC:
             return found
@@ -136,7 +136,7 @@ class Names:
                 self._resolver = Resolver(configure=False)
             if self._server is not None:
                 self._resolver.nameservers, self._resolver.port = [self._server[0]], self._server[1]
-            self._resolver.lifetime = PATIENCE
+            self._resolver.lifetime = LOOKUP_TIMEOUT
 
     async def _ask(self, host: str) -> ResolvedName | UnknownHost:
         """The failure is a value: an exception would keep the frames that it went through."""
@@ -160,7 +160,7 @@ class Names:
             self._threads = ThreadPoolExecutor(THREADS, "names")
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(LOOKUP_TIMEOUT):
                 rows = await loop.run_in_executor(self._threads, socket.getaddrinfo, host, None, 0, socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             return None
@@ -250,7 +250,7 @@ async def _one_family(resolver: Resolver, host: str, kind: str) -> Answer | Unkn
             if isinstance(inner, BaseException):
                 inner.__traceback__ = None  # its frames hold this list
         if isinstance(problem, Timeout):
-            return UnknownHost(host, f"no name server answered within {PATIENCE:g} s", silent=True)
+            return UnknownHost(host, f"no name server answered within {LOOKUP_TIMEOUT:g} s", silent=True)
         return UnknownHost(host, "the name servers fail", silent=True)
     except DNSException as problem:
         return UnknownHost(host, str(problem) or type(problem).__name__)

@@ -188,8 +188,8 @@ class Delivery:
         except TimeoutError:
             answer = AttemptResult(error=f"no answer within {self._settings.timeout:g} s")
         except RequestFailed as error:
-            words = f"cannot be sent: {error}" if error.hopeless else str(error)
-            answer = AttemptResult(error=words, hopeless=error.hopeless)
+            words = f"cannot be sent: {error}" if error.permanent else str(error)
+            answer = AttemptResult(error=words, permanent=error.permanent)
         except Exception as error:
             log.error("callback_attempt_failed", reason=repr(error), exc_info=True, **_ids(record))
             answer = AttemptResult(error=type(error).__name__)

@@ -55,7 +55,7 @@ class AttemptResult:
     error: str | None = None
     retry_after: float | None = None
     """Seconds that the receiver asked to be left alone."""
-    hopeless: bool = False
+    permanent: bool = False
     """The request cannot be made at all, so that no repeat would help."""
 
 
@@ -116,7 +116,7 @@ def judge(settings: CallbackSettings, answer: AttemptResult, tries: int, jitter:
     if status is not None and 200 <= status < 300:
         return AttemptDecision("delivered", tries, None)
     again = status is None or status in RETRIED_STATUSES or status >= 500
-    if answer.hopeless or not again or tries >= settings.tries:
+    if answer.permanent or not again or tries >= settings.tries:
         return AttemptDecision("failed", tries, None)
     asked = min(answer.retry_after or 0.0, RETRY_AFTER_LIMIT)
     return AttemptDecision("pending", tries, max(asked, wait_before(settings, tries, jitter)))
@@ -155,7 +155,7 @@ class Outbox:
         self._may_go: deque[str] = deque()
         """Keys whose heads have their turn."""
         schedule = sum(wait_before(settings, n) for n in range(1, settings.tries))
-        self._patience = max(GIVE_UP * schedule, GIVE_UP_FLOOR)
+        self._give_up_after = max(GIVE_UP * schedule, GIVE_UP_FLOOR)
         self._lanes: dict[str, deque[_QueuedCallback]] = {}
         self._hosts: dict[str, _HostState] = {}
         self._waiting: list[tuple[float, int, str]] = []
@@ -281,10 +281,10 @@ class Outbox:
         entry = self._in_flight.pop(callback_id)
         record = entry.record
         host = self._hosts[record.host]
-        self._leave(entry, answered=None if answer.hopeless else answer.status is not None)
+        self._leave(entry, answered=None if answer.permanent else answer.status is not None)
         if answer.status is not None:
             host.silent_since = None
-        elif host.silent_since is None and not answer.hopeless:
+        elif host.silent_since is None and not answer.permanent:
             host.silent_since = now
         entry.tries += 1
         verdict = judge(self._settings, answer, entry.tries, jitter)
@@ -317,7 +317,7 @@ class Outbox:
 
     def _is_given_up(self, entry: _QueuedCallback, now: float) -> bool:
         since = self._hosts[entry.record.host].silent_since
-        return since is not None and now - since > self._patience and now - entry.born > self._patience
+        return since is not None and now - since > self._give_up_after and now - entry.born > self._give_up_after
 
     def _drop_head(self, key: str, now: float) -> None:
         lane = self._lanes[key]

@@ -78,7 +78,9 @@ async def _create(request: ApiRequest) -> Response:
     body, fields = await request.body()
     changes = application_changes(fields, create=True)
     applications, account = request.services.applications, request.principal.account
-    return _one(await request.once("texml_applications", body, lambda: applications.create(account, changes)), 201)
+    return _one(
+        await request.once_per_key("texml_applications", body, lambda: applications.create(account, changes)), 201
+    )
 
 
 async def _list(request: ApiRequest) -> Response:

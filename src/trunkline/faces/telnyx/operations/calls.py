@@ -195,7 +195,7 @@ async def _place(request: ApiRequest, application_id: str | None = None) -> Resp
     wanted = call_request(fields if application_id is None else fields.having("ApplicationSid", application_id))
     control, account = request.services.control, request.principal.account
     scope = f"applications/{application_id}" if application_id is not None else "calls"
-    view = await request.once(scope, body, lambda: control.place(account, wanted))
+    view = await request.once_per_key(scope, body, lambda: control.place(account, wanted))
     missed = without_effect(fields)
     if missed:
         request.services.counters["calls_with_fields_without_effect"] += 1

@@ -101,7 +101,7 @@ async def _start(request: ApiRequest) -> Response:
     body, fields = await request.body()
     params = stream_params(fields)
     control, account, call = request.services.control, request.principal.account, request.call_sid
-    view = await request.once(f"streams {call}", body, lambda: control.start_stream(account, call, params))
+    view = await request.once_per_key(f"streams {call}", body, lambda: control.start_stream(account, call, params))
     return JSONResponse(resources.started_stream(view))
 
 
