@@ -13,7 +13,7 @@ from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
 from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.rtp import rtcp
 from trunkline.media.rtp.packet import RtpPacket, build, parse, payload_of
-from trunkline.sdp.negotiate import answer_text, negotiate
+from trunkline.sdp.negotiate import make_answer, negotiate
 from trunkline.sdp.session import parse as parse_sdp
 from trunkline.sdp.values import Endpoint, MediaParams, NotAcceptable, SdpError
 from trunkline.speedups import DATAGRAM_LIMIT
@@ -112,7 +112,8 @@ def test_sdp(body: bytes) -> None:
         params = negotiate(offer, ("PCMU", "PCMA", "G722", "OPUS"))
     except NotAcceptable:
         return
-    answer = parse_sdp(answer_text(offer, params, Endpoint("192.0.2.9", 4000), 1, 1).encode())
+    answer = make_answer(offer, params, Endpoint("192.0.2.9", 4000), 1, 1)
+    assert parse_sdp(answer.render().encode()) == answer
     assert [media.kind for media in answer.media] == [media.kind for media in offer.media]
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.sdp.crypto import LIFETIME_LIMIT, RANDOM_BYTES, SUITES, Crypto, Security, choose, fresh, parse
-from trunkline.sdp.negotiate import accept_answer, answer_text, negotiate, offer_text
+from trunkline.sdp.negotiate import accept_answer, make_answer, make_offer, negotiate
 from trunkline.sdp.session import SessionDescription
 from trunkline.sdp.session import parse as parse_sdp
 from trunkline.sdp.values import Endpoint, MediaParams, NotAcceptable, SrtpKeys
@@ -106,7 +106,7 @@ def test_an_encrypted_offer_is_answered_in_kind() -> None:
     offer = secure(f"a=crypto:5 {S32} {INLINE}|2^31")
     params = negotiate(offer, CODECS, OPTIONAL)
     assert params.srtp == SrtpKeys(S32, 5, OURS[1].key, THEIRS)
-    (audio,) = parse_sdp(answer_text(offer, params, LOCAL, 1, 1).encode()).media
+    (audio,) = parse_sdp(make_answer(offer, params, LOCAL, 1, 1).render().encode()).media
     assert audio.protocol == "RTP/SAVP"
     assert [value for name, value in audio.attributes if name == "crypto"] == [
         f"5 {S32} inline:{b64encode(OURS[1].key).decode()}"
@@ -137,7 +137,7 @@ def test_crypto_lines_of_a_plain_profile_are_taken_and_answered_under_it(securit
     offer = sdp(f"m=audio 4000 {profile} 0", f"a=crypto:1 AEAD_AES_256_GCM {INLINE}", f"a=crypto:2 {S32} {INLINE}")
     params = negotiate(offer, CODECS, security)
     assert params.srtp == SrtpKeys(S32, 2, OURS[1].key, THEIRS)
-    (audio,) = parse_sdp(answer_text(offer, params, LOCAL, 1, 1).encode()).media
+    (audio,) = parse_sdp(make_answer(offer, params, LOCAL, 1, 1).render().encode()).media
     assert audio.protocol == profile
     assert audio.attribute("crypto") == f"2 {S32} inline:{b64encode(OURS[1].key).decode()}"
 
@@ -151,7 +151,7 @@ def test_where_those_lines_cannot_be_taken_the_audio_is_plain(security: Security
     offer = sdp("m=audio 4000 RTP/AVP 0", line)
     params = negotiate(offer, CODECS, security)
     assert params.srtp is None
-    assert "crypto" not in answer_text(offer, params, LOCAL, 1, 1)
+    assert "crypto" not in make_answer(offer, params, LOCAL, 1, 1).render()
 
 
 @pytest.mark.parametrize(
@@ -161,21 +161,21 @@ def test_a_plain_description_with_crypto_lines_goes_before_one_without(security:
     offer = sdp("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0", LINE)
     params = negotiate(offer, CODECS, security)
     assert params.remote.port == port
-    assert [media.port > 0 for media in parse_sdp(answer_text(offer, params, LOCAL, 1, 1).encode()).media] == [
+    assert [media.port > 0 for media in parse_sdp(make_answer(offer, params, LOCAL, 1, 1).render().encode()).media] == [
         port == 4000,
         port == 4002,
     ]
 
 
 def test_crypto_lines_in_an_answer_to_an_offer_without_mean_nothing() -> None:
-    offer = parse_sdp(offer_text(CODECS, LOCAL, 1, 1).encode())
+    offer = parse_sdp(make_offer(CODECS, LOCAL, 1, 1).render().encode())
     assert accept_answer(offer, sdp("m=audio 4000 RTP/AVP 0", LINE)).srtp is None
 
 
 @pytest.mark.parametrize("encrypted", [True, False])
 def test_a_call_encrypted_under_a_plain_profile_may_become_plain_where_that_is_allowed(encrypted: bool) -> None:
     offer = sdp("m=audio 4000 RTP/AVP 0", LINE)
-    ours = parse_sdp(answer_text(offer, negotiate(offer, CODECS, OPTIONAL), LOCAL, 1, 1).encode())
+    ours = parse_sdp(make_answer(offer, negotiate(offer, CODECS, OPTIONAL), LOCAL, 1, 1).render().encode())
     answer = sdp("m=audio 4000 RTP/AVP 0", *[LINE] * encrypted)
     assert (accept_answer(ours, answer, srtp="optional").srtp is not None) == encrypted
     if not encrypted:
@@ -191,9 +191,9 @@ def test_a_call_encrypted_under_a_plain_profile_may_become_plain_where_that_is_a
 def test_of_a_plain_and_an_encrypted_description_the_setting_takes_one(security: Security, ports: list[int]) -> None:
     offer = sdp("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/SAVP 0 8", LINE)
     params = negotiate(offer, CODECS, security)
-    answer = parse_sdp(answer_text(offer, params, LOCAL, 1, 1).encode())
+    answer = parse_sdp(make_answer(offer, params, LOCAL, 1, 1).render().encode())
     assert [media.port for media in answer.media] == ports
-    assert ("crypto" in answer_text(offer, params, LOCAL, 1, 1)) == (ports[0] == 0)
+    assert ("crypto" in make_answer(offer, params, LOCAL, 1, 1).render()) == (ports[0] == 0)
 
 
 def test_an_unusable_encrypted_description_gives_way_to_a_plain_one() -> None:
@@ -204,11 +204,11 @@ def test_an_unusable_encrypted_description_gives_way_to_a_plain_one() -> None:
 
 
 def test_both_ends_of_our_encrypted_offer_agree_on_the_keys() -> None:
-    offer = parse_sdp(offer_text(CODECS, LOCAL, 1, 1, OURS).encode())
+    offer = parse_sdp(make_offer(CODECS, LOCAL, 1, 1, OURS).render().encode())
     assert offer.media[0].protocol == "RTP/SAVP"
     their_lines = fresh(bytes(RANDOM_BYTES))
     answered = negotiate(offer, CODECS, Security("required", their_lines))
-    answer = parse_sdp(answer_text(offer, answered, LOCAL, 1, 1).encode())
+    answer = parse_sdp(make_answer(offer, answered, LOCAL, 1, 1).render().encode())
     params = accept_answer(offer, answer)
     assert params.srtp == SrtpKeys(S80, 1, OURS[0].key, their_lines[0].key)
     assert answered.srtp == SrtpKeys(S80, 1, their_lines[0].key, OURS[0].key)
@@ -225,9 +225,9 @@ def test_both_ends_of_our_encrypted_offer_agree_on_the_keys() -> None:
 )
 def test_an_answer_must_take_one_of_the_lines_that_we_offered(answer: SessionDescription, reason: str) -> None:
     with pytest.raises(NotAcceptable, match=reason):
-        accept_answer(parse_sdp(offer_text(CODECS, LOCAL, 1, 1, OURS).encode()), answer)
+        accept_answer(parse_sdp(make_offer(CODECS, LOCAL, 1, 1, OURS).render().encode()), answer)
 
 
 def test_an_encrypted_answer_to_a_plain_offer_is_refused() -> None:
     with pytest.raises(NotAcceptable, match="switched off"):
-        accept_answer(parse_sdp(offer_text(CODECS, LOCAL, 1, 1).encode()), secure(LINE))
+        accept_answer(parse_sdp(make_offer(CODECS, LOCAL, 1, 1).render().encode()), secure(LINE))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.sdp.negotiate import Family, accept_answer, answer_text, negotiate, offer_text, payload_types
+from trunkline.sdp.negotiate import Family, accept_answer, make_answer, make_offer, negotiate, payload_types
 from trunkline.sdp.session import ConnectionData, MediaDescription, SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable
 
@@ -22,7 +22,7 @@ def agreed(*lines: str, accepted: tuple[str, ...] = ALL) -> MediaParams:
 
 
 def our_offer(*codecs: str) -> SessionDescription:
-    return parse(offer_text(codecs or ALL, LOCAL, 5, 1).encode())
+    return parse(make_offer(codecs or ALL, LOCAL, 5, 1).render().encode())
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,9 @@ def test_all_common_codecs_are_answered_in_our_order_or_the_peers(
 ) -> None:
     offer = sdp(f"m=audio 4000 RTP/AVP {formats}")
     params = negotiate(offer, accepted, order=order)
-    answer = parse(answer_text(offer, params, LOCAL, 1, 1, accepted, accepted if order is None else order).encode())
+    answer = parse(
+        make_answer(offer, params, LOCAL, 1, 1, accepted, accepted if order is None else order).render().encode()
+    )
     assert answer.media[0].formats == tuple(answered.split())
     assert params.payload_type == int(answered.split()[0])
     assert sorted(number for number, _ in params.heard) == sorted(map(int, answered.split()))
@@ -55,7 +57,7 @@ def test_a_codec_under_two_numbers_is_answered_under_the_first_and_heard_under_b
     offer = sdp("m=audio 4000 RTP/AVP 0 96 8", "a=rtpmap:96 PCMU/8000")
     params = negotiate(offer, ALL)
     assert (params.payload_type, dict(params.heard)) == (0, {0: "PCMU", 96: "PCMU", 8: "PCMA"})
-    answer = parse(answer_text(offer, params, LOCAL, 1, 1, ALL, ALL).encode())
+    answer = parse(make_answer(offer, params, LOCAL, 1, 1, ALL, ALL).render().encode())
     assert answer.media[0].formats == ("0", "8")
 
 
@@ -131,7 +133,7 @@ def test_sloppy_rtpmaps_are_understood_and_answered_as_they_should_be(
     offer = sdp(f"m=audio 4000 RTP/AVP {formats}", line)
     params = negotiate(offer, ALL)
     assert (params.codec, params.dtmf_payload_type) == (codec, dtmf)
-    (audio,) = parse(answer_text(offer, params, LOCAL, 1, 1).encode()).media
+    (audio,) = parse(make_answer(offer, params, LOCAL, 1, 1).render().encode()).media
     mapped = {value for name, value in audio.attributes if name == "rtpmap"}
     assert f"{params.payload_type} {codec}/8000" in mapped
     assert dtmf is None or f"{dtmf} telephone-event/8000" in mapped
@@ -200,7 +202,7 @@ def test_a_name_that_leads_nowhere_leaves_open_where_media_goes(family: Family |
     params = negotiate(offer, ALL, family=family)
     assert params.remote == Endpoint("", 4000)
     assert params.direction is Direction.SENDRECV
-    (audio,) = parse(answer_text(offer, params, LOCAL, 1, 1).encode()).media
+    (audio,) = parse(make_answer(offer, params, LOCAL, 1, 1).render().encode()).media
     assert audio.port == LOCAL.port
 
 
@@ -209,7 +211,7 @@ def test_of_both_address_families_ours_is_taken(family: Family | None, port: int
     offer = sdp("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0", "c=IN IP6 2001:db8::1")
     params = negotiate(offer, ALL, family=family)
     assert params.remote.port == port
-    answer = parse(answer_text(offer, params, LOCAL, 1, 1).encode())
+    answer = parse(make_answer(offer, params, LOCAL, 1, 1).render().encode())
     assert [media.port > 0 for media in answer.media] == [port == 4000, port == 4002]
 
 
@@ -240,7 +242,7 @@ def test_only_the_first_acceptable_audio_is_taken_and_the_rest_declined_in_place
     )
     params = negotiate(offer, ALL)
     assert params.remote.port == 5004
-    answer = parse(answer_text(offer, params, LOCAL, 77, 3).encode())
+    answer = parse(make_answer(offer, params, LOCAL, 77, 3).render().encode())
     assert [(media.kind, media.port, media.protocol) for media in answer.media] == [
         ("video", 0, "RTP/AVP"),
         ("audio", 0, "RTP/SAVP"),
@@ -274,7 +276,7 @@ def test_opus_is_taken_at_the_offers_number_with_the_events_of_its_own_clock() -
     offer = sdp(*OPUS)
     params = negotiate(offer, ("OPUS", "PCMU"))
     assert (params.codec, params.payload_type, params.dtmf_payload_type) == ("OPUS", 107, 100)
-    (audio,) = parse(answer_text(offer, params, LOCAL, 1, 1).encode()).media
+    (audio,) = parse(make_answer(offer, params, LOCAL, 1, 1).render().encode()).media
     assert audio.formats == ("107", "100")
     assert audio.attributes[:3] == (
         ("rtpmap", "107 opus/48000/2"),
@@ -299,26 +301,26 @@ def test_opus_has_no_packets_of_30_and_50_ms(wanted: int, ptime: int) -> None:
 
 
 def test_our_offer_of_opus_has_telephone_events_of_both_clocks() -> None:
-    offer = parse(offer_text(("PCMU", "OPUS"), LOCAL, 5, 1).encode())
+    offer = parse(make_offer(("PCMU", "OPUS"), LOCAL, 5, 1).render().encode())
     assert offer.media[0].formats == ("0", "111", "101", "110")
     answered = negotiate(offer, ("OPUS",))
-    answer = parse(answer_text(offer, answered, Endpoint("192.0.2.1", 4000), 1, 1).encode())
+    answer = parse(make_answer(offer, answered, Endpoint("192.0.2.1", 4000), 1, 1).render().encode())
     params = accept_answer(offer, answer)
     assert (params.codec, params.payload_type, params.dtmf_payload_type) == ("OPUS", 111, 110)
 
 
 def test_the_answer_repeats_the_offers_time_and_speaks_ipv6() -> None:
     offer = parse(b"v=0\r\no=- 1 1 IN IP6 ::1\r\ns=-\r\nc=IN IP6 2001:db8::5\r\nt=10 20\r\nm=audio 4000 RTP/AVP 0\r\n")
-    answer = answer_text(offer, negotiate(offer, ALL), Endpoint("2001:db8::9", 20002), 1, 1)
+    answer = make_answer(offer, negotiate(offer, ALL), Endpoint("2001:db8::9", 20002), 1, 1).render()
     assert "c=IN IP6 2001:db8::9\r\n" in answer
     assert "t=10 20\r\n" in answer
 
 
 def test_our_offer_is_answered_by_our_own_rules_and_understood() -> None:
-    offer = parse(offer_text(("G722", "PCMU"), LOCAL, 5, 1).encode())
+    offer = parse(make_offer(("G722", "PCMU"), LOCAL, 5, 1).render().encode())
     assert offer.media[0].formats == ("9", "0", "101")
     answered = negotiate(offer, ("PCMU",))
-    answer = parse(answer_text(offer, answered, Endpoint("192.0.2.1", 4000), 1, 1).encode())
+    answer = parse(make_answer(offer, answered, Endpoint("192.0.2.1", 4000), 1, 1).render().encode())
     params = accept_answer(offer, answer)
     assert (params.codec, params.dtmf_payload_type, params.remote) == ("PCMU", 101, Endpoint("192.0.2.1", 4000))
 
@@ -411,7 +413,7 @@ def test_an_offer_in_a_call_keeps_each_stream_in_its_place_and_the_profile(profi
         f"{OURS}m=video 0 RTP/SAVPF 96 97\r\nm=application 0 UDP/BFCP *\r\nm=audio 20000 {profile} 8 96\r\n"
         "a=rtpmap:96 telephone-event/8000\r\na=rtcp-mux\r\nm=image 0 udptl t38\r\n".encode()
     )
-    text = offer_text(("PCMU", "PCMA"), LOCAL, 5, 2, last=last)
+    text = make_offer(("PCMU", "PCMA"), LOCAL, 5, 2, last=last).render()
     assert described(text) == [
         ("video", 0, "RTP/SAVPF", "96 97"),
         ("application", 0, "UDP/BFCP", "*"),
@@ -424,7 +426,7 @@ def test_an_offer_in_a_call_keeps_each_stream_in_its_place_and_the_profile(profi
 def test_a_payload_type_keeps_its_meaning_for_the_whole_call() -> None:
     taken = {101: "opus/48000/2", 96: "telephone-event/8000", 111: "amr/8000", 97: "ilbc/8000"}
     last = parse(f"{OURS}m=audio 20000 RTP/AVP 0 96\r\na=rtpmap:96 telephone-event/8000\r\n".encode())
-    offer = parse(offer_text(("PCMU", "OPUS"), LOCAL, 5, 2, last=last, taken=taken).encode())
+    offer = parse(make_offer(("PCMU", "OPUS"), LOCAL, 5, 2, last=last, taken=taken).render().encode())
     assert payload_types(offer) == {
         0: "pcmu/8000",
         101: "opus/48000/2",
@@ -432,10 +434,10 @@ def test_a_payload_type_keeps_its_meaning_for_the_whole_call() -> None:
         110: "telephone-event/48000",
     }
     taken = {96: "telephone-event/8000", 101: "telephone-event/8000"}
-    offer = parse(offer_text(("PCMU",), LOCAL, 5, 2, last=last, taken=taken).encode())
+    offer = parse(make_offer(("PCMU",), LOCAL, 5, 2, last=last, taken=taken).render().encode())
     assert set(payload_types(offer)) == {0, 96}
     taken = {101: "ilbc/8000", 111: "amr/8000", 96: "speex/8000"}
-    offer = parse(offer_text(("PCMU", "OPUS"), LOCAL, 5, 2, taken=taken).encode())
+    offer = parse(make_offer(("PCMU", "OPUS"), LOCAL, 5, 2, taken=taken).render().encode())
     assert payload_types(offer) == {
         0: "pcmu/8000",
         97: "opus/48000/2",
@@ -527,7 +529,8 @@ def test_an_answer_is_always_a_legal_one(offer: SessionDescription, accepted: tu
         params = negotiate(offer, accepted, order=order)
     except NotAcceptable:
         return
-    answer = parse(answer_text(offer, params, LOCAL, 1, 1, accepted, order).encode())
+    answer = make_answer(offer, params, LOCAL, 1, 1, accepted, order)
+    assert parse(answer.render().encode()) == answer
     check_answer(offer, answer)
     (audio,) = (one for one in answer.media if one.port)
     assert audio.port == LOCAL.port
@@ -544,10 +547,11 @@ def test_whatever_answers_our_offer_its_outcome_is_something_that_both_described
     offer: SessionDescription, answer: SessionDescription, accepted: tuple[str, ...]
 ) -> None:
     try:
-        last = parse(answer_text(offer, negotiate(offer, accepted), LOCAL, 1, 1, accepted).encode())
+        last = parse(make_answer(offer, negotiate(offer, accepted), LOCAL, 1, 1, accepted).render().encode())
     except NotAcceptable:
         return
-    ours = parse(offer_text(accepted, LOCAL, 1, 2, last=last, taken=payload_types(offer)).encode())
+    ours = make_offer(accepted, LOCAL, 1, 2, last=last, taken=payload_types(offer))
+    assert parse(ours.render().encode()) == ours
     assert [(one.kind, one.protocol) for one in ours.media] == [(one.kind, one.protocol) for one in offer.media]
     theirs = payload_types(offer)
     assert all(theirs.get(number, meaning) == meaning for number, meaning in payload_types(ours).items())
@@ -601,6 +605,6 @@ def test_an_answer_has_one_line_for_each_of_the_offers_and_at_most_one_open(extr
         params = negotiate(offer, ALL)
     except NotAcceptable:
         return
-    answer = parse(answer_text(offer, params, LOCAL, 1, 1).encode())
+    answer = parse(make_answer(offer, params, LOCAL, 1, 1).render().encode())
     assert [media.kind for media in answer.media] == [media.kind for media in offer.media]
     assert [media.port for media in answer.media if media.port] == [LOCAL.port]

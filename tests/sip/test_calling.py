@@ -11,7 +11,7 @@ from sip.lossy import losing
 from sip.sipp_uas import Scenario, sipp
 from trunkline.config import SipSettings
 from trunkline.demo.server import free_ports
-from trunkline.sdp.negotiate import offer_text
+from trunkline.sdp.negotiate import make_offer
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.values import (
@@ -30,7 +30,7 @@ from trunkline.sip.values import (
     SipEvent,
 )
 
-SDP = offer_text(("PCMU", "PCMA"), Endpoint("127.0.0.1", 4000), 1, 1)
+SDP = make_offer(("PCMU", "PCMA"), Endpoint("127.0.0.1", 4000), 1, 1).render()
 
 pytestmark = pytest.mark.peer
 

@@ -8,7 +8,7 @@ import pytest
 
 from peers.baresip import Baresip, Namespace, make_namespace, missing, remove_namespace
 from trunkline.config import SipSettings
-from trunkline.sdp.negotiate import offer_text
+from trunkline.sdp.negotiate import make_offer
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.values import (
@@ -47,7 +47,7 @@ async def test_baresip_is_called_answers_and_either_side_ends(transport: str, sp
 
     endpoint = SipEndpoint(SipSettings(host=space.outer, port=0), events.put_nowait)
     await endpoint.start()
-    sdp = offer_text(("PCMU",), Endpoint(space.outer, 4000), 1, 1)
+    sdp = make_offer(("PCMU",), Endpoint(space.outer, 4000), 1, 1).render()
     try:
         async with Baresip(tmp_path, space, port=PORT) as baresip:
             await baresip.says("baresip is ready")

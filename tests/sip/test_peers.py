@@ -10,7 +10,7 @@ import pytest
 
 from sip.lossy import losing
 from trunkline.config import SipSettings
-from trunkline.sdp.negotiate import accept_answer, answer_text, negotiate, offer_text
+from trunkline.sdp.negotiate import accept_answer, make_answer, make_offer, negotiate
 from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint, NotAcceptable
 from trunkline.sip.endpoint import SipEndpoint
@@ -67,17 +67,17 @@ class Answerer:
 
     def ack(self, dialog: DialogId, answer: SessionDescription | None) -> None:
         if answer is not None:
-            assert accept_answer(parse(offer_text(ACCEPTED, LOCAL, 1, 1).encode()), answer).codec == "PCMU"
+            assert accept_answer(parse(make_offer(ACCEPTED, LOCAL, 1, 1).render().encode()), answer).codec == "PCMU"
             self.seen["late answers"] += 1
         if self.hangs_up:
             self.endpoint.perform(EndDialog(dialog, "enough"))
 
     def sdp(self, offer: SessionDescription | None) -> str:
         if offer is None:
-            return offer_text(ACCEPTED, LOCAL, 1, 1)
+            return make_offer(ACCEPTED, LOCAL, 1, 1).render()
         params = negotiate(offer, ACCEPTED)
         self.directions.append(params.direction)
-        return answer_text(offer, params, LOCAL, 1, 1)
+        return make_answer(offer, params, LOCAL, 1, 1).render()
 
 
 @asynccontextmanager

@@ -11,15 +11,15 @@ from trunkline.sdp.crypto import Crypto, Security, SrtpRule
 from trunkline.sdp.negotiate import (
     Family,
     accept_answer,
-    answer_text,
     formats_of,
+    make_answer,
+    make_offer,
     negotiate,
-    offer_text,
     payload_types,
     stream_in_use,
     usual_formats,
 )
-from trunkline.sdp.session import SessionDescription, parse
+from trunkline.sdp.session import SessionDescription
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 
@@ -60,8 +60,6 @@ class Offers:
         """What was agreed before that."""
         self._ours: SessionDescription | None = None
         """The last description that we sent."""
-        self._text = ""
-        """The same as sent."""
         self._taken: dict[int, str] = {}
         """What the peer's payload types have stood for: they keep their meanings (RFC 3264 section 8.3.2)."""
         self._session = session
@@ -111,9 +109,7 @@ class Offers:
         self._taken |= payload_types(offer)
         stream = self._stream
         return self._describe(
-            lambda version: answer_text(
-                offer, agreed, self.local, self._session, version, rules.codecs, rules.order, stream
-            )
+            make_answer(offer, agreed, self.local, self._session, self._version + 1, rules.codecs, rules.order, stream)
         )
 
     def withdraw(self) -> MediaParams:
@@ -130,9 +126,9 @@ class Offers:
         elif self.rules.srtp == "required":
             lines = crypto.fresh(self._random(crypto.RANDOM_BYTES))
         self.open = True
-        last = self._ours
+        version = self._version + 1
         return self._describe(
-            lambda version: offer_text(self.rules.codecs, self.local, self._session, version, lines, last, self._taken)
+            make_offer(self.rules.codecs, self.local, self._session, version, lines, self._ours, self._taken)
         )
 
     def listening(self) -> MediaParams:
@@ -167,11 +163,10 @@ class Offers:
         earlier = dict(self.agreed.heard) if self.agreed else {}
         return replace(params, heard=tuple({**earlier, **dict(params.heard)}.items()))
 
-    def _describe(self, text_of: Callable[[int], str]) -> str:
-        """A description of ours; its version grows when it differs from the last one, and only then (section 8)."""
-        text = text_of(self._version)
-        if text != self._text:
+    def _describe(self, ours: SessionDescription) -> str:
+        """The text of a description of ours, made with the next version: the version grows where it differs from the
+        last one, and only then (section 8)."""
+        if self._ours is None or replace(ours, origin=self._ours.origin) != self._ours:
             self._version += 1
-            self._text = text_of(self._version)
-            self._ours = parse(self._text.encode())
-        return self._text
+            self._ours = ours
+        return self._ours.render()

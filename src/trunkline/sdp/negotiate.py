@@ -1,6 +1,6 @@
 """Offer and answer (RFC 3264) for one audio stream, as pure functions.
 
-Either the peer offers (`negotiate`, then `answer_text` in our 200), or we do (`offer_text` in our INVITE, or in the 200
+Either the peer offers (`negotiate`, then `make_answer` in our 200), or we do (`make_offer` in our INVITE, or in the 200
 to one that came without an offer, then `accept_answer`); a re-INVITE is one of the two.
 
 Of the peer's media descriptions the one that is in use is taken again, else the first acceptable audio one, an
@@ -88,7 +88,7 @@ def negotiate(
         ptime=_ptime(offer, media, codec),
         remote=remote,
         direction=_direction(offer, media, remote),
-        dtmf_payload_type=_telephone_event(media, codec),
+        dtmf_payload_type=_telephone_event(dict(_encodings(media)), codec),
         remote_rtcp=None if mux else _rtcp(media, remote),
         rtcp_mux=mux,
         srtp=_keys(media, security),
@@ -96,7 +96,7 @@ def negotiate(
     )
 
 
-def answer_text(
+def make_answer(
     offer: SessionDescription,
     params: MediaParams,
     local: Endpoint,
@@ -105,7 +105,7 @@ def answer_text(
     accepted: Sequence[str] = (),
     order: Sequence[str] = (),
     stream: int | None = None,
-) -> str:
+) -> SessionDescription:
     """Our answer to `offer`, of which `negotiate` made `params` with the same `accepted`, `order` and `stream`; `local`
     is where we receive RTP. An offer without any stream gets an answer without one.
 
@@ -122,7 +122,7 @@ def answer_text(
             common = _common(media, (params.codec, *accepted), (params.codec, *order))
             numbered = [(number, CODECS[codec].encoding) for number, codec in common]
             encodings = dict(_encodings(media))
-            events = dict.fromkeys(_telephone_event(media, codec) for _, codec in common)
+            events = dict.fromkeys(_telephone_event(encodings, codec) for _, codec in common)
             numbered += [(number, encodings[number]) for number in events if number is not None]
             answers.append(_audio(numbered, local, params, media.protocol, lines, mux=params.rtcp_mux))
         else:
@@ -132,10 +132,10 @@ def answer_text(
         connection=_connection(local),
         timing=offer.timing,
         media=tuple(answers),
-    ).render()
+    )
 
 
-def offer_text(
+def make_offer(
     accepted: Sequence[str],
     local: Endpoint,
     session_id: int,
@@ -143,7 +143,7 @@ def offer_text(
     lines: Sequence[Crypto] = (),
     last: SessionDescription | None = None,
     taken: Mapping[int, str] | None = None,
-) -> str:
+) -> SessionDescription:
     """Our offer: the codecs `accepted` in that order, and telephone-event; with crypto lines, of encrypted audio alone.
 
     `last` is our last description in the call, if there was one: its media descriptions stay in their places, ours
@@ -159,7 +159,7 @@ def offer_text(
         origin=_origin(local, session_id, version),
         connection=_connection(local),
         media=tuple(ours if media is before else _declined(media) for media in streams) or (ours,),
-    ).render()
+    )
 
 
 def accept_answer(
@@ -350,9 +350,8 @@ def _encodings(media: MediaDescription) -> Iterator[tuple[int, str]]:
         words = value.split(None, 1) if name == "rtpmap" else []
         if len(words) == 2:
             mapped[words[0]] = canonical(words[1])
-    static = {str(codec.payload_type): codec.encoding for codec in CODECS.values() if codec.payload_type < DYNAMIC}
     for text in media.formats:
-        encoding = mapped.get(text) or static.get(text)
+        encoding = mapped.get(text) or _STATIC.get(text)
         if encoding is not None and text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < 128:
             yield int(text), encoding
 
@@ -366,13 +365,16 @@ def _codecs(media: MediaDescription) -> Iterator[tuple[int, str]]:
 
 
 _BY_ENCODING = {codec.encoding: name for name, codec in CODECS.items()}
+_STATIC = {str(codec.payload_type): codec.encoding for codec in CODECS.values() if codec.payload_type < DYNAMIC}
 
 
-def _telephone_event(media: MediaDescription, codec: str) -> int | None:
+def _telephone_event(encodings: Mapping[int, str], codec: str) -> int | None:
     """Of the codec's own clock, else of 8000, which some offer to every codec."""
-    offered = {encoding: number for number, encoding in reversed(list(_encodings(media)))}
-    events = (telephone_event(codec).encoding, TELEPHONE_EVENTS[8000].encoding)
-    return next((offered[encoding] for encoding in events if encoding in offered), None)
+    for wanted in (telephone_event(codec).encoding, TELEPHONE_EVENTS[8000].encoding):
+        for number, encoding in encodings.items():
+            if encoding == wanted:
+                return number
+    return None
 
 
 def _ptime(offer: SessionDescription, media: MediaDescription, codec: str) -> int:

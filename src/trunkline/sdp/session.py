@@ -149,6 +149,7 @@ Line = tuple[str, str]
 
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f]")
 _LINE = re.compile(r"(\S)[ \t]?=(.*)", re.DOTALL)
 
 
@@ -166,7 +167,7 @@ def _lines(body: bytes) -> list[Line]:
         line = _LINE.fullmatch(stripped)
         if line is None:
             raise SdpError(f"line {number} of the SDP is not of the form x=value")
-        if any(ord(character) < 32 and character != "\t" for character in stripped):
+        if _CONTROL.search(stripped):
             raise SdpError(f"line {number} of the SDP holds a control character")
         lines.append((line[1], line[2].strip()))
     if not lines:
