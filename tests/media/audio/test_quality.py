@@ -73,3 +73,17 @@ def test_a_peer_that_counts_oddly_breaks_nothing(make_leg: MakeLeg) -> None:
         told = leg.report(Seconds(103))
         assert told.peer_loss_percent == -1 or 0 <= told.peer_loss_percent <= 100
         assert told.peer_mos == -1 or 1 <= told.peer_mos <= 4.5
+
+
+def test_delay_is_half_the_round_trip_one_packet_and_a_buffer_of_twice_the_jitter() -> None:
+    assert mos(0, 0, 200, 20) == mos(0, 50, -1, 20) == mos(0, 0, -1, 120) == mos(0, 25, 100, 20)
+    assert mos(0, 0, 200, 20) < mos(0, 0, -1, 20) == mos(0, 0, 0, 20)
+
+
+def test_it_agrees_with_the_e_model_below_and_above_the_knee() -> None:
+    """G.107 with Id simplified as by Cole and Rosenbluth: R = 93.2 - 0.024 d - 0.11 (d - 177.3) H(d - 177.3) - Ie."""
+    for delay, loss in ((100, 0), (177, 2), (277.3, 0), (400, 5), (60, 30)):
+        rating = 93.2 - 0.024 * delay - 0.11 * max(0, delay - 177.3) - 95 * loss / (loss + 25.1)
+        opinion = 1 + 0.035 * rating + 7e-6 * rating * (rating - 60) * (100 - rating)
+        assert mos(loss, 0, 2 * delay, 0) == pytest.approx(opinion, abs=0.005)
+    assert (mos(100, 500, 2000, 60), mos(-1, 0, 0, 20)) == (1.0, -1.0)

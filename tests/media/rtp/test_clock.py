@@ -14,7 +14,7 @@ from trunkline.config import MediaSettings
 from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
 from trunkline.media.audio.recorder import Recorder
 from trunkline.media.leg import RANDOM_BYTES, Leg
-from trunkline.media.rtp.clock import AHEAD_MS, FIRM, FOLLOW_EVERY, GAP_MS, LATER_MS, SHORT_MS, WINDOW
+from trunkline.media.rtp.clock import AHEAD_MS, FIRM, FOLLOW_EVERY, FORGIVEN, GAP_MS, LATER_MS, SHORT_MS, WINDOW, Clock
 from trunkline.media.rtp.packet import RtpPacket, build
 from trunkline.sdp.values import Endpoint, MediaParams
 
@@ -350,3 +350,145 @@ def test_time_never_runs_backwards(packets: list[tuple[int, int, float, int]], c
 def test_the_bounds_are_in_order() -> None:
     assert SHORT_MS < LATER_MS < GAP_MS < AHEAD_MS
     assert FOLLOW_EVERY % WINDOW == 0
+
+
+# ── the clock by itself: 8 units a millisecond, frames of 160 ─────────────────────────────────────────────────
+
+
+def going(frames: int = 100) -> Clock:
+    """One that was right for so many frames."""
+    clock = Clock(8)
+    assert clock.advance(0, 160, 0, 0, 0) == 160
+    assert clock.advance(160, 160, 0, 0, frames) == 160
+    return clock
+
+
+@pytest.mark.parametrize(
+    ("late", "frames", "advance"),
+    [(0, 0, 160), (400, 0, 560), (400, 5, 160), (480, 5, 160), (481, 5, 641), (-400, 0, 160)],
+)
+def test_a_clock_begins_where_it_is_and_late_where_there_was_a_pause(late: float, frames: int, advance: int) -> None:
+    clock = Clock(8)
+    assert clock.restarted
+    assert clock.advance(99_999, 160, 0, late, frames) == advance
+    assert not clock.restarted
+
+
+def test_after_lost_frames_it_begins_behind_them() -> None:
+    assert Clock(8).advance(7, 160, 3, 0, 9) == 640
+
+
+@pytest.mark.parametrize("step", [140, 150, 160, 170, 180])
+def test_durations_need_not_be_even(step: int) -> None:
+    assert going().advance(step, 160, 0, 0, 101) == step
+
+
+@pytest.mark.parametrize(
+    ("step", "late", "advance"),
+    [
+        (181, 0, 181),
+        (160 + 479, 0, 639),
+        (160 + 480, 0, 160),
+        (160 + 480, 239, 160),
+        (160 + 480, 240, 640),
+        (160 + 480, 960, 640),
+        (160 + 480, 961, 160),
+        (160 + 4800, 2399, 160 + 2399),
+        (160 + 4800, 2400, 4960),
+        (139, 0, 160),
+        (139, 1600, 160),
+        (139, 1601, 1761),
+    ],
+)
+def test_a_pause_is_believed_as_far_as_the_arrival_confirms_it_or_it_is_short(
+    step: int, late: float, advance: int
+) -> None:
+    assert going().advance(step, 160, 0, late, 101) == advance
+
+
+def test_short_pauses_are_believed_until_the_third_doubt() -> None:
+    clock = going()
+    assert [clock.advance(260, 160, 0, 0, 101 + n) for n in range(5)] == [260, 260, 260, 160, 160]
+    assert clock.advance(260, 160, 0, 0, 105 + FORGIVEN) == 160
+    assert clock.advance(260, 160, 0, 0, 200 + FORGIVEN) == 260
+
+
+def test_what_is_confirmed_takes_a_doubt_away_and_a_firm_one_is_believed_nothing() -> None:
+    clock = going()
+    for n in range(FIRM):
+        clock.advance(5000, 160, 0, 0, 101 + n)
+    assert clock.advance(160 + 800, 160, 0, 800, 120) == 160, "not even what is confirmed"
+    assert clock.advance(160 + 800, 160, 0, 800, 121) == 960
+
+
+@pytest.mark.parametrize(("late", "advance"), [(0, 480), (-160, 480), (-8000, 480), (-8001, 160)])
+def test_a_sequence_that_has_skipped_alone_is_told_by_how_early_it_is(late: float, advance: int) -> None:
+    clock = going()
+    step = 480 if late > -8001 else 160
+    assert clock.advance(480 if late >= -8000 else step, 160, 2, late, 101) == advance
+
+
+def test_a_timeline_that_is_ahead_is_held_back_by_half_a_frame_at_most() -> None:
+    clock = going()
+    assert clock.follow(-2001, 128, 160) == 0
+    assert clock.ahead
+    taken = []
+    for n in range(30):
+        clock.advance(160, 160, 0, -2001, 129 + n)
+        taken.append(clock.held_back)
+    assert taken == [80] * 25 + [1] + [0] * 4
+    assert not clock.ahead
+
+
+@pytest.mark.parametrize(("least", "ahead"), [(-2000, False), (-2001, True)])
+def test_it_is_held_back_from_a_quarter_of_a_second_on(least: float, ahead: bool) -> None:
+    clock = going()
+    clock.follow(least, 128, 160)
+    assert clock.ahead is ahead
+
+
+def test_what_is_being_held_back_is_so_to_the_end() -> None:
+    clock = going()
+    clock.follow(-2001, 128, 160)
+    clock.follow(-41, 160, 160)
+    assert clock.ahead
+    clock.follow(-40, 192, 160)
+    assert not clock.ahead
+    clock.follow(-41, 224, 160)
+    assert not clock.ahead
+
+
+@pytest.mark.parametrize(
+    ("least", "frames", "move"),
+    [(800, 128, 0), (801, 128, 801), (40, 256, 0), (41, 256, 16), (-41, 256, -16), (41, 255, 0), (700, 512, 16)],
+)
+def test_the_timeline_follows_a_drift_in_small_steps_and_a_late_window_at_once(
+    least: float, frames: int, move: int
+) -> None:
+    assert going().follow(least, frames, 160) == move
+
+
+def test_a_drift_is_measured_by_the_fastest_window() -> None:
+    clock = going()
+    assert [clock.follow(late, frames, 160) for late, frames in ((90, 192), (30, 224), (90, 256))] == [0, 0, 0]
+    assert [clock.follow(late, frames, 160) for late, frames in ((90, 448), (60, 480), (90, 512))] == [0, 0, 16]
+    assert clock.follow(90, 768, 20) == 5, "a quarter of a short frame"
+
+
+def test_lateness_is_reckoned_from_the_fastest_packet() -> None:
+    clock = going()
+    clock.follow(100, 128, 160)
+    assert clock.advance(640, 160, 0, 339, 129) == 160
+    assert clock.advance(640, 160, 0, 340, 130) == 640
+    clock.rejoin()
+    assert clock.advance(640, 160, 0, 240, 200) == 640
+
+
+def test_another_scale_begins_anew() -> None:
+    clock = going()
+    clock.follow(-2001, 128, 160)
+    clock.rescale(48)
+    assert clock.restarted
+    assert clock.advance(5, 960, 0, 0, 200) == 960
+    assert not clock.ahead
+    assert clock.advance(960 + 48 * 60, 960, 0, 0, 201) == 960
