@@ -134,3 +134,29 @@ def test_silence_is_silent_whatever_was_before(name: str, frequency: int) -> Non
         decode(encode(frame))
     quiet = np.frombuffer(b"".join(decode(codec.silence(20)) for _ in range(20)), "<i2")
     assert np.abs(quiet[-codec.sample_rate // 10 :].astype(int)).max() <= 10
+
+
+def test_each_row_is_as_its_rfc_says() -> None:
+    """RFC 3551 table 4, RFC 7587 section 4.1; L16 as RFC 3551 section 4.5.11 at rates of our own."""
+    rows = {name: (row.sample_rate, row.clock_rate, row.bytes_per_ms, row.remembers) for name, row in CODECS.items()}
+    linear = {
+        f"L16/{rate}{order}": (rate, rate, 0 if rate == 22050 else rate // 500, False)
+        for rate in (8000, 16000, 22050, 24000, 48000)
+        for order in ("", "/big")
+    }
+    assert rows == {
+        "PCMU": (8000, 8000, 8, False),
+        "PCMA": (8000, 8000, 8, False),
+        "G722": (16000, 8000, 8, True),
+        "OPUS": (48000, 48000, 0, True),
+        **linear,
+    }
+    queued = {name: row.queued_as for name, row in CODECS.items() if row.queued_as}
+    assert queued == {"OPUS": "L16/48000", "L16/22050": "L16/24000", "L16/22050/big": "L16/24000"}
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_silence_lasts_as_long_as_it_says(name: str) -> None:
+    row = CODECS[name]
+    for ptime in (20, 40, 60):
+        assert len(row.decoder()(row.silence(ptime))) == row.sample_rate * ptime // 1000 * 2

@@ -672,6 +672,18 @@ def test_redirections_in_a_circle_and_without_end_are_refused(bench: Bench) -> N
     assert gone(bench)
 
 
+def test_a_redirection_to_where_it_was_redirected_from_before_is_a_circle(bench: Bench) -> None:
+    number, invite = place_at(bench, [FIRST])
+    bench.answer(invite, "302 Moved", "one", headers=("Contact: <sip:there@192.0.2.9>",))
+    _, invite = bench.wire.take()
+    assert invite.startswith("INVITE sip:there@192.0.2.9 SIP/2.0\r\n")
+    bench.answer(invite, "302 Moved", "one", headers=("Contact: <sip:there@192.0.2.9>",))
+    refused = bench.event()
+    assert isinstance(refused, InviteRefused)
+    assert (refused.dialog, refused.status) == (number, 302)
+    assert bench.wire.take_lines() == ["ACK sip:there@192.0.2.9 SIP/2.0"]
+
+
 @pytest.mark.parametrize("own", [None, Credentials("ann", "secret")])
 @pytest.mark.parametrize(("host", "trusted"), [("192.0.2.10", True), ("192.0.2.66", False)])
 def test_credentials_are_for_the_host_that_they_were_meant_for(

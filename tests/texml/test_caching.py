@@ -61,3 +61,12 @@ def test_any_headers_are_read(values: list[str]) -> None:
     assert (
         known(*(("cache-control", value) for value in values), *(("age", value) for value in values)).fresh_until >= 100
     )
+
+
+def test_directives_have_their_values_and_flags_have_none() -> None:
+    assert directives(['no-store, Max-Age=60, private="a, b"', "max-age=7"]) == {
+        "no-store": "",
+        "max-age": "60",
+        "private": "a, b",
+    }
+    assert directives([]) == {}

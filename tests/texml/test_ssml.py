@@ -135,3 +135,28 @@ async def test_espeak_ng_speaks_the_markup(cache: FileCache) -> None:
     spelled, word = await lasts('<say-as interpret-as="characters">abc</say-as>'), await lasts("abc")
     assert spelled > word
     assert await lasts("AT &amp; T") > await lasts("AT T")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("characters", "characters"),
+        ("spell-out", "characters"),
+        ("verbatim", "characters"),
+        ("digits", "tts:digits"),
+        ("telephone", "telephone"),
+        ("cardinal", "number"),
+        ("number", "number"),
+    ],
+)
+def test_what_a_word_is_said_as(given: str, meant: str) -> None:
+    text, warnings = said(f'<say-as interpret-as="{given}">12</say-as>')
+    assert (text, warnings) == (f'<say-as interpret-as="{meant}"> 12 </say-as>', ())
+
+
+def test_short_pauses_take_nothing_of_what_all_may_last() -> None:
+    whole = f'<break time="{PAUSES_LIMIT // 12}ms"/>' * 12
+    text, warnings = said("a" + "<break/>" * 20 + whole)
+    assert warnings == ()
+    assert text.count(f'time="{PAUSES_LIMIT // 12}ms"') == 12
+    assert said("a" + whole + '<break time="1ms"/>')[1] != ()

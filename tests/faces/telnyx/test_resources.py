@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trunkline.calls.diagnosis import Finding, MediaReport
+from trunkline.calls.diagnosis import Finding, MediaReport, StreamMedia
+from trunkline.calls.views import StreamView
 from trunkline.faces.telnyx import resources
+from trunkline.ids import StreamSid
 from trunkline.media.report import LegReport
 
 if TYPE_CHECKING:
@@ -61,3 +63,45 @@ def test_what_is_not_known_of_a_leg_is_null(control: "MemoryCalls") -> None:
     assert shown["findings"][0]["numbers"] == {"round_trip_ms": None, "heard_level_db": -1}
     assert [name for name, value in shown["leg"].items() if value == -1] == ["heard_level_db"]
     assert shown["leg"]["round_trip_ms"] == 12.5
+
+
+def test_media_says_what_each_stream_was_asked_to_be(control: "MemoryCalls") -> None:
+    call = next(iter(control.live.values()))
+    stream = StreamView(
+        sid=StreamSid("s1"),
+        account_sid=call.account_sid,
+        call_sid=call.sid,
+        name="tap",
+        url="wss://user:secret@app.example:7/path?key=secret#x",
+        track="both_tracks",
+        status="in-progress",
+        created_at=NOON,
+        updated_at=NOON,
+        status_callback=None,
+        status_callback_method="POST",
+        mode="rtp",
+        codec="G722",
+    )
+    finding = Finding("error", "code", "text", {"n": 1}, StreamSid("s1"))
+    shown = resources.media(
+        MediaReport(call, True, asdict(LegReport()), (StreamMedia(stream, "open", {"frames_sent": 3}),), (finding,))
+    )
+    assert shown["streams"] == [
+        {
+            "sid": "s1",
+            "name": "tap",
+            "url": "wss://app.example:7/path",
+            "status": "in-progress",
+            "socket": "open",
+            "track": "both_tracks",
+            "mode": "rtp",
+            "codec": "G722",
+            "report": {"frames_sent": 3},
+        }
+    ]
+    assert shown["findings"] == [
+        {"severity": "error", "code": "code", "stream_sid": "s1", "text": "text", "numbers": {"n": 1}}
+    ]
+    assert (shown["summary"], shown["live"], shown["status"]) == ("text", True, call.status)
+    assert (shown["account_sid"], shown["call_sid"]) == (call.account_sid, call.sid)
+    assert shown["uri"] == f"/v2/texml/Accounts/{call.account_sid}/Calls/{call.sid}/media.json"

@@ -277,3 +277,9 @@ def test_sloppy_credentials_are_understood(old: str, new: str) -> None:
 def test_passwords_and_keys_are_in_no_repr() -> None:
     assert "secret" not in repr(answerer())
     assert "kkk" not in repr(GUARD)
+
+
+@pytest.mark.parametrize("wrong", [{"qop": "auth-int"}, {"qop": "AUTH"}, {"algorithm": "SHA-1"}])
+def test_what_we_do_not_know_is_no_digest(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        digest_response({**RFC_7616, **wrong}, "Circle of Life", "GET")
