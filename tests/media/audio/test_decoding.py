@@ -1,10 +1,13 @@
 """mp3 files to telephone audio: the right sound, all of it, and nothing else."""
 
+import wave
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mp3files import KINDS, mp3, signal_to_noise
-from trunkline.media.audio.decoding import TooLong, UndecodableFile, decode
+from trunkline.media.audio.decoding import PIECE, TooLong, UndecodableFile, decode, decode_file
 from trunkline.media.audio.mp3 import audio_start
 from trunkline.media.codecs import CODECS
 
@@ -75,3 +78,86 @@ def test_more_than_there_is_room_for_is_too_long() -> None:
 def test_work_comes_in_small_portions() -> None:
     file = mp3(KINDS[4], 10)
     assert sum(1 for _ in decode(file, "PCMU", PLENTY)) > 10
+
+
+def pieces(path: Path, times: int, codec: str = "PCMU") -> tuple[list[bytes], bytes]:
+    """Those that are yielded, and the one that is returned."""
+    work, found = decode_file(path, codec, times), list[bytes]()
+    while True:
+        try:
+            found.append(next(work))
+        except StopIteration as done:
+            return found, done.value
+
+
+def wave_file(path: Path, seconds: float, rate: int = 8000, channels: int = 1) -> Path:
+    """A tone of 1000 Hz in all channels."""
+    tone = np.rint(16384 * np.sin(2 * np.pi * 1000 * np.arange(round(rate * seconds)) / rate)).astype("<i2")
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(channels)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        out.writeframes(np.repeat(tone, channels).tobytes())
+    return path
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44100, 2), (16000, 1)])
+@pytest.mark.parametrize("codec", ["PCMU", "G722"])
+def test_a_file_comes_in_pieces_of_one_length_and_the_rest(
+    tmp_path: Path, rate: int, channels: int, codec: str
+) -> None:
+    found, rest = pieces(wave_file(tmp_path / "a.wav", 5, rate, channels), 1, codec)
+    whole = [piece for piece in found if piece]
+    size = CODECS[codec].bytes_per_ms * PIECE
+    assert {len(piece) for piece in whole} == {size}
+    audio = b"".join(found) + rest
+    assert len(rest) < size
+    assert len(audio) == pytest.approx(8 * 5000, abs=16)
+    heard = samples(audio, codec)
+    assert signal_to_noise(heard[800:-800], CODECS[codec].sample_rate) > 30
+
+
+def test_a_file_is_repeated_without_a_gap(tmp_path: Path) -> None:
+    path = wave_file(tmp_path / "a.wav", 0.5)
+    found, rest = pieces(path, 3)
+    audio = b"".join(found) + rest
+    assert len(audio) == 12_000
+    assert audio[:4000] == audio[4000:8000] == audio[8000:]
+    assert signal_to_noise(samples(audio, "PCMU"), 8000) > 30
+
+
+def test_a_file_may_go_on_for_ever(tmp_path: Path) -> None:
+    work = decode_file(wave_file(tmp_path / "a.wav", 0.1), "PCMU", 0)
+    audio = b""
+    while len(audio) < 80_000:
+        audio += next(work)
+    work.close()
+    assert audio[:800] * 10 == audio[:8000]
+
+
+def test_work_on_a_file_lets_others_have_a_turn(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(mp3(KINDS[4], 10))
+    found, _ = pieces(tmp_path / "a.mp3", 1)
+    assert found.count(b"") > 5
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("absent", None, "No such file or directory"),
+        ("text.wav", b"no audio at all" * 100, "it is no audio file that can be read"),
+        ("list.m3u", b"#EXTM3U\nhttp://127.0.0.1/x.wav\n", "it is no audio file that can be read"),
+    ],
+)
+def test_what_is_no_file_of_audio_is_told_in_words(
+    tmp_path: Path, name: str, content: bytes | None, words: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UndecodableFile, match=words):
+        pieces(tmp_path / name, 1)
+
+
+def test_a_file_without_a_sample_is_told_too(tmp_path: Path) -> None:
+    with pytest.raises(UndecodableFile, match=r"holds no audio|no audio file"):
+        pieces(wave_file(tmp_path / "a.wav", 0), 0)

@@ -1,6 +1,7 @@
 """TLS between two channels in memory: who is let in, and what a refusal says."""
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,43 @@ def test_nonsense_is_a_failure_in_words(tmp_path: Path) -> None:
     with pytest.raises(TlsFailed, match=r"http request|wrong version number"):
         TlsChannel(context, None).receive(b"OPTIONS sip:a SIP/2.0\r\n\r\n")
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def established(directory: Path) -> tuple[TlsChannel, TlsChannel]:
+    client, server = channels(SipSettings(), SipSettings(tls_verify=False), directory, "sip.example.com")
+    shake(client, server)
+    return client, server
+
+
+def test_nothing_is_said_before_the_handshake_is_over(tmp_path: Path) -> None:
+    client, server = channels(SipSettings(), SipSettings(tls_verify=False), tmp_path, "sip.example.com")
+    client.shake_hands()
+    hello = client.take()
+    assert hello
+    assert not client.established
+    assert server.receive(hello[:10]) == b""
+    assert server.take() == b""
+    assert server.receive(hello[10:]) == b""
+    assert server.take() != b""
+    assert not server.established
+    with pytest.raises(TlsFailed):
+        client.send(b"too early")
+
+
+def test_a_peer_that_says_that_it_ends_has_ended(tmp_path: Path) -> None:
+    client, server = established(tmp_path)
+    client.send(b"last words")
+    with suppress(ssl.SSLWantReadError):
+        client._object.unwrap()
+    assert server.receive(client.take()) == b"last words"
+    assert server.ended
+    assert not client.ended
+
+
+def test_damaged_bytes_are_a_failure_in_words(tmp_path: Path) -> None:
+    client, server = established(tmp_path)
+    client.send(b"x" * 100)
+    wire = bytearray(client.take())
+    wire[-1] ^= 1
+    with pytest.raises(TlsFailed, match="decryption failed or bad record mac"):
+        server.receive(bytes(wire))
