@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import count
 from random import Random
 
 import pytest
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 from trunkline.config import CallbackSettings
 from trunkline.ids import CallSid
 from trunkline.store.records import CallbackRecord
-from trunkline.webhooks.outbox import HOST_LIMIT, AttemptResult, Outbox, judge, retry_after, wait_before
+from trunkline.webhooks.outbox import (
+    HOST_LIMIT,
+    SCARCE_LIMIT,
+    TOTAL_LIMIT,
+    AttemptResult,
+    Outbox,
+    judge,
+    retry_after,
+    wait_before,
+)
 
 SETTINGS = CallbackSettings()
 OK = AttemptResult(status=200)
@@ -203,6 +213,21 @@ def test_what_has_no_room_stays_in_the_store_and_is_loaded_in_order() -> None:
     for key in range(7):
         mine = [name for name in seen if int(name[1:]) % 7 == key]
         assert mine == [item.id for item in records if item.position % 7 == key]
+
+
+def test_with_much_in_memory_each_host_gets_a_little_room_and_none_gets_none() -> None:
+    outbox, position = Outbox(CallbackSettings(concurrency=64)), count(1)
+
+    def taken(host: str, most: int) -> int:
+        """How many of a host's callbacks find room."""
+        return sum(outbox.offer(record(next(position), host=host), now=0) for _ in range(most))
+
+    assert [taken(f"h{n}", HOST_LIMIT + 1) for n in range(19)] == [1000] * 19
+    assert taken("last", 989) == 989
+    assert taken("z", 11) == 11, "there is room for 20 000"
+    assert len(outbox) == TOTAL_LIMIT
+    assert taken("z", 1) == 0
+    assert taken("y", 12) == SCARCE_LIMIT == 10
 
 
 def test_what_is_offered_during_a_load_is_not_forgotten() -> None:

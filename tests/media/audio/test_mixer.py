@@ -58,6 +58,19 @@ def test_whatever_is_played_comes_out_as_the_clipped_sum(codec: str, voices: lis
     assert mixed == encode(np.array(sums, "<i2").tobytes())
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "heard"),
+    [(-20000, -12768, -32768), (-20000, -12769, -32768), (20000, 12767, 32767), (20000, 12768, 32767), (5, -7, -2)],
+)
+def test_a_sum_may_be_as_loud_as_a_sample(one: int, other: int, heard: int) -> None:
+    def player(level: int) -> Player:
+        return lambda at: np.full(160, level, "<i2").tobytes()
+
+    mixed = Mixer("L16/8000", [player(one), player(other)]).next_frame(0)
+    assert mixed is not None
+    assert set(np.frombuffer(mixed, "<i2").tolist()) == {heard}
+
+
 def test_two_ports_of_a_leg_are_mixed_and_one_alone_is_untouched(make_leg: MakeLeg, make_tap: MakeTap) -> None:
     leg, one, two, listener = make_leg(), make_tap(plays=True), make_tap(plays=True), make_tap(outbound=True)
     for tap in (one, two, listener):
