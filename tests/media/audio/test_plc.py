@@ -78,3 +78,23 @@ def test_silence_extremes_and_nothing_at_all_are_concealed_too(before: bytes) ->
     assert len(concealer.conceal(160)) == 320
     assert concealer.heard(b"") == b""
     assert len(concealer.heard(bytes(320))) == 320
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_what_stands_in_begins_where_the_voice_stopped(rate: int) -> None:
+    """A rising level: the last period begins lower than it ends, and the step between the two is smoothed away."""
+    signal = voice(rate, 130, rate // 10) * np.linspace(0.2, 1, rate // 10) + 2000
+    concealer = Concealer(rate)
+    concealer.heard(pcm(signal))
+    stand_in = samples(concealer.conceal(rate // 100))
+    joined = np.concatenate((np.rint(signal), stand_in))
+    largest = max(abs(np.diff(signal)))
+    assert max(abs(np.diff(joined[len(signal) - 2 : len(signal) + 8]))) < 1.2 * largest
+
+
+def test_a_pulse_every_ten_ms_goes_on_every_ten_ms() -> None:
+    signal = np.tile(np.concatenate((np.full(8, 12000.0), np.full(72, -1200.0))), 10)
+    concealer = Concealer(8000)
+    concealer.heard(pcm(signal))
+    stand_in = samples(concealer.conceal(160))
+    assert np.array_equal(np.flatnonzero(stand_in > 6000) % 80, np.tile(np.arange(8), 2))
