@@ -8,13 +8,14 @@ from itertools import count
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
+from trunkline.sip.events import OutOfDialogResponse, TargetsRequired, TargetTried
 from trunkline.sip.message.digest import DigestServer
 from trunkline.sip.message.validation import Rejection, SipRequest, SipResponse, parse, validate
 from trunkline.sip.peers.access import Access
-from trunkline.sip.targets import OnLocated, Target, UriLocator
+from trunkline.sip.targets import Target, uri_target
 from trunkline.sip.timers import Timers
 from trunkline.sip.user_agent import UserAgentCore
-from trunkline.sip.values import SendInvite, SipEvent
+from trunkline.sip.values import PeerIdentity, SipAction, SipEvent
 
 EMPTY = {"dialogs": 0, "outgoing": 0, "by_key": 0, "uac_invites": 0, "server": 0, "client": 0}
 PEER = Endpoint("192.0.2.10", 5062)
@@ -24,21 +25,31 @@ ANSWER = OFFER.replace("192.0.2.10", "198.51.100.7")
 
 
 class HandClock:
-    """A clock that is turned by hand, and the timers that go by it."""
+    """A clock that is advanced by hand, with its timers and those who take events after each of them."""
 
     def __init__(self) -> None:
-        self.now = 0.0
-        self.failures: list[Exception] = []
-        self.timers = Timers(lambda: self.now, lambda _deadline: None, self.failures.append)
+        self.timers = Timers()
+        self.drains: list[Callable[[], None]] = []
+
+    @property
+    def now(self) -> float:
+        return self.timers.now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, running what falls due, in order."""
+        """Let time pass; run timers when they are due, in order."""
         end = self.now + seconds
         while (deadline := self.timers.next_deadline) is not None and deadline <= end:
-            self.now = max(self.now, deadline)
-            self.timers.run()
-            assert not self.failures, self.failures
-        self.now = end
+            self.timers.now = max(self.now, deadline)
+            timer = self.timers.pop_due()
+            assert timer is not None
+            timer.run()
+            self.drain()
+        self.timers.now = end
+
+    def drain(self) -> None:
+        """Take all events."""
+        for drain in self.drains:
+            drain()
 
 
 @dataclass
@@ -101,22 +112,14 @@ class Caller:
         self.to_tag = header(response, "To").partition("tag=")[2]
 
 
-class ListLocator(UriLocator):
-    """Finds the targets that a test put there, else those of the URI; waits, where a test wants that."""
+class NamedPhone:
+    """Admits every call, in the name of the phone that a test has set."""
 
     def __init__(self) -> None:
-        super().__init__(lambda target, found: found((target,)))
-        self.targets: list[Target] = []
-        self.waiting: list[Callable[[], None]] | None = None
+        self.phone: str | None = None
 
-    def locate(self, invite: SendInvite, found: OnLocated) -> None:
-        if self.waiting is not None:
-            self.waiting.append(lambda: UriLocator.locate(self, invite, found))
-        elif self.targets:
-            targets, self.targets = self.targets, []
-            found(targets)
-        else:
-            super().locate(invite, found)
+    def identify(self, request: SipRequest, source: Endpoint, now: float) -> PeerIdentity:
+        return PeerIdentity(phone=self.phone)
 
 
 class Bench:
@@ -125,49 +128,80 @@ class Bench:
     def __init__(self, clock: HandClock, limit: int = 10) -> None:
         self.clock = clock
         self.wire = Wire()
-        self.phone: str | None = None
-        """Who calls."""
+        self.caller = NamedPhone()
+        self.targets: list[Target] = []
+        """Of the next call; without them it goes to its URI."""
+        self.waiting: list[TargetsRequired] | None = None
+        """Calls that wait for their targets, if a test wants that they wait."""
+        self.tried: list[TargetTried] = []
+        self.out_of_dialog: Callable[[OutOfDialogResponse], None] | None = None
+        """Takes responses to requests outside any dialog."""
         self.events: list[SipEvent] = []
         self.counters: Counter[str] = Counter()
         self.react: Callable[[SipEvent], None] | None = None
         """What the application does at once."""
         tags = count(1)
         settings = SipSettings(call_limit=limit)
-        self.locator = ListLocator()
         phones = SipSettings.model_validate({"phones": [{"user": "ann", "password": "secret"}]})
         self.access = Access(phones, DigestServer("trunkline", bytes(32)), self.counters)
         self.dialogs = UserAgentCore(
-            self.told,
-            lambda: f"our{next(tags)}",
-            self.locator,
-            self.connect,
-            lambda _request, _source: self.phone,
-            settings,
-            self.counters,
-            clock.timers,
+            lambda: f"our{next(tags)}", self.connect, self.caller, settings, self.counters, clock.timers
         )
+        clock.drains.append(self._drain)
 
-    def told(self, event: SipEvent) -> None:
-        """An event."""
-        self.events.append(event)
-        if self.react is not None:
-            self.react(event)
+    def perform(self, action: SipAction) -> None:
+        """An action of the application."""
+        self.dialogs.perform(action, self.clock.now)
+        self.clock.drain()
+
+    def end_all(self, reason: str) -> None:
+        """The end of all calls."""
+        self.dialogs.end_all(reason, self.clock.now)
+        self.clock.drain()
+
+    def fail_flow(self, reason: str, to: Endpoint | None = None) -> None:
+        """An error of the wire, at one address if one is given."""
+        self.dialogs.flow_failed(self.wire, reason, to, self.clock.now)
+        self.clock.drain()
+
+    def find_targets(self, required: TargetsRequired) -> None:
+        """Give a call its targets."""
+        targets, self.targets = self.targets, []
+        self.dialogs.targets_found(required.call, targets or uri_target(required.invite.to), self.clock.now)
+
+    def _drain(self) -> None:
+        while (event := self.dialogs.next_event()) is not None:
+            if isinstance(event, TargetsRequired):
+                if self.waiting is None:
+                    self.find_targets(event)
+                else:
+                    self.waiting.append(event)
+            elif isinstance(event, TargetTried):
+                self.tried.append(event)
+            elif isinstance(event, OutOfDialogResponse):
+                assert self.out_of_dialog is not None
+                self.out_of_dialog(event)
+            else:
+                self.events.append(event)
+                if self.react is not None:
+                    self.react(event)
 
     def connect(self, target: Target) -> Wire:
         """The flow to a target."""
         return self.wire
 
     def receive(self, data: bytes, wire: Wire | None = None, source: Endpoint = PEER) -> None:
-        """What the endpoint does with a message. Raises Dropped and Refused."""
+        """What the endpoint does with a message. Raises Discard and Rejection."""
         wire = wire or self.wire
         message = parse(data, stream=wire.transport != "udp")
         validate(message, stream=wire.transport != "udp")
         if isinstance(message, SipRequest) and message.method == "REGISTER":
             self.access.registrant(message, source, self.clock.now)
         elif isinstance(message, SipRequest):
-            self.dialogs.receive(message, source, wire)
+            self.dialogs.receive_request(message, source, wire, self.clock.now)
         else:
-            assert self.dialogs.transactions.receive_response(message)
+            self.dialogs.receive_response(message, self.clock.now)
+        self.clock.drain()
 
     def refused(self, data: bytes) -> Rejection:
         """The refusal that a message gets."""

@@ -219,7 +219,7 @@ async def test_bad_messages_are_counted_and_logged_at_a_bounded_rate(server: Ser
         assert (await phone.next()).startswith("SIP/2.0 501")
     assert server.endpoint.counters["dropped"] == 20
     assert server.endpoint.counters["refused_501"] == 1
-    assert [line["event"] for line in lines] == ["sip_message_dropped", "sip_request_refused"]
+    assert [line["event"] for line in lines] == ["sip_message_discarded", "sip_request_rejected"]
 
 
 async def register(phone: Phone, caller: Caller, password: str | None = "secret", expires: int = 600) -> str:
@@ -284,7 +284,7 @@ async def test_a_phone_that_registers_as_it_should_is_told_of_once(start: Start)
     ]
     with capture_logs() as lines:
         assert await registers("guess") == "401"
-    assert [(line["event"], line["log_level"]) for line in lines] == [("sip_request_refused", "warning")]
+    assert [(line["event"], line["log_level"]) for line in lines] == [("sip_request_rejected", "warning")]
 
 
 async def test_a_broken_application_does_not_break_the_endpoint(start: Start) -> None:
@@ -301,7 +301,7 @@ async def test_a_broken_application_does_not_break_the_endpoint(start: Start) ->
         assert (await phone.next()).startswith("SIP/2.0 100")
         assert (await phone.next()).startswith("SIP/2.0 200")
     assert endpoint.counters["errors"] == 1
-    assert [line["event"] for line in lines] == ["sip_message_failed"]
+    assert [line["event"] for line in lines] == ["sip_event_failed"]
     await server.stop()
 
 

@@ -151,13 +151,13 @@ def test_a_call_of_a_device_in_the_field_is_taken_and_ended(bench: Bench, device
     assert invite.offer is not None
     assert [media.port for media in invite.offer.media] == [4000]
     bench.wire.take()
-    bench.dialogs.perform(AcceptInvite(invite.dialog, ANSWER))
+    bench.perform(AcceptInvite(invite.dialog, ANSWER))
     (ok,) = bench.wire.take()
     assert header(ok, "From") == f"{device.sender};tag=1c42", "as it came"
     tag = ";tag=" + header(ok, "To").rpartition("tag=")[2]
     bench.receive(device.request("ACK", tag))
     assert bench.event() == AckReceived(invite.dialog, None)
-    bench.dialogs.perform(EndDialog(invite.dialog))
+    bench.perform(EndDialog(invite.dialog))
     (bye,) = bench.wire.take()
     assert bye.startswith(f"BYE {device.target} SIP/2.0\r\n")
     assert header(bye, "To") == f"{device.sender};tag=1c42"
@@ -178,7 +178,7 @@ def taken(bench: Bench, device: Device) -> InviteReceived:
     bench.receive(device.request("INVITE", body=device.body))
     invite = bench.event()
     assert isinstance(invite, InviteReceived)
-    bench.dialogs.perform(AcceptInvite(invite.dialog, ANSWER))
+    bench.perform(AcceptInvite(invite.dialog, ANSWER))
     bench.wire.take()
     return invite
 
@@ -207,7 +207,7 @@ def test_what_has_not_our_tag_counts_from_the_peer_alone_and_moves_nothing(bench
     assert bench.refused(device.request("BYE", ";tag=other").replace(b"CSeq: 7", b"CSeq: 8")).status == 481
     bench.receive(device.request("ACK", ";tag=made-up", body=" "))
     assert bench.event() == AckReceived(invite.dialog, None)
-    bench.dialogs.perform(EndDialog(invite.dialog))
+    bench.perform(EndDialog(invite.dialog))
     assert [to.host for _, to in bench.wire.sent] == ["192.0.2.10"]
 
 
@@ -215,7 +215,7 @@ def test_such_a_device_ends_its_call(bench: Bench) -> None:
     device = DEVICES["a gateway that quotes twice"]
     bench.receive(device.request("INVITE", body=device.body))
     invite = bench.event()
-    bench.dialogs.perform(AcceptInvite(invite.dialog, ANSWER))
+    bench.perform(AcceptInvite(invite.dialog, ANSWER))
     tag = ";tag=" + header(bench.wire.take()[-1], "To").rpartition("tag=")[2]
     bench.receive(device.request("ACK", tag))
     bench.event()

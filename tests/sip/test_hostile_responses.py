@@ -1,6 +1,8 @@
 """Whatever is answered to a call of ours, nothing raises, the application is told one end at most, and nothing is left
 behind: a bounded number of made-up dialogues of sound, strange and broken responses."""
 
+import contextlib
+
 import hypothesis
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,13 +67,13 @@ def test_any_responses(
 ) -> None:
     clock = HandClock()
     bench = Bench(clock)
-    bench.locator.targets = [FIRST, SECOND]
+    bench.targets = [FIRST, SECOND]
     number = bench.dialogs.new_dialog()
     credentials = Credentials("ann", "secret")
-    bench.dialogs.perform(SendInvite(number, "trunk", "t", "", "ann", "", OFFER, (), credentials))
+    bench.perform(SendInvite(number, "trunk", "t", "", "ann", "", OFFER, (), credentials))
     for step, ((which, status, tag, body, headers, noise), where, seconds) in enumerate(steps):
         if step == hang_up_at:
-            bench.dialogs.perform(EndDialog(number))
+            bench.perform(EndDialog(number))
         ours = [text for text, _ in bench.wire.sent if not text.startswith(("ACK ", "SIP/2.0 "))]
         data = response(ours[-1 - which % len(ours)], status, tag, body, headers)
         at = int(where * len(data))
@@ -81,7 +83,7 @@ def test_any_responses(
     assert len(ends) <= 1
     assert sum(isinstance(event, InviteAccepted) for event in bench.events) <= 1
     assert not ends or bench.events[-1] is ends[0]
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     clock.advance(200)
     assert bench.dialogs.sizes == EMPTY
 
@@ -94,4 +96,6 @@ def receive(bench: Bench, data: bytes) -> None:
     except Discard:
         return
     if isinstance(message, SipResponse):
-        bench.dialogs.transactions.receive_response(message)
+        with contextlib.suppress(Discard):
+            bench.dialogs.receive_response(message, bench.clock.now)
+        bench.clock.drain()

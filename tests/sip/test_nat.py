@@ -52,7 +52,7 @@ def sent_to(bench: Bench) -> list[tuple[str, Endpoint]]:
 
 def hung_up(bench: Bench, dialog: DialogId) -> Endpoint:
     """Where the BYE goes."""
-    bench.dialogs.perform(EndDialog(dialog))
+    bench.perform(EndDialog(dialog))
     ((method, to),) = sent_to(bench)
     assert method == "BYE"
     return to
@@ -78,7 +78,7 @@ def test_requests_go_where_the_peers_messages_come_from_unless_a_route_was_recor
     bench: Bench, contact: str, source: Endpoint, rport: bool, route: bool, there: Endpoint
 ) -> None:
     dialog = Phone(bench, f"Contact: <{contact}>", source, rport).call(*((ROUTE,) if route else ()))
-    bench.dialogs.perform(EndDialog(dialog))
+    bench.perform(EndDialog(dialog))
     ((bye, to),) = bench.wire.sent
     assert to == there
     assert bye.startswith(f"BYE {contact} SIP/2.0\r\n"), "whatever the way, the Contact is what is asked for"
@@ -91,7 +91,7 @@ def test_a_nat_that_gives_the_peer_another_port_is_followed(bench: Bench, method
     phone.source = REMAPPED
     phone.send(method)
     if method == "INVITE":
-        bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+        bench.perform(AcceptReinvite(dialog, ANSWER))
         phone.send("ACK")
     bench.wire.take()
     assert hung_up(bench, dialog) == REMAPPED
@@ -127,10 +127,10 @@ def test_a_peer_behind_a_nat_is_not_followed_to_another_private_address(bench: B
     phone = Phone(bench)
     dialog = phone.call()
     phone.send("INVITE", OFFER, ("Contact: <sip:ann@10.9.9.9>",))
-    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    bench.perform(AcceptReinvite(dialog, ANSWER))
     phone.send("ACK")
     bench.wire.take()
-    bench.dialogs.perform(EndDialog(dialog))
+    bench.perform(EndDialog(dialog))
     ((bye, to),) = bench.wire.sent
     assert (bye.split("\r\n")[0], to) == ("BYE sip:ann@10.9.9.9 SIP/2.0", NAT)
 
@@ -139,10 +139,10 @@ def test_over_tcp_requests_go_by_the_connection_of_the_peers_last_message(bench:
     caller, first, second = Caller(transport="TCP"), Wire("tcp"), Wire("tcp")
     bench.receive(caller.request("INVITE", OFFER, (PRIVATE,)), first, NAT)
     dialog = bench.event().dialog
-    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
+    bench.perform(AcceptInvite(dialog, ANSWER))
     caller.learn(first.take()[-1])
     bench.receive(caller.request("ACK"), second, REMAPPED)
-    bench.dialogs.perform(EndDialog(dialog))
+    bench.perform(EndDialog(dialog))
     assert first.take() == []
     assert [text.partition(" ")[0] for text in second.take()] == ["BYE"]
 
@@ -172,15 +172,15 @@ def test_who_is_called_is_spoken_to_where_it_answered(
     bench: Bench, where: Endpoint, contact: str, registered: bool, there: Endpoint
 ) -> None:
     uri = "sip:ann@192.168.1.5:5062" if registered else "sip:bob@192.0.2.10:5062"
-    bench.locator.targets = [Target(uri, where, "udp", bench.wire if registered else None)]
+    bench.targets = [Target(uri, where, "udp", bench.wire if registered else None)]
     number = place(bench)
     bench.answer(invite_of(bench), "200 OK", "them", ANSWER, (f"Contact: <{contact}>", WE_REFRESH))
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     assert sent_to(bench) == [("ACK", there), ("BYE", there)]
 
 
 def test_a_called_phone_whose_nat_gives_it_another_port_is_followed(bench: Bench) -> None:
-    bench.locator.targets = [Target("sip:ann@192.168.1.5:5062", NAT, "udp", bench.wire)]
+    bench.targets = [Target("sip:ann@192.168.1.5:5062", NAT, "udp", bench.wire)]
     number = place(bench)
     invite = invite_of(bench)
     bench.answer(invite, "200 OK", "them", ANSWER, (PRIVATE,))
@@ -190,7 +190,7 @@ def test_a_called_phone_whose_nat_gives_it_another_port_is_followed(bench: Bench
 
 
 def test_a_called_phone_is_not_followed_to_another_private_address(bench: Bench) -> None:
-    bench.locator.targets = [Target("sip:ann@192.168.1.5:5062", NAT, "udp", bench.wire)]
+    bench.targets = [Target("sip:ann@192.168.1.5:5062", NAT, "udp", bench.wire)]
     number = place(bench)
     invite = invite_of(bench)
     bench.answer(invite, "200 OK", "them", ANSWER, (PRIVATE,))
@@ -201,7 +201,7 @@ def test_a_called_phone_is_not_followed_to_another_private_address(bench: Bench)
 
 
 def test_a_called_name_is_followed_to_the_address_that_it_names(bench: Bench) -> None:
-    bench.locator.targets = [Target("sip:bob@carrier.example", PEER, "udp")]
+    bench.targets = [Target("sip:bob@carrier.example", PEER, "udp")]
     number = place(bench)
     invite = invite_of(bench)
     bench.answer(invite, "200 OK", "them", ANSWER, ("Contact: <sip:bob@carrier.example>",))
@@ -228,29 +228,29 @@ def test_a_call_goes_on_where_its_phone_has_registered_since(
     bench: Bench, ours: bool, phone: str, uri: str, there: Endpoint
 ) -> None:
     if ours:
-        bench.locator.targets = [Target("sip:ann@192.168.1.5:5062", NAT, "udp", bench.wire)]
+        bench.targets = [Target("sip:ann@192.168.1.5:5062", NAT, "udp", bench.wire)]
         dialog = bench.dialogs.new_dialog()
-        bench.dialogs.perform(SendInvite(dialog, "phone", "ann", "", "", "", OFFER))
+        bench.perform(SendInvite(dialog, "phone", "ann", "", "", "", OFFER))
         bench.answer(invite_of(bench), "200 OK", "them", ANSWER, (PRIVATE,))
         bench.wire.take()
     else:
-        bench.phone = "ann"
+        bench.caller.phone = "ann"
         dialog = Phone(bench).call()
-    bench.dialogs.registered(phone, uri, REMAPPED, bench.wire)
+    bench.dialogs.contact_registered(phone, uri, REMAPPED, bench.wire)
     assert hung_up(bench, dialog) == there
 
 
 def test_a_call_by_tcp_goes_on_by_the_connection_by_which_its_phone_has_registered_since(bench: Bench) -> None:
-    bench.phone = "ann"
+    bench.caller.phone = "ann"
     caller, first, second = Caller(transport="TCP"), Wire("tcp"), Wire("tcp")
     bench.receive(caller.request("INVITE", OFFER, (PRIVATE,)), first, NAT)
     dialog = bench.event().dialog
-    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
+    bench.perform(AcceptInvite(dialog, ANSWER))
     caller.learn(first.take()[-1])
     bench.receive(caller.request("ACK"), first, NAT)
-    bench.dialogs.registered("ann", "sip:ann@192.168.1.5:5062", REMAPPED, Wire("udp"))
-    bench.dialogs.registered("ann", "sip:ann@192.168.1.5:5062", REMAPPED, second)
-    bench.dialogs.perform(EndDialog(dialog))
+    bench.dialogs.contact_registered("ann", "sip:ann@192.168.1.5:5062", REMAPPED, Wire("udp"))
+    bench.dialogs.contact_registered("ann", "sip:ann@192.168.1.5:5062", REMAPPED, second)
+    bench.perform(EndDialog(dialog))
     assert first.take() == []
     assert [text.partition(" ")[0] for text in second.take()] == ["BYE"]
 
@@ -275,7 +275,7 @@ def test_a_bye_that_does_not_find_the_peer_goes_the_other_way_once(
     dialog = Phone(bench).call(*((ROUTE,) if route else ()))
     first, second = (PROXY, NAT) if route else (NAT, LAN)
     numbers = []
-    bench.dialogs.perform(EndDialog(dialog, "enough"))
+    bench.perform(EndDialog(dialog, "enough"))
     for there in (first, second):
         ((bye, to), *_) = bench.wire.sent
         assert (bye.partition(" ")[0], to) == ("BYE", there)
@@ -294,7 +294,7 @@ def test_a_bye_that_does_not_find_the_peer_goes_the_other_way_once(
 
 def test_a_bye_that_was_answered_is_not_sent_anywhere_else(bench: Bench) -> None:
     dialog = Phone(bench).call()
-    bench.dialogs.perform(EndDialog(dialog))
+    bench.perform(EndDialog(dialog))
     bench.answer(bench.wire.take()[0], "500 Oops")
     assert (bench.wire.take(), bench.dialogs.sizes["by_key"]) == ([], 0)
 

@@ -40,7 +40,7 @@ def taken(bench: Bench, *headers: str) -> tuple[DialogId, Caller, str]:
     invite = bench.event()
     assert isinstance(invite, InviteReceived)
     bench.wire.take()
-    bench.dialogs.perform(AcceptInvite(invite.dialog, ANSWER))
+    bench.perform(AcceptInvite(invite.dialog, ANSWER))
     (ok,) = bench.wire.take()
     caller.learn(ok)
     bench.receive(caller.request("ACK"))
@@ -130,7 +130,7 @@ def test_the_answer_to_a_refresh_of_a_call_that_we_have_ended_is_told_to_nobody(
     number, _ = call(bench, WE_REFRESH)
     clock.advance(300)
     (invite,) = bench.wire.take()
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     bench.answer(invite, "200 OK", "", ANSWER, (WE_REFRESH,))
     assert bench.events == []
 
@@ -171,7 +171,7 @@ def test_of_calls_to_us_the_caller_refreshes_where_it_can(bench: Bench, clock: H
     clock.advance(1700)
     bench.receive(caller.request("INVITE", OFFER, ("Supported: timer", "Session-Expires: 1800;refresher=uac")))
     assert isinstance(bench.event(), ReinviteReceived)
-    bench.dialogs.perform(AcceptReinvite(number, ANSWER))
+    bench.perform(AcceptReinvite(number, ANSWER))
     assert header(bench.wire.take()[1], "Session-Expires") == "1800;refresher=uac"
     bench.receive(caller.request("ACK"))
     bench.events.clear()
@@ -282,7 +282,7 @@ def test_our_refresh_and_their_offer_do_not_cross(bench: Bench, clock: HandClock
 def test_an_update_with_an_offer_is_answered_when_the_application_does(bench: Bench, at_once: bool) -> None:
     number, peer = call(bench)
     accept = AcceptReinvite(number, ANSWER)
-    bench.react = lambda _event: bench.dialogs.perform(accept) if at_once else None
+    bench.react = lambda _event: bench.perform(accept) if at_once else None
     update = peer.request("UPDATE", OFFER, ("Contact: <sip:bob@192.0.2.77>",))
     bench.receive(update)
     event = bench.event()
@@ -292,20 +292,20 @@ def test_an_update_with_an_offer_is_answered_when_the_application_does(bench: Be
         bench.receive(update)
         bench.receive(peer.request("OPTIONS"))
         assert bench.wire.take_lines() == ["200 OK"], "to the OPTIONS"
-        bench.dialogs.perform(accept)
+        bench.perform(accept)
     (ok,) = bench.wire.take()
     assert ok.startswith("SIP/2.0 200 OK\r\n")
     assert ok.endswith("\r\n\r\n" + ANSWER)
     bench.receive(update)
     assert bench.wire.take() == [ok]
     assert bench.events == []
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     assert bench.wire.take_lines() == ["BYE sip:bob@192.0.2.77 SIP/2.0"]
 
 
 def test_an_update_that_is_rejected_is_no_harm(bench: Bench) -> None:
     number, peer = call(bench)
-    bench.react = lambda _event: bench.dialogs.perform(RejectReinvite(number, 488, "Not Acceptable Here"))
+    bench.react = lambda _event: bench.perform(RejectReinvite(number, 488, "Not Acceptable Here"))
     bench.receive(peer.request("UPDATE", OFFER))
     assert bench.wire.take_lines() == ["488 Not Acceptable Here"]
     bench.receive(peer.request("UPDATE", "nonsense"))

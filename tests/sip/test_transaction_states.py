@@ -157,7 +157,7 @@ def test_a_transaction_may_be_told_to_be_quiet_to_last_and_to_end() -> None:
     transaction = Transaction(INVITE_CLIENT, 0, reliable=False)
     transaction.stop_repeating()
     assert repeats(transaction) == []
-    transaction.last(7, 1)
+    transaction.end_in(7, 1)
     assert transaction.next_deadline == 8
     transaction.terminate()
     assert (transaction.state, transaction.next_deadline) == (TransactionState.TERMINATED, inf)

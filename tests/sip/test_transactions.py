@@ -8,8 +8,11 @@ import pytest
 from sip.bench import OFFER, PEER, US, Caller, HandClock, Wire, header
 from trunkline.sdp.values import Endpoint
 from trunkline.sip import transactions
+from trunkline.sip.events import ResponseReceived
+from trunkline.sip.message.outgoing import Outgoing
 from trunkline.sip.message.validation import SipRequest, parse
-from trunkline.sip.transactions import Outgoing, ServerTransaction, Transactions
+from trunkline.sip.server_transaction import ServerTransaction
+from trunkline.sip.transactions import Transactions
 
 
 class Layer:
@@ -17,17 +20,17 @@ class Layer:
         self.wire = Wire()
         self.exchanges: list[ServerTransaction] = []
         tokens = count(1)
-        self.layer = Transactions(
-            self.exchanges.append, lambda _response: False, clock.timers, lambda: f"t{next(tokens)}"
-        )
+        self.layer = Transactions(clock.timers, lambda: f"t{next(tokens)}")
 
     def receive(self, data: bytes) -> bool:
         """Whether it was absorbed."""
         request = parse(data, stream=False)
         assert isinstance(request, SipRequest)
-        if self.layer.absorbed(request):
+        if self.layer.absorb(request):
             return True
-        self.layer.receive_request(request, PEER, self.wire, None)
+        transaction = self.layer.receive_request(request, PEER, self.wire, None)
+        if transaction is not None:
+            self.exchanges.append(transaction)
         return False
 
 
@@ -49,22 +52,40 @@ BYE = Outgoing(
 )
 
 
-def send(layer: Layer) -> list[int]:
-    finals: list[int] = []
-    layer.layer.send(replace(BYE, flow=layer.wire), lambda response: finals.append(response.status))
-    return finals
+def send(layer: Layer, timeout: float | None = None) -> None:
+    layer.layer.send(replace(BYE, flow=layer.wire), "user", timeout)
+
+
+def statuses(layer: Layer) -> list[int]:
+    """Statuses of the responses that were reported since the last look."""
+    events = list(layer.layer.events)
+    layer.layer.events.clear()
+    assert all(isinstance(event, ResponseReceived) and event.transaction.user == "user" for event in events)
+    return [event.response.status for event in events if isinstance(event, ResponseReceived)]
 
 
 def test_a_request_of_ours_is_repeated_at_t1_doubling_to_t2_and_ends_in_408(layer: Layer, clock: HandClock) -> None:
-    finals = send(layer)
+    send(layer)
     times = []
     for _ in range(320):
         times += [clock.now] * len(layer.wire.take())
         clock.advance(0.125)
     assert times == [0.0, 0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
-    assert finals == [408]
+    assert statuses(layer) == [408]
     clock.advance(40)
     assert layer.layer.sizes == {"server": 0, "client": 0}
+
+
+def test_a_request_with_a_timeout_fails_when_it_has_passed(layer: Layer, clock: HandClock) -> None:
+    send(layer, timeout=5)
+    clock.advance(4.9)
+    assert statuses(layer) == []
+    clock.advance(0.2)
+    assert statuses(layer) == [408]
+    assert layer.layer.sizes == {"server": 0, "client": 0}
+    layer.wire.take()
+    clock.advance(40)
+    assert layer.wire.take() == []
 
 
 def test_header_values_cannot_add_headers(layer: Layer) -> None:
@@ -100,7 +121,7 @@ def test_the_memory_of_answered_requests_is_bounded(
 def test_a_repeated_request_gets_the_same_response(layer: Layer) -> None:
     data = Caller().request("INVITE", OFFER)
     layer.receive(data)
-    layer.exchanges[0].tag("t")
+    layer.exchanges[0].local_tag = "t"
     layer.exchanges[0].respond(180, "Ringing")
     assert layer.receive(data)
     first, again = layer.wire.take()

@@ -9,7 +9,7 @@ from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.digest import digest_response, parse_digest
 from trunkline.sip.message.validation import Discard
 from trunkline.sip.targets import Target
-from trunkline.sip.uac import TOLERANCE
+from trunkline.sip.uac import ICMP_TOLERANCE
 from trunkline.sip.values import (
     AcceptReinvite,
     AckReceived,
@@ -37,7 +37,7 @@ def place(
 ) -> DialogId:
     """A call is placed."""
     number = bench.dialogs.new_dialog()
-    bench.dialogs.perform(SendInvite(number, "uri", "", uri, "+1555 0001", 'Ann "A"', OFFER, headers, credentials))
+    bench.perform(SendInvite(number, "uri", "", uri, "+1555 0001", 'Ann "A"', OFFER, headers, credentials))
     return number
 
 
@@ -103,7 +103,7 @@ def test_a_call_is_placed_rung_answered_confirmed_and_ended_by_us(bench: Bench, 
     assert header(ack, "To") == f"<{URI}>;tag=them"
     assert header(ack, "Via") != header(invite, "Via")
 
-    bench.dialogs.perform(EndDialog(number, "enough"))
+    bench.perform(EndDialog(number, "enough"))
     (bye,) = bench.wire.take()
     assert bye.startswith("BYE sip:bob@192.0.2.10:5062 SIP/2.0\r\n")
     assert header(bye, "CSeq") == "2 BYE"
@@ -130,7 +130,7 @@ def test_the_called_peer_reinvites_and_presses_keys(bench: Bench) -> None:
         event = bench.event()
         assert isinstance(event, ReinviteReceived)
         assert (event.offer is None) == (not body)
-        bench.dialogs.perform(AcceptReinvite(number, ANSWER))
+        bench.perform(AcceptReinvite(number, ANSWER))
         assert bench.wire.take_lines() == ["100 Trying", "200 OK"]
         bench.receive(peer.request("ACK", "" if body else OFFER))
         ack = bench.event()
@@ -139,7 +139,7 @@ def test_the_called_peer_reinvites_and_presses_keys(bench: Bench) -> None:
     bench.receive(peer.request("INFO", "5", ("Content-Type: application/dtmf",)))
     assert bench.event() == InfoDigitReceived(number, "5")
     bench.wire.take()
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     assert bench.wire.sent[0][1] == Endpoint("192.0.2.99", 5070)
 
 
@@ -153,7 +153,7 @@ def test_a_2xx_that_comes_again_is_confirmed_again(bench: Bench, clock: HandCloc
     bench.receive(ok.replace(b"SIP/2.0 200 OK", b"SIP/2.0 200 Fine"))
     assert bench.wire.take() == [ack, ack]
     assert [type(event) for event in bench.events] == [InviteAccepted]
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     bench.receive(ok)
     assert ack in bench.wire.take()
 
@@ -176,7 +176,7 @@ def test_a_refusal_is_confirmed_and_told(bench: Bench, status: str) -> None:
 
 
 def test_a_failure_is_confirmed_by_the_route_of_its_invite(bench: Bench) -> None:
-    bench.locator.targets = [Target(URI, PEER, "udp", route=("<sip:p1.example.com;lr>", "<sip:p2.example.com;lr>"))]
+    bench.targets = [Target(URI, PEER, "udp", route=("<sip:p1.example.com;lr>", "<sip:p2.example.com;lr>"))]
     place(bench)
     invite = invite_of(bench)
     bench.answer(invite, "486 Busy Here", "them")
@@ -205,7 +205,7 @@ def test_ringing_lasts_until_the_application_ends_it(bench: Bench, clock: HandCl
     clock.advance(600)
     assert bench.wire.take() == []
     bench.events.clear()
-    bench.dialogs.perform(EndDialog(number, "no answer"))
+    bench.perform(EndDialog(number, "no answer"))
     (cancel,) = bench.wire.take()
     assert cancel.startswith(f"CANCEL {URI} SIP/2.0\r\n")
     assert header(cancel, "Via") == header(invite, "Via")
@@ -231,7 +231,7 @@ def test_ringing_without_end_is_no_unreachable_callee(bench: Bench, clock: HandC
 def test_before_any_response_there_is_no_cancel(bench: Bench) -> None:
     number = place(bench)
     invite = invite_of(bench)
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     assert bench.wire.take() == []
     bench.answer(invite, "100 Trying")
     assert bench.wire.take_lines() == [f"CANCEL {URI} SIP/2.0"]
@@ -241,7 +241,7 @@ def test_before_any_response_there_is_no_cancel(bench: Bench) -> None:
 def test_a_cancel_that_changes_nothing_is_given_up(bench: Bench, clock: HandClock) -> None:
     number = place(bench)
     bench.answer(invite_of(bench), "180 Ringing", "them")
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     bench.events.clear()
     clock.advance(100)
     assert bench.dialogs.sizes == EMPTY
@@ -255,7 +255,7 @@ def test_a_2xx_that_crosses_our_cancel_is_confirmed_and_ended(bench: Bench, cloc
     if rings:
         bench.answer(invite, "180 Ringing", "them")
         bench.events.clear()
-    bench.dialogs.perform(EndDialog(number, "no answer"))
+    bench.perform(EndDialog(number, "no answer"))
     for cancel in bench.wire.take():
         bench.answer(cancel)
     bench.answer(invite, "200 OK", "them", ANSWER)
@@ -286,7 +286,7 @@ def test_of_forks_that_answer_the_first_wins(bench: Bench) -> None:
     bench.receive(late)
     assert set(bench.wire.take()) == {ack}
     assert bench.events == []
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     assert header(bench.wire.take()[0], "To").endswith(";tag=two")
 
 
@@ -318,7 +318,7 @@ def test_the_route_of_the_2xx_is_taken_in_reverse(bench: Bench) -> None:
     bench.events.clear()
     routes = "Record-Route: <sip:192.0.2.77:5080;lr>, <sip:p2.example.com;lr>"
     bench.answer(invite, "200 OK", "them", ANSWER, (routes,))
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     for text, to in bench.wire.sent:
         assert text.partition(" ")[2].startswith("sip:bob@192.0.2.10:5062 ")
         assert [line for line in text.split("\r\n") if line.startswith("Route")] == [
@@ -330,10 +330,10 @@ def test_the_route_of_the_2xx_is_taken_in_reverse(bench: Bench) -> None:
 
 def test_who_was_found_elsewhere_than_its_uri_says_stays_there(bench: Bench) -> None:
     where = Endpoint("203.0.113.9", 40000)
-    bench.locator.targets = [Target("sip:bob@192.168.1.5:5062", where, "udp")]
+    bench.targets = [Target("sip:bob@192.168.1.5:5062", where, "udp")]
     number = place(bench)
     bench.answer(invite_of(bench), "200 OK", "them", ANSWER, ("Contact: <sip:bob@192.168.1.5:5062>",))
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     assert [to for _, to in bench.wire.sent] == [where, where]
 
 
@@ -435,7 +435,7 @@ def test_a_challenge_is_answered_also_for_the_bye(bench: Bench, status: str, ask
     (ack,) = bench.wire.take()
     assert header(ack, "CSeq") == "2 ACK"
     assert header(ack, answered) == header(second, answered)
-    bench.dialogs.perform(EndDialog(number, "enough"))
+    bench.perform(EndDialog(number, "enough"))
     (bye,) = bench.wire.take()
     assert header(bye, "CSeq") == "3 BYE"
     bench.answer(bye, status, headers=challenge)
@@ -460,7 +460,7 @@ def test_a_fork_that_rings_is_challenged_and_answers_under_one_tag_sees_each_num
     _, second = bench.wire.take()
     bench.answer(second, "200 OK", "one", ANSWER)
     (ack,) = bench.wire.take()
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     requests = [first, *asked, second, *bench.wire.take()]
     numbers = [int(header(text, "CSeq").split()[0]) for text in requests]
     assert numbers == list(range(1, len(requests) + 1))
@@ -490,7 +490,7 @@ def test_a_challenge_to_nobody_is_a_refusal(bench: Bench) -> None:
 
 
 def test_the_credentials_of_the_target_serve_where_the_call_has_none(bench: Bench) -> None:
-    bench.locator.targets = [FIRST]
+    bench.targets = [FIRST]
     place(bench)
     bench.answer(
         invite_of(bench), "401 Unauthorized", "them", headers=('WWW-Authenticate: Digest realm="r", nonce="n"',)
@@ -502,7 +502,7 @@ def test_the_credentials_of_the_target_serve_where_the_call_has_none(bench: Benc
 
 
 def place_at(bench: Bench, targets: Sequence[Target]) -> tuple[DialogId, str]:
-    bench.locator.targets = list(targets)
+    bench.targets = list(targets)
     number = place(bench)
     return number, invite_of(bench)
 
@@ -552,7 +552,7 @@ def test_503_and_a_broken_transport_lead_to_the_next_and_other_failures_do_not(b
     bench.answer(invite, "503 Service Unavailable", "one")
     _, invite = bench.wire.take()
     assert invite.startswith(f"INVITE {SECOND.uri} ")
-    bench.dialogs.unreachable(bench.wire, "refused")
+    bench.fail_flow("refused")
     invite = invite_of(bench)
     assert invite.startswith(f"INVITE {FIRST.uri} ")
     assert header(invite, "CSeq") == "3 INVITE"
@@ -569,7 +569,7 @@ def test_when_all_are_dead_the_last_says_how(bench: Bench, clock: HandClock) -> 
     assert bench.event() == InviteRefused(number, 408, "Request Timeout", detail, responded=False, unreachable=True)
     bench.wire.take()
     number, _ = place_at(bench, [FIRST])
-    bench.dialogs.unreachable(bench.wire, "connection refused")
+    bench.fail_flow("connection refused")
     detail = "192.0.2.10:5060 is unreachable: connection refused"
     assert bench.event() == InviteRefused(number, 503, "Service Unavailable", detail, responded=False, unreachable=True)
 
@@ -581,38 +581,38 @@ def test_an_address_that_cannot_be_reached_fails_what_was_sent_there_and_has_no_
     bench.answer(ringing, "180 Ringing", "one")
     bench.events.clear()
     for to in (Endpoint("192.0.2.12", 5060), Endpoint(FIRST.endpoint.host, 5061)):
-        bench.dialogs.unreachable(bench.wire, "Connection refused", to)
-    for _ in range(TOLERANCE):
-        bench.dialogs.unreachable(bench.wire, "Connection refused", FIRST.endpoint)
+        bench.fail_flow("Connection refused", to)
+    for _ in range(ICMP_TOLERANCE):
+        bench.fail_flow("Connection refused", FIRST.endpoint)
     assert bench.events == []
-    bench.dialogs.unreachable(bench.wire, "Connection refused", FIRST.endpoint)
+    bench.fail_flow("Connection refused", FIRST.endpoint)
     refused = bench.event()
     assert isinstance(refused, InviteRefused)
     assert (refused.dialog, refused.unreachable) == (first, True)
     bench.answer(invite, "486 Busy Here", "two")
     assert bench.event() == InviteRefused(second, 486, "Busy Here", "192.0.2.11:5060")
     assert bench.dialogs.sizes["outgoing"] == 1, "the one that rings"
-    bench.dialogs.perform(EndDialog(third))
+    bench.perform(EndDialog(third))
 
 
 def test_an_address_is_the_same_however_it_is_written(bench: Bench) -> None:
     number, _ = place_at(bench, [Target("sip:bob@[2001:DB8::1]", Endpoint("2001:DB8:0::1", 5060), "udp")])
-    for _ in range(TOLERANCE + 1):
-        bench.dialogs.unreachable(bench.wire, "Connection refused", Endpoint("2001:db8::1", 5060))
+    for _ in range(ICMP_TOLERANCE + 1):
+        bench.fail_flow("Connection refused", Endpoint("2001:db8::1", 5060))
     assert bench.event().dialog == number
 
 
 def test_a_target_that_refuses_datagrams_is_given_up_at_once_where_there_is_another(bench: Bench) -> None:
     place_at(bench, [FIRST, SECOND])
-    bench.dialogs.unreachable(bench.wire, "Connection refused", FIRST.endpoint)
+    bench.fail_flow("Connection refused", FIRST.endpoint)
     assert invite_of(bench).startswith(f"INVITE {SECOND.uri} ")
-    bench.dialogs.unreachable(bench.wire, "Connection refused", SECOND.endpoint)
+    bench.fail_flow("Connection refused", SECOND.endpoint)
     assert bench.events == []
 
 
 def test_a_hangup_between_targets_ends_it(bench: Bench, clock: HandClock) -> None:
     number, first = place_at(bench, [FIRST, SECOND])
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     clock.advance(20)
     assert bench.wire.take() == []
     bench.answer(first, "503 Service Unavailable", "one")
@@ -628,12 +628,13 @@ def test_a_call_that_nobody_can_be_found_for_is_refused(bench: Bench) -> None:
 
 
 def test_a_hangup_while_the_target_is_looked_for(bench: Bench) -> None:
-    bench.locator.waiting = []
+    bench.waiting = []
     number = place(bench)
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     assert gone(bench)
-    for found in bench.locator.waiting:
-        found()
+    for required in bench.waiting:
+        bench.find_targets(required)
+    bench.clock.drain()
     assert bench.wire.take() == []
     assert bench.events == []
 
@@ -689,7 +690,7 @@ def test_a_redirection_to_where_it_was_redirected_from_before_is_a_circle(bench:
 def test_credentials_are_for_the_host_that_they_were_meant_for(
     bench: Bench, host: str, trusted: bool, own: Credentials | None
 ) -> None:
-    bench.locator.targets = [FIRST]
+    bench.targets = [FIRST]
     place(bench, credentials=own)
     invite = invite_of(bench)
     bench.answer(invite, "302 Moved", "one", headers=(f"Contact: <sip:else@{host}>",))
@@ -710,7 +711,7 @@ def test_the_limit_on_calls_holds_both_ways(clock: HandClock) -> None:
     assert bench.refused(Caller().request("INVITE", OFFER)).status == 503
     assert bench.wire.take() == []
     bench.dialogs.draining = True
-    bench.dialogs.perform(EndDialog(first))
+    bench.perform(EndDialog(first))
     third = place(bench)
     assert bench.event() == InviteRefused(third, 503, "Service Unavailable", "shutting down", responded=False)
 
@@ -719,13 +720,11 @@ def test_hanging_up_all_cancels_and_waits_for_the_end(bench: Bench) -> None:
     place(bench)
     invite = invite_of(bench)
     bench.answer(invite, "180 Ringing", "them")
-    bench.dialogs.hang_up_all("shutting down")
-    emptied: list[bool] = []
-    bench.dialogs.when_empty(lambda: emptied.append(True))
+    bench.end_all("shutting down")
     assert bench.wire.take_lines() == [f"CANCEL {URI} SIP/2.0"]
-    assert emptied == []
+    assert not bench.dialogs.empty
     bench.answer(invite, "487 Request Terminated", "them")
-    assert emptied == [True]
+    assert bench.dialogs.empty
 
 
 def test_a_call_to_ourselves_has_two_sides(bench: Bench) -> None:
@@ -742,7 +741,7 @@ def test_hundreds_of_calls_leave_nothing_behind(bench: Bench, clock: HandClock) 
         if number % 2:
             bench.receive(peer.request("BYE"))
         else:
-            bench.dialogs.perform(EndDialog(dialog))
+            bench.perform(EndDialog(dialog))
             bench.answer(bench.wire.take()[-1])
         bench.events.clear()
         bench.wire.take()

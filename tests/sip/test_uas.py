@@ -13,7 +13,7 @@ def ring(bench: Bench, caller: Caller, body: str = OFFER, headers: tuple[str, ..
     invite = bench.event()
     assert isinstance(invite, InviteReceived)
     bench.wire.take()
-    bench.dialogs.perform(SendRinging(invite.dialog))
+    bench.perform(SendRinging(invite.dialog))
     return invite.dialog
 
 
@@ -36,7 +36,7 @@ def test_who_demands_it_gets_a_180_that_is_repeated_until_its_prack(bench: Bench
     assert bench.wire.take_lines() == ["488 No Offers In PRACK", "200 OK", "481 No Such Response"]
     clock.advance(40)
     assert bench.wire.take() == []
-    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
+    bench.perform(AcceptInvite(dialog, ANSWER))
     assert bench.wire.take_lines() == ["200 OK"]
     assert bench.events == []
 
@@ -45,8 +45,8 @@ def test_the_answer_does_not_wait_for_the_prack(bench: Bench, clock: HandClock) 
     caller = Caller()
     dialog = ring(bench, caller)
     caller.learn(bench.wire.take()[0])
-    bench.dialogs.perform(SendRinging(dialog))
-    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
+    bench.perform(SendRinging(dialog))
+    bench.perform(AcceptInvite(dialog, ANSWER))
     assert bench.wire.take_lines() == ["200 OK"]
     bench.receive(caller.request("PRACK", headers=("RAck: 1 1 INVITE",)))
     assert bench.wire.take_lines() == ["200 OK"]

@@ -5,7 +5,7 @@ import pytest
 from sip.bench import ANSWER, EMPTY, OFFER, PEER, Bench, Caller, HandClock, Wire, header
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.validation import ALLOW
-from trunkline.sip.user_agent import REINVITE_LIMIT
+from trunkline.sip.uas import REINVITE_LIMIT
 from trunkline.sip.values import (
     AcceptInvite,
     AcceptReinvite,
@@ -33,7 +33,7 @@ def ring(bench: Bench, caller: Caller, body: str = OFFER, headers: tuple[str, ..
 
 def answer(bench: Bench, caller: Caller, dialog: DialogId) -> None:
     bench.wire.take()
-    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
+    bench.perform(AcceptInvite(dialog, ANSWER))
     caller.learn(bench.wire.take()[0])
 
 
@@ -68,11 +68,11 @@ def test_a_call_is_tried_rung_answered_confirmed_and_ended_by_the_caller(bench: 
     (trying,) = bench.wire.take()
     assert trying.startswith("SIP/2.0 100 Trying\r\n")
 
-    bench.dialogs.perform(SendRinging(invite.dialog))
+    bench.perform(SendRinging(invite.dialog))
     (ringing,) = bench.wire.take()
     assert ringing.startswith("SIP/2.0 180 Ringing\r\n")
 
-    bench.dialogs.perform(AcceptInvite(invite.dialog, ANSWER, (("X-Trunkline-Call-Sid", "v3:abc"),)))
+    bench.perform(AcceptInvite(invite.dialog, ANSWER, (("X-Trunkline-Call-Sid", "v3:abc"),)))
     (ok,) = bench.wire.take()
     assert ok.startswith("SIP/2.0 200 OK\r\n")
     assert header(ok, "To") == header(ringing, "To")
@@ -107,7 +107,7 @@ def test_an_invite_is_repeated_without_a_second_call_and_gets_the_last_response_
     event = bench.event()
     bench.receive(invite)
     assert bench.wire.take_lines() == ["100 Trying", "100 Trying"]
-    bench.dialogs.perform(AcceptInvite(event.dialog, ANSWER))
+    bench.perform(AcceptInvite(event.dialog, ANSWER))
     bench.receive(invite)
     first, again = bench.wire.take()
     assert first == again
@@ -204,7 +204,7 @@ def test_a_200_without_ack_is_given_up_after_64_t1_with_a_bye(bench: Bench, cloc
 def test_our_hangup_is_a_bye_to_the_contact_with_its_reason(bench: Bench, clock: HandClock) -> None:
     caller = Caller()
     dialog = establish(bench, caller)
-    bench.dialogs.perform(EndDialog(dialog, 'no "RTP"\r\nfor 60 s', 408))
+    bench.perform(EndDialog(dialog, 'no "RTP"\r\nfor 60 s', 408))
     ((bye, to),) = bench.wire.sent
     assert to == Endpoint("192.0.2.10", 5062)
     assert header(bye, "From") == f"<sip:+15550002@198.51.100.7>;tag={caller.to_tag}"
@@ -219,7 +219,7 @@ def test_our_hangup_is_a_bye_to_the_contact_with_its_reason(bench: Bench, clock:
 
 
 def test_a_bye_that_nobody_answers_is_forgotten(bench: Bench, clock: HandClock) -> None:
-    bench.dialogs.perform(EndDialog(establish(bench, Caller())))
+    bench.perform(EndDialog(establish(bench, Caller())))
     clock.advance(70)
     assert bench.dialogs.sizes == EMPTY
     assert bench.events == []
@@ -227,7 +227,7 @@ def test_a_bye_that_nobody_answers_is_forgotten(bench: Bench, clock: HandClock) 
 
 def test_byes_that_cross_are_both_answered(bench: Bench) -> None:
     caller = Caller()
-    bench.dialogs.perform(EndDialog(establish(bench, caller)))
+    bench.perform(EndDialog(establish(bench, caller)))
     (bye,) = bench.wire.take()
     bench.receive(caller.request("BYE"))
     assert bench.wire.take_lines() == ["200 OK"]
@@ -240,7 +240,7 @@ def test_a_hangup_before_the_ack_waits_for_it(bench: Bench) -> None:
     caller = Caller()
     dialog = ring(bench, caller)
     answer(bench, caller, dialog)
-    bench.dialogs.perform(EndDialog(dialog, "done"))
+    bench.perform(EndDialog(dialog, "done"))
     assert bench.wire.take() == []
     bench.receive(caller.request("ACK"))
     assert bench.wire.take_lines() == ["BYE sip:ann@192.0.2.10:5062 SIP/2.0"]
@@ -251,7 +251,7 @@ def test_a_hangup_of_an_unanswered_call_is_a_480(bench: Bench) -> None:
     caller = Caller()
     dialog = ring(bench, caller)
     bench.wire.take()
-    bench.dialogs.perform(EndDialog(dialog, "gone"))
+    bench.perform(EndDialog(dialog, "gone"))
     (response,) = bench.wire.take()
     assert response.startswith("SIP/2.0 480 ")
     assert 'text="gone"' in header(response, "Reason")
@@ -265,7 +265,7 @@ def test_a_cancel_ends_a_call_that_is_not_answered(bench: Bench, ringing: bool) 
     caller = Caller()
     dialog = ring(bench, caller)
     if ringing:
-        bench.dialogs.perform(SendRinging(dialog))
+        bench.perform(SendRinging(dialog))
     bench.wire.take()
     bench.receive(caller.request("CANCEL", headers=("Reason: SIP;cause=200",), new=False))
     ok, terminated = bench.wire.take()
@@ -275,7 +275,7 @@ def test_a_cancel_ends_a_call_that_is_not_answered(bench: Bench, ringing: bool) 
     assert header(terminated, "CSeq") == "1 INVITE"
     assert header(ok, "To") == header(terminated, "To")
     assert bench.event() == DialogEnded(dialog, "cancel", "SIP;cause=200")
-    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
+    bench.perform(AcceptInvite(dialog, ANSWER))
     assert bench.wire.take() == []
     caller.learn(terminated)
     bench.receive(caller.request("ACK", new=False))
@@ -315,7 +315,7 @@ def test_a_rejection_carries_its_warning_and_is_repeated_until_its_ack(bench: Be
     caller = Caller()
     dialog = ring(bench, caller)
     bench.wire.take()
-    bench.dialogs.perform(RejectInvite(dialog, 488, "Not Acceptable Here", 'no "codec"'))
+    bench.perform(RejectInvite(dialog, 488, "Not Acceptable Here", 'no "codec"'))
     (response,) = bench.wire.take()
     assert response.startswith("SIP/2.0 488 Not Acceptable Here\r\n")
     assert header(response, "Warning") == '399 198.51.100.7:5060 "no \\"codec\\""'
@@ -330,7 +330,7 @@ def test_a_rejection_carries_its_warning_and_is_repeated_until_its_ack(bench: Be
 
 
 def test_a_rejection_that_is_never_confirmed_is_forgotten_quietly(bench: Bench, clock: HandClock) -> None:
-    bench.dialogs.perform(RejectInvite(ring(bench, Caller()), 404, "Not Found"))
+    bench.perform(RejectInvite(ring(bench, Caller()), 404, "Not Found"))
     clock.advance(40)
     assert bench.events == []
     assert bench.dialogs.sizes == EMPTY
@@ -369,13 +369,13 @@ def test_a_reinvite_is_accepted_and_moves_the_remote_target(bench: Bench, body: 
     assert isinstance(event, ReinviteReceived)
     assert event.dialog == dialog
     assert (event.offer is not None) == bool(body)
-    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    bench.perform(AcceptReinvite(dialog, ANSWER))
     assert bench.wire.take_lines() == ["100 Trying", "200 OK"]
     bench.receive(caller.request("ACK", "" if body else OFFER))
     ack = bench.event()
     assert isinstance(ack, AckReceived)
     assert (ack.answer is not None) == (not body)
-    bench.dialogs.perform(EndDialog(dialog))
+    bench.perform(EndDialog(dialog))
     assert bench.wire.sent[0][1] == Endpoint("192.0.2.99", 5070)
 
 
@@ -384,10 +384,10 @@ def test_a_rejected_reinvite_leaves_the_dialog_as_it_was(bench: Bench) -> None:
     dialog = establish(bench, caller)
     bench.receive(caller.request("INVITE", OFFER, ("Contact: <sip:ann@192.0.2.99>",)))
     bench.event()
-    bench.dialogs.perform(RejectReinvite(dialog, 488, "Not Acceptable Here", "no codec"))
+    bench.perform(RejectReinvite(dialog, 488, "Not Acceptable Here", "no codec"))
     assert bench.wire.take_lines() == ["100 Trying", "488 Not Acceptable Here"]
     bench.receive(caller.request("ACK", new=False))
-    bench.dialogs.perform(EndDialog(dialog))
+    bench.perform(EndDialog(dialog))
     assert bench.wire.sent[0][1] == Endpoint("192.0.2.10", 5062)
 
 
@@ -415,7 +415,7 @@ def test_a_reinvite_that_is_never_confirmed_ends_a_call_only_if_the_peer_is_gone
     dialog = establish(bench, caller)
     bench.receive(caller.request("INVITE", body))
     bench.event()
-    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    bench.perform(AcceptReinvite(dialog, ANSWER))
     clock.advance(32.1)
     assert bench.event() == AckReceived(dialog, None), "an offer of ours has got no answer"
     options = bench.wire.take()[-1]
@@ -444,12 +444,12 @@ def test_a_cancelled_reinvite_leaves_the_dialog_up(bench: Bench) -> None:
     bench.receive(caller.request("CANCEL", new=False))
     assert bench.wire.take_lines() == ["200 OK", "487 Request Terminated"]
     assert bench.event() == ReinviteCancelled(dialog)
-    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    bench.perform(AcceptReinvite(dialog, ANSWER))
     assert bench.wire.take() == []
     bench.receive(caller.request("ACK", new=False))
     bench.receive(caller.request("INVITE", OFFER))
     bench.event()
-    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    bench.perform(AcceptReinvite(dialog, ANSWER))
     assert bench.wire.take_lines() == ["100 Trying", "200 OK"]
 
 
@@ -467,7 +467,7 @@ def test_an_offer_that_the_application_does_not_answer_is_refused_in_time(
     clock.advance(0.1)
     assert bench.wire.take_lines() == ["504 Server Time-out"]
     assert bench.event() == ReinviteCancelled(dialog)
-    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    bench.perform(AcceptReinvite(dialog, ANSWER))
     assert bench.wire.take() == []
     if method == "INVITE":
         bench.receive(caller.request("ACK", new=False))
@@ -481,10 +481,10 @@ def test_an_offer_that_was_answered_in_time_is_left_alone(bench: Bench, clock: H
     caller = Caller()
     dialog = establish(bench, caller)
     bench.receive(caller.request("INVITE", OFFER))
-    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    bench.perform(AcceptReinvite(dialog, ANSWER))
     bench.receive(caller.request("ACK"))
     bench.receive(caller.request("UPDATE", OFFER))
-    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    bench.perform(AcceptReinvite(dialog, ANSWER))
     clock.advance(REINVITE_LIMIT - 1)
     bench.receive(caller.request("INVITE", OFFER))
     bench.events.clear()
@@ -512,9 +512,9 @@ def test_our_hangup_answers_an_offer_that_is_pending(bench: Bench, method: str) 
     bench.receive(caller.request(method, OFFER))
     bench.events.clear()
     bench.wire.take()
-    bench.dialogs.perform(EndDialog(dialog))
+    bench.perform(EndDialog(dialog))
     assert bench.wire.take_lines() == ["487 Request Terminated", "BYE sip:ann@192.0.2.10:5062 SIP/2.0"]
-    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    bench.perform(AcceptReinvite(dialog, ANSWER))
     assert (bench.wire.take(), bench.events) == ([], [])
 
 
@@ -611,12 +611,12 @@ def test_record_routes_are_copied_and_become_our_route(bench: Bench) -> None:
     routes = ("Record-Route: <sip:p2.example.com;lr>, <sip:192.0.2.77:5080;lr>",)
     dialog = ring(bench, caller, headers=routes)
     bench.wire.take()
-    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
+    bench.perform(AcceptInvite(dialog, ANSWER))
     (ok,) = bench.wire.take()
     assert header(ok, "Record-Route") == "<sip:p2.example.com;lr>, <sip:192.0.2.77:5080;lr>"
     caller.learn(ok)
     bench.receive(caller.request("ACK"))
-    bench.dialogs.perform(EndDialog(dialog))
+    bench.perform(EndDialog(dialog))
     ((bye, to),) = bench.wire.sent
     assert bye.startswith("BYE sip:ann@192.0.2.10:5062 SIP/2.0\r\n")
     assert [line for line in bye.split("\r\n") if line.startswith("Route")] == [
@@ -628,7 +628,7 @@ def test_record_routes_are_copied_and_become_our_route(bench: Bench) -> None:
 
 def test_a_strict_router_is_addressed_itself(bench: Bench) -> None:
     dialog = establish(bench, Caller(), ("Record-Route: <sip:192.0.2.77:5080>",))
-    bench.dialogs.perform(EndDialog(dialog))
+    bench.perform(EndDialog(dialog))
     ((bye, to),) = bench.wire.sent
     assert bye.startswith("BYE sip:192.0.2.77:5080 SIP/2.0\r\n")
     assert header(bye, "Route") == "<sip:ann@192.0.2.10:5062>"
@@ -640,14 +640,14 @@ def test_over_tcp_the_contact_says_so_and_only_the_200_is_repeated(bench: Bench,
     bench.wire.transport = "tcp"
     dialog = ring(bench, caller)
     bench.wire.take()
-    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
+    bench.perform(AcceptInvite(dialog, ANSWER))
     (ok,) = bench.wire.take()
     assert header(ok, "Contact") == "<sip:198.51.100.7:5060;transport=tcp>"
     clock.advance(0.6)
     assert bench.wire.take() == [ok]
     caller.learn(ok)
     bench.receive(caller.request("ACK"))
-    bench.dialogs.perform(EndDialog(dialog))
+    bench.perform(EndDialog(dialog))
     (bye,) = bench.wire.take()
     assert header(bye, "Via").startswith("SIP/2.0/TCP ")
     clock.advance(10)
@@ -687,7 +687,7 @@ def test_one_call_too_many_is_503_with_retry_after(clock: HandClock) -> None:
 def test_rejected_calls_whose_acks_never_come_do_not_pile_up(clock: HandClock) -> None:
     bench = Bench(clock, limit=1)
     for number in range(4):
-        bench.dialogs.perform(RejectInvite(ring(bench, Caller(call_id=f"c{number}")), 486, "Busy Here"))
+        bench.perform(RejectInvite(ring(bench, Caller(call_id=f"c{number}")), 486, "Busy Here"))
     assert bench.refused(Caller(call_id="c5").request("INVITE", OFFER)).status == 503
     clock.advance(33)
     ring(bench, Caller(call_id="c6"))
@@ -710,30 +710,28 @@ def test_hanging_up_all_reaches_every_state(bench: Bench) -> None:
     ring(bench, ringing)
     answer(bench, unconfirmed, ring(bench, unconfirmed))
     establish(bench, up)
-    emptied: list[bool] = []
-    bench.dialogs.hang_up_all("shutting down")
-    bench.dialogs.when_empty(lambda: emptied.append(True))
+    bench.end_all("shutting down")
     texts = bench.wire.take()
     assert sorted(text[:11] for text in texts) == ["BYE sip:ann", "BYE sip:ann", "SIP/2.0 480"]
-    assert emptied == []
+    assert not bench.dialogs.empty
     for text in texts:
         if text.startswith("BYE"):
             bench.answer(text)
-    assert emptied == [True]
+    assert bench.dialogs.empty
 
 
 def test_actions_on_dead_dialogs_are_ignored(bench: Bench) -> None:
     caller = Caller()
     dialog = establish(bench, caller)
-    bench.dialogs.perform(SendRinging(dialog))
-    bench.dialogs.perform(AcceptInvite(dialog, ANSWER))
-    bench.dialogs.perform(RejectInvite(dialog, 486, "Busy Here"))
-    bench.dialogs.perform(AcceptReinvite(dialog, ANSWER))
+    bench.perform(SendRinging(dialog))
+    bench.perform(AcceptInvite(dialog, ANSWER))
+    bench.perform(RejectInvite(dialog, 486, "Busy Here"))
+    bench.perform(AcceptReinvite(dialog, ANSWER))
     assert bench.wire.take() == []
     bench.receive(caller.request("BYE"))
     bench.wire.take()
     for action in (SendRinging(dialog), EndDialog(dialog), RejectReinvite(dialog, 488, "No"), EndDialog(DialogId(999))):
-        bench.dialogs.perform(action)
+        bench.perform(action)
     assert bench.wire.take() == []
 
 
@@ -747,7 +745,7 @@ def test_a_thousand_calls_leave_nothing_behind(clock: HandClock) -> None:
             bench.receive(caller.request("BYE"))
             bench.events.clear()
         else:
-            bench.dialogs.perform(EndDialog(dialog))
+            bench.perform(EndDialog(dialog))
             (bye,) = bench.wire.take()
             bench.answer(bye)
     assert bench.dialogs.sizes == EMPTY
@@ -794,7 +792,7 @@ def test_an_info_outside_a_dialog_is_refused(bench: Bench) -> None:
 def test_a_key_after_our_bye_is_nobodys(bench: Bench) -> None:
     caller = Caller()
     dialog = establish(bench, caller)
-    bench.dialogs.perform(EndDialog(dialog))
+    bench.perform(EndDialog(dialog))
     bench.wire.take()
     bench.receive(caller.request("INFO", "Signal=5", RELAY))
     assert bench.events == []

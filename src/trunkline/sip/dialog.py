@@ -1,24 +1,22 @@
-"""One dialog (RFC 3261 section 12), whichever side made it: its state, and what requests inside it look like. Pure.
+"""One dialog (RFC 3261 section 12), as UAS or UAC: its state, and what requests inside it look like. Pure.
 
-The called side goes `RINGING` (INVITE taken, not answered) -> `ANSWERED` (our 200 waits for its ACK) -> `CONFIRMED`;
-the calling side `EARLY` (a provisional response made it) -> `CONFIRMED`. Out of it goes by BYE, CANCEL, a rejection
-or a 200 that nobody confirms. `CLOSING` is a dialog that the application has done with while the wire has not: our BYE
-waits for its response, or our 200 for the ACK without which section 15 forbids the BYE. An offer of the peer's, in a
-re-INVITE or an UPDATE, lives beside the state, as the dialog's one open exchange.
+As UAS a dialog goes `RINGING` (INVITE not answered) -> `ANSWERED` (our 200 waits for its ACK) -> `CONFIRMED`; as UAC
+`EARLY` (made by a provisional response) -> `CONFIRMED`. It ends with BYE, CANCEL, a rejection or a 200 without an ACK.
+`CLOSING` is a dialog that the application has ended and the peer has not: our BYE waits for its response, or our 200
+for the ACK before which section 15 forbids the BYE. An offer of the peer, in a re-INVITE or an UPDATE, is kept beside
+the state, in `invite`.
 
-Requests go to the first Record-Route (section 12.2.1.1). Where there is none, over UDP, they go where the peer's last
-message came from, or where our INVITE went: a Contact behind a NAT is reached no other way. A peer whose Contact is
-where its messages come from is behind no NAT, and is followed when it names another Contact. A request that does not
-find the peer there is sent once more, to the other of the two places: to the peer of a proxy that does not record its
-route, say. Requests leave by the flow on which the peer's last message came, or our INVITE went. A phone's REGISTER is
-a message of it, too.
+Requests go to the first Record-Route (section 12.2.1.1). Without one, over UDP, they go to the source of the peer's
+last message, or to the address of our INVITE: a Contact behind a NAT is reached no other way. A peer whose Contact is
+the source of its messages is behind no NAT, and its new Contacts are followed. A request that does not find the peer
+is sent once more to the other of the two addresses, as to the peer of a proxy that does not record its route. Requests
+use the flow of the peer's last message, or of our INVITE; a phone's REGISTER counts as a message of the peer.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 from urllib.parse import quote
 
 from trunkline.sdp.values import Endpoint
@@ -31,17 +29,19 @@ from trunkline.sip.message.headers import (
     parse_uri,
     quoted_string,
 )
+from trunkline.sip.message.outgoing import Flow, Outgoing
 from trunkline.sip.message.validation import ALLOW, SUPPORTED, Headers, SipMessage, SipRequest
+from trunkline.sip.server_transaction import ServerTransaction
 from trunkline.sip.session_timer import SessionTimer
-from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, takes_requests_at
-from trunkline.sip.transactions import Flow, Outgoing, ServerTransaction
+from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, request_address
+from trunkline.sip.timers import Timer
 from trunkline.sip.values import Credentials, DialogId
 
 CAPABILITIES = (("Allow", ", ".join(ALLOW)), ("Supported", ", ".join(SUPPORTED)), ("Accept", ACCEPT))
 
 
 class DialogState(Enum):
-    """Where a dialog is; see the head of this file."""
+    """State of a dialog; see the head of this file."""
 
     EARLY = "early"
     RINGING = "ringing"
@@ -51,12 +51,12 @@ class DialogState(Enum):
 
 
 Key = tuple[str, str]
-"""Call-ID and the peer's tag: enough to find a dialog, as each peer's INVITE makes but one."""
+"""Call-ID and the peer's tag: enough to find a dialog, since an INVITE of a peer makes only one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """Where the host of a URI was found to be: by DNS, or where a phone registered from."""
+    """The address of a URI's host: found by DNS, or the source of a phone's REGISTER."""
 
     host: str
     port: int | None
@@ -81,85 +81,90 @@ class Dialog:
     """Record-Route values, our neighbour's first (sections 12.1.1 and 12.1.2)."""
     flow: Flow
     source: Endpoint
-    """Where the peer's last message came from, or our INVITE went."""
+    """Source of the peer's last message, or the address of our INVITE."""
     state: DialogState
     remote_cseq: int
-    """0 before the first request of the peer's."""
+    """CSeq number of the peer's last request; 0 before the first."""
     direct: bool = False
-    """Requests go to `source`, else to where the route set or the peer's Contact say."""
+    """Requests go to `source`; else to the first route or the peer's Contact."""
     detoured: bool = False
-    """The other of the two has been tried."""
+    """The other of the two addresses has been tried."""
     local_cseq: int = 0
+    """CSeq number of our last request."""
     hop: Hop | None = None
+    """Address of the host that we have called."""
     credentials: Credentials | None = None
-    """What answers challenges to our requests."""
+    """Answer challenges to our requests."""
     nonces: Counter[str] = field(default_factory=Counter)
-    """How often each nonce was used."""
+    """Uses of each nonce (`nc`, RFC 7616 section 3.4)."""
     invite: ServerTransaction | None = None
-    """The peer's INVITE or offer under way, until its ACK."""
+    """The INVITE or offer of the peer that is pending, until its ACK."""
     answered: bool = False
-    """A 200 to `invite` is out."""
+    """200 to `invite` has been sent."""
     offer_pending: bool = False
-    """A re-INVITE of ours is under way."""
+    """A re-INVITE of ours is pending."""
     bye_reason: str | None = None
-    """`CLOSING`: the Reason header of the BYE that waits for the ACK."""
+    """`CLOSING`: Reason header of the BYE that waits for the ACK."""
     ack_cseq: int = 0
+    """CSeq number of the INVITE of ours that was acknowledged last."""
     resend_ack: Callable[[], None] | None = None
-    """Sends our last ACK again, which was for the INVITE of that number."""
+    """Sends the ACK to that INVITE again."""
     invite_cseq: int = 0
-    """Of the INVITE that made the dialog."""
+    """CSeq number of the INVITE that made the dialog."""
     rseq: int = 0
-    """Of the last reliable provisional response, the peer's or ours (RFC 3262)."""
+    """RSeq of the last reliable provisional response, of the peer or of ours (RFC 3262)."""
     prack_received: bool = True
-    """Ours has its PRACK."""
+    """Our last reliable provisional response has its PRACK."""
     is_uac: bool = False
-    """The call was placed by us."""
+    """We have placed the call."""
     phone: str | None = None
-    """User of the registered phone at the other end."""
+    """User of the registered phone that is the peer."""
     sdp: str = field(default="", repr=False)
-    """Our last description."""
-    takes_updates: bool = False
-    """The peer takes UPDATE."""
+    """Our last session description."""
+    allows_update: bool = False
+    """The peer allows UPDATE."""
     negotiated: tuple[SessionTimer | None, Headers] = (None, ())
-    """`invite`: what our 200 will say of the session's timer."""
+    """Session timer and headers of our 200 to `invite`."""
     session_timer: SessionTimer | None = None
-    """When the session expires; None: never."""
+    """The agreed session timer; None: the session does not expire."""
     min_se: int = 0
-    """Seconds: the least interval that the peer's side takes, as far as it has told."""
-    timers: list[Any] = field(default_factory=list)
+    """Seconds: the Min-SE of the peer, 0 if unknown."""
+    refresh_interval: int = 0
+    """Seconds: the session interval that our pending refresh asks for."""
+    timers: list[Timer] = field(default_factory=list)
     """Timers of the session."""
 
     @property
     def key(self) -> Key:
-        """What a request of the peer's knows it by."""
+        """Identifies the dialog of a peer's request."""
         return self.call_id, self.remote_tag
 
     def cancel_timers(self) -> None:
-        """Stop the timers."""
+        """Stop the session timer."""
         for timer in self.timers:
             timer.cancel()
         self.timers.clear()
 
     def choose_next_hop(self, *, symmetric: bool) -> None:
-        """Decide where requests go. `symmetric`: the peer takes them at the port that it sends from."""
+        """Choose the address of requests. `symmetric`: the peer receives at the port that it sends from (RFC 3581)."""
         contact = self._endpoint(self.remote_target)
         if not is_address(contact.host):
             contact = self._found(self.remote_target)
-        there = takes_requests_at(contact, self.source, symmetric=symmetric)
+        there = request_address(contact, self.source, symmetric=symmetric)
         self.direct = self.flow.transport == "udp" and not self.route_set and there != contact
         self.detoured = False
 
     def update_remote(self, request: SipRequest, source: Endpoint, flow: Flow) -> None:
-        """A request of the peer's came; one from elsewhere than the last has ours go there."""
+        """A request of the peer was received: its source and flow become those of the dialog."""
         if flow.transport == self.flow.transport and request.cseq[0] >= self.remote_cseq:
             self.flow = flow
             if source != self.source:
                 self.source = source
                 self.choose_next_hop(symmetric="rport" in request.via.params)
 
-    def registered(self, uri: str, source: Endpoint, flow: Flow) -> None:
-        """The phone at the other end has registered the contact `uri`, at which it takes requests at `source` by
-        `flow` (RFC 5626 section 5.3): a NAT may have given it another port, or it a new connection."""
+    def contact_registered(self, uri: str, source: Endpoint, flow: Flow) -> None:
+        """The peer, a phone, has registered the contact `uri`, and receives at `source` by `flow` (RFC 5626 section
+        5.3): a NAT may have given it a new port, or it has a new connection."""
         ours, theirs = parse_uri(self.remote_target), parse_uri(uri)
         same = (ours.user, ours.host, ours.port) == (theirs.user, theirs.host, theirs.port)
         if same and not self.route_set and flow.transport == self.flow.transport:
@@ -169,20 +174,20 @@ class Dialog:
                 self.choose_next_hop(symmetric=True)
 
     def is_peer(self, source: Endpoint) -> bool:
-        """Whether this is a host that the peer, or the way to it, is known by."""
+        """Whether this is the host of the peer, of its Contact or of a proxy in its route set."""
         uris = (self.remote_target, *(parse_name_addr(route).uri for route in self.route_set))
         return source.host in (self.source.host, *(parse_uri(uri).host for uri in uris))
 
     @property
     def next_hops(self) -> tuple[Endpoint, ...]:
-        """Where requests go, and where else they could."""
+        """Address of requests, then the other address of the peer, if there is one."""
         named = self._found(parse_name_addr(self.route_set[0]).uri if self.route_set else self.remote_target)
         if self.flow.transport != "udp":
             return (named,)
         return tuple(dict.fromkeys((self.source, named) if self.direct else (named, self.source)))
 
     def detour(self) -> bool:
-        """The last request did not find the peer: have the next go the other way, once. False: there is none."""
+        """The last request did not reach the peer: use the other address, once. False: there is none."""
         if self.detoured or len(self.next_hops) == 1:
             return False
         self.detoured, self.direct = True, not self.direct
@@ -247,15 +252,15 @@ def contact_of(message: SipMessage) -> str | None:
 
 
 def warning(flow: Flow, text: str | None) -> Headers:
-    """A Warning header with `text` for people (section 20.43)."""
+    """A Warning header with `text` for people (RFC 3261 section 20.43)."""
     return () if text is None else (("Warning", f"399 {flow.local} {quoted_string(text)}"),)
 
 
 def reason_of(message: SipMessage) -> str:
-    """The Reason header, for people (RFC 3326)."""
+    """The Reason header of a message (RFC 3326), for people."""
     return one_line(message.value("reason"))[:200]
 
 
 def reason_value(cause: int, text: str) -> str:
-    """The value of a Reason header."""
+    """The value of a Reason header (RFC 3326)."""
     return f"SIP;cause={cause};text={quoted_string(text)}"

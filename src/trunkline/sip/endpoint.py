@@ -1,7 +1,8 @@
-"""The SIP endpoint: transports, screen and dialogs put together (driver).
+"""The SIP endpoint: joins transports, validation, the user agent core, trunks, phones and DNS (driver).
 
-A message goes transports -> `validate` -> `UserAgentCore` -> one event to the application; an action goes `perform` ->
-`UserAgentCore` -> transports. All of it runs inside the event loop's callbacks, without tasks of its own.
+Each input (message, action, look-up, timer) goes to the core with the loop's time. Then `_drain` takes the events of
+the core and of the trunks, until there are none, and sets one timer of the loop to the next deadline. All of it runs
+in callbacks of the event loop.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from secrets import SystemRandom, token_bytes, token_hex
 
@@ -18,28 +20,39 @@ import structlog
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
+from trunkline.sip.events import (
+    CallKey,
+    CoreEvent,
+    OutOfDialogResponse,
+    TargetsRequired,
+    TargetTried,
+    TrunkChanged,
+    TrunkEvent,
+    TrunkLookupRequired,
+)
 from trunkline.sip.message.digest import DigestServer
 from trunkline.sip.message.numbers import called_number
+from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.message.validation import (
     ChallengeRejection,
     Discard,
     Rejection,
+    SipMessage,
     SipRequest,
     SipResponse,
     parse,
     refusal,
     validate,
 )
-from trunkline.sip.peers.access import Access, PeerIdentity
+from trunkline.sip.peers.access import Access
 from trunkline.sip.peers.binding_store import decode_bindings, encode_bindings
-from trunkline.sip.peers.media_hosts import MediaHosts
+from trunkline.sip.peers.media_hosts import HostLookup, MediaHosts
 from trunkline.sip.peers.registrar import Registrar
 from trunkline.sip.peers.resolver import TargetResolver, is_literal
 from trunkline.sip.peers.router import Router
 from trunkline.sip.peers.trunks import Trunks
-from trunkline.sip.targets import Target
+from trunkline.sip.targets import Target, Unreachable
 from trunkline.sip.timers import Timers
-from trunkline.sip.transactions import Flow
 from trunkline.sip.transport.transports import Transports
 from trunkline.sip.user_agent import UserAgentCore
 from trunkline.sip.values import DialogId, EndDialog, InviteReceived, RejectInvite, SipAction, SipEvent, TrunkStatus
@@ -47,11 +60,21 @@ from trunkline.sip.values import DialogId, EndDialog, InviteReceived, RejectInvi
 log = structlog.get_logger()
 
 LOG_INTERVAL = 10.0
-"""Seconds between two log lines about bad messages; those between are counted in the next."""
+"""Seconds between two log lines of one kind about bad messages; the next line counts those between."""
 WARNINGS = ("target_down", "registration_failed")
-"""Changes of trunks that somebody should look after."""
+"""Changes of trunks that are logged as warnings."""
 SHUTDOWN_TIME = 2.0
-"""Seconds that `stop` waits for the responses to its BYEs, and for trunks to forget us."""
+"""Seconds that `stop` waits for the responses to BYE, and for the removal of registrations."""
+
+
+class _Core:
+    """What exists while the endpoint is started."""
+
+    def __init__(self, user_agent: UserAgentCore, trunks: Trunks, router: Router, timers: Timers) -> None:
+        self.user_agent = user_agent
+        self.trunks = trunks
+        self.router = router
+        self.timers = timers
 
 
 class SipEndpoint:
@@ -68,9 +91,9 @@ class SipEndpoint:
         contacts: Mapping[str, str] | None = None,
         on_contacts: Callable[[str, str], None] | None = None,
     ) -> None:
-        """`directory` is where a certificate for TLS is made and kept if the settings name none; without either there
-        is no listening for TLS. `on_contacts` is told each phone's name and a text of its contacts whenever it
-        registers; the last texts, by phone, given as `contacts`, let the phones be called after a restart."""
+        """`directory` is where a certificate for TLS is made and kept if the settings name none; without both there is
+        no TLS. `on_contacts` gets a phone's user and a text of its contacts whenever it registers; the last texts, by
+        user, are given as `contacts` so that phones can be called after a restart."""
         self.counters: Counter[str] = Counter()
         self._settings = settings
         self._on_event = on_event
@@ -79,56 +102,56 @@ class SipEndpoint:
         digest_server = DigestServer(settings.realm, token_bytes(32), settings.digest_algorithms, hosts)
         self._registrar = Registrar(settings.registration_min, settings.registration_max)
         self._access = Access(settings, digest_server, self.counters, self._registrar.is_at)
-        self._origin = PeerIdentity()
-        """Of the INVITE that is being taken."""
         self._contacts = dict(contacts or {})
         self._on_contacts = on_contacts
-        self._trunks = Trunks(settings, self._connect, lambda: token_hex(8), SystemRandom().random, self._trunk_changed)
-        self._resolver = TargetResolver(settings, self._found)
-        self._router: Router | None = None
-        self._media_hosts = MediaHosts(self._resolver.find_address, self._tell_held, self.counters)
-        self._dialogs: UserAgentCore | None = None
-        self._timers: Timers | None = None
+        self._resolver = TargetResolver(settings, self._trunk_found)
+        self._media_hosts = MediaHosts(self.counters)
+        self._core: _Core | None = None
         self._timer: asyncio.TimerHandle | None = None
         """Runs the timers that are due."""
+        self._draining = False
+        """`_drain` is running."""
+        self._drained = asyncio.Event()
+        """Set after each `_drain`, for `stop`."""
         self._last_logged: dict[str, tuple[float, int]] = {}
-        """When each kind was logged last, and how often it came since."""
+        """For each kind of log line about bad messages: time of the last, and messages since."""
 
     @property
     def local(self) -> Endpoint:
-        """The host and port that peers are told; the port is the real one once started."""
+        """Host and port in Via and Contact; the port is the real one once started."""
         return self._transports.local
 
     @property
     def started(self) -> bool:
         """It listens, and new dialogs may begin."""
-        return self._dialogs is not None
+        return self._core is not None
 
     @property
     def local_tls(self) -> Endpoint | None:
-        """The same of TLS; None where we do not listen for it."""
+        """Host and port of TLS; None without TLS."""
         return self._transports.local_tls
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Entries in the internal tables: dialogs, transactions, connections."""
-        tables = {} if self._dialogs is None else self._dialogs.sizes
-        tables |= {
+        """Entries in the internal tables."""
+        tables = {} if self._core is None else self._core.user_agent.sizes
+        return {
+            **tables,
             "contacts": len(self._registrar),
             "auth_failing": self._access.failing_addresses,
-            "trunk_requests": len(self._trunks),
+            "trunk_requests": 0 if self._core is None else len(self._core.trunks),
+            "held_events": len(self._media_hosts),
+            "connections": len(self._transports.connections.open),
         }
-        tables |= {"held_events": len(self._media_hosts)}
-        return {**tables, "connections": len(self._transports.connections.open)}
 
     @property
     def trunks(self) -> tuple[TrunkStatus, ...]:
-        """How each trunk is now."""
-        return self._trunks.status
+        """Registration and targets of each trunk."""
+        return () if self._core is None else self._core.trunks.status
 
     @property
     def gauges(self) -> dict[str, int]:
-        """What there is now, for `/metrics`."""
+        """Present numbers, for `/metrics`."""
         ups = [target.up for trunk in self.trunks for target in trunk.targets]
         registered = [trunk.registered for trunk in self.trunks if trunk.registered is not None]
         return {
@@ -141,221 +164,301 @@ class SipEndpoint:
 
     async def start(self) -> None:
         """Listen. Raises StartupError with one clear line."""
-        loop = asyncio.get_running_loop()
-        timers = Timers(loop.time, self._wake, _timer_failed)
-        self._timers = timers
-        self._router = Router(self._settings, self._registrar, self._trunks, loop.time, self._resolver.find)
-        self._dialogs = UserAgentCore(
-            self._tell,
-            lambda: token_hex(8),
-            self._router,
-            self._connect,
-            self._admit,
-            self._settings,
-            self.counters,
-            timers,
-        )
-        self._transports.connections.on_unreachable = self._dialogs.unreachable
+        timers = Timers(_now())
+        user_agent = UserAgentCore(_token, self._connect, self._access, self._settings, self.counters, timers)
+        trunks = Trunks(self._settings, user_agent.transactions, self._connect, _token, SystemRandom().random)
+        self._core = _Core(user_agent, trunks, Router(self._settings, self._registrar, trunks), timers)
+        self._transports.connections.on_unreachable = self._flow_failed
         try:
             await self._transports.open()
         except BaseException:
-            self._dialogs.transactions.close()
-            self._dialogs = None
+            self._core = None
             raise
-        self._restore()
-        self._trunks.start(self._dialogs.transactions, self._look_up)
+        self._restore_contacts()
+        trunks.start()
+        self._drain()
 
     async def prepare(self, settings: SipSettings) -> Callable[[], None]:
-        """Make ready to go by these settings' trunks, phones and certificates; what is returned does. Raises
-        StartupError. Calls that are up go on, whatever becomes of their trunk or phone."""
+        """Prepare the trunks, phones and certificates of these settings; the function that is returned applies them.
+        Raises StartupError. Calls that are up go on, even if their trunk or phone is removed."""
         commit = await self._transports.prepare(settings)
 
-        def take() -> None:
+        def apply() -> None:
             commit()
             before = {phone.user: phone.password for phone in self._settings.phones}
             after = {phone.user: phone.password for phone in settings.phones}
             self._settings = settings
             self._access.reconfigure(settings)
-            if self._router is not None:
-                self._router.reconfigure(settings)
-            self._trunks.reconfigure(settings.trunks, self._look_up, self._resolver.forget)
             for user in (user for user, password in before.items() if after.get(user) != password):
                 self._registrar.forget(user)
                 if self._on_contacts is not None:
                     self._on_contacts(user, encode_bindings((), _epoch()))
+            if self._core is not None:
+                self._core.router.reconfigure(settings)
+                self._core.trunks.reconfigure(settings.trunks, _now())
+                self._drain()
 
-        return take
+        return apply
 
     def new_dialog(self) -> DialogId:
-        """A fresh number for an `Invite`. Only once started."""
-        assert self._dialogs is not None
-        return self._dialogs.new_dialog()
+        """An id for a `SendInvite`. Only once started."""
+        assert self._core is not None
+        return self._core.user_agent.new_dialog()
 
     def perform(self, action: SipAction) -> None:
-        """Do an action. One on a dialog that is no more, or that comes too late for its state, is ignored."""
+        """Do an action. It has no effect if it is too late, or if its dialog has ended."""
         if isinstance(action, EndDialog | RejectInvite):
             self._media_hosts.forget(action.dialog)
-        if self._dialogs is not None:
-            self._dialogs.perform(action)
+        if self._core is not None:
+            self._core.user_agent.perform(action, _now())
+            self._drain()
 
     def begin_draining(self) -> None:
-        """From now on new calls get 503 with Retry-After; calls that are up go on."""
-        if self._dialogs is not None:
-            self._dialogs.draining = True
+        """Answer new calls with 503 and Retry-After from now on; calls that are up go on."""
+        if self._core is not None:
+            self._core.user_agent.draining = True
 
     async def stop(self, grace: float = math.inf) -> None:
-        """Hang up what is left, give the peers `SHUTDOWN_TIME` to answer, `grace` seconds at most, and close."""
-        if self._dialogs is None:
+        """End all calls, wait `SHUTDOWN_TIME` for the responses, `grace` seconds at most, and close."""
+        core = self._core
+        if core is None:
             return
         self.begin_draining()
         await self._resolver.stop()
-        self._dialogs.hang_up_all("shutting down")
-        answered, forgotten = asyncio.Event(), asyncio.Event()
-        self._dialogs.when_empty(answered.set)
-        self._trunks.unregister(forgotten.set)
+        core.user_agent.end_all("shutting down", _now())
+        core.trunks.unregister(_now())
+        self._drain()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(SHUTDOWN_TIME, grace)):
-                await answered.wait()
-                await forgotten.wait()
-        self._trunks.stop()
-        dialogs, self._dialogs = self._dialogs, None
+                while not (core.user_agent.empty and core.trunks.unregistered):
+                    self._drained.clear()
+                    await self._drained.wait()
+        self._core = None
+        core.trunks.stop()
+        core.user_agent.transactions.close()
         self._transports.connections.on_unreachable = None
-        dialogs.transactions.close()
         if self._timer is not None:
             self._timer.cancel()
         await self._transports.close()
 
-    def _restore(self) -> None:
+    def _restore_contacts(self) -> None:
         for user in self._contacts.keys() & {phone.user for phone in self._settings.phones}:
             try:
                 bindings = decode_bindings(
                     self._contacts[user], _epoch(), lambda transport, to: self._transports.flow_to(transport, to, "")
                 )
             except (ValueError, LookupError) as error:
-                log.warning("sip_contacts_not_restored", phone=user, reason=str(error))
+                log.warning("sip_contacts_restore_failed", phone=user, reason=str(error))
             else:
-                self._registrar.restore(user, bindings, asyncio.get_running_loop().time())
+                self._registrar.restore(user, bindings, _now())
         self._contacts.clear()
-
-    def _wake(self, deadline: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(deadline, self._run_timers)
-
-    def _run_timers(self) -> None:
-        if self._timers is not None:
-            self._timers.run()
 
     def _connect(self, target: Target) -> Flow:
         return self._transports.flow_to(target.transport, target.endpoint, target.server_name)
 
-    def _look_up(self, trunk: str, targets: Sequence[Target]) -> None:
-        if all(is_literal(target) for target in targets):
-            self._trunks.found(trunk, targets)
-        else:
-            self._resolver.start(trunk, targets)
+    # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _found(self, trunk: str, targets: Sequence[Target]) -> None:
-        self._trunks.found(trunk, targets)
-        self._access.learn(trunk, [target.endpoint.host for target in targets])
-
-    def _trunk_changed(self, change: str, trunk: str, detail: str) -> None:
-        self.counters[change] += 1
-        (log.warning if change in WARNINGS else log.info)(f"sip_{change}", trunk=trunk, detail=detail)
-
-    def _admit(self, request: SipRequest, source: Endpoint) -> str | None:
-        self._origin = self._access.identify(request, source, asyncio.get_running_loop().time())
-        if self._origin.trunk is not None:
-            self._trunks.call_received(self._origin.trunk, source.host)
-        return self._origin.phone
-
-    def _tell(self, event: SipEvent) -> None:
-        if isinstance(event, InviteReceived):
-            event = replace(event, trunk=self._origin.trunk, phone=self._origin.phone)
-            trunk = next((one for one in self._settings.trunks if one.name == event.trunk), None)
-            event = event if trunk is None else replace(event, to_user=called_number(trunk, event))
-        if not self._media_hosts.holds(event):
-            self._on_event(event)
-
-    def _tell_held(self, event: SipEvent) -> None:
+    def _message(self, data: bytes, source: Endpoint, flow: Flow) -> None:
+        if self._core is None:
+            return
+        self.counters["messages"] += 1
+        message: SipRequest | SipResponse | None = None
+        stream = flow.transport != "udp"
         try:
-            self._on_event(event)
+            message = parse(data, stream=stream)
+            validate(message, stream=stream)
+            self._receive(self._core.user_agent, message, source, flow)
+        except Discard as discarded:
+            self.counters["dropped"] += 1
+            self._log_rarely("sip_message_discarded", source, str(discarded), message)
+        except Rejection as rejection:
+            assert isinstance(message, SipRequest)
+            self._reject(message, source, flow, rejection)
         except Exception:
+            # No message of a peer may stop the endpoint.
             self.counters["errors"] += 1
-            log.exception("sip_event_failed", kind=type(event).__name__)
+            log.exception("sip_message_failed", source=str(source), sip_call_id=_call_id(message))
+        self._drain()
 
-    def _register(self, request: SipRequest, source: Endpoint, flow: Flow) -> Rejection:
-        """The answer to a REGISTER, which needs no transaction: it may be taken again, to the same effect."""
-        now = asyncio.get_running_loop().time()
+    def _receive(
+        self, user_agent: UserAgentCore, message: SipRequest | SipResponse, source: Endpoint, flow: Flow
+    ) -> None:
+        if isinstance(message, SipResponse):
+            user_agent.receive_response(message, _now())
+        elif message.method == "REGISTER":
+            raise self._register(user_agent, message, source, flow)
+        else:
+            user_agent.receive_request(message, source, flow, _now())
+
+    def _register(self, user_agent: UserAgentCore, request: SipRequest, source: Endpoint, flow: Flow) -> Rejection:
+        """The response to a REGISTER, without a transaction: a retransmission has the same effect."""
+        now = _now()
         user = self._access.registrant(request, source, now)
         before = {binding.key for binding in self._registrar.bindings(user, now)}
         headers = self._registrar.register(user, request, source, flow, now)
         self.counters["registrations"] += 1
         bindings = self._registrar.bindings(user, now)
-        if self._dialogs is not None:
-            for binding in bindings:
-                self._dialogs.registered(user, binding.uri, binding.source, binding.flow)
+        for binding in bindings:
+            user_agent.contact_registered(user, binding.uri, binding.source, binding.flow)
         after = {binding.key for binding in bindings}
-        if after != before:  # and not each time that it is confirmed
-            change = "registered" if after - before else "unregistered"
-            log.info(f"sip_phone_{change}", phone=user, source=str(source), contacts=len(after))
+        if after != before:  # Not logged for each refresh.
+            log.info(
+                "sip_phone_registered" if after - before else "sip_phone_unregistered",
+                phone=user,
+                source=str(source),
+                contacts=len(after),
+                sip_call_id=_call_id(request),
+            )
         if self._on_contacts is not None:
-            self._on_contacts(user, encode_bindings(self._registrar.bindings(user, now)[::-1], _epoch()))
+            self._on_contacts(user, encode_bindings(bindings[::-1], _epoch()))
         return Rejection(200, "OK", headers)
 
-    def _message(self, data: bytes, source: Endpoint, flow: Flow) -> None:
-        if self._dialogs is None:
-            return
-        self.counters["messages"] += 1
-        try:
-            self._take(self._dialogs, data, source, flow)
-        except Discard as dropped:
-            self.counters["dropped"] += 1
-            self._log_rarely("sip_message_dropped", source, str(dropped))
-        except Exception:
-            # Whatever a peer's bytes may do to us, the endpoint goes on.
-            self.counters["errors"] += 1
-            log.exception("sip_message_failed", source=str(source))
-
-    def _take(self, dialogs: UserAgentCore, data: bytes, source: Endpoint, flow: Flow) -> None:
-        stream = flow.transport != "udp"
-        message = parse(data, stream=stream)
-        try:
-            validate(message, stream=stream)
-            if isinstance(message, SipResponse):
-                if not dialogs.transactions.receive_response(message):
-                    raise Discard("response to nothing that we asked")
-            elif message.method == "REGISTER":
-                raise self._register(message, source, flow)
-            else:
-                dialogs.receive(message, source, flow)
-        except Rejection as refused:
-            self._refuse(message, source, flow, refused)
-
-    def _refuse(self, message: SipRequest | SipResponse, source: Endpoint, flow: Flow, refused: Rejection) -> None:
-        assert isinstance(message, SipRequest)
-        if refused.status >= 300:
-            self.counters[f"refused_{refused.status}"] += 1
-        if refused.status >= 300 and not isinstance(refused, ChallengeRejection):
-            self._log_rarely("sip_request_refused", source, str(refused))
-        text, target = refusal(message, source, refused)
+    def _reject(self, request: SipRequest, source: Endpoint, flow: Flow, rejection: Rejection) -> None:
+        if rejection.status >= 300:
+            self.counters[f"refused_{rejection.status}"] += 1
+        if rejection.status >= 300 and not isinstance(rejection, ChallengeRejection):
+            self._log_rarely("sip_request_rejected", source, str(rejection), request)
+        text, target = refusal(request, source, rejection)
         flow.send(text.encode("utf-8", "backslashreplace"), target)
 
-    def _log_rarely(self, event: str, source: Endpoint, reason: str) -> None:
-        """One log line of each kind in `LOG_INTERVAL`, however many bad messages come."""
-        now = asyncio.get_running_loop().time()
-        last, count = self._last_logged.get(event, (float("-inf"), 0))
+    def _flow_failed(self, flow: Flow, reason: str, to: Endpoint | None) -> None:
+        if self._core is not None:
+            self._core.user_agent.flow_failed(flow, reason, to, _now())
+            self._drain()
+
+    def _targets_found(self, call: CallKey, found: Sequence[Target] | Unreachable) -> None:
+        if self._core is not None:
+            self._core.user_agent.targets_found(call, found, _now())
+            self._drain()
+
+    def _trunk_found(self, trunk: str, targets: Sequence[Target]) -> None:
+        if self._core is not None:
+            self._core.trunks.found(trunk, targets, _now())
+            self._access.learn(trunk, [target.endpoint.host for target in targets])
+            self._drain()
+
+    def _media_host_found(self, lookup: HostLookup, address: str) -> None:
+        self._media_hosts.found(lookup, address)
+        self._drain()
+
+    def _run_timers(self) -> None:
+        self._timer = None
+        if self._core is None:
+            return
+        timers = self._core.timers
+        timers.now = _now()
+        while (timer := timers.pop_due()) is not None:
+            try:
+                timer.run()
+            except Exception:
+                self.counters["errors"] += 1
+                log.exception("sip_timer_failed")
+            self._handle_events()
+        self._drain()
+
+    # ── events ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _drain(self) -> None:
+        """Handle all events, and set the timer to the next deadline. An input of the application's from within an event
+        is drained by the call that handles this event."""
+        if self._draining:
+            return
+        self._handle_events()
+        if self._core is None:
+            return
+        deadline = self._core.timers.next_deadline
+        if deadline is not None and (self._timer is None or deadline < self._timer.when()):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._run_timers)
+        self._drained.set()
+
+    def _handle_events(self) -> None:
+        self._draining = True
+        try:
+            while self._handle_next_event():
+                pass
+        finally:
+            self._draining = False
+
+    def _handle_next_event(self) -> bool:
+        core = self._core
+        event: CoreEvent | TrunkEvent | HostLookup | None = None
+        try:
+            if core is not None:
+                event = core.user_agent.next_event()
+                if event is not None:
+                    self._core_event(core, event)
+                    return True
+                event = core.trunks.next_event()
+                if event is not None:
+                    self._trunk_event(event)
+                    return True
+            event = self._media_hosts.next_event()
+            if isinstance(event, HostLookup):
+                self._resolver.find_address(event.host, partial(self._media_host_found, event))
+            elif event is not None:
+                self._on_event(event)
+        except Exception:
+            self.counters["errors"] += 1
+            log.exception("sip_event_failed", kind=type(event).__name__)
+            return True
+        return event is not None
+
+    def _core_event(self, core: _Core, event: CoreEvent) -> None:
+        if isinstance(event, TargetTried):
+            core.trunks.tried(event.target, answered=event.answered)
+        elif isinstance(event, OutOfDialogResponse):
+            core.trunks.response_received(event.transaction, event.response, _now())
+        elif isinstance(event, TargetsRequired):
+            found = core.router.targets(event.invite, _now())
+            if event.invite.route == "uri" and not isinstance(found, Unreachable) and not is_literal(found[0]):
+                self._resolver.find(found[0], partial(self._targets_found, event.call))
+            else:
+                core.user_agent.targets_found(event.call, found, _now())
+        elif isinstance(event, InviteReceived) and event.trunk is not None:
+            core.trunks.call_received(event.trunk, event.source.host)
+            trunk = next((one for one in self._settings.trunks if one.name == event.trunk), None)
+            self._media_hosts.put(event if trunk is None else replace(event, to_user=called_number(trunk, event)))
+        else:
+            self._media_hosts.put(event)
+
+    def _trunk_event(self, event: TrunkEvent) -> None:
+        if isinstance(event, TrunkChanged):
+            self.counters[event.change] += 1
+            write = log.warning if event.change in WARNINGS else log.info
+            reason = {"reason": event.reason} if event.reason else {}
+            write(f"sip_trunk_{event.change}", trunk=event.trunk, target=event.target, **reason)
+        elif not isinstance(event, TrunkLookupRequired):
+            self._resolver.forget(event.trunk)
+        elif all(is_literal(target) for target in event.targets):
+            self._trunk_found(event.trunk, event.targets)
+        else:
+            self._resolver.start(event.trunk, event.targets)
+
+    def _log_rarely(self, event: str, source: Endpoint, reason: str, message: SipMessage | None = None) -> None:
+        """At most one log line of each kind in `LOG_INTERVAL`, however many bad messages come."""
+        now = _now()
+        last, count = self._last_logged.get(event, (-math.inf, 0))
         if now - last < LOG_INTERVAL:
             self._last_logged[event] = last, count + 1
             return
-        log.warning(event, source=str(source), reason=reason, messages=count + 1)
+        log.warning(event, source=str(source), reason=reason, messages=count + 1, sip_call_id=_call_id(message))
         self._last_logged[event] = now, 0
 
 
-def _timer_failed(error: Exception) -> None:
-    log.error("sip_timer_failed", exc_info=error)
+def _call_id(message: SipMessage | None) -> str | None:
+    return None if message is None else message.value("call-id")[:200] or None
+
+
+def _token() -> str:
+    return token_hex(8)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _epoch() -> float:
     """1970 by the loop's clock."""
-    return asyncio.get_running_loop().time() - time.time()
+    return _now() - time.time()

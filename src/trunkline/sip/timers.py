@@ -1,6 +1,6 @@
-"""The timers of the SIP room: one heap, whose clock and alarm are the driver's. Pure.
+"""Timers of the SIP core: one heap of deadlines. Pure.
 
-`Timers` knows what is due when; the driver gives it the time, is told of each earlier deadline, and calls `run`.
+The driver gives the time with each input, runs the timers that `pop_due` returns, and calls again at `next_deadline`.
 """
 
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 
 CANCELLED_LIMIT = 1000
-"""Cancelled timers in the heap, and more than half of it, at which they are taken out."""
+"""Cancelled timers in the heap, and more than half of it, at which the heap is rebuilt without them."""
 
 
 class Timer:
-    """One call that is due once."""
+    """One call at a deadline."""
 
     __slots__ = ("_arguments", "_callback", "_timers", "deadline")
 
@@ -26,14 +26,14 @@ class Timer:
 
     @property
     def live(self) -> bool:
-        """It was neither run nor cancelled."""
+        """It has neither run nor been cancelled."""
         return self._callback is not None
 
     def cancel(self) -> None:
-        """Never run it; harmless when it has run."""
+        """Never run it; no effect once it has run."""
         if self._callback is not None:
             self._callback = None
-            self._timers.cancelled()
+            self._timers.count_cancelled()
 
     def run(self) -> None:
         """Run it, once."""
@@ -43,72 +43,44 @@ class Timer:
 
 
 class Timers:
-    """What is due when. `clock` gives seconds, monotonic; `wake` is told a deadline that is earlier than all before;
-    `failed` gets what a callback raised."""
+    """All timers of one endpoint. Times are seconds of the driver's monotonic clock."""
 
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        wake: Callable[[float], None],
-        failed: Callable[[Exception], None],
-    ) -> None:
-        self._clock = clock
-        self._wake = wake
-        self._failed = failed
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+        """Time of the input that is being handled; the driver sets it before each."""
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
         self._cancelled = 0
-        self._running = False
 
     def __len__(self) -> int:
-        """Timers that are to run."""
+        """Timers that are still to run."""
         return len(self._heap) - self._cancelled
 
     @property
     def next_deadline(self) -> float | None:
-        """When `run` is to be called next."""
+        """Deadline of the earliest timer; None without one."""
         while self._heap and not self._heap[0][2].live:
             heappop(self._heap)
             self._cancelled -= 1
         return self._heap[0][0] if self._heap else None
 
-    @property
-    def now(self) -> float:
-        """Seconds, monotonic."""
-        return self._clock()
-
     def after(self, seconds: float, callback: Callable[..., object], *arguments: object) -> Timer:
-        """Call back once, so much later."""
-        return self.at(self._clock() + seconds, callback, *arguments)
+        """Call `callback` once, `seconds` after `now`."""
+        return self.at(self.now + seconds, callback, *arguments)
 
     def at(self, deadline: float, callback: Callable[..., object], *arguments: object) -> Timer:
-        """Call back once, then."""
-        earliest = self.next_deadline
+        """Call `callback` once, at `deadline`."""
         timer = Timer(self, deadline, callback, arguments)
-        heappush(self._heap, (timer.deadline, next(self._order), timer))
-        if not self._running and (earliest is None or timer.deadline < earliest):
-            self._wake(timer.deadline)
+        heappush(self._heap, (deadline, next(self._order), timer))
         return timer
 
-    def run(self) -> None:
-        """Run what is due now, in order, and tell the driver of the next deadline."""
-        now = self._clock()
-        self._running = True
-        try:
-            while (deadline := self.next_deadline) is not None and deadline <= now:
-                timer = heappop(self._heap)[2]
-                try:
-                    timer.run()
-                except Exception as error:
-                    self._failed(error)
-        finally:
-            self._running = False
+    def pop_due(self) -> Timer | None:
+        """The earliest timer that is due at `now`, for the driver to run at once; None if none is."""
         deadline = self.next_deadline
-        if deadline is not None:
-            self._wake(deadline)
+        return heappop(self._heap)[2] if deadline is not None and deadline <= self.now else None
 
-    def cancelled(self) -> None:
-        """A timer in the heap was cancelled: a heap that holds little else is made anew."""
+    def count_cancelled(self) -> None:
+        """A timer in the heap was cancelled: rebuild the heap if most of it is."""
         self._cancelled += 1
         if self._cancelled > CANCELLED_LIMIT and self._cancelled > len(self._heap) // 2:
             self._heap = [entry for entry in self._heap if entry[2].live]

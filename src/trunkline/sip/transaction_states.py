@@ -70,6 +70,11 @@ class Input(Enum):
     UNREACHABLE = auto()
     """What was sent did not arrive."""
 
+    @staticmethod
+    def of_status(status: int) -> "Input":
+        """The input that a response with this status is."""
+        return Input.PROVISIONAL if status < 200 else Input.SUCCESS if status < 300 else Input.FAILURE
+
 
 class Do(Enum):
     """What follows."""
@@ -281,7 +286,7 @@ class Transaction:
         """Repeat nothing in this state."""
         self.repeats_at = inf
 
-    def last(self, seconds: float, now: float) -> None:
+    def end_in(self, seconds: float, now: float) -> None:
         """End this state so much later, and not as its table says."""
         self.ends_at = now + seconds
 

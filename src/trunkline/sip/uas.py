@@ -1,35 +1,61 @@
-"""The called side of an INVITE (RFC 3261 section 13.3), until it is confirmed: pure."""
-
-from functools import partial
+"""INVITEs and offers of peers, until they are confirmed: the UAS (RFC 3261 sections 13.3 and 14.2). Pure."""
 
 from trunkline.sdp.session import SessionDescription
-from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, contact, reason_of, reason_value, warning
-from trunkline.sip.dialog_store import DialogStore
+from trunkline.sip.dialog import (
+    CAPABILITIES,
+    Dialog,
+    DialogState,
+    contact,
+    contact_of,
+    reason_of,
+    reason_value,
+    warning,
+)
+from trunkline.sip.dialog_store import DialogRequest, DialogStore, Purpose
 from trunkline.sip.message.bodies import session_description
 from trunkline.sip.message.headers import one_line, parse_name_addr, parse_uri
 from trunkline.sip.message.numbers import number_of
 from trunkline.sip.message.validation import Headers, Rejection, SipRequest, SipResponse
-from trunkline.sip.refresh import start, takes_updates
+from trunkline.sip.refresh import allows_update, start
+from trunkline.sip.server_transaction import ServerTransaction
 from trunkline.sip.session_timer import SessionTimer, negotiate_uas
-from trunkline.sip.transactions import T1, TRANSACTION_TIME, ServerTransaction
-from trunkline.sip.values import AcceptInvite, AckReceived, InviteReceived, ReinviteCancelled, RejectInvite, SendRinging
+from trunkline.sip.transaction_states import T1, TRANSACTION_TIME
+from trunkline.sip.values import (
+    AcceptInvite,
+    AcceptReinvite,
+    AckReceived,
+    InviteReceived,
+    PeerIdentity,
+    ReinviteCancelled,
+    ReinviteReceived,
+    RejectInvite,
+    RejectReinvite,
+    SendRinging,
+)
 
 IDENTITY_HEADERS = ("diversion", "p-asserted-identity")
-"""Told to the application, beside those that begin with `X-`."""
+"""Headers that the application gets, beside those that begin with `X-`."""
+REINVITE_RETRY_AFTER = 2
+"""Seconds; section 14.2 asks for 0 to 10."""
+REINVITE_LIMIT = 20.0
+"""Seconds until an offer that the application has not answered is refused: before the peer gives its UPDATE up after
+64*T1, and after the time in which a frozen media worker is detected, which ends the call."""
 
 
 class Uas:
-    """All calls to us."""
+    """The calls to one endpoint, and the offers inside all its calls."""
 
     def __init__(self, store: DialogStore) -> None:
         self._store = store
 
-    def invited(self, transaction: ServerTransaction, phone: str | None) -> None:
-        """A new INVITE outside any dialog, of a phone or of somebody else."""
+    # ── from peers ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def invite_received(self, transaction: ServerTransaction, peer: PeerIdentity) -> None:
+        """A new INVITE outside any dialog."""
         request = transaction.request
         try:
             offer = session_description(request)
-            session_timer = self.negotiate_timer(request)
+            negotiated = self.negotiate_timer(request)
         except Rejection as refused:
             self._store.refuse(transaction, refused)
             return
@@ -49,60 +75,37 @@ class Uas:
             remote_cseq=request.cseq[0],
             invite_cseq=request.cseq[0],
             invite=transaction,
-            takes_updates=takes_updates(request),
-            negotiated=session_timer,
-            phone=phone,
+            allows_update=allows_update(request),
+            negotiated=negotiated,
+            phone=peer.phone,
         )
         dialog.choose_next_hop(symmetric="rport" in request.via.params)
         self._store.by_id[dialog.id] = self._store.by_key[dialog.key] = dialog
-        self.watch(dialog, transaction)
         self._store.counters["calls"] += 1
-        self._store.tell(_invite_received(dialog, transaction, offer))
+        self._store.events.append(_invite_received(dialog, transaction, offer, peer))
 
-    def settle(
-        self, dialog: Dialog, transaction: ServerTransaction, action: SendRinging | AcceptInvite | RejectInvite
-    ) -> None:
-        """What the application says to an INVITE."""
-        if isinstance(action, SendRinging):
-            self._ring(dialog, transaction)
-        elif isinstance(action, AcceptInvite):
-            dialog.state = DialogState.ANSWERED
-            self.accept(dialog, transaction, action.sdp, action.headers)
-        else:
-            dialog.invite = None
-            del self._store.by_id[dialog.id]
-            self._store.forget(dialog)
-            transaction.respond(action.status, action.reason, warning(dialog.flow, action.warning))
+    def offer_received(self, dialog: Dialog, transaction: ServerTransaction) -> None:
+        """A re-INVITE, or an UPDATE with an offer (RFC 3311)."""
+        try:
+            _check_no_pending_offer(dialog)
+            offer = session_description(transaction.request)
+            dialog.negotiated = self.negotiate_timer(transaction.request)
+        except Rejection as refused:
+            self._store.refuse(transaction, refused)
+            return
+        dialog.invite = transaction
+        if transaction.request.method == "INVITE":
+            transaction.respond(100, "Trying")
+        self._store.events.append(ReinviteReceived(dialog.id, offer))
+        self._store.timers.after(REINVITE_LIMIT, self._reinvite_timed_out, dialog, transaction)
 
     def negotiate_timer(self, request: SipRequest) -> tuple[SessionTimer | None, Headers]:
-        """What our 200 will say of the session's timer. Raises Rejection."""
+        """The session timer of our 2xx, and its headers. Raises Rejection."""
         settings = self._store.settings
         return negotiate_uas(request, settings.session_expires, settings.min_se)
 
-    def _ring(self, dialog: Dialog, transaction: ServerTransaction) -> None:
-        """180, reliably where the caller demands it (RFC 3262 section 3)."""
-        if "100rel" not in (tag.lower() for tag in transaction.request.listed("require")):
-            transaction.respond(180, "Ringing", (contact(dialog.flow),))
-        elif transaction.request.body.strip() and dialog.prack_received:
-            dialog.rseq, dialog.prack_received = dialog.rseq + 1, False
-            headers = (contact(dialog.flow), ("Require", "100rel"), ("RSeq", str(dialog.rseq)))
-            transaction.respond(180, "Ringing", headers)
-            self._store.timers.after(T1, self._ring_again, dialog, transaction, T1)
-        # Else not at all: where the offer is to be ours, the first reliable response has to bring it (section 5).
-
-    def _ring_again(self, dialog: Dialog, transaction: ServerTransaction, interval: float) -> None:
-        if dialog.prack_received or dialog.state is not DialogState.RINGING or dialog.invite is not transaction:
-            return
-        if 2 * interval >= TRANSACTION_TIME:
-            dialog.invite = None
-            transaction.respond(504, "No PRACK")
-            self._store.end(dialog, "error", "our 180 was not acknowledged by a PRACK")
-            return
-        transaction.repeat()
-        self._store.timers.after(2 * interval, self._ring_again, dialog, transaction, 2 * interval)
-
-    def acknowledged(self, dialog: Dialog, transaction: ServerTransaction) -> None:
-        """PRACK."""
+    def prack_received(self, dialog: Dialog, transaction: ServerTransaction) -> None:
+        """PRACK (RFC 3262 section 3)."""
         wanted = [str(dialog.rseq), str(dialog.invite_cseq), "INVITE"]
         if dialog.prack_received or transaction.request.value("rack").split() != wanted:
             self._store.refuse(transaction, Rejection(481, "No Such Response"))
@@ -112,53 +115,129 @@ class Uas:
             dialog.prack_received = True
             transaction.respond(200, "OK")
 
-    def hang_up(self, dialog: Dialog, text: str | None) -> None:
-        """The application wants no more of a call that is not answered."""
-        transaction, dialog.invite = dialog.invite, None
-        self._store.forget(dialog)
-        if transaction is not None:
-            transaction.respond(480, "Temporarily Unavailable", () if text is None else (("Reason", text),))
-
-    def accept(self, dialog: Dialog, transaction: ServerTransaction, sdp: str, headers: Headers = ()) -> None:
-        """200 to an INVITE or a re-INVITE, or to an UPDATE, which has no ACK."""
-        dialog.sdp = sdp
-        session_timer, timer = dialog.negotiated
-        headers = (contact(dialog.flow), *CAPABILITIES, *timer, *headers)
-        if transaction.request.method == "UPDATE":
-            dialog.invite = None
-            transaction.respond(200, "OK", headers, sdp)
-        else:
-            dialog.answered = True
-            transaction.respond(200, "OK", headers, sdp, on_ack=lambda ack: self._confirmed(dialog, transaction, ack))
-        start(self._store, dialog, session_timer)
-
-    def watch(self, dialog: Dialog, transaction: ServerTransaction) -> None:
-        """See to the CANCEL of an INVITE or a re-INVITE, and to a 200 that is not confirmed."""
-        transaction.watch(
-            on_cancel=lambda cancel: self._cancelled(dialog, transaction, cancel),
-            on_no_ack=lambda: self._not_confirmed(dialog, transaction),
-        )
-
-    def _cancelled(self, dialog: Dialog, transaction: ServerTransaction, cancel: SipRequest | None) -> None:
-        if dialog.invite is not transaction:
+    def cancelled(self, transaction: ServerTransaction, cancel: SipRequest | None) -> None:
+        """An INVITE or re-INVITE was cancelled, or has expired (`cancel` is None)."""
+        dialog = self._dialog_of(transaction)
+        if dialog is None:
             return
         dialog.invite = None
-        if dialog.state is not DialogState.RINGING:  # a re-INVITE
-            self._store.tell(ReinviteCancelled(dialog.id))
+        if dialog.state is not DialogState.RINGING:
+            self._store.events.append(ReinviteCancelled(dialog.id))
         elif cancel is None:
             self._store.end(dialog, "error", "the INVITE expired unanswered")
         else:
             self._store.end(dialog, "cancel", reason_of(cancel))
 
-    def _confirmed(self, dialog: Dialog, transaction: ServerTransaction, ack: SipRequest) -> None:
-        if dialog.invite is not transaction:
+    def acknowledged(self, transaction: ServerTransaction, ack: SipRequest) -> None:
+        """The ACK to our 200."""
+        dialog = self._dialog_of(transaction)
+        if dialog is None:
             return
         dialog.invite, dialog.answered = None, False
         if dialog.state is DialogState.CLOSING:
             self._store.send_bye(dialog, dialog.bye_reason)
             return
         dialog.state = DialogState.CONFIRMED
-        self._store.tell(AckReceived(dialog.id, self._late_answer(transaction.request, ack)))
+        self._store.events.append(AckReceived(dialog.id, self._late_answer(transaction.request, ack)))
+
+    def not_acknowledged(self, transaction: ServerTransaction) -> None:
+        """64*T1 without an ACK: the session is over (section 13.3.1.4). After a re-INVITE it is only if the peer is
+        gone, which an OPTIONS shows: where only ACKs get lost, the BYE of section 14.2 would end a working call."""
+        dialog = self._dialog_of(transaction)
+        if dialog is None:
+            return
+        dialog.invite, dialog.answered = None, False
+        if dialog.state is DialogState.CONFIRMED:
+            self._store.events.append(AckReceived(dialog.id, None))
+            self._store.send(DialogRequest(dialog, "OPTIONS", Purpose.PROBE))
+        else:
+            self._give_up(dialog)
+
+    def probe_answered(self, dialog: Dialog, response: SipResponse) -> None:
+        """The final response to that OPTIONS."""
+        if dialog.state is DialogState.CONFIRMED and (response.status == 481 or not response.headers):
+            self._give_up(dialog)
+
+    # ── from the application ────────────────────────────────────────────────────────────────────────────────
+
+    def answer_invite(
+        self, dialog: Dialog, transaction: ServerTransaction, action: SendRinging | AcceptInvite | RejectInvite
+    ) -> None:
+        """Respond to an INVITE."""
+        if isinstance(action, SendRinging):
+            self._ring(dialog, transaction)
+        elif isinstance(action, AcceptInvite):
+            dialog.state = DialogState.ANSWERED
+            self._accept(dialog, transaction, action.sdp, action.headers)
+        else:
+            dialog.invite = None
+            del self._store.by_id[dialog.id]
+            self._store.forget(dialog)
+            transaction.respond(action.status, action.reason, warning(dialog.flow, action.warning))
+
+    def answer_offer(
+        self, dialog: Dialog, transaction: ServerTransaction, action: AcceptReinvite | RejectReinvite
+    ) -> None:
+        """Respond to a re-INVITE or an UPDATE."""
+        if isinstance(action, AcceptReinvite):
+            # Section 12.2.2: a re-INVITE that is accepted refreshes the remote target.
+            dialog.remote_target = contact_of(transaction.request) or dialog.remote_target
+            self._accept(dialog, transaction, action.sdp)
+        else:
+            dialog.invite = None
+            transaction.respond(action.status, action.reason, warning(dialog.flow, action.warning))
+
+    def hang_up(self, dialog: Dialog, reason: str | None) -> None:
+        """Refuse an INVITE that is not answered, with that Reason header."""
+        transaction, dialog.invite = dialog.invite, None
+        self._store.forget(dialog)
+        if transaction is not None:
+            transaction.respond(480, "Temporarily Unavailable", () if reason is None else (("Reason", reason),))
+
+    def _ring(self, dialog: Dialog, transaction: ServerTransaction) -> None:
+        """180, reliably if the caller requires it (RFC 3262 section 3)."""
+        if "100rel" not in (tag.lower() for tag in transaction.request.listed("require")):
+            transaction.respond(180, "Ringing", (contact(dialog.flow),))
+        elif transaction.request.body.strip() and dialog.prack_received:
+            dialog.rseq, dialog.prack_received = dialog.rseq + 1, False
+            headers = (contact(dialog.flow), ("Require", "100rel"), ("RSeq", str(dialog.rseq)))
+            transaction.respond(180, "Ringing", headers)
+            self._store.timers.after(T1, self._repeat_ringing, dialog, transaction, T1)
+        # Else no 180: without an offer in the INVITE the first reliable response must have one (RFC 3262 section 5).
+
+    def _repeat_ringing(self, dialog: Dialog, transaction: ServerTransaction, interval: float) -> None:
+        if dialog.prack_received or dialog.state is not DialogState.RINGING or dialog.invite is not transaction:
+            return
+        if 2 * interval >= TRANSACTION_TIME:
+            dialog.invite = None
+            transaction.respond(504, "No PRACK")
+            self._store.end(dialog, "error", "our 180 was not acknowledged by a PRACK")
+            return
+        transaction.repeat()
+        self._store.timers.after(2 * interval, self._repeat_ringing, dialog, transaction, 2 * interval)
+
+    def _accept(self, dialog: Dialog, transaction: ServerTransaction, sdp: str, headers: Headers = ()) -> None:
+        """200 to an INVITE or a re-INVITE, or to an UPDATE, which has no ACK."""
+        dialog.sdp = sdp
+        session_timer, timer_headers = dialog.negotiated
+        if transaction.request.method == "UPDATE":
+            dialog.invite = None
+        else:
+            dialog.answered = True
+        transaction.respond(200, "OK", (contact(dialog.flow), *CAPABILITIES, *timer_headers, *headers), sdp)
+        start(self._store, dialog, session_timer)
+
+    def _reinvite_timed_out(self, dialog: Dialog, transaction: ServerTransaction) -> None:
+        if dialog.invite is transaction and not dialog.answered:
+            dialog.invite = None
+            self._store.refuse(transaction, Rejection(504, "Server Time-out"))
+            self._store.events.append(ReinviteCancelled(dialog.id))
+
+    def _dialog_of(self, transaction: ServerTransaction) -> Dialog | None:
+        """The dialog in which this INVITE is pending."""
+        request = transaction.request
+        dialog = self._store.by_key.get((request.value("call-id"), request.tag("from")))
+        return dialog if dialog is not None and dialog.invite is transaction else None
 
     def _late_answer(self, invite: SipRequest, ack: SipRequest) -> SessionDescription | None:
         if invite.body.strip():
@@ -169,29 +248,23 @@ class Uas:
             self._store.counters["bad_answers"] += 1
             return None
 
-    def _not_confirmed(self, dialog: Dialog, transaction: ServerTransaction) -> None:
-        """64*T1 without an ACK: the session is over (section 13.3.1.4). After a re-INVITE it is only if the peer is
-        gone, which an OPTIONS shows: who asks for a BYE (section 14.2) did not think of ACKs that alone get lost."""
-        if dialog.invite is not transaction:
-            return
-        dialog.invite, dialog.answered = None, False
-        if dialog.state is DialogState.CONFIRMED:
-            self._store.tell(AckReceived(dialog.id, None))
-            self._store.request(dialog, "OPTIONS", partial(self._looked_after, dialog))
-        else:
-            self._gone(dialog)
-
-    def _looked_after(self, dialog: Dialog, response: SipResponse) -> None:
-        if dialog.state is DialogState.CONFIRMED and (response.status == 481 or not response.headers):
-            self._gone(dialog)
-
-    def _gone(self, dialog: Dialog) -> None:
+    def _give_up(self, dialog: Dialog) -> None:
         detail = "our 200 was not confirmed by an ACK"
         self._store.give_up(dialog, detail, dialog.bye_reason or reason_value(408, "no ACK"), "no-ack")
 
 
+def _check_no_pending_offer(dialog: Dialog) -> None:
+    """Section 14.2: no offer while ours waits for its answer, nor while the peer's does, or the 200 to it for its ACK.
+    Raises Rejection."""
+    if dialog.offer_pending:
+        raise Rejection(491, "Request Pending")
+    if dialog.state is not DialogState.CONFIRMED or dialog.invite is not None:
+        headers = (("Retry-After", str(REINVITE_RETRY_AFTER)),)
+        raise Rejection(500, "Another INVITE Is Pending", headers)
+
+
 def _invite_received(
-    dialog: Dialog, transaction: ServerTransaction, offer: SessionDescription | None
+    dialog: Dialog, transaction: ServerTransaction, offer: SessionDescription | None, peer: PeerIdentity
 ) -> InviteReceived:
     request = transaction.request
     sender = parse_name_addr(request.value("from"))
@@ -209,6 +282,8 @@ def _invite_received(
         source=transaction.source,
         transport=transaction.flow.transport,
         call_id=dialog.call_id,
+        trunk=peer.trunk,
+        phone=peer.phone,
         called_party=_uri_in(request.value("p-called-party-id")),
     )
 
@@ -221,7 +296,7 @@ def _uri_in(address: str) -> str:
 
 
 def _number(uri: str) -> str:
-    """The number or name in a URI, the host when there is none."""
+    """The number or user part of a URI, else its host."""
     try:
         parts = parse_uri(uri)
     except LookupError:

@@ -14,6 +14,16 @@ DialogId = NewType("DialogId", int)
 
 
 @dataclass(frozen=True, slots=True)
+class PeerIdentity:
+    """Origin of a call. Both None: an unknown caller that `sip.unknown_callers` admits."""
+
+    trunk: str | None = None
+    """Name of the trunk that the call came by."""
+    phone: str | None = None
+    """User of the phone that calls."""
+
+
+@dataclass(frozen=True, slots=True)
 class InviteReceived:
     """A new INVITE transaction outside any dialog. 100 Trying has been sent."""
 

@@ -11,8 +11,8 @@ from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.digest import NONCE_LIFETIME, DigestClient, DigestServer
 from trunkline.sip.message.validation import Rejection, SipRequest
-from trunkline.sip.peers.access import SOURCE_LIMIT, Access, PeerIdentity
-from trunkline.sip.values import Credentials
+from trunkline.sip.peers.access import SOURCE_LIMIT, Access
+from trunkline.sip.values import Credentials, PeerIdentity
 
 URI = "sip:+1555@198.51.100.7"
 ELSEWHERE = Endpoint("203.0.113.9", 5060)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sip.bench import PEER, HandClock, Wire, header, response
+from trunkline.sip.events import ResponseReceived
 from trunkline.sip.message.validation import SipResponse, parse
 from trunkline.sip.peers.client import OutOfDialogClient, OutOfDialogRequest
 from trunkline.sip.targets import Target
@@ -22,7 +23,8 @@ class Asking:
         self.wire = Wire()
         self.finals: list[SipResponse] = []
         self.fault: Exception | None = None
-        self.transactions = Transactions(lambda _: None, lambda _: False, clock.timers, lambda: f"b{next(tokens)}")
+        self.transactions = Transactions(clock.timers, lambda: f"b{next(tokens)}")
+        clock.drains.append(self.drain)
         self.client = OutOfDialogClient(self.transactions, self.connect, lambda: "tag1", 5.0)
 
     def connect(self, target: Target) -> Wire:
@@ -33,12 +35,25 @@ class Asking:
 
     def send(self, **more: Any) -> None:
         given = {"method": "OPTIONS", "target": TARGET, "address": "sip:us@here", "call_id": "c1", "cseq": 7}
-        self.client.send(OutOfDialogRequest(**{**given, **more}), self.finals.append)
+        self.client.send(OutOfDialogRequest(**{**given, "context": self, **more}))
+        self.drain()
+
+    def drain(self) -> None:
+        """Take all events of the transaction layer, and the final responses of the client."""
+        while self.transactions.events:
+            event = self.transactions.events.popleft()
+            assert isinstance(event, ResponseReceived)
+            self.client.response_received(event.transaction, event.response)
+        while self.client.responses:
+            final = self.client.responses.popleft()
+            assert final.context is self
+            self.finals.append(final.response)
 
     def answer(self, request: str, status: str) -> None:
         received = parse(response(request, status), stream=False)
         assert isinstance(received, SipResponse)
         self.transactions.receive_response(received)
+        self.drain()
 
 
 @pytest.fixture

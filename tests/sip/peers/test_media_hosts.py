@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sip.message.test_numbers import INVITE
 from trunkline.sdp.session import SessionDescription, parse
-from trunkline.sip.peers.media_hosts import HELD_LIMIT, MediaHosts
+from trunkline.sip.peers.media_hosts import HELD_LIMIT, HostLookup, MediaHosts
 from trunkline.sip.values import (
     AckReceived,
     DialogEnded,
@@ -29,24 +29,29 @@ def sdp(*hosts: str) -> SessionDescription:
 
 class Bench:
     def __init__(self) -> None:
-        self.told: list[SipEvent] = []
-        self.asked: list[tuple[str, Callable[[str], None]]] = []
+        self.passed: list[SipEvent] = []
+        self.lookups: list[HostLookup] = []
         self.counters: Counter[str] = Counter()
         self.react: Callable[[SipEvent], None] = lambda _event: None
-        self.hosts = MediaHosts(lambda name, found: self.asked.append((name, found)), self.tell, self.counters)
-
-    def tell(self, event: SipEvent) -> None:
-        self.told.append(event)
-        self.react(event)
+        self.hosts = MediaHosts(self.counters)
 
     def send(self, *events: SipEvent) -> None:
         for event in events:
-            if not self.hosts.holds(event):
-                self.tell(event)
+            self.hosts.put(event)
+            self.drain()
 
     def find(self, address: str) -> None:
-        """The answer to the oldest look-up."""
-        self.asked.pop(0)[1](address)
+        """The result of the oldest look-up."""
+        self.hosts.found(self.lookups.pop(0), address)
+        self.drain()
+
+    def drain(self) -> None:
+        while (event := self.hosts.next_event()) is not None:
+            if isinstance(event, HostLookup):
+                self.lookups.append(event)
+            else:
+                self.passed.append(event)
+                self.react(event)
 
 
 ONE, TWO = DialogId(1), DialogId(2)
@@ -57,8 +62,8 @@ def test_an_event_without_names_passes_at_once() -> None:
     bench = Bench()
     events = (replace(INVITE, offer=sdp("192.0.2.1")), INVITE, AckReceived(ONE, None), KEY, DialogEnded(ONE, "bye", ""))
     bench.send(*events)
-    assert bench.told == list(events)
-    assert (bench.asked, len(bench.hosts)) == ([], 0)
+    assert bench.passed == list(events)
+    assert (bench.lookups, len(bench.hosts)) == ([], 0)
 
 
 def test_what_follows_in_the_dialog_waits_behind_and_other_dialogs_do_not() -> None:
@@ -66,21 +71,21 @@ def test_what_follows_in_the_dialog_waits_behind_and_other_dialogs_do_not() -> N
     invite, ended = replace(INVITE, offer=sdp("a.example")), DialogEnded(ONE, "cancel", "")
     other = replace(INVITE, dialog=TWO)
     bench.send(invite, ended, other)
-    assert bench.told == [other]
-    assert [name for name, _ in bench.asked] == ["a.example"]
+    assert bench.passed == [other]
+    assert [lookup.host for lookup in bench.lookups] == ["a.example"]
     bench.find("192.0.2.7")
-    assert bench.told == [other, replace(invite, offer=sdp("192.0.2.7")), ended]
+    assert bench.passed == [other, replace(invite, offer=sdp("192.0.2.7")), ended]
     assert len(bench.hosts) == 0
 
 
 def test_each_name_is_looked_up_and_one_that_leads_nowhere_is_left_open() -> None:
     bench = Bench()
     bench.send(InviteAccepted(ONE, sdp("a.example", "b.example", "a.example")))
-    assert [name for name, _ in bench.asked] == ["a.example", "b.example"]
+    assert [lookup.host for lookup in bench.lookups] == ["a.example", "b.example"]
     bench.find("192.0.2.7")
-    assert bench.told == []
+    assert bench.passed == []
     bench.find("")
-    (event,) = bench.told
+    (event,) = bench.passed
     assert isinstance(event, InviteAccepted)
     assert event.answer is not None
     assert [media.connection and media.connection.host for media in event.answer.media] == [
@@ -104,9 +109,9 @@ def test_all_events_with_a_description_wait_one_after_another() -> None:
     for kind in kinds:
         bench.send(kind(named), KEY)
     for number in range(len(kinds)):
-        assert len(bench.told) == 2 * number
+        assert len(bench.passed) == 2 * number
         bench.find("192.0.2.7")
-    assert bench.told == [event for kind in kinds for event in (kind(placed), KEY)]
+    assert bench.passed == [event for kind in kinds for event in (kind(placed), KEY)]
 
 
 def test_an_application_that_has_done_with_a_dialog_hears_no_more_of_it() -> None:
@@ -114,11 +119,11 @@ def test_an_application_that_has_done_with_a_dialog_hears_no_more_of_it() -> Non
     bench.send(InviteProgressed(ONE, 183, "", sdp("a.example")), KEY, KEY)
     bench.react = lambda event: bench.hosts.forget(event.dialog)
     bench.find("192.0.2.7")
-    assert len(bench.told) == 1
+    assert len(bench.passed) == 1
     bench.send(InviteProgressed(ONE, 183, "", sdp("a.example")))
     bench.hosts.forget(ONE)
     bench.find("192.0.2.7")
-    assert (len(bench.told), len(bench.hosts)) == (1, 0)
+    assert (len(bench.passed), len(bench.hosts)) == (1, 0)
 
 
 def test_what_waits_is_bounded() -> None:
@@ -127,7 +132,7 @@ def test_what_waits_is_bounded() -> None:
     bench.send(InviteAccepted(ONE, sdp("a.example")), *[KEY] * HELD_LIMIT, ended)
     assert bench.counters == {"held_dropped": 1}
     bench.find("192.0.2.7")
-    assert bench.told[1:] == [*[KEY] * (HELD_LIMIT - 1), ended]
+    assert bench.passed[1:] == [*[KEY] * (HELD_LIMIT - 1), ended]
 
 
 @given(
@@ -140,16 +145,16 @@ def test_whatever_happens_all_is_told_once_and_in_the_dialog_s_order(steps: list
     sent: dict[DialogId, list[str]] = {ONE: [], TWO: []}
     for number, step in enumerate(steps):
         if step is None:
-            if bench.asked:
+            if bench.lookups:
                 bench.find("192.0.2.7")
             continue
         dialog, kind = step
         sent[dialog].append(str(number))
         answer = {"name": sdp("a.example"), "address": sdp("192.0.2.8"), "key": None}[kind]
         bench.send(InviteProgressed(dialog, 183, str(number), answer))
-    while bench.asked:
+    while bench.lookups:
         bench.find("")
     for dialog, numbers in sent.items():
-        told = [event for event in bench.told if isinstance(event, InviteProgressed) and event.dialog == dialog]
+        told = [event for event in bench.passed if isinstance(event, InviteProgressed) and event.dialog == dialog]
         assert [event.reason for event in told] == numbers
     assert len(bench.hosts) == 0

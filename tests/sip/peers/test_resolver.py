@@ -21,7 +21,7 @@ from trunkline.demo.server import free_ports
 from trunkline.outbound.names import Names, UnknownHost
 from trunkline.sip import endpoint as endpoint_module
 from trunkline.sip.endpoint import SipEndpoint
-from trunkline.sip.peers import resolver as lookups_module
+from trunkline.sip.peers import resolver as resolver_module
 from trunkline.sip.peers.resolver import TargetResolver, in_order
 from trunkline.sip.targets import Target, Unreachable, uri_target
 from trunkline.sip.values import DialogEnded, InviteAccepted, InviteProgressed, InviteReceived, SendInvite, SipEvent
@@ -174,7 +174,7 @@ async def media_host(lookups: TargetResolver, host: str) -> str:
 async def test_a_host_of_media_is_an_address_of_our_family_or_nothing(
     ours: str, host: str, address: str, dns_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookups_module, "Names", lambda: Names(("127.0.0.1", dns_port)))
+    monkeypatch.setattr(resolver_module, "Names", lambda: Names(("127.0.0.1", dns_port)))
     lookups = TargetResolver(settings(dns_port, host=ours), lambda *_: None)
     assert await media_host(lookups, host) == address
     await lookups.stop()
@@ -191,11 +191,11 @@ def silent_port() -> Iterator[int]:
 async def test_a_host_of_media_is_waited_for_no_longer_than_a_caller_may_wait(
     silent_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookups_module, "Names", lambda: Names(("127.0.0.1", silent_port)))
-    monkeypatch.setattr(lookups_module, "MEDIA_PATIENCE", 0.05)
+    monkeypatch.setattr(resolver_module, "Names", lambda: Names(("127.0.0.1", silent_port)))
+    monkeypatch.setattr(resolver_module, "MEDIA_TIMEOUT", 0.05)
     lookups = TargetResolver(settings(silent_port), lambda *_: None)
     assert await media_host(lookups, "a.carrier.test") == ""
-    monkeypatch.setattr(lookups_module, "MEDIA_PATIENCE", 60)
+    monkeypatch.setattr(resolver_module, "MEDIA_TIMEOUT", 60)
     found: asyncio.Queue[str] = asyncio.Queue()
     lookups.find_address("b.carrier.test", found.put_nowait)
     await lookups.stop()
@@ -270,8 +270,8 @@ async def test_a_fault_of_ours_ends_neither_a_trunks_look_ups_nor_leaves_a_call_
             again.set()
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(lookups_module, "TTL_MOST", 0)
-    monkeypatch.setattr(lookups_module, "TTL_LEAST", 0)
+    monkeypatch.setattr(resolver_module, "TTL_MAX", 0)
+    monkeypatch.setattr(resolver_module, "TTL_MIN", 0)
     lookups = TargetResolver(SipSettings(), stumbles)
     lookups.start("carrier", [target("sip:127.0.0.1")])
     await asyncio.wait_for(again.wait(), 10)

@@ -10,7 +10,9 @@ from trunkline.sip.message.validation import SipRequest
 from trunkline.sip.peers.registrar import Registrar
 from trunkline.sip.peers.router import Router
 from trunkline.sip.peers.trunks import Trunks
-from trunkline.sip.targets import OnLocated, Target, Unreachable
+from trunkline.sip.targets import Target, Unreachable
+from trunkline.sip.timers import Timers
+from trunkline.sip.transactions import Transactions
 from trunkline.sip.values import Credentials, DialogId, SendInvite
 
 SETTINGS = SipSettings.model_validate(
@@ -28,21 +30,14 @@ class Bench:
     def __init__(self) -> None:
         self.registrar = Registrar(60, 3600)
         self.now = 0.0
-        trunks = Trunks(SETTINGS, lambda _target: Wire(), lambda: "tag", lambda: 0.5, lambda *_change: None)
-        self.looked_up: list[Target] = []
-        self.locator = Router(SETTINGS, self.registrar, trunks, lambda: self.now, self.look_up)
+        transactions = Transactions(Timers(), lambda: "tag")
+        trunks = Trunks(SETTINGS, transactions, lambda _target: Wire(), lambda: "tag", lambda: 0.5)
+        self.router = Router(SETTINGS, self.registrar, trunks)
 
-    def look_up(self, target: Target, found: OnLocated) -> None:
-        self.looked_up.append(target)
-        found((target,))
-
-    def locate(
+    def targets(
         self, route: Literal["trunk", "phone", "uri"], name: str, to: str = ""
     ) -> Sequence[Target] | Unreachable:
-        found: list[Sequence[Target] | Unreachable] = []
-        self.locator.locate(SendInvite(DialogId(1), route, name, to, "", "", ""), found.append)
-        (one,) = found
-        return one
+        return self.router.targets(SendInvite(DialogId(1), route, name, to, "", "", ""), self.now)
 
     def register(self, contact: str, wire: Wire) -> None:
         request = message(
@@ -56,25 +51,25 @@ def test_a_phone_is_called_at_its_contacts_the_newest_first_until_they_expire() 
     bench, wire = Bench(), Wire("tcp")
     bench.register("sip:ann@10.0.0.2:5062", wire)
     bench.register("sip:ann@10.0.0.3:5062;transport=tcp", wire)
-    found = bench.locate("phone", "ann")
+    found = bench.targets("phone", "ann")
     assert isinstance(found, Sequence)
     assert [target.uri for target in found] == ["sip:ann@10.0.0.3:5062;transport=tcp", "sip:ann@10.0.0.2:5062"]
     assert all(target.flow is wire for target in found)
     bench.now = 61
-    assert bench.locate("phone", "ann") == Unreachable(480, "Temporarily Unavailable", "the phone is not registered")
-    assert bench.locate("phone", "bob") == Unreachable(404, "Not Found", "no such phone")
+    assert bench.targets("phone", "ann") == Unreachable(480, "Temporarily Unavailable", "the phone is not registered")
+    assert bench.targets("phone", "bob") == Unreachable(404, "Not Found", "no such phone")
 
 
 def test_a_trunk_is_tried_at_its_targets_in_order() -> None:
-    assert Bench().locate("trunk", "open", "+1 555") == [
+    assert Bench().targets("trunk", "open", "+1 555") == [
         Target("sip:+1%20555@192.0.2.1", Endpoint("192.0.2.1", 5060), "udp", from_user="+1999"),
         Target("sip:+1%20555@192.0.2.2:5070;transport=tcp", Endpoint("192.0.2.2", 5070), "tcp", from_user="+1999"),
     ]
-    assert Bench().locate("trunk", "none", "1") == Unreachable(404, "Not Found", "no such trunk")
+    assert Bench().targets("trunk", "none", "1") == Unreachable(404, "Not Found", "no such trunk")
 
 
 def test_a_trunk_with_an_account_is_told_it() -> None:
-    assert Bench().locate("trunk", "closed", "1") == [
+    assert Bench().targets("trunk", "closed", "1") == [
         Target(
             "sips:1@[2001:db8::1]",
             Endpoint("2001:db8::1", 5061),
@@ -88,6 +83,5 @@ def test_a_trunk_with_an_account_is_told_it() -> None:
 def test_a_uri_is_called_as_it_is_where_its_host_is_found() -> None:
     bench = Bench()
     target = Target("sip:eve@example.com", Endpoint("example.com", 5060), "udp")
-    assert bench.locate("uri", "", "sip:eve@example.com") == (target,)
-    assert bench.looked_up == [target]
-    assert isinstance(bench.locate("uri", "", "tel:+15550001"), Unreachable)
+    assert bench.targets("uri", "", "sip:eve@example.com") == (target,)
+    assert isinstance(bench.targets("uri", "", "tel:+15550001"), Unreachable)

@@ -14,6 +14,7 @@ from sip.test_uac import place
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import SipEndpoint
+from trunkline.sip.events import TrunkLookupObsolete, TrunkLookupRequired
 from trunkline.sip.message.digest import parse_digest
 from trunkline.sip.peers.trunks import Trunks
 from trunkline.sip.targets import Target, Unreachable
@@ -32,14 +33,41 @@ class Carrier:
         self.changes: list[tuple[str, str, str]] = []
         settings = SipSettings.model_validate({"trunks": [CARRIER | trunk], "target_timeout": 5})
         tags = iter(range(1000))
+        self.obsolete: list[str] = []
+        """Trunks whose targets are not to be looked up any more."""
         self.trunks = Trunks(
-            settings,
-            bench.connect,
-            lambda: f"tag{next(tags)}",
-            lambda: 0.5,
-            lambda *change: self.changes.append(change),
+            settings, bench.dialogs.transactions, bench.connect, lambda: f"tag{next(tags)}", lambda: 0.5
         )
-        self.trunks.start(bench.dialogs.transactions, lambda name, targets: self.trunks.found(name, targets))
+        bench.out_of_dialog = lambda event: self.trunks.response_received(
+            event.transaction, event.response, bench.clock.now
+        )
+        bench.clock.drains.append(self.drain)
+        self.trunks.start()
+        bench.clock.drain()
+
+    def drain(self) -> None:
+        """Take all events: targets are found where they are configured."""
+        while self.bench.tried:
+            event = self.bench.tried.pop(0)
+            self.trunks.tried(event.target, answered=event.answered)
+        while (change := self.trunks.next_event()) is not None:
+            if isinstance(change, TrunkLookupRequired):
+                self.trunks.found(change.trunk, change.targets, self.bench.clock.now)
+            elif isinstance(change, TrunkLookupObsolete):
+                self.obsolete.append(change.trunk)
+            else:
+                detail = f"{change.target}: {change.reason}" if change.reason else change.target
+                self.changes.append((change.change, change.trunk, detail))
+
+    def found(self, targets: Sequence[Target]) -> None:
+        """The addresses of the trunk's targets."""
+        self.trunks.found("carrier", targets, self.bench.clock.now)
+        self.drain()
+
+    def unregister(self) -> None:
+        """The end of our registrations."""
+        self.trunks.unregister(self.bench.clock.now)
+        self.drain()
 
     def hosts(self) -> list[str]:
         """Which targets a call tries."""
@@ -125,8 +153,9 @@ def test_an_answer_between_two_misses_clears_the_first(carrier: Carrier) -> None
 def called(carrier: Carrier, status: str = "200 OK") -> None:
     """A call by the trunk, answered by its first target; no status: by none of them."""
     bench = carrier.bench
-    bench.locator.targets = list(carrier.trunks.targets("carrier", "1"))  # type: ignore[arg-type]
-    bench.locator.tried = carrier.trunks.tried  # type: ignore[method-assign]
+    found = carrier.trunks.targets("carrier", "1")
+    assert isinstance(found, Sequence)
+    bench.targets = list(found)
     carrier.take()
     number = place(bench)
     invite = next(text for text in carrier.take() if text.startswith("INVITE "))
@@ -134,7 +163,7 @@ def called(carrier: Carrier, status: str = "200 OK") -> None:
         bench.answer(invite, status, "them")
     else:
         bench.clock.advance(40)
-    bench.dialogs.perform(EndDialog(number))
+    bench.perform(EndDialog(number))
     carrier.take()
 
 
@@ -229,10 +258,10 @@ def test_targets_that_were_there_stay_as_they_are_when_names_are_looked_up_again
     first, second = (place.endpoint for place in carrier.trunks.status[0].targets)
     assert carrier.hosts() == [second.host]
     found = [Target("sip:192.0.2.1", first, "udp"), Target("sip:192.0.2.1", Endpoint("192.0.2.3", 5060), "udp")]
-    carrier.trunks.found("carrier", found)
+    carrier.found(found)
     assert carrier.hosts() == ["192.0.2.3"], "still down"
     assert "OPTIONS sip:192.0.2.1 SIP/2.0" in bench.wire.take_lines()
-    carrier.trunks.found("carrier", [])
+    carrier.found([])
     assert carrier.hosts() == ["192.0.2.3"], "nothing was found: what was known stays"
     assert "OPTIONS" not in " ".join(bench.wire.take_lines())
 
@@ -315,16 +344,15 @@ def test_where_the_target_that_has_it_goes_down_the_registration_moves(bench: Be
 def test_at_the_end_our_contact_is_taken_back(bench: Bench, clock: HandClock, answers: bool) -> None:
     carrier = Carrier(bench, **ACCOUNT)
     bench.answer(carrier.one())
-    gone: list[bool] = []
-    carrier.trunks.unregister(lambda: gone.append(True))
+    carrier.unregister()
     (text,) = carrier.take()
     assert header(text, "Expires") == "0"
-    assert gone == []
+    assert not carrier.trunks.unregistered
     if answers:
         bench.answer(text)
     else:
         clock.advance(5)
-    assert gone == [True]
+    assert carrier.trunks.unregistered
     carrier.take()
     clock.advance(5000)
     assert carrier.take() == []
@@ -332,20 +360,20 @@ def test_at_the_end_our_contact_is_taken_back(bench: Bench, clock: HandClock, an
 
 
 def test_who_is_not_registered_leaves_at_once(bench: Bench, clock: HandClock) -> None:
-    carrier, gone = Carrier(bench, **ACCOUNT), [0]
-    carrier.trunks.unregister(lambda: gone.append(1))
-    assert gone == [0, 1]
+    carrier = Carrier(bench, **ACCOUNT)
+    carrier.unregister()
+    assert carrier.trunks.unregistered
     clock.advance(5000)
     assert not carrier.changes
 
 
 def taken(carrier: Carrier, *trunks: dict[str, Any]) -> list[str]:
     """Other settings; the trunks whose targets are of no use any more."""
-    forgotten: list[str] = []
     settings = SipSettings.model_validate({"trunks": [CARRIER | trunk for trunk in trunks], "target_timeout": 5})
-    look_up = lambda name, targets: carrier.trunks.found(name, targets)  # noqa: E731
-    carrier.trunks.reconfigure(settings.trunks, look_up, forgotten.append)
-    return forgotten
+    carrier.obsolete.clear()
+    carrier.trunks.reconfigure(settings.trunks, carrier.bench.clock.now)
+    carrier.drain()
+    return carrier.obsolete
 
 
 def test_a_trunk_whose_settings_others_do_not_see_stays_registered(bench: Bench, clock: HandClock) -> None:
@@ -399,7 +427,7 @@ def test_a_trunk_that_is_no_more_is_asked_and_called_no_more_and_others_stay(ben
     carrier.wait(40, (*BOTH, "192.0.2.9"))
     assert taken(carrier, other) == ["carrier"]
     assert isinstance(carrier.trunks.targets("carrier", "1"), Unreachable)
-    carrier.trunks.found("carrier", ())  # of a look-up that was under way
+    carrier.found(())  # of a look-up that was under way
     carrier.take()
     clock.advance(300)
     assert {text.split("\r\n", 1)[0] for text in carrier.take()} == {"OPTIONS sip:192.0.2.9 SIP/2.0"}

@@ -11,7 +11,7 @@ import pytest
 from sip.bench import Watched
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.transactions import Flow
+from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.transport.certificates import OWN_FILE
 from trunkline.sip.transport.transports import Transports
 

@@ -12,7 +12,7 @@ import pytest
 from sip.bench import Watched
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.transactions import Flow
+from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.transport.transports import Transports, icmp_error
 
 MESSAGE = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 4\r\n\r\nbody"

@@ -1,18 +1,18 @@
-"""Who may call and who may register: pure.
+"""Admission of calls and registrations. Pure.
 
-Of an INVITE from outside any dialog is asked, in this order: does it come from a trunk's `networks`? Is its From user
-a phone's, or does it bring credentials for us? Then they must be right (RFC 3261 section 22.2). Does it come from an
-address to which a trunk's calls go? Is it anonymous (RFC 3323), and from where a phone is registered or from somebody
-who would not be taken? Then it may be a phone's, and is challenged. Else `sip.unknown_callers` decides. A REGISTER
+An INVITE outside any dialog is checked in this order. Does it come from a trunk's `networks`? Is its From user a phone,
+or has it credentials for us? Then the credentials must be right (RFC 3261 section 22.2). Does it come from the address
+of a trunk's target? Is it anonymous (RFC 3323), and comes from the address of a registered phone, or from a caller that
+would not be admitted? Then it may be of a phone, and is challenged. Otherwise `sip.unknown_callers` decides. A REGISTER
 needs a phone's credentials.
 
-Who calls with a phone's credentials calls in that phone's name, or in none: From is then `anonymous`, and no name or
-number of anybody's.
+A caller with a phone's credentials calls in that phone's name or anonymously: From is then `anonymous`, never another
+name or number.
 
-Phones' passwords are guessed at all day: an address with `sip.auth_failures` wrong ones gets 403 unseen for
-`sip.auth_ban` seconds after the last. Nothing here is kept for a request that is refused, but one count for each of
-at most `SOURCE_LIMIT` addresses. Credentials that are good for one request are remembered until their nonce expires,
-`SPENT_LIMIT` of them; one more is challenged again.
+Against guessed passwords an address with `sip.auth_failures` wrong ones gets 403, unchecked, until `sip.auth_ban`
+seconds after the last. A refused request takes no memory except one count for each of at most `SOURCE_LIMIT` addresses.
+Credentials that are valid for one request only are remembered until their nonce expires, `SPENT_LIMIT` of them; beyond
+that the request is challenged again.
 """
 
 from collections import Counter
@@ -25,22 +25,14 @@ from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.digest import NONCE_LIFETIME, DigestServer, parse_digest
 from trunkline.sip.message.headers import Uri, parse_name_addr, parse_uri
 from trunkline.sip.message.validation import ChallengeRejection, Headers, Rejection, SipRequest
+from trunkline.sip.values import PeerIdentity
 
 SOURCE_LIMIT = 10000
-"""Addresses with failures that are remembered; then the one that failed longest ago is forgotten."""
-
+"""Addresses with failures that are remembered; beyond it the one with the oldest failure is forgotten."""
 SPENT_LIMIT = 10000
-"""Credentials that were good for one request and have been used."""
+"""Credentials for one request that are remembered as used."""
 ANONYMOUS = "anonymous"
-"""User of a From that names nobody (RFC 3323 section 4.1.1.3)."""
-
-
-@dataclass(frozen=True, slots=True)
-class PeerIdentity:
-    """Where a call comes from; both None: from somebody unknown who is let in."""
-
-    trunk: str | None = None
-    phone: str | None = None
+"""User of an anonymous From (RFC 3323 section 4.1.1.3)."""
 
 
 @dataclass(slots=True)
@@ -50,7 +42,7 @@ class _Failures:
 
 
 class Access:
-    """The rules of one endpoint. Times are of any clock, in seconds."""
+    """The rules of one endpoint. Times are seconds of a monotonic clock."""
 
     def __init__(
         self,
@@ -67,11 +59,11 @@ class Access:
         self._targets: dict[str, frozenset[str]] = {}
         self._failures: dict[str, _Failures] = {}
         self._spent: dict[str, float] = {}
-        """Credentials that are good no more, and when they were used; the oldest first."""
+        """Credentials for one request, and the time of their use; the oldest first."""
         self.reconfigure(settings)
 
     def reconfigure(self, settings: SipSettings) -> None:
-        """Go by these settings from now on. What was learned of a trunk stays where its targets do."""
+        """Use these settings from now on. Addresses of trunks stay if their targets do."""
         self._settings = settings
         self._passwords = {phone.user: phone.password for phone in settings.phones}
         before, self._trunks = self._trunks, {trunk.name: trunk for trunk in settings.trunks}
@@ -83,12 +75,12 @@ class Access:
         }
 
     def learn(self, trunk: str, addresses: Iterable[str]) -> None:
-        """A trunk's targets have been looked up: calls may come from there."""
+        """The addresses of a trunk's targets: calls may come from there."""
         if trunk in self._trunks:
             self._targets[trunk] = frozenset(addresses) | frozenset(_literals(self._trunks[trunk].targets))
 
     def identify(self, request: SipRequest, source: Endpoint, now: float) -> PeerIdentity:
-        """Whose call an INVITE is. Raises Refused: 401 with challenges, or 403."""
+        """The origin of an INVITE outside any dialog. Raises Rejection: 401 with challenges, or 403."""
         address = _address(source.host)
         for trunk in self._settings.trunks:
             if any(address in network for network in trunk.networks):
@@ -113,7 +105,7 @@ class Access:
         raise Rejection(403, "Unknown Caller")
 
     def registrant(self, request: SipRequest, source: Endpoint, now: float) -> str:
-        """Whose contacts a REGISTER is about. Raises Refused: 401 with challenges, or 403."""
+        """The phone whose contacts a REGISTER changes. Raises Rejection: 401 with challenges, or 403."""
         if not self._passwords:
             raise Rejection(403, "No Phones Here")
         user = self._authenticated(request, source, now)
@@ -191,7 +183,7 @@ def _literals(targets: Iterable[str]) -> Iterable[str]:
 
 
 def _uri(request: SipRequest, header: str) -> Uri | None:
-    """Of From or To; None where it is of a scheme that we do not serve."""
+    """URI of From or To; None if its scheme is not supported."""
     try:
         return parse_uri(parse_name_addr(request.value(header)).uri)
     except LookupError:
@@ -199,7 +191,7 @@ def _uri(request: SipRequest, header: str) -> Uri | None:
 
 
 def _is_anonymous(sender: Uri | None) -> bool:
-    """Whether a From names nobody: not a name or number of the caller's choice, under whatever host."""
+    """Whether a From is anonymous: it has no name or number of the caller's choice, whatever its host."""
     if sender is None:
         return False
     return sender.user.lower() == ANONYMOUS or (not sender.user and sender.host.lower().endswith(".invalid"))

@@ -1,9 +1,9 @@
-"""Contacts of phones as one text that outlives the server, to be kept by whoever runs it: pure.
+"""Contacts of phones as a text that outlives a restart. Pure; the server stores the text.
 
-What comes back is only what can be dialled. Over UDP that is every contact: our socket has the same port as before, and
-so a NAT in front of the phone lets our INVITE pass. A TCP connection is gone with the server; its contact is called by
-a new one where it came from the host that it names, and so from behind no NAT. Over TLS a phone has no certificate to
-show to whoever calls it: its contact is gone until it registers again, which it does when it sees its connection lost.
+Only contacts that can be reached by a new flow are restored. Over UDP that is every contact: our socket has the same
+port as before, so a NAT in front of the phone lets our INVITE pass. A TCP connection ends with the server; a contact
+over TCP is restored if its REGISTER came from the host that it names, and so from behind no NAT. Over TLS a phone has
+no certificate for calls to it: it is reachable again when it registers again, which it does once its connection fails.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,12 +12,14 @@ from msgspec import DecodeError, Struct
 from msgspec.json import decode, encode
 
 from trunkline.sdp.values import Endpoint
+from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.peers.registrar import Binding, next_hop
 from trunkline.sip.targets import TRANSPORTS
-from trunkline.sip.transactions import Flow
 
 
 class StoredBinding(Struct, frozen=True):
+    """A `Binding` in the text; the flow by its transport."""
+
     uri: str
     key: tuple[str, str]
     transport: str
@@ -31,7 +33,7 @@ class StoredBinding(Struct, frozen=True):
 
 
 def encode_bindings(bindings: Sequence[Binding], epoch: float) -> str:
-    """The text; `epoch` is 1970 by the registrar's clock."""
+    """The text. `epoch` is 1970 by the registrar's clock."""
     return encode(
         [
             StoredBinding(
@@ -51,7 +53,7 @@ def encode_bindings(bindings: Sequence[Binding], epoch: float) -> str:
 
 
 def decode_bindings(text: str, epoch: float, connect: Callable[[str, Endpoint], Flow]) -> list[Binding]:
-    """The contacts of a text that can be dialled; `connect` gives the flow to an address over `udp` or `tcp`. Raises
+    """The contacts of a text that can be reached. `connect` gives the flow to an address over `udp` or `tcp`. Raises
     ValueError or LookupError."""
     try:
         found = decode(text, type=list[StoredBinding])

@@ -1,76 +1,94 @@
-"""Requests of ours outside any dialog, OPTIONS and REGISTER: pure.
+"""Requests of ours outside any dialog: OPTIONS and REGISTER to trunks. Pure.
 
-The transaction layer waits 64*T1 for an answer (RFC 3261 section 17.1.2.2). Who has another target to try does not
-wait that long: after `timeout` seconds the request is forgotten, so that those to a dead target never pile up.
+The transaction layer waits 64*T1 for a response (RFC 3261 section 17.1.2.2). A request here fails after `timeout`
+seconds, since a trunk may have another target, and so that requests to a dead target do not pile up.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from trunkline.sip.client_transaction import ClientTransaction
+from trunkline.sip.message.outgoing import Flow, Outgoing
 from trunkline.sip.message.validation import Headers, SipResponse
 from trunkline.sip.targets import Target
-from trunkline.sip.transactions import ClientTransaction, Flow, Outgoing, Transactions
+from trunkline.sip.transactions import Transactions
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfDialogRequest:
-    """A request."""
+    """A request outside any dialog."""
 
     method: str
+    """OPTIONS or REGISTER."""
     target: Target
+    """Where it goes; with a flow, by it."""
     address: str
     """URI of From and To."""
     call_id: str
+    """Call-ID."""
     cseq: int
+    """CSeq number."""
     headers: Headers = ()
+    """Further headers."""
+    context: object = None
+    """Comes back in its `FinalResponse`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalResponse:
+    """The one final response to a request."""
+
+    context: object
+    """Of the request."""
+    response: SipResponse
+    """Without headers it is our own: 408 for none in time, 503 for an unreachable target, 500 if the request could not
+    be sent."""
 
 
 class OutOfDialogClient:
-    """Asks. `tag` makes tags, `connect` gives the flow to a target."""
+    """Sends requests, and keeps those that have no final response. `tag` makes tags, `connect` gives the flow to a
+    target."""
 
     def __init__(
-        self,
-        transactions: Transactions,
-        connect: Callable[[Target], Flow],
-        tag: Callable[[], str],
-        timeout: float,
+        self, transactions: Transactions, connect: Callable[[Target], Flow], tag: Callable[[], str], timeout: float
     ) -> None:
         self.connect = connect
         self.tag = tag
         self.timers = transactions.timers
+        self.responses: deque[FinalResponse] = deque()
+        """Final responses, oldest first."""
         self._transactions = transactions
         self._timeout = timeout
-        self._open: dict[ClientTransaction, Any] = {}
-        """Requests that wait for their answers, and the timers of our timeout."""
+        self._pending: set[ClientTransaction] = set()
 
     def __len__(self) -> int:
-        """Requests that wait for their answers."""
-        return len(self._open)
+        """Requests without a final response."""
+        return len(self._pending)
 
-    def send(self, request: OutOfDialogRequest, on_final: Callable[[SipResponse], None]) -> None:
-        """`on_final` gets the final response, once; one without headers is our own: 408 for none in time, 503 where the
-        target cannot be reached, 500 where we could not send it."""
-
-        def received(response: SipResponse) -> None:
-            if response.status >= 200 and sent in self._open:
-                self._open.pop(sent).cancel()
-                on_final(response)
-
-        def given_up() -> None:
-            del self._open[sent]
-            sent.abandon()
-            on_final(SipResponse([], b"", 408, "No Answer"))
-
+    def send(self, request: OutOfDialogRequest) -> None:
+        """Send a request; `responses` gets its final response, once."""
         try:
-            sent = self._transactions.send(self._request(request), received)
+            self._pending.add(self._transactions.send(self._outgoing(request), request, self._timeout))
         except Exception as error:
-            # Who asks does so for ever, each time upon the last answer.
-            on_final(SipResponse([], b"", 500, f"not sent: {error!r}"))
-            return
-        self._open[sent] = self.timers.after(self._timeout, given_up)
+            # Each request follows from the response to the last, so that one without a response would end them.
+            self.responses.append(FinalResponse(request.context, SipResponse([], b"", 500, f"not sent: {error!r}")))
 
-    def _request(self, request: OutOfDialogRequest) -> Outgoing:
+    def response_received(self, transaction: ClientTransaction, response: SipResponse) -> None:
+        """A response to one of the requests."""
+        request = transaction.user
+        if response.status >= 200 and transaction in self._pending and isinstance(request, OutOfDialogRequest):
+            self._pending.discard(transaction)
+            self.responses.append(FinalResponse(request.context, response))
+
+    def stop(self) -> None:
+        """Forget all requests without a final response."""
+        for transaction in self._pending:
+            transaction.abandon()
+        self._pending.clear()
+        self.responses.clear()
+
+    def _outgoing(self, request: OutOfDialogRequest) -> Outgoing:
         return Outgoing(
             method=request.method,
             uri=request.target.uri,
@@ -82,10 +100,3 @@ class OutOfDialogClient:
             flow=request.target.flow or self.connect(request.target),
             headers=request.headers,
         )
-
-    def stop(self) -> None:
-        """Forget all that waits; nobody is told."""
-        for sent, timer in self._open.items():
-            timer.cancel()
-            sent.abandon()
-        self._open.clear()

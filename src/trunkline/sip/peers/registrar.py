@@ -1,12 +1,11 @@
-"""Where phones are to be found (RFC 3261 section 10): pure.
+"""The contacts of phones (RFC 3261 section 10). Pure.
 
-A phone that has proved who it is tells its contacts; each is kept until it expires, with the flow by which it came, so
-that calls pass the phone's NAT the way that its REGISTER opened; what of them outlives a restart, `saved.py` says.
-`sip.registration_min` and `max` bound what they may ask for.
+Each contact of an authenticated phone is kept until it expires, with the flow of its REGISTER, so that calls pass the
+phone's NAT the way that the REGISTER has opened; `binding_store.py` keeps some over a restart. `sip.registration_min`
+and `registration_max` bound the time that phones may ask for.
 
-One phone has `CONTACT_LIMIT` contacts at most; one more drops the oldest, as a phone that was restarted leaves contacts
-behind that nobody will remove. Contacts of the same `+sip.instance` and `reg-id` replace each other (RFC 5626
-section 4.2).
+A phone has at most `CONTACT_LIMIT` contacts; one more drops the oldest, since phones that restart leave contacts that
+are never removed. Contacts of the same `+sip.instance` and `reg-id` replace each other (RFC 5626 section 4.2).
 """
 
 from collections.abc import Sequence
@@ -14,11 +13,12 @@ from dataclasses import dataclass
 
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.headers import NameAddr, parse_name_addr, parse_uri
+from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.message.validation import ChallengeRejection, Headers, Rejection, SipRequest
-from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, Target, Transport, takes_requests_at
-from trunkline.sip.transactions import Flow
+from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, Target, Transport, request_address
 
 CONTACT_LIMIT = 10
+"""Contacts of one phone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +27,18 @@ class Binding:
 
     uri: str
     key: tuple[str, str]
-    """What makes it this contact and no other: instance and reg-id, or the URI."""
+    """Identifies the contact: instance and reg-id, or the URI."""
     flow: Flow
     source: Endpoint
-    """Where it takes requests over UDP, unless by its Path; else where it came from."""
+    """Over UDP without Path: where the phone receives requests; else the source of its REGISTER."""
     path: tuple[str, ...]
-    """Values of Path, which calls take as their Route (RFC 3327)."""
+    """Values of Path, the Route of calls (RFC 3327)."""
     call_id: str
     cseq: int
     expires_at: float
 
     def target(self) -> Target:
-        """Where a call to this contact goes: by its flow; over UDP to where it was heard from."""
+        """Target of a call: by the flow of the contact; over UDP to its source."""
         transport = TRANSPORTS[self.flow.transport]
         endpoint = next_hop(self.uri, self.path, transport)
         if transport == "udp" and (not self.path or endpoint.host != self.source.host):
@@ -47,13 +47,14 @@ class Binding:
 
 
 def next_hop(uri: str, path: Sequence[str], transport: Transport) -> Endpoint:
-    """Where a contact says that it is, or the first of the proxies before it. Raises ValueError or LookupError."""
+    """Address of a contact, or of the first proxy in its Path. Raises ValueError or LookupError."""
     there = parse_uri(parse_name_addr(path[0]).uri if path else uri)
     return Endpoint(there.host, there.port or DEFAULT_PORTS[transport])
 
 
 class Registrar:
-    """The contacts of all phones. Times are of any clock, in seconds."""
+    """The contacts of all phones. Times are seconds of a monotonic clock; `shortest` and `longest` bound the time that
+    phones may ask for."""
 
     def __init__(self, shortest: int, longest: int) -> None:
         self._shortest, self._longest = shortest, longest
@@ -74,16 +75,16 @@ class Registrar:
         return any(binding.source == source and binding.expires_at > now for binding in held)
 
     def restore(self, user: str, bindings: Sequence[Binding], now: float) -> None:
-        """Take a phone's contacts as they were, the oldest first, but those that have expired meanwhile."""
+        """Take the contacts of a phone from before a restart, the oldest first, except expired ones."""
         self._bindings[user] = list(bindings)
         self._expire(user, now)
 
     def forget(self, user: str) -> None:
-        """A phone has no right to its contacts any more."""
+        """Drop the contacts of a phone."""
         self._bindings.pop(user, None)
 
     def register(self, user: str, request: SipRequest, source: Endpoint, flow: Flow, now: float) -> Headers:
-        """Take a REGISTER of `user`'s; the headers of its 200. Raises Refused."""
+        """Apply a REGISTER of `user`. Returns the headers of the 200. Raises Rejection."""
         self._expire(user, now)
         path = tuple(request.listed("path"))
         wanted = self._wanted(request)
@@ -91,7 +92,7 @@ class Registrar:
         held = {binding.key: binding for binding in self._bindings.get(user, [])}
         call_id, cseq = request.value("call-id"), request.cseq[0]
         keys = [_key(address) for address, _ in wanted] if wanted is not None else list(held)
-        # Section 10.3, step 7; the same number is the same request, whose answer got lost.
+        # Section 10.3 step 7. The same number is a retransmission.
         if any(held[key].call_id == call_id and held[key].cseq > cseq for key in keys if key in held):
             raise Rejection(500, "CSeq Out Of Order")
         for key in keys:
@@ -102,7 +103,7 @@ class Registrar:
                 there = source
                 if flow.transport == "udp" and not path:
                     symmetric = "rport" in request.via.params
-                    there = takes_requests_at(next_hop(address.uri, (), "udp"), source, symmetric=symmetric)
+                    there = request_address(next_hop(address.uri, (), "udp"), source, symmetric=symmetric)
                 held[key] = Binding(address.uri, key, flow, there, path, call_id, cseq, now + seconds)
         self._bindings[user] = list(held.values())[-CONTACT_LIMIT:]
         if not held:
@@ -114,7 +115,7 @@ class Registrar:
         return (*contacts, *(("Path", value) for value in path))
 
     def _wanted(self, request: SipRequest) -> Sequence[tuple[NameAddr, int]] | None:
-        """The contacts of a request and for how long, 0 = to be removed; None: `*`, all are to be removed."""
+        """Contacts of a request and their seconds, 0 to remove them; None: `*`, all are to be removed."""
         contacts = request.listed("contact")
         general = request.value("expires")
         if "*" in contacts:
@@ -126,7 +127,7 @@ class Registrar:
         wanted = []
         for value in contacts:
             address = parse_name_addr(value)
-            # Section 10.2.1.1: what cannot be read is as if it were not there.
+            # Section 10.2.1.1: a malformed value counts as absent.
             asked = address.params.get("expires", general)
             seconds = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else self._longest
             if 0 < seconds < self._shortest:

@@ -1,124 +1,166 @@
-"""Our registration with a trunk (RFC 3261 section 10.2): pure.
+"""Our registration with a trunk (RFC 3261 section 10.2). Pure.
 
-We register with the first target that answers, and again when `REFRESH_AT` of the time that was granted has passed
-(`granted`), or when that target is down. Where no target takes us we try again, later each time, up to `RETRY_MAX`
-seconds, and not all trunks of a carrier's at the same moment (RFC 5626 section 4.5). At the end we take our contact
-back.
+We register with the first target that accepts, and again when `REFRESH_AT` of the granted time has passed (`granted`),
+or when that target goes down. If no target accepts, we try again after a growing time of up to `RETRY_MAX` seconds, at
+random so that the trunks of one carrier do not try at the same moment (RFC 5626 section 4.5). At the end we remove our
+contact.
 """
 
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
+from trunkline.sdp.values import Endpoint
 from trunkline.sip.dialog import contact
+from trunkline.sip.events import TrunkChanged, TrunkEvent
 from trunkline.sip.message.digest import DigestClient
 from trunkline.sip.message.headers import Uri, one_line, parse_name_addr, parse_uri
 from trunkline.sip.message.validation import SipResponse
 from trunkline.sip.peers.client import OutOfDialogClient, OutOfDialogRequest
 from trunkline.sip.targets import DEFAULT_PORTS, Target
+from trunkline.sip.timers import Timer
 
 REFRESH_AT = 0.8
+"""Part of the granted time after which we register again."""
 REFRESH_MIN = 1.0
-"""Seconds between two registrations, however little the registrar grants."""
+"""Seconds between two registrations at least, however short the granted time."""
 EXPIRES_MAX = 86400
-"""Seconds: a Min-Expires over it is a refusal."""
+"""Seconds: a larger Min-Expires counts as a refusal."""
 _EXPIRES = re.compile(r";\s*expires\s*=\s*\"?\s*([0-9]+)", re.IGNORECASE)
 RETRY_FIRST = 5.0
-"""Seconds until a registration that failed is tried again; doubled each time."""
+"""Seconds until a failed registration is tried again; doubled each time."""
 RETRY_MAX = 600.0
+"""Seconds until a failed registration is tried again, at most."""
 
 
 class Account(Protocol):
-    """What a registration needs to know of its trunk."""
+    """What a registration needs of its trunk."""
+
+    @property
+    def name(self) -> str:
+        """The trunk's name."""
 
     @property
     def user(self) -> str:
-        """User part of our contact."""
+        """User part of our Contact."""
 
     def targets_in_order(self) -> Sequence[Target]:
-        """With whom to register, in order; at least one. They have credentials."""
+        """At least one; all have credentials."""
 
     def address_of_record(self, target: Target) -> str:
-        """The address of record: a URI."""
+        """URI of From and To."""
 
-    def answered(self, target: Target) -> None:
-        """A target has answered a REGISTER."""
-
-    def tell(self, change: str, detail: str) -> None:
-        """`registered` or `registration_failed`."""
+    def tried(self, endpoint: Endpoint, *, answered: bool) -> None:
+        """A target has responded to a request."""
 
 
 @dataclass(slots=True, eq=False)
-class _Attempt:
+class RegisterAttempt:
+    """A REGISTER to one target, with its retries."""
+
+    registration: "Registration"
+    """Whose it is."""
     target: Target
+    """The registrar."""
     digest_client: DigestClient
+    """Answers challenges."""
     expires: int
-    """0: to take our contact back."""
+    """Seconds; 0 removes our contact."""
     raised: bool = False
-    """The registrar has asked for a longer time already."""
+    """The registrar has asked for a longer time already (423)."""
 
 
 class Registration:
-    """One trunk's. `random` gives numbers from 0 up to 1."""
+    """The registration of one trunk. `random` gives numbers from 0 up to 1; changes are added to `events`."""
 
-    def __init__(self, account: Account, expires: int, client: OutOfDialogClient, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        account: Account,
+        expires: int,
+        client: OutOfDialogClient,
+        random: Callable[[], float],
+        events: deque[TrunkEvent],
+    ) -> None:
         self.registered = False
+        self.ended = False
+        """Our contact has been removed, or could not be."""
         self._account = account
         self._expires = expires
         self._client = client
         self._random = random
+        self._events = events
         self._call_id = client.tag()
         self._cseq = 0
-        self._left: deque[Target] = deque()
-        """Targets to try yet."""
-        self._attempt: _Attempt | None = None
-        self._at: Target | None = None
-        """Where we are registered."""
+        self._untried: deque[Target] = deque()
+        self._attempt: RegisterAttempt | None = None
+        self._registrar: Target | None = None
+        """The target at which we are registered."""
         self._failures = 0
-        self._timer: Any = None
-        self._reported = ("", "")
-        self._on_unregistered: Callable[[], None] | None = None
+        self._timer: Timer | None = None
+        self._reported: TrunkEvent | None = None
+        self._ending = False
 
     def start(self) -> None:
-        """Register with the first target that takes us."""
+        """Register with the first target that accepts."""
         self.stop()
-        self._left.clear()
-        self._left.extend(self._account.targets_in_order())
+        self._untried.clear()
+        self._untried.extend(self._account.targets_in_order())
         self._next()
 
-    def lost(self, target: Target) -> None:
-        """A target is down."""
-        if self._at == target and self._on_unregistered is None:
+    def target_down(self, target: Target) -> None:
+        """A target is down: register with another if we are registered there."""
+        if self._registrar == target and not self._ending:
             self.start()
 
-    def unregister(self, on_unregistered: Callable[[], None]) -> None:
-        """Take our contact back; `on_unregistered` is called when that is done or has failed."""
+    def unregister(self) -> None:
+        """Remove our contact; `ended` is true when that has been done or has failed."""
         self.stop()
-        self._attempt, self._on_unregistered = None, on_unregistered
-        if self.registered and self._at is not None:
-            self._send(self._new(self._at, 0))
+        self._attempt, self._ending = None, True
+        if self.registered and self._registrar is not None:
+            self._send(self._new_attempt(self._registrar, 0))
         else:
-            on_unregistered()
+            self.ended = True
 
     def stop(self) -> None:
-        """Do nothing more by ourselves."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _next(self) -> None:
-        self._send(self._new(self._left.popleft(), self._expires))
+    def response_received(self, attempt: RegisterAttempt, response: SipResponse) -> None:
+        """The final response to a REGISTER."""
+        if response.headers:
+            self._account.tried(attempt.target.endpoint, answered=True)
+        if attempt is not self._attempt:
+            return
+        headers = [(key, value) for key, _, value in response.headers]
+        if response.status in (401, 407) and attempt.digest_client.challenged(headers):
+            self._send(attempt)
+        elif self._ending:
+            self.registered, self.ended = False, True
+        elif response.status < 300:
+            self._succeeded(attempt, response)
+        elif response.status == 423 and not attempt.raised and attempt.expires < _min_expires(response) <= EXPIRES_MAX:
+            self._expires = attempt.expires = _min_expires(response)
+            attempt.raised = True
+            self._send(attempt)
+        elif self._untried and (not response.headers or response.status >= 500):
+            self._next()
+        else:
+            self._failed(attempt, f"{response.status} {one_line(response.reason)[:200]}")
 
-    def _new(self, target: Target, expires: int) -> _Attempt:
+    def _next(self) -> None:
+        self._send(self._new_attempt(self._untried.popleft(), self._expires))
+
+    def _new_attempt(self, target: Target, expires: int) -> RegisterAttempt:
         credentials = target.credentials
         assert credentials is not None
         flow = self._client.connect(target)
-        return _Attempt(replace(target, flow=flow), DigestClient(credentials, self._client.tag), expires)
+        return RegisterAttempt(self, replace(target, flow=flow), DigestClient(credentials, self._client.tag), expires)
 
-    def _send(self, attempt: _Attempt) -> None:
+    def _send(self, attempt: RegisterAttempt) -> None:
         self._attempt = attempt
         target = attempt.target
         assert target.flow is not None
@@ -129,66 +171,44 @@ class Registration:
             *attempt.digest_client.headers("REGISTER", target.uri),
         )
         address = self._account.address_of_record(target)
-        request = OutOfDialogRequest("REGISTER", target, address, self._call_id, self._cseq, headers)
-        self._client.send(request, partial(self._answered, attempt))
+        self._client.send(OutOfDialogRequest("REGISTER", target, address, self._call_id, self._cseq, headers, attempt))
 
-    def _answered(self, attempt: _Attempt, response: SipResponse) -> None:
-        if response.headers:
-            self._account.answered(attempt.target)
-        if attempt is not self._attempt:
-            return
-        headers = [(key, value) for key, _, value in response.headers]
-        if response.status in (401, 407) and attempt.digest_client.challenged(headers):
-            self._send(attempt)
-        elif self._on_unregistered is not None:
-            self.registered = False
-            self._on_unregistered()
-        elif response.status < 300:
-            self._succeeded(attempt, response)
-        elif response.status == 423 and not attempt.raised and attempt.expires < _min_expires(response) <= EXPIRES_MAX:
-            self._expires = attempt.expires = _min_expires(response)
-            attempt.raised = True
-            self._send(attempt)
-        elif self._left and (not response.headers or response.status >= 500):
-            self._next()
-        else:
-            self._failed(f"{attempt.target.endpoint}: {response.status} {one_line(response.reason)[:200]}")
-
-    def _succeeded(self, attempt: _Attempt, response: SipResponse) -> None:
+    def _succeeded(self, attempt: RegisterAttempt, response: SipResponse) -> None:
         assert attempt.target.flow is not None
         ours = parse_name_addr(contact(attempt.target.flow, self._account.user)[1]).uri
         seconds = granted(response, ours, attempt.expires)
         if not seconds:
-            self._failed(f"{attempt.target.endpoint}: registered for 0 seconds")
+            self._failed(attempt, "registered for 0 seconds")
             return
         self.registered, self._failures = True, 0
-        self._at = next(
-            (one for one in self._account.targets_in_order() if one.endpoint == attempt.target.endpoint), attempt.target
+        endpoint = attempt.target.endpoint
+        self._registrar = next(
+            (target for target in self._account.targets_in_order() if target.endpoint == endpoint), attempt.target
         )
-        self._tell("registered", str(attempt.target.endpoint))
+        self._report(TrunkChanged(self._account.name, "registered", str(endpoint), ""))
         self._timer = self._client.timers.after(max(seconds * REFRESH_AT, REFRESH_MIN), self.start)
 
-    def _failed(self, detail: str) -> None:
-        self.registered, self._at = False, None
-        self._tell("registration_failed", detail)
+    def _failed(self, attempt: RegisterAttempt, reason: str) -> None:
+        self.registered, self._registrar = False, None
+        self._report(TrunkChanged(self._account.name, "registration_failed", str(attempt.target.endpoint), reason))
         seconds = min(RETRY_FIRST * 2**self._failures, RETRY_MAX)
         self._failures = min(self._failures + 1, 16)
         self._timer = self._client.timers.after(seconds * (1 + self._random()) / 2, self.start)
 
-    def _tell(self, change: str, detail: str) -> None:
-        """Once for each state, not for each time that it is confirmed."""
-        if self._reported != (change, detail):
-            self._reported = (change, detail)
-            self._account.tell(change, detail)
+    def _report(self, event: TrunkEvent) -> None:
+        """Once for each change, not for each registration that confirms it."""
+        if self._reported != event:
+            self._reported = event
+            self._events.append(event)
 
 
 def granted(response: SipResponse, ours: str, asked: int) -> int:
     """Seconds that the registration of our contact `ours` lasts; 0: it does not (sections 10.2.4 and 10.3).
 
-    Registrars, and what is before them, rewrite contacts: the address becomes the one that our REGISTER came from,
-    parameters come and go, other contacts of the account stand beside it. Ours is the one with our user at our address,
-    or at the one that our request was seen from (RFC 3581); it says how long it lasts, else the Expires header does.
-    Where that leaves a doubt the shortest time of all counts, and none is longer than what we asked for.
+    Registrars and the proxies before them rewrite contacts: the address becomes the source of our REGISTER, parameters
+    are added or removed, other contacts of the account are listed too. Ours has our user at our address, or at the
+    source of our request (RFC 3581); its `expires` parameter counts, else the Expires header. If ours is not found, the
+    shortest time of all counts. None is longer than what we have asked for.
     """
     own = parse_uri(ours)
     places = {_place(own), *_seen_from(response)}
@@ -202,7 +222,7 @@ def granted(response: SipResponse, ours: str, asked: int) -> int:
     general = [_seconds(text) for text in re.findall(r"^\s*([0-9]+)", response.value("expires"))]
     if said[True] or (found and general):
         return min(*(said[True] or general), asked)
-    # Of the others one that has no time left has just been removed.
+    # A contact with 0 seconds has just been removed.
     doubtful = [*filter(None, said[False]), *general] or said[False]
     return min([*doubtful, asked])
 

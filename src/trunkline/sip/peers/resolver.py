@@ -1,12 +1,12 @@
-"""Where names lead, of trunks' targets and of URIs that are called (driver; RFC 3263 section 4).
+"""Look-ups in DNS of trunks' targets, of URIs that are called, and of media hosts (driver; RFC 3263 section 4).
 
-A name without a port is asked for as SRV (RFC 2782), in the order of its NAPTR records, unless its URI says which
-transport; without NAPTR for UDP, TCP and TLS, and the first that has records is taken. They are tried by priority,
-those of equal priority at random by weight. A name with a port, without a dot (of this machine or network, which DNS
-would be asked for in vain), or without SRV records, is looked up as the system does (`outbound.names`).
+A name without a port is resolved by SRV records (RFC 2782), for the transport that its URI names, or in the order of
+its NAPTR records; without NAPTR for UDP, TCP and TLS, and the first that has records is taken. Targets are ordered by
+priority, those of equal priority at random by weight. A name with a port, without a dot (of this machine or network,
+which DNS does not know) or without SRV records is resolved as the system does (`outbound.names`).
 
-A URI is looked up when it is called, from a cache where DNS allows. Each trunk is looked up again when the shortest TTL
-of what was found has passed, within bounds; where that fails what was known stays.
+A URI is looked up when it is called, from a cache as DNS allows. Each trunk is looked up again when the shortest TTL of
+its records has passed, within bounds; if that fails the known targets stay.
 """
 
 import asyncio
@@ -26,36 +26,41 @@ from trunkline.config import SipSettings
 from trunkline.outbound.names import Names, UnknownHost
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.headers import is_address, parse_uri
-from trunkline.sip.targets import OnLocated, Target, Transport, Unreachable
+from trunkline.sip.targets import Target, Transport, Unreachable
 
 log = structlog.get_logger()
 
-TTL_LEAST, TTL_MOST = 10.0, 3600.0
-"""Seconds."""
-TTL_OF_SYSTEM = 60.0
-"""Seconds: what the system's look-up does not tell."""
-MEDIA_PATIENCE = 2.0
-"""Seconds that a call waits for a name in its SDP: its caller hears nothing meanwhile."""
+TTL_MIN, TTL_MAX = 10.0, 3600.0
+"""Seconds between two look-ups of a trunk."""
+SYSTEM_TTL = 60.0
+"""Seconds: the TTL of the system's look-ups, which have none."""
+MEDIA_TIMEOUT = 2.0
+"""Seconds that a call waits for a name in its SDP: the caller hears nothing meanwhile."""
 ADDRESS_LIMIT = 20
-"""Addresses that one target may have; more are left out."""
+"""Addresses of one target; further ones are ignored."""
 CACHE_SIZE = 1000
-"""Answers."""
+"""Responses of DNS."""
 SERVICES: dict[Transport, str] = {"udp": "_sip._udp", "tcp": "_sip._tcp", "tls": "_sips._tcp"}
-"""Of SRV names, in the order in which they are asked for."""
+"""First labels of SRV names, in the order of the queries."""
 NAPTR_SERVICES: dict[bytes, Transport] = {b"SIP+D2U": "udp", b"SIP+D2T": "tcp", b"SIPS+D2T": "tls"}
+
+OnFound = Callable[[Sequence[Target] | Unreachable], None]
+"""Gets the targets of a URI, in order, or why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedTargets:
-    """Where a target is, in the order in which to try it."""
+    """The addresses of a target."""
 
     targets: tuple[Target, ...]
+    """In the order in which they are tried."""
     ttl: float
+    """Seconds for which they are valid."""
 
 
 class TargetResolver:
-    """The look-ups of one endpoint, a task for each trunk and for each call that waits for one. `on_found` is called
-    with a trunk's name and its targets; with none when the first look-up failed."""
+    """The look-ups of one endpoint: a task for each trunk, and for each call that waits for one. `on_found` gets a
+    trunk's name and its targets; none if the first look-up has failed."""
 
     def __init__(self, settings: SipSettings, on_found: Callable[[str, Sequence[Target]], None]) -> None:
         self._settings = settings
@@ -66,22 +71,22 @@ class TargetResolver:
         self._cache = LRUCache(CACHE_SIZE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._trunks: dict[str, asyncio.Task[None]] = {}
-        """Those of them that go on, by trunk."""
+        """Tasks of trunks, by name."""
 
     def start(self, trunk: str, targets: Sequence[Target]) -> None:
-        """Keep the targets of a trunk up to date."""
+        """Look the targets of a trunk up, now and whenever their TTL has passed."""
         task = self._trunks[trunk] = asyncio.create_task(self._keep(trunk, targets))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def forget(self, trunk: str) -> None:
-        """A trunk is no more, or is to be started anew."""
+        """Stop the look-ups of a trunk."""
         if trunk in self._trunks:
             self._trunks.pop(trunk).cancel()
 
-    def find(self, target: Target, found: OnLocated) -> None:
-        """Look up once: `found` is called with where the target is, at once where its host is an address, or with the
-        reason why nobody knows, within `sip.connect_timeout` seconds."""
+    def find(self, target: Target, found: OnFound) -> None:
+        """Look a target up, once. `found` gets its addresses, or why there is none, within `sip.connect_timeout`
+        seconds; at once if its host is an address."""
         if is_literal(target):
             found((target,))
             return
@@ -90,8 +95,8 @@ class TargetResolver:
         task.add_done_callback(self._tasks.discard)
 
     def find_address(self, host: str, found: Callable[[str], None]) -> None:
-        """Look the host of a peer's media up: `found` is called with an address of our family, empty where nobody knows
-        one within `MEDIA_PATIENCE` seconds."""
+        """Look a media host up. `found` gets an address of our family; empty if there is none within `MEDIA_TIMEOUT`
+        seconds."""
         task = asyncio.create_task(self._find_address(host, found))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -99,15 +104,15 @@ class TargetResolver:
     async def _find_address(self, host: str, found: Callable[[str], None]) -> None:
         address = ""
         try:
-            async with asyncio.timeout(MEDIA_PATIENCE):
+            async with asyncio.timeout(MEDIA_TIMEOUT):
                 address = (await self._names.look_up(host, self._family)).addresses[0]
         except Exception as error:
-            # Whatever it was, the call goes on.
-            log.warning("sip_media_host_not_found", host=host[:80], reason=_words(error))
+            # The call goes on without the address.
+            log.warning("sip_media_host_lookup_failed", host=host[:80], reason=_reason(error))
         found(address)
 
     async def stop(self) -> None:
-        """No more."""
+        """End all look-ups."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -117,36 +122,36 @@ class TargetResolver:
     async def _keep(self, trunk: str, targets: Sequence[Target]) -> None:
         known: dict[Target, ResolvedTargets] = {}
         while True:
-            ttl = TTL_MOST
+            ttl = TTL_MAX
             for target in targets:
                 try:
                     known[target] = await self.look_up(target)
                     ttl = min(ttl, known[target].ttl)
                 except Exception as error:
-                    # Whatever it was, the trunk is looked up again.
-                    ttl = min(ttl, TTL_OF_SYSTEM)
-                    log.warning("sip_lookup_failed", trunk=trunk, host=target.endpoint.host, reason=_words(error))
+                    # After any error the trunk is looked up again.
+                    ttl = min(ttl, SYSTEM_TTL)
+                    log.warning("sip_lookup_failed", trunk=trunk, host=target.endpoint.host, reason=_reason(error))
             found = [place for target in targets if target in known for place in known[target].targets]
             try:
                 self._on_found(trunk, found)
             except Exception:
-                log.exception("sip_lookup_not_taken", trunk=trunk)
-            await asyncio.sleep(max(ttl, TTL_LEAST))
+                log.exception("sip_lookup_handling_failed", trunk=trunk)
+            await asyncio.sleep(max(ttl, TTL_MIN))
 
-    async def _find(self, target: Target, found: OnLocated) -> None:
+    async def _find(self, target: Target, found: OnFound) -> None:
         outcome: Sequence[Target] | Unreachable
         try:
             outcome = (await self.look_up(target)).targets
-        except Exception as error:  # whatever it was, somebody waits
-            detail = f"{target.endpoint.host} cannot be looked up: {_words(error)}"
-            log.warning("sip_lookup_failed", host=target.endpoint.host, reason=_words(error))
+        except Exception as error:  # A call waits for the result.
+            detail = f"{target.endpoint.host} cannot be looked up: {_reason(error)}"
+            log.warning("sip_lookup_failed", host=target.endpoint.host, reason=_reason(error))
             outcome = Unreachable(503, "Service Unavailable", detail)
         found(outcome)
 
     async def look_up(self, target: Target) -> ResolvedTargets:
         """Raises OSError, UnicodeError or DNSException, within `sip.connect_timeout` seconds."""
         if is_literal(target):
-            return ResolvedTargets((target,), TTL_MOST)
+            return ResolvedTargets((target,), TTL_MAX)
         async with asyncio.timeout(self._settings.connect_timeout):
             places, ttl = await self._by_records(target)
             if not places:
@@ -157,7 +162,7 @@ class TargetResolver:
         return ResolvedTargets(tuple(dict.fromkeys(places))[:ADDRESS_LIMIT], ttl)
 
     async def _by_records(self, target: Target) -> tuple[list[Target], float]:
-        """By NAPTR and SRV; empty where there are none, or none are to be asked for."""
+        """By NAPTR and SRV records; empty if there are none, or the URI rules them out."""
         uri = parse_uri(target.uri)
         host = target.endpoint.host.rstrip(".")
         if uri.port is not None or "." not in host:
@@ -180,8 +185,8 @@ class TargetResolver:
                 with suppress(NXDOMAIN, NoAnswer):
                     hosts = await resolver.resolve(record.target, self._records)
                     endpoints += [Endpoint(host.to_text(), record.port) for host in hosts]
-            return endpoints, float(answer.rrset.ttl) if answer.rrset is not None else TTL_OF_SYSTEM
-        return endpoints, TTL_OF_SYSTEM
+            return endpoints, float(answer.rrset.ttl) if answer.rrset is not None else SYSTEM_TTL
+        return endpoints, SYSTEM_TTL
 
     def _resolver(self) -> Resolver:
         server = self._settings.dns_server
@@ -194,7 +199,7 @@ class TargetResolver:
 
 
 async def _services(resolver: Resolver, host: str, transports: Sequence[Transport]) -> list[tuple[Transport, str]]:
-    """Transports and the names of their SRV records, by a domain's NAPTR records (RFC 3263 section 4.1)."""
+    """Transports and names of SRV records, by the NAPTR records of a domain (RFC 3263 section 4.1)."""
     with suppress(NXDOMAIN, NoAnswer):
         answer = await resolver.resolve(f"{host}.", "NAPTR")
         records = [record for record in answer if isinstance(record, NAPTR) and record.flags.lower() == b"s"]
@@ -205,7 +210,7 @@ async def _services(resolver: Resolver, host: str, transports: Sequence[Transpor
 
 
 def is_literal(target: Target) -> bool:
-    """Whether there is nothing to look up."""
+    """Whether the host of a target is an address."""
     return is_address(target.endpoint.host)
 
 
@@ -215,7 +220,7 @@ def in_order(records: Sequence[SRV], random: Callable[[], float]) -> list[SRV]:
     return sorted(records, key=lambda one: (one.priority, -(random() ** (1 / one.weight) if one.weight else 0)))
 
 
-def _words(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, UnknownHost):

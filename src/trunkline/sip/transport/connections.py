@@ -22,7 +22,7 @@ from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.names import Names
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.framing import PING, Framer
-from trunkline.sip.transactions import Flow
+from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.transport.certificates import client_context
 from trunkline.sip.transport.tls import TlsChannel, TlsFailed
 

@@ -23,7 +23,7 @@ from trunkline.errors import StartupError
 from trunkline.outbound.names import UnknownHost
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.headers import is_address
-from trunkline.sip.transactions import Flow
+from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.transport.certificates import client_context, server_context
 from trunkline.sip.transport.connections import Connections, OnMessage, OnTrouble
 
