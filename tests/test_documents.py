@@ -228,8 +228,8 @@ SRC = ROOT / "src/trunkline"
 LOGS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 CHOSEN_AT_RUN_TIME = {
     "sip/endpoint.py": {
-        *("sip_registered", "sip_registration_failed", "sip_target_up", "sip_target_down"),
-        *("sip_phone_registered", "sip_phone_unregistered", "sip_message_dropped", "sip_request_refused"),
+        *("sip_trunk_registered", "sip_trunk_registration_failed", "sip_trunk_target_up", "sip_trunk_target_down"),
+        *("sip_phone_registered", "sip_phone_unregistered", "sip_message_discarded", "sip_request_rejected"),
         "sip_tls_failed",
     },
     "control/runner.py": {"stream-started", "stream-stopped", "stream-error"},

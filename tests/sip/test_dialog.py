@@ -161,7 +161,7 @@ def test_another_port_counts_where_answers_are_asked_for_there(via: str, direct:
 )
 def test_a_registration_of_the_same_contact_tells_where_the_phone_is(uri: str, more: Any, moved: bool) -> None:
     dialog, flow = new(**more), Wire()
-    dialog.registered(uri, NAT, flow)
+    dialog.contact_registered(uri, NAT, flow)
     assert (dialog.source == NAT, dialog.flow is flow, dialog.direct) == (moved, moved, moved)
 
 

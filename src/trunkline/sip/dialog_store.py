@@ -56,6 +56,7 @@ class DialogRequest:
 class PlacedCall(Protocol):
     """A call that we place (`uac.UacInvite`)."""
 
+    key: CallKey
     settled: bool
 
     def targets_found(self, found: Sequence[Target] | Unreachable) -> None:

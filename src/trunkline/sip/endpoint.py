@@ -396,12 +396,13 @@ class SipEndpoint:
                     return True
             event = self._media_hosts.next_event()
             if isinstance(event, HostLookup):
-                self._resolver.find_address(event.host, partial(self._media_host_found, event))
+                call_id = self._call_id_of(event.event)
+                self._resolver.find_address(event.host, partial(self._media_host_found, event), call_id)
             elif event is not None:
                 self._on_event(event)
         except Exception:
             self.counters["errors"] += 1
-            log.exception("sip_event_failed", kind=type(event).__name__)
+            log.exception("sip_event_failed", kind=type(event).__name__, sip_call_id=self._call_id_of(event))
             return True
         return event is not None
 
@@ -435,6 +436,11 @@ class SipEndpoint:
             self._trunk_found(event.trunk, event.targets)
         else:
             self._resolver.start(event.trunk, event.targets)
+
+    def _call_id_of(self, event: object) -> str | None:
+        """The Call-ID of the dialog of an event, for the log."""
+        dialog = getattr(event, "dialog", None)
+        return None if dialog is None or self._core is None else self._core.user_agent.call_id_of(dialog)
 
     def _log_rarely(self, event: str, source: Endpoint, reason: str, message: SipMessage | None = None) -> None:
         """At most one log line of each kind in `LOG_INTERVAL`, however many bad messages come."""

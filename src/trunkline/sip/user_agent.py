@@ -100,6 +100,14 @@ class UserAgentCore:
         """An id for a `SendInvite`."""
         return self._store.new_id()
 
+    def call_id_of(self, dialog: DialogId) -> str | None:
+        """The Call-ID of a dialog; None if the application does not know the dialog any more."""
+        known = self._store.by_id.get(dialog)
+        if known is not None:
+            return known.call_id
+        placed = self._store.outgoing.get(dialog)
+        return None if placed is None else placed.key[0]
+
     def next_event(self) -> CoreEvent | None:
         """The oldest event; None if there is none."""
         events, lower = self._store.events, self.transactions.events

@@ -94,21 +94,21 @@ class TargetResolver:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def find_address(self, host: str, found: Callable[[str], None]) -> None:
+    def find_address(self, host: str, found: Callable[[str], None], sip_call_id: str | None = None) -> None:
         """Look a media host up. `found` gets an address of our family; empty if there is none within `MEDIA_TIMEOUT`
         seconds."""
-        task = asyncio.create_task(self._find_address(host, found))
+        task = asyncio.create_task(self._find_address(host, found, sip_call_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _find_address(self, host: str, found: Callable[[str], None]) -> None:
+    async def _find_address(self, host: str, found: Callable[[str], None], sip_call_id: str | None) -> None:
         address = ""
         try:
             async with asyncio.timeout(MEDIA_TIMEOUT):
                 address = (await self._names.look_up(host, self._family)).addresses[0]
         except Exception as error:
             # The call goes on without the address.
-            log.warning("sip_media_host_lookup_failed", host=host[:80], reason=_reason(error))
+            log.warning("sip_media_host_lookup_failed", host=host[:80], reason=_reason(error), sip_call_id=sip_call_id)
         found(address)
 
     async def stop(self) -> None:
