@@ -28,7 +28,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from trunkline.config import LogSettings
 
-NUMBER_KEYS = ("from_", "to", "caller")
+NUMBER_KEYS = {"from_", "to", "caller"}
 QUEUE_LIMIT = 2000
 """Lines that may wait to be written; one more is dropped."""
 LINE_LIMIT = 16384
@@ -206,7 +206,14 @@ class _Lines:
 _sink: Sink | None = None
 _processors: list[Processor] = []
 """Changed in place: loggers that were used hold on to it."""
-_render: Callable[[WrappedLogger, str, EventDict], Any] = structlog.processors.JSONRenderer()
+_encode = json.JSONEncoder(default=repr).encode
+
+
+def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return _encode(event)
+
+
+_render: Callable[[WrappedLogger, str, EventDict], Any] = _render_json
 _console = _terminal = False
 
 
@@ -226,7 +233,7 @@ def configure(settings: LogSettings, sink: Sink, *, terminal: bool = False) -> N
         plain = structlog.dev.plain_traceback
         _render = structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain)
     else:
-        _render = structlog.processors.JSONRenderer()
+        _render = _render_json
     masks = [_mask_numbers] if settings.mask_numbers else []
     _processors[:] = [_enough(_LEVELS[settings.level]), *_ABOUT, *masks, _last]
     structlog.configure(
@@ -287,8 +294,8 @@ def _enough(least: int) -> Processor:
 
 
 def _mask_numbers(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    for key in NUMBER_KEYS:
-        if isinstance(event.get(key), str):
+    for key in NUMBER_KEYS & event.keys():
+        if isinstance(event[key], str):
             event[key] = mask(event[key])
     return event
 

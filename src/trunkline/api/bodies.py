@@ -9,6 +9,7 @@ as not given: forms cannot say it otherwise.
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -31,6 +32,10 @@ def fold(name: str) -> str:
     return name.translate(_FOLDS).lower()
 
 
+_documented = cache(fold)
+"""Names of ours, which are few."""
+
+
 class Fields:
     """The members of one body or query."""
 
@@ -43,7 +48,7 @@ class Fields:
 
     def get(self, name: str) -> object | None:
         """The value of the field of that documented name, or None. Raises InvalidRequest when it was given twice."""
-        values = self._by_name.get(fold(name), [])
+        values = self._by_name.get(_documented(name), [])
         if len(values) > 1:
             raise InvalidRequest(f"{name} was given {len(values)} times", pointer=f"/{name}")
         return values[0] if values else None

@@ -297,8 +297,10 @@ class Runner:
             self.counters[name] += 1
             reason = {"reason": stream.ended_reason} if stream.ended_reason else {}
             _log.info(name, call_sid=stream.call_sid, stream_sid=stream.sid, **reason)
-            callbacks.append(callback_of(event, self._settings.callbacks, _uuid(), self._callbacks))
-        callbacks += [call_callback_of(one, _uuid(), self._callbacks) for one in record.call_events]
+            if stream.status_callback:
+                callbacks.append(callback_of(event, self._settings.callbacks, _uuid(), self._callbacks))
+        watched = (one for one in record.call_events if one.call.status_callback)
+        callbacks += [call_callback_of(one, _uuid(), self._callbacks) for one in watched]
         return self._writer.submit(record.calls, record.streams, [one for one in callbacks if one is not None])
 
     def _signal(self, action: sip.SipAction) -> None:

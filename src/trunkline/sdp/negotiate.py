@@ -16,6 +16,7 @@ takes from us the right to send, nothing else.
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Literal
 
@@ -58,7 +59,8 @@ _MIRROR = {
 """The peer's direction, and the widest that we may answer (RFC 3264 section 6.1)."""
 _MUTED = {Direction.SENDRECV: Direction.RECVONLY, Direction.SENDONLY: Direction.INACTIVE}
 
-
+CACHE_SIZE = 256
+"""Hosts of peers whose addresses are remembered: each is read several times in a negotiation."""
 _NUMBER = re.compile(r"[0-9]{1,5}(?![0-9])")
 
 PLAIN = Security()
@@ -399,6 +401,7 @@ def _remote(offer: SessionDescription, media: MediaDescription) -> Endpoint:
     return Endpoint(_address(connection.host), media.port)
 
 
+@lru_cache(CACHE_SIZE)
 def _address(host: str) -> str:
     if not host:
         return host  # Where the peer's media comes from will say.

@@ -40,6 +40,8 @@ COMPACT_NAMES = {
 CACHE_SIZE = 128
 """Parsed values remembered of each kind: the same few are asked for again and again while a message is handled."""
 
+SEQUENCE_LIMIT = 2**31
+"""Sequence numbers are below it (section 8.1.1.5)."""
 USER_CHARACTERS = "-_.!~*'()&=+$,;?/"
 """May stand in the user part of a URI as they are (section 25.1)."""
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
@@ -49,6 +51,7 @@ _VIA = re.compile(
     r"\s*(?P<params>;.*)?",
     re.IGNORECASE | re.DOTALL,
 )
+_CSEQ = re.compile(rf"(?P<number>[0-9]{{1,10}})\s+(?P<method>{TOKEN})")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
 _USER = re.compile(r"[^<>\s]*")
 _PLACE = re.compile(rf"(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?(?P<params>(?:;[^;?<>\s]*)*)(?:\?[^<>\s]*)?")
@@ -190,6 +193,15 @@ def parse_via(text: str) -> Via:
     if match is None:
         raise ValueError("malformed Via")
     return Via(match["host"].strip("[]"), _port(match["port"]), _params(match["params"] or ""))
+
+
+@lru_cache(CACHE_SIZE)
+def parse_cseq(text: str) -> tuple[int, str]:
+    """Sequence number and method. Raises ValueError."""
+    match = _CSEQ.fullmatch(text)
+    if match is None or int(match["number"]) >= SEQUENCE_LIMIT:
+        raise ValueError("malformed CSeq")
+    return int(match["number"]), match["method"]
 
 
 @lru_cache(1024)

@@ -8,7 +8,7 @@ Each rule is a row of `_RULES`, in the order of section 8.2: syntax, method, Req
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from hashlib import md5
 
@@ -17,6 +17,7 @@ from trunkline.sip.message.headers import (
     COMPACT_NAMES,
     TOKEN,
     Via,
+    parse_cseq,
     parse_name_addr,
     parse_uri,
     parse_via,
@@ -35,8 +36,6 @@ HEADER_LIMIT = 256
 HEAD_LIMIT = 16384
 """Bytes of a message before its body; real ones have 2000, with a signed identity 5000. Taking headers apart and
 repeating them costs time in proportion, and a datagram may have 65507."""
-SEQUENCE_LIMIT = 2**31
-"""Sequence numbers are below it (section 8.1.1.5)."""
 
 Headers = tuple[tuple[str, str], ...]
 Named = list[tuple[str, str, str]]
@@ -47,7 +46,6 @@ _MANDATORY = ("to", "from", "call-id", "cseq")
 _REQUEST_LINE = re.compile(rf"(?P<method>{TOKEN}) (?P<uri>\S+) (?P<version>[A-Za-z]+/[0-9]+\.[0-9]+)")
 _STATUS_LINE = re.compile(r"SIP/2\.0 (?P<status>[1-6][0-9]{2})(?: (?P<reason>.*))?", re.IGNORECASE)
 _HEADER = re.compile(rf"(?P<name>{TOKEN})[ \t]*:[ \t]*(?P<value>.*)", re.DOTALL)
-_CSEQ = re.compile(rf"(?P<number>[0-9]{{1,10}})\s+(?P<method>{TOKEN})")
 _ADDED = re.compile(r";\s*(?:received|rport)\s*(?:=[^;]*)?(?=;|$)", re.IGNORECASE)
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
@@ -95,6 +93,10 @@ class SipMessage:
         found = self._by_name.get(name)
         return found[0] if found else ""
 
+    def repeated(self, names: Collection[str]) -> str:
+        """The first header of these names that the message has more than once; empty when there is none."""
+        return next((name for name, values in self._by_name.items() if len(values) > 1 and name in names), "")
+
     def listed(self, name: str) -> list[str]:
         """All values of a header that may be a comma-separated list."""
         split = split_addresses if name == "contact" else split_list
@@ -103,10 +105,7 @@ class SipMessage:
     @property
     def cseq(self) -> tuple[int, str]:
         """Sequence number and method. Raises ValueError."""
-        match = _CSEQ.fullmatch(self.value("cseq"))
-        if match is None or int(match["number"]) >= SEQUENCE_LIMIT:
-            raise ValueError("malformed CSeq")
-        return int(match["number"]), match["method"]
+        return parse_cseq(self.value("cseq"))
 
     @property
     def via(self) -> Via:
@@ -221,8 +220,9 @@ def _headers(lines: list[str]) -> Named:
     for line in folded:
         match = _HEADER.fullmatch(line)
         # A line that is no header is kept under a name that no header has: it is a request's reason for 400.
-        name, value = (match["name"], match["value"].strip()) if match else ("", line)
-        headers.append((COMPACT_NAMES.get(name.lower(), name.lower()), name, value))
+        name, value = match.groups() if match else ("", line)
+        key = name.lower()
+        headers.append((COMPACT_NAMES.get(key, key), name, value.strip() if match else value))
     return headers
 
 
@@ -259,9 +259,8 @@ def _check_headers(request: SipRequest) -> None:
     for name in _MANDATORY:
         if not request.value(name):
             raise Rejection(400, f"Missing {name.title()}")
-    for name in _SINGLE:
-        if len(request.values(name)) > 1:
-            raise Rejection(400, f"More than one {name.title()}")
+    if name := request.repeated(_SINGLE):
+        raise Rejection(400, f"More than one {name.title()}")
     try:
         for via in request.listed("via"):
             parse_via(via)
