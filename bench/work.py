@@ -2,14 +2,15 @@
 
     python bench/work.py [--one-way]                    # counts, as JSON
     python bench/work.py --rounds 1000 --plain          # only does it, for a counter around the process
+    valgrind --tool=callgrind --instr-atstart=no python bench/work.py --callgrind  # instructions of the rounds alone
     python bench/work.py --memory [--both-tracks]       # bytes of a leg with its stream, as JSON
 
 The path is the worker's own, with sockets: datagrams to an engine, streams to a WebSocket sink in another process that
 returns each message, which is played to the legs. Only the clock is replaced: the engine is told by hand to read and
 to send, so that the same work is done in each run. One round is one packet of each leg, one way or both ways.
 
-Two runs that differ in their rounds only, under `strace -c -f` or `valgrind --tool=callgrind`, give system calls and
-instructions per packet, the start-up cancelling out. `tests/test_work.py` holds the counts to their bounds.
+Two runs that differ in their rounds only, under `strace -c -f`, give system calls per packet, the start-up cancelling
+out. `tests/test_work.py` holds the counts to their bounds.
 
 Bytes are those that Python and its extensions have allocated (`tracemalloc`) once the replay is full; what the process
 grows by (`bench.py`) is some more, as allocators keep what they were given back.
@@ -20,6 +21,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -189,7 +191,9 @@ class Path:
             self._engine.close_leg(leg)
 
 
-async def measure(sink_port: int, legs: int, rounds: int, *, echo: bool, plain: bool) -> dict[str, float]:
+async def measure(
+    sink_port: int, legs: int, rounds: int, *, echo: bool, plain: bool, callgrind: bool
+) -> dict[str, float]:
     """Do it; what it took."""
     gc.disable()
     log.configure(LogSettings(level="error"), log.Outlet(2))
@@ -199,6 +203,10 @@ async def measure(sink_port: int, legs: int, rounds: int, *, echo: bool, plain: 
         await path.open(sink_port)
         for _ in range(WARM_UP):
             await path.round()
+        if callgrind:
+            control = ("callgrind_control", "--instr=on", str(os.getpid()))
+            switched = await asyncio.create_subprocess_exec(*control, stdout=subprocess.DEVNULL)
+            assert await switched.wait() == 0
         before, count = path.packets, Count()
         with contextlib.nullcontext() if plain else count:
             for _ in range(rounds):
@@ -239,7 +247,8 @@ def main(args: argparse.Namespace) -> None:
             track = Track.BOTH if args.both_tracks else Track.INBOUND
             result = uvloop.run(weigh(port, args.legs, echo=not args.one_way, track=track))
         else:
-            result = uvloop.run(measure(port, args.legs, args.rounds, echo=not args.one_way, plain=args.plain))
+            how = {"echo": not args.one_way, "plain": args.plain or args.callgrind, "callgrind": args.callgrind}
+            result = uvloop.run(measure(port, args.legs, args.rounds, **how))
         child.communicate()
     sys.stdout.write(json.dumps(result) + "\n")
 
@@ -251,6 +260,7 @@ if __name__ == "__main__":
     parser.add_argument("--one-way", action="store_true", help="the sink returns nothing")
     parser.add_argument("--both-tracks", action="store_true", help="the sink is sent both; for --memory")
     parser.add_argument("--plain", action="store_true", help="count nothing")
+    parser.add_argument("--callgrind", action="store_true", help="begin its count after the warm-up")
     parser.add_argument("--memory", action="store_true", help="count bytes instead of work")
     parser.add_argument("--sink", action="store_true", help="be the sink")
     arguments = parser.parse_args()

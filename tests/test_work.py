@@ -16,6 +16,8 @@ import pytest
 
 from trunkline import compiled
 
+pytestmark = pytest.mark.process
+
 WAYS = {"one way": ["--one-way"], "both ways": [], "both tracks": ["--one-way", "--both-tracks"]}
 WORK = Path(__file__).parent.parent / "bench" / "work.py"
 
@@ -34,8 +36,6 @@ COMPILED_BOUNDS = {
 # Instructions per packet, compiled, in these functions and what they call: 8 400 and 15 700 were counted, and what
 # another Python or another gcc makes of it may be a tenth more. A `json.dumps` more made 50 000 of 12 000.
 INSTRUCTIONS = {"one way": 9_500, "both ways": 17_500}
-PACKETS = 10 * (3 * 51 + 1)
-"""Of so many legs, so many rounds: of the warm-up of `work.py`, and one."""
 OF_THE_PACKET_PATH = ("Engine__drain_batch", "Engine__run_slot", "Sender_flush", "AppSocket_receive")
 
 # Allocated for a leg with its stream, the replay full (of Python 3.11).
@@ -69,7 +69,8 @@ def test_a_packet_takes_no_more_calls_bytecodes_and_memory_than_it_did(way: str,
 def instructions(way: str, folder: Path) -> float:
     """Per packet, in the functions of the packet path and what they call."""
     log = folder / way.replace(" ", "-")
-    work(way, "--plain", "--rounds", "1", under=("valgrind", "--tool=callgrind", f"--callgrind-out-file={log}"))
+    valgrind = ("valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={log}")
+    packets = work(way, "--callgrind", under=valgrind)["packets_in"]
     annotate = ("callgrind_annotate", "--inclusive=yes", "--threshold=100", "--auto=no", str(log))
     rows = subprocess.run(annotate, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
     spent = {
@@ -79,7 +80,7 @@ def instructions(way: str, folder: Path) -> float:
         if f"{name} [" in row and ":__pyx_f_" in row
     }
     assert spent.keys() == set(OF_THE_PACKET_PATH[: 3 if way == "one way" else 4])
-    return sum(spent.values()) / PACKETS
+    return sum(spent.values()) / packets
 
 
 def test_a_compiled_packet_takes_no_more_instructions_than_it_did(tmp_path: Path) -> None:
