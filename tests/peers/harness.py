@@ -29,6 +29,10 @@ from trunkline.demo.server import ServerProcess
 from trunkline.demo.watch import Watch
 
 
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
+"""Before a command: it is ended when this process dies, even where no fixture ends it any more."""
+
+
 async def happens(watch: Watch, what: str, predicate: Any, timeout: float = 30) -> None:  # noqa: ASYNC109 - fails the test
     """Wait for a condition; the test fails, naming it, when it does not come."""
     assert await watch.until(predicate, timeout), f"within {timeout:g} s this did not happen: {what}"
@@ -43,6 +47,7 @@ def new_server(directory: Path, *, media_ports: int = 40, host: str = "127.0.0.1
         host=host,
         media_ports=media_ports,
         settings={name.replace("__", "."): value for name, value in settings.items()},
+        wrapper=ENDS_WITH_US,
     )
 
 
