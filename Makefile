@@ -8,14 +8,21 @@ DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip str
 PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
 INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
-# Tests of real calls in real time: byte for byte holds only where no other test takes the core away.
-PATIENT := surroundings python_sdk node_sdk pipecat
-REALTIME := $(filter-out $(PATIENT:%=tests/peers/test_%.py),$(wildcard tests/peers/test_*.py)) tests/workers/worker/test_stream_targets.py
+# The tests of calls mostly wait for real time: some at once, beside the others, which leave them the core (nice).
+CALLS := tests/peers tests/workers
+AT_ONCE ?= 3
+# Written once instead of by each of the processes that the tests start, whatever the machine's default.
+unexport PYTHONDONTWRITEBYTECODE
 SERVE ?=
 BENCH ?= quick
 ROOMS ?=
 
-.PHONY: help demo test check coverage mutations bench serve clean
+# Begins each line with a name. Ctrl-C ends what writes them, whose last words are still read.
+named = (trap '' INT; exec sed -u 's/^/$(1) | /')
+
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+.PHONY: .calls .rooms help demo test quick long check coverage mutations bench serve clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -25,8 +32,20 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 	@$(BIN)/python -m trunkline.demo
 
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
-	@$(BIN)/pytest -n auto --dist loadfile $(REALTIME:%=--ignore %)
-	@$(BIN)/pytest $(REALTIME)
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 .calls .rooms
+
+.calls:
+	@$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) 2>&1 | $(call named,calls)
+
+.rooms:
+	@nice -n 19 $(BIN)/pytest -n auto --dist loadfile $(CALLS:%=--ignore %) 2>&1 | $(call named,rooms)
+
+quick: $(VENV)/.dev ## tests that need no peers, processes or databases, in a minute
+	@$(BIN)/pytest -n auto --dist worksteal -m 'not (peer or process or long)'
+
+long: $(VENV)/.dev $(VENV)/.debian ## soaks and rounds of an hour and more, and new random examples for the quick tests
+	@$(BIN)/pytest -m long
+	@$(BIN)/pytest -n auto --dist worksteal -m 'not (peer or process or long)' --hypothesis-profile exploring
 
 check: $(VENV)/.dev ## lint, format, types, architecture
 	@$(BIN)/ruff check .
@@ -52,7 +71,7 @@ clean: ## remove what the above made and cached; says which Debian packages it l
 	rm -rf $(VENV) tests/*/node/node_modules build dist src/*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src -name '*.so' -delete
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.venv:
 	@.ci/install venv $(PYTHON) $(VENV)

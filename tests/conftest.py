@@ -4,6 +4,8 @@ import ctypes
 import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -29,3 +31,35 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) == 0:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `long` may take an hour, unless they say otherwise."""
+    for item in items:
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3600))
+
+
+_MAY_START_PROCESSES = {"peer", "process"}
+_running: pytest.Item | None = None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Note which test runs, its fixtures included."""
+    global _running
+    _running = item
+    try:
+        return (yield)
+    finally:
+        _running = None
+
+
+def _refuse_processes(event: str, _: tuple[object, ...]) -> None:
+    if event not in ("subprocess.Popen", "os.fork", "os.posix_spawn") or _running is None:
+        return
+    if not any(_running.get_closest_marker(name) for name in _MAY_START_PROCESSES):
+        pytest.fail("a test that starts a process needs the mark `process`, so that `make quick` leaves it out")
+
+
+sys.addaudithook(_refuse_processes)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
 
 

@@ -69,6 +69,7 @@ def test_nothing_is_read_beyond_a_datagram() -> None:
             speedups.payload(b"headbody", start)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("directory", "reason"), [("src", "jitter was changed"), ("vendor", "")])
 def test_what_was_edited_runs_as_python_and_what_was_installed_beside_a_setup_py_does_not(
     tmp_path: Path, directory: str, reason: str
@@ -150,6 +151,7 @@ def test_none_is_refused(made: ModuleType, name: str, arguments: tuple[object, .
         function(*arguments)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("seed", ["1", "2", "3"])
 def test_a_call_is_the_same(seed: str) -> None:
     ours, theirs = (run(str(TESTS / "transcript.py"), seed, uncompiled=uncompiled) for uncompiled in (False, True))
@@ -157,6 +159,7 @@ def test_a_call_is_the_same(seed: str) -> None:
     assert ours == theirs
 
 
+@pytest.mark.process
 @pytest.mark.timeout(300)
 def test_the_rooms_own_tests_hold_for_the_python() -> None:
     """For the compiled modules they hold anyway: it is those that all other tests run."""

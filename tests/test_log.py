@@ -180,6 +180,7 @@ def logged(body: str, terminal: bool = False, **settings: Any) -> list[str]:
     return done.stderr.splitlines()
 
 
+@pytest.mark.process
 def test_all_that_is_said_goes_into_the_log_a_line_each() -> None:
     body = """
 _log.debug("not asked for")
@@ -207,6 +208,7 @@ asyncio.run(main())
     assert json.loads(task).items() >= {"detail": "a task failed", "level": "error"}.items()
 
 
+@pytest.mark.process
 def test_what_a_process_below_says_is_shown_as_our_own() -> None:
     body = """
 line = '{"event": "of a worker", "call_sid": "v3:x", "level": "info", "timestamp": "2025-01-01T00:00:00Z"}'
@@ -223,6 +225,7 @@ log.relay("no JSON", 2)
     assert "dropped=2" in dropped
 
 
+@pytest.mark.process
 def test_the_level_and_the_form_change_for_loggers_that_were_used_already() -> None:
     body = """
 _log.info("first")

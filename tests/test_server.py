@@ -16,6 +16,8 @@ from trunkline.config import Settings
 from trunkline.errors import StartupError
 from trunkline.server import Server
 
+pytestmark = pytest.mark.process
+
 ACCOUNT, KEY = "5f1c9d2e-0000-4000-8000-000000000001", "KEY1"
 """As the settings have them."""
 

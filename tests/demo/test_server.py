@@ -8,6 +8,8 @@ import pytest
 from trunkline.demo.errors import ServerFailed
 from trunkline.demo.server import ServerProcess, free_ports
 
+pytestmark = pytest.mark.process
+
 
 def test_the_ports_are_even_free_and_below_the_ephemeral_ones() -> None:
     first = free_ports(10)

@@ -14,6 +14,8 @@ from rich.console import Console
 from trunkline.demo import story, verdict
 from trunkline.demo.errors import ServerFailed
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.peer
 async def test_the_demo_succeeds_and_every_row_is_well(monkeypatch: pytest.MonkeyPatch) -> None:

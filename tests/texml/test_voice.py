@@ -45,6 +45,7 @@ async def test_a_text_is_spoken_once_and_is_never_an_option_or_a_command(cache: 
 @pytest.mark.parametrize(
     ("program", "word"), [("no-such-program", "not installed"), ("false", "false"), ("/etc/passwd", "Permission")]
 )
+@pytest.mark.process
 async def test_a_speaker_that_cannot_is_told_and_leaves_nothing(
     cache: FileCache, tmp_path: Path, program: str, word: str
 ) -> None:
@@ -53,6 +54,7 @@ async def test_a_speaker_that_cannot_is_told_and_leaves_nothing(
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+@pytest.mark.process
 async def test_a_speaker_that_hangs_is_ended(cache: FileCache, tmp_path: Path) -> None:
     program = tmp_path / "hangs"
     program.write_text("#!/bin/sh\nexec sleep 60\n")
@@ -68,6 +70,7 @@ def test_a_language_falls_back_to_its_main_one_and_then_to_english() -> None:
     assert list(_voices("", "no; rm")) == ["en-us", "en"]
 
 
+@pytest.mark.process
 async def test_nobody_waits_for_all_the_texts_of_another_account(cache: FileCache, tmp_path: Path) -> None:
     program, order = tmp_path / "speaker", tmp_path / "order"
     program.write_text(f'#!/bin/sh\ncat >> {order}\n: > "$5"\n')

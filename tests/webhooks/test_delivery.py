@@ -432,6 +432,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.process
 async def test_what_was_stored_before_kill_9_is_delivered_in_order_after_the_restart(
     receiver: Any, tmp_path: Path, dialler: Dialler
 ) -> None:

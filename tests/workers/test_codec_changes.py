@@ -13,7 +13,7 @@ from trunkline.workers import messages
 from workers.bench import ONE, OTHER, Bench
 from workers.worker.test_recordings import over, read, record
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
 HEARD = ((0, "PCMU"), (8, "PCMA"), (9, "G722"), (96, "PCMU"), (97, "telephone-event"))
 CHANGES = ((0, "PCMU"), (9, "G722"), (8, "PCMA"), (96, "PCMU"))

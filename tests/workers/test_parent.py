@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 CHILD = """
 import asyncio, ctypes, os, sys
 from trunkline.workers import parent

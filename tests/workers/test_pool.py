@@ -24,6 +24,8 @@ from trunkline.workers import pool as pool_module
 from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool, _lightest, _share, _Worker
 from workers.bench import Told
 
+pytestmark = pytest.mark.process
+
 PARAMS = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
 BASE = free_ports(20)
 SETTINGS = Settings(media=MediaSettings(workers=2, port_min=BASE, port_max=BASE + 19))

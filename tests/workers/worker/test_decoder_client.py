@@ -14,6 +14,8 @@ from trunkline.streaming.messages import Problem, Refusal
 from trunkline.workers.worker import decoder_client as files
 from trunkline.workers.worker.decoder_client import DecoderProcess
 
+pytestmark = pytest.mark.process
+
 PLENTY = 10_000_000
 FILE = mp3(KINDS[0], 1)
 

@@ -15,7 +15,7 @@ from trunkline.workers import messages
 from trunkline.workers.worker.decoder_client import DecoderProcess
 from workers.bench import ONE, OTHER, Bench, Phone, wav
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def test_a_wav_file_is_heard_over_and_over_without_a_gap(bench: Bench, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from trunkline.workers import messages
 from trunkline.workers.worker.decoder_client import DecoderProcess
 from workers.bench import ONE, OTHER, Bench, wav
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
 
 def read(path: Path) -> tuple[int, NDArray[np.float64]]:

@@ -20,7 +20,7 @@ from trunkline.workers import messages
 from trunkline.workers.pool import WorkerPool
 from workers.bench import Phone, Told
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
 BASE = free_ports(20)
 SETTINGS = Settings(media=MediaSettings(workers=1, port_min=BASE, port_max=BASE + 19))
