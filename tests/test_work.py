@@ -33,9 +33,9 @@ COMPILED_BOUNDS = {
     "both ways": {"calls": 1, "bytecodes": 10, "blocks": 0.3},
 }
 
-# Instructions per packet, compiled, in these functions and what they call: 8 400 and 15 700 were counted, and what
+# Instructions per packet, compiled, in these functions and what they call: 6 500 and 12 700 were counted, and what
 # another Python or another gcc makes of it may be a tenth more. A `json.dumps` more made 50 000 of 12 000.
-INSTRUCTIONS = {"one way": 9_500, "both ways": 17_500}
+INSTRUCTIONS = {"one way": 7_300, "both ways": 14_200}
 OF_THE_PACKET_PATH = ("Engine__drain_batch", "Engine__run_slot", "Sender_flush", "AppSocket_receive")
 
 # Allocated for a leg with its stream, the replay full (of Python 3.11).
