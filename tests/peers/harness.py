@@ -28,7 +28,6 @@ from trunkline.demo.caller import PCMU, Heard, parse_rtp
 from trunkline.demo.server import ServerProcess
 from trunkline.demo.watch import Watch
 
-
 ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 """Before a command: it is ended when this process dies, even where no fixture ends it any more."""
 

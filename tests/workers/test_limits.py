@@ -6,6 +6,8 @@ import sys
 SCRIPT = """
 import resource
 from trunkline.workers.limits import raise_file_limit
+
+pytestmark = pytest.mark.process
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 low = min(256, hard)
 resource.setrlimit(resource.RLIMIT_NOFILE, (low, hard))

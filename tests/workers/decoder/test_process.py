@@ -17,7 +17,7 @@ from trunkline.workers.decoder.process import NICENESS
 from workers.bench import wav
 from workers.child import Child, child
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

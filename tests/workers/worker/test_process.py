@@ -18,7 +18,7 @@ from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.workers import messages
 from workers.child import Child, child
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
 BASE = free_ports(8)
 IDENTITY = StreamIdentity(StreamSid("s1"), AccountSid("a"), CallSid("v3:x"), CallSessionId("c"), "+1", "+2")
