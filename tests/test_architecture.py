@@ -1,6 +1,7 @@
 """The map in ARCHITECTURE.md, held: who may import whom, which files are pure, how large a thing may grow."""
 
 import ast
+import functools
 import re
 from collections.abc import Callable, Iterator
 from graphlib import TopologicalSorter
@@ -47,8 +48,14 @@ IMPURE_CALLS = re.compile(
 OUTSIDE_THE_ROOMS = {"demo"}
 
 
+@functools.cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """All of a file's syntax tree: parsed and walked once, however many tests look at it."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
 def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -89,9 +96,8 @@ def test_a_room_imports_only_what_its_row_allows(path: Path) -> None:
 def test_only_the_named_drivers_touch_the_world(path: Path) -> None:
     if name_of(path) in DRIVERS:
         return
-    tree = ast.parse(path.read_text())
     assert not {name.split(".")[0] for name in imports(path)} & IMPURE
-    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    called = {ast.unparse(node.func) for node in nodes(path) if isinstance(node, ast.Call)}
     assert not {name for name in called if IMPURE_CALLS.fullmatch(name)}
 
 
@@ -124,7 +130,7 @@ INTERFACES = sorted(path for path in SRC.rglob("*.pxd") if path.with_suffix(".py
 def slots(path: Path) -> dict[str, set[str]]:
     """The attributes of each class of a module that names them."""
     found = {}
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.ClassDef):
             for statement in node.body:
                 if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__slots__":
@@ -154,7 +160,7 @@ def test_a_compiled_class_has_the_attributes_of_its_python(path: Path) -> None:
 def test_nothing_grows_too_large(path: Path) -> None:
     text = path.read_text()
     assert text.count("\n") <= 600
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
             assert node.end_lineno - node.lineno < 60, node.name
@@ -171,7 +177,7 @@ FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 def runs(path: Path) -> bool:
     """Whether a module has a function that is more than a docstring. One that only declares values, protocols and rows
     has nothing to run: the tests of those that use it hold it."""
-    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, FUNCTION)]
+    functions = [node for node in nodes(path) if isinstance(node, FUNCTION)]
     return any(len(function.body) > 1 or ast.get_docstring(function) is None for function in functions)
 
 
