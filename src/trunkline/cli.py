@@ -32,7 +32,7 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; de
 _CLOSED: set[int] = set()
 """Of stdin, stdout and stderr, those that were closed at the start."""
 SHOW_TIME = 5.0
-"""Seconds that whoever reads what is shown may leave it unread."""
+"""Seconds to wait until standard output takes the text."""
 SETTINGS_HELP = "Any setting is a flag too: --http.port 9000 (`trunkline config` lists them)."
 
 
@@ -45,8 +45,8 @@ def _load(context: typer.Context, file: Path | None) -> Loaded:
 
 
 def _announce(text: str) -> None:
-    """Show what is shown once. Raises StartupError when nobody can have seen it."""
-    problem = "nobody reads standard output"
+    """Show a text that is shown only once. Raises StartupError if it cannot be written."""
+    problem = "standard output is not read"
     try:
         if 1 not in _CLOSED and select.select([], [1], [], SHOW_TIME)[1]:
             os.write(1, f"{text}\n".encode())
@@ -112,7 +112,7 @@ def why(context: typer.Context, call_sid: str, config: ConfigFile = None) -> Non
 
 @app.command()
 def demo(seconds: Annotated[float, typer.Option(help="Of conversation.")] = SECONDS) -> None:
-    """Place a real call on loopback, stream it both ways, and say what came of it."""
+    """Place a real call on loopback, stream it both ways, and print what worked."""
     if not 0 < seconds <= SECONDS_LIMIT:  # nor is NaN
         raise StartupError(f"--seconds must be above 0 and at most {SECONDS_LIMIT}, got {seconds:g}")
     raise typer.Exit(run(seconds))
@@ -125,7 +125,7 @@ def version() -> None:
 
 
 def _hold_descriptors() -> None:
-    """Where stdin, stdout or stderr are closed, the next file or socket that is opened would be taken for it."""
+    """Open /dev/null in place of a closed stdin, stdout or stderr: the next file opened would get its descriptor."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -143,7 +143,7 @@ def main() -> NoReturn:
     try:
         app(prog_name="trunkline")
     except StartupError as error:
-        with suppress(OSError):  # nobody is there to read it, but the exit code tells
+        with suppress(OSError):  # stderr is closed; the exit code remains
             typer.echo(f"trunkline: {error}", err=True)
         sys.exit(2)
     finally:

@@ -1,9 +1,8 @@
 """Whether the packet path runs compiled, or as the Python that it was compiled from.
 
 Every module with a `.pxd` beside it is compiled when the project is installed, if that can be done (`setup.py`). All of
-them are used or none, since each knows the others' insides: none where one is missing, or where in a source tree one
-was changed after it was compiled, so that nobody runs what he has just edited away. `TRUNKLINE_UNCOMPILED=1` asks for
-none.
+them are used or none, since each uses the others' internals: none if one is missing, or if one is older than its
+source, so that edited code is the code that runs. `TRUNKLINE_UNCOMPILED=1` asks for none.
 """
 
 import os

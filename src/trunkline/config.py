@@ -17,14 +17,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from trunkline.codecs import CALL_CODECS
 
 NUMBER_LIMIT = 10**12
-"""Of any setting: more than anything here can be meant to be, and what is reckoned with it stays within 64 bits."""
+"""Of any setting: more than anything here can be meant to be, and results of arithmetic stay within 64 bits."""
 
 
 class Clash(ValueError):
     """Settings that are right one by one and wrong together."""
 
     def __init__(self, text: str, *names: str) -> None:
-        """`names` are of these settings, dotted, as seen from the section that says so."""
+        """`names` are of these settings, dotted, relative to this section."""
         super().__init__(text)
         self.names = names
 
@@ -148,8 +148,7 @@ class HttpSettings(Section):
     host: str = "127.0.0.1"
     port: Port = 8080
     public_url: HttpUrl | None = None
-    """Where customers reach us, for the URLs that they are told, `https://voice.example` for one; default: made from
-    `host` and `port`."""
+    """Base of the URLs that customers get, such as `https://voice.example`; default: made from `host` and `port`."""
     body_limit: int = Field(65536, ge=1)
     """Bytes of a request body; more is 413."""
     header_limit: int = Field(65536, ge=1024)
@@ -258,7 +257,7 @@ class SipSettings(Section):
     """TLS; `off` = none. Where `port` is 0, so is this unless it is given."""
     tls_certificate_file: Path | None = None
     """Our certificate and its chain, PEM; default: one signed by itself, made at the first start and kept in
-    `store.directory`. Shown to those whom we call, too."""
+    `store.directory`. Also shown to the peers that we call."""
     tls_key_file: Path | None = None
     """Its key, PEM; default: in the certificate's file."""
     tls_client_ca_file: Path | None = None
@@ -266,12 +265,12 @@ class SipSettings(Section):
     tls_ca_file: Path | None = None
     """Certificates to trust when we call by TLS, instead of the system's."""
     tls_verify: bool = True
-    """Check the certificates of those whom we call. Off, anybody on the way may listen."""
+    """Check the certificates of the peers that we call. If off, anyone on the path can listen."""
     call_limit: int = Field(2000, ge=1)
     """Calls at once; one more is refused with 503."""
     session_expires: int = Field(1800, ge=0)
-    """Seconds after which a session that nobody refreshes ends (RFC 4028), as we ask for it; 0: we ask for nothing,
-    and grant what the peer asks for."""
+    """Seconds after which a session that is not refreshed ends (RFC 4028), as we request it; 0: we request nothing,
+    and grant what the peer requests."""
     min_se: int = Field(90, ge=1)
     """Seconds: the shortest that we take; under 90, which RFC 4028 forbids, is for tests."""
     target_timeout: float = Field(5, gt=0)
@@ -281,9 +280,9 @@ class SipSettings(Section):
     these name; default: the system's."""
     dns_port: Port = 53
     unknown_callers: Literal["loopback", "all", "none"] = "loopback"
-    """Whose calls are taken besides those of trunks and phones: of this machine, of anybody, of nobody."""
+    """Callers that are accepted besides trunks and phones: this machine's, all, or none."""
     realm: str = Field("trunkline", pattern=r"^[^\"\\\x00-\x1f]+$")
-    """What phones are told that they log in to (RFC 3261 section 22.1)."""
+    """Realm of digest challenges to phones (RFC 3261 section 22.1)."""
     digest_algorithms: Annotated[
         tuple[Literal["MD5", "SHA-256", "SHA-512-256"], ...], BeforeValidator(_split), Field(min_length=1)
     ] = ("MD5",)
@@ -294,9 +293,9 @@ class SipSettings(Section):
     registration_max: int = Field(3600, ge=60)
     """Seconds: a phone that asks to be registered for longer gets this."""
     auth_failures: int = Field(10, ge=1)
-    """Wrong passwords from one address, after which whoever authenticates from there gets 403 for a while."""
+    """Wrong passwords from one address before it is banned: requests with credentials get 403."""
     auth_ban: float = Field(60, gt=0)
-    """Seconds of that while, from the last wrong password on."""
+    """Seconds that the ban lasts, from the last wrong password on."""
     trunks: Annotated[tuple[TrunkSettings, ...], BeforeValidator(_json)] = ()
     phones: Annotated[tuple[PhoneSettings, ...], BeforeValidator(_json)] = ()
 
@@ -461,16 +460,16 @@ class TexmlSettings(Section):
     speak_timeout: float = Field(10, gt=0)
     """Seconds for one text."""
     speakers: int = Field(2, ge=1)
-    """Texts spoken into files at once; more wait."""
+    """Texts rendered as speech at once; more wait."""
     sound_timeout: float = Field(20, gt=0)
     """Seconds for the download of one `<Play>`."""
     sound_limit: int = Field(20 * 1024 * 1024, ge=1024)
     """Bytes of one such file."""
     cache_limit: int = Field(1024 * 1024 * 1024, ge=1024)
-    """Bytes of spoken texts and downloaded files that are kept, in `cache` under the store's directory; those not used
+    """Bytes of speech and downloaded files that are kept, in `cache` under the store's directory; those not used
     for longest go first."""
     recordings: Path | None = None
-    """Where `<Record>` puts its files, which nobody removes; default: `recordings` under the store's directory."""
+    """Where `<Record>` puts its files, which are never removed; default: `recordings` under the store's directory."""
 
 
 class LogSettings(Section):

@@ -52,7 +52,7 @@ class ApiError(TrunklineError):
 
 
 class AuthenticationFailed(ApiError):
-    """No API key, or one that is nobody's."""
+    """Missing or unknown API key."""
 
     status, code, title = 401, "10009", "Authentication failed"
 
@@ -61,7 +61,7 @@ class AuthenticationFailed(ApiError):
 
 
 class ResourceNotFound(ApiError):
-    """Unknown account, call or stream, or somebody else's."""
+    """Unknown account, call or stream, or another account's."""
 
     status, code, title = 404, "", ""
 

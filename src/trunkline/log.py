@@ -3,10 +3,10 @@
 Levels by what the reader must do: error = act now, warning = look into it, info = know it, debug = when asked.
 Phone numbers and SIP users are masked unless `log.mask_numbers` is off.
 
-Whoever logs never waits and gets no error, whatever becomes of stderr. The control process has an `Outlet`: a bounded
-queue, and a thread that writes. A process below it has a `Relay`, which hands lines up by the link. What finds no room
-or cannot be written is dropped and counted; the log tells of it as soon as lines can be written again. What is not
-logged but printed (libraries, warnings, the last words of a thread) goes the same way.
+A log call never waits and never raises, even if stderr is closed or blocked. The control process has an `Outlet`: a
+bounded queue, and a thread that writes. A child process has a `Relay`, which sends lines to its parent over the link.
+Lines that do not fit or cannot be written are dropped and counted; `log_lines_dropped` reports their number when lines
+can be written again. Printed text (libraries, warnings, tracebacks of threads) goes the same way.
 """
 
 import contextlib
@@ -117,7 +117,7 @@ class Outlet:
             raise OSError("closed")
         try:
             return os.write(self._descriptor, data)
-        except BlockingIOError:  # it is shared with somebody who does not block either
+        except BlockingIOError:  # non-blocking, since it is shared with another process
             waiting = select.poll()
             waiting.register(self._descriptor, select.POLLOUT)
             waiting.poll()
@@ -125,8 +125,8 @@ class Outlet:
 
 
 class Relay:
-    """The log of a process below: `send` is given a line and how many were dropped before it, and says whether it was
-    taken. Lines may come from any thread; `soon` runs a function on the one that may `send`."""
+    """The log of a child process. `send(line, dropped)` gets a line and how many were dropped before it, and returns
+    whether it took the line. Lines may come from any thread; `soon` runs a function on the thread that may `send`."""
 
     def __init__(self, send: Callable[[str, int], bool], soon: Callable[[Callable[[str], None], str], object]) -> None:
         self._send = send
@@ -139,7 +139,7 @@ class Relay:
         if threading.get_ident() == self._thread:
             self._put(line)
         else:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody there to tell
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._soon(self._put, line)
 
     def lost(self, count: int) -> None:
@@ -185,7 +185,7 @@ class _Text(io.TextIOBase):
 
 
 class _Handler(logging.Handler):
-    """What libraries log, as ours."""
+    """Log records of libraries, as events of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """logging's call."""
@@ -205,7 +205,7 @@ class _Lines:
 
 _sink: Sink | None = None
 _processors: list[Processor] = []
-"""Changed in place: loggers that were used hold on to it."""
+"""Changed in place: loggers keep a reference to it after their first use."""
 _encode = json.JSONEncoder(default=repr).encode
 
 
@@ -253,12 +253,12 @@ def change(settings: LogSettings) -> None:
 
 
 def take_over() -> None:
-    """Have what is printed go into the log."""
+    """Send printed text to the log."""
     sys.stdout, sys.stderr = _Text(1), _Text(2)
 
 
 def relay(line: str, dropped: int) -> None:
-    """A line of a process below, as JSON, and how many it had to drop before."""
+    """A line of a child process, as JSON, and how many it dropped before."""
     if _sink is not None:
         _sink.lost(dropped)
     if _console:
@@ -269,7 +269,7 @@ def relay(line: str, dropped: int) -> None:
 
 
 def counters() -> Counter[str]:
-    """What became of lines."""
+    """Dropped lines."""
     return Counter(dropped=_sink.dropped if isinstance(_sink, Outlet) else 0)
 
 

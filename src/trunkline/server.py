@@ -1,7 +1,7 @@
 """The composition root of the control process: builds the rooms, joins them, starts and stops them in order.
 
-Start: store, writer, callbacks, media workers, HTTP, SIP. What is announced last is what lets work in, so nothing
-arrives before there is somebody to do it. Stop is the reverse, calls first, each within its grace and all within 10 s.
+Start: store, writer, callbacks, media workers, HTTP, SIP. HTTP and SIP, which bring work, come last, so that
+the rooms that do the work are ready. Stop is the reverse, calls first, each within its grace and all within 10 s.
 The workers import their code while the rest is built, which takes them as long.
 """
 
@@ -80,7 +80,7 @@ class Server:
         self._reloading: asyncio.Task[None] | None = None
         self._reloads_due = 0
         self._take: Callable[[Settings], Awaitable[None]] | None = None
-        """Have the rooms go by other settings."""
+        """Give the rooms other settings."""
         self._make_key = make_key
         self._announce = announce
         self._stack = AsyncExitStack()
@@ -103,7 +103,7 @@ class Server:
 
         def hang_up() -> None:
             if had_terminal and not _has_terminal():
-                ask()  # it was closed, and we were its
+                ask()  # our terminal was closed
             else:
                 self._reloads_due += 1
                 if self._reloads_due == 1:
@@ -147,8 +147,8 @@ class Server:
                 self._reloads_due -= due
 
     async def reload(self) -> None:
-        """Read the settings again and go by what of them can change now. A mistake in them is told in the log, and
-        those before stay."""
+        """Read the settings again and apply those that can change now. After a mistake, which is logged, the settings
+        stay as they are."""
         if self._take is None:
             _log.warning("settings_reload_skipped", reason="the server starts or stops")
             return
@@ -265,7 +265,7 @@ class Server:
         return AccountSid(str(uuid.uuid4())), self._make_key()
 
     async def _keep_account(self, store: Store, account: AccountSid, new_key: str | None) -> None:
-        """Last of all: of a start that fails nothing is to be left that somebody would have to keep."""
+        """Last: a start that fails must not print a key that is not kept."""
         if new_key is not None:
             self._announce(NEW_ACCOUNT.format(sid=account, key=new_key))
             await store.add_account(account, new_key)

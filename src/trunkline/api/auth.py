@@ -20,7 +20,7 @@ class Accounts(Protocol):
     """Who an API key belongs to."""
 
     async def account_of(self, api_key: str) -> AccountSid | None:
-        """The key's account, or None for a key that is nobody's."""
+        """The key's account, or None for an unknown key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Authenticator:
         """The caller. `account_sid` is the path's, where it has one.
 
         Raises AuthenticationFailed, TooManyRequests, and ResourceNotFound for another account's path: never 403,
-        which would tell that the account exists.
+        which would reveal that the account exists.
         """
         api_key = bearer(request.headers.getlist("authorization"))
         account = await self._accounts.account_of(api_key) if api_key else None

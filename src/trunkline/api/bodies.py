@@ -3,7 +3,7 @@
 Every write takes JSON (the Python and Go SDKs) and forms (Node, Ruby, PHP); an empty body is an empty set of fields,
 whatever its type. A field is found under its documented CamelCase name and under snake_case (`url`, `from_`,
 `status_callback`), which newer SDKs send; so names are compared without case and underscores. Unknown names are
-ignored. A name given twice is refused, since nobody can say which one was meant. `null` and the empty string count
+ignored. A name given twice is refused, since it is ambiguous. `null` and the empty string count
 as not given: forms cannot say it otherwise.
 """
 

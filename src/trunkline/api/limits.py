@@ -1,7 +1,7 @@
-"""Two bounded memories keyed by who asks: how fast a key may go on, and what it was lately answered.
+"""Two bounded memories: the token bucket of each API key, and recent answers by request.
 
-Both are pure: `now` (monotonic seconds) is handed in. Both are bounded, and forget the least recently used entry
-first; forgetting a bucket gives its key a fresh burst, forgetting an answer makes a repeat a request of its own.
+Both are pure: `now` (monotonic seconds) is a parameter. Both drop the least recently used entry first: without its
+bucket a key gets a fresh burst, without the answer a repeat is a new request.
 """
 
 from collections import OrderedDict
@@ -53,7 +53,7 @@ class Recent(Generic[T]):
         self._entries: OrderedDict[bytes, tuple[T, Seconds]] = OrderedDict()
 
     def put(self, key: bytes, value: T, now: Seconds) -> None:
-        """Remember `value`; an older one under the same key is replaced."""
+        """Keep `value`; it replaces an older one under the same key."""
         self._entries.pop(key, None)
         self._entries[key] = (value, now)
         self._expire(now)
@@ -67,7 +67,7 @@ class Recent(Generic[T]):
         return entry[0] if entry else None
 
     def drop(self, key: bytes, value: T) -> None:
-        """Forget one value, unless another has taken its place."""
+        """Remove `value`, unless another has replaced it."""
         if key in self._entries and self._entries[key][0] is value:
             del self._entries[key]
 

@@ -11,5 +11,5 @@ def counter(error: ApiError) -> str:
 
 
 def unexpected() -> ApiError:
-    """The answer to an error of ours. It says nothing of the inside."""
+    """The answer to an internal error, without its cause."""
     return ApiError("An unexpected error occurred.")

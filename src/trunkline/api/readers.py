@@ -2,7 +2,7 @@
 
 A reader takes the field's documented name and the value that was given, and returns the value that is meant. What
 Telnyx or the specification knows and this version does not is refused by name ("is not supported yet"), so that
-nobody waits for what will not come.
+no client waits for an effect that will not come.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Repeats of POST requests get the answer of the first try (docs/reference/rest.md#requests).
 
-Such a request has no idempotency key, and the official SDKs repeat it when its answer is lost; so the answers of the
-last minute are kept, and a repeat that says it is one gets what the first try made.
+Such a request has no idempotency key, and the official SDKs repeat it when its answer is lost. The results of the last
+minute are kept, and a request that is marked as a repeat gets the result of the first try.
 """
 
 import hashlib
@@ -18,19 +18,19 @@ RETRY_COUNTS = ("1", "2")
 
 
 class Tries(Protocol[T]):
-    """What was made lately. A key stands for one request, see `fingerprint`."""
+    """Recent results. A key identifies a request, see `fingerprint`."""
 
     async def recall(self, key: bytes) -> T | None:
-        """What the first try made, waiting for it if need be; None when there was none or it failed."""
+        """The result of the first try, awaited if it runs; None when there was none or it failed."""
 
     async def first(self, key: bytes, make: Awaitable[T]) -> T:
-        """Try, and keep the answer. Raises what `make` raises."""
+        """Await `make` and keep the result. Raises what `make` raises."""
 
 
 async def once_per_key(
     request: Request, tries: Tries[T], key: bytes, make: Callable[[], Awaitable[T]], counters: Counter[str]
 ) -> T:
-    """What `make` makes, or made at the first try of a request that is marked as a repeat. Raises what it raises."""
+    """The result of `make`, or for a request that is marked as a repeat that of its first try. Raises as `make`."""
     if request.headers.get("x-stainless-retry-count") in RETRY_COUNTS:
         made = await tries.recall(key)
         if made is not None:

@@ -35,8 +35,8 @@ BACKLOG = 2048
 """Connections that the kernel holds until we take them, as uvicorn has it."""
 
 CONNECTION_LIMIT = 1000
-"""Connections at once; nobody's requests need as many, and each costs a file descriptor. For one more, the one that has
-owed us its request for longest is closed, so that slow senders keep nobody out; else the new one. Both are counted."""
+"""Connections at once; each costs a file descriptor. For one more, the one whose request is overdue for longest is
+closed, so that slow senders lock no client out; if there is none, the new one. Both are counted."""
 
 
 class HttpServer:
@@ -125,7 +125,7 @@ class _Config(uvicorn.Config):
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the process that we are a part of, and tells when it listens."""
+    """Leaves signals to our process, and reports when it listens."""
 
     def __init__(self, config: _Config) -> None:
         super().__init__(config)

@@ -1,8 +1,8 @@
-"""The sample app: what a customer writes. It echoes what it hears, and once a second replaces a fifth of a second of
-the echo by a 440 Hz tone and asks, by a mark, to be told when that was played.
+"""The sample app, as a customer would write it. It echoes the audio, and once a second replaces a fifth of a second of
+the echo by a 440 Hz tone, with a mark that reports when it was played.
 
 Because tone takes the place of echo, as much goes out as comes in and the playback queue stays short; and every echoed
-frame is untouched, so that whoever made it can recognise it.
+frame is untouched, so that the caller can recognise it.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class SampleApp:
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.conversation = Conversation()
         self.watch = Watch()
-        """Told of every message."""
+        """Notified of every message."""
         self._host = host
         self._tone = split(tone(BURST * FRAME_MS))
         self._tones_wanted = True

@@ -1,4 +1,4 @@
-"""The demo's sound: speech-like µ-law frames that can be told apart, and finding tones and frames in what comes back.
+"""The demo's sound: distinguishable speech-like µ-law frames, and finding tones and frames in received audio.
 
 Every frame of `speech` carries its own number in the low bits of its first bytes, a change no ear notices, so that a
 frame is recognised anywhere by equality of its 160 bytes. G.711 µ-law: ITU-T G.711 table 2.

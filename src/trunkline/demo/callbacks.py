@@ -53,7 +53,7 @@ class CallbackReceiver:
         self.received: list[Callback] = []
         """In order of arrival."""
         self.watch = Watch()
-        """Told of every callback."""
+        """Notified of every callback."""
         self.respond = respond
         self._host = host
         self._open: set[asyncio.StreamWriter] = set()

@@ -54,7 +54,7 @@ class _Socket(asyncio.DatagramProtocol):
 class DemoCaller:
     """One call. Use as an async context manager; leaving it hangs up and closes the sockets.
 
-    `frames` are what it says, one every 20 ms from the answer on, each once; then it falls silent.
+    `frames` are sent one every 20 ms from the answer on, each once; then nothing is sent.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class DemoCaller:
         """Loop time at which frame n left."""
         self.heard: list[Heard] = []
         self.watch = Watch()
-        """Told of every packet heard and every change of the call's state."""
+        """Notified of every received packet and every change of the call's state."""
         self._target = target
         self._caller, self._called = caller, called
         self._uac: UserAgentClient | None = None

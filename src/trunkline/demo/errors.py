@@ -7,7 +7,7 @@ StoryBroken            the text is what the reader sees
 
 
 class StoryBroken(Exception):
-    """The demo cannot go on; the text says why."""
+    """The demo cannot go on; the text is the reason."""
 
 
 class CallFailed(StoryBroken):

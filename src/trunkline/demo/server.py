@@ -52,7 +52,7 @@ def _is_free(host: str, port: int) -> bool:
 
 class ServerProcess:
     """One `trunkline serve`. `settings` go in as flags, by their dotted names, on top of the ports. `output` is the
-    descriptor that takes what it says, instead of `log_file`; `wrapper` a command before it."""
+    descriptor that takes its output, instead of `log_file`; `wrapper` a command before it."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class ServerProcess:
             return await self.kill()
 
     async def stop_if_started(self) -> None:
-        """For whoever cleans up."""
+        """For cleaning up."""
         if self._process is not None:
             await self.stop()
 

@@ -1,7 +1,7 @@
 """Waiting for something to become true, without polling.
 
-Whoever owns some state calls `changed()` after each change; whoever waits names a predicate over that state. One
-event loop, no locks.
+The owner of a state calls `changed()` after each change; a waiter gives a predicate over that state. One event loop,
+no locks.
 """
 
 import asyncio

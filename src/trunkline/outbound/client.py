@@ -1,7 +1,7 @@
-"""HTTP/1.1 for customers' hosts (driver): one request, one answer, and nothing that the next request would inherit.
+"""HTTP/1.1 for customers' hosts (driver): requests that share no state but idle connections.
 
 A connection that its peer kept open is used again by the same account for the same origin within `IDLE_TIMEOUT`. If it
-turns out to be closed, no byte of an answer having come on it, the request is sent once more, on a new one and at once.
+turns out to be closed before any byte of an answer, the request is sent once more at once, on a new connection.
 No redirection is followed here, no cookie kept, no proxy asked: see `follow` for the first.
 """
 
@@ -38,21 +38,21 @@ Sign = Callable[[str, bytes], list[Header]]
 
 
 class RequestFailed(Exception):
-    """There is no answer; the text says why, for people."""
+    """There is no answer; the text is the reason, for people."""
 
     permanent = False
-    """It cannot be sent at all, so that no repeat would help."""
+    """It cannot be sent at all: a repeat would not help."""
 
 
 class Unsendable(RequestFailed):
-    """The URL leads nowhere, or makes no request."""
+    """The URL is invalid, or no request can be made of it."""
 
     permanent = True
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to ask."""
+    """A request."""
 
     account: str
     method: str
@@ -118,7 +118,7 @@ class Client:
     """The requests of one loop."""
 
     def __init__(self, dialler: Dialler, limits: Limits | None) -> None:
-        """Without limits somebody else bounds the requests."""
+        """None: the caller limits the requests."""
         self._dialler = dialler
         self._line = None if limits is None else Line(limits)
         self._idle: dict[str, dict[HttpConnection, asyncio.TimerHandle]] = {}
@@ -154,9 +154,8 @@ class Client:
 
     @asynccontextmanager
     async def follow(self, order: Order, warn: Callable[[str], None]) -> AsyncIterator[HttpResponse]:
-        """As `ask`, and where an answer leads elsewhere, that place is asked (RFC 9110 section 15.4): signed anew for
-        what is then sent. An origin that is not trusted with it gets neither signature nor credentials; `warn` is told.
-        """
+        """As `ask`, and follows redirections (RFC 9110 section 15.4); each request is signed again. An untrusted
+        origin gets neither signature nor credentials; `warn` is called."""
         for _ in range(REDIRECT_LIMIT + 1):
             async with self.ask(order) as answer:
                 location = answer.get("location")
@@ -171,7 +170,7 @@ class Client:
 
     @asynccontextmanager
     async def _turn(self, account: str, place: Authority) -> AsyncIterator[Callable[[], None]]:
-        """Wait for the turn; what is called when the host answers."""
+        """Wait for the turn; yields the function to call when the host answers."""
         line = self._line
         if line is None:
             yield lambda: None
@@ -182,7 +181,7 @@ class Client:
                 try:
                     yield lambda: line.answers(turn)
                 except BaseException:
-                    # Who gave up at once says nothing of the host.
+                    # A caller that gave up at once shows nothing about the host.
                     if turn.outcome is None and asyncio.get_running_loop().time() - started > IDLE_TIMEOUT:
                         turn.outcome = False
                     raise
@@ -271,12 +270,12 @@ def _request(order: Order, place: Authority) -> h11.Request:
 
 
 def _moved(order: Order, answer: HttpResponse, location: str, warn: Callable[[str], None]) -> Order:
-    """What to ask next."""
+    """The request that a redirection asks for."""
     try:
         url = moved(answer.place.url, location)
         to = place_of(url, "http", "https")
     except BadUrl as problem:
-        raise RequestFailed(f"it redirects to where no request can go: {problem}") from problem
+        raise RequestFailed(f"it redirects to an invalid URL: {problem}") from problem
     get = answer.status == 303 or (answer.status in (301, 302) and order.method == "POST")
     if get:
         dropped = {"content-type"}

@@ -2,7 +2,7 @@
 
 We ask for no coding, and some servers and the caches before them send one all the same. gzip and deflate are undone;
 another is named. A piece of a kilobyte may hold a megabyte: what comes out is given in pieces of `PIECE` at most, so
-that whoever counts them may stop in time.
+that the caller can count and stop in time.
 """
 
 import zlib

@@ -1,4 +1,4 @@
-"""The cookies of one call over its documents (RFC 6265), as hosted services keep them. Nobody else sees them."""
+"""The cookies of one call over its documents (RFC 6265), as hosted services keep them; no other call gets them."""
 
 from collections.abc import Iterable
 from email.message import Message
@@ -26,7 +26,7 @@ class Cookies:
         return request.get_header("Cookie")
 
     def keep(self, url: str, set_cookies: Iterable[str]) -> None:
-        """What an answer from that URL says."""
+        """The cookies that an answer from that URL sets."""
         message = Message()
         for value in set_cookies:
             if len(value) <= SIZE_LIMIT:

@@ -1,6 +1,6 @@
 """Connected sockets (driver): a name is looked up, its addresses are checked, one that may be dialled is dialled.
 
-The check sees addresses, not names: what it lets pass is what is connected to, whatever the name says a moment later.
+The check sees addresses, not names: the address that it allows is the one that is dialled, even if DNS changes.
 """
 
 import asyncio
@@ -14,20 +14,19 @@ from trunkline.outbound.names import Names, UnknownHost
 
 ADDRESS_TIMEOUT = 1.0
 """Seconds that one address of a host may take to answer while there are others: about how long a lost first packet
-takes to be repeated (RFC 6298 section 2). An address that leads nowhere must not eat the whole timeout."""
+takes to be repeated (RFC 6298 section 2). An unreachable address must not use up the whole timeout."""
 
 Check = Callable[[str, int], str | None]
 """Of a literal address and a port: why it is not to be dialled, in words; None if it may be."""
 
 
 class Forbidden(OSError):
-    """No address of the host may be dialled; the text says why, for people."""
+    """No address of the host may be dialled; the text is the reason, for people."""
 
 
 def anywhere(_address: str, _port: int) -> None:
-    """The check that there is unless another is given. Any URL that a customer gives is called, private addresses too:
-    on a self-hosted server the receiver usually is on one. Whoever rents accounts to strangers should put an egress
-    proxy or firewall around the server."""
+    """The default check. Any URL of a customer is called, private addresses too: on a self-hosted server the receiver
+    usually is on one. Operators who rent out accounts should put an egress proxy or firewall around the server."""
 
 
 @cache
@@ -86,7 +85,7 @@ async def _connect(
 
 
 def dial_words(problem: Exception, host: str, port: int) -> str:
-    """Why nothing came of dialling a place, for people. The URL is not repeated: it may hold secrets."""
+    """Why a place could not be dialled, for people. The URL is not repeated: it may hold secrets."""
     place = f"{host} port {port}"
     match problem:
         case UnknownHost():

@@ -2,8 +2,8 @@
 
 As the system's own look-up does: literal addresses, then the hosts file, then DNS by resolv.conf with its search list,
 then, where nsswitch.conf names any, the system's other sources. DNS is asked by dnspython on the loop, for both
-families at once. Its answers are kept for as long as their TTL says, and who asks for a name that is being asked for
-waits for the same answer. Only for the other sources there is a small pool of threads, of our own.
+families at once. Its answers are kept for their TTL, and a second look-up of a name that
+is being looked up waits for the same answer. Only for the other sources there is a small pool of threads, of our own.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ TTL_OF_SYSTEM = 60.0
 FOR_GOOD = 3600.0
 """Seconds: of an address, which needs no look-up."""
 CACHE_SIZE = 1000
-"""Names. What has no address is asked for each time: many say so without the SOA record that tells for how long (RFC
-2308 section 5), and some deny a name of which they only lack one kind of address (RFC 4074 section 4.2)."""
+"""Names. What has no address is asked for each time: many negative answers have no SOA record with a TTL (RFC 2308
+section 5), and some servers deny a name that only lacks one kind of address (RFC 4074 section 4.2)."""
 TTL_LIMIT = 3600.0
 """Seconds: a longer one is cut to this."""
 ADDRESS_LIMIT = 20
@@ -45,13 +45,13 @@ _ASKED_BY_US = {"files", "dns", "myhostname"}
 
 
 class UnknownHost(OSError):
-    """A name has no address that we know; the text says why, for people."""
+    """A name has no known address; the text is the reason, for people."""
 
     def __init__(self, host: str, words: str, *, silent: bool = False) -> None:
         super().__init__(f"{host}: {words}")
         self.host, self.words = host, words
         self.silent = silent
-        """Nobody answered: another time somebody may."""
+        """No name server answered: a repeat may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ class Names:
         self._hosts = _File(HOSTS)
         self._resolv = _File(RESOLV)
         self._known: dict[str, list[str]] = {}
-        """What the hosts file says."""
+        """The hosts file."""
         self._resolver: Resolver | None = None
         self._cache: OrderedDict[str, tuple[ResolvedName, float]] = OrderedDict()
-        """What DNS said, and until when by the loop's clock; the name that was not asked for longest first."""
+        """Answers of DNS, and until when by the loop's clock; the least recently used name first."""
         self._asking: dict[str, asyncio.Task[ResolvedName | UnknownHost]] = {}
         self._threads: ThreadPoolExecutor | None = None
         self._other_sources = _other_sources()

@@ -1,10 +1,10 @@
-"""Which request may go when there are more than may be under way. Pure: who may go is called.
+"""Which request may be sent when there are more than the limits allow. Pure: its turn is a callback.
 
     ask ──► account's queue ──► its host's queue ──turn──► under way ──leave──► the next one's turn
                                                     └── give_up
 
-* Accounts take turns, and in an account its hosts: nobody waits behind what another has asked for.
-* A host is an account's own: that it is silent for one says nothing to another.
+* Accounts take turns, and in an account its hosts: none waits for the requests of another.
+* A host is an account's own: its silence towards one has no effect on another.
 * A host that did not answer last time gets `silent` requests at once, until one is answered.
 * Hosts that have not answered, yet or last time, share at most three quarters of all and of their account's: whatever
   is silent, hosts that answer have free slots.
@@ -28,7 +28,7 @@ class Limits:
     silent: int
     """To a host that did not answer last time."""
     waiting: int | None = 2000
-    """Of one account; more are refused. None: whoever asks has a bound."""
+    """Of one account; more are refused. None: the caller has a limit."""
     spare: bool = True
     """Whether hosts that have not answered share three quarters only."""
 
@@ -48,7 +48,7 @@ class Turn:
     """Under way to a host that had not answered."""
     started: bool = False
     outcome: bool | None = None
-    """Whether the host answered, as far as whoever has the turn knows."""
+    """Whether the host answered, as far as the holder of the turn knows."""
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ class Turns:
         return turn
 
     def leave(self, turn: Turn, *, answered: bool | None) -> None:
-        """The request is over, or is not wanted any more. `answered`: whether the host did; None: nobody knows."""
+        """The request is over, or is not wanted any more. `answered`: whether the host did; None: unknown."""
         account = self._accounts[turn.account]
         host = account.hosts[turn.host]
         if turn.started:
@@ -147,7 +147,7 @@ class Turns:
             self._answers.popitem(last=False)
 
     def _advance(self) -> None:
-        """Let go whoever may."""
+        """Start what the limits allow."""
         passed_over = 0
         while passed_over < len(self._turns) and self._busy < self._limits.total:
             name = self._turns.popleft()

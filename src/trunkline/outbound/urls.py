@@ -46,7 +46,7 @@ class Authority:
         return f"{self.scheme}://{self.authority}{self.target}"
 
     def trusts(self, other: "Authority") -> bool:
-        """Whether what is meant for this place may be told to the other: the same origin, or its host by TLS."""
+        """Whether credentials for this place may be sent to the other: the same origin, or its host by TLS."""
         return self.origin == other.origin or (not self.secure and other.secure and self.host == other.host)
 
 

@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class CallbackRecord:
-    """One HTTP request that tells a customer something, as stored before it is sent."""
+    """One status callback or notice, as stored before it is sent."""
 
     id: str
     """A UUID; `webhook-id` on the wire, the same at every try."""
@@ -44,7 +44,7 @@ class CallbackRecord:
 
     @property
     def account(self) -> str:
-        """Empty in records of versions that did not tell accounts apart."""
+        """Empty in records of versions without accounts in `host`."""
         return self.host.rpartition(" ")[0]
 
 

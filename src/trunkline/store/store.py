@@ -39,7 +39,7 @@ STORE_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError)
 """What reading and writing raise when the database does not work (TimeoutError is an OSError)."""
 
 BUSY_TIMEOUT = 5000
-"""Milliseconds to wait for a lock that somebody else, such as a backup, holds on the SQLite file."""
+"""Milliseconds to wait for a lock that another process, such as a backup, holds on the SQLite file."""
 READERS = 4
 """Reads at once. SQLite gains nothing by more, and the connections are kept open."""
 CONNECTIONS = READERS + 2
@@ -142,7 +142,7 @@ class Store:
         self._accounts = {key_hash: account} | others if first == account else others | {key_hash: account}
 
     async def account_of(self, api_key: str) -> AccountSid | None:
-        """Whose key this is. Looking up a hash tells a caller nothing about the keys by its timing."""
+        """The key's account. The look-up is by hash, so that its timing reveals nothing about the keys."""
         return self._accounts.get(_hash(api_key))
 
     async def first_account(self) -> AccountSid | None:
@@ -164,7 +164,7 @@ class Store:
             await connection.execute(statement, records.application_row(application))
 
     async def delete_application(self, sid: str) -> None:
-        """Forget an application."""
+        """Delete an application."""
         async with self._transaction() as connection:
             await connection.execute(delete(tables.applications).where(tables.applications.c.sid == sid))
 
@@ -254,12 +254,12 @@ class Store:
         return [records.callback_record(row) for row in await self._rows(query)]
 
     async def record_results(self, results: Sequence[CallbackResult]) -> None:
-        """Write down what became of callbacks."""
+        """Store the results of tries."""
         async with self._writing:
             await self._commits.commit({"results": [records.result_row(result) for result in results]})
 
     async def prune_callbacks(self, before: datetime) -> int:
-        """Forget callbacks that were delivered or given up before then; how many there were."""
+        """Delete callbacks that were delivered or given up before then; returns their number."""
         async with self._transaction() as connection:
             gone = await connection.execute(delete(tables.callbacks).where(tables.callbacks.c.finished_at < before))
             return gone.rowcount

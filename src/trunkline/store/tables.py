@@ -64,7 +64,7 @@ accounts = Table(
     Column("key_hash", Text, nullable=False, unique=True),
     Column("created_at", UtcTime, nullable=False),
 )
-"""One API key per account, kept as its SHA-256 in hex: a copy of the database gives nobody access."""
+"""One API key per account, kept as its SHA-256 in hex: a copy of the database gives no access."""
 
 applications = Table(
     "applications",
@@ -188,7 +188,7 @@ Index("ix_callbacks_finished", callbacks.c.finished_at)
 def upsert(dialect: str, table: Table, *, by: str, keep: bool = False) -> Insert:
     """An insert that replaces the row with the same `by`, or with `keep` leaves it as it is.
 
-    Safe to repeat, which matters when a connection breaks at the commit and nobody knows whether it happened.
+    Safe to repeat, which matters when a connection breaks during the commit and its outcome is unknown.
     """
     insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     if keep:

@@ -1,8 +1,8 @@
 """The one writer: changes go in at any time and are committed in order, many at once (group commit).
 
-`submit` never waits. One task takes everything that is waiting, puts it into one transaction, and then tells: first
-whoever sends callbacks (`on_stored`), then the futures. A commit costs one disk sync however many changes it has, so
-the busier the server, the larger the groups.
+`submit` never waits. One task takes all waiting changes, writes them in one transaction, then calls `on_stored` with
+the callbacks and completes the futures. A commit costs one disk sync however many changes it has, so the busier the
+server, the larger the groups.
 
 A database that fails is tried again with back-off, for as long as it takes: nothing that was submitted is dropped
 while the server runs. What is bounded is new work: callers ask `full` before they accept any.
@@ -145,7 +145,7 @@ class Writer:
             try:
                 self._on_stored(stored)
             except Exception as error:
-                # Somebody else's fault must not end the one writer; they are stored, and go out at the next start.
+                # A fault of the callee must not end the writer; the callbacks are stored, and go out at the next start.
                 log.error("callbacks_not_queued", reason=repr(error), count=len(stored), exc_info=True)
         for change in group:
             if not change.done.done():

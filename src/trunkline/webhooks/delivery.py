@@ -1,10 +1,10 @@
 """Sends callbacks: the driver around `outbox.py`.
 
-One task asks the outbox what is due, starts a task per try, writes down what became of earlier tries, and loads what
-had no room. At least once: a try whose outcome could not be written down before a crash is made again after it, with
+One task asks the outbox what is due, starts a task per try, stores the results of earlier tries, and loads callbacks
+for which there was no room. At least once: a try whose result was not stored before a crash is repeated after it, with
 the same `webhook-id`.
 
-No redirection is followed: what is computed for one URL is not for another.
+No redirection is followed: the signature and the form are meant for one URL.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class Delivery:
         self._signer = signer
         self._outbox = Outbox(settings)
         self._results: list[CallbackResult] = []
-        """To be written down; bounded, since only what is in memory is tried, and each only so often."""
+        """To be stored; bounded, since only callbacks in memory are tried, each a few times."""
         self._tries: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -134,7 +134,7 @@ class Delivery:
     # The store.
 
     async def _use_store(self) -> bool:
-        """Do one thing that the store is needed for; whether there may be more to do at once."""
+        """Do one step that needs the store; whether there may be another at once."""
         now = self._now()
         if now < self._store_again_at:
             return False
@@ -168,7 +168,7 @@ class Delivery:
         try:
             records = await self._store.pending_callbacks(host, after=after, limit=limit)
         except Exception:
-            self._outbox.not_loaded(host)  # whatever it was, it is asked for again
+            self._outbox.not_loaded(host)  # to be loaded again, whatever the error
             raise
         wall = datetime.now(UTC)
         found = [(record, (wall - record.created_at).total_seconds(), _wait(record, wall)) for record in records]
@@ -193,7 +193,7 @@ class Delivery:
         except Exception as error:
             log.error("callback_attempt_failed", reason=repr(error), exc_info=True, **_ids(record))
             answer = AttemptResult(error=type(error).__name__)
-        # Chance spreads the load of retries; nobody gains by foreseeing it.
+        # Not for security: it spreads the load of retries.
         verdict = self._outbox.answered(record.id, answer, self._now(), random.random())
         self._settled(record, verdict, answer)
         self._wake.set()

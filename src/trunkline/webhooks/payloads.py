@@ -1,4 +1,4 @@
-"""How a status callback, or a notice of a TeXML document, becomes a request. What it says is the face's.
+"""How a status callback, or a notice of a TeXML document, becomes a request. The face defines its fields.
 
 A callback is rendered once, when the event happens, and stored as text: what is sent after a restart, or by a later
 version, is what would have been sent at once.
@@ -22,7 +22,7 @@ Form = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class CallbackFace:
-    """What a face's status callbacks say."""
+    """The forms of a face's status callbacks."""
 
     stream: Callable[[StreamEvent, CallbackSettings], Form]
     call: Callable[[CallEvent], Form]
@@ -31,7 +31,7 @@ class CallbackFace:
 def callback_of(
     event: StreamEvent, settings: CallbackSettings, callback_id: str, face: CallbackFace
 ) -> CallbackRecord | None:
-    """The callback that tells of a stream's event; None when the stream has no `StatusCallback`.
+    """The callback of a stream's event; None when the stream has no `StatusCallback`.
 
     `callback_id` is a fresh UUID, the `webhook-id` of every try.
     """
@@ -42,7 +42,7 @@ def callback_of(
 
 
 def call_callback_of(event: CallEvent, callback_id: str, face: CallbackFace) -> CallbackRecord | None:
-    """The callback that tells of a call's event; None when the call has no `StatusCallback`, or not for that event."""
+    """The callback of a call's event; None when the call has no `StatusCallback`, or not for that event."""
     call = event.call
     if event.kind not in call.status_callback_events.split():
         return None
@@ -59,8 +59,8 @@ def record_of(
     call: CallSid,
     stream: StreamSid | None = None,
 ) -> CallbackRecord | None:
-    """A callback that says `form`; None without a URL. `target` is URL and method. What one host is told of one call,
-    or of one stream, goes out in order, and waits for no other host."""
+    """A callback with `form`; None without a URL. `target` is URL and method. Callbacks about one call or stream to one
+    host go out in order, and wait for no other host."""
     url, method = target
     if not url:
         return None
@@ -87,7 +87,7 @@ def request_parts(record: CallbackRecord) -> tuple[str, bytes]:
 
 
 def host_of(url: str) -> str:
-    """Scheme, host and port in lower case; empty for what is no URL."""
+    """Scheme, host and port in lower case; empty if it is not a URL."""
     try:
         parts = urlsplit(url)
     except ValueError:

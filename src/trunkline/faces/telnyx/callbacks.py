@@ -57,7 +57,7 @@ def call_form(event: CallEvent) -> list[tuple[str, str]]:
 
 
 def _ending(call: CallView) -> list[tuple[str, str]]:
-    """How it went. A call that was answered has no refusal to tell the status of, and the INVITE's was 200."""
+    """Times, status and cause. An answered call has no refusal; the INVITE's status was 200."""
     times = (("StartTime", call.created_at), ("AnsweredTime", call.answered_at), ("EndTime", call.ended_at))
     status = call.sip_status or (200 if call.answered_at else None)
     return [

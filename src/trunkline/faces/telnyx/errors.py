@@ -2,9 +2,9 @@
 
     {"errors": [{"code": "10004", "title": "…", "detail": "…", "source": {"pointer": "/Url"}}]}
 
-An unknown resource is the exception: Telnyx sends only its detail. `x-should-retry: false` tells the official SDKs,
-which by themselves repeat 408, 409, 429 and 5xx twice, to leave it: after any refusal that a repeat cannot change,
-and after an unexpected error of a request that may already have had its effect.
+An unknown resource is the exception: Telnyx sends only its detail. The official SDKs repeat 408, 409, 429 and 5xx
+twice; `x-should-retry: false` forbids it after a refusal that a repeat cannot change, and after an unexpected error, as
+the request may have had its effect.
 """
 
 from collections.abc import Iterable

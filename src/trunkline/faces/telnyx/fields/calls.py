@@ -45,7 +45,7 @@ _HEADER_KEY = re.compile(r"customheaders\[([0-9]{0,3})\]\[(name|value)\]")
 
 
 def _matching(pattern: re.Pattern[str], limit: int, rule: str) -> Any:
-    """A string of up to `limit` characters that the pattern matches; `rule` says it in words."""
+    """A string of up to `limit` characters that the pattern matches; `rule` describes it in the error."""
 
     def read(name: str, value: object) -> str:
         given = text(name, value, limit=limit)
@@ -322,7 +322,7 @@ WITHOUT_EFFECT: Mapping[str, Mapping[str, object]] = {
 """Documented fields that mean nothing here, and their types."""
 
 _ASKS_NOTHING = ("false", "disable")
-"""Values by which a field says that it wants nothing."""
+"""Values of a field that mean "not given"."""
 
 REDIRECT = (
     _URL,
@@ -367,14 +367,14 @@ def call_request(fields: Fields) -> CallRequest:
 
 @dataclass(frozen=True, slots=True)
 class CallUpdate:
-    """What shall become of a call. At least one of its members is there."""
+    """A change of a call. At least one member is set."""
 
     ended: bool
     instructions: Instructions | None
     status_callback: str | None
     status_callback_method: Literal["GET", "POST"]
     unanswered: bool = False
-    """It shall end only if it is not answered."""
+    """End it only if it is not answered."""
 
 
 def call_update(fields: Fields) -> CallUpdate:
