@@ -101,7 +101,7 @@ def test_a_start_that_hangs_can_be_stopped(tmp_path: Path, number: int) -> None:
 UNKNOWN_VARIABLES = {"TRUNKLINE_SERVICE_HOST": "10.0.0.1", "TRUNKLINE_PORT": "tcp://10.0.0.1:8080"}
 
 
-def test_variables_that_an_orchestrator_sets_are_warned_of_and_do_not_stop_the_start(tmp_path: Path) -> None:
+def test_variables_of_an_orchestrator_are_a_warning_and_the_server_starts(tmp_path: Path) -> None:
     arguments = "--http.host", "203.0.113.9", "--store.directory", str(tmp_path / "store")
     done = trunkline(tmp_path, "serve", *arguments, env=UNKNOWN_VARIABLES)
     *warnings, last = done.stderr.splitlines()

@@ -71,7 +71,7 @@ def test_nothing_is_read_beyond_a_datagram() -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize(("directory", "reason"), [("src", "jitter was changed"), ("vendor", "")])
-def test_what_was_edited_runs_as_python_and_what_was_installed_beside_a_setup_py_does_not(
+def test_edited_code_runs_as_python_installed_code_beside_setup_py_does_not(
     tmp_path: Path, directory: str, reason: str
 ) -> None:
     package = tmp_path / directory / "trunkline"

@@ -78,7 +78,7 @@ def test_every_source_file_that_a_document_names_exists(path: Path) -> None:
         assert (ROOT / "src/trunkline" / file).exists(), file
 
 
-def test_every_row_of_the_compatibility_table_has_a_verdict_and_every_same_names_its_test() -> None:
+def test_every_row_of_compatibility_has_a_verdict_and_every_same_its_test() -> None:
     verdicts = [row for row in rows(ROOT / "docs/compatibility.md") if row[0] not in {"feature", "---"}]
     assert len(verdicts) > 30
     for feature, verdict, shown in verdicts:
@@ -346,7 +346,7 @@ def examples(text: str) -> tuple[list[Any], list[Any]]:
     return to_app, [one for one in found if one not in to_app]
 
 
-def test_the_messages_of_the_websocket_page_are_those_that_are_sent_and_understood() -> None:
+def test_messages_of_the_websocket_page_are_those_sent_and_understood() -> None:
     to_app, from_app = examples(page("websocket").partition("## Extensions")[0])
     params = StreamParams("ws://a/", client_state="aGk=", custom_parameters={"customer": "42"})
     sent = [
@@ -366,7 +366,7 @@ def test_the_messages_of_the_websocket_page_are_those_that_are_sent_and_understo
         assert f"| {problem.code} | `{problem.title}` |" in page("websocket")
 
 
-def test_the_extensions_of_the_websocket_page_are_those_that_are_sent_and_understood() -> None:
+def test_extensions_of_the_websocket_page_are_those_sent_and_understood() -> None:
     to_app, from_app = examples(page("websocket").partition("## Extensions")[2])
     params = StreamParams("ws://a/", mode=BidirectionalMode.RTP, bidirectional_codec="L16")
     sent = [

@@ -61,7 +61,7 @@ def test_lines_come_in_order_and_the_end_waits_for_them(pipe: Pipe) -> None:
     assert outlet.dropped == 0
 
 
-def test_a_pipe_that_nobody_reads_costs_lines_and_nothing_else(pipe: Pipe) -> None:
+def test_a_pipe_that_is_not_read_costs_lines_and_nothing_else(pipe: Pipe) -> None:
     sent = QUEUE_LIMIT * 2
     outlet = Outlet(pipe.writer)
     for number in range(sent):
@@ -74,7 +74,7 @@ def test_a_pipe_that_nobody_reads_costs_lines_and_nothing_else(pipe: Pipe) -> No
 
 
 @pytest.mark.parametrize("kind", ["closed", "full", "no reader"])
-def test_what_cannot_be_written_is_counted_and_told_once_it_can_be(pipe: Pipe, kind: str) -> None:
+def test_lines_that_cannot_be_written_are_counted_and_reported_later(pipe: Pipe, kind: str) -> None:
     broken = Pipe()
     if kind == "full":
         full = os.open("/dev/full", os.O_WRONLY)
@@ -123,7 +123,7 @@ def test_lines_are_cut_and_what_is_no_text_is_escaped(pipe: Pipe) -> None:
     outlet.close(30)
 
 
-def test_a_relay_drops_what_is_not_taken_and_tells_with_the_next() -> None:
+def test_a_relay_drops_what_is_not_taken_and_reports_it_with_the_next() -> None:
     sent: list[tuple[str, int]] = []
     room = True
 

@@ -138,7 +138,7 @@ KUBERNETES = {
 }
 
 
-def test_variables_of_others_are_strangers_each_with_the_nearest_setting() -> None:
+def test_unknown_variables_are_listed_each_with_the_nearest_setting() -> None:
     loaded = load({}, {**KUBERNETES, "TRUNKLINE_SIP__PORT": "5070", "TRUNKLINE_APIKEY": "x", "PATH": "y"}, None)
     assert loaded.settings == load({"sip.port": "5070"}, {}, None).settings
     assert loaded.unknown_variables.keys() == {*KUBERNETES, "TRUNKLINE_APIKEY"}
@@ -148,7 +148,7 @@ def test_variables_of_others_are_strangers_each_with_the_nearest_setting() -> No
 
 
 @given(st.from_regex(r"TRUNKLINE_[A-Z0-9_]{0,20}", fullmatch=True))
-def test_a_variable_that_is_no_setting_stops_the_start_only_in_a_section_of_ours(variable: str) -> None:
+def test_a_wrong_variable_stops_the_start_only_in_a_section_of_ours(variable: str) -> None:
     names = {"TRUNKLINE_" + name.upper().replace(".", "__") for name in leaves()} | {ENV_VAR}
     assume(variable not in names)
     section, separator, _ = variable.removeprefix("TRUNKLINE_").partition("__")

@@ -37,7 +37,7 @@ def test_a_text_frame_is_that_of_a_websocket_client(made: ModuleType, size: int)
 
 
 @SOCKETS
-def test_masking_keys_are_the_systems_so_that_nobody_can_foretell_them(
+def test_masking_keys_come_from_the_system_and_are_unpredictable(
     made: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 6455 section 5.3."""
@@ -59,7 +59,7 @@ def test_masking_keys_are_the_systems_so_that_nobody_can_foretell_them(
 
 
 @SOCKETS
-def test_of_a_text_frame_the_rest_is_told_that_the_socket_did_not_take(made: ModuleType) -> None:
+def test_a_partly_written_text_frame_returns_its_rest(made: ModuleType) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
@@ -97,7 +97,7 @@ def test_datagrams_come_and_go_and_errors_are_those_of_the_socket(made: ModuleTy
 
 
 @SOCKETS
-def test_descriptors_that_are_ready_are_told_at_most_so_many_at_once(made: ModuleType) -> None:
+def test_ready_descriptors_are_returned_in_bounded_groups(made: ModuleType) -> None:
     pipes = [os.pipe() for _ in range(70)]
     with select.epoll() as epoll:
         for read, _ in pipes:

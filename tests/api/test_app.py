@@ -161,7 +161,7 @@ async def test_broken_json_is_named(
     assert (answer.status_code, error["code"], error["detail"]) == (422, code, detail)
 
 
-async def test_over_the_rate_a_key_is_told_when_to_come_again(
+async def test_over_the_rate_a_key_gets_429_with_retry_after(
     client: httpx.AsyncClient, calls_path: str, clock: "Clock"
 ) -> None:
     for _ in range(100):
@@ -204,7 +204,7 @@ async def test_health_metrics_and_key_need_no_key(anonymous: httpx.AsyncClient) 
     assert metrics.text == "# HELP up 1\nup 1\n"
 
 
-async def test_readiness_tells_the_reason(anonymous: httpx.AsyncClient, not_ready: list[str]) -> None:
+async def test_readiness_has_the_reason(anonymous: httpx.AsyncClient, not_ready: list[str]) -> None:
     assert (await anonymous.get("/readyz")).json() == {"ready": True, "reason": None}
     not_ready.append("no media worker")
     answer = await anonymous.get("/readyz")

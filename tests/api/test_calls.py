@@ -95,7 +95,7 @@ async def test_updates_that_cannot_be_understood_are_refused_by_name(
     assert error["source"]["pointer"] == pointer or pointer is None
 
 
-async def test_an_update_redirects_and_tells_elsewhere(
+async def test_an_update_redirects_and_changes_the_status_callback(
     client: httpx.AsyncClient, control: "MemoryCalls", streams_path: str
 ) -> None:
     path = streams_path.removesuffix("/Streams.json")
@@ -191,7 +191,7 @@ async def test_a_repeat_by_another_path_is_no_repeat(client: httpx.AsyncClient, 
     assert len(control.placed) == 1
 
 
-async def test_what_the_calls_refuse_is_told_with_its_pointer(client: httpx.AsyncClient, calls_path: str) -> None:
+async def test_a_refusal_of_the_model_has_a_pointer(client: httpx.AsyncClient, calls_path: str) -> None:
     unknown = await client.post(calls_path, json={**ORDER, "ApplicationSid": "1"})
     assert (unknown.status_code, unknown.json()["errors"][0]["source"]) == (422, {"pointer": "/ApplicationSid"})
     nobody = await client.post(calls_path, json={**ORDER, "To": NOBODY})
@@ -200,7 +200,7 @@ async def test_what_the_calls_refuse_is_told_with_its_pointer(client: httpx.Asyn
     assert (await client.post(other, json=ORDER)).status_code == 404
 
 
-async def test_a_marked_repeat_of_an_initiate_calls_nobody_twice(
+async def test_a_marked_repeat_of_an_initiate_places_no_second_call(
     client: httpx.AsyncClient, calls_path: str, control: "MemoryCalls", clock: "Clock"
 ) -> None:
     first = await client.post(calls_path, json=ORDER)
@@ -275,7 +275,7 @@ async def test_a_bad_query_is_refused(client: httpx.AsyncClient, calls_path: str
     assert (await client.get(f"{calls_path}?{query}")).status_code == 422
 
 
-async def test_why_there_is_no_audio_is_told_in_words_and_numbers(
+async def test_why_there_is_no_audio_is_shown_in_words_and_numbers(
     client: httpx.AsyncClient, calls_path: str, streams_path: str, control: "MemoryCalls"
 ) -> None:
     await client.post(streams_path, json={"Url": "wss://user:secret@app.example/path?key=hidden", "Name": "ear"})

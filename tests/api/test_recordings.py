@@ -31,7 +31,7 @@ async def test_a_recording_is_fetched_whole_and_in_parts(client: httpx.AsyncClie
     assert (head.headers["content-length"], head.content) == (str(len(AUDIO)), b"")
 
 
-async def test_nobody_else_fetches_it(client: httpx.AsyncClient, path: str) -> None:
+async def test_another_account_cannot_fetch_it(client: httpx.AsyncClient, path: str) -> None:
     for other in (path.replace(ACCOUNT, OTHER_ACCOUNT), path.replace(SID, "..%2F" + SID), path.replace(SID, "x")):
         refused = await client.get(other)
         assert (refused.status_code, refused.json()) == (404, {"errors": [{"detail": "Resource not found"}]})

@@ -131,7 +131,7 @@ async def test_a_stream_is_paused_and_resumed_and_the_answer_says_so(
     assert (error["detail"], error["source"]) == ("The stream is over.", {"pointer": "/Status"})
 
 
-async def test_fetch_tells_what_became_of_the_stream(client: httpx.AsyncClient, streams_path: str) -> None:
+async def test_fetch_shows_how_the_stream_ended(client: httpx.AsyncClient, streams_path: str) -> None:
     uri = (await client.post(streams_path, json={"Url": URL, "Track": "both_tracks"})).json()["uri"]
     body = (await client.get(uri)).json()
     assert (body["status"], body["report"]) == ("in-progress", None), "not as if nothing had happened on it"
@@ -197,7 +197,7 @@ async def test_a_marked_repeat_returns_the_stream_of_the_first_try(
     assert app.counters["starts_recalled"] == 2
 
 
-async def test_a_repeat_with_another_body_or_call_or_after_a_minute_or_unmarked_starts_anew(
+async def test_another_body_or_call_a_minute_or_no_mark_make_a_new_start(
     client: httpx.AsyncClient, streams_path: str, control: "MemoryCalls", clock: "Clock"
 ) -> None:
     marked = {"x-stainless-retry-count": "1"}

@@ -85,7 +85,7 @@ async def test_an_answer_without_audio_fails() -> None:
             await caller.call()
 
 
-async def test_nobody_there_fails_in_the_time_given() -> None:
+async def test_without_an_answer_it_fails_in_the_time_given() -> None:
     async with phone() as peer:
         address = peer.address
     async with DemoCaller(address, []) as caller:

@@ -150,7 +150,7 @@ def test_other_requests_get_their_plain_answer(method: str, call_id: str, status
     assert uac.state is UacState.UP
 
 
-def test_responses_to_somebody_elses_call_are_ignored() -> None:
+def test_responses_to_another_call_are_ignored() -> None:
     uac = client()
     uac.invite(0)
     uac.to_send()

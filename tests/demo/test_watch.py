@@ -20,5 +20,5 @@ async def test_what_holds_already_is_not_waited_for() -> None:
     assert await Watch().until(lambda: True, 0)
 
 
-async def test_what_does_not_come_is_told() -> None:
+async def test_what_does_not_come_is_named() -> None:
     assert not await Watch().until(lambda: False, 0.01)

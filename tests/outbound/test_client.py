@@ -42,7 +42,7 @@ async def get(client: Client, url: str, account: str = "a", limit: int = 10000, 
         return await answer.body(limit)
 
 
-async def test_a_request_says_what_it_is_told_and_no_more(client: Client, web: Any) -> None:
+async def test_a_request_has_the_given_headers_and_no_others(client: Client, web: Any) -> None:
     web.reply = lambda _: ok(b"hello")
     url = web.url.replace("//", "//us%40er:p%3Aw@") + "/p%20q?x=%2F&y=a b#fragment"
     order = Order("a", "POST", url, b"a=1", (("Content-Type", "x"),), lambda stamp, body: [("Signed", body.decode())])
@@ -62,7 +62,7 @@ async def test_a_request_says_what_it_is_told_and_no_more(client: Client, web: A
     }
 
 
-async def test_cookies_are_kept_only_where_somebody_keeps_them(client: Client, web: Any) -> None:
+async def test_cookies_are_kept_only_if_the_caller_keeps_them(client: Client, web: Any) -> None:
     web.reply = lambda _: ok(
         b"", "Set-Cookie: call=1; Path=/", "Set-Cookie: deep=1; Path=/deep", "Set-Cookie: s=1; Secure"
     )
@@ -149,7 +149,7 @@ async def test_what_fails_on_a_new_connection_or_after_a_part_of_an_answer_fails
         ("", b"text " * 100),
     ],
 )
-async def test_a_coding_that_nobody_asked_for_is_undone(client: Client, web: Any, coding: str, coded: bytes) -> None:
+async def test_a_coding_that_was_not_asked_for_is_decoded(client: Client, web: Any, coding: str, coded: bytes) -> None:
     async def in_pieces(writer: asyncio.StreamWriter) -> None:
         writer.write(f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
         for byte in coded:
@@ -197,7 +197,7 @@ AS_GET = ("GET", b"", "of b''")
         (302, "GET", AS_GET),
     ],
 )
-async def test_on_the_same_origin_what_is_really_sent_is_signed_anew(
+async def test_on_the_same_origin_the_redirected_request_is_signed_again(
     client: Client, web: Any, status: int, method: str, sent: tuple[str, bytes, str]
 ) -> None:
     web.reply = lambda asked: ok() if asked.target == "/new" else ok(b"", "Location: new", status=status)
@@ -216,7 +216,7 @@ async def test_on_the_same_origin_what_is_really_sent_is_signed_anew(
     assert warnings == []
 
 
-async def test_another_origin_gets_neither_signature_nor_credentials_and_that_is_told(
+async def test_another_origin_gets_neither_signature_nor_credentials_and_a_warning(
     client: Client, web: Any, serve: Serve
 ) -> None:
     other = await serve()
@@ -289,7 +289,7 @@ async def test_an_address_that_is_refused_is_not_connected_to(web: Any) -> None:
     await dialler.stop()
 
 
-async def test_a_full_queue_is_told_and_who_gives_up_makes_room(client: Client, web: Any) -> None:
+async def test_a_full_queue_is_an_error_and_giving_up_makes_room(client: Client, web: Any) -> None:
     async def never(writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
@@ -308,7 +308,7 @@ async def test_a_full_queue_is_told_and_who_gives_up_makes_room(client: Client, 
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_the_certificate_and_the_server_name_are_the_names_whose_address_was_dialled(
+async def test_certificate_and_server_name_are_those_of_the_dialled_name(
     dialler: Dialler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A document moves from http to https on its host: by TLS it is signed as before."""

@@ -145,7 +145,7 @@ async def test_a_connection_that_is_lost_says_whether_a_part_of_an_answer_had_co
     assert lost.value.answered
 
 
-async def test_a_connection_that_breaks_is_told_in_words(web: Any, connect: Any) -> None:
+async def test_a_broken_connection_is_described_in_words(web: Any, connect: Any) -> None:
     async def reset(writer: asyncio.StreamWriter) -> None:
         raw = writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

@@ -28,7 +28,7 @@ def test_a_cookie_is_replaced_and_taken_back() -> None:
     assert cookies.header(URL) is None
 
 
-def test_a_secure_cookie_goes_by_tls_alone() -> None:
+def test_a_secure_cookie_is_sent_over_tls_only() -> None:
     cookies = Cookies()
     cookies.keep("https://app.example/", ["a=1; Path=/; Secure"])
     assert cookies.header("http://app.example/") is None

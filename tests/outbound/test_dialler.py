@@ -97,7 +97,7 @@ async def test_only_addresses_that_pass_are_dialled(hosts: Callable[..., None], 
     await dialler.stop()
 
 
-async def test_a_name_without_an_address_is_told(hosts: Callable[..., None], dial: Dialler) -> None:
+async def test_a_name_without_an_address_is_an_error(hosts: Callable[..., None], dial: Dialler) -> None:
     hosts()
     with pytest.raises(UnknownHost):
         await dial.dial("nothing.invalid", 80)

@@ -144,7 +144,7 @@ async def test_a_family_without_an_answer_holds_up_the_other_hardly(names: Names
     assert time.monotonic() - before < 1
 
 
-async def test_silent_names_hold_up_nobody_and_are_asked_for_once_each(
+async def test_silent_names_delay_no_others_and_are_asked_for_once_each(
     names: Names, zone: tuple[Zone, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = [asyncio.create_task(names.look_up(f"silent{n % 100}.app.test")) for n in range(200)]

@@ -71,7 +71,7 @@ async def test_what_was_submitted_is_readable_when_its_future_is_done(
     assert [stream.sid for stream in await store.streams(make.account, ONE)] == ["s1"]
 
 
-async def test_the_last_of_many_versions_wins_and_callbacks_are_told_in_order(
+async def test_the_last_version_wins_and_callbacks_are_passed_on_in_order(
     start: Start, store: Store, any_settings: StoreSettings, make: Any
 ) -> None:
     told: list[CallbackRecord] = []
@@ -89,7 +89,7 @@ async def test_the_last_of_many_versions_wins_and_callbacks_are_told_in_order(
     assert stored == told
 
 
-async def test_callbacks_are_told_only_once_they_are_stored(
+async def test_callbacks_are_passed_on_only_after_they_are_stored(
     start: Start, store: Store, any_settings: StoreSettings, make: Any
 ) -> None:
     told: list[CallbackRecord] = []
@@ -123,7 +123,7 @@ async def test_stop_writes_what_is_waiting(start: Start, store: Store, any_setti
     assert len(await store.open_calls()) == 2500
 
 
-async def test_a_cancelled_future_hurts_nobody(
+async def test_a_cancelled_future_does_no_harm(
     start: Start, store: Store, any_settings: StoreSettings, make: Any
 ) -> None:
     writer = start(any_settings)

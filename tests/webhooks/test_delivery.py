@@ -144,7 +144,7 @@ async def test_a_streams_callbacks_arrive_in_order_although_the_first_is_retried
     assert requests[-1].form["StreamEvent"] == "stream-stopped"
 
 
-async def test_a_call_is_told_of_although_its_recording_is_told_to_a_dead_host(
+async def test_a_dead_host_of_recordings_does_not_delay_callbacks_of_the_call(
     start: Start, receiver: Any, listen: Any, call_event_of: Any, keep: Any
 ) -> None:
     dead = await listen()
@@ -217,7 +217,7 @@ async def test_tries_end_and_the_failure_is_stored(
     assert delivery.counters == {"tries": 3, "retried": 2, "failed": 1}
 
 
-async def test_a_host_that_never_answers_delays_nobody_else(
+async def test_a_host_that_never_answers_delays_no_other(
     start: Start, receiver: Any, listen: Any, callback: Any, keep: Any, store: Store
 ) -> None:
     dead = await listen()
@@ -331,7 +331,7 @@ def self_signed(folder: Path) -> Path:
     return file
 
 
-async def test_what_could_not_be_delivered_before_the_stop_is_delivered_after_the_next_start(
+async def test_what_a_stop_left_undelivered_is_delivered_after_the_next_start(
     start: Start, receiver: Any, callback: Any, keep: Any, reply: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver.answer = lambda request: None

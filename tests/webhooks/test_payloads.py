@@ -63,7 +63,7 @@ def test_a_masked_url_shows_no_secret() -> None:
     assert masked("https://me:hush@example.com/cb?token=hush#hush") == "https://example.com/cb?…"
 
 
-def test_only_the_events_asked_for_are_told(call_event_of: Any) -> None:
+def test_only_the_events_asked_for_get_callbacks(call_event_of: Any) -> None:
     wanted = {"status_callback_events": "ringing completed"}
     told = [kind for kind in CALL_EVENTS if call_callback_of(call_event_of(kind, **wanted), "id-1", CALLBACKS)]
     assert told == ["ringing", "completed"]

@@ -96,7 +96,7 @@ def test_each_event_has_its_status_and_number(call_event_of: Any, kind: str, sta
         ("canceled", None, "unspecified"),
     ],
 )
-def test_a_call_that_was_not_answered_ends_with_its_status_and_no_times_that_never_were(
+def test_an_unanswered_call_ends_with_its_status_and_without_answer_times(
     call_event_of: Any, status: str, sip_status: int | None, shown: str
 ) -> None:
     event = call_event_of("completed", status=status, answered_at=None, sip_status=sip_status, hangup_code="user_busy")

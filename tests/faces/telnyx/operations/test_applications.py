@@ -86,7 +86,7 @@ def test_an_application_is_as_described(wrong: dict[str, object]) -> None:
             validate(SCHEMAS["TexmlApplication"], other)
 
 
-def test_pages_are_told_in_numbers() -> None:
+def test_pages_are_counted() -> None:
     listed: Any = BY_ID["FindTexmlApplications"].example
     assert listed["meta"] == {"page_number": 1, "page_size": 20, "total_pages": 1, "total_results": 1}
     with pytest.raises(jsonschema_rs.ValidationError):
