@@ -1,7 +1,7 @@
-"""Session timers (RFC 4028): what to ask for and what to grant. Pure; `refresh.py` acts upon it.
+"""Negotiation of session timers (RFC 4028). Pure; `refresh.py` acts on the result.
 
-A session that nobody refreshes within its interval has lost its peer, and both sides end it. Which side refreshes is
-agreed in each INVITE or UPDATE and its 2xx, in words (`uac`, `uas`) that belong to that one transaction.
+A session that is not refreshed within its interval has lost its peer, and both sides end it. Each INVITE or UPDATE and
+its 2xx agree on the side that refreshes, by `refresher=uac` or `uas`, which are roles in that one transaction.
 """
 
 import re
@@ -15,12 +15,12 @@ _REFRESHER = re.compile(r";\s*refresher\s*=\s*(uac|uas)\s*(?:;|$)", re.IGNORECAS
 
 @dataclass(frozen=True, slots=True)
 class SessionTimer:
-    """What was agreed."""
+    """The agreed session timer."""
 
     interval: int
     """Seconds after the last refresh at which the session expires."""
     we_refresh: bool
-    """We refresh, not the peer."""
+    """We refresh; else the peer."""
 
     @property
     def refresh_after(self) -> float:
@@ -29,7 +29,7 @@ class SessionTimer:
 
     @property
     def expire_after(self) -> float:
-        """Seconds until BYE, where no refresh came or went: somewhat before the end (section 10)."""
+        """Seconds until BYE without a refresh: somewhat before the session expires (section 10)."""
         return self.interval - min(32, self.interval / 3)
 
 
@@ -42,14 +42,14 @@ def request_headers(interval: int, min_se: int, *, we_refresh: bool = False) -> 
 
 
 def negotiate_uac(response: SipResponse, min_se: int) -> SessionTimer | None:
-    """What the 2xx to a request of ours says; None: the session does not expire."""
+    """The session timer of a 2xx to our request; None: the session does not expire."""
     found = _session_expires(response)
     return None if found is None else SessionTimer(max(found[0], min_se), found[1] != "uas")
 
 
 def negotiate_uas(request: SipRequest, interval: int, min_se: int) -> tuple[SessionTimer | None, Headers]:
-    """What we say to a request of the peer's, and the headers of our 2xx (section 9). `interval` is what we want where
-    it asks for nothing, 0 = nothing either. Raises Refused: 422 when its interval is too small."""
+    """The session timer for a request of the peer, and the headers of our 2xx (section 9). `interval` is ours if the
+    request has none; 0: no timer. Raises Rejection: 422 if the interval of the request is too small."""
     supported = "timer" in (tag.lower() for tag in request.listed("supported") + request.listed("require"))
     asked = _session_expires(request)
     if asked is None and request.value("session-expires"):
@@ -63,7 +63,7 @@ def negotiate_uas(request: SipRequest, interval: int, min_se: int) -> tuple[Sess
     else:
         return None, ()
     if not supported:
-        refresher = "uas"  # A proxy wants it, and the peer knows nothing of it (section 9, table 2).
+        refresher = "uas"  # A proxy has asked for it, the peer does not support it (section 9, table 2).
     refresher = refresher or "uac"
     headers: Headers = (("Session-Expires", f"{seconds};refresher={refresher}"),)
     if refresher == "uac":
@@ -72,7 +72,7 @@ def negotiate_uas(request: SipRequest, interval: int, min_se: int) -> tuple[Sess
 
 
 def min_se_of(message: SipMessage) -> int:
-    """The Min-SE that a message tells, 0 if none."""
+    """Min-SE of a message; 0 without one."""
     match = _SESSION_EXPIRES.fullmatch(message.value("min-se"))
     return int(match[1]) if match else 0
 

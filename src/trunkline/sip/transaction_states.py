@@ -1,7 +1,7 @@
 """The four state machines of SIP transactions (RFC 3261 section 17, corrected by RFC 6026), as tables. Pure.
 
-A transaction is a request and its responses, between two neighbours. The INVITE's differ from the others', as somebody
-must be waited for, and its failure is confirmed by an ACK:
+A transaction is a request and its responses, between two neighbours. INVITE has machines of its own, since its final
+response may take long, and a failure is confirmed by an ACK:
 
     INVITE client (17.1.1, RFC 6026 8.4)          other client (17.1.2)
 
@@ -16,11 +16,11 @@ must be waited for, and its failure is confirmed by an ACK:
        │                                               │                │
        └──300-699──► COMPLETED (H) ──ACK──► CONFIRMED  └──────200-699───┴──► COMPLETED (J)
 
-All end in TERMINATED. Beside each table stand its timers: a message is repeated over UDP, first after T1, then after
-ever longer intervals (A, E, G), and a state lasts so long at most (B, D, F, H, I, J, K, L, M).
+All end in TERMINATED. Beside each table are its timers: a message is repeated over UDP, first after T1, then after
+growing intervals (A, E, G), and a state lasts a limited time (B, D, F, H, I, J, K, L, M).
 
-Two things are more than section 17: a 2xx to an INVITE is repeated here until its ACK (section 13.3.1.4), over streams
-too, since nobody else has it; and an INVITE that is answered by nobody ends, either way.
+Two things go beyond section 17: a 2xx to an INVITE is repeated here until its ACK (section 13.3.1.4), over streams too,
+since no other layer keeps it; and an INVITE without a final response ends, as client and as server.
 """
 
 from collections.abc import Mapping
@@ -29,21 +29,21 @@ from enum import Enum, auto
 from math import inf
 
 T1 = 0.5
-"""Seconds: the round trip that is reckoned with; after it a message is repeated first (section 17.1.1.1)."""
+"""Seconds: the estimated round trip, after which a message is first repeated (section 17.1.1.1)."""
 T2 = 4.0
-"""Seconds: the longest interval between repeats but an INVITE's."""
+"""Seconds: the longest interval between repeats, except of an INVITE."""
 T4 = 5.0
 """Seconds that a message stays in the network."""
 TRANSACTION_TIME = 64 * T1
-"""Seconds in which each request is answered or given up."""
+"""Seconds without a final response after which a request fails (64*T1)."""
 RINGING_LIMIT = 3600.0
-"""Seconds for which an INVITE of ours may ring; the application gives up earlier."""
+"""Seconds that our INVITE may ring; the application ends it earlier."""
 UNANSWERED_LIMIT = 300.0
-"""Seconds for which an INVITE without Expires may be unanswered."""
+"""Seconds that an INVITE of a peer without Expires may be unanswered."""
 
 
 class TransactionState(Enum):
-    """Of a transaction."""
+    """State of a transaction."""
 
     CALLING = auto()
     TRYING = auto()
@@ -55,13 +55,13 @@ class TransactionState(Enum):
 
 
 class Input(Enum):
-    """What happens to a transaction. A response comes to a client, and is sent by a server."""
+    """Input of a transaction. A response is received by a client and sent by a server."""
 
     PROVISIONAL = auto()
     SUCCESS = auto()
     FAILURE = auto()
     REQUEST = auto()
-    """The same once more."""
+    """A retransmission of the request."""
     ACK = auto()
     REPEAT = auto()
     """The timer of the next repeat."""
@@ -77,7 +77,7 @@ class Input(Enum):
 
 
 class Do(Enum):
-    """What follows."""
+    """Action that follows an input."""
 
     SEND = auto()
     """The request, or the last response, again."""
@@ -86,15 +86,15 @@ class Do(Enum):
     PASS = auto()
     """The message goes to the transaction user; for a server, to the peer."""
     PASS_REPEATED = auto()
-    """A 2xx after the first: of another fork, or as our ACK was lost."""
+    """A 2xx after the first: of another fork, or because our ACK was lost; to the user agent core."""
     TIME_OUT = auto()
     """No response came in time."""
     FAIL = auto()
     """The peer cannot be reached."""
     EXPIRE = auto()
-    """Nobody answered the INVITE."""
+    """The INVITE was not answered in time."""
     NO_ACK = auto()
-    """The 2xx was never confirmed."""
+    """The 2xx has had no ACK in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,32 +102,32 @@ class Span:
     """The timers of one state, in seconds."""
 
     udp: float
-    """After which it ends over UDP."""
+    """Duration over UDP."""
     stream: float
-    """Over TCP and TLS, which repeat nothing; 0: at once."""
+    """Duration over TCP and TLS, which need no repeats; 0: it ends at once."""
     repeat: float = 0.0
     """The first interval between repeats; 0: none."""
     longest: float = T2
     """The longest interval."""
     on_streams: bool = False
-    """It repeats over streams too."""
+    """Repeats over streams too."""
     goes_on: bool = False
-    """The end stays when the state before set it."""
+    """The deadline of the state before stays."""
 
 
 Table = Mapping[tuple[TransactionState, Input], tuple[TransactionState, tuple[Do, ...]]]
-"""A pair that is not there changes nothing."""
+"""A pair without an entry changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One of the four."""
+    """One of the four state machines."""
 
     start: TransactionState
     table: Table
     spans: Mapping[TransactionState, Span]
     live: frozenset[TransactionState]
-    """States in which somebody still waits for something; in the others messages are only absorbed."""
+    """States in which a message is still expected; in the others retransmissions are only absorbed."""
 
 
 _CALLING, _TRYING, _PROCEEDING = TransactionState.CALLING, TransactionState.TRYING, TransactionState.PROCEEDING
@@ -256,22 +256,22 @@ class Transaction:
 
     @property
     def live(self) -> bool:
-        """Somebody waits for something."""
+        """A message is still expected."""
         return self.state in self._machine.live
 
     @property
     def next_deadline(self) -> float:
-        """When `due` will have something; infinite when it never will."""
+        """Time of the next timer; infinite without one."""
         return min(self.ends_at, self.repeats_at)
 
     def due(self, now: float) -> Input | None:
-        """The timer that has run off."""
+        """The timer that is due; None if none is."""
         if self.ends_at <= now:
             return Input.END
         return Input.REPEAT if self.repeats_at <= now else None
 
     def apply(self, what: Input, now: float) -> tuple[Do, ...]:
-        """Apply an input; what is to be done, in order."""
+        """Apply an input. Returns the actions, in order."""
         state, actions = self._machine.table.get((self.state, what), (self.state, ()))
         if state is not self.state:
             self._enter(state, now)
@@ -287,11 +287,11 @@ class Transaction:
         self.repeats_at = inf
 
     def end_in(self, seconds: float, now: float) -> None:
-        """End this state so much later, and not as its table says."""
+        """End this state after `seconds`, not as its table says."""
         self.ends_at = now + seconds
 
     def terminate(self) -> None:
-        """Be over."""
+        """End the transaction."""
         self.state, self.ends_at, self.repeats_at = TransactionState.TERMINATED, inf, inf
 
     def _enter(self, state: TransactionState, now: float) -> None:

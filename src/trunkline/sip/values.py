@@ -1,7 +1,7 @@
-"""What the SIP room tells and takes: one file of values.
+"""Events and actions of the SIP room, as the application sees them: values only.
 
-Facts (we -> the composition root, through one callback) and actions (the other way, `SipEndpoint.perform`). A dialog
-is known by a `DialogId` from its INVITE to its end; after `DialogEnded` the id is dead and actions on it are ignored.
+Events go to the application through the `on_event` of `SipEndpoint`, actions come by `SipEndpoint.perform`. A
+`DialogId` identifies a dialog from its INVITE to its end; after `DialogEnded` actions on it have no effect.
 """
 
 from dataclasses import dataclass, field
@@ -30,41 +30,41 @@ class InviteReceived:
     dialog: DialogId
     from_uri: str
     from_user: str
-    """User part of the From URI (`+15551234`), a number without separators, or the host when there is none."""
+    """User part of the From URI (`+15551234`), a number without separators; without a user part the host."""
     from_name: str
     """Display name, empty when absent."""
     to_uri: str
     to_user: str
-    """User part of the Request-URI, a number without separators, or the host when there is none; of a trunk's call
-    what the trunk's `called_number` says."""
+    """User part of the Request-URI, a number without separators; without a user part the host. For a trunk as its
+    `called_number` says."""
     offer: SessionDescription | None
-    """None: a late offer; ours goes into the 200 (RFC 3261 section 13.2.1)."""
+    """None: the INVITE has none, and our 200 must have the offer (RFC 3261 section 13.2.1)."""
     headers: tuple[tuple[str, str], ...]
-    """`X-` headers of the INVITE, `Diversion` and `P-Asserted-Identity`, names as they came."""
+    """`X-` headers of the INVITE, `Diversion` and `P-Asserted-Identity`, with their names as received."""
     source: Endpoint
     transport: str
-    """`udp` or `tcp`."""
+    """`udp`, `tcp` or `tls`."""
     call_id: str
     trunk: str | None = None
     """Name of the trunk that the call came by."""
     phone: str | None = None
     """User of the phone that calls."""
     called_party: str = ""
-    """URI in P-Called-Party-ID (RFC 7315 section 4.2), empty when absent."""
+    """URI in P-Called-Party-ID (RFC 7315 section 4.2), empty if absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class AckReceived:
-    """The 200 to the INVITE, or to a re-INVITE, was confirmed, or that to a re-INVITE is not awaited any more."""
+    """The 200 to the INVITE or to a re-INVITE has its ACK, or the ACK to a re-INVITE has not come in time."""
 
     dialog: DialogId
     answer: SessionDescription | None
-    """The answer to our late offer, if there was one."""
+    """The answer to the offer in our 200, if it had one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReinviteReceived:
-    """A re-INVITE, or an UPDATE with an offer. It waits for `AcceptReinvite` or `RejectReinvite`."""
+    """A re-INVITE, or an UPDATE with an offer; `AcceptReinvite` or `RejectReinvite` answers it."""
 
     dialog: DialogId
     offer: SessionDescription | None
@@ -72,14 +72,14 @@ class ReinviteReceived:
 
 @dataclass(frozen=True, slots=True)
 class ReinviteCancelled:
-    """It waits no more: it was cancelled, or refused as it had waited too long. The dialog goes on as it was."""
+    """The pending re-INVITE was cancelled, or refused as it was not answered in time. The dialog goes on unchanged."""
 
     dialog: DialogId
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRefreshed:
-    """The peer answered our last description, which a re-INVITE of ours sent again to keep the session alive."""
+    """The answer to a session refresh by re-INVITE, which has sent our last description again (RFC 4028)."""
 
     dialog: DialogId
     answer: SessionDescription
@@ -87,19 +87,19 @@ class SessionRefreshed:
 
 @dataclass(frozen=True, slots=True)
 class DialogEnded:
-    """The dialog is over and not by our wish. Told exactly once, and never after our own `EndDialog` or
+    """The peer has ended the dialog, or it could not go on. Exactly once, and never after `EndDialog` or
     `RejectInvite`."""
 
     dialog: DialogId
     cause: Literal["bye", "cancel", "no-ack", "error"]
-    """`bye`, `cancel`, `no-ack` (our 200 was never confirmed), `error` (transport failure, broken peer)."""
+    """`bye`, `cancel`, `no-ack` (our 200 has had no ACK), `error` (transport failure, no response)."""
     detail: str
-    """For people: the Reason header, or what went wrong."""
+    """For people: the Reason header, or the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class InfoDigitReceived:
-    """A key press told by INFO."""
+    """A digit in an INFO."""
 
     dialog: DialogId
     digit: str
@@ -108,8 +108,8 @@ class InfoDigitReceived:
 
 @dataclass(frozen=True, slots=True)
 class InviteProgressed:
-    """A provisional response to our INVITE (180, 183, …), with early media if it has an SDP body; 100 tells that the
-    INVITE has reached a server."""
+    """A provisional response to our INVITE (180, 183, …), with early media if it has an SDP body; after 100 the INVITE
+    has reached a server."""
 
     dialog: DialogId
     status: int
@@ -119,28 +119,28 @@ class InviteProgressed:
 
 @dataclass(frozen=True, slots=True)
 class InviteAccepted:
-    """A 2xx to our INVITE; the ACK has been sent. Who cannot use the answer hangs up."""
+    """A 2xx to our INVITE; the ACK has been sent. An answer that cannot be used needs an `EndDialog`."""
 
     dialog: DialogId
     answer: SessionDescription | None
-    """None: it came in a reliable provisional response already (RFC 3262), or there is none."""
+    """None: it was in a reliable provisional response (RFC 3262), or there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class InviteRefused:
-    """A final failure to our INVITE, after every target, redirection and challenge that was open to us. The dialog is
-    dead; told instead of `DialogEnded`, and never after our own `EndDialog`."""
+    """The final failure of our INVITE, after all targets, redirections and challenges. The dialog has ended, without
+    `DialogEnded`; never after `EndDialog`."""
 
     dialog: DialogId
     status: int
-    """The response's; 408 when no answer came at all, 503 when the peer cannot be reached."""
+    """Of the response; 408 if there was none, 503 if the peer cannot be reached."""
     reason: str
     detail: str
-    """For people: who refused, with the Reason or Warning header, or what went wrong on the way."""
+    """For people: the address that has refused, with the Reason or Warning header, or the error."""
     responded: bool = True
-    """A response of the peer's, or of a server's on the way, says so; False: we do, as nobody was reached."""
+    """The status is of a response; False: it is our own, without a response."""
     unreachable: bool = False
-    """Nothing at the callee's address has taken our INVITE, nor refused it."""
+    """There was no response at all from the last target."""
 
 
 SipEvent = (
@@ -159,33 +159,33 @@ SipEvent = (
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What answers a digest challenge (RFC 8760)."""
+    """User and password for digest challenges (RFC 8760)."""
 
     username: str
     password: str = field(repr=False)
     realm: str | None = None
-    """The only one whose challenges it answers; None: any."""
+    """The only realm whose challenges they answer; None: any."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendInvite:
-    """Place a call. Answered by any number of `InviteProgressed` and then `InviteAccepted` or `InviteRefused`;
-    `EndDialog` before that cancels. The id is a fresh one from `SipEndpoint.new_dialog`."""
+    """Place a call. Any number of `InviteProgressed` follow, then `InviteAccepted` or `InviteRefused`; `EndDialog`
+    before that sends CANCEL. The id is a new one of `SipEndpoint.new_dialog`."""
 
     dialog: DialogId
     route: Literal["trunk", "phone", "uri"]
     name: str
     """Of the trunk or the phone; empty for `uri`."""
     to: str
-    """User part to call through a trunk (`+15551234`); the whole SIP URI for `uri`; not used for a phone, which is
-    called at the contact that it registered."""
+    """User part for a trunk (`+15551234`), the SIP URI for `uri`; not used for a phone, which is called at its
+    contacts."""
     from_user: str
     from_name: str
     """Display name, empty for none."""
     sdp: str = field(repr=False)
     headers: tuple[tuple[str, str], ...] = ()
     credentials: Credentials | None = None
-    """Instead of the trunk's own."""
+    """Instead of those of the trunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ class AcceptReinvite:
 
 @dataclass(frozen=True, slots=True)
 class RejectReinvite:
-    """Send a final failure to the pending re-INVITE; the dialog goes on as it was (RFC 3261 section 14.2)."""
+    """Send a final failure to the pending re-INVITE; the dialog goes on unchanged (RFC 3261 section 14.2)."""
 
     dialog: DialogId
     status: int
@@ -234,8 +234,8 @@ class RejectReinvite:
 
 @dataclass(frozen=True, slots=True)
 class EndDialog:
-    """Send BYE, with `Reason: SIP;cause=…;text="…"` (RFC 3326) when a reason is given; CANCEL where our INVITE is not
-    answered yet. The dialog is dead from here on."""
+    """Send BYE, or CANCEL if our INVITE is not answered yet, with `Reason: SIP;cause=…;text="…"` (RFC 3326) if a reason
+    is given. The dialog ends at once."""
 
     dialog: DialogId
     reason: str | None = None
@@ -256,9 +256,9 @@ class TargetStatus:
 
 @dataclass(frozen=True, slots=True)
 class TrunkStatus:
-    """How a trunk is."""
+    """State of a trunk."""
 
     name: str
     registered: bool | None
-    """None where we do not register."""
+    """None: we do not register."""
     targets: tuple[TargetStatus, ...]

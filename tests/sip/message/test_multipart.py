@@ -111,7 +111,7 @@ def test_parts_of_inner_multiparts_take_their_place() -> None:
 
 def test_depth_and_number_have_bounds() -> None:
     assert len(parts(MIXED, nested(4), 1)) == 1
-    with pytest.raises(ValueError, match="multiparts too deep within each other"):
+    with pytest.raises(ValueError, match="multiparts nested too deeply"):
         parts(MIXED, nested(5), 1)
     assert len(parts(MIXED, body(SDP, SDP, SDP), 3)) == 3
     with pytest.raises(ValueError, match="more than 2 parts"):

@@ -71,7 +71,7 @@ def test_clients_must_show_a_certificate_only_where_the_settings_say_so(tmp_path
     assert len(asking.get_ca_certs()) == 1
 
 
-def test_whom_we_call_is_verified_unless_the_settings_say_not(tmp_path: Path) -> None:
+def test_targets_are_verified_unless_the_settings_say_not(tmp_path: Path) -> None:
     own(tmp_path)
     usual, unverified = client_context(SipSettings()), client_context(SipSettings(tls_verify=False))
     trusting = client_context(SipSettings(tls_ca_file=tmp_path / OWN_FILE))
@@ -87,12 +87,12 @@ def test_whom_we_call_is_verified_unless_the_settings_say_not(tmp_path: Path) ->
         client_context(SipSettings(tls_certificate_file=tmp_path / "absent"))
 
 
-def test_a_key_that_does_not_go_with_the_certificate_is_told(tmp_path: Path) -> None:
+def test_a_key_that_does_not_match_the_certificate_is_an_error(tmp_path: Path) -> None:
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         own(tmp_path / name)
     wrong = SipSettings(tls_certificate_file=tmp_path / "one" / OWN_FILE, tls_key_file=tmp_path / "other" / OWN_FILE)
-    words = "not a certificate, or a key that does not go with it, in PEM"
+    words = "not a certificate in PEM, or the key does not match it"
     with pytest.raises(StartupError, match=words):
         server_context(wrong, None)
     good = SipSettings(tls_certificate_file=tmp_path / "one" / OWN_FILE)

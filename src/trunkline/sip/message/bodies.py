@@ -1,9 +1,9 @@
-"""What requests carry: the session description, and the key press in an INFO. Pure.
+"""Bodies of requests: the session description, and the digit in an INFO. Pure.
 
-`application/sdp` as it is, or the SDP part of a `multipart/mixed` body or one like it (RFC 5621); all else is refused,
-with the header that says what would do (RFC 3261 section 8.2.3). What stands beside the SDP (a location, metadata of a
-recorder) is passed over unless it is marked `handling=required`: RFC 3261 section 20.11 would have a part without a
-mark refused too, which those who send such parts do not expect. None of it is read, so nobody is let in by it.
+The session description is `application/sdp`, alone or as a part of a `multipart/mixed` body (RFC 5621). Other types are
+refused, with the header that names the supported ones (RFC 3261 section 8.2.3). Other parts (a location, metadata of a
+recorder) are ignored unless they are marked `handling=required`: RFC 3261 section 20.11 would refuse parts without a
+mark too, which senders do not expect.
 """
 
 import re
@@ -20,8 +20,8 @@ ACCEPT_INFO = "application/dtmf-relay, application/dtmf"
 PART_LIMIT = 16
 """Parts of a multipart body."""
 FOREIGN = ("application/isup", "application/qsig")
-"""The telephone network's own signalling (RFC 3204), which comes along with ours and does not describe the session: we
-are no gateway into that network, and what of it counts here stands in the SIP headers. Passed over even if required."""
+"""Signalling of the telephone network (RFC 3204), which does not describe the session: we are no gateway to that
+network, and the SIP headers have what counts here. Ignored even if required."""
 
 _INFO_TYPES = (
     "application/dtmf-relay",
@@ -31,17 +31,17 @@ _INFO_TYPES = (
 )
 _LINES = re.compile(r"[\r\n;]+")
 _SIGNAL = re.compile(r"(?:Signal|d)\s*[=:]\s*(.*)", re.IGNORECASE)
-"""As dtmf-relay names the key, and the type of Nortel's."""
+"""The digit in dtmf-relay, and in Nortel's type."""
 _OTHER = re.compile(r"[\w-]+\s*[=:]")
 _KEYS = {str(event): key for event, key in enumerate("0123456789*#ABCD")} | {key: key for key in "*#ABCD"}
-"""Also by the event numbers of RFC 4733 section 3.2; `16` and `!` are the hook flash, which is no key."""
+"""Also by the event numbers of RFC 4733 section 3.2; `16` and `!` are the hook flash, not a digit."""
 _FLASH = ("16", "!")
 _OPTIONAL = re.compile(r"handling\s*=\s*\"?optional", re.IGNORECASE)
 _REQUIRED = re.compile(r"handling\s*=\s*\"?required", re.IGNORECASE)
 
 
 def session_description(request: SipMessage) -> SessionDescription | None:
-    """The description, None when there is no body. Raises Refused: 415 for another type, 400 for broken SDP."""
+    """The session description; None without a body. Raises Rejection: 415 another type, 400 malformed SDP."""
     if not request.body.strip():
         return None
     if request.value("content-encoding").lower() not in ("", "identity"):
@@ -64,9 +64,9 @@ def session_description(request: SipMessage) -> SessionDescription | None:
 
 
 def pressed_key(request: SipRequest) -> str | None:
-    """The key in an INFO, as `application/dtmf-relay` has it (`Signal=5`, among other lines) or bare, as
-    `application/dtmf` has it; devices take either for either. None for an INFO without a body (RFC 2976's keep-alive)
-    and for a hook flash. Raises Refused: 469 for an info package, 415 for another type, 400 for what is no key."""
+    """The digit in an INFO: `Signal=5` among other lines (`application/dtmf-relay`) or alone (`application/dtmf`);
+    devices mix the two up. None without a body (the keep-alive of RFC 2976) and for a hook flash. Raises Rejection: 469
+    info package, 415 another type, 400 no digit."""
     if request.value("info-package"):
         raise Rejection(469, "Bad Info Package", (("Recv-Info", ""),))
     if not request.body.strip():
@@ -82,7 +82,7 @@ def pressed_key(request: SipRequest) -> str | None:
 
 
 def _named(text: str) -> str:
-    """The key that a body names, in capitals and without leading zeros; empty when it names none, or several."""
+    """The digit in a body, in capitals and without leading zeros; empty if there is none, or several."""
     lines = [line.strip(" \t\0") for line in _LINES.split(text)]
     found = [signal[1] for line in lines if (signal := _SIGNAL.fullmatch(line))]
     if not found:
@@ -99,20 +99,20 @@ def _sdp_part(request: SipMessage) -> bytes | None:
             raise Rejection(415, "Unsupported Media Type", (("Accept", ACCEPT),))
         if not descriptions:
             return None
-        # Of alternatives the last is the best (RFC 2046 section 5.1.4).
+        # The last alternative is the best (RFC 2046 section 5.1.4).
         return _decoded(descriptions[-1 if descriptions[0].alternative else 0])
     except ValueError as error:
         raise Rejection(400, str(error).capitalize()) from None
 
 
 def _is_description(part: Part) -> bool:
-    """Of the session itself: an early one (RFC 3959) is another's."""
+    """Whether a part describes the session; an early session (RFC 3959) is another one."""
     disposition = media_type(part.value("content-disposition"))
     return media_type(part.value("content-type")) == "application/sdp" and disposition != "early-session"
 
 
 def _is_missed(part: Part, *, beside: bool) -> bool:
-    """Whether who sent a part, `beside` a description or alone, must be told that we make nothing of it."""
+    """Whether a part that is not understood makes the request fail (415); `beside` a description or alone."""
     disposition = part.value("content-disposition")
     if _is_description(part) or media_type(part.value("content-type")) in FOREIGN or _OPTIONAL.search(disposition):
         return False

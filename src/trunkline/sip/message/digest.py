@@ -1,18 +1,18 @@
-"""Digest authentication (RFC 7616, RFC 8760; RFC 3261 section 22), both sides: pure.
+"""Digest authentication, server and client (RFC 7616, RFC 8760; RFC 3261 section 22). Pure.
 
-An `DigestClient` lives as long as one request of ours with all its repeats: it takes the challenges of each rejection
-and makes the headers of the next try, until there is nothing new to say. A `DigestServer` challenges and checks without
-keeping state: its nonces carry their time and a signature. So a copied Authorization can be used again for the same
-method and resource until its nonce expires; TLS keeps it from being copied.
+A `DigestClient` belongs to one request with its retries: it takes the challenges of each rejection and makes the
+headers of the next try, until it has no new answer. A `DigestServer` challenges and checks without state: its nonces
+have their time and a signature. So a copied Authorization is valid for the same method and resource until its nonce
+expires; TLS keeps it from being copied.
 
 The `uri` of credentials says what they are for. Clients write it in other ways than the Request-URI: without its port
-or parameters, with parameters of their own, with the domain that they were given where a proxy has put our address.
-RFC 3261 section 22.4 leaves it to us what we take. What decides is who is called, and at whose server (`covered`):
+or parameters, with parameters of their own, with their own domain where a proxy has put our address. RFC 3261 section
+22.4 leaves the decision to the server. What counts is the user that is called, and the server (`covered`):
 
-* The same user at a host of ours: port and parameters lead to nobody else.
-* The same user at another host, in an INVITE: whoever passes it on can reach by it only whom the phone calls. A
-  REGISTER would let them take the phone's calls, and is refused.
-* No user at the host of the Request-URI, in an INVITE: this could be used again to call others, and so is `once`.
+* The same user at a host of ours: port and parameters do not change the target.
+* The same user at another host, in an INVITE: a server that copies it can only call the same user here. A copied
+  REGISTER would redirect the phone's calls, and is refused.
+* No user at the host of the Request-URI, in an INVITE: a copy could call other users, so it is valid `once`.
 """
 
 import hashlib
@@ -28,12 +28,12 @@ from trunkline.sip.message.numbers import number_of
 from trunkline.sip.values import Credentials
 
 ALGORITHMS = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
-"""Best first, and their names in hashlib. Each may have `-sess` added."""
+"""Best first, with their names in hashlib. Each may have the suffix `-sess`."""
 NONCE_LIFETIME = 60.0
-"""Seconds for which an `Authorization` may be repeated; after them the client is told to take a new nonce (stale)."""
+"""Seconds for which an `Authorization` may be repeated; then the client gets a new nonce (`stale=true`)."""
 _QUOTED = ("realm", "nonce", "opaque", "uri", "username", "response", "cnonce")
 _ANSWERED_BY = {"www-authenticate": "Authorization", "proxy-authenticate": "Proxy-Authorization"}
-# Some clients leave a value unquoted that should be, the URI for one, or end the list with a comma.
+# Some clients do not quote values that must be quoted, such as the URI, or end the list with a comma.
 _PARAM = re.compile(
     rf"[\s,]*(?P<name>{TOKEN})\s*=\s*(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<bare>[^\s,\"]+))\s*(?:,|$)"
 )
@@ -58,7 +58,7 @@ def parse_digest(value: str) -> dict[str, str]:
 
 
 def format_digest(params: dict[str, str]) -> str:
-    """The other way round."""
+    """The text of a challenge or of credentials."""
     return "Digest " + ", ".join(
         f"{name}={_quoted(value) if name in _QUOTED else value}" for name, value in params.items()
     )
@@ -66,7 +66,7 @@ def format_digest(params: dict[str, str]) -> str:
 
 def digest_response(params: dict[str, str], secret: str, method: str) -> str:
     """The `response` that credentials must have (RFC 7616 section 3.4.1), with qop `auth` or none. `secret` is the
-    password. Raises ValueError: an algorithm or qop that we do not know."""
+    password. Raises ValueError: unknown algorithm or qop."""
     name = params.get("algorithm", "MD5")
     plain = name.upper().removesuffix("-SESS")
     if plain not in ALGORITHMS:
@@ -89,20 +89,20 @@ def digest_response(params: dict[str, str], secret: str, method: str) -> str:
 
 @dataclass(slots=True)
 class DigestClient:
-    """Answers the challenges to one request of ours."""
+    """Answers the challenges to one request that we send."""
 
     credentials: Credentials
     random: Callable[[], str]
-    """Makes cnonces: 64 random bits or more, as a token."""
+    """Makes cnonces: tokens of at least 64 random bits."""
     uses: Counter[str] = field(default_factory=Counter)
-    """How often each nonce was used; the requests of one dialog share it."""
+    """Uses of each nonce; the requests of one dialog share it."""
     _challenges: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
-    """By header and realm; a request may pass several proxies, each with its own."""
+    """By header and realm; several proxies may challenge a request, each with its own realm."""
     _refreshed: set[tuple[str, str]] = field(default_factory=set)
 
     def challenged(self, headers: Iterable[tuple[str, str]]) -> bool:
-        """Take the challenges of a 401 or 407: its headers, names in lower case. False: the request is to be given up,
-        since there is nothing that we can answer, or our answer was rejected."""
+        """Take the challenges of a 401 or 407: its headers, names in lower case. False: the request fails, since
+        no challenge can be answered, or our answer was rejected."""
         best: dict[tuple[str, str], dict[str, str]] = {}
         for name, value in headers:
             params = _usable(value) if name in _ANSWERED_BY else None
@@ -117,7 +117,7 @@ class DigestClient:
         return bool(best)
 
     def _stale(self, key: tuple[str, str], params: dict[str, str]) -> bool:
-        """Whether what was wrong with our answer was its nonce only; believed once."""
+        """Whether only the nonce of our answer was rejected; accepted once."""
         again = params.get("stale", "").lower() == "true" and params["nonce"] != self._challenges[key]["nonce"]
         if not again or key in self._refreshed:
             return False
@@ -125,7 +125,7 @@ class DigestClient:
         return True
 
     def headers(self, method: str, uri: str) -> tuple[tuple[str, str], ...]:
-        """Headers for the next try, made anew for each."""
+        """Headers of the next try; new ones for each."""
         return tuple((name, self._answer(params, method, uri)) for (name, _), params in self._challenges.items())
 
     def _answer(self, challenge: dict[str, str], method: str, uri: str) -> str:
@@ -147,33 +147,33 @@ class DigestClient:
 
 @dataclass(frozen=True, slots=True)
 class AuthResult:
-    """What credentials are worth."""
+    """Result of checking credentials."""
 
     outcome: Literal["good", "stale", "wrong"]
-    """`stale`: right, but for a nonce that has expired: challenge again, with `stale=True`."""
+    """`stale`: correct except for an expired nonce: challenge again, with `stale=True`."""
     username: str = ""
-    """Of who proved to know the password, and of nobody else."""
+    """The authenticated user; empty unless the outcome is `good`."""
     once: str = ""
-    """Not empty: good for one request only, and by this to be known again within `NONCE_LIFETIME`."""
+    """Not empty: valid for one request; identifies the credentials within `NONCE_LIFETIME`."""
     detail: str = ""
-    """What is wrong, for the log; holds nothing secret."""
+    """The error, for the log; without secrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class DigestServer:
-    """Challenges requests to us, and checks the answers."""
+    """Challenges requests of peers, and checks their credentials."""
 
     realm: str
     key: bytes = field(repr=False)
-    """Signs nonces; random, 32 bytes, the same in all that are to accept each other's nonces."""
+    """Signs nonces: 32 random bytes, the same in all servers that accept each other's nonces."""
     algorithms: tuple[str, ...] = ("SHA-256", "MD5")
     """In order of preference (RFC 8760 section 2.4)."""
     hosts: frozenset[str] = frozenset()
-    """Ours, besides that of a Request-URI; in lower case."""
+    """Our hosts, besides that of a Request-URI; in lower case."""
 
     def challenges(self, now: float, *, stale: bool = False) -> tuple[str, ...]:
-        """Values of WWW-Authenticate, one for each algorithm. `now`: any clock, in seconds, that goes on over a
-        restart if nonces are to."""
+        """Values of WWW-Authenticate, one for each algorithm. `now`: seconds of any clock; nonces survive a
+        restart only if it does."""
         params = {"realm": self.realm, "nonce": self._nonce(f"{int(now * 1000):x}"), "qop": '"auth"'}
         if stale:
             params["stale"] = "true"
@@ -183,7 +183,7 @@ class DigestServer:
         self, authorization: str, method: str, uri: str, now: float, password_of: Callable[[str], str | None]
     ) -> AuthResult:
         """Check the value of an Authorization header against a request. `password_of` gives the password of a user,
-        None for one who is not known; an unknown user and a wrong password look the same from outside."""
+        None if unknown; an unknown user and a wrong password give the same response."""
         try:
             params = parse_digest(authorization)
             missing = {"username", "realm", "nonce", "uri", "response"} - params.keys()
@@ -202,7 +202,7 @@ class DigestServer:
             return AuthResult("wrong", detail="unknown user or wrong password")
         time = params["nonce"].partition("-")[0]
         if not hmac.compare_digest(self._nonce(time).encode(), params["nonce"].encode()):
-            return AuthResult("stale", detail="a nonce that is not ours")
+            return AuthResult("stale", detail="unknown nonce")
         age = now - int(time, 16) / 1000
         if not 0 <= age <= NONCE_LIFETIME:
             return AuthResult("stale", detail="an expired nonce")

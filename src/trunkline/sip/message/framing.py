@@ -1,8 +1,8 @@
-"""SIP messages in a byte stream (RFC 3261 sections 7.5 and 18.3): pure, one `Framer` per TCP connection.
+"""SIP messages in a byte stream (RFC 3261 sections 7.5 and 18.3), one `Framer` per TCP connection. Pure.
 
-A message ends where its Content-Length says. Empty lines between messages are skipped; two of them are a keep-alive
-ping (RFC 5626 section 4.4.1). A head without a readable Content-Length is handed out, so that it gets its 400, but
-where the next message begins is unknown then: the framer is `broken`, and the connection has to be closed.
+A message ends after Content-Length bytes of body. Empty lines between messages are skipped; two of them are a
+keep-alive ping (RFC 5626 section 4.4.1). A head without a valid Content-Length is returned, to get its 400, but the
+start of the next message is unknown then: the framer is `broken`, and the connection has to be closed.
 """
 
 import re
@@ -21,7 +21,7 @@ class Framer:
         self._searched = 0
         self._end: int | None = None
         self.broken: str | None = None
-        """Why nothing more can be read, for the log; None while all is well."""
+        """Why no more messages can be read, for the log; None while they can."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that `data` completes; `PING` stands for a keep-alive."""
@@ -48,7 +48,7 @@ class Framer:
         return self._take(self._end)
 
     def _find_end(self) -> None:
-        """Find where the message ends; what was searched for the end of its head is not searched again."""
+        """Find the end of the message; no byte is searched twice for the end of the head."""
         head = _HEAD_END.search(self._buffer, self._searched, self._limit)
         if head is None:
             self._searched = max(0, len(self._buffer) - 3)

@@ -1,13 +1,12 @@
-"""The header grammar that we depend on (RFC 3261 section 25.1), strict about what it takes apart, and pure.
+"""Grammar of the headers that are parsed (RFC 3261 section 25.1). Pure.
 
-Header values travel through this room as the text that came: a response must repeat From, To, Call-ID and CSeq as
-they were, and a route must not be rewritten. Only what we need to know is parsed, here; `ValueError` says what is
-wrong, in words that can go into a reason phrase. Each expression takes time in proportion to the text: no two parts
-of it that follow each other can match the same characters.
+Header values stay the text that was received: a response must repeat From, To, Call-ID and CSeq unchanged, and a route
+must not be rewritten. Only values that we need are parsed, here; the text of a `ValueError` can be a reason phrase.
+Each expression takes linear time: no two adjacent parts of it match the same characters.
 
-Addresses are understood beyond the grammar where devices write them so and there is one way to read them: a display
-name that should have been quoted, or quoted once, or stands before a URI without brackets; blanks or an `@` in a user.
-Whoever is let in by an address (`access.py`) is known by the one reading of it that everybody here shares.
+Addresses are accepted beyond the grammar where devices write them and there is one way to read them: a display name
+that is not quoted, or only half, or is followed by a URI without brackets; blanks or an `@` in a user. Admission
+(`access.py`) uses the same reading as all other modules.
 """
 
 import re
@@ -38,12 +37,12 @@ COMPACT_NAMES = {
 """One-letter header names (IANA SIP parameters, Header Fields)."""
 
 CACHE_SIZE = 128
-"""Parsed values remembered of each kind: the same few are asked for again and again while a message is handled."""
+"""Cached values of each kind: one message needs the same few several times."""
 
 SEQUENCE_LIMIT = 2**31
 """Sequence numbers are below it (section 8.1.1.5)."""
 USER_CHARACTERS = "-_.!~*'()&=+$,;?/"
-"""May stand in the user part of a URI as they are (section 25.1)."""
+"""Characters that need no escape in the user part of a URI (section 25.1)."""
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9\-_.]*[A-Za-z0-9_.])?)"
 _VIA = re.compile(
@@ -66,7 +65,7 @@ _LOOSE_BARE_ADDR = re.compile(
     r"(?P<bare>[^<>]*?[\s\"])(?P<uri>(?:sips?|tel):[^\s<>\";,?]+)\s*(?P<params>;.*)?", re.DOTALL | re.IGNORECASE
 )
 _BLANKS = re.compile(r"[ \t]+")
-# A byte that is no UTF-8, as `screen.parse` keeps it: older devices write their names in Latin-1.
+# A byte that is not UTF-8, as `validation.parse` keeps it: older devices write names in Latin-1.
 _LATIN = re.compile(r"\\x(?P<byte>[89a-f][0-9a-f])(?P<pair>)")
 _ESCAPED = re.compile(r"\\(?:x(?P<byte>[89a-f][0-9a-f])|(?P<pair>.))", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -170,7 +169,7 @@ def parse_name_addr(text: str) -> NameAddr:
     match = _ADDR.fullmatch(text) or _BARE_ADDR.fullmatch(text)
     if match is None:
         match = _LOOSE_ADDR.fullmatch(text) or _LOOSE_BARE_ADDR.fullmatch(text)
-        # Where a quote is left open nobody knows which bracket is the address's.
+        # With an open quote the bracket of the address is ambiguous.
         if match is None or match["bare"].count('"') % 2:
             raise ValueError("malformed address")
     groups = match.groupdict()
@@ -206,7 +205,7 @@ def parse_cseq(text: str) -> tuple[int, str]:
 
 @lru_cache(1024)
 def is_address(host: str) -> bool:
-    """Whether a host is an address, and no name."""
+    """Whether a host is an IP address, not a name."""
     try:
         ip_address(host)
     except ValueError:
@@ -236,8 +235,8 @@ def split_list(value: str) -> list[str]:
 
 
 def split_addresses(value: str) -> list[str]:
-    """The same of a header of addresses, where a display name that should have been quoted may hold commas too: a piece
-    that can be no address belongs to the next."""
+    """The comma-separated addresses of one header line. A display name that is not quoted may have commas: a piece that
+    cannot be an address belongs to the next."""
     parts: list[str] = []
     pending = ""
     for part in split_list(value):
@@ -251,7 +250,7 @@ def split_addresses(value: str) -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """`text` fit for a header of ours: no control characters, so that a value cannot add headers."""
+    """`text` without control characters, so that a value cannot add headers."""
     return _CONTROL.sub(" ", text)
 
 

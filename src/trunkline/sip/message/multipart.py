@@ -1,7 +1,7 @@
-"""The parts of a multipart body (RFC 2046 section 5.1, RFC 5621): pure.
+"""The parts of a multipart body (RFC 2046 section 5.1, RFC 5621). Pure.
 
-Taken as devices write it: lines that end with LF alone, white space behind a boundary, a preamble and an epilogue,
-multiparts within multiparts, a last boundary that is missing, and parts that are a head or a body alone.
+Lenient, as devices need it: lines that end with LF alone, white space after a boundary, a preamble and an epilogue,
+nested multiparts, a missing last boundary, and parts that are only a head or only a body.
 """
 
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 DEPTH_LIMIT = 4
-"""Multiparts within each other."""
+"""Nested multiparts."""
 
 _BOUNDARY = re.compile(
     r";\s*boundary\s*=\s*(?:\"(?P<quoted>(?:[^\"\\]|\\.){1,140})\"|(?P<bare>[^\s;\"]{1,140}))", re.IGNORECASE
@@ -23,27 +23,26 @@ _EMPTY_LINE = re.compile(rb"(?:\A|\r?\n)\r?\n")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part that is no multipart itself."""
+    """One part that is not a multipart."""
 
     headers: dict[str, str]
-    """Names in lower case; of several of one name the first."""
+    """Names in lower case; the first of several with one name."""
     body: bytes
     alternative: bool = False
-    """It is one of several of which one is enough (RFC 2046 section 5.1.4)."""
+    """One of several alternatives (RFC 2046 section 5.1.4)."""
 
     def value(self, name: str) -> str:
-        """A header's value, empty when there is none."""
+        """A header's value, empty without one."""
         return self.headers.get(name, "")
 
 
 def media_type(value: str) -> str:
-    """Type and subtype of a Content-Type, in lower case; empty when it has none."""
+    """Type and subtype of a Content-Type, in lower case; empty without one."""
     return "".join(value.partition(";")[0].split()).lower()
 
 
 def parts(content_type: str, body: bytes, limit: int) -> list[Part]:
-    """The parts, in order, those of inner multiparts in the place of these. Raises ValueError: malformed, or more than
-    `limit`."""
+    """The parts, in order; nested multiparts are flattened. Raises ValueError: malformed, or more than `limit`."""
     found = list(islice(_walk(content_type, body, DEPTH_LIMIT, limit, alternative=False), limit + 1))
     if len(found) > limit:
         raise ValueError(f"more than {limit} parts")
@@ -52,7 +51,7 @@ def parts(content_type: str, body: bytes, limit: int) -> list[Part]:
 
 def _walk(content_type: str, body: bytes, depth: int, limit: int, *, alternative: bool) -> Iterator[Part]:
     if depth == 0:
-        raise ValueError("multiparts too deep within each other")
+        raise ValueError("multiparts nested too deeply")
     alternative = alternative or media_type(content_type) == "multipart/alternative"
     for piece in _pieces(content_type, body, limit):
         part = _part(piece, alternative=alternative)
@@ -64,13 +63,13 @@ def _walk(content_type: str, body: bytes, depth: int, limit: int, *, alternative
 
 
 def _pieces(content_type: str, body: bytes, limit: int) -> list[bytes]:
-    """What is between the boundaries; of too many, one too many."""
+    """The bytes between boundaries; at most one more than `limit`."""
     match = _BOUNDARY.search(content_type)
     if match is None:
         raise ValueError("multipart body without boundary")
     quoted = match["quoted"]
     boundary = match["bare"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted).rstrip()
-    # The line end before a boundary is the boundary's, the one behind it too.
+    # The line ends before and after a boundary belong to it.
     delimiter = re.compile(rb"(?:\A|\r?\n)--" + re.escape(boundary.encode()) + rb"(?P<last>--)?[ \t]*(?=\r?\n|\Z)")
     pieces: list[bytes] = []
     start: int | None = None

@@ -1,7 +1,7 @@
-"""Telephone numbers in URIs (RFC 3966, RFC 3261 section 19.1.6), and where a call says which was called: pure.
+"""Telephone numbers in URIs (RFC 3966, RFC 3261 section 19.1.6), and the called number of a call. Pure.
 
-A number is told without separators (`ids.plain_number`), so that one number is one text. A local number whose
-`phone-context` begins with `+` is that of the context (RFC 3966 section 5.1.5). A name is told as it is.
+Numbers have no separators (`ids.plain_number`), so that one number is one text. A local number with a `phone-context`
+that begins with `+` becomes a global one (RFC 3966 section 5.1.5). Names stay unchanged.
 """
 
 import re
@@ -18,7 +18,7 @@ _LOCAL = re.compile(r"[0-9]+")
 
 
 def number_of(uri: Uri) -> str:
-    """The number or name in the user part; empty when there is none."""
+    """The number or name in the user part; empty without one."""
     marked = uri.scheme == "tel" or "user=phone" in uri.params
     number = plain_number(uri.user, marked=marked)
     context = next((param for param in uri.user_params if param.startswith(_CONTEXT)), _CONTEXT)
@@ -27,18 +27,18 @@ def number_of(uri: Uri) -> str:
 
 
 def called_number(trunk: TrunkSettings, invite: InviteReceived) -> str:
-    """The number that a trunk's call is for, by the trunk's `called_number`. Whichever header has it, it is the trunk's
-    word, and the trunk may call whom it likes."""
-    told = {"to": _number_in(invite.to_uri), "p-called-party-id": _number_in(invite.called_party)}
-    if trunk.called_number in told:
-        return told[trunk.called_number] or invite.to_user
+    """The called number of a trunk's call, by the trunk's `called_number`. Any header may be used, since the trunk may
+    call any number."""
+    found = {"to": _number_in(invite.to_uri), "p-called-party-id": _number_in(invite.called_party)}
+    if trunk.called_number in found:
+        return found[trunk.called_number] or invite.to_user
     if trunk.called_number == "request-uri" or invite.to_user != trunk.username:
         return invite.to_user
-    # The Request-URI says no more than that the call is for us.
-    if told["p-called-party-id"]:
-        return told["p-called-party-id"]
+    # The Request-URI is our contact, without the called number.
+    if found["p-called-party-id"]:
+        return found["p-called-party-id"]
     is_number = _LOCAL.fullmatch(invite.to_user.removeprefix("+"))
-    return (told["to"] if not is_number else "") or invite.to_user
+    return (found["to"] if not is_number else "") or invite.to_user
 
 
 def _number_in(uri: str) -> str:

@@ -1,4 +1,4 @@
-"""Messages of ours: what a request says, how it is written, and the way that it takes. Pure."""
+"""Requests that we send, their text, and the flow that sends them (RFC 3261 section 8.1.1). Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,22 +12,22 @@ USER_AGENT = "Trunkline"
 
 
 class Flow(Protocol):
-    """A way to a peer: the UDP socket, or one TCP connection."""
+    """A transport to a peer: the UDP socket, or one TCP or TLS connection."""
 
     transport: str
     """`udp`, `tcp` or `tls`."""
 
     @property
     def local(self) -> Endpoint:
-        """What Via and Contact say of us."""
+        """Our host and port, for Via and Contact."""
 
     def send(self, data: bytes, to: Endpoint) -> None:
-        """Send one message; `to` may hold a host name. Never raises; a failure is the flow's to count."""
+        """Send one message; `to` may have a host name. Never raises: the flow counts failures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request of ours."""
+    """A request that we send."""
 
     method: str
     uri: str
@@ -36,7 +36,7 @@ class Outgoing:
     call_id: str
     cseq: int
     target: Endpoint
-    """Where it goes: the first of `routes`, else `uri`."""
+    """Address of the first of `routes`, else of `uri`."""
     flow: Flow
     routes: tuple[str, ...] = ()
     headers: Headers = ()
@@ -44,7 +44,7 @@ class Outgoing:
 
 
 def request_text(request: Outgoing, branch: str) -> bytes:
-    """A request as it goes out (RFC 3261 section 8.1.1)."""
+    """The text of a request (RFC 3261 section 8.1.1)."""
     local = request.flow.local
     host = f"[{local.host}]" if ":" in local.host else local.host
     lines = [
@@ -62,7 +62,7 @@ def request_text(request: Outgoing, branch: str) -> bytes:
 
 
 def message_text(lines: list[str], headers: Iterable[tuple[str, str]], sdp: str | None) -> bytes:
-    """A message of a start line and headers, with more headers and perhaps a description."""
+    """The text of a message: start line and headers in `lines`, further headers, and a session description."""
     lines += [f"{name}: {one_line(value)}" for name, value in headers]
     body = b"" if sdp is None else sdp.encode("utf-8", "backslashreplace")
     if sdp is not None:

@@ -1,8 +1,8 @@
-"""What bytes must be before a transaction or a dialog sees them: pure.
+"""Parsing and validation of messages, before transactions and dialogs get them. Pure.
 
-`validate` gives a `SipRequest` or a `SipResponse` whose parts are known to be sound, or raises: `Rejection` where RFC
-3261 section 8.2 asks for a response, `Discard` where none may be sent (an ACK, a response, nobody to answer). Refusals
-are stateless (section 8.2.7): a retransmission is refused again with the same To tag.
+`validate` raises `Rejection` where RFC 3261 section 8.2 requires a response, and `Discard` where none may be sent (to
+an ACK, to a response, without an address). Rejections are stateless (section 8.2.7): a retransmission is rejected
+again, with the same To tag.
 
 Each rule is a row of `_RULES`, in the order of section 8.2: syntax, method, Request-URI, extensions.
 """
@@ -26,16 +26,16 @@ from trunkline.sip.message.headers import (
 )
 
 ALLOW = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REGISTER")
-"""The methods that we serve."""
+"""Supported methods."""
 KNOWN_METHODS = ("MESSAGE", "NOTIFY", "PUBLISH", "REFER", "SUBSCRIBE")
-"""Methods that we know and do not serve: 405, where one never heard of gets 501 (section 8.2.1)."""
+"""Known methods that are not supported: 405; unknown methods get 501 (section 8.2.1)."""
 SUPPORTED = ("100rel", "timer")
-"""Option tags of the extensions that we do."""
+"""Option tags of supported extensions."""
 HEADER_LIMIT = 256
-"""Header lines of one message, folded ones counted once: more than any real one has."""
+"""Header lines of one message, folded lines counted once; real messages have fewer."""
 HEAD_LIMIT = 16384
-"""Bytes of a message before its body; real ones have 2000, with a signed identity 5000. Taking headers apart and
-repeating them costs time in proportion, and a datagram may have 65507."""
+"""Bytes of a message before its body; real messages have 2000, with a signed identity 5000. The cost of parsing grows
+with the size, and a datagram may have 65507."""
 
 Headers = tuple[tuple[str, str], ...]
 Named = list[tuple[str, str, str]]
@@ -51,11 +51,11 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
 class Discard(Exception):
-    """Not to be answered; the text is for the log."""
+    """The message gets no response; the text is for the log."""
 
 
 class Rejection(Exception):
-    """To be answered with `status`; `headers` go into the response, and `tag` into its To; made up if None."""
+    """The request gets a response with `status`, `headers` and the To tag `tag`; without one it is derived."""
 
     def __init__(self, status: int, reason: str, headers: Headers = (), tag: str | None = None) -> None:
         super().__init__(f"{status} {reason}")
@@ -66,8 +66,8 @@ class Rejection(Exception):
 
 
 class ChallengeRejection(Rejection):
-    """A refusal that asks for the same again, in another way (RFC 3261 sections 22.1 and 21.4.17, RFC 4028 section 6):
-    how things go, and nobody's fault."""
+    """Asks for the same request with other headers (RFC 3261 sections 22.1 and 21.4.17, RFC 4028 section 6): part of
+    normal signalling, and not logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class SipMessage:
         return self._by_name.get(name, [])
 
     def value(self, name: str) -> str:
-        """The first value of a header, empty when absent."""
+        """The first value of a header, empty if absent."""
         found = self._by_name.get(name)
         return found[0] if found else ""
 
@@ -113,7 +113,7 @@ class SipMessage:
         return parse_via((self.listed("via") or [""])[0])
 
     def tag(self, name: str) -> str:
-        """The tag of From or To, empty when there is none. Raises ValueError."""
+        """The tag of From or To, empty without one. Raises ValueError."""
         return parse_name_addr(self.value(name)).params.get("tag", "")
 
 
@@ -135,10 +135,10 @@ class SipResponse(SipMessage):
 
 
 def parse(data: bytes, *, stream: bool) -> SipRequest | SipResponse:
-    """The message in `data`, cut into its parts, nothing more. Raises Dropped.
+    """The message in `data`, split into its parts and not validated. Raises Discard.
 
-    Text that is not UTF-8 is kept readable as `\\xNN`. Over a datagram the body is what Content-Length says, or all
-    that is left (section 18.3); on a `stream` the framing has done that.
+    Bytes that are not UTF-8 become `\\xNN`. In a datagram the body ends after Content-Length bytes or with the datagram
+    (section 18.3); on a `stream` the framing has cut it.
     """
     data = data.lstrip(b"\r\n")
     end = _HEAD_END.search(data)
@@ -159,7 +159,7 @@ def parse(data: bytes, *, stream: bool) -> SipRequest | SipResponse:
 
 
 def validate(message: SipRequest | SipResponse, *, stream: bool) -> None:
-    """Check a message. Raises Refused or Dropped."""
+    """Check a message. Raises Rejection or Discard."""
     if isinstance(message, SipResponse):
         return _screen_response(message)
     if not message.listed("via"):
@@ -219,7 +219,7 @@ def _headers(lines: list[str]) -> Named:
     headers = []
     for line in folded:
         match = _HEADER.fullmatch(line)
-        # A line that is no header is kept under a name that no header has: it is a request's reason for 400.
+        # A malformed line is kept under a name that no header has: a request with one gets 400.
         name, value = match.groups() if match else ("", line)
         key = name.lower()
         headers.append((COMPACT_NAMES.get(key, key), name, value.strip() if match else value))
@@ -227,7 +227,7 @@ def _headers(lines: list[str]) -> Named:
 
 
 def _loose_request(start: str, headers: Named, body: bytes) -> SipRequest:
-    """A request whose first line is broken, for the 400 that it gets."""
+    """A request with a malformed first line, which gets 400."""
     words = start.split()
     method = words[0] if words else ""
     if not re.fullmatch(TOKEN, method) or len(words) < 2 or not headers:
@@ -292,7 +292,7 @@ def _check_addresses(request: SipRequest) -> None:
     if re.search(r"\s", request.value("call-id")):
         raise Rejection(400, "Malformed Call-Id")
     for name in ("from", "to", "contact", "record-route"):
-        # From and To are one address each, whatever commas a display name has.
+        # From and To have one address each; their display names may have commas.
         for value in request.values(name) if name in ("from", "to") else request.listed(name):
             if name != "contact" or request.method != "REGISTER" or value != "*":
                 _check_address(name, value)
@@ -308,7 +308,7 @@ def _check_address(name: str, value: str) -> None:
     except ValueError as error:
         raise Rejection(400, f"{name.title()}: {error}") from None
     except LookupError as error:
-        # Whom a call is from or to may be any URI; where to send requests may not.
+        # From and To may have URIs of other schemes; Contact and Record-Route, to which requests are sent, may not.
         if name in ("contact", "record-route"):
             raise Rejection(400, f"{name.title()}: {error.args[0]}") from None
 
@@ -329,7 +329,7 @@ def _check_uri(request: SipRequest) -> None:
 
 
 def _check_hops(request: SipRequest) -> None:
-    # Section 11: who is asked for OPTIONS with no hops left may answer, and load balancers ping like that.
+    # Section 11: an OPTIONS without hops left may be answered; load balancers send such.
     if request.method != "OPTIONS" and (request.value("max-forwards") or "70").strip("0") == "":
         raise Rejection(483, "Too Many Hops")
 

@@ -1,9 +1,9 @@
 """Certificates and keys of SIP over TLS (driver: reads and writes files).
 
-Whoever has a certificate names its files. Else one is made at the first start, signed by itself, and kept in the
-store's directory, so that phones which were told to trust it still do after a restart. Outwards the peer's certificate
-must be signed by somebody we trust and name the host that we asked for (RFC 5922 section 7; names in the form of URIs
-are not looked at, wildcards are taken as HTTPS takes them).
+The settings may name the files of a certificate. Otherwise a self-signed one is made at the first start and kept in the
+store's directory, so that phones which trust it still do after a restart. On connections that we open, the certificate
+of the peer must be signed by a trusted authority and name the host of the target (RFC 5922 section 7; URI names are
+ignored, wildcards count as in HTTPS).
 """
 
 import os
@@ -21,12 +21,12 @@ from trunkline.config import SipSettings
 from trunkline.errors import StartupError
 
 OWN_FILE = "sip-tls.pem"
-"""Certificate and key that we made ourselves, in the store's directory."""
+"""Our self-signed certificate with its key, in the store's directory."""
 VALIDITY = timedelta(days=3650)
 
 
 def server_context(settings: SipSettings, directory: Path | None) -> ssl.SSLContext | None:
-    """For those who call us; None where there is no certificate and no `directory` to make one in.
+    """For connections of peers; None without a certificate and a `directory` to make one in.
 
     Raises StartupError with one line.
     """
@@ -46,7 +46,7 @@ def server_context(settings: SipSettings, directory: Path | None) -> ssl.SSLCont
 
 
 def client_context(settings: SipSettings) -> ssl.SSLContext:
-    """For those whom we call; shows our own certificate where the settings name one. Raises StartupError."""
+    """For connections that we open; presents our certificate if the settings name one. Raises StartupError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _strict(context)
     if not settings.tls_verify:
@@ -70,19 +70,19 @@ def _load(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     try:
         context.load_cert_chain(certificate, key)
     except OSError as error:
-        raise StartupError(f"sip.tls_certificate_file: cannot use {certificate}: {_words(error)}") from None
+        raise StartupError(f"sip.tls_certificate_file: cannot use {certificate}: {_reason(error)}") from None
 
 
 def _trust(context: ssl.SSLContext, file: Path, setting: str) -> None:
     try:
         context.load_verify_locations(file)
     except OSError as error:
-        raise StartupError(f"{setting}: cannot use {file}: {_words(error)}") from None
+        raise StartupError(f"{setting}: cannot use {file}: {_reason(error)}") from None
 
 
-def _words(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
-        return "not a certificate, or a key that does not go with it, in PEM"
+        return "not a certificate in PEM, or the key does not match it"
     return error.strerror or str(error)
 
 

@@ -1,12 +1,12 @@
-"""TCP and TLS connections (driver; RFC 3261 section 18, RFC 5923 in the small).
+"""TCP and TLS connections (driver; RFC 3261 section 18, RFC 5923 in part).
 
-A connection is ours or the peer's; either way it has a `StreamFlow`, which outlives it: when the connection is gone, a
-message opens a new one. There is one connection to each target that we opened one to, over which every message for it
-goes, and which is kept alive by pings (RFC 5626 section 4.4.1). Sending never raises and never waits; what nobody can
-be found to take is counted, and the flow tells that it is unreachable.
+A connection, opened by us or by the peer, has a `StreamFlow` that outlives it: after the connection is closed, a
+message opens a new one. Each target that we connect to has one connection, for all its messages, kept alive by pings
+(RFC 5626 section 4.4.1). Sending never raises and never waits; messages that cannot be sent are counted, and the flow
+is reported as unreachable.
 
-Bounds: connections in all, half-open handshakes among them, by `sip.connection_limit`; the time to connect and to
-shake hands by `sip.connect_timeout`; what waits to be sent by `SEND_LIMIT`; attempts under way by `PENDING_LIMIT`.
+Bounds: connections, half-open handshakes included: `sip.connection_limit`; time to connect and to complete the
+handshake: `sip.connect_timeout`; bytes that wait to be sent: `SEND_LIMIT`; pending attempts: `PENDING_LIMIT`.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ from trunkline.sip.transport.certificates import client_context
 from trunkline.sip.transport.tls import TlsChannel, TlsFailed
 
 OnMessage = Callable[[bytes, Endpoint, Flow], None]
-OnTrouble = Callable[[str, Endpoint, str], None]
-"""Told of what an operator may want to know: event for the log, whom it concerns, reason in words."""
+OnWarning = Callable[[str, Endpoint, str], None]
+"""Gets a warning for the log: event, address of the peer, reason."""
 
 SEND_LIMIT = 1024 * 1024
-"""Bytes that may wait for a peer that does not read, or for its connection to be there."""
+"""Bytes that wait for a peer that does not read, or for its connection to open."""
 PENDING_LIMIT = 1000
-"""Look-ups and connection attempts under way; a message that needs one more is dropped."""
+"""Pending look-ups and connection attempts; a message that needs one more is dropped."""
 PONG = b"\r\n"
 
 
@@ -41,23 +41,23 @@ class Connections:
     """All stream connections of an endpoint, and the tasks that open them."""
 
     def __init__(
-        self, settings: SipSettings, on_message: OnMessage, on_trouble: OnTrouble, counters: Counter[str]
+        self, settings: SipSettings, on_message: OnMessage, on_warning: OnWarning, counters: Counter[str]
     ) -> None:
         self.settings = settings
         self.on_message = on_message
-        self.on_trouble = on_trouble
+        self.on_warning = on_warning
         self.counters = counters
         self.on_unreachable: Callable[[Flow, str, Endpoint | None], None] | None = None
-        """Told when what was sent by a flow, to that address where the flow has several, could not be delivered: nobody
-        there, or not who it should be."""
+        """Called when a flow fails, for one address if it has several: unreachable, or the certificate does not
+        match."""
         self.local: dict[str, Endpoint] = {}
-        """What we call ourselves, by transport."""
+        """Our host and port, by transport."""
         self.server_tls: ssl.SSLContext | None = None
         self.open: set[SipConnection] = set()
-        self.strangers: dict[SipConnection, None] = {}
-        """Those accepted that have not carried a message yet, oldest first."""
+        self.unproven: dict[SipConnection, None] = {}
+        """Accepted connections without a message yet, oldest first."""
         self._outbound: dict[tuple[str, Endpoint, str], StreamFlow] = {}
-        """Flows to those whom we called, least recently used first."""
+        """Flows to our targets, least recently used first."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.names = Names()
         self.dialler = Dialler(self.names)
@@ -66,7 +66,7 @@ class Connections:
 
     @cached_property
     def client_tls(self) -> ssl.SSLContext:
-        """For those whom we call. Made when first used: reading the system's certificates takes 80 ms."""
+        """For connections that we open. Made on first use: reading the system's certificates takes 80 ms."""
         return client_context(self.settings)
 
     def accepted(self, transport: str) -> "SipConnection":
@@ -84,34 +84,34 @@ class Connections:
         return flow
 
     def make_room(self) -> bool:
-        """Whether there may be one more connection; over the limit the oldest stranger goes for it, so that idle
-        connections, however many, keep nobody out who has something to say."""
+        """Whether there may be one more connection. At the limit the oldest one without a message is closed for it, so
+        that idle connections cannot block peers that send."""
         if len(self.open) < self.settings.connection_limit:
             return True
         self.counters["connections_refused"] += 1
-        if not self.strangers:
+        if not self.unproven:
             return False
-        next(iter(self.strangers)).abort()
+        next(iter(self.unproven)).abort()
         return True
 
-    def tell_unreachable(self, flow: Flow, reason: str, to: Endpoint | None) -> None:
-        """What was sent by a flow is lost; nobody is told any more once the server stops."""
+    def report_unreachable(self, flow: Flow, reason: str, to: Endpoint | None) -> None:
+        """A flow has failed; not reported once the server stops."""
         if self.on_unreachable is not None:
             self.on_unreachable(flow, reason, to)
 
     def socket_opened(self) -> None:
-        """A socket, or a connection, tells that it is there."""
+        """A socket or connection was opened."""
         self._sockets += 1
         self._all_closed.clear()
 
     def socket_closed(self) -> None:
-        """And that it is no more."""
+        """A socket or connection was closed."""
         self._sockets -= 1
         if not self._sockets:
             self._all_closed.set()
 
     def spawn(self, work: Coroutine[None, None, None]) -> bool:
-        """Run a look-up or a connection attempt, owned here; False when there are too many."""
+        """Run a look-up or a connection attempt, owned here; False if there are too many."""
         if len(self._tasks) >= PENDING_LIMIT:
             self.counters["send_errors"] += 1
             work.close()
@@ -122,14 +122,14 @@ class Connections:
         return True
 
     async def stop_tasks(self) -> None:
-        """Give up what waits to be sent."""
+        """Cancel pending look-ups and connection attempts."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.names.stop()
 
     async def close(self) -> None:
-        """Drop the connections, and wait until every socket is closed."""
+        """Close the connections, and wait until every socket is closed."""
         for connection in list(self.open):
             connection.abort()
         if self._sockets:
@@ -137,7 +137,7 @@ class Connections:
 
 
 class SipConnection(asyncio.Protocol):
-    """One TCP or TLS connection, accepted or opened by us, as the loop sees it."""
+    """One TCP or TLS connection, accepted or opened by us: the protocol of the loop."""
 
     def __init__(self, owner: Connections, transport: str, flow: "StreamFlow | None", tls: TlsChannel | None) -> None:
         self.transport = transport
@@ -151,7 +151,7 @@ class SipConnection(asyncio.Protocol):
         self._source = Endpoint("", 0)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A connection, which is one too many, or gets a flow."""
+        """The connection is open; it gets a flow, or is closed beyond the limit."""
         self._owner.socket_opened()
         self._socket = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername") or ("", 0)
@@ -164,7 +164,7 @@ class SipConnection(asyncio.Protocol):
         self._owner.open.add(self)
         if self._flow is None:
             self._flow = StreamFlow(self._owner, self.transport, self, None, "")
-            self._owner.strangers[self] = None
+            self._owner.unproven[self] = None
         if self._tls is None:
             self._ready()
             return
@@ -175,15 +175,15 @@ class SipConnection(asyncio.Protocol):
             self._flush(self._tls)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The peer, or we, closed."""
+        """The connection was closed, by the peer or by us."""
         self._owner.socket_closed()
         if self._tls is not None and not self._tls.established and self in self._owner.open:
-            self._fail("closed in mid handshake" if exc is None else str(exc))
+            self._fail("closed during the handshake" if exc is None else str(exc))
         lost = self in self._owner.open
         self._forget()
         self._socket = None
         if lost and self._flow is not None:
-            self._flow.lost(self, "the connection was closed" if exc is None else _words(exc))
+            self._flow.lost(self, "the connection was closed" if exc is None else _reason(exc))
 
     def data_received(self, data: bytes) -> None:
         """A piece of the stream."""
@@ -195,7 +195,7 @@ class SipConnection(asyncio.Protocol):
                 self._owner.counters["keepalives"] += 1
                 self.write(PONG)
             elif flow is not None:
-                self._owner.strangers.pop(self, None)
+                self._owner.unproven.pop(self, None)
                 self._owner.on_message(message, self._source, flow)
         if self._socket is None:
             return
@@ -207,12 +207,12 @@ class SipConnection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether it can carry a message, now."""
+        """Whether it can send a message now."""
         ready = self._tls is None or self._tls.established
         return ready and self._socket is not None and not self._socket.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Send, unless the peer has stopped reading."""
+        """Send; closed if the peer does not read."""
         if self._socket is None or self._socket.is_closing():
             return
         if self._socket.get_write_buffer_size() > SEND_LIMIT:
@@ -239,7 +239,7 @@ class SipConnection(asyncio.Protocol):
         try:
             plain = tls.receive(data)
         except TlsFailed as failed:
-            self._flush(tls)  # the alert that tells the peer
+            self._flush(tls)  # The alert to the peer.
             self._fail(str(failed))
             return plain
         self._flush(tls)
@@ -253,7 +253,7 @@ class SipConnection(asyncio.Protocol):
             self._socket.write(data)
 
     def _ready(self) -> None:
-        """Both sides are who they should be."""
+        """Connected, and the TLS handshake is complete."""
         self._stop_timer()
         if self._ours and self._flow is not None:
             self._flow.connected(self)
@@ -273,12 +273,12 @@ class SipConnection(asyncio.Protocol):
         if self not in self._owner.open:
             return
         self._owner.counters["tls_failures"] += 1
-        self._owner.on_trouble("sip_tls_failed", self._source, reason)
+        self._owner.on_warning("sip_tls_failed", self._source, reason)
         self._forget()
         if self._ours and self._flow is not None:
             self._flow.unreachable(f"TLS: {reason}")
         if self._socket is not None:
-            self._socket.close()  # after what is left to be sent: the alert
+            self._socket.close()  # After the alert has been sent.
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -288,13 +288,13 @@ class SipConnection(asyncio.Protocol):
     def _forget(self) -> None:
         self._stop_timer()
         self._owner.open.discard(self)
-        self._owner.strangers.pop(self, None)
+        self._owner.unproven.pop(self, None)
 
 
 class StreamFlow:
-    """A peer reached over TCP or TLS: by the connection on which it came, else by a new one.
+    """A peer over TCP or TLS: by its connection, else by a new one.
 
-    `target` and `server_name` are whom we called; None and empty for a peer that called us.
+    `target` and `server_name` are of a connection that we open; None and empty if the peer has opened it.
     """
 
     def __init__(
@@ -315,7 +315,7 @@ class StreamFlow:
 
     @property
     def local(self) -> Endpoint:
-        """What we call ourselves."""
+        """See `Flow`."""
         return self._owner.local[self.transport]
 
     def send(self, data: bytes, to: Endpoint) -> None:
@@ -332,27 +332,27 @@ class StreamFlow:
                 self._waiting.clear()
 
     def connected(self, connection: SipConnection) -> None:
-        """There is a connection: send what waits for it."""
+        """The connection is open: send the messages that wait."""
         self._connection, self._connecting = connection, False
         waiting, self._waiting = self._waiting, []
         for data in waiting:
             connection.write(data)
 
     def unreachable(self, reason: str) -> None:
-        """There will be none: drop what waits for it."""
+        """The connection cannot be opened: drop the messages that wait."""
         self._owner.counters["send_errors"] += len(self._waiting)
         self._waiting, self._connecting = [], False
-        self._owner.tell_unreachable(self, reason, None)
+        self._owner.report_unreachable(self, reason, None)
 
     def lost(self, connection: SipConnection, reason: str) -> None:
-        """The connection is gone: what the peer has not begun to answer it will not (section 18.4). Where a new one is
-        being made, what waits for it keeps waiting."""
+        """The connection was closed: requests without a response fail (section 18.4), except if a new one is being
+        opened."""
         if self._connection is connection and not self._connecting:
             self._connection = None
             self.unreachable(reason)
 
     def close(self) -> None:
-        """Let the connection go; a message opens a new one."""
+        """Close the connection; a message opens a new one."""
         if self._connection is not None:
             self._connection.abort()
 
@@ -369,11 +369,11 @@ class StreamFlow:
         except TimeoutError:
             self.unreachable("no connection in time")
         except OSError as error:
-            self.unreachable(_words(error))
-        except Exception as error:  # A host name that is none, for one; whatever it was, messages wait.
+            self.unreachable(_reason(error))
+        except Exception as error:  # For example a malformed host name; messages wait in any case.
             self.unreachable(str(error) or type(error).__name__)
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number and number > 0 else str(error)

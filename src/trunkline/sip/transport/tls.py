@@ -1,8 +1,7 @@
-"""TLS of one connection (RFC 5246, RFC 8446), bytes in, bytes out: pure.
+"""TLS of one connection, as bytes in and bytes out (RFC 5246, RFC 8446). Pure.
 
-The library's TLS object between two memory buffers. Doing it here and not in the event loop's own TLS lets a
-connection count against the limits from its first byte on, handshake included, and a failed handshake is an error of
-ours with a reason in words.
+A TLS object of the library between two memory buffers. With the TLS of the event loop a connection would not count
+against the limits during its handshake, and a failed handshake would have no reason in plain text.
 """
 
 import ssl
@@ -11,11 +10,11 @@ READ_SIZE = 65536
 
 
 class TlsFailed(Exception):
-    """The peer does not keep to TLS, or shows a certificate that is not accepted; the text says which."""
+    """A TLS error of the peer, or a certificate that is not accepted; the text is the reason."""
 
 
 class TlsChannel:
-    """One side of one connection. `server_name` is whom we want to reach, None when we were called."""
+    """Our side of one connection. `server_name`: as client, the name in the certificate; None: as server."""
 
     def __init__(self, context: ssl.SSLContext, server_name: str | None) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -24,10 +23,10 @@ class TlsChannel:
         )
         self.established = False
         self.ended = False
-        """The peer said that it will send nothing more."""
+        """The peer has closed its side (close_notify)."""
 
     def shake_hands(self) -> None:
-        """Go on with the handshake as far as the bytes at hand allow. Raises TlsFailed."""
+        """Continue the handshake with the bytes received so far. Raises TlsFailed."""
         try:
             self._object.do_handshake()
             self.established = True
@@ -37,7 +36,7 @@ class TlsChannel:
             raise TlsFailed(_reason(error)) from None
 
     def receive(self, data: bytes) -> bytes:
-        """What `data` from the wire means to us, and may make something to `take`. Raises TlsFailed."""
+        """Decrypt `data` from the peer; `take` may have bytes to send then. Raises TlsFailed."""
         self._incoming.write(data)
         if not self.established:
             self.shake_hands()
@@ -64,7 +63,7 @@ class TlsChannel:
             raise TlsFailed(_reason(error)) from None
 
     def take(self) -> bytes:
-        """The bytes for the wire that there are by now."""
+        """The bytes to send to the peer."""
         return self._outgoing.read()
 
 

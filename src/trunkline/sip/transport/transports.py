@@ -1,11 +1,11 @@
 """UDP, TCP and TLS (driver; RFC 3261 section 18).
 
-A transport hands each message that came in to `on_message(data, source, flow)`, with the flow by which an answer goes
-back; `flow_to` gives the flow to a peer that we call. UDP and TCP share a port, TLS has its own.
+Each received message goes to `on_message(data, source, flow)`, with the flow for its response; `flow_to` gives the flow
+to a target. UDP and TCP share a port, TLS has its own.
 
-Where a datagram cannot be delivered Linux keeps the ICMP error for us, with the address that the datagram went to
-(IP_RECVERR, ip(7)); a request that was sent there fails at once (RFC 3261 section 18.4). The kernel also tells the
-error to the next system call on the socket, whoever that call's datagram is for: what is sent is tried twice.
+If a datagram cannot be delivered, Linux keeps the ICMP error with the address of the datagram (IP_RECVERR, ip(7)); a
+request to that address fails at once (RFC 3261 section 18.4). The kernel also returns the error from the next system
+call on the socket, even for a datagram to another address: so each datagram is tried twice.
 """
 
 import asyncio
@@ -25,56 +25,56 @@ from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.headers import is_address
 from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.transport.certificates import client_context, server_context
-from trunkline.sip.transport.connections import Connections, OnMessage, OnTrouble
+from trunkline.sip.transport.connections import Connections, OnMessage, OnWarning
 
 RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
 """IP_RECVERR and IPV6_RECVERR of Linux, which Python's socket module does not name."""
 ERRORS_AT_ONCE = 100
-"""ICMP errors read in one go; what is left is read in the next."""
+"""ICMP errors read at once; the rest is read next time."""
 NAMES_LIMIT = 1000
-"""Addresses that were looked up and are remembered with their names, for their ICMP errors."""
+"""Addresses that are kept with the names they were looked up by, for their ICMP errors."""
 FULL = frozenset((ENOBUFS, ENOMEM))
-"""What is sent again may get through."""
+"""Errors after which a retransmission may succeed."""
 ERROR = struct.Struct("=IBBB")
 """The head of `sock_extended_err`: errno, origin, type, code."""
 UNREACHABLE = {2: 3, 3: 1}
-"""ICMP type `destination unreachable`, by the origin that says ICMP (RFC 792) or ICMPv6 (RFC 4443)."""
+"""Type `destination unreachable`, by origin: ICMP (RFC 792) or ICMPv6 (RFC 4443)."""
 FRAGMENTATION_NEEDED = (2, 3, 4)
-"""The one code among them by which the path's MTU is found out, and nothing lost."""
+"""Path MTU discovery: the only code without a lost datagram."""
 FREE_PORT_TRIES = 10
-"""Ports tried, where the setting leaves the choice to us, until one is free for both UDP and TCP."""
+"""Ports tried with `sip.port` 0, until one is free for both UDP and TCP."""
 
 
 class Transports:
-    """The listening sockets, and all connections. `directory` keeps the certificate that we make if we have none."""
+    """The listening sockets, and all connections. `directory` keeps our own certificate if the settings name none."""
 
     def __init__(
         self,
         settings: SipSettings,
         directory: Path | None,
         on_message: OnMessage,
-        on_trouble: OnTrouble,
+        on_warning: OnWarning,
         counters: Counter[str],
     ) -> None:
         self._settings = settings
         self._directory = directory
-        self.connections = Connections(settings, on_message, on_trouble, counters)
+        self.connections = Connections(settings, on_message, on_warning, counters)
         self._udp: UdpSocket | None = None
         self._servers: list[asyncio.Server] = []
-        self._name_ourselves(settings.port, settings.tls_port or 0)
+        self._set_local(settings.port, settings.tls_port or 0)
 
     @property
     def local(self) -> Endpoint:
-        """Host and port of UDP and TCP, as peers are told."""
+        """Host and port of UDP and TCP, in Via and Contact."""
         return self.connections.local["udp"]
 
     @property
     def local_tls(self) -> Endpoint | None:
-        """The same of TLS; None where we do not listen for it."""
+        """Host and port of TLS; None without TLS."""
         return self.connections.local["tls"] if self.connections.server_tls is not None else None
 
     def flow_to(self, transport: str, to: Endpoint, server_name: str) -> Flow:
-        """The flow to `to` over `udp`, `tcp` or `tls`; `server_name` is whom the certificate must name. Only once
+        """The flow to `to` over `udp`, `tcp` or `tls`; the certificate must name `server_name`. Only once
         open."""
         if transport == "udp":
             assert self._udp is not None
@@ -82,8 +82,8 @@ class Transports:
         return self.connections.flow_to(transport, to, server_name)
 
     async def prepare(self, settings: SipSettings) -> Callable[[], None]:
-        """Read the certificates of these settings; what is returned has connections that are made from then on go by
-        them. Raises StartupError."""
+        """Read the certificates of these settings; the function that is returned uses them for new connections. Raises
+        StartupError."""
         client = await asyncio.to_thread(client_context, settings)
         server = self.connections.server_tls and server_context(settings, self._directory)
 
@@ -113,7 +113,7 @@ class Transports:
         await self._listen_for_tls(host, port)
 
     async def _bind(self, host: str, port: int) -> int:
-        # By ourselves: the loop's own error would not say why a port cannot be had.
+        # Without the loop, whose error does not say why the port cannot be used.
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
@@ -138,7 +138,7 @@ class Transports:
             except OSError as error:
                 await self.close()
                 raise _cannot_listen("SIP over TLS", Endpoint(host, tls_port), error) from None
-        self._name_ourselves(port, tls_port or 0)
+        self._set_local(port, tls_port or 0)
 
     async def _listen(self, host: str, port: int, transport: str) -> int:
         factory = lambda: self.connections.accepted(transport)  # noqa: E731 - asyncio wants a factory
@@ -147,13 +147,13 @@ class Transports:
         bound: int = server.sockets[0].getsockname()[1]
         return bound
 
-    def _name_ourselves(self, port: int, tls_port: int) -> None:
+    def _set_local(self, port: int, tls_port: int) -> None:
         host = self._settings.advertised_host or self._settings.host
         plain = Endpoint(host, port)
         self.connections.local.update(udp=plain, tcp=plain, tls=Endpoint(host, tls_port))
 
     async def close(self) -> None:
-        """Stop listening, drop connections and what waits to be sent."""
+        """Stop listening, close connections, and drop messages that wait."""
         await self.connections.stop_tasks()
         if self._udp is not None:
             self._udp.close()
@@ -164,7 +164,7 @@ class Transports:
 
 
 class UdpSocket(asyncio.DatagramProtocol):
-    """The UDP socket; as a flow, it reaches every peer."""
+    """The UDP socket: a flow to every peer."""
 
     transport = "udp"
 
@@ -173,15 +173,15 @@ class UdpSocket(asyncio.DatagramProtocol):
         self._socket = sock
         self._transport: asyncio.DatagramTransport | None = None
         self._names: dict[Endpoint, Endpoint] = {}
-        """What was looked up, by where it was found; the oldest first."""
+        """Names that were looked up, by their addresses; the oldest first."""
 
     @property
     def local(self) -> Endpoint:
-        """What we call ourselves."""
+        """See `Flow`."""
         return self._owner.local["udp"]
 
     def close(self) -> None:
-        """No more datagrams."""
+        """Close the socket."""
         if self._transport is not None:
             self._transport.close()
 
@@ -191,22 +191,22 @@ class UdpSocket(asyncio.DatagramProtocol):
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """We closed it."""
+        """The socket was closed."""
         self._owner.socket_closed()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """One datagram; one of line ends only is a keep-alive (RFC 5626 section 3.5.1 answers none over UDP)."""
+        """One datagram; line ends only are a keep-alive, which has no response over UDP (RFC 5626 section 3.5.1)."""
         if not data.strip(b"\r\n\0"):
             self._owner.counters["keepalives"] += 1
             return
         self._owner.on_message(data, Endpoint(addr[0], addr[1]), self)
 
     def error_received(self, exc: Exception) -> None:
-        """An ICMP answer to something that we sent."""
+        """An ICMP error for a datagram that we have sent."""
         self._read_errors()
 
     def send(self, data: bytes, to: Endpoint) -> None:
-        """Send one datagram, after a look-up where `to` is a name."""
+        """Send one datagram, after a look-up if `to` is a name."""
         if is_address(to.host):
             self._sendto(data, to)
         else:
@@ -244,7 +244,7 @@ class UdpSocket(asyncio.DatagramProtocol):
                     self._not_sent(to, "" if number in FULL else words)
 
     def _read_errors(self) -> None:
-        """Tell of the datagrams that could not be delivered."""
+        """Report the datagrams that could not be delivered."""
         for _ in range(ERRORS_AT_ONCE if hasattr(socket, "MSG_ERRQUEUE") else 0):
             try:
                 _, parts, _, address = self._socket.recvmsg(1, 512, socket.MSG_ERRQUEUE)
@@ -255,18 +255,17 @@ class UdpSocket(asyncio.DatagramProtocol):
                 self._not_sent(Endpoint(address[0], address[1]), reason)
 
     def _not_sent(self, to: Endpoint, reason: str) -> None:
-        """What was sent there is lost; without a reason it is no more than that."""
+        """A datagram is lost; without a reason it is only counted."""
         self._owner.counters["send_errors"] += 1
         if reason:
-            # Not at once: whoever sends something does not yet know what it sent.
+            # Not at once: the sender has not stored its transaction yet.
             loop = asyncio.get_running_loop()
             for place in {to, self._names.get(to, to)}:
-                loop.call_soon(self._owner.tell_unreachable, self, reason, place)
+                loop.call_soon(self._owner.report_unreachable, self, reason, place)
 
 
 def icmp_error(error: bytes) -> str:
-    """What an extended error of the kernel's (ip(7)) says, in words; empty unless it is that a destination cannot be
-    reached."""
+    """The text of an extended error of the kernel (ip(7)); empty unless a destination is unreachable."""
     number, *origin = ERROR.unpack_from(error)
     if UNREACHABLE.get(origin[0]) != origin[1] or tuple(origin) == FRAGMENTATION_NEEDED:
         return ""
