@@ -112,7 +112,7 @@ async def test_busy(tmp_path: Path) -> None:
         assert await placer.told() == InviteRefused(number, 486, "Busy Here", f"127.0.0.1:{port}: Q.850;cause=17")
 
 
-async def test_nobody_answers_and_we_cancel(tmp_path: Path) -> None:
+async def test_an_unanswered_call_is_cancelled(tmp_path: Path) -> None:
     called = Scenario().recv("INVITE").send("180 Ringing").recv("CANCEL").answer("200 OK")
     called.send("487 Request Terminated", cseq="1 INVITE").recv("ACK")
     async with placing() as placer, sipp(called, tmp_path) as port:
@@ -169,7 +169,7 @@ async def test_early_media_and_the_prack_that_it_demands(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
-async def test_sipp_offers_anew_and_hangs_up(method: str, tmp_path: Path) -> None:
+async def test_sipp_sends_a_reinvite_and_hangs_up(method: str, tmp_path: Path) -> None:
     called = Scenario().recv("INVITE").send("200 OK", sdp=True).recv("ACK").request(method, 1, sdp=True)
     if method == "INVITE":
         called.provisional().response(200, ("Content-Type", "application/sdp")).request("ACK", 1)
@@ -234,7 +234,7 @@ async def test_calls_survive_lost_datagrams(tmp_path: Path) -> None:
         assert accepted == ended == placed
 
 
-async def test_nobody_listens_by_tcp() -> None:
+async def test_a_tcp_port_without_a_listener_refuses_the_call() -> None:
     async with placing() as placer:
         number = placer.place(9, ";transport=tcp")
         refused = await placer.told()

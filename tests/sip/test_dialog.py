@@ -159,13 +159,13 @@ def test_another_port_counts_where_answers_are_asked_for_there(via: str, direct:
         ("sip:ann@192.0.2.10:5062", {"flow": Wire(transport="tcp")}, False),
     ],
 )
-def test_a_registration_of_the_same_contact_tells_where_the_phone_is(uri: str, more: Any, moved: bool) -> None:
+def test_a_register_of_the_same_contact_moves_the_source(uri: str, more: Any, moved: bool) -> None:
     dialog, flow = new(**more), Wire()
     dialog.contact_registered(uri, NAT, flow)
     assert (dialog.source == NAT, dialog.flow is flow, dialog.direct) == (moved, moved, moved)
 
 
-def test_who_is_the_peer() -> None:
+def test_hosts_that_count_as_the_peer() -> None:
     dialog = new(source=NAT, route_set=("<sip:192.0.2.1;lr>",))
     for host in (NAT.host, "192.0.2.10", "192.0.2.1"):
         assert dialog.is_peer(Endpoint(host, 1))

@@ -271,7 +271,7 @@ async def test_a_certificate_that_cannot_be_used_changes_nothing(start: Start, t
         await server.endpoint.prepare(SipSettings(port=0, tls_certificate_file=tmp_path / "none"))
 
 
-async def test_a_phone_that_registers_as_it_should_is_told_of_once(start: Start) -> None:
+async def test_a_phones_registration_is_logged_once(start: Start) -> None:
     phones = (PhoneSettings(user="+15550002", password="secret"),)
     phone = await (await start(SipSettings(port=0, phones=phones))).phone()
     registers = partial(register, phone, Caller())

@@ -165,7 +165,7 @@ def test_a_call_of_a_device_in_the_field_is_taken_and_ended(bench: Bench, device
 
 @pytest.mark.parametrize("name", ['"Jürgen"', "Jürgen"])
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
-def test_a_name_in_either_encoding_is_told_as_it_is_meant(bench: Bench, name: str, encoding: str) -> None:
+def test_a_display_name_in_either_encoding_is_decoded(bench: Bench, name: str, encoding: str) -> None:
     device = Device("NAME <sip:101@192.0.2.1>", "101")
     bench.receive(device.request("INVITE", body=OFFER).replace(b"NAME", name.encode(encoding)))
     invite = bench.event()

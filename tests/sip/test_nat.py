@@ -74,7 +74,7 @@ def hung_up(bench: Bench, dialog: DialogId) -> Endpoint:
         ("sip:ann@192.0.2.77:5090", NAT, True, True, PROXY),
     ],
 )
-def test_requests_go_where_the_peers_messages_come_from_unless_a_route_was_recorded(
+def test_requests_go_to_the_peers_source_unless_a_route_was_recorded(
     bench: Bench, contact: str, source: Endpoint, rport: bool, route: bool, there: Endpoint
 ) -> None:
     dialog = Phone(bench, f"Contact: <{contact}>", source, rport).call(*((ROUTE,) if route else ()))
@@ -168,7 +168,7 @@ def test_a_large_request_by_tcp_does_not_take_a_dialog_off_udp(bench: Bench) -> 
         (PEER, "sip:bob@192.0.2.10:5080", False, Endpoint("192.0.2.10", 5080)),
     ],
 )
-def test_who_is_called_is_spoken_to_where_it_answered(
+def test_requests_to_a_called_peer_go_where_it_answered(
     bench: Bench, where: Endpoint, contact: str, registered: bool, there: Endpoint
 ) -> None:
     uri = "sip:ann@192.168.1.5:5062" if registered else "sip:bob@192.0.2.10:5062"
@@ -240,7 +240,7 @@ def test_a_call_goes_on_where_its_phone_has_registered_since(
     assert hung_up(bench, dialog) == there
 
 
-def test_a_call_by_tcp_goes_on_by_the_connection_by_which_its_phone_has_registered_since(bench: Bench) -> None:
+def test_a_call_over_tcp_uses_the_connection_of_the_phones_last_register(bench: Bench) -> None:
     bench.caller.phone = "ann"
     caller, first, second = Caller(transport="TCP"), Wire("tcp"), Wire("tcp")
     bench.receive(caller.request("INVITE", OFFER, (PRIVATE,)), first, NAT)
@@ -300,7 +300,7 @@ def test_a_bye_that_was_answered_is_not_sent_anywhere_else(bench: Bench) -> None
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_refresh_without_an_answer_goes_the_other_way_before_the_call_is_given_up(
+def test_a_refresh_without_a_response_is_sent_to_the_other_address_first(
     bench: Bench, clock: HandClock, there: bool
 ) -> None:
     dialog = Phone(bench).call("Supported: timer", "Session-Expires: 600;refresher=uas", UPDATES)
@@ -330,7 +330,7 @@ def test_a_refresh_by_reinvite_is_confirmed_where_it_was_answered(bench: Bench, 
     assert sent_to(bench) == [("ACK", NAT)]
 
 
-def test_a_refresh_that_finds_nobody_while_we_hang_up_is_not_sent_again(bench: Bench, clock: HandClock) -> None:
+def test_a_refresh_without_a_response_is_not_repeated_after_our_bye(bench: Bench, clock: HandClock) -> None:
     dialog = Phone(bench).call("Supported: timer", "Session-Expires: 600;refresher=uas", UPDATES)
     clock.advance(300.1)
     (update,) = bench.wire.take()

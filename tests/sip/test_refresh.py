@@ -84,7 +84,7 @@ def test_where_there_is_no_update_we_reinvite_with_the_same_description(bench: B
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["a call of ours", "a call to us"])
-def test_the_answer_to_our_reinvite_is_told(bench: Bench, clock: HandClock, ours: bool) -> None:
+def test_the_answer_to_our_reinvite_is_reported(bench: Bench, clock: HandClock, ours: bool) -> None:
     number = call(bench, WE_REFRESH)[0] if ours else taken(bench, "Supported: timer", THEY_REFRESH)[0]
     moved = ANSWER.replace("4000", "4242") + "a=inactive\r\n"
     for answer in (ANSWER, moved):
@@ -126,7 +126,7 @@ def test_a_refresh_that_brings_no_answer_leaves_the_call_as_it_was(
     assert bench.wire.take()[-1].startswith("INVITE "), "and on"
 
 
-def test_the_answer_to_a_refresh_of_a_call_that_we_have_ended_is_told_to_nobody(bench: Bench, clock: HandClock) -> None:
+def test_the_answer_to_a_refresh_is_not_reported_after_our_end(bench: Bench, clock: HandClock) -> None:
     number, _ = call(bench, WE_REFRESH)
     clock.advance(300)
     (invite,) = bench.wire.take()
@@ -181,7 +181,7 @@ def test_of_calls_to_us_the_caller_refreshes_where_it_can(bench: Bench, clock: H
     assert bench.event() == DialogEnded(number, "error", "session expired")
 
 
-def test_of_calls_to_us_we_refresh_where_we_are_told_to(bench: Bench, clock: HandClock) -> None:
+def test_as_uas_we_refresh_if_the_uac_asks_for_it(bench: Bench, clock: HandClock) -> None:
     _, _, ok = taken(bench, "Supported: timer", THEY_REFRESH, UPDATES)
     assert header(ok, "Session-Expires") == "600;refresher=uas"
     clock.advance(300)

@@ -114,19 +114,19 @@ def test_a_provisional_response_does_not_put_off_the_end_of_a_request() -> None:
     assert (transaction.ends_at, transaction.repeats_at) == (TRANSACTION_TIME, 20 + T2)
 
 
-def test_a_failure_is_acknowledged_each_time_and_told_once() -> None:
+def test_a_failure_is_acknowledged_each_time_and_passed_once() -> None:
     transaction, actions = through(INVITE_CLIENT, Input.FAILURE, Input.FAILURE, Input.PROVISIONAL)
     assert actions == [Do.ACKNOWLEDGE, Do.PASS, Do.ACKNOWLEDGE]
     assert through(CLIENT, Input.FAILURE, Input.FAILURE)[1] == [Do.PASS]
     assert transaction.live is False
 
 
-def test_each_2xx_to_an_invite_is_told_and_others_once() -> None:
+def test_each_2xx_to_an_invite_is_passed_and_others_once() -> None:
     assert through(INVITE_CLIENT, *[Input.SUCCESS] * 3)[1] == [Do.PASS, Do.PASS_REPEATED, Do.PASS_REPEATED]
     assert through(CLIENT, *[Input.SUCCESS] * 3)[1] == [Do.PASS]
 
 
-def test_no_response_and_nobody_there_are_told_once() -> None:
+def test_a_timeout_or_an_unreachable_peer_is_passed_once() -> None:
     for machine in (INVITE_CLIENT, CLIENT):
         assert through(machine, Input.END, Input.END)[1] == [Do.TIME_OUT]
         assert through(machine, Input.UNREACHABLE, Input.END)[1] == [Do.FAIL]
@@ -141,7 +141,7 @@ def test_a_request_that_comes_again_gets_the_last_response() -> None:
         assert through(INVITE_SERVER, response, Input.REQUEST)[1] == [Do.PASS, Do.SEND]
 
 
-def test_an_invite_that_nobody_answers_expires_once() -> None:
+def test_an_unanswered_invite_expires_once() -> None:
     transaction, actions = through(INVITE_SERVER, Input.END)
     assert (actions, transaction.next_deadline, transaction.live) == ([Do.EXPIRE], inf, True)
     assert transaction.apply(Input.FAILURE, 0) == (Do.PASS,)
@@ -153,7 +153,7 @@ def test_a_2xx_is_confirmed_by_its_ack_or_not() -> None:
     assert through(INVITE_SERVER, Input.SUCCESS, Input.END)[1] == [Do.PASS, Do.NO_ACK]
 
 
-def test_a_transaction_may_be_told_to_be_quiet_to_last_and_to_end() -> None:
+def test_repeats_can_be_stopped_and_the_end_set() -> None:
     transaction = Transaction(INVITE_CLIENT, 0, reliable=False)
     transaction.stop_repeating()
     assert repeats(transaction) == []

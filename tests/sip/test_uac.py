@@ -159,7 +159,7 @@ def test_a_2xx_that_comes_again_is_confirmed_again(bench: Bench, clock: HandCloc
 
 
 @pytest.mark.parametrize("status", ["486 Busy Here", "404 Not Found", "600 Busy Everywhere", "302 Moved"])
-def test_a_refusal_is_confirmed_and_told(bench: Bench, status: str) -> None:
+def test_a_failure_is_acknowledged_and_reported(bench: Bench, status: str) -> None:
     number = place(bench)
     invite = invite_of(bench)
     bench.answer(invite, status, "them", headers=('Reason: Q.850;cause=17;text="busy"', "Contact: <tel:+1555>"))
@@ -328,7 +328,7 @@ def test_the_route_of_the_2xx_is_taken_in_reverse(bench: Bench) -> None:
         assert to == Endpoint("p2.example.com", 5060)
 
 
-def test_who_was_found_elsewhere_than_its_uri_says_stays_there(bench: Bench) -> None:
+def test_a_target_found_at_another_address_than_its_uri_stays_there(bench: Bench) -> None:
     where = Endpoint("203.0.113.9", 40000)
     bench.targets = [Target("sip:bob@192.168.1.5:5062", where, "udp")]
     number = place(bench)
@@ -344,7 +344,7 @@ def test_a_2xx_without_usable_contact_is_confirmed_where_it_was_asked(bench: Ben
     assert bench.wire.take_lines() == [f"ACK {URI} SIP/2.0"]
 
 
-def test_a_2xx_with_broken_sdp_is_told_without_it(bench: Bench) -> None:
+def test_a_2xx_with_malformed_sdp_is_reported_without_it(bench: Bench) -> None:
     number = place(bench)
     bench.answer(invite_of(bench), "200 OK", "them", "nonsense")
     assert bench.event() == InviteAccepted(number, None)
@@ -448,9 +448,7 @@ def test_a_challenge_is_answered_also_for_the_bye(bench: Bench, status: str, ask
 
 
 @pytest.mark.parametrize("reliable", [False, True])
-def test_a_fork_that_rings_is_challenged_and_answers_under_one_tag_sees_each_number_once(
-    bench: Bench, reliable: bool
-) -> None:
+def test_a_fork_that_challenges_under_its_tag_sees_each_number_once(bench: Bench, reliable: bool) -> None:
     number = place(bench, credentials=Credentials("ann", "secret"))
     first = invite_of(bench)
     bench.answer(first, "183 Progress", "one", headers=("Require: 100rel", "RSeq: 1") if reliable else ())
@@ -467,7 +465,7 @@ def test_a_fork_that_rings_is_challenged_and_answers_under_one_tag_sees_each_num
     assert header(ack, "CSeq").split()[0] == header(second, "CSeq").split()[0]
 
 
-def test_an_invite_of_the_called_peers_that_begins_a_dialog_anew_is_refused(bench: Bench) -> None:
+def test_an_invite_of_the_called_peer_with_the_dialogs_tags_is_refused(bench: Bench) -> None:
     _, peer = establish(bench)
     peer.to_tag = ""
     assert bench.refused(peer.request("INVITE", OFFER)).status == 482
@@ -483,7 +481,7 @@ def test_wrong_credentials_are_refused_after_one_try(bench: Bench) -> None:
     assert gone(bench)
 
 
-def test_a_challenge_to_nobody_is_a_refusal(bench: Bench) -> None:
+def test_a_challenge_without_credentials_is_a_failure(bench: Bench) -> None:
     number = place(bench)
     bench.answer(invite_of(bench), "407 Who", "them", headers=('Proxy-Authenticate: Digest realm="r", nonce="n"',))
     assert bench.event() == InviteRefused(number, 407, "Who", "192.0.2.10:5062")
@@ -574,7 +572,7 @@ def test_when_all_are_dead_the_last_says_how(bench: Bench, clock: HandClock) -> 
     assert bench.event() == InviteRefused(number, 503, "Service Unavailable", detail, responded=False, unreachable=True)
 
 
-def test_an_address_that_cannot_be_reached_fails_what_was_sent_there_and_has_no_response(bench: Bench) -> None:
+def test_requests_without_a_response_to_an_unreachable_address_fail(bench: Bench) -> None:
     first, _ = place_at(bench, [FIRST])
     second, invite = place_at(bench, [SECOND])
     third, ringing = place_at(bench, [FIRST])
@@ -602,7 +600,7 @@ def test_an_address_is_the_same_however_it_is_written(bench: Bench) -> None:
     assert bench.event().dialog == number
 
 
-def test_a_target_that_refuses_datagrams_is_given_up_at_once_where_there_is_another(bench: Bench) -> None:
+def test_a_target_that_refuses_datagrams_is_skipped_if_there_is_another(bench: Bench) -> None:
     place_at(bench, [FIRST, SECOND])
     bench.fail_flow("Connection refused", FIRST.endpoint)
     assert invite_of(bench).startswith(f"INVITE {SECOND.uri} ")
@@ -621,7 +619,7 @@ def test_a_hangup_between_targets_ends_it(bench: Bench, clock: HandClock) -> Non
     assert bench.events == []
 
 
-def test_a_call_that_nobody_can_be_found_for_is_refused(bench: Bench) -> None:
+def test_a_call_without_a_target_is_refused(bench: Bench) -> None:
     number = place(bench, uri="tel:+1555")
     assert bench.event() == InviteRefused(number, 404, "Not Found", "a tel URI names no host to call", responded=False)
     assert gone(bench)

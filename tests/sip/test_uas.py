@@ -17,7 +17,7 @@ def ring(bench: Bench, caller: Caller, body: str = OFFER, headers: tuple[str, ..
     return invite.dialog
 
 
-def test_who_demands_it_gets_a_180_that_is_repeated_until_its_prack(bench: Bench, clock: HandClock) -> None:
+def test_a_required_reliable_180_is_repeated_until_its_prack(bench: Bench, clock: HandClock) -> None:
     caller = Caller()
     dialog = ring(bench, caller)
     (ringing,) = bench.wire.take()
@@ -68,7 +68,7 @@ def test_without_its_prack_the_call_ends(bench: Bench, clock: HandClock) -> None
 
 
 @pytest.mark.parametrize("headers", [("Supported: 100rel",), ()])
-def test_who_does_not_demand_it_gets_a_plain_180(bench: Bench, clock: HandClock, headers: tuple[str, ...]) -> None:
+def test_without_required_100rel_the_180_is_plain(bench: Bench, clock: HandClock, headers: tuple[str, ...]) -> None:
     ring(bench, Caller(), headers=headers)
     (ringing,) = bench.wire.take()
     assert "RSeq" not in ringing
@@ -91,7 +91,7 @@ def test_a_cancel_ends_the_repeating(bench: Bench, clock: HandClock) -> None:
     assert isinstance(bench.event(), DialogEnded)
 
 
-def test_who_calls_by_name_and_on_whose_behalf_is_told(bench: Bench) -> None:
+def test_display_name_and_identity_headers_are_reported(bench: Bench) -> None:
     identity = ("P-Asserted-Identity: <sip:+1999@carrier>", "Diversion: <sip:+1888@carrier>;reason=no-answer")
     bench.receive(Caller().request("INVITE", OFFER, (*identity, "Subject: x", "X-One: 1")))
     invite = bench.event()

@@ -100,7 +100,7 @@ def test_responses_go_to_the_source_when_rport_asks_and_say_what_was_seen(bench:
     assert ";received=192.0.2.10;rport=5062" in header(text, "Via")
 
 
-def test_an_invite_is_repeated_without_a_second_call_and_gets_the_last_response_again(bench: Bench) -> None:
+def test_a_retransmitted_invite_gets_the_last_response_and_makes_no_call(bench: Bench) -> None:
     caller = Caller()
     invite = caller.request("INVITE", OFFER)
     bench.receive(invite)
@@ -138,7 +138,7 @@ def test_an_invite_that_comes_by_two_ways_is_taken_once(bench: Bench) -> None:
 
 @pytest.mark.parametrize("state", ["ringing", "answered", "up", "offering"])
 @pytest.mark.parametrize("number", [1, 9])
-def test_a_call_that_is_begun_anew_in_the_same_dialog_is_refused(bench: Bench, state: str, number: int) -> None:
+def test_a_second_invite_with_the_tags_of_a_dialog_is_refused(bench: Bench, state: str, number: int) -> None:
     caller = Caller()
     dialog = ring(bench, caller)
     if state != "ringing":
@@ -218,7 +218,7 @@ def test_our_hangup_is_a_bye_to_the_contact_with_its_reason(bench: Bench, clock:
     assert bench.events == []
 
 
-def test_a_bye_that_nobody_answers_is_forgotten(bench: Bench, clock: HandClock) -> None:
+def test_a_bye_without_a_response_is_forgotten(bench: Bench, clock: HandClock) -> None:
     bench.perform(EndDialog(establish(bench, Caller())))
     clock.advance(70)
     assert bench.dialogs.sizes == EMPTY
@@ -301,7 +301,7 @@ def test_a_cancel_of_nothing_is_481(bench: Bench) -> None:
     assert bench.wire.take_lines() == ["481 Call/Transaction Does Not Exist"]
 
 
-def test_an_invite_that_nobody_answers_expires(bench: Bench, clock: HandClock) -> None:
+def test_an_unanswered_invite_expires(bench: Bench, clock: HandClock) -> None:
     dialog = ring(bench, Caller(), headers=("Expires: 20",))
     bench.wire.take()
     clock.advance(21)
@@ -350,7 +350,7 @@ def test_a_late_offer_gets_its_answer_with_the_ack(bench: Bench) -> None:
     assert ack.answer.media[0].port == 4000
 
 
-def test_a_late_answer_that_is_not_sdp_is_told_as_none_and_counted(bench: Bench) -> None:
+def test_an_answer_in_the_ack_that_is_not_sdp_is_dropped_and_counted(bench: Bench) -> None:
     caller = Caller()
     bench.receive(caller.request("INVITE"))
     dialog = bench.event().dialog
@@ -408,7 +408,7 @@ def test_a_second_offer_has_to_wait_for_the_first(bench: Bench, first: str, seco
 
 @pytest.mark.parametrize("body", [OFFER, ""], ids=["with an offer", "late offer"])
 @pytest.mark.parametrize("there", ["200 OK", "501 Not Implemented", "481 Who", ""])
-def test_a_reinvite_that_is_never_confirmed_ends_a_call_only_if_the_peer_is_gone(
+def test_a_reinvite_without_an_ack_ends_a_call_only_if_the_peer_is_gone(
     bench: Bench, clock: HandClock, body: str, there: str
 ) -> None:
     caller = Caller()
@@ -588,7 +588,7 @@ def test_a_request_with_another_to_tag_is_not_of_this_dialog(bench: Bench, metho
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["outside a dialog", "inside"])
-def test_options_tell_what_we_can(bench: Bench, inside: bool) -> None:
+def test_options_get_our_capabilities(bench: Bench, inside: bool) -> None:
     caller = Caller()
     if inside:
         establish(bench, caller)
@@ -763,7 +763,7 @@ def test_two_flows_do_not_mix(bench: Bench) -> None:
 RELAY = ("Content-Type: application/dtmf-relay",)
 
 
-def test_a_key_in_an_info_is_told_once_and_answered(bench: Bench) -> None:
+def test_a_digit_in_an_info_is_reported_once_and_answered(bench: Bench) -> None:
     caller = Caller()
     dialog = establish(bench, caller)
     bench.wire.take()

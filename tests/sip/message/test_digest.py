@@ -176,7 +176,7 @@ def test_our_challenges_are_answered_and_checked() -> None:
     assert parse_digest(GUARD.challenges(100, stale=True)[0])["stale"] == "true"
 
 
-def test_expired_and_foreign_nonces_are_stale_and_only_for_who_knows_the_password() -> None:
+def test_expired_and_unknown_nonces_are_stale_only_with_the_right_password() -> None:
     late = 100 + NONCE_LIFETIME + 1
     assert check(credentials(), late) == check(credentials(), 99) == "stale"
     assert check(credentials(), guard=DigestServer("trunkline", b"x" * 32)) == "stale"
@@ -237,13 +237,13 @@ HOSTS = frozenset({"pbx.example"})
         ("INVITE", "*", CALL, None),
     ],
 )
-def test_what_credentials_are_for_is_who_is_called_at_whose_server(
+def test_credentials_are_for_the_called_user_at_our_server(
     method: str, claimed: str, uri: str, cover: str | None
 ) -> None:
     assert covered(claimed, method, uri, HOSTS) == cover
 
 
-def test_credentials_without_a_user_are_good_once_and_for_who_knows_the_password() -> None:
+def test_credentials_without_a_user_are_valid_once() -> None:
     def verdict(password: str) -> AuthResult:
         client = DigestClient(Credentials("ann", password), lambda: "c")
         assert client.challenged([("www-authenticate", GUARD.challenges(100)[0])])

@@ -120,7 +120,7 @@ def test_a_trunk_says_where_its_numbers_are(
     assert called_number(trunk, invite) == number
 
 
-def test_a_registered_user_that_is_a_number_is_the_number_called_whatever_to_says() -> None:
+def test_a_registered_user_that_is_a_number_is_the_called_number() -> None:
     trunk = TrunkSettings(name="t", targets=("sip:192.0.2.1",), username="+12015550100")
     invite = replace(INVITE, to_user="+12015550100", to_uri=TO)
     assert called_number(trunk, invite) == "+12015550100", "To has the number that was called before a diversion"

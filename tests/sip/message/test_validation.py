@@ -262,7 +262,7 @@ def test_the_last_via_is_marked_with_what_was_seen_of_its_sender(via: str, marke
     assert (header(text, "Via"), there) == (bare + marked, target)
 
 
-def test_a_via_that_cannot_be_read_is_sent_back_as_it_came_to_where_it_came_from() -> None:
+def test_a_malformed_via_is_returned_unchanged_to_its_source() -> None:
     data = GOOD.replace(OURS_TO_TOUCH.encode(), b"SIP/2.0/UDP <10.0.0.1>;rport, " + PROXIES[0].encode())
     text, target = response_to(data)
     vias = [line for line in text.split("\r\n") if line.startswith("Via: ")]

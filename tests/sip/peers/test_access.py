@@ -88,7 +88,7 @@ def test_no_host_makes_a_name_or_number_anonymous(sender: str) -> None:
     assert bench.refused(sender).status == (401 if sender.startswith("bob") else 403)
 
 
-def test_an_anonymous_call_is_challenged_only_where_it_may_be_a_phone_s_or_would_not_be_taken() -> None:
+def test_an_anonymous_call_is_challenged_only_if_it_may_be_of_a_phone() -> None:
     trunks = [{"name": "t", "targets": ["sip:198.51.100.1"], "networks": ["192.0.2.0/24"]}]
     for policy, stranger in (("all", PeerIdentity()), ("none", None), ("loopback", None)):
         bench = Bench(unknown_callers=policy, trunks=trunks)
@@ -127,7 +127,7 @@ def test_credentials_that_name_the_server_alone_are_good_for_one_call() -> None:
     assert bench.counters["auth_failures"] == 0
 
 
-def test_those_that_were_used_are_forgotten_when_they_have_expired_and_bounded_until_then(
+def test_used_credentials_are_bounded_and_forgotten_once_expired(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("trunkline.sip.peers.access.SPENT_LIMIT", 3)
@@ -159,7 +159,7 @@ def test_guessing_is_shut_out_for_a_while() -> None:
     assert bench.counters == {"auth_failures": 3, "auth_banned": 1}
 
 
-def test_a_nonce_of_nobody_s_with_a_wrong_password_counts_as_a_guess() -> None:
+def test_an_unknown_nonce_with_a_wrong_password_counts_as_a_guess() -> None:
     bench = Bench(auth_failures=1)
     forged = bench.answer("ann", "guess").replace(' nonce="', ' nonce="x')
     bench.refused("ann", authorization=forged)
@@ -186,7 +186,7 @@ def test_a_register_needs_a_phone_s_password_and_its_own_address() -> None:
         bench.access.registrant(bench.request("bob", answer, "REGISTER"), ELSEWHERE, 0)
 
 
-def test_where_there_are_no_phones_nobody_registers() -> None:
+def test_without_phones_each_register_is_refused() -> None:
     bench = Bench(phones=[])
     with pytest.raises(Rejection, match="403"):
         bench.access.registrant(bench.request("ann", method="REGISTER"), ELSEWHERE, 0)
@@ -228,7 +228,7 @@ def test_trunks_are_known_by_their_networks_and_by_where_calls_to_them_go() -> N
     assert bench.call("+1555", ELSEWHERE) == PeerIdentity(trunk="a")
 
 
-def test_other_settings_change_who_may_call_and_keep_what_was_learned_and_who_is_shut_out() -> None:
+def test_new_settings_keep_learned_addresses_and_bans() -> None:
     bench = Bench(
         auth_failures=1, trunks=[{"name": "a", "targets": ["sip:a.test"]}, {"name": "b", "targets": ["sip:b"]}]
     )

@@ -61,7 +61,7 @@ def asking(clock: HandClock) -> Asking:
     return Asking(clock)
 
 
-def test_a_request_says_who_asks_and_goes_to_the_target(asking: Asking) -> None:
+def test_a_request_has_our_address_and_goes_to_the_target(asking: Asking) -> None:
     asking.send(method="REGISTER", headers=(("Expires", "60"),))
     ((text, to),) = asking.wire.sent
     assert to == PEER
@@ -86,7 +86,7 @@ def test_the_final_response_comes_once_and_nothing_stays(asking: Asking, clock: 
     assert asking.wire.take() == []
 
 
-def test_after_our_patience_it_is_forgotten(asking: Asking, clock: HandClock) -> None:
+def test_after_the_timeout_a_request_is_forgotten(asking: Asking, clock: HandClock) -> None:
     asking.send()
     clock.advance(4.9)
     assert (asking.finals, len(asking.client)) == ([], 1)
@@ -100,7 +100,7 @@ def test_after_our_patience_it_is_forgotten(asking: Asking, clock: HandClock) ->
     assert len(asking.finals) == 1
 
 
-def test_what_could_not_be_sent_is_answered_by_ourselves(asking: Asking) -> None:
+def test_a_request_that_cannot_be_sent_gets_our_own_500(asking: Asking) -> None:
     asking.fault = ValueError("no way")
     asking.send()
     (final,) = asking.finals
@@ -116,7 +116,7 @@ def test_the_connection_of_a_target_is_taken_where_it_has_one(asking: Asking) ->
     assert own.take_lines() == ["OPTIONS sip:ann@192.0.2.10 SIP/2.0"]
 
 
-def test_a_stop_forgets_all_and_tells_nobody(asking: Asking, clock: HandClock) -> None:
+def test_a_stop_forgets_all_requests_without_a_response(asking: Asking, clock: HandClock) -> None:
     asking.send()
     asking.send(call_id="c2")
     assert len(asking.client) == 2

@@ -114,7 +114,7 @@ def test_all_events_with_a_description_wait_one_after_another() -> None:
     assert bench.passed == [event for kind in kinds for event in (kind(placed), KEY)]
 
 
-def test_an_application_that_has_done_with_a_dialog_hears_no_more_of_it() -> None:
+def test_a_dialog_that_the_application_has_ended_has_no_more_events() -> None:
     bench = Bench()
     bench.send(InviteProgressed(ONE, 183, "", sdp("a.example")), KEY, KEY)
     bench.react = lambda event: bench.hosts.forget(event.dialog)
@@ -140,7 +140,7 @@ def test_what_waits_is_bounded() -> None:
         st.tuples(st.sampled_from([ONE, TWO]), st.sampled_from(["name", "address", "key"])) | st.just(None), max_size=30
     )
 )
-def test_whatever_happens_all_is_told_once_and_in_the_dialog_s_order(steps: list[tuple[DialogId, str] | None]) -> None:
+def test_events_come_once_and_in_order_of_their_dialog(steps: list[tuple[DialogId, str] | None]) -> None:
     bench = Bench()
     sent: dict[DialogId, list[str]] = {ONE: [], TWO: []}
     for number, step in enumerate(steps):

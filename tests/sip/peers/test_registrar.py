@@ -144,7 +144,7 @@ def test_a_phone_that_takes_answers_where_it_sends_from_is_called_there() -> Non
     assert phone.registrar.bindings("ann", 0)[0].target().endpoint == SOURCE
 
 
-def test_a_path_is_told_and_taken() -> None:
+def test_a_path_is_stored_and_returned() -> None:
     phone = Phone("tcp")
     told = phone.register("Contact: <sip:ann@10.0.0.2>", "Path: <sip:edge.example.com;lr>", "Supported: path")
     assert ("Path", "<sip:edge.example.com;lr>") in told

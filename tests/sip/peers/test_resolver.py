@@ -202,7 +202,7 @@ async def test_a_host_of_media_is_waited_for_no_longer_than_a_caller_may_wait(
     assert found.empty()
 
 
-async def test_calls_whose_hosts_nobody_knows_hold_up_no_other_and_go_on_without(
+async def test_calls_with_unknown_media_hosts_delay_no_others_and_go_on(
     silent_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patience = asyncio.Event()
@@ -245,7 +245,7 @@ async def test_names_with_a_port_or_without_srv_are_left_to_the_system(dns_port:
     assert await places(dns_port, "sip:192.0.2.9:5070") == (["192.0.2.9:5070"], 3600)
 
 
-async def test_a_look_up_that_fails_is_told_and_the_trunk_starts_without() -> None:
+async def test_a_look_up_that_fails_is_logged_and_the_trunk_starts() -> None:
     found: asyncio.Queue[Sequence[Target]] = asyncio.Queue()
     lookups = TargetResolver(
         settings(free_ports(1), connect_timeout=0.05), lambda _trunk, targets: found.put_nowait(targets)
@@ -259,7 +259,7 @@ async def test_a_look_up_that_fails_is_told_and_the_trunk_starts_without() -> No
     ]
 
 
-async def test_a_fault_of_ours_ends_neither_a_trunks_look_ups_nor_leaves_a_call_waiting(
+async def test_an_exception_ends_no_look_ups_and_leaves_no_call_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found, again = Counter[str](), asyncio.Event()

@@ -68,7 +68,7 @@ def test_a_trunk_is_tried_at_its_targets_in_order() -> None:
     assert Bench().targets("trunk", "none", "1") == Unreachable(404, "Not Found", "no such trunk")
 
 
-def test_a_trunk_with_an_account_is_told_it() -> None:
+def test_a_trunk_with_an_account_gets_its_credentials() -> None:
     assert Bench().targets("trunk", "closed", "1") == [
         Target(
             "sips:1@[2001:db8::1]",

@@ -101,7 +101,7 @@ def carrier(bench: Bench) -> Carrier:
     return Carrier(bench)
 
 
-def test_targets_are_asked_after_and_any_answer_will_do(carrier: Carrier) -> None:
+def test_targets_get_options_and_any_response_means_up(carrier: Carrier) -> None:
     texts = carrier.take()
     assert [text.split("\r\n", 1)[0] for text in texts] == [
         "OPTIONS sip:192.0.2.1 SIP/2.0",
@@ -252,7 +252,7 @@ def test_a_trunk_with_an_account_asks_in_its_name(bench: Bench) -> None:
     assert header(carrier.take()[0], "From").startswith("<sip:me@192.0.2.1>;tag=")
 
 
-def test_targets_that_were_there_stay_as_they_are_when_names_are_looked_up_again(bench: Bench) -> None:
+def test_known_targets_keep_their_state_after_another_look_up(bench: Bench) -> None:
     carrier = Carrier(bench)
     carrier.wait(41, ["192.0.2.2"])
     first, second = (place.endpoint for place in carrier.trunks.status[0].targets)
@@ -304,7 +304,7 @@ def test_only_the_realm_of_the_settings_sees_the_password_at_work(bench: Bench) 
     assert carrier.changes == [("registration_failed", "carrier", "192.0.2.1:5060: 401 Unauthorized")]
 
 
-def test_a_wrong_password_is_tried_again_ever_later_and_told_once(bench: Bench, clock: HandClock) -> None:
+def test_a_wrong_password_is_retried_with_growing_waits_and_reported_once(bench: Bench, clock: HandClock) -> None:
     carrier = Carrier(bench, **ACCOUNT)
     times = []
     for _ in range(12):
@@ -359,7 +359,7 @@ def test_at_the_end_our_contact_is_taken_back(bench: Bench, clock: HandClock, an
     assert carrier.trunks.status[0].registered is False
 
 
-def test_who_is_not_registered_leaves_at_once(bench: Bench, clock: HandClock) -> None:
+def test_without_a_registration_nothing_is_to_be_removed(bench: Bench, clock: HandClock) -> None:
     carrier = Carrier(bench, **ACCOUNT)
     carrier.unregister()
     assert carrier.trunks.unregistered

@@ -81,7 +81,7 @@ async def test_messages_go_over_one_tls_connection_both_ways(opened: Open, tmp_p
     assert len(callee.transports.connections.open) == 1
 
 
-async def test_a_peer_with_the_wrong_certificate_is_told_nothing(opened: Open) -> None:
+async def test_a_peer_with_the_wrong_certificate_gets_no_message(opened: Open) -> None:
     callee = await opened(SipSettings(port=0))
     caller = await opened(SipSettings(port=0))
     caller.transports.flow_to("tls", callee.tls, "127.0.0.1").send(MESSAGE, callee.tls)
@@ -91,7 +91,7 @@ async def test_a_peer_with_the_wrong_certificate_is_told_nothing(opened: Open) -
     assert (caller.counters["tls_failures"], caller.counters["send_errors"]) == (1, 1)
 
 
-async def test_nobody_there_is_told(opened: Open) -> None:
+async def test_a_port_without_a_listener_is_reported(opened: Open) -> None:
     side = await opened(SipSettings(port=0))
     for transport in ("tcp", "tls"):
         side.transports.flow_to(transport, Endpoint("127.0.0.1", 1), "a").send(MESSAGE, Endpoint("127.0.0.1", 1))
@@ -116,7 +116,7 @@ async def test_our_connections_are_kept_alive(opened: Open) -> None:
     await callee.counters.reached("keepalives", 3)
 
 
-async def test_who_never_ends_a_handshake_is_cut_off(opened: Open) -> None:
+async def test_a_handshake_that_never_ends_is_closed(opened: Open) -> None:
     side = await opened(SipSettings(port=0, connect_timeout=0.05))
     reader, writer = await asyncio.open_connection("127.0.0.1", side.tls.port)
     writer.write(b"\x16\x03\x01")
@@ -126,7 +126,7 @@ async def test_who_never_ends_a_handshake_is_cut_off(opened: Open) -> None:
     await writer.wait_closed()
 
 
-async def test_half_open_handshakes_are_bounded_and_keep_nobody_out(opened: Open) -> None:
+async def test_half_open_handshakes_are_bounded_and_block_no_peer(opened: Open) -> None:
     side = await opened(SipSettings(port=0, connection_limit=20))
     idle = [await asyncio.open_connection("127.0.0.1", side.tls.port) for _ in range(60)]
     for _, writer in idle:

@@ -48,7 +48,7 @@ def test_text_passes_both_ways_in_any_pieces(tmp_path: Path) -> None:
         ("sip.example.com", "example.com", False),
     ],
 )
-def test_a_certificate_must_name_who_was_called(tmp_path: Path, host: str, name: str, accepted: bool) -> None:
+def test_a_certificate_must_name_the_target(tmp_path: Path, host: str, name: str, accepted: bool) -> None:
     ours = SipSettings(advertised_host=host)
     server_context(ours, tmp_path)
     client, server = channels(ours, SipSettings(tls_ca_file=tmp_path / OWN_FILE), tmp_path, name)
@@ -60,7 +60,7 @@ def test_a_certificate_must_name_who_was_called(tmp_path: Path, host: str, name:
             shake(client, server)
 
 
-def test_a_certificate_of_a_stranger_s_is_refused_unless_nobody_looks(tmp_path: Path) -> None:
+def test_an_untrusted_certificate_is_refused_unless_verification_is_off(tmp_path: Path) -> None:
     client, server = channels(SipSettings(), SipSettings(), tmp_path, "127.0.0.1")
     with pytest.raises(TlsFailed, match="self-signed"):
         shake(client, server)

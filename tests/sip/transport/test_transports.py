@@ -180,7 +180,7 @@ async def udp(opened: Open, request: pytest.FixtureRequest) -> Bench:
     return await opened(SipSettings(port=0, host=request.param, connect_timeout=2))
 
 
-async def test_a_datagram_that_nobody_takes_is_told_of_with_its_address(udp: Bench) -> None:
+async def test_an_undeliverable_datagram_is_reported_with_its_address(udp: Bench) -> None:
     host = udp.transports.local.host
     flow = udp.transports.flow_to("udp", Endpoint(host, CLOSED), "")
     for port in (CLOSED, CLOSED + 1):
@@ -209,7 +209,7 @@ async def test_what_one_peer_refuses_costs_another_no_datagram(udp: Bench) -> No
         ("255.255.255.255", "Permission denied"),
     ],
 )
-async def test_who_cannot_be_sent_to_is_told_of_by_the_name_that_was_sent_to(
+async def test_an_undeliverable_datagram_to_a_name_is_reported_by_the_name(
     opened: Open, host: str, reason: str
 ) -> None:
     bench = await opened(SipSettings(port=0))
@@ -222,7 +222,7 @@ async def test_who_cannot_be_sent_to_is_told_of_by_the_name_that_was_sent_to(
     assert told[1].startswith(reason)
 
 
-async def test_a_datagram_too_long_to_be_sent_is_told_of(udp: Bench) -> None:
+async def test_a_datagram_that_is_too_long_is_reported(udp: Bench) -> None:
     flow = udp.transports.flow_to("udp", udp.transports.local, "")
     flow.send(b"x" * 70_000, udp.transports.local)
     assert await udp.undelivered() == (flow, "Message too long", udp.transports.local)
