@@ -209,7 +209,7 @@ class Reloaded:
             while True:
                 assert (await client.get(f"http://127.0.0.1:{self.server.http_port}/readyz")).status_code == 200
                 lines = [json.loads(line) for line in self.server.log[begun:].splitlines()]
-                told = [line for line in lines if line["event"] in {"settings_reloaded", "settings_need_restart"}]
+                told = [line for line in lines if line["event"].startswith("settings_")]
                 if told:
                     return told
 
