@@ -15,12 +15,13 @@ from picows import WSListener, WSUpgradeRequest, ws_create_server
 
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
-from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
+from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.message_handler import MessageHandler
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Session
 from trunkline.streaming.socket import Sender
+from trunkline.streaming.stream import StreamEnded, StreamStarted
 from trunkline.workers.worker.decoder_client import DecoderProcess
 
 IDENTITY = StreamIdentity(
@@ -95,7 +96,7 @@ async def socket(rounds: int) -> None:
     for batch in range(rounds // 20):
         began = time.process_time()
         for number in range(20):
-            connection.inbound_frame(PACKET, (batch * 20 + number) * 20, 0)
+            connection.stream.inbound_frame(PACKET, (batch * 20 + number) * 20, 0)
         sender.flush()
         spent += time.process_time() - began
         await asyncio.sleep(0.001)  # the reader's turn, not counted

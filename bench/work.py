@@ -40,9 +40,10 @@ from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, PayloadType
 from trunkline.media.engine import BATCH, Engine
 from trunkline.media.rtp.packet import RtpPacket, build
 from trunkline.sdp.values import Endpoint, MediaParams
-from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
+from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
 from trunkline.streaming.socket import Sender
+from trunkline.streaming.stream import StreamEnded, StreamStarted
 from trunkline.workers.worker.decoder_client import DecoderProcess
 
 PAYLOAD = bytes(range(160))
@@ -156,7 +157,7 @@ class Path:
             )
             stream.start()
             await started.wait()
-            self._engine.attach(leg, stream)
+            self._engine.attach(leg, stream.stream)
             self._streams.append(stream)
 
     async def round(self) -> None:
@@ -170,7 +171,7 @@ class Path:
             self._engine._drain_batch(Seconds(self._opened + self._sent * 0.02))
         # What comes back sets no event, and must not pay for one.
         await asyncio.sleep(0)
-        while self._echo and any(stream._handler.messages < self._sent for stream in self._streams):  # noqa: ASYNC110
+        while self._echo and any(stream.stream._handler.messages < self._sent for stream in self._streams):  # noqa: ASYNC110
             await asyncio.sleep(0)
         for _ in range(SLOTS):
             self._engine._run_slot(self._slot, Seconds(0))

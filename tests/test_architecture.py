@@ -142,7 +142,7 @@ def declared(path: Path) -> dict[str, set[str]]:
     """The attributes of each class of an interface."""
     found: dict[str, set[str]] = {}
     for line in path.read_text().splitlines():
-        if begun := re.match(r"cdef class (\w+):", line):
+        if begun := re.match(r"cdef class (\w+)(?:\(.+\))?:", line):
             attributes = found.setdefault(begun[1], set())
         elif stated := re.match(r"    cdef (?:public )?(?:long long|[\w.]+) ([^(]*)$", line):
             attributes.update(stated[1].split(", "))

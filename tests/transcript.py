@@ -10,16 +10,19 @@ import json
 import random
 import sys
 from base64 import b64encode
+from datetime import UTC, datetime
 
 from trunkline.config import MediaSettings, StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, PayloadType, RtpTime, Seconds, Ssrc, StreamSid
 from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.rtp.packet import RtpPacket, build
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
-from trunkline.streaming.message_handler import MessageHandler
+from trunkline.streaming.files import Answer
+from trunkline.streaming.messages import Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
-from trunkline.streaming.playback import Playback
-from trunkline.streaming.session import SendBuffer, Session
+from trunkline.streaming.retry import Disconnect, DisconnectReason
+from trunkline.streaming.session import MessageSink, SendBuffer
+from trunkline.streaming.stream import Stream
 
 PACKETS = 2000
 PEER = Endpoint("127.0.0.1", 4000)
@@ -31,56 +34,51 @@ def say(*what: object) -> None:
     sys.stdout.write(" ".join(repr(part) for part in what) + "\n")
 
 
-class Stream:
-    """A port that does with the pure rooms what `StreamConnection` does, the socket being a transcript."""
+class Transcript(MessageSink):
+    """What an app is sent that reads seldom."""
 
-    inbound = outbound = plays = True
-
-    def __init__(self, settings: StreamSettings) -> None:
-        params = StreamParams("ws://app/", track=Track.BOTH, mode=BidirectionalMode.RTP)
-        identity = StreamIdentity(StreamSid("s"), AccountSid("a"), CallSid("c"), CallSessionId("s"), "+1", "+2")
-        self.session = Session(params, identity, "PCMU", settings)
-        self.playback = Playback("PCMU", prebuffer=60, limit=2, mark_limit=20)
-        self.handler = MessageHandler(params, settings, self.session, self.playback, lambda digits: None)
-        self.outbox = SendBuffer(0.5, 5)
-        for message in self.session.start_messages(0.0):
-            say(message)
-        self.session.anchor(0, 0.0)
-
-    def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
-        """See `LegTap`."""
-        self._tell(self.session.inbound(payload, at, missing), at)
-
-    def outbound_frame(self, payload: bytes, at: int) -> None:
-        """See `LegTap`."""
-        self._tell(self.session.outbound(payload, at), at)
-
-    def _tell(self, message: bytes, at: int) -> None:
+    def media(self, message: bytes, at: int) -> None:
+        """See `MessageSink`."""
         say("media", message)
         self.outbox.media(message, at)
 
-    def digit(self, digit: str) -> None:
-        """See `LegTap`."""
-        say("digit", digit)
+    def control(self, message: bytes) -> None:
+        """See `MessageSink`."""
+        say("control", message)
 
-    def held_up(self, at: int, skipped: int, late: int) -> None:
-        """See `LegTap`."""
 
-    def next_frame(self, at: int) -> bytes | None:
-        """See `LegTap`."""
-        frame = self.playback.next_frame(at)
-        say("frame", frame, self.handler.due_marks(), self.handler.backlog(at), self.playback.rests())
-        return frame
+class HandClock:
+    """A `Clock` that `Call` advances."""
 
-    def leg_changed(self, codec: str, ptime: int) -> None:
-        """See `LegTap`."""
-        self.session.leg_changed(codec)
-        self.playback.leg_changed(codec, ptime)
+    time = 0.0
 
-    def peer_changed(self, codec: str) -> None:
-        """See `LegTap`."""
-        say("peer", codec)
-        self.session.peer_changed(codec)
+    def now(self) -> float:
+        """See `Clock`."""
+        return self.time
+
+    def utc(self) -> datetime:
+        """See `Clock`."""
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class NoDecoder:
+    """A `FileDecoder` that is not asked: the stream is in rtp mode."""
+
+    def decode(self, data: bytes, codec: str, room: int, answer: Answer) -> int | Refusal:
+        """See `FileDecoder`."""
+        raise AssertionError
+
+    def cancel(self, job: int) -> None:
+        """See `FileDecoder`."""
+        raise AssertionError
+
+
+def make_stream(clock: HandClock) -> Stream:
+    """A stream of both tracks."""
+    params = StreamParams("ws://app/", track=Track.BOTH, mode=BidirectionalMode.RTP)
+    identity = StreamIdentity(StreamSid("s"), AccountSid("a"), CallSid("c"), CallSessionId("s"), "+1", "+2")
+    settings = StreamSettings(replay=1, prebuffer=60, playback_limit=2, mark_limit=20, extensions=True)
+    return Stream(params, identity, "PCMU", settings, NoDecoder(), lambda digits: None, clock)
 
 
 class Call:
@@ -101,10 +99,19 @@ class Call:
             local_port=5000,
             first_at=0,
         )
-        self.stream = Stream(StreamSettings(replay=1))
+        self.clock = HandClock()
+        self.stream = make_stream(self.clock)
+        self.stream.begin(self.now)
+        self.connect()
         self.leg.attach(self.stream)
         self.speaks = 0
         self.sequence, self.ssrc, self.held = self.chance.randrange(65536), 7, list[bytes]()
+
+    def connect(self) -> None:
+        """The app has a new socket."""
+        self.stream.socket_released()
+        self.sink = Transcript(SendBuffer(0.5, 5))
+        say("first" if self.stream.opened(self.sink, self.now) else "again")
 
     def packet(self, kind: int, payload: bytes) -> bytes:
         """The peer's next."""
@@ -149,10 +156,10 @@ class Call:
             message = {"event": "media", "media": {"payload": "no base64"}}
         elif whim < 0.35:
             return
-        say("answers", self.stream.handler.text(json.dumps(message).encode(), self.now))
+        self.stream.text(json.dumps(message).encode(), self.now)
 
     def signalling(self) -> None:
-        """Seldom, a re-INVITE."""
+        """Seldom, a re-INVITE, or a lost socket."""
         whim = self.chance.random()
         if whim < 0.01:
             codec = self.chance.choice(list(CODECS))
@@ -165,25 +172,26 @@ class Call:
             self.leg.update(self.params, Seconds(self.now))
         elif whim < 0.02:
             self.leg.inbound.handle_waiting(Seconds(self.now))
+        elif self.stream.waiting:
+            if whim < 0.2:
+                self.connect()
         elif whim < 0.025:
-            say("again", self.stream.session.start_messages(self.now), self.stream.session.replay_messages())
+            say("lost", self.stream.disconnected(Disconnect(DisconnectReason.LOST, "lost"), self.now))
 
     def run(self) -> None:
         """All of it."""
         for _ in range(PACKETS):
             self.now += 0.02
+            self.clock.time = self.now
             self.peer()
             self.app()
             self.signalling()
             say("packet", self.leg.next_packet())
             if self.chance.random() < 0.1:
-                while (waiting := self.stream.outbox.pop()) is not None:
+                while (waiting := self.sink.outbox.pop()) is not None:
                     say("late", waiting)
-        session, playback, outbox = self.stream.session, self.stream.playback, self.stream.outbox
         say(self.leg.report(Seconds(self.now)))
-        say(session.frames, session.missing, session.marks, sorted(session.errors.items()), session.replay.dropped)
-        say(playback.played_ms, playback.cleared_ms, playback.queued_ms, playback.underruns, playback.overruns)
-        say(playback.meter.loudest, playback.meter.samples, outbox.dropped_frames, self.stream.handler.bytes)
+        say(self.stream.report(), self.stream.outcome)
 
 
 if __name__ == "__main__":

@@ -27,9 +27,10 @@ from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.names import Names
 from trunkline.store.records import CallbackRecord, callback_row
 from trunkline.store.store import Store
-from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
+from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.streaming.socket import Sender
+from trunkline.streaming.stream import StreamEnded, StreamStarted
 from trunkline.texml import effects
 from trunkline.texml.cache import FileCache
 from trunkline.texml.fetch import Fetcher

@@ -15,11 +15,12 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.media.audio.decoding import decode
-from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
+from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Refusal
 from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.streaming.socket import Sender
+from trunkline.streaming.stream import StreamEnded, StreamStarted
 
 
 @pytest.fixture

@@ -24,11 +24,12 @@ from trunkline import USER_AGENT
 from trunkline.config import StreamSettings
 from trunkline.demo.server import free_ports
 from trunkline.media.frames import LegTap
-from trunkline.streaming.connection import StreamConnection, StreamEnded, StreamStarted
+from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
 from trunkline.streaming.socket import Sender
+from trunkline.streaming.stream import StreamEnded, StreamStarted
 from trunkline.streaming.throttle import BURST, MESSAGE_PRICE
 
 MakeStream = Callable[..., Any]
@@ -62,7 +63,7 @@ async def test_the_handshake_says_who_we_are_and_offers_nothing(app: Any, make_s
 async def test_the_whole_life_of_a_stream(app: Any, make_stream: MakeStream) -> None:
     stream = make_stream(app.url, track=Track.BOTH)
     connection: StreamConnection = stream.connection
-    port: LegTap = connection
+    port: LegTap = connection.stream
     assert (port.inbound, port.outbound, port.plays) == (True, True, True)
     port.leg_changed("PCMU", 20)
     port.inbound_frame(ULAW, 0, 0)  # not started: nobody hears it
@@ -92,7 +93,7 @@ async def test_the_whole_life_of_a_stream(app: Any, make_stream: MakeStream) -> 
     assert peer.close_code == 1000
     assert await stream.end() == StreamEnded(None, "the call ended")
     assert stream.facts == [StreamStarted(), StreamEnded(None, "the call ended")]
-    report = stream.connection.report()
+    report = stream.connection.stream.report()
     assert (report.frames_sent, report.frames_dropped, report.frames_missing) == (3, 0, 1)
 
 
@@ -110,16 +111,16 @@ async def test_the_byte_order_of_l16_is_the_streams_both_ways(
         l16_endian=asked,
     )
     connection: StreamConnection = stream.connection
-    connection.leg_changed("L16/8000", 20)
+    connection.stream.leg_changed("L16/8000", 20)
     await stream.open()
     peer = await app.connection()
     await past_opening(peer)
-    connection.inbound_frame(b"".join(sample.to_bytes(2, "little", signed=True) for sample in samples), 0, 0)
+    connection.stream.inbound_frame(b"".join(sample.to_bytes(2, "little", signed=True) for sample in samples), 0, 0)
     sent = b"".join(sample.to_bytes(2, order, signed=True) for sample in samples)
     assert b64decode((await receive(peer))["media"]["payload"]) == sent
     await say(peer, event="media", media={"payload": b64encode(sent).decode()})
-    await until(lambda: stream.connection.report().bytes_received == 320)
-    assert connection.next_frame(0) == b"".join(sample.to_bytes(2, "little", signed=True) for sample in samples)
+    await until(lambda: stream.connection.stream.report().bytes_received == 320)
+    assert connection.stream.next_frame(0) == b"".join(sample.to_bytes(2, "little", signed=True) for sample in samples)
     connection.close("done")
     await stream.end()
 
@@ -219,7 +220,7 @@ async def test_tls_with_a_configured_ca(run_app: Any, make_stream: MakeStream, t
         peer = await app.connection()
         await past_opening(peer)
         for number in range(50):
-            stream.connection.inbound_frame(ULAW, number * 20, 0)
+            stream.connection.stream.inbound_frame(ULAW, number * 20, 0)
         payloads = [b64decode((await receive(peer))["media"]["payload"]) for _ in range(50)]
         stream.connection.close("done")
         assert (await receive(peer))["event"] == "stop"
@@ -418,18 +419,18 @@ async def test_in_mp3_mode_a_file_is_played_and_its_mark_comes_back(app: Any, ma
     stream = make_stream(app.url)
     await stream.open()
     connection = stream.connection
-    connection.leg_changed("PCMU", 20)
+    connection.stream.leg_changed("PCMU", 20)
     peer = await app.connection()
     await past_opening(peer)
     await say(peer, event="media", media={"payload": b64encode(mp3(seconds=0.1)).decode()})
     await say(peer, event="mark", mark={"name": "end"})
-    await until(lambda: connection.report().queued_ms == 100)
-    frames = [connection.next_frame(at) for at in range(0, 120, 20)]
+    await until(lambda: connection.stream.report().queued_ms == 100)
+    frames = [connection.stream.next_frame(at) for at in range(0, 120, 20)]
     assert [frame is not None and len(frame) for frame in frames] == [160] * 5 + [False]
     assert (await receive(peer))["mark"] == {"name": "end"}
     await say(peer, event="media", media={"payload": b64encode(ULAW).decode()})
     assert (await receive(peer))["payload"]["code"] == 100004
-    assert connection.report().errors == {"invalid_media": 1}
+    assert connection.stream.report().errors == {"invalid_media": 1}
     connection.close("done")
     assert await stream.end() == StreamEnded(None, "done")
 
@@ -437,22 +438,22 @@ async def test_in_mp3_mode_a_file_is_played_and_its_mark_comes_back(app: Any, ma
 async def test_the_apps_audio_is_played_and_its_marks_come_back(app: Any, make_stream: MakeStream) -> None:
     stream = make_stream(app.url, mode=BidirectionalMode.RTP)
     connection = stream.connection
-    assert connection.plays
+    assert connection.stream.plays
     await stream.open()
-    connection.leg_changed("PCMU", 20)
+    connection.stream.leg_changed("PCMU", 20)
     peer = await app.connection()
     await past_opening(peer)
     await say(peer, event="media", media={"payload": b64encode(ULAW * 3).decode()})
     await say(peer, event="mark", mark={"name": 7})
-    await until(lambda: connection.report().messages_received == 2)
-    assert [connection.next_frame(at) for at in (0, 20, 40, 60)] == [ULAW, ULAW, ULAW, None]
+    await until(lambda: connection.stream.report().messages_received == 2)
+    assert [connection.stream.next_frame(at) for at in (0, 20, 40, 60)] == [ULAW, ULAW, ULAW, None]
     assert (await receive(peer))["mark"] == {"name": 7}
     await say(peer, event="media", media={"payload": b64encode(bytes(16000)).decode()})
     await say(peer, event="mark", mark={"name": "a"})
     await say(peer, event="clear")
     assert (await receive(peer))["mark"] == {"name": "a"}
-    assert connection.next_frame(80) is None
-    report = connection.report()
+    assert connection.stream.next_frame(80) is None
+    report = connection.stream.report()
     assert (report.bytes_received, report.played_ms, report.cleared_ms, report.marks) == (16480, 60, 2000, 2)
     connection.close("done")
     await stream.end()
@@ -467,9 +468,9 @@ async def test_bad_input_is_answered_and_the_stream_goes_on(app: Any, make_strea
         await peer.send(bad)
     codes = [(await receive(peer))["payload"]["code"] for _ in range(4)]
     assert codes == [100003, 100003, 100002, 100004]
-    stream.connection.inbound_frame(ULAW, 0, 0)
+    stream.connection.stream.inbound_frame(ULAW, 0, 0)
     assert (await receive(peer))["event"] == "media"
-    assert stream.connection.report().errors == {"malformed_frame": 2, "unknown_error": 1, "invalid_media": 1}
+    assert stream.connection.stream.report().errors == {"malformed_frame": 2, "unknown_error": 1, "invalid_media": 1}
     stream.connection.close("done")
     await stream.end()
 
@@ -612,11 +613,11 @@ async def stall(stream: Any) -> int:
     Counting frames alone would not do: the kernel may take more at any moment, as late as its window probe."""
     handed, taken, full = 0, 0, 0
     while full < 200:
-        stream.connection.inbound_frame(ULAW, handed * 20, 0)
+        stream.connection.stream.inbound_frame(ULAW, handed * 20, 0)
         handed += 1
         if handed % 50 == 0:
             await turn()
-            before, taken = taken, stream.connection.report().frames_sent
+            before, taken = taken, stream.connection.stream.report().frames_sent
             full = full + 50 if taken == before else 0
     return handed
 
@@ -627,10 +628,10 @@ async def stalled_app_reads_again(app: Any, stream: Any) -> None:
     await past_opening(peer)
     peer.transport.pause_reading()
     handed = await stall(stream)
-    report = stream.connection.report()
+    report = stream.connection.stream.report()
     assert report.frames_dropped >= 100
     assert handed - report.frames_sent - report.frames_dropped == 100  # two seconds wait
-    stream.connection.digit("1")
+    stream.connection.stream.digit("1")
     peer.transport.resume_reading()
     chunks, events = [], []
     while "dtmf" not in events:
@@ -672,7 +673,7 @@ async def test_a_stalled_app_cannot_hold_up_the_end(app: Any, make_stream: MakeS
 async def closed_by_us(stream: Any, app: Any) -> None:
     await stream.open()
     await say(await app.connection(), event="mark", mark={"name": "m"})
-    stream.connection.inbound_frame(ULAW, 0, 0)
+    stream.connection.stream.inbound_frame(ULAW, 0, 0)
     stream.connection.close("done")
 
 
@@ -719,9 +720,9 @@ def test_nothing_is_left_behind_without_a_cyclic_collector(
             stream = make_stream(app.url, settings=StreamSettings(ca_file=ca_file, message_limit=2048))
             await way(stream, app)
             await stream.end()
-            gone = weakref.ref(stream.connection)
+            left = [weakref.ref(stream.connection), weakref.ref(stream.connection.stream)]
             del stream
-            await until(lambda: gone() is None)
+            await until(lambda: not any(reference() for reference in left))
 
     gc.collect()
     gc.disable()

@@ -23,8 +23,8 @@ from streaming.helpers import make_certificate, past_opening, receive, say, turn
 from trunkline.config import StreamSettings
 from trunkline.demo.server import free_ports
 from trunkline.outbound import names as names_module
-from trunkline.streaming.connection import StreamEnded, StreamStarted
 from trunkline.streaming.params import BidirectionalMode, Track
+from trunkline.streaming.stream import StreamEnded, StreamStarted
 
 MakeStream = Callable[..., Any]
 SOON = StreamSettings(reconnect_delay=0.02, reconnect_delay_max=0.1, reconnect_window=60, close_timeout=0.2)
@@ -44,7 +44,7 @@ class Leg:
         for at in itertools.islice(self._at, count):
             frame = at.to_bytes(4, "big") * 40
             self.sent.append(frame)
-            self.stream.connection.inbound_frame(frame, at, 0)
+            self.stream.connection.stream.inbound_frame(frame, at, 0)
 
 
 async def media(peer: ServerConnection, count: int) -> list[dict[str, Any]]:
@@ -83,12 +83,12 @@ async def app_restarts(run_app: Any, make_stream: MakeStream, settings: StreamSe
         leg.speak(50)
         before = await media(peer, 50)
         peer.transport.abort()
-    await until(lambda: stream.connection.waiting)
+    await until(lambda: stream.connection.stream.waiting)
     leg.speak(30)
     async with run_app(context=context, port=port_of(app)) as app:
         peer = await app.connection()
         connected, start = await receive(peer), await receive(peer)
-        await until(lambda: stream.connection.report().reconnects == 1)
+        await until(lambda: stream.connection.stream.report().reconnects == 1)
         leg.speak(20)
         after = await media(peer, 100)
         assert connected["event"] == "connected"
@@ -101,7 +101,7 @@ async def app_restarts(run_app: Any, make_stream: MakeStream, settings: StreamSe
         assert [frame["timestamp"] for frame in after] == [str(at) for at in range(0, 2000, 20)]
         await finish(stream)
         assert json.loads(await peer.recv())["event"] == "stop"
-    report = stream.connection.report()
+    report = stream.connection.stream.report()
     assert (report.frames_sent, report.frames_dropped, report.reconnects) == (150, 0, 1)
 
 
@@ -134,9 +134,9 @@ async def test_an_outage_longer_than_the_bound_loses_the_oldest_and_counts_them(
         leg = Leg(stream)
         await stream.open()
         await lose(stream, app)
-    await until(lambda: stream.connection.waiting)
+    await until(lambda: stream.connection.stream.waiting)
     leg.speak(250)
-    report = stream.connection.report()
+    report = stream.connection.stream.report()
     assert (report.frames_lost, report.frames_dropped) == (150, 0), "it cannot be blamed for reading too slowly"
     async with run_app(port=port_of(app)) as app:
         peer = await app.connection()
@@ -153,18 +153,18 @@ async def test_while_there_is_no_socket_the_report_says_why(run_app: Any, make_s
     refused = f"connection refused by 127.0.0.1 port {port}"
     with structlog.testing.capture_logs() as logs:
         stream.connection.start()
-        await until(lambda: stream.connection.report().failed_tries == 2)
-    assert [line["cause"] for line in logs] == [refused], "once, not for each try"
-    assert (stream.connection.state, stream.connection.report().last_cause) == ("connecting", refused)
+        await until(lambda: stream.connection.stream.report().failed_tries == 2)
+    assert [line["reason"] for line in logs] == [refused], "once, not for each try"
+    assert (stream.connection.stream.state, stream.connection.stream.report().last_cause) == ("connecting", refused)
     async with run_app(port=port) as app:
-        await until(lambda: stream.connection.state == "open")
-        assert stream.connection.report().failed_tries == 0
+        await until(lambda: stream.connection.stream.state == "open")
+        assert stream.connection.stream.report().failed_tries == 0
         await lose(stream, app)
-        await until(lambda: stream.connection.report().reconnects == 1)
-        assert stream.connection.report().last_cause == "the connection was lost"
+        await until(lambda: stream.connection.stream.report().reconnects == 1)
+        assert stream.connection.stream.report().last_cause == "the connection was lost"
         await lose(stream, app)
-    await until(lambda: stream.connection.report().failed_tries > 0)
-    assert (stream.connection.state, stream.connection.report().last_cause) == ("reconnecting", refused)
+    await until(lambda: stream.connection.stream.report().failed_tries > 0)
+    assert (stream.connection.stream.state, stream.connection.stream.report().last_cause) == ("reconnecting", refused)
     await finish(stream)
 
 
@@ -174,13 +174,13 @@ async def test_with_replay_0_the_new_socket_begins_with_what_comes(app: Any, mak
     await stream.open()
     leg.speak(3)
     (await app.connection()).transport.abort()
-    await until(lambda: stream.connection.waiting)
+    await until(lambda: stream.connection.stream.waiting)
     leg.speak(5)
     peer = await app.connection()
     await past_opening(peer)
     leg.speak(2)
     assert payloads(await media(peer, 2)) == leg.sent[8:]
-    assert stream.connection.report().frames_lost == 5
+    assert stream.connection.stream.report().frames_lost == 5
     await finish(stream)
 
 
@@ -188,32 +188,32 @@ async def test_both_tracks_share_a_timeline_on_every_socket(app: Any, make_strea
     stream = make_stream(app.url, settings=SOON, enable_reconnect=True, track=Track.BOTH)
     connection = stream.connection
     await stream.open()
-    connection.outbound_frame(b"b" * 160, 1013)
-    connection.inbound_frame(b"a" * 160, 1000, 0)
+    connection.stream.outbound_frame(b"b" * 160, 1013)
+    connection.stream.inbound_frame(b"a" * 160, 1000, 0)
     await lose(stream, app)
-    await until(lambda: connection.waiting)
-    connection.inbound_frame(b"c" * 160, 1060, 2)
-    connection.outbound_frame(b"d" * 160, 1033)
+    await until(lambda: connection.stream.waiting)
+    connection.stream.inbound_frame(b"c" * 160, 1060, 2)
+    connection.stream.outbound_frame(b"d" * 160, 1033)
     peer = await app.connection()
     await past_opening(peer)
     frames = await media(peer, 4)
     assert [(frame["track"], frame["chunk"], frame["timestamp"]) for frame in frames] == [
         ("outbound", "1", "13"), ("inbound", "1", "0"), ("inbound", "4", "60"), ("outbound", "2", "33"),
     ]  # fmt: skip
-    assert connection.report().frames_missing == 2
+    assert connection.stream.report().frames_missing == 2
     await finish(stream)
 
 
 async def test_a_codec_that_changes_meanwhile_spoils_nothing(app: Any, make_stream: MakeStream) -> None:
     stream = make_stream(app.url, settings=SOON, enable_reconnect=True)
     connection = stream.connection
-    connection.leg_changed("PCMU", 20)
+    connection.stream.leg_changed("PCMU", 20)
     await stream.open()
-    connection.inbound_frame(b"\xff" * 160, 0, 0)
+    connection.stream.inbound_frame(b"\xff" * 160, 0, 0)
     await lose(stream, app)
-    await until(lambda: connection.waiting)
-    connection.leg_changed("PCMA", 20)
-    connection.inbound_frame(b"\xd5" * 160, 20, 0)
+    await until(lambda: connection.stream.waiting)
+    connection.stream.leg_changed("PCMA", 20)
+    connection.stream.inbound_frame(b"\xd5" * 160, 20, 0)
     peer = await app.connection()
     await receive(peer)
     assert (await receive(peer))["start"]["media_format"]["encoding"] == "PCMU"
@@ -225,23 +225,23 @@ async def test_playback_goes_on_and_its_marks_come_back_on_the_new_socket(app: A
     stream = make_stream(app.url, settings=SOON, enable_reconnect=True, mode=BidirectionalMode.RTP)
     connection = stream.connection
     await stream.open()
-    connection.leg_changed("PCMU", 20)
+    connection.stream.leg_changed("PCMU", 20)
     peer = await app.connection()
     await past_opening(peer)
     for name in ("first", "second"):
         await say(peer, event="media", media={"payload": b64encode(b"m" * 480).decode()})
         await say(peer, event="mark", mark={"name": name})
-    await until(lambda: connection.report().messages_received == 4)
+    await until(lambda: connection.stream.report().messages_received == 4)
     peer.transport.abort()
-    await until(lambda: connection.waiting)
-    assert [connection.next_frame(at) for at in (0, 20, 40, 60)] == [b"m" * 160] * 4
-    connection.digit("5")
+    await until(lambda: connection.stream.waiting)
+    assert [connection.stream.next_frame(at) for at in (0, 20, 40, 60)] == [b"m" * 160] * 4
+    connection.stream.digit("5")
     peer = await app.connection()
     await past_opening(peer)
     assert (await receive(peer))["dtmf"] == {"digit": "5"}
     assert (await receive(peer))["mark"] == {"name": "first"}
-    await until(lambda: connection.report().reconnects == 1)
-    assert [connection.next_frame(at) for at in (80, 100, 120)] == [b"m" * 160] * 2 + [None]
+    await until(lambda: connection.stream.report().reconnects == 1)
+    assert [connection.stream.next_frame(at) for at in (80, 100, 120)] == [b"m" * 160] * 2 + [None]
     assert (await receive(peer))["mark"] == {"name": "second"}
     await finish(stream)
 
@@ -249,20 +249,20 @@ async def test_playback_goes_on_and_its_marks_come_back_on_the_new_socket(app: A
 def test_nothing_is_left_behind_without_a_cyclic_collector(
     run_app: Any, make_stream: MakeStream, tmp_path: Path
 ) -> None:
-    async def live(app: Any, settings: StreamSettings) -> weakref.ref[Any]:
+    async def live(app: Any, settings: StreamSettings) -> list[weakref.ref[Any]]:
         stream = make_stream(app.url, settings=settings, enable_reconnect=True)
         await stream.open()
         await lose(stream, app)
         await lose(stream, app)
-        await until(lambda: stream.connection.report().reconnects == 2)
+        await until(lambda: stream.connection.stream.report().reconnects == 2)
         await finish(stream)
-        return weakref.ref(stream.connection)
+        return [weakref.ref(stream.connection), weakref.ref(stream.connection.stream)]
 
     async def scenario() -> None:
         context, ca_file = make_certificate(tmp_path, "127.0.0.1")
         async with run_app(context=context) as app:
-            gone = await live(app, SOON.model_copy(update={"ca_file": ca_file}))
-            await until(lambda: gone() is None)
+            left = await live(app, SOON.model_copy(update={"ca_file": ca_file}))
+            await until(lambda: not any(reference() for reference in left))
 
     gc.collect()
     gc.disable()
@@ -284,7 +284,7 @@ async def test_another_close_code_is_a_loss(raw_peer: Any, make_stream: MakeStre
     await stream.open()
     writer.write(b"\x88\x02" + code.to_bytes(2, "big"))
     await raw_peer.upgrade()
-    await until(lambda: stream.connection.report().reconnects == 1)
+    await until(lambda: stream.connection.stream.report().reconnects == 1)
     await finish(stream)
 
 
@@ -304,7 +304,7 @@ async def test_an_app_that_answers_no_ping_is_dialled_again(raw_peer: Any, make_
     stream.connection.start()
     await raw_peer.upgrade()
     await raw_peer.upgrade()
-    await until(lambda: stream.connection.report().reconnects == 1)
+    await until(lambda: stream.connection.stream.report().reconnects == 1)
     await finish(stream)
 
 
@@ -339,7 +339,7 @@ async def test_an_app_that_comes_up_late_is_found(run_app: Any, make_stream: Mak
     async with run_app(port=port) as app:
         await stream.open()
         await past_opening(await app.connection())
-        assert stream.connection.report().reconnects == 0
+        assert stream.connection.stream.report().reconnects == 0
         await finish(stream)
 
 
@@ -466,7 +466,7 @@ async def test_an_app_that_breaks_every_socket_is_given_up(raw_peer: Any, make_s
     breaking = asyncio.create_task(break_all())
     assert (await stream.end()).error.endswith("the last cause: the app closed the socket with 1011")
     breaking.cancel()
-    assert stream.connection.report().reconnects > 1
+    assert stream.connection.stream.report().reconnects > 1
     assert [type(fact) for fact in stream.facts] == [StreamStarted, StreamEnded]
 
 
@@ -479,10 +479,10 @@ async def test_close_while_waiting_ends_at_once(run_app: Any, make_stream: MakeS
         stream = make_stream(app.url, settings=patient, enable_reconnect=True)
         await stream.open()
         await lose(stream, app)
-        await until(lambda: stream.connection.waiting)
+        await until(lambda: stream.connection.stream.waiting)
         await finish(stream, "the call ended")
-        stream.connection.inbound_frame(b"x", 0, 0)
-        assert stream.connection.next_frame(0) is None
+        stream.connection.stream.inbound_frame(b"x", 0, 0)
+        assert stream.connection.stream.next_frame(0) is None
 
 
 async def test_close_while_dialling_again_ends_at_once(raw_peer: Any, make_stream: MakeStream) -> None:
@@ -504,12 +504,12 @@ async def test_close_amid_the_replay_sends_stop_behind_it(run_app: Any, make_str
         leg = Leg(stream)
         await stream.open()
         await lose(stream, app)
-    await until(lambda: stream.connection.waiting)
+    await until(lambda: stream.connection.stream.waiting)
     leg.speak(3000)
     async with run_app(port=port_of(app)) as app:
         peer = await app.connection()
         peer.transport.pause_reading()
-        await until(lambda: stream.connection.report().reconnects == 1)
+        await until(lambda: stream.connection.stream.report().reconnects == 1)
         stream.connection.close("the call ended")
         peer.transport.resume_reading()
         await past_opening(peer)
@@ -525,12 +525,12 @@ async def test_a_loss_amid_the_replay_repeats_it(run_app: Any, make_stream: Make
         leg = Leg(stream)
         await stream.open()
         await lose(stream, app)
-    await until(lambda: stream.connection.waiting)
+    await until(lambda: stream.connection.stream.waiting)
     leg.speak(3000)
     async with run_app(port=port_of(app)) as app:
         peer = await app.connection()
         peer.transport.pause_reading()
-        await until(lambda: stream.connection.report().reconnects == 1)
+        await until(lambda: stream.connection.stream.report().reconnects == 1)
         leg.speak(50)
         peer.transport.abort()
         peer = await app.connection()
@@ -538,7 +538,7 @@ async def test_a_loss_amid_the_replay_repeats_it(run_app: Any, make_stream: Make
         assert payloads(await media(peer, 3000)) == leg.sent[50:]
         await finish(stream)
     # Fifty went out of the bound, some of them perhaps in the first socket's hands already.
-    assert stream.connection.report().frames_lost <= 50
+    assert stream.connection.stream.report().frames_lost <= 50
 
 
 async def test_a_slow_reader_gets_the_replay_and_what_comes_behind_it(app: Any, make_stream: MakeStream) -> None:
@@ -546,18 +546,18 @@ async def test_a_slow_reader_gets_the_replay_and_what_comes_behind_it(app: Any, 
     leg = Leg(stream)
     await stream.open()
     await lose(stream, app)
-    await until(lambda: stream.connection.waiting)
+    await until(lambda: stream.connection.stream.waiting)
     leg.speak(3000)
     peer = await app.connection()
     peer.transport.pause_reading()
-    await until(lambda: stream.connection.report().reconnects == 1)
+    await until(lambda: stream.connection.stream.report().reconnects == 1)
     leg.speak(100)
     for _ in range(10):
         await turn()
     peer.transport.resume_reading()
     await past_opening(peer)
     assert payloads(await media(peer, 3100)) == leg.sent
-    report = stream.connection.report()
+    report = stream.connection.stream.report()
     assert (report.frames_lost, report.frames_dropped) == (0, 0)
     await finish(stream)
 

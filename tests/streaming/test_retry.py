@@ -10,7 +10,7 @@ from trunkline.streaming.retry import Disconnect, DisconnectReason, Retry
 SETTINGS = StreamSettings()
 REFUSED = Disconnect(DisconnectReason.UNREACHABLE, "refused")
 LOST = Disconnect(DisconnectReason.LOST, "lost")
-LEFT = Disconnect(DisconnectReason.LEFT, "going away")
+GOING_AWAY = Disconnect(DisconnectReason.GOING_AWAY, "going away")
 
 
 def policy(settings: StreamSettings = SETTINGS, *, enabled: bool = True, opened: float | None = None) -> Retry:
@@ -66,22 +66,22 @@ def test_a_proper_close_is_the_end() -> None:
 
 
 def test_an_app_that_goes_away_is_tried_for_like_one_that_was_lost() -> None:
-    assert tries(policy(opened=1), LEFT, 100) == tries(policy(opened=1), LOST, 100)
+    assert tries(policy(opened=1), GOING_AWAY, 100) == tries(policy(opened=1), LOST, 100)
 
 
 def test_who_went_away_last_is_known_until_somebody_is_lost() -> None:
     retry = policy(opened=1)
-    assert not retry.left
-    retry.after(LEFT, 100)
+    assert not retry.going_away
+    retry.after(GOING_AWAY, 100)
     retry.after(REFUSED, 101)
     retry.after(Disconnect(DisconnectReason.FAILED, "HTTP 502"), 102)
-    assert retry.left
+    assert retry.going_away
     retry.opened(103)
     retry.after(LOST, 104)
-    assert not retry.left
+    assert not retry.going_away
 
 
-@pytest.mark.parametrize("gone", [REFUSED, LOST, LEFT])
+@pytest.mark.parametrize("gone", [REFUSED, LOST, GOING_AWAY])
 def test_disabled_there_is_one_try_and_one_socket(gone: Disconnect) -> None:
     assert policy(enabled=False).after(gone, 0) is None
     assert policy(enabled=False, opened=1).after(gone, 100) is None

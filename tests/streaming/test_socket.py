@@ -38,7 +38,7 @@ def test_a_number_that_the_lost_socket_had_gets_none_of_its_media(
                     for one in socket.socketpair():
                         one.setblocking(False)
                         others.append(opened.enter_context(one))
-                    stream.connection.inbound_frame(ULAW, at, 0)
+                    stream.connection.stream.inbound_frame(ULAW, at, 0)
                     at += 20
                     await asyncio.sleep(0)
                 for other in others:
@@ -63,14 +63,14 @@ def test_what_is_no_media_keeps_its_place_while_the_app_reads_by_fits_and_starts
             for _ in range(ROUNDS):
                 peer.transport.pause_reading()
                 for frame in range(FRAMES):
-                    stream.connection.inbound_frame(ULAW, handed, 0)
+                    stream.connection.stream.inbound_frame(ULAW, handed, 0)
                     handed += 1
                     if frame % 7 == 0:
-                        stream.connection.digit("1")
+                        stream.connection.stream.digit("1")
                         keys += 1
                     if frame % 40 == 0:
                         await asyncio.sleep(0)
-                report = stream.connection.report()
+                report = stream.connection.stream.report()
                 assert report.frames_sent < handed, "some wait"
                 assert report.frames_dropped == 0
                 peer.transport.resume_reading()

@@ -152,7 +152,7 @@ async def test_a_stream_starts_however_the_server_says_yes(raw_peer: Any, make_s
     writer.write(came.replace(ACCEPT, proof(head)) + bytes((0x81, len(mark))) + mark)
     async with asyncio.timeout(30):
         await stream.started.wait()
-    await until(lambda: stream.connection.report().marks == 1)  # what came right behind the answer is heard
+    await until(lambda: stream.connection.stream.report().marks == 1)  # what came right behind the answer is heard
     stream.connection.close("done")
     writer.write(b"\x88\x00")
     assert (await stream.end()).error is None

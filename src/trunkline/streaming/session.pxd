@@ -32,3 +32,10 @@ cdef class SendBuffer:
     cdef double _span
     cdef long long _control_limit, _media_limit, _order
     cdef public long long dropped_control, dropped_frames
+
+cdef class MessageSink:
+    cdef public SendBuffer outbox
+
+    cpdef media(self, bytes message, long long at)
+
+    cpdef control(self, bytes message)

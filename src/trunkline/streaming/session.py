@@ -316,3 +316,20 @@ class SendBuffer:
         if self._control and (not self._media or self._control[0][0] < self._media[0][0]):
             return self._control.popleft()[1]
         return self._media.popleft()[2] if self._media else None
+
+
+class MessageSink:
+    """Where a stream's messages go: a WebSocket. `outbox` is what the app has not read."""
+
+    __slots__ = ("outbox",)
+
+    def __init__(self, outbox: SendBuffer) -> None:
+        self.outbox = outbox
+
+    def media(self, message: bytes, at: int) -> None:
+        """Send a `media` message of the leg's time `at` (ms)."""
+        raise NotImplementedError
+
+    def control(self, message: bytes) -> None:
+        """Send any other message."""
+        raise NotImplementedError

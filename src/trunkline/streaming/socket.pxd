@@ -2,6 +2,7 @@ cimport cython
 from trunkline cimport sockets
 from trunkline.streaming cimport session as _session
 from trunkline.streaming cimport throttle as _throttle
+from trunkline.streaming.session cimport MessageSink
 
 cdef long long COPIED
 
@@ -14,14 +15,14 @@ cdef class Sender:
     @cython.locals(waiting=list, to=AppSocket, message=bytes)
     cpdef flush(self)
 
-cdef class AppSocket:
-    cdef object _auth_token, _dialling, _fragmented, _fragments, _pong_due, _settings, _sock, _time, _transport, _url, _user
+cdef class AppSocket(MessageSink):
+    cdef object _auth_token, _dialling, _fragmented, _fragments, _owner, _pong_due, _reader, _settings, _sock, _time
+    cdef object _transport, _url
     cdef Sender _sender
     cdef _throttle.Throttle _throttle
     cdef dict _timers
     cdef int _fd
     cdef bint _open, _paused, _resting, _warned
-    cdef public _session.SendBuffer outbox
     cdef public object write
 
     cpdef media(self, bytes message, long long at)

@@ -1,14 +1,15 @@
-"""One WebSocket to the app, from dialling to its end: the driver that knows the WebSocket library.
+"""One WebSocket to the app, from connecting to its end: the driver that knows the WebSocket library.
 
-    dialling ──upgraded──► open ──close / app closes / broken──► closing ──socket gone──► over
-        └───────────────────────── no socket / given up ─────────────────────────────────────┘
+    connecting ──upgraded──► open ──close, fail, app closes, broken──► closing ──TCP closed──► over
+         └───────────────────────── failed, cancelled ──────────────────────────────────────────┘
 
 `AppSocket.run` is awaited by the one task of its stream. All else happens in the callbacks of the library, without
-tasks or awaits. The user is told once when the socket is of no more use, and why.
+tasks or awaits. The owner learns once that the socket is no longer usable, and why.
 
-An app that does not read: the kernel is allowed little unsent data, the library none, so that what waits, waits in the
-`SendBuffer`, which has its bound and drops the oldest. An app that sends without end is read as fast as `Throttle`
-allows."""
+If the app does not read: the kernel may hold little unsent data and the library none, so that messages wait in the
+`SendBuffer`, which is bounded and drops the oldest. If the app sends without end, it is read as fast as `Throttle`
+allows.
+"""
 
 import asyncio
 import contextlib
@@ -26,7 +27,7 @@ from trunkline.outbound.names import Names, UnknownHost
 from trunkline.streaming.certificates import tls_context
 from trunkline.streaming.dialling import upgrade
 from trunkline.streaming.retry import Disconnect, DisconnectReason
-from trunkline.streaming.session import SendBuffer
+from trunkline.streaming.session import MessageSink, SendBuffer
 from trunkline.streaming.target import BadTarget, Target, target
 from trunkline.streaming.throttle import Throttle
 from trunkline.streaming.upgrade import HandshakeRefused, NoUpgrade
@@ -34,13 +35,12 @@ from trunkline.streaming.upgrade import HandshakeRefused, NoUpgrade
 UNSENT_LIMIT = 16384
 """Bytes that the kernel may hold unsent for one socket: about a second of one PCMU track."""
 UNREAD_LIMIT = 32768
-"""Bytes that the kernel may hold for us, which doubles it for its own needs: what one read may bring at most."""
+"""Receive buffer in bytes, which the kernel doubles for its own use: the most that one read returns."""
 COPIED = 16384
-"""Bytes up to which a message of an app's is copied, of a larger one there is a view: the kernel reads audio from bytes
-alone, and a small copy is cheaper than a view."""
+"""Size in bytes up to which a message is copied; a larger one is read through a view. `speedups` decodes only bytes,
+and a small copy is cheaper than a view."""
 
-
-# Looking a member of an enumeration up takes as long as ten other look-ups.
+# Enum member access costs ten attribute reads.
 _TEXT, _CLOSE, _CONTINUATION = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.CONTINUATION
 _PING, _PONG = WSMsgType.PING, WSMsgType.PONG
 
@@ -52,19 +52,19 @@ def _prepare(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_LIMIT)
 
 
-def _nowhere(kind: WSMsgType, message: bytes) -> None:
-    """There is no transport."""
+def _discard(kind: WSMsgType, message: bytes) -> None:
+    """Stands for the transport's `send` while there is no transport."""
 
 
 class Sender:
-    """What the streams of one loop share: how they dial, and who writes what they are sent in a turn of it, one message
-    after the other when the turn is over. Between two system calls for TCP nothing else then runs, which is a fifth
+    """Shared by the sockets of one loop: how they connect, and the `media` messages of one turn of the loop. These are
+    written together when the turn is over: no other code then runs between two system calls for TCP, which is a fifth
     cheaper than writing each at once."""
 
     def __init__(self, dialler: Dialler | None = None) -> None:
         self.dialler = dialler or Dialler(Names())
         self.waiting: list[tuple[AppSocket, bytes]] = []
-        """In order; who puts the first one in calls `soon`."""
+        """In order; appending the first one includes a call of `soon`."""
 
     def soon(self) -> None:
         """Flush when this turn of the loop is over."""
@@ -77,31 +77,35 @@ class Sender:
             try:
                 to.push(message)
             except Exception as bug:
-                _log.error("a message could not be sent", error=repr(bug))
+                _log.error("stream_send_failed", reason=repr(bug))
 
 
-class SocketUser(Protocol):
+class SocketOwner(Protocol):
     """Whose socket it is. Called in the loop's thread."""
 
     def opened(self) -> None:
-        """The upgrade is done, the socket may be used."""
+        """The upgrade is done; the socket may be used."""
 
-    def gone(self, gone: Disconnect) -> None:
-        """The socket may be used no more. The last call, exactly once unless `close` or `cancel` came first."""
+    def disconnected(self, gone: Disconnect) -> None:
+        """The socket must not be used any more. The last call; exactly once unless `close`, `fail` or `cancel` came
+        first."""
+
+    def send_buffer_full(self) -> None:
+        """The app does not read, and its oldest frames are dropped. Called once."""
+
+
+class MessageReader(Protocol):
+    """Who gets the app's messages. Called in the loop's thread while the socket is open."""
 
     def text(self, message: bytes | bytearray | memoryview, now: float) -> None:
-        """One whole message, valid during the call only; `now` is in seconds, of the loop's clock."""
+        """One whole text message, valid during the call only; `now` is in seconds, of the loop's clock."""
 
     def binary(self, now: float) -> None:
-        """A binary message, which has no meaning here."""
-
-    def stalled(self) -> None:
-        """The app does not read, its oldest frames are being dropped. Called once."""
+        """A binary message."""
 
 
-class AppSocket:
-    """One socket. `url` and `auth_token` say where it leads; of what an unreading app is sent, `send_buffer` seconds
-    of media are kept."""
+class AppSocket(MessageSink):
+    """One socket to `url`. For an app that does not read, `send_buffer` seconds of media are kept."""
 
     __slots__ = (
         "_auth_token",
@@ -110,8 +114,10 @@ class AppSocket:
         "_fragmented",
         "_fragments",
         "_open",
+        "_owner",
         "_paused",
         "_pong_due",
+        "_reader",
         "_resting",
         "_sender",
         "_settings",
@@ -121,9 +127,7 @@ class AppSocket:
         "_timers",
         "_transport",
         "_url",
-        "_user",
         "_warned",
-        "outbox",
         "write",
     )
 
@@ -132,25 +136,27 @@ class AppSocket:
         url: str,
         auth_token: str | None,
         settings: StreamSettings,
-        user: SocketUser,
+        owner: SocketOwner,
+        reader: MessageReader,
         send_buffer: float,
         sender: Sender,
     ) -> None:
-        self.outbox = SendBuffer(send_buffer, settings.mark_limit)
+        super().__init__(SendBuffer(send_buffer, settings.mark_limit))
         self._sender = sender
         self._time = asyncio.get_running_loop().time
         self._url = url
         self._auth_token = auth_token
         self._settings = settings
-        self._user: SocketUser | None = user
+        self._owner: SocketOwner | None = owner
+        self._reader: MessageReader | None = reader
         self._dialling: asyncio.Timeout | None = None
         self._sock: socket.socket | None = None
         self._transport: WSTransport | None = None
-        self.write: Callable[[WSMsgType, bytes], None] = _nowhere
-        """Of the transport, while there is one."""
+        self.write: Callable[[WSMsgType, bytes], None] = _discard
+        """The transport's `send`, while there is one."""
         self._open = False
         self._fd = -1
-        """Of a socket without TLS, while it can be written to."""
+        """Of a socket without TLS, while it may be written to directly; else -1."""
         self._paused = False
         self._warned = False
         self._throttle = Throttle()
@@ -163,20 +169,20 @@ class AppSocket:
     # ── for the stream ──────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self, connect_timeout: float) -> None:
-        """Dial for at most `connect_timeout` seconds, then until the socket's end."""
+        """Connect within `connect_timeout` seconds, then wait for the socket's end."""
         try:
             transport = await self._dial(connect_timeout)
             if transport is not None:
                 await transport.wait_disconnected()
                 self._gone(DisconnectReason.LOST, "the connection was lost")
         except WSProtocolError as problem:  # found by the library, which has sent the close frame
-            self._gone(DisconnectReason.LOST, _protocol_words(problem, self._settings.message_limit))
+            self._gone(DisconnectReason.LOST, _protocol_detail(problem, self._settings.message_limit))
             problem.__traceback__ = None  # its frames hold the exception itself
         finally:
             self._release()
 
     def media(self, message: bytes, at: int) -> None:
-        """Send a `media` message of the leg's time `at` (ms)."""
+        """See `MessageSink`. Written when this turn of the loop is over."""
         if not self._paused:
             waiting = self._sender.waiting
             if not waiting:
@@ -184,13 +190,13 @@ class AppSocket:
             waiting.append((self, message))
             return
         self.outbox.media(message, at)
-        if self.outbox.dropped_frames and not self._warned and self._user is not None:
+        if self.outbox.dropped_frames and not self._warned and self._owner is not None:
             self._warned = True
-            self._user.stalled()
+            self._owner.send_buffer_full()
 
     def push(self, message: bytes) -> None:
-        """Write a `media` message now: straight to the socket unless something waits in the transport, of which two
-        layers are spared so."""
+        """Write a `media` message now: directly to the socket, past two layers of the transport, unless data waits in
+        the transport."""
         transport = self._transport
         if self._fd < 0 or self._paused or transport is None:
             self.write(_TEXT, message)
@@ -198,7 +204,7 @@ class AppSocket:
             transport.underlying_transport.write(rest)
 
     def control(self, message: bytes) -> None:
-        """Send any other message."""
+        """See `MessageSink`."""
         if self._paused:
             self.outbox.control(message)
         else:
@@ -206,28 +212,28 @@ class AppSocket:
             self.write(_TEXT, message)
 
     def close(self, stop: bytes) -> None:
-        """`stop` behind all that waits, then close 1000; the app has `close_timeout` for its own close."""
+        """Send what waits, `stop` and close 1000; the app has `close_timeout` for its own close."""
         self._sender.flush()
         while (message := self.outbox.pop()) is not None:
             self.write(_TEXT, message)
         self.write(_TEXT, stop)
-        self._hang_up(WSCloseCode.OK, "")
+        self._send_close(WSCloseCode.OK, "")
 
-    def fail(self, words: str) -> None:
+    def fail(self, reason: str) -> None:
         """Close 1011."""
-        self._hang_up(WSCloseCode.INTERNAL_ERROR, words)
+        self._send_close(WSCloseCode.INTERNAL_ERROR, reason)
 
     def cancel(self) -> None:
-        """Dial no longer."""
-        self._user = None
+        """Stop connecting."""
+        self._owner = self._reader = None
         if self._dialling is not None and not self._dialling.expired():
             self._dialling.reschedule(asyncio.get_running_loop().time())
 
-    # ── dialling ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── connecting ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _dial(self, connect_timeout: float) -> WSTransport | None:
-        """A socket on which `opened` has been called, or None with the user told."""
-        if self._user is None:
+        """Returns a transport for which `opened` has been called; None if there is none, and the owner knows."""
+        if self._owner is None:
             return None
         settings = self._settings
         where: Target | None = None
@@ -242,7 +248,7 @@ class AppSocket:
             unreachable = silent or isinstance(problem, ConnectionRefusedError | TimeoutError)
             self._gone(
                 DisconnectReason.UNREACHABLE if unreachable else DisconnectReason.FAILED,
-                _dial_words(problem, where, connect_timeout),
+                _connect_error(problem, where, connect_timeout),
             )
             problem.__traceback__ = None  # its frames hold the exception itself
             return None
@@ -257,11 +263,11 @@ class AppSocket:
 
     def opened(self, transport: WSTransport) -> None:
         """The upgrade is done."""
-        if self._user is None:
+        if self._owner is None:
             transport.disconnect(graceful=False)
             return
-        # Whatever waits in the transport has us paused, so that nothing written straight to the socket overtakes it.
-        # With TLS nothing is, and uvloop pauses at the limit instead of above it.
+        # Any data that waits in the transport pauses us, so that nothing written directly to the socket overtakes it.
+        # With TLS nothing is written directly, and uvloop pauses at the limit instead of above it.
         transport.underlying_transport.set_write_buffer_limits(high=1 if transport.is_secure else 0)
         self._transport = transport
         self.write = transport.send
@@ -269,32 +275,32 @@ class AppSocket:
             self._fd = self._sock.fileno()
         self._open = True
         self._ping()
-        self._user.opened()
+        self._owner.opened()
 
     def disconnected(self) -> None:
-        """The transport is about to close the socket, whose number may then be another's."""
+        """The transport is about to close the socket, whose file descriptor may then be reused."""
         self._fd = -1
 
-    def _gone(self, how: DisconnectReason, words: str) -> None:
-        """Tell the cause, if it is the first."""
-        user, self._user = self._user, None
+    def _gone(self, reason: DisconnectReason, detail: str) -> None:
+        """Report the cause to the owner, if it is the first."""
+        owner, self._owner, self._reader = self._owner, None, None
         self._open = False
-        if user is not None:
-            user.gone(Disconnect(how, words))
+        if owner is not None:
+            owner.disconnected(Disconnect(reason, detail))
 
-    def _break(self, code: WSCloseCode, words: str) -> None:
+    def _protocol_error(self, code: WSCloseCode, detail: str) -> None:
         """The app broke the protocol: close with `code`."""
-        self._gone(DisconnectReason.LOST, words)
-        self._hang_up(code, words)
+        self._gone(DisconnectReason.LOST, detail)
+        self._send_close(code, detail)
 
-    def _hang_up(self, code: WSCloseCode, words: str) -> None:
-        """Send our close frame; the app has `close_timeout` for its own, and for reading what is on the way."""
+    def _send_close(self, code: WSCloseCode, reason: str) -> None:
+        """Send our close frame; the app has `close_timeout` to read what was sent and to send its own."""
         if self._transport is not None:
             self._sender.flush()
             self._fd = -1
             self._open = False
-            self._user = None
-            self._transport.send_close(code, words)
+            self._owner = self._reader = None
+            self._transport.send_close(code, reason)
             self._later("abort", self._settings.close_timeout, self._abort)
 
     def _abort(self) -> None:
@@ -302,27 +308,27 @@ class AppSocket:
             self._transport.disconnect(graceful=False)
 
     def _release(self) -> None:
-        """Let go of everything; the worker runs without a cyclic collector, so no cycle may be left."""
+        """Drop all references: the worker runs without a cyclic collector, so no cycle may be left."""
         self._fd = -1
         self._open = False
-        self._user = None
+        self._owner = self._reader = None
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
         if self._transport is not None:
             self._abort()
-            # The loop's TLS keeps the callbacks of its protocol, and thereby all of this, until it is given others.
+            # The loop's TLS transport keeps the callbacks of its protocol, and so this object, until it gets another.
             self._transport.underlying_transport.set_protocol(asyncio.BufferedProtocol())
             self._transport = None
-            self.write = _nowhere
+            self.write = _discard
         if self._sock is not None:
-            # An upgrade that was given up on leaves its transport in the library's hands; this ends it.
+            # After an upgrade that was given up the library still holds the transport; this ends it.
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
             self._sock = None
 
     def _later(self, name: str, delay: float, call: Callable[[], None]) -> None:
-        """Run `call` after `delay` seconds, in place of what was planned under `name`."""
+        """Run `call` after `delay` seconds, in place of the timer of that name."""
         if (timer := self._timers.get(name)) is not None:
             timer.cancel()
         self._timers[name] = asyncio.get_running_loop().call_later(delay, call)
@@ -330,7 +336,7 @@ class AppSocket:
     # ── pings ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _ping(self) -> None:
-        """Plan the next ping and, but for the first time, send one."""
+        """Send a ping, except the first time, and set the timer of the next."""
         if "ping" in self._timers and self._transport is not None:
             self._transport.send_ping()
             if "pong" not in self._timers:
@@ -348,11 +354,11 @@ class AppSocket:
     # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def pause(self) -> None:
-        """The kernel takes no more."""
+        """The kernel's send buffer is full."""
         self._paused = True
 
     def resume(self) -> None:
-        """The kernel takes more: what waited first."""
+        """The kernel takes data again: write what waited, then go on."""
         self._paused = False
         self._sender.flush()
         if self._pong_due is not None:
@@ -387,7 +393,7 @@ class AppSocket:
             self._on_fragment(kind, frame, now)
 
     def _rest(self, now: float) -> None:
-        """Read nothing more of the app's until its debt is paid."""
+        """Stop reading until the throttle allows more."""
         if self._transport is not None:
             if not self._resting:
                 self._resting = True
@@ -405,12 +411,12 @@ class AppSocket:
     def _on_fragment(self, kind: WSMsgType, frame: WSFrame, now: float) -> None:
         """RFC 6455 section 5.4."""
         if (kind == _CONTINUATION) is (self._fragments is None):
-            self._break(WSCloseCode.PROTOCOL_ERROR, "the app mixed up the fragments of its messages")
+            self._protocol_error(WSCloseCode.PROTOCOL_ERROR, "the app sent a fragment out of order")
             return
         if self._fragments is None:
             self._fragments, self._fragmented = bytearray(), kind
         if len(self._fragments) + frame.payload_size > self._settings.message_limit:
-            self._break(WSCloseCode.MESSAGE_TOO_BIG, _too_big(self._settings.message_limit))
+            self._protocol_error(WSCloseCode.MESSAGE_TOO_BIG, _too_big(self._settings.message_limit))
             return
         self._fragments += frame.get_payload_as_memoryview()
         if frame.fin:
@@ -418,32 +424,32 @@ class AppSocket:
             self._on_message(self._fragmented, message, now)
 
     def _on_message(self, kind: WSMsgType, message: bytes | bytearray | memoryview, now: float) -> None:
-        user = self._user
-        if user is None:
+        reader = self._reader
+        if reader is None:
             return
         if kind is _TEXT:
-            user.text(message, now)
+            reader.text(message, now)
         else:
-            user.binary(now)
+            reader.binary(now)
 
     def _on_ping(self, payload: bytes) -> None:
         if self._paused:
-            self._pong_due = payload  # RFC 6455 section 5.5.3: the most recent ping is enough
+            self._pong_due = payload  # only the latest ping needs a pong (RFC 6455 section 5.5.3)
         elif self._transport is not None:
             self._transport.send_pong(payload)
 
     def _on_close(self, frame: WSFrame) -> None:
-        """The app's close frame: the first one, or the answer to ours."""
+        """The app's close frame, which starts the close or answers ours."""
         transport = self._transport
         if transport is None:
             return
         if not transport.is_close_frame_sent:
             payload = frame.get_payload_as_bytes()
-            code, said = int.from_bytes(payload[:2]), payload[2:].decode()
+            code, text = int.from_bytes(payload[:2]), payload[2:].decode()
             self._gone(
-                _CLOSES.get(code, DisconnectReason.LOST), f"the app closed the socket with {code}{said and ': '}{said}"
+                _CLOSES.get(code, DisconnectReason.LOST), f"the app closed the socket with {code}{text and ': '}{text}"
             )
-            self._hang_up(WSCloseCode(code) if code in _ECHOED else WSCloseCode.OK, "")
+            self._send_close(WSCloseCode(code) if code in _ECHOED else WSCloseCode.OK, "")
         transport.disconnect()
 
 
@@ -471,11 +477,10 @@ class _Listener(WSListener):
         self._socket.resume()
 
 
-# ── causes in words ─────────────────────────────────────────────────────────────────────────────────────────
+# ── causes as text ─────────────────────────────────────────────────────────────────────────────────────────
 
-_CLOSES = {1000: DisconnectReason.CLOSED, 1001: DisconnectReason.LEFT, 0: DisconnectReason.CLOSED}
-"""RFC 6455 section 7.4.1; 0 stands for a close frame without a code, which is what plain `close()` sends in many
-clients."""
+_CLOSES = {1000: DisconnectReason.CLOSED, 1001: DisconnectReason.GOING_AWAY, 0: DisconnectReason.CLOSED}
+"""RFC 6455 section 7.4.1. 0 is a close frame without a code, which many clients send for a plain `close()`."""
 _ECHOED = frozenset(code.value for code in WSCloseCode) - {0, 1006}
 
 
@@ -483,14 +488,14 @@ def _too_big(limit: int) -> str:
     return f"the app sent a message longer than {limit} bytes (closed with 1009)"
 
 
-def _protocol_words(problem: WSProtocolError, limit: int) -> str:
+def _protocol_detail(problem: WSProtocolError, limit: int) -> str:
     if problem.code == WSCloseCode.MESSAGE_TOO_BIG:
         return _too_big(limit)
     return f"the app broke the WebSocket protocol: {problem}"
 
 
-def _dial_words(problem: Exception, where: Target | None, timeout: float) -> str:
-    """Why there is no socket. The URL itself is not repeated: it may hold secrets."""
+def _connect_error(problem: Exception, where: Target | None, timeout: float) -> str:
+    """Why the attempt failed. The URL is not repeated, as it may hold secrets."""
     if where is None or isinstance(problem, BadTarget):
         return str(problem)
     place = f"{where.host} port {where.port}"

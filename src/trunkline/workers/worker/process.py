@@ -32,11 +32,10 @@ from trunkline.media.rtp.dtmf import NoTelephoneEvent, TooManyDigits
 from trunkline.media.rtp.ports import NoPorts
 from trunkline.streaming.certificates import renew, tls_context
 from trunkline.streaming.connection import StreamConnection
-from trunkline.streaming.connection import StreamEnded as ConnectionEnded
-from trunkline.streaming.connection import StreamStarted as ConnectionStarted
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import StreamReport
 from trunkline.streaming.socket import Sender
+from trunkline.streaming.stream import StreamEnded, StreamStarted
 from trunkline.workers import messages
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
@@ -109,9 +108,10 @@ class Worker:
         status.cancel()
         if self._starting is not None:
             self._starting.cancel()
-        for stream in list(self._streams.values()):
-            stream.close("the server is shutting down")
-        await asyncio.gather(*(stream.wait_closed() for stream in list(self._streams.values())))
+        connections = list(self._streams.values())
+        for connection in connections:
+            connection.close("the server is shutting down")
+        await asyncio.gather(*(connection.wait_closed() for connection in connections))
         if self._engine is not None:
             self._engine.stop()
         await self._sender.dialler.stop()
@@ -151,7 +151,8 @@ class Worker:
         counters = self._decoder.counters | (self._engine.counters if self._engine else {})
         counters |= self._tasks.counters | self._tasks.recordings.counters if self._tasks else {}
         counters |= self._past
-        counters["stream_reconnects"] = self._reconnects + sum(s.reconnects for s in self._streams.values())
+        live = (connection.stream.reconnects for connection in self._streams.values())
+        counters["stream_reconnects"] = self._reconnects + sum(live)
         return counters
 
     def _trust(self, order: messages.Trust) -> None:
@@ -233,7 +234,7 @@ class Worker:
         if order.leg not in self._leg_streams:
             return
         for sid in self._leg_streams.pop(order.leg):
-            self.targets.detach(order.leg, self._streams[sid])
+            self.targets.detach(order.leg, self._streams[sid].stream)
             self._streams[sid].close(order.reason)
         self.orders.closing(order.leg)
         report = self.engine.close_leg(order.leg)
@@ -269,7 +270,7 @@ class Worker:
             self.engine.detach(leg, ear)
             counters = dataclasses.asdict(self.engine.report(leg)) | ear.report()
             for sid in self._leg_streams[leg]:
-                stream = self._streams[sid]
+                stream = self._streams[sid].stream
                 streams.append(messages.StreamState(sid, stream.state, _flat(stream.report())))
         for request in self._listening.pop(leg):
             self._link.send(messages.Reported(request, counters, streams))
@@ -278,7 +279,8 @@ class Worker:
         if isinstance(event, LegSilent):
             self._link.send(messages.LegSilent(event.leg, event.seconds))
         elif (stream := self.targets.owner(event.tap)) is not None:
-            stream.fail("internal error on the packet path")
+            owner = next(connection for connection in self._streams.values() if connection.stream is stream)
+            owner.fail("internal error on the packet path")
         else:
             self.orders.failed(event.leg, event.tap)
 
@@ -290,8 +292,8 @@ class Worker:
             self._link.send(messages.StreamEnded(leg, sid, None, "the call ended", {}))
             return
 
-        def on_fact(fact: ConnectionStarted | ConnectionEnded) -> None:
-            if isinstance(fact, ConnectionStarted):
+        def on_fact(fact: StreamStarted | StreamEnded) -> None:
+            if isinstance(fact, StreamStarted):
                 self._stream_started(leg, sid)
             else:
                 self._stream_ended(leg, sid, fact)
@@ -314,18 +316,18 @@ class Worker:
         connection.start()
 
     def _close_stream(self, order: messages.CloseStream) -> None:
-        stream = self._streams.get(order.sid)
-        if stream is None:
+        connection = self._streams.get(order.sid)
+        if connection is None:
             return
         # Off the leg at once: the app may take seconds to answer our close, and another stream may want to speak.
         if order.leg in self._leg_streams:
-            self.targets.detach(order.leg, stream)
-        stream.close(order.reason)
+            self.targets.detach(order.leg, connection.stream)
+        connection.close(order.reason)
 
     def _pause_stream(self, order: messages.PauseStream) -> None:
-        stream = self._streams.get(order.sid)
-        if stream is not None and order.leg in self._leg_streams:
-            stream.listen(not order.paused)
+        connection = self._streams.get(order.sid)
+        if connection is not None and order.leg in self._leg_streams:
+            connection.stream.listen(not order.paused)
             self.engine.taps_changed(order.leg)
 
     def _send_digits(self, leg: LegId, digits: str) -> Refusal | None:
@@ -341,12 +343,12 @@ class Worker:
         self._link.send(messages.StreamStarted(leg, sid))
         if leg in self._leg_streams:
             try:
-                self.targets.attach(leg, self._streams[sid])
+                self.targets.attach(leg, self._streams[sid].stream)
             except TooManyPlayers as refused:
                 self._streams[sid].fail(str(refused))
 
-    def _stream_ended(self, leg: LegId, sid: StreamSid, ended: ConnectionEnded) -> None:
-        stream = self._streams.pop(sid)
+    def _stream_ended(self, leg: LegId, sid: StreamSid, ended: StreamEnded) -> None:
+        stream = self._streams.pop(sid).stream
         self._reconnects += stream.reconnects
         if leg in self._leg_streams:
             self._leg_streams[leg].remove(sid)

@@ -9,7 +9,7 @@ from trunkline.ids import LegId
 from trunkline.media.engine import Engine
 from trunkline.media.frames import LegTap
 from trunkline.media.leg import TooManyPlayers
-from trunkline.streaming.connection import StreamConnection
+from trunkline.streaming.stream import Stream
 
 _log = structlog.get_logger()
 
@@ -19,19 +19,19 @@ class Targets:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._elsewhere: dict[StreamConnection, LegId] = {}
+        self._elsewhere: dict[Stream, LegId] = {}
         """The own legs of those streams that the opposite leg is to hear."""
-        self._far: dict[StreamConnection, tuple[LegId, LegTap | None]] = {}
+        self._far: dict[Stream, tuple[LegId, LegTap | None]] = {}
         """Where these are heard now; no port where that leg takes no more players."""
 
-    def attach(self, leg: LegId, stream: StreamConnection) -> None:
+    def attach(self, leg: LegId, stream: Stream) -> None:
         """A stream has started. Raises UnknownLeg, TooManyPlayers."""
         self._engine.attach(leg, stream)
         if stream.plays_elsewhere:
             self._elsewhere[stream] = leg
             self.follow()
 
-    def detach(self, leg: LegId, stream: StreamConnection) -> None:
+    def detach(self, leg: LegId, stream: Stream) -> None:
         """It is over; nothing if it is, or if the leg is gone."""
         self._engine.detach(leg, stream)
         if self._elsewhere.pop(stream, None) is not None:
@@ -49,7 +49,7 @@ class Targets:
                 self._join(stream, leg, now)
             self._engine.taps_changed(leg)
 
-    def _join(self, stream: StreamConnection, leg: LegId, opposite: LegId) -> None:
+    def _join(self, stream: Stream, leg: LegId, opposite: LegId) -> None:
         port = stream.bridged()
         try:
             self._engine.attach(opposite, port)
@@ -60,14 +60,14 @@ class Targets:
         else:
             self._far[stream] = opposite, port
 
-    def _part(self, stream: StreamConnection) -> None:
+    def _part(self, stream: Stream) -> None:
         opposite, port = self._far.pop(stream, (None, None))
         if opposite is not None and port is not None:
             self._engine.detach(opposite, port)
             stream.parted()
 
-    def owner(self, port: LegTap) -> StreamConnection | None:
+    def owner(self, port: LegTap) -> Stream | None:
         """The stream that a port plays for."""
-        if isinstance(port, StreamConnection):
+        if isinstance(port, Stream):
             return port
         return next((stream for stream, (_, far) in self._far.items() if far is port), None)
