@@ -15,6 +15,7 @@ from picows import WSListener, WSUpgradeRequest, ws_create_server
 
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.outbound.urls import WebSocketUrl
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.message_handler import MessageHandler
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
@@ -34,7 +35,7 @@ IDENTITY = StreamIdentity(
 )
 PACKET = bytes(range(160))
 SETTINGS = StreamSettings(close_timeout=0.1)
-PARAMS = StreamParams("ws://app", mode=BidirectionalMode.RTP)
+PARAMS = StreamParams(WebSocketUrl.parse("ws://app"), mode=BidirectionalMode.RTP)
 
 
 def measure(what: str, rounds: int, work: Callable[[int], object]) -> None:
@@ -85,7 +86,7 @@ async def socket(rounds: int) -> None:
     def on_fact(fact: StreamStarted | StreamEnded) -> None:
         started.set()
 
-    params = StreamParams(f"ws://127.0.0.1:{port}/")
+    params = StreamParams(WebSocketUrl.parse(f"ws://127.0.0.1:{port}/"))
     sender = Sender()
     connection = StreamConnection(
         params, IDENTITY, "PCMU", SETTINGS, on_fact, DecoderProcess(), lambda digits: None, sender

@@ -39,6 +39,7 @@ from trunkline.config import LogSettings, MediaSettings, StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, PayloadType, RtpTime, Seconds, Ssrc, StreamSid
 from trunkline.media.engine import BATCH, Engine
 from trunkline.media.rtp.packet import RtpPacket, build
+from trunkline.outbound.urls import WebSocketUrl
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
@@ -142,7 +143,9 @@ class Path:
     async def open(self, sink_port: int) -> None:
         """A stream of each leg, one after the other."""
         settings, decoder = StreamSettings(close_timeout=1), DecoderProcess()
-        params = StreamParams(f"ws://127.0.0.1:{sink_port}/", track=self._track, mode=BidirectionalMode.RTP)
+        params = StreamParams(
+            WebSocketUrl.parse(f"ws://127.0.0.1:{sink_port}/"), track=self._track, mode=BidirectionalMode.RTP
+        )
         for leg in self._legs:
             started = asyncio.Event()
 

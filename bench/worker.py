@@ -16,6 +16,7 @@ from typing import Any
 
 from trunkline.config import LogSettings, MediaSettings, Settings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid, random_uuid
+from trunkline.outbound.urls import WebSocketUrl
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
 from trunkline.workers import messages
@@ -81,7 +82,7 @@ class Bench:
     async def open_streams(self, legs: Iterable[int], sink: int, **asked: Any) -> None:
         """A stream of each leg to the sink on that port, which is waited for."""
         await _somebody_listens(sink)
-        params = StreamParams(f"ws://127.0.0.1:{sink}/", **asked)
+        params = StreamParams(WebSocketUrl.parse(f"ws://127.0.0.1:{sink}/"), **asked)
         under_way = self._started
         for leg in legs:
             sid = StreamSid(random_uuid(os.urandom(16)))

@@ -16,6 +16,7 @@ from trunkline.config import MediaSettings, StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, PayloadType, RtpTime, Seconds, Ssrc, StreamSid
 from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.rtp.packet import RtpPacket, build
+from trunkline.outbound.urls import WebSocketUrl
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Refusal
@@ -75,7 +76,7 @@ class NoDecoder:
 
 def make_stream(clock: HandClock) -> Stream:
     """A stream of both tracks."""
-    params = StreamParams("ws://app/", track=Track.BOTH, mode=BidirectionalMode.RTP)
+    params = StreamParams(WebSocketUrl.parse("ws://app/"), track=Track.BOTH, mode=BidirectionalMode.RTP)
     identity = StreamIdentity(StreamSid("s"), AccountSid("a"), CallSid("c"), CallSessionId("s"), "+1", "+2")
     settings = StreamSettings(replay=1, prebuffer=60, playback_limit=2, mark_limit=20, extensions=True)
     return Stream(params, identity, "PCMU", settings, NoDecoder(), lambda digits: None, clock)

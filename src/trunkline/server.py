@@ -36,8 +36,7 @@ from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import SHUTDOWN_TIME, SipEndpoint
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
-from trunkline.streaming.certificates import renew, tls_context
-from trunkline.streaming.target import BadTarget
+from trunkline.streaming.certificates import BadCertificates, renew, tls_context
 from trunkline.texml.runner import TexmlRunner, Tools
 from trunkline.webhooks.delivery import Delivery
 from trunkline.webhooks.signing import Signer
@@ -276,7 +275,7 @@ async def _take(directory: Directory, sip: SipEndpoint, pool: WorkerPool, settin
     commit = await sip.prepare(settings.sip)
     try:
         await asyncio.to_thread(renew, settings.streams.ca_file)
-    except BadTarget as error:
+    except BadCertificates as error:
         raise StartupError(f"streams.ca_file: {error}") from None
     directory.take(settings, utc_now())
     commit()
@@ -318,7 +317,7 @@ def _log_ready(settings: Settings, http: HttpServer, sip: SipEndpoint, pool: Wor
 def _check_certificates(ca_file: Path | None) -> None:
     try:
         tls_context(ca_file)
-    except BadTarget as error:
+    except BadCertificates as error:
         raise StartupError(f"streams.ca_file: {error}") from None
 
 

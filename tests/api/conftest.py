@@ -153,7 +153,7 @@ class MemoryCalls:
             account_sid=account,
             call_sid=call,
             name=params.name,
-            url=params.url,
+            url=params.url.text,
             track=params.track.value,
             status="in-progress",
             created_at=NOW,

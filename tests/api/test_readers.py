@@ -98,13 +98,17 @@ def test_a_url_has_a_scheme_a_host_and_a_port_that_can_be(given: str, fault: str
 
 
 def test_only_a_websocket_url_may_have_no_fragment() -> None:
-    read = readers.url("ws", "wss", "http")
     for scheme in ("ws", "WSS"):
-        assert refused(read, f"{scheme}://h/#") == (
+        assert refused(readers.websocket_url, f"{scheme}://h/#") == (
             InvalidUrl,
-            "Field must be a ws:// or wss:// or http:// URL: it has a fragment",
+            "Field must be a ws:// or wss:// URL: it has a fragment",
         )
-    assert read("Field", "http://h/#") == "http://h/#"
+    assert readers.url("http")("Field", "http://h/#") == "http://h/#"
+
+
+def test_a_websocket_url_is_the_parsed_value() -> None:
+    assert readers.websocket_url("Field", "WSS://App.example/x").host == "app.example"
+    assert refused(readers.websocket_url, 7) == (InvalidType, "Field must be a string")
 
 
 def test_base64_is_the_standard_one_with_its_padding() -> None:

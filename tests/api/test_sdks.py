@@ -75,7 +75,7 @@ async def test_python_starts_and_stops(sdk: AsyncTelnyx, control: "MemoryCalls",
     assert started.date_updated is not None
     assert started.date_updated.isoformat() == "2023-06-15T09:56:45+00:00"
     params = control.params[-1]
-    assert (params.url, params.track, params.mode) == (URL, Track.BOTH, BidirectionalMode.RTP)
+    assert (params.url.text, params.track, params.mode) == (URL, Track.BOTH, BidirectionalMode.RTP)
     assert (params.bidirectional_codec, params.status_callback_method) == ("PCMA", "GET")
     assert started.sid
     for _ in range(2):
@@ -229,7 +229,7 @@ async def test_node_starts_stops_places_redirects_lists_ends_and_raises(
     seen = json.loads(stdout)
     assert (seen["started"]["name"], seen["started"]["status"]) == ("My stream", "in-progress")
     params = control.params[-1]
-    assert (params.url, params.track, params.mode) == (URL, Track.BOTH, BidirectionalMode.RTP)
+    assert (params.url.text, params.track, params.mode) == (URL, Track.BOTH, BidirectionalMode.RTP)
     assert params.status_callback == "http://webhook.com/callback?a=b&c"
     assert seen["stopped"]["status"] == seen["stoppedAgain"]["status"] == "stopped"
     assert [seen[name]["status"] for name in ("badTrack", "noUrl", "noCall", "noKey")] == [422, 422, 404, 401]

@@ -58,7 +58,7 @@ async def test_both_encodings_and_both_spellings_start_the_same_stream(
     answer = await client.post(streams_path, content=content, headers={"content-type": content_type})
     assert answer.status_code == 200, answer.text
     params = control.params[-1]
-    assert (params.url, params.track, params.mode) == (URL, Track.BOTH, BidirectionalMode.RTP)
+    assert (params.url.text, params.track, params.mode) == (URL, Track.BOTH, BidirectionalMode.RTP)
 
 
 @pytest.mark.parametrize(

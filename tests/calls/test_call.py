@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_params import stream_params
 from trunkline.calls import effects, events
 from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
 from trunkline.calls.commands import AnswerCall, Command, EndCall, PauseStream, StartStream, StopStream
@@ -26,7 +27,7 @@ from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.sdp.negotiate import CodecOrder
 from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint
-from trunkline.streaming.params import BidirectionalMode, StreamParams
+from trunkline.streaming.params import BidirectionalMode
 
 RANDOM = Random(1)
 T0 = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
@@ -46,7 +47,7 @@ TO_PCMA = parse(sdp("8").encode())
 UNUSABLE = parse(sdp("18").encode())
 OFF = parse(sdp().replace("audio 4000", "audio 0").encode())
 OPENED = events.LegOpened(Endpoint("127.0.0.1", 20000))
-APP = StreamParams("ws://app.example/")
+APP = stream_params("ws://app.example/")
 RTP = replace(APP, mode=BidirectionalMode.RTP)
 
 Some = TypeVar("Some", bound=effects.Effect)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_params import stream_params
 from trunkline.calls import effects, events
 from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
 from trunkline.calls.commands import (
@@ -32,13 +33,12 @@ from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.sdp.negotiate import CodecOrder
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
-from trunkline.streaming.params import StreamParams
 
 T0 = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
 ROUTE = Route("trunk", "carrier", "+15550002222")
 PLACE = PlaceCall(ROUTE, timeout=20, time_limit=600, headers=(("X-Ref", "7"),), username="u", password="p")
 OPENED = events.LegOpened(Endpoint("127.0.0.1", 20000))
-STREAM = StartStream(StreamSid("s1"), StreamParams("ws://app.example/"))
+STREAM = StartStream(StreamSid("s1"), stream_params("ws://app.example/"))
 
 Some = TypeVar("Some", bound=effects.Effect)
 

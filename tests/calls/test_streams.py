@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from stream_params import stream_params
 from trunkline.calls import effects
 from trunkline.calls.commands import PauseStream, StartStream, StopStream
 from trunkline.calls.events import StreamEnded, StreamStarted
@@ -18,8 +19,8 @@ from trunkline.streaming.params import BidirectionalMode, StreamIdentity, Stream
 T0 = datetime(2025, 6, 5, 12, tzinfo=UTC)
 T1 = T0 + timedelta(seconds=1)
 A, B, C = (StreamSid(sid) for sid in "abc")
-APP = StreamParams("ws://app/", name="tap")
-RTP = StreamParams("ws://app/", mode=BidirectionalMode.RTP)
+APP = stream_params("ws://app/", name="tap")
+RTP = stream_params("ws://app/", mode=BidirectionalMode.RTP)
 CALL = CallView(
     sid=CallSid("v3:x"),
     account_sid=AccountSid("acc"),
@@ -57,7 +58,7 @@ def ends(record: Any) -> list[tuple[str, str, str | None]]:
 
 
 def test_a_start_is_recorded_and_its_socket_opened() -> None:
-    params = StreamParams(
+    params = stream_params(
         "ws://app/",
         name="tap",
         track=Track.BOTH,

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from control.bench import ACCOUNT, BOT, HEADERS, NOW, Bench, sdp
+from stream_params import stream_params
 from trunkline.calls import commands, events
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import Command, Instructions, Route
@@ -24,7 +25,7 @@ from trunkline.sdp.values import Endpoint
 from trunkline.sip import values as sip
 from trunkline.sip.values import DialogId
 from trunkline.store import store as store_module
-from trunkline.streaming.params import BidirectionalMode, StreamParams
+from trunkline.streaming.params import BidirectionalMode
 from trunkline.workers import messages
 from trunkline.workers.pool import LegLost
 
@@ -89,13 +90,13 @@ async def test_what_the_settings_say_of_calls_the_model_goes_by(bench: Bench) ->
     assert bench.invited(1, offer=sdp("0")).call.view.sip_status == 488, "codecs"
     assert bench.invited(2, offer=sdp(address="IP6 2001:db8::7")).call.view.sip_status == 488, "family"
     entry = bench.up()
-    talks = StreamParams("ws://a/", mode=BidirectionalMode.RTP)
+    talks = stream_params("ws://a/", mode=BidirectionalMode.RTP)
     bench.runner.apply(entry, commands.StartStream(StreamSid("one"), talks))
     with pytest.raises(StreamLimitReached):
         bench.runner.apply(entry, commands.StartStream(StreamSid("two"), talks))
-    bench.runner.apply(entry, commands.StartStream(StreamSid("two"), StreamParams("ws://a/")))
+    bench.runner.apply(entry, commands.StartStream(StreamSid("two"), stream_params("ws://a/")))
     with pytest.raises(StreamLimitReached):
-        bench.runner.apply(entry, commands.StartStream(StreamSid("three"), StreamParams("ws://a/")))
+        bench.runner.apply(entry, commands.StartStream(StreamSid("three"), stream_params("ws://a/")))
 
 
 async def test_a_call_whose_offer_is_refused_is_told_nothing_to_do(bench: Bench) -> None:
@@ -331,7 +332,7 @@ async def test_orders_of_a_call_that_is_up_reach_its_media_leg(bench: Bench) -> 
     for command, _ in cases:
         bench.runner.apply(one, command)
     bench.runner.apply(one, commands.Bridge(CallSid("v3:gone")))
-    params = StreamParams("ws://a/")
+    params = stream_params("ws://a/")
     bench.runner.apply(one, commands.StartStream(sid, params))
     bench.runner.apply(one, commands.PauseStream(sid, True))
     bench.runner.apply(one, commands.StopStream(sid))
@@ -395,7 +396,7 @@ async def test_what_happens_to_calls_and_streams_is_stored_and_then_told(bench: 
     bench.runner.on_pool(messages.LegOpened(entry.leg, 20000))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(100), sdp()))
     sid = StreamSid("5f1c9d2e-0000-4000-8000-0000000000bb")
-    params = StreamParams("ws://a/", status_callback="http://a/stream")
+    params = stream_params("ws://a/", status_callback="http://a/stream")
     with capture_logs() as logs:
         written = bench.runner.apply(entry, commands.StartStream(sid, params))
         bench.runner.on_pool(messages.StreamStarted(entry.leg, sid))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from control.bench import ACCOUNT, BOT, Bench
+from stream_params import stream_params
 from trunkline.calls import commands
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, EndCall, Instructions, SetStatusCallback
@@ -17,12 +18,11 @@ from trunkline.calls.views import CallFilter
 from trunkline.control.service import FAREWELL, CallService
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, Unavailable
 from trunkline.ids import AccountSid, CallSid, LegId
-from trunkline.streaming.params import StreamParams
 from trunkline.workers import messages
 
 STRANGER = AccountSid("5f1c9d2e-0000-4000-8000-000000000002")
 WANTED = Instructions(texml="<Response/>")
-PARAMS = StreamParams("ws://a/", name="tap")
+PARAMS = stream_params("ws://a/", name="tap")
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ async def test_why_there_is_no_audio_is_asked_of_the_worker_while_there_is_one(
     over = await service.start_stream(ACCOUNT, sid, PARAMS)
     bench.runner.on_pool(messages.StreamStarted(entry.leg, over.sid))
     await service.stop_stream(ACCOUNT, sid, over.sid)
-    live = await service.start_stream(ACCOUNT, sid, StreamParams("ws://b/"))
+    live = await service.start_stream(ACCOUNT, sid, stream_params("ws://b/"))
     report = await service.media(ACCOUNT, sid)
     assert report.live
     assert [(one.view.sid, one.state, one.report) for one in report.streams] == [

@@ -18,6 +18,7 @@ from dnslib import QTYPE, RR, A
 from dnslib.server import DNSServer
 from websockets.asyncio.server import ServerConnection, serve
 
+from stream_params import stream_params
 from trunkline.config import CallbackSettings, StoreSettings, StreamSettings, TexmlSettings
 from trunkline.demo.watch import Watch
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
@@ -28,7 +29,7 @@ from trunkline.outbound.names import Names
 from trunkline.store.records import CallbackRecord, callback_row
 from trunkline.store.store import Store
 from trunkline.streaming.connection import StreamConnection
-from trunkline.streaming.params import StreamIdentity, StreamParams
+from trunkline.streaming.params import StreamIdentity
 from trunkline.streaming.socket import Sender
 from trunkline.streaming.stream import StreamEnded, StreamStarted
 from trunkline.texml import effects
@@ -204,7 +205,10 @@ class House:
         identity = StreamIdentity(
             StreamSid("s"), AccountSid(ACCOUNT), CallSid("v3:c"), CallSessionId("x"), "+1555", "+1556"
         )
-        params, settings = StreamParams(url, enable_reconnect=False), StreamSettings(connect_timeout=LONG)
+        params, settings = (
+            stream_params(url, enable_reconnect=False),
+            StreamSettings(connect_timeout=LONG),
+        )
         stream = StreamConnection(
             params, identity, "PCMU", settings, told.put_nowait, NoDecoder(), lambda digits: None, self.sender
         )

@@ -1,10 +1,12 @@
 """What a URL comes to on the wire, and who may be told what is meant for it."""
 
+from base64 import b64decode
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.outbound.urls import Authority, BadUrl, moved, place_of
+from trunkline.outbound.urls import Authority, BadUrl, WebSocketUrl, moved, place_of
 
 
 def place(url: str) -> Authority:
@@ -77,3 +79,65 @@ def test_any_url_is_a_clean_request_line_or_a_clear_refusal(rest: str) -> None:
         assert found.url.isascii()
         assert " " not in found.target
         assert found.url.isprintable()
+
+
+# ── WebSocketUrl ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "secure", "host", "port", "authority", "target"),
+    [
+        ("ws://app.example/media", False, "app.example", 80, "app.example", "/media"),
+        ("wss://app.example", True, "app.example", 443, "app.example", "/"),
+        ("WSS://App.example:8443?a", True, "app.example", 8443, "app.example:8443", "/?a"),
+        ("ws://[::1]:9000/x?y=:@!$'()*,", False, "::1", 9000, "[::1]:9000", "/x?y=:@!$'()*,"),
+        ("ws://u:p@a_b.example-1.com/a;b=c/%20?x=%2F&y=a+b&z=%3f&=&&q", False, "a_b.example-1.com", 80,
+         "a_b.example-1.com", "/a;b=c/%20?x=%2F&y=a+b&z=%3f&=&&q"),
+    ],
+)  # fmt: skip
+def test_a_websocket_url_is_parsed_once(
+    text: str, secure: bool, host: str, port: int, authority: str, target: str
+) -> None:
+    url = WebSocketUrl.parse(text)
+    assert (url.secure, url.host, url.port) == (secure, host, port)
+    assert (url.authority, url.request_target) == (authority, target)
+    assert (url.text, str(url)) == (text, text)
+
+
+def test_user_info_of_a_websocket_url_becomes_basic_auth_and_is_not_displayed() -> None:
+    url = WebSocketUrl.parse("wss://us%40er:p%3Aw@App.example:8443/x?token=t0ken")
+    scheme, credentials = (url.authorization or "").split()
+    assert (scheme, b64decode(credentials)) == ("Basic", b"us@er:p:w")
+    assert url.display() == "wss://app.example:8443/x"
+    assert not any(secret in repr(url) for secret in ("t0ken", "p%3Aw", credentials))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "it has no scheme"),
+        ("//app", "it has no scheme"),
+        ("http://app", "it has another scheme"),
+        ("ws:///x", "its host or port is malformed"),
+        ("ws://app:99999", "its host or port is malformed"),
+        ("ws://[::1", "its host or port is malformed"),
+        ("ws://app/\u00e9", "it holds a space, a control character or a character outside ASCII"),
+        ("ws://app/#a", "it has a fragment"),
+        ("ws://app/" + "a" * 1992, "it is longer than 2000 characters"),
+    ],
+)
+def test_what_is_no_websocket_url_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(BadUrl, match=f"^{reason}$"):
+        WebSocketUrl.parse(text)
+
+
+@given(st.text(max_size=60))
+def test_a_websocket_url_is_a_clean_request_line_or_refused(rest: str) -> None:
+    try:
+        url = WebSocketUrl.parse("ws://app/" + rest)
+    except BadUrl:
+        return
+    assert url.request_target == "/" + rest
+    assert url.request_target.isascii()
+    assert url.request_target.isprintable()
+    assert " " not in url.request_target

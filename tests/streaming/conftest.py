@@ -15,6 +15,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.media.audio.decoding import decode
+from trunkline.outbound.urls import WebSocketUrl
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Refusal
@@ -105,7 +106,7 @@ def make_stream(identity: StreamIdentity) -> Callable[..., Stream]:
             pressed.append(digits)
 
         connection = StreamConnection(
-            StreamParams(url=url, **{"enable_reconnect": False, **params}),
+            StreamParams(WebSocketUrl.parse(url), **{"enable_reconnect": False, **params}),
             identity,
             encoding,
             settings or StreamSettings(),

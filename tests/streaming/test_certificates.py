@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from streaming.helpers import make_certificate
-from trunkline.streaming.certificates import renew, tls_context
-from trunkline.streaming.target import BadTarget
+from trunkline.streaming.certificates import BadCertificates, renew, tls_context
 
 
 def test_certificates_are_read_once_until_they_are_renewed(tmp_path: Path) -> None:
@@ -17,7 +16,7 @@ def test_certificates_are_read_once_until_they_are_renewed(tmp_path: Path) -> No
     assert len(first.get_ca_certs()) == 1
     file.write_text("broken")
     assert tls_context(file) is first
-    with pytest.raises(BadTarget, match=rf"^TLS: no certificates in {file}: "):
+    with pytest.raises(BadCertificates, match=rf"^TLS: no certificates in {file}: "):
         renew(file)
     assert tls_context(file) is first, "those of before stay"
     _, other = make_certificate(tmp_path, "127.0.0.2")
@@ -32,5 +31,5 @@ def test_the_systems_are_taken_where_no_file_is_named() -> None:
 
 
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
-    with pytest.raises(BadTarget, match="No such file or directory"):
+    with pytest.raises(BadCertificates, match="No such file or directory"):
         tls_context(tmp_path / "absent")

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from mp3files import mp3
+from stream_params import stream_params
 from streaming.helpers import make_certificate, past_opening, receive, say, turn, until
 from trunkline import USER_AGENT
 from trunkline.config import StreamSettings
@@ -27,7 +28,7 @@ from trunkline.media.frames import LegTap
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Problem, Refusal
-from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity, Track
 from trunkline.streaming.socket import Sender
 from trunkline.streaming.stream import StreamEnded, StreamStarted
 from trunkline.streaming.throttle import BURST, MESSAGE_PRICE
@@ -195,8 +196,8 @@ async def test_a_name_that_does_not_resolve(make_stream: MakeStream) -> None:
     assert (await failure(make_stream("ws://no-such-host.invalid/"))).startswith("DNS: no-such-host.invalid")
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1/", "ws://a..b/", "ws://127.0.0.1:0/", f"ws://{'a' * 70}/"])
-async def test_a_url_that_leads_nowhere(make_stream: MakeStream, url: str) -> None:
+@pytest.mark.parametrize("url", ["ws://a..b/", f"ws://{'a' * 70}/"])
+async def test_a_host_that_is_no_name(make_stream: MakeStream, url: str) -> None:
     assert len(await failure(make_stream(url))) > 10
 
 
@@ -404,7 +405,14 @@ async def test_an_exception_of_the_owner_is_an_error_not_a_dead_task(app: Any, i
             raise RuntimeError("bug")
 
     connection = StreamConnection(
-        StreamParams(app.url), identity, "PCMU", StreamSettings(), on_fact, NoDecoder(), lambda digits: None, Sender()
+        stream_params(app.url),
+        identity,
+        "PCMU",
+        StreamSettings(),
+        on_fact,
+        NoDecoder(),
+        lambda digits: None,
+        Sender(),
     )
     connection.start()
     async with asyncio.timeout(30):

@@ -10,8 +10,8 @@ from contextlib import suppress
 import pytest
 from picows import WSFrame, WSListener, WSTransport
 
+from trunkline.outbound.urls import WebSocketUrl
 from trunkline.streaming.dialling import READ_BUFFER, upgrade
-from trunkline.streaming.target import Target
 from trunkline.streaming.upgrade import NoUpgrade
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -71,9 +71,9 @@ async def peer() -> AsyncIterator[Callable[[Serve], Awaitable[int]]]:
 async def dial(port: int, listener: Heard, limit: int = 100_000) -> WSTransport:
     sock = socket.create_connection(("127.0.0.1", port))
     sock.setblocking(False)
-    where = Target(f"ws://127.0.0.1:{port}/app?a=b", False, "127.0.0.1", port, {"X-Own": "1"})
+    url = WebSocketUrl.parse(f"ws://127.0.0.1:{port}/app?a=b")
     async with asyncio.timeout(30):
-        return await upgrade(sock, where, None, listener, limit)
+        return await upgrade(sock, url, {"X-Own": "1"}, None, listener, limit)
 
 
 @pytest.mark.parametrize("size", [0, 5, READ_BUFFER, 20_000])

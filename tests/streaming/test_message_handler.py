@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_params import stream_params
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.media.codecs import opus
 from trunkline.streaming.message_handler import MessageHandler
 from trunkline.streaming.messages import Problem, Refusal
-from trunkline.streaming.params import StreamIdentity, StreamParams
+from trunkline.streaming.params import StreamIdentity
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Session
 
@@ -32,7 +33,7 @@ class Stream:
         **settings: Any,
     ) -> None:
         values = StreamSettings(**settings)
-        params = StreamParams("ws://app", bidirectional_codec=codec, bidirectional_sampling_rate=rate)
+        params = stream_params("ws://app", bidirectional_codec=codec, bidirectional_sampling_rate=rate)
         session = Session(params, IDENTITY, "PCMU", values)
         session.start_messages(0)
         self.playback = Playback(queued_as, prebuffer=0, limit=values.playback_limit, mark_limit=values.mark_limit)

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_params import stream_params
 from trunkline import speedups
 from trunkline.streaming import messages
 from trunkline.streaming.messages import MARK_NAME_LIMIT, Clear, Dtmf, Mark, Media, Problem, Refusal, decode
-from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity
 
 SID = "32de0dea-53cb-4b21-89a4-9e1819c043bc"
 
@@ -27,7 +28,7 @@ def test_connected_repeats_the_token() -> None:
 
 
 def test_start(identity: StreamIdentity) -> None:
-    params = StreamParams("ws://app", custom_parameters={"b": "2", "a": "1"})
+    params = stream_params("ws://app", custom_parameters={"b": "2", "a": "1"})
     assert messages.start(identity, params, "PCMU", 1, extensions=False).decode() == (
         '{"event":"start","sequence_number":"1","stream_id":"32de0dea-53cb-4b21-89a4-9e1819c043bc","start":{'
         '"user_id":"3f2b7e52-0f6d-4a0e-9d5b-6f1f8a3f1c11",'
@@ -39,14 +40,14 @@ def test_start(identity: StreamIdentity) -> None:
 
 
 def test_start_shows_the_client_state_when_given(identity: StreamIdentity) -> None:
-    params = StreamParams("ws://app", client_state="c3RhdGU=")
+    params = stream_params("ws://app", client_state="c3RhdGU=")
     text = messages.start(identity, params, "G722", 1, extensions=False).decode()
     assert '"tags":[],"client_state":"c3RhdGU=","custom_parameters":{}' in text
     assert '"media_format":{"encoding":"G722","sample_rate":8000,"channels":1}' in text
 
 
 def test_start_never_looks_like_twilio(identity: StreamIdentity) -> None:
-    start = json.loads(messages.start(identity, StreamParams("ws://app"), "PCMU", 1, extensions=True))["start"]
+    start = json.loads(messages.start(identity, stream_params("ws://app"), "PCMU", 1, extensions=True))["start"]
     assert not {"streamSid", "callSid"} & set(start)
 
 
@@ -54,7 +55,7 @@ def test_start_never_looks_like_twilio(identity: StreamIdentity) -> None:
 def test_start_with_extensions_tells_the_format_of_the_way_back(
     identity: StreamIdentity, mode: BidirectionalMode, shown: bool
 ) -> None:
-    params = StreamParams("ws://app", mode=mode, bidirectional_codec="PCMA")
+    params = stream_params("ws://app", mode=mode, bidirectional_codec="PCMA")
     start = json.loads(messages.start(identity, params, "PCMU", 1, extensions=True))["start"]
     assert (start.get("bidirectional_media_format", {}).get("encoding") == "PCMA") is shown
 

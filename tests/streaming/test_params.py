@@ -2,7 +2,8 @@
 
 import pytest
 
-from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
+from stream_params import stream_params
+from trunkline.streaming.params import BidirectionalMode, TargetLegs, Track
 
 
 @pytest.mark.parametrize(
@@ -25,17 +26,17 @@ def test_a_track_says_whose_audio_the_app_hears(track: str, inbound: bool, outbo
     ],
 )
 def test_the_forks_format_is_the_calls_unless_asked_for(codec: str, rate: int, encoding: str) -> None:
-    assert StreamParams("ws://a/", codec=codec, sampling_rate=rate).encoding("G722") == encoding
+    assert stream_params("ws://a/", codec=codec, sampling_rate=rate).encoding("G722") == encoding
 
 
 def test_the_apps_format_has_a_rate_where_it_may_have_several() -> None:
-    assert StreamParams("ws://a/").bidirectional_encoding == "PCMU"
-    params = StreamParams("ws://a/", bidirectional_codec="L16", bidirectional_sampling_rate=22050)
+    assert stream_params("ws://a/").bidirectional_encoding == "PCMU"
+    params = stream_params("ws://a/", bidirectional_codec="L16", bidirectional_sampling_rate=22050)
     assert params.bidirectional_encoding == "L16/22050"
 
 
 def test_what_is_not_asked_for_is_as_documented() -> None:
-    params = StreamParams("ws://a/")
+    params = stream_params("ws://a/")
     assert (params.track, params.mode, params.target_legs) == (Track.INBOUND, BidirectionalMode.MP3, TargetLegs.SELF)
     assert (params.codec, params.sampling_rate, params.bidirectional_sampling_rate) == ("default", 8000, 8000)
     assert (params.enable_reconnect, params.status_callback_method, params.l16_endian) == (True, "POST", None)

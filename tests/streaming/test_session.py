@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_params import stream_params
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import CODECS, opus, transcoder
 from trunkline.streaming.messages import Problem, Refusal
-from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity
 from trunkline.streaming.session import SendBuffer, Session
 
 ULAW = bytes(range(160))
@@ -24,14 +25,14 @@ def session(identity: StreamIdentity) -> Session:
 
 
 def make(identity: StreamIdentity, encoding: str = "PCMU", **settings: Any) -> Session:
-    session = Session(StreamParams("ws://app"), identity, encoding, StreamSettings(**settings))
+    session = Session(stream_params("ws://app"), identity, encoding, StreamSettings(**settings))
     session.start_messages(1000.0)
     session.anchor(500, 1000.0)
     return session
 
 
 def test_the_opening_is_connected_then_start_number_one(identity: StreamIdentity) -> None:
-    connected, start = Session(StreamParams("ws://app"), identity, "PCMU", StreamSettings()).start_messages(0)
+    connected, start = Session(stream_params("ws://app"), identity, "PCMU", StreamSettings()).start_messages(0)
     assert json.loads(connected)["event"] == "connected"
     assert json.loads(start)["sequence_number"] == "1"
 
@@ -58,14 +59,17 @@ def test_start_tells_the_forks_format_whatever_the_byte_order(
     identity: StreamIdentity, encoding: str, told: dict[str, object]
 ) -> None:
     for endian in ("little", "big"):
-        params, settings = StreamParams("ws://app"), StreamSettings(l16_endian=endian)
+        params, settings = stream_params("ws://app"), StreamSettings(l16_endian=endian)
         _, start = Session(params, identity, encoding, settings).start_messages(0)
         assert json.loads(start)["start"]["media_format"] == told
 
 
 def test_start_tells_the_apps_own_format_as_an_extension(identity: StreamIdentity) -> None:
-    params = StreamParams(
-        "ws://app", mode=BidirectionalMode.RTP, bidirectional_codec="L16", bidirectional_sampling_rate=22050
+    params = stream_params(
+        "ws://app",
+        mode=BidirectionalMode.RTP,
+        bidirectional_codec="L16",
+        bidirectional_sampling_rate=22050,
     )
     _, start = Session(params, identity, "PCMU", StreamSettings(extensions=True)).start_messages(0)
     told = json.loads(start)["start"]["bidirectional_media_format"]
@@ -156,7 +160,7 @@ def test_lost_frames_leave_a_gap_in_chunk_and_are_counted(session: Session) -> N
 
 
 def test_timestamps_count_from_the_streams_start_not_from_the_first_frame(identity: StreamIdentity) -> None:
-    session = Session(StreamParams("ws://app"), identity, "PCMU", StreamSettings())
+    session = Session(stream_params("ws://app"), identity, "PCMU", StreamSettings())
     session.start_messages(10.0)
     session.anchor(90_000, 13.5)
     assert json.loads(session.inbound(ULAW, 90_000, 0))["media"]["timestamp"] == "3500"

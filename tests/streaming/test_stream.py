@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from stream_params import stream_params
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Problem, Refusal
-from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, TargetLegs, Track
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity, TargetLegs, Track
 from trunkline.streaming.retry import Disconnect, DisconnectReason
 from trunkline.streaming.session import MessageSink, SendBuffer
 from trunkline.streaming.stream import Stream, StreamEnded
@@ -64,7 +65,7 @@ class NoDecoder:
 
 
 def make(clock: HandClock | None = None, settings: StreamSettings | None = None, **params: Any) -> Stream:
-    asked = StreamParams("ws://app/", **{"mode": BidirectionalMode.RTP, **params})
+    asked = stream_params("ws://app/", **{"mode": BidirectionalMode.RTP, **params})
     stream = Stream(
         asked, IDENTITY, "PCMU", settings or StreamSettings(), NoDecoder(), lambda digits: None, clock or HandClock()
     )

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.helpers import until
-from trunkline.streaming.upgrade import HEAD_LIMIT, HandshakeRefused, HandshakeResponse, NoUpgrade
+from trunkline import USER_AGENT
+from trunkline.outbound.urls import WebSocketUrl
+from trunkline.streaming.upgrade import (
+    HEAD_LIMIT,
+    BadAuthToken,
+    HandshakeRefused,
+    HandshakeResponse,
+    NoUpgrade,
+    request_headers,
+)
 
 ACCEPT = b"s3pPLMBiTxaQ9kYGzhZRbK+xOo="
 SPELLING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
@@ -28,6 +37,18 @@ def answer(
 ) -> bytes:
     lines = [line for line in (status, upgrade, connection, accept, *more) if line]
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def test_the_request_names_us_and_carries_token_and_user_info() -> None:
+    assert request_headers(WebSocketUrl.parse("ws://app"), None) == {"User-Agent": USER_AGENT}
+    headers = request_headers(WebSocketUrl.parse("ws://u:p@app"), "t0ken")
+    assert headers["x-telnyx-streaming-auth-token"] == "t0ken"
+    assert headers["Authorization"] == "Basic dTpw"
+
+
+def test_a_token_cannot_add_headers() -> None:
+    with pytest.raises(BadAuthToken, match="token"):
+        request_headers(WebSocketUrl.parse("ws://app"), "x\r\nHost: evil")
 
 
 UPGRADES = {

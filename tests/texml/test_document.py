@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
+from stream_params import stream_params
+from trunkline.streaming.params import BidirectionalMode, TargetLegs, Track
 from trunkline.texml.document import _VERBS, SIZE_LIMIT, TARGET_LIMIT, WARNING_LIMIT, DocumentError, parse
 from trunkline.texml.ssml import DEPTH_LIMIT, TEXT_LIMIT
 from trunkline.texml.verbs import (
@@ -41,14 +42,14 @@ SAMPLES: tuple[tuple[str, tuple[Verb, ...]], ...] = (
     ("", ()),
     (
         '<Connect><Stream url="wss://example.com/ws" bidirectionalMode="rtp"/></Connect><Pause length="40"/>',
-        (Connect(StreamParams("wss://example.com/ws", mode=BidirectionalMode.RTP)), Pause(40)),
+        (Connect(stream_params("wss://example.com/ws", mode=BidirectionalMode.RTP)), Pause(40)),
     ),
     (
         "<Say>Please wait while we connect you.</Say>"
         '<Connect><Stream url="wss://h/s"><Parameter name="caller" value="+1555"/></Stream></Connect>',
         (
             Say("Please wait while we connect you."),
-            Connect(StreamParams("wss://h/s", custom_parameters={"caller": "+1555"})),
+            Connect(stream_params("wss://h/s", custom_parameters={"caller": "+1555"})),
         ),
     ),
     (
@@ -59,10 +60,10 @@ SAMPLES: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         (
             Start(
                 (
-                    StreamParams(
+                    stream_params(
                         "wss://h/s",
-                        Track.BOTH,
-                        "tap",
+                        track=Track.BOTH,
+                        name="tap",
                         codec="PCMA",
                         bidirectional_codec="L16",
                         bidirectional_sampling_rate=16000,
@@ -142,15 +143,15 @@ def test_sample_documents_are_understood_without_a_warning(text: str, verbs: tup
         ('<Pause length="600"/>', (Pause(180),), "180 was taken"),
         ('<Pause length="0"/>', (Pause(1),), "1 was taken"),
         ('<Pause length="1000000000"/>', (Pause(),), "1 to 180"),
-        ('<Stream url="ws://a/"/>', (Connect(StreamParams("ws://a/")),), "<Connect><Stream …/></Connect>"),
-        ('<Stream url="ws://a/"/><Pause/>', (Start((StreamParams("ws://a/"),)), Pause()), "outside of <Start>"),
-        ('<StartStream url="ws://a/"/>', (Connect(StreamParams("ws://a/")),), "<StartStream> outside of <Start>"),
+        ('<Stream url="ws://a/"/>', (Connect(stream_params("ws://a/")),), "<Connect><Stream …/></Connect>"),
+        ('<Stream url="ws://a/"/><Pause/>', (Start((stream_params("ws://a/"),)), Pause()), "outside of <Start>"),
+        ('<StartStream url="ws://a/"/>', (Connect(stream_params("ws://a/")),), "<StartStream> outside of <Start>"),
         (
             '<StartStream destination="ws://a/" name="n"><StreamParam name="k" value="v"/></StartStream><Hangup/>',
-            (Start((StreamParams("ws://a/", name="n", custom_parameters={"k": "v"}),)), Hangup()),
+            (Start((stream_params("ws://a/", name="n", custom_parameters={"k": "v"}),)), Hangup()),
             "<StartStream> outside of <Start>",
         ),
-        ('<StartStream><Stream url="ws://a/"/></StartStream>', (Connect(StreamParams("ws://a/")),), "<StartStream>"),
+        ('<StartStream><Stream url="ws://a/"/></StartStream>', (Connect(stream_params("ws://a/")),), "<StartStream>"),
         ("<StartStream/>", (), "<StartStream> has no url"),
         ('<StopStream name="n"/>', (Stop("n"),), "<Stop><Stream …/></Stop>"),
         ("<StopStream/>", (Stop(),), "<Stop><Stream …/></Stop>"),
@@ -177,10 +178,10 @@ def test_sample_documents_are_understood_without_a_warning(text: str, verbs: tup
         ('<Connect><Stream url="wss://h/#f"/></Connect>', (), "ws://"),
         (
             '<Connect><Stream url="ws://a/" track="sideways"/><Stream url="ws://b/"/></Connect>',
-            (Connect(StreamParams("ws://a/")),),
+            (Connect(stream_params("ws://a/")),),
             "inbound_track, outbound_track, both_tracks",
         ),
-        ('<Start><Stream url="ws://a/"><Parameter value="x"/></Stream></Start>', (Start((StreamParams("ws://a/"),)),),
+        ('<Start><Stream url="ws://a/"><Parameter value="x"/></Stream></Start>', (Start((stream_params("ws://a/"),)),),
          "no name"),
         ("<Redirect> </Redirect>", (), "URL"),
     ],
@@ -232,7 +233,7 @@ def test_a_rate_that_only_the_apps_l16_can_have_is_not_that_of_the_fork() -> Non
 @pytest.mark.parametrize("endian", ["little", "big"])
 def test_the_byte_order_of_l16_is_the_streams_own(endian: Literal["little", "big"]) -> None:
     found = response(f'<Connect><Stream url="ws://a/" codec="L16" l16Endian="{endian}"/></Connect>')
-    assert found == Document((Connect(StreamParams("ws://a/", codec="L16", l16_endian=endian)),))
+    assert found == Document((Connect(stream_params("ws://a/", codec="L16", l16_endian=endian)),))
 
 
 def test_a_password_is_in_no_warning_and_no_repr() -> None:

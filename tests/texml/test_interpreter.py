@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_params import stream_params
 from trunkline.calls.commands import Instructions
-from trunkline.streaming.params import StreamParams
 from trunkline.texml import effects, facts, verbs
 from trunkline.texml.document import parse
 from trunkline.texml.interpreter import Interpreter, seconds_of
@@ -41,7 +41,7 @@ class Runs:
 
     def arrives(self, text: str, url: str = BASE) -> list[effects.Effect]:
         """The document that was asked for last."""
-        return self.tell(facts.Fetched(self.one(effects.Fetch).job, parse(f"<Response>{text}</Response>"), url))
+        return self.tell(facts.Fetched(self.one(effects.Fetch).job, parse(f"<Response>{text}</Response>", url), url))
 
     def one(self, kind: type[Any]) -> Any:
         """The one effect of this kind among the last ones."""
@@ -154,7 +154,7 @@ def test_streams_of_start_go_on_and_stop_stops_them() -> None:
     runs = Runs(
         '<Start><Stream url="ws://a/" name="n" statusCallback="/cb"/></Start><Stop><Stream name="n"/></Stop><Pause/>'
     )
-    params = StreamParams("ws://a/", name="n", status_callback="https://app.example/cb")
+    params = stream_params("ws://a/", name="n", status_callback="https://app.example/cb")
     assert runs.last == [effects.StartStream(2, params), effects.StopStreams("n"), effects.StartTimer(3, 1)]
     assert runs.tell(facts.StreamOver(2, None)) == []
 
@@ -189,16 +189,21 @@ def test_connect_waits_until_its_own_stream_ends(error: str | None) -> None:
 )
 def test_a_streams_url_may_be_relative_to_the_documents(base: str | None, reference: str, url: str) -> None:
     verbs = f'<Connect><Stream url="{reference.replace("&", "&amp;")}"/></Connect>'
-    assert Runs(verbs, base=base).one(effects.StartStream).params == StreamParams(url)
+    assert Runs(verbs, base=base).one(effects.StartStream).params == stream_params(url)
 
 
 @pytest.mark.parametrize("parent", ["Start", "Connect"])
-def test_a_streams_url_without_a_base_is_told_and_skipped(parent: str) -> None:
+def test_a_streams_relative_url_without_a_base_is_skipped_with_a_warning(parent: str) -> None:
     runs = Runs(f'<{parent}><Stream url="/media"/></{parent}><Say>next</Say>', base=None)
-    assert runs.last == [
-        effects.Warn("/media is no http URL and has no base"),
-        effects.PlaySound(1, verbs.Say("next"), 1),
+    *warnings, sound = runs.last
+    assert warnings == [
+        effects.Warn(
+            "<Stream> url must be a ws:// or wss:// URL, or relative to the document's: it has no scheme, "
+            "and was skipped"
+        ),
+        effects.Warn(f"<{parent}> has no <Stream>, and was skipped"),
     ]
+    assert sound == effects.PlaySound(1, verbs.Say("next"), 1)
 
 
 # ── Gather ──────────────────────────────────────────────────────────────────────────────────────────────────

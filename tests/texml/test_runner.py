@@ -211,7 +211,7 @@ async def test_connect_waits_for_its_stream_and_stop_stops_by_name(stage: Stage)
         '<Stop><Stream name="tap"/></Stop><Pause/>'
     )
     tap, own = (what for what in stage.commands(entry) if isinstance(what, commands.StartStream))
-    assert (tap.params.url, own.params.url) == ("ws://a/", "ws://b/")
+    assert (tap.params.url.text, own.params.url.text) == ("ws://a/", "ws://b/")
     stage.tell(entry, events.StreamStarted(own.sid))
     assert commands.StopStream(tap.sid) not in stage.commands(entry)
     stage.tell(entry, events.StreamEnded(own.sid, None, "the app closed"))

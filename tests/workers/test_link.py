@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_params import stream_params
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
-from trunkline.streaming.params import StreamIdentity, StreamParams
+from trunkline.streaming.params import StreamIdentity
 from trunkline.workers import messages
 from trunkline.workers.link import BACKLOG_LIMIT, MESSAGE_LIMIT, Link
 
@@ -56,7 +57,7 @@ async def ends() -> AsyncIterator[Ends]:
 async def test_every_value_survives_the_crossing(ends: Ends) -> None:
     params = MediaParams("G722", 9, 30, Endpoint("::1", 4000), Direction.RECVONLY, 101, Endpoint("::1", 4009), True)
     identity = StreamIdentity(StreamSid("s"), AccountSid("a"), CallSid("v3:x"), CallSessionId("c"), "+1", "+2")
-    stream = StreamParams("wss://a/?b", custom_parameters={"k": "v"}, auth_token="t", name="n")
+    stream = stream_params("wss://a/?b", custom_parameters={"k": "v"}, auth_token="t", name="n")
     sent = [
         messages.OpenLeg(LegId(1), identity.call_sid, params),
         messages.OpenStream(LegId(1), identity, stream, "PCMA"),

@@ -9,19 +9,15 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from trunkline.api.bodies import Fields, parse_json
 from trunkline.errors import InvalidEnum, InvalidRequest, InvalidType, InvalidUrl, MissingParameter
-
-URL_LIMIT = 2000
+from trunkline.outbound.urls import BadUrl, WebSocketUrl, fault_of
 
 Reader = Callable[[str, object], object]
 
 _DIGITS = re.compile("[0-9]{1,9}")
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +102,7 @@ def url(*schemes: str) -> Reader:
 
     def read(name: str, value: object) -> object:
         given = text(name, value)
-        reason = _url_fault(given, schemes)
+        reason = fault_of(given, *schemes)
         if reason:
             raise InvalidUrl(f"{name} must be a {kind} URL: {reason}", pointer=f"/{name}")
         return given
@@ -114,34 +110,13 @@ def url(*schemes: str) -> Reader:
     return read
 
 
-def _url_fault(given: str, schemes: tuple[str, ...]) -> str | None:
-    """Why it is not a URL that we can use, in words; None when it is."""
-    if len(given) > URL_LIMIT:
-        return f"it is longer than {URL_LIMIT} characters"
-    # RFC 3986 section 2: anything else is percent-encoded. Also keeps header injection out of the handshake.
-    if not all("\x21" <= character <= "\x7e" for character in given):
-        return "it holds a space, a control character or a character outside ASCII"
+def websocket_url(name: str, value: object) -> WebSocketUrl:
+    """A `ws://` or `wss://` URL."""
+    given = text(name, value)
     try:
-        parts = urlsplit(given)
-        port = parts.port
-    except ValueError:
-        return "its host or port is malformed"
-    if parts.scheme.lower() not in schemes:
-        return "it has another scheme" if parts.scheme else "it has no scheme"
-    if port == 0 or not _is_host(parts):
-        return "its host or port is malformed"
-    # RFC 6455 section 3: a WebSocket URI has no fragment.
-    return "it has a fragment" if "#" in given and parts.scheme.lower() in ("ws", "wss") else None
-
-
-def _is_host(parts: SplitResult) -> bool:
-    host = parts.hostname or ""
-    if ":" not in host:
-        return _HOST.fullmatch(host) is not None
-    try:
-        return IPv6Address(host).version == 6
-    except ValueError:
-        return False
+        return WebSocketUrl.parse(given)
+    except BadUrl as error:
+        raise InvalidUrl(f"{name} must be a ws:// or wss:// URL: {error}", pointer=f"/{name}") from error
 
 
 def base64(name: str, value: object) -> str:

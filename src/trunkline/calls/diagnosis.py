@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from string import Formatter
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from trunkline.calls.views import CallView, StreamView
 from trunkline.ids import StreamSid
+from trunkline.outbound.urls import WebSocketUrl
 
 Severity = Literal["error", "warning", "info", "ok"]
 _ORDER: tuple[Severity, ...] = ("error", "warning", "info", "ok")
@@ -477,7 +477,7 @@ def _stream_numbers(stream: StreamMedia, leg: _Numbers) -> _Numbers:
             "codec": view.codec or "the codec that was agreed",
             "track": view.track,
             "reason": view.ended_reason or "for no reason that was recorded",
-            "host": urlsplit(view.url).hostname or view.url,
+            "host": WebSocketUrl.parse(view.url).host,
             "bad": numbers["error_malformed_frame"] + numbers["error_unknown_error"],
             "why_waiting": "the call is on hold" if leg["on_hold"] else "the prebuffer is not full yet",
         }

@@ -61,7 +61,7 @@ class CallStreams:
             account_sid=call.account_sid,
             call_sid=call.sid,
             name=params.name,
-            url=params.url,
+            url=params.url.text,
             track=params.track.value,
             status="in-progress",
             created_at=now,

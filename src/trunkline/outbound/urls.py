@@ -1,14 +1,21 @@
 """URLs as they go on the wire (RFC 3986, RFC 3987). Pure."""
 
+import re
 from base64 import b64encode
 from dataclasses import dataclass, field
-from ipaddress import ip_address
-from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
+from ipaddress import IPv6Address, ip_address
+from typing import Self
+from urllib.parse import SplitResult, quote, unquote_to_bytes, urljoin, urlsplit
+
+URL_LIMIT = 2000
+"""Characters of a URL that a customer gives."""
 
 _AS_GIVEN = "".join(chr(code) for code in range(0x21, 0x7F))
 """Characters that a request line can carry; all others are percent-encoded as UTF-8 (RFC 3987 section 3.1)."""
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _SECURE = ("https", "wss")
+_WEBSOCKET = ("ws", "wss")
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 
 class BadUrl(ValueError):
@@ -76,6 +83,72 @@ def place_of(url: str, *schemes: str) -> Authority:
         target=path + (query and "?" + query),  # a fragment never goes on the wire (RFC 3986 section 3.5)
         basic=basic,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketUrl:
+    """A `ws://` or `wss://` URL (RFC 6455 section 3), which `parse` makes."""
+
+    text: str = field(repr=False)
+    """Byte for byte as given; the form in which it is stored."""
+    secure: bool
+    """`wss`."""
+    host: str
+    """A name or a literal address, without brackets, in lower case."""
+    port: int
+    authority: str
+    """For the Host header: with the port if the URL has one."""
+    request_target: str = field(repr=False)
+    """Path and query, byte for byte as given."""
+    authorization: str | None = field(repr=False)
+    """The `Authorization` header that the user-info asks for."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises BadUrl, whose text is a clause: `it has a fragment`."""
+        reason = fault_of(text, *_WEBSOCKET)
+        if reason is not None:
+            raise BadUrl(reason)
+        place = place_of(text, *_WEBSOCKET)
+        return cls(text, place.secure, place.host, place.port, place.authority, place.target, place.basic)
+
+    def display(self) -> str:
+        """Without user-info and query, where customers put secrets."""
+        return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.request_target.partition('?')[0]}"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def fault_of(text: str, *schemes: str) -> str | None:
+    """Why this is no absolute URL of one of the schemes that may go on the wire as it is, as a clause; None if it is.
+    User-info is allowed."""
+    if len(text) > URL_LIMIT:
+        return f"it is longer than {URL_LIMIT} characters"
+    # All else is percent-encoded (RFC 3986 section 2). This also keeps line ends out of requests.
+    if not all("\x21" <= character <= "\x7e" for character in text):
+        return "it holds a space, a control character or a character outside ASCII"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return "its host or port is malformed"
+    if parts.scheme not in schemes:
+        return "it has another scheme" if parts.scheme else "it has no scheme"
+    if port == 0 or not _is_host(parts):
+        return "its host or port is malformed"
+    # A WebSocket URI has no fragment (RFC 6455 section 3).
+    return "it has a fragment" if "#" in text and parts.scheme in _WEBSOCKET else None
+
+
+def _is_host(parts: SplitResult) -> bool:
+    host = parts.hostname or ""
+    if ":" not in host:
+        return _HOST.fullmatch(host) is not None
+    try:
+        return IPv6Address(host).version == 6
+    except ValueError:
+        return False
 
 
 def moved(url: str, location: str) -> str:

@@ -1,4 +1,4 @@
-"""From a connected socket to a WebSocket: TLS where it is asked for, our request, and the server's answer to it."""
+"""From a connected TCP socket to a WebSocket: TLS for `wss`, our upgrade request, and the server's response."""
 
 import asyncio
 import logging
@@ -7,54 +7,58 @@ import ssl
 from typing import Any, cast
 
 from picows import WSAutoPingStrategy, WSListener, WSTransport, picows
-from picows.url import parse_url
 
-from trunkline.streaming.target import Target
+from trunkline.outbound.urls import WebSocketUrl
 from trunkline.streaming.upgrade import HandshakeResponse, NoUpgrade
 
 READ_BUFFER = 1024
 """Bytes of a socket's first read buffer; it grows with the app's messages."""
 
 _WSProtocol: Any = vars(picows)["WSProtocol"]
-"""What the library's `ws_connect` makes, and its stub does not name."""
+"""The protocol that the library's `ws_connect` makes; its stub does not name it."""
 
-# What the library would log is told by the stream, in the words of this project.
+# The stream reports what the libraries would log.
 _silent = logging.Logger("picows", logging.CRITICAL + 1)
 logging.getLogger("aiofastnet").setLevel(logging.CRITICAL)
 
 
 async def upgrade(
-    sock: socket.socket, where: Target, context: ssl.SSLContext | None, listener: WSListener, message_limit: int
+    sock: socket.socket,
+    url: WebSocketUrl,
+    headers: dict[str, str],
+    context: ssl.SSLContext | None,
+    listener: WSListener,
+    message_limit: int,
 ) -> WSTransport:
-    """Raises NoUpgrade, OSError, WSError. The listener has not been told of a transport when the server hung up."""
-    url = parse_url(where.url)
+    """Raises NoUpgrade, OSError, WSError. If the server closes the connection instead of responding, this returns and
+    the listener was not called."""
     library = _WSProtocol(
-        url.netloc,
-        url.resource_name,
+        url.authority,
+        url.request_target,
         True,  # we are the client
         lambda _request, _response: listener,
         _silent,
         True,  # an exception of the listener's ends the connection
-        None,  # whoever awaits this looks at the clock
+        None,  # no timeout: the caller has one
         False,  # pings are the listener's
         0,
         0,
         WSAutoPingStrategy.PING_WHEN_IDLE,
         False,  # pongs too
         message_limit,
-        where.headers,
+        headers,
         READ_BUFFER,
     )
-    asking = _Asking(library)
-    # Not the library's own transport (`aiofastnet`): its TLS takes a seventh less CPU, but leaves what has come lying
-    # when reading is resumed. Without TLS what makes it fast is spared anyway (`AppSocket.push`).
+    handshake = _Handshake(library)
+    # Not the library's own transport (`aiofastnet`): its TLS takes a seventh less CPU, but does not deliver received
+    # data when reading is resumed. Without TLS `AppSocket.push` bypasses the transport anyway.
     below, _ = await asyncio.get_running_loop().create_connection(
-        lambda: asking, sock=sock, ssl=context, server_hostname=where.host if context else None
+        lambda: handshake, sock=sock, ssl=context, server_hostname=url.host if context else None
     )
     try:
         await library.wait_until_handshake_complete()
-        if asking.refusal is not None:
-            raise asking.refusal
+        if handshake.refusal is not None:
+            raise handshake.refusal
     except BaseException:
         below.abort()
         raise
@@ -62,12 +66,12 @@ async def upgrade(
     return transport
 
 
-class _Asking(asyncio.BufferedProtocol):
-    """Stands before the library's protocol until the answer is there."""
+class _Handshake(asyncio.BufferedProtocol):
+    """The connection's protocol until the response is complete; then the library's takes over."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
-        self._answer = HandshakeResponse()
+        self._response = HandshakeResponse()
         self._buffer = bytearray(READ_BUFFER)
         self.refusal: NoUpgrade | None = None
 
@@ -80,19 +84,19 @@ class _Asking(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         try:
-            answer = self._answer.feed(bytes(self._buffer[:nbytes]))
+            response = self._response.feed(bytes(self._buffer[:nbytes]))
         except NoUpgrade as refusal:
             self.refusal = refusal.with_traceback(None)  # its frames hold this
             self._transport.abort()
             return
-        if answer is None:
+        if response is None:
             return
         self._transport.set_protocol(self._library)
-        while answer and not self._transport.is_closing():
+        while response and not self._transport.is_closing():
             room = self._library.get_buffer(-1)
-            size = min(len(room), len(answer))
-            room[:size] = answer[:size]
-            answer = answer[size:]
+            size = min(len(room), len(response))
+            room[:size] = response[:size]
+            response = response[size:]
             self._library.buffer_updated(size)
 
     def eof_received(self) -> bool | None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from trunkline.codecs import format_name
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.outbound.urls import WebSocketUrl
 
 
 class Track(StrEnum):
@@ -45,8 +46,7 @@ class TargetLegs(StrEnum):
 class StreamParams:
     """One start request."""
 
-    url: str
-    """`ws://` or `wss://`, byte for byte as given."""
+    url: WebSocketUrl
     track: Track = Track.INBOUND
     name: str | None = None
     mode: BidirectionalMode = BidirectionalMode.MP3

@@ -24,13 +24,13 @@ from trunkline import sockets
 from trunkline.config import StreamSettings
 from trunkline.outbound.dialler import Dialler, dial_words
 from trunkline.outbound.names import Names, UnknownHost
-from trunkline.streaming.certificates import tls_context
+from trunkline.outbound.urls import WebSocketUrl
+from trunkline.streaming.certificates import BadCertificates, tls_context
 from trunkline.streaming.dialling import upgrade
 from trunkline.streaming.retry import Disconnect, DisconnectReason
 from trunkline.streaming.session import MessageSink, SendBuffer
-from trunkline.streaming.target import BadTarget, Target, target
 from trunkline.streaming.throttle import Throttle
-from trunkline.streaming.upgrade import HandshakeRefused, NoUpgrade
+from trunkline.streaming.upgrade import BadAuthToken, HandshakeRefused, NoUpgrade, request_headers
 
 UNSENT_LIMIT = 16384
 """Bytes that the kernel may hold unsent for one socket: about a second of one PCMU track."""
@@ -133,7 +133,7 @@ class AppSocket(MessageSink):
 
     def __init__(
         self,
-        url: str,
+        url: WebSocketUrl,
         auth_token: str | None,
         settings: StreamSettings,
         owner: SocketOwner,
@@ -235,20 +235,19 @@ class AppSocket(MessageSink):
         """Returns a transport for which `opened` has been called; None if there is none, and the owner knows."""
         if self._owner is None:
             return None
-        settings = self._settings
-        where: Target | None = None
+        settings, url = self._settings, self._url
         try:
-            where = target(self._url, self._auth_token)
-            context = tls_context(settings.ca_file) if where.secure else None
+            headers = request_headers(url, self._auth_token)
+            context = tls_context(settings.ca_file) if url.secure else None
             async with asyncio.timeout(connect_timeout) as self._dialling:
-                self._sock = await self._sender.dialler.dial(where.host, where.port, _prepare)
-                transport = await upgrade(self._sock, where, context, _Listener(self), settings.message_limit)
+                self._sock = await self._sender.dialler.dial(url.host, url.port, _prepare)
+                transport = await upgrade(self._sock, url, headers, context, _Listener(self), settings.message_limit)
         except (OSError, WSError, NoUpgrade, ValueError) as problem:
             silent = isinstance(problem, UnknownHost) and problem.silent
             unreachable = silent or isinstance(problem, ConnectionRefusedError | TimeoutError)
             self._gone(
                 DisconnectReason.UNREACHABLE if unreachable else DisconnectReason.FAILED,
-                _connect_error(problem, where, connect_timeout),
+                _connect_error(problem, url, connect_timeout),
             )
             problem.__traceback__ = None  # its frames hold the exception itself
             return None
@@ -494,19 +493,19 @@ def _protocol_detail(problem: WSProtocolError, limit: int) -> str:
     return f"the app broke the WebSocket protocol: {problem}"
 
 
-def _connect_error(problem: Exception, where: Target | None, timeout: float) -> str:
+def _connect_error(problem: Exception, url: WebSocketUrl, timeout: float) -> str:
     """Why the attempt failed. The URL is not repeated, as it may hold secrets."""
-    if where is None or isinstance(problem, BadTarget):
-        return str(problem)
-    place = f"{where.host} port {where.port}"
+    place = f"{url.host} port {url.port}"
     match problem:
+        case BadCertificates() | BadAuthToken():
+            return str(problem)
         case HandshakeRefused():
             return f"the upgrade was answered with {problem} by {place}"
         case TimeoutError():
             return f"timeout: no WebSocket to {place} within {round(timeout, 1):g} s"
-        case ConnectionError() if where.secure and not isinstance(problem, ConnectionRefusedError):
+        case ConnectionError() if url.secure and not isinstance(problem, ConnectionRefusedError):
             return f"{place} broke off the TLS handshake"
         case OSError():
-            return dial_words(problem, where.host, where.port)
+            return dial_words(problem, url.host, url.port)
         case _:
             return f"no proper answer to the upgrade from {place}: {problem}"

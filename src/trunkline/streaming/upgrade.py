@@ -1,21 +1,24 @@
-"""What a server says to our upgrade: pure (RFC 6455 section 4.1, RFC 9110, RFC 9112).
+"""The HTTP upgrade to a WebSocket (RFC 6455 section 4.1, RFC 9110, RFC 9112). Pure.
 
-The WebSocket library knows one spelling of a 101 only. Servers and the proxies before them have many: `Connection` is a
-list of tokens, in one field line or in several, in any case; lines may be folded; answers with other 1xx codes may come
-first. So the answer is checked here, and the library is handed its own spelling of it.
+The WebSocket library accepts one spelling of a 101 only. Servers and proxies have many: `Connection` is a list of
+tokens, in one field line or in several, in any case; lines may be folded; other 1xx responses may come first. So the
+response is checked here, and the library gets its own spelling of it.
 """
 
 import re
 from http import HTTPStatus
 
+from trunkline import USER_AGENT
+from trunkline.outbound.urls import WebSocketUrl
+
 HEAD_LIMIT = 65536
-"""Bytes of all answers up to the empty line of the last one."""
+"""Bytes of all responses up to the empty line that ends the last one."""
 
 _LINE_END = re.compile(rb"\r?\n")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LONGEST_END = 4
 _FOLD = re.compile(rb"\r?\n[ \t]+")
-"""What stands for a space (RFC 9112 section 5.2)."""
+"""Equal to a space (RFC 9112 section 5.2)."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.[1-9][ \t]+([1-9][0-9]{2})(?:[ \t].*)?", re.IGNORECASE)
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -24,27 +27,43 @@ _NOT_OFFERED = {b"sec-websocket-extensions": "an extension", b"sec-websocket-pro
 _SPELLING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 
 
+class BadAuthToken(ValueError):
+    """The stream's auth token cannot be sent."""
+
+
 class NoUpgrade(Exception):
-    """The server does not do what was asked for; the text says why, for the customer."""
+    """The server did not upgrade the connection; the text says why, for the customer."""
 
 
 class HandshakeRefused(NoUpgrade):
-    """It says so itself, by a status."""
+    """The server answered with an error status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"HTTP {status}")
 
 
+def request_headers(url: WebSocketUrl, auth_token: str | None) -> dict[str, str]:
+    """The headers of the request beyond those of every WebSocket handshake. Raises BadAuthToken."""
+    headers = {"User-Agent": USER_AGENT}
+    if auth_token is not None:
+        if any(ord(character) < 0x20 or ord(character) == 0x7F for character in auth_token):
+            raise BadAuthToken("the auth token has control characters, which no HTTP header can carry")
+        headers["x-telnyx-streaming-auth-token"] = auth_token
+    if url.authorization is not None:
+        headers["Authorization"] = url.authorization
+    return headers
+
+
 class HandshakeResponse:
-    """The answer to one request."""
+    """The response to one upgrade request."""
 
     def __init__(self) -> None:
         self._came = b""
         self._read = 0
 
     def feed(self, data: bytes) -> bytes | None:
-        """The next bytes. Once the upgrade is done: the 101 as the library spells it, and what came behind it. Raises
-        NoUpgrade."""
+        """The next bytes. Returns, once the response is complete, the 101 as the library spells it and the bytes behind
+        it. Raises NoUpgrade."""
         new = max(0, len(self._came) + 1 - _LONGEST_END)
         came = self._came = self._came + data
         while (end := _HEAD_END.search(came, new)) is not None and self._read + end.end() <= HEAD_LIMIT:
@@ -62,8 +81,7 @@ class HandshakeResponse:
 
 
 def _accept(head: bytes) -> bytes | None:
-    """What proves that our request was read, of a 101; None for an answer before the last one (RFC 9110 section
-    15.2)."""
+    """`Sec-WebSocket-Accept` of a 101; None for another 1xx, which is not the last response (RFC 9110 section 15.2)."""
     first, *lines = _LINE_END.split(_FOLD.sub(b" ", head))
     status = _status(first)
     if status != HTTPStatus.SWITCHING_PROTOCOLS:
@@ -77,7 +95,7 @@ def _accept(head: bytes) -> bytes | None:
     for name, what in _NOT_OFFERED.items():
         if _tokens(fields.get(name, [])):
             raise NoUpgrade(f"it chooses {what}, and none was offered")
-    # How long its body is does not count: a 101 has none, whatever it says (RFC 9112 section 6.3).
+    # A 101 has no body, whatever its Content-Length says (RFC 9112 section 6.3).
     accepts = set(fields.get(b"sec-websocket-accept", []))
     if len(accepts) != 1:
         raise NoUpgrade(f"it has {'more than one' if accepts else 'no'} Sec-WebSocket-Accept")
@@ -104,5 +122,5 @@ def _fields(lines: list[bytes]) -> dict[bytes, list[bytes]]:
 
 
 def _tokens(values: list[bytes]) -> set[bytes]:
-    """The members of a list, in lower case (RFC 9110 section 5.6.1); empty ones do not count."""
+    """The members of a list, in lower case, without empty ones (RFC 9110 section 5.6.1)."""
     return {token for value in values for member in value.split(b",") if (token := member.strip(b" \t").lower())}

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urljoin
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 from defusedxml.common import DefusedXmlException
@@ -22,6 +22,7 @@ from defusedxml.ElementTree import DefusedXMLParser
 
 from trunkline.codecs import CODEC_TABLE, CODECS_WITH_RATES, RATES_FROM_APP, RATES_TO_APP, STREAM_CODECS
 from trunkline.ids import plain_number
+from trunkline.outbound.urls import URL_LIMIT, BadUrl, WebSocketUrl
 from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 from trunkline.texml.ssml import speech
 from trunkline.texml.verbs import (
@@ -49,11 +50,9 @@ WARNING_LIMIT = 20
 """Warnings kept of one document."""
 TARGET_LIMIT = 10
 """Numbers and SIP URIs of one `<Dial>`; more are skipped."""
-URL_LIMIT = 2000
 
 _REFERENCE = re.compile(r"[\x21-\x7e]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_WS_URL = re.compile(r"wss?://[^\s/?#]+", re.IGNORECASE)
 _SIP_URI = re.compile(r"sips?:[^\s@<>?]+(?:@[^\s@<>?]+)?", re.IGNORECASE)
 _NUMBER = re.compile(r"\+?[0-9*#A-Za-z._-]{1,64}")
 _PRESSED = re.compile(r"[0-9*#A-DwW]{1,100}")
@@ -83,8 +82,9 @@ class _BareStream:
     stream: StreamParams
 
 
-def parse(text: str | bytes) -> Document:
-    """The document of a TeXML text; bytes may say their own encoding. Raises DocumentError."""
+def parse(text: str | bytes, base: str | None = None) -> Document:
+    """The document of a TeXML text; bytes may say their own encoding. `base` is the URL from which it came. Raises
+    DocumentError."""
     try:
         size = len(text.encode() if isinstance(text, str) else text)
         if size > SIZE_LIMIT:
@@ -96,7 +96,7 @@ def parse(text: str | bytes) -> Document:
         raise DocumentError(f"the document is not XML: {error}") from error
     if root.tag != "Response":
         raise DocumentError(f"the document's root is <{_short(root.tag)}>, not <Response>")
-    parser = _Parser()
+    parser = _Parser(base)
     found = parser.children(root, _VERBS)
     verbs = (_documented(verb, last=place == len(found)) for place, verb in enumerate(found, 1))
     return Document(tuple(verbs), tuple(parser.warnings))
@@ -139,7 +139,9 @@ def _with_prefixes(text: str) -> str:
 class _Parser:
     """Reads elements by a table, and keeps the warnings."""
 
-    def __init__(self) -> None:
+    def __init__(self, base: str | None) -> None:
+        self.base = base
+        """The document's URL."""
         self.warnings: list[str] = []
 
     def warn(self, text: str) -> None:
@@ -239,13 +241,6 @@ def _reference(given: str) -> str:
     return given
 
 
-def _ws_url(given: str) -> str:
-    """One that is relative to the document's becomes whole when the stream starts."""
-    if (_SCHEME.match(_reference(given)) and not _WS_URL.match(given)) or "#" in given:
-        raise ValueError("must be a ws:// or wss:// URL, or one relative to the document's")
-    return given
-
-
 def _pressed(given: str) -> str:
     if not _PRESSED.fullmatch(given):
         raise ValueError("must be keys, and w for waits")
@@ -316,10 +311,24 @@ def _stop(parser: _Parser, element: Element, _values: dict[str, Any]) -> Stop:
 
 
 def _stream(parser: _Parser, element: Element, values: dict[str, Any]) -> StreamParams:
-    if not values.get("url"):
+    reference = values.pop("url", "")
+    if not reference:
         raise ValueError("has no url")
+    url = _stream_url(reference, parser.base)
     _share_rate(parser, values)
-    return StreamParams(**values, custom_parameters=dict(parser.children(element, _PARAMETER)))
+    return StreamParams(url, **values, custom_parameters=dict(parser.children(element, _PARAMETER)))
+
+
+def _stream_url(reference: str, base: str | None) -> WebSocketUrl:
+    """A reference may be relative to the document's URL: `ws` if that is `http`, `wss` if it is `https`."""
+    url = reference
+    if not _SCHEME.match(reference):
+        url = urljoin(base or "", reference)
+        url = "ws" + url[4:] if url.startswith("http") else url
+    try:
+        return WebSocketUrl.parse(url)
+    except BadUrl as error:
+        raise ValueError(f"url must be a ws:// or wss:// URL, or relative to the document's: {error}") from error
 
 
 def _share_rate(parser: _Parser, values: dict[str, Any]) -> None:
@@ -420,7 +429,7 @@ _STREAM: dict[str, _VerbRow] = {
         _stream,
         {
             **_CALLBACK,
-            "url": ("url", _ws_url),
+            "url": ("url", _reference),
             "track": ("track", _one_of(*Track, make=Track)),
             "name": ("name", _text(255)),
             "codec": ("codec", _one_of("default", *STREAM_CODECS)),
@@ -456,7 +465,7 @@ _VERBS: dict[str, _VerbRow] = {
     "Start": _VerbRow(_start, {}),
     "Answer": _VerbRow(_answer, {}),
     "Stream": _VerbRow(_bare_stream, _STREAM["Stream"].attributes),
-    "StartStream": _VerbRow(_bare_stream, {**_STREAM["Stream"].attributes, "destination": ("url", _ws_url)}),
+    "StartStream": _VerbRow(_bare_stream, {**_STREAM["Stream"].attributes, "destination": ("url", _reference)}),
     "StopStream": _VerbRow(_stop_stream, _STOPPED["Stream"].attributes),
     "Connect": _VerbRow(_connect, {}),
     "Stop": _VerbRow(_stop, {}),

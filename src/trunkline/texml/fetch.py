@@ -96,7 +96,8 @@ class Fetcher:
                 kind = answer.get("content-type")
                 if kind.lower().startswith("audio/"):
                     return Document((Play(answer.place.url),)), answer.place.url
-                return parse(text_of(await answer.body(SIZE_LIMIT), kind)), answer.place.url
+                url = answer.place.url
+                return parse(text_of(await answer.body(SIZE_LIMIT), kind), url), url
         except TimeoutError:
             raise FetchError(f"no answer within {timeout:g} s") from None
         except RequestFailed as error:

@@ -214,14 +214,6 @@ class Interpreter:
         self._out.append(effects.Warn(f"{reference[:100]} is no http URL" + ("" if self._base else " and has no base")))
         return None
 
-    def _resolve_stream(self, reference: str) -> str | None:
-        """The same of a WebSocket's: ws where the document came by http, wss where it came by https. A whole one stays
-        byte for byte."""
-        if reference.partition(":")[0].lower() in ("ws", "wss"):
-            return reference
-        url = self._resolve(reference)
-        return None if url is None else "ws" + url.removeprefix("http")
-
     def _job(self) -> int:
         self._jobs += 1
         return self._jobs
@@ -322,12 +314,8 @@ class Interpreter:
 
     # ── streams ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _start_stream(self, params: StreamParams) -> int | None:
-        url = self._resolve_stream(params.url)
-        if url is None:
-            return None
+    def _start_stream(self, params: StreamParams) -> int:
         job = self._job()
-        params = replace(params, url=url)
         if params.status_callback is not None:
             params = replace(params, status_callback=self._resolve(params.status_callback))
         self._out.append(effects.StartStream(job, params))
@@ -338,9 +326,7 @@ class Interpreter:
             self._start_stream(params)
 
     def _connect(self, verb: verbs.Connect) -> None:
-        job = self._start_stream(verb.stream)
-        if job is not None:
-            self._wait = _Connected(job)
+        self._wait = _Connected(self._start_stream(verb.stream))
 
     def _stop(self, verb: verbs.Stop) -> None:
         self._out.append(effects.StopStreams(verb.name))

@@ -9,12 +9,13 @@ import pytest
 import pytest_asyncio
 from websockets.asyncio.server import serve
 
+from stream_params import stream_params
 from streaming.helpers import receive
 from trunkline.config import LogSettings, MediaSettings, StreamSettings
 from trunkline.demo.server import free_ports
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid
 from trunkline.sdp.values import Endpoint, MediaParams
-from trunkline.streaming.params import StreamIdentity, StreamParams
+from trunkline.streaming.params import StreamIdentity
 from trunkline.workers import messages
 from workers.child import Child, child
 
@@ -118,7 +119,7 @@ async def test_a_stream_carries_the_legs_audio_until_it_is_closed(worker: Child[
         async with serve(app, "127.0.0.1", 0) as server:
             port = await opened(worker, 3, phone)
             url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-            worker.link.send(messages.OpenStream(LegId(3), IDENTITY, StreamParams(url), "PCMU"))
+            worker.link.send(messages.OpenStream(LegId(3), IDENTITY, stream_params(url), "PCMU"))
             assert await worker.says(messages.StreamStarted) == messages.StreamStarted(LegId(3), StreamSid("s1"))
             for number in range(3):
                 phone.speak(number, port)
@@ -139,7 +140,7 @@ async def test_a_stream_that_finds_nobody_ends_with_the_cause(worker: Child[Any]
     phone = Phone()
     with phone.socket:
         await opened(worker, 4, phone)
-        params = StreamParams("ws://127.0.0.1:1/", enable_reconnect=False)
+        params = stream_params("ws://127.0.0.1:1/", enable_reconnect=False)
         worker.link.send(messages.OpenStream(LegId(4), IDENTITY, params, "PCMU"))
         ended = await worker.says(messages.StreamEnded)
         assert "connection refused" in str(ended.error)
@@ -167,7 +168,7 @@ async def test_when_the_control_process_is_gone_every_app_gets_its_stop() -> Non
             await alone.says(messages.Ready)
             await opened(alone, 1, phone)
             url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-            alone.link.send(messages.OpenStream(LegId(1), IDENTITY, StreamParams(url), "PCMU"))
+            alone.link.send(messages.OpenStream(LegId(1), IDENTITY, stream_params(url), "PCMU"))
             await alone.says(messages.StreamStarted)
             assert await alone.ends() == 0
             events = [got.get_nowait() for _ in range(got.qsize())]

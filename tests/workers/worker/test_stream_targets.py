@@ -15,6 +15,7 @@ from trunkline.demo.server import free_ports
 from trunkline.demo.watch import Watch
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid
 from trunkline.media.codecs import CODECS
+from trunkline.outbound.urls import WebSocketUrl
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, TargetLegs, Track
 from trunkline.workers import messages
 from trunkline.workers.pool import WorkerPool
@@ -65,7 +66,9 @@ class Stage:
     async def stream(self, leg: LegId, target: TargetLegs = TargetLegs.SELF) -> Socket:
         sid = StreamSid(f"stream {len(self._app.sockets)}")
         identity = StreamIdentity(sid, AccountSid("a"), CallSid("v3:x"), CallSessionId("s"), "1", "2")
-        params = StreamParams(self._app.url, Track.BOTH, mode=BidirectionalMode.RTP, target_legs=target)
+        params = StreamParams(
+            WebSocketUrl.parse(self._app.url), Track.BOTH, mode=BidirectionalMode.RTP, target_legs=target
+        )
         self.pool.send(leg, messages.OpenStream(leg, identity, params, self.codecs[leg][0]))
         await self._told.until(lambda events: messages.StreamStarted(leg, sid) in events)
         return self._app.sockets[-1]

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from urllib.parse import urlsplit, urlunsplit
 
 from trunkline.calls.diagnosis import MediaReport, Value
 from trunkline.calls.views import Application, CallView, StreamView
 from trunkline.faces.telnyx.fields.applications import DEFAULTS
 from trunkline.faces.telnyx.queries import ApplicationQuery, Page
+from trunkline.outbound.urls import WebSocketUrl
 
 BASE = "/v2/texml/Accounts"
 PROFILE = "outbound_voice_profile_id"
@@ -143,7 +143,7 @@ def media(report: MediaReport) -> dict[str, object]:
             {
                 "sid": stream.view.sid,
                 "name": stream.view.name,
-                "url": without_secrets(stream.view.url),
+                "url": WebSocketUrl.parse(stream.view.url).display(),
                 "status": stream.view.status,
                 "socket": stream.state,
                 "track": stream.view.track,
@@ -159,12 +159,6 @@ def media(report: MediaReport) -> dict[str, object]:
 
 def _known(numbers: Mapping[str, Value]) -> dict[str, Value | None]:
     return {name: None if name in _UNKNOWN_BELOW_0 and value == -1 else value for name, value in numbers.items()}
-
-
-def without_secrets(url: str) -> str:
-    """A URL less its user-info and query, where customers put keys."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def listing(kind: str, path: str, page: Page, members: list[dict[str, object]], more: bool) -> dict[str, object]:

@@ -17,6 +17,7 @@ from trunkline.errors import (
     MissingParameter,
 )
 from trunkline.faces.telnyx.fields.streams import START_FIELDS, stream_params
+from trunkline.outbound.urls import WebSocketUrl
 from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 
 URL = "wss://www.example.com/websocket"
@@ -36,7 +37,7 @@ def _refusal(kind: type[ApiError], **members: object) -> str:
 
 
 def test_url_alone_takes_the_documented_defaults() -> None:
-    assert _params() == StreamParams(url=URL)
+    assert _params() == StreamParams(url=WebSocketUrl.parse(URL))
 
 
 def test_every_field_has_its_place() -> None:
@@ -57,7 +58,7 @@ def test_every_field_has_its_place() -> None:
         ClientState="c3RhdGU=",
     )
     assert given_params == StreamParams(
-        url=URL,
+        url=WebSocketUrl.parse(URL),
         track=Track.BOTH,
         name="My stream",
         mode=BidirectionalMode.RTP,
@@ -90,7 +91,7 @@ def test_url_is_required(url: str | None) -> None:
     ],
 )
 def test_a_url_is_kept_byte_for_byte(url: str) -> None:
-    assert _params(Url=url).url == url
+    assert _params(Url=url).url.text == url
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_bad_url_is_refused_with_the_reason(url: str, reason: str) -> None:
 
 
 def test_a_url_of_two_thousand_characters_is_accepted() -> None:
-    assert len(_params(Url="ws://x/" + "a" * 1993).url) == 2000
+    assert len(_params(Url="ws://x/" + "a" * 1993).url.text) == 2000
 
 
 def test_a_status_callback_is_http() -> None:
@@ -287,5 +288,5 @@ _JSON = st.recursive(
 def test_any_values_are_taken_or_refused(members: dict[str, object]) -> None:
     with suppress(InvalidRequest):
         params = stream_params(Fields(members.items()))
-        assert params.url.lower().startswith(("ws://", "wss://"))
+        assert params.url.text.lower().startswith(("ws://", "wss://"))
         assert params.mode is not BidirectionalMode.MP3 or not members.get("BidirectionalMode")

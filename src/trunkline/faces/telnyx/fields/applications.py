@@ -9,7 +9,6 @@ from typing import Any
 
 from trunkline.api.bodies import Fields, fold
 from trunkline.api.readers import (
-    URL_LIMIT,
     Field,
     Reader,
     boolean,
@@ -22,6 +21,7 @@ from trunkline.api.readers import (
     whole,
 )
 from trunkline.errors import InvalidRequest, InvalidType
+from trunkline.outbound.urls import URL_LIMIT
 
 NAME_LIMIT = 255
 TAGS_LIMIT = 100

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from trunkline.api.bodies import Fields, fold
 from trunkline.api.readers import (
-    URL_LIMIT,
     Field,
     enum_schema,
     one_of,
@@ -28,6 +27,7 @@ from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.calls.views import CALL_EVENTS
 from trunkline.codecs import CALL_CODECS
 from trunkline.errors import InvalidEnum, InvalidRequest, InvalidType, MissingParameter
+from trunkline.outbound.urls import URL_LIMIT
 
 PARTY_LIMIT = 255
 CALLER_ID_LIMIT = 128

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from trunkline.api.bodies import Fields, fold
 from trunkline.api.readers import (
-    URL_LIMIT,
     Field,
     base64,
     boolean,
@@ -17,9 +16,11 @@ from trunkline.api.readers import (
     text,
     unfolded,
     url,
+    websocket_url,
 )
 from trunkline.codecs import CODEC_TABLE, CODECS_WITH_RATES, RATES_FROM_APP, RATES_TO_APP, STREAM_CODECS
 from trunkline.errors import InvalidRequest, InvalidType, MissingParameter
+from trunkline.outbound.urls import URL_LIMIT
 from trunkline.streaming.params import BidirectionalMode, StreamParams, TargetLegs, Track
 
 NAME_LIMIT = 255
@@ -44,7 +45,7 @@ def _name(name: str, value: object) -> str:
 START_FIELDS = (
     Field(
         "Url",
-        url("ws", "wss"),
+        websocket_url,
         {
             "type": "string",
             "maxLength": URL_LIMIT,
