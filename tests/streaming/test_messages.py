@@ -227,3 +227,9 @@ def test_any_audio_arrives_as_it_was(audio: bytes) -> None:
     message = decode(json.dumps({"event": "media", "media": {"payload": b64encode(audio).decode()}}).encode())
     assert isinstance(message, Media)
     assert message.media.payload == audio
+
+
+@pytest.mark.parametrize("event", ["clear", "error"])
+def test_a_message_with_two_events_is_malformed(event: str) -> None:
+    refusal = Refusal(Problem.MALFORMED, "the message has more than one event")
+    assert messages.decode(f'{{"event":"x","event":"{event}"}}'.encode()) == refusal

@@ -1,16 +1,19 @@
-"""The JSON of the WebSocket, both ways, to the letter of docs/reference/websocket.md. Pure: values in, bytes out.
+"""The JSON messages of the WebSocket, in both directions (docs/reference/websocket.md). Pure: values in, bytes out.
 
-To the app: one function per message, each giving one compact JSON text with its keys in the documented order.
-`media` is not among them: it is the hot path, so `media_prefix` prepares what is the same in all of a track, and
-`speedups.encode_media` puts the rest around it.
+The vocabulary of the wire (events, keys, error codes) is in this file alone. To the app: one function per message,
+which returns compact JSON with its keys in the documented order. `media` is on the packet path, so `media_prefix`
+prepares what all messages of a track have in common, and `speedups.encode_media` adds the rest.
 
-From the app: `decode` runs a typed decoder, which also decodes base64, and looks a second time only at what that one
-refused, to say in words what is wrong. The error table is `Problem`.
+From the app: one row of `FROM_APP` per message. `decode` runs a typed decoder, which also decodes base64; only what it
+refuses is read again, to find the reason. The error codes are `Problem`.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import msgspec
@@ -20,13 +23,13 @@ from trunkline.media.rtp.dtmf import DIGITS
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
 
 MARK_NAME_LIMIT = 4096
-"""Bytes of a mark's name as JSON. Nothing documents a limit; marks are held until they are played, so one is needed."""
+"""Bytes of a mark's name as JSON. No limit is documented, but marks are kept until they are played."""
 
 _encode = msgspec.json.encode
 
 
 class Problem(Enum):
-    """What an app's message can be refused for: error code and title (docs/reference/websocket.md#error)."""
+    """Why a message of the app is refused: error code and title (docs/reference/websocket.md#error)."""
 
     UNKNOWN = (100002, "unknown_error")
     MALFORMED = (100003, "malformed_frame")
@@ -40,13 +43,13 @@ class Problem(Enum):
 
     @property
     def title(self) -> str:
-        """The word in the error message, and the key under which refusals are counted."""
+        """The title in the error message, under which refusals are counted too."""
         return self.value[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A message that is not carried out, and why."""
+    """A message that is not carried out."""
 
     problem: Problem
     detail: str
@@ -64,7 +67,7 @@ def connected(auth_token: str | None) -> bytes:
 
 
 def start(identity: StreamIdentity, params: StreamParams, encoding: str, sequence: int, *, extensions: bool) -> bytes:
-    """What the stream is. `encoding` is the fork's format, a name of `CODECS`."""
+    """Describes the stream. `encoding` is the format of the media to the app, a name of `CODECS`."""
     body: dict[str, Any] = {
         "user_id": identity.account_sid,
         "call_control_id": identity.call_sid,
@@ -90,7 +93,7 @@ def _media_format(encoding: str) -> dict[str, str | int]:
 
 
 def media_prefix(stream_id: str, track: str) -> bytes:
-    """What stands between sequence number and chunk in each `media` message of a track (`speedups.encode_media`)."""
+    """The part of a track's `media` messages between sequence number and chunk (`speedups.encode_media`)."""
     return b'","stream_id":' + _encode(stream_id) + b',"media":{"track":"' + track.encode() + b'","chunk":"'
 
 
@@ -108,8 +111,7 @@ def dtmf(stream_id: str, sequence: int, digit: str, occurred_at: datetime) -> by
 
 
 def mark(stream_id: str, sequence: int, name: bytes, extras: dict[str, Any] | None = None) -> bytes:
-    """A mark comes back; `name` is JSON, byte for byte as the app sent it. `extras` are members beyond the
-    documented ones (extensions)."""
+    """A mark, returned. `name` is JSON, byte for byte as the app sent it; `extras` are members that are extensions."""
     return _encode(
         {
             "event": "mark",
@@ -121,15 +123,15 @@ def mark(stream_id: str, sequence: int, name: bytes, extras: dict[str, Any] | No
 
 
 def queue(stream_id: str, queued_ms: int, played_ms: int) -> bytes:
-    """How much of the app's audio waits (an extension). Like `error`, it has no sequence number, so that the numbers
-    of the others are the same with and without it."""
+    """How much of the app's audio is queued (an extension). Without a sequence number, so that those of the other
+    messages are the same with and without it."""
     return _encode(
         {"event": "queue", "stream_id": stream_id, "queue": {"queued_ms": queued_ms, "played_ms": played_ms}}
     )
 
 
 def error(stream_id: str, refusal: Refusal) -> bytes:
-    """A refused message. The key is `payload`, and there is no sequence number."""
+    """A refused message. Its key is `payload`, and it has no sequence number."""
     problem = refusal.problem
     return _encode(
         {
@@ -176,12 +178,12 @@ class _MarkFrame(msgspec.Struct, tag_field="event", tag="mark"):
 
 
 class Clear(msgspec.Struct, tag_field="event", tag="clear", gc=False):
-    """Stop playing, forget what is queued."""
+    """Stop playing and empty the queue."""
 
 
 class Complaint(msgspec.Struct, tag_field="event", tag="error", gc=False):
-    """The app could not use something; whatever it says of it. To be counted and never answered, as two parties that
-    answer errors with errors would do so for ever."""
+    """The app could not use a message. Counted and never answered: two parties that answer errors with errors would
+    not stop."""
 
 
 class _DtmfBody(msgspec.Struct):
@@ -202,77 +204,109 @@ class Dtmf:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Tell when what was sent before this has been played."""
+    """Return this mark when the audio before it has been played."""
 
     name: bytes
     """The name as JSON, byte for byte."""
 
 
-_Plain = Media | _MarkFrame | Clear | Complaint
-_decoder: msgspec.json.Decoder[_Plain] = msgspec.json.Decoder(_Plain)
-_extended: msgspec.json.Decoder[_Plain | _DtmfFrame] = msgspec.json.Decoder(_Plain | _DtmfFrame)
-_EVENTS = ("media", "mark", "clear")
+FromApp = Media | Mark | Clear | Complaint | Dtmf
 
 
-def decode(
-    data: bytes | bytearray | memoryview, *, extensions: bool = False
-) -> Media | Mark | Clear | Complaint | Dtmf | Refusal:
-    """One text message of the app. Never raises; keeps no reference to `data`."""
-    try:
-        message = (_extended if extensions else _decoder).decode(data)
-    except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
-        return _diagnose(data, (*_EVENTS, "dtmf") if extensions else _EVENTS)
-    if isinstance(message, Media):
-        return message
-    if isinstance(message, _MarkFrame):
-        return _mark(bytes(message.mark.name))
-    if isinstance(message, _DtmfFrame):
-        return _dtmf(message.dtmf.digit)
-    return message
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One message from the app."""
+
+    frame: type[msgspec.Struct]
+    """Its JSON."""
+    diagnose: Callable[[dict[str, Any]], Refusal] | None
+    """Why the member of the event's name does not fit `frame`; None for a frame without members."""
+    read: Callable[[Any], FromApp | Refusal] | None = None
+    """Frame to value; None if the frame is the value."""
+    listed: bool = True
+    """Named to an app that sends an unknown event."""
+    extension: bool = False
 
 
-def _dtmf(digits: str) -> Dtmf | Refusal:
-    if not digits or digits.strip(DIGITS):
-        return Refusal(Problem.MALFORMED, f"dtmf.digit is not one or several of {DIGITS}")
-    return Dtmf(digits)
-
-
-def _mark(name: bytes) -> Mark | Refusal:
+def _mark(frame: _MarkFrame) -> Mark | Refusal:
+    name = bytes(frame.mark.name)
     if len(name) > MARK_NAME_LIMIT:
         return Refusal(Problem.MALFORMED, f"mark.name is longer than {MARK_NAME_LIMIT} bytes")
     try:
-        name.decode()  # the typed decoder does not look at the bytes of a raw string, but they will be echoed
+        name.decode()  # the decoder does not check the bytes of raw JSON, and they will be sent back
     except UnicodeDecodeError:
         return Refusal(Problem.MALFORMED, "mark.name is not UTF-8")
     return Mark(name)
 
 
-def _diagnose(data: bytes | bytearray | memoryview, events: tuple[str, ...]) -> Refusal:
-    """Why the typed decoder refused `data`."""
-    try:
-        frame = msgspec.json.decode(data)
-    except RecursionError:
-        return Refusal(Problem.MALFORMED, "the message is nested too deeply")
-    except ValueError as problem:
-        return Refusal(Problem.MALFORMED, f"the message is not JSON: {problem}")
-    if not isinstance(frame, dict):
-        return Refusal(Problem.MALFORMED, "the message is not a JSON object")
-    event = frame.get("event")
-    if not isinstance(event, str):
-        return Refusal(Problem.MALFORMED, 'the message has no "event" that is a string')
-    if event not in events:
-        return Refusal(Problem.UNKNOWN, f"unknown event {event[:64]!r}; known are {', '.join(events)}")
-    body = frame.get(event)
-    if not isinstance(body, dict):
-        return Refusal(Problem.MALFORMED, f"{event} is not an object")
-    if event == "media":
-        return _diagnose_media(body)
-    if event == "dtmf":
-        return Refusal(Problem.MALFORMED, "dtmf.digit is not a string")
-    return Refusal(Problem.MALFORMED, "mark.name is missing")
+def _dtmf(frame: _DtmfFrame) -> Dtmf | Refusal:
+    digits = frame.dtmf.digit
+    if not digits or digits.strip(DIGITS):
+        return Refusal(Problem.MALFORMED, f"dtmf.digit is not one or several of {DIGITS}")
+    return Dtmf(digits)
 
 
 def _diagnose_media(body: dict[str, Any]) -> Refusal:
     if not isinstance(body.get("payload"), str):
         return Refusal(Problem.MALFORMED, "media.payload is not a string")
     return Refusal(Problem.INVALID_MEDIA, "media.payload is not base64 (RFC 4648 section 4, with padding)")
+
+
+def _malformed(detail: str) -> Callable[[dict[str, Any]], Refusal]:
+    return lambda _body: Refusal(Problem.MALFORMED, detail)
+
+
+FROM_APP: Mapping[str, _Row] = {
+    "media": _Row(Media, _diagnose_media),
+    "mark": _Row(_MarkFrame, _malformed("mark.name is missing"), _mark),
+    "clear": _Row(Clear, None),
+    "error": _Row(Complaint, None, listed=False),
+    "dtmf": _Row(_DtmfFrame, _malformed("dtmf.digit is not a string"), _dtmf, extension=True),
+}
+"""Every message that an app may send, by its event."""
+
+_READERS = {row.frame: row.read for row in FROM_APP.values() if row.read is not None}
+
+
+def _decoder(*, extensions: bool) -> msgspec.json.Decoder[Any]:
+    frames: list[Any] = [row.frame for row in FROM_APP.values() if extensions or not row.extension]
+    return msgspec.json.Decoder(reduce(or_, frames))
+
+
+_documented, _extended = _decoder(extensions=False), _decoder(extensions=True)
+
+
+def decode(data: bytes | bytearray | memoryview, *, extensions: bool = False) -> FromApp | Refusal:
+    """One text message of the app. Never raises; keeps no reference to `data`."""
+    try:
+        frame = (_extended if extensions else _documented).decode(data)
+    except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
+        return _diagnose(data, extensions=extensions)
+    if isinstance(frame, Media):
+        return frame
+    read = _READERS.get(type(frame))
+    message: FromApp | Refusal = frame if read is None else read(frame)
+    return message
+
+
+def _diagnose(data: bytes | bytearray | memoryview, *, extensions: bool) -> Refusal:
+    """Why the typed decoder refused `data`."""
+    try:
+        message = msgspec.json.decode(data)
+    except RecursionError:
+        return Refusal(Problem.MALFORMED, "the message is nested too deeply")
+    except ValueError as problem:
+        return Refusal(Problem.MALFORMED, f"the message is not JSON: {problem}")
+    if not isinstance(message, dict):
+        return Refusal(Problem.MALFORMED, "the message is not a JSON object")
+    event = message.get("event")
+    if not isinstance(event, str):
+        return Refusal(Problem.MALFORMED, 'the message has no "event" that is a string')
+    row = FROM_APP.get(event)
+    if row is None or (row.extension and not extensions):
+        known = ", ".join(name for name, row in FROM_APP.items() if row.listed and (extensions or not row.extension))
+        return Refusal(Problem.UNKNOWN, f"unknown event {event[:64]!r}; known are {known}")
+    if row.diagnose is None:
+        return Refusal(Problem.MALFORMED, "the message has more than one event")
+    body = message.get(event)
+    return row.diagnose(body) if isinstance(body, dict) else Refusal(Problem.MALFORMED, f"{event} is not an object")
