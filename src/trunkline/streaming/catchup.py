@@ -1,15 +1,15 @@
-"""How late an app's audio is played because playback ran dry, and what may be taken out again. Pure.
+"""The delay that underruns add to an app's audio, and how much of it may be removed again. Pure.
 
-A queue that runs dry puts silence in place of audio; where that audio comes after all, everything behind it is later by
-as much, for as long as the app speaks. Whether it comes after all, or the app made a pause, is told by the app's pace:
-what it has sent, less the time that went by. An app that is back at its former pace has sent what the silence stood in
-for; one that made a pause never will.
+An underrun plays silence in place of audio. If that audio arrives after all, everything behind it is delayed by as much
+until the app pauses. Whether it arrived late or the app made a pause shows in the app's pace: the time that passed less
+the audio that it has sent. An app that is back at its former pace has sent what the silence replaced; after a pause it
+is behind for good.
 
-    late by = silence since playback first ran dry - what was taken out since - how far the app is behind its pace
+    delay = silence since the first underrun - audio removed since - how far the app is behind its former pace
 
-What is too much is taken out in one of two ways. Where our own clock was held up, at once: that much audio was missed
-and is skipped. Where the app, or the network, was late, out of sight: frames that nobody hears, and where there are
-none a little of what repeats itself (`squeeze`). Never more is taken out than silence was put in.
+Delay is removed in two ways. If our own clock was delayed, at once: that much audio is skipped. If the app or the
+network was late, inaudibly: faint frames are left out, and if there are none, a little of the audio is compressed
+(`squeeze`). Never more is removed than silence was inserted.
 
 All times are the leg's, in ms.
 """
@@ -18,35 +18,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 FAINT = -50
-"""dB below full scale (RMS) under which nobody hears that a frame is left out."""
+"""Level in dB of full scale (RMS) below which leaving a frame out is inaudible."""
 SPACING = 20
-"""Packets between two that are squeezed, of which at most one packet is taken out: 5 %."""
+"""Packets between two that are squeezed; each removes at most one packet, so 5 %."""
 ECHO = 300
-"""Milliseconds after our clock was held up in which playback may run dry by it: what the app answers to comes to it
-late too, and its answer as much later as it is far away."""
+"""Milliseconds after a delay of our clock in which an underrun is put down to it: the app heard the call late too, and
+its answer is later by the round-trip time."""
 LAPSE = 5000
-"""Milliseconds of silence after which nothing is caught up with: whatever comes then is news."""
+"""Milliseconds of silence after which no delay is removed: the audio behind them is a new utterance."""
 SETTLE = 250
-"""Milliseconds from audio that comes again until the app's pace is measured: what has piled up comes first."""
+"""Milliseconds from the first audio after an underrun until the pace is measured: a backlog arrives first."""
 WINDOW = 1000
 """Milliseconds over which the pace is measured."""
 STEADY = 150
-"""Milliseconds by which the app's pace may differ within a window: who sends faster than he is played is ahead on
+"""Milliseconds by which the pace may vary within a window: an app that sends faster than it is played is ahead on
 purpose."""
-PATIENCE = 4000
-"""The same where playback runs dry again and again: what was taken out was needed."""
+LONGEST_WINDOW = 4000
+"""The window doubles up to this after each removal that was followed by an underrun: the removed delay was needed."""
 AGAIN = 3000
-"""Milliseconds from what was taken out to a queue that runs dry which make it so."""
+"""Milliseconds within which an underrun follows a removal in that sense."""
 LEAST = 10
-"""Milliseconds that are too little to be taken out."""
+"""Milliseconds of delay that are too little to remove."""
 CALM = 3
-"""Windows without anything to take out after which nothing is looked at any more."""
+"""Windows without delay after which measuring stops."""
 
 _LONG_AGO = -(1 << 31)
 
 
 class CatchUp:
-    """One stream's account. `due`: milliseconds to be taken out now, out of sight."""
+    """The delay of one stream. `due`: milliseconds to remove inaudibly."""
 
     __slots__ = (
         "_calm",
@@ -77,12 +77,12 @@ class CatchUp:
         self.forget()
 
     def forget(self) -> None:
-        """What comes next has nothing to do with what was."""
+        """Reset: the audio that comes next is unrelated to what came before."""
         self._pace: int | None = None
-        """Of the app before playback first ran dry: the time less what it had sent."""
+        """The app's pace before the first underrun."""
         self._silent_since: int | None = None
         self._came = False
-        """Audio came since then."""
+        """Audio has arrived since then."""
         self._inserted = self._removed = self._excused = self.due = self._calm = 0
         self._removed_at = _LONG_AGO
         self._settles_at = 0
@@ -91,27 +91,27 @@ class CatchUp:
         self._paces = self._count = self._quickest = self._slowest = 0
 
     def held_up(self, at: int, milliseconds: int, pace: int) -> None:
-        """Our clock was: what is asked for from `at` on, for so long, is asked for late, or never. `pace` was the app's
-        before."""
+        """Our clock was delayed from `at` on for so many milliseconds, in which frames are asked for late, or never.
+        `pace`: the app's before."""
         if self._excused:
             self._excused += milliseconds
         self._held_from, self._held_until, self._missed, self._held_pace = at, at + milliseconds, milliseconds, pace
 
     def ran_dry(self, at: int, pace: int) -> None:
-        """There is silence from `at` on; `pace` was the app's of late."""
+        """Playback is silent from `at` on. `pace`: the app's recent one."""
         self.started(at)
         ours = self._held_from <= at <= self._held_until + ECHO
         if self._pace is None:
             # While our clock is behind, the app seems to be ahead.
             self._pace = self._held_pace if ours else pace
-        self._window = min(2 * self._window, PATIENCE) if at - self._removed_at < AGAIN else WINDOW
+        self._window = min(2 * self._window, LONGEST_WINDOW) if at - self._removed_at < AGAIN else WINDOW
         self._window_at = None
         self._silent_since, self._came, self.due = at, False, 0
         if ours:
             self._excused = self._missed
 
     def goes_on(self, at: int) -> bool:
-        """Audio came. False: it is the next utterance, and nothing else is to be asked here."""
+        """Audio arrived. False: it is a new utterance, and nothing is to be removed."""
         since = self._silent_since
         if since is None or self._came:
             return True
@@ -125,17 +125,17 @@ class CatchUp:
 
     @property
     def excused(self) -> bool:
-        """It was our clock that made playback run dry."""
+        """A delay of our clock caused the underrun."""
         return self._excused > 0
 
     def missed(self, at: int, pace: int) -> int:
-        """Milliseconds to be skipped of what has come, as our own clock missed them; `pace` is the app's now."""
+        """Milliseconds to skip of the audio that arrived, because our clock missed them. `pace`: the app's now."""
         if at > self._held_until + 2 * ECHO:
             self._excused = 0
         return max(0, min(self._excused, self._late_by(at, pace)))
 
     def skipped(self, milliseconds: int) -> None:
-        """It was done."""
+        """So much was skipped."""
         self._excused -= milliseconds
         self._removed += milliseconds
 
@@ -146,7 +146,7 @@ class CatchUp:
             self._silent_since = None
 
     def measure(self, at: int, pace: int) -> bool:
-        """Audio came while playback goes on; `pace` is the app's now. False: there is nothing left to be done."""
+        """Audio arrived during playback. `pace`: the app's now. False: no more measuring is needed."""
         if at < self._settles_at:
             return True
         if self._window_at is None:
@@ -164,21 +164,21 @@ class CatchUp:
         return self._calm < CALM
 
     def removed(self, at: int, milliseconds: int) -> None:
-        """So much was taken out, out of sight."""
+        """So much was removed inaudibly."""
         self._removed += milliseconds
         self._removed_at = at
         self.due = max(0, self.due - milliseconds)
 
     def _late_by(self, at: int, pace: int) -> int:
-        """Nothing when the app is further ahead than it was: that is no audio that comes late, but more of it."""
+        """The delay. 0 if the app is further ahead than it was: it sends more audio, not late audio."""
         silent = 0 if self._silent_since is None else at - self._silent_since
         behind = 0 if self._pace is None else pace - self._pace
         return 0 if behind < -STEADY else self._inserted + silent - self._removed - max(0, behind)
 
 
 def squeeze(pcm: NDArray[np.int16], packet: int, most: int) -> tuple[NDArray[np.int16], int]:
-    """One packet of samples made of two, and how many samples less it is than what it stands for: from half a packet to
-    a whole one, and at most `most`. Joined where the audio repeats itself best, so that a voice keeps its pitch."""
+    """Compresses two packets into one. Returns its samples, and how many samples were removed: from half a packet to a
+    whole one, at most `most`. Joins at the best match of the waveform, so that a voice keeps its pitch."""
     shortest, longest = packet // 2, min(packet, most)
     first = pcm[:packet].astype(np.float64)
     rest = pcm[: longest + packet].astype(np.float64)

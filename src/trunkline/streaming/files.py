@@ -1,8 +1,7 @@
 """mp3 mode: whole files on their way into the playback (docs/reference/websocket.md#media-1). Pure.
 
-A file is handed to the decoder when it comes, and stands in line until the decoder has answered and all files before
-it have gone on. A mark stands behind the file that it was sent after. `clear` takes everything out of the line and
-tells the decoder to forget it.
+A file goes to the decoder when it arrives, and waits in the line until it is decoded and all files before it are in the
+playback. A mark waits behind the file after which it was sent. `clear` empties the line and cancels the decoding.
 """
 
 from collections.abc import Callable
@@ -15,9 +14,9 @@ from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.playback import Playback
 
 LINE_LIMIT = 16
-"""Files in line. At one a second there is one at a time, unless the decoder has very long ones to do."""
+"""Files in the line. At one a second there is one at a time, unless files are very long."""
 EARLY = 0.25
-"""Seconds that a message may be too early, as networks bunch up what was sent a second apart."""
+"""Seconds by which a message may be early, as networks bunch messages that were sent a second apart."""
 
 _NOT_MP3 = (
     "media.payload is no mp3 file, but this stream is in mp3 mode (the default of BidirectionalMode), whose messages "
@@ -28,29 +27,29 @@ Answer = Callable[[bytes | Refusal], None]
 
 
 class FileDecoder(Protocol):
-    """Who decodes."""
+    """Decodes mp3 files."""
 
     def decode(self, data: bytes, codec: str, room: int, answer: Answer) -> int | Refusal:
-        """Begin to make bytes of `codec` of an mp3 file, at most `room` of them; return a number for `cancel`, or
-        why not. `answer` is called later and once, unless the job is cancelled."""
+        """Start to decode an mp3 file to at most `room` bytes of `codec`. Returns the job's number for `cancel`, or the
+        refusal. `answer` is called later, once, unless the job is cancelled."""
 
     def cancel(self, job: int) -> None:
-        """Forget a job that has not been answered."""
+        """Cancel a job that has not been answered."""
 
 
 @dataclass(slots=True)
 class QueuedFile:
-    """A file in line."""
+    """A file in the line."""
 
     job: int = 0
     audio: bytes | None = None
-    """None while it is being decoded; empty when nothing came of it."""
+    """Decoded; None while the decoder works, empty if it was refused."""
     marks: list[bytes] = field(default_factory=list)
 
 
 class Files:
-    """The files of one stream. `interval`: seconds between two of them, 0 for any; `on_answer` gets the decoder's
-    answers, to be handed to `finish`."""
+    """The line of one stream. `interval`: least seconds between two files; `on_answer` gets the decoder's answers, and
+    passes them to `finish`."""
 
     __slots__ = (
         "_decoder",
@@ -84,7 +83,7 @@ class Files:
         self._held = 0
 
     def add(self, data: bytes, now: float) -> Refusal | None:
-        """One message's payload; why it is not taken, if it is not. `now` is in seconds, monotonic."""
+        """The payload of a `media` message. Returns the refusal, if any. `now` is in seconds, monotonic."""
         start = audio_start(data)
         if start is None:
             return Refusal(Problem.INVALID_MEDIA, _NOT_MP3)
@@ -110,7 +109,7 @@ class Files:
             self._on_answer(file, answer)
 
     def finish(self, file: QueuedFile, answer: bytes | Refusal) -> Refusal | None:
-        """The decoder's answer; what the app is to be told of it, if anything."""
+        """The decoder's answer: bytes, or a refusal. Returns the refusal to send to the app, if any."""
         if isinstance(answer, bytes) and len(answer) > self._playback.room - self._held:
             answer = Refusal(Problem.RATE_LIMIT, "too much audio would be queued; this file is dropped")
         refusal = answer if isinstance(answer, Refusal) else None
@@ -119,10 +118,10 @@ class Files:
         file.audio = answer if isinstance(answer, bytes) else b""
         self._held += len(file.audio)
         while self._line and self._line[0].audio is not None:
-            self._pass_on(self._line.pop(0))
+            self._play(self._line.pop(0))
         return refusal
 
-    def _pass_on(self, file: QueuedFile) -> None:
+    def _play(self, file: QueuedFile) -> None:
         if file.audio:
             self._held -= len(file.audio)
             self._playback.put(file.audio)
@@ -131,7 +130,7 @@ class Files:
             self._playback.mark(name)
 
     def mark(self, name: bytes) -> bool:
-        """A mark behind everything that came before it; False when there are too many."""
+        """Queue a mark behind all that was sent before it. Returns False if there are too many."""
         if not self._line:
             return self._playback.mark(name)
         if self._marks + self._playback.marks >= self._mark_limit:
@@ -141,15 +140,15 @@ class Files:
         return True
 
     def clear(self) -> None:
-        """Throw away what is in line and what is queued; all marks are due."""
+        """Drop the line and the queue; all marks are due."""
         while self._line:
             file = self._line.pop(0)
             if file.audio is None:
                 self._decoder.cancel(file.job)
-            self._pass_on(file)
+            self._play(file)
         self._playback.clear()
 
     def close(self) -> None:
-        """The stream is over: nothing is answered any more."""
+        """The stream is over: drop everything, and ignore the decoder."""
         self._on_answer = None
         self.clear()

@@ -10,7 +10,7 @@ from trunkline.outbound.urls import WebSocketUrl
 
 
 class Track(StrEnum):
-    """`Track`: whose audio the app hears."""
+    """`Track`: which audio the app gets."""
 
     INBOUND = "inbound_track"
     OUTBOUND = "outbound_track"
@@ -18,24 +18,24 @@ class Track(StrEnum):
 
     @property
     def inbound(self) -> bool:
-        """The app gets what the leg sent us."""
+        """The app gets the audio received from the leg."""
         return self is not Track.OUTBOUND
 
     @property
     def outbound(self) -> bool:
-        """The app gets what we sent the leg."""
+        """The app gets the audio sent to the leg."""
         return self is not Track.INBOUND
 
 
 class BidirectionalMode(StrEnum):
-    """`BidirectionalMode`: what the app's `media` messages hold."""
+    """`BidirectionalMode`: what the app's `media` messages contain."""
 
     MP3 = "mp3"
     RTP = "rtp"
 
 
 class TargetLegs(StrEnum):
-    """`BidirectionalTargetLegs`: who hears the app, of a bridged call."""
+    """`BidirectionalTargetLegs`: which legs of a bridged call hear the app."""
 
     SELF = "self"
     OPPOSITE = "opposite"
@@ -55,11 +55,11 @@ class StreamParams:
     """Of `bidirectional_codec`, in Hz, if it has several rates (L16); other codecs have one."""
     target_legs: TargetLegs = TargetLegs.SELF
     codec: str = "default"
-    """The fork's codec; `default` is the call's at the time the stream starts."""
+    """Codec of the media to the app; `default` is the call's codec when the stream starts."""
     sampling_rate: int = 8000
     """Of `codec`, in Hz, if it has several rates (L16)."""
     l16_endian: Literal["little", "big"] | None = None
-    """Byte order of L16 both ways; None: as the setting says."""
+    """Byte order of L16 in both directions; None: `streams.l16_endian`."""
     enable_reconnect: bool = True
     auth_token: str | None = None
     custom_parameters: dict[str, str] = field(default_factory=dict)
@@ -73,13 +73,13 @@ class StreamParams:
 
     @property
     def bidirectional_encoding(self) -> str:
-        """The same of the app's audio."""
+        """The format of the app's audio; as in `encoding`."""
         return format_name(self.bidirectional_codec, self.bidirectional_sampling_rate)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamIdentity:
-    """Who a stream belongs to: what its `start` message says of the call."""
+    """The stream and its call, as `start` names them."""
 
     stream_sid: StreamSid
     account_sid: AccountSid
@@ -116,9 +116,9 @@ class StreamReport:
     discarded_ms: int = 0
     """Audio of the app left out because it came too late or our clock was delayed."""
     queued_ms: int = 0
-    """Audio of the app that waits."""
+    """Audio of the app that is queued."""
     underruns: int = 0
-    """Times that playback ran dry within speech: more audio came within half a second."""
+    """Times that the queue ran empty and more audio arrived within half a second."""
     overruns: int = 0
     """Messages refused because too much audio was queued."""
     app_samples: int = 0
