@@ -25,7 +25,7 @@ from trunkline.streaming.retry import Disconnect, DisconnectReason
 from trunkline.streaming.session import MessageSink, SendBuffer
 from trunkline.streaming.stream import Stream
 
-PACKETS = 2000
+PACKETS = 2500
 PEER = Endpoint("127.0.0.1", 4000)
 CODECS = {"PCMU": 0, "PCMA": 8, "G722": 9}
 
