@@ -270,7 +270,8 @@ class Runner:
         origin = InviteInfo(event.from_uri, event.to_uri, event.headers)
         srtp = self._directory.srtp(trunk=event.trunk, phone=event.phone)
         entry = self._add(view, event.dialog, origin, instructions, srtp)
-        _log.info("call", call_sid=view.sid, from_=view.from_, to=view.to, transport=event.transport)
+        by = {"sip_call_id": event.call_id, "transport": event.transport}
+        _log.info("call", call_sid=view.sid, from_=view.from_, to=view.to, **by)
         self.apply(entry, events.Invited(event.offer, answer=instructions is None))
         if instructions is not None and entry.call.state is not CallState.ENDED:
             assert self._script is not None
