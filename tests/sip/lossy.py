@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 @asynccontextmanager
 async def losing(port: int) -> AsyncIterator[int]:
-    """A port on 127.0.0.1 that leads to `port`, and back to whoever sent there last."""
+    """A port on 127.0.0.1 that leads to `port`, and back to the last sender."""
     loop = asyncio.get_running_loop()
     near, far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
     for side in (near, far):

@@ -161,7 +161,7 @@ async def listening(port: int, process: int) -> None:
     """Until the port is taken, in the process's network: sipp says nothing when it is ready, and what comes earlier is
     lost."""
     async with asyncio.timeout(30):
-        while not _taken(port, process):  # noqa: ASYNC110 - the kernel tells nobody when a port is taken
+        while not _taken(port, process):  # noqa: ASYNC110 - the kernel does not report when a port is taken
             await asyncio.sleep(0)
 
 

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.peer
 
 
 class Placer:
-    """Places calls and keeps what it is told of them."""
+    """Places calls and keeps their events."""
 
     def __init__(self, settings: SipSettings) -> None:
         self.endpoint = SipEndpoint(settings, self.event)
@@ -54,13 +54,13 @@ class Placer:
         self.endpoint.perform(SendInvite(number, "uri", "", uri, "+15550001", "", SDP, (("X-One", "1"),), credentials))
         return number
 
-    async def told(self) -> SipEvent:
+    async def next_event(self) -> SipEvent:
         async with asyncio.timeout(60):
             return await self.events.get()
 
     async def accepted(self) -> InviteAccepted:
         """The next event but progress."""
-        while isinstance(event := await self.told(), InviteProgressed):
+        while isinstance(event := await self.next_event(), InviteProgressed):
             pass
         assert isinstance(event, InviteAccepted), event
         return event
@@ -71,7 +71,7 @@ class Placer:
 
 @asynccontextmanager
 async def placing(**settings: float) -> AsyncIterator[Placer]:
-    """A placer; nothing may have gone wrong at the end, and nobody be left."""
+    """A placer; at the end there is no error, and no call is left."""
     placer = Placer(SipSettings.model_validate({"port": 0, **settings}))
     await placer.endpoint.start()
     try:
@@ -89,8 +89,8 @@ async def test_a_call_is_answered_and_ended_by_us(transport: str, suffix: str, t
     called.send("200 OK", sdp=True).recv("ACK").recv("BYE", ("Reason", "enough")).answer("200 OK")
     async with placing() as placer, sipp(called, tmp_path, "-t", transport) as port:
         number = placer.place(port, suffix)
-        assert await placer.told() == InviteProgressed(number, 100, "Trying", None)
-        assert await placer.told() == InviteProgressed(number, 180, "Ringing", None)
+        assert await placer.next_event() == InviteProgressed(number, 100, "Trying", None)
+        assert await placer.next_event() == InviteProgressed(number, 180, "Ringing", None)
         accepted = await placer.accepted()
         assert accepted.answer is not None
         assert accepted.answer.media[0].port == 4000
@@ -102,14 +102,14 @@ async def test_the_called_party_hangs_up(tmp_path: Path) -> None:
     async with placing() as placer, sipp(called, tmp_path) as port:
         number = placer.place(port)
         await placer.accepted()
-        assert await placer.told() == DialogEnded(number, "bye", "")
+        assert await placer.next_event() == DialogEnded(number, "bye", "")
 
 
 async def test_busy(tmp_path: Path) -> None:
     called = Scenario().recv("INVITE").send("486 Busy Here", "Reason: Q.850;cause=17").recv("ACK")
     async with placing() as placer, sipp(called, tmp_path) as port:
         number = placer.place(port)
-        assert await placer.told() == InviteRefused(number, 486, "Busy Here", f"127.0.0.1:{port}: Q.850;cause=17")
+        assert await placer.next_event() == InviteRefused(number, 486, "Busy Here", f"127.0.0.1:{port}: Q.850;cause=17")
 
 
 async def test_an_unanswered_call_is_cancelled(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_an_unanswered_call_is_cancelled(tmp_path: Path) -> None:
     called.send("487 Request Terminated", cseq="1 INVITE").recv("ACK")
     async with placing() as placer, sipp(called, tmp_path) as port:
         number = placer.place(port)
-        await placer.told()
+        await placer.next_event()
         placer.hang_up(number)
 
 
@@ -151,7 +151,7 @@ async def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
     called = Scenario().recv("INVITE").send("401 Who", challenge).recv("ACK").recv_authorized("ann", "secret")
     async with placing() as placer, sipp(called, tmp_path) as port:
         number = placer.place(port, credentials=Credentials("ann", "wrong"))
-        assert await placer.told() == InviteRefused(number, 403, "Wrong Credentials", f"127.0.0.1:{port}")
+        assert await placer.next_event() == InviteRefused(number, 403, "Wrong Credentials", f"127.0.0.1:{port}")
 
 
 async def test_early_media_and_the_prack_that_it_demands(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ async def test_early_media_and_the_prack_that_it_demands(tmp_path: Path) -> None
     called.send("200 OK", cseq="1 INVITE").recv("ACK").recv("BYE").answer("200 OK")
     async with placing() as placer, sipp(called, tmp_path) as port:
         number = placer.place(port)
-        progressed = await placer.told()
+        progressed = await placer.next_event()
         assert isinstance(progressed, InviteProgressed)
         assert progressed.answer is not None
         assert await placer.accepted() == InviteAccepted(number, None)
@@ -180,8 +180,8 @@ async def test_sipp_sends_a_reinvite_and_hangs_up(method: str, tmp_path: Path) -
         number = placer.place(port)
         await placer.accepted()
         if method == "INVITE":
-            assert await placer.told() == AckReceived(number, None)
-        assert await placer.told() == DialogEnded(number, "bye", "")
+            assert await placer.next_event() == AckReceived(number, None)
+        assert await placer.next_event() == DialogEnded(number, "bye", "")
 
 
 @pytest.mark.parametrize("allow", ["Allow: UPDATE", "Allow: INVITE"], ids=["by UPDATE", "by re-INVITE"])
@@ -200,8 +200,8 @@ async def test_a_session_is_refreshed_and_then_expires(allow: str, tmp_path: Pat
         number = placer.place(port)
         await placer.accepted()
         if allow == "Allow: INVITE":
-            assert isinstance(await placer.told(), SessionRefreshed)
-        assert await placer.told() == DialogEnded(number, "error", "session expired")
+            assert isinstance(await placer.next_event(), SessionRefreshed)
+        assert await placer.next_event() == DialogEnded(number, "error", "session expired")
 
 
 async def test_a_redirection_is_followed_past_those_that_are_dead(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ async def test_calls_survive_lost_datagrams(tmp_path: Path) -> None:
         accepted: set[DialogId] = set()
         ended: set[DialogId] = set()
         while len(ended) < len(placed):
-            event = await placer.told()
+            event = await placer.next_event()
             if isinstance(event, InviteAccepted):
                 accepted.add(event.dialog)
             elif not isinstance(event, InviteProgressed):
@@ -237,7 +237,7 @@ async def test_calls_survive_lost_datagrams(tmp_path: Path) -> None:
 async def test_a_tcp_port_without_a_listener_refuses_the_call() -> None:
     async with placing() as placer:
         number = placer.place(9, ";transport=tcp")
-        refused = await placer.told()
+        refused = await placer.next_event()
         assert isinstance(refused, InviteRefused)
         assert (refused.dialog, refused.status) == (number, 503)
         assert refused.detail == "127.0.0.1:9 is unreachable: Connection refused"

@@ -41,7 +41,7 @@ async def space() -> AsyncIterator[Namespace]:
 async def test_baresip_is_called_answers_and_either_side_ends(transport: str, space: Namespace, tmp_path: Path) -> None:
     events: asyncio.Queue[SipEvent] = asyncio.Queue()
 
-    async def told() -> SipEvent:
+    async def next_event() -> SipEvent:
         async with asyncio.timeout(30):
             return await events.get()
 
@@ -55,10 +55,10 @@ async def test_baresip_is_called_answers_and_either_side_ends(transport: str, sp
                 number = endpoint.new_dialog()
                 uri = f"sip:baresip@{space.inner}:{PORT};transport={transport}"
                 endpoint.perform(SendInvite(number, "uri", "", uri, "+15550001", "Ann", sdp))
-                assert await told() == InviteProgressed(number, 180, "Ringing", None)
+                assert await next_event() == InviteProgressed(number, 180, "Ringing", None)
                 await baresip.says("Incoming call")
                 baresip.type("/hangup\n" if ends == "refuse" else "/accept\n")
-                event = await told()
+                event = await next_event()
                 if ends == "refuse":
                     assert isinstance(event, InviteRefused)
                     assert event.status == 486
@@ -68,7 +68,7 @@ async def test_baresip_is_called_answers_and_either_side_ends(transport: str, sp
                 await baresip.says("Call established")
                 if ends:
                     baresip.type(ends)
-                    assert isinstance(await told(), DialogEnded)
+                    assert isinstance(await next_event(), DialogEnded)
                 else:
                     endpoint.perform(EndDialog(number, "enough"))
                 await baresip.says("audio: destroyed")

@@ -1,4 +1,4 @@
-"""Whatever is answered to a call of ours, nothing raises, the application is told one end at most, and nothing is left
+"""Whatever the responses to our call, nothing raises, the application gets at most one end, and nothing is left
 behind: a bounded number of made-up dialogues of sound, strange and broken responses."""
 
 import contextlib

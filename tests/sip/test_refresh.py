@@ -94,9 +94,9 @@ def test_the_answer_to_our_reinvite_is_reported(bench: Bench, clock: HandClock, 
         ok = response(invite, "200 OK", "", answer, (WE_REFRESH,))
         bench.receive(ok)
         bench.receive(ok)
-        told = bench.event()
-        assert isinstance(told, SessionRefreshed)
-        assert (told.dialog, told.answer) == (number, parse(answer.encode()))
+        refreshed = bench.event()
+        assert isinstance(refreshed, SessionRefreshed)
+        assert (refreshed.dialog, refreshed.answer) == (number, parse(answer.encode()))
         bench.wire.take()
 
 

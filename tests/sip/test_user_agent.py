@@ -543,7 +543,7 @@ def test_a_request_with_an_old_sequence_number_is_out_of_order(bench: Bench) -> 
 @pytest.mark.parametrize(
     ("host", "ends"),
     [(PEER.host, True), ("192.0.2.77", True), ("192.0.2.99", True), ("192.0.2.66", False)],
-    ids=["where the INVITE came from", "a proxy of the route", "the Contact", "somebody else"],
+    ids=["where the INVITE came from", "a proxy of the route", "the Contact", "another host"],
 )
 def test_a_bye_of_the_peers_ends_the_call_whatever_its_number(bench: Bench, host: str, ends: bool) -> None:
     caller = Caller()

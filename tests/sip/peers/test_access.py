@@ -90,16 +90,16 @@ def test_no_host_makes_a_name_or_number_anonymous(sender: str) -> None:
 
 def test_an_anonymous_call_is_challenged_only_if_it_may_be_of_a_phone() -> None:
     trunks = [{"name": "t", "targets": ["sip:198.51.100.1"], "networks": ["192.0.2.0/24"]}]
-    for policy, stranger in (("all", PeerIdentity()), ("none", None), ("loopback", None)):
+    for policy, admitted in (("all", PeerIdentity()), ("none", None), ("loopback", None)):
         bench = Bench(unknown_callers=policy, trunks=trunks)
         assert bench.call(ANONYMOUS[0], Endpoint("192.0.2.1", 5060)) == PeerIdentity(trunk="t")
         assert bench.call(ANONYMOUS[0], Endpoint("198.51.100.1", 5060)) == PeerIdentity(trunk="t")
         assert bench.refused(ANONYMOUS[0], REGISTERED).status == 401
-        if stranger is None:
+        if admitted is None:
             assert bench.refused(ANONYMOUS[0]).status == 401
         else:
-            assert bench.call(ANONYMOUS[0]) == stranger
-    assert bench.refused("+1555", REGISTERED).status == 403, "who names somebody unknown is unknown"
+            assert bench.call(ANONYMOUS[0]) == admitted
+    assert bench.refused("+1555", REGISTERED).status == 403, "an unknown name is not admitted"
     assert Bench(unknown_callers="none", phones=[]).refused(ANONYMOUS[0]).status == 403
 
 
@@ -111,7 +111,7 @@ def test_an_anonymous_guesser_is_shut_out_like_any_other() -> None:
 
 
 SERVER = "sip:198.51.100.7;transport=UDP"
-"""What some libraries sign, whoever is called."""
+"""The URI that some libraries sign, independent of the called user."""
 
 
 def test_credentials_that_name_the_server_alone_are_good_for_one_call() -> None:
@@ -220,7 +220,7 @@ def test_trunks_are_known_by_their_networks_and_by_where_calls_to_them_go() -> N
         ]
     )
     assert bench.call("+1555", Endpoint("192.0.2.77", 9)) == PeerIdentity(trunk="a")
-    assert bench.call("ann", Endpoint("2001:db8::5", 9)) == PeerIdentity(trunk="a"), "whoever the trunk says is calling"
+    assert bench.call("ann", Endpoint("2001:db8::5", 9)) == PeerIdentity(trunk="a"), "a trunk may send any From"
     assert bench.call("+1555", Endpoint("198.51.100.1", 9)) == PeerIdentity(trunk="b")
     assert bench.call("+1555", Endpoint("2001:db9::1", 9)) == PeerIdentity(trunk="b")
     assert bench.refused("ann", Endpoint("198.51.100.1", 9)).status == 401

@@ -155,6 +155,6 @@ def test_events_come_once_and_in_order_of_their_dialog(steps: list[tuple[DialogI
     while bench.lookups:
         bench.find("")
     for dialog, numbers in sent.items():
-        told = [event for event in bench.passed if isinstance(event, InviteProgressed) and event.dialog == dialog]
-        assert [event.reason for event in told] == numbers
+        progressed = [event for event in bench.passed if isinstance(event, InviteProgressed) and event.dialog == dialog]
+        assert [event.reason for event in progressed] == numbers
     assert len(bench.hosts) == 0

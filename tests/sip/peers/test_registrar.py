@@ -43,8 +43,8 @@ class Phone:
 def test_contacts_are_kept_until_they_expire_the_newest_first() -> None:
     phone = Phone()
     phone.register("Contact: <sip:ann@10.0.0.2:5062>;expires=100")
-    told = phone.register("Contact: <sip:ann@10.0.0.3>", "Expires: 200", now=10)
-    assert told == (
+    headers = phone.register("Contact: <sip:ann@10.0.0.3>", "Expires: 200", now=10)
+    assert headers == (
         ("Contact", "<sip:ann@10.0.0.3>;expires=200"),
         ("Contact", "<sip:ann@10.0.0.2:5062>;expires=90"),
     )
@@ -146,8 +146,8 @@ def test_a_phone_that_takes_answers_where_it_sends_from_is_called_there() -> Non
 
 def test_a_path_is_stored_and_returned() -> None:
     phone = Phone("tcp")
-    told = phone.register("Contact: <sip:ann@10.0.0.2>", "Path: <sip:edge.example.com;lr>", "Supported: path")
-    assert ("Path", "<sip:edge.example.com;lr>") in told
+    headers = phone.register("Contact: <sip:ann@10.0.0.2>", "Path: <sip:edge.example.com;lr>", "Supported: path")
+    assert ("Path", "<sip:edge.example.com;lr>") in headers
     target = phone.registrar.bindings("ann", 0)[0].target()
     assert target.route == ("<sip:edge.example.com;lr>",)
     assert target.endpoint == Endpoint("edge.example.com", 5060)

@@ -205,11 +205,11 @@ async def test_a_host_of_media_is_waited_for_no_longer_than_a_caller_may_wait(
 async def test_calls_with_unknown_media_hosts_delay_no_others_and_go_on(
     silent_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patience = asyncio.Event()
+    released = asyncio.Event()
 
     async def patient(_names: object, host: str, *_: object) -> object:
-        await patience.wait()
-        raise UnknownHost(host, "nobody answered")
+        await released.wait()
+        raise UnknownHost(host, "no response")
 
     monkeypatch.setattr(Names, "look_up", patient)
     events: asyncio.Queue[SipEvent] = asyncio.Queue()
@@ -225,7 +225,7 @@ async def test_calls_with_unknown_media_hosts_delay_no_others_and_go_on(
         assert isinstance(plain, InviteReceived)
         assert plain.call_id == "plain"
         assert endpoint.sizes["held_events"] == 20
-        patience.set()
+        released.set()
         for number in range(20):
             invite = await asyncio.wait_for(events.get(), 30)
             assert isinstance(invite, InviteReceived)
@@ -344,7 +344,7 @@ async def test_a_call_to_a_uri_goes_where_srv_says_past_a_target_that_is_dead(
         try:
             number = endpoint.new_dialog()
             endpoint.perform(SendInvite(number, "uri", "", "sip:bob@calls.carrier.test", "ann", "", OFFER))
-            told = [await asyncio.wait_for(events.get(), 10) for _ in range(3)]
-            assert [type(event) for event in told] == [InviteProgressed, InviteAccepted, DialogEnded]
+            seen = [await asyncio.wait_for(events.get(), 10) for _ in range(3)]
+            assert [type(event) for event in seen] == [InviteProgressed, InviteAccepted, DialogEnded]
         finally:
             await endpoint.stop()

@@ -284,7 +284,7 @@ def test_registered_with_digest_and_again_before_it_expires(bench: Bench) -> Non
     assert header(third, "Call-ID") == header(first, "Call-ID")
     assert [header(text, "CSeq") for text in (first, second, third)] == ["1 REGISTER", "2 REGISTER", "3 REGISTER"]
     bench.answer(third, headers=("Expires: 1000",))
-    assert carrier.changes == [("registered", "carrier", "192.0.2.1:5060")], "told once, not each time"
+    assert carrier.changes == [("registered", "carrier", "192.0.2.1:5060")], "reported once, not for each refresh"
     assert carrier.trunks.status[0].registered
 
 

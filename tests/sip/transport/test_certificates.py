@@ -80,7 +80,7 @@ def test_targets_are_verified_unless_the_settings_say_not(tmp_path: Path) -> Non
         (ssl.CERT_NONE, False),
         (ssl.CERT_REQUIRED, True),
     ]
-    assert len(trusting.get_ca_certs()) == 1, "and nobody else"
+    assert len(trusting.get_ca_certs()) == 1, "and no other"
     with pytest.raises(StartupError, match=r"^sip\.tls_ca_file: cannot use "):
         client_context(SipSettings(tls_ca_file=tmp_path / "absent"))
     with pytest.raises(StartupError, match=r"^sip\.tls_certificate_file: cannot use .*: No such file"):

@@ -172,7 +172,7 @@ async def test_a_peer_that_closes_without_an_answer_is_unreachable(bench: Bench)
 # ── UDP ──
 
 CLOSED = 9
-"""A port at which nobody listens."""
+"""A port without a listener."""
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -185,8 +185,8 @@ async def test_an_undeliverable_datagram_is_reported_with_its_address(udp: Bench
     flow = udp.transports.flow_to("udp", Endpoint(host, CLOSED), "")
     for port in (CLOSED, CLOSED + 1):
         flow.send(b"OPTIONS", Endpoint(host, port))
-    told = [await udp.undelivered() for _ in range(2)]
-    assert told == [(flow, "Connection refused", Endpoint(host, port)) for port in (CLOSED, CLOSED + 1)]
+    lost = [await udp.undelivered() for _ in range(2)]
+    assert lost == [(flow, "Connection refused", Endpoint(host, port)) for port in (CLOSED, CLOSED + 1)]
     assert udp.counters["send_errors"] == 2
 
 
@@ -194,7 +194,7 @@ async def test_what_one_peer_refuses_costs_another_no_datagram(udp: Bench) -> No
     host = udp.transports.local.host
     flow = udp.transports.flow_to("udp", Endpoint(host, CLOSED), "")
     for number in range(50):
-        flow.send(b"to nobody", Endpoint(host, CLOSED))
+        flow.send(b"lost", Endpoint(host, CLOSED))
         flow.send(b"%d" % number, udp.transports.local)
     assert [(await udp.next())[0] for _ in range(50)] == [b"%d" % number for number in range(50)]
     for _ in range(50):
@@ -215,11 +215,11 @@ async def test_an_undeliverable_datagram_to_a_name_is_reported_by_the_name(
     bench = await opened(SipSettings(port=0))
     there = Endpoint(host, CLOSED)
     bench.transports.flow_to("udp", there, "").send(b"OPTIONS", there)
-    told = await bench.undelivered()
-    if told[2] != there:
-        told = await bench.undelivered()  # of its address
-    assert told[2] == there
-    assert told[1].startswith(reason)
+    lost = await bench.undelivered()
+    if lost[2] != there:
+        lost = await bench.undelivered()  # of its address
+    assert lost[2] == there
+    assert lost[1].startswith(reason)
 
 
 async def test_a_datagram_that_is_too_long_is_reported(udp: Bench) -> None:
