@@ -156,6 +156,19 @@ def test_a_compiled_class_has_the_attributes_of_its_python(path: Path) -> None:
         assert attributes == wanted.get(name, attributes), f"{name}: __slots__ and {path.name} differ"
 
 
+@pytest.mark.parametrize("path", [path for path in INTERFACES if path.parts[len(SRC.parts)] == "media"], ids=name_of)
+def test_each_attribute_of_a_compiled_class_has_a_line_of_its_own(path: Path) -> None:
+    for name in declared(path):
+        [lines] = [
+            ast.literal_eval(statement.value)
+            for node in ast.walk(ast.parse(path.with_suffix(".py").read_text()))
+            if isinstance(node, ast.ClassDef) and node.name == name
+            for statement in node.body
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__slots__"
+        ]
+        assert all(line.endswith(".") for line in lines.values()), name
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_nothing_grows_too_large(path: Path) -> None:
     text = path.read_text()

@@ -26,7 +26,7 @@ EXTENDED = bytes([0xB1]) + RTP[1:12] + bytes(4) + b"\xbe\xde\x00\x01" + bytes(4)
 EVENT = build(RtpPacket(PayloadType(101), True, 0, RtpTime(320), Ssrc(7), b"\x05\x8a\x03\x20"))
 BLOCK = rtcp.ReportBlock(Ssrc(66), 3, -4, 70000, 80, 1 << 20, 65536)
 RTCP = rtcp.build(
-    rtcp.Report(Ssrc(7), (BLOCK, BLOCK), rtcp.SenderInfo(1 << 60, RtpTime(5), 6, 7)), "name@host", goodbye=True
+    rtcp.Report(Ssrc(7), (BLOCK, BLOCK), rtcp.SenderInfo(1 << 60, RtpTime(5), 6, 7)), "name@host", bye=True
 )
 SDP = (
     b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"

@@ -458,7 +458,7 @@ async def test_a_closed_leg_says_goodbye_and_its_port_rests(
     report = engine.close_leg(LEG)
     datagram, source = await rtcp_peer.receive()
     assert source == first + 1
-    assert isinstance(rtcp.parse(datagram)[-1], rtcp.Goodbye)
+    assert isinstance(rtcp.parse(datagram)[-1], rtcp.Bye)
     assert report.packets_out >= 1
     second = engine.open_leg(LegId(2), params)
     assert second != first

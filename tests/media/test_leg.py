@@ -416,7 +416,7 @@ def test_legs_that_open_together_report_apart(make_leg: MakeLeg) -> None:
 def test_a_leg_says_goodbye_unless_nobody_is_there(make_leg: MakeLeg, params: MediaParams) -> None:
     goodbye = make_leg().close(Seconds(101))
     assert goodbye is not None
-    assert isinstance(rtcp.parse(goodbye)[-1], rtcp.Goodbye)
+    assert isinstance(rtcp.parse(goodbye)[-1], rtcp.Bye)
     assert make_leg(replace(params, remote=Endpoint("0.0.0.0", 0))).close(Seconds(101)) is None
 
 

@@ -211,7 +211,7 @@ def test_the_jitter_that_the_peer_reports_is_counted_by_the_clock_of_what_we_sen
     leg = make_leg(replace(several, codec="OPUS", payload_type=111))
     feed(leg, [rtp(0)])
     block = rtcp.ReportBlock(leg.outbound.ssrc, 0, 0, 0, 480, 0, 0)
-    leg.receive_rtcp(rtcp.build(rtcp.Report(Ssrc(7), (block,), None), "peer", goodbye=False), ADDRESS, Seconds(T0 + 2))
+    leg.receive_rtcp(rtcp.build(rtcp.Report(Ssrc(7), (block,), None), "peer", bye=False), ADDRESS, Seconds(T0 + 2))
     assert leg.report(Seconds(T0 + 2)).peer_jitter_ms == 10
 
 

@@ -279,7 +279,7 @@ def test_rtcp_is_encrypted_both_ways(
     assert isinstance(rtcp.parse(peer.hears.unprotect_rtcp(ours))[0], rtcp.Report)
     goodbye = leg.close(Seconds(111))
     assert goodbye is not None
-    assert isinstance(rtcp.parse(peer.hears.unprotect_rtcp(goodbye))[-1], rtcp.Goodbye)
+    assert isinstance(rtcp.parse(peer.hears.unprotect_rtcp(goodbye))[-1], rtcp.Bye)
     with pytest.raises(Error):
         session(S80, NEW_OURS, inbound=True).unprotect_rtcp(goodbye)
 

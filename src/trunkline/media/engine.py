@@ -1,18 +1,18 @@
 """The media driver: UDP sockets, one epoll set, one clock. The packet path of every leg of a worker starts here.
 
-Receiving: all sockets are in an epoll set of our own, which is read once per slot of the clock: a packet waits 2.5 ms
-on average, and the loop is not woken for each. A batch is read before any of it is handled, as sent packets are made
-before any of them is sent: the processor's caches then serve one thing after the other (docs/performance.md). A leg's
-RTP socket is connected once it is latched, so that the kernel filters and `recv` and `send` need no addresses;
-until then datagrams come with theirs and the leg decides.
+Receiving: all sockets are in one epoll set, which is read once per slot of the clock: a packet waits 2.5 ms on average,
+and the loop does not wake for each. A batch is read before any of it is handled, and packets are built before any of
+them is sent: the CPU caches then serve one kind of work at a time (docs/performance.md). The RTP socket of a latched
+leg is connected, so that the kernel filters and `recv` and `send` need no addresses; until then datagrams come with
+their addresses and the leg decides (RFC 7362).
 
-Sending: the clock is a grid of 5 ms slots. A leg sits in the slot when its next packet is due and then moves on by its
-packet time, so legs spread over the slots. A late tick runs the slots that it missed, one after another; after a stall
-of more than `STALL` most are skipped instead, for all legs alike, and their timelines jump ahead. A tick that is later
-than `HELD_UP` first takes in what has come meanwhile, from peers and from apps, so that what it missed is made up for
-with what it would have sent; and it tells whoever plays (`LegTap.held_up`).
+Sending: the clock is a grid of 5 ms slots. A leg is in the slot in which its next packet is due, and then moves on by
+its packet time, so legs spread over the slots. A late tick runs the slots that it missed, one after another; after a
+stall of more than `STALL` most are skipped, for all legs alike, and their timelines jump ahead. A tick that is later
+than `HELD_UP` first receives what has arrived meanwhile, from peers and from apps, so that the missed slots have their
+audio; and it calls `LegTap.held_up` of the taps that play.
 
-Exceptions are the exception: `try` costs nothing while nothing is raised. A port that raises is detached and reported.
+`try` costs nothing while nothing is raised. A tap that raises is detached and reported.
 """
 
 import asyncio
@@ -46,39 +46,38 @@ _log = structlog.get_logger()
 SLOT_MS = 5
 SLOT = SLOT_MS / 1000
 RING = 16
-"""Slots: more than the longest packet time (60 ms) takes."""
+"""Slots: more than the longest packet time (60 ms) needs."""
 
 STALL = 0.2
-"""Seconds behind the clock from which packets are skipped; up to here a late tick sends them all at once."""
+"""Seconds behind the clock above which packets are skipped; below it a late tick sends them all at once."""
 
 STRIDE = 24
-"""Slots that are skipped together, which are whole packets of 10, 20, 30, 40 and 60 ms: packets stay where they are on
-the clock."""
+"""Slots that are skipped together: whole packets of 10, 20, 30, 40 and 60 ms, so that legs keep their slots."""
 
 HELD_UP = 0.04
-"""Seconds behind the clock from which a tick takes in first what has come."""
+"""Seconds behind the clock above which a tick receives before it sends."""
 
 LET_IN = 0.001
-"""Seconds that it leaves the loop for that."""
+"""Seconds that the loop gets for that."""
 
 BATCH = 32
-"""Sockets read at once. Between two batches the clock is looked at, so that a flood leaves time for sending."""
+"""Sockets read at once. The clock is checked between two batches, so that a flood leaves time for sending."""
 
 LATE = 0.02
-"""Seconds since the last reading after which there is another round for each of them: while something keeps the loop
-from us for longer than a packet time, again and again, one packet a turn would never catch up."""
+"""Seconds since the last read; each of them adds a round of reading. If the loop is often blocked for longer than a
+packet time, one packet per socket and turn would never catch up."""
 
 ROUNDS = 64
-"""Rounds at most."""
+"""Most rounds of one turn."""
 
 QUEUED_LIMIT = 256
-"""Datagrams from before `connect` that are read with their addresses when a source is latched."""
+"""Datagrams queued before `connect` that are read with their addresses when a source is latched."""
 
 RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
-"""The option that has ICMP errors told on a socket that is not connected (ip(7), ipv6(7)); `socket` has no names."""
+"""IP_RECVERR, IPV6_RECVERR: ICMP errors are reported on a socket that is not connected (ip(7), ipv6(7))."""
 
 PORT_TRIES = 50
-"""Ports tried when others on the machine hold some of ours."""
+"""Ports tried when other programs hold some of ours."""
 
 _now = time.monotonic
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -89,20 +88,28 @@ class UnknownLeg(TrunklineError):
 
 
 class _Rtcp(NamedTuple):
-    """What came on the RTCP port."""
+    """A datagram on the RTCP port."""
 
     datagram: bytes
     address: tuple[Any, ...]
 
 
 _Datagram = bytes | tuple[bytes, tuple[Any, ...]] | _Rtcp
-"""What came on the RTP port, with its address while the leg is not latched, or on the RTCP port."""
+"""A datagram on the RTP port, with its address while the socket is not connected, or on the RTCP port."""
 
 
 class RtpTransport:
-    """A leg and its sockets."""
+    """The sockets of one leg: RTP with latching (RFC 7362), and RTCP."""
 
-    __slots__ = ("_connected", "_fd", "_rtcp", "_rtp", "leg", "open", "port")
+    __slots__ = {
+        "_connected": "The RTP socket is connected (latched): the kernel drops other sources.",
+        "_fd": "File descriptor of the RTP socket.",
+        "_rtcp": "RTCP socket.",
+        "_rtp": "RTP socket.",
+        "leg": "The leg that receives and sends here.",
+        "open": "False once closed: what is left of a batch for it is dropped.",
+        "port": "Our RTP port.",
+    }
 
     def __init__(self, leg: Leg, port: int, rtp: socket.socket, rtcp: socket.socket) -> None:
         self.leg = leg
@@ -114,17 +121,17 @@ class RtpTransport:
         self._rtcp = rtcp
 
     def filenos(self) -> tuple[int, int]:
-        """Of the RTP and the RTCP socket."""
+        """File descriptors of the RTP and the RTCP socket."""
         return self._rtp.fileno(), self._rtcp.fileno()
 
     def read(self, fd: int) -> _Datagram:
-        """A datagram of this socket. Raises OSError, BlockingIOError when there is none."""
+        """Read a datagram of this socket. Raises OSError; BlockingIOError when there is none."""
         if fd != self._fd:
             return _Rtcp(*self._rtcp.recvfrom(speedups.DATAGRAM_LIMIT))
         return sockets.receive(fd) if self._connected else self._rtp.recvfrom(speedups.DATAGRAM_LIMIT)
 
     def handle(self, got: _Datagram, now: Seconds) -> None:
-        """What was read."""
+        """Pass a datagram that `read` returned to the leg."""
         if isinstance(got, bytes):
             self.leg.receive(got, now)
         elif isinstance(got, _Rtcp):
@@ -133,9 +140,9 @@ class RtpTransport:
             self._receive_unlatched(*got, now)
 
     def _receive_unlatched(self, datagram: bytes, address: tuple[Any, ...], now: Seconds) -> None:
-        """A datagram from somewhere, while the leg is not latched."""
+        """Pass a datagram with its address to the leg; connect the socket if that latches it."""
         self.leg.receive_from(datagram, address[:2], now)
-        # Who is let in again by `unlatch_if_silent` stays until the peer is back.
+        # After `unlatch_if_silent` other sources stay admitted until the peer sends again.
         if self.leg.latched and address[:2] == self.leg.source.learned:
             self._latch(now)
 
@@ -146,10 +153,10 @@ class RtpTransport:
         try:
             self._rtp.connect(learned)
         except OSError:
-            self.leg.send_errors += 1  # no route: it stays unconnected, and the next packet tries again
+            self.leg.send_errors += 1  # no route: the next packet tries again
             return
         self._rtp.setsockopt(*RECVERR[self._rtp.family], 0)
-        # What came before the kernel began to filter may still be anybody's.
+        # Datagrams queued before connect() are unfiltered: check their source.
         for _ in range(QUEUED_LIMIT):
             try:
                 datagram, address = self._rtp.recvfrom(speedups.DATAGRAM_LIMIT)
@@ -162,7 +169,7 @@ class RtpTransport:
         self._connected = True
 
     def update(self, params: MediaParams, now: Seconds, *, early: bool) -> None:
-        """Renegotiated: the socket follows when learning has begun anew, or has ended by it."""
+        """Apply renegotiated parameters; connect or disconnect the socket as the leg is latched or not."""
         self.leg.update(params, now, early=early)
         if self.leg.latched:
             self._latch(now)
@@ -170,8 +177,8 @@ class RtpTransport:
             self._unlatch()
 
     def unlatch_if_silent(self, now: Seconds) -> None:
-        """A peer that has gone silent may send from elsewhere by now: have the kernel let all in again, to be judged,
-        until the peer is back."""
+        """A silent peer may send from another address by now: disconnect the socket, so that the leg decides, until
+        the peer sends again."""
         heard = self.leg.inbound.heard
         if self._connected and heard is not None and now - heard > SILENT:
             self._unlatch()
@@ -182,13 +189,13 @@ class RtpTransport:
         self._connected = False
 
     def clear_errors(self) -> None:
-        """Take what else ICMP said of our packets from a socket that is not connected: until then it is never idle."""
+        """Read the ICMP errors of a socket that is not connected: until then epoll reports it as ready."""
         with suppress(OSError):
             while True:
                 self._rtp.recvmsg(0, 0, socket.MSG_ERRQUEUE)
 
     def send(self, packet: bytes) -> None:
-        """Send RTP to the peer, or to where the leg thinks that it is. Raises OSError."""
+        """Send RTP to the peer's latched, learned or signalled address. Raises OSError."""
         if self._connected:
             sockets.send(self._fd, packet)
         elif (destination := self.leg.source.destination) is not None:
@@ -211,12 +218,33 @@ class RtpTransport:
 
 
 def _disconnect(sock: socket.socket) -> None:
-    """Dissolve a UDP socket's association (connect(2)): an address of family AF_UNSPEC, which `socket` cannot say."""
+    """Dissolve a UDP socket's association by an address of family AF_UNSPEC (connect(2)), which `socket` lacks."""
     _libc.connect(sock.fileno(), bytes(16), 16)
 
 
 class Engine:
     """All legs of one media worker. Everything is called from the loop's thread."""
+
+    __slots__ = {
+        "_bridges": "Legs and taps of each bridge, by the leg that asked for it.",
+        "_drained": "When sockets were last read.",
+        "_due": "When the next slot is due.",
+        "_epoll": "The epoll set of all sockets.",
+        "_family": "Address family of the sockets.",
+        "_letting_in": "This tick is late and leaves the loop to receive first.",
+        "_loop": "The event loop.",
+        "_on_event": "Receives the engine's events.",
+        "_pool": "Free RTP ports.",
+        "_readers": "The transport of each file descriptor.",
+        "_ring": "Transports whose next packet is due in each of the next `RING` slots.",
+        "_settings": "Settings of media.",
+        "_slot": "Number of the next slot.",
+        "_timer": "Timer of the next tick; None: not started.",
+        "_transports": "Sockets and leg by the leg's identifier.",
+        "_waiting": "Legs whose `inbound.handle_waiting` is to be called.",
+        "_wall": "Unix time minus monotonic time, in seconds.",
+        "counters": "Counters of the whole engine, by event label.",
+    }
 
     def __init__(
         self,
@@ -244,18 +272,18 @@ class Engine:
         self._epoll = select.epoll()
         self._timer: asyncio.TimerHandle | None = None
         self.counters = {"busy_ports": 0, "stalls": 0, "skipped_ms": 0, "tap_failures": 0, "faults": 0}
-        """What no leg owns."""
+        """Events of no single leg."""
 
     # ------------------------------------------------------------------ life
 
     def start(self) -> None:
-        """Begin to receive and to send."""
+        """Start receiving and sending."""
         self._wall = time.time() - _now()
         self._due = self._drained = _now()
         self._tick()
 
     def stop(self) -> None:
-        """Close every leg with a goodbye, and end for good."""
+        """Close every leg with an RTCP BYE; the engine cannot start again."""
         for leg in list(self._transports):
             self.close_leg(leg)
         if self._timer is not None:
@@ -265,10 +293,10 @@ class Engine:
     # ------------------------------------------------------------------ legs
 
     def open_leg(self, leg: LegId, params: MediaParams) -> int:
-        """Open sockets for a leg; return its RTP port (RTCP's is the one above). Raises NoPorts."""
+        """Open a leg and its sockets; return its RTP port (RTCP has the next one). Raises NoPorts."""
         now = Seconds(_now())
         port, rtp, rtcp = self._bind_pair(now)
-        # The emptiest of the slots that one packet time covers.
+        # The slot with the fewest legs among those of one packet time.
         slots = min(max(params.ptime // SLOT_MS, 1), RING - 2)
         ahead = min(range(1, slots + 1), key=lambda n: len(self._ring[(self._slot + n) % RING]))
         made = Leg(
@@ -319,22 +347,22 @@ class Engine:
         return sock
 
     def update_leg(self, leg: LegId, params: MediaParams, *, early: bool = False) -> None:
-        """The call was renegotiated: codec, payload types, address, direction, ptime; `early`: by a provisional
-        response, so that another's answer may follow. Raises UnknownLeg."""
+        """Apply renegotiated parameters: codec, payload types, address, direction, ptime. `early`: of a provisional
+        response, so that an answer from another fork may follow. Raises UnknownLeg."""
         transport = self._transport(leg)
         transport.update(params, Seconds(_now()), early=early)
 
     def close_leg(self, leg: LegId) -> LegReport:
-        """Say goodbye, close, and return the last counters. Raises UnknownLeg."""
+        """Send RTCP BYE, close, and return the final counters. Raises UnknownLeg."""
         transport = self._transport(leg)
         now = Seconds(_now())
         try:
             transport.leg.inbound.close()
         except Exception as error:
             self._fault(transport, error)
-        goodbye = transport.leg.close(now)
-        if goodbye is not None:
-            self._send_rtcp(transport, goodbye)
+        bye = transport.leg.close(now)
+        if bye is not None:
+            self._send_rtcp(transport, bye)
         self.unbridge(leg)
         del self._transports[leg]
         for fd in transport.filenos():
@@ -357,8 +385,8 @@ class Engine:
         self._transport(leg).leg.taps_changed()
 
     def on_dtmf(self, leg: LegId, digit: str) -> None:
-        """The peer pressed a key, and signalling tells it; one that was heard already is not told again. Raises
-        UnknownLeg."""
+        """A SIP INFO reported a key press of the peer; one already received as telephone-event is not reported again.
+        Raises UnknownLeg."""
         transport = self._transport(leg)
         try:
             transport.leg.inbound.signalled(digit, Seconds(_now()))
@@ -366,12 +394,12 @@ class Engine:
             self._fault(transport, error)
 
     def send_digits(self, leg: LegId, digits: str) -> None:
-        """Press keys towards the peer. Raises UnknownLeg, NoTelephoneEvent, TooManyDigits."""
+        """Send key presses to the peer. Raises UnknownLeg, NoTelephoneEvent, TooManyDigits."""
         self._transport(leg).leg.outbound.send_dtmf(digits)
 
     def bridge(self, one: LegId, other: LegId) -> None:
-        """Let two legs hear each other, instead of whom they heard before, until `unbridge` or until either closes.
-        Keys go over the bridge too. Raises UnknownLeg, TooManyPlayers."""
+        """Bridge two legs, instead of their former bridges, until `unbridge` or until either closes. Key presses are
+        relayed too. Raises UnknownLeg, TooManyPlayers."""
         transports = self._transport(one), self._transport(other)
         self.unbridge(one)
         self.unbridge(other)
@@ -387,13 +415,13 @@ class Engine:
             raise
 
     def unbridge(self, leg: LegId) -> None:
-        """Part a leg from those it is bridged with; nothing happens when there are none."""
+        """End the bridge of a leg, if there is one."""
         for key in [key for key, ends in self._bridges.items() if any(leg == end for end, _ in ends)]:
             for end, tap in self._bridges.pop(key):
                 self.detach(end, tap)
 
     def bridged_with(self, leg: LegId) -> LegId | None:
-        """The leg that one is bridged with."""
+        """The leg that this one is bridged with; None: no bridge."""
         for ends in self._bridges.values():
             legs = {end for end, _ in ends}
             if leg in legs:
@@ -401,11 +429,12 @@ class Engine:
         return None
 
     def unlatch(self, leg: LegId) -> None:
-        """Somebody will ask for a report: see who else sends, if the peer does not. Raises UnknownLeg."""
+        """Before a report: accept other sources again if the peer is silent, so that they are counted. Raises
+        UnknownLeg."""
         self._transport(leg).unlatch_if_silent(Seconds(_now()))
 
     def report(self, leg: LegId) -> LegReport:
-        """A leg's counters as they are. Raises UnknownLeg."""
+        """Present counters of a leg. Raises UnknownLeg."""
         return self._transport(leg).leg.report(Seconds(_now()))
 
     def _transport(self, leg: LegId) -> RtpTransport:
@@ -417,7 +446,7 @@ class Engine:
     # ------------------------------------------------------------------ the packet path
 
     def _tick(self) -> None:
-        """Once per slot: send what is due, so that it leaves on time, and read what has come."""
+        """Once per slot: send what is due first, so that it leaves on time, then receive."""
         now = _now()
         self._letting_in = now - self._due > HELD_UP and not self._letting_in
         try:
@@ -429,7 +458,7 @@ class Engine:
             self._timer = self._loop.call_later(wait, self._tick)
 
     def _drain(self) -> None:
-        """Read one datagram of each socket that has some; more of them when the last time is long ago."""
+        """Read one datagram of each ready socket; more rounds if the last read was long ago."""
         now = _now()
         rounds = 1 + min(int((now - self._drained) / LATE), ROUNDS - 1)
         self._drained = now
@@ -443,7 +472,7 @@ class Engine:
                 self._advance(now)
 
     def _drain_batch(self, now: Seconds) -> int:
-        """Read one datagram of each of `BATCH` sockets that have some; how many these were."""
+        """Read one datagram of each of at most `BATCH` ready sockets; return how many these were."""
         readers = self._readers
         ready = sockets.epoll_ready(self._epoll, BATCH)
         batch = []
@@ -458,7 +487,7 @@ class Engine:
                 transport.clear_errors()
         for transport, got in batch:
             if not transport.open:
-                continue  # closed by what came before it in this batch
+                continue  # closed by an earlier datagram of this batch
             try:
                 transport.handle(got, now)
             except Exception as error:
@@ -521,7 +550,7 @@ class Engine:
         for leg in tuple(self._waiting):
             transport = self._transports.get(leg)
             if transport is None:
-                continue  # closed by what came before it
+                continue  # closed by an earlier leg's event
             try:
                 transport.leg.inbound.handle_waiting(now)
             except Exception as error:
@@ -543,7 +572,7 @@ class Engine:
             transport.leg.send_errors += 1
 
     def _fault(self, transport: RtpTransport, error: Exception) -> None:
-        """Something on the packet path raised, which is a fault of ours: take the port that did it off the leg."""
+        """Something on the packet path raised, which is a bug: detach the tap that did it."""
         tap = transport.leg.failed_tap()
         if tap is None:
             self.counters["faults"] += 1

@@ -1,19 +1,19 @@
 """The receiving half of a leg: datagrams in, frames and digits to the attached taps in order.
 
-A packet in order takes the short way: header, jitter buffer's `accepts`, frame to the taps. Everything else (events,
-odd headers, gaps, other payload types, holds) goes the long way round. A peer may use whatever was agreed, under either
-side's numbers, and change in mid-call: the first packet of another type goes the long way, and from then on that type
-is the one that takes the short way.
+A packet in order takes the fast path: header, jitter buffer's `accepts`, frame to the taps. Everything else (events,
+other headers, gaps, other payload types, holds) takes the slow path. A peer may send all agreed codecs, under the
+payload types of either side, and change in mid-call: the first packet of another type takes the slow path, and from
+then on that type has the fast path.
 
-The timeline counts from the moment the leg opened. Anchored at the arrival of the first packet it goes on by the length
-of each frame. Where the RTP timestamp says something else, `clock.py` judges; where arrival is later by `DRIFT_LIMIT`,
-the timeline is anchored anew.
+The timeline counts from the moment the leg opened. It is anchored at the arrival of the first packet and advances by
+the length of each frame. Where the RTP timestamp differs, `clock.py` decides; where arrival is later by `DRIFT_LIMIT`,
+the timeline is anchored again.
 
-The peer's clock is not ours: at 200 ppm it would be off by 0.7 s after an hour, and the inbound track by as much from
-the outbound one. So the timeline follows arrival, too, by small steps (`Clock.follow`).
+A peer's clock that is off by 200 ppm would part the inbound track from the outbound one by 0.7 s in an hour. So the
+timeline also follows the arrivals, in small steps (`Clock.follow`).
 
-Ports are called straight from here. The method under way is kept in `calling`, so that the owner that catches what a
-tap should not have raised can tell whose fault it was, at hardly any cost per packet.
+Taps are called directly. The method in progress is kept in `calling`, so that the owner that catches what a tap raised
+knows which one it was, at hardly any cost per packet.
 """
 
 from collections.abc import Callable
@@ -34,34 +34,34 @@ from trunkline.sdp.values import COMFORT_NOISE, TELEPHONE_EVENT, MediaParams
 from trunkline.speedups import DATAGRAM_LIMIT
 
 _ALWAYS = {13: COMFORT_NOISE, 19: COMFORT_NOISE}
-"""What needs no agreement: the number of RFC 3389, and that of its drafts."""
+"""Payload types that need no negotiation: those of RFC 3389 and of its drafts."""
 
 DRIFT_LIMIT = 1.0
-"""Seconds that arrival is later than the timeline: a network stall is shorter."""
+"""Seconds by which arrival is later than the timeline before it is anchored again: network stalls are shorter."""
 
 LEAP = 20
-"""Packets that may be missing without a look at the timestamp: fewer are rather lost than a new beginning."""
+"""Missing packets below which the timestamp is not examined: so few are a loss, not a restart."""
 
 LEAP_MS = 2000
-"""How much may be missing at once without as much silence."""
+"""Loss that needs as much silence before it; without it the sequence has restarted."""
 
 PACKETS_PER_SECOND = 100
-"""Of 10 ms, the shortest there are."""
+"""Packets of 10 ms, the shortest packet time."""
 
 CHANGE_BURST = 16
 CHANGES_PER_SECOND = 4
-"""To another codec, which costs each tap a new decoder: more than any device makes, and what a hostile peer may cost
-us. What comes in another codec beyond that is counted as not agreed."""
+"""Codec changes, which cost each tap a new decoder: more than any device makes, and what a hostile peer may cost us.
+Packets in another codec beyond that count as unnegotiated."""
 
 REMEMBERED_MS = MAX_MISORDER * 60
-"""How far back a packet's timestamp may be that is late, or comes twice."""
+"""How far back the timestamp of a late or duplicate packet may be."""
 
 
 @lru_cache(maxsize=64)
 def _types(
     payload_type: int, codec: str, dtmf_payload_type: int | None, heard: tuple[tuple[int, str], ...]
 ) -> dict[int, str]:
-    """What each payload type that may come stands for: one table for all legs that agreed on the same."""
+    """Codec or kind of each payload type that may come: one table for all legs with the same parameters."""
     events = {} if dtmf_payload_type is None else {dtmf_payload_type: TELEPHONE_EVENT}
     return {**_ALWAYS, payload_type: codec, **events, **dict(heard)}
 
@@ -79,52 +79,52 @@ class _Arrival(NamedTuple):
 
 
 class Inbound:
-    """What comes from the peer. `waiting` is the owner's set of legs whose `handle_waiting` should be called soon."""
+    """The receiving half. `waiting` is the owner's set of legs whose `handle_waiting` is to be called soon."""
 
-    __slots__ = (
-        "_changed_at",
-        "_changes_left",
-        "_clock",
-        "_digit_taps",
-        "_drift_limit",
-        "_dtmf",
-        "_due",
-        "_frame_taps",
-        "_least",
-        "_leg",
-        "_length",
-        "_media_stamp",
-        "_media_time",
-        "_missing",
-        "_opened",
-        "_payload_type",
-        "_plain",
-        "_receives",
-        "_reception",
-        "_row",
-        "_rtcp_mux",
-        "_size",
-        "_taps",
-        "_transit",
-        "_types",
-        "_units",
-        "_waiting",
-        "bytes",
-        "calling",
-        "clock_rate",
-        "codec",
-        "digits",
-        "frames",
-        "heard",
-        "jitter",
-        "jitter_units",
-        "keepalives",
-        "malformed",
-        "packets",
-        "unknown",
-        "unknown_type",
-        "while_on_hold",
-    )
+    __slots__ = {
+        "_changed_at": "When the peer last changed its codec.",
+        "_changes_left": "Codec changes that the peer may make at once (token bucket).",
+        "_clock": "Judges timestamps that do not simply continue.",
+        "_digit_taps": "`digit` of all taps.",
+        "_drift_limit": "`DRIFT_LIMIT` in RTP units.",
+        "_dtmf": "Key presses of the peer.",
+        "_due": "Expected step to the next timestamp, in RTP units; -1: ask the clock.",
+        "_frame_taps": "`inbound_frame` of the taps that listen.",
+        "_least": "Smallest transit time of this window, in RTP units: the fastest packet.",
+        "_leg": "Identifier of the leg, for `_waiting`.",
+        "_length": "Duration of the last frame, in RTP units.",
+        "_media_stamp": "RTP timestamp of the last frame.",
+        "_media_time": "The last frame on the leg's timeline, in RTP units.",
+        "_missing": "Lost packets to be reported with the next frame.",
+        "_opened": "When the leg opened.",
+        "_payload_type": "Payload type of the fast path; -1: none.",
+        "_plain": "First two bytes of a packet of the fast path; -1: none.",
+        "_receives": "The negotiated direction allows audio from the peer.",
+        "_reception": "RTCP accounting.",
+        "_row": "Codec that the peer sends.",
+        "_rtcp_mux": "RTP and RTCP share a port (RFC 5761).",
+        "_size": "Size of a datagram whose frame is known to last `_length`; -1: measure each frame.",
+        "_taps": "Attached taps.",
+        "_transit": "Transit time of the last packet, in RTP units.",
+        "_types": "Codec or kind of each payload type that may come.",
+        "_units": "RTP units per ms.",
+        "_waiting": "The owner's set of legs whose `handle_waiting` is to be called.",
+        "bytes": "Bytes of accepted packets, headers included.",
+        "calling": "The tap's method in progress, for the owner that catches what it raised; None otherwise.",
+        "clock_rate": "RTP units per second, of timestamps and `jitter_units`.",
+        "codec": "Name of the codec that the peer sends.",
+        "digits": "Key presses received.",
+        "frames": "Audio frames delivered.",
+        "heard": "Arrival of the last RTP packet; None: none came.",
+        "jitter": "The jitter buffer.",
+        "jitter_units": "Inter-arrival jitter (RFC 3550 appendix A.8), in RTP units.",
+        "keepalives": "Datagrams that only keep a NAT open (RFC 6263).",
+        "malformed": "Datagrams that are not RTP.",
+        "packets": "RTP packets accepted.",
+        "unknown": "Packets with an unnegotiated payload type.",
+        "unknown_type": "The last such payload type; -1: none.",
+        "while_on_hold": "Audio packets that the negotiated direction does not allow.",
+    }
 
     def __init__(
         self, leg: LegId, params: MediaParams, window: Seconds, reception: Reception, waiting: set[LegId], now: Seconds
@@ -142,8 +142,6 @@ class Inbound:
         self._media_time = 0
         self._due = self._size = -1
         self._length = 0
-        """Of the last frame, in RTP units. `_due`: what the next timestamp is further, if all is well; -1 asks the
-        clock. `_size`: the packet's whose frame is known to be that long; -1 measures each."""
         self._transit = 0.0
         self._least = inf
         self.calling: Callable[..., Any] | None = None
@@ -152,9 +150,7 @@ class Inbound:
         self._units = CODECS[params.codec].clock_rate // 1000
         self._clock = Clock(self._units)
         self._types: dict[int, str] = {}
-        """What each payload type that may come stands for."""
         self.codec = ""
-        """What the peer sends in."""
         self._payload_type = -1
         self._changes_left = float(CHANGE_BURST)
         self._changed_at = now
@@ -165,8 +161,8 @@ class Inbound:
         self.configure(params)
 
     def configure(self, params: MediaParams) -> None:
-        """Take on negotiated parameters; what is held goes out under the former ones first (`flush`). A peer that has
-        been heard is taken to go on as it does, as long as that is agreed, until its packets show something else."""
+        """Apply negotiated parameters; call `flush` before, so that held packets go out under the former ones. A peer
+        that has sent is assumed to keep its codec, while it is agreed, until its packets show another."""
         self._types = types = _types(params.payload_type, params.codec, params.dtmf_payload_type, params.heard)
         self._receives = params.direction.receives
         self._rtcp_mux = params.rtcp_mux
@@ -175,18 +171,17 @@ class Inbound:
         if self.heard is None or types.get(kind) != codec:
             kind, codec = params.payload_type, params.codec
             if types[kind] != codec:
-                kind = -1  # the number is an event's here; the first packet will tell
+                kind = -1  # this payload type is telephone-event here; the first packet decides
         self._follow_peer(kind, codec)
 
     def _follow_peer(self, kind: int, codec: str) -> None:
-        """Packets of this type take the short way from here on."""
+        """Packets of this type take the fast path from here on."""
         self._payload_type, self.codec = kind, codec
         self._plain = PLAIN << 8 | kind if self._receives and kind >= 0 else -1
-        """The first two bytes of a packet that takes the short way."""
         self._count_by(CODECS[codec])
 
     def _count_by(self, codec: Codec) -> None:
-        """Frames are this codec's, and the timeline is counted by its clock."""
+        """Frames are of this codec from here on, and the timeline counts in its clock."""
         units, before = codec.clock_rate // 1000, self._units
         if units != before:
             self.jitter_units *= units / before
@@ -199,7 +194,6 @@ class Inbound:
         self._row, self._units = codec, units
         self._size = -1
         self.clock_rate = units * 1000
-        """Of RTP timestamps and `jitter_units`, per second."""
         self._drift_limit = DRIFT_LIMIT * self.clock_rate
 
     def set_taps(self, taps: tuple[LegTap, ...]) -> None:
@@ -209,7 +203,7 @@ class Inbound:
         self._taps = taps
 
     def receive(self, datagram: bytes, now: Seconds) -> None:
-        """A datagram on the RTP tap from the peer."""
+        """A datagram on the RTP port from the peer."""
         size = len(datagram)
         if HEADER_LENGTH < size < DATAGRAM_LIMIT:
             first, sequence, timestamp, ssrc = speedups.unpack_rtp(datagram)
@@ -225,25 +219,25 @@ class Inbound:
         self._receive_other(datagram, now)
 
     def is_rtcp(self, datagram: bytes) -> bool:
-        """Whether a datagram on the RTP tap is RTCP: where that was agreed, or cannot be anything else."""
+        """Whether a datagram on the RTP port is RTCP: rtcp-mux was negotiated, or it cannot be RTP."""
         if len(datagram) < 2 or not is_rtcp(datagram[1]):
             return False
         return self._rtcp_mux or not self.is_agreed(datagram[1] & 0x7F)
 
     def is_agreed(self, payload_type: int) -> bool:
-        """Whether this payload type may come, after what was negotiated."""
+        """Whether this payload type may come."""
         return payload_type in self._types
 
     def continues(self, packet: bytes, silence: float) -> bool:
-        """Whether a packet from elsewhere goes on with the stream that was heard so many seconds ago: the same SSRC and
-        payload type, and a sequence number that it may have come to meanwhile."""
+        """Whether a packet from another source continues the stream that fell silent so many seconds ago: the same SSRC
+        and payload type, and a sequence number that it can have reached meanwhile."""
         first, sequence, _, ssrc = speedups.unpack_rtp(packet)
         ahead = sequence - self.jitter.highest & 0xFFFF
         farthest = MAX_MISORDER + silence * PACKETS_PER_SECOND
         return first & 0x7F == self._payload_type and ssrc == self.jitter.ssrc and 0 < ahead <= farthest
 
     def _receive_other(self, datagram: bytes, now: Seconds) -> None:
-        """The long way round: whatever is not a plain packet of the codec in its turn."""
+        """The slow path: everything but a plain packet of the codec in order."""
         if self.is_rtcp(datagram):
             self._reception.receive(datagram, now)
             return
@@ -268,7 +262,7 @@ class Inbound:
             self._waiting.add(self._leg)
 
     def count_malformed(self, datagram: bytes) -> None:
-        """Count a datagram that is no RTP."""
+        """Count a datagram that is not RTP."""
         if keeps_alive(datagram):
             self.keepalives += 1
         else:
@@ -276,8 +270,8 @@ class Inbound:
 
     def _is_anew(self, step: int, arrival: _Arrival, silence: float) -> bool:
         """Whether a packet `step` beyond the next in order, after so many seconds, shows that the peer's sequence has
-        begun anew with the same SSRC. What is late or comes twice has no timestamp ahead; of what was lost both the
-        clocks know, or one of them if it was little."""
+        restarted with the same SSRC. Late and duplicate packets have no timestamp ahead; a loss shows in both the RTP
+        clock and the arrival, a short one in one of them."""
         if not self.frames or arrival.payload_type != self._payload_type:
             return False
         ahead = _nearest(arrival.timestamp - self._media_stamp)
@@ -285,11 +279,11 @@ class Inbound:
             return not -REMEMBERED_MS * self._units <= ahead <= 0
         lost = step * self._length
         if lost > LEAP_MS * self._units and silence * self.clock_rate < lost / 4 and self.jitter.deadline is None:
-            return True  # nor does another packet wait that came after as much silence
+            return True  # and no held packet came after as much silence
         return step >= LEAP and ahead < lost / 4
 
     def handle_waiting(self, now: Seconds) -> None:
-        """Give up gaps and key presses whose time is over; leaves `waiting` when none is left."""
+        """Give up gaps and key presses that timed out; leave `waiting` when none is left."""
         self._deliver(self.jitter.expire(now))
         if self._dtmf.deadline is not None and self._dtmf.deadline <= now:
             self.on_dtmf(self._dtmf.expire())
@@ -297,11 +291,11 @@ class Inbound:
             self._waiting.discard(self._leg)
 
     def flush(self) -> None:
-        """Hand on what is held."""
+        """Deliver what is held."""
         self._deliver(self.jitter.flush())
 
     def reset(self) -> None:
-        """Hand on what is held; the next packet is another source's."""
+        """Deliver what is held; the next packet is of another source."""
         self._deliver(self.jitter.reset())
 
     def close(self) -> None:
@@ -334,7 +328,7 @@ class Inbound:
                 self._audio(arrival)
 
     def _changes(self, kind: int, codec: str, now: Seconds) -> bool:
-        """Whether the peer goes on in another codec, or under another number, from here on."""
+        """Whether the peer has changed its codec or payload type; apply the change."""
         if codec == self.codec:
             self._follow_peer(kind, codec)
             return True
@@ -351,7 +345,7 @@ class Inbound:
         return True
 
     def count_unknown_pt(self, payload_type: int) -> None:
-        """Count a packet of a type that was not agreed."""
+        """Count a packet with an unnegotiated payload type."""
         self.unknown += 1
         self.unknown_type = payload_type
 
@@ -369,7 +363,7 @@ class Inbound:
             self._measure(arrival.payload)
 
     def _frame(self, timestamp: int, payload: bytes, now: Seconds) -> None:
-        """An audio payload in its turn: advance the timeline, reckon the jitter, hand it on. `_measure` follows."""
+        """An audio payload in order: advance the timeline, compute the jitter, deliver. `_measure` follows."""
         step = timestamp - self._media_stamp
         self._media_stamp = timestamp
         if step != self._due:
@@ -400,7 +394,7 @@ class Inbound:
         self.calling = None
 
     def _judged(self, step: int, now: Seconds) -> int:
-        """How far a frame is from the one before, whose timestamp does not simply go on."""
+        """Distance of a frame from the one before when its timestamp does not simply continue."""
         clock = self._clock
         length, missing = self._length, self._missing
         late = (now - self._opened) * self.clock_rate - self._media_time - length * (missing + 1)
@@ -419,7 +413,7 @@ class Inbound:
             self._due = -1
 
     def _measure(self, payload: bytes) -> None:
-        """Learn how long a frame is from its payload."""
+        """Set the length of a frame from its payload."""
         codec = self._row
         if codec.bytes_per_ms:
             length = len(payload) * self._units // codec.bytes_per_ms
@@ -444,11 +438,11 @@ class Inbound:
             self.on_dtmf(ended)
 
     def signalled(self, digit: str, now: Seconds) -> None:
-        """Signalling tells of a key (SIP INFO)."""
+        """A key press by SIP INFO."""
         self.on_dtmf(self._dtmf.signalled(digit, now))
 
     def on_dtmf(self, digits: str) -> None:
-        """Tell the taps of keys, each once, in order."""
+        """Report key presses to the taps, each once, in order."""
         for digit in digits:
             self.digits += 1
             for push in self._digit_taps:
@@ -458,5 +452,5 @@ class Inbound:
 
 
 def _nearest(difference: int) -> int:
-    """Of two timestamps, the nearer way around."""
+    """The difference of two timestamps, modulo 2**32, nearest to zero."""
     return ((difference + 0x80000000) & 0xFFFFFFFF) - 0x80000000

@@ -31,54 +31,54 @@ RANDOM_BYTES = 23
 """SSRC 4, first sequence 2, first timestamp 4, CNAME 12 (RFC 7022 section 4.2), RTCP phase 1."""
 
 LISTENER_WAIT = 1.0
-"""Seconds from an answer on in which what the peer says waits for the first listener."""
+"""Seconds after an answer in which the peer's packets are held for the first listener."""
 
 SILENT = 1.0
-"""Seconds without a packet after which a peer may have gone elsewhere."""
+"""Seconds without a packet after which a peer may have moved to another address."""
 
 RTCP_KEPT = 8
-"""Packets of RTCP kept while the peer is not known; of more, the oldest are dropped."""
+"""RTCP datagrams kept while the peer is not known; of more the oldest are dropped."""
 
 
 class TooManyPlayers(TrunklineError):
-    """As many taps as `media.players_per_leg` allows play to this leg already."""
+    """`media.players_per_leg` taps play to this leg already."""
 
 
 class Leg:
     """One leg. Times are seconds of the monotonic clock."""
 
-    __slots__ = (
-        "__weakref__",
-        "_channel",
-        "_cname",
-        "_early_rtcp",
-        "_had_listener",
-        "_held",
-        "_last_channel",
-        "_local_port",
-        "_opened",
-        "_packets_reported",
-        "_params",
-        "_reception",
-        "_rtcp_at",
-        "_rtcp_out",
-        "_rtcp_source",
-        "_settings",
-        "_silence_at",
-        "_silence_reported",
-        "_taps",
-        "_trial_at",
-        "_unlatch_at",
-        "_wait_until",
-        "_watched_since",
-        "deadline",
-        "id",
-        "inbound",
-        "outbound",
-        "receive_errors",
-        "send_errors",
-        "source",
-    )
+    __slots__ = {
+        "__weakref__": "Legs are weakly referenced.",
+        "_channel": "SRTP channel in use; None: not encrypted.",
+        "_cname": "CNAME of our RTCP (RFC 7022).",
+        "_early_rtcp": "RTCP datagrams, with address and arrival, kept while the peer is not known.",
+        "_had_listener": "A tap has listened to the peer, so nothing is held for the first one any more.",
+        "_held": "RTP packets of the peer, with arrival, to be delivered before new ones; None once all are.",
+        "_last_channel": "SRTP channel in use or used last; kept for its counters.",
+        "_local_port": "Our RTP port.",
+        "_opened": "When the leg opened.",
+        "_packets_reported": "Packets sent up to our last sender report.",
+        "_params": "Negotiated parameters.",
+        "_reception": "RTCP accounting.",
+        "_rtcp_at": "When the next RTCP report is due.",
+        "_rtcp_out": "RTCP packets built.",
+        "_rtcp_source": "Address that the peer's RTCP came from; None: not known.",
+        "_settings": "Settings of media.",
+        "_silence_at": "When the peer counts as silent; infinite while it is not watched.",
+        "_silence_reported": "Start of the last silence that was reported.",
+        "_taps": "Attached taps.",
+        "_trial_at": "When `_process_held` is due.",
+        "_unlatch_at": "When the owner checks whether a silent peer's socket is to be unlatched.",
+        "_wait_until": "Until when packets are held for the first listener.",
+        "_watched_since": "Start of the present watch for silence.",
+        "deadline": "When `handle_timer` is due, the earliest of the times above.",
+        "id": "Identifier of the leg.",
+        "inbound": "The receiving half.",
+        "outbound": "The sending half.",
+        "receive_errors": "Errors of the sockets when reading.",
+        "send_errors": "Packets that the network refused.",
+        "source": "The source of the peer's RTP: learned and signalled addresses.",
+    }
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Leg:
         self._last_channel: Channel | None = None
         self._set_keys(params.srtp)
         self._rtcp_source: Address | None = None
-        # Legs that open together must not report together (RFC 3550 section 6.2), nor hold up the tick by it.
+        # Legs that open together must not report together (RFC 3550 section 6.2), which would delay a tick.
         self._rtcp_at = now + settings.rtcp_interval * (0.5 + random[22] / 512)
         self._rtcp_out = 0
         self._packets_reported = 0
@@ -128,10 +128,8 @@ class Leg:
         self._unlatch_at = now + SILENT
         self._trial_at = inf
         self._held: deque[Kept] | None = None
-        """Packets of the peer's that are to be handed on before those that come; None once all are."""
         self._wait_until = -inf
         self._had_listener = False
-        """Somebody has been there to hear the peer."""
         self._early_rtcp: list[tuple[bytes, Address, Seconds]] = []
         self.send_errors = 0
         self.receive_errors = 0
@@ -149,7 +147,7 @@ class Leg:
         self._channel = self._last_channel
 
     def _recompute(self) -> None:
-        """Reckon what depends on both the parameters and the source."""
+        """Recompute what depends on both the parameters and the source."""
         self.outbound.sending = self._params.direction.sends and self.source.destination is not None
         watched = self._settings.silence_timeout > 0 and not self._params.on_hold and self.source.destination
         self._silence_at = self._watched_since + self._settings.silence_timeout if watched else inf
@@ -160,12 +158,12 @@ class Leg:
 
     @property
     def latched(self) -> bool:
-        """Who the peer is is latched, and nothing of it waits."""
+        """The source is latched and none of its packets is held: the socket may be connected."""
         return self.source.latched and self._held is None
 
     def update(self, params: MediaParams, now: Seconds, *, early: bool = False) -> None:
-        """The call was renegotiated, by a provisional response if `early`. `latched` may have changed."""
-        before, ptime, spoken = self._params, self.outbound.ptime, self.inbound.codec
+        """Apply renegotiated parameters, of a provisional response if `early`. `latched` may change."""
+        before, ptime, codec_in = self._params, self.outbound.ptime, self.inbound.codec
         moved = self.source.signal(params.remote, now, early=early)
         self._had_listener = self._had_listener or self._has_listener()
         if not self._had_listener:
@@ -173,14 +171,14 @@ class Leg:
             self._wait_until = now + LISTENER_WAIT
         self._trial_at = now
         if params == before:
-            self._set_deadline()  # a refresh, of a session timer for one
+            self._set_deadline()  # a refresh, as of a session timer (RFC 4028)
             return
         self.inbound.flush()
         if moved:
             self.inbound.reset()
             self._rtcp_source = None
         elif params.direction.receives and not before.direction.receives:
-            self.inbound.reset()  # what the peer sent elsewhere meanwhile is no loss
+            self.inbound.reset()  # packets that the peer sent elsewhere meanwhile are no loss
         if before.on_hold != params.on_hold or before.remote != params.remote:
             self._watched_since = now
         self._params = params
@@ -188,12 +186,12 @@ class Leg:
         self.outbound.configure(params)
         self._set_keys(params.srtp)
         self._recompute()
-        if params.codec != before.codec or self.outbound.ptime != ptime or self.inbound.codec != spoken:
+        if params.codec != before.codec or self.outbound.ptime != ptime or self.inbound.codec != codec_in:
             for tap in self._taps:
                 self._announce_codecs(tap)
 
     def _announce_codecs(self, tap: LegTap) -> None:
-        """In which codecs audio comes and goes."""
+        """Announce the codecs of both directions to a tap."""
         tap.leg_changed(self._params.codec, self.outbound.ptime)
         if self.inbound.codec != self._params.codec:
             tap.peer_changed(self.inbound.codec)
@@ -201,7 +199,7 @@ class Leg:
     # ------------------------------------------------------------------ taps
 
     def attach(self, tap: LegTap) -> None:
-        """Connect a tap; it hears and speaks from now on. Raises TooManyPlayers."""
+        """Attach a tap from now on. Raises TooManyPlayers."""
         limit = self._settings.players_per_leg
         if tap.plays and sum(other.plays for other in self._taps) >= limit:
             raise TooManyPlayers(f"{limit} sources play to this call already (media.players_per_leg)")
@@ -209,11 +207,11 @@ class Leg:
         self._set_taps((*self._taps, tap))
 
     def detach(self, tap: LegTap) -> None:
-        """Disconnect a tap; one that is not connected is ignored."""
+        """Detach a tap; one that is not attached is ignored."""
         self._set_taps(tuple(other for other in self._taps if other is not tap))
 
     def taps_changed(self) -> None:
-        """What a connected tap wants has changed."""
+        """An attached tap has changed its `inbound`, `outbound` or `plays`."""
         self._set_taps(self._taps)
 
     def _set_taps(self, taps: tuple[LegTap, ...]) -> None:
@@ -228,7 +226,7 @@ class Leg:
         return not self.source.awaiting and any(tap.inbound for tap in self._taps)
 
     def held_up(self, skipped: int, late: int) -> None:
-        """The clock was: `skipped` ms are not sent for, and then `late` ms at once."""
+        """The clock was delayed: `skipped` ms of packets are left out, then `late` ms are sent at once."""
         outbound = self.outbound
         if outbound.asks:
             for tap in self._taps:
@@ -238,7 +236,7 @@ class Leg:
             outbound.skip(skipped)
 
     def failed_tap(self) -> LegTap | None:
-        """After an exception: the tap that raised it, None when it was not a tap."""
+        """After an exception: the tap that raised it; None when no tap did."""
         failed = self.inbound.calling or self.outbound.failed
         self.inbound.calling = None
         self.outbound.recover()
@@ -250,7 +248,7 @@ class Leg:
     # ------------------------------------------------------------------ packets
 
     def receive(self, datagram: bytes, now: Seconds) -> None:
-        """A datagram on the RTP tap from the latched source."""
+        """A datagram on the RTP port from the latched source, decrypted if need be."""
         channel = self._channel
         if channel is None:
             self.inbound.receive(datagram, now)
@@ -262,12 +260,12 @@ class Leg:
             inbound.receive(packet, now)
 
     def next_packet(self) -> bytes | None:
-        """The packet to send now; called every `outbound.ptime` ms."""
+        """The packet to send now, encrypted if need be; called every `outbound.ptime` ms. None: nothing to send."""
         packet = self.outbound.next_packet()
         return packet if packet is None or self._channel is None else self._channel.protect(packet)
 
     def receive_from(self, datagram: bytes, address: Address, now: Seconds) -> None:
-        """A datagram on the RTP tap from `address`, while not `latched`. Learns."""
+        """A datagram on the RTP port from `address`, while not `latched`: may learn its source."""
         if self.source.awaiting:
             self.source.keep_early(address, datagram, now)
             return
@@ -309,7 +307,7 @@ class Leg:
             self._set_deadline()
 
     def _follow(self, now: Seconds, *, continues: bool) -> None:
-        """Another source is learned: what was kept of it is handed on, by `_process_held`, before what comes."""
+        """Another source is learned: `_process_held` delivers its kept packets before new ones."""
         if not continues:
             self.inbound.reset()
         self._rtcp_source = None
@@ -321,27 +319,27 @@ class Leg:
         self._receive_early_rtcp()
 
     def _process_held(self, now: Seconds) -> None:
-        """Go on with what has waited: packets from before an answer, sources on trial, packets for the first
-        listener. Should a tap raise, the rest is handed on the next time."""
+        """Process what was held: packets from before an answer, sources on trial, packets for the first listener. If
+        a tap raises, the rest is delivered the next time."""
         source = self.source
         for at, address, datagram in source.take_early():
             self._admit(datagram, address, at)
         if source.decide(now, self.inbound.heard):
             self._follow(now, continues=False)
-        unheard, again = self._held, inf
-        if unheard is not None and not self._had_listener and now < self._wait_until:
-            source.dropped += trim(unheard, now - KEPT)
+        held, again = self._held, inf
+        if held is not None and not self._had_listener and now < self._wait_until:
+            source.dropped += trim(held, now - KEPT)
             again = self._wait_until
-        elif unheard is not None:
-            while unheard:
-                at, packet = unheard.popleft()
+        elif held is not None:
+            while held:
+                at, packet = held.popleft()
                 self.inbound.receive(packet, at)
             self._held = None
         self._trial_at = min(again, source.due(self.inbound.heard))
         self._set_deadline()
 
     def receive_rtcp(self, datagram: bytes, address: Address, now: Seconds) -> None:
-        """A datagram on the RTCP tap, or RTCP on a shared one; only from the host of the peer's RTP."""
+        """A datagram on the RTCP port, or RTCP on a shared port; accepted only from the host of the peer's RTP."""
         known = (self.source.learned, self.source.signalled, self.rtcp_destination)
         if address[0] not in {peer[0] for peer in known if peer is not None}:
             if self.source.may_be(address[0]):
@@ -389,21 +387,21 @@ class Leg:
         return silent
 
     def report_due(self, now: Seconds) -> bytes | None:
-        """The RTCP report to send, None when it is not its time or there is nowhere to send it."""
+        """The RTCP report to send; None when none is due or the peer's address is not known."""
         if now < self._rtcp_at:
             return None
         self._rtcp_at = now + self._settings.rtcp_interval
         self._set_deadline()
-        return self._compound(now, goodbye=False)
+        return self._compound(now, bye=False)
 
     def close(self, now: Seconds) -> bytes | None:
-        """Let go of the taps; the RTCP goodbye, None when nobody is there to hear it. `inbound.close` comes first."""
+        """Detach all taps; return the RTCP BYE, None when the peer has no address. `inbound.close` comes first."""
         self._set_taps(())
         self.source.close()
         self.source.dropped += len(self._held or ()) + len(self._early_rtcp)
-        return self._compound(now, goodbye=True)
+        return self._compound(now, bye=True)
 
-    def _compound(self, now: Seconds, *, goodbye: bool) -> bytes | None:
+    def _compound(self, now: Seconds, *, bye: bool) -> bytes | None:
         if self.source.destination is None:
             return None
         jitter, outbound = self.inbound.jitter, self.outbound
@@ -423,19 +421,19 @@ class Leg:
             )
             blocks = (block,)
         self._rtcp_out += 1
-        packet = rtcp.build(rtcp.Report(outbound.ssrc, blocks, sent), self._cname, goodbye=goodbye)
+        packet = rtcp.build(rtcp.Report(outbound.ssrc, blocks, sent), self._cname, bye=bye)
         channel = self._channel
         return packet if channel is None else channel.protect_rtcp(packet)
 
     @property
     def rtcp_mux(self) -> bool:
-        """RTCP goes where RTP goes."""
+        """RTP and RTCP share a port (RFC 5761)."""
         return self._params.rtcp_mux
 
     @property
     def rtcp_destination(self) -> Address | None:
-        """Where RTCP goes when it has a tap of its own: where the peer's came from, else as signalled (RFC 3605),
-        else the tap above its RTP."""
+        """Destination of RTCP on a port of its own: the source of the peer's RTCP, else as signalled (RFC 3605), else
+        the port above its RTP."""
         if self._rtcp_source is not None:
             return self._rtcp_source
         destination = self.source.destination
@@ -447,7 +445,7 @@ class Leg:
         return (destination[0], destination[1] + 1) if destination[1] < 65535 else None
 
     def report(self, now: Seconds) -> LegReport:
-        """The counters as they are."""
+        """Present counters."""
         inbound, outbound, reception, jitter = self.inbound, self.outbound, self._reception, self.inbound.jitter
         channel = self._last_channel
         return LegReport(
@@ -495,7 +493,7 @@ class Leg:
         )
 
     def _quality(self) -> dict[str, Any]:
-        """Of both directions."""
+        """Loss, jitter, round trip and MOS of both directions."""
         inbound, reception, ptime = self.inbound, self._reception, self.outbound.ptime
         lost = inbound.jitter.lost
         jitter_ms = round(inbound.jitter_units * 1000 / inbound.clock_rate, 3)

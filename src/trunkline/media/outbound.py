@@ -1,12 +1,12 @@
 """The sending half of a leg: once per `ptime` the playing tap's frame, or silence, becomes the next packet.
-Several playing taps are mixed (`mixer.py`); one alone is asked directly.
+Several playing taps are mixed (`mixer.py`); a single one is called directly.
 
-Sequence and timestamp run on without a break; the timestamp also while nothing is sent, because it tells the time
-(RFC 3550 section 5.1). Ports that listen to this track get a frame each `ptime` whatever is sent, so that its timeline
-has no holes. While nothing may be sent, the playing tap is not asked: playback waits.
+Sequence numbers have no gap; the timestamp advances also while nothing is sent (RFC 3550 section 5.1). Taps that listen
+to this track get a frame each `ptime` whatever is sent, so that its timeline has no holes. While nothing may be sent,
+the playing tap is not called: playback waits.
 
-So it does while keys are pressed (`dtmf.py`): telephone events take the place of audio, in the same sequence and under
-the time of the send_dtmf, and the taps that listen get silence. The pauses between keys belong to them.
+Playback also waits while keys are pressed (`dtmf.py`): telephone events replace audio, in the same sequence and with
+the timestamp of the press (RFC 4733), and the taps that listen get silence, in the pauses between keys too.
 """
 
 from collections.abc import Callable
@@ -25,34 +25,34 @@ from trunkline.sdp.values import MediaParams
 class Outbound:
     """What goes to the peer."""
 
-    __slots__ = (
-        "_codec",
-        "_event_at",
-        "_event_type",
-        "_frame_taps",
-        "_keys",
-        "_mixer",
-        "_payload_type",
-        "_play_at",
-        "_players",
-        "_send_silence",
-        "_sequence",
-        "_silence",
-        "_step",
-        "_talking",
-        "_timestamp",
-        "_units",
-        "bytes",
-        "calling",
-        "digits",
-        "digits_lost",
-        "packets",
-        "player",
-        "ptime",
-        "sending",
-        "skipped_ms",
-        "ssrc",
-    )
+    __slots__ = {
+        "_codec": "Name of the codec that we send.",
+        "_event_at": "RTP timestamp of the key press in progress.",
+        "_event_type": "Payload type of telephone-event; None: not negotiated.",
+        "_frame_taps": "`outbound_frame` of the taps that listen.",
+        "_keys": "`digits` while it has work and telephone-event is negotiated, else None.",
+        "_mixer": "Mixes several players; None with fewer than two.",
+        "_payload_type": "Payload type of the codec.",
+        "_play_at": "Time of the next packet on the leg's timeline, in ms.",
+        "_players": "`next_frame` of the taps that play.",
+        "_send_silence": "Silence is sent when nothing plays.",
+        "_sequence": "Sequence number of the next packet.",
+        "_silence": "A payload of silence.",
+        "_step": "RTP units per packet.",
+        "_talking": "The last packet time had a packet: no marker bit is due.",
+        "_timestamp": "RTP timestamp of the next packet.",
+        "_units": "RTP units per ms.",
+        "bytes": "Payload bytes sent.",
+        "calling": "The tap's method in progress, for the owner that catches what it raised; None otherwise.",
+        "digits": "Key presses to send.",
+        "digits_lost": "Key presses of a bridged leg that could not be relayed.",
+        "packets": "RTP packets sent.",
+        "player": "What is asked for the next frame; None: nobody plays.",
+        "ptime": "Packet time, in ms.",
+        "sending": "Packets may leave: the leg sets it from direction and destination.",
+        "skipped_ms": "Packet time that was skipped after stalls.",
+        "ssrc": "Our SSRC.",
+    }
 
     def __init__(
         self, params: MediaParams, *, ssrc: Ssrc, sequence: int, timestamp: int, send_silence: bool, first_at: int
@@ -71,18 +71,16 @@ class Outbound:
         self.calling: Callable[..., Any] | None = None
         self.digits = DigitSender()
         self._keys: DigitSender | None = None
-        """The same while it has work and the peer takes telephone events."""
         self._event_at = 0
         self._event_type: int | None = None
         self._units = 0
         self.ptime = 0
         self.sending = False
-        """Whether packets may leave: set by the leg, which knows direction and destination."""
         self.packets = self.bytes = self.skipped_ms = self.digits_lost = 0
         self.configure(params)
 
     def configure(self, params: MediaParams) -> None:
-        """Take on negotiated parameters."""
+        """Apply negotiated parameters."""
         codec = CODECS[params.codec]
         before = self._units, self.ptime, self._event_type
         # Packets leave on a grid of 5 ms; every packet time in use is a multiple of ten.
@@ -107,7 +105,7 @@ class Outbound:
             self._arrange()
 
     def _arrange(self) -> None:
-        """Decide whom to ask for frames."""
+        """Choose the player: none, the only one, or a mixer."""
         players = self._players
         self._mixer = Mixer(self._codec, players) if len(players) > 1 else None
         self.player = self._mixer.next_frame if self._mixer else next(iter(players), None)
@@ -120,14 +118,14 @@ class Outbound:
         self._resume_dtmf()
 
     def relay_dtmf(self, digit: str) -> None:
-        """Press a key that was heard on another leg; one that cannot be sent is counted."""
+        """Send a key press of the bridged leg; one that cannot be sent is counted."""
         try:
             self.send_dtmf(digit)
         except (NoTelephoneEvent, TooManyDigits):
             self.digits_lost += 1
 
     def _resume_dtmf(self) -> None:
-        """Press what waits, if the peer takes telephone events; if not it goes on waiting, and audio goes on."""
+        """Send waiting key presses if telephone-event is negotiated; otherwise they wait and audio continues."""
         self._keys = self.digits if self.digits.work and self._event_type is not None else None
 
     @property
@@ -137,14 +135,14 @@ class Outbound:
         return mixed or self.calling
 
     def recover(self) -> None:
-        """The exception was dealt with."""
+        """Forget the exception that `failed` reported."""
         self.calling = None
         if self._mixer:
             self._mixer.calling = None
 
     @property
     def asks(self) -> bool:
-        """Whether who plays is asked for the next packet."""
+        """Whether the playing taps are called for the next packet."""
         return self.sending and self._keys is None
 
     @property
@@ -158,7 +156,7 @@ class Outbound:
         return RtpTime(self._timestamp)
 
     def change_ssrc(self) -> Ssrc:
-        """Go on as another source, which is returned."""
+        """Take another SSRC, and return it (RFC 3711 section 3.3.1, see `srtp.py`)."""
         self.ssrc = Ssrc((self.ssrc + 1) & 0xFFFFFFFF)
         self._sequence &= FIRST_SEQUENCE_MASK
         self._talking = False
@@ -167,7 +165,7 @@ class Outbound:
         return self.ssrc
 
     def next_packet(self) -> bytes | None:
-        """The packet to send now, None when nothing is to be sent. Called every `ptime`."""
+        """The packet to send now; None: nothing to send. Called every `ptime`."""
         at = self._play_at
         timestamp = self._timestamp
         self._play_at = at + self.ptime
@@ -221,7 +219,7 @@ class Outbound:
         return speedups.pack_rtp(first, sequence, self._event_at, self.ssrc, payload)
 
     def skip(self, milliseconds: int) -> None:
-        """The clock stood still for this long: the timeline goes on without these packets."""
+        """The clock stalled for this long: the timeline advances without these packets."""
         self._play_at += milliseconds
         self._timestamp = (self._timestamp + milliseconds * self._units) & TIME_MASK
         self.skipped_ms += milliseconds

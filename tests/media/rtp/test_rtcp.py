@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from trunkline.ids import RtpTime, Seconds, Ssrc
 from trunkline.media.rtp.rtcp import (
-    Goodbye,
+    Bye,
     Reception,
     Report,
     ReportBlock,
@@ -55,10 +55,10 @@ OURS, PEER = Ssrc(1), Ssrc(2)
 
 
 @given(REPORTS, st.text("abc@.", max_size=40), st.booleans())
-def test_what_is_built_is_parsed_back(report: Report, cname: str, goodbye: bool) -> None:
-    datagram = build(report, cname, goodbye=goodbye)
+def test_what_is_built_is_parsed_back(report: Report, cname: str, bye: bool) -> None:
+    datagram = build(report, cname, bye=bye)
     assert len(datagram) % 4 == 0
-    assert parse(datagram) == [report, *([Goodbye((report.ssrc,))] if goodbye else [])]
+    assert parse(datagram) == [report, *([Bye((report.ssrc,))] if bye else [])]
 
 
 @given(st.binary(max_size=200))
@@ -72,7 +72,7 @@ def test_random_bytes_parse_or_raise_our_error(data: bytes) -> None:
 
 @given(REPORTS, st.data())
 def test_damaged_reports_parse_or_raise_our_error(report: Report, data: st.DataObject) -> None:
-    damaged = bytearray(build(report, "x", goodbye=True))
+    damaged = bytearray(build(report, "x", bye=True))
     damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(damaged)))
     try:
@@ -93,7 +93,7 @@ def test_damaged_reports_parse_or_raise_our_error(report: Report, data: st.DataO
         bytes.fromhex("81c90001 00000001"),  # a block that is not there
         bytes.fromhex("80c80001 00000001"),  # sender report without its numbers
         bytes.fromhex("a0c90001 00000000"),  # padding of no bytes
-        bytes.fromhex("80c90001 00000001 82cb0001 00000001"),  # goodbye of two, naming one
+        bytes.fromhex("80c90001 00000001 82cb0001 00000001"),  # bye of two, naming one
     ],
 )
 def test_malformed_compounds_are_refused(datagram: bytes) -> None:
@@ -104,7 +104,7 @@ def test_malformed_compounds_are_refused(datagram: bytes) -> None:
 def test_padding_of_the_last_packet_is_skipped() -> None:
     assert parse(bytes.fromhex("80c90001 00000009 a1cb0002 00000009 00000004")) == [
         Report(Ssrc(9)),
-        Goodbye((Ssrc(9),)),
+        Bye((Ssrc(9),)),
     ]
 
 
@@ -114,7 +114,7 @@ def test_padding_of_the_last_packet_is_skipped() -> None:
         bytes.fromhex("80c90001 00000009"),  # a report on nobody
         bytes.fromhex("80c90001 00000009 80c90000"),  # and an empty one
         bytes.fromhex("81ca0003 00000009 01026869 00000000"),  # a description alone
-        bytes.fromhex("81cb0001 00000009"),  # a goodbye alone
+        bytes.fromhex("81cb0001 00000009"),  # a bye alone
         bytes.fromhex("81ce0002 00000009 00000001"),  # feedback alone (RFC 5506)
         bytes.fromhex("80cf0001 00000009"),  # an extended report of nothing (RFC 3611)
     ],

@@ -39,7 +39,14 @@ class LevelMeter:
     It gathers `SAMPLE_MS` of audio, measures it, and skips `REST_MS` or `HEARD_REST_MS` of audio.
     """
 
-    __slots__ = ("_codec", "_gathered", "_length", "_rest", "loudest", "samples")
+    __slots__ = {
+        "_codec": "Codec of the audio.",
+        "_gathered": "Audio of the measurement in progress.",
+        "_length": "Bytes of `SAMPLE_MS`.",
+        "_rest": "Bytes to skip before the next measurement.",
+        "loudest": "Loudest level, in dBFS.",
+        "samples": "Measurements made.",
+    }
 
     def __init__(self, codec: str) -> None:
         self.loudest = SILENT

@@ -57,7 +57,16 @@ FORGIVEN = 50
 class Clock:
     """The clock of one peer."""
 
-    __slots__ = ("_disputed", "_doubts", "_floor", "_lowest", "_units", "ahead", "held_back", "restarted")
+    __slots__ = {
+        "_disputed": "Number of the last frame whose timestamp was disputed.",
+        "_doubts": "Doubts in the peer's clock, from 0 to `FIRM`.",
+        "_floor": "How late the fastest packet of the last window was on the timeline.",
+        "_lowest": "Least lateness since the timeline was last moved.",
+        "_units": "RTP units per ms.",
+        "ahead": "The timeline is being held back: `advance` must be called for each frame.",
+        "held_back": "What the last `advance` took off.",
+        "restarted": "The next timestamp has no relation to the last one.",
+    }
 
     def __init__(self, units: int) -> None:
         """`units`: of RTP time per ms."""

@@ -96,25 +96,25 @@ class JitterBuffer:
     """One source's packets; a gap is held for `limit` at most. The counters are plain attributes, read by the leg's
     report."""
 
-    __slots__ = (
-        "_base",
-        "_expected",
-        "_given_up",
-        "_held",
-        "_lateness",
-        "_limit",
-        "_next",
-        "_surplus",
-        "_trial",
-        "duplicate",
-        "late",
-        "lost",
-        "reordered",
-        "restarts",
-        "ssrc",
-        "stray",
-        "window",
-    )
+    __slots__ = {
+        "_base": "First extended sequence number since the sequence (re)started.",
+        "_expected": "Next sequence number in order, 16 bits; -1: not started.",
+        "_given_up": "Extended sequence numbers given up, with the time since when each was waited for.",
+        "_held": "Packets beyond a gap, with arrival, by extended sequence number.",
+        "_lateness": "Lateness at the last gaps, in seconds.",
+        "_limit": "Longest window, in seconds.",
+        "_next": "Next extended sequence number in order.",
+        "_surplus": "Packets received minus positions passed.",
+        "_trial": "Packets that may begin another sequence; None: none.",
+        "duplicate": "Packets that came twice.",
+        "late": "Packets that came after they were given up.",
+        "lost": "Packets given up.",
+        "reordered": "Packets that came out of order, within the window.",
+        "restarts": "New beginnings of the sequence, without the first.",
+        "ssrc": "SSRC of the sequence; -1: not started.",
+        "stray": "Packets of another sequence that was not confirmed.",
+        "window": "How long a gap is held open, in seconds.",
+    }
 
     def __init__(self, limit: Seconds) -> None:
         self._limit = limit

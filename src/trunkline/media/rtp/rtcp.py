@@ -16,7 +16,7 @@ from trunkline.media.rtp.packet import is_rtcp, keeps_alive
 SENDER_REPORT = 200
 RECEIVER_REPORT = 201
 SOURCE_DESCRIPTION = 202
-GOODBYE = 203
+BYE = 203
 _CNAME = 1
 
 _HEADER = Struct("!BBH")
@@ -75,15 +75,15 @@ class SenderInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Goodbye:
-    """Sources that leave."""
+class Bye:
+    """Sources that leave (section 6.6)."""
 
     ssrcs: tuple[Ssrc, ...]
 
 
-def parse(datagram: bytes) -> list[Report | Goodbye]:
-    """The reports and goodbyes of a compound packet, in order. Raises RtcpError."""
-    found: list[Report | Goodbye] = []
+def parse(datagram: bytes) -> list[Report | Bye]:
+    """The reports and BYEs of a compound packet, in order. Raises RtcpError."""
+    found: list[Report | Bye] = []
     offset = 0
     if not datagram:
         raise RtcpError("empty")
@@ -94,10 +94,10 @@ def parse(datagram: bytes) -> list[Report | Goodbye]:
         offset = end
         if kind in (SENDER_REPORT, RECEIVER_REPORT) and (body or count):
             found.append(_report(body, count, sender=kind == SENDER_REPORT))
-        elif kind == GOODBYE:
+        elif kind == BYE:
             if len(body) < 4 * count:
-                raise RtcpError("goodbye shorter than its sources")
-            found.append(Goodbye(tuple(Ssrc(_WORD.unpack_from(body, 4 * i)[0]) for i in range(count))))
+                raise RtcpError("BYE shorter than its sources")
+            found.append(Bye(tuple(Ssrc(_WORD.unpack_from(body, 4 * i)[0]) for i in range(count))))
     return found
 
 
@@ -140,8 +140,8 @@ def _block(body: bytes, offset: int) -> ReportBlock:
     )
 
 
-def build(report: Report, cname: str, *, goodbye: bool = False) -> bytes:
-    """A compound packet: the report, a source description with `cname` (at most 255 bytes), and a goodbye if asked."""
+def build(report: Report, cname: str, *, bye: bool = False) -> bytes:
+    """A compound packet: the report, a source description with `cname` (at most 255 bytes), and a BYE if asked."""
     blocks = b"".join(
         _BLOCK.pack(
             block.ssrc,
@@ -165,7 +165,7 @@ def build(report: Report, cname: str, *, goodbye: bool = False) -> bytes:
     items = bytes((_CNAME, len(name))) + name
     items += bytes(4 - len(items) % 4)
     described = _packet(SOURCE_DESCRIPTION, 1, _WORD.pack(report.ssrc) + items)
-    return first + described + (_packet(GOODBYE, 1, _WORD.pack(report.ssrc)) if goodbye else b"")
+    return first + described + (_packet(BYE, 1, _WORD.pack(report.ssrc)) if bye else b"")
 
 
 def _packet(kind: int, count: int, body: bytes) -> bytes:
@@ -248,8 +248,7 @@ class Reception:
         return ReportBlock(ssrc, min(fraction, 255), lost, highest & 0xFFFFFFFF, int(jitter), self._last_sr, delay)
 
     def receive(self, datagram: bytes, now: Seconds) -> bool:
-        """Take in a datagram of the peer's; False when it is malformed. A goodbye ends nothing: whether the call goes
-        on is for signalling to say."""
+        """Process a datagram of the peer; False when it is malformed. A BYE does not end the call: signalling does."""
         if keeps_alive(datagram, _SHORTEST):
             self.keepalives += 1
             return True
