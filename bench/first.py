@@ -1,4 +1,4 @@
-"""How soon an app hears the call: from its WebSocket's opening to the first media message. Used by `bench.py`.
+"""Latency of the first media message after the WebSocket opened. Used by `bench.py`.
 
 Measured at the app, which is this process; the calls are up and speak. Streams are started one after the other by REST.
 """
@@ -16,7 +16,7 @@ from work import Sink
 RATE = 20
 """Streams started per second."""
 SPEAKING = 1.0
-"""Seconds that the calls have spoken before the first stream."""
+"""Seconds of RTP of the calls before the first stream."""
 LISTENER_WAIT = 5.0
 
 

@@ -1,4 +1,4 @@
-"""What one RTP packet costs inside a media worker, with 500 legs: from the socket to the ports, from the tick to the
+"""What one RTP packet costs inside a media worker, with 500 legs: from the socket to the taps, from the tick to the
 socket, over a bridge. Prints microseconds of CPU per packet, the system calls' share included where sockets are used.
 
 python bench/hotpath.py [legs] [rounds]
@@ -29,7 +29,7 @@ PAYLOAD = bytes(range(160))
 PORTS = range(40000, 44000)
 
 
-class Port:
+class Tap:
     """Listens to both tracks and plays, as a stream does, at the least cost."""
 
     inbound = outbound = plays = True
@@ -93,7 +93,7 @@ def pure(count: int, rounds: int, params: MediaParams, packets: list[bytes], kin
         for n in range(count)
     ]
     for leg in legs:
-        leg.attach(Port())
+        leg.attach(Tap())
 
     def receive(number: int) -> None:
         datagram, now = packets[number], Seconds(number * 0.02)
@@ -104,7 +104,7 @@ def pure(count: int, rounds: int, params: MediaParams, packets: list[bytes], kin
         for leg in legs:
             leg.next_packet()
 
-    show(f"receive -> ports, {kind}, without sockets", timed(receive, rounds), count * rounds)
+    show(f"receive -> taps, {kind}, without sockets", timed(receive, rounds), count * rounds)
     show(f"tick -> packet, {kind}, without sockets", timed(send, rounds), count * rounds)
     assert all(leg.report(Seconds(0)).frames_in == rounds for leg in legs)
 
@@ -128,7 +128,7 @@ async def with_sockets(count: int, rounds: int, peer: socket.socket, params: Med
     engine = Engine(MediaSettings(port_rest=0), PORTS, lambda event: None, asyncio.get_running_loop())
     ports = [engine.open_leg(LegId(n), params) for n in range(count)]
     for n in range(count):
-        engine.attach(LegId(n), Port())
+        engine.attach(LegId(n), Tap())
     spent = {"receive": 0.0, "send": 0.0}
     for number in range(rounds + 1):
         datagram = packet(number)
@@ -145,7 +145,7 @@ async def with_sockets(count: int, rounds: int, peer: socket.socket, params: Med
             spent["send"] += time.process_time() - received
     reports = [engine.report(LegId(n)) for n in range(count)]
     assert sum(report.frames_in for report in reports) == count * (rounds + 1)
-    show("socket -> ports", spent["receive"], count * rounds)
+    show("socket -> taps", spent["receive"], count * rounds)
     show("tick -> socket", spent["send"], sum(report.packets_out for report in reports) * rounds // (rounds + 1))
     for n in range(count):
         engine.close_leg(LegId(n))

@@ -1,5 +1,5 @@
-"""What decoding mp3 files costs everybody else's packets: one-way latency of N streams, without and with an app that
-sends a 30 s file every second to another call of the same worker.
+"""What decoding mp3 files costs the packets of other streams: one-way latency of N streams, without and with an app
+that sends a 30 s file every second to another call of the same worker.
 
     python bench/mp3.py [-n 100] [--seconds 8]
 

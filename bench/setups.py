@@ -73,7 +73,7 @@ async def measure(rate: int, seconds: int, directory: Path) -> str:
 
 
 def main() -> None:
-    """Measure and tell."""
+    """Measure and print."""
     given = [int(value) for value in sys.argv[1:]]
     rate, seconds = given + [100, 20][len(given) :]
     with tempfile.TemporaryDirectory() as directory:

@@ -6,8 +6,8 @@
     python bench/work.py --memory [--both-tracks]       # bytes of a leg with its stream, as JSON
 
 The path is the worker's own, with sockets: datagrams to an engine, streams to a WebSocket sink in another process that
-returns each message, which is played to the legs. Only the clock is replaced: the engine is told by hand to read and
-to send, so that the same work is done in each run. One round is one packet of each leg, one way or both ways.
+returns each message, which is played to the legs. Only the clock is replaced: the script calls the engine to read and
+to send, so that each run does the same work. One round is one packet of each leg, one way or both ways.
 
 Two runs that differ in their rounds only, under `strace -c -f`, give system calls per packet, the start-up cancelling
 out. `tests/test_work.py` holds the counts to their bounds.
@@ -116,7 +116,7 @@ async def sink(*, echo: bool) -> None:
         return Sink(echo)
 
     server = await ws_create_server(listener, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - told to the parent
+    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - for the parent
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 

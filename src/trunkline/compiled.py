@@ -1,8 +1,8 @@
-"""Whether the packet path runs compiled, or as the Python that it was compiled from.
+"""Whether the packet path runs compiled or as Python.
 
-Every module with a `.pxd` beside it is compiled when the project is installed, if that can be done (`setup.py`). All of
-them are used or none, since each uses the others' internals: none if one is missing, or if one is older than its
-source, so that edited code is the code that runs. `TRUNKLINE_UNCOMPILED=1` asks for none.
+Every module with a `.pxd` beside it is compiled when the project is installed, if a C compiler is there (`setup.py`).
+All compiled modules are used or none, since each depends on the memory layout of the others: none if one is missing, or
+if in a source tree one is older than its source. `TRUNKLINE_UNCOMPILED=1` disables them.
 """
 
 import os
@@ -15,22 +15,22 @@ PACKAGE = Path(__file__).parent
 
 
 def _reason() -> str:
-    """Why the compiled modules cannot be used; nothing when they can."""
+    """Why the compiled modules cannot be used; empty when they can."""
     if os.environ.get(ENV_VAR, "") not in ("", "0"):
         return f"{ENV_VAR} is set"
     in_source_tree = PACKAGE.parent.name == "src" and (PACKAGE.parent.parent / "setup.py").exists()
     for interface in sorted(PACKAGE.rglob("*.pxd")):
         built = [path for suffix in EXTENSION_SUFFIXES if (path := interface.with_suffix(suffix)).exists()]
         if not built:
-            return "it was not compiled when this was installed, for want of a C compiler or of Python's headers"
+            return "it was not compiled at installation: no C compiler or no Python headers"
         sources = [path for suffix in (".py", ".pyx", ".pxd") if (path := interface.with_suffix(suffix)).exists()]
         if in_source_tree and max(path.stat().st_mtime for path in sources) > built[0].stat().st_mtime:
-            return f"{interface.stem} was changed since it was compiled; `make check` compiles it again"
+            return f"{interface.stem} is newer than its compiled module; `make check` compiles it again"
     return ""
 
 
 class _SourcesOnly(FileFinder):
-    """Finds this package's modules as Python."""
+    """Finds this package's modules as Python source only."""
 
     def __init__(self, path: str) -> None:
         if not Path(path).is_relative_to(PACKAGE):

@@ -1,7 +1,7 @@
-"""Bytes to bytes: what the packet path does for each packet that is slow in Python. This file is the reference.
+"""Bytes to bytes: per-packet work that is slow in Python. This file is the reference.
 
-`speedups.pyx` does the same in C and takes the place of this file where the project was compiled (`setup.py`).
-`tests/test_compiled.py` compares the two. Nothing in here touches a socket: see `sockets.py`.
+In a compiled project (`setup.py`) `speedups.pyx` replaces it: the same in C. `tests/test_compiled.py` compares the two.
+System calls are in `sockets.py`.
 """
 
 from binascii import Error as NotBase64
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from struct import Struct
 
 DATAGRAM_LIMIT = 2048
-"""Bytes read of one datagram. Voice packets are far below an Ethernet frame; one that fills this may be cut short."""
+"""Bytes read of one datagram. Voice packets are shorter than an Ethernet frame; one that fills this may be cut."""
 
 _RTP_HEADER = Struct("!HHII")
 _ENTRY = Struct("=q?HI")
@@ -22,12 +22,12 @@ sequence, timestamp, SSRC."""
 
 
 def payload(datagram: bytes, start: int) -> bytes:
-    """What begins at this byte, which is within the datagram or its end."""
+    """The bytes from `start` on, which is within the datagram or its end."""
     return datagram[start:]
 
 
 def pack_rtp(first: int, sequence: int, timestamp: int, ssrc: int, payload: bytes) -> bytes:
-    """A packet with this header, the fields as in `unpack_rtp`."""
+    """An RTP packet with this header; fields as in `unpack_rtp`."""
     return _RTP_HEADER.pack(first, sequence, timestamp, ssrc) + payload
 
 
@@ -44,12 +44,11 @@ def encode_media(prefix: bytes, sequence: int, chunk: int, timestamp: int, paylo
 
 
 _MEDIA_HEADS = (b'{"event":"media","media":{"payload":"', b'{"event": "media", "media": {"payload": "')
-"""How an app's `media` message begins that holds nothing else: as JavaScript and Go write it, and as Python does."""
+"""The beginning of an app's plain `media` message, as JavaScript and Go write it, and as Python does."""
 
 
 def decode_media_fast(message: bytes) -> bytes:
-    """The audio of an app's `media` message, if this is one as nearly all are written; else nothing, which says nothing
-    about the message."""
+    """Fast path: payload of a plain `media` message; b"" means: use the full decoder."""
     for head in _MEDIA_HEADS:
         if message.startswith(head) and message.endswith(b'"}}'):
             encoded = message[len(head) : -3]
@@ -62,14 +61,14 @@ def decode_media_fast(message: bytes) -> bytes:
 
 
 ENTRY_SIZE = _ENTRY.size
-"""Bytes before a frame in a journal."""
+"""Bytes of an entry's header in a journal."""
 
 
 def pack_entry(journal: bytearray, start: int, at: int, outbound: bool, missing: int, payload: bytes) -> None:
-    """Put a frame at `start`, where there is room for it, behind a note of it: the leg's time (64 bits), whether of the
-    outbound track, the payload's bytes (16), the frames lost before it (32)."""
+    """Write an entry at `start`, where there is room for it: header and payload. The header is the leg's time (64
+    bits), whether of the outbound track, the length of the payload (16 bits), the frames lost before it (32 bits)."""
     journal[start : start + ENTRY_SIZE + len(payload)] = _ENTRY.pack(at, outbound, len(payload), missing) + payload
 
 
 unpack_entry: Callable[[bytearray, int], tuple[int, bool, int, int]] = _ENTRY.unpack_from
-"""The note that begins at an index of a journal: time, outbound, bytes of the payload, frames lost before it."""
+"""The header of the entry at an index of a journal: time, outbound, length of the payload, frames lost before it."""

@@ -23,7 +23,7 @@ cpdef (int, int, long long, long long) unpack_rtp(bytes datagram):
     cdef uint16_t shorts[2]
     cdef uint32_t longs[2]
     if len(datagram) < HEADER:
-        raise ValueError("shorter than the header of RTP")
+        raise ValueError("shorter than the RTP header")
     memcpy(shorts, PyBytes_AS_STRING(datagram), 4)
     memcpy(longs, PyBytes_AS_STRING(datagram) + 4, 8)
     return ntohs(shorts[0]), ntohs(shorts[1]), ntohl(longs[0]), ntohl(longs[1])
@@ -116,7 +116,7 @@ cdef enum:
     NONE = 0xFF000000
 
 cdef uint32_t PLACES[4][256]
-"""What a character stands for in each place of its group; `NONE` if it is none of the alphabet."""
+"""Value of a character in each place of its group; `NONE` if it is not in the alphabet."""
 for place in range(4):
     for code in range(256):
         PLACES[place][code] = NONE
@@ -125,7 +125,7 @@ for place in range(4):
 
 
 cdef bytes unbase64(const uint8_t* data, Py_ssize_t size):
-    """What `base64` made this of; nothing if it did not."""
+    """Decode RFC 4648 base64; b"" if it is not canonical."""
     cdef Py_ssize_t padding = 0
     if size < 4 or size & 3:
         return b""
@@ -148,7 +148,7 @@ cdef bytes unbase64(const uint8_t* data, Py_ssize_t size):
         out[0] = group >> 16 & 0xFF
         seen |= group
         if group & (0xFFFF if padding == 2 else 0xFF):
-            return b""  # bits that stand for nothing
+            return b""  # unused bits are set
     return b"" if seen & NONE else decoded
 
 
@@ -191,10 +191,10 @@ cpdef (long long, bint, int, long long) unpack_entry(bytearray journal, Py_ssize
     cdef uint16_t size
     cdef uint32_t lost
     if start < 0 or start + ENTRY > len(journal):
-        raise ValueError("no note begins there")
-    cdef const char* note = PyByteArray_AS_STRING(journal) + start
-    memcpy(&time, note, 8)
-    memcpy(&track, note + 8, 1)
-    memcpy(&size, note + 9, 2)
-    memcpy(&lost, note + 11, 4)
+        raise ValueError("no entry begins there")
+    cdef const char* entry = PyByteArray_AS_STRING(journal) + start
+    memcpy(&time, entry, 8)
+    memcpy(&track, entry + 8, 1)
+    memcpy(&size, entry + 9, 2)
+    memcpy(&lost, entry + 11, 4)
     return time, track, size, lost

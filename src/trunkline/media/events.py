@@ -1,4 +1,4 @@
-"""What a media engine tells its owner, unasked."""
+"""Events of a media engine for its owner."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from trunkline.media.frames import LegTap
 
 @dataclass(frozen=True, slots=True)
 class LegSilent:
-    """No RTP came for `media.silence_timeout` while the call was not on hold. Told once for each silence."""
+    """No RTP came for `media.silence_timeout` while the call was not on hold. Reported once for each silence."""
 
     leg: LegId
     seconds: Seconds

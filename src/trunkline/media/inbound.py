@@ -254,7 +254,7 @@ class Inbound:
         step = self.jitter.step(sequence, ssrc)
         is_event = self._types.get(arrival.payload_type) == TELEPHONE_EVENT
         if is_event and (step is None or step < 0):
-            self._event(arrival)  # without a turn, or too late for it: a on_dtmf is told from others without its help
+            self._event(arrival)  # presses are distinguished without order
         if step is not None or not is_event:
             anew = step is not None and self._is_anew(step, arrival, silence)
             self._deliver(self.jitter.push(sequence, Ssrc(ssrc), arrival, now, anew=anew))
@@ -299,7 +299,7 @@ class Inbound:
         self._deliver(self.jitter.reset())
 
     def close(self) -> None:
-        """Hand on what is held and end a key on_dtmf."""
+        """Deliver what is held and end a key press."""
         self._waiting.discard(self._leg)
         self.flush()
         self.on_dtmf(self._dtmf.expire())

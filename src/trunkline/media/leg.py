@@ -249,10 +249,12 @@ class Leg:
 
     def receive(self, datagram: bytes, now: Seconds) -> None:
         """A datagram on the RTP port from the latched source, decrypted if need be."""
-        channel = self._channel
-        if channel is None:
+        if self._channel is None:
             self.inbound.receive(datagram, now)
-            return
+        else:
+            self._receive_encrypted(self._channel, datagram, now)
+
+    def _receive_encrypted(self, channel: Channel, datagram: bytes, now: Seconds) -> None:
         inbound = self.inbound
         is_rtcp = inbound.is_rtcp(datagram)
         packet = channel.unprotect_rtcp(datagram) if is_rtcp else channel.unprotect(datagram)
@@ -261,8 +263,10 @@ class Leg:
 
     def next_packet(self) -> bytes | None:
         """The packet to send now, encrypted if need be; called every `outbound.ptime` ms. None: nothing to send."""
+        if self._channel is None:
+            return self.outbound.next_packet()
         packet = self.outbound.next_packet()
-        return packet if packet is None or self._channel is None else self._channel.protect(packet)
+        return None if packet is None else self._channel.protect(packet)
 
     def receive_from(self, datagram: bytes, address: Address, now: Seconds) -> None:
         """A datagram on the RTP port from `address`, while not `latched`: may learn its source."""

@@ -47,7 +47,7 @@ class Outbound:
         "digits": "Key presses to send.",
         "digits_lost": "Key presses of a bridged leg that could not be relayed.",
         "packets": "RTP packets sent.",
-        "player": "What is asked for the next frame; None: nobody plays.",
+        "player": "Called for the next frame; None: no tap plays.",
         "ptime": "Packet time, in ms.",
         "sending": "Packets may leave: the leg sets it from direction and destination.",
         "skipped_ms": "Packet time that was skipped after stalls.",

@@ -1,11 +1,11 @@
-"""What a leg can say of itself: plain numbers and words, for records and people who ask why there is no audio."""
+"""The counters of a leg, for records, `trunkline why` and the API."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class LegReport:
-    """One leg's counters at one moment. Times in ms are floats, counts are of packets unless said."""
+    """One leg's counters at one moment. Times in ms are floats; counts are of packets unless stated."""
 
     codec: str = ""
     """Codec that we send."""
@@ -18,7 +18,7 @@ class LegReport:
     local_port: int = 0
     """Our UDP port for RTP."""
     expected: str = ""
-    """Address of the peer's RTP by its SDP; empty when the SDP has none of use."""
+    """Address of the peer's RTP by its SDP; empty when the SDP has no usable one."""
     remote: str = ""
     """Address to which we send: the learned source, else the signalled one; empty when neither is known."""
     remote_learned: bool = False
@@ -32,7 +32,7 @@ class LegReport:
     bytes_in: int = 0
     """Bytes of these packets, RTP headers included."""
     frames_in: int = 0
-    """Audio frames handed on."""
+    """Audio frames delivered."""
     packets_out: int = 0
     """RTP packets sent."""
     bytes_out: int = 0
@@ -46,11 +46,11 @@ class LegReport:
     reordered: int = 0
     """Packets that came out of order, within the window."""
     reorder_window_ms: float = 0.0
-    """Present length of the reorder window."""
+    """Current length of the reorder window."""
     stray: int = 0
-    """Single packets of another SSRC, or far off in sequence, that were not taken for a new start."""
+    """Single packets of another SSRC, or far off in sequence, that were not taken for a restart."""
     restarts: int = 0
-    """New starts of the peer's stream: another SSRC or source, a jump in sequence, the end of a hold."""
+    """Restarts of the peer's stream: another SSRC or source, a jump in sequence, the end of a hold."""
     malformed: int = 0
     """Datagrams that are not RTP."""
     keepalives: int = 0
@@ -66,7 +66,7 @@ class LegReport:
     """Packets kept for an answer, the trial of a source or a first listener, and dropped: more than a second of them,
     or the call ended first."""
     unknown_payload_type: int = 0
-    """Packets of a payload type that was not agreed."""
+    """Packets of a payload type that was not negotiated."""
     seen_payload_type: int = -1
     """The last such payload type; -1 = there was none."""
     while_on_hold: int = 0
@@ -86,7 +86,7 @@ class LegReport:
     receive_errors: int = 0
     """Errors of the socket when reading."""
     skipped_ms: int = 0
-    """Milliseconds left out of the outbound audio because the process stood still."""
+    """Milliseconds left out of the outbound audio because the process stalled."""
     jitter_ms: float = 0.0
     """Inter-arrival jitter (RFC 3550 section 6.4.1)."""
     round_trip_ms: float = -1.0
@@ -114,4 +114,4 @@ class LegReport:
     digits_waiting: int = 0
     """Key presses of the app that are not sent yet; 0 in the last report."""
     digits_lost: int = 0
-    """Key presses of a bridged leg that could not be passed on: no telephone-event, or too many wait."""
+    """Key presses of a bridged leg that could not be relayed: no telephone-event, or too many wait."""

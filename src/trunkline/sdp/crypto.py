@@ -1,10 +1,10 @@
 """Keys in SDP: the `a=crypto` lines of RTP/SAVP (SDES, RFC 4568), to values and from values.
 
-Each side names the key that it sends with. An offer has a line for each cipher suite that it can do, in the order of
-its liking; the answer repeats the tag and the suite of the one line that it takes, with a key of its own. What we
-cannot do is refused line by line: a key identifier (MKI), another length of key, session parameters that switch a part
-of the protection off or change it. Two kinds of extras are taken without effect: a key's lifetime, which binds the
-sender of that key alone, and a hint (`WSH`, or a parameter marked optional by a minus, section 6.3.7).
+Each side states the key that it sends with. An offer has a line for each supported cipher suite, in order of
+preference; the answer repeats the tag and the suite of the line that it takes, with a key of its own. Unsupported lines
+are refused one by one: a key identifier (MKI), another key length, session parameters that disable or change a part of
+the protection. Ignored are a key's lifetime, which binds only the sender of that key, and hints (`WSH`, or a parameter
+marked optional by a minus, section 6.3.7).
 
 A reason never quotes the key. Keys are left out of every `repr`.
 """
@@ -19,14 +19,14 @@ from typing import Literal
 from trunkline.sdp.values import NotAcceptable, SrtpKeys
 
 SrtpRule = Literal["off", "optional", "required"]
-"""Whether calls may, or must, be encrypted; the setting `media.srtp`."""
+"""Whether calls may or must be encrypted; the setting `media.srtp`."""
 
 KEY_LENGTH = 30
 """Bytes: 128 bits of master key and 112 bits of master salt, in both suites (RFC 4568 section 6.2)."""
 SUITES = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
 """In the order in which we offer them."""
 RANDOM_BYTES = KEY_LENGTH * len(SUITES)
-"""What `fresh` wants."""
+"""Length of the argument of `fresh`."""
 LIFETIME_LIMIT = 2**48
 """Packets under one key (RFC 3711 section 9.2)."""
 
@@ -49,7 +49,7 @@ class Crypto:
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """What we want of a description as to encryption, and the lines that we put in."""
+    """Our rule for encryption, and our crypto lines."""
 
     rule: SrtpRule = "off"
     ours: tuple[Crypto, ...] = ()
@@ -57,13 +57,13 @@ class Security:
 
 
 def fresh(random: bytes) -> tuple[Crypto, ...]:
-    """New lines of ours, of `RANDOM_BYTES` of randomness: one for each suite, each with a key of its own."""
+    """New lines of ours from `RANDOM_BYTES` random bytes: one for each suite, each with a key of its own."""
     keys = (random[start : start + KEY_LENGTH] for start in range(0, RANDOM_BYTES, KEY_LENGTH))
     return tuple(Crypto(tag, suite, key) for tag, (suite, key) in enumerate(zip(SUITES, keys, strict=True), 1))
 
 
 def parse(value: str) -> Crypto:
-    """An `a=crypto` attribute's value. Raises NotAcceptable for one that we cannot do."""
+    """An `a=crypto` attribute's value. Raises NotAcceptable for an unsupported one."""
     line = _LINE.fullmatch(value.strip())
     if line is None:
         raise NotAcceptable("an a=crypto line is not of the form: tag suite inline:key")
@@ -81,7 +81,7 @@ def _key(text: str, tag: int) -> bytes:
         raise NotAcceptable(f"crypto line {tag} has several keys, which needs an MKI; that is not supported")
     match = _KEY.fullmatch(text)
     if match is None:
-        raise NotAcceptable(f"the key of crypto line {tag} cannot be read")
+        raise NotAcceptable(f"the key of crypto line {tag} cannot be parsed")
     if match["mki"]:
         raise NotAcceptable(f"crypto line {tag} asks for an MKI, which is not supported")
     lifetime = match["lifetime"]
@@ -97,7 +97,8 @@ def _key(text: str, tag: int) -> bytes:
 
 
 def choose(values: Iterable[str], ours: tuple[Crypto, ...]) -> SrtpKeys:
-    """The first of the peer's lines that we can do and have a line for. Raises NotAcceptable for the first's reason."""
+    """The first of the peer's lines that is supported and has one of ours. Raises NotAcceptable with the reason of the
+    first line."""
     reasons = []
     for value in values:
         try:
@@ -108,5 +109,5 @@ def choose(values: Iterable[str], ours: tuple[Crypto, ...]) -> SrtpKeys:
         for own in ours:
             if own.suite == line.suite:
                 return SrtpKeys(line.suite, line.tag, own.key, line.key)
-        reasons.append(f"crypto suite {line.suite} is not what we offered")
+        reasons.append(f"crypto suite {line.suite} was not offered")
     raise NotAcceptable(reasons[0] if reasons else "encrypted audio without an a=crypto line")

@@ -3,14 +3,13 @@
 Either the peer offers (`negotiate`, then `make_answer` in our 200), or we do (`make_offer` in our INVITE, or in the 200
 to one that came without an offer, then `accept_answer`); a re-INVITE is one of the two.
 
-Of the peer's media descriptions the one that is in use is taken again, else the first acceptable audio one, an
-encrypted one before a plain one; all others are declined with port 0 (section 6), and stay so, each in its place, in
-all that we say later in the call (section 8). Whether encryption may or must be is `Security`'s to say. RTP/SAVP makes
-it so; crypto lines under a plain profile offer it (RFC 8643) and are taken where `Security` lets them be; if none of
-them can be done the audio is plain, or refused where it must not be. Of the formats all codecs that we accept are
-answered, in our order unless the peer's is asked for, and we send the first. Directions are seen from our side: the
-peer's `sendonly` is our `recvonly`. A connection address of 0.0.0.0 is the old way of putting on hold (section 8.4) and
-takes from us the right to send, nothing else.
+Of the peer's media descriptions the one in use is taken, else the first acceptable audio one, an encrypted one before a
+plain one; all others are declined with port 0 (section 6), and keep their places, declined, in all later descriptions
+of ours (section 8). `Security` says whether encryption is allowed or required. RTP/SAVP requires it; crypto lines under
+a plain profile offer it (RFC 8643) and are taken where `Security` allows; if no line is supported the audio is plain,
+or refused where `Security` requires encryption. The answer has all common codecs, in our order unless the peer's is
+set, and we send the first. Directions are ours: the peer's `sendonly` is our `recvonly`. A connection address of
+0.0.0.0 is a hold (section 8.4) and only stops our sending.
 """
 
 import re
@@ -42,12 +41,12 @@ PLAIN_PROFILES = ("RTP/AVP", "RTP/AVPF")
 SECURE_PROFILES = ("RTP/SAVP", "RTP/SAVPF")
 """Encrypted, with keys from `a=crypto` lines (RFC 4568)."""
 DTLS_PROFILES = ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")
-"""Encrypted, with keys agreed on the media path (RFC 5764), which we do not do."""
+"""Encrypted, with keys from a DTLS handshake (RFC 5764); not supported."""
 
 CodecOrder = Literal["ours", "peer"]
-"""Whose liking decides among the codecs that both sides have; the setting `media.codec_order`."""
+"""Whose order decides among the common codecs; the setting `media.codec_order`."""
 Family = Literal["IP4", "IP6"]
-"""Of addresses, as in a `c=` line."""
+"""Address family, as in a `c=` line."""
 _NAMES: dict[Family | None, str] = {"IP4": "IPv4", "IP6": "IPv6"}
 
 _MIRROR = {
@@ -74,11 +73,11 @@ def negotiate(
     order: Sequence[str] | None = None,
     stream: int | None = None,
 ) -> MediaParams:
-    """What comes of an offer when we accept the codecs `accepted` (names of `CODECS`) and have an address of `family`;
-    None = of either. The codecs of `order` are wanted before others, which follow as the peer has them; None =
-    `accepted`. `stream`: the media description in use, counted from 0.
+    """The outcome of an offer when we accept the codecs `accepted` (names of `CODECS`) and have an address of `family`;
+    None = of either. The codecs of `order` go before others, which follow in the peer's order; None = `accepted`.
+    `stream`: the media description in use, counted from 0.
 
-    Raises NotAcceptable with the reason in words, fit for a Warning header.
+    Raises NotAcceptable with the reason as text for a Warning header.
     """
     media = _chosen(offer, accepted, security, family, stream)
     payload_type, codec = _common(media, accepted, accepted if order is None else order)[0]
@@ -171,12 +170,11 @@ def accept_answer(
     order: Sequence[str] | None = None,
     srtp: SrtpRule = "required",
 ) -> MediaParams:
-    """What comes of the peer's answer to `offer`, a description of ours; `order` as for `negotiate`. `srtp`: whether
+    """The outcome of the peer's answer to `offer`, a description of ours; `order` as for `negotiate`. `srtp`: whether
     crypto lines under a plain profile, which only offer encryption (RFC 8643), must be taken.
 
-    An answer that leaves out media descriptions, or what a payload type of ours stands for, is taken as it must be
-    meant. The peer may send under the numbers of either description (RFC 3264 section 6.1 has it use ours). Raises
-    NotAcceptable.
+    Media descriptions and `a=rtpmap` lines that are missing in the answer are taken from the offer. The peer may send
+    with the payload types of either description (RFC 3264 section 6.1 requires ours). Raises NotAcceptable.
     """
     ours = _in_use(offer)
     if ours is None:
@@ -196,7 +194,7 @@ def accept_answer(
 
 
 def payload_types(description: SessionDescription) -> dict[int, str]:
-    """What the payload types of its audio stand for: `name/clock` in lower case."""
+    """The `name/clock` of each payload type of its audio, in lower case."""
     audio = (media for media in description.media if media.kind == "audio")
     return {number: encoding.lower() for media in audio for number, encoding in _encodings(media)}
 
@@ -208,13 +206,13 @@ def stream_in_use(ours: SessionDescription) -> int | None:
 
 
 def usual_formats(accepted: Sequence[str]) -> tuple[tuple[int, str], ...]:
-    """What the peer may send upon a first offer of these codecs, see `MediaParams.heard`."""
+    """What the peer may send after a first offer of these codecs, see `MediaParams.heard`."""
     events = {telephone_event(name).payload_type: TELEPHONE_EVENT for name in accepted}
     return (*((CODECS[name].payload_type, name) for name in accepted), *events.items())
 
 
 def formats_of(ours: SessionDescription) -> tuple[tuple[int, str], ...]:
-    """What the peer may send upon a description of ours, see `MediaParams.heard`."""
+    """What the peer may send after a description of ours, see `MediaParams.heard`."""
     media = _in_use(ours)
     return () if media is None else tuple(_meanings(media, CODECS).items())
 
@@ -262,7 +260,8 @@ def _chosen(
     family: Family | None,
     stream: int | None,
 ) -> MediaDescription:
-    """The audio stream in use, else the first, that we can do; else why none will do, the first stream's reason."""
+    """The audio stream in use if acceptable, else the first acceptable one. Raises NotAcceptable with the reason of the
+    first stream."""
     reasons = []
     audio = [(index, media) for index, media in enumerate(offer.media) if media.kind == "audio"]
     for index, media in sorted(audio, key=lambda row: (row[0] != stream, _rank(row[1], security))):
@@ -281,12 +280,12 @@ def _check_usable(media: MediaDescription, accepted: Sequence[str], security: Se
         raise NotAcceptable(reason)
     _keys(media, security)
     if not _common(media, accepted, ()):
-        offered = ", ".join(name for _, name in _encodings(media)) or "none that we know"
+        offered = ", ".join(name for _, name in _encodings(media)) or "no known codec"
         raise NotAcceptable(f"no common codec: offered {offered}; accepted {', '.join(accepted)}")
 
 
 def _common(media: MediaDescription, accepted: Collection[str], order: Sequence[str]) -> list[tuple[int, str]]:
-    """Payload type and name of each codec that both can do: first those of `order`, then as the peer has them."""
+    """Payload type and name of each common codec: first those of `order`, then in the peer's order."""
     found: dict[str, int] = {}
     for number, name in _codecs(media):
         if name in accepted:
@@ -296,7 +295,7 @@ def _common(media: MediaDescription, accepted: Collection[str], order: Sequence[
 
 
 def _meanings(media: MediaDescription, accepted: Collection[str]) -> dict[int, str]:
-    """What each format is to a leg, see `MediaParams.heard`."""
+    """The codec or kind of each format, see `MediaParams.heard`."""
     meanings = {number: name for number, name in _codecs(media) if name in accepted}
     for number, encoding in _encodings(media):
         name = encoding.partition("/")[0].lower()
@@ -327,7 +326,7 @@ _ENCRYPTED, _MAY_BE, _PLAIN = range(3)
 
 
 def _rank(media: MediaDescription, security: Security) -> int:
-    """How surely an audio stream is encrypted, the surest first."""
+    """Whether an audio stream is encrypted, may be, or is plain; encrypted streams go first."""
     if media.protocol.upper() in SECURE_PROFILES:
         return _ENCRYPTED
     return _PLAIN if security.rule == "off" or media.attribute("crypto") is None else _MAY_BE
@@ -346,7 +345,7 @@ def _keys(media: MediaDescription, security: Security) -> SrtpKeys | None:
 
 
 def _encodings(media: MediaDescription) -> Iterator[tuple[int, str]]:
-    """Payload type and `name/clock` of each format, in order, for people and for `_codecs`."""
+    """Payload type and `name/clock` of each format, in order."""
     mapped = {}
     for name, value in media.attributes:
         words = value.split(None, 1) if name == "rtpmap" else []
@@ -359,7 +358,7 @@ def _encodings(media: MediaDescription) -> Iterator[tuple[int, str]]:
 
 
 def _codecs(media: MediaDescription) -> Iterator[tuple[int, str]]:
-    """Payload type and name of each format that is a row of our table."""
+    """Payload type and name of each format that is one of our codecs."""
     for number, encoding in _encodings(media):
         name = _BY_ENCODING.get(encoding)
         if name is not None:
@@ -371,7 +370,7 @@ _STATIC = {str(codec.payload_type): codec.encoding for codec in CODECS.values() 
 
 
 def _telephone_event(encodings: Mapping[int, str], codec: str) -> int | None:
-    """Of the codec's own clock, else of 8000, which some offer to every codec."""
+    """Payload type of telephone-event at the codec's clock rate, else at 8000, which some offer with every codec."""
     for wanted in (telephone_event(codec).encoding, TELEPHONE_EVENTS[8000].encoding):
         for number, encoding in encodings.items():
             if encoding == wanted:
@@ -380,8 +379,8 @@ def _telephone_event(encodings: Mapping[int, str], codec: str) -> int | None:
 
 
 def _ptime(offer: SessionDescription, media: MediaDescription, codec: str) -> int:
-    """The length of our packets: the peer's `ptime`, within `maxptime` and what we can do (RFC 8866 section 6.4). Some
-    devices write them once for the session, where they do not belong."""
+    """Our packet time in ms: the peer's `ptime`, within `maxptime` and what the codec allows (RFC 8866 section 6.4).
+    Some devices write both at session level."""
     wanted = _milliseconds(media.attribute("ptime") or offer.attribute("ptime")) or PTIME_DEFAULT
     longest = _milliseconds(media.attribute("maxptime") or offer.attribute("maxptime")) or wanted
     ptimes = CODECS[codec].ptimes
@@ -389,7 +388,7 @@ def _ptime(offer: SessionDescription, media: MediaDescription, codec: str) -> in
 
 
 def _milliseconds(value: str | None) -> int | None:
-    # Some devices write "20.0" or "20 ms"; what follows the number says nothing.
+    # Some devices write "20.0" or "20 ms".
     match = _NUMBER.match(value or "")
     return int(match[0]) if match else None
 
@@ -404,7 +403,7 @@ def _remote(offer: SessionDescription, media: MediaDescription) -> Endpoint:
 @lru_cache(CACHE_SIZE)
 def _address(host: str) -> str:
     if not host:
-        return host  # Where the peer's media comes from will say.
+        return host  # the source of the peer's RTP will be learned
     try:
         address = ip_address(host)
     except ValueError:
@@ -420,10 +419,12 @@ def family_of(host: str) -> Family:
 
 
 def _check_family(remote: Endpoint, family: Family | None) -> None:
-    """A hold's unspecified address is of any family."""
+    """Raises NotAcceptable for another family than ours. The unspecified address of a hold fits any."""
     theirs = family_of(remote.host)
     if remote.host and family not in (None, theirs) and not ip_address(remote.host).is_unspecified:
-        raise NotAcceptable(f"the media address {remote.host} is {_NAMES[theirs]}; we speak {_NAMES[family]} only")
+        raise NotAcceptable(
+            f"the media address {remote.host} is {_NAMES[theirs]}; only {_NAMES[family]} is supported here"
+        )
 
 
 def _direction(offer: SessionDescription, media: MediaDescription, remote: Endpoint) -> Direction:
@@ -437,7 +438,7 @@ def _marked(attributes: Attributes) -> Direction | None:
 
 
 def _rtcp(media: MediaDescription, remote: Endpoint) -> Endpoint | None:
-    """`a=rtcp:port [IN IP4 address]` (RFC 3605); one that cannot be read is as good as none."""
+    """`a=rtcp:port [IN IP4 address]` (RFC 3605); None if it cannot be parsed."""
     port, *address = (media.attribute("rtcp") or "").split()[:4] or ("",)
     if not (port.isascii() and port.isdigit()) or len(port) > 5 or not 0 < int(port) < 65536:
         return None

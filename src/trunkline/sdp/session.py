@@ -1,10 +1,10 @@
 """A session description as a value, from text and to text (RFC 8866).
 
-Only what an audio call needs is kept: origin, connection, timing, attributes and the media descriptions; other lines
-of one character and `=` (`i=`, `b=`, `y=`, `X=`, …) are left out. The parser is strict where a mistake would be
-misheard (numbers, the order of sections) and lenient where devices in the field are sloppy and nothing hangs on it:
-line ends, empty lines, spaces, a byte order mark, the order of lines within a section, an `o=` of another shape than
-six fields, and a missing `o=`, `s=` or `t=`. What the description means is `negotiate.py`'s business.
+Only what an audio call needs is kept: origin, connection, timing, attributes and the media descriptions; other lines of
+one character and `=` (`i=`, `b=`, `y=`, `X=`, …) are left out. The parser is strict where a mistake would change the
+meaning (numbers, the order of sections) and lenient where devices deviate harmlessly: line ends, empty lines, spaces, a
+byte order mark, the order of lines within a section, an `o=` without six fields, and a missing `o=`, `s=` or `t=`.
+`negotiate.py` interprets the description.
 """
 
 import re
@@ -35,12 +35,12 @@ class ConnectionData:
     family: str
     """`IP4` or `IP6`."""
     host: str
-    """As written: an address, perhaps with a multicast TTL behind a slash, or a host name. Empty: a name that leads
-    nowhere that we know."""
+    """As written: an address, perhaps with a multicast TTL behind a slash, or a host name. Empty: a name that did
+    not resolve."""
 
     @property
     def is_name(self) -> bool:
-        """Whether the host has to be looked up."""
+        """Whether the host has to be resolved."""
         try:
             ip_address(self.host.partition("/")[0])
         except ValueError:
@@ -48,7 +48,7 @@ class ConnectionData:
         return False
 
     def placed(self, addresses: Mapping[str, str]) -> "ConnectionData":
-        """The same with the address that a name leads to."""
+        """A copy with the resolved address of its name."""
         return replace(self, host=addresses.get(self.host, self.host))
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class MediaDescription:
     """For RTP, payload types in order of preference."""
     connection: ConnectionData | None = None
     attributes: Attributes = field(default=(), repr=False)
-    """Not shown: an `a=crypto` line holds a key."""
+    """Not in `repr`: an `a=crypto` line holds a key."""
 
     def attribute(self, name: str) -> str | None:
         """The first attribute of that name; a flag's value is empty."""
@@ -101,12 +101,12 @@ class SessionDescription:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Hosts of audio streams that have to be looked up, each once."""
+        """Hosts of audio streams that have to be resolved, each once."""
         lines = [media.connection or self.connection for media in self.media if media.kind == "audio" and media.port]
         return tuple(dict.fromkeys(line.host for line in lines if line is not None and line.is_name))
 
     def placed(self, addresses: Mapping[str, str]) -> "SessionDescription":
-        """The same with the addresses that names lead to."""
+        """A copy with the resolved addresses of its names."""
         return replace(
             self,
             connection=self.connection and self.connection.placed(addresses),
@@ -211,7 +211,7 @@ def _media(section: list[Line]) -> MediaDescription:
 def _media_fields(value: str) -> list[str]:
     fields = value.split()
     if len(fields) == 3 and fields[1] == "0":
-        return [*fields, "0"]  # One that is switched off has nothing to list; the grammar wants a format all the same.
+        return [*fields, "0"]  # A declined stream without formats; the grammar requires one.
     if len(fields) < 4:
         raise SdpError("an m= line of the SDP has fewer than four fields")
     return fields

@@ -1,15 +1,15 @@
-"""What an offer/answer exchange comes to: the values the other rooms share.
+"""The outcome of an offer/answer exchange, as values that other rooms share.
 
-`MediaParams` is the whole outcome of a negotiation as a media leg needs it; nothing else about SDP leaves this room.
+`MediaParams` is what a media leg needs of a negotiation; nothing else about SDP leaves this room.
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 TELEPHONE_EVENT = "telephone-event"
-"""Key presses (RFC 4733), among what a payload type may stand for."""
+"""Key presses (RFC 4733), as the meaning of a payload type."""
 COMFORT_NOISE = "CN"
-"""Likewise (RFC 3389)."""
+"""Comfort noise (RFC 3389), as the meaning of a payload type."""
 
 
 class Direction(StrEnum):
@@ -27,7 +27,7 @@ class Direction(StrEnum):
 
     @property
     def receives(self) -> bool:
-        """Whether audio may come in."""
+        """Whether the peer may send audio."""
         return self in (Direction.SENDRECV, Direction.RECVONLY)
 
 
@@ -44,16 +44,16 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class SrtpKeys:
-    """How one audio stream is encrypted (RFC 4568); keys are master key and salt, 30 bytes."""
+    """Encryption of one audio stream (RFC 4568); keys are master key and salt, 30 bytes."""
 
     suite: str
     """`AES_CM_128_HMAC_SHA1_80` or `…_32`."""
     tag: int
-    """Of the crypto line that was taken."""
+    """Tag of the crypto line that was taken."""
     ours: bytes = field(repr=False)
-    """What we send with."""
+    """Key that protects what we send."""
     theirs: bytes = field(repr=False)
-    """What the peer sends with."""
+    """Key that protects what the peer sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,12 @@ class MediaParams:
     codec: str
     """What we send: `PCMU`, `PCMA`, `G722` or `OPUS`, one of `codecs.CALL_CODECS`."""
     payload_type: int
-    """RTP payload type under which we send it: the peer's number (RFC 3264 section 5.1)."""
+    """RTP payload type of what we send, of the peer's description (RFC 3264 section 5.1)."""
     ptime: int
     """Milliseconds of audio in each packet that we send."""
     remote: Endpoint
-    """Where the peer's SDP says that media goes; port 0 when unknown yet (late offer), no host when it named one of
-    which nobody knows where it is."""
+    """Media address of the peer's SDP; port 0 when not known yet (late offer), no host when its name did not
+    resolve."""
     direction: Direction = Direction.SENDRECV
     dtmf_payload_type: int | None = None
     """RTP payload type of telephone-event (RFC 4733), None when not agreed."""
@@ -80,19 +80,19 @@ class MediaParams:
     """None = not encrypted."""
     heard: tuple[tuple[int, str], ...] = ()
     """All that the peer may send: RTP payload types, and for each a codec, `TELEPHONE_EVENT` or `COMFORT_NOISE`. These
-    are the formats of both descriptions, under the numbers of either, and what was agreed earlier in the call, which
-    may be on its way yet (RFC 3264 sections 5.1, 6.1, 8.3.2). `payload_type` and `dtmf_payload_type` are heard as well,
-    unless they stand for something else here."""
+    are the formats of both descriptions, with the payload types of either, and formats agreed earlier in the call,
+    whose packets may still arrive (RFC 3264 sections 5.1, 6.1, 8.3.2). `payload_type` and `dtmf_payload_type` are
+    accepted too, unless they mean something else here."""
 
     @property
     def on_hold(self) -> bool:
-        """The peer does not want to hear us, or sends nothing: silence from it means nothing."""
+        """The peer does not receive or does not send: its silence is no fault."""
         return self.direction is not Direction.SENDRECV
 
 
 class SdpError(Exception):
-    """The body is not SDP (RFC 8866), or breaks a bound. SIP answer: 400."""
+    """The body is not SDP (RFC 8866), or exceeds a limit. SIP response: 400."""
 
 
 class NotAcceptable(Exception):
-    """Well-formed, but nothing in it that we can do. SIP answer: 488 with the text as the Warning."""
+    """Well-formed, but without acceptable audio. SIP response: 488 with the text as the Warning."""

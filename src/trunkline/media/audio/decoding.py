@@ -2,7 +2,7 @@
 
 The first frame of most files is a Xing or LAME header, from which libav's demuxer learns how many samples the encoder
 put before and behind the audio; it leaves them out, so that files played one after another have no gap between them.
-A frame that does not decode is left out, as players do.
+Frames that do not decode are skipped, as players do.
 """
 
 from collections.abc import Generator, Iterator
@@ -24,17 +24,17 @@ BLOCK = 20
 PIECE = 500
 """Milliseconds of audio in what `decode_file` yields."""
 CONTAINERS = "mp3,wav,w64,flac,ogg,aac,mov,matroska,aiff,au"
-"""What a file may be: of libav's formats those that hold audio, and not those that name other files to open."""
+"""libav formats that hold audio; formats that refer to other files are not accepted."""
 
 av.logging.set_level(av.logging.PANIC)
 
 
 class UndecodableFile(TrunklineError):
-    """No audio could be made of it."""
+    """The file has no decodable audio."""
 
 
 class TooLong(TrunklineError):
-    """More audio than there is room for."""
+    """More audio than `room`."""
 
 
 def decode(data: bytes, codec: str, room: int) -> Generator[None, None, bytes]:
@@ -101,7 +101,7 @@ def _samples(frames: Iterator[av.AudioFrame], rate: int) -> Iterator[bytes]:
 
 
 def _resampled(resampler: av.AudioResampler | None, frame: av.AudioFrame | None) -> Iterator[bytes]:
-    """What comes out for a frame; None brings what the filter still holds."""
+    """Output for a frame; None flushes the filter."""
     for out in resampler.resample(frame) if resampler else ():
         yield bytes(out.planes[0])[: out.samples * 2]
 

@@ -1,12 +1,11 @@
-"""Several players on one leg: their frames made into one, as when a file plays while an app speaks.
+"""Several players on one leg, mixed: a file plays while an app speaks.
 
-Who speaks alone is passed through byte for byte; only frames that fall together are decoded, added up and encoded.
-They are added as they are, since halving them would make a voice fainter whenever another one begins, and what exceeds
-16 bits is clipped.
+Frames of a single player pass byte for byte; only simultaneous frames are decoded, added and encoded. They are added
+without scaling, since halving would make a voice fainter whenever another one begins, and clipped to 16 bits.
 
-Most codecs have a memory, and a decoder that is handed from one encoder to another answers with a bang. So before
-mixing begins, the decoders and the encoder are run over what was played just before, which nobody hears a second time;
-and once begun, mixing goes on until nobody speaks. G.711 has no memory and needs neither.
+Most codecs have state, and a decoder that gets the output of another encoder produces a click. So before mixing begins,
+the decoders and the encoder process the last `WARM_UP` frames, whose output is dropped; and mixing goes on until no
+player has audio. G.711 has no state and needs neither.
 """
 
 from collections import deque
@@ -21,11 +20,11 @@ Player = Callable[[int], bytes | None]
 """`LegTap.next_frame`."""
 
 WARM_UP = 5
-"""Frames that codecs with a memory are run over. For G.722 and 20 ms, by trial: one is too few, three are enough."""
+"""Frames for codecs with state to settle. Measured with G.722 and 20 ms: one is too few, three are enough."""
 
 
 class Mixer:
-    """One leg's players, two or more, in the leg's codec; itself a player. Made anew when any of this changes."""
+    """Two or more players of one leg, in the leg's codec; itself a player. A change of either needs a new one."""
 
     __slots__ = ("_before", "_decoders", "_encode", "_mixing", "_players", "calling")
 
@@ -37,10 +36,10 @@ class Mixer:
         self._before: deque[list[bytes | None]] = deque(maxlen=WARM_UP if row.remembers else 0)
         self._mixing = False
         self.calling: Player | None = None
-        """The player under way, to tell whose fault an exception was."""
+        """The player in progress, for the owner that catches its exception."""
 
     def next_frame(self, at: int) -> bytes | None:
-        """The next packet time of everybody's audio; None when nobody has any."""
+        """The next packet of all players; None when none has audio."""
         frames: list[bytes | None] = []
         for player in self._players:
             self.calling = player
@@ -59,7 +58,7 @@ class Mixer:
         return speaking[0] if speaking else None
 
     def _mix(self, frames: list[bytes | None]) -> bytes:
-        """The sum of what is there, if anything is."""
+        """The sum of the frames; empty if there are none."""
         voices = []
         for decode, frame in zip(self._decoders, frames, strict=True):
             if frame is not None:

@@ -1,8 +1,8 @@
 """Recognising an mp3 file by its frame headers (ISO/IEC 11172-3 section 2.4.2.3, 13818-3; MPEG-2.5 is Fraunhofer's).
 
-A decoder hunts through anything for something that it could play, and random bytes hold what looks like a header every
-few kilobytes. So a file counts as mp3 only when its headers follow each other at the distances that they themselves
-tell. An ID3v2 tag before them is stepped over, and so is a little junk, which some encoders leave there.
+A decoder searches any data for something to play, and random bytes look like a header every few kilobytes. So a file
+counts as mp3 only when its headers follow each other at the distances that they state. An ID3v2 tag before them is
+skipped, and so is a little junk, which some encoders write.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""How good a call sounds, estimated from what its packets suffered: the E-model of ITU-T G.107 in its simplest form.
+"""The quality of a call, estimated from loss, jitter and delay: the E-model of ITU-T G.107 in its simplest form.
 
     R   = 93.2 - Id - Ie
     Id  = 0.024 d + 0.11 max(0, d - 177.3)       d: delay from mouth to ear in ms
@@ -17,7 +17,7 @@ _KNEE_MS = 177.3
 
 
 def loss_percent(lost: int, expected: int) -> float:
-    """Of packets; -1 when none were expected. Counts come from the network, and may make no sense."""
+    """Percentage of lost packets, within 0 to 100 whatever a peer reports; -1 when none were expected."""
     return round(min(100.0, max(0.0, 100 * lost / expected)), 2) if expected > 0 else -1.0
 
 

@@ -1,17 +1,16 @@
-"""Audio on its way from one leg to another: what waits between a peer's clock and ours.
+"""The playout buffer of one direction of a bridge, between the peer's clock and ours.
 
-Packets come by the peer's clock and by the moods of the network, and leave by ours, so something must wait between.
-How much is learned: playback begins with the first packet; when it runs dry, the moment is concealed, which makes
-everything behind it later by as much; and audio that has waited all through the last `TRIM_EVERY` packets without need
-is shortened by one packet, faded into the next, or by several, one every `TRIM_AGAIN` packets, where much has waited: a
-callee's first words, say, which are here before the bridge is. A clock that is off is followed the same way, so neither
-a fast peer nor a burst leaves a delay that grows. What was lost for good is concealed in its place, less what was
-played in its stead already.
+Packets arrive on the peer's clock, with network jitter, and leave on ours. The delay adapts: playback begins with the
+first packet; an underrun is concealed, which delays all later audio by as much; and audio that was not needed during
+the last `TRIM_EVERY` packets is shortened by one packet, cross-faded into the next, or by one every `TRIM_AGAIN`
+packets if much waits, such as a callee's first words from before the bridge. Clock drift is followed the same way, so
+neither a fast peer nor a burst leaves a growing delay. Lost packets are concealed in their place, less what was
+concealed for them already.
 
-What waits is in the listening leg's codec, so where both legs speak the same, payloads pass byte for byte, joined and
-cut to the listener's packets. A codec that cannot be cut passes as whole packets if they are as long as the listener's;
-other audio waits for it as PCM. Where something must be computed, the `Concealment` decodes it. Whole packets begin
-where the listener's do, so that none is ever cut."""
+Audio waits in the listening leg's codec. Where both legs have the same codec, payloads pass byte for byte, joined and
+cut to the listener's packets. A codec that cannot be cut passes as whole packets if they are as long as the listener's,
+and begin where the listener's do; other audio waits for it as PCM. `Concealment` decodes where samples are needed.
+"""
 
 from collections import deque
 from contextlib import suppress
@@ -30,14 +29,14 @@ TRIM_AGAIN = 20
 """Packets: time is compressed by 5 % at most."""
 
 SPARE_MS = 10
-"""Waiting audio that is left alone when the rest is trimmed."""
+"""Waiting audio that is not trimmed."""
 
 MUCH_MS = 200
 """Waiting audio beyond which more than one packet is trimmed in `TRIM_EVERY`."""
 
 LIMIT_MS = 1600
-"""Audio that may wait at most, as after a stall; more is dropped, the oldest first. It takes a callee's first words, as
-many as are kept before its answer and while its source is on trial (`source.py`)."""
+"""Most audio that may wait, as after a stall; more is dropped, the oldest first. As much as is kept of a callee's first
+words before its answer and while its source is on trial (`source.py`)."""
 
 
 class BridgeBuffer:
@@ -71,21 +70,21 @@ class BridgeBuffer:
         self._waiting = 0
         self._playing = False
         self.concealed_ms = self.dropped_ms = self.trimmed_ms = 0
-        self._said: deque[bytes] = deque(maxlen=WARM_UP)  # by the speaker, lately
+        self._said: deque[bytes] = deque(maxlen=WARM_UP)  # the speaker's last payloads
         self._packet: int
         self._concealment: Concealment
         self._begin("PCMU", 20)
         self._connect()
 
     def set_source(self, codec: str) -> None:
-        """The speaking leg's codec from here on. What waits is played."""
+        """The speaking leg's codec from here on. Waiting audio is played."""
         if codec != self._source:
             self._source = codec
             self._said.clear()
             self._connect()
 
     def set_sink(self, codec: str, ptime: int) -> None:
-        """The listening leg's codec and packet time in ms from here on. What waits is played in that codec."""
+        """The listening leg's codec and packet time in ms from here on. Waiting audio is played in that codec."""
         row, packet = self._row, ptime * self._per_ms
         if codec == self._sink and (row.bytes_per_ms or packet == self._packet):
             self._packet = packet
@@ -103,13 +102,13 @@ class BridgeBuffer:
         self._sink, self._row = sink, CODECS[sink]
         self._per_ms = self._row.sample_rate // 1000
         self._packet = ptime * self._per_ms
-        self._stood_in = 0  # played in place of audio that had not come, since some came
+        self._stood_in = 0  # concealed since audio came last
         self._least = self._turns = self._spare = 0
         self._concealment = Concealment(sink)
 
     def _connect(self) -> None:
-        """Transcode, or pass, from here on, as if it had been so for some packets before."""
-        # Of a whole packet, where such may pass.
+        """Transcode, or pass, from here on, with the codec state of some packets before."""
+        # Where whole packets pass: samples of a packet.
         self._samples = self._row.samples if self._source == self._sink else None
         self._convert = transcoder(self._source, self._row.queued_as or self._sink).convert
         decode = self._row.decoder()
@@ -121,15 +120,15 @@ class BridgeBuffer:
 
     @property
     def queued_ms(self) -> int:
-        """Audio that waits."""
+        """Audio that waits, in ms."""
         return self._waiting // self._per_ms
 
     def put(self, payload: bytes, missing: int) -> None:
-        """A payload of the speaking leg's, `missing` ones before it being lost."""
+        """A payload of the speaking leg; `missing` payloads before it were lost."""
         try:
             piece = self._received(payload)
         except UndecodablePacket:
-            return  # as if it had not come: playback runs dry
+            return  # treated as lost: playback underruns
         self._said.append(payload)
         if missing and self._playing:
             self._conceal(min(missing * piece.samples - self._stood_in, LONGEST_MS * self._per_ms))
@@ -141,7 +140,7 @@ class BridgeBuffer:
             self._drop()
 
     def take(self) -> bytes | None:
-        """One packet for the listening leg; None when there is nothing to say."""
+        """One packet for the listening leg; None when there is no audio."""
         missing = self._packet - self._waiting
         if missing <= 0:
             self._playing = True
@@ -157,20 +156,20 @@ class BridgeBuffer:
         return self._concealment.payload(self._cut())
 
     def skip(self, milliseconds: int) -> None:
-        """For this long the listening leg took nothing, being on hold or pressing keys. What waited that long is
-        dropped: nobody is to be later by a hold."""
+        """The listening leg took nothing for this long: it was on hold or sent key presses. As much audio is dropped: a
+        hold must not add latency."""
         for _ in range(min(milliseconds * self._per_ms, self._waiting) // self._packet):
             self._drop()
         self._playing = False
 
     def _received(self, payload: bytes) -> ConcealedFrame:
-        """Of a payload of the speaking leg's. Raises UndecodablePacket."""
+        """The piece for a payload of the speaking leg. Raises UndecodablePacket."""
         if self._samples is not None and self._samples(payload) == self._packet:
             return ConcealedFrame(self._packet, payload)
         return self._piece(self._convert(payload))
 
     def _piece(self, audio: bytes) -> ConcealedFrame:
-        """Of audio in the listening leg's codec, or of PCM where that cannot be cut."""
+        """The piece for audio in the listening leg's codec, or for PCM where that cannot be cut."""
         if self._row.queued_as:
             return ConcealedFrame(len(audio) // 2, pcm=audio)
         return ConcealedFrame(len(audio) * self._per_ms // self._row.bytes_per_ms, audio)
@@ -180,7 +179,7 @@ class BridgeBuffer:
         self._waiting += piece.samples
 
     def _conceal(self, samples: int) -> None:
-        """Have so much made up, when it is due, behind what waits."""
+        """Append so many samples to be concealed."""
         if samples > 0:
             self.concealed_ms += samples // self._per_ms
             self._wait(ConcealedFrame(samples))
@@ -190,7 +189,7 @@ class BridgeBuffer:
         self._cut()
 
     def _is_too_late(self) -> bool:
-        """Count, and tell once in a while whether a packet's time of audio has waited in vain, and is to be trimmed."""
+        """Track the least audio that waited; whether a packet of it is to be trimmed now."""
         self._least = min(self._least, self._waiting - self._packet)
         self._turns += 1
         if self._turns >= TRIM_EVERY:
@@ -203,7 +202,7 @@ class BridgeBuffer:
         return True
 
     def _cut(self) -> list[ConcealedFrame]:
-        """The next packet's time of what waits, which is as much at least."""
+        """Remove the next packet of audio; at least as much must wait."""
         queue, missing = self._queue, self._packet
         self._waiting -= missing
         pieces = []
@@ -222,7 +221,7 @@ class BridgeBuffer:
         return first, ConcealedFrame(piece.samples - samples, piece.coded[at:], piece.pcm[2 * samples :])
 
     def _trimmed(self) -> bytes:
-        """Two packets' time of audio in one."""
+        """Two packets of audio cross-faded into one."""
         first, second = (np.frombuffer(self._concealment.pcm(self._cut()), "<i2") for _ in range(2))
         self.trimmed_ms += self._packet // self._per_ms
         rise = np.linspace(0, 1, len(first))

@@ -1,14 +1,14 @@
-"""A voice that is passed through, and mended where audio did not come: decoded and encoded only there.
+"""Pass-through with packet loss concealment; decodes only around gaps.
 
-While nothing is missing, payloads pass byte for byte. What is to be made up, or shortened, or faded in behind something
-that was made up, must be decoded, and most codecs have a memory. So the decoder, the encoder and the concealer are made
-when they are needed and run over what was played just before, which nobody hears a second time, as the mixer does. When
-it is mended the speaker's payloads pass again at once. The listener's decoder then goes from our encoder to the
-speaker's, which is the smaller jump the sooner it is: an encoder adds a delay of its own, and a decoder forgets within
-a packet or two. So says trying, with G.722 and Opus.
+While nothing is missing, payloads pass byte for byte. Audio that is concealed, shortened, or faded in after concealment
+must be decoded, and most codecs have state. So decoder, encoder and concealer are created when they are needed, and
+process the last `WARM_UP` payloads, whose output is dropped, as the mixer does. After the gap the speaker's payloads
+pass again at once. The listener's decoder then switches from our encoder to the speaker's; an early switch makes a
+smaller jump, as an encoder adds a delay of its own and a decoder settles within one or two packets (measured with G.722
+and Opus).
 
-Not so behind a seam, where the listener's decoder or the speaker's encoder begins at rest, while the other may be in
-mid-speech: there it is decoded and encoded for as long as warming up takes.
+Behind a seam (a new codec or speaker) the listener's decoder or the speaker's encoder starts without state while the
+other may be in mid-speech: there audio is decoded and encoded for `WARM_UP` packets.
 """
 
 from collections import deque
@@ -21,20 +21,20 @@ from trunkline.media.codecs import CODECS, UndecodablePacket
 
 
 class ConcealedFrame(NamedTuple):
-    """Some audio on its way; without any it did not come, and is made up."""
+    """A piece of audio in the buffer; one without `coded` and `pcm` is lost audio to be concealed."""
 
     samples: int
     """At the codec's sample rate."""
     coded: bytes = b""
     """In the codec."""
     pcm: bytes = b""
-    """Instead, where the codec cannot be cut and this was not a whole packet."""
+    """16-bit samples instead, where the codec cannot be cut and this was not a whole packet."""
     decode: Callable[[bytes], bytes] | None = None
-    """Of a seam, which has no length: the decoder for what follows, as it was when that was encoded."""
+    """Of a seam, which has no length: the decoder for what follows, with the state of its encoder."""
 
 
 class _CodecState:
-    """What mending takes."""
+    """Decoder, encoder and concealer, after the payloads that were `played`."""
 
     __slots__ = ("concealer", "decode", "encode")
 
@@ -48,7 +48,7 @@ class _CodecState:
             self.encode(pcm)
 
     def decoded(self, payload: bytes) -> bytes:
-        """PCM; nothing of what is none of the codec's."""
+        """PCM; empty for an undecodable payload."""
         try:
             return self.decode(payload)
         except UndecodablePacket:
@@ -56,7 +56,7 @@ class _CodecState:
 
 
 class Concealment:
-    """One listener's codec, in which the voice comes and goes."""
+    """Concealment in one listener's codec."""
 
     __slots__ = ("_codec", "_handing_over", "_played", "_state")
 
@@ -64,10 +64,10 @@ class Concealment:
         self._codec = codec
         self._played: deque[bytes] = deque(maxlen=WARM_UP)
         self._state: _CodecState | None = None
-        self._handing_over = 0  # packets that are computed yet
+        self._handing_over = 0  # packets still to be decoded and encoded
 
     def payload(self, pieces: Sequence[ConcealedFrame]) -> bytes:
-        """A packet of these: as they are, if that can be."""
+        """A packet of these pieces, unchanged if possible."""
         workshop = self._state
         coded = [piece.coded for piece in pieces]
         if (workshop and (workshop.concealer.standing_in or self._handing_over)) or not all(coded):
@@ -79,7 +79,7 @@ class Concealment:
         return payload
 
     def pcm(self, pieces: Iterable[ConcealedFrame]) -> bytes:
-        """These, which are next, decoded and mended: 16-bit samples at the codec's sample rate."""
+        """The next pieces, decoded and concealed: 16-bit samples at the codec's sample rate."""
         workshop = self._state = self._state or _CodecState(self._codec, self._played)
         out = []
         for piece in pieces:
@@ -94,7 +94,7 @@ class Concealment:
         return b"".join(out)
 
     def encode(self, pcm: bytes) -> bytes:
-        """A packet of what `pcm` gave."""
+        """A packet of samples that `pcm` returned."""
         workshop = self._state = self._state or _CodecState(self._codec, self._played)
         payload = workshop.encode(pcm)
         self._played.append(payload)

@@ -7,11 +7,11 @@ Convert = Callable[[bytes], bytes]
 
 
 class UndecodablePacket(ValueError):
-    """A payload that is none of its codec's."""
+    """A payload that its codec cannot decode."""
 
 
 def repeated(pattern: bytes, bytes_per_ms: int) -> Callable[[int], bytes]:
-    """Silence is `pattern`, whose length divides every payload's, over and over."""
+    """Silence of a repeated `pattern`, whose length divides that of every payload."""
     return lambda ptime: pattern * (bytes_per_ms * ptime // len(pattern))
 
 

@@ -9,8 +9,8 @@ from trunkline.codecs import CodecRow
 from trunkline.media.codecs.codec import Codec, repeated
 
 SILENCE = bytes.fromhex("df7effff")
-"""Codes of near silence that lead the decoder's predictors to rest, whatever it played before. Found by trying: after
-tones and noise of all levels this ends below -70 dBFS, where one repeated code leaves a whistle at up to -54."""
+"""Codes of near silence that bring the decoder's predictors to rest. Measured: after tones and noise of all levels the
+output ends below -70 dBFS, where one repeated code leaves a tone at up to -54."""
 
 _RATE = 16000
 _BIT_RATE = 64000

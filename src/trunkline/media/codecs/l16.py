@@ -1,4 +1,4 @@
-"""Linear 16-bit audio (RFC 3551 section 4.5.11): samples as they are, in either byte order."""
+"""Linear 16-bit audio (RFC 3551 section 4.5.11) in either byte order."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,7 +14,8 @@ def swap(samples: bytes) -> bytes:
 
 
 def joiner(convert: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-    """For payloads that may end within a sample: its first byte waits for the next one. `convert` gets whole ones."""
+    """For payloads that may end within a sample, whose first byte waits for the next payload. `convert` gets whole
+    samples."""
     rest = b""
 
     def join(payload: bytes) -> bytes:

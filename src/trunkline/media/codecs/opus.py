@@ -1,13 +1,13 @@
 """Opus (RFC 6716) in packets as RTP carries them (RFC 7587): 48000 a second, mono, by libopus through PyAV.
 
-A packet may hold 2.5 to 120 ms and tells by itself how much; the decoder takes them all. An encoder is opened for one
+A packet holds 2.5 to 120 ms, which its first bytes state; the decoder accepts them all. An encoder is opened for one
 length: that of the first payload, or the shortest of Opus's lengths that is a multiple of it (60 ms for 30), in which
 case some payloads yield nothing and a later one the packet.
 
-Of Opus's two halves only the transform codec (CELT) encodes here: it follows the wave (tones keep 34 dB, where the
-speech model left 7), costs a third less, adds 2.5 ms instead of 6.5, and is what the packets of silence between words
-are made of, so that nothing switches. What it lacks is forward error correction, which the library's decoder would not
-use either: `useinbandfec` is not promised to the peer.
+Only the transform codec (CELT) encodes here, not the speech codec (SILK): tones keep a signal-to-noise ratio of 34 dB
+instead of 7, it costs a third less, adds 2.5 ms instead of 6.5, and our packets of silence are CELT too, so that
+nothing switches. It has no forward error correction, which the library's decoder would not use either: `useinbandfec`
+is not offered.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def silence(ptime: int) -> bytes:
 
 
 def samples(packet: bytes) -> int:
-    """How many a packet holds, by its first two bytes (RFC 6716 section 3.1, 3.2). Raises UndecodablePacket."""
+    """Samples in a packet, by its first two bytes (RFC 6716 section 3.1, 3.2). Raises UndecodablePacket."""
     if not packet:
         raise UndecodablePacket("an empty payload is no Opus packet")
     toc = packet[0]
@@ -64,7 +64,7 @@ def decoder() -> Callable[[bytes], bytes]:
     context.open()
 
     def decode(packet: bytes) -> bytes:
-        if not packet:  # which would mean the end of all to the library
+        if not packet:  # the library would take it for the end of the stream
             raise UndecodablePacket("an empty payload is no Opus packet")
         try:
             frames = context.decode(Packet(packet))
@@ -90,7 +90,7 @@ class _Encoder:
         if not samples:
             return b""
         if not self._length or self._length % samples:
-            # Only ever longer: whoever sends in turns of 20 and 30 ms gets one encoder, not one per payload.
+            # Only ever longer: payloads of 20 and 30 ms in turn get one encoder, not one each.
             fitting = (length for length in _LENGTHS if length > self._length and length % samples == 0)
             self._open(next(fitting, _LENGTHS[-1]))
         pcm = self._pending + pcm

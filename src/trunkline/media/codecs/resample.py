@@ -1,10 +1,10 @@
-"""From one sample rate to another, frame by frame, with exactly as many samples as the time asks for.
+"""Resampling, frame by frame, with exactly as many samples out as the duration has.
 
 Rates whose ratio is L/M in lowest terms repeat their pattern each M samples in and L samples out. One such block of
 output is a product of the input around it and a fixed matrix: a column per output sample, holding a low-pass filter (a
 windowed sinc, `_SPAN` periods of the lower rate to either side) shifted by that sample's fraction of a period. All the
-blocks of a frame are one matrix product. General resamplers hand out their samples in lumps of 100 ms when fed 20 ms at
-a time, which a packet path cannot use.
+blocks of a frame are one matrix product. General resamplers return samples in lumps of 100 ms when given 20 ms at a
+time, which a packet path cannot use.
 
 Between 8, 16, 24 and 48 kHz each whole millisecond, and each Opus frame of 2.5 ms, is a whole number of blocks: n ms in
 give n ms out in the same call. Otherwise what is short of a block waits for the next call. The delay is 16 periods of

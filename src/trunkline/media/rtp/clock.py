@@ -1,16 +1,16 @@
-"""What lies between two frames when the RTP clock does not simply go on: a pause, or a clock that is wrong. Pure.
+"""The distance of two frames when the RTP clock does not simply continue: a pause, or a wrong clock. Pure.
 
-Most packets carry the timestamp of the one before and its duration; nobody asks here then. Where a timestamp says
-something else, it may be right: the peer made a pause (silence suppression, RFC 3551 section 4.1), or packets were
-lost. Or it is wrong: clocks are counted twice too fast (G.722 at 16 kHz), too slow or not at all, and jump, also in
-mid-stream. Who is right shows when the packet comes: after a pause it comes later by as much.
+Most packets carry the timestamp of the one before plus its duration, and need no decision. Another timestamp may be
+right: the peer paused (silence suppression, RFC 3551 section 4.1), or packets were lost. Or it is wrong: some clocks
+count twice too fast (G.722 at 16 kHz), too slow or not at all, and jump, also in mid-stream. The arrival decides: after
+a pause the packet comes later by as much.
 
-So a pause is believed if the arrival confirms it. One so short that jitter may look like it is believed as long as the
-clock has been right, and no longer. A clock that goes on being wrong is given up: then frames follow one another by
-their durations, and pauses are what the arrivals show. Whatever is done, time does not run backwards: if the timeline
-turns out to be ahead of the arrivals, frames follow at half the pace until it is not.
+So a pause is accepted if the arrival confirms it. One so short that it may be jitter is accepted while the clock has
+been right. A clock that stays wrong is ignored: then frames follow one another by their durations, and pauses are what
+the arrivals show. Time never runs backwards: if the timeline is ahead of the arrivals, frames follow at half the pace
+until it is not.
 
-What arrivals are compared with is the fastest packet of the last `WINDOW`, as only the others were delayed.
+Arrivals are compared with the fastest packet of the last `WINDOW`, as the others were delayed.
 
 All times are RTP units, but for the constants.
 """
@@ -18,40 +18,40 @@ All times are RTP units, but for the constants.
 from math import inf
 
 WINDOW = 32
-"""Frames whose fastest one is compared with."""
+"""Frames of which the fastest is the reference."""
 
 FOLLOW_EVERY = 256
 """Frames: five seconds, in which a clock of 200 ppm drifts by one millisecond. A whole number of windows."""
 
 SLACK_MS = 5
-"""How far off the timeline may be before it is moved, so that a peer with a good clock has even timestamps."""
+"""Deviation of the timeline below which it is not moved, so that a peer with a good clock has even timestamps."""
 
 STEP_MS = 2
-"""The most that the timeline is moved at once by drift: less than anybody hears."""
+"""The most that drift moves the timeline at once: inaudible."""
 
 SHORT_MS = 60
-"""Pauses that jitter may look like."""
+"""Pauses below this may be jitter."""
 
 GAP_MS = 200
-"""Lateness of one packet that is a pause, whatever the clock says."""
+"""Lateness of one packet from which it is a pause, whatever its timestamp."""
 
 LATER_MS = 100
-"""Lateness of a whole window that is a pause before it, which the clock did not count."""
+"""Lateness of a whole window from which there was a pause before it that the clock did not count."""
 
 UNHEARD_MS = 1000
-"""How early a packet may be that says that others were lost before it: after a stall they come all at once."""
+"""How early a packet after a loss may be: after a stall packets come all at once."""
 
 AHEAD_MS = 250
 """How far ahead of the arrivals the timeline may be before it is held back."""
 
 WARY = 3
-"""Doubts from which a short pause is not believed without its arrival. A stream begins with as many."""
+"""Doubts from which a short pause needs confirmation by its arrival. A stream begins with as many."""
 
 FIRM = 10
-"""Doubts from which the clock is believed nothing."""
+"""Doubts from which the clock is ignored."""
 
 FORGIVEN = 50
-"""Frames without a doubt after which there are none."""
+"""Frames without a new doubt after which all doubts are dropped."""
 
 
 class Clock:
@@ -76,24 +76,21 @@ class Clock:
         self._floor = 0.0
         self._lowest = inf
         self.ahead = False
-        """The timeline is being held back: `advance` must be asked about each frame."""
         self.held_back = 0
-        """What `advance` took off."""
         self.restarted = True
-        """The next timestamp has nothing to do with the last one."""
 
     def rescale(self, units: int) -> None:
-        """The stream goes on with so many units per ms."""
+        """The stream continues with so many RTP units per ms."""
         self._floor *= units / self._units
         self._lowest = inf
         self._units = units
         self.restarted = True
 
     def advance(self, step: int, length: int, missing: int, late: float, frames: int) -> int:
-        """How far the `frames`th frame is from the one before, which was `length` long, with `missing` between them.
+        """Distance of the `frames`th frame from the one before, which was `length` long, with `missing` between them.
 
-        `step` says its timestamp; `late` is how much later it came than it would be on the timeline if nothing but
-        those missing were between them. Sets `held_back`.
+        `step`: the distance of their timestamps; `late`: how much later it came than without a pause. Sets
+        `held_back`.
         """
         expected = length * (missing + 1)
         self.held_back = 0
@@ -109,7 +106,7 @@ class Clock:
         plausible = 8 * abs(claim) <= expected  # durations need not be whole units, nor do senders round alike
         early = UNHEARD_MS * self._units if plausible else (expected - length) / 2
         if missing and late < -early:
-            # Only the sequence has skipped: of the time of those missing the arrival knows nothing.
+            # Only the sequence has skipped; the arrival shows no time for the missing packets.
             late += expected - length
             claim += expected - length
             expected, plausible = length, False
@@ -122,7 +119,7 @@ class Clock:
         self._floor, self._lowest, self.ahead = 0.0, inf, False
 
     def _pause(self, claim: int, late: float, frames: int) -> int:
-        """What of a claimed pause is believed; where nothing is, the one that the arrival shows."""
+        """The accepted part of a claimed pause, or the pause that the arrival shows."""
         self._disputed = frames
         short = claim < SHORT_MS * self._units
         confirmed = 0 < claim <= 2 * late <= 4 * claim
@@ -133,7 +130,7 @@ class Clock:
         return round(late) if late > GAP_MS * self._units else 0
 
     def _hold_back(self, length: int) -> None:
-        """Take something off, if the timeline is ahead of the arrivals."""
+        """Shorten the step if the timeline is ahead of the arrivals."""
         if self._floor >= 0 or not (self.ahead or self._doubts >= WARY):
             self.ahead = False
             return
@@ -143,8 +140,8 @@ class Clock:
         self.ahead = self.ahead and self.held_back == most
 
     def follow(self, least: float, frames: int, length: int) -> int:
-        """After each `WINDOW`: how much the timeline is to be moved. `least`: how late the fastest packet of it was
-        (negative: early); `length`: of the last frame."""
+        """After each `WINDOW`: how far to move the timeline. `least`: lateness of its fastest packet (negative: early);
+        `length`: of the last frame."""
         self._lowest = min(self._lowest, least)
         move = 0
         if least > LATER_MS * self._units:
@@ -156,10 +153,10 @@ class Clock:
                 move = round(max(-step, min(step, self._lowest)))
             self._lowest = inf
         self._floor = least - move
-        # What is being held back is so to the end.
+        # Once held back, until the difference is gone.
         self.ahead = self._floor < -(SLACK_MS if self.ahead else AHEAD_MS) * self._units
         return move
 
     def rejoin(self) -> None:
-        """The timeline was set to an arrival."""
+        """The timeline was anchored to an arrival."""
         self._floor, self._lowest, self.ahead = 0.0, inf, False

@@ -5,17 +5,17 @@ a gap is held until the gap fills or the window, counted from the first packet h
 and the next packet delivered says how many are missing before it. A packet of another SSRC, one so far off that it
 cannot be reordering, or one whose timestamp says that it is not what its number says (`anew`), starts nothing by
 itself: it waits until a neighbour confirms it (the probation of RFC 3550 appendix A.1), and then the sequence restarts
-there, with all that waited. It must be confirmed before the old sequence goes on, so two sources at once do not take
-turns.
+there, with all that waited. It must be confirmed before the old sequence continues, so two simultaneous sources do not
+alternate.
 
-A sender that begins anew a little before where it was, its timestamps too, looks like one whose packets come twice. It
-is taken for that until `REPEATED` in a row have come twice, and the old sequence has not gone on.
+A sender that restarts a little before its last sequence number and timestamp looks like one whose packets are
+duplicated. It is taken for that until `REPEATED` duplicates have come in a row and the old sequence has not continued.
 
-The window adapts to how late packets have been that did not come in their turn, and so is no longer than the network
-needs: where packets are lost but never overtaken, what comes after a lost one hardly waits. It starts at its maximum,
-and shrinks only after `HISTORY` gaps; a packet that comes too late widens it at once.
+The window adapts to the lateness of packets that came out of order, so it is no longer than the network needs: where
+packets are lost but never reordered, packets after a gap hardly wait. It starts at its maximum and shrinks only after
+`HISTORY` gaps; a packet that comes too late widens it at once.
 
-Times are seconds of the caller's clock; an item is whatever the caller wants back in order.
+Times are seconds of the caller's clock; an item is any object that the caller wants back in order.
 """
 
 from typing import Any, NamedTuple
@@ -29,13 +29,13 @@ MAX_MISORDER = 100
 """Packets: a larger step backward is a restart, not reordering (RFC 3550 appendix A.1)."""
 
 HELD_LIMIT = 128
-"""Packets held at once: 60 ms of 20 ms packets are three; this only bounds what a flood can take."""
+"""Packets held at once: 60 ms of 20 ms packets are three; this bounds a flood."""
 
 ON_TRIAL = 16
 """Packets that wait to be confirmed, at most; of more the oldest are dropped. They are no further apart than this."""
 
 REPEATED = 12
-"""Packets in a row that were delivered already: 240 ms, more than two ways through a network differ by."""
+"""Duplicates in a row: 240 ms, more than the delay of two paths through a network differs by."""
 
 HISTORY = 50
 """Gaps whose lateness is remembered."""
@@ -44,35 +44,35 @@ MARGIN = 1.5
 """Times the greatest remembered lateness: the window."""
 
 SHORTEST = Seconds(0.02)
-"""The least window, that of a network which only loses packets: about one packet's time."""
+"""The shortest window, for a network that only loses packets: about one packet time."""
 
 
 class Released(NamedTuple):
-    """One packet, in its turn."""
+    """One packet, in order."""
 
     item: Any
     missing: int
     """Packets before it that were given up."""
     restart: bool
-    """First of a new sequence: nothing is known of what was before it."""
+    """First of a new sequence: losses before it are not known."""
 
 
 class _Trial:
-    """Packets that may be the beginning of another sequence."""
+    """Packets that may begin another sequence."""
 
     __slots__ = ("after", "enough", "items", "ssrc")
 
     def __init__(self, ssrc: Ssrc, after: int, enough: int) -> None:
         self.ssrc = ssrc
         self.after = after
-        """The next in the old sequence: nothing of that may come meanwhile."""
+        """The next packet of the old sequence, which must not come meanwhile."""
         self.enough = enough
         """Packets in a row that confirm each other."""
         self.items: dict[int, Any] = {}
         """By sequence number."""
 
     def takes(self, sequence: int, ssrc: Ssrc, after: int, enough: int) -> bool:
-        """Whether a packet may be of the same beginning."""
+        """Whether a packet may belong to the same beginning."""
         if ssrc != self.ssrc or after != self.after or enough != self.enough:
             return False
         return abs(signed(sequence - next(iter(self.items)))) < ON_TRIAL
@@ -88,7 +88,7 @@ class _Trial:
 
 
 def signed(difference: int) -> int:
-    """Of two sequence numbers, the nearer way around."""
+    """The difference of two sequence numbers, modulo 2**16, nearest to zero."""
     return ((difference + 0x8000) & 0xFFFF) - 0x8000
 
 
@@ -169,12 +169,12 @@ class JitterBuffer:
         return True
 
     def step(self, sequence: int, ssrc: int) -> int | None:
-        """How far beyond the next in order a packet is; None when it is of another sequence, or none has begun."""
+        """Distance of a packet from the next in order; None when it is of another sequence, or none has begun."""
         step = signed(sequence - self._expected)
         return step if self._expected >= 0 and ssrc == self.ssrc and -MAX_MISORDER <= step < MAX_DROPOUT else None
 
     def push(self, sequence: int, ssrc: Ssrc, item: Any, now: Seconds, *, anew: bool = False) -> list[Released]:
-        """Take a packet; return what may go on, in order. `anew`: it cannot be what its sequence number says."""
+        """Take a packet; return what is in order now. `anew`: its timestamp contradicts its sequence number."""
         if self._expected < 0:
             return self._start(ssrc, sequence, item)
         step = self.step(sequence, ssrc)
@@ -192,7 +192,7 @@ class JitterBuffer:
         return self.expire(now)
 
     def expire(self, now: Seconds) -> list[Released]:
-        """Give up the gaps whose time is over; return what stood behind them."""
+        """Give up the gaps that timed out; return the packets after them."""
         released: list[Released] = []
         while (deadline := self.deadline) is not None and deadline <= now:
             released += self._give_up()
@@ -225,7 +225,7 @@ class JitterBuffer:
         return released
 
     def _past(self, position: int, now: Seconds) -> bool:
-        """A packet from before the next one: given up already, or delivered already, which is told."""
+        """Count a packet from before the next one, which was given up, or delivered (True)."""
         missed_at = self._given_up.pop(position, None)
         if missed_at is None:
             self.duplicate += 1
@@ -255,7 +255,7 @@ class JitterBuffer:
         first = min(self._held)
         missing = first - self._next
         self.lost += missing
-        # What is further back than MAX_MISORDER is never asked for again.
+        # Numbers further back than MAX_MISORDER are not looked up again.
         self._given_up = {p: since for p, since in self._given_up.items() if p >= first - MAX_MISORDER}
         self._given_up.update(dict.fromkeys(range(max(self._next, first - MAX_MISORDER), first), self._oldest()))
         self._learn(0.0)

@@ -1,8 +1,8 @@
 """RTP packets (RFC 3550 section 5.1): bytes to fields and back.
 
 The fixed header is twelve bytes; contributing sources, an extension and padding may follow it and are skipped here,
-with every length checked against the datagram. Nothing raises: a datagram that is not RTP is None. The packet path
-reads the fixed header by `speedups.unpack_rtp` and comes here only for what is not plain.
+with every length checked against the datagram. Nothing raises: a datagram that is not RTP gives None. The fast path
+reads the fixed header by `speedups.unpack_rtp` and uses this file only for headers with more.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ MARKER = 0x80
 SEQUENCE_MASK = 0xFFFF
 TIME_MASK = 0xFFFFFFFF
 FIRST_SEQUENCE_MASK = 0x7FFF
-"""The first sequence number is in the lower half, so that a receiver of SRTP that misses the first packets can tell a
-wrap from a start (RFC 3711 section 3.3.1)."""
+"""The first sequence number is in the lower half, so that an SRTP receiver that misses the first packets does not
+take a wrap for a start (RFC 3711 section 3.3.1)."""
 _EXTENSION = Struct("!HH")
 
 
@@ -75,9 +75,9 @@ def build(packet: RtpPacket) -> bytes:
 
 
 def keeps_alive(datagram: bytes, shortest: int = HEADER_LENGTH) -> bool:
-    """Whether a datagram that is neither RTP nor RTCP is no mistake either, but keeps a NAT open (RFC 6263 section 4):
-    shorter than the `shortest` packet of the protocol, blank, of RTP's version 0, or STUN. Other first bytes are other
-    protocols' (RFC 7983), such as DTLS and ZRTP, and whoever speaks them waits for an answer."""
+    """Whether a datagram that is neither RTP nor RTCP is a keep-alive for a NAT (RFC 6263 section 4): shorter than the
+    `shortest` packet of the protocol, blank, of RTP version 0, or STUN. Other first bytes belong to protocols that
+    expect an answer, such as DTLS and ZRTP (RFC 7983)."""
     return len(datagram) < shortest or datagram[0] < 4 or not datagram.strip()
 
 

@@ -1,7 +1,7 @@
-"""Which UDP ports are free: even ones for RTP, the odd one above each for RTCP (RFC 3550 section 11).
+"""Free UDP ports: even ones for RTP, the next odd one for RTCP (RFC 3550 section 11).
 
-A port that a call gave back rests before it is used again, so that late packets of that call do not reach the next.
-The longest unused goes first.
+A released port rests before it is used again, so that late packets of a call do not reach the next one. The port that
+has been unused for longest is taken first.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from trunkline.ids import Seconds
 
 
 class NoPorts(TrunklineError):
-    """No RTP port can be had: all are taken or rest, or the machine refuses them."""
+    """No RTP port is available: all are in use or rest, or binding failed."""
 
 
 class PortPool:
@@ -35,5 +35,5 @@ class PortPool:
         self._resting.append((now + self._rest, port))
 
     def __len__(self) -> int:
-        """Ports that are not in use, the resting ones included."""
+        """Ports not in use, resting ones included."""
         return len(self._free) + len(self._resting)

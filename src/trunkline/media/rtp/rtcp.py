@@ -1,8 +1,8 @@
-"""RTCP (RFC 3550 section 6): reports to bytes and back, and what they come to.
+"""RTCP (RFC 3550 section 6): reports to bytes and back, and their accounting.
 
 A datagram is a compound of packets, each with its own length in 32-bit words; the first should be a report, and need
 not be (RFC 5506). Parsing checks every length and count and raises `RtcpError` for what does not add up; packet types
-that we do not use are skipped, and so are reports of nothing.
+that we do not use are skipped, and so are empty reports.
 `Reception` keeps the receiver's side of the accounting: loss per interval (appendix A.3), jitter (A.8) and, from the
 peer's reports about us, its loss and the round trip (section 6.4.1).
 """
@@ -35,7 +35,7 @@ class RtcpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReportBlock:
-    """What one receiver says of one source (section 6.4.1)."""
+    """A receiver's report on one source (section 6.4.1)."""
 
     ssrc: Ssrc
     fraction_lost: int
@@ -90,7 +90,7 @@ def parse(datagram: bytes) -> list[Report | Bye]:
     while offset < len(datagram):
         kind, count, body, end = _packet_at(datagram, offset)
         if not is_rtcp(kind):
-            raise RtcpError("not of a type of RTCP's")
+            raise RtcpError("not an RTCP packet type")
         offset = end
         if kind in (SENDER_REPORT, RECEIVER_REPORT) and (body or count):
             found.append(_report(body, count, sender=kind == SENDER_REPORT))
@@ -178,12 +178,12 @@ def ntp_time(unix: float) -> int:
 
 
 def middle(ntp: int) -> int:
-    """The middle 32 bits of an NTP time: what `last_sr` holds, in 1/65536 s."""
+    """The middle 32 bits of an NTP time, as in `last_sr`, in 1/65536 s."""
     return ntp >> 16 & 0xFFFFFFFF
 
 
 class Reception:
-    """Our half of the RTCP of one leg: reports on the peer's stream to be sent, the peer's reports on ours taken in.
+    """RTCP accounting of one leg: our reports on the peer's stream, and the peer's reports on ours.
 
     `now` is the monotonic clock; adding `wall` to it gives Unix time, which sender reports carry.
     """
@@ -217,16 +217,16 @@ class Reception:
         self.received = 0
         self.malformed = self.keepalives = 0
         self.peer_lost = 0
-        """Our packets that the peer misses, in all."""
+        """Cumulative loss of our packets at the peer."""
         self.peer_expected = 0
-        """Of how many; 0 = not known."""
+        """Packets of ours that the peer expected; 0 = not known."""
         self.peer_jitter = 0
         """RTP timestamp units."""
         self.round_trip: Seconds | None = None
         """None until the peer has reported on a report of ours."""
 
     def restart(self) -> None:
-        """The peer's stream has another SSRC or began anew: its counts start from zero."""
+        """The peer's stream has restarted or has another SSRC: its counts start from zero."""
         self._expected_before = 0
         self._received_before = 0
         self._last_sr = 0
@@ -275,5 +275,5 @@ class Reception:
             self.peer_jitter = block.jitter
             if block.last_sr:
                 units = (middle(ntp_time(now + self._wall)) - block.last_sr - block.delay_since_sr) & 0xFFFFFFFF
-                # A peer that is off by some ticks makes this a little negative; that is a round trip of nothing.
+                # Clock granularity can make this slightly negative: a round trip of zero.
                 self.round_trip = Seconds(0.0 if units >= 0x80000000 else units / 65536)

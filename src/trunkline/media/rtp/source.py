@@ -1,23 +1,23 @@
-"""Where the peer's RTP comes from, and so where ours goes: symmetric RTP (RFC 4961). Pure.
+"""The source of the peer's RTP and destination of ours: symmetric RTP (RFC 4961) with latching (RFC 7362). Pure.
 
-The signalled address may be wrong behind a NAT, so the source of valid packets is learned and answered. Who speaks may
-also be a unexpected_source, or the party that the call has just been taken from. Hence:
+The signalled address may be wrong behind a NAT, so the source of valid packets is learned and answered. A packet may
+also come from an attacker, or from the party that the call was transferred from. Hence:
 
-* The signalled address itself is trusted at once.
-* Any other source is on trial for `GRACE`, the former one after the address has changed for `REST`. Its packets are
-  kept, neither learned nor forwarded; if nobody better speaks meanwhile it is accepted, and they are delivered. Better
-  are the signalled address, a stream that goes on, the host that was known or named, in this order.
-* Where nobody better can come there is no trial: nothing was signalled, or what was is private (RFC 1918) and the
-  packet comes from the Internet, so that who was named cannot be who speaks.
-* Before the answer nothing can be judged: packets are kept as they came, and judged once it is there. After one that a
-  provisional response brings another's may follow, so meanwhile nobody is latched, and the packets of others are kept.
-* Once a source is latched nobody takes over but by signalling. Whatever was signalled, a hold, a resume or the same as
-  before, opens learning again for `REOPENED`: who is heard stays the peer for as long as it speaks, and after `GRACE`
-  of silence another may follow it.
-* Without signalling another source follows a latched one only when that has been silent for `TAKEOVER`, and then only
-  the signalled address, or one that goes on with the very same stream, unless `strict` forbids it.
+* The signalled address is trusted at once.
+* Any other source is on trial for `GRACE`; the former source, after the signalled address changed, for `REST`. Its
+  packets are kept, not delivered. If no better source sends meanwhile, it is accepted and they are delivered. Better
+  are the signalled address, a stream that continues, and a known or signalled host, in this order.
+* There is no trial where no better source can exist: no address was signalled, or a private one (RFC 1918) while the
+  packet comes from a public address.
+* Before the answer packets are kept as they came, and examined once it is there. After an answer in a provisional
+  response another fork's answer may follow, so no source is latched, and the packets of other sources are kept.
+* A latched source is followed by another only after signalling. Any signalling (a hold, a resume, a refresh) opens
+  learning again for `REOPENED`: the source that sends stays the peer as long as it sends, and after `GRACE` of silence
+  another may follow it.
+* Without signalling another source follows a latched one only after `TAKEOVER` of silence, and then only the signalled
+  address, or a source that continues the same stream unless `strict` forbids it.
 
-An unspecified address (`0.0.0.0`, port 0) is no address: the old way to say hold (RFC 2543), or not known yet.
+An unspecified address (`0.0.0.0`, port 0) is no address: a hold (RFC 2543), or not known yet.
 """
 
 from collections import deque
@@ -29,27 +29,27 @@ from trunkline.ids import Seconds
 from trunkline.sdp.values import Endpoint
 
 Address = tuple[str, int]
-"""Host and port as the socket layer gives and takes them."""
+"""Host and port as `socket` has them."""
 
 GRACE = Seconds(0.5)
 REST = Seconds(1.0)
-"""No more than is kept, so that nothing is lost where it was the peer after all."""
+"""Not longer than packets are kept, so that none is lost if the former source is the peer."""
 REOPENED = Seconds(2.0)
 TAKEOVER = Seconds(2.0)
 
 CANDIDATES = 2
-"""Sources on trial at once; the packets of others are refused."""
+"""Sources on trial at once; packets of further ones are refused."""
 KEPT = Seconds(1.0)
-"""Of packets of one source, the last."""
+"""How long packets of a source on trial are kept."""
 KEPT_PACKETS = 150
-"""At most, whatever their length: those of 10 ms, the shortest there are, of a second before an answer and a trial."""
+"""Most packets kept of a source: 10 ms packets of one second before an answer and a trial."""
 
 Kept = tuple[Seconds, bytes]
 """A packet and its arrival."""
 
 
 class SourceDecision(Enum):
-    """What is to become of a packet."""
+    """The decision on a packet."""
 
     TAKE = auto()
     KEEP = auto()
@@ -59,7 +59,7 @@ class SourceDecision(Enum):
 
 
 def address_of(endpoint: Endpoint) -> Address | None:
-    """A signalled address to send to; None when it is unspecified or no literal address."""
+    """A signalled address as a destination; None when it is unspecified or not a literal address."""
     try:
         host = ip_address(endpoint.host)
     except ValueError:
@@ -70,7 +70,7 @@ def address_of(endpoint: Endpoint) -> Address | None:
 
 
 def trim(kept: deque[Kept], oldest: float) -> int:
-    """Drop what is older than that, or too much; how many packets these were."""
+    """Drop packets older than `oldest`, or above `KEPT_PACKETS`; return how many."""
     before = len(kept)
     while kept and (kept[0][0] < oldest or len(kept) > KEPT_PACKETS):
         kept.popleft()
@@ -84,14 +84,14 @@ class _Candidate:
 
     def __init__(self, rank: int, due: Seconds) -> None:
         self.rank = rank
-        """Who is better; 0 is best."""
+        """0 is best."""
         self.due = due
-        """When the trial is over."""
+        """When the trial ends."""
         self.kept: deque[Kept] = deque()
 
 
 class Source:
-    """One leg's peer. `strict`: see above."""
+    """The source of one leg's peer. `strict`: the setting `media.strict_source`."""
 
     __slots__ = (
         "_candidates",
@@ -116,36 +116,36 @@ class Source:
         self._strict = strict
         self.signalled = address_of(signalled)
         self.awaiting = signalled.port == 0
-        """There is no answer yet."""
+        """No answer has come yet."""
         self.learned: Address | None = None
         self.latched = False
         self._early = False
-        """There is an answer, and what came before it is still to be judged."""
+        """An answer has come, and packets from before it are still to be examined."""
         self._final = True
-        """No other answer may follow."""
+        """No answer of another fork may follow."""
         self._opened = Seconds(-inf)
         self._reopened = False
-        """Signalling has opened learning again: another may follow who is learned."""
+        """Signalling has opened learning again: another source may follow the learned one."""
         self._latches_at = Seconds(-inf)
         self._former: tuple[Address, Address | None] | None = None
-        """Whom the peer followed: learned, and signalled then."""
+        """The former source, and the address that was signalled then."""
         self._candidates: dict[Address, _Candidate] = {}
         self.dropped = 0
-        """Packets that were kept and then given up: too much, or the call ended first."""
+        """Packets that were kept and then dropped: too many or too old, or the call ended first."""
         self.refused = 0
-        """Packets from others than the peer."""
+        """Packets from other sources than the peer."""
         self.unexpected_source: Address | None = None
-        """The last of these."""
+        """The last of these sources."""
         self.unexpected_at = Seconds(0.0)
 
     @property
     def destination(self) -> Address | None:
-        """Where our packets go; None while nothing is known."""
+        """Destination of our packets; None while no address is known."""
         return self.learned or self.signalled
 
     def signal(self, endpoint: Endpoint, now: Seconds, *, early: bool = False) -> bool:
-        """The peer signalled this address, in a provisional response if `early`; True when it is a new one, so that
-        nobody is learned any more."""
+        """The peer signalled this address, in a provisional response if `early`; True when it is a new one, so that no
+        source is learned any more."""
         if self.awaiting and endpoint.port:
             self.awaiting, self._early = False, True
         address = address_of(endpoint)
@@ -158,7 +158,7 @@ class Source:
         before, self.signalled = self.signalled, address
         if self.learned is None:
             if self._former is not None and self._former[1] == address:
-                self.learned, self._former = self._former[0], None  # taken back
+                self.learned, self._former = self._former[0], None  # the change was cancelled
                 self._reopen(now)
             return False
         if self.learned == address:
@@ -180,11 +180,11 @@ class Source:
     # ------------------------------------------------------------------ packets
 
     def keep_early(self, address: Address, datagram: bytes, now: Seconds) -> None:
-        """A datagram from before the answer."""
+        """Keep a datagram from before the answer."""
         self._keep(address, datagram, now, 0)
 
     def take_early(self) -> list[tuple[Seconds, Address, bytes]]:
-        """These, in order of arrival, to be judged by `admit`, once there is an answer."""
+        """Datagrams from before the answer, in order of arrival, for `admit`; none until the answer has come."""
         if not self._early:
             return []
         self._early = False
@@ -201,8 +201,8 @@ class Source:
     def admit(
         self, address: Address, packet: bytes, now: Seconds, heard: Seconds | None, *, continues: bool = False
     ) -> SourceDecision:
-        """What becomes of a valid packet from `address`; learns. `heard`: when the peer was heard last; `continues`:
-        the packet goes on with its stream. When `learned` is another afterwards, `accepted` has what was kept."""
+        """Decide on a valid packet from `address`; may learn. `heard`: arrival of the peer's last packet; `continues`:
+        the packet continues its stream. If `learned` has changed afterwards, `accepted` returns what was kept."""
         silence = inf if heard is None else now - heard
         if address == self.learned:
             if self._final and (self.latched or now >= self._latches_at):
@@ -219,14 +219,14 @@ class Source:
             if silence >= TAKEOVER:
                 self._learn(address)
                 return SourceDecision.TAKE
-        elif self.learned is None and self._nobody_better_than(address):
+        elif self.learned is None and self._is_best_possible(address):
             self._learn(address)
             self._latches_at = max(self._latches_at, Seconds(now + GRACE))
             return SourceDecision.TAKE
         return self._keep(address, packet, now, self._rank(address, continues))
 
     def decide(self, now: Seconds, heard: Seconds | None) -> bool:
-        """Accept the best source on trial if the time has come; True when it has."""
+        """Accept the best source on trial if its trial is over; True if one was accepted."""
         if self.due(heard) > now:
             return False
         self._learn(self._best()[0])
@@ -234,7 +234,7 @@ class Source:
         return True
 
     def due(self, heard: Seconds | None) -> Seconds:
-        """When `decide` may have something to accept; infinite while there is nothing on trial."""
+        """When `decide` may accept a source; infinite while none is on trial."""
         if not self._candidates or self.awaiting or self._early:
             return Seconds(inf)
         due = self._best()[1].due
@@ -243,22 +243,22 @@ class Source:
         return max(due, Seconds(heard + GRACE)) if self._reopened and self._final else Seconds(inf)
 
     def accepted(self) -> deque[Kept]:
-        """What was kept of the learned source, in order; what was kept of the others is refused."""
+        """Packets kept of the learned source, in order; those of other sources are refused."""
         mine = self._candidates.pop(self.learned, None) if self.learned else None
         self._refuse_candidates()
         return mine.kept if mine else deque()
 
     def may_be(self, host: str) -> bool:
-        """Whether the peer may turn out to be at this host."""
+        """Whether this host may prove to be the peer's."""
         return self.awaiting or any(host == address[0] for address in self._candidates)
 
     def refuse(self, address: Address, now: Seconds, count: int = 1) -> None:
-        """Count packets from somebody else."""
+        """Count packets of another source."""
         self.refused += count
         self.unexpected_source, self.unexpected_at = address, now
 
     def close(self) -> None:
-        """The call is over: what is still kept is dropped."""
+        """The call has ended: drop what is kept."""
         self.dropped += sum(len(candidate.kept) for candidate in self._candidates.values())
         self._candidates.clear()
 
@@ -279,7 +279,7 @@ class Source:
                 self.refuse(address, candidate.kept[-1][0], len(candidate.kept))
         self._candidates.clear()
 
-    def _nobody_better_than(self, address: Address) -> bool:
+    def _is_best_possible(self, address: Address) -> bool:
         if self._former is not None and self._former[0] == address:
             return False
         if self.signalled is None:
@@ -306,13 +306,13 @@ class Source:
             candidate = _Candidate(rank, Seconds(max(now, self._opened) + trial))
             self._candidates[address] = candidate
         candidate.kept.append((now, packet))
-        # A trial that follows an answer is bounded itself, so nothing that was kept when it began is lost by it.
+        # A trial after an answer is bounded, so packets kept when it began stay.
         since = now if self.awaiting or self.learned else self._opened
         self.dropped += trim(candidate.kept, since - KEPT)
         return SourceDecision.KEEP
 
     def _make_room(self, now: Seconds) -> bool:
-        """Forget a source of which nothing has come for longer than is kept."""
+        """Drop a source that has been silent for longer than packets are kept."""
         for address, candidate in self._candidates.items():
             if candidate.kept[-1][0] < now - KEPT:
                 self.refuse(address, candidate.kept[-1][0], len(candidate.kept))
