@@ -70,7 +70,7 @@ def test_nothing_is_read_beyond_a_datagram() -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize(("directory", "reason"), [("src", "jitter was changed"), ("vendor", "")])
+@pytest.mark.parametrize(("directory", "reason"), [("src", "jitter is newer"), ("vendor", "")])
 def test_edited_code_runs_as_python_installed_code_beside_setup_py_does_not(
     tmp_path: Path, directory: str, reason: str
 ) -> None:
