@@ -136,8 +136,8 @@ def test_a_press_goes_on_when_the_audio_begins_anew(make_leg: MakeLeg, tap: "Rec
     leg = make_leg()
     leg.attach(tap)
     feed(leg, [rtp(0), rtp(1), rtp(2, b"\x05\x0a\x00\xa0", kind=101, timestamp=320)])
-    anew = [rtp(500 + n, ssrc=8, timestamp=9_000_000 + n * 160) for n in range(4)]
-    feed(leg, [*anew, rtp(504, b"\x05\x8a\x03\xc0", kind=101, timestamp=320, ssrc=8)], start=T0 + 1.06)
+    restarted = [rtp(500 + n, ssrc=8, timestamp=9_000_000 + n * 160) for n in range(4)]
+    feed(leg, [*restarted, rtp(504, b"\x05\x8a\x03\xc0", kind=101, timestamp=320, ssrc=8)], start=T0 + 1.06)
     leg.inbound.close()
     assert tap.digits == "5"
 

@@ -176,7 +176,7 @@ def test_hold_and_resume_keep_the_keys_and_their_count(
     leg.receive(peer.sends.protect(rtp(1)), NOW)
     assert opens(peer.hears, leg.next_packet())
     leg.receive(session(S80, THEIRS, inbound=False).protect(rtp(0)), NOW)
-    assert leg.report(NOW).srtp_replayed == 1, "the window did not start anew"
+    assert leg.report(NOW).srtp_replayed == 1, "the replay window was not reset"
     assert len(tap.heard) == 2
 
 
@@ -218,7 +218,7 @@ def test_a_change_that_is_cancelled_leaves_the_former_key_and_its_count(
     leg.receive(peer.sends.protect(rtp(2)), NOW)
     leg.receive(session(S80, THEIRS, inbound=False).protect(rtp(0)), NOW)
     told = leg.report(NOW)
-    assert (told.frames_in, told.srtp_auth_failed, told.srtp_replayed) == (3, 0, 1), "the window did not start anew"
+    assert (told.frames_in, told.srtp_auth_failed, told.srtp_replayed) == (3, 0, 1), "the replay window was not reset"
     after = parse(peer.hears.unprotect(leg.next_packet() or b""))
     assert before is not None
     assert after is not None

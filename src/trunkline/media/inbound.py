@@ -256,8 +256,8 @@ class Inbound:
         if is_event and (step is None or step < 0):
             self._event(arrival)  # presses are distinguished without order
         if step is not None or not is_event:
-            anew = step is not None and self._is_anew(step, arrival, silence)
-            self._deliver(self.jitter.push(sequence, Ssrc(ssrc), arrival, now, anew=anew))
+            restarted = step is not None and self._has_restarted(step, arrival, silence)
+            self._deliver(self.jitter.push(sequence, Ssrc(ssrc), arrival, now, restarted=restarted))
         if self.jitter.deadline is not None or self._dtmf.deadline is not None:
             self._waiting.add(self._leg)
 
@@ -268,7 +268,7 @@ class Inbound:
         else:
             self.malformed += 1
 
-    def _is_anew(self, step: int, arrival: _Arrival, silence: float) -> bool:
+    def _has_restarted(self, step: int, arrival: _Arrival, silence: float) -> bool:
         """Whether a packet `step` beyond the next in order, after so many seconds, shows that the peer's sequence has
         restarted with the same SSRC. Late and duplicate packets have no timestamp ahead; a loss shows in both the RTP
         clock and the arrival, a short one in one of them."""

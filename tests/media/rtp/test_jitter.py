@@ -25,11 +25,11 @@ class Feed:
             if restart:
                 self.restarts.append(item)
 
-    def packet(self, n: int, now: float = 0.0, ssrc: Ssrc = PEER, *, anew: bool = False) -> None:
+    def packet(self, n: int, now: float = 0.0, ssrc: Ssrc = PEER, *, restarted: bool = False) -> None:
         if self.buffer.accepts(n & 0xFFFF, ssrc):
             self.out.append((n, 0))
         else:
-            self.take(self.buffer.push(n & 0xFFFF, ssrc, n, Seconds(now), anew=anew))
+            self.take(self.buffer.push(n & 0xFFFF, ssrc, n, Seconds(now), restarted=restarted))
 
     def reception(self) -> tuple[int, int, int]:
         """What RTCP reports: the extended highest number, how many should have come since the start, and how many
@@ -179,13 +179,13 @@ def test_a_sequence_that_begins_anew_a_little_further_back_loses_nothing(back: i
     feed = Feed()
     for n in range(1000, 1100):
         feed.packet(n)
-    anew = [1100 - back + n for n in range(50)]
-    for n in anew:
-        feed.packet(n, anew=feed.numbers[-1] != n - 1)
-    assert feed.numbers == [*range(1000, 1100), *anew]
-    assert feed.restarts == [1000, anew[0]]
+    restarted = [1100 - back + n for n in range(50)]
+    for n in restarted:
+        feed.packet(n, restarted=feed.numbers[-1] != n - 1)
+    assert feed.numbers == [*range(1000, 1100), *restarted]
+    assert feed.restarts == [1000, restarted[0]]
     assert (feed.buffer.duplicate, feed.buffer.late, feed.buffer.lost, feed.buffer.stray) == (0, 0, 0, 0)
-    assert feed.reception() == (anew[-1], 50, 50)
+    assert feed.reception() == (restarted[-1], 50, 50)
 
 
 def test_one_that_does_so_with_its_timestamps_is_believed_after_some_packets_and_loses_nothing_either() -> None:

@@ -206,7 +206,7 @@ DEVICES = {
     "a clock that stands still, one packet": Device(clock=0, updates=1, ends=0, marked=False, pause=0.3),
     "a clock that stands still, nothing but ends": Device(clock=0, updates=0, pause=0.15),
     "a clock that stands still, nothing but ends, no marker": Device(clock=0, updates=0, marked=False, pause=0.3),
-    "a clock that starts anew with each press and then grows": Device(clock=0, step=PACKET),
+    "a clock that starts again with each press and then grows": Device(clock=0, step=PACKET),
     "a clock that runs backwards": Device(clock=-1),
     "a clock that is twice too fast": Device(clock=2, step=2 * PACKET),
     "a clock that is twice too slow": Device(clock=0.5),

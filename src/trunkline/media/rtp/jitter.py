@@ -3,7 +3,7 @@
 A packet that is the next in sequence goes straight through (`accepts`). Anything else comes to `push`: a packet beyond
 a gap is held until the gap fills or the window, counted from the first packet held, is over; then the gap is given up
 and the next packet delivered says how many are missing before it. A packet of another SSRC, one so far off that it
-cannot be reordering, or one whose timestamp says that it is not what its number says (`anew`), starts nothing by
+cannot be reordering, or one whose timestamp says that it is not what its number says (`restarted`), starts nothing by
 itself: it waits until a neighbour confirms it (the probation of RFC 3550 appendix A.1), and then the sequence restarts
 there, with all that waited. It must be confirmed before the old sequence continues, so two simultaneous sources do not
 alternate.
@@ -173,12 +173,12 @@ class JitterBuffer:
         step = signed(sequence - self._expected)
         return step if self._expected >= 0 and ssrc == self.ssrc and -MAX_MISORDER <= step < MAX_DROPOUT else None
 
-    def push(self, sequence: int, ssrc: Ssrc, item: Any, now: Seconds, *, anew: bool = False) -> list[Released]:
-        """Take a packet; return what is in order now. `anew`: its timestamp contradicts its sequence number."""
+    def push(self, sequence: int, ssrc: Ssrc, item: Any, now: Seconds, *, restarted: bool = False) -> list[Released]:
+        """Take a packet; return what is in order now. `restarted`: its timestamp contradicts its sequence number."""
         if self._expected < 0:
             return self._start(ssrc, sequence, item)
         step = self.step(sequence, ssrc)
-        if step is None or anew:
+        if step is None or restarted:
             return self._probation(ssrc, sequence, item, now, 2) + self.expire(now)
         self._surplus += 1
         position = self._next + step
