@@ -157,12 +157,9 @@ async def test_callbacks_wait_in_order_until_settled(open_store: Opener, make: A
     other = callback_row(replace(make.callback("c4", host="http://b:80"), position=store.next_position()))
     await store.write([], [], [*rows, other])
     again = make.at(60)
-    await store.record_results(
-        [
-            CallbackResult("c1", "delivered", 1, 200, None, None, make.noon),
-            CallbackResult("c2", "pending", 2, 500, "HTTP status 500", again, None),
-        ]
-    )
+    store.note_result(CallbackResult("c1", "delivered", 1, 200, None, None, make.noon))
+    store.note_result(CallbackResult("c2", "pending", 2, 500, "HTTP status 500", again, None))
+    await store.write_results()
     store = await open_store()
     assert sorted(await store.pending_hosts()) == ["http://a:80", "http://b:80"]
     pending = await store.pending_callbacks("http://a:80", after=0, limit=10)
@@ -174,20 +171,30 @@ async def test_callbacks_wait_in_order_until_settled(open_store: Opener, make: A
 async def test_storing_a_callback_twice_keeps_what_became_of_it(store: Store, make: Any) -> None:
     row = callback_row(replace(make.callback("c1"), position=1))
     await store.write([], [], [row])
-    await store.record_results([CallbackResult("c1", "delivered", 1, 200, None, None, make.noon)])
+    store.note_result(CallbackResult("c1", "delivered", 1, 200, None, None, make.noon))
+    await store.write_results()
     await store.write([], [], [row])
+    assert await store.pending_hosts() == []
+
+
+async def test_results_are_written_with_the_next_changes_and_stay_where_these_fail(store: Store, make: Any) -> None:
+    await store.write([], [], [callback_row(replace(make.callback("c1"), position=1))])
+    store.note_result(CallbackResult("c1", "delivered", 1, 200, None, None, make.noon))
+    with pytest.raises(STORE_ERRORS):
+        await store.write([call_row(make.call()) | {"status": None}], [], [])
+    assert store.has_results
+    assert await store.pending_hosts() == ["http://a:80"]
+    await save(store, make.call())
+    assert not store.has_results
     assert await store.pending_hosts() == []
 
 
 async def test_only_old_settled_callbacks_are_pruned(store: Store, make: Any) -> None:
     rows = [callback_row(replace(make.callback(f"c{n}"), position=n)) for n in (1, 2, 3)]
     await store.write([], [], rows)
-    await store.record_results(
-        [
-            CallbackResult("c1", "delivered", 1, 200, None, None, make.at(0)),
-            CallbackResult("c2", "failed", 6, None, "timeout", None, make.at(10)),
-        ]
-    )
+    store.note_result(CallbackResult("c1", "delivered", 1, 200, None, None, make.at(0)))
+    store.note_result(CallbackResult("c2", "failed", 6, None, "timeout", None, make.at(10)))
+    await store.write_results()
     assert await store.prune_callbacks(make.at(5)) == 1
     assert await store.prune_callbacks(make.noon + timedelta(days=99)) == 1
     assert [r.id for r in await store.pending_callbacks("http://a:80", after=0, limit=9)] == ["c3"]

@@ -98,6 +98,23 @@ async def test_a_post_is_signed_so_that_the_official_sdk_accepts_it(
     assert delivery.counters == {"tries": 1, "delivered": 1}
 
 
+async def test_what_became_of_a_callback_is_written_though_nothing_else_is(
+    start: Start, receiver: Any, callback: Any, keep: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = asyncio.Event()
+    write = store.write_results
+
+    async def watched() -> None:
+        await write()
+        written.set()
+
+    monkeypatch.setattr(store, "write_results", watched)
+    (await start()).deliver(await keep(callback(receiver.url)))
+    async with asyncio.timeout(30):
+        await written.wait()
+    assert rows(store) == {"id-1": ("delivered", 1, 200, None)}
+
+
 async def test_a_get_has_the_parameters_in_its_query_and_signs_an_empty_body(
     start: Start, receiver: Any, callback: Any, keep: Any, signer: Signer
 ) -> None:

@@ -66,6 +66,7 @@ class Store:
         self._writing = asyncio.Lock()
         self._reading = asyncio.Semaphore(READERS)
         self._accounts: dict[str, AccountSid] = {}
+        self._results: list[Row] = []
         self._position = 0
         self.newest_at_open = 0
         """Position of the newest callback that an earlier life of the server left."""
@@ -253,10 +254,19 @@ class Store:
         )
         return [records.callback_record(row) for row in await self._rows(query)]
 
-    async def record_results(self, results: Sequence[CallbackResult]) -> None:
-        """Store the results of tries."""
+    def note_result(self, result: CallbackResult) -> None:
+        """The result of a try, which is stored with the next changes of calls, or by `write_results`."""
+        self._results.append(records.result_row(result))
+
+    @property
+    def has_results(self) -> bool:
+        """Whether results wait to be stored."""
+        return bool(self._results)
+
+    async def write_results(self) -> None:
+        """Store the results that wait."""
         async with self._writing:
-            await self._commits.commit({"results": [records.result_row(result) for result in results]})
+            await self._commit({})
 
     async def prune_callbacks(self, before: datetime) -> int:
         """Delete callbacks that were delivered or given up before then; returns their number."""
@@ -286,7 +296,15 @@ class Store:
             "contacts": contacts,
         }
         async with self._writing:
-            await self._commits.commit({change: rows for change, rows in group.items() if rows})
+            await self._commit({change: rows for change, rows in group.items() if rows})
+
+    async def _commit(self, group: dict[Changes, Sequence[Row]]) -> None:
+        results = self._results.copy()
+        if results:
+            group["results"] = results
+        if group:
+            await self._commits.commit(group)
+        del self._results[: len(results)]
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:

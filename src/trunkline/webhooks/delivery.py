@@ -2,7 +2,8 @@
 
 One task asks the outbox what is due, starts a task per try, stores the results of earlier tries, and loads callbacks
 for which there was no room. At least once: a try whose result was not stored before a crash is repeated after it, with
-the same `webhook-id`.
+the same `webhook-id`. Results are stored with the next changes of calls, or after `RESULT_DELAY` by themselves: a
+transaction for each would be a third of all transactions.
 
 No redirection is followed: the signature and the form are meant for one URL.
 """
@@ -31,6 +32,9 @@ BODY_TIMEOUT = 1.0
 KEEP = timedelta(days=7)
 """How long settled callbacks are kept for looking up."""
 PRUNE_INTERVAL = 3600.0
+RESULT_DELAY = 0.1
+"""Seconds that results wait for changes of calls. Their number is bounded, since only callbacks in memory are tried,
+each a few times."""
 STORE_DELAY = 1.0
 """Seconds before the store is asked again after it failed."""
 
@@ -45,8 +49,8 @@ class Delivery:
         self._store = store
         self._signer = signer
         self._outbox = Outbox(settings)
-        self._results: list[CallbackResult] = []
-        """To be stored; bounded, since only callbacks in memory are tried, each a few times."""
+        self._results_at = 0.0
+        """When results are stored that no change of a call took along."""
         self._tries: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -81,8 +85,8 @@ class Delivery:
         for task in self._tries:
             task.cancel()
         await asyncio.gather(*self._tries, return_exceptions=True)
-        if self._results:
-            await self._with_store(self._write_down())
+        if self._store.has_results:
+            await self._with_store(self._store.write_results())
         await self._client.stop()
 
     @staticmethod
@@ -104,7 +108,8 @@ class Delivery:
             return True
         due = self._outbox.next_due()
         later = due is None or due > self._deadline
-        return later and not (self._outbox.in_flight or self._outbox.ready or self._outbox.behind or self._results)
+        outbox = self._outbox
+        return later and not (outbox.in_flight or outbox.ready or outbox.behind or self._store.has_results)
 
     async def _step(self) -> None:
         self._wake.clear()
@@ -129,6 +134,8 @@ class Delivery:
         times = [self._prune_at, self._outbox.next_due(), self._deadline]
         if self._store_failing:
             times = [self._store_again_at, self._outbox.next_due(), self._deadline]
+        elif self._store.has_results:
+            times.append(self._results_at)
         return min(at for at in times if at is not None)
 
     # The store.
@@ -138,8 +145,8 @@ class Delivery:
         now = self._now()
         if now < self._store_again_at:
             return False
-        if self._results:
-            return await self._with_store(self._write_down())
+        if self._store.has_results and (now >= self._results_at or self._outbox.behind or self._deadline is not None):
+            return await self._with_store(self._store.write_results())
         load = self._outbox.load()
         if load is not None:
             return await self._with_store(self._load(*load))
@@ -158,11 +165,6 @@ class Delivery:
             return False
         self._store_failing = False
         return True
-
-    async def _write_down(self) -> None:
-        results = list(self._results)
-        await self._store.record_results(results)
-        del self._results[: len(results)]
 
     async def _load(self, host: str, after: int, limit: int) -> None:
         try:
@@ -221,7 +223,9 @@ class Delivery:
     def _settled(self, record: CallbackRecord, verdict: AttemptDecision, answer: AttemptResult) -> None:
         self.counters["retried" if verdict.state == "pending" else verdict.state] += 1
         wall = datetime.now(UTC)
-        self._results.append(
+        if not self._store.has_results:
+            self._results_at = self._now() + RESULT_DELAY
+        self._store.note_result(
             CallbackResult(
                 id=record.id,
                 state=verdict.state,
