@@ -19,8 +19,8 @@ from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid, 
 from trunkline.outbound.urls import WebSocketUrl
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
-from trunkline.workers import messages
-from trunkline.workers.pool import PoolEvent, WorkerPool
+from trunkline.workers import messages, orders, reports
+from trunkline.workers.pool import WorkerPool
 
 AT_ONCE = 20
 """Streams being opened at the same time."""
@@ -46,13 +46,13 @@ class Bench:
         self._failure = ""
         self._changed = asyncio.Event()
 
-    def _on_event(self, event: PoolEvent) -> None:
-        if isinstance(event, messages.LegOpened):
-            self._ports[event.leg] = event.port
-        elif isinstance(event, messages.StreamStarted):
+    def _on_event(self, event: messages.FromLeg) -> None:
+        if isinstance(event.report, reports.LegOpened):
+            self._ports[event.leg] = event.report.local.port
+        elif isinstance(event.report, reports.StreamStarted):
             self._started += 1
-        elif isinstance(event, messages.LegFailed):
-            self._failure = event.detail
+        elif isinstance(event.report, reports.LegFailed):
+            self._failure = event.report.detail
         else:
             sys.stderr.write(f"{event}\n")
         self._changed.set()
@@ -74,7 +74,7 @@ class Bench:
         await self._pool.start()
         for leg in self._legs:
             self._pool.place(leg)
-            self._pool.send(leg, messages.OpenLeg(leg, CallSid(f"v3:{leg}"), self._params))
+            self._pool.send(leg, orders.OpenLeg(CallSid(f"v3:{leg}"), self._params))
         while len(self._ports) < len(self._legs):
             await self._news()
         return [self._ports[leg] for leg in self._legs]
@@ -87,7 +87,7 @@ class Bench:
         for leg in legs:
             sid = StreamSid(random_uuid(os.urandom(16)))
             identity = StreamIdentity(sid, AccountSid("a"), CallSid(f"v3:{leg}"), CallSessionId("c"), "+1", "+2")
-            self._pool.send(LegId(leg), messages.OpenStream(LegId(leg), identity, params, "PCMU"))
+            self._pool.send(LegId(leg), orders.OpenStream(identity, params, "PCMU"))
             under_way += 1
             while self._started < under_way - AT_ONCE:
                 await self._news()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream_params import stream_params
 from trunkline.calls import effects, events
 from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
-from trunkline.calls.commands import AnswerCall, Command, EndCall, PauseStream, StartStream, StopStream
+from trunkline.calls.commands import AnswerCall, Command, EndCall, StartStream, StopStream
 from trunkline.calls.views import CallView, StreamEvent
 from trunkline.errors import (
     ApiError,
@@ -28,6 +28,8 @@ from trunkline.sdp.negotiate import CodecOrder
 from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint
 from trunkline.streaming.params import BidirectionalMode
+from trunkline.workers import orders, reports
+from trunkline.workers.orders import PauseStream
 
 RANDOM = Random(1)
 T0 = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
@@ -46,7 +48,7 @@ HOLD = parse(sdp(extra="a=sendonly\r\n").encode())
 TO_PCMA = parse(sdp("8").encode())
 UNUSABLE = parse(sdp("18").encode())
 OFF = parse(sdp().replace("audio 4000", "audio 0").encode())
-OPENED = events.LegOpened(Endpoint("127.0.0.1", 20000))
+OPENED = reports.LegOpened(Endpoint("127.0.0.1", 20000))
 APP = stream_params("ws://app.example/")
 RTP = replace(APP, mode=BidirectionalMode.RTP)
 
@@ -92,8 +94,8 @@ def only(kind: type[Some], out: Sequence[effects.Effect]) -> Some:
     return found
 
 
-def updated(order: effects.UpdateLeg) -> events.LegUpdated:
-    return events.LegUpdated(order.number)
+def updated(order: orders.UpdateLeg) -> reports.LegUpdated:
+    return reports.LegUpdated(order.number)
 
 
 def told(out: Sequence[effects.Effect]) -> list[StreamEvent]:
@@ -105,8 +107,8 @@ def told(out: Sequence[effects.Effect]) -> list[StreamEvent]:
 
 def test_an_invite_rings_and_asks_for_a_leg() -> None:
     out = feed(new_call(), events.Invited(OFFER))
-    assert kinds(out) == [effects.RingCaller, effects.OpenLeg, effects.Persist]
-    assert only(effects.OpenLeg, out).params.codec == "PCMU"
+    assert kinds(out) == [effects.RingCaller, orders.OpenLeg, effects.Persist]
+    assert only(orders.OpenLeg, out).params.codec == "PCMU"
 
 
 def test_an_open_leg_answers_the_call_at_its_port() -> None:
@@ -131,14 +133,14 @@ def test_a_call_without_streams_is_answered_without_and_gets_them_by_a_later_off
     nothing = parse(sdp().partition("m=")[0].encode())
     call = new_call()
     opened = feed(call, events.Invited(nothing))
-    params = only(effects.OpenLeg, opened).params
+    params = only(orders.OpenLeg, opened).params
     assert params.direction is Direction.INACTIVE
     answer = only(effects.AnswerCaller, feed(call, OPENED)).sdp
     assert parse(answer.encode()).media == ()
-    again = only(effects.UpdateLeg, feed(call, events.Confirmed(None), events.OfferReceived(nothing)))
+    again = only(orders.UpdateLeg, feed(call, events.Confirmed(None), events.OfferReceived(nothing)))
     assert again.params == params
     feed(call, updated(again))
-    order = only(effects.UpdateLeg, feed(call, events.OfferReceived(parse(sdp().encode()))))
+    order = only(orders.UpdateLeg, feed(call, events.OfferReceived(parse(sdp().encode()))))
     assert order.params.direction is Direction.SENDRECV
     feed(call, updated(order))
     assert kinds(feed(call, events.OfferReceived(nothing))) == [effects.RejectReoffer], (
@@ -147,7 +149,7 @@ def test_a_call_without_streams_is_answered_without_and_gets_them_by_a_later_off
 
 
 def test_without_a_leg_the_call_is_refused_and_forgotten() -> None:
-    out = feed(new_call(), events.Invited(OFFER), events.LegFailed("no free port"))
+    out = feed(new_call(), events.Invited(OFFER), reports.LegFailed("no free port"))
     assert only(effects.RejectCaller, out).status == 503
     assert kinds(out)[-1] is effects.Forget
 
@@ -158,16 +160,16 @@ def test_a_late_offer_is_settled_by_the_ack() -> None:
     with pytest.raises(CallNotAnswered):
         feed(call, StartStream(S1, APP))
     out = feed(call, events.Confirmed(TO_PCMA))
-    assert only(effects.UpdateLeg, out).params.codec == "PCMA"
+    assert only(orders.UpdateLeg, out).params.codec == "PCMA"
     assert call.view.codec == "PCMA"
-    assert only(effects.OpenStream, feed(call, StartStream(S1, APP))).encoding == "PCMA"
+    assert only(orders.OpenStream, feed(call, StartStream(S1, APP))).encoding == "PCMA"
 
 
 @pytest.mark.parametrize("answer", [None, UNUSABLE])
 def test_a_late_offer_that_is_not_answered_ends_the_call(answer: SessionDescription | None) -> None:
     call = new_call()
     out = feed(call, events.Invited(None), OPENED, events.Confirmed(answer))
-    assert kinds(out) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
+    assert kinds(out) == [effects.HangUpPeer, orders.CloseLeg, effects.Persist]
     assert only(effects.HangUpPeer, out).cause == 488
     assert call.view.status == "failed"
 
@@ -175,19 +177,19 @@ def test_a_late_offer_that_is_not_answered_ends_the_call(answer: SessionDescript
 def test_cancel_while_the_leg_opens_closes_it_again() -> None:
     call = new_call()
     out = feed(call, events.Invited(OFFER), events.PeerEnded("cancel", ""))
-    assert kinds(out) == [effects.CloseLeg, effects.Persist]
+    assert kinds(out) == [orders.CloseLeg, effects.Persist]
     assert call.view.status == "canceled"
-    assert kinds(feed(call, OPENED, events.LegClosed({}))) == [effects.Persist, effects.Forget]
+    assert kinds(feed(call, OPENED, reports.LegClosed({}))) == [effects.Persist, effects.Forget]
 
 
 def test_the_api_ending_a_ringing_call_refuses_it() -> None:
     call = new_call()
     out = feed(call, events.Invited(OFFER), EndCall("ended by the API"))
-    assert kinds(out) == [effects.RejectCaller, effects.CloseLeg, effects.Persist]
+    assert kinds(out) == [effects.RejectCaller, orders.CloseLeg, effects.Persist]
     assert call.view.sip_status == only(effects.RejectCaller, out).status == 480
 
 
-@pytest.mark.parametrize("lost", [events.LegFailed("no port"), events.WorkerLost("killed")])
+@pytest.mark.parametrize("lost", [reports.LegFailed("no port"), reports.WorkerLost("killed")])
 def test_a_call_that_we_cannot_take_has_the_status_of_its_refusal(lost: events.Fact) -> None:
     call = new_call()
     refusal = only(effects.RejectCaller, feed(call, events.Invited(OFFER), lost))
@@ -199,10 +201,10 @@ def test_a_call_that_we_cannot_take_has_the_status_of_its_refusal(lost: events.F
 
 def test_hold_and_resume_reach_the_leg() -> None:
     call = answered()
-    held = only(effects.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
+    held = only(orders.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
     assert held.params.direction is Direction.RECVONLY
     assert "a=recvonly" in only(effects.AcceptReoffer, feed(call, updated(held))).sdp
-    resumed = only(effects.UpdateLeg, feed(call, events.OfferReceived(OFFER)))
+    resumed = only(orders.UpdateLeg, feed(call, events.OfferReceived(OFFER)))
     assert resumed.params.direction is Direction.SENDRECV
     assert "a=sendrecv" in only(effects.AcceptReoffer, feed(call, updated(resumed))).sdp
 
@@ -210,25 +212,25 @@ def test_hold_and_resume_reach_the_leg() -> None:
 def test_an_offer_is_answered_when_the_leg_goes_by_it_and_not_before() -> None:
     call = answered()
     asked = feed(call, events.OfferReceived(TO_PCMA))
-    assert kinds(asked) == [effects.UpdateLeg]
+    assert kinds(asked) == [orders.UpdateLeg]
     assert call.view.codec == "PCMU", "what is agreed is told when it is"
-    accepted = feed(call, updated(only(effects.UpdateLeg, asked)))
+    accepted = feed(call, updated(only(orders.UpdateLeg, asked)))
     assert kinds(accepted) == [effects.AcceptReoffer, effects.Persist]
     assert "m=audio 20000 RTP/AVP 8" in only(effects.AcceptReoffer, accepted).sdp
     assert only(effects.Persist, accepted).calls[0].codec == "PCMA"
-    assert feed(call, updated(only(effects.UpdateLeg, asked))) == [], "once"
+    assert feed(call, updated(only(orders.UpdateLeg, asked))) == [], "once"
 
 
 def test_a_stream_that_starts_while_an_offer_waits_speaks_what_the_leg_will() -> None:
     call = answered(events.OfferReceived(TO_PCMA))
-    assert only(effects.OpenStream, feed(call, StartStream(S1, APP))).encoding == "PCMA"
+    assert only(orders.OpenStream, feed(call, StartStream(S1, APP))).encoding == "PCMA"
 
 
 def test_an_offer_that_is_cancelled_leaves_the_call_as_it_was() -> None:
     call = answered()
-    asked = only(effects.UpdateLeg, feed(call, events.OfferReceived(TO_PCMA)))
+    asked = only(orders.UpdateLeg, feed(call, events.OfferReceived(TO_PCMA)))
     (back,) = feed(call, events.ReofferCancelled())
-    assert isinstance(back, effects.UpdateLeg)
+    assert isinstance(back, orders.UpdateLeg)
     assert back.params.codec == call.view.codec == "PCMU"
     assert feed(call, updated(asked), updated(back)) == []
     assert feed(call, events.ReofferCancelled()) == []
@@ -236,9 +238,9 @@ def test_an_offer_that_is_cancelled_leaves_the_call_as_it_was() -> None:
 
 def test_the_news_of_an_earlier_update_is_not_taken_for_a_later_ones() -> None:
     call = answered()
-    cancelled = only(effects.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
-    back = only(effects.UpdateLeg, feed(call, events.ReofferCancelled()))
-    asked = only(effects.UpdateLeg, feed(call, events.OfferReceived(TO_PCMA)))
+    cancelled = only(orders.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
+    back = only(orders.UpdateLeg, feed(call, events.ReofferCancelled()))
+    asked = only(orders.UpdateLeg, feed(call, events.OfferReceived(TO_PCMA)))
     assert [feed(call, updated(early)) for early in (cancelled, back)] == [[], []]
     sdp = only(effects.AcceptReoffer, feed(call, updated(asked))).sdp
     assert "RTP/AVP 8" in sdp
@@ -247,22 +249,22 @@ def test_the_news_of_an_earlier_update_is_not_taken_for_a_later_ones() -> None:
 
 def test_an_update_that_nobody_waits_for_changes_nothing() -> None:
     call = new_call()
-    order = only(effects.UpdateLeg, feed(call, events.Invited(None), OPENED, events.Confirmed(TO_PCMA)))
+    order = only(orders.UpdateLeg, feed(call, events.Invited(None), OPENED, events.Confirmed(TO_PCMA)))
     assert feed(call, updated(order)) == []
 
 
 @pytest.mark.parametrize(
     ("end", "first"),
     [
-        (events.PeerEnded("bye", ""), effects.CloseLeg()),
+        (events.PeerEnded("bye", ""), orders.CloseLeg("caller hung up")),
         (EndCall("so be it"), effects.HangUpPeer("so be it")),
-        (events.WorkerLost("the media worker died"), effects.HangUpPeer("the media worker died", 500)),
-        (events.LegSilent(60), effects.HangUpPeer("no RTP for 60 s", 408)),
+        (reports.WorkerLost("the media worker died"), effects.HangUpPeer("the media worker died", 500)),
+        (reports.LegSilent(60), effects.HangUpPeer("no RTP for 60 s", 408)),
     ],
 )
 def test_a_call_that_ends_answers_no_offer_any_more(end: events.Fact | Command, first: effects.Effect) -> None:
     call = answered()
-    order = only(effects.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
+    order = only(orders.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
     assert feed(call, end)[0] == first, "by which signalling answers what waits"
     assert effects.AcceptReoffer not in kinds([*feed(call, updated(order)), *feed(call, events.ReofferCancelled())])
 
@@ -273,7 +275,7 @@ def test_each_sdp_of_ours_has_a_higher_version() -> None:
     for offer in (HOLD, None, OFFER):
         out = feed(call, events.OfferReceived(offer))
         if offer is not None:
-            out = feed(call, updated(only(effects.UpdateLeg, out)))
+            out = feed(call, updated(only(orders.UpdateLeg, out)))
         texts.append(only(effects.AcceptReoffer, out).sdp)
     origins = [line.split() for text in texts for line in text.splitlines() if line.startswith("o=")]
     assert [origin[2] for origin in origins] == ["1", "2", "3", "4"]
@@ -291,12 +293,12 @@ def test_a_reinvite_that_cannot_be_met_leaves_the_call_as_it_was() -> None:
 def test_a_reinvite_without_an_offer_is_settled_by_its_ack() -> None:
     call = answered()
     out = feed(call, events.OfferReceived(None))
-    assert kinds(out) == [effects.UpdateLeg, effects.AcceptReoffer]
-    before = only(effects.UpdateLeg, out).params
+    assert kinds(out) == [orders.UpdateLeg, effects.AcceptReoffer]
+    before = only(orders.UpdateLeg, out).params
     assert (before.codec, dict(before.heard)[9]) == ("PCMU", "G722"), "what the peer sends upon our offer is heard"
-    assert only(effects.UpdateLeg, feed(call, events.Confirmed(TO_PCMA))).params.codec == "PCMA"
+    assert only(orders.UpdateLeg, feed(call, events.Confirmed(TO_PCMA))).params.codec == "PCMA"
     assert call.view.codec == "PCMA"
-    feed(call, updated(only(effects.UpdateLeg, feed(call, events.OfferReceived(OFFER)))))
+    feed(call, updated(only(orders.UpdateLeg, feed(call, events.OfferReceived(OFFER)))))
     assert feed(call, events.Confirmed(None)) == [], "the offer was the peer's this time"
 
 
@@ -305,26 +307,26 @@ def test_an_offer_of_ours_in_the_call_that_gets_no_answer_leaves_it_as_it_was(
     answer: SessionDescription | None,
 ) -> None:
     call = new_call()
-    before = only(effects.OpenLeg, feed(call, events.Invited(OFFER))).params
+    before = only(orders.OpenLeg, feed(call, events.Invited(OFFER))).params
     feed(call, OPENED, events.Confirmed(None), events.OfferReceived(None))
     out = feed(call, events.Confirmed(answer))
-    assert kinds(out) == [effects.UpdateLeg]
-    assert only(effects.UpdateLeg, out).params == before
+    assert kinds(out) == [orders.UpdateLeg]
+    assert only(orders.UpdateLeg, out).params == before
     assert call.state is CallState.UP
-    assert only(effects.UpdateLeg, feed(call, events.OfferReceived(TO_PCMA))).params.codec == "PCMA"
+    assert only(orders.UpdateLeg, feed(call, events.OfferReceived(TO_PCMA))).params.codec == "PCMA"
 
 
 def test_the_answer_to_a_refresh_counts() -> None:
     call = answered()
     moved = parse(sdp(extra="a=inactive\r\n", address="192.0.2.9").encode())
-    params = only(effects.UpdateLeg, feed(call, events.Refreshed(moved))).params
+    params = only(orders.UpdateLeg, feed(call, events.Refreshed(moved))).params
     assert (params.direction, params.remote.host) == (Direction.INACTIVE, "192.0.2.9")
     (again,) = feed(call, events.Refreshed(moved))
-    assert isinstance(again, effects.UpdateLeg), "nothing has changed, and the leg learns anew"
+    assert isinstance(again, orders.UpdateLeg), "nothing has changed, and the leg learns anew"
     assert again.params == params
     assert feed(call, events.Refreshed(UNUSABLE)) == [], "the call goes on as it was"
     assert feed(call, events.Refreshed(OFF)) == []
-    assert only(effects.UpdateLeg, feed(call, events.Refreshed(TO_PCMA))).params.codec == "PCMA"
+    assert only(orders.UpdateLeg, feed(call, events.Refreshed(TO_PCMA))).params.codec == "PCMA"
     assert call.view.codec == "PCMA"
 
 
@@ -332,11 +334,11 @@ def test_a_call_is_answered_in_the_codec_of_the_one_that_it_will_be_bridged_with
     call = new_call()
     feed(call, events.Invited(OFFER, answer=False), OPENED)
     out = feed(call, AnswerCall("PCMA"))
-    assert kinds(out) == [effects.UpdateLeg, effects.AnswerCaller, effects.Persist]
-    assert only(effects.UpdateLeg, out).params.codec == call.view.codec == "PCMA"
+    assert kinds(out) == [orders.UpdateLeg, effects.AnswerCaller, effects.Persist]
+    assert only(orders.UpdateLeg, out).params.codec == call.view.codec == "PCMA"
     assert "RTP/AVP 8 0" in only(effects.AnswerCaller, out).sdp
     feed(call, events.Confirmed(None))
-    order = only(effects.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
+    order = only(orders.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
     assert order.params.codec == "PCMA", "and stays in it"
 
 
@@ -351,7 +353,7 @@ def test_a_codec_that_the_caller_has_not_or_that_is_first_anyway_changes_nothing
 def test_an_answer_that_comes_before_the_leg_prefers_a_codec_too() -> None:
     call = new_call()
     feed(call, events.Invited(OFFER, answer=False))
-    assert only(effects.UpdateLeg, feed(call, AnswerCall("PCMA"))).params.codec == "PCMA"
+    assert only(orders.UpdateLeg, feed(call, AnswerCall("PCMA"))).params.codec == "PCMA"
     assert "RTP/AVP 8 0" in only(effects.AnswerCaller, feed(call, OPENED)).sdp
 
 
@@ -359,7 +361,7 @@ def test_an_answer_that_comes_before_the_leg_prefers_a_codec_too() -> None:
 def test_a_setting_says_whose_order_decides(order: CodecOrder, codec: str) -> None:
     phone = parse(sdp("9 0 8").encode())
     call = new_call(CallRules(codec_order=order))
-    assert only(effects.OpenLeg, feed(call, events.Invited(phone))).params.codec == codec
+    assert only(orders.OpenLeg, feed(call, events.Invited(phone))).params.codec == codec
 
 
 # ── streams ──
@@ -367,21 +369,21 @@ def test_a_setting_says_whose_order_decides(order: CodecOrder, codec: str) -> No
 
 def test_a_stream_is_recorded_before_it_is_opened() -> None:
     out = feed(answered(), StartStream(S1, APP))
-    assert kinds(out) == [effects.Persist, effects.OpenStream]
-    assert only(effects.OpenStream, out).encoding == "PCMU"
+    assert kinds(out) == [effects.Persist, orders.OpenStream]
+    assert only(orders.OpenStream, out).encoding == "PCMU"
 
 
 def test_a_stream_may_start_between_200_and_ack() -> None:
     call = new_call()
     feed(call, events.Invited(OFFER), OPENED)
-    assert kinds(feed(call, StartStream(S1, APP))) == [effects.Persist, effects.OpenStream]
+    assert kinds(feed(call, StartStream(S1, APP))) == [effects.Persist, orders.OpenStream]
 
 
 def test_started_stopped_told_once_each() -> None:
     call = answered(StartStream(S1, APP))
-    started = feed(call, events.StreamStarted(S1))
+    started = feed(call, reports.StreamStarted(S1))
     stopped = feed(call, StopStream(S1))
-    late = feed(call, events.StreamEnded(S1, "too late to matter", "", {"frames_sent": 7}))
+    late = feed(call, reports.StreamEnded(S1, "too late to matter", "", {"frames_sent": 7}))
     assert [event.kind for event in told([*started, *stopped, *late])] == ["stream-started", "stream-stopped"]
     (view,) = only(effects.Persist, late).streams
     assert view.status == "stopped"
@@ -390,42 +392,42 @@ def test_started_stopped_told_once_each() -> None:
 
 def test_an_app_that_fails_gives_stream_error_and_the_call_goes_on() -> None:
     call = answered(StartStream(S1, APP))
-    out = feed(call, events.StreamEnded(S1, "connection refused", "connection refused", {}))
+    out = feed(call, reports.StreamEnded(S1, "connection refused", "connection refused", {}))
     (event,) = told(out)
     assert (event.kind, event.error) == ("stream-error", "connection refused")
     assert call.state is CallState.UP
 
 
 def test_an_app_that_closes_gives_stream_stopped() -> None:
-    out = feed(answered(StartStream(S1, APP)), events.StreamEnded(S1, None, "the app closed", {}))
+    out = feed(answered(StartStream(S1, APP)), reports.StreamEnded(S1, None, "the app closed", {}))
     assert [event.kind for event in told(out)] == ["stream-stopped"]
 
 
 def test_hang_up_while_the_socket_is_connecting_stops_the_stream_when_the_worker_says_so() -> None:
     call = answered(StartStream(S1, APP))
     out = feed(call, events.PeerEnded("bye", ""))
-    assert kinds(out) == [effects.CloseStream, effects.CloseLeg, effects.Persist]
+    assert kinds(out) == [orders.CloseStream, orders.CloseLeg, effects.Persist]
     assert told(out) == []
-    assert [event.kind for event in told(feed(call, events.StreamEnded(S1, None, "closed", {})))] == ["stream-stopped"]
+    assert [event.kind for event in told(feed(call, reports.StreamEnded(S1, None, "closed", {})))] == ["stream-stopped"]
 
 
 @pytest.mark.parametrize("end", [events.PeerEnded("bye", ""), StopStream(S1)])
 def test_a_start_whose_news_crosses_the_end_is_told_before_it(end: events.Fact | Command) -> None:
     call = answered(StartStream(S1, APP))
     assert told(feed(call, end)) == []
-    out = feed(call, events.StreamStarted(S1))
+    out = feed(call, reports.StreamStarted(S1))
     assert [event.kind for event in told(out)] == ["stream-started", "stream-stopped"]
-    assert told(feed(call, events.StreamEnded(S1, None, "closed", {}))) == []
+    assert told(feed(call, reports.StreamEnded(S1, None, "closed", {}))) == []
 
 
 def test_a_worker_that_dies_after_the_end_leaves_no_stream_untold() -> None:
     call = answered(StartStream(S1, APP), events.PeerEnded("bye", ""))
-    assert [event.kind for event in told(feed(call, events.WorkerLost("died")))] == ["stream-stopped"]
+    assert [event.kind for event in told(feed(call, reports.WorkerLost("died")))] == ["stream-stopped"]
 
 
 def test_a_dead_worker_fails_its_streams_and_hangs_up() -> None:
-    call = answered(StartStream(S1, APP), events.StreamStarted(S1))
-    out = feed(call, events.WorkerLost("the media worker died"))
+    call = answered(StartStream(S1, APP), reports.StreamStarted(S1))
+    out = feed(call, reports.WorkerLost("the media worker died"))
     assert kinds(out) == [effects.HangUpPeer, effects.Persist, effects.Forget]
     assert out[0] == effects.HangUpPeer("the media worker died", 500)
     assert [(event.kind, event.error) for event in told(out)] == [("stream-error", "the media worker died")]
@@ -440,7 +442,7 @@ def test_an_end_in_good_order_is_told_apart_from_a_failure(status: Literal["comp
 
 def test_silence_ends_the_call_with_a_reason() -> None:
     call = answered()
-    out = feed(call, events.LegSilent(60))
+    out = feed(call, reports.LegSilent(60))
     assert only(effects.HangUpPeer, out) == effects.HangUpPeer("no RTP for 60 s", 408)
     assert call.view.hangup_source == "system"
 
@@ -454,7 +456,7 @@ def test_stream_limits() -> None:
     with pytest.raises(StreamLimitReached):
         feed(call, StartStream(S2, APP))
     feed(call, StopStream(S1))
-    assert kinds(feed(call, StartStream(S2, RTP))) == [effects.Persist, effects.OpenStream]
+    assert kinds(feed(call, StartStream(S2, RTP))) == [effects.Persist, orders.OpenStream]
 
 
 def test_a_live_stream_is_found_by_name() -> None:
@@ -478,9 +480,9 @@ def test_commands_after_the_end_are_refused() -> None:
 
 def test_a_call_is_forgotten_when_leg_and_streams_have_reported() -> None:
     call = answered(StartStream(S1, APP), events.PeerEnded("bye", ""))
-    assert effects.Forget not in kinds(feed(call, events.LegClosed({"packets_in": 5})))
+    assert effects.Forget not in kinds(feed(call, reports.LegClosed({"packets_in": 5})))
     assert call.view.report == {"packets_in": 5}
-    assert kinds(feed(call, events.StreamEnded(S1, None, "", {})))[-1] is effects.Forget
+    assert kinds(feed(call, reports.StreamEnded(S1, None, "", {})))[-1] is effects.Forget
 
 
 @pytest.mark.parametrize(
@@ -512,26 +514,26 @@ ANYTHING = st.sampled_from(
         events.Invited(OFFER),
         events.Invited(None),
         OPENED,
-        events.LegFailed("x"),
+        reports.LegFailed("x"),
         events.Confirmed(None),
         events.Confirmed(TO_PCMA),
         events.OfferReceived(HOLD),
         events.OfferReceived(None),
         events.OfferReceived(UNUSABLE),
         events.ReofferCancelled(),
-        events.LegUpdated(1),
-        events.LegUpdated(2),
+        reports.LegUpdated(1),
+        reports.LegUpdated(2),
         events.DigitReceived("5"),
         events.PeerEnded("bye", ""),
         events.PeerEnded("cancel", ""),
         events.PeerEnded("no-ack", ""),
-        events.LegSilent(60),
-        events.LegClosed({}),
-        events.WorkerLost("x"),
-        events.StreamStarted(S1),
-        events.StreamEnded(S1, None, "x", {}),
-        events.StreamEnded(S1, "x", "x", {}),
-        events.StreamEnded(S2, "x", "x", {}),
+        reports.LegSilent(60),
+        reports.LegClosed({}),
+        reports.WorkerLost("x"),
+        reports.StreamStarted(S1),
+        reports.StreamEnded(S1, None, "x", {}),
+        reports.StreamEnded(S1, "x", "x", {}),
+        reports.StreamEnded(S2, "x", "x", {}),
         StartStream(S1, APP),
         StartStream(S2, RTP),
         StopStream(S1),
@@ -552,7 +554,7 @@ def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(
     endings: list[StreamSid] = []
     ended_calls = 0
     asked = answers = 0
-    for what in [events.Invited(offer), *inputs, events.WorkerLost("the end"), events.WorkerLost("the end")]:
+    for what in [events.Invited(offer), *inputs, reports.WorkerLost("the end"), reports.WorkerLost("the end")]:
         if isinstance(what, StartStream) and what.sid in opened:
             continue
         was_over = call.state is CallState.ENDED
@@ -560,7 +562,7 @@ def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(
             out = call.handle(what, T0)
         except ApiError:
             continue
-        opened += [effect.identity.stream_sid for effect in out if isinstance(effect, effects.OpenStream)]
+        opened += [effect.identity.stream_sid for effect in out if isinstance(effect, orders.OpenStream)]
         endings += [event.stream.sid for event in told(out) if event.kind != "stream-started"]
         asked += isinstance(what, events.OfferReceived)
         answers += len({effects.AcceptReoffer, effects.RejectReoffer} & set(kinds(out)))
@@ -570,8 +572,8 @@ def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(
                 effects.HangUpPeer,
                 effects.RejectCaller,
                 effects.AnswerCaller,
-                effects.OpenStream,
-                effects.OpenLeg,
+                orders.OpenStream,
+                orders.OpenLeg,
             } & set(kinds(out))
     assert sorted(opened) == sorted(endings)
     assert ended_calls == 1
@@ -580,16 +582,16 @@ def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(
 
 
 def test_a_key_told_by_signalling_goes_to_the_media_of_a_call_that_is_up() -> None:
-    assert feed(answered(), events.DigitReceived("5")) == [effects.NotifyDtmf("5")]
+    assert feed(answered(), events.DigitReceived("5")) == [orders.NotifyDtmf("5")]
     ringing = new_call()
     assert feed(ringing, events.Invited(OFFER), events.DigitReceived("5")) == []
 
 
 def test_a_stream_is_paused_and_resumed_once_each_and_stays_live() -> None:
-    call = answered(StartStream(S1, APP), events.StreamStarted(S1))
+    call = answered(StartStream(S1, APP), reports.StreamStarted(S1))
     paused = feed(call, PauseStream(S1, paused=True))
     assert only(effects.Persist, paused).streams[0].status == "paused"
-    assert only(effects.PauseStream, paused) == effects.PauseStream(S1, paused=True)
+    assert only(orders.PauseStream, paused) == orders.PauseStream(S1, paused=True)
     assert feed(call, PauseStream(S1, paused=True)) == []
     assert [view.status for view in call.live_streams] == ["paused"]
     assert only(effects.Persist, feed(call, PauseStream(S1, paused=False))).streams[0].status == "in-progress"
@@ -614,8 +616,8 @@ INNER = "http://10.0.0.5:8080/voice: connection refused"
     ("fault", "kind", "detail"),
     [
         (EndCall("no instructions", "failed", detail=INNER), "no instructions", f"no instructions: {INNER}"),
-        (events.LegFailed(f"cannot open {INNER}"), "there is no room for the call's media", f"cannot open {INNER}"),
-        (events.WorkerLost(f"it died of {INNER}"), "the media worker died", f"it died of {INNER}"),
+        (reports.LegFailed(f"cannot open {INNER}"), "there is no room for the call's media", f"cannot open {INNER}"),
+        (reports.WorkerLost(f"it died of {INNER}"), "the media worker died", f"it died of {INNER}"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -625,7 +627,7 @@ def test_the_other_party_is_told_the_kind_of_a_fault_and_the_record_all_of_it(
     call = new_call()
     assert only(effects.RejectCaller, feed(call, events.Invited(OFFER), fault)).warning == kind
     assert call.view.hangup_cause == detail
-    if not isinstance(fault, events.LegFailed):
+    if not isinstance(fault, reports.LegFailed):
         up = answered()
         assert only(effects.HangUpPeer, feed(up, fault)) == effects.HangUpPeer(kind, 500)
         assert up.view.hangup_cause == detail

@@ -15,16 +15,12 @@ from trunkline.calls import effects, events
 from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
 from trunkline.calls.commands import (
     AnswerCall,
-    Bridge,
     Command,
     EndCall,
     PlaceCall,
     RejectCall,
     Route,
-    SendDigits,
     SetStatusCallback,
-    StartPlayback,
-    StartRecording,
     StartStream,
 )
 from trunkline.calls.views import CALL_EVENTS, CallView
@@ -33,11 +29,13 @@ from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.sdp.negotiate import CodecOrder
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
+from trunkline.workers import orders, reports
+from trunkline.workers.orders import Bridge, SendDigits, StartPlayback, StartRecording
 
 T0 = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
 ROUTE = Route("trunk", "carrier", "+15550002222")
 PLACE = PlaceCall(ROUTE, timeout=20, time_limit=600, headers=(("X-Ref", "7"),), username="u", password="p")
-OPENED = events.LegOpened(Endpoint("127.0.0.1", 20000))
+OPENED = reports.LegOpened(Endpoint("127.0.0.1", 20000))
 STREAM = StartStream(StreamSid("s1"), stream_params("ws://app.example/"))
 
 Some = TypeVar("Some", bound=effects.Effect)
@@ -121,7 +119,7 @@ def test_the_codecs_that_a_call_was_placed_with_go_first_whatever_the_order(
     offer = only(effects.InviteCallee, feed(call, replace(PLACE, codecs=codecs), OPENED)).sdp
     assert f"RTP/AVP {'0 8 9' if codecs is None else '8 9'} 101" in offer
     out = feed(call, events.Accepted(parse(sdp("9 8 0").encode())))
-    assert only(effects.UpdateLeg, out).params.codec == codec
+    assert only(orders.UpdateLeg, out).params.codec == codec
 
 
 # ── placing ──
@@ -130,7 +128,7 @@ def test_the_codecs_that_a_call_was_placed_with_go_first_whatever_the_order(
 def test_a_placed_call_opens_a_leg_and_then_invites() -> None:
     call = new_call()
     out = feed(call, PLACE)
-    assert kinds(out) == [effects.OpenLeg, effects.Persist]
+    assert kinds(out) == [orders.OpenLeg, effects.Persist]
     assert told(out) == [("initiated", "queued")]
     out = feed(call, OPENED)
     invite = only(effects.InviteCallee, out)
@@ -145,7 +143,7 @@ def test_codecs_and_encryption_as_asked_for() -> None:
     assert "RTP/SAVP 9" in only(effects.InviteCallee, out).sdp
     assert "a=crypto:" in only(effects.InviteCallee, out).sdp
     refused = feed(call, events.Accepted(PCMU))
-    assert kinds(refused) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
+    assert kinds(refused) == [effects.HangUpPeer, orders.CloseLeg, effects.Persist]
     assert call.view.status == "failed"
 
 
@@ -159,10 +157,10 @@ def test_alerting_is_told_once() -> None:
 def test_early_media_reaches_the_leg_before_the_answer() -> None:
     call = calling()
     out = feed(call, events.Progressed(183, PCMU))
-    assert only(effects.UpdateLeg, out).early
-    assert only(effects.UpdateLeg, out).params.remote == Endpoint("192.0.2.7", 4000)
+    assert only(orders.UpdateLeg, out).early
+    assert only(orders.UpdateLeg, out).params.remote == Endpoint("192.0.2.7", 4000)
     out = feed(call, events.Accepted(None))
-    assert only(effects.UpdateLeg, out).params.codec == "PCMU"
+    assert only(orders.UpdateLeg, out).params.codec == "PCMU"
     assert call.view.codec == "PCMU"
 
 
@@ -176,12 +174,12 @@ def test_early_media_that_cannot_be_used_does_not_end_the_call() -> None:
 def test_the_answer_puts_the_call_up_and_limits_its_time() -> None:
     call = calling(replace(PLACE, send_digits="12"))
     out = feed(call, events.Accepted(PCMA))
-    assert kinds(out) == [effects.UpdateLeg, effects.SetTimer, effects.Media, effects.Persist]
+    assert kinds(out) == [orders.UpdateLeg, effects.SetTimer, SendDigits, effects.Persist]
     assert only(effects.SetTimer, out) == effects.SetTimer("limit", 600)
-    assert only(effects.Media, out).command == SendDigits("12")
+    assert only(SendDigits, out) == SendDigits("12")
     assert (call.view.status, call.view.answered_at, call.state) == ("in-progress", T0, CallState.UP)
     ended = feed(call, events.TimerFired("limit"))
-    assert kinds(ended) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
+    assert kinds(ended) == [effects.HangUpPeer, orders.CloseLeg, effects.Persist]
     assert (call.view.status, call.view.hangup_code) == ("completed", "time_limit")
 
 
@@ -189,7 +187,7 @@ def test_the_answer_puts_the_call_up_and_limits_its_time() -> None:
 def test_an_answer_that_says_nothing_useful_ends_the_call(answer: object) -> None:
     call = calling()
     out = feed(call, events.Accepted(G729 if answer else None))
-    assert kinds(out) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
+    assert kinds(out) == [effects.HangUpPeer, orders.CloseLeg, effects.Persist]
     assert told(out) == [("completed", "failed")]
 
 
@@ -211,7 +209,7 @@ def test_an_answer_that_says_nothing_useful_ends_the_call(answer: object) -> Non
 def test_what_a_refusal_comes_to(status: int, shown: str, code: str) -> None:
     call = calling()
     out = feed(call, events.Refused(status, "No", "says the peer"))
-    assert kinds(out) == [effects.CloseLeg, effects.Persist]
+    assert kinds(out) == [orders.CloseLeg, effects.Persist]
     assert told(out) == [("completed", shown)]
     view = call.view
     source = "system" if status in (408, 503) else "callee"
@@ -252,7 +250,7 @@ def test_who_ended_a_call_is_who_the_command_says(answer: tuple[events.Fact, ...
 def test_nobody_answers_in_time(status: int) -> None:
     call = calling()
     out = feed(call, events.Progressed(status, None), events.TimerFired("ring"))
-    assert kinds(out) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
+    assert kinds(out) == [effects.HangUpPeer, orders.CloseLeg, effects.Persist]
     assert out[0] == effects.HangUpPeer("no answer", 408)
     assert (call.view.status, call.view.hangup_code) == ("no-answer", "timeout")
 
@@ -260,7 +258,7 @@ def test_nobody_answers_in_time(status: int) -> None:
 def test_nobody_has_even_taken_the_call_in_time() -> None:
     call = calling()
     out = feed(call, events.TimerFired("ring"))
-    assert kinds(out) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
+    assert kinds(out) == [effects.HangUpPeer, orders.CloseLeg, effects.Persist]
     assert (call.view.status, call.view.hangup_code, call.view.hangup_source) == ("failed", "unreachable", "system")
     assert "unreachable" in (call.view.hangup_cause or "")
 
@@ -279,18 +277,18 @@ def test_the_ring_time_means_nothing_once_answered() -> None:
 
 def test_ending_before_the_answer_cancels() -> None:
     waiting = new_call()
-    assert kinds(feed(waiting, PLACE, EndCall("ended by the API"))) == [effects.CloseLeg, effects.Persist]
+    assert kinds(feed(waiting, PLACE, EndCall("ended by the API"))) == [orders.CloseLeg, effects.Persist]
     call = calling()
-    assert kinds(feed(call, EndCall("ended by the API"))) == [effects.HangUpPeer, effects.CloseLeg, effects.Persist]
+    assert kinds(feed(call, EndCall("ended by the API"))) == [effects.HangUpPeer, orders.CloseLeg, effects.Persist]
     for view in (waiting.view, call.view):
         assert (view.status, view.hangup_cause) == ("canceled", "ended by the API")
 
 
 def test_an_outbound_call_without_a_leg_or_worker_fails_and_tells_nobody_by_sip() -> None:
     call = new_call()
-    assert kinds(feed(call, PLACE, events.LegFailed("no port"))) == [effects.Persist, effects.Forget]
+    assert kinds(feed(call, PLACE, reports.LegFailed("no port"))) == [effects.Persist, effects.Forget]
     lost = new_call()
-    assert kinds(feed(lost, PLACE, events.WorkerLost("died"))) == [effects.Persist, effects.Forget]
+    assert kinds(feed(lost, PLACE, reports.WorkerLost("died"))) == [effects.Persist, effects.Forget]
     assert (call.view.status, lost.view.status) == ("failed", "failed")
 
 
@@ -315,7 +313,7 @@ def test_nothing_is_streamed_or_played_before_the_answer() -> None:
 def test_a_call_that_is_not_to_answer_by_itself_rings_until_told() -> None:
     call = new_call("inbound")
     out = feed(call, events.Invited(PCMU, answer=False))
-    assert kinds(out) == [effects.RingCaller, effects.OpenLeg, effects.SetTimer, effects.Persist]
+    assert kinds(out) == [effects.RingCaller, orders.OpenLeg, effects.SetTimer, effects.Persist]
     assert told(out) == [("initiated", "ringing"), ("ringing", "ringing")]
     assert feed(call, OPENED) == []
     assert told(feed(call, AnswerCall())) == [("answered", "in-progress")]
@@ -332,7 +330,7 @@ def test_told_to_answer_before_the_leg_is_there() -> None:
 def test_told_to_refuse() -> None:
     call = ringing_in()
     out = feed(call, RejectCall(486, "Busy Here"))
-    assert kinds(out) == [effects.RejectCaller, effects.CloseLeg, effects.Persist]
+    assert kinds(out) == [effects.RejectCaller, orders.CloseLeg, effects.Persist]
     assert (call.view.status, call.view.hangup_code, call.view.sip_status) == ("busy", "user_busy", 486)
     with pytest.raises(CallEnded):
         feed(call, AnswerCall())
@@ -354,7 +352,7 @@ def test_it_does_not_ring_for_ever() -> None:
 
 def test_the_caller_gives_up_while_it_rings() -> None:
     call = ringing_in()
-    assert kinds(feed(call, events.PeerEnded("cancel", ""))) == [effects.CloseLeg, effects.Persist]
+    assert kinds(feed(call, events.PeerEnded("cancel", ""))) == [orders.CloseLeg, effects.Persist]
     assert (call.view.status, call.view.hangup_code) == ("canceled", "originator_cancel")
 
 
@@ -365,14 +363,14 @@ def test_media_commands_pass_to_the_leg() -> None:
     call = ringing_in()
     feed(call, AnswerCall())
     for command in (StartPlayback(1, "/x.wav"), StartRecording(2, "/y.wav"), Bridge(CallSid("v3:y"))):
-        assert feed(call, command) == [effects.Media(command)]
+        assert feed(call, command) == [command]
 
 
 def test_a_call_is_not_forgotten_before_its_recordings_are_complete() -> None:
     call = ringing_in()
     feed(call, AnswerCall(), StartRecording(2, "/y.wav"), events.PeerEnded("bye", ""))
-    assert effects.Forget not in kinds(feed(call, events.LegClosed({})))
-    assert kinds(feed(call, events.RecordingEnded(2, 1.5, "hangup"))) == [effects.Forget]
+    assert effects.Forget not in kinds(feed(call, reports.LegClosed({})))
+    assert kinds(feed(call, reports.RecordingEnded(2, 1.5, "hangup"))) == [effects.Forget]
 
 
 def test_status_callbacks_can_be_sent_elsewhere() -> None:
@@ -392,7 +390,7 @@ ANYTHING = st.sampled_from(
     [
         PLACE,
         OPENED,
-        events.LegFailed("x"),
+        reports.LegFailed("x"),
         events.Progressed(180, None),
         events.Progressed(183, PCMU),
         events.Progressed(183, G729),
@@ -406,9 +404,9 @@ ANYTHING = st.sampled_from(
         events.OfferReceived(None),
         events.PeerEnded("bye", ""),
         events.PeerEnded("cancel", ""),
-        events.LegClosed({}),
-        events.RecordingEnded(2, 1, "stopped"),
-        events.WorkerLost("x"),
+        reports.LegClosed({}),
+        reports.RecordingEnded(2, 1, "stopped"),
+        reports.WorkerLost("x"),
         AnswerCall(),
         RejectCall(486, "Busy Here"),
         StartRecording(2, "/y.wav"),
@@ -429,7 +427,7 @@ def test_events_come_in_order_each_at_most_once_and_the_last_exactly_once(
     call = new_call("outbound" if beginning[0] is PLACE else "inbound")
     kinds_told: list[str] = []
     forgotten = 0
-    for what in [*beginning, *inputs, events.WorkerLost("the end"), events.WorkerLost("the end")]:
+    for what in [*beginning, *inputs, reports.WorkerLost("the end"), reports.WorkerLost("the end")]:
         if forgotten:
             break
         try:

@@ -15,9 +15,10 @@ from trunkline.sdp import session
 from trunkline.sdp.crypto import SUITES, Crypto, SrtpRule, parse
 from trunkline.sdp.session import SessionDescription
 from trunkline.sdp.values import Endpoint, SrtpKeys
+from trunkline.workers import orders, reports
 
 T0 = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
-OPENED = events.LegOpened(Endpoint("127.0.0.1", 20000))
+OPENED = reports.LegOpened(Endpoint("127.0.0.1", 20000))
 FIRST, SECOND = bytes(range(30)), bytes(range(30, 60))
 Some = TypeVar("Some", bound=effects.Effect)
 
@@ -35,8 +36,8 @@ def encrypted(key: bytes = FIRST, *extra: str, suite: str = SUITES[0], tag: int 
 PLAIN = sdp("m=audio 4000 RTP/AVP 0")
 
 
-def updated(order: effects.UpdateLeg) -> events.LegUpdated:
-    return events.LegUpdated(order.number)
+def updated(order: orders.UpdateLeg) -> reports.LegUpdated:
+    return reports.LegUpdated(order.number)
 
 
 def new_call(rule: SrtpRule, seed: int = 1) -> Call:
@@ -76,7 +77,7 @@ def lines(text: str) -> list[Crypto]:
 def up(rule: SrtpRule, offer: SessionDescription) -> tuple[Call, SrtpKeys]:
     """A call that is up, and its keys as the leg has them."""
     call = new_call(rule)
-    keys = only(effects.OpenLeg, feed(call, events.Invited(offer))).params.srtp
+    keys = only(orders.OpenLeg, feed(call, events.Invited(offer))).params.srtp
     answer = only(effects.AnswerCaller, feed(call, OPENED)).sdp
     feed(call, events.Confirmed(None))
     assert keys is not None
@@ -100,7 +101,7 @@ def test_what_the_setting_does_not_allow_gets_488_and_the_reason(rule: SrtpRule,
 def test_two_calls_never_share_a_key() -> None:
     call = new_call("optional")
     other = new_call("optional", seed=2)
-    keys = [only(effects.OpenLeg, feed(each, events.Invited(encrypted()))).params.srtp for each in (call, other)]
+    keys = [only(orders.OpenLeg, feed(each, events.Invited(encrypted()))).params.srtp for each in (call, other)]
     assert keys[0] is not None
     assert keys[1] is not None
     assert keys[0].ours != keys[1].ours
@@ -109,7 +110,7 @@ def test_two_calls_never_share_a_key() -> None:
 def test_hold_and_resume_keep_both_keys() -> None:
     call, keys = up("optional", encrypted())
     for extra in ("a=sendonly", "a=sendrecv"):
-        order = only(effects.UpdateLeg, feed(call, events.OfferReceived(encrypted(FIRST, extra))))
+        order = only(orders.UpdateLeg, feed(call, events.OfferReceived(encrypted(FIRST, extra))))
         assert order.params.srtp == keys
         assert lines(only(effects.AcceptReoffer, feed(call, updated(order))).sdp)[0].key == keys.ours
 
@@ -119,7 +120,7 @@ def test_hold_and_resume_keep_both_keys() -> None:
 )
 def test_a_new_key_or_suite_of_the_peers_makes_a_new_key_of_ours(offer: SessionDescription) -> None:
     call, before = up("optional", encrypted())
-    order = only(effects.UpdateLeg, feed(call, events.OfferReceived(offer)))
+    order = only(orders.UpdateLeg, feed(call, events.OfferReceived(offer)))
     keys = order.params.srtp
     assert keys is not None
     assert keys.ours != before.ours
@@ -131,14 +132,14 @@ def test_a_new_key_or_suite_of_the_peers_makes_a_new_key_of_ours(offer: SessionD
 def test_a_new_key_whose_offer_is_cancelled_is_forgotten() -> None:
     call, before = up("optional", encrypted())
     feed(call, events.OfferReceived(encrypted(SECOND)))
-    assert only(effects.UpdateLeg, feed(call, events.ReofferCancelled())).params.srtp == before
-    assert only(effects.UpdateLeg, feed(call, events.OfferReceived(encrypted()))).params.srtp == before
+    assert only(orders.UpdateLeg, feed(call, events.ReofferCancelled())).params.srtp == before
+    assert only(orders.UpdateLeg, feed(call, events.OfferReceived(encrypted()))).params.srtp == before
 
 
 def test_a_reoffer_that_cannot_be_done_leaves_the_call_as_it_was() -> None:
     call, keys = up("required", encrypted())
     assert only(effects.RejectReoffer, feed(call, events.OfferReceived(PLAIN))).status == 488
-    assert only(effects.UpdateLeg, feed(call, events.OfferReceived(encrypted()))).params.srtp == keys
+    assert only(orders.UpdateLeg, feed(call, events.OfferReceived(encrypted()))).params.srtp == keys
 
 
 def test_a_late_offer_is_encrypted_where_it_must_be() -> None:
@@ -147,7 +148,7 @@ def test_a_late_offer_is_encrypted_where_it_must_be() -> None:
     ours = lines(only(effects.AnswerCaller, feed(call, events.Invited(None), OPENED)).sdp)
     assert [line.suite for line in ours] == list(SUITES)
     answer = encrypted(suite=SUITES[1], tag=2)
-    keys = only(effects.UpdateLeg, feed(call, events.Confirmed(answer))).params.srtp
+    keys = only(orders.UpdateLeg, feed(call, events.Confirmed(answer))).params.srtp
     assert keys == SrtpKeys(SUITES[1], 2, ours[1].key, FIRST)
 
 
@@ -161,5 +162,5 @@ def test_an_offer_of_ours_in_the_call_keeps_our_key() -> None:
     call, keys = up("optional", encrypted())
     offered = lines(only(effects.AcceptReoffer, feed(call, events.OfferReceived(None))).sdp)
     assert offered == [Crypto(1, keys.suite, keys.ours)]
-    renewed = only(effects.UpdateLeg, feed(call, events.Confirmed(encrypted(SECOND, tag=1)))).params.srtp
+    renewed = only(orders.UpdateLeg, feed(call, events.Confirmed(encrypted(SECOND, tag=1)))).params.srtp
     assert renewed == SrtpKeys(keys.suite, 1, keys.ours, SECOND)

@@ -8,13 +8,15 @@ import pytest
 
 from stream_params import stream_params
 from trunkline.calls import effects
-from trunkline.calls.commands import PauseStream, StartStream, StopStream
-from trunkline.calls.events import StreamEnded, StreamStarted
+from trunkline.calls.commands import StartStream, StopStream
 from trunkline.calls.streams import CallStreams, both
 from trunkline.calls.views import CallEvent, CallView, StreamEvent, StreamView
 from trunkline.errors import InvalidRequest, ResourceNotFound, StreamLimitReached
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
+from trunkline.workers import orders
+from trunkline.workers.orders import PauseStream
+from trunkline.workers.reports import StreamEnded, StreamStarted
 
 T0 = datetime(2025, 6, 5, 12, tzinfo=UTC)
 T1 = T0 + timedelta(seconds=1)
@@ -89,7 +91,7 @@ def test_a_start_is_recorded_and_its_socket_opened() -> None:
     identity = StreamIdentity(A, CALL.account_sid, CALL.sid, CALL.session_id, "+1", "+2")
     assert some.start(StartStream(A, params), CALL, "PCMU", T1) == [
         effects.Persist(streams=(view,)),
-        effects.OpenStream(identity, params, "L16/16000"),
+        orders.OpenStream(identity, params, "L16/16000"),
     ]
     assert some
     assert some.live == [(view, params)]
@@ -127,7 +129,7 @@ def test_a_stop_is_told_at_once_where_the_start_was() -> None:
     assert ends(record) == [("stream-stopped", A, None)]
     view = found(some, A)
     assert (view.status, view.ended_reason, view.updated_at) == ("stopped", "stopped by the API", T1)
-    assert close == effects.CloseStream(A, "stopped by the API")
+    assert close == orders.CloseStream(A, "stopped by the API")
     assert some.stop(StopStream(A), T1) == []
     assert some.started(StreamStarted(A), T1) == [], "what is over does not start"
     with pytest.raises(ResourceNotFound):
@@ -138,7 +140,7 @@ def test_a_stop_is_told_at_once_where_the_start_was() -> None:
 def test_a_stop_before_the_start_is_told_with_the_workers_next_word(error: str | None) -> None:
     waiting = [("stream-stopped", A, None)]
     some = streams(A, started=False)
-    assert some.stop(StopStream(A), T1) == [effects.Persist(), effects.CloseStream(A, "stopped by the API")]
+    assert some.stop(StopStream(A), T1) == [effects.Persist(), orders.CloseStream(A, "stopped by the API")]
     assert (some.live, found(some, A).status) == ([], "in-progress")
     started, stopped = some.started(StreamStarted(A), T1)
     assert (ends(started), ends(stopped)) == ([("stream-started", A, None)], waiting)
@@ -183,7 +185,7 @@ def test_a_pause_is_recorded_where_it_changes_something() -> None:
     some = streams(A)
     for paused, status in ((True, "paused"), (False, "in-progress")):
         record, told = some.pause(PauseStream(A, paused), T1)
-        assert told == effects.PauseStream(A, paused)
+        assert told == orders.PauseStream(A, paused)
         assert record == effects.Persist(streams=(found(some, A),))
         assert (found(some, A).status, found(some, A).updated_at) == (status, T1)
         assert some.pause(PauseStream(A, paused), T1) == []
@@ -201,7 +203,7 @@ def test_all_end_with_the_call_but_those_that_did() -> None:
     some.stop(StopStream(A), T0)
     record, closing = some.end_all(T1, "caller hung up")
     assert ends(record) == [("stream-stopped", B, None)], "of the third the worker's next word tells"
-    assert closing == [effects.CloseStream(B, "caller hung up"), effects.CloseStream(C, "caller hung up")]
+    assert closing == [orders.CloseStream(B, "caller hung up"), orders.CloseStream(C, "caller hung up")]
     assert found(some, B).ended_reason == "the call ended: caller hung up"
     assert some.end_all(T1, "again") == (effects.Persist(), [])
     (gone,) = some.ended(StreamEnded(C, None, "", {}), T1)

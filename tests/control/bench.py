@@ -27,8 +27,10 @@ from trunkline.sip.values import DialogId
 from trunkline.store.records import CallbackRecord
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
-from trunkline.workers import messages
+from trunkline.workers import messages, reports
 
+LOCAL = Endpoint("203.0.113.1", 20000)
+"""Where a worker opens a leg."""
 ACCOUNT = AccountSid("5f1c9d2e-0000-4000-8000-000000000001")
 NOW = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
 BOT = derived_sid("bot")
@@ -164,7 +166,7 @@ class Bench:
 
     def up(self, dialog: int = 7, **changes: Any) -> LiveCall:
         entry = self.invited(dialog, **changes)
-        self.runner.on_pool(messages.LegOpened(entry.leg, 20000))
+        self.runner.on_pool(messages.FromLeg(entry.leg, reports.LegOpened(LOCAL)))
         self.runner.on_sip(sip.AckReceived(DialogId(dialog), None))
         assert entry.call.state is CallState.UP
         self.forget()
@@ -189,4 +191,4 @@ class Bench:
         """Nothing of it is left."""
         if entry.call.state is not CallState.ENDED:
             self.runner.apply(entry, commands.EndCall("over"))
-        self.runner.on_pool(messages.LegClosed(entry.leg, {}))
+        self.runner.on_pool(messages.FromLeg(entry.leg, reports.LegClosed({})))

@@ -8,26 +8,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from control.bench import ACCOUNT, BOT, HEADERS, NOW, Bench, sdp
+from control.bench import ACCOUNT, BOT, HEADERS, LOCAL, NOW, Bench, sdp
 from stream_params import stream_params
 from trunkline.calls import commands, events
 from trunkline.calls.call import CallState
-from trunkline.calls.commands import Command, Instructions, Route
+from trunkline.calls.commands import Instructions, Route
 from trunkline.calls.registry import InviteInfo
 from trunkline.calls.views import CallView, StreamView
 from trunkline.errors import CallEnded, StreamLimitReached, Unavailable
 from trunkline.ids import CallSessionId, CallSid, LegId, StreamSid
-from trunkline.sdp.values import Endpoint
 from trunkline.sip import values as sip
 from trunkline.sip.values import DialogId
 from trunkline.store import store as store_module
 from trunkline.streaming.params import BidirectionalMode
-from trunkline.workers import messages
-from trunkline.workers.pool import LegLost
+from trunkline.workers import orders, reports
+from trunkline.workers.messages import FromLeg, Reported
 
 Make = Callable[..., Bench]
 
@@ -47,13 +45,13 @@ async def test_a_call_to_a_number_has_its_application_and_is_told_what_to_do(ben
     assert bench.signalling.done == [sip.SendRinging(DialogId(7))]
     assert bench.media.placed == [(entry.leg, None)]
     ((leg, order),) = bench.media.orders
-    assert isinstance(order, messages.OpenLeg)
-    assert (leg, order.leg, order.call_sid, order.params.codec) == (entry.leg, entry.leg, view.sid, "PCMA")
+    assert isinstance(order, orders.OpenLeg)
+    assert (leg, order.call_sid, order.params.codec) == (entry.leg, view.sid, "PCMA")
     assert bench.runner.counters == {"calls_opening": 1}
     assert [(line["event"], line["to"], line["from_"], line["transport"]) for line in logs] == [
         ("call", "+1", "+49", "udp")
     ]
-    bench.runner.on_pool(messages.LegOpened(entry.leg, 20000))
+    bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
     assert entry.call.state is CallState.RINGING, "its instructions answer it"
     told = await bench.callbacks()
     assert [one["CallStatus"] for one in told] == ["initiated", "ringing"]
@@ -64,7 +62,7 @@ async def test_a_call_to_nobodys_number_is_answered_and_is_the_servers(bench: Be
     view = entry.call.view
     assert (view.account_sid, view.application_sid, view.status_callback) == (ACCOUNT, None, None)
     assert (entry.instructions, bench.script.began) == (None, [])
-    bench.runner.on_pool(messages.LegOpened(entry.leg, 20000))
+    bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
     answer = bench.signalling.done[-1]
     assert isinstance(answer, sip.AcceptInvite)
     assert answer.headers == (("X-Trunkline-Call-Sid", view.sid),)
@@ -76,14 +74,6 @@ async def test_the_application_may_be_that_of_the_trunk(bench: Bench) -> None:
     assert bench.invited(trunk="carrier").call.view.application_sid == BOT
     for number, whose in enumerate(({"phone": "ann"}, {"trunk": "safe"})):
         assert bench.invited(8 + number, **whose).call.state is CallState.ENDED, "it must be encrypted"
-
-
-async def test_where_media_is_at_the_host_that_is_what_peers_are_told(make: Make) -> None:
-    bench = make(media={"host": "127.0.0.7"})
-    bench.runner.on_pool(messages.LegOpened(bench.invited().leg, 20002))
-    answer = bench.signalling.done[-1]
-    assert isinstance(answer, sip.AcceptInvite)
-    assert "c=IN IP4 127.0.0.7" in answer.sdp
 
 
 async def test_what_the_settings_say_of_calls_the_model_goes_by(bench: Bench) -> None:
@@ -181,7 +171,7 @@ async def test_a_call_is_placed_as_it_was_asked_for(bench: Bench) -> None:
         "carrier",
         False,
     )
-    bench.runner.on_pool(messages.LegOpened(entry.leg, 20000))
+    bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
     (invite,) = bench.signalling.done
     assert isinstance(invite, sip.SendInvite)
     assert replace(invite, sdp="") == sip.SendInvite(
@@ -195,14 +185,14 @@ async def test_a_call_is_placed_as_it_was_asked_for(bench: Bench) -> None:
 
 
 async def test_without_credentials_of_its_own_it_uses_the_trunks(bench: Bench) -> None:
-    bench.runner.on_pool(messages.LegOpened(bench.place().leg, 20000))
+    bench.runner.on_pool(FromLeg(bench.place().leg, reports.LegOpened(LOCAL)))
     invite = bench.signalling.done[-1]
     assert isinstance(invite, sip.SendInvite)
     assert invite.credentials is None
 
 
 async def test_a_password_may_be_empty(bench: Bench) -> None:
-    bench.runner.on_pool(messages.LegOpened(bench.place(username="u").leg, 20000))
+    bench.runner.on_pool(FromLeg(bench.place(username="u").leg, reports.LegOpened(LOCAL)))
     invite = bench.signalling.done[-1]
     assert isinstance(invite, sip.SendInvite)
     assert invite.credentials == sip.Credentials("u", "")
@@ -214,7 +204,7 @@ async def test_a_password_may_be_empty(bench: Bench) -> None:
 async def test_a_call_is_encrypted_as_the_phone_or_trunk_wants(
     bench: Bench, kind: Any, name: str, encrypted: bool
 ) -> None:
-    bench.runner.on_pool(messages.LegOpened(bench.place("ann", Route(kind, name, "ann")).leg, 20000))
+    bench.runner.on_pool(FromLeg(bench.place("ann", Route(kind, name, "ann")).leg, reports.LegOpened(LOCAL)))
     invite = bench.signalling.done[-1]
     assert isinstance(invite, sip.SendInvite)
     assert ("RTP/SAVP" in invite.sdp) == encrypted
@@ -236,7 +226,7 @@ async def test_a_dialled_call_shares_its_parents_session_and_media_worker(bench:
 async def test_what_a_placed_call_is_to_do_begins_with_its_answer(bench: Bench) -> None:
     instructions = Instructions(texml="<Response/>")
     entry = bench.place(instructions=instructions)
-    bench.runner.on_pool(messages.LegOpened(entry.leg, 20000))
+    bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
     bench.runner.on_sip(sip.InviteProgressed(DialogId(100), 180, "Ringing", None))
     assert bench.script.began == []
     with capture_logs() as logs:
@@ -246,10 +236,10 @@ async def test_what_a_placed_call_is_to_do_begins_with_its_answer(bench: Bench) 
         ("call answered", "PCMA")
     ]
     silent = bench.place()
-    bench.runner.on_pool(messages.LegOpened(silent.leg, 20000))
+    bench.runner.on_pool(FromLeg(silent.leg, reports.LegOpened(LOCAL)))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(101), sdp()))
     broken = bench.place(instructions=instructions)
-    bench.runner.on_pool(messages.LegOpened(broken.leg, 20000))
+    bench.runner.on_pool(FromLeg(broken.leg, reports.LegOpened(LOCAL)))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(102), sdp("0")))
     assert len(bench.script.began) == 1, "one has nothing to do, and one is over"
 
@@ -271,38 +261,47 @@ OFFER = sdp()
         (sip.InviteAccepted(D, OFFER), events.Accepted(OFFER)),
         (sip.InviteRefused(D, 486, "Busy", "why", False, True), events.Refused(486, "Busy", "why", False, True)),
         (sip.DialogEnded(D, "bye", "why"), events.PeerEnded("bye", "why")),
-        (messages.LegFailed(L, "why"), events.LegFailed("why")),
-        (messages.LegUpdated(L, 3), events.LegUpdated(3)),
-        (messages.LegSilent(L, 60.0), events.LegSilent(60.0)),
-        (messages.DigitHeard(L, "5"), events.DigitHeard("5")),
-        (messages.Played(L, 3, "no"), events.PlaybackEnded(3, "no")),
-        (messages.Recorded(L, 3, 1.5, "key", "#", "no"), events.RecordingEnded(3, 1.5, "key", "#", "no")),
-        (messages.LegClosed(L, {"lost": 1}), events.LegClosed({"lost": 1})),
-        (messages.StreamStarted(L, S), events.StreamStarted(S)),
-        (messages.StreamEnded(L, S, "no", "why", {"a": 1}), events.StreamEnded(S, "no", "why", {"a": 1})),
-        (LegLost(L, "died"), events.WorkerLost("died")),
-        (messages.LegOpened(L, 20000), events.LegOpened(Endpoint("203.0.113.1", 20000))),
     ],
     ids=lambda value: type(value).__name__,
-)  # fmt: skip
-async def test_what_drivers_tell_is_told_to_the_model_and_then_to_the_script(
+)
+async def test_events_of_signalling_are_applied_and_then_passed_to_the_script(
     bench: Bench, event: Any, fact: Any
 ) -> None:
     entry = bench.up()
-    assert entry.leg == L
-    tell: Any
-    of_nobody: Any
-    if isinstance(event, sip.SipEvent):
-        tell, of_nobody = bench.runner.on_sip, replace(event, dialog=DialogId(9))
-    elif isinstance(event, LegLost):
-        tell, of_nobody = bench.runner.on_pool, replace(event, leg=LegId(9))
-    else:
-        tell, of_nobody = bench.runner.on_pool, msgspec.structs.replace(event, leg=LegId(9))
-    tell(of_nobody)
-    assert bench.script.all == []
-    tell(event)
+    bench.runner.on_sip(replace(event, dialog=DialogId(9)))
+    assert bench.script.all == [], "there is no such dialog"
+    bench.runner.on_sip(event)
     ((told, what, _),) = bench.script.all
     assert (told, what) == (entry, fact)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        reports.LegFailed("why"),
+        reports.LegUpdated(3),
+        reports.LegSilent(60.0),
+        reports.DigitHeard("5"),
+        reports.PlaybackEnded(3, "no"),
+        reports.RecordingEnded(3, 1.5, "key", "#", "no"),
+        reports.LegClosed({"lost": 1}),
+        reports.StreamStarted(S),
+        reports.StreamEnded(S, "no", "why", {"a": 1}),
+        reports.WorkerLost("died"),
+        reports.LegOpened(LOCAL),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_reports_of_a_leg_are_applied_unchanged_and_then_passed_to_the_script(
+    bench: Bench, report: reports.Report
+) -> None:
+    entry = bench.up()
+    bench.runner.on_pool(FromLeg(LegId(9), report))
+    assert bench.script.all == [], "there is no such leg"
+    bench.runner.on_pool(FromLeg(entry.leg, report))
+    ((told, what, _),) = bench.script.all
+    assert told is entry
+    assert what is report
 
 
 async def test_the_script_hears_when_all_is_done(bench: Bench) -> None:
@@ -310,7 +309,7 @@ async def test_the_script_hears_when_all_is_done(bench: Bench) -> None:
     bench.runner.apply(entry, commands.EndCall("so be it"))
     assert bench.script.all == [(entry, commands.EndCall("so be it"), CallState.ENDED)]
     assert bench.signalling.done == [sip.EndDialog(D, "so be it", 200)]
-    assert bench.media.orders == [(entry.leg, messages.CloseLeg(entry.leg, "so be it"))]
+    assert bench.media.orders == [(entry.leg, orders.CloseLeg("so be it"))]
 
 
 # ── what the model wants done ───────────────────────────────────────────────────────────────────────────────
@@ -320,31 +319,30 @@ async def test_orders_of_a_call_that_is_up_reach_its_media_leg(bench: Bench) -> 
     one, other = bench.up(), bench.up(8)
     sid = StreamSid("s")
     bench.runner.on_sip(sip.InfoDigitReceived(D, "5"))
-    cases: list[tuple[Command, msgspec.Struct]] = [
-        (commands.StartPlayback(1, "/a.wav", 2), messages.Play(L, 1, "/a.wav", 2)),
-        (commands.StopPlayback(1), messages.StopPlaying(L, 1)),
-        (commands.StartRecording(2, "/b.wav", 2, 9, 5, "#"), messages.Record(L, 2, "/b.wav", 2, 9, 5, "#")),
-        (commands.StopRecording(2), messages.StopRecording(L, 2)),
-        (commands.SendDigits("1w"), messages.SendDigits(L, "1w")),
-        (commands.Bridge(other.call.view.sid), messages.Bridge(L, other.leg)),
-        (commands.Unbridge(), messages.Unbridge(L)),
+    sent: list[orders.MediaOrder] = [
+        orders.StartPlayback(1, "/a.wav", 2),
+        orders.StopPlayback(1),
+        orders.StartRecording(2, "/b.wav", orders.RecordingOptions(2, 9, 5, "#")),
+        orders.StopRecording(2),
+        orders.SendDigits("1w"),
+        orders.Bridge(other.call.view.sid),
+        orders.Unbridge(),
     ]
-    for command, _ in cases:
+    for command in sent:
         bench.runner.apply(one, command)
-    bench.runner.apply(one, commands.Bridge(CallSid("v3:gone")))
     params = stream_params("ws://a/")
     bench.runner.apply(one, commands.StartStream(sid, params))
-    bench.runner.apply(one, commands.PauseStream(sid, True))
+    bench.runner.apply(one, orders.PauseStream(sid, True))
     bench.runner.apply(one, commands.StopStream(sid))
     assert {leg for leg, _ in bench.media.orders} == {one.leg}
-    pressed, *orders, opened, paused, closed = [order for _, order in bench.media.orders]
-    assert pressed == messages.PressKey(L, "5")
-    assert orders == [order for _, order in cases]
-    assert isinstance(opened, messages.OpenStream)
-    assert (opened.leg, opened.identity.stream_sid, opened.params, opened.encoding) == (L, sid, params, "PCMA")
-    assert paused == messages.PauseStream(L, sid, True)
-    assert isinstance(closed, messages.CloseStream)
-    assert (closed.leg, closed.sid) == (L, sid)
+    pressed, *carried, opened, paused, closed = [order for _, order in bench.media.orders]
+    assert pressed == orders.NotifyDtmf("5")
+    assert all(order is command for order, command in zip(carried, sent, strict=True)), "unchanged"
+    assert isinstance(opened, orders.OpenStream)
+    assert (opened.identity.stream_sid, opened.params, opened.encoding) == (sid, params, "PCMA")
+    assert paused == orders.PauseStream(sid, True)
+    assert isinstance(closed, orders.CloseStream)
+    assert closed.sid == sid
     assert closed.reason
 
 
@@ -352,9 +350,9 @@ async def test_a_new_offer_is_answered_or_refused_by_signalling(bench: Bench) ->
     bench.up()
     bench.runner.on_sip(sip.ReinviteReceived(D, sdp()))
     ((_, update),) = bench.media.orders
-    assert isinstance(update, messages.UpdateLeg)
-    assert (update.leg, update.params.codec) == (L, "PCMA")
-    bench.runner.on_pool(messages.LegUpdated(L, update.number))
+    assert isinstance(update, orders.UpdateLeg)
+    assert update.params.codec == "PCMA"
+    bench.runner.on_pool(FromLeg(L, reports.LegUpdated(update.number)))
     (accept,) = bench.signalling.done
     assert isinstance(accept, sip.AcceptReinvite)
     assert accept.dialog == D
@@ -379,7 +377,7 @@ async def test_without_a_media_worker_a_call_is_refused_after_its_transition(ben
 
 async def test_a_call_that_is_over_is_forgotten_with_its_timers(bench: Bench) -> None:
     entry = bench.place(timeout=60, time_limit=600)
-    bench.runner.on_pool(messages.LegOpened(entry.leg, 20000))
+    bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(100), sdp()))
     timers = [timer for timers in bench.runner._timers.values() for timer in timers]
     assert [timer.cancelled() for timer in timers] == [False, False]
@@ -388,19 +386,19 @@ async def test_a_call_that_is_over_is_forgotten_with_its_timers(bench: Bench) ->
     assert bench.runner._timers == {}
     assert bench.media.released == [entry.leg]
     assert len(bench.runner.registry) == 0
-    bench.runner.on_pool(messages.LegClosed(entry.leg, {}))  # nobody's any more
+    bench.runner.on_pool(FromLeg(entry.leg, reports.LegClosed({})))  # nobody's any more
 
 
 async def test_what_happens_to_calls_and_streams_is_stored_and_then_told(bench: Bench) -> None:
     entry = bench.place(status_callback_events="initiated completed")
-    bench.runner.on_pool(messages.LegOpened(entry.leg, 20000))
+    bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(100), sdp()))
     sid = StreamSid("5f1c9d2e-0000-4000-8000-0000000000bb")
     params = stream_params("ws://a/", status_callback="http://a/stream")
     with capture_logs() as logs:
         written = bench.runner.apply(entry, commands.StartStream(sid, params))
-        bench.runner.on_pool(messages.StreamStarted(entry.leg, sid))
-        bench.runner.on_pool(messages.StreamEnded(entry.leg, sid, "refused", "why", {}))
+        bench.runner.on_pool(FromLeg(entry.leg, reports.StreamStarted(sid)))
+        bench.runner.on_pool(FromLeg(entry.leg, reports.StreamEnded(sid, "refused", "why", {})))
         bench.over(entry)
     assert written is not None
     await written
@@ -448,7 +446,7 @@ async def test_new_instructions_go_to_the_script_and_a_report_comes_from_the_wor
     entry = bench.up()
     bench.runner.redirect(entry, Instructions(texml="<Response/>"))
     assert bench.script.redirected == [(entry, Instructions(texml="<Response/>"))]
-    assert await bench.runner.report(entry) == messages.Reported(entry.leg, {}, [])
+    assert await bench.runner.report(entry) == Reported(entry.leg, {}, [])
 
 
 # ── the end of the server, and of the one before ────────────────────────────────────────────────────────────

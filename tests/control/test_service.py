@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from control.bench import ACCOUNT, BOT, Bench
+from control.bench import ACCOUNT, BOT, LOCAL, Bench
 from stream_params import stream_params
 from trunkline.calls import commands
 from trunkline.calls.call import CallState
@@ -18,7 +18,7 @@ from trunkline.calls.views import CallFilter
 from trunkline.control.service import FAREWELL, CallService
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, Unavailable
 from trunkline.ids import AccountSid, CallSid, LegId
-from trunkline.workers import messages
+from trunkline.workers import messages, reports
 
 STRANGER = AccountSid("5f1c9d2e-0000-4000-8000-000000000002")
 WANTED = Instructions(texml="<Response/>")
@@ -36,7 +36,7 @@ async def test_only_a_call_that_is_answered_can_be_told_to_do_something_else(
 ) -> None:
     entry = bench.invited(to_user="+1")
     sid = entry.call.view.sid
-    for event in (None, messages.LegOpened(entry.leg, 20000)):
+    for event in (None, messages.FromLeg(entry.leg, reports.LegOpened(LOCAL))):
         if event is not None:
             bench.runner.on_pool(event)
         with pytest.raises(CallNotAnswered):
@@ -127,7 +127,7 @@ async def test_an_application_that_is_not_active_places_no_call(bench: Bench, se
 async def test_a_stream_is_stopped_once_and_shown_again(bench: Bench, service: CallService) -> None:
     sid = bench.up().call.view.sid
     started = await service.start_stream(ACCOUNT, sid, PARAMS)
-    bench.runner.on_pool(messages.StreamStarted(LegId(1), started.sid))
+    bench.runner.on_pool(messages.FromLeg(LegId(1), reports.StreamStarted(started.sid)))
     stopped = await service.stop_stream(ACCOUNT, sid, "tap")
     assert (stopped.sid, stopped.status, stopped.ended_reason) == (started.sid, "stopped", "stopped by the API")
     assert (await bench.store.stream(ACCOUNT, sid, started.sid)).status == "stopped"
@@ -156,7 +156,7 @@ async def test_streams_and_calls_that_are_over_come_from_the_store(bench: Bench,
     stream = await service.start_stream(ACCOUNT, sid, PARAMS)
     assert await service.call(ACCOUNT, sid) == entry.call.view
     bench.over(entry)
-    bench.runner.on_pool(messages.StreamEnded(entry.leg, stream.sid, None, "over", {"frames_sent": 7}))
+    bench.runner.on_pool(messages.FromLeg(entry.leg, reports.StreamEnded(stream.sid, None, "over", {"frames_sent": 7})))
     await bench.writer.submit()
     assert bench.runner.registry.by_sid(sid) is None
     assert await service.call(ACCOUNT, sid) == entry.call.view
@@ -220,7 +220,7 @@ async def test_why_there_is_no_audio_is_asked_of_the_worker_while_there_is_one(
     early = await service.media(ACCOUNT, sid)
     assert (early.call, early.live, early.streams) == (entry.call.view, True, ()), "written or not"
     over = await service.start_stream(ACCOUNT, sid, PARAMS)
-    bench.runner.on_pool(messages.StreamStarted(entry.leg, over.sid))
+    bench.runner.on_pool(messages.FromLeg(entry.leg, reports.StreamStarted(over.sid)))
     await service.stop_stream(ACCOUNT, sid, over.sid)
     live = await service.start_stream(ACCOUNT, sid, stream_params("ws://b/"))
     report = await service.media(ACCOUNT, sid)
@@ -243,12 +243,12 @@ async def test_of_a_call_that_is_over_what_was_kept_is_told(bench: Bench, servic
     sid = entry.call.view.sid
     stream = await service.start_stream(ACCOUNT, sid, PARAMS)
     bench.runner.apply(entry, commands.EndCall("over"))
-    bench.runner.on_pool(messages.StreamEnded(entry.leg, stream.sid, None, "over", {"frames_sent": 7}))
+    bench.runner.on_pool(messages.FromLeg(entry.leg, reports.StreamEnded(stream.sid, None, "over", {"frames_sent": 7})))
     bench.media.reported = messages.Reported(int(entry.leg), {"packets_in": 1}, [])
     await bench.writer.submit()
     ended = await service.media(ACCOUNT, sid)
     assert (ended.live, ended.leg) == (False, {}), "its leg is not closed yet"
-    bench.runner.on_pool(messages.LegClosed(entry.leg, {"packets_in": 7}))
+    bench.runner.on_pool(messages.FromLeg(entry.leg, reports.LegClosed({"packets_in": 7})))
     await bench.writer.submit()
     report = await service.media(ACCOUNT, sid)
     assert (report.live, report.leg, report.call.status) == (False, {"packets_in": 7}, "completed")

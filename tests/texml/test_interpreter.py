@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_params import stream_params
-from trunkline.calls.commands import Instructions
+from trunkline.calls.commands import AnswerCall, EndCall, Instructions, Note, RejectCall
 from trunkline.texml import effects, facts, verbs
 from trunkline.texml.document import parse
 from trunkline.texml.interpreter import Interpreter, seconds_of
+from trunkline.workers.orders import RecordingOptions, SendDigits, StopPlayback, StopRecording
+from trunkline.workers.reports import DigitHeard, PlaybackEnded, RecordingEnded, RecordingReason
 
 BASE = "https://app.example/voice/start?x=1"
 LIMIT = 50
@@ -53,7 +55,7 @@ class Runs:
 
     def plays(self) -> list[effects.Effect]:
         """What is played now has ended."""
-        return self.tell(facts.SoundPlayed(self.one(effects.PlaySound).job, None))
+        return self.tell(PlaybackEnded(self.one(effects.PlaySound).job, None))
 
     def ticks(self) -> list[effects.Effect]:
         return self.tell(facts.TimerExpired(self.one(effects.StartTimer).job))
@@ -83,11 +85,11 @@ def test_no_document_ends_the_call_and_says_why() -> None:
     runs.tell(facts.Instructed(Instructions(url=BASE)))
     assert runs.tell(facts.FetchFailed(99, "late")) == []
     assert runs.tell(facts.FetchFailed(1, "HTTP status 500")) == [
-        effects.Warn("no instructions: HTTP status 500"),
-        effects.HangUpCall("no instructions", "HTTP status 500"),
+        Note("no instructions: HTTP status 500"),
+        EndCall("no instructions", detail="HTTP status 500"),
     ]
     _, ended = Runs().tell(facts.Instructed(Instructions(texml="<oops")))
-    assert isinstance(ended, effects.HangUpCall)
+    assert isinstance(ended, EndCall)
     assert "not XML" in ended.detail
 
 
@@ -113,39 +115,39 @@ def test_no_document_ends_the_call_and_says_why() -> None:
 )
 def test_a_verb_that_needs_it_answers_the_call_first(verb: str, answers: bool) -> None:
     runs = Runs(verb, answered=False)
-    assert ([effect for effect in runs.last if not isinstance(effect, effects.Warn)] == [effects.Answer()]) is answers
+    assert ([effect for effect in runs.last if not isinstance(effect, Note)] == [AnswerCall()]) is answers
     if answers:
         assert runs.tell(facts.CallAnswered()) == [
-            effect for effect in Runs(verb, answered=True).last if not isinstance(effect, effects.Warn)
+            effect for effect in Runs(verb, answered=True).last if not isinstance(effect, Note)
         ]
     else:
-        assert effects.Answer() not in runs.last
+        assert AnswerCall() not in runs.last
 
 
 def test_reject_refuses_a_call_that_rings_and_ends_one_that_does_not() -> None:
-    assert Runs("<Reject/><Say>never</Say>", answered=False).last == [effects.Reject(404, "Not Found")]
-    assert Runs('<Reject reason="busy"/>', answered=False).last == [effects.Reject(486, "Busy Here")]
-    assert Runs("<Reject/>").last == [effects.HangUpCall("the instructions reject the call")]
-    assert Runs("<Hangup/><Say>never</Say>").last == [effects.HangUpCall("the instructions hang up")]
+    assert Runs("<Reject/><Say>never</Say>", answered=False).last == [RejectCall(404, "Not Found")]
+    assert Runs('<Reject reason="busy"/>', answered=False).last == [RejectCall(486, "Busy Here")]
+    assert Runs("<Reject/>").last == [EndCall("the instructions reject the call")]
+    assert Runs("<Hangup/><Say>never</Say>").last == [EndCall("the instructions hang up")]
 
 
 def test_play_plays_files_relative_to_the_document_and_presses_keys() -> None:
     runs = Runs('<Play loop="0">../a.mp3</Play><Play digits="1w"/>')
     assert runs.last == [effects.PlaySound(2, effects.RemoteFile("https://app.example/a.mp3"), 0)]
-    assert runs.plays() == [effects.SendDigits("1w"), effects.StartTimer(3, 0.7)]
+    assert runs.plays() == [SendDigits("1w"), effects.StartTimer(3, 0.7)]
     assert runs.ticks() == [effects.FinishDocument()]
     assert seconds_of("0W#") == pytest.approx(1.4)
 
 
 def test_what_cannot_be_played_is_told_and_skipped() -> None:
     runs = Runs("<Play>a.mp3</Play><Play>http://[/</Play><Say>b</Say>", base=None)
-    assert runs.kinds() == [effects.Warn, effects.Warn, effects.PlaySound]
-    assert isinstance(runs.last[0], effects.Warn)
+    assert runs.kinds() == [Note, Note, effects.PlaySound]
+    assert isinstance(runs.last[0], Note)
     assert "has no base" in runs.last[0].text
-    assert runs.tell(facts.SoundPlayed(1, "not this job")) == []
+    assert runs.tell(PlaybackEnded(1, "not this job")) == []
     job = 3
-    assert runs.tell(facts.SoundPlayed(job, "no voice")) == [
-        effects.Warn("nothing was played: no voice"),
+    assert runs.tell(PlaybackEnded(job, "no voice")) == [
+        Note("nothing was played: no voice"),
         effects.FinishDocument(),
     ]
 
@@ -155,14 +157,14 @@ def test_streams_of_start_go_on_and_stop_stops_them() -> None:
         '<Start><Stream url="ws://a/" name="n" statusCallback="/cb"/></Start><Stop><Stream name="n"/></Stop><Pause/>'
     )
     params = stream_params("ws://a/", name="n", status_callback="https://app.example/cb")
-    assert runs.last == [effects.StartStream(2, params), effects.StopStreams("n"), effects.StartTimer(3, 1)]
+    assert runs.last == [effects.StartStreaming(2, params), effects.StopStreams("n"), effects.StartTimer(3, 1)]
     assert runs.tell(facts.StreamOver(2, None)) == []
 
 
 @pytest.mark.parametrize("error", [None, "refused"])
 def test_connect_waits_until_its_own_stream_ends(error: str | None) -> None:
     runs = Runs('<Start><Stream url="ws://a/"/></Start><Connect><Stream url="ws://b/"/></Connect><Say>next</Say>')
-    assert runs.kinds() == [effects.StartStream, effects.StartStream]
+    assert runs.kinds() == [effects.StartStreaming, effects.StartStreaming]
     assert runs.tell(facts.StreamOver(2, None)) == []
     assert runs.tell(facts.StreamOver(3, error)) == [effects.PlaySound(4, verbs.Say("next"), 1)]
 
@@ -189,7 +191,7 @@ def test_connect_waits_until_its_own_stream_ends(error: str | None) -> None:
 )
 def test_a_streams_url_may_be_relative_to_the_documents(base: str | None, reference: str, url: str) -> None:
     verbs = f'<Connect><Stream url="{reference.replace("&", "&amp;")}"/></Connect>'
-    assert Runs(verbs, base=base).one(effects.StartStream).params == stream_params(url)
+    assert Runs(verbs, base=base).one(effects.StartStreaming).params == stream_params(url)
 
 
 @pytest.mark.parametrize("parent", ["Start", "Connect"])
@@ -197,11 +199,11 @@ def test_a_streams_relative_url_without_a_base_is_skipped_with_a_warning(parent:
     runs = Runs(f'<{parent}><Stream url="/media"/></{parent}><Say>next</Say>', base=None)
     *warnings, sound = runs.last
     assert warnings == [
-        effects.Warn(
+        Note(
             "<Stream> url must be a ws:// or wss:// URL, or relative to the document's: it has no scheme, "
             "and was skipped"
         ),
-        effects.Warn(f"<{parent}> has no <Stream>, and was skipped"),
+        Note(f"<{parent}> has no <Stream>, and was skipped"),
     ]
     assert sound == effects.PlaySound(1, verbs.Say("next"), 1)
 
@@ -213,7 +215,7 @@ MENU = '<Gather action="menu" numDigits="3" timeout="7"><Say>a</Say><Pause lengt
 
 def pressed(runs: Runs, keys: str) -> list[effects.Effect]:
     for key in keys:
-        runs.tell(facts.KeyPressed(key))
+        runs.tell(DigitHeard(key))
     return runs.last
 
 
@@ -227,9 +229,9 @@ def test_gather_prompts_then_waits_then_goes_on_without_keys() -> None:
 
 def test_a_key_stops_the_prompt_and_each_key_begins_the_time_out_anew() -> None:
     runs = Runs(MENU)
-    assert runs.tell(facts.KeyPressed("1")) == [effects.StopPlaying(2), effects.StartTimer(3, 7)]
-    assert runs.tell(facts.SoundPlayed(2, None)) == []
-    assert runs.tell(facts.KeyPressed("2")) == [effects.StartTimer(4, 7)]
+    assert runs.tell(DigitHeard("1")) == [StopPlayback(2), effects.StartTimer(3, 7)]
+    assert runs.tell(PlaybackEnded(2, None)) == []
+    assert runs.tell(DigitHeard("2")) == [effects.StartTimer(4, 7)]
     assert runs.tell(facts.TimerExpired(3)) == []
     request = effects.DocumentRequest(
         "https://app.example/voice/menu", "POST", (("Digits", "12"), ("FinishedOnKey", ""))
@@ -278,12 +280,12 @@ def test_the_first_to_answer_wins_and_its_end_is_told_to_the_action() -> None:
     assert runs.tell(facts.LegProgressed(2)) == []
     assert runs.tell(facts.LegAnswered(3)) == [
         effects.EndLeg(2, "elsewhere"),
-        effects.StopPlaying(4),
+        StopPlayback(4),
         effects.BridgeLeg(3),
     ]
     assert runs.tell(facts.LegAnswered(2)) == []
     assert runs.tell(facts.LegOver(2, "v3:one", "canceled", 0)) == []
-    assert runs.tell(facts.KeyPressed("*")) == []
+    assert runs.tell(DigitHeard("*")) == []
     runs.tell(facts.LegOver(3, "v3:other", "completed", 17))
     assert status(runs) == {"DialCallStatus": "completed", "DialCallSid": "v3:other", "DialCallDuration": "17"}
 
@@ -296,13 +298,13 @@ def test_when_nobody_answers_the_action_is_told_why(statuses: tuple[Any, Any], t
     runs = Runs(TWO)
     runs.tell(facts.LegOver(2, "v3:one", statuses[0], 0))
     runs.tell(facts.LegOver(3, "v3:two", statuses[1], 0))
-    assert effects.StopPlaying(4) in runs.last
+    assert StopPlayback(4) in runs.last
     assert status(runs)["DialCallStatus"] == told
 
 
 def test_early_media_of_the_only_leg_is_heard_and_bridged_once() -> None:
     runs = Runs("<Dial>1</Dial><Say>after</Say>")
-    assert runs.tell(facts.LegProgressed(2)) == [effects.StopPlaying(3), effects.BridgeLeg(2)]
+    assert runs.tell(facts.LegProgressed(2)) == [StopPlayback(3), effects.BridgeLeg(2)]
     assert runs.tell(facts.LegAnswered(2)) == []
     assert runs.tell(facts.LegOver(2, "v3:one", "completed", 3)) == [effects.PlaySound(4, verbs.Say("after"), 1)]
 
@@ -311,7 +313,7 @@ def test_answer_on_bridge_leaves_the_call_ringing_until_somebody_answers() -> No
     runs = Runs('<Dial answerOnBridge="true">1</Dial>', answered=False)
     assert runs.kinds() == [effects.PlaceLeg]
     assert runs.tell(facts.LegProgressed(2)) == []
-    assert runs.tell(facts.LegAnswered(2)) == [effects.Answer()]
+    assert runs.tell(facts.LegAnswered(2)) == [AnswerCall()]
     assert runs.tell(facts.CallAnswered()) == [effects.BridgeLeg(2)]
     nobody = Runs('<Dial answerOnBridge="true">1</Dial>', answered=False)
     assert nobody.tell(facts.LegOver(2, "", "failed", 0)) == [effects.FinishDocument()]
@@ -319,9 +321,9 @@ def test_answer_on_bridge_leaves_the_call_ringing_until_somebody_answers() -> No
 
 def test_hangup_on_star_ends_the_second_call_only() -> None:
     runs = Runs('<Dial hangupOnStar="true">1</Dial><Say>after</Say>')
-    assert runs.tell(facts.KeyPressed("*")) == []
+    assert runs.tell(DigitHeard("*")) == []
     runs.tell(facts.LegAnswered(2))
-    assert runs.tell(facts.KeyPressed("*")) == [effects.EndLeg(2, "star")]
+    assert runs.tell(DigitHeard("*")) == [effects.EndLeg(2, "star")]
     assert runs.tell(facts.LegOver(2, "v3:one", "completed", 3)) == [effects.PlaySound(4, verbs.Say("after"), 1)]
 
 
@@ -337,14 +339,14 @@ def test_the_end_of_the_call_ends_those_that_it_dialled() -> None:
 RECORD = '<Record action="/r" maxLength="30" finishOnKey="#" recordingStatusCallback="/rc"/>'
 
 
-def recorded(job: int, reason: Any, digit: str = "", error: str | None = None) -> facts.RecordingDone:
-    return facts.RecordingDone(job, "RE1", "file.wav", 2.7, reason, digit, error)
+def recorded(job: int, reason: RecordingReason, digit: str = "", error: str | None = None) -> facts.RecordingSaved:
+    return facts.RecordingSaved("RE1", "file.wav", RecordingEnded(job, 2.7, reason, digit, error))
 
 
 def test_record_beeps_records_and_requests_its_action() -> None:
     runs = Runs(RECORD)
     assert runs.last == [effects.PlaySound(2, effects.Tone("beep"))]
-    assert runs.plays() == [effects.Record(3, 2, 30, 0, "#")]
+    assert runs.plays() == [effects.RecordCall(3, RecordingOptions(2, 30, 0, "#"))]
     runs.tell(recorded(3, "key", "#"))
     assert dict(runs.one(effects.Fetch).request.parameters) == {
         "RecordingUrl": "file.wav", "RecordingSid": "RE1", "RecordingDuration": "2", "Digits": "#",
@@ -369,7 +371,7 @@ def test_a_voice_mail_that_ends_with_the_call_is_told_to_the_action(told_first: 
 def test_a_recording_that_fails_is_told_and_the_next_verb_runs() -> None:
     runs = Runs('<Record playBeep="false"/><Say>a</Say>')
     assert runs.tell(recorded(2, "error", error="disk full")) == [
-        effects.Warn("nothing was recorded: disk full"),
+        Note("nothing was recorded: disk full"),
         effects.PlaySound(3, verbs.Say("a"), 1),
     ]
 
@@ -380,20 +382,20 @@ def test_a_recording_that_fails_is_told_and_the_next_verb_runs() -> None:
 @pytest.mark.parametrize(
     ("running", "stopped"),
     [
-        ("<Say>a</Say>", [effects.StopPlaying(2)]),
-        ("<Gather><Say>a</Say></Gather>", [effects.StopPlaying(2)]),
-        ('<Connect><Stream url="ws://a/"/></Connect>', [effects.StopStream(2)]),
-        ('<Start><Stream url="ws://a/"/></Start><Pause/>', [effects.StopPlaying(3)]),
-        ("<Dial>1</Dial>", [effects.StopPlaying(3), effects.EndLeg(2, "redirected")]),
-        ('<Record playBeep="false"/>', [effects.StopRecording(2)]),
-        ("<Record/>", [effects.StopPlaying(2)]),
+        ("<Say>a</Say>", [StopPlayback(2)]),
+        ("<Gather><Say>a</Say></Gather>", [StopPlayback(2)]),
+        ('<Connect><Stream url="ws://a/"/></Connect>', [effects.StopStreaming(2)]),
+        ('<Start><Stream url="ws://a/"/></Start><Pause/>', [StopPlayback(3)]),
+        ("<Dial>1</Dial>", [StopPlayback(3), effects.EndLeg(2, "redirected")]),
+        ('<Record playBeep="false"/>', [StopRecording(2)]),
+        ("<Record/>", [StopPlayback(2)]),
         ("<Redirect>/slow</Redirect>", []),
     ],
 )
 def test_new_instructions_replace_what_runs(running: str, stopped: list[effects.Effect]) -> None:
     runs = Runs(running)
     done = runs.tell(facts.Instructed(texml("<Hangup/>")))
-    assert done == [*stopped, effects.HangUpCall("the instructions hang up")]
+    assert done == [*stopped, EndCall("the instructions hang up")]
     assert runs.tell(facts.Instructed(texml("<Say>too late</Say>"))) == []
 
 
@@ -403,11 +405,11 @@ def test_new_instructions_replace_what_runs(running: str, stopped: list[effects.
 def test_instructions_that_never_take_time_are_ended() -> None:
     runs = Runs("<Redirect>/again</Redirect>")
     for _ in range(LIMIT):
-        if not runs.last or isinstance(runs.last[-1], effects.HangUpCall | effects.FinishDocument):
+        if not runs.last or isinstance(runs.last[-1], EndCall | effects.FinishDocument):
             break
         runs.arrives("<Redirect>/again</Redirect>")
     why = f"the instructions went on for {LIMIT} steps without anything that takes time"
-    assert runs.last == [effects.Warn(why), effects.HangUpCall(why)]
+    assert runs.last == [Note(why), EndCall(why)]
     waiting = Runs("<Pause/><Redirect>/again</Redirect>")
     for _ in range(2 * LIMIT):
         waiting.ticks()
@@ -442,9 +444,9 @@ FACTS: st.SearchStrategy[facts.Fact] = st.one_of(
     st.builds(lambda job, text: facts.Fetched(job, parse(f"<Response>{text}</Response>"), BASE), JOBS, TEXTS),
     st.builds(facts.FetchFailed, JOBS, st.just("no")),
     st.just(facts.CallAnswered()),
-    st.builds(facts.KeyPressed, st.sampled_from("12*#")),
+    st.builds(DigitHeard, st.sampled_from("12*#")),
     st.builds(facts.TimerExpired, JOBS),
-    st.builds(facts.SoundPlayed, JOBS, st.none() | st.just("no")),
+    st.builds(PlaybackEnded, JOBS, st.none() | st.just("no")),
     st.builds(facts.StreamOver, JOBS, st.none() | st.just("no")),
     st.builds(recorded, JOBS, st.sampled_from(["key", "hangup", "error"])),
     st.builds(facts.LegProgressed, JOBS),
@@ -473,6 +475,6 @@ def test_any_facts_in_any_order_leave_it_sound_and_the_calls_end_ends_it(
             ended.add(fact.leg)
     if not runs.interpreter.over:  # a recording whose file is still to come
         for job in range(60):
-            assert set(map(type, runs.tell(recorded(job, "hangup")))) <= {effects.Notify, effects.Warn}
+            assert set(map(type, runs.tell(recorded(job, "hangup")))) <= {effects.Notify, Note}
     assert runs.interpreter.over
     assert placed <= ended

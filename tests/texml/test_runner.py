@@ -33,11 +33,12 @@ from trunkline.texml.runner import TexmlRunner, Tools
 from trunkline.texml.sounds import Sounds
 from trunkline.texml.voice import SpeechError
 from trunkline.webhooks.signing import Signer
+from trunkline.workers import orders, reports
 from webapp import Answer, WebApp, texml
 
 NOW = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
 SDP = parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n")
-OPENED = events.LegOpened(Endpoint("127.0.0.1", 20000))
+OPENED = reports.LegOpened(Endpoint("127.0.0.1", 20000))
 Some = TypeVar("Some")
 
 
@@ -155,9 +156,9 @@ async def stage(
 async def test_a_call_that_rings_is_answered_spoken_to_and_ended(stage: Stage) -> None:
     entry = stage.rings("<Say>hello</Say>")
     assert stage.commands(entry) == [commands.AnswerCall()]
-    play = await stage.gets(entry, commands.StartPlayback)
+    play = await stage.gets(entry, orders.StartPlayback)
     assert (play.path, play.loop) == ("/spoken/hello", 1)
-    stage.tell(entry, events.Confirmed(None), events.PlaybackEnded(play.job, None))
+    stage.tell(entry, events.Confirmed(None), reports.PlaybackEnded(play.job, None))
     assert await stage.ends(entry) == "the instructions ended"
 
 
@@ -182,11 +183,11 @@ async def test_a_document_from_another_origin_is_warned_of_in_the_log_and_for_wh
         with structlog.testing.capture_logs() as logs:
             entry = stage.rings(url=web.url + "/v")
             await stage.gets(entry, commands.Note)
-    (line,) = [line for line in logs if "without our signature" in line.get("warning", "")]
+    (line,) = [line for line in logs if "without our signature" in line.get("reason", "")]
     assert (line["log_level"], line["call_sid"]) == ("warning", entry.call.view.sid)
-    assert entry.call.view.notes == [line["warning"]]
-    stage.tell(entry, events.PeerEnded("bye", ""), events.LegClosed({"frames_in": 3}))
-    assert entry.call.view.notes == [line["warning"]]
+    assert entry.call.view.notes == [line["reason"]]
+    stage.tell(entry, events.PeerEnded("bye", ""), reports.LegClosed({"frames_in": 3}))
+    assert entry.call.view.notes == [line["reason"]]
     assert entry.call.view.counters == {"frames_in": 3}
 
 
@@ -212,9 +213,9 @@ async def test_connect_waits_for_its_stream_and_stop_stops_by_name(stage: Stage)
     )
     tap, own = (what for what in stage.commands(entry) if isinstance(what, commands.StartStream))
     assert (tap.params.url.text, own.params.url.text) == ("ws://a/", "ws://b/")
-    stage.tell(entry, events.StreamStarted(own.sid))
+    stage.tell(entry, reports.StreamStarted(own.sid))
     assert commands.StopStream(tap.sid) not in stage.commands(entry)
-    stage.tell(entry, events.StreamEnded(own.sid, None, "the app closed"))
+    stage.tell(entry, reports.StreamEnded(own.sid, None, "the app closed", {}))
     assert commands.StopStream(tap.sid) in stage.commands(entry)
 
 
@@ -227,11 +228,11 @@ async def test_a_stream_that_is_refused_lets_the_next_verb_run(stage: Stage) -> 
 async def test_keys_are_gathered_and_told_to_the_action(stage: Stage, web: WebApp) -> None:
     web.answers["/menu"] = texml("<Hangup/>")
     entry = stage.rings(f'<Gather action="{web.url}/menu" numDigits="2"><Say>hi</Say></Gather>')
-    play = await stage.gets(entry, commands.StartPlayback)
-    stage.tell(entry, events.DigitHeard("4"))
-    assert stage.commands(entry)[-1] == commands.StopPlayback(play.job)
+    play = await stage.gets(entry, orders.StartPlayback)
+    stage.tell(entry, reports.DigitHeard("4"))
+    assert stage.commands(entry)[-1] == orders.StopPlayback(play.job)
     stage.tell(entry, events.DigitReceived("2"))  # by INFO: media, which is told of it, tells of it once
-    stage.tell(entry, events.DigitHeard("2"))
+    stage.tell(entry, reports.DigitHeard("2"))
     await stage.ends(entry)
     assert web.received[0].fields["Digits"] == "42"
     assert web.received[0].fields["CallStatus"] == "in-progress"
@@ -240,8 +241,8 @@ async def test_keys_are_gathered_and_told_to_the_action(stage: Stage, web: WebAp
 async def test_what_cannot_be_spoken_or_downloaded_is_skipped(stage: Stage, web: WebApp) -> None:
     entry = stage.rings(f"<Say>nothing</Say><Play>{web.url}/none.mp3</Play>")
     assert await stage.ends(entry) == "the instructions ended"
-    assert not any(isinstance(what, commands.StartPlayback) for what in stage.commands(entry))
-    assert stage.runner.counters["warn"] == 2
+    assert not any(isinstance(what, orders.StartPlayback) for what in stage.commands(entry))
+    assert stage.runner.counters["note"] == 2
 
 
 async def test_a_redirect_in_the_middle_of_a_download_forgets_it(stage: Stage, web: WebApp) -> None:
@@ -249,8 +250,8 @@ async def test_a_redirect_in_the_middle_of_a_download_forgets_it(stage: Stage, w
     entry = stage.rings(f"<Play>{web.url}/slow.mp3</Play>")
     await web.watch.until(lambda: bool(web.received), 5)
     stage.redirect(entry, "<Say>other</Say>")
-    assert (await stage.gets(entry, commands.StartPlayback)).path == "/spoken/other"
-    assert not any(isinstance(what, commands.StopPlayback) for what in stage.commands(entry))
+    assert (await stage.gets(entry, orders.StartPlayback)).path == "/spoken/other"
+    assert not any(isinstance(what, orders.StopPlayback) for what in stage.commands(entry))
 
 
 async def test_dial_bridges_the_first_to_answer_and_tells_its_end(stage: Stage, web: WebApp) -> None:
@@ -259,7 +260,7 @@ async def test_dial_bridges_the_first_to_answer_and_tells_its_end(stage: Stage, 
         f'<Dial action="{web.url}/done" timeout="9"><Number>+1777</Number>'
         '<Sip username="u" password="p">sip:b@h?X-A=1</Sip></Dial>'
     )
-    ringback = await stage.gets(entry, commands.StartPlayback)
+    ringback = await stage.gets(entry, orders.StartPlayback)
     assert ringback.path.endswith("ringback.wav")
     (request, one), (other_request, other) = stage.placed
     assert (request.from_, request.caller_name, request.timeout) == ("+1555", "Ann", 9)
@@ -268,7 +269,7 @@ async def test_dial_bridges_the_first_to_answer_and_tells_its_end(stage: Stage, 
     stage.tell(other, events.Progressed(180, None), events.Accepted(SDP))
     assert stage.commands(one) == [commands.EndCall("another party answered")]
     assert one.call.view.status == "canceled"
-    assert stage.commands(entry)[-2:] == [commands.StopPlayback(ringback.job), commands.Bridge(other.call.view.sid)]
+    assert stage.commands(entry)[-2:] == [orders.StopPlayback(ringback.job), orders.Bridge(other.call.view.sid)]
     stage.now += timedelta(seconds=7.9)
     stage.tell(other, events.PeerEnded("bye", ""))
     await stage.ends(entry)
@@ -309,17 +310,17 @@ async def test_early_media_is_heard_and_the_callers_end_ends_the_dialled_call(st
     entry = stage.rings("<Dial>+1777</Dial>")
     child = stage.placed[0][1]
     stage.tell(child, events.Progressed(183, SDP))
-    assert stage.commands(entry)[-1] == commands.Bridge(child.call.view.sid)
+    assert stage.commands(entry)[-1] == orders.Bridge(child.call.view.sid)
     stage.tell(entry, events.PeerEnded("bye", ""))
     assert child.call.state is CallState.ENDED
 
 
 async def test_nobody_to_dial_is_a_failed_dial_and_the_next_verb_runs(stage: Stage) -> None:
     entry = stage.rings("<Dial>+1000</Dial><Say>sorry</Say>")
-    assert (await stage.gets(entry, commands.StartPlayback)).path == "/spoken/sorry"
+    assert (await stage.gets(entry, orders.StartPlayback)).path == "/spoken/sorry"
     stage.full = True
     stage.redirect(entry, "<Dial>+1777</Dial><Say>later</Say>")
-    assert (await stage.gets(entry, commands.StartPlayback, 2)).path == "/spoken/later"
+    assert (await stage.gets(entry, orders.StartPlayback, 2)).path == "/spoken/later"
 
 
 WHISPER = '<Dial action="{0}/done"><Number url="{0}/whisper" method="GET">+1777</Number></Dial>'
@@ -328,13 +329,13 @@ WHISPER = '<Dial action="{0}/done"><Number url="{0}/whisper" method="GET">+1777<
 async def test_a_dialled_party_does_what_its_own_document_says_and_is_connected_then(stage: Stage, web: WebApp) -> None:
     web.answers |= {"/whisper": texml("<Say>for you</Say>"), "/done": texml("<Hangup/>")}
     entry = stage.rings(WHISPER.format(web.url))
-    ringback, child = await stage.gets(entry, commands.StartPlayback), stage.placed[0][1]
+    ringback, child = await stage.gets(entry, orders.StartPlayback), stage.placed[0][1]
     stage.tell(child, events.Progressed(183, SDP), events.Accepted(SDP))
-    whisper = await stage.gets(child, commands.StartPlayback)
+    whisper = await stage.gets(child, orders.StartPlayback)
     assert whisper.path == "/spoken/for you"
-    assert commands.StopPlayback(ringback.job) not in stage.commands(entry), "who dialled hears it ring"
-    stage.tell(child, events.PlaybackEnded(whisper.job, None))
-    assert stage.commands(entry)[-2:] == [commands.StopPlayback(ringback.job), commands.Bridge(child.call.view.sid)]
+    assert orders.StopPlayback(ringback.job) not in stage.commands(entry), "who dialled hears it ring"
+    stage.tell(child, reports.PlaybackEnded(whisper.job, None))
+    assert stage.commands(entry)[-2:] == [orders.StopPlayback(ringback.job), orders.Bridge(child.call.view.sid)]
     assert child.call.state is not CallState.ENDED
     (fetch,) = web.asked("/whisper")
     assert (fetch.method, fetch.fields["CallSid"]) == ("GET", child.call.view.sid)
@@ -370,11 +371,11 @@ async def test_new_instructions_for_a_party_that_is_still_told_end_the_dial(stag
     entry = stage.rings(WHISPER.format(web.url))
     child = stage.placed[0][1]
     stage.tell(child, events.Accepted(SDP))
-    await stage.gets(child, commands.StartPlayback)
+    await stage.gets(child, orders.StartPlayback)
     stage.redirect(child, "<Say>hi</Say>")
-    again = await stage.gets(child, commands.StartPlayback, 2)
-    assert (await stage.gets(entry, commands.StartPlayback, 2)).path == "/spoken/gone"
-    stage.tell(child, events.PlaybackEnded(again.job, None))
+    again = await stage.gets(child, orders.StartPlayback, 2)
+    assert (await stage.gets(entry, orders.StartPlayback, 2)).path == "/spoken/gone"
+    stage.tell(child, reports.PlaybackEnded(again.job, None))
     assert await stage.ends(child) == "the instructions ended"
 
 
@@ -384,9 +385,9 @@ async def test_new_instructions_for_the_dialled_call_part_the_two(stage: Stage, 
     child = stage.placed[0][1]
     stage.tell(child, events.Accepted(SDP))
     stage.redirect(child, "<Say>hi</Say>")
-    assert commands.Unbridge() in stage.commands(child)
-    assert (await stage.gets(child, commands.StartPlayback)).path == "/spoken/hi"
-    assert (await stage.gets(entry, commands.StartPlayback)).path == "/spoken/gone"
+    assert orders.Unbridge() in stage.commands(child)
+    assert (await stage.gets(child, orders.StartPlayback)).path == "/spoken/hi"
+    assert (await stage.gets(entry, orders.StartPlayback)).path == "/spoken/gone"
     assert web.received[0].fields["DialCallStatus"] == "completed"
     assert child.call.state is not CallState.ENDED
 
@@ -397,11 +398,11 @@ HANGUP = events.PeerEnded("bye", "")
 @pytest.mark.parametrize("order", ["hangup closed recorded", "hangup recorded closed", "recorded hangup closed"])
 async def test_a_voice_mail_is_told_to_its_action_after_the_call(stage: Stage, order: str) -> None:
     entry = stage.rings('<Record action="http://a/r" method="GET" recordingStatusCallback="http://a/rc"/>')
-    stage.tell(entry, events.PlaybackEnded((await stage.gets(entry, commands.StartPlayback)).job, None))
-    record = await stage.gets(entry, commands.StartRecording)
-    assert (record.channels, record.finish_on, record.max_length) == (2, "1234567890*#", 3600)
-    ended = events.RecordingEnded(record.job, 3.2, "hangup")
-    happened: dict[str, events.Fact] = {"hangup": HANGUP, "recorded": ended, "closed": events.LegClosed()}
+    stage.tell(entry, reports.PlaybackEnded((await stage.gets(entry, orders.StartPlayback)).job, None))
+    record = await stage.gets(entry, orders.StartRecording)
+    assert record.options == orders.RecordingOptions(2, 3600, 0, "1234567890*#")
+    ended = reports.RecordingEnded(record.job, 3.2, "hangup")
+    happened: dict[str, events.Fact] = {"hangup": HANGUP, "recorded": ended, "closed": reports.LegClosed({})}
     stage.tell(entry, *(happened[word] for word in order.split()))
     (url, method, callback), (action_url, action_method, action) = stage.notices
     assert (url, method, action_url, action_method) == ("http://a/rc", "POST", "http://a/r", "GET")
@@ -409,7 +410,7 @@ async def test_a_voice_mail_is_told_to_its_action_after_the_call(stage: Stage, o
     assert action["RecordingUrl"] == callback["RecordingUrl"] == f"http://us/v2/texml/Accounts/acc/Recordings/{sid}.wav"
     assert sid in record.path
     other = stage.rings(f"<Play>{action['RecordingUrl']}</Play>")
-    assert (await stage.gets(other, commands.StartPlayback)).path == record.path
+    assert (await stage.gets(other, orders.StartPlayback)).path == record.path
     assert (action["RecordingDuration"], action["Digits"], action["From"]) == ("3", "hangup", "+1555")
     told = {name: callback[name] for name in ("RecordingStatus", "RecordingChannels", "RecordingSource")}
     assert told == {"RecordingStatus": "completed", "RecordingChannels": "2", "RecordingSource": "RecordVerb"}
@@ -420,20 +421,20 @@ async def test_a_recording_whose_worker_dies_is_warned_of_and_leaves_nothing_beh
     stage: Stage, hung_up_first: bool
 ) -> None:
     entry = stage.rings('<Record playBeep="false" action="http://a/r"/>')
-    record = await stage.gets(entry, commands.StartRecording)
+    record = await stage.gets(entry, orders.StartRecording)
     with capture_logs() as logs:
-        stage.tell(entry, *([HANGUP] if hung_up_first else []), events.WorkerLost("the media worker died"))
-    assert [line["warning"] for line in logs] == ["nothing was recorded: the media worker died"]
-    stage.tell(entry, events.RecordingEnded(record.job, 3.2, "hangup"))
+        stage.tell(entry, *([HANGUP] if hung_up_first else []), reports.WorkerLost("the media worker died"))
+    assert [line["reason"] for line in logs] == ["nothing was recorded: the media worker died"]
+    stage.tell(entry, reports.RecordingEnded(record.job, 3.2, "hangup"))
     assert stage.notices == []
     assert stage.runner._runs == {}
 
 
 async def test_a_recording_that_other_instructions_cut_off_is_told_to_its_callback(stage: Stage) -> None:
     entry = stage.rings('<Record playBeep="false" action="http://a/r" recordingStatusCallback="http://a/rc"/>')
-    record = await stage.gets(entry, commands.StartRecording)
+    record = await stage.gets(entry, orders.StartRecording)
     stage.redirect(entry, "<Pause/>")
-    stage.tell(entry, HANGUP, events.LegClosed(), events.RecordingEnded(record.job, 3.2, "stopped"))
+    stage.tell(entry, HANGUP, reports.LegClosed({}), reports.RecordingEnded(record.job, 3.2, "stopped"))
     ((url, _, told),) = stage.notices
     assert (url, told["RecordingStatus"], told["RecordingDuration"]) == ("http://a/rc", "completed", "3")
     assert stage.runner._runs == {}
@@ -442,7 +443,7 @@ async def test_a_recording_that_other_instructions_cut_off_is_told_to_its_callba
 async def test_late_words_of_a_call_that_is_over_change_nothing(stage: Stage) -> None:
     entry = stage.rings("<Pause/>")
     stage.tell(entry, events.PeerEnded("bye", ""))
-    stage.tell(entry, events.LegClosed(), events.DigitHeard("1"), events.PlaybackEnded(1, None))
+    stage.tell(entry, reports.LegClosed({}), reports.DigitHeard("1"), reports.PlaybackEnded(1, None))
     assert stage.commands(entry) == []
 
 

@@ -19,28 +19,32 @@ from trunkline.media.engine import Engine
 from trunkline.media.events import MediaEvent
 from trunkline.media.rtp.packet import parse
 from trunkline.sdp.values import Endpoint, MediaParams
-from trunkline.workers import messages
-from trunkline.workers.pool import PoolEvent
+from trunkline.workers import messages, reports
 from trunkline.workers.worker.decoder_client import DecoderProcess
-from trunkline.workers.worker.leg_services import Orders
+from trunkline.workers.worker.leg_services import LegServices
 
 HOST = "127.0.0.1"
 ONE, OTHER = LegId(1), LegId(2)
 PORTS = range(_FIRST := free_ports(30), _FIRST + 30)
 
 
+def call_of(leg: LegId) -> CallSid:
+    """The call of a leg, in these tests."""
+    return CallSid(f"v3:{leg}")
+
+
 class Told:
     """What a pool told, with a way to wait for more."""
 
     def __init__(self) -> None:
-        self.events: list[PoolEvent] = []
+        self.events: list[messages.FromLeg] = []
         self._changed = asyncio.Event()
 
-    def __call__(self, event: PoolEvent) -> None:
+    def __call__(self, event: messages.FromLeg) -> None:
         self.events.append(event)
         self._changed.set()
 
-    async def until(self, enough: Callable[[list[PoolEvent]], bool]) -> None:
+    async def until(self, enough: Callable[[list[messages.FromLeg]], bool]) -> None:
         async with asyncio.timeout(60):
             while not enough(self.events):
                 self._changed.clear()
@@ -52,7 +56,7 @@ class Told:
         return self._ports()
 
     def _ports(self) -> dict[LegId, int]:
-        return {event.leg: event.port for event in self.events if isinstance(event, messages.LegOpened)}
+        return {one.leg: one.report.local.port for one in self.events if isinstance(one.report, reports.LegOpened)}
 
 
 class Phone:
@@ -118,11 +122,11 @@ class Bench:
     """A worker's engine, decoder and orders, and two phones."""
 
     def __init__(self, decoder: DecoderProcess, settings: MediaSettings) -> None:
-        self.reports: asyncio.Queue[messages.Happening] = asyncio.Queue()
+        self.reports: asyncio.Queue[messages.FromLeg] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self.engine = Engine(settings, PORTS, self._on_event, loop)
         loud = settings.recording_silence
-        self.orders = Orders(self.engine, decoder, self.reports.put_nowait, loop.call_soon, loud)
+        self.services = LegServices(self.engine, decoder, self.reports.put_nowait, loop.call_soon, loud)
         self.phones = {ONE: Phone(), OTHER: Phone()}
         self.ports: dict[LegId, int] = {}
         self.kinds: dict[LegId, int] = {}
@@ -135,10 +139,11 @@ class Bench:
         params = replace(self.phones[leg].params, codec=codec, payload_type=kind)
         self.kinds[leg] = kind
         self.ports[leg] = self.engine.open_leg(leg, params)
-        self.orders.opened(leg, CallSid(f"call {leg}"))
+        self.services.opened(leg, call_of(leg))
         return self.phones[leg]
 
-    async def told(self) -> messages.Happening:
+    async def told(self) -> messages.FromLeg:
+        """The next report."""
         async with asyncio.timeout(30):
             return await self.reports.get()
 

@@ -9,8 +9,8 @@ import pytest
 from mp3files import signal_to_noise
 from trunkline.ids import LegId
 from trunkline.media.codecs import CODECS, transcoder
-from trunkline.workers import messages
-from workers.bench import ONE, OTHER, Bench
+from trunkline.workers import orders
+from workers.bench import ONE, OTHER, Bench, call_of
 from workers.worker.test_recordings import over, read, record
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
@@ -43,9 +43,9 @@ async def talk(bench: Bench, listener: LegId) -> list[list[bytes]]:
 
 async def test_a_recording_goes_on_over_changes_without_a_gap(bench: Bench, tmp_path: Path) -> None:
     open_one(bench)
-    bench.orders.record(record(tmp_path / "a.wav"))
+    bench.services.record(ONE, record(tmp_path / "a.wav"))
     await talk(bench, ONE)
-    bench.orders.recordings.stop(messages.StopRecording(ONE, 3))
+    bench.services.recordings.stop(ONE, orders.StopRecording(3))
     assert (await over(bench)).error is None
     rate, (said,) = read(tmp_path / "a.wav")
     assert rate == 8000
@@ -61,7 +61,7 @@ async def test_a_recording_goes_on_over_changes_without_a_gap(bench: Bench, tmp_
 async def test_a_bridge_carries_each_codec_and_passes_the_listeners_own(bench: Bench) -> None:
     open_one(bench)
     bench.open(OTHER, "PCMA", 8)
-    bench.orders.bridge(messages.Bridge(ONE, OTHER))
+    bench.services.bridge(ONE, orders.Bridge(call_of(OTHER)))
     parts = await talk(bench, OTHER)
     for (_, codec), payloads in zip(CHANGES, parts, strict=True):
         pcm = np.frombuffer(CODECS["PCMA"].decoder()(b"".join(payloads[8:])), "<i2").astype(np.float64)

@@ -3,11 +3,14 @@
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.process
+
 SCRIPT = """
 import resource
 from trunkline.workers.limits import raise_file_limit
 
-pytestmark = pytest.mark.process
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 low = min(256, hard)
 resource.setrlimit(resource.RLIMIT_NOFILE, (low, hard))

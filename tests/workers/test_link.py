@@ -12,25 +12,26 @@ from stream_params import stream_params
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 from trunkline.streaming.params import StreamIdentity
-from trunkline.workers import messages
+from trunkline.workers import messages, orders
 from trunkline.workers.link import BACKLOG_LIMIT, MESSAGE_LIMIT, Link
+from trunkline.workers.messages import ToLeg
 
 
 class Ends:
     """Both ends of one link, and what arrived."""
 
     def __init__(self) -> None:
-        self.orders: list[messages.Order] = []
-        self.reports: list[messages.Report] = []
+        self.orders: list[messages.ToWorker] = []
+        self.reports: list[messages.ToControl] = []
         self.lost = asyncio.Event()
-        self.control: Link[messages.Report] = Link(messages.Report, self.reports.append, self.lost.set)
-        self.worker: Link[messages.Order] = Link(messages.Order, self._on_order, self.lost.set)
+        self.control: Link[messages.ToControl] = Link(messages.ToControl, self.reports.append, self.lost.set)
+        self.worker: Link[messages.ToWorker] = Link(messages.ToWorker, self._on_order, self.lost.set)
         self.arrived = asyncio.Event()
 
-    def _on_order(self, order: messages.Order) -> None:
+    def _on_order(self, order: messages.ToWorker) -> None:
         self.orders.append(order)
         self.arrived.set()
-        if isinstance(order, messages.CloseLeg) and order.reason == "fail":
+        if order == close("fail"):
             raise RuntimeError("cannot be carried out")
 
     async def connect(self) -> None:
@@ -43,6 +44,10 @@ class Ends:
         while len(self.orders) < count:
             self.arrived.clear()
             await asyncio.wait_for(self.arrived.wait(), 30)
+
+
+def close(reason: str) -> ToLeg:
+    return ToLeg(LegId(1), orders.CloseLeg(reason))
 
 
 @pytest.fixture
@@ -59,9 +64,9 @@ async def test_every_value_survives_the_crossing(ends: Ends) -> None:
     identity = StreamIdentity(StreamSid("s"), AccountSid("a"), CallSid("v3:x"), CallSessionId("c"), "+1", "+2")
     stream = stream_params("wss://a/?b", custom_parameters={"k": "v"}, auth_token="t", name="n")
     sent = [
-        messages.OpenLeg(LegId(1), identity.call_sid, params),
-        messages.OpenStream(LegId(1), identity, stream, "PCMA"),
-        messages.CloseLeg(LegId(1), "bye"),
+        ToLeg(LegId(1), orders.OpenLeg(identity.call_sid, params)),
+        ToLeg(LegId(1), orders.OpenStream(identity, stream, "PCMA")),
+        close("bye"),
     ]
     for order in sent:
         assert ends.control.send(order)
@@ -70,10 +75,10 @@ async def test_every_value_survives_the_crossing(ends: Ends) -> None:
 
 
 async def test_a_message_that_fails_does_not_stop_the_next(ends: Ends) -> None:
-    ends.control.send(messages.CloseLeg(LegId(1), "fail"))
-    ends.control.send(messages.CloseLeg(LegId(2), "fine"))
+    ends.control.send(close("fail"))
+    ends.control.send(close("fine"))
     await ends.until(2)
-    assert ends.orders[1] == messages.CloseLeg(LegId(2), "fine")
+    assert ends.orders[1] == close("fine")
 
 
 async def test_a_closed_link_refuses_and_tells(ends: Ends) -> None:
@@ -86,9 +91,9 @@ async def test_a_closed_link_refuses_and_tells(ends: Ends) -> None:
 async def test_an_end_that_does_not_read_is_given_up() -> None:
     ours, theirs = socket.socketpair()
     lost = asyncio.Event()
-    link: Link[messages.Report] = Link(messages.Report, lambda _report: None, lost.set)
+    link: Link[messages.ToControl] = Link(messages.ToControl, lambda _report: None, lost.set)
     await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
-    order = messages.CloseLeg(LegId(1), "x" * 100_000)
+    order = close("x" * 100_000)
     sent = 0
     while link.send(order):
         sent += 1
@@ -99,9 +104,9 @@ async def test_an_end_that_does_not_read_is_given_up() -> None:
 
 @given(st.lists(st.text(max_size=50), max_size=8), st.lists(st.integers(1, 40), min_size=1))
 def test_any_chunking_gives_the_same_messages(reasons: list[str], sizes: list[int]) -> None:
-    seen: list[messages.Order] = []
-    sender: Link[messages.Report] = Link(messages.Report, lambda _r: None, lambda: None)
-    receiver: Link[messages.Order] = Link(messages.Order, seen.append, lambda: None)
+    seen: list[messages.ToWorker] = []
+    sender: Link[messages.ToControl] = Link(messages.ToControl, lambda _r: None, lambda: None)
+    receiver: Link[messages.ToWorker] = Link(messages.ToWorker, seen.append, lambda: None)
     wires = bytearray()
 
     class Transport(asyncio.Transport):
@@ -115,8 +120,8 @@ def test_any_chunking_gives_the_same_messages(reasons: list[str], sizes: list[in
             return 0
 
     sender.connection_made(Transport())
-    orders = [messages.CloseLeg(LegId(number), reason) for number, reason in enumerate(reasons)]
-    for order in orders:
+    sent = [close(reason) for reason in reasons]
+    for order in sent:
         sender.send(order)
     turn = 0
     while wires:
@@ -124,7 +129,7 @@ def test_any_chunking_gives_the_same_messages(reasons: list[str], sizes: list[in
         receiver.data_received(bytes(wires[:size]))
         del wires[:size]
         turn += 1
-    assert seen == orders
+    assert seen == sent
 
 
 async def test_a_length_that_no_message_has_closes_the_link(ends: Ends) -> None:

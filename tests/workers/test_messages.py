@@ -8,12 +8,17 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from trunkline.workers import messages
+from trunkline.workers.decoder import messages as decoder
+from trunkline.workers.orders import Order
+from trunkline.workers.reports import Report
 
 UNIONS = {
-    "orders": messages.Order,
-    "reports": messages.Report,
-    "orders to the decoder": messages.DecoderOrder,
-    "its reports": messages.DecoderReport,
+    "to a worker": messages.ToWorker,
+    "orders for a leg": Order,
+    "to the control process": messages.ToControl,
+    "reports of a leg": Report,
+    "to the decoder": decoder.ToDecoder,
+    "from the decoder": decoder.FromDecoder,
 }
 
 
@@ -31,7 +36,7 @@ KINDS = sorted({kind for union in UNIONS.values() for kind in get_args(union)}, 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
 def test_each_message_comes_out_as_it_went_in(kind: type[msgspec.Struct]) -> None:
     union = next(union for union in UNIONS.values() if kind in get_args(union))
-    decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(union)
+    reader: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(union)
 
     @given(st.data())
     def run(data: st.DataObject) -> None:
@@ -40,7 +45,7 @@ def test_each_message_comes_out_as_it_went_in(kind: type[msgspec.Struct]) -> Non
             encoded = msgspec.msgpack.encode(message)
         except (OverflowError, UnicodeEncodeError):
             reject()  # numbers beyond 64 bits, lone surrogates
-        decoded = decoder.decode(encoded)
+        decoded = reader.decode(encoded)
         assert type(decoded) is kind
         assert msgspec.msgpack.encode(decoded) == encoded  # NaN is not equal to itself
 

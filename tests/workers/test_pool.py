@@ -19,17 +19,17 @@ from trunkline.config import LogSettings, MediaSettings, Settings
 from trunkline.demo.server import free_ports
 from trunkline.ids import CallSid, LegId
 from trunkline.sdp.values import Endpoint, MediaParams
-from trunkline.workers import messages
+from trunkline.workers import messages, orders, reports
 from trunkline.workers import pool as pool_module
-from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool, _lightest, _share, _Worker
+from trunkline.workers.pool import WorkerPool, _lightest, _share, _Worker
 from workers.bench import Told
 
 pytestmark = pytest.mark.process
 
 PARAMS = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
 BASE = free_ports(20)
-SETTINGS = Settings(media=MediaSettings(workers=2, port_min=BASE, port_max=BASE + 19))
-ONE_WORKER = Settings(media=MediaSettings(workers=1, port_min=BASE, port_max=BASE + 19))
+SETTINGS = Settings(media=MediaSettings(workers=2, port_min=BASE, port_max=BASE + 19, advertised_host="203.0.113.1"))
+ONE_WORKER = Settings(media=MediaSettings(workers=1, port_min=BASE, port_max=BASE + 19, host="127.0.0.7"))
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ async def open_legs(pool: WorkerPool, told: Told, *legs: int) -> dict[LegId, int
     for number in legs:
         leg = LegId(number)
         assert pool.place(leg)
-        pool.send(leg, messages.OpenLeg(leg, CallSid("v3:x"), PARAMS))
+        pool.send(leg, orders.OpenLeg(CallSid(f"v3:{leg}"), PARAMS))
     return await told.opened(*map(LegId, legs))
 
 
@@ -113,7 +113,7 @@ async def test_there_is_no_place_beside_a_leg_that_is_gone(pool: WorkerPool, tol
 async def test_workers_tell_their_load(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     told, heard = pool._on_report, asyncio.Event()
 
-    def on_report(worker: _Worker, report: messages.Report) -> None:
+    def on_report(worker: _Worker, report: messages.ToControl) -> None:
         told(worker, report)
         if all(status.load > 0 for status in pool.statuses):
             heard.set()
@@ -124,6 +124,7 @@ async def test_workers_tell_their_load(pool: WorkerPool, monkeypatch: pytest.Mon
 
 async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -> None:
     (port,) = (await open_legs(pool, told, 1)).values()
+    assert told.events == [messages.FromLeg(LegId(1), reports.LegOpened(Endpoint("203.0.113.1", port)))]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         phone.bind(("127.0.0.1", 0))
         phone.setblocking(False)
@@ -131,11 +132,11 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -
         phone.sendto(bytes([0x80, 0, 0, 1]) + bytes(8) + b"\xff" * 160, ("127.0.0.1", port))
         audio = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(phone, 2048), 30)
     assert len(audio) == 172
-    pool.send(LegId(1), messages.CloseLeg(LegId(1), "over"))
-    await told.until(lambda events: isinstance(events[-1], messages.LegClosed))
-    report = told.events[-1]
-    assert isinstance(report, messages.LegClosed)
-    assert (report.report["packets_in"], report.report["malformed"]) == (1, 1)
+    pool.send(LegId(1), orders.CloseLeg("over"))
+    await told.until(lambda events: isinstance(events[-1].report, reports.LegClosed))
+    closed = told.events[-1].report
+    assert isinstance(closed, reports.LegClosed)
+    assert (closed.report["packets_in"], closed.report["malformed"]) == (1, 1)
     await open_legs(pool, told, 2)
     async with asyncio.timeout(5):
         while sum(status.counters.get("malformed", 0) for status in pool.statuses) != 1:
@@ -148,17 +149,14 @@ async def test_each_update_of_a_leg_is_answered_in_order_but_not_when_the_leg_is
     await open_legs(pool, told, 1)
     leg = LegId(1)
     for number in (1, 2):
-        pool.send(leg, messages.UpdateLeg(leg, PARAMS, number))
-    pool.send(leg, messages.CloseLeg(leg, "over"))
-    pool.send(leg, messages.UpdateLeg(leg, PARAMS, 3))
-    pool.send(leg, messages.Play(leg, 1, "/nowhere.wav", 1))
-    await told.until(lambda events: isinstance(events[-1], messages.Played))
-    assert [type(event) for event in told.events[1:]] == [
-        *[messages.LegUpdated] * 2,
-        messages.LegClosed,
-        messages.Played,
-    ]
-    assert told.events[1:3] == [messages.LegUpdated(leg, 1), messages.LegUpdated(leg, 2)]
+        pool.send(leg, orders.UpdateLeg(PARAMS, number))
+    pool.send(leg, orders.CloseLeg("over"))
+    pool.send(leg, orders.UpdateLeg(PARAMS, 3))
+    pool.send(leg, orders.StartPlayback(1, "/nowhere.wav", 1))
+    await told.until(lambda events: isinstance(events[-1].report, reports.PlaybackEnded))
+    updated, closed, played = reports.LegUpdated, reports.LegClosed, reports.PlaybackEnded
+    assert [type(event.report) for event in told.events[1:]] == [updated, updated, closed, played]
+    assert [event.report for event in told.events[1:3]] == [updated(1), updated(2)]
 
 
 async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(
@@ -166,27 +164,29 @@ async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(
 ) -> None:
     await open_legs(pool, told, 1)
     leg = LegId(1)
-    pool.send(leg, messages.Play(leg, 1, "/nowhere.wav", 1))
-    await told.until(lambda events: isinstance(events[-1], messages.Played))
-    assert told.events[-1] == messages.Played(leg, 1, "No such file or directory"), "a fresh worker plays at once"
-    orders = [
-        messages.Play(leg, 2, "/nowhere.wav", 1),
-        messages.StopPlaying(leg, 2),
-        messages.Record(leg, 3, str(tmp_path / "a.wav"), 1, 0, 0, ""),
-        messages.StopRecording(leg, 3),
-        messages.SendDigits(leg, "1"),
-        messages.Bridge(leg, LegId(9)),
-        messages.Unbridge(leg),
-        messages.CloseLeg(leg, "over"),
+    pool.send(leg, orders.StartPlayback(1, "/nowhere.wav", 1))
+    await told.until(lambda events: isinstance(events[-1].report, reports.PlaybackEnded))
+    played = reports.PlaybackEnded(1, "No such file or directory")
+    assert told.events[-1] == messages.FromLeg(leg, played), "a fresh worker plays at once"
+    sent: list[orders.Order] = [
+        orders.StartPlayback(2, "/nowhere.wav", 1),
+        orders.StopPlayback(2),
+        orders.StartRecording(3, str(tmp_path / "a.wav")),
+        orders.StopRecording(3),
+        orders.SendDigits("1"),
+        orders.Bridge(CallSid("v3:9")),
+        orders.Unbridge(),
+        orders.CloseLeg("over"),
     ]
-    for order in orders:
+    for order in sent:
         pool.send(leg, order)
-    kinds = {messages.LegClosed, messages.Recorded}
-    await told.until(lambda events: kinds <= {type(event) for event in events})
-    answers = [event for event in told.events if isinstance(event, messages.Played | messages.Recorded)]
+    kinds = {reports.LegClosed, reports.RecordingEnded}
+    await told.until(lambda events: kinds <= {type(event.report) for event in events})
+    kind = reports.PlaybackEnded | reports.RecordingEnded
+    answers = [event.report for event in told.events if isinstance(event.report, kind)]
     assert [answer.job for answer in answers] == [1, 2, 3]
-    assert answers[2] == messages.Recorded(leg, 3, 0.0, "stopped", "", None)
-    closed = next(event for event in told.events if isinstance(event, messages.LegClosed))
+    assert answers[2] == reports.RecordingEnded(3, 0.0, "stopped", "", None)
+    closed = next(event.report for event in told.events if isinstance(event.report, reports.LegClosed))
     assert closed.report["digits_out"] == 1 or closed.report["digits_waiting"] == 1
 
 
@@ -208,7 +208,7 @@ async def test_a_leg_that_closes_meanwhile_and_a_worker_that_dies_are_no_answer(
     await open_legs(pool, told, 1, 2)
     asked = [asyncio.create_task(pool.report(LegId(leg))) for leg in (1, 2)]
     await asyncio.sleep(0)  # both have been asked
-    pool.send(LegId(1), messages.CloseLeg(LegId(1), "over"))
+    pool.send(LegId(1), orders.CloseLeg("over"))
     os.kill(pool.pids[pool._workers.index(pool._by_leg[LegId(2)])], signal.SIGKILL)
     closed, lost = await asyncio.gather(*asked)
     assert closed is not None
@@ -220,9 +220,9 @@ async def test_running_out_of_ports_fails_the_leg_only(pool: WorkerPool, told: T
     idle(pool)
     for number in range(1, 12):
         pool.place(LegId(number))
-        pool.send(LegId(number), messages.OpenLeg(LegId(number), CallSid("v3:x"), PARAMS))
+        pool.send(LegId(number), orders.OpenLeg(CallSid(f"v3:{number}"), PARAMS))
     await told.until(lambda events: len(events) == 11)
-    failed = [event for event in told.events if isinstance(event, messages.LegFailed)]
+    failed = [event.report for event in told.events if isinstance(event.report, reports.LegFailed)]
     assert len(failed) == 1
     assert "port" in failed[0].detail
 
@@ -234,8 +234,8 @@ async def test_a_dead_or_frozen_worker_loses_its_legs_and_is_replaced(
     opened = await open_legs(pool, told, 1, 2)
     victim = pool.pids[0]
     os.kill(victim, number)
-    await told.until(lambda events: any(isinstance(event, LegLost) for event in events))
-    (lost,) = [event for event in told.events if isinstance(event, LegLost)]
+    await told.until(lambda events: any(isinstance(event.report, reports.WorkerLost) for event in events))
+    (lost,) = [event for event in told.events if isinstance(event.report, reports.WorkerLost)]
     assert opened[lost.leg] < BASE + 10
     await asyncio.wait_for(pool.all_ready(), 60)
     assert len(pool.pids) == 2
@@ -257,7 +257,9 @@ async def test_a_worker_that_cannot_be_started_is_tried_again(told: Told, monkey
     before = set(os.listdir("/proc/self/fd"))
     await pool.start()
     assert pool.restarts == 2
-    await open_legs(pool, told, 1)
+    (port,) = (await open_legs(pool, told, 1)).values()
+    local = Endpoint("127.0.0.7", port)
+    assert told.events == [messages.FromLeg(LegId(1), reports.LegOpened(local))], "media.host without another address"
     await pool.stop(5)
     assert set(os.listdir("/proc/self/fd")) <= before
 
@@ -265,9 +267,9 @@ async def test_a_worker_that_cannot_be_started_is_tried_again(told: Told, monkey
 async def test_who_cannot_take_a_loss_keeps_it_from_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     told = Told()
 
-    def takes(event: PoolEvent) -> None:
+    def takes(event: messages.FromLeg) -> None:
         told(event)
-        if isinstance(event, LegLost) and event.leg == 1:
+        if isinstance(event.report, reports.WorkerLost) and event.leg == 1:
             raise RuntimeError("a fault of ours")
 
     monkeypatch.setattr(pool_module, "RESTART_DELAY", 0.01)
@@ -275,7 +277,9 @@ async def test_who_cannot_take_a_loss_keeps_it_from_nobody_else(monkeypatch: pyt
     await pool.start()
     await open_legs(pool, told, 1, 2)
     os.kill(pool.pids[0], signal.SIGKILL)
-    await told.until(lambda events: {event.leg for event in events if isinstance(event, LegLost)} == {1, 2})
+    await told.until(
+        lambda events: {event.leg for event in events if isinstance(event.report, reports.WorkerLost)} == {1, 2}
+    )
     await asyncio.wait_for(pool.all_ready(), 60)
     await pool.stop(5)
 
@@ -292,14 +296,14 @@ async def test_what_workers_log_comes_up_by_the_link_as_the_settings_say(
         wanted = [LegId(number) for number in range(first, first + 11)]
         for leg in wanted:
             pool.place(leg)
-            pool.send(leg, messages.OpenLeg(leg, CallSid("v3:x"), PARAMS))
+            pool.send(leg, orders.OpenLeg(CallSid(f"v3:{leg}"), PARAMS))
         await told.until(lambda events: {event.leg for event in events} >= set(wanted))
         for leg in wanted:
-            pool.send(leg, messages.CloseLeg(leg, "over"))
+            pool.send(leg, orders.CloseLeg("over"))
             pool.release(leg)
 
     await run_out(1)
-    assert [(line["event"], line["call_sid"], line["level"]) for line in lines] == [("no media leg", "v3:x", "error")]
+    assert [(line["event"], line["call_sid"], line["level"]) for line in lines] == [("no media leg", "v3:11", "error")]
     pool.take(SETTINGS.model_copy(update={"log": LogSettings(level="debug")}))
     await pool.report(LegId(1))  # by which time they have taken it
     await run_out(100)

@@ -22,27 +22,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
-from typing import Any
+from typing import Any, get_args
 
 from trunkline.calls import effects
 from trunkline.calls.commands import (
     AnswerCall,
-    Bridge,
     Command,
     EndCall,
     Note,
-    PauseStream,
     PlaceCall,
     RejectCall,
-    SendDigits,
     SetStatusCallback,
-    StartPlayback,
-    StartRecording,
     StartStream,
-    StopPlayback,
-    StopRecording,
     StopStream,
-    Unbridge,
 )
 from trunkline.calls.endings import (
     CANCELED,
@@ -62,22 +54,13 @@ from trunkline.calls.events import (
     DigitReceived,
     Fact,
     Invited,
-    LegClosed,
-    LegFailed,
-    LegOpened,
-    LegSilent,
-    LegUpdated,
     OfferReceived,
     PeerEnded,
     Progressed,
-    RecordingEnded,
     Refreshed,
     Refused,
     ReofferCancelled,
-    StreamEnded,
-    StreamStarted,
     TimerFired,
-    WorkerLost,
 )
 from trunkline.calls.offers import OfferRules, Offers
 from trunkline.calls.streams import CallStreams, both
@@ -87,6 +70,19 @@ from trunkline.sdp.crypto import SrtpRule
 from trunkline.sdp.negotiate import CodecOrder, Family
 from trunkline.sdp.values import MediaParams, NotAcceptable
 from trunkline.streaming.params import StreamParams
+from trunkline.workers import orders
+from trunkline.workers.orders import PauseStream
+from trunkline.workers.reports import (
+    LegClosed,
+    LegFailed,
+    LegOpened,
+    LegSilent,
+    LegUpdated,
+    RecordingEnded,
+    StreamEnded,
+    StreamStarted,
+    WorkerLost,
+)
 
 NOTE_LIMIT, NOTE_LENGTH = 20, 300
 """Warnings kept of one call's instructions, and characters of each."""
@@ -187,7 +183,7 @@ class Call:
         timer = [] if fact.answer else [effects.SetTimer("ring", self._rules.ring_limit)]
         return [
             effects.RingCaller(),
-            effects.OpenLeg(params),
+            orders.OpenLeg(self.view.sid, params),
             *timer,
             effects.Persist(calls=(self.view,), call_events=events),
         ]
@@ -250,7 +246,7 @@ class Call:
         self._place = command
         self._leg_open = True
         self._enter(CallState.PLACING, now)
-        return [effects.OpenLeg(self._offers.before()), self._record("initiated", now)]
+        return [orders.OpenLeg(self.view.sid, self._offers.before()), self._record("initiated", now)]
 
     def _call_out(self, fact: LegOpened, now: datetime) -> list[effects.Effect]:
         place = self._place
@@ -287,7 +283,7 @@ class Call:
             return self._drop(now, "the call was answered without an answer to our offer")
         self._enter(CallState.UP, now, status="in-progress", answered_at=now, codec=params.codec)
         limit = effects.SetTimer("limit", place.time_limit)
-        keys = [effects.Media(SendDigits(place.send_digits))] if place.send_digits else []
+        keys = [orders.SendDigits(place.send_digits)] if place.send_digits else []
         return [self._update(params), limit, *keys, self._record("answered", now)]
 
     def _refused(self, fact: Refused, now: datetime) -> list[effects.Effect]:
@@ -331,17 +327,17 @@ class Call:
         self._enter(self.state, now, codec=params.codec)
         return [self._update(params), self._record()]
 
-    def _update(self, params: MediaParams, *, early: bool = False) -> effects.UpdateLeg:
+    def _update(self, params: MediaParams, *, early: bool = False) -> orders.UpdateLeg:
         self._updates += 1
-        return effects.UpdateLeg(params, self._updates, early)
+        return orders.UpdateLeg(params, self._updates, early)
 
     def _digit(self, fact: DigitReceived, _now: datetime) -> list[effects.Effect]:
-        return [effects.NotifyDtmf(fact.digit)]
+        return [orders.NotifyDtmf(fact.digit)]
 
-    def _media(self, command: Any, _now: datetime) -> list[effects.Effect]:
-        if isinstance(command, StartRecording):
+    def _media(self, command: orders.MediaOrder, _now: datetime) -> list[effects.Effect]:
+        if isinstance(command, orders.StartRecording):
             self._recordings.add(command.job)
-        return [effects.Media(command)]
+        return [command]
 
     def _record_ended(self, fact: RecordingEnded, _now: datetime) -> list[effects.Effect]:
         self._recordings.discard(fact.job)
@@ -449,7 +445,7 @@ class Call:
         )
         streams, closing = self._streams.end_all(now, ending.cause)
         if self._leg_open:
-            closing.append(effects.CloseLeg())
+            closing.append(orders.CloseLeg(ending.cause))
         record = both(self._record("completed", now), streams)
         return [*closing, record, *self._forget_if_done()]
 
@@ -490,7 +486,7 @@ class Call:
 
 _Row = Callable[[Call, Any, datetime], list[effects.Effect]]
 
-_MEDIA = (StartPlayback, StopPlayback, StartRecording, StopRecording, SendDigits, Bridge, Unbridge)
+_MEDIA = get_args(orders.MediaOrder)
 _UNANSWERED: dict[type, _Row] = {
     **dict.fromkeys((StartStream, StopStream, PauseStream, *_MEDIA), Call._refuse_unanswered),
     EndCall: Call._end_call,

@@ -1,11 +1,13 @@
-"""What may be asked of a live call. Each either changes it or raises an `errors.ApiError` that says why not."""
+"""What may be asked of a live call. Each either changes it or raises an `errors.ApiError` that says why not. Commands
+for the media alone are orders of `workers/orders.py`, which reach the media worker unchanged."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from trunkline.calls.views import Application
-from trunkline.ids import CallSid, StreamSid
+from trunkline.ids import StreamSid
 from trunkline.streaming.params import StreamParams
+from trunkline.workers.orders import MediaOrder, PauseStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +23,6 @@ class StopStream:
     """Stop a stream."""
 
     sid: StreamSid
-
-
-@dataclass(frozen=True, slots=True)
-class PauseStream:
-    """Send the app of a stream no audio, or send it again. What the app plays goes on either way."""
-
-    sid: StreamSid
-    paused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,67 +93,6 @@ class RejectCall:
 
 
 @dataclass(frozen=True, slots=True)
-class StartPlayback:
-    """Play an audio file to the peer; told by `PlayEnded`. Several are mixed."""
-
-    job: int
-    """The caller's own number, unique in the call."""
-    path: str
-    """An mp3 or wav file on this machine."""
-    loop: int = 1
-    """Times; 0 = until stopped."""
-
-
-@dataclass(frozen=True, slots=True)
-class StopPlayback:
-    """Told by `PlayEnded`, as ever; nothing if it is over."""
-
-    job: int
-
-
-@dataclass(frozen=True, slots=True)
-class StartRecording:
-    """Record the call into a wav file; told by `RecordEnded`."""
-
-    job: int
-    path: str
-    channels: Literal[1, 2] = 1
-    """1 = what the peer says; 2 = that, and what the peer hears."""
-    max_length: float = 0
-    """Seconds; 0 = no limit."""
-    silence: float = 0
-    """Seconds of the peer's silence that end it; 0 = none do."""
-    finish_on: str = ""
-    """Keys of the peer's that end it."""
-
-
-@dataclass(frozen=True, slots=True)
-class StopRecording:
-    """Told by `RecordEnded`, as ever; nothing if it is over."""
-
-    job: int
-
-
-@dataclass(frozen=True, slots=True)
-class SendDigits:
-    """Press keys towards the peer; `w` and `W` wait half a second and a second."""
-
-    digits: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bridge:
-    """Let this call's peer and another's hear each other; both calls live on one media worker."""
-
-    other: CallSid
-
-
-@dataclass(frozen=True, slots=True)
-class Unbridge:
-    """Part this call from those that it is bridged with."""
-
-
-@dataclass(frozen=True, slots=True)
 class Note:
     """Keep a warning of the call's instructions, for whoever asks why; `NOTE_LIMIT` different ones at most."""
 
@@ -183,14 +116,8 @@ Command = (
     | AnswerCall
     | RejectCall
     | SetStatusCallback
-    | StartPlayback
-    | StopPlayback
-    | StartRecording
-    | StopRecording
-    | SendDigits
-    | Bridge
-    | Unbridge
     | Note
+    | MediaOrder
 )
 
 

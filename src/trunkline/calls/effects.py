@@ -1,51 +1,12 @@
-"""What a transition wants done, in order. `runner.py` does it; the model never waits for it."""
+"""What a transition wants done, in order. `control/runner.py` does it; the model never waits for it. What the media leg
+shall do is an order of `workers/orders.py`."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trunkline.calls.commands import (
-    Bridge,
-    Route,
-    SendDigits,
-    StartPlayback,
-    StartRecording,
-    StopPlayback,
-    StopRecording,
-    Unbridge,
-)
+from trunkline.calls.commands import Route
 from trunkline.calls.views import CallEvent, CallView, StreamEvent, StreamView
-from trunkline.ids import StreamSid
-from trunkline.sdp.values import MediaParams
-from trunkline.streaming.params import StreamIdentity, StreamParams
-
-
-@dataclass(frozen=True, slots=True)
-class OpenLeg:
-    """Get a media leg; told by `LegOpened` or `LegFailed`."""
-
-    params: MediaParams
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateLeg:
-    """The negotiation has a new outcome; told by `LegUpdated` once the leg goes by it."""
-
-    params: MediaParams
-    number: int
-    early: bool = False
-    """By a provisional response: the answer that counts may be another's."""
-
-
-@dataclass(frozen=True, slots=True)
-class CloseLeg:
-    """Told by `LegClosed`."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotifyDtmf:
-    """Let the streams know of a key that signalling told."""
-
-    digit: str
+from trunkline.workers.orders import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,39 +76,6 @@ class SetTimer:
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
-    """A command for the media leg that needs nothing of the call but that it is up."""
-
-    command: StartPlayback | StopPlayback | StartRecording | StopRecording | SendDigits | Bridge | Unbridge
-
-
-@dataclass(frozen=True, slots=True)
-class OpenStream:
-    """Open the app's socket; told by `StreamStarted`, and in the end `StreamEnded`."""
-
-    identity: StreamIdentity
-    params: StreamParams
-    encoding: str
-    """The fork's codec."""
-
-
-@dataclass(frozen=True, slots=True)
-class CloseStream:
-    """Send `stop` and close; told by `StreamEnded`."""
-
-    sid: StreamSid
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PauseStream:
-    """Send the app no audio, or send it again."""
-
-    sid: StreamSid
-    paused: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Persist:
     """Store what changed and tell whom it concerns: one transaction, events after it."""
 
@@ -163,10 +91,7 @@ class Forget:
 
 
 Effect = (
-    OpenLeg
-    | UpdateLeg
-    | CloseLeg
-    | NotifyDtmf
+    Order
     | RingCaller
     | AnswerCaller
     | RejectCaller
@@ -175,10 +100,6 @@ Effect = (
     | HangUpPeer
     | InviteCallee
     | SetTimer
-    | Media
-    | OpenStream
-    | CloseStream
-    | PauseStream
     | Persist
     | Forget
 )

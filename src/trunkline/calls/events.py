@@ -1,11 +1,11 @@
-"""Facts: what happened to a call, told by signalling and media, in words that neither of them owns."""
+"""Facts: what happened to a call. Those of signalling are here, in the words of the call model; those of media are the
+reports of `workers/reports.py`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from trunkline.ids import StreamSid
 from trunkline.sdp.session import SessionDescription
-from trunkline.sdp.values import Endpoint
+from trunkline.workers.reports import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +55,6 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
-class LegOpened:
-    """The media leg is there."""
-
-    local: Endpoint
-    """Address for our SDP."""
-
-
-@dataclass(frozen=True, slots=True)
-class LegUpdated:
-    """The media leg hears and speaks as the `effects.UpdateLeg` of that number says."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class LegFailed:
-    """No media leg to be had."""
-
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class Confirmed:
     """The peer confirmed our answer (ACK), with its own answer if the offer was ours."""
 
@@ -110,76 +88,11 @@ class DigitReceived:
 
 
 @dataclass(frozen=True, slots=True)
-class DigitHeard:
-    """The peer pressed a key (RFC 4733, SIP INFO, or both); streams know already."""
-
-    digit: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlaybackEnded:
-    """A `commands.StartPlayback` is over: played, stopped, or failed."""
-
-    job: int
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingEnded:
-    """A `commands.StartRecording` is over and its file complete."""
-
-    job: int
-    seconds: float
-    reason: Literal["stopped", "silence", "key", "limit", "hangup", "error"]
-    digit: str = ""
-    """The key that ended it."""
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class PeerEnded:
     """The signalling is over, and not by us."""
 
     cause: Literal["bye", "cancel", "no-ack", "error"]
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class LegSilent:
-    """No RTP for `media.silence_timeout`."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class LegClosed:
-    """The leg's last counters."""
-
-    report: dict[str, bool | int | float | str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerLost:
-    """The media worker died and everything of this call that was in it."""
-
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class StreamStarted:
-    """The app's socket is open and has been sent `start`."""
-
-    sid: StreamSid
-
-
-@dataclass(frozen=True, slots=True)
-class StreamEnded:
-    """The stream is gone, by itself or as told; `error` in words when it failed."""
-
-    sid: StreamSid
-    error: str | None
-    reason: str
-    report: dict[str, int | str] = field(default_factory=dict)
 
 
 Fact = (
@@ -188,21 +101,11 @@ Fact = (
     | Accepted
     | Refused
     | TimerFired
-    | LegOpened
-    | LegUpdated
-    | LegFailed
     | Confirmed
     | OfferReceived
     | Refreshed
     | ReofferCancelled
     | DigitReceived
-    | DigitHeard
-    | PlaybackEnded
-    | RecordingEnded
     | PeerEnded
-    | LegSilent
-    | LegClosed
-    | WorkerLost
-    | StreamStarted
-    | StreamEnded
+    | Report
 )

@@ -11,12 +11,13 @@ from datetime import datetime
 from typing import Literal
 
 from trunkline.calls import effects
-from trunkline.calls.commands import PauseStream, StartStream, StopStream
-from trunkline.calls.events import StreamEnded, StreamStarted
+from trunkline.calls.commands import StartStream, StopStream
 from trunkline.calls.views import CallView, StreamEvent, StreamStatus, StreamView
 from trunkline.errors import InvalidRequest, ResourceNotFound, StreamLimitReached
 from trunkline.ids import StreamSid
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
+from trunkline.workers.orders import CloseStream, OpenStream, PauseStream
+from trunkline.workers.reports import StreamEnded, StreamStarted
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ class CallStreams:
             from_=call.from_,
             to=call.to,
         )
-        return [effects.Persist(streams=(view,)), effects.OpenStream(identity, params, params.encoding(codec))]
+        return [effects.Persist(streams=(view,)), OpenStream(identity, params, params.encoding(codec))]
 
     def _check_limits(self, params: StreamParams) -> None:
         live = self.live
@@ -96,7 +97,7 @@ class CallStreams:
         if not stream.live:
             return []
         reason = "stopped by the API"
-        return [self._finish(stream, now, reason), effects.CloseStream(command.sid, reason)]
+        return [self._finish(stream, now, reason), CloseStream(command.sid, reason)]
 
     def pause(self, command: PauseStream, now: datetime) -> list[effects.Effect]:
         """Pause one or let it go on. Raises ResourceNotFound, InvalidRequest."""
@@ -107,7 +108,7 @@ class CallStreams:
         if status == stream.view.status:
             return []
         stream.view = replace(stream.view, status=status, updated_at=now)
-        return [effects.Persist(streams=(stream.view,)), effects.PauseStream(command.sid, command.paused)]
+        return [effects.Persist(streams=(stream.view,)), command]
 
     def _known(self, sid: StreamSid) -> _Stream:
         stream = self._all.get(sid)
@@ -146,7 +147,7 @@ class CallStreams:
         for sid, stream in self._all.items():
             if stream.live:
                 record = both(record, self._finish(stream, now, f"the call ended: {cause}"))
-                closing.append(effects.CloseStream(sid, cause))
+                closing.append(CloseStream(sid, cause))
         return record, closing
 
     def lose_all(self, now: datetime, error: str) -> effects.Persist:

@@ -11,26 +11,13 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 
 from trunkline.calls import effects, events
 from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
-from trunkline.calls.commands import (
-    Bridge,
-    CallRequest,
-    Command,
-    EndCall,
-    Instructions,
-    Route,
-    SendDigits,
-    StartPlayback,
-    StartRecording,
-    StopPlayback,
-    StopRecording,
-    Unbridge,
-)
+from trunkline.calls.commands import CallRequest, Command, EndCall, Instructions, Route
 from trunkline.calls.directory import Directory
 from trunkline.calls.registry import InviteInfo, LiveCall, Registry
 from trunkline.calls.script import CallScript
@@ -40,14 +27,15 @@ from trunkline.errors import Unavailable
 from trunkline.ids import CALL_SID_BYTES, AccountSid, CallSessionId, LegId, call_sid, random_uuid
 from trunkline.sdp.crypto import SrtpRule
 from trunkline.sdp.negotiate import family_of
-from trunkline.sdp.values import Endpoint
 from trunkline.sip import values as sip
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.store.records import CallbackRecord
 from trunkline.store.writer import Writer
 from trunkline.webhooks.payloads import CallbackFace, call_callback_of, callback_of, record_of
-from trunkline.workers import messages
-from trunkline.workers.pool import LegLost, PoolEvent, WorkerPool
+from trunkline.workers import orders
+from trunkline.workers.messages import FromLeg, Reported
+from trunkline.workers.pool import WorkerPool
+from trunkline.workers.reports import LegFailed
 
 _log = structlog.get_logger()
 
@@ -220,7 +208,7 @@ class Runner:
         elif call.state is CallState.ANSWERED or (call.state is CallState.UP and view.direction == "outbound"):
             _log.info("call answered", call_sid=view.sid, codec=view.codec)
 
-    async def report(self, entry: LiveCall) -> messages.Reported | None:
+    async def report(self, entry: LiveCall) -> Reported | None:
         """What the media worker of a call says of it; None when it does not answer."""
         return await self._pool.report(entry.leg)
 
@@ -277,17 +265,11 @@ class Runner:
             assert self._script is not None
             self._script.start(entry, instructions)
 
-    def on_pool(self, event: PoolEvent) -> None:
-        """A fact from the media workers."""
+    def on_pool(self, event: FromLeg) -> None:
+        """A report of a call's leg, from its media worker or in place of it."""
         entry = self.registry.by_leg(event.leg)
         if entry is not None:
-            self.apply(entry, self._fact_of(event))
-
-    def _fact_of(self, event: PoolEvent) -> events.Fact:
-        if isinstance(event, messages.LegOpened):
-            media = self._settings.media
-            return events.LegOpened(Endpoint(media.advertised_host or media.host, event.port))
-        return _FACTS[type(event)](event)
+            self.apply(entry, event.report)
 
     # ── what the model wants done ───────────────────────────────────────────────────────────────────────────
 
@@ -308,19 +290,16 @@ class Runner:
         assert self._sip is not None
         self._sip.perform(action)
 
-    def _open_leg(self, entry: LiveCall, effect: effects.OpenLeg) -> None:
+    def _order(self, entry: LiveCall, effect: orders.Order) -> None:
+        self._pool.send(entry.leg, effect)
+
+    def _open_leg(self, entry: LiveCall, effect: orders.OpenLeg) -> None:
         if self._pool.place(entry.leg, entry.same_worker_as):
-            self._pool.send(entry.leg, messages.OpenLeg(entry.leg, entry.call.view.sid, effect.params))
+            self._pool.send(entry.leg, effect)
         else:
             # Not at once: the effects of this transition come first.
             loop = asyncio.get_running_loop()
-            loop.call_soon(self.apply, entry, events.LegFailed("no media worker is running"))
-
-    def _close_leg(self, entry: LiveCall, _effect: effects.CloseLeg) -> None:
-        self._pool.send(entry.leg, messages.CloseLeg(entry.leg, entry.call.view.hangup_cause or ""))
-
-    def _press_key(self, entry: LiveCall, effect: effects.NotifyDtmf) -> None:
-        self._pool.send(entry.leg, messages.PressKey(entry.leg, effect.digit))
+            loop.call_soon(self.apply, entry, LegFailed("no media worker is running"))
 
     def _invite(self, entry: LiveCall, effect: effects.InviteCallee) -> None:
         view, route = entry.call.view, effect.route
@@ -344,15 +323,6 @@ class Runner:
         timer = loop.call_later(effect.seconds, self.apply, entry, events.TimerFired(effect.name))
         self._timers.setdefault(entry.leg, []).append(timer)
 
-    def _media(self, entry: LiveCall, effect: effects.Media) -> None:
-        command = effect.command
-        if isinstance(command, Bridge):
-            other = self.registry.by_sid(command.other)
-            if other is not None:
-                self._pool.send(entry.leg, messages.Bridge(entry.leg, other.leg))
-            return
-        self._pool.send(entry.leg, _MEDIA_ORDERS[type(command)](entry.leg, **_fields(command)))
-
     def _forget(self, entry: LiveCall, _effect: effects.Forget) -> None:
         for timer in self._timers.pop(entry.leg, ()):
             timer.cancel()
@@ -369,25 +339,10 @@ class Runner:
         """Effects and SIP actions that differ in nothing but the dialog's number."""
         self._signal(_SIP_ACTIONS[type(effect)](sip.DialogId(entry.dialog), **_fields(effect)))
 
-    def _open_stream(self, entry: LiveCall, effect: effects.OpenStream) -> None:
-        order = messages.OpenStream(entry.leg, effect.identity, effect.params, effect.encoding)
-        self._pool.send(entry.leg, order)
-
-    def _close_stream(self, entry: LiveCall, effect: effects.CloseStream) -> None:
-        self._pool.send(entry.leg, messages.CloseStream(entry.leg, effect.sid, effect.reason))
-
-    def _pause_stream(self, entry: LiveCall, effect: effects.PauseStream) -> None:
-        self._pool.send(entry.leg, messages.PauseStream(entry.leg, effect.sid, effect.paused))
-
-    def _update_leg(self, entry: LiveCall, effect: effects.UpdateLeg) -> None:
-        self._pool.send(entry.leg, messages.UpdateLeg(entry.leg, effect.params, effect.number, effect.early))
-
 
 _PERFORM: dict[type, Callable[[Runner, LiveCall, Any], None]] = {
-    effects.OpenLeg: Runner._open_leg,
-    effects.UpdateLeg: Runner._update_leg,
-    effects.CloseLeg: Runner._close_leg,
-    effects.NotifyDtmf: Runner._press_key,
+    **dict.fromkeys(get_args(orders.Order), Runner._order),
+    orders.OpenLeg: Runner._open_leg,
     effects.RingCaller: Runner._signal_like,
     effects.AnswerCaller: Runner._answer,
     effects.RejectCaller: Runner._signal_like,
@@ -396,26 +351,7 @@ _PERFORM: dict[type, Callable[[Runner, LiveCall, Any], None]] = {
     effects.HangUpPeer: Runner._signal_like,
     effects.InviteCallee: Runner._invite,
     effects.SetTimer: Runner._set_timer,
-    effects.Media: Runner._media,
-    effects.OpenStream: Runner._open_stream,
-    effects.CloseStream: Runner._close_stream,
-    effects.PauseStream: Runner._pause_stream,
     effects.Forget: Runner._forget,
-}
-
-_FACTS: dict[type, Callable[[Any], events.Fact]] = {
-    messages.LegFailed: lambda report: events.LegFailed(report.detail),
-    messages.LegUpdated: lambda report: events.LegUpdated(report.number),
-    messages.LegSilent: lambda report: events.LegSilent(report.seconds),
-    messages.DigitHeard: lambda report: events.DigitHeard(report.digit),
-    messages.Played: lambda report: events.PlaybackEnded(report.job, report.error),
-    messages.Recorded: lambda report: events.RecordingEnded(
-        report.job, report.seconds, report.reason, report.digit, report.error
-    ),
-    messages.LegClosed: lambda report: events.LegClosed(report.report),
-    messages.StreamStarted: lambda report: events.StreamStarted(report.sid),
-    messages.StreamEnded: lambda report: events.StreamEnded(report.sid, report.error, report.reason, report.report),
-    LegLost: lambda report: events.WorkerLost(report.detail),
 }
 
 _SIP_FACTS: dict[type, Callable[[Any], events.Fact]] = {
@@ -438,16 +374,6 @@ _SIP_ACTIONS: dict[type, Callable[..., sip.SipAction]] = {
     effects.AcceptReoffer: sip.AcceptReinvite,
     effects.RejectReoffer: sip.RejectReinvite,
     effects.HangUpPeer: sip.EndDialog,
-}
-
-
-_MEDIA_ORDERS: dict[type, Callable[..., messages.Order]] = {
-    StartPlayback: messages.Play,
-    StopPlayback: messages.StopPlaying,
-    StartRecording: messages.Record,
-    StopRecording: messages.StopRecording,
-    SendDigits: messages.SendDigits,
-    Unbridge: messages.Unbridge,
 }
 
 

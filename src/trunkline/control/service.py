@@ -12,7 +12,6 @@ from trunkline.calls.commands import (
     Command,
     EndCall,
     Instructions,
-    PauseStream,
     StartStream,
     StopStream,
 )
@@ -34,6 +33,7 @@ from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
 from trunkline.streaming.params import StreamParams
+from trunkline.workers.orders import PauseStream
 
 FAREWELL = 0.2
 """Seconds from the answer to a Call Control hang-up to the end of the call."""

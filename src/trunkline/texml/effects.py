@@ -1,10 +1,16 @@
-"""What the interpreter wants done: effects. See `facts.py` for `job` and `leg`."""
+"""What the interpreter wants done: effects. See `facts.py` for `job` and `leg`.
+
+Most are commands to the call (`calls/commands.py`, `workers/orders.py`), and reach it unchanged. TeXML has effects of
+its own where more is to be done first: a document or sound to fetch, a sid to make, another call to find.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
 
+from trunkline.calls.commands import AnswerCall, EndCall, Note, RejectCall
 from trunkline.streaming.params import StreamParams
 from trunkline.texml.verbs import DialTarget, Method, Say
+from trunkline.workers.orders import RecordingOptions, SendDigits, StopPlayback, StopRecording
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +24,7 @@ class DocumentRequest:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Get a document; told by `Fetched` or `FetchFailed`."""
+    """Get a document; answered by `Fetched` or `FetchFailed`."""
 
     job: int
     request: DocumentRequest
@@ -33,48 +39,20 @@ class Notify:
 
 
 @dataclass(frozen=True, slots=True)
-class Warn:
-    """Tell the operator."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Told by `CallAnswered`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """Refuse the call, which is not answered."""
-
-    status: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class FinishDocument:
     """The document has ended: the call ends, or a dialled party is connected with who dialled it."""
 
 
 @dataclass(frozen=True, slots=True)
-class HangUpCall:
-    """End the call; see `calls.commands.EndCall`."""
-
-    cause: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StartStream:
-    """Told in the end by `StreamOver`."""
+class StartStreaming:
+    """Start a stream; ends with `facts.StreamOver`."""
 
     job: int
     params: StreamParams
 
 
 @dataclass(frozen=True, slots=True)
-class StopStream:
+class StopStreaming:
     """Stop a stream that we started."""
 
     job: int
@@ -103,7 +81,7 @@ class Tone:
 
 @dataclass(frozen=True, slots=True)
 class PlaySound:
-    """Told by `SoundPlayed`."""
+    """Get a file, and play it; ends with `reports.PlaybackEnded`. `StopPlayback` gives up either."""
 
     job: int
     sound: Say | RemoteFile | Tone
@@ -112,48 +90,24 @@ class PlaySound:
 
 
 @dataclass(frozen=True, slots=True)
-class StopPlaying:
-    """Nothing if it is over."""
-
-    job: int
-
-
-@dataclass(frozen=True, slots=True)
-class SendDigits:
-    """Press keys towards the peer."""
-
-    digits: str
-
-
-@dataclass(frozen=True, slots=True)
 class StartTimer:
-    """Told by `TimerExpired`; instead of what was set before."""
+    """Answered by `TimerExpired`; instead of what was set before."""
 
     job: int
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """Told by `RecordingDone`."""
+class RecordCall:
+    """Record into a file that the runner names; ends with `facts.RecordingSaved`."""
 
     job: int
-    channels: Literal[1, 2]
-    max_length: float
-    silence: float
-    finish_on: str
-
-
-@dataclass(frozen=True, slots=True)
-class StopRecording:
-    """Nothing if it is over."""
-
-    job: int
+    options: RecordingOptions
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceLeg:
-    """Call somebody; told by `LegProgressed`, `LegAnswered`, and in the end `LegOver`."""
+    """Call somebody; answered by `LegProgressed`, `LegAnswered`, and in the end `LegOver`."""
 
     leg: int
     target: DialTarget
@@ -182,20 +136,20 @@ class BridgeLeg:
 Effect = (
     Fetch
     | Notify
-    | Warn
-    | Answer
-    | Reject
+    | Note
+    | AnswerCall
+    | RejectCall
+    | EndCall
+    | SendDigits
+    | StopPlayback
+    | StopRecording
     | FinishDocument
-    | HangUpCall
-    | StartStream
-    | StopStream
+    | StartStreaming
+    | StopStreaming
     | StopStreams
     | PlaySound
-    | StopPlaying
-    | SendDigits
     | StartTimer
-    | Record
-    | StopRecording
+    | RecordCall
     | PlaceLeg
     | EndLeg
     | BridgeLeg

@@ -5,11 +5,11 @@ interpreter waits for no more is ignored. A `leg` is the same for a call that `<
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from trunkline.calls.commands import Instructions
 from trunkline.calls.views import CallStatus
 from trunkline.texml.verbs import Document
+from trunkline.workers.reports import DigitHeard, PlaybackEnded, RecordingEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +48,10 @@ class CallFinished:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyPressed:
-    """The peer pressed a key."""
-
-    digit: str
-
-
-@dataclass(frozen=True, slots=True)
 class TimerExpired:
     """The time of `StartTimer` is over."""
 
     job: int
-
-
-@dataclass(frozen=True, slots=True)
-class SoundPlayed:
-    """A `PlaySound` is over: played, stopped, or failed."""
-
-    job: int
-    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +63,13 @@ class StreamOver:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingDone:
-    """A `Record` is over and its file complete."""
+class RecordingSaved:
+    """An `effects.RecordCall` is over and its file complete."""
 
-    job: int
     sid: str
     url: str
-    seconds: float
-    reason: Literal["stopped", "silence", "key", "limit", "hangup", "error"]
-    digit: str
-    error: str | None
+    """Where the customer gets the file; empty when nothing was recorded."""
+    ended: RecordingEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +104,11 @@ Fact = (
     | FetchFailed
     | CallAnswered
     | CallFinished
-    | KeyPressed
     | TimerExpired
-    | SoundPlayed
     | StreamOver
-    | RecordingDone
+    | RecordingSaved
+    | DigitHeard
+    | PlaybackEnded
     | LegProgressed
     | LegAnswered
     | LegOver

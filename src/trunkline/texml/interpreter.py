@@ -21,12 +21,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from trunkline.calls.commands import Instructions
+from trunkline.calls.commands import AnswerCall, EndCall, Instructions, Note, RejectCall
 from trunkline.calls.views import CallStatus
 from trunkline.streaming.params import StreamParams
 from trunkline.texml import effects, facts, verbs
 from trunkline.texml.document import DocumentError, parse
 from trunkline.texml.verbs import Document, Method, Prompt, Verb
+from trunkline.workers.orders import RecordingOptions, SendDigits, StopPlayback, StopRecording
+from trunkline.workers.reports import DigitHeard, PlaybackEnded
 
 KEY_SECONDS = 0.2
 """One key with the gap behind it; `w` and `W` are half a second and a second."""
@@ -153,7 +155,7 @@ class Interpreter:
             self._begin(found, None)
 
     def _begin(self, found: Document, url: str | None) -> None:
-        self._out.extend(effects.Warn(warning) for warning in found.warnings)
+        self._out.extend(Note(warning) for warning in found.warnings)
         self._base = url
         self._verbs = deque(found.verbs)
         self._go_on()
@@ -182,7 +184,7 @@ class Interpreter:
                 self._out.append(effects.FinishDocument())
                 self._wait, self._ending = _Idle(), True
             elif not self._answered and _needs_answer(self._verbs[0]):
-                self._out.append(effects.Answer())
+                self._out.append(AnswerCall())
                 self._wait = _Answering()
             else:
                 verb = self._verbs.popleft()
@@ -211,7 +213,7 @@ class Interpreter:
             parts = urlsplit(url)
             if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
                 return url
-        self._out.append(effects.Warn(f"{reference[:100]} is no http URL" + ("" if self._base else " and has no base")))
+        self._out.append(Note(f"{reference[:100]} is no http URL" + ("" if self._base else " and has no base")))
         return None
 
     def _job(self) -> int:
@@ -233,11 +235,11 @@ class Interpreter:
         self._wait = _Idle()
 
     def _end(self, cause: str, detail: str = "") -> None:
-        self._out.append(effects.HangUpCall(cause, detail))
+        self._out.append(EndCall(cause, detail=detail))
         self._wait, self._ending = _Idle(), True
 
     def _fail(self, cause: str, detail: str = "") -> None:
-        self._out.append(effects.Warn(f"{cause}: {detail}" if detail else cause))
+        self._out.append(Note(f"{cause}: {detail}" if detail else cause))
         self._end(cause, detail)
 
     def _abandon(self) -> None:
@@ -245,13 +247,13 @@ class Interpreter:
         wait = self._wait
         match wait:
             case _Prompting() | _Gathering():
-                self._out.append(effects.StopPlaying(wait.job))
+                self._out.append(StopPlayback(wait.job))
             case _Connected():
-                self._out.append(effects.StopStream(wait.job))
+                self._out.append(effects.StopStreaming(wait.job))
             case _PendingRecording(beeping=True):
-                self._out.append(effects.StopPlaying(wait.job))
+                self._out.append(StopPlayback(wait.job))
             case _PendingRecording():
-                self._out.append(effects.StopRecording(wait.job))
+                self._out.append(StopRecording(wait.job))
                 self._left[wait.job] = wait.verb
             case _Dialling():
                 self._quiet(wait)
@@ -262,7 +264,7 @@ class Interpreter:
         if self._answered:
             self._end("the instructions reject the call")
             return
-        self._out.append(effects.Reject(*_REFUSALS[verb.reason]))
+        self._out.append(RejectCall(*_REFUSALS[verb.reason]))
         self._ending = True
 
     def _nothing(self, _verb: verbs.Answer) -> None:
@@ -288,7 +290,7 @@ class Interpreter:
             case verbs.Pause():
                 self._out.append(effects.StartTimer(job, verb.length))
             case verbs.Play() if verb.digits:
-                self._out += [effects.SendDigits(verb.digits), effects.StartTimer(job, seconds_of(verb.digits))]
+                self._out += [SendDigits(verb.digits), effects.StartTimer(job, seconds_of(verb.digits))]
             case verbs.Play():
                 url = self._resolve(verb.url)
                 if url is None:
@@ -301,14 +303,14 @@ class Interpreter:
         if job is not None:
             self._wait = _Prompting(job)
 
-    def _prompted(self, wait: _Prompting, fact: facts.SoundPlayed | facts.TimerExpired) -> None:
+    def _prompted(self, wait: _Prompting, fact: PlaybackEnded | facts.TimerExpired) -> None:
         if fact.job == wait.job:
             self._played(fact)
             self._go_on()
 
-    def _played(self, fact: facts.SoundPlayed | facts.TimerExpired) -> None:
-        if isinstance(fact, facts.SoundPlayed) and fact.error is not None:
-            self._out.append(effects.Warn(f"nothing was played: {fact.error}"))
+    def _played(self, fact: PlaybackEnded | facts.TimerExpired) -> None:
+        if isinstance(fact, PlaybackEnded) and fact.error is not None:
+            self._out.append(Note(f"nothing was played: {fact.error}"))
         else:
             self._took_time()
 
@@ -318,7 +320,7 @@ class Interpreter:
         job = self._job()
         if params.status_callback is not None:
             params = replace(params, status_callback=self._resolve(params.status_callback))
-        self._out.append(effects.StartStream(job, params))
+        self._out.append(effects.StartStreaming(job, params))
         return job
 
     def _start(self, verb: verbs.Start) -> None:
@@ -356,7 +358,7 @@ class Interpreter:
         wait.prompting, wait.job = False, self._job()
         self._out.append(effects.StartTimer(wait.job, wait.verb.timeout))
 
-    def _gather_told(self, wait: _Gathering, fact: facts.SoundPlayed | facts.TimerExpired) -> None:
+    def _gather_told(self, wait: _Gathering, fact: PlaybackEnded | facts.TimerExpired) -> None:
         if fact.job != wait.job:
             return
         self._played(fact)
@@ -365,13 +367,13 @@ class Interpreter:
         else:
             self._gathered(wait, "")
 
-    def _gather_key(self, wait: _Gathering, fact: facts.KeyPressed) -> None:
+    def _gather_key(self, wait: _Gathering, fact: DigitHeard) -> None:
         verb, finishing = wait.verb, fact.digit in wait.verb.finish_on
         if not finishing and fact.digit not in verb.valid:
             return
         self._took_time()
         if wait.prompting:
-            self._out.append(effects.StopPlaying(wait.job))
+            self._out.append(StopPlayback(wait.job))
             wait.prompts.clear()
         if finishing:
             self._gathered(wait, fact.digit)
@@ -408,7 +410,7 @@ class Interpreter:
 
     def _quiet(self, wait: _Dialling) -> None:
         if wait.ringback is not None:
-            self._out.append(effects.StopPlaying(wait.ringback))
+            self._out.append(StopPlayback(wait.ringback))
             wait.ringback = None
 
     def _leg_progressed(self, wait: _Dialling, fact: facts.LegProgressed) -> None:
@@ -425,7 +427,7 @@ class Interpreter:
         if self._answered:
             self._bridge(wait, fact.leg)
         else:
-            self._out.append(effects.Answer())
+            self._out.append(AnswerCall())
 
     def _dial_answered(self, wait: _Dialling, _fact: facts.CallAnswered) -> None:
         if wait.winner is not None:
@@ -439,7 +441,7 @@ class Interpreter:
             wait.bridged = leg
             self._out.append(effects.BridgeLeg(leg))
 
-    def _dial_key(self, wait: _Dialling, fact: facts.KeyPressed) -> None:
+    def _dial_key(self, wait: _Dialling, fact: DigitHeard) -> None:
         if fact.digit == "*" and wait.verb.hangup_on_star and wait.winner is not None:
             self._out.append(effects.EndLeg(wait.winner, "star"))
 
@@ -470,17 +472,18 @@ class Interpreter:
         else:
             self._roll(wait)
 
-    def _beeped(self, wait: _PendingRecording, fact: facts.SoundPlayed) -> None:
+    def _beeped(self, wait: _PendingRecording, fact: PlaybackEnded) -> None:
         if wait.beeping and fact.job == wait.job:
             wait.beeping, wait.job = False, self._job()
             self._roll(wait)
 
     def _roll(self, wait: _PendingRecording) -> None:
         verb = wait.verb
-        self._out.append(effects.Record(wait.job, verb.channels, verb.max_length, verb.timeout, verb.finish_on))
+        options = RecordingOptions(verb.channels, verb.max_length, verb.timeout, verb.finish_on)
+        self._out.append(effects.RecordCall(wait.job, options))
 
-    def _recorded(self, wait: _PendingRecording, fact: facts.RecordingDone) -> None:
-        if wait.beeping or fact.job != wait.job:
+    def _recorded(self, wait: _PendingRecording, fact: facts.RecordingSaved) -> None:
+        if wait.beeping or fact.ended.job != wait.job:
             return
         verb, self._wait = wait.verb, _Idle()
         if not self._tell_recorded(verb, fact):
@@ -488,21 +491,22 @@ class Interpreter:
                 self._go_on()
             return
         self._took_time()
-        hung_up = fact.reason == "hangup"
-        digits = "hangup" if hung_up else fact.digit
+        hung_up = fact.ended.reason == "hangup"
+        digits = "hangup" if hung_up else fact.ended.digit
         self._action(verb.action, verb.method, (*_about(fact), ("Digits", digits)), last=self._ending or hung_up)
 
-    def _left_recorded(self, fact: facts.RecordingDone) -> None:
+    def _left_recorded(self, fact: facts.RecordingSaved) -> None:
         """One that other instructions cut off: what came instead of its action runs, or is over."""
-        verb = self._left.pop(fact.job, None)
+        verb = self._left.pop(fact.ended.job, None)
         if verb is not None:
             self._tell_recorded(verb, fact)
 
-    def _tell_recorded(self, verb: verbs.Record, fact: facts.RecordingDone) -> bool:
+    def _tell_recorded(self, verb: verbs.Record, fact: facts.RecordingSaved) -> bool:
         """Tell the status callback of the file; whether there is one."""
-        if fact.error is not None:
-            if fact.reason != "hangup":
-                self._out.append(effects.Warn(f"nothing was recorded: {fact.error}"))
+        ended = fact.ended
+        if ended.error is not None:
+            if ended.reason != "hangup":
+                self._out.append(Note(f"nothing was recorded: {ended.error}"))
             return False
         callback = self._resolve(verb.status_callback) if verb.status_callback else None
         if callback is not None:
@@ -512,8 +516,8 @@ class Interpreter:
         return True
 
 
-def _about(fact: facts.RecordingDone) -> tuple[tuple[str, str], ...]:
-    return (("RecordingUrl", fact.url), ("RecordingSid", fact.sid), ("RecordingDuration", str(int(fact.seconds))))
+def _about(fact: facts.RecordingSaved) -> tuple[tuple[str, str], ...]:
+    return (("RecordingUrl", fact.url), ("RecordingSid", fact.sid), ("RecordingDuration", str(int(fact.ended.seconds))))
 
 
 def _requests(given: Instructions) -> list[effects.DocumentRequest]:
@@ -553,24 +557,24 @@ _ALWAYS: dict[type, Callable[[Interpreter, Any], None]] = {
     facts.Instructed: Interpreter._instructed,
     facts.CallAnswered: Interpreter._call_answered,
     facts.CallFinished: Interpreter._call_ended,
-    facts.RecordingDone: Interpreter._left_recorded,
+    facts.RecordingSaved: Interpreter._left_recorded,
 }
 
 _TABLE: dict[tuple[type, type], Callable[[Interpreter, Any, Any], None]] = {
     (_Fetching, facts.Fetched): Interpreter._fetched,
     (_Fetching, facts.FetchFailed): Interpreter._fetch_failed,
     (_Answering, facts.CallAnswered): Interpreter._now_answered,
-    (_Prompting, facts.SoundPlayed): Interpreter._prompted,
+    (_Prompting, PlaybackEnded): Interpreter._prompted,
     (_Prompting, facts.TimerExpired): Interpreter._prompted,
     (_Connected, facts.StreamOver): Interpreter._stream_over,
-    (_Gathering, facts.SoundPlayed): Interpreter._gather_told,
+    (_Gathering, PlaybackEnded): Interpreter._gather_told,
     (_Gathering, facts.TimerExpired): Interpreter._gather_told,
-    (_Gathering, facts.KeyPressed): Interpreter._gather_key,
+    (_Gathering, DigitHeard): Interpreter._gather_key,
     (_Dialling, facts.LegProgressed): Interpreter._leg_progressed,
     (_Dialling, facts.LegAnswered): Interpreter._leg_answered,
     (_Dialling, facts.CallAnswered): Interpreter._dial_answered,
     (_Dialling, facts.LegOver): Interpreter._leg_over,
-    (_Dialling, facts.KeyPressed): Interpreter._dial_key,
-    (_PendingRecording, facts.SoundPlayed): Interpreter._beeped,
-    (_PendingRecording, facts.RecordingDone): Interpreter._recorded,
+    (_Dialling, DigitHeard): Interpreter._dial_key,
+    (_PendingRecording, PlaybackEnded): Interpreter._beeped,
+    (_PendingRecording, facts.RecordingSaved): Interpreter._recorded,
 }

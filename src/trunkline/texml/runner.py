@@ -26,9 +26,20 @@ from typing import Any, Literal, Protocol
 
 import structlog
 
-from trunkline.calls import commands, events
+from trunkline.calls import events
 from trunkline.calls.call import CallState
-from trunkline.calls.commands import CallRequest, Command, Instructions, Route
+from trunkline.calls.commands import (
+    AnswerCall,
+    CallRequest,
+    Command,
+    EndCall,
+    Instructions,
+    Note,
+    RejectCall,
+    Route,
+    StartStream,
+    StopStream,
+)
 from trunkline.calls.recordings import RecordingFiles
 from trunkline.calls.registry import LiveCall
 from trunkline.calls.views import CallStatus
@@ -46,6 +57,16 @@ from trunkline.texml.verbs import Say
 from trunkline.texml.voice import Espeak, SpeechError, Voice
 from trunkline.webhooks.payloads import masked
 from trunkline.webhooks.signing import Signer
+from trunkline.workers.orders import (
+    Bridge,
+    SendDigits,
+    StartPlayback,
+    StartRecording,
+    StopPlayback,
+    StopRecording,
+    Unbridge,
+)
+from trunkline.workers.reports import DigitHeard, PlaybackEnded, RecordingEnded, StreamEnded, WorkerLost
 
 _log = structlog.get_logger()
 
@@ -139,7 +160,7 @@ class TexmlRunner:
         """Calls that a run dialled."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.counters: Counter[str] = Counter()
-        """runs, warnings, and each kind of effect by its name in lower case."""
+        """`runs`, and each kind of effect by its class name in snake case."""
 
     async def stop(self) -> None:
         """Give up what is under way. The calls are over by now."""
@@ -167,7 +188,7 @@ class TexmlRunner:
         """See `CallScript`. For the call that dialled this one, its `<Dial>` is over then."""
         dialled = self._legs.get(entry.call.view.sid)
         if dialled is not None:
-            self._ask(entry, commands.Unbridge())
+            self._ask(entry, Unbridge())
             self._leg_over(*dialled, entry)
         self.start(entry, instructions)
 
@@ -188,7 +209,7 @@ class TexmlRunner:
         if entry.call.state is not CallState.ENDED:
             return
         self._feed(run, facts.CallFinished())
-        if isinstance(what, events.WorkerLost):
+        if isinstance(what, WorkerLost):
             self._lose_recordings(run, what.detail)
         if run.interpreter.over:
             self._close(run)
@@ -196,22 +217,22 @@ class TexmlRunner:
     def _lose_recordings(self, run: _Run, why: str) -> None:
         """Nobody will tell their ends."""
         for job, sid in run.recordings.items():
-            self._feed(run, facts.RecordingDone(job, sid, "", 0, "error", "", why))
+            self._feed(run, facts.RecordingSaved(sid, "", RecordingEnded(job, 0, "error", error=why)))
         run.recordings.clear()
 
     def _fact_of(self, run: _Run, what: events.Fact | Command) -> facts.Fact | None:
         match what:
-            case events.DigitHeard():
-                return facts.KeyPressed(what.digit)
-            case events.PlaybackEnded():
+            case DigitHeard():
+                return what
+            case PlaybackEnded():
                 url = _played_to_its_end(run, what.job)
-                return facts.SoundPlayed(what.job, what.error and f"{url}{what.error}")
-            case events.StreamEnded() if what.sid in run.streams:
+                return what if what.error is None else PlaybackEnded(what.job, f"{url}{what.error}")
+            case StreamEnded() if what.sid in run.streams:
                 return facts.StreamOver(run.streams.pop(what.sid), what.error)
-            case events.RecordingEnded() if what.job in run.recordings:
+            case RecordingEnded() if what.job in run.recordings:
                 sid = run.recordings.pop(what.job)
                 url = self._tools.recordings.url(run.account, sid)
-                return facts.RecordingDone(what.job, sid, url, what.seconds, what.reason, what.digit, what.error)
+                return facts.RecordingSaved(sid, url, what)
         return None
 
     def _leg_applied(self, entry: LiveCall, what: events.Fact | Command) -> None:
@@ -250,7 +271,7 @@ class TexmlRunner:
         except Exception as error:
             _log.exception("instructions stumbled", call_sid=run.sid, error=repr(error))
             run.inbox.clear()
-            self._ask(run.entry, commands.EndCall(_STUMBLED, "failed"))
+            self._ask(run.entry, EndCall(_STUMBLED, "failed"))
         finally:
             run.busy = False
 
@@ -283,7 +304,7 @@ class TexmlRunner:
             fact = await work()
         except Exception as error:
             _log.exception("instructions stumbled", call_sid=run.sid, error=repr(error))
-            self._ask(run.entry, commands.EndCall(_STUMBLED, "failed"))
+            self._ask(run.entry, EndCall(_STUMBLED, "failed"))
             return
         finally:
             run.tasks.pop(job, None)
@@ -326,47 +347,44 @@ class TexmlRunner:
         request = effect.request
         self._calls.notify(run.entry, request.url, request.method, self._common(run) + request.parameters)
 
-    def _warn(self, run: _Run, effect: effects.Warn) -> None:
-        _log.warning("TeXML", call_sid=run.sid, warning=effect.text)
-        self._ask(run.entry, commands.Note(effect.text))
+    def _command(self, run: _Run, effect: Command) -> None:
+        self._ask(run.entry, effect)
 
-    def _answer(self, run: _Run, _effect: effects.Answer) -> None:
+    def _note(self, run: _Run, effect: Note) -> None:
+        _log.warning("texml_warning", call_sid=run.sid, reason=effect.text)
+        self._ask(run.entry, effect)
+
+    def _answer(self, run: _Run, _effect: AnswerCall) -> None:
         # Of those that are dialled one has answered, or none is: then the codec is open.
         codec = next((leg.call.view.codec for leg in run.legs.values() if leg.call.answered), None)
-        self._ask(run.entry, commands.AnswerCall(codec))
-
-    def _reject(self, run: _Run, effect: effects.Reject) -> None:
-        self._ask(run.entry, commands.RejectCall(effect.status, effect.reason))
+        self._ask(run.entry, AnswerCall(codec))
 
     def _finish(self, run: _Run, _effect: effects.FinishDocument) -> None:
         dialled = self._legs.get(run.sid)
         if dialled is None:
-            self._ask(run.entry, commands.EndCall("the instructions ended"))
+            self._ask(run.entry, EndCall("the instructions ended"))
             return
         parent, leg = dialled
         self._close(run)
         self._feed(parent, facts.LegAnswered(leg))
 
-    def _hang_up(self, run: _Run, effect: effects.HangUpCall) -> None:
-        self._ask(run.entry, commands.EndCall(effect.cause, detail=effect.detail))
-
-    def _start_stream(self, run: _Run, effect: effects.StartStream) -> None:
+    def _start_stream(self, run: _Run, effect: effects.StartStreaming) -> None:
         sid = StreamSid(random_uuid(secrets.token_bytes(16)))
         run.streams[sid] = effect.job
-        refused = self._ask(run.entry, commands.StartStream(sid, effect.params))
+        refused = self._ask(run.entry, StartStream(sid, effect.params))
         if refused is not None:
             del run.streams[sid]
             _log.warning("a stream was refused", call_sid=run.sid, error=refused)
             run.inbox.append(facts.StreamOver(effect.job, refused))
 
-    def _stop_stream(self, run: _Run, effect: effects.StopStream) -> None:
+    def _stop_stream(self, run: _Run, effect: effects.StopStreaming) -> None:
         for sid in [sid for sid, job in run.streams.items() if job == effect.job]:
-            self._ask(run.entry, commands.StopStream(sid))
+            self._ask(run.entry, StopStream(sid))
 
     def _stop_streams(self, run: _Run, effect: effects.StopStreams) -> None:
         for view in run.entry.call.live_streams:
             if effect.name is None or view.name == effect.name:
-                self._ask(run.entry, commands.StopStream(view.sid))
+                self._ask(run.entry, StopStream(view.sid))
 
     def _play(self, run: _Run, effect: effects.PlaySound) -> None:
         self._work(run, effect.job, partial(self._played, run, effect))
@@ -376,11 +394,11 @@ class TexmlRunner:
         try:
             path = await self._file_of(run, effect)
         except (SoundError, SpeechError) as error:
-            return facts.SoundPlayed(effect.job, str(error))
-        refused = self._ask(run.entry, commands.StartPlayback(effect.job, str(path), effect.loop))
+            return PlaybackEnded(effect.job, str(error))
+        refused = self._ask(run.entry, StartPlayback(effect.job, str(path), effect.loop))
         if refused is not None:
             _played_to_its_end(run, effect.job)
-        return None if refused is None else facts.SoundPlayed(effect.job, refused)
+        return None if refused is None else PlaybackEnded(effect.job, refused)
 
     async def _file_of(self, run: _Run, effect: effects.PlaySound) -> Path:
         match sound := effect.sound:
@@ -396,15 +414,15 @@ class TexmlRunner:
             case effects.Tone():
                 return self._tools.sounds.tone(sound.name)
 
-    def _stop_playing(self, run: _Run, effect: effects.StopPlaying) -> None:
+    def _stop_playing(self, run: _Run, effect: StopPlayback) -> None:
         task = run.tasks.pop(effect.job, None)
         if task is None:
-            self._ask(run.entry, commands.StopPlayback(effect.job))
+            self._ask(run.entry, effect)
         else:
             task.cancel()
 
-    def _send_digits(self, run: _Run, effect: effects.SendDigits) -> None:
-        refused = self._ask(run.entry, commands.SendDigits(effect.digits))
+    def _send_digits(self, run: _Run, effect: SendDigits) -> None:
+        refused = self._ask(run.entry, effect)
         if refused is not None:
             _log.warning("keys were not sent", call_sid=run.sid, error=refused)
 
@@ -414,20 +432,14 @@ class TexmlRunner:
         loop = asyncio.get_running_loop()
         run.timer = loop.call_later(effect.seconds, self._feed, run, facts.TimerExpired(effect.job))
 
-    def _record(self, run: _Run, effect: effects.Record) -> None:
+    def _record(self, run: _Run, effect: effects.RecordCall) -> None:
         sid = random_uuid(secrets.token_bytes(16))
         path = self._tools.recordings.path(run.account, sid)
         run.recordings[effect.job] = sid
-        command = commands.StartRecording(
-            effect.job, str(path), effect.channels, effect.max_length, effect.silence, effect.finish_on
-        )
-        refused = self._ask(run.entry, command)
+        refused = self._ask(run.entry, StartRecording(effect.job, str(path), effect.options))
         if refused is not None:
             del run.recordings[effect.job]
-            run.inbox.append(facts.RecordingDone(effect.job, sid, "", 0, "error", "", refused))
-
-    def _stop_recording(self, run: _Run, effect: effects.StopRecording) -> None:
-        self._ask(run.entry, commands.StopRecording(effect.job))
+            run.inbox.append(facts.RecordingSaved(sid, "", RecordingEnded(effect.job, 0, "error", error=refused)))
 
     def _place_leg(self, run: _Run, effect: effects.PlaceLeg) -> None:
         target = effect.target
@@ -478,11 +490,11 @@ class TexmlRunner:
         detail = (view.hangup_cause or "") if effect.why == "ended" else ""
         by_party = effect.why == "star" or (effect.why == "ended" and view.hangup_source in ("caller", "callee"))
         source: Literal["caller", "system"] = "caller" if by_party else "system"
-        self._ask(entry, commands.EndCall(_LEG_ENDS[effect.why], source=source, detail=detail))
+        self._ask(entry, EndCall(_LEG_ENDS[effect.why], source=source, detail=detail))
 
     def _bridge_leg(self, run: _Run, effect: effects.BridgeLeg) -> None:
         entry = run.legs.get(effect.leg)
-        refused = self._ask(run.entry, commands.Bridge(entry.call.view.sid)) if entry else "it is over"
+        refused = self._ask(run.entry, Bridge(entry.call.view.sid)) if entry else "it is over"
         if refused is not None:
             _log.warning("two calls were not connected", call_sid=run.sid, error=refused)
 
@@ -513,20 +525,18 @@ def _ready(entry: LiveCall) -> bool:
 _PERFORM: dict[type, Callable[[TexmlRunner, _Run, Any], None]] = {
     effects.Fetch: TexmlRunner._fetch,
     effects.Notify: TexmlRunner._notify,
-    effects.Warn: TexmlRunner._warn,
-    effects.Answer: TexmlRunner._answer,
-    effects.Reject: TexmlRunner._reject,
+    Note: TexmlRunner._note,
+    AnswerCall: TexmlRunner._answer,
+    **dict.fromkeys((EndCall, RejectCall, StopRecording), TexmlRunner._command),
     effects.FinishDocument: TexmlRunner._finish,
-    effects.HangUpCall: TexmlRunner._hang_up,
-    effects.StartStream: TexmlRunner._start_stream,
-    effects.StopStream: TexmlRunner._stop_stream,
+    effects.StartStreaming: TexmlRunner._start_stream,
+    effects.StopStreaming: TexmlRunner._stop_stream,
     effects.StopStreams: TexmlRunner._stop_streams,
     effects.PlaySound: TexmlRunner._play,
-    effects.StopPlaying: TexmlRunner._stop_playing,
-    effects.SendDigits: TexmlRunner._send_digits,
+    StopPlayback: TexmlRunner._stop_playing,
+    SendDigits: TexmlRunner._send_digits,
     effects.StartTimer: TexmlRunner._set_timer,
-    effects.Record: TexmlRunner._record,
-    effects.StopRecording: TexmlRunner._stop_recording,
+    effects.RecordCall: TexmlRunner._record,
     effects.PlaceLeg: TexmlRunner._place_leg,
     effects.EndLeg: TexmlRunner._end_leg,
     effects.BridgeLeg: TexmlRunner._bridge_leg,

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
 import structlog
 
 from trunkline import log
@@ -20,6 +19,8 @@ from trunkline.errors import StartupError
 from trunkline.ids import LegId
 from trunkline.workers import messages
 from trunkline.workers.link import Link
+from trunkline.workers.orders import Order
+from trunkline.workers.reports import WorkerLost
 
 _log = structlog.get_logger()
 
@@ -31,22 +32,11 @@ RESTART_DELAY = 1.0
 """Seconds before a dead worker is replaced, so that one that dies at once does not eat a core."""
 
 
-@dataclass(frozen=True, slots=True)
-class LegLost:
-    """The worker of a leg died."""
-
-    leg: LegId
-    detail: str
-
-
-PoolEvent = messages.Happening | LegLost
-
-
 @dataclass(slots=True)
 class _Worker:
     index: int
     ports: tuple[int, int]
-    link: Link[messages.Report] | None = None
+    link: Link[messages.ToControl] | None = None
     process: asyncio.subprocess.Process | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
@@ -71,7 +61,10 @@ class WorkerPool:
     """All media workers of the node."""
 
     def __init__(
-        self, settings: Settings, on_event: Callable[[PoolEvent], None], sign_of_life: float = messages.SIGN_OF_LIFE
+        self,
+        settings: Settings,
+        on_event: Callable[[messages.FromLeg], None],
+        sign_of_life: float = messages.SIGN_OF_LIFE,
     ) -> None:
         self._settings = settings
         self._sign_of_life = sign_of_life
@@ -169,11 +162,11 @@ class WorkerPool:
         if worker is not None:
             worker.legs.discard(leg)
 
-    def send(self, leg: LegId, order: msgspec.Struct) -> None:
-        """An order to the worker of a leg. A leg whose worker died has been told as lost already."""
+    def send(self, leg: LegId, order: Order) -> None:
+        """Send an order to the worker of a leg. A leg whose worker died has been told as lost already."""
         worker = self._by_leg.get(leg)
         if worker is not None and worker.link is not None:
-            worker.link.send(order)
+            worker.link.send(messages.ToLeg(leg, order))
 
     async def report(self, leg: LegId) -> messages.Reported | None:
         """A leg as it is now; None when its worker is gone or does not answer within `REPORT_TIMEOUT`."""
@@ -215,8 +208,8 @@ class WorkerPool:
         worker.gone.clear()
         worker.last_heard = loop.time()
         worker.process = None
-        link: Link[messages.Report] = Link(
-            messages.Report, lambda report: self._on_report(worker, report), worker.gone.set
+        link: Link[messages.ToControl] = Link(
+            messages.ToControl, lambda report: self._on_report(worker, report), worker.gone.set
         )
         try:
             with theirs:
@@ -261,7 +254,7 @@ class WorkerPool:
             port_max=worker.ports[1],
         )
 
-    def _on_report(self, worker: _Worker, report: messages.Report) -> None:
+    def _on_report(self, worker: _Worker, report: messages.ToControl) -> None:
         worker.last_heard = asyncio.get_running_loop().time()
         if isinstance(report, messages.Ready):
             worker.ready.set()
@@ -289,7 +282,7 @@ class WorkerPool:
         for leg in list(worker.legs):
             self.release(leg)
             try:
-                self._on_event(LegLost(leg, "the media worker died"))
+                self._on_event(messages.FromLeg(leg, WorkerLost("the media worker died")))
             except Exception:
                 # The other calls of this worker are to be told, too.
                 _log.exception("a leg's loss was not taken", leg=leg)

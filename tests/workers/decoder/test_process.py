@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from mp3files import mp3, signal_to_noise
 from trunkline.media.codecs import CODECS
-from trunkline.workers import messages
+from trunkline.workers.decoder import messages
 from trunkline.workers.decoder.process import NICENESS
 from workers.bench import wav
 from workers.child import Child, child
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def decoder() -> AsyncIterator[Child[Any]]:
-    async with child("trunkline.workers.decoder.process", messages.DecoderReport) as started:
+    async with child("trunkline.workers.decoder.process", messages.FromDecoder) as started:
         yield started
 
 
@@ -121,7 +121,7 @@ async def test_a_recording_that_cannot_be_written_is_told_once(decoder: Child[An
 
 
 async def test_it_gives_way_to_packets_and_ends_with_its_worker() -> None:
-    async with child("trunkline.workers.decoder.process", messages.DecoderReport) as alone:
+    async with child("trunkline.workers.decoder.process", messages.FromDecoder) as alone:
         alone.link.send(messages.Decode(1, "PCMU", 8 * 5000, mp3(seconds=0.1)))
         await alone.says(messages.Decoded)
         assert os.getpriority(os.PRIO_PROCESS, alone.process.pid) == min(os.nice(0) + NICENESS, 19)

@@ -11,25 +11,25 @@ from mp3files import mp3, signal_to_noise
 from trunkline.ids import LegId
 from trunkline.media.codecs import CODECS
 from trunkline.sdp.values import Direction
-from trunkline.workers import messages
+from trunkline.workers import messages, orders, reports
 from trunkline.workers.worker.decoder_client import DecoderProcess
-from workers.bench import ONE, OTHER, Bench, Phone, wav
+from workers.bench import ONE, OTHER, Bench, Phone, call_of, wav
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def test_a_wav_file_is_heard_over_and_over_without_a_gap(bench: Bench, tmp_path: Path) -> None:
     phone = bench.open(ONE)
-    bench.orders.play(messages.Play(ONE, 7, wav(tmp_path / "tone.wav", 0.3), 3))
+    bench.services.play(ONE, orders.StartPlayback(7, wav(tmp_path / "tone.wav", 0.3), 3))
     heard = await phone.audio(45)
     assert signal_to_noise(heard, 8000) > 30
-    assert await bench.told() == messages.Played(ONE, 7, None)
+    assert await bench.told() == messages.FromLeg(ONE, reports.PlaybackEnded(7, None))
 
 
 async def test_an_mp3_file_is_heard_in_g722_and_goes_on_in_another_codec(bench: Bench, tmp_path: Path) -> None:
     phone = bench.open(ONE, "G722", 9)
     (tmp_path / "tone.mp3").write_bytes(mp3(seconds=3))
-    bench.orders.play(messages.Play(ONE, 7, str(tmp_path / "tone.mp3"), 0))
+    bench.services.play(ONE, orders.StartPlayback(7, str(tmp_path / "tone.mp3"), 0))
     heard = await phone.audio(40, "G722")
     assert signal_to_noise(heard[1600:], 16000) > 25
     bench.engine.update_leg(ONE, phone.params)
@@ -37,9 +37,9 @@ async def test_an_mp3_file_is_heard_in_g722_and_goes_on_in_another_codec(bench: 
         pass
     heard = await phone.audio(30)
     assert signal_to_noise(heard[800:], 8000) > 20
-    bench.orders.stop_playing(messages.StopPlaying(ONE, 7))
-    assert await bench.told() == messages.Played(ONE, 7, None)
-    bench.orders.stop_playing(messages.StopPlaying(ONE, 7))
+    bench.services.stop_playback(ONE, orders.StopPlayback(7))
+    assert await bench.told() == messages.FromLeg(ONE, reports.PlaybackEnded(7, None))
+    bench.services.stop_playback(ONE, orders.StopPlayback(7))
     while (await phone.packet())[1] != b"\xff" * 160:
         pass
 
@@ -52,44 +52,47 @@ async def test_what_cannot_be_played_is_told_in_words(
     text = tmp_path / "text.wav"
     text.write_text("#EXTM3U\nhttp://127.0.0.1/x.wav\n" * 50)
     for path, words in ((tmp_path / "none.wav", "No such file"), (text, "no audio file"), (tmp_path, "directory")):
-        bench.orders.play(messages.Play(ONE, 1, str(path), 1))
-        told = await bench.told()
-        assert isinstance(told, messages.Played)
+        bench.services.play(ONE, orders.StartPlayback(1, str(path), 1))
+        told = (await bench.told()).report
+        assert isinstance(told, reports.PlaybackEnded)
         assert words in str(told.error)
-    bench.orders.play(messages.Play(ONE, 2, wav(tmp_path / "a.wav", 1), 0))
-    bench.orders.play(messages.Play(ONE, 3, wav(tmp_path / "b.wav", 1), 0))
+    bench.services.play(ONE, orders.StartPlayback(2, wav(tmp_path / "a.wav", 1), 0))
+    bench.services.play(ONE, orders.StartPlayback(3, wav(tmp_path / "b.wav", 1), 0))
     assert "players_per_leg" in str(await bench.told())
-    bench.orders.closing(ONE)
-    assert await bench.told() == messages.Played(ONE, 2, "the call ended")
-    bench.orders.play(messages.Play(LegId(9), 4, "a.wav", 1))
-    assert await bench.told() == messages.Played(LegId(9), 4, "the call ended")
-    assert bench.orders.counters == {"plays": 6, "plays_failed": 4, "digits_refused": 0}
+    bench.services.closing(ONE)
+    assert await bench.told() == messages.FromLeg(ONE, reports.PlaybackEnded(2, "the call ended"))
+    bench.services.play(LegId(9), orders.StartPlayback(4, "a.wav", 1))
+    assert await bench.told() == messages.FromLeg(LegId(9), reports.PlaybackEnded(4, "the call ended"))
+    assert bench.services.counters == {"plays": 6, "plays_failed": 4, "digits_refused": 0}
     assert decoder.counters["decoder_restarts"] == 0
 
 
 async def test_keys_are_pressed_with_waits_and_heard(bench: Bench) -> None:
     phone, other = bench.open(ONE), bench.open(OTHER)
-    bench.orders.send_digits(messages.SendDigits(ONE, "1w#"))
+    bench.services.send_digits(ONE, orders.SendDigits("1w#"))
     assert await phone.keys(2) == [1, 11]
-    bench.orders.send_digits(messages.SendDigits(ONE, "12x"))
+    bench.services.send_digits(ONE, orders.SendDigits("12x"))
     bench.engine.update_leg(ONE, replace(phone.params, dtmf_payload_type=None))
-    bench.orders.send_digits(messages.SendDigits(ONE, "1"))
-    bench.orders.send_digits(messages.SendDigits(LegId(9), "1"))
-    assert bench.orders.counters["digits_refused"] == 2
+    bench.services.send_digits(ONE, orders.SendDigits("1"))
+    bench.services.send_digits(LegId(9), orders.SendDigits("1"))
+    assert bench.services.counters["digits_refused"] == 2
     bench.engine.update_leg(ONE, phone.params)
     # By signalling, on the line, or both: each key is told once, and goes over a bridge once.
-    bench.orders.bridge(messages.Bridge(ONE, OTHER))
-    bench.orders.press_key(messages.PressKey(ONE, "4"))
+    bench.services.bridge(ONE, orders.Bridge(call_of(OTHER)))
+    bench.services.notify_dtmf(ONE, orders.NotifyDtmf("4"))
     bench.press(ONE, 5)
     assert await other.keys(2) == [4, 5]
-    assert [await bench.told(), await bench.told()] == [messages.DigitHeard(ONE, "4"), messages.DigitHeard(ONE, "5")]
-    bench.orders.press_key(messages.PressKey(ONE, "5"))
+    assert [await bench.told(), await bench.told()] == [
+        messages.FromLeg(ONE, reports.DigitHeard("4")),
+        messages.FromLeg(ONE, reports.DigitHeard("5")),
+    ]
+    bench.services.notify_dtmf(ONE, orders.NotifyDtmf("5"))
     bench.press(ONE, 4, number=2)
     bench.press(ONE, 6, number=3)
     assert await other.keys(2) == [5, 6], "5 being the last of the one before"
-    assert await bench.told() == messages.DigitHeard(ONE, "6")
+    assert await bench.told() == messages.FromLeg(ONE, reports.DigitHeard("6"))
     assert bench.reports.empty()
-    bench.orders.press_key(messages.PressKey(LegId(9), "1"))
+    bench.services.notify_dtmf(LegId(9), orders.NotifyDtmf("1"))
 
 
 async def test_a_bridge_replaces_the_one_before_and_carries_codecs_that_differ(bench: Bench) -> None:
@@ -98,8 +101,8 @@ async def test_a_bridge_replaces_the_one_before_and_carries_codecs_that_differ(b
     third = LegId(3)
     bench.phones[third] = Phone()
     bench.open(third)
-    bench.orders.bridge(messages.Bridge(ONE, third))
-    bench.orders.bridge(messages.Bridge(OTHER, ONE))
+    bench.services.bridge(ONE, orders.Bridge(call_of(third)))
+    bench.services.bridge(OTHER, orders.Bridge(call_of(ONE)))
     rate = 8000
     wave = np.rint(16384 * np.sin(2 * np.pi * 1000 * np.arange(2 * rate) / rate)).astype("<i2").tobytes()
     coded = CODECS["PCMU"].encoder()(wave)
@@ -113,5 +116,5 @@ async def test_a_bridge_replaces_the_one_before_and_carries_codecs_that_differ(b
     # Held: the listener's direction takes no audio, so nothing is sent to it, and the bridge stands.
     bench.engine.update_leg(OTHER, replace(listener.params, codec="G722", payload_type=9, direction=Direction.INACTIVE))
     assert bench.engine.report(OTHER).on_hold
-    bench.orders.unbridge(messages.Unbridge(ONE))
-    bench.orders.bridge(messages.Bridge(ONE, LegId(9)))
+    bench.services.unbridge(ONE, orders.Unbridge())
+    bench.services.bridge(ONE, orders.Bridge(call_of(LegId(9))))

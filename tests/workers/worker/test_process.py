@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -16,11 +16,12 @@ from trunkline.demo.server import free_ports
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.streaming.params import StreamIdentity
-from trunkline.workers import messages
+from trunkline.workers import messages, orders, reports
 from workers.child import Child, child
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
+T = TypeVar("T")
 BASE = free_ports(8)
 IDENTITY = StreamIdentity(StreamSid("s1"), AccountSid("a"), CallSid("v3:x"), CallSessionId("c"), "+1", "+2")
 
@@ -35,7 +36,7 @@ def configure() -> messages.Configure:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worker() -> AsyncIterator[Child[Any]]:
     """A worker that is ready."""
-    async with child("trunkline.workers.worker.process", messages.Report) as started:
+    async with child("trunkline.workers.worker.process", messages.ToControl) as started:
         started.link.send(configure())
         await started.says(messages.Ready)
         yield started
@@ -55,17 +56,22 @@ class Phone:
         self.socket.sendto(header + bytes(range(160)), ("127.0.0.1", port))
 
 
+async def reported(worker: Child[Any], leg: int, kind: type[T]) -> T:
+    """The next report of a kind from a leg."""
+    found = await worker.says(messages.FromLeg, lambda one: one.leg == leg and isinstance(one.report, kind))
+    assert isinstance(found.report, kind)
+    return found.report
+
+
 async def opened(worker: Child[Any], leg: int, phone: Phone) -> int:
     """The leg's port."""
-    worker.link.send(messages.OpenLeg(LegId(leg), CallSid("v3:x"), phone.params))
-    found = await worker.says(messages.LegOpened)
-    assert found.leg == leg
-    return int(found.port)
+    worker.link.send(messages.ToLeg(LegId(leg), orders.OpenLeg(CallSid(f"v3:{leg}"), phone.params)))
+    return (await reported(worker, leg, reports.LegOpened)).local.port
 
 
-async def closed(worker: Child[Any], leg: int) -> messages.LegClosed:
-    worker.link.send(messages.CloseLeg(LegId(leg), "over"))
-    return await worker.says(messages.LegClosed, lambda report: report.leg == leg)
+async def closed(worker: Child[Any], leg: int) -> reports.LegClosed:
+    worker.link.send(messages.ToLeg(LegId(leg), orders.CloseLeg("over")))
+    return await reported(worker, leg, reports.LegClosed)
 
 
 async def test_a_leg_has_a_port_of_the_workers_and_tells_its_counters_at_its_end(worker: Child[Any]) -> None:
@@ -88,8 +94,8 @@ async def test_what_the_leg_has_agreed_on_may_change(worker: Child[Any]) -> None
     phone = Phone()
     with phone.socket:
         await opened(worker, 2, phone)
-        worker.link.send(messages.UpdateLeg(LegId(2), phone.params, 9))
-        assert await worker.says(messages.LegUpdated) == messages.LegUpdated(LegId(2), 9)
+        worker.link.send(messages.ToLeg(LegId(2), orders.UpdateLeg(phone.params, 9)))
+        assert await reported(worker, 2, reports.LegUpdated) == reports.LegUpdated(9)
         await closed(worker, 2)
 
 
@@ -98,9 +104,8 @@ async def test_where_ports_run_out_a_leg_fails_in_words(worker: Child[Any]) -> N
     with phone.socket:
         for leg in range(10, 14):
             await opened(worker, leg, phone)
-        worker.link.send(messages.OpenLeg(LegId(14), CallSid("v3:x"), phone.params))
-        failed = await worker.says(messages.LegFailed)
-        assert failed.leg == 14
+        worker.link.send(messages.ToLeg(LegId(14), orders.OpenLeg(CallSid("v3:x"), phone.params)))
+        failed = await reported(worker, 14, reports.LegFailed)
         assert "port" in failed.detail
         for leg in range(10, 14):
             await closed(worker, leg)
@@ -119,8 +124,8 @@ async def test_a_stream_carries_the_legs_audio_until_it_is_closed(worker: Child[
         async with serve(app, "127.0.0.1", 0) as server:
             port = await opened(worker, 3, phone)
             url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-            worker.link.send(messages.OpenStream(LegId(3), IDENTITY, stream_params(url), "PCMU"))
-            assert await worker.says(messages.StreamStarted) == messages.StreamStarted(LegId(3), StreamSid("s1"))
+            worker.link.send(messages.ToLeg(LegId(3), orders.OpenStream(IDENTITY, stream_params(url), "PCMU")))
+            assert (await reported(worker, 3, reports.StreamStarted)).sid == "s1"
             for number in range(3):
                 phone.speak(number, port)
             events = [(await got.get())["event"] for _ in range(5)]
@@ -128,9 +133,9 @@ async def test_a_stream_carries_the_legs_audio_until_it_is_closed(worker: Child[
             worker.link.send(messages.GetReport(LegId(3), 8))
             (state,) = (await worker.says(messages.Reported)).streams
             assert (state.sid, state.state, state.report["frames_sent"]) == ("s1", "open", 3)
-            worker.link.send(messages.CloseStream(LegId(3), StreamSid("s1"), "done"))
-            ended = await worker.says(messages.StreamEnded)
-            assert (ended.leg, ended.sid, ended.error, ended.reason) == (3, "s1", None, "done")
+            worker.link.send(messages.ToLeg(LegId(3), orders.CloseStream(StreamSid("s1"), "done")))
+            ended = await reported(worker, 3, reports.StreamEnded)
+            assert (ended.sid, ended.error, ended.reason) == ("s1", None, "done")
             assert ended.report["frames_sent"] == 3
             assert (await got.get())["event"] == "stop"
             await closed(worker, 3)
@@ -141,8 +146,8 @@ async def test_a_stream_that_finds_nobody_ends_with_the_cause(worker: Child[Any]
     with phone.socket:
         await opened(worker, 4, phone)
         params = stream_params("ws://127.0.0.1:1/", enable_reconnect=False)
-        worker.link.send(messages.OpenStream(LegId(4), IDENTITY, params, "PCMU"))
-        ended = await worker.says(messages.StreamEnded)
+        worker.link.send(messages.ToLeg(LegId(4), orders.OpenStream(IDENTITY, params, "PCMU")))
+        ended = await reported(worker, 4, reports.StreamEnded)
         assert "connection refused" in str(ended.error)
         await closed(worker, 4)
 
@@ -162,14 +167,14 @@ async def test_when_the_control_process_is_gone_every_app_gets_its_stop() -> Non
     with phone.socket:
         async with (
             serve(app, "127.0.0.1", 0) as server,
-            child("trunkline.workers.worker.process", messages.Report) as alone,
+            child("trunkline.workers.worker.process", messages.ToControl) as alone,
         ):
             alone.link.send(configure())
             await alone.says(messages.Ready)
             await opened(alone, 1, phone)
             url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-            alone.link.send(messages.OpenStream(LegId(1), IDENTITY, stream_params(url), "PCMU"))
-            await alone.says(messages.StreamStarted)
+            alone.link.send(messages.ToLeg(LegId(1), orders.OpenStream(IDENTITY, stream_params(url), "PCMU")))
+            await reported(alone, 1, reports.StreamStarted)
             assert await alone.ends() == 0
             events = [got.get_nowait() for _ in range(got.qsize())]
             assert '"event":"stop"' in events[-1].replace(" ", "")

@@ -5,6 +5,7 @@ import os
 import signal
 import wave
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from mp3files import signal_to_noise
 from trunkline.ids import LegId
 from trunkline.media.codecs import CODECS
-from trunkline.workers import messages
+from trunkline.workers import orders, reports
 from trunkline.workers.worker.decoder_client import DecoderProcess
 from workers.bench import ONE, OTHER, Bench, wav
 
@@ -29,14 +30,14 @@ def read(path: Path) -> tuple[int, NDArray[np.float64]]:
 
 def record(
     path: Path,
-    leg: LegId = ONE,
     *,
-    channels: int = 1,
+    channels: Literal[1, 2] = 1,
     max_length: float = 0,
     silence: float = 0,
     finish_on: str = "",
-) -> messages.Record:
-    return messages.Record(leg, 3, str(path), channels, max_length, silence, finish_on)
+) -> orders.StartRecording:
+    options = orders.RecordingOptions(channels, max_length, silence, finish_on)
+    return orders.StartRecording(3, str(path), options)
 
 
 def open_files(pid: int) -> list[str]:
@@ -55,20 +56,20 @@ async def talk(bench: Bench, packets: int, leg: LegId = ONE, codec: str = "PCMU"
         await bench.phones[leg].packet()
 
 
-async def over(bench: Bench) -> messages.Recorded:
-    while not isinstance(told := await bench.told(), messages.Recorded):
+async def over(bench: Bench) -> reports.RecordingEnded:
+    while not isinstance(told := (await bench.told()).report, reports.RecordingEnded):
         pass
     return told
 
 
 async def test_both_sides_are_recorded_apart_and_in_step(bench: Bench, tmp_path: Path) -> None:
     bench.open(ONE)
-    bench.orders.play(messages.Play(ONE, 1, wav(tmp_path / "tone.wav", 1, hertz=400), 0))
+    bench.services.play(ONE, orders.StartPlayback(1, wav(tmp_path / "tone.wav", 1, hertz=400), 0))
     await bench.phones[ONE].audio(1)
-    bench.orders.record(record(tmp_path / "a.wav", channels=2))
+    bench.services.record(ONE, record(tmp_path / "a.wav", channels=2))
     await talk(bench, 60)
-    bench.orders.recordings.stop(messages.StopRecording(ONE, 3))
-    bench.orders.recordings.stop(messages.StopRecording(ONE, 3))
+    bench.services.recordings.stop(ONE, orders.StopRecording(3))
+    bench.services.recordings.stop(ONE, orders.StopRecording(3))
     told = await over(bench)
     assert (told.job, told.reason, told.digit, told.error) == (3, "stopped", "", None)
     rate, (said, heard) = read(tmp_path / "a.wav")
@@ -83,7 +84,7 @@ async def test_both_sides_are_recorded_apart_and_in_step(bench: Bench, tmp_path:
 
 async def test_a_wideband_call_gives_a_wideband_file_up_to_its_limit(bench: Bench, tmp_path: Path) -> None:
     bench.open(ONE, "G722", 9)
-    bench.orders.record(record(tmp_path / "a.wav", max_length=0.9))
+    bench.services.record(ONE, record(tmp_path / "a.wav", max_length=0.9))
     await talk(bench, 55, codec="G722", hertz=5000)
     told = await over(bench)
     assert (told.seconds, told.reason) == (0.9, "limit")
@@ -95,31 +96,31 @@ async def test_a_wideband_call_gives_a_wideband_file_up_to_its_limit(bench: Benc
 async def test_silence_a_key_and_hanging_up_end_it_and_are_told(bench: Bench, tmp_path: Path) -> None:
     bench.open(ONE)
     bench.open(OTHER)
-    bench.orders.record(record(tmp_path / "a.wav", silence=0.4))
+    bench.services.record(ONE, record(tmp_path / "a.wav", silence=0.4))
     told = await over(bench)
     assert told.reason == "silence"
     assert told.seconds == pytest.approx(0.4, abs=0.03)
-    bench.orders.record(record(tmp_path / "b.wav", finish_on="#"))
-    bench.orders.record(record(tmp_path / "c.wav", OTHER))
+    bench.services.record(ONE, record(tmp_path / "b.wav", finish_on="#"))
+    bench.services.record(OTHER, record(tmp_path / "c.wav"))
     await talk(bench, 5)
     bench.press(ONE, 11, 5)
     told = await over(bench)
     assert (told.reason, told.digit) == ("key", "#")
     assert read(tmp_path / "b.wav")[1].any()
-    bench.orders.closing(OTHER)
+    bench.services.closing(OTHER)
     bench.engine.close_leg(OTHER)
     told = await over(bench)
-    assert (told.leg, told.reason) == (OTHER, "hangup")
+    assert told.reason == "hangup"
     assert read(tmp_path / "c.wav")[1].shape == (1, told.seconds * 8000)
-    bench.orders.record(record(tmp_path / "d.wav", OTHER))
-    assert await over(bench) == messages.Recorded(OTHER, 3, 0.0, "hangup", "", "the call ended")
-    assert bench.orders.recordings.counters == {"recordings": 4, "recordings_failed": 0}
+    bench.services.record(OTHER, record(tmp_path / "d.wav"))
+    assert await over(bench) == reports.RecordingEnded(3, 0.0, "hangup", "", "the call ended")
+    assert bench.services.recordings.counters == {"recordings": 4, "recordings_failed": 0}
 
 
 async def test_what_cannot_be_written_is_told_in_words(bench: Bench, tmp_path: Path) -> None:
     bench.open(ONE)
     for path, words in ((tmp_path / "none" / "a.wav", "No such file"), (Path("/dev/full"), "No space left")):
-        bench.orders.record(record(path))
+        bench.services.record(ONE, record(path))
         told = await over(bench)
         assert told.reason == "error"
         assert words in str(told.error)
@@ -128,8 +129,8 @@ async def test_what_cannot_be_written_is_told_in_words(bench: Bench, tmp_path: P
 async def test_a_disk_that_keeps_the_writer_waiting_ends_the_recording(bench: Bench, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.wav")  # whoever opens it waits for a reader
     bench.open(ONE)
-    bench.orders.record(record(tmp_path / "a.wav"))
-    recorder = bench.orders.recordings._all[ONE, 3].recorder
+    bench.services.record(ONE, record(tmp_path / "a.wav"))
+    recorder = bench.services.recordings._all[ONE, 3].recorder
     for at in range(10**6, 10**6 + 40_000, 20):  # as if 40 seconds had gone by
         recorder.outbound_frame(b"\xff" * 160, at)
     assert (await over(bench)).error == "the disk is too slow"
@@ -141,15 +142,15 @@ async def test_a_recording_that_is_given_up_lets_go_of_its_file(
     bench: Bench, decoder: DecoderProcess, tmp_path: Path
 ) -> None:
     bench.open(ONE)
-    bench.orders.record(record(tmp_path / "a.wav"))
-    recorder = bench.orders.recordings._all[ONE, 3].recorder
+    bench.services.record(ONE, record(tmp_path / "a.wav"))
+    recorder = bench.services.recordings._all[ONE, 3].recorder
     os.kill(decoder.pid, signal.SIGSTOP)
     for at in range(10**6, 10**6 + 40_000, 20):  # as if 40 seconds had gone by
         recorder.outbound_frame(b"\xff" * 160, at)
     assert (await over(bench)).error == "the disk is too slow"
     os.kill(decoder.pid, signal.SIGCONT)
-    bench.orders.record(record(tmp_path / "next.wav"))
-    bench.orders.recordings.stop(messages.StopRecording(ONE, 3))
+    bench.services.record(ONE, record(tmp_path / "next.wav"))
+    bench.services.recordings.stop(ONE, orders.StopRecording(3))
     assert (await over(bench)).error is None
     assert str(tmp_path / "a.wav") not in open_files(decoder.pid)
     _, (heard,) = read(tmp_path / "a.wav")
@@ -160,7 +161,7 @@ async def test_what_is_written_plays_when_the_writer_dies(
     bench: Bench, decoder: DecoderProcess, tmp_path: Path
 ) -> None:
     bench.open(ONE)
-    bench.orders.record(record(tmp_path / "a.wav"))
+    bench.services.record(ONE, record(tmp_path / "a.wav"))
     await talk(bench, 110)
     decoder.ready.clear()
     os.kill(decoder.pid, signal.SIGKILL)
@@ -169,5 +170,5 @@ async def test_what_is_written_plays_when_the_writer_dies(
     _, (said,) = read(tmp_path / "a.wav")
     assert len(said) >= 4000
     assert signal_to_noise(said[1600:4000], 8000) > 30
-    bench.orders.record(record(tmp_path / "b.wav"))
+    bench.services.record(ONE, record(tmp_path / "b.wav"))
     assert "being restarted" in str((await over(bench)).error)

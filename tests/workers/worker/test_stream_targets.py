@@ -13,13 +13,13 @@ from peers.harness import RecordingApp, Socket, happens
 from trunkline.config import MediaSettings, Settings
 from trunkline.demo.server import free_ports
 from trunkline.demo.watch import Watch
-from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid
+from trunkline.ids import AccountSid, CallSessionId, LegId, StreamSid
 from trunkline.media.codecs import CODECS
 from trunkline.outbound.urls import WebSocketUrl
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, TargetLegs, Track
-from trunkline.workers import messages
+from trunkline.workers import messages, orders, reports
 from trunkline.workers.pool import WorkerPool
-from workers.bench import Phone, Told
+from workers.bench import Phone, Told, call_of
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
@@ -60,17 +60,17 @@ class Stage:
         self.phones[leg], self.codecs[leg] = Phone(), codec
         assert self.pool.place(leg)
         params = replace(self.phones[leg].params, codec=codec[0], payload_type=codec[1])
-        self.pool.send(leg, messages.OpenLeg(leg, CallSid("v3:x"), params))
+        self.pool.send(leg, orders.OpenLeg(call_of(leg), params))
         self.ports |= await self._told.opened(leg)
 
     async def stream(self, leg: LegId, target: TargetLegs = TargetLegs.SELF) -> Socket:
         sid = StreamSid(f"stream {len(self._app.sockets)}")
-        identity = StreamIdentity(sid, AccountSid("a"), CallSid("v3:x"), CallSessionId("s"), "1", "2")
+        identity = StreamIdentity(sid, AccountSid("a"), call_of(leg), CallSessionId("s"), "1", "2")
         params = StreamParams(
             WebSocketUrl.parse(self._app.url), Track.BOTH, mode=BidirectionalMode.RTP, target_legs=target
         )
-        self.pool.send(leg, messages.OpenStream(leg, identity, params, self.codecs[leg][0]))
-        await self._told.until(lambda events: messages.StreamStarted(leg, sid) in events)
+        self.pool.send(leg, orders.OpenStream(identity, params, self.codecs[leg][0]))
+        await self._told.until(lambda events: messages.FromLeg(leg, reports.StreamStarted(sid)) in events)
         return self._app.sockets[-1]
 
     async def talk(self, packets: int, hertz: dict[LegId, float]) -> None:
@@ -106,8 +106,8 @@ class Stage:
     async def close(self) -> None:
         for leg, phone in self.phones.items():
             phone.sock.close()
-            self.pool.send(leg, messages.CloseLeg(leg, "over"))
-        await self._told.until(lambda events: sum(isinstance(event, messages.LegClosed) for event in events) >= 2)
+            self.pool.send(leg, orders.CloseLeg("over"))
+        await self._told.until(lambda events: sum(isinstance(event.report, reports.LegClosed) for event in events) >= 2)
         for leg in self.phones:
             self.pool.release(leg)
         self._told.events.clear()
@@ -134,7 +134,7 @@ async def stage(running: tuple[WorkerPool, Told], request: pytest.FixtureRequest
 
 
 async def test_a_stream_on_either_leg_hears_its_party_and_what_that_party_hears(stage: Stage) -> None:
-    stage.pool.send(ONE, messages.Bridge(ONE, OTHER))
+    stage.pool.send(ONE, orders.Bridge(call_of(OTHER)))
     sockets = [await stage.stream(leg) for leg in (ONE, OTHER)]
     await stage.talk(50, {ONE: 1000, OTHER: 600})
     for socket, codec, said, heard in zip(sockets, ("PCMU", "G722"), (1000, 600), (600, 1000), strict=True):
@@ -146,7 +146,7 @@ async def test_a_stream_on_either_leg_hears_its_party_and_what_that_party_hears(
 
 @pytest.mark.parametrize("stage", [(PCMU, PCMU), (G722, G722)], indirect=True)
 async def test_where_both_legs_speak_the_same_codec_every_payload_arrives_byte_for_byte(stage: Stage) -> None:
-    stage.pool.send(ONE, messages.Bridge(ONE, OTHER))
+    stage.pool.send(ONE, orders.Bridge(call_of(OTHER)))
     sockets = {leg: await stage.stream(leg) for leg in (ONE, OTHER)}
     stage.phones[OTHER].forget()
     # All at once, as after a stall, so that hardly one is concealed or trimmed, however busy the machine is. 0x7f is
@@ -170,22 +170,22 @@ async def test_the_app_is_heard_by_the_opposite_leg_whenever_there_is_one(stage:
     heard = await stage.app_plays(socket, 1200)
     assert max(heard.values()) < 3
     assert await stage.unheard(ONE) == 400
-    stage.pool.send(ONE, messages.Bridge(OTHER, ONE))
+    stage.pool.send(OTHER, orders.Bridge(call_of(ONE)))
     heard = await stage.app_plays(socket, 1200)
     assert heard[ONE] < 3
     assert heard[OTHER] > 20
-    stage.pool.send(ONE, messages.Unbridge(OTHER))
+    stage.pool.send(OTHER, orders.Unbridge())
     heard = await stage.app_plays(socket, 1200)
     assert max(heard.values()) < 3
     assert await stage.unheard(ONE) == 800
 
 
 async def test_the_app_is_heard_by_both_legs_and_by_its_own_when_parted(stage: Stage) -> None:
-    stage.pool.send(ONE, messages.Bridge(ONE, OTHER))
+    stage.pool.send(ONE, orders.Bridge(call_of(OTHER)))
     socket = await stage.stream(ONE, TargetLegs.BOTH)
     heard = await stage.app_plays(socket, 1200)
     assert min(heard.values()) > 20
-    stage.pool.send(ONE, messages.Unbridge(ONE))
+    stage.pool.send(ONE, orders.Unbridge())
     heard = await stage.app_plays(socket, 1200)
     assert heard[ONE] > 20
     assert heard[OTHER] < 3

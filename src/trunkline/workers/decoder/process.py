@@ -23,9 +23,10 @@ import structlog
 from trunkline import log
 from trunkline.config import LogSettings
 from trunkline.media.audio.decoding import TooLong, UndecodableFile, decode, decode_file
-from trunkline.workers import messages
+from trunkline.workers.decoder import messages
 from trunkline.workers.decoder.wavfile import Unwritable, WavFile
 from trunkline.workers.link import Link
+from trunkline.workers.messages import LOG_BACKLOG, STATUS_INTERVAL, Said, SetLog
 from trunkline.workers.parent import Parent
 
 _log = structlog.get_logger()
@@ -56,8 +57,8 @@ class DecoderProcess:
         """Those of which nobody wants more for now."""
         self._written: dict[int, WavFile] = {}
         self._reported = 0.0
-        self._link: Link[messages.DecoderOrder] = Link(
-            messages.DecoderOrder,
+        self._link: Link[messages.ToDecoder] = Link(
+            messages.ToDecoder,
             self._on_order,
             self._lost.set,
             message_limit=messages.DECODER_BACKLOG,
@@ -71,7 +72,7 @@ class DecoderProcess:
         await self._lost.wait()
         parent.gone()
 
-    def _on_order(self, order: messages.DecoderOrder) -> None:
+    def _on_order(self, order: messages.ToDecoder) -> None:
         match order:
             case messages.Decode():
                 self._take_up(_Job(order.job, decode(order.data, order.codec, order.room)))
@@ -85,7 +86,7 @@ class DecoderProcess:
                 self._resting.pop(order.job, None)
             case messages.WriteFile() | messages.Append() | messages.FinishFile():
                 self._write(order)
-            case messages.SetLog():
+            case SetLog():
                 settings = LogSettings.model_validate_json(order.log)
                 log.configure(settings.model_copy(update={"format": "json"}), self._log)
                 log.take_over()
@@ -147,13 +148,13 @@ class DecoderProcess:
             self._jobs.append(job)
         else:
             self._resting[job.number] = job
-        if self._loop.time() - self._reported > messages.STATUS_INTERVAL:
+        if self._loop.time() - self._reported > STATUS_INTERVAL:
             self._tell(messages.Decoding())
 
     def _say(self, line: str, dropped: int) -> bool:
-        return self._link.unsent < messages.LOG_BACKLOG and self._link.send(messages.Said(line, dropped))
+        return self._link.unsent < LOG_BACKLOG and self._link.send(Said(line, dropped))
 
-    def _tell(self, report: messages.DecoderReport) -> None:
+    def _tell(self, report: messages.FromDecoder) -> None:
         self._reported = self._loop.time()
         self._link.send(report)
 

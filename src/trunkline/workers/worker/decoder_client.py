@@ -18,8 +18,9 @@ import structlog
 from trunkline import log
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Problem, Refusal
-from trunkline.workers import messages
+from trunkline.workers.decoder import messages
 from trunkline.workers.link import Link
+from trunkline.workers.messages import STATUS_INTERVAL, Said, SetLog
 
 _log = structlog.get_logger()
 
@@ -64,7 +65,7 @@ class DecoderProcess:
         self._backlog = 0
         self._last_job = 0
         self._heard = 0.0
-        self._link: Link[messages.DecoderReport] | None = None
+        self._link: Link[messages.FromDecoder] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -88,7 +89,7 @@ class DecoderProcess:
         """What it logs is to be so, see `wire.SetLog`."""
         self._log_settings = settings
         if self._link is not None:
-            self._link.send(messages.SetLog(settings))
+            self._link.send(SetLog(settings))
 
     # ── for streams ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -185,11 +186,11 @@ class DecoderProcess:
         self._backlog -= size
         return answer
 
-    def _on_report(self, report: messages.DecoderReport) -> None:
+    def _on_report(self, report: messages.FromDecoder) -> None:
         self._heard = asyncio.get_running_loop().time()
         if isinstance(report, messages.Decoding):
             return
-        if isinstance(report, messages.Said):
+        if isinstance(report, Said):
             log.relay(report.line, report.dropped)
             return
         if isinstance(report, messages.Wrote | messages.Written):
@@ -269,8 +270,8 @@ class DecoderProcess:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         self._gone.clear()
-        link: Link[messages.DecoderReport] = Link(
-            messages.DecoderReport,
+        link: Link[messages.FromDecoder] = Link(
+            messages.FromDecoder,
             self._on_report,
             self._gone.set,
             message_limit=messages.DECODER_BACKLOG,
@@ -290,7 +291,7 @@ class DecoderProcess:
                     stdin=asyncio.subprocess.DEVNULL,
                 )
             self._link, self.pid = link, process.pid
-            link.send(messages.SetLog(self._log_settings))
+            link.send(SetLog(self._log_settings))
             self.ready.set()
             await self._watch()
         finally:
@@ -308,4 +309,4 @@ class DecoderProcess:
                 _log.error("the decoder says nothing, ending it")
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), messages.STATUS_INTERVAL)
+                await asyncio.wait_for(self._gone.wait(), STATUS_INTERVAL)

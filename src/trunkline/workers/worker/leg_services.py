@@ -1,7 +1,7 @@
-"""What a media worker is told to do on a leg besides streaming: play files, record, press keys, bridge. Each order has
-its handler here; `process.py` hands them over, and recordings have a file of their own, `recordings.py`.
+"""The orders of a leg besides streams: play files, record, press keys, bridge. `process.py` calls a method for each
+order; recordings have a file of their own, `recordings.py`.
 
-A play is answered by exactly one `Played`, whatever becomes of it and of its leg.
+A play is answered by exactly one `PlaybackEnded`, whatever becomes of it and of its leg.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,9 @@ from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.frames import LegTap
 from trunkline.media.leg import TooManyPlayers
 from trunkline.media.rtp.dtmf import DIGITS, WAITS, NoTelephoneEvent, TooManyDigits
-from trunkline.workers import messages
+from trunkline.workers import orders
+from trunkline.workers.messages import FromLeg
+from trunkline.workers.reports import DigitHeard, PlaybackEnded
 from trunkline.workers.worker.decoder_client import DecoderProcess
 from trunkline.workers.worker.recordings import CALL_ENDED, Key, LegRecordings
 
@@ -54,14 +56,14 @@ class Keys:
         """See `LegTap`."""
 
 
-class Orders:
+class LegServices:
     """Carries them out. `soon` calls a function when the packet path is done with its ports."""
 
     def __init__(
         self,
         engine: Engine,
         decoder: DecoderProcess,
-        send: Callable[[messages.Happening], object],
+        send: Callable[[FromLeg], object],
         soon: Callable[[Callable[[], None]], object],
         loud: int,
     ) -> None:
@@ -71,6 +73,7 @@ class Orders:
         self._send = send
         self._soon = soon
         self._calls: dict[LegId, CallSid] = {}
+        self._legs: dict[CallSid, LegId] = {}
         self._plays: dict[Key, tuple[Player, int]] = {}
         """The player, and the decoder's number of its file."""
         self.recordings = LegRecordings(engine, decoder, send, soon, loud)
@@ -81,36 +84,37 @@ class Orders:
     def opened(self, leg: LegId, call: CallSid) -> None:
         """A leg is there."""
         self._calls[leg] = call
-        self._engine.attach(leg, Keys(lambda digit: self._send(messages.DigitHeard(leg, digit))))
+        self._legs[call] = leg
+        self._engine.attach(leg, Keys(lambda digit: self._send(FromLeg(leg, DigitHeard(digit)))))
 
     def closing(self, leg: LegId) -> None:
         """A leg is about to close: what goes on there ends."""
         for key in [key for key in self._plays if key[0] == leg]:
             self._play_over(key, CALL_ENDED)
         self.recordings.closing(leg)
-        del self._calls[leg]
+        del self._legs[self._calls.pop(leg)]
 
-    def press_key(self, order: messages.PressKey) -> None:
-        """Have it told as one that media told, if media has not."""
-        if order.leg in self._calls:
-            self._engine.on_dtmf(order.leg, order.digit)
+    def notify_dtmf(self, leg: LegId, order: orders.NotifyDtmf) -> None:
+        """Report a key of SIP INFO as one of RTP, unless the same key came in RTP."""
+        if leg in self._calls:
+            self._engine.on_dtmf(leg, order.digit)
 
     # ── plays ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def play(self, order: messages.Play) -> None:
+    def play(self, leg: LegId, order: orders.StartPlayback) -> None:
         """Begin to play a file."""
-        key = (order.leg, order.job)
+        key = (leg, order.job)
         player = Player(
             partial(self._piece_played, key), lambda error: self._soon(partial(self._play_over, key, error))
         )
         try:
-            self._engine.attach(order.leg, player)
+            self._engine.attach(leg, player)
         except (UnknownLeg, TooManyPlayers) as refused:
             self._played(key, CALL_ENDED if isinstance(refused, UnknownLeg) else str(refused))
             return
         job = self._decoder.play(order.path, player.codec, order.loop, player)
         if job is None:
-            self._engine.detach(order.leg, player)
+            self._engine.detach(leg, player)
             self._played(key, "the decoder is being restarted")
             return
         self._plays[key] = player, job
@@ -120,9 +124,9 @@ class Orders:
         if playing is not None:
             self._decoder.more(playing[1])
 
-    def stop_playing(self, order: messages.StopPlaying) -> None:
+    def stop_playback(self, leg: LegId, order: orders.StopPlayback) -> None:
         """End it."""
-        self._play_over((order.leg, order.job), None)
+        self._play_over((leg, order.job), None)
 
     def failed(self, leg: LegId, port: LegTap) -> None:
         """A port was taken off its leg by a fault."""
@@ -145,26 +149,26 @@ class Orders:
         if error is not None and error is not CALL_ENDED:
             self.counters["plays_failed"] += 1
             _log.warning("a file was not played", call_sid=self._calls.get(leg), error=error)
-        self._send(messages.Played(leg, job, error))
+        self._send(FromLeg(leg, PlaybackEnded(job, error)))
 
     # ── recordings ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def record(self, order: messages.Record) -> None:
+    def record(self, leg: LegId, order: orders.StartRecording) -> None:
         """Begin to record."""
-        self.recordings.record(order, self._calls.get(order.leg))
+        self.recordings.record(leg, order, self._calls.get(leg))
 
     # ── keys and bridges ────────────────────────────────────────────────────────────────────────────────────
 
-    def send_digits(self, order: messages.SendDigits) -> None:
-        """Press keys. What cannot be sent is told in the log."""
+    def send_digits(self, leg: LegId, order: orders.SendDigits) -> None:
+        """Press keys. What cannot be sent is logged."""
         try:
             wrong = set(order.digits) - set(DIGITS) - set(WAITS)
             if wrong:
-                self._refuse_digits(order.leg, f"these are no keys: {''.join(sorted(wrong))}")
+                self._refuse_digits(leg, f"these are no keys: {''.join(sorted(wrong))}")
             else:
-                self._engine.send_digits(order.leg, order.digits)
+                self._engine.send_digits(leg, order.digits)
         except (NoTelephoneEvent, TooManyDigits) as refused:
-            self._refuse_digits(order.leg, str(refused))
+            self._refuse_digits(leg, str(refused))
         except UnknownLeg:
             return  # the call has ended, which was told
 
@@ -172,15 +176,18 @@ class Orders:
         self.counters["digits_refused"] += 1
         _log.error("keys were not pressed", call_sid=self._calls.get(leg), error=why)
 
-    def bridge(self, order: messages.Bridge) -> None:
-        """Let two legs hear each other."""
+    def bridge(self, leg: LegId, order: orders.Bridge) -> None:
+        """Connect the audio of two legs."""
+        other = self._legs.get(order.other)
+        if other is None:
+            return  # it has ended, which was reported
         try:
-            self._engine.bridge(order.leg, order.other)
+            self._engine.bridge(leg, other)
         except UnknownLeg:
-            return  # one has ended, which was told
+            return  # the leg has ended, which was reported
         except TooManyPlayers as refused:
-            _log.error("calls were not bridged", call_sid=self._calls.get(order.leg), error=str(refused))
+            _log.error("calls were not bridged", call_sid=self._calls.get(leg), error=str(refused))
 
-    def unbridge(self, order: messages.Unbridge) -> None:
+    def unbridge(self, leg: LegId, _order: orders.Unbridge) -> None:
         """Part a leg from those it is bridged with."""
-        self._engine.unbridge(order.leg)
+        self._engine.unbridge(leg)

@@ -30,19 +30,20 @@ from trunkline.media.events import LegSilent, MediaEvent
 from trunkline.media.leg import TooManyPlayers
 from trunkline.media.rtp.dtmf import NoTelephoneEvent, TooManyDigits
 from trunkline.media.rtp.ports import NoPorts
+from trunkline.sdp.values import Endpoint
 from trunkline.streaming.certificates import renew, tls_context
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import StreamReport
 from trunkline.streaming.socket import Sender
 from trunkline.streaming.stream import StreamEnded, StreamStarted
-from trunkline.workers import messages
+from trunkline.workers import messages, orders, reports
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
 from trunkline.workers.parent import Parent
 from trunkline.workers.worker.decoder_client import DecoderProcess
-from trunkline.workers.worker.leg_services import Orders
-from trunkline.workers.worker.stream_targets import Targets
+from trunkline.workers.worker.leg_services import LegServices
+from trunkline.workers.worker.stream_targets import StreamTargets
 
 _log = structlog.get_logger()
 
@@ -60,11 +61,11 @@ class Worker:
     def __init__(self, sock: socket.socket, parent: Parent) -> None:
         self._sock = sock
         self._parent = parent
-        self._link: Link[messages.Order] = Link(messages.Order, self._on_order, self._on_lost)
+        self._link: Link[messages.ToWorker] = Link(messages.ToWorker, self._on_message, self._on_lost)
         self._lost = asyncio.Event()
         self._engine: Engine | None = None
-        self._tasks: Orders | None = None
-        self._aim: Targets | None = None
+        self._services: LegServices | None = None
+        self._targets: StreamTargets | None = None
         self._decoder = DecoderProcess()
         self._starting: asyncio.Task[None] | None = None
         self._sender = Sender()
@@ -72,30 +73,29 @@ class Worker:
         self._streams: dict[StreamSid, StreamConnection] = {}
         self._reconnects = 0
         """Of the streams that are over."""
-        self._past: Counter[str] = Counter()
+        self._closed_totals: Counter[str] = Counter()
         """What the legs and streams that are over had to complain of."""
         self._leg_streams: dict[LegId, list[StreamSid]] = {}
         self._listening: dict[LegId, list[int]] = {}
-        self._orders: dict[type, Callable[[Any], None]] = {
+        self._local_host = ""
+        self._handlers: dict[type, Callable[[Any], None]] = {
             messages.Configure: self._configure,
             messages.SetLog: self._set_log,
             messages.Trust: self._trust,
-            messages.OpenLeg: self._open_leg,
-            messages.UpdateLeg: self._update_leg,
-            messages.CloseLeg: self._close_leg,
-            messages.PressKey: lambda order: self.orders.press_key(order),
-            messages.Play: lambda order: self.orders.play(order),
-            messages.StopPlaying: lambda order: self.orders.stop_playing(order),
-            messages.Record: lambda order: self.orders.record(order),
-            messages.StopRecording: lambda order: self.orders.recordings.stop(order),
-            messages.SendDigits: lambda order: self.orders.send_digits(order),
-            messages.Bridge: self._bridge,
-            messages.Unbridge: self._unbridge,
-            messages.OpenStream: self._open_stream,
-            messages.CloseStream: self._close_stream,
-            messages.PauseStream: self._pause_stream,
+            messages.ToLeg: self._order,
             messages.GetReport: self._get_report,
         }
+        self._orders: dict[type, Callable[[LegId, Any], None]] = {
+            orders.OpenLeg: self._open_leg,
+            orders.UpdateLeg: self._update_leg,
+            orders.CloseLeg: self._close_leg,
+            orders.Bridge: self._bridge,
+            orders.Unbridge: self._unbridge,
+            orders.OpenStream: self._open_stream,
+            orders.CloseStream: self._close_stream,
+            orders.PauseStream: self._pause_stream,
+        }
+        """The rest is added by `_configure`."""
 
     async def run(self) -> None:
         """Until the control process is gone; then every app gets its `stop`."""
@@ -131,8 +131,11 @@ class Worker:
         log.take_over()
         self._decoder.set_log(order.log)
 
-    def _on_order(self, order: messages.Order) -> None:
-        self._orders[type(order)](order)
+    def _on_message(self, message: messages.ToWorker) -> None:
+        self._handlers[type(message)](message)
+
+    def _order(self, message: messages.ToLeg) -> None:
+        self._orders[type(message.order)](message.leg, message.order)
 
     async def _report_status(self) -> None:
         now, cpu = time.monotonic(), time.process_time()
@@ -149,8 +152,8 @@ class Worker:
 
     def _counters(self) -> dict[str, int]:
         counters = self._decoder.counters | (self._engine.counters if self._engine else {})
-        counters |= self._tasks.counters | self._tasks.recordings.counters if self._tasks else {}
-        counters |= self._past
+        counters |= self._services.counters | self._services.recordings.counters if self._services else {}
+        counters |= self._closed_totals
         live = (connection.stream.reconnects for connection in self._streams.values())
         counters["stream_reconnects"] = self._reconnects + sum(live)
         return counters
@@ -174,11 +177,20 @@ class Worker:
         tls_context(self._stream_settings.ca_file)
         transcoder("PCMU", "OPUS").convert(bytes(160))  # the first use of its library takes some 10 ms
         media = MediaSettings.model_validate_json(order.media)
+        self._local_host = media.advertised_host or media.host
         ports = range(order.port_min, order.port_max + 1)
         self._engine = Engine(media, ports, self._on_media, asyncio.get_running_loop())
-        self._aim = Targets(self._engine)
+        self._targets = StreamTargets(self._engine)
         soon = asyncio.get_running_loop().call_soon
-        self._tasks = Orders(self._engine, self._decoder, self._link.send, soon, media.recording_silence)
+        self._services = LegServices(self._engine, self._decoder, self._link.send, soon, media.recording_silence)
+        self._orders |= {
+            orders.NotifyDtmf: self._services.notify_dtmf,
+            orders.StartPlayback: self._services.play,
+            orders.StopPlayback: self._services.stop_playback,
+            orders.StartRecording: self._services.record,
+            orders.StopRecording: self._services.recordings.stop,
+            orders.SendDigits: self._services.send_digits,
+        }
         self._engine.start()
         self._decoder.start()
         gc.collect()
@@ -194,6 +206,9 @@ class Worker:
             _log.error("the decoder did not start, no files can be played")
         self._link.send(messages.Ready())
 
+    def _report(self, leg: LegId, report: reports.Report) -> None:
+        self._link.send(messages.FromLeg(leg, report))
+
     # ── legs ────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -203,51 +218,51 @@ class Worker:
         return self._engine
 
     @property
-    def orders(self) -> Orders:
+    def services(self) -> LegServices:
         """There likewise."""
-        assert self._tasks is not None
-        return self._tasks
+        assert self._services is not None
+        return self._services
 
     @property
-    def targets(self) -> Targets:
+    def targets(self) -> StreamTargets:
         """There likewise."""
-        assert self._aim is not None
-        return self._aim
+        assert self._targets is not None
+        return self._targets
 
-    def _open_leg(self, order: messages.OpenLeg) -> None:
+    def _open_leg(self, leg: LegId, order: orders.OpenLeg) -> None:
         try:
-            port = self.engine.open_leg(order.leg, order.params)
+            port = self.engine.open_leg(leg, order.params)
         except NoPorts as error:
             _log.error("no media leg", call_sid=order.call_sid, detail=str(error))
-            self._link.send(messages.LegFailed(order.leg, str(error)))
+            self._report(leg, reports.LegFailed(str(error)))
             return
-        self._leg_streams[order.leg] = []
-        self.orders.opened(order.leg, order.call_sid)
-        self._link.send(messages.LegOpened(order.leg, port))
+        self._leg_streams[leg] = []
+        self.services.opened(leg, order.call_sid)
+        self._report(leg, reports.LegOpened(Endpoint(self._local_host, port)))
 
-    def _update_leg(self, order: messages.UpdateLeg) -> None:
-        if order.leg in self._leg_streams:
-            self.engine.update_leg(order.leg, order.params, early=order.early)
-            self._link.send(messages.LegUpdated(order.leg, order.number))
+    def _update_leg(self, leg: LegId, order: orders.UpdateLeg) -> None:
+        if leg in self._leg_streams:
+            self.engine.update_leg(leg, order.params, early=order.early)
+            self._report(leg, reports.LegUpdated(order.number))
 
-    def _close_leg(self, order: messages.CloseLeg) -> None:
-        if order.leg not in self._leg_streams:
+    def _close_leg(self, leg: LegId, order: orders.CloseLeg) -> None:
+        if leg not in self._leg_streams:
             return
-        for sid in self._leg_streams.pop(order.leg):
-            self.targets.detach(order.leg, self._streams[sid].stream)
+        for sid in self._leg_streams.pop(leg):
+            self.targets.detach(leg, self._streams[sid].stream)
             self._streams[sid].close(order.reason)
-        self.orders.closing(order.leg)
-        report = self.engine.close_leg(order.leg)
+        self.services.closing(leg)
+        report = self.engine.close_leg(leg)
         self.targets.follow()
-        self._past.update({name: getattr(report, name) for name in _LEG_COMPLAINTS})
-        self._link.send(messages.LegClosed(order.leg, dataclasses.asdict(report)))
+        self._closed_totals.update({name: getattr(report, name) for name in _LEG_COMPLAINTS})
+        self._report(leg, reports.LegClosed(dataclasses.asdict(report)))
 
-    def _bridge(self, order: messages.Bridge) -> None:
-        self.orders.bridge(order)
+    def _bridge(self, leg: LegId, order: orders.Bridge) -> None:
+        self.services.bridge(leg, order)
         self.targets.follow()
 
-    def _unbridge(self, order: messages.Unbridge) -> None:
-        self.orders.unbridge(order)
+    def _unbridge(self, leg: LegId, order: orders.Unbridge) -> None:
+        self.services.unbridge(leg, order)
         self.targets.follow()
 
     def _get_report(self, order: messages.GetReport) -> None:
@@ -261,9 +276,9 @@ class Worker:
             ear = LevelProbe()
             self.engine.attach(order.leg, ear)
             self.engine.unlatch(order.leg)
-            asyncio.get_running_loop().call_later(messages.LISTENING, self._report, order.leg, ear)
+            asyncio.get_running_loop().call_later(messages.LISTENING, self._send_report, order.leg, ear)
 
-    def _report(self, leg: LegId, ear: LevelProbe) -> None:
+    def _send_report(self, leg: LegId, ear: LevelProbe) -> None:
         counters: dict[str, bool | int | float | str] = {}
         streams: list[messages.StreamState] = []
         if leg in self._leg_streams:
@@ -277,19 +292,19 @@ class Worker:
 
     def _on_media(self, event: MediaEvent) -> None:
         if isinstance(event, LegSilent):
-            self._link.send(messages.LegSilent(event.leg, event.seconds))
+            self._report(event.leg, reports.LegSilent(event.seconds))
         elif (stream := self.targets.owner(event.tap)) is not None:
             owner = next(connection for connection in self._streams.values() if connection.stream is stream)
             owner.fail("internal error on the packet path")
         else:
-            self.orders.failed(event.leg, event.tap)
+            self.services.failed(event.leg, event.tap)
 
     # ── streams ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _open_stream(self, order: messages.OpenStream) -> None:
-        sid, leg = order.identity.stream_sid, order.leg
+    def _open_stream(self, leg: LegId, order: orders.OpenStream) -> None:
+        sid = order.identity.stream_sid
         if leg not in self._leg_streams:
-            self._link.send(messages.StreamEnded(leg, sid, None, "the call ended", {}))
+            self._report(leg, reports.StreamEnded(sid, None, "the call ended", {}))
             return
 
         def on_fact(fact: StreamStarted | StreamEnded) -> None:
@@ -315,20 +330,20 @@ class Worker:
         self._leg_streams[leg].append(sid)
         connection.start()
 
-    def _close_stream(self, order: messages.CloseStream) -> None:
+    def _close_stream(self, leg: LegId, order: orders.CloseStream) -> None:
         connection = self._streams.get(order.sid)
         if connection is None:
             return
         # Off the leg at once: the app may take seconds to answer our close, and another stream may want to speak.
-        if order.leg in self._leg_streams:
-            self.targets.detach(order.leg, connection.stream)
+        if leg in self._leg_streams:
+            self.targets.detach(leg, connection.stream)
         connection.close(order.reason)
 
-    def _pause_stream(self, order: messages.PauseStream) -> None:
+    def _pause_stream(self, leg: LegId, order: orders.PauseStream) -> None:
         connection = self._streams.get(order.sid)
-        if connection is not None and order.leg in self._leg_streams:
+        if connection is not None and leg in self._leg_streams:
             connection.stream.listen(not order.paused)
-            self.engine.taps_changed(order.leg)
+            self.engine.taps_changed(leg)
 
     def _send_digits(self, leg: LegId, digits: str) -> Refusal | None:
         try:
@@ -340,7 +355,7 @@ class Worker:
         return None
 
     def _stream_started(self, leg: LegId, sid: StreamSid) -> None:
-        self._link.send(messages.StreamStarted(leg, sid))
+        self._report(leg, reports.StreamStarted(sid))
         if leg in self._leg_streams:
             try:
                 self.targets.attach(leg, self._streams[sid].stream)
@@ -354,9 +369,9 @@ class Worker:
             self._leg_streams[leg].remove(sid)
             self.targets.detach(leg, stream)
         report = stream.report()
-        self._past.update({f"stream_{name}": getattr(report, name) for name in _STREAM_COMPLAINTS})
-        self._past.update({f"stream_error_{title}": count for title, count in report.errors.items()})
-        self._link.send(messages.StreamEnded(leg, sid, ended.error, ended.reason, _flat(report)))
+        self._closed_totals.update({f"stream_{name}": getattr(report, name) for name in _STREAM_COMPLAINTS})
+        self._closed_totals.update({f"stream_error_{title}": count for title, count in report.errors.items()})
+        self._report(leg, reports.StreamEnded(sid, ended.error, ended.reason, _flat(report)))
 
 
 def _flat(report: StreamReport) -> dict[str, int | str]:

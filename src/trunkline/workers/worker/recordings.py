@@ -1,13 +1,12 @@
-"""Recordings of a worker's legs: the recorder on the leg, the file in the decoder process, and what is told of both.
+"""Recordings of a worker's legs: the recorder is on the leg, the file is written by the decoder process.
 
-Each is told as over by exactly one `Recorded`, whatever becomes of it, of its leg and of its file; and not before the
-file is complete, or lost.
+Each recording ends with exactly one `RecordingEnded`, whatever becomes of it, of its leg and of its file, and not
+before the file is complete, or lost.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import structlog
 
@@ -15,7 +14,9 @@ from trunkline.ids import CallSid, LegId
 from trunkline.media.audio.recorder import Recorder
 from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.frames import LegTap
-from trunkline.workers import messages
+from trunkline.workers.messages import FromLeg
+from trunkline.workers.orders import StartRecording, StopRecording
+from trunkline.workers.reports import RecordingEnded, RecordingReason
 from trunkline.workers.worker.decoder_client import DecoderProcess
 
 _log = structlog.get_logger()
@@ -26,9 +27,6 @@ Key = tuple[LegId, int]
 CALL_ENDED = "the call ended"
 """Why something came to nothing that did not fail: whoever it was for has hung up."""
 
-Reason = Literal["stopped", "silence", "key", "limit", "hangup", "error"]
-"""See `Recorded`."""
-
 
 @dataclass(slots=True)
 class _ActiveRecording:
@@ -36,7 +34,7 @@ class _ActiveRecording:
     recorder: Recorder
     file: int = 0
     """The decoder's number of it."""
-    ending: tuple[Reason, str, str | None] | None = None
+    ending: tuple[RecordingReason, str, str | None] | None = None
     """Reason, key and error, while the file is completed."""
 
 
@@ -47,7 +45,7 @@ class LegRecordings:
         self,
         engine: Engine,
         decoder: DecoderProcess,
-        send: Callable[[messages.Happening], object],
+        send: Callable[[FromLeg], object],
         soon: Callable[[Callable[[], None]], object],
         loud: int,
     ) -> None:
@@ -60,33 +58,33 @@ class LegRecordings:
         self._all: dict[Key, _ActiveRecording] = {}
         self.counters = {"recordings": 0, "recordings_failed": 0}
 
-    def record(self, order: messages.Record, call: CallSid | None) -> None:
+    def record(self, leg: LegId, order: StartRecording, call: CallSid | None) -> None:
         """Begin."""
-        key = (order.leg, order.job)
+        key, options = (leg, order.job), order.options
         recorder = Recorder(
-            order.channels,
-            max_length=order.max_length,
-            silence=order.silence,
+            options.channels,
+            max_length=options.max_length,
+            silence=options.silence,
             loud=self._loud,
-            finish_on=order.finish_on,
+            finish_on=options.finish_on,
             on_block=partial(self._block, key),
             on_over=lambda why, digit: self._soon(partial(self._end, key, why, digit)),
         )
         recording = self._all[key] = _ActiveRecording(call, recorder)
         try:
-            self._engine.attach(order.leg, recorder)
+            self._engine.attach(leg, recorder)
         except UnknownLeg:
             self._complete(key, CALL_ENDED)
             return
-        file = self._decoder.write(order.path, recorder.rate, order.channels, partial(self._complete, key))
+        file = self._decoder.write(order.path, recorder.rate, options.channels, partial(self._complete, key))
         if file is None:
             self._complete(key, "the process that writes files is being restarted")
         else:
             recording.file = file
 
-    def stop(self, order: messages.StopRecording) -> None:
+    def stop(self, leg: LegId, order: StopRecording) -> None:
         """End it."""
-        self._end((order.leg, order.job), "stopped")
+        self._end((leg, order.job), "stopped")
 
     def closing(self, leg: LegId) -> None:
         """The leg is about to close."""
@@ -104,7 +102,7 @@ class LegRecordings:
         if recording is not None:
             self._decoder.append(recording.file, audio)
 
-    def _end(self, key: Key, reason: Reason, digit: str = "", error: str | None = None) -> None:
+    def _end(self, key: Key, reason: RecordingReason, digit: str = "", error: str | None = None) -> None:
         recording = self._all.get(key)
         if recording is None or recording.ending is not None:
             return
@@ -128,4 +126,4 @@ class LegRecordings:
             self.counters["recordings_failed"] += 1
             _log.warning("a recording failed", call_sid=recording.call, error=error)
         seconds = recording.recorder.recorded_ms / 1000
-        self._send(messages.Recorded(leg, job, seconds, reason, digit, error))
+        self._send(FromLeg(leg, RecordingEnded(job, seconds, reason, digit, error)))

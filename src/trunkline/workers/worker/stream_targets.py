@@ -14,7 +14,7 @@ from trunkline.streaming.stream import Stream
 _log = structlog.get_logger()
 
 
-class Targets:
+class StreamTargets:
     """The attached streams of an engine's legs."""
 
     def __init__(self, engine: Engine) -> None:
