@@ -8,9 +8,11 @@ DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip str
 PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
 INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
-# The tests of calls mostly wait for real time: some at once, beside the others, which leave them the core (nice).
+# The tests of calls mostly wait for real time: some at once, after the others.
 CALLS := tests/peers tests/workers
-AT_ONCE ?= 3
+AT_ONCE ?= 2
+# Every packet byte for byte and to the moment: only where no other test takes the core away.
+ALONE := $(foreach name,sipp stalls load endings,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
 # Written once instead of by each of the processes that the tests start, whatever the machine's default.
 unexport PYTHONDONTWRITEBYTECODE
 SERVE ?=
@@ -22,7 +24,7 @@ named = (trap '' INT; exec sed -u 's/^/$(1) | /')
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
-.PHONY: .calls .rooms help demo test quick long check coverage mutations bench serve clean
+.PHONY: .alone .calls .rooms help demo test quick long check coverage mutations bench serve clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,10 +34,13 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 	@$(BIN)/python -m trunkline.demo
 
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 .calls .rooms
+	@$(MAKE) --no-print-directory --keep-going .rooms .calls .alone
 
 .calls:
-	@$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) 2>&1 | $(call named,calls)
+	@$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(ALONE:%=--ignore %) 2>&1 | $(call named,calls)
+
+.alone:
+	@$(BIN)/pytest $(ALONE) 2>&1 | $(call named,alone)
 
 .rooms:
 	@nice -n 19 $(BIN)/pytest -n auto --dist loadfile $(CALLS:%=--ignore %) 2>&1 | $(call named,rooms)
