@@ -367,7 +367,9 @@ class SipEndpoint:
         if self._core is None:
             return
         deadline = self._core.timers.next_deadline
-        if deadline is not None and (self._timer is None or deadline < getattr(self._timer, "when", lambda: deadline)()):
+        # uvloop gives a handle without a time for what is due at once.
+        due = getattr(self._timer, "when", lambda: deadline)
+        if deadline is not None and (self._timer is None or deadline < due()):
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = asyncio.get_running_loop().call_at(deadline, self._run_timers)
