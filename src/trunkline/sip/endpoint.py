@@ -108,6 +108,8 @@ class SipEndpoint:
         self._media_hosts = MediaHosts(self.counters)
         self._core: _Core | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        """When `_timer` fires; uvloop's handle of what is due at once does not say."""
         """Runs the timers that are due."""
         self._draining = False
         """`_drain` is running."""
@@ -367,12 +369,11 @@ class SipEndpoint:
         if self._core is None:
             return
         deadline = self._core.timers.next_deadline
-        # uvloop gives a handle without a time for what is due at once.
-        due = getattr(self._timer, "when", lambda: deadline)
-        if deadline is not None and (self._timer is None or deadline < due()):
+        if deadline is not None and (self._timer is None or deadline < self._timer_at):
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = asyncio.get_running_loop().call_at(deadline, self._run_timers)
+            self._timer_at = deadline
         self._drained.set()
 
     def _handle_events(self) -> None:
