@@ -23,19 +23,24 @@ def extension(interface: Path) -> Extension:
     return Extension(name, [str(source)], extra_compile_args=["-O2", "-g0", "-Wno-array-bounds"])
 
 
+# Python would import the compiled module of a former interface instead of the module's source.
+for built in SRC.rglob("*.so"):
+    if not built.with_name(built.name.partition(".")[0] + ".pxd").exists():
+        built.unlink()
+
 extensions = cythonize(
     [extension(interface) for interface in sorted(SRC.rglob("*.pxd"))],
     build_dir="build",
-    force=True,  # each module knows the others' insides, and what is known to depend on what is not all of it
+    force=True,  # each module depends on the memory layout of others, and Cython does not track all of it
     compiler_directives={
         "language_level": 3,
-        "annotation_typing": False,  # the annotations are mypy's; the types that count are in the .pxd
+        "annotation_typing": False,  # annotations are for mypy; the C types are in the .pxd
         "binding": False,
-        "nonecheck": True,  # an attribute of None is an AttributeError, as in Python, and not the end of the process
+        "nonecheck": True,  # an attribute of None raises AttributeError, as in Python, instead of a crash
     },
 )
 for made in extensions:
-    made.optional = True  # not before: Cython makes them anew, and leaves this out
+    made.optional = True  # cythonize makes new objects without it
 
 setup(
     ext_modules=extensions,

@@ -85,6 +85,18 @@ def test_edited_code_runs_as_python_installed_code_beside_setup_py_does_not(
     assert told.startswith(reason or "\n")
 
 
+@pytest.mark.process
+def test_a_compiled_module_without_an_interface_is_not_used(tmp_path: Path) -> None:
+    package = tmp_path / "src" / "trunkline"
+    (tmp_path / "setup.py").touch()
+    shutil.copytree(compiled.PACKAGE, package)
+    (package / "ids").with_suffix(EXTENSION_SUFFIXES[0]).write_bytes(b"no module")
+    words = "from trunkline import compiled, ids; print(compiled.FALLBACK_REASON)"
+    environment = os.environ | {compiled.ENV_VAR: "", "PYTHONPATH": str(package.parent)}
+    printed = subprocess.check_output([sys.executable, "-c", words], env=environment, text=True)
+    assert printed.startswith("ids is no compiled module any more")
+
+
 @dataclass
 class Made:
     """An `Extension`; what else `setup.py` says of it counts for nothing here."""

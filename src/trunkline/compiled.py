@@ -2,7 +2,8 @@
 
 Every module with a `.pxd` beside it is compiled when the project is installed, if a C compiler is there (`setup.py`).
 All compiled modules are used or none, since each depends on the memory layout of the others: none if one is missing, or
-if in a source tree one is older than its source. `TRUNKLINE_UNCOMPILED=1` disables them.
+if in a source tree one is older than its source, or left over of a module that has no `.pxd` any more.
+`TRUNKLINE_UNCOMPILED=1` disables them.
 """
 
 import os
@@ -26,6 +27,10 @@ def _reason() -> str:
         sources = [path for suffix in (".py", ".pyx", ".pxd") if (path := interface.with_suffix(suffix)).exists()]
         if in_source_tree and max(path.stat().st_mtime for path in sources) > built[0].stat().st_mtime:
             return f"{interface.stem} is newer than its compiled module; `make check` compiles it again"
+    for left in sorted(PACKAGE.rglob("*.so")) if in_source_tree else ():
+        name = left.name.partition(".")[0]
+        if not left.with_name(f"{name}.pxd").exists():
+            return f"{name} is no compiled module any more; `make check` removes {left.name}"
     return ""
 
 
