@@ -283,3 +283,17 @@ def test_passwords_and_keys_are_in_no_repr() -> None:
 def test_what_we_do_not_know_is_no_digest(wrong: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         digest_response({**RFC_7616, **wrong}, "Circle of Life", "GET")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("Basic abc", "not Digest"),
+        ("", "not Digest"),
+        ('Digest realm="a" nonce', "malformed parameters"),
+        ('Digest realm="a', "malformed parameters"),
+    ],
+)
+def test_what_is_no_digest_says_why(value: str, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{words}$"):
+        parse_digest(value)

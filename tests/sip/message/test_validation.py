@@ -60,53 +60,54 @@ def test_text_that_is_not_utf_8_stays_readable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "status"),
+    ("old", "new", "status", "reason"),
     [
-        (b"SIP/2.0\r\n", b"SIP/7.0\r\n", 505),
-        (b"Via: SIP/2.0/UDP 192", b"Via: SIP/2.0/UDP <192", 400),
-        (b"Call-ID: call-1@192.0.2.10\r\n", b"", 400),
-        (b"CSeq: 1 INVITE", b"CSeq: 1 BYE", 400),
-        (b"CSeq: 1 INVITE", b"CSeq: one INVITE", 400),
-        (b"CSeq: 1 INVITE", b"CSeq: 2147483648 INVITE", 400),
-        (b"CSeq: 1 INVITE", b"CSeq: 1 INVITE\r\nCSeq: 2 INVITE", 400),
-        (b"To: <", b'To: "<', 400),
-        (b'From: "', b"From: ", 400),
-        (b"Contact: <sip:ann@192.0.2.10:5062>\r\n", b"", 400),
-        (b"Contact: <", b"Contact: <sip:other@192.0.2.10>, <", 400),
-        (b"Contact: <sip:ann@192.0.2.10:5062>", b"Contact: *", 400),
-        (b"Contact: <sip:", b"Contact: <http:", 400),
-        (b"Contact: <sip:ann@192.0.2.10:5062>", b"Contact: <tel:+15550001>", 400),
-        (b"Max-Forwards: 70", b"Max-Forwards: seventy", 400),
-        (b"Max-Forwards: 70", b"Max-Forwards: 256", 400),
-        (b"Max-Forwards: 70", b"Max-Forwards: 0", 483),
-        (b"Max-Forwards: 70", b"this is no header", 400),
-        (b"Max-Forwards: 70", b"Expires: -1", 400),
-        (b"Content-Length: ", b"Content-Length: 9", 400),
-        (b"Content-Length: ", b"Content-Length: -", 400),
-        (b"Max-Forwards: 70", b"Require: 100rel, nothing", 420),
-        (b"Max-Forwards: 70", b"Record-Route: nonsense nonsense", 400),
-        (b"INVITE sip:+15550002@198.51.100.7", b"INVITE http://example.com", 416),
-        (b"INVITE sip:+15550002@198.51.100.7", b"INVITE <sip:a@b>", 400),
-        (b"INVITE sip:+15550002@198.51.100.7", b"INVITE sip:a b", 400),
-        (b"INVITE sip:+15550002@198.51.100.7 SIP", b"INVITE  sip:a SIP", 400),
+        (b"SIP/2.0\r\n", b"SIP/7.0\r\n", 505, "Version Not Supported"),
+        (b"Via: SIP/2.0/UDP 192", b"Via: SIP/2.0/UDP <192", 400, "malformed Via"),
+        (b"Call-ID: call-1@192.0.2.10\r\n", b"", 400, "Missing Call-Id"),
+        (b"CSeq: 1 INVITE", b"CSeq: 1 BYE", 400, "CSeq method does not match"),
+        (b"CSeq: 1 INVITE", b"CSeq: one INVITE", 400, "Malformed CSeq"),
+        (b"CSeq: 1 INVITE", b"CSeq: 2147483648 INVITE", 400, "Malformed CSeq"),
+        (b"CSeq: 1 INVITE", b"CSeq: 1 INVITE\r\nCSeq: 2 INVITE", 400, "More than one Cseq"),
+        (b"To: <", b'To: "<', 400, "To: malformed address"),
+        (b'From: "', b"From: ", 400, "From: malformed address"),
+        (b"Contact: <sip:ann@192.0.2.10:5062>\r\n", b"", 400, "INVITE needs one Contact"),
+        (b"Contact: <", b"Contact: <sip:other@192.0.2.10>, <", 400, "INVITE needs one Contact"),
+        (b"Contact: <sip:ann@192.0.2.10:5062>", b"Contact: *", 400, "Contact: malformed address"),
+        (b"Contact: <sip:", b"Contact: <http:", 400, "Contact: URI scheme http"),
+        (b"Contact: <sip:ann@192.0.2.10:5062>", b"Contact: <tel:+15550001>", 400, "Contact: no host to send to"),
+        (b"Max-Forwards: 70", b"Max-Forwards: seventy", 400, "Malformed Max-Forwards"),
+        (b"Max-Forwards: 70", b"Max-Forwards: 256", 400, "Malformed Max-Forwards"),
+        (b"Max-Forwards: 70", b"Max-Forwards: 0", 483, "Too Many Hops"),
+        (b"Max-Forwards: 70", b"this is no header", 400, "Malformed header line"),
+        (b"Max-Forwards: 70", b"Expires: -1", 400, "Malformed Expires"),
+        (b"Content-Length: ", b"Content-Length: 9", 400, "Body shorter than Content-Length"),
+        (b"Content-Length: ", b"Content-Length: -", 400, "Malformed Content-Length"),
+        (b"Max-Forwards: 70", b"Require: 100rel, nothing", 420, "Bad Extension"),
+        (b"Max-Forwards: 70", b"Record-Route: nonsense nonsense", 400, "Record-Route: malformed address"),
+        (b"INVITE sip:+15550002@198.51.100.7", b"INVITE http://example.com", 416, "Unsupported URI Scheme"),
+        (b"INVITE sip:+15550002@198.51.100.7", b"INVITE <sip:a@b>", 400, "Malformed Request-URI"),
+        (b"INVITE sip:+15550002@198.51.100.7", b"INVITE sip:a b", 400, "Malformed Request-URI"),
+        (b"INVITE sip:+15550002@198.51.100.7 SIP", b"INVITE  sip:a SIP", 400, "Malformed Request-URI"),
     ],
 )
-def test_a_broken_invite_is_refused(old: bytes, new: bytes, status: int) -> None:
+def test_a_broken_invite_is_refused(old: bytes, new: bytes, status: int, reason: str) -> None:
     assert old in GOOD
-    assert refused(GOOD.replace(old, new, 1)).status == status
+    refusal = refused(GOOD.replace(old, new, 1))
+    assert (refusal.status, refusal.reason) == (status, reason)
 
 
 @pytest.mark.parametrize(
-    ("method", "status"),
+    ("method", "status", "reason"),
     [
-        ("REFER", 405),
-        ("SUBSCRIBE", 405),
-        ("DANCE", 501),
+        ("REFER", 405, "Method Not Allowed"),
+        ("SUBSCRIBE", 405, "Method Not Allowed"),
+        ("DANCE", 501, "Not Implemented"),
     ],
 )
-def test_methods_that_we_do_not_serve(method: str, status: int) -> None:
+def test_methods_that_we_do_not_serve(method: str, status: int, reason: str) -> None:
     refusal = refused(Caller().request(method))
-    assert refusal.status == status
+    assert (refusal.status, refusal.reason) == (status, reason)
     assert dict(refusal.headers)["Allow"] == ", ".join(ALLOW)
 
 

@@ -108,6 +108,7 @@ def test_targets_get_options_and_any_response_means_up(carrier: Carrier) -> None
         "OPTIONS sip:192.0.2.2:5070 SIP/2.0",
     ]
     assert len({header(text, "Call-ID") for text in texts}) == 2
+    assert {header(text, "CSeq") for text in texts} == {"1 OPTIONS"}
     for text in texts:
         carrier.bench.answer(text, "501 Not Implemented")
     carrier.wait(300, BOTH)
