@@ -6,6 +6,7 @@ The workers import their code while the rest is built, which takes them as long.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import uuid
@@ -54,6 +55,8 @@ CALLBACK_GRACE = 2.5
 SIP_END, HTTP_END, WORKER_END, CALLBACK_END = 6.25, 6.5, 7.0, 8.0
 """Seconds after the signal at which each must be over, however long the others took: 10 s for the whole are promised.
 Callbacks are delivered, and phones may answer their BYE, while calls are drained."""
+GC_THRESHOLD = 10_000
+"""Objects that are made before young ones are looked through for cycles; almost all are freed without."""
 NEW_ACCOUNT = """\
 A first account was made. Keep these; the key is not shown again:
 
@@ -118,6 +121,9 @@ class Server:
                 raise
             _log.info("server_start_cancelled")
             return
+        # What is loaded stays until the end. Collections that visit it all took 4 % of the CPU of a call.
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
         try:
             await asked.wait()
         finally:
