@@ -39,7 +39,7 @@ def identity() -> StreamIdentity:
 
 @dataclass
 class Stream:
-    """A connection under test and what it told."""
+    """A connection under test and its facts."""
 
     connection: StreamConnection
     facts: list[StreamStarted | StreamEnded]
@@ -55,7 +55,7 @@ class Stream:
             await self.started.wait()
 
     async def end(self) -> StreamEnded:
-        """Wait for the end; exactly one was told, as the last fact."""
+        """Wait for the end; there is exactly one, the last fact."""
         async with asyncio.timeout(30):
             await self.ended.wait()
             await self.connection.wait_closed()

@@ -36,7 +36,7 @@ def spoken(number: int) -> bytes:
 
 
 def over(stalls: Stalls, at: float) -> float:
-    """When whoever stands still at that time goes on."""
+    """When a clock that is delayed at that time goes on."""
     return next((start + length for start, length in stalls if start <= at < start + length), at)
 
 
@@ -202,7 +202,7 @@ def test_a_constant_lead_loses_nothing_whatever_pauses_the_app_makes(loudness: i
 
 
 @pytest.mark.parametrize("late", [60, 100, 200])
-def test_an_utterance_that_ends_while_the_clock_is_held_up_costs_the_next_nothing(late: int) -> None:
+def test_an_utterance_that_ends_in_a_clock_delay_does_not_shorten_the_next(late: int) -> None:
     first, second = [(0, b"\x00" * 8000)], [(1300, b"\x01" * 24_000)]
     _, queue = play(first + second, 6000, at=980, skipped=0, late=late)
     assert (queue.played_ms, queue.discarded_ms) == (4000, 0)

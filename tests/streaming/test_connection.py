@@ -41,7 +41,7 @@ QUICK = StreamSettings(close_timeout=0.2)
 # ── the handshake ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_handshake_says_who_we_are_and_offers_nothing(app: Any, make_stream: MakeStream) -> None:
+async def test_the_handshake_names_us_and_offers_no_extension(app: Any, make_stream: MakeStream) -> None:
     url = app.url.replace("ws://", "ws://user:pa%20ss@") + "/media;v=1?a=%20b&c=d+e&"
     stream = make_stream(url, auth_token="t0ken")
     await stream.open()
@@ -67,7 +67,7 @@ async def test_the_whole_life_of_a_stream(app: Any, make_stream: MakeStream) -> 
     port: LegTap = connection.stream
     assert (port.inbound, port.outbound, port.plays) == (True, True, True)
     port.leg_changed("PCMU", 20)
-    port.inbound_frame(ULAW, 0, 0)  # not started: nobody hears it
+    port.inbound_frame(ULAW, 0, 0)  # not started: dropped
     await stream.open()
     peer = await app.connection()
     port.inbound_frame(ULAW, 100, 0)
@@ -75,7 +75,7 @@ async def test_the_whole_life_of_a_stream(app: Any, make_stream: MakeStream) -> 
     port.digit("#")
     port.inbound_frame(ULAW, 140, 1)
     stream.connection.close("the call ended")
-    port.inbound_frame(ULAW, 160, 0)  # closed: nobody hears it
+    port.inbound_frame(ULAW, 160, 0)  # closed: dropped
     frames = [await receive(peer) for _ in range(7)]
     assert [frame["event"] for frame in frames] == [
         "connected", "start", "media", "media", "dtmf", "media", "stop",
@@ -138,7 +138,7 @@ async def failure(stream: Any) -> str:
 
 
 @pytest.mark.parametrize("status", [HTTPStatus.NOT_FOUND, HTTPStatus.UNAUTHORIZED, HTTPStatus.INTERNAL_SERVER_ERROR])
-async def test_a_refused_upgrade_is_told_with_its_status(
+async def test_a_refused_upgrade_is_reported_with_its_status(
     run_app: Any, make_stream: MakeStream, status: HTTPStatus
 ) -> None:
     def refuse(connection: ServerConnection, request: Request) -> Response:
@@ -187,7 +187,7 @@ async def test_a_server_that_hangs_up_on_the_upgrade(raw_peer: Any, make_stream:
     assert "closed the connection" in (await stream.end()).error
 
 
-async def test_nobody_listens(make_stream: MakeStream) -> None:
+async def test_a_port_that_refuses_connections(make_stream: MakeStream) -> None:
     port = free_ports(1)
     assert await failure(make_stream(f"ws://localhost:{port}/")) == f"connection refused by localhost port {port}"
 
@@ -245,7 +245,7 @@ async def test_a_certificate_of_another_host_is_refused(run_app: Any, make_strea
     assert "mismatch" in error
 
 
-async def test_a_server_that_wants_a_certificate_of_ours_is_told_once(
+async def test_a_server_that_requires_a_client_certificate_is_reported_once(
     run_app: Any, make_stream: MakeStream, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     context, ca_file = make_certificate(tmp_path, "127.0.0.1")
@@ -275,7 +275,7 @@ async def test_tls_to_a_server_that_speaks_none(
 
 
 @pytest.mark.parametrize("content", [None, "not a certificate"])
-async def test_a_ca_file_that_is_none_is_told(make_stream: MakeStream, tmp_path: Path, content: str | None) -> None:
+async def test_an_unusable_ca_file_is_reported(make_stream: MakeStream, tmp_path: Path, content: str | None) -> None:
     ca_file = tmp_path / "ca.pem"
     if content is not None:
         ca_file.write_text(content)
@@ -616,7 +616,7 @@ async def test_a_flooding_app_behind_tls(run_app: Any, make_stream: MakeStream, 
 
 
 async def stall(stream: Any) -> int:
-    """Hand over frames while nobody reads, until the kernel has taken none of the last 200; how many there were.
+    """Hand over frames until the kernel has taken none of the last 200. Returns how many there were.
 
     Counting frames alone would not do: the kernel may take more at any moment, as late as its window probe."""
     handed, taken, full = 0, 0, 0

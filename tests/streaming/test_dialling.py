@@ -1,4 +1,4 @@
-"""From a connected socket to a WebSocket, to peers that answer byte for byte as they are told."""
+"""From a connected socket to a WebSocket, with peers that answer byte for byte what the test says."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Heard(WSListener):
-    """What a listener is told."""
+    """The calls that a listener gets."""
 
     def __init__(self) -> None:
         self.frames: asyncio.Queue[bytes] = asyncio.Queue()
@@ -137,7 +137,7 @@ async def test_a_refusal_is_raised_and_the_socket_given_up(peer: Callable[[Serve
         await ended.wait()
 
 
-async def test_who_gives_up_leaves_no_socket(peer: Callable[[Serve], Awaitable[int]]) -> None:
+async def test_a_cancelled_upgrade_leaves_no_socket(peer: Callable[[Serve], Awaitable[int]]) -> None:
     asked, ended = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -19,7 +19,7 @@ BROKEN = Refusal(Problem.INVALID_MEDIA, "broken")
 
 @dataclass
 class Decoder:
-    """Answers when told, in any order."""
+    """Answers when the test says so, in any order."""
 
     jobs: dict[int, Callable[[], None]] = field(default_factory=dict)
     cancelled: list[int] = field(default_factory=list)
@@ -62,12 +62,12 @@ class Stream:
     def __init__(self, interval: float = 0, mark_limit: int = 100, limit: float = 600) -> None:
         self.decoder = Decoder()
         self.playback = Playback("PCMU", prebuffer=0, limit=limit, mark_limit=mark_limit)
-        self.told: list[Refusal | None] = []
+        self.refusals: list[Refusal | None] = []
         self.files = Files(self.playback, self.decoder, self._answer, interval=interval, mark_limit=mark_limit)
         self.at = 0
 
     def _answer(self, file: QueuedFile, answer: bytes | Refusal) -> None:
-        self.told.append(self.files.finish(file, answer))
+        self.refusals.append(self.files.finish(file, answer))
 
     def play(self, ticks: int) -> list[bytes]:
         """What is due after so many packets."""
@@ -124,14 +124,14 @@ def test_clear_drops_files_that_are_played_that_wait_and_that_are_being_decoded(
     assert stream.play(6) == [b"next"]
 
 
-def test_a_file_that_cannot_be_decoded_is_told_and_its_marks_come_back_in_their_turn() -> None:
+def test_an_undecodable_file_is_refused_and_its_marks_return_in_order() -> None:
     stream = Stream()
     stream.files.add(SHORT, 0)
     stream.files.mark(b"1")
     stream.files.add(LONG, 0)
     stream.files.mark(b"2")
     stream.decoder.finish(2, BROKEN)
-    assert stream.told == [BROKEN]
+    assert stream.refusals == [BROKEN]
     assert stream.play(1) == []
     stream.decoder.finish(1)
     assert stream.play(5) == []
@@ -175,14 +175,14 @@ def test_the_line_is_bounded() -> None:
     assert refusal.problem is Problem.RATE_LIMIT
 
 
-def test_audio_over_the_bound_is_refused_also_when_two_files_are_decoded_at_once() -> None:
+def test_audio_over_the_bound_is_refused_while_two_files_are_decoded() -> None:
     stream = Stream(limit=1.5)
     stream.files.add(LONG, 0)
     stream.files.add(LONG, 0)
     assert stream.decoder.rooms == [12_000, 12_000]
     stream.decoder.finish(2)
     stream.decoder.finish(1)
-    assert [refusal and refusal.problem for refusal in stream.told] == [None, Problem.RATE_LIMIT]
+    assert [refusal and refusal.problem for refusal in stream.refusals] == [None, Problem.RATE_LIMIT]
     assert (stream.playback.queued_ms, stream.playback.overruns) == (1000, 1)
 
 
@@ -209,14 +209,14 @@ def test_files_are_decoded_for_the_leg_as_it_is() -> None:
     assert stream.decoder.codecs == ["G722", "G722", "PCMA"]
 
 
-def test_after_close_nothing_is_decoded_and_nothing_is_told() -> None:
+def test_after_close_nothing_is_decoded_and_no_refusal_is_returned() -> None:
     stream = Stream()
     stream.files.add(SHORT, 0)
     run = stream.decoder.jobs[1]
     stream.files.close()
     assert stream.decoder.cancelled == [1]
     run()
-    assert stream.told == []
+    assert stream.refusals == []
 
 
 @settings(max_examples=50, deadline=None)

@@ -99,20 +99,20 @@ def test_clear_with_extensions_says_so_on_the_marks() -> None:
     assert answer["mark"] == {"name": "a", "played_ms": 20, "cleared": True}
 
 
-def test_the_backlog_is_told_while_it_changes_and_when_it_is_gone() -> None:
-    stream, told = Stream(), []
+def test_the_backlog_is_reported_while_it_changes_and_when_it_is_empty() -> None:
+    stream, reports = Stream(), []
     stream.media(bytes(2400))
     for at in range(0, 400, 20):
         stream.tick(at)
         if (message := stream.handler.backlog(at)) is not None:
-            told.append((at, json.loads(message)))
-    assert [(at, each["queue"]) for at, each in told] == [
+            reports.append((at, json.loads(message)))
+    assert [(at, each["queue"]) for at, each in reports] == [
         (0, {"queued_ms": 280, "played_ms": 20}),
         (100, {"queued_ms": 180, "played_ms": 120}),
         (200, {"queued_ms": 80, "played_ms": 220}),
         (280, {"queued_ms": 0, "played_ms": 300}),
     ]
-    assert told[0][1] == {"event": "queue", "stream_id": "s", "queue": {"queued_ms": 280, "played_ms": 20}}
+    assert reports[0][1] == {"event": "queue", "stream_id": "s", "queue": {"queued_ms": 280, "played_ms": 20}}
 
 
 def test_a_clear_is_seen_in_the_backlog_at_once() -> None:
@@ -177,7 +177,7 @@ def test_opus_comes_one_packet_to_a_message_of_any_length() -> None:
     assert stream.playback.queued_ms == 110
 
 
-def test_l16_at_22050_may_come_in_pieces_that_split_samples_and_starts_anew_after_clear() -> None:
+def test_l16_at_22050_may_split_samples_and_is_reset_by_clear() -> None:
     stream = Stream(codec="L16", rate=22050, queued_as="L16/24000")
     second = np.full(22050, 12345, "<i2").tobytes()
     for start in range(0, len(second), 999):

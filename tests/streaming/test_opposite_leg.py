@@ -49,7 +49,7 @@ def test_a_copy_speaks_the_codec_of_its_leg_and_waits_no_longer_than_its_bound()
     copy = OppositeLegCopy()
     copy.leg_changed("G722", 20)
     tone = np.rint(8000 * np.sin(2 * np.pi * 3000 * np.arange(16000) / 16000)).astype("<i2").tobytes()
-    for start in range(0, len(tone), 640):  # a second, and nobody asks
+    for start in range(0, len(tone), 640):  # a second in which no frame is asked for
         copy.feed(tone[start : start + 640], "L16/16000")
     heard = [frame for frame in (copy.next_frame(0) for _ in range(60)) if frame is not None]
     assert len(heard) == LIMIT_MS // 20

@@ -10,7 +10,7 @@ from trunkline.streaming.params import BidirectionalMode, TargetLegs, Track
     ("track", "inbound", "outbound"),
     [("inbound_track", True, False), ("outbound_track", False, True), ("both_tracks", True, True)],
 )
-def test_a_track_says_whose_audio_the_app_hears(track: str, inbound: bool, outbound: bool) -> None:
+def test_a_track_selects_the_audio_to_the_app(track: str, inbound: bool, outbound: bool) -> None:
     assert (Track(track).inbound, Track(track).outbound) == (inbound, outbound)
 
 

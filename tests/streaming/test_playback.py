@@ -59,7 +59,7 @@ def test_a_last_word_shorter_than_the_prebuffer_is_not_held_back() -> None:
     assert ticks(queue, 6) == [None, None, None, audio(320)[:160], audio(320)[160:], None]
 
 
-def test_a_rest_shorter_than_a_packet_is_padded_with_silence_at_once_when_it_is_old() -> None:
+def test_a_rest_shorter_than_a_packet_is_padded_at_once_when_it_is_old() -> None:
     queue = playback(prebuffer=0)
     queue.put(audio(350))
     assert ticks(queue, 4) == [audio(160), audio(320)[160:], audio(350)[320:] + SILENCE * 130, None]
@@ -116,7 +116,7 @@ def test_a_mark_behind_a_packet_that_sounds_is_due_when_that_is_over() -> None:
         assert (queue.returned, queue.rests()) == ([b"1"], True)
 
 
-def test_a_mark_that_comes_with_the_next_audio_is_not_due_with_the_padding_before_it() -> None:
+def test_a_mark_behind_the_next_audio_is_not_due_with_the_padding_before_it() -> None:
     queue = playback(prebuffer=0)
     queue.put(audio(40))
     assert [queue.next_frame(at) for at in (0, 20)] == [None, audio(40) + SILENCE * 120]
@@ -235,7 +235,7 @@ def test_a_codec_change_amid_playback_loses_nothing() -> None:
     ptime=st.sampled_from([10, 20, 30, 60]),
     prebuffer=st.integers(0, 500),
 )
-def test_any_chunking_plays_byte_for_byte_and_marks_come_right_behind_their_audio(
+def test_any_chunking_plays_byte_for_byte_with_marks_behind_their_audio(
     chunks: list[bytes], ptime: int, prebuffer: int
 ) -> None:
     queue, packet = playback(prebuffer=prebuffer), ptime * 8

@@ -407,9 +407,7 @@ async def test_an_upgrade_refused_with_503_is_tried_again_after_a_loss(run_app: 
         await finish(stream)
 
 
-async def test_a_stream_that_finds_nobody_any_more_ends_with_the_last_cause(
-    run_app: Any, make_stream: MakeStream
-) -> None:
+async def test_a_stream_that_cannot_reconnect_ends_with_the_last_cause(run_app: Any, make_stream: MakeStream) -> None:
     settings = SOON.model_copy(update={"reconnect_window": 0.3})
     async with run_app() as app:
         stream = make_stream(app.url, settings=settings, enable_reconnect=True)

@@ -37,7 +37,7 @@ def test_a_loss_is_followed_by_tries_250_ms_doubling_to_5_s_for_30_s() -> None:
     assert times[8:] == pytest.approx([127.75, 128.875, 129.4375, 129.71875, 129.859375])
 
 
-def test_a_first_try_that_finds_nobody_is_repeated_for_10_s() -> None:
+def test_an_unreachable_app_is_tried_for_10_s_at_first() -> None:
     times = tries(policy(), REFUSED, 0)
     assert times[:5] == [0.25, 0.75, 1.75, 3.75, 7.75]
     assert 9.5 < times[-1] < 10
@@ -69,7 +69,7 @@ def test_an_app_that_goes_away_is_tried_for_like_one_that_was_lost() -> None:
     assert tries(policy(opened=1), GOING_AWAY, 100) == tries(policy(opened=1), LOST, 100)
 
 
-def test_who_went_away_last_is_known_until_somebody_is_lost() -> None:
+def test_going_away_is_remembered_until_a_socket_is_lost() -> None:
     retry = policy(opened=1)
     assert not retry.going_away
     retry.after(GOING_AWAY, 100)
@@ -87,7 +87,7 @@ def test_disabled_there_is_one_try_and_one_socket(gone: Disconnect) -> None:
     assert policy(enabled=False, opened=1).after(gone, 100) is None
 
 
-def test_a_socket_that_stayed_ends_the_trouble() -> None:
+def test_a_socket_that_stayed_open_ends_the_outage() -> None:
     retry = policy(opened=1)
     for lost_at in (100, 106, 112):
         assert retry.after(LOST, lost_at) == 0.25

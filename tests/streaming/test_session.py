@@ -1,4 +1,4 @@
-"""Numbers, times and order of what an app is told."""
+"""Numbers, times and order of the messages to an app."""
 
 import json
 from base64 import b64decode
@@ -46,7 +46,7 @@ def test_media_to_the_letter(session: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "told"),
+    ("encoding", "described"),
     [
         ("PCMU", {"encoding": "PCMU", "sample_rate": 8000, "channels": 1}),
         ("G722", {"encoding": "G722", "sample_rate": 8000, "channels": 1}),
@@ -56,12 +56,12 @@ def test_media_to_the_letter(session: Session) -> None:
     ],
 )
 def test_start_tells_the_forks_format_whatever_the_byte_order(
-    identity: StreamIdentity, encoding: str, told: dict[str, object]
+    identity: StreamIdentity, encoding: str, described: dict[str, object]
 ) -> None:
     for endian in ("little", "big"):
         params, settings = stream_params("ws://app"), StreamSettings(l16_endian=endian)
         _, start = Session(params, identity, encoding, settings).start_messages(0)
-        assert json.loads(start)["start"]["media_format"] == told
+        assert json.loads(start)["start"]["media_format"] == described
 
 
 def test_start_tells_the_apps_own_format_as_an_extension(identity: StreamIdentity) -> None:
@@ -72,8 +72,8 @@ def test_start_tells_the_apps_own_format_as_an_extension(identity: StreamIdentit
         bidirectional_sampling_rate=22050,
     )
     _, start = Session(params, identity, "PCMU", StreamSettings(extensions=True)).start_messages(0)
-    told = json.loads(start)["start"]["bidirectional_media_format"]
-    assert told == {"encoding": "L16", "sample_rate": 22050, "channels": 1}
+    described = json.loads(start)["start"]["bidirectional_media_format"]
+    assert described == {"encoding": "L16", "sample_rate": 22050, "channels": 1}
 
 
 @pytest.mark.parametrize("encoding", ["PCMA", "G722", "L16/8000", "L16/16000", "L16/24000", "L16/48000", "OPUS"])
@@ -85,7 +85,7 @@ def test_both_tracks_are_transcoded_to_the_forks_format(identity: StreamIdentity
         assert payload == transcoder("PCMU", encoding).convert(ULAW)
 
 
-def test_a_peer_in_another_codec_than_the_leg_is_transcoded_on_its_own_track_alone(identity: StreamIdentity) -> None:
+def test_a_peer_codec_other_than_the_legs_is_transcoded_on_the_inbound_track(identity: StreamIdentity) -> None:
     session = make(identity, "PCMU")
     session.leg_changed("PCMU")
     session.peer_changed("PCMA")
@@ -108,7 +108,7 @@ def test_l16_goes_out_in_the_byte_order_that_is_set(identity: StreamIdentity) ->
     assert big[1::2] == little[0::2]
 
 
-def test_an_opus_fork_of_30_ms_packets_has_60_ms_packets_under_the_time_of_their_first_half(
+def test_opus_of_30_ms_packets_is_sent_in_60_ms_with_the_time_of_the_first(
     identity: StreamIdentity,
 ) -> None:
     session = make(identity, "OPUS")

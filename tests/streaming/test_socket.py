@@ -50,7 +50,7 @@ def test_a_number_that_the_lost_socket_had_gets_none_of_its_media(
 
 
 @LOOPS
-def test_what_is_no_media_keeps_its_place_while_the_app_reads_by_fits_and_starts(
+def test_control_messages_keep_their_place_while_the_app_reads_irregularly(
     run_app: Any, make_stream: Callable[..., Any], loop_factory: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     async def scenario() -> None:
@@ -58,7 +58,7 @@ def test_what_is_no_media_keeps_its_place_while_the_app_reads_by_fits_and_starts
             stream = make_stream(app.url)
             await stream.open()
             peer = await app.connection()
-            told: list[int] = []
+            numbers: list[int] = []
             handed = keys = 0
             for _ in range(ROUNDS):
                 peer.transport.pause_reading()
@@ -75,11 +75,11 @@ def test_what_is_no_media_keeps_its_place_while_the_app_reads_by_fits_and_starts
                 assert report.frames_dropped == 0
                 peer.transport.resume_reading()
                 async with asyncio.timeout(30):
-                    while len(told) < handed + keys:
+                    while len(numbers) < handed + keys:
                         message = json.loads(await peer.recv())
                         if message["event"] in ("media", "dtmf"):
-                            told.append(int(message["sequence_number"]))
-            assert told == list(range(2, len(told) + 2)), "behind start, which is 1"
+                            numbers.append(int(message["sequence_number"]))
+            assert numbers == list(range(2, len(numbers) + 2)), "behind start, which is 1"
             stream.connection.close("done")
             await stream.end()
 

@@ -171,7 +171,7 @@ def test_an_outage_longer_than_the_window_ends_the_stream(reason: DisconnectReas
     assert outcome.reason.startswith(text)
 
 
-def test_close_returns_stop_for_an_open_socket_alone_and_the_first_outcome_stays() -> None:
+def test_close_returns_stop_for_an_open_socket_and_keeps_the_first_outcome() -> None:
     stream, sink = make(), Sink()
     stream.opened(sink, 1000)
     sink.events()

@@ -132,7 +132,7 @@ def test_a_refusal_says_its_status(came: bytes) -> None:
 
 
 @pytest.mark.parametrize(("came", "words"), WRONG.values(), ids=WRONG)
-def test_what_is_no_upgrade_is_told_in_words(came: bytes, words: str) -> None:
+def test_a_response_that_is_no_upgrade_is_refused_with_the_reason(came: bytes, words: str) -> None:
     with pytest.raises(NoUpgrade, match=re.escape(words)) as raised:
         HandshakeResponse().feed(came)
     assert not isinstance(raised.value, HandshakeRefused)

@@ -7,7 +7,7 @@ cdef class MessageHandler:
     cdef object _codec, _convert, _extensions, _files, _press, _settings
     cdef _playback.Playback _playback
     cdef _session.Session _session
-    cdef long long _told, _told_at
+    cdef long long _reported, _reported_at
     cdef public long long bytes, complaints, messages
 
     @cython.locals(queued="long long")

@@ -15,12 +15,11 @@ QUEUE_INTERVAL = 100
 """Milliseconds between two `queue` messages."""
 
 PressKeys = Callable[[str], Refusal | None]
-"""Presses these keys (of `media.dtmf.DIGITS`) towards the call, or says why not; all or none."""
+"""Sends these keys (of `media.rtp.dtmf.DIGITS`) to the call. Returns a refusal if none of them can be sent."""
 
 
 class MessageHandler:
-    """Feeds the playback of one stream, in mp3 mode by way of `files`. Bad input is answered, counted and otherwise
-    ignored."""
+    """Feeds the playback of one stream, in mp3 mode through `files`. A bad message is answered, counted and ignored."""
 
     __slots__ = (
         "_codec",
@@ -29,10 +28,10 @@ class MessageHandler:
         "_files",
         "_playback",
         "_press",
+        "_reported",
+        "_reported_at",
         "_session",
         "_settings",
-        "_told",
-        "_told_at",
         "bytes",
         "complaints",
         "messages",
@@ -55,13 +54,13 @@ class MessageHandler:
         self._playback = playback
         self._press = press
         self._convert = converter(self._codec, playback.codec)
-        self._told = 0
-        self._told_at = -QUEUE_INTERVAL
+        self._reported = 0
+        self._reported_at = -QUEUE_INTERVAL
         self.messages = 0
         self.bytes = 0
-        """Of audio, decoded."""
+        """Of audio, base64 decoded."""
         self.complaints = 0
-        """`error` messages of the app's."""
+        """`error` messages of the app."""
 
     def text(self, data: bytes | bytearray | memoryview, now: float) -> list[bytes]:
         """A text message; keeps no reference to `data`. `now` is in seconds, monotonic."""
@@ -74,7 +73,7 @@ class MessageHandler:
             refusal = self._mark(message)
         elif isinstance(message, Clear):
             (self._files or self._playback).clear()
-            # Half a sample that waits for its other half would put all that comes out of step.
+            # A half sample that waits for its other half would shift all that follows.
             self._convert = converter(self._codec, self._playback.codec)
             return self.due_marks(cleared=True)
         elif isinstance(message, Dtmf):
@@ -94,12 +93,12 @@ class MessageHandler:
         return self._refuse(Refusal(Problem.MALFORMED, "a binary frame; messages are JSON in text frames"), now)
 
     def decoded(self, file: QueuedFile, answer: bytes | Refusal, now: float) -> list[bytes]:
-        """The decoder's answer for a file, which may bring an error. `due_marks` may have grown by it."""
+        """The decoder's answer for a file. Returns the error for it, if any; marks may be due after it."""
         refusal = self._files.finish(file, answer) if self._files else None
         return [] if refusal is None else self._refuse(refusal, now)
 
     def due_marks(self, cleared: bool = False) -> list[bytes]:
-        """The marks that playback has come to since the last time, in order."""
+        """The marks that playback has reached since the last call, in order."""
         playback = self._playback
         if not playback.returned:
             return []
@@ -107,12 +106,12 @@ class MessageHandler:
         return [self._session.mark(name, playback.played_ms, cleared=cleared) for name in names]
 
     def backlog(self, at: int) -> bytes | None:
-        """The message that tells how much audio waits, when it is time for one: at most every `QUEUE_INTERVAL` while
-        that changes, and at once when nothing waits any more. `at` is the leg's time in ms."""
+        """A `queue` message when one is due: at most every `QUEUE_INTERVAL` while the backlog changes, and at once when
+        it is empty. `at` is the leg's time in ms."""
         queued = self._playback.queued_ms
-        if queued == self._told or (queued and at - self._told_at < QUEUE_INTERVAL):
+        if queued == self._reported or (queued and at - self._reported_at < QUEUE_INTERVAL):
             return None
-        self._told, self._told_at = queued, at
+        self._reported, self._reported_at = queued, at
         return self._session.queue(queued, self._playback.played_ms)
 
     def _media(self, payload: bytes, now: float) -> Refusal | None:

@@ -1,17 +1,16 @@
 """The return path: the app's audio, cut to the leg's packets (docs/reference/websocket.md#messages-from-the-app). Pure.
 
-The app's audio is joined into one string of bytes in the stream's bidirectional codec. The leg's clock asks for one
-packet at a time, cut here and transcoded when the leg speaks another codec. That clock is the only one: `at`, the
-leg's time in ms, comes with each request, and all waiting is counted in it.
+The app's audio is one queue of bytes in the stream's bidirectional codec. The leg's clock asks for one packet at a
+time, which is cut here and transcoded if the leg has another codec. That clock is the only one: each request has the
+leg's time `at` in ms.
 
-Playback starts once as much is queued as the `Prebuffer` has learnt that this app needs, or once nothing came for as
-long (a short last word). A rest shorter than a packet waits one packet's time for more and is then padded with silence.
-When nothing is left playback has run dry and the prebuffer is filled again; more audio soon after that is an underrun,
-later it is the next utterance. What an underrun makes everything behind it later by is taken out again, as `CatchUp`
-says, and counted in `discarded_ms`; of files nothing ever is.
+Playback starts when as much is queued as the `Prebuffer` has learnt that this app needs, or when nothing arrived for as
+long (a short last word). A rest shorter than a packet waits one packet time for more and is then padded with silence.
+When the queue is empty, the prebuffer is filled again; more audio soon after that is an underrun, later it is the next
+utterance. The delay that an underrun adds is removed again (`CatchUp`) and counted in `discarded_ms`, except of files.
 
-A mark remembers how many bytes were queued before it and comes back in `returned` when as many have been played: one
-packet's time after the last of them was given to the leg.
+A mark remembers how many bytes were queued before it. It is due, in `returned`, when they have been played: one packet
+time after the last of them was given to the leg.
 """
 
 from collections.abc import Callable
@@ -24,19 +23,19 @@ from trunkline.streaming.catchup import FAINT, SPACING, CatchUp, squeeze
 from trunkline.streaming.prebuffer import GAP, Prebuffer
 
 JOIN_LIMIT = 319
-"""Bytes up to which chunks are joined as they come, so that many small ones take little more memory than a large one;
-less than two packets of 20 ms at 8 kHz, which are then queued and played as they come."""
+"""Bytes up to which arriving chunks are joined, so that many small ones take little more memory than a large one. Less
+than two packets of 20 ms at 8 kHz, so that these are queued and played as they are."""
 
 _NEVER = 1 << 60
-"""Bytes that are never queued."""
+"""More bytes than are ever queued."""
 
 
 class Playback:
     """The queue of one stream: bytes of `codec`, and marks among them.
 
-    Bounds: `limit` seconds of audio and `mark_limit` marks; what is over them is refused, nothing is dropped.
-    `prebuffer` is in ms. `live`: what comes late is caught up with. `returned` holds the names of marks that are due,
-    in order; the owner takes them out.
+    Bounds: `limit` seconds of audio and `mark_limit` marks; more is refused, and nothing is dropped. `prebuffer` is in
+    ms. `live`: the delay of late audio is removed. `returned` holds the names of the marks that are due, in order; the
+    owner removes them.
     """
 
     __slots__ = (
@@ -89,7 +88,7 @@ class Playback:
         self._prebuffer = Prebuffer(prebuffer)
         self._mark_limit = mark_limit
         self._chunks: list[bytes] = []
-        self._offset = 0  # bytes of the first chunk that are gone
+        self._offset = 0  # bytes of the first chunk that were taken
         self._queued = 0
         self._marks: list[tuple[int, bytes]] = []
         self._position = 0
@@ -97,14 +96,14 @@ class Playback:
         self._cleared = 0
         self._discarded = 0
         self._playing = False
-        self._tail = False  # the last packet was all that was left, and padded
+        self._tail = False  # the last packet emptied the queue, and was padded
         self._ran_dry = False
         self._afresh = True
         self._live = live
-        self._catch: CatchUp | None = None  # made when it is needed first
+        self._catch: CatchUp | None = None  # made when first needed
         self._behind = False  # it is needed
-        self._since = 0  # packets since one was squeezed
-        self._faint = False  # nobody heard the last packet
+        self._since = 0  # packets since the last squeezed one
+        self._faint = False  # the last packet was inaudible
         self._dry_at = 0
         self._target: int | None = None
         self._fresh = False
@@ -115,31 +114,31 @@ class Playback:
         self.meter = LevelMeter(codec)
         self.underruns = 0
         self.overruns = 0
-        """Times that audio was refused because too much was queued."""
+        """Times that audio was refused, as too much was queued."""
         self.leg_changed(codec, 20)
 
     @property
     def played_ms(self) -> int:
-        """Audio of the app's that was played, padding not counted."""
+        """Audio of the app that was played, without padding."""
         return self._played // self._per_ms
 
     @property
     def cleared_ms(self) -> int:
-        """Audio that was thrown away by `clear`."""
+        """Audio that `clear` dropped."""
         return self._cleared // self._per_ms
 
     @property
     def discarded_ms(self) -> int:
-        """Audio that was taken out, to catch up with the app."""
+        """Audio that was removed to reduce the delay."""
         return self._discarded // self._per_ms
 
     @property
     def queued_ms(self) -> int:
-        """Audio that waits."""
+        """Audio in the queue."""
         return self._queued // self._per_ms
 
     def leg_changed(self, codec: str, ptime: int) -> None:
-        """The leg wants packets of `ptime` ms in this codec from here on."""
+        """The leg takes packets of `ptime` ms in this codec from now on."""
         self._leg_codec = codec
         self._ptime = ptime
         self._packet = ptime * self._per_ms
@@ -149,7 +148,7 @@ class Playback:
         self._decode: Callable[[bytes], bytes] | None = None
 
     def follow_leg(self) -> None:
-        """Take audio in the leg's codec from here on, or in the one that this is queued as, unless some is queued."""
+        """Take audio in the leg's codec from now on, or in that which it is queued as; not while audio is queued."""
         codec = CODECS[self._leg_codec].queued_as or self._leg_codec
         if self._queued or self.codec == codec:
             return
@@ -162,21 +161,21 @@ class Playback:
         self.leg_changed(self._leg_codec, self._ptime)
 
     def rests(self) -> bool:
-        """Nothing waits or has just been played: until audio is put, `next_frame` gives None and changes nothing."""
+        """Nothing is queued or was just played: until audio is put, `next_frame` returns None and changes nothing."""
         return not (self._queued or self._playing or self._fresh or self._tail or self._marks)
 
     @property
     def room(self) -> int:
-        """Bytes that may be queued more."""
+        """Bytes that may still be queued."""
         return self._limit - self._queued
 
     @property
     def marks(self) -> int:
-        """Marks that wait."""
+        """Marks in the queue."""
         return len(self._marks)
 
     def put(self, payload: bytes) -> bool:
-        """Queue audio; False, and nothing queued, when it is too much."""
+        """Queue audio. Returns False, and queues nothing, if it is too much."""
         size = len(payload)
         queued = self._queued + size
         if queued > self._limit:
@@ -193,8 +192,8 @@ class Playback:
         return True
 
     def mark(self, name: bytes) -> bool:
-        """Queue a mark, which is due at once when no audio waits or sounds; False, and nothing queued, when there are
-        too many."""
+        """Queue a mark, which is due at once if no audio is queued or playing. Returns False, and queues nothing, if
+        there are too many."""
         if not (self._queued or self._playing or self._tail):
             self.returned.append(name)
         elif len(self._marks) >= self._mark_limit:
@@ -204,7 +203,7 @@ class Playback:
         return True
 
     def clear(self) -> None:
-        """Throw the queue away; all its marks are due."""
+        """Drop the queue; all its marks are due."""
         self._cleared += self._queued
         self._position += self._queued
         self._chunks.clear()
@@ -217,8 +216,8 @@ class Playback:
         self._return_marks()
 
     def held_up(self, at: int, skipped: int, late: int) -> None:
-        """The leg's clock was, from its time `at` on: for `skipped` ms it asks for nothing, so that what is queued for
-        them is left out, and then for `late` ms at once."""
+        """The leg's clock was delayed from its time `at` on: it will not ask for `skipped` ms, whose audio is skipped,
+        and then ask for `late` ms at once."""
         if not self._live or self.rests():
             return
         self._caught_up_with().held_up(at, skipped + late, self._prebuffer.pace)
@@ -255,11 +254,11 @@ class Playback:
         if queued >= self._enough:
             return self._take(self._packet)
         if queued >= self._packet:
-            return self._take_in_haste(at)
+            return self._take_and_remove(at)
         return self._take_rest(queued, at)
 
     def _take_rest(self, queued: int, at: int) -> bytes | None:
-        """All that is left, if nothing more comes."""
+        """The rest of the queue, if no more audio has arrived in time."""
         if at - self._last_media < self._ptime:
             if self._live:
                 self._fall_silent(at)
@@ -270,7 +269,7 @@ class Playback:
         return self._take(queued)
 
     def _run_dry(self, at: int, left: int = 0) -> None:
-        """There is nothing to play; but `left` ms."""
+        """The queue is empty, except for the `left` ms that are played now."""
         self._playing, self._dry_at = False, at
         self._ran_dry = self._afresh = self._behind = True
         if self._live:
@@ -287,11 +286,11 @@ class Playback:
         return self._catch
 
     def _measure(self) -> None:
-        """How much must be queued for a packet to be taken without further ado."""
+        """Set how many bytes must be queued for the plain path: a packet is taken and nothing is removed."""
         self._enough = _NEVER if self._catch is not None and self._catch.due else self._packet
 
     def _arrived(self, at: int) -> None:
-        """Audio was put since the last packet."""
+        """Audio arrived since the last packet."""
         self._last_media = at
         received = (self._position + self._queued) // self._per_ms
         self._prebuffer.arrived(at, received, self._afresh)
@@ -301,7 +300,7 @@ class Playback:
             self._catch_up(at, at - received)
 
     def _catch_up(self, at: int, pace: int) -> None:
-        """Look at audio that came, if playback has run dry before."""
+        """After an underrun: measure the delay of the audio that arrived."""
         catch = self._caught_up_with()
         if self._ran_dry and at - self._dry_at <= GAP and not catch.excused:
             self.underruns += 1
@@ -319,9 +318,9 @@ class Playback:
         self._measure()
 
     def _awaited(self) -> int:
-        """What is to be queued before playback begins, in ms."""
+        """Milliseconds to queue before playback starts."""
         if self._target is None:
-            # Only where playback begins: while it goes on, no message has to pay for the reckoning.
+            # Computed only when playback starts, not for each message.
             self._target = self._prebuffer.target(self._ptime)
         return self._target
 
@@ -348,8 +347,8 @@ class Playback:
         self.taken = frame
         return frame if self._convert is None else self._convert(frame)
 
-    def _take_in_haste(self, at: int) -> bytes:
-        """A packet, and something left out."""
+    def _take_and_remove(self, at: int) -> bytes:
+        """A packet, with some audio removed."""
         catch, packet = self._caught_up_with(), self._packet
         decode = self._row.decoder
         spare = self._queued - packet
@@ -385,7 +384,7 @@ class Playback:
         self._since = 0
 
     def _front(self, count: int) -> bytes:
-        """The next `count` bytes, of at least as many, which stay where they are."""
+        """The next `count` bytes, which stay in the queue. At least as many are queued."""
         found, start = b"", self._offset
         for chunk in self._chunks:
             found += chunk[start : start + count - len(found)]
@@ -395,19 +394,19 @@ class Playback:
         return found
 
     def _discard(self, count: int, *, faint: bool = False) -> None:
-        """Take the next `count` bytes out, of at least as many; `faint`: nobody would hear them."""
+        """Remove the next `count` bytes, of at least as many; `faint`: they are inaudible."""
         if count:
             left_out = self._cut(count)
             self._queued -= count
             self._position += count
             self._discarded += count
-            # A leg that speaks the same would have to be handed to another encoder amid speech, which is worse.
+            # A leg with the same codec would get another encoder within speech, which is worse.
             if self._row.remembers and (faint or self._decode is not None or self.codec != self._leg_codec):
-                self._hear(left_out)
+                self._decode_here(left_out)
 
-    def _hear(self, left_out: bytes) -> None:
-        """What comes behind this means nothing to a decoder that has not heard it; so there is one here that does, and
-        the leg gets what is made of that."""
+    def _decode_here(self, left_out: bytes) -> None:
+        """A decoder with state cannot decode what follows without the audio that is left out. So from now on the queue
+        is decoded here, and encoded again for the leg."""
         if self._decode is None:
             decode = self._row.decoder()
             encode = transcoder(f"L16/{self._row.sample_rate}", self._leg_codec).convert
@@ -417,7 +416,7 @@ class Playback:
         self._decode(left_out)
 
     def _cut(self, count: int) -> bytes:
-        """The next `count` bytes, of at least as many."""
+        """Remove and return the next `count` bytes, of at least as many."""
         chunks, start = self._chunks, self._offset
         if not start and len(chunks[0]) == count:
             return chunks.pop(0)

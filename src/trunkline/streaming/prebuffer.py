@@ -1,25 +1,24 @@
-"""How much of the app's audio to collect before playing it: as much as the app's own pace asks for. Pure.
+"""How much of the app's audio to queue before playback starts, learnt from the app's arrivals. Pure.
 
-Apps send in chunks of their own length, some ahead of time, some late. Had playback begun with the first chunk, a later
-one would come `late` ms after the sound before it was over (negative: before). To bridge the latest of them, so much
-must be queued at the start, and one chunk more, for that is what a start waits to see; and a packet, since arrivals are
-seen at the leg's ticks only. What is known is the recent past, the last 32 to 64 chunks; until there is enough of it,
-the bound itself is used.
+Apps send chunks of any length, early or late. If playback had started with the first chunk, a later one would arrive
+`late` ms after the audio before it had ended (negative: before). To bridge the latest, that much must be queued at the
+start, plus one chunk, which the start waits for, plus a packet, as arrivals are seen at the leg's ticks only. The last
+32 to 64 chunks are considered; before there are `ENOUGH`, the bound is used.
 """
 
 GAP = 500
-"""Milliseconds without audio after which more of it is a new utterance, no chunk that came late."""
+"""Milliseconds without audio after which more audio is a new utterance, not a late chunk."""
 PERIOD = 32
-"""Chunks after which the maxima begin anew, those of the period before being remembered."""
+"""Chunks in a period; the maxima of this period and the one before count."""
 ENOUGH = 8
-"""Chunks to have seen before less than the bound is tried."""
+"""Chunks to see before less than the bound is used."""
 
 _NEVER = -(1 << 31)
-"""Earlier than any chunk comes, in ms."""
+"""Earlier than any chunk arrives, in ms."""
 
 
 class Prebuffer:
-    """Times and lengths are in ms; `bound` is the most that is ever waited for."""
+    """Times and lengths are in ms; `bound` is the longest wait."""
 
     __slots__ = (
         "_bound",
@@ -47,11 +46,11 @@ class Prebuffer:
 
     @property
     def pace(self) -> int:
-        """The time less what had been received by it, over the last chunks: the less, the further the app is ahead."""
+        """The time less the audio received by then, smoothed over the last chunks: less if the app is ahead."""
         return self._sixteenths >> 4
 
     def arrived(self, at: int, received: int, afresh: bool) -> None:
-        """Audio came: `received` ms in all by now. `afresh`: playback had stopped, and will start anew with this."""
+        """Audio arrived: `received` ms in all by now. `afresh`: playback had stopped, and starts again with this."""
         before, self._received = self._received, received
         late = at - before - self._shift
         if late <= GAP and at - self._last <= GAP:
@@ -75,7 +74,7 @@ class Prebuffer:
         self._seen, self._seen_before, self._latest, self._longest = 0, PERIOD, _NEVER, 0
 
     def target(self, ptime: int) -> int:
-        """What to have queued before playing."""
+        """Milliseconds to queue before playback starts, with packets of `ptime` ms."""
         if self._seen + self._seen_before < ENOUGH:
             return self._bound
         latest = max(self._latest, self._former_latest)

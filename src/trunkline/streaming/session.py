@@ -1,15 +1,15 @@
 """The messages of one WebSocket: numbers, times, order (docs/reference/websocket.md#messages-to-the-app). Pure.
 
 `Session` makes the messages. `sequence_number` counts every sequenced message, `start` being 1. `chunk` counts per
-track from 1; frames that were lost leave a gap. `timestamp` is the leg's time of a frame less the leg's time at which
-the stream started, so that both tracks share one clock. The format of the fork is told once, in `start`; when the
-leg's codec changes later, frames are transcoded to it.
+track from 1; lost frames leave a gap. `timestamp` is the frame's time on the leg less that of the stream's start, so
+that both tracks share one clock. The format of the media is stated once, in `start`; if the leg's codec changes later,
+frames are transcoded to it.
 
 After a reconnect all three start again: `start_messages`, then `replay_messages` with the frames that the `Replay` has
 kept, then what comes.
 
-`SendBuffer` holds what an app that does not read has not been given yet: media of at most so many seconds, and control
-messages, which keep their place among the media. Of either the oldest go first.
+`SendBuffer` holds what was not sent to an app that does not read: media of a limited duration, and control messages,
+which keep their place among the media. Of both the oldest are dropped first.
 """
 
 from collections import Counter, deque
@@ -26,28 +26,28 @@ from trunkline.streaming.replay import FRAMES_PER_SECOND, Replay, ReplayFrame
 
 
 class _Fork:
-    """One track's copy."""
+    """One track of the media to the app."""
 
     __slots__ = ("chunk", "codec", "convert", "gap", "held_since", "outbound", "plain", "prefix")
 
     def __init__(self, stream_id: str, track: str, codec: str) -> None:
         self.codec = codec
-        """Of the frames that come."""
+        """Of the frames from the leg."""
         self.prefix = messages.media_prefix(stream_id, track)
         self.outbound = track == "outbound"
         self.chunk = 0
         self.convert: Callable[[bytes], bytes] | None = None
-        """To the fork's format; None while the leg's frames are in it."""
+        """To the format of the media; None while the leg's frames are in it."""
         self.plain = True
-        """The next frame goes as it comes: nothing to convert, none lost before it, none held."""
+        """The next frame is sent unchanged: nothing to convert, none lost before it, none held."""
         self.gap = 0
         """Frames lost since the last one."""
         self.held_since: int | None = None
-        """The leg's time of audio that waits in `convert` for its packet to fill."""
+        """Time on the leg of the audio that waits in `convert` until a packet is full."""
 
 
 class Session:
-    """The messages of a stream's socket, in the order in which they are asked for.
+    """The messages of a stream's socket, numbered in the order of the calls.
 
     `encoding` is the fork's format, in which the leg's frames are until `leg_changed` says otherwise.
     """
@@ -87,7 +87,7 @@ class Session:
         self._origin = 0
         self._error_times: list[float] = []
         self.anchored = False
-        """The leg's time of the stream's start is known."""
+        """The time of the stream's start on the leg is known."""
         tracks = params.track.inbound + params.track.outbound
         self.replay = Replay(settings.replay if params.enable_reconnect else 0, tracks)
         self.frames = 0
@@ -107,18 +107,17 @@ class Session:
         )
 
     def anchor(self, at: int, now: float) -> None:
-        """Tie the clocks: a frame of the leg's time `at` (ms) is being handed over at `now`. Once, before the first
-        frame."""
+        """Relate the clocks: the frame of the leg's time `at` (ms) arrives at `now` (s). Called before it."""
         self._origin = at - round((now - self._started) * 1000)
         self.anchored = True
 
     def leg_changed(self, codec: str) -> None:
-        """The frames are in this codec from here on."""
+        """The frames of both tracks are in this codec from now on."""
         self._change(self._inbound, codec)
         self._change(self._outbound, codec)
 
     def peer_changed(self, codec: str) -> None:
-        """Those of the inbound track are."""
+        """The frames of the inbound track are in this codec from now on."""
         self._change(self._inbound, codec)
 
     def _change(self, fork: _Fork, codec: str) -> None:
@@ -128,7 +127,7 @@ class Session:
             fork.plain = False
 
     def inbound(self, payload: bytes, at: int, missing: int) -> bytes:
-        """`media` of the inbound track, nothing while a packet fills; `missing` frames before it were lost."""
+        """`media` of the inbound track, empty until a packet is full; `missing` frames before it were lost."""
         fork = self._inbound
         if missing:
             self._lost(fork, missing)
@@ -142,7 +141,7 @@ class Session:
         return self._message(fork, at, payload, missing)
 
     def outbound(self, payload: bytes, at: int) -> bytes:
-        """`media` of the outbound track, nothing while a packet fills."""
+        """`media` of the outbound track, empty until a packet is full."""
         fork = self._outbound
         missing = 0
         if not fork.plain:
@@ -154,13 +153,13 @@ class Session:
         return self._message(fork, at, payload, missing)
 
     def hold_inbound(self, payload: bytes, at: int, missing: int) -> None:
-        """A frame for the next socket, as there is none."""
+        """Keep a frame for the next socket."""
         if missing:
             self._lost(self._inbound, missing)
         self._hold(self._inbound, payload, at)
 
     def hold_outbound(self, payload: bytes, at: int) -> None:
-        """A frame for the next socket, as there is none."""
+        """Keep a frame for the next socket."""
         self._hold(self._outbound, payload, at)
 
     def _hold(self, fork: _Fork, payload: bytes, at: int) -> None:
@@ -185,18 +184,18 @@ class Session:
         return [self.digit(digit, occurred_at) for digit, occurred_at in self.replay.digits()]
 
     def _lost(self, fork: _Fork, count: int) -> None:
-        """Frames that never came; what was lost before the first frame is no gap in this stream."""
+        """Count lost frames; those before a socket's first frame leave no gap."""
         if fork.chunk:
             fork.gap += count
             fork.plain = False
             self.missing += count
 
     def _frame(self, fork: _Fork, payload: bytes, at: int) -> ReplayFrame | None:
-        """None while a packet fills, and for what cannot be decoded."""
+        """None until a packet is full, and for a payload that cannot be decoded."""
         if fork.convert is not None:
             try:
                 payload = fork.convert(payload)
-            except UndecodablePacket:  # as good as lost
+            except UndecodablePacket:  # counts as lost
                 self._lost(fork, 1)
                 return None
         if fork.held_since is not None:
@@ -215,7 +214,7 @@ class Session:
         fork.chunk = chunk = fork.chunk + (1 + missing if fork.chunk else 1)
         self.frames += 1
         time = at - self._origin
-        # A frame from before the start may be handed over after it.
+        # A frame from before the start may arrive after it.
         return speedups.encode_media(fork.prefix, sequence, chunk, time if time > 0 else 0, payload)
 
     def digit(self, digit: str, occurred_at: datetime) -> bytes:
@@ -224,7 +223,7 @@ class Session:
         return messages.dtmf(self._stream_id, self._sequence, digit, occurred_at)
 
     def mark(self, name: bytes, played_ms: int, *, cleared: bool) -> bytes:
-        """`mark`, coming back; `played_ms` of the app's audio have been played."""
+        """`mark`, returned; `played_ms` of the app's audio have been played."""
         self._sequence += 1
         self.marks += 1
         extras: dict[str, int | bool] = {}
@@ -239,7 +238,7 @@ class Session:
         return messages.queue(self._stream_id, queued_ms, played_ms)
 
     def refuse(self, refusal: Refusal, now: float) -> bytes | None:
-        """`error`, or None when as many as `error_rate` were sent within the last second; counted either way."""
+        """`error`, or None if `error_rate` of them were sent within the last second; counted in any case."""
         self.errors[refusal.problem.title] += 1
         times, limit = self._error_times, self._settings.error_rate
         if len(times) >= limit and (not times or now - times[0] < 1):
@@ -272,14 +271,14 @@ class SendBuffer:
         self._span = seconds * 1000
         self._media_limit = max(1, int(seconds * FRAMES_PER_SECOND))
         self._control_limit = control_limit
-        # Made when they are needed: most apps read, and an empty deque takes 760 bytes.
+        # Made when needed: most apps read, and an empty deque takes 760 bytes.
         self._media: deque[tuple[int, int, bytes]] | None = None
         self._control: deque[tuple[int, bytes]] | None = None
         self._order = 0
         self.dropped_frames = 0
-        """`media` messages, ever."""
+        """`media` messages since the start."""
         self.dropped_control = 0
-        """Other messages, ever."""
+        """Other messages since the start."""
 
     def __len__(self) -> int:
         return self.frames + len(self._control or ())
@@ -290,7 +289,7 @@ class SendBuffer:
         return len(self._media or ())
 
     def media(self, message: bytes, at: int) -> None:
-        """Keep a `media` message of the leg's time `at` (ms); drops those that are too old beside it."""
+        """Keep a `media` message of the leg's time `at` (ms); drops those that are too old by then."""
         media = self._media
         if media is None:
             media = self._media = deque()
@@ -301,7 +300,7 @@ class SendBuffer:
         media.append((self._order, at, message))
 
     def control(self, message: bytes) -> None:
-        """Keep any other message; drops the oldest of them when there are `control_limit`."""
+        """Keep any other message; drops the oldest if there are `control_limit`."""
         control = self._control
         if control is None:
             control = self._control = deque()
