@@ -5,14 +5,18 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from trunkline import why
 from trunkline.config import Settings
 from trunkline.errors import StartupError
+from trunkline.media.report import LiveLegReport
+from trunkline.streaming.params import StreamReport
 from trunkline.why import ask, show
 
 REPORT: dict[str, Any] = {
@@ -135,3 +139,9 @@ def test_what_is_wrong_comes_first_and_then_the_numbers() -> None:
 
 def test_a_call_that_is_over_is_shown_as_it_was() -> None:
     assert shown({**REPORT, "live": False, "codec": None})[0] == ("v3:x  in-progress  no codec  (as it was at its end)")
+
+
+def test_the_counters_that_are_shown_are_counters() -> None:
+    leg = {field.name for field in fields(LiveLegReport)}
+    assert {name for _, *names in why._LEG for name in names} <= leg
+    assert set(why._STREAM) <= {field.name for field in fields(StreamReport)}

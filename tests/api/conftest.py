@@ -27,6 +27,7 @@ from trunkline.errors import (
 )
 from trunkline.faces.telnyx.rest import REST
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.media.report import LegReport
 from trunkline.streaming.params import StreamParams
 
 KEY = "KEY0123456789"
@@ -79,7 +80,7 @@ class MemoryCalls:
     started: dict[StreamSid, StreamView] = field(default_factory=dict)
     params: list[StreamParams] = field(default_factory=list)
     filters: list[CallFilter] = field(default_factory=list)
-    leg: dict[str, bool | int | float | str] = field(default_factory=lambda: {"packets_in": 50, "frames_in": 50})
+    leg: LegReport = field(default_factory=lambda: LegReport(packets_in=50, frames_in=50))
     placed: list[CallRequest] = field(default_factory=list)
     redirected: list[Instructions] = field(default_factory=list)
     recordings: dict[str, Path] = field(default_factory=dict)
@@ -191,7 +192,9 @@ class MemoryCalls:
 
     async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
         view = self._find(account, call)
-        streams = tuple(StreamMedia(stream, "open", {}) for stream in self.started.values() if stream.call_sid == call)
+        streams = tuple(
+            StreamMedia(stream, "open", None) for stream in self.started.values() if stream.call_sid == call
+        )
         return MediaReport(view, True, self.leg, streams, diagnose(view, self.leg, streams, live=True))
 
     async def recording(self, account: AccountSid, sid: str) -> Path:

@@ -9,6 +9,7 @@ import structlog
 
 from trunkline.calls.commands import CallRequest, Instructions
 from trunkline.calls.views import CallFilter
+from trunkline.media.report import LegReport
 
 if TYPE_CHECKING:
     from api.conftest import Clock, MemoryCalls
@@ -279,7 +280,7 @@ async def test_why_there_is_no_audio_is_shown_in_words_and_numbers(
     client: httpx.AsyncClient, calls_path: str, streams_path: str, control: "MemoryCalls"
 ) -> None:
     await client.post(streams_path, json={"Url": "wss://user:secret@app.example/path?key=hidden", "Name": "ear"})
-    control.leg = {"packets_in": 0, "duration_ms": 9000.0, "packets_out": 450, "local_port": 20000}
+    control.leg = LegReport(packets_in=0, duration_ms=9000.0, packets_out=450, local_port=20000)
     for path in (streams_path.replace("Streams", "media"), streams_path.replace("Streams.json", "media")):
         answer = await client.get(path)
         body = answer.json()

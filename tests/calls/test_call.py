@@ -24,10 +24,11 @@ from trunkline.errors import (
     StreamLimitReached,
 )
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.media.report import LegReport
 from trunkline.sdp.negotiate import CodecOrder
 from trunkline.sdp.session import SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint
-from trunkline.streaming.params import BidirectionalMode
+from trunkline.streaming.params import BidirectionalMode, StreamReport
 from trunkline.workers import orders, reports
 from trunkline.workers.orders import PauseStream
 
@@ -179,7 +180,7 @@ def test_cancel_while_the_leg_opens_closes_it_again() -> None:
     out = feed(call, events.Invited(OFFER), events.PeerEnded("cancel", ""))
     assert kinds(out) == [orders.CloseLeg, effects.Persist]
     assert call.view.status == "canceled"
-    assert kinds(feed(call, OPENED, reports.LegClosed({}))) == [effects.Persist, effects.Forget]
+    assert kinds(feed(call, OPENED, reports.LegClosed(LegReport()))) == [effects.Persist, effects.Forget]
 
 
 def test_the_api_ending_a_ringing_call_refuses_it() -> None:
@@ -383,23 +384,23 @@ def test_started_stopped_told_once_each() -> None:
     call = answered(StartStream(S1, APP))
     started = feed(call, reports.StreamStarted(S1))
     stopped = feed(call, StopStream(S1))
-    late = feed(call, reports.StreamEnded(S1, "too late to matter", "", {"frames_sent": 7}))
+    late = feed(call, reports.StreamEnded(S1, "too late to matter", "", StreamReport(frames_sent=7)))
     assert [event.kind for event in told([*started, *stopped, *late])] == ["stream-started", "stream-stopped"]
     (view,) = only(effects.Persist, late).streams
     assert view.status == "stopped"
-    assert view.report == {"frames_sent": 7}
+    assert view.report == StreamReport(frames_sent=7)
 
 
 def test_an_app_that_fails_gives_stream_error_and_the_call_goes_on() -> None:
     call = answered(StartStream(S1, APP))
-    out = feed(call, reports.StreamEnded(S1, "connection refused", "connection refused", {}))
+    out = feed(call, reports.StreamEnded(S1, "connection refused", "connection refused", None))
     (event,) = told(out)
     assert (event.kind, event.error) == ("stream-error", "connection refused")
     assert call.state is CallState.UP
 
 
 def test_an_app_that_closes_gives_stream_stopped() -> None:
-    out = feed(answered(StartStream(S1, APP)), reports.StreamEnded(S1, None, "the app closed", {}))
+    out = feed(answered(StartStream(S1, APP)), reports.StreamEnded(S1, None, "the app closed", None))
     assert [event.kind for event in told(out)] == ["stream-stopped"]
 
 
@@ -408,7 +409,9 @@ def test_hang_up_while_the_socket_is_connecting_stops_the_stream_when_the_worker
     out = feed(call, events.PeerEnded("bye", ""))
     assert kinds(out) == [orders.CloseStream, orders.CloseLeg, effects.Persist]
     assert told(out) == []
-    assert [event.kind for event in told(feed(call, reports.StreamEnded(S1, None, "closed", {})))] == ["stream-stopped"]
+    assert [event.kind for event in told(feed(call, reports.StreamEnded(S1, None, "closed", None)))] == [
+        "stream-stopped"
+    ]
 
 
 @pytest.mark.parametrize("end", [events.PeerEnded("bye", ""), StopStream(S1)])
@@ -417,7 +420,7 @@ def test_a_start_whose_news_crosses_the_end_is_told_before_it(end: events.Fact |
     assert told(feed(call, end)) == []
     out = feed(call, reports.StreamStarted(S1))
     assert [event.kind for event in told(out)] == ["stream-started", "stream-stopped"]
-    assert told(feed(call, reports.StreamEnded(S1, None, "closed", {}))) == []
+    assert told(feed(call, reports.StreamEnded(S1, None, "closed", None))) == []
 
 
 def test_a_worker_that_dies_after_the_end_leaves_no_stream_untold() -> None:
@@ -480,9 +483,9 @@ def test_commands_after_the_end_are_refused() -> None:
 
 def test_a_call_is_forgotten_when_leg_and_streams_have_reported() -> None:
     call = answered(StartStream(S1, APP), events.PeerEnded("bye", ""))
-    assert effects.Forget not in kinds(feed(call, reports.LegClosed({"packets_in": 5})))
-    assert call.view.report == {"packets_in": 5}
-    assert kinds(feed(call, reports.StreamEnded(S1, None, "", {})))[-1] is effects.Forget
+    assert effects.Forget not in kinds(feed(call, reports.LegClosed(LegReport(packets_in=5))))
+    assert call.view.report == LegReport(packets_in=5)
+    assert kinds(feed(call, reports.StreamEnded(S1, None, "", None)))[-1] is effects.Forget
 
 
 @pytest.mark.parametrize(
@@ -528,12 +531,12 @@ ANYTHING = st.sampled_from(
         events.PeerEnded("cancel", ""),
         events.PeerEnded("no-ack", ""),
         reports.LegSilent(60),
-        reports.LegClosed({}),
+        reports.LegClosed(LegReport()),
         reports.WorkerLost("x"),
         reports.StreamStarted(S1),
-        reports.StreamEnded(S1, None, "x", {}),
-        reports.StreamEnded(S1, "x", "x", {}),
-        reports.StreamEnded(S2, "x", "x", {}),
+        reports.StreamEnded(S1, None, "x", None),
+        reports.StreamEnded(S1, "x", "x", None),
+        reports.StreamEnded(S2, "x", "x", None),
         StartStream(S1, APP),
         StartStream(S2, RTP),
         StopStream(S1),

@@ -26,6 +26,7 @@ from trunkline.calls.commands import (
 from trunkline.calls.views import CALL_EVENTS, CallView
 from trunkline.errors import ApiError, CallEnded, CallNotAnswered, InvalidRequest
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.media.report import LegReport
 from trunkline.sdp.negotiate import CodecOrder
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
@@ -369,7 +370,7 @@ def test_media_commands_pass_to_the_leg() -> None:
 def test_a_call_is_not_forgotten_before_its_recordings_are_complete() -> None:
     call = ringing_in()
     feed(call, AnswerCall(), StartRecording(2, "/y.wav"), events.PeerEnded("bye", ""))
-    assert effects.Forget not in kinds(feed(call, reports.LegClosed({})))
+    assert effects.Forget not in kinds(feed(call, reports.LegClosed(LegReport())))
     assert kinds(feed(call, reports.RecordingEnded(2, 1.5, "hangup"))) == [effects.Forget]
 
 
@@ -404,7 +405,7 @@ ANYTHING = st.sampled_from(
         events.OfferReceived(None),
         events.PeerEnded("bye", ""),
         events.PeerEnded("cancel", ""),
-        reports.LegClosed({}),
+        reports.LegClosed(LegReport()),
         reports.RecordingEnded(2, 1, "stopped"),
         reports.WorkerLost("x"),
         AnswerCall(),

@@ -13,7 +13,7 @@ from trunkline.calls.streams import CallStreams, both
 from trunkline.calls.views import CallEvent, CallView, StreamEvent, StreamView
 from trunkline.errors import InvalidRequest, ResourceNotFound, StreamLimitReached
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
-from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
+from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, StreamReport, Track
 from trunkline.workers import orders
 from trunkline.workers.orders import PauseStream
 from trunkline.workers.reports import StreamEnded, StreamStarted
@@ -144,14 +144,14 @@ def test_a_stop_before_the_start_is_told_with_the_workers_next_word(error: str |
     assert (some.live, found(some, A).status) == ([], "in-progress")
     started, stopped = some.started(StreamStarted(A), T1)
     assert (ends(started), ends(stopped)) == ([("stream-started", A, None)], waiting)
-    (gone,) = some.ended(StreamEnded(A, error, "x", {"frames_sent": 1}), T1)
+    (gone,) = some.ended(StreamEnded(A, error, "x", StreamReport(frames_sent=1)), T1)
     assert ends(gone) == []
     never = streams(A, started=False)
     never.stop(StopStream(A), T1)
-    (gone,) = never.ended(StreamEnded(A, error, "x", {"frames_sent": 1}), T1)
+    (gone,) = never.ended(StreamEnded(A, error, "x", StreamReport(frames_sent=1)), T1)
     assert ends(gone) == waiting
     assert isinstance(gone, effects.Persist)
-    assert (gone.streams[0].report, gone.streams[0].ended_reason) == ({"frames_sent": 1}, "stopped by the API")
+    assert (gone.streams[0].report, gone.streams[0].ended_reason) == (StreamReport(frames_sent=1), "stopped by the API")
 
 
 @pytest.mark.parametrize(
@@ -160,14 +160,15 @@ def test_a_stop_before_the_start_is_told_with_the_workers_next_word(error: str |
 )
 def test_a_stream_that_ends_by_itself_tells_why(error: str | None, status: str, kind: str, reason: str) -> None:
     some = streams(A)
-    (gone,) = some.ended(StreamEnded(A, error, "the app closed", {"frames_sent": 7}), T1)
+    (gone,) = some.ended(StreamEnded(A, error, "the app closed", StreamReport(frames_sent=7)), T1)
     assert ends(gone) == [(kind, A, error)]
     assert isinstance(gone, effects.Persist)
     (view,) = gone.streams
-    assert (view.status, view.ended_reason, view.report, view.updated_at) == (status, reason, {"frames_sent": 7}, T1)
+    assert (view.status, view.ended_reason, view.updated_at) == (status, reason, T1)
+    assert view.report == StreamReport(frames_sent=7)
     assert not some
     assert some.find(A) is None
-    assert some.ended(StreamEnded(A, None, "again", {}), T1) == []
+    assert some.ended(StreamEnded(A, None, "again", None), T1) == []
     assert some.started(StreamStarted(A), T1) == []
 
 
@@ -206,7 +207,7 @@ def test_all_end_with_the_call_but_those_that_did() -> None:
     assert closing == [orders.CloseStream(B, "caller hung up"), orders.CloseStream(C, "caller hung up")]
     assert found(some, B).ended_reason == "the call ended: caller hung up"
     assert some.end_all(T1, "again") == (effects.Persist(), [])
-    (gone,) = some.ended(StreamEnded(C, None, "", {}), T1)
+    (gone,) = some.ended(StreamEnded(C, None, "", None), T1)
     assert ends(gone) == [("stream-stopped", C, None)]
 
 

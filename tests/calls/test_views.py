@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from trunkline.calls.views import CALL_EVENTS, LIVE, NOTES, CallEventKind, CallView, StreamStatus
+from trunkline.calls.views import CALL_EVENTS, LIVE, CallEventKind, CallView, StreamStatus
 from trunkline.ids import AccountSid, CallSessionId, CallSid
 
 NOON = datetime(2025, 6, 5, 12, tzinfo=UTC)
@@ -37,19 +37,12 @@ def test_a_call_that_is_not_over_has_no_duration_and_one_that_was_not_answered_n
     assert replace(VIEW, ended_at=NOON + timedelta(seconds=30)).duration == 0
 
 
-def test_notes_are_kept_with_the_counters_and_are_none() -> None:
-    noted = replace(VIEW, report={NOTES: "first\nsecond", "packets_in": 7})
-    assert (noted.notes, noted.counters) == (["first", "second"], {"packets_in": 7})
-    assert (VIEW.notes, VIEW.counters) == ([], {})
-    assert replace(VIEW, report={"packets_in": 7}).notes == []
-
-
 def test_a_call_begins_with_nothing_that_is_not_known() -> None:
     assert (VIEW.status_callback, VIEW.status_callback_method, VIEW.status_callback_events) == (
         *(None, "POST"),
         "completed",
     )
-    assert VIEW.report == {}
+    assert (VIEW.report, VIEW.notes) == (None, ())
 
 
 def test_events_are_in_the_order_in_which_they_happen() -> None:

@@ -20,6 +20,7 @@ from trunkline.config import Settings, derived_sid
 from trunkline.control.runner import Runner
 from trunkline.faces.telnyx.callbacks import CALLBACKS
 from trunkline.ids import AccountSid, LegId
+from trunkline.media.report import LegReport
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
 from trunkline.sip import values as sip
@@ -95,7 +96,7 @@ class Media:
         self.released.append(leg)
 
     async def report(self, leg: LegId) -> messages.Reported:
-        return self.reported or messages.Reported(int(leg), {}, [])
+        return self.reported or messages.Reported(int(leg), None, [])
 
 
 @dataclass
@@ -191,4 +192,4 @@ class Bench:
         """Nothing of it is left."""
         if entry.call.state is not CallState.ENDED:
             self.runner.apply(entry, commands.EndCall("over"))
-        self.runner.on_pool(messages.FromLeg(entry.leg, reports.LegClosed({})))
+        self.runner.on_pool(messages.FromLeg(entry.leg, reports.LegClosed(LegReport())))

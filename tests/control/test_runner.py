@@ -20,10 +20,11 @@ from trunkline.calls.registry import InviteInfo
 from trunkline.calls.views import CallView, StreamView
 from trunkline.errors import CallEnded, StreamLimitReached, Unavailable
 from trunkline.ids import CallSessionId, CallSid, LegId, StreamSid
+from trunkline.media.report import LegReport
 from trunkline.sip import values as sip
 from trunkline.sip.values import DialogId
 from trunkline.store import store as store_module
-from trunkline.streaming.params import BidirectionalMode
+from trunkline.streaming.params import BidirectionalMode, StreamReport
 from trunkline.workers import orders, reports
 from trunkline.workers.messages import FromLeg, Reported
 
@@ -284,9 +285,9 @@ async def test_events_of_signalling_are_applied_and_then_passed_to_the_script(
         reports.DigitHeard("5"),
         reports.PlaybackEnded(3, "no"),
         reports.RecordingEnded(3, 1.5, "key", "#", "no"),
-        reports.LegClosed({"lost": 1}),
+        reports.LegClosed(LegReport(lost=1)),
         reports.StreamStarted(S),
-        reports.StreamEnded(S, "no", "why", {"a": 1}),
+        reports.StreamEnded(S, "no", "why", StreamReport(marks=1)),
         reports.WorkerLost("died"),
         reports.LegOpened(LOCAL),
     ],
@@ -386,7 +387,7 @@ async def test_a_call_that_is_over_is_forgotten_with_its_timers(bench: Bench) ->
     assert bench.runner._timers == {}
     assert bench.media.released == [entry.leg]
     assert len(bench.runner.registry) == 0
-    bench.runner.on_pool(FromLeg(entry.leg, reports.LegClosed({})))  # nobody's any more
+    bench.runner.on_pool(FromLeg(entry.leg, reports.LegClosed(LegReport())))  # nobody's any more
 
 
 async def test_what_happens_to_calls_and_streams_is_stored_and_then_told(bench: Bench) -> None:
@@ -398,7 +399,7 @@ async def test_what_happens_to_calls_and_streams_is_stored_and_then_told(bench: 
     with capture_logs() as logs:
         written = bench.runner.apply(entry, commands.StartStream(sid, params))
         bench.runner.on_pool(FromLeg(entry.leg, reports.StreamStarted(sid)))
-        bench.runner.on_pool(FromLeg(entry.leg, reports.StreamEnded(sid, "refused", "why", {})))
+        bench.runner.on_pool(FromLeg(entry.leg, reports.StreamEnded(sid, "refused", "why", None)))
         bench.over(entry)
     assert written is not None
     await written
@@ -446,7 +447,7 @@ async def test_new_instructions_go_to_the_script_and_a_report_comes_from_the_wor
     entry = bench.up()
     bench.runner.redirect(entry, Instructions(texml="<Response/>"))
     assert bench.script.redirected == [(entry, Instructions(texml="<Response/>"))]
-    assert await bench.runner.report(entry) == Reported(entry.leg, {}, [])
+    assert await bench.runner.report(entry) == Reported(entry.leg, None, [])
 
 
 # ── the end of the server, and of the one before ────────────────────────────────────────────────────────────

@@ -18,6 +18,8 @@ from trunkline.calls.views import CallFilter
 from trunkline.control.service import FAREWELL, CallService
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, Unavailable
 from trunkline.ids import AccountSid, CallSid, LegId
+from trunkline.media.report import LegReport, LiveLegReport
+from trunkline.streaming.params import StreamReport
 from trunkline.workers import messages, reports
 
 STRANGER = AccountSid("5f1c9d2e-0000-4000-8000-000000000002")
@@ -156,7 +158,9 @@ async def test_streams_and_calls_that_are_over_come_from_the_store(bench: Bench,
     stream = await service.start_stream(ACCOUNT, sid, PARAMS)
     assert await service.call(ACCOUNT, sid) == entry.call.view
     bench.over(entry)
-    bench.runner.on_pool(messages.FromLeg(entry.leg, reports.StreamEnded(stream.sid, None, "over", {"frames_sent": 7})))
+    bench.runner.on_pool(
+        messages.FromLeg(entry.leg, reports.StreamEnded(stream.sid, None, "over", StreamReport(frames_sent=7)))
+    )
     await bench.writer.submit()
     assert bench.runner.registry.by_sid(sid) is None
     assert await service.call(ACCOUNT, sid) == entry.call.view
@@ -226,15 +230,20 @@ async def test_why_there_is_no_audio_is_asked_of_the_worker_while_there_is_one(
     report = await service.media(ACCOUNT, sid)
     assert report.live
     assert [(one.view.sid, one.state, one.report) for one in report.streams] == [
-        (over.sid, "ended", {}),
-        (live.sid, "connecting", {}),
+        (over.sid, "ended", None),
+        (live.sid, "connecting", None),
     ]
     bench.media.reported = messages.Reported(
-        int(entry.leg), {"packets_in": 7}, [messages.StreamState(live.sid, "open", {"frames_sent": 3})]
+        int(entry.leg),
+        LiveLegReport(packets_in=7),
+        [messages.StreamState(live.sid, "open", StreamReport(frames_sent=3))],
     )
     report = await service.media(ACCOUNT, sid)
-    assert report.leg == {"packets_in": 7}
-    assert [(one.state, one.report) for one in report.streams] == [("ended", {}), ("open", {"frames_sent": 3})]
+    assert report.leg == LiveLegReport(packets_in=7)
+    assert [(one.state, one.report) for one in report.streams] == [
+        ("ended", None),
+        ("open", StreamReport(frames_sent=3)),
+    ]
     assert report.findings
 
 
@@ -243,17 +252,19 @@ async def test_of_a_call_that_is_over_what_was_kept_is_told(bench: Bench, servic
     sid = entry.call.view.sid
     stream = await service.start_stream(ACCOUNT, sid, PARAMS)
     bench.runner.apply(entry, commands.EndCall("over"))
-    bench.runner.on_pool(messages.FromLeg(entry.leg, reports.StreamEnded(stream.sid, None, "over", {"frames_sent": 7})))
-    bench.media.reported = messages.Reported(int(entry.leg), {"packets_in": 1}, [])
+    bench.runner.on_pool(
+        messages.FromLeg(entry.leg, reports.StreamEnded(stream.sid, None, "over", StreamReport(frames_sent=7)))
+    )
+    bench.media.reported = messages.Reported(int(entry.leg), LiveLegReport(packets_in=1), [])
     await bench.writer.submit()
     ended = await service.media(ACCOUNT, sid)
-    assert (ended.live, ended.leg) == (False, {}), "its leg is not closed yet"
-    bench.runner.on_pool(messages.FromLeg(entry.leg, reports.LegClosed({"packets_in": 7})))
+    assert (ended.live, ended.leg) == (False, None), "its leg is not closed yet"
+    bench.runner.on_pool(messages.FromLeg(entry.leg, reports.LegClosed(LegReport(packets_in=7))))
     await bench.writer.submit()
     report = await service.media(ACCOUNT, sid)
-    assert (report.live, report.leg, report.call.status) == (False, {"packets_in": 7}, "completed")
+    assert (report.live, report.leg, report.call.status) == (False, LegReport(packets_in=7), "completed")
     assert [(one.view.sid, one.state, one.report) for one in report.streams] == [
-        (stream.sid, "ended", {"frames_sent": 7})
+        (stream.sid, "ended", StreamReport(frames_sent=7))
     ]
     assert report.findings
 

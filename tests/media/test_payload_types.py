@@ -18,6 +18,7 @@ from trunkline.media.bridge.buffer import BridgeBuffer
 from trunkline.media.codecs import CODECS
 from trunkline.media.inbound import CHANGE_BURST, CHANGES_PER_SECOND
 from trunkline.media.leg import RANDOM_BYTES, Leg
+from trunkline.media.report import LegReport
 from trunkline.media.rtp import rtcp
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
@@ -326,11 +327,11 @@ def test_a_voice_is_recorded_and_measured_in_the_codec_that_it_comes_in() -> Non
         ear.outbound_frame(CODECS["PCMU"].silence(20), at)
     recorder.finish()
     assert b"".join(blocks) == CODECS["PCMA"].decoder()(loud) * 50
-    report = ear.report()
-    assert (report["heard_level_db"], report["said_level_db"] < -60) == (-6, True)
+    report = ear.measure(LegReport())
+    assert (report.heard_level_db, report.said_level_db < -60) == (-6, True)
     ear.peer_changed("PCMU")
-    assert ear.report()["heard_frames"] == 0
-    assert ear.report()["said_frames"] == 50
+    report = ear.measure(LegReport())
+    assert (report.heard_frames, report.said_frames) == (0, 50)
 
 
 def test_a_bridge_passes_what_the_listener_speaks_and_transcodes_the_rest() -> None:

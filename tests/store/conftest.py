@@ -15,6 +15,7 @@ import pytest
 from trunkline.calls.views import CallStatus, CallView, StreamStatus, StreamView
 from trunkline.config import StoreSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.media.report import LegReport
 from trunkline.store.records import CallbackRecord
 from trunkline.store.store import Store
 
@@ -43,7 +44,7 @@ class Make:
         to: str = "+15550002",
         from_: str = "+15550001",
         ended: float | None = None,
-        report: dict[str, int | float | str] | None = None,
+        report: LegReport | None = None,
     ) -> CallView:
         return CallView(
             sid=CallSid(sid),
@@ -57,7 +58,7 @@ class Make:
             created_at=cls.at(at),
             updated_at=cls.at(at),
             ended_at=None if ended is None else cls.at(ended),
-            report=report or {},
+            report=report,
         )
 
     @classmethod

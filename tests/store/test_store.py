@@ -16,6 +16,7 @@ from trunkline.calls.views import Application, CallFilter, CallView, StreamView
 from trunkline.config import StoreSettings
 from trunkline.errors import ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid
+from trunkline.media.report import LegReport
 from trunkline.store.records import CallbackResult, call_row, callback_row, contacts_row, stream_row
 from trunkline.store.store import READERS, STORE_ERRORS, Store, connect_sqlite
 
@@ -31,7 +32,7 @@ async def save(store: Store, *views: CallView | StreamView) -> None:
 
 
 async def test_a_call_comes_back_as_it_was_after_reopening(open_store: Opener, make: Any) -> None:
-    call = replace(make.call(ended=9.5, report={"packets": 3, "loss": 0.25, "codec": "PCMU"}), codec="PCMU")
+    call = replace(make.call(ended=9.5, report=LegReport(packets_in=3, loss_percent=0.25, codec="PCMU")), codec="PCMU")
     await save(await open_store(), call)
     assert await (await open_store()).call(make.account, call.sid) == call
 
@@ -119,10 +120,12 @@ async def test_what_a_crash_left_open_is_found_after_reopening(open_store: Opene
 
 
 async def test_text_that_no_database_takes_is_stored_with_replacements(store: Store, make: Any) -> None:
-    await save(store, make.call(from_="a\0b\ud800c", report={"note": "\0"}), make.stream("s1", name="\ud83d\ude00"))
+    await save(
+        store, make.call(from_="a\0b\ud800c", report=LegReport(codec="\0")), make.stream("s1", name="\ud83d\ude00")
+    )
     call = await store.call(make.account, ONE)
     assert call.from_ == "a\ufffdb\ufffdc"
-    assert call.report == {"note": "\0"}
+    assert call.report == LegReport(codec="\0")
     assert (await store.stream(make.account, ONE, "s1")).name == "\U0001f600"
 
 

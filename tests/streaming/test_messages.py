@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from datetime import UTC, datetime
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from stream_params import stream_params
 from trunkline import speedups
 from trunkline.streaming import messages
 from trunkline.streaming.messages import MARK_NAME_LIMIT, Clear, Dtmf, Mark, Media, Problem, Refusal, decode
-from trunkline.streaming.params import BidirectionalMode, StreamIdentity
+from trunkline.streaming.params import BidirectionalMode, ErrorTitle, StreamIdentity
 
 SID = "32de0dea-53cb-4b21-89a4-9e1819c043bc"
 
@@ -233,3 +234,8 @@ def test_any_audio_arrives_as_it_was(audio: bytes) -> None:
 def test_a_message_with_two_events_is_malformed(event: str) -> None:
     refusal = Refusal(Problem.MALFORMED, "the message has more than one event")
     assert messages.decode(f'{{"event":"x","event":"{event}"}}'.encode()) == refusal
+
+
+def test_each_problem_has_its_code_and_title() -> None:
+    assert tuple(problem.title for problem in Problem) == get_args(ErrorTitle)
+    assert [problem.code for problem in Problem] == [100002, 100003, 100004, 100005]

@@ -3,7 +3,7 @@
 import pytest
 
 from stream_params import stream_params
-from trunkline.streaming.params import BidirectionalMode, TargetLegs, Track
+from trunkline.streaming.params import BidirectionalMode, StreamReport, TargetLegs, Track
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,13 @@ def test_what_is_not_asked_for_is_as_documented() -> None:
     assert (params.codec, params.sampling_rate, params.bidirectional_sampling_rate) == ("default", 8000, 8000)
     assert (params.enable_reconnect, params.status_callback_method, params.l16_endian) == (True, "POST", None)
     assert params.custom_parameters == {}
+
+
+def test_counters_are_flat_and_are_read_back() -> None:
+    report = StreamReport(frames_sent=3, last_cause="no pong", errors={"rate_limit_reached": 2, "invalid_media": 1})
+    flat = report.counters()
+    assert list(flat)[:2] == ["frames_sent", "frames_dropped"]
+    assert list(flat)[-3:] == ["last_cause", "error_rate_limit_reached", "error_invalid_media"]
+    assert StreamReport.read(flat) == report
+    assert StreamReport.read({}) is None
+    assert StreamReport.read({"marks": 2, "of_another_version": 1, "error_of_it": 1}) == StreamReport(marks=2)

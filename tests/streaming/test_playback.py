@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.media.audio.level import QUIET
 from trunkline.media.codecs import CODECS, transcoder
+from trunkline.media.report import QUIET
 from trunkline.streaming.playback import Playback
 
 SILENCE = b"\xff"

@@ -24,6 +24,7 @@ from trunkline.config import Settings, StoreSettings, TexmlSettings
 from trunkline.demo.watch import Watch
 from trunkline.errors import StartupError, Unavailable
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId
+from trunkline.media.report import LegReport
 from trunkline.outbound.dialler import Dialler
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
@@ -185,10 +186,10 @@ async def test_a_document_from_another_origin_is_warned_of_in_the_log_and_for_wh
             await stage.gets(entry, commands.Note)
     (line,) = [line for line in logs if "without our signature" in line.get("reason", "")]
     assert (line["log_level"], line["call_sid"]) == ("warning", entry.call.view.sid)
-    assert entry.call.view.notes == [line["reason"]]
-    stage.tell(entry, events.PeerEnded("bye", ""), reports.LegClosed({"frames_in": 3}))
-    assert entry.call.view.notes == [line["reason"]]
-    assert entry.call.view.counters == {"frames_in": 3}
+    assert entry.call.view.notes == (line["reason"],)
+    stage.tell(entry, events.PeerEnded("bye", ""), reports.LegClosed(LegReport(frames_in=3)))
+    assert entry.call.view.notes == (line["reason"],)
+    assert entry.call.view.report == LegReport(frames_in=3)
 
 
 async def test_a_document_that_cannot_be_had_ends_the_call_with_the_reason(stage: Stage, web: WebApp) -> None:
@@ -215,7 +216,7 @@ async def test_connect_waits_for_its_stream_and_stop_stops_by_name(stage: Stage)
     assert (tap.params.url.text, own.params.url.text) == ("ws://a/", "ws://b/")
     stage.tell(entry, reports.StreamStarted(own.sid))
     assert commands.StopStream(tap.sid) not in stage.commands(entry)
-    stage.tell(entry, reports.StreamEnded(own.sid, None, "the app closed", {}))
+    stage.tell(entry, reports.StreamEnded(own.sid, None, "the app closed", None))
     assert commands.StopStream(tap.sid) in stage.commands(entry)
 
 
@@ -402,7 +403,7 @@ async def test_a_voice_mail_is_told_to_its_action_after_the_call(stage: Stage, o
     record = await stage.gets(entry, orders.StartRecording)
     assert record.options == orders.RecordingOptions(2, 3600, 0, "1234567890*#")
     ended = reports.RecordingEnded(record.job, 3.2, "hangup")
-    happened: dict[str, events.Fact] = {"hangup": HANGUP, "recorded": ended, "closed": reports.LegClosed({})}
+    happened: dict[str, events.Fact] = {"hangup": HANGUP, "recorded": ended, "closed": reports.LegClosed(LegReport())}
     stage.tell(entry, *(happened[word] for word in order.split()))
     (url, method, callback), (action_url, action_method, action) = stage.notices
     assert (url, method, action_url, action_method) == ("http://a/rc", "POST", "http://a/r", "GET")
@@ -434,7 +435,7 @@ async def test_a_recording_that_other_instructions_cut_off_is_told_to_its_callba
     entry = stage.rings('<Record playBeep="false" action="http://a/r" recordingStatusCallback="http://a/rc"/>')
     record = await stage.gets(entry, orders.StartRecording)
     stage.redirect(entry, "<Pause/>")
-    stage.tell(entry, HANGUP, reports.LegClosed({}), reports.RecordingEnded(record.job, 3.2, "stopped"))
+    stage.tell(entry, HANGUP, reports.LegClosed(LegReport()), reports.RecordingEnded(record.job, 3.2, "stopped"))
     ((url, _, told),) = stage.notices
     assert (url, told["RecordingStatus"], told["RecordingDuration"]) == ("http://a/rc", "completed", "3")
     assert stage.runner._runs == {}
@@ -443,7 +444,7 @@ async def test_a_recording_that_other_instructions_cut_off_is_told_to_its_callba
 async def test_late_words_of_a_call_that_is_over_change_nothing(stage: Stage) -> None:
     entry = stage.rings("<Pause/>")
     stage.tell(entry, events.PeerEnded("bye", ""))
-    stage.tell(entry, reports.LegClosed({}), reports.DigitHeard("1"), reports.PlaybackEnded(1, None))
+    stage.tell(entry, reports.LegClosed(LegReport()), reports.DigitHeard("1"), reports.PlaybackEnded(1, None))
     assert stage.commands(entry) == []
 
 

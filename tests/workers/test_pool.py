@@ -136,7 +136,7 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -
     await told.until(lambda events: isinstance(events[-1].report, reports.LegClosed))
     closed = told.events[-1].report
     assert isinstance(closed, reports.LegClosed)
-    assert (closed.report["packets_in"], closed.report["malformed"]) == (1, 1)
+    assert (closed.report.packets_in, closed.report.malformed) == (1, 1)
     await open_legs(pool, told, 2)
     async with asyncio.timeout(5):
         while sum(status.counters.get("malformed", 0) for status in pool.statuses) != 1:
@@ -187,7 +187,7 @@ async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(
     assert [answer.job for answer in answers] == [1, 2, 3]
     assert answers[2] == reports.RecordingEnded(3, 0.0, "stopped", "", None)
     closed = next(event.report for event in told.events if isinstance(event.report, reports.LegClosed))
-    assert closed.report["digits_out"] == 1 or closed.report["digits_waiting"] == 1
+    assert closed.report.digits_out == 1 or closed.report.digits_waiting == 1
 
 
 async def test_a_live_leg_is_reported_after_listening_to_it(pool: WorkerPool, told: Told) -> None:
@@ -197,10 +197,10 @@ async def test_a_live_leg_is_reported_after_listening_to_it(pool: WorkerPool, to
         both = await asyncio.gather(pool.report(LegId(1)), pool.report(LegId(1)))
         for reported in both:
             assert reported is not None
-            assert reported.leg["expected"] == "127.0.0.1:9"
-            assert reported.leg["heard_frames"] == 0
+            assert reported.leg is not None
+            assert (reported.leg.expected, reported.leg.heard_frames) == ("127.0.0.1:9", 0)
             assert reported.streams == []
-            said = max(said, int(reported.leg["said_frames"]))
+            said = max(said, reported.leg.said_frames)
     assert await pool.report(LegId(9)) is None
 
 
@@ -212,7 +212,7 @@ async def test_a_leg_that_closes_meanwhile_and_a_worker_that_dies_are_no_answer(
     os.kill(pool.pids[pool._workers.index(pool._by_leg[LegId(2)])], signal.SIGKILL)
     closed, lost = await asyncio.gather(*asked)
     assert closed is not None
-    assert (closed.leg, closed.streams) == ({}, [])
+    assert (closed.leg, closed.streams) == (None, [])
     assert lost is None
 
 

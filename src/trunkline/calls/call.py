@@ -64,7 +64,7 @@ from trunkline.calls.events import (
 )
 from trunkline.calls.offers import OfferRules, Offers
 from trunkline.calls.streams import CallStreams, both
-from trunkline.calls.views import NOTES, CallEvent, CallEventKind, CallView, StreamEvent, StreamView
+from trunkline.calls.views import CallEvent, CallEventKind, CallView, StreamEvent, StreamView
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest
 from trunkline.sdp.crypto import SrtpRule
 from trunkline.sdp.negotiate import CodecOrder, Family
@@ -453,14 +453,13 @@ class Call:
         notes = self.view.notes
         text = " ".join(command.text.split())[:NOTE_LENGTH]
         if text not in notes and len(notes) < NOTE_LIMIT:
-            self.view = replace(self.view, report={**self.view.report, NOTES: "\n".join([*notes, text])})
+            self.view = replace(self.view, notes=(*notes, text))
         return []
 
     def _leg_closed(self, fact: LegClosed | LegFailed, _now: datetime) -> list[effects.Effect]:
         self._leg_open = False
         if isinstance(fact, LegClosed):
-            notes = {NOTES: "\n".join(self.view.notes)} if self.view.notes else {}
-            self.view = replace(self.view, report={**fact.report, **notes})
+            self.view = replace(self.view, report=fact.report)
         return [self._record(), *self._forget_if_done()]
 
     def _worker_lost_after_end(self, _fact: WorkerLost, now: datetime) -> list[effects.Effect]:

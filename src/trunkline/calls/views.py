@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
+from trunkline.media.report import LegReport
+from trunkline.streaming.params import StreamReport
 
 CallStatus = Literal["queued", "ringing", "in-progress", "completed", "busy", "no-answer", "canceled", "failed"]
 StreamStatus = Literal["in-progress", "paused", "stopped", "failed"]
-NOTES = "notes"
-"""In a call's report: what its instructions were warned of, a line each."""
 LIVE: tuple[StreamStatus, ...] = ("in-progress", "paused")
 """Of streams that have not ended."""
 
@@ -34,8 +34,8 @@ class CallView:
     hangup_cause: str | None = None
     """In words for people: `caller hung up`, `no RTP for 60 s`, …"""
     hangup_source: Literal["caller", "callee", "system"] | None = None
-    report: dict[str, bool | int | float | str] = field(default_factory=dict)
-    """The media leg's counters at its end; and `NOTES`, from the start."""
+    report: LegReport | None = None
+    """The media leg's counters at its end."""
     parent_sid: CallSid | None = None
     """The call whose `<Dial>` made this one."""
     application_sid: str | None = None
@@ -48,16 +48,8 @@ class CallView:
     """One word for programs, `HangupCause` in callbacks: `normal_clearing`, `user_busy`, …"""
     sip_status: int | None = None
     """Of the response that refused the call, either way."""
-
-    @property
-    def notes(self) -> list[str]:
-        """What its instructions were warned of."""
-        return str(self.report.get(NOTES, "")).splitlines()
-
-    @property
-    def counters(self) -> dict[str, bool | int | float | str]:
-        """Of the media leg, at its end."""
-        return {name: value for name, value in self.report.items() if name != NOTES}
+    notes: tuple[str, ...] = ()
+    """Warnings about its instructions, a line each."""
 
     @property
     def duration(self) -> int | None:
@@ -84,8 +76,8 @@ class StreamView:
     status_callback_method: str
     ended_reason: str | None = None
     """In words for people: why it ended."""
-    report: dict[str, int | str] = field(default_factory=dict)
-    """The stream's counters at its end, errors flattened as `error_<title>`."""
+    report: StreamReport | None = None
+    """The stream's counters at its end."""
     mode: str | None = None
     """`rtp` or `mp3`; None of a stream recorded before this was kept."""
     codec: str | None = None

@@ -175,7 +175,7 @@ class CallService:
         if entry is None or entry.call.state in (CallState.OPENING, CallState.PLACING, CallState.ENDED):
             view = await self.call(account, call)
             over = tuple(StreamMedia(stream, "ended", stream.report) for stream in stored)
-            return MediaReport(view, False, view.counters, over, diagnose(view, view.counters, over, live=False))
+            return MediaReport(view, False, view.report, over, diagnose(view, view.report, over, live=False))
         reported = await self._runner.report(entry)
         sockets = {state.sid: state for state in reported.streams} if reported else {}
         live = entry.call.streaming
@@ -183,9 +183,9 @@ class CallService:
         streams = [StreamMedia(one, "ended", one.report) for one in stored if one.sid not in sids]
         for stream, _ in live:
             socket = sockets.get(stream.sid)
-            state, counters = (socket.state, socket.report) if socket else ("connecting", {})
+            state, counters = (socket.state, socket.report) if socket else ("connecting", None)
             streams.append(StreamMedia(stream, state, counters))
-        leg = reported.leg if reported else {}
+        leg = reported.leg if reported else None
         found = diagnose(entry.call.view, leg, streams, live=True)
         return MediaReport(entry.call.view, True, leg, tuple(streams), found)
 

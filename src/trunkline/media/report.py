@@ -1,6 +1,12 @@
 """The counters of a leg, for records, `trunkline why` and the API."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
+
+QUIET = -60
+"""dBFS; audio below it is inaudible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +121,36 @@ class LegReport:
     """Key presses of the app that are not sent yet; 0 in the last report."""
     digits_lost: int = 0
     """Key presses of a bridged leg that could not be relayed: no telephone-event, or too many wait."""
+
+    def counters(self) -> dict[str, Any]:
+        """All of them by name, as JSON has them."""
+        names, read = _FIELDS[type(self)]
+        return dict(zip(names, read(self), strict=True))
+
+    @staticmethod
+    def read(counters: Mapping[str, Any]) -> "LegReport | None":
+        """What `counters` gave, maybe of another version: counters that are not known are left out. None for {}."""
+        return LegReport(**{name: counters[name] for name in _NAMES if name in counters}) if counters else None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveLegReport(LegReport):
+    """A leg that is up, and the level of its audio of a moment ago."""
+
+    heard_frames: int = 0
+    """Frames from the peer that were measured."""
+    heard_level_db: int = 0
+    """Their level in dBFS; valid only with `heard_frames`."""
+    said_frames: int = 0
+    """Frames to the peer that were measured."""
+    said_level_db: int = 0
+    """Their level in dBFS; valid only with `said_frames`."""
+
+
+_NAMES = tuple(field.name for field in fields(LegReport))
+_FIELDS = {
+    kind: (names := tuple(field.name for field in fields(kind)), attrgetter(*names))
+    for kind in (LegReport, LiveLegReport)
+}
+UNKNOWN_BELOW_0 = frozenset(field.name for field in fields(LegReport) if field.default == -1)
+"""Counters whose -1 says that the value is not known."""

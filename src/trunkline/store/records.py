@@ -14,8 +14,12 @@ from typing import Any, Literal, get_args
 
 from trunkline.calls.views import Application, CallView, StreamView
 from trunkline.ids import CallSid, StreamSid
+from trunkline.media.report import LegReport
+from trunkline.streaming.params import StreamReport
 
 Row = dict[str, Any]
+NOTES = "notes"
+"""In the stored report of a call: the warnings about its instructions, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,19 @@ def contacts_row(user: str, saved: str) -> Row:
 
 
 def call_row(view: CallView) -> Row:
-    """The row of a call."""
-    return _row(view)
+    """The row of a call. Counters and notes are one object."""
+    row = _row(view)
+    kept: dict[str, Any] = {} if view.report is None else view.report.counters()
+    if view.notes:
+        kept[NOTES] = "\n".join(view.notes)
+    del row["notes"]
+    row["report"] = json.dumps(kept) if kept else "{}"
+    return row
 
 
 def stream_row(view: StreamView) -> Row:
     """The row of a stream."""
-    return _row(view)
+    return _row(view) | {"report": json.dumps({} if view.report is None else view.report.counters())}
 
 
 def callback_row(record: CallbackRecord) -> Row:
@@ -109,12 +119,14 @@ def application(row: Mapping[str, Any]) -> Application:
 
 def call_view(row: Mapping[str, Any]) -> CallView:
     """A row of `calls` as a value."""
-    return CallView(**(dict(row) | {"report": json.loads(row["report"])}))
+    kept = json.loads(row["report"])
+    notes = tuple(kept.pop(NOTES, "").splitlines())
+    return CallView(**(dict(row) | {"report": LegReport.read(kept), "notes": notes}))
 
 
 def stream_view(row: Mapping[str, Any]) -> StreamView:
     """A row of `streams` as a value."""
-    return StreamView(**(dict(row) | {"report": json.loads(row["report"])}))
+    return StreamView(**(dict(row) | {"report": StreamReport.read(json.loads(row["report"]))}))
 
 
 def callback_record(row: Mapping[str, Any]) -> CallbackRecord:

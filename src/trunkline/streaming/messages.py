@@ -20,7 +20,7 @@ import msgspec
 
 from trunkline.media.codecs import CODECS
 from trunkline.media.rtp.dtmf import DIGITS
-from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams
+from trunkline.streaming.params import BidirectionalMode, ErrorTitle, StreamIdentity, StreamParams
 
 MARK_NAME_LIMIT = 4096
 """Bytes of a mark's name as JSON. No limit is documented, but marks are kept until they are played."""
@@ -36,15 +36,11 @@ class Problem(Enum):
     INVALID_MEDIA = (100004, "invalid_media")
     RATE_LIMIT = (100005, "rate_limit_reached")
 
-    @property
-    def code(self) -> int:
+    def __init__(self, code: int, title: ErrorTitle) -> None:
+        self.code = code
         """The number in the error message."""
-        return self.value[0]
-
-    @property
-    def title(self) -> str:
+        self.title = title
         """The title in the error message, under which refusals are counted too."""
-        return self.value[1]
 
 
 @dataclass(frozen=True, slots=True)

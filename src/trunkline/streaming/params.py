@@ -1,8 +1,10 @@
 """Parameters of a stream: the fields of the start request, validated (docs/reference/rest.md#operations)."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Literal
+from operator import attrgetter
+from typing import Any, Literal, get_args
 
 from trunkline.codecs import format_name
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
@@ -89,6 +91,10 @@ class StreamIdentity:
     to: str
 
 
+ErrorTitle = Literal["unknown_error", "malformed_frame", "invalid_media", "rate_limit_reached"]
+"""Titles of `error` messages (docs/reference/websocket.md#error)."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamReport:
     """A stream's counters, as they were at one moment."""
@@ -133,5 +139,23 @@ class StreamReport:
     """Failed connection attempts since the last socket."""
     last_cause: str = ""
     """Why the last attempt failed, or the last socket was lost."""
-    errors: dict[str, int] = field(default_factory=dict)
+    errors: dict[ErrorTitle, int] = field(default_factory=dict)
     """Refused messages by error title."""
+
+    def counters(self) -> dict[str, int | str]:
+        """All of them by name, as JSON has them; refused messages as `error_<title>`."""
+        values = zip(_NAMES, _read(self), strict=True)
+        return dict(values) | {f"error_{title}": count for title, count in self.errors.items()}
+
+    @staticmethod
+    def read(counters: Mapping[str, Any]) -> "StreamReport | None":
+        """What `counters` gave, maybe of another version: counters that are not known are left out. None for {}."""
+        if not counters:
+            return None
+        known = {name: counters[name] for name in _NAMES if name in counters}
+        errors = {title: counters[f"error_{title}"] for title in get_args(ErrorTitle) if f"error_{title}" in counters}
+        return StreamReport(**known, errors=errors)
+
+
+_NAMES = tuple(field.name for field in fields(StreamReport) if field.name != "errors")
+_read = attrgetter(*_NAMES)

@@ -21,7 +21,7 @@ from trunkline.config import StreamSettings
 from trunkline.media.codecs import UndecodablePacket, converter, socket_codec
 from trunkline.streaming import messages
 from trunkline.streaming.messages import Refusal
-from trunkline.streaming.params import StreamIdentity, StreamParams
+from trunkline.streaming.params import ErrorTitle, StreamIdentity, StreamParams
 from trunkline.streaming.replay import FRAMES_PER_SECOND, Replay, ReplayFrame
 
 
@@ -94,7 +94,7 @@ class Session:
         """`media` messages made."""
         self.missing = 0
         self.marks = 0
-        self.errors: Counter[str] = Counter()
+        self.errors: Counter[ErrorTitle] = Counter()
 
     def start_messages(self, now: float) -> tuple[bytes, bytes]:
         """`connected` and `start` for a new socket; its timestamps start at `now` (seconds, monotonic)."""

@@ -3,6 +3,8 @@
 import msgspec
 
 from trunkline.ids import LegId, StreamSid
+from trunkline.media.report import LiveLegReport
+from trunkline.streaming.params import StreamReport
 from trunkline.workers.orders import Order
 from trunkline.workers.reports import Report
 
@@ -73,14 +75,14 @@ class StreamState(msgspec.Struct, frozen=True):
     sid: StreamSid
     state: str
     """Of its socket: `connecting`, `open`, …"""
-    report: dict[str, int | str]
+    report: StreamReport
 
 
 class Reported(msgspec.Struct, frozen=True, tag=True):
-    """A leg as it is, and its streams; no counters when the leg is gone."""
+    """A leg as it is, and its streams; None when the leg is gone."""
 
     request: int
-    leg: dict[str, bool | int | float | str]
+    leg: LiveLegReport | None
     streams: list[StreamState]
 
 

@@ -7,7 +7,9 @@ from typing import Literal
 import msgspec
 
 from trunkline.ids import StreamSid
+from trunkline.media.report import LegReport
 from trunkline.sdp.values import Endpoint
+from trunkline.streaming.params import StreamReport
 
 RecordingReason = Literal["stopped", "silence", "key", "limit", "hangup", "error"]
 
@@ -43,7 +45,7 @@ class LegSilent(msgspec.Struct, frozen=True, tag=True):
 class LegClosed(msgspec.Struct, frozen=True, tag=True):
     """The leg is closed."""
 
-    report: dict[str, bool | int | float | str]
+    report: LegReport
     """Its last counters."""
 
 
@@ -94,8 +96,8 @@ class StreamEnded(msgspec.Struct, frozen=True, tag=True):
     """For people: why it failed; None = it ended in good order."""
     reason: str
     """For people: why it ended."""
-    report: dict[str, int | str]
-    """Its last counters."""
+    report: StreamReport | None
+    """Its last counters; None = it had no leg to begin on."""
 
 
 class WorkerLost(msgspec.Struct, frozen=True, tag=True):

@@ -1,6 +1,6 @@
 """Calls and streams as JSON, where the tests over HTTP do not reach."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,8 @@ from trunkline.calls.diagnosis import Finding, MediaReport, StreamMedia
 from trunkline.calls.views import StreamView
 from trunkline.faces.telnyx import resources
 from trunkline.ids import StreamSid
-from trunkline.media.report import LegReport
+from trunkline.media.report import LiveLegReport
+from trunkline.streaming.params import StreamReport
 
 if TYPE_CHECKING:
     from api.conftest import MemoryCalls
@@ -57,7 +58,7 @@ def test_duration_counts_from_the_answer_once_the_call_has_ended(
 def test_what_is_not_known_of_a_leg_is_null(control: "MemoryCalls") -> None:
     """Of a leg on which nothing has happened that is all which says -1; a level may well be -1 dB."""
     finding = Finding("info", "x", "y", {"round_trip_ms": -1.0, "heard_level_db": -1})
-    leg = asdict(LegReport(round_trip_ms=12.5)) | {"heard_level_db": -1}
+    leg = LiveLegReport(round_trip_ms=12.5, heard_level_db=-1)
     view = next(iter(control.live.values()))
     shown: Any = resources.media(MediaReport(view, True, leg, (), (finding,)))
     assert shown["findings"][0]["numbers"] == {"round_trip_ms": None, "heard_level_db": -1}
@@ -83,9 +84,8 @@ def test_media_says_what_each_stream_was_asked_to_be(control: "MemoryCalls") -> 
         codec="G722",
     )
     finding = Finding("error", "code", "text", {"n": 1}, StreamSid("s1"))
-    shown = resources.media(
-        MediaReport(call, True, asdict(LegReport()), (StreamMedia(stream, "open", {"frames_sent": 3}),), (finding,))
-    )
+    counted = StreamReport(frames_sent=3, errors={"invalid_media": 1})
+    shown = resources.media(MediaReport(call, True, None, (StreamMedia(stream, "open", counted),), (finding,)))
     assert shown["streams"] == [
         {
             "sid": "s1",
@@ -96,7 +96,7 @@ def test_media_says_what_each_stream_was_asked_to_be(control: "MemoryCalls") -> 
             "track": "both_tracks",
             "mode": "rtp",
             "codec": "G722",
-            "report": {"frames_sent": 3},
+            "report": {**StreamReport(frames_sent=3).counters(), "error_invalid_media": 1},
         }
     ]
     assert shown["findings"] == [

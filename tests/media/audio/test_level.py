@@ -6,7 +6,6 @@ import pytest
 from trunkline.media.audio.level import (
     HEARD_REST_MS,
     PROBE_LIMIT,
-    QUIET,
     REST_MS,
     SAMPLE_MS,
     SILENT,
@@ -15,6 +14,7 @@ from trunkline.media.audio.level import (
     level,
 )
 from trunkline.media.codecs import CODECS
+from trunkline.media.report import QUIET, LegReport
 
 
 def tone(codec: str, amplitude: float, ms: int = 200) -> bytes:
@@ -98,11 +98,8 @@ def test_an_ear_reports_both_tracks_of_the_codec_in_force_and_is_bounded() -> No
     ear.leg_changed("PCMA", 20)
     for _ in range(PROBE_LIMIT + 1):
         ear.outbound_frame(tone("PCMA", 0.5, 20), 0)
-    report = ear.report()
-    assert report == {
-        "heard_frames": 0,
-        "heard_level_db": SILENT,
-        "said_frames": PROBE_LIMIT,
-        "said_level_db": pytest.approx(-9, abs=1),
-    }
+    report = ear.measure(LegReport(codec="PCMA", packets_in=1))
+    assert (report.codec, report.packets_in) == ("PCMA", 1)
+    assert (report.heard_frames, report.heard_level_db, report.said_frames) == (0, SILENT, PROBE_LIMIT)
+    assert report.said_level_db == pytest.approx(-9, abs=1)
     assert ear.next_frame(0) is None

@@ -83,11 +83,12 @@ async def test_a_leg_has_a_port_of_the_workers_and_tells_its_counters_at_its_end
             phone.speak(number, port)
         worker.link.send(messages.GetReport(LegId(1), 7))
         report = await worker.says(messages.Reported)
-        assert (report.request, report.leg["packets_in"], report.streams) == (7, 5, [])
-        assert (report.leg["codec"], report.leg["local_port"]) == ("PCMU", port)
+        assert (report.request, report.streams) == (7, [])
+        assert report.leg is not None
+        assert (report.leg.packets_in, report.leg.codec, report.leg.local_port) == (5, "PCMU", port)
         status = await worker.says(messages.Status, lambda status: status.legs == 1)
         assert (status.streams, status.load >= 0) == (0, True)
-        assert (await closed(worker, 1)).report["packets_in"] == 5
+        assert (await closed(worker, 1)).report.packets_in == 5
 
 
 async def test_what_the_leg_has_agreed_on_may_change(worker: Child[Any]) -> None:
@@ -132,11 +133,12 @@ async def test_a_stream_carries_the_legs_audio_until_it_is_closed(worker: Child[
             assert events == ["connected", "start", "media", "media", "media"]
             worker.link.send(messages.GetReport(LegId(3), 8))
             (state,) = (await worker.says(messages.Reported)).streams
-            assert (state.sid, state.state, state.report["frames_sent"]) == ("s1", "open", 3)
+            assert (state.sid, state.state, state.report.frames_sent) == ("s1", "open", 3)
             worker.link.send(messages.ToLeg(LegId(3), orders.CloseStream(StreamSid("s1"), "done")))
             ended = await reported(worker, 3, reports.StreamEnded)
             assert (ended.sid, ended.error, ended.reason) == ("s1", None, "done")
-            assert ended.report["frames_sent"] == 3
+            assert ended.report is not None
+            assert ended.report.frames_sent == 3
             assert (await got.get())["event"] == "stop"
             await closed(worker, 3)
 
@@ -154,7 +156,7 @@ async def test_a_stream_that_finds_nobody_ends_with_the_cause(worker: Child[Any]
 
 async def test_a_report_of_a_leg_that_is_gone_is_empty(worker: Child[Any]) -> None:
     worker.link.send(messages.GetReport(LegId(99), 1))
-    assert await worker.says(messages.Reported) == messages.Reported(1, {}, [])
+    assert await worker.says(messages.Reported) == messages.Reported(1, None, [])
 
 
 async def test_when_the_control_process_is_gone_every_app_gets_its_stop() -> None:

@@ -96,7 +96,7 @@ class Stage:
     async def unheard(self, leg: LegId) -> int:
         reported = await self.pool.report(leg)
         assert reported is not None
-        return int(reported.streams[0].report["unheard_ms"])
+        return reported.streams[0].report.unheard_ms
 
     @property
     def watch(self) -> Watch:

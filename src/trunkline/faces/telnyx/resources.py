@@ -12,23 +12,11 @@ from trunkline.calls.diagnosis import MediaReport, Value
 from trunkline.calls.views import Application, CallView, StreamView
 from trunkline.faces.telnyx.fields.applications import DEFAULTS
 from trunkline.faces.telnyx.queries import ApplicationQuery, Page
+from trunkline.media.report import UNKNOWN_BELOW_0
 from trunkline.outbound.urls import WebSocketUrl
 
 BASE = "/v2/texml/Accounts"
 PROFILE = "outbound_voice_profile_id"
-
-_UNKNOWN_BELOW_0 = {
-    "payload_type",
-    "seen_payload_type",
-    "round_trip_ms",
-    "loss_percent",
-    "peer_loss_percent",
-    "mos",
-    "peer_mos",
-    "last_packet_ms",
-    "unexpected_source_ms",
-}
-"""Numbers of a media leg for which -1 stands for "not known"; others, as levels in dB, may well be -1."""
 
 _NORTH_AMERICAN = re.compile(r"\+1([0-9]{3})([0-9]{3})([0-9]{4})")
 
@@ -114,7 +102,7 @@ def stream(view: StreamView) -> dict[str, object]:
         "track": view.track,
         "date_created": iso8601(view.created_at),
         "ended_reason": view.ended_reason,
-        "report": view.report or None,
+        "report": None if view.report is None else view.report.counters(),
     }
 
 
@@ -138,7 +126,7 @@ def media(report: MediaReport) -> dict[str, object]:
             }
             for finding in report.findings
         ],
-        "leg": _known(report.leg),
+        "leg": {} if report.leg is None else _known(report.leg.counters()),
         "streams": [
             {
                 "sid": stream.view.sid,
@@ -149,7 +137,7 @@ def media(report: MediaReport) -> dict[str, object]:
                 "track": stream.view.track,
                 "mode": stream.view.mode,
                 "codec": stream.view.codec,
-                "report": stream.report,
+                "report": {} if stream.report is None else stream.report.counters(),
             }
             for stream in report.streams
         ],
@@ -158,7 +146,7 @@ def media(report: MediaReport) -> dict[str, object]:
 
 
 def _known(numbers: Mapping[str, Value]) -> dict[str, Value | None]:
-    return {name: None if name in _UNKNOWN_BELOW_0 and value == -1 else value for name, value in numbers.items()}
+    return {name: None if name in UNKNOWN_BELOW_0 and value == -1 else value for name, value in numbers.items()}
 
 
 def listing(kind: str, path: str, page: Page, members: list[dict[str, object]], more: bool) -> dict[str, object]:

@@ -10,11 +10,10 @@ import numpy as np
 
 from trunkline.media.codecs import CODECS, UndecodablePacket
 from trunkline.media.frames import BaseTap
+from trunkline.media.report import QUIET, LegReport, LiveLegReport
 
 SILENT = -96
 """dBFS; also the level of no audio at all."""
-QUIET = -60
-"""dBFS."""
 SAMPLE_MS = 100
 """Audio of one measurement."""
 REST_MS = 1000
@@ -113,14 +112,15 @@ class LevelProbe(BaseTap):
             self._peers = codec
             self._heard.clear()
 
-    def report(self) -> dict[str, int]:
-        """Packets and level in dBFS of each track."""
-        return {
-            "heard_frames": len(self._heard),
-            "heard_level_db": _level(self._peers, self._heard),
-            "said_frames": len(self._said),
-            "said_level_db": _level(self._codec, self._said),
-        }
+    def measure(self, leg: LegReport) -> LiveLegReport:
+        """The leg's counters with the level of each track."""
+        return LiveLegReport(
+            **leg.counters(),
+            heard_frames=len(self._heard),
+            heard_level_db=_level(self._peers, self._heard),
+            said_frames=len(self._said),
+            said_level_db=_level(self._codec, self._said),
+        )
 
 
 def _level(codec: str, payloads: list[bytes]) -> int:

@@ -5,7 +5,6 @@ HTTP. It ends with the control process (`parent.py`): when its end of the link c
 """
 
 import asyncio
-import dataclasses
 import gc
 import os
 import socket
@@ -28,13 +27,13 @@ from trunkline.media.codecs import transcoder
 from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.events import LegSilent, MediaEvent
 from trunkline.media.leg import TooManyPlayers
+from trunkline.media.report import LiveLegReport
 from trunkline.media.rtp.dtmf import NoTelephoneEvent, TooManyDigits
 from trunkline.media.rtp.ports import NoPorts
 from trunkline.sdp.values import Endpoint
 from trunkline.streaming.certificates import renew, tls_context
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.messages import Problem, Refusal
-from trunkline.streaming.params import StreamReport
 from trunkline.streaming.socket import Sender
 from trunkline.streaming.stream import StreamEnded, StreamStarted
 from trunkline.workers import messages, orders, reports
@@ -255,7 +254,7 @@ class Worker:
         report = self.engine.close_leg(leg)
         self.targets.follow()
         self._closed_totals.update({name: getattr(report, name) for name in _LEG_COMPLAINTS})
-        self._report(leg, reports.LegClosed(dataclasses.asdict(report)))
+        self._report(leg, reports.LegClosed(report))
 
     def _bridge(self, leg: LegId, order: orders.Bridge) -> None:
         self.services.bridge(leg, order)
@@ -268,7 +267,7 @@ class Worker:
     def _get_report(self, order: messages.GetReport) -> None:
         """Listen for a moment, off the packet path but for one more port; who asks meanwhile gets the same answer."""
         if order.leg not in self._leg_streams:
-            self._link.send(messages.Reported(order.request, {}, []))
+            self._link.send(messages.Reported(order.request, None, []))
         elif order.leg in self._listening:
             self._listening[order.leg].append(order.request)
         else:
@@ -279,14 +278,14 @@ class Worker:
             asyncio.get_running_loop().call_later(messages.LISTENING, self._send_report, order.leg, ear)
 
     def _send_report(self, leg: LegId, ear: LevelProbe) -> None:
-        counters: dict[str, bool | int | float | str] = {}
+        counters: LiveLegReport | None = None
         streams: list[messages.StreamState] = []
         if leg in self._leg_streams:
             self.engine.detach(leg, ear)
-            counters = dataclasses.asdict(self.engine.report(leg)) | ear.report()
+            counters = ear.measure(self.engine.report(leg))
             for sid in self._leg_streams[leg]:
                 stream = self._streams[sid].stream
-                streams.append(messages.StreamState(sid, stream.state, _flat(stream.report())))
+                streams.append(messages.StreamState(sid, stream.state, stream.report()))
         for request in self._listening.pop(leg):
             self._link.send(messages.Reported(request, counters, streams))
 
@@ -304,7 +303,7 @@ class Worker:
     def _open_stream(self, leg: LegId, order: orders.OpenStream) -> None:
         sid = order.identity.stream_sid
         if leg not in self._leg_streams:
-            self._report(leg, reports.StreamEnded(sid, None, "the call ended", {}))
+            self._report(leg, reports.StreamEnded(sid, None, "the call ended", None))
             return
 
         def on_fact(fact: StreamStarted | StreamEnded) -> None:
@@ -371,12 +370,7 @@ class Worker:
         report = stream.report()
         self._closed_totals.update({f"stream_{name}": getattr(report, name) for name in _STREAM_COMPLAINTS})
         self._closed_totals.update({f"stream_error_{title}": count for title, count in report.errors.items()})
-        self._report(leg, reports.StreamEnded(sid, ended.error, ended.reason, _flat(report)))
-
-
-def _flat(report: StreamReport) -> dict[str, int | str]:
-    flat = {name: value for name, value in dataclasses.asdict(report).items() if name != "errors"}
-    return flat | {f"error_{title}": count for title, count in report.errors.items()}
+        self._report(leg, reports.StreamEnded(sid, ended.error, ended.reason, report))
 
 
 def main(arguments: list[str]) -> None:
