@@ -22,8 +22,8 @@ from trunkline.streaming.params import BidirectionalMode, StreamIdentity, Stream
 from trunkline.streaming.playback import Playback
 from trunkline.streaming.session import Session
 from trunkline.streaming.socket import Sender
-from trunkline.streaming.stream import StreamEnded, StreamStarted
-from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.streaming.stream import StreamClosed, StreamOpened
+from trunkline.workers.worker.decoder_client import DecoderClient
 
 IDENTITY = StreamIdentity(
     StreamSid("32de0dea-53cb-4b21-89a4-9e1819c043bc"),
@@ -83,13 +83,13 @@ async def socket(rounds: int) -> None:
     port = server.sockets[0].getsockname()[1]
     started = asyncio.Event()
 
-    def on_fact(fact: StreamStarted | StreamEnded) -> None:
+    def on_fact(fact: StreamOpened | StreamClosed) -> None:
         started.set()
 
     params = StreamParams(WebSocketUrl.parse(f"ws://127.0.0.1:{port}/"))
     sender = Sender()
     connection = StreamConnection(
-        params, IDENTITY, "PCMU", SETTINGS, on_fact, DecoderProcess(), lambda digits: None, sender
+        params, IDENTITY, "PCMU", SETTINGS, on_fact, DecoderClient(), lambda digits: None, sender
     )
     connection.start()
     await started.wait()

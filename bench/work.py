@@ -44,8 +44,8 @@ from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
 from trunkline.streaming.socket import Sender
-from trunkline.streaming.stream import StreamEnded, StreamStarted
-from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.streaming.stream import StreamClosed, StreamOpened
+from trunkline.workers.worker.decoder_client import DecoderClient
 
 PAYLOAD = bytes(range(160))
 SLOTS = 4
@@ -142,14 +142,14 @@ class Path:
 
     async def open(self, sink_port: int) -> None:
         """A stream of each leg, one after the other."""
-        settings, decoder = StreamSettings(close_timeout=1), DecoderProcess()
+        settings, decoder = StreamSettings(close_timeout=1), DecoderClient()
         params = StreamParams(
             WebSocketUrl.parse(f"ws://127.0.0.1:{sink_port}/"), track=self._track, mode=BidirectionalMode.RTP
         )
         for leg in self._legs:
             started = asyncio.Event()
 
-            def on_fact(fact: StreamStarted | StreamEnded, started: asyncio.Event = started) -> None:
+            def on_fact(fact: StreamOpened | StreamClosed, started: asyncio.Event = started) -> None:
                 started.set()
 
             identity = StreamIdentity(

@@ -202,3 +202,12 @@ NAMELESS = {"__init__.py", "__main__.py"}
 def test_every_module_has_a_test_file_of_its_name(path: Path) -> None:
     if runs(path) and "migrations" not in path.parts:  # tests/store/test_schema.py runs those one after the other
         assert (Path(__file__).parent / path.relative_to(SRC).parent / f"test_{path.name}").exists()
+
+
+def test_a_class_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in nodes(path):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(name_of(path))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -19,7 +19,7 @@ from trunkline.demo.server import free_ports
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.media import engine as module
 from trunkline.media.engine import Engine, UnknownLeg
-from trunkline.media.events import LegSilent, MediaEvent, TapFailed
+from trunkline.media.events import MediaEvent, SilenceDetected, TapFailed
 from trunkline.media.leg import TooManyPlayers
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import rtcp
@@ -502,7 +502,7 @@ async def test_a_silent_peer_is_told_of(
     engine = make_engine(MediaSettings(silence_timeout=0.05))
     engine.open_leg(LEG, params)
     async with asyncio.timeout(30):
-        assert await events.get() == LegSilent(LEG, Seconds(0.05))
+        assert await events.get() == SilenceDetected(LEG, Seconds(0.05))
 
 
 async def test_a_port_that_raises_is_detached_and_the_others_go_on(

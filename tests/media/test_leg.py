@@ -9,7 +9,7 @@ import pytest
 
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
-from trunkline.media.events import LegSilent
+from trunkline.media.events import SilenceDetected
 from trunkline.media.leg import RTCP_KEPT, Leg
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import rtcp
@@ -351,7 +351,7 @@ def silences(leg: Leg, start: float, end: float) -> list[float]:
     said = []
     now = start
     while now < end:
-        if leg.deadline <= now and leg.handle_timer(Seconds(now)) == LegSilent(LegId(1), Seconds(5)):
+        if leg.deadline <= now and leg.handle_timer(Seconds(now)) == SilenceDetected(LegId(1), Seconds(5)):
             said.append(round(now, 1))
         now += 0.1
     return said

@@ -31,7 +31,7 @@ from trunkline.store.store import Store
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.params import StreamIdentity
 from trunkline.streaming.socket import Sender
-from trunkline.streaming.stream import StreamEnded, StreamStarted
+from trunkline.streaming.stream import StreamClosed, StreamOpened
 from trunkline.texml import effects
 from trunkline.texml.cache import FileCache
 from trunkline.texml.fetch import Fetcher
@@ -201,7 +201,7 @@ class House:
 
     async def stream(self, url: str) -> None:
         """Likewise; returns when `start` was sent."""
-        told: asyncio.Queue[StreamStarted | StreamEnded] = asyncio.Queue()
+        told: asyncio.Queue[StreamOpened | StreamClosed] = asyncio.Queue()
         identity = StreamIdentity(
             StreamSid("s"), AccountSid(ACCOUNT), CallSid("v3:c"), CallSessionId("x"), "+1555", "+1556"
         )
@@ -215,7 +215,7 @@ class House:
         self.streams.append(stream)
         stream.start()
         fact = await told.get()
-        assert isinstance(fact, StreamStarted), fact
+        assert isinstance(fact, StreamOpened), fact
 
     async def stop(self) -> None:
         """All of it."""

@@ -21,7 +21,7 @@ from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Refusal
 from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.streaming.socket import Sender
-from trunkline.streaming.stream import StreamEnded, StreamStarted
+from trunkline.streaming.stream import StreamClosed, StreamOpened
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ class Stream:
     """A connection under test and its facts."""
 
     connection: StreamConnection
-    facts: list[StreamStarted | StreamEnded]
+    facts: list[StreamOpened | StreamClosed]
     started: asyncio.Event
     ended: asyncio.Event
     pressed: list[str]
@@ -54,14 +54,14 @@ class Stream:
         async with asyncio.timeout(30):
             await self.started.wait()
 
-    async def end(self) -> StreamEnded:
+    async def end(self) -> StreamClosed:
         """Wait for the end; there is exactly one, the last fact."""
         async with asyncio.timeout(30):
             await self.ended.wait()
             await self.connection.wait_closed()
-        assert [type(fact) for fact in self.facts].count(StreamEnded) == 1
+        assert [type(fact) for fact in self.facts].count(StreamClosed) == 1
         last = self.facts[-1]
-        assert isinstance(last, StreamEnded)
+        assert isinstance(last, StreamClosed)
         return last
 
 
@@ -93,12 +93,12 @@ def make_stream(identity: StreamIdentity) -> Callable[..., Stream]:
     has one try and one socket."""
 
     def make(url: str, *, settings: StreamSettings | None = None, encoding: str = "PCMU", **params: Any) -> Stream:
-        facts: list[StreamStarted | StreamEnded] = []
+        facts: list[StreamOpened | StreamClosed] = []
         started, ended = asyncio.Event(), asyncio.Event()
 
-        def on_fact(fact: StreamStarted | StreamEnded) -> None:
+        def on_fact(fact: StreamOpened | StreamClosed) -> None:
             facts.append(fact)
-            (started if isinstance(fact, StreamStarted) else ended).set()
+            (started if isinstance(fact, StreamOpened) else ended).set()
 
         pressed: list[str] = []
 

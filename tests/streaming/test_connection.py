@@ -30,7 +30,7 @@ from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, Track
 from trunkline.streaming.socket import Sender
-from trunkline.streaming.stream import StreamEnded, StreamStarted
+from trunkline.streaming.stream import StreamClosed, StreamOpened
 from trunkline.streaming.throttle import BURST, MESSAGE_PRICE
 
 MakeStream = Callable[..., Any]
@@ -58,7 +58,7 @@ async def test_the_handshake_names_us_and_offers_no_extension(app: Any, make_str
     assert connected["connected"] == {"x-telnyx-streaming-auth-token": "t0ken"}
     assert (await receive(peer))["event"] == "start"
     stream.connection.close("done")
-    assert await stream.end() == StreamEnded(None, "done")
+    assert await stream.end() == StreamClosed(None, "done")
 
 
 async def test_the_whole_life_of_a_stream(app: Any, make_stream: MakeStream) -> None:
@@ -92,8 +92,8 @@ async def test_the_whole_life_of_a_stream(app: Any, make_stream: MakeStream) -> 
     with pytest.raises(ConnectionClosed):
         await peer.recv()
     assert peer.close_code == 1000
-    assert await stream.end() == StreamEnded(None, "the call ended")
-    assert stream.facts == [StreamStarted(), StreamEnded(None, "the call ended")]
+    assert await stream.end() == StreamClosed(None, "the call ended")
+    assert stream.facts == [StreamOpened(), StreamClosed(None, "the call ended")]
     report = stream.connection.stream.report()
     assert (report.frames_sent, report.frames_dropped, report.frames_missing) == (3, 0, 1)
 
@@ -292,7 +292,7 @@ async def test_an_app_that_closes_normally_stops_the_stream(app: Any, make_strea
     await stream.open()
     peer = await app.connection()
     await peer.close(code)
-    assert await stream.end() == StreamEnded(None, "the app closed the socket")
+    assert await stream.end() == StreamClosed(None, "the app closed the socket")
     assert peer.close_code == code
 
 
@@ -319,7 +319,7 @@ async def test_an_app_that_vanishes_is_an_error(app: Any, make_stream: MakeStrea
     stream = make_stream(app.url)
     await stream.open()
     (await app.connection()).transport.abort()
-    assert await stream.end() == StreamEnded("the connection was lost", "the connection was lost")
+    assert await stream.end() == StreamClosed("the connection was lost", "the connection was lost")
 
 
 async def test_the_first_cause_counts(app: Any, make_stream: MakeStream) -> None:
@@ -329,7 +329,7 @@ async def test_the_first_cause_counts(app: Any, make_stream: MakeStream) -> None
     stream.connection.close("first")
     await peer.close(1011, "second")
     stream.connection.close("third")
-    assert await stream.end() == StreamEnded(None, "first")
+    assert await stream.end() == StreamClosed(None, "first")
 
 
 # ── we end it ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -340,7 +340,7 @@ async def test_close_while_connecting_ends_at_once(raw_peer: Any, make_stream: M
     stream.connection.start()
     reader, _, _ = await raw_peer.accept()
     stream.connection.close("the call ended")
-    assert await stream.end() == StreamEnded(None, "the call ended")
+    assert await stream.end() == StreamClosed(None, "the call ended")
     assert len(stream.facts) == 1
     async with asyncio.timeout(30):
         assert await reader.read() == b""
@@ -350,11 +350,11 @@ async def test_close_right_after_start_and_before_it(make_stream: MakeStream) ->
     right_after = make_stream("ws://127.0.0.1:1/")
     right_after.connection.start()
     right_after.connection.close("early")
-    assert await right_after.end() == StreamEnded(None, "early")
+    assert await right_after.end() == StreamClosed(None, "early")
     before = make_stream("ws://127.0.0.1:1/")
     before.connection.close("earlier")
     before.connection.start()
-    assert await before.end() == StreamEnded(None, "earlier")
+    assert await before.end() == StreamClosed(None, "earlier")
 
 
 async def test_an_upgrade_that_comes_after_close_opens_nothing(raw_peer: Any, make_stream: MakeStream) -> None:
@@ -362,8 +362,8 @@ async def test_an_upgrade_that_comes_after_close_opens_nothing(raw_peer: Any, ma
     stream.connection.start()
     await raw_peer.upgrade()
     stream.connection.close("just then")
-    assert await stream.end() == StreamEnded(None, "just then")
-    assert StreamStarted() not in stream.facts
+    assert await stream.end() == StreamClosed(None, "just then")
+    assert StreamOpened() not in stream.facts
 
 
 async def test_a_peer_that_never_answers_the_close(raw_peer: Any, make_stream: MakeStream) -> None:
@@ -372,7 +372,7 @@ async def test_a_peer_that_never_answers_the_close(raw_peer: Any, make_stream: M
     reader, _ = await raw_peer.upgrade()
     await stream.open()
     stream.connection.close("done")
-    assert await stream.end() == StreamEnded(None, "done")
+    assert await stream.end() == StreamClosed(None, "done")
     async with asyncio.timeout(30):
         assert (await reader.read()).count(b"\x88\x82") == 1  # one close frame with a code, then the end
 
@@ -397,11 +397,11 @@ class NoDecoder:
 
 
 async def test_an_exception_of_the_owner_is_an_error_not_a_dead_task(app: Any, identity: StreamIdentity) -> None:
-    facts: list[StreamStarted | StreamEnded] = []
+    facts: list[StreamOpened | StreamClosed] = []
 
-    def on_fact(fact: StreamStarted | StreamEnded) -> None:
+    def on_fact(fact: StreamOpened | StreamClosed) -> None:
         facts.append(fact)
-        if isinstance(fact, StreamStarted):
+        if isinstance(fact, StreamOpened):
             raise RuntimeError("bug")
 
     connection = StreamConnection(
@@ -417,7 +417,7 @@ async def test_an_exception_of_the_owner_is_an_error_not_a_dead_task(app: Any, i
     connection.start()
     async with asyncio.timeout(30):
         await connection.wait_closed()
-    assert facts == [StreamStarted(), StreamEnded("internal error", "internal error")]
+    assert facts == [StreamOpened(), StreamClosed("internal error", "internal error")]
 
 
 # ── both ways ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -440,7 +440,7 @@ async def test_in_mp3_mode_a_file_is_played_and_its_mark_comes_back(app: Any, ma
     assert (await receive(peer))["payload"]["code"] == 100004
     assert connection.stream.report().errors == {"invalid_media": 1}
     connection.close("done")
-    assert await stream.end() == StreamEnded(None, "done")
+    assert await stream.end() == StreamClosed(None, "done")
 
 
 async def test_the_apps_audio_is_played_and_its_marks_come_back(app: Any, make_stream: MakeStream) -> None:
@@ -577,7 +577,7 @@ async def test_an_app_that_answers_pings_stays(raw_peer: Any, make_stream: MakeS
         for _ in range(30):
             await reader.readuntil(b"\x89\x80")  # an empty, masked ping
             writer.write(b"\x8a\x00")
-    assert stream.facts == [StreamStarted()]
+    assert stream.facts == [StreamOpened()]
     stream.connection.close("done")
     writer.write(b"\x88\x00")
     assert (await stream.end()).error is None
@@ -671,7 +671,7 @@ async def test_a_stalled_app_cannot_hold_up_the_end(app: Any, make_stream: MakeS
     peer.transport.pause_reading()
     await stall(stream)
     stream.connection.close("the call ended")
-    assert await stream.end() == StreamEnded(None, "the call ended")
+    assert await stream.end() == StreamClosed(None, "the call ended")
     peer.transport.abort()
 
 

@@ -24,7 +24,7 @@ from trunkline.config import StreamSettings
 from trunkline.demo.server import free_ports
 from trunkline.outbound import names as names_module
 from trunkline.streaming.params import BidirectionalMode, Track
-from trunkline.streaming.stream import StreamEnded, StreamStarted
+from trunkline.streaming.stream import StreamClosed, StreamOpened
 
 MakeStream = Callable[..., Any]
 SOON = StreamSettings(reconnect_delay=0.02, reconnect_delay_max=0.1, reconnect_window=60, close_timeout=0.2)
@@ -64,8 +64,8 @@ def numbers(first: int, count: int) -> list[str]:
 
 async def finish(stream: Any, reason: str = "done") -> None:
     stream.connection.close(reason)
-    assert await stream.end() == StreamEnded(None, reason)
-    assert [type(fact) for fact in stream.facts] == [StreamStarted, StreamEnded]
+    assert await stream.end() == StreamClosed(None, reason)
+    assert [type(fact) for fact in stream.facts] == [StreamOpened, StreamClosed]
 
 
 def port_of(app: Any) -> int:
@@ -295,7 +295,7 @@ async def test_a_proper_close_is_the_end(raw_peer: Any, make_stream: MakeStream,
     _, writer = await raw_peer.upgrade()
     await stream.open()
     writer.write(close)
-    assert await stream.end() == StreamEnded(None, "the app closed the socket")
+    assert await stream.end() == StreamClosed(None, "the app closed the socket")
 
 
 async def test_an_app_that_answers_no_ping_is_dialled_again(raw_peer: Any, make_stream: MakeStream) -> None:
@@ -415,7 +415,7 @@ async def test_a_stream_that_cannot_reconnect_ends_with_the_last_cause(run_app: 
         await lose(stream, app)
     error = (await stream.end()).error
     assert error.startswith("no new connection within 0.3 s after a loss; the last cause: connection refused by")
-    assert [type(fact) for fact in stream.facts] == [StreamStarted, StreamEnded]
+    assert [type(fact) for fact in stream.facts] == [StreamOpened, StreamClosed]
 
 
 GOING_AWAY = b"\x88\x0b\x03\xe9new build"
@@ -432,8 +432,8 @@ async def test_an_app_that_goes_away_for_good_has_stopped_the_stream(raw_peer: A
         _, writer, _ = await raw_peer.accept()
         writer.write(b"HTTP/1.1 " + status + b"\r\n\r\n")
     words = "the app closed the socket with 1001, and none came in its place within 0.3 s"
-    assert await stream.end() == StreamEnded(None, words)
-    assert [type(fact) for fact in stream.facts] == [StreamStarted, StreamEnded]
+    assert await stream.end() == StreamClosed(None, words)
+    assert [type(fact) for fact in stream.facts] == [StreamOpened, StreamClosed]
 
 
 async def test_an_app_that_went_away_came_back_and_broke_is_an_error(raw_peer: Any, make_stream: MakeStream) -> None:
@@ -465,7 +465,7 @@ async def test_an_app_that_breaks_every_socket_is_given_up(raw_peer: Any, make_s
     assert (await stream.end()).error.endswith("the last cause: the app closed the socket with 1011")
     breaking.cancel()
     assert stream.connection.stream.report().reconnects > 1
-    assert [type(fact) for fact in stream.facts] == [StreamStarted, StreamEnded]
+    assert [type(fact) for fact in stream.facts] == [StreamOpened, StreamClosed]
 
 
 # ── the end, whenever ───────────────────────────────────────────────────────────────────────────────────────
@@ -513,7 +513,7 @@ async def test_close_amid_the_replay_sends_stop_behind_it(run_app: Any, make_str
         await past_opening(peer)
         assert payloads(await media(peer, 3000)) == leg.sent
         assert (await receive(peer))["event"] == "stop"
-        assert await stream.end() == StreamEnded(None, "the call ended")
+        assert await stream.end() == StreamClosed(None, "the call ended")
 
 
 async def test_a_loss_amid_the_replay_repeats_it(run_app: Any, make_stream: MakeStream) -> None:

@@ -15,7 +15,7 @@ from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, TargetLegs, Track
 from trunkline.streaming.retry import Disconnect, DisconnectReason
 from trunkline.streaming.session import MessageSink, SendBuffer
-from trunkline.streaming.stream import Stream, StreamEnded
+from trunkline.streaming.stream import Stream, StreamClosed
 
 ULAW = bytes(range(160))
 LOST = Disconnect(DisconnectReason.LOST, "the connection was lost")
@@ -135,12 +135,12 @@ def test_what_a_lost_socket_had_not_sent_is_no_longer_counted_as_sent() -> None:
 @pytest.mark.parametrize(
     ("gone", "outcome"),
     [
-        (Disconnect(DisconnectReason.CLOSED, "closed"), StreamEnded(None, "the app closed the socket")),
-        (Disconnect(DisconnectReason.LOST, "broken"), StreamEnded("broken", "broken")),
-        (Disconnect(DisconnectReason.GOING_AWAY, "1001"), StreamEnded(None, "the app closed the socket")),
+        (Disconnect(DisconnectReason.CLOSED, "closed"), StreamClosed(None, "the app closed the socket")),
+        (Disconnect(DisconnectReason.LOST, "broken"), StreamClosed("broken", "broken")),
+        (Disconnect(DisconnectReason.GOING_AWAY, "1001"), StreamClosed(None, "the app closed the socket")),
     ],
 )
-def test_without_reconnecting_the_first_disconnect_is_the_end(gone: Disconnect, outcome: StreamEnded) -> None:
+def test_without_reconnecting_the_first_disconnect_is_the_end(gone: Disconnect, outcome: StreamClosed) -> None:
     stream = make(enable_reconnect=False)
     stream.opened(Sink(), 1000)
     assert stream.disconnected(gone, 1001) is None
@@ -183,7 +183,7 @@ def test_close_returns_stop_for_an_open_socket_and_keeps_the_first_outcome() -> 
     stream.digit("1")
     app_sends(stream, event="nonsense")
     assert sink.events() == []
-    assert stream.outcome == StreamEnded(None, "the call ended")
+    assert stream.outcome == StreamClosed(None, "the call ended")
 
 
 def test_close_between_two_sockets_stops_the_media() -> None:

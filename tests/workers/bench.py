@@ -20,7 +20,7 @@ from trunkline.media.events import MediaEvent
 from trunkline.media.rtp.packet import parse
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.workers import messages, reports
-from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderClient
 from trunkline.workers.worker.leg_services import LegServices
 
 HOST = "127.0.0.1"
@@ -121,7 +121,7 @@ class Phone:
 class Bench:
     """A worker's engine, decoder and orders, and two phones."""
 
-    def __init__(self, decoder: DecoderProcess, settings: MediaSettings) -> None:
+    def __init__(self, decoder: DecoderClient, settings: MediaSettings) -> None:
         self.reports: asyncio.Queue[messages.FromLeg] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self.engine = Engine(settings, PORTS, self._on_event, loop)

@@ -9,14 +9,14 @@ import pytest_asyncio
 from steady import SteadyClock
 from trunkline.config import MediaSettings
 from trunkline.media import engine
-from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderClient
 from workers.bench import Bench
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def decoder() -> AsyncIterator[DecoderProcess]:
+async def decoder() -> AsyncIterator[DecoderClient]:
     """A decoder process that takes files."""
-    decoder = DecoderProcess()
+    decoder = DecoderClient()
     decoder.start()
     await asyncio.wait_for(decoder.ready.wait(), 60)
     yield decoder
@@ -24,7 +24,7 @@ async def decoder() -> AsyncIterator[DecoderProcess]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def make_bench(decoder: DecoderProcess, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Bench]]:
+async def make_bench(decoder: DecoderClient, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Bench]]:
     """Benches by settings of `media`, whose clock stands still while the tests are held up."""
     monkeypatch.setattr(engine, "_now", SteadyClock())
     await asyncio.wait_for(decoder.ready.wait(), 60)  # a test before may have ended it

@@ -111,7 +111,7 @@ class _Leg(LiveLegReport):
 
 
 @dataclass(frozen=True, slots=True)
-class _Stream(StreamReport):
+class _StreamCounters(StreamReport):
     """A stream's counters, and what else its rows look at."""
 
     state: str = ""
@@ -164,7 +164,7 @@ class _Words(Formatter):
 _words = _Words()
 
 
-Facts = TypeVar("Facts", _Leg, _Stream)
+Facts = TypeVar("Facts", _Leg, _StreamCounters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +308,7 @@ _LEG: tuple[_Finding[_Leg], ...] = (
     ),
 )
 
-_STREAM: tuple[_Finding[_Stream], ...] = (
+_STREAM: tuple[_Finding[_StreamCounters], ...] = (
     _Finding(
         "error",
         "stream_failed",
@@ -533,9 +533,9 @@ def _no_leg(call: CallView, *, live: bool) -> Finding:
     return Finding("error", "never_had_media", f"No counters are kept of this call; {cause}.", {})
 
 
-def _stream_facts(stream: StreamMedia, leg: _Leg) -> _Stream:
+def _stream_facts(stream: StreamMedia, leg: _Leg) -> _StreamCounters:
     view, report = stream.view, stream.report or StreamReport()
-    return _Stream(
+    return _StreamCounters(
         **{field.name: getattr(report, field.name) for field in fields(StreamReport)},
         state=stream.state,
         status=view.status,

@@ -32,7 +32,7 @@ class UacState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class SipMessage:
+class RawMessage:
     """A parsed message."""
 
     start: str
@@ -56,7 +56,7 @@ class SipMessage:
         return self.header("cseq").rpartition(" ")[2] if self.status else self.start.partition(" ")[0]
 
 
-def parse(datagram: bytes) -> SipMessage | None:
+def parse(datagram: bytes) -> RawMessage | None:
     """A message, or None for what has no start line (keep-alives, noise)."""
     head, _, body = datagram.decode(errors="backslashreplace").partition("\r\n\r\n")
     start, *lines = head.split("\r\n")
@@ -67,7 +67,7 @@ def parse(datagram: bytes) -> SipMessage | None:
         name, _, value = line.partition(":")
         key = name.strip().lower()
         headers.append((_COMPACT.get(key, key), value.strip()))
-    return SipMessage(start, tuple(headers), body)
+    return RawMessage(start, tuple(headers), body)
 
 
 def media_address(sdp: str) -> Address | None:
@@ -127,7 +127,7 @@ class UserAgentClient:
     failure: str = ""
     """Why there is no call, once `ended` without having been up."""
     ended_by_peer: bool = False
-    answer: SipMessage | None = None
+    answer: RawMessage | None = None
     """The 2xx to the INVITE."""
     _outbox: list[bytes] = field(default_factory=list)
     _pending: _Retransmission | None = None
@@ -229,7 +229,7 @@ class UserAgentClient:
         contact = self.answer.header("contact") if self.answer else ""
         return contact.partition("<")[2].partition(">")[0] or default
 
-    def _invite_answered(self, message: SipMessage, now: float) -> None:
+    def _invite_answered(self, message: RawMessage, now: float) -> None:
         if message.status < 200:
             if self.state is UacState.CALLING:
                 self.state, self._pending = UacState.PROCEEDING, None
@@ -240,7 +240,7 @@ class UserAgentClient:
             self._outbox.append(self._message("ACK", 1, f"{self.token}INVITE1"))
             self._end(message.start.partition(" ")[2])
 
-    def _accepted(self, message: SipMessage) -> None:
+    def _accepted(self, message: RawMessage) -> None:
         """ACK the 2xx, and each of its retransmissions (RFC 3261 section 13.2.2.4)."""
         if self.state in (UacState.CALLING, UacState.PROCEEDING):
             self.state, self._pending = UacState.UP, None
@@ -249,7 +249,7 @@ class UserAgentClient:
         if self._ack:
             self._outbox.append(self._ack)
 
-    def _requested(self, message: SipMessage) -> None:
+    def _requested(self, message: RawMessage) -> None:
         """The server's requests: BYE ends the call; the rest gets its plain answer."""
         ours = message.header("call-id") == self._call_id
         if message.method == "ACK":
@@ -263,7 +263,7 @@ class UserAgentClient:
         else:
             self._respond(message, "501 Not Implemented" if ours else "481 Call/Transaction Does Not Exist")
 
-    def _respond(self, request: SipMessage, status: str) -> None:
+    def _respond(self, request: RawMessage, status: str) -> None:
         copied = ((name, value) for name, value in request.headers if name in ("via", "from", "to", "call-id", "cseq"))
         lines = [f"SIP/2.0 {status}", *(f"{name}: {value}" for name, value in copied), "Content-Length: 0"]
         self._outbox.append(("\r\n".join(lines) + "\r\n\r\n").encode())

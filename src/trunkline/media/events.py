@@ -7,7 +7,7 @@ from trunkline.media.frames import LegTap
 
 
 @dataclass(frozen=True, slots=True)
-class LegSilent:
+class SilenceDetected:
     """No RTP came for `media.silence_timeout` while the call was not on hold. Reported once for each silence."""
 
     leg: LegId
@@ -22,4 +22,4 @@ class TapFailed:
     tap: LegTap
 
 
-MediaEvent = LegSilent | TapFailed
+MediaEvent = SilenceDetected | TapFailed

@@ -16,7 +16,7 @@ from trunkline.errors import TrunklineError
 from trunkline.ids import LegId, Seconds, Ssrc
 from trunkline.media.audio.quality import loss_percent, mos
 from trunkline.media.codecs import CODECS
-from trunkline.media.events import LegSilent
+from trunkline.media.events import SilenceDetected
 from trunkline.media.frames import LegTap
 from trunkline.media.inbound import Inbound
 from trunkline.media.outbound import Outbound
@@ -369,7 +369,7 @@ class Leg:
 
     # ------------------------------------------------------------------ timers and RTCP
 
-    def handle_timer(self, now: Seconds) -> LegSilent | None:
+    def handle_timer(self, now: Seconds) -> SilenceDetected | None:
         """Called when `deadline` has come, before `report_due`."""
         if now >= self._trial_at:
             self._process_held(now)
@@ -383,7 +383,7 @@ class Leg:
                 self._silence_at = now + timeout
                 if self._silence_reported != since:
                     self._silence_reported = since
-                    silent = LegSilent(self.id, Seconds(timeout))
+                    silent = SilenceDetected(self.id, Seconds(timeout))
         if now >= self._unlatch_at:
             heard = self.inbound.heard
             self._unlatch_at = (heard if heard is not None and now - heard < SILENT else now) + SILENT

@@ -16,13 +16,13 @@ from trunkline.streaming.message_handler import PressKeys
 from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.streaming.retry import Disconnect
 from trunkline.streaming.socket import AppSocket, Sender
-from trunkline.streaming.stream import Stream, StreamEnded, StreamStarted
+from trunkline.streaming.stream import Stream, StreamClosed, StreamOpened
 
 _log = structlog.get_logger()
 
 
 class _LoopClock:
-    """The clocks of the running loop; see `stream.Clock`."""
+    """The clocks of the running loop; see `stream.StreamClocks`."""
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -35,8 +35,8 @@ _CLOCK = _LoopClock()
 
 
 class StreamConnection:
-    """A `Stream` with its sockets. `on_fact` gets at most one `StreamStarted`, then exactly one `StreamEnded`, in the
-    loop's thread. The owner attaches `stream` to the leg at `StreamStarted`."""
+    """A `Stream` with its sockets. `on_fact` gets at most one `StreamOpened`, then exactly one `StreamClosed`, in the
+    loop's thread. The owner attaches `stream` to the leg at `StreamOpened`."""
 
     __slots__ = (
         "__weakref__",
@@ -60,7 +60,7 @@ class StreamConnection:
         identity: StreamIdentity,
         encoding: str,
         settings: StreamSettings,
-        on_fact: Callable[[StreamStarted | StreamEnded], None],
+        on_fact: Callable[[StreamOpened | StreamClosed], None],
         decoder: FileDecoder,
         press: PressKeys,
         sender: Sender,
@@ -79,7 +79,7 @@ class StreamConnection:
         self._retry_now: asyncio.Event | None = None
         """Ends the wait for it."""
         self._ended = False
-        """`on_fact` got `StreamEnded`."""
+        """`on_fact` got `StreamClosed`."""
         self._closed: asyncio.Event | None = None
         """Set then, if `wait_closed` is waiting."""
 
@@ -111,7 +111,7 @@ class StreamConnection:
                 self._stop_connecting()
 
     async def wait_closed(self) -> None:
-        """Until `on_fact` has got `StreamEnded`."""
+        """Until `on_fact` has got `StreamClosed`."""
         if not self._ended:
             self._closed = self._closed or asyncio.Event()
             await self._closed.wait()
@@ -176,7 +176,7 @@ class StreamConnection:
         """See `SocketOwner`."""
         assert self._socket is not None
         if self.stream.opened(self._socket, asyncio.get_running_loop().time()):
-            self._on_fact(StreamStarted())
+            self._on_fact(StreamOpened())
         else:
             self._log().info("stream_reconnected")
 

@@ -30,12 +30,12 @@ from trunkline.streaming.session import MessageSink, Session
 
 
 @dataclass(frozen=True, slots=True)
-class StreamStarted:
+class StreamOpened:
     """The first socket is open and `start` was sent."""
 
 
 @dataclass(frozen=True, slots=True)
-class StreamEnded:
+class StreamClosed:
     """The stream is over."""
 
     error: str | None
@@ -44,7 +44,7 @@ class StreamEnded:
     """Why it ended, for people; equal to `error` if there is one."""
 
 
-class Clock(Protocol):
+class StreamClocks(Protocol):
     """The two clocks of a stream."""
 
     def now(self) -> float:
@@ -101,7 +101,7 @@ class Stream:
         settings: StreamSettings,
         decoder: FileDecoder,
         press: PressKeys,
-        clock: Clock,
+        clock: StreamClocks,
     ) -> None:
         if params.l16_endian is not None:
             settings = settings.model_copy(update={"l16_endian": params.l16_endian})
@@ -114,7 +114,7 @@ class Stream:
         """The own leg is to ask for `next_frame`."""
         self.waiting = False
         """Reconnecting: there was a socket, and another is being tried for."""
-        self.outcome: StreamEnded | None = None
+        self.outcome: StreamClosed | None = None
         self._session = Session(params, identity, encoding, settings)
         self._playback = _playback_of(params, settings)
         self._router: PlaybackRouter | None = None
@@ -229,7 +229,7 @@ class Stream:
     def end(self, *, error: str | None = None, reason: str | None = None) -> None:
         """Set the outcome, if it is the first."""
         if self.outcome is None:
-            self.outcome = StreamEnded(error, reason or error or "")
+            self.outcome = StreamClosed(error, reason or error or "")
         self.waiting = False
 
     def release(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from mp3files import KINDS, mp3
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.workers.worker import decoder_client as files
-from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderClient
 
 pytestmark = pytest.mark.process
 
@@ -43,8 +43,8 @@ class Answers:
 
 
 @pytest.fixture
-async def decoder() -> AsyncIterator[DecoderProcess]:
-    decoder = DecoderProcess()
+async def decoder() -> AsyncIterator[DecoderClient]:
+    decoder = DecoderClient()
     decoder.start()
     await asyncio.wait_for(decoder.ready.wait(), 30)
     yield decoder
@@ -56,7 +56,7 @@ def problem(answer: bytes | Refusal) -> Problem:
     return answer.problem
 
 
-async def test_a_file_comes_back_as_the_codec_asked_for(decoder: DecoderProcess) -> None:
+async def test_a_file_comes_back_as_the_codec_asked_for(decoder: DecoderClient) -> None:
     answers = Answers()
     for codec in ("PCMU", "G722"):
         assert isinstance(decoder.decode(FILE, codec, PLENTY, answers.to(codec)), int)
@@ -67,7 +67,7 @@ async def test_a_file_comes_back_as_the_codec_asked_for(decoder: DecoderProcess)
     assert decoder.counters == {"files_decoded": 2, "decoder_restarts": 0}
 
 
-async def test_a_short_file_overtakes_a_long_one(decoder: DecoderProcess) -> None:
+async def test_a_short_file_overtakes_a_long_one(decoder: DecoderClient) -> None:
     answers = Answers()
     decoder.decode(mp3(KINDS[4], 20), "PCMU", PLENTY, answers.to("long"))
     decoder.decode(FILE, "PCMU", PLENTY, answers.to("short"))
@@ -78,7 +78,7 @@ async def test_a_short_file_overtakes_a_long_one(decoder: DecoderProcess) -> Non
     assert len(long) == pytest.approx(160_000, abs=8)
 
 
-async def test_what_holds_no_audio_and_what_is_too_long_are_told_apart(decoder: DecoderProcess) -> None:
+async def test_what_holds_no_audio_and_what_is_too_long_are_told_apart(decoder: DecoderClient) -> None:
     answers = Answers()
     decoder.decode(b"\xff\xfb\x90\x64" * 3, "PCMU", PLENTY, answers.to("empty"))
     decoder.decode(FILE, "PCMU", 100, answers.to("long"))
@@ -87,7 +87,7 @@ async def test_what_holds_no_audio_and_what_is_too_long_are_told_apart(decoder: 
     assert problem(answers.got["long"]) is Problem.RATE_LIMIT
 
 
-async def test_a_cancelled_job_is_not_answered(decoder: DecoderProcess) -> None:
+async def test_a_cancelled_job_is_not_answered(decoder: DecoderClient) -> None:
     answers = Answers()
     job = decoder.decode(mp3(KINDS[4], 20), "PCMU", PLENTY, answers.to("cancelled"))
     assert isinstance(job, int)
@@ -99,7 +99,7 @@ async def test_a_cancelled_job_is_not_answered(decoder: DecoderProcess) -> None:
     assert "cancelled" not in answers.got
 
 
-async def test_too_much_at_once_is_refused(decoder: DecoderProcess) -> None:
+async def test_too_much_at_once_is_refused(decoder: DecoderClient) -> None:
     answers = Answers()
     data = bytes(30 * 1024 * 1024)
     taken = [decoder.decode(data, "PCMU", PLENTY, answers.to(str(number))) for number in range(3)]
@@ -118,14 +118,14 @@ async def test_a_decoder_that_cannot_be_started_is_tried_again(monkeypatch: pyte
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", faulty)
     monkeypatch.setattr(files, "RESTART_DELAY", 0.01)
-    decoder = DecoderProcess()
+    decoder = DecoderClient()
     decoder.start()
     await asyncio.wait_for(decoder.ready.wait(), 30)
     assert decoder.counters["decoder_restarts"] == 2
     await decoder.stop()
 
 
-async def test_who_cannot_take_the_decoders_end_keeps_it_from_nobody_else(decoder: DecoderProcess) -> None:
+async def test_who_cannot_take_the_decoders_end_keeps_it_from_nobody_else(decoder: DecoderClient) -> None:
     def stumbles(_: object) -> None:
         raise RuntimeError("a fault of ours")
 
@@ -141,7 +141,7 @@ async def test_who_cannot_take_the_decoders_end_keeps_it_from_nobody_else(decode
     await asyncio.wait_for(decoder.ready.wait(), 30)
 
 
-async def test_a_decoder_that_dies_is_told_to_the_files_in_it_and_replaced(decoder: DecoderProcess) -> None:
+async def test_a_decoder_that_dies_is_told_to_the_files_in_it_and_replaced(decoder: DecoderClient) -> None:
     answers = Answers()
     os.kill(decoder.pid, signal.SIGSTOP)
     decoder.decode(FILE, "PCMU", PLENTY, answers.to("lost"))

@@ -12,7 +12,7 @@ from trunkline.ids import LegId
 from trunkline.media.codecs import CODECS
 from trunkline.sdp.values import Direction
 from trunkline.workers import messages, orders, reports
-from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderClient
 from workers.bench import ONE, OTHER, Bench, Phone, call_of, wav
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
@@ -45,7 +45,7 @@ async def test_an_mp3_file_is_heard_in_g722_and_goes_on_in_another_codec(bench: 
 
 
 async def test_what_cannot_be_played_is_told_in_words(
-    make_bench: Callable[..., Bench], tmp_path: Path, decoder: DecoderProcess
+    make_bench: Callable[..., Bench], tmp_path: Path, decoder: DecoderClient
 ) -> None:
     bench = make_bench(players_per_leg=1)
     bench.open(ONE)

@@ -15,7 +15,7 @@ from mp3files import signal_to_noise
 from trunkline.ids import LegId
 from trunkline.media.codecs import CODECS
 from trunkline.workers import orders, reports
-from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderClient
 from workers.bench import ONE, OTHER, Bench, wav
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
@@ -139,7 +139,7 @@ async def test_a_disk_that_keeps_the_writer_waiting_ends_the_recording(bench: Be
 
 
 async def test_a_recording_that_is_given_up_lets_go_of_its_file(
-    bench: Bench, decoder: DecoderProcess, tmp_path: Path
+    bench: Bench, decoder: DecoderClient, tmp_path: Path
 ) -> None:
     bench.open(ONE)
     bench.services.record(ONE, record(tmp_path / "a.wav"))
@@ -157,9 +157,7 @@ async def test_a_recording_that_is_given_up_lets_go_of_its_file(
     assert len(heard) > 20 * 8000, "what had come until then plays"
 
 
-async def test_what_is_written_plays_when_the_writer_dies(
-    bench: Bench, decoder: DecoderProcess, tmp_path: Path
-) -> None:
+async def test_what_is_written_plays_when_the_writer_dies(bench: Bench, decoder: DecoderClient, tmp_path: Path) -> None:
     bench.open(ONE)
     bench.services.record(ONE, record(tmp_path / "a.wav"))
     await talk(bench, 110)

@@ -52,7 +52,7 @@ class Listener(Protocol):
         """That was all, or nothing more will come."""
 
 
-class DecoderProcess:
+class DecoderClient:
     """A `streaming.files.FileDecoder`: one process, one after another."""
 
     def __init__(self) -> None:

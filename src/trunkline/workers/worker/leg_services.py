@@ -18,7 +18,7 @@ from trunkline.media.rtp.dtmf import DIGITS, WAITS, NoTelephoneEvent, TooManyDig
 from trunkline.workers import orders
 from trunkline.workers.messages import FromLeg
 from trunkline.workers.reports import DigitHeard, PlaybackEnded
-from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderClient
 from trunkline.workers.worker.recordings import CALL_ENDED, Key, LegRecordings
 
 _log = structlog.get_logger()
@@ -62,7 +62,7 @@ class LegServices:
     def __init__(
         self,
         engine: Engine,
-        decoder: DecoderProcess,
+        decoder: DecoderClient,
         send: Callable[[FromLeg], object],
         soon: Callable[[Callable[[], None]], object],
         loud: int,

@@ -25,7 +25,7 @@ from trunkline.ids import LegId, StreamSid
 from trunkline.media.audio.level import LevelProbe
 from trunkline.media.codecs import transcoder
 from trunkline.media.engine import Engine, UnknownLeg
-from trunkline.media.events import LegSilent, MediaEvent
+from trunkline.media.events import MediaEvent, SilenceDetected
 from trunkline.media.leg import TooManyPlayers
 from trunkline.media.report import LiveLegReport
 from trunkline.media.rtp.dtmf import NoTelephoneEvent, TooManyDigits
@@ -35,12 +35,12 @@ from trunkline.streaming.certificates import renew, tls_context
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.socket import Sender
-from trunkline.streaming.stream import StreamEnded, StreamStarted
+from trunkline.streaming.stream import StreamClosed, StreamOpened
 from trunkline.workers import messages, orders, reports
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
 from trunkline.workers.parent import Parent
-from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderClient
 from trunkline.workers.worker.leg_services import LegServices
 from trunkline.workers.worker.stream_targets import StreamTargets
 
@@ -65,7 +65,7 @@ class Worker:
         self._engine: Engine | None = None
         self._services: LegServices | None = None
         self._targets: StreamTargets | None = None
-        self._decoder = DecoderProcess()
+        self._decoder = DecoderClient()
         self._starting: asyncio.Task[None] | None = None
         self._sender = Sender()
         self._stream_settings = StreamSettings()
@@ -290,7 +290,7 @@ class Worker:
             self._link.send(messages.Reported(request, counters, streams))
 
     def _on_media(self, event: MediaEvent) -> None:
-        if isinstance(event, LegSilent):
+        if isinstance(event, SilenceDetected):
             self._report(event.leg, reports.LegSilent(event.seconds))
         elif (stream := self.targets.owner(event.tap)) is not None:
             owner = next(connection for connection in self._streams.values() if connection.stream is stream)
@@ -306,8 +306,8 @@ class Worker:
             self._report(leg, reports.StreamEnded(sid, None, "the call ended", None))
             return
 
-        def on_fact(fact: StreamStarted | StreamEnded) -> None:
-            if isinstance(fact, StreamStarted):
+        def on_fact(fact: StreamOpened | StreamClosed) -> None:
+            if isinstance(fact, StreamOpened):
                 self._stream_started(leg, sid)
             else:
                 self._stream_ended(leg, sid, fact)
@@ -361,7 +361,7 @@ class Worker:
             except TooManyPlayers as refused:
                 self._streams[sid].fail(str(refused))
 
-    def _stream_ended(self, leg: LegId, sid: StreamSid, ended: StreamEnded) -> None:
+    def _stream_ended(self, leg: LegId, sid: StreamSid, ended: StreamClosed) -> None:
         stream = self._streams.pop(sid).stream
         self._reconnects += stream.reconnects
         if leg in self._leg_streams:

@@ -17,7 +17,7 @@ from trunkline.media.frames import LegTap
 from trunkline.workers.messages import FromLeg
 from trunkline.workers.orders import StartRecording, StopRecording
 from trunkline.workers.reports import RecordingEnded, RecordingReason
-from trunkline.workers.worker.decoder_client import DecoderProcess
+from trunkline.workers.worker.decoder_client import DecoderClient
 
 _log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class LegRecordings:
     def __init__(
         self,
         engine: Engine,
-        decoder: DecoderProcess,
+        decoder: DecoderClient,
         send: Callable[[FromLeg], object],
         soon: Callable[[Callable[[], None]], object],
         loud: int,
