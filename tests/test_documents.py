@@ -196,8 +196,6 @@ def test_a_document_is_in_plain_words(path: Path) -> None:
 SOURCE_RIDDLES = re.compile(
     r"\b(whom|whoever|somebody|nobody|anybody|told|stumbl\w+|strangers?|patience|anew|befell|in vain)\b", re.IGNORECASE
 )
-NOT_YET_PLAIN = {"calls", "control", "texml", "workers"}
-"""Rooms whose comments and docstrings are still to be rewritten. A room leaves this set with its last such word."""
 
 
 def prose(path: Path) -> Iterator[str]:
@@ -218,10 +216,7 @@ def test_comments_and_docstrings_are_in_plain_words(room: str) -> None:
         for line in text.splitlines()
         if SOURCE_RIDDLES.search(line)
     ]
-    if room in NOT_YET_PLAIN:
-        assert found, f"take {room} out of NOT_YET_PLAIN"
-    else:
-        assert found == []
+    assert found == []
 
 
 DEFAULT = re.compile(r"`(\w+)\.(\w+)`(?! -)[^|.;`]*?,\s+([\d,]+)( MiB| seconds?)?\s+by\s+default")
@@ -266,11 +261,9 @@ CHOSEN_AT_RUN_TIME = {
         *("sip_phone_registered", "sip_phone_unregistered", "sip_message_discarded", "sip_request_rejected"),
         "sip_tls_failed",
     },
-    "control/runner.py": {"stream-started", "stream-stopped", "stream-error"},
+    "control/runner.py": {"stream_started", "stream_stopped", "stream_error"},
 }
 """Files with log calls whose event is no literal, and the events that they make."""
-IN_WORDS = {"control", "media", "texml", "workers"}
-"""Rooms that still log events that are no names. A room leaves this set when it has renamed its last."""
 
 
 def logged(path: Path) -> Iterator[str | None]:
@@ -294,7 +287,7 @@ def test_the_page_of_the_log_has_exactly_the_events_that_are_logged() -> None:
         assert (None in found) == (name in CHOSEN_AT_RUN_TIME), f"{name}: see CHOSEN_AT_RUN_TIME in this file"
         names = {event for event in found if event} | CHOSEN_AT_RUN_TIME.get(name, set())
         words = {event for event in names if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)+", event)}
-        assert not words or name.split("/")[0] in IN_WORDS, f"{name}: name these events in snake_case: {words}"
+        assert not words, f"{name}: name these events in snake_case: {words}"
         events |= names
     page = ROOT / "docs/operations/log.md"
     explained = [event for row in rows(page) if len(row) == 5 for event in re.findall(r"`([^`]+)`", row[0])]

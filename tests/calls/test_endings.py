@@ -40,7 +40,7 @@ def test_every_way_of_a_peer_has_a_row() -> None:
 
 def test_our_own_ends() -> None:
     assert Ending("canceled", "cancelled before the answer", "originator_cancel", "system", None) == CANCELED
-    assert Ending("no-answer", "nobody answered in time", "timeout", "system", None) == NO_ANSWER
+    assert Ending("no-answer", "not answered in time", "timeout", "system", None) == NO_ANSWER
     assert Ending("completed", "the call reached its time limit", "time_limit", "system", None) == TIME_LIMIT
     unreachable = "not connected: the callee is unreachable: no response at all"
     assert Ending("failed", unreachable, "unreachable", "system", None) == UNREACHABLE

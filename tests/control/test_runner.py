@@ -50,7 +50,7 @@ async def test_a_call_to_a_number_has_its_application_and_is_told_what_to_do(ben
     assert (leg, order.call_sid, order.params.codec) == (entry.leg, view.sid, "PCMA")
     assert bench.runner.counters == {"calls_opening": 1}
     assert [(line["event"], line["to"], line["from_"], line["transport"]) for line in logs] == [
-        ("call", "+1", "+49", "udp")
+        ("call_received", "+1", "+49", "udp")
     ]
     bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
     assert entry.call.state is CallState.RINGING, "its instructions answer it"
@@ -167,7 +167,7 @@ async def test_a_call_is_placed_as_it_was_asked_for(bench: Bench) -> None:
     assert bench.runner.registry.by_dialog(100) is entry
     (line,) = logs
     assert (line["event"], line["route"], line["name"], "parent_sid" in line) == (
-        "call placed",
+        "call_placed",
         "trunk",
         "carrier",
         False,
@@ -233,8 +233,8 @@ async def test_what_a_placed_call_is_to_do_begins_with_its_answer(bench: Bench) 
     with capture_logs() as logs:
         bench.runner.on_sip(sip.InviteAccepted(DialogId(100), sdp()))
     assert bench.script.began == [(entry, instructions)]
-    assert [(line["event"], line["codec"]) for line in logs if line["event"] == "call answered"] == [
-        ("call answered", "PCMA")
+    assert [(line["event"], line["codec"]) for line in logs if line["event"] == "call_answered"] == [
+        ("call_answered", "PCMA")
     ]
     silent = bench.place()
     bench.runner.on_pool(FromLeg(silent.leg, reports.LegOpened(LOCAL)))
@@ -405,9 +405,9 @@ async def test_what_happens_to_calls_and_streams_is_stored_and_then_told(bench: 
     await written
     about = [line for line in logs if "stream" in line["event"]]
     assert {line["call_sid"] for line in about} == {entry.call.view.sid}
-    told = [(line["event"], line.get("reason"), line["stream_sid"]) for line in about]
+    told = [(line["event"], line.get("reason"), line["stream_id"]) for line in about]
     assert told == [("stream_started", None, sid), ("stream_error", "refused", sid)]
-    assert [(line["status"], line["cause"]) for line in logs if line["event"] == "call ended"] == [
+    assert [(line["status"], line["cause"]) for line in logs if line["event"] == "call_ended"] == [
         ("completed", "over")
     ]
     callbacks = await bench.callbacks()
@@ -478,7 +478,7 @@ async def test_draining_does_not_wait_for_ever(bench: Bench) -> None:
     with capture_logs() as logs:
         await bench.runner.drain(0.01)
     assert [(line["event"], line["calls"]) for line in logs if line["log_level"] == "warning"] == [
-        ("some calls did not end in time", 1)
+        ("calls_not_ended", 1)
     ]
     idle = asyncio.create_task(bench.runner.drain(30))
     for entry in bench.runner.registry:

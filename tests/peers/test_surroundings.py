@@ -309,7 +309,7 @@ async def test_hosts_and_urls_of_ours_are_told_to_no_caller(
     port, text = web.url.rpartition(":")[2], said.partition('"')[2]
     assert not [word for word in (port, "127.0.0.1", "http", "voice", "inner", "404") if word in text]
     await server.stop()  # after which its log is complete
-    (ended,) = (json.loads(line) for line in server.log.splitlines() if "call ended" in line)
+    (ended,) = (json.loads(line) for line in server.log.splitlines() if "call_ended" in line)
     assert ended["cause"].startswith(f"no instructions: {web.url}")
 
 

@@ -303,11 +303,11 @@ async def test_what_workers_log_comes_up_by_the_link_as_the_settings_say(
             pool.release(leg)
 
     await run_out(1)
-    assert [(line["event"], line["call_sid"], line["level"]) for line in lines] == [("no media leg", "v3:11", "error")]
+    assert [(line["event"], line["call_sid"], line["level"]) for line in lines] == [("leg_failed", "v3:11", "error")]
     pool.take(SETTINGS.model_copy(update={"log": LogSettings(level="debug")}))
     await pool.report(LegId(1))  # by which time they have taken it
     await run_out(100)
-    assert {line["event"] for line in lines} == {"no media leg"}
+    assert {line["event"] for line in lines} == {"leg_failed"}
 
 
 async def test_the_last_words_of_a_worker_that_cannot_start_are_in_the_log(
@@ -324,7 +324,7 @@ async def test_the_last_words_of_a_worker_that_cannot_start_are_in_the_log(
             while not pool.restarts or len(lines) < 2:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0)
         await pool.stop(5)
-    (said,) = (line for line in lines if line["event"] == "a media worker wrote")
+    (said,) = (line for line in lines if line["event"] == "worker_wrote")
     assert (said["text"], said["worker"]) == ("this python is broken", 0)
 
 

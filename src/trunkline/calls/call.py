@@ -5,7 +5,7 @@
                                     │                     │                       │                  │
                                     └────── any end ──────┴───────────────────────┴──────────────────┴─► ENDED
 
-OPENING and PLACING wait for the media leg; RINGING waits for whoever is to answer, and is passed through where the
+OPENING and PLACING wait for the media leg; RINGING waits for the answer, and is passed through where the
 call answers by itself; CALLING has sent its INVITE; ANSWERED has sent 200 and waits for the ACK. A call is answered,
 and may be streamed, from ANSWERED on; when the offer was ours the codec is known with the ACK only, so then from UP.
 ENDED lasts until the last report of media leg, streams and recordings is in; then the call is forgotten.
@@ -113,7 +113,7 @@ class CallRules:
     streams_per_call: int = 4
     bidirectional_per_call: int = 1
     ring_limit: float = 180
-    """Seconds that an inbound call may ring while nobody answers it."""
+    """Seconds that an inbound call may ring without an answer."""
 
 
 class Call:
@@ -364,13 +364,13 @@ class Call:
         if self.state is CallState.CALLING:
             return [effects.HangUpPeer("no answer", 408), *self._end(now, NO_ANSWER if self._heard_of else UNREACHABLE)]
         if self.state in (CallState.OPENING, CallState.RINGING):
-            goodbye = self._goodbye("nobody answered", 480, "Temporarily Unavailable")
+            goodbye = self._goodbye("not answered", 480, "Temporarily Unavailable")
             return [*goodbye, *self._end(now, replace(NO_ANSWER, sip_status=_refusal(goodbye)))]
         return []
 
     def _goodbye(self, cause: str, status: int, reason: str, bye: int = 200) -> list[effects.Effect]:
-        """What the peer is told where we end the call: a refusal, or a BYE or CANCEL with the cause `bye`. `cause` is
-        the kind of fault only, in words of ours: a peer may be anybody."""
+        """The effect that ends the call towards the peer: a refusal, or a BYE or CANCEL with the cause `bye`. `cause`
+        is the kind of fault only, in our words: the peer may not be trusted."""
         if self.state is CallState.PLACING:
             return []
         if self.state in (CallState.OPENING, CallState.RINGING):
@@ -565,7 +565,7 @@ def _refusal(goodbye: Sequence[effects.Effect]) -> int | None:
 
 
 def lost_in_crash(calls: Sequence[CallView], streams: Sequence[StreamView], now: datetime) -> effects.Persist:
-    """What has to be recorded and told after a server died with these calls and streams still live."""
+    """The records and events that are due after a server died with these calls and streams live."""
     cause = "the server stopped without warning"
     ending = broken(cause)
     ended_calls = tuple(

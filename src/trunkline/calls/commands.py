@@ -56,7 +56,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class PlaceCall:
-    """Call somebody. The first command of an outbound call."""
+    """Place the call. The first command of an outbound call."""
 
     route: Route
     timeout: float = 30
@@ -94,7 +94,7 @@ class RejectCall:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Keep a warning of the call's instructions, for whoever asks why; `NOTE_LIMIT` different ones at most."""
+    """Keep a warning of the call's instructions, for `trunkline why`; `NOTE_LIMIT` different ones at most."""
 
     text: str
 

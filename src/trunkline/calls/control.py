@@ -14,19 +14,19 @@ from trunkline.streaming.params import StreamParams
 class CallControl(Protocol):
     """Commands on, and views of, one node's calls, live and ended.
 
-    Each method raises `ResourceNotFound` for a call or stream that is unknown or another account's, and `Unavailable`
+    Each method raises `ResourceNotFound` for a call or stream that is unknown or of another account, and `Unavailable`
     while starting or shutting down, with no media worker, or with the store behind.
     """
 
     async def place(self, account: AccountSid, request: CallRequest) -> CallView:
-        """Call somebody; how it goes is told by callbacks. Durable when this returns.
+        """Place a call; callbacks report its progress. Durable when this returns.
 
         Raises InvalidRequest with the pointer `/ApplicationSid` for an application that is unknown or not active, and
         `/To` where neither a trunk nor a phone takes the call.
         """
 
     async def redirect(self, account: AccountSid, call: CallSid, instructions: Instructions) -> CallView:
-        """Leave what a live call is told to do, and do this. `url` or `texml` is given.
+        """Replace the instructions of a live call. `url` or `texml` is given.
 
         Raises CallNotAnswered, CallEnded.
         """
@@ -52,7 +52,7 @@ class CallControl(Protocol):
         """
 
     async def end_after(self, account: AccountSid, call: CallSid) -> Callable[[], None]:
-        """What ends a call, a moment after it is called, which is to be done once whoever asked has the answer: an app
+        """A function that ends the call a moment after it is called. Call it once the request has its answer: an app
         that hangs up and then closes its own socket gets to do so. Raises CallEnded."""
 
     async def call(self, account: AccountSid, call: CallSid) -> CallView:
@@ -80,7 +80,7 @@ class Applications(Protocol):
     """The TeXML applications of accounts.
 
     `changes` are attributes of `Application` by name; of `other`, only what changes, and of the objects in it only the
-    members that change. Each method raises `ResourceNotFound` for an application that is unknown or another account's;
+    members that change. Each method raises `ResourceNotFound` for an application that is unknown or of another account;
     those that change something raise `Unavailable` when the store does not take it, and are durable when they return.
     """
 

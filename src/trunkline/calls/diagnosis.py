@@ -519,7 +519,7 @@ def _notes(call: CallView) -> list[Finding]:
 
 
 def _unanswered(call: CallView) -> Finding:
-    """Its leg's counters would only tell that nothing has flowed."""
+    """Its leg's counters would only say that nothing has flowed."""
     if call.ended_at is None:
         return Finding("warning", "not_answered_yet", "The call is not answered yet, so nothing can be streamed.", {})
     cause = call.hangup_cause or "why was not recorded"

@@ -1,4 +1,4 @@
-"""Who is who: the application of a called number, and the way to whom a call is for. Pure, in memory.
+"""The application of a called number, and the route to a callee. Pure, in memory.
 
 Patterns. In a pattern each `*` stands for any characters, none included; all else, case too, is meant as it is. Of
 several patterns that match a number the one with the most characters that are no `*` wins, and of equals the first:
@@ -113,12 +113,12 @@ class Directory:
         return None
 
     def caller_id(self, from_: str, route: Route) -> str:
-        """What whoever is called by that way is told as the caller: by a trunk the number of a phone that has one."""
+        """The caller ID to present on this route: on a trunk, the number of a phone that has one."""
         phone = self._phones.get(from_) if route.kind == "trunk" else None
         return (phone and phone.caller_id) or from_
 
     def srtp(self, *, trunk: str | None, phone: str | None) -> SrtpRule:
-        """Whether calls to or from that trunk or phone, or anybody else, are encrypted."""
+        """Whether calls to or from that trunk or phone, or any other peer, are encrypted."""
         peer = self._peer(trunk, phone)
         return self._srtp if peer is None or peer.srtp is None else peer.srtp
 
@@ -163,7 +163,7 @@ class Directory:
 
 
 def matches(pattern: str, number: str) -> bool:
-    """Whether a pattern matches the whole of a number. Linear in both: numbers come from strangers."""
+    """Whether a pattern matches the whole of a number. Linear in both: numbers come from untrusted peers."""
     first, *rest = pattern.split("*")
     if not rest:
         return number == first

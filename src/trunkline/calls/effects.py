@@ -58,7 +58,7 @@ class HangUpPeer:
 
 @dataclass(frozen=True, slots=True)
 class InviteCallee:
-    """INVITE with our offer; told by `Progressed`, `Accepted`, `Refused`."""
+    """INVITE with our offer; answered by `Progressed`, `Accepted`, `Refused`."""
 
     route: Route
     sdp: str = field(repr=False)
@@ -69,7 +69,7 @@ class InviteCallee:
 
 @dataclass(frozen=True, slots=True)
 class SetTimer:
-    """Tell `TimerFired` after that many seconds, unless the call has ended."""
+    """`TimerFired` follows after that many seconds, unless the call has ended."""
 
     name: Literal["ring", "limit"]
     seconds: float
@@ -77,7 +77,7 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """Store what changed and tell whom it concerns: one transaction, events after it."""
+    """Store what changed and send its events: one transaction, events after it."""
 
     calls: tuple[CallView, ...] = ()
     streams: tuple[StreamView, ...] = ()

@@ -2,7 +2,7 @@
 
 `hangup_code` takes Telnyx's words: `normal_clearing`, `originator_cancel`, `user_busy`, `call_rejected`, `not_found`,
 `timeout`, `time_limit`, `unspecified`; and `unreachable`, for which Telnyx has none: nothing at the callee's address
-has taken the call, so that nobody was asked to answer it.
+has taken the call, so that the callee was not asked to answer it.
 """
 
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ PEER_ENDS: dict[str, Ending] = {
     "error": Ending("failed", "signalling failed", "unspecified"),
 }
 CANCELED = Ending("canceled", "cancelled before the answer", "originator_cancel")
-NO_ANSWER = Ending("no-answer", "nobody answered in time", "timeout")
+NO_ANSWER = Ending("no-answer", "not answered in time", "timeout")
 UNREACHABLE = Ending("failed", "not connected: the callee is unreachable: no response at all", "unreachable")
 TIME_LIMIT = Ending("completed", "the call reached its time limit", "time_limit")
 
@@ -70,14 +70,14 @@ def broken(cause: str, sip_status: int | None = None) -> Ending:
 
 
 def rejection(status: int, reason: str) -> Ending:
-    """An inbound call that we were told to refuse with this SIP status."""
+    """An inbound call that a command refused with this SIP status."""
     busy = status in (486, 600)
     return Ending("busy" if busy else "failed", f"refused: {reason}", "user_busy" if busy else "call_rejected",
                   sip_status=status)  # fmt: skip
 
 
 def refusal_of(status: int, reason: str, detail: str, *, responded: bool = True) -> Ending:
-    """An outbound call that was refused with this SIP status, or, where nobody `responded`, went nowhere."""
+    """An outbound call that was refused with this SIP status, or, without a response (`responded`), was not reached."""
     shown, code = _REFUSALS.get(status, ("failed", "call_rejected" if status in (401, 403, 407) else "unspecified"))
     if not responded:
         return Ending(shown, f"not connected: {detail or reason}", code)

@@ -42,7 +42,7 @@ class Refused:
     reason: str
     detail: str
     responded: bool = True
-    """There was a response; else nobody was reached, and the status is ours."""
+    """There was a response; otherwise the callee was not reached, and the status is ours."""
     unreachable: bool = False
     """There was none as nothing at the callee's address took the call."""
 
@@ -82,7 +82,7 @@ class ReofferCancelled:
 
 @dataclass(frozen=True, slots=True)
 class DigitReceived:
-    """The peer pressed a key and signalling told it. Media, which may have heard it too, tells it as `DigitHeard`."""
+    """The peer pressed a key, says signalling. Media, which may have received it too, reports it as `DigitHeard`."""
 
     digit: str
 

@@ -1,8 +1,7 @@
 """Where recordings are: the file of each on this machine, and the URL at which its account fetches it. Pure.
 
-All lie in one folder; a file's name says whose it is. Only sids of our own making lead to files, so nothing that a
-stranger asks for leads elsewhere.
-"""
+All lie in one folder, each under a name made of its account and sid. Only sids that we made lead to files, so no
+request leaves the folder."""
 
 import re
 from collections.abc import Callable
@@ -27,7 +26,7 @@ class RecordingFiles:
         return self.directory / f"{account}.{sid}.wav" if _SID.fullmatch(sid) else None
 
     def url(self, account: AccountSid, sid: str) -> str:
-        """What customers are told (`faces/telnyx/operations/calls.py`, FetchRecordingAudio)."""
+        """The URL for customers (`faces/telnyx/operations/calls.py`, FetchRecordingAudio)."""
         return f"{self._base(account)}{sid}.wav"
 
     def path_of(self, account: AccountSid, url: str) -> Path | None:

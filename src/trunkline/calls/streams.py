@@ -31,7 +31,7 @@ class _Stream:
 
 
 class CallStreams:
-    """Every stream of one call whose worker has not told its end, and what may be asked of them."""
+    """Every stream of one call whose end the worker has not reported, and the commands on them."""
 
     def __init__(self, limit: int, bidirectional_limit: int) -> None:
         self._limit = limit

@@ -43,7 +43,7 @@ class CallView:
     status_callback: str | None = None
     status_callback_method: str = "POST"
     status_callback_events: str = "completed"
-    """Of `initiated ringing answered completed` those that are told, separated by spaces."""
+    """Those of `initiated ringing answered completed` that get a callback, separated by spaces."""
     hangup_code: str | None = None
     """One word for programs, `HangupCause` in callbacks: `normal_clearing`, `user_busy`, …"""
     sip_status: int | None = None

@@ -1,4 +1,4 @@
-"""Between the model and the world: turns what the drivers tell into facts, and effects into what the drivers do.
+"""Between the model and the drivers: turns their events into facts, and effects into calls of drivers.
 
 The only file of the room that knows SIP, the media workers, the store and the callbacks. Everything here runs on one
 loop and without awaiting: a fact is applied and its effects are carried out before the next one is looked at, so no
@@ -88,14 +88,14 @@ class Runner:
         self._script = script
 
     def redirect(self, entry: LiveCall, instructions: Instructions) -> None:
-        """Have a call that is answered do what it is told, instead of what it does now."""
+        """Replace the instructions of an answered call."""
         assert self._script is not None
         self._script.redirect(entry, instructions)
 
     def recover(self, calls: list[CallView], streams: list[Any]) -> None:
-        """Tell of the calls and streams that an earlier server left unfinished."""
+        """End the records of calls and streams that an earlier server left unfinished."""
         if calls or streams:
-            _log.warning("calls were cut off by the last stop", calls=len(calls), streams=len(streams))
+            _log.warning("calls_cut_off", calls=len(calls), streams=len(streams))
             self._record(lost_in_crash(calls, streams, utc_now()))
 
     async def drain(self, grace: float) -> None:
@@ -106,11 +106,11 @@ class Runner:
                 try:
                     self.apply(entry, EndCall("the server is shutting down"))
                 except Exception:
-                    _log.exception("a call cannot be ended", call_sid=entry.call.view.sid)
+                    _log.exception("call_end_failed", call_sid=entry.call.view.sid)
         try:
             await asyncio.wait_for(self._empty.wait(), grace)
         except TimeoutError:
-            _log.warning("some calls did not end in time", calls=len(self.registry))
+            _log.warning("calls_not_ended", calls=len(self.registry))
 
     def apply(self, entry: LiveCall, what: events.Fact | Command) -> asyncio.Future[None] | None:
         """Apply a fact or command and carry out its effects.
@@ -139,7 +139,7 @@ class Runner:
     def place(
         self, account: AccountSid, request: CallRequest, route: Route, parent: LiveCall | None = None
     ) -> tuple[LiveCall, asyncio.Future[None]]:
-        """Place a call; what comes of it is told as facts. `parent`: the call that it will be bridged with, so that
+        """Place a call; facts report its progress. `parent`: the call that it will be bridged with, so that
         both are on one media worker. Returns the durable write too. Raises Unavailable."""
         assert self._sip is not None
         if self.draining:
@@ -175,13 +175,13 @@ class Runner:
         entry = self._add(view, self._sip.new_dialog(), origin, request.instructions, srtp, parent)
         about = {"parent_sid": view.parent_sid} if parent else {}
         way = {"route": route.kind, "name": route.name}
-        _log.info("call placed", call_sid=view.sid, from_=view.from_, to=view.to, **way, **about)
+        _log.info("call_placed", call_sid=view.sid, from_=view.from_, to=view.to, **way, **about)
         written = self.apply(entry, request.place(route))
         assert written is not None
         return entry, written
 
     def notify(self, entry: LiveCall, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
-        """Tell an application something of a call: one more of its callbacks, in order, signed and durable."""
+        """Send the application one more callback of a call: in order, signed and durable."""
         view = entry.call.view
         record = record_of(_uuid(), (url, method), form, utc_now(), view.account_sid, view.sid)
         if record is not None:
@@ -204,9 +204,9 @@ class Runner:
         view = call.view
         self.counters[f"calls_{call.state.name.lower()}"] += 1
         if call.state is CallState.ENDED:
-            _log.info("call ended", call_sid=view.sid, status=view.status, cause=view.hangup_cause)
+            _log.info("call_ended", call_sid=view.sid, status=view.status, reason=view.hangup_cause)
         elif call.state is CallState.ANSWERED or (call.state is CallState.UP and view.direction == "outbound"):
-            _log.info("call answered", call_sid=view.sid, codec=view.codec)
+            _log.info("call_answered", call_sid=view.sid, codec=view.codec)
 
     async def report(self, entry: LiveCall) -> Reported | None:
         """What the media worker of a call says of it; None when it does not answer."""
@@ -217,7 +217,7 @@ class Runner:
         if not self._writer.full:
             self._writer.submit(contacts={phone: saved})
 
-    # ── what the drivers tell ───────────────────────────────────────────────────────────────────────────────
+    # ── events of the drivers ───────────────────────────────────────────────────────────────────────────────
 
     def on_sip(self, event: sip.SipEvent) -> None:
         """A fact from signalling."""
@@ -259,7 +259,7 @@ class Runner:
         srtp = self._directory.srtp(trunk=event.trunk, phone=event.phone)
         entry = self._add(view, event.dialog, origin, instructions, srtp)
         by = {"sip_call_id": event.call_id, "transport": event.transport}
-        _log.info("call", call_sid=view.sid, from_=view.from_, to=view.to, **by)
+        _log.info("call_received", call_sid=view.sid, from_=view.from_, to=view.to, **by)
         self.apply(entry, events.Invited(event.offer, answer=instructions is None))
         if instructions is not None and entry.call.state is not CallState.ENDED:
             assert self._script is not None
@@ -279,7 +279,7 @@ class Runner:
             name, stream = event.kind.replace("-", "_"), event.stream
             self.counters[name] += 1
             reason = {"reason": stream.ended_reason} if stream.ended_reason else {}
-            _log.info(name, call_sid=stream.call_sid, stream_sid=stream.sid, **reason)
+            _log.info(name, call_sid=stream.call_sid, stream_id=stream.sid, **reason)
             if stream.status_callback:
                 callbacks.append(callback_of(event, self._settings.callbacks, _uuid(), self._callbacks))
         watched = (one for one in record.call_events if one.call.status_callback)

@@ -204,7 +204,7 @@ class CallService:
         entry = self._mine(account, call)
         if entry is None:
             await self._store.call(account, call)
-        # Whoever was told that a call is hung up may not use it in the moment before its end.
+        # Once hang-up is answered, the call takes no command in the moment before its end.
         if entry is None or call in self._farewells:
             raise CallEnded("The call is over.")
         return entry

@@ -26,7 +26,7 @@ from trunkline.demo.verdict import Measurements, echo_delays, judge
 
 _SPARE = 10
 """Seconds of speech beyond it, for the time that starting the stream and ending take."""
-_PATIENCE = 10
+_TIMEOUT = 10
 """Seconds to wait for what is on its way at the end; it comes at once unless the machine is very busy."""
 
 
@@ -105,10 +105,8 @@ async def _converse(stage: _Stage, seconds: float) -> None:
         raise StoryBroken("the server ended the call\n" + stage.server.log[-2000:])
     stage.caller.stop_speaking()
     seen, last = stage.app.conversation, stage.caller.frames[len(stage.caller.sent_at) - 1]
-    await stage.caller.watch.until(
-        lambda: any(packet.payload == last for packet in stage.caller.heard[-50:]), _PATIENCE
-    )
-    await stage.app.watch.until(lambda: len(seen.marks_returned) >= len(seen.marks_sent), _PATIENCE)
+    await stage.caller.watch.until(lambda: any(packet.payload == last for packet in stage.caller.heard[-50:]), _TIMEOUT)
+    await stage.app.watch.until(lambda: len(seen.marks_returned) >= len(seen.marks_sent), _TIMEOUT)
 
 
 async def _story(stage: _Stage, seconds: float) -> Measurements:
@@ -129,8 +127,8 @@ async def _story(stage: _Stage, seconds: float) -> Measurements:
     if not await stage.caller.hang_up():
         raise StoryBroken("the BYE was not answered")
     received = stage.callbacks.received
-    await stage.callbacks.watch.until(lambda: len(received) >= 2, _PATIENCE)
-    await stage.app.watch.until(lambda: stage.app.conversation.stopped, _PATIENCE)
+    await stage.callbacks.watch.until(lambda: len(received) >= 2, _TIMEOUT)
+    await stage.app.watch.until(lambda: stage.app.conversation.stopped, _TIMEOUT)
     exit_code = await stage.server.stop()
     seen = stage.app.conversation
     return Measurements(

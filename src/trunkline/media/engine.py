@@ -576,9 +576,9 @@ class Engine:
         tap = transport.leg.failed_tap()
         if tap is None:
             self.counters["faults"] += 1
-            _log.error("packet path failed", leg=transport.leg.id, error=repr(error))
+            _log.error("packet_path_failed", leg=transport.leg.id, reason=repr(error))
             return
         self.counters["tap_failures"] += 1
-        _log.error("port failed and is detached", leg=transport.leg.id, error=repr(error))
+        _log.error("tap_failed", leg=transport.leg.id, reason=repr(error))
         transport.leg.detach(tap)
         self._on_event(TapFailed(transport.leg.id, tap))

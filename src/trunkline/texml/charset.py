@@ -50,7 +50,7 @@ def _parameter(content_type: str) -> str:
 
 
 def _known(name: str) -> str | None:
-    """A codec for text, by its name; None for one that nobody knows, which is as good as none."""
+    """A codec for text, by its name; None for an unknown name, which counts as no name."""
     try:
         known = codecs.lookup(name.strip()).name
         b"<".decode(known, "ignore")  # which Python's codecs for other things than text refuse

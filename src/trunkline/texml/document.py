@@ -6,7 +6,7 @@ call: an unknown element or attribute is skipped, a broken value gives way to it
 the bound, and an element that means nothing without what it lacks (a `<Play>` without a URL) is skipped. Only what is
 no TeXML at all is an error.
 
-The text comes from strangers: it is bounded, and DTDs, with them entities and everything outside the text, are
+The text is untrusted: it is bounded, and DTDs, with them entities and everything outside the text, are
 refused. Element and attribute names are case sensitive, as XML's are.
 """
 
@@ -384,7 +384,7 @@ def _dial(parser: _Parser, element: Element, values: dict[str, Any]) -> Dial:
     if number:
         targets.insert(0, DialTarget("number", _called(number)))
     if not targets:
-        raise ValueError("calls nobody")
+        raise ValueError("names no callee")
     if len(targets) > TARGET_LIMIT:
         parser.warn(f"<Dial> calls more than {TARGET_LIMIT}; the rest was skipped")
     return Dial(tuple(targets[:TARGET_LIMIT]), **values)

@@ -107,7 +107,7 @@ class RecordCall:
 
 @dataclass(frozen=True, slots=True)
 class PlaceLeg:
-    """Call somebody; answered by `LegProgressed`, `LegAnswered`, and in the end `LegOver`."""
+    """Place a call; answered by `LegProgressed`, `LegAnswered`, and in the end `LegOver`."""
 
     leg: int
     target: DialTarget

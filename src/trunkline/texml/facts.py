@@ -44,7 +44,7 @@ class CallAnswered:
 
 @dataclass(frozen=True, slots=True)
 class CallFinished:
-    """The call is over, whoever ended it."""
+    """The call is over, by either side."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class Fetcher:
             if order.fallback is None:
                 raise
             self.counters["fallbacks"] += 1
-            _log.warning("the fallback is asked for a document", call_sid=dict(common)["CallSid"], error=str(error))
+            _log.warning("texml_fallback_requested", call_sid=dict(common)["CallSid"], reason=str(error))
             first = error
         try:
             return await self._document(order.fallback, common, cookies)

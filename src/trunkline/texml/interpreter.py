@@ -34,7 +34,7 @@ KEY_SECONDS = 0.2
 """One key with the gap behind it; `w` and `W` are half a second and a second."""
 _REFUSALS = {"rejected": (404, "Not Found"), "busy": (486, "Busy Here")}
 _BEST: tuple[CallStatus, ...] = ("busy", "no-answer", "canceled", "failed")
-"""What `DialCallStatus` says when nobody of several answered: the first of these that befell one."""
+"""What `DialCallStatus` says when none of several answered: the first of these that any leg reported."""
 
 
 # ── what may be waited for ──────────────────────────────────────────────────────────────────────────────────
@@ -282,7 +282,7 @@ class Interpreter:
     # ── prompts ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _prompt(self, verb: Prompt) -> int | None:
-        """Begin it: the job that tells its end; None when there is nothing to be done."""
+        """Begin it: the job whose end is awaited; None when there is nothing to do."""
         job = self._job()
         match verb:
             case verbs.Say():
@@ -502,7 +502,7 @@ class Interpreter:
             self._tell_recorded(verb, fact)
 
     def _tell_recorded(self, verb: verbs.Record, fact: facts.RecordingSaved) -> bool:
-        """Tell the status callback of the file; whether there is one."""
+        """Send the file to the status callback; returns whether there is one."""
         ended = fact.ended
         if ended.error is not None:
             if ended.reason != "hangup":
@@ -511,8 +511,8 @@ class Interpreter:
         callback = self._resolve(verb.status_callback) if verb.status_callback else None
         if callback is not None:
             channels = ("RecordingChannels", str(verb.channels))
-            told = (*_about(fact), channels, ("RecordingSource", "RecordVerb"), ("RecordingStatus", "completed"))
-            self._out.append(effects.Notify(effects.DocumentRequest(callback, verb.status_callback_method, told)))
+            form = (*_about(fact), channels, ("RecordingSource", "RecordVerb"), ("RecordingStatus", "completed"))
+            self._out.append(effects.Notify(effects.DocumentRequest(callback, verb.status_callback_method, form)))
         return True
 
 

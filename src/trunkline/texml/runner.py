@@ -70,7 +70,7 @@ from trunkline.workers.reports import DigitHeard, PlaybackEnded, RecordingEnded,
 
 _log = structlog.get_logger()
 
-_STUMBLED = "the server stumbled over the call's instructions"
+_INTERNAL_ERROR = "internal error while executing TeXML"
 
 
 class CallCommands(Protocol):
@@ -85,7 +85,7 @@ class CallCommands(Protocol):
         """Place a call. Raises ApiError."""
 
     def notify(self, entry: LiveCall, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
-        """Tell an application something of a call, as its status callbacks do, behind those that went before."""
+        """Send an application one more callback of a call, behind those before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Tools:
         except OSError as error:
             raise StartupError(f"cannot use {error.filename}: {error.strerror}") from error
         if shutil.which(texml.speaker) is None:
-            _log.warning("<Say> is skipped: its program is not installed", program=texml.speaker)
+            _log.warning("say_unavailable", program=texml.speaker)
         sounds = Sounds(texml, cache, home / "tones", dialler)
         fetcher = Fetcher(texml, signer, dialler)
         return cls(fetcher, Espeak(texml, cache), sounds, recordings, texml.step_limit, settings.media.codecs)
@@ -119,7 +119,7 @@ class Tools:
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """One call that is told what to do."""
+    """One call that runs instructions."""
 
     entry: LiveCall
     interpreter: Interpreter
@@ -172,7 +172,7 @@ class TexmlRunner:
         await self._tools.sounds.stop()
         await self._tools.fetcher.stop()
 
-    # ── what the runner tells ───────────────────────────────────────────────────────────────────────────────
+    # ── what the runner reports ─────────────────────────────────────────────────────────────────────────────
 
     def start(self, entry: LiveCall, instructions: Instructions) -> None:
         """See `CallScript`."""
@@ -215,7 +215,7 @@ class TexmlRunner:
             self._close(run)
 
     def _lose_recordings(self, run: _Run, why: str) -> None:
-        """Nobody will tell their ends."""
+        """Their ends will not be reported."""
         for job, sid in run.recordings.items():
             self._feed(run, facts.RecordingSaved(sid, "", RecordingEnded(job, 0, "error", error=why)))
         run.recordings.clear()
@@ -258,7 +258,7 @@ class TexmlRunner:
     # ── a run ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _feed(self, run: _Run, fact: facts.Fact) -> None:
-        """Tell the interpreter, after what it is told already, and do what it wants."""
+        """Give the interpreter a fact, behind those that wait, and carry out its effects."""
         run.inbox.append(fact)
         if run.busy:
             return
@@ -269,9 +269,9 @@ class TexmlRunner:
                     self.counters[_EVENTS[type(effect)]] += 1
                     _PERFORM[type(effect)](self, run, effect)
         except Exception as error:
-            _log.exception("instructions stumbled", call_sid=run.sid, error=repr(error))
+            _log.exception("texml_failed", call_sid=run.sid, reason=repr(error))
             run.inbox.clear()
-            self._ask(run.entry, EndCall(_STUMBLED, "failed"))
+            self._ask(run.entry, EndCall(_INTERNAL_ERROR, "failed"))
         finally:
             run.busy = False
 
@@ -293,7 +293,7 @@ class TexmlRunner:
             _played_to_its_end(run, job)
 
     def _work(self, run: _Run, job: int, work: Callable[[], Awaitable[facts.Fact | None]]) -> None:
-        """Do something that takes time, and tell the interpreter the fact that comes of it, if any."""
+        """Do something that takes time, and give the interpreter the resulting fact, if any."""
         task = asyncio.create_task(self._worked(run, job, work), name=f"texml {run.sid} {job}")
         run.tasks[job] = task
         self._tasks.add(task)
@@ -303,8 +303,8 @@ class TexmlRunner:
         try:
             fact = await work()
         except Exception as error:
-            _log.exception("instructions stumbled", call_sid=run.sid, error=repr(error))
-            self._ask(run.entry, EndCall(_STUMBLED, "failed"))
+            _log.exception("texml_failed", call_sid=run.sid, reason=repr(error))
+            self._ask(run.entry, EndCall(_INTERNAL_ERROR, "failed"))
             return
         finally:
             run.tasks.pop(job, None)
@@ -374,7 +374,7 @@ class TexmlRunner:
         refused = self._ask(run.entry, StartStream(sid, effect.params))
         if refused is not None:
             del run.streams[sid]
-            _log.warning("a stream was refused", call_sid=run.sid, error=refused)
+            _log.warning("texml_stream_refused", call_sid=run.sid, reason=refused)
             run.inbox.append(facts.StreamOver(effect.job, refused))
 
     def _stop_stream(self, run: _Run, effect: effects.StopStreaming) -> None:
@@ -390,7 +390,7 @@ class TexmlRunner:
         self._work(run, effect.job, partial(self._played, run, effect))
 
     async def _played(self, run: _Run, effect: effects.PlaySound) -> facts.Fact | None:
-        """Get the file and have it played; a fact only when nothing is: else the worker tells the end."""
+        """Get the file and have it played; a fact only when nothing plays: otherwise the worker reports the end."""
         try:
             path = await self._file_of(run, effect)
         except (SoundError, SpeechError) as error:
@@ -424,7 +424,7 @@ class TexmlRunner:
     def _send_digits(self, run: _Run, effect: SendDigits) -> None:
         refused = self._ask(run.entry, effect)
         if refused is not None:
-            _log.warning("keys were not sent", call_sid=run.sid, error=refused)
+            _log.warning("texml_digits_refused", call_sid=run.sid, reason=refused)
 
     def _set_timer(self, run: _Run, effect: effects.StartTimer) -> None:
         if run.timer is not None:
@@ -458,7 +458,7 @@ class TexmlRunner:
             self._leg_over(run, effect.leg, entry)
 
     def _not_placed(self, run: _Run, effect: effects.PlaceLeg, why: str) -> None:
-        _log.warning("a call was not placed", call_sid=run.sid, to=effect.target.to, error=why)
+        _log.warning("dial_failed", call_sid=run.sid, to=effect.target.to, reason=why)
         run.inbox.append(facts.LegOver(effect.leg, "", "failed", 0))
 
     def _request(self, run: _Run, effect: effects.PlaceLeg) -> CallRequest:
@@ -496,13 +496,13 @@ class TexmlRunner:
         entry = run.legs.get(effect.leg)
         refused = self._ask(run.entry, Bridge(entry.call.view.sid)) if entry else "it is over"
         if refused is not None:
-            _log.warning("two calls were not connected", call_sid=run.sid, error=refused)
+            _log.warning("dial_bridge_failed", call_sid=run.sid, reason=refused)
 
 
 _LEG_ENDS = {
     "ended": "the call that dialled it is over",
     "elsewhere": "another party answered",
-    "redirected": "the call that dialled it was told to do something else",
+    "redirected": "the call that dialled it got other instructions",
     "star": "the caller pressed *",
 }
 
@@ -518,7 +518,7 @@ def _played_to_its_end(run: _Run, job: int) -> str:
 
 
 def _ready(entry: LiveCall) -> bool:
-    """It is answered and its codec known, which after an offer of ours the ACK tells."""
+    """It is answered and its codec known, which after an offer of ours is in the ACK."""
     return entry.call.answered and entry.call.view.codec is not None
 
 

@@ -30,12 +30,12 @@ LIMITS = Limits(total=1000, account=500, host=100, silent=2)
 KNOWN_LIMIT = 10000
 """Answers remembered; the one that was not used for longest goes first."""
 HEAD = 256
-"""Bytes that tell a text from audio."""
+"""Bytes that show whether it is text or audio."""
 _TEXT = re.compile(rb"(?:\xef\xbb\xbf)?[\s\0]*(?:<[!?a-zA-Z]|[{\[]\s*[\"\]}{])")
 _WHOLE = re.compile(r"bytes 0-(\d+)/(\d+)")
 _RATE = 8000
 TONES: dict[str, tuple[tuple[int, ...], float, float]] = {
-    # ITU-T E.180 supplement 2: North America's; a recorder's beep is nobody's standard.
+    # ITU-T E.180 supplement 2: North America's; a recorder's beep has no standard.
     "ringback": ((440, 480), 2.0, 4.0),
     "beep": ((1000,), 0.4, 0.1),
 }
@@ -109,7 +109,7 @@ class Sounds:
     def _loaded(self, key: tuple[str, str], task: asyncio.Task[Sound]) -> None:
         del self._loading[key]
         if not task.cancelled():
-            task.exception()  # whoever waited for it may have left
+            task.exception()  # the request that waited for it may be over
 
     async def _file(self, account: str, url: str) -> Sound:
         key = account, url
@@ -163,7 +163,7 @@ class Sounds:
 
 
 def _discard(task: asyncio.Task[Sound]) -> None:
-    """Whoever was to remove the file has left."""
+    """The owner that was to remove the file is gone."""
     if not task.cancelled() and task.exception() is None and not task.result().kept:
         task.result().path.unlink(missing_ok=True)
 

@@ -81,7 +81,7 @@ class Gather:
 
 @dataclass(frozen=True, slots=True)
 class DialTarget:
-    """One whom `<Dial>` calls."""
+    """One callee of `<Dial>`."""
 
     kind: Literal["number", "sip"]
     to: str
@@ -93,7 +93,7 @@ class DialTarget:
     send_digits: str = ""
     """Keys to press when it answers."""
     url: str | None = None
-    """Of a document that it is told by before the two are connected."""
+    """URL of a document that the callee hears before the two are connected."""
     method: Method = "POST"
     status_callback: str | None = None
     status_callback_method: Method = "POST"
@@ -102,7 +102,7 @@ class DialTarget:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Call somebody and connect the two."""
+    """Call one or more callees and connect the two parties."""
 
     targets: tuple[DialTarget, ...]
     """Called at the same time; the first to answer wins."""

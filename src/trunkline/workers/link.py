@@ -74,7 +74,7 @@ class Link(asyncio.Protocol, Generic[Incoming]):
             self._on_message(self._decode(message))
         except Exception:
             # One message that cannot be carried out must not take every other call of this process with it.
-            _log.exception("a message between processes failed")
+            _log.exception("process_message_failed")
 
     def send(self, message: msgspec.Struct) -> bool:
         """Queue a message; False when the other side is gone, or so far behind that it is given up."""

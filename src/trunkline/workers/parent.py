@@ -1,8 +1,8 @@
 """A process that ends with the one that started it, whatever happens to either: for media workers and decoders.
 
-The kernel tells a child of its parent's death by SIGTERM (prctl(2), PR_SET_PDEATHSIG), and a thread waits for it
+The kernel signals its parent's death to a child by SIGTERM (prctl(2), PR_SET_PDEATHSIG), and a thread waits for it
 besides (pidfd_open(2)), since a process that is held up takes no signals. From then on there are `GOODBYE` seconds, for
-apps to be told; then the kernel ends the process by SIGALRM. A SIGTERM from anybody else is ignored, as are SIGINT and
+the messages to the apps; then the kernel ends the process by SIGALRM. Any other SIGTERM is ignored, as are SIGINT and
 SIGHUP: terminals and service managers send them to every process, and it is the parent that says good-bye first.
 """
 
@@ -34,13 +34,13 @@ class Parent:
         signal.signal(signal.SIGTERM, self._terminated)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != pid:
-            sys.exit(1)  # it died before the kernel knew whom to tell
+            sys.exit(1)  # it died before the kernel knew its child
         threading.Thread(target=self._wait, name="parent", daemon=True).start()
 
-    def when_gone(self, tell: Callable[[], object]) -> None:
-        """Have `tell` called on the running loop, once."""
+    def when_gone(self, callback: Callable[[], object]) -> None:
+        """Call `callback` on the running loop, once."""
         loop = asyncio.get_running_loop()
-        self._tell = lambda: loop.call_soon_threadsafe(tell)
+        self._tell = lambda: loop.call_soon_threadsafe(callback)
         if self._said:
             self._tell()
 

@@ -1,7 +1,7 @@
 """The control side of the media workers: starts them, places legs on them, notices their death, starts others.
 
 A worker is dead when its end of the link closes, when it says nothing for `SIGN_OF_LIFE`, or when it does not read
-its orders. Everything that lived in it is told as lost, once; a new process takes its place and its ports.
+its orders. Everything that lived in it is reported as lost, once; a new process takes its place and its ports.
 """
 
 import asyncio
@@ -163,7 +163,7 @@ class WorkerPool:
             worker.legs.discard(leg)
 
     def send(self, leg: LegId, order: Order) -> None:
-        """Send an order to the worker of a leg. A leg whose worker died has been told as lost already."""
+        """Send an order to the worker of a leg. A leg whose worker died has been reported as lost already."""
         worker = self._by_leg.get(leg)
         if worker is not None and worker.link is not None:
             worker.link.send(messages.ToLeg(leg, order))
@@ -192,10 +192,10 @@ class WorkerPool:
             try:
                 await self._run_once(worker)
             except OSError as problem:
-                _log.error("a media worker cannot be started, trying again", worker=worker.index, error=str(problem))
+                _log.error("worker_start_failed", worker=worker.index, reason=str(problem))
             except Exception:
                 # This task owns every process of this worker that is to come.
-                _log.exception("a media worker's keeper stumbled", worker=worker.index)
+                _log.exception("worker_supervision_failed", worker=worker.index)
             if not self._stopping:
                 self.restarts += 1
                 await asyncio.sleep(RESTART_DELAY)
@@ -236,7 +236,7 @@ class WorkerPool:
             allowed = self._sign_of_life if worker.ready.is_set() else START_TIMEOUT
             left = worker.last_heard + allowed - loop.time()
             if left <= 0:
-                _log.error("media worker says nothing, ending it", worker=worker.index)
+                _log.error("worker_frozen", worker=worker.index)
                 return
             try:
                 # Never longer than a sign of life: it may have become ready, and then have frozen, meanwhile.
@@ -278,14 +278,14 @@ class WorkerPool:
                 answer.set_result(None)
         if self._stopping or worker.process is None:
             return
-        _log.error("media worker died, starting another", worker=worker.index, legs=len(worker.legs))
+        _log.error("worker_died", worker=worker.index, legs=len(worker.legs))
         for leg in list(worker.legs):
             self.release(leg)
             try:
                 self._on_event(messages.FromLeg(leg, WorkerLost("the media worker died")))
             except Exception:
-                # The other calls of this worker are to be told, too.
-                _log.exception("a leg's loss was not taken", leg=leg)
+                # The other calls of this worker must end too.
+                _log.exception("leg_loss_failed", leg=leg)
 
 
 async def _start_process(theirs: socket.socket) -> asyncio.subprocess.Process:
@@ -305,7 +305,7 @@ async def _overhear(index: int, process: asyncio.subprocess.Process) -> None:
     """What a worker, or its decoder, says past its log: before that is set up, or from C."""
     assert process.stdout is not None
     while said := await process.stdout.read(log.LINE_LIMIT):
-        _log.warning("a media worker wrote", worker=index, text=said.decode(errors="replace").rstrip())
+        _log.warning("worker_wrote", worker=index, text=said.decode(errors="replace").rstrip())
 
 
 def _lightest(workers: list[_Worker]) -> _Worker:

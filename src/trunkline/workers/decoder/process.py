@@ -1,9 +1,9 @@
-"""The decoder process of a media worker: audio files in, telephone audio out. Started by `files.py`, with one end of a
-socket pair; it ends when that closes.
+"""The decoder process of a media worker: audio files in, telephone audio out. Started by `decoder_client.py`, with one
+end of a socket pair; it ends when that closes.
 
 Files are decoded in turn, a few ms of each, so that a short one does not wait for a long one. What an app sends is
-answered whole; a file on disk, which may be long or go on for ever, in pieces as they are asked for. libav reads what
-strangers send, so the process is expected to die of it some day: it is alone, bounded in memory, and replaced.
+answered whole; a file on disk, which may be long or go on for ever, in pieces as they are asked for. libav reads
+untrusted files, so the process is expected to die of one some day: it is alone, bounded in memory, and replaced.
 
 It writes recordings, too, since a disk may keep a writer waiting, which the worker must not.
 """
@@ -54,7 +54,7 @@ class DecoderProcess:
         self._lost = asyncio.Event()
         self._jobs: deque[_Job] = deque()
         self._resting: dict[int, _Job] = {}
-        """Those of which nobody wants more for now."""
+        """Those of which no more is requested for now."""
         self._written: dict[int, WavFile] = {}
         self._reported = 0.0
         self._link: Link[messages.ToDecoder] = Link(
@@ -96,7 +96,7 @@ class DecoderProcess:
             if isinstance(order, messages.WriteFile):
                 self._written[order.job] = WavFile(Path(order.path), order.rate, order.channels)
             elif order.job not in self._written:
-                return  # it has failed, which was told
+                return  # it has failed, and was reported
             elif isinstance(order, messages.Append):
                 self._written[order.job].append(order.audio)
             else:
@@ -134,7 +134,7 @@ class DecoderProcess:
         except (TooLong, UndecodableFile) as refused:
             self._tell(messages.Undecoded(job.number, isinstance(refused, TooLong), str(refused)))
         except Exception:
-            _log.exception("a file could not be decoded")
+            _log.exception("file_decoding_failed")
             self._tell(messages.Undecoded(job.number, too_long=False, detail="it could not be decoded"))
         if self._jobs:
             self._loop.call_soon(self._step)

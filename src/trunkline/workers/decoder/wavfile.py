@@ -13,7 +13,7 @@ _HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 channels, bits; data and its size."""
 
 LONGEST = 0xFFFFFFFF - _HEADER.size
-"""Bytes that its sizes of 32 bits can tell: 74 hours of one channel at 8 kHz."""
+"""Bytes that its 32-bit sizes can express: 74 hours of one channel at 8 kHz."""
 
 
 class Unwritable(TrunklineError):
@@ -52,7 +52,7 @@ class WavFile:
 
     def close(self) -> None:
         """Complete as it is."""
-        with contextlib.suppress(OSError):  # of what could not be written, which was told
+        with contextlib.suppress(OSError):  # of what could not be written; the error was reported
             self._file.close()
 
     def _header(self, size: int) -> bytes:

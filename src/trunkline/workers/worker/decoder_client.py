@@ -1,8 +1,8 @@
 """The media worker's side of its decoder process: starts it, hands it files, notices its death, starts another.
 
-A file that is in the decoder when that dies is lost, and its app is told so. The decoder counts as dead when its end of
-the link closes, or when it has work and says nothing for `PATIENCE`. What it has written of recordings stays.
-"""
+A file that is in the decoder when that dies is lost, and its app gets an error. The decoder counts as dead when its end
+of the link closes, or when it has work and says nothing for `SIGN_OF_LIFE_TIMEOUT`. What it has written of recordings
+stays."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from trunkline.workers.messages import STATUS_INTERVAL, Said, SetLog
 
 _log = structlog.get_logger()
 
-PATIENCE = 15.0
+SIGN_OF_LIFE_TIMEOUT = 15.0
 """Seconds; it is the last to get a core, and imports its code with the first file already waiting."""
 RESTART_DELAY = 1.0
 """Seconds before a dead decoder is replaced, so that one that dies at once does not eat a core."""
@@ -130,7 +130,7 @@ class DecoderClient:
             self._link.send(messages.More(job))
 
     def forget(self, job: int) -> None:
-        """Nothing more is wanted of that file; its listener is told nothing more."""
+        """Nothing more is wanted of that file; its listener gets nothing more."""
         if self._players.pop(job, None) is not None:
             del self._owed[job]
             if self._link is not None:
@@ -173,7 +173,7 @@ class DecoderClient:
 
     @property
     def _busy(self) -> bool:
-        """Whether something is owed to somebody."""
+        """Whether any answer is outstanding."""
         return bool(self._jobs) or any(self._owed.values())
 
     def _expect(self) -> None:
@@ -239,10 +239,10 @@ class DecoderClient:
             try:
                 await self._run_once()
             except OSError as problem:
-                _log.error("the decoder cannot be started", error=str(problem))
+                _log.error("decoder_start_failed", reason=str(problem))
             except Exception:
                 # This task owns every decoder that is to come.
-                _log.exception("the decoder's keeper stumbled")
+                _log.exception("decoder_supervision_failed")
             if not self._stopped.is_set():
                 self._died()
                 with contextlib.suppress(TimeoutError):
@@ -250,7 +250,7 @@ class DecoderClient:
 
     def _died(self) -> None:
         self.counters["decoder_restarts"] += 1
-        _log.error("the decoder died, starting another", files=len(self._jobs) + len(self._owed))
+        _log.error("decoder_died", files=len(self._jobs) + len(self._owed))
         answers = [answer for job in list(self._jobs) if (answer := self._take(job)) is not None]
         players, self._players = self._players, {}
         writers, self._writers, self._owed = self._writers, {}, {}
@@ -263,7 +263,7 @@ class DecoderClient:
             try:
                 tell()
             except Exception:
-                _log.exception("one who waited for the decoder cannot take its end")
+                _log.exception("decoder_end_handling_failed")
 
     async def _run_once(self) -> None:
         """One process's life."""
@@ -305,8 +305,8 @@ class DecoderClient:
         """Until the process is gone, or has work and says nothing."""
         loop = asyncio.get_running_loop()
         while not (self._gone.is_set() or self._stopped.is_set()):
-            if self._busy and loop.time() - self._heard > PATIENCE:
-                _log.error("the decoder says nothing, ending it")
+            if self._busy and loop.time() - self._heard > SIGN_OF_LIFE_TIMEOUT:
+                _log.error("decoder_frozen")
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._gone.wait(), STATUS_INTERVAL)

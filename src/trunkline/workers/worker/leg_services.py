@@ -25,16 +25,16 @@ _log = structlog.get_logger()
 
 
 class Keys:
-    """A `LegTap` that tells of keys pressed."""
+    """A `LegTap` that reports pressed keys."""
 
     inbound = outbound = plays = False
 
-    def __init__(self, tell: Callable[[str], object]) -> None:
-        self._tell = tell
+    def __init__(self, on_key: Callable[[str], object]) -> None:
+        self._on_key = on_key
 
     def digit(self, digit: str) -> None:
         """See `LegTap`."""
-        self._tell(digit)
+        self._on_key(digit)
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
         """See `LegTap`."""
@@ -148,7 +148,7 @@ class LegServices:
         self.counters["plays"] += 1
         if error is not None and error is not CALL_ENDED:
             self.counters["plays_failed"] += 1
-            _log.warning("a file was not played", call_sid=self._calls.get(leg), error=error)
+            _log.warning("playback_failed", call_sid=self._calls.get(leg), reason=error)
         self._send(FromLeg(leg, PlaybackEnded(job, error)))
 
     # ── recordings ──────────────────────────────────────────────────────────────────────────────────────────
@@ -170,11 +170,11 @@ class LegServices:
         except (NoTelephoneEvent, TooManyDigits) as refused:
             self._refuse_digits(leg, str(refused))
         except UnknownLeg:
-            return  # the call has ended, which was told
+            return  # the call has ended, and was reported
 
     def _refuse_digits(self, leg: LegId, why: str) -> None:
         self.counters["digits_refused"] += 1
-        _log.error("keys were not pressed", call_sid=self._calls.get(leg), error=why)
+        _log.error("digits_not_sent", call_sid=self._calls.get(leg), reason=why)
 
     def bridge(self, leg: LegId, order: orders.Bridge) -> None:
         """Connect the audio of two legs."""
@@ -186,7 +186,7 @@ class LegServices:
         except UnknownLeg:
             return  # the leg has ended, which was reported
         except TooManyPlayers as refused:
-            _log.error("calls were not bridged", call_sid=self._calls.get(leg), error=str(refused))
+            _log.error("bridge_failed", call_sid=self._calls.get(leg), reason=str(refused))
 
     def unbridge(self, leg: LegId, _order: orders.Unbridge) -> None:
         """Part a leg from those it is bridged with."""

@@ -46,7 +46,7 @@ from trunkline.workers.worker.stream_targets import StreamTargets
 
 _log = structlog.get_logger()
 
-DECODER_PATIENCE = 5.0
+DECODER_START_TIMEOUT = 5.0
 """Seconds that a worker waits for its decoder before it takes calls without one."""
 
 
@@ -145,8 +145,8 @@ class Worker:
             try:
                 counters = self._counters()
             except Exception:
-                _log.exception("a media worker cannot count")
-                counters = {}  # but it lives, which is what must be told
+                _log.exception("worker_count_failed")
+                counters = {}  # the sign of life counts more
             self._link.send(messages.Status(len(self._leg_streams), len(self._streams), counters, load))
 
     def _counters(self) -> dict[str, int]:
@@ -162,7 +162,7 @@ class Worker:
 
         def renewed(reading: asyncio.Future[ssl.SSLContext]) -> None:
             if reading.exception() is not None:
-                _log.error("the certificates of before stay", error=str(reading.exception()))
+                _log.error("certificates_not_reloaded", reason=str(reading.exception()))
             else:
                 self._stream_settings = self._stream_settings.model_copy(update={"ca_file": ca_file})
 
@@ -200,9 +200,9 @@ class Worker:
     async def _tell_ready(self) -> None:
         """As soon as the first call may play a file, and not much later when it may not."""
         try:
-            await asyncio.wait_for(self._decoder.ready.wait(), DECODER_PATIENCE)
+            await asyncio.wait_for(self._decoder.ready.wait(), DECODER_START_TIMEOUT)
         except TimeoutError:
-            _log.error("the decoder did not start, no files can be played")
+            _log.error("decoder_not_ready")
         self._link.send(messages.Ready())
 
     def _report(self, leg: LegId, report: reports.Report) -> None:
@@ -232,7 +232,7 @@ class Worker:
         try:
             port = self.engine.open_leg(leg, order.params)
         except NoPorts as error:
-            _log.error("no media leg", call_sid=order.call_sid, detail=str(error))
+            _log.error("leg_failed", call_sid=order.call_sid, reason=str(error))
             self._report(leg, reports.LegFailed(str(error)))
             return
         self._leg_streams[leg] = []

@@ -25,7 +25,7 @@ Key = tuple[LegId, int]
 """A leg and the number of a job on it."""
 
 CALL_ENDED = "the call ended"
-"""Why something came to nothing that did not fail: whoever it was for has hung up."""
+"""The error of a recording that was cut off because the call ended."""
 
 
 @dataclass(slots=True)
@@ -124,6 +124,6 @@ class LegRecordings:
         self.counters["recordings"] += 1
         if error is not None and error is not CALL_ENDED:
             self.counters["recordings_failed"] += 1
-            _log.warning("a recording failed", call_sid=recording.call, error=error)
+            _log.warning("recording_failed", call_sid=recording.call, reason=error)
         seconds = recording.recorder.recorded_ms / 1000
         self._send(FromLeg(leg, RecordingEnded(job, seconds, reason, digit, error)))

@@ -56,7 +56,7 @@ class StreamTargets:
         except TooManyPlayers as refused:
             stream.parted()
             self._far[stream] = opposite, None
-            _log.error("the opposite leg does not hear the app", leg=leg, error=str(refused))
+            _log.error("opposite_leg_failed", leg=leg, reason=str(refused))
         else:
             self._far[stream] = opposite, port
 
