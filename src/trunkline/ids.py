@@ -7,6 +7,8 @@ its tests stay deterministic.
 import re
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import NewType
 
@@ -45,6 +47,17 @@ def call_sid(random: bytes) -> CallSid:
 def random_uuid(random: bytes) -> str:
     """A version 4 UUID, lower-case, from 16 random bytes (RFC 4122 section 4.4)."""
     return str(uuid.UUID(bytes=random, version=4))
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """How a face names calls and streams. Both functions take random bytes."""
+
+    call: Callable[[bytes], CallSid]
+    call_bytes: int
+    """How many bytes `call` takes."""
+    stream: Callable[[bytes], StreamSid]
+    """From 16 bytes."""
 
 
 LEAST_DIGITS = 7

@@ -40,7 +40,6 @@ from trunkline.store.writer import Writer
 from trunkline.streaming.certificates import BadCertificates, renew, tls_context
 from trunkline.texml.runner import TexmlRunner, Tools
 from trunkline.webhooks.delivery import Delivery
-from trunkline.webhooks.signing import Signer
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.pool import WorkerPool
 
@@ -193,7 +192,7 @@ class Server:
         stack.push_async_callback(store.close)
         account, new_key = await self._account(store)
         directory = Directory(settings, account, await store.applications(), utc_now())
-        signer = Signer.load(settings.store.directory)
+        signer = FACE.signer.load(settings.store.directory)
         delivery = Delivery(settings.callbacks, store, signer, dialler := self._dialler())
         writer = Writer(store, settings.store, delivery.deliver)
         await delivery.start()
@@ -202,8 +201,8 @@ class Server:
         stack.push_async_callback(writer.stop)
 
         pool = WorkerPool(settings, lambda event: runner.on_pool(event))
-        runner = Runner(settings, account, directory, pool, writer, FACE.callbacks)
-        tools = Tools.of(settings, signer, dialler, lambda: _public_url(settings, http))
+        runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, FACE.ids)
+        tools = Tools.of(settings, signer, dialler, lambda: _public_url(settings, http), FACE.ids, FACE.document)
         texml = TexmlRunner(runner, directory.route, tools)
         stack.push_async_callback(texml.stop)
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)

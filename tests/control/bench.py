@@ -19,6 +19,7 @@ from trunkline.calls.registry import LiveCall
 from trunkline.config import Settings, derived_sid
 from trunkline.control.runner import Runner
 from trunkline.faces.telnyx.callbacks import CALLBACKS
+from trunkline.faces.telnyx.face import TELNYX
 from trunkline.ids import AccountSid, LegId
 from trunkline.media.report import LegReport
 from trunkline.sdp.session import parse
@@ -138,7 +139,9 @@ class Bench:
     def __post_init__(self) -> None:
         self.writer = Writer(self.store, self.settings.store, self.stored.extend)
         self.directory = Directory(self.settings, ACCOUNT, (), NOW)
-        self.runner = Runner(self.settings, ACCOUNT, self.directory, cast(Any, self.media), self.writer, CALLBACKS)
+        self.runner = Runner(
+            self.settings, ACCOUNT, self.directory, cast(Any, self.media), self.writer, CALLBACKS, TELNYX.ids
+        )
         self.runner.connect(cast(Any, self.signalling), self.script)
         self.writer.start()
 

@@ -34,6 +34,7 @@ from trunkline.streaming.socket import Sender
 from trunkline.streaming.stream import StreamClosed, StreamOpened
 from trunkline.texml import effects
 from trunkline.texml.cache import FileCache
+from trunkline.texml.document import parse
 from trunkline.texml.fetch import Fetcher
 from trunkline.texml.sounds import Sounds
 from trunkline.webhooks.delivery import Delivery
@@ -170,7 +171,7 @@ class House:
         self.dialler = Dialler(Names(("127.0.0.1", name_server)))
         self.signer = Signer.load(directory)
         settings = TexmlSettings(fetch_timeout=LONG, sound_timeout=LONG)
-        self.fetcher = Fetcher(settings, self.signer, self.dialler)
+        self.fetcher = Fetcher(settings, self.signer, self.dialler, parse)
         self.sounds = Sounds(settings, FileCache(directory / "cache", 10**7), directory / "tones", self.dialler)
         self.delivery = Delivery(CallbackSettings(timeout=LONG), store, self.signer, self.dialler)
         self.sender = Sender(self.dialler)

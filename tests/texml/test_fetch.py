@@ -12,7 +12,7 @@ from trunkline.config import TexmlSettings
 from trunkline.outbound.cookies import Cookies
 from trunkline.outbound.dialler import Dialler
 from trunkline.texml import effects
-from trunkline.texml.document import SIZE_LIMIT
+from trunkline.texml.document import SIZE_LIMIT, parse
 from trunkline.texml.fetch import Fetcher, FetchError
 from trunkline.texml.verbs import Document, Hangup, Method, Play, Say
 from trunkline.webhooks.signing import Signer
@@ -23,7 +23,7 @@ COMMON = (("CallSid", "v3:x"), ("From", "+1555"))
 
 @pytest.fixture
 async def fetcher(signer: Signer, dialler: Dialler) -> AsyncIterator[Fetcher]:
-    fetcher = Fetcher(TexmlSettings(), signer, dialler)
+    fetcher = Fetcher(TexmlSettings(), signer, dialler, parse)
     yield fetcher
     await fetcher.stop()
 
@@ -86,7 +86,7 @@ async def test_who_does_not_answer_in_time_gives_the_fallback_its_chance(
     web: WebApp, signer: Signer, dialler: Dialler
 ) -> None:
     web.answers["/bad"] = None
-    fetcher = Fetcher(TexmlSettings(fetch_timeout=0.3), signer, dialler)
+    fetcher = Fetcher(TexmlSettings(fetch_timeout=0.3), signer, dialler, parse)
     with pytest.raises(FetchError, match=r"no answer within 0\.3 s.*no answer within 0\.3 s"):
         await fetcher.document(order(web.url + "/bad", web.url + "/bad"), COMMON, Cookies())
     assert fetcher.counters == {"fallbacks": 1, "failed": 2}

@@ -27,7 +27,7 @@ class Runs:
     """An interpreter and everything it ever wanted done."""
 
     def __init__(self, text: str | None = None, *, answered: bool = True, base: str | None = BASE) -> None:
-        self.interpreter = Interpreter(answered=answered, step_limit=LIMIT)
+        self.interpreter = Interpreter(parse, answered=answered, step_limit=LIMIT)
         self.last: list[effects.Effect] = []
         if text is None:
             return

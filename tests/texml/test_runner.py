@@ -23,6 +23,7 @@ from trunkline.calls.views import CallView
 from trunkline.config import Settings, StoreSettings, TexmlSettings
 from trunkline.demo.watch import Watch
 from trunkline.errors import StartupError, Unavailable
+from trunkline.faces.telnyx.face import TELNYX
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId
 from trunkline.media.report import LegReport
 from trunkline.outbound.dialler import Dialler
@@ -144,9 +145,9 @@ async def stage(
     web: WebApp, signer: Signer, cache: FileCache, tmp_path: Path, dialler: Dialler
 ) -> AsyncIterator[Stage]:
     settings, stage = TexmlSettings(), Stage()
-    fetcher, sounds = Fetcher(settings, signer, dialler), Sounds(settings, cache, tmp_path, dialler)
+    fetcher, sounds = Fetcher(settings, signer, dialler, TELNYX.document), Sounds(settings, cache, tmp_path, dialler)
     recordings = RecordingFiles(tmp_path, lambda: "http://us")
-    tools = Tools(fetcher, Whisper(), sounds, recordings, settings.step_limit, ("PCMU", "PCMA"))
+    tools = Tools(fetcher, Whisper(), sounds, recordings, settings.step_limit, ("PCMU", "PCMA"), TELNYX.ids, TELNYX.document)
     routes = {"+1777": Route("trunk", "carrier", "+1777"), "sip:b@h": Route("uri", "", "sip:b@h")}
     stage.runner = TexmlRunner(stage, routes.get, tools)
     yield stage
@@ -452,11 +453,11 @@ async def test_the_tools_are_as_the_settings_have_them(tmp_path: Path, signer: S
     def settings(**texml: Any) -> Settings:
         return Settings(store=StoreSettings(directory=tmp_path / "state"), texml=TexmlSettings(**texml))
 
-    tools = Tools.of(settings(speaker="no-such-program"), signer, dialler, str)
+    tools = Tools.of(settings(speaker="no-such-program"), signer, dialler, str, TELNYX.ids, TELNYX.document)
     directory = tools.recordings.directory
     assert directory == tmp_path / "state" / "recordings"
     assert directory.is_dir()
     (tmp_path / "file").touch()
     with pytest.raises(StartupError, match="file"):
-        Tools.of(settings(recordings=tmp_path / "file" / "x"), signer, dialler, str)
+        Tools.of(settings(recordings=tmp_path / "file" / "x"), signer, dialler, str, TELNYX.ids, TELNYX.document)
     await TexmlRunner(Stage(), lambda _: None, tools).stop()

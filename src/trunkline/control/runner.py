@@ -24,7 +24,7 @@ from trunkline.calls.script import CallScript
 from trunkline.calls.views import CALL_EVENTS, Application, CallView
 from trunkline.config import Settings
 from trunkline.errors import Unavailable
-from trunkline.ids import CALL_SID_BYTES, AccountSid, CallSessionId, LegId, call_sid, random_uuid
+from trunkline.ids import AccountSid, CallSessionId, Ids, LegId, random_uuid
 from trunkline.sdp.crypto import SrtpRule
 from trunkline.sdp.negotiate import family_of
 from trunkline.sip import values as sip
@@ -58,9 +58,11 @@ class Runner:
         pool: WorkerPool,
         writer: Writer,
         callbacks: CallbackFace,
+        ids: Ids,
     ) -> None:
         """`account` is the one that inbound calls without an application belong to."""
         self._callbacks = callbacks
+        self.ids = ids
         self._settings = settings
         self._account = account
         self._pool = pool
@@ -151,7 +153,7 @@ class Runner:
         now = utc_now()
         from_ = self._directory.caller_id(request.from_, route)
         view = CallView(
-            sid=call_sid(secrets.token_bytes(CALL_SID_BYTES)),
+            sid=self.ids.call(secrets.token_bytes(self.ids.call_bytes)),
             account_sid=account,
             session_id=parent.call.view.session_id if parent else _session_id(),
             direction="outbound",
@@ -239,7 +241,7 @@ class Runner:
             return
         now = utc_now()
         view = CallView(
-            sid=call_sid(secrets.token_bytes(CALL_SID_BYTES)),
+            sid=self.ids.call(secrets.token_bytes(self.ids.call_bytes)),
             account_sid=application.account_sid if application else self._account,
             session_id=_session_id(),
             direction="inbound",

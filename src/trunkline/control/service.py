@@ -29,7 +29,7 @@ from trunkline.errors import (
     Unavailable,
     UnknownApplication,
 )
-from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
+from trunkline.ids import AccountSid, CallSid
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
 from trunkline.streaming.params import StreamParams
@@ -94,7 +94,7 @@ class CallService:
             raise Unavailable("The server is shutting down.", retry_after=5)
         if self._writer.full:
             raise Unavailable("The store is behind.", retry_after=1)
-        sid = StreamSid(random_uuid(secrets.token_bytes(16)))
+        sid = self._runner.ids.stream(secrets.token_bytes(16))
         written = self._runner.apply(entry, StartStream(sid, params))
         view = entry.call.find_stream(sid)
         assert written is not None

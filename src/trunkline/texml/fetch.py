@@ -21,8 +21,8 @@ from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.turns import Limits
 from trunkline.texml import effects
 from trunkline.texml.charset import text_of
-from trunkline.texml.document import SIZE_LIMIT, DocumentError, parse
-from trunkline.texml.verbs import Document, Play
+from trunkline.texml.document import SIZE_LIMIT, DocumentError
+from trunkline.texml.verbs import Document, Play, Read
 from trunkline.webhooks.payloads import FORM_TYPE, masked
 from trunkline.webhooks.signing import Signer
 
@@ -42,9 +42,10 @@ class FetchError(Exception):
 class Fetcher:
     """Makes the interpreter's requests."""
 
-    def __init__(self, settings: TexmlSettings, signer: Signer, dialler: Dialler) -> None:
+    def __init__(self, settings: TexmlSettings, signer: Signer, dialler: Dialler, read: Read) -> None:
         self._settings = settings
         self._signer = signer
+        self._read = read
         self._client = Client(dialler, LIMITS)
         self.counters: Counter[str] = Counter()
         """fetched, failed, fallbacks, unsigned: asked for without our signature."""
@@ -97,7 +98,7 @@ class Fetcher:
                 if kind.lower().startswith("audio/"):
                     return Document((Play(answer.place.url),)), answer.place.url
                 url = answer.place.url
-                return parse(text_of(await answer.body(SIZE_LIMIT), kind), url), url
+                return self._read(text_of(await answer.body(SIZE_LIMIT), kind), url), url
         except TimeoutError:
             raise FetchError(f"no answer within {timeout:g} s") from None
         except RequestFailed as error:

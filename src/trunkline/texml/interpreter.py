@@ -25,8 +25,8 @@ from trunkline.calls.commands import AnswerCall, EndCall, Instructions, Note, Re
 from trunkline.calls.views import CallStatus
 from trunkline.streaming.params import StreamParams
 from trunkline.texml import effects, facts, verbs
-from trunkline.texml.document import DocumentError, parse
-from trunkline.texml.verbs import Document, Method, Prompt, Verb
+from trunkline.texml.document import DocumentError
+from trunkline.texml.verbs import Document, Method, Prompt, Read, Verb
 from trunkline.workers.orders import RecordingOptions, SendDigits, StopPlayback, StopRecording
 from trunkline.workers.reports import DigitHeard, PlaybackEnded
 
@@ -100,8 +100,9 @@ _Wait = _Idle | _Fetching | _Answering | _Prompting | _Connected | _Gathering | 
 class Interpreter:
     """One call's instructions. `handle` is the only way in."""
 
-    def __init__(self, *, answered: bool, step_limit: int) -> None:
+    def __init__(self, read: Read, *, answered: bool, step_limit: int) -> None:
         """`step_limit`: verbs and documents that may follow each other without anything that takes time."""
+        self._read = read
         self._answered = answered
         self._step_limit = step_limit
         self._steps = 0
@@ -148,7 +149,7 @@ class Interpreter:
 
     def _begin_text(self, text: str) -> None:
         try:
-            found = parse(text)
+            found = self._read(text, None)
         except DocumentError as error:
             self._fail("no instructions", str(error))
         else:

@@ -45,7 +45,7 @@ from trunkline.calls.registry import LiveCall
 from trunkline.calls.views import CallStatus
 from trunkline.config import Settings
 from trunkline.errors import ApiError, StartupError
-from trunkline.ids import AccountSid, CallSid, StreamSid, random_uuid
+from trunkline.ids import AccountSid, CallSid, Ids, StreamSid, random_uuid
 from trunkline.outbound.cookies import Cookies
 from trunkline.outbound.dialler import Dialler
 from trunkline.texml import effects, facts
@@ -53,7 +53,7 @@ from trunkline.texml.cache import FileCache
 from trunkline.texml.fetch import Fetcher, FetchError, Parameters
 from trunkline.texml.interpreter import Interpreter
 from trunkline.texml.sounds import Sound, SoundError, Sounds
-from trunkline.texml.verbs import Say
+from trunkline.texml.verbs import Read, Say
 from trunkline.texml.voice import Espeak, SpeechError, Voice
 from trunkline.webhooks.payloads import masked
 from trunkline.webhooks.signing import Signer
@@ -99,9 +99,19 @@ class Tools:
     step_limit: int
     codecs: tuple[str, ...]
     """To offer on dialled calls, behind the first call's own."""
+    ids: Ids
+    read: Read
 
     @classmethod
-    def of(cls, settings: Settings, signer: Signer, dialler: Dialler, public_url: Callable[[], str]) -> "Tools":
+    def of(
+        cls,
+        settings: Settings,
+        signer: Signer,
+        dialler: Dialler,
+        public_url: Callable[[], str],
+        ids: Ids,
+        read: Read,
+    ) -> "Tools":
         """As the settings have them; `public_url` as in `RecordingFiles`. Raises StartupError."""
         texml, home = settings.texml, settings.store.directory.expanduser()
         recordings = RecordingFiles((texml.recordings or home / "recordings").expanduser(), public_url)
@@ -113,8 +123,10 @@ class Tools:
         if shutil.which(texml.speaker) is None:
             _log.warning("say_unavailable", program=texml.speaker)
         sounds = Sounds(texml, cache, home / "tones", dialler)
-        fetcher = Fetcher(texml, signer, dialler)
-        return cls(fetcher, Espeak(texml, cache), sounds, recordings, texml.step_limit, settings.media.codecs)
+        fetcher = Fetcher(texml, signer, dialler, read)
+        return cls(
+            fetcher, Espeak(texml, cache), sounds, recordings, texml.step_limit, settings.media.codecs, ids, read
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -178,7 +190,7 @@ class TexmlRunner:
         """See `CallScript`."""
         run = self._runs.get(entry.call.view.sid)
         if run is None:
-            run = _Run(entry, Interpreter(answered=_ready(entry), step_limit=self._tools.step_limit))
+            run = _Run(entry, Interpreter(self._tools.read, answered=_ready(entry), step_limit=self._tools.step_limit))
             run.answered = _ready(entry)
             self._runs[run.sid] = run
             self.counters["runs"] += 1
@@ -369,7 +381,7 @@ class TexmlRunner:
         self._feed(parent, facts.LegAnswered(leg))
 
     def _start_stream(self, run: _Run, effect: effects.StartStreaming) -> None:
-        sid = StreamSid(random_uuid(secrets.token_bytes(16)))
+        sid = self._tools.ids.stream(secrets.token_bytes(16))
         run.streams[sid] = effect.job
         refused = self._ask(run.entry, StartStream(sid, effect.params))
         if refused is not None:

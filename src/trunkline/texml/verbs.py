@@ -1,5 +1,6 @@
 """What a TeXML document is made of: a value per verb, and the document itself. Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -172,3 +173,7 @@ class Document:
 
     verbs: tuple[Verb, ...]
     warnings: tuple[str, ...] = ()
+
+
+Read = Callable[[str | bytes, str | None], Document]
+"""Reads a document from its text and the URL where it was found. Raises `document.DocumentError`."""

@@ -1,11 +1,8 @@
 """The first face, whole."""
 
 import re
-from typing import get_type_hints
 
-from trunkline.faces.face import Face, Wire
 from trunkline.faces.telnyx.face import TELNYX
-from trunkline.streaming import messages
 
 
 def test_ids_are_telnyxs() -> None:
@@ -19,9 +16,3 @@ def test_each_operation_has_an_id_and_a_route_of_its_own() -> None:
     assert len({(operation.method, operation.path) for operation in operations}) == len(operations)
     assert {operation.result for operation in operations} <= set(TELNYX.rest.schemas)
     assert all(operation.path.startswith(f"{TELNYX.rest.prefix}/") for operation in operations)
-
-
-def test_the_wire_is_complete() -> None:
-    assert TELNYX.wire is messages
-    assert {name for name in vars(Wire) if not name.startswith("_")} <= set(vars(messages))
-    assert set(get_type_hints(Face)) == {"name", "ids", "rest", "callbacks", "signature", "wire", "document"}

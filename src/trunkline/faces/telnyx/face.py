@@ -1,11 +1,10 @@
 """Telnyx: TeXML over REST, its documents, its callbacks, its media streams."""
 
 from trunkline import ids
-from trunkline.faces.face import Face, Ids
+from trunkline.faces.face import Face
 from trunkline.faces.telnyx.callbacks import CALLBACKS
 from trunkline.faces.telnyx.rest import REST
-from trunkline.ids import StreamSid
-from trunkline.streaming import messages
+from trunkline.ids import Ids, StreamSid
 from trunkline.texml import document
 from trunkline.webhooks.signing import Signer
 
@@ -14,7 +13,6 @@ TELNYX = Face(
     ids=Ids(ids.call_sid, ids.CALL_SID_BYTES, lambda random: StreamSid(ids.random_uuid(random))),
     rest=REST,
     callbacks=CALLBACKS,
-    signature=Signer.headers,
-    wire=messages,
+    signer=Signer,
     document=document.parse,
 )
