@@ -8,7 +8,7 @@ DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip str
 PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
 INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
-# The tests of calls mostly wait for real time: some at once, after the others.
+# The tests of calls mostly wait for real time: some at once, beside the others, which leave them the core (nice).
 CALLS := tests/peers tests/workers
 AT_ONCE ?= 2
 # Every packet byte for byte and to the moment: only where no other test takes the core away.
@@ -34,7 +34,8 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 	@$(BIN)/python -m trunkline.demo
 
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
-	@$(MAKE) --no-print-directory --keep-going .rooms .calls .alone
+	@failed=0; $(MAKE) --no-print-directory --keep-going --jobs=2 .calls .rooms || failed=1; \
+	$(MAKE) --no-print-directory .alone || failed=1; exit $$failed
 
 .calls:
 	@$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(ALONE:%=--ignore %) 2>&1 | $(call named,calls)
