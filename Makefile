@@ -8,11 +8,11 @@ DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip str
 PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
 INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
-# The tests of calls mostly wait for real time: some at once, beside the others, which leave them the core (nice).
+# The tests of calls mostly wait for real time, so three kinds run at once, the later at a lower priority (nice).
 CALLS := tests/peers tests/workers
 AT_ONCE ?= 2
-# Every packet byte for byte and to the moment: only where no other test takes the core away.
-ALONE := $(foreach name,sipp stalls load endings,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
+# Every packet byte for byte and to the moment: one by one, before the others when both want a core.
+STRICT := $(foreach name,sipp stalls load endings,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
 # Written once instead of by each of the processes that the tests start, whatever the machine's default.
 unexport PYTHONDONTWRITEBYTECODE
 SERVE ?=
@@ -24,7 +24,7 @@ named = (trap '' INT; exec sed -u 's/^/$(1) | /')
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
-.PHONY: .alone .calls .rooms help demo test quick long check coverage mutations bench serve clean
+.PHONY: .strict .calls .rooms help demo test quick long check coverage mutations bench serve clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,14 +34,13 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 	@$(BIN)/python -m trunkline.demo
 
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
-	@failed=0; $(MAKE) --no-print-directory --keep-going --jobs=2 .calls .rooms || failed=1; \
-	$(MAKE) --no-print-directory .alone || failed=1; exit $$failed
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 .strict .calls .rooms
 
 .calls:
-	@$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(ALONE:%=--ignore %) 2>&1 | $(call named,calls)
+	@nice -n 10 $(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) 2>&1 | $(call named,calls)
 
-.alone:
-	@$(BIN)/pytest $(ALONE) 2>&1 | $(call named,alone)
+.strict:
+	@$(BIN)/pytest -n 1 $(STRICT) 2>&1 | $(call named,strict)
 
 .rooms:
 	@nice -n 19 $(BIN)/pytest -n auto --dist loadfile $(CALLS:%=--ignore %) 2>&1 | $(call named,rooms)
