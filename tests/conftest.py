@@ -27,6 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     That takes root. Without it the workers share the machine's ports, which the kernel hands out one by one.
     """
+    if "not (peer or process" in config.option.markexpr:
+        sys.addaudithook(_refuse_processes)  # `make quick` promises that no test starts a process
     if not hasattr(config, "workerinput") or os.geteuid() != 0 or shutil.which("ip") is None:
         return
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) == 0:
@@ -55,15 +57,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         _running = None
 
 
-_quick = "not (peer or process" in " ".join(sys.argv)
-"""Whether this is `make quick`, which promises that no test starts a process."""
-
-
 def _refuse_processes(event: str, _: tuple[object, ...]) -> None:
-    if event not in ("subprocess.Popen", "os.fork", "os.posix_spawn") or _running is None or not _quick:
+    if event not in ("subprocess.Popen", "os.fork", "os.posix_spawn") or _running is None:
         return
     if not any(_running.get_closest_marker(name) for name in _MAY_START_PROCESSES):
         pytest.fail("a test that starts a process needs the mark `process`, so that `make quick` leaves it out")
-
-
-sys.addaudithook(_refuse_processes)
