@@ -147,7 +147,9 @@ async def stage(
     settings, stage = TexmlSettings(), Stage()
     fetcher, sounds = Fetcher(settings, signer, dialler, TELNYX.document), Sounds(settings, cache, tmp_path, dialler)
     recordings = RecordingFiles(tmp_path, lambda: "http://us")
-    tools = Tools(fetcher, Whisper(), sounds, recordings, settings.step_limit, ("PCMU", "PCMA"), TELNYX.ids, TELNYX.document)
+    tools = Tools(
+        fetcher, Whisper(), sounds, recordings, settings.step_limit, ("PCMU", "PCMA"), TELNYX.ids, TELNYX.document
+    )
     routes = {"+1777": Route("trunk", "carrier", "+1777"), "sip:b@h": Route("uri", "", "sip:b@h")}
     stage.runner = TexmlRunner(stage, routes.get, tools)
     yield stage
