@@ -11,8 +11,9 @@ COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.
 # The tests of calls mostly wait for real time, so three kinds run at once, the later at a lower priority (nice).
 CALLS := tests/peers tests/workers
 AT_ONCE ?= 2
-# Every packet byte for byte and to the moment: one by one, before the others when both want a core.
-STRICT := $(foreach name,sipp stalls load endings,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
+# Every packet both ways, byte for byte: alone. To the moment: one by one, before the others when both want a core.
+ALONE := tests/peers/test_sipp.py
+STRICT := $(foreach name,stalls load endings,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
 # Written once instead of by each of the processes that the tests start, whatever the machine's default.
 unexport PYTHONDONTWRITEBYTECODE
 SERVE ?=
@@ -34,10 +35,11 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 	@$(BIN)/python -m trunkline.demo
 
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
-	@$(MAKE) --no-print-directory --keep-going --jobs=3 .strict .calls .rooms
+	@failed=0; $(BIN)/pytest $(ALONE) || failed=1; \
+	$(MAKE) --no-print-directory --keep-going --jobs=3 .strict .calls .rooms || failed=1; exit $$failed
 
 .calls:
-	@nice -n 10 $(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) 2>&1 | $(call named,calls)
+	@nice -n 10 $(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(ALONE:%=--ignore %) $(STRICT:%=--ignore %) 2>&1 | $(call named,calls)
 
 .strict:
 	@$(BIN)/pytest -n 1 $(STRICT) 2>&1 | $(call named,strict)

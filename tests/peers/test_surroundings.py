@@ -310,7 +310,7 @@ async def test_hosts_and_urls_of_ours_are_told_to_no_caller(
     assert not [word for word in (port, "127.0.0.1", "http", "voice", "inner", "404") if word in text]
     await server.stop()  # after which its log is complete
     (ended,) = (json.loads(line) for line in server.log.splitlines() if "call_ended" in line)
-    assert ended["cause"].startswith(f"no instructions: {web.url}")
+    assert ended["reason"].startswith(f"no instructions: {web.url}")
 
 
 ON_TERMINAL = """

@@ -223,7 +223,7 @@ async def test_a_call_without_a_stream_and_an_app_that_refuses(why: Asker, calle
     stream = await why.start(caller.call_sid, url)
     finding = await why.finds(caller.call_sid, "no_connection")
     assert finding["severity"] == "error"
-    assert "in vain. The last cause: connection refused by 127.0.0.1" in finding["text"]
+    assert "failed connection attempts, the last because: connection refused by 127.0.0.1" in finding["text"]
     assert "connection refused by 127.0.0.1" in (await why.finds(caller.call_sid, "stream_failed"))["text"]
     with pytest.raises(UnprocessableEntityError, match="The stream is over"):
         await why.pause(caller.call_sid, stream)
