@@ -11,9 +11,9 @@ COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.
 # The tests of calls mostly wait for real time, so three kinds run at once, the later at a lower priority (nice).
 CALLS := tests/peers tests/workers
 AT_ONCE ?= 2
-# Every packet both ways, byte for byte: alone. To the moment: one by one, before the others when both want a core.
-ALONE := tests/peers/test_sipp.py
-STRICT := $(foreach name,stalls load endings,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
+# Every packet both ways and each delay: before all others. To the moment: one by one, before the others when both want a core.
+ALONE := tests/peers/test_sipp.py tests/peers/test_stalls.py
+STRICT := $(foreach name,load endings,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
 # Written once instead of by each of the processes that the tests start, whatever the machine's default.
 unexport PYTHONDONTWRITEBYTECODE
 SERVE ?=
@@ -35,7 +35,7 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 	@$(BIN)/python -m trunkline.demo
 
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
-	@failed=0; $(BIN)/pytest $(ALONE) || failed=1; \
+	@failed=0; $(BIN)/pytest -n 2 --dist loadfile $(ALONE) || failed=1; \
 	$(MAKE) --no-print-directory --keep-going --jobs=3 .strict .calls .rooms || failed=1; exit $$failed
 
 .calls:

@@ -71,7 +71,7 @@ async def test_what_is_no_document_gives_the_fallback_its_chance(
         found, url = await fetcher.document(order(web.url + "/bad", web.url + "/good"), COMMON, Cookies())
     (line,) = logs
     assert (line["log_level"], line["call_sid"]) == ("warning", "v3:x")
-    assert word in line["error"]
+    assert word in line["reason"]
     assert found == Document((Hangup(),))
     assert urlsplit(url).path == "/good"
     with pytest.raises(FetchError) as error:
