@@ -13,7 +13,7 @@ CALLS := tests/peers tests/workers
 AT_ONCE ?= 2
 # Every packet both ways and each delay: before all others. To the moment: one by one, before the others when both want a core.
 ALONE := tests/peers/test_sipp.py tests/peers/test_stalls.py
-STRICT := $(foreach name,load endings,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
+STRICT := tests/peers/test_load.py tests/peers/test_endings.py tests/workers/worker/test_stream_targets.py tests/demo/test_story.py
 # Written once instead of by each of the processes that the tests start, whatever the machine's default.
 unexport PYTHONDONTWRITEBYTECODE
 SERVE ?=
@@ -45,7 +45,7 @@ test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.instal
 	@$(BIN)/pytest -n 1 $(STRICT) 2>&1 | $(call named,strict)
 
 .rooms:
-	@nice -n 19 $(BIN)/pytest -n auto --dist loadfile $(CALLS:%=--ignore %) 2>&1 | $(call named,rooms)
+	@nice -n 19 $(BIN)/pytest -n auto --dist loadfile $(CALLS:%=--ignore %) $(STRICT:%=--ignore %) 2>&1 | $(call named,rooms)
 
 quick: $(VENV)/.dev ## tests that need no peers, processes or databases, in a minute
 	@$(BIN)/pytest -n auto --dist worksteal -m 'not (peer or process or long)'

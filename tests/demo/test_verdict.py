@@ -53,7 +53,7 @@ def test_a_call_without_fault_passes() -> None:
         ({"app_frames": [*APP, b"\x00" * 160]}, "of them identical byte for byte", "1 differ"),
         ({"tones_sent": 2}, "tone heard by the caller", "missing"),
         ({"tones_sent": 0}, "tone heard by the caller", "none"),
-        ({"heard": WELL.heard[1:]}, "echo heard by the caller", "1 never came back"),
+        ({"heard": WELL.heard[1:]}, "echo heard by the caller", "1 never came back (is the machine busy?)"),
         ({"heard": [WELL.heard[1], WELL.heard[0], *WELL.heard[2:]]}, "echo heard by the caller", "out of order"),
         ({"echoed": []}, "echo heard by the caller", "nothing"),
         ({"heard": [(at + 1, each) for at, each in WELL.heard]}, "echo latency p50 / p99", "500 ms"),

@@ -70,9 +70,9 @@ async def test_an_app_that_hangs_up_has_the_answer_before_its_stream_stops(
             await client.calls.actions.hangup(caller.call_sid)
     assert (await ended(callbacks, sid))["StreamEvent"] == "stream-stopped"
     await happens(caller.watch, "the phone gets BYE", lambda: caller.ended_by_server)
-    assert len(socket.all("stop")) == (0 if closes else 1)
     await happens(app.watch, "the socket is closed", lambda: socket.close_code is not None)
     assert socket.close_code == 1000
+    assert len(socket.all("stop")) == (0 if closes else 1)
 
 
 async def test_an_app_that_closes_first_stops_the_stream_and_not_the_call(

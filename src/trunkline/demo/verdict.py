@@ -124,7 +124,7 @@ def _echo(seen: Measurements) -> list[Row]:
     missing = len(set(echoed) - set(delays))
     failure = ""
     if not echoed or missing:
-        failure = f"{missing} never came back" if echoed else "nothing was echoed"
+        failure = f"{missing} never came back (is the machine busy?)" if echoed else "nothing was echoed"
     elif list(delays) != echoed:
         failure = "out of order"
     late = percentile(list(delays.values()), 0.99)
