@@ -8,12 +8,11 @@ DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip str
 PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
 INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
-# The tests of calls mostly wait for real time, so three kinds run at once, the later at a lower priority (nice).
-CALLS := tests/peers tests/workers
-AT_ONCE ?= 2
-# Every packet both ways and each delay: before all others. To the moment: one by one, before the others when both want a core.
-ALONE := tests/peers/test_sipp.py tests/peers/test_stalls.py
-STRICT := tests/peers/test_load.py tests/peers/test_endings.py tests/workers/worker/test_stream_targets.py tests/demo/test_story.py
+# The tests of calls mostly wait for real time: three at once, and the other tests with what they leave of the processors.
+CALLS := tests/peers tests/workers tests/demo/test_story.py
+AT_ONCE ?= 3
+# To the moment, or every packet: before the other calls, and fewer at once.
+STRICT := $(foreach name,sipp stalls load endings,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
 # Written once instead of by each of the processes that the tests start, whatever the machine's default.
 unexport PYTHONDONTWRITEBYTECODE
 SERVE ?=
@@ -25,7 +24,7 @@ named = (trap '' INT; exec sed -u 's/^/$(1) | /')
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
-.PHONY: .strict .calls .rooms help demo test quick long check coverage mutations bench serve clean
+.PHONY: .calls .rooms help demo test quick long check coverage mutations bench serve clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -35,17 +34,14 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 	@$(BIN)/python -m trunkline.demo
 
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
-	@failed=0; $(BIN)/pytest -n 2 --dist loadfile $(ALONE) || failed=1; \
-	$(MAKE) --no-print-directory --keep-going --jobs=3 .strict .calls .rooms || failed=1; exit $$failed
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 .calls .rooms
 
 .calls:
-	@nice -n 10 $(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(ALONE:%=--ignore %) $(STRICT:%=--ignore %) 2>&1 | $(call named,calls)
-
-.strict:
-	@$(BIN)/pytest -n 1 $(STRICT) 2>&1 | $(call named,strict)
+	@{ failed=0; $(BIN)/pytest -n 2 --dist loadfile $(STRICT) || failed=1; \
+	$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) || failed=1; exit $$failed; } 2>&1 | $(call named,calls)
 
 .rooms:
-	@nice -n 19 $(BIN)/pytest -n auto --dist loadfile $(CALLS:%=--ignore %) $(STRICT:%=--ignore %) 2>&1 | $(call named,rooms)
+	@chrt --idle 0 $(BIN)/pytest -n auto --dist loadfile tests $(CALLS:%=--ignore %) 2>&1 | $(call named,rooms)
 
 quick: $(VENV)/.dev ## tests that need no peers, processes or databases, in a minute
 	@$(BIN)/pytest -n auto --dist worksteal -m 'not (peer or process or long)'

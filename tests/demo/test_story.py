@@ -13,13 +13,16 @@ from rich.console import Console
 
 from trunkline.demo import story, verdict
 from trunkline.demo.errors import ServerFailed
+from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.process
 
 
 @pytest.mark.peer
 async def test_the_demo_succeeds_and_every_row_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verdict, "LATENCY_LIMIT", 60)  # what a busy machine may take; see test_verdict.py
+    # What a busy machine may take; see test_verdict.py.
+    monkeypatch.setattr(verdict, "LATENCY_LIMIT", 60)
+    monkeypatch.setattr(story, "ServerProcess", partial(ServerProcess, settings={"streams.prebuffer": 500}))
     out = io.StringIO()
     assert await story.play(Console(file=out, width=120), 2.5) == 0, out.getvalue()
     shown = out.getvalue()

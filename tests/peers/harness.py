@@ -30,6 +30,9 @@ from trunkline.demo.watch import Watch
 
 ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 """Before a command: it is ended when this process dies, even where no fixture ends it any more."""
+UNHURRIED: dict[str, Any] = {"streams__prebuffer": 500}
+"""Settings of a server that plays every frame of an app which a busy machine delays. By default late audio is left out,
+see `test_stalls.py`."""
 
 
 async def happens(watch: Watch, what: str, predicate: Any, timeout: float = 30) -> None:  # noqa: ASYNC109 - fails the test

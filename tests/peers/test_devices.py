@@ -82,7 +82,7 @@ async def test_with_a_wrong_clock_and_a_sequence_that_begins_anew_the_app_hears_
     assert [int(each["chunk"]) for each in media] == [*range(1, len(frames) + 1)]
     times = [int(each["timestamp"]) for each in media]
     assert all(later > earlier for earlier, later in pairwise(times))
-    assert abs(times[-1] - times[0] - 149 * 20) < 300
+    assert abs(times[-1] - times[0] - 149 * 20) < 1000
     assert isinstance(told, dict)
     counted = {name: told["leg"][name] for name in ("malformed", "rtcp_malformed", "lost", "keepalives")}
     sent = 2 * (len(PINGS) - 1)  # asyncio sends no empty datagram

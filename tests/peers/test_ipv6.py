@@ -7,7 +7,7 @@ import pytest_asyncio
 from telnyx import AsyncTelnyx
 
 from peers import sipp as steps
-from peers.harness import RecordingApp, RtpEndpoint, ended, happens, new_server, running
+from peers.harness import UNHURRIED, RecordingApp, RtpEndpoint, ended, happens, new_server, running
 from peers.sipp import SippRun
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.peer
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """A server on the IPv6 loopback address."""
-    async with running(new_server(tmp_path_factory.mktemp("server"), host="::1")) as server:
+    async with running(new_server(tmp_path_factory.mktemp("server"), host="::1", **UNHURRIED)) as server:
         yield server
 
 

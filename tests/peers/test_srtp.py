@@ -12,7 +12,7 @@ from pylibsrtp import Error, Policy, Session
 from telnyx import AsyncTelnyx
 
 from peers import sipp as steps
-from peers.harness import RecordingApp, RtpEndpoint, ended, happens, held, new_server, running
+from peers.harness import UNHURRIED, RecordingApp, RtpEndpoint, ended, happens, held, new_server, running
 from peers.sipp import SippRun
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
@@ -27,7 +27,7 @@ FIRST, SECOND, WRONG = (bytes(range(start, start + 30)) for start in (0, 50, 100
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
     """A server that takes encrypted calls only."""
-    async with running(new_server(tmp_path, media__srtp="required", log__level="debug")) as server:
+    async with running(new_server(tmp_path, media__srtp="required", log__level="debug", **UNHURRIED)) as server:
         yield server
 
 
