@@ -255,6 +255,13 @@ def test_updates_far_apart_are_one_press_if_the_duration_says_so() -> None:
     assert told([slow[0], replace(slow[1], duration=slow[0].duration + 160)]) == "77"
 
 
+@pytest.mark.parametrize("audio", [0, 1], ids=["events alone", "audio between them"])
+def test_a_pause_of_the_sender_or_the_network_within_a_press_is_no_other_press(audio: int) -> None:
+    sent = Device(updates=10).press([11])
+    paused = [replace(p, sequence=n * (1 + audio), at=p.at + 0.4 * (n >= 3)) for n, p in enumerate(sent)]
+    assert told(paused) == "#"
+
+
 def test_a_key_pressed_before_the_last_one_was_let_go_is_one_key_and_so_is_the_last_one() -> None:
     one, two = Device(updates=10).press([1]), Device(updates=10).press([2], start=10.1)
     both = sorted([*one, *two], key=lambda packet: packet.at)

@@ -110,7 +110,8 @@ class _Press:
         if grown < 0:
             return self._duration < _WRAPPING
         if silence >= TIMEOUT:
-            return grown < silence * _UNITS_PER_SECOND / 2
+            # With hardly a packet between them the sender or the network paused, not the key.
+            return later > REPEATED and grown < silence * _UNITS_PER_SECOND / 2
         return packet.marker and grown == 0 and silence >= MARKED
 
     def add(self, packet: EventPacket, duration: int, later: int) -> None:
