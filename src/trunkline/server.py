@@ -209,9 +209,8 @@ class Server:
         pool.launch()
         runner.recover(await store.open_calls(), await store.open_streams())
 
-        sip = SipEndpoint(
-            settings.sip, runner.on_sip, settings.store.directory, await store.contacts(), runner.keep_contacts
-        )
+        known, keep, sid_of = await store.contacts(), runner.keep_contacts, runner.call_sid_of
+        sip = SipEndpoint(settings.sip, runner.on_sip, settings.store.directory, known, keep, sid_of)
         runner.connect(sip, texml)
         service = CallService(runner, directory, store, writer, tools.recordings)
         rooms: dict[str, Callable[[], Counter[str]]] = {}

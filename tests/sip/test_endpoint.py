@@ -287,6 +287,26 @@ async def test_a_phones_registration_is_logged_once(start: Start) -> None:
     assert [(line["event"], line["log_level"]) for line in lines] == [("sip_request_rejected", "warning")]
 
 
+async def test_log_lines_about_a_message_of_a_call_have_its_ids() -> None:
+    events: asyncio.Queue[SipEvent] = asyncio.Queue()
+    endpoint = SipEndpoint(SipSettings(port=0), events.put_nowait, call_sid_of=lambda dialog: f"call {dialog}")
+    await endpoint.start()
+    server = Server(endpoint, events)
+    phone, caller = await server.phone(), Caller(call_id="ours")
+    invite = await call(server, phone, caller)
+    with capture_logs() as lines:
+        phone.send(caller.request("UPDATE", OFFER, ("Require: moon",)))
+        assert (await phone.next()).startswith("SIP/2.0 420")
+    (line,) = lines
+    assert (line["event"], line["call_sid"], line["sip_call_id"]) == (
+        "sip_request_rejected",
+        f"call {invite.dialog}",
+        "ours",
+    )
+    await endpoint.stop(0.1)
+    await phone.close()
+
+
 async def test_a_broken_application_does_not_break_the_endpoint(start: Start) -> None:
     def fail(_event: SipEvent) -> None:
         raise RuntimeError("broken")

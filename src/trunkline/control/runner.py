@@ -24,7 +24,7 @@ from trunkline.calls.script import CallScript
 from trunkline.calls.views import CALL_EVENTS, Application, CallView
 from trunkline.config import Settings
 from trunkline.errors import Unavailable
-from trunkline.ids import AccountSid, CallSessionId, Ids, LegId, random_uuid
+from trunkline.ids import AccountSid, CallSessionId, CallSid, Ids, LegId, random_uuid
 from trunkline.sdp.crypto import SrtpRule
 from trunkline.sdp.negotiate import family_of
 from trunkline.sip import values as sip
@@ -220,6 +220,11 @@ class Runner:
             self._writer.submit(contacts={phone: saved})
 
     # ── events of the drivers ───────────────────────────────────────────────────────────────────────────────
+
+    def call_sid_of(self, dialog: int) -> CallSid | None:
+        """The sid of the live call of a SIP dialog."""
+        entry = self.registry.by_dialog(dialog)
+        return None if entry is None else entry.call.view.sid
 
     def on_sip(self, event: sip.SipEvent) -> None:
         """A fact from signalling."""

@@ -90,10 +90,12 @@ class SipEndpoint:
         directory: Path | None = None,
         contacts: Mapping[str, str] | None = None,
         on_contacts: Callable[[str, str], None] | None = None,
+        call_sid_of: Callable[[DialogId], str | None] = lambda _: None,
     ) -> None:
         """`directory` is where a certificate for TLS is made and kept if the settings name none; without both there is
         no TLS. `on_contacts` gets a phone's user and a text of its contacts whenever it registers; the last texts, by
-        user, are given as `contacts` so that phones can be called after a restart."""
+        user, are given as `contacts` so that phones can be called after a restart. `call_sid_of` names the call of a
+        dialog in the log."""
         self.counters: Counter[str] = Counter()
         self._settings = settings
         self._on_event = on_event
@@ -104,6 +106,7 @@ class SipEndpoint:
         self._access = Access(settings, digest_server, self.counters, self._registrar.is_at)
         self._contacts = dict(contacts or {})
         self._on_contacts = on_contacts
+        self._call_sid_of = call_sid_of
         self._resolver = TargetResolver(settings, self._trunk_found)
         self._media_hosts = MediaHosts(self.counters)
         self._core: _Core | None = None
@@ -279,7 +282,7 @@ class SipEndpoint:
         except Exception:
             # No message of a peer may stop the endpoint.
             self.counters["errors"] += 1
-            log.exception("sip_message_failed", source=str(source), sip_call_id=_call_id(message))
+            log.exception("sip_message_failed", source=str(source), **self._ids_of(message))
         self._drain()
 
     def _receive(
@@ -309,7 +312,7 @@ class SipEndpoint:
                 phone=user,
                 source=str(source),
                 contacts=len(after),
-                sip_call_id=_call_id(request),
+                **self._ids_of(request),
             )
         if self._on_contacts is not None:
             self._on_contacts(user, encode_bindings(bindings[::-1], _epoch()))
@@ -399,13 +402,13 @@ class SipEndpoint:
                     return True
             event = self._media_hosts.next_event()
             if isinstance(event, HostLookup):
-                call_id = self._call_id_of(event.event)
-                self._resolver.find_address(event.host, partial(self._media_host_found, event), call_id)
+                ids = self._ids_of(event.event)
+                self._resolver.find_address(event.host, partial(self._media_host_found, event), ids)
             elif event is not None:
                 self._on_event(event)
         except Exception:
             self.counters["errors"] += 1
-            log.exception("sip_event_failed", kind=type(event).__name__, sip_call_id=self._call_id_of(event))
+            log.exception("sip_event_failed", kind=type(event).__name__, **self._ids_of(event))
             return True
         return event is not None
 
@@ -417,7 +420,8 @@ class SipEndpoint:
         elif isinstance(event, TargetsRequired):
             found = core.router.targets(event.invite, _now())
             if event.invite.route == "uri" and not isinstance(found, Unreachable) and not is_literal(found[0]):
-                self._resolver.find(found[0], partial(self._targets_found, event.call))
+                ids = self._dialog_ids(event.invite.dialog)
+                self._resolver.find(found[0], partial(self._targets_found, event.call), ids)
             else:
                 core.user_agent.targets_found(event.call, found, _now())
         elif isinstance(event, InviteReceived) and event.trunk is not None:
@@ -440,10 +444,22 @@ class SipEndpoint:
         else:
             self._resolver.start(event.trunk, event.targets)
 
-    def _call_id_of(self, event: object) -> str | None:
-        """The Call-ID of the dialog of an event, for the log."""
-        dialog = getattr(event, "dialog", None)
-        return None if dialog is None or self._core is None else self._core.user_agent.call_id_of(dialog)
+    def _ids_of(self, subject: object) -> dict[str, str]:
+        """The ids of the call that a message or an event belongs to, as far as they are known, for the log."""
+        if not isinstance(subject, SipRequest | SipResponse):
+            return self._dialog_ids(getattr(subject, "dialog", None))
+        call_id = subject.value("call-id")[:200]
+        dialog = None
+        if self._core is not None:
+            with contextlib.suppress(ValueError):
+                dialog = self._core.user_agent.dialog_of(subject)
+        return self._dialog_ids(dialog) | ({"sip_call_id": call_id} if call_id else {})
+
+    def _dialog_ids(self, dialog: DialogId | None) -> dict[str, str]:
+        if dialog is None or self._core is None:
+            return {}
+        ids = {"call_sid": self._call_sid_of(dialog), "sip_call_id": self._core.user_agent.call_id_of(dialog)}
+        return {name: value for name, value in ids.items() if value}
 
     def _log_rarely(self, event: str, source: Endpoint, reason: str, message: SipMessage | None = None) -> None:
         """At most one log line of each kind in `LOG_INTERVAL`, however many bad messages come."""
@@ -452,12 +468,8 @@ class SipEndpoint:
         if now - last < LOG_INTERVAL:
             self._last_logged[event] = last, count + 1
             return
-        log.warning(event, source=str(source), reason=reason, messages=count + 1, sip_call_id=_call_id(message))
+        log.warning(event, source=str(source), reason=reason, messages=count + 1, **self._ids_of(message))
         self._last_logged[event] = now, 0
-
-
-def _call_id(message: SipMessage | None) -> str | None:
-    return None if message is None else message.value("call-id")[:200] or None
 
 
 def _token() -> str:

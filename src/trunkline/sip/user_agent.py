@@ -108,6 +108,12 @@ class UserAgentCore:
         placed = self._store.outgoing.get(dialog)
         return None if placed is None else placed.key[0]
 
+    def dialog_of(self, message: SipRequest | SipResponse) -> DialogId | None:
+        """The dialog that a message of a peer belongs to. Raises ValueError if From or To cannot be read."""
+        tag = message.tag("from" if isinstance(message, SipRequest) else "to")
+        dialog = self._store.by_key.get((message.value("call-id"), tag))
+        return None if dialog is None else dialog.id
+
     def next_event(self) -> CoreEvent | None:
         """The oldest event; None if there is none."""
         events, lower = self._store.events, self.transactions.events

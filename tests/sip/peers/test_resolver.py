@@ -51,6 +51,7 @@ broken IN NAPTR 10 1 "s" "SIP+D2T" "" _nothing.carrier.test.
 _sip._udp.calls IN SRV 1 1 {dead} host.here.carrier.test.
 _sip._udp.calls IN SRV 2 1 {port} host.here.carrier.test.
 """
+IDS = {"call_sid": "v3:one", "sip_call_id": "one@there"}
 
 
 @pytest.fixture
@@ -129,13 +130,14 @@ async def test_a_uri_that_leads_nowhere_says_so(host: str, dns_port: int) -> Non
     found: asyncio.Queue[Sequence[Target] | Unreachable] = asyncio.Queue()
     lookups = TargetResolver(settings(dns_port), lambda *_: None)
     with capture_logs() as logs:
-        lookups.find(target(f"sip:bob@{host}"), found.put_nowait)
+        lookups.find(target(f"sip:bob@{host}"), found.put_nowait, IDS)
         outcome = await asyncio.wait_for(found.get(), 10)
     await lookups.stop()
     assert isinstance(outcome, Unreachable)
     assert outcome.status == 503
     assert outcome.detail.startswith(f"{host} cannot be looked up: ")
     assert [(line["event"], line["host"]) for line in logs] == [("sip_lookup_failed", host)]
+    assert logs[0].items() >= IDS.items()
 
 
 async def test_a_look_up_takes_no_longer_than_it_may_and_ends_with_the_endpoint() -> None:
@@ -144,18 +146,18 @@ async def test_a_look_up_takes_no_longer_than_it_may_and_ends_with_the_endpoint(
         port = silent.getsockname()[1]
         found: asyncio.Queue[Sequence[Target] | Unreachable] = asyncio.Queue()
         lookups = TargetResolver(settings(port, connect_timeout=0.05), lambda *_: None)
-        lookups.find(target("sip:bob@carrier.test"), found.put_nowait)
+        lookups.find(target("sip:bob@carrier.test"), found.put_nowait, IDS)
         outcome = await asyncio.wait_for(found.get(), 10)
         assert isinstance(outcome, Unreachable)
         patient = TargetResolver(settings(port, connect_timeout=60), lambda *_: None)
-        patient.find(target("sip:bob@carrier.test"), found.put_nowait)
+        patient.find(target("sip:bob@carrier.test"), found.put_nowait, IDS)
         await patient.stop()
         assert found.empty()
 
 
 async def media_host(lookups: TargetResolver, host: str) -> str:
     found: asyncio.Queue[str] = asyncio.Queue()
-    lookups.find_address(host, found.put_nowait)
+    lookups.find_address(host, found.put_nowait, IDS)
     return await asyncio.wait_for(found.get(), 30)
 
 
@@ -197,7 +199,7 @@ async def test_a_host_of_media_is_waited_for_no_longer_than_a_caller_may_wait(
     assert await media_host(lookups, "a.carrier.test") == ""
     monkeypatch.setattr(resolver_module, "MEDIA_TIMEOUT", 60)
     found: asyncio.Queue[str] = asyncio.Queue()
-    lookups.find_address("b.carrier.test", found.put_nowait)
+    lookups.find_address("b.carrier.test", found.put_nowait, IDS)
     await lookups.stop()
     assert found.empty()
 
@@ -277,7 +279,7 @@ async def test_an_exception_ends_no_look_ups_and_leaves_no_call_waiting(
     await asyncio.wait_for(again.wait(), 10)
     outcomes: asyncio.Queue[object] = asyncio.Queue()
     monkeypatch.setattr(lookups, "look_up", lambda _: stumbles("", ()))
-    lookups.find(target("sip:some.test"), outcomes.put_nowait)
+    lookups.find(target("sip:some.test"), outcomes.put_nowait, IDS)
     assert isinstance(await asyncio.wait_for(outcomes.get(), 10), Unreachable)
     await lookups.stop()
 

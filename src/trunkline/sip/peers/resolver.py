@@ -11,7 +11,7 @@ its records has passed, within bounds; if that fails the known targets stay.
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from secrets import SystemRandom
@@ -84,31 +84,31 @@ class TargetResolver:
         if trunk in self._trunks:
             self._trunks.pop(trunk).cancel()
 
-    def find(self, target: Target, found: OnFound) -> None:
+    def find(self, target: Target, found: OnFound, ids: Mapping[str, str]) -> None:
         """Look a target up, once. `found` gets its addresses, or why there is none, within `sip.connect_timeout`
-        seconds; at once if its host is an address."""
+        seconds; at once if its host is an address. `ids` are those of the call, for the log."""
         if is_literal(target):
             found((target,))
             return
-        task = asyncio.create_task(self._find(target, found))
+        task = asyncio.create_task(self._find(target, found, ids))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def find_address(self, host: str, found: Callable[[str], None], sip_call_id: str | None = None) -> None:
+    def find_address(self, host: str, found: Callable[[str], None], ids: Mapping[str, str]) -> None:
         """Look a media host up. `found` gets an address of our family; empty if there is none within `MEDIA_TIMEOUT`
-        seconds."""
-        task = asyncio.create_task(self._find_address(host, found, sip_call_id))
+        seconds. `ids` are those of the call, for the log."""
+        task = asyncio.create_task(self._find_address(host, found, ids))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _find_address(self, host: str, found: Callable[[str], None], sip_call_id: str | None) -> None:
+    async def _find_address(self, host: str, found: Callable[[str], None], ids: Mapping[str, str]) -> None:
         address = ""
         try:
             async with asyncio.timeout(MEDIA_TIMEOUT):
                 address = (await self._names.look_up(host, self._family)).addresses[0]
         except Exception as error:
             # The call goes on without the address.
-            log.warning("sip_media_host_lookup_failed", host=host[:80], reason=_reason(error), sip_call_id=sip_call_id)
+            log.warning("sip_media_host_lookup_failed", host=host[:80], reason=_reason(error), **ids)
         found(address)
 
     async def stop(self) -> None:
@@ -138,13 +138,13 @@ class TargetResolver:
                 log.exception("sip_lookup_handling_failed", trunk=trunk)
             await asyncio.sleep(max(ttl, TTL_MIN))
 
-    async def _find(self, target: Target, found: OnFound) -> None:
+    async def _find(self, target: Target, found: OnFound, ids: Mapping[str, str]) -> None:
         outcome: Sequence[Target] | Unreachable
         try:
             outcome = (await self.look_up(target)).targets
         except Exception as error:  # A call waits for the result.
             detail = f"{target.endpoint.host} cannot be looked up: {_reason(error)}"
-            log.warning("sip_lookup_failed", host=target.endpoint.host, reason=_reason(error))
+            log.warning("sip_lookup_failed", host=target.endpoint.host, reason=_reason(error), **ids)
             outcome = Unreachable(503, "Service Unavailable", detail)
         found(outcome)
 
