@@ -99,7 +99,7 @@ def updated(order: orders.UpdateLeg) -> reports.LegUpdated:
     return reports.LegUpdated(order.number)
 
 
-def told(out: Sequence[effects.Effect]) -> list[StreamEvent]:
+def stream_events(out: Sequence[effects.Effect]) -> list[StreamEvent]:
     return [event for effect in out if isinstance(effect, effects.Persist) for event in effect.events]
 
 
@@ -130,7 +130,7 @@ def test_an_offer_without_a_usable_codec_gets_488_and_a_reason() -> None:
     assert call.view.status == "failed"
 
 
-def test_a_call_without_streams_is_answered_without_and_gets_them_by_a_later_offer() -> None:
+def test_a_call_without_sdp_streams_gets_them_by_a_later_offer() -> None:
     nothing = parse(sdp().partition("m=")[0].encode())
     call = new_call()
     opened = feed(call, events.Invited(nothing))
@@ -210,11 +210,11 @@ def test_hold_and_resume_reach_the_leg() -> None:
     assert "a=sendrecv" in only(effects.AcceptReoffer, feed(call, updated(resumed))).sdp
 
 
-def test_an_offer_is_answered_when_the_leg_goes_by_it_and_not_before() -> None:
+def test_an_offer_is_answered_once_the_leg_has_applied_it() -> None:
     call = answered()
     asked = feed(call, events.OfferReceived(TO_PCMA))
     assert kinds(asked) == [orders.UpdateLeg]
-    assert call.view.codec == "PCMU", "what is agreed is told when it is"
+    assert call.view.codec == "PCMU", "the codec is shown once it is agreed"
     accepted = feed(call, updated(only(orders.UpdateLeg, asked)))
     assert kinds(accepted) == [effects.AcceptReoffer, effects.Persist]
     assert "m=audio 20000 RTP/AVP 8" in only(effects.AcceptReoffer, accepted).sdp
@@ -237,7 +237,7 @@ def test_an_offer_that_is_cancelled_leaves_the_call_as_it_was() -> None:
     assert feed(call, events.ReofferCancelled()) == []
 
 
-def test_the_news_of_an_earlier_update_is_not_taken_for_a_later_ones() -> None:
+def test_the_report_of_an_earlier_update_is_not_taken_for_a_later_one() -> None:
     call = answered()
     cancelled = only(orders.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
     back = only(orders.UpdateLeg, feed(call, events.ReofferCancelled()))
@@ -248,7 +248,7 @@ def test_the_news_of_an_earlier_update_is_not_taken_for_a_later_ones() -> None:
     assert sdp.splitlines()[1].split()[2] == "2", "an offer that got no answer takes no version"
 
 
-def test_an_update_that_nobody_waits_for_changes_nothing() -> None:
+def test_the_report_of_an_update_without_an_open_offer_changes_nothing() -> None:
     call = new_call()
     order = only(orders.UpdateLeg, feed(call, events.Invited(None), OPENED, events.Confirmed(TO_PCMA)))
     assert feed(call, updated(order)) == []
@@ -266,7 +266,7 @@ def test_an_update_that_nobody_waits_for_changes_nothing() -> None:
 def test_a_call_that_ends_answers_no_offer_any_more(end: events.Fact | Command, first: effects.Effect) -> None:
     call = answered()
     order = only(orders.UpdateLeg, feed(call, events.OfferReceived(HOLD)))
-    assert feed(call, end)[0] == first, "by which signalling answers what waits"
+    assert feed(call, end)[0] == first, "with which signalling answers the open request"
     assert effects.AcceptReoffer not in kinds([*feed(call, updated(order)), *feed(call, events.ReofferCancelled())])
 
 
@@ -323,7 +323,7 @@ def test_the_answer_to_a_refresh_counts() -> None:
     params = only(orders.UpdateLeg, feed(call, events.Refreshed(moved))).params
     assert (params.direction, params.remote.host) == (Direction.INACTIVE, "192.0.2.9")
     (again,) = feed(call, events.Refreshed(moved))
-    assert isinstance(again, orders.UpdateLeg), "nothing has changed, and the leg learns anew"
+    assert isinstance(again, orders.UpdateLeg), "nothing has changed, and the leg is updated again"
     assert again.params == params
     assert feed(call, events.Refreshed(UNUSABLE)) == [], "the call goes on as it was"
     assert feed(call, events.Refreshed(OFF)) == []
@@ -331,7 +331,7 @@ def test_the_answer_to_a_refresh_counts() -> None:
     assert call.view.codec == "PCMA"
 
 
-def test_a_call_is_answered_in_the_codec_of_the_one_that_it_will_be_bridged_with() -> None:
+def test_a_call_is_answered_in_the_codec_of_the_leg_to_be_bridged() -> None:
     call = new_call()
     feed(call, events.Invited(OFFER, answer=False), OPENED)
     out = feed(call, AnswerCall("PCMA"))
@@ -344,7 +344,7 @@ def test_a_call_is_answered_in_the_codec_of_the_one_that_it_will_be_bridged_with
 
 
 @pytest.mark.parametrize("codec", ["PCMU", "G722", "OPUS", None])
-def test_a_codec_that_the_caller_has_not_or_that_is_first_anyway_changes_nothing(codec: str | None) -> None:
+def test_a_preferred_codec_not_offered_or_already_first_changes_nothing(codec: str | None) -> None:
     call = new_call()
     feed(call, events.Invited(OFFER, answer=False), OPENED)
     assert kinds(feed(call, AnswerCall(codec))) == [effects.AnswerCaller, effects.Persist]
@@ -380,12 +380,12 @@ def test_a_stream_may_start_between_200_and_ack() -> None:
     assert kinds(feed(call, StartStream(S1, APP))) == [effects.Persist, orders.OpenStream]
 
 
-def test_started_stopped_told_once_each() -> None:
+def test_started_and_stopped_are_reported_once_each() -> None:
     call = answered(StartStream(S1, APP))
     started = feed(call, reports.StreamStarted(S1))
     stopped = feed(call, StopStream(S1))
     late = feed(call, reports.StreamEnded(S1, "too late to matter", "", StreamReport(frames_sent=7)))
-    assert [event.kind for event in told([*started, *stopped, *late])] == ["stream-started", "stream-stopped"]
+    assert [event.kind for event in stream_events([*started, *stopped, *late])] == ["stream-started", "stream-stopped"]
     (view,) = only(effects.Persist, late).streams
     assert view.status == "stopped"
     assert view.report == StreamReport(frames_sent=7)
@@ -394,38 +394,38 @@ def test_started_stopped_told_once_each() -> None:
 def test_an_app_that_fails_gives_stream_error_and_the_call_goes_on() -> None:
     call = answered(StartStream(S1, APP))
     out = feed(call, reports.StreamEnded(S1, "connection refused", "connection refused", None))
-    (event,) = told(out)
+    (event,) = stream_events(out)
     assert (event.kind, event.error) == ("stream-error", "connection refused")
     assert call.state is CallState.UP
 
 
 def test_an_app_that_closes_gives_stream_stopped() -> None:
     out = feed(answered(StartStream(S1, APP)), reports.StreamEnded(S1, None, "the app closed", None))
-    assert [event.kind for event in told(out)] == ["stream-stopped"]
+    assert [event.kind for event in stream_events(out)] == ["stream-stopped"]
 
 
-def test_hang_up_while_the_socket_is_connecting_stops_the_stream_when_the_worker_says_so() -> None:
+def test_a_hangup_during_connect_stops_the_stream_once_the_worker_reports() -> None:
     call = answered(StartStream(S1, APP))
     out = feed(call, events.PeerEnded("bye", ""))
     assert kinds(out) == [orders.CloseStream, orders.CloseLeg, effects.Persist]
-    assert told(out) == []
-    assert [event.kind for event in told(feed(call, reports.StreamEnded(S1, None, "closed", None)))] == [
+    assert stream_events(out) == []
+    assert [event.kind for event in stream_events(feed(call, reports.StreamEnded(S1, None, "closed", None)))] == [
         "stream-stopped"
     ]
 
 
 @pytest.mark.parametrize("end", [events.PeerEnded("bye", ""), StopStream(S1)])
-def test_a_start_whose_news_crosses_the_end_is_told_before_it(end: events.Fact | Command) -> None:
+def test_a_start_that_crosses_the_end_of_the_call_is_reported_before_it(end: events.Fact | Command) -> None:
     call = answered(StartStream(S1, APP))
-    assert told(feed(call, end)) == []
+    assert stream_events(feed(call, end)) == []
     out = feed(call, reports.StreamStarted(S1))
-    assert [event.kind for event in told(out)] == ["stream-started", "stream-stopped"]
-    assert told(feed(call, reports.StreamEnded(S1, None, "closed", None))) == []
+    assert [event.kind for event in stream_events(out)] == ["stream-started", "stream-stopped"]
+    assert stream_events(feed(call, reports.StreamEnded(S1, None, "closed", None))) == []
 
 
-def test_a_worker_that_dies_after_the_end_leaves_no_stream_untold() -> None:
+def test_a_worker_that_dies_after_the_end_leaves_no_stream_unreported() -> None:
     call = answered(StartStream(S1, APP), events.PeerEnded("bye", ""))
-    assert [event.kind for event in told(feed(call, reports.WorkerLost("died")))] == ["stream-stopped"]
+    assert [event.kind for event in stream_events(feed(call, reports.WorkerLost("died")))] == ["stream-stopped"]
 
 
 def test_a_dead_worker_fails_its_streams_and_hangs_up() -> None:
@@ -433,11 +433,11 @@ def test_a_dead_worker_fails_its_streams_and_hangs_up() -> None:
     out = feed(call, reports.WorkerLost("the media worker died"))
     assert kinds(out) == [effects.HangUpPeer, effects.Persist, effects.Forget]
     assert out[0] == effects.HangUpPeer("the media worker died", 500)
-    assert [(event.kind, event.error) for event in told(out)] == [("stream-error", "the media worker died")]
+    assert [(event.kind, event.error) for event in stream_events(out)] == [("stream-error", "the media worker died")]
 
 
 @pytest.mark.parametrize(("status", "cause"), [("completed", 200), ("failed", 500)])
-def test_an_end_in_good_order_is_told_apart_from_a_failure(status: Literal["completed", "failed"], cause: int) -> None:
+def test_a_normal_end_is_distinguished_from_a_failure(status: Literal["completed", "failed"], cause: int) -> None:
     assert only(effects.HangUpPeer, feed(answered(), EndCall("so be it", status))) == effects.HangUpPeer(
         "so be it", cause
     )
@@ -503,7 +503,7 @@ def test_how_a_call_ended_is_kept(fact: events.Fact, status: str, source: str, w
     assert view.ended_at == T0
 
 
-def test_a_crash_is_told_after_the_restart() -> None:
+def test_a_crash_is_reported_after_the_restart() -> None:
     call = answered(StartStream(S1, APP))
     record = lost_in_crash([call.view], call.live_streams, T0 + timedelta(minutes=1))
     assert [view.status for view in record.calls] == ["failed"]
@@ -566,7 +566,7 @@ def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(
         except ApiError:
             continue
         opened += [effect.identity.stream_sid for effect in out if isinstance(effect, orders.OpenStream)]
-        endings += [event.stream.sid for event in told(out) if event.kind != "stream-started"]
+        endings += [event.stream.sid for event in stream_events(out) if event.kind != "stream-started"]
         asked += isinstance(what, events.OfferReceived)
         answers += len({effects.AcceptReoffer, effects.RejectReoffer} & set(kinds(out)))
         ended_calls += not was_over and call.state is CallState.ENDED
@@ -584,7 +584,7 @@ def test_every_stream_ends_exactly_once_and_nothing_follows_the_end(
     assert call.state is CallState.ENDED
 
 
-def test_a_key_told_by_signalling_goes_to_the_media_of_a_call_that_is_up() -> None:
+def test_a_key_received_by_sip_goes_to_the_media_of_a_call_that_is_up() -> None:
     assert feed(answered(), events.DigitReceived("5")) == [orders.NotifyDtmf("5")]
     ringing = new_call()
     assert feed(ringing, events.Invited(OFFER), events.DigitReceived("5")) == []
@@ -598,7 +598,9 @@ def test_a_stream_is_paused_and_resumed_once_each_and_stays_live() -> None:
     assert feed(call, PauseStream(S1, paused=True)) == []
     assert [view.status for view in call.live_streams] == ["paused"]
     assert only(effects.Persist, feed(call, PauseStream(S1, paused=False))).streams[0].status == "in-progress"
-    assert told(feed(call, PauseStream(S1, paused=True), events.PeerEnded("bye", "")))[0].kind == "stream-stopped"
+    assert (
+        stream_events(feed(call, PauseStream(S1, paused=True), events.PeerEnded("bye", "")))[0].kind == "stream-stopped"
+    )
 
 
 def test_what_cannot_be_paused() -> None:
@@ -624,9 +626,7 @@ INNER = "http://10.0.0.5:8080/voice: connection refused"
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_the_other_party_is_told_the_kind_of_a_fault_and_the_record_all_of_it(
-    fault: Any, kind: str, detail: str
-) -> None:
+def test_the_peer_receives_the_kind_of_a_fault_and_the_record_its_detail(fault: Any, kind: str, detail: str) -> None:
     call = new_call()
     assert only(effects.RejectCaller, feed(call, events.Invited(OFFER), fault)).warning == kind
     assert call.view.hangup_cause == detail

@@ -222,10 +222,10 @@ def test_of_a_call_without_an_answer_only_that_is_said() -> None:
     leg = replace(GOOD_LEG, on_hold=True, direction="inactive", packets_in=0, packets_out=0)
     (finding,) = diagnose(replace(CALL, status="ringing"), leg, [], live=True)
     assert (finding.severity, finding.code) == ("warning", "not_answered_yet")
-    over = replace(CALL, status="failed", ended_at=T0, hangup_cause="not connected: nobody listens")
+    over = replace(CALL, status="failed", ended_at=T0, hangup_cause="not connected: no listener")
     (finding,) = diagnose(over, leg, [], live=False)
     assert (finding.severity, finding.code) == ("error", "never_answered")
-    assert finding.text == "The call was never answered: not connected: nobody listens."
+    assert finding.text == "The call was never answered: not connected: no listener."
 
 
 def test_a_call_without_streams_says_so_while_it_lives() -> None:
@@ -238,7 +238,7 @@ def test_a_call_without_streams_says_so_while_it_lives() -> None:
 
 
 def test_a_stream_that_runs_is_not_outranked_by_those_that_ended() -> None:
-    """Also with whatever the ended ones had to complain of."""
+    """Whatever errors the ended ones had."""
     failed = media("ended", None, "failed", errors={"malformed_frame": 2}, bytes_received=0)
     findings = diagnose(CALL, GOOD_LEG, [failed, media()], live=True)
     assert [(finding.severity, finding.code) for finding in findings] == [
@@ -277,11 +277,11 @@ def test_without_counters_it_says_why_there_are_none() -> None:
     )
 
 
-def test_what_the_instructions_were_warned_of_is_told_whether_the_call_was_answered_or_not() -> None:
+def test_warnings_of_the_instructions_are_reported_even_without_an_answer() -> None:
     noted = replace(CALL, notes=("one", "two"))
     for call in (replace(noted, answered_at=T0), replace(noted, ended_at=T0, status="failed")):
-        told = diagnose(call, GOOD_LEG, (), live=False)
-        assert [one.text for one in told if one.code == "instructions"] == [
+        diagnosed = diagnose(call, GOOD_LEG, (), live=False)
+        assert [one.text for one in diagnosed if one.code == "instructions"] == [
             "The call's instructions: one.",
             "The call's instructions: two.",
         ]

@@ -17,7 +17,7 @@ from trunkline.errors import StartupError
 from trunkline.ids import AccountSid
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ACCOUNT, STRANGER = AccountSid("account"), AccountSid("stranger")
+ACCOUNT, OTHER_ACCOUNT = AccountSid("account"), AccountSid("other")
 STORED = Application(
     sid="1293384261075731499",
     account_sid=ACCOUNT,
@@ -72,7 +72,7 @@ def test_of_equals_the_first_wins_and_case_counts() -> None:
     assert [found(there, user) for user in ("bot", "robot", "Bot", "BOT")] == ["a", "b", "c", None]
 
 
-def test_a_number_that_nobody_has_runs_what_the_phone_or_the_trunk_says() -> None:
+def test_an_unassigned_number_runs_the_application_of_the_phone_or_trunk() -> None:
     there = directory(
         numbers=[{"pattern": "+49*", "application": "a"}],
         sip={
@@ -111,18 +111,18 @@ def test_a_reference_to_nothing_and_a_sid_twice_stop_the_start() -> None:
         directory(numbers=[{"pattern": "1", "application": "7"}])
     # Another account's is none.
     with pytest.raises(StartupError, match="neither configured nor stored"):
-        directory(replace(STORED, account_sid=STRANGER), numbers=[{"pattern": "1", "application": STORED.sid}])
+        directory(replace(STORED, account_sid=OTHER_ACCOUNT), numbers=[{"pattern": "1", "application": STORED.sid}])
     taken = {"name": "a", "voice_url": "http://a/", "sid": STORED.sid}
     with pytest.raises(StartupError, match="is taken by one made by REST"):
         directory(STORED, applications=[taken])
 
 
 def test_an_account_sees_its_own_applications() -> None:
-    there = directory(STORED, replace(STORED, sid="2", account_sid=STRANGER))
+    there = directory(STORED, replace(STORED, sid="2", account_sid=OTHER_ACCOUNT))
     assert {one.friendly_name for one in there.applications(ACCOUNT)} == {"a", "b", "c", "d", "made by REST"}
-    assert [one.sid for one in there.applications(STRANGER)] == ["2"]
+    assert [one.sid for one in there.applications(OTHER_ACCOUNT)] == ["2"]
     assert there.application(ACCOUNT, STORED.sid) == STORED
-    assert there.application(STRANGER, STORED.sid) is None
+    assert there.application(OTHER_ACCOUNT, STORED.sid) is None
     assert there.is_configured(derived_sid("a"))
     assert not there.is_configured(STORED.sid)
     there.remove(STORED.sid)

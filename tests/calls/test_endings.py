@@ -96,7 +96,7 @@ def test_an_outbound_call_that_is_refused(status: int, shown: str, code: str, so
     assert refusal_of(status, "Reason", "why").cause == f"not connected: {status} Reason (why)"
 
 
-def test_where_nobody_responded_nobody_refused() -> None:
+def test_without_a_response_it_is_no_refusal() -> None:
     assert refusal_of(408, "Request Timeout", "", responded=False) == Ending(
         "no-answer", "not connected: Request Timeout", "timeout", "system", None
     )

@@ -91,7 +91,7 @@ def test_of_two_audio_streams_the_one_in_use_stays_in_use() -> None:
     assert streams(call.offer()) == ["m=audio 20000 RTP/AVP 0 8 9 101", "m=audio 0 RTP/AVP 8"]
 
 
-def test_a_call_that_began_without_streams_gets_its_audio_by_a_later_offer_of_either_side() -> None:
+def test_a_call_without_streams_gets_audio_by_a_later_offer_of_either_side() -> None:
     for later in (lambda call: taken(call, VIDEO, PLAIN), lambda call: call.offer()):
         call = offers()
         assert streams(taken(call)) == []
@@ -202,7 +202,7 @@ EXCHANGES = st.sampled_from(
 
 @given(st.lists(st.tuples(st.sampled_from(("offer", "answer", "take", "withdraw", "refuse")), EXCHANGES), max_size=12))
 def test_each_description_of_ours_fits_those_before(exchanges: list[tuple[str, tuple[str, ...]]]) -> None:
-    """RFC 3264 section 8: no stream is lost, moved or made another kind of; versions go by differences."""
+    """RFC 3264 section 8: no stream is lost, moved nor given another kind; versions follow changes."""
     call = offers((*CODECS, "OPUS"))
     said: list[str] = []
     now: list[str] = []

@@ -1,4 +1,4 @@
-"""Outbound calls, calls that ring until told, and the events of a call: the model's rows for them."""
+"""Outbound calls, calls that ring until a command, and the events of a call: the model's rows for them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -98,7 +98,7 @@ def only(kind: type[Some], out: Sequence[effects.Effect]) -> Some:
     return found
 
 
-def told(out: Sequence[effects.Effect]) -> list[tuple[str, str]]:
+def events_of(out: Sequence[effects.Effect]) -> list[tuple[str, str]]:
     """The call events: kind, and the call's status in it."""
     made = [event for effect in out if isinstance(effect, effects.Persist) for event in effect.call_events]
     return [(event.kind, event.call.status) for event in made]
@@ -130,7 +130,7 @@ def test_a_placed_call_opens_a_leg_and_then_invites() -> None:
     call = new_call()
     out = feed(call, PLACE)
     assert kinds(out) == [orders.OpenLeg, effects.Persist]
-    assert told(out) == [("initiated", "queued")]
+    assert events_of(out) == [("initiated", "queued")]
     out = feed(call, OPENED)
     invite = only(effects.InviteCallee, out)
     assert "m=audio 20000 RTP/AVP 0 8 9" in invite.sdp
@@ -148,9 +148,9 @@ def test_codecs_and_encryption_as_asked_for() -> None:
     assert call.view.status == "failed"
 
 
-def test_alerting_is_told_once() -> None:
+def test_alerting_is_reported_once() -> None:
     call = calling()
-    assert told(feed(call, events.Progressed(180, None))) == [("ringing", "ringing")]
+    assert events_of(feed(call, events.Progressed(180, None))) == [("ringing", "ringing")]
     assert feed(call, events.Progressed(180, None)) == []
     assert call.state is CallState.CALLING
 
@@ -168,7 +168,7 @@ def test_early_media_reaches_the_leg_before_the_answer() -> None:
 def test_early_media_that_cannot_be_used_does_not_end_the_call() -> None:
     call = calling()
     feed(call, events.Progressed(183, G729))
-    assert told(feed(call, events.Accepted(PCMA))) == [("answered", "in-progress")]
+    assert events_of(feed(call, events.Accepted(PCMA))) == [("answered", "in-progress")]
     assert call.view.codec == "PCMA"
 
 
@@ -189,7 +189,7 @@ def test_an_answer_that_says_nothing_useful_ends_the_call(answer: object) -> Non
     call = calling()
     out = feed(call, events.Accepted(G729 if answer else None))
     assert kinds(out) == [effects.HangUpPeer, orders.CloseLeg, effects.Persist]
-    assert told(out) == [("completed", "failed")]
+    assert events_of(out) == [("completed", "failed")]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_what_a_refusal_comes_to(status: int, shown: str, code: str) -> None:
     call = calling()
     out = feed(call, events.Refused(status, "No", "says the peer"))
     assert kinds(out) == [orders.CloseLeg, effects.Persist]
-    assert told(out) == [("completed", shown)]
+    assert events_of(out) == [("completed", shown)]
     view = call.view
     source = "system" if status in (408, 503) else "callee"
     assert (view.hangup_code, view.sip_status, view.hangup_source) == (code, status, source)
@@ -222,19 +222,19 @@ def test_what_a_refusal_comes_to(status: int, shown: str, code: str) -> None:
     ("status", "shown", "code"),
     [(480, "no-answer", "timeout"), (503, "failed", "unspecified")],
 )
-def test_who_is_not_reached_is_not_blamed(status: int, shown: str, code: str) -> None:
+def test_a_call_without_a_response_ends_as_not_connected(status: int, shown: str, code: str) -> None:
     call = calling()
-    assert told(feed(call, events.Refused(status, "No", "nobody there", responded=False))) == [("completed", shown)]
+    assert events_of(feed(call, events.Refused(status, "No", "no response", responded=False))) == [("completed", shown)]
     view = call.view
     assert (view.hangup_code, view.sip_status, view.hangup_source) == (code, None, "system")
-    assert view.hangup_cause == "not connected: nobody there"
+    assert view.hangup_cause == "not connected: no response"
 
 
 @pytest.mark.parametrize("status", [408, 503])
-def test_an_address_where_nobody_listens_is_unreachable(status: int) -> None:
+def test_an_address_without_a_listener_is_unreachable(status: int) -> None:
     call = calling()
     refused = events.Refused(status, "No", "192.0.2.1:5060 is unreachable: why", responded=False, unreachable=True)
-    assert told(feed(call, refused)) == [("completed", "failed")]
+    assert events_of(feed(call, refused)) == [("completed", "failed")]
     view = call.view
     assert (view.hangup_code, view.sip_status, view.hangup_source) == ("unreachable", None, "system")
     assert view.hangup_cause == "not connected: 192.0.2.1:5060 is unreachable: why"
@@ -248,7 +248,7 @@ def test_who_ended_a_call_is_who_the_command_says(answer: tuple[events.Fact, ...
 
 
 @pytest.mark.parametrize("status", [100, 180])
-def test_nobody_answers_in_time(status: int) -> None:
+def test_no_answer_before_the_timeout(status: int) -> None:
     call = calling()
     out = feed(call, events.Progressed(status, None), events.TimerFired("ring"))
     assert kinds(out) == [effects.HangUpPeer, orders.CloseLeg, effects.Persist]
@@ -256,7 +256,7 @@ def test_nobody_answers_in_time(status: int) -> None:
     assert (call.view.status, call.view.hangup_code) == ("no-answer", "timeout")
 
 
-def test_nobody_has_even_taken_the_call_in_time() -> None:
+def test_no_response_before_the_timeout() -> None:
     call = calling()
     out = feed(call, events.TimerFired("ring"))
     assert kinds(out) == [effects.HangUpPeer, orders.CloseLeg, effects.Persist]
@@ -285,7 +285,7 @@ def test_ending_before_the_answer_cancels() -> None:
         assert (view.status, view.hangup_cause) == ("canceled", "ended by the API")
 
 
-def test_an_outbound_call_without_a_leg_or_worker_fails_and_tells_nobody_by_sip() -> None:
+def test_an_outbound_call_without_a_leg_or_worker_fails_and_sends_no_sip() -> None:
     call = new_call()
     assert kinds(feed(call, PLACE, reports.LegFailed("no port"))) == [effects.Persist, effects.Forget]
     lost = new_call()
@@ -308,27 +308,27 @@ def test_nothing_is_streamed_or_played_before_the_answer() -> None:
             feed(call, command)
 
 
-# ── ringing until told ──
+# ── ringing until a command ──
 
 
-def test_a_call_that_is_not_to_answer_by_itself_rings_until_told() -> None:
+def test_a_call_without_automatic_answer_rings_until_a_command() -> None:
     call = new_call("inbound")
     out = feed(call, events.Invited(PCMU, answer=False))
     assert kinds(out) == [effects.RingCaller, orders.OpenLeg, effects.SetTimer, effects.Persist]
-    assert told(out) == [("initiated", "ringing"), ("ringing", "ringing")]
+    assert events_of(out) == [("initiated", "ringing"), ("ringing", "ringing")]
     assert feed(call, OPENED) == []
-    assert told(feed(call, AnswerCall())) == [("answered", "in-progress")]
+    assert events_of(feed(call, AnswerCall())) == [("answered", "in-progress")]
     assert call.state is CallState.ANSWERED
     assert feed(call, AnswerCall()) == []
 
 
-def test_told_to_answer_before_the_leg_is_there() -> None:
+def test_an_answer_command_before_the_leg_is_open() -> None:
     call = new_call("inbound")
     assert feed(call, events.Invited(PCMU, answer=False), AnswerCall()) == []
     assert effects.AnswerCaller in kinds(feed(call, OPENED))
 
 
-def test_told_to_refuse() -> None:
+def test_a_refuse_command() -> None:
     call = ringing_in()
     out = feed(call, RejectCall(486, "Busy Here"))
     assert kinds(out) == [effects.RejectCaller, orders.CloseLeg, effects.Persist]
@@ -380,7 +380,7 @@ def test_status_callbacks_can_be_sent_elsewhere() -> None:
     assert (call.view.status_callback, call.view.status_callback_method) == ("https://app.example/s", "GET")
 
 
-def test_a_crash_is_told_to_whom_the_call_concerns() -> None:
+def test_a_crash_is_reported_as_a_completed_event() -> None:
     record = lost_in_crash([calling().view], [], T0)
     assert [(event.kind, event.call.status) for event in record.call_events] == [("completed", "failed")]
 
@@ -426,7 +426,7 @@ def test_events_come_in_order_each_at_most_once_and_the_last_exactly_once(
     beginning: tuple[events.Fact | Command, ...], inputs: list[events.Fact | Command]
 ) -> None:
     call = new_call("outbound" if beginning[0] is PLACE else "inbound")
-    kinds_told: list[str] = []
+    seen_kinds: list[str] = []
     forgotten = 0
     for what in [*beginning, *inputs, reports.WorkerLost("the end"), reports.WorkerLost("the end")]:
         if forgotten:
@@ -435,9 +435,9 @@ def test_events_come_in_order_each_at_most_once_and_the_last_exactly_once(
             out = call.handle(what, T0)
         except ApiError:
             continue
-        kinds_told += [kind for kind, _ in told(out)]
+        seen_kinds += [kind for kind, _ in events_of(out)]
         forgotten += effects.Forget in kinds(out)
-    order = [kind for kind in CALL_EVENTS if kind in kinds_told]
-    assert kinds_told == order
-    assert kinds_told[-1] == "completed"
+    order = [kind for kind in CALL_EVENTS if kind in seen_kinds]
+    assert seen_kinds == order
+    assert seen_kinds[-1] == "completed"
     assert forgotten == 1

@@ -123,7 +123,7 @@ def test_a_stream_is_found_by_its_sid_and_a_live_one_by_its_name() -> None:
     assert some.find("other") is None
 
 
-def test_a_stop_is_told_at_once_where_the_start_was() -> None:
+def test_a_stop_is_reported_at_once_if_the_start_was() -> None:
     some = streams(A)
     record, close = some.stop(StopStream(A), T1)
     assert ends(record) == [("stream-stopped", A, None)]
@@ -137,7 +137,7 @@ def test_a_stop_is_told_at_once_where_the_start_was() -> None:
 
 
 @pytest.mark.parametrize("error", [None, "refused"])
-def test_a_stop_before_the_start_is_told_with_the_workers_next_word(error: str | None) -> None:
+def test_a_stop_before_the_start_is_reported_with_the_workers_next_report(error: str | None) -> None:
     waiting = [("stream-stopped", A, None)]
     some = streams(A, started=False)
     assert some.stop(StopStream(A), T1) == [effects.Persist(), orders.CloseStream(A, "stopped by the API")]
@@ -158,7 +158,7 @@ def test_a_stop_before_the_start_is_told_with_the_workers_next_word(error: str |
     ("error", "status", "kind", "reason"),
     [(None, "stopped", "stream-stopped", "the app closed"), ("refused", "failed", "stream-error", "refused")],
 )
-def test_a_stream_that_ends_by_itself_tells_why(error: str | None, status: str, kind: str, reason: str) -> None:
+def test_a_stream_that_ends_by_itself_has_a_reason(error: str | None, status: str, kind: str, reason: str) -> None:
     some = streams(A)
     (gone,) = some.ended(StreamEnded(A, error, "the app closed", StreamReport(frames_sent=7)), T1)
     assert ends(gone) == [(kind, A, error)]
@@ -172,7 +172,7 @@ def test_a_stream_that_ends_by_itself_tells_why(error: str | None, status: str, 
     assert some.started(StreamStarted(A), T1) == []
 
 
-def test_a_start_is_told_with_its_time() -> None:
+def test_a_start_is_reported_with_its_time() -> None:
     some = streams(A, started=False)
     (record,) = some.started(StreamStarted(A), T1)
     assert ends(record) == [("stream-started", A, None)]
@@ -185,8 +185,8 @@ def test_a_start_is_told_with_its_time() -> None:
 def test_a_pause_is_recorded_where_it_changes_something() -> None:
     some = streams(A)
     for paused, status in ((True, "paused"), (False, "in-progress")):
-        record, told = some.pause(PauseStream(A, paused), T1)
-        assert told == orders.PauseStream(A, paused)
+        record, order = some.pause(PauseStream(A, paused), T1)
+        assert order == orders.PauseStream(A, paused)
         assert record == effects.Persist(streams=(found(some, A),))
         assert (found(some, A).status, found(some, A).updated_at) == (status, T1)
         assert some.pause(PauseStream(A, paused), T1) == []
@@ -203,7 +203,7 @@ def test_all_end_with_the_call_but_those_that_did() -> None:
     some.start(StartStream(C, APP), CALL, "PCMU", T0)
     some.stop(StopStream(A), T0)
     record, closing = some.end_all(T1, "caller hung up")
-    assert ends(record) == [("stream-stopped", B, None)], "of the third the worker's next word tells"
+    assert ends(record) == [("stream-stopped", B, None)], "the worker's next report ends the third"
     assert closing == [orders.CloseStream(B, "caller hung up"), orders.CloseStream(C, "caller hung up")]
     assert found(some, B).ended_reason == "the call ended: caller hung up"
     assert some.end_all(T1, "again") == (effects.Persist(), [])
@@ -222,7 +222,7 @@ def test_with_its_worker_every_stream_is_lost_that_had_not_ended() -> None:
     assert not some
 
 
-def test_with_a_worker_that_dies_after_the_call_those_that_wait_are_told_stopped() -> None:
+def test_streams_that_wait_are_reported_stopped_when_the_worker_dies() -> None:
     some = streams(A)
     some.start(StartStream(B, APP), CALL, "PCMU", T0)
     some.end_all(T0, "over")

@@ -1,4 +1,4 @@
-"""What is derived from what is kept of a call, and the lists that other rooms go by."""
+"""What is derived from what is kept of a call, and the lists that other rooms use."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ def test_a_duration_is_in_whole_seconds_from_the_answer(seconds: float, shown: i
     assert ended.duration == shown
 
 
-def test_a_call_that_is_not_over_has_no_duration_and_one_that_was_not_answered_none_to_speak_of() -> None:
+def test_a_live_call_has_no_duration_and_an_unanswered_one_zero() -> None:
     assert VIEW.duration is None
     assert replace(VIEW, answered_at=NOON).duration is None
     assert replace(VIEW, ended_at=NOON + timedelta(seconds=30)).duration == 0
