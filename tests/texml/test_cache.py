@@ -46,7 +46,7 @@ def test_a_restart_keeps_the_files_and_clears_half_ones(tmp_path: Path) -> None:
     assert cache.get("new") is not None
 
 
-def test_a_file_that_somebody_removed_is_forgotten(tmp_path: Path) -> None:
+def test_a_removed_file_is_forgotten(tmp_path: Path) -> None:
     cache = FileCache(tmp_path, 100)
     keep(cache, 90, "a").unlink()
     assert cache.get("a") is None

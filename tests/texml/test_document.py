@@ -278,8 +278,8 @@ def test_what_is_just_within_the_limits_is_taken() -> None:
     depth = (SIZE_LIMIT - 40) // 7
     found = response("<a>" * depth + "</a>" * depth)
     assert (found.verbs, len(found.warnings)) == ((), 1)
-    spoken = response("<Say>" + "<s>" * 9000 + "deep" + "</s>" * 9000 + "</Say>")
-    assert spoken.verbs == (Say("<s> " * DEPTH_LIMIT + "deep" + " </s>" * DEPTH_LIMIT),)
+    nested = response("<Say>" + "<s>" * 9000 + "deep" + "</s>" * 9000 + "</Say>")
+    assert nested.verbs == (Say("<s> " * DEPTH_LIMIT + "deep" + " </s>" * DEPTH_LIMIT),)
 
 
 def test_everything_is_bounded() -> None:

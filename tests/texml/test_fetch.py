@@ -1,4 +1,4 @@
-"""Documents from the application: parameters, signature, fallback, and what is as good as no answer."""
+"""Documents from the application: parameters, signature, fallback, and what counts as no answer."""
 
 import base64
 import gzip

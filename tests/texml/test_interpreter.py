@@ -1,4 +1,4 @@
-"""Documents run by hand: what each verb wants done, what it waits for, and what follows."""
+"""Documents run by hand: the effects of each verb, what it waits for, and what follows."""
 
 from dataclasses import replace
 from typing import Any
@@ -24,7 +24,7 @@ def texml(text: str) -> Instructions:
 
 
 class Runs:
-    """An interpreter and everything it ever wanted done."""
+    """An interpreter and the effects of its last fact."""
 
     def __init__(self, text: str | None = None, *, answered: bool = True, base: str | None = BASE) -> None:
         self.interpreter = Interpreter(parse, answered=answered, step_limit=LIMIT)
@@ -32,18 +32,18 @@ class Runs:
         if text is None:
             return
         if base is None:
-            self.tell(facts.Instructed(texml(text)))
+            self.feed(facts.Instructed(texml(text)))
         else:
-            self.tell(facts.Instructed(Instructions(url=base)))
+            self.feed(facts.Instructed(Instructions(url=base)))
             self.arrives(text, base)
 
-    def tell(self, fact: facts.Fact) -> list[effects.Effect]:
+    def feed(self, fact: facts.Fact) -> list[effects.Effect]:
         self.last = self.interpreter.handle(fact)
         return self.last
 
     def arrives(self, text: str, url: str = BASE) -> list[effects.Effect]:
         """The document that was asked for last."""
-        return self.tell(facts.Fetched(self.one(effects.Fetch).job, parse(f"<Response>{text}</Response>", url), url))
+        return self.feed(facts.Fetched(self.one(effects.Fetch).job, parse(f"<Response>{text}</Response>", url), url))
 
     def one(self, kind: type[Any]) -> Any:
         """The one effect of this kind among the last ones."""
@@ -55,16 +55,16 @@ class Runs:
 
     def plays(self) -> list[effects.Effect]:
         """What is played now has ended."""
-        return self.tell(PlaybackEnded(self.one(effects.PlaySound).job, None))
+        return self.feed(PlaybackEnded(self.one(effects.PlaySound).job, None))
 
     def ticks(self) -> list[effects.Effect]:
-        return self.tell(facts.TimerExpired(self.one(effects.StartTimer).job))
+        return self.feed(facts.TimerExpired(self.one(effects.StartTimer).job))
 
 
 def test_a_document_is_fetched_run_and_ends_the_call() -> None:
     runs = Runs()
     given = Instructions(url=BASE, method="GET", fallback_url="https://spare.example/", fallback_method="POST")
-    assert runs.tell(facts.Instructed(given)) == [
+    assert runs.feed(facts.Instructed(given)) == [
         effects.Fetch(
             1, effects.DocumentRequest(BASE, "GET"), effects.DocumentRequest("https://spare.example/", "POST")
         )
@@ -72,7 +72,7 @@ def test_a_document_is_fetched_run_and_ends_the_call() -> None:
     as_said = effects.Fetch(
         1, effects.DocumentRequest(BASE, "GET"), effects.DocumentRequest("https://spare.example/", "GET")
     )
-    assert Runs().tell(facts.Instructed(replace(given, fallback_method=None))) == [as_said], "as for the first"
+    assert Runs().feed(facts.Instructed(replace(given, fallback_method=None))) == [as_said], "as for the first"
     assert runs.arrives("<Say>Hello</Say><Pause/>") == [effects.PlaySound(2, verbs.Say("Hello"), 1)]
     assert runs.plays() == [effects.StartTimer(3, 1)]
     assert not runs.interpreter.over
@@ -82,13 +82,13 @@ def test_a_document_is_fetched_run_and_ends_the_call() -> None:
 
 def test_no_document_ends_the_call_and_says_why() -> None:
     runs = Runs()
-    runs.tell(facts.Instructed(Instructions(url=BASE)))
-    assert runs.tell(facts.FetchFailed(99, "late")) == []
-    assert runs.tell(facts.FetchFailed(1, "HTTP status 500")) == [
+    runs.feed(facts.Instructed(Instructions(url=BASE)))
+    assert runs.feed(facts.FetchFailed(99, "late")) == []
+    assert runs.feed(facts.FetchFailed(1, "HTTP status 500")) == [
         Note("no instructions: HTTP status 500"),
         EndCall("no instructions", detail="HTTP status 500"),
     ]
-    _, ended = Runs().tell(facts.Instructed(Instructions(texml="<oops")))
+    _, ended = Runs().feed(facts.Instructed(Instructions(texml="<oops")))
     assert isinstance(ended, EndCall)
     assert "not XML" in ended.detail
 
@@ -117,7 +117,7 @@ def test_a_verb_that_needs_it_answers_the_call_first(verb: str, answers: bool) -
     runs = Runs(verb, answered=False)
     assert ([effect for effect in runs.last if not isinstance(effect, Note)] == [AnswerCall()]) is answers
     if answers:
-        assert runs.tell(facts.CallAnswered()) == [
+        assert runs.feed(facts.CallAnswered()) == [
             effect for effect in Runs(verb, answered=True).last if not isinstance(effect, Note)
         ]
     else:
@@ -139,14 +139,14 @@ def test_play_plays_files_relative_to_the_document_and_presses_keys() -> None:
     assert seconds_of("0W#") == pytest.approx(1.4)
 
 
-def test_what_cannot_be_played_is_told_and_skipped() -> None:
+def test_what_cannot_be_played_is_noted_and_skipped() -> None:
     runs = Runs("<Play>a.mp3</Play><Play>http://[/</Play><Say>b</Say>", base=None)
     assert runs.kinds() == [Note, Note, effects.PlaySound]
     assert isinstance(runs.last[0], Note)
     assert "has no base" in runs.last[0].text
-    assert runs.tell(PlaybackEnded(1, "not this job")) == []
+    assert runs.feed(PlaybackEnded(1, "not this job")) == []
     job = 3
-    assert runs.tell(PlaybackEnded(job, "no voice")) == [
+    assert runs.feed(PlaybackEnded(job, "no voice")) == [
         Note("nothing was played: no voice"),
         effects.FinishDocument(),
     ]
@@ -158,15 +158,15 @@ def test_streams_of_start_go_on_and_stop_stops_them() -> None:
     )
     params = stream_params("ws://a/", name="n", status_callback="https://app.example/cb")
     assert runs.last == [effects.StartStreaming(2, params), effects.StopStreams("n"), effects.StartTimer(3, 1)]
-    assert runs.tell(facts.StreamOver(2, None)) == []
+    assert runs.feed(facts.StreamOver(2, None)) == []
 
 
 @pytest.mark.parametrize("error", [None, "refused"])
 def test_connect_waits_until_its_own_stream_ends(error: str | None) -> None:
     runs = Runs('<Start><Stream url="ws://a/"/></Start><Connect><Stream url="ws://b/"/></Connect><Say>next</Say>')
     assert runs.kinds() == [effects.StartStreaming, effects.StartStreaming]
-    assert runs.tell(facts.StreamOver(2, None)) == []
-    assert runs.tell(facts.StreamOver(3, error)) == [effects.PlaySound(4, verbs.Say("next"), 1)]
+    assert runs.feed(facts.StreamOver(2, None)) == []
+    assert runs.feed(facts.StreamOver(3, error)) == [effects.PlaySound(4, verbs.Say("next"), 1)]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ MENU = '<Gather action="menu" numDigits="3" timeout="7"><Say>a</Say><Pause lengt
 
 def pressed(runs: Runs, keys: str) -> list[effects.Effect]:
     for key in keys:
-        runs.tell(DigitHeard(key))
+        runs.feed(DigitHeard(key))
     return runs.last
 
 
@@ -229,17 +229,17 @@ def test_gather_prompts_then_waits_then_goes_on_without_keys() -> None:
 
 def test_a_key_stops_the_prompt_and_each_key_begins_the_time_out_anew() -> None:
     runs = Runs(MENU)
-    assert runs.tell(DigitHeard("1")) == [StopPlayback(2), effects.StartTimer(3, 7)]
-    assert runs.tell(PlaybackEnded(2, None)) == []
-    assert runs.tell(DigitHeard("2")) == [effects.StartTimer(4, 7)]
-    assert runs.tell(facts.TimerExpired(3)) == []
+    assert runs.feed(DigitHeard("1")) == [StopPlayback(2), effects.StartTimer(3, 7)]
+    assert runs.feed(PlaybackEnded(2, None)) == []
+    assert runs.feed(DigitHeard("2")) == [effects.StartTimer(4, 7)]
+    assert runs.feed(facts.TimerExpired(3)) == []
     request = effects.DocumentRequest(
         "https://app.example/voice/menu", "POST", (("Digits", "12"), ("FinishedOnKey", ""))
     )
-    assert runs.tell(facts.TimerExpired(4)) == [effects.Fetch(5, request)]
+    assert runs.feed(facts.TimerExpired(4)) == [effects.Fetch(5, request)]
 
 
-def test_gather_ends_by_number_of_digits_by_finish_key_and_hears_valid_digits_only() -> None:
+def test_gather_ends_by_digit_count_or_finish_key_and_takes_valid_digits() -> None:
     request = pressed(Runs(MENU), "123")[-1]
     assert isinstance(request, effects.Fetch)
     assert dict(request.request.parameters) == {"Digits": "123", "FinishedOnKey": ""}
@@ -271,67 +271,67 @@ def status(runs: Runs) -> dict[str, str]:
     return dict(runs.one(effects.Fetch).request.parameters)
 
 
-def test_the_first_to_answer_wins_and_its_end_is_told_to_the_action() -> None:
+def test_the_first_to_answer_wins_and_its_end_is_sent_to_the_action() -> None:
     runs = Runs(TWO)
     one, other, ringback = runs.last
     assert one == effects.PlaceLeg(2, verbs.DialTarget("number", "1"), "+1555", "", 9, 14400)
     assert isinstance(other, effects.PlaceLeg)
     assert ringback == effects.PlaySound(4, effects.Tone("ringback"), 0)
-    assert runs.tell(facts.LegProgressed(2)) == []
-    assert runs.tell(facts.LegAnswered(3)) == [
+    assert runs.feed(facts.LegProgressed(2)) == []
+    assert runs.feed(facts.LegAnswered(3)) == [
         effects.EndLeg(2, "elsewhere"),
         StopPlayback(4),
         effects.BridgeLeg(3),
     ]
-    assert runs.tell(facts.LegAnswered(2)) == []
-    assert runs.tell(facts.LegOver(2, "v3:one", "canceled", 0)) == []
-    assert runs.tell(DigitHeard("*")) == []
-    runs.tell(facts.LegOver(3, "v3:other", "completed", 17))
+    assert runs.feed(facts.LegAnswered(2)) == []
+    assert runs.feed(facts.LegOver(2, "v3:one", "canceled", 0)) == []
+    assert runs.feed(DigitHeard("*")) == []
+    runs.feed(facts.LegOver(3, "v3:other", "completed", 17))
     assert status(runs) == {"DialCallStatus": "completed", "DialCallSid": "v3:other", "DialCallDuration": "17"}
 
 
 @pytest.mark.parametrize(
-    ("statuses", "told"),
+    ("statuses", "expected"),
     [(("busy", "no-answer"), "busy"), (("failed", "no-answer"), "no-answer"), (("failed", "failed"), "failed")],
 )
-def test_when_nobody_answers_the_action_is_told_why(statuses: tuple[Any, Any], told: str) -> None:
+def test_the_action_of_an_unanswered_dial_receives_the_status(statuses: tuple[Any, Any], expected: str) -> None:
     runs = Runs(TWO)
-    runs.tell(facts.LegOver(2, "v3:one", statuses[0], 0))
-    runs.tell(facts.LegOver(3, "v3:two", statuses[1], 0))
+    runs.feed(facts.LegOver(2, "v3:one", statuses[0], 0))
+    runs.feed(facts.LegOver(3, "v3:two", statuses[1], 0))
     assert StopPlayback(4) in runs.last
-    assert status(runs)["DialCallStatus"] == told
+    assert status(runs)["DialCallStatus"] == expected
 
 
 def test_early_media_of_the_only_leg_is_heard_and_bridged_once() -> None:
     runs = Runs("<Dial>1</Dial><Say>after</Say>")
-    assert runs.tell(facts.LegProgressed(2)) == [StopPlayback(3), effects.BridgeLeg(2)]
-    assert runs.tell(facts.LegAnswered(2)) == []
-    assert runs.tell(facts.LegOver(2, "v3:one", "completed", 3)) == [effects.PlaySound(4, verbs.Say("after"), 1)]
+    assert runs.feed(facts.LegProgressed(2)) == [StopPlayback(3), effects.BridgeLeg(2)]
+    assert runs.feed(facts.LegAnswered(2)) == []
+    assert runs.feed(facts.LegOver(2, "v3:one", "completed", 3)) == [effects.PlaySound(4, verbs.Say("after"), 1)]
 
 
-def test_answer_on_bridge_leaves_the_call_ringing_until_somebody_answers() -> None:
+def test_answer_on_bridge_leaves_the_call_ringing_until_a_leg_answers() -> None:
     runs = Runs('<Dial answerOnBridge="true">1</Dial>', answered=False)
     assert runs.kinds() == [effects.PlaceLeg]
-    assert runs.tell(facts.LegProgressed(2)) == []
-    assert runs.tell(facts.LegAnswered(2)) == [AnswerCall()]
-    assert runs.tell(facts.CallAnswered()) == [effects.BridgeLeg(2)]
-    nobody = Runs('<Dial answerOnBridge="true">1</Dial>', answered=False)
-    assert nobody.tell(facts.LegOver(2, "", "failed", 0)) == [effects.FinishDocument()]
+    assert runs.feed(facts.LegProgressed(2)) == []
+    assert runs.feed(facts.LegAnswered(2)) == [AnswerCall()]
+    assert runs.feed(facts.CallAnswered()) == [effects.BridgeLeg(2)]
+    unanswered = Runs('<Dial answerOnBridge="true">1</Dial>', answered=False)
+    assert unanswered.feed(facts.LegOver(2, "", "failed", 0)) == [effects.FinishDocument()]
 
 
 def test_hangup_on_star_ends_the_second_call_only() -> None:
     runs = Runs('<Dial hangupOnStar="true">1</Dial><Say>after</Say>')
-    assert runs.tell(DigitHeard("*")) == []
-    runs.tell(facts.LegAnswered(2))
-    assert runs.tell(DigitHeard("*")) == [effects.EndLeg(2, "star")]
-    assert runs.tell(facts.LegOver(2, "v3:one", "completed", 3)) == [effects.PlaySound(4, verbs.Say("after"), 1)]
+    assert runs.feed(DigitHeard("*")) == []
+    runs.feed(facts.LegAnswered(2))
+    assert runs.feed(DigitHeard("*")) == [effects.EndLeg(2, "star")]
+    assert runs.feed(facts.LegOver(2, "v3:one", "completed", 3)) == [effects.PlaySound(4, verbs.Say("after"), 1)]
 
 
 def test_the_end_of_the_call_ends_those_that_it_dialled() -> None:
     runs = Runs(TWO)
-    assert runs.tell(facts.CallFinished()) == [effects.EndLeg(2, "ended"), effects.EndLeg(3, "ended")]
+    assert runs.feed(facts.CallFinished()) == [effects.EndLeg(2, "ended"), effects.EndLeg(3, "ended")]
     assert runs.interpreter.over
-    assert runs.tell(facts.LegAnswered(2)) == []
+    assert runs.feed(facts.LegAnswered(2)) == []
 
 
 # ── Record ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -347,30 +347,30 @@ def test_record_beeps_records_and_requests_its_action() -> None:
     runs = Runs(RECORD)
     assert runs.last == [effects.PlaySound(2, effects.Tone("beep"))]
     assert runs.plays() == [effects.RecordCall(3, RecordingOptions(2, 30, 0, "#"))]
-    runs.tell(recorded(3, "key", "#"))
+    runs.feed(recorded(3, "key", "#"))
     assert dict(runs.one(effects.Fetch).request.parameters) == {
         "RecordingUrl": "file.wav", "RecordingSid": "RE1", "RecordingDuration": "2", "Digits": "#",
     }  # fmt: skip
     assert dict(runs.one(effects.Notify).request.parameters)["RecordingStatus"] == "completed"
 
 
-@pytest.mark.parametrize("told_first", [True, False])
-def test_a_voice_mail_that_ends_with_the_call_is_told_to_the_action(told_first: bool) -> None:
+@pytest.mark.parametrize("call_ends_first", [True, False])
+def test_a_voice_mail_that_ends_with_the_call_is_sent_to_the_action(call_ends_first: bool) -> None:
     runs = Runs(RECORD)
     runs.plays()
-    if told_first:
-        assert runs.tell(facts.CallFinished()) == []
+    if call_ends_first:
+        assert runs.feed(facts.CallFinished()) == []
         assert not runs.interpreter.over
-    runs.tell(recorded(3, "hangup"))
+    runs.feed(recorded(3, "hangup"))
     assert runs.kinds() == [effects.Notify, effects.Notify]
-    if not told_first:
-        assert runs.tell(facts.CallFinished()) == []
+    if not call_ends_first:
+        assert runs.feed(facts.CallFinished()) == []
     assert runs.interpreter.over
 
 
-def test_a_recording_that_fails_is_told_and_the_next_verb_runs() -> None:
+def test_a_failed_recording_is_reported_and_the_next_verb_runs() -> None:
     runs = Runs('<Record playBeep="false"/><Say>a</Say>')
-    assert runs.tell(recorded(2, "error", error="disk full")) == [
+    assert runs.feed(recorded(2, "error", error="disk full")) == [
         Note("nothing was recorded: disk full"),
         effects.PlaySound(3, verbs.Say("a"), 1),
     ]
@@ -394,9 +394,9 @@ def test_a_recording_that_fails_is_told_and_the_next_verb_runs() -> None:
 )
 def test_new_instructions_replace_what_runs(running: str, stopped: list[effects.Effect]) -> None:
     runs = Runs(running)
-    done = runs.tell(facts.Instructed(texml("<Hangup/>")))
+    done = runs.feed(facts.Instructed(texml("<Hangup/>")))
     assert done == [*stopped, EndCall("the instructions hang up")]
-    assert runs.tell(facts.Instructed(texml("<Say>too late</Say>"))) == []
+    assert runs.feed(facts.Instructed(texml("<Say>too late</Say>"))) == []
 
 
 # ── whatever happens ────────────────────────────────────────────────────────────────────────────────────────
@@ -465,7 +465,7 @@ def test_any_facts_in_any_order_leave_it_sound_and_the_calls_end_ends_it(
     ended: set[int] = set()
     for fact in (facts.Instructed(texml(text)), *sequence, facts.CallFinished()):
         over = runs.interpreter.over
-        for effect in runs.tell(fact):
+        for effect in runs.feed(fact):
             assert not over
             if isinstance(effect, effects.PlaceLeg):
                 placed.add(effect.leg)
@@ -475,6 +475,6 @@ def test_any_facts_in_any_order_leave_it_sound_and_the_calls_end_ends_it(
             ended.add(fact.leg)
     if not runs.interpreter.over:  # a recording whose file is still to come
         for job in range(60):
-            assert set(map(type, runs.tell(recorded(job, "hangup")))) <= {effects.Notify, Note}
+            assert set(map(type, runs.feed(recorded(job, "hangup")))) <= {effects.Notify, Note}
     assert runs.interpreter.over
     assert placed <= ended

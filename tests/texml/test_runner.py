@@ -1,5 +1,5 @@
-"""Documents on real calls of the model, by hand: what `TexmlRunner` asks of calls, and what it makes of what they tell.
-Signalling and media are the test's own words; the application and the voice are real."""
+"""Documents on real calls of the model, by hand: what `TexmlRunner` asks of calls, and how it handles their facts.
+Facts of signalling and media come from the test; the application and the voice are real."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -50,12 +50,12 @@ class Whisper:
     async def speak(self, account: str, text: str, voice: str, language: str) -> Path:
         if text == "nothing":
             raise SpeechError("no voice today")
-        return Path(f"/spoken/{text}")
+        return Path(f"/speech/{text}")
 
 
 @dataclass
 class Stage:
-    """The runner's part: applies to the model, and tells the runner. What effects there are nobody performs."""
+    """The runner's part: applies to the model, and informs the runner. No effect is performed."""
 
     runner: TexmlRunner = field(init=False)
     asked: list[tuple[LiveCall, Command]] = field(default_factory=list)
@@ -157,16 +157,16 @@ async def stage(
     assert not any(task.get_name().startswith("texml") for task in asyncio.all_tasks())
 
 
-async def test_a_call_that_rings_is_answered_spoken_to_and_ended(stage: Stage) -> None:
+async def test_a_ringing_call_is_answered_played_to_and_ended(stage: Stage) -> None:
     entry = stage.rings("<Say>hello</Say>")
     assert stage.commands(entry) == [commands.AnswerCall()]
     play = await stage.gets(entry, orders.StartPlayback)
-    assert (play.path, play.loop) == ("/spoken/hello", 1)
+    assert (play.path, play.loop) == ("/speech/hello", 1)
     stage.tell(entry, events.Confirmed(None), reports.PlaybackEnded(play.job, None))
     assert await stage.ends(entry) == "the instructions ended"
 
 
-async def test_the_fetch_tells_all_of_the_call(stage: Stage, web: WebApp) -> None:
+async def test_the_fetch_has_all_fields_of_the_call(stage: Stage, web: WebApp) -> None:
     web.answers["/v"] = texml('<Reject reason="busy"/>')
     entry = stage.rings(url=web.url + "/v")
     await stage.gets(entry, commands.RejectCall)
@@ -178,9 +178,7 @@ async def test_the_fetch_tells_all_of_the_call(stage: Stage, web: WebApp) -> Non
     assert entry.call.view.status == "busy"
 
 
-async def test_a_document_from_another_origin_is_warned_of_in_the_log_and_for_whoever_asks_why(
-    stage: Stage, web: WebApp
-) -> None:
+async def test_a_cross_origin_document_is_a_warning_in_the_log_and_a_note(stage: Stage, web: WebApp) -> None:
     async with WebApp() as other:
         web.answers["/v"] = Answer(status=302, headers={"Location": other.url + "/v"})
         other.answers["/v"] = texml("<Pause/>")
@@ -229,20 +227,20 @@ async def test_a_stream_that_is_refused_lets_the_next_verb_run(stage: Stage) -> 
     assert await stage.ends(entry) == "the instructions ended"
 
 
-async def test_keys_are_gathered_and_told_to_the_action(stage: Stage, web: WebApp) -> None:
+async def test_keys_are_gathered_and_sent_to_the_action(stage: Stage, web: WebApp) -> None:
     web.answers["/menu"] = texml("<Hangup/>")
     entry = stage.rings(f'<Gather action="{web.url}/menu" numDigits="2"><Say>hi</Say></Gather>')
     play = await stage.gets(entry, orders.StartPlayback)
     stage.tell(entry, reports.DigitHeard("4"))
     assert stage.commands(entry)[-1] == orders.StopPlayback(play.job)
-    stage.tell(entry, events.DigitReceived("2"))  # by INFO: media, which is told of it, tells of it once
+    stage.tell(entry, events.DigitReceived("2"))  # by INFO: media, which receives it, reports it once
     stage.tell(entry, reports.DigitHeard("2"))
     await stage.ends(entry)
     assert web.received[0].fields["Digits"] == "42"
     assert web.received[0].fields["CallStatus"] == "in-progress"
 
 
-async def test_what_cannot_be_spoken_or_downloaded_is_skipped(stage: Stage, web: WebApp) -> None:
+async def test_what_cannot_be_synthesized_or_downloaded_is_skipped(stage: Stage, web: WebApp) -> None:
     entry = stage.rings(f"<Say>nothing</Say><Play>{web.url}/none.mp3</Play>")
     assert await stage.ends(entry) == "the instructions ended"
     assert not any(isinstance(what, orders.StartPlayback) for what in stage.commands(entry))
@@ -254,11 +252,11 @@ async def test_a_redirect_in_the_middle_of_a_download_forgets_it(stage: Stage, w
     entry = stage.rings(f"<Play>{web.url}/slow.mp3</Play>")
     await web.watch.until(lambda: bool(web.received), 5)
     stage.redirect(entry, "<Say>other</Say>")
-    assert (await stage.gets(entry, orders.StartPlayback)).path == "/spoken/other"
+    assert (await stage.gets(entry, orders.StartPlayback)).path == "/speech/other"
     assert not any(isinstance(what, orders.StopPlayback) for what in stage.commands(entry))
 
 
-async def test_dial_bridges_the_first_to_answer_and_tells_its_end(stage: Stage, web: WebApp) -> None:
+async def test_dial_bridges_the_first_to_answer_and_reports_its_end(stage: Stage, web: WebApp) -> None:
     web.answers["/done"] = texml("<Hangup/>")
     entry = stage.rings(
         f'<Dial action="{web.url}/done" timeout="9"><Number>+1777</Number>'
@@ -281,19 +279,19 @@ async def test_dial_bridges_the_first_to_answer_and_tells_its_end(stage: Stage, 
     assert (told["DialCallStatus"], told["DialCallSid"], told["DialCallDuration"]) == ("completed", "v3:2", "7")
 
 
-@pytest.mark.parametrize(("status", "told"), [(486, "busy"), (480, "no-answer"), (503, "failed")])
-async def test_a_dialled_party_that_refuses_is_told_as_the_field_has_it(
-    stage: Stage, web: WebApp, status: int, told: str
+@pytest.mark.parametrize(("status", "expected"), [(486, "busy"), (480, "no-answer"), (503, "failed")])
+async def test_a_refusal_of_a_dialled_party_is_its_dial_call_status(
+    stage: Stage, web: WebApp, status: int, expected: str
 ) -> None:
     web.answers["/done"] = texml("<Hangup/>")
     entry = stage.rings(f'<Dial action="{web.url}/done" answerOnBridge="true">+1777</Dial>')
     stage.tell(stage.placed[0][1], events.Refused(status, "No", ""))
     await stage.ends(entry)
-    assert web.received[0].fields["DialCallStatus"] == told
+    assert web.received[0].fields["DialCallStatus"] == expected
     assert web.received[0].fields["CallStatus"] == "ringing"
 
 
-async def test_a_call_is_answered_in_the_codec_of_whoever_took_the_dialled_one(stage: Stage) -> None:
+async def test_a_call_is_answered_in_the_codec_of_the_dialled_party(stage: Stage) -> None:
     entry = stage.entry()
     offer = parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\nc=IN IP4 192.0.2.7\r\nm=audio 4000 RTP/AVP 0 8\r\n")
     stage.tell(entry, events.Invited(offer, answer=False), OPENED)
@@ -319,12 +317,12 @@ async def test_early_media_is_heard_and_the_callers_end_ends_the_dialled_call(st
     assert child.call.state is CallState.ENDED
 
 
-async def test_nobody_to_dial_is_a_failed_dial_and_the_next_verb_runs(stage: Stage) -> None:
+async def test_a_dial_that_cannot_be_placed_fails_and_the_next_verb_runs(stage: Stage) -> None:
     entry = stage.rings("<Dial>+1000</Dial><Say>sorry</Say>")
-    assert (await stage.gets(entry, orders.StartPlayback)).path == "/spoken/sorry"
+    assert (await stage.gets(entry, orders.StartPlayback)).path == "/speech/sorry"
     stage.full = True
     stage.redirect(entry, "<Dial>+1777</Dial><Say>later</Say>")
-    assert (await stage.gets(entry, orders.StartPlayback, 2)).path == "/spoken/later"
+    assert (await stage.gets(entry, orders.StartPlayback, 2)).path == "/speech/later"
 
 
 WHISPER = '<Dial action="{0}/done"><Number url="{0}/whisper" method="GET">+1777</Number></Dial>'
@@ -336,7 +334,7 @@ async def test_a_dialled_party_does_what_its_own_document_says_and_is_connected_
     ringback, child = await stage.gets(entry, orders.StartPlayback), stage.placed[0][1]
     stage.tell(child, events.Progressed(183, SDP), events.Accepted(SDP))
     whisper = await stage.gets(child, orders.StartPlayback)
-    assert whisper.path == "/spoken/for you"
+    assert whisper.path == "/speech/for you"
     assert orders.StopPlayback(ringback.job) not in stage.commands(entry), "who dialled hears it ring"
     stage.tell(child, reports.PlaybackEnded(whisper.job, None))
     assert stage.commands(entry)[-2:] == [orders.StopPlayback(ringback.job), orders.Bridge(child.call.view.sid)]
@@ -360,7 +358,7 @@ async def test_a_dialled_party_that_is_not_connected_did_not_answer(stage: Stage
     assert web.asked("/done")[0].fields["DialCallStatus"] == "no-answer"
 
 
-async def test_who_dialled_and_leaves_ends_a_party_that_is_still_told(stage: Stage, web: WebApp) -> None:
+async def test_a_caller_that_leaves_ends_a_party_that_runs_its_own_document(stage: Stage, web: WebApp) -> None:
     web.answers["/whisper"] = texml("<Pause/>")
     entry = stage.rings(WHISPER.format(web.url))
     child = stage.placed[0][1]
@@ -370,7 +368,7 @@ async def test_who_dialled_and_leaves_ends_a_party_that_is_still_told(stage: Sta
     assert child.call.state is CallState.ENDED
 
 
-async def test_new_instructions_for_a_party_that_is_still_told_end_the_dial(stage: Stage, web: WebApp) -> None:
+async def test_new_instructions_for_a_party_that_runs_its_own_end_the_dial(stage: Stage, web: WebApp) -> None:
     web.answers |= {"/whisper": texml("<Say>a</Say>"), "/done": texml("<Say>gone</Say>")}
     entry = stage.rings(WHISPER.format(web.url))
     child = stage.placed[0][1]
@@ -378,7 +376,7 @@ async def test_new_instructions_for_a_party_that_is_still_told_end_the_dial(stag
     await stage.gets(child, orders.StartPlayback)
     stage.redirect(child, "<Say>hi</Say>")
     again = await stage.gets(child, orders.StartPlayback, 2)
-    assert (await stage.gets(entry, orders.StartPlayback, 2)).path == "/spoken/gone"
+    assert (await stage.gets(entry, orders.StartPlayback, 2)).path == "/speech/gone"
     stage.tell(child, reports.PlaybackEnded(again.job, None))
     assert await stage.ends(child) == "the instructions ended"
 
@@ -390,8 +388,8 @@ async def test_new_instructions_for_the_dialled_call_part_the_two(stage: Stage, 
     stage.tell(child, events.Accepted(SDP))
     stage.redirect(child, "<Say>hi</Say>")
     assert orders.Unbridge() in stage.commands(child)
-    assert (await stage.gets(child, orders.StartPlayback)).path == "/spoken/hi"
-    assert (await stage.gets(entry, orders.StartPlayback)).path == "/spoken/gone"
+    assert (await stage.gets(child, orders.StartPlayback)).path == "/speech/hi"
+    assert (await stage.gets(entry, orders.StartPlayback)).path == "/speech/gone"
     assert web.received[0].fields["DialCallStatus"] == "completed"
     assert child.call.state is not CallState.ENDED
 
@@ -400,7 +398,7 @@ HANGUP = events.PeerEnded("bye", "")
 
 
 @pytest.mark.parametrize("order", ["hangup closed recorded", "hangup recorded closed", "recorded hangup closed"])
-async def test_a_voice_mail_is_told_to_its_action_after_the_call(stage: Stage, order: str) -> None:
+async def test_a_voice_mail_is_sent_to_its_action_after_the_call(stage: Stage, order: str) -> None:
     entry = stage.rings('<Record action="http://a/r" method="GET" recordingStatusCallback="http://a/rc"/>')
     stage.tell(entry, reports.PlaybackEnded((await stage.gets(entry, orders.StartPlayback)).job, None))
     record = await stage.gets(entry, orders.StartRecording)
@@ -434,7 +432,7 @@ async def test_a_recording_whose_worker_dies_is_warned_of_and_leaves_nothing_beh
     assert stage.runner._runs == {}
 
 
-async def test_a_recording_that_other_instructions_cut_off_is_told_to_its_callback(stage: Stage) -> None:
+async def test_a_recording_cut_off_by_new_instructions_is_sent_to_its_callback(stage: Stage) -> None:
     entry = stage.rings('<Record playBeep="false" action="http://a/r" recordingStatusCallback="http://a/rc"/>')
     record = await stage.gets(entry, orders.StartRecording)
     stage.redirect(entry, "<Pause/>")
@@ -444,7 +442,7 @@ async def test_a_recording_that_other_instructions_cut_off_is_told_to_its_callba
     assert stage.runner._runs == {}
 
 
-async def test_late_words_of_a_call_that_is_over_change_nothing(stage: Stage) -> None:
+async def test_late_reports_of_a_call_that_is_over_change_nothing(stage: Stage) -> None:
     entry = stage.rings("<Pause/>")
     stage.tell(entry, events.PeerEnded("bye", ""))
     stage.tell(entry, reports.LegClosed(LegReport()), reports.DigitHeard("1"), reports.PlaybackEnded(1, None))

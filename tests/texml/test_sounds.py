@@ -44,9 +44,7 @@ async def test_a_file_is_asked_for_again_and_taken_again_only_when_it_changed(we
     assert (await sounds.file(ACCOUNT, web.url + "/a.wav")).path.read_bytes() == b"ID3new"
 
 
-async def test_within_its_max_age_a_file_is_not_asked_for_and_callers_share_a_download(
-    web: WebApp, sounds: Sounds
-) -> None:
+async def test_a_file_within_its_max_age_is_not_requested_and_downloads_are_shared(web: WebApp, sounds: Sounds) -> None:
     web.answers["/a.wav"] = Answer(WAV, headers={"Cache-Control": "public, max-age=600"})
     first = await asyncio.gather(*(sounds.file(ACCOUNT, web.url + "/a.wav") for _ in range(5)))
     assert await sounds.file(ACCOUNT, web.url + "/a.wav") == first[0]
@@ -67,7 +65,7 @@ async def test_what_may_not_be_kept_is_one_callers_own(web: WebApp, sounds: Soun
     assert list((tmp_path / "cache").iterdir()) == [third.path]
 
 
-async def test_a_file_that_nobody_waited_for_and_that_may_not_be_kept_is_removed(
+async def test_a_file_that_may_not_be_kept_and_is_not_awaited_is_removed(
     web: WebApp, sounds: Sounds, tmp_path: Path
 ) -> None:
     web.answers["/a.wav"] = Answer(WAV, headers={"Cache-Control": "no-store"})
@@ -149,7 +147,7 @@ async def test_who_gives_up_waiting_does_not_end_the_download_of_others(web: Web
     assert (await patient).path.read_bytes() == WAV
 
 
-async def test_a_disk_that_refuses_is_told(web: WebApp, sounds: Sounds, tmp_path: Path) -> None:
+async def test_a_disk_error_is_reported(web: WebApp, sounds: Sounds, tmp_path: Path) -> None:
     web.answers["/a.wav"] = Answer(WAV)
     (tmp_path / "cache").rmdir()
     with pytest.raises(SoundError, match="cache"):

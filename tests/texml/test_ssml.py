@@ -15,7 +15,7 @@ from trunkline.texml.ssml import PAUSES_LIMIT, TEXT_LIMIT
 from trunkline.texml.verbs import Say
 from trunkline.texml.voice import Espeak
 
-spoken = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng; `make test` installs it")
+needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng; `make test` installs it")
 
 
 def said(content: str) -> tuple[str, tuple[str, ...]]:
@@ -77,7 +77,7 @@ def test_what_the_voice_can_do_is_kept_and_words_stay_apart(content: str, text: 
         ('<audio src="https://example.com/a.mp3">b</audio>', "b", "<audio>"),
     ],
 )
-def test_of_what_the_voice_cannot_do_the_words_are_spoken_with_a_warning(content: str, text: str, word: str) -> None:
+def test_unsupported_markup_leaves_its_text_and_a_warning(content: str, text: str, word: str) -> None:
     found, warnings = said(content)
     assert found == text
     assert len(warnings) == 1
@@ -118,7 +118,7 @@ def seconds(path: Path) -> float:
         return float(file.getnframes() / file.getframerate())
 
 
-@spoken
+@needs_espeak
 @pytest.mark.peer
 async def test_espeak_ng_speaks_the_markup(cache: FileCache) -> None:
     speaker = Espeak(TexmlSettings(), cache)

@@ -1,4 +1,4 @@
-"""Texts spoken by the real espeak-ng: into files that are kept, in whatever language is asked for."""
+"""Texts synthesized by the real espeak-ng: into files that are kept, in any language."""
 
 import asyncio
 import shutil
@@ -11,7 +11,7 @@ from trunkline.config import TexmlSettings
 from trunkline.texml.cache import FileCache
 from trunkline.texml.voice import Espeak, SpeechError, _voices
 
-spoken = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng; `make test` installs it")
+needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng; `make test` installs it")
 
 
 def seconds(path: Path) -> float:
@@ -19,7 +19,7 @@ def seconds(path: Path) -> float:
         return float(file.getnframes() / file.getframerate())
 
 
-@spoken
+@needs_espeak
 @pytest.mark.peer
 @pytest.mark.parametrize(
     ("voice", "language"),
@@ -30,9 +30,9 @@ async def test_any_voice_and_language_speaks(cache: FileCache, voice: str, langu
     assert 0.5 < seconds(path) < 10
 
 
-@spoken
+@needs_espeak
 @pytest.mark.peer
-async def test_a_text_is_spoken_once_and_is_never_an_option_or_a_command(cache: FileCache, tmp_path: Path) -> None:
+async def test_a_text_is_synthesized_once_and_is_never_an_option_or_a_command(cache: FileCache, tmp_path: Path) -> None:
     speaker = Espeak(TexmlSettings(speakers=1), cache)
     text = "--help; touch /tmp/x `id` $(id) <speak>&\n-w x"
     paths = await asyncio.gather(*(speaker.speak("a", text, "man", "") for _ in range(4)))
@@ -46,7 +46,7 @@ async def test_a_text_is_spoken_once_and_is_never_an_option_or_a_command(cache: 
     ("program", "word"), [("no-such-program", "not installed"), ("false", "false"), ("/etc/passwd", "Permission")]
 )
 @pytest.mark.process
-async def test_a_speaker_that_cannot_is_told_and_leaves_nothing(
+async def test_a_speaker_that_fails_is_an_error_and_leaves_nothing(
     cache: FileCache, tmp_path: Path, program: str, word: str
 ) -> None:
     with pytest.raises(SpeechError, match=word):
@@ -71,13 +71,13 @@ def test_a_language_falls_back_to_its_main_one_and_then_to_english() -> None:
 
 
 @pytest.mark.process
-async def test_nobody_waits_for_all_the_texts_of_another_account(cache: FileCache, tmp_path: Path) -> None:
+async def test_no_account_waits_for_all_the_texts_of_another(cache: FileCache, tmp_path: Path) -> None:
     program, order = tmp_path / "speaker", tmp_path / "order"
     program.write_text(f'#!/bin/sh\ncat >> {order}\n: > "$5"\n')
     program.chmod(0o755)
     speaker = Espeak(TexmlSettings(speaker=str(program), speakers=1), cache)
     texts = [("a", f"a{number}") for number in range(9)] + [("b", "b")]
     await asyncio.gather(*(speaker.speak(account, text, "man", "") for account, text in texts))
-    spoken = order.read_text().split()
-    assert len(spoken) == 10
-    assert spoken.index("b") <= 2
+    synthesized = order.read_text().split()
+    assert len(synthesized) == 10
+    assert synthesized.index("b") <= 2
