@@ -69,10 +69,10 @@ class Stage:
 
     def apply(self, entry: LiveCall, what: Command) -> None:
         self.asked.append((entry, what))
-        self.tell(entry, what)
+        self.feed(entry, what)
         self.watch.changed()
 
-    def tell(self, entry: LiveCall, *happened: events.Fact | Command) -> None:
+    def feed(self, entry: LiveCall, *happened: events.Fact | Command) -> None:
         for what in happened:
             entry.call.handle(what, self.now)
             self.runner.on_applied(entry, what)
@@ -86,7 +86,7 @@ class Stage:
             raise Unavailable("The server is shutting down.", retry_after=5)
         entry = self.entry("outbound", request.instructions)
         self.placed.append((request, entry))
-        self.tell(entry, request.place(route), OPENED)
+        self.feed(entry, request.place(route), OPENED)
         return entry, asyncio.get_running_loop().create_future()
 
     def notify(self, entry: LiveCall, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
@@ -114,7 +114,7 @@ class Stage:
 
     def rings(self, texml_text: str | None = None, url: str = "") -> LiveCall:
         entry = self.entry()
-        self.tell(entry, events.Invited(SDP, answer=False), OPENED)
+        self.feed(entry, events.Invited(SDP, answer=False), OPENED)
         text = None if texml_text is None else f"<Response>{texml_text}</Response>"
         self.runner.start(entry, Instructions(texml=text, url=url or None))
         return entry
@@ -123,7 +123,7 @@ class Stage:
         self.runner.redirect(entry, Instructions(texml=f"<Response>{verbs}</Response>"))
 
     def commands(self, entry: LiveCall) -> list[Command]:
-        return [what for whom, what in self.asked if whom is entry]
+        return [what for call, what in self.asked if call is entry]
 
     async def gets(self, entry: LiveCall, kind: type[Some], number: int = 1) -> Some:
         """The first command of a kind that a call gets, or the second, …, when it is there."""
@@ -162,7 +162,7 @@ async def test_a_ringing_call_is_answered_played_to_and_ended(stage: Stage) -> N
     assert stage.commands(entry) == [commands.AnswerCall()]
     play = await stage.gets(entry, orders.StartPlayback)
     assert (play.path, play.loop) == ("/speech/hello", 1)
-    stage.tell(entry, events.Confirmed(None), reports.PlaybackEnded(play.job, None))
+    stage.feed(entry, events.Confirmed(None), reports.PlaybackEnded(play.job, None))
     assert await stage.ends(entry) == "the instructions ended"
 
 
@@ -188,7 +188,7 @@ async def test_a_cross_origin_document_is_a_warning_in_the_log_and_a_note(stage:
     (line,) = [line for line in logs if "without our signature" in line.get("reason", "")]
     assert (line["log_level"], line["call_sid"]) == ("warning", entry.call.view.sid)
     assert entry.call.view.notes == (line["reason"],)
-    stage.tell(entry, events.PeerEnded("bye", ""), reports.LegClosed(LegReport(frames_in=3)))
+    stage.feed(entry, events.PeerEnded("bye", ""), reports.LegClosed(LegReport(frames_in=3)))
     assert entry.call.view.notes == (line["reason"],)
     assert entry.call.view.report == LegReport(frames_in=3)
 
@@ -204,7 +204,7 @@ async def test_a_caller_that_gives_up_during_the_fetch_leaves_nothing_behind(sta
     web.answers["/slow"] = None
     entry = stage.rings(url=web.url + "/slow")
     await web.watch.until(lambda: bool(web.received), 5)
-    stage.tell(entry, events.PeerEnded("cancel", ""))
+    stage.feed(entry, events.PeerEnded("cancel", ""))
     assert stage.commands(entry) == []
 
 
@@ -215,9 +215,9 @@ async def test_connect_waits_for_its_stream_and_stop_stops_by_name(stage: Stage)
     )
     tap, own = (what for what in stage.commands(entry) if isinstance(what, commands.StartStream))
     assert (tap.params.url.text, own.params.url.text) == ("ws://a/", "ws://b/")
-    stage.tell(entry, reports.StreamStarted(own.sid))
+    stage.feed(entry, reports.StreamStarted(own.sid))
     assert commands.StopStream(tap.sid) not in stage.commands(entry)
-    stage.tell(entry, reports.StreamEnded(own.sid, None, "the app closed", None))
+    stage.feed(entry, reports.StreamEnded(own.sid, None, "the app closed", None))
     assert commands.StopStream(tap.sid) in stage.commands(entry)
 
 
@@ -231,10 +231,10 @@ async def test_keys_are_gathered_and_sent_to_the_action(stage: Stage, web: WebAp
     web.answers["/menu"] = texml("<Hangup/>")
     entry = stage.rings(f'<Gather action="{web.url}/menu" numDigits="2"><Say>hi</Say></Gather>')
     play = await stage.gets(entry, orders.StartPlayback)
-    stage.tell(entry, reports.DigitHeard("4"))
+    stage.feed(entry, reports.DigitHeard("4"))
     assert stage.commands(entry)[-1] == orders.StopPlayback(play.job)
-    stage.tell(entry, events.DigitReceived("2"))  # by INFO: media, which receives it, reports it once
-    stage.tell(entry, reports.DigitHeard("2"))
+    stage.feed(entry, events.DigitReceived("2"))  # by INFO: media, which receives it, reports it once
+    stage.feed(entry, reports.DigitHeard("2"))
     await stage.ends(entry)
     assert web.received[0].fields["Digits"] == "42"
     assert web.received[0].fields["CallStatus"] == "in-progress"
@@ -268,15 +268,15 @@ async def test_dial_bridges_the_first_to_answer_and_reports_its_end(stage: Stage
     assert (request.from_, request.caller_name, request.timeout) == ("+1555", "Ann", 9)
     assert request.codecs == ("PCMA", "PCMU")
     assert (other_request.headers, other_request.username) == ((("X-A", "1"),), "u")
-    stage.tell(other, events.Progressed(180, None), events.Accepted(SDP))
+    stage.feed(other, events.Progressed(180, None), events.Accepted(SDP))
     assert stage.commands(one) == [commands.EndCall("another party answered")]
     assert one.call.view.status == "canceled"
     assert stage.commands(entry)[-2:] == [orders.StopPlayback(ringback.job), orders.Bridge(other.call.view.sid)]
     stage.now += timedelta(seconds=7.9)
-    stage.tell(other, events.PeerEnded("bye", ""))
+    stage.feed(other, events.PeerEnded("bye", ""))
     await stage.ends(entry)
-    told = web.received[0].fields
-    assert (told["DialCallStatus"], told["DialCallSid"], told["DialCallDuration"]) == ("completed", "v3:2", "7")
+    fields = web.received[0].fields
+    assert (fields["DialCallStatus"], fields["DialCallSid"], fields["DialCallDuration"]) == ("completed", "v3:2", "7")
 
 
 @pytest.mark.parametrize(("status", "expected"), [(486, "busy"), (480, "no-answer"), (503, "failed")])
@@ -285,7 +285,7 @@ async def test_a_refusal_of_a_dialled_party_is_its_dial_call_status(
 ) -> None:
     web.answers["/done"] = texml("<Hangup/>")
     entry = stage.rings(f'<Dial action="{web.url}/done" answerOnBridge="true">+1777</Dial>')
-    stage.tell(stage.placed[0][1], events.Refused(status, "No", ""))
+    stage.feed(stage.placed[0][1], events.Refused(status, "No", ""))
     await stage.ends(entry)
     assert web.received[0].fields["DialCallStatus"] == expected
     assert web.received[0].fields["CallStatus"] == "ringing"
@@ -294,7 +294,7 @@ async def test_a_refusal_of_a_dialled_party_is_its_dial_call_status(
 async def test_a_call_is_answered_in_the_codec_of_the_dialled_party(stage: Stage) -> None:
     entry = stage.entry()
     offer = parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\nc=IN IP4 192.0.2.7\r\nm=audio 4000 RTP/AVP 0 8\r\n")
-    stage.tell(entry, events.Invited(offer, answer=False), OPENED)
+    stage.feed(entry, events.Invited(offer, answer=False), OPENED)
     stage.runner.start(
         entry,
         Instructions(
@@ -303,7 +303,7 @@ async def test_a_call_is_answered_in_the_codec_of_the_dialled_party(stage: Stage
     )
     (request, _), (_, child) = stage.placed
     assert (entry.call.view.codec, request.codecs) == ("PCMU", ("PCMU", "PCMA"))
-    stage.tell(child, events.Accepted(SDP))
+    stage.feed(child, events.Accepted(SDP))
     assert commands.AnswerCall("PCMA") in stage.commands(entry)
     assert entry.call.view.codec == "PCMA"
 
@@ -311,9 +311,9 @@ async def test_a_call_is_answered_in_the_codec_of_the_dialled_party(stage: Stage
 async def test_early_media_is_heard_and_the_callers_end_ends_the_dialled_call(stage: Stage) -> None:
     entry = stage.rings("<Dial>+1777</Dial>")
     child = stage.placed[0][1]
-    stage.tell(child, events.Progressed(183, SDP))
+    stage.feed(child, events.Progressed(183, SDP))
     assert stage.commands(entry)[-1] == orders.Bridge(child.call.view.sid)
-    stage.tell(entry, events.PeerEnded("bye", ""))
+    stage.feed(entry, events.PeerEnded("bye", ""))
     assert child.call.state is CallState.ENDED
 
 
@@ -332,16 +332,16 @@ async def test_a_dialled_party_does_what_its_own_document_says_and_is_connected_
     web.answers |= {"/whisper": texml("<Say>for you</Say>"), "/done": texml("<Hangup/>")}
     entry = stage.rings(WHISPER.format(web.url))
     ringback, child = await stage.gets(entry, orders.StartPlayback), stage.placed[0][1]
-    stage.tell(child, events.Progressed(183, SDP), events.Accepted(SDP))
+    stage.feed(child, events.Progressed(183, SDP), events.Accepted(SDP))
     whisper = await stage.gets(child, orders.StartPlayback)
     assert whisper.path == "/speech/for you"
     assert orders.StopPlayback(ringback.job) not in stage.commands(entry), "who dialled hears it ring"
-    stage.tell(child, reports.PlaybackEnded(whisper.job, None))
+    stage.feed(child, reports.PlaybackEnded(whisper.job, None))
     assert stage.commands(entry)[-2:] == [orders.StopPlayback(ringback.job), orders.Bridge(child.call.view.sid)]
     assert child.call.state is not CallState.ENDED
     (fetch,) = web.asked("/whisper")
     assert (fetch.method, fetch.fields["CallSid"]) == ("GET", child.call.view.sid)
-    stage.tell(child, events.PeerEnded("bye", ""))
+    stage.feed(child, events.PeerEnded("bye", ""))
     await stage.ends(entry)
     assert web.asked("/done")[0].fields["DialCallStatus"] == "completed"
 
@@ -352,7 +352,7 @@ async def test_a_dialled_party_that_is_not_connected_did_not_answer(stage: Stage
     entry = stage.rings(WHISPER.format(web.url))
     web.answers["/done"] = texml("<Hangup/>")
     child = stage.placed[0][1]
-    stage.tell(child, events.Accepted(SDP))
+    stage.feed(child, events.Accepted(SDP))
     await stage.ends(child)
     await stage.ends(entry)
     assert web.asked("/done")[0].fields["DialCallStatus"] == "no-answer"
@@ -362,9 +362,9 @@ async def test_a_caller_that_leaves_ends_a_party_that_runs_its_own_document(stag
     web.answers["/whisper"] = texml("<Pause/>")
     entry = stage.rings(WHISPER.format(web.url))
     child = stage.placed[0][1]
-    stage.tell(child, events.Accepted(SDP))
+    stage.feed(child, events.Accepted(SDP))
     await web.watch.until(lambda: bool(web.received), 5)
-    stage.tell(entry, events.PeerEnded("bye", ""))
+    stage.feed(entry, events.PeerEnded("bye", ""))
     assert child.call.state is CallState.ENDED
 
 
@@ -372,12 +372,12 @@ async def test_new_instructions_for_a_party_that_runs_its_own_end_the_dial(stage
     web.answers |= {"/whisper": texml("<Say>a</Say>"), "/done": texml("<Say>gone</Say>")}
     entry = stage.rings(WHISPER.format(web.url))
     child = stage.placed[0][1]
-    stage.tell(child, events.Accepted(SDP))
+    stage.feed(child, events.Accepted(SDP))
     await stage.gets(child, orders.StartPlayback)
     stage.redirect(child, "<Say>hi</Say>")
     again = await stage.gets(child, orders.StartPlayback, 2)
     assert (await stage.gets(entry, orders.StartPlayback, 2)).path == "/speech/gone"
-    stage.tell(child, reports.PlaybackEnded(again.job, None))
+    stage.feed(child, reports.PlaybackEnded(again.job, None))
     assert await stage.ends(child) == "the instructions ended"
 
 
@@ -385,7 +385,7 @@ async def test_new_instructions_for_the_dialled_call_part_the_two(stage: Stage, 
     web.answers["/done"] = texml("<Say>gone</Say>")
     entry = stage.rings(f'<Dial action="{web.url}/done">+1777</Dial>')
     child = stage.placed[0][1]
-    stage.tell(child, events.Accepted(SDP))
+    stage.feed(child, events.Accepted(SDP))
     stage.redirect(child, "<Say>hi</Say>")
     assert orders.Unbridge() in stage.commands(child)
     assert (await stage.gets(child, orders.StartPlayback)).path == "/speech/hi"
@@ -400,12 +400,12 @@ HANGUP = events.PeerEnded("bye", "")
 @pytest.mark.parametrize("order", ["hangup closed recorded", "hangup recorded closed", "recorded hangup closed"])
 async def test_a_voice_mail_is_sent_to_its_action_after_the_call(stage: Stage, order: str) -> None:
     entry = stage.rings('<Record action="http://a/r" method="GET" recordingStatusCallback="http://a/rc"/>')
-    stage.tell(entry, reports.PlaybackEnded((await stage.gets(entry, orders.StartPlayback)).job, None))
+    stage.feed(entry, reports.PlaybackEnded((await stage.gets(entry, orders.StartPlayback)).job, None))
     record = await stage.gets(entry, orders.StartRecording)
     assert record.options == orders.RecordingOptions(2, 3600, 0, "1234567890*#")
     ended = reports.RecordingEnded(record.job, 3.2, "hangup")
     happened: dict[str, events.Fact] = {"hangup": HANGUP, "recorded": ended, "closed": reports.LegClosed(LegReport())}
-    stage.tell(entry, *(happened[word] for word in order.split()))
+    stage.feed(entry, *(happened[word] for word in order.split()))
     (url, method, callback), (action_url, action_method, action) = stage.notices
     assert (url, method, action_url, action_method) == ("http://a/rc", "POST", "http://a/r", "GET")
     sid = action["RecordingSid"]
@@ -414,8 +414,8 @@ async def test_a_voice_mail_is_sent_to_its_action_after_the_call(stage: Stage, o
     other = stage.rings(f"<Play>{action['RecordingUrl']}</Play>")
     assert (await stage.gets(other, orders.StartPlayback)).path == record.path
     assert (action["RecordingDuration"], action["Digits"], action["From"]) == ("3", "hangup", "+1555")
-    told = {name: callback[name] for name in ("RecordingStatus", "RecordingChannels", "RecordingSource")}
-    assert told == {"RecordingStatus": "completed", "RecordingChannels": "2", "RecordingSource": "RecordVerb"}
+    fields = {name: callback[name] for name in ("RecordingStatus", "RecordingChannels", "RecordingSource")}
+    assert fields == {"RecordingStatus": "completed", "RecordingChannels": "2", "RecordingSource": "RecordVerb"}
 
 
 @pytest.mark.parametrize("hung_up_first", [True, False])
@@ -425,9 +425,9 @@ async def test_a_recording_whose_worker_dies_is_warned_of_and_leaves_nothing_beh
     entry = stage.rings('<Record playBeep="false" action="http://a/r"/>')
     record = await stage.gets(entry, orders.StartRecording)
     with capture_logs() as logs:
-        stage.tell(entry, *([HANGUP] if hung_up_first else []), reports.WorkerLost("the media worker died"))
+        stage.feed(entry, *([HANGUP] if hung_up_first else []), reports.WorkerLost("the media worker died"))
     assert [line["reason"] for line in logs] == ["nothing was recorded: the media worker died"]
-    stage.tell(entry, reports.RecordingEnded(record.job, 3.2, "hangup"))
+    stage.feed(entry, reports.RecordingEnded(record.job, 3.2, "hangup"))
     assert stage.notices == []
     assert stage.runner._runs == {}
 
@@ -436,16 +436,16 @@ async def test_a_recording_cut_off_by_new_instructions_is_sent_to_its_callback(s
     entry = stage.rings('<Record playBeep="false" action="http://a/r" recordingStatusCallback="http://a/rc"/>')
     record = await stage.gets(entry, orders.StartRecording)
     stage.redirect(entry, "<Pause/>")
-    stage.tell(entry, HANGUP, reports.LegClosed(LegReport()), reports.RecordingEnded(record.job, 3.2, "stopped"))
-    ((url, _, told),) = stage.notices
-    assert (url, told["RecordingStatus"], told["RecordingDuration"]) == ("http://a/rc", "completed", "3")
+    stage.feed(entry, HANGUP, reports.LegClosed(LegReport()), reports.RecordingEnded(record.job, 3.2, "stopped"))
+    ((url, _, fields),) = stage.notices
+    assert (url, fields["RecordingStatus"], fields["RecordingDuration"]) == ("http://a/rc", "completed", "3")
     assert stage.runner._runs == {}
 
 
 async def test_late_reports_of_a_call_that_is_over_change_nothing(stage: Stage) -> None:
     entry = stage.rings("<Pause/>")
-    stage.tell(entry, events.PeerEnded("bye", ""))
-    stage.tell(entry, reports.LegClosed(LegReport()), reports.DigitHeard("1"), reports.PlaybackEnded(1, None))
+    stage.feed(entry, events.PeerEnded("bye", ""))
+    stage.feed(entry, reports.LegClosed(LegReport()), reports.DigitHeard("1"), reports.PlaybackEnded(1, None))
     assert stage.commands(entry) == []
 
 
