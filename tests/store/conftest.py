@@ -120,7 +120,7 @@ def postgres() -> Iterator[Callable[[], str]]:
     if not found:
         pytest.skip("PostgreSQL is not installed")
     binaries = found[-1].parent
-    # Not pytest's own temporary directory, which nobody else may enter.
+    # Not pytest's own temporary directory, which no other user may enter.
     home = Path(tempfile.mkdtemp(prefix="trunkline-postgres-"))
     run_as: list[str] = []
     if os.geteuid() == 0:

@@ -16,7 +16,7 @@ from trunkline.store.store import STORE_ERRORS, Store, connect_sqlite
 
 @pytest.fixture
 async def database(tmp_path: Path) -> Path:
-    """One with all tables, which nobody has open."""
+    """One with all tables, which is not open."""
     await (await Store.open(StoreSettings(directory=tmp_path))).close()
     return tmp_path / "trunkline.db"
 

@@ -1,4 +1,4 @@
-"""Where the store is, and that nobody else has it."""
+"""Where the store is, and that no other server has it open."""
 
 import os
 from pathlib import Path

@@ -46,20 +46,20 @@ async def test_a_later_version_of_a_record_replaces_the_earlier(store: Store, ma
 
 async def test_another_accounts_call_and_stream_do_not_exist(store: Store, make: Any) -> None:
     await save(store, make.call(), make.stream("s1"))
-    stranger = AccountSid("somebody-else")
+    other_account = AccountSid("other-account")
     for lookup in (
-        store.call(stranger, ONE),
-        store.stream(stranger, ONE, "s1"),
-        store.streams(stranger, ONE),
+        store.call(other_account, ONE),
+        store.stream(other_account, ONE, "s1"),
+        store.streams(other_account, ONE),
         store.call(make.account, CallSid("v3:two")),
         store.stream(make.account, CallSid("v3:two"), "s1"),
     ):
         with pytest.raises(ResourceNotFound):
             await lookup
-    assert await store.calls(stranger, CallFilter(), offset=0, limit=5) == ([], False)
+    assert await store.calls(other_account, CallFilter(), offset=0, limit=5) == ([], False)
 
 
-async def test_pages_of_calls_are_newest_first_and_tell_of_more(store: Store, make: Any) -> None:
+async def test_pages_of_calls_are_newest_first_and_say_if_there_are_more(store: Store, make: Any) -> None:
     await save(store, *(make.call(f"v3:{n}", at=n) for n in range(5)))
     first, more = await store.calls(make.account, CallFilter(), offset=0, limit=2)
     assert ([call.sid for call in first], more) == (["v3:4", "v3:3"], True)

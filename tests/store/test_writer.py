@@ -31,10 +31,10 @@ async def start(store: Store) -> AsyncIterator[Start]:
     """Starts a writer on the store; stops it at the end."""
     writers: list[Writer] = []
 
-    def make(settings: StoreSettings, told: list[CallbackRecord] | None = None) -> Writer:
+    def make(settings: StoreSettings, passed_on: list[CallbackRecord] | None = None) -> Writer:
         def on_stored(records: Sequence[CallbackRecord]) -> None:
-            if told is not None:
-                told.extend(records)
+            if passed_on is not None:
+                passed_on.extend(records)
 
         writers.append(Writer(store, settings, on_stored))
         writers[-1].start()
@@ -47,7 +47,7 @@ async def start(store: Store) -> AsyncIterator[Start]:
 
 @contextmanager
 def outage(settings: StoreSettings) -> Iterator[None]:
-    """Nobody else can write while this holds the lock."""
+    """No other connection can write while this holds the lock."""
     blocker = sqlite3.connect(settings.directory / "trunkline.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     try:
@@ -74,8 +74,8 @@ async def test_what_was_submitted_is_readable_when_its_future_is_done(
 async def test_the_last_version_wins_and_callbacks_are_passed_on_in_order(
     start: Start, store: Store, any_settings: StoreSettings, make: Any
 ) -> None:
-    told: list[CallbackRecord] = []
-    writer = start(any_settings, told)
+    passed_on: list[CallbackRecord] = []
+    writer = start(any_settings, passed_on)
     last = make.call(status="completed", ended=1)
     futures = [writer.submit([make.call()], [], [make.callback(f"c{n}")]) for n in range(50)]
     futures.append(writer.submit([last]))
@@ -83,21 +83,21 @@ async def test_the_last_version_wins_and_callbacks_are_passed_on_in_order(
     await asyncio.gather(*futures)
     assert writer.pending == 0
     assert await store.call(make.account, ONE) == last
-    assert [record.id for record in told] == [f"c{n}" for n in range(50)]
-    assert [record.position for record in told] == list(range(1, 51))
+    assert [record.id for record in passed_on] == [f"c{n}" for n in range(50)]
+    assert [record.position for record in passed_on] == list(range(1, 51))
     stored = await store.pending_callbacks("http://a:80", after=0, limit=99)
-    assert stored == told
+    assert stored == passed_on
 
 
 async def test_callbacks_are_passed_on_only_after_they_are_stored(
     start: Start, store: Store, any_settings: StoreSettings, make: Any
 ) -> None:
-    told: list[CallbackRecord] = []
-    writer = start(any_settings, told)
+    passed_on: list[CallbackRecord] = []
+    writer = start(any_settings, passed_on)
     done = writer.submit([], [], [make.callback("c1")])
-    assert told == []
+    assert passed_on == []
     await done
-    assert [record.id for record in told] == ["c1"]
+    assert [record.id for record in passed_on] == ["c1"]
 
 
 async def test_full_is_a_question_not_a_refusal(store: Store, any_settings: StoreSettings, make: Any) -> None:
@@ -142,7 +142,7 @@ async def test_changes_outlive_an_outage_which_is_logged_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = await open_store()
-    told: list[CallbackRecord] = []
+    passed_on: list[CallbackRecord] = []
     failures = asyncio.Event()
     writes = 0
     write = store.write
@@ -155,17 +155,17 @@ async def test_changes_outlive_an_outage_which_is_logged_once(
         await write(*rows)
 
     monkeypatch.setattr(store, "write", watched)
-    writer = Writer(store, any_settings, told.extend)
+    writer = Writer(store, any_settings, passed_on.extend)
     with outage(any_settings):
         writer.start()
         done = writer.submit([make.call()], [], [make.callback("c1")])
         async with asyncio.timeout(30):
             await failures.wait()
         assert not done.done()
-        assert told == []
+        assert passed_on == []
     async with asyncio.timeout(30):
         await done
-    assert [record.id for record in told] == ["c1"]
+    assert [record.id for record in passed_on] == ["c1"]
     await writer.stop()
     logged = "".join(capfd.readouterr())
     assert logged.count("store_unavailable") == 1
@@ -195,8 +195,8 @@ async def test_an_outage_at_the_end_fails_the_waiting_and_ends(
 async def test_postgres_dropping_every_connection_loses_nothing(
     start: Start, store: Store, any_settings: StoreSettings, make: Any
 ) -> None:
-    told: list[CallbackRecord] = []
-    writer = start(any_settings, told)
+    passed_on: list[CallbackRecord] = []
+    writer = start(any_settings, passed_on)
     await writer.submit([make.call("v3:0")])
     outsider = create_async_engine(database_url(any_settings, any_settings.directory))
     for n in range(1, 4):
@@ -207,7 +207,7 @@ async def test_postgres_dropping_every_connection_loses_nothing(
             await done
     await outsider.dispose()
     assert len(await store.open_calls()) == 4
-    assert [record.id for record in told] == ["c1", "c2", "c3"]
+    assert [record.id for record in passed_on] == ["c1", "c2", "c3"]
 
 
 async def test_a_receiver_that_breaks_does_not_end_the_writing(
