@@ -101,14 +101,14 @@ class Media:
 
 
 @dataclass
-class Told:
-    """What the script is told, in order, and the state of the call at that moment."""
+class RecordingScript:
+    """A script that keeps what it receives, in order, with the state of the call at that moment."""
 
     all: list[tuple[LiveCall, events.Fact | Command, CallState]] = field(default_factory=list)
     began: list[tuple[LiveCall, Instructions]] = field(default_factory=list)
     redirected: list[tuple[LiveCall, Instructions]] = field(default_factory=list)
     fault: Exception | None = None
-    news: asyncio.Queue[LiveCall] = field(default_factory=asyncio.Queue)
+    applied: asyncio.Queue[LiveCall] = field(default_factory=asyncio.Queue)
     """The call of each of these."""
 
     def start(self, entry: LiveCall, instructions: Instructions) -> None:
@@ -119,7 +119,7 @@ class Told:
 
     def on_applied(self, entry: LiveCall, what: events.Fact | Command) -> None:
         self.all.append((entry, what, entry.call.state))
-        self.news.put_nowait(entry)
+        self.applied.put_nowait(entry)
         if self.fault is not None:
             fault, self.fault = self.fault, None
             raise fault
@@ -132,7 +132,7 @@ class Bench:
     stored: list[CallbackRecord] = field(default_factory=list)
     signalling: Signalling = field(default_factory=Signalling)
     media: Media = field(default_factory=Media)
-    script: Told = field(default_factory=Told)
+    script: RecordingScript = field(default_factory=RecordingScript)
     writer: Writer = field(init=False)
     runner: Runner = field(init=False)
 
@@ -146,7 +146,7 @@ class Bench:
         self.writer.start()
 
     async def callbacks(self) -> list[dict[str, str]]:
-        """The events of all that was told to applications, once all is stored."""
+        """The forms of all status callbacks, once all is stored."""
         await self.writer.submit()
         return [dict(parse_qsl(record.form)) for record in self.stored]
 
@@ -158,12 +158,12 @@ class Bench:
         )  # fmt: skip
         before = len(self.script.all)
         self.runner.on_sip(replace(event, **changes))
-        assert len(self.script.all) > before, "nobody is told of it"
+        assert len(self.script.all) > before, "no fact reached the script"
         return self.script.all[-1][0]
 
     def turns_away(self) -> sip.SipAction:
-        """A call comes in of which nothing is left."""
-        with pytest.raises(AssertionError, match="nobody is told of it"):
+        """A call comes in, and is refused without a trace."""
+        with pytest.raises(AssertionError, match="no fact reached the script"):
             self.invited(to_user="+1")
         assert len(self.runner.registry) == 0
         return self.signalling.done[-1]
@@ -189,10 +189,10 @@ class Bench:
     async def ended(self, entry: LiveCall) -> None:
         """Wait until it has ended by itself."""
         while entry.call.state is not CallState.ENDED:
-            await self.script.news.get()
+            await self.script.applied.get()
 
     def over(self, entry: LiveCall) -> None:
-        """Nothing of it is left."""
+        """End the call and its leg; nothing of it is left."""
         if entry.call.state is not CallState.ENDED:
             self.runner.apply(entry, commands.EndCall("over"))
         self.runner.on_pool(messages.FromLeg(entry.leg, reports.LegClosed(LegReport())))

@@ -17,7 +17,7 @@ from trunkline.control.applications import APPLICATION_LIMIT, ApplicationService
 from trunkline.errors import InvalidRequest, ResourceNotFound, StartupError, Unavailable
 from trunkline.ids import AccountSid
 
-STRANGER = AccountSid("5f1c9d2e-0000-4000-8000-000000000002")
+OTHER_ACCOUNT = AccountSid("5f1c9d2e-0000-4000-8000-000000000002")
 WANTED = {"friendly_name": "router", "voice_url": "http://c/v"}
 
 
@@ -75,11 +75,11 @@ async def test_a_deleted_application_is_gone_from_both(bench: Bench, service: Ap
 
 async def test_an_application_is_its_accounts_alone(bench: Bench, service: ApplicationService) -> None:
     made = await service.create(ACCOUNT, WANTED)
-    assert await service.applications(STRANGER) == []
+    assert await service.applications(OTHER_ACCOUNT) == []
     for asked in (
-        service.application(STRANGER, made.sid),
-        service.update(STRANGER, made.sid, {"active": False}),
-        service.delete(STRANGER, made.sid),
+        service.application(OTHER_ACCOUNT, made.sid),
+        service.update(OTHER_ACCOUNT, made.sid, {"active": False}),
+        service.delete(OTHER_ACCOUNT, made.sid),
         service.delete(ACCOUNT, "7"),
     ):
         with pytest.raises(ResourceNotFound):
@@ -142,4 +142,4 @@ async def test_an_account_has_at_most_a_thousand(bench: Bench, service: Applicat
     await service.create(ACCOUNT, WANTED)
     with pytest.raises(InvalidRequest, match="may have 1000 applications"):
         await service.create(ACCOUNT, WANTED)
-    assert (await service.create(STRANGER, WANTED)).account_sid == STRANGER
+    assert (await service.create(OTHER_ACCOUNT, WANTED)).account_sid == OTHER_ACCOUNT

@@ -33,7 +33,7 @@ Make = Callable[..., Bench]
 # ── calls that come in ──────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_call_to_a_number_has_its_application_and_is_told_what_to_do(bench: Bench) -> None:
+async def test_a_call_to_a_number_runs_the_instructions_of_its_application(bench: Bench) -> None:
     with capture_logs() as logs:
         entry = bench.invited(to_user="+1")
     view = entry.call.view
@@ -54,11 +54,11 @@ async def test_a_call_to_a_number_has_its_application_and_is_told_what_to_do(ben
     ]
     bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
     assert entry.call.state is CallState.RINGING, "its instructions answer it"
-    told = await bench.callbacks()
-    assert [one["CallStatus"] for one in told] == ["initiated", "ringing"]
+    forms = await bench.callbacks()
+    assert [one["CallStatus"] for one in forms] == ["initiated", "ringing"]
 
 
-async def test_a_call_to_nobodys_number_is_answered_and_is_the_servers(bench: Bench) -> None:
+async def test_a_call_to_an_unassigned_number_is_answered_for_the_servers_account(bench: Bench) -> None:
     entry = bench.invited()
     view = entry.call.view
     assert (view.account_sid, view.application_sid, view.status_callback) == (ACCOUNT, None, None)
@@ -77,7 +77,7 @@ async def test_the_application_may_be_that_of_the_trunk(bench: Bench) -> None:
         assert bench.invited(8 + number, **whose).call.state is CallState.ENDED, "it must be encrypted"
 
 
-async def test_what_the_settings_say_of_calls_the_model_goes_by(bench: Bench) -> None:
+async def test_the_model_follows_the_settings_of_calls(bench: Bench) -> None:
     assert bench.invited(1, offer=sdp("0")).call.view.sip_status == 488, "codecs"
     assert bench.invited(2, offer=sdp(address="IP6 2001:db8::7")).call.view.sip_status == 488, "family"
     entry = bench.up()
@@ -90,7 +90,7 @@ async def test_what_the_settings_say_of_calls_the_model_goes_by(bench: Bench) ->
         bench.runner.apply(entry, commands.StartStream(StreamSid("three"), stream_params("ws://a/")))
 
 
-async def test_a_call_whose_offer_is_refused_is_told_nothing_to_do(bench: Bench) -> None:
+async def test_a_call_whose_offer_is_refused_gets_no_instructions(bench: Bench) -> None:
     entry = bench.invited(to_user="+1", offer=sdp("0"))
     assert entry.call.state is CallState.ENDED
     assert bench.script.began == []
@@ -105,7 +105,7 @@ async def test_a_call_of_an_application_that_is_not_active_is_refused(bench: Ben
 
 @contextmanager
 def outage(bench: Bench) -> Iterator[None]:
-    """Nobody else can write while this holds the lock."""
+    """No other connection can write while this holds the lock."""
     blocker = sqlite3.connect(bench.settings.store.directory / "trunkline.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     try:
@@ -245,7 +245,7 @@ async def test_what_a_placed_call_is_to_do_begins_with_its_answer(bench: Bench) 
     assert len(bench.script.began) == 1, "one has nothing to do, and one is over"
 
 
-# ── what the drivers tell ───────────────────────────────────────────────────────────────────────────────────
+# ── what the drivers report ─────────────────────────────────────────────────────────────────────────────────
 
 D, L, S = DialogId(7), LegId(1), StreamSid("s")
 OFFER = sdp()
@@ -272,8 +272,8 @@ async def test_events_of_signalling_are_applied_and_then_passed_to_the_script(
     bench.runner.on_sip(replace(event, dialog=DialogId(9)))
     assert bench.script.all == [], "there is no such dialog"
     bench.runner.on_sip(event)
-    ((told, what, _),) = bench.script.all
-    assert (told, what) == (entry, fact)
+    ((owner, what, _),) = bench.script.all
+    assert (owner, what) == (entry, fact)
 
 
 @pytest.mark.parametrize(
@@ -300,8 +300,8 @@ async def test_reports_of_a_leg_are_applied_unchanged_and_then_passed_to_the_scr
     bench.runner.on_pool(FromLeg(LegId(9), report))
     assert bench.script.all == [], "there is no such leg"
     bench.runner.on_pool(FromLeg(entry.leg, report))
-    ((told, what, _),) = bench.script.all
-    assert told is entry
+    ((owner, what, _),) = bench.script.all
+    assert owner is entry
     assert what is report
 
 
@@ -387,10 +387,10 @@ async def test_a_call_that_is_over_is_forgotten_with_its_timers(bench: Bench) ->
     assert bench.runner._timers == {}
     assert bench.media.released == [entry.leg]
     assert len(bench.runner.registry) == 0
-    bench.runner.on_pool(FromLeg(entry.leg, reports.LegClosed(LegReport())))  # nobody's any more
+    bench.runner.on_pool(FromLeg(entry.leg, reports.LegClosed(LegReport())))  # of a leg that is forgotten
 
 
-async def test_what_happens_to_calls_and_streams_is_stored_and_then_told(bench: Bench) -> None:
+async def test_what_happens_to_calls_and_streams_is_stored_and_then_reported(bench: Bench) -> None:
     entry = bench.place(status_callback_events="initiated completed")
     bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(100), sdp()))
@@ -405,8 +405,8 @@ async def test_what_happens_to_calls_and_streams_is_stored_and_then_told(bench: 
     await written
     about = [line for line in logs if "stream" in line["event"]]
     assert {line["call_sid"] for line in about} == {entry.call.view.sid}
-    told = [(line["event"], line.get("reason"), line["stream_id"]) for line in about]
-    assert told == [("stream_started", None, sid), ("stream_error", "refused", sid)]
+    logged = [(line["event"], line.get("reason"), line["stream_id"]) for line in about]
+    assert logged == [("stream_started", None, sid), ("stream_error", "refused", sid)]
     assert [(line["status"], line["reason"]) for line in logs if line["event"] == "call_ended"] == [
         ("completed", "over")
     ]
@@ -422,7 +422,7 @@ async def test_what_happens_to_calls_and_streams_is_stored_and_then_told(bench: 
     assert (await bench.store.streams(ACCOUNT, entry.call.view.sid))[0].status == "failed"
 
 
-async def test_a_command_that_is_refused_changes_nothing_and_is_told_to_nobody(bench: Bench) -> None:
+async def test_a_command_that_is_refused_changes_nothing_and_is_not_reported(bench: Bench) -> None:
     entry = bench.up()
     bench.runner.apply(entry, commands.EndCall("over"))
     bench.forget()
@@ -462,7 +462,7 @@ async def test_draining_ends_every_call_and_waits_for_the_last(bench: Bench) -> 
         draining = asyncio.create_task(bench.runner.drain(30))
         await asyncio.sleep(0)
     assert [line["call_sid"] for line in logs if line["log_level"] == "error"] == [first.call.view.sid]
-    assert [action.dialog for action in bench.signalling.done] == [1, 2], "and a fault keeps it from nobody else"
+    assert [action.dialog for action in bench.signalling.done] == [1, 2], "a fault on one ends the other too"
     assert [entry.call.view.hangup_cause for entry in (first, second, ended)] == [
         "the server is shutting down", "the server is shutting down", "before",
     ]  # fmt: skip
@@ -486,7 +486,7 @@ async def test_draining_does_not_wait_for_ever(bench: Bench) -> None:
     await asyncio.wait_for(idle, 10)
 
 
-async def test_what_an_earlier_server_left_is_told_as_lost(bench: Bench) -> None:
+async def test_what_an_earlier_server_left_is_reported_as_lost(bench: Bench) -> None:
     with capture_logs() as logs:
         bench.runner.recover([], [])
     assert logs == []
@@ -502,5 +502,5 @@ async def test_what_an_earlier_server_left_is_told_as_lost(bench: Bench) -> None
         assert [(line["calls"], line["streams"]) for line in logs if line["event"] == "calls_cut_off"] == [
             (len(calls), len(streams))
         ]
-    told = await bench.callbacks()
-    assert [one.get("StreamEvent") or one["CallStatus"] for one in told] == ["failed", "stream-error"]
+    forms = await bench.callbacks()
+    assert [one.get("StreamEvent") or one["CallStatus"] for one in forms] == ["failed", "stream-error"]

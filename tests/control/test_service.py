@@ -22,7 +22,7 @@ from trunkline.media.report import LegReport, LiveLegReport
 from trunkline.streaming.params import StreamReport
 from trunkline.workers import messages, reports
 
-STRANGER = AccountSid("5f1c9d2e-0000-4000-8000-000000000002")
+OTHER_ACCOUNT = AccountSid("5f1c9d2e-0000-4000-8000-000000000002")
 WANTED = Instructions(texml="<Response/>")
 PARAMS = stream_params("ws://a/", name="tap")
 
@@ -32,7 +32,7 @@ async def service(bench: Bench, tmp_path: Any) -> CallService:
     return CallService(bench.runner, bench.directory, bench.store, bench.writer, RecordingFiles(tmp_path, str))
 
 
-async def test_only_a_call_that_is_answered_can_be_told_to_do_something_else(
+async def test_only_an_answered_call_can_be_redirected(
     bench: Bench,
     service: CallService,
 ) -> None:
@@ -75,7 +75,7 @@ async def test_a_call_is_its_accounts_and_when_it_is_over_it_is(
     entry = bench.up()
     sid = entry.call.view.sid
     await bench.writer.submit()
-    for account, call in ((STRANGER, sid), (ACCOUNT, CallSid("v3:none"))):
+    for account, call in ((OTHER_ACCOUNT, sid), (ACCOUNT, CallSid("v3:none"))):
         with pytest.raises(ResourceNotFound):
             await asked(service, account, call)
     assert entry.call.state is CallState.UP
@@ -105,7 +105,7 @@ async def test_a_call_is_placed_by_an_application_that_is_active(bench: Bench, s
     assert entry is not None
     assert entry.instructions == Instructions(url="http://a/v", method="GET", fallback_url="http://b/v")
     assert (await bench.store.call(ACCOUNT, view.sid)).application_sid == BOT
-    for account, sid in ((ACCOUNT, "123"), (STRANGER, BOT)):
+    for account, sid in ((ACCOUNT, "123"), (OTHER_ACCOUNT, BOT)):
         wrong = CallRequest(to="sip:bob@c.test", from_="+1", caller_name="", application_sid=sid)
         with pytest.raises(InvalidRequest) as refused:
             await service.place(account, wrong)
@@ -167,7 +167,7 @@ async def test_streams_and_calls_that_are_over_come_from_the_store(bench: Bench,
     kept = await service.stream(ACCOUNT, sid, "tap")
     assert (kept.sid, kept.status) == (stream.sid, "stopped")
     assert await service.stop_stream(ACCOUNT, sid, stream.sid) == kept
-    for account, call in ((STRANGER, sid), (ACCOUNT, CallSid("v3:none"))):
+    for account, call in ((OTHER_ACCOUNT, sid), (ACCOUNT, CallSid("v3:none"))):
         for asked in (service.call, service.media, service.streams):
             with pytest.raises(ResourceNotFound):
                 await asked(account, call)
@@ -181,7 +181,7 @@ async def test_a_list_has_the_accounts_calls_page_by_page(bench: Bench, service:
     first, more = await service.calls(ACCOUNT, CallFilter(), offset=0, limit=2)
     last, end = await service.calls(ACCOUNT, CallFilter(), offset=2, limit=2)
     assert ({view.sid for view in first + last}, len(first), more, end) == (set(sids), 2, True, False)
-    assert await service.calls(STRANGER, CallFilter(), offset=0, limit=9) == ([], False)
+    assert await service.calls(OTHER_ACCOUNT, CallFilter(), offset=0, limit=9) == ([], False)
     assert await service.calls(ACCOUNT, CallFilter(status="completed"), offset=0, limit=9) == ([], False)
 
 
@@ -247,7 +247,7 @@ async def test_why_there_is_no_audio_is_asked_of_the_worker_while_there_is_one(
     assert report.findings
 
 
-async def test_of_a_call_that_is_over_what_was_kept_is_told(bench: Bench, service: CallService) -> None:
+async def test_the_media_of_a_call_that_is_over_is_what_was_kept(bench: Bench, service: CallService) -> None:
     entry = bench.up()
     sid = entry.call.view.sid
     stream = await service.start_stream(ACCOUNT, sid, PARAMS)
@@ -278,7 +278,7 @@ async def test_a_recording_is_its_accounts_and_a_file(bench: Bench, service: Cal
     path.write_bytes(b"RIFF")
     assert await service.recording(ACCOUNT, sid) == path
     with pytest.raises(ResourceNotFound):
-        await service.recording(STRANGER, sid)
+        await service.recording(OTHER_ACCOUNT, sid)
 
 
 async def test_while_the_store_is_behind_no_stream_is_started(make: Callable[..., Bench], tmp_path: Path) -> None:
