@@ -1,4 +1,4 @@
-"""What the media tests share: a tap that records, packets by hand, and a reader of captures."""
+"""Shared by the media tests: a recording tap, packets made by hand, and a reader of captures."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from trunkline.sdp.values import Endpoint, MediaParams
 
 
 class RecordingTap:
-    """A tap that writes down what it is told and plays what is put into `to_play`."""
+    """A tap that records each call and plays the frames in `to_play`."""
 
     def __init__(self, *, inbound: bool = True, outbound: bool = False, plays: bool = False) -> None:
         self.inbound = inbound
@@ -28,7 +28,7 @@ class RecordingTap:
         self.to_play: list[bytes] = []
         self.asked: list[int] = []
         self.holdups: list[tuple[int, int, int, int]] = []
-        """With how much was heard by then."""
+        """The last field is the number of frames received until then."""
         self._news = asyncio.Event()
 
     def inbound_frame(self, payload: bytes, at: int, missing: int) -> None:
@@ -62,7 +62,7 @@ class RecordingTap:
         return [payload for payload, _, _ in self.heard]
 
     async def until(self, true: Callable[[], bool]) -> None:
-        """Wait until something that this tap is told makes `true` true."""
+        """Wait until `true` returns True; evaluated after each call of the tap."""
         async with asyncio.timeout(30):
             while not true():
                 self._news.clear()
@@ -81,13 +81,13 @@ def settings() -> MediaSettings:
 
 @pytest.fixture
 def params() -> MediaParams:
-    """PCMU, telephone-event 101, to an address where a test may listen or not."""
+    """PCMU, telephone-event 101, to the discard port of the loopback interface."""
     return MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
 
 
 @pytest.fixture
 def make_leg(params: MediaParams, settings: MediaSettings) -> Callable[..., Leg]:
-    """A leg opened at 100.0 on the clock."""
+    """A leg that was opened at 100.0 s on the clock."""
 
     def make(
         params: MediaParams = params,

@@ -1,4 +1,4 @@
-"""A network in memory, as bad as wished and the same each time, and legs on a clock driven by hand."""
+"""A deterministic network in memory with loss, delay and reordering, and legs on a clock driven by hand."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -40,8 +40,7 @@ class Network:
 
 
 def drive(leg: Leg, waiting: set[LegId], arrivals: Arrivals, start: float, end: float) -> Iterator[float]:
-    """Do to a leg what the engine does to it from `start` to `end`; each yield is a moment at which something has
-    just been done."""
+    """Run a leg as the engine does from `start` to `end`; yields the time after each step."""
     pending = iter([*arrivals, (float("inf"), b"")])
     at, datagram = next(pending)
     for slot in range(round((end - start) / 0.005)):

@@ -99,7 +99,7 @@ def test_an_unknown_codec_is_a_key_error() -> None:
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_a_codec_that_cannot_be_cut_is_queued_as_one_that_can(name: str) -> None:
+def test_an_indivisible_codec_is_queued_as_a_divisible_one(name: str) -> None:
     codec = CODECS[name]
     assert CODECS[codec.queued_as or name].bytes_per_ms
     assert (codec.queued_as is None) is bool(codec.bytes_per_ms)
@@ -108,7 +108,7 @@ def test_a_codec_that_cannot_be_cut_is_queued_as_one_that_can(name: str) -> None
 # ---------------------------------------------------------------------- L16
 
 
-def test_the_byte_order_of_l16_is_the_sockets_and_the_bytes_are_the_same_otherwise() -> None:
+def test_l16_has_the_byte_order_of_the_socket_and_the_same_samples() -> None:
     code = CODECS["PCMU"].encoder()(tone(1000, 8000))
     little, big = (transcoder("PCMU", socket_codec("L16/8000", order)).convert(code) for order in ("little", "big"))
     assert np.array_equal(np.frombuffer(little, "<i2"), np.frombuffer(big, ">i2"))
@@ -118,7 +118,7 @@ def test_the_byte_order_of_l16_is_the_sockets_and_the_bytes_are_the_same_otherwi
 
 
 @given(st.binary(max_size=3000), st.lists(st.integers(0, 3000), max_size=8), st.sampled_from(["", "/big"]))
-def test_l16_at_a_rate_that_cannot_be_cut_may_come_in_any_pieces(audio: bytes, cuts: list[int], order: str) -> None:
+def test_l16_at_an_indivisible_rate_may_come_in_any_pieces(audio: bytes, cuts: list[int], order: str) -> None:
     edges = [0, *sorted(min(cut, len(audio)) for cut in cuts), len(audio)]
     whole, pieces = (transcoder("L16/22050" + order, "L16/24000").convert for _ in range(2))
     assert b"".join(pieces(audio[a:b]) for a, b in itertools.pairwise(edges)) == whole(audio)
@@ -136,7 +136,7 @@ def test_silence_is_silent_whatever_was_before(name: str, frequency: int) -> Non
     assert np.abs(quiet[-codec.sample_rate // 10 :].astype(int)).max() <= 10
 
 
-def test_each_row_is_as_its_rfc_says() -> None:
+def test_each_row_matches_its_rfc() -> None:
     """RFC 3551 table 4, RFC 7587 section 4.1; L16 as RFC 3551 section 4.5.11 at rates of our own."""
     rows = {name: (row.sample_rate, row.clock_rate, row.bytes_per_ms, row.remembers) for name, row in CODECS.items()}
     linear = {
@@ -156,7 +156,7 @@ def test_each_row_is_as_its_rfc_says() -> None:
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_silence_lasts_as_long_as_it_says(name: str) -> None:
+def test_silence_has_the_duration_asked_for(name: str) -> None:
     row = CODECS[name]
     for ptime in (20, 40, 60):
         assert len(row.decoder()(row.silence(ptime))) == row.sample_rate * ptime // 1000 * 2

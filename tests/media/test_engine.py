@@ -106,7 +106,7 @@ MakeEngine = Callable[..., Engine]
 async def make_engine(
     events: "asyncio.Queue[MediaEvent]", monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[MakeEngine]:
-    """Engines whose clock knows no stalls but those that a test makes."""
+    """Engines whose clock has only the stalls that a test makes."""
     monkeypatch.setattr(module, "_now", SteadyClock())
     engines: list[Engine] = []
 
@@ -131,7 +131,7 @@ Counted = Callable[[Engine, Callable[[LegReport], bool]], Awaitable[LegReport]]
 
 @pytest.fixture
 def counted(make_tap: MakeTap) -> Counted:
-    """The leg's report once something holds of it; looked at each time that the leg's clock ticks."""
+    """The first report of the leg that meets the condition; checked at each tick of the leg's clock."""
 
     async def wait(engine: Engine, true: Callable[[LegReport], bool]) -> LegReport:
         clock = make_tap(inbound=False, outbound=True)
@@ -174,7 +174,7 @@ async def test_what_a_port_plays_comes_out_paced_after_silence(
     assert tap.asked == sorted(tap.asked)
 
 
-async def test_the_answer_goes_where_packets_come_from_and_a_stranger_changes_nothing(
+async def test_the_answer_goes_to_the_learned_source_despite_an_unexpected_one(
     counted: Counted,
     engine: Engine,
     params: MediaParams,
@@ -214,7 +214,7 @@ async def test_a_settled_source_is_filtered_by_the_kernel(
     assert (report.packets_in, report.wrong_source, report.duplicate) == (3, 0, 0)
 
 
-async def test_strangers_datagrams_queued_before_the_source_settles_are_not_taken_for_its(
+async def test_datagrams_of_other_sources_queued_before_the_accepted_one_are_refused(
     engine: Engine, params: MediaParams, peer: Peer, make_peer: Callable[[], Peer], make_tap: MakeTap, rtp: Rtp
 ) -> None:
     unexpected, tap = make_peer(), make_tap()
@@ -279,7 +279,7 @@ async def test_after_signalling_another_port_is_learned_both_ways(
     assert engine.report(LEG).wrong_source == 0
 
 
-async def test_a_refresh_lets_nobody_in_while_the_peer_goes_on(
+async def test_a_refresh_admits_no_other_source_while_the_peer_continues(
     counted: Counted,
     engine: Engine,
     params: MediaParams,
@@ -302,12 +302,12 @@ async def test_a_refresh_lets_nobody_in_while_the_peer_goes_on(
         await clock.until(lambda sent=sent: len(clock.sent) > sent)  # type: ignore[misc]
     await tap.until(lambda: len(tap.heard) == 150)
     assert b"unexpected" not in tap.payloads
-    told = await counted(engine, lambda report: report.wrong_source > 0)
-    assert (told.lost, told.restarts) == (0, 0)
+    report = await counted(engine, lambda report: report.wrong_source > 0)
+    assert (report.lost, report.restarts) == (0, 0)
 
 
 @pytest.mark.parametrize("strict", [False, True], ids=["followed", "forbidden"])
-async def test_a_stream_that_goes_on_at_another_port_is_followed_unless_forbidden(
+async def test_a_stream_that_moves_to_another_port_is_accepted_unless_forbidden(
     strict: bool,
     make_engine: MakeEngine,
     params: MediaParams,
@@ -384,7 +384,7 @@ async def test_a_late_offer_opens_a_leg_before_the_peer_is_known(
     assert tap.payloads == [bytes([n]) * 160 for n in range(2)]
 
 
-async def test_a_peer_where_nobody_listens_is_counted_and_the_clock_goes_on(
+async def test_send_errors_of_a_closed_peer_port_are_counted_and_sending_goes_on(
     counted: Counted,
     engine: Engine,
     params: MediaParams,
@@ -405,7 +405,7 @@ async def test_a_peer_where_nobody_listens_is_counted_and_the_clock_goes_on(
         await other.packet()
 
 
-async def test_a_peer_that_is_gone_for_good_is_counted_as_such_although_it_might_be_elsewhere(
+async def test_send_errors_to_a_peer_that_is_gone_are_counted_after_a_second_too(
     counted: Counted, engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap, rtp: Rtp
 ) -> None:
     tap = make_tap()
@@ -414,12 +414,12 @@ async def test_a_peer_that_is_gone_for_good_is_counted_as_such_although_it_might
     peer.send(rtp(0), local)
     await tap.until(lambda: len(tap.heard) == 1)
     peer.close()
-    # More than there are in the second after which the socket lets others in again.
-    told = await counted(engine, lambda report: report.send_errors + report.receive_errors > 80)
-    assert told.packets_out < 500
+    # More than in the second after which the socket accepts other sources again.
+    report = await counted(engine, lambda report: report.send_errors + report.receive_errors > 80)
+    assert report.packets_out < 500
 
 
-async def test_garbage_is_counted_and_the_next_packet_is_heard(
+async def test_garbage_is_counted_and_the_next_packet_is_received(
     counted: Counted, engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap, rtp: Rtp
 ) -> None:
     tap = make_tap()
@@ -448,7 +448,7 @@ async def test_digits_reach_every_port(
     assert two.digits == "*"
 
 
-async def test_a_closed_leg_says_goodbye_and_its_port_rests(
+async def test_a_closed_leg_sends_bye_and_its_port_rests(
     make_engine: MakeEngine, params: MediaParams, make_peer: Callable[[], Peer], peer: Peer
 ) -> None:
     engine = make_engine(MediaSettings(port_rest=1000), PORTS[:4])
@@ -479,8 +479,8 @@ async def test_rtcp_is_exchanged_and_gives_the_round_trip(
             break
     block = rtcp.ReportBlock(report.ssrc, 0, 0, 0, 0, rtcp.middle(report.sent.ntp), 0)
     rtcp_peer.send(rtcp.build(rtcp.Report(Ssrc(9), (block,)), "peer"), local + 1)
-    told = await counted(engine, lambda report: report.rtcp_in == 1)
-    assert 0 <= told.round_trip_ms < 1000
+    measured = await counted(engine, lambda report: report.rtcp_in == 1)
+    assert 0 <= measured.round_trip_ms < 1000
 
 
 async def test_multiplexed_rtcp_shares_the_rtp_port(
@@ -496,7 +496,7 @@ async def test_multiplexed_rtcp_shares_the_rtp_port(
         pass
 
 
-async def test_a_silent_peer_is_told_of(
+async def test_a_silent_peer_is_reported(
     make_engine: MakeEngine, params: MediaParams, events: "asyncio.Queue[MediaEvent]"
 ) -> None:
     engine = make_engine(MediaSettings(silence_timeout=0.05))
@@ -552,7 +552,7 @@ async def test_a_stalled_loop_skips_instead_of_bursting(
 
 
 @pytest.mark.parametrize(("stall", "skipped"), [(0.15, 0), (0.4, 360)])
-async def test_a_late_tick_takes_in_what_has_come_and_then_tells_who_plays(
+async def test_a_late_tick_reads_waiting_packets_and_then_notifies_players(
     engine: Engine,
     params: MediaParams,
     peer: Peer,
@@ -584,7 +584,7 @@ async def test_a_late_tick_takes_in_what_has_come_and_then_tells_who_plays(
     assert silent.holdups == []
 
 
-async def test_nobody_is_told_who_is_not_asked(
+async def test_taps_that_are_not_asked_for_audio_are_not_notified(
     engine: Engine, params: MediaParams, make_tap: MakeTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tap, clock = make_tap(plays=True), make_tap(inbound=False, outbound=True)
@@ -598,7 +598,7 @@ async def test_nobody_is_told_who_is_not_asked(
     assert (tap.holdups, tap.asked) == ([], [])
 
 
-async def test_a_loop_that_was_held_up_takes_what_piled_up_in_one_wake_up(
+async def test_a_delayed_loop_reads_all_waiting_datagrams_at_once(
     engine: Engine,
     params: MediaParams,
     peer: Peer,
@@ -644,7 +644,7 @@ async def test_encryption_that_begins_in_the_call_holds_on_the_connected_socket(
     peer.send(rtp(0, b"plain"), local)
     await tap.until(lambda: tap.payloads == [b"plain"])
     engine.update_leg(LEG, replace(params, srtp=keys))
-    sends, hears = session(keys.suite, keys.theirs, inbound=False), session(keys.suite, keys.ours, inbound=True)
+    sends, receives = session(keys.suite, keys.theirs, inbound=False), session(keys.suite, keys.ours, inbound=True)
     peer.send(rtp(1), local)
     peer.send(sends.protect(rtp(1, b"encrypted")), local)
     await tap.until(lambda: len(tap.payloads) == 2)
@@ -652,11 +652,11 @@ async def test_encryption_that_begins_in_the_call_holds_on_the_connected_socket(
     # What was sent before the change is plain, and shorter by the authentication tag.
     while len(datagram := (await peer.receive())[0]) < 12 + 160 + 10:
         pass
-    assert parse(hears.unprotect(datagram)) is not None
+    assert parse(receives.unprotect(datagram)) is not None
     assert engine.report(LEG).srtp_auth_failed == 1
 
 
-async def test_a_port_taken_by_others_is_passed_over(make_engine: MakeEngine, params: MediaParams) -> None:
+async def test_a_port_in_use_is_skipped(make_engine: MakeEngine, params: MediaParams) -> None:
     engine = make_engine(ports=PORTS[:6])
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as taken:
         taken.bind((HOST, PORTS[1]))
@@ -664,13 +664,13 @@ async def test_a_port_taken_by_others_is_passed_over(make_engine: MakeEngine, pa
     assert engine.counters["busy_ports"] == 1
 
 
-async def test_a_host_that_is_not_ours_is_a_clear_refusal(make_engine: MakeEngine, params: MediaParams) -> None:
+async def test_a_host_of_another_machine_is_refused_with_a_reason(make_engine: MakeEngine, params: MediaParams) -> None:
     engine = make_engine(MediaSettings(host="203.0.113.1"))
     with pytest.raises(NoPorts, match=r"203\.0\.113\.1 port"):
         engine.open_leg(LEG, params)
 
 
-async def test_an_unknown_leg_is_refused_but_detaching_from_it_is_nothing(engine: Engine, make_tap: MakeTap) -> None:
+async def test_an_unknown_leg_is_refused_but_detaching_from_it_does_nothing(engine: Engine, make_tap: MakeTap) -> None:
     for use in (engine.close_leg, engine.report):
         with pytest.raises(UnknownLeg):
             use(LEG)
@@ -695,7 +695,7 @@ async def test_a_closed_leg_leaves_nothing_to_the_garbage_collector(
         other = make_tap(outbound=True)
         engine.open_leg(LegId(2), params)
         engine.attach(LegId(2), other)
-        await other.until(lambda: len(other.sent) > 2)  # the closed leg's turn in the ring has passed
+        await other.until(lambda: len(other.sent) > 2)  # the closed leg's slot in the ring has passed
         assert leg() is None
     finally:
         gc.enable()
@@ -722,7 +722,7 @@ class Relay:
     def _forward(self) -> None:
         datagram, (_, source) = self._peer.sock.recvfrom(2048)
         if source == self.target:
-            return  # what the leg says is not asked for here
+            return  # the leg's own audio is not needed here
         draw = self._chance.random()
         if draw < 0.08:
             self.lost += 1
@@ -745,10 +745,10 @@ async def relay() -> AsyncIterator[Relay]:
     made.close()
 
 
-async def test_bridged_legs_hear_each_other_across_a_bad_network(
+async def test_bridged_legs_receive_each_other_across_a_bad_network(
     engine: Engine, params: MediaParams, make_peer: Callable[[], Peer], make_tap: MakeTap, rtp: Rtp, relay: Relay
 ) -> None:
-    """The speaker's packets go through the relay; what the listener gets has no holes, and the fork made up nothing."""
+    """The relay is on the sender's side; the listener receives no gaps, and the stream no concealed audio."""
     speaker, listener, fork = make_peer(), make_peer(), make_tap()
     relay.target = engine.open_leg(LEG, replace(params, remote=Endpoint(HOST, relay.port)))
     engine.open_leg(OTHER, replace(params, remote=Endpoint(HOST, listener.port)))
@@ -759,20 +759,20 @@ async def test_bridged_legs_hear_each_other_across_a_bad_network(
     for n in range(120):
         speaker.send(rtp(n, square[n % 2 :] + square[: n % 2]), relay.port)
         heard.append((await listener.packet()).payload)
-    told = engine.close_leg(LEG)
-    assert told.lost == sum(missing for _, _, missing in fork.heard) > 0
-    assert told.duplicate > 0
-    assert told.reordered > 0
+    report = engine.close_leg(LEG)
+    assert report.lost == sum(missing for _, _, missing in fork.heard) > 0
+    assert report.duplicate > 0
+    assert report.reordered > 0
     assert {payload for payload, _, _ in fork.heard} == {square, square[1:] + square[:1]}
     loud = sum(len(set(payload) - {0xFF}) > 0 for payload in heard[5:])
     assert loud > 105
     assert engine.report(OTHER).packets_out >= 120
     while any(byte != 0xFF for byte in (await listener.packet()).payload):
-        pass  # the leg that is gone is heard no more
+        pass  # no packet of the closed leg
 
 
 @pytest.mark.parametrize("stall", [0.16, 0.4])
-async def test_a_stall_makes_nobody_later_over_a_bridge(
+async def test_a_stall_adds_no_delay_to_a_bridge(
     engine: Engine,
     params: MediaParams,
     peer: Peer,
@@ -800,7 +800,7 @@ async def test_a_stall_makes_nobody_later_over_a_bridge(
     assert (last.timestamp - first.timestamp) & 0xFFFFFFFF <= (piled + 2 + 4) * 160
 
 
-async def test_a_bridge_that_has_no_room_leaves_nothing_behind(
+async def test_a_refused_bridge_leaves_nothing_behind(
     make_engine: MakeEngine, params: MediaParams, make_tap: MakeTap, peer: Peer
 ) -> None:
     engine = make_engine(MediaSettings(port_rest=0, players_per_leg=1))

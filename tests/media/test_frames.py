@@ -37,11 +37,11 @@ def test_a_tap_that_overrides_nothing_lets_audio_pass(
     assert (leg.report(Seconds(101)).frames_in, leg.failed_tap()) == (1, None)
 
 
-def test_it_has_every_method_that_a_leg_calls() -> None:
+def test_the_base_tap_has_every_method_of_a_leg_tap() -> None:
     called = {name for name, _ in getmembers(LegTap, isfunction) if not name.startswith("_")}
     assert called == {name for name, _ in getmembers(BaseTap, isfunction)}
 
 
-def test_it_wants_no_audio_and_plays_none() -> None:
+def test_the_base_tap_wants_no_audio_and_plays_none() -> None:
     assert (BaseTap.inbound, BaseTap.outbound, BaseTap.plays) == (False, False, False)
     assert BaseTap().next_frame(0) is None

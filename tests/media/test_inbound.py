@@ -46,7 +46,9 @@ def test_frames_come_in_order_on_a_timeline_anchored_at_the_first_arrival(
 
 
 @pytest.mark.parametrize("ptime", [10, 30, 40, 60])
-def test_any_packet_time_passes_as_it_comes(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp, ptime: int) -> None:
+def test_frames_keep_the_packet_time_that_they_arrive_in(
+    make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp, ptime: int
+) -> None:
     leg = make_leg()
     leg.attach(tap)
     feed(leg, [rtp(n, b"x" * 8 * ptime, timestamp=n * 8 * ptime) for n in range(4)], step=ptime / 1000)
@@ -99,7 +101,7 @@ def test_a_press_without_end_packets_ends_by_the_clock(make_leg: MakeLeg, tap: "
     assert waiting == set()
 
 
-def test_events_in_an_ssrc_of_their_own_are_heard_and_disturb_no_audio(
+def test_events_in_their_own_ssrc_are_received_without_disturbing_audio(
     make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg()
@@ -116,7 +118,7 @@ def test_events_in_an_ssrc_of_their_own_are_heard_and_disturb_no_audio(
     assert (report.lost, report.stray, report.restarts, report.frames_in) == (0, 0, 0, 40)
 
 
-def test_events_with_a_sequence_of_their_own_too_late_or_before_any_audio_are_heard(
+def test_events_with_their_own_sequence_late_or_before_any_audio_are_received(
     make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg()
@@ -142,7 +144,7 @@ def test_a_press_goes_on_when_the_audio_begins_anew(make_leg: MakeLeg, tap: "Rec
     assert tap.digits == "5"
 
 
-def test_a_key_is_told_once_though_signalling_tells_it_too(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
+def test_a_key_reported_by_rtp_and_by_signalling_is_one_digit(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
     leg.attach(tap)
     for n, key in enumerate([1, 2, 2, 3]):
@@ -164,7 +166,7 @@ def test_comfort_noise_and_empty_packets_are_neither_frames_nor_loss(
     assert leg.report(Seconds(T0 + 2)).unknown_payload_type == 0
 
 
-def test_loss_around_packets_without_audio_is_still_told(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
+def test_loss_around_packets_without_audio_is_reported(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
     leg.attach(tap)
     feed(leg, [rtp(0), rtp(3, b"\x40", kind=13), rtp(5), rtp(6)], step=0.1)
@@ -189,7 +191,7 @@ def test_garbage_is_counted_and_nothing_else_is_lost(make_leg: MakeLeg, tap: "Re
 
 
 @pytest.mark.parametrize("latched", [False, True])
-def test_pings_and_unasked_rtcp_on_the_rtp_port_are_no_mistakes_and_no_speech(
+def test_keepalives_and_rtcp_on_the_rtp_port_are_no_errors_and_no_audio(
     make_leg: MakeLeg, tap: "RecordingTap", params: MediaParams, rtp: Rtp, latched: bool
 ) -> None:
     leg = make_leg(replace(params, rtcp_mux=False))
@@ -203,13 +205,13 @@ def test_pings_and_unasked_rtcp_on_the_rtp_port_are_no_mistakes_and_no_speech(
         else:
             leg.receive_from(datagram, peer, Seconds(T0 + 2))
         leg.receive_rtcp(datagram, ("127.0.0.1", 10), Seconds(T0 + 2))
-    told = leg.report(Seconds(T0 + 3))
-    assert (told.malformed, told.rtcp_malformed, told.unknown_payload_type) == (0, 0, 0)
-    assert (told.keepalives, told.rtcp_in, told.packets_in) == (2 * len(PINGS), 2, 1)
-    assert told.last_packet_ms == 2000
+    counted = leg.report(Seconds(T0 + 3))
+    assert (counted.malformed, counted.rtcp_malformed, counted.unknown_payload_type) == (0, 0, 0)
+    assert (counted.keepalives, counted.rtcp_in, counted.packets_in) == (2 * len(PINGS), 2, 1)
+    assert counted.last_packet_ms == 2000
 
 
-def test_pings_of_a_stranger_teach_nothing(make_leg: MakeLeg, rtp: Rtp) -> None:
+def test_keepalives_of_an_unexpected_source_are_not_learned(make_leg: MakeLeg, rtp: Rtp) -> None:
     leg = make_leg()
     for datagram in PINGS:
         leg.receive_from(datagram, ("203.0.113.9", 5555), Seconds(T0 + 1))
@@ -229,7 +231,7 @@ def test_a_new_ssrc_anchors_the_timeline_anew(make_leg: MakeLeg, tap: "Recording
 
 @pytest.mark.parametrize("stamps", [0, -60 * 160, 7_000_000, -7_000_000], ids=str)
 @pytest.mark.parametrize("numbers", [-5000, -90, -60, -12, 0, 500, 2900, 5000], ids=str)
-def test_a_stream_that_begins_anew_with_the_same_ssrc_loses_no_frame(
+def test_a_stream_that_restarts_with_the_same_ssrc_loses_no_frame(
     make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp, numbers: int, stamps: int
 ) -> None:
     """Whatever jumps: the sequence, the timestamps, or both."""
@@ -250,7 +252,7 @@ def test_a_stream_that_begins_anew_with_the_same_ssrc_loses_no_frame(
     assert sum(missing for _, _, missing in tap.heard) == 0
 
 
-def test_what_comes_twice_or_late_begins_nothing(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
+def test_duplicate_or_late_packets_restart_nothing(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
     leg.attach(tap)
     feed(leg, [rtp(n) for n in range(100)])
@@ -309,7 +311,7 @@ def test_a_renegotiation_that_changes_nothing_disturbs_nothing(
     assert tap.changes == [("PCMU", 20)]
 
 
-def test_a_codec_change_takes_effect_and_is_told(
+def test_a_codec_change_takes_effect_and_is_notified(
     make_leg: MakeLeg, tap: "RecordingTap", params: MediaParams, rtp: Rtp
 ) -> None:
     leg = make_leg()
@@ -321,7 +323,7 @@ def test_a_codec_change_takes_effect_and_is_told(
     assert [payload[0] for payload in tap.payloads] == [0, 1]
 
 
-def test_the_timeline_goes_on_when_the_clock_becomes_another(
+def test_the_timeline_continues_when_the_clock_rate_changes(
     make_leg: MakeLeg, tap: "RecordingTap", params: MediaParams, rtp: Rtp
 ) -> None:
     leg = make_leg()

@@ -34,14 +34,14 @@ def serve(leg: Leg, now: float) -> bool:
     return True
 
 
-def report(datagram: bytes | None) -> rtcp.Report:
+def rtcp_report(datagram: bytes | None) -> rtcp.Report:
     assert datagram is not None
     first = rtcp.parse(datagram)[0]
     assert isinstance(first, rtcp.Report)
     return first
 
 
-def test_a_port_hears_until_it_is_detached(make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp) -> None:
+def test_a_tap_receives_frames_until_it_is_detached(make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp) -> None:
     leg, one, two = make_leg(), make_tap(), make_tap(inbound=False)
     leg.attach(one)
     leg.attach(two)
@@ -52,7 +52,7 @@ def test_a_port_hears_until_it_is_detached(make_leg: MakeLeg, make_tap: MakeTap,
     assert (len(one.heard), len(two.heard)) == (1, 0)
 
 
-def test_the_first_agreed_packet_teaches_the_source(make_leg: MakeLeg, rtp: Rtp) -> None:
+def test_the_source_is_learned_from_the_first_valid_packet(make_leg: MakeLeg, rtp: Rtp) -> None:
     leg = make_leg()
     leg.receive_from(b"more garbage", UNEXPECTED, Seconds(101))
     leg.receive_from(rtp(0, kind=97), UNEXPECTED, Seconds(101))
@@ -60,9 +60,9 @@ def test_the_first_agreed_packet_teaches_the_source(make_leg: MakeLeg, rtp: Rtp)
     leg.receive_from(rtp(0), NATTED, Seconds(101))
     leg.receive_from(rtp(0), UNEXPECTED, Seconds(101))
     assert serve(leg, 101.5)
-    told = leg.report(Seconds(101.5))
-    assert (told.remote, told.remote_learned) == ("198.51.100.7:61234", True)
-    assert (told.malformed, told.unknown_payload_type, told.wrong_source, told.packets_in) == (1, 1, 1, 1)
+    report = leg.report(Seconds(101.5))
+    assert (report.remote, report.remote_learned) == ("198.51.100.7:61234", True)
+    assert (report.malformed, report.unknown_payload_type, report.wrong_source, report.packets_in) == (1, 1, 1, 1)
 
 
 def test_the_signalled_address_takes_over_and_its_stream_starts_at_once(
@@ -77,7 +77,7 @@ def test_the_signalled_address_takes_over_and_its_stream_starts_at_once(
     assert leg.report(Seconds(101.02)).wrong_source == 1
 
 
-def test_who_is_on_trial_is_heard_in_order_at_the_time_of_arrival_when_it_is_over(
+def test_frames_kept_during_a_trial_keep_their_order_and_arrival_times(
     make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
 ) -> None:
     leg, tap = make_leg(), make_tap()
@@ -89,11 +89,11 @@ def test_who_is_on_trial_is_heard_in_order_at_the_time_of_arrival_when_it_is_ove
     assert [(payload[0], at) for payload, at, _ in tap.heard] == [(n, 1000 + 20 * n) for n in range(20)]
     leg.receive_from(rtp(20), NATTED, Seconds(101.51))
     assert (len(tap.heard), leg.latched) == (21, True)
-    told = leg.report(Seconds(102))
-    assert (told.lost, told.reordered, told.kept_dropped, told.wrong_source) == (0, 1, 0, 0)
+    report = leg.report(Seconds(102))
+    assert (report.lost, report.reordered, report.kept_dropped, report.wrong_source) == (0, 1, 0, 0)
 
 
-def test_a_port_that_raises_on_what_was_kept_costs_the_others_nothing(
+def test_a_tap_that_raises_on_kept_packets_costs_other_taps_no_frame(
     make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -117,14 +117,14 @@ def test_a_port_that_raises_on_what_was_kept_costs_the_others_nothing(
 UNKNOWN = Endpoint("0.0.0.0", 0)
 
 
-def test_what_comes_before_the_answer_is_heard_after_it(
+def test_packets_before_the_answer_are_delivered_after_it(
     make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
 ) -> None:
     leg, tap = make_leg(replace(params, remote=UNKNOWN, direction=Direction.INACTIVE)), make_tap()
     for n in range(10):
         leg.receive_from(rtp(n), PEER, Seconds(101 + n / 50))
-    told = leg.report(Seconds(101.2))
-    assert (told.remote, told.packets_in, told.while_on_hold) == ("", 0, 0)
+    report = leg.report(Seconds(101.2))
+    assert (report.remote, report.packets_in, report.while_on_hold) == ("", 0, 0)
     leg.update(params, Seconds(101.2))
     leg.attach(tap)
     leg.receive_from(rtp(10), PEER, Seconds(101.2))
@@ -133,7 +133,7 @@ def test_what_comes_before_the_answer_is_heard_after_it(
     assert leg.latched
 
 
-def test_a_callee_is_heard_from_its_first_word_on_when_a_listener_comes_within_a_second(
+def test_callee_audio_is_kept_for_a_tap_attached_within_a_second(
     make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
 ) -> None:
     leg, tap = make_leg(replace(params, remote=UNKNOWN)), make_tap()
@@ -148,7 +148,7 @@ def test_a_callee_is_heard_from_its_first_word_on_when_a_listener_comes_within_a
     assert leg.latched
 
 
-def test_of_a_long_wait_for_a_listener_the_last_second_is_heard_and_the_rest_counted(
+def test_of_a_long_wait_for_a_tap_the_last_second_is_kept_and_the_rest_counted(
     make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
 ) -> None:
     leg, tap = make_leg(replace(params, remote=UNKNOWN)), make_tap()
@@ -161,11 +161,11 @@ def test_of_a_long_wait_for_a_listener_the_last_second_is_heard_and_the_rest_cou
     leg.attach(tap)
     serve(leg, 102.6)
     assert [payload[0] for payload in tap.payloads] == list(range(29, 80))
-    told = leg.report(Seconds(102.6))
-    assert (told.kept_dropped, told.packets_in) == (29, 51)
+    report = leg.report(Seconds(102.6))
+    assert (report.kept_dropped, report.packets_in) == (29, 51)
 
 
-def test_where_nobody_listens_the_callees_words_wait_no_longer(
+def test_without_a_tap_callee_audio_is_not_kept_after_a_second(
     make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
 ) -> None:
     leg, tap = make_leg(replace(params, remote=UNKNOWN)), make_tap()
@@ -180,18 +180,18 @@ def test_where_nobody_listens_the_callees_words_wait_no_longer(
     assert leg.report(Seconds(102.2)).packets_in == 61
 
 
-def test_a_call_that_ends_before_its_answer_has_heard_nothing_and_counted_all(
+def test_a_call_that_ends_before_its_answer_delivers_nothing_and_counts_all(
     make_leg: MakeLeg, params: MediaParams, rtp: Rtp
 ) -> None:
     leg = make_leg(replace(params, remote=UNKNOWN))
     for n in range(10):
         leg.receive_from(rtp(n), PEER, Seconds(101 + n / 50))
     leg.close(Seconds(102))
-    told = leg.report(Seconds(102))
-    assert (told.packets_in, told.wrong_source, told.kept_dropped) == (0, 0, 10)
+    report = leg.report(Seconds(102))
+    assert (report.packets_in, report.wrong_source, report.kept_dropped) == (0, 0, 10)
 
 
-def test_rtcp_before_the_answer_and_beside_a_trial_waits_as_rtp_does(
+def test_rtcp_before_the_answer_and_during_a_trial_is_kept_like_rtp(
     make_leg: MakeLeg, params: MediaParams, rtp: Rtp
 ) -> None:
     leg = make_leg(replace(params, remote=UNKNOWN))
@@ -202,15 +202,15 @@ def test_rtcp_before_the_answer_and_beside_a_trial_waits_as_rtp_does(
     leg.update(params, Seconds(101.1))
     serve(leg, 101.1)
     leg.receive_rtcp(plain, (NATTED[0], NATTED[1] + 1), Seconds(101.2))
-    told = leg.report(Seconds(101.2))
-    assert (told.rtcp_in, told.wrong_source, told.remote) == (0, 0, "127.0.0.1:9")
+    report = leg.report(Seconds(101.2))
+    assert (report.rtcp_in, report.wrong_source, report.remote) == (0, 0, "127.0.0.1:9")
     assert serve(leg, 101.6)
-    told = leg.report(Seconds(101.6))
-    assert (told.rtcp_in, told.wrong_source, told.unexpected_source) == (2, 1, "203.0.113.9:5555")
+    report = leg.report(Seconds(101.6))
+    assert (report.rtcp_in, report.wrong_source, report.unexpected_source) == (2, 1, "203.0.113.9:5555")
     assert leg.rtcp_destination == (NATTED[0], NATTED[1] + 1)
 
 
-def test_a_flood_of_rtcp_before_the_answer_takes_no_more_than_its_room(make_leg: MakeLeg, params: MediaParams) -> None:
+def test_rtcp_before_the_answer_is_bounded(make_leg: MakeLeg, params: MediaParams) -> None:
     leg = make_leg(replace(params, remote=UNKNOWN))
     for _ in range(100):
         leg.receive_rtcp(b"junk", PEER, Seconds(101))
@@ -219,7 +219,7 @@ def test_a_flood_of_rtcp_before_the_answer_takes_no_more_than_its_room(make_leg:
     assert leg.report(Seconds(102)).kept_dropped == 100
 
 
-# ---------------------------------------------------------------------- in the call
+# ---------------------------------------------------------------------- during the call
 
 
 def talk(leg: Leg, rtp: Rtp, address: tuple[str, int], numbers: range, ssrc: int = 7, kind: int = 0) -> None:
@@ -234,7 +234,7 @@ def talk(leg: Leg, rtp: Rtp, address: tuple[str, int], numbers: range, ssrc: int
 
 
 @pytest.mark.parametrize("between", [Direction.INACTIVE, Direction.SENDRECV], ids=["a hold", "nothing new"])
-def test_after_signalling_the_peer_is_heard_from_another_port(
+def test_after_signalling_the_peer_is_received_from_another_port(
     between: Direction, make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
 ) -> None:
     leg, tap, moved = make_leg(), make_tap(), (NATTED[0], 999)
@@ -264,22 +264,20 @@ def test_a_refresh_leaves_a_peer_that_goes_on_undisturbed(
         if not leg.latched:
             leg.receive_from(rtp(n, b"unexpected", ssrc=9), UNEXPECTED, Seconds(101 + n / 50))
     assert [payload[0] for payload in tap.payloads] == list(range(200))
-    told = leg.report(Seconds(105))
-    assert (told.restarts, told.lost, leg.latched) == (0, 0, True)
-    assert told.wrong_source + told.kept_dropped == 100
+    report = leg.report(Seconds(105))
+    assert (report.restarts, report.lost, leg.latched) == (0, 0, True)
+    assert report.wrong_source + report.kept_dropped == 100
 
 
-def test_without_signalling_a_stream_that_goes_on_elsewhere_is_followed(
-    make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
-) -> None:
+def test_without_signalling_a_stream_that_moves_is_accepted(make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp) -> None:
     leg, tap, moved = make_leg(), make_tap(), (NATTED[0], 999)
     leg.attach(tap)
     talk(leg, rtp, NATTED, range(50))
-    talk(leg, rtp, moved, range(100, 300))  # of the first second of its silence the kernel takes none
+    talk(leg, rtp, moved, range(100, 300))  # in the first second of silence the kernel drops them
     assert [payload[0] for payload in tap.payloads] == [n & 0xFF for n in [*range(50), *range(100, 300)]]
     assert leg.source.destination == moved
-    told = leg.report(Seconds(107))
-    assert (told.lost, told.restarts, told.wrong_source) == (50, 0, 0)
+    report = leg.report(Seconds(107))
+    assert (report.lost, report.restarts, report.wrong_source) == (50, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +298,7 @@ def test_without_signalling_a_stream_that_goes_on_elsewhere_is_followed(
         "more packets than fit", "too short a silence", "strict_source",
     ],
 )  # fmt: skip
-def test_without_signalling_nobody_takes_over_whose_claim_is_wrong(
+def test_without_signalling_other_sources_are_refused(
     wrong: dict[str, int], strict: bool, after: float, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
 ) -> None:
     leg, tap = make_leg(settings=MediaSettings(strict_source=strict)), make_tap()
@@ -315,7 +313,7 @@ def test_without_signalling_nobody_takes_over_whose_claim_is_wrong(
     assert leg.report(Seconds(106)).wrong_source == 1
 
 
-def test_while_the_old_source_speaks_not_even_the_same_stream_is_taken_from_elsewhere(
+def test_while_the_source_sends_the_same_stream_from_elsewhere_is_refused(
     make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
 ) -> None:
     leg, tap = make_leg(), make_tap()
@@ -347,7 +345,7 @@ FIVE = MediaSettings(silence_timeout=5, rtcp_interval=1000)
 
 
 def silences(leg: Leg, start: float, end: float) -> list[float]:
-    """When the leg says that it hears nothing, its timers served as the engine would."""
+    """When the leg reports silence; its timers are served as by the engine."""
     said = []
     now = start
     while now < end:
@@ -357,11 +355,11 @@ def silences(leg: Leg, start: float, end: float) -> list[float]:
     return said
 
 
-def test_no_packets_at_all_are_told_once(make_leg: MakeLeg) -> None:
+def test_silence_from_the_start_is_reported_once(make_leg: MakeLeg) -> None:
     assert silences(make_leg(settings=FIVE), 100.0, 120.0) == [pytest.approx(105.0, abs=0.11)]
 
 
-def test_silence_counts_from_the_last_packet_and_is_told_again_after_another(make_leg: MakeLeg, rtp: Rtp) -> None:
+def test_silence_counts_from_the_last_packet_and_is_reported_each_time(make_leg: MakeLeg, rtp: Rtp) -> None:
     leg = make_leg(settings=FIVE)
     leg.inbound.receive(rtp(0), Seconds(103.0))
     assert silences(leg, 103.0, 115.0) == [pytest.approx(108.0, abs=0.11)]
@@ -369,7 +367,7 @@ def test_silence_counts_from_the_last_packet_and_is_told_again_after_another(mak
     assert silences(leg, 115.0, 130.0) == [pytest.approx(120.0, abs=0.11)]
 
 
-def test_a_held_call_may_be_silent_and_is_given_its_time_anew(make_leg: MakeLeg, params: MediaParams) -> None:
+def test_a_held_call_may_be_silent_and_its_timeout_restarts_after_hold(make_leg: MakeLeg, params: MediaParams) -> None:
     leg = make_leg(settings=FIVE)
     leg.update(replace(params, direction=Direction.SENDONLY), Seconds(101))
     assert silences(leg, 101.0, 120.0) == []
@@ -377,7 +375,7 @@ def test_a_held_call_may_be_silent_and_is_given_its_time_anew(make_leg: MakeLeg,
     assert silences(leg, 120.0, 130.0) == [pytest.approx(125.0, abs=0.11)]
 
 
-def test_silence_is_not_told_when_switched_off_or_before_the_peer_is_known(
+def test_silence_is_not_reported_when_disabled_or_before_the_peer_is_known(
     make_leg: MakeLeg, params: MediaParams
 ) -> None:
     assert silences(make_leg(settings=FIVE.model_copy(update={"silence_timeout": 0})), 100.0, 120.0) == []
@@ -393,34 +391,34 @@ def test_silence_is_not_told_when_switched_off_or_before_the_peer_is_known(
 def test_reports_go_out_at_the_interval_as_sender_only_when_something_was_sent(make_leg: MakeLeg, rtp: Rtp) -> None:
     leg = make_leg()
     assert leg.report_due(Seconds(104.9)) is None
-    assert report(leg.report_due(Seconds(105))).sent is None
+    assert rtcp_report(leg.report_due(Seconds(105))).sent is None
     leg.outbound.next_packet()
     leg.inbound.receive(rtp(0), Seconds(105.5))
     leg.inbound.receive(rtp(2), Seconds(105.54))
-    told = report(leg.report_due(Seconds(110)))
-    assert told.sent is not None
-    assert (told.sent.packets, told.sent.octets) == (1, 160)
-    assert told.sent.timestamp == leg.outbound.timestamp
-    block = told.blocks[0]
+    report = rtcp_report(leg.report_due(Seconds(110)))
+    assert report.sent is not None
+    assert (report.sent.packets, report.sent.octets) == (1, 160)
+    assert report.sent.timestamp == leg.outbound.timestamp
+    block = report.blocks[0]
     assert (block.ssrc, block.cumulative_lost, block.fraction_lost, block.highest_sequence) == (7, 1, 85, 2)
     assert leg.report_due(Seconds(111)) is None
 
 
-def test_legs_that_open_together_report_apart(make_leg: MakeLeg) -> None:
+def test_legs_opened_together_report_at_different_times(make_leg: MakeLeg) -> None:
     first, last = make_leg(phase=0), make_leg(phase=255)
     assert first.report_due(Seconds(102.6)) is not None
     assert last.report_due(Seconds(104.9)) is None
     assert last.report_due(Seconds(105)) is not None
 
 
-def test_a_leg_says_goodbye_unless_nobody_is_there(make_leg: MakeLeg, params: MediaParams) -> None:
+def test_a_leg_sends_bye_unless_it_has_no_peer(make_leg: MakeLeg, params: MediaParams) -> None:
     goodbye = make_leg().close(Seconds(101))
     assert goodbye is not None
     assert isinstance(rtcp.parse(goodbye)[-1], rtcp.Bye)
     assert make_leg(replace(params, remote=Endpoint("0.0.0.0", 0))).close(Seconds(101)) is None
 
 
-def test_closing_hands_on_what_was_held(make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp) -> None:
+def test_closing_delivers_held_frames(make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp) -> None:
     waiting: set[LegId] = set()
     leg, tap = make_leg(waiting=waiting), make_tap()
     leg.attach(tap)
@@ -432,19 +430,19 @@ def test_closing_hands_on_what_was_held(make_leg: MakeLeg, make_tap: MakeTap, rt
     assert waiting == set()
 
 
-def test_the_peers_reports_tell_round_trip_and_its_loss(make_leg: MakeLeg) -> None:
+def test_the_peers_reports_give_round_trip_time_and_its_loss(make_leg: MakeLeg) -> None:
     leg = make_leg()
     leg.outbound.next_packet()
-    ours = report(leg.report_due(Seconds(105)))
+    ours = rtcp_report(leg.report_due(Seconds(105)))
     assert ours.sent is not None
     block = rtcp.ReportBlock(ours.ssrc, 0, 4, 0, 80, rtcp.middle(ours.sent.ntp), 65536)
     leg.receive_rtcp(rtcp.build(rtcp.Report(Ssrc(7), (block,)), "p"), ("127.0.0.1", 10), Seconds(106.05))
-    told = leg.report(Seconds(107))
-    assert told.round_trip_ms == pytest.approx(50, abs=0.1)
-    assert (told.peer_lost, told.peer_jitter_ms, told.rtcp_in) == (4, 10.0, 1)
+    report = leg.report(Seconds(107))
+    assert report.round_trip_ms == pytest.approx(50, abs=0.1)
+    assert (report.peer_lost, report.peer_jitter_ms, report.rtcp_in) == (4, 10.0, 1)
 
 
-def test_rtcp_is_answered_where_it_came_from_but_strangers_are_not_heard(make_leg: MakeLeg) -> None:
+def test_rtcp_is_answered_to_its_source_and_unexpected_sources_are_refused(make_leg: MakeLeg) -> None:
     leg = make_leg()
     assert leg.rtcp_destination == ("127.0.0.1", 10)
     plain = rtcp.build(rtcp.Report(Ssrc(7)), "p")
@@ -453,11 +451,11 @@ def test_rtcp_is_answered_where_it_came_from_but_strangers_are_not_heard(make_le
     assert leg.rtcp_destination == ("127.0.0.1", 10)
     leg.receive_rtcp(plain, ("127.0.0.1", 4444), Seconds(101))
     assert leg.rtcp_destination == ("127.0.0.1", 4444)
-    told = leg.report(Seconds(102))
-    assert (told.wrong_source, told.rtcp_malformed, told.rtcp_in) == (1, 1, 1)
+    report = leg.report(Seconds(102))
+    assert (report.wrong_source, report.rtcp_malformed, report.rtcp_in) == (1, 1, 1)
 
 
-def test_rtcp_goes_where_sdp_says_until_the_source_proves_it_wrong(
+def test_rtcp_goes_where_sdp_says_until_another_source_is_learned(
     make_leg: MakeLeg, params: MediaParams, rtp: Rtp
 ) -> None:
     leg = make_leg(replace(params, remote_rtcp=Endpoint("127.0.0.1", 3000)))
@@ -467,19 +465,19 @@ def test_rtcp_goes_where_sdp_says_until_the_source_proves_it_wrong(
     assert leg.rtcp_destination == ("198.51.100.7", 61235)
 
 
-def test_rtcp_on_the_rtp_port_is_heard_when_multiplexed(make_leg: MakeLeg, params: MediaParams) -> None:
+def test_rtcp_on_the_rtp_port_is_received_when_multiplexed(make_leg: MakeLeg, params: MediaParams) -> None:
     datagram = rtcp.build(rtcp.Report(Ssrc(7), (), rtcp.SenderInfo(1 << 40, RtpTime(1), 2, 3)), "p")
     leg = make_leg(replace(params, rtcp_mux=True))
     leg.receive_from(datagram, PEER, Seconds(101))
     leg.inbound.receive(datagram, Seconds(101))
     leg.receive_from(datagram, UNEXPECTED, Seconds(101))
-    told = leg.report(Seconds(102))
-    assert (told.rtcp_in, told.malformed, told.packets_in, told.wrong_source) == (2, 0, 0, 1)
-    assert not told.remote_learned
+    report = leg.report(Seconds(102))
+    assert (report.rtcp_in, report.malformed, report.packets_in, report.wrong_source) == (2, 0, 0, 1)
+    assert not report.remote_learned
 
 
 def test_a_report_travels_as_plain_values(make_leg: MakeLeg) -> None:
-    told = make_leg().report(Seconds(101))
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(told), type=LegReport) == told
-    assert {type(value) for value in asdict(told).values()} <= {int, float, str, bool}
-    assert (told.local_port, told.duration_ms, told.last_packet_ms) == (20000, 1000.0, -1.0)
+    report = make_leg().report(Seconds(101))
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(report), type=LegReport) == report
+    assert {type(value) for value in asdict(report).values()} <= {int, float, str, bool}
+    assert (report.local_port, report.duration_ms, report.last_packet_ms) == (20000, 1000.0, -1.0)

@@ -1,4 +1,4 @@
-"""A leg at the end of a bad network: what is lost, late, doubled or overtaken, and a peer whose clock is off."""
+"""A leg on a bad network: lost, late, duplicate and reordered packets, and a peer whose clock is off."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -32,7 +32,7 @@ def numbers(tap: "RecordingTap") -> list[int]:
 @pytest.mark.parametrize("jitter", [0.0, 0.005, 0.029, 0.1])
 @pytest.mark.parametrize("loss", [0.0, 0.02, 0.3])
 @pytest.mark.parametrize(("duplicate", "reorder"), [(0.0, 0.0), (0.1, 0.0), (0.0, 0.1), (0.1, 0.1)])
-def test_on_any_network_frames_come_once_in_order_and_every_missing_one_is_counted(
+def test_on_any_network_frames_come_once_in_order_and_losses_are_counted(
     make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, loss: float, duplicate: float, reorder: float, jitter: float
 ) -> None:
     waiting: set[LegId] = set()
@@ -48,11 +48,11 @@ def test_on_any_network_frames_come_once_in_order_and_every_missing_one_is_count
     for number, (_, _, missing) in zip(heard, tap.heard, strict=True):
         assert number == expected + missing
         expected = number + 1
-    told = leg.report(Seconds(START + 5))
-    assert told.lost == sum(missing for _, _, missing in tap.heard)
+    report = leg.report(Seconds(START + 5))
+    assert report.lost == sum(missing for _, _, missing in tap.heard)
     before_first = sum(int.from_bytes(datagram[12:16]) < heard[0] for _, datagram in arrivals)
-    assert told.frames_in + told.late + told.duplicate == len(arrivals)
-    assert told.late + told.duplicate <= len(arrivals) - len(heard) + before_first
+    assert report.frames_in + report.late + report.duplicate == len(arrivals)
+    assert report.late + report.duplicate <= len(arrivals) - len(heard) + before_first
 
 
 def waits(leg: Leg, tap: "RecordingTap", waiting: set[LegId], network: Network, rtp: Rtp) -> list[float]:
@@ -91,10 +91,10 @@ def test_where_packets_are_overtaken_the_window_stays_wide_enough(
     leg, tap = make_leg(waiting=waiting), make_tap()
     leg.attach(tap)
     waits(leg, tap, waiting, Network(8, reorder=0.05, delay=0.045), rtp)
-    told = leg.report(Seconds(START))
-    assert 30 <= told.reorder_window_ms < 40
-    assert told.reordered > 50
-    assert (told.lost, told.late, told.frames_in) == (0, 0, 3000)
+    report = leg.report(Seconds(START))
+    assert 30 <= report.reorder_window_ms < 40
+    assert report.reordered > 50
+    assert (report.lost, report.late, report.frames_in) == (0, 0, 3000)
 
 
 def test_a_network_that_begins_to_reorder_is_learned_at_its_first_late_packet(
@@ -107,9 +107,9 @@ def test_a_network_that_begins_to_reorder_is_learned_at_its_first_late_packet(
     sent = [(at, rtp(n + 3000, (n + 3000).to_bytes(4) * 40)) for n, (at, _) in enumerate(speech(rtp, 2000, start=162))]
     for _ in drive(leg, waiting, Network(5, reorder=0.05, delay=0.055).carry(sent), 162, 203):
         pass
-    told = leg.report(Seconds(START))
-    assert told.late == 1
-    assert told.reorder_window_ms > 35
+    report = leg.report(Seconds(START))
+    assert report.late == 1
+    assert report.reorder_window_ms > 35
 
 
 @pytest.mark.parametrize("ppm", [-200, 0, 200])

@@ -92,7 +92,7 @@ def test_nothing_is_sent_or_asked_for_while_the_peer_does_not_listen(
     assert listener.sent == [(SILENCE, 0), (SILENCE, 20), (SILENCE, 40), (b"a" * 160, 60)]
 
 
-def test_listeners_hear_silence_even_when_none_is_sent(make_leg: MakeLeg, listener: "RecordingTap") -> None:
+def test_taps_receive_silence_even_when_none_is_sent(make_leg: MakeLeg, listener: "RecordingTap") -> None:
     leg = make_leg(settings=QUIET)
     leg.attach(listener)
     assert tick(leg, 2) == [None, None]
@@ -131,9 +131,7 @@ def test_a_skip_moves_the_timeline_not_the_sequence(make_leg: MakeLeg, player: "
 # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_key_takes_the_place_of_audio_which_waits(
-    make_leg: MakeLeg, player: "RecordingTap", listener: "RecordingTap"
-) -> None:
+def test_a_key_replaces_audio_which_waits(make_leg: MakeLeg, player: "RecordingTap", listener: "RecordingTap") -> None:
     leg = make_leg()
     leg.attach(player)
     leg.attach(listener)
@@ -154,7 +152,7 @@ def test_a_key_takes_the_place_of_audio_which_waits(
     assert (report.digits_out, report.digits_waiting) == (1, 0)
 
 
-def test_what_the_ends_leave_of_a_pause_is_not_filled(make_leg: MakeLeg, params: MediaParams) -> None:
+def test_the_rest_of_a_pause_after_end_packets_is_not_filled(make_leg: MakeLeg, params: MediaParams) -> None:
     leg = make_leg(replace(params, ptime=10))
     leg.outbound.send_dtmf("12")
     packets = tick(leg, 41)
@@ -195,7 +193,7 @@ def test_keys_wait_while_the_peer_takes_none_and_go_out_at_the_new_number(
     assert (packet.payload_type, packet.payload, packet.marker) == (96, b"\x02\x0a\x00\xa0", True)
 
 
-def test_another_source_does_not_repeat_the_key_that_is_down(make_leg: MakeLeg) -> None:
+def test_another_source_does_not_repeat_the_pressed_key(make_leg: MakeLeg) -> None:
     leg = make_leg()
     leg.outbound.send_dtmf("1")
     tick(leg, 3)

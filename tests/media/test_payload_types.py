@@ -1,4 +1,4 @@
-"""What the peer may send beside the leg's codec: the second of several, other numbers, changes in mid-call."""
+"""What the peer may send beside the leg's codec: another agreed codec, other payload types, changes during the call."""
 
 import sys
 from collections.abc import Callable
@@ -43,7 +43,7 @@ OPUS = b"\xfc\xff\xfe"
 
 @pytest.fixture
 def several(params: MediaParams) -> MediaParams:
-    """PCMU is sent; much else may come."""
+    """PCMU is sent; other payload types may be received."""
     return replace(params, heard=AGREED)
 
 
@@ -57,7 +57,7 @@ def feed(leg: Leg, packets: list[bytes], start: float = T0 + 1, step: float = 0.
         leg.inbound.receive(datagram, Seconds(start + n * step))
 
 
-def test_each_type_that_was_agreed_is_heard_and_others_are_not(
+def test_agreed_payload_types_are_accepted_and_others_are_not(
     make_leg: MakeLeg, several: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
@@ -73,7 +73,7 @@ def test_each_type_that_was_agreed_is_heard_and_others_are_not(
     assert (report.codec, report.codec_in, report.payload_type) == ("PCMU", "PCMU", 0)
 
 
-def test_from_its_second_packet_on_another_type_takes_the_short_way(
+def test_from_its_second_packet_another_payload_type_takes_the_fast_path(
     make_leg: MakeLeg, several: MediaParams, rtp: Rtp
 ) -> None:
     leg = make_leg(several)
@@ -90,7 +90,7 @@ def test_from_its_second_packet_on_another_type_takes_the_short_way(
     assert called.count("_receive_other") == 2, "the first packet of all, and the first of the other type"
 
 
-def test_events_and_comfort_noise_come_under_the_numbers_of_either_side(
+def test_events_and_comfort_noise_have_the_payload_types_of_either_side(
     make_leg: MakeLeg, several: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
@@ -103,7 +103,7 @@ def test_events_and_comfort_noise_come_under_the_numbers_of_either_side(
     assert leg.report(Seconds(T0 + 2)).unknown_payload_type == 0
 
 
-def test_what_our_own_description_calls_an_event_is_one_whatever_the_answer_calls_so(
+def test_a_telephone_event_type_of_our_offer_is_one_whatever_the_answer_says(
     make_leg: MakeLeg, params: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     heard = ((101, "telephone-event"), (111, "OPUS"), (97, "telephone-event"))
@@ -115,7 +115,7 @@ def test_what_our_own_description_calls_an_event_is_one_whatever_the_answer_call
 
 
 class Told:
-    """A tap that writes down each frame's first byte and the codec that it is in."""
+    """A tap that records each frame's first byte and codec."""
 
     inbound = True
     outbound = plays = False
@@ -145,7 +145,7 @@ class Told:
     st.lists(st.tuples(st.sampled_from([0, 8, 96, 107]), st.integers(0, 3)), min_size=1, max_size=CHANGE_BURST),
     st.integers(0, CHANGE_BURST - 1),
 )
-def test_each_frame_comes_in_the_codec_of_its_own_packet_whatever_the_order_of_arrival(
+def test_each_frame_has_the_codec_of_its_packet_in_any_order_of_arrival(
     packets: list[tuple[int, int]], renegotiated: int
 ) -> None:
     params = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), heard=AGREED)
@@ -190,23 +190,23 @@ def test_the_timeline_goes_on_where_the_other_codec_has_another_clock(
     assert (report.restarts, report.jitter_ms) == (0, 0)
 
 
-def test_who_hears_nothing_for_now_is_told_of_a_change_too(
+def test_a_paused_tap_is_notified_of_a_codec_change(
     make_leg: MakeLeg, several: MediaParams, make_tap: "type[RecordingTap]", rtp: Rtp
 ) -> None:
-    """As a paused stream, which would take up its track in the wrong codec."""
+    """Like a paused stream, which would otherwise resume its track in the wrong codec."""
     leg, tap = make_leg(several), make_tap(inbound=False)
     leg.attach(tap)
     feed(leg, [rtp(0, kind=8)])
     assert tap.peers == ["PCMA"]
 
 
-def test_until_the_peer_is_heard_it_is_taken_to_send_what_we_do(make_leg: MakeLeg, several: MediaParams) -> None:
+def test_until_the_first_packet_the_peer_codec_is_the_sending_codec(make_leg: MakeLeg, several: MediaParams) -> None:
     leg = make_leg(several)
     leg.update(replace(several, codec="PCMA", payload_type=8), Seconds(T0 + 1))
     assert leg.report(Seconds(T0 + 1)).codec_in == "PCMA"
 
 
-def test_the_jitter_that_the_peer_reports_is_counted_by_the_clock_of_what_we_send(
+def test_jitter_reported_by_the_peer_is_in_the_clock_rate_that_we_send(
     make_leg: MakeLeg, several: MediaParams, rtp: Rtp
 ) -> None:
     leg = make_leg(replace(several, codec="OPUS", payload_type=111))
@@ -216,7 +216,7 @@ def test_the_jitter_that_the_peer_reports_is_counted_by_the_clock_of_what_we_sen
     assert leg.report(Seconds(T0 + 2)).peer_jitter_ms == 10
 
 
-def test_who_comes_later_is_told_what_the_peer_sends(
+def test_a_tap_attached_later_is_notified_of_the_peer_codec(
     make_leg: MakeLeg, several: MediaParams, make_tap: "type[RecordingTap]", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
@@ -245,7 +245,7 @@ def test_a_re_invite_leaves_the_peer_in_the_codec_that_it_sends(
     assert [payload[0] for payload in tap.payloads] == [0, 3, 4]
 
 
-def test_what_was_sent_before_a_re_invite_to_another_codec_is_heard_in_the_former(
+def test_packets_sent_before_a_re_invite_keep_their_codec(
     make_leg: MakeLeg, several: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
@@ -257,7 +257,7 @@ def test_what_was_sent_before_a_re_invite_to_another_codec_is_heard_in_the_forme
     assert (tap.changes, tap.peers) == ([("PCMU", 20), ("PCMA", 20)], ["PCMU", "PCMA"])
 
 
-def test_a_codec_that_is_agreed_no_more_is_left(
+def test_a_codec_that_is_no_longer_agreed_is_dropped(
     make_leg: MakeLeg, several: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
@@ -278,7 +278,7 @@ def test_an_empty_packet_of_another_type_changes_nothing(
     assert (len(tap.heard), tap.peers) == (2, [])
 
 
-def test_a_peer_that_changes_with_each_packet_is_followed_within_a_bound(
+def test_codec_changes_at_every_packet_are_bounded(
     make_leg: MakeLeg, several: MediaParams, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg(several)
@@ -295,7 +295,7 @@ def test_a_peer_that_changes_with_each_packet_is_followed_within_a_bound(
 
 
 class Fails(Told):
-    """A tap that cannot take the change."""
+    """A tap that raises on a codec change."""
 
     def peer_changed(self, codec: str) -> None:
         raise ArithmeticError
@@ -309,7 +309,7 @@ def test_a_port_that_fails_at_a_change_is_found(make_leg: MakeLeg, several: Medi
     assert leg.failed_tap() is tap
 
 
-def test_a_voice_is_recorded_and_measured_in_the_codec_that_it_comes_in() -> None:
+def test_audio_is_recorded_and_measured_in_the_codec_that_it_arrives_in() -> None:
     loud = CODECS["PCMA"].encoder()(bytes([0, 0x40, 0, 0xC0]) * 80)
     blocks: list[bytes] = []
     recorder = Recorder(
@@ -334,7 +334,7 @@ def test_a_voice_is_recorded_and_measured_in_the_codec_that_it_comes_in() -> Non
     assert (report.heard_frames, report.said_frames) == (0, 50)
 
 
-def test_a_bridge_passes_what_the_listener_speaks_and_transcodes_the_rest() -> None:
+def test_a_bridge_passes_the_listeners_codec_and_transcodes_the_rest() -> None:
     playout = BridgeBuffer()
     ear, mouth = BridgeSource(playout, lambda key: None), BridgeSink(playout)
     mouth.leg_changed("PCMA", 20)

@@ -21,13 +21,13 @@ def test_counters_have_each_field_in_order() -> None:
     assert live.counters()["heard_frames"] == 3
 
 
-def test_what_counters_gave_is_read_back() -> None:
+def test_counters_are_read_back() -> None:
     assert LegReport.read(json.loads(json.dumps(KEPT.counters()))) == KEPT
     assert LegReport.read({"packets_in": 7, "of_another_version": 1}) == LegReport(packets_in=7)
     assert LegReport.read({}) is None
 
 
-def test_values_have_the_types_of_their_fields_so_that_no_wire_changes_them(make_leg: Callable[..., Leg]) -> None:
+def test_values_have_the_types_of_their_fields(make_leg: Callable[..., Leg]) -> None:
     report = make_leg().report(Seconds(1.0))
     for kind in (LegReport(), report):
         wrong = [field.name for field in fields(LegReport) if type(getattr(kind, field.name)) is not field.type]

@@ -31,11 +31,11 @@ NOW = Seconds(101)
 
 
 class Peer:
-    """The other end: its keys are the leg's, the other way round."""
+    """The peer: its keys are those of the leg, with directions swapped."""
 
     def __init__(self, keys: SrtpKeys) -> None:
         self.sends = session(keys.suite, keys.theirs, inbound=False)
-        self.hears = session(keys.suite, keys.ours, inbound=True)
+        self.receives = session(keys.suite, keys.ours, inbound=True)
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def peer(keys: SrtpKeys) -> Peer:
     return Peer(keys)
 
 
-def opens(hears: Session, packet: bytes | None) -> bytes:
+def opens(receives: Session, packet: bytes | None) -> bytes:
     assert packet is not None
-    found = parse(hears.unprotect(packet))
+    found = parse(receives.unprotect(packet))
     assert found is not None
     return found.payload
 
@@ -76,7 +76,7 @@ def test_both_ways_with_both_suites(
     assert packet is not None
     assert len(packet) == 12 + 160 + tag_length
     assert bytes(range(160)) not in packet
-    assert opens(peer.hears, packet) == bytes(range(160))
+    assert opens(peer.receives, packet) == bytes(range(160))
     assert leg.report(NOW).srtp == suite
 
 
@@ -95,7 +95,7 @@ def test_the_keys_of_a_leg_are_those_of_rfc_3711(make_leg: MakeLeg, params: Medi
     assert cipher.update(packet[12:-10]) == b"\xff" * 160, "mu-law silence"
 
 
-def test_wrong_keys_and_tampering_are_counted_and_teach_nothing(
+def test_wrong_keys_and_tampering_are_counted_and_not_learned(
     encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
     leg, tap = make_leg(encrypted), make_tap()
@@ -108,8 +108,8 @@ def test_wrong_keys_and_tampering_are_counted_and_teach_nothing(
     leg.receive_from(good[:-1] + bytes([good[-1] ^ 1]), PEER, NOW)
     leg.receive_from(good, PEER, NOW)
     leg.receive(unexpected.protect(rtp(1)), NOW)
-    told = leg.report(NOW)
-    assert (told.srtp_auth_failed, told.packets_in, told.wrong_source, told.lost) == (4, 1, 0, 0)
+    report = leg.report(NOW)
+    assert (report.srtp_auth_failed, report.packets_in, report.wrong_source, report.lost) == (4, 1, 0, 0)
     assert len(tap.heard) == 1
 
 
@@ -124,8 +124,8 @@ def test_replays_are_counted_and_dropped(
     for packet in packets[2:]:
         leg.receive(packet, NOW)
     leg.receive(packets[1], NOW)
-    told = leg.report(NOW)
-    assert (told.srtp_replayed, told.srtp_auth_failed, told.duplicate) == (2, 0, 0)
+    report = leg.report(NOW)
+    assert (report.srtp_replayed, report.srtp_auth_failed, report.duplicate) == (2, 0, 0)
 
 
 @pytest.mark.parametrize("junk", [b"", b"\x80", b"\x80" * 12, bytes(40), b"\x80" * PACKET_LIMIT, b"\x80" * 1501])
@@ -134,10 +134,10 @@ def test_junk_of_every_length_is_counted(junk: bytes, encrypted: MediaParams, ma
     leg.receive_from(junk, PEER, NOW)
     leg.receive(junk, NOW)
     leg.receive_rtcp(junk, PEER, NOW)
-    told = leg.report(NOW)
-    assert told.srtp_auth_failed + told.malformed + told.keepalives == 3
-    assert bool(told.keepalives) is (len(junk) < 12 or not junk.strip(b"\0"))
-    assert told.packets_in == 0
+    report = leg.report(NOW)
+    assert report.srtp_auth_failed + report.malformed + report.keepalives == 3
+    assert bool(report.keepalives) is (len(junk) < 12 or not junk.strip(b"\0"))
+    assert report.packets_in == 0
 
 
 def test_the_sequence_wraps_both_ways(
@@ -148,13 +148,13 @@ def test_the_sequence_wraps_both_ways(
     leg.receive_from(peer.sends.protect(rtp(0x7FF0)), PEER, NOW)
     for number in range(0x7FF1, 0x10010):
         leg.receive(peer.sends.protect(rtp(number)), NOW)
-    told = leg.report(NOW)
-    assert (told.frames_in, told.srtp_auth_failed, told.lost, told.restarts) == (0x10010 - 0x7FF0, 0, 0, 0)
+    report = leg.report(NOW)
+    assert (report.frames_in, report.srtp_auth_failed, report.lost, report.restarts) == (0x10010 - 0x7FF0, 0, 0, 0)
     for number in range(0x10010):
         packet = leg.next_packet()
         assert packet is not None
         if number % 1000 == 0:
-            peer.hears.unprotect(packet)  # raises when the count of wraps differs
+            peer.receives.unprotect(packet)  # raises when the count of wraps differs
 
 
 def test_the_first_sequence_number_leaves_room_before_the_wrap(encrypted: MediaParams, make_leg: MakeLeg) -> None:
@@ -169,12 +169,12 @@ def test_hold_and_resume_keep_the_keys_and_their_count(
     leg, tap = make_leg(encrypted), make_tap()
     leg.attach(tap)
     leg.receive_from(peer.sends.protect(rtp(0)), PEER, NOW)
-    opens(peer.hears, leg.next_packet())
+    opens(peer.receives, leg.next_packet())
     leg.update(replace(encrypted, direction=Direction.RECVONLY), NOW)
     assert leg.next_packet() is None
     leg.update(encrypted, NOW)
     leg.receive(peer.sends.protect(rtp(1)), NOW)
-    assert opens(peer.hears, leg.next_packet())
+    assert opens(peer.receives, leg.next_packet())
     leg.receive(session(S80, THEIRS, inbound=False).protect(rtp(0)), NOW)
     assert leg.report(NOW).srtp_replayed == 1, "the replay window was not reset"
     assert len(tap.heard) == 2
@@ -186,7 +186,7 @@ def test_new_keys_are_used_at_once_and_the_former_until_the_peer_has_changed(
     leg, tap = make_leg(encrypted), make_tap()
     leg.attach(tap)
     leg.receive_from(peer.sends.protect(rtp(0)), PEER, NOW)
-    before = parse(peer.hears.unprotect(leg.next_packet() or b""))
+    before = parse(peer.receives.unprotect(leg.next_packet() or b""))
     renewed = SrtpKeys(S32, 1, NEW_OURS, NEW_THEIRS)
     leg.update(replace(encrypted, srtp=renewed), NOW)
     leg.receive(peer.sends.protect(rtp(1, b"in flight")), NOW)
@@ -197,7 +197,7 @@ def test_new_keys_are_used_at_once_and_the_former_until_the_peer_has_changed(
     assert leg.report(NOW).srtp_auth_failed == 1
     packet = leg.next_packet()
     assert packet is not None
-    after = parse(after_rekey.hears.unprotect(packet))
+    after = parse(after_rekey.receives.unprotect(packet))
     assert before is not None
     assert after is not None
     assert after.ssrc != before.ssrc, "so that every peer counts wraps from zero"
@@ -211,15 +211,17 @@ def test_a_change_that_is_cancelled_leaves_the_former_key_and_its_count(
     leg, tap = make_leg(encrypted), make_tap()
     leg.attach(tap)
     leg.receive_from(peer.sends.protect(rtp(0)), PEER, NOW)
-    before = parse(peer.hears.unprotect(leg.next_packet() or b""))
+    before = parse(peer.receives.unprotect(leg.next_packet() or b""))
     leg.update(replace(encrypted, srtp=SrtpKeys(S32, 1, NEW_OURS, NEW_THEIRS)), NOW)
     leg.receive(peer.sends.protect(rtp(1)), NOW)
     leg.update(encrypted, NOW)
     leg.receive(peer.sends.protect(rtp(2)), NOW)
     leg.receive(session(S80, THEIRS, inbound=False).protect(rtp(0)), NOW)
-    told = leg.report(NOW)
-    assert (told.frames_in, told.srtp_auth_failed, told.srtp_replayed) == (3, 0, 1), "the replay window was not reset"
-    after = parse(peer.hears.unprotect(leg.next_packet() or b""))
+    report = leg.report(NOW)
+    assert (report.frames_in, report.srtp_auth_failed, report.srtp_replayed) == (3, 0, 1), (
+        "the replay window was not reset"
+    )
+    after = parse(peer.receives.unprotect(leg.next_packet() or b""))
     assert before is not None
     assert after is not None
     assert after.ssrc != before.ssrc, "or the same key would encrypt two packets alike"
@@ -229,9 +231,9 @@ def test_a_new_key_of_the_peer_alone_leaves_our_stream_alone(
     encrypted: MediaParams, make_leg: MakeLeg, keys: SrtpKeys, peer: Peer
 ) -> None:
     leg = make_leg(encrypted)
-    first = parse(peer.hears.unprotect(leg.next_packet() or b""))
+    first = parse(peer.receives.unprotect(leg.next_packet() or b""))
     leg.update(replace(encrypted, srtp=replace(keys, theirs=NEW_THEIRS)), NOW)
-    second = parse(peer.hears.unprotect(leg.next_packet() or b""))
+    second = parse(peer.receives.unprotect(leg.next_packet() or b""))
     assert first is not None
     assert second is not None
     assert (second.ssrc, second.sequence) == (first.ssrc, first.sequence + 1)
@@ -246,13 +248,13 @@ def test_encryption_can_begin_and_end_in_the_call(
     leg.update(encrypted, NOW)
     leg.receive(rtp(1, b"plain again"), NOW)
     leg.receive(peer.sends.protect(rtp(1, b"encrypted")), NOW)
-    assert opens(peer.hears, leg.next_packet())
+    assert opens(peer.receives, leg.next_packet())
     leg.update(params, NOW)
     leg.receive(rtp(2, b"plain"), NOW)
     assert tap.payloads == [b"plain", b"encrypted", b"plain"]
     assert parse(leg.next_packet() or b"") is not None
-    told = leg.report(NOW)
-    assert (told.srtp, told.srtp_auth_failed) == ("", 1), "what was counted stays"
+    report = leg.report(NOW)
+    assert (report.srtp, report.srtp_auth_failed) == ("", 1), "what was counted stays"
 
 
 @pytest.mark.parametrize("mux", [False, True])
@@ -260,46 +262,46 @@ def test_rtcp_is_encrypted_both_ways(
     mux: bool, encrypted: MediaParams, make_leg: MakeLeg, rtp: Rtp, peer: Peer
 ) -> None:
     leg = make_leg(replace(encrypted, rtcp_mux=mux))
-    report = rtcp.build(rtcp.Report(Ssrc(7), (), rtcp.SenderInfo(1 << 40, RtpTime(0), 1, 160)), "peer")
+    plain = rtcp.build(rtcp.Report(Ssrc(7), (), rtcp.SenderInfo(1 << 40, RtpTime(0), 1, 160)), "peer")
     leg.receive_from(peer.sends.protect(rtp(0)), PEER, NOW)
-    secured = peer.sends.protect_rtcp(report)
+    secured = peer.sends.protect_rtcp(plain)
     if mux:
         leg.receive(secured, NOW)
         leg.receive(secured, NOW)
-        leg.receive(report, NOW)
+        leg.receive(plain, NOW)
     else:
         leg.receive_rtcp(secured, PEER, NOW)
         leg.receive_rtcp(secured, PEER, NOW)
-        leg.receive_rtcp(report, PEER, NOW)
-    told = leg.report(NOW)
-    assert (told.rtcp_in, told.srtp_replayed, told.srtp_auth_failed + told.malformed) == (1, 1, 1)
+        leg.receive_rtcp(plain, PEER, NOW)
+    report = leg.report(NOW)
+    assert (report.rtcp_in, report.srtp_replayed, report.srtp_auth_failed + report.malformed) == (1, 1, 1)
     leg.next_packet()
     ours = leg.report_due(Seconds(110))
     assert ours is not None
-    assert isinstance(rtcp.parse(peer.hears.unprotect_rtcp(ours))[0], rtcp.Report)
+    assert isinstance(rtcp.parse(peer.receives.unprotect_rtcp(ours))[0], rtcp.Report)
     goodbye = leg.close(Seconds(111))
     assert goodbye is not None
-    assert isinstance(rtcp.parse(peer.hears.unprotect_rtcp(goodbye))[-1], rtcp.Bye)
+    assert isinstance(rtcp.parse(peer.receives.unprotect_rtcp(goodbye))[-1], rtcp.Bye)
     with pytest.raises(Error):
         session(S80, NEW_OURS, inbound=True).unprotect_rtcp(goodbye)
 
 
 def test_keys_are_in_no_report(encrypted: MediaParams, make_leg: MakeLeg) -> None:
-    told = asdict(make_leg(encrypted).report(NOW))
-    assert not any(isinstance(value, bytes) for value in told.values())
+    report = asdict(make_leg(encrypted).report(NOW))
+    assert not any(isinstance(value, bytes) for value in report.values())
 
 
 def test_an_ipv6_peer_is_reported_with_its_address_in_brackets(params: MediaParams, make_leg: MakeLeg) -> None:
     assert make_leg(replace(params, remote=Endpoint("2001:db8::1", 4000))).report(NOW).remote == "[2001:db8::1]:4000"
 
 
-# ---------------------------------------------------------------------- where it comes from
+# ---------------------------------------------------------------------- sources
 
 NATTED, MOVED = ("198.51.100.7", 61234), ("198.51.100.7", 999)
 
 
 def talk(leg: Leg, peer: Peer, rtp: Rtp, address: tuple[str, int], numbers: range, ssrc: int = 7) -> None:
-    """Packet n at 101 + n / 50 s, as if the kernel let all in."""
+    """Packet n at 101 + n / 50 s, as if the kernel accepted all sources."""
     for n in numbers:
         now = Seconds(101 + n / 50)
         leg.handle_timer(now)
@@ -317,11 +319,11 @@ def test_what_was_encrypted_before_the_answer_is_decrypted_with_its_key(
     leg.attach(tap)
     talk(leg, peer, rtp, NATTED, range(10, 40))
     assert [payload[0] for payload in tap.payloads] == list(range(40))
-    told = leg.report(Seconds(102))
-    assert (told.srtp_auth_failed, told.srtp_replayed, told.remote) == (1, 0, "198.51.100.7:61234")
+    report = leg.report(Seconds(102))
+    assert (report.srtp_auth_failed, report.srtp_replayed, report.remote) == (1, 0, "198.51.100.7:61234")
 
 
-def test_after_signalling_only_who_has_the_key_is_followed(
+def test_after_signalling_only_a_source_with_the_key_is_accepted(
     encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
     leg, tap = make_leg(encrypted), make_tap()
@@ -334,11 +336,11 @@ def test_after_signalling_only_who_has_the_key_is_followed(
     talk(leg, peer, rtp, MOVED, range(100, 150), ssrc=9)
     assert leg.source.learned == MOVED
     assert [payload[0] for payload in tap.payloads] == [*range(50), *range(100, 150)]
-    told = leg.report(Seconds(104))
-    assert (told.srtp_auth_failed, told.wrong_source) == (50, 0)
+    report = leg.report(Seconds(104))
+    assert (report.srtp_auth_failed, report.wrong_source) == (50, 0)
 
 
-def test_without_signalling_a_stream_is_followed_and_not_its_replay_nor_one_without_the_key(
+def test_without_signalling_only_the_stream_with_the_key_is_accepted(
     encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
     leg, tap = make_leg(encrypted), make_tap()
@@ -354,5 +356,5 @@ def test_without_signalling_a_stream_is_followed_and_not_its_replay_nor_one_with
     talk(leg, peer, rtp, MOVED, range(210, 220))
     assert leg.source.learned == MOVED
     assert [payload[0] for payload in tap.payloads] == [*range(50), *range(210, 220)]
-    told = leg.report(Seconds(106))
-    assert (told.srtp_replayed, told.srtp_auth_failed, told.wrong_source, told.lost) == (50, 11, 0, 160)
+    report = leg.report(Seconds(106))
+    assert (report.srtp_replayed, report.srtp_auth_failed, report.wrong_source, report.lost) == (50, 11, 0, 160)

@@ -81,7 +81,7 @@ def decibels(signal: Signal, noise: Signal) -> float:
 
 
 def at_borders(noise: Signal, rate: int) -> float:
-    """How loud the noise is within half a millisecond of where packets meet, against all of it; 1 is even."""
+    """The noise within half a millisecond of packet borders, relative to all of it; 1 is even."""
     packet = rate // 50
     near = np.abs(np.arange(len(noise)) % packet - packet // 2) <= packet // 40  # the noise begins in mid-packet
     return float(np.sqrt((noise[near] ** 2).mean() / (noise**2).mean()))
@@ -106,7 +106,7 @@ def test_a_sweep_passes_without_clicks(src: str, dst: str) -> None:
     assert at_borders(noise, CODECS[dst].sample_rate) < 1.5
 
 
-def test_a_filter_that_forgets_between_packets_would_be_heard() -> None:
+def test_a_filter_without_state_between_packets_is_noticed() -> None:
     signal = sweep(np.arange(int(SECONDS * 8000)) / 8000, 3400).real
     found = joined(transcoder("PCMU", "L16/16000").convert(packet) for packet in packets_of("PCMU", signal))
     wanted, noise = rest(found, 16000, 3400)

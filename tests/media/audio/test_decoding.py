@@ -31,7 +31,7 @@ def samples(audio: bytes, codec: str) -> np.ndarray[tuple[int], np.dtype[np.floa
 
 @pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_tone_is_right_and_as_long_as_it_was(kind: str, codec: str) -> None:
+def test_a_tone_keeps_its_pitch_and_length(kind: str, codec: str) -> None:
     audio, row = decoded(mp3(kind, 1), codec), CODECS[codec]
     assert len(audio) == pytest.approx(1000 * row.bytes_per_ms, abs=row.bytes_per_ms)
     heard = samples(audio, codec)[row.sample_rate // 20 : -row.sample_rate // 20]
@@ -47,12 +47,12 @@ def test_a_tone_cut_into_two_files_is_one_tone(kind: str) -> None:
     assert np.abs(heard[3600:4400]).reshape(-1, 16).max(axis=1).min() > 10_000, "no gap at the seam"
 
 
-def test_without_the_header_that_tells_of_the_padding_the_file_is_a_little_longer() -> None:
+def test_a_file_without_the_padding_header_decodes_slightly_longer() -> None:
     audio = decoded(mp3(KINDS[3], 1, xing=False))
     assert 8000 < len(audio) < 8000 + 3 * 576
 
 
-def test_what_telephones_cannot_carry_is_filtered_out() -> None:
+def test_frequencies_above_the_telephone_band_are_filtered_out() -> None:
     heard = samples(decoded(mp3(KINDS[0], 1, hertz=6000)), "PCMU")[800:-800]
     assert np.abs(heard).max() < 164, "40 dB below what was put in"
 
@@ -69,7 +69,7 @@ def test_headers_without_audio_are_undecodable() -> None:
         list(decode(b"\xff\xfb\x90\x64" * 2, "PCMU", PLENTY))
 
 
-def test_more_than_there_is_room_for_is_too_long() -> None:
+def test_audio_over_the_limit_is_too_long() -> None:
     with pytest.raises(TooLong):
         decoded(mp3(seconds=2), room=8000)
     assert decoded(mp3(seconds=1), room=8008)
@@ -103,9 +103,7 @@ def wave_file(path: Path, seconds: float, rate: int = 8000, channels: int = 1) -
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44100, 2), (16000, 1)])
 @pytest.mark.parametrize("codec", ["PCMU", "G722"])
-def test_a_file_comes_in_pieces_of_one_length_and_the_rest(
-    tmp_path: Path, rate: int, channels: int, codec: str
-) -> None:
+def test_a_file_is_decoded_in_equal_pieces_and_a_last_one(tmp_path: Path, rate: int, channels: int, codec: str) -> None:
     found, rest = pieces(wave_file(tmp_path / "a.wav", 5, rate, channels), 1, codec)
     whole = [piece for piece in found if piece]
     size = CODECS[codec].bytes_per_ms * PIECE
@@ -126,7 +124,7 @@ def test_a_file_is_repeated_without_a_gap(tmp_path: Path) -> None:
     assert signal_to_noise(samples(audio, "PCMU"), 8000) > 30
 
 
-def test_a_file_may_go_on_for_ever(tmp_path: Path) -> None:
+def test_a_file_may_repeat_for_ever(tmp_path: Path) -> None:
     work = decode_file(wave_file(tmp_path / "a.wav", 0.1), "PCMU", 0)
     audio = b""
     while len(audio) < 80_000:
@@ -135,7 +133,7 @@ def test_a_file_may_go_on_for_ever(tmp_path: Path) -> None:
     assert audio[:800] * 10 == audio[:8000]
 
 
-def test_work_on_a_file_lets_others_have_a_turn(tmp_path: Path) -> None:
+def test_decoding_a_file_yields_between_portions(tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(mp3(KINDS[4], 10))
     found, _ = pieces(tmp_path / "a.mp3", 1)
     assert found.count(b"") > 5
@@ -149,7 +147,7 @@ def test_work_on_a_file_lets_others_have_a_turn(tmp_path: Path) -> None:
         ("list.m3u", b"#EXTM3U\nhttp://127.0.0.1/x.wav\n", "it is no audio file that can be read"),
     ],
 )
-def test_what_is_no_file_of_audio_is_told_in_words(
+def test_a_file_without_audio_is_refused_with_a_reason(
     tmp_path: Path, name: str, content: bytes | None, words: str
 ) -> None:
     if content is not None:
@@ -158,6 +156,6 @@ def test_what_is_no_file_of_audio_is_told_in_words(
         pieces(tmp_path / name, 1)
 
 
-def test_a_file_without_a_sample_is_told_too(tmp_path: Path) -> None:
+def test_a_file_without_samples_is_refused_with_a_reason(tmp_path: Path) -> None:
     with pytest.raises(UndecodableFile, match=r"holds no audio|no audio file"):
         pieces(wave_file(tmp_path / "a.wav", 0), 0)

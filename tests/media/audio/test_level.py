@@ -1,4 +1,4 @@
-"""Levels, and the ears that measure them."""
+"""Levels, and the probes that measure them."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def show(meter: LevelMeter, payload: bytes) -> None:
     meter.see(payload, len(payload))
 
 
-def test_a_full_sine_has_minus_three_db_and_nothing_has_none() -> None:
+def test_a_full_sine_has_minus_three_db_and_no_samples_have_no_level() -> None:
     time = np.arange(8000) / 8000
     assert level((np.sin(2 * np.pi * 400 * time) * 32767).astype("<i2").tobytes()) == -3
     assert level(bytes(320)) == SILENT
@@ -37,7 +37,7 @@ def test_a_full_sine_has_minus_three_db_and_nothing_has_none() -> None:
 
 
 @pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
-def test_a_meter_tells_speech_from_silence(codec: str) -> None:
+def test_a_meter_distinguishes_speech_from_silence(codec: str) -> None:
     silent, loud = LevelMeter(codec), LevelMeter(codec)
     quiet = CODECS[codec].encoder()(bytes(CODECS[codec].sample_rate // 5 * 2))
     speech = tone(codec, 0.1)
@@ -49,7 +49,7 @@ def test_a_meter_tells_speech_from_silence(codec: str) -> None:
     assert (silent.samples, loud.samples) == (1, 1)
 
 
-def test_a_meter_measures_one_stretch_in_so_many_and_keeps_the_loudest() -> None:
+def test_a_meter_samples_at_intervals_and_keeps_the_loudest() -> None:
     meter = LevelMeter("PCMU")
     show(meter, tone("PCMU", 0.0, SAMPLE_MS - 1))
     assert meter.samples == 0
@@ -63,7 +63,7 @@ def test_a_meter_measures_one_stretch_in_so_many_and_keeps_the_loudest() -> None
     assert meter.loudest == -9
 
 
-def test_a_meter_that_has_heard_something_measures_less_often() -> None:
+def test_a_meter_measures_less_often_after_speech() -> None:
     meter = LevelMeter("PCMU")
     show(meter, tone("PCMU", 0.1, SAMPLE_MS))
     for _ in range(HEARD_REST_MS // SAMPLE_MS - 1):
@@ -74,8 +74,8 @@ def test_a_meter_that_has_heard_something_measures_less_often() -> None:
     assert (meter.samples, meter.loudest) == (2, -9)
 
 
-def test_a_meter_rests_by_audio_and_not_by_messages() -> None:
-    """An app whose every message is one utterance is judged by each of them, not by the first alone."""
+def test_a_meter_counts_its_intervals_in_audio_not_in_messages() -> None:
+    """Where each message of an app is one utterance, every message is measured, not only the first."""
     meter = LevelMeter("PCMU")
     for _ in range(3):
         show(meter, b"\xff" * 8 * REST_MS)
@@ -84,14 +84,14 @@ def test_a_meter_rests_by_audio_and_not_by_messages() -> None:
     assert (meter.samples, meter.loudest) == (4, -9)
 
 
-def test_a_meter_looks_at_the_middle() -> None:
+def test_a_meter_measures_the_middle_of_a_message() -> None:
     quiet = b"\xff" * 1600
     meter = LevelMeter("PCMU")
     show(meter, quiet + tone("PCMU", 0.5) + quiet)
     assert meter.loudest == -9
 
 
-def test_an_ear_reports_both_tracks_of_the_codec_in_force_and_is_bounded() -> None:
+def test_a_level_probe_reports_both_tracks_in_the_current_codec_and_is_bounded() -> None:
     ear = LevelProbe()
     ear.leg_changed("PCMU", 20)
     ear.inbound_frame(tone("PCMU", 0.5, 20), 0, 0)

@@ -1,4 +1,4 @@
-"""Several players on one leg: alone untouched, together added up, never wrapped around."""
+"""Several players on one leg: one alone passes unchanged, several are added and clipped."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,7 +43,7 @@ def tone(hertz: float, level: float, rate: int, samples: int) -> Pcm:
 
 @pytest.mark.parametrize("codec", ["PCMU", "PCMA"])
 @given(voices=st.lists(st.none() | st.binary(min_size=8, max_size=8), min_size=2, max_size=4))
-def test_whatever_is_played_comes_out_as_the_clipped_sum(codec: str, voices: list[bytes | None]) -> None:
+def test_any_players_are_mixed_into_the_clipped_sum(codec: str, voices: list[bytes | None]) -> None:
     def player(voice: bytes | None) -> Player:
         return lambda at: voice
 
@@ -95,7 +95,7 @@ def test_a_loud_mix_is_clipped_not_wrapped(make_leg: MakeLeg, make_tap: MakeTap)
     assert played(leg) == b"\x80" * 80 + b"\x00" * 80
 
 
-def test_the_player_left_is_asked_directly_again(make_leg: MakeLeg, make_tap: MakeTap) -> None:
+def test_the_last_player_left_is_asked_directly(make_leg: MakeLeg, make_tap: MakeTap) -> None:
     leg, one, two = make_leg(), make_tap(plays=True), make_tap(plays=True)
     leg.attach(one)
     assert leg.outbound.player == one.next_frame
@@ -117,7 +117,7 @@ def test_no_more_players_than_the_setting_allows(make_leg: MakeLeg, make_tap: Ma
     leg.attach(make_tap(plays=True))
 
 
-def test_of_several_players_the_one_that_raised_is_found(
+def test_the_player_that_raised_is_identified(
     make_leg: MakeLeg, make_tap: MakeTap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leg, good, bad = make_leg(), make_tap(plays=True), make_tap(plays=True)
@@ -139,7 +139,7 @@ def test_of_several_players_the_one_that_raised_is_found(
 
 
 @pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
-def test_a_second_voice_comes_and_goes_without_hurting_the_first(
+def test_a_second_player_starts_and_stops_without_clicks_in_the_first(
     codec: str, make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams
 ) -> None:
     row = CODECS[codec]
@@ -163,7 +163,7 @@ def test_a_second_voice_comes_and_goes_without_hurting_the_first(
     got = np.concatenate(heard).astype(np.float64)
     wanted = low.astype(np.float64)
     wanted[20 * per_frame : 40 * per_frame] += high[20 * per_frame : 40 * per_frame]
-    assert max(abs(got)) < 1.05 * max(abs(wanted))  # the borders, too, are no bangs
+    assert max(abs(got)) < 1.05 * max(abs(wanted))  # no click at the borders either
     for frame in range(2, 60):
         if codec == "G722":  # each coding delays by 22 samples, and mixing, once begun, goes on
             if frame in (20, 40):
@@ -177,7 +177,7 @@ def test_a_second_voice_comes_and_goes_without_hurting_the_first(
         assert ratio > (30 if codec != "G722" else 18), frame
 
 
-def test_after_a_rest_g722_is_passed_through_again(make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams) -> None:
+def test_after_mixing_g722_is_passed_through_again(make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams) -> None:
     leg, one, two = make_leg(replace(params, codec="G722")), make_tap(plays=True), make_tap(plays=True)
     leg.attach(one)
     leg.attach(two)

@@ -20,20 +20,20 @@ def test_the_five_kinds_are_recognised_at_their_first_frame(kind: str) -> None:
     assert start == (0 if file[:3] != b"ID3" else 10 + (file[8] << 7 | file[9]))
 
 
-def test_a_tag_is_stepped_over_also_twice_and_with_a_footer() -> None:
+def test_tags_are_skipped_also_two_and_with_a_footer() -> None:
     frames = mp3(KINDS[0], 0.5)
     footed = bytearray(ID3_V24 + bytes(10))
     footed[5] |= 0x10
     assert audio_start(bytes(footed) + ID3_V24 + frames) == len(footed) + len(ID3_V24)
 
 
-def test_a_little_junk_before_the_first_frame_is_stepped_over_and_more_is_not() -> None:
+def test_a_little_junk_before_the_first_frame_is_skipped_and_more_is_not() -> None:
     frames = mp3(KINDS[0], 0.5)
     assert audio_start(bytes(1000) + frames) == 1000
     assert audio_start(bytes(JUNK_LIMIT) + frames) is None
 
 
-def test_a_file_of_one_frame_is_a_file() -> None:
+def test_a_file_of_one_frame_is_an_mp3() -> None:
     frames = mp3(KINDS[0], 0.5)
     second = audio_start(frames[4:])
     assert second is not None
@@ -58,7 +58,7 @@ def test_a_file_of_one_frame_is_a_file() -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_mp3_is_told_apart(payload: bytes) -> None:
+def test_other_formats_are_no_mp3(payload: bytes) -> None:
     assert audio_start(payload) is None
 
 
@@ -119,7 +119,7 @@ def test_the_frames_of_a_file_are_alike(second: bytes) -> None:
     assert audio_start(first + second + bytes(size - 4) + first) is None
 
 
-def test_two_frames_are_enough_where_the_file_ends_behind_them_and_nothing_came_before() -> None:
+def test_two_frames_are_an_mp3_if_the_file_has_nothing_else() -> None:
     frame, _ = framed(3, 8, 0, 0)
     tag = b"TAG" + bytes(125)
     assert audio_start(frame * 2) == audio_start(frame * 2 + tag) == audio_start(frame + tag) == 0
@@ -129,7 +129,7 @@ def test_two_frames_are_enough_where_the_file_ends_behind_them_and_nothing_came_
     assert audio_start(bytes(JUNK_LIMIT - 3) + frame * 3) == JUNK_LIMIT - 3
 
 
-def test_a_tag_that_is_cut_short_is_none() -> None:
+def test_a_truncated_tag_is_no_tag() -> None:
     frame, _ = framed(3, 8, 0, 0)
     assert audio_start(b"ID3\4\0\0\0\0\0\0" + frame) == 10
     assert audio_start(b"ID3\4\0\0\0\0\0") is None

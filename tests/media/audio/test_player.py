@@ -1,4 +1,4 @@
-"""A file on its way to a leg: whatever its pieces, every byte is played once, and each piece is asked for in time."""
+"""A file played to a leg: every byte is played once, whatever the pieces, and each piece is requested in time."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +8,7 @@ from trunkline.media.codecs import CODECS
 
 
 class Log:
-    """What a player tells."""
+    """A player, and what it reports."""
 
     def __init__(self, codec: str = "PCMU", ptime: int = 20) -> None:
         self.pieces = 0
@@ -61,7 +61,7 @@ def test_another_codec_in_mid_play_goes_on_where_it_was() -> None:
     assert max(pcm) > 0
 
 
-def test_a_file_that_fails_midway_is_played_as_far_as_it_came() -> None:
+def test_a_file_that_fails_midway_is_played_up_to_the_failure() -> None:
     log = Log()
     log.player.put(b"\x10" * 160)
     log.player.end("it broke")

@@ -1,4 +1,4 @@
-"""Concealment: what stands in for lost audio goes on like it, fades, and meets what comes next without a click."""
+"""Packet loss concealment: continues the audio before a loss, fades, and joins the next audio without a click."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def level(signal: Pcm) -> float:
 
 @pytest.mark.parametrize("rate", [8000, 16000, 48000])
 @pytest.mark.parametrize("hertz", [90, 130, 210, 330])
-def test_a_lost_packet_of_a_steady_voice_is_hardly_heard(rate: int, hertz: float) -> None:
+def test_a_lost_packet_of_a_steady_voice_is_concealed(rate: int, hertz: float) -> None:
     packet = rate // 50
     signal = voice(rate, hertz, 8 * packet)
     concealer = Concealer(rate)
@@ -41,14 +41,14 @@ def test_a_lost_packet_of_a_steady_voice_is_hardly_heard(rate: int, hertz: float
     got = samples(b"".join(heard))
     assert np.array_equal(got[: 5 * packet], np.rint(signal[: 5 * packet]))
     lost = slice(5 * packet, 6 * packet)
-    # 20 ms of it are at nearly the voice's own level, and like it; a hole would be an error of 0 dB.
+    # The 20 ms have nearly the level and shape of the voice; a gap would be an error of 0 dB.
     assert level(got[lost] - signal[lost]) < 0.35 * level(signal[lost])
-    # Nowhere a step that the voice itself does not make.
+    # No step that the voice itself does not have.
     assert max(abs(np.diff(got))) < 1.3 * max(abs(np.diff(signal)))
     assert np.array_equal(got[7 * packet :], np.rint(signal[7 * packet :]))
 
 
-def test_what_stays_away_fades_to_silence_and_what_comes_back_fades_in() -> None:
+def test_a_long_loss_fades_to_silence_and_the_next_audio_fades_in() -> None:
     signal = voice(8000, 130, 1600)
     concealer = Concealer(8000)
     concealer.heard(pcm(signal[:800]))
@@ -62,7 +62,7 @@ def test_what_stays_away_fades_to_silence_and_what_comes_back_fades_in() -> None
     assert np.array_equal(again[32:], np.rint(signal[832:960]))
 
 
-def test_pieces_of_any_length_make_the_same_stand_in() -> None:
+def test_pieces_of_any_length_give_the_same_concealment() -> None:
     signal = voice(8000, 130, 800)
     whole, pieces = Concealer(8000), Concealer(8000)
     whole.heard(pcm(signal))
@@ -81,7 +81,7 @@ def test_silence_extremes_and_nothing_at_all_are_concealed_too(before: bytes) ->
 
 
 @pytest.mark.parametrize("rate", [8000, 16000])
-def test_what_stands_in_begins_where_the_voice_stopped(rate: int) -> None:
+def test_concealment_begins_where_the_voice_stopped(rate: int) -> None:
     """A rising level: the last period begins lower than it ends, and the step between the two is smoothed away."""
     signal = voice(rate, 130, rate // 10) * np.linspace(0.2, 1, rate // 10) + 2000
     concealer = Concealer(rate)
@@ -92,7 +92,7 @@ def test_what_stands_in_begins_where_the_voice_stopped(rate: int) -> None:
     assert max(abs(np.diff(joined[len(signal) - 2 : len(signal) + 8]))) < 1.2 * largest
 
 
-def test_a_pulse_every_ten_ms_goes_on_every_ten_ms() -> None:
+def test_a_pulse_every_ten_ms_is_continued_every_ten_ms() -> None:
     signal = np.tile(np.concatenate((np.full(8, 12000.0), np.full(72, -1200.0))), 10)
     concealer = Concealer(8000)
     concealer.heard(pcm(signal))

@@ -1,4 +1,4 @@
-"""The E-model against figures of others, and what a leg's report makes of its counters and of RTCP."""
+"""The E-model against published figures, and the quality figures in a leg's report."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def test_it_agrees_with_the_table_of_g107_between_rating_and_opinion() -> None:
         assert mos(25.1 * impairment / (95 - impairment), 0, -1, 0) == pytest.approx(opinion, abs=0.011)
 
 
-def test_loss_that_makes_no_sense_is_bounded() -> None:
+def test_impossible_loss_is_bounded() -> None:
     assert [loss_percent(*counts) for counts in ((0, 0), (5, 0), (-3, 100), (300, 100), (1, 3))] == [
         -1,
         -1,
@@ -38,14 +38,14 @@ def test_a_clean_call_is_as_good_as_g711_gets() -> None:
 
 
 @given(st.floats(0, 100), st.floats(0, 2000), st.floats(0, 100), st.floats(0, 2000))
-def test_more_loss_or_delay_never_sounds_better(loss: float, delay: float, more: float, longer: float) -> None:
+def test_more_loss_or_delay_never_raises_the_mos(loss: float, delay: float, more: float, longer: float) -> None:
     assert 1 <= mos(min(100, loss + more), 1, delay + longer, 20) <= mos(loss, 1, delay, 20) <= 4.5
 
 
-def test_a_report_tells_loss_and_opinion_both_ways(make_leg: MakeLeg, rtp: Rtp) -> None:
+def test_a_report_has_loss_and_mos_of_both_directions(make_leg: MakeLeg, rtp: Rtp) -> None:
     leg = make_leg()
-    told = leg.report(Seconds(100))
-    assert (told.loss_percent, told.peer_loss_percent, told.mos, told.peer_mos) == (-1.0, -1.0, -1.0, -1.0)
+    report = leg.report(Seconds(100))
+    assert (report.loss_percent, report.peer_loss_percent, report.mos, report.peer_mos) == (-1.0, -1.0, -1.0, -1.0)
     for n in [*range(10), *range(12, 20)]:
         leg.inbound.receive(rtp(n), Seconds(101 + n * 0.02))
     leg.inbound.handle_waiting(Seconds(102))
@@ -54,28 +54,28 @@ def test_a_report_tells_loss_and_opinion_both_ways(make_leg: MakeLeg, rtp: Rtp) 
         packet = parse(leg.outbound.next_packet() or b"")
         assert packet is not None
         sequences.append(packet.sequence)
-    # By then the peer had seen 40 of our 50 packets go by, and missed 4 of those.
+    # By then the peer expected 40 of our 50 packets, and had lost 4 of those.
     block = rtcp.ReportBlock(leg.outbound.ssrc, 0, 4, sequences[39], 80, 0, 0)
     leg.receive_rtcp(rtcp.build(rtcp.Report(Ssrc(7), (block,)), "p"), ("127.0.0.1", 10), Seconds(103))
-    told = leg.report(Seconds(103))
-    assert (told.lost, told.peer_lost) == (2, 4)
-    assert (told.loss_percent, told.peer_loss_percent) == (10.0, 10.0)
-    assert told.mos == mos(10, told.jitter_ms, -1, 20)
-    assert told.peer_mos == mos(10, 10.0, -1, 20)
+    report = leg.report(Seconds(103))
+    assert (report.lost, report.peer_lost) == (2, 4)
+    assert (report.loss_percent, report.peer_loss_percent) == (10.0, 10.0)
+    assert report.mos == mos(10, report.jitter_ms, -1, 20)
+    assert report.peer_mos == mos(10, 10.0, -1, 20)
 
 
-def test_a_peer_that_counts_oddly_breaks_nothing(make_leg: MakeLeg) -> None:
+def test_impossible_counts_of_the_peer_stay_in_range(make_leg: MakeLeg) -> None:
     leg = make_leg()
     leg.outbound.next_packet()
     for lost, highest in ((-5, 0), (0x7FFFFF, 0), (3, 0xFFFFFFFF), (0, 0)):
         block = rtcp.ReportBlock(leg.outbound.ssrc, 0, lost, highest, 0xFFFFFFFF, 0, 0)
         leg.receive_rtcp(rtcp.build(rtcp.Report(Ssrc(7), (block,)), "p"), ("127.0.0.1", 10), Seconds(103))
-        told = leg.report(Seconds(103))
-        assert told.peer_loss_percent == -1 or 0 <= told.peer_loss_percent <= 100
-        assert told.peer_mos == -1 or 1 <= told.peer_mos <= 4.5
+        report = leg.report(Seconds(103))
+        assert report.peer_loss_percent == -1 or 0 <= report.peer_loss_percent <= 100
+        assert report.peer_mos == -1 or 1 <= report.peer_mos <= 4.5
 
 
-def test_delay_is_half_the_round_trip_one_packet_and_a_buffer_of_twice_the_jitter() -> None:
+def test_delay_is_half_the_round_trip_a_packet_and_twice_the_jitter() -> None:
     assert mos(0, 0, 200, 20) == mos(0, 50, -1, 20) == mos(0, 0, -1, 120) == mos(0, 25, 100, 20)
     assert mos(0, 0, 200, 20) < mos(0, 0, -1, 20) == mos(0, 0, 0, 20)
 

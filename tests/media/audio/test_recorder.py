@@ -1,4 +1,4 @@
-"""Both tracks of a leg as blocks for a file: whatever comes when, each sample lies where its time says."""
+"""Both tracks of a leg as blocks for a file: each sample is placed by its time, whatever the order of arrival."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def loud(number: int) -> bytes:
 
 
 class Log:
-    """What a recorder hands out."""
+    """A recorder, and the blocks that it returns."""
 
     def __init__(self, channels: int = 1, codec: str = "PCMU", **asked: Any) -> None:
         self.blocks: list[bytes] = []
@@ -55,7 +55,7 @@ def expected(payload: bytes) -> NDArray[np.int16]:
     st.lists(st.tuples(st.integers(0, 150), st.booleans()), min_size=1, max_size=80),
     st.integers(0, 5000),
 )
-def test_whatever_comes_late_or_never_the_rest_lies_in_its_place(packets: list[tuple[int, bool]], first: int) -> None:
+def test_late_or_lost_packets_move_no_other_sample(packets: list[tuple[int, bool]], first: int) -> None:
     """`packets`: by how much each comes late, and whether it is lost."""
     log = Log(2)
     log.recorder.outbound_frame(loud(0), first)
@@ -101,7 +101,7 @@ def test_it_ends_at_its_limit_to_the_sample() -> None:
     assert log.sides.size == 1230 * 8
 
 
-def test_silence_ends_it_counted_from_the_start_or_from_the_last_word() -> None:
+def test_silence_ends_it_counted_from_the_start_or_the_last_speech() -> None:
     log = Log(silence=1)
     log.run(0, 1000)
     assert log.over == [("silence", "")]
@@ -112,14 +112,14 @@ def test_silence_ends_it_counted_from_the_start_or_from_the_last_word() -> None:
     assert log.over == []
     log.run(1680, 1740)
     assert log.over == [("silence", "")]
-    # A peer that sends nothing at all is silent, too.
+    # A peer that sends no packet is silent, too.
     log = Log(silence=1)
     for at in range(0, 1000, 20):
         log.recorder.outbound_frame(QUIET, at)
     assert log.over == [("silence", "")]
 
 
-def test_a_key_that_ends_it_is_told_and_others_are_not_heard() -> None:
+def test_a_finishing_key_ends_it_and_other_keys_do_not() -> None:
     log = Log(finish_on="#*")
     log.run(0, 300, loud(1))
     log.recorder.digit("1")
@@ -158,7 +158,7 @@ def test_the_rate_is_that_of_the_first_codec_and_stays(codec: str, rate: int) ->
     assert np.std(heard) < 20
 
 
-def test_what_lies_far_ahead_or_cannot_be_decoded_is_left_out() -> None:
+def test_audio_too_far_ahead_or_undecodable_is_left_out() -> None:
     log = Log(1, "OPUS")
     log.recorder.outbound_frame(CODECS["OPUS"].silence(20), 0)
     log.recorder.inbound_frame(b"\xff\xff", 0, 0)

@@ -26,7 +26,7 @@ START = 100.0
 
 
 class Bridged:
-    """Two legs on one clock, the first heard by the second."""
+    """Two legs on one clock; the audio of the first is played to the second."""
 
     def __init__(self, one: Leg, other: Leg, waiting: set[LegId]) -> None:
         self.one, self.other, self.waiting = one, other, waiting
@@ -37,7 +37,7 @@ class Bridged:
         self.waited: list[int] = []
 
     def run(self, arrivals: list[tuple[float, bytes]], seconds: float) -> None:
-        """The second leg sends every 20 ms what it was given; noted in `heard`."""
+        """The second leg sends a packet every 20 ms; `heard` has the payloads."""
         arrivals = arrivals[::-1]
         for slot in range(round(seconds * 200)):
             now = START + slot * 0.005
@@ -70,7 +70,7 @@ def tone(n: int, codec: str = "PCMU", hertz: float = 250) -> bytes:
     return CODECS[codec].encoder()(np.rint(12000 * np.sin(2 * np.pi * hertz * time)).astype("<i2").tobytes())
 
 
-def spoken(rtp: Rtp, count: int, ppm: float = 0) -> list[tuple[float, bytes]]:
+def rtp_stream(rtp: Rtp, count: int, ppm: float = 0) -> list[tuple[float, bytes]]:
     payloads = [tone(n) for n in range(2)]
     return [(START + 0.001 + n * 0.02 / (1 + ppm / 1e6), rtp(n, payloads[n % 2])) for n in range(count)]
 
@@ -111,9 +111,9 @@ def test_codecs_and_packet_times_may_differ(bridge: Callable[..., Bridged], rtp:
     assert max(levels(sink, bridged.heard)) == pytest.approx(12000 / 2**0.5, rel=0.15)
 
 
-def test_lost_packets_are_concealed_and_nothing_gets_later(bridge: Callable[..., Bridged], rtp: Rtp) -> None:
+def test_lost_packets_are_concealed_without_added_delay(bridge: Callable[..., Bridged], rtp: Rtp) -> None:
     bridged = bridge()
-    bridged.run(Network(21, loss=0.05).carry(spoken(rtp, 3000)), 60)
+    bridged.run(Network(21, loss=0.05).carry(rtp_stream(rtp, 3000)), 60)
     lost = bridged.one.report(Seconds(START + 60)).lost
     assert lost > 100
     assert bridged.playout.concealed_ms >= 20 * lost
@@ -124,12 +124,12 @@ def test_lost_packets_are_concealed_and_nothing_gets_later(bridge: Callable[...,
     assert max(bridged.waited) <= 80
 
 
-def test_jitter_is_waited_out_but_not_for_ever(bridge: Callable[..., Bridged], rtp: Rtp) -> None:
+def test_jitter_is_buffered_up_to_a_limit(bridge: Callable[..., Bridged], rtp: Rtp) -> None:
     bridged = bridge()
-    sent = spoken(rtp, 3000)
+    sent = rtp_stream(rtp, 3000)
     calm, rough = sent[1500:], Network(22, delay=0.05, jitter=0.04).carry(sent[:1500])
     bridged.run(sorted(rough + [(at + 0.05, datagram) for at, datagram in calm]), 60)
-    assert bridged.playout.concealed_ms < 1000  # it has learned how much to wait
+    assert bridged.playout.concealed_ms < 1000  # the delay has adapted to the jitter
     assert max(bridged.waited) <= 160
     assert bridged.playout.trimmed_ms > 0
     assert max(bridged.waited[-500:]) <= 30
@@ -137,7 +137,7 @@ def test_jitter_is_waited_out_but_not_for_ever(bridge: Callable[..., Bridged], r
 
 def test_a_burst_after_a_stall_is_bounded_and_caught_up_with(bridge: Callable[..., Bridged], rtp: Rtp) -> None:
     bridged = bridge()
-    sent = [(START + 3 if START + 1 < at < START + 3 else at, datagram) for at, datagram in spoken(rtp, 3000)]
+    sent = [(START + 3 if START + 1 < at < START + 3 else at, datagram) for at, datagram in rtp_stream(rtp, 3000)]
     bridged.run(sent, 60)
     assert max(bridged.waited) <= LIMIT_MS
     assert bridged.playout.dropped_ms > 0
@@ -146,7 +146,7 @@ def test_a_burst_after_a_stall_is_bounded_and_caught_up_with(bridge: Callable[..
 
 def test_silence_on_the_line_is_silence_not_a_stuck_tone(bridge: Callable[..., Bridged], rtp: Rtp) -> None:
     bridged = bridge()
-    sent = spoken(rtp, 200)
+    sent = rtp_stream(rtp, 200)
     bridged.run(sent[:100] + sent[150:], 4.1)
     loud = levels("PCMU", bridged.heard)
     assert loud[101] > 5000
@@ -154,23 +154,21 @@ def test_silence_on_the_line_is_silence_not_a_stuck_tone(bridge: Callable[..., B
     assert min(loud[156:199]) > 8000
 
 
-def test_what_is_bridged_is_mixed_with_what_else_plays(
-    bridge: Callable[..., Bridged], make_tap: MakeTap, rtp: Rtp
-) -> None:
+def test_bridged_audio_is_mixed_with_other_players(bridge: Callable[..., Bridged], make_tap: MakeTap, rtp: Rtp) -> None:
     bridged, app = bridge(), make_tap(plays=True)
     bridged.other.attach(app)
     app.to_play = [tone(n % 2, hertz=500) for n in range(50)]
-    bridged.run(spoken(rtp, 100), 2)
+    bridged.run(rtp_stream(rtp, 100), 2)
     loud = levels("PCMU", bridged.heard)
     assert np.mean(loud[5:45]) == pytest.approx(12000, rel=0.02)  # two tones of equal strength: the square root of 2
     assert np.mean(loud[55:95]) == pytest.approx(12000 / 2**0.5, rel=0.02)
 
 
-def test_what_was_said_while_the_listener_was_on_hold_makes_nobody_later(
+def test_audio_during_the_listeners_hold_adds_no_delay(
     bridge: Callable[..., Bridged], rtp: Rtp, params: MediaParams
 ) -> None:
     bridged = bridge()
-    sent = spoken(rtp, 300)
+    sent = rtp_stream(rtp, 300)
     for n, (at, datagram) in enumerate(sent):
         if n in (100, 200):
             direction = Direction.INACTIVE if n == 100 else Direction.SENDRECV

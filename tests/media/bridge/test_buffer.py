@@ -1,4 +1,4 @@
-"""What waits between two legs: passed byte for byte where they speak the same codec, computed only where it must be."""
+"""The buffer between two legs: payloads of the same codec pass byte for byte; others are computed only if necessary."""
 
 from itertools import permutations
 
@@ -27,7 +27,7 @@ def voice(codec: str, count: int, ptime: int = 20, start: int = 0) -> list[bytes
 
 
 def playout_for(codec: str, ptime: int = 20) -> BridgeBuffer:
-    """Both legs speak the codec."""
+    """Both legs use the codec."""
     playout = BridgeBuffer()
     playout.set_sink(codec, ptime)
     playout.set_source(codec)
@@ -41,7 +41,7 @@ def decoded(codec: str, payloads: list[bytes]) -> NDArray[np.float64]:
 
 
 def is_whole(rows: NDArray[np.float64], peak: float = 1.3) -> bool:
-    """The tone has no hole and no bang: a decoder that is handed to an encoder at rest gives three times as much."""
+    """The tone has no gap and no click: an encoder without the decoder's state would give three times as much."""
     levels = np.sqrt((rows**2).mean(1)) * 2**0.5
     return bool(levels.min() > 0.6 * AMPLITUDE and np.abs(rows).max() < peak * AMPLITUDE)
 
@@ -67,7 +67,7 @@ def test_payloads_are_cut_to_the_listeners_packets_byte_for_byte(codec: str, sai
             playout.put(said[ms * 8 : (ms + said_in) * 8], 0)
         if ms % heard_in == 0:
             heard += playout.take() or b""
-    # What had to be made up in the first moments taught it how much must wait.
+    # The delay was learned from the losses concealed at the start.
     begin = said_in + heard_in
     assert playout.concealed_ms <= begin
     assert said[begin * 8 : 5800 * 8] in heard
@@ -75,7 +75,7 @@ def test_payloads_are_cut_to_the_listeners_packets_byte_for_byte(codec: str, sai
 
 
 @pytest.mark.parametrize("codec", SIP)
-def test_only_what_is_lost_and_the_packet_behind_it_are_computed_and_neither_bangs(codec: str) -> None:
+def test_only_lost_packets_and_the_next_one_are_computed_without_clicks(codec: str) -> None:
     playout, sent, heard = playout_for(codec), voice(codec, 100), []
     for n, payload in enumerate(sent):
         if n != 50:
@@ -87,7 +87,7 @@ def test_only_what_is_lost_and_the_packet_behind_it_are_computed_and_neither_ban
 
 
 @pytest.mark.parametrize("codec", SIP)
-def test_what_is_known_to_be_lost_before_its_turn_is_concealed_in_its_place(codec: str) -> None:
+def test_a_loss_known_in_advance_is_concealed_in_its_place(codec: str) -> None:
     playout, sent, heard = playout_for(codec), voice(codec, 60), []
     for payload in sent[:3]:
         playout.put(payload, 0)
@@ -102,7 +102,7 @@ def test_what_is_known_to_be_lost_before_its_turn_is_concealed_in_its_place(code
 
 
 @pytest.mark.parametrize("codec", SIP)
-def test_what_waits_in_vain_is_shortened_by_a_packet_and_the_rest_passes(codec: str) -> None:
+def test_excess_delay_is_trimmed_by_a_packet_and_the_rest_passes(codec: str) -> None:
     playout, sent, heard = playout_for(codec), voice(codec, 250), []
     for payload in sent[:2]:
         playout.put(payload, 0)
@@ -117,7 +117,7 @@ def test_what_waits_in_vain_is_shortened_by_a_packet_and_the_rest_passes(codec: 
 
 
 @pytest.mark.parametrize("codec", SIP)
-def test_words_from_before_the_bridge_are_all_heard_and_the_delay_is_made_up_for_at_five_percent(codec: str) -> None:
+def test_audio_from_before_the_bridge_is_played_and_its_delay_trimmed(codec: str) -> None:
     playout, sent, heard, waits = playout_for(codec), voice(codec, 1000), [], []
     for payload in sent[:75]:
         playout.put(payload, 0)
@@ -150,7 +150,7 @@ def test_an_hour_with_a_clock_that_is_off_makes_no_delay_grow(ppm: int, codec: s
         waited.append(playout.queued_ms)
     assert max(waited) <= 130
     assert silent <= 1
-    # 200 ppm of an hour are 720 ms: that much was made up, or left out.
+    # 200 ppm of an hour are 720 ms: that much was concealed or trimmed.
     assert abs((playout.concealed_ms if ppm < 0 else playout.trimmed_ms) - 720) <= 120
     assert computed <= 2 * 15
 
@@ -183,7 +183,7 @@ def test_re_invites_of_either_side_switch_between_passing_and_transcoding(first:
 
 
 @pytest.mark.parametrize("codec", ["PCMU", "G722"])
-def test_another_packet_time_loses_nothing_that_waits(codec: str) -> None:
+def test_another_packet_time_loses_no_queued_audio(codec: str) -> None:
     playout, sent = playout_for(codec), voice(codec, 6)
     for payload in sent:
         playout.put(payload, 0)
@@ -193,7 +193,7 @@ def test_another_packet_time_loses_nothing_that_waits(codec: str) -> None:
     assert heard == b"".join(sent)[: 110 * 8]
 
 
-def test_opus_of_another_packet_time_is_computed_and_passes_as_soon_as_both_agree() -> None:
+def test_opus_of_another_packet_time_is_computed_until_both_agree() -> None:
     playout, heard = playout_for("OPUS", 40), []
     for payload in voice("OPUS", 50)[:49]:
         playout.put(payload, 0)
@@ -216,7 +216,7 @@ def test_opus_of_another_packet_time_is_computed_and_passes_as_soon_as_both_agre
     assert passed[-40:] == sent[-42:-2]
 
 
-def test_keys_and_holds_of_the_listeners_leave_what_was_learned_and_drop_what_is_past() -> None:
+def test_keys_and_holds_keep_the_learned_delay_and_drop_old_audio() -> None:
     playout = playout_for("PCMU")
     mouth = BridgeSink(playout)
     mouth.leg_changed("PCMU", 20)
@@ -242,6 +242,6 @@ def test_what_is_no_opus_is_as_good_as_lost() -> None:
         playout.put(payload, 0)
         assert playout.take() is not None
     assert playout.concealed_ms == 40
-    # It looks like 20 ms, and is found out only when it must be decoded.
+    # Its header is that of 20 ms; the error appears only when it is decoded.
     playout.put(b"\xfb\x41\xff", 0)
     assert playout.take() not in (None, b"", b"\xfb\x41\xff")

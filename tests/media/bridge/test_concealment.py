@@ -1,4 +1,4 @@
-"""Pass-through with packet loss concealment: what passes byte for byte, and what is computed, and for how long."""
+"""Pass-through with packet loss concealment: which payloads pass byte for byte, and which are computed."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_only_what_is_lost_and_the_next_are_computed(codec: str) -> None:
     assert min(levels[1:]) > 0.6 * levels[5], "a hole would be silent"
 
 
-def test_what_stands_in_is_the_concealers_run_over_what_was_played() -> None:
+def test_concealment_continues_the_audio_that_was_played() -> None:
     listener, sent = Concealment("PCMU"), voice("PCMU", 12)
     row, reference = CODECS["PCMU"], Concealer(8000)
     for payload in sent:
@@ -59,14 +59,14 @@ def test_what_stands_in_is_the_concealers_run_over_what_was_played() -> None:
     assert listener.payload([frame("PCMU", sent[1])]) == sent[1]
 
 
-def test_a_piece_that_could_not_be_cut_comes_as_samples_and_is_encoded() -> None:
+def test_an_indivisible_piece_arrives_as_samples_and_is_encoded() -> None:
     samples = np.arange(160, dtype="<i2").tobytes()
     listener = Concealment("PCMA")
     assert listener.pcm([ConcealedFrame(160, pcm=samples)]) == samples
     assert listener.payload([ConcealedFrame(160, pcm=samples)]) == CODECS["PCMA"].encoder()(samples)
 
 
-def test_behind_a_seam_it_is_computed_for_as_long_as_warming_up_takes() -> None:
+def test_after_a_seam_audio_is_computed_until_the_decoder_has_warmed_up() -> None:
     listener, before, after = Concealment("G722"), voice("G722", 5), voice("G722", WARM_UP + 5)
     for payload in before:
         listener.payload([frame("G722", payload)])

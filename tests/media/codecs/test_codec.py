@@ -13,7 +13,7 @@ def test_silence_is_a_pattern_over_and_over(pattern: bytes, bytes_per_ms: int, p
     assert repeated(pattern, bytes_per_ms)(ptime) == silence
 
 
-def test_a_format_is_joined_and_cut_by_itself_and_forgets_unless_it_says_otherwise() -> None:
+def test_by_default_a_format_is_divisible_and_has_no_state() -> None:
     plain = Codec("X", 8000, 8000, 8, repeated(b"\0", 8), lambda: bytes, lambda: bytes)
     assert (plain.queued_as, plain.samples, plain.remembers, plain.tables) == (None, None, False, {})
 

@@ -26,7 +26,7 @@ def test_g722_is_the_librarys_with_its_state_kept_between_frames() -> None:
     assert b"".join(decode(frame) for frame in frames(encoded, 160)) == reference.decode(expected).tobytes()
 
 
-def test_one_direction_knows_nothing_of_another() -> None:
+def test_encoder_and_decoder_states_are_separate() -> None:
     pcm = tone(1000, 16000, 0.1)
     encode, decode = g722.encoder(), g722.decoder()
     first = encode(pcm)
@@ -39,7 +39,7 @@ def test_one_direction_knows_nothing_of_another() -> None:
 
 @pytest.mark.parametrize("amplitude", [100.0, 8000.0, 30000.0])
 @pytest.mark.parametrize("frequency", [300, 1000, 6500])
-def test_the_silence_leads_the_decoder_to_rest(frequency: int, amplitude: float) -> None:
+def test_the_silence_pattern_settles_the_decoder(frequency: int, amplitude: float) -> None:
     encode, decode = g722.encoder(), g722.decoder()
     for frame in frames(tone(frequency, 16000, 0.4, amplitude), 640):
         decode(encode(frame))

@@ -1,4 +1,4 @@
-"""Opus packets, as an independent decoder sees them, and what is no packet."""
+"""Opus packets, against an independent decoder, and data that is no packet."""
 
 import gc
 from contextlib import suppress
@@ -27,14 +27,14 @@ def lengths(packets: list[bytes]) -> list[int]:
 
 
 @pytest.mark.parametrize("ptime", [10, 20, 40, 60])
-def test_a_payload_of_one_of_opus_lengths_gives_a_packet_at_once(ptime: int) -> None:
+def test_a_payload_of_an_opus_length_gives_a_packet_at_once(ptime: int) -> None:
     encode = opus.encoder()
     packets = [encode(hum(ptime, number * ptime * 48)) for number in range(10)]
     assert lengths(packets) == [ptime] * 10
 
 
 @pytest.mark.parametrize("ptime", [30, 50])
-def test_of_a_length_that_opus_lacks_two_payloads_make_a_packet(ptime: int) -> None:
+def test_two_payloads_of_another_length_make_a_packet(ptime: int) -> None:
     encode = opus.encoder()
     packets = [encode(hum(ptime)) for _ in range(6)]
     assert packets[::2] == [b""] * 3
@@ -47,7 +47,7 @@ def test_a_changed_length_loses_nothing() -> None:
     assert sum(lengths([packet for packet in packets if packet])) == 20 + 20 + 60 + 60 + 60
 
 
-def test_a_length_that_goes_into_no_packet_comes_out_in_long_ones() -> None:
+def test_a_length_that_fits_no_packet_is_sent_in_long_packets() -> None:
     encode = opus.encoder()
     packets = [encode(hum(35)) for _ in range(24)]
     assert gcd(*lengths([packet for packet in packets if packet])) == 120
@@ -55,7 +55,7 @@ def test_a_length_that_goes_into_no_packet_comes_out_in_long_ones() -> None:
 
 
 @pytest.mark.parametrize("config", range(32))
-def test_a_packet_tells_its_length_as_the_decoder_finds_it(config: int) -> None:
+def test_a_packets_length_is_that_of_the_decoder(config: int) -> None:
     body = bytes(range(1, 40))
     packets = [bytes([config << 3 | code]) + body + body[: code == 1] for code in (0, 1)]
     packets.append(bytes([config << 3 | 2, 10]) + body)
@@ -84,7 +84,7 @@ def test_the_decoder_takes_every_length_of_packet() -> None:
 
 
 @pytest.mark.parametrize("packet", [b"", b"\xff", b"\x03\x00", b"\xfb\x80", b"\xfb\x3f", b"\xff" * 1400])
-def test_what_is_no_packet_is_told_and_leaves_the_decoder_whole(packet: bytes) -> None:
+def test_an_invalid_packet_is_refused_and_does_not_harm_the_decoder(packet: bytes) -> None:
     decode = opus.decoder()
     with pytest.raises(UndecodablePacket, match="no Opus packet"):
         decode(packet)

@@ -1,4 +1,4 @@
-"""The resampler: as many samples as the time asks for, whatever the frames, and nothing that was not there."""
+"""The resampler: the right number of samples for any frames, and no new frequencies."""
 
 import itertools
 

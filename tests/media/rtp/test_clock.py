@@ -1,4 +1,4 @@
-"""The timeline of a peer whose RTP clock is right, wrong, or jumps: it tells real time, and never runs backwards."""
+"""The timeline of a peer whose RTP clock is right, wrong, or jumps: it follows real time, and never runs backwards."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +28,7 @@ MakeTap = Callable[..., "RecordingTap"]
 
 @dataclass
 class Peer:
-    """Speaks in real time, with a clock that may be wrong."""
+    """Sends in real time, with an RTP clock that may be wrong."""
 
     step: int = 160
     """By how much the timestamp grows with each packet."""
@@ -50,7 +50,7 @@ class Peer:
     _arrived: float = 0.0
 
     def talk(self, count: int) -> Iterator[tuple[Seconds, bytes]]:
-        """So many packets, and when they arrive."""
+        """`count` packets, each with its time of arrival."""
         for _ in range(count):
             self._arrived = max(self._arrived + 0.01, self.at + self._chance.uniform(0, self.jitter))
             yield Seconds(T0 + self._arrived / 1000), self.packet()
@@ -66,18 +66,18 @@ class Peer:
         )
 
     def pause(self, milliseconds: float) -> None:
-        """Say nothing, as with silence suppression: the sequence does not go on."""
+        """Send nothing, as with silence suppression: the sequence number stays."""
         self.at += milliseconds
         self.stamp += round(milliseconds * 8 * self.speed)
 
 
-def hear(leg: Leg, packets: Iterable[tuple[Seconds, bytes]]) -> None:
+def receive(leg: Leg, packets: Iterable[tuple[Seconds, bytes]]) -> None:
     for now, packet in packets:
         leg.inbound.receive(packet, now)
 
 
 def off(tap: "RecordingTap", peer: Peer) -> list[float]:
-    """By how much each frame's time is after its sending, having checked that time runs forwards."""
+    """The milliseconds from the sending of each frame to its time on the timeline, which must increase."""
     times = [at for _, at, _ in tap.heard]
     assert len(times) == len(peer.sent)
     assert all(later > earlier for earlier, later in pairwise(times))
@@ -103,15 +103,15 @@ WRONG = {
 
 @pytest.mark.parametrize("jitter", [0, 8, 40])
 @pytest.mark.parametrize("peer", WRONG.values(), ids=WRONG)
-def test_whatever_the_clock_counts_frames_tell_real_time(
+def test_frame_times_follow_real_time_whatever_the_clock(
     make_leg: MakeLeg, make_tap: MakeTap, peer: Peer, jitter: float
 ) -> None:
     peer = replace(peer, jitter=jitter, sent=[])
     leg, tap = make_leg(), make_tap()
     leg.attach(tap)
-    hear(leg, peer.talk(1500))
+    receive(leg, peer.talk(1500))
     offs = off(tap, peer)
-    # What was believed of a wrong clock before it was given up is made up for.
+    # What a wrong clock added before it was rejected is corrected.
     assert max(map(abs, offs)) <= jitter + FIRM * 20
     assert max(map(abs, offs[100:])) <= jitter + 25
     if not jitter:
@@ -129,7 +129,7 @@ def test_a_clock_that_becomes_wrong_in_mid_stream_and_right_again(
     leg.attach(tap)
     for each in (160, step, 160):
         peer.step = each
-        hear(leg, peer.talk(300))
+        receive(leg, peer.talk(300))
     offs = off(tap, peer)
     assert max(map(abs, offs)) <= jitter + FIRM * 20
     assert max(map(abs, offs[400:])) <= jitter + 25
@@ -137,18 +137,18 @@ def test_a_clock_that_becomes_wrong_in_mid_stream_and_right_again(
 
 @pytest.mark.parametrize("jitter", [0, 20])
 @pytest.mark.parametrize("pause", [40, 100, 400, 900, 3000, 60_000])
-def test_with_a_right_clock_silence_suppression_leaves_gaps_as_long_as_the_pauses(
+def test_with_a_right_clock_gaps_are_as_long_as_the_pauses(
     make_leg: MakeLeg, make_tap: MakeTap, pause: float, jitter: float
 ) -> None:
     peer = Peer(jitter=jitter)
     leg, tap = make_leg(), make_tap()
     leg.attach(tap)
-    hear(leg, peer.talk(60))
+    receive(leg, peer.talk(60))
     for _ in range(8):
         peer.pause(pause)
-        hear(leg, peer.talk(75))
+        receive(leg, peer.talk(75))
     offs = off(tap, peer)
-    # Over a second of silence the clock may have jumped for all we know: the first packet tells.
+    # After more than a second of silence the clock may have jumped: the first packet decides.
     assert max(offs) - min(offs) <= (4 if pause < 1000 else jitter + 4)
 
 
@@ -162,20 +162,20 @@ def test_with_a_wrong_clock_the_arrivals_show_the_pauses(
     leg.attach(tap)
     for pause in (0, 300, 700, 2000, 500):
         peer.pause(pause)
-        hear(leg, peer.talk(100))
+        receive(leg, peer.talk(100))
     offs = off(tap, peer)
     assert max(map(abs, offs)) <= jitter + FIRM * 20
     assert max(map(abs, offs[50:])) <= jitter + 30
 
 
-def test_a_clock_that_does_not_count_in_pauses_is_made_up_for(make_leg: MakeLeg, make_tap: MakeTap) -> None:
-    """As of senders that count what they send: the timestamp looks right, and all comes later."""
+def test_a_clock_that_stops_in_pauses_is_corrected(make_leg: MakeLeg, make_tap: MakeTap) -> None:
+    """As with senders whose timestamps count only what they send: they look right, but packets arrive later."""
     peer = Peer(speed=0)
     leg, tap = make_leg(), make_tap()
     leg.attach(tap)
     for pause in (0, 120, 350, 1500):
         peer.pause(pause)
-        hear(leg, peer.talk(64))
+        receive(leg, peer.talk(64))
     assert max(map(abs, off(tap, peer)[-20:])) <= 4
 
 
@@ -183,10 +183,10 @@ def test_short_pauses_of_a_clock_that_was_right_are_exact_in_any_jitter(make_leg
     peer = Peer(jitter=35)
     leg, tap = make_leg(), make_tap()
     leg.attach(tap)
-    hear(leg, peer.talk(60))
+    receive(leg, peer.talk(60))
     for _ in range(20):
         peer.pause(20)
-        hear(leg, peer.talk(60))
+        receive(leg, peer.talk(60))
     offs = off(tap, peer)
     assert max(offs) - min(offs) <= 20  # by `STEP_MS` in five seconds
 
@@ -197,7 +197,7 @@ def test_a_jump_of_the_clock_alone_is_no_pause(make_leg: MakeLeg, make_tap: Make
     leg, tap = make_leg(), make_tap()
     leg.attach(tap)
     for _ in range(6):
-        hear(leg, peer.talk(20))
+        receive(leg, peer.talk(20))
         peer.stamp += jump
     assert set(off(tap, peer)) == {0.0}
     assert leg.report(Seconds(T0 + 9)).restarts == 0
@@ -212,33 +212,33 @@ def test_a_sequence_that_skips_alone_is_no_pause_and_what_is_lost_is(
         leg, tap = make_leg(waiting=waiting), make_tap()
         leg.attach(tap)
         for _ in range(4):
-            hear(leg, peer.talk(60))
+            receive(leg, peer.talk(60))
             peer.sequence += skip
             if lost:
                 peer.at, peer.stamp = peer.at + skip * 20, peer.stamp + skip * 160
         assert set(off(tap, peer)) == {0.0}
-        told = leg.report(Seconds(T0 + 1000)).lost
-        assert told == (3 * skip if lost and skip < 3000 else 3 * skip if skip < 20 else 0)
+        lost_packets = leg.report(Seconds(T0 + 1000)).lost
+        assert lost_packets == (3 * skip if lost and skip < 3000 else 3 * skip if skip < 20 else 0)
 
 
 def test_a_stall_of_the_network_is_no_pause(make_leg: MakeLeg, make_tap: MakeTap) -> None:
     peer = Peer()
     leg, tap = make_leg(), make_tap()
     leg.attach(tap)
-    hear(leg, peer.talk(60))
+    receive(leg, peer.talk(60))
     stalled = list(peer.talk(30))
-    hear(leg, [(stalled[-1][0], packet) for _, packet in stalled])
-    hear(leg, peer.talk(200))
+    receive(leg, [(stalled[-1][0], packet) for _, packet in stalled])
+    receive(leg, peer.talk(200))
     assert set(off(tap, peer)) == {0.0}
 
 
-def test_a_first_packet_that_is_late_puts_nothing_ahead_for_long(make_leg: MakeLeg, make_tap: MakeTap) -> None:
+def test_a_late_first_packet_shifts_the_timeline_only_briefly(make_leg: MakeLeg, make_tap: MakeTap) -> None:
     peer = Peer()
     leg, tap = make_leg(), make_tap()
     leg.attach(tap)
     late = list(peer.talk(20))
-    hear(leg, [(late[-1][0], packet) for _, packet in late])
-    hear(leg, peer.talk(200))
+    receive(leg, [(late[-1][0], packet) for _, packet in late])
+    receive(leg, peer.talk(200))
     offs = off(tap, peer)
     assert offs[0] == 380
     assert abs(offs[-1]) <= 1
@@ -247,15 +247,17 @@ def test_a_first_packet_that_is_late_puts_nothing_ahead_for_long(make_leg: MakeL
 
 
 @pytest.mark.parametrize("step", [160, 320, 480, 960, 2880])
-def test_opus_says_itself_how_long_it_is(make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, step: int) -> None:
+def test_opus_durations_come_from_the_packets(
+    make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, step: int
+) -> None:
     leg, tap = make_leg(replace(params, codec="OPUS", payload_type=111)), make_tap()
     leg.attach(tap)
     peer = Peer(step=step, payload=b"\x08" + bytes(30), kind=111)
-    hear(leg, peer.talk(200))
+    receive(leg, peer.talk(200))
     assert max(map(abs, off(tap, peer))) <= 4
     peer.payload = b"\x10" + bytes(30)  # 40 ms (RFC 6716 section 3.1)
     peer.ptime, peer.step = 40, 2 * step
-    hear(leg, peer.talk(200))
+    receive(leg, peer.talk(200))
     assert max(map(abs, off(tap, peer))) <= 25
 
 
@@ -266,10 +268,10 @@ def test_a_new_ssrc_in_mid_speech_leaves_no_gap_and_one_after_a_pause_does(
     leg, tap = make_leg(), make_tap()
     leg.attach(tap)
     for ssrc, pause in ((8, 0), (9, 30), (10, 0), (11, 500)):
-        hear(leg, peer.talk(50))
+        receive(leg, peer.talk(50))
         peer.ssrc, peer.sequence, peer.stamp = ssrc, peer.sequence + 20_000, peer.stamp + 7_000_000 * ssrc
         peer.at += pause
-    hear(leg, peer.talk(50))
+    receive(leg, peer.talk(50))
     offs = off(tap, peer)
     assert min(offs) >= -30
     assert max(offs[-50:]) == 0, "500 ms are not to be overheard"
@@ -343,7 +345,7 @@ def test_time_never_runs_backwards(packets: list[tuple[int, int, float, int]], c
         leg.inbound.handle_waiting(Seconds(now))
     times = [at for _, at, _ in tap.heard]
     assert times == sorted(times)
-    # Nor is it ahead of real time by more than what has been said, and pauses that seemed so.
+    # Nor is it ahead of real time by more than the audio sent and the assumed pauses.
     assert not times or times[-1] <= 2 * (now - T0) * 1000 + sum(2 * size / 8 for size, *_ in packets) + len(packets)
 
 
@@ -356,7 +358,7 @@ def test_the_bounds_are_in_order() -> None:
 
 
 def going(frames: int = 100) -> Clock:
-    """One that was right for so many frames."""
+    """A clock that was right for `frames` frames."""
     clock = Clock(8)
     assert clock.advance(0, 160, 0, 0, 0) == 160
     assert clock.advance(160, 160, 0, 0, frames) == 160
@@ -400,20 +402,18 @@ def test_durations_need_not_be_even(step: int) -> None:
         (139, 1601, 1761),
     ],
 )
-def test_a_pause_is_believed_as_far_as_the_arrival_confirms_it_or_it_is_short(
-    step: int, late: float, advance: int
-) -> None:
+def test_a_pause_counts_if_it_is_short_or_the_arrival_confirms_it(step: int, late: float, advance: int) -> None:
     assert going().advance(step, 160, 0, late, 101) == advance
 
 
-def test_short_pauses_are_believed_until_the_third_doubt() -> None:
+def test_short_pauses_count_until_the_third_doubt() -> None:
     clock = going()
     assert [clock.advance(260, 160, 0, 0, 101 + n) for n in range(5)] == [260, 260, 260, 160, 160]
     assert clock.advance(260, 160, 0, 0, 105 + FORGIVEN) == 160
     assert clock.advance(260, 160, 0, 0, 200 + FORGIVEN) == 260
 
 
-def test_what_is_confirmed_takes_a_doubt_away_and_a_firm_one_is_believed_nothing() -> None:
+def test_after_firm_doubt_a_pause_counts_only_once_one_was_confirmed() -> None:
     clock = going()
     for n in range(FIRM):
         clock.advance(5000, 160, 0, 0, 101 + n)
@@ -422,7 +422,7 @@ def test_what_is_confirmed_takes_a_doubt_away_and_a_firm_one_is_believed_nothing
 
 
 @pytest.mark.parametrize(("late", "advance"), [(0, 480), (-160, 480), (-8000, 480), (-8001, 160)])
-def test_a_sequence_that_has_skipped_alone_is_told_by_how_early_it_is(late: float, advance: int) -> None:
+def test_a_skip_of_the_sequence_alone_is_recognised_by_early_arrival(late: float, advance: int) -> None:
     clock = going()
     step = 480 if late > -8001 else 160
     assert clock.advance(480 if late >= -8000 else step, 160, 2, late, 101) == advance
@@ -447,7 +447,7 @@ def test_it_is_held_back_from_a_quarter_of_a_second_on(least: float, ahead: bool
     assert clock.ahead is ahead
 
 
-def test_what_is_being_held_back_is_so_to_the_end() -> None:
+def test_once_held_back_the_timeline_is_corrected_completely() -> None:
     clock = going()
     clock.follow(-2001, 128, 160)
     clock.follow(-41, 160, 160)

@@ -54,7 +54,7 @@ def test_every_packet_time_gives_at_least_160_ms_and_a_pause_of_40(ptime: int, p
     assert [payload[1] >> 7 for payload in payloads if payload] == [0] * (packets - 1) + [1] * 3
 
 
-def test_more_digits_than_may_wait_are_refused_whole() -> None:
+def test_digits_over_the_limit_are_refused_as_a_whole() -> None:
     sender = DigitSender()
     sender.add("1" * (WAITING_LIMIT - 1))
     with pytest.raises(TooManyDigits, match="64"):
@@ -66,7 +66,7 @@ def test_more_digits_than_may_wait_are_refused_whole() -> None:
     assert sender.waiting == WAITING_LIMIT
 
 
-def test_a_key_let_go_is_not_finished_and_the_next_one_follows() -> None:
+def test_an_interrupted_key_is_not_finished_and_the_next_one_follows() -> None:
     sender = DigitSender()
     sender.add("12")
     sender.next_payload(20, 8)

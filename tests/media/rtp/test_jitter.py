@@ -12,7 +12,7 @@ PEER = Ssrc(7)
 
 
 class Feed:
-    """A buffer driven by hand, and what came out of it: packet numbers with the missing count before each."""
+    """A buffer driven by hand, and its output: packet numbers, each with the count of missing packets before it."""
 
     def __init__(self) -> None:
         self.buffer: JitterBuffer = JitterBuffer(WINDOW)
@@ -32,8 +32,7 @@ class Feed:
             self.take(self.buffer.push(n & 0xFFFF, ssrc, n, Seconds(now), restarted=restarted))
 
     def reception(self) -> tuple[int, int, int]:
-        """What RTCP reports: the extended highest number, how many should have come since the start, and how many
-        did."""
+        """The figures for RTCP: the extended highest sequence number, packets expected, packets received."""
         return self.buffer.highest, self.buffer.expected, self.buffer.received
 
     def time(self, now: float) -> None:
@@ -61,7 +60,7 @@ def test_a_gap_that_fills_within_the_window_is_put_in_order() -> None:
     assert (feed.buffer.reordered, feed.buffer.lost) == (1, 0)
 
 
-def test_a_gap_is_given_up_when_its_window_is_over_and_the_count_is_told() -> None:
+def test_a_gap_is_given_up_after_its_window_and_its_packets_counted() -> None:
     feed = Feed()
     feed.packet(0, 0.0)
     feed.packet(3, 0.06)
@@ -76,7 +75,7 @@ def test_a_gap_is_given_up_when_its_window_is_over_and_the_count_is_told() -> No
     assert feed.buffer.lost == 3
 
 
-def test_an_arriving_packet_gives_up_an_overdue_gap_by_itself() -> None:
+def test_an_arriving_packet_ends_an_overdue_gap() -> None:
     feed = Feed()
     feed.packet(0, 0.0)
     feed.packet(2, 0.04)
@@ -84,7 +83,7 @@ def test_an_arriving_packet_gives_up_an_overdue_gap_by_itself() -> None:
     assert feed.out == [(0, 0), (2, 1), (3, 0)]
 
 
-def test_a_packet_that_comes_after_it_was_given_up_is_late_and_a_second_copy_is_a_duplicate() -> None:
+def test_a_packet_after_its_window_is_late_and_its_copy_a_duplicate() -> None:
     feed = Feed()
     feed.packet(0, 0.0)
     feed.packet(2, 0.02)
@@ -127,7 +126,7 @@ def test_two_sources_at_once_do_not_take_turns() -> None:
     assert feed.buffer.stray == 19
 
 
-def test_a_lone_packet_far_off_is_a_stray() -> None:
+def test_a_single_packet_out_of_range_is_dropped() -> None:
     feed = Feed()
     feed.packet(0)
     feed.packet(MAX_DROPOUT + 1)
@@ -188,7 +187,7 @@ def test_a_sequence_that_begins_anew_a_little_further_back_loses_nothing(back: i
     assert feed.reception() == (restarted[-1], 50, 50)
 
 
-def test_one_that_does_so_with_its_timestamps_is_believed_after_some_packets_and_loses_nothing_either() -> None:
+def test_a_sequence_and_timestamps_that_repeat_restart_after_some_packets() -> None:
     feed = Feed()
     for n in range(100):
         feed.packet(n)
@@ -203,7 +202,7 @@ def test_one_that_does_so_with_its_timestamps_is_believed_after_some_packets_and
     assert feed.reception() == (59, 20, 20)
 
 
-def test_packets_that_come_twice_in_a_row_while_the_sequence_goes_on_are_duplicates() -> None:
+def test_packets_sent_twice_in_a_row_are_duplicates() -> None:
     feed = Feed()
     for n in range(100):
         feed.packet(n)
@@ -217,7 +216,7 @@ def test_packets_that_come_twice_in_a_row_while_the_sequence_goes_on_are_duplica
 
 
 @pytest.mark.parametrize("order", [(1, 0, 2), (0, 2, 3), (2, 0, 1), (0, 0, 1), (0, 3, 5, 4)])
-def test_whatever_the_order_of_the_first_packets_of_another_sequence_none_is_dropped(order: tuple[int, ...]) -> None:
+def test_first_packets_of_another_sequence_in_any_order_are_kept(order: tuple[int, ...]) -> None:
     feed = Feed()
     for n in (10, 11):
         feed.packet(n)
@@ -229,7 +228,7 @@ def test_whatever_the_order_of_the_first_packets_of_another_sequence_none_is_dro
     assert len(feed.restarts) == 2
 
 
-def test_what_waits_to_be_confirmed_is_bounded_and_forgotten_when_the_old_sequence_goes_on() -> None:
+def test_an_unconfirmed_sequence_is_bounded_and_dropped_if_the_old_one_goes_on() -> None:
     feed = Feed()
     feed.packet(0)
     for n in range(0, 4000, 2):
@@ -242,13 +241,13 @@ def test_what_waits_to_be_confirmed_is_bounded_and_forgotten_when_the_old_sequen
 
 
 @given(st.integers(0, 65535), st.lists(st.tuples(st.integers(-30, 60), st.floats(0, 0.05)), min_size=1, max_size=60))
-def test_what_is_reported_is_what_the_rfc_reckons(start: int, steps: list[tuple[int, float]]) -> None:
+def test_reception_is_reported_as_the_rfc_computes_it(start: int, steps: list[tuple[int, float]]) -> None:
     """RFC 3550 appendix A.3: expected is from the first to the highest number, received is each packet that came."""
     feed = Feed()
     feed.packet(start)
     highest, came, now = start, 1, 0.0
     for step, wait in steps:
-        # Of two and more in a row that come again nothing is known here.
+        # Two or more repeated in a row are not modelled here.
         number, now = max(start, highest + step), now + wait
         feed.time(now)
         feed.packet(number, now)
@@ -265,7 +264,7 @@ def test_what_is_reported_is_what_the_rfc_reckons(start: int, steps: list[tuple[
     assert feed.buffer.late + feed.buffer.duplicate == came - len(delivered)
 
 
-def test_losses_and_duplicates_are_reported_while_they_wait_and_after() -> None:
+def test_losses_and_duplicates_are_reported_within_the_window_and_after() -> None:
     feed = Feed()
     for n, now, reception in (
         (65534, 0.00, (65534, 1, 1)),
@@ -292,7 +291,7 @@ def test_losses_and_duplicates_are_reported_while_they_wait_and_after() -> None:
 
 
 @given(st.integers(0, 65535), st.integers(1, 80), st.data())
-def test_any_disorder_within_the_window_comes_out_in_order_with_every_loss_counted(
+def test_any_disorder_within_the_window_is_sorted_and_every_loss_counted(
     start: int, count: int, data: st.DataObject
 ) -> None:
     sent = range(start, start + count)

@@ -53,7 +53,7 @@ def test_a_header_alone_is_a_packet_without_payload() -> None:
     assert packet.payload == b""
 
 
-def test_what_is_cut_short_or_lies_about_its_lengths_is_refused() -> None:
+def test_truncated_packets_and_wrong_lengths_are_refused() -> None:
     plain = build(PACKET)
     assert parse(plain[:11]) is None
     assert parse(b"\x40" + plain[1:]) is None  # version 1
@@ -65,7 +65,7 @@ def test_what_is_cut_short_or_lies_about_its_lengths_is_refused() -> None:
     assert parse(plain + bytes(DATAGRAM_LIMIT)) is None  # longer than is read
 
 
-def test_rtcp_is_told_from_rtp_on_a_shared_port() -> None:
+def test_rtcp_is_distinguished_from_rtp_on_a_shared_port() -> None:
     assert is_rtcp(200)
     assert is_rtcp(203)
     assert not is_rtcp(0x80)  # PCMU with the marker bit
@@ -73,7 +73,7 @@ def test_rtcp_is_told_from_rtp_on_a_shared_port() -> None:
 
 
 @pytest.mark.parametrize("datagram", PINGS, ids=bytes.hex)
-def test_what_keeps_a_nat_open_is_known(datagram: bytes) -> None:
+def test_keepalives_are_recognised(datagram: bytes) -> None:
     assert payload_of(datagram) is None
     assert keeps_alive(datagram)
 
@@ -90,5 +90,5 @@ def test_what_keeps_a_nat_open_is_known(datagram: bytes) -> None:
     ],
     ids=["RTP", "SIP", "DTLS", "ZRTP", "TURN", "nothing"],
 )
-def test_what_waits_for_an_answer_or_is_wrong_keeps_nothing_open(datagram: bytes) -> None:
+def test_requests_and_malformed_datagrams_are_no_keepalives(datagram: bytes) -> None:
     assert not keeps_alive(datagram)

@@ -1,4 +1,4 @@
-"""RTCP: reports there and back, and the accounting."""
+"""RTCP: reports built and parsed, and the figures of reception."""
 
 import pytest
 from hypothesis import given
@@ -26,7 +26,7 @@ PINGS = [
     b"\r\n",
     b"\r\n\r\n" * 5,
     b"ping",
-    b"\x80\xc9\0\0",  # a report of nothing, by nobody
+    b"\x80\xc9\0\0",  # an empty report without an SSRC
     bytes.fromhex("0001 0000 2112a442") + bytes(range(12)),  # a binding request (RFC 8489)
     bytes.fromhex("0011 0008 2112a442") + bytes(range(20)),  # an indication
     bytes.fromhex("0001 0000") + bytes(range(16)),  # as RFC 3489 had it
@@ -62,7 +62,7 @@ def test_what_is_built_is_parsed_back(report: Report, cname: str, bye: bool) -> 
 
 
 @given(st.binary(max_size=200))
-def test_random_bytes_parse_or_raise_our_error(data: bytes) -> None:
+def test_random_bytes_parse_or_raise_rtcp_error(data: bytes) -> None:
     try:
         parse(data)
     except RtcpError:
@@ -111,7 +111,7 @@ def test_padding_of_the_last_packet_is_skipped() -> None:
 @pytest.mark.parametrize(
     "datagram",
     [
-        bytes.fromhex("80c90001 00000009"),  # a report on nobody
+        bytes.fromhex("80c90001 00000009"),  # a report without blocks
         bytes.fromhex("80c90001 00000009 80c90000"),  # and an empty one
         bytes.fromhex("81ca0003 00000009 01026869 00000000"),  # a description alone
         bytes.fromhex("81cb0001 00000009"),  # a bye alone
@@ -119,7 +119,7 @@ def test_padding_of_the_last_packet_is_skipped() -> None:
         bytes.fromhex("80cf0001 00000009"),  # an extended report of nothing (RFC 3611)
     ],
 )
-def test_what_phones_send_to_be_heard_of_is_rtcp(datagram: bytes) -> None:
+def test_minimal_reports_of_phones_are_rtcp(datagram: bytes) -> None:
     reception = Reception(OURS, 0, wall=0)
     assert reception.receive(datagram, Seconds(1))
     assert (reception.received, reception.malformed, reception.keepalives) == (1, 0, 0)
@@ -155,7 +155,7 @@ def test_round_trip_is_the_time_since_our_report_less_the_delay_at_the_peer() ->
     assert (reception.peer_lost, reception.peer_jitter) == (3, 16)
 
 
-def test_reports_about_others_and_malformed_ones_change_nothing() -> None:
+def test_reports_about_other_sources_and_malformed_ones_change_nothing() -> None:
     reception = Reception(OURS, 0, wall=0)
     assert reception.receive(build(Report(PEER, (ReportBlock(Ssrc(99), 9, 9, 9, 9, 9, 9),)), "p"), Seconds(1))
     assert not reception.receive(b"\x80\xc9\0\x07\0\0\0\1", Seconds(1))

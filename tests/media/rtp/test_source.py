@@ -1,4 +1,4 @@
-"""Whom a leg takes for its peer."""
+"""Which source address a leg accepts as its peer."""
 
 from itertools import pairwise
 
@@ -30,7 +30,7 @@ TAKE, KEEP, REFUSE = SourceDecision.TAKE, SourceDecision.KEEP, SourceDecision.RE
 
 
 class Peer:
-    """A source with what a leg knows besides: when the peer was heard last, and what was delivered of it."""
+    """A source, the time of its last accepted packet, and the packets delivered."""
 
     def __init__(self, signalled: Address | None = SIGNALLED, *, strict: bool = False) -> None:
         self.source = Source(Endpoint(*signalled) if signalled else Endpoint("0.0.0.0", 0), strict=strict)
@@ -60,31 +60,31 @@ class Peer:
         return self.source.signal(Endpoint(*address), Seconds(now), early=early)
 
     def answer(self, address: Address, now: float, *, early: bool = False) -> None:
-        """The answer that was awaited, or one before it."""
+        """The final answer, or an early one."""
         self.signal(address, now, early=early)
         for at, source, packet in self.source.take_early():
             self.send(source, at, packet)
 
 
 def talks(peer: Peer, address: Address, start: float, end: float) -> None:
-    """A packet every 20 ms, the timer served at each."""
+    """A packet every 20 ms; the timer is served after each."""
     for n in range(round(start * 50), round(end * 50)):
         peer.send(address, n / 50, b"%d" % n)
         peer.wait(n / 50)
 
 
-def test_until_somebody_is_heard_we_send_where_signalling_says() -> None:
+def test_until_a_packet_arrives_the_destination_is_the_signalled_address() -> None:
     assert Peer().source.destination == SIGNALLED
 
 
-def test_the_signalled_address_is_settled_at_once() -> None:
+def test_the_signalled_address_is_accepted_at_once() -> None:
     peer = Peer()
     assert peer.send(SIGNALLED, 0) is TAKE
     assert peer.source.latched
     assert peer.send(UNEXPECTED, 0) is REFUSE
 
 
-def test_another_first_source_is_on_trial_and_then_heard_and_answered() -> None:
+def test_another_first_source_is_accepted_after_a_trial() -> None:
     peer = Peer()
     assert peer.send(NATTED, 0, b"one") is KEEP
     assert peer.send(NATTED, 0.1, b"two") is KEEP
@@ -97,7 +97,7 @@ def test_another_first_source_is_on_trial_and_then_heard_and_answered() -> None:
     assert peer.send(SIGNALLED, GRACE + 0.02) is REFUSE
 
 
-def test_the_signalled_address_ends_a_strangers_trial_and_nothing_of_it_is_heard() -> None:
+def test_the_signalled_address_ends_the_trial_of_an_unexpected_source() -> None:
     peer = Peer()
     peer.send(UNEXPECTED, 0, b"unexpected")
     assert peer.send(SIGNALLED, 0.1, b"peer") is TAKE
@@ -116,7 +116,7 @@ def test_the_signalled_address_ends_a_strangers_trial_and_nothing_of_it_is_heard
         (("9.9.9.9", 4000), ("192.168.1.21", 4000), KEEP),
     ],
 )
-def test_there_is_no_trial_where_who_is_signalled_cannot_be_who_speaks(
+def test_a_public_source_is_accepted_at_once_if_a_private_one_is_signalled(
     signalled: Address, source: Address, verdict: SourceDecision
 ) -> None:
     peer = Peer(signalled)
@@ -125,16 +125,16 @@ def test_there_is_no_trial_where_who_is_signalled_cannot_be_who_speaks(
     assert peer.source.destination == signalled
 
 
-def test_without_an_address_in_the_sdp_the_first_source_is_heard_at_once() -> None:
+def test_without_an_address_in_the_sdp_the_first_source_is_accepted_at_once() -> None:
     source = Source(Endpoint("0.0.0.0", 4000))
     assert source.admit(NATTED, b"", Seconds(0), None) is TAKE
     assert source.destination == NATTED
 
 
-# ---------------------------------------------------------------------- two sources, and more of them
+# ---------------------------------------------------------------------- two and more sources
 
 
-def test_of_two_on_trial_the_host_that_was_named_is_accepted_and_the_other_counted() -> None:
+def test_of_two_on_trial_the_signalled_host_is_accepted_and_the_other_counted() -> None:
     peer = Peer()
     other_port = (SIGNALLED[0], 4444)
     peer.send(UNEXPECTED, 0, b"unexpected")
@@ -144,7 +144,7 @@ def test_of_two_on_trial_the_host_that_was_named_is_accepted_and_the_other_count
     assert (peer.source.learned, peer.delivered, peer.source.refused) == (other_port, [b"peer"], 1)
 
 
-def test_of_two_alike_the_first_is_accepted() -> None:
+def test_of_two_equal_sources_the_first_is_accepted() -> None:
     peer = Peer()
     peer.send(NATTED, 0, b"first")
     peer.send(UNEXPECTED, 0.1, b"second")
@@ -152,7 +152,7 @@ def test_of_two_alike_the_first_is_accepted() -> None:
     assert (peer.source.learned, peer.delivered) == (NATTED, [b"first"])
 
 
-def test_a_third_source_is_refused_until_one_has_fallen_silent() -> None:
+def test_a_third_source_is_refused_until_another_is_silent() -> None:
     peer = Peer(None)
     peer.source.keep_early(NATTED, b"", Seconds(0))
     peer.source.keep_early(UNEXPECTED, b"", Seconds(0.9))
@@ -167,7 +167,7 @@ def test_a_third_source_is_refused_until_one_has_fallen_silent() -> None:
 # ---------------------------------------------------------------------- before the answer
 
 
-def test_before_the_answer_packets_are_kept_and_then_judged() -> None:
+def test_packets_before_the_answer_are_kept_and_then_decided() -> None:
     peer = Peer(None)
     for n in range(5):
         peer.source.keep_early(NATTED, b"%d" % n, Seconds(n / 50))
@@ -179,7 +179,7 @@ def test_before_the_answer_packets_are_kept_and_then_judged() -> None:
     assert peer.source.learned == NATTED
 
 
-def test_whoever_is_signalled_by_the_answer_is_heard_from_its_first_packet_on() -> None:
+def test_the_address_in_the_answer_is_accepted_from_its_first_packet() -> None:
     peer = Peer(None)
     peer.source.keep_early(UNEXPECTED, b"unexpected", Seconds(0))
     peer.source.keep_early(SIGNALLED, b"peer", Seconds(0.1))
@@ -187,7 +187,7 @@ def test_whoever_is_signalled_by_the_answer_is_heard_from_its_first_packet_on() 
     assert (peer.delivered, peer.source.refused) == ([b"peer"], 1)
 
 
-def test_of_a_long_time_before_the_answer_the_last_second_is_kept_and_the_rest_counted() -> None:
+def test_the_last_second_before_the_answer_is_kept_and_the_rest_counted() -> None:
     peer = Peer(None)
     for n in range(150):
         peer.source.keep_early(NATTED, b"%d" % n, Seconds(n / 50))
@@ -198,7 +198,7 @@ def test_of_a_long_time_before_the_answer_the_last_second_is_kept_and_the_rest_c
     assert peer.source.dropped == 100
 
 
-def test_what_came_long_before_the_answer_is_not_heard() -> None:
+def test_packets_long_before_the_answer_are_dropped() -> None:
     peer = Peer(None)
     peer.source.keep_early(SIGNALLED, b"long ago", Seconds(0))
     peer.answer(SIGNALLED, 5)
@@ -206,7 +206,7 @@ def test_what_came_long_before_the_answer_is_not_heard() -> None:
     assert (peer.delivered, peer.source.dropped) == ([b"now"], 1)
 
 
-def test_a_flood_before_the_answer_takes_no_more_than_its_room() -> None:
+def test_packets_before_the_answer_are_bounded() -> None:
     peer = Peer(None)
     for n in range(10_000):
         peer.source.keep_early(NATTED, b"", Seconds(n / 100_000))
@@ -220,9 +220,7 @@ ANNOUNCEMENT = ("192.0.2.50", 4050)
 
 @pytest.mark.parametrize("address", [SIGNALLED, NATTED], ids=["its own", "another"])
 @pytest.mark.parametrize("named", [True, False], ids=["named", "behind a NAT too"])
-def test_what_the_callee_says_during_somebody_elses_early_media_is_kept_for_its_answer(
-    address: Address, named: bool
-) -> None:
+def test_callee_audio_during_other_early_media_is_kept_for_the_answer(address: Address, named: bool) -> None:
     peer = Peer(None)
     peer.answer(ANNOUNCEMENT if named else ("192.0.2.99", 9), 0, early=True)
     talks(peer, ANNOUNCEMENT, 0, 3)
@@ -236,7 +234,7 @@ def test_what_the_callee_says_during_somebody_elses_early_media_is_kept_for_its_
     assert (peer.source.learned, peer.source.latched) == (address, True)
 
 
-def test_who_was_on_trial_before_the_answer_that_counts_is_still_on_trial_after_it() -> None:
+def test_a_trial_before_the_final_answer_continues_after_it() -> None:
     peer = Peer(None)
     peer.answer(ANNOUNCEMENT, 0, early=True)
     talks(peer, ANNOUNCEMENT, 0, 2)
@@ -248,7 +246,7 @@ def test_who_was_on_trial_before_the_answer_that_counts_is_still_on_trial_after_
     assert peer.delivered == [b"callee"]
 
 
-def test_early_media_that_pauses_leaves_its_place_to_nobody() -> None:
+def test_no_other_source_replaces_early_media_that_pauses() -> None:
     peer = Peer(None)
     peer.answer(ANNOUNCEMENT, 0, early=True)
     peer.send(ANNOUNCEMENT, 0)
@@ -266,7 +264,7 @@ def test_early_media_that_pauses_leaves_its_place_to_nobody() -> None:
 
 
 def latched(address: Address = NATTED, *, strict: bool = False) -> Peer:
-    """A peer that has been heard for one second."""
+    """A peer that was received for one second."""
     peer = Peer(strict=strict)
     talks(peer, address, 0, 1)
     assert (peer.source.latched, peer.source.learned) == (True, address)
@@ -274,7 +272,7 @@ def latched(address: Address = NATTED, *, strict: bool = False) -> Peer:
     return peer
 
 
-def test_a_changed_address_opens_learning_and_the_former_source_is_on_a_longer_trial() -> None:
+def test_a_changed_address_reopens_learning_with_a_longer_trial_of_the_old_one() -> None:
     peer = latched()
     assert peer.signal(("192.0.2.2", 4002), 10)
     assert (peer.source.latched, peer.source.destination) == (False, ("192.0.2.2", 4002))
@@ -295,7 +293,7 @@ def test_a_former_source_is_not_taken_while_another_is_on_trial() -> None:
     assert peer.delivered == [b"new"]
 
 
-def test_a_former_source_that_is_the_peer_after_all_loses_nothing() -> None:
+def test_a_former_source_that_is_still_the_peer_loses_no_packet() -> None:
     peer = latched()
     peer.signal(("192.0.2.2", 4002), 10)
     talks(peer, NATTED, 10, 12)
@@ -303,7 +301,7 @@ def test_a_former_source_that_is_the_peer_after_all_loses_nothing() -> None:
     assert REST <= KEPT
 
 
-def test_the_signalled_address_is_heard_whenever_the_one_in_its_place_is_silent() -> None:
+def test_the_signalled_address_is_accepted_when_the_learned_source_is_silent() -> None:
     peer = latched()
     there = ("192.0.2.2", 4002)
     peer.signal(there, 10)
@@ -313,7 +311,7 @@ def test_the_signalled_address_is_heard_whenever_the_one_in_its_place_is_silent(
     assert peer.send(there, 15 + TAKEOVER) is TAKE
 
 
-def test_a_change_to_the_learned_source_settles_it() -> None:
+def test_a_change_to_the_learned_source_confirms_it() -> None:
     peer = latched()
     assert not peer.signal(NATTED, 2)
     assert peer.source.latched
@@ -332,7 +330,7 @@ SAME = [SIGNALLED, ("0.0.0.0", 4000), ("192.0.2.1", 0)]
 
 
 @pytest.mark.parametrize("same", SAME)
-def test_the_same_address_or_none_leaves_the_peer_the_peer(same: Address) -> None:
+def test_the_same_address_or_none_keeps_the_learned_source(same: Address) -> None:
     peer = latched()
     assert not peer.signal(same, 2)
     assert peer.source.destination == NATTED
@@ -342,7 +340,7 @@ def test_the_same_address_or_none_leaves_the_peer_the_peer(same: Address) -> Non
 
 
 @pytest.mark.parametrize("same", SAME)
-def test_after_any_signalling_another_source_may_follow_one_that_is_silent(same: Address) -> None:
+def test_after_signalling_another_source_may_replace_a_silent_one(same: Address) -> None:
     peer = latched()
     peer.signal(same, 2)
     talks(peer, NATTED, 2, 2.1)  # on their way while it moved
@@ -352,7 +350,7 @@ def test_after_any_signalling_another_source_may_follow_one_that_is_silent(same:
 
 
 @pytest.mark.parametrize("same", SAME)
-def test_after_signalling_nobody_follows_one_that_goes_on(same: Address) -> None:
+def test_after_signalling_no_source_replaces_one_that_continues(same: Address) -> None:
     peer = latched()
     peer.signal(same, 2)
     for n in range(100, 250):
@@ -363,7 +361,7 @@ def test_after_signalling_nobody_follows_one_that_goes_on(same: Address) -> None
     assert (peer.source.latched, peer.source.refused + peer.source.dropped) == (True, 150)
 
 
-def test_after_signalling_a_stream_that_goes_on_is_followed_and_not_a_stranger_that_was_first() -> None:
+def test_after_signalling_the_same_stream_is_preferred_to_an_unexpected_source() -> None:
     peer = latched()
     peer.signal(SIGNALLED, 10)
     peer.send(UNEXPECTED, 10, b"unexpected")
@@ -376,8 +374,8 @@ def test_after_signalling_a_stream_that_goes_on_is_followed_and_not_a_stranger_t
 # ---------------------------------------------------------------------- without signalling
 
 
-def test_a_stream_that_goes_on_elsewhere_is_followed_after_two_seconds_of_silence() -> None:
-    peer = latched()  # heard last at 0.98
+def test_a_stream_that_moves_is_accepted_after_two_seconds_of_silence() -> None:
+    peer = latched()  # last received at 0.98
     for n in range(100, 150):
         peer.send(THIRD, n / 50, b"%d" % n, continues=True)
     assert peer.source.learned == THIRD
@@ -390,7 +388,7 @@ def test_a_stream_that_goes_on_elsewhere_is_followed_after_two_seconds_of_silenc
     [(False, True, TAKEOVER - 0.03), (False, False, 60), (True, True, 60)],
     ids=["too short a silence", "another stream", "forbidden"],
 )
-def test_nobody_is_followed_whose_claim_is_wrong(strict: bool, continues: bool, silent: float) -> None:
+def test_other_sources_without_signalling_are_refused(strict: bool, continues: bool, silent: float) -> None:
     peer = latched(strict=strict)
     assert peer.send(THIRD, 1 + silent, b"no", continues=continues) is not TAKE
     assert peer.source.learned == NATTED
@@ -398,7 +396,7 @@ def test_nobody_is_followed_whose_claim_is_wrong(strict: bool, continues: bool, 
     assert (peer.delivered, peer.source.refused, peer.source.latched) == ([b"peer"], 1, True)
 
 
-# ---------------------------------------------------------------------- whatever happens
+# ---------------------------------------------------------------------- any steps
 
 Step = tuple[str, Address, bool, float]
 
@@ -437,7 +435,7 @@ def test_every_packet_is_delivered_in_order_or_counted(steps: list[Step], answer
     assert all(one < other for one, other in pairwise(order))
 
 
-def test_addresses_that_are_no_destination() -> None:
+def test_unusable_addresses_are_no_destination() -> None:
     assert address_of(Endpoint("0.0.0.0", 4000)) is None
     assert address_of(Endpoint("::", 4000)) is None
     assert address_of(Endpoint("192.0.2.1", 0)) is None
