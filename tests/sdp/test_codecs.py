@@ -29,10 +29,10 @@ def test_payload_types_and_clocks_are_those_of_rfc_3551_and_rfc_7587() -> None:
         ("OPUS/48000/2", "opus/48000/2"),
     ],
 )
-def test_codecs_are_known_however_devices_write_them(written: str, meant: str) -> None:
+def test_codec_names_are_recognised_as_devices_write_them(written: str, meant: str) -> None:
     assert canonical(written) == meant
 
 
 @pytest.mark.parametrize("other", ["PCMU/16000", "PCMU/8000/2", "opus/48000", "opus", "G729/8000", "", "/8000"])
-def test_what_would_be_misheard_stays_what_it_is(other: str) -> None:
+def test_unknown_codec_names_stay_as_they_are(other: str) -> None:
     assert canonical(other) == other

@@ -70,14 +70,14 @@ def test_lifetimes_and_hints_are_read_and_change_nothing(extra: str) -> None:
         (f"1 {S80} {INLINE} KDR=3", "KDR=3"),
     ],
 )
-def test_what_we_cannot_do_is_refused_with_the_reason_and_without_the_key(value: str, reason: str) -> None:
+def test_unsupported_lines_are_refused_with_a_reason_and_without_the_key(value: str, reason: str) -> None:
     with pytest.raises(NotAcceptable, match=reason) as refused:
         parse(value)
     assert INLINE[7:20] not in str(refused.value)
 
 
 @given(st.text() | st.builds(lambda key, rest: f"1 {S80} inline:{key}{rest}", st.text(), st.text()))
-def test_any_text_is_a_line_or_refused(value: str) -> None:
+def test_any_text_is_a_crypto_line_or_refused(value: str) -> None:
     try:
         line = parse(value)
     except NotAcceptable:
@@ -85,7 +85,7 @@ def test_any_text_is_a_line_or_refused(value: str) -> None:
     assert len(line.key) == 30
 
 
-def test_the_first_line_that_we_can_do_is_taken_with_our_key_of_its_suite() -> None:
+def test_the_first_supported_line_is_accepted_with_our_key_of_its_suite() -> None:
     lines = [f"1 AEAD_AES_128_GCM {INLINE}", f"2 {S32} {INLINE}", f"3 {S80} {INLINE}"]
     assert choose(lines, OURS) == SrtpKeys(S32, 2, OURS[1].key, THEIRS)
     with pytest.raises(NotAcceptable, match="was not offered"):
@@ -102,7 +102,7 @@ def test_keys_are_in_no_repr_and_survive_the_wire() -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(params), type=MediaParams) == params
 
 
-def test_an_encrypted_offer_is_answered_in_kind() -> None:
+def test_an_encrypted_offer_gets_an_encrypted_answer() -> None:
     offer = secure(f"a=crypto:5 {S32} {INLINE}|2^31")
     params = negotiate(offer, CODECS, OPTIONAL)
     assert params.srtp == SrtpKeys(S32, 5, OURS[1].key, THEIRS)
@@ -147,7 +147,7 @@ def test_crypto_lines_of_a_plain_profile_are_taken_and_answered_under_it(securit
     [(OFF, LINE), (OPTIONAL, f"a=crypto:1 AEAD_AES_256_GCM {INLINE}"), (OPTIONAL, "a=crypto:nonsense")],
     ids=["off", "a suite that we cannot do", "broken"],
 )
-def test_where_those_lines_cannot_be_taken_the_audio_is_plain(security: Security, line: str) -> None:
+def test_unsupported_crypto_lines_of_a_plain_profile_leave_the_audio_plain(security: Security, line: str) -> None:
     offer = sdp("m=audio 4000 RTP/AVP 0", line)
     params = negotiate(offer, CODECS, security)
     assert params.srtp is None
@@ -157,7 +157,7 @@ def test_where_those_lines_cannot_be_taken_the_audio_is_plain(security: Security
 @pytest.mark.parametrize(
     ("security", "port"), [(OFF, 4000), (OPTIONAL, 4002), (REQUIRED, 4002)], ids=["off", "optional", "required"]
 )
-def test_a_plain_description_with_crypto_lines_goes_before_one_without(security: Security, port: int) -> None:
+def test_a_plain_description_with_crypto_lines_is_preferred_to_one_without(security: Security, port: int) -> None:
     offer = sdp("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0", LINE)
     params = negotiate(offer, CODECS, security)
     assert params.remote.port == port
@@ -167,13 +167,13 @@ def test_a_plain_description_with_crypto_lines_goes_before_one_without(security:
     ]
 
 
-def test_crypto_lines_in_an_answer_to_an_offer_without_mean_nothing() -> None:
+def test_crypto_lines_in_an_answer_to_a_plain_offer_are_ignored() -> None:
     offer = parse_sdp(make_offer(CODECS, LOCAL, 1, 1).render().encode())
     assert accept_answer(offer, sdp("m=audio 4000 RTP/AVP 0", LINE)).srtp is None
 
 
 @pytest.mark.parametrize("encrypted", [True, False])
-def test_a_call_encrypted_under_a_plain_profile_may_become_plain_where_that_is_allowed(encrypted: bool) -> None:
+def test_an_encrypted_call_of_a_plain_profile_may_become_plain_if_allowed(encrypted: bool) -> None:
     offer = sdp("m=audio 4000 RTP/AVP 0", LINE)
     ours = parse_sdp(make_answer(offer, negotiate(offer, CODECS, OPTIONAL), LOCAL, 1, 1).render().encode())
     answer = sdp("m=audio 4000 RTP/AVP 0", *[LINE] * encrypted)
@@ -188,7 +188,7 @@ def test_a_call_encrypted_under_a_plain_profile_may_become_plain_where_that_is_a
     [(OFF, [20000, 0]), (OPTIONAL, [0, 20000]), (REQUIRED, [0, 20000])],
     ids=["off", "optional", "required"],
 )
-def test_of_a_plain_and_an_encrypted_description_the_setting_takes_one(security: Security, ports: list[int]) -> None:
+def test_the_setting_chooses_between_a_plain_and_an_encrypted_description(security: Security, ports: list[int]) -> None:
     offer = sdp("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/SAVP 0 8", LINE)
     params = negotiate(offer, CODECS, security)
     answer = parse_sdp(make_answer(offer, params, LOCAL, 1, 1).render().encode())

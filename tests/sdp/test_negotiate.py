@@ -53,7 +53,7 @@ def test_all_common_codecs_are_answered_in_our_order_or_the_peers(
     assert params.remote == Endpoint("192.0.2.1", 4000)
 
 
-def test_a_codec_under_two_numbers_is_answered_under_the_first_and_heard_under_both() -> None:
+def test_a_codec_with_two_payload_types_is_received_in_both() -> None:
     offer = sdp("m=audio 4000 RTP/AVP 0 96 8", "a=rtpmap:96 PCMU/8000")
     params = negotiate(offer, ALL)
     assert (params.payload_type, dict(params.heard)) == (0, {0: "PCMU", 96: "PCMU", 8: "PCMA"})
@@ -66,7 +66,7 @@ def test_static_payload_types_need_no_rtpmap(number: int, codec: str) -> None:
     assert agreed(f"m=audio 4000 RTP/AVP {number}").codec == codec
 
 
-def test_a_dynamic_number_is_kept_as_offered() -> None:
+def test_a_dynamic_payload_type_is_kept_as_offered() -> None:
     params = agreed("m=audio 4000 RTP/AVP 111", "a=rtpmap:111 g722/8000/1")
     assert (params.codec, params.payload_type) == ("G722", 111)
 
@@ -81,7 +81,7 @@ def test_a_codec_at_another_clock_is_another_codec() -> None:
         agreed("m=audio 4000 RTP/AVP 96", "a=rtpmap:96 PCMU/16000")
 
 
-def test_telephone_event_is_taken_at_the_offers_number() -> None:
+def test_telephone_event_is_accepted_at_the_offers_payload_type() -> None:
     params = agreed("m=audio 4000 RTP/AVP 0 96", "a=rtpmap:96 telephone-event/8000", "a=fmtp:96 0-15")
     assert params.dtmf_payload_type == 96
     assert agreed("m=audio 4000 RTP/AVP 0").dtmf_payload_type is None
@@ -106,7 +106,7 @@ def test_telephone_event_is_taken_at_the_offers_number() -> None:
         (["a=ptime:999999"], 20),
     ],
 )
-def test_ptime_is_what_the_peer_wants_within_what_both_can(lines: list[str], ptime: int) -> None:
+def test_ptime_is_the_peers_within_the_limits_of_both(lines: list[str], ptime: int) -> None:
     assert agreed("m=audio 4000 RTP/AVP 0", *lines).ptime == ptime
 
 
@@ -127,7 +127,7 @@ def test_a_ptime_of_the_session_is_its_audio_s() -> None:
         ("0 101", "a=rtpmap:101 telephone-event", "PCMU", 101),
     ],
 )
-def test_sloppy_rtpmaps_are_understood_and_answered_as_they_should_be(
+def test_sloppy_rtpmaps_are_understood_and_answered_correctly(
     formats: str, line: str, codec: str, dtmf: int | None
 ) -> None:
     offer = sdp(f"m=audio 4000 RTP/AVP {formats}", line)
@@ -158,7 +158,7 @@ def test_our_direction_mirrors_the_peers_hold(lines: list[str], direction: Direc
     assert params.on_hold == (direction is not Direction.SENDRECV)
 
 
-def test_session_level_direction_and_address_hold_where_the_media_says_nothing() -> None:
+def test_session_level_direction_and_address_apply_where_the_media_has_none() -> None:
     assert agreed("a=inactive", "m=audio 4000 RTP/AVP 0").direction is Direction.INACTIVE
     assert agreed("a=inactive", "m=audio 4000 RTP/AVP 0", "a=sendrecv").direction is Direction.SENDRECV
     assert agreed("m=audio 4000 RTP/AVP 0", "c=IN IP6 2001:DB8::1").remote == Endpoint("2001:db8::1", 4000)
@@ -191,13 +191,13 @@ def test_rtcp_goes_where_the_offer_says() -> None:
         (["m=audio 4000 RTP/AVP 0", "c=IN IP4 224.2.1.1"], "multicast"),
     ],
 )
-def test_what_we_cannot_do_is_refused_with_the_reason(lines: list[str], reason: str) -> None:
+def test_unsupported_offers_are_refused_with_the_reason(lines: list[str], reason: str) -> None:
     with pytest.raises(NotAcceptable, match=reason):
         agreed(*lines)
 
 
 @pytest.mark.parametrize("family", ["IP4", "IP6", None])
-def test_a_name_that_leads_nowhere_leaves_open_where_media_goes(family: Family | None) -> None:
+def test_an_unresolved_host_name_leaves_the_media_address_unknown(family: Family | None) -> None:
     offer = sdp("m=audio 4000 RTP/AVP 0", "a=rtcp:4001", "c=IN IP4 pbx.example").placed({"pbx.example": ""})
     params = negotiate(offer, ALL, family=family)
     assert params.remote == Endpoint("", 4000)
@@ -207,7 +207,7 @@ def test_a_name_that_leads_nowhere_leaves_open_where_media_goes(family: Family |
 
 
 @pytest.mark.parametrize(("family", "port"), [("IP4", 4000), ("IP6", 4002), (None, 4000)])
-def test_of_both_address_families_ours_is_taken(family: Family | None, port: int) -> None:
+def test_of_both_address_families_ours_is_chosen(family: Family | None, port: int) -> None:
     offer = sdp("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0", "c=IN IP6 2001:db8::1")
     params = negotiate(offer, ALL, family=family)
     assert params.remote.port == port
@@ -228,7 +228,7 @@ def test_a_missing_connection_is_refused() -> None:
         negotiate(sdp("m=audio 4000 RTP/AVP 0", connection=""), ALL)
 
 
-def test_only_the_first_acceptable_audio_is_taken_and_the_rest_declined_in_place() -> None:
+def test_only_the_first_acceptable_audio_is_accepted_and_the_rest_declined() -> None:
     offer = sdp(
         "m=video 5000 RTP/AVP 96 97",
         "m=audio 5002 RTP/SAVP 0",
@@ -272,7 +272,7 @@ OPUS = (
 )
 
 
-def test_opus_is_taken_at_the_offers_number_with_the_events_of_its_own_clock() -> None:
+def test_opus_is_accepted_at_the_offers_payload_type_with_events_of_its_clock() -> None:
     offer = sdp(*OPUS)
     params = negotiate(offer, ("OPUS", "PCMU"))
     assert (params.codec, params.payload_type, params.dtmf_payload_type) == ("OPUS", 107, 100)
@@ -286,7 +286,7 @@ def test_opus_is_taken_at_the_offers_number_with_the_events_of_its_own_clock() -
     assert agreed(*OPUS[:4], accepted=("OPUS",)).dtmf_payload_type == 101
 
 
-def test_opus_is_not_taken_where_it_is_not_accepted_nor_without_its_two_channels() -> None:
+def test_opus_is_not_accepted_when_disabled_or_without_two_channels() -> None:
     params = agreed(*OPUS)
     assert (params.codec, params.dtmf_payload_type) == ("PCMU", 101)
     with pytest.raises(NotAcceptable, match="opus/48000;"):
@@ -309,7 +309,7 @@ def test_our_offer_of_opus_has_telephone_events_of_both_clocks() -> None:
     assert (params.codec, params.payload_type, params.dtmf_payload_type) == ("OPUS", 111, 110)
 
 
-def test_the_answer_repeats_the_offers_time_and_speaks_ipv6() -> None:
+def test_the_answer_repeats_the_offers_time_line_and_has_ipv6() -> None:
     offer = parse(b"v=0\r\no=- 1 1 IN IP6 ::1\r\ns=-\r\nc=IN IP6 2001:db8::5\r\nt=10 20\r\nm=audio 4000 RTP/AVP 0\r\n")
     answer = make_answer(offer, negotiate(offer, ALL), Endpoint("2001:db8::9", 20002), 1, 1).render()
     assert "c=IN IP6 2001:db8::9\r\n" in answer
@@ -356,7 +356,7 @@ EVENTS = "a=rtpmap:97 telephone-event/8000"
         (("0 13 118", "a=rtpmap:118 CN/16000"), ("PCMU", 0), None, {0: "PCMU", 118: "CN"}),
     ],
 )
-def test_an_answer_is_heard_under_the_numbers_of_either_side(
+def test_the_payload_types_of_either_side_are_received_after_an_answer(
     lines: tuple[str, ...], sent: tuple[str, int], keys: int | None, heard: dict[int, str]
 ) -> None:
     offer = our_offer("PCMU", "PCMA", "OPUS")
@@ -366,7 +366,7 @@ def test_an_answer_is_heard_under_the_numbers_of_either_side(
     assert dict(params.heard) == heard | {101: "telephone-event", 110: "telephone-event"}
 
 
-def test_the_peers_order_decides_in_an_answer_where_it_is_asked_for() -> None:
+def test_an_answer_is_accepted_in_the_peers_order_if_we_have_none() -> None:
     params = accept_answer(our_offer(), sdp("m=audio 4000 RTP/AVP 9 8 0"), order=())
     assert params.codec == "G722"
 
@@ -398,7 +398,7 @@ OURS = "v=0\r\no=trunkline 5 1 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100
         ["m=audio 4002 RTP/AVP 0", "m=audio 4000 RTP/AVP 0"],
     ],
 )
-def test_an_answer_is_read_at_the_place_of_our_audio_and_elsewhere_if_it_is_not_there(answer: list[str]) -> None:
+def test_audio_in_an_answer_is_read_from_our_place_or_from_another(answer: list[str]) -> None:
     ours = parse((OURS + "m=video 0 RTP/AVP 96\r\nm=audio 20000 RTP/AVPF 0\r\n").encode())
     assert accept_answer(ours, sdp(*answer)).remote.port == 4000
 
@@ -408,7 +408,7 @@ def described(text: str) -> list[tuple[str, int, str, str]]:
 
 
 @pytest.mark.parametrize("profile", ["RTP/AVP", "RTP/AVPF", "RTP/SAVPF"])
-def test_an_offer_in_a_call_keeps_each_stream_in_its_place_and_the_profile(profile: str) -> None:
+def test_a_later_offer_keeps_the_place_of_each_stream_and_the_profile(profile: str) -> None:
     last = parse(
         f"{OURS}m=video 0 RTP/SAVPF 96 97\r\nm=application 0 UDP/BFCP *\r\nm=audio 20000 {profile} 8 96\r\n"
         "a=rtpmap:96 telephone-event/8000\r\na=rtcp-mux\r\nm=image 0 udptl t38\r\n".encode()
@@ -523,7 +523,7 @@ def check_answer(offer: SessionDescription, answer: SessionDescription) -> None:
 
 
 @given(offers(), accepted_codecs, st.booleans())
-def test_an_answer_is_always_a_legal_one(offer: SessionDescription, accepted: tuple[str, ...], ours: bool) -> None:
+def test_any_answer_is_valid(offer: SessionDescription, accepted: tuple[str, ...], ours: bool) -> None:
     order = accepted if ours else ()
     try:
         params = negotiate(offer, accepted, order=order)
@@ -543,7 +543,7 @@ def test_an_answer_is_always_a_legal_one(offer: SessionDescription, accepted: tu
 
 
 @given(offers(), offers(), accepted_codecs)
-def test_whatever_answers_our_offer_its_outcome_is_something_that_both_described(
+def test_any_outcome_of_our_offer_was_described_by_both_sides(
     offer: SessionDescription, answer: SessionDescription, accepted: tuple[str, ...]
 ) -> None:
     try:

@@ -114,7 +114,7 @@ def test_sloppy_media_descriptions_are_understood() -> None:
     assert (message.protocol, message.formats) == ("TCP/MSRP", ("*",))
 
 
-def test_names_of_hosts_are_told_and_placed() -> None:
+def test_host_names_are_found_and_replaced() -> None:
     session = parse(
         HEAD.replace(b"c=IN IP4 192.0.2.1", b"c=IN IP4 pbx.example") + b"m=audio 4000 RTP/AVP 0\r\n"
         b"m=audio 4002 RTP/AVP 0\r\nc=IN IP6 2001:db8::1\r\nm=audio 4004 RTP/AVP 0\r\nc=IN IP4 other.example\r\n"
@@ -140,7 +140,7 @@ def test_an_address_is_no_name(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "a.example", "999.1.1.1", "-", "192.0.2", "phone.local/127"])
-def test_all_else_is_a_name(host: str) -> None:
+def test_other_hosts_are_names(host: str) -> None:
     assert ConnectionData("IP4", host).is_name
 
 
@@ -170,7 +170,7 @@ def test_all_else_is_a_name(host: str) -> None:
         (HEAD + b"a=" + b"x" * SIZE_LIMIT, "longer"),
     ],
 )
-def test_what_is_not_sdp_is_refused_with_the_reason(body: bytes, reason: str) -> None:
+def test_invalid_sdp_is_refused_with_the_reason(body: bytes, reason: str) -> None:
     with pytest.raises(SdpError, match=reason):
         parse(body)
 
@@ -201,7 +201,7 @@ sessions = st.builds(
 
 
 @given(sessions)
-def test_what_is_rendered_is_read_back_the_same(session: SessionDescription) -> None:
+def test_a_rendered_description_is_parsed_back(session: SessionDescription) -> None:
     assert parse(session.render().encode()) == session
 
 
@@ -227,7 +227,7 @@ def test_anything_else_is_no_port(port: str) -> None:
         parse(HEAD + f"m=audio {port} RTP/AVP 0\r\n".encode())
 
 
-def test_what_is_as_large_as_may_be_is_taken() -> None:
+def test_the_largest_allowed_description_is_accepted() -> None:
     line = b"a=" + b"x" * (SIZE_LIMIT - len(HEAD) - 4) + b"\r\n"
     assert len(HEAD + line) == SIZE_LIMIT == 16384
     assert parse(HEAD + line).attributes[0][0].startswith("xxx")

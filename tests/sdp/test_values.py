@@ -14,7 +14,7 @@ from trunkline.sdp.values import Direction, Endpoint, MediaParams, SrtpKeys
         ("inactive", False, False, True),
     ],
 )
-def test_a_direction_says_who_sends(direction: str, sends: bool, receives: bool, on_hold: bool) -> None:
+def test_a_direction_sends_receives_or_holds(direction: str, sends: bool, receives: bool, on_hold: bool) -> None:
     ours = Direction(direction)
     assert (ours.sends, ours.receives) == (sends, receives)
     params = MediaParams("PCMU", 0, 20, Endpoint("192.0.2.1", 4000), ours)
