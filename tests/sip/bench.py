@@ -1,4 +1,4 @@
-"""A bench for the SIP room: hand-made messages, a flow that keeps what is sent, a clock that is turned by hand."""
+"""A bench for the SIP room: messages made by hand, a flow that records what is sent, and a clock advanced by hand."""
 
 import asyncio
 from collections import Counter
@@ -25,7 +25,7 @@ ANSWER = OFFER.replace("192.0.2.10", "198.51.100.7")
 
 
 class HandClock:
-    """A clock that is advanced by hand, with its timers and those who take events after each of them."""
+    """A clock that is advanced by hand, with its timers; `drains` are called after each timer."""
 
     def __init__(self) -> None:
         self.timers = Timers()
@@ -113,7 +113,7 @@ class Caller:
 
 
 class NamedPhone:
-    """Admits every call, in the name of the phone that a test has set."""
+    """Admits every call, as the phone that a test has set."""
 
     def __init__(self) -> None:
         self.phone: str | None = None

@@ -7,7 +7,7 @@ from sip.bench import Bench, HandClock
 
 @pytest.fixture
 def clock() -> HandClock:
-    """A clock that is turned by hand."""
+    """A clock that is advanced by hand."""
     return HandClock()
 
 

@@ -1,4 +1,4 @@
-"""A way for datagrams on which each one is lost the first time; repeated, it passes. No chance, no flakes."""
+"""A relay that drops each datagram the first time and passes its repetition; deterministic."""
 
 import asyncio
 import socket
@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 async def losing(port: int) -> AsyncIterator[int]:
     """A port on 127.0.0.1 that leads to `port`, and back to the last sender."""
     loop = asyncio.get_running_loop()
-    near, far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-    for side in (near, far):
+    caller_side, server_side = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    for side in (caller_side, server_side):
         side.bind(("127.0.0.1", 0))
         side.setblocking(False)
-    far.connect(("127.0.0.1", port))
+    server_side.connect(("127.0.0.1", port))
     callers: list[tuple[str, int]] = []
     lost: set[bytes] = set()
 
@@ -25,22 +25,22 @@ async def losing(port: int) -> AsyncIterator[int]:
         return seen
 
     def there() -> None:
-        datagram, caller = near.recvfrom(65536)
+        datagram, caller = caller_side.recvfrom(65536)
         callers[:] = [caller]
         if passes(datagram):
-            far.send(datagram)
+            server_side.send(datagram)
 
     def back() -> None:
-        datagram = far.recv(65536)
+        datagram = server_side.recv(65536)
         if passes(datagram):
-            near.sendto(datagram, callers[0])
+            caller_side.sendto(datagram, callers[0])
 
-    loop.add_reader(near, there)
-    loop.add_reader(far, back)
+    loop.add_reader(caller_side, there)
+    loop.add_reader(server_side, back)
     try:
-        yield near.getsockname()[1]
+        yield caller_side.getsockname()[1]
         assert lost, "nothing came this way"
     finally:
-        for side in (near, far):
+        for side in (caller_side, server_side):
             loop.remove_reader(side)
             side.close()

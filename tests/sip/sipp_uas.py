@@ -135,7 +135,7 @@ def _checks(expected: tuple[tuple[str, str], ...]) -> str:
 async def sipp(
     scenario: Scenario, folder: Path, *options: str, calls: int = 1, port: int | None = None
 ) -> AsyncIterator[int]:
-    """sipp that waits for calls, at the port that is given; it must have gone by the book for each of them."""
+    """sipp that waits for calls at the given port; each of them must follow the scenario."""
     port = port or free_ports(1)
     file = folder / f"callee{port}.xml"
     file.write_text(scenario.xml())
@@ -158,8 +158,7 @@ async def sipp(
 
 
 async def listening(port: int, process: int) -> None:
-    """Until the port is taken, in the process's network: sipp says nothing when it is ready, and what comes earlier is
-    lost."""
+    """Wait until the port is in use in the process's network; sipp does not report that it is ready."""
     async with asyncio.timeout(30):
         while not _taken(port, process):  # noqa: ASYNC110 - the kernel does not report when a port is taken
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Calls to sipp, which is not ours."""
+"""Calls to sipp."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -154,7 +154,7 @@ async def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
         assert await placer.next_event() == InviteRefused(number, 403, "Wrong Credentials", f"127.0.0.1:{port}")
 
 
-async def test_early_media_and_the_prack_that_it_demands(tmp_path: Path) -> None:
+async def test_early_media_with_a_required_prack(tmp_path: Path) -> None:
     called = Scenario().recv("INVITE", ("Supported", "100rel"))
     called.send("183 Session Progress", "Require: 100rel", "RSeq: 77", sdp=True)
     called.recv("PRACK", ("RAck", "77 1 INVITE")).answer("200 OK")
@@ -204,7 +204,7 @@ async def test_a_session_is_refreshed_and_then_expires(allow: str, tmp_path: Pat
         assert await placer.next_event() == DialogEnded(number, "error", "session expired")
 
 
-async def test_a_redirection_is_followed_past_those_that_are_dead(tmp_path: Path) -> None:
+async def test_a_redirection_is_followed_past_unreachable_targets(tmp_path: Path) -> None:
     last = Scenario().recv("INVITE").send("200 OK", sdp=True).recv("ACK").recv("BYE").answer("200 OK")
     async with placing(target_timeout=2) as placer, sipp(last, tmp_path) as there:
         first = Scenario().recv("INVITE")

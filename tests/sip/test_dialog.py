@@ -1,4 +1,4 @@
-"""One dialog by itself: where its requests go, and what they say."""
+"""One dialog: where its requests go, and their headers."""
 
 from typing import Any
 
@@ -67,20 +67,20 @@ def test_a_request_continues_the_dialog() -> None:
     assert dialog.key == ("c", "theirs")
 
 
-def test_by_a_loose_router_the_target_stays_the_uri() -> None:
+def test_with_a_loose_router_the_remote_target_is_the_request_uri() -> None:
     routes = ("<sip:192.0.2.1:5070;lr>", "<sip:192.0.2.2;lr>")
     sent = new(route_set=routes).request("BYE")
     assert (sent.uri, sent.routes, sent.target) == ("sip:ann@192.0.2.10:5062", routes, Endpoint("192.0.2.1", 5070))
 
 
-def test_by_a_strict_router_it_goes_last() -> None:
+def test_with_a_strict_router_the_remote_target_is_the_last_route() -> None:
     sent = new(route_set=("<sip:192.0.2.1>", "<sip:192.0.2.2;lr>")).request("BYE")
     assert sent.uri == "sip:192.0.2.1"
     assert sent.routes == ("<sip:192.0.2.2;lr>", "<sip:ann@192.0.2.10:5062>")
     assert sent.target == Endpoint("192.0.2.1", 5060)
 
 
-def test_a_parameter_that_only_begins_so_is_not_lr() -> None:
+def test_a_parameter_that_only_begins_with_lr_is_not_lr() -> None:
     assert new(route_set=("<sip:192.0.2.1;lrx>",)).request("BYE").uri == "sip:192.0.2.1;lrx"
     assert new(route_set=("<sip:192.0.2.1;LR=on>",)).request("BYE").uri == "sip:ann@192.0.2.10:5062"
 
@@ -109,7 +109,7 @@ def test_behind_a_nat_requests_go_where_messages_come_from(more: Any, symmetric:
     assert (dialog.direct, dialog.detoured) == (direct, False)
 
 
-def test_there_are_two_ways_over_udp_and_one_else() -> None:
+def test_there_are_two_next_hops_over_udp_and_one_otherwise() -> None:
     dialog = new(source=NAT, direct=True)
     assert dialog.next_hops == (NAT, CONTACT)
     dialog.direct = False
@@ -118,7 +118,7 @@ def test_there_are_two_ways_over_udp_and_one_else() -> None:
     assert new(source=NAT, flow=Wire(transport="tcp")).next_hops == (CONTACT,)
 
 
-def test_the_other_way_is_taken_once() -> None:
+def test_the_other_next_hop_is_used_once() -> None:
     dialog = new(source=NAT, direct=True)
     assert dialog.detour()
     assert dialog.request("BYE").target == CONTACT
@@ -127,7 +127,7 @@ def test_the_other_way_is_taken_once() -> None:
     assert not new().detour(), "there is none"
 
 
-def test_a_message_from_elsewhere_has_ours_go_there() -> None:
+def test_a_message_from_another_address_moves_the_next_hop() -> None:
     dialog, flow = new(), Wire()
     dialog.update_remote(request(), NAT, flow)
     assert (dialog.source, dialog.direct) == (NAT, True)
@@ -142,7 +142,7 @@ def test_a_message_from_elsewhere_has_ours_go_there() -> None:
 
 
 @pytest.mark.parametrize(("via", "direct"), [("rport", True), ("x=y", False)])
-def test_another_port_counts_where_answers_are_asked_for_there(via: str, direct: bool) -> None:
+def test_another_source_port_counts_if_rport_is_present(via: str, direct: bool) -> None:
     dialog = new()
     dialog.update_remote(request(via=via), Endpoint("192.0.2.10", 7000), dialog.flow)
     assert dialog.direct is direct
@@ -165,20 +165,20 @@ def test_a_register_of_the_same_contact_moves_the_source(uri: str, more: Any, mo
     assert (dialog.source == NAT, dialog.flow is flow, dialog.direct) == (moved, moved, moved)
 
 
-def test_hosts_that_count_as_the_peer() -> None:
+def test_hosts_of_the_peer_are_recognised() -> None:
     dialog = new(source=NAT, route_set=("<sip:192.0.2.1;lr>",))
     for host in (NAT.host, "192.0.2.10", "192.0.2.1"):
         assert dialog.is_peer(Endpoint(host, 1))
     assert not dialog.is_peer(Endpoint("192.0.2.2", 5062))
 
 
-def test_the_port_is_the_transports_own_where_none_is_named() -> None:
+def test_the_default_port_is_that_of_the_transport() -> None:
     for transport, port in (("udp", 5060), ("tcp", 5060), ("tls", 5061)):
         dialog = new(flow=Wire(transport=transport), remote_target="sip:ann@192.0.2.10")
         assert dialog.next_hops[0] == Endpoint("192.0.2.10", port)
 
 
-def test_its_timers_stop() -> None:
+def test_the_timers_of_a_dialog_stop() -> None:
     clock, rung = HandClock(), []
     dialog = new(timers=[clock.timers.after(1, lambda: rung.append(1)), clock.timers.after(2, lambda: rung.append(2))])
     clock.advance(1)
@@ -218,7 +218,7 @@ def test_the_contact_of_a_message(line: str, uri: str | None) -> None:
     assert contact_of(message(f"SIP/2.0 200 OK\n{line}")) == uri
 
 
-def test_words_for_people_are_headers_of_one_line() -> None:
+def test_warning_and_reason_texts_are_headers_of_one_line() -> None:
     assert warning(Wire(), None) == ()
     assert warning(Wire(), 'no "codec"\r\n') == (("Warning", f'399 {US} "no \\"codec\\"  "'),)
     assert reason_value(480, "gone") == 'SIP;cause=480;text="gone"'

@@ -118,7 +118,7 @@ def test_another_dialog_of_the_same_key_is_not_forgotten(store: Store, clock: Ha
     assert store.store.by_key == {other.key: other}
 
 
-def test_a_dialog_that_fails_is_kept_until_the_response_to_its_bye(store: Store) -> None:
+def test_a_failed_dialog_is_kept_until_the_response_to_its_bye(store: Store) -> None:
     store.store.give_up(store.dialog, "no answer", "SIP;cause=408", "no-ack")
     assert store.events == [DialogEnded(store.dialog.id, "no-ack", "no answer")]
     (bye,) = store.wire.take()

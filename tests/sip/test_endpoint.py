@@ -136,7 +136,7 @@ async def test_a_call_over_udp(server: Server) -> None:
     assert not any(server.endpoint.sizes.values())
 
 
-async def test_stopping_says_goodbye_and_waits_for_the_answer(server: Server) -> None:
+async def test_stopping_sends_bye_and_waits_for_the_response(server: Server) -> None:
     phone, caller = await server.phone(), Caller()
     await call(server, phone, caller)
     stopping = asyncio.create_task(server.endpoint.stop())
@@ -172,7 +172,7 @@ async def test_a_proxy_s_name_is_looked_up_for_the_bye(server: Server) -> None:
     assert header(await phone.next(), "Route") == f"<sip:localhost:{phone.port};lr>"
 
 
-async def test_a_host_for_others_to_see(start: Start) -> None:
+async def test_the_contact_has_the_advertised_host(start: Start) -> None:
     server = await start(SipSettings(port=0, advertised_host="sip.example.com"))
     phone = await server.phone()
     phone.send(Caller().request("INVITE", OFFER))
@@ -183,7 +183,7 @@ async def test_a_host_for_others_to_see(start: Start) -> None:
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
-async def test_a_busy_port_is_one_clear_line(kind: socket.SocketKind) -> None:
+async def test_a_port_in_use_is_one_line_of_error(kind: socket.SocketKind) -> None:
     with socket.socket(socket.AF_INET, kind) as taken:
         taken.bind(("127.0.0.1", 0))
         if kind is socket.SOCK_STREAM:
@@ -196,7 +196,7 @@ async def test_a_busy_port_is_one_clear_line(kind: socket.SocketKind) -> None:
     await endpoint.stop()
 
 
-async def test_an_address_of_another_machine_is_one_clear_line() -> None:
+async def test_an_address_of_another_machine_is_one_line_of_error() -> None:
     with pytest.raises(StartupError, match=r"^cannot listen for SIP on 192.0.2.1:5060: Cannot assign [^\n]+$"):
         await SipEndpoint(SipSettings(host="192.0.2.1"), lambda _event: None).start()
 
@@ -237,7 +237,7 @@ async def register(phone: Phone, caller: Caller, password: str | None = "secret"
 
 
 @pytest.mark.parametrize("change", ["none", "password", "gone"])
-async def test_other_settings_leave_calls_and_phones_that_may_stay(change: str, start: Start) -> None:
+async def test_new_settings_keep_calls_and_allowed_phones(change: str, start: Start) -> None:
     known = PhoneSettings(user="+15550002", password="secret")
     server = await start(SipSettings(port=0, phones=(known,)))
     phone, caller = await server.phone(), Caller()

@@ -1,4 +1,4 @@
-"""Calls as devices in the field write them: each is understood, and its call can be ended."""
+"""Calls as known devices write them: each is understood, and can be ended."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ LOCATION = (
 
 @dataclass(frozen=True)
 class Device:
-    """What one writes, and what is meant."""
+    """What a device writes, and what we read from it."""
 
     sender: str
     from_user: str
@@ -139,7 +139,7 @@ DEVICES = {
 
 
 @pytest.mark.parametrize("device", DEVICES.values(), ids=DEVICES)
-def test_a_call_of_a_device_in_the_field_is_taken_and_ended(bench: Bench, device: Device) -> None:
+def test_a_call_of_a_known_device_is_accepted_and_ended(bench: Bench, device: Device) -> None:
     bench.receive(device.request("INVITE", body=device.body))
     invite = bench.event()
     assert isinstance(invite, InviteReceived)
@@ -184,7 +184,7 @@ def taken(bench: Bench, device: Device) -> InviteReceived:
 
 
 @pytest.mark.parametrize("tag", ["", ";tag=made-up"])
-def test_a_library_that_makes_up_to_tags_confirms_and_ends_its_call(bench: Bench, tag: str) -> None:
+def test_a_library_with_invented_to_tags_confirms_and_ends_its_call(bench: Bench, tag: str) -> None:
     device = DEVICES["a desk phone"]
     invite = taken(bench, device)
     bench.receive(device.request("ACK", tag))
@@ -194,7 +194,7 @@ def test_a_library_that_makes_up_to_tags_confirms_and_ends_its_call(bench: Bench
     assert bench.event() == DialogEnded(invite.dialog, "bye", "")
 
 
-def test_what_has_not_our_tag_counts_from_the_peer_alone_and_moves_nothing(bench: Bench) -> None:
+def test_requests_without_our_tag_count_only_from_the_peer_and_move_nothing(bench: Bench) -> None:
     device = DEVICES["a desk phone"]
     invite = taken(bench, device)
     elsewhere = Endpoint("203.0.113.9", 5060)
@@ -211,7 +211,7 @@ def test_what_has_not_our_tag_counts_from_the_peer_alone_and_moves_nothing(bench
     assert [to.host for _, to in bench.wire.sent] == ["192.0.2.10"]
 
 
-def test_such_a_device_ends_its_call(bench: Bench) -> None:
+def test_a_device_that_quotes_twice_ends_its_call(bench: Bench) -> None:
     device = DEVICES["a gateway that quotes twice"]
     bench.receive(device.request("INVITE", body=device.body))
     invite = bench.event()

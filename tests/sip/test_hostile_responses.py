@@ -62,7 +62,7 @@ def responses(draw: st.DrawFn) -> tuple[int, str, str, str, tuple[str, ...], byt
     st.lists(st.tuples(responses(), st.floats(0, 1), st.sampled_from((0.0, 0.0, 0.3, 6.0, 100.0)))), st.integers(0, 20)
 )
 @settings(max_examples=80, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
-def test_any_responses(
+def test_any_responses_end_a_call_at_most_once(
     steps: list[tuple[tuple[int, str, str, str, tuple[str, ...], bytes], float, float]], hang_up_at: int
 ) -> None:
     clock = HandClock()

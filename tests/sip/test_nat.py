@@ -19,7 +19,7 @@ PROXY = Endpoint("192.0.2.77", 5080)
 
 
 class Phone(Caller):
-    """A peer behind a NAT, or seemingly so."""
+    """A peer whose source address is not that of its Contact."""
 
     def __init__(self, bench: Bench, contact: str = PRIVATE, source: Endpoint = NAT, rport: bool = True) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def test_a_nat_that_gives_the_peer_another_port_is_followed(bench: Bench, method
     assert hung_up(bench, dialog) == REMAPPED
 
 
-def test_the_ack_shows_where_the_caller_is_behind_a_proxy_that_leaves(bench: Bench) -> None:
+def test_the_ack_gives_the_callers_address_when_a_proxy_leaves_the_path(bench: Bench) -> None:
     phone = Phone(bench, "Contact: <sip:ann@192.0.2.40:5070>", PROXY)
     phone.send("INVITE", OFFER)
     dialog = bench.event().dialog
@@ -108,7 +108,7 @@ def test_the_ack_shows_where_the_caller_is_behind_a_proxy_that_leaves(bench: Ben
 
 
 @pytest.mark.parametrize("what", ["an old number", "a forged tag"])
-def test_what_is_not_the_dialogs_moves_nothing(bench: Bench, what: str) -> None:
+def test_requests_outside_the_dialog_do_not_move_the_peer(bench: Bench, what: str) -> None:
     phone = Phone(bench)
     dialog = phone.call()
     phone.source = Endpoint("192.0.2.66", 1)
@@ -168,7 +168,7 @@ def test_a_large_request_by_tcp_does_not_take_a_dialog_off_udp(bench: Bench) -> 
         (PEER, "sip:bob@192.0.2.10:5080", False, Endpoint("192.0.2.10", 5080)),
     ],
 )
-def test_requests_to_a_called_peer_go_where_it_answered(
+def test_requests_to_a_called_peer_go_to_the_source_of_its_answer(
     bench: Bench, where: Endpoint, contact: str, registered: bool, there: Endpoint
 ) -> None:
     uri = "sip:ann@192.168.1.5:5062" if registered else "sip:bob@192.0.2.10:5062"
@@ -210,7 +210,7 @@ def test_a_called_name_is_followed_to_the_address_that_it_names(bench: Bench) ->
     assert hung_up(bench, number) == Endpoint("192.0.2.99", 5060)
 
 
-# ── what a phone's registration tells ──
+# ── the registration of a phone ──
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["a call to the phone", "a call of the phone's"])
@@ -224,7 +224,7 @@ def test_a_called_name_is_followed_to_the_address_that_it_names(bench: Bench) ->
         ("eve", "sip:ann@192.168.1.5:5062", NAT),
     ],
 )
-def test_a_call_goes_on_where_its_phone_has_registered_since(
+def test_a_call_follows_its_phone_to_the_address_of_a_later_register(
     bench: Bench, ours: bool, phone: str, uri: str, there: Endpoint
 ) -> None:
     if ours:
@@ -255,10 +255,10 @@ def test_a_call_over_tcp_uses_the_connection_of_the_phones_last_register(bench: 
     assert [text.partition(" ")[0] for text in second.take()] == ["BYE"]
 
 
-# ── the other way ──
+# ── the other next hop ──
 
 
-def test_an_ack_that_seems_lost_goes_both_ways(bench: Bench) -> None:
+def test_an_ack_after_a_repeated_2xx_goes_to_both_addresses(bench: Bench) -> None:
     place(bench)
     ok = response(invite_of(bench), "200 OK", "them", ANSWER, ("Contact: <sip:bob@172.17.0.2:5060>",))
     bench.receive(ok)
@@ -269,7 +269,7 @@ def test_an_ack_that_seems_lost_goes_both_ways(bench: Bench) -> None:
 
 @pytest.mark.parametrize("said", ["", "404 Not here", "481 Who", "403 No relaying", "503 Not now"])
 @pytest.mark.parametrize("route", [False, True], ids=["no route", "a route that leads nowhere"])
-def test_a_bye_that_does_not_find_the_peer_goes_the_other_way_once(
+def test_an_unanswered_bye_goes_to_the_other_address_once(
     bench: Bench, clock: HandClock, said: str, route: bool
 ) -> None:
     dialog = Phone(bench).call(*((ROUTE,) if route else ()))
@@ -292,7 +292,7 @@ def test_a_bye_that_does_not_find_the_peer_goes_the_other_way_once(
     assert bench.dialogs.sizes["by_key"] == bench.dialogs.sizes["client"] == 0
 
 
-def test_a_bye_that_was_answered_is_not_sent_anywhere_else(bench: Bench) -> None:
+def test_an_answered_bye_is_not_sent_to_the_other_address(bench: Bench) -> None:
     dialog = Phone(bench).call()
     bench.perform(EndDialog(dialog))
     bench.answer(bench.wire.take()[0], "500 Oops")

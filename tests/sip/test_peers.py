@@ -1,4 +1,4 @@
-"""Calls from sipp, which is not ours."""
+"""Calls from sipp."""
 
 import asyncio
 from collections import Counter
@@ -82,7 +82,7 @@ class Answerer:
 
 @asynccontextmanager
 async def answering(*, rings: bool = False, hangs_up: bool = False) -> AsyncIterator[Answerer]:
-    """An answerer that listens; nothing may be left in it, and nothing have gone wrong, at the end."""
+    """A listening answerer; at the end it must have no dialogs and no errors."""
     answerer = Answerer(rings=rings, hangs_up=hangs_up)
     await answerer.endpoint.start()
     try:
@@ -96,7 +96,7 @@ async def answering(*, rings: bool = False, hangs_up: bool = False) -> AsyncIter
 async def sipp(
     answerer: Answerer, scenario: str, *options: str, calls: int = 1, folder: Path, way: int | None = None
 ) -> None:
-    """Run a scenario to its end; every call of it must have gone by the book."""
+    """Run a scenario to its end; every call must follow it."""
     process = await asyncio.create_subprocess_exec(
         *("sipp", f"127.0.0.1:{way or answerer.endpoint.local.port}", "-sf", str(SCENARIOS / f"{scenario}.xml")),
         *(
@@ -173,7 +173,7 @@ async def test_we_hang_up(transport: str, tmp_path: Path) -> None:
         assert answerer.seen == {"InviteReceived": 3, "AckReceived": 3}
 
 
-async def test_a_foreign_codec_is_488_with_the_reason(tmp_path: Path) -> None:
+async def test_an_unknown_codec_is_488_with_the_reason(tmp_path: Path) -> None:
     async with answering() as answerer:
         await sipp(answerer, "not_acceptable", folder=tmp_path)
         assert answerer.seen == {"InviteReceived": 1}

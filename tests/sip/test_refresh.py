@@ -1,4 +1,4 @@
-"""Sessions that are kept alive, and those that are not, with a hand-turned clock."""
+"""Session timers (RFC 4028), with a clock advanced by hand."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def taken(bench: Bench, *headers: str) -> tuple[DialogId, Caller, str]:
     return invite.dialog, caller, ok
 
 
-def test_we_refresh_by_update_at_half_the_interval_and_on_and_on(bench: Bench, clock: HandClock) -> None:
+def test_sessions_are_refreshed_by_update_at_half_of_each_interval(bench: Bench, clock: HandClock) -> None:
     call(bench, WE_REFRESH, UPDATES)
     for cseq in (2, 3, 4):
         clock.advance(299.9)
@@ -65,7 +65,7 @@ def test_we_refresh_by_update_at_half_the_interval_and_on_and_on(bench: Bench, c
     assert bench.counters["session_refreshes"] == 3
 
 
-def test_where_there_is_no_update_we_reinvite_with_the_same_description(bench: Bench, clock: HandClock) -> None:
+def test_without_update_the_refresh_is_a_reinvite_with_the_same_description(bench: Bench, clock: HandClock) -> None:
     call(bench, WE_REFRESH)
     clock.advance(300)
     (invite,) = bench.wire.take()
@@ -113,7 +113,7 @@ def test_the_answer_to_our_reinvite_is_reported(bench: Bench, clock: HandClock, 
         ("302 Moved", "", ("Contact: <sip:else@192.0.2.9>",)),
     ],
 )
-def test_a_refresh_that_brings_no_answer_leaves_the_call_as_it_was(
+def test_a_refresh_without_an_sdp_answer_leaves_the_call_as_it_was(
     bench: Bench, clock: HandClock, status: str, body: str, headers: tuple[str, ...]
 ) -> None:
     call(bench, WE_REFRESH)
@@ -146,7 +146,7 @@ def test_a_session_lasts_as_long_as_it_is_refreshed(bench: Bench, clock: HandClo
     assert bench.dialogs.sizes["dialogs"] == 1
 
 
-def test_a_session_that_they_do_not_refresh_expires(bench: Bench, clock: HandClock) -> None:
+def test_a_session_that_the_peer_does_not_refresh_expires(bench: Bench, clock: HandClock) -> None:
     number, peer = call(bench, THEY_REFRESH)
     clock.advance(560)
     bench.receive(peer.request("UPDATE", headers=("Supported: timer", WE_REFRESH)))
@@ -164,7 +164,7 @@ def test_a_session_that_they_do_not_refresh_expires(bench: Bench, clock: HandClo
     assert bench.dialogs.sizes == EMPTY
 
 
-def test_of_calls_to_us_the_caller_refreshes_where_it_can(bench: Bench, clock: HandClock) -> None:
+def test_the_caller_refreshes_if_it_supports_timers(bench: Bench, clock: HandClock) -> None:
     number, caller, ok = taken(bench, "Supported: timer")
     assert header(ok, "Session-Expires") == "1800;refresher=uac"
     assert header(ok, "Require") == "timer"
@@ -190,7 +190,7 @@ def test_as_uas_we_refresh_if_the_uac_asks_for_it(bench: Bench, clock: HandClock
     assert header(update, "From").startswith("<sip:+15550002@198.51.100.7>;tag=")
 
 
-def test_one_that_knows_no_timers_has_none(bench: Bench, clock: HandClock) -> None:
+def test_a_caller_without_timer_support_has_no_session_timer(bench: Bench, clock: HandClock) -> None:
     _, _, ok = taken(bench)
     assert "Session-Expires" not in ok
     clock.advance(100_000)
@@ -211,7 +211,7 @@ def test_too_short_an_interval_is_422(bench: Bench, method: str) -> None:
     assert bench.events == []
 
 
-def test_a_422_to_our_invite_is_obeyed_three_times(bench: Bench) -> None:
+def test_a_422_to_our_invite_is_followed_three_times(bench: Bench) -> None:
     place(bench)
     invite = invite_of(bench)
     for least in (2000, 3000, 4000):
@@ -261,7 +261,7 @@ def test_a_peer_that_is_gone_gets_a_bye(bench: Bench, clock: HandClock, silent: 
     assert any(text.startswith("BYE ") for text in bench.wire.take())
 
 
-def test_our_refresh_and_their_offer_do_not_cross(bench: Bench, clock: HandClock) -> None:
+def test_our_refresh_and_an_offer_of_the_peer_do_not_cross(bench: Bench, clock: HandClock) -> None:
     _, peer = call(bench, WE_REFRESH)
     clock.advance(300)
     (invite,) = bench.wire.take()
@@ -303,7 +303,7 @@ def test_an_update_with_an_offer_is_answered_when_the_application_does(bench: Be
     assert bench.wire.take_lines() == ["BYE sip:bob@192.0.2.77 SIP/2.0"]
 
 
-def test_an_update_that_is_rejected_is_no_harm(bench: Bench) -> None:
+def test_a_rejected_update_leaves_the_call_up(bench: Bench) -> None:
     number, peer = call(bench)
     bench.react = lambda _event: bench.perform(RejectReinvite(number, 488, "Not Acceptable Here"))
     bench.receive(peer.request("UPDATE", OFFER))
@@ -313,7 +313,7 @@ def test_an_update_that_is_rejected_is_no_harm(bench: Bench) -> None:
     assert bench.dialogs.sizes["dialogs"] == 1
 
 
-def test_updates_before_the_answer(bench: Bench) -> None:
+def test_updates_before_the_answer_are_answered(bench: Bench) -> None:
     place(bench)
     invite = invite_of(bench)
     bench.answer(invite, "183 Session Progress", "them", ANSWER)

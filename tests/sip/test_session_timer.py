@@ -1,4 +1,4 @@
-"""What is asked for and granted, row by row."""
+"""Session timer headers of requests and responses (RFC 4028)."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def response(*headers: str) -> SipResponse:
     return found
 
 
-def test_asking() -> None:
+def test_the_headers_of_our_request() -> None:
     assert request_headers(0, 90) == ()
     assert request_headers(1800, 90) == (("Session-Expires", "1800"), ("Min-SE", "90"))
     assert request_headers(1800, 120, we_refresh=True) == (("Session-Expires", "1800;refresher=uac"), ("Min-SE", "120"))
@@ -48,7 +48,7 @@ def test_asking() -> None:
         "a proxy that asks for too little is not obeyed to the letter",
     ],
 )
-def test_what_we_grant(headers: tuple[str, ...], terms: SessionTimer | None, said: tuple[str, ...]) -> None:
+def test_the_terms_of_our_response(headers: tuple[str, ...], terms: SessionTimer | None, said: tuple[str, ...]) -> None:
     found, headers_said = negotiate_uas(request(*headers), 1800, 90)
     assert found == terms
     assert tuple(value for _, value in headers_said) == said
@@ -59,14 +59,14 @@ def test_where_we_want_none_the_peer_may_still() -> None:
     assert negotiate_uas(request("Supported: timer", "Session-Expires: 600"), 0, 90)[0] == SessionTimer(600, False)
 
 
-def test_too_short_an_interval_is_422_with_the_least() -> None:
+def test_too_short_an_interval_is_422_with_min_se() -> None:
     with pytest.raises(Rejection) as refused:
         negotiate_uas(request("Supported: timer", "Session-Expires: 89"), 1800, 90)
     assert (refused.value.status, refused.value.headers) == (422, (("Min-SE", "90"),))
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1e3", "99999999999", "60 60"])
-def test_a_broken_interval_is_400_or_not_there(value: str) -> None:
+def test_a_malformed_interval_is_400_or_ignored(value: str) -> None:
     with pytest.raises(Rejection) as refused:
         negotiate_uas(request(f"Session-Expires: {value}"), 1800, 90)
     assert refused.value.status == 400
@@ -84,16 +84,16 @@ def test_a_broken_interval_is_400_or_not_there(value: str) -> None:
         (("Session-Expires: 1;refresher=uac",), SessionTimer(90, True)),
     ],
 )
-def test_what_we_are_granted(headers: tuple[str, ...], terms: SessionTimer | None) -> None:
+def test_the_terms_of_the_peers_response(headers: tuple[str, ...], terms: SessionTimer | None) -> None:
     assert negotiate_uac(response(*headers), 90) == terms
 
 
-def test_when_to_act() -> None:
+def test_the_times_to_refresh_and_to_expire() -> None:
     assert (SessionTimer(1800, True).refresh_after, SessionTimer(1800, True).expire_after) == (900, 1768)
     assert (SessionTimer(90, True).refresh_after, SessionTimer(90, True).expire_after) == (45, 60)
 
 
-def test_the_least_interval() -> None:
+def test_the_minimum_interval_of_a_response() -> None:
     found: SipMessage = response("Min-SE: 120;generic=1")
     assert min_se_of(found) == 120
     assert min_se_of(response()) == 0

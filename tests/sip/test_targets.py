@@ -1,4 +1,4 @@
-"""Where calls by URI go."""
+"""Targets of calls to a URI."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_headers_of_a_uri_do_not_go_into_the_request_uri() -> None:
     ("uri", "status"),
     [("tel:+15550001", 404), ("bob", 404), ("mailto:bob@example.com", 404), ("sip:bob@192.0.2.1;transport=ws", 503)],
 )
-def test_what_cannot_be_called_says_why(uri: str, status: int) -> None:
+def test_uris_that_cannot_be_called_have_a_reason(uri: str, status: int) -> None:
     found = uri_target(uri)
     assert isinstance(found, Unreachable)
     assert found.status == status

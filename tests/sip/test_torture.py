@@ -1,4 +1,4 @@
-"""What each of the RFC 4475 torture messages gets from us.
+"""How each of the RFC 4475 torture messages is handled.
 
 The first part of each comment is the RFC's verdict, where it leaves a choice ours follows.
 """
@@ -74,7 +74,7 @@ def read(name: str) -> bytes:
     return (VECTORS / f"{name}.dat").read_bytes()
 
 
-def test_each_message_has_its_verdict() -> None:
+def test_each_torture_message_is_listed() -> None:
     verdicts = [ACCEPTED, ANSWERED, REFUSED, DROPPED, UNASKED, OTHER]
     assert sorted(name for names in verdicts for name in names) == sorted(path.stem for path in VECTORS.glob("*.dat"))
 
@@ -94,7 +94,7 @@ def test_sound_requests_are_answered(bench: Bench, name: str, status: int) -> No
 
 
 @pytest.mark.parametrize(("name", "status"), sorted(REFUSED.items()))
-def test_broken_and_foreign_requests_are_refused(bench: Bench, name: str, status: int) -> None:
+def test_broken_and_unsupported_requests_are_refused(bench: Bench, name: str, status: int) -> None:
     with pytest.raises(Rejection) as refused:
         bench.receive(read(name))
     assert refused.value.status == status

@@ -39,7 +39,7 @@ def test_a_branch_that_is_used_twice_makes_two_transactions(other: Caller) -> No
     assert server_key(first) != server_key(second)
 
 
-def test_a_branch_matches_whatever_its_case_and_an_old_request_by_its_via() -> None:
+def test_a_branch_matches_in_any_case_and_an_rfc_2543_request_by_its_via() -> None:
     data = Caller().request("OPTIONS")
     assert server_key(request(data.replace(b"z9hG4bK1", b"Z9HG4BK1"))) == server_key(request(data))
     old = data.replace(b"z9hG4bK1", b"1")
@@ -57,5 +57,5 @@ def test_a_branch_matches_whatever_its_case_and_an_old_request_by_its_via() -> N
         (Endpoint("example.com", 5060), Endpoint("192.0.2.1", 5060), False),
     ],
 )
-def test_an_address_is_the_same_in_whatever_spelling(one: Endpoint, other: Endpoint, same: bool) -> None:
+def test_addresses_match_in_any_spelling(one: Endpoint, other: Endpoint, same: bool) -> None:
     assert same_address(one, other) is same

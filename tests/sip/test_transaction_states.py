@@ -28,7 +28,7 @@ FINAL = (Input.SUCCESS, Input.FAILURE)
 
 
 def through(machine: Machine, *inputs: Input, reliable: bool = False) -> tuple[Transaction, list[Do]]:
-    """A transaction after these inputs at time 0, and all that was to be done."""
+    """A transaction after these inputs at time 0, and its actions."""
     transaction = Transaction(machine, 0, reliable=reliable)
     return transaction, [action for one in inputs for action in transaction.apply(one, 0)]
 
@@ -101,7 +101,7 @@ def test_over_streams_nothing_is_repeated_but_a_2xx_to_an_invite(name: str) -> N
 
 
 @pytest.mark.parametrize("inputs", [(Input.FAILURE,), (Input.SUCCESS,)])
-def test_what_only_absorbs_datagrams_is_over_at_once_on_a_stream(inputs: tuple[Input, ...]) -> None:
+def test_states_that_absorb_datagrams_end_at_once_on_a_stream(inputs: tuple[Input, ...]) -> None:
     assert through(CLIENT, *inputs, reliable=True)[0].state is TransactionState.TERMINATED
     failed, _ = through(INVITE_CLIENT, Input.FAILURE, reliable=True)
     assert failed.state is TransactionState.TERMINATED
@@ -134,7 +134,7 @@ def test_a_timeout_or_an_unreachable_peer_is_passed_once() -> None:
         assert through(machine, Input.PROVISIONAL, Input.END)[1] == [Do.PASS, Do.TIME_OUT]
 
 
-def test_a_request_that_comes_again_gets_the_last_response() -> None:
+def test_a_repeated_request_gets_the_last_response() -> None:
     assert through(SERVER, Input.REQUEST)[1] == [], "there is none yet"
     assert through(SERVER, Input.FAILURE, Input.REQUEST)[1] == [Do.PASS, Do.SEND]
     for response in (Input.PROVISIONAL, *FINAL):
@@ -147,13 +147,13 @@ def test_an_unanswered_invite_expires_once() -> None:
     assert transaction.apply(Input.FAILURE, 0) == (Do.PASS,)
 
 
-def test_a_2xx_is_confirmed_by_its_ack_or_not() -> None:
+def test_a_2xx_is_confirmed_by_its_ack_or_reported_without_one() -> None:
     confirmed, actions = through(INVITE_SERVER, Input.SUCCESS, Input.ACK, Input.ACK)
     assert (actions, confirmed.state) == ([Do.PASS, Do.PASS], TransactionState.TERMINATED)
     assert through(INVITE_SERVER, Input.SUCCESS, Input.END)[1] == [Do.PASS, Do.NO_ACK]
 
 
-def test_repeats_can_be_stopped_and_the_end_set() -> None:
+def test_repeats_can_be_stopped_and_the_deadline_set() -> None:
     transaction = Transaction(INVITE_CLIENT, 0, reliable=False)
     transaction.stop_repeating()
     assert repeats(transaction) == []
@@ -164,7 +164,7 @@ def test_repeats_can_be_stopped_and_the_end_set() -> None:
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_tables_are_sound(name: str) -> None:
+def test_the_state_tables_are_consistent(name: str) -> None:
     machine = MACHINES[name]
     reached = {machine.start} | {state for state, _ in machine.table.values()}
     assert reached - {TransactionState.TERMINATED} == set(machine.spans)
@@ -180,13 +180,13 @@ def test_tables_are_sound(name: str) -> None:
     st.booleans(),
     st.lists(st.tuples(st.sampled_from(Input), st.floats(0, 50)), max_size=25),
 )
-def test_whatever_happens_a_transaction_ends(name: str, reliable: bool, steps: list[tuple[Input, float]]) -> None:
+def test_a_transaction_ends_after_any_inputs(name: str, reliable: bool, steps: list[tuple[Input, float]]) -> None:
     transaction, now = Transaction(MACHINES[name], 0, reliable=reliable), 0.0
     passed: list[Do] = []
     for what, seconds in steps:
         now += seconds
         passed += transaction.apply(what, now)
-    # A server's user answers in the end.
+    # The transaction user of a server answers at last.
     if name in ("INVITE server", "server") and transaction.live:
         passed += transaction.apply(Input.FAILURE, now)
     for _ in range(200):

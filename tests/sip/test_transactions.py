@@ -102,7 +102,7 @@ def test_ipv6_is_written_in_brackets(layer: Layer) -> None:
     assert header(layer.wire.take()[0], "Via").startswith("SIP/2.0/UDP [2001:db8::7]:5080;")
 
 
-def test_the_memory_of_answered_requests_is_bounded(
+def test_the_number_of_answered_requests_kept_is_bounded(
     layer: Layer, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transactions, "MEMORY_LIMIT", 2000)

@@ -1,4 +1,4 @@
-"""Calls that we place, on a hand-made wire with a hand-turned clock."""
+"""Calls that we place, with a wire in memory and a clock advanced by hand."""
 
 from collections.abc import Sequence
 
@@ -60,16 +60,16 @@ def establish(bench: Bench, headers: tuple[str, ...] = ()) -> tuple[DialogId, Ca
 
 
 def callee(invite: str, tag: str = "them") -> Caller:
-    """Who writes the requests of the called peer."""
+    """The writer of the called peer's requests."""
     return Caller(header(invite, "Call-ID"), from_tag=tag, to_tag=header(invite, "From").partition("tag=")[2])
 
 
 def gone(bench: Bench) -> bool:
-    """Whether nothing is left of any call, but the memory of those that may still be forked."""
+    """Whether nothing is left of any call except the record of those that may still be forked."""
     return {**bench.dialogs.sizes, "uac_invites": 0} == EMPTY
 
 
-def test_a_call_is_placed_rung_answered_confirmed_and_ended_by_us(bench: Bench, clock: HandClock) -> None:
+def test_a_placed_call_rings_is_answered_confirmed_and_ended_by_us(bench: Bench, clock: HandClock) -> None:
     number = place(bench, headers=(("X-Campaign", "summer\r\nX-Evil: 1"),))
     ((invite, to),) = bench.wire.sent
     bench.wire.take()
@@ -143,7 +143,7 @@ def test_the_called_peer_reinvites_and_presses_keys(bench: Bench) -> None:
     assert bench.wire.sent[0][1] == Endpoint("192.0.2.99", 5070)
 
 
-def test_a_2xx_that_comes_again_is_confirmed_again(bench: Bench, clock: HandClock) -> None:
+def test_a_repeated_2xx_is_confirmed_again(bench: Bench, clock: HandClock) -> None:
     number = place(bench)
     ok = response(invite_of(bench), "200 OK", "them", ANSWER)
     bench.receive(ok)
@@ -219,7 +219,7 @@ def test_ringing_lasts_until_the_application_ends_it(bench: Bench, clock: HandCl
     assert bench.events == []
 
 
-def test_ringing_without_end_is_no_unreachable_callee(bench: Bench, clock: HandClock) -> None:
+def test_a_ringing_timeout_is_not_reported_as_unreachable(bench: Bench, clock: HandClock) -> None:
     number = place(bench)
     bench.answer(invite_of(bench), "180 Ringing", "them")
     bench.events.clear()
@@ -303,7 +303,7 @@ def test_the_answer_of_the_fork_that_wins_counts(bench: Bench) -> None:
     assert accepted.answer.media[0].port == 4000
 
 
-def test_forks_without_end_are_bounded(bench: Bench) -> None:
+def test_the_number_of_forks_is_bounded(bench: Bench) -> None:
     place(bench)
     invite = invite_of(bench)
     for number in range(100):
@@ -311,7 +311,7 @@ def test_forks_without_end_are_bounded(bench: Bench) -> None:
     assert bench.dialogs.sizes["by_key"] == 20
 
 
-def test_the_route_of_the_2xx_is_taken_in_reverse(bench: Bench) -> None:
+def test_the_record_route_of_the_2xx_is_used_in_reverse(bench: Bench) -> None:
     number = place(bench)
     invite = invite_of(bench)
     bench.answer(invite, "180 Ringing", "them", headers=("Record-Route: <sip:other.example.com;lr>",))
@@ -338,7 +338,7 @@ def test_a_target_found_at_another_address_than_its_uri_stays_there(bench: Bench
 
 
 @pytest.mark.parametrize("contact", ["Contact: <tel:+1555>", "Contact: <<>", "Contact: *"])
-def test_a_2xx_without_usable_contact_is_confirmed_where_it_was_asked(bench: Bench, contact: str) -> None:
+def test_a_2xx_without_usable_contact_is_confirmed_at_the_request_uri(bench: Bench, contact: str) -> None:
     place(bench)
     bench.answer(invite_of(bench), "200 OK", "them", ANSWER, (contact,))
     assert bench.wire.take_lines() == [f"ACK {URI} SIP/2.0"]
@@ -380,7 +380,7 @@ def test_a_reliable_response_gets_its_prack_and_its_answer_counts(bench: Bench) 
     assert header(ack, "CSeq") == "1 ACK"
 
 
-def test_reliable_responses_are_taken_in_order_and_once(bench: Bench) -> None:
+def test_reliable_responses_are_processed_in_order_and_once(bench: Bench) -> None:
     place(bench)
     invite = invite_of(bench)
     for rseq, taken in (("5", True), ("7", False), ("5", False), ("6", True), ("x", False), ("0", False), ("7", True)):
@@ -390,7 +390,7 @@ def test_reliable_responses_are_taken_in_order_and_once(bench: Bench) -> None:
     assert [header(text, "RAck") for text in bench.wire.take()] == ["5 1 INVITE", "6 1 INVITE", "7 1 INVITE"]
 
 
-def test_forks_count_their_own(bench: Bench) -> None:
+def test_each_fork_counts_its_own_rseq(bench: Bench) -> None:
     place(bench)
     invite = invite_of(bench)
     for tag in ("one", "two"):
@@ -402,7 +402,7 @@ def test_forks_count_their_own(bench: Bench) -> None:
 
 
 def authorized(invite: str, name: str = "Authorization", method: str = "INVITE") -> dict[str, str]:
-    """The credentials of a request, which must be right."""
+    """The credentials of a request, which must be valid."""
     params = parse_digest(header(invite, name))
     assert params["response"] == digest_response(params, "secret", method)
     return params
@@ -415,7 +415,9 @@ def authorized(invite: str, name: str = "Authorization", method: str = "INVITE")
         ("407 Proxy Authentication Required", "Proxy-Authenticate", "Proxy-Authorization"),
     ],
 )
-def test_a_challenge_is_answered_also_for_the_bye(bench: Bench, status: str, asked: str, answered: str) -> None:
+def test_a_challenge_is_answered_for_the_invite_and_the_bye(
+    bench: Bench, status: str, asked: str, answered: str
+) -> None:
     challenge = (f'{asked}: Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256',)
     number = place(bench, credentials=Credentials("ann", "secret"))
     first = invite_of(bench)
@@ -505,7 +507,7 @@ def place_at(bench: Bench, targets: Sequence[Target]) -> tuple[DialogId, str]:
     return number, invite_of(bench)
 
 
-def test_a_dead_target_is_given_up_for_the_next(bench: Bench, clock: HandClock) -> None:
+def test_an_unresponsive_target_is_given_up_for_the_next(bench: Bench, clock: HandClock) -> None:
     _, first = place_at(bench, [FIRST, SECOND])
     clock.advance(4.9)
     assert set(bench.wire.take()) == {first}
@@ -520,14 +522,14 @@ def test_a_dead_target_is_given_up_for_the_next(bench: Bench, clock: HandClock) 
     bench.answer(second, "200 OK", "two", ANSWER)
     assert [type(event) for event in bench.events] == [InviteProgressed, InviteAccepted]
     bench.wire.take()
-    bench.answer(first, "180 Ringing", "one")  # alive after all
+    bench.answer(first, "180 Ringing", "one")  # it responds after all
     assert bench.wire.take_lines() == [f"CANCEL {FIRST.uri} SIP/2.0"]
     bench.answer(first, "200 OK", "one", ANSWER)
     assert [line.partition(" ")[0] for line in bench.wire.take_lines()] == ["ACK", "BYE"]
     assert len(bench.events) == 2
 
 
-def test_a_target_that_comes_alive_before_the_next_answers_is_cancelled_once(bench: Bench, clock: HandClock) -> None:
+def test_a_late_response_of_an_earlier_target_is_cancelled_once(bench: Bench, clock: HandClock) -> None:
     _, first = place_at(bench, [FIRST, SECOND])
     clock.advance(5.1)
     second = bench.wire.take()[-1]
@@ -545,7 +547,7 @@ def test_a_target_that_answers_in_time_is_waited_for(bench: Bench, clock: HandCl
     assert bench.wire.take() == []
 
 
-def test_503_and_a_broken_transport_lead_to_the_next_and_other_failures_do_not(bench: Bench) -> None:
+def test_only_503_and_a_broken_transport_lead_to_the_next_target(bench: Bench) -> None:
     number, invite = place_at(bench, [FIRST, SECOND, FIRST, SECOND])
     bench.answer(invite, "503 Service Unavailable", "one")
     _, invite = bench.wire.take()
@@ -560,7 +562,7 @@ def test_503_and_a_broken_transport_lead_to_the_next_and_other_failures_do_not(b
     assert gone(bench)
 
 
-def test_when_all_are_dead_the_last_says_how(bench: Bench, clock: HandClock) -> None:
+def test_when_all_targets_fail_the_last_one_gives_the_reason(bench: Bench, clock: HandClock) -> None:
     number, _ = place_at(bench, [FIRST, SECOND])
     clock.advance(100)
     detail = "192.0.2.11:5060 is unreachable: no response"
@@ -593,7 +595,7 @@ def test_requests_without_a_response_to_an_unreachable_address_fail(bench: Bench
     bench.perform(EndDialog(third))
 
 
-def test_an_address_is_the_same_however_it_is_written(bench: Bench) -> None:
+def test_addresses_match_in_any_spelling(bench: Bench) -> None:
     number, _ = place_at(bench, [Target("sip:bob@[2001:DB8::1]", Endpoint("2001:DB8:0::1", 5060), "udp")])
     for _ in range(ICMP_TOLERANCE + 1):
         bench.fail_flow("Connection refused", Endpoint("2001:db8::1", 5060))
@@ -625,7 +627,7 @@ def test_a_call_without_a_target_is_refused(bench: Bench) -> None:
     assert gone(bench)
 
 
-def test_a_hangup_while_the_target_is_looked_for(bench: Bench) -> None:
+def test_a_hangup_during_the_look_up_ends_the_call(bench: Bench) -> None:
     bench.waiting = []
     number = place(bench)
     bench.perform(EndDialog(number))
@@ -640,7 +642,7 @@ def test_a_hangup_while_the_target_is_looked_for(bench: Bench) -> None:
 # ── redirection ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_redirection_is_followed_to_the_contact_most_wanted(bench: Bench) -> None:
+def test_a_redirection_is_followed_to_the_contact_with_the_highest_q(bench: Bench) -> None:
     number, invite = place_at(bench, [FIRST])
     contacts = ("Contact: <sip:low@192.0.2.21>;q=0.1, <sip:high@192.0.2.22>;q=0.9", "Contact: <mailto:x@y>")
     bench.answer(invite, "302 Moved Temporarily", "one", headers=contacts)
@@ -657,7 +659,7 @@ def test_a_redirection_is_followed_to_the_contact_most_wanted(bench: Bench) -> N
     assert accepted.dialog == number
 
 
-def test_redirections_in_a_circle_and_without_end_are_refused(bench: Bench) -> None:
+def test_circular_and_endless_redirections_are_refused(bench: Bench) -> None:
     number, invite = place_at(bench, [FIRST])
     bench.answer(invite, "302 Moved", "one", headers=(f"Contact: <{FIRST.uri}>",))
     assert bench.event() == InviteRefused(number, 302, "Moved", "192.0.2.10:5060")
@@ -671,7 +673,7 @@ def test_redirections_in_a_circle_and_without_end_are_refused(bench: Bench) -> N
     assert gone(bench)
 
 
-def test_a_redirection_to_where_it_was_redirected_from_before_is_a_circle(bench: Bench) -> None:
+def test_a_redirection_to_an_earlier_target_is_a_circle(bench: Bench) -> None:
     number, invite = place_at(bench, [FIRST])
     bench.answer(invite, "302 Moved", "one", headers=("Contact: <sip:there@192.0.2.9>",))
     _, invite = bench.wire.take()
@@ -685,7 +687,7 @@ def test_a_redirection_to_where_it_was_redirected_from_before_is_a_circle(bench:
 
 @pytest.mark.parametrize("own", [None, Credentials("ann", "secret")])
 @pytest.mark.parametrize(("host", "trusted"), [("192.0.2.10", True), ("192.0.2.66", False)])
-def test_credentials_are_for_the_host_that_they_were_meant_for(
+def test_credentials_are_used_only_for_their_host(
     bench: Bench, host: str, trusted: bool, own: Credentials | None
 ) -> None:
     bench.targets = [FIRST]

@@ -1,4 +1,4 @@
-"""Reliable provisional responses of ours (RFC 3262), on a hand-made wire with a hand-turned clock."""
+"""Reliable provisional responses of ours (RFC 3262), with a wire in memory and a clock advanced by hand."""
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_the_answer_does_not_wait_for_the_prack(bench: Bench, clock: HandClock) 
     assert bench.events == []
 
 
-def test_without_its_prack_the_call_ends(bench: Bench, clock: HandClock) -> None:
+def test_a_missing_prack_ends_the_call(bench: Bench, clock: HandClock) -> None:
     dialog = ring(bench, Caller())
     clock.advance(33)
     assert bench.wire.take_lines()[-1] == "504 No PRACK"
@@ -76,12 +76,12 @@ def test_without_required_100rel_the_180_is_plain(bench: Bench, clock: HandClock
     assert bench.wire.take() == []
 
 
-def test_an_offer_of_ours_is_not_for_a_180(bench: Bench) -> None:
+def test_a_180_has_no_offer_of_ours(bench: Bench) -> None:
     ring(bench, Caller(), "")
     assert bench.wire.take() == []
 
 
-def test_a_cancel_ends_the_repeating(bench: Bench, clock: HandClock) -> None:
+def test_a_cancel_stops_the_retransmission(bench: Bench, clock: HandClock) -> None:
     caller = Caller()
     ring(bench, caller)
     bench.receive(caller.request("CANCEL", new=False))

@@ -1,4 +1,4 @@
-"""Calls through the dialog layer, on a hand-made wire with a hand-turned clock."""
+"""Calls through the dialog layer, with a wire in memory and a clock advanced by hand."""
 
 import pytest
 
@@ -24,7 +24,7 @@ from trunkline.sip.values import (
 
 
 def ring(bench: Bench, caller: Caller, body: str = OFFER, headers: tuple[str, ...] = ()) -> DialogId:
-    """An INVITE, taken."""
+    """An INVITE that was received and reported."""
     bench.receive(caller.request("INVITE", body, headers))
     event = bench.event()
     assert isinstance(event, InviteReceived)
@@ -46,7 +46,7 @@ def establish(bench: Bench, caller: Caller, headers: tuple[str, ...] = ()) -> Di
     return dialog
 
 
-def test_a_call_is_tried_rung_answered_confirmed_and_ended_by_the_caller(bench: Bench) -> None:
+def test_a_received_call_is_answered_confirmed_and_ended_by_the_caller(bench: Bench) -> None:
     caller = Caller()
     bench.receive(caller.request("INVITE", OFFER, ("X-Campaign: summer", "x-two: 2")))
     invite = bench.event()
@@ -93,7 +93,7 @@ def test_a_call_is_tried_rung_answered_confirmed_and_ended_by_the_caller(bench: 
     assert bench.dialogs.sizes == EMPTY
 
 
-def test_responses_go_to_the_source_when_rport_asks_and_say_what_was_seen(bench: Bench) -> None:
+def test_responses_go_to_the_source_with_rport_and_have_its_address(bench: Bench) -> None:
     ring(bench, Caller())
     ((text, to),) = bench.wire.sent
     assert to == PEER
@@ -118,7 +118,7 @@ def test_a_retransmitted_invite_gets_the_last_response_and_makes_no_call(bench: 
     assert (bench.wire.take(), bench.events) == ([], []), "confirmed: absorbed (RFC 6026 section 7.1)"
 
 
-def test_an_invite_repeated_in_other_bytes_is_still_the_same(bench: Bench) -> None:
+def test_an_invite_repeated_in_other_bytes_is_the_same_invite(bench: Bench) -> None:
     caller = Caller()
     invite = caller.request("INVITE", OFFER)
     bench.receive(invite)
@@ -129,7 +129,7 @@ def test_an_invite_repeated_in_other_bytes_is_still_the_same(bench: Bench) -> No
     assert bench.events == []
 
 
-def test_an_invite_that_comes_by_two_ways_is_taken_once(bench: Bench) -> None:
+def test_an_invite_received_by_two_paths_is_accepted_once(bench: Bench) -> None:
     caller = Caller()
     invite = caller.request("INVITE", OFFER)
     bench.receive(invite)
@@ -156,7 +156,7 @@ def test_a_second_invite_with_the_tags_of_a_dialog_is_refused(bench: Bench, stat
     assert (bench.events, bench.wire.take(), bench.dialogs.sizes) == ([], [], before)
 
 
-def test_the_first_invite_in_other_bytes_long_after_its_ack_is_no_new_one(bench: Bench) -> None:
+def test_the_first_invite_repeated_long_after_its_ack_makes_no_call(bench: Bench) -> None:
     caller = Caller()
     invite = caller.request("INVITE", OFFER)
     bench.receive(invite)
@@ -218,7 +218,7 @@ def test_our_hangup_is_a_bye_to_the_contact_with_its_reason(bench: Bench, clock:
     assert bench.events == []
 
 
-def test_a_bye_without_a_response_is_forgotten(bench: Bench, clock: HandClock) -> None:
+def test_a_bye_without_a_response_is_dropped_after_its_timeout(bench: Bench, clock: HandClock) -> None:
     bench.perform(EndDialog(establish(bench, Caller())))
     clock.advance(70)
     assert bench.dialogs.sizes == EMPTY
@@ -296,7 +296,7 @@ def test_a_cancel_that_crosses_the_200_is_answered_and_changes_nothing(bench: Be
     assert bench.event() == AckReceived(dialog, None)
 
 
-def test_a_cancel_of_nothing_is_481(bench: Bench) -> None:
+def test_a_cancel_without_an_invite_is_481(bench: Bench) -> None:
     bench.receive(Caller().request("CANCEL"))
     assert bench.wire.take_lines() == ["481 Call/Transaction Does Not Exist"]
 
@@ -329,7 +329,7 @@ def test_a_rejection_carries_its_warning_and_is_repeated_until_its_ack(bench: Be
     assert bench.dialogs.sizes == EMPTY
 
 
-def test_a_rejection_that_is_never_confirmed_is_forgotten_quietly(bench: Bench, clock: HandClock) -> None:
+def test_a_rejection_without_ack_is_dropped_without_an_event(bench: Bench, clock: HandClock) -> None:
     bench.perform(RejectInvite(ring(bench, Caller()), 404, "Not Found"))
     clock.advance(40)
     assert bench.events == []
@@ -518,7 +518,7 @@ def test_our_hangup_answers_an_offer_that_is_pending(bench: Bench, method: str) 
     assert (bench.wire.take(), bench.events) == ([], [])
 
 
-def test_a_bye_before_the_ack_stops_the_repeating_of_the_200(bench: Bench, clock: HandClock) -> None:
+def test_a_bye_before_the_ack_stops_the_repetition_of_the_200(bench: Bench, clock: HandClock) -> None:
     caller = Caller()
     dialog = ring(bench, caller)
     answer(bench, caller, dialog)
@@ -545,7 +545,7 @@ def test_a_request_with_an_old_sequence_number_is_out_of_order(bench: Bench) -> 
     [(PEER.host, True), ("192.0.2.77", True), ("192.0.2.99", True), ("192.0.2.66", False)],
     ids=["where the INVITE came from", "a proxy of the route", "the Contact", "another host"],
 )
-def test_a_bye_of_the_peers_ends_the_call_whatever_its_number(bench: Bench, host: str, ends: bool) -> None:
+def test_a_bye_of_the_peer_ends_the_call_with_any_sequence_number(bench: Bench, host: str, ends: bool) -> None:
     caller = Caller()
     way = ("Record-Route: <sip:192.0.2.78;lr>, <sip:192.0.2.77:5080;lr>", "Contact: <sip:ann@192.0.2.99>")
     dialog = establish(bench, caller, way)
@@ -558,7 +558,7 @@ def test_a_bye_of_the_peers_ends_the_call_whatever_its_number(bench: Bench, host
     assert bench.dialogs.sizes == EMPTY or not ends
 
 
-def test_a_bye_with_the_number_of_an_offer_that_waits_answers_both(bench: Bench) -> None:
+def test_a_bye_with_the_cseq_of_a_pending_offer_answers_both(bench: Bench) -> None:
     caller = Caller()
     dialog = establish(bench, caller)
     bench.receive(caller.request("INVITE", OFFER))
@@ -572,7 +572,7 @@ def test_a_bye_with_the_number_of_an_offer_that_waits_answers_both(bench: Bench)
 
 @pytest.mark.parametrize("method", ["INVITE", "BYE", "OPTIONS", "INFO"])
 def test_requests_of_unknown_dialogs_are_481_and_leave_nothing_behind(bench: Bench, method: str) -> None:
-    assert bench.refused(Caller(to_tag="nobody").request(method, OFFER if method == "INVITE" else "")).status == 481
+    assert bench.refused(Caller(to_tag="unknown").request(method, OFFER if method == "INVITE" else "")).status == 481
     assert bench.events == []
     assert bench.dialogs.sizes == EMPTY
 
@@ -635,7 +635,7 @@ def test_a_strict_router_is_addressed_itself(bench: Bench) -> None:
     assert to == Endpoint("192.0.2.77", 5080)
 
 
-def test_over_tcp_the_contact_says_so_and_only_the_200_is_repeated(bench: Bench, clock: HandClock) -> None:
+def test_over_tcp_the_contact_has_the_transport_and_only_the_200_is_repeated(bench: Bench, clock: HandClock) -> None:
     caller = Caller(transport="TCP")
     bench.wire.transport = "tcp"
     dialog = ring(bench, caller)
@@ -661,7 +661,7 @@ def test_over_tcp_the_contact_says_so_and_only_the_200_is_repeated(bench: Bench,
         ("{}", ("Content-Type: application/json",), 415),
     ],
 )
-def test_bodies_that_are_no_sdp_are_refused_and_leave_nothing(
+def test_bodies_without_sdp_are_refused_and_leave_nothing_behind(
     bench: Bench, clock: HandClock, body: str, headers: tuple[str, ...], status: int
 ) -> None:
     bench.receive(Caller().request("INVITE", body, headers))
@@ -684,7 +684,7 @@ def test_one_call_too_many_is_503_with_retry_after(clock: HandClock) -> None:
     establish(bench, callers[2])
 
 
-def test_rejected_calls_whose_acks_never_come_do_not_pile_up(clock: HandClock) -> None:
+def test_rejected_calls_without_acks_are_bounded(clock: HandClock) -> None:
     bench = Bench(clock, limit=1)
     for number in range(4):
         bench.perform(RejectInvite(ring(bench, Caller(call_id=f"c{number}")), 486, "Busy Here"))
@@ -720,7 +720,7 @@ def test_hanging_up_all_reaches_every_state(bench: Bench) -> None:
     assert bench.dialogs.empty
 
 
-def test_actions_on_dead_dialogs_are_ignored(bench: Bench) -> None:
+def test_actions_on_ended_dialogs_are_ignored(bench: Bench) -> None:
     caller = Caller()
     dialog = establish(bench, caller)
     bench.perform(SendRinging(dialog))
@@ -753,7 +753,7 @@ def test_a_thousand_calls_leave_nothing_behind(clock: HandClock) -> None:
     assert len(clock.timers) == 0
 
 
-def test_two_flows_do_not_mix(bench: Bench) -> None:
+def test_responses_go_only_to_the_flow_of_their_request(bench: Bench) -> None:
     other = Wire("tcp")
     bench.receive(Caller(call_id="other", transport="TCP").request("INVITE", OFFER), other)
     assert other.take_lines() == ["100 Trying"]
@@ -789,7 +789,7 @@ def test_an_info_outside_a_dialog_is_refused(bench: Bench) -> None:
     assert bench.refused(Caller(to_tag="x").request("INFO", "Signal=5", RELAY)).status == 481
 
 
-def test_a_key_after_our_bye_is_nobodys(bench: Bench) -> None:
+def test_a_key_after_our_bye_is_not_reported(bench: Bench) -> None:
     caller = Caller()
     dialog = establish(bench, caller)
     bench.perform(EndDialog(dialog))

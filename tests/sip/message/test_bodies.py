@@ -36,11 +36,11 @@ def inner(kind: str, *parts: str) -> str:
     return f"Content-Type: multipart/{kind}; boundary=b\r\n\r\n{body}"
 
 
-def test_no_body_is_no_description() -> None:
+def test_an_empty_body_has_no_description() -> None:
     assert session_description(invite("")) is None
 
 
-def test_sdp_by_any_case_and_parameter() -> None:
+def test_sdp_is_recognised_in_any_case_and_with_parameters() -> None:
     found = session_description(invite(OFFER, "Content-Type: Application/SDP;charset=utf-8"))
     assert found is not None
     assert found.media[0].port == 4000
@@ -121,11 +121,11 @@ def test_a_description_is_decoded(encoding: str, text: str) -> None:
     assert found.media[0].port == 4000
 
 
-def test_the_telephone_network_s_signalling_alone_is_no_description() -> None:
+def test_isup_signalling_alone_is_no_description() -> None:
     assert session_description(invite("\x01\0\x49", "Content-Type: application/ISUP;version=itu-t92+")) is None
 
 
-def test_an_optional_body_of_another_type_may_be_passed_over() -> None:
+def test_an_optional_body_of_another_type_is_ignored() -> None:
     headers = ("Content-Type: text/plain", "Content-Disposition: render;handling=optional")
     assert session_description(invite("hello", *headers)) is None
 
@@ -175,7 +175,7 @@ def test_other_bodies_are_refused(body: str, headers: list[str], status: int) ->
     assert refused.value.status == status
 
 
-def test_415_says_what_would_do() -> None:
+def test_a_415_has_the_accepted_types() -> None:
     with pytest.raises(Rejection) as refused:
         session_description(invite("{}", "Content-Type: application/json"))
     assert refused.value.headers == (("Accept", "application/sdp, multipart/mixed"),)

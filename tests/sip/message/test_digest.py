@@ -99,7 +99,7 @@ def test_with_and_without_qop(extra: dict[str, str]) -> None:
     assert ("nc" in parse_digest(value)) == ("qop" in extra)
 
 
-def test_the_best_algorithm_offered_is_taken() -> None:
+def test_the_best_algorithm_offered_is_chosen() -> None:
     client = answerer()
     offered = ("MD5", "token", "SHA-256", "MD5-sess")
     assert client.challenged([challenge(algorithm=name, nonce=name) for name in offered])
@@ -120,11 +120,11 @@ def test_the_best_algorithm_offered_is_taken() -> None:
         'Digest realm="r", nonce="n", qop="auth-int"',
     ],
 )
-def test_a_challenge_that_cannot_be_answered_is_given_up(value: str) -> None:
+def test_a_challenge_that_cannot_be_answered_is_final(value: str) -> None:
     assert not answerer().challenged([("www-authenticate", value)])
 
 
-def test_a_second_rejection_is_the_end_and_a_stale_nonce_is_not_unless_twice() -> None:
+def test_a_second_rejection_is_final_and_a_stale_nonce_only_if_repeated() -> None:
     client = answerer()
     assert client.challenged([challenge()])
     assert not client.challenged([challenge()])
@@ -155,7 +155,7 @@ def test_a_nonce_that_is_used_again_is_counted_on() -> None:
 
 
 def credentials(now: float = 100.0, password: str = "secret", algorithm: int = 0, uri: str = URI) -> str:
-    """What a client with that password answers to our challenge."""
+    """The Authorization of a client with that password for our challenge."""
     client = DigestClient(Credentials("ann", password), lambda: "c")
     assert client.challenged([("www-authenticate", GUARD.challenges(now)[algorithm])])
     return client.headers("REGISTER", uri)[0][1]
@@ -200,7 +200,7 @@ def test_expired_and_unknown_nonces_are_stale_only_with_the_right_password() -> 
         'Digest username="ann", response="\udcff"',
     ],
 )
-def test_wrong_credentials_are_wrong(authorization: str) -> None:
+def test_wrong_credentials_are_refused(authorization: str) -> None:
     assert check(authorization) == "wrong"
 
 
@@ -280,7 +280,7 @@ def test_passwords_and_keys_are_in_no_repr() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"qop": "auth-int"}, {"qop": "AUTH"}, {"algorithm": "SHA-1"}])
-def test_what_we_do_not_know_is_no_digest(wrong: dict[str, str]) -> None:
+def test_unknown_schemes_and_algorithms_are_no_digest(wrong: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         digest_response({**RFC_7616, **wrong}, "Circle of Life", "GET")
 
@@ -294,6 +294,6 @@ def test_what_we_do_not_know_is_no_digest(wrong: dict[str, str]) -> None:
         ('Digest realm="a', "malformed parameters"),
     ],
 )
-def test_what_is_no_digest_says_why(value: str, words: str) -> None:
+def test_malformed_digests_are_refused_with_a_reason(value: str, words: str) -> None:
     with pytest.raises(ValueError, match=f"^{words}$"):
         parse_digest(value)

@@ -24,13 +24,13 @@ def test_messages_come_out_whole_however_the_stream_is_cut(bodies: list[bytes], 
     assert framer.broken is None
 
 
-def test_the_compact_name_and_bare_line_feeds_count_too() -> None:
+def test_the_compact_content_length_and_bare_line_feeds_are_understood() -> None:
     assert Framer(LIMIT).feed(text(b"abc", b"l")) == [text(b"abc", b"l")]
     bare = text(b"abc").replace(b"\r\n", b"\n")
     assert Framer(LIMIT).feed(bare) == [bare]
 
 
-def test_a_double_line_end_is_a_ping_also_in_pieces_and_single_ones_are_skipped() -> None:
+def test_a_double_crlf_is_a_ping_also_in_pieces_and_single_ones_are_skipped() -> None:
     framer = Framer(LIMIT)
     assert framer.feed(b"\r\n\r\n") == [PING]
     assert framer.feed(b"\r") == []
@@ -38,7 +38,7 @@ def test_a_double_line_end_is_a_ping_also_in_pieces_and_single_ones_are_skipped(
     assert framer.feed(b"\r\n" + text()) == [text()]
 
 
-def test_a_head_without_length_is_handed_out_and_ends_the_stream() -> None:
+def test_a_head_without_content_length_is_returned_and_ends_the_stream() -> None:
     framer = Framer(LIMIT)
     head = b"OPTIONS sip:a SIP/2.0\r\nVia: x\r\n\r\n"
     assert framer.feed(head + text()) == [head]

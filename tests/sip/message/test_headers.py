@@ -105,7 +105,7 @@ def test_broken_uris(text: str) -> None:
         parse_uri(text)
 
 
-def test_another_scheme_is_another_matter() -> None:
+def test_another_uri_scheme_is_a_lookup_error() -> None:
     with pytest.raises(LookupError, match="http"):
         parse_uri("http://example.com")
 
@@ -127,7 +127,7 @@ def test_broken_vias(text: str) -> None:
 @pytest.mark.parametrize(
     "unit", [" ", ";", '"', "<", ",", "a", ";a=", "; ", "\\", "=", ":", "@", "sip:", " sip:", "@a", ";@a", '"sip:a']
 )
-def test_long_nonsense_takes_no_long_time(unit: str) -> None:
+def test_long_malformed_values_are_parsed_quickly(unit: str) -> None:
     for head in ("SIP/2.0/UDP h;a=", "sip:a", "<sip:a@b>;x=", '"', "SIP/2.0/UDP h"):
         text = head + unit * (60000 // len(unit)) + "\0"
         for parser in (parse_name_addr, parse_uri, parse_via):
@@ -135,7 +135,7 @@ def test_long_nonsense_takes_no_long_time(unit: str) -> None:
                 parser(text)
 
 
-def test_lists_are_split_at_commas_that_separate() -> None:
+def test_lists_are_split_at_separating_commas() -> None:
     assert split_list('"a, b" <sip:x,y@z>, <sip:c>;q="1,2" ,d') == ['"a, b" <sip:x,y@z>', '<sip:c>;q="1,2"', "d"]
     assert split_list(" one ") == ["one"]
     assert split_list('"\\", a", b') == ['"\\", a"', "b"]
@@ -152,11 +152,11 @@ def test_lists_are_split_at_commas_that_separate() -> None:
         ("nonsense", ["nonsense"]),
     ],
 )
-def test_a_display_name_with_commas_parts_no_addresses(text: str, addresses: list[str]) -> None:
+def test_a_display_name_with_commas_splits_no_addresses(text: str, addresses: list[str]) -> None:
     assert split_addresses(text) == addresses
 
 
-def test_what_we_write_stays_on_one_line() -> None:
+def test_written_header_values_stay_on_one_line() -> None:
     assert one_line("a\r\nX-Evil: 1\0") == "a  X-Evil: 1 "
     assert quoted_string('say "hi"\\\r\n') == '"say \\"hi\\"\\\\  "'
 

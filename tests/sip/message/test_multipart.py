@@ -46,7 +46,7 @@ def test_parts_come_in_order_with_their_heads() -> None:
         b"--b\r\n" + SDP,
     ],
 )
-def test_what_devices_make_of_it_is_taken(text: bytes) -> None:
+def test_malformed_multiparts_of_devices_are_accepted(text: bytes) -> None:
     (part,) = parts(MIXED, text, 1)
     assert part.headers == {"content-type": "application/sdp"}
     assert part.body.strip() == b"v=0"

@@ -1,4 +1,4 @@
-"""Which number a URI has, and where a trunk says which was called."""
+"""The number of a URI, and where a trunk sends the called number."""
 
 from dataclasses import replace
 from typing import Any
@@ -43,7 +43,7 @@ def test_separators_are_dropped_from_numbers_and_names_stay_untouched(text: str,
 
 
 @given(st.text("+0123456789-.() *#ab", max_size=20))
-def test_what_is_dropped_is_separators_and_nothing_else(text: str) -> None:
+def test_only_separators_are_dropped_from_numbers(text: str) -> None:
     for marked in (False, True):
         plain = plain_number(text, marked=marked)
         assert plain in (text, "".join(character for character in text if character not in "-.() "))
@@ -112,7 +112,7 @@ ALSO = "tel:+1-201-555-0199"
         ("p-called-party-id", "+12015550100", TO, "", "+12015550100"),
     ],
 )
-def test_a_trunk_says_where_its_numbers_are(
+def test_the_called_number_is_read_where_the_trunk_setting_says(
     where: Any, to_user: str, to_uri: str, called_party: str, number: str
 ) -> None:
     trunk = TrunkSettings(name="t", targets=("sip:192.0.2.1",), username="us", called_number=where)

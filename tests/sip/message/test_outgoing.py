@@ -37,7 +37,7 @@ def test_a_request_has_what_every_request_has() -> None:
         ("tls", "sip.example", "SIP/2.0/TLS sip.example:5070;rport"),
     ],
 )
-def test_via_says_where_we_are_on_that_flow(transport: str, host: str, via: str) -> None:
+def test_via_has_our_address_on_the_flow(transport: str, host: str, via: str) -> None:
     flow = Wire(transport=transport, local=Endpoint(host, 5070))
     assert f"\r\nVia: {via};branch=b\r\n".encode() in request_text(replace(BYE, flow=flow), "b")
 
@@ -58,7 +58,7 @@ def test_no_value_adds_a_header() -> None:
     assert "X-A: 1  X-Evil: 2 \r\n" in text
 
 
-def test_an_empty_description_is_one_and_what_cannot_be_encoded_is_escaped() -> None:
+def test_an_empty_description_is_sent_and_unencodable_text_is_escaped() -> None:
     text = message_text(["SIP/2.0 200 OK"], [], "")
     assert text == b"SIP/2.0 200 OK\r\nContent-Type: application/sdp\r\nContent-Length: 0\r\n\r\n"
     odd = message_text(["SIP/2.0 200 \udcff"], [("X", "\udc80")], "\udc80")

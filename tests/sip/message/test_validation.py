@@ -1,4 +1,4 @@
-"""What is let through, what is refused how, and what is dropped."""
+"""Which messages are accepted, refused and dropped."""
 
 import re
 
@@ -105,7 +105,7 @@ def test_a_broken_invite_is_refused(old: bytes, new: bytes, status: int, reason:
         ("DANCE", 501, "Not Implemented"),
     ],
 )
-def test_methods_that_we_do_not_serve(method: str, status: int, reason: str) -> None:
+def test_methods_that_are_not_supported_are_refused(method: str, status: int, reason: str) -> None:
     refusal = refused(Caller().request(method))
     assert (refusal.status, refusal.reason) == (status, reason)
     assert dict(refusal.headers)["Allow"] == ", ".join(ALLOW)
@@ -117,7 +117,7 @@ def test_unknown_extensions_are_named() -> None:
 
 
 @pytest.mark.parametrize("method", ["CANCEL", "OPTIONS"])
-def test_what_a_rule_exempts_passes(method: str) -> None:
+def test_messages_exempt_from_a_rule_pass(method: str) -> None:
     headers = ("Require: x",) if method == "CANCEL" else ()
     data = Caller().request(method, headers=headers)
     if method == "OPTIONS":
@@ -150,7 +150,7 @@ def test_an_ack_is_never_answered() -> None:
         b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=1\r\n\r\n",
     ],
 )
-def test_what_cannot_be_answered_is_dropped(data: bytes) -> None:
+def test_requests_that_cannot_be_answered_are_dropped(data: bytes) -> None:
     with pytest.raises(Discard):
         validate(parse(data, stream=False), stream=False)
 
@@ -174,7 +174,7 @@ def response_to(data: bytes, source: Endpoint = PEER) -> tuple[str, Endpoint]:
     return refusal(request, source, Rejection(400, "Bad", (("X-Why", "because"),)))
 
 
-def test_a_refusal_repeats_the_request_s_headers_and_adds_a_tag_that_stays() -> None:
+def test_a_refusal_copies_the_requests_headers_and_adds_a_constant_tag() -> None:
     text, target = response_to(GOOD)
     assert text.startswith("SIP/2.0 400 Bad\r\n")
     assert target == PEER
@@ -188,7 +188,7 @@ def test_a_refusal_repeats_the_request_s_headers_and_adds_a_tag_that_stays() -> 
     assert response_to(GOOD) == (text, target)
 
 
-def test_without_rport_a_refusal_goes_to_the_via_s_port_at_the_source_address() -> None:
+def test_without_rport_a_refusal_goes_to_the_via_port_at_the_source_address() -> None:
     text, target = response_to(GOOD.replace(b";rport", b""), Endpoint("203.0.113.5", 1024))
     assert target == Endpoint("203.0.113.5", 5062)
     assert ";received=203.0.113.5" in header(text, "Via")
@@ -235,7 +235,7 @@ OURS_TO_TOUCH = "SIP/2.0/UDP 192.0.2.10:5062;rport;branch=z9hG4bK1"
 
 
 @pytest.mark.parametrize("joined", ["\r\nVia: ", ", ", " ,\r\n ", "\r\nv:"])
-def test_a_refusal_goes_back_by_every_proxy_of_which_only_the_last_is_marked(joined: str) -> None:
+def test_a_refusal_copies_every_via_and_marks_only_the_last_one(joined: str) -> None:
     vias = joined.join((OURS_TO_TOUCH, *PROXIES))
     data = GOOD.replace(OURS_TO_TOUCH.encode(), vias.encode())
     assert data != GOOD
@@ -257,7 +257,7 @@ def test_a_refusal_goes_back_by_every_proxy_of_which_only_the_last_is_marked(joi
         ("SIP/2.0/UDP 10.0.0.1;branch=x; RPort = 7 ", ";received=192.0.2.10;rport=5062", PEER),
     ],
 )
-def test_the_last_via_is_marked_with_what_was_seen_of_its_sender(via: str, marked: str, target: Endpoint) -> None:
+def test_the_last_via_gets_the_source_address_as_received_and_rport(via: str, marked: str, target: Endpoint) -> None:
     text, there = response_to(GOOD.replace(OURS_TO_TOUCH.encode(), via.encode()))
     bare = re.sub(r"; ?(received|RPort) ?=[^;]*", "", via)
     assert (header(text, "Via"), there) == (bare + marked, target)
@@ -271,7 +271,7 @@ def test_a_malformed_via_is_returned_unchanged_to_its_source() -> None:
     assert target == PEER
 
 
-def test_a_refusal_keeps_the_tag_that_is_there_or_has_the_one_it_is_given() -> None:
+def test_a_refusal_keeps_the_requests_tag_or_has_the_given_one() -> None:
     request = parse(GOOD.replace(b"To: <sip:+15550002@198.51.100.7>", b"To: <sip:a@b>;TAG=x"), stream=False)
     assert isinstance(request, SipRequest)
     assert header(refusal(request, PEER, Rejection(400, "Bad", tag="y"))[0], "To") == "<sip:a@b>;TAG=x"

@@ -1,4 +1,4 @@
-"""Who may call, who may register, and what guessing passwords comes to."""
+"""Admission of calls and registrations, and bans after wrong passwords."""
 
 from collections import Counter
 from itertools import count
@@ -48,7 +48,7 @@ class Bench:
         return refused.value
 
     def answer(self, user: str, password: str, now: float = 0, method: str = "INVITE", uri: str = URI) -> str:
-        """What the user's phone says to our challenge."""
+        """The credentials of the user's phone for our challenge."""
         cnonces = count()
         answerer = DigestClient(Credentials(user, password), lambda: f"cnonce{next(cnonces)}")
         challenge = DigestServer("trunkline", b"k" * 32).challenges(now)[0]
@@ -56,7 +56,7 @@ class Bench:
         return answerer.headers(method, uri)[0][1]
 
 
-def test_a_phone_that_knows_its_password_may_call() -> None:
+def test_a_phone_with_the_right_password_may_call() -> None:
     bench = Bench()
     refused = bench.refused("ann")
     assert refused.status == 401
@@ -65,14 +65,14 @@ def test_a_phone_that_knows_its_password_may_call() -> None:
     assert bench.counters["auth_failures"] == 0
 
 
-def test_a_phone_may_call_in_no_other_name() -> None:
+def test_a_phone_may_not_call_as_another_user() -> None:
     bench = Bench()
     assert bench.refused("bob", authorization=bench.answer("ann", "secret")).status == 403
     assert bench.refused("+1555", authorization=bench.answer("ann", "secret")).status == 403
 
 
 @pytest.mark.parametrize("sender", ANONYMOUS)
-def test_a_phone_may_call_in_no_name(sender: str) -> None:
+def test_a_phone_may_call_anonymously(sender: str) -> None:
     bench = Bench(unknown_callers="none")
     refused = bench.refused(sender)
     assert (refused.status, refused.headers[0][0]) == (401, "WWW-Authenticate")
@@ -88,7 +88,7 @@ def test_no_host_makes_a_name_or_number_anonymous(sender: str) -> None:
     assert bench.refused(sender).status == (401 if sender.startswith("bob") else 403)
 
 
-def test_an_anonymous_call_is_challenged_only_if_it_may_be_of_a_phone() -> None:
+def test_an_anonymous_call_is_challenged_only_if_a_phone_may_be_the_caller() -> None:
     trunks = [{"name": "t", "targets": ["sip:198.51.100.1"], "networks": ["192.0.2.0/24"]}]
     for policy, admitted in (("all", PeerIdentity()), ("none", None), ("loopback", None)):
         bench = Bench(unknown_callers=policy, trunks=trunks)
@@ -103,7 +103,7 @@ def test_an_anonymous_call_is_challenged_only_if_it_may_be_of_a_phone() -> None:
     assert Bench(unknown_callers="none", phones=[]).refused(ANONYMOUS[0]).status == 403
 
 
-def test_an_anonymous_guesser_is_shut_out_like_any_other() -> None:
+def test_anonymous_wrong_passwords_are_banned_like_others() -> None:
     bench = Bench(auth_failures=3, unknown_callers="none")
     for now in range(3):
         bench.refused(ANONYMOUS[0], authorization=bench.answer("ann", "guess"), now=now)
@@ -114,7 +114,7 @@ SERVER = "sip:198.51.100.7;transport=UDP"
 """The URI that some libraries sign, independent of the called user."""
 
 
-def test_credentials_that_name_the_server_alone_are_good_for_one_call() -> None:
+def test_credentials_without_a_user_are_valid_for_one_call() -> None:
     bench = Bench()
     first, second = bench.answer("ann", "secret", uri=SERVER), bench.answer("ann", "secret", 1, uri=SERVER)
     assert bench.call("ann", authorization=first) == PeerIdentity(phone="ann")
@@ -148,7 +148,7 @@ def test_an_expired_nonce_is_stale_and_no_failure() -> None:
     assert bench.counters["auth_failures"] == 0
 
 
-def test_guessing_is_shut_out_for_a_while() -> None:
+def test_repeated_wrong_passwords_are_banned_for_a_time() -> None:
     bench = Bench(auth_failures=3, auth_ban=30)
     for now in range(3):
         assert bench.refused("ann", authorization=bench.answer("ann", "guess"), now=now).status == 401
@@ -159,14 +159,14 @@ def test_guessing_is_shut_out_for_a_while() -> None:
     assert bench.counters == {"auth_failures": 3, "auth_banned": 1}
 
 
-def test_an_unknown_nonce_with_a_wrong_password_counts_as_a_guess() -> None:
+def test_an_unknown_nonce_with_a_wrong_password_counts_as_a_failure() -> None:
     bench = Bench(auth_failures=1)
     forged = bench.answer("ann", "guess").replace(' nonce="', ' nonce="x')
     bench.refused("ann", authorization=forged)
     assert bench.refused("ann").status == 403
 
 
-def test_what_is_remembered_of_guessers_is_bounded() -> None:
+def test_the_table_of_failures_is_bounded() -> None:
     bench = Bench()
     guess = bench.answer("ann", "guess")
     for number in range(SOURCE_LIMIT + 5):
@@ -203,7 +203,7 @@ def test_without_phones_each_register_is_refused() -> None:
         ("none", "127.0.0.1", False),
     ],
 )
-def test_the_unknown_are_taken_as_the_setting_says(policy: str, host: str, taken: bool) -> None:
+def test_unknown_callers_are_admitted_as_the_setting_says(policy: str, host: str, taken: bool) -> None:
     bench = Bench(unknown_callers=policy)
     if taken:
         assert bench.call("+1555", Endpoint(host, 5060)) == PeerIdentity()
@@ -212,7 +212,7 @@ def test_the_unknown_are_taken_as_the_setting_says(policy: str, host: str, taken
         assert bench.counters["unknown_callers"] == 1
 
 
-def test_trunks_are_known_by_their_networks_and_by_where_calls_to_them_go() -> None:
+def test_trunks_are_recognised_by_their_networks_and_targets() -> None:
     bench = Bench(
         trunks=[
             {"name": "a", "targets": ["sip:a.example.com"], "networks": ["192.0.2.0/24", "2001:db8::/32"]},

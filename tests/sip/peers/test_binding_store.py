@@ -1,4 +1,4 @@
-"""Contacts of phones that come back after a restart."""
+"""Contacts of phones that are restored after a restart."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def back(*bindings: Binding) -> list[Binding]:
     return decode_bindings(encode_bindings(bindings, -1000), -2000, lambda transport, _to: Wire(transport))
 
 
-def test_a_contact_over_udp_comes_back_as_it_was_and_is_called_through_its_nat() -> None:
+def test_a_udp_contact_is_restored_and_called_through_its_nat() -> None:
     before = binding("udp", "sip:ann@10.0.0.2:5062", "<sip:edge.example;lr>")
     (after,) = back(before, binding("tls", "sip:ann@203.0.113.9:5061"))
     assert (after.uri, after.key, after.source, after.path) == (before.uri, before.key, NAT, before.path)
@@ -27,7 +27,7 @@ def test_a_contact_over_udp_comes_back_as_it_was_and_is_called_through_its_nat()
     assert back(binding("udp", "sip:ann@10.0.0.2:5062"))[0].target().endpoint == NAT
 
 
-def test_over_tcp_it_comes_back_where_a_new_connection_reaches_it() -> None:
+def test_a_tcp_contact_is_restored_where_a_new_connection_reaches_it() -> None:
     near = binding("tcp", "sip:ann@203.0.113.9:5062;transport=tcp")
     asked: list[tuple[str, Endpoint]] = []
 
@@ -42,7 +42,7 @@ def test_over_tcp_it_comes_back_where_a_new_connection_reaches_it() -> None:
     assert after.target().endpoint == Endpoint("203.0.113.9", 5062)
 
 
-def test_the_registrar_takes_those_that_have_not_expired() -> None:
+def test_the_registrar_restores_contacts_that_have_not_expired() -> None:
     registrar = Registrar(60, 3600)
     bindings = [binding("udp", f"sip:ann@10.0.0.{number}", expires_at=number) for number in (1, 2, 3)]
     registrar.restore("ann", bindings, 1)
@@ -54,6 +54,6 @@ def test_the_registrar_takes_those_that_have_not_expired() -> None:
 @pytest.mark.parametrize(
     "text", ["", "{}", '[{"uri": 1}]', encode_bindings([binding("udp", "sip:a@b")], 0).replace("udp", "ws")]
 )
-def test_what_cannot_be_read_raises(text: str) -> None:
+def test_a_malformed_record_raises(text: str) -> None:
     with pytest.raises((ValueError, LookupError)):
         decode_bindings(text, 0, lambda transport, _to: Wire(transport))

@@ -1,4 +1,4 @@
-"""Requests outside any dialog, on a wire and a clock of our own."""
+"""Requests outside any dialog, with a wire and a clock in memory."""
 
 from itertools import count
 from typing import Any
@@ -16,7 +16,7 @@ TARGET = Target("sip:carrier.example", PEER, "udp")
 
 
 class Asking:
-    """A client, and what it was answered."""
+    """A client, and its final responses."""
 
     def __init__(self, clock: HandClock) -> None:
         tokens = count(1)
@@ -109,14 +109,14 @@ def test_a_request_that_cannot_be_sent_gets_our_own_500(asking: Asking) -> None:
     assert len(asking.client) == 0
 
 
-def test_the_connection_of_a_target_is_taken_where_it_has_one(asking: Asking) -> None:
+def test_the_connection_of_a_target_is_used_if_there_is_one(asking: Asking) -> None:
     own = Wire(transport="tcp")
     asking.fault = ValueError("not asked for")
     asking.send(target=Target("sip:ann@192.0.2.10", PEER, "tcp", flow=own))
     assert own.take_lines() == ["OPTIONS sip:ann@192.0.2.10 SIP/2.0"]
 
 
-def test_a_stop_forgets_all_requests_without_a_response(asking: Asking, clock: HandClock) -> None:
+def test_stopping_drops_all_requests_without_a_response(asking: Asking, clock: HandClock) -> None:
     asking.send()
     asking.send(call_id="c2")
     assert len(asking.client) == 2

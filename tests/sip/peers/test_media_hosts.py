@@ -1,4 +1,4 @@
-"""Events with host names in their SDP wait for these, and nothing else does."""
+"""Events with host names in their SDP wait for the look-up, and no others do."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -66,7 +66,7 @@ def test_an_event_without_names_passes_at_once() -> None:
     assert (bench.lookups, len(bench.hosts)) == ([], 0)
 
 
-def test_what_follows_in_the_dialog_waits_behind_and_other_dialogs_do_not() -> None:
+def test_later_events_of_the_dialog_wait_and_other_dialogs_do_not() -> None:
     bench = Bench()
     invite, ended = replace(INVITE, offer=sdp("a.example")), DialogEnded(ONE, "cancel", "")
     other = replace(INVITE, dialog=TWO)
@@ -78,7 +78,7 @@ def test_what_follows_in_the_dialog_waits_behind_and_other_dialogs_do_not() -> N
     assert len(bench.hosts) == 0
 
 
-def test_each_name_is_looked_up_and_one_that_leads_nowhere_is_left_open() -> None:
+def test_each_name_is_looked_up_and_an_unresolved_one_stays_empty() -> None:
     bench = Bench()
     bench.send(InviteAccepted(ONE, sdp("a.example", "b.example", "a.example")))
     assert [lookup.host for lookup in bench.lookups] == ["a.example", "b.example"]
@@ -126,7 +126,7 @@ def test_a_dialog_that_the_application_has_ended_has_no_more_events() -> None:
     assert (len(bench.passed), len(bench.hosts)) == (1, 0)
 
 
-def test_what_waits_is_bounded() -> None:
+def test_waiting_events_are_bounded() -> None:
     bench = Bench()
     ended = DialogEnded(ONE, "bye", "")
     bench.send(InviteAccepted(ONE, sdp("a.example")), *[KEY] * HELD_LIMIT, ended)

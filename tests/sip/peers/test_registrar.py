@@ -53,13 +53,13 @@ def test_contacts_are_kept_until_they_expire_the_newest_first() -> None:
     assert len(phone.registrar) == 0
 
 
-def test_asking_changes_nothing() -> None:
+def test_a_query_changes_no_contact() -> None:
     phone = Phone()
     phone.register("Contact: <sip:ann@10.0.0.2>")
     assert phone.register() == (("Contact", "<sip:ann@10.0.0.2>;expires=3600"),)
 
 
-def test_too_long_is_cut_and_too_brief_is_refused() -> None:
+def test_too_long_an_expiry_is_shortened_and_too_short_a_one_refused() -> None:
     phone = Phone()
     assert phone.register("Contact: <sip:a@10.0.0.2>;expires=99999") == (("Contact", "<sip:a@10.0.0.2>;expires=3600"),)
     with pytest.raises(Rejection) as refused:
@@ -88,7 +88,7 @@ def test_contacts_are_removed_one_by_one_or_all_at_once() -> None:
         (("Contact: " + ", ".join(f"<sip:a@10.0.0.{n}>" for n in range(CONTACT_LIMIT + 1)),), 403),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_changes_nothing(headers: tuple[str, ...], status: int) -> None:
+def test_malformed_requests_are_refused_and_change_nothing(headers: tuple[str, ...], status: int) -> None:
     phone = Phone()
     phone.register("Contact: <sip:ann@10.0.0.2>")
     with pytest.raises(Rejection) as refused:
@@ -97,7 +97,7 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(headers: tuple[str, 
     assert phone.uris() == ["sip:ann@10.0.0.2"]
 
 
-def test_a_request_that_was_overtaken_is_refused_and_a_repeated_one_is_not() -> None:
+def test_an_out_of_order_request_is_refused_and_a_repeated_one_is_not() -> None:
     phone = Phone()
     phone.register("Contact: <sip:a@10.0.0.2>", cseq=5)
     phone.register("Contact: <sip:a@10.0.0.2>", cseq=5)
@@ -130,7 +130,7 @@ def test_an_instance_has_one_contact_for_each_of_its_flows() -> None:
         ("tls", "sip:ann@10.0.0.2;transport=tls", Endpoint("10.0.0.2", 5061)),
     ],
 )
-def test_calls_go_back_by_the_flow_that_the_phone_opened(transport: str, contact: str, endpoint: Endpoint) -> None:
+def test_calls_use_the_flow_that_the_phone_opened(transport: str, contact: str, endpoint: Endpoint) -> None:
     phone = Phone(transport)
     phone.register(f"Contact: <{contact}>")
     target = phone.registrar.bindings("ann", 0)[0].target()
@@ -138,7 +138,7 @@ def test_calls_go_back_by_the_flow_that_the_phone_opened(transport: str, contact
     assert target.flow is phone.wire
 
 
-def test_a_phone_that_takes_answers_where_it_sends_from_is_called_there() -> None:
+def test_a_phone_with_rport_is_called_at_its_source_address() -> None:
     phone = Phone()
     phone.register("Contact: <sip:ann@203.0.113.9:5062>", via=";rport")
     assert phone.registrar.bindings("ann", 0)[0].target().endpoint == SOURCE

@@ -1,4 +1,4 @@
-"""How long a registration with a trunk lasts, whatever the registrar, and what is on the way, made of our contact."""
+"""How long a registration with a trunk lasts, however the registrar or a proxy rewrites our contact."""
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,7 @@ ASKED = 3600
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
-        # Our contact as it was, and how it says how long it lasts.
+        # Our contact unchanged, with each form of its expiry.
         ((f"Contact: <{OURS}>;expires=58",), 58),
         ((f"Contact: <{OURS}>;expires=58", "Expires: 3600"), 58),
         ((f"Contact: <{OURS}>", "Expires: 58"), 58),
@@ -37,12 +37,12 @@ ASKED = 3600
         (("Contact: <sip:gw+me@192.0.2.1:5090>;expires=58", f"Contact: {OTHER}"), 58),
         (("Contact: <tel:+15550001>;expires=58", f"Contact: {OTHER}"), 58),
         (('Contact: "me <sip:me@192.0.2.1>;expires=58', f"Contact: {OTHER}"), 58),
-        # Others beside it.
+        # Other contacts beside it.
         ((f"Contact: {OTHER}, <{OURS}>;expires=58, <sip:me@192.0.2.98>;expires=9",), 58),
         ((f"Contact: {OTHER}", f"Contact: <{OURS}>;expires=300", "Contact: <sip:you@192.0.2.98>;expires=9"), 300),
         ((f"Contact: <{OURS}>;expires=300, <sip:me@192.0.2.99>;expires=0",), 300),
         (("Contact: <sip:me@192.0.2.98>;expires=58, <sip:me@192.0.2.99>;expires=0",), 58),
-        # No word, or none that can be understood: whatever else is said, and then what we asked for.
+        # No expiry, or a malformed one: any other one, then the one that we asked for.
         ((f"Contact: <{OURS}>;expires=soon", "Expires: 58"), 58),
         ((f"Contact: <{OURS}>;expires=-1", f"Contact: {OTHER}"), 3000),
         ((f"Contact: <{OURS}>", "Contact: <sip:me@192.0.2.98>;expires=58"), 58),
@@ -62,9 +62,7 @@ ASKED = 3600
         (("Contact: <sip:me@192.0.2.98>;expires=0",), 0),
     ],
 )
-def test_the_time_of_our_contact_counts_in_doubt_the_shortest(
-    bench: Bench, headers: tuple[str, ...], seconds: int
-) -> None:
+def test_the_expiry_of_our_contact_counts_or_the_shortest(bench: Bench, headers: tuple[str, ...], seconds: int) -> None:
     carrier = Carrier(bench, **ACCOUNT)
     headers = (*headers, *(() if any(line.startswith(("Contact", "m:")) for line in headers) else ("Contact: <>",)))
     (register,) = carrier.take()
@@ -98,7 +96,7 @@ CONTACTS = st.lists(
 
 
 @given(CONTACTS, st.sampled_from(("", "58", "0", "-1", "\u0663", "4294967296")), st.integers(1, EXPIRES_MAX))
-def test_any_contacts_give_a_time_of_which_the_registrar_or_we_have_spoken(
+def test_any_contacts_give_an_expiry_of_the_registrar_or_of_our_request(
     contacts: list[str], expires: str, asked: int
 ) -> None:
     via = "Via: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK1;received=203.0.113.9;rport=31022"

@@ -1,4 +1,4 @@
-"""Where names lead, asked of a DNS server that is not ours."""
+"""The targets of names, with an independent DNS server."""
 
 import asyncio
 import socket
@@ -100,7 +100,7 @@ async def transport(dns_port: int, uri: str) -> tuple[str, str]:
     return found.targets[0].transport, str(found.targets[0].endpoint)
 
 
-async def test_srv_records_say_where_and_in_which_order(dns_port: int) -> None:
+async def test_srv_records_give_targets_and_their_order(dns_port: int) -> None:
     found, ttl = await places(dns_port, "sip:carrier.test")
     assert found[0] == "192.0.2.1:5080"
     assert sorted(found[1:]) == ["192.0.2.2:5090", "192.0.2.3:5090"]
@@ -119,14 +119,14 @@ async def test_srv_records_say_where_and_in_which_order(dns_port: int) -> None:
         ("sip:bob@stream.carrier.test", ("tcp", "192.0.2.1:5073")),
     ],
 )
-async def test_naptr_records_choose_the_transport_where_the_uri_does_not(
+async def test_naptr_records_choose_the_transport_if_the_uri_has_none(
     uri: str, found: tuple[str, str], dns_port: int
 ) -> None:
     assert await transport(dns_port, uri) == found
 
 
 @pytest.mark.parametrize("host", ["broken.carrier.test", "nobody.carrier.test"])
-async def test_a_uri_that_leads_nowhere_says_so(host: str, dns_port: int) -> None:
+async def test_an_unresolved_uri_has_a_reason(host: str, dns_port: int) -> None:
     found: asyncio.Queue[Sequence[Target] | Unreachable] = asyncio.Queue()
     lookups = TargetResolver(settings(dns_port), lambda *_: None)
     with capture_logs() as logs:
@@ -140,7 +140,7 @@ async def test_a_uri_that_leads_nowhere_says_so(host: str, dns_port: int) -> Non
     assert logs[0].items() >= IDS.items()
 
 
-async def test_a_look_up_takes_no_longer_than_it_may_and_ends_with_the_endpoint() -> None:
+async def test_a_look_up_has_a_timeout_and_ends_with_the_endpoint() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         port = silent.getsockname()[1]
@@ -173,7 +173,7 @@ async def media_host(lookups: TargetResolver, host: str) -> str:
         ("127.0.0.1", "ü..test", ""),
     ],
 )
-async def test_a_host_of_media_is_an_address_of_our_family_or_nothing(
+async def test_a_media_host_is_an_address_of_our_family_or_empty(
     ours: str, host: str, address: str, dns_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolver_module, "Names", lambda: Names(("127.0.0.1", dns_port)))
@@ -184,15 +184,13 @@ async def test_a_host_of_media_is_an_address_of_our_family_or_nothing(
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """Of a name server that says nothing."""
+    """The address of a name server that does not respond."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         yield silent.getsockname()[1]
 
 
-async def test_a_host_of_media_is_waited_for_no_longer_than_a_caller_may_wait(
-    silent_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_look_up_of_a_media_host_has_a_timeout(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver_module, "Names", lambda: Names(("127.0.0.1", silent_port)))
     monkeypatch.setattr(resolver_module, "MEDIA_TIMEOUT", 0.05)
     lookups = TargetResolver(settings(silent_port), lambda *_: None)
@@ -240,7 +238,7 @@ async def test_calls_with_unknown_media_hosts_delay_no_others_and_go_on(
     await endpoint.stop(0)
 
 
-async def test_names_with_a_port_or_without_srv_are_left_to_the_system(dns_port: int) -> None:
+async def test_names_with_a_port_or_without_srv_are_resolved_by_the_system(dns_port: int) -> None:
     assert await places(dns_port, "sip:localhost:5099") == (["127.0.0.1:5099"], 60)
     assert await places(dns_port, "sip:localhost;transport=tcp") == (["127.0.0.1:5060"], 60)
     assert await places(dns_port, "sip:localhost") == (["127.0.0.1:5060"], 60)
@@ -261,12 +259,12 @@ async def test_a_look_up_that_fails_is_logged_and_the_trunk_starts() -> None:
     ]
 
 
-async def test_an_exception_ends_no_look_ups_and_leaves_no_call_waiting(
+async def test_an_exception_stops_no_later_look_up_and_leaves_no_call_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found, again = Counter[str](), asyncio.Event()
 
-    def stumbles(trunk: str, _: Sequence[Target]) -> None:
+    def fails(trunk: str, _: Sequence[Target]) -> None:
         found[trunk] += 1
         if found[trunk] == 2:
             again.set()
@@ -274,11 +272,11 @@ async def test_an_exception_ends_no_look_ups_and_leaves_no_call_waiting(
 
     monkeypatch.setattr(resolver_module, "TTL_MAX", 0)
     monkeypatch.setattr(resolver_module, "TTL_MIN", 0)
-    lookups = TargetResolver(SipSettings(), stumbles)
+    lookups = TargetResolver(SipSettings(), fails)
     lookups.start("carrier", [target("sip:127.0.0.1")])
     await asyncio.wait_for(again.wait(), 10)
     outcomes: asyncio.Queue[object] = asyncio.Queue()
-    monkeypatch.setattr(lookups, "look_up", lambda _: stumbles("", ()))
+    monkeypatch.setattr(lookups, "look_up", lambda _: fails("", ()))
     lookups.find(target("sip:some.test"), outcomes.put_nowait, IDS)
     assert isinstance(await asyncio.wait_for(outcomes.get(), 10), Unreachable)
     await lookups.stop()
@@ -309,7 +307,7 @@ def _spread(count: int) -> Iterator[float]:
 
 
 @pytest.mark.peer
-async def test_a_trunk_found_by_srv_is_registered_with_and_calls_by_it_are_known(
+async def test_a_trunk_found_by_srv_is_registered_and_its_calls_recognised(
     dns_port: int, sipp_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint_module, "SHUTDOWN_TIME", 0.5)  # the caller sends no ACK
@@ -334,7 +332,7 @@ async def test_a_trunk_found_by_srv_is_registered_with_and_calls_by_it_are_known
 
 
 @pytest.mark.peer
-async def test_a_call_to_a_uri_goes_where_srv_says_past_a_target_that_is_dead(
+async def test_a_call_to_a_uri_follows_srv_and_skips_an_unreachable_target(
     dns_port: int, sipp_port: int, tmp_path: Path
 ) -> None:
     events: asyncio.Queue[SipEvent] = asyncio.Queue()

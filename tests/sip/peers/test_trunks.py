@@ -85,7 +85,7 @@ class Carrier:
         return text
 
     def wait(self, seconds: int, answering: Sequence[str] = ()) -> None:
-        """Time goes by, in which only some targets answer."""
+        """Advance the clock; only the targets in `answering` respond."""
         for _ in range(seconds):
             for text in self.take():
                 if any(f" sip:{host}" in text.split("\r\n", 1)[0] for host in answering):
@@ -116,7 +116,7 @@ def test_targets_get_options_and_any_response_means_up(carrier: Carrier) -> None
     assert [target.up for target in carrier.trunks.status[0].targets] == [True, True]
 
 
-def test_a_target_that_misses_two_is_passed_over_until_it_answers_again(carrier: Carrier) -> None:
+def test_a_target_that_misses_two_options_is_skipped_until_it_answers(carrier: Carrier) -> None:
     carrier.wait(39, ["192.0.2.2"])
     assert carrier.hosts() == ["192.0.2.1", "192.0.2.2"], "one miss is no proof"
     carrier.wait(2, ["192.0.2.2"])
@@ -129,7 +129,7 @@ def test_a_target_that_misses_two_is_passed_over_until_it_answers_again(carrier:
 
 
 @pytest.mark.parametrize("trunk", [{}, ACCOUNT])
-def test_a_request_that_cannot_be_sent_by_a_fault_of_ours_is_made_again(
+def test_a_request_that_we_failed_to_send_is_repeated(
     bench: Bench, trunk: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:
@@ -176,7 +176,7 @@ def test_a_target_that_answers_calls_and_no_options_is_up(bench: Bench, status: 
     called(carrier, status)
     assert carrier.changes[1:] == [("target_up", "carrier", "192.0.2.1:5060")]
     carrier.wait(900)
-    assert carrier.trunks.status[0].targets[0].up, "for good, as far as OPTIONS can tell"
+    assert carrier.trunks.status[0].targets[0].up, "OPTIONS alone do not bring it down again"
     called(carrier, "")
     carrier.wait(40)
     assert [change for change, _, _ in carrier.changes[2:]] == ["target_down"]
@@ -232,7 +232,7 @@ def test_where_all_targets_are_down_all_are_tried_in_order(carrier: Carrier) -> 
     assert carrier.hosts() == ["192.0.2.1", "192.0.2.2"]
 
 
-def test_questions_to_a_dead_target_leave_nothing_behind(carrier: Carrier, clock: HandClock) -> None:
+def test_options_to_an_unreachable_target_leave_nothing_behind(carrier: Carrier, clock: HandClock) -> None:
     carrier.wait(300)
     assert carrier.bench.dialogs.sizes["client"] <= 2
     carrier.trunks.stop()
@@ -241,14 +241,14 @@ def test_questions_to_a_dead_target_leave_nothing_behind(carrier: Carrier, clock
     assert carrier.take() == carrier.take() == []
 
 
-def test_a_trunk_may_ask_nothing(bench: Bench, clock: HandClock) -> None:
+def test_options_can_be_disabled(bench: Bench, clock: HandClock) -> None:
     carrier = Carrier(bench, keep_alive=0)
     clock.advance(100)
     assert carrier.take() == []
     assert carrier.hosts() == ["192.0.2.1", "192.0.2.2"]
 
 
-def test_a_trunk_with_an_account_asks_in_its_name(bench: Bench) -> None:
+def test_options_of_a_trunk_with_an_account_have_its_user(bench: Bench) -> None:
     carrier = Carrier(bench, username="me", password="secret")
     assert header(carrier.take()[0], "From").startswith("<sip:me@192.0.2.1>;tag=")
 
@@ -298,7 +298,7 @@ def test_a_registrar_that_wants_longer_registrations_gets_them_once(bench: Bench
     assert carrier.changes == [("registration_failed", "carrier", "192.0.2.1:5060: 423 Interval Too Brief")]
 
 
-def test_only_the_realm_of_the_settings_sees_the_password_at_work(bench: Bench) -> None:
+def test_the_password_is_used_only_in_the_realm_of_the_settings(bench: Bench) -> None:
     carrier = Carrier(bench, **ACCOUNT, realm="elsewhere")
     bench.answer(carrier.one(), "401 Unauthorized", headers=(CHALLENGE,))
     assert carrier.take() == []
@@ -333,7 +333,7 @@ def test_where_a_target_fails_the_next_one_has_our_registration(bench: Bench, cl
     assert carrier.changes == [("registered", "carrier", "192.0.2.2:5070")]
 
 
-def test_where_the_target_that_has_it_goes_down_the_registration_moves(bench: Bench) -> None:
+def test_when_the_registered_target_goes_down_the_registration_moves(bench: Bench) -> None:
     carrier = Carrier(bench, **ACCOUNT | {"keep_alive": 30})
     carrier.wait(38, BOTH)
     carrier.wait(70, ["192.0.2.2"])
@@ -342,7 +342,7 @@ def test_where_the_target_that_has_it_goes_down_the_registration_moves(bench: Be
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_at_the_end_our_contact_is_taken_back(bench: Bench, clock: HandClock, answers: bool) -> None:
+def test_our_contact_is_removed_at_the_end(bench: Bench, clock: HandClock, answers: bool) -> None:
     carrier = Carrier(bench, **ACCOUNT)
     bench.answer(carrier.one())
     carrier.unregister()
@@ -369,7 +369,7 @@ def test_without_a_registration_nothing_is_to_be_removed(bench: Bench, clock: Ha
 
 
 def taken(carrier: Carrier, *trunks: dict[str, Any]) -> list[str]:
-    """Other settings; the trunks whose targets are of no use any more."""
+    """New settings; returns the trunks whose targets are no longer valid."""
     settings = SipSettings.model_validate({"trunks": [CARRIER | trunk for trunk in trunks], "target_timeout": 5})
     carrier.obsolete.clear()
     carrier.trunks.reconfigure(settings.trunks, carrier.bench.clock.now)
@@ -377,7 +377,7 @@ def taken(carrier: Carrier, *trunks: dict[str, Any]) -> list[str]:
     return carrier.obsolete
 
 
-def test_a_trunk_whose_settings_others_do_not_see_stays_registered(bench: Bench, clock: HandClock) -> None:
+def test_a_change_of_local_settings_keeps_the_registration(bench: Bench, clock: HandClock) -> None:
     carrier = Carrier(bench, **ACCOUNT)
     bench.answer(carrier.one(), headers=("Expires: 100",))
     assert taken(carrier, ACCOUNT | {"caller_id": "+1", "prefixes": ["1*"], "srtp": "required"}) == []
@@ -387,11 +387,11 @@ def test_a_trunk_whose_settings_others_do_not_see_stays_registered(bench: Bench,
     assert found[0].from_user == "+1"
     assert carrier.trunks.status[0].registered
     clock.advance(80.1)
-    assert header(carrier.one(), "Expires") == "3600", "it is refreshed as if nothing had been"
+    assert header(carrier.one(), "Expires") == "3600", "the refresh goes on unchanged"
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_another_registration_is_made_after_the_first_was_taken_back(
+def test_another_registration_is_made_after_the_first_was_removed(
     bench: Bench, clock: HandClock, answers: bool
 ) -> None:
     carrier = Carrier(bench, **ACCOUNT)
@@ -410,7 +410,7 @@ def test_another_registration_is_made_after_the_first_was_taken_back(
     assert [change for change, _, _ in carrier.changes] == ["registered", "registered"]
 
 
-def test_a_trunk_that_is_changed_twice_is_begun_once(bench: Bench) -> None:
+def test_a_trunk_that_is_changed_twice_is_started_once(bench: Bench) -> None:
     carrier = Carrier(bench, **ACCOUNT)
     bench.answer(carrier.one())
     taken(carrier, ACCOUNT | {"password": "other"})
@@ -421,7 +421,7 @@ def test_a_trunk_that_is_changed_twice_is_begun_once(bench: Bench) -> None:
     assert carrier.take() == []
 
 
-def test_a_trunk_that_is_no_more_is_asked_and_called_no_more_and_others_stay(bench: Bench, clock: HandClock) -> None:
+def test_a_removed_trunk_gets_no_options_and_no_calls_and_others_stay(bench: Bench, clock: HandClock) -> None:
     carrier = Carrier(bench)
     other = {"name": "other", "targets": ["sip:192.0.2.9"]}
     assert taken(carrier, {}, other) == []
@@ -436,7 +436,7 @@ def test_a_trunk_that_is_no_more_is_asked_and_called_no_more_and_others_stay(ben
 
 
 @pytest.mark.peer
-async def test_a_carrier_dies_and_comes_back(tmp_path: Path) -> None:
+async def test_a_carrier_stops_and_comes_back(tmp_path: Path) -> None:
     scenario = Scenario().recv("OPTIONS").answer("200 OK")
     async with sipp(scenario, tmp_path, calls=2) as port:
         endpoint = SipEndpoint(
@@ -465,7 +465,7 @@ async def test_a_carrier_dies_and_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.peer
-async def test_a_carrier_takes_our_registration_and_gives_it_up(tmp_path: Path) -> None:
+async def test_a_carrier_accepts_our_registration_and_its_removal(tmp_path: Path) -> None:
     scenario = Scenario()
     for expires in ("3600", "0"):
         scenario.recv("REGISTER", ("Expires", f"^ *{expires}$")).answer("401 Unauthorized", CHALLENGE)

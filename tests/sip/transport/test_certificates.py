@@ -1,4 +1,4 @@
-"""The contexts that TLS is spoken with: what they hold, trust and ask for. Handshakes are in test_tls.py."""
+"""TLS contexts: their certificates, trust and requirements. Handshakes are in test_tls.py."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ def own(directory: Path, host: str = "127.0.0.1") -> x509.Certificate:
         ("x" * 63 + ".example", x509.DNSName("x" * 63 + ".example")),
     ],
 )
-def test_our_own_certificate_names_the_host_that_peers_know(tmp_path: Path, host: str, name: x509.GeneralName) -> None:
+def test_our_own_certificate_has_the_advertised_host(tmp_path: Path, host: str, name: x509.GeneralName) -> None:
     made = own(tmp_path, host)
     names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert list(names) == [name]
@@ -52,17 +52,17 @@ def test_the_host_is_the_bound_one_where_none_is_advertised(tmp_path: Path) -> N
     assert list(names) == [x509.IPAddress(ip_address("127.0.0.9"))]
 
 
-def test_nothing_is_left_of_the_making_but_the_file(tmp_path: Path) -> None:
+def test_making_a_certificate_leaves_only_its_file(tmp_path: Path) -> None:
     own(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [OWN_FILE]
 
 
-def test_where_it_cannot_be_written_is_one_line() -> None:
+def test_a_certificate_that_cannot_be_written_is_one_line_of_error() -> None:
     with pytest.raises(StartupError, match=r"^sip: cannot write /proc/none/sip-tls.pem: No such file or directory$"):
         server_context(SipSettings(), Path("/proc/none"))
 
 
-def test_clients_must_show_a_certificate_only_where_the_settings_say_so(tmp_path: Path) -> None:
+def test_client_certificates_are_required_only_if_the_settings_say_so(tmp_path: Path) -> None:
     plain = server_context(SipSettings(), tmp_path)
     asking = server_context(SipSettings(tls_client_ca_file=tmp_path / OWN_FILE), tmp_path)
     assert plain is not None
@@ -71,7 +71,7 @@ def test_clients_must_show_a_certificate_only_where_the_settings_say_so(tmp_path
     assert len(asking.get_ca_certs()) == 1
 
 
-def test_targets_are_verified_unless_the_settings_say_not(tmp_path: Path) -> None:
+def test_targets_are_verified_unless_disabled_by_the_settings(tmp_path: Path) -> None:
     own(tmp_path)
     usual, unverified = client_context(SipSettings()), client_context(SipSettings(tls_verify=False))
     trusting = client_context(SipSettings(tls_ca_file=tmp_path / OWN_FILE))

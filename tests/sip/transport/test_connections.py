@@ -20,7 +20,7 @@ MESSAGE = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 4\r\n\r\nbody"
 
 @dataclass
 class Side:
-    """One endpoint's transports, and what they tell."""
+    """One endpoint's transports, and what they report."""
 
     transports: Transports
     messages: "asyncio.Queue[tuple[bytes, Endpoint, Flow]]" = field(default_factory=asyncio.Queue)
@@ -98,7 +98,7 @@ async def test_a_port_without_a_listener_is_reported(opened: Open) -> None:
         assert "refused" in (await asyncio.wait_for(side.unreachable.get(), 30)).lower()
 
 
-async def test_a_connection_that_broke_is_opened_again(opened: Open) -> None:
+async def test_a_broken_connection_is_opened_again(opened: Open) -> None:
     callee, caller = await opened(SipSettings(port=0)), await opened(SipSettings(port=0))
     flow = caller.transports.flow_to("tcp", callee.transports.local, "")
     flow.send(MESSAGE, callee.transports.local)
@@ -142,7 +142,7 @@ async def test_half_open_handshakes_are_bounded_and_block_no_peer(opened: Open) 
         writer.transport.abort()
 
 
-async def test_flows_to_ever_other_targets_are_bounded(opened: Open) -> None:
+async def test_flows_to_many_targets_are_bounded(opened: Open) -> None:
     callee, caller = await opened(SipSettings(port=0)), await opened(SipSettings(port=0, connection_limit=8))
     for number in range(12):
         flow = caller.transports.flow_to("tcp", callee.transports.local, f"host{number}")

@@ -1,4 +1,4 @@
-"""TLS between two channels in memory: who is let in, and what a refusal says."""
+"""TLS between two channels in memory: accepted and refused peers, and the reasons."""
 
 import ssl
 from contextlib import suppress
@@ -66,7 +66,7 @@ def test_an_untrusted_certificate_is_refused_unless_verification_is_off(tmp_path
         shake(client, server)
 
 
-def test_clients_are_asked_for_a_certificate_where_the_settings_say_so(tmp_path: Path) -> None:
+def test_client_certificates_are_requested_if_the_settings_say_so(tmp_path: Path) -> None:
     server_context(SipSettings(), tmp_path)
     own = tmp_path / OWN_FILE
     asking = SipSettings(tls_client_ca_file=own)
@@ -78,7 +78,7 @@ def test_clients_are_asked_for_a_certificate_where_the_settings_say_so(tmp_path:
     assert server.established
 
 
-def test_our_own_certificate_stays_the_same_and_is_for_our_eyes_only(tmp_path: Path) -> None:
+def test_our_own_certificate_is_kept_and_readable_only_by_the_owner(tmp_path: Path) -> None:
     server_context(SipSettings(), tmp_path)
     first = (tmp_path / OWN_FILE).read_bytes()
     server_context(SipSettings(), tmp_path)
@@ -86,12 +86,12 @@ def test_our_own_certificate_stays_the_same_and_is_for_our_eyes_only(tmp_path: P
     assert (tmp_path / OWN_FILE).stat().st_mode & 0o777 == 0o600
 
 
-def test_without_a_certificate_and_a_place_for_one_there_is_no_tls() -> None:
+def test_tls_needs_a_certificate_or_a_directory_for_one() -> None:
     assert server_context(SipSettings(), None) is None
 
 
 @pytest.mark.parametrize("setting", ["tls_certificate_file", "tls_client_ca_file"])
-def test_a_file_that_is_none_is_one_clear_line(tmp_path: Path, setting: str) -> None:
+def test_an_invalid_certificate_file_is_one_line_of_error(tmp_path: Path, setting: str) -> None:
     file = tmp_path / "file.pem"
     file.write_text("nothing")
     for path, words in ((file, "PEM"), (tmp_path / "absent", "No such file")):
@@ -99,7 +99,7 @@ def test_a_file_that_is_none_is_one_clear_line(tmp_path: Path, setting: str) -> 
             server_context(SipSettings.model_validate({setting: path}), tmp_path)
 
 
-def test_nonsense_is_a_failure_in_words(tmp_path: Path) -> None:
+def test_garbage_is_a_failure_with_a_reason(tmp_path: Path) -> None:
     context = server_context(SipSettings(), tmp_path)
     assert context is not None
     with pytest.raises(TlsFailed, match=r"http request|wrong version number"):
@@ -113,7 +113,7 @@ def established(directory: Path) -> tuple[TlsChannel, TlsChannel]:
     return client, server
 
 
-def test_nothing_is_said_before_the_handshake_is_over(tmp_path: Path) -> None:
+def test_no_data_passes_before_the_handshake_is_complete(tmp_path: Path) -> None:
     client, server = channels(SipSettings(), SipSettings(tls_verify=False), tmp_path, "sip.example.com")
     client.shake_hands()
     hello = client.take()
@@ -128,7 +128,7 @@ def test_nothing_is_said_before_the_handshake_is_over(tmp_path: Path) -> None:
         client.send(b"too early")
 
 
-def test_a_peer_that_says_that_it_ends_has_ended(tmp_path: Path) -> None:
+def test_a_close_notify_ends_the_connection(tmp_path: Path) -> None:
     client, server = established(tmp_path)
     client.send(b"last words")
     with suppress(ssl.SSLWantReadError):
@@ -138,7 +138,7 @@ def test_a_peer_that_says_that_it_ends_has_ended(tmp_path: Path) -> None:
     assert not client.ended
 
 
-def test_damaged_bytes_are_a_failure_in_words(tmp_path: Path) -> None:
+def test_damaged_bytes_are_a_failure_with_a_reason(tmp_path: Path) -> None:
     client, server = established(tmp_path)
     client.send(b"x" * 100)
     wire = bytearray(client.take())

@@ -38,7 +38,7 @@ class Bench:
         return reader, writer
 
     async def broken(self) -> Flow:
-        """The flow of a connection that the peer's nonsense has closed."""
+        """The flow of a connection that was closed because of malformed data."""
         reader, writer = await self.connect()
         writer.write(MESSAGE + b"x" * 2100)
         _, _, flow = await self.next()
@@ -79,7 +79,7 @@ async def bench(opened: Open) -> Bench:
     return await opened(SipSettings(port=0, message_limit=2000, connection_limit=2))
 
 
-async def test_messages_are_cut_out_of_the_stream_and_answered_on_it(bench: Bench) -> None:
+async def test_messages_are_framed_in_the_stream_and_answered_on_it(bench: Bench) -> None:
     reader, writer = await bench.connect()
     writer.write(MESSAGE + MESSAGE[:30])
     data, source, flow = await bench.next()
@@ -99,7 +99,7 @@ async def test_a_ping_gets_its_pong(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("data", [b"x" * 2100, MESSAGE.replace(b": 4", b": 99999"), b"OPTIONS sip:a SIP/2.0\r\n\r\n"])
-async def test_a_stream_that_cannot_be_cut_is_closed(bench: Bench, data: bytes) -> None:
+async def test_a_stream_that_cannot_be_framed_is_closed(bench: Bench, data: bytes) -> None:
     reader, writer = await bench.connect()
     writer.write(data)
     assert await asyncio.wait_for(reader.read(), 30) == b""
@@ -131,7 +131,7 @@ async def test_a_connection_that_never_carried_a_message_makes_room_for_another(
     assert bench.counters["connections_refused"] == 1
 
 
-async def test_when_the_connection_is_gone_a_new_one_is_opened_to_the_target(bench: Bench) -> None:
+async def test_when_the_connection_is_closed_a_new_one_is_opened_to_the_target(bench: Bench) -> None:
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -150,7 +150,7 @@ async def test_when_the_connection_is_gone_a_new_one_is_opened_to_the_target(ben
         await bench.transports.close()
 
 
-async def test_what_cannot_be_sent_is_counted(bench: Bench) -> None:
+async def test_messages_that_cannot_be_sent_are_counted(bench: Bench) -> None:
     flow = await bench.broken()
     flow.send(b"BYE", Endpoint("127.0.0.1", 1))
     flow.send(b"BYE", Endpoint("no such host", 1))
@@ -190,7 +190,7 @@ async def test_an_undeliverable_datagram_is_reported_with_its_address(udp: Bench
     assert udp.counters["send_errors"] == 2
 
 
-async def test_what_one_peer_refuses_costs_another_no_datagram(udp: Bench) -> None:
+async def test_an_unreachable_peer_costs_another_no_datagram(udp: Bench) -> None:
     host = udp.transports.local.host
     flow = udp.transports.flow_to("udp", Endpoint(host, CLOSED), "")
     for number in range(50):
@@ -245,7 +245,7 @@ def test_only_unreachable_destinations_are_failures(error: tuple[int, ...], word
     assert icmp_error(struct.pack("=IBBB", *error) + bytes(9)) == words
 
 
-async def test_a_peer_that_does_not_read_is_dropped(bench: Bench) -> None:
+async def test_a_peer_that_does_not_read_is_disconnected(bench: Bench) -> None:
     _, writer = await bench.connect()
     writer.write(MESSAGE)
     _, _, flow = await bench.next()
