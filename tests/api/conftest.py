@@ -40,7 +40,7 @@ ENDED = CallSid("v3:ended")
 OTHERS = CallSid("v3:others")
 APPLICATION = "1293384261075731499"
 RECORDING = "6a09cdc3-8948-47f0-aa62-74ac943d6c58"
-NOBODY = "+15550000000"
+UNROUTED = "+15550000000"
 """A number that no trunk takes."""
 NOW = datetime(2023, 6, 15, 9, 56, 45, tzinfo=UTC)
 
@@ -109,7 +109,7 @@ class MemoryCalls:
         await self.before_start()
         if request.application_sid not in (None, APPLICATION):
             raise UnknownApplication("No such application", pointer="/ApplicationSid")
-        if request.to == NOBODY:
+        if request.to == UNROUTED:
             raise InvalidRequest("No trunk takes this number", pointer="/To")
         self.placed.append(request)
         view = replace(

@@ -28,7 +28,7 @@ def refusals(operations: tuple[Operation, ...]) -> dict[str, str]:
 
 
 def check(operation: Operation) -> None:
-    """Its examples keep to its schemas, its words are sentences, its refusals can be told apart."""
+    """Its examples keep to its schemas, its descriptions are sentences, its refusals differ."""
     assert operation.method in ("GET", "POST", "PATCH", "DELETE")
     assert re.fullmatch(r"(/[A-Za-z0-9_]+|/\{[a-z_]+\}(\.json|\.wav)?)+(\.json)?", operation.path), operation.path
     assert re.fullmatch("[A-Z][A-Za-z]+", operation.id)

@@ -14,7 +14,7 @@ from trunkline.media.report import LegReport
 if TYPE_CHECKING:
     from api.conftest import Clock, MemoryCalls
 
-NOBODY = "+15550000000"
+UNROUTED = "+15550000000"
 
 ENDED_CALL = {
     "account_sid": "61bf923e-5e4d-4595-a110-56190ea18a1b",
@@ -176,8 +176,8 @@ async def test_a_call_is_created_by_the_application_in_the_path(
     for sid in ("1", ["not", "text"], ""):
         assert (await client.post(path, json={**order, "application_sid": sid})).status_code == 200, "the path's counts"
     assert control.placed == [wanted] * 4
-    nobody = await client.post("/v2/texml/calls/2", json=order)
-    assert (nobody.status_code, nobody.json()) == (404, {"errors": [{"detail": "Resource not found"}]})
+    unknown = await client.post("/v2/texml/calls/2", json=order)
+    assert (unknown.status_code, unknown.json()) == (404, {"errors": [{"detail": "Resource not found"}]})
     incomplete = await client.post(path, json={"To": "+13121230000"})
     assert (incomplete.status_code, incomplete.json()["errors"][0]["source"]) == (422, {"pointer": "/From"})
 
@@ -195,8 +195,8 @@ async def test_a_repeat_by_another_path_is_no_repeat(client: httpx.AsyncClient, 
 async def test_a_refusal_of_the_model_has_a_pointer(client: httpx.AsyncClient, calls_path: str) -> None:
     unknown = await client.post(calls_path, json={**ORDER, "ApplicationSid": "1"})
     assert (unknown.status_code, unknown.json()["errors"][0]["source"]) == (422, {"pointer": "/ApplicationSid"})
-    nobody = await client.post(calls_path, json={**ORDER, "To": NOBODY})
-    assert (nobody.status_code, nobody.json()["errors"][0]["source"]) == (422, {"pointer": "/To"})
+    unrouted = await client.post(calls_path, json={**ORDER, "To": UNROUTED})
+    assert (unrouted.status_code, unrouted.json()["errors"][0]["source"]) == (422, {"pointer": "/To"})
     other = calls_path.replace("61bf923e", "00000000")
     assert (await client.post(other, json=ORDER)).status_code == 404
 
