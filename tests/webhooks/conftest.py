@@ -1,4 +1,4 @@
-"""A store with callbacks in it, and a receiver that answers as it is told."""
+"""A store with callbacks in it, and a receiver whose answers the test gives."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -172,7 +172,7 @@ def event_of(stream_of: Callable[..., StreamView]) -> Callable[..., StreamEvent]
 
 @pytest.fixture
 def call_event_of() -> Callable[..., CallEvent]:
-    """An event of a call that was placed at noon, answered 5 s later and over 65.4 s after that, as far as it got."""
+    """An event of a call that was placed at noon, answered 5 s later and ended 65.4 s after that, up to its kind."""
 
     def make(kind: CallEventKind = "initiated", **changes: Any) -> CallEvent:
         noon = datetime(2026, 3, 1, 12, tzinfo=UTC)

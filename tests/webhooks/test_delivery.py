@@ -313,9 +313,9 @@ async def test_a_refused_connection_and_an_untrusted_certificate_are_tried_again
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    with socket.socket() as unheard:
-        unheard.bind(("127.0.0.1", 0))
-        refused = f"http://127.0.0.1:{unheard.getsockname()[1]}/"
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        refused = f"http://127.0.0.1:{unused.getsockname()[1]}/"
         delivery = await start()
         delivery.deliver(
             await keep(callback(refused, 1), callback(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/", 2))

@@ -246,7 +246,7 @@ def test_what_is_loaded_before_it_is_offered_is_not_sent_twice() -> None:
     outbox = Outbox(SETTINGS)
     outbox.resume(["a"], newest=1)
     outbox.load()
-    # The second was committed before the load, but the writer comes to telling of it only after.
+    # The second was committed before the load, but the writer offers it only afterwards.
     outbox.loaded("a", [(record(1), 0.0, 0.0), (record(2), 0.0, 0.0)], 0, all_of_it=True)
     assert outbox.load() is None, "nothing more to load, so nothing to ask the store for again and again"
     assert not outbox.offer(record(2), now=0)

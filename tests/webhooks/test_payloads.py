@@ -65,8 +65,8 @@ def test_a_masked_url_shows_no_secret() -> None:
 
 def test_only_the_events_asked_for_get_callbacks(call_event_of: Any) -> None:
     wanted = {"status_callback_events": "ringing completed"}
-    told = [kind for kind in CALL_EVENTS if call_callback_of(call_event_of(kind, **wanted), "id-1", CALLBACKS)]
-    assert told == ["ringing", "completed"]
+    kinds = [kind for kind in CALL_EVENTS if call_callback_of(call_event_of(kind, **wanted), "id-1", CALLBACKS)]
+    assert kinds == ["ringing", "completed"]
     assert call_callback_of(call_event_of(status_callback=None), "id-1", CALLBACKS) is None
 
 
