@@ -1,4 +1,4 @@
-"""Web servers that answer as they are told, byte for byte, and a dialler."""
+"""Web servers whose answers the test gives byte for byte, and a dialler."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -93,7 +93,7 @@ async def test_a_connection_is_one_accounts(client: Client, web: Any) -> None:
 async def test_a_kept_connection_that_dies_under_a_request_is_replaced_at_once(
     client: Client, web: Any, method: str
 ) -> None:
-    # The server has read the second request when it closes, which no look at the socket before could have told.
+    # The server has read the second request when it closes, which could not be seen at the socket before.
     web.reply = lambda asked: None if len(web.asked) == 2 else ok(b"x")
     for _ in range(2):
         assert await get(client, web.url, method=method, body=b"a=1" if method == "POST" else b"") == b"x"

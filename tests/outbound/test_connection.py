@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection, to servers that answer as they are told."""
+"""One HTTP/1.1 connection, to servers whose answers the test gives."""
 
 import asyncio
 import socket

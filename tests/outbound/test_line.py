@@ -33,7 +33,7 @@ class Visitor:
 
 
 async def settled() -> None:
-    """All tasks have gone as far as they can."""
+    """All tasks have run until they wait."""
     for _ in range(5):
         await asyncio.sleep(0)
 

@@ -57,15 +57,15 @@ class _Quiet:
 class Zone:
     """Every name is 127.0.0.1, but those in `mute.` get no answer."""
 
-    def __init__(self, told: Callable[[], object]) -> None:
-        self.told = told
+    def __init__(self, on_unanswered: Callable[[], object]) -> None:
+        self.on_unanswered = on_unanswered
         self.unanswered: set[str] = set()
 
     def resolve(self, request: Any, handler: Any) -> Any:
         name = str(request.q.qname)
         if name.endswith(".mute."):
             self.unanswered.add(name)
-            self.told()
+            self.on_unanswered()
             raise TimeoutError  # which leaves the question without an answer
         reply = request.reply()
         if request.q.qtype == QTYPE.A:
@@ -202,7 +202,7 @@ class House:
 
     async def stream(self, url: str) -> None:
         """Likewise; returns when `start` was sent."""
-        told: asyncio.Queue[StreamOpened | StreamClosed] = asyncio.Queue()
+        reported: asyncio.Queue[StreamOpened | StreamClosed] = asyncio.Queue()
         identity = StreamIdentity(
             StreamSid("s"), AccountSid(ACCOUNT), CallSid("v3:c"), CallSessionId("x"), "+1555", "+1556"
         )
@@ -211,11 +211,11 @@ class House:
             StreamSettings(connect_timeout=LONG),
         )
         stream = StreamConnection(
-            params, identity, "PCMU", settings, told.put_nowait, NoDecoder(), lambda digits: None, self.sender
+            params, identity, "PCMU", settings, reported.put_nowait, NoDecoder(), lambda digits: None, self.sender
         )
         self.streams.append(stream)
         stream.start()
-        fact = await told.get()
+        fact = await reported.get()
         assert isinstance(fact, StreamOpened), fact
 
     async def stop(self) -> None:
@@ -287,7 +287,7 @@ async def test_a_host_that_answers_is_asked_as_quickly_as_if_it_were_alone(
             assert await web.watch.until(lambda: len(zone[0].unanswered) == count, 60)
         else:
             assert await web.watch.until(lambda: len(web.hanging) == 4 * count, 60)
-        # One that has answered before, and one that nobody has asked yet.
+        # One that has answered before, and one that has not been asked yet.
         for name in ("good1", "good2"):
             beside = await quick(house, web, name, port)
             for what, seconds in beside.items():

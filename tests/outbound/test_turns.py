@@ -1,4 +1,4 @@
-"""Who may go, and who need not wait for whom."""
+"""Which request may start, and which requests do not wait for each other."""
 
 from collections import Counter
 from functools import partial

@@ -1,4 +1,4 @@
-"""What a URL comes to on the wire, and who may be told what is meant for it."""
+"""What a URL comes to on the wire, and which other URLs may receive its credentials."""
 
 from base64 import b64decode
 
