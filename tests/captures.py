@@ -1,4 +1,4 @@
-"""Reads the captures that come with sipp (Debian: sip-tester): real RTP that nobody here made."""
+"""Reads the captures that come with sipp (Debian: sip-tester): real RTP of other software."""
 
 import struct
 from collections.abc import Iterator

@@ -4,7 +4,7 @@
 
 Run by hand (`make mutations`, some 20 minutes). Mutates the pure files of the rooms, as tests/test_architecture.py
 lists them, and all of `control/`, in copies of `src`; runs them as Python. A mutation is killed if a test of
-`tests/<room>/` fails, cannot be collected or takes far too long: first the test file of the module's name, then the
+`tests/<room>/` fails, cannot be collected or exceeds its timeout: first the test file of the module's name, then the
 room's others, then those with hypothesis again with all their examples. Exits with 1 below `WANTED`.
 
 One mutation is one of these, at a place chosen at random:
@@ -234,11 +234,11 @@ class Sites(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Break(self, node: ast.Break) -> None:
-        """Goes on."""
+        """`break` is `continue`."""
         self._add(node, "continue")
 
     def visit_Continue(self, node: ast.Continue) -> None:
-        """Goes no further."""
+        """`continue` is `break`."""
         self._add(node, "break")
 
 
@@ -296,8 +296,8 @@ def stages(path: Path, root: Path) -> Iterator[tuple[list[Path], tuple[str, ...]
     yield [file for file in files if "hypothesis" in found[file]], ()
 
 
-def passes(root: Path, tests: list[Path], options: tuple[str, ...], patience: float = 600) -> bool:
-    """Whether these tests find nothing wrong with this copy; `patience` in seconds."""
+def passes(root: Path, tests: list[Path], options: tuple[str, ...], timeout: float = 600) -> bool:
+    """Whether these tests find nothing wrong with this copy; `timeout` in seconds."""
     if not tests:
         return True
     isolated = ["unshare", "-n", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
@@ -316,7 +316,7 @@ def passes(root: Path, tests: list[Path], options: tuple[str, ...], patience: fl
         preexec_fn=_modestly,
     )
     try:
-        return process.wait(patience) == 0
+        return process.wait(timeout) == 0
     except subprocess.TimeoutExpired:
         return False
     finally:

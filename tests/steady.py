@@ -1,13 +1,13 @@
-"""A clock for drivers under test that is not what a busy machine makes of it."""
+"""A clock for drivers under test that a busy machine does not make jump."""
 
 import time
 
 _STEP = 0.015
-"""Seconds that go by at most from one look to the next."""
+"""Seconds that pass at most between two reads."""
 
 
 class SteadyClock:
-    """`time.monotonic`, but while nobody looks at it, because the process is held up, it stands still."""
+    """`time.monotonic`, but while it is not read, because the process is held up, it stands still."""
 
     def __init__(self) -> None:
         self._last = self._shown = time.monotonic()

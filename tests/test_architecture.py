@@ -1,4 +1,4 @@
-"""The map in ARCHITECTURE.md, held: who may import whom, which files are pure, how large a thing may grow."""
+"""The map in ARCHITECTURE.md, checked: who may import what, which files are pure, how large a thing may grow."""
 
 import ast
 import functools

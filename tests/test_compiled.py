@@ -81,8 +81,8 @@ def test_edited_code_runs_as_python_installed_code_beside_setup_py_does_not(
     os.utime(jitter, (jitter.stat().st_atime, time.time() + 60))
     words = "from trunkline import compiled; print(compiled.FALLBACK_REASON)"
     environment = os.environ | {compiled.ENV_VAR: "", "PYTHONPATH": str(package.parent)}
-    told = subprocess.check_output([sys.executable, "-c", words], env=environment, text=True)
-    assert told.startswith(reason or "\n")
+    output = subprocess.check_output([sys.executable, "-c", words], env=environment, text=True)
+    assert output.startswith(reason or "\n")
 
 
 @pytest.mark.process

@@ -50,6 +50,6 @@ def test_an_error_carries_its_words_the_field_and_when_to_come_again() -> None:
     assert (errors.InvalidUrl("x").pointer, errors.InvalidUrl("x").retry_after) == (None, None)
 
 
-def test_two_say_the_same_to_everybody() -> None:
+def test_two_errors_always_have_the_same_detail() -> None:
     assert errors.AuthenticationFailed().detail == "Could not understand the provided credentials."
     assert errors.ResourceNotFound().detail == "Resource not found"

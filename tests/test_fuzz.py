@@ -96,8 +96,11 @@ def test_a_leg_takes_any_datagrams_and_its_report_adds_up(datagrams: list[tuple[
         leg.report_due(now)
         leg.outbound.next_packet()
     leg.inbound.close()
-    told = leg.report(now)
-    assert told.packets_in + told.rtcp_in + told.malformed + told.unknown_payload_type >= told.frames_in + told.digits
+    report = leg.report(now)
+    assert (
+        report.packets_in + report.rtcp_in + report.malformed + report.unknown_payload_type
+        >= report.frames_in + report.digits
+    )
     assert not waiting
 
 

@@ -1,4 +1,4 @@
-"""The log, whatever becomes of where it goes: nobody who logs waits or fails, and what is lost is counted and told."""
+"""The log, whatever happens to its outlet: no caller waits or fails, and lost lines are counted and reported."""
 
 import fcntl
 import json
@@ -44,11 +44,11 @@ def pipe() -> Iterator[Pipe]:
 
 
 def marker(line: str) -> int:
-    """How many were dropped, as the log tells."""
-    told = json.loads(line)
-    assert (told["event"], told["level"]) == ("log_lines_dropped", "warning")
-    assert told["timestamp"]
-    return int(told["dropped"])
+    """How many lines were dropped, by the log's own line."""
+    record = json.loads(line)
+    assert (record["event"], record["level"]) == ("log_lines_dropped", "warning")
+    assert record["timestamp"]
+    return int(record["dropped"])
 
 
 def test_lines_come_in_order_and_the_end_waits_for_them(pipe: Pipe) -> None:

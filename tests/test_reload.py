@@ -39,7 +39,7 @@ def test_what_can_change_changes_and_the_rest_is_named_and_stays() -> None:
     for name in leaves():
         assert value_of(found.settings, name) == value_of(after if name in RELOADABLE else before, name)
     again = compare(found.settings, after)
-    assert (again.changed, again.restart) == ((), found.restart), "it is told until it is done"
+    assert (again.changed, again.restart) == ((), found.restart), "it is reported until the restart"
 
 
 def test_another_order_is_a_change_and_the_same_is_none() -> None:

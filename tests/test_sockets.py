@@ -71,7 +71,7 @@ def test_a_partly_written_text_frame_returns_its_rest(made: ModuleType) -> None:
         whole = made.send_text(ours.fileno(), message)
         assert unmasked(whole) == message, "nothing was taken"
         theirs.close()
-        assert unmasked(made.send_text(ours.fileno(), message)) == message, "nobody is there"
+        assert unmasked(made.send_text(ours.fileno(), message)) == message, "the peer is closed"
 
 
 @SOCKETS

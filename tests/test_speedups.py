@@ -13,14 +13,14 @@ from halves import PYTHON, SPEEDUPS
 from trunkline import speedups
 from trunkline.streaming.messages import Media, decode
 
-SPOKEN = (
+SPELLINGS = (
     lambda text: b'{"event":"media","media":{"payload":"%b"}}' % text,
     lambda text: b'{"event": "media", "media": {"payload": "%b"}}' % text,
 )
 
 
 @SPEEDUPS
-@given(payload=st.binary(min_size=1, max_size=3000), write=st.sampled_from(SPOKEN))
+@given(payload=st.binary(min_size=1, max_size=3000), write=st.sampled_from(SPELLINGS))
 def test_what_an_app_says_is_read_as_the_general_decoder_reads_it(
     made: ModuleType, payload: bytes, write: Callable[[bytes], bytes]
 ) -> None:
@@ -30,7 +30,9 @@ def test_what_an_app_says_is_read_as_the_general_decoder_reads_it(
     assert made.decode_media_fast(message) == payload == general.media.payload
 
 
-@given(st.binary(max_size=40), st.integers(0, 120), st.integers(0, 120), st.binary(max_size=3), st.sampled_from(SPOKEN))
+@given(
+    st.binary(max_size=40), st.integers(0, 120), st.integers(0, 120), st.binary(max_size=3), st.sampled_from(SPELLINGS)
+)
 def test_what_is_not_quite_so_is_left_to_the_general_decoder(
     payload: bytes, start: int, end: int, instead: bytes, write: Callable[[bytes], bytes]
 ) -> None:
@@ -64,7 +66,7 @@ def test_what_is_not_quite_so_is_left_to_the_general_decoder(
     ],
 )
 def test_base64_that_is_not_plain_is_left_to_the_general_decoder(made: ModuleType, text: bytes) -> None:
-    assert made.decode_media_fast(SPOKEN[0](text)) == b""
+    assert made.decode_media_fast(SPELLINGS[0](text)) == b""
 
 
 @SPEEDUPS

@@ -1,4 +1,4 @@
-"""An application on the web: answers what it is told to, and keeps what it was asked."""
+"""An application on the web: gives the answers that the test sets, and keeps the requests."""
 
 import asyncio
 from collections.abc import Callable

@@ -462,7 +462,7 @@ async def test_draining_ends_every_call_and_waits_for_the_last(bench: Bench) -> 
         draining = asyncio.create_task(bench.runner.drain(30))
         await asyncio.sleep(0)
     assert [line["call_sid"] for line in logs if line["log_level"] == "error"] == [first.call.view.sid]
-    assert [action.dialog for action in bench.signalling.done] == [1, 2], "a fault on one ends the other too"
+    assert [action.dialog for action in bench.signalling.done] == [1, 2], "the other is ended despite the fault"
     assert [entry.call.view.hangup_cause for entry in (first, second, ended)] == [
         "the server is shutting down", "the server is shutting down", "before",
     ]  # fmt: skip
