@@ -47,7 +47,7 @@ def noise(count: int) -> list[bytes]:
     return pieces + [chance.randbytes(chance.randrange(1400)) for _ in range(count // 2)]
 
 
-async def test_noise_on_the_sip_and_rtp_ports_disturbs_nobody(
+async def test_noise_on_the_sip_and_rtp_ports_disturbs_no_call(
     server: ServerProcess, caller: DemoCaller, app: RecordingApp, socket: Socket
 ) -> None:
     first, last = server.http_port + 2, server.http_port + 41
@@ -91,7 +91,7 @@ async def test_each_bad_message_from_the_app_gets_its_error_and_the_stream_goes_
                 break
 
 
-async def test_a_message_of_ten_megabytes_closes_the_socket_with_1009_and_leaves_the_call(
+async def test_a_ten_megabyte_message_closes_the_socket_with_1009_and_not_the_call(
     caller: DemoCaller, app: RecordingApp, socket: Socket
 ) -> None:
     with suppress(ConnectionClosed):  # the server need not read it to the end

@@ -139,7 +139,7 @@ async def test_an_app_may_hear_and_speak_other_codecs_than_the_call(
 
 
 @pytest.mark.parametrize("placed", [False, True])
-async def test_a_phone_that_likes_wideband_best_is_heard_and_hears_in_pcmu(
+async def test_a_phone_that_prefers_wideband_has_a_pcmu_call(
     placed: bool, server: ServerProcess, space: Namespace, client: AsyncTelnyx, app: RecordingApp, tmp_path: Path
 ) -> None:
     directory = tmp_path / "baresip"

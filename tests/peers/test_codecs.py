@@ -43,7 +43,7 @@ async def hears_the_tone(
 @pytest.mark.parametrize(
     ("order", "formats", "encoding"), [("ours", "0 8 9 101", "PCMU"), ("peer", "9 0 8 101", "G722")]
 )
-async def test_a_phone_that_likes_wideband_best_has_a_call_that_every_app_understands(
+async def test_a_phone_that_prefers_wideband_gets_a_codec_of_the_setting(
     app: RecordingApp, tmp_path: Path, order: str, formats: str, encoding: str
 ) -> None:
     """Unless the setting says otherwise."""
@@ -124,7 +124,7 @@ VIDEO_FIRST = (
 )
 
 
-async def test_a_call_that_began_with_video_outlives_an_offer_of_ours_that_is_never_answered(
+async def test_a_call_with_video_continues_when_our_offer_is_never_answered(
     server: ServerProcess, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     async with RtpEndpoint() as phone:

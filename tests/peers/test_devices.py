@@ -34,7 +34,7 @@ def paced(phone: RtpEndpoint, port: int, packets: list[bytes]) -> None:
         loop.call_at(began + n * 0.02, phone.send, packet, port)
 
 
-async def test_a_key_told_by_events_of_a_strange_kind_and_by_info_is_one_key(
+async def test_a_key_sent_by_unusual_telephone_events_and_by_info_is_one_key(
     server: ServerProcess, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     async with RtpEndpoint() as phone:
@@ -59,7 +59,7 @@ async def test_a_key_told_by_events_of_a_strange_kind_and_by_info_is_one_key(
 
 
 @pytest.mark.parametrize("step", [0, 80, 320], ids=["stands still", "too slow", "too fast"])
-async def test_with_a_wrong_clock_and_a_sequence_that_begins_anew_the_app_hears_all_in_real_time(
+async def test_a_wrong_rtp_clock_and_a_restarted_sequence_lose_no_audio(
     server: ServerProcess, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp, step: int
 ) -> None:
     frames = [n.to_bytes(2) * 80 for n in range(150)]

@@ -166,7 +166,7 @@ async def test_a_killed_worker_ends_its_calls_and_streams_and_another_takes_over
         assert (await ended(callbacks, again))["StreamEvent"] == "stream-stopped"
 
 
-async def test_a_worker_that_dies_before_it_has_taken_an_offer_leaves_no_request_unanswered(
+async def test_a_worker_that_dies_before_it_takes_an_offer_leaves_no_open_request(
     server: ServerProcess, sipp: Callable[..., SippRun]
 ) -> None:
     offer = steps.sdp(steps.PCMU_LINES)
@@ -192,7 +192,7 @@ async def _ready_again(server: ServerProcess) -> None:
             pass
 
 
-async def test_a_server_killed_outright_tells_of_its_streams_and_calls_after_its_restart(
+async def test_a_killed_server_reports_its_streams_and_calls_after_the_restart(
     app: RecordingApp, callbacks: CallbackReceiver, tmp_path: Path
 ) -> None:
     killed = new_server(tmp_path)

@@ -226,7 +226,7 @@ async def test_two_phones_hear_each_other_and_a_stream_hears_both(exchange: Exch
     assert recorded_cause(exchange, theirs) == "the call that dialled it is over: caller hung up"
 
 
-async def test_a_call_is_answered_when_the_other_phone_is_and_lives_through_holds_of_both(exchange: Exchange) -> None:
+async def test_a_call_is_answered_with_the_dialled_phone_and_survives_holds_of_both(exchange: Exchange) -> None:
     first = exchange.phone(ANN, "tcp", "a2", encrypted=True)
     second = exchange.phone(BOB, "udp", "b2", "G722")
     async with RecordingApp() as app, first as ann, second as bob:
@@ -391,9 +391,7 @@ async def test_a_phone_is_offered_what_the_call_asks_for(exchange: Exchange, ask
         ("127.0.0.9", (invite(sdp(PCMU_LINES)), declined(403))),
     ],
 )
-async def test_calls_come_from_the_carrier_and_from_nobody_else(
-    exchange: Exchange, host: str, steps: tuple[str, ...]
-) -> None:
+async def test_only_the_carrier_may_send_calls(exchange: Exchange, host: str, steps: tuple[str, ...]) -> None:
     exchange.answers(voice="<Say>Hello</Say>")
     directory = exchange.directory / host
     directory.mkdir()
@@ -453,7 +451,7 @@ def hears(phone: RtpEndpoint, start: int, user: str) -> bool:
     return find_tones(payloads, least=25, hertz=WHISTLES[user]).bursts > 0
 
 
-async def test_whoever_does_not_take_a_call_is_told_to_the_caller_and_one_given_up_stops_ringing(
+async def test_a_failed_dial_is_reported_and_an_abandoned_call_stops_ringing(
     exchange: Exchange,
 ) -> None:
     exchange.answers(

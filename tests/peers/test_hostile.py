@@ -170,7 +170,7 @@ async def metrics_turn(server: ServerProcess) -> None:
     await writer.wait_closed()
 
 
-async def test_silent_and_slow_connections_keep_nobody_out(server: ServerProcess, good_call: Socket) -> None:
+async def test_silent_and_slow_connections_keep_no_peer_out(server: ServerProcess, good_call: Socket) -> None:
     held = [await asyncio.open_connection(*server.sip_address) for _ in range(80)]
     for _, writer in held[::2]:
         writer.write(b"INVITE sip:x SIP/2.0\r\nVia:")

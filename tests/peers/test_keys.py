@@ -63,7 +63,7 @@ async def test_keys_interrupt_what_the_app_plays_and_cost_none_of_it(
     assert len(outbound) >= 100 + 30, "a frame for each packet, the events included"
 
 
-async def test_a_call_without_telephone_events_is_told_of_in_words(
+async def test_a_key_on_a_call_without_telephone_events_is_an_error(
     server: ServerProcess, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     async with RtpEndpoint() as phone:

@@ -45,7 +45,7 @@ async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
         yield server
 
 
-async def test_twenty_calls_a_second_are_all_streamed_and_all_told_of(
+async def test_twenty_calls_a_second_are_all_streamed_and_reported(
     server: ServerProcess,
     sipp: Callable[..., SippRun],
     client: AsyncTelnyx,

@@ -36,7 +36,7 @@ async def relay(server: ServerProcess) -> AsyncIterator[LossyRelay]:
         yield relay
 
 
-async def test_chunk_gaps_are_just_the_lost_packets_and_the_rest_comes_once_and_in_order(
+async def test_chunk_gaps_are_the_lost_packets_and_the_rest_comes_in_order(
     server: ServerProcess,
     relay: LossyRelay,
     sipp: Callable[..., SippRun],

@@ -217,7 +217,7 @@ def started(app: RecordingApp, phone: Phone) -> Callable[[], float]:
 
 @pytest.mark.parametrize("host", [PRIVATE, "127.0.0.1"], ids=["private", "its own"])
 @pytest.mark.parametrize("answered_at", [1, 15], ids=["with the 200", "before the 200"])
-async def test_no_word_of_a_callee_is_lost_and_none_of_a_stranger_heard(
+async def test_no_audio_of_a_callee_is_lost_and_an_unexpected_source_is_ignored(
     host: str, answered_at: int, calls: Calls, app: RecordingApp
 ) -> None:
     said, rest, noise = frames(0, 60), frames(60, 40), frames(1000, 100)
@@ -243,9 +243,7 @@ async def test_no_word_of_a_callee_is_lost_and_none_of_a_stranger_heard(
         await calls.end(callee)
 
 
-async def test_a_callee_is_heard_from_its_first_word_on_although_another_gave_the_early_media(
-    calls: Calls, app: RecordingApp
-) -> None:
+async def test_a_callee_is_heard_from_the_start_after_early_media_of_another(calls: Calls, app: RecordingApp) -> None:
     noise, said = frames(1000, 100), frames(0, 80)
     async with Callee() as callee, Phone() as phone, Phone() as gateway:
         port = await calls.place(callee)
@@ -261,7 +259,7 @@ async def test_a_callee_is_heard_from_its_first_word_on_although_another_gave_th
         await calls.end(callee)
 
 
-async def test_without_signalling_only_the_very_stream_is_taken_from_elsewhere(calls: Calls) -> None:
+async def test_without_signalling_only_the_same_rtp_stream_may_change_its_source(calls: Calls) -> None:
     said, noise, rest = frames(0, 50), frames(1000, 200), frames(100, 200)
     async with Callee() as callee, Phone() as phone, Phone() as moved, Phone() as other, Phone() as astray:
         port = await calls.place(callee)
@@ -284,7 +282,7 @@ async def test_without_signalling_only_the_very_stream_is_taken_from_elsewhere(c
         await calls.end(callee)
 
 
-async def test_of_long_before_the_200_the_last_second_is_heard_and_the_rest_counted(
+async def test_of_audio_before_the_200_the_last_second_is_heard_and_the_rest_counted(
     calls: Calls, app: RecordingApp
 ) -> None:
     spoken = frames(0, 200)
@@ -301,7 +299,7 @@ async def test_of_long_before_the_200_the_last_second_is_heard_and_the_rest_coun
         await calls.end(callee)
 
 
-async def test_no_word_is_lost_where_re_invites_move_the_media(calls: Calls) -> None:
+async def test_no_audio_is_lost_when_re_invites_move_the_media(calls: Calls) -> None:
     spoken = [frames(100 * n, 100) for n in range(4)]
     async with Callee() as callee, Phone() as phone, Phone() as moved, Phone() as again:
         port = await calls.place(callee)
@@ -328,7 +326,7 @@ async def test_no_word_is_lost_where_re_invites_move_the_media(calls: Calls) -> 
         await calls.end(callee)
 
 
-async def test_a_dialled_call_is_on_its_parents_worker_and_heard_from_its_first_word_on(calls: Calls) -> None:
+async def test_a_dialled_call_is_on_its_parents_worker_and_loses_no_audio(calls: Calls) -> None:
     spoken = frames(0, 100)
     async with Callee() as parent, Callee() as callee, Phone() as phone, Phone() as other:
         await calls.place(parent, f"<Dial><Sip>sip:bob@127.0.0.1:{callee.port}</Sip></Dial>")

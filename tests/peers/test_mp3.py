@@ -52,9 +52,7 @@ def _sound(caller: DemoCaller) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return decode(b"".join(packet.payload for packet in caller.heard))
 
 
-async def test_files_that_come_too_fast_and_raw_audio_are_told_and_disturb_nothing(
-    app: RecordingApp, tmp_path: Path
-) -> None:
+async def test_mp3_files_sent_too_fast_and_raw_audio_are_reported_errors(app: RecordingApp, tmp_path: Path) -> None:
     async with (
         running(new_server(tmp_path, streams__mp3_interval=60)) as server,
         AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client,

@@ -128,7 +128,7 @@ async def test_a_placed_call_is_answered_streamed_and_ended_by_the_callee(
         (603, "busy", "call_rejected"),
     ],
 )
-async def test_a_refusal_is_told(
+async def test_a_refusal_is_reported(
     placed: Placed, callee: Callable[..., SippRun], status: int, shown: str, cause: str
 ) -> None:
     async with callee(called(), responds(status, "No"), acked()) as run:
@@ -153,7 +153,7 @@ async def test_a_refusal_is_told(
     ],
     ids=["nobody by TCP", "nobody by UDP", "a trunk", "bad certificate", "silence", "unknown name", "not registered"],
 )
-async def test_a_callee_that_is_not_reached_is_not_blamed(
+async def test_an_unreachable_callee_is_not_the_hangup_source(
     to: str, shown: str, cause: str, callbacks: CallbackReceiver, tmp_path: Path
 ) -> None:
     tls = free_ports(1)
@@ -217,7 +217,9 @@ async def test_the_answer_to_our_refresh_moves_the_media(
             await run.succeeds()
 
 
-async def test_a_call_that_nobody_answers_is_cancelled_in_time(placed: Placed, callee: Callable[..., SippRun]) -> None:
+async def test_an_unanswered_call_is_cancelled_after_its_timeout(
+    placed: Placed, callee: Callable[..., SippRun]
+) -> None:
     async with callee(called(), responds(180, "Ringing"), was_cancelled()) as run:
         await placed.place(run.port, Timeout=5)
         await run.succeeds()

@@ -123,7 +123,7 @@ async def test_its_callback_is_repeated_until_it_succeeds_also_by_the_next_serve
     assert told.fields["RecordingUrl"] == "https://voice.example" + path
 
 
-async def test_a_voice_mail_that_ends_by_hanging_up_is_told_and_can_be_fetched(
+async def test_a_voice_mail_that_a_hangup_ends_is_reported_and_can_be_fetched(
     server: ServerProcess, sipp: Callable[..., SippRun], web: WebApp, tmp_path: Path
 ) -> None:
     record = '<Record action="done" timeout="0" playBeep="false" recordingStatusCallback="told"/>'

@@ -71,7 +71,7 @@ def assert_in_a_row(payloads: list[bytes], frames: list[bytes]) -> None:
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-async def test_every_frame_of_a_sipp_call_reaches_the_app_byte_for_byte_and_comes_back(
+async def test_every_frame_of_a_sipp_call_reaches_the_app_and_comes_back_unchanged(
     server: ServerProcess,
     sipp: Callable[..., SippRun],
     client: AsyncTelnyx,
@@ -160,7 +160,7 @@ async def test_sipp_sends_its_own_rtp_stream_and_is_played_the_apps_tone(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="sipp sends captures by raw sockets, which need root")
-async def test_a_foreign_capture_of_30_ms_pcma_and_a_foreign_key_press_arrive_as_they_are(
+async def test_captured_30_ms_pcma_and_a_captured_key_press_arrive_unchanged(
     server: ServerProcess,
     sipp: Callable[..., SippRun],
     client: AsyncTelnyx,
@@ -222,7 +222,7 @@ async def test_a_late_offer_is_answered_with_ours_and_streams(
 
 
 @pytest.mark.parametrize("host", ["localhost", "phone.invalid"])
-async def test_a_host_name_in_the_sdp_is_looked_up_or_its_media_answered_where_it_comes_from(
+async def test_a_host_name_in_the_sdp_is_resolved_or_the_media_source_is_used(
     server: ServerProcess, sipp: Callable[..., SippRun], client: AsyncTelnyx, host: str
 ) -> None:
     frames = speech(300)

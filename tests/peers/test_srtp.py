@@ -80,7 +80,7 @@ def written(directory: Path) -> bytes:
 
 
 @pytest.mark.parametrize("profile", ["RTP/SAVP", "RTP/AVP"])
-async def test_an_encrypted_call_is_heard_both_ways_through_new_keys_and_strangers_are_not(
+async def test_an_encrypted_call_is_heard_both_ways_and_wrong_keys_are_not(
     profile: str,
     server: ServerProcess,
     sipp: Callable[..., SippRun],
@@ -149,7 +149,7 @@ async def test_an_encrypted_call_is_heard_both_ways_through_new_keys_and_strange
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
-async def test_a_new_key_is_answered_when_the_worker_has_it_so_that_all_under_it_is_heard(
+async def test_a_new_srtp_key_is_answered_once_the_worker_has_it(
     method: str,
     server: ServerProcess,
     sipp: Callable[..., SippRun],

@@ -124,7 +124,7 @@ async def test_calls_go_on_and_the_server_ends_in_order_whatever_becomes_of_its_
         assert await asyncio.wait_for(server.process.wait(), 10) == 0
 
 
-async def test_workers_and_decoders_end_with_a_server_that_is_killed_and_apps_are_told(
+async def test_a_killed_server_ends_its_workers_and_decoders_and_stops_streams(
     tmp_path: Path, callbacks: CallbackReceiver
 ) -> None:
     server = new_server(tmp_path, media__workers=1)
@@ -296,7 +296,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("answered", [False, True])
-async def test_hosts_and_urls_of_ours_are_told_to_no_caller(
+async def test_no_caller_receives_our_hosts_and_urls(
     tmp_path: Path, web: WebApp, sipp: Callable[..., SippRun], server: ServerProcess, answered: bool
 ) -> None:
     if answered:

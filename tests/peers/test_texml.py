@@ -184,7 +184,7 @@ def _heard(phone: RtpEndpoint) -> list[bytes]:
     return [packet.payload for packet in phone.heard]
 
 
-async def test_a_voice_mail_is_recorded_and_its_action_told(
+async def test_a_voice_mail_is_recorded_and_its_action_notified(
     server: ServerProcess, sipp: Callable[..., SippRun], web: WebApp
 ) -> None:
     web.answers |= {"/voice": texml('<Record action="/mail" channels="single" maxLength="3"/>'), "/mail": texml("")}
@@ -225,7 +225,7 @@ async def test_the_api_redirects_a_live_call_and_reject_refuses_one(
         await refused.succeeds()
 
 
-async def test_a_document_from_elsewhere_is_unsigned_and_why_says_so_also_when_the_call_is_over(
+async def test_a_cross_origin_document_is_fetched_unsigned_and_why_reports_it(
     server: ServerProcess, sipp: Callable[..., SippRun], client: AsyncTelnyx, web: WebApp
 ) -> None:
     async def instructions(call_sid: str) -> list[str]:

@@ -19,7 +19,7 @@ from trunkline.media.codecs import transcoder
 pytestmark = pytest.mark.peer
 
 
-async def test_keys_told_by_sip_info_reach_the_app(
+async def test_keys_sent_by_sip_info_reach_the_app(
     server: ServerProcess, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     async with RtpEndpoint() as phone:
@@ -38,7 +38,7 @@ async def test_keys_told_by_sip_info_reach_the_app(
     assert all(message["occurred_at"].endswith("Z") for message in socket.all("dtmf"))
 
 
-async def test_hold_and_codec_changes_leave_both_tracks_in_step_and_the_format_as_announced(
+async def test_hold_and_codec_changes_keep_both_tracks_in_step_and_the_format(
     server: ServerProcess, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     async with RtpEndpoint() as phone:
