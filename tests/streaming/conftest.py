@@ -1,4 +1,4 @@
-"""What the tests of this room share: one stream's identity, and real WebSocket servers to stream to."""
+"""Shared by the tests of streaming: one stream's identity, and real WebSocket servers."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ def identity() -> StreamIdentity:
 
 @dataclass
 class Stream:
-    """A connection under test and its facts."""
+    """A connection under test, and the events that it reports."""
 
     connection: StreamConnection
     facts: list[StreamOpened | StreamClosed]
@@ -66,7 +66,7 @@ class Stream:
 
 
 class Decoder:
-    """A `FileDecoder` that decodes when it is asked and answers in the loop's next turn."""
+    """A `FileDecoder` that decodes at once and answers in the next turn of the loop."""
 
     def __init__(self) -> None:
         self._answers: dict[int, asyncio.Handle] = {}
@@ -172,7 +172,7 @@ async def app(run_app: AppFactory) -> AsyncIterator[App]:
 
 @dataclass
 class RawPeer:
-    """A TCP server that does byte for byte what the test says."""
+    """A TCP server that sends exactly the bytes of the test."""
 
     port: int
     peers: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = field(default_factory=asyncio.Queue)

@@ -1,4 +1,4 @@
-"""What the tests of the connection do by hand."""
+"""Helpers of the tests of the connection."""
 
 import asyncio
 import ipaddress
@@ -31,12 +31,12 @@ async def say(peer: ServerConnection, **frame: Any) -> None:
 
 
 async def turn() -> None:
-    """Let the loop do what it has to do."""
+    """Let the loop run what is ready."""
     await asyncio.sleep(0)
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    """Let the loop turn until it has."""
+    """Let the loop run until the condition holds."""
     async with asyncio.timeout(30):
         while not happened():
             await turn()
@@ -51,7 +51,7 @@ def general_name(address: str) -> x509.GeneralName:
 
 
 def make_certificate(directory: Path, address: str) -> tuple[ssl.SSLContext, Path]:
-    """A server context for `address`, which may be a name, and the CA file that vouches for it."""
+    """A server context for `address`, which may be a name, and the CA file that verifies it."""
 
     def name(text: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])

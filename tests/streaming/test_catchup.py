@@ -1,4 +1,4 @@
-"""Delay that a stall leaves, and what is done about it: apps, callers and clocks driven by hand, in milliseconds."""
+"""Catching up after a stall: apps, callers and clocks driven by hand, in milliseconds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,16 +27,16 @@ Stalls = Sequence[tuple[int, int]]
 
 
 def pulse(number: int) -> bytes:
-    """A loud frame that says its number: bytes below 0x40 are loud in PCMU."""
+    """A loud frame with its number in its bytes: those below 0x40 are loud in PCMU."""
     return bytes((number & 0x3F, number >> 6 & 0x3F)) * 80
 
 
-def spoken(number: int) -> bytes:
+def frame_of(number: int) -> bytes:
     return pulse(number) if number % PERIOD < 2 else SILENCE
 
 
 def over(stalls: Stalls, at: float) -> float:
-    """When a clock that is delayed at that time goes on."""
+    """The time at which a delayed clock continues."""
     return next((start + length for start, length in stalls if start <= at < start + length), at)
 
 
@@ -82,7 +82,7 @@ class Call:
         kept, last = b"", 0.0
         for number in range(until // FRAME):
             heard = over(app, over(worker, number * FRAME + PHASE) + self.distance / 2)
-            kept += spoken(number)
+            kept += frame_of(number)
             if len(kept) == 160 * self.together:
                 last = max(last, heard + self.distance / 2)
                 answers.append((over(worker, last), kept))
@@ -90,7 +90,7 @@ class Call:
         return answers
 
     def delay(self, start: int, end: int) -> float:
-        """How long pulses that begin to be heard in this time had taken, in ms."""
+        """The delays, in ms, of the pulses that begin to be played in this time."""
         found = []
         for at, frame in self.sent:
             loud = next((n for n, byte in enumerate(frame or b"") if byte < 0x40), 159)
@@ -126,7 +126,7 @@ def test_stall_after_stall_leaves_nothing() -> None:
     assert abs(call.delay(65_000, 70_000) - call.delay(3000, 6000)) <= 20
 
 
-def test_a_late_tick_makes_up_for_what_it_missed_as_far_as_audio_is_there() -> None:
+def test_a_late_tick_is_followed_by_ticks_that_make_up_for_it() -> None:
     queue = Playback("PCMU", prebuffer=60, limit=600, mark_limit=10)
     queue.put(b"".join(map(pulse, range(50))))
     assert queue.next_frame(0) == pulse(0)
@@ -135,7 +135,7 @@ def test_a_late_tick_makes_up_for_what_it_missed_as_far_as_audio_is_there() -> N
     assert queue.discarded_ms == 0
 
 
-def test_what_is_never_asked_for_is_skipped_and_its_marks_come_back() -> None:
+def test_audio_of_skipped_ticks_is_dropped_and_its_marks_returned() -> None:
     queue = Playback("PCMU", prebuffer=60, limit=600, mark_limit=100)
     for number in range(50):
         queue.put(pulse(number))
@@ -149,7 +149,7 @@ def test_what_is_never_asked_for_is_skipped_and_its_marks_come_back() -> None:
     assert (queue.discarded_ms, queue.played_ms) == (360, 60)
 
 
-def test_what_waits_for_its_prebuffer_is_skipped_from_when_it_would_have_begun() -> None:
+def test_audio_in_the_prebuffer_is_skipped_from_its_due_start() -> None:
     queue = Playback("PCMU", prebuffer=60, limit=600, mark_limit=10)
     queue.put(pulse(1) * 2)
     assert queue.next_frame(0) is None
@@ -159,11 +159,11 @@ def test_what_waits_for_its_prebuffer_is_skipped_from_when_it_would_have_begun()
     assert queue.discarded_ms == 60
 
 
-# ── what loses nothing ──────────────────────────────────────────────────────────────────────────────────────
+# ── no loss ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def play(chunks: list[tuple[int, bytes]], until: int, **held: int) -> tuple[bytes, Playback]:
-    """What is heard of chunks that come at these times, and the queue after it."""
+    """The frames played of chunks that arrive at these times, and the queue afterwards."""
     queue, played = Playback("PCMU", prebuffer=60, limit=600, mark_limit=10), b""
     for at in range(0, until, FRAME):
         while chunks and chunks[0][0] <= at:
@@ -177,7 +177,7 @@ def play(chunks: list[tuple[int, bytes]], until: int, **held: int) -> tuple[byte
 @pytest.mark.parametrize("loudness", [0x00, 0xFF], ids=["loud", "silent"])
 @pytest.mark.parametrize("pause", [0, 100, 300, 480, 900, 4000])
 @pytest.mark.parametrize("pieces", [1, 6])
-def test_bursts_lose_nothing_whatever_pause_is_between_them(loudness: int, pause: int, pieces: int) -> None:
+def test_bursts_with_any_pauses_lose_no_audio(loudness: int, pause: int, pieces: int) -> None:
     chunks, at = [], 0
     for length in (500, 3000, 3000, 1000, 5000):
         chunks += [(at, bytes([loudness]) * (length * 8 // pieces))] * pieces
@@ -191,7 +191,7 @@ def test_bursts_lose_nothing_whatever_pause_is_between_them(loudness: int, pause
 @pytest.mark.parametrize("loudness", [0x00, 0xFF], ids=["loud", "silent"])
 @pytest.mark.parametrize("pause", [0, 100, 300, 480, 900])
 @pytest.mark.parametrize("lead", [0, 160, 400])
-def test_a_constant_lead_loses_nothing_whatever_pauses_the_app_makes(loudness: int, pause: int, lead: int) -> None:
+def test_a_constant_lead_with_any_pauses_loses_no_audio(loudness: int, pause: int, lead: int) -> None:
     chunks, at, frame = [], 0, bytes([loudness]) * 160
     for frames in (120, 300, 80, 500):
         chunks += [(at + max(0, number * FRAME - lead), frame) for number in range(frames)]
@@ -208,14 +208,14 @@ def test_an_utterance_that_ends_in_a_clock_delay_does_not_shorten_the_next(late:
     assert (queue.played_ms, queue.discarded_ms) == (4000, 0)
 
 
-def test_an_app_that_sends_faster_than_it_is_played_is_ahead_on_purpose() -> None:
+def test_an_app_that_sends_faster_than_real_time_loses_no_audio() -> None:
     chunks = [(number * 50, SILENCE * 5) for number in range(20)]
     chunks += [(2000 + 60 + 300 + number * 50, SILENCE * 5) for number in range(200)]
     _, queue = play(chunks, 25_000)
     assert (queue.played_ms, queue.discarded_ms) == (22_000, 0)
 
 
-def test_of_files_nothing_is_ever_left_out() -> None:
+def test_files_are_never_shortened() -> None:
     queue = Playback("PCMU", prebuffer=60, limit=600, mark_limit=10, live=False)
     queue.put(pulse(0) * 100)
     queue.next_frame(0)
@@ -230,7 +230,7 @@ def test_of_files_nothing_is_ever_left_out() -> None:
     st.integers(1, 12),
     st.integers(1, 200),
 )
-def test_never_more_is_left_out_than_silence_was_put_in_or_the_clock_missed(
+def test_audio_dropped_is_at_most_the_silence_inserted_or_the_ticks_missed(
     stalls: list[tuple[str, int]], together: int, distance: int
 ) -> None:
     found: dict[str, list[tuple[int, int]]] = {"app": [], "worker": [], "none": []}
@@ -249,7 +249,7 @@ def test_never_more_is_left_out_than_silence_was_put_in_or_the_clock_missed(
     assert names == call.marked[: len(names)]
 
 
-# ── how it is left out ──────────────────────────────────────────────────────────────────────────────────────
+# ── dropped audio ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 def tone(milliseconds: int, codec: str = "PCMU", hertz: float = 330, amplitude: float = 8000) -> bytes:
@@ -260,7 +260,7 @@ def tone(milliseconds: int, codec: str = "PCMU", hertz: float = 330, amplitude: 
 
 
 def late_app(codec: str, audio: bytes, late: int, leg: str = "PCMU") -> tuple[list[bytes | None], Playback]:
-    """An app that keeps the pace of the clock, but for one time after two seconds, when it stands still."""
+    """An app that sends in real time, but pauses once after two seconds."""
     queue = Playback(codec, prebuffer=60, limit=600, mark_limit=10)
     queue.leg_changed(leg, FRAME)
     size = CODECS[codec].bytes_per_ms * FRAME
@@ -275,20 +275,20 @@ def late_app(codec: str, audio: bytes, late: int, leg: str = "PCMU") -> tuple[li
 
 
 @pytest.mark.parametrize("codec", ["PCMU", "PCMA", "L16/16000", "L16/48000"])
-def test_where_nothing_is_faint_time_is_compressed_by_5_percent_at_most(codec: str) -> None:
+def test_loud_audio_is_compressed_by_5_percent_at_most(codec: str) -> None:
     heard, queue = late_app(codec, tone(12_000, codec), 200)
     gap = heard.index(None, 50)
     begun = next(number for number in range(gap, len(heard)) if heard[number] is not None)
     inserted = (begun - gap) * FRAME
     assert inserted - 30 <= queue.discarded_ms <= inserted
     played = np.frombuffer(transcoder("PCMU", "L16/8000").convert(b"".join(filter(None, heard[begun:]))), "<i2")
-    # Joined where the wave repeats itself: it is as loud everywhere, and nowhere steeper.
+    # Joined where the wave repeats itself: the level is constant, and no step is steeper.
     assert np.abs(np.diff(played.astype(int))).max() < 8000 * 2 * np.pi * 330 / 8000 * 1.15 + 300
     levels = [np.sqrt(np.mean(block.astype(float) ** 2)) for block in np.array_split(played, len(played) // 160)]
     assert min(levels[1:]) > 0.75 * max(levels)
 
 
-def test_two_that_are_squeezed_are_far_apart() -> None:
+def test_compressed_frames_are_spaced_apart() -> None:
     queue = Playback("PCMU", prebuffer=60, limit=600, mark_limit=10)
     frames, sent, left_out = [tone(20)] * 600, 0, []
     for number in range(600):
@@ -306,7 +306,7 @@ def test_two_that_are_squeezed_are_far_apart() -> None:
 
 @pytest.mark.parametrize("codec", ["PCMU", "G722", "L16/16000", "L16/48000"])
 @pytest.mark.parametrize("leg", ["PCMU", "G722", "OPUS"])
-def test_pauses_are_shortened_and_words_are_not(codec: str, leg: str) -> None:
+def test_pauses_are_shortened_and_speech_is_not(codec: str, leg: str) -> None:
     row = CODECS[codec]
     encode = row.encoder()
     samples = row.sample_rate // 50
@@ -321,15 +321,15 @@ def test_pauses_are_shortened_and_words_are_not(codec: str, leg: str) -> None:
     pcm = np.frombuffer(b"".join(decode(frame or silent) for frame in heard), "<i2").astype(float)
     rate = CODECS[leg].sample_rate // 100
     loud = [np.sqrt(np.mean(pcm[at : at + rate] ** 2)) > 1500 for at in range(0, len(pcm) - rate, rate)]
-    # Words that were said in full, 200 ms each; the one that the gap fell into may be in two parts.
+    # Utterances of 200 ms are complete; the one with the gap may be in two parts.
     starts = [n for n in range(1, len(loud)) if loud[n] and not loud[n - 1]]
     lengths = [next((n for n in range(start, len(loud)) if not loud[n]), len(loud)) - start for start in starts]
     assert sum(19 <= length <= 22 for length in lengths) >= len(lengths) - 3
-    assert np.abs(pcm).max() < 8000 * 1.25  # no bang where frames were left out
+    assert np.abs(pcm).max() < 8000 * 1.25  # no click where frames were dropped
 
 
 @pytest.mark.parametrize("leg", ["PCMU", "L16/16000"])
-def test_audio_that_is_skipped_in_a_codec_with_a_memory_makes_no_bang(leg: str) -> None:
+def test_skipped_audio_of_a_stateful_codec_makes_no_click(leg: str) -> None:
     speech = np.concatenate(
         [np.sin(2 * np.pi * hertz * np.arange(4800) / 16000) * 6000 for hertz in (200, 900, 400, 2500, 300, 1500) * 4]
     )
@@ -347,7 +347,7 @@ def test_audio_that_is_skipped_in_a_codec_with_a_memory_makes_no_bang(leg: str) 
     assert np.abs(np.frombuffer(b"".join(heard), "<i2").astype(int)).max() < 6000 * 1.4
 
 
-def test_what_is_squeezed_is_a_packet_and_keeps_its_pitch() -> None:
+def test_a_compressed_frame_is_a_packet_and_keeps_its_pitch() -> None:
     wave = (np.sin(2 * np.pi * 200 * np.arange(320) / 8000) * 10_000).astype(np.int16)
     made, shift = squeeze(wave, 160, 160)
     assert (len(made), shift % 40) == (160, 0)  # whole periods
@@ -360,5 +360,5 @@ def test_what_is_squeezed_is_a_packet_and_keeps_its_pitch() -> None:
     assert len(squeeze(np.zeros(320, np.int16), 160, 160)[0]) == 160
 
 
-def test_faint_is_what_the_contract_says() -> None:
+def test_the_level_of_silence_is_the_documented_one() -> None:
     assert FAINT == -50

@@ -1,4 +1,4 @@
-"""What wss:// is verified with, kept from call to call."""
+"""The certificates that verify wss://, cached between calls."""
 
 import ssl
 from pathlib import Path
@@ -25,11 +25,11 @@ def test_certificates_are_read_once_until_they_are_renewed(tmp_path: Path) -> No
     assert tls_context(file) is not first
 
 
-def test_the_systems_are_taken_where_no_file_is_named() -> None:
+def test_without_a_ca_file_the_system_certificates_are_used() -> None:
     assert tls_context(None) is tls_context(None)
     assert tls_context(None).verify_mode is ssl.CERT_REQUIRED
 
 
-def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+def test_a_missing_ca_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BadCertificates, match="No such file or directory"):
         tls_context(tmp_path / "absent")

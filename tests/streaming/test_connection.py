@@ -1,4 +1,4 @@
-"""The WebSocket client, against servers that are not ours. The leg is the test: it calls `LegTap` by hand."""
+"""The WebSocket client, against independent servers. The test calls `LegTap` in place of a leg."""
 
 import asyncio
 import contextlib
@@ -169,7 +169,7 @@ async def test_a_redirect_is_not_followed(raw_peer: Any, make_stream: MakeStream
         b"\r\n\r\n",
     ],
 )
-async def test_nonsense_instead_of_an_upgrade_is_an_error_in_words(
+async def test_garbage_instead_of_an_upgrade_is_an_error_with_a_reason(
     raw_peer: Any, make_stream: MakeStream, answer: bytes
 ) -> None:
     stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/")
@@ -197,11 +197,13 @@ async def test_a_name_that_does_not_resolve(make_stream: MakeStream) -> None:
 
 
 @pytest.mark.parametrize("url", ["ws://a..b/", f"ws://{'a' * 70}/"])
-async def test_a_host_that_is_no_name(make_stream: MakeStream, url: str) -> None:
+async def test_an_invalid_host_name(make_stream: MakeStream, url: str) -> None:
     assert len(await failure(make_stream(url))) > 10
 
 
-async def test_a_server_that_never_answers_times_out_and_is_hung_up_on(raw_peer: Any, make_stream: MakeStream) -> None:
+async def test_a_server_that_never_answers_times_out_and_is_disconnected(
+    raw_peer: Any, make_stream: MakeStream
+) -> None:
     stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/", settings=StreamSettings(connect_timeout=0.3))
     stream.connection.start()
     reader, _, _ = await raw_peer.accept()
@@ -250,7 +252,9 @@ async def test_a_server_that_requires_a_client_certificate_is_reported_once(
 ) -> None:
     context, ca_file = make_certificate(tmp_path, "127.0.0.1")
     context.verify_mode = ssl.CERT_REQUIRED
-    context.maximum_version = ssl.TLSVersion.TLSv1_2  # by 1.3 it is our handshake that is done before it looks
+    context.maximum_version = (
+        ssl.TLSVersion.TLSv1_2
+    )  # with TLS 1.3 our handshake is complete before the server verifies us
     async with run_app(context=context) as app:
         error = await failure(make_stream(app.url, settings=StreamSettings(ca_file=ca_file)))
     # Its alert, unless the end of the connection overtakes it.
@@ -315,7 +319,7 @@ async def test_a_close_frame_without_a_code_is_a_normal_end(raw_peer: Any, make_
     assert (await stream.end()).error is None
 
 
-async def test_an_app_that_vanishes_is_an_error(app: Any, make_stream: MakeStream) -> None:
+async def test_an_app_that_disconnects_is_an_error(app: Any, make_stream: MakeStream) -> None:
     stream = make_stream(app.url)
     await stream.open()
     (await app.connection()).transport.abort()
@@ -377,7 +381,7 @@ async def test_a_peer_that_never_answers_the_close(raw_peer: Any, make_stream: M
         assert (await reader.read()).count(b"\x88\x82") == 1  # one close frame with a code, then the end
 
 
-async def test_a_cancelled_task_still_tells_the_end(app: Any, make_stream: MakeStream) -> None:
+async def test_a_cancelled_task_still_reports_the_end(app: Any, make_stream: MakeStream) -> None:
     stream = make_stream(app.url)
     before = asyncio.all_tasks()
     stream.connection.start()
@@ -420,7 +424,7 @@ async def test_an_exception_of_the_owner_is_an_error_not_a_dead_task(app: Any, i
     assert facts == [StreamOpened(), StreamClosed("internal error", "internal error")]
 
 
-# ── both ways ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── both directions ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_in_mp3_mode_a_file_is_played_and_its_mark_comes_back(app: Any, make_stream: MakeStream) -> None:
@@ -533,7 +537,9 @@ async def test_fragments_over_the_limit_close_with_1009(app: Any, make_stream: M
         b"\x88\x03\x03\xe8\xff",  # a reason that is not UTF-8
     ],
 )
-async def test_a_broken_protocol_is_an_error_in_words(raw_peer: Any, make_stream: MakeStream, frames: bytes) -> None:
+async def test_a_protocol_violation_is_an_error_with_a_reason(
+    raw_peer: Any, make_stream: MakeStream, frames: bytes
+) -> None:
     stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/", settings=QUICK)
     stream.connection.start()
     reader, writer = await raw_peer.upgrade()
@@ -587,7 +593,7 @@ async def test_an_app_that_answers_pings_stays(raw_peer: Any, make_stream: MakeS
 
 
 async def flooded(app: Any, stream: Any) -> None:
-    """3000 marks at once all come back, in order, and not at once: it takes their price to read them. No ping wakes a
+    """3000 marks at once are all returned in order, but throttled. No ping wakes a
     socket on which reading was resumed."""
     await stream.open()
     peer = await app.connection()
@@ -602,11 +608,11 @@ async def flooded(app: Any, stream: Any) -> None:
     assert (await stream.end()).error is None
 
 
-async def test_a_flooding_app_is_read_no_faster_than_it_pays_for(app: Any, make_stream: MakeStream) -> None:
+async def test_a_flooding_app_is_throttled(app: Any, make_stream: MakeStream) -> None:
     await flooded(app, make_stream(app.url, settings=StreamSettings(ping_interval=3600)))
 
 
-async def test_a_flooding_app_behind_tls(run_app: Any, make_stream: MakeStream, tmp_path: Path) -> None:
+async def test_a_flooding_app_behind_tls_is_throttled(run_app: Any, make_stream: MakeStream, tmp_path: Path) -> None:
     context, ca_file = make_certificate(tmp_path, "127.0.0.1")
     async with run_app(context=context) as app:
         await flooded(app, make_stream(app.url, settings=StreamSettings(ca_file=ca_file, ping_interval=3600)))
@@ -638,7 +644,7 @@ async def stalled_app_reads_again(app: Any, stream: Any) -> None:
     handed = await stall(stream)
     report = stream.connection.stream.report()
     assert report.frames_dropped >= 100
-    assert handed - report.frames_sent - report.frames_dropped == 100  # two seconds wait
+    assert handed - report.frames_sent - report.frames_dropped == 100  # two seconds are buffered
     stream.connection.stream.digit("1")
     peer.transport.resume_reading()
     chunks, events = [], []
@@ -664,7 +670,7 @@ async def test_a_stalled_app_behind_tls(run_app: Any, make_stream: MakeStream, t
         await stalled_app_reads_again(app, make_stream(app.url, settings=StreamSettings(ca_file=ca_file)))
 
 
-async def test_a_stalled_app_cannot_hold_up_the_end(app: Any, make_stream: MakeStream) -> None:
+async def test_a_stalled_app_does_not_delay_the_end(app: Any, make_stream: MakeStream) -> None:
     stream = make_stream(app.url, settings=QUICK)
     await stream.open()
     peer = await app.connection()
@@ -675,7 +681,7 @@ async def test_a_stalled_app_cannot_hold_up_the_end(app: Any, make_stream: MakeS
     peer.transport.abort()
 
 
-# ── the worker's terms ──────────────────────────────────────────────────────────────────────────────────────
+# ── as in a worker ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def closed_by_us(stream: Any, app: Any) -> None:

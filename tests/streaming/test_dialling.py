@@ -1,4 +1,4 @@
-"""From a connected socket to a WebSocket, with peers that answer byte for byte what the test says."""
+"""From a connected socket to a WebSocket, with peers that send exactly the bytes of the test."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Heard(WSListener):
-    """The calls that a listener gets."""
+    """Records the calls of a listener."""
 
     def __init__(self) -> None:
         self.frames: asyncio.Queue[bytes] = asyncio.Queue()
@@ -37,7 +37,7 @@ class Heard(WSListener):
 
 
 def accept(head: bytes) -> bytes:
-    """The proper answer to an upgrade (RFC 6455 section 4.2.2)."""
+    """The valid answer to an upgrade (RFC 6455 section 4.2.2)."""
     key = next(
         line.partition(b": ")[2] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")
     )
@@ -54,7 +54,7 @@ def text(message: bytes) -> bytes:
 
 @pytest.fixture
 async def peer() -> AsyncIterator[Callable[[Serve], Awaitable[int]]]:
-    """Starts a server; gives its port."""
+    """Starts a server; returns its port."""
     servers: list[asyncio.Server] = []
 
     async def start(serve: Serve) -> int:
@@ -77,7 +77,9 @@ async def dial(port: int, listener: Heard, limit: int = 100_000) -> WSTransport:
 
 
 @pytest.mark.parametrize("size", [0, 5, READ_BUFFER, 20_000])
-async def test_frames_that_come_with_the_answer_are_heard(peer: Callable[[Serve], Awaitable[int]], size: int) -> None:
+async def test_frames_that_arrive_with_the_answer_are_received(
+    peer: Callable[[Serve], Awaitable[int]], size: int
+) -> None:
     heads: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -117,7 +119,7 @@ async def test_an_answer_may_come_in_pieces(peer: Callable[[Serve], Awaitable[in
         await listener.gone.wait()
 
 
-async def test_a_refusal_is_raised_and_the_socket_given_up(peer: Callable[[Serve], Awaitable[int]]) -> None:
+async def test_a_refusal_is_raised_and_the_socket_closed(peer: Callable[[Serve], Awaitable[int]]) -> None:
     ended = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

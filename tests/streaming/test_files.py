@@ -1,4 +1,4 @@
-"""Files in line. The decoder decodes for real, but when the test says so."""
+"""The queue of files. The decoder is real, but decodes when the test says so."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -70,7 +70,7 @@ class Stream:
         self.refusals.append(self.files.finish(file, answer))
 
     def play(self, ticks: int) -> list[bytes]:
-        """What is due after so many packets."""
+        """The marks that are due after so many packets."""
         for _ in range(ticks):
             self.playback.next_frame(self.at)
             self.at += 20
@@ -138,7 +138,7 @@ def test_an_undecodable_file_is_refused_and_its_marks_return_in_order() -> None:
     assert stream.play(1) == [b"1", b"2"]
 
 
-def test_at_most_one_message_a_second_but_a_little_too_early_is_not_too_early() -> None:
+def test_at_most_one_message_a_second_is_accepted_with_some_tolerance() -> None:
     stream = Stream(interval=1)
     times = (0, 0.1, 0.9, 1.8, 2.5, 2.8, 10, 10.5, 10.99)
     refused = [stream.files.add(SHORT, now) for now in times]
@@ -147,7 +147,7 @@ def test_at_most_one_message_a_second_but_a_little_too_early_is_not_too_early() 
     assert "1 s" in str(refused[1])
 
 
-def test_raw_audio_is_refused_by_name_of_the_mode_and_does_not_count_as_a_file() -> None:
+def test_raw_audio_in_mp3_mode_is_refused_and_does_not_count_as_a_file() -> None:
     stream = Stream(interval=1)
     for number in range(50):
         refusal = stream.files.add(b"\xff" * 160, number / 50)
@@ -158,7 +158,7 @@ def test_raw_audio_is_refused_by_name_of_the_mode_and_does_not_count_as_a_file()
     assert stream.files.add(SHORT, 1) is None
 
 
-def test_what_the_decoder_refuses_is_refused_and_may_be_sent_again_at_once() -> None:
+def test_a_file_refused_by_the_decoder_may_be_sent_again_at_once() -> None:
     stream = Stream(interval=1)
     stream.decoder.refuses = BROKEN
     assert stream.files.add(SHORT, 0) is BROKEN
@@ -166,7 +166,7 @@ def test_what_the_decoder_refuses_is_refused_and_may_be_sent_again_at_once() -> 
     assert stream.files.add(SHORT, 0) is None
 
 
-def test_the_line_is_bounded() -> None:
+def test_the_queue_of_files_is_bounded() -> None:
     stream = Stream()
     for _ in range(LINE_LIMIT):
         assert stream.files.add(SHORT, 0) is None
@@ -186,7 +186,7 @@ def test_audio_over_the_bound_is_refused_while_two_files_are_decoded() -> None:
     assert (stream.playback.queued_ms, stream.playback.overruns) == (1000, 1)
 
 
-def test_marks_are_bounded_those_in_line_and_those_queued_together() -> None:
+def test_marks_of_waiting_files_and_of_queued_audio_are_bounded_together() -> None:
     stream = Stream(mark_limit=2)
     stream.files.add(SHORT, 0)
     stream.files.mark(b"1")
@@ -195,7 +195,7 @@ def test_marks_are_bounded_those_in_line_and_those_queued_together() -> None:
     assert [stream.files.mark(b"2"), stream.files.mark(b"3")] == [True, False]
 
 
-def test_files_are_decoded_for_the_leg_as_it_is() -> None:
+def test_files_are_decoded_to_the_current_codec_of_the_leg() -> None:
     stream = Stream()
     stream.playback.leg_changed("G722", 20)
     stream.files.add(LONG, 0)
@@ -221,7 +221,7 @@ def test_after_close_nothing_is_decoded_and_no_refusal_is_returned() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.data())
-def test_every_mark_comes_back_once_and_in_order_whatever_happens(data: st.DataObject) -> None:
+def test_every_mark_is_returned_once_and_in_order(data: st.DataObject) -> None:
     stream, sent, due = Stream(), 0, list[bytes]()
     for _ in range(data.draw(st.integers(0, 25))):
         match data.draw(st.sampled_from(["file", "mark", "answer", "fail", "tick", "clear"])):

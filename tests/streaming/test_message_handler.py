@@ -1,4 +1,4 @@
-"""What becomes of the app's messages."""
+"""The effects of the app's messages."""
 
 import json
 from base64 import b64encode
@@ -90,7 +90,7 @@ def test_clear_returns_the_pending_marks_in_order() -> None:
     assert stream.playback.queued_ms == 0
 
 
-def test_clear_with_extensions_says_so_on_the_marks() -> None:
+def test_clear_with_extensions_is_named_in_the_marks() -> None:
     stream = Stream(extensions=True)
     stream.media(bytes(1600))
     stream.mark("a")
@@ -211,7 +211,7 @@ def test_with_extensions_the_app_presses_keys() -> None:
     assert stream.pressed == "5*#AD0"
 
 
-def test_a_key_that_cannot_be_pressed_is_answered_in_words() -> None:
+def test_a_key_that_cannot_be_pressed_is_answered_with_a_reason() -> None:
     stream = Stream(extensions=True)
     stream.press_refusal = Refusal(Problem.RATE_LIMIT, "more than 64 digits would wait to be sent")
     assert problem(stream.send(key("5"))) == (100005, "more than 64 digits would wait to be sent")
@@ -236,7 +236,7 @@ def test_an_error_of_the_apps_is_counted_and_never_answered(complaint: object, e
     assert problem(stream.send({"event": "errors"}))[0] == 100002
 
 
-def test_two_parties_that_answer_errors_with_errors_come_to_rest() -> None:
+def test_error_frames_of_the_app_cause_no_loop() -> None:
     stream, sent = Stream(error_rate=1000), 0
     messages: list[object] = [{"event": "dance"}]
     while messages:

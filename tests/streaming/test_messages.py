@@ -1,4 +1,4 @@
-"""The JSON to the letter of docs/reference/websocket.md, and what is made of what apps send."""
+"""The JSON of docs/reference/websocket.md byte for byte, and the messages that apps send."""
 
 import json
 from base64 import b64encode
@@ -47,13 +47,13 @@ def test_start_shows_the_client_state_when_given(identity: StreamIdentity) -> No
     assert '"media_format":{"encoding":"G722","sample_rate":8000,"channels":1}' in text
 
 
-def test_start_never_looks_like_twilio(identity: StreamIdentity) -> None:
+def test_start_has_no_member_of_twilio(identity: StreamIdentity) -> None:
     start = json.loads(messages.start(identity, stream_params("ws://app"), "PCMU", 1, extensions=True))["start"]
     assert not {"streamSid", "callSid"} & set(start)
 
 
 @pytest.mark.parametrize(("mode", "shown"), [(BidirectionalMode.RTP, True), (BidirectionalMode.MP3, False)])
-def test_start_with_extensions_tells_the_format_of_the_way_back(
+def test_start_with_extensions_has_the_bidirectional_format(
     identity: StreamIdentity, mode: BidirectionalMode, shown: bool
 ) -> None:
     params = stream_params("ws://app", mode=mode, bidirectional_codec="PCMA")
@@ -68,7 +68,7 @@ def test_media() -> None:
     )
 
 
-def test_dtmf_tells_microseconds_even_when_they_are_zero() -> None:
+def test_dtmf_has_microseconds_even_when_they_are_zero() -> None:
     at = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
     assert messages.dtmf(SID, 5, "#", at) == (
         b'{"event":"dtmf","stream_id":"32de0dea-53cb-4b21-89a4-9e1819c043bc",'
@@ -109,7 +109,7 @@ def test_stop(identity: StreamIdentity) -> None:
         '{"event":"media","streamId":"x","stream_id":5,"media":{"payload":"//8=","track":"in","timestamp":null}}',
     ],
 )
-def test_media_in_any_dress_is_understood(text: str) -> None:
+def test_media_in_any_json_form_is_understood(text: str) -> None:
     message = decode(text.encode())
     assert isinstance(message, Media)
     assert message.media.payload == b"\xff\xff"
@@ -153,7 +153,7 @@ def test_clear() -> None:
         (b'{"event":"clear","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", Problem.MALFORMED, "deep"),
     ],
 )
-def test_a_refusal_says_what_is_wrong(text: bytes, problem: Problem, word: str) -> None:
+def test_a_refusal_has_a_problem_and_a_reason(text: bytes, problem: Problem, word: str) -> None:
     message = decode(text)
     assert isinstance(message, Refusal)
     assert message.problem is problem
@@ -224,7 +224,7 @@ def test_no_message_raises(text: bytes) -> None:
 
 
 @given(st.binary(min_size=1, max_size=500))
-def test_any_audio_arrives_as_it_was(audio: bytes) -> None:
+def test_any_audio_arrives_unchanged(audio: bytes) -> None:
     message = decode(json.dumps({"event": "media", "media": {"payload": b64encode(audio).decode()}}).encode())
     assert isinstance(message, Media)
     assert message.media.payload == audio

@@ -1,4 +1,4 @@
-"""What the opposite leg plays of a stream: in step with the own leg, whatever both legs' packets are."""
+"""What the opposite leg plays of a stream: in time with the stream's leg, at any packet times."""
 
 import numpy as np
 import pytest
@@ -18,11 +18,11 @@ PTIMES = (10, 20, 30, 60)
     st.lists(st.tuples(st.integers(1, 12), st.integers(4, 20)), min_size=1, max_size=4),
 )
 def test_a_copy_plays_each_utterance_byte_for_byte(
-    own: int, far: int, phase: int, utterances: list[tuple[int, int]]
+    own: int, opposite: int, phase: int, utterances: list[tuple[int, int]]
 ) -> None:
     """`utterances`: packets of audio, and the packets of silence behind them, of 60 ms."""
     copy = OppositeLegCopy()
-    copy.leg_changed("PCMU", far)
+    copy.leg_changed("PCMU", opposite)
     said, fed, time = [], {}, 0
     for number, (length, rest) in enumerate(utterances):
         said.append(b"".join(bytes([16 * number + n % 16]) * (own * 8) for n in range(length)))
@@ -34,18 +34,18 @@ def test_a_copy_plays_each_utterance_byte_for_byte(
     for now in range(time + 600):
         if now in fed:
             copy.feed(fed[now], "PCMU")
-        if now % far == phase // 5 * 5 % far:
+        if now % opposite == phase // 5 * 5 % opposite:
             heard.append(copy.next_frame(0))
     played = [frame for frame in heard if frame is not None]
-    assert {len(frame) for frame in played} == {far * 8}
-    expected = b"".join(one + b"\xff" * (-len(one) % (far * 8)) for one in said)
+    assert {len(frame) for frame in played} == {opposite * 8}
+    expected = b"".join(one + b"\xff" * (-len(one) % (opposite * 8)) for one in said)
     assert b"".join(played) == expected
     # Each without a gap.
     begun = sum(before is None and frame is not None for before, frame in zip([None, *heard], heard, strict=False))
     assert begun <= len(utterances)
 
 
-def test_a_copy_speaks_the_codec_of_its_leg_and_waits_no_longer_than_its_bound() -> None:
+def test_a_copy_has_the_codec_of_its_leg_and_a_bounded_delay() -> None:
     copy = OppositeLegCopy()
     copy.leg_changed("G722", 20)
     tone = np.rint(8000 * np.sin(2 * np.pi * 3000 * np.arange(16000) / 16000)).astype("<i2").tobytes()
@@ -57,7 +57,7 @@ def test_a_copy_speaks_the_codec_of_its_leg_and_waits_no_longer_than_its_bound()
     assert np.abs(np.fft.rfft(pcm)).argmax() * 16000 / len(pcm) == pytest.approx(3000, abs=5)
 
 
-def test_a_speaker_counts_the_time_on() -> None:
+def test_a_player_of_the_opposite_leg_continues_the_stream_time() -> None:
     asked: list[int] = []
     changed: list[tuple[str, int]] = []
     held: list[tuple[int, int, int]] = []

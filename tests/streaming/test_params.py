@@ -1,4 +1,4 @@
-"""What a stream was asked to be, and the formats that come of it."""
+"""The parameters of a stream, and the media formats that follow."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_a_track_selects_the_audio_to_the_app(track: str, inbound: bool, outboun
         ("OPUS", 48000, "OPUS"),
     ],
 )
-def test_the_forks_format_is_the_calls_unless_asked_for(codec: str, rate: int, encoding: str) -> None:
+def test_the_stream_format_is_that_of_the_call_by_default(codec: str, rate: int, encoding: str) -> None:
     assert stream_params("ws://a/", codec=codec, sampling_rate=rate).encoding("G722") == encoding
 
 
@@ -35,7 +35,7 @@ def test_the_apps_format_has_a_rate_where_it_may_have_several() -> None:
     assert params.bidirectional_encoding == "L16/22050"
 
 
-def test_what_is_not_asked_for_is_as_documented() -> None:
+def test_defaults_are_the_documented_ones() -> None:
     params = stream_params("ws://a/")
     assert (params.track, params.mode, params.target_legs) == (Track.INBOUND, BidirectionalMode.MP3, TargetLegs.SELF)
     assert (params.codec, params.sampling_rate, params.bidirectional_sampling_rate) == ("default", 8000, 8000)

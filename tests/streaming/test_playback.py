@@ -1,4 +1,4 @@
-"""The way back: what is played, when marks come back. The leg's clock is driven by hand, 20 ms a tick."""
+"""Playback to the call, and when marks are returned. The leg's clock is driven by hand, 20 ms a tick."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +53,7 @@ def test_forty_ms_chunks_with_jitter_play_without_a_gap() -> None:
     assert None not in frames[2:]
 
 
-def test_a_last_word_shorter_than_the_prebuffer_is_not_held_back() -> None:
+def test_last_audio_shorter_than_the_prebuffer_is_played() -> None:
     queue = playback(prebuffer=60)
     queue.put(audio(320))
     assert ticks(queue, 6) == [None, None, None, audio(320)[:160], audio(320)[160:], None]
@@ -103,7 +103,7 @@ def test_a_mark_is_due_when_the_last_byte_before_it_was_played() -> None:
     assert due == [[], [], [b"1"], [b"1", b"2", b"3"]]
 
 
-def test_a_mark_behind_a_packet_that_sounds_is_due_when_that_is_over() -> None:
+def test_a_mark_after_a_playing_packet_is_due_when_it_has_ended() -> None:
     for last in (audio(160), audio(40)):
         queue = playback(prebuffer=0)
         queue.put(last)
@@ -141,7 +141,7 @@ def test_clear_silences_the_next_packet_and_returns_all_marks_in_order() -> None
     assert (queue.played_ms, queue.cleared_ms, queue.queued_ms) == (20, 380, 0)
 
 
-def test_after_clear_playback_goes_on_with_what_comes_then() -> None:
+def test_after_clear_playback_continues_with_later_audio() -> None:
     queue = playback(prebuffer=0)
     queue.put(audio(1600))
     queue.clear()
@@ -211,7 +211,7 @@ def test_the_legs_packets_may_be_longer() -> None:
     assert ticks(queue, 3, ptime=30) == [audio(240), audio(480)[240:], None]
 
 
-def test_a_leg_in_another_codec_gets_its_own() -> None:
+def test_audio_is_transcoded_to_the_codec_of_the_leg() -> None:
     queue = playback(prebuffer=0, codec="PCMA")
     queue.leg_changed("PCMU", 20)
     queue.put(audio(160))
@@ -260,7 +260,7 @@ def test_any_chunking_plays_byte_for_byte_with_marks_behind_their_audio(
 
 
 @given(st.lists(st.tuples(st.booleans(), st.binary(min_size=1, max_size=700)), max_size=40))
-def test_whenever_media_come_they_are_played_in_order_and_never_stuck(events: list[tuple[bool, bytes]]) -> None:
+def test_media_at_any_times_are_played_in_order_and_completely(events: list[tuple[bool, bytes]]) -> None:
     queue, sound, played, at = playback(prebuffer=40), b"", b"", 0
     for tick, chunk in events:
         if tick:

@@ -8,7 +8,7 @@ from trunkline.streaming.prebuffer import ENOUGH, GAP, Prebuffer
 
 
 def learnt(chunk: int, delays: list[int], bound: int = 200) -> int:
-    """What is waited for once an app has sent chunks on its clock, each with a delay of its own."""
+    """The prebuffer after an app has sent chunks at a constant rate, each with its own delay."""
     prebuffer, now = Prebuffer(bound), 0
     for number, delay in enumerate(delays):
         now = max(now, number * chunk + delay)
@@ -16,21 +16,21 @@ def learnt(chunk: int, delays: list[int], bound: int = 200) -> int:
     return prebuffer.target(20)
 
 
-def test_until_enough_is_known_the_bound_is_used() -> None:
+def test_until_the_app_is_measured_the_limit_is_used() -> None:
     assert learnt(20, [0] * ENOUGH, bound=60) == 60
     assert learnt(20, [0] * (ENOUGH + 1), bound=60) == 40
 
 
-def test_a_steady_app_is_waited_for_by_a_chunk_and_a_packet() -> None:
+def test_the_prebuffer_of_a_steady_app_is_a_chunk_and_a_packet() -> None:
     assert learnt(20, [0] * 20) == 40
     assert learnt(40, [0] * 20) == 60
 
 
-def test_a_late_chunk_is_allowed_for() -> None:
+def test_a_late_chunk_lengthens_the_prebuffer() -> None:
     assert learnt(20, [0] * 10 + [60] + [0] * 10) == 100
 
 
-def test_an_app_that_keeps_ahead_is_not_waited_for_beyond_a_chunk() -> None:
+def test_the_prebuffer_of_an_app_that_is_ahead_is_one_chunk() -> None:
     prebuffer = Prebuffer(200)
     prebuffer.arrived(0, 160, afresh=True)
     for number in range(1, 20):
@@ -51,7 +51,7 @@ def test_a_new_utterance_is_no_late_chunk() -> None:
     st.integers(0, 500),
     st.sampled_from([10, 20, 30, 60]),
 )
-def test_it_stays_within_its_bound(arrivals: list[tuple[int, int, bool]], bound: int, ptime: int) -> None:
+def test_the_prebuffer_stays_within_its_limit(arrivals: list[tuple[int, int, bool]], bound: int, ptime: int) -> None:
     prebuffer, at, received = Prebuffer(bound), 0, 0
     for pause, length, afresh in arrivals:
         at, received = at + pause, received + length
@@ -60,7 +60,7 @@ def test_it_stays_within_its_bound(arrivals: list[tuple[int, int, bool]], bound:
 
 
 @given(chunk=st.integers(1, 5), delays=st.lists(st.integers(0, 3), min_size=10, max_size=30))
-def test_an_app_with_jitter_is_played_without_a_gap_once_it_is_known(chunk: int, delays: list[int]) -> None:
+def test_an_app_with_jitter_is_played_without_a_gap_once_measured(chunk: int, delays: list[int]) -> None:
     queue, at = Playback("PCMU", prebuffer=200, limit=600, mark_limit=1), 0
     for _ in range(3):
         due = [0] * len(delays)

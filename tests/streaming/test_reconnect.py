@@ -1,4 +1,4 @@
-"""A stream that loses its socket, against servers that are not ours. The leg is the test."""
+"""A stream that loses its socket, against independent servers. The test calls the stream in place of a leg."""
 
 import asyncio
 import contextlib
@@ -73,7 +73,7 @@ def port_of(app: Any) -> int:
 
 
 async def app_restarts(run_app: Any, make_stream: MakeStream, settings: StreamSettings, context: Any) -> None:
-    """The app's process dies in mid-call and comes back on the same port: it has all of the last two seconds."""
+    """The app's process dies during the call and returns on the same port: it receives all of the last two seconds."""
     async with run_app(context=context) as app:
         stream = make_stream(app.url, settings=settings, enable_reconnect=True)
         leg = Leg(stream)
@@ -145,7 +145,7 @@ async def test_an_outage_longer_than_the_bound_loses_the_oldest_and_counts_them(
         await finish(stream)
 
 
-async def test_while_there_is_no_socket_the_report_says_why(run_app: Any, make_stream: MakeStream) -> None:
+async def test_without_a_socket_the_report_has_the_reason(run_app: Any, make_stream: MakeStream) -> None:
     """Of the first one as of the next."""
     async with run_app() as app:
         port = port_of(app)
@@ -204,7 +204,7 @@ async def test_both_tracks_share_a_timeline_on_every_socket(app: Any, make_strea
     await finish(stream)
 
 
-async def test_a_codec_that_changes_meanwhile_spoils_nothing(app: Any, make_stream: MakeStream) -> None:
+async def test_a_codec_change_during_an_outage_keeps_the_replay_valid(app: Any, make_stream: MakeStream) -> None:
     stream = make_stream(app.url, settings=SOON, enable_reconnect=True)
     connection = stream.connection
     connection.stream.leg_changed("PCMU", 20)
@@ -273,7 +273,7 @@ def test_nothing_is_left_behind_without_a_cyclic_collector(
         gc.enable()
 
 
-# ── what is a loss, and what is not ─────────────────────────────────────────────────────────────────────────
+# ── lost and closed sockets ─────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("code", [1001, 1002, 1006, 1011, 1012, 1013, 4000])
@@ -308,7 +308,7 @@ async def test_an_app_that_answers_no_ping_is_dialled_again(raw_peer: Any, make_
     await finish(stream)
 
 
-async def test_too_long_a_message_costs_the_socket_not_the_stream(app: Any, make_stream: MakeStream) -> None:
+async def test_too_long_a_message_closes_the_socket_but_not_the_stream(app: Any, make_stream: MakeStream) -> None:
     settings = SOON.model_copy(update={"message_limit": 2048})
     stream = make_stream(app.url, settings=settings, enable_reconnect=True)
     await stream.open()
@@ -319,7 +319,7 @@ async def test_too_long_a_message_costs_the_socket_not_the_stream(app: Any, make
     await finish(stream)
 
 
-async def test_a_bug_of_ours_is_the_end(app: Any, make_stream: MakeStream) -> None:
+async def test_an_exception_in_our_code_is_the_end(app: Any, make_stream: MakeStream) -> None:
     stream = make_stream(app.url, settings=SOON, enable_reconnect=True)
     await stream.open()
     stream.connection.fail("internal error on the packet path")
@@ -365,7 +365,7 @@ async def test_a_first_upgrade_that_is_refused_is_not_repeated(run_app: Any, mak
     assert len(asked) == 1
 
 
-async def test_an_address_that_leads_nowhere_does_not_eat_the_timeout(
+async def test_an_unreachable_address_does_not_use_up_the_timeout(
     run_app: Any, make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hosts = tmp_path / "hosts"
@@ -373,7 +373,7 @@ async def test_an_address_that_leads_nowhere_does_not_eat_the_timeout(
     monkeypatch.setattr(names_module, "HOSTS", hosts)
     async with run_app() as app:
         port = port_of(app)
-        # A listener whose backlog is full answers no further connection, as a black hole.
+        # A listener whose backlog is full answers no further connection.
         with contextlib.ExitStack() as stack:
             nowhere = stack.enter_context(socket.socket())
             nowhere.bind(("127.0.0.2", port))
@@ -421,7 +421,9 @@ async def test_a_stream_that_cannot_reconnect_ends_with_the_last_cause(run_app: 
 GOING_AWAY = b"\x88\x0b\x03\xe9new build"
 
 
-async def test_an_app_that_goes_away_for_good_has_stopped_the_stream(raw_peer: Any, make_stream: MakeStream) -> None:
+async def test_an_app_that_goes_away_permanently_ends_the_stream_as_stopped(
+    raw_peer: Any, make_stream: MakeStream
+) -> None:
     settings = SOON.model_copy(update={"reconnect_window": 0.3})
     stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/", settings=settings, enable_reconnect=True)
     stream.connection.start()
@@ -436,7 +438,9 @@ async def test_an_app_that_goes_away_for_good_has_stopped_the_stream(raw_peer: A
     assert [type(fact) for fact in stream.facts] == [StreamOpened, StreamClosed]
 
 
-async def test_an_app_that_went_away_came_back_and_broke_is_an_error(raw_peer: Any, make_stream: MakeStream) -> None:
+async def test_an_app_that_goes_away_comes_back_and_disconnects_is_an_error(
+    raw_peer: Any, make_stream: MakeStream
+) -> None:
     settings = SOON.model_copy(update={"reconnect_window": 0.3})
     stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/", settings=settings, enable_reconnect=True)
     stream.connection.start()
@@ -468,7 +472,7 @@ async def test_an_app_that_breaks_every_socket_is_given_up(raw_peer: Any, make_s
     assert [type(fact) for fact in stream.facts] == [StreamOpened, StreamClosed]
 
 
-# ── the end, whenever ───────────────────────────────────────────────────────────────────────────────────────
+# ── the end at any time ─────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_close_while_waiting_ends_at_once(run_app: Any, make_stream: MakeStream) -> None:
@@ -535,7 +539,7 @@ async def test_a_loss_amid_the_replay_repeats_it(run_app: Any, make_stream: Make
         await past_opening(peer)
         assert payloads(await media(peer, 3000)) == leg.sent[50:]
         await finish(stream)
-    # Fifty went out of the bound, some of them perhaps in the first socket's hands already.
+    # Fifty were beyond the limit; the first socket may have sent some of them.
     assert stream.connection.stream.report().frames_lost <= 50
 
 

@@ -1,4 +1,4 @@
-"""What is kept for the next socket."""
+"""The frames that are kept for the next socket."""
 
 import tracemalloc
 
@@ -25,7 +25,7 @@ def test_the_last_seconds_are_kept_sent_or_not() -> None:
     assert replay.dropped == 0
 
 
-def test_what_no_socket_was_given_and_is_too_old_is_counted() -> None:
+def test_frames_too_old_that_no_socket_received_are_counted() -> None:
     replay = Replay(2)
     for at in range(0, 1000, 20):
         replay.keep(*frame(at))
@@ -38,7 +38,7 @@ def test_what_no_socket_was_given_and_is_too_old_is_counted() -> None:
     assert replay.dropped == 150
 
 
-def test_what_did_not_get_away_counts_as_unsent() -> None:
+def test_frames_left_in_a_lost_socket_count_as_unsent() -> None:
     replay = Replay(2)
     for at in range(0, 2000, 20):
         replay.keep(*frame(at))
@@ -50,7 +50,7 @@ def test_what_did_not_get_away_counts_as_unsent() -> None:
     assert replay.dropped == 55
 
 
-def test_nothing_kept_is_counted_at_once() -> None:
+def test_with_no_replay_unsent_frames_are_counted_at_once() -> None:
     replay = Replay(0)
     replay.keep(*frame(0))
     replay.hold(frame(20))
@@ -77,7 +77,7 @@ def test_every_frame_that_no_socket_got_is_kept_or_counted(seconds: float, steps
             replay.hold(frame(at))
             history.append(at)
             unsent.append(at)
-        elif step in "ks":  # there is a socket: it is given what waits, then what comes
+        elif step in "ks":  # a socket is open: it is sent the waiting frames, then new ones
             replay.sent()
             unsent.clear()
             if step == "k":
@@ -100,7 +100,7 @@ def test_every_frame_that_no_socket_got_is_kept_or_counted(seconds: float, steps
 @pytest.mark.parametrize("tracks", [1, 2])
 @pytest.mark.parametrize("size", [160, 640])
 @pytest.mark.parametrize("begun", [0, 20, 100, 3000])
-def test_what_is_kept_takes_little_more_memory_than_the_audio(tracks: int, size: int, begun: int) -> None:
+def test_the_replay_takes_little_more_memory_than_the_audio(tracks: int, size: int, begun: int) -> None:
     """The second track begins when it does."""
     tracemalloc.start()
     try:

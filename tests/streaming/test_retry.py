@@ -1,4 +1,4 @@
-"""The policy by a clock driven by hand."""
+"""The retry policy, with a clock driven by hand."""
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,7 @@ def policy(settings: StreamSettings = SETTINGS, *, enabled: bool = True, opened:
 
 
 def tries(retry: Retry, gone: Disconnect, now: float) -> list[float]:
-    """When it is dialled after `gone` at `now`, if every try is refused at once."""
+    """The times of the tries after `gone` at `now`, if every try is refused at once."""
     times = []
     while (delay := retry.after(gone, now)) is not None:
         now += delay

@@ -55,7 +55,7 @@ def test_media_to_the_letter(session: Session) -> None:
         ("OPUS", {"encoding": "OPUS", "sample_rate": 48000, "channels": 1}),
     ],
 )
-def test_start_tells_the_forks_format_whatever_the_byte_order(
+def test_start_has_the_stream_format_in_either_byte_order(
     identity: StreamIdentity, encoding: str, described: dict[str, object]
 ) -> None:
     for endian in ("little", "big"):
@@ -64,7 +64,7 @@ def test_start_tells_the_forks_format_whatever_the_byte_order(
         assert json.loads(start)["start"]["media_format"] == described
 
 
-def test_start_tells_the_apps_own_format_as_an_extension(identity: StreamIdentity) -> None:
+def test_start_has_the_bidirectional_format_as_an_extension(identity: StreamIdentity) -> None:
     params = stream_params(
         "ws://app",
         mode=BidirectionalMode.RTP,
@@ -77,7 +77,7 @@ def test_start_tells_the_apps_own_format_as_an_extension(identity: StreamIdentit
 
 
 @pytest.mark.parametrize("encoding", ["PCMA", "G722", "L16/8000", "L16/16000", "L16/24000", "L16/48000", "OPUS"])
-def test_both_tracks_are_transcoded_to_the_forks_format(identity: StreamIdentity, encoding: str) -> None:
+def test_both_tracks_are_transcoded_to_the_stream_format(identity: StreamIdentity, encoding: str) -> None:
     session = make(identity, encoding)
     session.leg_changed("PCMU")
     for track in (session.inbound(ULAW, 500, 0), session.outbound(ULAW, 500)):
@@ -119,7 +119,7 @@ def test_opus_of_30_ms_packets_is_sent_in_60_ms_with_the_time_of_the_first(
     assert [(frame["chunk"], frame["timestamp"]) for frame in media] == [("1", "0"), ("2", "60")]
 
 
-def test_a_packet_that_cannot_be_decoded_is_as_good_as_lost(identity: StreamIdentity) -> None:
+def test_an_undecodable_packet_counts_as_lost(identity: StreamIdentity) -> None:
     session = make(identity, "PCMU")
     session.leg_changed("OPUS")
     session.inbound(opus.silence(20), 500, 0)
@@ -155,7 +155,7 @@ def test_one_sequence_for_all_and_a_chunk_count_for_each_track(session: Session)
 
 def test_lost_frames_leave_a_gap_in_chunk_and_are_counted(session: Session) -> None:
     chunks = [json.loads(session.inbound(ULAW, at, lost))["media"]["chunk"] for at, lost in [(500, 7), (580, 3)]]
-    assert chunks == ["1", "5"]  # what was lost before the first frame is not this stream's loss
+    assert chunks == ["1", "5"]  # packets lost before the first frame do not count for this stream
     assert session.missing == 3
 
 
@@ -171,7 +171,7 @@ def test_a_frame_from_before_the_start_has_no_negative_time(session: Session) ->
     assert json.loads(session.outbound(ULAW, 480))["media"]["timestamp"] == "0"
 
 
-def test_the_fork_keeps_its_format_when_the_leg_changes_codec(session: Session) -> None:
+def test_the_stream_keeps_its_format_when_the_leg_changes_codec(session: Session) -> None:
     before = json.loads(session.inbound(ULAW, 500, 0))["media"]["payload"]
     session.leg_changed("PCMA")
     alaw = transcoder("PCMU", "PCMA").convert(ULAW)
@@ -182,7 +182,7 @@ def test_the_fork_keeps_its_format_when_the_leg_changes_codec(session: Session) 
     assert b64decode(after) == transcoder("PCMA", "PCMU").convert(alaw) != alaw
 
 
-def test_a_fork_in_another_codec_than_the_legs_is_transcoded(identity: StreamIdentity) -> None:
+def test_a_stream_in_another_codec_than_the_leg_is_transcoded(identity: StreamIdentity) -> None:
     session = make(identity, "G722")
     session.leg_changed("PCMU")
     payload = b64decode(json.loads(session.inbound(ULAW, 500, 0))["media"]["payload"])
@@ -225,7 +225,7 @@ def test_the_outbox_keeps_so_many_seconds_and_drops_the_oldest_media() -> None:
     assert drain(outbox) == [b"%d" % number for number in range(50, 150)]
 
 
-def test_control_messages_outlive_the_media_around_them_and_keep_their_place() -> None:
+def test_control_messages_are_kept_in_order_when_media_are_dropped() -> None:
     outbox = SendBuffer(1, 100)
     outbox.media(b"old", 0)
     outbox.control(b"mark")

@@ -22,7 +22,7 @@ def run(scenario: Any, loop_factory: Callable[[], asyncio.AbstractEventLoop]) ->
 
 
 @LOOPS
-def test_a_number_that_the_lost_socket_had_gets_none_of_its_media(
+def test_a_reused_file_descriptor_gets_no_media_of_the_lost_socket(
     run_app: Any, make_stream: Callable[..., Any], loop_factory: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     async def scenario() -> None:
@@ -34,7 +34,7 @@ def test_a_number_that_the_lost_socket_had_gets_none_of_its_media(
                 others: list[socket.socket] = []
                 at = 0
                 while not stream.ended.is_set():
-                    # Whichever turn the number becomes free in, the next socket takes it, and a frame is on the way.
+                    # The next socket takes the descriptor in whichever turn it is freed, while a frame is being sent.
                     for one in socket.socketpair():
                         one.setblocking(False)
                         others.append(opened.enter_context(one))
@@ -50,7 +50,7 @@ def test_a_number_that_the_lost_socket_had_gets_none_of_its_media(
 
 
 @LOOPS
-def test_control_messages_keep_their_place_while_the_app_reads_irregularly(
+def test_control_messages_keep_their_order_while_the_app_reads_irregularly(
     run_app: Any, make_stream: Callable[..., Any], loop_factory: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     async def scenario() -> None:

@@ -118,7 +118,7 @@ def test_a_new_socket_gets_the_replay_then_keys_and_marks_then_what_comes() -> N
     assert (stream.reconnects, stream.report().last_cause) == (1, "the connection was lost")
 
 
-def test_what_a_lost_socket_had_not_sent_is_no_longer_counted_as_sent() -> None:
+def test_frames_left_in_a_lost_socket_are_not_counted_as_sent() -> None:
     sink, stream = Sink(), make(settings=StreamSettings(replay=0))
     stream.opened(sink, 1000)
     stream.inbound_frame(ULAW, 0, 0)

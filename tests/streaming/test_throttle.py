@@ -5,7 +5,7 @@ import pytest
 from trunkline.streaming.throttle import BURST, Throttle
 
 
-def test_what_a_conversation_needs_is_never_held_up() -> None:
+def test_the_rate_of_a_conversation_is_never_throttled() -> None:
     throttle = Throttle()
     # The bursts of real clients: a second of 20 ms messages at once, 3 s of audio in six messages.
     for start, sizes in ((10.0, [250] * 50), (11.0, [5400] * 6)):
@@ -25,7 +25,7 @@ def test_a_flood_is_read_at_a_bounded_rate(size: int, most: int) -> None:
     assert most * 0.8 < read <= most * 1.1
 
 
-def test_a_giant_message_is_paid_for_afterwards() -> None:
+def test_a_very_large_message_delays_the_next_ones() -> None:
     throttle = Throttle()
     assert throttle.charge(8 << 20, 5.0)
     assert throttle.rest(5.0) == pytest.approx(0.84, abs=0.01)

@@ -1,4 +1,4 @@
-"""Answers to the upgrade, as servers and the proxies before them spell them: byte for byte, and one each on a wire."""
+"""Answers to the upgrade, as servers and proxies spell them: parsed byte for byte, and each once over a socket."""
 
 import asyncio
 import re
@@ -121,12 +121,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize("came", UPGRADES.values(), ids=UPGRADES)
-def test_what_means_an_upgrade_is_one(came: bytes) -> None:
+def test_any_valid_spelling_of_an_upgrade_is_accepted(came: bytes) -> None:
     assert HandshakeResponse().feed(came + b"\x81\x00") == WHOLE + b"\x81\x00"
 
 
 @pytest.mark.parametrize("came", REFUSED)
-def test_a_refusal_says_its_status(came: bytes) -> None:
+def test_a_refusal_has_its_status(came: bytes) -> None:
     with pytest.raises(HandshakeRefused, match=f"^HTTP {REFUSED[came]}$"):
         HandshakeResponse().feed(came + b"\r\n\r\n<html>")
 
@@ -139,7 +139,7 @@ def test_a_response_that_is_no_upgrade_is_refused_with_the_reason(came: bytes, w
 
 
 @given(st.sampled_from(sorted(UPGRADES)), st.lists(st.integers(1, 40), max_size=200))
-def test_the_pieces_in_which_it_comes_do_not_matter(name: str, sizes: list[int]) -> None:
+def test_a_response_in_any_pieces_is_parsed(name: str, sizes: list[int]) -> None:
     came, made = HandshakeResponse(), None
     rest = UPGRADES[name] + b"\x81\x00"
     for size in [*sizes, len(rest)]:
@@ -152,20 +152,20 @@ def test_the_pieces_in_which_it_comes_do_not_matter(name: str, sizes: list[int])
 
 
 @given(st.binary(max_size=200))
-def test_whatever_comes_it_is_an_answer_or_a_reason(noise: bytes) -> None:
+def test_any_bytes_are_an_answer_or_a_reason(noise: bytes) -> None:
     for came in (noise, b"HTTP/1.1 101\r\n" + noise + b"\r\n\r\n"):
         with suppress(NoUpgrade):
             HandshakeResponse().feed(came)
 
 
 def proof(head: bytes) -> bytes:
-    """What a server makes of the key of a request (RFC 6455 section 1.3)."""
+    """The accept value for the key of a request (RFC 6455 section 1.3)."""
     key = next(line.split(b": ")[1] for line in head.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key"))
     return b64encode(sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
 
 
 @pytest.mark.parametrize("came", UPGRADES.values(), ids=UPGRADES)
-async def test_a_stream_starts_however_the_server_says_yes(raw_peer: Any, make_stream: Any, came: bytes) -> None:
+async def test_a_stream_starts_after_any_valid_answer(raw_peer: Any, make_stream: Any, came: bytes) -> None:
     stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/")
     stream.connection.start()
     _, writer, head = await raw_peer.accept()
@@ -173,14 +173,14 @@ async def test_a_stream_starts_however_the_server_says_yes(raw_peer: Any, make_s
     writer.write(came.replace(ACCEPT, proof(head)) + bytes((0x81, len(mark))) + mark)
     async with asyncio.timeout(30):
         await stream.started.wait()
-    await until(lambda: stream.connection.stream.report().marks == 1)  # what came right behind the answer is heard
+    await until(lambda: stream.connection.stream.report().marks == 1)  # data right after the answer is received
     stream.connection.close("done")
     writer.write(b"\x88\x00")
     assert (await stream.end()).error is None
 
 
 @pytest.mark.parametrize(("came", "words"), WRONG.values(), ids=WRONG)
-async def test_a_stream_ends_with_the_reason_where_it_says_no(
+async def test_a_stream_ends_with_the_reason_of_a_refusal(
     raw_peer: Any, make_stream: Any, came: bytes, words: str
 ) -> None:
     stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/")
@@ -192,7 +192,7 @@ async def test_a_stream_ends_with_the_reason_where_it_says_no(
     assert words in error
 
 
-async def test_an_answer_that_is_another_requests_is_refused(raw_peer: Any, make_stream: Any) -> None:
+async def test_an_answer_to_another_request_is_refused(raw_peer: Any, make_stream: Any) -> None:
     stream = make_stream(f"ws://127.0.0.1:{raw_peer.port}/")
     stream.connection.start()
     _, writer, _ = await raw_peer.accept()

@@ -89,7 +89,7 @@ def digits_of(packets: Sequence[Sent], receiver: DigitReceiver | None = None) ->
     return "".join([receive(receiver, packet) for packet in packets]) + receiver.expire()
 
 
-# ── RFC 4733 ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── RFC 4733 ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(("event", "digit"), list(enumerate("0123456789*#ABCD")))
@@ -185,7 +185,7 @@ def test_captured_key_presses_are_one_digit_each(capture: Capture, name: str, di
     assert received == digit
 
 
-# ── devices ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── devices ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 DEVICES = {
     "as the RFC has it": Device(),
@@ -277,7 +277,7 @@ def test_two_presses_in_two_ssrcs_are_two_and_one_that_moves_is_one() -> None:
     assert digits_of([*packets, *later]) == "55"
 
 
-# ── networks ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── networks ────────────────────────────────────────────────────────────────────────────────────────────────
 
 KEYS = st.lists(st.integers(0, 15), min_size=1, max_size=5)
 GOOD = st.sampled_from([Device(), Device(updates=12), Device(marked=False), Device(ends=0), Device(updates=0)])
