@@ -42,7 +42,7 @@ PRIVATE = [(row.method, _concrete(row.path)) for row in REST.operations if not r
 
 
 async def test_every_private_route_wants_a_key(anonymous: httpx.AsyncClient, app: ApiApplication) -> None:
-    wrong = (None, "", "Bearer", "Bearer nobody", "Basic S0VZ", "KEY0123456789", "Bearer KEY0123456789 x")
+    wrong = (None, "", "Bearer", "Bearer unknown", "Basic S0VZ", "KEY0123456789", "Bearer KEY0123456789 x")
     for method, path in PRIVATE:
         for authorization in wrong:
             headers = {} if authorization is None else {"authorization": authorization}

@@ -292,5 +292,5 @@ async def test_why_there_is_no_audio_is_shown_in_words_and_numbers(
         assert (body["streams"][0]["name"], body["streams"][0]["mode"], body["live"]) == ("ear", "mp3", True)
         assert body["streams"][0]["url"] == "wss://app.example/path"
         assert "secret" not in answer.text
-    missing = await client.get(f"{calls_path}/v3:nobody/media.json")
+    missing = await client.get(f"{calls_path}/v3:unknown/media.json")
     assert missing.status_code == 404

@@ -159,9 +159,9 @@ async def test_python_raises_its_own_errors_without_repeating(
     body: Any = missing.value.body
     assert body["errors"][0]["source"] == {"pointer": "/Url"}
     with pytest.raises(telnyx.NotFoundError):
-        await start("v3:nobody", account_sid=account, url=URL)
+        await start("v3:unknown", account_sid=account, url=URL)
     with pytest.raises(telnyx.AuthenticationError):
-        await sdk.with_options(api_key="nobody").texml.accounts.calls.retrieve_calls(account)
+        await sdk.with_options(api_key="unknown").texml.accounts.calls.retrieve_calls(account)
 
     tries = 0
 

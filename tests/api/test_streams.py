@@ -174,7 +174,7 @@ async def test_unknown_calls_streams_and_other_accounts_are_not_found(
 ) -> None:
     others = calls_path.replace("61bf923e", "00000000")
     for path in (
-        f"{calls_path}/v3:nobody/Streams.json",
+        f"{calls_path}/v3:unknown/Streams.json",
         f"{calls_path}/v3:others/Streams.json",
         f"{others}/v3:others/Streams.json",
         f"{calls_path}/%00/Streams.json",

@@ -113,7 +113,7 @@ class Baresip:
         hertz: float | None = None,
         line: int = 0,
     ) -> None:
-        """`codec` may be several, separated by commas, in the order of its liking. `optional` encryption is offered
+        """`codec` may be several, separated by commas, in the order of its preference. `optional` encryption is offered
         under RTP/AVP, and left to us. `port` is where it listens, 0 = anywhere; `account` is an address with parameters
         to register with, else it does not register; `ca_file` is what it trusts over TLS; `hertz` is the tone that it
         whistles; of several in one namespace each has a `line` of its own."""
@@ -199,5 +199,5 @@ class Baresip:
         self.type(f"/dial sip:+13125550123@{target[0]}:{target[1]}\n")
 
     def heard(self) -> Samples:
-        """All that it has heard so far."""
+        """All audio that it has received until now."""
         return read_wav(next(self._directory.glob("dump-*-dec.wav")))

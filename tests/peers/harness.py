@@ -79,7 +79,7 @@ async def held(server: ServerProcess) -> AsyncIterator[list[int]]:
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     try:
-        while any(_state(pid) != "T" for pid in workers):  # noqa: ASYNC110 - the kernel tells only the parent
+        while any(_state(pid) != "T" for pid in workers):  # noqa: ASYNC110 - the kernel notifies only the parent
             await asyncio.sleep(0)
         yield workers
     finally:
@@ -153,7 +153,7 @@ class RecordingApp:
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.sockets: list[Socket] = []
         self.watch = Watch()
-        """Told of every message, opening and close."""
+        """Changes with every message, opening and close."""
         self.echo = False
         """Send each inbound payload back."""
         self.reads = True
@@ -206,12 +206,12 @@ class RecordingApp:
 
 
 class RtpEndpoint(asyncio.DatagramProtocol):
-    """A phone's RTP socket: keeps what comes, speaks when told. Use as an async context manager."""
+    """A phone's RTP socket: keeps what comes, sends frames on request. Use as an async context manager."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.heard: list[Heard] = []
         self.watch = Watch()
-        """Told of every packet."""
+        """Changes with every packet."""
         self.seal: Callable[[bytes], bytes] = bytes
         """What is done to each packet before it is sent, and after it came: encryption."""
         self.unseal: Callable[[bytes], bytes] = bytes

@@ -95,12 +95,12 @@ Content-Length: 0\r
 """
 
 
-class _Asker(asyncio.DatagramProtocol):
+class _Probe(asyncio.DatagramProtocol):
     def __init__(self, answered: asyncio.Event) -> None:
         self._answered = answered
 
     def datagram_received(self, data: bytes, addr: object) -> None:
-        """Anything will do."""
+        """Any answer is enough."""
         self._answered.set()
 
     def error_received(self, exc: Exception) -> None:
@@ -113,7 +113,7 @@ def missing() -> str | None:
 
 
 class Kamailio:
-    """A proxy between the server, at the port `inside`, and whoever calls it or is called by it, at `outside`.
+    """A proxy between the server, at the port `inside`, and its caller or callee, at `outside`.
 
     Use as an async context manager.
     """
@@ -157,7 +157,7 @@ class Kamailio:
         """Ask until it does."""
         loop, answered = asyncio.get_running_loop(), asyncio.Event()
         transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Asker(answered), remote_addr=("127.0.0.1", self.port)
+            lambda: _Probe(answered), remote_addr=("127.0.0.1", self.port)
         )
         while not answered.is_set():
             transport.sendto(_OPTIONS.format(port=transport.get_extra_info("sockname")[1]).encode())

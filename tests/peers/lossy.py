@@ -21,12 +21,12 @@ def fates(seed: int, count: int, *, drop: float, delay: float, double: float) ->
 
 
 class LossyRelay:
-    """Relays what comes to `near` on each of the ports to the same port of `far`, and answers back to whoever sent
-    there last. Use as an async context manager. Numbers are of the packets from the phone, from their first on."""
+    """Relays what comes to `near` on each of the ports to the same port of `target`, and answers to the last sender.
+    Use as an async context manager. Numbers are of the packets from the phone, from their first on."""
 
-    def __init__(self, near: str, far: str, ports: Iterable[int]) -> None:
+    def __init__(self, near: str, target: str, ports: Iterable[int]) -> None:
         self.passed: list[int] = []
-        """In the order in which they went on, doubled ones twice."""
+        """In the order in which they were relayed, doubled ones twice."""
         self.dropped: list[int] = []
         self.delayed: list[int] = []
         self.doubled: list[int] = []
@@ -37,20 +37,20 @@ class LossyRelay:
         self._fates: list[Fate] | None = None
         self._held: list[tuple[int, bytes]] = []
         self._first: int | None = None
-        self._pairs = [(self._bind(near, port), self._bind(far, 0)) for port in ports]
+        self._pairs = [(self._bind(near, port), self._bind(target, 0)) for port in ports]
         for here, there in self._pairs:
-            there.connect((far, here.getsockname()[1]))
+            there.connect((target, here.getsockname()[1]))
 
     def begin(self, fates: Sequence[Fate]) -> None:
-        """The next packets from the phone meet with these; those behind pass, as those before did."""
+        """The fates of the next packets from the phone; those behind pass, as those before did."""
         self._fates = list(reversed(fates))
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        for near, far in self._pairs:
+        for near, target in self._pairs:
             callers: list[tuple[str, int]] = []
-            self._loop.add_reader(near, self._there, near, far, callers)
-            self._loop.add_reader(far, self._back, near, far, callers)
+            self._loop.add_reader(near, self._there, near, target, callers)
+            self._loop.add_reader(target, self._back, near, target, callers)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -65,21 +65,21 @@ class LossyRelay:
         side.bind((host, port))
         return side
 
-    def _there(self, near: socket.socket, far: socket.socket, callers: list[tuple[str, int]]) -> None:
+    def _there(self, near: socket.socket, target: socket.socket, callers: list[tuple[str, int]]) -> None:
         datagram, caller = near.recvfrom(65536)
         callers[:] = [caller]
         packet = parse_rtp(datagram, 0)
         assert packet is not None
         self._first = packet.sequence if self._first is None else self._first
         number = packet.sequence - self._first & 0xFFFF
-        assert packet.payload not in self.numbers, "every payload is another"
+        assert packet.payload not in self.numbers, "every payload is different"
         self.numbers[packet.payload] = number
         for fated, out in self._meets(number, datagram):
             self.passed.append(fated)
-            far.send(out)
+            target.send(out)
 
     def _meets(self, number: int, datagram: bytes) -> list[tuple[int, bytes]]:
-        """What goes on now that this packet has come."""
+        """What is relayed now that this packet has come."""
         fate = self._next_fate(number)
         if fate == "drop":
             self.dropped.append(number)
@@ -100,7 +100,7 @@ class LossyRelay:
             self.recovered = number
         return "pass"
 
-    def _back(self, near: socket.socket, far: socket.socket, callers: list[tuple[str, int]]) -> None:
-        datagram = far.recv(65536)
+    def _back(self, near: socket.socket, target: socket.socket, callers: list[tuple[str, int]]) -> None:
+        datagram = target.recv(65536)
         if callers:
             near.sendto(datagram, callers[0])

@@ -1,4 +1,4 @@
-"""Bad input on every door of a running server: the door says so, a live call goes on, nothing ends in a traceback."""
+"""Bad input on every port of a running server: an error answer, no harm to a live call, and no traceback."""
 
 import asyncio
 import random
@@ -84,7 +84,7 @@ async def test_each_bad_message_from_the_app_gets_its_error_and_the_stream_goes_
     assert all(message["payload"]["detail"] for message in socket.all("error"))
     await goes_on(app, socket, caller)
     assert await caller.hang_up()
-    async with asyncio.timeout(10), httpx.AsyncClient() as http:  # workers tell theirs every second
+    async with asyncio.timeout(10), httpx.AsyncClient() as http:  # workers report theirs every second
         while True:
             text = (await http.get(server.base_url.replace("/v2", "/metrics"))).text
             if 'trunkline_media_total{event="stream_error_malformed_frame"} 4.0' in text:

@@ -76,8 +76,8 @@ async def test_baresip_and_the_app_hear_each_other(
         await happens(app.watch, "the tone is played", lambda: bool(socket.all("mark")))
         await socket.send({"event": "dtmf", "dtmf": {"digit": "0*A"}})
         await socket.send({"event": "dtmf", "dtmf": {"digit": "#"}})
-        told = await phone.says("received event: '#' (end=1)")
-        assert re.findall(r"received event: '(.)' \(end=1\)", told) == list("0*A#")
+        output = await phone.says("received event: '#' (end=1)")
+        assert re.findall(r"received event: '(.)' \(end=1\)", output) == list("0*A#")
         for key in "15#":
             phone.press(key)
             await happens(app.watch, f"key {key}", lambda key=key: _digits(socket.all("dtmf")).endswith(key))
@@ -121,8 +121,8 @@ async def test_an_app_may_hear_and_speak_other_codecs_than_the_call(
         )
         assert stream.sid
         socket = await app.socket()
-        told = socket.all("start")[0]["start"]["media_format"]
-        assert told == {"encoding": "L16", "sample_rate": 16000, "channels": 1}
+        media_format = socket.all("start")[0]["start"]["media_format"]
+        assert media_format == {"encoding": "L16", "sample_rate": 16000, "channels": 1}
         await happens(app.watch, "100 frames arrive", lambda: len(socket.payloads()) >= 100)
         assert {len(payload) for payload in socket.payloads()} == {640}
         speech = np.frombuffer(b"".join(socket.payloads()), "<i2").astype(float)

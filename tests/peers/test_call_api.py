@@ -21,8 +21,8 @@ STAYS = '<Response><Pause length="60"/></Response>'
 EVENTS = "initiated ringing answered completed"
 
 
-def told(callbacks: CallbackReceiver, name: str = "CallStatus") -> list[str]:
-    """One field of all callbacks so far."""
+def field_values(callbacks: CallbackReceiver, name: str = "CallStatus") -> list[str]:
+    """One field of all callbacks received until now."""
     return [callback.fields[name] for callback in callbacks.received]
 
 
@@ -48,7 +48,7 @@ async def test_python_places_a_call_hears_of_it_and_redirects_it(
         placed = await calls.calls(account, body=body)
         assert (placed.from_, placed.to, placed.status) == (FROM, body["To"], "queued")
         sid = str((placed.model_extra or {})["sid"])
-        await happens(callbacks.watch, "answered", lambda: "in-progress" in told(callbacks))
+        await happens(callbacks.watch, "answered", lambda: "in-progress" in field_values(callbacks))
         up = await calls.retrieve(sid, account_sid=account)
         assert (up.status, up.direction, up.caller_name, up.duration) == (
             "in-progress",
@@ -59,10 +59,10 @@ async def test_python_places_a_call_hears_of_it_and_redirects_it(
         redirected = await calls.update(sid, account_sid=account, texml="<Response><Hangup/></Response>")
         assert redirected.sid == sid
         await sipp.succeeds()
-    await happens(callbacks.watch, "completed", lambda: "completed" in told(callbacks))
-    assert told(callbacks) == ["initiated", "ringing", "in-progress", "completed"]
-    assert told(callbacks, "SequenceNumber") == ["0", "1", "2", "3"]
-    assert set(told(callbacks, "CallSid")) == {sid}
+    await happens(callbacks.watch, "completed", lambda: "completed" in field_values(callbacks))
+    assert field_values(callbacks) == ["initiated", "ringing", "in-progress", "completed"]
+    assert field_values(callbacks, "SequenceNumber") == ["0", "1", "2", "3"]
+    assert set(field_values(callbacks, "CallSid")) == {sid}
     last = callbacks.received[-1].fields
     assert (last["HangupCause"], last["HangupSource"], last["SipHangupCause"]) == ("normal_clearing", "system", "200")
     assert last["StartTime"] <= last["AnsweredTime"] <= last["EndTime"]
@@ -85,7 +85,7 @@ async def test_a_busy_call_says_so_everywhere(
         placed = await calls.calls(account, body=body)
         await happens(callbacks.watch, "the end", lambda: bool(callbacks.received))
         await sipp.succeeds()
-    assert told(callbacks) == ["busy"]
+    assert field_values(callbacks) == ["busy"]
     fields = callbacks.received[0].fields
     assert (fields["HangupCause"], fields["SipHangupCause"], fields["CallDuration"]) == ("user_busy", "486", "0")
     assert fields["HangupSource"] == "callee"
@@ -109,11 +109,11 @@ async def test_node_places_lists_ends_and_verifies(
         for name in ("no_to", "no_trunk"):
             refused = report[name]
             assert (refused["status"], refused["body"]["errors"][0]["source"]) == (422, {"pointer": "/To"})
-        await happens(callbacks.watch, "answered", lambda: "in-progress" in told(callbacks))
+        await happens(callbacks.watch, "answered", lambda: "in-progress" in field_values(callbacks))
         report = await node("end", **access, call_sid=sid)
         assert (report["ended"]["sid"], report["ended"]["status"]) == (sid, "completed")
         assert report["again"]["body"]["errors"][0]["code"] == "90018"
         await sipp.succeeds()
-    await happens(callbacks.watch, "completed", lambda: "completed" in told(callbacks))
-    assert told(callbacks) == ["initiated", "ringing", "in-progress", "completed"]
+    await happens(callbacks.watch, "completed", lambda: "completed" in field_values(callbacks))
+    assert field_values(callbacks) == ["initiated", "ringing", "in-progress", "completed"]
     await node_verifies(server, callbacks.received)

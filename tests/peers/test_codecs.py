@@ -46,7 +46,7 @@ async def hears_the_tone(
 async def test_a_phone_that_prefers_wideband_gets_a_codec_of_the_setting(
     app: RecordingApp, tmp_path: Path, order: str, formats: str, encoding: str
 ) -> None:
-    """Unless the setting says otherwise."""
+    """The codecs' order follows `media.codec_order`."""
     directory = tmp_path / "sipp"
     directory.mkdir()
     async with (

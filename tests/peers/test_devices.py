@@ -75,7 +75,7 @@ async def test_a_wrong_rtp_clock_and_a_restarted_sequence_lose_no_audio(
                 phone.send(ping, port + 1)
             paced(phone, port, packets)
             await happens(app.watch, "all frames", lambda: len(socket.all("media")) == len(frames))
-            told = await client.get(f"/texml/Accounts/{server.account_sid}/Calls/{call_sid}/media", cast_to=object)
+            report = await client.get(f"/texml/Accounts/{server.account_sid}/Calls/{call_sid}/media", cast_to=object)
             await client.calls.actions.hangup(call_sid)
             await run.succeeds()
     media = [message["media"] for message in socket.all("media")]
@@ -83,7 +83,7 @@ async def test_a_wrong_rtp_clock_and_a_restarted_sequence_lose_no_audio(
     times = [int(each["timestamp"]) for each in media]
     assert all(later > earlier for earlier, later in pairwise(times))
     assert abs(times[-1] - times[0] - 149 * 20) < 1000
-    assert isinstance(told, dict)
-    counted = {name: told["leg"][name] for name in ("malformed", "rtcp_malformed", "lost", "keepalives")}
+    assert isinstance(report, dict)
+    counted = {name: report["leg"][name] for name in ("malformed", "rtcp_malformed", "lost", "keepalives")}
     sent = 2 * (len(PINGS) - 1)  # asyncio sends no empty datagram
     assert counted == {"malformed": 0, "rtcp_malformed": 0, "lost": 0, "keepalives": sent}

@@ -1,4 +1,4 @@
-"""However a stream, a call, a worker or the server ends, the customer is told exactly once, and the phone too."""
+"""However a stream, a call, a worker or the server ends, the customer and the phone are notified exactly once."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.peer
 
 @pytest.fixture
 def server(own_server: ServerProcess) -> ServerProcess:
-    """Each test ends its server, to have heard all that it tells."""
+    """Each test ends its server, so that all its callbacks are received."""
     return own_server
 
 
@@ -41,7 +41,7 @@ async def start(server: ServerProcess, caller: DemoCaller, url: str, callbacks: 
 
 
 async def hang_up_and_stop(server: ServerProcess, caller: DemoCaller) -> None:
-    """After this the server has told all that it will tell."""
+    """After this the server has sent all its callbacks."""
     await caller.hang_up()
     assert await server.stop() == 0
 
@@ -217,8 +217,10 @@ async def test_a_killed_server_reports_its_streams_and_calls_after_the_restart(
                 path = f"/texml/Accounts/{killed.account_sid}/Calls/{caller.call_sid}.json"
                 call = (await client.get(restarted.base_url + path)).json()
     assert end["StreamEvent"] == "stream-error"
-    told = {callback.headers["webhook-id"]: callback.fields["StreamEvent"] for callback in callbacks.received}
-    assert list(told.values()) == ["stream-started", "stream-error"], "what was not surely delivered may come twice"
+    events_by_id = {callback.headers["webhook-id"]: callback.fields["StreamEvent"] for callback in callbacks.received}
+    assert list(events_by_id.values()) == ["stream-started", "stream-error"], (
+        "a callback whose delivery is not known may come twice"
+    )
     completed = of_calls.received[0].fields
     assert completed["CallStatus"] == call["status"] == "failed"
     assert (completed["CallSid"], completed["HangupSource"]) == (caller.call_sid, "system")
@@ -229,7 +231,7 @@ async def test_sigterm_ends_live_calls_in_good_order(
 ) -> None:
     sid = await start(server, caller, app.url, callbacks)
     socket = await app.socket()
-    await happens(callbacks.watch, "the start is told", lambda: bool(events(callbacks, sid)))
+    await happens(callbacks.watch, "the start is reported", lambda: bool(events(callbacks, sid)))
     stopping = asyncio.create_task(server.stop())
     await happens(caller.watch, "the phone gets BYE", lambda: caller.ended_by_server)
     assert await stopping == 0
@@ -239,22 +241,22 @@ async def test_sigterm_ends_live_calls_in_good_order(
 
 
 class DeafCaller(DemoCaller):
-    """Hears nothing of the server's SIP once its call is up, until the test is over."""
+    """Keeps back the server's SIP messages once its call is up, until the test is over."""
 
     def __init__(self, target: Address, frames: Sequence[bytes]) -> None:
         super().__init__(target, frames)
-        self.unheard: list[bytes] = []
+        self.kept_back: list[bytes] = []
 
     def _sip_received(self, data: bytes) -> None:
         if self.up:
-            self.unheard.append(data)
+            self.kept_back.append(data)
             self.watch.changed()
         else:
             super()._sip_received(data)
 
     def hear_bye(self) -> None:
-        """So that there is nothing left to hang up."""
-        super()._sip_received(next(data for data in self.unheard if data.startswith(b"BYE ")))
+        """Handle the BYE that was kept back, so that there is nothing left to hang up."""
+        super()._sip_received(next(data for data in self.kept_back if data.startswith(b"BYE ")))
 
 
 async def test_peers_that_answer_nothing_do_not_hold_up_the_end_beyond_ten_seconds(

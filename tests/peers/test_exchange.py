@@ -1,6 +1,6 @@
 """A telephone exchange of software that is not ours: two baresip phones and sipp as the carrier, with us between them.
 
-One server for all, which takes nobody's calls but those of its phones and of its trunk.
+One server for all, which takes calls of its phones and of its trunk only.
 """
 
 import itertools
@@ -59,7 +59,7 @@ EVENTS = "initiated ringing answered completed"
 
 @dataclass
 class Carrier:
-    """sipp as the carrier, at the second of its trunk's two targets; nobody is at the first."""
+    """sipp as the carrier, at the second of its trunk's two targets; the first has no listener."""
 
     host: str
     port: int
@@ -173,7 +173,7 @@ def forms(exchange: Exchange, path: str) -> list[dict[str, str]]:
     return [request.fields for request in exchange.web.asked(path)]
 
 
-async def told(exchange: Exchange, path: str, count: int) -> list[dict[str, str]]:
+async def received_forms(exchange: Exchange, path: str, count: int) -> list[dict[str, str]]:
     """The first callbacks at a path, once there are that many."""
     await happens(exchange.web.watch, f"{count} callbacks at {path}", lambda: len(forms(exchange, path)) >= count)
     return forms(exchange, path)
@@ -212,7 +212,7 @@ async def test_two_phones_hear_each_other_and_a_stream_hears_both(exchange: Exch
     for phone, other in ((ann, BOB), (bob, ANN)):
         assert dominant_frequency(phone.heard()[-RATE:], RATE) == pytest.approx(WHISTLES[other], abs=3)
     call, leg, stream = [
-        await told(exchange, path, count) for path, count in (("/call", 4), ("/leg", 4), ("/stream", 2))
+        await received_forms(exchange, path, count) for path, count in (("/call", 4), ("/leg", 4), ("/stream", 2))
     ]
     assert [form["CallStatus"] for form in call] == [form["CallStatus"] for form in leg] == PROGRESS
     assert [form["StreamEvent"] for form in stream] == ["stream-started", "stream-stopped"]
@@ -237,11 +237,11 @@ async def test_a_call_is_answered_with_the_dialled_phone_and_survives_holds_of_b
         )
         exchange.dials(ann, BOB, "tcp")
         await bob.says("Incoming call")
-        call_sid = (await told(exchange, "/call", 2))[0]["CallSid"]
+        call_sid = (await received_forms(exchange, "/call", 2))[0]["CallSid"]
         assert [form["CallStatus"] for form in forms(exchange, "/call")] == ["initiated", "ringing"]
         bob.accept()
         await ann.says("Call established")
-        await told(exchange, "/call", 3)
+        await received_forms(exchange, "/call", 3)
         account = exchange.server.account_sid
         await exchange.client.texml.accounts.calls.streams_json(
             call_sid, account_sid=account, url=app.url, track="both_tracks"
@@ -263,9 +263,9 @@ async def test_a_call_is_answered_with_the_dialled_phone_and_survives_holds_of_b
         await ann.says("session closed")
     for phone, rate, other in ((ann, RATE, BOB), (bob, CODECS["G722"][1], ANN)):
         assert dominant_frequency(phone.heard()[-rate // 2 :], rate) == pytest.approx(WHISTLES[other], abs=3)
-    (over,) = await told(exchange, "/over", 1)
+    (over,) = await received_forms(exchange, "/over", 1)
     assert over["DialCallStatus"] == "completed"
-    assert (await told(exchange, "/call", 4))[3]["HangupSource"] == "system"
+    assert (await received_forms(exchange, "/call", 4))[3]["HangupSource"] == "system"
 
 
 def _are_heard(socket: Socket, frames: int = 25) -> bool:
@@ -299,7 +299,7 @@ async def test_a_call_goes_out_by_the_carrier_that_is_there_and_asks_for_credent
         )
         assert json.loads(await response.text())["status"] == "queued"
         await run.succeeds()
-    call = await told(exchange, "/call", 4)
+    call = await received_forms(exchange, "/call", 4)
     assert [form["CallStatus"] for form in call] == PROGRESS
 
 
@@ -313,7 +313,7 @@ async def test_a_phone_that_takes_encrypted_audio_only_is_dialled_and_heard(exch
         await cat.says("Incoming call")
         cat.accept()
         await cat.says("Call established")
-        call_sid = (await told(exchange, "/call", 3))[0]["CallSid"]
+        call_sid = (await received_forms(exchange, "/call", 3))[0]["CallSid"]
         await exchange.client.texml.accounts.calls.streams_json(
             call_sid, account_sid=exchange.server.account_sid, url=app.url, track="both_tracks"
         )
@@ -323,7 +323,7 @@ async def test_a_phone_that_takes_encrypted_audio_only_is_dialled_and_heard(exch
         ann.type("/hangup\n")
         await cat.says("session closed")
     assert dominant_frequency(cat.heard()[-RATE:], RATE) == pytest.approx(WHISTLES[ANN], abs=3)
-    await told(exchange, "/call", 4)
+    await received_forms(exchange, "/call", 4)
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ async def test_calls_offer_encrypted_audio_where_they_must(
             extra_body={"MediaEncryption": asked} if asked else None,
         )
         await run.succeeds()
-    assert (await told(exchange, "/call", 1))[0]["SipHangupCause"] == "488"
+    assert (await received_forms(exchange, "/call", 1))[0]["SipHangupCause"] == "488"
 
 
 @pytest.mark.parametrize("asked", ["SRTP", "disabled"])
@@ -378,7 +378,7 @@ async def test_a_phone_is_offered_what_the_call_asks_for(exchange: Exchange, ask
         if asked == "SRTP":
             await phone.says("Incoming call")
             phone.accept()
-        (form,) = await told(exchange, "/call", 1)
+        (form,) = await received_forms(exchange, "/call", 1)
     assert (form["CallStatus"], form["SipHangupCause"]) == (
         ("completed", "200") if asked == "SRTP" else ("failed", "488")
     )
@@ -399,7 +399,7 @@ async def test_only_the_carrier_may_send_calls(exchange: Exchange, host: str, st
     async with SippRun(directory, exchange.server.sip_address, steps, host=own) as run:
         await run.succeeds()
     if host == "carrier":
-        assert [form["CallStatus"] for form in await told(exchange, "/call", 4)] == PROGRESS
+        assert [form["CallStatus"] for form in await received_forms(exchange, "/call", 4)] == PROGRESS
 
 
 async def test_re_invites_on_either_side_of_two_bridged_calls_leave_the_other_alone(exchange: Exchange) -> None:
@@ -442,11 +442,11 @@ async def test_re_invites_on_either_side_of_two_bridged_calls_leave_the_other_al
                 await callee.succeeds()
     assert {packet.payload_type for packet in here.heard} == {PCMU, PCMA}
     assert {packet.payload_type for packet in there.heard} == {PCMU}
-    assert [form["CallStatus"] for form in await told(exchange, "/call", 4)] == PROGRESS
+    assert [form["CallStatus"] for form in await received_forms(exchange, "/call", 4)] == PROGRESS
 
 
 def hears(phone: RtpEndpoint, start: int, user: str) -> bool:
-    """From a packet on a phone has heard half a second of another's whistle."""
+    """Whether a phone has received half a second of another's whistle since that packet."""
     payloads = (packet.payload for packet in phone.heard[start:])
     return find_tones(payloads, least=25, hertz=WHISTLES[user]).bursts > 0
 
@@ -472,10 +472,10 @@ async def test_a_failed_dial_is_reported_and_an_abandoned_call_stops_ringing(
             await bob.says("Incoming call")
             ann.type("/hangup\n")
             await bob.says("session closed")
-    calls = await told(exchange, "/call", 9)
+    calls = await received_forms(exchange, "/call", 9)
     ends = sorted(
         form["CallStatus"] for form in calls if form["SequenceNumber"] == "3"
     )  # only a call's own are in order
     assert ends == ["busy", "busy", "canceled"]
-    over = await told(exchange, "/over", 2)
+    over = await received_forms(exchange, "/over", 2)
     assert [form["DialCallStatus"] for form in over] == ["no-answer", "busy"]

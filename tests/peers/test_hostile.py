@@ -1,4 +1,4 @@
-"""Hostile peers on every door of a running server, while one good call is streamed: it must not lose a frame, the
+"""Hostile peers on every port of a running server, while one good call is streamed: it must not lose a frame, the
 server must not show a traceback nor grow, and its gauges must return to what is really there."""
 
 import asyncio
@@ -43,7 +43,7 @@ async def start(server: ServerProcess, caller: DemoCaller, app: RecordingApp) ->
 
 
 async def metrics(server: ServerProcess) -> Counter[str]:
-    """All that `/metrics` tells."""
+    """All samples of `/metrics`."""
     async with httpx.AsyncClient(timeout=20) as http:
         text = (await http.get(server.base_url.replace("/v2", "/metrics"))).text
     lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
@@ -70,7 +70,7 @@ async def good_call(server: ServerProcess, caller: DemoCaller, app: RecordingApp
     numbers = [caller.frames.index(payload) for payload in socket.payloads()]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert caller.up
-    async with asyncio.timeout(60):  # the workers tell once a second
+    async with asyncio.timeout(60):  # the workers report once a second
         while [(await metrics(server))[gauge] for gauge in ("trunkline_calls_active", "trunkline_streams_active")] != [
             1,
             1,

@@ -22,7 +22,7 @@ SPEAKS = sdp(PCMU_LINES)
 
 
 def through(steps: tuple[str, ...]) -> tuple[str, ...]:
-    """The same steps of a caller whose requests in the dialog go by the route set and to the remote target."""
+    """The same steps of a caller whose requests in the dialog use the route set and the remote target."""
     return tuple(
         step.replace('<recv response="200" rtd="true">', '<recv response="200" rtd="true" rrs="true">')
         if "rtd" in step

@@ -1,4 +1,4 @@
-"""sipp speaks over a network that loses, delays and doubles packets; the app is told exactly what did not come."""
+"""sipp speaks over a network that loses, delays and doubles packets; the chunk numbers show exactly what was lost."""
 
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise

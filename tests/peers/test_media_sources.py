@@ -1,4 +1,5 @@
-"""Where RTP comes from, on real calls of a called party by hand: it says when its 200 leaves and whence it speaks."""
+"""Where RTP comes from, on real calls: the test is the called party, and decides when its 200 leaves and from where it
+sends RTP."""
 
 import asyncio
 import re
@@ -19,10 +20,10 @@ from trunkline.media.rtp import rtcp
 pytestmark = pytest.mark.peer
 
 PRIVATE = "127.9.9.9"
-"""What an SDP says from behind a NAT; nobody is there."""
+"""The address in an SDP from behind a NAT; no host has it."""
 LINES = "m=audio {port} RTP/AVP 0\r\n"
 KEPT = 1.0
-"""Seconds of what is said that wait for somebody to hear them."""
+"""Seconds of audio that wait for a stream."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -160,7 +161,7 @@ class Calls:
         self.sid = ""
 
     async def place(self, callee: Callee, texml: str = "", **fields: str) -> int:
-        """Call somebody; where the INVITE wants RTP."""
+        """Place a call; returns the RTP port that the INVITE offers."""
         stream = f'<Start><Stream url="{self.app.url}" bidirectionalMode="rtp"/></Start><Pause length="60"/>'
         response = await self._client.texml.accounts.calls.calls(
             self._server.account_sid,
@@ -221,25 +222,25 @@ async def test_no_audio_of_a_callee_is_lost_and_an_unexpected_source_is_ignored(
     host: str, answered_at: int, calls: Calls, app: RecordingApp
 ) -> None:
     said, rest, noise = frames(0, 60), frames(60, 40), frames(1000, 100)
-    async with Callee() as callee, Phone() as phone, Phone() as stranger:
+    async with Callee() as callee, Phone() as phone, Phone() as unexpected:
         port = await calls.place(callee)
         address = (host, 4000 if host == PRIVATE else phone.port)
         phone.at[answered_at] = lambda: callee.answer(sdp(*address))
         lost = started(app, phone)
         phone.speak([*said, *rest], port)
-        stranger.speak(noise, port)
+        unexpected.speak(noise, port)
         report = rtcp.build(rtcp.Report(Ssrc(7)), "callee")
         RtpEndpoint.send(phone, report, port + 1)
-        RtpEndpoint.send(stranger, report, port + 1)
+        RtpEndpoint.send(unexpected, report, port + 1)
         heard = await calls.hears(rest[-1])
         late = round(lost() / 0.02)
-        spoken = [*said, *rest]
-        assert heard == spoken[len(spoken) - len(heard) :]
-        assert len(heard) >= len(spoken) - late
+        speech = [*said, *rest]
+        assert heard == speech[len(speech) - len(heard) :]
+        assert len(heard) >= len(speech) - late
         leg = await calls.leg()
         assert (leg["remote"], leg["lost"], leg["rtcp_in"]) == (f"127.0.0.1:{phone.port}", 0, 2)
         assert leg["wrong_source"] > 0
-        assert leg["unexpected_source"] == f"127.0.0.1:{stranger.port}"
+        assert leg["unexpected_source"] == f"127.0.0.1:{unexpected.port}"
         await calls.end(callee)
 
 
@@ -285,13 +286,13 @@ async def test_without_signalling_only_the_same_rtp_stream_may_change_its_source
 async def test_of_audio_before_the_200_the_last_second_is_heard_and_the_rest_counted(
     calls: Calls, app: RecordingApp
 ) -> None:
-    spoken = frames(0, 200)
+    speech = frames(0, 200)
     async with Callee() as callee, Phone() as phone:
         port = await calls.place(callee)
         phone.at[120] = lambda: callee.answer(sdp(PRIVATE, 4000))
-        phone.speak(spoken, port)
-        heard = await calls.hears(spoken[-1])
-        assert heard == spoken[len(spoken) - len(heard) :]
+        phone.speak(speech, port)
+        heard = await calls.hears(speech[-1])
+        assert heard == speech[len(speech) - len(heard) :]
         assert len(heard) <= 80 + 55
         leg = await calls.leg()
         assert leg["packets_in"] + leg["kept_dropped"] == 200
@@ -300,42 +301,42 @@ async def test_of_audio_before_the_200_the_last_second_is_heard_and_the_rest_cou
 
 
 async def test_no_audio_is_lost_when_re_invites_move_the_media(calls: Calls) -> None:
-    spoken = [frames(100 * n, 100) for n in range(4)]
+    speech = [frames(100 * n, 100) for n in range(4)]
     async with Callee() as callee, Phone() as phone, Phone() as moved, Phone() as again:
         port = await calls.place(callee)
         callee.answer(sdp(PRIVATE, 4000))
         await callee.gets("ACK")
         await calls.app.socket()
-        phone.speak(spoken[0], port)
-        await calls.hears(spoken[0][-1])
+        phone.speak(speech[0], port)
+        await calls.hears(speech[0][-1])
         # Another private address, the same source.
         await callee.offers(sdp("127.9.9.8", 4002))
-        phone.speak(spoken[1], port)
-        await calls.hears(spoken[1][-1])
+        phone.speak(speech[1], port)
+        await calls.hears(speech[1][-1])
         # The same address after a hold, another source.
         await callee.offers(sdp("127.9.9.8", 4002, "inactive"))
         await callee.offers(sdp("127.9.9.8", 4002))
-        moved.speak(spoken[2], port)
-        await calls.hears(spoken[2][-1])
+        moved.speak(speech[2], port)
+        await calls.hears(speech[2][-1])
         # Our offer: it speaks from elsewhere, and then its ACK says so.
         await callee.offers("")
         again.at[10] = lambda: callee.acknowledges(sdp("127.9.9.7", 4004))
-        again.speak(spoken[3], port)
-        assert await calls.hears(spoken[3][-1]) == [frame for part in spoken for frame in part]
+        again.speak(speech[3], port)
+        assert await calls.hears(speech[3][-1]) == [frame for part in speech for frame in part]
         assert (await calls.leg())["remote"] == f"127.0.0.1:{again.port}"
         await calls.end(callee)
 
 
 async def test_a_dialled_call_is_on_its_parents_worker_and_loses_no_audio(calls: Calls) -> None:
-    spoken = frames(0, 100)
+    speech = frames(0, 100)
     async with Callee() as parent, Callee() as callee, Phone() as phone, Phone() as other:
         await calls.place(parent, f"<Dial><Sip>sip:bob@127.0.0.1:{callee.port}</Sip></Dial>")
         parent.answer(sdp("127.0.0.1", phone.port))
         port = (await callee.gets("INVITE")).media_port
         other.at[10] = lambda: callee.answer(sdp(PRIVATE, 4000))
-        other.speak(spoken, port)
-        await happens(phone.watch, "the last word", lambda: spoken[-1] in [one.payload for one in phone.heard], 20)
-        heard = [one.payload for one in phone.heard if one.payload in spoken]
-        assert heard[:10] == spoken[:10]
+        other.speak(speech, port)
+        await happens(phone.watch, "the last frame", lambda: speech[-1] in [one.payload for one in phone.heard], 20)
+        heard = [one.payload for one in phone.heard if one.payload in speech]
+        assert heard[:10] == speech[:10]
         await calls.end(parent)
         await callee.gets("BYE")

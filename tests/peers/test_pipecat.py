@@ -1,8 +1,8 @@
-"""pipecat, unmodified: its runner tells us apart, its serializer hears and speaks, and it hangs up through our server.
+"""pipecat, unmodified: its runner detects our protocol, its serializer handles audio, and it hangs up through us.
 
 pipecat's hang-up is addressed to `https://api.telnyx.com`, which cannot be set. The bot therefore runs in a mount
-namespace of its own, where that name leads to a TLS door in front of the server, whose certificate it is told to
-trust.
+namespace of its own, where that name leads to a TLS door in front of the server, whose certificate it is set
+to trust.
 """
 
 import asyncio
@@ -127,11 +127,11 @@ async def test_an_unmodified_pipecat_bot_echoes_and_hangs_up(
             caller.call_sid, account_sid=server.account_sid, url=url, bidirectional_mode="rtp"
         )
         await happens(caller.watch, "the bot hangs up", lambda: caller.ended_by_server, 30)
-    # µ-law has two zeros, and what decodes PCM cannot tell them apart.
-    spoken = b"".join(caller.frames).replace(b"\x7f", b"\xff")
+    # µ-law has two zeros, and PCM has one for both.
+    sent = b"".join(caller.frames).replace(b"\x7f", b"\xff")
     heard = b"".join(packet.payload for packet in caller.heard).replace(b"\x7f", b"\xff")
     second = 8000
-    echoed = [at for at in range(0, len(spoken) - second, 160) if spoken[at : at + second] in heard]
+    echoed = [at for at in range(0, len(sent) - second, 160) if sent[at : at + second] in heard]
     assert echoed, "no whole second of what was said came back unharmed"
     call = await client.texml.accounts.calls.retrieve(caller.call_sid, account_sid=server.account_sid)
     assert call.status == "completed"

@@ -1,4 +1,4 @@
-"""Calls that the API places, answered or not by sipp, and what is told of them."""
+"""Calls that the API places, answered or not by sipp, and their status callbacks."""
 
 import asyncio
 import json
@@ -89,8 +89,8 @@ async def test_a_placed_call_is_answered_streamed_and_ended_by_the_callee(
     placed: Placed, callee: Callable[..., SippRun], app: RecordingApp, client: AsyncTelnyx, server: ServerProcess,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    spoken = b"".join(speech(50))
-    (tmp_path / "speech.raw").write_bytes(spoken)
+    sent = b"".join(speech(50))
+    (tmp_path / "speech.raw").write_bytes(sent)
     steps = (
         called("X-Ref: 7"),
         responds(180, "Ringing"),
@@ -108,7 +108,7 @@ async def test_a_placed_call_is_answered_streamed_and_ended_by_the_callee(
         socket = await app.socket()
         await run.answered()
         await run.go_on()
-        await happens(app.watch, "all that is spoken", lambda: spoken in b"".join(socket.payloads()))
+        await happens(app.watch, "all that was sent", lambda: sent in b"".join(socket.payloads()))
         await run.go_on()
         await run.succeeds()
         forms = await placed.events(4)
@@ -148,17 +148,25 @@ async def test_a_refusal_is_reported(
         ("+15550002", "failed", "unreachable"),
         ("sips:callee@127.0.0.1:{tls}", "failed", "unreachable"),
         ("sip:callee@127.0.0.1:{silent}", "failed", "unreachable"),
-        ("sip:callee@nobody.invalid:5060", "failed", "unspecified"),
+        ("sip:callee@unknown.invalid:5060", "failed", "unspecified"),
         ("ann", "no-answer", "timeout"),
     ],
-    ids=["nobody by TCP", "nobody by UDP", "a trunk", "bad certificate", "silence", "unknown name", "not registered"],
+    ids=[
+        "no listener by TCP",
+        "no listener by UDP",
+        "a trunk",
+        "bad certificate",
+        "silence",
+        "unknown name",
+        "not registered",
+    ],
 )
 async def test_an_unreachable_callee_is_not_the_hangup_source(
     to: str, shown: str, cause: str, callbacks: CallbackReceiver, tmp_path: Path
 ) -> None:
     tls = free_ports(1)
-    # Sockets that are bound, so that nobody else gets their port: one takes no connections, and no datagrams but those
-    # of one port; the other takes datagrams and does not answer.
+    # Sockets that are bound, so that no other process gets their port: one takes no connections, and no datagrams but
+    # those of one port; the other takes datagrams and does not answer.
     with (
         closing(socket.socket()) as closed,
         closing(socket.socket(type=socket.SOCK_DGRAM)) as deaf,

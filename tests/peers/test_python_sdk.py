@@ -103,7 +103,7 @@ async def test_refusals_have_the_documented_status_code_and_pointer(
         await start(caller.call_sid, account_sid=account, url=app.url, extra_body={"Track": "sideways"})
     assert error(refused) == (422, "10032", "/Track")
     with pytest.raises(telnyx.NotFoundError) as unknown:
-        await start("v3:nobody", account_sid=account, url=app.url)
+        await start("v3:unknown", account_sid=account, url=app.url)
     assert unknown.value.body == {"errors": [{"detail": "Resource not found"}]}
     with pytest.raises(telnyx.AuthenticationError) as denied:
         await start(caller.call_sid, account_sid=account, url=app.url, extra_headers={"Authorization": "Bearer x"})

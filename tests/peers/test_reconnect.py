@@ -66,7 +66,7 @@ async def app_process(port: int) -> AsyncIterator[AppProcess]:
 
 
 async def reconnects(server: ServerProcess) -> int:
-    """What the metrics say, once they say it: workers tell theirs every second."""
+    """What the metrics say, once they say it: workers report theirs every second."""
     async with asyncio.timeout(60), httpx.AsyncClient() as client:
         while True:
             text = (await client.get(server.base_url.replace("/v2", "/metrics"))).text

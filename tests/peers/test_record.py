@@ -1,4 +1,4 @@
-"""A voice mail left by sipp, as SoX hears it, and what is told of it."""
+"""A voice mail left by sipp, as SoX measures it, and its callbacks."""
 
 import base64
 import json
@@ -74,10 +74,10 @@ async def test_a_voice_mail_holds_both_sides_as_sox_reads_it(
             _, port = await run.answered()
             phone.speak(split(tone(2000)), port)
             await run.succeeds()
-    (told,) = web.asked("/done")
+    (callback,) = web.asked("/done")
     path = str(tmp_path / "fetched.wav")
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as client:
-        fetched = await client.get(told.fields["RecordingUrl"])
+        fetched = await client.get(callback.fields["RecordingUrl"])
     (tmp_path / "fetched.wav").write_bytes(fetched.content)
     assert [int(sox("--i", f"-{what}", path)) for what in ("c", "r", "b")] == [2, 8000, 16], "channels, rate, bits"
     assert float(sox("--i", "-D", path)) > 5.5, "two seconds of tone and four of silence, of which a machine may add"
@@ -89,9 +89,9 @@ async def test_a_voice_mail_holds_both_sides_as_sox_reads_it(
 
 
 async def test_its_callback_is_repeated_until_it_succeeds_also_by_the_next_server(tmp_path: Path, web: WebApp) -> None:
-    record = '<Record maxLength="1" playBeep="false" action="done" recordingStatusCallback="told"/>'
+    record = '<Record maxLength="1" playBeep="false" action="done" recordingStatusCallback="recorded"/>'
     web.answers |= {"/voice": texml(record), "/done": texml("<Hangup/>"), "/status": Answer()}
-    web.answers["/told"] = Answer(status=503)
+    web.answers["/recorded"] = Answer(status=503)
     server = new_server(tmp_path, **settings(web), http__public_url="https://voice.example/")
     (tmp_path / "sipp").mkdir()
     await server.start()
@@ -102,45 +102,45 @@ async def test_its_callback_is_repeated_until_it_succeeds_also_by_the_next_serve
             await run.succeeds()
     async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url) as client:
         await listed_calls(client, server.account_sid, "completed")
-    await happens(web.watch, "the callback is repeated", lambda: len(web.asked("/told")) > 1)
+    await happens(web.watch, "the callback is repeated", lambda: len(web.asked("/recorded")) > 1)
     await server.kill()
     before = len(web.received)
-    web.answers["/told"] = Answer()
+    web.answers["/recorded"] = Answer()
     next_server = ServerProcess(
         tmp_path, account_sid=server.account_sid, api_key=server.api_key, settings={"callbacks.first_delay": 0.1}
     )
     async with running(next_server):
-        await happens(web.watch, "what was left is told", lambda: len(web.received) >= before + 2)
+        await happens(web.watch, "what was left is sent", lambda: len(web.received) >= before + 2)
         public_key = base64.b64decode(await next_server.public_key())
-    told, status = web.received[before:]
-    assert (told.path, status.path) == ("/told", "/status"), "in order"
+    callback, status = web.received[before:]
+    assert (callback.path, status.path) == ("/recorded", "/status"), "in order"
     assert status.fields["CallStatus"] == "completed"
-    assert {request.headers["webhook-id"] for request in web.asked("/told")} == {told.headers["webhook-id"]}
-    assert all(request.verified(public_key) for request in web.asked("/told"))
-    assert told.fields["RecordingStatus"] == "completed"
-    assert told.fields["RecordingDuration"] == "1"
-    path = f"/v2/texml/Accounts/{server.account_sid}/Recordings/{told.fields['RecordingSid']}.wav"
-    assert told.fields["RecordingUrl"] == "https://voice.example" + path
+    assert {request.headers["webhook-id"] for request in web.asked("/recorded")} == {callback.headers["webhook-id"]}
+    assert all(request.verified(public_key) for request in web.asked("/recorded"))
+    assert callback.fields["RecordingStatus"] == "completed"
+    assert callback.fields["RecordingDuration"] == "1"
+    path = f"/v2/texml/Accounts/{server.account_sid}/Recordings/{callback.fields['RecordingSid']}.wav"
+    assert callback.fields["RecordingUrl"] == "https://voice.example" + path
 
 
 async def test_a_voice_mail_that_a_hangup_ends_is_reported_and_can_be_fetched(
     server: ServerProcess, sipp: Callable[..., SippRun], web: WebApp, tmp_path: Path
 ) -> None:
-    record = '<Record action="done" timeout="0" playBeep="false" recordingStatusCallback="told"/>'
-    web.answers |= {"/voice": texml(record), "/done": Answer(), "/told": Answer(), "/status": Answer()}
+    record = '<Record action="done" timeout="0" playBeep="false" recordingStatusCallback="recorded"/>'
+    web.answers |= {"/voice": texml(record), "/done": Answer(), "/recorded": Answer(), "/status": Answer()}
     async with RtpEndpoint() as phone:
         body = steps.sdp(steps.PCMU_LINES, phone.port)
         async with sipp(steps.invite(body), steps.answered(), steps.ack(), steps.pause(1000), steps.bye(2)) as run:
             _, port = await run.answered()
             phone.speak(split(tone(1000)), port)
             await run.succeeds()
-    await happens(web.watch, "its action and its callback", lambda: web.asked("/done") and web.asked("/told"))
-    (done,), (told,) = web.asked("/done"), web.asked("/told")
+    await happens(web.watch, "its action and its callback", lambda: web.asked("/done") and web.asked("/recorded"))
+    (done,), (callback,) = web.asked("/done"), web.asked("/recorded")
     assert done.fields["Digits"] == "hangup"
-    assert told.fields["RecordingStatus"] == "completed"
-    assert done.fields["RecordingSid"] == told.fields["RecordingSid"]
+    assert callback.fields["RecordingStatus"] == "completed"
+    assert done.fields["RecordingSid"] == callback.fields["RecordingSid"]
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as client:
-        fetched = await client.get(told.fields["RecordingUrl"])
+        fetched = await client.get(callback.fields["RecordingUrl"])
     (tmp_path / "fetched.wav").write_bytes(fetched.content)
     with wave.open(str(tmp_path / "fetched.wav")) as file:
         assert file.getnframes() > 4000

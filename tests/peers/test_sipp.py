@@ -46,13 +46,13 @@ async def start(
 
 
 async def more(phone: RtpEndpoint) -> None:
-    """The phone hears on."""
+    """The phone receives more audio."""
     enough = len(phone.heard) + 10
     await happens(phone.watch, "more is heard", lambda: len(phone.heard) >= enough)
 
 
 async def silence(app: RecordingApp, socket: Socket, phone: RtpEndpoint) -> None:
-    """The phone hears nothing, for as long as the app gets 25 frames of the call, whose clock goes on."""
+    """The phone hears nothing, for as long as the app gets 25 frames of the call, whose clock continues."""
     last = 0, 0
 
     def silent() -> bool:

@@ -40,7 +40,7 @@ def sealer(suite: str, key: bytes) -> Callable[[bytes], bytes]:
 
 
 def unsealer(suite: str, key: str) -> Callable[[bytes], bytes]:
-    """What cannot be opened comes out empty, so that it is not heard."""
+    """What cannot be decrypted comes out empty, so that it does not count as audio."""
     hears = Session(Policy(key=base64.b64decode(key), ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=PROFILES[suite]))
 
     def unseal(packet: bytes) -> bytes:
@@ -66,7 +66,7 @@ def echoed(phone: RtpEndpoint, frames: list[bytes]) -> bool:
 
 
 def report(directory: Path) -> dict[str, int | str]:
-    """The counters in the record of the only call, read as a stranger would."""
+    """The counters in the record of the only call, read from the database."""
     (file,) = directory.glob("*.db")
     with closing(sqlite3.connect(file)) as database:
         ((text,),) = database.execute("SELECT report FROM calls").fetchall()
@@ -137,9 +137,9 @@ async def test_an_encrypted_call_is_heard_both_ways_and_wrong_keys_are_not(
     expected = frames[:30] + frames[50:80] + frames[81:82]
     assert [payload for payload in socket.payloads() if payload in frames] == expected
     assert await server.stop() == 0
-    told = report(tmp_path)
-    assert (told["srtp"], told["srtp_replayed"]) == (S32, 5)
-    assert int(told["srtp_auth_failed"]) >= 2, "of the wrong key, and of the first one after the second"
+    counters = report(tmp_path)
+    assert (counters["srtp"], counters["srtp_replayed"]) == (S32, 5)
+    assert int(counters["srtp_auth_failed"]) >= 2, "of the wrong key, and of the first one after the second"
     left = written(tmp_path)
     assert first_answer != run.key
     for key in (FIRST, SECOND, base64.b64decode(first_answer), base64.b64decode(run.key)):
@@ -187,7 +187,7 @@ async def test_a_new_srtp_key_is_answered_once_the_worker_has_it(
             await client.calls.actions.hangup(call_sid)
             await run.succeeds()
     order = [cseq for status, cseq in run.responses if status == 200]
-    assert order.index(3) < order.index(2), "the offer was answered, though nobody had heard of it"
+    assert order.index(3) < order.index(2), "the offer was answered before the worker had it"
     assert [payload for payload in socket.payloads() if payload in frames] == frames
     assert await server.stop() == 0
     assert report(tmp_path)["srtp_auth_failed"] == 0

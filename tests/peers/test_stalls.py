@@ -1,6 +1,6 @@
 """A media worker, or an app, that stands still for a moment leaves no delay behind: measured on the wire, under apps
-that return what they hear, by pulses that say their own number. Time is told by RTP timestamps, which a busy machine
-cannot bend.
+that return what they hear, by pulses that say their own number. Time is measured by RTP timestamps, which a busy
+machine cannot change.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The server and what surrounds it: who reads its log, who kills it, who signals it."""
+"""The server and what surrounds it: readers of its log, a kill, signals."""
 
 import asyncio
 import fcntl
@@ -80,7 +80,7 @@ def pipe() -> Iterator[list[int]]:
 
 
 async def dropped(server: ServerProcess) -> int:
-    """Lines of the log, as the metrics tell."""
+    """Lines of the log, by the metrics."""
     async with httpx.AsyncClient() as client:
         text = (await client.get(f"http://127.0.0.1:{server.http_port}/metrics")).text
     (line,) = [line for line in text.splitlines() if line.startswith('trunkline_log_total{event="dropped"}')]
@@ -140,7 +140,7 @@ async def test_a_killed_server_ends_its_workers_and_decoders_and_stops_streams(
             os.kill(pid, signal.SIGHUP)
         await happens(app.watch, "it goes on", lambda: len(socket.all("media")) > 50)
         await server.kill()
-        await happens(app.watch, "the app is told", lambda: socket.all("stop"))
+        await happens(app.watch, "the app receives stop", lambda: socket.all("stop"))
 
 
 async def test_a_worker_whose_app_never_closes_ends_by_itself_after_the_server(
@@ -209,9 +209,9 @@ class Reloaded:
             while True:
                 assert (await client.get(f"http://127.0.0.1:{self.server.http_port}/readyz")).status_code == 200
                 lines = [json.loads(line) for line in self.server.log[begun:].splitlines()]
-                told = [line for line in lines if line["event"].startswith("settings_")]
-                if told:
-                    return told
+                logged = [line for line in lines if line["event"].startswith("settings_")]
+                if logged:
+                    return logged
 
     async def shown(self) -> bytes:
         """The certificate that we are shown."""
@@ -262,13 +262,13 @@ async def test_kill_hup_reloads_what_can_be_and_leaves_what_goes_on(
         socket = await app.socket()
         reloaded.write(voice=web.url + "/other", level="debug", rate=1, phone="bob")
         certificate = reloaded.certify()
-        told, restart = await reloaded.hang_up()
-        assert told["changed"] == ["sip.phones: bob added, ann removed", "log.level", "applications: bot changed"]
+        logged, restart = await reloaded.hang_up()
+        assert logged["changed"] == ["sip.phones: bob added, ann removed", "log.level", "applications: bot changed"]
         assert restart["settings"] == ["http.rate_limit"]
         with pytest.raises(CallFailed, match="404"):
             await other.call()
         heard = len(socket.all("media"))
-        await happens(app.watch, "the call goes on", lambda: len(socket.all("media")) > heard + 50)
+        await happens(app.watch, "the call continues", lambda: len(socket.all("media")) > heard + 50)
         assert caller.up
     assert await reloaded.shown() == certificate
     assert children(server) == workers
@@ -277,12 +277,12 @@ async def test_kill_hup_reloads_what_can_be_and_leaves_what_goes_on(
 async def test_a_mistake_in_the_file_leaves_what_is_in_force(reloaded: Reloaded) -> None:
     for text, words in MISTAKES.items():
         reloaded.write_text(text)
-        (told,) = await reloaded.hang_up()
-        assert told["level"] == "error"
-        assert words in told["reason"]
+        (logged,) = await reloaded.hang_up()
+        assert logged["level"] == "error"
+        assert words in logged["reason"]
     reloaded.write()
-    (told,) = await reloaded.hang_up()
-    assert told["changed"] == [], "nothing had changed"
+    (logged,) = await reloaded.hang_up()
+    assert logged["changed"] == [], "nothing had changed"
 
 
 MISTAKES = {

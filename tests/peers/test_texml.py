@@ -46,7 +46,7 @@ async def shared_server(tmp_path_factory: pytest.TempPathFactory, web_port: int)
 
 
 def audible(phone: RtpEndpoint) -> bool:
-    """It hears something."""
+    """Whether it has received anything audible."""
     return any(level(packet.payload) > AUDIBLE for packet in phone.heard)
 
 
@@ -92,7 +92,7 @@ async def test_say_is_heard_before_the_stream_and_keys_choose_from_a_menu(
         menu = (steps.waits(), steps.info(2, "7"), steps.byed())
         async with sipp(steps.invite(body), steps.answered(), steps.ack(), *menu) as run:
             _, port = await run.answered()
-            await happens(phone.watch, "the menu is spoken", lambda: audible(phone))
+            await happens(phone.watch, "the menu is played", lambda: audible(phone))
             await run.go_on()
             socket = await app.socket()
             assert find_tones(one.payload for one in phone.heard).bursts == 1
@@ -195,14 +195,14 @@ async def test_a_voice_mail_is_recorded_and_its_action_notified(
             phone.speak(speech(1000), port)
             await happens(phone.watch, "the beep", lambda: audible(phone))
             await run.succeeds()
-    told = web.asked("/mail")[0].fields
+    fields = web.asked("/mail")[0].fields
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as client:
-        fetched = await client.get(told["RecordingUrl"])
+        fetched = await client.get(fields["RecordingUrl"])
     with wave.open(io.BytesIO(fetched.content)) as file:
         assert file.getnchannels() == 1
         assert file.getnframes() / file.getframerate() == pytest.approx(3, abs=0.1)
         assert any(file.readframes(24000))
-    assert (told["RecordingDuration"], told["Digits"]) == ("3", "")
+    assert (fields["RecordingDuration"], fields["Digits"]) == ("3", "")
 
 
 async def test_the_api_redirects_a_live_call_and_reject_refuses_one(

@@ -29,7 +29,7 @@ async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
         yield server
 
 
-class Asker:
+class WhyClient:
     """Asks why, over the API and by the command line."""
 
     def __init__(self, server: ServerProcess, client: AsyncTelnyx) -> None:
@@ -94,12 +94,12 @@ class Asker:
 
 
 @pytest.fixture
-def why(server: ServerProcess, client: AsyncTelnyx) -> Asker:
-    return Asker(server, client)
+def why(server: ServerProcess, client: AsyncTelnyx) -> WhyClient:
+    return WhyClient(server, client)
 
 
 async def test_a_peer_that_sends_no_rtp(
-    why: Asker, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
+    why: WhyClient, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     async with RtpEndpoint() as phone:
         body = steps.sdp(steps.PCMU_LINES, phone.port)
@@ -119,7 +119,7 @@ async def test_a_peer_that_sends_no_rtp(
 
 
 async def test_a_peer_that_sends_another_codec_than_it_negotiated(
-    why: Asker, sipp: Callable[..., SippRun], client: AsyncTelnyx
+    why: WhyClient, sipp: Callable[..., SippRun], client: AsyncTelnyx
 ) -> None:
     async with RtpEndpoint() as phone:
         body = steps.sdp(steps.PCMU_LINES, phone.port)
@@ -134,7 +134,7 @@ async def test_a_peer_that_sends_another_codec_than_it_negotiated(
 
 
 async def test_a_peer_whose_source_moves_in_mid_call_and_comes_back(
-    why: Asker, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
+    why: WhyClient, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     async with RtpEndpoint() as phone, RtpEndpoint() as elsewhere:
         body = steps.sdp(steps.PCMU_LINES, phone.port)
@@ -159,7 +159,7 @@ async def test_a_peer_whose_source_moves_in_mid_call_and_comes_back(
 
 
 async def test_a_call_on_hold_and_what_the_app_plays_meanwhile(
-    why: Asker, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
+    why: WhyClient, sipp: Callable[..., SippRun], client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     async with RtpEndpoint() as phone:
         here = steps.sdp(steps.PCMU_LINES, phone.port)
@@ -178,7 +178,7 @@ async def test_a_call_on_hold_and_what_the_app_plays_meanwhile(
 
 
 async def test_an_app_that_sends_raw_audio_into_a_stream_of_the_default_mode(
-    why: Asker, caller: DemoCaller, client: AsyncTelnyx, app: RecordingApp
+    why: WhyClient, caller: DemoCaller, client: AsyncTelnyx, app: RecordingApp
 ) -> None:
     sid = await why.start(caller.call_sid, app.url)
     socket = await app.socket()
@@ -195,7 +195,7 @@ async def test_an_app_that_sends_raw_audio_into_a_stream_of_the_default_mode(
     assert (report["streams"][0]["mode"], report["streams"][0]["codec"]) == ("mp3", "PCMU")
 
 
-async def test_an_app_that_sends_silence_and_then_speaks(why: Asker, caller: DemoCaller, app: RecordingApp) -> None:
+async def test_an_app_that_sends_silence_and_then_speaks(why: WhyClient, caller: DemoCaller, app: RecordingApp) -> None:
     await why.start(caller.call_sid, app.url, bidirectional_mode="rtp", bidirectional_codec="PCMA")
     socket = await app.socket()
     await socket.play(b"\xd5" * 800)
@@ -216,7 +216,7 @@ async def test_an_app_that_sends_silence_and_then_speaks(why: Asker, caller: Dem
     assert "queue_empty" in output
 
 
-async def test_a_call_without_a_stream_and_an_app_that_refuses(why: Asker, caller: DemoCaller) -> None:
+async def test_a_call_without_a_stream_and_an_app_that_refuses(why: WhyClient, caller: DemoCaller) -> None:
     assert (await why.finds(caller.call_sid, "no_stream"))["severity"] == "warning"
     async with RecordingApp() as app:
         url = app.url
@@ -229,10 +229,10 @@ async def test_a_call_without_a_stream_and_an_app_that_refuses(why: Asker, calle
         await why.pause(caller.call_sid, stream)
 
 
-async def test_what_the_command_says_of_what_it_cannot_ask(why: Asker, client: AsyncTelnyx, tmp_path: Path) -> None:
-    code, output = await why.command("v3:nobody")
+async def test_what_the_command_says_of_what_it_cannot_ask(why: WhyClient, client: AsyncTelnyx, tmp_path: Path) -> None:
+    code, output = await why.command("v3:unknown")
     assert (code, output.count("\n")) == (2, 1)
-    assert "no call v3:nobody" in output
-    code, output = await Asker(new_server(tmp_path), client).command("v3:nobody")
+    assert "no call v3:unknown" in output
+    code, output = await WhyClient(new_server(tmp_path), client).command("v3:unknown")
     assert (code, output.count("\n")) == (2, 1)
     assert "no answer from http://127.0.0.1" in output

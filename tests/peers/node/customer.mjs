@@ -31,7 +31,7 @@ const streams = async (task) => {
   const second = await refusal(calls.streamsJson(task.call_sid, wanted));
   const stopped = await calls.streams.streamingSidJson(started.sid, path);
   const again = await calls.streams.streamingSidJson(started.sid, { ...path, Status: 'stopped' });
-  const stranger = new Telnyx({ apiKey: 'KEYunknown', baseURL: task.base_url, maxRetries: 0 });
+  const unauthorized = new Telnyx({ apiKey: 'KEYunknown', baseURL: task.base_url, maxRetries: 0 });
   return {
     started,
     second,
@@ -39,8 +39,8 @@ const streams = async (task) => {
     again,
     no_url: await refusal(calls.streamsJson(task.call_sid, { account_sid })),
     bad_track: await refusal(calls.streamsJson(task.call_sid, { ...wanted, Track: 'sideways' })),
-    no_call: await refusal(calls.streamsJson('v3:nobody', wanted)),
-    no_key: await refusal(stranger.texml.accounts.calls.streamsJson(task.call_sid, wanted)),
+    no_call: await refusal(calls.streamsJson('v3:unknown', wanted)),
+    no_key: await refusal(unauthorized.texml.accounts.calls.streamsJson(task.call_sid, wanted)),
   };
 };
 
