@@ -33,8 +33,8 @@ def call_of(leg: LegId) -> CallSid:
     return CallSid(f"v3:{leg}")
 
 
-class Told:
-    """What a pool told, with a way to wait for more."""
+class ReceivedReports:
+    """The reports of a pool, with a way to wait for more."""
 
     def __init__(self) -> None:
         self.events: list[messages.FromLeg] = []
@@ -51,7 +51,7 @@ class Told:
                 await self._changed.wait()
 
     async def opened(self, *legs: LegId) -> dict[LegId, int]:
-        """The ports of all legs, once these have theirs."""
+        """The ports of all legs, once `legs` are open."""
         await self.until(lambda _: set(legs) <= self._ports().keys())
         return self._ports()
 
@@ -84,13 +84,13 @@ class Phone:
         self.sock.sendto(header + payload, (HOST, port))
 
     def forget(self) -> None:
-        """What has come so far is not heard."""
+        """Discard the packets received so far."""
         with contextlib.suppress(BlockingIOError):
             while self.sock.recv(2048):
                 pass
 
     async def audio(self, packets: int, codec: str = "PCMU") -> NDArray[np.float64]:
-        """What comes from the first packet on that is not silence."""
+        """The audio from the first packet that is not silence."""
         silence = CODECS[codec].silence(20)
         payloads: list[bytes] = []
         while len(payloads) < packets:
@@ -142,7 +142,7 @@ class Bench:
         self.services.opened(leg, call_of(leg))
         return self.phones[leg]
 
-    async def told(self) -> messages.FromLeg:
+    async def report(self) -> messages.FromLeg:
         """The next report."""
         async with asyncio.timeout(30):
             return await self.reports.get()
@@ -152,7 +152,7 @@ class Bench:
         self.phones[leg].speak(number, payload, self.ports[leg], self.kinds[leg])
 
     def press(self, leg: LegId, event: int, number: int = 1) -> None:
-        """One key pressed, as its last packet tells it, the `number`th."""
+        """The end packet of a pressed key, with sequence number `number`."""
         header = bytes.fromhex("8065") + number.to_bytes(2) + bytes(8)
         self.phones[leg].sock.sendto(header + bytes([event]) + bytes.fromhex("8a0500"), (HOST, self.ports[leg]))
 

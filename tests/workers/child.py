@@ -1,4 +1,4 @@
-"""A process of `workers/` by itself, started as the server starts it, and the other end of its socket pair."""
+"""A process of `workers/`, started as the server starts it, and the other end of its socket pair."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ Report = TypeVar("Report")
 
 
 class Child(Generic[Report]):
-    """What a process has reported, in order."""
+    """A process, and its reports in order."""
 
     def __init__(self, process: asyncio.subprocess.Process, reports: Any) -> None:
         self.process = process
@@ -23,8 +23,8 @@ class Child(Generic[Report]):
         self._arrived: asyncio.Queue[Report] = asyncio.Queue()
         self.link: Link[Report] = Link(reports, self._arrived.put_nowait, self.lost.set)
 
-    async def says(self, kind: type[T], wanted: Callable[[T], bool] = lambda _: True) -> T:
-        """The next report of a kind, past all others."""
+    async def report(self, kind: type[T], wanted: Callable[[T], bool] = lambda _: True) -> T:
+        """The next report of a kind; others are skipped."""
         async with asyncio.timeout(60):
             while True:
                 report = await self._arrived.get()
@@ -32,7 +32,7 @@ class Child(Generic[Report]):
                     return report
 
     async def next(self) -> Report:
-        """The next report, whatever it is."""
+        """The next report of any kind."""
         async with asyncio.timeout(60):
             return await self._arrived.get()
 

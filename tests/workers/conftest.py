@@ -25,9 +25,9 @@ async def decoder() -> AsyncIterator[DecoderClient]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def make_bench(decoder: DecoderClient, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Bench]]:
-    """Benches by settings of `media`, whose clock stands still while the tests are held up."""
+    """Makes benches by settings of `media`; their clock stops while the tests are delayed."""
     monkeypatch.setattr(engine, "_now", SteadyClock())
-    await asyncio.wait_for(decoder.ready.wait(), 60)  # a test before may have ended it
+    await asyncio.wait_for(decoder.ready.wait(), 60)  # an earlier test may have ended it
     made: list[Bench] = []
 
     def make(**settings: int) -> Bench:
@@ -41,5 +41,5 @@ async def make_bench(decoder: DecoderClient, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def bench(make_bench: Callable[..., Bench]) -> Bench:
-    """One as it comes."""
+    """A bench with default settings."""
     return make_bench()

@@ -21,12 +21,12 @@ PACKETS = 25
 
 
 def open_one(bench: Bench) -> None:
-    """The leg that speaks: PCMU is what it hears."""
+    """The leg that sends audio; it receives PCMU."""
     bench.ports[ONE] = bench.engine.open_leg(ONE, replace(bench.phones[ONE].params, heard=HEARD))
 
 
 async def talk(bench: Bench, listener: LegId) -> list[list[bytes]]:
-    """A tone that goes on over the changes; what each part became at whom the leg is bridged with, or at itself."""
+    """Send a tone over the codec changes; returns the payloads that `listener` received during each codec."""
     heard: list[list[bytes]] = []
     at = np.arange(len(CHANGES) * PACKETS * 320) / 16000
     wave = np.rint(16384 * np.sin(2 * np.pi * 1000 * at)).astype("<i2")
@@ -49,13 +49,13 @@ async def test_a_recording_goes_on_over_changes_without_a_gap(bench: Bench, tmp_
     assert (await over(bench)).error is None
     rate, (said,) = read(tmp_path / "a.wav")
     assert rate == 8000
-    spoken = np.flatnonzero(np.abs(said) > 2000)
+    loud = np.flatnonzero(np.abs(said) > 2000)
     part = PACKETS * 160
-    assert spoken[-1] - spoken[0] > len(CHANGES) * part - 800
+    assert loud[-1] - loud[0] > len(CHANGES) * part - 800
     for number, (_, codec) in enumerate(CHANGES):
-        middle = said[spoken[0] + number * part :][800 : part - 400]
+        middle = said[loud[0] + number * part :][800 : part - 400]
         assert signal_to_noise(middle, 8000) > 20, codec
-    assert max(np.diff(spoken)) < 80, "no gap where the codecs meet"
+    assert max(np.diff(loud)) < 80, "no gap where the codecs meet"
 
 
 async def test_a_bridge_carries_each_codec_and_passes_the_listeners_own(bench: Bench) -> None:

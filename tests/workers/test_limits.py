@@ -1,4 +1,4 @@
-"""The limit of open files, of a process of its own."""
+"""The limit of open files, in a process of its own."""
 
 import subprocess
 import sys

@@ -59,7 +59,7 @@ async def ends() -> AsyncIterator[Ends]:
     await asyncio.wait_for(ends.lost.wait(), 30)
 
 
-async def test_every_value_survives_the_crossing(ends: Ends) -> None:
+async def test_every_value_is_received_as_it_was_sent(ends: Ends) -> None:
     params = MediaParams("G722", 9, 30, Endpoint("::1", 4000), Direction.RECVONLY, 101, Endpoint("::1", 4009), True)
     identity = StreamIdentity(StreamSid("s"), AccountSid("a"), CallSid("v3:x"), CallSessionId("c"), "+1", "+2")
     stream = stream_params("wss://a/?b", custom_parameters={"k": "v"}, auth_token="t", name="n")
@@ -81,14 +81,14 @@ async def test_a_message_that_fails_does_not_stop_the_next(ends: Ends) -> None:
     assert ends.orders[1] == close("fine")
 
 
-async def test_a_closed_link_refuses_and_tells(ends: Ends) -> None:
+async def test_a_closed_link_refuses_messages_and_reports_its_end(ends: Ends) -> None:
     ends.worker.close()
     await asyncio.wait_for(ends.lost.wait(), 30)
     ends.control.close()
     assert not ends.control.send(messages.Ready())
 
 
-async def test_an_end_that_does_not_read_is_given_up() -> None:
+async def test_a_peer_that_does_not_read_closes_the_link() -> None:
     ours, theirs = socket.socketpair()
     lost = asyncio.Event()
     link: Link[messages.ToControl] = Link(messages.ToControl, lambda _report: None, lost.set)
@@ -132,7 +132,7 @@ def test_any_chunking_gives_the_same_messages(reasons: list[str], sizes: list[in
     assert seen == sent
 
 
-async def test_a_length_that_no_message_has_closes_the_link(ends: Ends) -> None:
+async def test_an_invalid_length_closes_the_link(ends: Ends) -> None:
     ends.worker.data_received((MESSAGE_LIMIT + 1).to_bytes(4))
     await asyncio.wait_for(ends.lost.wait(), 30)
     assert ends.orders == []

@@ -1,4 +1,4 @@
-"""The messages between processes: each has its name on the wire, and comes out as it went in."""
+"""The messages between processes: each has its name on the wire, and is decoded as it was encoded."""
 
 from typing import Any, get_args
 
@@ -23,7 +23,7 @@ UNIONS = {
 
 
 @pytest.mark.parametrize("union", UNIONS.values(), ids=UNIONS)
-def test_each_message_is_known_by_its_name(union: Any) -> None:
+def test_each_message_has_its_name_as_tag(union: Any) -> None:
     kinds = get_args(union)
     names = [kind.__struct_config__.tag for kind in kinds]
     assert names == [kind.__name__ for kind in kinds]
@@ -34,7 +34,7 @@ KINDS = sorted({kind for union in UNIONS.values() for kind in get_args(union)}, 
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
-def test_each_message_comes_out_as_it_went_in(kind: type[msgspec.Struct]) -> None:
+def test_each_message_is_decoded_as_it_was_encoded(kind: type[msgspec.Struct]) -> None:
     union = next(union for union in UNIONS.values() if kind in get_args(union))
     reader: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(union)
 
@@ -52,6 +52,6 @@ def test_each_message_comes_out_as_it_went_in(kind: type[msgspec.Struct]) -> Non
     run()
 
 
-def test_a_process_is_given_up_long_after_its_sign_of_life() -> None:
+def test_timeouts_are_much_longer_than_the_status_interval() -> None:
     assert messages.SIGN_OF_LIFE >= 10 * messages.STATUS_INTERVAL
     assert messages.LISTENING < messages.REPORT_TIMEOUT

@@ -1,4 +1,4 @@
-"""Processes that end with their parent, however it ends and whatever they do."""
+"""Processes that end with their parent, however it ends."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ elif sys.argv[2] == "thread":
 ours = parent.Parent(int(sys.argv[1]))
 print("ready", os.getpid(), flush=True)
 async def goes_on():
-    ours.when_gone(lambda: print("told", flush=True))
+    ours.when_gone(lambda: print("parent gone", flush=True))
     await asyncio.Event().wait()
 def waits():
     open(sys.argv[3])
@@ -39,7 +39,7 @@ subprocess.run([sys.executable, "-c", sys.argv[1], str(os.getpid() + int(sys.arg
 
 
 def started(body: str, way: str, fifo: Path, off: int = 0) -> subprocess.Popen[str]:
-    """The parent of a child that does that, whose output both have."""
+    """Starts a parent of a child that runs `what`; both write to its output."""
     arguments = (CHILD + body, way, str(fifo), str(off))
     return subprocess.Popen([sys.executable, "-c", START, *arguments], stdout=subprocess.PIPE, text=True)
 
@@ -48,8 +48,8 @@ def started(body: str, way: str, fifo: Path, off: int = 0) -> subprocess.Popen[s
 @pytest.mark.parametrize(
     ("body", "last_words"),
     [
-        ("import uvloop; uvloop.run(goes_on())", "told\n"),
-        ("asyncio.run(goes_on())", "told\n"),
+        ("import uvloop; uvloop.run(goes_on())", "parent gone\n"),
+        ("asyncio.run(goes_on())", "parent gone\n"),
         ("waits()", ""),
         ("works()", ""),
     ],
@@ -57,7 +57,7 @@ def started(body: str, way: str, fifo: Path, off: int = 0) -> subprocess.Popen[s
 def test_a_process_ends_soon_after_its_parent_and_not_before(
     tmp_path: Path, body: str, last_words: str, way: str
 ) -> None:
-    os.mkfifo(fifo := tmp_path / "fifo")  # whoever opens it waits for a writer
+    os.mkfifo(fifo := tmp_path / "fifo")  # opening it waits for a writer
     with started(body, way, fifo) as parent:
         assert parent.stdout is not None
         word, pid = parent.stdout.readline().split()
@@ -69,6 +69,6 @@ def test_a_process_ends_soon_after_its_parent_and_not_before(
         assert parent.stdout.read() == last_words, "and its end closes what it had open"
 
 
-def test_who_comes_too_late_to_be_told_ends_at_once(tmp_path: Path) -> None:
+def test_a_process_whose_parent_has_ended_already_ends_at_once(tmp_path: Path) -> None:
     with started("works()", "both", tmp_path, off=1) as parent:
         assert parent.communicate(timeout=60)[0] == ""

@@ -1,4 +1,4 @@
-"""The media workers as real processes: legs are placed, a death is told, a new process takes over."""
+"""The media workers as real processes: legs are placed, a death is reported, a new process takes over."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.workers import messages, orders, reports
 from trunkline.workers import pool as pool_module
 from trunkline.workers.pool import WorkerPool, _lightest, _share, _Worker
-from workers.bench import Told
+from workers.bench import ReceivedReports
 
 pytestmark = pytest.mark.process
 
@@ -33,61 +33,63 @@ ONE_WORKER = Settings(media=MediaSettings(workers=1, port_min=BASE, port_max=BAS
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def received() -> ReceivedReports:
+    return ReceivedReports()
 
 
 @pytest.fixture
-async def pool(told: Told) -> AsyncIterator[WorkerPool]:
-    pool = WorkerPool(SETTINGS, told, sign_of_life=5)
+async def pool(received: ReceivedReports) -> AsyncIterator[WorkerPool]:
+    pool = WorkerPool(SETTINGS, received, sign_of_life=5)
     await pool.start()
     yield pool
     await pool.stop(2)
 
 
 def idle(pool: WorkerPool) -> None:
-    """Who places legs before the next turn of the loop finds the workers without load, whatever they have to do."""
+    """Report no load of any worker; holds until the next turn of the loop."""
     for worker in pool._workers:
         pool._on_report(worker, messages.Status(0, 0, {}))
 
 
-async def open_legs(pool: WorkerPool, told: Told, *legs: int) -> dict[LegId, int]:
+async def open_legs(pool: WorkerPool, received: ReceivedReports, *legs: int) -> dict[LegId, int]:
     idle(pool)
     for number in legs:
         leg = LegId(number)
         assert pool.place(leg)
         pool.send(leg, orders.OpenLeg(CallSid(f"v3:{leg}"), PARAMS))
-    return await told.opened(*map(LegId, legs))
+    return await received.opened(*map(LegId, legs))
 
 
-async def test_legs_are_spread_and_get_even_ports_of_their_workers_share(pool: WorkerPool, told: Told) -> None:
-    opened = await open_legs(pool, told, 1, 2, 3, 4)
+async def test_legs_are_spread_and_get_even_ports_of_their_workers_share(
+    pool: WorkerPool, received: ReceivedReports
+) -> None:
+    opened = await open_legs(pool, received, 1, 2, 3, 4)
     assert all(port % 2 == 0 for port in opened.values())
     halves = [sorted(leg for leg, port in opened.items() if (port < BASE + 10) is low) for low in (True, False)]
     assert sorted(map(len, halves)) == [2, 2]
 
 
-def test_a_new_leg_goes_where_the_least_load_is_and_then_where_the_fewest_legs_are() -> None:
+def test_a_leg_is_placed_by_least_load_and_then_by_fewest_legs() -> None:
     one, other = _Worker(0, (0, 1)), _Worker(1, (2, 3))
     one.legs.update(map(LegId, range(10)))
     assert _lightest([one, other]) is other
-    other.status = messages.Status(0, 0, {}, load=0.6)  # few legs, but dear ones
+    other.status = messages.Status(0, 0, {}, load=0.6)  # few legs with a high load
     assert _lightest([one, other]) is one
     one.status = messages.Status(10, 10, {}, load=0.57)  # hardly less
     assert _lightest([one, other]) is other
 
 
-async def test_legs_placed_at_once_do_not_all_go_to_the_worker_that_was_idle_a_moment_ago(pool: WorkerPool) -> None:
+async def test_legs_placed_at_once_do_not_all_go_to_the_idle_worker(pool: WorkerPool) -> None:
     busy, other = pool._workers
     for worker, load in ((busy, 0.5), (other, 0.0)):
         pool._on_report(worker, messages.Status(0, 0, {}, load=load))
-    for number in range(400):  # faster than any status comes
+    for number in range(400):  # before any status arrives
         pool.place(LegId(number))
     assert len(busy.legs) > 50
     assert len(other.legs) - len(busy.legs) > 100
 
 
-async def test_a_leg_with_another_goes_to_its_worker_whatever_the_load(pool: WorkerPool) -> None:
+async def test_a_leg_beside_another_goes_to_its_worker_at_any_load(pool: WorkerPool) -> None:
     busy, idle = pool._workers
     for worker, load in ((busy, 0.9), (idle, 0.0)):
         pool._on_report(worker, messages.Status(0, 0, {}, load=load))
@@ -100,8 +102,8 @@ async def test_a_leg_with_another_goes_to_its_worker_whatever_the_load(pool: Wor
     assert LegId(5) in busy.legs
 
 
-async def test_there_is_no_place_beside_a_leg_that_is_gone(pool: WorkerPool, told: Told) -> None:
-    await open_legs(pool, told, 1)
+async def test_a_leg_cannot_be_placed_beside_a_closed_one(pool: WorkerPool, received: ReceivedReports) -> None:
+    await open_legs(pool, received, 1)
     (parent,) = (worker for worker in pool._workers if LegId(1) in worker.legs)
     parent.gone.set()
     assert not pool.place(LegId(2), same_worker_as=LegId(1))
@@ -110,21 +112,21 @@ async def test_there_is_no_place_beside_a_leg_that_is_gone(pool: WorkerPool, tol
     assert not pool.place(LegId(2), same_worker_as=LegId(1))
 
 
-async def test_workers_tell_their_load(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    told, heard = pool._on_report, asyncio.Event()
+async def test_workers_report_their_load(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, loaded = pool._on_report, asyncio.Event()
 
     def on_report(worker: _Worker, report: messages.ToControl) -> None:
-        told(worker, report)
+        forward(worker, report)
         if all(status.load > 0 for status in pool.statuses):
-            heard.set()
+            loaded.set()
 
     monkeypatch.setattr(pool, "_on_report", on_report)
-    await asyncio.wait_for(heard.wait(), 20)
+    await asyncio.wait_for(loaded.wait(), 20)
 
 
-async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -> None:
-    (port,) = (await open_legs(pool, told, 1)).values()
-    assert told.events == [messages.FromLeg(LegId(1), reports.LegOpened(Endpoint("203.0.113.1", port)))]
+async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, received: ReceivedReports) -> None:
+    (port,) = (await open_legs(pool, received, 1)).values()
+    assert received.events == [messages.FromLeg(LegId(1), reports.LegOpened(Endpoint("203.0.113.1", port)))]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         phone.bind(("127.0.0.1", 0))
         phone.setblocking(False)
@@ -133,41 +135,41 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, told: Told) -
         audio = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(phone, 2048), 30)
     assert len(audio) == 172
     pool.send(LegId(1), orders.CloseLeg("over"))
-    await told.until(lambda events: isinstance(events[-1].report, reports.LegClosed))
-    closed = told.events[-1].report
+    await received.until(lambda events: isinstance(events[-1].report, reports.LegClosed))
+    closed = received.events[-1].report
     assert isinstance(closed, reports.LegClosed)
     assert (closed.report.packets_in, closed.report.malformed) == (1, 1)
-    await open_legs(pool, told, 2)
+    await open_legs(pool, received, 2)
     async with asyncio.timeout(5):
         while sum(status.counters.get("malformed", 0) for status in pool.statuses) != 1:
             await pool.report(LegId(2))  # which takes as long as the worker listens
 
 
-async def test_each_update_of_a_leg_is_answered_in_order_but_not_when_the_leg_is_gone(
-    pool: WorkerPool, told: Told
+async def test_updates_of_a_leg_are_answered_in_order_unless_it_is_closed(
+    pool: WorkerPool, received: ReceivedReports
 ) -> None:
-    await open_legs(pool, told, 1)
+    await open_legs(pool, received, 1)
     leg = LegId(1)
     for number in (1, 2):
         pool.send(leg, orders.UpdateLeg(PARAMS, number))
     pool.send(leg, orders.CloseLeg("over"))
     pool.send(leg, orders.UpdateLeg(PARAMS, 3))
     pool.send(leg, orders.StartPlayback(1, "/nowhere.wav", 1))
-    await told.until(lambda events: isinstance(events[-1].report, reports.PlaybackEnded))
+    await received.until(lambda events: isinstance(events[-1].report, reports.PlaybackEnded))
     updated, closed, played = reports.LegUpdated, reports.LegClosed, reports.PlaybackEnded
-    assert [type(event.report) for event in told.events[1:]] == [updated, updated, closed, played]
-    assert [event.report for event in told.events[1:3]] == [updated(1), updated(2)]
+    assert [type(event.report) for event in received.events[1:]] == [updated, updated, closed, played]
+    assert [event.report for event in received.events[1:3]] == [updated(1), updated(2)]
 
 
-async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(
-    pool: WorkerPool, told: Told, tmp_path: Path
+async def test_call_orders_reach_the_worker_and_are_answered(
+    pool: WorkerPool, received: ReceivedReports, tmp_path: Path
 ) -> None:
-    await open_legs(pool, told, 1)
+    await open_legs(pool, received, 1)
     leg = LegId(1)
     pool.send(leg, orders.StartPlayback(1, "/nowhere.wav", 1))
-    await told.until(lambda events: isinstance(events[-1].report, reports.PlaybackEnded))
+    await received.until(lambda events: isinstance(events[-1].report, reports.PlaybackEnded))
     played = reports.PlaybackEnded(1, "No such file or directory")
-    assert told.events[-1] == messages.FromLeg(leg, played), "a fresh worker plays at once"
+    assert received.events[-1] == messages.FromLeg(leg, played), "a fresh worker plays at once"
     sent: list[orders.Order] = [
         orders.StartPlayback(2, "/nowhere.wav", 1),
         orders.StopPlayback(2),
@@ -181,17 +183,17 @@ async def test_orders_of_instructed_calls_reach_the_worker_and_are_answered(
     for order in sent:
         pool.send(leg, order)
     kinds = {reports.LegClosed, reports.RecordingEnded}
-    await told.until(lambda events: kinds <= {type(event.report) for event in events})
+    await received.until(lambda events: kinds <= {type(event.report) for event in events})
     kind = reports.PlaybackEnded | reports.RecordingEnded
-    answers = [event.report for event in told.events if isinstance(event.report, kind)]
+    answers = [event.report for event in received.events if isinstance(event.report, kind)]
     assert [answer.job for answer in answers] == [1, 2, 3]
     assert answers[2] == reports.RecordingEnded(3, 0.0, "stopped", "", None)
-    closed = next(event.report for event in told.events if isinstance(event.report, reports.LegClosed))
+    closed = next(event.report for event in received.events if isinstance(event.report, reports.LegClosed))
     assert closed.report.digits_out == 1 or closed.report.digits_waiting == 1
 
 
-async def test_a_live_leg_is_reported_after_listening_to_it(pool: WorkerPool, told: Told) -> None:
-    await open_legs(pool, told, 1)
+async def test_a_live_leg_is_reported_after_listening_to_it(pool: WorkerPool, received: ReceivedReports) -> None:
+    await open_legs(pool, received, 1)
     said = 0
     while said <= 5:  # fewer where the worker was held up while it listened
         both = await asyncio.gather(pool.report(LegId(1)), pool.report(LegId(1)))
@@ -204,8 +206,8 @@ async def test_a_live_leg_is_reported_after_listening_to_it(pool: WorkerPool, to
     assert await pool.report(LegId(9)) is None
 
 
-async def test_a_leg_that_closes_meanwhile_and_a_worker_that_dies_are_no_answer(pool: WorkerPool, told: Told) -> None:
-    await open_legs(pool, told, 1, 2)
+async def test_a_closed_leg_or_a_dead_worker_gives_no_live_report(pool: WorkerPool, received: ReceivedReports) -> None:
+    await open_legs(pool, received, 1, 2)
     asked = [asyncio.create_task(pool.report(LegId(leg))) for leg in (1, 2)]
     await asyncio.sleep(0)  # both have been asked
     pool.send(LegId(1), orders.CloseLeg("over"))
@@ -216,26 +218,26 @@ async def test_a_leg_that_closes_meanwhile_and_a_worker_that_dies_are_no_answer(
     assert lost is None
 
 
-async def test_running_out_of_ports_fails_the_leg_only(pool: WorkerPool, told: Told) -> None:
+async def test_running_out_of_ports_fails_the_leg_only(pool: WorkerPool, received: ReceivedReports) -> None:
     idle(pool)
     for number in range(1, 12):
         pool.place(LegId(number))
         pool.send(LegId(number), orders.OpenLeg(CallSid(f"v3:{number}"), PARAMS))
-    await told.until(lambda events: len(events) == 11)
-    failed = [event.report for event in told.events if isinstance(event.report, reports.LegFailed)]
+    await received.until(lambda events: len(events) == 11)
+    failed = [event.report for event in received.events if isinstance(event.report, reports.LegFailed)]
     assert len(failed) == 1
     assert "port" in failed[0].detail
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 async def test_a_dead_or_frozen_worker_loses_its_legs_and_is_replaced(
-    pool: WorkerPool, told: Told, number: signal.Signals
+    pool: WorkerPool, received: ReceivedReports, number: signal.Signals
 ) -> None:
-    opened = await open_legs(pool, told, 1, 2)
+    opened = await open_legs(pool, received, 1, 2)
     victim = pool.pids[0]
     os.kill(victim, number)
-    await told.until(lambda events: any(isinstance(event.report, reports.WorkerLost) for event in events))
-    (lost,) = [event for event in told.events if isinstance(event.report, reports.WorkerLost)]
+    await received.until(lambda events: any(isinstance(event.report, reports.WorkerLost) for event in events))
+    (lost,) = [event for event in received.events if isinstance(event.report, reports.WorkerLost)]
     assert opened[lost.leg] < BASE + 10
     await asyncio.wait_for(pool.all_ready(), 60)
     assert len(pool.pids) == 2
@@ -243,7 +245,9 @@ async def test_a_dead_or_frozen_worker_loses_its_legs_and_is_replaced(
     assert pool.restarts == 1
 
 
-async def test_a_worker_that_cannot_be_started_is_tried_again(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_cannot_be_started_is_tried_again(
+    received: ReceivedReports, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start, faults = pool_module._start_process, [OSError(EAGAIN, "Resource temporarily unavailable"), RuntimeError("x")]
 
     async def faulty(theirs: socket.socket) -> asyncio.subprocess.Process:
@@ -253,51 +257,53 @@ async def test_a_worker_that_cannot_be_started_is_tried_again(told: Told, monkey
 
     monkeypatch.setattr(pool_module, "_start_process", faulty)
     monkeypatch.setattr(pool_module, "RESTART_DELAY", 0.01)
-    pool = WorkerPool(ONE_WORKER, told)
+    pool = WorkerPool(ONE_WORKER, received)
     before = set(os.listdir("/proc/self/fd"))
     await pool.start()
     assert pool.restarts == 2
-    (port,) = (await open_legs(pool, told, 1)).values()
+    (port,) = (await open_legs(pool, received, 1)).values()
     local = Endpoint("127.0.0.7", port)
-    assert told.events == [messages.FromLeg(LegId(1), reports.LegOpened(local))], "media.host without another address"
+    assert received.events == [messages.FromLeg(LegId(1), reports.LegOpened(local))], (
+        "media.host without another address"
+    )
     await pool.stop(5)
     assert set(os.listdir("/proc/self/fd")) <= before
 
 
-async def test_who_cannot_take_a_loss_keeps_it_from_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = Told()
+async def test_an_exception_about_one_lost_leg_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    received = ReceivedReports()
 
     def takes(event: messages.FromLeg) -> None:
-        told(event)
+        received(event)
         if isinstance(event.report, reports.WorkerLost) and event.leg == 1:
             raise RuntimeError("a fault of ours")
 
     monkeypatch.setattr(pool_module, "RESTART_DELAY", 0.01)
     pool = WorkerPool(ONE_WORKER, takes)
     await pool.start()
-    await open_legs(pool, told, 1, 2)
+    await open_legs(pool, received, 1, 2)
     os.kill(pool.pids[0], signal.SIGKILL)
-    await told.until(
+    await received.until(
         lambda events: {event.leg for event in events if isinstance(event.report, reports.WorkerLost)} == {1, 2}
     )
     await asyncio.wait_for(pool.all_ready(), 60)
     await pool.stop(5)
 
 
-async def test_what_workers_log_comes_up_by_the_link_as_the_settings_say(
-    pool: WorkerPool, told: Told, monkeypatch: pytest.MonkeyPatch
+async def test_log_lines_of_workers_arrive_by_the_link_as_configured(
+    pool: WorkerPool, received: ReceivedReports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[dict[str, str]] = []
     monkeypatch.setattr(log, "relay", lambda line, _dropped: lines.append(json.loads(line)))
 
     async def run_out(first: int) -> None:
-        """Ask for a leg more than there are ports."""
+        """Open one leg more than there are ports."""
         idle(pool)
         wanted = [LegId(number) for number in range(first, first + 11)]
         for leg in wanted:
             pool.place(leg)
             pool.send(leg, orders.OpenLeg(CallSid(f"v3:{leg}"), PARAMS))
-        await told.until(lambda events: {event.leg for event in events} >= set(wanted))
+        await received.until(lambda events: {event.leg for event in events} >= set(wanted))
         for leg in wanted:
             pool.send(leg, orders.CloseLeg("over"))
             pool.release(leg)
@@ -310,26 +316,26 @@ async def test_what_workers_log_comes_up_by_the_link_as_the_settings_say(
     assert {line["event"] for line in lines} == {"leg_failed"}
 
 
-async def test_the_last_words_of_a_worker_that_cannot_start_are_in_the_log(
-    tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+async def test_the_output_of_a_worker_that_cannot_start_is_logged(
+    tmp_path: Path, received: ReceivedReports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\necho this python is broken >&2\n")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
-    pool = WorkerPool(ONE_WORKER, told)
+    pool = WorkerPool(ONE_WORKER, received)
     with capture_logs() as lines:
         pool.launch()
         async with asyncio.timeout(30):
-            while not pool.restarts or len(lines) < 2:  # noqa: ASYNC110 - nobody tells
+            while not pool.restarts or len(lines) < 2:  # noqa: ASYNC110 - no event reports a restart
                 await asyncio.sleep(0)
         await pool.stop(5)
     (said,) = (line for line in lines if line["event"] == "worker_wrote")
     assert (said["text"], said["worker"]) == ("this python is broken", 0)
 
 
-async def test_workers_end_with_the_pool(told: Told) -> None:
-    pool = WorkerPool(SETTINGS, told)
+async def test_workers_end_with_the_pool(received: ReceivedReports) -> None:
+    pool = WorkerPool(SETTINGS, received)
     await pool.start()
     pids = pool.pids
     assert len(pids) == 2
@@ -340,7 +346,7 @@ async def test_workers_end_with_the_pool(told: Told) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_shares_cover_the_range_in_whole_pairs(count: int) -> None:
+def test_port_shares_cover_the_range_in_whole_pairs(count: int) -> None:
     shares = [_share(MediaSettings(), index, count) for index in range(count)]
     assert shares[0][0] == 20000
     assert shares[-1][1] == 29999

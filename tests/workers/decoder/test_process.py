@@ -1,4 +1,4 @@
-"""The decoder process by itself: files in, telephone audio out, in turn, and recordings onto the disk."""
+"""The decoder process: files decoded to telephone audio, in turns, and recordings written to the disk."""
 
 import asyncio
 import os
@@ -31,29 +31,29 @@ def heard(audio: bytes) -> Any:
     return np.frombuffer(CODECS["PCMU"].decoder()(audio), "<i2").astype(float)
 
 
-async def test_a_file_that_an_app_sent_is_answered_whole(decoder: Child[Any]) -> None:
+async def test_a_file_of_an_app_is_decoded_completely(decoder: Child[Any]) -> None:
     decoder.link.send(messages.Decode(1, "PCMU", 8 * 5000, mp3(seconds=1)))
-    done = await decoder.says(messages.Decoded)
+    done = await decoder.report(messages.Decoded)
     assert done.job == 1
     assert 8 * 900 < len(done.audio) < 8 * 1200
     assert signal_to_noise(heard(done.audio)[800:7200], 8000) > 25
 
 
-async def test_what_is_too_long_or_no_audio_is_told_apart(decoder: Child[Any]) -> None:
+async def test_too_long_files_and_files_without_audio_are_distinguished(decoder: Child[Any]) -> None:
     decoder.link.send(messages.Decode(2, "PCMU", 8 * 100, mp3(seconds=1)))
-    refused = await decoder.says(messages.Undecoded)
+    refused = await decoder.report(messages.Undecoded)
     assert (refused.job, refused.too_long) == (2, True)
     decoder.link.send(messages.Decode(3, "PCMU", 8 * 5000, b"no audio" * 100))
-    refused = await decoder.says(messages.Undecoded)
+    refused = await decoder.report(messages.Undecoded)
     assert (refused.job, refused.too_long) == (3, False)
     assert refused.detail
     decoder.link.send(messages.DecodeFile(4, "PCMU", "/nowhere/file.wav", 1, 1))
-    refused = await decoder.says(messages.Undecoded)
+    refused = await decoder.report(messages.Undecoded)
     assert (refused.job, refused.too_long) == (4, False)
     assert "No such file" in refused.detail
 
 
-async def test_a_file_on_disk_comes_in_pieces_as_they_are_asked_for(decoder: Child[Any], tmp_path: Path) -> None:
+async def test_a_file_on_disk_is_decoded_in_pieces_on_request(decoder: Child[Any], tmp_path: Path) -> None:
     path = wav(tmp_path / "tone.wav", 3)
     decoder.link.send(messages.DecodeFile(5, "PCMU", path, 1, 2))
     audio = b""
@@ -62,7 +62,7 @@ async def test_a_file_on_disk_comes_in_pieces_as_they_are_asked_for(decoder: Chi
         assert isinstance(piece, messages.DecodedPiece)
         assert piece.job == 5
         audio += piece.audio
-    # Nothing more comes unasked: what another file gives comes next.
+    # No further piece comes without a request: the next report is that of another file.
     decoder.link.send(messages.Decode(6, "PCMU", 8 * 5000, mp3(seconds=0.5)))
     assert (await decoder.next()).job == 6
     while True:
@@ -75,10 +75,10 @@ async def test_a_file_on_disk_comes_in_pieces_as_they_are_asked_for(decoder: Chi
     assert signal_to_noise(heard(audio), 8000) > 30
 
 
-async def test_a_file_that_goes_on_for_ever_is_cancelled(decoder: Child[Any], tmp_path: Path) -> None:
+async def test_a_file_repeated_for_ever_can_be_cancelled(decoder: Child[Any], tmp_path: Path) -> None:
     decoder.link.send(messages.DecodeFile(7, "PCMU", wav(tmp_path / "a.wav", 0.1), 0, 3))
     for _ in range(3):
-        assert (await decoder.says(messages.DecodedPiece)).job == 7
+        assert (await decoder.report(messages.DecodedPiece)).job == 7
     decoder.link.send(messages.Cancel(7))
     decoder.link.send(messages.More(7))
     decoder.link.send(messages.Decode(8, "PCMU", 8 * 5000, mp3(seconds=0.5)))
@@ -88,7 +88,7 @@ async def test_a_file_that_goes_on_for_ever_is_cancelled(decoder: Child[Any], tm
 async def test_a_short_file_does_not_wait_for_a_long_one(decoder: Child[Any], tmp_path: Path) -> None:
     decoder.link.send(messages.DecodeFile(9, "PCMU", wav(tmp_path / "long.wav", 600), 1, 100_000))
     decoder.link.send(messages.Decode(10, "PCMU", 8 * 5000, mp3(seconds=0.2)))
-    done = await decoder.says(messages.Decoded)
+    done = await decoder.report(messages.Decoded)
     assert done.job == 10, "in the middle of the other"
     decoder.link.send(messages.Cancel(9))
 
@@ -96,20 +96,20 @@ async def test_a_short_file_does_not_wait_for_a_long_one(decoder: Child[Any], tm
 async def test_a_recording_is_written_piece_by_piece(decoder: Child[Any], tmp_path: Path) -> None:
     path = tmp_path / "recording.wav"
     decoder.link.send(messages.WriteFile(11, str(path), 8000, 1))
-    assert await decoder.says(messages.Wrote) == messages.Wrote(11)
+    assert await decoder.report(messages.Wrote) == messages.Wrote(11)
     for _ in range(2):
         decoder.link.send(messages.Append(11, b"\x01\x02" * 80))
-        assert await decoder.says(messages.Wrote) == messages.Wrote(11)
+        assert await decoder.report(messages.Wrote) == messages.Wrote(11)
     decoder.link.send(messages.FinishFile(11))
-    assert await decoder.says(messages.Written) == messages.Written(11, None)
+    assert await decoder.report(messages.Written) == messages.Written(11, None)
     data = await asyncio.to_thread(path.read_bytes)
     assert data.startswith(b"RIFF")
     assert data.endswith(b"\x01\x02" * 160)
 
 
-async def test_a_recording_that_cannot_be_written_is_told_once(decoder: Child[Any], tmp_path: Path) -> None:
+async def test_a_recording_that_cannot_be_written_is_reported_once(decoder: Child[Any], tmp_path: Path) -> None:
     decoder.link.send(messages.WriteFile(12, str(tmp_path / "none" / "a.wav"), 8000, 1))
-    failed = await decoder.says(messages.Written)
+    failed = await decoder.report(messages.Written)
     assert failed.job == 12
     assert "No such file" in str(failed.error)
     decoder.link.send(messages.Append(12, b"\0\0"))
@@ -120,9 +120,9 @@ async def test_a_recording_that_cannot_be_written_is_told_once(decoder: Child[An
     assert await decoder.next() == messages.Written(13, None)
 
 
-async def test_it_gives_way_to_packets_and_ends_with_its_worker() -> None:
+async def test_the_decoder_has_a_lower_priority_and_ends_with_its_worker() -> None:
     async with child("trunkline.workers.decoder.process", messages.FromDecoder) as alone:
         alone.link.send(messages.Decode(1, "PCMU", 8 * 5000, mp3(seconds=0.1)))
-        await alone.says(messages.Decoded)
+        await alone.report(messages.Decoded)
         assert os.getpriority(os.PRIO_PROCESS, alone.process.pid) == min(os.nice(0) + NICENESS, 19)
         assert await alone.ends() == 0

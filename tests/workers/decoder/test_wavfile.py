@@ -1,4 +1,4 @@
-"""A wav file that is complete after each piece, as another reader sees it."""
+"""A wav file that is complete after each piece, read by an independent library."""
 
 import wave
 from pathlib import Path
@@ -16,7 +16,7 @@ def content(path: Path) -> tuple[int, int, int, bytes]:
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (16000, 2)])
-def test_it_plays_after_each_piece(tmp_path: Path, rate: int, channels: int) -> None:
+def test_a_wav_file_is_complete_after_each_piece(tmp_path: Path, rate: int, channels: int) -> None:
     path = tmp_path / "a.wav"
     path.write_text("what was there before, and is longer than a header of forty-four bytes")
     file = WavFile(path, rate, channels)
@@ -27,7 +27,7 @@ def test_it_plays_after_each_piece(tmp_path: Path, rate: int, channels: int) -> 
     file.close()
 
 
-def test_what_cannot_be_written_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_error_is_reported_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path, words in ((tmp_path / "none" / "a.wav", "No such file"), (Path("/dev/full"), "No space left")):
         with pytest.raises(Unwritable, match=words):
             WavFile(path, 8000, 1)

@@ -1,4 +1,4 @@
-"""The decoder as a real process: files in, audio out, and its death."""
+"""The decoder as a real process: files decoded, refused and lost."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ FILE = mp3(KINDS[0], 1)
 
 
 class Answers:
-    """What the decoder answered, by a name for each job."""
+    """The decoder's answers, by a name for each job."""
 
     def __init__(self) -> None:
         self.got: dict[str, bytes | Refusal] = {}
@@ -56,7 +56,7 @@ def problem(answer: bytes | Refusal) -> Problem:
     return answer.problem
 
 
-async def test_a_file_comes_back_as_the_codec_asked_for(decoder: DecoderClient) -> None:
+async def test_a_file_is_decoded_to_the_requested_codec(decoder: DecoderClient) -> None:
     answers = Answers()
     for codec in ("PCMU", "G722"):
         assert isinstance(decoder.decode(FILE, codec, PLENTY, answers.to(codec)), int)
@@ -78,7 +78,7 @@ async def test_a_short_file_overtakes_a_long_one(decoder: DecoderClient) -> None
     assert len(long) == pytest.approx(160_000, abs=8)
 
 
-async def test_what_holds_no_audio_and_what_is_too_long_are_told_apart(decoder: DecoderClient) -> None:
+async def test_files_without_audio_and_too_long_ones_are_distinguished(decoder: DecoderClient) -> None:
     answers = Answers()
     decoder.decode(b"\xff\xfb\x90\x64" * 3, "PCMU", PLENTY, answers.to("empty"))
     decoder.decode(FILE, "PCMU", 100, answers.to("long"))
@@ -99,7 +99,7 @@ async def test_a_cancelled_job_is_not_answered(decoder: DecoderClient) -> None:
     assert "cancelled" not in answers.got
 
 
-async def test_too_much_at_once_is_refused(decoder: DecoderClient) -> None:
+async def test_files_over_the_limit_are_refused(decoder: DecoderClient) -> None:
     answers = Answers()
     data = bytes(30 * 1024 * 1024)
     taken = [decoder.decode(data, "PCMU", PLENTY, answers.to(str(number))) for number in range(3)]
@@ -125,7 +125,7 @@ async def test_a_decoder_that_cannot_be_started_is_tried_again(monkeypatch: pyte
     await decoder.stop()
 
 
-async def test_who_cannot_take_the_decoders_end_keeps_it_from_nobody_else(decoder: DecoderClient) -> None:
+async def test_an_exception_about_one_lost_job_does_not_hide_the_others(decoder: DecoderClient) -> None:
     def stumbles(_: object) -> None:
         raise RuntimeError("a fault of ours")
 
@@ -141,7 +141,7 @@ async def test_who_cannot_take_the_decoders_end_keeps_it_from_nobody_else(decode
     await asyncio.wait_for(decoder.ready.wait(), 30)
 
 
-async def test_a_decoder_that_dies_is_told_to_the_files_in_it_and_replaced(decoder: DecoderClient) -> None:
+async def test_a_decoder_that_dies_is_reported_to_its_jobs_and_replaced(decoder: DecoderClient) -> None:
     answers = Answers()
     os.kill(decoder.pid, signal.SIGSTOP)
     decoder.decode(FILE, "PCMU", PLENTY, answers.to("lost"))

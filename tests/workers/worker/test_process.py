@@ -1,4 +1,4 @@
-"""The media worker process by itself, told what to do over its socket pair."""
+"""The media worker process, driven over its socket pair."""
 
 import asyncio
 import socket
@@ -38,7 +38,7 @@ async def worker() -> AsyncIterator[Child[Any]]:
     """A worker that is ready."""
     async with child("trunkline.workers.worker.process", messages.ToControl) as started:
         started.link.send(configure())
-        await started.says(messages.Ready)
+        await started.report(messages.Ready)
         yield started
 
 
@@ -58,7 +58,7 @@ class Phone:
 
 async def reported(worker: Child[Any], leg: int, kind: type[T]) -> T:
     """The next report of a kind from a leg."""
-    found = await worker.says(messages.FromLeg, lambda one: one.leg == leg and isinstance(one.report, kind))
+    found = await worker.report(messages.FromLeg, lambda one: one.leg == leg and isinstance(one.report, kind))
     assert isinstance(found.report, kind)
     return found.report
 
@@ -74,7 +74,7 @@ async def closed(worker: Child[Any], leg: int) -> reports.LegClosed:
     return await reported(worker, leg, reports.LegClosed)
 
 
-async def test_a_leg_has_a_port_of_the_workers_and_tells_its_counters_at_its_end(worker: Child[Any]) -> None:
+async def test_a_leg_has_a_port_of_the_worker_and_reports_its_counters_at_its_end(worker: Child[Any]) -> None:
     phone = Phone()
     with phone.socket:
         port = await opened(worker, 1, phone)
@@ -82,16 +82,16 @@ async def test_a_leg_has_a_port_of_the_workers_and_tells_its_counters_at_its_end
         for number in range(5):
             phone.speak(number, port)
         worker.link.send(messages.GetReport(LegId(1), 7))
-        report = await worker.says(messages.Reported)
+        report = await worker.report(messages.Reported)
         assert (report.request, report.streams) == (7, [])
         assert report.leg is not None
         assert (report.leg.packets_in, report.leg.codec, report.leg.local_port) == (5, "PCMU", port)
-        status = await worker.says(messages.Status, lambda status: status.legs == 1)
+        status = await worker.report(messages.Status, lambda status: status.legs == 1)
         assert (status.streams, status.load >= 0) == (0, True)
         assert (await closed(worker, 1)).report.packets_in == 5
 
 
-async def test_what_the_leg_has_agreed_on_may_change(worker: Child[Any]) -> None:
+async def test_the_media_parameters_of_a_leg_may_change(worker: Child[Any]) -> None:
     phone = Phone()
     with phone.socket:
         await opened(worker, 2, phone)
@@ -100,7 +100,7 @@ async def test_what_the_leg_has_agreed_on_may_change(worker: Child[Any]) -> None
         await closed(worker, 2)
 
 
-async def test_where_ports_run_out_a_leg_fails_in_words(worker: Child[Any]) -> None:
+async def test_a_leg_without_a_free_port_fails_with_a_reason(worker: Child[Any]) -> None:
     phone = Phone()
     with phone.socket:
         for leg in range(10, 14):
@@ -132,7 +132,7 @@ async def test_a_stream_carries_the_legs_audio_until_it_is_closed(worker: Child[
             events = [(await got.get())["event"] for _ in range(5)]
             assert events == ["connected", "start", "media", "media", "media"]
             worker.link.send(messages.GetReport(LegId(3), 8))
-            (state,) = (await worker.says(messages.Reported)).streams
+            (state,) = (await worker.report(messages.Reported)).streams
             assert (state.sid, state.state, state.report.frames_sent) == ("s1", "open", 3)
             worker.link.send(messages.ToLeg(LegId(3), orders.CloseStream(StreamSid("s1"), "done")))
             ended = await reported(worker, 3, reports.StreamEnded)
@@ -143,7 +143,7 @@ async def test_a_stream_carries_the_legs_audio_until_it_is_closed(worker: Child[
             await closed(worker, 3)
 
 
-async def test_a_stream_that_finds_nobody_ends_with_the_cause(worker: Child[Any]) -> None:
+async def test_a_stream_that_cannot_connect_ends_with_the_reason(worker: Child[Any]) -> None:
     phone = Phone()
     with phone.socket:
         await opened(worker, 4, phone)
@@ -154,12 +154,12 @@ async def test_a_stream_that_finds_nobody_ends_with_the_cause(worker: Child[Any]
         await closed(worker, 4)
 
 
-async def test_a_report_of_a_leg_that_is_gone_is_empty(worker: Child[Any]) -> None:
+async def test_a_report_of_a_closed_leg_is_empty(worker: Child[Any]) -> None:
     worker.link.send(messages.GetReport(LegId(99), 1))
-    assert await worker.says(messages.Reported) == messages.Reported(1, None, [])
+    assert await worker.report(messages.Reported) == messages.Reported(1, None, [])
 
 
-async def test_when_the_control_process_is_gone_every_app_gets_its_stop() -> None:
+async def test_when_the_control_process_ends_every_app_gets_stop() -> None:
     phone, got = Phone(), asyncio.Queue[str]()
 
     async def app(peer: Any) -> None:
@@ -172,7 +172,7 @@ async def test_when_the_control_process_is_gone_every_app_gets_its_stop() -> Non
             child("trunkline.workers.worker.process", messages.ToControl) as alone,
         ):
             alone.link.send(configure())
-            await alone.says(messages.Ready)
+            await alone.report(messages.Ready)
             await opened(alone, 1, phone)
             url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
             alone.link.send(messages.ToLeg(LegId(1), orders.OpenStream(IDENTITY, stream_params(url), "PCMU")))

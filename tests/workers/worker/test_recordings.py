@@ -1,4 +1,4 @@
-"""Recordings with real sockets and the process that writes them; the files are read by somebody else's code."""
+"""Recordings with real sockets and the process that writes them; the files are read by an independent library."""
 
 import asyncio
 import os
@@ -57,12 +57,12 @@ async def talk(bench: Bench, packets: int, leg: LegId = ONE, codec: str = "PCMU"
 
 
 async def over(bench: Bench) -> reports.RecordingEnded:
-    while not isinstance(told := (await bench.told()).report, reports.RecordingEnded):
+    while not isinstance(report := (await bench.report()).report, reports.RecordingEnded):
         pass
-    return told
+    return report
 
 
-async def test_both_sides_are_recorded_apart_and_in_step(bench: Bench, tmp_path: Path) -> None:
+async def test_both_sides_are_recorded_separately_and_in_time(bench: Bench, tmp_path: Path) -> None:
     bench.open(ONE)
     bench.services.play(ONE, orders.StartPlayback(1, wav(tmp_path / "tone.wav", 1, hertz=400), 0))
     await bench.phones[ONE].audio(1)
@@ -70,12 +70,12 @@ async def test_both_sides_are_recorded_apart_and_in_step(bench: Bench, tmp_path:
     await talk(bench, 60)
     bench.services.recordings.stop(ONE, orders.StopRecording(3))
     bench.services.recordings.stop(ONE, orders.StopRecording(3))
-    told = await over(bench)
-    assert (told.job, told.reason, told.digit, told.error) == (3, "stopped", "", None)
+    report = await over(bench)
+    assert (report.job, report.reason, report.digit, report.error) == (3, "stopped", "", None)
     rate, (said, heard) = read(tmp_path / "a.wav")
     assert rate == 8000
-    assert len(said) == told.seconds * 8000
-    assert 1.1 < told.seconds < 1.5
+    assert len(said) == report.seconds * 8000
+    assert 1.1 < report.seconds < 1.5
     assert signal_to_noise(heard[800:-800], 8000, 400) > 30
     begins = np.flatnonzero(said)[0]
     assert begins < 800
@@ -86,48 +86,48 @@ async def test_a_wideband_call_gives_a_wideband_file_up_to_its_limit(bench: Benc
     bench.open(ONE, "G722", 9)
     bench.services.record(ONE, record(tmp_path / "a.wav", max_length=0.9))
     await talk(bench, 55, codec="G722", hertz=5000)
-    told = await over(bench)
-    assert (told.seconds, told.reason) == (0.9, "limit")
+    report = await over(bench)
+    assert (report.seconds, report.reason) == (0.9, "limit")
     rate, (said,) = read(tmp_path / "a.wav")
     assert (rate, len(said)) == (16000, 14400)
     assert signal_to_noise(said[4000:12000], 16000, 5000) > 15
 
 
-async def test_silence_a_key_and_hanging_up_end_it_and_are_told(bench: Bench, tmp_path: Path) -> None:
+async def test_silence_a_key_and_hanging_up_end_it_and_are_reported(bench: Bench, tmp_path: Path) -> None:
     bench.open(ONE)
     bench.open(OTHER)
     bench.services.record(ONE, record(tmp_path / "a.wav", silence=0.4))
-    told = await over(bench)
-    assert told.reason == "silence"
-    assert told.seconds == pytest.approx(0.4, abs=0.03)
+    report = await over(bench)
+    assert report.reason == "silence"
+    assert report.seconds == pytest.approx(0.4, abs=0.03)
     bench.services.record(ONE, record(tmp_path / "b.wav", finish_on="#"))
     bench.services.record(OTHER, record(tmp_path / "c.wav"))
     await talk(bench, 5)
     bench.press(ONE, 11, 5)
-    told = await over(bench)
-    assert (told.reason, told.digit) == ("key", "#")
+    report = await over(bench)
+    assert (report.reason, report.digit) == ("key", "#")
     assert read(tmp_path / "b.wav")[1].any()
     bench.services.closing(OTHER)
     bench.engine.close_leg(OTHER)
-    told = await over(bench)
-    assert told.reason == "hangup"
-    assert read(tmp_path / "c.wav")[1].shape == (1, told.seconds * 8000)
+    report = await over(bench)
+    assert report.reason == "hangup"
+    assert read(tmp_path / "c.wav")[1].shape == (1, report.seconds * 8000)
     bench.services.record(OTHER, record(tmp_path / "d.wav"))
     assert await over(bench) == reports.RecordingEnded(3, 0.0, "hangup", "", "the call ended")
     assert bench.services.recordings.counters == {"recordings": 4, "recordings_failed": 0}
 
 
-async def test_what_cannot_be_written_is_told_in_words(bench: Bench, tmp_path: Path) -> None:
+async def test_a_recording_that_cannot_be_written_is_reported_with_a_reason(bench: Bench, tmp_path: Path) -> None:
     bench.open(ONE)
     for path, words in ((tmp_path / "none" / "a.wav", "No such file"), (Path("/dev/full"), "No space left")):
         bench.services.record(ONE, record(path))
-        told = await over(bench)
-        assert told.reason == "error"
-        assert words in str(told.error)
+        report = await over(bench)
+        assert report.reason == "error"
+        assert words in str(report.error)
 
 
-async def test_a_disk_that_keeps_the_writer_waiting_ends_the_recording(bench: Bench, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a.wav")  # whoever opens it waits for a reader
+async def test_a_slow_disk_ends_the_recording(bench: Bench, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")  # opening it waits for a reader
     bench.open(ONE)
     bench.services.record(ONE, record(tmp_path / "a.wav"))
     recorder = bench.services.recordings._all[ONE, 3].recorder
@@ -138,7 +138,7 @@ async def test_a_disk_that_keeps_the_writer_waiting_ends_the_recording(bench: Be
         await asyncio.to_thread(reader.read, 44)
 
 
-async def test_a_recording_that_is_given_up_lets_go_of_its_file(
+async def test_a_recording_that_is_given_up_closes_its_file(
     bench: Bench, decoder: DecoderClient, tmp_path: Path
 ) -> None:
     bench.open(ONE)
@@ -157,14 +157,16 @@ async def test_a_recording_that_is_given_up_lets_go_of_its_file(
     assert len(heard) > 20 * 8000, "what had come until then plays"
 
 
-async def test_what_is_written_plays_when_the_writer_dies(bench: Bench, decoder: DecoderClient, tmp_path: Path) -> None:
+async def test_a_recording_is_playable_when_the_writer_dies(
+    bench: Bench, decoder: DecoderClient, tmp_path: Path
+) -> None:
     bench.open(ONE)
     bench.services.record(ONE, record(tmp_path / "a.wav"))
     await talk(bench, 110)
     decoder.ready.clear()
     os.kill(decoder.pid, signal.SIGKILL)
-    told = await over(bench)
-    assert (told.reason, told.error) == ("error", "the process that wrote the file failed")
+    report = await over(bench)
+    assert (report.reason, report.error) == ("error", "the process that wrote the file failed")
     _, (said,) = read(tmp_path / "a.wav")
     assert len(said) >= 4000
     assert signal_to_noise(said[1600:4000], 8000) > 30

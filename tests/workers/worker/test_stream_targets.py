@@ -1,4 +1,4 @@
-"""Streams on bridged legs of a real worker, with phones on real sockets: who hears whom, and who hears the app."""
+"""Streams on bridged legs of a real worker, with phones on real sockets: tracks of both legs, and target legs."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ from trunkline.outbound.urls import WebSocketUrl
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, TargetLegs, Track
 from trunkline.workers import messages, orders, reports
 from trunkline.workers.pool import WorkerPool
-from workers.bench import Phone, Told, call_of
+from workers.bench import Phone, ReceivedReports, call_of
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 
@@ -50,8 +50,8 @@ def clarity(payloads: list[bytes], codec: str, hertz: float) -> float:
 class Stage:
     """A worker, two legs and an app."""
 
-    def __init__(self, pool: WorkerPool, told: Told, app: RecordingApp) -> None:
-        self.pool, self._told, self._app = pool, told, app
+    def __init__(self, pool: WorkerPool, received: ReceivedReports, app: RecordingApp) -> None:
+        self.pool, self._received, self._app = pool, received, app
         self.phones: dict[LegId, Phone] = {}
         self.codecs: dict[LegId, tuple[str, int]] = {}
         self.ports: dict[LegId, int] = {}
@@ -61,7 +61,7 @@ class Stage:
         assert self.pool.place(leg)
         params = replace(self.phones[leg].params, codec=codec[0], payload_type=codec[1])
         self.pool.send(leg, orders.OpenLeg(call_of(leg), params))
-        self.ports |= await self._told.opened(leg)
+        self.ports |= await self._received.opened(leg)
 
     async def stream(self, leg: LegId, target: TargetLegs = TargetLegs.SELF) -> Socket:
         sid = StreamSid(f"stream {len(self._app.sockets)}")
@@ -70,7 +70,7 @@ class Stage:
             WebSocketUrl.parse(self._app.url), Track.BOTH, mode=BidirectionalMode.RTP, target_legs=target
         )
         self.pool.send(leg, orders.OpenStream(identity, params, self.codecs[leg][0]))
-        await self._told.until(lambda events: messages.FromLeg(leg, reports.StreamStarted(sid)) in events)
+        await self._received.until(lambda events: messages.FromLeg(leg, reports.StreamStarted(sid)) in events)
         return self._app.sockets[-1]
 
     async def talk(self, packets: int, hertz: dict[LegId, float]) -> None:
@@ -83,7 +83,7 @@ class Stage:
             await self.phones[ONE].packet()
 
     async def app_plays(self, socket: Socket, hertz: float) -> dict[LegId, float]:
-        """How clearly each party hears what the app plays, once its mark has come back."""
+        """The clarity, in dB, of the app's tone at each party, once its mark has been returned."""
         for phone in self.phones.values():
             phone.forget()
         count = len(socket.all("mark"))
@@ -100,30 +100,32 @@ class Stage:
 
     @property
     def watch(self) -> Watch:
-        """Told of whatever comes to the app."""
+        """Set at each message to the app."""
         return self._app.watch
 
     async def close(self) -> None:
         for leg, phone in self.phones.items():
             phone.sock.close()
             self.pool.send(leg, orders.CloseLeg("over"))
-        await self._told.until(lambda events: sum(isinstance(event.report, reports.LegClosed) for event in events) >= 2)
+        await self._received.until(
+            lambda events: sum(isinstance(event.report, reports.LegClosed) for event in events) >= 2
+        )
         for leg in self.phones:
             self.pool.release(leg)
-        self._told.events.clear()
+        self._received.events.clear()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running() -> AsyncIterator[tuple[WorkerPool, Told]]:
-    told = Told()
-    pool = WorkerPool(SETTINGS, told, sign_of_life=10)
+async def running() -> AsyncIterator[tuple[WorkerPool, ReceivedReports]]:
+    received = ReceivedReports()
+    pool = WorkerPool(SETTINGS, received, sign_of_life=10)
     await pool.start()
-    yield pool, told
+    yield pool, received
     await pool.stop(2)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def stage(running: tuple[WorkerPool, Told], request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+async def stage(running: tuple[WorkerPool, ReceivedReports], request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     """Two legs: PCMU and G722, if the test does not say otherwise."""
     async with RecordingApp() as app:
         stage = Stage(*running, app)
@@ -133,7 +135,7 @@ async def stage(running: tuple[WorkerPool, Told], request: pytest.FixtureRequest
         await stage.close()
 
 
-async def test_a_stream_on_either_leg_hears_its_party_and_what_that_party_hears(stage: Stage) -> None:
+async def test_a_stream_on_either_leg_receives_both_tracks_of_its_leg(stage: Stage) -> None:
     stage.pool.send(ONE, orders.Bridge(call_of(OTHER)))
     sockets = [await stage.stream(leg) for leg in (ONE, OTHER)]
     await stage.talk(50, {ONE: 1000, OTHER: 600})
@@ -145,7 +147,7 @@ async def test_a_stream_on_either_leg_hears_its_party_and_what_that_party_hears(
 
 
 @pytest.mark.parametrize("stage", [(PCMU, PCMU), (G722, G722)], indirect=True)
-async def test_where_both_legs_speak_the_same_codec_every_payload_arrives_byte_for_byte(stage: Stage) -> None:
+async def test_with_the_same_codec_on_both_legs_payloads_arrive_byte_for_byte(stage: Stage) -> None:
     stage.pool.send(ONE, orders.Bridge(call_of(OTHER)))
     sockets = {leg: await stage.stream(leg) for leg in (ONE, OTHER)}
     stage.phones[OTHER].forget()
@@ -158,14 +160,16 @@ async def test_where_both_legs_speak_the_same_codec_every_payload_arrives_byte_f
     passed = [payload for payload in heard if payload in said]
     assert passed == [payload for payload in said if payload in passed]
     assert len(passed) > len(said) / 2
-    party, hears = sockets[ONE].payloads, sockets[OTHER].payloads
-    await happens(stage.watch, "the app has heard the party", lambda: said[-1] in party("inbound"))
-    await happens(stage.watch, "and what the other hears", lambda: passed[-1] in hears("outbound"))
+    party, opposite = sockets[ONE].payloads, sockets[OTHER].payloads
+    await happens(stage.watch, "the app receives the party", lambda: said[-1] in party("inbound"))
+    await happens(
+        stage.watch, "the app receives the audio of the opposite leg", lambda: passed[-1] in opposite("outbound")
+    )
     assert [payload for payload in party("inbound") if payload in said] == said
-    assert [payload for payload in hears("outbound") if payload in said] == passed
+    assert [payload for payload in opposite("outbound") if payload in said] == passed
 
 
-async def test_the_app_is_heard_by_the_opposite_leg_whenever_there_is_one(stage: Stage) -> None:
+async def test_the_apps_audio_is_played_to_the_opposite_leg_when_there_is_one(stage: Stage) -> None:
     socket = await stage.stream(ONE, TargetLegs.OPPOSITE)
     heard = await stage.app_plays(socket, 1200)
     assert max(heard.values()) < 3
@@ -180,7 +184,7 @@ async def test_the_app_is_heard_by_the_opposite_leg_whenever_there_is_one(stage:
     assert await stage.unheard(ONE) == 800
 
 
-async def test_the_app_is_heard_by_both_legs_and_by_its_own_when_parted(stage: Stage) -> None:
+async def test_the_apps_audio_is_played_to_both_legs_and_to_one_after_the_bridge(stage: Stage) -> None:
     stage.pool.send(ONE, orders.Bridge(call_of(OTHER)))
     socket = await stage.stream(ONE, TargetLegs.BOTH)
     heard = await stage.app_plays(socket, 1200)
