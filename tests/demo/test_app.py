@@ -1,4 +1,4 @@
-"""The sample app: echo, tone in the echo's place, marks, and what it notes down."""
+"""The sample app: echo, tones in place of the echo, marks, and what it records."""
 
 import base64
 import json
@@ -10,20 +10,20 @@ from trunkline.demo.app import BURST, ROUND, SampleApp
 from trunkline.demo.audio import find_tones, speech
 
 
-async def tell(socket: ClientConnection, **message: Any) -> None:
+async def send(socket: ClientConnection, **message: Any) -> None:
     await socket.send(json.dumps(message))
 
 
-async def tell_media(socket: ClientConnection, frames: list[bytes]) -> list[dict[str, Any]]:
-    """Send frames one by one; all that the app says to them."""
+async def send_media(socket: ClientConnection, frames: list[bytes]) -> list[dict[str, Any]]:
+    """Send frames one by one; returns all messages of the app."""
     said = []
     for number, frame in enumerate(frames, start=1):
         payload = base64.b64encode(frame).decode()
         media = {"track": "inbound", "chunk": str(number), "timestamp": str(20 * number), "payload": payload}
-        await tell(socket, event="media", media=media)
+        await send(socket, event="media", media=media)
         said.append(json.loads(await socket.recv()))
         if number % ROUND == ROUND - 1 and said[-1]["media"]["payload"] != payload:
-            said.append(json.loads(await socket.recv()))  # the mark behind the tone
+            said.append(json.loads(await socket.recv()))  # the mark after the tone
     return said
 
 
@@ -34,7 +34,7 @@ def audio_of(said: list[dict[str, Any]]) -> list[bytes]:
 async def test_a_burst_of_tone_takes_the_place_of_echo_and_is_followed_by_its_mark() -> None:
     frames = speech(ROUND)
     async with SampleApp() as app, connect(app.url) as socket:
-        said = await tell_media(socket, frames)
+        said = await send_media(socket, frames)
     audio = audio_of(said)
     assert audio[: ROUND - BURST - 1] == frames[: ROUND - BURST - 1]
     assert audio[-1] == frames[-1]
@@ -50,17 +50,17 @@ async def test_without_tones_wanted_everything_is_echoed() -> None:
     frames = speech(2 * ROUND)
     async with SampleApp() as app, connect(app.url) as socket:
         app.no_more_tones()
-        assert audio_of(await tell_media(socket, frames)) == frames
+        assert audio_of(await send_media(socket, frames)) == frames
     assert app.conversation.marks_sent == []
 
 
 async def test_it_notes_start_marks_errors_and_stop() -> None:
     async with SampleApp() as app, connect(app.url) as socket:
-        await tell(socket, event="connected", version="1.0.0")
-        await tell(socket, event="start", start={"user_id": "u"})
-        await tell(socket, event="mark", mark={"name": "tone-1"})
-        await tell(socket, event="error", payload={"code": 100003, "title": "t", "detail": "why"})
-        await tell(socket, event="stop")
+        await send(socket, event="connected", version="1.0.0")
+        await send(socket, event="start", start={"user_id": "u"})
+        await send(socket, event="mark", mark={"name": "tone-1"})
+        await send(socket, event="error", payload={"code": 100003, "title": "t", "detail": "why"})
+        await send(socket, event="stop")
         assert await app.watch.until(lambda: app.conversation.stopped, 5)
     seen = app.conversation
     assert seen.started_at is not None

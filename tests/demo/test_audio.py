@@ -1,4 +1,4 @@
-"""The demo's sound: µ-law both ways, frames that know their number, tones found and measured."""
+"""The demo's audio: µ-law both ways, unique frames, tones found and measured."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_speech_has_no_tone_in_it() -> None:
 
 
 @pytest.mark.parametrize("hertz", [440.0, 700.0, 1000.0])
-def test_tones_are_counted_and_measured(hertz: float) -> None:
+def test_tones_are_found_and_measured(hertz: float) -> None:
     burst = audio.split(audio.tone(200, hertz))
     found = audio.find_tones([*audio.speech(20), *burst, *audio.speech(20), *burst], hertz=hertz)
     assert found.bursts == 2

@@ -49,7 +49,7 @@ async def test_the_answer_can_be_chosen() -> None:
         assert (await client.post(receiver.url)).status_code == 500
 
 
-async def test_noise_is_hung_up_on_and_the_next_sender_is_served() -> None:
+async def test_garbage_is_disconnected_and_the_next_sender_is_served() -> None:
     async with CallbackReceiver() as receiver, httpx.AsyncClient() as client:
         url = httpx.URL(receiver.url)
         reader, writer = await asyncio.open_connection(url.host, url.port)

@@ -1,4 +1,4 @@
-"""The caller against a small phone of the test's own: signalling, the 20 ms clock, what it hears, and refusals."""
+"""The caller against a small phone in the test: signalling, the 20 ms clock, received audio, and refusals."""
 
 import asyncio
 import itertools
@@ -55,7 +55,7 @@ async def phone(status: str = "200 OK", *, audio: bool = True) -> AsyncIterator[
         transport.close()
 
 
-async def test_it_speaks_its_frames_hears_them_back_and_hangs_up() -> None:
+async def test_the_caller_sends_its_frames_receives_them_back_and_hangs_up() -> None:
     frames = speech(25)
     async with phone() as peer:
         async with DemoCaller(peer.address, frames) as caller:
@@ -85,7 +85,7 @@ async def test_an_answer_without_audio_fails() -> None:
             await caller.call()
 
 
-async def test_without_an_answer_it_fails_in_the_time_given() -> None:
+async def test_without_an_answer_it_fails_after_the_timeout() -> None:
     async with phone() as peer:
         address = peer.address
     async with DemoCaller(address, []) as caller:
@@ -94,7 +94,7 @@ async def test_without_an_answer_it_fails_in_the_time_given() -> None:
 
 
 @pytest.mark.parametrize("datagram", [b"", b"\x80" * 11, b"\x40" + b"\x00" * 20, b"\xb0" + b"\x00" * 20])
-def test_what_is_no_plain_rtp_is_left_alone(datagram: bytes) -> None:
+def test_datagrams_that_are_no_plain_rtp_are_ignored(datagram: bytes) -> None:
     assert parse_rtp(datagram, 0) is None
 
 

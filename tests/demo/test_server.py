@@ -1,4 +1,4 @@
-"""The child process: ports that are free, and a server that does not start says why."""
+"""The child process: free ports, and the reason of a server that does not start."""
 
 import socket
 from pathlib import Path
@@ -25,14 +25,14 @@ def test_ports_that_were_given_are_not_given_again() -> None:
     assert len({port for ports in given for port in ports}) == 11
 
 
-async def test_a_server_with_a_bad_setting_fails_with_its_own_words(tmp_path: Path) -> None:
+async def test_a_server_with_a_bad_setting_fails_with_its_own_message(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path, account_sid="x", api_key="y", settings={"media.no_such": 1})
     with pytest.raises(ServerFailed, match=r"exited with code 2[\s\S]*no_such"):
         await server.start()
     assert "Traceback" not in server.log
 
 
-async def test_stopping_what_was_never_started_does_nothing(tmp_path: Path) -> None:
+async def test_stopping_a_server_that_was_not_started_does_nothing(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path, account_sid="x", api_key="y")
     await server.stop_if_started()
     with pytest.raises(RuntimeError):

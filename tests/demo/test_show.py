@@ -1,4 +1,4 @@
-"""What is shown: a line a second where there is no terminal, a panel on one, and the closing table."""
+"""The display: a line a second without a terminal, a panel on one, and the closing table."""
 
 import io
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The demo itself, short, against the real server; and its ways to end badly."""
+"""The demo, shortened, against the real server; and its failures."""
 
 import asyncio
 import io
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.process
 
 
 @pytest.mark.peer
-async def test_the_demo_succeeds_and_every_row_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What a busy machine may take; see test_verdict.py.
+async def test_the_demo_succeeds_in_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Limits for a busy machine; see test_verdict.py.
     monkeypatch.setattr(verdict, "LATENCY_LIMIT", 60)
     monkeypatch.setattr(story, "ServerProcess", partial(ServerProcess, settings={"streams.prebuffer": 500}))
     out = io.StringIO()
@@ -31,7 +31,7 @@ async def test_the_demo_succeeds_and_every_row_is_well(monkeypatch: pytest.Monke
         assert re.search(words, shown), shown
 
 
-async def test_a_server_that_does_not_start_breaks_the_story(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_does_not_start_fails_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ServerFailed, match="exited with code 1"):
         await story.play(Console(file=io.StringIO()), 1)
@@ -44,7 +44,7 @@ async def test_ctrl_c_ends_it_cleanly() -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        # Who runs us in the background may have us ignore it, and children inherit that.
+        # A shell may ignore SIGINT for background processes, and children inherit that.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None

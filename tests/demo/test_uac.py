@@ -35,7 +35,7 @@ def response(status: str, method: str, cseq: int, body: str = "", headers: Seque
 
 
 def accept(uac: UserAgentClient) -> list[bytes]:
-    """Answer the INVITE; what it sends then."""
+    """Answer the INVITE; returns what the caller sends then."""
     uac.to_send()
     contact = "Contact: <sip:server@127.0.0.1:5070>"
     uac.receive(response("200 OK", "INVITE", 1, SDP, [contact, "X-Trunkline-Call-Sid: v3:abc"]), 0)

@@ -1,4 +1,4 @@
-"""The verdict: everything well passes, and each thing that goes wrong fails its own row."""
+"""The verdict: a call without faults passes, and each fault fails its own row."""
 
 from dataclasses import replace
 from typing import Any
@@ -76,6 +76,6 @@ def test_a_tone_of_another_pitch_is_not_the_apps() -> None:
     assert "tone heard by the caller" in failures(replace(WELL, heard=heard[:30] + wrong + heard[30:]))
 
 
-def test_delays_are_taken_at_the_first_hearing() -> None:
+def test_delays_are_measured_at_the_first_received_frame() -> None:
     heard = [(1.5, FRAMES[1]), (1.6, FRAMES[0]), (9.0, FRAMES[1]), (2.0, b"else")]
     assert echo_delays(FRAMES, [1.0, 1.25], heard) == {FRAMES[1]: 0.25, FRAMES[0]: pytest.approx(0.6)}

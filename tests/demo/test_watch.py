@@ -1,4 +1,4 @@
-"""Waiting for a condition: it comes, it was there, it does not come."""
+"""Waiting for a condition: met later, met already, not met."""
 
 import asyncio
 
@@ -16,9 +16,9 @@ async def test_a_waiter_wakes_when_its_condition_holds() -> None:
     assert await waiting
 
 
-async def test_what_holds_already_is_not_waited_for() -> None:
+async def test_a_condition_that_holds_is_not_waited_for() -> None:
     assert await Watch().until(lambda: True, 0)
 
 
-async def test_what_does_not_come_is_named() -> None:
+async def test_a_condition_that_is_not_met_is_named() -> None:
     assert not await Watch().until(lambda: False, 0.01)
