@@ -2,7 +2,7 @@
 
     python tests/reference.py
 
-writes them anew between the page's marks; `tests/test_documents.py` compares.
+writes them again between the page's marks; `tests/test_documents.py` compares.
 """
 
 import ast

@@ -43,12 +43,12 @@ def test_a_random_uuid_is_of_version_4_and_lower_case() -> None:
         ("", ""),
     ],
 )
-def test_a_number_is_without_what_is_only_there_to_be_read(text: str, plain: str) -> None:
+def test_separators_are_removed_from_a_number(text: str, plain: str) -> None:
     assert plain_number(text) == plain
 
 
 @pytest.mark.parametrize(
     ("text", "plain"), [("100-200", "100200"), ("192.0.2.1", "192021"), ("anna-maria", "anna-maria"), ("1-2", "12")]
 )
-def test_where_it_must_be_a_number_it_is_one(text: str, plain: str) -> None:
+def test_separators_are_removed_from_what_must_be_a_number(text: str, plain: str) -> None:
     assert plain_number(text, marked=True) == plain

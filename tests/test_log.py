@@ -181,7 +181,7 @@ def logged(body: str, terminal: bool = False, **settings: Any) -> list[str]:
 
 
 @pytest.mark.process
-def test_all_that_is_said_goes_into_the_log_a_line_each() -> None:
+def test_everything_logged_is_one_line_each() -> None:
     body = """
 _log.debug("not asked for")
 _log.info("plain", to="+15551234567", other=Bad)

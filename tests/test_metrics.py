@@ -24,7 +24,7 @@ def test_each_room_has_a_counter_with_its_events_and_each_gauge_a_value() -> Non
     }
     calls["answered"] += 1
     gauges["calls_active"] = 0
-    assert samples(metrics)["trunkline_control_total", "answered"] == 3, "read anew each time"
+    assert samples(metrics)["trunkline_control_total", "answered"] == 3, "read again each time"
     assert samples(metrics)["trunkline_calls_active", None] == 0
 
 

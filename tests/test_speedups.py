@@ -33,7 +33,7 @@ def test_what_an_app_says_is_read_as_the_general_decoder_reads_it(
 @given(
     st.binary(max_size=40), st.integers(0, 120), st.integers(0, 120), st.binary(max_size=3), st.sampled_from(SPELLINGS)
 )
-def test_what_is_not_quite_so_is_left_to_the_general_decoder(
+def test_other_messages_are_left_to_the_general_decoder(
     payload: bytes, start: int, end: int, instead: bytes, write: Callable[[bytes], bytes]
 ) -> None:
     """A message with some of its bytes replaced: either it is read by neither half, or by both, and rightly."""
@@ -70,7 +70,7 @@ def test_base64_that_is_not_plain_is_left_to_the_general_decoder(made: ModuleTyp
 
 
 @SPEEDUPS
-def test_what_follows_a_header(made: ModuleType) -> None:
+def test_the_payload_is_what_follows_the_header(made: ModuleType) -> None:
     assert [made.payload(b"headbody", start) for start in (0, 4, 8)] == [b"headbody", b"body", b""]
 
 

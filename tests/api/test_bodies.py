@@ -101,7 +101,7 @@ def test_what_is_not_a_json_object_is_refused(body: bytes) -> None:
 
 
 @given(st.dictionaries(st.text(), st.text(min_size=1)))
-def test_what_goes_in_as_json_comes_out(members: dict[str, str]) -> None:
+def test_the_members_of_a_json_body_are_its_fields(members: dict[str, str]) -> None:
     fields = _parse(json.dumps(members).encode())
     assert dict(fields.pairs) == members
 

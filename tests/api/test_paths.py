@@ -34,7 +34,7 @@ from trunkline.errors import ResourceNotFound
         (b"", ""),
     ],
 )
-def test_one_spelling_is_left(sent: bytes, seen: str) -> None:
+def test_a_path_has_one_canonical_form(sent: bytes, seen: str) -> None:
     assert canonical(sent, "/v2") == seen
 
 

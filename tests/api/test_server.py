@@ -265,7 +265,7 @@ def _start(path: str) -> bytes:
     return head.encode() + body
 
 
-async def test_slow_senders_make_room_for_who_has_something_to_ask(
+async def test_slow_senders_are_closed_when_a_request_needs_their_connection(
     server: HttpServer, app: ApiApplication, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trunkline.api.server.CONNECTION_LIMIT", 2)

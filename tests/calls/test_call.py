@@ -359,7 +359,7 @@ def test_an_answer_that_comes_before_the_leg_prefers_a_codec_too() -> None:
 
 
 @pytest.mark.parametrize(("order", "codec"), [("ours", "PCMU"), ("peer", "G722")])
-def test_a_setting_says_whose_order_decides(order: CodecOrder, codec: str) -> None:
+def test_a_setting_decides_between_the_codec_orders(order: CodecOrder, codec: str) -> None:
     phone = parse(sdp("9 0 8").encode())
     call = new_call(CallRules(codec_order=order))
     assert only(orders.OpenLeg, feed(call, events.Invited(phone))).params.codec == codec

@@ -28,7 +28,7 @@ def test_a_request_without_instructions_gets_those_of_the_application() -> None:
     assert (request.status_callback, request.status_callback_method) == (APPLICATION.status_callback, "GET")
 
 
-def test_what_was_given_stays() -> None:
+def test_fields_of_the_request_are_not_replaced() -> None:
     here = Instructions(url="https://mine", method="POST")
     given = CallRequest("+1", "+2", "me", instructions=here, status_callback="https://x", status_callback_method="POST")
     assert given.completed_by(APPLICATION) == given

@@ -189,7 +189,7 @@ def test_a_source_of_long_ago_is_not_where_a_silent_peer_went() -> None:
     assert list(findings) == ["rtp_stopped", "unexpected_source"]
 
 
-def test_one_is_not_several() -> None:
+def test_a_count_of_one_is_singular() -> None:
     several = re.compile(r"\b1 (packet|datagram|message|frame|time|RTP packet)s\b")
     found = [
         *diagnose(CALL, replace(GOOD_LEG, lost=9, wrong_source=1, unknown_payload_type=1), [], live=True),

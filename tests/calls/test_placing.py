@@ -207,7 +207,7 @@ def test_an_answer_that_says_nothing_useful_ends_the_call(answer: object) -> Non
         (503, "failed", "unspecified"),
     ],
 )
-def test_what_a_refusal_comes_to(status: int, shown: str, code: str) -> None:
+def test_a_refusal_has_its_status_code_and_source(status: int, shown: str, code: str) -> None:
     call = calling()
     out = feed(call, events.Refused(status, "No", "says the peer"))
     assert kinds(out) == [orders.CloseLeg, effects.Persist]
@@ -241,7 +241,7 @@ def test_an_address_without_a_listener_is_unreachable(status: int) -> None:
 
 
 @pytest.mark.parametrize("answer", [(), (events.Accepted(PCMU),)])
-def test_who_ended_a_call_is_who_the_command_says(answer: tuple[events.Fact, ...]) -> None:
+def test_the_hangup_source_is_that_of_the_command(answer: tuple[events.Fact, ...]) -> None:
     call = calling(PLACE, *answer)
     feed(call, EndCall("the call that dialled it is over", source="caller"))
     assert (call.view.hangup_source, call.view.status) == ("caller", "completed" if answer else "canceled")

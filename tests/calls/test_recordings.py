@@ -33,5 +33,5 @@ def test_what_is_no_sid_has_no_file(sid: str) -> None:
         SID,
     ],
 )
-def test_other_urls_are_none_of_ours(url: str) -> None:
+def test_other_urls_are_no_recordings(url: str) -> None:
     assert RECORDINGS.path_of(MINE, url) is None

@@ -232,7 +232,7 @@ def test_streams_that_wait_are_reported_stopped_when_the_worker_dies() -> None:
     assert not some
 
 
-def test_two_records_are_one_in_their_order() -> None:
+def test_two_records_are_joined_in_their_order() -> None:
     view = found(streams(A), A)
     other = replace(view, sid=B)
     event, call_event = StreamEvent("stream-started", view, T0), CallEvent("ringing", CALL, T0)

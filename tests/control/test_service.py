@@ -204,7 +204,7 @@ async def test_a_call_ends_a_moment_after_the_answer_and_is_no_longer_used(bench
     assert entry.call.view.hangup_cause == "ended by the API"
 
 
-async def test_a_call_that_ends_before_its_farewell_ends_once(bench: Bench, service: CallService) -> None:
+async def test_a_call_that_ends_before_its_delayed_hangup_ends_once(bench: Bench, service: CallService) -> None:
     entry, other = bench.up(), bench.up(8)
     soon = [await service.end_after(ACCOUNT, one.call.view.sid) for one in (entry, other)]
     for hang_up in soon:

@@ -258,7 +258,7 @@ async def test_a_status_of_redirection_without_a_place_is_an_answer(client: Clie
 @pytest.mark.parametrize(
     "url", ["http://[/", "gopher://x/", "http://x:y/", "http://x:99999/", "nonsense", "http://a\u2028/"]
 )
-async def test_a_url_of_nowhere_is_hopeless(client: Client, url: str) -> None:
+async def test_a_url_that_leads_nowhere_is_a_permanent_failure(client: Client, url: str) -> None:
     with pytest.raises(RequestFailed) as error:
         await get(client, url)
     assert error.value.permanent

@@ -97,7 +97,7 @@ async def test_a_connection_is_kept_where_both_sides_keep_it(web: Any, connect: 
     assert not ours.reusable()
 
 
-async def test_what_comes_unasked_spoils_a_connection(web: Any, connect: Any) -> None:
+async def test_unexpected_data_makes_a_connection_unusable(web: Any, connect: Any) -> None:
     web.reply = lambda _: answer(b"x") + b"more"
     connection = await connect()
     await connection.exchange(get(), b"")

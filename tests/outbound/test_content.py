@@ -69,7 +69,7 @@ def test_a_body_comes_back_whole(name: str, size: int) -> None:
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 400), max_size=5), st.sampled_from(["gzip", "deflate", "bare"]))
-def test_wherever_it_is_cut(body: bytes, cuts: list[int], name: str) -> None:
+def test_a_body_cut_anywhere_comes_back_whole(body: bytes, cuts: list[int], name: str) -> None:
     coded = CODED[name](body)
     edges = [0, *sorted(cuts), len(coded)]
     pieces = [coded[a:b] for a, b in itertools.pairwise(edges)]
@@ -99,7 +99,7 @@ def test_what_comes_out_is_in_pieces_that_can_be_counted() -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_what_is_not_what_it_says(coding: str) -> None:
+def test_a_body_that_does_not_match_its_coding_is_an_error(coding: str) -> None:
     with pytest.raises(BadContent, match=f"it says that it is {coding}, and is not"):
         undone([coding], b"<Response/>")
     with pytest.raises(BadContent, match=f"its {coding} breaks off"):

@@ -154,5 +154,5 @@ def tls(reason: str) -> ssl.SSLError:
         (ValueError("odd"), "no proper answer from h port 80: odd"),
     ],
 )
-def test_why_nothing_came_of_it(problem: Exception, words: str) -> None:
+def test_each_failure_to_connect_has_its_text(problem: Exception, words: str) -> None:
     assert dial_words(problem, "h", 80) == words

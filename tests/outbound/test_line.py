@@ -38,7 +38,7 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_who_is_let_in_goes_at_once_and_the_others_one_after_the_other() -> None:
+async def test_up_to_the_limit_requests_start_at_once_and_then_one_by_one() -> None:
     line = Line(LIMITS)
     first = Visitor(line)
     await first.there.wait()
@@ -55,10 +55,10 @@ async def test_who_is_let_in_goes_at_once_and_the_others_one_after_the_other() -
         await one.leave()
 
 
-async def test_one_too_many_is_refused_and_who_gives_up_makes_room() -> None:
+async def test_a_full_line_refuses_requests_and_a_cancelled_one_frees_its_place() -> None:
     line = Line(LIMITS)
     visitors = [Visitor(line), Visitor(line)]
-    waiting, patient = Visitor(line), Visitor(line)
+    waiting, last = Visitor(line), Visitor(line)
     await settled()
     with pytest.raises(TooMany):
         async with line.turn("account", "h"):
@@ -69,7 +69,7 @@ async def test_one_too_many_is_refused_and_who_gives_up_makes_room() -> None:
     again = Visitor(line)
     await settled()
     assert not again.there.is_set()
-    for one in (*visitors, patient, again):
+    for one in (*visitors, last, again):
         await one.leave()
 
 

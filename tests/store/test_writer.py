@@ -100,7 +100,7 @@ async def test_callbacks_are_passed_on_only_after_they_are_stored(
     assert [record.id for record in passed_on] == ["c1"]
 
 
-async def test_full_is_a_question_not_a_refusal(store: Store, any_settings: StoreSettings, make: Any) -> None:
+async def test_a_full_writer_still_takes_changes(store: Store, any_settings: StoreSettings, make: Any) -> None:
     writer = Writer(store, any_settings.model_copy(update={"queue_limit": 2}), lambda records: None)
     first = writer.submit([make.call()])
     assert not writer.full

@@ -47,7 +47,7 @@ def test_what_else_shortens_its_life() -> None:
     assert known(age, ("pragma", "no-cache")).fresh_until == 160, "Cache-Control counts (RFC 9111 section 5.4)"
 
 
-def test_what_is_not_said_again_is_still_so() -> None:
+def test_validators_that_a_response_omits_are_kept() -> None:
     first = known(("etag", '"1"'), ("last-modified", "yesterday"))
     assert first.questions() == [("If-None-Match", '"1"'), ("If-Modified-Since", "yesterday")]
     assert known(("cache-control", "max-age=60"), before=first) == Known(True, 160, '"1"', "yesterday")

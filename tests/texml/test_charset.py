@@ -42,11 +42,11 @@ def document(words: str, declared: str | None = None) -> str:
         (document("Grüße").encode(), "application/xml; charset=hex"),
     ],
 )
-def test_the_words_are_understood(body: bytes, content_type: str) -> None:
+def test_the_charset_of_a_document_is_detected(body: bytes, content_type: str) -> None:
     assert parse(text_of(body, content_type)).verbs == (Say("Grüße"),)
 
 
-def test_a_set_that_the_parser_itself_does_not_know() -> None:
+def test_a_charset_that_the_xml_parser_lacks_is_decoded() -> None:
     body = document("こんにちは", "shift_jis").encode("shift_jis")
     assert parse(text_of(body, "text/xml")).verbs == (Say("こんにちは"),)
     assert parse(text_of(document("你好").encode("gb18030"), "text/xml; charset=gb18030")).verbs == (Say("你好"),)
@@ -60,7 +60,7 @@ def test_a_set_that_the_parser_itself_does_not_know() -> None:
         (b"\xff\xfe\x00", "application/xml", "not utf-16-le"),
     ],
 )
-def test_bytes_that_are_not_what_they_are_said_to_be_are_no_document(body: bytes, content_type: str, word: str) -> None:
+def test_bytes_that_do_not_match_their_charset_are_no_document(body: bytes, content_type: str, word: str) -> None:
     with pytest.raises(DocumentError, match=word):
         text_of(body, content_type)
 

@@ -63,7 +63,7 @@ async def test_a_request_carries_the_parameters_and_a_signature(
         (Answer(status=302, headers={"Location": "/bad"}), "redirect"),
     ],
 )
-async def test_what_is_no_document_gives_the_fallback_its_chance(
+async def test_a_response_that_is_no_document_leads_to_the_fallback_url(
     web: WebApp, fetcher: Fetcher, answer: Answer, word: str
 ) -> None:
     web.answers |= {"/bad": answer, "/good": texml("<Hangup/>")}
@@ -82,9 +82,7 @@ async def test_what_is_no_document_gives_the_fallback_its_chance(
     assert fetcher.counters == {"fallbacks": 2, "fetched": 1, "failed": 3}
 
 
-async def test_who_does_not_answer_in_time_gives_the_fallback_its_chance(
-    web: WebApp, signer: Signer, dialler: Dialler
-) -> None:
+async def test_a_timeout_leads_to_the_fallback_url(web: WebApp, signer: Signer, dialler: Dialler) -> None:
     web.answers["/bad"] = None
     fetcher = Fetcher(TexmlSettings(fetch_timeout=0.3), signer, dialler, parse)
     with pytest.raises(FetchError, match=r"no answer within 0\.3 s.*no answer within 0\.3 s"):

@@ -149,7 +149,7 @@ async def test_espeak_ng_speaks_the_markup(cache: FileCache) -> None:
         ("number", "number"),
     ],
 )
-def test_what_a_word_is_said_as(given: str, meant: str) -> None:
+def test_say_as_values_are_mapped_to_those_of_the_voice(given: str, meant: str) -> None:
     text, warnings = said(f'<say-as interpret-as="{given}">12</say-as>')
     assert (text, warnings) == (f'<say-as interpret-as="{meant}"> 12 </say-as>', ())
 

@@ -56,7 +56,7 @@ def test_what_is_not_found_has_a_detail_alone() -> None:
 
 
 def test_the_operations_of_the_rest_page_are_those_that_are_served() -> None:
-    assert reference.PAGE.read_text() == reference.made(), "`python tests/reference.py` writes them anew"
+    assert reference.PAGE.read_text() == reference.made(), "`python tests/reference.py` writes them again"
 
 
 def schemas(value: Any) -> Iterator[dict[str, Any]]:
