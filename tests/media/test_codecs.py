@@ -126,7 +126,7 @@ def test_l16_at_an_indivisible_rate_may_come_in_any_pieces(audio: bytes, cuts: l
 
 @pytest.mark.parametrize("name", CALL_CODECS)
 @pytest.mark.parametrize("frequency", [100, 441, 2503, 3011])
-def test_silence_is_silent_whatever_was_before(name: str, frequency: int) -> None:
+def test_silence_is_silent_after_any_audio(name: str, frequency: int) -> None:
     codec = CODECS[name]
     decode = codec.decoder()
     encode = codec.encoder()

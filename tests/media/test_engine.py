@@ -156,7 +156,7 @@ async def test_frames_reach_the_port_byte_for_byte(
     assert sum(missing for _, _, missing in tap.heard) == 0
 
 
-async def test_what_a_port_plays_comes_out_paced_after_silence(
+async def test_audio_of_a_player_is_sent_paced_after_silence(
     engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap
 ) -> None:
     local = engine.open_leg(LEG, params)
@@ -229,7 +229,7 @@ async def test_datagrams_of_other_sources_queued_before_the_accepted_one_are_ref
     assert engine.report(LEG).wrong_source == 1
 
 
-async def test_a_moved_peer_is_learned_anew_and_both_ways(
+async def test_a_peer_that_moves_is_learned_again_in_both_directions(
     counted: Counted,
     engine: Engine,
     params: MediaParams,

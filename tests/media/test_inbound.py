@@ -134,7 +134,7 @@ def test_events_with_their_own_sequence_late_or_before_any_audio_are_received(
     assert (report.lost, report.late, report.stray, report.restarts) == (1, 1, 0, 0)
 
 
-def test_a_press_goes_on_when_the_audio_begins_anew(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
+def test_a_press_continues_when_the_audio_restarts(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
     leg.attach(tap)
     feed(leg, [rtp(0), rtp(1), rtp(2, b"\x05\x0a\x00\xa0", kind=101, timestamp=320)])
@@ -220,7 +220,7 @@ def test_keepalives_of_an_unexpected_source_are_not_learned(make_leg: MakeLeg, r
     assert leg.report(Seconds(T0 + 2)).remote == "127.0.0.1:9"
 
 
-def test_a_new_ssrc_anchors_the_timeline_anew(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
+def test_a_new_ssrc_restarts_the_timeline(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
     leg.attach(tap)
     feed(leg, [rtp(0), rtp(1)])
@@ -274,7 +274,7 @@ def test_a_loss_of_many_packets_is_a_loss(make_leg: MakeLeg, tap: "RecordingTap"
     assert (leg.report(Seconds(T0 + 12)).lost, leg.report(Seconds(T0 + 12)).restarts) == (490, 0)
 
 
-def test_a_jump_of_the_rtp_clock_alone_anchors_anew_and_a_pause_does_not(
+def test_a_jump_of_the_rtp_clock_restarts_the_timeline_and_a_pause_does_not(
     make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp
 ) -> None:
     leg = make_leg()

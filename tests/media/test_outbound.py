@@ -44,7 +44,7 @@ def sent(packets: list[RtpPacket | None]) -> list[RtpPacket]:
     return [packet for packet in packets if packet is not None]
 
 
-def test_what_the_port_plays_is_sent_and_silence_between(make_leg: MakeLeg, player: "RecordingTap") -> None:
+def test_audio_of_a_player_is_sent_with_silence_between(make_leg: MakeLeg, player: "RecordingTap") -> None:
     leg = make_leg()
     leg.attach(player)
     player.to_play = [b"a" * 160, b"b" * 160]

@@ -308,7 +308,7 @@ def talk(leg: Leg, peer: Peer, rtp: Rtp, address: tuple[str, int], numbers: rang
         leg.receive_from(peer.sends.protect(rtp(n, ssrc=ssrc)), address, now)
 
 
-def test_what_was_encrypted_before_the_answer_is_decrypted_with_its_key(
+def test_packets_encrypted_before_the_answer_are_decrypted_with_its_key(
     encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
     leg, tap = make_leg(replace(encrypted, remote=Endpoint("0.0.0.0", 0), srtp=None)), make_tap()

@@ -189,7 +189,7 @@ def test_after_mixing_g722_is_passed_through_again(make_leg: MakeLeg, make_tap: 
     assert played(leg) == b"d" * 160
 
 
-def test_what_is_no_opus_is_left_out_of_the_mix(make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams) -> None:
+def test_invalid_opus_is_left_out_of_the_mix(make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams) -> None:
     leg, one, two = make_leg(replace(params, codec="OPUS")), make_tap(plays=True), make_tap(plays=True)
     leg.attach(one)
     leg.attach(two)

@@ -47,7 +47,7 @@ def test_any_pieces_play_byte_for_byte_and_each_counts_once(pieces: list[bytes],
     assert log.player.next_frame(0) is None
 
 
-def test_another_codec_in_mid_play_goes_on_where_it_was() -> None:
+def test_a_codec_change_while_playing_continues_at_the_same_position() -> None:
     log = Log()
     log.player.put(b"\x80" * 160 + b"\x00" * 160)
     first = log.player.next_frame(0)

@@ -92,7 +92,7 @@ def test_a_timeline_that_moves_a_little_leaves_no_clicks_and_no_drift() -> None:
     assert gaps == 3 * 12 * 8, "three times, when both are apart by more than 10 ms"
 
 
-def test_it_ends_at_its_limit_to_the_sample() -> None:
+def test_a_recording_ends_at_its_limit_to_the_sample() -> None:
     log = Log(max_length=1.23)
     log.run(100, 4000, loud(1))
     assert log.over == [("limit", "")]

@@ -233,7 +233,7 @@ def test_keys_and_holds_keep_the_learned_delay_and_drop_old_audio() -> None:
     assert playout.queued_ms == 0
 
 
-def test_what_is_no_opus_is_as_good_as_lost() -> None:
+def test_invalid_opus_counts_as_lost() -> None:
     playout = playout_for("OPUS")
     silence = CODECS["OPUS"].silence(20)
     playout.put(silence, 0)

@@ -89,7 +89,7 @@ def test_a_seams_decoder_decodes_what_follows() -> None:
     assert listener.pcm([frame("G722", sent[4])]) == [reference(payload) for payload in sent[3:5]][1]
 
 
-def test_what_is_no_packet_is_concealed() -> None:
+def test_an_invalid_packet_is_concealed() -> None:
     listener, sent = Concealment("OPUS"), voice("OPUS", 4)
     for payload in sent[:3]:
         listener.payload([frame("OPUS", payload)])

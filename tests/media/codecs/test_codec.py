@@ -18,5 +18,5 @@ def test_by_default_a_format_is_divisible_and_has_no_state() -> None:
     assert (plain.queued_as, plain.samples, plain.remembers, plain.tables) == (None, None, False, {})
 
 
-def test_what_is_no_packet_is_a_value_error() -> None:
+def test_an_invalid_packet_is_a_value_error() -> None:
     assert issubclass(UndecodablePacket, ValueError)

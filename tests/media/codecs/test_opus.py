@@ -65,7 +65,7 @@ def test_a_packets_length_is_that_of_the_decoder(config: int) -> None:
 
 
 @pytest.mark.parametrize("packet", [b"", b"\xfb", b"\xfb\x00", b"\xff\xff", b"\x1b\x03"])
-def test_what_cannot_be_a_packet_has_no_length(packet: bytes) -> None:
+def test_an_invalid_packet_has_no_length(packet: bytes) -> None:
     with pytest.raises(UndecodablePacket):
         opus.samples(packet)
 

@@ -37,7 +37,7 @@ def test_frame_by_frame_is_the_same_as_at_once(source: int, target: int) -> None
 
 
 @pytest.mark.parametrize(("source", "target"), [(16000, 8000), (24000, 16000), (48000, 16000), (48000, 8000)])
-def test_what_would_alias_is_filtered_out(source: int, target: int) -> None:
+def test_frequencies_that_would_alias_are_filtered_out(source: int, target: int) -> None:
     for frequency in np.arange(0.62 * target, source / 2, 0.07 * target):
         aliased = np.frombuffer(through(source, target, tone(frequency, source), 20), "<i2").astype(float)
         assert np.sqrt((aliased[target // 20 :] ** 2).mean()) < 8000 / 1.41 / 1000  # 60 dB down

@@ -369,7 +369,7 @@ def going(frames: int = 100) -> Clock:
     ("late", "frames", "advance"),
     [(0, 0, 160), (400, 0, 560), (400, 5, 160), (480, 5, 160), (481, 5, 641), (-400, 0, 160)],
 )
-def test_a_clock_begins_where_it_is_and_late_where_there_was_a_pause(late: float, frames: int, advance: int) -> None:
+def test_a_clock_starts_at_its_first_frame_and_later_after_a_pause(late: float, frames: int, advance: int) -> None:
     clock = Clock(8)
     assert clock.restarted
     assert clock.advance(99_999, 160, 0, late, frames) == advance
@@ -441,7 +441,7 @@ def test_a_timeline_that_is_ahead_is_held_back_by_half_a_frame_at_most() -> None
 
 
 @pytest.mark.parametrize(("least", "ahead"), [(-2000, False), (-2001, True)])
-def test_it_is_held_back_from_a_quarter_of_a_second_on(least: float, ahead: bool) -> None:
+def test_the_timeline_is_held_back_from_a_quarter_of_a_second(least: float, ahead: bool) -> None:
     clock = going()
     clock.follow(least, 128, 160)
     assert clock.ahead is ahead
@@ -484,7 +484,7 @@ def test_lateness_is_reckoned_from_the_fastest_packet() -> None:
     assert clock.advance(640, 160, 0, 240, 200) == 640
 
 
-def test_another_scale_begins_anew() -> None:
+def test_another_clock_rate_restarts_the_clock() -> None:
     clock = going()
     clock.follow(-2001, 128, 160)
     clock.rescale(48)

@@ -22,7 +22,7 @@ def test_a_key_grows_by_a_packet_time_and_ends_three_times() -> None:
     assert (sender.sent, sender.waiting) == (1, 0)
 
 
-def test_its_shape_is_that_of_a_captured_key(capture: Capture) -> None:
+def test_a_key_has_the_packets_of_a_captured_one(capture: Capture) -> None:
     captured = [packet.payload for _, datagram in capture("dtmf_2833_5.pcap") if (packet := parse(datagram))]
     sender = DigitSender()
     sender.add("5")

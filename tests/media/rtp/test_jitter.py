@@ -145,7 +145,7 @@ def test_a_jump_that_goes_on_is_a_restart() -> None:
     assert feed.buffer.lost == 0
 
 
-def test_what_is_held_goes_out_before_a_restart() -> None:
+def test_held_packets_are_delivered_before_a_restart() -> None:
     feed = Feed()
     for n in (0, 2):
         feed.packet(n)
@@ -154,7 +154,7 @@ def test_what_is_held_goes_out_before_a_restart() -> None:
     assert feed.out == [(0, 0), (2, 1), (900, 0), (901, 0)]
 
 
-def test_after_forget_the_next_packet_starts_anew_at_once() -> None:
+def test_after_a_reset_the_next_packet_starts_a_new_sequence() -> None:
     feed = Feed()
     for n in (0, 2):
         feed.packet(n)
@@ -174,7 +174,7 @@ def test_a_flood_beyond_a_gap_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("back", [2, 3, 60, MAX_MISORDER - 1])
-def test_a_sequence_that_begins_anew_a_little_further_back_loses_nothing(back: int) -> None:
+def test_a_sequence_that_restarts_a_little_earlier_loses_nothing(back: int) -> None:
     feed = Feed()
     for n in range(1000, 1100):
         feed.packet(n)
@@ -318,7 +318,7 @@ def test_any_disorder_within_the_window_is_sorted_and_every_loss_counted(
 
 
 @given(st.lists(st.tuples(st.integers(0, 65535), st.sampled_from([1, 2, 3]), st.floats(0, 0.1)), max_size=200))
-def test_whatever_arrives_nothing_is_delivered_twice_or_kept_for_ever(packets: list[tuple[int, int, float]]) -> None:
+def test_any_packets_are_delivered_once_and_none_is_kept_for_ever(packets: list[tuple[int, int, float]]) -> None:
     feed = Feed()
     now = 0.0
     for number, ssrc, step in packets:

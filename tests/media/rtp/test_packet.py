@@ -23,7 +23,7 @@ PACKET = RtpPacket(PayloadType(8), True, 65535, RtpTime(2**32 - 1), Ssrc(0xDEADB
         st.binary(max_size=500),
     )
 )
-def test_what_is_built_is_parsed_back(packet: RtpPacket) -> None:
+def test_a_built_packet_is_parsed_back(packet: RtpPacket) -> None:
     assert parse(build(packet)) == packet
 
 

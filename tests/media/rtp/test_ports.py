@@ -27,7 +27,7 @@ def test_the_longest_unused_port_goes_first() -> None:
     assert [pool.take(Seconds(1)) for _ in range(3)] == [20002, 20004, 20000]
 
 
-def test_its_length_is_the_number_of_free_ports() -> None:
+def test_the_length_of_the_pool_is_the_number_of_free_ports() -> None:
     pool = PortPool(range(20000, 20006), Seconds(2))
     port = pool.take(Seconds(0))
     assert len(pool) == 2

@@ -55,7 +55,7 @@ OURS, PEER = Ssrc(1), Ssrc(2)
 
 
 @given(REPORTS, st.text("abc@.", max_size=40), st.booleans())
-def test_what_is_built_is_parsed_back(report: Report, cname: str, bye: bool) -> None:
+def test_a_built_packet_is_parsed_back(report: Report, cname: str, bye: bool) -> None:
     datagram = build(report, cname, bye=bye)
     assert len(datagram) % 4 == 0
     assert parse(datagram) == [report, *([Bye((report.ssrc,))] if bye else [])]
@@ -126,7 +126,7 @@ def test_minimal_reports_of_phones_are_rtcp(datagram: bytes) -> None:
 
 
 @pytest.mark.parametrize("datagram", PINGS, ids=bytes.hex)
-def test_what_keeps_a_nat_open_is_neither_rtcp_nor_malformed(datagram: bytes) -> None:
+def test_keepalives_are_neither_rtcp_nor_malformed(datagram: bytes) -> None:
     reception = Reception(OURS, 0, wall=0)
     assert reception.receive(datagram, Seconds(1))
     assert (reception.received, reception.malformed, reception.keepalives) == (0, 0, 1)
