@@ -54,7 +54,7 @@ def test_the_terms_of_our_response(headers: tuple[str, ...], terms: SessionTimer
     assert tuple(value for _, value in headers_said) == said
 
 
-def test_where_we_want_none_the_peer_may_still() -> None:
+def test_without_a_timer_of_ours_the_peer_may_have_one() -> None:
     assert negotiate_uas(request("Supported: timer"), 0, 90) == (None, ())
     assert negotiate_uas(request("Supported: timer", "Session-Expires: 600"), 0, 90)[0] == SessionTimer(600, False)
 

@@ -489,7 +489,7 @@ def test_a_challenge_without_credentials_is_a_failure(bench: Bench) -> None:
     assert bench.event() == InviteRefused(number, 407, "Who", "192.0.2.10:5062")
 
 
-def test_the_credentials_of_the_target_serve_where_the_call_has_none(bench: Bench) -> None:
+def test_the_targets_credentials_are_used_if_the_call_has_none(bench: Bench) -> None:
     bench.targets = [FIRST]
     place(bench)
     bench.answer(

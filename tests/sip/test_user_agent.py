@@ -151,8 +151,8 @@ def test_a_second_invite_with_the_tags_of_a_dialog_is_refused(bench: Bench, stat
         bench.events.clear()
     before = bench.dialogs.sizes
     bench.wire.take()
-    anew = Caller(cseq=number - 1, branches=caller.branches).request("INVITE", OFFER)
-    assert [bench.refused(anew).status for _ in range(2)] == [482, 482]
+    again = Caller(cseq=number - 1, branches=caller.branches).request("INVITE", OFFER)
+    assert [bench.refused(again).status for _ in range(2)] == [482, 482]
     assert (bench.events, bench.wire.take(), bench.dialogs.sizes) == ([], [], before)
 
 

@@ -46,7 +46,7 @@ def test_a_head_without_content_length_is_returned_and_ends_the_stream() -> None
     assert framer.feed(text()) == []
 
 
-def test_what_is_too_long_ends_the_stream() -> None:
+def test_a_message_over_the_limit_ends_the_stream() -> None:
     endless = Framer(LIMIT)
     assert endless.feed(b"x" * LIMIT) == []
     assert endless.broken is not None
