@@ -54,7 +54,7 @@ async def test_without_tones_wanted_everything_is_echoed() -> None:
     assert app.conversation.marks_sent == []
 
 
-async def test_it_notes_start_marks_errors_and_stop() -> None:
+async def test_the_app_records_start_marks_errors_and_stop() -> None:
     async with SampleApp() as app, connect(app.url) as socket:
         await send(socket, event="connected", version="1.0.0")
         await send(socket, event="start", start={"user_id": "u"})

@@ -266,9 +266,7 @@ async def test_a_server_that_requires_a_client_certificate_is_reported_once(
     ("answer", "words"),
     [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "TLS with 127.0.0.1"), (b"", "broke off the TLS handshake")],
 )
-async def test_tls_to_a_server_that_speaks_none(
-    raw_peer: Any, make_stream: MakeStream, answer: bytes, words: str
-) -> None:
+async def test_tls_to_a_server_without_tls(raw_peer: Any, make_stream: MakeStream, answer: bytes, words: str) -> None:
     stream = make_stream(f"wss://127.0.0.1:{raw_peer.port}/")
     stream.connection.start()
     reader, writer = await raw_peer.peers.get()

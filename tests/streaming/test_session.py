@@ -252,7 +252,7 @@ def test_the_outbox_is_bounded_even_when_time_stands_still() -> None:
 
 
 @given(st.lists(st.booleans(), max_size=60))
-def test_what_is_not_dropped_comes_out_in_order(kinds: list[bool]) -> None:
+def test_messages_that_are_not_dropped_are_sent_in_order(kinds: list[bool]) -> None:
     outbox = SendBuffer(0.2, 10)
     for number, is_media in enumerate(kinds):
         if is_media:
