@@ -1,4 +1,4 @@
-"""Counters to words: every row of the tables speaks when it should, and only then."""
+"""Counters to findings: every row of the tables gives its finding under its condition, and only then."""
 
 import re
 from dataclasses import fields, replace

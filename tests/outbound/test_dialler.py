@@ -106,7 +106,7 @@ async def test_a_name_without_an_address_is_an_error(hosts: Callable[..., None],
 async def test_an_address_that_never_answers_does_not_eat_the_time_of_the_next(
     hosts: Callable[..., None], dial: Dialler, listener: socket.socket
 ) -> None:
-    """A full queue of connections says nothing, as an address that leads nowhere."""
+    """A listener with a full backlog does not answer, like an unreachable address."""
     port = port_of(listener)
     hosts("127.0.0.9", "127.0.0.1")
     with socket.socket() as silent, socket.socket() as filler, socket.socket() as another:

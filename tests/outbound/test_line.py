@@ -11,7 +11,7 @@ LIMITS = Limits(total=4, account=4, host=2, silent=1, waiting=2)
 
 
 class Visitor:
-    """Has a turn until it is let go."""
+    """Keeps its turn until `leave`."""
 
     def __init__(self, line: Line, host: str = "h", *, answered: bool | None = None) -> None:
         self.there = asyncio.Event()

@@ -64,7 +64,7 @@ def test_a_silent_host_gets_one_request_at_once_until_it_answers() -> None:
     queue.leave("a/x/0", "a/x/1", "a/x/2", answered=False)
     assert queue.gone[3:] == ["a/x/3"]
     queue.ask("b/x/0", "b/x/1")
-    assert queue.gone[4:] == ["b/x/0", "b/x/1"], "what is silent for one account says nothing to another"
+    assert queue.gone[4:] == ["b/x/0", "b/x/1"], "a host that is silent for one account is not slowed for another"
     queue.turns.answers(queue.asked["a/x/3"])
     queue.leave("a/x/3")
     assert queue.gone[6:] == ["a/x/4", "a/x/5", "a/x/6"]

@@ -10,13 +10,13 @@ from websockets.exceptions import ConnectionClosed
 
 
 def show(line: str) -> None:
-    """At once, so that nothing is in our hands when we die."""
+    """Print without buffering, so that a kill loses no line."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 async def handle(connection: ServerConnection) -> None:
-    """Print, and say nothing."""
+    """Print each message, send none."""
     try:
         async for message in connection:
             show(str(message))

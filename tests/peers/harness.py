@@ -29,7 +29,7 @@ from trunkline.demo.server import ServerProcess
 from trunkline.demo.watch import Watch
 
 ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
-"""Before a command: it is ended when this process dies, even where no fixture ends it any more."""
+"""Put before a command, ends it when this process dies."""
 UNHURRIED: dict[str, Any] = {"streams__prebuffer": 500}
 """Settings of a server that plays every frame of an app which a busy machine delays. By default late audio is left out,
 see `test_stalls.py`."""

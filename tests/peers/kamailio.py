@@ -154,7 +154,7 @@ class Kamailio:
         return self
 
     async def _answers(self) -> None:
-        """Ask until it does."""
+        """Send OPTIONS until the proxy answers."""
         loop, answered = asyncio.get_running_loop(), asyncio.Event()
         transport, _ = await loop.create_datagram_endpoint(
             lambda: _Probe(answered), remote_addr=("127.0.0.1", self.port)

@@ -136,7 +136,7 @@ class Callee(asyncio.DatagramProtocol):
 
 
 class Phone(RtpEndpoint):
-    """Does something as it says its n-th frame."""
+    """Calls `at[n]` when it sends its n-th packet."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Phone(RtpEndpoint):
         self.at.pop(len(self.said), lambda: None)()
 
     def goes_on_with(self, other: RtpEndpoint, ahead: int) -> None:
-        """Be the same stream as another's, so many packets later."""
+        """Continue another phone's RTP stream, `ahead` packets later."""
         self._ssrc, self._next = other._ssrc, other._next + ahead
 
 

@@ -33,7 +33,7 @@ async def server(tmp_path: Path, space: Namespace) -> AsyncIterator[ServerProces
 
 
 def account(server: ServerProcess, transport: str, password: str) -> str:
-    """Of `ann`."""
+    """An address of record of `ann`, as baresip's configuration has it."""
     port = server.setting("sip.tls_port") if transport == "tls" else server.sip_port
     return f"<sip:ann@{server.host}:{port};transport={transport}>;auth_pass={password};regint=60"
 
@@ -87,7 +87,7 @@ async def test_a_phone_is_called_after_a_crash_without_registering_again(
 
 
 async def place(client: AsyncTelnyx, server: ServerProcess, to: str) -> None:
-    """A call; the answer says that its record, and all before it, is stored."""
+    """Place a call; its answer means that its record and all earlier ones are stored."""
     await client.texml.accounts.calls.with_raw_response.calls(
         server.account_sid,
         body={"to": to, "from_": "+15550001111", "texml": "<Response><Pause length='30'/></Response>"},

@@ -291,7 +291,7 @@ def command(pid: int) -> bytes:
 
 
 async def test_a_call_that_is_placed_while_the_server_starts_is_put_off(tmp_path: Path) -> None:
-    """The API answers before calls can be placed; here its media workers keep it there."""
+    """The API is up before calls can be placed; stopped media workers hold the server in that state."""
     server = new_server(tmp_path)
     starting, workers = asyncio.create_task(server.start()), list[int]()
     while not workers:

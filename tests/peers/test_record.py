@@ -49,7 +49,7 @@ def settings(web: WebApp) -> dict[str, Any]:
 
 
 def sox(*arguments: str) -> str:
-    """What it says."""
+    """The output of `sox`."""
     done = subprocess.run(["sox", *arguments], capture_output=True, text=True, check=True, timeout=60)
     return done.stdout + done.stderr
 

@@ -143,7 +143,7 @@ def none_is_later(found: list[list[tuple[float, float]]]) -> bool:
 
 @pytest.fixture
 def server(own_server: ServerProcess) -> ServerProcess:
-    """Its worker is stopped."""
+    """A server of its own, whose worker is stopped."""
     return own_server
 
 

@@ -56,7 +56,7 @@ def test_duration_counts_from_the_answer_once_the_call_has_ended(
 
 
 def test_what_is_not_known_of_a_leg_is_null(control: "MemoryCalls") -> None:
-    """Of a leg on which nothing has happened that is all which says -1; a level may well be -1 dB."""
+    """A round trip of -1 is one that was not measured; a level of -1 dB is a measured one."""
     finding = Finding("info", "x", "y", {"round_trip_ms": -1.0, "heard_level_db": -1})
     leg = LiveLegReport(round_trip_ms=12.5, heard_level_db=-1)
     view = next(iter(control.live.values()))
