@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from trunkline.api.bodies import parse_query
 from trunkline.calls.diagnosis import Finding, MediaReport, StreamMedia
 from trunkline.calls.views import StreamView
 from trunkline.faces.telnyx import resources
+from trunkline.faces.telnyx.queries import application_query
 from trunkline.ids import StreamSid
 from trunkline.media.report import LiveLegReport
 from trunkline.streaming.params import StreamReport
 
 if TYPE_CHECKING:
-    from api.conftest import MemoryCalls
+    from api.conftest import MemoryApplications, MemoryCalls
 
 NOON = datetime(2023, 8, 11, 12, 0, 0, 999999, tzinfo=timezone(timedelta(hours=2)))
 
@@ -53,6 +55,27 @@ def test_duration_counts_from_the_answer_once_the_call_has_ended(
     view = next(iter(control.live.values()))
     view = replace(view, created_at=start, answered_at=at(answered), ended_at=at(ended))
     assert resources.call(view)["duration"] == duration
+
+
+def test_a_placed_call_is_queued_and_has_its_sid_twice(control: "MemoryCalls") -> None:
+    view = next(iter(control.live.values()))
+    assert resources.placed_call(view) == {
+        "from": "+13122010094",
+        "to": "+13987654321",
+        "status": "queued",
+        "sid": view.sid,
+        "call_sid": view.sid,
+        "account_sid": view.account_sid,
+    }
+
+
+def test_applications_are_filtered_by_their_profile(store: "MemoryApplications") -> None:
+    plain = next(iter(store.kept.values()))
+    with_profile = replace(plain, sid="2", other={"outbound": {resources.PROFILE: "7"}})
+    query = application_query(parse_query("filter[outbound_voice_profile_id]=7"))
+    shown: Any = resources.applications([plain, with_profile], query)
+    assert [(one["id"], one["outbound"][resources.PROFILE]) for one in shown["data"]] == [("2", "7")]
+    assert shown["meta"]["total_results"] == 1
 
 
 def test_what_is_not_known_of_a_leg_is_null(control: "MemoryCalls") -> None:

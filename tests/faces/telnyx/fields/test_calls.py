@@ -15,6 +15,7 @@ from trunkline.faces.telnyx.fields.calls import (
     MORE_PLACE_SCHEMAS,
     PLACE_FIELDS,
     WITHOUT_EFFECT,
+    CallUpdate,
     call_request,
     call_update,
     callback_events,
@@ -173,6 +174,44 @@ def test_what_cannot_be_done_is_refused_by_name(
 def test_a_password_is_in_no_refusal_and_no_repr() -> None:
     assert "hush" not in _refusal(InvalidRequest, SipAuthUsername="u", SipAuthPassword="hush\n")
     assert "hush" not in repr(_request(SipAuthUsername="u", SipAuthPassword="hush"))
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"Status": "completed"}, CallUpdate(True, None, None, "POST")),
+        ({"Status": "canceled"}, CallUpdate(True, None, None, "POST", unanswered=True)),
+        ({"Url": "https://x/"}, CallUpdate(False, Instructions(url="https://x/"), None, "POST")),
+        ({"Texml": "<Response/>"}, CallUpdate(False, Instructions(texml="<Response/>"), None, "POST")),
+        (
+            {"StatusCallback": "https://x/", "StatusCallbackMethod": "GET"},
+            CallUpdate(False, None, "https://x/", "GET"),
+        ),
+        ({"Status": "completed", "StatusCallback": "https://x/"}, CallUpdate(True, None, "https://x/", "POST")),
+    ],
+)
+def test_an_update_ends_the_call_redirects_it_or_sets_its_callback(
+    members: dict[str, object], expected: CallUpdate
+) -> None:
+    assert call_update(Fields(members.items())) == expected
+
+
+@pytest.mark.parametrize(
+    ("members", "kind", "pointer"),
+    [
+        ({}, MissingParameter, "/Status"),
+        ({"StatusCallbackMethod": "GET"}, MissingParameter, "/Status"),
+        ({"FallbackUrl": "https://x/"}, MissingParameter, "/Url"),
+        ({"Status": "completed", "Url": "https://x/"}, InvalidRequest, "/Status"),
+        ({"Status": "busy"}, InvalidEnum, "/Status"),
+    ],
+)
+def test_an_update_without_a_meaning_is_refused_by_name(
+    members: dict[str, object], kind: type[InvalidRequest], pointer: str
+) -> None:
+    with pytest.raises(kind) as refused:
+        call_update(Fields(members.items()))
+    assert (type(refused.value), refused.value.pointer) == (kind, pointer)
 
 
 @pytest.mark.parametrize(
