@@ -1,6 +1,51 @@
-"""The calls of the API's tests, and events as the tests of webhooks have them."""
+"""The calls and applications of the API's tests, events as the tests of webhooks have them, operations without HTTP."""
 
-from api.conftest import control
+import json
+from collections import Counter
+from typing import Any, Protocol
+
+import pytest
+from starlette.requests import Request
+
+from api.conftest import ACCOUNT, KEY, MemoryCalls, applications, control, store
+from trunkline.api.app import IdempotencyCache
+from trunkline.api.auth import Principal
+from trunkline.api.operation import ApiRequest, Services
+from trunkline.control.applications import ApplicationService
+from trunkline.faces.telnyx.rest import OPERATIONS
 from webhooks.conftest import call_event_of, event_of, stream_of
 
-__all__ = ["call_event_of", "control", "event_of", "stream_of"]
+__all__ = ["applications", "call_event_of", "control", "event_of", "store", "stream_of"]
+
+
+class Ask(Protocol):
+    """Serves one request of the first account: the operation's id, the body, the query string, the path's names."""
+
+    async def __call__(self, operation: str, body: object = None, query: str = "", /, **path: str) -> tuple[int, Any]:
+        """Status and JSON of the answer."""
+
+
+@pytest.fixture
+def ask(control: MemoryCalls, applications: ApplicationService) -> Ask:
+    """Operations over calls and applications in memory."""
+    handlers = {one.id: one.handler for one in OPERATIONS}
+    services = Services(control, applications, "cHVibGlj", 4096, Counter(), IdempotencyCache(lambda: 0.0))
+
+    async def ask(operation: str, body: object = None, query: str = "", /, **path: str) -> tuple[int, Any]:
+        content = b"" if body is None else json.dumps(body).encode()
+
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request", "body": content}
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/",
+            "query_string": query.encode(),
+            "headers": [(b"content-type", b"application/json"), (b"x-stainless-retry-count", b"0")],
+        }
+        sender = Principal(ACCOUNT, KEY)
+        response = await handlers[operation](ApiRequest(Request(scope, receive), path, sender, services))
+        return response.status_code, json.loads(bytes(response.body))
+
+    return ask

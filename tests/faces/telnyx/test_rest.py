@@ -1,7 +1,7 @@
 """The whole of Telnyx's REST: what its tables share, and the shapes of its refusals."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 import pytest
@@ -9,6 +9,9 @@ import pytest
 import reference
 from api.documented import check, validate
 from trunkline.faces.telnyx.rest import OPERATIONS, REST
+
+if TYPE_CHECKING:
+    from faces.telnyx.conftest import Ask
 
 PUBLIC_KEY = OPERATIONS[-1]
 
@@ -29,6 +32,10 @@ def test_only_the_public_key_needs_none() -> None:
     for wrong in wrongs:
         with pytest.raises(jsonschema_rs.ValidationError):
             validate(REST.schemas["PublicKey"], wrong)
+
+
+async def test_the_public_key_is_the_servers(ask: "Ask") -> None:
+    assert await ask("GetPublicKey") == (200, {"data": {"public": "cHVibGlj"}})
 
 
 ERROR = {"code": "10015", "title": "Bad Request", "detail": "What is wrong.", "source": {"pointer": "/Url"}}

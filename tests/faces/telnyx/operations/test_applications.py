@@ -1,14 +1,18 @@
-"""The operations on TeXML applications, as they are described."""
+"""The operations on TeXML applications, as they are described and as they are answered."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 import pytest
 
 from api.documented import check, refusals, routes, validate
 from trunkline.api.operation import Operation
+from trunkline.errors import InvalidRequest, MissingParameter, ResourceNotFound
 from trunkline.faces.telnyx.fields.applications import FIELDS
 from trunkline.faces.telnyx.operations.applications import OPERATIONS, SCHEMAS
+
+if TYPE_CHECKING:
+    from faces.telnyx.conftest import Ask
 
 ALL, ONE = "/v2/texml_applications", "/v2/texml_applications/{application_id}"
 BY_ID = {one.id: one for one in OPERATIONS}
@@ -91,3 +95,37 @@ def test_pages_are_counted() -> None:
     assert listed["meta"] == {"page_number": 1, "page_size": 20, "total_pages": 1, "total_results": 1}
     with pytest.raises(jsonschema_rs.ValidationError):
         validate(SCHEMAS["TexmlApplicationList"], {**listed, "meta": {**listed["meta"], "total_pages": "1"}})
+
+
+async def test_an_application_is_made_changed_and_deleted(ask: "Ask") -> None:
+    status, made = await ask("CreateTexmlApplication", {"friendly_name": "a", "voice_url": "https://a.example/"})
+    assert status == 201
+    validate(SCHEMAS["TexmlApplicationData"], made)
+    application = made["data"]["id"]
+    assert await ask("GetTexmlApplication", application_id=application) == (200, made)
+    change = {"active": False, "inbound": {"channel_limit": 3}}
+    _, changed = await ask("UpdateTexmlApplication", change, application_id=application)
+    inbound = {**made["data"]["inbound"], "channel_limit": 3}
+    updated_at = changed["data"]["updated_at"]
+    assert changed["data"] == {**made["data"], "active": False, "inbound": inbound, "updated_at": updated_at}
+    assert await ask("DeleteTexmlApplication", application_id=application) == (200, changed)
+    with pytest.raises(ResourceNotFound):
+        await ask("GetTexmlApplication", application_id=application)
+
+
+async def test_what_is_refused_is_not_made(ask: "Ask") -> None:
+    with pytest.raises(MissingParameter):
+        await ask("CreateTexmlApplication", {"friendly_name": "a"})
+    with pytest.raises(InvalidRequest, match="page"):
+        await ask("FindTexmlApplications", None, "page[number]=0")
+    _, listed = await ask("FindTexmlApplications")
+    assert [one["friendly_name"] for one in listed["data"]] == ["configured", "named by a number"]
+
+
+async def test_the_list_has_the_page_that_is_asked_for(ask: "Ask") -> None:
+    for name in ("Beta", "alpha", "gamma bet"):
+        await ask("CreateTexmlApplication", {"friendly_name": name, "voice_url": "https://a.example/"})
+    _, page = await ask("FindTexmlApplications", None, "filter[friendly_name]=BET&sort=-friendly_name&page[size]=1")
+    validate(SCHEMAS["TexmlApplicationList"], page)
+    assert [one["friendly_name"] for one in page["data"]] == ["gamma bet"]
+    assert page["meta"] == {"page_number": 1, "page_size": 1, "total_pages": 2, "total_results": 2}
