@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from media.rtp.test_rtcp import PINGS
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, Seconds
 from trunkline.media.leg import RANDOM_BYTES, Leg
+from trunkline.media.rtp.clock import WINDOW
 from trunkline.media.rtp.packet import parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
@@ -282,6 +284,33 @@ def test_a_jump_of_the_rtp_clock_restarts_the_timeline_and_a_pause_does_not(
     feed(leg, [rtp(0), rtp(1, timestamp=3_000_000_000)])
     feed(leg, [rtp(2, timestamp=3_000_000_000 + 8 * 4000)], start=T0 + 5.02)
     assert [at for _, at, _ in tap.heard] == [1000, 1020, 5020]
+
+
+@pytest.mark.parametrize(("stall", "anchored"), [(1.0 - 1 / 64, False), (1.0, True), (1.5, True)])
+def test_after_a_stall_of_a_second_the_timeline_is_anchored_again(
+    make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp, stall: float, anchored: bool
+) -> None:
+    leg = make_leg()
+    leg.attach(tap)
+    feed(leg, [rtp(n) for n in range(25)])
+    feed(leg, [rtp(25), rtp(26)], start=T0 + 1.5 + stall)
+    first = 1500 + round(stall * 1000) if anchored else 1500
+    assert [at for _, at, _ in tap.heard][24:] == [1480, first, first + 20]
+
+
+def test_a_timeline_that_is_anchored_again_is_not_held_back_any_more(
+    make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp
+) -> None:
+    leg = make_leg()
+    leg.attach(tap)
+    # The first packets are late, so the timeline is ahead of all others.
+    for n in range(WINDOW):
+        leg.inbound.receive(rtp(n), Seconds(T0 + max(1.5, 1 + n * 0.02)))
+    feed(leg, [rtp(WINDOW), rtp(WINDOW + 1)], start=T0 + 1 + WINDOW * 0.02)
+    held_back, also = (later - at for (_, at, _), (_, later, _) in pairwise(tap.heard[-3:]))
+    assert held_back == also == 10
+    feed(leg, [rtp(WINDOW + 2 + n) for n in range(4)], start=T0 + 5)
+    assert [at for _, at, _ in tap.heard][-4:] == [5000, 5020, 5040, 5060]
 
 
 def test_while_on_hold_packets_are_counted_and_dropped(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trunkline.media.audio.recorder import BLOCK_MS, LATE_MS, Recorder
+from trunkline.media.audio.recorder import AHEAD_MS, BLOCK_MS, JOIN_MS, LATE_MS, Recorder
 from trunkline.media.codecs import CODECS
 
 QUIET = b"\xff" * 160
@@ -99,6 +99,51 @@ def test_a_recording_ends_at_its_limit_to_the_sample() -> None:
     log.recorder.finish()
     assert log.recorder.recorded_ms == 1230
     assert log.sides.size == 1230 * 8
+
+
+@pytest.mark.parametrize("length", [20, BLOCK_MS - 20, BLOCK_MS, BLOCK_MS + 20, 5 * BLOCK_MS])
+def test_all_blocks_but_the_last_are_full_and_none_is_empty(length: int) -> None:
+    log = Log()
+    log.run(100, 100 + length, loud(1))
+    log.recorder.finish()
+    full, rest = divmod(length, BLOCK_MS)
+    assert [len(block) // 16 for block in log.blocks] == [BLOCK_MS] * full + [rest] * (rest > 0)
+    assert log.over == []
+
+
+def test_a_block_is_handed_out_when_no_late_packet_can_come() -> None:
+    log = Log()
+    log.run(100, 100 + BLOCK_MS + LATE_MS - 20, loud(1))
+    assert log.blocks == []
+    log.run(100 + BLOCK_MS + LATE_MS - 20, 100 + BLOCK_MS + LATE_MS)
+    assert len(log.blocks) == 1
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(AHEAD_MS, True), (AHEAD_MS + 1, False)])
+def test_a_frame_too_far_ahead_is_left_out(ahead: int, taken: bool) -> None:
+    log = Log(max_length=10)
+    log.recorder.outbound_frame(QUIET, 100)
+    log.recorder.inbound_frame(loud(1), 100 + ahead, 0)
+    for at in range(120, 5100, 20):
+        log.recorder.outbound_frame(QUIET, at)
+    log.recorder.finish()
+    assert log.sides.any() == taken
+
+
+@pytest.mark.parametrize("apart", [JOIN_MS, JOIN_MS + 1])
+def test_frames_apart_or_overlapping_by_a_little_are_joined(apart: int) -> None:
+    joined = apart == JOIN_MS
+    for shift in (apart, -apart):
+        log = Log()
+        log.recorder.outbound_frame(QUIET, 0)
+        log.recorder.inbound_frame(loud(1), 0, 0)
+        log.recorder.inbound_frame(loud(2), 20 + shift, 0)
+        log.run(20, 100, b"")
+        log.recorder.finish()
+        first, second = expected(loud(1)), expected(loud(2))
+        gap = [] if joined or shift < 0 else [0] * 8 * apart
+        whole = [*first, *gap, *(second if joined or shift > 0 else second[8 * apart :])]
+        assert [*log.sides[0]] == whole + [0] * (800 - len(whole))
 
 
 def test_silence_ends_it_counted_from_the_start_or_the_last_speech() -> None:

@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.ids import Seconds, Ssrc
-from trunkline.media.rtp.jitter import HELD_LIMIT, MAX_DROPOUT, MAX_MISORDER, ON_TRIAL, REPEATED, JitterBuffer, Released
+from trunkline.media.rtp.jitter import (
+    HELD_LIMIT,
+    HISTORY,
+    MAX_DROPOUT,
+    MAX_MISORDER,
+    ON_TRIAL,
+    REPEATED,
+    SHORTEST,
+    JitterBuffer,
+    Released,
+)
 
 WINDOW = Seconds(0.06)
 PEER = Ssrc(7)
@@ -134,6 +144,75 @@ def test_a_single_packet_out_of_range_is_dropped() -> None:
     feed.packet(40000)
     feed.packet(2)
     assert feed.numbers == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("ahead", "step"), [(-101, None), (-100, -100), (0, 0), (2999, 2999), (3000, None)])
+@pytest.mark.parametrize("following", [200, 65536, 65536 + 50])
+def test_the_range_of_a_sequence_is_that_of_the_rfc(following: int, ahead: int, step: int | None) -> None:
+    feed = Feed()
+    for n in range(following - 150, following):
+        feed.packet(n)
+    sequence = (following + ahead) & 0xFFFF
+    assert feed.buffer.step(sequence, PEER) == step
+    assert feed.buffer.step(sequence, Ssrc(8)) is None
+
+
+@pytest.mark.parametrize(("back", "late"), [(MAX_MISORDER, 1), (MAX_MISORDER + 1, 0)])
+def test_lost_packets_are_late_as_far_back_as_they_can_be_reordered(back: int, late: int) -> None:
+    feed = Feed()
+    feed.packet(0, 0.0)
+    feed.packet(300, 0.02)
+    feed.time(1.0)
+    feed.packet(301 - back, 1.0)
+    assert (feed.buffer.lost, feed.buffer.late, feed.buffer.duplicate) == (299, late, 0)
+
+
+def test_a_packet_from_before_a_gap_is_a_duplicate() -> None:
+    feed = Feed()
+    for n, now in ((0, 0.0), (1, 0.02), (3, 0.06), (1, 1.0), (2, 1.0), (0, 1.0)):
+        feed.packet(n, now)
+        feed.time(now)
+    assert (feed.buffer.late, feed.buffer.duplicate) == (1, 2)
+
+
+@pytest.mark.parametrize("held", [HELD_LIMIT, HELD_LIMIT + 1])
+def test_a_gap_is_given_up_early_beyond_the_limit(held: int) -> None:
+    feed = Feed()
+    for n in (0, *range(2, held + 2)):
+        feed.packet(n)
+    assert feed.numbers == ([0] if held == HELD_LIMIT else [0, *range(2, held + 2)])
+    assert feed.buffer.lost == (held > HELD_LIMIT)
+
+
+@pytest.mark.parametrize(("lateness", "window"), [(0.001, SHORTEST), (0.02, 0.03), (0.039, 0.0585), (0.05, WINDOW)])
+def test_the_window_follows_the_latest_of_the_last_gaps_within_its_bounds(lateness: float, window: float) -> None:
+    feed = Feed()
+    feed.packet(0)
+
+    def gap(n: int, late: float) -> None:
+        feed.packet(n + 2, n)
+        feed.packet(n + 1, n + late)
+
+    gap(0, 0.055)
+    for number in range(1, HISTORY - 1):
+        gap(2 * number, 0.0)
+    assert feed.buffer.window == WINDOW, "not enough gaps"
+    gap(2 * HISTORY - 2, lateness)
+    assert feed.buffer.window == WINDOW, "the first gap still counts"
+    gap(2 * HISTORY, 0.0)
+    assert feed.buffer.window == pytest.approx(window)
+    assert (feed.buffer.reordered, feed.buffer.lost) == (HISTORY + 1, 0)
+
+
+@pytest.mark.parametrize("apart", [ON_TRIAL - 1, ON_TRIAL])
+def test_packets_too_far_apart_do_not_begin_a_sequence_together(apart: int) -> None:
+    feed = Feed()
+    feed.packet(0)
+    for n in (20_000, 20_000 + apart, 19_999 + apart):
+        feed.packet(n)
+    together = apart < ON_TRIAL
+    assert feed.restarts == [0, 20_000 if together else 19_999 + apart]
+    assert feed.buffer.stray == (not together)
 
 
 def test_a_jump_that_goes_on_is_a_restart() -> None:
