@@ -295,6 +295,7 @@ def test_the_answer_of_the_fork_that_wins_counts(bench: Bench) -> None:
     invite = invite_of(bench)
     bench.answer(invite, "183 Session Progress", "one", ANSWER)
     bench.answer(invite, "183 Session Progress", "two", ANSWER.replace("4000", "4002"))
+    bench.answer(invite, "180 Ringing", "one")
     bench.events.clear()
     bench.answer(invite, "200 OK", "one")
     accepted = bench.event()

@@ -78,6 +78,26 @@ def test_the_expiry_of_our_contact_counts_or_the_shortest(bench: Bench, headers:
     assert carrier.one().startswith("REGISTER ")
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        ("sip:me@198.51.100.7:5060", "sip:me@198.51.100.7", True),
+        ("sip:me@198.51.100.7:5060", "sip:me@198.51.100.7;transport=tcp", True),
+        ("sip:me@198.51.100.7:5060", "sip:me@198.51.100.7;transport=tls", False),
+        ("sip:me@198.51.100.7:5061;transport=tls", "sip:me@198.51.100.7;transport=tls", True),
+        ("sip:me@198.51.100.7:5061;transport=tls", "sips:me@198.51.100.7", True),
+        ("sip:me@198.51.100.7:5061;transport=tls", "sip:me@198.51.100.7", False),
+        ("sip:me@198.51.100.7:5061;transport=tls", "sip:me@198.51.100.7:5061", True),
+    ],
+)
+def test_a_contact_without_a_port_has_the_default_port_of_its_transport(ours: str, theirs: str, same: bool) -> None:
+    via = "Via: SIP/2.0/TLS 198.51.100.7;branch=z9hG4bK1"
+    text = f"SIP/2.0 200 OK\r\n{via}\r\nContact: <{theirs}>;expires=58, <sip:me@192.0.2.99>;expires=20\r\n\r\n"
+    message = parse(text.encode(), stream=False)
+    assert isinstance(message, SipResponse)
+    assert granted(message, ours, ASKED) == (58 if same else 20)
+
+
 @pytest.mark.parametrize("seconds", [1, 2, 5, 6])
 def test_a_registration_for_seconds_does_not_lapse(bench: Bench, seconds: int) -> None:
     carrier = Carrier(bench, **ACCOUNT)
