@@ -175,6 +175,27 @@ def test_a_host_silent_for_two_schedules_gets_no_more_tries_for_old_callbacks() 
     assert len(outbox) == 1
 
 
+@pytest.mark.parametrize(("tries", "limit"), [(2, 600.0), (3, 768.0), (4, 1792.0)])
+@pytest.mark.parametrize(("born", "silent"), [(8, 0), (0, 8)])
+def test_a_host_is_given_up_after_two_schedules_or_ten_minutes(
+    tries: int, limit: float, born: int, silent: int
+) -> None:
+    def expired(now: float) -> list[str]:
+        outbox = Outbox(CallbackSettings(tries=tries, first_delay=128, delay_factor=2))
+        events = [(born, "offer"), (silent, "silence")]
+        outbox.offer(record(1, key="s1"), now=0)
+        assert started(outbox, 0) == ["c1"]
+        for at, what in sorted(events):
+            if what == "offer":
+                outbox.offer(record(2, key="s2"), now=at)
+            else:
+                outbox.answered("c1", SILENCE, at, MIDDLE)
+        return [item.id for item in outbox.due(now).expired]
+
+    assert "c2" not in expired(8 + limit)
+    assert "c2" in expired(8 + limit + 0.001)
+
+
 def test_any_answer_ends_a_hosts_silence() -> None:
     outbox = Outbox(SETTINGS)
     outbox.offer(record(1, key="s1"), now=0)
