@@ -282,6 +282,60 @@ def test_what_is_just_within_the_limits_is_taken() -> None:
     assert nested.verbs == (Say("<s> " * DEPTH_LIMIT + "deep" + " </s>" * DEPTH_LIMIT),)
 
 
+DIAL = "<Dial {}>1</Dial>"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "low", "high"),
+    [
+        ("<Pause {}/>", "length", 1, 180),
+        ("<Say {}>a</Say>", "loop", 0, 1000),
+        ("<Play {}>http://h/</Play>", "loop", 0, 1000),
+        ("<Gather {}/>", "timeout", 1, 120),
+        ("<Gather {}/>", "numDigits", 1, 128),
+        ("<Gather {}/>", "maxDigits", 1, 128),
+        (DIAL, "timeout", 1, 600),
+        (DIAL, "timeLimit", 1, 14400),
+        ("<Record {}/>", "timeout", 0, 14400),
+        ("<Record {}/>", "maxLength", 0, 14400),
+    ],
+)
+def test_a_number_beyond_a_bound_is_the_bound(text: str, name: str, low: int, high: int) -> None:
+    def read(number: int) -> Document:
+        return response(text.format(f'{name}="{number}"'))
+
+    assert len({read(number).verbs for number in (low, low + 1, high - 1, high)}) == 4
+    assert not any(read(number).warnings for number in (low, low + 1, high - 1, high))
+    beyond = [(high, high + 1), (high, 999_999_999), *([(low, low - 1)] if low else [])]
+    for bound, number in beyond:
+        assert read(number).verbs == read(bound).verbs
+        assert read(number).warnings[0].endswith(f"must be a number from {low} to {high}; {bound} was taken")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "most"),
+    [
+        ('<Start><Stream url="ws://h/" {}/></Start>', "name", 255),
+        ('<Start><Stream url="ws://h/"><Parameter name="n" {}/></Stream></Start>', "value", 4000),
+        ('<Start><Stream url="ws://h/"><Parameter {}/></Stream></Start>', "name", 255),
+        ("<Stop><Stream {}/></Stop>", "name", 255),
+        ("<Dial><Sip {}>sip:a@b</Sip></Dial>", "username", 255),
+        ("<Dial><Sip {}>sip:a@b</Sip></Dial>", "password", 255),
+        ("<Dial><Number {}>1</Number></Dial>", "statusCallbackEvent", 100),
+        ("<Say {}>a</Say>", "voice", 100),
+        ("<Say {}>a</Say>", "language", 35),
+        ("<Gather {}/>", "input", 100),
+        (DIAL, "fromDisplayName", 128),
+    ],
+)
+def test_a_text_longer_than_its_limit_is_left_out(text: str, name: str, most: int) -> None:
+    words = f"must be at most {most} characters"
+    just, over = (response(text.format(f'{name}="{"x" * size}"')) for size in (most, most + 1))
+    assert words not in " ".join(just.warnings)
+    assert words in " ".join(over.warnings)
+    assert "x" * most not in repr(over)
+
+
 def test_everything_is_bounded() -> None:
     assert len(response("<x/>" * 1000).warnings) == WARNING_LIMIT
     dialled = response("<Dial>" + "<Number>1</Number>" * 20 + "</Dial>").verbs[0]

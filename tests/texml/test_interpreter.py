@@ -417,6 +417,18 @@ def test_instructions_that_never_take_time_are_ended() -> None:
     assert waiting.kinds() == [effects.StartTimer]
 
 
+@pytest.mark.parametrize("answered", [True, False])
+def test_as_many_steps_as_the_limit_may_follow_each_other(answered: bool) -> None:
+    """The end of the document is a step too."""
+    stop, why = "<Stop><Stream/></Stop>", f"the instructions went on for {LIMIT} steps without anything that takes time"
+    assert Runs(stop * (LIMIT - 1), answered=answered).last[-1] == effects.FinishDocument()
+    assert Runs(stop * LIMIT, answered=answered).last[-1] == EndCall(why)
+    paused = stop * (LIMIT - 1) + "<Pause/>" + stop * (LIMIT - 1)
+    assert Runs(paused).ticks()[-1] == effects.FinishDocument()
+    assert Runs(paused).feed(facts.Instructed(texml(stop * (LIMIT - 1))))[-1] == effects.FinishDocument()
+    assert Runs(paused + stop).ticks()[-1] == EndCall(why)
+
+
 VERBS = st.sampled_from(
     [
         "<Say>a</Say>",
