@@ -25,6 +25,14 @@ def test_a_flood_is_read_at_a_bounded_rate(size: int, most: int) -> None:
     assert most * 0.8 < read <= most * 1.1
 
 
+def test_a_debt_of_exactly_the_burst_is_allowed() -> None:
+    for size, stops in ((39_000, False), (39_001, True)):
+        throttle = Throttle()
+        # Five messages, whose prices are exactly 4 ms each, also as floating-point numbers.
+        assert [throttle.charge(size, 0.0) for _ in range(5)] == [False] * 4 + [stops]
+        assert throttle.rest(0.0) == pytest.approx(BURST, abs=1e-6)
+
+
 def test_a_very_large_message_delays_the_next_ones() -> None:
     throttle = Throttle()
     assert throttle.charge(8 << 20, 5.0)
