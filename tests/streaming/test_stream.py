@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from mp3files import mp3
 from stream_params import stream_params
 from trunkline.config import StreamSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
-from trunkline.streaming.files import Answer
+from trunkline.streaming.files import Answer, FileDecoder
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, TargetLegs, Track
 from trunkline.streaming.retry import Disconnect, DisconnectReason
@@ -64,11 +65,26 @@ class NoDecoder:
         raise AssertionError
 
 
-def make(clock: HandClock | None = None, settings: StreamSettings | None = None, **params: Any) -> Stream:
+class SlowDecoder(NoDecoder):
+    """Takes files; the test answers."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+
+    def decode(self, data: bytes, codec: str, room: int, answer: Answer) -> int | Refusal:
+        self.answers.append(answer)
+        return len(self.answers)
+
+
+def make(
+    clock: HandClock | None = None,
+    settings: StreamSettings | None = None,
+    decoder: FileDecoder | None = None,
+    **params: Any,
+) -> Stream:
     asked = stream_params("ws://app/", **{"mode": BidirectionalMode.RTP, **params})
-    stream = Stream(
-        asked, IDENTITY, "PCMU", settings or StreamSettings(), NoDecoder(), lambda digits: None, clock or HandClock()
-    )
+    settings, decoder, clock = settings or StreamSettings(), decoder or NoDecoder(), clock or HandClock()
+    stream = Stream(asked, IDENTITY, asked.encoding("PCMU"), settings, decoder, lambda digits: None, clock)
     stream.begin(1000)
     return stream
 
@@ -116,6 +132,110 @@ def test_a_new_socket_gets_the_replay_then_keys_and_marks_then_what_comes() -> N
     stream.inbound_frame(ULAW, 40, 0)
     assert sink.events() == ["connected", "start", "media", "media", "dtmf", "mark", "media"]
     assert (stream.reconnects, stream.report().last_cause) == (1, "the connection was lost")
+
+
+def test_the_replay_has_both_tracks_in_the_order_of_the_call() -> None:
+    sink, stream = Sink(), make(track=Track.BOTH)
+    stream.opened(Sink(), 1000)
+    stream.inbound_frame(ULAW, 0, 0)
+    stream.outbound_frame(ULAW, 0)
+    stream.disconnected(LOST, 1001)
+    stream.outbound_frame(ULAW, 20)
+    stream.inbound_frame(ULAW, 20, 0)
+    stream.opened(sink, 1002)
+    media = [message["media"] for message in sink.sent if message["event"] == "media"]
+    tracks = [(frame["track"], frame["chunk"], frame["timestamp"]) for frame in media]
+    assert [track for track in tracks if track[0] == "inbound"] == [("inbound", "1", "0"), ("inbound", "2", "20")]
+    assert [track for track in tracks if track[0] == "outbound"] == [("outbound", "1", "0"), ("outbound", "2", "20")]
+    times = [int(frame["timestamp"]) for frame in media]
+    assert times == sorted(times)
+
+
+def test_two_packets_of_30_ms_are_one_of_an_opus_stream_also_in_the_replay() -> None:
+    sink, stream = Sink(), make(track=Track.BOTH, codec="OPUS")
+    stream.opened(sink, 1000)
+    stream.leg_changed("PCMU", 30)
+    sink.events()
+    half = bytes(240)
+    for at in (0, 30):
+        stream.inbound_frame(half, at, 0)
+        stream.outbound_frame(half, at)
+    assert [message["media"]["track"] for message in sink.sent] == ["inbound", "outbound"]
+    stream.disconnected(LOST, 1001)
+    for at in (60, 90, 120):
+        stream.inbound_frame(half, at, 0)
+    sink = Sink()
+    stream.opened(sink, 1002)
+    replayed = [message["media"] for message in sink.sent if message["event"] == "media"]
+    assert [(one["track"], one["timestamp"]) for one in replayed] == [
+        ("inbound", "0"),
+        ("outbound", "0"),
+        ("inbound", "60"),
+    ]
+
+
+def test_the_peers_codec_changes_the_inbound_track_alone() -> None:
+    sink, stream = Sink(), make(track=Track.BOTH)
+    stream.opened(sink, 1000)
+    stream.leg_changed("PCMU", 20)
+    sink.events()
+    stream.peer_changed("PCMA")
+    stream.inbound_frame(b"\xd5" * 160, 0, 0)
+    stream.outbound_frame(ULAW, 0)
+    inbound, outbound = (b64decode(message["media"]["payload"]) for message in sink.sent)
+    assert (inbound, outbound) == (b"\xfe" * 160, ULAW), "PCMA's least positive level is PCMU's second"
+
+
+def test_with_extensions_the_app_is_sent_how_much_is_queued() -> None:
+    sink, stream = Sink(), make(settings=StreamSettings(prebuffer=0, extensions=True))
+    stream.opened(sink, 1000)
+    stream.leg_changed("PCMU", 20)
+    app_sends(stream, **audio(160))
+    sink.events()
+    for at in range(0, 200, 20):
+        stream.next_frame(at)
+    queues = [message["queue"]["queued_ms"] for message in sink.sent]
+    assert queues == [140, 40, 0]
+
+
+def test_what_a_late_clock_skips_is_not_played_later() -> None:
+    stream = make(settings=StreamSettings(prebuffer=0))
+    stream.opened(Sink(), 1000)
+    stream.leg_changed("PCMU", 20)
+    app_sends(stream, **audio(200))
+    assert stream.next_frame(0) == b"m" * 160
+    stream.held_up(20, 100, 0)
+    assert [stream.next_frame(at) for at in range(120, 220, 20)] == [b"m" * 160] * 4 + [None]
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_decoded_file_plays_and_a_refused_one_returns_its_error_and_mark(connected: bool) -> None:
+    decoder, sink = SlowDecoder(), Sink()
+    stream = make(decoder=decoder, settings=StreamSettings(mp3_interval=0, prebuffer=0), mode=BidirectionalMode.MP3)
+    stream.opened(sink, 1000)
+    stream.leg_changed("PCMU", 20)
+    for name in ("first", "second"):
+        payload = b64encode(mp3(seconds=0.1)).decode()
+        app_sends(stream, event="media", media={"payload": payload})
+        app_sends(stream, event="mark", mark={"name": name})
+    if not connected:
+        stream.disconnected(LOST, 1001)
+    sink.events()
+    decoder.answers[0](b"f" * 320)
+    decoder.answers[1](Refusal(Problem.INVALID_MEDIA, "no mp3"))
+    assert sink.events() == ["error"] * connected
+    assert stream.report().errors == {Problem.INVALID_MEDIA.title: 1}
+    assert [stream.next_frame(at) for at in (0, 20, 40)] == [b"f" * 160] * 2 + [None]
+    if not connected:
+        stream.opened(sink, 1002)
+    marks = [message["mark"]["name"] for message in sink.sent if message["event"] == "mark"]
+    assert marks == ["first", "second"]
+
+
+def test_only_with_the_opposite_leg_as_its_target_a_stream_plays_elsewhere() -> None:
+    assert [make(target_legs=legs).plays_elsewhere for legs in TargetLegs] == [
+        legs is not TargetLegs.SELF for legs in TargetLegs
+    ]
 
 
 def test_frames_left_in_a_lost_socket_are_not_counted_as_sent() -> None:
