@@ -103,3 +103,27 @@ def test_a_level_probe_reports_both_tracks_in_the_current_codec_and_is_bounded()
     assert (report.heard_frames, report.heard_level_db, report.said_frames) == (0, SILENT, PROBE_LIMIT)
     assert report.said_level_db == pytest.approx(-9, abs=1)
     assert ear.next_frame(0) is None
+
+
+def test_a_level_probe_does_not_mistake_what_cannot_be_decoded_for_speech() -> None:
+    ear = LevelProbe()
+    ear.leg_changed("OPUS", 20)
+    ear.inbound_frame(b"\xff" * 40, 0, 0)
+    report = ear.measure(LegReport(codec="OPUS"))
+    assert (report.heard_frames, report.heard_level_db) == (1, SILENT)
+
+
+def test_a_level_probe_measures_a_track_again_when_its_codec_changed() -> None:
+    ear = LevelProbe()
+    ear.leg_changed("PCMU", 20)
+    ear.outbound_frame(tone("PCMU", 0.5, 20), 0)
+    for _ in range(PROBE_LIMIT + 1):
+        ear.inbound_frame(tone("PCMU", 0.5, 20), 0, 0)
+    ear.leg_changed("PCMU", 30)
+    report = ear.measure(LegReport(codec="PCMU"))
+    assert (report.heard_frames, report.said_frames) == (PROBE_LIMIT, 1), "another packet time changes nothing"
+    ear.peer_changed("PCMA")
+    ear.inbound_frame(tone("PCMA", 0.1, 20), 0, 0)
+    report = ear.measure(LegReport(codec="PCMU"))
+    assert (report.heard_frames, report.said_frames) == (1, 1)
+    assert report.heard_level_db == pytest.approx(-23, abs=1)
