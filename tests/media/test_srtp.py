@@ -180,6 +180,19 @@ def test_hold_and_resume_keep_the_keys_and_their_count(
     assert len(tap.heard) == 2
 
 
+def test_after_new_keys_a_packet_under_neither_key_is_counted_and_the_former_stay(
+    encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
+) -> None:
+    leg, tap = make_leg(encrypted), make_tap()
+    leg.attach(tap)
+    leg.receive_from(peer.sends.protect(rtp(0)), PEER, NOW)
+    leg.update(replace(encrypted, srtp=SrtpKeys(S80, 1, NEW_OURS, NEW_THEIRS)), NOW)
+    leg.receive(session(S80, bytes(30), inbound=False).protect(rtp(1, b"forged")), NOW)
+    assert leg.report(NOW).srtp_auth_failed == 1
+    leg.receive(peer.sends.protect(rtp(1, b"in flight")), NOW)
+    assert tap.payloads[1:] == [b"in flight"]
+
+
 def test_new_keys_are_used_at_once_and_the_former_until_the_peer_has_changed(
     encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:

@@ -154,6 +154,21 @@ def test_silence_on_the_line_is_silence_not_a_stuck_tone(bridge: Callable[..., B
     assert min(loud[156:199]) > 8000
 
 
+def test_a_key_of_one_leg_is_pressed_on_the_other_and_counted_where_it_cannot_be(
+    bridge: Callable[..., Bridged], rtp: Rtp, params: MediaParams
+) -> None:
+    bridged = bridge()
+    key = b"\x05\x8a\x03\x20"  # the end of a 5 after 100 ms
+    bridged.one.inbound.receive(rtp(0, key, kind=101), Seconds(START))
+    packet = parse(bridged.other.outbound.next_packet() or b"")
+    assert packet is not None
+    assert (packet.payload_type, packet.payload[0]) == (101, 5)
+    bridged.other.update(replace(params, dtmf_payload_type=None), Seconds(START))
+    bridged.one.inbound.receive(rtp(1, key, kind=101, timestamp=8000), Seconds(START + 1))
+    report = bridged.other.report(Seconds(START + 1))
+    assert (bridged.one.report(Seconds(START + 1)).digits, report.digits_lost) == (2, 1)
+
+
 def test_bridged_audio_is_mixed_with_other_players(bridge: Callable[..., Bridged], make_tap: MakeTap, rtp: Rtp) -> None:
     bridged, app = bridge(), make_tap(plays=True)
     bridged.other.attach(app)
