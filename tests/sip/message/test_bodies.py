@@ -123,6 +123,8 @@ def test_a_description_is_decoded(encoding: str, text: str) -> None:
 
 def test_isup_signalling_alone_is_no_description() -> None:
     assert session_description(invite("\x01\0\x49", "Content-Type: application/ISUP;version=itu-t92+")) is None
+    part = "Content-Type: application/ISUP\r\n" + REQUIRED.replace("render", "signal") + "\r\nx"
+    assert session_description(invite(multipart(part), MIXED)) is None
 
 
 def test_an_optional_body_of_another_type_is_ignored() -> None:

@@ -68,6 +68,7 @@ def test_text_that_is_not_utf_8_stays_readable() -> None:
         (b"Call-ID: call-1@", b"Call-ID: call 1@", 400, "Malformed Call-Id"),
         (b"Call-ID: call-1@", b"Call-ID: call\t1@", 400, "Malformed Call-Id"),
         (b"Max-Forwards: 70", b"Subject: a\rb", 400, "Lone carriage return in Subject"),
+        (b";tag=caller", b";a=1 ?;tag=caller", 400, "From: malformed parameters"),
         (b"CSeq: 1 INVITE", b"CSeq: 1 BYE", 400, "CSeq method does not match"),
         (b"CSeq: 1 INVITE", b"CSeq: one INVITE", 400, "Malformed CSeq"),
         (b"CSeq: 1 INVITE", b"CSeq: 2147483648 INVITE", 400, "Malformed CSeq"),

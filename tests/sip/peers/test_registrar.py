@@ -53,6 +53,15 @@ def test_contacts_are_kept_until_they_expire_the_newest_first() -> None:
     assert len(phone.registrar) == 0
 
 
+def test_a_phone_is_at_the_address_that_it_registered_from_until_it_expires() -> None:
+    phone = Phone()
+    assert not phone.registrar.is_at(SOURCE, 0)
+    phone.register("Contact: <sip:ann@10.0.0.2:5062>;expires=100")
+    assert phone.registrar.is_at(SOURCE, 99)
+    assert not phone.registrar.is_at(Endpoint(SOURCE.host, SOURCE.port + 1), 99)
+    assert not phone.registrar.is_at(SOURCE, 100)
+
+
 def test_a_query_changes_no_contact() -> None:
     phone = Phone()
     phone.register("Contact: <sip:ann@10.0.0.2>")

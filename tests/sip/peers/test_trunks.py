@@ -267,6 +267,18 @@ def test_known_targets_keep_their_state_after_another_look_up(bench: Bench) -> N
     assert "OPTIONS" not in " ".join(bench.wire.take_lines())
 
 
+def test_a_target_that_is_gone_gets_no_options_after_its_late_answer(bench: Bench, clock: HandClock) -> None:
+    carrier = Carrier(bench)
+    options = carrier.take()
+    carrier.found([Target("sip:192.0.2.3", Endpoint("192.0.2.3", 5060), "udp")])
+    carrier.take()
+    for request in options:
+        bench.answer(request)
+    clock.advance(60)
+    assert {line.split()[1] for line in bench.wire.take_lines()} == {"sip:192.0.2.3"}
+    assert carrier.hosts() == ["192.0.2.3"]
+
+
 def test_registered_with_digest_and_again_before_it_expires(bench: Bench) -> None:
     carrier = Carrier(bench, **ACCOUNT)
     (first,) = carrier.take()
