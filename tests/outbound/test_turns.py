@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.outbound.turns import Limits, TooMany, Turn, Turns
+from trunkline.outbound.turns import KNOWN_LIMIT, Limits, TooMany, Turn, Turns
 
 LIMITS = Limits(total=8, account=6, host=3, silent=1, waiting=20)
 
@@ -68,6 +68,18 @@ def test_a_silent_host_gets_one_request_at_once_until_it_answers() -> None:
     queue.turns.answers(queue.asked["a/x/3"])
     queue.leave("a/x/3")
     assert queue.gone[6:] == ["a/x/4", "a/x/5", "a/x/6"]
+
+
+def test_the_host_that_was_not_asked_for_longest_is_forgotten() -> None:
+    queue = Queue()
+    queue.ask("a/old/0", "a/kept/0")
+    queue.leave("a/old/0", "a/kept/0", answered=False)
+    for n in range(KNOWN_LIMIT - 1):
+        queue.ask(f"b/{n}/0")
+        queue.leave(f"b/{n}/0")
+    queue.gone.clear()
+    queue.ask("a/kept/1", "a/kept/2", "a/old/1", "a/old/2")
+    assert queue.gone == ["a/kept/1", "a/old/1", "a/old/2"], "of the other it is remembered that it was silent"
 
 
 def test_a_request_that_was_given_up_says_nothing_of_its_host() -> None:

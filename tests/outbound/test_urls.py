@@ -120,6 +120,8 @@ def test_user_info_of_a_websocket_url_becomes_basic_auth_and_is_not_displayed() 
         ("http://app", "it has another scheme"),
         ("ws:///x", "its host or port is malformed"),
         ("ws://app:99999", "its host or port is malformed"),
+        ("ws://[::g]/", "its host or port is malformed"),
+        ("ws://[v1.a:b]/", "its host or port is malformed"),
         ("ws://[::1", "its host or port is malformed"),
         ("ws://app/\u00e9", "it holds a space, a control character or a character outside ASCII"),
         ("ws://app/#a", "it has a fragment"),

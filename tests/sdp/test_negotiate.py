@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.sdp.negotiate import Family, accept_answer, make_answer, make_offer, negotiate, payload_types
+from trunkline.sdp.negotiate import (
+    Family,
+    accept_answer,
+    formats_of,
+    make_answer,
+    make_offer,
+    negotiate,
+    payload_types,
+    stream_in_use,
+    usual_formats,
+)
 from trunkline.sdp.session import ConnectionData, MediaDescription, SessionDescription, parse
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, NotAcceptable
 
@@ -328,6 +338,23 @@ def test_our_offer_is_answered_by_our_own_rules_and_understood() -> None:
 def test_a_declined_late_offer_is_not_acceptable() -> None:
     with pytest.raises(NotAcceptable, match="port 0"):
         accept_answer(our_offer(), sdp("m=audio 0 RTP/AVP 0"))
+
+
+def test_an_answer_to_an_offer_without_audio_is_not_acceptable() -> None:
+    with pytest.raises(NotAcceptable, match="no audio stream to answer"):
+        accept_answer(sdp("m=audio 0 RTP/AVP 0"), sdp("m=audio 4000 RTP/AVP 0"))
+
+
+def test_the_stream_in_use_is_the_audio_that_is_not_declined() -> None:
+    assert stream_in_use(sdp("m=video 0 RTP/AVP 96", "m=audio 0 RTP/AVP 0", "m=audio 4000 RTP/AVP 8")) == 2
+    assert stream_in_use(sdp("m=audio 0 RTP/AVP 0")) is None
+
+
+def test_the_formats_of_a_description_are_what_the_peer_may_send() -> None:
+    ours = our_offer("PCMU", "OPUS")
+    assert dict(formats_of(ours)) == {0: "PCMU", 111: "OPUS", 101: "telephone-event", 110: "telephone-event"}
+    assert set(formats_of(ours)) == set(usual_formats(("PCMU", "OPUS")))
+    assert formats_of(sdp("m=audio 0 RTP/AVP 0")) == ()
 
 
 EVENTS = "a=rtpmap:97 telephone-event/8000"
