@@ -44,6 +44,7 @@ def test_what_else_shortens_its_life() -> None:
     assert known(age, ("age", "70")).fresh_until == 100
     assert known(age, ("age", "soon")).fresh_until == 160
     assert known(age, ("vary", "accept, *")).fresh_until == 100
+    assert known(("pragma", "no-cache")).fresh_until == 100
     assert known(age, ("pragma", "no-cache")).fresh_until == 160, "Cache-Control counts (RFC 9111 section 5.4)"
 
 

@@ -93,6 +93,12 @@ def test_no_document_ends_the_call_and_says_why() -> None:
     assert "not XML" in ended.detail
 
 
+def test_instructions_of_nothing_end_the_call() -> None:
+    runs = Runs()
+    assert runs.feed(facts.Instructed(Instructions())) == [effects.FinishDocument()]
+    assert runs.interpreter.over
+
+
 @pytest.mark.parametrize(
     ("verb", "answers"),
     [
@@ -269,6 +275,15 @@ TWO = '<Dial action="/done" timeout="9" callerId="+1555"><Number>1</Number><Sip>
 
 def status(runs: Runs) -> dict[str, str]:
     return dict(runs.one(effects.Fetch).request.parameters)
+
+
+def test_urls_of_a_dialled_number_may_be_relative_to_the_documents() -> None:
+    runs = Runs('<Dial><Number url="whisper" statusCallback="/events">1</Number></Dial>')
+    target = runs.one(effects.PlaceLeg).target
+    assert (target.url, target.status_callback) == (
+        "https://app.example/voice/whisper",
+        "https://app.example/events",
+    )
 
 
 def test_the_first_to_answer_wins_and_its_end_is_sent_to_the_action() -> None:
