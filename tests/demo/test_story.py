@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from trunkline.demo import story, verdict
-from trunkline.demo.errors import ServerFailed
+from trunkline.demo.errors import ServerFailed, StoryBroken
 from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.process
@@ -29,6 +29,22 @@ async def test_the_demo_succeeds_in_every_row(monkeypatch: pytest.MonkeyPatch) -
     assert "FAILED" not in shown
     for words in (r"(\d+) of \1 sent after `start`", r"440\.\d Hz", r"stream-started, stream-stopped; 2 verified"):
         assert re.search(words, shown), shown
+
+
+@pytest.mark.peer
+async def test_a_row_that_fails_is_named_and_fails_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdict, "LATENCY_LIMIT", 0)
+    out = io.StringIO()
+    assert await story.play(Console(file=out, width=120), 1) == 1
+    assert re.search(r"^FAILED: .*ms", out.getvalue(), re.MULTILINE), out.getvalue()
+
+
+@pytest.mark.peer
+async def test_a_stream_that_is_refused_fails_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"streams.bidirectional_per_call": 0}
+    monkeypatch.setattr(story, "ServerProcess", partial(ServerProcess, settings=settings))
+    with pytest.raises(StoryBroken, match=r"the stream was not started: .*90045"):
+        await story.play(Console(file=io.StringIO()), 1)
 
 
 async def test_a_server_that_does_not_start_fails_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
