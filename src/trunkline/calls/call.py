@@ -412,10 +412,10 @@ class Call:
     # ── streams ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start_stream(self, command: StartStream, now: datetime) -> list[effects.Effect]:
-        if self.state is CallState.ANSWERED and self.view.codec is None:
+        agreed = self._offers.agreed
+        if agreed is None or (self.state is CallState.ANSWERED and self.view.codec is None):
             raise CallNotAnswered("Streaming can start once the call is answered.")
-        assert self._offers.agreed is not None
-        return self._streams.start(command, self.view, self._offers.agreed.codec, now)
+        return self._streams.start(command, self.view, agreed.codec, now)
 
     def _stop_stream(self, command: StopStream, now: datetime) -> list[effects.Effect]:
         return self._streams.stop(command, now)
