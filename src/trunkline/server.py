@@ -221,11 +221,12 @@ class Server:
             ApplicationService(directory, store),
             store,
             settings.http,
-            ready=lambda: _not_ready(runner, pool, writer) if self._started else "starting",
+            ready=lambda: self._starting() or _not_ready(runner, pool, writer, settings.sip.call_limit),
+            api_ready=self._starting,
             public_key=signer.public_key,
             metrics=metrics.render,
         )
-        rooms |= _counters(pool, delivery) | {
+        rooms |= _counters(pool, delivery, writer) | {
             "control": lambda: runner.counters,
             "sip": lambda: Counter(sip.counters),
             "texml": lambda: texml.counters,
@@ -243,6 +244,9 @@ class Server:
         self._take = partial(_take, directory, sip, pool)
         self._started = True
         _log_ready(settings, http, sip, pool)
+
+    def _starting(self) -> str | None:
+        return None if self._started else "starting"
 
     def _dialler(self) -> Dialler:
         dialler = Dialler(Names())
@@ -325,20 +329,23 @@ def _check_certificates(ca_file: Path | None) -> None:
         raise StartupError(f"streams.ca_file: {error}") from None
 
 
-def _not_ready(runner: Runner, pool: WorkerPool, writer: Writer) -> str | None:
+def _not_ready(runner: Runner, pool: WorkerPool, writer: Writer, call_limit: int) -> str | None:
     if runner.draining:
         return "shutting down"
     if not pool.ready:
         return "no media worker is running"
-    if writer.full:
+    if writer.full or writer.late:
         return "the store is behind"
+    if len(runner.registry) >= call_limit:
+        return "the call limit is reached"
     return None
 
 
-def _counters(pool: WorkerPool, delivery: Delivery) -> dict[str, Callable[[], Counter[str]]]:
+def _counters(pool: WorkerPool, delivery: Delivery, writer: Writer) -> dict[str, Callable[[], Counter[str]]]:
     return {
         "log": log.counters,
         "webhooks": lambda: Counter(delivery.counters),
+        "store": lambda: writer.counters,
         "media": lambda: sum((Counter(status.counters) for status in pool.statuses), Counter()),
         "workers": lambda: Counter(restarts=pool.restarts),
     }

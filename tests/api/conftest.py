@@ -323,6 +323,7 @@ def app(
         Keys(),
         settings,
         ready=lambda: not_ready[0] if not_ready else None,
+        api_ready=lambda: "starting" if "starting" in not_ready else None,
         public_key="cHVibGlj",
         metrics=lambda: b"# HELP up 1\nup 1\n",
         clock=clock,

@@ -1,5 +1,6 @@
 """What holds for every route: keys, methods, content types, limits, and that nothing unexpected gets out."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ import httpx
 import pytest
 import structlog
 
+from trunkline.api import app as app_module
 from trunkline.api.app import ApiApplication
 from trunkline.config import HttpSettings
 from trunkline.faces.telnyx.rest import REST
@@ -176,6 +178,15 @@ async def test_over_the_rate_a_key_gets_429_with_retry_after(
     assert (await client.get(calls_path)).status_code == 200
 
 
+async def test_a_request_that_takes_too_long_is_503(
+    client: httpx.AsyncClient, streams_path: str, control: "MemoryCalls", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "REQUEST_TIME", 0.05)
+    control.before_start = asyncio.Event().wait
+    answer = await client.post(streams_path, json={"Url": URL})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+
+
 async def test_an_unexpected_error_is_one_log_line_and_a_plain_500(
     client: httpx.AsyncClient, streams_path: str, control: "MemoryCalls", app: ApiApplication
 ) -> None:
@@ -209,6 +220,9 @@ async def test_readiness_has_the_reason(anonymous: httpx.AsyncClient, not_ready:
     not_ready.append("no media worker")
     answer = await anonymous.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"ready": False, "reason": "no media worker"})
+    assert (await anonymous.get("/readyz/api")).json() == {"ready": True, "reason": None}, "it still answers requests"
+    not_ready.append("starting")
+    assert (await anonymous.get("/readyz/api")).status_code == 503
 
 
 async def test_a_client_that_goes_away_in_the_middle_leaves_no_trace_but_a_count(

@@ -233,7 +233,7 @@ async def test_what_the_store_does_not_take_has_not_happened(
         await client.delete(path),
     ):
         assert refused.status_code == 503
-        assert refused.headers["retry-after"] == "1"
+        assert refused.headers["retry-after"] == "2"
     assert (await client.get(path)).json()["data"] == made
     assert (await client.get(PATH)).json()["meta"]["total_results"] == 3
 

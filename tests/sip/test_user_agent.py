@@ -329,6 +329,14 @@ def test_a_rejection_carries_its_warning_and_is_repeated_until_its_ack(bench: Be
     assert bench.dialogs.sizes == EMPTY
 
 
+def test_a_503_says_when_to_try_again(bench: Bench) -> None:
+    dialog = ring(bench, Caller())
+    bench.wire.take()
+    bench.perform(RejectInvite(dialog, 503, "Service Unavailable"))
+    (response,) = bench.wire.take()
+    assert header(response, "Retry-After") == "2"
+
+
 def test_a_rejection_without_ack_is_dropped_without_an_event(bench: Bench, clock: HandClock) -> None:
     bench.perform(RejectInvite(ring(bench, Caller()), 404, "Not Found"))
     clock.advance(40)

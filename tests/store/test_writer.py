@@ -4,15 +4,18 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
+from structlog.testing import capture_logs
 
 from trunkline.config import StoreSettings
 from trunkline.ids import CallSid
 from trunkline.store import store as store_module
+from trunkline.store import writer as writer_module
 from trunkline.store.location import database_url
 from trunkline.store.records import CallbackRecord
 from trunkline.store.store import Store
@@ -223,3 +226,34 @@ async def test_a_receiver_that_breaks_does_not_end_the_writing(
     assert [call.sid for call in await store.open_calls()] == [ONE]
     assert await store.pending_hosts() == ["http://a:80"]
     await writer.stop()
+
+
+async def test_a_change_that_can_never_be_written_is_set_aside_and_blocks_nothing(
+    start: Start, store: Store, any_settings: StoreSettings, make: Any
+) -> None:
+    writer = start(any_settings)
+    unwritable = replace(make.call(), sid=CallSid("v3:bad"), sip_status=2**70)
+    with capture_logs() as lines:
+        before = writer.submit([make.call()])
+        bad = writer.submit([unwritable])
+        after = writer.submit([], [make.stream("s1")])
+        await before
+        await after
+        with pytest.raises(NotStored):
+            await bad
+    assert [stream.sid for stream in await store.streams(make.account, ONE)] == ["s1"]
+    assert [(line["event"], line["call_sid"]) for line in lines] == [("store_change_set_aside", ["v3:bad"])]
+    assert writer.counters["set_aside"] == 1
+    assert writer.pending == 0
+
+
+async def test_a_change_that_waits_too_long_is_late(
+    start: Start, any_settings: StoreSettings, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "LATE", 0)
+    writer = start(any_settings)
+    assert not writer.late
+    done = writer.submit([make.call()])
+    assert writer.late
+    await done
+    assert not writer.late

@@ -25,7 +25,7 @@ from trunkline.api.limits import Recent, TokenBuckets
 from trunkline.api.operation import ApiRequest, Operation, RestFace, Services
 from trunkline.calls.control import Applications, CallControl
 from trunkline.config import HttpSettings
-from trunkline.errors import ApiError, MethodNotAllowed, ResourceNotFound
+from trunkline.errors import ApiError, MethodNotAllowed, ResourceNotFound, Unavailable
 from trunkline.ids import Seconds
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -35,6 +35,9 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 RETRY_MEMORY = Seconds(60.0)
 """How long the answer to a request that makes something is kept for its repeats."""
+
+REQUEST_TIME = 9.0
+"""Seconds that any request may take, its body included."""
 
 T = TypeVar("T")
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -48,15 +51,16 @@ def create_app(
     settings: HttpSettings,
     *,
     ready: Callable[[], str | None],
+    api_ready: Callable[[], str | None],
     public_key: str,
     metrics: Callable[[], bytes],
     clock: Callable[[], float] = time.monotonic,
 ) -> "ApiApplication":
     """Build the application.
 
-    `ready` returns None or the reason why this node takes no work; `public_key` is the base64 of the key that signs
-    callbacks; `metrics` returns the Prometheus text; `clock` is monotonic, in seconds. What was refused is counted in
-    `counters`, under names as `problems.counter` makes them.
+    `ready` returns None or the reason why this node takes no calls, `api_ready` why it answers no requests;
+    `public_key` is the base64 of the key that signs callbacks; `metrics` returns the Prometheus text; `clock` is
+    monotonic, in seconds. What was refused is counted in `counters`, under names as `problems.counter` makes them.
     """
     counters: Counter[str] = Counter()
     tries: IdempotencyCache[Any] = IdempotencyCache(clock)
@@ -66,7 +70,7 @@ def create_app(
         Route(operation.path.removesuffix(".json"), _endpoint(operation, gate, services), methods=[operation.method])
         for operation in face.operations
     ]
-    return ApiApplication(face, [*routes, *_operators_routes(face, ready, metrics)], counters)
+    return ApiApplication(face, [*routes, *_operators_routes(face, ready, api_ready, metrics)], counters)
 
 
 def _endpoint(operation: Operation, gate: Authenticator, services: Services) -> Endpoint:
@@ -74,13 +78,22 @@ def _endpoint(operation: Operation, gate: Authenticator, services: Services) -> 
 
     async def serve(request: Request) -> Response:
         path = {name: paths.decode(value) for name, value in request.path_params.items()}
-        sender = None if operation.public else await gate.admit(request, path.get("account_sid"))
-        return await operation.handler(ApiRequest(request, path, sender, services))
+        try:
+            async with asyncio.timeout(REQUEST_TIME):
+                sender = None if operation.public else await gate.admit(request, path.get("account_sid"))
+                return await operation.handler(ApiRequest(request, path, sender, services))
+        except TimeoutError:
+            raise Unavailable("The request took too long.", retry_after=2) from None
 
     return serve
 
 
-def _operators_routes(face: RestFace, ready: Callable[[], str | None], metrics: Callable[[], bytes]) -> list[Route]:
+def _operators_routes(
+    face: RestFace,
+    ready: Callable[[], str | None],
+    api_ready: Callable[[], str | None],
+    metrics: Callable[[], bytes],
+) -> list[Route]:
     """What the people who run the server ask: outside the face's prefix, without a key."""
     document = openapi.document(face)
     page = docs_page.render(face)
@@ -88,9 +101,12 @@ def _operators_routes(face: RestFace, ready: Callable[[], str | None], metrics: 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def readyz(_request: Request) -> Response:
-        reason = ready()
-        return JSONResponse({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
+    def readiness(why_not: Callable[[], str | None]) -> Endpoint:
+        async def readyz(_request: Request) -> Response:
+            reason = why_not()
+            return JSONResponse({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
+
+        return readyz
 
     async def prometheus(_request: Request) -> Response:
         return Response(metrics(), headers={"content-type": METRICS_TYPE})
@@ -103,7 +119,8 @@ def _operators_routes(face: RestFace, ready: Callable[[], str | None], metrics: 
 
     served: dict[str, Endpoint] = {
         "/healthz": healthz,
-        "/readyz": readyz,
+        "/readyz": readiness(ready),
+        "/readyz/api": readiness(api_ready),
         "/metrics": prometheus,
         "/openapi.json": description,
         "/docs": docs,

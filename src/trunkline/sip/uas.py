@@ -35,6 +35,8 @@ from trunkline.sip.values import (
 
 IDENTITY_HEADERS = ("diversion", "p-asserted-identity")
 """Headers that the application gets, beside those that begin with `X-`."""
+RETRY_AFTER = 2
+"""Seconds after which a caller may try again: about as long as a worker takes to start, or an outage is waited for."""
 REINVITE_RETRY_AFTER = 2
 """Seconds; section 14.2 asks for 0 to 10."""
 REINVITE_LIMIT = 20.0
@@ -173,7 +175,10 @@ class Uas:
             dialog.invite = None
             del self._store.by_id[dialog.id]
             self._store.forget(dialog)
-            transaction.respond(action.status, action.reason, warning(dialog.flow, action.warning))
+            headers = warning(dialog.flow, action.warning)
+            if action.status == 503:
+                headers = (*headers, ("Retry-After", str(RETRY_AFTER)))
+            transaction.respond(action.status, action.reason, headers)
 
     def answer_offer(
         self, dialog: Dialog, transaction: ServerTransaction, action: AcceptReinvite | RejectReinvite
@@ -185,7 +190,10 @@ class Uas:
             self._accept(dialog, transaction, action.sdp)
         else:
             dialog.invite = None
-            transaction.respond(action.status, action.reason, warning(dialog.flow, action.warning))
+            headers = warning(dialog.flow, action.warning)
+            if action.status == 503:
+                headers = (*headers, ("Retry-After", str(RETRY_AFTER)))
+            transaction.respond(action.status, action.reason, headers)
 
     def hang_up(self, dialog: Dialog, reason: str | None) -> None:
         """Refuse an INVITE that is not answered, with that Reason header."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, event, func, or_, select, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from trunkline.calls.views import LIVE, Application, CallFilter, CallView, StreamView
@@ -37,6 +37,13 @@ from trunkline.store.tables import Changes
 
 STORE_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError)
 """What reading and writing raise when the database does not work (TimeoutError is an OSError)."""
+UNWRITABLE = (
+    *(DataError, IntegrityError, sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError),
+    *(sqlite3.ProgrammingError, OverflowError, TypeError, ValueError),
+)
+"""Of a write: the database works, and will never take these rows."""
+UNWRITABLE_CLASSES = ("22", "23")
+"""And of PostgreSQL: data exceptions and broken constraints, by the first two characters of SQLSTATE."""
 
 BUSY_TIMEOUT = 5000
 """Milliseconds to wait for a lock that another process, such as a backup, holds on the SQLite file."""
@@ -48,6 +55,15 @@ POSTGRES_LOCK = 0x7472756E6B6C696E
 """Key of the advisory lock: `trunklin` in ASCII."""
 POSTGRES_TIMEOUT = 10
 """Seconds for a connection or a statement; without it a silent network would hold up the writer for hours."""
+
+
+def never_writable(error: BaseException | None) -> bool:
+    """Whether a write would fail in this way however often it is tried."""
+    while error is not None:
+        if isinstance(error, UNWRITABLE) or str(getattr(error, "sqlstate", ""))[:2] in UNWRITABLE_CLASSES:
+            return True
+        error = getattr(error, "orig", None) or error.__cause__
+    return False
 
 
 class Store:

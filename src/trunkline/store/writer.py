@@ -5,11 +5,12 @@ the callbacks and completes the futures. A commit costs one disk sync however ma
 server, the larger the groups.
 
 A database that fails is tried again with back-off, for as long as it takes: nothing that was submitted is dropped
-while the server runs. What is bounded is new work: callers ask `full` before they accept any.
+while the server runs, but for a change that the database will never take (a fault of ours): it is set aside, with an
+error in the log. What is bounded is new work: callers ask `full` before they accept any.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,13 +21,16 @@ from trunkline.calls.views import CallView, StreamView
 from trunkline.config import StoreSettings
 from trunkline.errors import TrunklineError
 from trunkline.store.records import CallbackRecord, Row, call_row, callback_row, contacts_row, stream_row
-from trunkline.store.store import Store
+from trunkline.store.store import Store, never_writable
 
 GROUP_LIMIT = 1000
 """Changes in one transaction, so that after an outage the first are durable soon."""
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
 """Seconds between tries while the database fails; each wait is twice the one before."""
+
+LATE = 2.0
+"""Seconds after which a change is late."""
 
 log = structlog.get_logger()
 
@@ -41,6 +45,8 @@ class _Change:
     streams: tuple[Row, ...]
     callbacks: tuple[CallbackRecord, ...]
     contacts: tuple[Row, ...]
+    since: float
+    """When it was submitted, by the loop's clock."""
     done: asyncio.Future[None]
 
 
@@ -55,6 +61,7 @@ class Writer:
         self._limit = settings.queue_limit
         self._on_stored = on_stored
         self._waiting: deque[_Change] = deque()
+        self.counters: Counter[str] = Counter()
         self._wake = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -68,6 +75,11 @@ class Writer:
     def full(self) -> bool:
         """Whether new calls and streams must be refused. Changes of existing ones are taken all the same."""
         return len(self._waiting) >= self._limit
+
+    @property
+    def late(self) -> bool:
+        """A change has waited for `LATE` seconds: the database is away, or too slow."""
+        return bool(self._waiting) and asyncio.get_running_loop().time() - self._waiting[0].since >= LATE
 
     def start(self) -> None:
         """Start writing."""
@@ -94,6 +106,7 @@ class Writer:
             tuple(stream_row(view) for view in streams),
             tuple(replace(record, position=self._store.next_position()) for record in callbacks),
             tuple(contacts_row(user, saved) for user, saved in (contacts or {}).items()),
+            done.get_loop().time(),
             done,
         )
         if self._task is not None and self._task.done():
@@ -104,7 +117,7 @@ class Writer:
         return done
 
     async def _run(self) -> None:
-        delay = 0.0
+        delay, apart = 0.0, False
         while True:
             if not self._waiting:
                 if self._stopping:
@@ -114,8 +127,11 @@ class Writer:
                 continue
             group = list(islice(self._waiting, GROUP_LIMIT))
             try:
-                await self._write(group)
+                await self._write_apart(group) if apart else await self._write(group)
             except Exception as error:
+                if not apart and never_writable(error):
+                    apart = True
+                    continue
                 if self._stopping:
                     self._give_up(error)
                     return
@@ -127,7 +143,28 @@ class Writer:
             if delay:
                 log.warning("store_recovered", waiting=len(self._waiting) - len(group))
                 delay = 0.0
-            self._settle(group)
+            if not apart:
+                self._settle(group)
+            apart = False
+
+    async def _write_apart(self, group: Sequence[_Change]) -> None:
+        """One change after another: what the database will never take is set aside, and holds up nothing."""
+        for change in group:
+            try:
+                await self._write([change])
+            except Exception as error:
+                if not never_writable(error):
+                    raise
+                self._set_aside(change, error)
+            else:
+                self._settle([change])
+
+    def _set_aside(self, change: _Change, error: Exception) -> None:
+        self._waiting.popleft()
+        self.counters["set_aside"] += 1
+        ids = {"call_sid": [row["sid"] for row in change.calls], "stream_id": [row["sid"] for row in change.streams]}
+        log.error("store_change_set_aside", reason=repr(error)[:300], callbacks=len(change.callbacks), **ids)
+        _fail(change, NotStored("the database will never take this change"))
 
     async def _write(self, group: Sequence[_Change]) -> None:
         # Of several versions of one record only the last is worth writing.
