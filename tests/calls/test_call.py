@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from stream_params import stream_params
 from trunkline.calls import effects, events
-from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
+from trunkline.calls.call import Call, CallRules, CallState
 from trunkline.calls.commands import AnswerCall, Command, EndCall, StartStream, StopStream
+from trunkline.calls.endings import lost_in_crash
 from trunkline.calls.views import CallView, StreamEvent
 from trunkline.errors import (
     ApiError,
@@ -73,10 +74,12 @@ def new_call(rules: CallRules | None = None) -> Call:
 
 
 def feed(call: Call, *inputs: events.Fact | Command) -> list[effects.Effect]:
-    """The effects of the last input."""
+    """The effects of the last input, where the store takes each record at once."""
     out: list[effects.Effect] = []
     for what in inputs:
         out = call.handle(what, T0)
+        recorded = [effect.then for effect in out if isinstance(effect, effects.Persist) and effect.then]
+        out += [effect for fact in recorded for effect in call.handle(fact, T0)]
     return out
 
 
@@ -118,6 +121,25 @@ def test_an_open_leg_answers_the_call_at_its_port() -> None:
     assert "m=audio 20000 RTP/AVP 0" in only(effects.AnswerCaller, out).sdp
     assert call.view.status == "in-progress"
     assert call.view.answered_at == T0
+
+
+@pytest.mark.parametrize(("first", "second"), [(OPENED, events.Recorded()), (events.Recorded(), OPENED)])
+def test_a_call_is_answered_once_it_has_a_leg_and_a_durable_record(first: events.Fact, second: events.Fact) -> None:
+    call = new_call()
+    call.handle(events.Invited(OFFER), T0)
+    assert call.handle(first, T0) == []
+    assert effects.AnswerCaller in kinds(call.handle(second, T0))
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_call_without_a_durable_record_is_refused_with_503(opened: bool) -> None:
+    call = new_call()
+    call.handle(events.Invited(OFFER), T0)
+    if opened:
+        call.handle(OPENED, T0)
+    out = call.handle(events.NotRecorded(), T0)
+    assert only(effects.RejectCaller, out).status == 503
+    assert call.view.status == "failed"
 
 
 def test_an_offer_without_a_usable_codec_gets_488_and_a_reason() -> None:

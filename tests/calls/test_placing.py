@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stream_params import stream_params
 from trunkline.calls import effects, events
-from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
+from trunkline.calls.call import Call, CallRules, CallState
 from trunkline.calls.commands import (
     AnswerCall,
     Command,
@@ -23,6 +23,7 @@ from trunkline.calls.commands import (
     SetStatusCallback,
     StartStream,
 )
+from trunkline.calls.endings import lost_in_crash
 from trunkline.calls.views import CALL_EVENTS, CallView
 from trunkline.errors import ApiError, CallEnded, CallNotAnswered, InvalidRequest
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
@@ -70,10 +71,12 @@ def new_call(direction: str = "outbound", rules: CallRules | None = None) -> Cal
 
 
 def feed(call: Call, *inputs: events.Fact | Command) -> list[effects.Effect]:
-    """The effects of the last input."""
+    """The effects of the last input, where the store takes each record at once."""
     out: list[effects.Effect] = []
     for what in inputs:
         out = call.handle(what, T0)
+        recorded = [effect.then for effect in out if isinstance(effect, effects.Persist) and effect.then]
+        out += [effect for fact in recorded for effect in call.handle(fact, T0)]
     return out
 
 
@@ -441,3 +444,15 @@ def test_events_come_in_order_each_at_most_once_and_the_last_exactly_once(
     assert seen_kinds == order
     assert seen_kinds[-1] == "completed"
     assert forgotten == 1
+
+
+def test_an_invite_leaves_once_the_record_of_the_call_is_durable() -> None:
+    call = new_call()
+    call.handle(PLACE, T0)
+    assert call.handle(OPENED, T0) == []
+    assert effects.InviteCallee in kinds(call.handle(events.Recorded(), T0))
+    late = new_call()
+    late.handle(PLACE, T0)
+    late.handle(OPENED, T0)
+    assert effects.InviteCallee not in kinds(late.handle(events.NotRecorded(), T0))
+    assert late.view.status == "failed"

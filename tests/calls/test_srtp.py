@@ -57,10 +57,12 @@ def new_call(rule: SrtpRule, seed: int = 1) -> Call:
 
 
 def feed(call: Call, *inputs: events.Fact) -> list[effects.Effect]:
-    """The effects of the last input."""
+    """The effects of the last input, where the store takes each record at once."""
     out: list[effects.Effect] = []
     for what in inputs:
         out = call.handle(what, T0)
+        recorded = [effect.then for effect in out if isinstance(effect, effects.Persist) and effect.then]
+        out += [effect for fact in recorded for effect in call.handle(fact, T0)]
     return out
 
 

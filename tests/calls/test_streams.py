@@ -9,6 +9,7 @@ import pytest
 from stream_params import stream_params
 from trunkline.calls import effects
 from trunkline.calls.commands import StartStream, StopStream
+from trunkline.calls.events import Recorded
 from trunkline.calls.streams import CallStreams, both
 from trunkline.calls.views import CallEvent, CallView, StreamEvent, StreamView
 from trunkline.errors import InvalidRequest, ResourceNotFound, StreamLimitReached
@@ -37,11 +38,17 @@ CALL = CallView(
 )
 
 
+def begin(some: CallStreams, sid: StreamSid, params: StreamParams = APP) -> None:
+    """One more, whose record is durable at once."""
+    some.start(StartStream(sid, params), CALL, "PCMU", T0)
+    some.recorded(sid)
+
+
 def streams(*sids: StreamSid, started: bool = True, params: StreamParams = APP) -> CallStreams:
     """With these of them, which began at T0."""
     made = CallStreams(3, 1)
     for sid in sids:
-        made.start(StartStream(sid, params), CALL, "PCMU", T0)
+        begin(made, sid, params)
         if started:
             made.started(StreamStarted(sid), T0)
     return made
@@ -90,9 +97,10 @@ def test_a_start_is_recorded_and_its_socket_opened() -> None:
     assert not some
     identity = StreamIdentity(A, CALL.account_sid, CALL.sid, CALL.session_id, "+1", "+2")
     assert some.start(StartStream(A, params), CALL, "PCMU", T1) == [
-        effects.Persist(streams=(view,)),
-        orders.OpenStream(identity, params, "L16/16000"),
+        effects.Persist(streams=(view,), then=Recorded(A)),
     ]
+    assert some.recorded(A) == [orders.OpenStream(identity, params, "L16/16000")]
+    assert some.recorded(A) == some.not_recorded(A, T1) == some.recorded(B) == []
     assert some
     assert some.live == [(view, params)]
 
@@ -200,7 +208,7 @@ def test_a_pause_is_recorded_where_it_changes_something() -> None:
 
 def test_all_end_with_the_call_but_those_that_did() -> None:
     some = streams(A, B)
-    some.start(StartStream(C, APP), CALL, "PCMU", T0)
+    begin(some, C)
     some.stop(StopStream(A), T0)
     record, closing = some.end_all(T1, "caller hung up")
     assert ends(record) == [("stream-stopped", B, None)], "the worker's next report ends the third"
@@ -213,7 +221,7 @@ def test_all_end_with_the_call_but_those_that_did() -> None:
 
 def test_with_its_worker_every_stream_is_lost_that_had_not_ended() -> None:
     some = streams(A, B)
-    some.start(StartStream(C, APP), CALL, "PCMU", T0)
+    begin(some, C)
     some.stop(StopStream(A), T0)
     some.stop(StopStream(C), T0)
     record = some.lose_all(T1, "the worker died")
@@ -224,7 +232,7 @@ def test_with_its_worker_every_stream_is_lost_that_had_not_ended() -> None:
 
 def test_streams_that_wait_are_reported_stopped_when_the_worker_dies() -> None:
     some = streams(A)
-    some.start(StartStream(B, APP), CALL, "PCMU", T0)
+    begin(some, B)
     some.end_all(T0, "over")
     record = some.settle_all(T1)
     assert ends(record) == [("stream-stopped", B, None)]
@@ -242,3 +250,30 @@ def test_two_records_are_joined_in_their_order() -> None:
         (CALL, *later.calls), (view, other), (event, *later.events), (call_event, call_event)
     )
     assert both(effects.Persist(), one) == both(one, effects.Persist()) == one
+
+
+def test_a_stream_without_a_durable_record_is_never_dialled() -> None:
+    some = CallStreams(3, 1)
+    some.start(StartStream(A, APP), CALL, "PCMU", T0)
+    some.start(StartStream(B, APP), CALL, "PCMU", T0)
+    (record,) = some.not_recorded(A, T1)
+    assert isinstance(record, effects.Persist)
+    assert ends(record) == [("stream-error", A, "the database took no record of the stream in time")]
+    (record,) = some.stop(StopStream(B), T1)
+    assert isinstance(record, effects.Persist)
+    assert ends(record) == [("stream-stopped", B, None)]
+    assert not some
+    assert some.recorded(A) == some.recorded(B) == []
+    some.start(StartStream(C, APP), CALL, "PCMU", T0)
+    record, closing = some.end_all(T1, "over")
+    assert (ends(record), closing) == ([("stream-stopped", C, None)], [])
+    assert not some
+
+
+def test_a_pause_before_the_record_is_durable_follows_the_start() -> None:
+    some = CallStreams(3, 1)
+    some.start(StartStream(A, APP), CALL, "PCMU", T0)
+    assert [type(effect) for effect in some.pause(orders.PauseStream(A, True), T1)] == [effects.Persist]
+    opened, paused = some.recorded(A)
+    assert isinstance(opened, orders.OpenStream)
+    assert paused == orders.PauseStream(A, True)

@@ -150,7 +150,17 @@ class Bench:
         await self.writer.submit()
         return [dict(parse_qsl(record.form)) for record in self.stored]
 
-    def invited(self, dialog: int = 7, **changes: Any) -> LiveCall:
+    async def invited(self, dialog: int = 7, **changes: Any) -> LiveCall:
+        """A call comes in, and is recorded."""
+        entry = self.invited_just_now(dialog, **changes)
+        await self.recorded()
+        return entry
+
+    async def recorded(self) -> None:
+        """Wait until all that was submitted is durable."""
+        await self.writer.submit()
+
+    def invited_just_now(self, dialog: int = 7, **changes: Any) -> LiveCall:
         """A call comes in."""
         event = sip.InviteReceived(
             DialogId(dialog), "sip:+49@a", "+49", "Ann", "sip:+2@b", "+2", sdp(), HEADERS, Endpoint("192.0.2.9", 5060),
@@ -164,22 +174,23 @@ class Bench:
     def turns_away(self) -> sip.SipAction:
         """A call comes in, and is refused without a trace."""
         with pytest.raises(AssertionError, match="no fact reached the script"):
-            self.invited(to_user="+1")
+            self.invited_just_now(to_user="+1")
         assert len(self.runner.registry) == 0
         return self.signalling.done[-1]
 
-    def up(self, dialog: int = 7, **changes: Any) -> LiveCall:
-        entry = self.invited(dialog, **changes)
+    async def up(self, dialog: int = 7, **changes: Any) -> LiveCall:
+        entry = await self.invited(dialog, **changes)
         self.runner.on_pool(messages.FromLeg(entry.leg, reports.LegOpened(LOCAL)))
         self.runner.on_sip(sip.AckReceived(DialogId(dialog), None))
         assert entry.call.state is CallState.UP
         self.forget()
         return entry
 
-    def place(self, to: str = "sip:bob@c.test", route: Route | None = None, **fields: Any) -> LiveCall:
+    async def place(self, to: str = "sip:bob@c.test", route: Route | None = None, **fields: Any) -> LiveCall:
         parent = fields.pop("parent", None)
         request = CallRequest(to=to, from_="ann", caller_name="Ann", status_callback="http://a/s", **fields)
-        entry, _ = self.runner.place(ACCOUNT, request, route or Route("uri", "", to), parent)
+        entry, written = self.runner.place(ACCOUNT, request, route or Route("uri", "", to), parent)
+        await written
         return entry
 
     def forget(self) -> None:

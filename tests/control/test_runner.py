@@ -35,7 +35,7 @@ Make = Callable[..., Bench]
 
 async def test_a_call_to_a_number_runs_the_instructions_of_its_application(bench: Bench) -> None:
     with capture_logs() as logs:
-        entry = bench.invited(to_user="+1")
+        entry = await bench.invited(to_user="+1")
     view = entry.call.view
     assert (view.account_sid, view.application_sid, view.direction) == (ACCOUNT, BOT, "inbound")
     assert (view.from_, view.to, view.caller_name, view.status) == ("+49", "+1", "Ann", "ringing")
@@ -59,7 +59,7 @@ async def test_a_call_to_a_number_runs_the_instructions_of_its_application(bench
 
 
 async def test_a_call_to_an_unassigned_number_is_answered_for_the_servers_account(bench: Bench) -> None:
-    entry = bench.invited()
+    entry = await bench.invited()
     view = entry.call.view
     assert (view.account_sid, view.application_sid, view.status_callback) == (ACCOUNT, None, None)
     assert (entry.instructions, bench.script.began) == (None, [])
@@ -72,15 +72,15 @@ async def test_a_call_to_an_unassigned_number_is_answered_for_the_servers_accoun
 
 
 async def test_the_application_may_be_that_of_the_trunk(bench: Bench) -> None:
-    assert bench.invited(trunk="carrier").call.view.application_sid == BOT
+    assert (await bench.invited(trunk="carrier")).call.view.application_sid == BOT
     for number, whose in enumerate(({"phone": "ann"}, {"trunk": "safe"})):
-        assert bench.invited(8 + number, **whose).call.state is CallState.ENDED, "it must be encrypted"
+        assert (await bench.invited(8 + number, **whose)).call.state is CallState.ENDED, "it must be encrypted"
 
 
 async def test_the_model_follows_the_settings_of_calls(bench: Bench) -> None:
-    assert bench.invited(1, offer=sdp("0")).call.view.sip_status == 488, "codecs"
-    assert bench.invited(2, offer=sdp(address="IP6 2001:db8::7")).call.view.sip_status == 488, "family"
-    entry = bench.up()
+    assert (await bench.invited(1, offer=sdp("0"))).call.view.sip_status == 488, "codecs"
+    assert (await bench.invited(2, offer=sdp(address="IP6 2001:db8::7"))).call.view.sip_status == 488, "family"
+    entry = await bench.up()
     talks = stream_params("ws://a/", mode=BidirectionalMode.RTP)
     bench.runner.apply(entry, commands.StartStream(StreamSid("one"), talks))
     with pytest.raises(StreamLimitReached):
@@ -91,7 +91,7 @@ async def test_the_model_follows_the_settings_of_calls(bench: Bench) -> None:
 
 
 async def test_a_call_whose_offer_is_refused_gets_no_instructions(bench: Bench) -> None:
-    entry = bench.invited(to_user="+1", offer=sdp("0"))
+    entry = await bench.invited(to_user="+1", offer=sdp("0"))
     assert entry.call.state is CallState.ENDED
     assert bench.script.began == []
 
@@ -124,7 +124,7 @@ async def test_while_the_store_is_behind_or_the_server_ends_no_call_is_taken(
     with outage(bench):
         bench.writer.submit()
         with pytest.raises(Unavailable, match="behind") as behind:
-            bench.place()
+            await bench.place()
         assert behind.value.retry_after == 1
         assert bench.turns_away() == refusal
         bench.runner.keep_contacts("ann", "[]")
@@ -132,12 +132,12 @@ async def test_while_the_store_is_behind_or_the_server_ends_no_call_is_taken(
     await bench.writer.submit()
     bench.signalling.started = False
     with pytest.raises(Unavailable, match="starting") as starting:
-        bench.place()
+        await bench.place()
     assert starting.value.retry_after == 1
     await bench.runner.drain(1)
     assert bench.runner.draining
     with pytest.raises(Unavailable, match="shutting down") as ending:
-        bench.place()
+        await bench.place()
     assert ending.value.retry_after == 5
     assert bench.turns_away() == refusal
 
@@ -153,7 +153,7 @@ async def test_contacts_are_kept(bench: Bench) -> None:
 
 async def test_a_call_is_placed_as_it_was_asked_for(bench: Bench) -> None:
     with capture_logs() as logs:
-        entry = bench.place(
+        entry = await bench.place(
             "+1555", Route("trunk", "carrier", "+1555"), application_sid=BOT, status_callback_method="GET",
             status_callback_events="answered", headers=HEADERS, username="u", password="p", timeout=0.001,
         )  # fmt: skip
@@ -186,14 +186,14 @@ async def test_a_call_is_placed_as_it_was_asked_for(bench: Bench) -> None:
 
 
 async def test_without_credentials_of_its_own_it_uses_the_trunks(bench: Bench) -> None:
-    bench.runner.on_pool(FromLeg(bench.place().leg, reports.LegOpened(LOCAL)))
+    bench.runner.on_pool(FromLeg((await bench.place()).leg, reports.LegOpened(LOCAL)))
     invite = bench.signalling.done[-1]
     assert isinstance(invite, sip.SendInvite)
     assert invite.credentials is None
 
 
 async def test_a_password_may_be_empty(bench: Bench) -> None:
-    bench.runner.on_pool(FromLeg(bench.place(username="u").leg, reports.LegOpened(LOCAL)))
+    bench.runner.on_pool(FromLeg((await bench.place(username="u")).leg, reports.LegOpened(LOCAL)))
     invite = bench.signalling.done[-1]
     assert isinstance(invite, sip.SendInvite)
     assert invite.credentials == sip.Credentials("u", "")
@@ -205,28 +205,28 @@ async def test_a_password_may_be_empty(bench: Bench) -> None:
 async def test_a_call_is_encrypted_as_the_phone_or_trunk_wants(
     bench: Bench, kind: Any, name: str, encrypted: bool
 ) -> None:
-    bench.runner.on_pool(FromLeg(bench.place("ann", Route(kind, name, "ann")).leg, reports.LegOpened(LOCAL)))
+    bench.runner.on_pool(FromLeg((await bench.place("ann", Route(kind, name, "ann"))).leg, reports.LegOpened(LOCAL)))
     invite = bench.signalling.done[-1]
     assert isinstance(invite, sip.SendInvite)
     assert ("RTP/SAVP" in invite.sdp) == encrypted
 
 
 async def test_a_dialled_call_shares_its_parents_session_and_media_worker(bench: Bench) -> None:
-    parent = bench.up()
+    parent = await bench.up()
     with capture_logs() as logs:
-        entry = bench.place(parent=parent)
+        entry = await bench.place(parent=parent)
     assert entry.call.view.parent_sid == parent.call.view.sid
     assert entry.call.view.session_id == parent.call.view.session_id
     assert bench.media.placed[-1] == (entry.leg, parent.leg)
     assert logs[0]["parent_sid"] == parent.call.view.sid
-    other = bench.place()
+    other = await bench.place()
     assert other.call.view.session_id != parent.call.view.session_id
     assert other.origin.to_uri == "sip:bob@c.test"
 
 
 async def test_what_a_placed_call_is_to_do_begins_with_its_answer(bench: Bench) -> None:
     instructions = Instructions(texml="<Response/>")
-    entry = bench.place(instructions=instructions)
+    entry = await bench.place(instructions=instructions)
     bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
     bench.runner.on_sip(sip.InviteProgressed(DialogId(100), 180, "Ringing", None))
     assert bench.script.began == []
@@ -236,10 +236,10 @@ async def test_what_a_placed_call_is_to_do_begins_with_its_answer(bench: Bench) 
     assert [(line["event"], line["codec"]) for line in logs if line["event"] == "call_answered"] == [
         ("call_answered", "PCMA")
     ]
-    silent = bench.place()
+    silent = await bench.place()
     bench.runner.on_pool(FromLeg(silent.leg, reports.LegOpened(LOCAL)))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(101), sdp()))
-    broken = bench.place(instructions=instructions)
+    broken = await bench.place(instructions=instructions)
     bench.runner.on_pool(FromLeg(broken.leg, reports.LegOpened(LOCAL)))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(102), sdp("0")))
     assert len(bench.script.began) == 1, "one has nothing to do, and one is over"
@@ -268,7 +268,7 @@ OFFER = sdp()
 async def test_events_of_signalling_are_applied_and_then_passed_to_the_script(
     bench: Bench, event: Any, fact: Any
 ) -> None:
-    entry = bench.up()
+    entry = await bench.up()
     bench.runner.on_sip(replace(event, dialog=DialogId(9)))
     assert bench.script.all == [], "there is no such dialog"
     bench.runner.on_sip(event)
@@ -296,7 +296,7 @@ async def test_events_of_signalling_are_applied_and_then_passed_to_the_script(
 async def test_reports_of_a_leg_are_applied_unchanged_and_then_passed_to_the_script(
     bench: Bench, report: reports.Report
 ) -> None:
-    entry = bench.up()
+    entry = await bench.up()
     bench.runner.on_pool(FromLeg(LegId(9), report))
     assert bench.script.all == [], "there is no such leg"
     bench.runner.on_pool(FromLeg(entry.leg, report))
@@ -306,7 +306,7 @@ async def test_reports_of_a_leg_are_applied_unchanged_and_then_passed_to_the_scr
 
 
 async def test_the_script_hears_when_all_is_done(bench: Bench) -> None:
-    entry = bench.up()
+    entry = await bench.up()
     bench.runner.apply(entry, commands.EndCall("so be it"))
     assert bench.script.all == [(entry, commands.EndCall("so be it"), CallState.ENDED)]
     assert bench.signalling.done == [sip.EndDialog(D, "so be it", 200)]
@@ -317,7 +317,7 @@ async def test_the_script_hears_when_all_is_done(bench: Bench) -> None:
 
 
 async def test_orders_of_a_call_that_is_up_reach_its_media_leg(bench: Bench) -> None:
-    one, other = bench.up(), bench.up(8)
+    one, other = await bench.up(), await bench.up(8)
     sid = StreamSid("s")
     bench.runner.on_sip(sip.InfoDigitReceived(D, "5"))
     sent: list[orders.MediaOrder] = [
@@ -332,7 +332,10 @@ async def test_orders_of_a_call_that_is_up_reach_its_media_leg(bench: Bench) -> 
     for command in sent:
         bench.runner.apply(one, command)
     params = stream_params("ws://a/")
-    bench.runner.apply(one, commands.StartStream(sid, params))
+    written = bench.runner.apply(one, commands.StartStream(sid, params))
+    assert written is not None
+    assert bench.media.orders[-1][1] is sent[-1], "the app is not dialled before its stream is recorded"
+    await written
     bench.runner.apply(one, orders.PauseStream(sid, True))
     bench.runner.apply(one, commands.StopStream(sid))
     assert {leg for leg, _ in bench.media.orders} == {one.leg}
@@ -348,7 +351,7 @@ async def test_orders_of_a_call_that_is_up_reach_its_media_leg(bench: Bench) -> 
 
 
 async def test_a_new_offer_is_answered_or_refused_by_signalling(bench: Bench) -> None:
-    bench.up()
+    await bench.up()
     bench.runner.on_sip(sip.ReinviteReceived(D, sdp()))
     ((_, update),) = bench.media.orders
     assert isinstance(update, orders.UpdateLeg)
@@ -365,7 +368,7 @@ async def test_a_new_offer_is_answered_or_refused_by_signalling(bench: Bench) ->
 
 async def test_without_a_media_worker_a_call_is_refused_after_its_transition(bench: Bench) -> None:
     bench.media.running = False
-    entry = bench.invited()
+    entry = bench.invited_just_now()
     assert (entry.call.state, bench.media.orders) == (CallState.OPENING, []), "not in the midst of it"
     assert bench.signalling.done == [sip.SendRinging(D)]
     await asyncio.sleep(0)
@@ -377,7 +380,7 @@ async def test_without_a_media_worker_a_call_is_refused_after_its_transition(ben
 
 
 async def test_a_call_that_is_over_is_forgotten_with_its_timers(bench: Bench) -> None:
-    entry = bench.place(timeout=60, time_limit=600)
+    entry = await bench.place(timeout=60, time_limit=600)
     bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(100), sdp()))
     timers = [timer for timers in bench.runner._timers.values() for timer in timers]
@@ -391,7 +394,7 @@ async def test_a_call_that_is_over_is_forgotten_with_its_timers(bench: Bench) ->
 
 
 async def test_what_happens_to_calls_and_streams_is_stored_and_then_reported(bench: Bench) -> None:
-    entry = bench.place(status_callback_events="initiated completed")
+    entry = await bench.place(status_callback_events="initiated completed")
     bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
     bench.runner.on_sip(sip.InviteAccepted(DialogId(100), sdp()))
     sid = StreamSid("5f1c9d2e-0000-4000-8000-0000000000bb")
@@ -423,7 +426,7 @@ async def test_what_happens_to_calls_and_streams_is_stored_and_then_reported(ben
 
 
 async def test_a_command_that_is_refused_changes_nothing_and_is_not_reported(bench: Bench) -> None:
-    entry = bench.up()
+    entry = await bench.up()
     bench.runner.apply(entry, commands.EndCall("over"))
     bench.forget()
     with pytest.raises(CallEnded):
@@ -432,7 +435,7 @@ async def test_a_command_that_is_refused_changes_nothing_and_is_not_reported(ben
 
 
 async def test_an_application_is_notified_in_order_with_its_call(bench: Bench) -> None:
-    entry = bench.up()
+    entry = await bench.up()
     bench.runner.notify(entry, "http://a/n", "GET", (("Digits", "5"),))
     await bench.writer.submit()
     (record,) = bench.stored
@@ -444,7 +447,7 @@ async def test_an_application_is_notified_in_order_with_its_call(bench: Bench) -
 
 
 async def test_new_instructions_go_to_the_script_and_a_report_comes_from_the_worker(bench: Bench) -> None:
-    entry = bench.up()
+    entry = await bench.up()
     bench.runner.redirect(entry, Instructions(texml="<Response/>"))
     assert bench.script.redirected == [(entry, Instructions(texml="<Response/>"))]
     assert await bench.runner.report(entry) == Reported(entry.leg, None, [])
@@ -454,7 +457,7 @@ async def test_new_instructions_go_to_the_script_and_a_report_comes_from_the_wor
 
 
 async def test_draining_ends_every_call_and_waits_for_the_last(bench: Bench) -> None:
-    first, second, ended = bench.up(1), bench.up(2), bench.up(3)
+    first, second, ended = await bench.up(1), await bench.up(2), await bench.up(3)
     bench.runner.apply(ended, commands.EndCall("before"))
     bench.forget()
     bench.script.fault = RuntimeError("a fault of ours")
@@ -474,7 +477,7 @@ async def test_draining_ends_every_call_and_waits_for_the_last(bench: Bench) -> 
 
 
 async def test_draining_does_not_wait_for_ever(bench: Bench) -> None:
-    bench.up()
+    await bench.up()
     with capture_logs() as logs:
         await bench.runner.drain(0.01)
     assert [(line["event"], line["calls"]) for line in logs if line["log_level"] == "warning"] == [

@@ -36,14 +36,14 @@ async def test_only_an_answered_call_can_be_redirected(
     bench: Bench,
     service: CallService,
 ) -> None:
-    entry = bench.invited(to_user="+1")
+    entry = await bench.invited(to_user="+1")
     sid = entry.call.view.sid
     for event in (None, messages.FromLeg(entry.leg, reports.LegOpened(LOCAL))):
         if event is not None:
             bench.runner.on_pool(event)
         with pytest.raises(CallNotAnswered):
             await service.redirect(ACCOUNT, sid, WANTED)
-    placed = bench.place()
+    placed = await bench.place()
     with pytest.raises(CallNotAnswered):
         await service.redirect(ACCOUNT, placed.call.view.sid, WANTED)
     assert bench.script.redirected == []
@@ -72,7 +72,7 @@ async def test_a_call_is_its_accounts_and_when_it_is_over_it_is(
     service: CallService,
     asked: Any,
 ) -> None:
-    entry = bench.up()
+    entry = await bench.up()
     sid = entry.call.view.sid
     await bench.writer.submit()
     for account, call in ((OTHER_ACCOUNT, sid), (ACCOUNT, CallSid("v3:none"))):
@@ -86,7 +86,7 @@ async def test_a_call_is_its_accounts_and_when_it_is_over_it_is(
 
 
 async def test_what_is_changed_is_durable_when_it_is_answered(bench: Bench, service: CallService) -> None:
-    sid = bench.up().call.view.sid
+    sid = (await bench.up()).call.view.sid
     await service.apply(ACCOUNT, sid, SetStatusCallback("http://a/else", "GET"))
     assert (await bench.store.call(ACCOUNT, sid)).status_callback == "http://a/else"
     stream = await service.start_stream(ACCOUNT, sid, PARAMS)
@@ -127,7 +127,7 @@ async def test_an_application_that_is_not_active_places_no_call(bench: Bench, se
 
 
 async def test_a_stream_is_stopped_once_and_shown_again(bench: Bench, service: CallService) -> None:
-    sid = bench.up().call.view.sid
+    sid = (await bench.up()).call.view.sid
     started = await service.start_stream(ACCOUNT, sid, PARAMS)
     bench.runner.on_pool(messages.FromLeg(LegId(1), reports.StreamStarted(started.sid)))
     stopped = await service.stop_stream(ACCOUNT, sid, "tap")
@@ -146,14 +146,14 @@ async def test_a_stream_is_stopped_once_and_shown_again(bench: Bench, service: C
 
 
 async def test_a_stream_that_is_paused_twice_stays_paused(bench: Bench, service: CallService) -> None:
-    sid = bench.up().call.view.sid
+    sid = (await bench.up()).call.view.sid
     await service.start_stream(ACCOUNT, sid, PARAMS)
     for paused, status in ((True, "paused"), (True, "paused"), (False, "in-progress"), (False, "in-progress")):
         assert (await service.pause_stream(ACCOUNT, sid, "tap", paused=paused)).status == status
 
 
 async def test_streams_and_calls_that_are_over_come_from_the_store(bench: Bench, service: CallService) -> None:
-    entry = bench.up()
+    entry = await bench.up()
     sid = entry.call.view.sid
     stream = await service.start_stream(ACCOUNT, sid, PARAMS)
     assert await service.call(ACCOUNT, sid) == entry.call.view
@@ -176,7 +176,7 @@ async def test_streams_and_calls_that_are_over_come_from_the_store(bench: Bench,
 
 
 async def test_a_list_has_the_accounts_calls_page_by_page(bench: Bench, service: CallService) -> None:
-    sids = [bench.up(dialog).call.view.sid for dialog in (7, 8, 9)]
+    sids = [(await bench.up(dialog)).call.view.sid for dialog in (7, 8, 9)]
     await bench.writer.submit()
     first, more = await service.calls(ACCOUNT, CallFilter(), offset=0, limit=2)
     last, end = await service.calls(ACCOUNT, CallFilter(), offset=2, limit=2)
@@ -186,7 +186,7 @@ async def test_a_list_has_the_accounts_calls_page_by_page(bench: Bench, service:
 
 
 async def test_a_call_ends_a_moment_after_the_answer_and_is_no_longer_used(bench: Bench, service: CallService) -> None:
-    entry = bench.up()
+    entry = await bench.up()
     sid = entry.call.view.sid
     hang_up = await service.end_after(ACCOUNT, sid)
     assert (await service.start_stream(ACCOUNT, sid, PARAMS)).status == "in-progress", "until it is called"
@@ -205,7 +205,7 @@ async def test_a_call_ends_a_moment_after_the_answer_and_is_no_longer_used(bench
 
 
 async def test_a_call_that_ends_before_its_delayed_hangup_ends_once(bench: Bench, service: CallService) -> None:
-    entry, other = bench.up(), bench.up(8)
+    entry, other = await bench.up(), await bench.up(8)
     soon = [await service.end_after(ACCOUNT, one.call.view.sid) for one in (entry, other)]
     for hang_up in soon:
         hang_up()
@@ -219,7 +219,7 @@ async def test_a_call_that_ends_before_its_delayed_hangup_ends_once(bench: Bench
 async def test_why_there_is_no_audio_is_asked_of_the_worker_while_there_is_one(
     bench: Bench, service: CallService
 ) -> None:
-    entry = bench.up()
+    entry = await bench.up()
     sid = entry.call.view.sid
     early = await service.media(ACCOUNT, sid)
     assert (early.call, early.live, early.streams) == (entry.call.view, True, ()), "written or not"
@@ -248,7 +248,7 @@ async def test_why_there_is_no_audio_is_asked_of_the_worker_while_there_is_one(
 
 
 async def test_the_media_of_a_call_that_is_over_is_what_was_kept(bench: Bench, service: CallService) -> None:
-    entry = bench.up()
+    entry = await bench.up()
     sid = entry.call.view.sid
     stream = await service.start_stream(ACCOUNT, sid, PARAMS)
     bench.runner.apply(entry, commands.EndCall("over"))
@@ -284,7 +284,7 @@ async def test_a_recording_is_its_accounts_and_a_file(bench: Bench, service: Cal
 async def test_while_the_store_is_behind_no_stream_is_started(make: Callable[..., Bench], tmp_path: Path) -> None:
     bench = make(store={"queue_limit": 1})
     service = CallService(bench.runner, bench.directory, bench.store, bench.writer, RecordingFiles(tmp_path, str))
-    sid = bench.up().call.view.sid
+    sid = (await bench.up()).call.view.sid
     assert bench.writer.full
     with pytest.raises(Unavailable, match="behind") as refused:
         await service.start_stream(ACCOUNT, sid, PARAMS)
@@ -294,7 +294,7 @@ async def test_while_the_store_is_behind_no_stream_is_started(make: Callable[...
 
 
 async def test_while_the_server_ends_no_stream_is_started(bench: Bench, service: CallService) -> None:
-    sid = bench.up().call.view.sid
+    sid = (await bench.up()).call.view.sid
     bench.runner.draining = True
     with pytest.raises(Unavailable, match="shutting down") as refused:
         await service.start_stream(ACCOUNT, sid, PARAMS)

@@ -14,7 +14,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from trunkline.calls import commands, events
+from trunkline.calls import commands, effects, events
 from trunkline.calls.call import Call, CallRules, CallState
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
 from trunkline.calls.recordings import RecordingFiles
@@ -74,8 +74,11 @@ class Stage:
 
     def feed(self, entry: LiveCall, *happened: events.Fact | Command) -> None:
         for what in happened:
-            entry.call.handle(what, self.now)
+            out = entry.call.handle(what, self.now)
             self.runner.on_applied(entry, what)
+            # The store takes each record at once.
+            recorded = [one.then for one in out if isinstance(one, effects.Persist) and one.then is not None]
+            self.feed(entry, *recorded)
             if isinstance(what, events.Accepted) and entry.instructions is not None:
                 self.runner.start(entry, entry.instructions)
 

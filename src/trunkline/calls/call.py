@@ -5,10 +5,11 @@
                                     │                     │                       │                  │
                                     └────── any end ──────┴───────────────────────┴──────────────────┴─► ENDED
 
-OPENING and PLACING wait for the media leg; RINGING waits for the answer, and is passed through where the
-call answers by itself; CALLING has sent its INVITE; ANSWERED has sent 200 and waits for the ACK. A call is answered,
-and may be streamed, from ANSWERED on; when the offer was ours the codec is known with the ACK only, so then from UP.
-ENDED lasts until the last report of media leg, streams and recordings is in; then the call is forgotten.
+OPENING and PLACING wait for the media leg and for the call's record to be durable; RINGING waits for the answer, and is
+passed through where the call answers by itself; CALLING has sent its INVITE; ANSWERED has sent 200 and waits for the
+ACK. A call is answered, and may be streamed, from ANSWERED on; when the offer was ours the codec is known with the ACK
+only, so then from UP. ENDED lasts until the last report of media leg, streams and recordings is in; then the call is
+forgotten.
 
 An offer of the peer's in the call lives beside the state, in `offers.py`: Reoffered has the leg go by it, LegUpdated
 answers it, unless ReofferCancelled has the leg go by what was agreed before.
@@ -54,9 +55,11 @@ from trunkline.calls.events import (
     DigitReceived,
     Fact,
     Invited,
+    NotRecorded,
     OfferReceived,
     PeerEnded,
     Progressed,
+    Recorded,
     Refreshed,
     Refused,
     ReofferCancelled,
@@ -64,7 +67,7 @@ from trunkline.calls.events import (
 )
 from trunkline.calls.offers import OfferRules, Offers
 from trunkline.calls.streams import CallStreams, both
-from trunkline.calls.views import CallEvent, CallEventKind, CallView, StreamEvent, StreamView
+from trunkline.calls.views import CallEvent, CallEventKind, CallView, StreamView
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest
 from trunkline.sdp.crypto import SrtpRule
 from trunkline.sdp.negotiate import CodecOrder, Family
@@ -128,6 +131,8 @@ class Call:
         self._streams = CallStreams(rules.streams_per_call, rules.bidirectional_per_call)
         self._answers_itself = True
         self._place: PlaceCall | None = None
+        self._durable = False
+        """The record of the call is: from now on the outside may learn of the call."""
         self._heard_of = False
         """Something has answered our INVITE, if only that it has it."""
         self._leg_open = False
@@ -185,13 +190,30 @@ class Call:
             effects.RingCaller(),
             orders.OpenLeg(self.view.sid, params),
             *timer,
-            effects.Persist(calls=(self.view,), call_events=events),
+            effects.Persist(calls=(self.view,), call_events=events, then=Recorded()),
         ]
 
     def _leg_opened(self, fact: LegOpened, now: datetime) -> list[effects.Effect]:
         self._offers.local = fact.local
+        return self._begin(now)
+
+    def _recorded(self, _fact: Recorded, now: datetime) -> list[effects.Effect]:
+        self._durable = True
+        return self._begin(now)
+
+    def _begin(self, now: datetime) -> list[effects.Effect]:
+        """Leave OPENING or PLACING, if nothing is missing."""
+        if not (self._offers.local.port and self._durable):
+            return []
+        if self._place is not None:
+            return self._call_out(self._place, now)
         self._enter(CallState.RINGING, now)
         return self._answer(AnswerCall(), now) if self._answers_itself else []
+
+    def _not_recorded(self, _fact: NotRecorded, now: datetime) -> list[effects.Effect]:
+        goodbye = self._goodbye("the database takes no records", 503, "Service Unavailable")
+        cause = "the database took no record of the call in time"
+        return [*goodbye, *self._end(now, broken(cause, _refusal(goodbye)))]
 
     def _answer_later(self, command: AnswerCall, _now: datetime) -> list[effects.Effect]:
         self._answers_itself = True
@@ -246,12 +268,10 @@ class Call:
         self._place = command
         self._leg_open = True
         self._enter(CallState.PLACING, now)
-        return [orders.OpenLeg(self.view.sid, self._offers.before()), self._record("initiated", now)]
+        record = replace(self._record("initiated", now), then=Recorded())
+        return [orders.OpenLeg(self.view.sid, self._offers.before()), record]
 
-    def _call_out(self, fact: LegOpened, now: datetime) -> list[effects.Effect]:
-        place = self._place
-        assert place is not None
-        self._offers.local = fact.local
+    def _call_out(self, place: PlaceCall, now: datetime) -> list[effects.Effect]:
         self._enter(CallState.CALLING, now)
         offer = self._offers.offer()
         invite = effects.InviteCallee(place.route, offer, place.headers, place.username, place.password)
@@ -417,6 +437,12 @@ class Call:
             raise CallNotAnswered("Streaming can start once the call is answered.")
         return self._streams.start(command, self.view, agreed.codec, now)
 
+    def _stream_recorded(self, fact: Recorded, _now: datetime) -> list[effects.Effect]:
+        return [] if fact.stream is None else self._streams.recorded(fact.stream)
+
+    def _stream_not_recorded(self, fact: NotRecorded, now: datetime) -> list[effects.Effect]:
+        return [] if fact.stream is None else self._streams.not_recorded(fact.stream, now)
+
     def _stop_stream(self, command: StopStream, now: datetime) -> list[effects.Effect]:
         return self._streams.stop(command, now)
 
@@ -495,6 +521,11 @@ _UNANSWERED: dict[type, _Row] = {
     TimerFired: Call._timer,
     SetStatusCallback: Call._watch,
 }
+_UNRECORDED: dict[type, _Row] = {
+    LegOpened: Call._leg_opened,
+    Recorded: Call._recorded,
+    NotRecorded: Call._not_recorded,
+}
 _ANSWERED: dict[type, _Row] = {
     **dict.fromkeys(_MEDIA, Call._media),
     AnswerCall: Call._ignore,
@@ -513,6 +544,8 @@ _ANSWERED: dict[type, _Row] = {
     EndCall: Call._end_call,
     SetStatusCallback: Call._watch,
     StartStream: Call._start_stream,
+    Recorded: Call._stream_recorded,
+    NotRecorded: Call._stream_not_recorded,
     StopStream: Call._stop_stream,
     PauseStream: Call._pause_stream,
     StreamStarted: Call._stream_started,
@@ -525,12 +558,12 @@ _ROWS: dict[CallState, dict[type, _Row]] = {
     CallState.NEW: {Invited: Call._invited, PlaceCall: Call._placed},
     CallState.OPENING: {
         **_UNANSWERED,
-        LegOpened: Call._leg_opened,
+        **_UNRECORDED,
         AnswerCall: Call._answer_later,
         RejectCall: Call._reject,
     },
     CallState.RINGING: {**_UNANSWERED, AnswerCall: Call._answer, RejectCall: Call._reject},
-    CallState.PLACING: {**_UNANSWERED, **_NOT_OURS, LegOpened: Call._call_out},
+    CallState.PLACING: {**_UNANSWERED, **_UNRECORDED, **_NOT_OURS},
     CallState.CALLING: {
         **_UNANSWERED,
         **_NOT_OURS,
@@ -562,24 +595,3 @@ def _offer_rules(rules: CallRules) -> OfferRules:
 def _refusal(goodbye: Sequence[effects.Effect]) -> int | None:
     """The SIP status by which we refuse the call, if we do."""
     return next((effect.status for effect in goodbye if isinstance(effect, effects.RejectCaller)), None)
-
-
-def lost_in_crash(calls: Sequence[CallView], streams: Sequence[StreamView], now: datetime) -> effects.Persist:
-    """The records and events that are due after a server died with these calls and streams live."""
-    cause = "the server stopped without warning"
-    ending = broken(cause)
-    ended_calls = tuple(
-        replace(
-            call,
-            status=ending.status,
-            updated_at=now,
-            ended_at=now,
-            hangup_cause=cause,
-            hangup_source=ending.source,
-            hangup_code=ending.code,
-        )
-        for call in calls
-    )
-    ended = tuple(replace(stream, status="failed", updated_at=now, ended_reason=cause) for stream in streams)
-    events = tuple(StreamEvent("stream-error", stream, now, cause) for stream in ended)
-    return effects.Persist(ended_calls, ended, events, tuple(CallEvent("completed", call, now) for call in ended_calls))

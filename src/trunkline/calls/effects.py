@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trunkline.calls.commands import Route
+from trunkline.calls.events import Recorded
 from trunkline.calls.views import CallEvent, CallView, StreamEvent, StreamView
 from trunkline.workers.orders import Order
 
@@ -83,6 +84,8 @@ class Persist:
     streams: tuple[StreamView, ...] = ()
     events: tuple[StreamEvent, ...] = ()
     call_events: tuple[CallEvent, ...] = ()
+    then: Recorded | None = None
+    """Follows once it is durable; `NotRecorded` if the store does not take it in time."""
 
 
 @dataclass(frozen=True, slots=True)

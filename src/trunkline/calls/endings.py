@@ -5,10 +5,13 @@
 has taken the call, so that the callee was not asked to answer it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
-from trunkline.calls.views import CallStatus
+from trunkline.calls.effects import Persist
+from trunkline.calls.views import CallEvent, CallStatus, CallView, StreamEvent, StreamView
 
 Source = Literal["caller", "callee", "system"]
 
@@ -83,3 +86,24 @@ def refusal_of(status: int, reason: str, detail: str, *, responded: bool = True)
         return Ending(shown, f"not connected: {detail or reason}", code)
     words = f"not connected: {status} {reason}" + (f" ({detail})" if detail else "")
     return Ending(shown, words, code, "system" if status in _ON_THE_WAY else "callee", status)
+
+
+def lost_in_crash(calls: Sequence[CallView], streams: Sequence[StreamView], now: datetime) -> Persist:
+    """The records and events that are due after a server died with these calls and streams live."""
+    cause = "the server stopped without warning"
+    ending = broken(cause)
+    ended_calls = tuple(
+        replace(
+            call,
+            status=ending.status,
+            updated_at=now,
+            ended_at=now,
+            hangup_cause=cause,
+            hangup_source=ending.source,
+            hangup_code=ending.code,
+        )
+        for call in calls
+    )
+    ended = tuple(replace(stream, status="failed", updated_at=now, ended_reason=cause) for stream in streams)
+    events = tuple(StreamEvent("stream-error", stream, now, cause) for stream in ended)
+    return Persist(ended_calls, ended, events, tuple(CallEvent("completed", call, now) for call in ended_calls))

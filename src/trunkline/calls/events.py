@@ -4,6 +4,7 @@ reports of `workers/reports.py`."""
 from dataclasses import dataclass
 from typing import Literal
 
+from trunkline.ids import StreamSid
 from trunkline.sdp.session import SessionDescription
 from trunkline.workers.reports import Report
 
@@ -45,6 +46,20 @@ class Refused:
     """There was a response; otherwise the callee was not reached, and the status is ours."""
     unreachable: bool = False
     """There was none as nothing at the callee's address took the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The first record of the call, or of a stream of it, is durable: from now on it has an end, whatever happens."""
+
+    stream: StreamSid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotRecorded:
+    """It is not, and will not be waited for any longer."""
+
+    stream: StreamSid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +115,8 @@ Fact = (
     | Progressed
     | Accepted
     | Refused
+    | Recorded
+    | NotRecorded
     | TimerFired
     | Confirmed
     | OfferReceived

@@ -12,6 +12,7 @@ from typing import Literal
 
 from trunkline.calls import effects
 from trunkline.calls.commands import StartStream, StopStream
+from trunkline.calls.events import Recorded
 from trunkline.calls.views import CallView, StreamEvent, StreamStatus, StreamView
 from trunkline.errors import InvalidRequest, ResourceNotFound, StreamLimitReached
 from trunkline.ids import StreamSid
@@ -24,6 +25,8 @@ from trunkline.workers.reports import StreamEnded, StreamStarted
 class _Stream:
     view: StreamView
     params: StreamParams
+    order: OpenStream | None
+    """Sent once the record is durable; None from then on."""
     live: bool = True
     started: bool = False
     ending: str | None = None
@@ -72,7 +75,6 @@ class CallStreams:
             mode=params.mode.value,
             codec=params.bidirectional_codec,
         )
-        self._all[command.sid] = _Stream(view, params)
         identity = StreamIdentity(
             stream_sid=command.sid,
             account_sid=call.account_sid,
@@ -81,7 +83,25 @@ class CallStreams:
             from_=call.from_,
             to=call.to,
         )
-        return [effects.Persist(streams=(view,)), OpenStream(identity, params, params.encoding(codec))]
+        self._all[command.sid] = _Stream(view, params, OpenStream(identity, params, params.encoding(codec)))
+        return [effects.Persist(streams=(view,), then=Recorded(command.sid))]
+
+    def recorded(self, sid: StreamSid) -> list[effects.Effect]:
+        """The record of one is durable: the app may be dialled."""
+        stream = self._all.get(sid)
+        if stream is None or stream.order is None:
+            return []
+        order, stream.order = stream.order, None
+        return [order, PauseStream(sid, True)] if stream.view.status == "paused" else [order]
+
+    def not_recorded(self, sid: StreamSid, now: datetime) -> list[effects.Effect]:
+        """It will not be waited for any longer."""
+        stream = self._all.get(sid)
+        if stream is None or stream.order is None:
+            return []
+        del self._all[sid]
+        error = "the database took no record of the stream in time"
+        return [self._end(stream, now, error, error)]
 
     def _check_limits(self, params: StreamParams) -> None:
         live = self.live
@@ -97,7 +117,9 @@ class CallStreams:
         if not stream.live:
             return []
         reason = "stopped by the API"
-        return [self._finish(stream, now, reason), CloseStream(command.sid, reason)]
+        opened = stream.order is None
+        ended = self._finish(stream, now, reason)
+        return [ended, CloseStream(command.sid, reason)] if opened else [ended]
 
     def pause(self, command: PauseStream, now: datetime) -> list[effects.Effect]:
         """Pause one or let it go on. Raises ResourceNotFound, InvalidRequest."""
@@ -108,7 +130,8 @@ class CallStreams:
         if status == stream.view.status:
             return []
         stream.view = replace(stream.view, status=status, updated_at=now)
-        return [effects.Persist(streams=(stream.view,)), command]
+        changed = effects.Persist(streams=(stream.view,))
+        return [changed, command] if stream.order is None else [changed]
 
     def _known(self, sid: StreamSid) -> _Stream:
         stream = self._all.get(sid)
@@ -144,10 +167,11 @@ class CallStreams:
     def end_all(self, now: datetime, cause: str) -> tuple[effects.Persist, list[effects.Effect]]:
         """The call has ended, the worker is alive: what to record, and the sockets to close."""
         record, closing = effects.Persist(), list[effects.Effect]()
-        for sid, stream in self._all.items():
+        for sid, stream in list(self._all.items()):
             if stream.live:
+                if stream.order is None:
+                    closing.append(CloseStream(sid, cause))
                 record = both(record, self._finish(stream, now, f"the call ended: {cause}"))
-                closing.append(CloseStream(sid, cause))
         return record, closing
 
     def lose_all(self, now: datetime, error: str) -> effects.Persist:
@@ -170,6 +194,9 @@ class CallStreams:
 
     def _finish(self, stream: _Stream, now: datetime, reason: str) -> effects.Persist:
         """Our own decision to end a stream whose worker is alive."""
+        if stream.order is not None:
+            del self._all[stream.view.sid]
+            return self._end(stream, now, None, reason)
         if stream.started:
             return self._end(stream, now, None, reason)
         stream.live, stream.ending = False, reason
@@ -194,4 +221,5 @@ def both(one: effects.Persist, other: effects.Persist) -> effects.Persist:
         one.streams + other.streams,
         one.events + other.events,
         one.call_events + other.call_events,
+        one.then or other.then,
     )

@@ -2,16 +2,16 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from trunkline.calls.directory import Directory
 from trunkline.calls.views import Application
-from trunkline.errors import InvalidRequest, ResourceNotFound, Unavailable
+from trunkline.control.waits import answered
+from trunkline.errors import InvalidRequest, ResourceNotFound
 from trunkline.ids import AccountSid
-from trunkline.store.store import STORE_ERRORS
 
 APPLICATION_LIMIT = 1000
 """Of one account: all are in memory."""
@@ -70,7 +70,7 @@ class ApplicationService:
             users = self._directory.users(sid)
             if users:
                 raise InvalidRequest(f"The configuration still has this application for {', '.join(users)}.")
-            await _written(self._store.delete_application(sid))
+            await answered(self._store.delete_application(sid))
             self._directory.remove(sid)
             return application
 
@@ -92,7 +92,7 @@ class ApplicationService:
         return application
 
     async def _put(self, application: Application) -> Application:
-        await _written(self._store.put_application(application))
+        await answered(self._store.put_application(application))
         self._directory.put(application)
         return application
 
@@ -102,13 +102,6 @@ class ApplicationService:
             sid = str(10**18 + secrets.randbelow(8 * 10**18))
             if not self._directory.is_taken(sid):
                 return sid
-
-
-async def _written(write: Awaitable[None]) -> None:
-    try:
-        await write
-    except STORE_ERRORS:
-        raise Unavailable("The store does not take changes.", retry_after=1) from None
 
 
 def _changed(application: Application, changes: Mapping[str, Any]) -> Application:

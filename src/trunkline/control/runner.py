@@ -16,13 +16,15 @@ from typing import Any, get_args
 import structlog
 
 from trunkline.calls import effects, events
-from trunkline.calls.call import Call, CallRules, CallState, lost_in_crash
+from trunkline.calls.call import Call, CallRules, CallState
 from trunkline.calls.commands import CallRequest, Command, EndCall, Instructions, Route
 from trunkline.calls.directory import Directory
+from trunkline.calls.endings import lost_in_crash
 from trunkline.calls.registry import InviteInfo, LiveCall, Registry
 from trunkline.calls.script import CallScript
 from trunkline.calls.views import CALL_EVENTS, Application, CallView
 from trunkline.config import Settings
+from trunkline.control.waits import WRITE_TIME, store_late
 from trunkline.errors import Unavailable
 from trunkline.ids import AccountSid, CallSessionId, CallSid, Ids, LegId, random_uuid
 from trunkline.sdp.crypto import SrtpRule
@@ -127,6 +129,8 @@ class Runner:
         for effect in out:
             if isinstance(effect, effects.Persist):
                 written = self._record(effect)
+                if effect.then is not None:
+                    written = self._report(entry, effect.then, written)
             else:
                 _PERFORM[type(effect)](self, entry, effect)
         self._direct(entry, what)
@@ -135,7 +139,10 @@ class Runner:
     def _direct(self, entry: LiveCall, what: events.Fact | Command) -> None:
         assert self._script is not None
         self._script.on_applied(entry, what)
-        if isinstance(what, events.Accepted) and entry.call.answered and entry.instructions is not None:
+        if entry.instructions is None:
+            return
+        begins = isinstance(what, events.Accepted) and entry.call.answered
+        if begins or (what == events.Recorded() and entry.call.view.direction == "inbound"):
             self._script.start(entry, entry.instructions)
 
     def place(
@@ -268,9 +275,6 @@ class Runner:
         by = {"sip_call_id": event.call_id, "transport": event.transport}
         _log.info("call_received", call_sid=view.sid, from_=view.from_, to=view.to, **by)
         self.apply(entry, events.Invited(event.offer, answer=instructions is None))
-        if instructions is not None and entry.call.state is not CallState.ENDED:
-            assert self._script is not None
-            self._script.start(entry, instructions)
 
     def on_pool(self, event: FromLeg) -> None:
         """A report of a call's leg, from its media worker or in place of it."""
@@ -292,6 +296,33 @@ class Runner:
         watched = (one for one in record.call_events if one.call.status_callback)
         callbacks += [call_callback_of(one, _uuid(), self._callbacks) for one in watched]
         return self._writer.submit(record.calls, record.streams, [one for one in callbacks if one is not None])
+
+    def _report(self, entry: LiveCall, fact: events.Recorded, written: asyncio.Future[None]) -> asyncio.Future[None]:
+        """Apply the fact once it is written; `NotRecorded` if that takes more than `WRITE_TIME`. The future that comes
+        of it raises Unavailable then."""
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[None] = loop.create_future()
+
+        def give_up() -> None:
+            outcome.set_exception(store_late())
+            outcome.exception()  # Marked as seen: only the API waits for it.
+            self.counters["not_recorded"] += 1
+            self.apply(entry, events.NotRecorded(fact.stream))
+
+        timer = loop.call_later(WRITE_TIME, give_up)
+
+        def end(written: asyncio.Future[None]) -> None:
+            timer.cancel()
+            if outcome.done():
+                return
+            if written.exception() is not None:
+                give_up()
+                return
+            outcome.set_result(None)
+            self.apply(entry, fact)
+
+        written.add_done_callback(end)
+        return outcome
 
     def _signal(self, action: sip.SipAction) -> None:
         assert self._sip is not None

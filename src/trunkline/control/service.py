@@ -21,6 +21,7 @@ from trunkline.calls.recordings import RecordingFiles
 from trunkline.calls.registry import LiveCall
 from trunkline.calls.views import CallFilter, CallView, StreamView
 from trunkline.control.runner import Runner
+from trunkline.control.waits import answered, written
 from trunkline.errors import (
     CallEnded,
     CallNotAnswered,
@@ -65,8 +66,8 @@ class CallService:
         route = self._directory.route(request.to)
         if route is None:
             raise InvalidRequest("No trunk takes this number, and no phone has this name.", pointer="/To")
-        entry, written = self._runner.place(account, request, route)
-        await written
+        entry, durable = self._runner.place(account, request, route)
+        await durable
         return entry.call.view
 
     async def redirect(self, account: AccountSid, call: CallSid, instructions: Instructions) -> CallView:
@@ -82,9 +83,7 @@ class CallService:
     async def apply(self, account: AccountSid, call: CallSid, command: Command) -> CallView:
         """See `CallControl`."""
         entry = await self._live(account, call)
-        written = self._runner.apply(entry, command)
-        if written is not None:
-            await written
+        await self._apply(entry, command)
         return entry.call.view
 
     async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
@@ -95,11 +94,11 @@ class CallService:
         if self._writer.full:
             raise Unavailable("The store is behind.", retry_after=1)
         sid = self._runner.ids.stream(secrets.token_bytes(16))
-        written = self._runner.apply(entry, StartStream(sid, params))
+        durable = self._runner.apply(entry, StartStream(sid, params))
         view = entry.call.find_stream(sid)
-        assert written is not None
+        assert durable is not None
         assert view is not None
-        await written
+        await durable
         return view
 
     async def stop_stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:
@@ -108,9 +107,7 @@ class CallService:
         view = entry.call.find_stream(stream) if entry else None
         if entry is None or view is None:
             return await self.stream(account, call, stream)
-        written = self._runner.apply(entry, StopStream(view.sid))
-        if written is not None:
-            await written
+        await self._apply(entry, StopStream(view.sid))
         return entry.call.find_stream(view.sid) or await self.stream(account, call, view.sid)
 
     async def pause_stream(self, account: AccountSid, call: CallSid, stream: str, *, paused: bool) -> StreamView:
@@ -118,11 +115,9 @@ class CallService:
         entry = await self._live(account, call)
         view = entry.call.find_stream(stream)
         if view is None:
-            await self._store.stream(account, call, stream)
+            await answered(self._store.stream(account, call, stream))
             raise InvalidRequest("The stream is over.", pointer="/Status")
-        written = self._runner.apply(entry, PauseStream(view.sid, paused))
-        if written is not None:
-            await written
+        await self._apply(entry, PauseStream(view.sid, paused))
         return entry.call.find_stream(view.sid) or await self.stream(account, call, view.sid)
 
     async def end_after(self, account: AccountSid, call: CallSid) -> Callable[[], None]:
@@ -145,33 +140,33 @@ class CallService:
     async def call(self, account: AccountSid, call: CallSid) -> CallView:
         """See `CallControl`."""
         entry = self._mine(account, call)
-        return entry.call.view if entry else await self._store.call(account, call)
+        return entry.call.view if entry else await answered(self._store.call(account, call))
 
     async def calls(
         self, account: AccountSid, where: CallFilter, *, offset: int, limit: int
     ) -> tuple[list[CallView], bool]:
         """See `CallControl`."""
-        return await self._store.calls(account, where, offset=offset, limit=limit)
+        return await answered(self._store.calls(account, where, offset=offset, limit=limit))
 
     async def stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:
         """See `CallControl`."""
         entry = self._mine(account, call)
         view = entry.call.find_stream(stream) if entry else None
-        return view or await self._store.stream(account, call, stream)
+        return view if view is not None else await answered(self._store.stream(account, call, stream))
 
     async def streams(self, account: AccountSid, call: CallSid) -> list[StreamView]:
         """See `CallControl`."""
-        return await self._store.streams(account, call)
+        return await answered(self._store.streams(account, call))
 
     async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
         """See `CallControl`."""
         entry = self._mine(account, call)
         try:
-            stored = await self._store.streams(account, call)
-        except ResourceNotFound:
+            stored = await answered(self._store.streams(account, call))
+        except (ResourceNotFound, Unavailable):
             if entry is None:
                 raise
-            stored = []  # a call so new that it is not written yet
+            stored = []  # the call is so new that it is not written yet, or the database is away
         if entry is None or entry.call.state in (CallState.OPENING, CallState.PLACING, CallState.ENDED):
             view = await self.call(account, call)
             over = tuple(StreamMedia(stream, "ended", stream.report) for stream in stored)
@@ -196,6 +191,11 @@ class CallService:
             raise ResourceNotFound
         return path
 
+    async def _apply(self, entry: LiveCall, command: Command) -> None:
+        durable = self._runner.apply(entry, command)
+        if durable is not None:
+            await written(durable)
+
     def _mine(self, account: AccountSid, call: CallSid) -> LiveCall | None:
         entry = self._runner.registry.by_sid(call)
         return entry if entry is not None and entry.call.view.account_sid == account else None
@@ -203,7 +203,7 @@ class CallService:
     async def _live(self, account: AccountSid, call: CallSid) -> LiveCall:
         entry = self._mine(account, call)
         if entry is None:
-            await self._store.call(account, call)
+            await answered(self._store.call(account, call))
         # Once hang-up is answered, the call takes no command in the moment before its end.
         if entry is None or call in self._farewells:
             raise CallEnded("The call is over.")

@@ -1,0 +1,52 @@
+"""How long a request waits for the store."""
+
+import asyncio
+
+import pytest
+
+from trunkline.control import waits
+from trunkline.control.waits import answered, store_late, written
+from trunkline.errors import ResourceNotFound, Unavailable
+from trunkline.store.writer import NotStored
+
+
+async def test_what_is_durable_or_answered_in_time_goes_on() -> None:
+    write = asyncio.get_running_loop().create_future()
+    write.set_result(None)
+    await written(write)
+    assert await answered(asyncio.sleep(0, "row")) == "row"
+
+
+async def test_a_late_write_is_refused_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waits, "WRITE_TIME", 0.01)
+    write = asyncio.get_running_loop().create_future()
+    with pytest.raises(Unavailable) as refused:
+        await written(write)
+    assert (refused.value.detail, refused.value.retry_after) == (store_late().detail, waits.RETRY)
+    assert not write.cancelled()
+
+
+async def test_a_write_that_the_store_refused_is_refused() -> None:
+    write = asyncio.get_running_loop().create_future()
+    write.set_exception(NotStored("closed"))
+    with pytest.raises(Unavailable):
+        await written(write)
+
+
+async def test_a_late_read_is_cancelled_and_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waits, "READ_TIME", 0.01)
+    row = asyncio.get_running_loop().create_future()
+    with pytest.raises(Unavailable, match="does not answer"):
+        await answered(row)
+    assert row.cancelled()
+
+
+async def test_a_failing_database_is_unavailable_and_a_missing_row_is_not() -> None:
+    row = asyncio.get_running_loop().create_future()
+    row.set_exception(OSError("connection reset"))
+    with pytest.raises(Unavailable):
+        await answered(row)
+    missing = asyncio.get_running_loop().create_future()
+    missing.set_exception(ResourceNotFound())
+    with pytest.raises(ResourceNotFound):
+        await answered(missing)
