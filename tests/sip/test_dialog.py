@@ -1,5 +1,6 @@
 """One dialog: where its requests go, and their headers."""
 
+from dataclasses import MISSING, fields
 from typing import Any
 
 import pytest
@@ -52,6 +53,14 @@ CSeq: {cseq} INFO"""
     made = message(text)
     assert isinstance(made, SipRequest)
     return made
+
+
+def test_a_new_dialog_has_nothing_pending_agreed_or_counted() -> None:
+    dialog = new()
+    optional = [place.name for place in fields(dialog) if (place.default, place.default_factory) != (MISSING, MISSING)]
+    values = {name: getattr(dialog, name) for name in optional}
+    assert values.pop("negotiated") == (None, ())
+    assert {name for name, value in values.items() if value} == {"prack_received"}
 
 
 def test_a_request_continues_the_dialog() -> None:
