@@ -1,6 +1,7 @@
 """A stream without sockets: its clock and its sink are the test's."""
 
 import json
+import weakref
 from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 from typing import Any
@@ -250,6 +251,50 @@ def test_frames_left_in_a_lost_socket_are_not_counted_as_sent() -> None:
     stream.socket_released()
     report = stream.report()
     assert (report.frames_sent, report.frames_lost, report.frames_dropped) == (1, 2, 0)
+
+
+def test_a_released_stream_keeps_its_counters_and_not_its_socket() -> None:
+    sink, stream = Sink(), make()
+    stream.opened(sink, 1000)
+    stream.inbound_frame(ULAW, 0, 0)
+    stream.inbound_frame(ULAW, 20, 0)
+    sink.outbox.media(b"the second frame", 20)
+    stream.release()
+    released = weakref.ref(sink)
+    del sink
+    assert released() is None
+    assert stream.report().frames_sent == 1
+
+
+def with_a_file(sink: Sink) -> tuple[Stream, Answer]:
+    """A stream whose app has sent a file, and a mark behind it; the decoder's answer is still to come."""
+    decoder = SlowDecoder()
+    stream = make(decoder=decoder, mode=BidirectionalMode.MP3)
+    stream.opened(sink, 1000)
+    stream.leg_changed("PCMU", 20)
+    sink.events()
+    app_sends(stream, event="media", media={"payload": b64encode(mp3(seconds=0.1)).decode()})
+    app_sends(stream, event="mark", mark={"name": "behind"})
+    assert (sink.events(), stream.next_frame(0)) == ([], None)
+    return stream, decoder.answers[0]
+
+
+def test_a_refused_file_is_an_error_at_once_and_the_mark_behind_it_is_due() -> None:
+    sink = Sink()
+    stream, answer = with_a_file(sink)
+    answer(Refusal(Problem.INVALID_MEDIA, "broken"))
+    assert sink.events() == ["error", "mark"]
+    assert stream.next_frame(20) is None
+
+
+def test_a_decoded_file_is_played_though_nothing_was_queued_before() -> None:
+    sink = Sink()
+    stream, answer = with_a_file(sink)
+    answer(b"m" * 320)
+    assert sink.events() == []
+    played = [stream.next_frame(at) for at in range(20, 200, 20)]
+    assert list(filter(None, played)) == [b"m" * 160] * 2
+    assert sink.events() == ["mark"]
 
 
 @pytest.mark.parametrize(
