@@ -11,7 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.media.codecs import CODECS, transcoder
-from trunkline.streaming.catchup import FAINT, SPACING, squeeze
+from trunkline.streaming.catchup import (
+    AGAIN,
+    CALM,
+    ECHO,
+    FAINT,
+    LAPSE,
+    LEAST,
+    LONGEST_WINDOW,
+    SETTLE,
+    SPACING,
+    STEADY,
+    WINDOW,
+    CatchUp,
+    squeeze,
+)
 from trunkline.streaming.playback import Playback
 
 FRAME = 20
@@ -247,6 +261,150 @@ def test_audio_dropped_is_at_most_the_silence_inserted_or_the_ticks_missed(
     assert call.queue.discarded_ms <= silent + skipped + padded
     names = [name for _, name in call.returned]
     assert names == call.marked[: len(names)]
+
+
+# ── the measured delay ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def late(milliseconds: int, pace: int = 0) -> CatchUp:
+    """After so much silence, from 1000 on, audio is played again."""
+    catch = CatchUp()
+    catch.ran_dry(1000, pace)
+    assert catch.goes_on(1000 + milliseconds)
+    catch.started(1000 + milliseconds)
+    return catch
+
+
+def windows(catch: CatchUp, count: int = 1, paces: tuple[int, int] = (0, 0), length: int = WINDOW) -> list[bool]:
+    """What `measure` returns at the end of each window."""
+    ends = []
+    for number in range(count):
+        at = 10_000 + number * 2 * length
+        assert catch.measure(at, paces[0])
+        assert catch.measure(at + length - 1, paces[0])
+        assert catch.due == 0
+        ends.append(catch.measure(at + length, paces[1]))
+    return ends
+
+
+@pytest.mark.parametrize(("silence", "due"), [(LEAST - 1, 0), (LEAST, LEAST), (200, 200), (LAPSE, LAPSE)])
+def test_a_delay_is_removed_from_ten_milliseconds_on(silence: int, due: int) -> None:
+    catch = late(silence)
+    assert windows(catch) == [True]
+    assert catch.due == due
+
+
+@pytest.mark.parametrize(
+    ("paces", "due"),
+    [
+        ((0, STEADY), 200 - STEADY // 3),
+        ((0, STEADY + 1), 0),
+        ((-STEADY, -STEADY), 200),
+        ((-STEADY - 1, -STEADY - 1), 0),
+        ((50, 50), 150),
+        ((300, 300), 0),
+    ],
+)
+def test_what_the_app_is_behind_is_no_delay_and_an_unsteady_pace_shows_none(paces: tuple[int, int], due: int) -> None:
+    catch = late(200)
+    windows(catch, paces=paces)
+    assert catch.due == due
+
+
+@pytest.mark.parametrize(("first", "due"), [(SETTLE - 1, 0), (SETTLE, 200)])
+def test_the_pace_is_measured_once_the_backlog_has_arrived(first: int, due: int) -> None:
+    catch = late(200)
+    for at in (0, WINDOW):
+        assert catch.measure(1200 + first + at, 0)
+    assert catch.due == due
+
+
+def test_measuring_stops_after_some_windows_without_delay() -> None:
+    assert windows(late(0), CALM) == [True] * (CALM - 1) + [False]
+    catch = late(200)
+    windows(catch)
+    catch.removed(9000, 200)
+    assert windows(catch, CALM) == [True] * (CALM - 1) + [False]
+
+
+def test_what_was_removed_or_skipped_is_no_delay_any_more() -> None:
+    catch = late(200)
+    windows(catch)
+    catch.removed(8000, 50)
+    assert catch.due == 150
+    catch.removed(8020, 160)
+    assert catch.due == 0
+    catch = late(200)
+    catch.skipped(60)
+    windows(catch)
+    assert catch.due == 140
+
+
+def test_the_window_doubles_while_underruns_follow_removals() -> None:
+    catch, at = late(200), 20_000
+    for window in (2 * WINDOW, LONGEST_WINDOW, LONGEST_WINDOW, WINDOW):
+        catch.removed(at, 0)
+        at += AGAIN - (window != WINDOW)
+        catch.ran_dry(at, 0)
+        assert catch.goes_on(at)
+        catch.started(at)
+        for after in (SETTLE, SETTLE + window - 1):
+            catch.measure(at + after, 0)
+            assert catch.due == 0
+        catch.measure(at + SETTLE + window, 0)
+        assert catch.due == 200
+        at += 20_000
+
+
+@pytest.mark.parametrize(
+    ("held", "longest"),
+    [(None, LAPSE), ((1000, 300), LAPSE + 300), ((3000, 300), LAPSE + 300), ((900, 300), LAPSE + 200)],
+)
+def test_audio_after_a_long_silence_is_a_new_utterance(held: tuple[int, int] | None, longest: int) -> None:
+    for silence, goes_on in ((longest, True), (longest + 1, False)):
+        catch = CatchUp()
+        catch.ran_dry(1000, 0)
+        if held is not None:
+            catch.held_up(*held, 0)
+        assert catch.goes_on(1000 + silence) == goes_on
+        catch.started(1000 + silence)
+        assert catch.missed(1000 + silence, 0) == 0
+        assert catch.goes_on(1_000_000), "the audio behind it belongs to it"
+
+
+@pytest.mark.parametrize(
+    ("at", "excused"),
+    [(999, False), (1000, True), (1200, True), (1200 + ECHO, True), (1200 + ECHO + 1, False)],
+)
+def test_an_underrun_in_or_soon_after_a_delay_of_our_clock_is_excused(at: int, excused: bool) -> None:
+    catch = CatchUp()
+    catch.held_up(1000, 200, -70)
+    assert not catch.excused
+    catch.ran_dry(at, 30)
+    assert catch.excused == excused
+    # 200 ms were missed of 250 ms of silence; the pace to compare with is that before the delay.
+    assert catch.missed(at + 250, -70 if excused else 30) == (200 if excused else 0)
+    assert catch.missed(at + 250, 60) == (250 - 130 if excused else 0)
+
+
+@pytest.mark.parametrize(("after", "missed"), [(2 * ECHO, 200), (2 * ECHO + 1, 0)])
+def test_missed_audio_is_skipped_only_if_it_comes_soon(after: int, missed: int) -> None:
+    catch = CatchUp()
+    catch.held_up(1000, 200, 0)
+    catch.ran_dry(1000, 0)
+    assert catch.missed(1200 + after, 0) == missed
+    assert catch.excused == bool(missed)
+
+
+def test_delays_of_our_clock_add_up_until_the_audio_comes() -> None:
+    catch = CatchUp()
+    catch.held_up(1000, 200, 0)
+    catch.ran_dry(1100, 0)
+    catch.held_up(1300, 100, 0)
+    assert catch.missed(1350, 0) == 250
+    assert catch.missed(1500, 0) == 300
+    catch.skipped(300)
+    assert not catch.excused
 
 
 # ── dropped audio ───────────────────────────────────────────────────────────────────────────────────────────

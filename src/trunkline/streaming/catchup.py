@@ -72,9 +72,8 @@ class CatchUp:
     )
 
     def __init__(self) -> None:
-        self._held_from = self._held_until = _LONG_AGO
-        self._missed = self._held_pace = 0
         self.forget()
+        self.held_up(_LONG_AGO, 0, 0)
 
     def forget(self) -> None:
         """Reset: the audio that comes next is unrelated to what came before."""
@@ -155,7 +154,7 @@ class CatchUp:
         self._paces += pace
         self._count += 1
         self._quickest, self._slowest = min(self._quickest, pace), max(self._slowest, pace)
-        if at - self._window_at < self._window or self._count < 2:
+        if at - self._window_at < self._window:
             return True
         late = self._late_by(at, round(self._paces / self._count))
         self._window_at = None
