@@ -105,7 +105,8 @@ class Interpreter:
         self._read = read
         self._answered = answered
         self._step_limit = step_limit
-        self._steps = 0
+        self._steps: int
+        """Since the instructions came, or something took time."""
         self._jobs = 0
         self._base: str | None = None
         self._verbs: deque[Verb] = deque()
