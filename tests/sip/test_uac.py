@@ -310,6 +310,11 @@ def test_the_number_of_forks_is_bounded(bench: Bench) -> None:
     for number in range(100):
         bench.answer(invite, "180 Ringing", f"fork{number}")
     assert bench.dialogs.sizes["by_key"] == 20
+    bench.events.clear()
+    bench.answer(invite, "200 OK", "fork99", ANSWER)
+    assert (bench.wire.take(), bench.events) == ([], [])
+    bench.answer(invite, "200 OK", "fork7", ANSWER)
+    assert isinstance(bench.event(), InviteAccepted)
 
 
 def test_the_record_route_of_the_2xx_is_used_in_reverse(bench: Bench) -> None:

@@ -97,3 +97,12 @@ def test_display_name_and_identity_headers_are_reported(bench: Bench) -> None:
     invite = bench.event()
     assert isinstance(invite, InviteReceived)
     assert [f"{name}: {value}" for name, value in invite.headers] == [*identity, "X-One: 1"]
+
+
+def test_a_caller_with_a_uri_of_another_scheme_is_known_by_the_uri(bench: Bench) -> None:
+    request = Caller().request("INVITE", OFFER)
+    start, end = request.index(b"From: "), request.index(b";tag=caller")
+    bench.receive(request[:start] + b'From: "Ann" <urn:service:sos>' + request[end:])
+    invite = bench.event()
+    assert isinstance(invite, InviteReceived)
+    assert (invite.from_uri, invite.from_user, invite.from_name) == ("urn:service:sos", "urn:service:sos", "Ann")

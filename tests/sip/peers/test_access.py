@@ -88,6 +88,15 @@ def test_no_host_makes_a_name_or_number_anonymous(sender: str) -> None:
     assert bench.refused(sender).status == (401 if sender.startswith("bob") else 403)
 
 
+def test_a_uri_of_another_scheme_is_neither_a_phone_nor_anonymous() -> None:
+    bench = Bench(unknown_callers="all")
+    request = message(f"INVITE {URI} SIP/2.0\nFrom: <urn:service:sos>;tag=1\nTo: <{URI}>")
+    assert isinstance(request, SipRequest)
+    assert bench.access.identify(request, REGISTERED, 0) == PeerIdentity()
+    with pytest.raises(Rejection, match="403 Unknown Caller"):
+        Bench(unknown_callers="none").access.identify(request, REGISTERED, 0)
+
+
 def test_an_anonymous_call_is_challenged_only_if_a_phone_may_be_the_caller() -> None:
     trunks = [{"name": "t", "targets": ["sip:198.51.100.1"], "networks": ["192.0.2.0/24"]}]
     for policy, admitted in (("all", PeerIdentity()), ("none", None), ("loopback", None)):
