@@ -222,6 +222,17 @@ def test_an_utterance_that_ends_in_a_clock_delay_does_not_shorten_the_next(late:
     assert (queue.played_ms, queue.discarded_ms) == (4000, 0)
 
 
+@pytest.mark.parametrize(("stall", "whole"), [(LAPSE - 200, False), (LAPSE + 200, True)])
+def test_a_backlog_after_a_long_silence_is_a_new_utterance_and_played_whole(stall: int, whole: bool) -> None:
+    """A backlog after a shorter one is a delay, of which the silence in it is removed."""
+    chunks = [
+        (number * FRAME if number < 100 else max(2000 + stall, number * FRAME), SILENCE) for number in range(1000)
+    ]
+    _, queue = play(chunks, 40_000)
+    assert (queue.discarded_ms == 0) is whole
+    assert queue.played_ms + queue.discarded_ms == 20_000
+
+
 def test_an_app_that_sends_faster_than_real_time_loses_no_audio() -> None:
     chunks = [(number * 50, SILENCE * 5) for number in range(20)]
     chunks += [(2000 + 60 + 300 + number * 50, SILENCE * 5) for number in range(200)]
