@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.codecs import CALL_CODECS, CODEC_TABLE, CodecRow, format_name
-from trunkline.media.codecs import CODECS, socket_codec, transcoder
+from trunkline.media.codecs import CODECS, converter, socket_codec, transcoder
 
 SAMPLES = np.arange(-32768, 32768, dtype=np.int64).astype("<i2").tobytes()
 CUT = [name for name, codec in CODECS.items() if codec.bytes_per_ms]
@@ -91,6 +91,13 @@ def test_no_codec_is_implemented_without_a_row() -> None:
 def test_equal_codecs_pass_the_very_bytes() -> None:
     payload = bytes(range(160))
     assert transcoder("G722", "G722").convert(payload) is payload
+
+
+def test_between_equal_codecs_there_is_nothing_to_convert() -> None:
+    assert converter("PCMU", "PCMU") is None
+    convert = converter("PCMU", "PCMA")
+    assert convert is not None
+    assert convert(bytes(range(160))) == transcoder("PCMU", "PCMA").convert(bytes(range(160)))
 
 
 def test_an_unknown_codec_is_a_key_error() -> None:

@@ -41,6 +41,12 @@ def test_two_payloads_of_another_length_make_a_packet(ptime: int) -> None:
     assert lengths(packets[1::2]) == [2 * ptime] * 3
 
 
+def test_no_audio_gives_no_packet_and_changes_nothing() -> None:
+    encode = opus.encoder()
+    assert encode(b"") == b""
+    assert lengths([encode(hum(20)), encode(hum(20))]) == [20, 20]
+
+
 def test_a_changed_length_loses_nothing() -> None:
     encode = opus.encoder()
     packets = [encode(hum(ptime)) for ptime in (20, 20, 30, 30, 20, 20, 20, 60)]
