@@ -259,22 +259,20 @@ OUTSIDE = '<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
         (BOMB + "<Response><Say>&b;</Say></Response>", "DTD"),
         (OUTSIDE + "<Response><Say>&x;</Say></Response>", "DTD"),
         ("<!DOCTYPE Response><Response/>", "DTD"),
-        ('<?xml version="1.0" encoding="no-such"?><Response/>', "not XML"),
         ("<Response>" + " " * (SIZE_LIMIT - 20) + "</Response>", "65537 bytes"),
         ("<Response>\udc80</Response>", "not XML"),
-        (b"\xff\xfe\x00", "not XML"),
     ],
 )
-def test_what_is_no_texml_is_refused(text: str | bytes, word: str) -> None:
+def test_what_is_no_texml_is_refused(text: str, word: str) -> None:
     with pytest.raises(DocumentError, match=word):
-        parse(text if isinstance(text, bytes) or "encoding" not in text else text.encode())
+        parse(text)
 
 
 def test_what_is_just_within_the_limits_is_taken() -> None:
     text = "<Response>" + " " * (SIZE_LIMIT - 21) + "</Response>"
     assert parse(text) == Document(())
-    assert parse('<?xml version="1.0" encoding="UTF-16"?><Response/>'.encode("utf-16")) == Document(())
-    assert parse('<?xml version="1.0" encoding="UTF-16"?><Response/>') == Document(())
+    for encoding in ("UTF-16", "no-such"):
+        assert parse(f'<?xml version="1.0" encoding="{encoding}"?><Response/>') == Document(())
     depth = (SIZE_LIMIT - 40) // 7
     found = response("<a>" * depth + "</a>" * depth)
     assert (found.verbs, len(found.warnings)) == ((), 1)
@@ -366,10 +364,10 @@ def elements(draw: st.DrawFn, depth: int = 3) -> str:
     return f"<{name}{attributes}>{inner}</{name}>"
 
 
-@given(st.binary(max_size=300) | st.lists(elements(), max_size=3).map(lambda found: "".join(found).encode()))
+@given(st.text(max_size=300) | st.lists(elements(), max_size=3).map("".join))
 @EXAMPLES
-def test_any_text_gives_a_document_or_a_document_error(text: bytes) -> None:
-    for whole in (text, b"<Response>" + text + b"</Response>"):
+def test_any_text_gives_a_document_or_a_document_error(text: str) -> None:
+    for whole in (text, f"<Response>{text}</Response>"):
         try:
             found = parse(whole)
         except DocumentError:

@@ -82,11 +82,11 @@ class _BareStream:
     stream: StreamParams
 
 
-def parse(text: str | bytes, base: str | None = None) -> Document:
-    """The document of a TeXML text; bytes may say their own encoding. `base` is the URL from which it came. Raises
+def parse(text: str, base: str | None = None) -> Document:
+    """The document of a TeXML text, whatever encoding it declares. `base` is the URL from which it came. Raises
     DocumentError."""
     try:
-        size = len(text.encode() if isinstance(text, str) else text)
+        size = len(text.encode())
         if size > SIZE_LIMIT:
             raise DocumentError(f"the document has {size} bytes, more than {SIZE_LIMIT}")
         root = _tree(text)
@@ -110,7 +110,7 @@ def _documented(verb: "Verb | _BareStream", *, last: bool) -> Verb:
     return Connect(verb.stream) if last else Start((verb.stream,))
 
 
-def _tree(text: str | bytes) -> Element:
+def _tree(text: str) -> Element:
     """The elements, and the comments: words on both sides of one are two words."""
     try:
         return _parsed(text)
@@ -118,12 +118,10 @@ def _tree(text: str | bytes) -> Element:
         # Documents for Amazon Polly hold <amazon:effect> and its like, without declaring the prefix.
         if error.code != _UNBOUND_PREFIX:
             raise
-        if isinstance(text, str):
-            return _parsed(_with_prefixes(text))
-        return _parsed(_with_prefixes(text.decode("latin-1")).encode("latin-1"))
+        return _parsed(_with_prefixes(text))
 
 
-def _parsed(text: str | bytes) -> Element:
+def _parsed(text: str) -> Element:
     parser = DefusedXMLParser(target=TreeBuilder(insert_comments=True, insert_pis=True), forbid_dtd=True)
     parser.feed(text)
     root: Element = parser.close()

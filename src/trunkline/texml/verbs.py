@@ -175,5 +175,5 @@ class Document:
     warnings: tuple[str, ...] = ()
 
 
-Read = Callable[[str | bytes, str | None], Document]
+Read = Callable[[str, str | None], Document]
 """Reads a document from its text and the URL where it was found. Raises `document.DocumentError`."""
