@@ -1,11 +1,14 @@
 """Playback to the call, and when marks are returned. The leg's clock is driven by hand, 20 ms a tick."""
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.media.codecs import CODECS, transcoder
 from trunkline.media.report import QUIET
 from trunkline.streaming.playback import Playback
+from trunkline.streaming.prebuffer import GAP
 
 SILENCE = b"\xff"
 
@@ -162,13 +165,14 @@ def test_running_dry_and_starting_again_is_an_underrun() -> None:
     assert queue.underruns == 1
 
 
-def test_the_next_utterance_is_no_underrun() -> None:
+@pytest.mark.parametrize(("silence", "underruns"), [(GAP, 1), (GAP + 1, 0), (1000, 0)])
+def test_the_next_utterance_is_no_underrun(silence: int, underruns: int) -> None:
     queue = playback(prebuffer=20)
     queue.put(audio(160))
-    ticks(queue, 3)
+    assert ticks(queue, 2) == [audio(160), None]
     queue.put(audio(160))
-    assert queue.next_frame(1000) == audio(160)
-    assert queue.underruns == 0
+    assert queue.next_frame(20 + silence) == audio(160)
+    assert queue.underruns == underruns
 
 
 def test_a_burst_leaves_no_backlog_behind() -> None:
@@ -183,6 +187,51 @@ def test_a_burst_leaves_no_backlog_behind() -> None:
         queue.next_frame(at)
         at += 20
     assert queue.queued_ms <= 60
+
+
+@pytest.mark.parametrize("pause", [100, 300])
+@pytest.mark.parametrize("rest", [0, 1, 40, 120, 159])
+def test_silence_that_pads_a_rest_is_delay_too(rest: int, pause: int) -> None:
+    """The app sends in real time, a rest shorter than a packet before a pause, and after it what it has not sent."""
+    queue, silent, at = playback(), 0, 0
+    for at in range(0, 2000, 20):
+        queue.put(b"\x01" * 160)
+        queue.next_frame(at)
+    queue.put(b"\x01" * rest)
+    silent = 20 * ticks(queue, pause // 20, 2000).count(None) + (20 - rest // 8 if rest else 0)
+    queue.put(SILENCE * 8 * pause)
+    for at in range(2000 + pause, 9000, 20):
+        queue.put(SILENCE * 160)
+        silent += 20 * (queue.next_frame(at) is None)
+    assert queue.discarded_ms == silent >= 40
+
+
+def test_behind_audio_that_our_clock_missed_the_rest_is_played_at_once() -> None:
+    queue = playback(prebuffer=200)
+    queue.put(b"\x01" * 160)
+    assert ticks(queue, 10) == [None] * 10
+    for at in range(200, 280, 20):
+        assert queue.next_frame(at) == b"\x01" * 160
+        queue.put(b"\x01" * 160)
+    queue.held_up(280, 600, 0)
+    queue.put(b"\x02" * 4800)
+    assert queue.next_frame(880) == b"\x02" * 160
+    assert 300 <= queue.discarded_ms <= 600
+    assert queue.queued_ms < 200 - 20, "less than the prebuffer"
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "G722"])
+def test_between_two_of_the_same_codec_skipped_speech_changes_no_byte_of_the_rest(codec: str) -> None:
+    row = CODECS[codec]
+    samples = np.sin(2 * np.pi * 300 * np.arange(row.sample_rate) / row.sample_rate) * 6000
+    speech = row.encoder()(samples.astype("<i2").tobytes())
+    queue = playback(prebuffer=0, codec=codec)
+    queue.leg_changed(codec, 20)
+    queue.put(speech)
+    played = ticks(queue, 10)
+    queue.held_up(200, 360, 40)
+    played += ticks(queue, 23, 560)
+    assert b"".join(filter(None, played)) == speech[:1600] + speech[1600 + 360 * 8 :]
 
 
 def test_over_the_limit_nothing_of_the_message_is_queued() -> None:
@@ -274,6 +323,26 @@ def test_media_at_any_times_are_played_in_order_and_completely(events: list[tupl
         at += 20
     assert played.replace(SILENCE, b"") == sound
     assert queue.queued_ms == 0
+
+
+def test_counters_in_ms_stay_when_the_queue_takes_the_legs_codec() -> None:
+    queue = playback(prebuffer=0)
+    queue.put(bytes(8 * 200))
+    ticks(queue, 2)
+    queue.held_up(40, 100, 0)
+    ticks(queue, 1, 140)
+    queue.leg_changed("L16/16000", 20)
+    queue.follow_leg()
+    assert queue.codec == "PCMU", "some is queued"
+    queue.clear()
+    counted = queue.played_ms, queue.discarded_ms, queue.cleared_ms
+    assert counted == (60, 100, 40)
+    queue.follow_leg()
+    assert (queue.codec, queue.played_ms, queue.discarded_ms, queue.cleared_ms) == ("L16/16000", *counted)
+    queue.put(bytes(32 * 20))
+    assert ticks(queue, 1, 160) == [bytes(32 * 20)]
+    assert queue.played_ms == 80
+    assert queue.room == 600 * 1000 * 32
 
 
 def test_the_meter_follows_the_queue_to_another_codec() -> None:
