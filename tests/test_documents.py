@@ -219,6 +219,19 @@ def test_comments_and_docstrings_are_in_plain_words(room: str) -> None:
     assert found == []
 
 
+def test_names_and_prose_of_tests_are_in_plain_words() -> None:
+    private = re.compile(SOURCE_RIDDLES.pattern.replace(r"\b", r"(?:\b|_)"), re.IGNORECASE)
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        if "node_modules" in path.parts:
+            continue
+        names = re.findall(r"^ *(?:async )?def (test_\w+)", path.read_text(), flags=re.MULTILINE)
+        found += [f"{path.name}: {name}" for name in names if len(name) > 75 or private.search(name)]
+        lines = [line for text in prose(path) for line in text.splitlines()]
+        found += [f"{path.name}: {line.strip()}" for line in lines if SOURCE_RIDDLES.search(line)]
+    assert found == []
+
+
 DEFAULT = re.compile(r"`(\w+)\.(\w+)`(?! -)[^|.;`]*?,\s+([\d,]+)( MiB| seconds?)?\s+by\s+default")
 
 

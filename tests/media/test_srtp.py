@@ -180,7 +180,7 @@ def test_hold_and_resume_keep_the_keys_and_their_count(
     assert len(tap.heard) == 2
 
 
-def test_after_new_keys_a_packet_under_neither_key_is_counted_and_the_former_stay(
+def test_a_packet_under_neither_the_old_nor_the_new_key_is_counted(
     encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:
     leg, tap = make_leg(encrypted), make_tap()

@@ -233,7 +233,7 @@ def test_gather_prompts_then_waits_then_goes_on_without_keys() -> None:
     assert runs.ticks() == [effects.PlaySound(5, verbs.Say("none"), 1)]
 
 
-def test_a_key_stops_the_prompt_and_each_key_begins_the_time_out_anew() -> None:
+def test_a_key_stops_the_prompt_and_each_key_restarts_the_timeout() -> None:
     runs = Runs(MENU)
     assert runs.feed(DigitHeard("1")) == [StopPlayback(2), effects.StartTimer(3, 7)]
     assert runs.feed(PlaybackEnded(2, None)) == []

@@ -154,7 +154,7 @@ def test_silence_on_the_line_is_silence_not_a_stuck_tone(bridge: Callable[..., B
     assert min(loud[156:199]) > 8000
 
 
-def test_a_key_of_one_leg_is_pressed_on_the_other_and_counted_where_it_cannot_be(
+def test_a_key_of_one_leg_is_relayed_to_the_other_or_counted(
     bridge: Callable[..., Bridged], rtp: Rtp, params: MediaParams
 ) -> None:
     bridged = bridge()
