@@ -35,6 +35,7 @@ from trunkline.outbound.names import Names
 from trunkline.reload import compare
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.endpoint import SHUTDOWN_TIME, SipEndpoint
+from trunkline.store.pruner import Pruner
 from trunkline.store.store import Store
 from trunkline.store.writer import Writer
 from trunkline.streaming.certificates import BadCertificates, renew, tls_context
@@ -186,8 +187,7 @@ class Server:
 
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
-        _check_certificates(settings.streams.ca_file)
-        raise_file_limit()
+        _prepare(settings)
         store = await Store.open(settings.store)
         stack.push_async_callback(store.close)
         account, new_key = await self._account(store)
@@ -199,6 +199,7 @@ class Server:
         self._at_stop(delivery.stop, CALLBACK_GRACE, CALLBACK_END)
         writer.start()
         stack.push_async_callback(writer.stop)
+        await stack.enter_async_context(Pruner(store, settings.store))
 
         pool = WorkerPool(settings, lambda event: runner.on_pool(event))
         runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, FACE.ids)
@@ -320,6 +321,11 @@ def _log_ready(settings: Settings, http: HttpServer, sip: SipEndpoint, pool: Wor
             reason="http.host is no address that customers can reach",
             url=_public_url(settings, http),
         )
+
+
+def _prepare(settings: Settings) -> None:
+    _check_certificates(settings.streams.ca_file)
+    raise_file_limit()
 
 
 def _check_certificates(ca_file: Path | None) -> None:

@@ -198,8 +198,8 @@ async def test_only_old_settled_callbacks_are_pruned(store: Store, make: Any) ->
     store.note_result(CallbackResult("c1", "delivered", 1, 200, None, None, make.at(0)))
     store.note_result(CallbackResult("c2", "failed", 6, None, "timeout", None, make.at(10)))
     await store.write_results()
-    assert await store.prune_callbacks(make.at(5)) == 1
-    assert await store.prune_callbacks(make.noon + timedelta(days=99)) == 1
+    assert await store.prune("callbacks", make.at(5), 9) == 1
+    assert await store.prune("callbacks", make.noon + timedelta(days=99), 9) == 1
     assert [r.id for r in await store.pending_callbacks("http://a:80", after=0, limit=9)] == ["c3"]
 
 

@@ -30,6 +30,9 @@ class Commits(Protocol):
     async def commit(self, group: Group) -> None:
         """One transaction, durable when this returns. Raises STORE_ERRORS; then nothing of it was written."""
 
+    async def shrink(self, pages: int) -> bool:
+        """Give at most so many free pages of the file back; whether there may be more. Raises STORE_ERRORS."""
+
     async def close(self) -> None:
         """Give the connection back."""
 
@@ -46,6 +49,10 @@ class PostgresCommits:
         async with self._engine.begin() as connection:
             for change, rows in group.items():
                 await connection.execute(self._statements[change], rows)
+
+    async def shrink(self, pages: int) -> bool:
+        """See `Commits`. PostgreSQL does so by itself."""
+        return False
 
     async def close(self) -> None:
         """See `Commits`."""
@@ -64,6 +71,10 @@ class SqliteCommits:
         """See `Commits`."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, group)
 
+    async def shrink(self, pages: int) -> bool:
+        """See `Commits`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._shrink, pages)
+
     async def close(self) -> None:
         """See `Commits`."""
         # The thread itself ends with this object, so that a store may be closed twice.
@@ -81,6 +92,15 @@ class SqliteCommits:
         except BaseException:
             self._close()  # which rolls back, whatever state it is in
             raise
+
+    def _shrink(self, pages: int) -> bool:
+        if self._connection is None:
+            self._connection = self._connect()
+        (before,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        # `execute` would end it after one page.
+        self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
+        (left,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        return 0 < int(left) < int(before)
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -12,14 +12,14 @@ Reads wait for one of `READERS` turns, however many requests want one; so the wr
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, delete, event, func, or_, select, text
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, event, func, or_, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -55,6 +55,18 @@ POSTGRES_LOCK = 0x7472756E6B6C696E
 """Key of the advisory lock: `trunklin` in ASCII."""
 POSTGRES_TIMEOUT = 10
 """Seconds for a connection or a statement; without it a silent network would hold up the writer for hours."""
+
+
+Prunable = Literal["calls", "streams", "callbacks"]
+"""What is deleted when it is old."""
+_PRUNABLE: dict[Prunable, tuple[Column[Any], Callable[[datetime], ColumnElement[bool]]]] = {
+    "calls": (tables.calls.c.sid, lambda before: tables.calls.c.ended_at < before),
+    "streams": (
+        tables.streams.c.sid,
+        lambda before: and_(tables.streams.c.updated_at < before, tables.streams.c.status.not_in(LIVE)),
+    ),
+    "callbacks": (tables.callbacks.c.position, lambda before: tables.callbacks.c.finished_at < before),
+}
 
 
 def never_writable(error: BaseException | None) -> bool:
@@ -284,11 +296,21 @@ class Store:
         async with self._writing:
             await self._commit({})
 
-    async def prune_callbacks(self, before: datetime) -> int:
-        """Delete callbacks that were delivered or given up before then; returns their number."""
+    # For the pruner.
+
+    async def prune(self, kind: Prunable, before: datetime, limit: int) -> int:
+        """Delete at most `limit` calls or streams that ended before then, or callbacks that were delivered or given up;
+        returns their number."""
+        key, old = _PRUNABLE[kind]
         async with self._transaction() as connection:
-            gone = await connection.execute(delete(tables.callbacks).where(tables.callbacks.c.finished_at < before))
+            oldest = select(key).where(old(before)).limit(limit)
+            gone = await connection.execute(delete(key.table).where(key.in_(oldest)))
             return gone.rowcount
+
+    async def shrink(self, pages: int) -> bool:
+        """Give at most so many free pages of an SQLite file back to the disk; whether there may be more."""
+        async with self._writing:
+            return await self._commits.shrink(pages)
 
     # For the writer.
 
@@ -368,7 +390,13 @@ def connect_sqlite(database: str) -> sqlite3.Connection:
 
 
 def _pragmas() -> tuple[str, ...]:
-    return f"PRAGMA busy_timeout={BUSY_TIMEOUT}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"
+    # The first has an effect on a new file only, and before anything else is in it.
+    return (
+        "PRAGMA auto_vacuum=INCREMENTAL",
+        f"PRAGMA busy_timeout={BUSY_TIMEOUT}",
+        "PRAGMA journal_mode=WAL",
+        "PRAGMA synchronous=FULL",
+    )
 
 
 def _hash(api_key: str) -> str:

@@ -119,6 +119,7 @@ calls = Table(
     Column("hangup_code", Text),
     Column("sip_status", Integer),
 )
+Index("ix_calls_ended", calls.c.ended_at)
 Index("ix_calls_account", calls.c.account_sid, calls.c.created_at, calls.c.sid)
 Index(
     "ix_calls_open",
@@ -146,6 +147,7 @@ streams = Table(
     Column("mode", Text),
     Column("codec", Text),
 )
+Index("ix_streams_updated", streams.c.updated_at)
 Index("ix_streams_call", streams.c.call_sid, streams.c.created_at)
 Index(
     "ix_streams_open",

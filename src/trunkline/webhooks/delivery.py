@@ -29,9 +29,6 @@ from trunkline.webhooks.signing import Signer
 
 BODY_TIMEOUT = 1.0
 """Seconds for the body of an answer, which is read so that the connection can be used again."""
-KEEP = timedelta(days=7)
-"""How long settled callbacks are kept for looking up."""
-PRUNE_INTERVAL = 3600.0
 RESULT_DELAY = 0.1
 """Seconds that results wait for changes of calls. Their number is bounded, since only callbacks in memory are tried,
 each a few times."""
@@ -56,7 +53,6 @@ class Delivery:
         self._task: asyncio.Task[None] | None = None
         self._client = Client(dialler, None)  # the outbox has bounds of its own
         self._deadline: float | None = None
-        self._prune_at = 0.0
         self._store_again_at = 0.0
         self._store_failing = False
         self.counters: dict[str, int] = Counter()
@@ -65,7 +61,6 @@ class Delivery:
     async def start(self) -> None:
         """Go on with what the store still has, then with what `deliver` brings. Raises STORE_ERRORS."""
         self._outbox.resume(await self._store.pending_hosts(), self._store.newest_at_open)
-        self._prune_at = self._now()
         self._task = asyncio.create_task(self._run(), name="callback delivery")
 
     def deliver(self, records: Sequence[CallbackRecord]) -> None:
@@ -131,12 +126,12 @@ class Delivery:
                 await self._wake.wait()
 
     def _next_deadline(self) -> float | None:
-        times = [self._prune_at, self._outbox.next_due(), self._deadline]
+        times = [self._outbox.next_due(), self._deadline]
         if self._store_failing:
             times = [self._store_again_at, self._outbox.next_due(), self._deadline]
         elif self._store.has_results:
             times.append(self._results_at)
-        return min(at for at in times if at is not None)
+        return min((at for at in times if at is not None), default=None)
 
     # The store.
 
@@ -150,8 +145,6 @@ class Delivery:
         load = self._outbox.load()
         if load is not None:
             return await self._with_store(self._load(*load))
-        if now >= self._prune_at:
-            return await self._with_store(self._prune())
         return False
 
     async def _with_store(self, work: Coroutine[Any, Any, None]) -> bool:
@@ -176,10 +169,6 @@ class Delivery:
         found = [(record, (wall - record.created_at).total_seconds(), _wait(record, wall)) for record in records]
         self._outbox.loaded(host, found, self._now(), all_of_it=len(records) < limit)
         self._wake.set()
-
-    async def _prune(self) -> None:
-        await self._store.prune_callbacks(datetime.now(UTC) - KEEP)
-        self._prune_at = self._now() + PRUNE_INTERVAL
 
     # One try.
 

@@ -1,0 +1,81 @@
+"""Deletes what is older than the settings keep: in batches, so that no write waits long for its turn."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from trunkline.config import StoreSettings
+from trunkline.store.store import STORE_ERRORS, Prunable, Store
+
+INTERVAL = 3600.0
+"""Seconds from one round to the next."""
+BATCH_TIME = 0.05
+"""Seconds that a batch is to take; the next is larger or smaller accordingly."""
+PAGES = 1000
+"""Of 4 KiB, given back at once."""
+FIRST_BATCH, LARGEST_BATCH = 100, 20_000
+"""Rows."""
+
+log = structlog.get_logger()
+
+
+class Pruner:
+    """One task. Use as an async context manager."""
+
+    def __init__(self, store: Store, settings: StoreSettings) -> None:
+        self._store = store
+        self._keep: dict[Prunable, float] = {
+            "calls": settings.keep_calls,
+            "streams": settings.keep_calls,
+            "callbacks": settings.keep_callbacks,
+        }
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="store pruner")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def prune(self, now: datetime) -> int:
+        """One round: delete all that is too old; the number of rows. Raises STORE_ERRORS."""
+        gone = 0
+        for kind, days in self._keep.items():
+            if days:
+                gone += await self._prune(kind, now - timedelta(days=days))
+        loop, more = asyncio.get_running_loop(), gone > 0
+        while more:
+            began = loop.time()
+            more = await self._store.shrink(PAGES)
+            await asyncio.sleep(loop.time() - began)
+        return gone
+
+    async def _prune(self, kind: Prunable, before: datetime) -> int:
+        loop, limit, gone = asyncio.get_running_loop(), FIRST_BATCH, 0
+        while True:
+            began = loop.time()
+            count = await self._store.prune(kind, before, limit)
+            took = loop.time() - began
+            gone += count
+            if count < limit:
+                return gone
+            limit = max(1, min(LARGEST_BATCH, 2 * limit, int(limit * BATCH_TIME / max(took, 0.001))))
+            await asyncio.sleep(took)  # half of the time is the writer's
+            await self._store.shrink(PAGES)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                gone = await self.prune(datetime.now(UTC))
+            except STORE_ERRORS as error:
+                log.warning("store_prune_failed", reason=str(error))
+            else:
+                if gone:
+                    log.info("store_pruned", rows=gone)
+            await asyncio.sleep(INTERVAL)

@@ -1,0 +1,99 @@
+"""What is old is deleted, in batches, and what is not stays."""
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from trunkline.calls.views import CallFilter
+from trunkline.config import StoreSettings
+from trunkline.ids import CallSid
+from trunkline.store import pruner as pruner_module
+from trunkline.store.pruner import Pruner
+from trunkline.store.records import call_row, callback_row, stream_row
+from trunkline.store.store import Store
+
+NOW = datetime.now(UTC)
+
+
+async def fill(store: Store, make: Any, days: Sequence[float]) -> None:
+    """A call with a stream and a callback that ended so many days ago, each."""
+    calls, streams, callbacks = [], [], []
+    for n, ago in enumerate(days):
+        at = NOW - timedelta(days=ago)
+        sid = CallSid(f"v3:{n}")
+        calls.append(call_row(replace(make.call(status="completed", ended=1), sid=sid, ended_at=at)))
+        streams.append(stream_row(replace(make.stream(f"s{n}"), call_sid=sid, status="stopped", updated_at=at)))
+        callbacks.append(callback_row(replace(make.callback(f"c{n}"), position=n + 1)) | {"finished_at": at})
+    await store.write(calls, streams, callbacks)
+
+
+async def sids(store: Store, make: Any) -> list[str]:
+    calls, _ = await store.calls(make.account, CallFilter(), offset=0, limit=1000)
+    return sorted(call.sid for call in calls)
+
+
+async def test_each_kind_is_kept_for_its_days(store: Store, make: Any) -> None:
+    await fill(store, make, [1, 8, 91])
+    await store.write([call_row(replace(make.call(), sid=CallSid("v3:live")))], [stream_row(make.stream("live"))], [])
+    pruner = Pruner(store, StoreSettings(keep_calls=90, keep_callbacks=7))
+    assert await pruner.prune(NOW) == 1 + 1 + 2
+    assert await sids(store, make) == ["v3:0", "v3:1", "v3:live"]
+    assert [stream.sid for stream in await store.streams(make.account, CallSid("v3:1"))] == ["s1"]
+    assert await pruner.prune(NOW + timedelta(days=9000)) == 2 + 2 + 1, "what is live stays"
+    assert await sids(store, make) == ["v3:live"]
+
+
+async def test_zero_days_keep_all(store: Store, make: Any) -> None:
+    await fill(store, make, [1000])
+    assert await Pruner(store, StoreSettings(keep_calls=0, keep_callbacks=0)).prune(NOW) == 0
+
+
+async def test_batches_leave_room_for_writes(store: Store, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruner_module, "FIRST_BATCH", 2)
+    monkeypatch.setattr(pruner_module, "LARGEST_BATCH", 4)
+    await fill(store, make, [100] * 20)
+    pruner = Pruner(store, StoreSettings(keep_calls=90, keep_callbacks=0))
+    pruning = asyncio.create_task(pruner.prune(NOW))
+    await store.write([call_row(replace(make.call(), sid=CallSid("v3:live")))], [], [])
+    assert not pruning.done(), "a write waits for a batch, not for all of them"
+    assert await pruning == 40
+
+
+async def test_an_sqlite_file_shrinks(store: Store, make: Any, any_settings: StoreSettings) -> None:
+    await fill(store, make, [100] * 2000)
+    await Pruner(store, StoreSettings(keep_callbacks=1)).prune(NOW)
+    assert not await store.shrink(500), "nothing is left to be given back"
+    for file in any_settings.directory.glob("trunkline.db"):
+        with closing(sqlite3.connect(file)) as database:
+            assert database.execute("PRAGMA freelist_count").fetchone() == (0,)
+            assert database.execute("PRAGMA page_count").fetchone()[0] < 200
+
+
+async def test_it_runs_at_the_start_and_again_after_a_failure(
+    store: Store, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruner_module, "INTERVAL", 0.001)
+    await fill(store, make, [100])
+    failed = asyncio.Event()
+
+    async def fail(*_: object) -> int:
+        failed.set()
+        raise OSError("disk on fire")
+
+    with capture_logs() as lines, monkeypatch.context() as broken:
+        broken.setattr(store, "prune", fail)
+        async with Pruner(store, StoreSettings()):
+            await failed.wait()
+            broken.undo()
+            async with asyncio.timeout(10):
+                while "store_pruned" not in [line["event"] for line in lines]:
+                    await sids(store, make)
+    assert {"event": "store_prune_failed", "reason": "disk on fire", "log_level": "warning"} in lines
+    assert await sids(store, make) == []
