@@ -267,6 +267,21 @@ def test_duplicate_or_late_packets_restart_nothing(make_leg: MakeLeg, tap: "Reco
     assert (report.duplicate, report.late, report.lost, report.restarts) == (11, 2, 2, 0)
 
 
+@pytest.mark.parametrize(
+    ("ahead", "silence", "continues"),
+    [(0, 0, False), (1, 0, True), (100, 0, True), (101, 0, False), (200, 1, True), (201, 1, False), (-1, 1, False)],
+)
+@pytest.mark.parametrize("last", [9, 65535])
+def test_a_stream_from_elsewhere_continues_within_what_the_silence_allows(
+    make_leg: MakeLeg, rtp: Rtp, last: int, ahead: int, silence: float, continues: bool
+) -> None:
+    leg = make_leg()
+    feed(leg, [rtp(n) for n in range(last - 9, last + 1)])
+    assert leg.inbound.continues(rtp(last + ahead), silence) == continues
+    assert not leg.inbound.continues(rtp(last + ahead, ssrc=8), silence)
+    assert not leg.inbound.continues(rtp(last + ahead, kind=8), silence)
+
+
 def test_a_loss_of_many_packets_is_a_loss(make_leg: MakeLeg, tap: "RecordingTap", rtp: Rtp) -> None:
     leg = make_leg()
     leg.attach(tap)

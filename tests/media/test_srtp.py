@@ -12,7 +12,7 @@ from trunkline.ids import RtpTime, Seconds, Ssrc
 from trunkline.media.leg import Leg
 from trunkline.media.rtp import rtcp
 from trunkline.media.rtp.packet import parse
-from trunkline.media.srtp import PACKET_LIMIT, session
+from trunkline.media.srtp import PACKET_LIMIT, Channel, session
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, SrtpKeys
 
 if TYPE_CHECKING:
@@ -138,6 +138,13 @@ def test_junk_of_every_length_is_counted(junk: bytes, encrypted: MediaParams, ma
     assert report.srtp_auth_failed + report.malformed + report.keepalives == 3
     assert bool(report.keepalives) is (len(junk) < 12 or not junk.strip(b"\0"))
     assert report.packets_in == 0
+
+
+@pytest.mark.parametrize(("size", "counts"), [(PACKET_LIMIT, (1, 0)), (PACKET_LIMIT + 1, (0, 1))])
+def test_a_datagram_larger_than_the_buffer_is_malformed(keys: SrtpKeys, size: int, counts: tuple[int, int]) -> None:
+    channel = Channel(keys)
+    assert channel.unprotect(b"\x80\x00" + bytes(size - 2)) is None
+    assert (channel.auth_failed, channel.malformed) == counts
 
 
 def test_the_sequence_wraps_both_ways(
