@@ -10,6 +10,7 @@ from sip.bench import OFFER, PEER, Caller, header, message
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.validation import (
     ALLOW,
+    HEADER_LIMIT,
     Discard,
     Rejection,
     SipRequest,
@@ -133,6 +134,13 @@ def test_on_a_stream_content_length_is_needed() -> None:
     data = Caller().request("OPTIONS").replace(b"Content-Length: 0\r\n", b"")
     assert refused(data, stream=True).status == 400
     validate(parse(data, stream=False), stream=False)
+
+
+def test_headers_are_bounded_in_number() -> None:
+    more = HEADER_LIMIT - GOOD.split(b"\r\n\r\n")[0].count(b"\r\n")
+    validate(parse(GOOD.replace(b"\r\nVia", b"\r\nX: 1" * more + b"\r\nVia"), stream=False), stream=False)
+    with pytest.raises(Discard, match="headers"):
+        parse(GOOD.replace(b"\r\nVia", b"\r\nX: 1" * (more + 1) + b"\r\nVia"), stream=False)
 
 
 def test_an_ack_is_never_answered() -> None:

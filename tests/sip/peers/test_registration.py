@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sip.bench import Bench, response
+from sip.bench import Bench, header, response
 from sip.peers.test_trunks import ACCOUNT, Carrier
 from trunkline.sip.message.validation import SipResponse, parse
 from trunkline.sip.peers.registration import EXPIRES_MAX, REFRESH_AT, granted
@@ -96,6 +96,16 @@ def test_a_contact_without_a_port_has_the_default_port_of_its_transport(ours: st
     message = parse(text.encode(), stream=False)
     assert isinstance(message, SipResponse)
     assert granted(message, ours, ASKED) == (58 if same else 20)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "taken"), [(ASKED, False), (ASKED + 1, True), (EXPIRES_MAX, True), (EXPIRES_MAX + 1, False)]
+)
+def test_a_longer_time_is_taken_from_the_registrar_up_to_a_day(bench: Bench, seconds: int, taken: bool) -> None:
+    carrier = Carrier(bench, **ACCOUNT)
+    bench.answer(carrier.one(), "423 Interval Too Brief", headers=(f"Min-Expires: {seconds}",))
+    assert [header(text, "Expires") for text in carrier.take()] == [str(seconds)] * taken
+    assert [change for change, *_ in carrier.changes] == ["registration_failed"] * (not taken)
 
 
 @pytest.mark.parametrize("seconds", [1, 2, 5, 6])
