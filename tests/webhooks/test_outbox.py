@@ -79,7 +79,7 @@ def test_what_may_pass_is_tried_again_until_the_last_try(answer: AttemptResult) 
 @pytest.mark.parametrize(
     "answer",
     [
-        *(AttemptResult(status=code) for code in (301, 302, 304, 307, 400, 401, 404, 410)),
+        *(AttemptResult(status=code) for code in (199, 300, 301, 302, 304, 307, 400, 401, 404, 410)),
         AttemptResult(error="URL", permanent=True),
     ],
 )
