@@ -221,7 +221,7 @@ def test_behind_audio_that_our_clock_missed_the_rest_is_played_at_once() -> None
 
 
 @pytest.mark.parametrize("codec", ["PCMU", "G722"])
-def test_between_two_of_the_same_codec_skipped_speech_changes_no_byte_of_the_rest(codec: str) -> None:
+def test_without_transcoding_skipped_speech_changes_no_byte_of_the_rest(codec: str) -> None:
     row = CODECS[codec]
     samples = np.sin(2 * np.pi * 300 * np.arange(row.sample_rate) / row.sample_rate) * 6000
     speech = row.encoder()(samples.astype("<i2").tobytes())
