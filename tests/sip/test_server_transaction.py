@@ -46,6 +46,20 @@ def test_a_response_copies_the_headers_of_the_request_and_adds_our_tag(server: S
     assert "Record-Route" not in server.wire.take()[0]
 
 
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS"])
+def test_a_retransmission_is_answered_once_there_is_a_response(server: Server, method: str) -> None:
+    data = Caller().request(method)
+    transaction = server.receive(data)
+    request = parse(data, stream=False)
+    assert isinstance(request, SipRequest)
+    assert server.layer.absorb(request)
+    assert server.wire.take() == []
+    transaction.respond(200, "OK")
+    (response,) = server.wire.take()
+    assert server.layer.absorb(request)
+    assert server.wire.take() == [response]
+
+
 def test_a_tag_of_the_request_stays(server: Server) -> None:
     transaction = server.receive(Caller(to_tag="known").request("OPTIONS"))
     transaction.local_tag = "other"
