@@ -390,10 +390,9 @@ def connect_sqlite(database: str) -> sqlite3.Connection:
 
 
 def _pragmas() -> tuple[str, ...]:
-    # The first has an effect on a new file only, and before anything else is in it.
     return (
-        "PRAGMA auto_vacuum=INCREMENTAL",
         f"PRAGMA busy_timeout={BUSY_TIMEOUT}",
+        "PRAGMA auto_vacuum=INCREMENTAL",  # effective in a new file only, before anything else is in it
         "PRAGMA journal_mode=WAL",
         "PRAGMA synchronous=FULL",
     )
