@@ -433,7 +433,7 @@ class Call:
 
     def _start_stream(self, command: StartStream, now: datetime) -> list[effects.Effect]:
         agreed = self._offers.agreed
-        if agreed is None or (self.state is CallState.ANSWERED and self.view.codec is None):
+        if agreed is None:
             raise CallNotAnswered("Streaming can start once the call is answered.")
         return self._streams.start(command, self.view, agreed.codec, now)
 
