@@ -8,7 +8,7 @@ DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip str
 PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
 INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
-# The tests of calls mostly wait for real time: three at once, and the other tests with what they leave of the processors.
+# The tests of calls mostly wait for real time: three at once, and the other tests at the lowest priority (nice).
 CALLS := tests/peers tests/workers tests/demo/test_story.py
 AT_ONCE ?= 3
 # To the moment, or every packet: before the other calls, and fewer at once.
@@ -41,7 +41,7 @@ test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.instal
 	$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) || failed=1; exit $$failed; } 2>&1 | $(call named,calls)
 
 .rooms:
-	@chrt --idle 0 $(BIN)/pytest -n auto --dist loadfile tests $(CALLS:%=--ignore %) 2>&1 | $(call named,rooms)
+	@nice -n 19 $(BIN)/pytest -n auto --dist loadfile tests $(CALLS:%=--ignore %) 2>&1 | $(call named,rooms)
 
 quick: $(VENV)/.dev ## tests that need no peers, processes or databases, in a minute
 	@$(BIN)/pytest -n auto --dist worksteal -m 'not (peer or process or long)'

@@ -13,7 +13,16 @@ from telnyx import AsyncTelnyx
 
 from captures import DIRECTORY, read_capture
 from peers import sipp as steps
-from peers.harness import RecordingApp, RtpEndpoint, Socket, ended, events, happens, held, listed_calls
+from peers.harness import (
+    RecordingApp,
+    RtpEndpoint,
+    Socket,
+    ended,
+    events,
+    happens,
+    held,
+    listed_calls,
+)
 from peers.sipp import SippRun
 from trunkline.demo.audio import find_tones, speech, split, tone
 from trunkline.demo.callbacks import CallbackReceiver
