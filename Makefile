@@ -11,7 +11,7 @@ COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.
 # The tests of calls mostly wait for real time: three at once, and the other tests at the lowest priority (nice).
 CALLS := tests/peers tests/workers tests/demo/test_story.py
 AT_ONCE ?= 3
-# To the moment, or every packet: before the other calls, and fewer at once.
+# To the moment, or every packet: before all others, and fewer at once.
 STRICT := $(foreach name,sipp stalls load endings,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
 # Written once instead of by each of the processes that the tests start, whatever the machine's default.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,11 +34,11 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 	@$(BIN)/python -m trunkline.demo
 
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 .calls .rooms
+	@failed=0; $(BIN)/pytest -n 2 --dist loadfile $(STRICT) || failed=1; \
+	$(MAKE) --no-print-directory --keep-going --jobs=2 .calls .rooms || failed=1; exit $$failed
 
 .calls:
-	@{ failed=0; $(BIN)/pytest -n 2 --dist loadfile $(STRICT) || failed=1; \
-	$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) || failed=1; exit $$failed; } 2>&1 | $(call named,calls)
+	@$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) 2>&1 | $(call named,calls)
 
 .rooms:
 	@nice -n 19 $(BIN)/pytest -n auto --dist loadfile tests $(CALLS:%=--ignore %) 2>&1 | $(call named,rooms)

@@ -5,11 +5,12 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from telnyx import AsyncTelnyx
+from telnyx import AsyncTelnyx, UnprocessableEntityError
 
 from captures import DIRECTORY, read_capture
 from peers import sipp as steps
@@ -219,8 +220,11 @@ async def test_a_late_offer_is_answered_with_ours_and_streams(
         answer = steps.sdp(steps.PCMU_LINES, phone.port)
         async with sipp(steps.invite(""), steps.answered(), steps.ack(body=answer), steps.byed()) as run:
             call_sid, port = await run.answered()
-            await start(client, server, call_sid, app, callbacks)
-            socket = await app.socket()
+            while not app.sockets:
+                with suppress(UnprocessableEntityError):  # the ACK, which has the codec, is on its way
+                    await start(client, server, call_sid, app, callbacks)
+                    await app.socket()
+            (socket,) = app.sockets
             phone.speak(frames, port)
             await happens(app.watch, "50 frames arrive", lambda: len(socket.payloads()) >= 50)
             await happens(phone.watch, "we are sent audio", lambda: len(phone.heard) >= 50)

@@ -27,7 +27,9 @@ class Watch:
         entry = (predicate, asyncio.get_running_loop().create_future())
         self._waiting.append(entry)
         try:
-            await asyncio.wait_for(entry[1], timeout)
+            # `wait_for` loses a cancellation, Ctrl-C among them, in the moment of success (Python before 3.12).
+            async with asyncio.timeout(timeout):
+                await entry[1]
         except TimeoutError:
             return False
         finally:
