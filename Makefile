@@ -8,10 +8,10 @@ DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip str
 PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
 INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
-# The tests of calls mostly wait for real time: three at once, and the other tests at the lowest priority (nice).
+# Tests of calls compare what is sent in real time, so they run without the others beside them, and two at once.
 CALLS := tests/peers tests/workers tests/demo/test_story.py
-AT_ONCE ?= 3
-# To the moment, or every packet: before all others, and fewer at once.
+AT_ONCE ?= 2
+# To the moment, or every packet: after them, with nothing else beside.
 STRICT := $(foreach name,sipp stalls load endings,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
 # Written once instead of by each of the processes that the tests start, whatever the machine's default.
 unexport PYTHONDONTWRITEBYTECODE
@@ -19,12 +19,9 @@ SERVE ?=
 BENCH ?= quick
 ROOMS ?=
 
-# Begins each line with a name. Ctrl-C ends what writes them, whose last words are still read.
-named = (trap '' INT; exec sed -u 's/^/$(1) | /')
-
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
-.PHONY: .calls .rooms help demo test quick long check coverage mutations bench serve clean
+.PHONY: help demo test quick long check coverage mutations bench serve clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,14 +31,9 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 	@$(BIN)/python -m trunkline.demo
 
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
-	@failed=0; $(BIN)/pytest -n 2 --dist loadfile $(STRICT) || failed=1; \
-	$(MAKE) --no-print-directory --keep-going --jobs=2 .calls .rooms || failed=1; exit $$failed
-
-.calls:
-	@$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) 2>&1 | $(call named,calls)
-
-.rooms:
-	@nice -n 19 $(BIN)/pytest -n auto --dist loadfile tests $(CALLS:%=--ignore %) 2>&1 | $(call named,rooms)
+	@failed=0; $(BIN)/pytest -n auto --dist loadfile tests $(CALLS:%=--ignore %) || failed=1; \
+	$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) || failed=1; \
+	$(BIN)/pytest -n 2 --dist loadfile $(STRICT) || failed=1; exit $$failed
 
 quick: $(VENV)/.dev ## tests that need no peers, processes or databases, in a minute
 	@$(BIN)/pytest -n auto --dist worksteal -m 'not (peer or process or long)'
