@@ -447,9 +447,9 @@ class StoreSettings(Section):
     queue_limit: int = Field(10000, ge=1)
     """Changes waiting to be written; over it new calls and streams are refused with 503."""
     keep_calls: float = Field(90, ge=0)
-    """Days after their end for which calls and their streams are kept; 0: for ever."""
+    """Days after their end for which calls and their streams are kept; 0 keeps all."""
     keep_callbacks: float = Field(7, ge=0)
-    """Days for which callbacks are kept that were delivered or given up; 0: for ever."""
+    """Days for which callbacks are kept that were delivered or given up; 0 keeps all."""
 
 
 class TexmlSettings(Section):

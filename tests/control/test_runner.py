@@ -15,9 +15,10 @@ from control.bench import ACCOUNT, BOT, HEADERS, LOCAL, NOW, Bench, sdp
 from stream_params import stream_params
 from trunkline.calls import commands, events
 from trunkline.calls.call import CallState
-from trunkline.calls.commands import Instructions, Route
+from trunkline.calls.commands import CallRequest, Instructions, Route
 from trunkline.calls.registry import InviteInfo
 from trunkline.calls.views import CallView, StreamView
+from trunkline.control import runner as runner_module
 from trunkline.errors import CallEnded, StreamLimitReached, Unavailable
 from trunkline.ids import CallSessionId, CallSid, LegId, StreamSid
 from trunkline.media.report import LegReport
@@ -507,3 +508,44 @@ async def test_what_an_earlier_server_left_is_reported_as_lost(bench: Bench) -> 
         ]
     forms = await bench.callbacks()
     assert [one.get("StreamEvent") or one["CallStatus"] for one in forms] == ["failed", "stream-error"]
+
+
+async def test_a_call_that_ends_before_its_record_is_durable_runs_no_document(bench: Bench) -> None:
+    entry = bench.invited_just_now(to_user="+1")
+    assert entry.instructions is not None
+    bench.runner.on_sip(sip.DialogEnded(DialogId(7), "cancel", ""))
+    await bench.recorded()
+    assert entry.call.state is CallState.ENDED
+    assert bench.script.began == []
+
+
+async def test_a_request_that_goes_away_does_not_hold_its_call(bench: Bench) -> None:
+    request = CallRequest(to="sip:bob@c.test", from_="ann", caller_name="")
+    entry, durable = bench.runner.place(ACCOUNT, request, Route("uri", "", "sip:bob@c.test"), None)
+    durable.cancel()
+    bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
+    await bench.recorded()
+    assert entry.call.state is CallState.CALLING
+
+
+async def test_a_record_that_comes_too_late_refuses_the_call_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, write = asyncio.Event(), bench.store.write
+
+    async def wait(*rows: Any) -> None:
+        await held.wait()
+        await write(*rows)
+
+    with monkeypatch.context() as late:
+        late.setattr(runner_module, "WRITE_TIME", 0)
+        late.setattr(bench.store, "write", wait)
+        entry = bench.invited_just_now()
+        await bench.ended(entry)
+        reject = bench.signalling.done[-1]
+        assert isinstance(reject, sip.RejectInvite)
+        assert reject.status == 503
+        held.set()
+        await bench.recorded()
+    assert bench.signalling.done[-1] is reject
+    assert bench.runner.counters["not_recorded"] == 1

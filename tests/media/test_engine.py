@@ -129,6 +129,12 @@ async def engine(make_engine: MakeEngine) -> Engine:
 Counted = Callable[[Engine, Callable[[LegReport], bool]], Awaitable[LegReport]]
 
 
+async def one_more_sent(tap: "RecordingTap") -> None:
+    """Wait for the next frame of the leg's clock."""
+    sent = len(tap.sent)
+    await tap.until(lambda: len(tap.sent) > sent)
+
+
 @pytest.fixture
 def counted(make_tap: MakeTap) -> Counted:
     """The first report of the leg that meets the condition; checked at each tick of the leg's clock."""
@@ -298,8 +304,7 @@ async def test_a_refresh_admits_no_other_source_while_the_peer_continues(
     for n in range(1, 150):
         peer.send(rtp(n), local)
         unexpected.send(rtp(n, b"unexpected", ssrc=8), local)
-        sent = len(clock.sent)
-        await clock.until(lambda sent=sent: len(clock.sent) > sent)  # type: ignore[misc]
+        await one_more_sent(clock)
     await tap.until(lambda: len(tap.heard) == 150)
     assert b"unexpected" not in tap.payloads
     report = await counted(engine, lambda report: report.wrong_source > 0)
@@ -326,8 +331,7 @@ async def test_a_stream_that_moves_to_another_port_is_accepted_unless_forbidden(
     for n in range(1, 150):
         moved.send(rtp(n, b"moved"), local)
         unexpected.send(rtp(n, b"unexpected", ssrc=8), local)
-        sent = len(clock.sent)
-        await clock.until(lambda sent=sent: len(clock.sent) > sent)  # type: ignore[misc]
+        await one_more_sent(clock)
     if strict:
         peer.send(rtp(1), local)
         await tap.until(lambda: len(tap.heard) == 2)

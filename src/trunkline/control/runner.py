@@ -130,7 +130,7 @@ class Runner:
             if isinstance(effect, effects.Persist):
                 written = self._record(effect)
                 if effect.then is not None:
-                    written = self._report(entry, effect.then, written)
+                    written = self._confirm(entry, effect.then, written)
             else:
                 _PERFORM[type(effect)](self, entry, effect)
         self._direct(entry, what)
@@ -297,30 +297,32 @@ class Runner:
         callbacks += [call_callback_of(one, _uuid(), self._callbacks) for one in watched]
         return self._writer.submit(record.calls, record.streams, [one for one in callbacks if one is not None])
 
-    def _report(self, entry: LiveCall, fact: events.Recorded, written: asyncio.Future[None]) -> asyncio.Future[None]:
-        """Apply the fact once it is written; `NotRecorded` if that takes more than `WRITE_TIME`. The future that comes
-        of it raises Unavailable then."""
+    def _confirm(self, entry: LiveCall, fact: events.Recorded, written: asyncio.Future[None]) -> asyncio.Future[None]:
+        """Apply the fact once it is written; `NotRecorded` if that takes more than `WRITE_TIME`. The future that is
+        returned raises Unavailable then. Whether something waits for it makes no difference to the call."""
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[None] = loop.create_future()
 
         def give_up() -> None:
-            outcome.set_exception(store_late())
-            outcome.exception()  # Marked as seen: only the API waits for it.
-            self.counters["not_recorded"] += 1
-            self.apply(entry, events.NotRecorded(fact.stream))
-
-        timer = loop.call_later(WRITE_TIME, give_up)
+            written.remove_done_callback(end)
+            if not outcome.done():
+                outcome.set_exception(store_late())
+                outcome.exception()  # Marked as seen: only the API waits for it.
+            if entry.call.state is not CallState.ENDED:
+                self.counters["not_recorded"] += 1
+                self.apply(entry, events.NotRecorded(fact.stream))
 
         def end(written: asyncio.Future[None]) -> None:
             timer.cancel()
-            if outcome.done():
-                return
             if written.exception() is not None:
                 give_up()
                 return
-            outcome.set_result(None)
-            self.apply(entry, fact)
+            if not outcome.done():
+                outcome.set_result(None)
+            if entry.call.state is not CallState.ENDED:
+                self.apply(entry, fact)
 
+        timer = loop.call_later(WRITE_TIME, give_up)
         written.add_done_callback(end)
         return outcome
 

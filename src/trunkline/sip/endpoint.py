@@ -111,9 +111,9 @@ class SipEndpoint:
         self._media_hosts = MediaHosts(self.counters)
         self._core: _Core | None = None
         self._timer: asyncio.TimerHandle | None = None
+        """Runs the timers that are due."""
         self._timer_at = 0.0
         """When `_timer` fires; uvloop's handle of what is due at once does not say."""
-        """Runs the timers that are due."""
         self._draining = False
         """`_drain` is running."""
         self._drained = asyncio.Event()

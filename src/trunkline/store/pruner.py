@@ -14,7 +14,7 @@ INTERVAL = 3600.0
 """Seconds from one round to the next."""
 BATCH_TIME = 0.05
 """Seconds that a batch is to take; the next is larger or smaller accordingly."""
-PAGES = 1000
+PAGES = 250
 """Of 4 KiB, given back at once."""
 FIRST_BATCH, LARGEST_BATCH = 100, 20_000
 """Rows."""

@@ -117,7 +117,7 @@ class Writer:
         return done
 
     async def _run(self) -> None:
-        delay, apart = 0.0, False
+        delay = 0.0
         while True:
             if not self._waiting:
                 if self._stopping:
@@ -125,13 +125,9 @@ class Writer:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            group = list(islice(self._waiting, GROUP_LIMIT))
             try:
-                await self._write_apart(group) if apart else await self._write(group)
+                await self._write_some(list(islice(self._waiting, GROUP_LIMIT)))
             except Exception as error:
-                if not apart and never_writable(error):
-                    apart = True
-                    continue
                 if self._stopping:
                     self._give_up(error)
                     return
@@ -141,14 +137,21 @@ class Writer:
                 await self._rest(delay)
                 continue
             if delay:
-                log.warning("store_recovered", waiting=len(self._waiting) - len(group))
+                log.warning("store_recovered", waiting=len(self._waiting))
                 delay = 0.0
-            if not apart:
-                self._settle(group)
-            apart = False
 
-    async def _write_apart(self, group: Sequence[_Change]) -> None:
-        """One change after another: what the database will never take is set aside, and holds up nothing."""
+    async def _write_some(self, group: Sequence[_Change]) -> None:
+        """All of them in one transaction. Where one can never be written each gets a transaction of its own, and that
+        one is set aside."""
+        try:
+            await self._write(group)
+        except Exception as error:
+            if not never_writable(error):
+                raise
+        else:
+            self._settle(group)
+            return
+        await self._store.write_results()  # If the fault lies there, no change is to blame.
         for change in group:
             try:
                 await self._write([change])
