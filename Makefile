@@ -36,7 +36,7 @@ test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.instal
 	$(BIN)/pytest -n 2 --dist loadfile $(STRICT) || failed=1; exit $$failed
 
 quick: $(VENV)/.dev ## tests that need no peers, processes or databases, in a minute
-	@$(BIN)/pytest -n auto --dist worksteal -m 'not (peer or process or long)'
+	@$(BIN)/pytest -n $(shell expr 2 \* $$(nproc)) --dist worksteal -m 'not (peer or process or long)' # some wait for time
 
 long: $(VENV)/.dev $(VENV)/.debian ## soaks and rounds of an hour and more, and new random examples for the quick tests
 	@$(BIN)/pytest -m long

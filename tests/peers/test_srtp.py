@@ -217,7 +217,8 @@ async def test_a_new_key_whose_offer_is_cancelled_leaves_the_first_one_in_use(
                 await run.go_on()
                 await run.go_on()  # it is cancelled
             phone.speak(frames[30:], port)
-            await happens(phone.watch, "the echo after", lambda: echoed(phone, frames[30:]))
+            # What the worker missed while it stood still may be left out, from the front.
+            await happens(phone.watch, "the echo after", lambda: echoed(phone, frames[50:]))
             await client.calls.actions.hangup(call_sid)
             await run.succeeds()
     assert await server.stop() == 0
