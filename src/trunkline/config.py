@@ -292,10 +292,17 @@ class SipSettings(Section):
     """Seconds: a phone that asks to be registered for less gets 423."""
     registration_max: int = Field(3600, ge=60)
     """Seconds: a phone that asks to be registered for longer gets this."""
+    silent: bool = False
+    """Do not answer requests that are refused, nor OPTIONS, if neither the address nor a name in them is that of a
+    trunk, a phone or a caller that `unknown_callers` admits. Who guesses the name of a phone still gets an answer."""
     auth_failures: int = Field(10, ge=1)
-    """Wrong passwords from one address before it is banned: requests with credentials get 403."""
+    """Wrong passwords from one address (IPv6: its /64) before it is banned: its calls and registrations get 403, but
+    for those of phones that have proved their passwords from there."""
+    auth_failures_per_name: int = Field(30, ge=1)
+    """Wrong passwords for one name, from all addresses together, before it is banned: it can be used only where it has
+    proved its password before."""
     auth_ban: float = Field(60, gt=0)
-    """Seconds that the ban lasts, from the last wrong password on."""
+    """Seconds that a ban lasts, from the last wrong password on."""
     trunks: Annotated[tuple[TrunkSettings, ...], BeforeValidator(_json)] = ()
     phones: Annotated[tuple[PhoneSettings, ...], BeforeValidator(_json)] = ()
 

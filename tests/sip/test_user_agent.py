@@ -297,8 +297,8 @@ def test_a_cancel_that_crosses_the_200_is_answered_and_changes_nothing(bench: Be
 
 
 def test_a_cancel_without_an_invite_is_481(bench: Bench) -> None:
-    bench.receive(Caller().request("CANCEL"))
-    assert bench.wire.take_lines() == ["481 Call/Transaction Does Not Exist"]
+    assert bench.refused(Caller().request("CANCEL")).status == 481
+    assert bench.dialogs.sizes == EMPTY
 
 
 def test_an_unanswered_invite_expires(bench: Bench, clock: HandClock) -> None:

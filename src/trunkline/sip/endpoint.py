@@ -47,6 +47,7 @@ from trunkline.sip.message.validation import (
 from trunkline.sip.peers.access import Access
 from trunkline.sip.peers.binding_store import decode_bindings, encode_bindings
 from trunkline.sip.peers.media_hosts import HostLookup, MediaHosts
+from trunkline.sip.peers.origin import origin_of
 from trunkline.sip.peers.registrar import Registrar
 from trunkline.sip.peers.resolver import TargetResolver, is_literal
 from trunkline.sip.peers.router import Router
@@ -101,7 +102,7 @@ class SipEndpoint:
         self._on_event = on_event
         self._transports = Transports(settings, directory, self._message, self._log_rarely, self.counters)
         hosts = frozenset(host.lower() for host in (settings.host, settings.advertised_host) if host)
-        digest_server = DigestServer(settings.realm, token_bytes(32), settings.digest_algorithms, hosts)
+        digest_server = DigestServer(settings.realm, token_bytes(32), settings.digest_algorithms, hosts, token_hex(4))
         self._registrar = Registrar(settings.registration_min, settings.registration_max)
         self._access = Access(settings, digest_server, self.counters, self._registrar.is_at)
         self._contacts = dict(contacts or {})
@@ -143,7 +144,7 @@ class SipEndpoint:
         return {
             **tables,
             "contacts": len(self._registrar),
-            "auth_failing": self._access.failing_addresses,
+            "auth_failing": len(self._access.bans),
             "trunk_requests": 0 if self._core is None else len(self._core.trunks),
             "held_events": len(self._media_hosts),
             "connections": len(self._transports.connections.open),
@@ -256,6 +257,8 @@ class SipEndpoint:
                 log.warning("sip_contacts_restore_failed", phone=user, reason=str(error))
             else:
                 self._registrar.restore(user, bindings, _now())
+                for binding in bindings:
+                    self._access.bans.proved(user, origin_of(binding.source.host))
         self._contacts.clear()
 
     def _connect(self, target: Target) -> Flow:
@@ -292,6 +295,8 @@ class SipEndpoint:
             user_agent.receive_response(message, _now())
         elif message.method == "REGISTER":
             raise self._register(user_agent, message, source, flow)
+        elif message.method == "OPTIONS" and not message.tag("to") and self._access.is_ignored(message, source, _now()):
+            raise Rejection(403, "Unknown Caller")
         else:
             user_agent.receive_request(message, source, flow, _now())
 
@@ -319,6 +324,10 @@ class SipEndpoint:
         return Rejection(200, "OK", headers)
 
     def _reject(self, request: SipRequest, source: Endpoint, flow: Flow, rejection: Rejection) -> None:
+        if rejection.status >= 300 and self._access.is_ignored(request, source, _now()):
+            self.counters["unanswered"] += 1
+            self._log_rarely("sip_request_rejected", source, f"{rejection}; not answered (sip.silent)", request)
+            return
         if rejection.status >= 300:
             self.counters[f"refused_{rejection.status}"] += 1
         if rejection.status >= 300 and not isinstance(rejection, ChallengeRejection):

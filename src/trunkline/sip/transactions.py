@@ -102,6 +102,10 @@ class Transactions:
         self.arm(transaction)
         return transaction
 
+    def has_invite_of(self, cancel: SipRequest) -> bool:
+        """Whether there is an INVITE that a CANCEL can be of."""
+        return server_key(cancel, "INVITE") in self._server
+
     def receive_response(self, response: SipResponse) -> bool:
         """Take a validated response. False: no transaction waits for it; a 2xx to an INVITE is then the user agent's,
         whether it is a retransmission or of another fork (RFC 6026 section 8.4)."""

@@ -145,7 +145,7 @@ class UserAgentCore:
         elif request.method == "OPTIONS" and outside:
             if self.draining:
                 self._check_limits()
-        elif request.method not in ("ACK", "CANCEL") and (dialog is None or dialog.local_tag != request.tag("to")):
+        elif request.method != "ACK" and not self._is_expected(request, dialog):
             # Without a transaction, so that a flood of them takes no memory.
             raise Rejection(481, "Call/Transaction Does Not Exist")
         tag = dialog.local_tag if dialog is not None else self._tag()
@@ -188,6 +188,12 @@ class UserAgentCore:
         # Refused calls wait for their ACKs too: a flood of them must not fill the memory.
         if self._at_limit() or self.transactions.server_count >= TRANSACTION_FACTOR * self._limit:
             raise Rejection(503, "Too Many Calls", headers)
+
+    def _is_expected(self, request: SipRequest, dialog: Dialog | None) -> bool:
+        """Whether there is the dialog of a request, or the INVITE of a CANCEL."""
+        if request.method == "CANCEL":
+            return self.transactions.has_invite_of(request)
+        return dialog is not None and dialog.local_tag == request.tag("to")
 
     def _at_limit(self) -> bool:
         return len(self._store.by_id) + len(self._store.outgoing) >= self._limit

@@ -4,16 +4,17 @@ from collections import Counter
 
 import pytest
 
+from sip.bench import message
 from trunkline.sip.message.digest import (
-    NONCE_LIFETIME,
-    AuthResult,
     DigestClient,
     DigestServer,
-    covered,
+    covers,
     digest_response,
     format_digest,
     parse_digest,
 )
+from trunkline.sip.message.nonces import NONCE_LIFETIME
+from trunkline.sip.message.validation import SipRequest
 from trunkline.sip.values import Credentials
 
 MUFASA = {
@@ -35,8 +36,8 @@ RFC_7616 = {
     "cnonce": "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
 }
 CREDENTIALS = Credentials("ann", "secret")
-GUARD = DigestServer("trunkline", b"k" * 32)
 URI = "sip:bob@example.com"
+ADDRESS = "203.0.113.9"
 
 
 @pytest.mark.parametrize(
@@ -154,54 +155,92 @@ def test_a_nonce_that_is_used_again_is_counted_on() -> None:
     assert counts == ["00000001", "00000002"]
 
 
+def guard() -> DigestServer:
+    return DigestServer("trunkline", b"k" * 32)
+
+
 def credentials(now: float = 100.0, password: str = "secret", algorithm: int = 0, uri: str = URI) -> str:
     """The Authorization of a client with that password for our challenge."""
     client = DigestClient(Credentials("ann", password), lambda: "c")
-    assert client.challenged([("www-authenticate", GUARD.challenges(now)[algorithm])])
+    assert client.challenged([("www-authenticate", guard().challenges(ADDRESS, now)[algorithm])])
     return client.headers("REGISTER", uri)[0][1]
 
 
-def check(authorization: str, now: float = 100.5, guard: DigestServer = GUARD) -> str:
-    verdict = guard.check(authorization, "REGISTER", URI, now, {"ann": "secret"}.get)
-    assert (verdict.username == "ann") == (verdict.outcome == "good")
-    return verdict.outcome
+def request(method: str = "REGISTER", uri: str = URI, cseq: int = 1) -> SipRequest:
+    made = message(f"{method} {uri} SIP/2.0\nCSeq: {cseq} {method}")
+    assert isinstance(made, SipRequest)
+    return made
+
+
+def check(authorization: str, now: float = 100.5, server: DigestServer | None = None, address: str = ADDRESS) -> str:
+    params = parse_digest(authorization)
+    return (server or guard()).check(params, request(), address, now, {"ann": "secret"}.get).outcome
 
 
 def test_our_challenges_are_answered_and_checked() -> None:
-    strong, weak = GUARD.challenges(100)
+    strong, weak = guard().challenges(ADDRESS, 100)
     assert parse_digest(strong)["algorithm"] == "SHA-256"
     assert parse_digest(weak)["algorithm"] == "MD5"
     assert 'qop="auth"' in strong
     assert check(credentials()) == check(credentials(algorithm=1)) == "good"
-    assert parse_digest(GUARD.challenges(100, stale=True)[0])["stale"] == "true"
+    assert parse_digest(guard().challenges(ADDRESS, 100, stale=True)[0])["stale"] == "true"
 
 
-def test_expired_and_unknown_nonces_are_stale_only_with_the_right_password() -> None:
+@pytest.mark.parametrize("password", ["secret", "wrong"])
+def test_a_nonce_that_cannot_be_used_is_stale_whatever_the_password(password: str) -> None:
     late = 100 + NONCE_LIFETIME + 1
-    assert check(credentials(), late) == check(credentials(), 99) == "stale"
-    assert check(credentials(), guard=DigestServer("trunkline", b"x" * 32)) == "stale"
-    assert check(credentials(password="wrong"), late) == "wrong"
+    ours = credentials(password=password)
+    assert check(ours, late) == check(ours, 99) == "stale"
+    assert check(ours, server=DigestServer("trunkline", b"x" * 32)) == "stale"
+    assert check(ours, address="203.0.113.10") == "stale"
+    assert check(ours.replace(' nonce="', ' nonce="f')) == "stale"
+
+
+def test_credentials_are_valid_for_one_request_and_its_retransmissions() -> None:
+    server = guard()
+    client = DigestClient(CREDENTIALS, lambda: "c")
+    assert client.challenged([("www-authenticate", server.challenges(ADDRESS, 100)[0])])
+    first, second = (parse_digest(client.headers("REGISTER", URI)[0][1]) for _ in range(2))
+
+    def outcome(params: dict[str, str], cseq: int) -> str:
+        return server.check(params, request(cseq=cseq), ADDRESS, 100.5, {"ann": "secret"}.get).outcome
+
+    assert outcome(first, 1) == outcome(first, 1) == "good"
+    assert outcome(first, 2) == "stale", "the same credentials in another request"
+    assert outcome(second, 2) == "good"
+    assert outcome(first, 1) == "stale", "a replay after the next request"
+
+
+def test_credentials_without_a_count_are_valid_once() -> None:
+    server = guard()
+    client = DigestClient(CREDENTIALS, lambda: "c")
+    value = server.challenges(ADDRESS, 100)[0].replace(', qop="auth"', "")
+    assert client.challenged([("www-authenticate", value)])
+    params = parse_digest(client.headers("REGISTER", URI)[0][1])
+    assert "nc" not in params
+    for cseq, outcome in ((1, "good"), (1, "good"), (2, "stale")):
+        assert server.check(params, request(cseq=cseq), ADDRESS, 100, {"ann": "secret"}.get).outcome == outcome
 
 
 @pytest.mark.parametrize(
-    "authorization",
+    ("authorization", "outcome"),
     [
-        credentials(password="wrong"),
-        credentials(uri="sip:eve@example.com"),
-        credentials().replace('"ann"', '"eve"'),
-        credentials().replace('"trunkline"', '"other"'),
-        credentials().replace("SHA-256", "SHA-512"),
-        credentials().replace("qop=auth", "qop=auth-int"),
-        credentials().replace("nc=", "xx="),
-        credentials().replace("response=", "r="),
-        "Basic YW5uOnNlY3JldA==",
-        "Digest ",
-        "Digest username",
-        'Digest username="ann", response="\udcff"',
+        (credentials(password="wrong"), "wrong"),
+        (credentials(uri="sip:eve@example.com"), "wrong"),
+        (credentials().replace('"ann"', '"eve"'), "wrong"),
+        (credentials().replace('"trunkline"', '"other"'), "invalid"),
+        (credentials().replace("SHA-256", "SHA-512"), "invalid"),
+        (credentials().replace("qop=auth", "qop=auth-int"), "invalid"),
+        (credentials().replace("nc=", "xx="), "invalid"),
+        (credentials().replace("nc=", "nc=g"), "invalid"),
+        (credentials().replace("response=", "r="), "invalid"),
+        (credentials().replace('response="', 'response="\udcff'), "invalid"),
+        ("Digest ", "invalid"),
+        ('Digest username="ann", response="\udcff"', "invalid"),
     ],
 )
-def test_wrong_credentials_are_refused(authorization: str) -> None:
-    assert check(authorization) == "wrong"
+def test_wrong_credentials_are_refused(authorization: str, outcome: str) -> None:
+    assert check(authorization) == outcome
 
 
 CALL = "sip:+15550199@192.0.2.1:5060;transport=udp"
@@ -209,50 +248,36 @@ HOSTS = frozenset({"pbx.example"})
 
 
 @pytest.mark.parametrize(
-    ("method", "claimed", "uri", "cover"),
+    ("method", "claimed", "uri", "covered"),
     [
-        ("INVITE", CALL, CALL, "again"),
-        ("INVITE", "sip:+15550199@192.0.2.1", CALL, "again"),
-        ("INVITE", "sip:+15550199@192.0.2.1:5070;transport=tcp", CALL, "again"),
-        ("INVITE", "sip:%2B1-555-0199@192.0.2.1;user=phone", CALL, "again"),
-        ("INVITE", "sips:+15550199@PBX.example", CALL, "again"),
-        ("INVITE", "sip:+15550199@elsewhere.example", CALL, "again"),
-        ("INVITE", "tel:+15550199", CALL, "again"),
-        ("INVITE", "sip:192.0.2.1;transport=UDP", CALL, "once"),
-        ("INVITE", "sip:pbx.example", CALL, "once"),
-        ("REGISTER", "sip:192.0.2.1;transport=UDP", "sip:192.0.2.1", "again"),
-        ("REGISTER", "sip:192.0.2.1:5060", "sip:192.0.2.1", "again"),
-        ("REGISTER", "sip:pbx.example", "sip:192.0.2.1", "again"),
-        ("INVITE", "sip:+15550198@192.0.2.1", CALL, None),
-        ("INVITE", "sip:15550199@192.0.2.1", CALL, None),
-        ("INVITE", "sip:+15550199", CALL, None),  # a host, and no user
-        ("INVITE", "sip:elsewhere.example", CALL, None),
-        ("INVITE", "sip:0199;phone-context=+44@192.0.2.1", "sip:0199;phone-context=+1555@192.0.2.1", None),
-        ("INVITE", "sip:elsewhere.example", "sip:192.0.2.1", None),
-        ("REGISTER", "sip:elsewhere.example", "sip:192.0.2.1", None),
-        ("REGISTER", "sip:ann@192.0.2.1", "sip:192.0.2.1", None),
-        ("REGISTER", "sip:192.0.2.1", "sip:ann@192.0.2.1", None),
-        ("INVITE", "http://192.0.2.1", CALL, None),
-        ("INVITE", "", CALL, None),
-        ("INVITE", "*", CALL, None),
+        ("INVITE", CALL, CALL, True),
+        ("INVITE", "sip:+15550199@192.0.2.1", CALL, True),
+        ("INVITE", "sip:+15550199@192.0.2.1:5070;transport=tcp", CALL, True),
+        ("INVITE", "sip:%2B1-555-0199@192.0.2.1;user=phone", CALL, True),
+        ("INVITE", "sips:+15550199@PBX.example", CALL, True),
+        ("INVITE", "sip:+15550199@elsewhere.example", CALL, True),
+        ("INVITE", "tel:+15550199", CALL, True),
+        ("INVITE", "sip:192.0.2.1;transport=UDP", CALL, True),
+        ("INVITE", "sip:pbx.example", CALL, True),
+        ("REGISTER", "sip:192.0.2.1;transport=UDP", "sip:192.0.2.1", True),
+        ("REGISTER", "sip:192.0.2.1:5060", "sip:192.0.2.1", True),
+        ("REGISTER", "sip:pbx.example", "sip:192.0.2.1", True),
+        ("INVITE", "sip:+15550198@192.0.2.1", CALL, False),
+        ("INVITE", "sip:15550199@192.0.2.1", CALL, False),
+        ("INVITE", "sip:+15550199", CALL, False),  # a host, and no user
+        ("INVITE", "sip:elsewhere.example", CALL, False),
+        ("INVITE", "sip:0199;phone-context=+44@192.0.2.1", "sip:0199;phone-context=+1555@192.0.2.1", False),
+        ("INVITE", "sip:elsewhere.example", "sip:192.0.2.1", False),
+        ("REGISTER", "sip:elsewhere.example", "sip:192.0.2.1", False),
+        ("REGISTER", "sip:ann@192.0.2.1", "sip:192.0.2.1", False),
+        ("REGISTER", "sip:192.0.2.1", "sip:ann@192.0.2.1", False),
+        ("INVITE", "http://192.0.2.1", CALL, False),
+        ("INVITE", "", CALL, False),
+        ("INVITE", "*", CALL, False),
     ],
 )
-def test_credentials_are_for_the_called_user_at_our_server(
-    method: str, claimed: str, uri: str, cover: str | None
-) -> None:
-    assert covered(claimed, method, uri, HOSTS) == cover
-
-
-def test_credentials_without_a_user_are_valid_once() -> None:
-    def verdict(password: str) -> AuthResult:
-        client = DigestClient(Credentials("ann", password), lambda: "c")
-        assert client.challenged([("www-authenticate", GUARD.challenges(100)[0])])
-        authorization = client.headers("INVITE", "sip:192.0.2.1;transport=UDP")[0][1]
-        return GUARD.check(authorization, "INVITE", CALL, 100.5, {"ann": "secret"}.get)
-
-    assert (verdict("secret").outcome, verdict("secret").username) == ("good", "ann")
-    assert verdict("secret").once
-    assert (verdict("guess").outcome, verdict("guess").once) == ("wrong", "")
+def test_credentials_are_for_the_called_user_at_our_server(method: str, claimed: str, uri: str, covered: bool) -> None:
+    assert covers(claimed, method, uri, HOSTS) is covered
 
 
 @pytest.mark.parametrize(
@@ -276,7 +301,7 @@ def test_sloppy_credentials_are_understood(old: str, new: str) -> None:
 
 def test_passwords_and_keys_are_in_no_repr() -> None:
     assert "secret" not in repr(answerer())
-    assert "kkk" not in repr(GUARD)
+    assert "kkk" not in repr(guard())
 
 
 @pytest.mark.parametrize("wrong", [{"qop": "auth-int"}, {"qop": "AUTH"}, {"algorithm": "SHA-1"}])

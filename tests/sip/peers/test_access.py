@@ -9,9 +9,10 @@ import pytest
 from sip.bench import message
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.message.digest import NONCE_LIFETIME, DigestClient, DigestServer
+from trunkline.sip.message.digest import DigestClient, DigestServer
 from trunkline.sip.message.validation import Rejection, SipRequest
-from trunkline.sip.peers.access import SOURCE_LIMIT, Access
+from trunkline.sip.peers.access import Access
+from trunkline.sip.peers.origin import origin_of
 from trunkline.sip.values import Credentials, PeerIdentity
 
 URI = "sip:+1555@198.51.100.7"
@@ -25,9 +26,10 @@ class Bench:
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("phones", [{"user": "ann", "password": "secret"}, {"user": "bob", "password": "hidden"}])
         self.counters: Counter[str] = Counter()
+        self.server = DigestServer("trunkline", b"k" * 32)
         self.access = Access(
             SipSettings.model_validate(settings),
-            DigestServer("trunkline", b"k" * 32),
+            self.server,
             self.counters,
             lambda source, _now: source == REGISTERED,
         )
@@ -47,13 +49,27 @@ class Bench:
             self.call(user, source, authorization, now)
         return refused.value
 
-    def answer(self, user: str, password: str, now: float = 0, method: str = "INVITE", uri: str = URI) -> str:
-        """The credentials of the user's phone for our challenge."""
+    def answer(
+        self,
+        user: str,
+        password: str,
+        now: float = 0,
+        method: str = "INVITE",
+        uri: str = URI,
+        source: Endpoint = ELSEWHERE,
+    ) -> str:
+        """The credentials of the user's phone for our challenge to that address."""
         cnonces = count()
         answerer = DigestClient(Credentials(user, password), lambda: f"cnonce{next(cnonces)}")
-        challenge = DigestServer("trunkline", b"k" * 32).challenges(now)[0]
-        assert answerer.challenged([("www-authenticate", challenge)])
+        assert answerer.challenged([("www-authenticate", self.server.challenges(origin_of(source.host), now)[0])])
         return answerer.headers(method, uri)[0][1]
+
+    def register(self, user: str, source: Endpoint, authorization: str = "", now: float = 0) -> str:
+        """The refusal of a REGISTER; empty if it is accepted."""
+        try:
+            return "" if self.access.registrant(self.request(user, authorization, "REGISTER"), source, now) else "?"
+        except Rejection as refused:
+            return str(refused)
 
 
 def test_a_phone_with_the_right_password_may_call() -> None:
@@ -85,7 +101,7 @@ def test_a_phone_may_call_anonymously(sender: str) -> None:
 def test_no_host_makes_a_name_or_number_anonymous(sender: str) -> None:
     bench = Bench(unknown_callers="none")
     assert bench.refused(sender, authorization=bench.answer("ann", "secret")).status == 403
-    assert bench.refused(sender).status == (401 if sender.startswith("bob") else 403)
+    assert bench.refused(sender).status == 401
 
 
 def test_a_uri_of_another_scheme_is_neither_a_phone_nor_anonymous() -> None:
@@ -94,7 +110,7 @@ def test_a_uri_of_another_scheme_is_neither_a_phone_nor_anonymous() -> None:
     assert isinstance(request, SipRequest)
     assert bench.access.identify(request, REGISTERED, 0) == PeerIdentity()
     with pytest.raises(Rejection, match="403 Unknown Caller"):
-        Bench(unknown_callers="none").access.identify(request, REGISTERED, 0)
+        Bench(unknown_callers="none", phones=[]).access.identify(request, REGISTERED, 0)
 
 
 def test_an_anonymous_call_is_challenged_only_if_a_phone_may_be_the_caller() -> None:
@@ -108,7 +124,7 @@ def test_an_anonymous_call_is_challenged_only_if_a_phone_may_be_the_caller() -> 
             assert bench.refused(ANONYMOUS[0]).status == 401
         else:
             assert bench.call(ANONYMOUS[0]) == admitted
-    assert bench.refused("+1555", REGISTERED).status == 403, "an unknown name is not admitted"
+    assert bench.refused("+1555", REGISTERED).status == 401, "an unknown name is not admitted"
     assert Bench(unknown_callers="none", phones=[]).refused(ANONYMOUS[0]).status == 403
 
 
@@ -119,35 +135,16 @@ def test_anonymous_wrong_passwords_are_banned_like_others() -> None:
     assert str(bench.refused(ANONYMOUS[0], now=4)) == "403 Too Many Failures"
 
 
-SERVER = "sip:198.51.100.7;transport=UDP"
-"""The URI that some libraries sign, independent of the called user."""
-
-
-def test_credentials_without_a_user_are_valid_for_one_call() -> None:
+def test_credentials_are_valid_for_one_call() -> None:
     bench = Bench()
-    first, second = bench.answer("ann", "secret", uri=SERVER), bench.answer("ann", "secret", 1, uri=SERVER)
+    first, second = bench.answer("ann", "secret"), bench.answer("ann", "secret", 1)
     assert bench.call("ann", authorization=first) == PeerIdentity(phone="ann")
-    again = bench.refused("ann", authorization=first, now=1)
-    assert again.status == 401
-    assert "stale=true" in again.headers[0][1]
+    other = bench.request("ann", first.replace("Digest", "digest"))
+    with pytest.raises(Rejection, match="401") as again:
+        bench.access.identify(other, ELSEWHERE, 1)
+    assert "stale=true" in again.value.headers[0][1]
     assert bench.call("ann", authorization=second, now=2) == PeerIdentity(phone="ann")
-    assert bench.refused("ann", authorization=first, now=NONCE_LIFETIME).status == 401
-    assert bench.refused("ann", authorization=first, now=NONCE_LIFETIME + 1).status == 401, "its nonce has expired"
     assert bench.counters["auth_failures"] == 0
-
-
-def test_used_credentials_are_bounded_and_forgotten_once_expired(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("trunkline.sip.peers.access.SPENT_LIMIT", 3)
-    bench = Bench()
-    for now in range(3):
-        bench.call("ann", authorization=bench.answer("ann", "secret", now, uri=SERVER), now=now)
-    full = bench.answer("ann", "secret", 3, uri=SERVER)
-    assert bench.refused("ann", authorization=full, now=3).status == 401
-    assert bench.call("ann", authorization=bench.answer("ann", "secret", 3), now=3) == PeerIdentity(phone="ann")
-    late = bench.answer("ann", "secret", NONCE_LIFETIME + 1, uri=SERVER)
-    assert bench.call("ann", authorization=late, now=NONCE_LIFETIME + 1) == PeerIdentity(phone="ann")
 
 
 def test_an_expired_nonce_is_stale_and_no_failure() -> None:
@@ -163,25 +160,95 @@ def test_repeated_wrong_passwords_are_banned_for_a_time() -> None:
         assert bench.refused("ann", authorization=bench.answer("ann", "guess"), now=now).status == 401
     right = bench.answer("ann", "secret")
     assert str(bench.refused("ann", authorization=right, now=31)) == "403 Too Many Failures"
-    assert bench.call("ann", Endpoint("203.0.113.10", 5060), right, now=31) == PeerIdentity(phone="ann")
+    other = Endpoint("203.0.113.10", 5060)
+    assert bench.call("ann", other, bench.answer("ann", "secret", source=other), now=31) == PeerIdentity(phone="ann")
     assert bench.call("ann", authorization=right, now=32) == PeerIdentity(phone="ann")
     assert bench.counters == {"auth_failures": 3, "auth_banned": 1}
 
 
-def test_an_unknown_nonce_with_a_wrong_password_counts_as_a_failure() -> None:
-    bench = Bench(auth_failures=1)
-    forged = bench.answer("ann", "guess").replace(' nonce="', ' nonce="x')
-    bench.refused("ann", authorization=forged)
-    assert bench.refused("ann").status == 403
-
-
-def test_the_table_of_failures_is_bounded() -> None:
-    bench = Bench()
+def test_forged_requests_do_not_ban_the_address_that_they_name() -> None:
+    bench = Bench(auth_failures=1, auth_failures_per_name=1)
     guess = bench.answer("ann", "guess")
-    for number in range(SOURCE_LIMIT + 5):
-        source = Endpoint(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 5060)
-        bench.refused("ann", source, guess)
-    assert bench.access.failing_addresses == SOURCE_LIMIT
+    for forged in (
+        guess.replace(' nonce="', ' nonce="f'),
+        bench.answer("ann", "guess", source=Endpoint("192.0.2.66", 5060)),
+        guess.replace("nc=", "n="),
+        guess.replace('realm="trunkline"', 'realm="x"'),
+    ):
+        assert bench.refused("ann", authorization=forged).status == 401
+        assert bench.register("ann", ELSEWHERE, forged).startswith("401")
+    assert bench.counters["auth_failures"] == 0
+    assert bench.call("ann", authorization=bench.answer("ann", "secret")) == PeerIdentity(phone="ann")
+
+
+def test_a_phone_at_a_new_address_is_challenged_again_and_not_counted() -> None:
+    bench = Bench(auth_failures=1)
+    old, new = ELSEWHERE, Endpoint("203.0.113.50", 7000)
+    answer = bench.answer("ann", "secret", method="REGISTER", source=old)
+    assert bench.register("ann", old, answer) == ""
+    assert bench.register("ann", Endpoint(old.host, 9), bench.answer("ann", "secret", 1, "REGISTER"), 1) == ""
+    assert bench.register("ann", new, answer, 2) == "401 Unauthorized"
+    assert bench.register("ann", new, bench.answer("ann", "secret", 2, "REGISTER", source=new), 3) == ""
+    assert bench.counters["auth_failures"] == 0
+
+
+def test_a_phone_goes_on_where_it_has_proved_its_password() -> None:
+    bench = Bench(auth_failures=2, auth_failures_per_name=3)
+    assert bench.call("ann", authorization=bench.answer("ann", "secret")) == PeerIdentity(phone="ann")
+    for number in range(9):
+        for user in ("ann", "bob"):
+            source = Endpoint(f"192.0.2.{number}", 5060)
+            bench.refused(user, source, bench.answer(user, "guess", source=source))
+        bench.refused("bob", authorization=bench.answer("bob", "guess"))
+    assert str(bench.refused("bob")) == "403 Too Many Failures"
+    assert str(bench.refused("ann", REGISTERED)) == "403 Too Many Failures"
+    assert bench.call("ann", authorization=bench.answer("ann", "secret", 1), now=1) == PeerIdentity(phone="ann")
+
+
+def test_unknown_names_get_the_answers_of_phones() -> None:
+    for user, policy in (("ann", "none"), ("eve", "none"), ("ann", "loopback"), ("+1555", "loopback")):
+        bench = Bench(unknown_callers=policy, auth_failures=3, auth_failures_per_name=2)
+        guesses = [bench.answer(user, "guess") for _ in range(3)]
+        answers = [bench.refused(user), *(bench.refused(user, authorization=guess, now=1) for guess in guesses)]
+        answers.append(bench.refused(user, REGISTERED))
+        assert [(one.status, one.reason, len(one.headers)) for one in answers] == [
+            (401, "Unauthorized", 2),
+            (401, "Unauthorized", 2),
+            (401, "Unauthorized", 2),
+            (403, "Too Many Failures", 0),
+            (403, "Too Many Failures", 0),
+        ]
+        assert not any("stale" in value for one in answers for _, value in one.headers)
+
+
+@pytest.mark.parametrize(
+    ("user", "source", "authorization", "ignored"),
+    [
+        ("eve", ELSEWHERE, "", True),
+        ("anonymous", ELSEWHERE, "", True),
+        ("ann", ELSEWHERE, "", False),
+        ("anonymous", ELSEWHERE, 'Digest username="ann", realm="trunkline"', False),
+        ("eve", ELSEWHERE, 'Digest username="eve", realm="trunkline"', True),
+        ("eve", REGISTERED, "", False),
+        ("eve", Endpoint("127.0.0.1", 9), "", False),
+        ("eve", Endpoint("192.0.2.9", 9), "", False),
+        ("eve", Endpoint("198.51.100.1", 9), "", False),
+    ],
+)
+def test_requests_of_unknown_origin_get_no_answer(
+    user: str, source: Endpoint, authorization: str, ignored: bool
+) -> None:
+    trunks = [{"name": "t", "targets": ["sip:198.51.100.1"], "networks": ["192.0.2.0/24"]}]
+    silent, loud = Bench(silent=True, trunks=trunks), Bench(trunks=trunks)
+    request = silent.request(user, authorization)
+    assert silent.access.is_ignored(request, source, 0) is ignored
+    assert not loud.access.is_ignored(request, source, 0)
+
+
+def test_malformed_requests_of_unknown_origin_get_no_answer() -> None:
+    request = message("INVITE sip:x SIP/2.0\nFrom: <")
+    assert isinstance(request, SipRequest)
+    assert Bench(silent=True).access.is_ignored(request, ELSEWHERE, 0)
 
 
 def test_a_register_needs_a_phone_s_password_and_its_own_address() -> None:
@@ -191,6 +258,7 @@ def test_a_register_needs_a_phone_s_password_and_its_own_address() -> None:
             bench.access.registrant(bench.request(user, method="REGISTER"), ELSEWHERE, 0)
     answer = bench.answer("ann", "secret", method="REGISTER")
     assert bench.access.registrant(bench.request("ann", answer, "REGISTER"), ELSEWHERE, 0) == "ann"
+    answer = bench.answer("ann", "secret", method="REGISTER")
     with pytest.raises(Rejection, match="403"):
         bench.access.registrant(bench.request("bob", answer, "REGISTER"), ELSEWHERE, 0)
 
@@ -217,7 +285,8 @@ def test_unknown_callers_are_admitted_as_the_setting_says(policy: str, host: str
     if taken:
         assert bench.call("+1555", Endpoint(host, 5060)) == PeerIdentity()
     else:
-        assert str(bench.refused("+1555", Endpoint(host, 5060))) == "403 Unknown Caller"
+        bench = Bench(unknown_callers=policy, phones=[])
+        assert bench.refused("+1555", Endpoint(host, 5060)).reason == "Unknown Caller"
         assert bench.counters["unknown_callers"] == 1
 
 
@@ -248,10 +317,11 @@ def test_new_settings_keep_learned_addresses_and_bans() -> None:
     phones = [{"user": "ann", "password": "changed"}]
     bench.access.reconfigure(SipSettings.model_validate({"auth_failures": 1, "trunks": trunks, "phones": phones}))
     assert bench.call("+1", Endpoint("198.51.100.8", 5060)) == PeerIdentity(trunk="a")
-    assert bench.refused("+1", Endpoint("198.51.100.9", 5060)).status == 403
+    assert bench.refused("+1", Endpoint("198.51.100.9", 5060)).status == 401
     bench.access.learn("gone", ["198.51.100.9"])
-    assert bench.refused("+1", Endpoint("198.51.100.9", 5060)).status == 403
+    assert bench.refused("+1", Endpoint("198.51.100.9", 5060)).status == 401
     assert bench.refused("ann").status == 403, "still shut out"
-    elsewhere = Endpoint("203.0.113.20", 5060)
-    assert bench.call("ann", elsewhere, bench.answer("ann", "changed")) == PeerIdentity(phone="ann")
-    assert bench.refused("bob", elsewhere, bench.answer("bob", "secret")).status == 401
+    elsewhere, settings = Endpoint("203.0.113.20", 5060), {"auth_failures": 9, "trunks": trunks, "phones": phones}
+    bench.access.reconfigure(SipSettings.model_validate(settings))
+    assert bench.call("ann", elsewhere, bench.answer("ann", "changed", source=elsewhere)) == PeerIdentity(phone="ann")
+    assert bench.refused("bob", elsewhere, bench.answer("bob", "secret", source=elsewhere)).status == 401

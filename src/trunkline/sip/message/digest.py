@@ -1,18 +1,19 @@
 """Digest authentication, server and client (RFC 7616, RFC 8760; RFC 3261 section 22). Pure.
 
 A `DigestClient` belongs to one request with its retries: it takes the challenges of each rejection and makes the
-headers of the next try, until it has no new answer. A `DigestServer` challenges and checks without state: its nonces
-have their time and a signature. So a copied Authorization is valid for the same method and resource until its nonce
-expires; TLS keeps it from being copied.
+headers of the next try, until it has no new answer. A `DigestServer` challenges and checks: credentials are valid for
+one request, and from the address that was challenged (`nonces.py`). Only with a nonce that can be used does a wrong
+password count as one; any other gets a new challenge whatever the password is, so that guessing with nonces that were
+made up says nothing.
 
 The `uri` of credentials says what they are for. Clients write it in other ways than the Request-URI: without its port
 or parameters, with parameters of their own, with their own domain where a proxy has put our address. RFC 3261 section
-22.4 leaves the decision to the server. What counts is the user that is called, and the server (`covered`):
+22.4 leaves the decision to the server. What counts is the user that is called, and the server (`covers`):
 
 * The same user at a host of ours: port and parameters do not change the target.
 * The same user at another host, in an INVITE: a server that copies it can only call the same user here. A copied
   REGISTER would redirect the phone's calls, and is refused.
-* No user at the host of the Request-URI, in an INVITE: a copy could call other users, so it is valid `once`.
+* No user at the host of the Request-URI, in an INVITE.
 """
 
 import hashlib
@@ -24,13 +25,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trunkline.sip.message.headers import TOKEN, parse_uri
+from trunkline.sip.message.nonces import Nonces
 from trunkline.sip.message.numbers import number_of
+from trunkline.sip.message.validation import SipRequest
 from trunkline.sip.values import Credentials
 
 ALGORITHMS = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
 """Best first, with their names in hashlib. Each may have the suffix `-sess`."""
-NONCE_LIFETIME = 60.0
-"""Seconds for which an `Authorization` may be repeated; then the client gets a new nonce (`stale=true`)."""
 _QUOTED = ("realm", "nonce", "opaque", "uri", "username", "response", "cnonce")
 _ANSWERED_BY = {"www-authenticate": "Authorization", "proxy-authenticate": "Proxy-Authorization"}
 # Some clients do not quote values that must be quoted, such as the URI, or end the list with a comma.
@@ -149,84 +150,86 @@ class DigestClient:
 class AuthResult:
     """Result of checking credentials."""
 
-    outcome: Literal["good", "stale", "wrong"]
-    """`stale`: correct except for an expired nonce: challenge again, with `stale=True`."""
-    username: str = ""
-    """The authenticated user; empty unless the outcome is `good`."""
-    once: str = ""
-    """Not empty: valid for one request; identifies the credentials within `NONCE_LIFETIME`."""
+    outcome: Literal["good", "stale", "invalid", "wrong"]
+    """`stale`: the nonce cannot be used, and nothing else was checked; challenge again, with `stale=True`. `invalid`:
+    no answer to a challenge of ours. `wrong`: a wrong password."""
     detail: str = ""
     """The error, for the log; without secrets."""
 
 
-@dataclass(frozen=True, slots=True)
 class DigestServer:
     """Challenges requests of peers, and checks their credentials."""
 
-    realm: str
-    key: bytes = field(repr=False)
-    """Signs nonces: 32 random bytes, the same in all servers that accept each other's nonces."""
-    algorithms: tuple[str, ...] = ("SHA-256", "MD5")
-    """In order of preference (RFC 8760 section 2.4)."""
-    hosts: frozenset[str] = frozenset()
-    """Our hosts, besides that of a Request-URI; in lower case."""
+    def __init__(
+        self,
+        realm: str,
+        key: bytes,
+        algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
+        hosts: frozenset[str] = frozenset(),
+        server: str = "",
+    ) -> None:
+        """`key` and `server` are those of `Nonces`; `algorithms` in order of preference (RFC 8760 section 2.4); `hosts`
+        are ours besides that of a Request-URI, in lower case."""
+        self.realm = realm
+        self._algorithms = algorithms
+        self._hosts = hosts
+        self._nonces = Nonces(key, realm, server)
 
-    def challenges(self, now: float, *, stale: bool = False) -> tuple[str, ...]:
-        """Values of WWW-Authenticate, one for each algorithm. `now`: seconds of any clock; nonces survive a
-        restart only if it does."""
-        params = {"realm": self.realm, "nonce": self._nonce(f"{int(now * 1000):x}"), "qop": '"auth"'}
+    def challenges(self, address: str, now: float, *, stale: bool = False) -> tuple[str, ...]:
+        """Values of WWW-Authenticate for a peer at that address, one for each algorithm."""
+        params = {"realm": self.realm, "nonce": self._nonces.issue(address, now), "qop": '"auth"'}
         if stale:
             params["stale"] = "true"
-        return tuple(format_digest({**params, "algorithm": algorithm}) for algorithm in self.algorithms)
+        return tuple(format_digest({**params, "algorithm": algorithm}) for algorithm in self._algorithms)
 
     def check(
-        self, authorization: str, method: str, uri: str, now: float, password_of: Callable[[str], str | None]
+        self,
+        params: dict[str, str],
+        request: SipRequest,
+        address: str,
+        now: float,
+        password_of: Callable[[str], str | None],
     ) -> AuthResult:
-        """Check the value of an Authorization header against a request. `password_of` gives the password of a user,
-        None if unknown; an unknown user and a wrong password give the same response."""
+        """Check the credentials of a request, its Authorization as `parse_digest` gives it. `password_of` gives the
+        password of a user, None if unknown; an unknown user and a wrong password give the same result, after the same
+        work. `good`: the user is `params["username"]`."""
+        missing = {"username", "realm", "nonce", "uri", "response"} - params.keys()
+        if missing or (params.get("qop") and not params.keys() >= {"nc", "cnonce"}):
+            return AuthResult("invalid", "incomplete credentials")
+        if params["realm"] != self.realm or params.get("algorithm", "MD5").upper() not in self._algorithms:
+            return AuthResult("invalid", "another realm or algorithm")
+        fault = self._nonces.fault(params["nonce"], address, now)
+        if fault:
+            return AuthResult("stale", fault)
+        password = password_of(params["username"])
         try:
-            params = parse_digest(authorization)
-            missing = {"username", "realm", "nonce", "uri", "response"} - params.keys()
-            if missing or (params.get("qop") and not params.keys() >= {"nc", "cnonce"}):
-                return AuthResult("wrong", detail="incomplete credentials")
-            password = password_of(params["username"])
-            expected = digest_response(params, password or "", method)
-        except (ValueError, KeyError) as error:
-            return AuthResult("wrong", detail=f"malformed credentials: {error}")
-        if params["realm"] != self.realm or params.get("algorithm", "MD5").upper() not in self.algorithms:
-            return AuthResult("wrong", detail="another realm or algorithm")
-        cover = covered(params["uri"], method, uri, self.hosts)
-        if cover is None:
-            return AuthResult("wrong", detail="another URI than the request's")
-        if password is None or not hmac.compare_digest(expected.encode(), params["response"].lower().encode()):
-            return AuthResult("wrong", detail="unknown user or wrong password")
-        time = params["nonce"].partition("-")[0]
-        if not hmac.compare_digest(self._nonce(time).encode(), params["nonce"].encode()):
-            return AuthResult("stale", detail="unknown nonce")
-        age = now - int(time, 16) / 1000
-        if not 0 <= age <= NONCE_LIFETIME:
-            return AuthResult("stale", detail="an expired nonce")
-        return AuthResult("good", params["username"], params["response"] if cover == "once" else "")
-
-    def _nonce(self, time: str) -> str:
-        return f"{time}-{hmac.new(self.key, f'{time}:{self.realm}'.encode(), 'sha256').hexdigest()[:32]}"
+            count = int(params["nc"][:8], 16) if params.get("qop") else None
+            expected = digest_response(params, password or "", request.method).encode()
+            right = hmac.compare_digest(expected, params["response"].lower().encode()) and password is not None
+        except ValueError as error:
+            return AuthResult("invalid", f"malformed credentials: {error}")
+        if not right:
+            return AuthResult("wrong", "unknown user or wrong password")
+        if not covers(params["uri"], request.method, request.uri, self._hosts):
+            return AuthResult("wrong", "another URI than the request's")
+        identity = hashlib.sha256(repr(request).encode()).digest()
+        if not self._nonces.use(params["nonce"], count, identity, now):
+            return AuthResult("stale", "a nonce that was used before")
+        return AuthResult("good")
 
 
-def covered(
-    claimed: str, method: str, uri: str, hosts: frozenset[str] = frozenset()
-) -> Literal["again", "once"] | None:
-    """Whether credentials with the `uri` `claimed` are for a request with that Request-URI: for it as often as it
-    comes, for one such request, or not."""
+def covers(claimed: str, method: str, uri: str, hosts: frozenset[str] = frozenset()) -> bool:
+    """Whether credentials with the `uri` `claimed` are for a request with that Request-URI."""
     if claimed == uri:
-        return "again"
+        return True
     try:
         there, here = parse_uri(claimed), parse_uri(uri)
     except (ValueError, LookupError):
-        return None
+        return False
     ours = there.host.lower() in {here.host.lower(), *hosts}
     if number_of(there) == number_of(here):
-        return "again" if ours or (method == "INVITE" and here.user) else None
-    return "once" if ours and method == "INVITE" and not there.user else None
+        return ours or (method == "INVITE" and bool(here.user))
+    return ours and method == "INVITE" and not there.user
 
 
 def _usable(value: str) -> dict[str, str] | None:

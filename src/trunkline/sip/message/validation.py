@@ -55,10 +55,13 @@ class Discard(Exception):
 
 
 class Rejection(Exception):
-    """The request gets a response with `status`, `headers` and the To tag `tag`; without one it is derived."""
+    """The request gets a response with `status`, `headers` and the To tag `tag`; without one it is derived. `detail` is
+    for the log alone."""
 
-    def __init__(self, status: int, reason: str, headers: Headers = (), tag: str | None = None) -> None:
-        super().__init__(f"{status} {reason}")
+    def __init__(
+        self, status: int, reason: str, headers: Headers = (), tag: str | None = None, detail: str = ""
+    ) -> None:
+        super().__init__(f"{status} {reason}: {detail}" if detail else f"{status} {reason}")
         self.tag = tag
         self.status = status
         self.reason = reason

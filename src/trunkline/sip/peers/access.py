@@ -2,43 +2,34 @@
 
 An INVITE outside any dialog is checked in this order. Does it come from a trunk's `networks`? Is its From user a phone,
 or has it credentials for us? Then the credentials must be right (RFC 3261 section 22.2). Does it come from the address
-of a trunk's target? Is it anonymous (RFC 3323), and comes from the address of a registered phone, or from a caller that
-would not be admitted? Then it may be of a phone, and is challenged. Otherwise `sip.unknown_callers` decides. A REGISTER
+of a trunk's target? Does `sip.unknown_callers` admit it, and it is not anonymous (RFC 3323) from the address of a
+registered phone? Otherwise it is challenged as a phone's, whether there is a phone of that name or not. A REGISTER
 needs a phone's credentials.
 
 A caller with a phone's credentials calls in that phone's name or anonymously: From is then `anonymous`, never another
 name or number.
 
-Against guessed passwords an address with `sip.auth_failures` wrong ones gets 403, unchecked, until `sip.auth_ban`
-seconds after the last. A refused request takes no memory except one count for each of at most `SOURCE_LIMIT` addresses.
-Credentials that are valid for one request only are remembered until their nonce expires, `SPENT_LIMIT` of them; beyond
-that the request is challenged again.
+A banned address or name (`bans.py`) gets 403, unchecked. A refused request takes no memory except counts of wrong
+passwords, which take a nonce that the address has got from us.
+
+With `sip.silent` a request that we would refuse gets no response if neither its address nor its names are known.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 
 from trunkline.config import SipSettings, TrunkSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.message.digest import NONCE_LIFETIME, DigestServer, parse_digest
+from trunkline.sip.message.digest import DigestServer, parse_digest
 from trunkline.sip.message.headers import Uri, parse_name_addr, parse_uri
 from trunkline.sip.message.validation import ChallengeRejection, Headers, Rejection, SipRequest
+from trunkline.sip.peers.bans import Bans
+from trunkline.sip.peers.origin import address_of, origin_of
 from trunkline.sip.values import PeerIdentity
 
-SOURCE_LIMIT = 10000
-"""Addresses with failures that are remembered; beyond it the one with the oldest failure is forgotten."""
-SPENT_LIMIT = 10000
-"""Credentials for one request that are remembered as used."""
 ANONYMOUS = "anonymous"
 """User of an anonymous From (RFC 3323 section 4.1.1.3)."""
-
-
-@dataclass(slots=True)
-class _Failures:
-    count: int
-    last: float
 
 
 class Access:
@@ -57,14 +48,13 @@ class Access:
         self._counters = counters
         self._trunks: dict[str, TrunkSettings] = {}
         self._targets: dict[str, frozenset[str]] = {}
-        self._failures: dict[str, _Failures] = {}
-        self._spent: dict[str, float] = {}
-        """Credentials for one request, and the time of their use; the oldest first."""
+        self.bans = Bans(settings)
         self.reconfigure(settings)
 
     def reconfigure(self, settings: SipSettings) -> None:
         """Use these settings from now on. Addresses of trunks stay if their targets do."""
         self._settings = settings
+        self.bans.reconfigure(settings)
         self._passwords = {phone.user: phone.password for phone in settings.phones}
         before, self._trunks = self._trunks, {trunk.name: trunk for trunk in settings.trunks}
         self._targets = {
@@ -81,10 +71,9 @@ class Access:
 
     def identify(self, request: SipRequest, source: Endpoint, now: float) -> PeerIdentity:
         """The origin of an INVITE outside any dialog. Raises Rejection: 401 with challenges, or 403."""
-        address = _address(source.host)
-        for trunk in self._settings.trunks:
-            if any(address in network for network in trunk.networks):
-                return PeerIdentity(trunk=trunk.name)
+        trunk = self._trunk_with_network(source)
+        if trunk is not None:
+            return PeerIdentity(trunk=trunk)
         sender = _uri(request, "from")
         user, anonymous = sender.user if sender else "", _is_anonymous(sender)
         if user in self._passwords or self._credentials(request):
@@ -92,17 +81,19 @@ class Access:
             if phone != user and (not anonymous or user in self._passwords):
                 raise Rejection(403, "From Is Not The Authenticated User")
             return PeerIdentity(phone=phone)
-        for name, known in self._targets.items():
-            if str(address) in known:
-                return PeerIdentity(trunk=name)
-        policy = self._settings.unknown_callers
-        welcome = policy == "all" or (policy == "loopback" and address.is_loopback)
-        if anonymous and self._passwords and not (welcome and not self._is_phone_at(source, now)):
-            return PeerIdentity(phone=self._authenticated(request, source, now))
-        if welcome:
+        trunk = self._trunk_with_target(source)
+        if trunk is not None:
+            return PeerIdentity(trunk=trunk)
+        if self._is_welcome(source) and not (anonymous and self._passwords and self._is_phone_at(source, now)):
             return PeerIdentity()
+        if anonymous and self._passwords:
+            self._authenticated(request, source, now)
         self._counters["unknown_callers"] += 1
-        raise Rejection(403, "Unknown Caller")
+        detail = "neither a trunk nor a phone calls"
+        if self._passwords:
+            self._check_ban(request, source, now)
+            raise Rejection(401, "Unauthorized", self._challenges(source, now), detail=detail)
+        raise Rejection(403, "Unknown Caller", detail=detail)
 
     def registrant(self, request: SipRequest, source: Endpoint, now: float) -> str:
         """The phone whose contacts a REGISTER changes. Raises Rejection: 401 with challenges, or 403."""
@@ -114,64 +105,77 @@ class Access:
             raise Rejection(403, "To Is Not The Authenticated User")
         return user
 
-    @property
-    def failing_addresses(self) -> int:
-        """Addresses with failures that are remembered."""
-        return len(self._failures)
+    def is_ignored(self, request: SipRequest, source: Endpoint, now: float) -> bool:
+        """Whether a request that we refuse gets no response: neither its address nor its names are known. It may be
+        malformed."""
+        if not self._settings.silent or self._is_welcome(source) or self._is_phone_at(source, now):
+            return False
+        if self._trunk_with_network(source) is not None or self._trunk_with_target(source) is not None:
+            return False
+        try:
+            sender = _uri(request, "from")
+        except ValueError:
+            return True
+        names = {sender.user if sender else "", self._credentials(request).get("username", "")}
+        return names.isdisjoint(self._passwords)
+
+    def _trunk_with_network(self, source: Endpoint) -> str | None:
+        address = address_of(source.host)
+        for trunk in self._settings.trunks:
+            if any(address in network for network in trunk.networks):
+                return trunk.name
+        return None
+
+    def _trunk_with_target(self, source: Endpoint) -> str | None:
+        address = str(address_of(source.host))
+        return next((name for name, known in self._targets.items() if address in known), None)
+
+    def _is_welcome(self, source: Endpoint) -> bool:
+        """Whether callers that are neither a trunk nor a phone are admitted from there."""
+        policy = self._settings.unknown_callers
+        return policy == "all" or (policy == "loopback" and address_of(source.host).is_loopback)
 
     def _authenticated(self, request: SipRequest, source: Endpoint, now: float) -> str:
-        failures = self._failures.get(source.host)
-        if failures is not None and now - failures.last >= self._settings.auth_ban:
-            failures = None
-        if failures is not None and failures.count >= self._settings.auth_failures:
+        name, address = self._check_ban(request, source, now), origin_of(source.host)
+        credentials = self._credentials(request)
+        if not credentials:
+            raise ChallengeRejection(401, "Unauthorized", self._challenges(source, now))
+        result = self._digest_server.check(credentials, request, address, now, self._passwords.get)
+        if result.outcome == "good":
+            self.bans.proved(name, address)
+            return name
+        if result.outcome == "stale":
+            raise ChallengeRejection(401, "Unauthorized", self._challenges(source, now, stale=True))
+        if result.outcome == "wrong":
+            self._counters["auth_failures"] += 1
+            self.bans.failed(name, address, now)
+        raise Rejection(401, "Unauthorized", self._challenges(source, now), detail=result.detail)
+
+    def _check_ban(self, request: SipRequest, source: Endpoint, now: float) -> str:
+        """The name that a request is to be authenticated as. Raises Rejection if it is banned, or its address."""
+        name = self._credentials(request).get("username")
+        if name is None:
+            sender = _uri(request, "from")
+            name = sender.user if sender else ""
+        if self.bans.is_banned(name, origin_of(source.host), now):
             self._counters["auth_banned"] += 1
             raise Rejection(403, "Too Many Failures")
-        authorization = self._credentials(request)
-        if not authorization:
-            raise ChallengeRejection(401, "Unauthorized", self._challenges(now))
-        result = self._digest_server.check(authorization, request.method, request.uri, now, self._passwords.get)
-        outcome = result.outcome
-        if result.once and not self._is_first_use(result.once, now):
-            outcome = "stale"
-        if outcome == "good":
-            return result.username
-        if outcome == "stale":
-            raise ChallengeRejection(401, "Unauthorized", self._challenges(now, stale=True))
-        self._count_failure(source, failures, now)
-        raise Rejection(401, "Unauthorized", self._challenges(now))
+        return name
 
-    def _is_first_use(self, credentials: str, now: float) -> bool:
-        while self._spent and now - next(iter(self._spent.values())) > NONCE_LIFETIME:
-            del self._spent[next(iter(self._spent))]
-        if credentials in self._spent or len(self._spent) >= SPENT_LIMIT:
-            return False
-        self._spent[credentials] = now
-        return True
+    def _challenges(self, source: Endpoint, now: float, *, stale: bool = False) -> Headers:
+        values = self._digest_server.challenges(origin_of(source.host), now, stale=stale)
+        return tuple(("WWW-Authenticate", value) for value in values)
 
-    def _count_failure(self, source: Endpoint, failures: _Failures | None, now: float) -> None:
-        self._counters["auth_failures"] += 1
-        self._failures.pop(source.host, None)
-        self._failures[source.host] = _Failures(1 if failures is None else failures.count + 1, now)
-        if len(self._failures) > SOURCE_LIMIT:
-            del self._failures[next(iter(self._failures))]
-
-    def _challenges(self, now: float, *, stale: bool = False) -> Headers:
-        return tuple(("WWW-Authenticate", value) for value in self._digest_server.challenges(now, stale=stale))
-
-    def _credentials(self, request: SipRequest) -> str:
-        """The Authorization for our realm; empty when there is none."""
+    def _credentials(self, request: SipRequest) -> dict[str, str]:
+        """The parameters of the Authorization for our realm; empty when there is none."""
         for value in request.values("authorization"):
             try:
-                if parse_digest(value).get("realm") == self._digest_server.realm:
-                    return value
+                params = parse_digest(value)
             except ValueError:
                 continue
-        return ""
-
-
-def _address(host: str) -> IPv4Address | IPv6Address:
-    address = ip_address(host.partition("%")[0])
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+            if params.get("realm") == self._digest_server.realm:
+                return params
+        return {}
 
 
 def _literals(targets: Iterable[str]) -> Iterable[str]:

@@ -1,0 +1,20 @@
+"""Where a message comes from, as limits and nonces see it. Pure."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+PREFIX = 64
+"""Bits of an IPv6 address that one customer of a network has (RFC 6177); any host has all the rest."""
+
+
+def address_of(host: str) -> IPv4Address | IPv6Address:
+    """The address of a literal, without its zone; IPv4 in IPv6 as IPv4. Raises ValueError."""
+    address = ip_address(host.partition("%")[0])
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def origin_of(host: str) -> str:
+    """One for all addresses that a peer can choose from: the IPv4 address, the /64 of an IPv6 address."""
+    address = address_of(host)
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(ip_network((address, PREFIX), strict=False))

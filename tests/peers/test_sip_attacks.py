@@ -1,0 +1,125 @@
+"""Attacks on SIP against a running server: guessed passwords, forged addresses, scans."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from peers.harness import new_server, running
+from peers.sip_socket import SipSocket, authorization
+from trunkline.demo.server import ServerProcess
+
+pytestmark = pytest.mark.peer
+
+PHONES = json.dumps([{"user": "ann", "password": "secret"}, {"user": "bob", "password": "hidden"}])
+HOME, SPOOFER, ABROAD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    """A server that takes calls of phones alone."""
+    directory = tmp_path_factory.mktemp("server")
+    async with running(new_server(directory, sip__phones=PHONES, sip__unknown_callers="none")) as server:
+        yield server
+
+
+@pytest.fixture
+async def own(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    """A server for one test, which bans a name."""
+    async with running(new_server(tmp_path, sip__phones=PHONES, sip__unknown_callers="none")) as server:
+        yield server
+
+
+@pytest.fixture
+async def quiet_server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    """The same, with `sip.silent`."""
+    server = new_server(tmp_path, sip__phones=PHONES, sip__unknown_callers="none", sip__silent=True)
+    async with running(server):
+        yield server
+
+
+async def test_ten_forged_datagrams_do_not_lock_a_phone_out(server: ServerProcess) -> None:
+    async with SipSocket(server.sip_address, HOME) as phone, SipSocket(server.sip_address, SPOOFER) as spoofer:
+        # A forged datagram has the phone's address, and what the forger can know: a nonce of his own, or none of ours.
+        theirs = await spoofer.response(spoofer.request("REGISTER", "ann"))
+        (own,) = re.findall(r'nonce="([^"]*)"', theirs)
+        async with SipSocket(server.sip_address, HOME) as forged:
+            for number in range(30):
+                nonce = (own, "made-up", "")[number % 3]
+                guess = authorization(nonce, "ann", f"guess{number}", "REGISTER", forged.uri("REGISTER"))
+                assert await forged.status(forged.request("REGISTER", "ann", guess)) == 401
+        assert (await phone.register("ann", "secret")).startswith("SIP/2.0 200")
+
+
+async def test_credentials_that_were_copied_are_of_no_use(server: ServerProcess) -> None:
+    async with SipSocket(server.sip_address, HOME) as phone, SipSocket(server.sip_address, SPOOFER) as thief:
+        challenge = await phone.response(phone.request("REGISTER", "ann"))
+        copied = phone.credentials(challenge, "ann", "secret")
+        first = phone.request("REGISTER", "ann", copied)
+        assert await phone.status(first) == await phone.status(first) == 200
+        for again in (
+            await phone.response(phone.request("REGISTER", "ann", copied)),
+            await thief.response(thief.request("REGISTER", "ann", copied)),
+        ):
+            assert again.startswith("SIP/2.0 401")
+            assert "stale=true" in again
+
+
+async def test_a_phone_with_a_new_address_is_challenged_and_not_counted(server: ServerProcess) -> None:
+    async with SipSocket(server.sip_address, HOME) as home, SipSocket(server.sip_address, ABROAD) as abroad:
+        challenge = await home.response(home.request("REGISTER", "bob"))
+        for _ in range(12):  # more often than wrong passwords are allowed
+            moved = abroad.request("REGISTER", "bob", home.credentials(challenge, "bob", "hidden"))
+            again = await abroad.response(moved)
+            assert "stale=true" in again
+        answered = abroad.request("REGISTER", "bob", abroad.credentials(again, "bob", "hidden"), cseq=2)
+        assert await abroad.status(answered) == 200
+
+
+async def test_guesses_from_everywhere_ban_a_name_and_not_the_phone(own: ServerProcess) -> None:
+    async with SipSocket(own.sip_address, HOME) as phone:
+        assert (await phone.register("ann", "secret")).startswith("SIP/2.0 200")
+        answers = []
+        for number in range(20, 27):
+            async with SipSocket(own.sip_address, f"127.0.0.{number}") as guesser:
+                answers += [(await guesser.register("ann", f"guess{turn}")).split()[1] for turn in range(6)]
+        assert answers == ["401"] * 30 + ["403"] * 12
+        assert (await phone.register("ann", "secret")).startswith("SIP/2.0 200")
+
+
+async def test_no_answer_says_which_names_there_are(server: ServerProcess) -> None:
+    async with SipSocket(server.sip_address, SPOOFER) as scanner:
+        for method in ("REGISTER", "INVITE"):
+            answers = {}
+            for name in ("ann", "eve"):
+                asked = await scanner.response(scanner.request(method, name, to="+15550001"))
+                credentials = scanner.credentials(asked, name, "guess", method, "+15550001")
+                guessed = await scanner.response(scanner.request(method, name, credentials, to="+15550001", cseq=2))
+                answers[name] = [without_ids(asked), without_ids(guessed)]
+            assert answers["ann"] == answers["eve"]
+            assert answers["ann"][0].startswith("SIP/2.0 401 Unauthorized")
+
+
+def without_ids(response: str) -> str:
+    """A response without what differs with each request."""
+    text = re.sub(r"(?m)^(Via|From|To|Call-ID|CSeq):.*$", "", response)
+    return re.sub(r'nonce="[^"]*"', "", text)
+
+
+async def test_scanners_get_no_answer_from_a_silent_server(quiet_server: ServerProcess) -> None:
+    server = quiet_server
+    async with SipSocket(server.sip_address, SPOOFER) as scanner:
+        requests = [scanner.request(method, "100", to="x") for method in ("INVITE", "REGISTER", "OPTIONS", "MESSAGE")]
+        requests.append(scanner.request("CANCEL", "100"))
+        requests.append(scanner.request("INVITE", "100").replace(b"CSeq: 1 INVITE", b"CSeq: x"))
+        requests.append(scanner.request("BYE", "100").replace(b"\r\nCall-ID", b";tag=1\r\nCall-ID"))
+        for request in requests:
+            scanner.send(request)
+        async with SipSocket(server.sip_address, HOME) as phone:
+            assert (await phone.register("ann", "secret")).startswith("SIP/2.0 200")
+            assert await phone.status(phone.request("OPTIONS", "100")) == 200, "from where a phone is registered"
+        # What was sent earlier would have come earlier.
+        assert scanner.received == 0
