@@ -217,7 +217,7 @@ class Product:
     @property
     def workers(self) -> list[int]:
         """The media workers, without their mp3 decoders."""
-        return _children(self.control, b"trunkline.workers.worker.process")
+        return _children(self.control, b"trunkline.workers.process")
 
     @property
     def decoders(self) -> list[int]:

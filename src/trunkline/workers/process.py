@@ -374,7 +374,7 @@ class Worker:
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m trunkline.workers.worker.process FD PARENT`."""
+    """`python -m trunkline.workers.process FD PARENT`."""
     parent = Parent(int(arguments[1]))
     raise_file_limit()
     # Host names are resolved on libuv's threads: one dead DNS server must not hold the others' names up.

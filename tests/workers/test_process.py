@@ -36,7 +36,7 @@ def configure() -> messages.Configure:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worker() -> AsyncIterator[Child[Any]]:
     """A worker that is ready."""
-    async with child("trunkline.workers.worker.process", messages.ToControl) as started:
+    async with child("trunkline.workers.process", messages.ToControl) as started:
         started.link.send(configure())
         await started.report(messages.Ready)
         yield started
@@ -169,7 +169,7 @@ async def test_when_the_control_process_ends_every_app_gets_stop() -> None:
     with phone.socket:
         async with (
             serve(app, "127.0.0.1", 0) as server,
-            child("trunkline.workers.worker.process", messages.ToControl) as alone,
+            child("trunkline.workers.process", messages.ToControl) as alone,
         ):
             alone.link.send(configure())
             await alone.report(messages.Ready)
