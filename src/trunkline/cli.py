@@ -110,6 +110,15 @@ def why(context: typer.Context, call_sid: str, config: ConfigFile = None) -> Non
     raise typer.Exit(int(report["findings"][0]["severity"] == "error"))
 
 
+@app.command(context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+def drain(context: typer.Context, config: ConfigFile = None) -> None:
+    """Have the running server take no more calls and end once those that run are over; return when it has."""
+    from trunkline.drain import drain as drain_server
+
+    settings = _load(context, config).settings
+    drain_server(settings.store.directory, lambda pid: typer.echo(f"process {pid} drains", err=True))
+
+
 @app.command()
 def demo(seconds: Annotated[float, typer.Option(help="Of conversation.")] = SECONDS) -> None:
     """Place a real call on loopback, stream it both ways, and print what worked."""

@@ -459,6 +459,14 @@ class StoreSettings(Section):
     """Days for which callbacks are kept that were delivered or given up; 0 keeps all."""
 
 
+class DrainSettings(Section):
+    """How the server ends."""
+
+    timeout: float = Field(7, ge=0)
+    """Seconds that running calls may go on after SIGTERM, SIGINT or `trunkline drain`, while new ones are refused with
+    503; 0 ends them at once. The end itself takes up to 3 s more: give a service manager that long before it kills."""
+
+
 class TexmlSettings(Section):
     """TeXML documents and what they have calls do."""
 
@@ -506,6 +514,7 @@ class Settings(Section):
     callbacks: CallbackSettings = CallbackSettings()
     store: StoreSettings = StoreSettings()
     texml: TexmlSettings = TexmlSettings()
+    drain: DrainSettings = DrainSettings()
     log: LogSettings = LogSettings()
     applications: Annotated[tuple[ApplicationSettings, ...], BeforeValidator(_json)] = ()
     numbers: Annotated[tuple[NumberSettings, ...], BeforeValidator(_json)] = ()

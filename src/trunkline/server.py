@@ -1,14 +1,13 @@
 """The composition root of the control process: builds the rooms, joins them, starts and stops them in order.
 
 Start: store, writer, callbacks, media workers, HTTP, SIP. HTTP and SIP, which bring work, come last, so that
-the rooms that do the work are ready. Stop is the reverse, calls first, each within its grace and all within 10 s.
+the rooms that do the work are ready. Stop is the reverse, calls first, each within its grace and all within 3 s. A
+signal comes to that by way of a drain: no new calls, and those that run have `drain.timeout` to end by themselves.
 The workers import their code while the rest is built, which takes them as long.
 """
 
 import asyncio
 import gc
-import os
-import signal
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -26,6 +25,7 @@ from trunkline.config import Settings
 from trunkline.control.applications import ApplicationService
 from trunkline.control.runner import Runner, utc_now
 from trunkline.control.service import CallService
+from trunkline.drain import DrainLock
 from trunkline.errors import StartupError
 from trunkline.faces.telnyx.face import TELNYX as FACE
 from trunkline.ids import AccountSid
@@ -34,6 +34,7 @@ from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.names import Names
 from trunkline.reload import compare
 from trunkline.sdp.values import Endpoint
+from trunkline.signals import Signals
 from trunkline.sip.endpoint import SHUTDOWN_TIME, SipEndpoint
 from trunkline.store.pruner import Pruner
 from trunkline.store.store import Store
@@ -46,15 +47,15 @@ from trunkline.workers.pool import WorkerPool
 
 _log = structlog.get_logger()
 
-DRAIN_GRACE = 5.5
-"""Seconds for calls to end: the 5 s that an app has to answer our close frame, and a little."""
-HTTP_GRACE = 0.5
-WORKER_GRACE = 0.5
-CALLBACK_GRACE = 2.5
+CALL_GRACE = 1.2
+"""Seconds for calls to end once the drain is over: for apps to answer our close frame, and phones our BYE."""
+HTTP_GRACE = 0.3
+WORKER_GRACE = 0.3
+CALLBACK_GRACE = 2.0
 """Seconds to deliver what is due; the rest is stored and sent after the next start."""
-SIP_END, HTTP_END, WORKER_END, CALLBACK_END = 6.25, 6.5, 7.0, 8.0
-"""Seconds after the signal at which each must be over, however long the others took: 10 s for the whole are promised.
-Callbacks are delivered, and phones may answer their BYE, while calls are drained."""
+SIP_END, HTTP_END, WORKER_END, CALLBACK_END = 1.4, 1.6, 1.8, 2.2
+"""Seconds after the drain at which each must be over, however long the others took: 3 s for the whole are promised.
+Callbacks are delivered while calls end."""
 GC_THRESHOLD = 10_000
 """Objects that are made before young ones are looked through for cycles; almost all are freed without."""
 NEW_ACCOUNT = """\
@@ -85,39 +86,22 @@ class Server:
         """Give the rooms other settings."""
         self._make_key = make_key
         self._announce = announce
+        self._drain: Callable[[asyncio.Event], Awaitable[None]] | None = None
+        """Take no more calls, and wait until those that run are over, or until the event."""
         self._stack = AsyncExitStack()
         self._started = False
         self._stopping_since = 0.0
 
     async def run(self) -> None:
-        """Serve until SIGINT or SIGTERM, which may also come while it starts; SIGHUP reloads the settings. Raises
+        """Serve until a signal, which may also come while it starts, then drain and stop (`signals.py`). Raises
         StartupError."""
-        loop = asyncio.get_running_loop()
-        asked = asyncio.Event()
-        starting = loop.create_task(self.start(), name="start")
-
-        def ask() -> None:
-            if not asked.is_set():
-                asked.set()
-                starting.cancel()
-
-        had_terminal = _has_terminal()
-
-        def hang_up() -> None:
-            if had_terminal and not _has_terminal():
-                ask()  # our terminal was closed
-            else:
-                self._reloads_due += 1
-                if self._reloads_due == 1:
-                    self._reloading = loop.create_task(self._reload_while_due(), name="reload")
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, ask)
-        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        starting = asyncio.get_running_loop().create_task(self.start(), name="start")
+        signals = Signals(starting.cancel, self._reload_soon)
+        signals.install()
         try:
             await starting
         except asyncio.CancelledError:
-            if not asked.is_set():
+            if not signals.stop.is_set():
                 raise
             _log.info("server_start_cancelled")
             return
@@ -125,7 +109,9 @@ class Server:
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
         try:
-            await asked.wait()
+            await signals.stop.wait()
+            if self._drain is not None:
+                await self._drain(signals.hurry)
         finally:
             await self.stop()
 
@@ -138,10 +124,15 @@ class Server:
             raise
 
     async def stop(self) -> None:
-        """BYE to calls, `stop` to streams, callbacks flushed."""
+        """Without a drain: BYE to calls, `stop` to streams, callbacks flushed."""
         _log.info("server_stopping")
         await self._close()
         _log.info("server_stopped")
+
+    def _reload_soon(self) -> None:
+        self._reloads_due += 1
+        if self._reloads_due == 1:
+            self._reloading = asyncio.get_running_loop().create_task(self._reload_while_due(), name="reload")
 
     async def _reload_while_due(self) -> None:
         while self._reloads_due:
@@ -188,8 +179,7 @@ class Server:
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
         _prepare(settings)
-        store = await Store.open(settings.store)
-        stack.push_async_callback(store.close)
+        store = await self._open_store()
         account, new_key = await self._account(store)
         directory = Directory(settings, account, await store.applications(), utc_now())
         signer = FACE.signer.load(settings.store.directory)
@@ -239,12 +229,19 @@ class Server:
         await pool.start()
         await sip.start()
         self._at_stop(sip.stop, SHUTDOWN_TIME, SIP_END)
-        stack.push_async_callback(runner.drain, DRAIN_GRACE)
+        stack.push_async_callback(runner.end_all, CALL_GRACE)
         stack.callback(sip.begin_draining)
+        self._drain = partial(_drain, runner, sip, settings.drain.timeout)
         await self._keep_account(store, account, new_key)
         self._take = partial(_take, directory, sip, pool)
         self._started = True
         _log_ready(settings, http, sip, pool)
+
+    async def _open_store(self) -> Store:
+        store = await Store.open(self._settings.store)
+        self._stack.push_async_callback(store.close)
+        self._stack.callback(DrainLock(self._settings.store.directory).release)
+        return store
 
     def _starting(self) -> str | None:
         return None if self._started else "starting"
@@ -292,12 +289,15 @@ async def _take(directory: Directory, sip: SipEndpoint, pool: WorkerPool, settin
     log.change(settings.log)
 
 
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
+async def _drain(runner: Runner, sip: SipEndpoint, seconds: float, hurry: asyncio.Event) -> None:
+    """Take no more calls; wait until those that run are over, for some seconds, or until the operator hurries."""
+    sip.begin_draining()
+    runner.begin_draining()
+    _log.info("server_draining", calls=len(runner.registry), seconds=seconds)
+    waits = {asyncio.ensure_future(runner.wait_empty()), asyncio.ensure_future(hurry.wait())}
+    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for each in waits:
+        each.cancel()
 
 
 def _public_url(settings: Settings, http: HttpServer) -> str:
@@ -337,7 +337,7 @@ def _check_certificates(ca_file: Path | None) -> None:
 
 def _not_ready(runner: Runner, pool: WorkerPool, writer: Writer, call_limit: int) -> str | None:
     if runner.draining:
-        return "shutting down"
+        return "draining"
     if not pool.ready:
         return "no media worker is running"
     if writer.full or writer.late:

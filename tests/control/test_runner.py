@@ -121,7 +121,7 @@ async def test_while_the_store_is_behind_or_the_server_ends_no_call_is_taken(
 ) -> None:
     monkeypatch.setattr(store_module, "BUSY_TIMEOUT", 1)
     bench = make(store={"queue_limit": 1})
-    refusal = sip.RejectInvite(DialogId(7), 503, "Service Unavailable", "shutting down or overloaded")
+    refusal = sip.RejectInvite(DialogId(7), 503, "Service Unavailable", "draining or overloaded")
     with outage(bench):
         bench.writer.submit()
         with pytest.raises(Unavailable, match="behind") as behind:
@@ -135,9 +135,8 @@ async def test_while_the_store_is_behind_or_the_server_ends_no_call_is_taken(
     with pytest.raises(Unavailable, match="starting") as starting:
         await bench.place()
     assert starting.value.retry_after == 1
-    await bench.runner.drain(1)
-    assert bench.runner.draining
-    with pytest.raises(Unavailable, match="shutting down") as ending:
+    await bench.runner.end_all(1)
+    with pytest.raises(Unavailable, match="draining") as ending:
         await bench.place()
     assert ending.value.retry_after == 5
     assert bench.turns_away() == refusal
@@ -457,13 +456,41 @@ async def test_new_instructions_go_to_the_script_and_a_report_comes_from_the_wor
 # ── the end of the server, and of the one before ────────────────────────────────────────────────────────────
 
 
-async def test_draining_ends_every_call_and_waits_for_the_last(bench: Bench) -> None:
+async def test_while_draining_only_calls_that_run_place_others(bench: Bench) -> None:
+    entry = await bench.up()
+    bench.runner.begin_draining()
+    with pytest.raises(Unavailable, match="draining") as refused:
+        await bench.place()
+    assert refused.value.retry_after == 5
+    with pytest.raises(AssertionError, match="no fact reached the script"):
+        bench.invited_just_now()
+    assert isinstance(bench.signalling.done[-1], sip.RejectInvite)
+    dialled = await bench.place(parent=entry)
+    empty = asyncio.create_task(bench.runner.wait_empty())
+    for each in (entry, dialled):
+        await asyncio.sleep(0)
+        assert not empty.done()
+        bench.over(each)
+    await asyncio.wait_for(empty, 10)
+
+
+async def test_no_call_of_a_script_outlives_the_end_of_all(bench: Bench) -> None:
+    entry = await bench.up()
+    ending = asyncio.create_task(bench.runner.end_all(30))
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="draining"):
+        await bench.place(parent=entry)
+    bench.over(entry)
+    await asyncio.wait_for(ending, 10)
+
+
+async def test_the_end_of_all_ends_every_call_and_waits_for_the_last(bench: Bench) -> None:
     first, second, ended = await bench.up(1), await bench.up(2), await bench.up(3)
     bench.runner.apply(ended, commands.EndCall("before"))
     bench.forget()
     bench.script.fault = RuntimeError("a fault of ours")
     with capture_logs() as logs:
-        draining = asyncio.create_task(bench.runner.drain(30))
+        draining = asyncio.create_task(bench.runner.end_all(30))
         await asyncio.sleep(0)
     assert [line["call_sid"] for line in logs if line["log_level"] == "error"] == [first.call.view.sid]
     assert [action.dialog for action in bench.signalling.done] == [1, 2], "the other is ended despite the fault"
@@ -477,14 +504,14 @@ async def test_draining_ends_every_call_and_waits_for_the_last(bench: Bench) -> 
     await asyncio.wait_for(draining, 10)
 
 
-async def test_draining_does_not_wait_for_ever(bench: Bench) -> None:
+async def test_the_end_of_all_does_not_wait_for_ever(bench: Bench) -> None:
     await bench.up()
     with capture_logs() as logs:
-        await bench.runner.drain(0.01)
+        await bench.runner.end_all(0.01)
     assert [(line["event"], line["calls"]) for line in logs if line["log_level"] == "warning"] == [
         ("calls_not_ended", 1)
     ]
-    idle = asyncio.create_task(bench.runner.drain(30))
+    idle = asyncio.create_task(bench.runner.end_all(30))
     for entry in bench.runner.registry:
         bench.over(entry)
     await asyncio.wait_for(idle, 10)

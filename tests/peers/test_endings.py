@@ -259,13 +259,13 @@ class DeafCaller(DemoCaller):
         super()._sip_received(next(data for data in self.kept_back if data.startswith(b"BYE ")))
 
 
-async def test_peers_that_answer_nothing_do_not_hold_up_the_end_beyond_ten_seconds(
+async def test_peers_that_answer_nothing_hold_up_the_end_for_three_seconds_at_most(
     app: RecordingApp, tmp_path: Path
 ) -> None:
     with sockets.create_server(("127.0.0.1", 0)) as silent:
         callback_url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         async with (
-            running(new_server(tmp_path, streams__close_timeout=20, callbacks__timeout=20)) as server,
+            running(new_server(tmp_path, drain__timeout=1, streams__close_timeout=20, callbacks__timeout=20)) as server,
             AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client,
             DeafCaller(server.sip_address, speech(1000)) as caller,
         ):
@@ -275,10 +275,10 @@ async def test_peers_that_answer_nothing_do_not_hold_up_the_end_beyond_ten_secon
             )
             socket = await app.socket()
             socket.connection.transport.pause_reading()  # it will not even see that it is to close
-            code = await server.stop(timeout=10)
+            code = await server.stop(timeout=1 + 3)
             caller.hear_bye()
             socket.connection.transport.resume_reading()
-    assert code == 0, "killed after ten seconds"
+    assert code == 0, "killed after drain.timeout and three seconds"
 
 
 async def test_callbacks_that_fail_are_sent_again_in_order(

@@ -86,7 +86,7 @@ class Stage:
         self, account: AccountSid, request: CallRequest, route: Route, parent: LiveCall | None = None
     ) -> tuple[LiveCall, asyncio.Future[None]]:
         if self.full:
-            raise Unavailable("The server is shutting down.", retry_after=5)
+            raise Unavailable("The server is draining: it takes no new calls.", retry_after=5)
         entry = self.entry("outbound", request.instructions)
         self.placed.append((request, entry))
         self.feed(entry, request.place(route), OPENED)

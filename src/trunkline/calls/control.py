@@ -15,7 +15,7 @@ class CallControl(Protocol):
     """Commands on, and views of, one node's calls, live and ended.
 
     Each method raises `ResourceNotFound` for a call or stream that is unknown or of another account, and `Unavailable`
-    while starting or shutting down, with no media worker, or with the store behind.
+    while starting or draining, with no media worker, or with the store behind.
     """
 
     async def place(self, account: AccountSid, request: CallRequest) -> CallView:

@@ -42,6 +42,8 @@ from trunkline.workers.reports import LegFailed
 _log = structlog.get_logger()
 
 CALL_SID_HEADER = "X-Trunkline-Call-Sid"
+RETRY_AFTER = 5
+"""Seconds after which a request that a draining server refused may be sent again."""
 
 
 def utc_now() -> datetime:
@@ -85,6 +87,8 @@ class Runner:
         self.registry = Registry()
         self.counters: Counter[str] = Counter()
         self.draining = False
+        """New calls are refused; those that run may still dial."""
+        self._ending = False
 
     def connect(self, signalling: SipEndpoint, script: CallScript) -> None:
         """Give it the rooms that in turn need this runner."""
@@ -102,9 +106,17 @@ class Runner:
             _log.warning("calls_cut_off", calls=len(calls), streams=len(streams))
             self._record(lost_in_crash(calls, streams, utc_now()))
 
-    async def drain(self, grace: float) -> None:
-        """Take no more calls, end those there are, and wait until nothing is left or `grace` seconds are over."""
+    def begin_draining(self) -> None:
+        """Take no more calls; those that run may go on, and may start streams and `<Dial>`."""
         self.draining = True
+
+    async def wait_empty(self) -> None:
+        """Until no call is left."""
+        await self._empty.wait()
+
+    async def end_all(self, grace: float) -> None:
+        """Take no more calls, end those there are, and wait until nothing is left or `grace` seconds are over."""
+        self.draining = self._ending = True
         for entry in self.registry:
             if entry.call.state is not CallState.ENDED:
                 try:
@@ -151,8 +163,8 @@ class Runner:
         """Place a call; facts report its progress. `parent`: the call that it will be bridged with, so that
         both are on one media worker. Returns the durable write too. Raises Unavailable."""
         assert self._sip is not None
-        if self.draining:
-            raise Unavailable("The server is shutting down.", retry_after=5)
+        if self._ending or (self.draining and parent is None):
+            raise Unavailable("The server is draining: it takes no new calls.", retry_after=RETRY_AFTER)
         if not self._sip.started:
             raise Unavailable("The server is starting.", retry_after=1)
         if self._writer.full:
@@ -245,7 +257,7 @@ class Runner:
 
     def _invited(self, event: sip.InviteReceived) -> None:
         if self.draining or self._writer.full:
-            self._signal(sip.RejectInvite(event.dialog, 503, "Service Unavailable", "shutting down or overloaded"))
+            self._signal(sip.RejectInvite(event.dialog, 503, "Service Unavailable", "draining or overloaded"))
             return
         application = self._directory.application_for(event.to_user, trunk=event.trunk, phone=event.phone)
         if application is not None and not application.active:

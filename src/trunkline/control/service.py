@@ -89,8 +89,6 @@ class CallService:
     async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
         """See `CallControl`."""
         entry = await self._live(account, call)
-        if self._runner.draining:
-            raise Unavailable("The server is shutting down.", retry_after=5)
         if self._writer.full:
             raise Unavailable("The store is behind.", retry_after=1)
         sid = self._runner.ids.stream(secrets.token_bytes(16))

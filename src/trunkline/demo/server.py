@@ -83,6 +83,7 @@ class ServerProcess:
             "media.port_min": self.http_port + 2,
             "media.port_max": self.http_port + 1 + media_ports,
             "store.directory": str(directory),
+            "drain.timeout": 0,
             **(settings or {}),
         }
         self._process: asyncio.subprocess.Process | None = None

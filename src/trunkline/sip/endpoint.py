@@ -220,7 +220,8 @@ class SipEndpoint:
             self._drain()
 
     def begin_draining(self) -> None:
-        """Answer new calls with 503 and Retry-After from now on; calls that are up go on."""
+        """Answer new calls and OPTIONS with 503 and Retry-After from now on; calls that are up go on, and may place
+        others."""
         if self._core is not None:
             self._core.user_agent.draining = True
 

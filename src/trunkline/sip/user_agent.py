@@ -74,7 +74,9 @@ class UserAgentCore:
     ) -> None:
         self.transactions = Transactions(timers, tag)
         self.draining = False
-        """New calls are refused."""
+        """Calls of peers are refused."""
+        self._ended = False
+        """All calls have been ended: none is placed either."""
         self._timers = timers
         self._store = DialogStore(self.transactions, tag, settings, counters)
         self._uas = Uas(self._store)
@@ -184,7 +186,7 @@ class UserAgentCore:
     def _check_limits(self) -> None:
         headers = (("Retry-After", str(RETRY_AFTER)),)
         if self.draining:
-            raise Rejection(503, "Shutting Down", headers)
+            raise Rejection(503, "Draining", headers)
         # Refused calls wait for their ACKs too: a flood of them must not fill the memory.
         if self._at_limit() or self.transactions.server_count >= TRANSACTION_FACTOR * self._limit:
             raise Rejection(503, "Too Many Calls", headers)
@@ -308,7 +310,8 @@ class UserAgentCore:
             self._uas.answer_invite(dialog, dialog.invite, action)
 
     def end_all(self, reason: str, now: float) -> None:
-        """End every dialog, also those whose ACK has not come."""
+        """End every dialog, also those whose ACK has not come, and begin no other."""
+        self.draining = self._ended = True
         for number in [*self._store.by_id, *self._store.outgoing]:
             self.perform(EndDialog(number, reason), now)
         for dialog in list(self._store.by_key.values()):
@@ -317,8 +320,8 @@ class UserAgentCore:
                 self._store.send_bye(dialog, dialog.bye_reason)
 
     def _send_invite(self, action: SendInvite) -> None:
-        if self.draining or self._at_limit():
-            detail = "shutting down" if self.draining else "too many calls"
+        if self._ended or self._at_limit():
+            detail = "shutting down" if self._ended else "too many calls"
             self._store.events.append(InviteRefused(action.dialog, 503, "Service Unavailable", detail, False))
             return
         self._counters["calls_placed"] += 1
