@@ -26,8 +26,8 @@ def call(sid: str) -> Call:
 def test_a_call_is_found_by_each_of_its_numbers_until_it_is_removed() -> None:
     registry, wanted = Registry(), Instructions(url="http://a/")
     origin = InviteInfo("sip:a@b", "sip:c@d", (("X-A", "1"),))
-    first = registry.add(call("v3:a"), 7, origin, wanted, None)
-    second = registry.add(call("v3:b"), 8, InviteInfo(), None, first.leg)
+    first = registry.add(call("v3:a"), 7, origin, wanted, None, lambda: NOW)
+    second = registry.add(call("v3:b"), 8, InviteInfo(), None, first.leg, lambda: NOW)
     assert (first.dialog, first.origin, first.instructions, first.same_worker_as) == (7, origin, wanted, None)
     assert (second.instructions, second.same_worker_as) == (None, first.leg)
     assert first.leg != second.leg
@@ -47,7 +47,7 @@ def test_no_media_leg_has_the_number_of_an_earlier_one() -> None:
     registry = Registry()
     legs: list[LegId] = []
     for _ in range(3):
-        entry = registry.add(call("v3:a"), 7, InviteInfo(), None, None)
+        entry = registry.add(call("v3:a"), 7, InviteInfo(), None, None, lambda: NOW)
         legs.append(entry.leg)
         registry.remove(entry)
     assert legs == [1, 2, 3]
@@ -56,7 +56,7 @@ def test_no_media_leg_has_the_number_of_an_earlier_one() -> None:
 def test_calls_may_go_while_one_looks_at_them() -> None:
     registry = Registry()
     for number in range(3):
-        registry.add(call(f"v3:{number}"), number, InviteInfo(), None, None)
+        registry.add(call(f"v3:{number}"), number, InviteInfo(), None, None, lambda: NOW)
     for entry in registry:
         registry.remove(entry)
     assert len(registry) == 0

@@ -37,6 +37,11 @@ def test_a_live_call_has_no_duration_and_an_unanswered_one_zero() -> None:
     assert replace(VIEW, ended_at=NOON + timedelta(seconds=30)).duration == 0
 
 
+def test_a_duration_is_never_negative() -> None:
+    """The end of a call that a crash cut off is by the clock of the next start."""
+    assert replace(VIEW, answered_at=NOON, ended_at=NOON - timedelta(hours=1)).duration == 0
+
+
 def test_a_call_begins_with_nothing_that_is_not_known() -> None:
     assert (VIEW.status_callback, VIEW.status_callback_method, VIEW.status_callback_events) == (
         *(None, "POST"),

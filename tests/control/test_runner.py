@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -451,6 +452,21 @@ async def test_new_instructions_go_to_the_script_and_a_report_comes_from_the_wor
     bench.runner.redirect(entry, Instructions(texml="<Response/>"))
     assert bench.script.redirected == [(entry, Instructions(texml="<Response/>"))]
     assert await bench.runner.report(entry) == Reported(entry.leg, None, [])
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=1), -timedelta(hours=1)])
+async def test_a_step_of_the_wall_clock_changes_no_duration(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: timedelta
+) -> None:
+    entry, utc_now = await bench.up(), runner_module.utc_now
+    monkeypatch.setattr(runner_module, "utc_now", lambda: utc_now() + step)
+    bench.over(entry)
+    view = entry.call.view
+    assert view.answered_at is not None
+    assert view.ended_at is not None
+    assert timedelta(0) <= view.ended_at - view.answered_at < timedelta(minutes=1)
+    later = await bench.invited(8)
+    assert abs(later.call.view.created_at - utc_now() - step) < timedelta(minutes=1), "new calls have the new time"
 
 
 # ── the end of the server, and of the one before ────────────────────────────────────────────────────────────

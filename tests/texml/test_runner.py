@@ -113,7 +113,7 @@ class Stage:
         )
         origin = InviteInfo("sip:+1555@a", "sip:+1666@b", (("X-Ref", "1"), ("Diversion", "d"), ("x-low", "2")))
         call = Call(view, CallRules(), sdp_session=1, random=Random(1).randbytes)
-        return LiveCall(call, number, LegId(number), origin, instructions, None)
+        return LiveCall(call, number, LegId(number), origin, instructions, None, lambda: self.now)
 
     def rings(self, texml_text: str | None = None, url: str = "") -> LiveCall:
         entry = self.entry()

@@ -1,7 +1,8 @@
 """The live calls of one node, found by call sid, by SIP dialog and by media leg. Plain look-ups; nothing decided."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from trunkline.calls.call import Call
 from trunkline.calls.commands import Instructions
@@ -30,6 +31,9 @@ class LiveCall:
     """What the call is to do: an inbound one from the start, an outbound one when it was answered."""
     same_worker_as: LegId | None
     """The media leg that this call's is to share a worker with."""
+    clock: Callable[[], datetime]
+    """UTC of its facts: the wall clock when it began, and from there the monotonic clock, so that a step of the wall
+    clock changes no duration."""
 
 
 class Registry:
@@ -55,10 +59,11 @@ class Registry:
         origin: InviteInfo,
         instructions: Instructions | None,
         same_worker_as: LegId | None,
+        clock: Callable[[], datetime],
     ) -> LiveCall:
         """Take a new call in and give it a media leg's number."""
         self._last_leg += 1
-        entry = LiveCall(call, dialog, LegId(self._last_leg), origin, instructions, same_worker_as)
+        entry = LiveCall(call, dialog, LegId(self._last_leg), origin, instructions, same_worker_as, clock)
         self._by_sid[call.view.sid] = entry
         self._by_dialog[dialog] = entry
         self._by_leg[entry.leg] = entry

@@ -56,7 +56,10 @@ class CallView:
         """Seconds from the answer to the end, 0 for a call that was not answered; None for one that is not over."""
         if self.ended_at is None:
             return None
-        return round((self.ended_at - self.answered_at).total_seconds()) if self.answered_at else 0
+        if self.answered_at is None:
+            return 0
+        # After a crash the end is by the wall clock of the next start, which may be behind.
+        return max(0, round((self.ended_at - self.answered_at).total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ locks are needed. What must be durable goes to the store's writer, which sends c
 import asyncio
 import dataclasses
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import structlog
@@ -49,6 +50,12 @@ RETRY_AFTER = 5
 def utc_now() -> datetime:
     """The wall clock."""
     return datetime.now(UTC)
+
+
+def call_clock() -> Callable[[], datetime]:
+    """See `LiveCall.clock`."""
+    began, since = utc_now(), time.monotonic()
+    return lambda: began + timedelta(seconds=time.monotonic() - since)
 
 
 class Runner:
@@ -135,7 +142,7 @@ class Runner:
         """
         written: asyncio.Future[None] | None = None
         before = entry.call.state
-        out = entry.call.handle(what, utc_now())
+        out = entry.call.handle(what, entry.clock())
         if entry.call.state is not before:
             self._tell(entry.call)
         for effect in out:
@@ -169,7 +176,8 @@ class Runner:
             raise Unavailable("The server is starting.", retry_after=1)
         if self._writer.full:
             raise Unavailable("The store is behind.", retry_after=1)
-        now = utc_now()
+        clock = call_clock()
+        now = clock()
         from_ = self._directory.caller_id(request.from_, route)
         view = CallView(
             sid=self.ids.call(secrets.token_bytes(self.ids.call_bytes)),
@@ -193,7 +201,7 @@ class Runner:
         origin = InviteInfo(f"sip:{from_}@{local}", callee)
         trunk, phone = (route.name if route.kind == kind else None for kind in ("trunk", "phone"))
         srtp = self._directory.srtp(trunk=trunk, phone=phone)
-        entry = self._add(view, self._sip.new_dialog(), origin, request.instructions, srtp, parent)
+        entry = self._add(view, self._sip.new_dialog(), origin, request.instructions, srtp, clock, parent)
         about = {"parent_sid": view.parent_sid} if parent else {}
         way = {"route": route.kind, "name": route.name}
         _log.info("call_placed", call_sid=view.sid, from_=view.from_, to=view.to, **way, **about)
@@ -215,11 +223,12 @@ class Runner:
         origin: InviteInfo,
         instructions: Instructions | None,
         srtp: SrtpRule,
+        clock: Callable[[], datetime],
         parent: LiveCall | None = None,
     ) -> LiveCall:
         call = Call(view, dataclasses.replace(self._rules, srtp=srtp), secrets.randbits(62), secrets.token_bytes)
         self._empty.clear()
-        return self.registry.add(call, dialog, origin, instructions, parent.leg if parent else None)
+        return self.registry.add(call, dialog, origin, instructions, parent.leg if parent else None, clock)
 
     def _tell(self, call: Call) -> None:
         view = call.view
@@ -263,7 +272,8 @@ class Runner:
         if application is not None and not application.active:
             self._signal(sip.RejectInvite(event.dialog, 403, "Forbidden", "the application is not active"))
             return
-        now = utc_now()
+        clock = call_clock()
+        now = clock()
         view = CallView(
             sid=self.ids.call(secrets.token_bytes(self.ids.call_bytes)),
             account_sid=application.account_sid if application else self._account,
@@ -283,7 +293,7 @@ class Runner:
         instructions = _voice_of(application) if application else None
         origin = InviteInfo(event.from_uri, event.to_uri, event.headers)
         srtp = self._directory.srtp(trunk=event.trunk, phone=event.phone)
-        entry = self._add(view, event.dialog, origin, instructions, srtp)
+        entry = self._add(view, event.dialog, origin, instructions, srtp, clock)
         by = {"sip_call_id": event.call_id, "transport": event.transport}
         _log.info("call_received", call_sid=view.sid, from_=view.from_, to=view.to, **by)
         self.apply(entry, events.Invited(event.offer, answer=instructions is None))

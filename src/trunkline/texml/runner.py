@@ -19,7 +19,6 @@ import shutil
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -263,7 +262,7 @@ class TexmlRunner:
         self._legs.pop(view.sid, None)
         run.legs.pop(leg, None)
         status: CallStatus = view.status if entry.call.state is CallState.ENDED else "completed"
-        ended = view.ended_at or datetime.now(UTC)
+        ended = view.ended_at or entry.clock()
         seconds = int((ended - view.answered_at).total_seconds()) if view.answered_at else 0
         self._feed(run, facts.LegOver(leg, view.sid, status, seconds))
 
