@@ -1,10 +1,12 @@
-"""Identifiers from given bytes, and numbers without what is only there to be read."""
+"""Identifiers from given bytes; numbers without what is only there to be read, and patterns of them."""
 
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trunkline.ids import CALL_SID_BYTES, call_sid, plain_number, random_uuid
+from trunkline.ids import CALL_SID_BYTES, call_sid, matches, plain_number, random_uuid
 
 
 def test_a_call_sid_has_telnyx_form_and_length() -> None:
@@ -52,3 +54,9 @@ def test_separators_are_removed_from_a_number(text: str, plain: str) -> None:
 )
 def test_separators_are_removed_from_what_must_be_a_number(text: str, plain: str) -> None:
     assert plain_number(text, marked=True) == plain
+
+
+@given(st.text("ab*", max_size=8), st.text("ab", max_size=10))
+def test_a_star_is_any_characters(pattern: str, number: str) -> None:
+    same = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), number) is not None
+    assert matches(pattern, number) == same

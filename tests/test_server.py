@@ -51,6 +51,23 @@ async def serving(
         await server.stop()
 
 
+@pytest.mark.parametrize(
+    ("given", "warned"), [({}, ["t"]), ({"dial_prefixes": []}, []), ({"dial_prefixes": ["*"]}, [])]
+)
+async def test_a_trunk_that_is_silently_closed_to_documents_is_warned_of(
+    tmp_path: Path, given: dict[str, Any], warned: list[str]
+) -> None:
+    trunk = {"name": "t", "targets": ["sip:127.0.0.9"], "keep_alive": 0, **given}
+    sip = {"port": 0, "tls_port": "off", "trunks": [trunk]}
+    server = Server(settings(tmp_path, sip=sip), lambda: "KEY2", print)
+    with capture_logs() as logs:
+        await server.start()
+    await server.stop()
+    found = [line for line in logs if line["event"] == "trunks_closed_to_documents"]
+    assert [name for line in found for name in line["trunks"]] == warned
+    assert all("dial_prefixes" in line["reason"] for line in found)
+
+
 async def test_a_server_is_ready_when_it_says_so_and_gone_when_it_stopped(tmp_path: Path) -> None:
     async with serving(settings(tmp_path)) as (_, client, ready):
         assert (await client.get("/readyz")).status_code == 200

@@ -206,6 +206,9 @@ class TrunkSettings(Section):
     """Seconds between two OPTIONS that ask whether a target is there; 0 = never."""
     prefixes: tuple[Pattern, ...] = ("*",)
     """Patterns of the numbers that go out by this trunk: `+49*`; the first trunk that has one takes the call."""
+    dial_prefixes: tuple[Pattern, ...] | None = None
+    """Patterns of the numbers that TeXML documents may call by it, and so the callers and phones that they serve.
+    Default: none, with a warning at the start; `[]` is none without it. Calls placed by REST go by any trunk."""
     application: str | None = None
     """Name or sid, for calls by this trunk to a number that `numbers` does not have."""
     called_number: Literal["auto", "request-uri", "to", "p-called-party-id"] = "auto"

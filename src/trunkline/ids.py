@@ -76,6 +76,23 @@ def plain_number(text: str, *, marked: bool = False) -> str:
     return bare if marked or bare[0] == "+" or (len(bare) >= LEAST_DIGITS and not _is_address(text)) else text
 
 
+def matches(pattern: str, number: str) -> bool:
+    """Whether a pattern matches the whole of a number. Linear in both: numbers come from untrusted peers."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return number == first
+    if not number.startswith(first):
+        return False
+    *middle, last = rest
+    at = len(first)
+    for part in middle:
+        found = number.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return number.endswith(last) and at <= len(number) - len(last)
+
+
 def _is_address(text: str) -> bool:
     try:
         ip_address(text)

@@ -194,7 +194,7 @@ class Server:
         pool = WorkerPool(settings, lambda event: runner.on_pool(event))
         runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, FACE.ids)
         tools = Tools.of(settings, signer, dialler, lambda: _public_url(settings, http), FACE.ids, FACE.document)
-        texml = TexmlRunner(runner, directory.route, tools)
+        texml = TexmlRunner(runner, directory.dial, tools)
         stack.push_async_callback(texml.stop)
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
         pool.launch()
@@ -285,6 +285,7 @@ async def _take(directory: Directory, sip: SipEndpoint, pool: WorkerPool, settin
         raise StartupError(f"streams.ca_file: {error}") from None
     directory.take(settings, utc_now())
     commit()
+    _warn_of_trunks(settings)
     pool.take(settings)
     log.change(settings.log)
 
@@ -315,12 +316,20 @@ def _log_ready(settings: Settings, http: HttpServer, sip: SipEndpoint, pool: Wor
     )
     if compiled.FALLBACK_REASON:
         _log.warning("packet_path_not_compiled", reason=compiled.FALLBACK_REASON)
+    _warn_of_trunks(settings)
     if settings.http.public_url is None and settings.http.host in ("0.0.0.0", "::"):
         _log.warning(
             "public_url_not_set",
             reason="http.host is no address that customers can reach",
             url=_public_url(settings, http),
         )
+
+
+def _warn_of_trunks(settings: Settings) -> None:
+    closed = [trunk.name for trunk in settings.sip.trunks if trunk.dial_prefixes is None]
+    if closed:
+        reason = "documents and phones may call no number by these trunks: set their dial_prefixes"
+        _log.warning("trunks_closed_to_documents", trunks=closed, reason=reason)
 
 
 def _prepare(settings: Settings) -> None:

@@ -1,16 +1,13 @@
 """Which application a number runs, and where a call goes."""
 
-import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from trunkline.calls.commands import Route
-from trunkline.calls.directory import Directory, matches
+from trunkline.calls.directory import Directory
 from trunkline.calls.views import Application
 from trunkline.config import Settings, derived_sid
 from trunkline.errors import StartupError
@@ -41,12 +38,6 @@ def directory(*stored: Application, **settings: Any) -> Directory:
 def found(there: Directory, to: str, *, trunk: str | None = None, phone: str | None = None) -> str | None:
     application = there.application_for(to, trunk=trunk, phone=phone)
     return application.friendly_name if application else None
-
-
-@given(st.text("ab*", max_size=8), st.text("ab", max_size=10))
-def test_a_star_is_any_characters(pattern: str, number: str) -> None:
-    same = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), number) is not None
-    assert matches(pattern, number) == same
 
 
 def test_the_most_specific_number_wins_whatever_the_order() -> None:
@@ -174,6 +165,32 @@ SIP = {
 )
 def test_where_a_call_goes(to: str, route: Route | None) -> None:
     assert directory(sip=SIP).route(to) == route
+
+
+NONE = "no trunk or phone takes the call"
+
+
+@pytest.mark.parametrize(
+    ("to", "route"),
+    [
+        ("+4930123", Route("trunk", "second", "+4930123")),
+        ("tel:+49-176-1", Route("trunk", "second", "+491761")),
+        ("+49900123", "the dial_prefixes of trunk first do not allow documents to call this number"),
+        ("+15550001", "the dial_prefixes of trunk third do not allow documents to call this number"),
+        ("15550001", NONE),
+        ("", NONE),
+        ("alice", Route("phone", "alice", "alice")),
+        ("sip:alice@192.0.2.1", Route("phone", "alice", "alice")),
+        ("sip:+1900@elsewhere.example", Route("uri", "", "sip:+1900@elsewhere.example", restricted=True)),
+    ],
+)
+def test_a_document_dials_numbers_that_a_trunk_allows(to: str, route: Route | str) -> None:
+    trunks = [
+        {"name": "first", "targets": ["sip:t"], "prefixes": ["+49*"]},
+        {"name": "second", "targets": ["sip:t"], "prefixes": ["+49*"], "dial_prefixes": ["+4930*", "+49176*", "+1*"]},
+        {"name": "third", "targets": ["sip:t"], "prefixes": ["+*"], "dial_prefixes": []},
+    ]
+    assert directory(sip={**SIP, "trunks": trunks}).dial(to) == route
 
 
 def test_a_phone_is_a_number_to_those_called_by_a_trunk() -> None:

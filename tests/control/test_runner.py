@@ -143,6 +143,15 @@ async def test_while_the_store_is_behind_or_the_server_ends_no_call_is_taken(
     assert bench.turns_away() == refusal
 
 
+async def test_what_a_document_dials_reaches_signalling_as_restricted(bench: Bench) -> None:
+    for restricted in (False, True):
+        entry = await bench.place("sip:b@h", Route("uri", "", "sip:b@h", restricted=restricted))
+        bench.runner.on_pool(FromLeg(entry.leg, reports.LegOpened(LOCAL)))
+        invite = bench.signalling.done[-1]
+        assert isinstance(invite, sip.SendInvite)
+        assert invite.restricted is restricted
+
+
 async def test_contacts_are_kept(bench: Bench) -> None:
     bench.runner.keep_contacts("ann", "[1]")
     await bench.writer.submit()

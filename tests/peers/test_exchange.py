@@ -137,6 +137,7 @@ async def exchange(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ex
             "username": "trunkline",
             "password": "carried",
             "keep_alive": 0,
+            "dial_prefixes": ["+*"],
         }
         safe = {
             "name": "safe",
@@ -388,7 +389,7 @@ async def test_a_phone_is_offered_what_the_call_asks_for(exchange: Exchange, ask
     ("host", "steps"),
     [
         ("carrier", (invite(sdp(PCMU_LINES)), answered(), ack(), byed())),
-        ("127.0.0.9", (invite(sdp(PCMU_LINES)), declined(403))),
+        ("127.0.0.9", (invite(sdp(PCMU_LINES)), declined(401))),
     ],
 )
 async def test_only_the_carrier_may_send_calls(exchange: Exchange, host: str, steps: tuple[str, ...]) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from telnyx import AsyncTelnyx
 
-from peers.harness import new_server, running
+from peers.harness import happens, new_server, running
 from peers.sip_socket import SipSocket, authorization
+from trunkline.demo.audio import speech
+from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.peer
@@ -123,3 +126,35 @@ async def test_scanners_get_no_answer_from_a_silent_server(quiet_server: ServerP
             assert await phone.status(phone.request("OPTIONS", "100")) == 200, "from where a phone is registered"
         # What was sent earlier would have come earlier.
         assert scanner.received == 0
+
+
+async def test_no_document_dials_a_number_that_no_trunk_allows(tmp_path: Path) -> None:
+    async with SipSocket(("127.0.0.1", 1), "127.0.0.5") as carrier:
+        trunk = {"name": "carrier", "targets": [f"sip:127.0.0.5:{carrier.port}"], "keep_alive": 0}
+        trunks = json.dumps([{**trunk, "dial_prefixes": ["+49*"]}])
+        server = new_server(tmp_path, sip__trunks=trunks)
+        async with running(server), AsyncTelnyx(api_key=server.api_key, base_url=server.base_url) as client:
+            calls = client.texml.accounts.calls
+            for dialled in (
+                "<Number>+19005550100</Number>",
+                f"<Sip>sip:+19005550100@127.0.0.5:{carrier.port}</Sip>",
+            ):
+                async with DemoCaller(server.sip_address, speech(100)) as caller:
+                    await caller.call()
+                    body = {"texml": f"<Response><Dial>{dialled}</Dial><Hangup/></Response>"}
+                    path = f"/texml/Accounts/{server.account_sid}/Calls/{caller.call_sid}"
+                    await client.post(path, body=body, cast_to=object)
+                    await happens(caller.watch, "the document has ended", lambda: caller.ended_by_server)
+            assert carrier.received == 0
+            async with DemoCaller(server.sip_address, speech(100)) as caller:
+                await caller.call()
+                body = {"texml": "<Response><Dial><Number>+49301234567</Number></Dial></Response>"}
+                path = f"/texml/Accounts/{server.account_sid}/Calls/{caller.call_sid}"
+                await client.post(path, body=body, cast_to=object)
+                assert (await carrier.receive()).startswith("INVITE sip:+49301234567@")
+            await calls.with_raw_response.calls(
+                server.account_sid, body={"to": "+19005550100", "from_": "+1555", "texml": "<Response/>"}
+            )
+            while not (text := await carrier.receive()).startswith("INVITE sip:+19005550100@"):
+                assert text.startswith(("INVITE sip:+49301234567@", "CANCEL "))
+        assert "dial_prefixes of trunk carrier do not allow documents to call this number" in server.log

@@ -1,6 +1,7 @@
 """Calls that we place, with a wire in memory and a clock advanced by hand."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 
@@ -703,6 +704,23 @@ def test_credentials_are_used_only_for_their_host(
     _, invite = bench.wire.take()
     bench.answer(invite, "401 Who", "two", headers=('WWW-Authenticate: Digest realm="r", nonce="n"',))
     assert len(bench.wire.take()) == (2 if trusted else 1)
+
+
+@pytest.mark.parametrize(
+    ("route", "name", "kept"), [("trunk", "carrier", "carrier"), ("phone", "carrier", ""), ("uri", "", "")]
+)
+def test_a_redirection_leads_by_no_trunk_but_the_one_that_redirects(
+    bench: Bench, route: Literal["trunk", "phone", "uri"], name: str, kept: str
+) -> None:
+    bench.waiting, bench.targets = [], [FIRST]
+    bench.perform(SendInvite(DialogId(1), route, name, "+1", "us", "", OFFER))
+    bench.find_targets(bench.waiting.pop())
+    bench.clock.drain()
+    bench.answer(bench.wire.take()[0], "302 Moved", "one", headers=("Contact: <sip:+1900@192.0.2.9>",))
+    (required,) = bench.waiting
+    assert required.invite == SendInvite(
+        DialogId(1), "uri", kept, "sip:+1900@192.0.2.9", "us", "", OFFER, restricted=True
+    )
 
 
 # ── bounds ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -42,6 +42,7 @@ NOW = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
 SDP = parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n")
 OPENED = reports.LegOpened(Endpoint("127.0.0.1", 20000))
 Some = TypeVar("Some")
+NO_ROUTE = "the dial_prefixes of trunk carrier do not allow it"
 
 
 class Whisper:
@@ -154,7 +155,7 @@ async def stage(
         fetcher, Whisper(), sounds, recordings, settings.step_limit, ("PCMU", "PCMA"), TELNYX.ids, TELNYX.document
     )
     routes = {"+1777": Route("trunk", "carrier", "+1777"), "sip:b@h": Route("uri", "", "sip:b@h")}
-    stage.runner = TexmlRunner(stage, routes.get, tools)
+    stage.runner = TexmlRunner(stage, lambda to: routes.get(to, NO_ROUTE), tools)
     yield stage
     await stage.runner.stop()
     assert not any(task.get_name().startswith("texml") for task in asyncio.all_tasks())
@@ -321,7 +322,10 @@ async def test_early_media_is_heard_and_the_callers_end_ends_the_dialled_call(st
 
 
 async def test_a_dial_that_cannot_be_placed_fails_and_the_next_verb_runs(stage: Stage) -> None:
-    entry = stage.rings("<Dial>+1000</Dial><Say>sorry</Say>")
+    with capture_logs() as logs:
+        entry = stage.rings("<Dial>+1000</Dial><Say>sorry</Say>")
+    assert [line["reason"] for line in logs if line["event"] == "dial_failed"] == [NO_ROUTE]
+    assert commands.Note(f"<Dial> failed: {NO_ROUTE}") in stage.commands(entry)
     assert (await stage.gets(entry, orders.StartPlayback)).path == "/speech/sorry"
     stage.full = True
     stage.redirect(entry, "<Dial>+1777</Dial><Say>later</Say>")
@@ -463,4 +467,4 @@ async def test_the_tools_are_as_the_settings_have_them(tmp_path: Path, signer: S
     (tmp_path / "file").touch()
     with pytest.raises(StartupError, match="file"):
         Tools.of(settings(recordings=tmp_path / "file" / "x"), signer, dialler, str, TELNYX.ids, TELNYX.document)
-    await TexmlRunner(Stage(), lambda _: None, tools).stop()
+    await TexmlRunner(Stage(), lambda _: NO_ROUTE, tools).stop()

@@ -52,6 +52,8 @@ class Route:
     """Of the trunk or the phone; empty for `uri`."""
     to: str
     """User part to call through a trunk; the whole SIP URI for `uri`."""
+    restricted: bool = False
+    """Only for `uri`: to a trunk's address only what its `dial_prefixes` allow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ calls are refused and not taken by another.
 
 Where a call goes. A phone is called by its name, or by a SIP URI of ours with its name as the user. Any other SIP URI
 is called as it is. Everything else is a number, as it is or as a `tel:` URI, and goes out by the first trunk that has a
-pattern for it, without what is only there to be read (`-`, `.` and brackets).
+pattern for it, without what is only there to be read (`-`, `.` and brackets). What a document dials goes out by the
+first trunk whose `dial_prefixes` have a pattern for it too, since callers and phones can make documents dial.
 
 Applications come from the configuration, for the account of this server, and from the store, for any. Those of the
 configuration stay as they are until it is reloaded.
@@ -26,7 +27,7 @@ from trunkline.calls.commands import Route
 from trunkline.calls.views import Application
 from trunkline.config import ApplicationSettings, PhoneSettings, Settings, TrunkSettings
 from trunkline.errors import StartupError
-from trunkline.ids import AccountSid, plain_number
+from trunkline.ids import AccountSid, matches, plain_number
 from trunkline.sdp.crypto import SrtpRule
 
 _SIP_URI = re.compile(
@@ -96,11 +97,24 @@ class Directory:
 
     def route(self, to: str) -> Route | None:
         """The way to a number, a phone's name or a SIP URI; None when there is none."""
+        return self._route(to)
+
+    def dial(self, to: str) -> Route | str:
+        """The same for what a document dials; when there is none, why."""
+        route = self._route(to, dialled=True)
+        if route is not None:
+            return route
+        by = self._route(to)
+        if by is None:
+            return "no trunk or phone takes the call"
+        return f"the dial_prefixes of trunk {by.name} do not allow documents to call this number"
+
+    def _route(self, to: str, *, dialled: bool = False) -> Route | None:
         uri = _SIP_URI.fullmatch(to)
         if uri is not None:
             user = unquote(uri["user"] or "")
             ours = uri["host"].strip("[]").lower() in self._hosts and uri["port"] in self._ports
-            return Route("phone", user, user) if ours and user in self._phones else Route("uri", "", to)
+            return Route("phone", user, user) if ours and user in self._phones else Route("uri", "", to, dialled)
         if to in self._phones:
             return Route("phone", to, to)
         tel = _TEL_URI.fullmatch(to)
@@ -108,7 +122,8 @@ class Directory:
         if not _USER.fullmatch(number if tel else to):
             return None
         for trunk in self._trunks:
-            if any(matches(prefix, number) for prefix in trunk.prefixes):
+            allowed = (trunk.dial_prefixes or ()) if dialled else ("*",)
+            if all(any(matches(one, number) for one in patterns) for patterns in (trunk.prefixes, allowed)):
                 return Route("trunk", trunk.name, number)
         return None
 
@@ -160,23 +175,6 @@ class Directory:
     def remove(self, sid: str) -> None:
         """Forget an application."""
         del self._applications[sid]
-
-
-def matches(pattern: str, number: str) -> bool:
-    """Whether a pattern matches the whole of a number. Linear in both: numbers come from untrusted peers."""
-    first, *rest = pattern.split("*")
-    if not rest:
-        return number == first
-    if not number.startswith(first):
-        return False
-    *middle, last = rest
-    at = len(first)
-    for part in middle:
-        found = number.find(part, at)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return number.endswith(last) and at <= len(number) - len(last)
 
 
 def _weight(pattern: str) -> int:

@@ -377,6 +377,7 @@ class Runner:
                 effect.sdp,
                 effect.headers,
                 credentials,
+                route.restricted,
             )
         )
 

@@ -21,7 +21,6 @@ import structlog
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.events import (
-    CallKey,
     CoreEvent,
     OutOfDialogResponse,
     TargetsRequired,
@@ -341,9 +340,10 @@ class SipEndpoint:
             self._core.user_agent.flow_failed(flow, reason, to, _now())
             self._drain()
 
-    def _targets_found(self, call: CallKey, found: Sequence[Target] | Unreachable) -> None:
+    def _targets_found(self, required: TargetsRequired, found: Sequence[Target] | Unreachable) -> None:
         if self._core is not None:
-            self._core.user_agent.targets_found(call, found, _now())
+            permitted = self._access.permitted(required.invite, found)
+            self._core.user_agent.targets_found(required.call, permitted, _now())
             self._drain()
 
     def _trunk_found(self, trunk: str, targets: Sequence[Target]) -> None:
@@ -431,9 +431,9 @@ class SipEndpoint:
             found = core.router.targets(event.invite, _now())
             if event.invite.route == "uri" and not isinstance(found, Unreachable) and not is_literal(found[0]):
                 ids = self._dialog_ids(event.invite.dialog)
-                self._resolver.find(found[0], partial(self._targets_found, event.call), ids)
+                self._resolver.find(found[0], partial(self._targets_found, event), ids)
             else:
-                core.user_agent.targets_found(event.call, found, _now())
+                self._targets_found(event, found)
         elif isinstance(event, InviteReceived) and event.trunk is not None:
             core.trunks.call_received(event.trunk, event.source.host)
             trunk = next((one for one in self._settings.trunks if one.name == event.trunk), None)

@@ -144,7 +144,7 @@ class UacInvite:
         if isinstance(target, Redirection):
             self._attempt = None
             self._lookup_credentials = target.credentials
-            redirected = replace(self._invite, route="uri", to=target.uri, credentials=None)
+            redirected = self._redirected(target.uri)
             self._store.events.append(TargetsRequired(self.key, redirected))
             return
         client = None if target.credentials is None else DigestClient(target.credentials, self._store.tag)
@@ -156,6 +156,11 @@ class UacInvite:
             seconds = self._store.settings.target_timeout
             self._response_timer = self._store.timers.after(seconds, self._target_timed_out, self._attempt)
         self._send(self._attempt)
+
+    def _redirected(self, uri: str) -> SendInvite:
+        """The peer's choice, not ours: by no trunk unless it is the one that redirects."""
+        trunk = self._invite.name if self._invite.route == "trunk" else ""
+        return replace(self._invite, route="uri", name=trunk, to=uri, credentials=None, restricted=True)
 
     def _from(self, target: Target, flow: Flow) -> str:
         host = target.from_host or flow.local.host

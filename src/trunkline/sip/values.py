@@ -186,6 +186,8 @@ class SendInvite:
     headers: tuple[tuple[str, str], ...] = ()
     credentials: Credentials | None = None
     """Instead of those of the trunk."""
+    restricted: bool = False
+    """Only for `uri`: to a trunk's address only what its `dial_prefixes` allow, unless the trunk is `name`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,8 +161,8 @@ class _Run:
 class TexmlRunner:
     """The one `CallScript`."""
 
-    def __init__(self, calls: CallCommands, route: Callable[[str], Route | None], tools: Tools) -> None:
-        """`route` finds the way to a number or SIP URI."""
+    def __init__(self, calls: CallCommands, route: Callable[[str], Route | str], tools: Tools) -> None:
+        """`route` finds the way to what a document dials, or says why there is none."""
         self._calls = calls
         self._route = route
         self._tools = tools
@@ -455,8 +455,8 @@ class TexmlRunner:
     def _place_leg(self, run: _Run, effect: effects.PlaceLeg) -> None:
         target = effect.target
         route = self._route(target.to)
-        if route is None:
-            self._not_placed(run, effect, "no trunk or phone takes the call")
+        if isinstance(route, str):
+            self._not_placed(run, effect, route)
             return
         try:
             entry, _ = self._calls.place(run.account, self._request(run, effect), route, run.entry)
@@ -470,6 +470,7 @@ class TexmlRunner:
 
     def _not_placed(self, run: _Run, effect: effects.PlaceLeg, why: str) -> None:
         _log.warning("dial_failed", call_sid=run.sid, to=effect.target.to, reason=why)
+        self._ask(run.entry, Note(f"<Dial> failed: {why}"))
         run.inbox.append(facts.LegOver(effect.leg, "", "failed", 0))
 
     def _request(self, run: _Run, effect: effects.PlaceLeg) -> CallRequest:

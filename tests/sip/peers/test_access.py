@@ -1,6 +1,7 @@
 """Admission of calls and registrations, and bans after wrong passwords."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -13,7 +14,8 @@ from trunkline.sip.message.digest import DigestClient, DigestServer
 from trunkline.sip.message.validation import Rejection, SipRequest
 from trunkline.sip.peers.access import Access
 from trunkline.sip.peers.origin import origin_of
-from trunkline.sip.values import Credentials, PeerIdentity
+from trunkline.sip.targets import Target, Unreachable
+from trunkline.sip.values import Credentials, DialogId, PeerIdentity, SendInvite
 
 URI = "sip:+1555@198.51.100.7"
 ELSEWHERE = Endpoint("203.0.113.9", 5060)
@@ -325,3 +327,43 @@ def test_new_settings_keep_learned_addresses_and_bans() -> None:
     bench.access.reconfigure(SipSettings.model_validate(settings))
     assert bench.call("ann", elsewhere, bench.answer("ann", "changed", source=elsewhere)) == PeerIdentity(phone="ann")
     assert bench.refused("bob", elsewhere, bench.answer("bob", "secret", source=elsewhere)).status == 401
+
+
+TRUNKS = [
+    {"name": "carrier", "targets": ["sip:198.51.100.1"], "dial_prefixes": ["+4930*"]},
+    {"name": "closed", "targets": ["sip:c.test"], "networks": ["192.0.2.0/24"]},
+]
+
+
+@pytest.mark.parametrize(
+    ("uri", "host", "name", "allowed"),
+    [
+        ("sip:+19001@198.51.100.1", "198.51.100.1", "", False),
+        ("sip:+49301@198.51.100.1", "198.51.100.1", "", True),
+        ("sip:%2B49301@198.51.100.1:5080", "198.51.100.1", "", True),
+        ("sip:0301;phone-context=+1900@198.51.100.1", "198.51.100.1", "", False),
+        ("sip:198.51.100.1", "198.51.100.1", "", False),
+        ("sip:+19001@looks.harmless.example", "::ffff:198.51.100.1", "", False),
+        ("sip:+19001@x.example", "203.0.113.77", "", False),
+        ("sip:+49301@x.example", "192.0.2.8", "", False),
+        ("sip:+19001@x.example", "192.0.2.8", "closed", True),
+        ("sip:+19001@x.example", "192.0.2.8", "carrier", False),
+        ("sip:+19001@x.example", "203.0.113.9", "", True),
+    ],
+)
+def test_a_uri_at_a_trunk_s_address_needs_a_number_that_the_trunk_allows(
+    uri: str, host: str, name: str, allowed: bool
+) -> None:
+    bench = Bench(trunks=TRUNKS)
+    bench.access.learn("closed", ["203.0.113.77"])
+    target, free = Target(uri, Endpoint(host, 5060), "udp"), Target(uri, ELSEWHERE, "udp")
+    invite = SendInvite(DialogId(1), "uri", name, uri, "us", "", "", restricted=True)
+    assert bench.access.permitted(replace(invite, restricted=False), (target,)) == (target,)
+    assert bench.access.permitted(invite, (target, free)) == ([target, free] if allowed else [free])
+    alone = bench.access.permitted(invite, (target,))
+    if allowed:
+        assert alone == [target]
+    else:
+        assert isinstance(alone, Unreachable)
+        assert (alone.status, "dial_prefixes" in alone.detail) == (403, True)
+    assert bench.access.permitted(invite, unknown := Unreachable(404, "Not Found", "")) is unknown

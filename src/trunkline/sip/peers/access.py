@@ -12,21 +12,27 @@ name or number.
 A banned address or name (`bans.py`) gets 403, unchecked. A refused request takes no memory except counts of wrong
 passwords, which take a nonce that the address has got from us.
 
+A SIP URI at a trunk's address is a call by that trunk, also without its credentials. If a document dials it, or a peer
+redirects to it, the trunk's `dial_prefixes` must allow the number.
+
 With `sip.silent` a request that we would refuse gets no response if neither its address nor its names are known.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 
 from trunkline.config import SipSettings, TrunkSettings
+from trunkline.ids import matches
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.digest import DigestServer, parse_digest
 from trunkline.sip.message.headers import Uri, parse_name_addr, parse_uri
+from trunkline.sip.message.numbers import number_of
 from trunkline.sip.message.validation import ChallengeRejection, Headers, Rejection, SipRequest
 from trunkline.sip.peers.bans import Bans
 from trunkline.sip.peers.origin import address_of, origin_of
-from trunkline.sip.values import PeerIdentity
+from trunkline.sip.targets import Target, Unreachable
+from trunkline.sip.values import PeerIdentity, SendInvite
 
 ANONYMOUS = "anonymous"
 """User of an anonymous From (RFC 3323 section 4.1.1.3)."""
@@ -118,6 +124,25 @@ class Access:
             return True
         names = {sender.user if sender else "", self._credentials(request).get("username", "")}
         return names.isdisjoint(self._passwords)
+
+    def permitted(self, invite: SendInvite, found: Sequence[Target] | Unreachable) -> Sequence[Target] | Unreachable:
+        """The targets of a call without those at a trunk that must not be called by it; Unreachable if none is left."""
+        if not invite.restricted or isinstance(found, Unreachable):
+            return found
+        kept = [target for target in found if self._may_dial(invite, target)]
+        if kept or not found:
+            return kept
+        detail = f"{found[0].endpoint.host} is a trunk's address, and its dial_prefixes do not allow this number"
+        return Unreachable(403, "Forbidden", detail)
+
+    def _may_dial(self, invite: SendInvite, target: Target) -> bool:
+        address = address_of(target.endpoint.host)
+        names = {name for name, known in self._targets.items() if str(address) in known}
+        names |= {one.name for one in self._settings.trunks if any(address in network for network in one.networks)}
+        if not names or invite.name in names:
+            return True
+        number = number_of(parse_uri(target.uri)) or ""
+        return any(matches(one, number) for name in names for one in self._trunks[name].dial_prefixes or ())
 
     def _trunk_with_network(self, source: Endpoint) -> str | None:
         address = address_of(source.host)
