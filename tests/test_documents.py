@@ -125,7 +125,7 @@ def test_every_member_that_the_map_names_exists() -> None:
         assert re.search(rf"^(class|def) {name}\b", (ROOT / "src/trunkline" / file).read_text(), re.MULTILINE), name
 
 
-@pytest.mark.parametrize(("name", "most"), [("README.md", 150), ("ARCHITECTURE.md", 300), ("docs/performance.md", 60)])
+@pytest.mark.parametrize(("name", "most"), [("README.md", 150), ("ARCHITECTURE.md", 350), ("docs/performance.md", 60)])
 def test_documents_stay_short(name: str, most: int) -> None:
     assert len((ROOT / name).read_text().splitlines()) <= most
 

@@ -6,14 +6,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.ids import CALL_SID_BYTES, call_sid, matches, plain_number, random_uuid
+from trunkline.ids import (
+    CALL_SID_RANDOM,
+    call_sid,
+    end_event_id,
+    life_name,
+    matches,
+    new_life,
+    plain_number,
+    random_uuid,
+    recording_sid,
+)
 
 
 def test_a_call_sid_has_telnyx_form_and_length() -> None:
     telnyx = "v3:KBnLO0ZK3DhKM5s7bE9VluaSmKsOchKht_fUYvxcp8ysbmzCCtpkmA"
-    assert len(call_sid(bytes(CALL_SID_BYTES))) == len(telnyx)
-    assert call_sid(b"\xfb\xef\xff") == "v3:--__"
-    assert call_sid(b"\0") == "v3:AA"
+    assert len(call_sid(new_life(bytes(5)), bytes(CALL_SID_RANDOM))) == len(telnyx)
+    assert call_sid(new_life(bytes(5)), b"\xfb\xef\xff") == "v3:AAAAAAAA--__"
+
+
+def test_a_life_is_a_slice_of_its_sids_and_takes_36_random_bits() -> None:
+    life = new_life(b"\xff\x10\x83\x10\x51")
+    assert life == b"\x00\x0f\x10\x83\x10\x51"
+    assert call_sid(life, bytes(CALL_SID_RANDOM))[3:11] == life_name(life) == "AA8QgxBR"
+    sid = recording_sid(life, b"\xff" * 16)
+    assert sid == "000f1083-1051-8fff-bfff-ffffffffffff"
+    assert recording_sid(life, bytes(16)) == "000f1083-1051-8000-8000-000000000000"
+
+
+def test_the_event_that_ends_something_has_the_same_id_each_time() -> None:
+    assert end_event_id("v3:a") == end_event_id("v3:a") != end_event_id("v3:b")
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", end_event_id(""))
 
 
 def test_a_random_uuid_is_of_version_4_and_lower_case() -> None:

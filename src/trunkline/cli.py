@@ -79,7 +79,7 @@ def serve(context: typer.Context, config: ConfigFile = None) -> None:
         announce=_announce,
         load=lambda: _load(context, config).settings,
     )
-    uvloop.run(server.run())
+    raise typer.Exit(uvloop.run(server.run()))
 
 
 @app.command(name="config", context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)

@@ -2,6 +2,7 @@
 
     TrunklineError                     anything we raise on purpose
     ├── StartupError                   a bad setting, a busy port: one line on stderr, exit code 2
+    ├── Fenced                         another server has taken the database over; exit code 75
     └── ApiError                       a refused request; rendered by faces/telnyx/errors.py, nowhere else
         ├── AuthenticationFailed  401  10009
         ├── ResourceNotFound      404  (no code: Telnyx's body has only a detail)
@@ -31,6 +32,10 @@ class TrunklineError(Exception):
 
 class StartupError(TrunklineError):
     """The server cannot start or go on; the text is the one line that the operator reads."""
+
+
+class Fenced(TrunklineError):
+    """This life was declared dead: it must write nothing more, since another has ended what it left."""
 
 
 class ApiError(TrunklineError):

@@ -35,13 +35,44 @@ RtpTime = NewType("RtpTime", int)
 Seconds = NewType("Seconds", float)
 """A point on, or a distance along, the monotonic clock."""
 
-CALL_SID_BYTES = 40
-"""Random bytes in a call sid: the length of Telnyx's own."""
+Life = NewType("Life", bytes)
+"""One run of a server, from its start to its end: `LIFE_BYTES`, never used again. What it makes carries them."""
+
+LIFE_BYTES = 6
+"""12 bits for a cell of servers, which is 0 so far, and 36 random ones: 8 characters of base64."""
+CALL_SID_RANDOM = 34
+"""Random bytes in a call sid, which has the length of Telnyx's own."""
 
 
-def call_sid(random: bytes) -> CallSid:
-    """A call sid from `CALL_SID_BYTES` random bytes."""
-    return CallSid("v3:" + urlsafe_b64encode(random).rstrip(b"=").decode())
+def new_life(random: bytes) -> Life:
+    """A life from 5 random bytes."""
+    return Life(bytes((0, random[0] & 0x0F, *random[1:])))
+
+
+def life_name(life: Life) -> str:
+    """A life as it stands in the store, in logs and in call sids, `sid[3:11]`: 8 characters."""
+    return urlsafe_b64encode(life).decode()
+
+
+def call_sid(life: Life, random: bytes) -> CallSid:
+    """A call sid from `CALL_SID_RANDOM` random bytes."""
+    return CallSid("v3:" + urlsafe_b64encode(life + random).rstrip(b"=").decode())
+
+
+def recording_sid(life: Life, random: bytes) -> str:
+    """A version 8 UUID (RFC 9562 section 5.8), lower-case, that begins with the life; from 16 random bytes."""
+    rest = bytearray(random[LIFE_BYTES:16])
+    rest[0] = 0x80 | rest[0] & 0x0F
+    rest[2] = 0x80 | rest[2] & 0x3F
+    return str(uuid.UUID(bytes=life + bytes(rest)))
+
+
+_END_EVENTS = uuid.UUID("2f1b1c1e-5d55-5e0b-8a55-6f8c7e1d9a43")
+
+
+def end_event_id(sid: str) -> str:
+    """The id of the event that ends a stream or a call: always the same, so that it is stored once."""
+    return str(uuid.uuid5(_END_EVENTS, sid))
 
 
 def random_uuid(random: bytes) -> str:
@@ -51,13 +82,33 @@ def random_uuid(random: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """How a face names calls and streams. Both functions take random bytes."""
+    """How a face names calls and streams."""
 
-    call: Callable[[bytes], CallSid]
+    call: Callable[[Life, bytes], CallSid]
     call_bytes: int
-    """How many bytes `call` takes."""
+    """How many random bytes `call` takes."""
     stream: Callable[[bytes], StreamSid]
-    """From 16 bytes."""
+    """From 16 random bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdsOfLife:
+    """Names what one life makes. All take random bytes."""
+
+    face: Ids
+    life: Life
+
+    def call(self, random: bytes) -> CallSid:
+        """From `face.call_bytes`."""
+        return self.face.call(self.life, random)
+
+    def stream(self, random: bytes) -> StreamSid:
+        """From 16."""
+        return self.face.stream(random)
+
+    def recording(self, random: bytes) -> str:
+        """From 16."""
+        return recording_sid(self.life, random)
 
 
 LEAST_DIGITS = 7

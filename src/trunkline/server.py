@@ -10,8 +10,8 @@ import asyncio
 import gc
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from trunkline import compiled, log
 from trunkline.api.app import create_app
 from trunkline.api.server import HttpServer
 from trunkline.calls.directory import Directory
+from trunkline.cluster.keeper import Keeper
 from trunkline.config import Settings
 from trunkline.control.applications import ApplicationService
 from trunkline.control.runner import Runner, utc_now
@@ -28,7 +29,7 @@ from trunkline.control.service import CallService
 from trunkline.drain import DrainLock
 from trunkline.errors import StartupError
 from trunkline.faces.telnyx.face import TELNYX as FACE
-from trunkline.ids import AccountSid
+from trunkline.ids import AccountSid, IdsOfLife
 from trunkline.metrics import Metrics
 from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.names import Names
@@ -36,9 +37,10 @@ from trunkline.reload import compare
 from trunkline.sdp.values import Endpoint
 from trunkline.signals import Signals
 from trunkline.sip.endpoint import SHUTDOWN_TIME, SipEndpoint
+from trunkline.store.fence import Fence
 from trunkline.store.pruner import Pruner
-from trunkline.store.store import Store
-from trunkline.store.writer import Writer
+from trunkline.store.store import STORE_ERRORS, Store
+from trunkline.store.writer import NotStored, Writer
 from trunkline.streaming.certificates import BadCertificates, renew, tls_context
 from trunkline.texml.runner import TexmlRunner, Tools
 from trunkline.webhooks.delivery import Delivery
@@ -56,6 +58,8 @@ CALLBACK_GRACE = 2.0
 SIP_END, HTTP_END, WORKER_END, CALLBACK_END = 1.4, 1.6, 1.8, 2.2
 """Seconds after the drain at which each must be over, however long the others took: 3 s for the whole are promised.
 Callbacks are delivered while calls end."""
+FENCED_EXIT = 75
+"""`EX_TEMPFAIL` of sysexits.h: a supervisor starts the server again, as a new life."""
 GC_THRESHOLD = 10_000
 """Objects that are made before young ones are looked through for cycles; almost all are freed without."""
 NEW_ACCOUNT = """\
@@ -90,11 +94,12 @@ class Server:
         """Take no more calls, and wait until those that run are over, or until the event."""
         self._stack = AsyncExitStack()
         self._started = False
+        self._fence: Fence | None = None
         self._stopping_since = 0.0
 
-    async def run(self) -> None:
-        """Serve until a signal, which may also come while it starts, then drain and stop (`signals.py`). Raises
-        StartupError."""
+    async def run(self) -> int:
+        """Serve until a signal, which may also come while it starts, then drain and stop (`signals.py`). Returns the
+        exit code: `FENCED_EXIT` if another server has taken the database over. Raises StartupError."""
         starting = asyncio.get_running_loop().create_task(self.start(), name="start")
         signals = Signals(starting.cancel, self._reload_soon)
         signals.install()
@@ -104,16 +109,29 @@ class Server:
             if not signals.stop.is_set():
                 raise
             _log.info("server_start_cancelled")
-            return
+            return 0
         # What is loaded stays until the end. Collections that visit it all took 4 % of the CPU of a call.
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
+        return await self._serve(signals)
+
+    async def _serve(self, signals: Signals) -> int:
+        """Until it is asked to stop, or may not go on."""
+        assert self._fence is not None
+        lost = self._fence.lost
+        ends = [asyncio.create_task(event.wait()) for event in (signals.stop, lost)]
+        ends[1].add_done_callback(lambda _: signals.hurry.set())
         try:
-            await signals.stop.wait()
-            if self._drain is not None:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if self._drain is not None and not lost.is_set():
                 await self._drain(signals.hurry)
         finally:
+            for end in ends:
+                end.cancel()
+            if lost.is_set():
+                _log.error("server_fenced", reason="another server has taken the database over", life=self._fence.life)
             await self.stop()
+        return FENCED_EXIT if lost.is_set() else 0
 
     async def start(self) -> None:
         """Bring everything up. Raises StartupError with one line; then nothing is left running."""
@@ -179,11 +197,12 @@ class Server:
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
         _prepare(settings)
-        store = await self._open_store()
+        store, lives = await self._open_store()
+        ids = IdsOfLife(FACE.ids, store.life)
         account, new_key = await self._account(store)
         directory = Directory(settings, account, await store.applications(), utc_now())
         signer = FACE.signer.load(settings.store.directory)
-        delivery = Delivery(settings.callbacks, store, signer, dialler := self._dialler())
+        delivery = Delivery(settings.callbacks, store, signer, dialler := self._dialler(), lives)
         writer = Writer(store, settings.store, delivery.deliver)
         await delivery.start()
         self._at_stop(delivery.stop, CALLBACK_GRACE, CALLBACK_END)
@@ -192,16 +211,15 @@ class Server:
         await stack.enter_async_context(Pruner(store, settings.store))
 
         pool = WorkerPool(settings, lambda event: runner.on_pool(event))
-        runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, FACE.ids)
-        tools = Tools.of(settings, signer, dialler, lambda: _public_url(settings, http), FACE.ids, FACE.document)
+        runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, ids)
+        tools = Tools.of(settings, signer, dialler, lambda: _public_url(settings, http), ids, FACE.document)
         texml = TexmlRunner(runner, directory.dial, tools)
         stack.push_async_callback(texml.stop)
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
         pool.launch()
-        runner.recover(await store.open_calls(), await store.open_streams())
+        left = await store.open_calls(), await store.open_streams()
 
-        known, keep, sid_of = await store.contacts(), runner.keep_contacts, runner.call_sid_of
-        sip = SipEndpoint(settings.sip, runner.on_sip, settings.store.directory, known, keep, sid_of)
+        sip = _endpoint(settings, runner, await store.contacts())
         runner.connect(sip, texml)
         service = CallService(runner, directory, store, writer, tools.recordings)
         rooms: dict[str, Callable[[], Counter[str]]] = {}
@@ -217,12 +235,8 @@ class Server:
             public_key=signer.public_key,
             metrics=metrics.render,
         )
-        rooms |= _counters(pool, delivery, writer) | {
-            "control": lambda: runner.counters,
-            "sip": lambda: Counter(sip.counters),
-            "texml": lambda: texml.counters,
-            "api": lambda: Counter(app.counters),
-        }
+        rooms |= _counters(pool, delivery, writer) | _counters_of_calls(runner, sip, texml)
+        rooms["api"] = lambda: Counter(app.counters)
         http = HttpServer(app, settings.http)
         await http.start()
         self._at_stop(http.stop, HTTP_GRACE, HTTP_END)
@@ -233,15 +247,21 @@ class Server:
         stack.callback(sip.begin_draining)
         self._drain = partial(_drain, runner, sip, settings.drain.timeout)
         await self._keep_account(store, account, new_key)
+        await stack.enter_async_context(_task(partial(runner.settle, *left), "settlement"))
         self._take = partial(_take, directory, sip, pool)
         self._started = True
         _log_ready(settings, http, sip, pool)
 
-    async def _open_store(self) -> Store:
+    async def _open_store(self) -> tuple[Store, Callable[[], bool]]:
+        """The store, and whether this life certainly lives."""
         store = await Store.open(self._settings.store)
         self._stack.push_async_callback(store.close)
         self._stack.callback(DrainLock(self._settings.store.directory).release)
-        return store
+        self._fence = fence = store.fence
+        keeper = Keeper(store.lives.beat, STORE_ERRORS)
+        await keeper.start()
+        self._stack.push_async_callback(keeper.stop)
+        return store, lambda: keeper.holds and not fence.lost.is_set()
 
     def _starting(self) -> str | None:
         return None if self._started else "starting"
@@ -274,6 +294,29 @@ class Server:
         if new_key is not None:
             self._announce(NEW_ACCOUNT.format(sid=account, key=new_key))
             await store.add_account(account, new_key)
+
+
+@asynccontextmanager
+async def _task(work: Callable[[], Awaitable[None]], name: str) -> AsyncIterator[None]:
+    """Do it meanwhile; at the end it is cancelled. A failure is logged."""
+
+    async def run() -> None:
+        try:
+            await work()
+        except Exception as error:
+            _log.error("task_failed", task=name, reason=repr(error), exc_info=not isinstance(error, NotStored))
+
+    task = asyncio.create_task(run(), name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _endpoint(settings: Settings, runner: Runner, contacts: Mapping[str, str]) -> SipEndpoint:
+    directory, sid_of = settings.store.directory, runner.call_sid_of
+    return SipEndpoint(settings.sip, runner.on_sip, directory, contacts, runner.keep_contacts, sid_of)
 
 
 async def _take(directory: Directory, sip: SipEndpoint, pool: WorkerPool, settings: Settings) -> None:
@@ -363,6 +406,14 @@ def _counters(pool: WorkerPool, delivery: Delivery, writer: Writer) -> dict[str,
         "store": lambda: writer.counters,
         "media": lambda: sum((Counter(status.counters) for status in pool.statuses), Counter()),
         "workers": lambda: Counter(restarts=pool.restarts),
+    }
+
+
+def _counters_of_calls(runner: Runner, sip: SipEndpoint, texml: TexmlRunner) -> dict[str, Callable[[], Counter[str]]]:
+    return {
+        "control": lambda: runner.counters,
+        "sip": lambda: Counter(sip.counters),
+        "texml": lambda: texml.counters,
     }
 
 

@@ -20,7 +20,7 @@ from trunkline.config import Settings, derived_sid
 from trunkline.control.runner import Runner
 from trunkline.faces.telnyx.callbacks import CALLBACKS
 from trunkline.faces.telnyx.face import TELNYX
-from trunkline.ids import AccountSid, LegId
+from trunkline.ids import AccountSid, IdsOfLife, LegId, new_life
 from trunkline.media.report import LegReport
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
@@ -67,12 +67,20 @@ class Signalling:
         self.started = True
         self.local = Endpoint("192.0.2.1", 5060)
         self._numbers = count(100)
+        self.ended: list[tuple[str, str, str]] = []
+        """Dialogs of an earlier life."""
 
     def perform(self, action: sip.SipAction) -> None:
         self.done.append(action)
 
     def new_dialog(self) -> DialogId:
         return DialogId(next(self._numbers))
+
+    def saved_dialog(self, dialog: DialogId) -> str:
+        return f"dialog {dialog}"
+
+    def end_saved_dialog(self, text: str, reason: str, call_sid: str) -> None:
+        self.ended.append((text, reason, call_sid))
 
 
 class Media:
@@ -125,6 +133,9 @@ class RecordingScript:
             raise fault
 
 
+IDS = IdsOfLife(TELNYX.ids, new_life(bytes(5)))
+
+
 @dataclass
 class Bench:
     settings: Settings
@@ -139,9 +150,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.writer = Writer(self.store, self.settings.store, self.stored.extend)
         self.directory = Directory(self.settings, ACCOUNT, (), NOW)
-        self.runner = Runner(
-            self.settings, ACCOUNT, self.directory, cast(Any, self.media), self.writer, CALLBACKS, TELNYX.ids
-        )
+        self.runner = Runner(self.settings, ACCOUNT, self.directory, cast(Any, self.media), self.writer, CALLBACKS, IDS)
         self.runner.connect(cast(Any, self.signalling), self.script)
         self.writer.start()
 

@@ -21,7 +21,7 @@ from trunkline.calls.registry import InviteInfo
 from trunkline.calls.views import CallView, StreamView
 from trunkline.control import runner as runner_module
 from trunkline.errors import CallEnded, StreamLimitReached, Unavailable
-from trunkline.ids import CallSessionId, CallSid, LegId, StreamSid
+from trunkline.ids import CallSessionId, CallSid, LegId, StreamSid, end_event_id
 from trunkline.media.report import LegReport
 from trunkline.sip import values as sip
 from trunkline.sip.values import DialogId
@@ -544,7 +544,7 @@ async def test_the_end_of_all_does_not_wait_for_ever(bench: Bench) -> None:
 
 async def test_what_an_earlier_server_left_is_reported_as_lost(bench: Bench) -> None:
     with capture_logs() as logs:
-        bench.runner.recover([], [])
+        await bench.runner.settle([], [])
     assert logs == []
     call = CallView(
         CallSid("v3:x"), ACCOUNT, CallSessionId("c"), "inbound", "a", "b", "", "in-progress", NOW, NOW,
@@ -554,12 +554,14 @@ async def test_what_an_earlier_server_left_is_reported_as_lost(bench: Bench) -> 
     stream = StreamView(StreamSid("s"), ACCOUNT, CallSid("v3:x"), *about)
     for calls, streams in (([call], []), ([], [stream])):
         with capture_logs() as logs:
-            bench.runner.recover(calls, streams)
+            await bench.runner.settle([(each, "{}") for each in calls], streams)
         assert [(line["calls"], line["streams"]) for line in logs if line["event"] == "calls_cut_off"] == [
             (len(calls), len(streams))
         ]
     forms = await bench.callbacks()
     assert [one.get("StreamEvent") or one["CallStatus"] for one in forms] == ["failed", "stream-error"]
+    assert bench.signalling.ended == [("{}", "the server was restarted", "v3:x")]
+    assert [record.id for record in bench.stored] == [end_event_id("v3:x"), end_event_id("s")]
 
 
 async def test_a_call_that_ends_before_its_record_is_durable_runs_no_document(bench: Bench) -> None:

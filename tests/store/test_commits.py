@@ -10,20 +10,27 @@ import pytest
 
 from trunkline.config import StoreSettings
 from trunkline.store.commits import SqliteCommits
+from trunkline.store.fence import Fence
 from trunkline.store.records import call_row, stream_row
 from trunkline.store.store import STORE_ERRORS, Store, connect_sqlite
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> Path:
-    """One with all tables, which is not open."""
-    await (await Store.open(StoreSettings(directory=tmp_path))).close()
+async def fence(tmp_path: Path) -> Fence:
+    """Of a life in a database with all tables, which is not open."""
+    store = await Store.open(StoreSettings(directory=tmp_path))
+    await store.close()
+    return store.fence
+
+
+@pytest.fixture
+def database(fence: Fence, tmp_path: Path) -> Path:
     return tmp_path / "trunkline.db"
 
 
 @pytest.fixture
-async def commits(database: Path) -> AsyncIterator[SqliteCommits]:
-    made = SqliteCommits(lambda: connect_sqlite(str(database)))
+async def commits(database: Path, fence: Fence) -> AsyncIterator[SqliteCommits]:
+    made = SqliteCommits(lambda: connect_sqlite(str(database)), fence)
     yield made
     await made.close()
 
@@ -57,7 +64,7 @@ async def test_of_a_group_that_fails_nothing_is_written_and_the_next_is(
     assert len(rows(database, "SELECT * FROM calls")) == 1
 
 
-async def test_a_database_that_cannot_be_opened_is_tried_again(database: Path, make: Any) -> None:
+async def test_a_database_that_cannot_be_opened_is_tried_again(database: Path, fence: Fence, make: Any) -> None:
     failures = [sqlite3.OperationalError("unable to open")]
 
     def connect() -> sqlite3.Connection:
@@ -65,7 +72,7 @@ async def test_a_database_that_cannot_be_opened_is_tried_again(database: Path, m
             raise failures.pop()
         return connect_sqlite(str(database))
 
-    commits = SqliteCommits(connect)
+    commits = SqliteCommits(connect, fence)
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         await commits.commit({"calls": [call_row(make.call())]})
     await commits.commit({"calls": [call_row(make.call())]})

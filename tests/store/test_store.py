@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import event, text
 
 from trunkline.calls.views import Application, CallFilter, CallView, StreamView
+from trunkline.cluster.keeper import Keeper
 from trunkline.config import StoreSettings
 from trunkline.errors import ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid
@@ -115,7 +116,7 @@ async def test_what_a_crash_left_open_is_found_after_reopening(open_store: Opene
         make.stream("s2", call="v3:open", status="stopped"),
     )
     store = await open_store()
-    assert [call.sid for call in await store.open_calls()] == ["v3:open"]
+    assert [(call.sid, dialog) for call, dialog in await store.open_calls()] == [("v3:open", None)]
     assert [stream.sid for stream in await store.open_streams()] == ["s1"]
 
 
@@ -206,7 +207,8 @@ async def test_only_old_settled_callbacks_are_pruned(store: Store, make: Any) ->
 async def test_a_second_server_on_the_same_store_is_refused(
     open_store: Opener, any_settings: StoreSettings, tmp_path: Path
 ) -> None:
-    await open_store()
+    keeper = Keeper((await open_store()).lives.beat, STORE_ERRORS)
+    await keeper.start()
     # Another directory: on PostgreSQL the database itself must refuse.
     second = any_settings if any_settings.url is None else StoreSettings(directory=tmp_path / "2", url=any_settings.url)
     with pytest.raises(StartupError, match="in use by another server"):
@@ -214,6 +216,7 @@ async def test_a_second_server_on_the_same_store_is_refused(
     # The refused one has not taken the first one's lock away.
     with pytest.raises(StartupError, match="in use by another server"):
         await Store.open(second)
+    await keeper.stop()
 
 
 async def test_the_directory_is_made_for_its_owner_only(settings: StoreSettings) -> None:

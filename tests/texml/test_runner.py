@@ -24,7 +24,7 @@ from trunkline.config import Settings, StoreSettings, TexmlSettings
 from trunkline.demo.watch import Watch
 from trunkline.errors import StartupError, Unavailable
 from trunkline.faces.telnyx.face import TELNYX
-from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId
+from trunkline.ids import AccountSid, CallSessionId, CallSid, IdsOfLife, LegId, new_life
 from trunkline.media.report import LegReport
 from trunkline.outbound.dialler import Dialler
 from trunkline.sdp.session import parse
@@ -39,6 +39,7 @@ from trunkline.workers import orders, reports
 from webapp import Answer, WebApp, texml
 
 NOW = datetime(2025, 6, 5, 8, 54, 19, tzinfo=UTC)
+IDS = IdsOfLife(TELNYX.ids, new_life(bytes(5)))
 SDP = parse(b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n")
 OPENED = reports.LegOpened(Endpoint("127.0.0.1", 20000))
 Some = TypeVar("Some")
@@ -151,9 +152,7 @@ async def stage(
     settings, stage = TexmlSettings(), Stage()
     fetcher, sounds = Fetcher(settings, signer, dialler, TELNYX.document), Sounds(settings, cache, tmp_path, dialler)
     recordings = RecordingFiles(tmp_path, lambda: "http://us")
-    tools = Tools(
-        fetcher, Whisper(), sounds, recordings, settings.step_limit, ("PCMU", "PCMA"), TELNYX.ids, TELNYX.document
-    )
+    tools = Tools(fetcher, Whisper(), sounds, recordings, settings.step_limit, ("PCMU", "PCMA"), IDS, TELNYX.document)
     routes = {"+1777": Route("trunk", "carrier", "+1777"), "sip:b@h": Route("uri", "", "sip:b@h")}
     stage.runner = TexmlRunner(stage, lambda to: routes.get(to, NO_ROUTE), tools)
     yield stage
@@ -460,11 +459,11 @@ async def test_the_tools_are_as_the_settings_have_them(tmp_path: Path, signer: S
     def settings(**texml: Any) -> Settings:
         return Settings(store=StoreSettings(directory=tmp_path / "state"), texml=TexmlSettings(**texml))
 
-    tools = Tools.of(settings(speaker="no-such-program"), signer, dialler, str, TELNYX.ids, TELNYX.document)
+    tools = Tools.of(settings(speaker="no-such-program"), signer, dialler, str, IDS, TELNYX.document)
     directory = tools.recordings.directory
     assert directory == tmp_path / "state" / "recordings"
     assert directory.is_dir()
     (tmp_path / "file").touch()
     with pytest.raises(StartupError, match="file"):
-        Tools.of(settings(recordings=tmp_path / "file" / "x"), signer, dialler, str, TELNYX.ids, TELNYX.document)
+        Tools.of(settings(recordings=tmp_path / "file" / "x"), signer, dialler, str, IDS, TELNYX.document)
     await TexmlRunner(Stage(), lambda _: NO_ROUTE, tools).stop()

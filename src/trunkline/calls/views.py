@@ -129,6 +129,9 @@ class StreamEvent:
     error: str | None = None
 
 
+END_EVENTS = ("stream-stopped", "stream-error", "completed")
+"""Of a stream or a call, each has one of these, its last event."""
+
 CallEventKind = Literal["initiated", "ringing", "answered", "completed"]
 CALL_EVENTS: tuple[CallEventKind, ...] = ("initiated", "ringing", "answered", "completed")
 """In the order in which they happen; the place is the `SequenceNumber`."""

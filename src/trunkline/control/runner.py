@@ -23,11 +23,11 @@ from trunkline.calls.directory import Directory
 from trunkline.calls.endings import lost_in_crash
 from trunkline.calls.registry import InviteInfo, LiveCall, Registry
 from trunkline.calls.script import CallScript
-from trunkline.calls.views import CALL_EVENTS, Application, CallView
+from trunkline.calls.views import CALL_EVENTS, END_EVENTS, Application, CallView, StreamView
 from trunkline.config import Settings
 from trunkline.control.waits import WRITE_TIME, store_late
 from trunkline.errors import Unavailable
-from trunkline.ids import AccountSid, CallSessionId, CallSid, Ids, LegId, random_uuid
+from trunkline.ids import AccountSid, CallSessionId, CallSid, IdsOfLife, LegId, end_event_id, random_uuid
 from trunkline.sdp.crypto import SrtpRule
 from trunkline.sdp.negotiate import family_of
 from trunkline.sip import values as sip
@@ -42,6 +42,8 @@ from trunkline.workers.reports import LegFailed
 
 _log = structlog.get_logger()
 
+SETTLED_AT_ONCE = 100
+"""Calls of an earlier life that are ended in one transaction."""
 CALL_SID_HEADER = "X-Trunkline-Call-Sid"
 RETRY_AFTER = 5
 """Seconds after which a request that a draining server refused may be sent again."""
@@ -69,7 +71,7 @@ class Runner:
         pool: WorkerPool,
         writer: Writer,
         callbacks: CallbackFace,
-        ids: Ids,
+        ids: IdsOfLife,
     ) -> None:
         """`account` is the one that inbound calls without an application belong to."""
         self._callbacks = callbacks
@@ -107,11 +109,26 @@ class Runner:
         assert self._script is not None
         self._script.redirect(entry, instructions)
 
-    def recover(self, calls: list[CallView], streams: list[Any]) -> None:
-        """End the records of calls and streams that an earlier server left unfinished."""
+    async def settle(self, calls: Sequence[tuple[CallView, str | None]], streams: Sequence[StreamView]) -> None:
+        """End the calls and streams that an earlier life left unfinished: BYE to the peers of those that were up, then
+        their records and events, `SETTLED_AT_ONCE` calls in a transaction. What is left when this is cancelled is the
+        next life's."""
+        assert self._sip is not None
         if calls or streams:
             _log.warning("calls_cut_off", calls=len(calls), streams=len(streams))
-            self._record(lost_in_crash(calls, streams, utc_now()))
+        of_call: dict[str, list[StreamView]] = {}
+        for stream in streams:
+            of_call.setdefault(stream.call_sid, []).append(stream)
+        batches = [calls[at : at + SETTLED_AT_ONCE] for at in range(0, len(calls), SETTLED_AT_ONCE)]
+        for batch in batches:
+            for view, dialog in batch:
+                if dialog is not None:
+                    self._sip.end_saved_dialog(dialog, "the server was restarted", call_sid=view.sid)
+            theirs = [stream for view, _ in batch for stream in of_call.pop(view.sid, ())]
+            await self._record(lost_in_crash([view for view, _ in batch], theirs, utc_now()))
+        left = [stream for rest in of_call.values() for stream in rest]
+        if left:
+            await self._record(lost_in_crash((), left, utc_now()))
 
     def begin_draining(self) -> None:
         """Take no more calls; those that run may go on, and may start streams and `<Dial>`."""
@@ -147,7 +164,7 @@ class Runner:
             self._tell(entry.call)
         for effect in out:
             if isinstance(effect, effects.Persist):
-                written = self._record(effect)
+                written = self._record(effect, self._saved_dialog(entry) if effect.calls else None)
                 if effect.then is not None:
                     written = self._confirm(entry, effect.then, written)
             else:
@@ -180,7 +197,7 @@ class Runner:
         now = clock()
         from_ = self._directory.caller_id(request.from_, route)
         view = CallView(
-            sid=self.ids.call(secrets.token_bytes(self.ids.call_bytes)),
+            sid=self.ids.call(secrets.token_bytes(self.ids.face.call_bytes)),
             account_sid=account,
             session_id=parent.call.view.session_id if parent else _session_id(),
             direction="outbound",
@@ -275,7 +292,7 @@ class Runner:
         clock = call_clock()
         now = clock()
         view = CallView(
-            sid=self.ids.call(secrets.token_bytes(self.ids.call_bytes)),
+            sid=self.ids.call(secrets.token_bytes(self.ids.face.call_bytes)),
             account_sid=application.account_sid if application else self._account,
             session_id=_session_id(),
             direction="inbound",
@@ -306,7 +323,14 @@ class Runner:
 
     # ── what the model wants done ───────────────────────────────────────────────────────────────────────────
 
-    def _record(self, record: effects.Persist) -> asyncio.Future[None]:
+    def _saved_dialog(self, entry: LiveCall) -> str | None:
+        assert self._sip is not None
+        view = entry.call.view
+        if view.answered_at is None or view.ended_at is not None:
+            return None
+        return self._sip.saved_dialog(sip.DialogId(entry.dialog))
+
+    def _record(self, record: effects.Persist, dialog: str | None = None) -> asyncio.Future[None]:
         callbacks: list[CallbackRecord | None] = []
         for event in record.events:
             name, stream = event.kind.replace("-", "_"), event.stream
@@ -314,10 +338,12 @@ class Runner:
             reason = {"reason": stream.ended_reason} if stream.ended_reason else {}
             _log.info(name, call_sid=stream.call_sid, stream_id=stream.sid, **reason)
             if stream.status_callback:
-                callbacks.append(callback_of(event, self._settings.callbacks, _uuid(), self._callbacks))
+                id_ = _event_id(event.kind, stream.sid)
+                callbacks.append(callback_of(event, self._settings.callbacks, id_, self._callbacks))
         watched = (one for one in record.call_events if one.call.status_callback)
-        callbacks += [call_callback_of(one, _uuid(), self._callbacks) for one in watched]
-        return self._writer.submit(record.calls, record.streams, [one for one in callbacks if one is not None])
+        callbacks += [call_callback_of(one, _event_id(one.kind, one.call.sid), self._callbacks) for one in watched]
+        wanted = [one for one in callbacks if one is not None]
+        return self._writer.submit(record.calls, record.streams, wanted, dialog=dialog)
 
     def _confirm(self, entry: LiveCall, fact: events.Recorded, written: asyncio.Future[None]) -> asyncio.Future[None]:
         """Apply the fact once it is written; `NotRecorded` if that takes more than `WRITE_TIME`. The future that is
@@ -442,6 +468,10 @@ _SIP_ACTIONS: dict[type, Callable[..., sip.SipAction]] = {
 
 def _uuid() -> str:
     return random_uuid(secrets.token_bytes(16))
+
+
+def _event_id(kind: str, sid: str) -> str:
+    return end_event_id(sid) if kind in END_EVENTS else _uuid()
 
 
 def _session_id() -> CallSessionId:

@@ -218,6 +218,22 @@ class SipEndpoint:
             self._core.user_agent.perform(action, _now())
             self._drain()
 
+    def saved_dialog(self, dialog: DialogId) -> str | None:
+        """A dialog as a text that outlives this process, for `end_saved_dialog`."""
+        return None if self._core is None else self._core.user_agent.saved(dialog)
+
+    def end_saved_dialog(self, text: str, reason: str, **ids: str) -> None:
+        """Send BYE in a dialog that an earlier process has left; `ids` are for the log."""
+        assert self._core is not None
+        try:
+            self._core.user_agent.end_saved(text, self._flow_to, reason, _now())
+        except (ValueError, LookupError) as error:
+            log.warning("sip_dialog_restore_failed", reason=str(error), **ids)
+        self._drain()
+
+    def _flow_to(self, transport: str, to: Endpoint) -> Flow:
+        return self._transports.flow_to(transport, to, to.host)
+
     def begin_draining(self) -> None:
         """Answer new calls and OPTIONS with 503 and Retry-After from now on; calls that are up go on, and may place
         others."""

@@ -3,6 +3,7 @@
 The next target is tried, within the same call, if one does not respond, cannot be reached or says 503.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,6 +60,12 @@ def request_address(contact: Endpoint, source: Endpoint, *, symmetric: bool) -> 
     3581, RFC 5626 section 5.3). A Contact counts only if it is on the same host, and the peer is not `symmetric`: asks
     by `rport` for responses at the port that it sends from."""
     return contact if contact.host == source.host and not symmetric else source
+
+
+def next_hop(uri: str, path: Sequence[str], transport: Transport) -> Endpoint:
+    """Address of a contact, or of the first proxy in its Path or route set. Raises ValueError or LookupError."""
+    there = parse_uri(parse_name_addr(path[0]).uri if path else uri)
+    return Endpoint(there.host, there.port or DEFAULT_PORTS[transport])
 
 
 def uri_target(uri: str) -> tuple[Target] | Unreachable:

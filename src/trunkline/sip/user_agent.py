@@ -28,6 +28,7 @@ from trunkline.sip.message.bodies import pressed_key
 from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.message.validation import Discard, Rejection, SipRequest, SipResponse
 from trunkline.sip.refresh import refreshed, start
+from trunkline.sip.saved_dialog import decode_dialog, encode_dialog
 from trunkline.sip.server_transaction import ServerTransaction
 from trunkline.sip.targets import Target, Unreachable
 from trunkline.sip.timers import Timers
@@ -318,6 +319,19 @@ class UserAgentCore:
             if dialog.invite is not None:
                 self._store.settle(dialog)
                 self._store.send_bye(dialog, dialog.bye_reason)
+
+    def saved(self, number: DialogId) -> str | None:
+        """A dialog as a text from which `end_saved` of another life can end it; None if there is none."""
+        dialog = self._store.by_id.get(number)
+        return None if dialog is None else encode_dialog(dialog)
+
+    def end_saved(self, text: str, connect: Callable[[str, Endpoint], Flow], reason: str, now: float) -> None:
+        """BYE in a dialog that an earlier life has left. Raises ValueError or LookupError for a bad text."""
+        self._timers.now = now
+        dialog = decode_dialog(text, self._store.new_id(), connect)
+        if dialog.key not in self._store.by_key:
+            self._store.by_key[dialog.key] = dialog
+            self._store.send_bye(dialog, reason_value(200, reason))
 
     def _send_invite(self, action: SendInvite) -> None:
         if self._ended or self._at_limit():

@@ -16,7 +16,9 @@ from typing import Any, Protocol
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from trunkline.errors import Fenced
 from trunkline.store import tables
+from trunkline.store.fence import Fence
 from trunkline.store.records import Row
 from trunkline.store.tables import Changes
 
@@ -28,7 +30,8 @@ class Commits(Protocol):
     """Makes groups durable, one at a time."""
 
     async def commit(self, group: Group) -> None:
-        """One transaction, durable when this returns. Raises STORE_ERRORS; then nothing of it was written."""
+        """One transaction, durable when this returns. Raises STORE_ERRORS; then nothing of it was written. `Fenced` is
+        one of them."""
 
     async def shrink(self, pages: int) -> bool:
         """Give at most so many free pages of the file back; whether there may be more. Raises STORE_ERRORS."""
@@ -40,13 +43,15 @@ class Commits(Protocol):
 class PostgresCommits:
     """By the engine's connections."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, fence: Fence) -> None:
         self._engine = engine
+        self._fence = fence
         self._statements = tables.changes("postgresql")
 
     async def commit(self, group: Group) -> None:
         """See `Commits`."""
         async with self._engine.begin() as connection:
+            await self._fence.check(connection)
             for change, rows in group.items():
                 await connection.execute(self._statements[change], rows)
 
@@ -61,15 +66,20 @@ class PostgresCommits:
 class SqliteCommits:
     """By one thread; `connect` opens its connection there, in autocommit mode and with `synchronous=FULL`."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], fence: Fence) -> None:
         self._connect = connect
+        self._fence = fence
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._statements = {change: _Prepared(clause) for change, clause in tables.changes("sqlite").items()}
 
     async def commit(self, group: Group) -> None:
         """See `Commits`."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, group)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, group)
+        except Fenced:
+            self._fence.lost.set()
+            raise
 
     async def shrink(self, pages: int) -> bool:
         """See `Commits`."""
@@ -85,6 +95,7 @@ class SqliteCommits:
             self._connection = self._connect()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            self._fence.check_sqlite(self._connection)
             for change, rows in group.items():
                 statement = self._statements[change]
                 self._connection.executemany(statement.sql, map(statement.converted, rows))

@@ -1,8 +1,9 @@
 """Where the database is, and the guard that only one server uses it.
 
 Two servers on one store would send every callback twice and take each other's live calls for the remains of a crash.
-A lock on a file guards SQLite: the kernel drops it with the process, so a crash leaves nothing to clean up.
-PostgreSQL has advisory locks for the same purpose (taken in `store.py`, since they belong to a connection).
+A lock on a file guards SQLite: the kernel drops it with the process, so a crash leaves nothing to clean up. On
+PostgreSQL, which servers of many machines reach, the lives in the database decide (`lives.py`); a lock in
+`store.directory` only proves that the life which held it before is over, so that a restart need not wait.
 """
 
 import fcntl
@@ -16,6 +17,8 @@ from trunkline.config import StoreSettings
 from trunkline.errors import StartupError
 
 DATABASE_FILE = "trunkline.db"
+LOCK_FILE = "postgresql"
+"""In `store.directory`, with the suffix."""
 LOCK_SUFFIX = ".lock"
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -55,11 +58,18 @@ def database_url(settings: StoreSettings, directory: Path) -> URL:
     return url
 
 
-class FileLock:
-    """An exclusive lock beside a SQLite file, held while the object is open. Raises StartupError."""
+class InUse(StartupError):
+    """Another server holds the lock."""
 
-    def __init__(self, database: str) -> None:
-        path = database + LOCK_SUFFIX
+
+class FileLock:
+    """An exclusive lock on `name`.lock, held while the object is open. Raises StartupError; InUse is one.
+
+    The file has the process id and the life of who holds it, or held it last, a line each.
+    """
+
+    def __init__(self, name: str) -> None:
+        path = name + LOCK_SUFFIX
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -67,11 +77,20 @@ class FileLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            owner = os.read(self._file, 20).decode("ascii", "replace").strip() or "unknown"
+            owner = (self._lines() or ["unknown"])[0]
             os.close(self._file)
-            raise StartupError(f"store: {database} is in use by another server (process {owner})") from error
+            raise InUse(f"store: {name} is in use by another server (process {owner})") from error
+        self.last = dict(enumerate(self._lines())).get(1)
+        """The life that held it before; None if the file does not say."""
+        self.mark(self.last or "")
+
+    def _lines(self) -> list[str]:
+        return os.pread(self._file, 100, 0).decode("ascii", "replace").split()
+
+    def mark(self, life: str) -> None:
+        """Note who holds it."""
         os.ftruncate(self._file, 0)
-        os.write(self._file, f"{os.getpid()}\n".encode())
+        os.pwrite(self._file, f"{os.getpid()}\n{life}\n".encode(), 0)
 
     def release(self) -> None:
         """Let another server have the store."""

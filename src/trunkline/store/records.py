@@ -84,9 +84,10 @@ def contacts_row(user: str, saved: str) -> Row:
     return {"user": _plain(user), "saved": _plain(saved)}
 
 
-def call_row(view: CallView) -> Row:
-    """The row of a call. Counters and notes are one object."""
+def call_row(view: CallView, dialog: str | None = None) -> Row:
+    """The row of a call, with the text of its SIP dialog. Counters and notes are one object."""
     row = _row(view)
+    row["dialog"] = None if dialog is None else _plain(dialog)
     kept: dict[str, Any] = {} if view.report is None else view.report.counters()
     if view.notes:
         kept[NOTES] = "\n".join(view.notes)
@@ -121,7 +122,9 @@ def call_view(row: Mapping[str, Any]) -> CallView:
     """A row of `calls` as a value."""
     kept = json.loads(row["report"])
     notes = tuple(kept.pop(NOTES, "").splitlines())
-    return CallView(**(dict(row) | {"report": LegReport.read(kept), "notes": notes}))
+    values = dict(row) | {"report": LegReport.read(kept), "notes": notes}
+    del values["dialog"]
+    return CallView(**values)
 
 
 def stream_view(row: Mapping[str, Any]) -> StreamView:

@@ -11,9 +11,10 @@ Reads wait for one of `READERS` turns, however many requests want one; so the wr
 
 import asyncio
 import hashlib
+import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,16 +27,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from trunkline.calls.views import LIVE, Application, CallFilter, CallView, StreamView
 from trunkline.config import StoreSettings
-from trunkline.errors import ResourceNotFound, StartupError
-from trunkline.ids import AccountSid, CallSid
+from trunkline.errors import Fenced, ResourceNotFound, StartupError
+from trunkline.ids import AccountSid, CallSid, Life, life_name, new_life
 from trunkline.store import records, tables
 from trunkline.store.commits import Commits, PostgresCommits, SqliteCommits
-from trunkline.store.location import FileLock, database_url, prepare_directory
+from trunkline.store.fence import Fence
+from trunkline.store.lives import Lives
+from trunkline.store.location import LOCK_FILE, FileLock, InUse, database_url, prepare_directory
 from trunkline.store.records import CallbackRecord, CallbackResult, Row
-from trunkline.store.schema import migrate
 from trunkline.store.tables import Changes
 
-STORE_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError)
+STORE_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError, Fenced)
 """What reading and writing raise when the database does not work (TimeoutError is an OSError)."""
 UNWRITABLE = (
     *(DataError, IntegrityError, sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError),
@@ -50,9 +52,9 @@ BUSY_TIMEOUT = 5000
 READERS = 4
 """Reads at once. SQLite gains nothing by more, and the connections are kept open."""
 CONNECTIONS = READERS + 2
-"""And one for the writing, one for the advisory lock."""
-POSTGRES_LOCK = 0x7472756E6B6C696E
-"""Key of the advisory lock: `trunklin` in ASCII."""
+"""And one for the writing, one for the lease."""
+LEAVE_TIMEOUT = 1.0
+"""Seconds for the last write."""
 POSTGRES_TIMEOUT = 10
 """Seconds for a connection or a statement; without it a silent network would hold up the writer for hours."""
 
@@ -84,13 +86,24 @@ class Store:
     Reading and writing raise `STORE_ERRORS` when the database fails.
     """
 
-    def __init__(self, engine: AsyncEngine, commits: Commits, directory: Path, lock: FileLock | None) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        commits: Commits,
+        directory: Path,
+        life: Life,
+        fence: Fence,
+        lock: FileLock | None,
+    ) -> None:
         self.directory = directory
         """Where the signing key lives, too."""
+        self.life = life
+        self.fence = fence
+        self.lives = Lives(engine, fence, None if lock is None else lock.last)
         self._engine = engine
         self._commits = commits
         self._file_lock = lock
-        self._guard: AsyncConnection | None = None
+        self._entered = False
         self._writing = asyncio.Lock()
         self._reading = asyncio.Semaphore(READERS)
         self._accounts: dict[str, AccountSid] = {}
@@ -104,32 +117,33 @@ class Store:
         """Make or open, lock and migrate. Raises StartupError with one line for the operator."""
         directory = prepare_directory(settings.directory)
         url = database_url(settings, directory)
-        lock = None
-        if url.drivername == "sqlite+aiosqlite":
-            lock = FileLock(str(url.database))
-        engine = _engine(url)
+        is_sqlite, lock = url.drivername == "sqlite+aiosqlite", None
+        try:
+            lock = FileLock(str(url.database) if is_sqlite else str(directory / LOCK_FILE))
+        except InUse:
+            if is_sqlite:
+                raise
+            # It proves nothing then: another database's server may hold it.
+        life = new_life(secrets.token_bytes(5))
+        engine, fence = _engine(url), Fence(life_name(life))
         sqlite = partial(connect_sqlite, str(url.database))
-        commits = PostgresCommits(engine) if lock is None else SqliteCommits(sqlite)
-        store = cls(engine, commits, directory, lock)
+        commits = SqliteCommits(sqlite, fence) if is_sqlite else PostgresCommits(engine, fence)
+        store = cls(engine, commits, directory, life, fence, lock)
         try:
             await store._prepare()
         except BaseException as error:
             await store.close()
             if isinstance(error, STORE_ERRORS):
-                name = url.render_as_string(hide_password=True) if lock is None else url.database
+                name = url.database if is_sqlite else url.render_as_string(hide_password=True)
                 raise StartupError(f"store: cannot open {name}: {_reason(error)}") from error
             raise
         return store
 
     async def _prepare(self) -> None:
-        if self._engine.dialect.name == "postgresql":
-            self._guard = await self._engine.connect()
-            if not await self._guard.scalar(select(func.pg_try_advisory_lock(POSTGRES_LOCK))):
-                raise StartupError("store: the PostgreSQL database is in use by another server")
-            # Ends the transaction; the lock belongs to the session.
-            await self._guard.commit()
-        async with self._engine.begin() as connection:
-            await connection.run_sync(migrate)
+        await self.lives.enter()
+        self._entered = True
+        if self._file_lock is not None:
+            self._file_lock.mark(self.fence.life)
         async with self._engine.connect() as connection:
             accounts = tables.accounts
             rows = await connection.execute(select(accounts.c.key_hash, accounts.c.sid).order_by(accounts.c.created_at))
@@ -139,8 +153,11 @@ class Store:
 
     async def close(self) -> None:
         """Close the connections and let another server have the store."""
-        if self._guard is not None:
-            await self._guard.close()
+        if self._entered:
+            with suppress(*STORE_ERRORS):  # Then the next one waits for the end of the lease.
+                async with asyncio.timeout(LEAVE_TIMEOUT):
+                    await self.lives.leave()
+            self._entered = False
         await self._commits.close()
         await self._engine.dispose()
         if self._file_lock is not None:
@@ -252,11 +269,12 @@ class Store:
         query = select(tables.streams).where(c.account_sid == account, c.call_sid == call)
         return [records.stream_view(row) for row in await self._rows(query.order_by(c.created_at, c.sid))]
 
-    async def open_calls(self) -> list[CallView]:
-        """Calls that have not ended, oldest first; at start these are what a crash left."""
+    async def open_calls(self) -> list[tuple[CallView, str | None]]:
+        """Calls that have not ended, oldest first, with the text of the SIP dialog of each that was answered; at start
+        these are what a crash left."""
         c = tables.calls.c
         query = select(tables.calls).where(c.ended_at.is_(None)).order_by(c.created_at, c.sid)
-        return [records.call_view(row) for row in await self._rows(query)]
+        return [(records.call_view(row), row["dialog"]) for row in await self._rows(query)]
 
     async def open_streams(self) -> list[StreamView]:
         """Streams that have not ended, oldest first."""
@@ -347,6 +365,7 @@ class Store:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         async with self._writing, self._engine.begin() as connection:
+            await self.fence.check(connection)
             yield connection
 
     async def _rows(self, query: Select[Any]) -> list[Row]:

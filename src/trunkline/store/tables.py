@@ -1,5 +1,5 @@
-"""What is kept: accounts, applications, phones' contacts, calls, streams and the callbacks still to be sent or sent
-lately.
+"""What is kept: lives of servers, accounts, applications, phones' contacts, calls, streams and the callbacks still to
+be sent or sent lately.
 
 Columns are named as the fields of the values they keep (`calls.views`, `store.records`), so that a row is the value
 and needs no mapping by hand. Nothing refers to anything by a foreign key: rows are only ever upserted by one ordered
@@ -56,6 +56,20 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 metadata = MetaData()
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("lease_until", UtcTime),
+    Column("left_at", UtcTime),
+    Column("died_at", UtcTime),
+)
+"""Lives of servers (`store/lives.py`), by the name that their call sids carry. `lease_until` is by the database's
+clock; SQLite, whose lock file is the lease, has none."""
 
 accounts = Table(
     "accounts",
@@ -118,7 +132,9 @@ calls = Table(
     Column("status_callback_events", Text, nullable=False, server_default="completed"),
     Column("hangup_code", Text),
     Column("sip_status", Integer),
+    Column("dialog", Text),
 )
+"""`dialog` is the SIP endpoint's text of the dialog while the call is up, so that BYE can be sent after a crash."""
 Index("ix_calls_ended", calls.c.ended_at)
 Index("ix_calls_account", calls.c.account_sid, calls.c.created_at, calls.c.sid)
 Index(

@@ -19,7 +19,7 @@ import structlog
 
 from trunkline.calls.views import CallView, StreamView
 from trunkline.config import StoreSettings
-from trunkline.errors import TrunklineError
+from trunkline.errors import Fenced, TrunklineError
 from trunkline.store.records import CallbackRecord, Row, call_row, callback_row, contacts_row, stream_row
 from trunkline.store.store import Store, never_writable
 
@@ -98,11 +98,13 @@ class Writer:
         streams: Sequence[StreamView] = (),
         callbacks: Sequence[CallbackRecord] = (),
         contacts: Mapping[str, str] | None = None,
+        dialog: str | None = None,
     ) -> asyncio.Future[None]:
-        """Queue one change, written whole or not at all. The future is done once it is durable; it may be ignored."""
+        """Queue one change, written whole or not at all; `dialog` is the text of the SIP dialog of its call. The future
+        is done once it is durable; it may be ignored."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         change = _Change(
-            tuple(call_row(view) for view in calls),
+            tuple(call_row(view, dialog) for view in calls),
             tuple(stream_row(view) for view in streams),
             tuple(replace(record, position=self._store.next_position()) for record in callbacks),
             tuple(contacts_row(user, saved) for user, saved in (contacts or {}).items()),
@@ -128,7 +130,7 @@ class Writer:
             try:
                 await self._write_some(list(islice(self._waiting, GROUP_LIMIT)))
             except Exception as error:
-                if self._stopping:
+                if self._stopping or isinstance(error, Fenced):
                     self._give_up(error)
                     return
                 if not delay:

@@ -44,7 +44,7 @@ from trunkline.calls.registry import LiveCall
 from trunkline.calls.views import CallStatus
 from trunkline.config import Settings
 from trunkline.errors import ApiError, StartupError
-from trunkline.ids import AccountSid, CallSid, Ids, StreamSid, random_uuid
+from trunkline.ids import AccountSid, CallSid, IdsOfLife, StreamSid
 from trunkline.outbound.cookies import Cookies
 from trunkline.outbound.dialler import Dialler
 from trunkline.texml import effects, facts
@@ -98,7 +98,7 @@ class Tools:
     step_limit: int
     codecs: tuple[str, ...]
     """To offer on dialled calls, behind the first call's own."""
-    ids: Ids
+    ids: IdsOfLife
     read: Read
 
     @classmethod
@@ -108,7 +108,7 @@ class Tools:
         signer: Signer,
         dialler: Dialler,
         public_url: Callable[[], str],
-        ids: Ids,
+        ids: IdsOfLife,
         read: Read,
     ) -> "Tools":
         """As the settings have them; `public_url` as in `RecordingFiles`. Raises StartupError."""
@@ -444,7 +444,7 @@ class TexmlRunner:
         run.timer = loop.call_later(effect.seconds, self._feed, run, facts.TimerExpired(effect.job))
 
     def _record(self, run: _Run, effect: effects.RecordCall) -> None:
-        sid = random_uuid(secrets.token_bytes(16))
+        sid = self._tools.ids.recording(secrets.token_bytes(16))
         path = self._tools.recordings.path(run.account, sid)
         run.recordings[effect.job] = sid
         refused = self._ask(run.entry, StartRecording(effect.job, str(path), effect.options))

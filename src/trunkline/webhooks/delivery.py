@@ -11,7 +11,7 @@ No redirection is followed: the signature and the form are meant for one URL.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,6 +32,8 @@ BODY_TIMEOUT = 1.0
 RESULT_DELAY = 0.1
 """Seconds that results wait for changes of calls. Their number is bounded, since only callbacks in memory are tried,
 each a few times."""
+HOLD_DELAY = 0.2
+"""Seconds until it is asked again whether callbacks may be sent."""
 STORE_DELAY = 1.0
 """Seconds before the store is asked again after it failed."""
 
@@ -41,7 +43,17 @@ log = structlog.get_logger()
 class Delivery:
     """Delivers stored callbacks until each has got a 2xx, a final refusal or its last try."""
 
-    def __init__(self, settings: CallbackSettings, store: Store, signer: Signer, dialler: Dialler) -> None:
+    def __init__(
+        self,
+        settings: CallbackSettings,
+        store: Store,
+        signer: Signer,
+        dialler: Dialler,
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`may_send`: whether this server certainly lives. One that was declared dead must not send what another server
+        sends; where that is not certain, callbacks wait."""
+        self._may_send = may_send
         self._settings = settings
         self._store = store
         self._signer = signer
@@ -108,6 +120,9 @@ class Delivery:
 
     async def _step(self) -> None:
         self._wake.clear()
+        if not self._may_send():
+            await self._wait_until(self._now() + HOLD_DELAY)
+            return
         work = self._outbox.due(self._now())
         for record in work.expired:
             self._settled(
@@ -121,8 +136,11 @@ class Delivery:
             task.add_done_callback(self._tries.discard)
         if await self._use_store():
             return
+        await self._wait_until(self._next_deadline())
+
+    async def _wait_until(self, deadline: float | None) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._next_deadline()):
+            async with asyncio.timeout_at(deadline):
                 await self._wake.wait()
 
     def _next_deadline(self) -> float | None:

@@ -10,7 +10,7 @@ from trunkline.webhooks.signing import Signer
 
 TELNYX = Face(
     name="telnyx",
-    ids=Ids(ids.call_sid, ids.CALL_SID_BYTES, lambda random: StreamSid(ids.random_uuid(random))),
+    ids=Ids(ids.call_sid, ids.CALL_SID_RANDOM, lambda random: StreamSid(ids.random_uuid(random))),
     rest=REST,
     callbacks=CALLBACKS,
     signer=Signer,

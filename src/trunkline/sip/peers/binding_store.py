@@ -13,8 +13,8 @@ from msgspec.json import decode, encode
 
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.outgoing import Flow
-from trunkline.sip.peers.registrar import Binding, next_hop
-from trunkline.sip.targets import TRANSPORTS
+from trunkline.sip.peers.registrar import Binding
+from trunkline.sip.targets import TRANSPORTS, next_hop
 
 
 class StoredBinding(Struct, frozen=True):

@@ -15,7 +15,7 @@ from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.headers import NameAddr, parse_name_addr, parse_uri
 from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.message.validation import ChallengeRejection, Headers, Rejection, SipRequest
-from trunkline.sip.targets import DEFAULT_PORTS, TRANSPORTS, Target, Transport, request_address
+from trunkline.sip.targets import TRANSPORTS, Target, next_hop, request_address
 
 CONTACT_LIMIT = 10
 """Contacts of one phone."""
@@ -44,12 +44,6 @@ class Binding:
         if transport == "udp" and (not self.path or endpoint.host != self.source.host):
             endpoint = self.source
         return Target(self.uri, endpoint, transport, self.flow, self.path)
-
-
-def next_hop(uri: str, path: Sequence[str], transport: Transport) -> Endpoint:
-    """Address of a contact, or of the first proxy in its Path. Raises ValueError or LookupError."""
-    there = parse_uri(parse_name_addr(path[0]).uri if path else uri)
-    return Endpoint(there.host, there.port or DEFAULT_PORTS[transport])
 
 
 class Registrar:
