@@ -211,6 +211,11 @@ class TrunkSettings(Section):
     Default: none, with a warning at the start; `[]` is none without it. Calls placed by REST go by any trunk."""
     application: str | None = None
     """Name or sid, for calls by this trunk to a number that `numbers` does not have."""
+    call_limit: int | None = Field(None, ge=1)
+    """Its calls at once, both ways; default: no limit of its own. One more gets 503 with Retry-After, or is not placed
+    (429)."""
+    call_rate: int = Field(0, ge=0)
+    """Its new calls in a minute, both ways; 0 = no limit. One more is refused in the same way."""
     called_number: Literal["auto", "request-uri", "to", "p-called-party-id"] = "auto"
     """Where its calls say which number was called. auto: in the Request-URI; where that has no more than `username`, as
     with carriers that call the contact that we registered, in P-Called-Party-ID, else, if `username` is no number, in
@@ -271,6 +276,11 @@ class SipSettings(Section):
     """Check the certificates of the peers that we call. If off, anyone on the path can listen."""
     call_limit: int = Field(2000, ge=1)
     """Calls at once; one more is refused with 503."""
+    account_call_limit: int | None = Field(None, ge=1)
+    """Calls at once of one account, both ways; default: `call_limit`. One more gets 486 with Retry-After, or is not
+    placed (429)."""
+    account_call_rate: int = Field(0, ge=0)
+    """New calls of one account in a minute, both ways; 0 = no limit. One more is refused in the same way."""
     session_expires: int = Field(1800, ge=0)
     """Seconds after which a session that is not refreshed ends (RFC 4028), as we request it; 0: we request nothing,
     and grant what the peer requests."""

@@ -145,7 +145,7 @@ class StreamLimitReached(ApiError):
 
 
 class TooManyRequests(ApiError):
-    """Over `http.rate_limit`."""
+    """Over `http.rate_limit`, or over a limit on calls."""
 
     status, code, title = 429, "10011", "Too many requests"
 

@@ -248,7 +248,7 @@ class Server:
         self._drain = partial(_drain, runner, sip, settings.drain.timeout)
         await self._keep_account(store, account, new_key)
         await stack.enter_async_context(_task(partial(runner.settle, *left), "settlement"))
-        self._take = partial(_take, directory, sip, pool)
+        self._take = partial(_take, directory, runner, sip, pool)
         self._started = True
         _log_ready(settings, http, sip, pool)
 
@@ -319,7 +319,7 @@ def _endpoint(settings: Settings, runner: Runner, contacts: Mapping[str, str]) -
     return SipEndpoint(settings.sip, runner.on_sip, directory, contacts, runner.keep_contacts, sid_of)
 
 
-async def _take(directory: Directory, sip: SipEndpoint, pool: WorkerPool, settings: Settings) -> None:
+async def _take(directory: Directory, runner: Runner, sip: SipEndpoint, pool: WorkerPool, settings: Settings) -> None:
     """All or nothing: what may be wrong comes first. Raises StartupError."""
     commit = await sip.prepare(settings.sip)
     try:
@@ -327,6 +327,7 @@ async def _take(directory: Directory, sip: SipEndpoint, pool: WorkerPool, settin
     except BadCertificates as error:
         raise StartupError(f"streams.ca_file: {error}") from None
     directory.take(settings, utc_now())
+    runner.quotas.take(settings.sip)
     commit()
     _warn_of_trunks(settings)
     pool.take(settings)

@@ -169,14 +169,18 @@ class Bench:
         """Wait until all that was submitted is durable."""
         await self.writer.submit()
 
-    def invited_just_now(self, dialog: int = 7, **changes: Any) -> LiveCall:
-        """A call comes in."""
+    def invite(self, dialog: int = 7, **changes: Any) -> None:
+        """A call comes in, which may be refused."""
         event = sip.InviteReceived(
             DialogId(dialog), "sip:+49@a", "+49", "Ann", "sip:+2@b", "+2", sdp(), HEADERS, Endpoint("192.0.2.9", 5060),
             "udp", "call-id",
         )  # fmt: skip
-        before = len(self.script.all)
         self.runner.on_sip(replace(event, **changes))
+
+    def invited_just_now(self, dialog: int = 7, **changes: Any) -> LiveCall:
+        """A call comes in."""
+        before = len(self.script.all)
+        self.invite(dialog, **changes)
         assert len(self.script.all) > before, "no fact reached the script"
         return self.script.all[-1][0]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from control.bench import ACCOUNT, BOT, HEADERS, LOCAL, NOW, Bench, sdp
+from control.bench import ACCOUNT, BOT, GIVEN, HEADERS, LOCAL, NOW, Bench, sdp
 from stream_params import stream_params
 from trunkline.calls import commands, events
 from trunkline.calls.call import CallState
@@ -20,7 +20,7 @@ from trunkline.calls.commands import CallRequest, Instructions, Route
 from trunkline.calls.registry import InviteInfo
 from trunkline.calls.views import CallView, StreamView
 from trunkline.control import runner as runner_module
-from trunkline.errors import CallEnded, StreamLimitReached, Unavailable
+from trunkline.errors import CallEnded, StreamLimitReached, TooManyRequests, Unavailable
 from trunkline.ids import CallSessionId, CallSid, LegId, StreamSid, end_event_id
 from trunkline.media.report import LegReport
 from trunkline.sip import values as sip
@@ -150,6 +150,35 @@ async def test_what_a_document_dials_reaches_signalling_as_restricted(bench: Ben
         invite = bench.signalling.done[-1]
         assert isinstance(invite, sip.SendInvite)
         assert invite.restricted is restricted
+
+
+async def test_calls_beyond_a_limit_are_refused_both_ways_until_one_has_ended(make: Make) -> None:
+    bench = make(
+        sip={
+            **GIVEN["sip"],
+            "account_call_limit": 1,
+            "trunks": [{"name": "carrier", "targets": ["sip:c.test"], "call_rate": 2}],
+        }
+    )
+    entry = await bench.up()
+    bench.invite(dialog=9)
+    assert bench.signalling.done[-1] == sip.RejectInvite(DialogId(9), 486, "Busy Here", "too many calls", 5)
+    with pytest.raises(TooManyRequests, match=r"the account has 1 calls, which is sip\.account_call_limit\."):
+        await bench.place()
+    bench.over(entry)
+    for _ in range(2):
+        bench.over(await bench.place("+1555", Route("trunk", "carrier", "+1555")))
+    with capture_logs() as logs:
+        bench.invite(trunk="carrier")
+    refusal = bench.signalling.done[-1]
+    assert isinstance(refusal, sip.RejectInvite)
+    assert (refusal.status, refusal.retry_after) == (503, 60)
+    assert [(line["event"], line["trunk"]) for line in logs] == [("call_refused", "carrier")]
+    with pytest.raises(TooManyRequests, match="trunk carrier had 2 calls within a minute") as refused:
+        await bench.place("+1555", Route("trunk", "carrier", "+1555"))
+    assert refused.value.retry_after == 60
+    over = {name: number for name, number in bench.runner.counters.items() if name.startswith("calls_over")}
+    assert over == {"calls_over_account_limit": 2, "calls_over_trunk_rate": 2}
 
 
 async def test_contacts_are_kept(bench: Bench) -> None:

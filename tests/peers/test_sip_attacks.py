@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from telnyx import AsyncTelnyx
+from telnyx import AsyncTelnyx, RateLimitError
 
 from peers.harness import happens, new_server, running
 from peers.sip_socket import SipSocket, authorization
@@ -17,7 +17,8 @@ from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.peer
 
-PHONES = json.dumps([{"user": "ann", "password": "secret"}, {"user": "bob", "password": "hidden"}])
+PASSWORDS = {"ann": "secret", "bob": "hidden", "cat": "meow"}
+PHONES = json.dumps([{"user": user, "password": password} for user, password in PASSWORDS.items()])
 HOME, SPOOFER, ABROAD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
 
@@ -26,13 +27,6 @@ async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
     """A server that takes calls of phones alone."""
     directory = tmp_path_factory.mktemp("server")
     async with running(new_server(directory, sip__phones=PHONES, sip__unknown_callers="none")) as server:
-        yield server
-
-
-@pytest.fixture
-async def own(tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    """A server for one test, which bans a name."""
-    async with running(new_server(tmp_path, sip__phones=PHONES, sip__unknown_callers="none")) as server:
         yield server
 
 
@@ -82,15 +76,15 @@ async def test_a_phone_with_a_new_address_is_challenged_and_not_counted(server: 
         assert await abroad.status(answered) == 200
 
 
-async def test_guesses_from_everywhere_ban_a_name_and_not_the_phone(own: ServerProcess) -> None:
-    async with SipSocket(own.sip_address, HOME) as phone:
-        assert (await phone.register("ann", "secret")).startswith("SIP/2.0 200")
+async def test_guesses_from_everywhere_ban_a_name_and_not_the_phone(server: ServerProcess) -> None:
+    async with SipSocket(server.sip_address, HOME) as phone:
+        assert (await phone.register("cat", "meow")).startswith("SIP/2.0 200")
         answers = []
         for number in range(20, 27):
-            async with SipSocket(own.sip_address, f"127.0.0.{number}") as guesser:
-                answers += [(await guesser.register("ann", f"guess{turn}")).split()[1] for turn in range(6)]
+            async with SipSocket(server.sip_address, f"127.0.0.{number}") as guesser:
+                answers += [(await guesser.register("cat", f"guess{turn}")).split()[1] for turn in range(6)]
         assert answers == ["401"] * 30 + ["403"] * 12
-        assert (await phone.register("ann", "secret")).startswith("SIP/2.0 200")
+        assert (await phone.register("cat", "meow")).startswith("SIP/2.0 200")
 
 
 async def test_no_answer_says_which_names_there_are(server: ServerProcess) -> None:
@@ -158,3 +152,26 @@ async def test_no_document_dials_a_number_that_no_trunk_allows(tmp_path: Path) -
             while not (text := await carrier.receive()).startswith("INVITE sip:+19005550100@"):
                 assert text.startswith(("INVITE sip:+49301234567@", "CANCEL "))
         assert "dial_prefixes of trunk carrier do not allow documents to call this number" in server.log
+
+
+async def test_calls_beyond_the_limits_of_a_trunk_and_an_account_are_refused(tmp_path: Path) -> None:
+    trunk = {"name": "carrier", "targets": [f"sip:{HOME}"], "keep_alive": 0, "call_limit": 1}
+    server = new_server(tmp_path, sip__trunks=json.dumps([trunk]), sip__account_call_limit=2)
+    async with (
+        running(server),
+        SipSocket(server.sip_address, HOME) as carrier,
+        SipSocket(server.sip_address) as caller,
+    ):
+        assert await carrier.status(carrier.request("INVITE", "+1")) == 200
+        busy = await carrier.response(carrier.request("INVITE", "+1"))
+        assert busy.startswith("SIP/2.0 503")
+        assert "\r\nRetry-After: 5\r\n" in busy
+        assert await caller.status(caller.request("INVITE", "+1")) == 200
+        busy = await caller.response(caller.request("INVITE", "+1"))
+        assert busy.startswith("SIP/2.0 486")
+        assert "\r\nRetry-After: 5\r\n" in busy
+        async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client:
+            with pytest.raises(RateLimitError, match=r"2 calls, which is sip\.account_call_limit"):
+                await client.texml.accounts.calls.with_raw_response.calls(
+                    server.account_sid, body={"to": "sip:x@127.0.0.1:9", "from_": "+1", "texml": "<Response/>"}
+                )

@@ -329,12 +329,16 @@ def test_a_rejection_carries_its_warning_and_is_repeated_until_its_ack(bench: Be
     assert bench.dialogs.sizes == EMPTY
 
 
-def test_a_503_says_when_to_try_again(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("status", "given", "seconds"), [(503, None, "2"), (503, 60, "60"), (486, 5, "5"), (486, None, "")]
+)
+def test_a_refusal_says_when_to_try_again(bench: Bench, status: int, given: int | None, seconds: str) -> None:
     dialog = ring(bench, Caller())
     bench.wire.take()
-    bench.perform(RejectInvite(dialog, 503, "Service Unavailable"))
+    bench.perform(RejectInvite(dialog, status, "Try Later", retry_after=given))
     (response,) = bench.wire.take()
-    assert header(response, "Retry-After") == "2"
+    assert ("Retry-After" in response) == bool(seconds)
+    assert not seconds or header(response, "Retry-After") == seconds
 
 
 def test_a_rejection_without_ack_is_dropped_without_an_event(bench: Bench, clock: HandClock) -> None:

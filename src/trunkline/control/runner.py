@@ -21,12 +21,13 @@ from trunkline.calls.call import Call, CallRules, CallState
 from trunkline.calls.commands import CallRequest, Command, EndCall, Instructions, Route
 from trunkline.calls.directory import Directory
 from trunkline.calls.endings import lost_in_crash
+from trunkline.calls.quotas import Excess, Quotas
 from trunkline.calls.registry import InviteInfo, LiveCall, Registry
 from trunkline.calls.script import CallScript
 from trunkline.calls.views import CALL_EVENTS, END_EVENTS, Application, CallView, StreamView
 from trunkline.config import Settings
 from trunkline.control.waits import WRITE_TIME, store_late
-from trunkline.errors import Unavailable
+from trunkline.errors import TooManyRequests, Unavailable
 from trunkline.ids import AccountSid, CallSessionId, CallSid, IdsOfLife, LegId, end_event_id, random_uuid
 from trunkline.sdp.crypto import SrtpRule
 from trunkline.sdp.negotiate import family_of
@@ -94,6 +95,7 @@ class Runner:
         self._empty = asyncio.Event()
         self._empty.set()
         self.registry = Registry()
+        self.quotas = Quotas(settings.sip)
         self.counters: Counter[str] = Counter()
         self.draining = False
         """New calls are refused; those that run may still dial."""
@@ -185,7 +187,7 @@ class Runner:
         self, account: AccountSid, request: CallRequest, route: Route, parent: LiveCall | None = None
     ) -> tuple[LiveCall, asyncio.Future[None]]:
         """Place a call; facts report its progress. `parent`: the call that it will be bridged with, so that
-        both are on one media worker. Returns the durable write too. Raises Unavailable."""
+        both are on one media worker. Returns the durable write too. Raises Unavailable, TooManyRequests."""
         assert self._sip is not None
         if self._ending or (self.draining and parent is None):
             raise Unavailable("The server is draining: it takes no new calls.", retry_after=RETRY_AFTER)
@@ -213,10 +215,13 @@ class Runner:
             status_callback_method=request.status_callback_method or "POST",
             status_callback_events=request.status_callback_events,
         )
+        trunk, phone = (route.name if route.kind == kind else None for kind in ("trunk", "phone"))
+        excess = self._admit(view, trunk)
+        if excess is not None:
+            raise TooManyRequests(f"Too many calls: {excess.detail}.", retry_after=excess.retry_after)
         local = self._sip.local.host
         callee = route.to if route.kind == "uri" else f"sip:{request.to}@{local}"
         origin = InviteInfo(f"sip:{from_}@{local}", callee)
-        trunk, phone = (route.name if route.kind == kind else None for kind in ("trunk", "phone"))
         srtp = self._directory.srtp(trunk=trunk, phone=phone)
         entry = self._add(view, self._sip.new_dialog(), origin, request.instructions, srtp, clock, parent)
         about = {"parent_sid": view.parent_sid} if parent else {}
@@ -232,6 +237,15 @@ class Runner:
         record = record_of(_uuid(), (url, method), form, utc_now(), view.account_sid, view.sid)
         if record is not None:
             self._writer.submit(callbacks=[record])
+
+    def _admit(self, view: CallView, trunk: str | None) -> Excess | None:
+        """Count a new call for its account and trunk."""
+        excess = self.quotas.admit(view.sid, view.account_sid, trunk, asyncio.get_running_loop().time())
+        if excess is not None:
+            self.counters[f"calls_over_{excess.of}_{excess.kind}"] += 1
+            about = {"account_sid": view.account_sid} | ({"trunk": trunk} if trunk else {})
+            _log.warning("call_refused", reason=excess.detail, from_=view.from_, to=view.to, **about)
+        return excess
 
     def _add(
         self,
@@ -251,6 +265,7 @@ class Runner:
         view = call.view
         self.counters[f"calls_{call.state.name.lower()}"] += 1
         if call.state is CallState.ENDED:
+            self.quotas.release(view.sid)
             _log.info("call_ended", call_sid=view.sid, status=view.status, reason=view.hangup_cause)
         elif call.state is CallState.ANSWERED or (call.state is CallState.UP and view.direction == "outbound"):
             _log.info("call_answered", call_sid=view.sid, codec=view.codec)
@@ -310,6 +325,11 @@ class Runner:
         instructions = _voice_of(application) if application else None
         origin = InviteInfo(event.from_uri, event.to_uri, event.headers)
         srtp = self._directory.srtp(trunk=event.trunk, phone=event.phone)
+        excess = self._admit(view, event.trunk)
+        if excess is not None:
+            status, reason = (486, "Busy Here") if excess.of == "account" else (503, "Service Unavailable")
+            self._signal(sip.RejectInvite(event.dialog, status, reason, "too many calls", excess.retry_after))
+            return
         entry = self._add(view, event.dialog, origin, instructions, srtp, clock)
         by = {"sip_call_id": event.call_id, "transport": event.transport}
         _log.info("call_received", call_sid=view.sid, from_=view.from_, to=view.to, **by)

@@ -176,8 +176,9 @@ class Uas:
             del self._store.by_id[dialog.id]
             self._store.forget(dialog)
             headers = warning(dialog.flow, action.warning)
-            if action.status == 503:
-                headers = (*headers, ("Retry-After", str(RETRY_AFTER)))
+            seconds = RETRY_AFTER if action.retry_after is None and action.status == 503 else action.retry_after
+            if seconds is not None:
+                headers = (*headers, ("Retry-After", str(seconds)))
             transaction.respond(action.status, action.reason, headers)
 
     def answer_offer(

@@ -214,6 +214,8 @@ class RejectInvite:
     status: int
     reason: str
     warning: str | None = None
+    retry_after: int | None = None
+    """Seconds; None: a 503 has a time of its own, other statuses none."""
 
 
 @dataclass(frozen=True, slots=True)
