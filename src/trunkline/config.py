@@ -255,8 +255,12 @@ class SipSettings(Section):
     message_limit: int = Field(65536, ge=1024)
     """Bytes of one SIP message over TCP; a longer one closes the connection."""
     connection_limit: int = Field(1000, ge=1)
-    """TCP and TLS connections open at once; for one more the oldest that never carried a message is closed, else
-    itself."""
+    """TCP and TLS connections open at once. One address (IPv6: its /64) may hold half of those that the others leave,
+    without its registered phones; trunks may hold all. For one more its oldest without an admitted request is closed,
+    else itself."""
+    idle_timeout: float = Field(120, ge=0)
+    """Seconds without a message after which a TCP or TLS connection that a peer opened is closed, unless it is a
+    trunk's, or a phone is registered or a call is up by it; 0 = never."""
     connect_timeout: float = Field(10, gt=0)
     """Seconds to look a name up, to connect, and for a TLS handshake, each."""
     ping_interval: float = Field(100, ge=0)

@@ -14,6 +14,8 @@ class SipSocket(asyncio.DatagramProtocol):
         self._server = server
         self._host = host
         self._received: asyncio.Queue[str] = asyncio.Queue()
+        self._invites: dict[str, str] = {}
+        """Those received, by Call-ID."""
         self._transport: asyncio.DatagramTransport
         self.port = 0
 
@@ -27,8 +29,21 @@ class SipSocket(asyncio.DatagramProtocol):
         self._transport.close()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """A message of the server's."""
-        self._received.put_nowait(data.decode())
+        """A message of the server's. What ends a call is answered, so that the server does not wait when it stops."""
+        text = data.decode()
+        method, call_id = text.partition(" ")[0], _lines(text, "Call-ID")
+        if method == "INVITE":
+            self._invites[call_id] = text
+        elif method == "CANCEL" and call_id in self._invites:
+            self._answer(self._invites[call_id], "487 Request Terminated", addr)
+        if method in ("BYE", "CANCEL"):
+            self._answer(text, "200 OK", addr)
+        else:
+            self._received.put_nowait(text)
+
+    def _answer(self, request: str, status: str, to: tuple[str, int]) -> None:
+        copied = (_lines(request, name) for name in ("Via", "From", "To", "Call-ID", "CSeq"))
+        self._transport.sendto("\r\n".join((f"SIP/2.0 {status}", *copied, "Content-Length: 0", "", "")).encode(), to)
 
     def send(self, data: bytes) -> None:
         """Send one datagram."""
@@ -96,6 +111,11 @@ class SipSocket(asyncio.DatagramProtocol):
         if not response.startswith("SIP/2.0 401"):
             return response
         return await self.response(self.request("REGISTER", user, self.credentials(response, user, password), cseq=2))
+
+
+def _lines(text: str, name: str) -> str:
+    """The header lines of a name."""
+    return "\r\n".join(line for line in text.split("\r\n") if line.startswith(f"{name}:"))
 
 
 def authorization(nonce: str, user: str, password: str, method: str, uri: str, count: int = 1) -> str:

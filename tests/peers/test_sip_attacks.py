@@ -1,9 +1,12 @@
 """Attacks on SIP against a running server: guessed passwords, forged addresses, scans."""
 
+import asyncio
+import contextlib
 import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 import pytest_asyncio
@@ -150,7 +153,7 @@ async def test_no_document_dials_a_number_that_no_trunk_allows(tmp_path: Path) -
                 server.account_sid, body={"to": "+19005550100", "from_": "+1555", "texml": "<Response/>"}
             )
             while not (text := await carrier.receive()).startswith("INVITE sip:+19005550100@"):
-                assert text.startswith(("INVITE sip:+49301234567@", "CANCEL "))
+                assert text.startswith(("INVITE sip:+49301234567@", "ACK "))
         assert "dial_prefixes of trunk carrier do not allow documents to call this number" in server.log
 
 
@@ -175,3 +178,65 @@ async def test_calls_beyond_the_limits_of_a_trunk_and_an_account_are_refused(tmp
                 await client.texml.accounts.calls.with_raw_response.calls(
                     server.account_sid, body={"to": "sip:x@127.0.0.1:9", "from_": "+1", "texml": "<Response/>"}
                 )
+
+
+class Crowd:
+    """TCP connections to a server, which end together."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def connect(self, host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """One more, from that address."""
+        reader, writer = await asyncio.open_connection(*self._server.sip_address, local_addr=(host, 0))
+        self._writers.append(writer)
+        return reader, writer
+
+
+async def answered(reader: asyncio.StreamReader) -> str:
+    """The head of a response; empty if the connection was closed."""
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        return (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)).decode()
+    return ""
+
+
+async def test_a_thousand_idle_connections_do_not_shut_sip(server: ServerProcess) -> None:
+    async with Crowd(server) as crowd, SipSocket(server.sip_address, SPOOFER) as scanner:
+        for _ in range(1000):
+            reader, writer = await crowd.connect(SPOOFER)
+            writer.write(scanner.request("OPTIONS", "x").replace(b"/UDP", b"/TCP"))
+        assert (await answered(reader)).startswith("SIP/2.0 200")
+        for host in (HOME, SPOOFER):
+            async with SipSocket(server.sip_address, host) as phone:
+                reader, writer = await crowd.connect(host)
+                writer.write(phone.request("REGISTER", "bob").replace(b"/UDP", b"/TCP"))
+                credentials = phone.credentials(await answered(reader), "bob", "hidden")
+                writer.write(phone.request("REGISTER", "bob", credentials).replace(b"/UDP", b"/TCP"))
+                assert (await answered(reader)).startswith("SIP/2.0 200"), host
+
+
+async def test_unanswered_invites_of_one_address_leave_places_for_others(tmp_path: Path) -> None:
+    trunk = json.dumps([{"name": "carrier", "targets": [f"sip:{HOME}"], "keep_alive": 0}])
+    server = new_server(tmp_path, sip__call_limit=8, sip__trunks=trunk, sip__idle_timeout=0.2)
+    async with (
+        running(server),
+        SipSocket(server.sip_address, SPOOFER) as flood,
+        SipSocket(server.sip_address, HOME) as carrier,
+        SipSocket(server.sip_address, ABROAD) as caller,
+        Crowd(server) as crowd,
+    ):
+        idle, _ = await crowd.connect(SPOOFER)
+        # The 200s are never acknowledged.
+        statuses = [await flood.status(flood.request("INVITE", "+1")) for _ in range(8)]
+        assert statuses == [200] * 4 + [503] * 4
+        assert await caller.status(caller.request("INVITE", "+1")) == 200
+        assert await carrier.status(carrier.request("INVITE", "+1")) == 200
+        assert await answered(idle) == "", "it idled out"

@@ -10,7 +10,7 @@ from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.events import OutOfDialogResponse, TargetsRequired, TargetTried
 from trunkline.sip.message.digest import DigestServer
-from trunkline.sip.message.validation import Rejection, SipRequest, SipResponse, parse, validate
+from trunkline.sip.message.validation import Rejection, SipRequest, SipResponse, parse, refusal, validate
 from trunkline.sip.peers.access import Access
 from trunkline.sip.targets import Target, uri_target
 from trunkline.sip.timers import Timers
@@ -59,9 +59,14 @@ class Wire:
     transport: str = "udp"
     local: Endpoint = US
     sent: list[tuple[str, Endpoint]] = field(default_factory=list)
+    admissions: list[bool] = field(default_factory=list)
+    """For each admitted request, whether its peer was identified."""
 
     def send(self, data: bytes, to: Endpoint) -> None:
         self.sent.append((data.decode(), to))
+
+    def admitted(self, *, identified: bool) -> None:
+        self.admissions.append(identified)
 
     def take(self) -> list[str]:
         """The texts sent since the last look."""
@@ -198,7 +203,13 @@ class Bench:
         if isinstance(message, SipRequest) and message.method == "REGISTER":
             self.access.registrant(message, source, self.clock.now)
         elif isinstance(message, SipRequest):
-            self.dialogs.receive_request(message, source, wire, self.clock.now)
+            try:
+                self.dialogs.receive_request(message, source, wire, self.clock.now)
+            except Rejection as stateless:
+                if stateless.status >= 300:
+                    raise
+                text, target = refusal(message, source, stateless)
+                wire.send(text.encode(), target)
         else:
             self.dialogs.receive_response(message, self.clock.now)
         self.clock.drain()

@@ -20,6 +20,9 @@ class Wire:
     def send(self, data: bytes, to: Endpoint) -> None:
         raise AssertionError("nothing is sent yet")
 
+    def admitted(self, *, identified: bool) -> None:
+        raise AssertionError("nothing is received yet")
+
 
 def dialog(**changes: Any) -> Dialog:
     given: dict[str, Any] = {

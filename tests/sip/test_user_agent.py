@@ -4,7 +4,7 @@ import pytest
 
 from sip.bench import ANSWER, EMPTY, OFFER, PEER, Bench, Caller, HandClock, Wire, header
 from trunkline.sdp.values import Endpoint
-from trunkline.sip.message.validation import ALLOW
+from trunkline.sip.message.validation import ALLOW, Rejection
 from trunkline.sip.uas import REINVITE_LIMIT
 from trunkline.sip.values import (
     AcceptInvite,
@@ -698,11 +698,70 @@ def test_one_call_too_many_is_503_with_retry_after(clock: HandClock) -> None:
 
 def test_rejected_calls_without_acks_are_bounded(clock: HandClock) -> None:
     bench = Bench(clock, limit=1)
+    bench.caller.phone = "ann"
     for number in range(4):
         bench.perform(RejectInvite(ring(bench, Caller(call_id=f"c{number}")), 486, "Busy Here"))
     assert bench.refused(Caller(call_id="c5").request("INVITE", OFFER)).status == 503
     clock.advance(33)
     ring(bench, Caller(call_id="c6"))
+
+
+OTHER = Endpoint("203.0.113.9", 5060)
+
+
+def invited(bench: Bench, number: int, source: Endpoint = PEER) -> str:
+    """The refusal of an INVITE; empty if it rings."""
+    try:
+        bench.receive(Caller(call_id=f"{source}-{number}").request("INVITE", OFFER), source=source)
+    except Rejection as refused:
+        return str(refused)
+    assert isinstance(bench.event(), InviteReceived)
+    return ""
+
+
+def test_an_unknown_caller_has_half_of_the_free_places_until_the_ack(clock: HandClock) -> None:
+    bench = Bench(clock, limit=8)
+    rejected, answered = ring(bench, Caller(call_id="one")), ring(bench, second := Caller(call_id="two"))
+    bench.perform(RejectInvite(rejected, 486, "Busy Here"))
+    bench.perform(AcceptInvite(answered, ANSWER))
+    assert [invited(bench, number) for number in range(3)] == ["", "", "503 Too Many Unanswered Calls"]
+    assert [invited(bench, number, OTHER) for number in range(3)] == ["", "", "503 Too Many Unanswered Calls"]
+    bench.caller.phone = "ann"
+    assert invited(bench, 9, OTHER) == "", "identified callers have no share"
+    bench.caller.phone = None
+    assert bench.dialogs.transactions.unsettled == {"192.0.2.10": 4, "203.0.113.9": 2}
+    second.learn(next(text for text in bench.wire.take() if "SIP/2.0 200" in text))
+    bench.receive(second.request("ACK"))
+    bench.events.clear()
+    assert bench.dialogs.transactions.unsettled == {"192.0.2.10": 3, "203.0.113.9": 2}
+    bench.end_all("over")
+    clock.advance(100)
+    assert bench.dialogs.transactions.unsettled == {}
+
+
+def test_the_flow_of_an_admitted_request_is_kept(bench: Bench) -> None:
+    caller = Caller()
+    establish(bench, caller)
+    assert bench.wire.admissions == [False, False], "the INVITE and its ACK"
+    bench.caller.phone = "ann"
+    ring(bench, Caller(call_id="two"))
+    assert bench.wire.admissions[2:] == [True]
+    bench.refused(Caller(call_id="three", to_tag="x").request("BYE"))
+    bench.receive(Caller(call_id="four").request("OPTIONS"))
+    assert len(bench.wire.admissions) == 3
+    assert bench.dialogs.uses(bench.wire)
+    assert not bench.dialogs.uses(Wire())
+
+
+def test_options_outside_a_dialog_take_no_transaction(bench: Bench) -> None:
+    bench.receive(Caller().request("OPTIONS"))
+    (answer,) = bench.wire.take()
+    assert answer.startswith("SIP/2.0 200 OK\r\n")
+    assert "INVITE" in header(answer, "Allow")
+    assert ";tag=" in header(answer, "To")
+    assert bench.dialogs.sizes == EMPTY
+    bench.receive(Caller().request("OPTIONS"))
+    assert bench.wire.take() == [answer]
 
 
 def test_while_draining_new_calls_are_503_and_calls_that_are_up_go_on(bench: Bench) -> None:

@@ -20,6 +20,7 @@ import structlog
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
+from trunkline.shares import origin_of
 from trunkline.sip.events import (
     CoreEvent,
     OutOfDialogResponse,
@@ -46,7 +47,6 @@ from trunkline.sip.message.validation import (
 from trunkline.sip.peers.access import Access
 from trunkline.sip.peers.binding_store import decode_bindings, encode_bindings
 from trunkline.sip.peers.media_hosts import HostLookup, MediaHosts
-from trunkline.sip.peers.origin import origin_of
 from trunkline.sip.peers.registrar import Registrar
 from trunkline.sip.peers.resolver import TargetResolver, is_literal
 from trunkline.sip.peers.router import Router
@@ -173,7 +173,9 @@ class SipEndpoint:
         user_agent = UserAgentCore(_token, self._connect, self._access, self._settings, self.counters, timers)
         trunks = Trunks(self._settings, user_agent.transactions, self._connect, _token, SystemRandom().random)
         self._core = _Core(user_agent, trunks, Router(self._settings, self._registrar, trunks), timers)
-        self._transports.connections.on_unreachable = self._flow_failed
+        connections = self._transports.connections
+        connections.on_unreachable, connections.is_in_use = self._flow_failed, self._is_in_use
+        connections.is_exempt = self._access.is_trunk
         try:
             await self._transports.open()
         except BaseException:
@@ -322,6 +324,7 @@ class SipEndpoint:
         user = self._access.registrant(request, source, now)
         before = {binding.key for binding in self._registrar.bindings(user, now)}
         headers = self._registrar.register(user, request, source, flow, now)
+        flow.admitted(identified=True)
         self.counters["registrations"] += 1
         bindings = self._registrar.bindings(user, now)
         for binding in bindings:
@@ -350,6 +353,9 @@ class SipEndpoint:
             self._log_rarely("sip_request_rejected", source, str(rejection), request)
         text, target = refusal(request, source, rejection)
         flow.send(text.encode("utf-8", "backslashreplace"), target)
+
+    def _is_in_use(self, flow: Flow) -> bool:
+        return self._registrar.uses(flow, _now()) or (self._core is not None and self._core.user_agent.uses(flow))
 
     def _flow_failed(self, flow: Flow, reason: str, to: Endpoint | None) -> None:
         if self._core is not None:

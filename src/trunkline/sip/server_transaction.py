@@ -33,6 +33,7 @@ class ServerTransaction:
         "key",
         "local_tag",
         "machine",
+        "origin",
         "request",
         "response",
         "source",
@@ -47,6 +48,8 @@ class ServerTransaction:
         self.key = server_key(request)
         self.local_tag = request.tag("to")
         """To tag of the responses to come, the 487 to a cancelled INVITE included."""
+        self.origin = ""
+        """What it counts for; empty: nothing."""
         self.timer: Timer | None = None
         invite = request.method == "INVITE"
         self.machine = Transaction(INVITE_SERVER if invite else SERVER, now, reliable=flow.transport != "udp")

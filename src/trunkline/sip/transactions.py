@@ -8,7 +8,7 @@ Server transactions that are over are remembered for a while, in bounded memory,
 the same response. 2xx responses to an INVITE after the first are left to the user agent (section 13.2.2.4).
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from math import inf
 
@@ -47,6 +47,8 @@ class Transactions:
         self._unacknowledged: dict[Key, ServerTransaction] = {}
         """Those whose 2xx waits for its ACK, by `ServerTransaction.ack_key`."""
         self._client: dict[Key, ClientTransaction] = {}
+        self.unsettled: Counter[str] = Counter()
+        """Server transactions that still wait for a message, by their `origin`."""
         self._memory = TransactionMemory(timers)
 
     @property
@@ -85,10 +87,11 @@ class Transactions:
         return True
 
     def receive_request(
-        self, request: SipRequest, source: Endpoint, flow: Flow, tag: str | None
+        self, request: SipRequest, source: Endpoint, flow: Flow, tag: str | None, origin: str = ""
     ) -> ServerTransaction | None:
         """Take a validated request that was not absorbed. Returns its transaction, to be answered now or later; None
-        for ACK and CANCEL. `tag` is the To tag of the response to a CANCEL (section 9.2)."""
+        for ACK and CANCEL. `tag` is the To tag of the response to a CANCEL (section 9.2); with an `origin` it counts
+        in `unsettled`."""
         if request.method == "ACK":
             invite = self._unacknowledged.get(ack_key(request))
             if invite is not None and invite.local_tag == request.tag("to"):
@@ -99,6 +102,9 @@ class Transactions:
             self._cancel(transaction, tag)
             return None
         self._server[transaction.key] = transaction
+        if origin:
+            transaction.origin = origin
+            self.unsettled[origin] += 1
         self.arm(transaction)
         return transaction
 
@@ -179,6 +185,7 @@ class Transactions:
         for request in self._client.values():
             _disarm(request)
         self._server.clear()
+        self.unsettled.clear()
         self._unacknowledged.clear()
         self._client.clear()
         self.events.clear()
@@ -195,10 +202,17 @@ class Transactions:
         _disarm(transaction)
         if self._server.get(transaction.key) is transaction:
             del self._server[transaction.key]
+            self._settle(transaction.origin)
         if self._unacknowledged.get(transaction.ack_key) is transaction:
             del self._unacknowledged[transaction.ack_key]
         if transaction.response:
             self._memory.put(transaction)
+
+    def _settle(self, origin: str) -> None:
+        if self.unsettled[origin] > 1:
+            self.unsettled[origin] -= 1
+        else:
+            del self.unsettled[origin]
 
     def forget(self, transaction: ClientTransaction) -> None:
         """See `ClientLayer`."""

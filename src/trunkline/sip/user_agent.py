@@ -12,6 +12,7 @@ from typing import Protocol
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
+from trunkline.shares import may_take, origin_of
 from trunkline.sip.client_transaction import ClientTransaction
 from trunkline.sip.dialog import CAPABILITIES, Dialog, DialogState, contact, contact_of, reason_of, reason_value
 from trunkline.sip.dialog_store import DialogRequest, DialogStore, Purpose
@@ -99,6 +100,10 @@ class UserAgentCore:
         """No dialog is left, for the peers too."""
         return not self._store.by_key and all(call.settled for call in self._store.uac_invites.values())
 
+    def uses(self, flow: Flow) -> bool:
+        """Whether a dialog uses a flow."""
+        return any(dialog.flow is flow for dialog in self._store.by_key.values())
+
     def new_dialog(self) -> DialogId:
         """An id for a `SendInvite`."""
         return self._store.new_id()
@@ -135,6 +140,7 @@ class UserAgentCore:
         dialog = self._store.by_key.get((request.value("call-id"), request.tag("from")))
         if dialog is not None and dialog.local_tag == request.tag("to"):
             dialog.update_remote(request, source, flow)
+            flow.admitted(identified=False)
         elif dialog is not None:
             request = _with_our_tag(dialog, request, source)
         outside = not request.tag("to")
@@ -143,17 +149,19 @@ class UserAgentCore:
             if dialog is not None:
                 # Forked to us twice (section 8.2.2.2), or sent by a peer that has restarted and lost the dialog.
                 raise Rejection(482, "Loop Detected")
-            self._check_limits()
-            peer = self._admission.identify(request, source, now)
+            peer = self._identify(request, source, flow, now)
         elif request.method == "OPTIONS" and outside:
             if self.draining:
                 self._check_limits()
+            # Without a transaction too, as anyone may send them.
+            raise Rejection(200, "OK", CAPABILITIES)
         elif request.method != "ACK" and not self._is_expected(request, dialog):
             # Without a transaction, so that a flood of them takes no memory.
             raise Rejection(481, "Call/Transaction Does Not Exist")
         tag = dialog.local_tag if dialog is not None else self._tag()
         cancel_tag = tag if request.method == "CANCEL" else None
-        transaction = self.transactions.receive_request(request, source, flow, cancel_tag)
+        origin = origin_of(source.host) if request.method == "INVITE" and outside and peer == PeerIdentity() else ""
+        transaction = self.transactions.receive_request(request, source, flow, cancel_tag, origin)
         if transaction is not None:
             self._request_received(transaction, dialog, peer)
 
@@ -184,6 +192,19 @@ class UserAgentCore:
         if invite is not None:
             invite.targets_found(found)
 
+    def _identify(self, request: SipRequest, source: Endpoint, flow: Flow, now: float) -> PeerIdentity:
+        """The origin of an INVITE outside any dialog. Of unknown callers one address may have half of the free places
+        with INVITEs that are not answered, or not acknowledged. Raises Rejection."""
+        self._check_limits()
+        peer = self._admission.identify(request, source, now)
+        identified = peer != PeerIdentity()
+        if not identified:
+            free = self._limit - len(self._store.by_id) - len(self._store.outgoing)
+            if not may_take(self.transactions.unsettled[origin_of(source.host)], free):
+                raise Rejection(503, "Too Many Unanswered Calls", (("Retry-After", str(RETRY_AFTER)),))
+        flow.admitted(identified=identified)
+        return peer
+
     def _check_limits(self) -> None:
         headers = (("Retry-After", str(RETRY_AFTER)),)
         if self.draining:
@@ -206,9 +227,7 @@ class UserAgentCore:
         outside = not request.tag("to")
         if outside:
             transaction.local_tag = self._tag()
-        if outside and request.method == "OPTIONS":
-            transaction.respond(200, "OK", CAPABILITIES)
-        elif outside and request.method == "INVITE":
+        if outside and request.method == "INVITE":
             self._uas.invite_received(transaction, peer)
         elif dialog is not None and request.cseq[0] <= dialog.remote_cseq and not _is_late_bye(dialog, transaction):
             self._store.refuse(transaction, Rejection(500, "CSeq Out Of Order"))

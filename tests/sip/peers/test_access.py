@@ -10,10 +10,10 @@ import pytest
 from sip.bench import message
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
+from trunkline.shares import origin_of
 from trunkline.sip.message.digest import DigestClient, DigestServer
 from trunkline.sip.message.validation import Rejection, SipRequest
 from trunkline.sip.peers.access import Access
-from trunkline.sip.peers.origin import origin_of
 from trunkline.sip.targets import Target, Unreachable
 from trunkline.sip.values import Credentials, DialogId, PeerIdentity, SendInvite
 

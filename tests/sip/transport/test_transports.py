@@ -32,8 +32,9 @@ class Bench:
     async def undelivered(self) -> tuple[Flow, str, Endpoint | None]:
         return await asyncio.wait_for(self.lost.get(), 30)
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.transports.local.port)
+    async def connect(self, host: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection from that address."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.transports.local.port, local_addr=(host, 0))
         self.writers.append(writer)
         return reader, writer
 
@@ -76,7 +77,7 @@ async def opened() -> AsyncIterator[Open]:
 
 @pytest.fixture
 async def bench(opened: Open) -> Bench:
-    return await opened(SipSettings(port=0, message_limit=2000, connection_limit=2))
+    return await opened(SipSettings(port=0, message_limit=2000, connection_limit=4))
 
 
 async def test_messages_are_framed_in_the_stream_and_answered_on_it(bench: Bench) -> None:
@@ -108,13 +109,74 @@ async def test_a_stream_that_cannot_be_framed_is_closed(bench: Bench, data: byte
 
 async def test_one_connection_too_many_is_closed_at_once(bench: Bench) -> None:
     held = [await bench.connect() for _ in range(2)]
+    flows = []
     for _, writer in held:
         writer.write(MESSAGE)
-        await bench.next()
+        flows.append((await bench.next())[2])
+        flows[-1].admitted(identified=False)
     reader, _ = await bench.connect()
     with contextlib.suppress(ConnectionResetError):
         assert await asyncio.wait_for(reader.read(), 30) == b""
     assert bench.counters["connections_refused"] == 1
+    for flow in flows:
+        flow.admitted(identified=True)
+    for _ in range(1):  # half of what those leave that proved their password
+        _, writer = await bench.connect()
+        writer.write(MESSAGE)
+        (await bench.next())[2].admitted(identified=False)
+    reader, _ = await bench.connect()
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+    assert bench.counters["connections_refused"] == 2
+
+
+async def test_a_trunk_may_have_all_connections_and_they_do_not_idle_out(opened: Open) -> None:
+    bench = await opened(SipSettings(port=0, connection_limit=4, idle_timeout=0.05))
+    bench.transports.connections.is_exempt = lambda host: host == "127.0.0.1"
+    held = [await bench.connect() for _ in range(3)]
+    other, _ = await bench.connect("127.0.0.2")
+    assert await asyncio.wait_for(other.read(), 30) == b""
+    held.append(await bench.connect())
+    for _, writer in held:
+        writer.write(MESSAGE)
+        await bench.next()
+    assert (bench.counters["connections_idle"], bench.counters["connections_refused"]) == (1, 0)
+
+
+async def test_an_origin_makes_room_among_its_own_connections(opened: Open) -> None:
+    bench = await opened(SipSettings(port=0, connection_limit=8))
+    for _ in range(2):
+        await bench.connect("127.0.0.2")
+    crowd = [await bench.connect("127.0.0.3") for _ in range(9)]
+    for reader, _ in crowd[:6]:
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 30) == b""
+    assert bench.transports.connections.held == {"127.0.0.2": 2, "127.0.0.3": 3}
+    for host in ("127.0.0.4", "127.0.0.5", "127.0.0.6", "127.0.0.7"):
+        _, writer = await bench.connect(host)
+        writer.write(MESSAGE)
+        await bench.next()
+    assert len(bench.transports.connections.open) == 8
+    assert bench.transports.connections.held["127.0.0.7"] == 1
+
+
+async def test_a_connection_that_is_not_used_idles_out(opened: Open) -> None:
+    bench = await opened(SipSettings(port=0, idle_timeout=0.05))
+    used: list[Flow] = []
+    bench.transports.connections.is_in_use = used.__contains__
+    kept, writer = await bench.connect()
+    writer.write(MESSAGE)
+    used.append((await bench.next())[2])
+    idle, pinging = await bench.connect()
+    pinging.write(b"\r\n\r\n" * 3)
+    silent, _ = await bench.connect()
+    assert await asyncio.wait_for(silent.read(), 30) == b""
+    assert await asyncio.wait_for(idle.read(), 30) == b"\r\n" * 3
+    assert bench.counters["connections_idle"] == 2
+    writer.write(MESSAGE)
+    assert (await bench.next())[2] is used.pop()
+    assert await asyncio.wait_for(kept.read(), 30) == b""
+    assert bench.counters["connections_idle"] == 3
 
 
 async def test_a_connection_that_never_carried_a_message_makes_room_for_another(bench: Bench) -> None:

@@ -24,6 +24,10 @@ class Flow(Protocol):
     def send(self, data: bytes, to: Endpoint) -> None:
         """Send one message; `to` may have a host name. Never raises: the flow counts failures."""
 
+    def admitted(self, *, identified: bool) -> None:
+        """A request of the peer was admitted, if `identified` of a trunk or with a phone's password: its connection
+        makes no room for others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:

@@ -25,12 +25,12 @@ from ipaddress import ip_address
 from trunkline.config import SipSettings, TrunkSettings
 from trunkline.ids import matches
 from trunkline.sdp.values import Endpoint
+from trunkline.shares import address_of, origin_of
 from trunkline.sip.message.digest import DigestServer, parse_digest
 from trunkline.sip.message.headers import Uri, parse_name_addr, parse_uri
 from trunkline.sip.message.numbers import number_of
 from trunkline.sip.message.validation import ChallengeRejection, Headers, Rejection, SipRequest
 from trunkline.sip.peers.bans import Bans
-from trunkline.sip.peers.origin import address_of, origin_of
 from trunkline.sip.targets import Target, Unreachable
 from trunkline.sip.values import PeerIdentity, SendInvite
 
@@ -77,7 +77,7 @@ class Access:
 
     def identify(self, request: SipRequest, source: Endpoint, now: float) -> PeerIdentity:
         """The origin of an INVITE outside any dialog. Raises Rejection: 401 with challenges, or 403."""
-        trunk = self._trunk_with_network(source)
+        trunk = self._trunk_with_network(source.host)
         if trunk is not None:
             return PeerIdentity(trunk=trunk)
         sender = _uri(request, "from")
@@ -87,7 +87,7 @@ class Access:
             if phone != user and (not anonymous or user in self._passwords):
                 raise Rejection(403, "From Is Not The Authenticated User")
             return PeerIdentity(phone=phone)
-        trunk = self._trunk_with_target(source)
+        trunk = self._trunk_with_target(source.host)
         if trunk is not None:
             return PeerIdentity(trunk=trunk)
         if self._is_welcome(source) and not (anonymous and self._passwords and self._is_phone_at(source, now)):
@@ -116,7 +116,7 @@ class Access:
         malformed."""
         if not self._settings.silent or self._is_welcome(source) or self._is_phone_at(source, now):
             return False
-        if self._trunk_with_network(source) is not None or self._trunk_with_target(source) is not None:
+        if self.is_trunk(source.host):
             return False
         try:
             sender = _uri(request, "from")
@@ -144,15 +144,19 @@ class Access:
         number = number_of(parse_uri(target.uri)) or ""
         return any(matches(one, number) for name in names for one in self._trunks[name].dial_prefixes or ())
 
-    def _trunk_with_network(self, source: Endpoint) -> str | None:
-        address = address_of(source.host)
+    def is_trunk(self, host: str) -> bool:
+        """Whether an address is a trunk's."""
+        return self._trunk_with_network(host) is not None or self._trunk_with_target(host) is not None
+
+    def _trunk_with_network(self, host: str) -> str | None:
+        address = address_of(host)
         for trunk in self._settings.trunks:
             if any(address in network for network in trunk.networks):
                 return trunk.name
         return None
 
-    def _trunk_with_target(self, source: Endpoint) -> str | None:
-        address = str(address_of(source.host))
+    def _trunk_with_target(self, host: str) -> str | None:
+        address = str(address_of(host))
         return next((name for name, known in self._targets.items() if address in known), None)
 
     def _is_welcome(self, source: Endpoint) -> bool:

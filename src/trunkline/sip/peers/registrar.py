@@ -68,6 +68,11 @@ class Registrar:
         held = (binding for bindings in self._bindings.values() for binding in bindings)
         return any(binding.source == source and binding.expires_at > now for binding in held)
 
+    def uses(self, flow: Flow, now: float) -> bool:
+        """Whether a phone is registered by that flow."""
+        held = (binding for bindings in self._bindings.values() for binding in bindings)
+        return any(binding.flow is flow and binding.expires_at > now for binding in held)
+
     def restore(self, user: str, bindings: Sequence[Binding], now: float) -> None:
         """Take the contacts of a phone from before a restart, the oldest first, except expired ones."""
         self._bindings[user] = list(bindings)

@@ -5,6 +5,10 @@ message opens a new one. Each target that we connect to has one connection, for 
 (RFC 5626 section 4.4.1). Sending never raises and never waits; messages that cannot be sent are counted, and the flow
 is reported as unreachable.
 
+Of accepted connections one origin may hold half of those that the others leave (`shares.py`), handshakes included,
+except trunks and phones that have proved their passwords. Beyond that, and at the limit, the oldest without an admitted
+request makes room: of the same origin if it has one. What is not used for `sip.idle_timeout` is closed.
+
 Bounds: connections, half-open handshakes included: `sip.connection_limit`; time to connect and to complete the
 handshake: `sip.connect_timeout`; bytes that wait to be sent: `SEND_LIMIT`; pending attempts: `PENDING_LIMIT`.
 """
@@ -15,12 +19,14 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from functools import cached_property
+from itertools import chain
 from typing import cast
 
 from trunkline.config import SipSettings
 from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.names import Names
 from trunkline.sdp.values import Endpoint
+from trunkline.shares import may_take, origin_of
 from trunkline.sip.message.framing import PING, Framer
 from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.transport.certificates import client_context
@@ -54,8 +60,16 @@ class Connections:
         """Our host and port, by transport."""
         self.server_tls: ssl.SSLContext | None = None
         self.open: set[SipConnection] = set()
-        self.unproven: dict[SipConnection, None] = {}
+        self.is_in_use: Callable[[Flow], bool] = lambda _: False
+        """Whether a phone is registered or a call is up by a flow."""
+        self.is_exempt: Callable[[str], bool] = lambda _: False
+        """Whether connections from that address are exempt from shares and idle time."""
+        self.held: Counter[str] = Counter()
+        """Accepted connections of each origin that count for its share."""
+        self.silent: dict[SipConnection, None] = {}
         """Accepted connections without a message yet, oldest first."""
+        self.unadmitted: dict[SipConnection, None] = {}
+        """Those with messages, none of which was admitted, oldest first."""
         self._outbound: dict[tuple[str, Endpoint, str], StreamFlow] = {}
         """Flows to our targets, least recently used first."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,16 +97,20 @@ class Connections:
             self._outbound.pop(next(iter(self._outbound))).close()
         return flow
 
-    def make_room(self) -> bool:
-        """Whether there may be one more connection. At the limit the oldest one without a message is closed for it, so
-        that idle connections cannot block peers that send."""
-        if len(self.open) < self.settings.connection_limit:
+    def make_room(self, origin: str) -> bool:
+        """Whether there may be one more connection of an origin; empty: one without a share. If need be another is
+        closed for it, so that connections without a purpose cannot block peers that send."""
+        free = self.settings.connection_limit - len(self.open)
+        if free > 0 and (not origin or may_take(self.held[origin], free)):
             return True
         self.counters["connections_refused"] += 1
-        if not self.unproven:
-            return False
-        next(iter(self.unproven)).abort()
-        return True
+        # One that holds places makes room among its own.
+        own = origin if self.held[origin] else ""
+        dispensable = (one for one in chain(self.silent, self.unadmitted) if own in ("", one.origin))
+        oldest = next(dispensable, None)
+        if oldest is not None:
+            oldest.abort()
+        return oldest is not None
 
     def report_unreachable(self, flow: Flow, reason: str, to: Endpoint | None) -> None:
         """A flow has failed; not reported once the server stops."""
@@ -149,6 +167,11 @@ class SipConnection(asyncio.Protocol):
         self._socket: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._source = Endpoint("", 0)
+        self.origin = ""
+        """For whose share it counts; empty: for none."""
+        self._admitted = False
+        self._active_at = 0.0
+        """When the last message came, or a ping if a request was admitted."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open; it gets a flow, or is closed beyond the limit."""
@@ -156,7 +179,9 @@ class SipConnection(asyncio.Protocol):
         self._socket = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername") or ("", 0)
         self._source = Endpoint(peer[0], peer[1])
-        if not self._owner.make_room():
+        exempt = self._ours or self._owner.is_exempt(peer[0])
+        origin = "" if exempt else origin_of(peer[0])
+        if not self._owner.make_room(origin):
             self.abort()
             if self._flow is not None:
                 self._flow.unreachable("too many connections")
@@ -164,7 +189,10 @@ class SipConnection(asyncio.Protocol):
         self._owner.open.add(self)
         if self._flow is None:
             self._flow = StreamFlow(self._owner, self.transport, self, None, "")
-            self._owner.unproven[self] = None
+        if not exempt:
+            self.origin = origin
+            self._owner.held[origin] += 1
+            self._owner.silent[self] = None
         if self._tls is None:
             self._ready()
             return
@@ -193,9 +221,13 @@ class SipConnection(asyncio.Protocol):
         for message in self._framer.feed(data):
             if message == PING:
                 self._owner.counters["keepalives"] += 1
+                self._active_at = self._now() if self._admitted else self._active_at
                 self.write(PONG)
             elif flow is not None:
-                self._owner.unproven.pop(self, None)
+                self._active_at = self._now()
+                if self in self._owner.silent:
+                    del self._owner.silent[self]
+                    self._owner.unadmitted[self] = None
                 self._owner.on_message(message, self._source, flow)
         if self._socket is None:
             return
@@ -210,6 +242,14 @@ class SipConnection(asyncio.Protocol):
         """Whether it can send a message now."""
         ready = self._tls is None or self._tls.established
         return ready and self._socket is not None and not self._socket.is_closing()
+
+    def admitted(self, *, identified: bool) -> None:
+        """See `Flow`."""
+        self._admitted = True
+        self._owner.silent.pop(self, None)
+        self._owner.unadmitted.pop(self, None)
+        if identified:
+            self._leave_share()
 
     def write(self, data: bytes) -> None:
         """Send; closed if the peer does not read."""
@@ -258,6 +298,20 @@ class SipConnection(asyncio.Protocol):
         if self._ours and self._flow is not None:
             self._flow.connected(self)
             self._ping_later()
+        elif self.origin:
+            self._active_at = self._now()
+            self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        timeout = self._owner.settings.idle_timeout
+        left = self._active_at + timeout - self._now()
+        if timeout and left <= 0 and not (self._flow is not None and self._owner.is_in_use(self._flow)):
+            self._owner.counters["connections_idle"] += 1
+            if self._socket is not None:
+                self._socket.close()
+        elif timeout:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(left if left > 0 else timeout, self._close_if_idle)
 
     def _ping_later(self) -> None:
         interval = self._owner.settings.ping_interval
@@ -288,7 +342,20 @@ class SipConnection(asyncio.Protocol):
     def _forget(self) -> None:
         self._stop_timer()
         self._owner.open.discard(self)
-        self._owner.unproven.pop(self, None)
+        self._owner.silent.pop(self, None)
+        self._owner.unadmitted.pop(self, None)
+        self._leave_share()
+
+    def _leave_share(self) -> None:
+        origin, self.origin = self.origin, ""
+        if origin:
+            self._owner.held[origin] -= 1
+            if not self._owner.held[origin]:
+                del self._owner.held[origin]
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
 
 
 class StreamFlow:
@@ -330,6 +397,11 @@ class StreamFlow:
                 self._connecting = self._owner.spawn(self._connect(self._target or to))
             if not self._connecting:
                 self._waiting.clear()
+
+    def admitted(self, *, identified: bool) -> None:
+        """See `Flow`."""
+        if self._connection is not None:
+            self._connection.admitted(identified=identified)
 
     def connected(self, connection: SipConnection) -> None:
         """The connection is open: send the messages that wait."""

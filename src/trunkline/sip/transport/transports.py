@@ -205,6 +205,9 @@ class UdpSocket(asyncio.DatagramProtocol):
         """An ICMP error for a datagram that we have sent."""
         self._read_errors()
 
+    def admitted(self, *, identified: bool) -> None:
+        """See `Flow`; all peers have one socket."""
+
     def send(self, data: bytes, to: Endpoint) -> None:
         """Send one datagram, after a look-up if `to` is a name."""
         if is_address(to.host):

@@ -1,4 +1,8 @@
-"""Where a message comes from, as limits and nonces see it. Pure."""
+"""Origins of peers, and how much of what all share one of them may hold. Pure.
+
+A limit that is the same for all would let one host shut all others out, and a fixed one for each would let many do so.
+So each may hold half of the places that the others leave: one half, the next a quarter, …; a place is always left.
+"""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -18,3 +22,9 @@ def origin_of(host: str) -> str:
     if isinstance(address, IPv4Address):
         return str(address)
     return str(ip_network((address, PREFIX), strict=False))
+
+
+def may_take(held: int, free: int) -> bool:
+    """Whether an origin that holds `held` places may take one of the `free`: it may have half of both together, and
+    one in any case."""
+    return free > 0 and held < max(1, (free + held) // 2)
