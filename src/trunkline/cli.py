@@ -10,12 +10,14 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from trunkline import __version__, log
+from trunkline.client import request
 from trunkline.demo.__main__ import SECONDS, SECONDS_LIMIT, run
 from trunkline.errors import StartupError
 from trunkline.settings import Loaded, load, parse_flags, shown
@@ -27,6 +29,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+database = typer.Typer(help="Look at, upgrade and back up the database.", no_args_is_help=True)
+app.add_typer(database, name="db")
 _ANY_SETTING = {"allow_extra_args": True, "ignore_unknown_options": True}
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; default: trunkline.toml, if there.")]
 _CLOSED: set[int] = set()
@@ -117,6 +121,51 @@ def drain(context: typer.Context, config: ConfigFile = None) -> None:
 
     settings = _load(context, config).settings
     drain_server(settings.store.directory, lambda pid: typer.echo(f"process {pid} drains", err=True))
+
+
+@app.command(context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+def erase(context: typer.Context, number: str, config: ConfigFile = None) -> None:
+    """Erase what the running server keeps of the account's calls from and to NUMBER, recordings included."""
+    path = f"/v2/trunkline/callers/{quote(number, safe='')}"
+    erased = request(_load(context, config).settings, "DELETE", path)["data"]
+    live = erased.pop("in_progress")
+    typer.echo("erased: " + ", ".join(f"{count} {name}" for name, count in erased.items()))
+    if live:
+        raise StartupError(f"{live} calls are not over, and nothing of them was erased: repeat it later")
+
+
+@database.command(name="current", context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+def database_current(context: typer.Context, config: ConfigFile = None) -> None:
+    """Print the schema of the database, and the one that this version needs. Exit code 1: they differ."""
+    import asyncio
+
+    from trunkline.store.maintenance import current
+    from trunkline.store.schema import NEWEST
+
+    found = asyncio.run(current(_load(context, config).settings.store))
+    typer.echo(f"database: {found or 'none'}, this version: {NEWEST}")
+    raise typer.Exit(int(found != NEWEST))
+
+
+@database.command(name="upgrade", context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+def database_upgrade(context: typer.Context, config: ConfigFile = None) -> None:
+    """Bring the database to this version's schema, as the start of a server does."""
+    import asyncio
+
+    from trunkline.store.maintenance import upgrade
+    from trunkline.store.schema import NEWEST
+
+    asyncio.run(upgrade(_load(context, config).settings.store))
+    typer.echo(f"database: {NEWEST}")
+
+
+@database.command(name="backup", context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+def database_backup(context: typer.Context, file: Path, config: ConfigFile = None) -> None:
+    """Copy the database into FILE, also while the server runs."""
+    from trunkline.store.maintenance import backup
+
+    backup(_load(context, config).settings.store, file)
+    typer.echo(f"{file}: {file.stat().st_size} bytes")
 
 
 @app.command()

@@ -474,6 +474,13 @@ class StoreSettings(Section):
     """Days after their end for which calls and their streams are kept; 0 keeps all."""
     keep_callbacks: float = Field(7, ge=0)
     """Days for which callbacks are kept that were delivered or given up; 0 keeps all."""
+    keep_recordings: float = Field(90, ge=0)
+    """Days after their end for which recordings are kept, files and records; 0 keeps all. Files that an earlier
+    version made have no record, and stay."""
+    recordings_quota: float = Field(0, ge=0)
+    """MB that an account's recordings may take; then it makes no new ones. 0 = no limit."""
+    recordings_floor: float = Field(200, ge=0)
+    """MB of the disk that recordings leave free: with less none begins, and those that run end. 0 = none."""
 
 
 class DrainSettings(Section):
@@ -505,7 +512,7 @@ class TexmlSettings(Section):
     """Bytes of speech and downloaded files that are kept, in `cache` under the store's directory; those not used
     for longest go first."""
     recordings: Path | None = None
-    """Where `<Record>` puts its files, which are never removed; default: `recordings` under the store's directory."""
+    """Where recordings are put; default: `recordings` under the store's directory."""
 
 
 class LogSettings(Section):

@@ -21,9 +21,11 @@ from trunkline import compiled, log
 from trunkline.api.app import create_app
 from trunkline.api.server import HttpServer
 from trunkline.calls.directory import Directory
+from trunkline.calls.recordings import RecordingFiles
 from trunkline.cluster.keeper import Keeper
 from trunkline.config import Settings
 from trunkline.control.applications import ApplicationService
+from trunkline.control.recordings import Recordings
 from trunkline.control.runner import Runner, utc_now
 from trunkline.control.service import CallService
 from trunkline.drain import DrainLock
@@ -208,20 +210,20 @@ class Server:
         self._at_stop(delivery.stop, CALLBACK_GRACE, CALLBACK_END)
         writer.start()
         stack.push_async_callback(writer.stop)
-        await stack.enter_async_context(Pruner(store, settings.store))
 
+        recordings = await self._recordings(store, writer, ids, lambda: _public_url(settings, http))
         pool = WorkerPool(settings, lambda event: runner.on_pool(event))
-        runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, ids)
-        tools = Tools.of(settings, signer, dialler, lambda: _public_url(settings, http), ids, FACE.document)
+        runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, ids, recordings)
+        tools = Tools.of(settings, signer, dialler, recordings.files, ids, FACE.document)
         texml = TexmlRunner(runner, directory.dial, tools)
         stack.push_async_callback(texml.stop)
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
         pool.launch()
-        left = await store.open_calls(), await store.open_streams()
+        left = await store.open_calls(), await store.open_streams(), await store.open_recordings()
 
         sip = _endpoint(settings, runner, await store.contacts())
         runner.connect(sip, texml)
-        service = CallService(runner, directory, store, writer, tools.recordings)
+        service = CallService(runner, directory, store, writer, recordings)
         rooms: dict[str, Callable[[], Counter[str]]] = {}
         metrics = Metrics(rooms, lambda: _gauges(runner, pool, sip))
         app = create_app(
@@ -262,6 +264,21 @@ class Server:
         await keeper.start()
         self._stack.push_async_callback(keeper.stop)
         return store, lambda: keeper.holds and not fence.lost.is_set()
+
+    async def _recordings(
+        self, store: Store, writer: Writer, ids: IdsOfLife, public_url: Callable[[], str]
+    ) -> Recordings:
+        """With what deletes those that are too old."""
+        settings = self._settings
+        directory = settings.texml.recordings or settings.store.directory / "recordings"
+        files = RecordingFiles(directory.expanduser(), public_url)
+        try:
+            files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartupError(f"cannot use {error.filename}: {error.strerror}") from error
+        recordings = Recordings(files, ids, writer, store, settings.store, await store.recordings_used())
+        await self._stack.enter_async_context(Pruner(store, settings.store, recordings.delete))
+        return recordings
 
     def _starting(self) -> str | None:
         return None if self._started else "starting"

@@ -3,16 +3,12 @@
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trunkline.client import request
 from trunkline.config import Settings
-from trunkline.errors import StartupError
-
-TIMEOUT = 10.0
-"""Seconds for the server's answer, which takes half a second of listening."""
 
 _MARKS = {"error": ("✗", "bold red"), "warning": ("!", "yellow"), "info": ("·", "dim"), "ok": ("✓", "green")}
 _LEG = (
@@ -24,26 +20,9 @@ _STREAM = ("frames_sent", "frames_dropped", "messages_received", "bytes_received
 
 
 def ask(settings: Settings, call_sid: str) -> dict[str, Any]:
-    """The server's report. Raises StartupError with one line when there is none."""
-    account, key = settings.account_sid, settings.api_key
-    if account is None or key is None:
-        raise StartupError("set account_sid and api_key (TRUNKLINE_ACCOUNT_SID, TRUNKLINE_API_KEY) to the server's")
-    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
-    base = f"http://{host}:{settings.http.port}"
-    path = f"/v2/texml/Accounts/{account}/Calls/{quote(call_sid, safe='')}/media.json"
-    try:
-        # A plain HTTP server of one's own: no certificates to load, no proxy to go through.
-        with httpx.Client(base_url=base, timeout=TIMEOUT, trust_env=False, verify=False) as client:
-            answer = client.get(path, headers={"authorization": f"Bearer {key}"})
-            body = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise StartupError(f"no answer from {base} (http.host, http.port): {error}") from None
-    if answer.status_code == 404:
-        raise StartupError(f"no call {call_sid} of this account is known to {base}")
-    if answer.status_code != 200 or not isinstance(body, dict):
-        detail = body["errors"][0]["detail"] if isinstance(body, dict) and body.get("errors") else answer.text[:200]
-        raise StartupError(f"{base} answered {answer.status_code}: {detail}")
-    return body
+    """The server's report, after half a second of listening. Raises StartupError with one line when there is none."""
+    path = f"/v2/texml/Accounts/{{account}}/Calls/{quote(call_sid, safe='')}/media.json"
+    return request(settings, "GET", path, unknown=f"no call {call_sid} of this account is known")
 
 
 def show(report: dict[str, Any], console: Console) -> None:

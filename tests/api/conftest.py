@@ -14,7 +14,7 @@ from trunkline.api.server import HttpServer
 from trunkline.calls.commands import CallRequest, Command, EndCall, Instructions, SetStatusCallback
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
-from trunkline.calls.views import Application, CallFilter, CallView, StreamView
+from trunkline.calls.views import Application, CallFilter, CallView, Erasure, StreamView
 from trunkline.config import HttpSettings, Settings
 from trunkline.control.applications import ApplicationService
 from trunkline.errors import (
@@ -196,6 +196,11 @@ class MemoryCalls:
             StreamMedia(stream, "open", None) for stream in self.started.values() if stream.call_sid == call
         )
         return MediaReport(view, True, self.leg, streams, diagnose(view, self.leg, streams, live=True))
+
+    async def erase(self, account: AccountSid, number: str) -> Erasure:
+        theirs = [view for view in self.live.values() if view.account_sid == account]
+        live = [view for view in theirs if number in (view.from_, view.to)]
+        return Erasure(calls=3, streams=2, callbacks=1, recordings=0, in_progress=len(live))
 
     async def recording(self, account: AccountSid, sid: str) -> Path:
         path = self.recordings.get(sid)

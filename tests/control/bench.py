@@ -15,8 +15,10 @@ from trunkline.calls import commands, events
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, Command, Instructions, Route
 from trunkline.calls.directory import Directory
+from trunkline.calls.recordings import RecordingFiles
 from trunkline.calls.registry import LiveCall
 from trunkline.config import Settings, derived_sid
+from trunkline.control.recordings import Recordings
 from trunkline.control.runner import Runner
 from trunkline.faces.telnyx.callbacks import CALLBACKS
 from trunkline.faces.telnyx.face import TELNYX
@@ -149,8 +151,13 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.writer = Writer(self.store, self.settings.store, self.stored.extend)
+        files = RecordingFiles(self.store.directory, lambda: "http://us")
+        self.recordings = Recordings(files, IDS, self.writer, self.store, self.settings.store, {})
         self.directory = Directory(self.settings, ACCOUNT, (), NOW)
-        self.runner = Runner(self.settings, ACCOUNT, self.directory, cast(Any, self.media), self.writer, CALLBACKS, IDS)
+        media: Any = self.media
+        self.runner = Runner(
+            self.settings, ACCOUNT, self.directory, media, self.writer, CALLBACKS, IDS, self.recordings
+        )
         self.runner.connect(cast(Any, self.signalling), self.script)
         self.writer.start()
 

@@ -13,7 +13,6 @@ from stream_params import stream_params
 from trunkline.calls import commands
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, EndCall, Instructions, SetStatusCallback
-from trunkline.calls.recordings import RecordingFiles
 from trunkline.calls.views import CallFilter
 from trunkline.control.service import FAREWELL, CallService
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, Unavailable
@@ -29,7 +28,7 @@ PARAMS = stream_params("ws://a/", name="tap")
 
 @pytest.fixture
 async def service(bench: Bench, tmp_path: Any) -> CallService:
-    return CallService(bench.runner, bench.directory, bench.store, bench.writer, RecordingFiles(tmp_path, str))
+    return CallService(bench.runner, bench.directory, bench.store, bench.writer, bench.recordings)
 
 
 async def test_only_an_answered_call_can_be_redirected(
@@ -283,7 +282,7 @@ async def test_a_recording_is_its_accounts_and_a_file(bench: Bench, service: Cal
 
 async def test_while_the_store_is_behind_no_stream_is_started(make: Callable[..., Bench], tmp_path: Path) -> None:
     bench = make(store={"queue_limit": 1})
-    service = CallService(bench.runner, bench.directory, bench.store, bench.writer, RecordingFiles(tmp_path, str))
+    service = CallService(bench.runner, bench.directory, bench.store, bench.writer, bench.recordings)
     sid = (await bench.up()).call.view.sid
     assert bench.writer.full
     with pytest.raises(Unavailable, match="behind") as refused:

@@ -1,9 +1,12 @@
 """A voice mail left by sipp, as SoX measures it, and its callbacks."""
 
+import asyncio
 import base64
 import json
+import os
 import shutil
 import subprocess
+import sys
 import wave
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -86,6 +89,37 @@ async def test_a_voice_mail_holds_both_sides_as_sox_reads_it(
     assert said["RMS amplitude"] > 0.05
     assert silence["RMS amplitude"] < 0.001
     assert heard["RMS amplitude"] < 0.001
+    await is_erased(server, callback.fields["From"], callback.fields["RecordingUrl"])
+
+
+async def is_erased(server: ServerProcess, caller: str, recording: str) -> None:
+    """By the command line, what is kept of a caller whose only call is over; then there is none of it."""
+    async with AsyncTelnyx(api_key=server.api_key, base_url=server.base_url) as client:
+        await listed_calls(client, server.account_sid, "completed")
+        erased = await trunkline_of(server, "erase", caller)
+        assert erased == "erased: 1 calls, 0 streams, 4 callbacks, 1 recordings\n"
+        assert not (await client.texml.accounts.calls.retrieve_calls(server.account_sid)).calls
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.api_key}"}) as client:
+        assert (await client.get(recording)).status_code == 404
+
+
+async def trunkline_of(server: ServerProcess, *arguments: str) -> str:
+    """What the command line prints, given the server's address and key."""
+    key = {"TRUNKLINE_ACCOUNT_SID": server.account_sid, "TRUNKLINE_API_KEY": server.api_key}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from trunkline.cli import main; main()",
+        *arguments,
+        "--http.port",
+        str(server.http_port),
+        env=os.environ | key,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    shown, complaint = await process.communicate()
+    assert process.returncode == 0, complaint.decode()
+    return shown.decode()
 
 
 async def test_its_callback_is_repeated_until_it_succeeds_also_by_the_next_server(tmp_path: Path, web: WebApp) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from trunkline.calls.views import CallFilter
+from trunkline.calls.views import CallFilter, RecordingView
 from trunkline.config import StoreSettings
 from trunkline.ids import CallSid
 from trunkline.store import pruner as pruner_module
 from trunkline.store.pruner import Pruner
-from trunkline.store.records import call_row, callback_row, stream_row
+from trunkline.store.records import call_row, callback_row, recording_row, stream_row
 from trunkline.store.store import Store
 
 NOW = datetime.now(UTC)
@@ -34,6 +34,38 @@ async def fill(store: Store, make: Any, days: Sequence[float]) -> None:
     await store.write(calls, streams, callbacks)
 
 
+async def no_files(views: Sequence[RecordingView]) -> None:
+    """There are no recordings."""
+    raise AssertionError(views)
+
+
+def recording(sid: str, days: float | None, make: Any) -> RecordingView:
+    """One that ended so many days ago, or has not ended."""
+    at = None if days is None else NOW - timedelta(days=days)
+    status: Any = "in-progress" if days is None else "completed"
+    return RecordingView(sid, make.account, CallSid("v3:one"), status, "RecordVerb", 1, NOW, NOW, at, 2.5, 40044)
+
+
+async def test_recordings_are_kept_for_their_days_and_deleted_in_batches(
+    store: Store, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruner_module, "FIRST_BATCH", 2)
+    days = {"r1": 95, "r2": 92, "r3": 91, "r4": 89, "r5": None}
+    rows = [recording_row(recording(sid, ago, make)) for sid, ago in days.items()]
+    await store.write([], [], [], (), rows)
+    deleted: list[list[str]] = []
+
+    async def delete(views: Sequence[RecordingView]) -> None:
+        deleted.append([view.sid for view in views])
+        await store.delete_recordings(deleted[-1])
+
+    assert await Pruner(store, StoreSettings(keep_recordings=0), no_files).prune(NOW) == 0
+    assert await Pruner(store, StoreSettings(keep_recordings=90), delete).prune(NOW) == 3
+    assert deleted == [["r1", "r2"], ["r3"]]
+    assert [view.sid for view in await store.open_recordings()] == ["r5"]
+    assert await store.recordings_used() == {make.account: 2 * 40044}
+
+
 async def sids(store: Store, make: Any) -> list[str]:
     calls, _ = await store.calls(make.account, CallFilter(), offset=0, limit=1000)
     return sorted(call.sid for call in calls)
@@ -42,7 +74,7 @@ async def sids(store: Store, make: Any) -> list[str]:
 async def test_each_kind_is_kept_for_its_days(store: Store, make: Any) -> None:
     await fill(store, make, [1, 8, 91])
     await store.write([call_row(replace(make.call(), sid=CallSid("v3:live")))], [stream_row(make.stream("live"))], [])
-    pruner = Pruner(store, StoreSettings(keep_calls=90, keep_callbacks=7))
+    pruner = Pruner(store, StoreSettings(keep_calls=90, keep_callbacks=7), no_files)
     assert await pruner.prune(NOW) == 1 + 1 + 2
     assert await sids(store, make) == ["v3:0", "v3:1", "v3:live"]
     assert [stream.sid for stream in await store.streams(make.account, CallSid("v3:1"))] == ["s1"]
@@ -52,14 +84,14 @@ async def test_each_kind_is_kept_for_its_days(store: Store, make: Any) -> None:
 
 async def test_zero_days_keep_all(store: Store, make: Any) -> None:
     await fill(store, make, [1000])
-    assert await Pruner(store, StoreSettings(keep_calls=0, keep_callbacks=0)).prune(NOW) == 0
+    assert await Pruner(store, StoreSettings(keep_calls=0, keep_callbacks=0), no_files).prune(NOW) == 0
 
 
 async def test_batches_leave_room_for_writes(store: Store, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pruner_module, "FIRST_BATCH", 2)
     monkeypatch.setattr(pruner_module, "LARGEST_BATCH", 4)
     await fill(store, make, [100] * 20)
-    pruner = Pruner(store, StoreSettings(keep_calls=90, keep_callbacks=0))
+    pruner = Pruner(store, StoreSettings(keep_calls=90, keep_callbacks=0), no_files)
     pruning = asyncio.create_task(pruner.prune(NOW))
     await store.write([call_row(replace(make.call(), sid=CallSid("v3:live")))], [], [])
     assert not pruning.done(), "a write waits for a batch, not for all of them"
@@ -68,7 +100,7 @@ async def test_batches_leave_room_for_writes(store: Store, make: Any, monkeypatc
 
 async def test_an_sqlite_file_shrinks(store: Store, make: Any, any_settings: StoreSettings) -> None:
     await fill(store, make, [100] * 2000)
-    await Pruner(store, StoreSettings(keep_callbacks=1)).prune(NOW)
+    await Pruner(store, StoreSettings(keep_callbacks=1), no_files).prune(NOW)
     assert not await store.shrink(500), "nothing is left to be given back"
     for file in any_settings.directory.glob("trunkline.db"):
         with closing(sqlite3.connect(file)) as database:
@@ -89,7 +121,7 @@ async def test_it_runs_at_the_start_and_again_after_a_failure(
 
     with capture_logs() as lines, monkeypatch.context() as broken:
         broken.setattr(store, "prune", fail)
-        async with Pruner(store, StoreSettings()):
+        async with Pruner(store, StoreSettings(), no_files):
             await failed.wait()
             broken.undo()
             async with asyncio.timeout(10):

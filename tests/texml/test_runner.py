@@ -94,6 +94,12 @@ class Stage:
         self.feed(entry, request.place(route), OPENED)
         return entry, asyncio.get_running_loop().create_future()
 
+    def record(self, entry: LiveCall, job: int, options: orders.RecordingOptions, source: str) -> str:
+        assert source == "RecordVerb"
+        sid = IDS.recording(bytes((job,)) * 16)
+        self.apply(entry, orders.StartRecording(job, f"/recordings/acc.{sid}.wav", options))
+        return sid
+
     def notify(self, entry: LiveCall, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
         assert dict(form)["CallSid"] == entry.call.view.sid
         self.notices.append((url, method, dict(form)))
@@ -418,7 +424,7 @@ async def test_a_voice_mail_is_sent_to_its_action_after_the_call(stage: Stage, o
     assert action["RecordingUrl"] == callback["RecordingUrl"] == f"http://us/v2/texml/Accounts/acc/Recordings/{sid}.wav"
     assert sid in record.path
     other = stage.rings(f"<Play>{action['RecordingUrl']}</Play>")
-    assert (await stage.gets(other, orders.StartPlayback)).path == record.path
+    assert (await stage.gets(other, orders.StartPlayback)).path.endswith(f"acc.{sid}.wav")
     assert (action["RecordingDuration"], action["Digits"], action["From"]) == ("3", "hangup", "+1555")
     fields = {name: callback[name] for name in ("RecordingStatus", "RecordingChannels", "RecordingSource")}
     assert fields == {"RecordingStatus": "completed", "RecordingChannels": "2", "RecordingSource": "RecordVerb"}
@@ -459,11 +465,11 @@ async def test_the_tools_are_as_the_settings_have_them(tmp_path: Path, signer: S
     def settings(**texml: Any) -> Settings:
         return Settings(store=StoreSettings(directory=tmp_path / "state"), texml=TexmlSettings(**texml))
 
-    tools = Tools.of(settings(speaker="no-such-program"), signer, dialler, str, IDS, TELNYX.document)
-    directory = tools.recordings.directory
-    assert directory == tmp_path / "state" / "recordings"
-    assert directory.is_dir()
-    (tmp_path / "file").touch()
-    with pytest.raises(StartupError, match="file"):
-        Tools.of(settings(recordings=tmp_path / "file" / "x"), signer, dialler, str, IDS, TELNYX.document)
+    files = RecordingFiles(tmp_path, str)
+    tools = Tools.of(settings(speaker="no-such-program"), signer, dialler, files, IDS, TELNYX.document)
+    assert tools.step_limit == TexmlSettings().step_limit
+    (tmp_path / "state" / "cache").rmdir()
+    (tmp_path / "state" / "cache").touch()
+    with pytest.raises(StartupError, match="cache"):
+        Tools.of(settings(), signer, dialler, files, IDS, TELNYX.document)
     await TexmlRunner(Stage(), lambda _: NO_ROUTE, tools).stop()

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from trunkline.calls.commands import CallRequest, Command, Instructions
 from trunkline.calls.diagnosis import MediaReport
-from trunkline.calls.views import Application, CallFilter, CallView, StreamView
+from trunkline.calls.views import Application, CallFilter, CallView, Erasure, StreamView
 from trunkline.ids import AccountSid, CallSid
 from trunkline.streaming.params import StreamParams
 
@@ -71,6 +71,10 @@ class CallControl(Protocol):
 
     async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
         """What a call's media is doing, live, or did, and what is wrong with it."""
+
+    async def erase(self, account: AccountSid, number: str) -> Erasure:
+        """Delete all that is kept of ended calls from or to a number: calls, streams, callbacks, recordings. May be
+        repeated. Raises Unavailable, then with a part of it done."""
 
     async def recording(self, account: AccountSid, sid: str) -> Path:
         """The wav file of a recording. Raises ResourceNotFound."""

@@ -62,6 +62,49 @@ class CallView:
         return max(0, round((self.ended_at - self.answered_at).total_seconds()))
 
 
+RecordingStatus = Literal["in-progress", "completed", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What was deleted of one caller or callee."""
+
+    calls: int = 0
+    streams: int = 0
+    callbacks: int = 0
+    recordings: int = 0
+    in_progress: int = 0
+    """Calls that have not ended, of which nothing was deleted."""
+
+    def plus(self, calls: int, streams: int, callbacks: int, recordings: int) -> "Erasure":
+        """With these too."""
+        return Erasure(
+            self.calls + calls, self.streams + streams, self.callbacks + callbacks, self.recordings + recordings
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingView:
+    """One recording of a call. `stopped`: a crash of the server cut it; what was written of it plays."""
+
+    sid: str
+    account_sid: AccountSid
+    call_sid: CallSid
+    status: RecordingStatus
+    source: str
+    """`RecordVerb`."""
+    channels: int
+    created_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None = None
+    duration: float | None = None
+    """Seconds of audio in the file."""
+    size: int | None = None
+    """Bytes of the file."""
+    error: str | None = None
+    """For people: why there is no file, or only a part."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamView:
     """One stream (docs/reference/rest.md#a-stream)."""

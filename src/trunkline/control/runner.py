@@ -24,8 +24,9 @@ from trunkline.calls.endings import lost_in_crash
 from trunkline.calls.quotas import Excess, Quotas
 from trunkline.calls.registry import InviteInfo, LiveCall, Registry
 from trunkline.calls.script import CallScript
-from trunkline.calls.views import CALL_EVENTS, END_EVENTS, Application, CallView, StreamView
+from trunkline.calls.views import CALL_EVENTS, END_EVENTS, Application, CallView, RecordingView, StreamView
 from trunkline.config import Settings
+from trunkline.control.recordings import Recordings
 from trunkline.control.waits import WRITE_TIME, store_late
 from trunkline.errors import TooManyRequests, Unavailable
 from trunkline.ids import AccountSid, CallSessionId, CallSid, IdsOfLife, LegId, end_event_id, random_uuid
@@ -39,7 +40,7 @@ from trunkline.webhooks.payloads import CallbackFace, call_callback_of, callback
 from trunkline.workers import orders
 from trunkline.workers.messages import FromLeg, Reported
 from trunkline.workers.pool import WorkerPool
-from trunkline.workers.reports import LegFailed
+from trunkline.workers.reports import LegFailed, RecordingEnded, WorkerLost
 
 _log = structlog.get_logger()
 
@@ -73,10 +74,12 @@ class Runner:
         writer: Writer,
         callbacks: CallbackFace,
         ids: IdsOfLife,
+        recordings: Recordings,
     ) -> None:
         """`account` is the one that inbound calls without an application belong to."""
         self._callbacks = callbacks
         self.ids = ids
+        self.recordings = recordings
         self._settings = settings
         self._account = account
         self._pool = pool
@@ -101,6 +104,14 @@ class Runner:
         """New calls are refused; those that run may still dial."""
         self._ending = False
 
+    def record(self, entry: LiveCall, job: int, options: orders.RecordingOptions, source: str) -> str:
+        """Record a call; returns the recording's sid. `job` is in its `RecordingEnded`. Raises ApiError."""
+        view = entry.call.view
+        sid, order = self.recordings.order(view.account_sid, job, options)
+        self.apply(entry, order)
+        self.recordings.began(entry.leg, view, sid, order, source, utc_now())
+        return sid
+
     def connect(self, signalling: SipEndpoint, script: CallScript) -> None:
         """Give it the rooms that in turn need this runner."""
         self._sip = signalling
@@ -111,7 +122,12 @@ class Runner:
         assert self._script is not None
         self._script.redirect(entry, instructions)
 
-    async def settle(self, calls: Sequence[tuple[CallView, str | None]], streams: Sequence[StreamView]) -> None:
+    async def settle(
+        self,
+        calls: Sequence[tuple[CallView, str | None]],
+        streams: Sequence[StreamView],
+        recordings: Sequence[RecordingView] = (),
+    ) -> None:
         """End the calls and streams that an earlier life left unfinished: BYE to the peers of those that were up, then
         their records and events, `SETTLED_AT_ONCE` calls in a transaction. What is left when this is cancelled is the
         next life's."""
@@ -131,6 +147,7 @@ class Runner:
         left = [stream for rest in of_call.values() for stream in rest]
         if left:
             await self._record(lost_in_crash((), left, utc_now()))
+        await self.recordings.settle(recordings, utc_now())
 
     def begin_draining(self) -> None:
         """Take no more calls; those that run may go on, and may start streams and `<Dial>`."""
@@ -337,6 +354,10 @@ class Runner:
 
     def on_pool(self, event: FromLeg) -> None:
         """A report of a call's leg, from its media worker or in place of it."""
+        if isinstance(event.report, RecordingEnded):
+            self.recordings.ended(event.leg, event.report, utc_now())
+        elif isinstance(event.report, WorkerLost):
+            self.recordings.lost(event.leg, event.report.detail, utc_now())
         entry = self.registry.by_leg(event.leg)
         if entry is not None:
             self.apply(entry, event.report)

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from trunkline.calls.call import CallState
@@ -17,11 +18,11 @@ from trunkline.calls.commands import (
 )
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
-from trunkline.calls.recordings import RecordingFiles
 from trunkline.calls.registry import LiveCall
-from trunkline.calls.views import CallFilter, CallView, StreamView
+from trunkline.calls.views import CallFilter, CallView, Erasure, StreamView
+from trunkline.control.recordings import Recordings
 from trunkline.control.runner import Runner
-from trunkline.control.waits import answered, written
+from trunkline.control.waits import RETRY, answered, written
 from trunkline.errors import (
     CallEnded,
     CallNotAnswered,
@@ -31,11 +32,13 @@ from trunkline.errors import (
     UnknownApplication,
 )
 from trunkline.ids import AccountSid, CallSid
-from trunkline.store.store import Store
+from trunkline.store.store import STORE_ERRORS, Store
 from trunkline.store.writer import Writer
 from trunkline.streaming.params import StreamParams
 from trunkline.workers.orders import PauseStream
 
+ERASED_AT_ONCE = 100
+"""Calls in a transaction."""
 FAREWELL = 0.2
 """Seconds from the answer to a Call Control hang-up to the end of the call."""
 
@@ -44,7 +47,7 @@ class CallService:
     """The one `CallControl`."""
 
     def __init__(
-        self, runner: Runner, directory: Directory, store: Store, writer: Writer, recordings: RecordingFiles
+        self, runner: Runner, directory: Directory, store: Store, writer: Writer, recordings: Recordings
     ) -> None:
         self._runner = runner
         self._directory = directory
@@ -184,10 +187,25 @@ class CallService:
 
     async def recording(self, account: AccountSid, sid: str) -> Path:
         """See `CallControl`."""
-        path = self._recordings.path(account, sid)
+        path = self._recordings.files.path(account, sid)
         if path is None or not path.is_file():
             raise ResourceNotFound
         return path
+
+    async def erase(self, account: AccountSid, number: str) -> Erasure:
+        """See `CallControl`."""
+        erased = Erasure()
+        while batch := await answered(self._store.ended_calls_of(account, number, ERASED_AT_ONCE)):
+            recordings = await answered(self._store.recordings_of(batch))
+            try:
+                await self._recordings.delete(recordings)
+                streams, callbacks = await self._store.delete_calls(batch)
+            except STORE_ERRORS as error:
+                raise Unavailable(f"Not all is erased: {error}", retry_after=RETRY) from None
+            erased = erased.plus(len(batch), streams, callbacks, len(recordings))
+        live = [entry.call.view for entry in self._runner.registry]
+        in_progress = sum(view.account_sid == account and number in (view.from_, view.to) for view in live)
+        return replace(erased, in_progress=in_progress)
 
     async def _apply(self, entry: LiveCall, command: Command) -> None:
         durable = self._runner.apply(entry, command)

@@ -1,12 +1,14 @@
 """Deletes what is older than the settings keep: in batches, so that no write waits long for its turn."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
 import structlog
 
+from trunkline.calls.views import RecordingView
 from trunkline.config import StoreSettings
 from trunkline.store.store import STORE_ERRORS, Prunable, Store
 
@@ -25,8 +27,16 @@ log = structlog.get_logger()
 class Pruner:
     """One task. Use as an async context manager."""
 
-    def __init__(self, store: Store, settings: StoreSettings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: StoreSettings,
+        delete_recordings: Callable[[Sequence[RecordingView]], Awaitable[None]],
+    ) -> None:
+        """`delete_recordings` deletes files and records."""
         self._store = store
+        self._delete_recordings = delete_recordings
+        self._keep_recordings = settings.keep_recordings
         self._keep: dict[Prunable, float] = {
             "calls": settings.keep_calls,
             "streams": settings.keep_calls,
@@ -49,6 +59,8 @@ class Pruner:
         for kind, days in self._keep.items():
             if days:
                 gone += await self._prune(kind, now - timedelta(days=days))
+        if self._keep_recordings:
+            gone += await self._prune_recordings(now - timedelta(days=self._keep_recordings))
         loop, more = asyncio.get_running_loop(), gone > 0
         while more:
             began = loop.time()
@@ -69,11 +81,20 @@ class Pruner:
             await asyncio.sleep(took)  # half of the time is the writer's
             await self._store.shrink(PAGES)
 
+    async def _prune_recordings(self, before: datetime) -> int:
+        loop, gone = asyncio.get_running_loop(), 0
+        while old := await self._store.old_recordings(before, FIRST_BATCH):
+            began = loop.time()
+            await self._delete_recordings(old)
+            gone += len(old)
+            await asyncio.sleep(loop.time() - began)
+        return gone
+
     async def _run(self) -> None:
         while True:
             try:
                 gone = await self.prune(datetime.now(UTC))
-            except STORE_ERRORS as error:
+            except STORE_ERRORS as error:  # OSError also where a recording's file cannot be deleted
                 log.warning("store_prune_failed", reason=str(error))
             else:
                 if gone:

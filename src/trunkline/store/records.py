@@ -12,7 +12,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Literal, get_args
 
-from trunkline.calls.views import Application, CallView, StreamView
+from trunkline.calls.views import Application, CallView, RecordingView, StreamView
 from trunkline.ids import CallSid, StreamSid
 from trunkline.media.report import LegReport
 from trunkline.streaming.params import StreamReport
@@ -101,6 +101,11 @@ def stream_row(view: StreamView) -> Row:
     return _row(view) | {"report": json.dumps({} if view.report is None else view.report.counters())}
 
 
+def recording_row(view: RecordingView) -> Row:
+    """The row of a recording."""
+    return _row(view)
+
+
 def callback_row(record: CallbackRecord) -> Row:
     """The row of a callback that has not been tried yet."""
     return _row(record) | {"state": "pending", "last_status": None, "last_error": None, "finished_at": None}
@@ -132,12 +137,17 @@ def stream_view(row: Mapping[str, Any]) -> StreamView:
     return StreamView(**(dict(row) | {"report": StreamReport.read(json.loads(row["report"]))}))
 
 
+def recording_view(row: Mapping[str, Any]) -> RecordingView:
+    """A row of `recordings` as a value."""
+    return RecordingView(**row)
+
+
 def callback_record(row: Mapping[str, Any]) -> CallbackRecord:
     """A row of `callbacks` as a value."""
     return CallbackRecord(**{name: row[name] for name in _CALLBACK_FIELDS})
 
 
-_Value = Application | CallView | StreamView | CallbackRecord | CallbackResult
+_Value = Application | CallView | StreamView | RecordingView | CallbackRecord | CallbackResult
 _NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in get_args(_Value)}
 _READERS = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
 """Read all fields of a value at once."""

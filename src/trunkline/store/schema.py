@@ -17,18 +17,18 @@ KNOWN = {file.name[1:5] for file in (MIGRATIONS / "versions").glob("v*.py")}
 """Every revision; a file is named after its own, and they are numbered in order."""
 NEWEST = max(KNOWN)
 
-_version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+version_table = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 """Alembic's note of the schema that a database has."""
 
 
 def migrate(connection: Connection) -> None:
     """Make what is missing. Raises StartupError for a schema from a newer version."""
-    if not inspect(connection).has_table(_version.name):
+    if not inspect(connection).has_table(version_table.name):
         metadata.create_all(connection)
-        _version.create(connection)
-        connection.execute(insert(_version).values(version_num=NEWEST))
+        version_table.create(connection)
+        connection.execute(insert(version_table).values(version_num=NEWEST))
         return
-    found = set(connection.scalars(select(_version.c.version_num)))
+    found = set(connection.scalars(select(version_table.c.version_num)))
     if found - KNOWN:
         newer = ", ".join(sorted(found - KNOWN))
         raise StartupError(f"store: the database has schema {newer}, written by a newer version of Trunkline")

@@ -25,7 +25,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from trunkline.calls.views import LIVE, Application, CallFilter, CallView, StreamView
+from trunkline.calls.views import LIVE, Application, CallFilter, CallView, RecordingView, StreamView
 from trunkline.config import StoreSettings
 from trunkline.errors import Fenced, ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid, Life, life_name, new_life
@@ -276,6 +276,55 @@ class Store:
         query = select(tables.calls).where(c.ended_at.is_(None)).order_by(c.created_at, c.sid)
         return [(records.call_view(row), row["dialog"]) for row in await self._rows(query)]
 
+    async def open_recordings(self) -> list[RecordingView]:
+        """Recordings that have not ended, oldest first."""
+        c = tables.recordings.c
+        query = select(tables.recordings).where(c.ended_at.is_(None)).order_by(c.created_at, c.sid)
+        return [records.recording_view(row) for row in await self._rows(query)]
+
+    async def recordings_used(self) -> dict[AccountSid, int]:
+        """Bytes that the recordings of each account take."""
+        c = tables.recordings.c
+        rows = await self._rows(select(c.account_sid, func.sum(c.size).label("used")).group_by(c.account_sid))
+        return {AccountSid(row["account_sid"]): int(row["used"] or 0) for row in rows}
+
+    async def old_recordings(self, before: datetime, limit: int) -> list[RecordingView]:
+        """At most `limit` recordings that ended before then, oldest first."""
+        c = tables.recordings.c
+        query = select(tables.recordings).where(c.ended_at < before).order_by(c.ended_at).limit(limit)
+        return [records.recording_view(row) for row in await self._rows(query)]
+
+    async def recordings_of(self, calls: Sequence[CallSid]) -> list[RecordingView]:
+        """The recordings of some calls."""
+        query = select(tables.recordings).where(tables.recordings.c.call_sid.in_(calls))
+        return [records.recording_view(row) for row in await self._rows(query)]
+
+    async def ended_calls_of(self, account: AccountSid, number: str, limit: int) -> list[CallSid]:
+        """At most `limit` calls from or to a number that are over."""
+        c = tables.calls.c
+        theirs = or_(c.from_ == number, c.to == number)
+        query = select(c.sid).where(c.account_sid == account, theirs, c.ended_at.is_not(None)).limit(limit)
+        return [CallSid(row["sid"]) for row in await self._rows(query)]
+
+    async def delete_calls(self, calls: Sequence[CallSid]) -> tuple[int, int]:
+        """Delete calls with their streams and callbacks; the numbers of the latter two. A callback that is under way is
+        not sent again."""
+        async with self._transaction() as connection:
+            gone = [
+                (await connection.execute(delete(table).where(column.in_(calls)))).rowcount
+                for table, column in (
+                    (tables.streams, tables.streams.c.call_sid),
+                    (tables.callbacks, tables.callbacks.c.call_sid),
+                    (tables.calls, tables.calls.c.sid),
+                )
+            ]
+        return gone[0], gone[1]
+
+    async def delete_recordings(self, sids: Sequence[str]) -> None:
+        """Delete records of recordings."""
+        async with self._transaction() as connection:
+            await connection.execute(delete(tables.recordings).where(tables.recordings.c.sid.in_(sids)))
+
     async def open_streams(self) -> list[StreamView]:
         """Streams that have not ended, oldest first."""
         c = tables.streams.c
@@ -343,11 +392,13 @@ class Store:
         streams: Sequence[Row],
         callbacks: Sequence[Row],
         contacts: Sequence[Row] = (),
+        recordings: Sequence[Row] = (),
     ) -> None:
-        """One transaction: calls, streams and contacts replace what is there, callbacks are added once."""
+        """One transaction: calls, streams, recordings and contacts replace what is there, callbacks are added once."""
         group: dict[Changes, Sequence[Row]] = {
             "calls": calls,
             "streams": streams,
+            "recordings": recordings,
             "callbacks": callbacks,
             "contacts": contacts,
         }

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     Index,
     Insert,
     Integer,
@@ -33,7 +34,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from trunkline.calls.views import LIVE
 from trunkline.store.records import RESULT_CHANGES
 
-Changes = Literal["calls", "streams", "callbacks", "contacts", "results"]
+Changes = Literal["calls", "streams", "recordings", "callbacks", "contacts", "results"]
 """The kinds of changes that are made during calls."""
 Change = Insert | Update
 
@@ -172,6 +173,27 @@ Index(
     postgresql_where=streams.c.status.in_(LIVE),
 )
 
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("sid", Text, primary_key=True),
+    Column("account_sid", Text, nullable=False),
+    Column("call_sid", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("channels", SmallInteger, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("duration", Float),
+    Column("size", BigInteger),
+    Column("error", Text),
+)
+"""The audio is in a file (`calls/recordings.py`)."""
+Index("ix_recordings_call", recordings.c.call_sid, recordings.c.created_at)
+Index("ix_recordings_account", recordings.c.account_sid, recordings.c.created_at, recordings.c.sid)
+Index("ix_recordings_ended", recordings.c.ended_at)
+
 callbacks = Table(
     "callbacks",
     metadata,
@@ -216,12 +238,14 @@ def upsert(dialect: str, table: Table, *, by: str, keep: bool = False) -> Insert
 
 
 def changes(dialect: str) -> dict[Changes, Change]:
-    """The statement of each kind of change. Calls, streams and contacts replace what is there, callbacks are added
-    once, and results say what became of them; `of_id` says which one, as a column's own name cannot in an UPDATE."""
+    """The statement of each kind of change. Calls, streams, recordings and contacts replace what is there, callbacks
+    are added once, and results say what became of them; `of_id` says which one, as a column's own name cannot in an
+    UPDATE."""
     results = update(callbacks).where(callbacks.c.id == bindparam("of_id"))
     return {
         "calls": upsert(dialect, calls, by="sid"),
         "streams": upsert(dialect, streams, by="sid"),
+        "recordings": upsert(dialect, recordings, by="sid"),
         "callbacks": upsert(dialect, callbacks, by="id", keep=True),
         "contacts": upsert(dialect, contacts, by="user"),
         "results": results.values({name: bindparam(name) for name in RESULT_CHANGES}),

@@ -17,10 +17,10 @@ from itertools import islice
 
 import structlog
 
-from trunkline.calls.views import CallView, StreamView
+from trunkline.calls.views import CallView, RecordingView, StreamView
 from trunkline.config import StoreSettings
 from trunkline.errors import Fenced, TrunklineError
-from trunkline.store.records import CallbackRecord, Row, call_row, callback_row, contacts_row, stream_row
+from trunkline.store.records import CallbackRecord, Row, call_row, callback_row, contacts_row, recording_row, stream_row
 from trunkline.store.store import Store, never_writable
 
 GROUP_LIMIT = 1000
@@ -43,6 +43,7 @@ class NotStored(TrunklineError):
 class _Change:
     calls: tuple[Row, ...]
     streams: tuple[Row, ...]
+    recordings: tuple[Row, ...]
     callbacks: tuple[CallbackRecord, ...]
     contacts: tuple[Row, ...]
     since: float
@@ -51,8 +52,8 @@ class _Change:
 
 
 class Writer:
-    """Writes calls, streams, callbacks and phones' contacts to the store. `on_stored` gets each commit's callbacks, in
-    order."""
+    """Writes calls, streams, recordings, callbacks and phones' contacts to the store. `on_stored` gets each commit's
+    callbacks, in order."""
 
     def __init__(
         self, store: Store, settings: StoreSettings, on_stored: Callable[[Sequence[CallbackRecord]], None]
@@ -99,6 +100,7 @@ class Writer:
         callbacks: Sequence[CallbackRecord] = (),
         contacts: Mapping[str, str] | None = None,
         dialog: str | None = None,
+        recordings: Sequence[RecordingView] = (),
     ) -> asyncio.Future[None]:
         """Queue one change, written whole or not at all; `dialog` is the text of the SIP dialog of its call. The future
         is done once it is durable; it may be ignored."""
@@ -106,6 +108,7 @@ class Writer:
         change = _Change(
             tuple(call_row(view, dialog) for view in calls),
             tuple(stream_row(view) for view in streams),
+            tuple(recording_row(view) for view in recordings),
             tuple(replace(record, position=self._store.next_position()) for record in callbacks),
             tuple(contacts_row(user, saved) for user, saved in (contacts or {}).items()),
             done.get_loop().time(),
@@ -176,8 +179,10 @@ class Writer:
         calls = {row["sid"]: row for change in group for row in change.calls}
         streams = {row["sid"]: row for change in group for row in change.streams}
         callbacks = [callback_row(record) for change in group for record in change.callbacks]
+        recordings = {row["sid"]: row for change in group for row in change.recordings}
         contacts = {row["user"]: row for change in group for row in change.contacts}
-        await self._store.write(list(calls.values()), list(streams.values()), callbacks, list(contacts.values()))
+        records = [list(rows.values()) for rows in (calls, streams, contacts, recordings)]
+        await self._store.write(records[0], records[1], callbacks, *records[2:])
 
     def _settle(self, group: Sequence[_Change]) -> None:
         for _ in group:

@@ -58,9 +58,9 @@ from trunkline.webhooks.payloads import masked
 from trunkline.webhooks.signing import Signer
 from trunkline.workers.orders import (
     Bridge,
+    RecordingOptions,
     SendDigits,
     StartPlayback,
-    StartRecording,
     StopPlayback,
     StopRecording,
     Unbridge,
@@ -83,8 +83,15 @@ class CallCommands(Protocol):
     ) -> tuple[LiveCall, asyncio.Future[None]]:
         """Place a call. Raises ApiError."""
 
+    def record(self, entry: LiveCall, job: int, options: RecordingOptions, source: str) -> str:
+        """Record a call until `job`'s RecordingEnded; returns the recording's sid. Raises ApiError."""
+
     def notify(self, entry: LiveCall, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
         """Send an application one more callback of a call, behind those before it."""
+
+
+RECORD_VERB = "RecordVerb"
+"""The `RecordingSource` of a document's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +114,14 @@ class Tools:
         settings: Settings,
         signer: Signer,
         dialler: Dialler,
-        public_url: Callable[[], str],
+        recordings: RecordingFiles,
         ids: IdsOfLife,
         read: Read,
     ) -> "Tools":
-        """As the settings have them; `public_url` as in `RecordingFiles`. Raises StartupError."""
+        """As the settings have them. Raises StartupError."""
         texml, home = settings.texml, settings.store.directory.expanduser()
-        recordings = RecordingFiles((texml.recordings or home / "recordings").expanduser(), public_url)
         try:
             cache = FileCache(home / "cache", texml.cache_limit)
-            recordings.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StartupError(f"cannot use {error.filename}: {error.strerror}") from error
         if shutil.which(texml.speaker) is None:
@@ -444,13 +449,11 @@ class TexmlRunner:
         run.timer = loop.call_later(effect.seconds, self._feed, run, facts.TimerExpired(effect.job))
 
     def _record(self, run: _Run, effect: effects.RecordCall) -> None:
-        sid = self._tools.ids.recording(secrets.token_bytes(16))
-        path = self._tools.recordings.path(run.account, sid)
-        run.recordings[effect.job] = sid
-        refused = self._ask(run.entry, StartRecording(effect.job, str(path), effect.options))
-        if refused is not None:
-            del run.recordings[effect.job]
-            run.inbox.append(facts.RecordingSaved(sid, "", RecordingEnded(effect.job, 0, "error", error=refused)))
+        try:
+            run.recordings[effect.job] = self._calls.record(run.entry, effect.job, effect.options, RECORD_VERB)
+        except ApiError as error:
+            ended = RecordingEnded(effect.job, 0, "error", error=error.detail)
+            run.inbox.append(facts.RecordingSaved("", "", ended))
 
     def _place_leg(self, run: _Run, effect: effects.PlaceLeg) -> None:
         target = effect.target

@@ -90,6 +90,8 @@ class StartRecording(msgspec.Struct, frozen=True, tag=True):
     """The wav file to be made on this machine."""
     options: RecordingOptions = RecordingOptions()
     """What is recorded, and until when."""
+    floor: int = 0
+    """Bytes of the disk that stay free: with less it ends."""
 
 
 class StopRecording(msgspec.Struct, frozen=True, tag=True):

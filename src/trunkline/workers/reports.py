@@ -78,6 +78,8 @@ class RecordingEnded(msgspec.Struct, frozen=True, tag=True):
     """The key that ended it."""
     error: str | None = None
     """For people: why there is no file, or only a part."""
+    size: int = 0
+    """Bytes of the file."""
 
 
 class StreamStarted(msgspec.Struct, frozen=True, tag=True):

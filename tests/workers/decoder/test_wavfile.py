@@ -37,3 +37,31 @@ def test_a_write_error_is_reported_with_a_reason(tmp_path: Path, monkeypatch: py
     with pytest.raises(Unwritable, match="as long as a wav file can be"):
         file.append(bytes(2))
     assert content(tmp_path / "a.wav")[3] == bytes(8)
+
+
+def test_a_file_ends_while_the_disk_has_as_much_free_as_it_must_leave(tmp_path: Path) -> None:
+    file = WavFile(tmp_path / "a.wav", 8000, 1, floor=1)
+    file.append(b"ab")
+    file.close()
+    with pytest.raises(Unwritable, match=r"^less than 1e\+12 MB of the disk are free$"):
+        WavFile(tmp_path / "b.wav", 8000, 1, floor=10**18)
+
+
+def test_the_free_disk_is_looked_at_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wavfile, "FLOOR_INTERVAL", 3)
+    file = WavFile(tmp_path / "a.wav", 8000, 1, floor=1)
+    file._floor = 10**18
+    for _ in range(2):
+        file.append(b"ab")
+    with pytest.raises(Unwritable, match="of the disk are free"):
+        file.append(b"ab")
+    assert content(tmp_path / "a.wav")[3] == b"abab", "what was written plays"
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (16000, 2)])
+def test_the_size_of_a_file_is_known_by_its_length(tmp_path: Path, rate: int, channels: int) -> None:
+    path = tmp_path / "a.wav"
+    file = WavFile(path, rate, channels)
+    file.append(bytes(2 * channels * rate * 3 // 4))
+    file.close()
+    assert path.stat().st_size == wavfile.size_of(750, rate, channels)

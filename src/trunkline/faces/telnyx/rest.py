@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse, Response
 
 from trunkline.api.operation import TEXT, ApiRequest, Operation, RestFace, Schema, record
 from trunkline.faces.telnyx import errors
-from trunkline.faces.telnyx.operations import applications, calls, streams
+from trunkline.faces.telnyx.operations import applications, calls, erasure, streams
 
 
 async def _fetch_public_key(request: ApiRequest) -> Response:
@@ -26,13 +26,20 @@ _PUBLIC_KEY = (
     ),
 )
 
-OPERATIONS = (*streams.OPERATIONS, *calls.OPERATIONS, *applications.OPERATIONS, *_PUBLIC_KEY)
+OPERATIONS = (
+    *streams.OPERATIONS,
+    *calls.OPERATIONS,
+    *applications.OPERATIONS,
+    *erasure.OPERATIONS,
+    *_PUBLIC_KEY,
+)
 
 
 _SCHEMAS: Mapping[str, Schema] = {
     **streams.SCHEMAS,
     **calls.SCHEMAS,
     **applications.SCHEMAS,
+    **erasure.SCHEMAS,
     "PublicKey": record({"data": record({"public": {"type": "string", "contentEncoding": "base64"}})}),
     "NotFound": record(
         {"errors": {"type": "array", "items": record({"detail": TEXT}), "minItems": 1}},
@@ -66,7 +73,7 @@ REST = RestFace(
     "repeated; a start that is repeated with `x-stainless-retry-count: 1` or `2` within a minute returns the "
     "stream that the first try made.",
     prefix="/v2",
-    operations=(*streams.OPERATIONS, *calls.OPERATIONS, *applications.OPERATIONS, *_PUBLIC_KEY),
+    operations=OPERATIONS,
     schemas=_SCHEMAS,
     error_body=errors.body,
     error_response=errors.response,

@@ -47,6 +47,8 @@ class WriteFile(msgspec.Struct, frozen=True, tag=True):
     path: str
     rate: int
     channels: int
+    floor: int = 0
+    """Bytes of the disk that stay free."""
 
 
 class Append(msgspec.Struct, frozen=True, tag=True):

@@ -94,7 +94,7 @@ class DecoderProcess:
     def _write(self, order: messages.WriteFile | messages.Append | messages.FinishFile) -> None:
         try:
             if isinstance(order, messages.WriteFile):
-                self._written[order.job] = WavFile(Path(order.path), order.rate, order.channels)
+                self._written[order.job] = WavFile(Path(order.path), order.rate, order.channels, order.floor)
             elif order.job not in self._written:
                 return  # it has failed, and was reported
             elif isinstance(order, messages.Append):

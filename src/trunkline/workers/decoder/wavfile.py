@@ -3,17 +3,26 @@ leaves behind plays to its last piece.
 """
 
 import contextlib
+import os
 import struct
 from pathlib import Path
 
 from trunkline.errors import TrunklineError
 
+MEGABYTE = 1_000_000
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 """RIFF, the size of what follows, WAVE; fmt of 16 bytes: PCM, channels, rate, bytes per second and per sample of all
 channels, bits; data and its size."""
 
+FLOOR_INTERVAL = 100
+"""Pieces between two looks at the free disk."""
 LONGEST = 0xFFFFFFFF - _HEADER.size
 """Bytes that its 32-bit sizes can express: 74 hours of one channel at 8 kHz."""
+
+
+def size_of(milliseconds: int, rate: int, channels: int) -> int:
+    """Bytes of a file with so much audio."""
+    return _HEADER.size + milliseconds * rate // 1000 * 2 * channels
 
 
 class Unwritable(TrunklineError):
@@ -23,10 +32,11 @@ class Unwritable(TrunklineError):
 class WavFile:
     """16-bit PCM."""
 
-    def __init__(self, path: Path, rate: int, channels: int) -> None:
-        """Make it, or write over what is there. Raises Unwritable."""
+    def __init__(self, path: Path, rate: int, channels: int, floor: int = 0) -> None:
+        """Make it, or write over what is there. Of the disk `floor` bytes stay free. Raises Unwritable."""
         self._rate, self._channels = rate, channels
-        self._size = 0
+        self._floor = floor
+        self._size = self._pieces = 0
         try:
             self._file = path.open("wb")
         except OSError as problem:
@@ -39,6 +49,7 @@ class WavFile:
         try:
             if size > LONGEST:
                 raise Unwritable("the file is as long as a wav file can be")
+            self._keep_free()
             self._file.seek(_HEADER.size + self._size)
             self._file.write(audio)
             self._file.flush()
@@ -49,6 +60,13 @@ class WavFile:
             self.close()
             raise Unwritable(_words(problem)) from None
         self._size = size
+
+    def _keep_free(self) -> None:
+        if self._floor and self._pieces % FLOOR_INTERVAL == 0:
+            disk = os.fstatvfs(self._file.fileno())
+            if disk.f_bavail * disk.f_frsize < self._floor:
+                raise Unwritable(f"less than {self._floor / MEGABYTE:g} MB of the disk are free")
+        self._pieces += 1
 
     def close(self) -> None:
         """Complete as it is."""

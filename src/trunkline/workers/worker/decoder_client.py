@@ -136,11 +136,14 @@ class DecoderClient:
             if self._link is not None:
                 self._link.send(messages.Cancel(job))
 
-    def write(self, path: str, rate: int, channels: int, done: Callable[[str | None], object]) -> int | None:
-        """Make a wav file; a number for `append` and `finish`, or None with no decoder there. `done` is called once:
-        when the file is complete, or with the words why nothing more can be written to it."""
+    def write(
+        self, path: str, rate: int, channels: int, done: Callable[[str | None], object], floor: int = 0
+    ) -> int | None:
+        """Make a wav file, of whose disk `floor` bytes stay free; a number for `append` and `finish`, or None with no
+        decoder there. `done` is called once: when the file is complete, or with the words why nothing more can be
+        written to it."""
         job = self._last_job = self._last_job + 1
-        if not self._ask_writer(job, messages.WriteFile(job, path, rate, channels)):
+        if not self._ask_writer(job, messages.WriteFile(job, path, rate, channels, floor)):
             return None
         self._writers[job] = done
         return job

@@ -14,6 +14,7 @@ from trunkline.ids import CallSid, LegId
 from trunkline.media.audio.recorder import Recorder
 from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.frames import LegTap
+from trunkline.workers.decoder.wavfile import size_of
 from trunkline.workers.messages import FromLeg
 from trunkline.workers.orders import StartRecording, StopRecording
 from trunkline.workers.reports import RecordingEnded, RecordingReason
@@ -32,6 +33,7 @@ CALL_ENDED = "the call ended"
 class _ActiveRecording:
     call: CallSid | None
     recorder: Recorder
+    channels: int
     file: int = 0
     """The decoder's number of it."""
     ending: tuple[RecordingReason, str, str | None] | None = None
@@ -70,13 +72,14 @@ class LegRecordings:
             on_block=partial(self._block, key),
             on_over=lambda why, digit: self._soon(partial(self._end, key, why, digit)),
         )
-        recording = self._all[key] = _ActiveRecording(call, recorder)
+        recording = self._all[key] = _ActiveRecording(call, recorder, options.channels)
         try:
             self._engine.attach(leg, recorder)
         except UnknownLeg:
             self._complete(key, CALL_ENDED)
             return
-        file = self._decoder.write(order.path, recorder.rate, options.channels, partial(self._complete, key))
+        done = partial(self._complete, key)
+        file = self._decoder.write(order.path, recorder.rate, options.channels, done, order.floor)
         if file is None:
             self._complete(key, "the process that writes files is being restarted")
         else:
@@ -126,4 +129,6 @@ class LegRecordings:
             self.counters["recordings_failed"] += 1
             _log.warning("recording_failed", call_sid=recording.call, reason=error)
         seconds = recording.recorder.recorded_ms / 1000
-        self._send(FromLeg(leg, RecordingEnded(job, seconds, reason, digit, error)))
+        recorder = recording.recorder
+        size = size_of(recorder.recorded_ms, recorder.rate, recording.channels) if recording.file else 0
+        self._send(FromLeg(leg, RecordingEnded(job, seconds, reason, digit, error, size)))

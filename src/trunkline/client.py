@@ -1,0 +1,34 @@
+"""What the command line asks of a running server: one request with the account's key."""
+
+from typing import Any
+
+import httpx
+
+from trunkline.config import Settings
+from trunkline.errors import StartupError
+
+TIMEOUT = 10.0
+"""Seconds for the server's answer."""
+
+
+def request(settings: Settings, method: str, path: str, *, unknown: str = "") -> dict[str, Any]:
+    """The body of a 200. `{account}` in `path` is filled in. Raises StartupError with one line for anything else;
+    `unknown` says what a 404 means."""
+    account, key = settings.account_sid, settings.api_key
+    if account is None or key is None:
+        raise StartupError("set account_sid and api_key (TRUNKLINE_ACCOUNT_SID, TRUNKLINE_API_KEY) to the server's")
+    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
+    base = f"http://{host}:{settings.http.port}"
+    try:
+        # A plain HTTP server of one's own: no certificates to load, no proxy to go through.
+        with httpx.Client(base_url=base, timeout=TIMEOUT, trust_env=False, verify=False) as client:
+            answer = client.request(method, path.format(account=account), headers={"authorization": f"Bearer {key}"})
+            body = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise StartupError(f"no answer from {base} (http.host, http.port): {error}") from None
+    if answer.status_code == 404 and unknown:
+        raise StartupError(f"{unknown} to {base}")
+    if answer.status_code != 200 or not isinstance(body, dict):
+        detail = body["errors"][0]["detail"] if isinstance(body, dict) and body.get("errors") else answer.text[:200]
+        raise StartupError(f"{base} answered {answer.status_code}: {detail}")
+    return body
