@@ -371,9 +371,8 @@ class MediaSettings(Section):
     send_silence: bool = True
     """Send silence when there is nothing to play, so that NAT bindings and recorders stay happy."""
     strict_source: bool = False
-    """Take RTP from elsewhere than before only after signalling (a re-INVITE or UPDATE of the peer's). Else a source is
-    followed that goes on with the same stream (SSRC, payload type, sequence) after the former was silent for 2 s, as
-    when a NAT gives the peer another port."""
+    """Hear RTP and RTCP from the address in the peer's SDP only: for networks without NAT. Else another source is heard
+    after a trial, as that of a peer behind a NAT, and until the signalled address sends."""
     reorder_window: Milliseconds = 60
     """How long a gap in the RTP sequence is held open for a late packet, at most; closed earlier on networks where
     packets do not come that late."""

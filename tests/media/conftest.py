@@ -94,6 +94,7 @@ def make_leg(params: MediaParams, settings: MediaSettings) -> Callable[..., Leg]
         settings: MediaSettings = settings,
         waiting: set[LegId] | None = None,
         phase: int = 255,
+        confirmed: bool = True,
     ) -> Leg:
         return Leg(
             LegId(1),
@@ -105,6 +106,7 @@ def make_leg(params: MediaParams, settings: MediaSettings) -> Callable[..., Leg]
             waiting=set() if waiting is None else waiting,
             local_port=20000,
             first_at=0,
+            confirmed=confirmed,
         )
 
     return make

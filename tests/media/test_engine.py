@@ -18,13 +18,15 @@ from trunkline.config import MediaSettings
 from trunkline.demo.server import free_ports
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.media import engine as module
+from trunkline.media import leg
 from trunkline.media.engine import Engine, UnknownLeg
 from trunkline.media.events import MediaEvent, SilenceDetected, TapFailed
 from trunkline.media.leg import TooManyPlayers
 from trunkline.media.report import LegReport
-from trunkline.media.rtp import rtcp
+from trunkline.media.rtp import rtcp, source
 from trunkline.media.rtp.packet import RtpPacket, parse
 from trunkline.media.rtp.ports import NoPorts
+from trunkline.media.rtp.source import IN_SEQUENCE
 from trunkline.media.srtp import session
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, SrtpKeys
 
@@ -181,7 +183,6 @@ async def test_audio_of_a_player_is_sent_paced_after_silence(
 
 
 async def test_the_answer_goes_to_the_learned_source_despite_an_unexpected_one(
-    counted: Counted,
     engine: Engine,
     params: MediaParams,
     peer: Peer,
@@ -192,15 +193,16 @@ async def test_the_answer_goes_to_the_learned_source_despite_an_unexpected_one(
     natted, unexpected, tap = make_peer(), make_peer(), make_tap()
     local = engine.open_leg(LEG, params)
     engine.attach(LEG, tap)
-    natted.send(rtp(0), local)
+    for n in range(IN_SEQUENCE):
+        natted.send(rtp(n), local)
     await natted.packet()
-    assert tap.payloads == [bytes(160)]
+    assert tap.payloads == [bytes([n]) * 160 for n in range(IN_SEQUENCE)]
     unexpected.send(rtp(1, b"unexpected", ssrc=8), local)
-    await counted(engine, lambda report: report.wrong_source == 1)
-    natted.send(rtp(1), local)
-    await tap.until(lambda: len(tap.heard) == 2)
+    natted.send(rtp(IN_SEQUENCE), local)
+    await tap.until(lambda: len(tap.heard) == IN_SEQUENCE + 1)
     assert b"unexpected" not in tap.payloads
-    assert engine.report(LEG).remote == f"{HOST}:{natted.port}"
+    report = engine.close_leg(LEG)
+    assert (report.remote, report.wrong_source + report.kept_dropped) == (f"{HOST}:{natted.port}", 1)
 
 
 async def test_a_settled_source_is_filtered_by_the_kernel(
@@ -261,6 +263,52 @@ async def test_a_peer_that_moves_is_learned_again_in_both_directions(
     assert (await moved.packet_of(b"m" * 160)).payload_type == 0
 
 
+async def test_the_signalled_peer_is_heard_if_the_socket_is_connected_to_another(
+    engine: Engine,
+    params: MediaParams,
+    peer: Peer,
+    make_peer: Callable[[], Peer],
+    make_tap: MakeTap,
+    rtp: Rtp,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(source, "PROBATION", 0.2)
+    monkeypatch.setattr(leg, "LOOK_INTERVAL", 1.0)
+    unexpected, tap, clock = make_peer(), make_tap(), make_tap(inbound=False, outbound=True)
+    local = engine.open_leg(LEG, params)
+    engine.attach(LEG, tap)
+    engine.attach(LEG, clock)
+    transport = engine._transports[LEG]
+    n = 0
+    while not transport.leg.latched:
+        unexpected.send(rtp(n := n + 1, b"unexpected", ssrc=8), local)
+        await one_more_sent(clock)
+    assert engine.report(LEG).remote == f"{HOST}:{unexpected.port}"
+    while engine.report(LEG).remote != f"{HOST}:{peer.port}":
+        unexpected.send(rtp(n := n + 1, b"unexpected", ssrc=8), local)
+        peer.send(rtp(n), local)
+        await one_more_sent(clock)
+    while not transport.leg.latched:
+        peer.send(rtp(n := n + 1), local)
+        await one_more_sent(clock)
+    assert tap.payloads[-1] != b"unexpected"
+
+
+async def test_a_caller_gets_the_silence_of_a_leg_once_it_is_confirmed(
+    engine: Engine, params: MediaParams, peer: Peer, make_tap: MakeTap
+) -> None:
+    clock = make_tap(inbound=False, outbound=True)
+    engine.open_leg(LEG, params, confirmed=False)
+    engine.attach(LEG, clock)
+    for _ in range(5):
+        await one_more_sent(clock)
+    assert engine.report(LEG).packets_out == 0
+    engine.confirm_leg(LEG)
+    assert (await peer.packet()).payload == b"\xff" * 160
+    with pytest.raises(UnknownLeg):
+        engine.confirm_leg(LegId(99))
+
+
 @pytest.mark.parametrize("between", [Direction.INACTIVE, Direction.SENDRECV], ids=["a hold", "nothing new"])
 async def test_after_signalling_another_port_is_learned_both_ways(
     between: Direction,
@@ -278,8 +326,9 @@ async def test_after_signalling_another_port_is_learned_both_ways(
     await tap.until(lambda: len(tap.heard) == 1)
     engine.update_leg(LEG, replace(params, direction=between))
     engine.update_leg(LEG, params)
-    moved.send(rtp(700, b"moved", ssrc=8), local)
-    await tap.until(lambda: tap.payloads[1:] == [b"moved"])
+    for n in range(IN_SEQUENCE):
+        moved.send(rtp(700 + n, b"moved", ssrc=8), local)
+    await tap.until(lambda: tap.payloads[1:] == [b"moved"] * IN_SEQUENCE)
     tap.to_play.append(b"m" * 160)
     assert (await moved.packet_of(b"m" * 160)).payload_type == 0
     assert engine.report(LEG).wrong_source == 0

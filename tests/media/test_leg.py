@@ -10,9 +10,10 @@ import pytest
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.media.events import SilenceDetected
-from trunkline.media.leg import RTCP_KEPT, Leg
+from trunkline.media.leg import LOOK_INTERVAL, RTCP_KEPT, UNCONFIRMED_PACKETS, Leg
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import rtcp
+from trunkline.media.rtp.source import IN_SEQUENCE
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
 
 if TYPE_CHECKING:
@@ -52,17 +53,18 @@ def test_a_tap_receives_frames_until_it_is_detached(make_leg: MakeLeg, make_tap:
     assert (len(one.heard), len(two.heard)) == (1, 0)
 
 
-def test_the_source_is_learned_from_the_first_valid_packet(make_leg: MakeLeg, rtp: Rtp) -> None:
+def test_the_source_is_learned_from_valid_packets_in_a_row(make_leg: MakeLeg, rtp: Rtp) -> None:
     leg = make_leg()
     leg.receive_from(b"more garbage", UNEXPECTED, Seconds(101))
     leg.receive_from(rtp(0, kind=97), UNEXPECTED, Seconds(101))
     assert leg.source.learned is None
-    leg.receive_from(rtp(0), NATTED, Seconds(101))
+    for n in range(IN_SEQUENCE):
+        leg.receive_from(rtp(n), NATTED, Seconds(101))
     leg.receive_from(rtp(0), UNEXPECTED, Seconds(101))
     assert serve(leg, 101.5)
     report = leg.report(Seconds(101.5))
     assert (report.remote, report.remote_learned) == ("198.51.100.7:61234", True)
-    assert (report.malformed, report.unknown_payload_type, report.wrong_source, report.packets_in) == (1, 1, 1, 1)
+    assert (report.malformed, report.unknown_payload_type, report.wrong_source, report.packets_in) == (1, 1, 1, 4)
 
 
 def test_the_signalled_address_takes_over_and_its_stream_starts_at_once(
@@ -87,9 +89,9 @@ def test_frames_kept_during_a_trial_keep_their_order_and_arrival_times(
     assert tap.heard == []
     assert serve(leg, 101.5)
     assert [(payload[0], at) for payload, at, _ in tap.heard] == [(n, 1000 + 20 * n) for n in range(20)]
-    leg.receive_from(rtp(20), NATTED, Seconds(101.51))
-    assert (len(tap.heard), leg.latched) == (21, True)
-    report = leg.report(Seconds(102))
+    talk(leg, rtp, NATTED, range(20, 300))
+    assert (len(tap.heard), leg.latched) == (300, True)
+    report = leg.report(Seconds(108))
     assert (report.lost, report.reordered, report.kept_dropped, report.wrong_source) == (0, 1, 0, 0)
 
 
@@ -198,7 +200,8 @@ def test_rtcp_before_the_answer_and_during_a_trial_is_kept_like_rtp(
     plain = rtcp.build(rtcp.Report(Ssrc(7)), "p")
     leg.receive_rtcp(plain, (NATTED[0], NATTED[1] + 1), Seconds(101))
     leg.receive_rtcp(plain, UNEXPECTED, Seconds(101))
-    leg.receive_from(rtp(0), NATTED, Seconds(101))
+    for n in range(IN_SEQUENCE):
+        leg.receive_from(rtp(n), NATTED, Seconds(101))
     leg.update(params, Seconds(101.1))
     serve(leg, 101.1)
     leg.receive_rtcp(plain, (NATTED[0], NATTED[1] + 1), Seconds(101.2))
@@ -221,9 +224,12 @@ def test_rtcp_before_the_answer_is_bounded(make_leg: MakeLeg, params: MediaParam
 
 # ---------------------------------------------------------------------- during the call
 
+EARLIER = 300
+"""Packets before the first of a test: the trial and the probation of their source."""
+
 
 def talk(leg: Leg, rtp: Rtp, address: tuple[str, int], numbers: range, ssrc: int = 7, kind: int = 0) -> None:
-    """Packet n at 101 + n / 50 s, the leg's timers served."""
+    """Packet n at 101 + n / 50 s, the leg's timers served. Sockets are as the engine has them."""
     for n in numbers:
         now = Seconds(101 + n / 50)
         serve(leg, now)
@@ -239,7 +245,7 @@ def test_after_signalling_the_peer_is_received_from_another_port(
 ) -> None:
     leg, tap, moved = make_leg(), make_tap(), (NATTED[0], 999)
     leg.attach(tap)
-    talk(leg, rtp, NATTED, range(50))
+    talk(leg, rtp, NATTED, range(-EARLIER, 50))
     assert leg.latched
     leg.update(replace(params, direction=between), Seconds(102))
     assert not leg.latched
@@ -247,7 +253,7 @@ def test_after_signalling_the_peer_is_received_from_another_port(
     leg.receive_rtcp(rtcp.build(rtcp.Report(Ssrc(7)), "p"), (NATTED[0], 4444), Seconds(102.5))
     talk(leg, rtp, moved, range(75, 125), ssrc=9)
     assert leg.rtcp_destination == (moved[0], moved[1] + 1)
-    assert [payload[0] for payload in tap.payloads] == [*range(50), *range(75, 125)]
+    assert [payload[0] for payload in tap.payloads[EARLIER:]] == [*range(50), *range(75, 125)]
     assert leg.source.destination == moved
     assert leg.report(Seconds(104)).wrong_source == 0
 
@@ -257,24 +263,39 @@ def test_a_refresh_leaves_a_peer_that_goes_on_undisturbed(
 ) -> None:
     leg, tap = make_leg(), make_tap()
     leg.attach(tap)
-    talk(leg, rtp, NATTED, range(50))
+    talk(leg, rtp, NATTED, range(-EARLIER, 50))
     leg.update(params, Seconds(102))
     for n in range(50, 200):
         talk(leg, rtp, NATTED, range(n, n + 1))
         if not leg.latched:
             leg.receive_from(rtp(n, b"unexpected", ssrc=9), UNEXPECTED, Seconds(101 + n / 50))
-    assert [payload[0] for payload in tap.payloads] == list(range(200))
+    assert [payload[0] for payload in tap.payloads[EARLIER:]] == list(range(200))
     report = leg.report(Seconds(105))
     assert (report.restarts, report.lost, leg.latched) == (0, 0, True)
     assert report.wrong_source + report.kept_dropped == 100
 
 
+def test_no_source_takes_over_during_a_hold_and_the_peer_resumes(
+    make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
+) -> None:
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
+    talk(leg, rtp, NATTED, range(-EARLIER, 50))
+    leg.update(replace(params, direction=Direction.INACTIVE), Seconds(102))
+    talk(leg, rtp, UNEXPECTED, range(50, 500), ssrc=9)
+    assert leg.source.destination == NATTED
+    leg.update(params, Seconds(111))
+    talk(leg, rtp, NATTED, range(500, 600))
+    assert [payload[0] for payload in tap.payloads[EARLIER:]] == [n & 0xFF for n in [*range(50), *range(500, 600)]]
+    assert leg.source.destination == NATTED
+
+
 def test_without_signalling_a_stream_that_moves_is_accepted(make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp) -> None:
     leg, tap, moved = make_leg(), make_tap(), (NATTED[0], 999)
     leg.attach(tap)
-    talk(leg, rtp, NATTED, range(50))
+    talk(leg, rtp, NATTED, range(-EARLIER, 50))
     talk(leg, rtp, moved, range(100, 300))  # in the first second of silence the kernel drops them
-    assert [payload[0] for payload in tap.payloads] == [n & 0xFF for n in [*range(50), *range(100, 300)]]
+    assert [payload[0] for payload in tap.payloads[EARLIER:]] == [n & 0xFF for n in [*range(50), *range(100, 300)]]
     assert leg.source.destination == moved
     report = leg.report(Seconds(107))
     assert (report.lost, report.restarts, report.wrong_source) == (50, 0, 0)
@@ -303,13 +324,14 @@ def test_without_signalling_other_sources_are_refused(
 ) -> None:
     leg, tap = make_leg(settings=MediaSettings(strict_source=strict)), make_tap()
     leg.attach(tap)
-    talk(leg, rtp, NATTED, range(50))
+    source = PEER if strict else NATTED
+    talk(leg, rtp, source, range(-EARLIER, 50))
     last, moved = 101.98, (NATTED[0], 999)
     packet = {"n": 100, "ssrc": 7, "kind": 0} | wrong
     leg.receive_from(rtp(packet["n"], ssrc=packet["ssrc"], kind=packet["kind"]), moved, Seconds(last + after))
-    assert leg.source.learned == NATTED
-    leg.receive_from(rtp(50), NATTED, Seconds(last + after + 0.02))
-    assert len(tap.heard) == 51
+    assert leg.source.learned == source
+    leg.receive_from(rtp(50), source, Seconds(last + after + 0.02))
+    assert len(tap.heard) == EARLIER + 51
     assert leg.report(Seconds(106)).wrong_source == 1
 
 
@@ -337,6 +359,89 @@ def test_a_changed_address_starts_a_new_stream_at_once(
     leg.receive_from(rtp(9000, ssrc=3), ("127.0.0.2", 4000), Seconds(102))
     assert [payload[0] for payload in tap.payloads] == [0, 9000 & 0xFF]
     assert leg.report(Seconds(102)).wrong_source == 1
+
+
+def test_a_signalled_address_that_speaks_late_takes_over_within_a_look_interval(
+    make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp
+) -> None:
+    """A source that was never signalled streams from before the peer's first packet on, for as long as it likes."""
+    leg, tap = make_leg(), make_tap()
+    leg.attach(tap)
+    talk(leg, rtp, UNEXPECTED, range(500), ssrc=9)
+    assert leg.latched
+    for n in range(500, 500 + round(LOOK_INTERVAL + 1) * 50):
+        talk(leg, rtp, UNEXPECTED, range(n, n + 1), ssrc=9)
+        if not leg.latched:  # else the kernel drops them
+            leg.receive_from(rtp(n, b"peer", ssrc=7), PEER, Seconds(101.01 + n / 50))
+    assert leg.source.destination == PEER
+    assert b"peer" in tap.payloads
+    report = leg.report(Seconds(200))
+    assert (report.unexpected_source, report.remote) == ("203.0.113.9:5555", "127.0.0.1:9")
+
+
+# ---------------------------------------------------------------------- a caller before its ACK
+
+
+def sends(leg: Leg, start: float, end: float) -> list[bytes]:
+    """What goes to the peer, as the engine asks for it."""
+    sent = []
+    for n in range(round(start * 50), round(end * 50)):
+        if leg.deadline <= n / 50:
+            leg.handle_timer(Seconds(n / 50))
+        packet = leg.next_packet()
+        sent += [packet] if packet is not None else []
+    return sent
+
+
+def test_a_caller_gets_ten_packets_and_no_rtcp_before_its_ack_and_then_the_rest(
+    make_leg: MakeLeg, make_tap: MakeTap
+) -> None:
+    leg, tap = make_leg(confirmed=False), make_tap(plays=True)
+    assert sends(leg, 101, 102) == []
+    tap.to_play = [bytes([n]) * 160 for n in range(30)]
+    leg.attach(tap)
+    assert [packet[12] for packet in sends(leg, 102, 140)] == list(range(UNCONFIRMED_PACKETS))
+    assert leg.report_due(Seconds(140)) is None
+    leg.confirm(Seconds(140))
+    leg.confirm(Seconds(140))
+    assert [packet[12] for packet in sends(leg, 140, 141)] == [*range(UNCONFIRMED_PACKETS, 30), *[0xFF] * 30]
+    assert leg.report_due(Seconds(150)) is not None
+
+
+def test_a_key_of_ours_to_a_caller_before_its_ack_counts(make_leg: MakeLeg) -> None:
+    leg = make_leg(confirmed=False)
+    leg.outbound.send_dtmf("123456789")
+    assert len(sends(leg, 101, 110)) == UNCONFIRMED_PACKETS
+
+
+def test_a_caller_without_ack_that_hangs_up_gets_no_rtcp(make_leg: MakeLeg) -> None:
+    assert make_leg(confirmed=False).close(Seconds(101)) is None
+
+
+def test_rtp_from_a_callers_address_confirms_it(make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp) -> None:
+    leg, tap = make_leg(confirmed=False), make_tap()
+    leg.attach(tap)
+    leg.receive_from(rtp(0), PEER, Seconds(101))
+    assert (len(tap.heard), leg.latched) == (1, True)
+    assert len(sends(leg, 101.02, 102.02)) == 50
+
+
+def test_the_audio_of_a_caller_behind_a_nat_is_kept_for_its_ack(
+    make_leg: MakeLeg, make_tap: MakeTap, params: MediaParams, rtp: Rtp
+) -> None:
+    leg, tap = make_leg(replace(params, remote=Endpoint("192.168.1.20", 4000)), confirmed=False), make_tap()
+    leg.attach(tap)
+    for n in range(20):
+        leg.receive_from(rtp(n), ("8.8.8.8", 4000), Seconds(101 + n / 50))
+        serve(leg, 101 + n / 50)
+    leg.receive_rtcp(rtcp.build(rtcp.Report(Ssrc(7)), "p"), ("8.8.8.8", 4001), Seconds(101.4))
+    assert (tap.heard, leg.source.destination) == ([], ("192.168.1.20", 4000))
+    leg.confirm(Seconds(101.4))
+    serve(leg, 101.4)
+    assert [payload[0] for payload in tap.payloads] == list(range(20))
+    assert leg.source.destination == ("8.8.8.8", 4000)
+    report = leg.report(Seconds(102))
+    assert (report.lost, report.kept_dropped, report.wrong_source, report.rtcp_in) == (0, 0, 0, 1)
 
 
 # ---------------------------------------------------------------------- silence
@@ -442,17 +547,48 @@ def test_the_peers_reports_give_round_trip_time_and_its_loss(make_leg: MakeLeg) 
     assert (report.peer_lost, report.peer_jitter_ms, report.rtcp_in) == (4, 10.0, 1)
 
 
-def test_rtcp_is_answered_to_its_source_and_unexpected_sources_are_refused(make_leg: MakeLeg) -> None:
+def test_rtcp_is_answered_to_its_source_and_unexpected_sources_are_refused(make_leg: MakeLeg, rtp: Rtp) -> None:
     leg = make_leg()
     assert leg.rtcp_destination == ("127.0.0.1", 10)
     plain = rtcp.build(rtcp.Report(Ssrc(7)), "p")
     leg.receive_rtcp(plain, UNEXPECTED, Seconds(101))
     leg.receive_rtcp(b"more junk", ("127.0.0.1", 4444), Seconds(101))
+    leg.receive_rtcp(plain, ("127.0.0.1", 4444), Seconds(101))
     assert leg.rtcp_destination == ("127.0.0.1", 10)
+    leg.receive_from(rtp(0, ssrc=7), PEER, Seconds(101))
     leg.receive_rtcp(plain, ("127.0.0.1", 4444), Seconds(101))
     assert leg.rtcp_destination == ("127.0.0.1", 4444)
     report = leg.report(Seconds(102))
-    assert (report.wrong_source, report.rtcp_malformed, report.rtcp_in) == (1, 1, 1)
+    assert (report.wrong_source, report.rtcp_malformed, report.rtcp_in) == (1, 1, 2)
+
+
+def test_rtcp_on_our_ssrc_from_another_port_is_the_peers(make_leg: MakeLeg) -> None:
+    leg = make_leg()
+    blocks = [rtcp.ReportBlock(Ssrc(ssrc), 0, 0, 0, 0, 0, 0) for ssrc in (1, leg.outbound.ssrc)]
+    for block, destination in zip(blocks, (10, 4444), strict=True):
+        leg.receive_rtcp(rtcp.build(rtcp.Report(Ssrc(9), (block,)), "p"), ("127.0.0.1", 4444), Seconds(101))
+        assert leg.rtcp_destination == ("127.0.0.1", destination)
+
+
+def test_the_expected_source_of_rtcp_takes_over_and_keeps_its_place(make_leg: MakeLeg, rtp: Rtp) -> None:
+    leg = make_leg()
+    plain = rtcp.build(rtcp.Report(Ssrc(7)), "p")
+    leg.receive_from(rtp(0, ssrc=7), PEER, Seconds(101))
+    for port, destination in ((4444, 4444), (4445, 4445), (10, 10), (4444, 10)):
+        leg.receive_rtcp(plain, ("127.0.0.1", port), Seconds(101))
+        assert leg.rtcp_destination == ("127.0.0.1", destination)
+
+
+@pytest.mark.parametrize("mux", [False, True], ids=["two ports", "one port"])
+def test_strict_takes_rtcp_from_the_signalled_address_only(mux: bool, make_leg: MakeLeg, params: MediaParams) -> None:
+    leg = make_leg(replace(params, rtcp_mux=mux), MediaSettings(strict_source=True))
+    block = rtcp.ReportBlock(leg.outbound.ssrc, 0, 0, 0, 0, 0, 0)
+    report = rtcp.build(rtcp.Report(Ssrc(7), (block,)), "p")
+    for port in (9, 10, 11):
+        leg.receive_rtcp(report, ("127.0.0.1", port), Seconds(101))
+    counters = leg.report(Seconds(102))
+    assert (counters.rtcp_in, counters.wrong_source) == (1, 2)
+    assert leg.rtcp_destination == ("127.0.0.1", 10)
 
 
 def test_rtcp_goes_where_sdp_says_until_another_source_is_learned(
@@ -460,7 +596,8 @@ def test_rtcp_goes_where_sdp_says_until_another_source_is_learned(
 ) -> None:
     leg = make_leg(replace(params, remote_rtcp=Endpoint("127.0.0.1", 3000)))
     assert leg.rtcp_destination == ("127.0.0.1", 3000)
-    leg.receive_from(rtp(0), NATTED, Seconds(101))
+    for n in range(IN_SEQUENCE):
+        leg.receive_from(rtp(n), NATTED, Seconds(101))
     assert serve(leg, 101.5)
     assert leg.rtcp_destination == ("198.51.100.7", 61235)
 

@@ -131,14 +131,15 @@ async def test_a_closed_leg_reports_its_counters(pool: WorkerPool, received: Rec
         phone.bind(("127.0.0.1", 0))
         phone.setblocking(False)
         phone.sendto(b"this is no RTP packet", ("127.0.0.1", port))
-        phone.sendto(bytes([0x80, 0, 0, 1]) + bytes(8) + b"\xff" * 160, ("127.0.0.1", port))
+        for sequence in range(4):  # as many as an address that was not signalled must send
+            phone.sendto(bytes([0x80, 0, 0, sequence]) + bytes(8) + b"\xff" * 160, ("127.0.0.1", port))
         audio = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(phone, 2048), 30)
     assert len(audio) == 172
     pool.send(LegId(1), orders.CloseLeg("over"))
     await received.until(lambda events: isinstance(events[-1].report, reports.LegClosed))
     closed = received.events[-1].report
     assert isinstance(closed, reports.LegClosed)
-    assert (closed.report.packets_in, closed.report.malformed) == (1, 1)
+    assert (closed.report.packets_in, closed.report.malformed) == (4, 1)
     await open_legs(pool, received, 2)
     async with asyncio.timeout(5):
         while sum(status.counters.get("malformed", 0) for status in pool.statuses) != 1:

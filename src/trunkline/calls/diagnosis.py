@@ -207,7 +207,8 @@ _LEG: tuple[_Finding[_Leg], ...] = (
         lambda n: n.live and n.moved and not n.on_hold,
         "RTP from {remote} stopped {silent_s} s ago, and now comes from {unexpected_source} instead: a NAT or a "
         "proxy has moved the peer. We take media from there when the peer says so, by a re-INVITE or UPDATE, or when "
-        "the same stream goes on there (SSRC, payload type, sequence), unless media.strict_source forbids it.",
+        "the same stream goes on there (SSRC, payload type, sequence); with media.strict_source only from the address "
+        "in the SDP.",
         ("packets_in", "last_packet_ms", "wrong_source", "unexpected_source_ms"),
     ),
     _Finding(
@@ -246,7 +247,7 @@ _LEG: tuple[_Finding[_Leg], ...] = (
         "unexpected_source",
         lambda n: n.wrong_source and not n.moved,
         "{wrong_source:packet} came from elsewhere than the peer, {remote}, the last from {unexpected_source}. We take "
-        "nothing from there.",
+        "nothing from there, and with media.strict_source nothing but from the address in the SDP.",
         ("wrong_source", "packets_in"),
     ),
     _Finding(

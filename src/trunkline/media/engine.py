@@ -142,7 +142,7 @@ class RtpTransport:
     def _receive_unlatched(self, datagram: bytes, address: tuple[Any, ...], now: Seconds) -> None:
         """Pass a datagram with its address to the leg; connect the socket if that latches it."""
         self.leg.receive_from(datagram, address[:2], now)
-        # After `unlatch_if_silent` other sources stay admitted until the peer sends again.
+        # After `unlatch_if_due` other sources stay admitted until the peer sends again.
         if self.leg.latched and address[:2] == self.leg.source.learned:
             self._latch(now)
 
@@ -176,11 +176,12 @@ class RtpTransport:
         elif self._connected:
             self._unlatch()
 
-    def unlatch_if_silent(self, now: Seconds) -> None:
-        """A silent peer may send from another address by now: disconnect the socket, so that the leg decides, until
-        the peer sends again."""
+    def unlatch_if_due(self, now: Seconds) -> None:
+        """Disconnect the socket, so that the leg decides: if the leg is not latched any more, or if the peer is silent
+        and may send from another address by now. The peer's next packet connects it again."""
         heard = self.leg.inbound.heard
-        if self._connected and heard is not None and now - heard > SILENT:
+        silent = heard is not None and now - heard > SILENT
+        if self._connected and (silent or not self.leg.latched):
             self._unlatch()
 
     def _unlatch(self) -> None:
@@ -292,8 +293,9 @@ class Engine:
 
     # ------------------------------------------------------------------ legs
 
-    def open_leg(self, leg: LegId, params: MediaParams) -> int:
-        """Open a leg and its sockets; return its RTP port (RTCP has the next one). Raises NoPorts."""
+    def open_leg(self, leg: LegId, params: MediaParams, *, confirmed: bool = True) -> int:
+        """Open a leg and its sockets; return its RTP port (RTCP has the next one). `confirmed`: False for a caller
+        until `confirm_leg`. Raises NoPorts."""
         now = Seconds(_now())
         port, rtp, rtcp = self._bind_pair(now)
         # The slot with the fewest legs among those of one packet time.
@@ -309,6 +311,7 @@ class Engine:
             waiting=self._waiting,
             local_port=port,
             first_at=max(0, round((self._due - now) * 1000) + ahead * SLOT_MS),
+            confirmed=confirmed,
         )
         transport = RtpTransport(made, port, rtp, rtcp)
         self._transports[leg] = transport
@@ -345,6 +348,10 @@ class Engine:
             sock.close()
             raise
         return sock
+
+    def confirm_leg(self, leg: LegId) -> None:
+        """The caller has our answer: it sent the ACK. Raises UnknownLeg."""
+        self._transport(leg).leg.confirm(Seconds(_now()))
 
     def update_leg(self, leg: LegId, params: MediaParams, *, early: bool = False) -> None:
         """Apply renegotiated parameters: codec, payload types, address, direction, ptime. `early`: of a provisional
@@ -431,7 +438,7 @@ class Engine:
     def unlatch(self, leg: LegId) -> None:
         """Before a report: accept other sources again if the peer is silent, so that they are counted. Raises
         UnknownLeg."""
-        self._transport(leg).unlatch_if_silent(Seconds(_now()))
+        self._transport(leg).unlatch_if_due(Seconds(_now()))
 
     def report(self, leg: LegId) -> LegReport:
         """Present counters of a leg. Raises UnknownLeg."""
@@ -558,7 +565,7 @@ class Engine:
 
     def _serve(self, transport: RtpTransport, now: Seconds) -> None:
         silent = transport.leg.handle_timer(now)
-        transport.unlatch_if_silent(now)
+        transport.unlatch_if_due(now)
         report = transport.leg.report_due(now)
         if report is not None:
             self._send_rtcp(transport, report)

@@ -36,6 +36,13 @@ LISTENER_WAIT = 1.0
 SILENT = 1.0
 """Seconds without a packet after which a peer may have moved to another address."""
 
+LOOK_INTERVAL = 5.0
+"""Seconds between two looks at the signalled address, where another source is learned and latched."""
+
+UNCONFIRMED_PACKETS = 10
+"""RTP packets that a caller gets before it has shown that it called: an INVITE with a forged source
+brings a third party no more than these."""
+
 RTCP_KEPT = 8
 """RTCP datagrams kept while the peer is not known; of more the oldest are dropped."""
 
@@ -56,6 +63,7 @@ class Leg:
         "_held": "RTP packets of the peer, with arrival, to be delivered before new ones; None once all are.",
         "_last_channel": "SRTP channel in use or used last; kept for its counters.",
         "_local_port": "Our RTP port.",
+        "_look_at": "When the next look at the signalled address is due.",
         "_opened": "When the leg opened.",
         "_packets_reported": "Packets sent up to our last sender report.",
         "_params": "Negotiated parameters.",
@@ -68,6 +76,7 @@ class Leg:
         "_silence_reported": "Start of the last silence that was reported.",
         "_taps": "Attached taps.",
         "_trial_at": "When `_process_held` is due.",
+        "_unconfirmed": "The caller has sent neither an ACK nor RTP yet.",
         "_unlatch_at": "When the owner checks whether a silent peer's socket is to be unlatched.",
         "_wait_until": "Until when packets are held for the first listener.",
         "_watched_since": "Start of the present watch for silence.",
@@ -92,11 +101,14 @@ class Leg:
         waiting: set[LegId],
         local_port: int,
         first_at: int,
+        confirmed: bool = True,
     ) -> None:
         """`random`: `RANDOM_BYTES` of it. `wall` + monotonic time = Unix time. `waiting`: the owner's set of legs
-        whose `inbound.handle_waiting` should be called soon. `first_at`: ms until the first packet is sent."""
+        whose `inbound.handle_waiting` should be called soon. `first_at`: ms until the first packet is sent.
+        `confirmed`: False for a caller until `confirm`."""
         self.id = leg
-        self.source = Source(params.remote, strict=settings.strict_source)
+        self.source = Source(params.remote, strict=settings.strict_source, answered=confirmed)
+        self.source.listening = params.direction.receives
         self._settings = settings
         self._params = params
         self._opened = now
@@ -111,9 +123,10 @@ class Leg:
             ssrc=ssrc,
             sequence=int.from_bytes(random[4:6]) & FIRST_SEQUENCE_MASK,
             timestamp=int.from_bytes(random[6:10]),
-            send_silence=settings.send_silence,
+            send_silence=settings.send_silence and confirmed,
             first_at=first_at,
         )
+        self._unconfirmed = not confirmed
         self._cname = random[10:22].hex()
         self._channel: Channel | None = None
         self._last_channel: Channel | None = None
@@ -126,6 +139,7 @@ class Leg:
         self._watched_since = now
         self._silence_reported: Seconds | None = None
         self._unlatch_at = now + SILENT
+        self._look_at = now + LOOK_INTERVAL
         self._trial_at = inf
         self._held: deque[Kept] | None = None
         self._wait_until = -inf
@@ -148,23 +162,39 @@ class Leg:
 
     def _recompute(self) -> None:
         """Recompute what depends on both the parameters and the source."""
-        self.outbound.sending = self._params.direction.sends and self.source.destination is not None
+        allowed = not self._unconfirmed or self.outbound.packets < UNCONFIRMED_PACKETS
+        self.outbound.sending = allowed and self._params.direction.sends and self.source.destination is not None
         watched = self._settings.silence_timeout > 0 and not self._params.on_hold and self.source.destination
         self._silence_at = self._watched_since + self._settings.silence_timeout if watched else inf
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        self.deadline = min(self._silence_at, self._rtcp_at, self._unlatch_at, self._trial_at)
+        # Each packet to an unconfirmed caller is counted before the next.
+        times = min(self._silence_at, self._rtcp_at, self._unlatch_at, self._trial_at)
+        self.deadline = -inf if self._unconfirmed else times
 
     @property
     def latched(self) -> bool:
         """The source is latched and none of its packets is held: the socket may be connected."""
         return self.source.latched and self._held is None
 
+    def confirm(self, now: Seconds) -> None:
+        """The caller has our answer: it sent the ACK, or RTP. Until then it gets `UNCONFIRMED_PACKETS` at most, none of
+        silence, and playback waits (RFC 3261 section 13.2.2.4: an INVITE alone proves no address)."""
+        if not self._unconfirmed:
+            return
+        self._unconfirmed = False
+        self.outbound.send_silence = self._settings.send_silence
+        self.source.confirm(now)
+        self._had_listener = self._had_listener or self._has_listener()
+        self._trial_at = now
+        self._recompute()
+
     def update(self, params: MediaParams, now: Seconds, *, early: bool = False) -> None:
         """Apply renegotiated parameters, of a provisional response if `early`. `latched` may change."""
         before, ptime, codec_in = self._params, self.outbound.ptime, self.inbound.codec
         moved = self.source.signal(params.remote, now, early=early)
+        self.source.listening = params.direction.receives
         self._had_listener = self._had_listener or self._has_listener()
         if not self._had_listener:
             self._held = self._held or deque()
@@ -270,7 +300,7 @@ class Leg:
 
     def receive_from(self, datagram: bytes, address: Address, now: Seconds) -> None:
         """A datagram on the RTP port from `address`, while not `latched`: may learn its source."""
-        if self.source.awaiting:
+        if self.source.is_early(address):
             self.source.keep_early(address, datagram, now)
             return
         if self._trial_at <= now:
@@ -297,7 +327,7 @@ class Leg:
                 inbound.count_unknown_pt(packet[1] & 0x7F)
                 return
             continues = heard is not None and inbound.continues(packet, now - heard)
-        verdict = source.admit(address, packet, now, heard, continues=continues)
+        verdict = source.admit(address, packet, now, heard, continues=continues, proven=channel is not None)
         if verdict is SourceDecision.TAKE:
             if source.learned != learned:
                 self._follow(now, continues=continues)
@@ -343,18 +373,34 @@ class Leg:
         self._set_deadline()
 
     def receive_rtcp(self, datagram: bytes, address: Address, now: Seconds) -> None:
-        """A datagram on the RTCP port, or RTCP on a shared port; accepted only from the host of the peer's RTP."""
-        known = (self.source.learned, self.source.signalled, self.rtcp_destination)
-        if address[0] not in {peer[0] for peer in known if peer is not None}:
+        """A datagram on the RTCP port, or RTCP on a shared port; accepted only from the host of the peer's RTP. Ours
+        goes to another port than expected only if RTCP from there shows that it is the peer's: it has the SRTP key,
+        its sender sends the RTP, or it reports on our SSRC."""
+        if not self._sends_rtcp(address):
             if self.source.may_be(address[0]):
                 self._keep_rtcp(datagram, address, now)
             else:
                 self.source.refuse(address, now)
             return
-        channel = self._channel
+        channel, jitter = self._channel, self.inbound.jitter
         packet = datagram if channel is None else channel.unprotect_rtcp(datagram)
-        if packet is not None and self._reception.receive(packet, now) and not self.rtcp_mux:
+        if packet is None or not self._reception.receive(packet, now) or self.rtcp_mux:
+            return
+        expected = self._expected_rtcp
+        if address == expected:
             self._rtcp_source = address
+        elif self._rtcp_source is None or self._rtcp_source != expected:
+            peer = Ssrc(jitter.ssrc) if jitter.received else None
+            if channel is not None or self._reception.is_from(peer):
+                self._rtcp_source = address
+
+    def _sends_rtcp(self, address: Address) -> bool:
+        """Whether the peer's RTCP may come from there."""
+        source = self.source
+        if self._settings.strict_source:
+            return address == (source.signalled if self.rtcp_mux else self._expected_rtcp)
+        known = (source.learned, source.signalled, self.rtcp_destination)
+        return address[0] in {peer[0] for peer in known if peer is not None}
 
     def _keep_rtcp(self, datagram: bytes, address: Address, now: Seconds) -> None:
         if len(self._early_rtcp) == RTCP_KEPT:
@@ -371,6 +417,11 @@ class Leg:
 
     def handle_timer(self, now: Seconds) -> SilenceDetected | None:
         """Called when `deadline` has come, before `report_due`."""
+        if self._unconfirmed:
+            if self.inbound.heard is not None:
+                self.confirm(now)
+            elif self.outbound.packets >= UNCONFIRMED_PACKETS:
+                self.outbound.sending = False
         if now >= self._trial_at:
             self._process_held(now)
         silent = None
@@ -387,6 +438,9 @@ class Leg:
         if now >= self._unlatch_at:
             heard = self.inbound.heard
             self._unlatch_at = (heard if heard is not None and now - heard < SILENT else now) + SILENT
+            if now >= self._look_at:
+                self._look_at = now + LOOK_INTERVAL
+                self.source.look(now)
         self._set_deadline()
         return silent
 
@@ -406,7 +460,7 @@ class Leg:
         return self._compound(now, bye=True)
 
     def _compound(self, now: Seconds, *, bye: bool) -> bytes | None:
-        if self.source.destination is None:
+        if self.source.destination is None or self._unconfirmed:
             return None
         jitter, outbound = self.inbound.jitter, self.outbound
         sent = None
@@ -436,10 +490,12 @@ class Leg:
 
     @property
     def rtcp_destination(self) -> Address | None:
-        """Destination of RTCP on a port of its own: the source of the peer's RTCP, else as signalled (RFC 3605), else
-        the port above its RTP."""
-        if self._rtcp_source is not None:
-            return self._rtcp_source
+        """Destination of RTCP on a port of its own: the source of the peer's RTCP, else where it is expected."""
+        return self._rtcp_source or self._expected_rtcp
+
+    @property
+    def _expected_rtcp(self) -> Address | None:
+        """As signalled (RFC 3605), else the port above the peer's RTP."""
         destination = self.source.destination
         if destination is None:
             return None

@@ -9,10 +9,10 @@ cdef class Outbound:
     cdef tuple _players, _frame_taps
     cdef bytes _silence
     cdef long long _event_at, _payload_type, _play_at, _sequence, _step, _timestamp, _units
-    cdef bint _send_silence, _talking
+    cdef bint _talking
     cdef public object calling, digits, player
     cdef public long long bytes, digits_lost, packets, ptime, skipped_ms, ssrc
-    cdef public bint sending
+    cdef public bint send_silence, sending
 
     @cython.locals(at="long long", timestamp="long long", first=int, sequence=int, payload=bytes)
     cpdef bytes next_packet(self)

@@ -35,7 +35,6 @@ class Outbound:
         "_payload_type": "Payload type of the codec.",
         "_play_at": "Time of the next packet on the leg's timeline, in ms.",
         "_players": "`next_frame` of the taps that play.",
-        "_send_silence": "Silence is sent when nothing plays.",
         "_sequence": "Sequence number of the next packet.",
         "_silence": "A payload of silence.",
         "_step": "RTP units per packet.",
@@ -49,6 +48,7 @@ class Outbound:
         "packets": "RTP packets sent.",
         "player": "Called for the next frame; None: no tap plays.",
         "ptime": "Packet time, in ms.",
+        "send_silence": "Silence is sent when nothing plays.",
         "sending": "Packets may leave: the leg sets it from direction and destination.",
         "skipped_ms": "Packet time that was skipped after stalls.",
         "ssrc": "Our SSRC.",
@@ -61,7 +61,7 @@ class Outbound:
         self.ssrc = ssrc
         self._sequence = sequence
         self._timestamp = timestamp
-        self._send_silence = send_silence
+        self.send_silence = send_silence
         self._play_at = first_at
         self._frame_taps: tuple[Callable[[bytes, int], None], ...] = ()
         self._talking = False
@@ -178,7 +178,7 @@ class Outbound:
             if player is not None:
                 self.calling = player
                 payload = player(at)
-            if payload is None and self._send_silence:
+            if payload is None and self.send_silence:
                 payload = self._silence
         for push in self._frame_taps:
             self.calling = push

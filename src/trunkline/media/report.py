@@ -62,10 +62,10 @@ class LegReport:
     keepalives: int = 0
     """Datagrams, on the ports of RTP and RTCP, that only keep a NAT open (RFC 6263)."""
     wrong_source: int = 0
-    """Packets from another source than the learned one. Once a source is learned, others are counted only after the
-    peer has been silent for a second."""
+    """Packets from other sources than the peer, not heard. Once a source is latched, others are counted only after it
+    has been silent for a second."""
     unexpected_source: str = ""
-    """The last of these sources."""
+    """The last of these sources, or one that was heard until the signalled address took over."""
     unexpected_source_ms: float = -1.0
     """Age of its packet; -1 = there was none."""
     kept_dropped: int = 0

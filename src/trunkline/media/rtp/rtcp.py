@@ -189,11 +189,13 @@ class Reception:
     """
 
     __slots__ = (
+        "_about_us",
         "_expected_before",
         "_first_sequence",
         "_last_sr",
         "_last_sr_at",
         "_received_before",
+        "_senders",
         "_wall",
         "keepalives",
         "malformed",
@@ -214,6 +216,8 @@ class Reception:
         self._received_before = 0
         self._last_sr = 0
         self._last_sr_at = 0.0
+        self._senders: set[Ssrc] = set()
+        self._about_us = False
         self.received = 0
         self.malformed = self.keepalives = 0
         self.peer_lost = 0
@@ -258,10 +262,16 @@ class Reception:
             self.malformed += 1
             return False
         self.received += 1
-        for packet in packets:
-            if isinstance(packet, Report):
-                self._hear(packet, now)
+        reports = [packet for packet in packets if isinstance(packet, Report)]
+        self._senders = {report.ssrc for report in reports}
+        self._about_us = any(block.ssrc == self.ours for report in reports for block in report.blocks)
+        for report in reports:
+            self._hear(report, now)
         return True
+
+    def is_from(self, peer: Ssrc | None) -> bool:
+        """Whether the last datagram shows knowledge of the session: it is of this SSRC, or reports on ours."""
+        return self._about_us or peer in self._senders
 
     def _hear(self, report: Report, now: Seconds) -> None:
         if report.sent is not None:
