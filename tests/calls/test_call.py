@@ -152,6 +152,24 @@ def test_an_offer_without_a_usable_codec_gets_488_and_a_reason() -> None:
     assert call.view.status == "failed"
 
 
+def test_the_ack_confirms_a_callers_leg_once() -> None:
+    call = new_call()
+    assert not only(orders.OpenLeg, feed(call, events.Invited(OFFER))).confirmed
+    feed(call, OPENED)
+    assert feed(call, events.Confirmed(None)) == [orders.ConfirmLeg()]
+    assert feed(call, events.Confirmed(None)) == []
+
+
+def test_the_ack_confirms_a_callers_leg_whatever_became_of_an_offer_of_ours() -> None:
+    call = new_call()
+    feed(call, events.Invited(OFFER), OPENED, events.OfferReceived(None))
+    assert kinds(feed(call, events.Confirmed(None))) == [orders.ConfirmLeg, orders.UpdateLeg]
+
+
+def test_a_leg_whose_peer_is_not_known_yet_needs_no_confirmation() -> None:
+    assert only(orders.OpenLeg, feed(new_call(), events.Invited(None))).confirmed
+
+
 def test_a_call_without_sdp_streams_gets_them_by_a_later_offer() -> None:
     nothing = parse(sdp().partition("m=")[0].encode())
     call = new_call()

@@ -100,6 +100,25 @@ async def test_the_media_parameters_of_a_leg_may_change(worker: Child[Any]) -> N
         await closed(worker, 2)
 
 
+async def test_a_caller_hears_the_leg_once_it_is_confirmed(worker: Child[Any]) -> None:
+    phone = Phone()
+    with phone.socket:
+        opening = orders.OpenLeg(CallSid("v3:3"), phone.params, confirmed=False)
+        worker.link.send(messages.ToLeg(LegId(3), opening))
+        await reported(worker, 3, reports.LegOpened)
+        worker.link.send(messages.GetReport(LegId(3), 7))  # which takes as long as the worker listens
+        report = (await worker.report(messages.Reported)).leg
+        assert report is not None
+        assert report.packets_out == 0
+        worker.link.send(messages.ToLeg(LegId(3), orders.ConfirmLeg()))
+        worker.link.send(messages.ToLeg(LegId(99), orders.ConfirmLeg()))
+        worker.link.send(messages.GetReport(LegId(3), 8))
+        report = (await worker.report(messages.Reported)).leg
+        assert report is not None
+        assert report.packets_out > 0
+        await closed(worker, 3)
+
+
 async def test_a_leg_without_a_free_port_fails_with_a_reason(worker: Child[Any]) -> None:
     phone = Phone()
     with phone.socket:

@@ -188,7 +188,7 @@ class Call:
         timer = [] if fact.answer else [effects.SetTimer("ring", self._rules.ring_limit)]
         return [
             effects.RingCaller(),
-            orders.OpenLeg(self.view.sid, params),
+            orders.OpenLeg(self.view.sid, params, confirmed=self._offers.open),
             *timer,
             effects.Persist(calls=(self.view,), call_events=events, then=Recorded()),
         ]
@@ -237,9 +237,10 @@ class Call:
         return [*goodbye, *self._end(now, broken(fact.detail, _refusal(goodbye)))]
 
     def _confirmed(self, fact: Confirmed, now: datetime) -> list[effects.Effect]:
+        confirm = [orders.ConfirmLeg()] if self.state is CallState.ANSWERED else []
         if not self._offers.open:
             self._enter(CallState.UP, now)
-            return []
+            return [*confirm]
         first = self.view.codec is None
         try:
             params = None if fact.answer is None else self._offers.take_answer(fact.answer)
@@ -247,9 +248,9 @@ class Call:
         except NotAcceptable as error:
             params, cause = None, f"the answer to our offer cannot be used: {error}"
         if params is None:
-            return self._drop(now, cause) if first else [self._update(self._offers.abandon())]
+            return self._drop(now, cause) if first else [*confirm, self._update(self._offers.abandon())]
         self._enter(CallState.UP, now, codec=params.codec)
-        return [self._update(params), self._record("answered", now) if first else self._record()]
+        return [*confirm, self._update(params), self._record("answered", now) if first else self._record()]
 
     def _drop(self, now: datetime, cause: str) -> list[effects.Effect]:
         return [effects.HangUpPeer(cause, 488), *self._end(now, broken(cause))]

@@ -21,6 +21,13 @@ class OpenLeg(msgspec.Struct, frozen=True, tag=True):
     """The call of the leg: for the log, and for `Bridge`."""
     params: MediaParams
     """Outcome of the negotiation, or what may be received before it."""
+    confirmed: bool = True
+    """False = the peer calls, and only its INVITE says where it is: until `ConfirmLeg`, or RTP from there, ten packets
+    are sent at most, and no other source is learned."""
+
+
+class ConfirmLeg(msgspec.Struct, frozen=True, tag=True):
+    """The ACK of the call's 200 came."""
 
 
 class UpdateLeg(msgspec.Struct, frozen=True, tag=True):
@@ -151,4 +158,4 @@ class PauseStream(msgspec.Struct, frozen=True, tag=True):
 
 MediaOrder = StartPlayback | StopPlayback | StartRecording | StopRecording | SendDigits | Bridge | Unbridge
 """Orders that a call must be answered for, and that need nothing else of it."""
-Order = OpenLeg | UpdateLeg | CloseLeg | NotifyDtmf | MediaOrder | OpenStream | CloseStream | PauseStream
+Order = OpenLeg | ConfirmLeg | UpdateLeg | CloseLeg | NotifyDtmf | MediaOrder | OpenStream | CloseStream | PauseStream

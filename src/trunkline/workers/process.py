@@ -50,7 +50,15 @@ DECODER_START_TIMEOUT = 5.0
 """Seconds that a worker waits for its decoder before it takes calls without one."""
 
 
-_LEG_COMPLAINTS = ("malformed", "rtcp_malformed", "wrong_source", "unknown_payload_type", "srtp_auth_failed", "lost")
+_LEG_COMPLAINTS = (
+    "malformed",
+    "rtcp_malformed",
+    "wrong_source",
+    "kept_dropped",
+    "unknown_payload_type",
+    "srtp_auth_failed",
+    "lost",
+)
 _STREAM_COMPLAINTS = ("frames_dropped", "frames_lost", "underruns", "overruns")
 
 
@@ -86,6 +94,7 @@ class Worker:
         }
         self._orders: dict[type, Callable[[LegId, Any], None]] = {
             orders.OpenLeg: self._open_leg,
+            orders.ConfirmLeg: self._confirm_leg,
             orders.UpdateLeg: self._update_leg,
             orders.CloseLeg: self._close_leg,
             orders.Bridge: self._bridge,
@@ -230,7 +239,7 @@ class Worker:
 
     def _open_leg(self, leg: LegId, order: orders.OpenLeg) -> None:
         try:
-            port = self.engine.open_leg(leg, order.params)
+            port = self.engine.open_leg(leg, order.params, confirmed=order.confirmed)
         except NoPorts as error:
             _log.error("leg_failed", call_sid=order.call_sid, reason=str(error))
             self._report(leg, reports.LegFailed(str(error)))
@@ -238,6 +247,10 @@ class Worker:
         self._leg_streams[leg] = []
         self.services.opened(leg, order.call_sid)
         self._report(leg, reports.LegOpened(Endpoint(self._local_host, port)))
+
+    def _confirm_leg(self, leg: LegId, _order: orders.ConfirmLeg) -> None:
+        if leg in self._leg_streams:
+            self.engine.confirm_leg(leg)
 
     def _update_leg(self, leg: LegId, order: orders.UpdateLeg) -> None:
         if leg in self._leg_streams:
