@@ -467,6 +467,8 @@ class StoreSettings(Section):
     """The database file and the signing key."""
     url: str | None = None
     """SQLAlchemy URL; default: SQLite in `directory`."""
+    pooler: bool = False
+    """PostgreSQL is reached by a pooler in transaction mode, such as pgbouncer: no statement is kept prepared."""
     queue_limit: int = Field(10000, ge=1)
     """Changes waiting to be written; over it new calls and streams are refused with 503."""
     keep_calls: float = Field(90, ge=0)

@@ -53,6 +53,12 @@ READERS = 4
 """Reads at once. SQLite gains nothing by more, and the connections are kept open."""
 CONNECTIONS = READERS + 2
 """And one for the writing, one for the lease."""
+_UNPREPARED = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": str,  # the unnamed one, which the next replaces
+}
+"""Of asyncpg and SQLAlchemy: what is prepared is gone with the transaction."""
 LEAVE_TIMEOUT = 1.0
 """Seconds for the last write."""
 POSTGRES_TIMEOUT = 10
@@ -125,7 +131,7 @@ class Store:
                 raise
             # It proves nothing then: another database's server may hold it.
         life = new_life(secrets.token_bytes(5))
-        engine, fence = _engine(url), Fence(life_name(life))
+        engine, fence = _engine(url, pooler=settings.pooler), Fence(life_name(life))
         sqlite = partial(connect_sqlite, str(url.database))
         commits = SqliteCommits(sqlite, fence) if is_sqlite else PostgresCommits(engine, fence)
         store = cls(engine, commits, directory, life, fence, lock)
@@ -424,15 +430,12 @@ class Store:
             return [dict(row) for row in (await connection.execute(query)).mappings()]
 
 
-def _engine(url: URL) -> AsyncEngine:
+def _engine(url: URL, *, pooler: bool) -> AsyncEngine:
     if url.drivername != "sqlite+aiosqlite":
-        return create_async_engine(
-            url,
-            pool_size=CONNECTIONS,
-            max_overflow=0,
-            pool_pre_ping=True,
-            connect_args={"timeout": POSTGRES_TIMEOUT, "command_timeout": POSTGRES_TIMEOUT},
-        )
+        wanted: dict[str, Any] = {"timeout": POSTGRES_TIMEOUT, "command_timeout": POSTGRES_TIMEOUT}
+        if pooler:
+            wanted |= _UNPREPARED
+        return create_async_engine(url, pool_size=CONNECTIONS, max_overflow=0, pool_pre_ping=True, connect_args=wanted)
     engine = create_async_engine(url, pool_size=CONNECTIONS, max_overflow=0)
 
     @event.listens_for(engine.sync_engine, "connect")
