@@ -2,7 +2,7 @@
 
 import pytest
 
-from trunkline.shares import address_of, may_take, origin_of
+from trunkline.shares import Rate, address_of, may_take, origin_of
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,12 @@ def test_several_origins_leave_places_for_one_more() -> None:
     for _ in range(8):
         held += taken(1000, held)
     assert held < 1000
+
+
+def test_a_rate_is_shared_again_each_second() -> None:
+    rate = Rate()
+    assert [rate.take("a", 4, 7.1) for _ in range(4)] == [True, True, False, False]
+    assert [rate.take("b", 4, 7.2) for _ in range(3)] == [True, False, False]
+    assert [rate.take("c", 4, 7.9) for _ in range(2)] == [True, False]
+    assert not rate.take("d", 4, 7.9), "none is left"
+    assert [rate.take("a", 4, 8.0) for _ in range(3)] == [True, True, False]

@@ -309,6 +309,9 @@ class SipSettings(Section):
     """Seconds: a phone that asks to be registered for less gets 423."""
     registration_max: int = Field(3600, ge=60)
     """Seconds: a phone that asks to be registered for longer gets this."""
+    refusal_rate: int = Field(2000, ge=1)
+    """Requests that are refused, challenged, or OPTIONS, and answered in a second. One address (IPv6: its /64) may have
+    half of those that the others leave; one more is not answered. Trunks are exempt."""
     silent: bool = False
     """Do not answer requests that are refused, nor OPTIONS, if neither the address nor a name in them is that of a
     trunk, a phone or a caller that `unknown_callers` admits. Who guesses the name of a phone still gets an answer."""

@@ -4,6 +4,7 @@ A limit that is the same for all would let one host shut all others out, and a f
 So each may hold half of the places that the others leave: one half, the next a quarter, …; a place is always left.
 """
 
+from collections import Counter
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 PREFIX = 64
@@ -28,3 +29,23 @@ def may_take(held: int, free: int) -> bool:
     """Whether an origin that holds `held` places may take one of the `free`: it may have half of both together, and
     one in any case."""
     return free > 0 and held < max(1, (free + held) // 2)
+
+
+class Rate:
+    """Places that are free again each second, of which origins have their shares."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._taken: Counter[str] = Counter()
+        self._free = 0
+
+    def take(self, origin: str, limit: int, now: float) -> bool:
+        """Take a place of this second's `limit`, if the origin may have one."""
+        if int(now) != self._second:
+            self._second, self._free = int(now), limit
+            self._taken.clear()
+        if not may_take(self._taken[origin], self._free):
+            return False
+        self._taken[origin] += 1
+        self._free -= 1
+        return True

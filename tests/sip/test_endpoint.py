@@ -236,6 +236,26 @@ async def register(phone: Phone, caller: Caller, password: str | None = "secret"
     return (await phone.next())[8:11]
 
 
+async def test_refusals_and_options_of_one_address_are_answered_at_a_bounded_rate(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint_module, "_now", lambda: 7.0)  # all within one second
+    known = PhoneSettings(user="+15550002", password="secret")
+    server = await start(SipSettings(port=0, phones=(known,), refusal_rate=8))
+    phone = await server.phone()
+    caller, contact = Caller(), "Contact: <sip:ann@192.0.2.10:5062>;expires=600"
+    phone.send(caller.request("REGISTER", headers=(contact,)))
+    client = DigestClient(Credentials("+15550002", "secret"), lambda: "c")
+    assert client.challenged([("www-authenticate", header(await phone.next(), "WWW-Authenticate"))])
+    for number in range(9):
+        phone.send(Caller(call_id=f"c{number}").request("OPTIONS" if number % 2 else "DANCE"))
+    ((name, value),) = client.headers("REGISTER", "sip:+15550002@198.51.100.7")
+    phone.send(caller.request("REGISTER", headers=(contact, f"{name}: {value}")))
+    statuses = [(await phone.next())[8:11] for _ in range(4)]
+    assert statuses == ["501", "200", "501", "200"], "with the challenge half of the places; a password needs none"
+    assert server.endpoint.counters["unanswered"] == 6
+
+
 @pytest.mark.parametrize("change", ["none", "password", "gone"])
 async def test_new_settings_keep_calls_and_allowed_phones(change: str, start: Start) -> None:
     known = PhoneSettings(user="+15550002", password="secret")

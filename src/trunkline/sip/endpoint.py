@@ -20,7 +20,7 @@ import structlog
 
 from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
-from trunkline.shares import origin_of
+from trunkline.shares import Rate, origin_of
 from trunkline.sip.events import (
     CoreEvent,
     OutOfDialogResponse,
@@ -109,6 +109,8 @@ class SipEndpoint:
         self._call_sid_of = call_sid_of
         self._resolver = TargetResolver(settings, self._trunk_found)
         self._media_hosts = MediaHosts(self.counters)
+        self._answers = Rate()
+        """Responses to requests that brought no password."""
         self._core: _Core | None = None
         self._timer: asyncio.TimerHandle | None = None
         """Runs the timers that are due."""
@@ -351,8 +353,17 @@ class SipEndpoint:
             self.counters[f"refused_{rejection.status}"] += 1
         if rejection.status >= 300 and not isinstance(rejection, ChallengeRejection):
             self._log_rarely("sip_request_rejected", source, str(rejection), request)
+        if not self._may_answer(request, source, rejection):
+            self.counters["unanswered"] += 1
+            return
         text, target = refusal(request, source, rejection)
         flow.send(text.encode("utf-8", "backslashreplace"), target)
+
+    def _may_answer(self, request: SipRequest, source: Endpoint, rejection: Rejection) -> bool:
+        """Whether there is a place this second for a response to a request that brought no password."""
+        if (rejection.status < 300 and request.method == "REGISTER") or self._access.is_trunk(source.host):
+            return True
+        return self._answers.take(origin_of(source.host), self._settings.refusal_rate, _now())
 
     def _is_in_use(self, flow: Flow) -> bool:
         return self._registrar.uses(flow, _now()) or (self._core is not None and self._core.user_agent.uses(flow))

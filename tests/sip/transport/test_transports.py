@@ -212,6 +212,31 @@ async def test_when_the_connection_is_closed_a_new_one_is_opened_to_the_target(b
         await bench.transports.close()
 
 
+@pytest.mark.parametrize(("host", "connects"), [("127.0.0.2", False), ("127.0.0.5", True)])
+async def test_a_peer_does_not_lead_us_to_a_trunk_by_its_contact(bench: Bench, host: str, connects: bool) -> None:
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def trunk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.put_nowait(await reader.read(6))
+        writer.close()
+
+    bench.transports.connections.is_exempt = lambda host: host == "127.0.0.5"
+    async with await asyncio.start_server(trunk, "127.0.0.5", 0) as listener:
+        _, writer = await bench.connect(host)
+        writer.write(MESSAGE)
+        _, _, flow = await bench.next()
+        writer.close()
+        assert await bench.undelivered() == (flow, "the connection was closed", None)
+        there = Endpoint("127.0.0.5", listener.sockets[0].getsockname()[1])
+        flow.send(b"INVITE", there)
+        assert await bench.undelivered() == (
+            flow,
+            "the connection was closed" if connects else "a peer's contact is a trunk's address",
+            None,
+        )
+        assert await asyncio.wait_for(arrived.get(), 30) == (b"INVITE" if connects else b"")
+
+
 async def test_messages_that_cannot_be_sent_are_counted(bench: Bench) -> None:
     flow = await bench.broken()
     flow.send(b"BYE", Endpoint("127.0.0.1", 1))

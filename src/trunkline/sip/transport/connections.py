@@ -23,7 +23,7 @@ from itertools import chain
 from typing import cast
 
 from trunkline.config import SipSettings
-from trunkline.outbound.dialler import Dialler
+from trunkline.outbound.dialler import Dialler, Forbidden
 from trunkline.outbound.names import Names
 from trunkline.sdp.values import Endpoint
 from trunkline.shares import may_take, origin_of
@@ -189,6 +189,7 @@ class SipConnection(asyncio.Protocol):
         self._owner.open.add(self)
         if self._flow is None:
             self._flow = StreamFlow(self._owner, self.transport, self, None, "")
+            self._flow.reaches_trunks = exempt
         if not exempt:
             self.origin = origin
             self._owner.held[origin] += 1
@@ -377,6 +378,8 @@ class StreamFlow:
         self._connection = connection
         self._target = target
         self._server_name = server_name
+        self.reaches_trunks = True
+        """It may be connected to a trunk's address. A phone names where it is called, and must not name a trunk."""
         self._waiting: list[bytes] = []
         self._connecting = False
 
@@ -435,6 +438,9 @@ class StreamFlow:
                 tls = TlsChannel(self._owner.client_tls, self._server_name or to.host)
             async with asyncio.timeout(self._owner.settings.connect_timeout):
                 sock = await self._owner.dialler.dial(to.host, to.port)
+                if not self.reaches_trunks and self._owner.is_exempt(sock.getpeername()[0]):
+                    sock.close()
+                    raise Forbidden("a peer's contact is a trunk's address")
                 await asyncio.get_running_loop().create_connection(
                     lambda: SipConnection(self._owner, self.transport, self, tls), sock=sock
                 )
