@@ -431,7 +431,7 @@ async def test_re_invites_on_either_side_of_two_bridged_calls_leave_the_other_al
                 for run in (callee, caller, callee, caller):
                     await run.go_on()
                     await run.answered()
-                await happens(here.watch, "PCMA comes", lambda: here.heard[-1].payload_type == PCMA)
+                await happens(here.watch, "PCMA comes", lambda: PCMA in [one.payload_type for one in here.heard[-1:]])
                 await caller.go_on()
                 await caller.answered()
                 began = len(here.heard), len(there.heard)
