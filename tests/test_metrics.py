@@ -39,6 +39,14 @@ def test_help_says_what_is_counted_and_events_are_in_order() -> None:
     assert events == ['trunkline_api_total{event="a"} 2.0', 'trunkline_api_total{event="b"} 1.0']
 
 
+def test_a_gauge_may_have_a_value_for_each_worker() -> None:
+    lines = Metrics({}, lambda: {"worker_lag_seconds": {"0": 0.5, "1": 0}}).render().decode().splitlines()
+    assert [line for line in lines if line.startswith("trunkline_worker_lag_seconds")] == [
+        'trunkline_worker_lag_seconds{worker="0"} 0.5',
+        'trunkline_worker_lag_seconds{worker="1"} 0.0',
+    ]
+
+
 def test_two_servers_in_one_process_keep_their_metrics_apart() -> None:
     one, other = (Metrics({"calls": lambda: {"answered": 1}}, dict) for _ in range(2))
     assert samples(one) == samples(other) == {("trunkline_calls_total", "answered"): 1}

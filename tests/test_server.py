@@ -29,7 +29,7 @@ def settings(directory: Path, **more: Any) -> Settings:
         "api_key": KEY,
         "http": {"port": 0},
         "sip": {"port": 0, "tls_port": "off"},
-        "media": {"workers": 1},
+        "media": {"workers": 1, "spare_worker": False},
         "store": {"directory": directory},
     }
     return Settings.model_validate({**given, **more})

@@ -358,6 +358,9 @@ class MediaSettings(Section):
     """Seconds that a closed port rests before it is used again."""
     workers: int = Field(0, ge=0)
     """Media worker processes; 0 = one per core less one, at least 1. Each needs a pair of the ports."""
+    spare_worker: bool = True
+    """One process more that has its code loaded and takes the place of a worker that dies, so that new calls are taken
+    again after 0.3 s, not 3 s. It takes 50 MB."""
     codecs: Annotated[tuple[CallCodec, ...], BeforeValidator(_split), Field(min_length=1)] = ("PCMU", "PCMA", "G722")
     """What we accept, and offer, in this order: PCMU goes before wideband, as most apps know nothing else. Outside the
     file: separated by commas. OPUS must be asked for; its packets cost fifty times those of G.711."""

@@ -7,6 +7,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 Numbers = Callable[[], Mapping[str, float]]
+Gauge = float | Mapping[str, float]
+"""A number, or one for each value of the gauge's label."""
 GAUGES = {
     "calls_active": "Calls that have not ended.",
     "streams_active": "Streams that have not ended.",
@@ -15,15 +17,18 @@ GAUGES = {
     "trunk_targets_down": "Targets of trunks that are down.",
     "registrations": "Registrations at trunks that are configured.",
     "registrations_down": "Registrations at trunks that are not in force.",
+    "worker_lag_seconds": "By how much packets of a media worker leave late.",
 }
 """Names without `trunkline_`, and their help texts."""
+LABELS = {"worker_lag_seconds": "worker"}
+"""Of gauges that have one number for each of something."""
 
 
 class Metrics(Collector):
     """`counters` maps a room's name to a function that reads its event counters now; `gauges` reads the gauges, by the
     names of `GAUGES`."""
 
-    def __init__(self, counters: Mapping[str, Numbers], gauges: Numbers) -> None:
+    def __init__(self, counters: Mapping[str, Numbers], gauges: Callable[[], Mapping[str, Gauge]]) -> None:
         self._counters = counters
         self._gauges = gauges
         self._registry = CollectorRegistry()
@@ -37,7 +42,13 @@ class Metrics(Collector):
                 family.add_metric([event], count)
             yield family
         for name, value in self._gauges().items():
-            yield GaugeMetricFamily(f"trunkline_{name}", GAUGES[name], value=value)
+            if isinstance(value, Mapping):
+                family_of = GaugeMetricFamily(f"trunkline_{name}", GAUGES[name], labels=[LABELS[name]])
+                for label, number in value.items():
+                    family_of.add_metric([label], number)
+                yield family_of
+            else:
+                yield GaugeMetricFamily(f"trunkline_{name}", GAUGES[name], value=value)
 
     def describe(self) -> Iterable[Metric]:
         """prometheus-client's call: no fixed list, since rooms are added after the registration."""

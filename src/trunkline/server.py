@@ -32,7 +32,7 @@ from trunkline.drain import DrainLock
 from trunkline.errors import StartupError
 from trunkline.faces.telnyx.face import TELNYX as FACE
 from trunkline.ids import AccountSid, IdsOfLife
-from trunkline.metrics import Metrics
+from trunkline.metrics import Gauge, Metrics
 from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.names import Names
 from trunkline.reload import compare
@@ -408,8 +408,8 @@ def _check_certificates(ca_file: Path | None) -> None:
 def _not_ready(runner: Runner, pool: WorkerPool, writer: Writer, call_limit: int) -> str | None:
     if runner.draining:
         return "draining"
-    if not pool.ready:
-        return "no media worker is running"
+    if reason := pool.refusal:
+        return reason
     if writer.full or writer.late:
         return "the store is behind"
     if len(runner.registry) >= call_limit:
@@ -435,6 +435,7 @@ def _counters_of_calls(runner: Runner, sip: SipEndpoint, texml: TexmlRunner) -> 
     }
 
 
-def _gauges(runner: Runner, pool: WorkerPool, sip: SipEndpoint) -> dict[str, int]:
+def _gauges(runner: Runner, pool: WorkerPool, sip: SipEndpoint) -> dict[str, Gauge]:
     streams = sum(status.streams for status in pool.statuses)
-    return {"calls_active": len(runner.registry), "streams_active": streams, **sip.gauges}
+    calls = len(runner.registry)
+    return {"calls_active": calls, "streams_active": streams, "worker_lag_seconds": pool.lags, **sip.gauges}

@@ -93,6 +93,7 @@ class Media:
         self.placed: list[tuple[LegId, LegId | None]] = []
         self.released: list[LegId] = []
         self.running = True
+        self.refusal: str | None = None
         self.reported: messages.Reported | None = None
         """What a worker answers when it is asked."""
 

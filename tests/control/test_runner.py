@@ -510,6 +510,20 @@ async def test_a_step_of_the_wall_clock_changes_no_duration(
 # ── the end of the server, and of the one before ────────────────────────────────────────────────────────────
 
 
+async def test_while_no_worker_keeps_up_only_calls_that_run_place_others(bench: Bench) -> None:
+    entry = await bench.up()
+    bench.media.refusal = "all media workers lag"
+    with pytest.raises(Unavailable, match="all media workers lag") as refused:
+        await bench.place()
+    assert refused.value.retry_after == 2
+    with pytest.raises(AssertionError, match="no fact reached the script"):
+        bench.invited_just_now()
+    assert bench.signalling.done[-1] == sip.RejectInvite(
+        DialogId(7), 503, "Service Unavailable", "all media workers lag"
+    )
+    assert (await bench.place(parent=entry)).same_worker_as == entry.leg
+
+
 async def test_while_draining_only_calls_that_run_place_others(bench: Bench) -> None:
     entry = await bench.up()
     bench.runner.begin_draining()

@@ -1,11 +1,12 @@
 """How long a request waits for the store."""
 
 import asyncio
+import time
 
 import pytest
 
 from trunkline.control import waits
-from trunkline.control.waits import answered, store_late, written
+from trunkline.control.waits import RunningTimer, answered, store_late, written
 from trunkline.errors import ResourceNotFound, Unavailable
 from trunkline.store.writer import NotStored
 
@@ -52,3 +53,22 @@ async def test_a_failing_database_is_unavailable_and_a_missing_row_is_not() -> N
     missing.set_exception(ResourceNotFound())
     with pytest.raises(ResourceNotFound):
         await answered(missing)
+
+
+async def test_a_timer_that_a_pause_has_delayed_starts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waits, "PAUSE", 0.2)
+    loop, fired = asyncio.get_running_loop(), asyncio.Event()
+    RunningTimer(0.1, fired.set)
+    time.sleep(0.5)  # noqa: ASYNC251 - stops this process, and all its timers
+    resumed = loop.time()
+    await asyncio.wait_for(fired.wait(), 30)
+    assert loop.time() - resumed >= 0.099
+
+
+async def test_a_timer_that_is_cancelled_fires_no_more() -> None:
+    fired: list[str] = []
+    RunningTimer(0.01, lambda: fired.append("cancelled")).cancel()
+    later = asyncio.Event()
+    RunningTimer(0.02, later.set)
+    await asyncio.wait_for(later.wait(), 30)
+    assert fired == []

@@ -602,6 +602,7 @@ async def test_a_stalled_loop_skips_instead_of_bursting(
     assert 2500 < max(b - a for a, b in itertools.pairwise(times)) <= 3200
     assert engine.counters["stalls"] == 1
     assert engine.report(LEG).skipped_ms == engine.counters["skipped_ms"] > 2500
+    assert 1.0 < engine.lag.take(module._now()) <= 1.5, "half of the stall on average, and little time since"
 
 
 @pytest.mark.parametrize(("stall", "skipped"), [(0.15, 0), (0.4, 360)])

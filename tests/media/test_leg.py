@@ -472,6 +472,16 @@ def test_silence_counts_from_the_last_packet_and_is_reported_each_time(make_leg:
     assert silences(leg, 115.0, 130.0) == [pytest.approx(120.0, abs=0.11)]
 
 
+@pytest.mark.parametrize("heard", [None, 101.0])
+def test_a_pause_of_our_own_is_no_silence(make_leg: MakeLeg, rtp: Rtp, heard: float | None) -> None:
+    leg = make_leg(settings=FIVE)
+    if heard is not None:
+        leg.inbound.receive(rtp(0), Seconds(heard))
+    leg.held_up(14_000, 20)
+    since = (heard or 100.0) + 14
+    assert silences(leg, 115.0, 130.0) == [pytest.approx(since + 5, abs=0.11)]
+
+
 def test_a_held_call_may_be_silent_and_its_timeout_restarts_after_hold(make_leg: MakeLeg, params: MediaParams) -> None:
     leg = make_leg(settings=FIVE)
     leg.update(replace(params, direction=Direction.SENDONLY), Seconds(101))

@@ -6,10 +6,13 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from errno import EAGAIN
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -28,8 +31,9 @@ pytestmark = pytest.mark.process
 
 PARAMS = MediaParams("PCMU", 0, 20, Endpoint("127.0.0.1", 9), dtmf_payload_type=101)
 BASE = free_ports(20)
-SETTINGS = Settings(media=MediaSettings(workers=2, port_min=BASE, port_max=BASE + 19, advertised_host="203.0.113.1"))
-ONE_WORKER = Settings(media=MediaSettings(workers=1, port_min=BASE, port_max=BASE + 19, host="127.0.0.7"))
+PORTS: dict[str, Any] = {"port_min": BASE, "port_max": BASE + 19, "spare_worker": False}
+SETTINGS = Settings(media=MediaSettings(workers=2, advertised_host="203.0.113.1", **PORTS))
+ONE_WORKER = Settings(media=MediaSettings(workers=1, host="127.0.0.7", **PORTS))
 
 
 @pytest.fixture
@@ -43,6 +47,10 @@ async def pool(received: ReceivedReports) -> AsyncIterator[WorkerPool]:
     await pool.start()
     yield pool
     await pool.stop(2)
+
+
+def _contains(wanted: messages.FromLeg, events: list[messages.FromLeg]) -> bool:
+    return wanted in events
 
 
 def idle(pool: WorkerPool) -> None:
@@ -87,6 +95,57 @@ async def test_legs_placed_at_once_do_not_all_go_to_the_idle_worker(pool: Worker
         pool.place(LegId(number))
     assert len(busy.legs) > 50
     assert len(other.legs) - len(busy.legs) > 100
+
+
+async def test_a_worker_that_lags_twice_gets_no_call_while_another_does_not(pool: WorkerPool) -> None:
+    late, other = pool._workers
+
+    def report(worker: _Worker, lag: float, load: float = 0.0) -> None:
+        pool._on_report(worker, messages.Status(0, 0, {}, load, lag))
+
+    def placed(leg: int) -> _Worker:
+        assert pool.place(LegId(leg))
+        return pool._by_leg[LegId(leg)]
+
+    idle(pool)
+    report(late, 0.5)
+    report(other, 0, load=0.9)
+    assert placed(1) is late, "it stalled once"
+    with capture_logs() as logs:
+        report(late, 0.03)
+        assert placed(2) is other
+        assert pool.refusal is None
+        report(other, 0.5)
+        report(other, 0.021)
+        assert pool.refusal == "all media workers lag"
+        assert pool.lags == {"0": 0.03, "1": 0.021}
+        assert pool.place(LegId(3), same_worker_as=LegId(1)), "calls that run keep their rights"
+        report(late, 0.02)
+        assert placed(4) is late
+    assert [(line["event"], line["worker"]) for line in logs] == [
+        ("worker_lagging", 0), ("worker_lagging", 1), ("worker_caught_up", 0),
+    ]  # fmt: skip
+
+
+async def test_a_worker_that_is_late_with_its_reports_lags(pool: WorkerPool) -> None:
+    silent, other = pool._workers
+    idle(pool)
+    silent.silence.passed(2)
+    assert pool.lags == {"0": 0, "1": 0}
+    silent.silence.passed(1.5)
+    assert pool.lags == {"0": 1.5, "1": 0}
+    assert pool.place(LegId(1))
+    assert pool._by_leg[LegId(1)] is other
+
+
+async def test_a_pause_of_the_control_process_ends_no_worker(received: ReceivedReports) -> None:
+    pool = WorkerPool(ONE_WORKER, received, sign_of_life=2.5)
+    await pool.start()
+    await open_legs(pool, received, 1)
+    time.sleep(3)  # noqa: ASYNC251 - stops this process, and all its timers
+    assert await pool.report(LegId(1)) is not None
+    assert (pool.restarts, pool.refusal) == (0, None)
+    await pool.stop(5)
 
 
 async def test_a_leg_beside_another_goes_to_its_worker_at_any_load(pool: WorkerPool) -> None:
@@ -244,6 +303,26 @@ async def test_a_dead_or_frozen_worker_loses_its_legs_and_is_replaced(
     assert len(pool.pids) == 2
     assert victim not in pool.pids
     assert pool.restarts == 1
+
+
+async def test_a_spare_takes_the_place_of_a_dead_worker_and_is_replaced(received: ReceivedReports) -> None:
+    media = ONE_WORKER.media.model_copy(update={"spare_worker": True})
+    pool = WorkerPool(ONE_WORKER.model_copy(update={"media": media}), received)
+    await pool.start()
+    for leg in (1, 2):
+        async with asyncio.timeout(60):
+            while pool._spare is None or pool._spare.process is None:  # noqa: ASYNC110 - no event reports a spare
+                await asyncio.sleep(0)
+        spare = pool._spare.process.pid
+        await open_legs(pool, received, leg)
+        os.kill(pool.pids[0], signal.SIGKILL)
+        lost = messages.FromLeg(LegId(leg), reports.WorkerLost("the media worker died"))
+        await received.until(partial(_contains, lost))
+        await asyncio.wait_for(pool.all_ready(), 60)
+        assert pool.pids == [spare]
+    await pool.stop(5)
+    with pytest.raises(ProcessLookupError):
+        os.kill(spare, 0)
 
 
 async def test_a_worker_that_cannot_be_started_is_tried_again(

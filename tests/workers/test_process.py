@@ -1,8 +1,11 @@
 """The media worker process, driven over its socket pair."""
 
 import asyncio
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -176,6 +179,31 @@ async def test_a_stream_that_cannot_connect_ends_with_the_reason(worker: Child[A
 async def test_a_report_of_a_closed_leg_is_empty(worker: Child[Any]) -> None:
     worker.link.send(messages.GetReport(LegId(99), 1))
     assert await worker.report(messages.Reported) == messages.Reported(1, None, [])
+
+
+async def test_a_worker_reports_by_how_much_it_is_late(worker: Child[Any]) -> None:
+    await worker.report(messages.Status, lambda status: status.lag == 0)
+    worker.process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(0.3)
+    worker.process.send_signal(signal.SIGCONT)
+    status = await worker.report(messages.Status, lambda status: status.lag > 0)
+    assert 0.01 < status.lag < 0.3
+
+
+async def test_a_workers_death_shows_at_once_whatever_its_decoder_does() -> None:
+    async with child("trunkline.workers.process", messages.ToControl) as alone:
+        alone.link.send(configure())
+        await alone.report(messages.Ready)
+        decoder = _child_of(alone.process.pid)
+        os.kill(decoder, signal.SIGSTOP)
+        alone.process.kill()
+        await asyncio.wait_for(alone.lost.wait(), 10)
+        os.kill(decoder, signal.SIGKILL)
+
+
+def _child_of(pid: int) -> int:
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
 
 
 async def test_when_the_control_process_ends_every_app_gets_stop() -> None:

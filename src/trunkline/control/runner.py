@@ -27,7 +27,7 @@ from trunkline.calls.script import CallScript
 from trunkline.calls.views import CALL_EVENTS, END_EVENTS, Application, CallView, RecordingView, StreamView
 from trunkline.config import Settings
 from trunkline.control.recordings import Recordings
-from trunkline.control.waits import WRITE_TIME, store_late
+from trunkline.control.waits import WRITE_TIME, RunningTimer, store_late
 from trunkline.errors import TooManyRequests, Unavailable
 from trunkline.ids import AccountSid, CallSessionId, CallSid, IdsOfLife, LegId, end_event_id, random_uuid
 from trunkline.sdp.crypto import SrtpRule
@@ -49,6 +49,8 @@ SETTLED_AT_ONCE = 100
 CALL_SID_HEADER = "X-Trunkline-Call-Sid"
 RETRY_AFTER = 5
 """Seconds after which a request that a draining server refused may be sent again."""
+LAG_RETRY_AFTER = 2
+"""And one that was refused as no media worker keeps up: until the next two reports of lag."""
 
 
 def utc_now() -> datetime:
@@ -212,6 +214,8 @@ class Runner:
             raise Unavailable("The server is starting.", retry_after=1)
         if self._writer.full:
             raise Unavailable("The store is behind.", retry_after=1)
+        if parent is None and (reason := self._pool.refusal):
+            raise Unavailable(f"No call can be placed now: {reason}.", retry_after=LAG_RETRY_AFTER)
         clock = call_clock()
         now = clock()
         from_ = self._directory.caller_id(request.from_, route)
@@ -314,8 +318,10 @@ class Runner:
         self.apply(entry, _SIP_FACTS[type(event)](event))
 
     def _invited(self, event: sip.InviteReceived) -> None:
-        if self.draining or self._writer.full:
-            self._signal(sip.RejectInvite(event.dialog, 503, "Service Unavailable", "draining or overloaded"))
+        reason = self._pool.refusal
+        if self.draining or self._writer.full or reason:
+            words = reason or "draining or overloaded"
+            self._signal(sip.RejectInvite(event.dialog, 503, "Service Unavailable", words))
             return
         application = self._directory.application_for(event.to_user, trunk=event.trunk, phone=event.phone)
         if application is not None and not application.active:
@@ -411,7 +417,7 @@ class Runner:
             if entry.call.state is not CallState.ENDED:
                 self.apply(entry, fact)
 
-        timer = loop.call_later(WRITE_TIME, give_up)
+        timer = RunningTimer(WRITE_TIME, give_up)
         written.add_done_callback(end)
         return outcome
 

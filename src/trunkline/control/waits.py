@@ -1,7 +1,7 @@
 """How long a request waits for the store, and how it is refused then."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from trunkline.errors import Unavailable
@@ -15,7 +15,35 @@ READ_TIME = 5.0
 RETRY = 2
 """Seconds, in `Retry-After`."""
 
+PAUSE = 1.0
+"""Seconds by which a timer is late after a pause of the process, the container or the machine."""
+
 T = TypeVar("T")
+
+
+class RunningTimer:
+    """Calls a function after some seconds in which this process ran. A timer that a pause has delayed starts again: an
+    answer may have arrived in the pause, and is read first."""
+
+    def __init__(self, seconds: float, call: Callable[[], object]) -> None:
+        self._seconds = seconds
+        self._call = call
+        self._set()
+
+    def cancel(self) -> None:
+        """Call nothing."""
+        self._handle.cancel()
+
+    def _set(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + self._seconds
+        self._handle = loop.call_at(self._due, self._fire)
+
+    def _fire(self) -> None:
+        if asyncio.get_running_loop().time() - self._due > PAUSE:
+            self._set()
+        else:
+            self._call()
 
 
 def store_late() -> Unavailable:

@@ -84,6 +84,7 @@ class ServerProcess:
             "media.port_max": self.http_port + 1 + media_ports,
             "store.directory": str(directory),
             "drain.timeout": 0,
+            "media.spare_worker": "false",
             **(settings or {}),
         }
         self._process: asyncio.subprocess.Process | None = None

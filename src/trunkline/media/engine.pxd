@@ -28,6 +28,7 @@ cdef class Engine:
     cdef double _due, _drained, _wall
     cdef bint _letting_in
     cdef public dict _bridges, _transports, counters
+    cdef public object lag
 
     @cython.locals(now=double, rounds=int, batches=int, got=int)
     cpdef _drain(self)

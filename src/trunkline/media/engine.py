@@ -36,6 +36,7 @@ from trunkline.media.bridge.bridge import BridgeSink, BridgeSource
 from trunkline.media.bridge.buffer import BridgeBuffer
 from trunkline.media.events import MediaEvent, TapFailed
 from trunkline.media.frames import LegTap
+from trunkline.media.lag import Lag
 from trunkline.media.leg import RANDOM_BYTES, SILENT, Leg, TooManyPlayers
 from trunkline.media.report import LegReport
 from trunkline.media.rtp.ports import NoPorts, PortPool
@@ -245,6 +246,7 @@ class Engine:
         "_waiting": "Legs whose `inbound.handle_waiting` is to be called.",
         "_wall": "Unix time minus monotonic time, in seconds.",
         "counters": "Counters of the whole engine, by event label.",
+        "lag": "Delays of more than `HELD_UP`.",
     }
 
     def __init__(
@@ -269,6 +271,7 @@ class Engine:
         self._due = 0.0
         self._drained = 0.0
         self._letting_in = False
+        self.lag = Lag(0.0)
         self._wall = 0.0
         self._epoll = select.epoll()
         self._timer: asyncio.TimerHandle | None = None
@@ -281,6 +284,7 @@ class Engine:
         """Start receiving and sending."""
         self._wall = time.time() - _now()
         self._due = self._drained = _now()
+        self.lag = Lag(self._due)
         self._tick()
 
     def stop(self) -> None:
@@ -514,6 +518,7 @@ class Engine:
             self._run_slot(slot, Seconds(now))
 
     def _held_up(self, behind: float) -> None:
+        self.lag.held_up(behind)
         late = int(behind / SLOT)
         skipped = late // STRIDE * STRIDE if behind > STALL else 0
         self._due += skipped * SLOT

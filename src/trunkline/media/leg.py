@@ -43,6 +43,9 @@ UNCONFIRMED_PACKETS = 10
 """RTP packets that a caller gets before it has shown that it called: an INVITE with a forged source
 brings a third party no more than these."""
 
+PAUSE = 1000
+"""Milliseconds that the clock skips, above which they do not count as the peer's silence."""
+
 RTCP_KEPT = 8
 """RTCP datagrams kept while the peer is not known; of more the oldest are dropped."""
 
@@ -264,6 +267,9 @@ class Leg:
                     tap.held_up(outbound.play_at, skipped, late)
         if skipped:
             outbound.skip(skipped)
+        if skipped > PAUSE:  # The peer has not been silent: we did not run.
+            since = max(self.inbound.heard or self._watched_since, self._watched_since)
+            self._watched_since = Seconds(since + skipped / 1000)
 
     def failed_tap(self) -> LegTap | None:
         """After an exception: the tap that raised it; None when no tap did."""

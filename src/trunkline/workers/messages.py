@@ -94,6 +94,8 @@ class Status(msgspec.Struct, frozen=True, tag=True):
     counters: dict[str, int]
     load: float = 0.0
     """CPU since the last one, of a core."""
+    lag: float = 0.0
+    """Seconds by which packets left late since the last one, on average."""
 
 
 ToWorker = Configure | SetLog | Trust | ToLeg | GetReport

@@ -1,7 +1,11 @@
 """The control side of the media workers: starts them, places legs on them, notices their death, starts others.
 
 A worker is dead when its end of the link closes, when it says nothing for `SIGN_OF_LIFE`, or when it does not read
-its orders. Everything that lived in it is reported as lost, once; a new process takes its place and its ports.
+its orders. Everything that lived in it is reported as lost, once; a new process takes its place and its ports. That is
+the spare, if there is one: a process that has its code loaded and waits, so that calls are taken again at once.
+
+A worker lags when it reports so twice in a row, or is late with its reports: it gets no new call while another does not
+lag, and when all do new calls are refused (`refusal`), so that those that run get what there is.
 """
 
 import asyncio
@@ -9,6 +13,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,6 +26,7 @@ from trunkline.workers import messages
 from trunkline.workers.link import Link
 from trunkline.workers.orders import Order
 from trunkline.workers.reports import WorkerLost
+from trunkline.workers.silence import Silence
 
 _log = structlog.get_logger()
 
@@ -29,7 +35,35 @@ START_TIMEOUT = 60.0
 LEG_LOAD = 0.003
 """Of a core: what a new leg counts for until its worker's next status; about what one with a stream both ways takes."""
 RESTART_DELAY = 1.0
-"""Seconds before a dead worker is replaced, so that one that dies at once does not eat a core."""
+"""Seconds before a worker is replaced that has died twice in `SHORT_LIFE`, so that one that dies at once does not eat a
+core."""
+SHORT_LIFE = 10.0
+"""Seconds."""
+LAG_LIMIT = 0.02
+"""Seconds by which packets leave late on average, above which a worker lags: one packet time."""
+LATE_STATUS = 3.0
+"""Seconds without a word after which it lags, too."""
+
+
+class _Child:
+    """A media worker's process and our end of its link. A spare has no worker yet."""
+
+    def __init__(self) -> None:
+        self.index: int | None = None
+        """The worker's; None: a spare."""
+        self.gone = asyncio.Event()
+        self.changed = asyncio.Event()
+        """It is gone, or a spare no longer."""
+        self.on_report: Callable[[messages.ToControl], None] = lambda _: None
+        self.link: Link[messages.ToControl] = Link(messages.ToControl, self._report, self._lost)
+        self.process: asyncio.subprocess.Process | None = None
+
+    def _report(self, report: messages.ToControl) -> None:
+        self.on_report(report)
+
+    def _lost(self) -> None:
+        self.gone.set()
+        self.changed.set()
 
 
 @dataclass(slots=True)
@@ -42,10 +76,23 @@ class _Worker:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     legs: set[LegId] = field(default_factory=set)
     asked: dict[int, asyncio.Future[messages.Reported | None]] = field(default_factory=dict)
-    last_heard: float = 0.0
+    silence: Silence = field(default_factory=lambda: Silence(messages.STATUS_INTERVAL))
     status: messages.Status = field(default_factory=lambda: messages.Status(0, 0, {}))
+    lag_before: float = 0.0
+    """Of the status before that: a machine that stalls once is not short of time."""
     fresh: int = 0
-    """Legs placed since that."""
+    """Legs placed since the status."""
+    lagged: bool = False
+    """As logged."""
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which its packets, or its reports, are late."""
+        return max(self.status.lag, self.silence.seconds - 2 * messages.STATUS_INTERVAL, 0.0)
+
+    @property
+    def lags(self) -> bool:
+        return min(self.lag_before, self.status.lag) > LAG_LIMIT or self.silence.seconds > LATE_STATUS
 
     @property
     def usable(self) -> bool:
@@ -73,6 +120,7 @@ class WorkerPool:
         count = media.workers or min(max(1, (os.cpu_count() or 2) - 1), media.port_pairs)
         self._workers = [_Worker(i, _share(media, i, count)) for i in range(count)]
         self._by_leg: dict[LegId, _Worker] = {}
+        self._spare: _Child | None = None
         self._keepers: list[asyncio.Task[None]] = []
         self._hearing: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -86,6 +134,8 @@ class WorkerPool:
         self._keepers = [
             loop.create_task(self._keep(worker), name=f"worker {worker.index}") for worker in self._workers
         ]
+        if self._settings.media.spare_worker:
+            self._keepers.append(loop.create_task(self._keep_spare(), name="spare worker"))
 
     async def start(self) -> None:
         """Until every worker takes legs, launched now if not before. Raises StartupError when one cannot."""
@@ -106,14 +156,16 @@ class WorkerPool:
         """Close the links, wait up to `grace` seconds for the workers to say good-bye to their apps, and end those
         that do not."""
         self._stopping = True
+        spare = self._take_spare()
+        if spare is not None:
+            spare.link.close()
         for worker in self._workers:
             if worker.link is not None:
                 worker.link.close()
         if self._keepers:
             await asyncio.wait(self._keepers, timeout=grace)
-        for worker in self._workers:
-            if worker.process is not None and worker.process.returncode is None:
-                worker.process.kill()
+        for one in (*self._workers, *(() if spare is None else (spare,))):
+            _kill(one.process)
         tasks = [*self._keepers, *self._hearing]
         for task in tasks:
             task.cancel()
@@ -129,9 +181,17 @@ class WorkerPool:
                 worker.link.send(messages.Trust(ca_file))
 
     @property
-    def ready(self) -> bool:
-        """Whether any worker takes legs."""
-        return any(worker.usable for worker in self._workers)
+    def refusal(self) -> str | None:
+        """Why no worker takes a new call; None: one does."""
+        usable = [worker for worker in self._workers if worker.usable]
+        if not usable:
+            return "no media worker is running"
+        return "all media workers lag" if all(worker.lags for worker in usable) else None
+
+    @property
+    def lags(self) -> dict[str, float]:
+        """Seconds by which packets or reports of each worker are late, by its number."""
+        return {str(worker.index): worker.lag for worker in self._workers}
 
     @property
     def pids(self) -> list[int]:
@@ -144,13 +204,14 @@ class WorkerPool:
         return [worker.status for worker in self._workers]
 
     def place(self, leg: LegId, same_worker_as: LegId | None = None) -> bool:
-        """Choose the worker with the least load for a new leg, or the one of another leg; False when there is none."""
+        """Choose the worker with the least load for a new leg, if possible one that does not lag, or the one of another
+        leg; False when there is none."""
         usable = [worker for worker in self._workers if worker.usable]
         if same_worker_as is not None:
             usable = [worker for worker in usable if same_worker_as in worker.legs]
         if not usable:
             return False
-        worker = _lightest(usable)
+        worker = _lightest([worker for worker in usable if not worker.lags] or usable)
         worker.legs.add(leg)
         worker.fresh += 1
         self._by_leg[leg] = worker
@@ -188,7 +249,9 @@ class WorkerPool:
     # ── one worker's life ───────────────────────────────────────────────────────────────────────────────────
 
     async def _keep(self, worker: _Worker) -> None:
+        loop, delay = asyncio.get_running_loop(), 0.0
         while not self._stopping:
+            begun = loop.time()
             try:
                 await self._run_once(worker)
             except OSError as problem:
@@ -198,51 +261,83 @@ class WorkerPool:
                 _log.exception("worker_supervision_failed", worker=worker.index)
             if not self._stopping:
                 self.restarts += 1
-                await asyncio.sleep(RESTART_DELAY)
+                await asyncio.sleep(delay if loop.time() - begun < SHORT_LIFE else 0)
+                delay = RESTART_DELAY
 
     async def _run_once(self, worker: _Worker) -> None:
         """One process's life. Raises OSError when there is none to be had."""
-        loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair()
         worker.ready.clear()
-        worker.gone.clear()
-        worker.last_heard = loop.time()
+        worker.silence.heard()
         worker.process = None
-        link: Link[messages.ToControl] = Link(
-            messages.ToControl, lambda report: self._on_report(worker, report), worker.gone.set
-        )
+        child = self._take_spare() or await self._spawn()
+        child.index, child.on_report = worker.index, lambda report: self._on_report(worker, report)
+        worker.gone, worker.process, worker.link = child.gone, child.process, child.link
         try:
-            with theirs:
-                await loop.create_unix_connection(lambda: link, sock=ours)
-                worker.process = await _start_process(theirs)
-            worker.link = link
-            hearing = loop.create_task(_overhear(worker.index, worker.process), name=f"words of worker {worker.index}")
-            self._hearing.add(hearing)
-            hearing.add_done_callback(self._hearing.discard)
-            link.send(self._configure(worker))
+            child.link.send(self._configure(worker))
             await self._watch(worker)
         finally:
             worker.link = None
-            link.close()
+            child.link.close()
             self._lost(worker)
-            if worker.process is not None and worker.process.returncode is None and not self._stopping:
-                worker.process.kill()
-        await worker.process.wait()
+            if not self._stopping:
+                _kill(child.process)
+        if child.process is not None:
+            await child.process.wait()
+
+    async def _spawn(self) -> _Child:
+        """Start a process. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        child = _Child()
+        try:
+            with theirs:
+                await loop.create_unix_connection(lambda: child.link, sock=ours)
+                child.process = await _start_process(theirs)
+        except BaseException:
+            child.link.close()
+            raise
+        hearing = loop.create_task(_overhear(child, child.process), name=f"words of {child.process.pid}")
+        self._hearing.add(hearing)
+        hearing.add_done_callback(self._hearing.discard)
+        return child
+
+    async def _keep_spare(self) -> None:
+        """Have a process ready for the next worker that dies."""
+        while not self._stopping:
+            try:
+                self._spare = child = await self._spawn()
+            except OSError as problem:
+                _log.error("worker_start_failed", worker="spare", reason=str(problem))
+                await asyncio.sleep(RESTART_DELAY)
+                continue
+            await child.changed.wait()
+            if child.index is None and child.process is not None:  # no worker has it
+                if not self._stopping:
+                    self._spare = None
+                    _log.error("spare_worker_died")
+                    child.link.close()
+                    _kill(child.process)
+                await child.process.wait()
+                await asyncio.sleep(0 if self._stopping else RESTART_DELAY)
+
+    def _take_spare(self) -> _Child | None:
+        child, self._spare = self._spare, None
+        if child is None or child.gone.is_set():
+            return None
+        child.changed.set()
+        return child
 
     async def _watch(self, worker: _Worker) -> None:
         """Until the worker is gone or has said nothing for too long."""
         loop = asyncio.get_running_loop()
         while not worker.gone.is_set():
-            allowed = self._sign_of_life if worker.ready.is_set() else START_TIMEOUT
-            left = worker.last_heard + allowed - loop.time()
-            if left <= 0:
+            if worker.silence.seconds >= (self._sign_of_life if worker.ready.is_set() else START_TIMEOUT):
                 _log.error("worker_frozen", worker=worker.index)
                 return
-            try:
-                # Never longer than a sign of life: it may have become ready, and then have frozen, meanwhile.
-                await asyncio.wait_for(worker.gone.wait(), min(left, self._sign_of_life))
-            except TimeoutError:
-                continue
+            before = loop.time()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(worker.gone.wait(), messages.STATUS_INTERVAL)
+            worker.silence.passed(loop.time() - before)
 
     def _configure(self, worker: _Worker) -> messages.Configure:
         settings = self._settings
@@ -255,13 +350,14 @@ class WorkerPool:
         )
 
     def _on_report(self, worker: _Worker, report: messages.ToControl) -> None:
-        worker.last_heard = asyncio.get_running_loop().time()
+        worker.silence.heard()
         if isinstance(report, messages.Ready):
             worker.ready.set()
         elif isinstance(report, messages.Said):
             log.relay(report.line, report.dropped)
         elif isinstance(report, messages.Status):
-            worker.status, worker.fresh = report, 0
+            worker.lag_before, worker.status, worker.fresh = worker.status.lag, report, 0
+            self._log_lag(worker)
         elif isinstance(report, messages.Reported):
             answer = worker.asked.get(report.request)
             if answer is not None and not answer.done():
@@ -269,10 +365,17 @@ class WorkerPool:
         else:
             self._on_event(report)
 
+    def _log_lag(self, worker: _Worker) -> None:
+        if worker.lags and not worker.lagged:
+            _log.warning("worker_lagging", worker=worker.index, seconds=round(worker.lag, 3))
+        elif worker.lagged and not worker.lags:
+            _log.warning("worker_caught_up", worker=worker.index)
+        worker.lagged = worker.lags
+
     def _lost(self, worker: _Worker) -> None:
         worker.gone.set()
         worker.ready.clear()
-        worker.status, worker.fresh = messages.Status(0, 0, {}), 0
+        worker.status, worker.lag_before, worker.fresh, worker.lagged = messages.Status(0, 0, {}), 0.0, 0, False
         for answer in worker.asked.values():
             if not answer.done():
                 answer.set_result(None)
@@ -301,11 +404,16 @@ async def _start_process(theirs: socket.socket) -> asyncio.subprocess.Process:
     )
 
 
-async def _overhear(index: int, process: asyncio.subprocess.Process) -> None:
+async def _overhear(child: _Child, process: asyncio.subprocess.Process) -> None:
     """What a worker, or its decoder, says past its log: before that is set up, or from C."""
     assert process.stdout is not None
     while said := await process.stdout.read(log.LINE_LIMIT):
-        _log.warning("worker_wrote", worker=index, text=said.decode(errors="replace").rstrip())
+        _log.warning("worker_wrote", worker=child.index, text=said.decode(errors="replace").rstrip())
+
+
+def _kill(process: asyncio.subprocess.Process | None) -> None:
+    if process is not None and process.returncode is None:
+        process.kill()
 
 
 def _lightest(workers: list[_Worker]) -> _Worker:

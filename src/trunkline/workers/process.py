@@ -156,7 +156,8 @@ class Worker:
             except Exception:
                 _log.exception("worker_count_failed")
                 counters = {}  # the sign of life counts more
-            self._link.send(messages.Status(len(self._leg_streams), len(self._streams), counters, load))
+            lag = 0.0 if self._engine is None else self._engine.lag.take(now)
+            self._link.send(messages.Status(len(self._leg_streams), len(self._streams), counters, load, lag))
 
     def _counters(self) -> dict[str, int]:
         counters = self._decoder.counters | (self._engine.counters if self._engine else {})
@@ -393,6 +394,7 @@ def main(arguments: list[str]) -> None:
     # Host names are resolved on libuv's threads: one dead DNS server must not hold the others' names up.
     os.environ.setdefault("UV_THREADPOOL_SIZE", "16")
     sock = socket.socket(fileno=int(arguments[0]))
+    sock.set_inheritable(False)  # else the link would end with the decoder only
 
     async def run() -> None:
         await Worker(sock, parent).run()

@@ -21,6 +21,7 @@ from trunkline.streaming.messages import Problem, Refusal
 from trunkline.workers.decoder import messages
 from trunkline.workers.link import Link
 from trunkline.workers.messages import STATUS_INTERVAL, Said, SetLog
+from trunkline.workers.silence import Silence
 
 _log = structlog.get_logger()
 
@@ -64,7 +65,7 @@ class DecoderClient:
         self._log_settings = "{}"
         self._backlog = 0
         self._last_job = 0
-        self._heard = 0.0
+        self._silence = Silence(STATUS_INTERVAL)
         self._link: Link[messages.FromDecoder] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
@@ -181,7 +182,7 @@ class DecoderClient:
 
     def _expect(self) -> None:
         if not self._busy:
-            self._heard = asyncio.get_running_loop().time()
+            self._silence.heard()
 
     def _take(self, job: int) -> Answer | None:
         """The job is over."""
@@ -190,7 +191,7 @@ class DecoderClient:
         return answer
 
     def _on_report(self, report: messages.FromDecoder) -> None:
-        self._heard = asyncio.get_running_loop().time()
+        self._silence.heard()
         if isinstance(report, messages.Decoding):
             return
         if isinstance(report, Said):
@@ -308,8 +309,10 @@ class DecoderClient:
         """Until the process is gone, or has work and says nothing."""
         loop = asyncio.get_running_loop()
         while not (self._gone.is_set() or self._stopped.is_set()):
-            if self._busy and loop.time() - self._heard > SIGN_OF_LIFE_TIMEOUT:
+            if self._busy and self._silence.seconds > SIGN_OF_LIFE_TIMEOUT:
                 _log.error("decoder_frozen")
                 return
+            before = loop.time()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._gone.wait(), STATUS_INTERVAL)
+            self._silence.passed(loop.time() - before)
