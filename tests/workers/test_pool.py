@@ -247,7 +247,7 @@ async def test_call_orders_reach_the_worker_and_are_answered(
     kind = reports.PlaybackEnded | reports.RecordingEnded
     answers = [event.report for event in received.events if isinstance(event.report, kind)]
     assert [answer.job for answer in answers] == [1, 2, 3]
-    assert answers[2] == reports.RecordingEnded(3, 0.0, "stopped", "", None)
+    assert answers[2] == reports.RecordingEnded(3, 0.0, "stopped", "", None, 44), "the size is that of a header"
     closed = next(event.report for event in received.events if isinstance(event.report, reports.LegClosed))
     assert closed.report.digits_out == 1 or closed.report.digits_waiting == 1
 
