@@ -3,10 +3,12 @@
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from trunkline.api.app import ApiApplication
 from trunkline.api.server import HttpServer
@@ -265,18 +267,90 @@ def _start(path: str) -> bytes:
     return head.encode() + body
 
 
-async def test_slow_senders_are_closed_when_a_request_needs_their_connection(
-    server: HttpServer, app: ApiApplication, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trunkline.api.server.CONNECTION_LIMIT", 2)
-    slow = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
-    for _, writer in slow:
-        writer.write(HEAD)
-    assert (await _exchange(server.port, HEAD + b"Connection: close\r\n\r\n")).status == 200
-    with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-        await asyncio.wait_for(slow[0][0].readexactly(1), 30)
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _connection(server: HttpServer, source: str, *pieces: bytes) -> Connection:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, local_addr=(source, 0))
+    for piece in pieces:
+        writer.write(piece)
+    await writer.drain()
+    return reader, writer
+
+
+async def _closed(connection: Connection) -> bool:
+    """The server has closed it, now or after a while."""
+    try:
+        return await asyncio.wait_for(connection[0].read(1), 30) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.fixture
+async def small(app: ApiApplication) -> AsyncIterator[HttpServer]:
+    """A server that takes four connections."""
+    server = HttpServer(app, HttpSettings(port=0), connections=4)
+    await server.start()
+    yield server
+    await server.stop(0)
+
+
+async def test_slow_senders_of_one_address_have_half_of_the_places(small: HttpServer, app: ApiApplication) -> None:
+    slow = [await _connection(small, "127.0.0.1", HEAD) for _ in range(2)]
+    assert (await _exchange(small.port, HEAD + b"Connection: close\r\n\r\n")).status == 200
+    assert await _closed(slow[0]), "the oldest has made room"
+    assert app.counters["connections_over_limit"] == 1
+    other = await _connection(small, "127.0.0.2", HEAD + b"Connection: close\r\n\r\n")
+    assert (await other[0].read()).startswith(b"HTTP/1.1 200 ")
     slow[1][1].write(b"Connection: close\r\n\r\n")
     assert (await slow[1][0].read()).startswith(b"HTTP/1.1 200 ")
-    assert app.counters["connections_over_limit"] == 1
-    for _, writer in slow:
+    for _, writer in (*slow, other):
         writer.close()
+
+
+async def test_readiness_is_answered_whatever_else_is_held(
+    small: HttpServer, streams_path: str, control: "MemoryCalls"
+) -> None:
+    at_work, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+    async def wait() -> None:
+        at_work.release()
+        await go_on.wait()
+
+    control.before_start = wait
+    busy = [await _connection(small, f"127.0.0.{n}", _start(streams_path)) for n in range(1, 5)]
+    for _ in busy:
+        await asyncio.wait_for(at_work.acquire(), 30)
+    spare = await _connection(small, "127.0.0.9", HEAD.replace(b"healthz", b"readyz") + b"\r\n")
+    assert (await spare[0].read()).startswith(b"HTTP/1.1 200 "), "and then it is closed"
+    go_on.set()
+    for reader, writer in busy:
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+    spare[1].close()
+
+
+async def test_connections_with_a_valid_key_count_for_no_address(small: HttpServer, calls_path: str) -> None:
+    ask = f"GET {calls_path}.json HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY0123456789\r\n\r\n".encode()
+    kept = []
+    for _ in range(4):
+        kept.append(await _connection(small, "127.0.0.1", ask))
+        assert (await kept[-1][0].readline()).startswith(b"HTTP/1.1 200 ")
+    for reader, writer in kept:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(ask)
+        await reader.readuntil(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+async def test_guesses_of_keys_are_slowed_down_and_logged(
+    small: HttpServer, app: ApiApplication, calls_path: str
+) -> None:
+    ask = f"GET {calls_path}.json HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer guess\r\nConnection: close\r\n\r\n"
+    with capture_logs() as logs:
+        for _ in range(12):
+            assert (await _exchange(small.port, ask.encode())).status == 401
+    assert app.counters["slowed_guesses"] in (1, 2)
+    assert [(line["event"], line["source"]) for line in logs if line["log_level"] == "warning"] == [
+        ("api_keys_guessed", "127.0.0.1")
+    ]

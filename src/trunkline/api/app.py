@@ -20,12 +20,12 @@ from starlette.routing import Match, Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from trunkline.api import docs_page, openapi, paths, problems
-from trunkline.api.auth import Accounts, Authenticator
+from trunkline.api.auth import Accounts, Authenticator, Principal
 from trunkline.api.limits import Recent, TokenBuckets
 from trunkline.api.operation import ApiRequest, Operation, RestFace, Services
 from trunkline.calls.control import Applications, CallControl
 from trunkline.config import HttpSettings
-from trunkline.errors import ApiError, MethodNotAllowed, ResourceNotFound, Unavailable
+from trunkline.errors import ApiError, AuthenticationFailed, MethodNotAllowed, ResourceNotFound, Unavailable
 from trunkline.ids import Seconds
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -35,6 +35,13 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 RETRY_MEMORY = Seconds(60.0)
 """How long the answer to a request that makes something is kept for its repeats."""
+
+GUESSES = 5.0
+"""Requests without a valid key per second and address that are answered at once, with a burst of two seconds' worth."""
+GUESS_DELAY = 1.0
+"""Seconds that further ones wait for their answer."""
+GUESS_LOG = Seconds(60.0)
+"""Between two log lines about one address."""
 
 REQUEST_TIME = 9.0
 """Seconds that any request may take, its body included."""
@@ -65,7 +72,7 @@ def create_app(
     counters: Counter[str] = Counter()
     tries: IdempotencyCache[Any] = IdempotencyCache(clock)
     services = Services(control, applications, public_key, settings.body_limit, counters, tries)
-    gate = Authenticator(accounts, TokenBuckets(settings.rate_limit), clock)
+    gate = Gate(Authenticator(accounts, TokenBuckets(settings.rate_limit), clock), counters, clock)
     routes = [
         Route(operation.path.removesuffix(".json"), _endpoint(operation, gate, services), methods=[operation.method])
         for operation in face.operations
@@ -73,7 +80,7 @@ def create_app(
     return ApiApplication(face, [*routes, *_operators_routes(face, ready, api_ready, metrics)], counters)
 
 
-def _endpoint(operation: Operation, gate: Authenticator, services: Services) -> Endpoint:
+def _endpoint(operation: Operation, gate: "Gate", services: Services) -> Endpoint:
     """Admit who asks, then let the operation answer."""
 
     async def serve(request: Request) -> Response:
@@ -86,6 +93,36 @@ def _endpoint(operation: Operation, gate: Authenticator, services: Services) -> 
             raise Unavailable("The request took too long.", retry_after=2) from None
 
     return serve
+
+
+class Gate:
+    """Admits requests, and slows down an address that guesses keys."""
+
+    def __init__(self, authenticator: Authenticator, counters: Counter[str], clock: Callable[[], float]) -> None:
+        self._authenticator = authenticator
+        self._counters = counters
+        self._clock = clock
+        self._guesses = TokenBuckets(GUESSES)
+        self._logged: Recent[bool] = Recent(GUESS_LOG)
+
+    async def admit(self, request: Request, account_sid: str | None) -> Principal:
+        """See `Authenticator.admit`."""
+        try:
+            return await self._authenticator.admit(request, account_sid)
+        except AuthenticationFailed:
+            await self._slow_down(getattr(request.state, "origin", ""))
+            raise
+
+    async def _slow_down(self, origin: str) -> None:
+        now = Seconds(self._clock())
+        if not self._guesses.take(origin, now):
+            return
+        self._counters["slowed_guesses"] += 1
+        key = origin.encode()
+        if self._logged.get(key, now) is None:
+            self._logged.put(key, True, now)
+            _log.warning("api_keys_guessed", source=origin, reason="many requests without a valid key")
+        await asyncio.sleep(GUESS_DELAY)
 
 
 def _operators_routes(

@@ -47,6 +47,9 @@ class Authenticator:
         """
         api_key = bearer(request.headers.getlist("authorization"))
         account = await self._accounts.account_of(api_key) if api_key else None
+        identified = getattr(request.state, "identified", None)
+        if identified is not None:  # The server counts connections without a key by their address.
+            identified(account is not None)
         if account is None:
             raise AuthenticationFailed()
         wait = self._buckets.take(api_key, Seconds(self._clock()))

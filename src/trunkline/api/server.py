@@ -22,8 +22,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from trunkline.api.app import ApiApplication
+from trunkline.api.places import Doing, Places, Standing
 from trunkline.config import HttpSettings
 from trunkline.errors import InvalidRequest, StartupError
+from trunkline.shares import origin_of
 
 REQUEST_TIMEOUT = 30.0
 """Seconds from a connection's or request's first byte to the request's last."""
@@ -35,18 +37,28 @@ BACKLOG = 2048
 """Connections that the kernel holds until we take them, as uvicorn has it."""
 
 CONNECTION_LIMIT = 1000
-"""Connections at once; each costs a file descriptor. For one more, the one whose request is overdue for longest is
-closed, so that slow senders lock no client out; if there is none, the new one. Both are counted."""
+"""Connections at once; each costs a file descriptor. `places.py` says who makes room for one more; those that are
+closed for it, and those that find no room, are counted."""
+
+RESERVE = 20
+"""Connections beyond it, for one request each, so that readiness can be asked."""
+RESERVE_TIMEOUT = 2.0
+"""Seconds for that request."""
 
 
 class HttpServer:
     """Serves one application on one address, from `start` to `stop`."""
 
     def __init__(
-        self, app: ApiApplication, settings: HttpSettings, *, request_timeout: float = REQUEST_TIMEOUT
+        self,
+        app: ApiApplication,
+        settings: HttpSettings,
+        *,
+        request_timeout: float = REQUEST_TIMEOUT,
+        connections: int = CONNECTION_LIMIT,
     ) -> None:
         self._settings = settings
-        config = _Config(app, settings, request_timeout)
+        config = _Config(app, settings, request_timeout, connections)
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
         self.port = settings.port
@@ -102,7 +114,7 @@ class HttpServer:
 class _Config(uvicorn.Config):
     """uvicorn's settings, and what our protocol needs beside them."""
 
-    def __init__(self, app: ApiApplication, settings: HttpSettings, request_timeout: float) -> None:
+    def __init__(self, app: ApiApplication, settings: HttpSettings, request_timeout: float, connections: int) -> None:
         super().__init__(
             app,
             http=_Protocol,
@@ -118,8 +130,8 @@ class _Config(uvicorn.Config):
         )
         self.counters: Counter[str] = app.counters
         self.error_body = app.face.error_body
-        self.owing: dict[_Protocol, None] = {}
-        """Connections whose request is not complete, oldest first."""
+        self.places = Places(connections, RESERVE)
+        self.protocols: dict[Standing, _Protocol] = {}
         self.head_limit = settings.header_limit
         self.request_timeout = request_timeout
 
@@ -152,27 +164,49 @@ class _Protocol(H11Protocol):
     """One connection: refuses in the API's shape, gives a request only so long, and lingers after a refusal."""
 
     config: _Config
+    _standing: Standing
     _timer: asyncio.TimerHandle | None = None
     _refused = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if len(self.connections) > CONNECTION_LIMIT:
+        self._standing = Standing(origin_of(self.client[0]) if self.client else "")
+        self.app_state = {**self.app_state, "identified": self._identified, "origin": self._standing.origin}
+        admitted, other = self.config.places.take(self._standing)
+        if not admitted or other is not None:
             self.config.counters["connections_over_limit"] += 1
-            if not self.config.owing:
-                transport.close()
-                return
-            next(iter(self.config.owing)).abort()
-        self._arm()
+        if other is not None:
+            self.config.protocols[other].abort()
+        if not admitted:
+            transport.close()
+            return
+        self.config.protocols[self._standing] = self
+        self._arm(RESERVE_TIMEOUT if self._standing.reserved else self.config.request_timeout)
+
+    def _identified(self, authenticated: bool) -> None:
+        """The application says whether the request had a valid key."""
+        self.config.places.identified(self._standing, authenticated=authenticated)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._timer is None:
+            self._standing.doing = Doing.WAITING
+        if self._standing.reserved:
+            self.transport.close()
 
     def abort(self) -> None:
         """Make room."""
-        self._disarm()
+        self._leave()
         self.connections.discard(self)
         self.transport.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def _leave(self) -> None:
         self._disarm()
+        self.config.places.leave(self._standing)
+        self.config.protocols.pop(self._standing, None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -185,10 +219,11 @@ class _Protocol(H11Protocol):
         if self._refused:
             return
         if self._timer is None:
-            self._arm()
+            self._arm(self.config.request_timeout)
         super().data_received(data)
         if not self._refused and self.conn.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
             self._disarm()
+            self._standing.doing = Doing.ANSWERED
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn, inside its `except`, for what h11 cannot take for a request."""
@@ -199,12 +234,11 @@ class _Protocol(H11Protocol):
         else:
             self._refuse("refused_malformed_request", f"Not a valid HTTP request: {fault}")
 
-    def _arm(self) -> None:
-        self.config.owing[self] = None
-        self._timer = self.loop.call_later(self.config.request_timeout, self._late)
+    def _arm(self, seconds: float) -> None:
+        self._standing.doing = Doing.SENDING
+        self._timer = self.loop.call_later(seconds, self._late)
 
     def _disarm(self) -> None:
-        self.config.owing.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
