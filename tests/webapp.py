@@ -26,17 +26,17 @@ def texml(verbs: str) -> Answer:
 class WebApp:
     """Use as an async context manager. A path that has no answer is answered with 404; `None` = never."""
 
-    def __init__(self, port: int = 0) -> None:
-        """`port` is where it listens, 0 = anywhere."""
-        self._port = port
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
+        """`port` is where it listens, 0 = any."""
+        self._port, self._host = port, host
         self.answers: dict[str, Answer | Callable[[Callback], Answer] | None] = {}
         self.received: list[Callback] = []
         self.watch = Watch()
         self._connections: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> "WebApp":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._serve, self._host, self._port)
+        self.url = f"http://{self._host}:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -49,12 +49,21 @@ def _reachable(host: str, advertised: str | None) -> None:
         raise Clash(words, "host", "advertised_host")
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _off(value: object) -> object:
     return None if value == "off" else value
 
 
 def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",")] if value.strip() else []
 
 
 def _json(value: object) -> object:
@@ -498,6 +507,20 @@ class DrainSettings(Section):
     503; 0 ends them at once. The end itself takes up to 3 s more: give a service manager that long before it kills."""
 
 
+class EgressSettings(Section):
+    """Which addresses are dialled for customers: docs/operations/egress.md."""
+
+    private: bool | None = None
+    """Dial private addresses (RFC 1918, loopback, unique local, shared, …) that customers name; default: only while
+    `http.host` is loopback. What this configuration names, and phones that register, are reached in any case."""
+    allow: Annotated[tuple[Network, ...], BeforeValidator(_split)] = ()
+    """Networks that are dialled although they are private or in `deny`. Of both lists the smallest network that has the
+    address decides, of equals that of `deny`. Outside the file: separated by commas."""
+    deny: Annotated[tuple[Network, ...], BeforeValidator(_split)] = ()
+    """Networks that are not dialled, also if this configuration names them. Link-local addresses and metadata services
+    of clouds never are."""
+
+
 class TexmlSettings(Section):
     """TeXML documents and what they have calls do."""
 
@@ -546,6 +569,7 @@ class Settings(Section):
     store: StoreSettings = StoreSettings()
     texml: TexmlSettings = TexmlSettings()
     drain: DrainSettings = DrainSettings()
+    egress: EgressSettings = EgressSettings()
     log: LogSettings = LogSettings()
     applications: Annotated[tuple[ApplicationSettings, ...], BeforeValidator(_json)] = ()
     numbers: Annotated[tuple[NumberSettings, ...], BeforeValidator(_json)] = ()
@@ -562,6 +586,11 @@ class Settings(Section):
                 words = f"{user} has the application {name!r}, and no application is called so"
                 raise Clash(words, setting, "applications")
         return self
+
+    @property
+    def private_egress(self) -> bool:
+        """Whether private addresses that customers name are dialled."""
+        return _is_loopback(self.http.host) if self.egress.private is None else self.egress.private
 
     def application_references(self) -> list[tuple[str, str]]:
         """Everything that names an application, in words, and the name or sid it gives."""

@@ -16,7 +16,14 @@ CERTIFICATES = frozenset(
     }
 )
 """Read again by each reload, whether their names have changed or not."""
-RELOADABLE = CERTIFICATES | TABLES.keys() | {"log.level", "log.format", "log.mask_numbers"}
+RELOADABLE = (
+    CERTIFICATES
+    | TABLES.keys()
+    | {
+        *("log.level", "log.format", "log.mask_numbers"),
+        *("egress.private", "egress.allow", "egress.deny"),
+    }
+)
 """Dotted names of settings that take force at once."""
 
 

@@ -25,6 +25,7 @@ from trunkline.calls.recordings import RecordingFiles
 from trunkline.cluster.keeper import Keeper
 from trunkline.config import Settings
 from trunkline.control.applications import ApplicationService
+from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
 from trunkline.control.runner import Runner, utc_now
 from trunkline.control.service import CallService
@@ -34,6 +35,7 @@ from trunkline.faces.telnyx.face import TELNYX as FACE
 from trunkline.ids import AccountSid, IdsOfLife
 from trunkline.metrics import Gauge, Metrics
 from trunkline.outbound.dialler import Dialler
+from trunkline.outbound.egress import DENIED, Egress, EgressRules
 from trunkline.outbound.names import Names
 from trunkline.reload import compare
 from trunkline.sdp.values import Endpoint
@@ -204,7 +206,8 @@ class Server:
         account, new_key = await self._account(store)
         directory = Directory(settings, account, await store.applications(), utc_now())
         signer = FACE.signer.load(settings.store.directory)
-        delivery = Delivery(settings.callbacks, store, signer, dialler := self._dialler(), lives)
+        egress = Egress(rules := EgressRules.of(settings, account))
+        delivery = Delivery(settings.callbacks, store, signer, dialler := self._dialler(egress), lives)
         writer = Writer(store, settings.store, delivery.deliver)
         await delivery.start()
         self._at_stop(delivery.stop, CALLBACK_GRACE, CALLBACK_END)
@@ -212,7 +215,7 @@ class Server:
         stack.push_async_callback(writer.stop)
 
         recordings = await self._recordings(store, writer, ids, lambda: _public_url(settings, http))
-        pool = WorkerPool(settings, lambda event: runner.on_pool(event))
+        pool = WorkerPool(settings, lambda event: runner.on_pool(event), egress=rules)
         runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, ids, recordings)
         tools = Tools.of(settings, signer, dialler, recordings.files, ids, FACE.document)
         texml = TexmlRunner(runner, directory.dial, tools)
@@ -221,15 +224,16 @@ class Server:
         pool.launch()
         left = await store.open_calls(), await store.open_streams(), await store.open_recordings()
 
-        sip = _endpoint(settings, runner, await store.contacts())
+        sip = _endpoint(settings, runner, await store.contacts(), egress)
         runner.connect(sip, texml)
-        service = CallService(runner, directory, store, writer, recordings)
+        destinations = Destinations(egress)
+        service = CallService(runner, directory, store, writer, recordings, destinations)
         rooms: dict[str, Callable[[], Counter[str]]] = {}
         metrics = Metrics(rooms, lambda: _gauges(runner, pool, sip))
         app = create_app(
             FACE.rest,
             service,
-            ApplicationService(directory, store),
+            ApplicationService(directory, store, destinations),
             store,
             settings.http,
             ready=lambda: self._starting() or _not_ready(runner, pool, writer, settings.sip.call_limit),
@@ -238,6 +242,7 @@ class Server:
             metrics=metrics.render,
         )
         rooms |= _counters(pool, delivery, writer) | _counters_of_calls(runner, sip, texml)
+        rooms["outbound"] = lambda: egress.counters + _denials(sip.counters) + _denials(_media_counters(pool))
         rooms["api"] = lambda: Counter(app.counters)
         http = HttpServer(app, settings.http)
         await http.start()
@@ -250,7 +255,7 @@ class Server:
         self._drain = partial(_drain, runner, sip, settings.drain.timeout)
         await self._keep_account(store, account, new_key)
         await stack.enter_async_context(_task(partial(runner.settle, *left), "settlement"))
-        self._take = partial(_take, directory, runner, sip, pool)
+        self._take = partial(_take, account, directory, runner, sip, pool, egress)
         self._started = True
         _log_ready(settings, http, sip, pool)
 
@@ -283,8 +288,8 @@ class Server:
     def _starting(self) -> str | None:
         return None if self._started else "starting"
 
-    def _dialler(self) -> Dialler:
-        dialler = Dialler(Names())
+    def _dialler(self, egress: Egress) -> Dialler:
+        dialler = Dialler(Names(), egress)
         self._stack.push_async_callback(dialler.stop)
         return dialler
 
@@ -331,12 +336,20 @@ async def _task(work: Callable[[], Awaitable[None]], name: str) -> AsyncIterator
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _endpoint(settings: Settings, runner: Runner, contacts: Mapping[str, str]) -> SipEndpoint:
+def _endpoint(settings: Settings, runner: Runner, contacts: Mapping[str, str], egress: Egress) -> SipEndpoint:
     directory, sid_of = settings.store.directory, runner.call_sid_of
-    return SipEndpoint(settings.sip, runner.on_sip, directory, contacts, runner.keep_contacts, sid_of)
+    return SipEndpoint(settings.sip, runner.on_sip, directory, contacts, runner.keep_contacts, sid_of, egress)
 
 
-async def _take(directory: Directory, runner: Runner, sip: SipEndpoint, pool: WorkerPool, settings: Settings) -> None:
+async def _take(
+    account: AccountSid,
+    directory: Directory,
+    runner: Runner,
+    sip: SipEndpoint,
+    pool: WorkerPool,
+    egress: Egress,
+    settings: Settings,
+) -> None:
     """All or nothing: what may be wrong comes first. Raises StartupError."""
     commit = await sip.prepare(settings.sip)
     try:
@@ -347,7 +360,9 @@ async def _take(directory: Directory, runner: Runner, sip: SipEndpoint, pool: Wo
     runner.quotas.take(settings.sip)
     commit()
     _warn_of_trunks(settings)
-    pool.take(settings)
+    rules = EgressRules.of(settings, account)
+    egress.take(rules)
+    pool.take(settings, rules)
     log.change(settings.log)
 
 
@@ -422,15 +437,28 @@ def _counters(pool: WorkerPool, delivery: Delivery, writer: Writer) -> dict[str,
         "log": log.counters,
         "webhooks": lambda: Counter(delivery.counters),
         "store": lambda: writer.counters,
-        "media": lambda: sum((Counter(status.counters) for status in pool.statuses), Counter()),
+        "media": lambda: _without_denials(_media_counters(pool)),
         "workers": lambda: Counter(restarts=pool.restarts),
     }
+
+
+def _media_counters(pool: WorkerPool) -> Counter[str]:
+    return sum((Counter(status.counters) for status in pool.statuses), Counter())
+
+
+def _denials(counters: Counter[str]) -> Counter[str]:
+    """Of a room that dials, what belongs to `outbound`."""
+    return Counter({event: count for event, count in counters.items() if event.startswith(DENIED)})
+
+
+def _without_denials(counters: Counter[str]) -> Counter[str]:
+    return Counter({event: count for event, count in counters.items() if not event.startswith(DENIED)})
 
 
 def _counters_of_calls(runner: Runner, sip: SipEndpoint, texml: TexmlRunner) -> dict[str, Callable[[], Counter[str]]]:
     return {
         "control": lambda: runner.counters,
-        "sip": lambda: Counter(sip.counters),
+        "sip": lambda: _without_denials(sip.counters),
         "texml": lambda: texml.counters,
     }
 

@@ -17,6 +17,7 @@ from trunkline.calls.directory import Directory
 from trunkline.calls.views import Application, CallFilter, CallView, Erasure, StreamView
 from trunkline.config import HttpSettings, Settings
 from trunkline.control.applications import ApplicationService
+from trunkline.control.destinations import Destinations
 from trunkline.errors import (
     CallEnded,
     CallNotAnswered,
@@ -28,6 +29,7 @@ from trunkline.errors import (
 from trunkline.faces.telnyx.rest import REST
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.media.report import LegReport
+from trunkline.outbound.egress import Egress
 from trunkline.streaming.params import StreamParams
 
 KEY = "KEY0123456789"
@@ -309,7 +311,7 @@ def store() -> MemoryApplications:
 def applications(store: MemoryApplications) -> ApplicationService:
     """Two applications: one of the configuration, and one of the store that a number of the configuration names."""
     directory = Directory(Settings.model_validate(CONFIGURED), ACCOUNT, store.kept.values(), NOW)
-    return ApplicationService(directory, store)
+    return ApplicationService(directory, store, Destinations(Egress()))
 
 
 @pytest.fixture

@@ -18,12 +18,14 @@ from trunkline.calls.directory import Directory
 from trunkline.calls.recordings import RecordingFiles
 from trunkline.calls.registry import LiveCall
 from trunkline.config import Settings, derived_sid
+from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
 from trunkline.control.runner import Runner
 from trunkline.faces.telnyx.callbacks import CALLBACKS
 from trunkline.faces.telnyx.face import TELNYX
 from trunkline.ids import AccountSid, IdsOfLife, LegId, new_life
 from trunkline.media.report import LegReport
+from trunkline.outbound.egress import Egress, EgressRules
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
 from trunkline.sip import values as sip
@@ -155,6 +157,7 @@ class Bench:
         files = RecordingFiles(self.store.directory, lambda: "http://us")
         self.recordings = Recordings(files, IDS, self.writer, self.store, self.settings.store, {})
         self.directory = Directory(self.settings, ACCOUNT, (), NOW)
+        self.destinations = Destinations(Egress(EgressRules.of(self.settings, ACCOUNT)))
         media: Any = self.media
         self.runner = Runner(
             self.settings, ACCOUNT, self.directory, media, self.writer, CALLBACKS, IDS, self.recordings

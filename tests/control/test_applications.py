@@ -23,7 +23,7 @@ WANTED = {"friendly_name": "router", "voice_url": "http://c/v"}
 
 @pytest.fixture
 def service(bench: Bench) -> ApplicationService:
-    return ApplicationService(bench.directory, bench.store)
+    return ApplicationService(bench.directory, bench.store, bench.destinations)
 
 
 async def test_a_new_application_is_stored_and_takes_calls(bench: Bench, service: ApplicationService) -> None:

@@ -119,7 +119,9 @@ async def test_one_that_a_crash_cut_is_stopped(bench: Bench) -> None:
 
 
 async def test_a_callers_data_is_erased_with_its_files(bench: Bench) -> None:
-    service = CallService(bench.runner, bench.directory, bench.store, bench.writer, bench.recordings)
+    service = CallService(
+        bench.runner, bench.directory, bench.store, bench.writer, bench.recordings, bench.destinations
+    )
     entry = await bench.up()
     number, sid = entry.call.view.from_, bench.runner.record(entry, 1, TWO_CHANNELS, "RecordVerb")
     path = bench.recordings.files.path(ACCOUNT, sid)

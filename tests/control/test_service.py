@@ -28,7 +28,7 @@ PARAMS = stream_params("ws://a/", name="tap")
 
 @pytest.fixture
 async def service(bench: Bench, tmp_path: Any) -> CallService:
-    return CallService(bench.runner, bench.directory, bench.store, bench.writer, bench.recordings)
+    return CallService(bench.runner, bench.directory, bench.store, bench.writer, bench.recordings, bench.destinations)
 
 
 async def test_only_an_answered_call_can_be_redirected(
@@ -282,7 +282,9 @@ async def test_a_recording_is_its_accounts_and_a_file(bench: Bench, service: Cal
 
 async def test_while_the_store_is_behind_no_stream_is_started(make: Callable[..., Bench], tmp_path: Path) -> None:
     bench = make(store={"queue_limit": 1})
-    service = CallService(bench.runner, bench.directory, bench.store, bench.writer, bench.recordings)
+    service = CallService(
+        bench.runner, bench.directory, bench.store, bench.writer, bench.recordings, bench.destinations
+    )
     sid = (await bench.up()).call.view.sid
     assert bench.writer.full
     with pytest.raises(Unavailable, match="behind") as refused:

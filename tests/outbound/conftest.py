@@ -1,11 +1,14 @@
 """Web servers whose answers the test gives byte for byte, and a dialler."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
+from dnslib import QTYPE, RR, A
+from dnslib.server import DNSServer
 
 from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.names import Names
@@ -64,16 +67,16 @@ def ok(body: bytes = b"", *headers: str, status: int = 200) -> bytes:
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Callable[[], Awaitable[Web]]]:
-    """Starts servers on 127.0.0.1, each on a port of its own."""
+async def serve() -> AsyncIterator[Callable[..., Awaitable[Web]]]:
+    """Starts servers, on 127.0.0.1 and any port unless said otherwise."""
     servers: list[asyncio.Server] = []
     webs: list[Web] = []
 
-    async def start() -> Web:
+    async def start(host: str = "127.0.0.1", port: int = 0) -> Web:
         web = Web()
         webs.append(web)
-        servers.append(await asyncio.start_server(web.serve, "127.0.0.1", 0))
-        web.url = f"http://127.0.0.1:{servers[-1].sockets[0].getsockname()[1]}"
+        servers.append(await asyncio.start_server(web.serve, host, port))
+        web.url = f"http://{host}:{servers[-1].sockets[0].getsockname()[1]}"
         return web
 
     yield start
@@ -96,3 +99,35 @@ async def dialler() -> AsyncIterator[Dialler]:
     dialler = Dialler(Names())
     yield dialler
     await dialler.stop()
+
+
+class Rebinding:
+    """A name server that says 127.0.0.2 the first time, and from then on 127.0.0.1; no answer may be kept."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.server = DNSServer(self, address="127.0.0.1", port=0, logger=self)
+        self.port: int = self.server.server.server_address[1]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("log_"):
+            return lambda *_: None
+        raise AttributeError(name)
+
+    def resolve(self, request: Any, handler: Any) -> Any:
+        """See `dnslib`."""
+        reply = request.reply()
+        if request.q.qtype == QTYPE.A:
+            self.asked += 1
+            address = "127.0.0.2" if self.asked == 1 else "127.0.0.1"
+            reply.add_answer(RR(request.q.qname, QTYPE.A, rdata=A(address), ttl=0))
+        return reply
+
+
+@pytest.fixture
+def rebinding() -> Iterator[Rebinding]:
+    name_server = Rebinding()
+    name_server.server.start_thread()
+    yield name_server
+    name_server.server.stop()
+    name_server.server.server.server_close()

@@ -15,14 +15,15 @@ import pytest
 
 from streaming.helpers import make_certificate
 from trunkline.outbound import client as client_module
-from trunkline.outbound.client import Client, Order, RequestFailed
+from trunkline.outbound.client import Client, Order, RequestFailed, Unsendable
 from trunkline.outbound.cookies import Cookies
-from trunkline.outbound.dialler import Dialler, Forbidden
+from trunkline.outbound.dialler import Dialler
+from trunkline.outbound.egress import Egress, EgressRules
 from trunkline.outbound.names import Names
 from trunkline.outbound.turns import Limits
 
 LIMITS = Limits(total=8, account=4, host=2, silent=1, waiting=3)
-Serve = Callable[[], Awaitable[Any]]
+Serve = Callable[..., Awaitable[Any]]
 
 
 @pytest.fixture
@@ -274,21 +275,55 @@ async def test_what_is_not_http_fails(client: Client, web: Any, answer: bytes) -
 
 
 async def test_an_address_that_is_refused_is_not_connected_to(web: Any) -> None:
-    seen: list[tuple[str, int]] = []
-
-    def check(address: str, port: int) -> str | None:
-        seen.append((address, port))
-        return "it is private"
-
-    dialler = Dialler(Names(), check)
+    dialler = Dialler(Names(), Egress(EgressRules(private=False)))
     client = Client(dialler, LIMITS)
     port = int(web.url.rpartition(":")[2])
-    with pytest.raises(RequestFailed, match="localhost may not be dialled: it is private"):
+    with pytest.raises(Unsendable, match="localhost may not be dialled: its address is private"):
         await get(client, f"http://localhost:{port}")
-    assert ("127.0.0.1", port) in seen
     assert web.writers == []
-    with pytest.raises(Forbidden):
-        await dialler.dial("127.0.0.1", port)
+    await client.stop()
+    await dialler.stop()
+
+
+@pytest.mark.parametrize("to", ["http://169.254.169.254/latest/meta-data/", "http://[::ffff:a9fe:a9fe]/", "file:///x"])
+async def test_a_redirection_to_metadata_or_a_file_is_not_followed(client: Client, web: Any, to: str) -> None:
+    web.reply = lambda _: ok(b"", f"Location: {to}", status=302)
+    with pytest.raises(RequestFailed, match=r"cloud's metadata service|it redirects to an invalid URL"):
+        async with client.follow(Order("a", "GET", web.url), lambda _: None):
+            pass
+    assert len(web.asked) == 1
+
+
+async def test_a_redirection_away_from_a_configured_place_needs_to_be_allowed(serve: Serve) -> None:
+    ours, other = await serve(), await serve()
+    ours.reply = lambda asked: ok(b"", f"Location: {other.url if asked.target == '/' else '/'}", status=302)
+    place = ("a", "127.0.0.1", int(ours.url.rpartition(":")[2]))
+    dialler = Dialler(Names(), Egress(EgressRules(private=False, configured=(place,))))
+    client = Client(dialler, LIMITS)
+    with pytest.raises(Unsendable, match=r"127\.0\.0\.1 may not be dialled"):
+        async with client.follow(Order("a", "GET", ours.url + "/next"), lambda _: None):
+            pass
+    assert [asked.target for asked in ours.asked] == ["/next", "/"], "at the configured place redirections are followed"
+    assert not other.asked
+    await client.stop()
+    await dialler.stop()
+
+
+async def test_a_redirection_to_a_name_that_leads_elsewhere_by_now_is_not_followed(
+    serve: Serve, rebinding: Any
+) -> None:
+    inner = await serve()
+    port = int(inner.url.rpartition(":")[2])
+    outer = await serve("127.0.0.2", port)
+    outer.reply = lambda _: ok(b"", f"Location: http://app.test:{port}/again", "Connection: close", status=307)
+    rules = EgressRules(allow=("127.0.0.2/32",), private=False)
+    dialler = Dialler(Names(("127.0.0.1", rebinding.port)), Egress(rules))
+    client = Client(dialler, LIMITS)
+    with pytest.raises(Unsendable, match=r"app\.test may not be dialled"):
+        async with client.follow(Order("a", "GET", f"http://app.test:{port}/"), lambda _: None):
+            pass
+    assert [asked.target for asked in outer.asked] == ["/"]
+    assert not inner.writers
     await client.stop()
     await dialler.stop()
 

@@ -5,11 +5,13 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trunkline.outbound import names as names_module
-from trunkline.outbound.dialler import Dialler, Forbidden, anywhere, dial_words, system_certificates
+from trunkline.outbound.dialler import Dialler, dial_words, system_certificates
+from trunkline.outbound.egress import Egress, EgressRules, Forbidden
 from trunkline.outbound.names import Names, UnknownHost
 
 
@@ -81,20 +83,54 @@ async def test_the_last_failure_counts(hosts: Callable[..., None], dial: Dialler
 
 async def test_only_addresses_that_pass_are_dialled(hosts: Callable[..., None], listener: socket.socket) -> None:
     hosts("127.0.0.9", "127.0.0.1")
-    seen: list[tuple[str, int]] = []
-
-    def check(address: str, port: int) -> str | None:
-        seen.append((address, port))
-        return None if address == "127.0.0.1" else "it is private"
-
-    dialler = Dialler(Names(), check)
+    egress = Egress(EgressRules(allow=("127.0.0.1/32",), private=False))
+    dialler = Dialler(Names(), egress)
     port = port_of(listener)
     with await dialler.dial("app.test", port) as sock:
         assert sock.getpeername() == ("127.0.0.1", port)
-    assert seen == [("127.0.0.9", port), ("127.0.0.1", port)]
-    with pytest.raises(Forbidden, match=r"^127\.0\.0\.9 may not be dialled: it is private$"):
+    assert not egress.counters
+    with pytest.raises(Forbidden, match=r"^127\.0\.0\.9 may not be dialled: its address is private, .*egress\.private"):
         await dialler.dial("127.0.0.9", port)
+    assert egress.counters == {"egress_denied_private": 1}
     await dialler.stop()
+
+
+async def test_what_the_operator_has_configured_is_dialled_for_its_account(listener: socket.socket) -> None:
+    port = port_of(listener)
+    places = (("a", "127.0.0.1", port), ("a", "169.254.1.1", 80))
+    dialler = Dialler(Names(), Egress(EgressRules(private=False, configured=places)))
+    (await dialler.dial("127.0.0.1", port, account="a")).close()
+    (await dialler.dial("127.0.0.1", port, configured=True)).close()
+    for account, host, other in (("b", "127.0.0.1", port), ("a", "127.0.0.1", port + 1), ("a", "169.254.1.1", 80)):
+        with pytest.raises(Forbidden):
+            await dialler.dial(host, other, account=account)
+    await dialler.stop()
+
+
+async def test_a_name_that_leads_elsewhere_after_its_check_is_checked_again(
+    rebinding: Any, listener: socket.socket
+) -> None:
+    """DNS rebinding: the connection goes to the address that was checked, without another look-up."""
+    port = port_of(listener)
+    dialler = Dialler(Names(("127.0.0.1", rebinding.port)), Egress(EgressRules(allow=("127.0.0.2/32",), private=False)))
+    with socket.socket() as allowed:
+        allowed.bind(("127.0.0.2", port))
+        allowed.listen()
+        with await dialler.dial("app.test", port) as sock:
+            assert sock.getpeername() == ("127.0.0.2", port)
+        assert rebinding.asked == 1
+        with pytest.raises(Forbidden, match=r"app\.test may not be dialled"):
+            await dialler.dial("app.test", port)
+        assert rebinding.asked == 2
+    listener.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+    await dialler.stop()
+
+
+async def test_without_rules_only_metadata_is_refused(dial: Dialler) -> None:
+    with pytest.raises(Forbidden, match="metadata service"):
+        await dial.dial("169.254.169.254", 80)
 
 
 async def test_a_name_without_an_address_is_an_error(hosts: Callable[..., None], dial: Dialler) -> None:
@@ -121,8 +157,7 @@ async def test_an_address_that_never_answers_does_not_eat_the_time_of_the_next(
         assert asyncio.get_running_loop().time() - began >= 0.9
 
 
-def test_any_address_passes_unless_a_check_says_not() -> None:
-    anywhere("10.0.0.1", 80)
+def test_the_certificates_of_the_system_are_read_once() -> None:
     assert system_certificates() is system_certificates()
     assert system_certificates().verify_mode is ssl.CERT_REQUIRED
 

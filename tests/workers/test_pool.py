@@ -21,6 +21,7 @@ from trunkline import log
 from trunkline.config import LogSettings, MediaSettings, Settings
 from trunkline.demo.server import free_ports
 from trunkline.ids import CallSid, LegId
+from trunkline.outbound.egress import EgressRules
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.workers import messages, orders, reports
 from trunkline.workers import pool as pool_module
@@ -390,7 +391,7 @@ async def test_log_lines_of_workers_arrive_by_the_link_as_configured(
 
     await run_out(1)
     assert [(line["event"], line["call_sid"], line["level"]) for line in lines] == [("leg_failed", "v3:11", "error")]
-    pool.take(SETTINGS.model_copy(update={"log": LogSettings(level="debug")}))
+    pool.take(SETTINGS.model_copy(update={"log": LogSettings(level="debug")}), EgressRules())
     await pool.report(LegId(1))  # by which time they have taken it
     await run_out(100)
     assert {line["event"] for line in lines} == {"leg_failed"}

@@ -17,6 +17,7 @@ from streaming.helpers import receive
 from trunkline.config import LogSettings, MediaSettings, StreamSettings
 from trunkline.demo.server import free_ports
 from trunkline.ids import AccountSid, CallSessionId, CallSid, LegId, StreamSid
+from trunkline.outbound.egress import EgressRules
 from trunkline.sdp.values import Endpoint, MediaParams
 from trunkline.streaming.params import StreamIdentity
 from trunkline.workers import messages, orders, reports
@@ -33,7 +34,7 @@ def configure() -> messages.Configure:
     media, streams, log = (
         made.model_dump_json() for made in (MediaSettings(port_rest=0), StreamSettings(), LogSettings(level="warning"))
     )
-    return messages.Configure(media, streams, log, BASE, BASE + 7)
+    return messages.Configure(media, streams, log, EgressRules(), BASE, BASE + 7)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -22,13 +22,14 @@ class CallControl(Protocol):
         """Place a call; callbacks report its progress. Durable when this returns.
 
         Raises InvalidRequest with the pointer `/ApplicationSid` for an application that is unknown or not active, and
-        `/To` where neither a trunk nor a phone takes the call.
+        `/To` where neither a trunk nor a phone takes the call, or its address may not be dialled; InvalidUrl for a URL
+        whose address may not be.
         """
 
     async def redirect(self, account: AccountSid, call: CallSid, instructions: Instructions) -> CallView:
         """Replace the instructions of a live call. `url` or `texml` is given.
 
-        Raises CallNotAnswered, CallEnded.
+        Raises CallNotAnswered, CallEnded, InvalidUrl.
         """
 
     async def apply(self, account: AccountSid, call: CallSid, command: Command) -> CallView:
@@ -39,7 +40,7 @@ class CallControl(Protocol):
     async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
         """Accept a stream; its socket is opened afterwards. Durable when this returns.
 
-        Raises CallNotAnswered, CallEnded, StreamLimitReached.
+        Raises CallNotAnswered, CallEnded, StreamLimitReached, InvalidUrl.
         """
 
     async def stop_stream(self, account: AccountSid, call: CallSid, stream: str) -> StreamView:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from trunkline.calls.directory import Directory
 from trunkline.calls.views import Application
+from trunkline.control.destinations import Destinations
 from trunkline.control.waits import answered
 from trunkline.errors import InvalidRequest, ResourceNotFound
 from trunkline.ids import AccountSid
@@ -30,14 +31,16 @@ class ApplicationStore(Protocol):
 class ApplicationService:
     """The one `Applications`."""
 
-    def __init__(self, directory: Directory, store: ApplicationStore) -> None:
+    def __init__(self, directory: Directory, store: ApplicationStore, destinations: Destinations) -> None:
         self._directory = directory
         self._store = store
+        self._destinations = destinations
         # What is changed is read before it is written, and other requests come in between.
         self._changing = asyncio.Lock()
 
     async def create(self, account: AccountSid, changes: Mapping[str, Any]) -> Application:
         """See `Applications`."""
+        self._check(account, changes)
         async with self._changing:
             if len(self._directory.applications(account)) >= APPLICATION_LIMIT:
                 raise InvalidRequest(f"An account may have {APPLICATION_LIMIT} applications.")
@@ -61,6 +64,7 @@ class ApplicationService:
         """See `Applications`."""
         async with self._changing:
             application = await self._changeable(account, sid)
+            self._check(account, changes)
             return await self._put(replace(_changed(application, changes), updated_at=datetime.now(UTC)))
 
     async def delete(self, account: AccountSid, sid: str) -> Application:
@@ -95,6 +99,10 @@ class ApplicationService:
         await answered(self._store.put_application(application))
         self._directory.put(application)
         return application
+
+    def _check(self, account: AccountSid, changes: Mapping[str, Any]) -> None:
+        names = ("voice_url", "voice_fallback_url", "status_callback")
+        self._destinations.check_urls(account, {name: changes.get(name) for name in names})
 
     def _new_sid(self) -> str:
         """19 digits, as Telnyx's."""

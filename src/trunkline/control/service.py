@@ -20,6 +20,7 @@ from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
 from trunkline.calls.registry import LiveCall
 from trunkline.calls.views import CallFilter, CallView, Erasure, StreamView
+from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
 from trunkline.control.runner import Runner
 from trunkline.control.waits import RETRY, answered, written
@@ -47,18 +48,26 @@ class CallService:
     """The one `CallControl`."""
 
     def __init__(
-        self, runner: Runner, directory: Directory, store: Store, writer: Writer, recordings: Recordings
+        self,
+        runner: Runner,
+        directory: Directory,
+        store: Store,
+        writer: Writer,
+        recordings: Recordings,
+        destinations: Destinations,
     ) -> None:
         self._runner = runner
         self._directory = directory
         self._store = store
         self._writer = writer
         self._recordings = recordings
+        self._destinations = destinations
         self._farewells: set[CallSid] = set()
         """Calls that end within `FAREWELL`."""
 
     async def place(self, account: AccountSid, request: CallRequest) -> CallView:
         """See `CallControl`."""
+        self._destinations.check_call(account, request)
         if request.application_sid is not None:
             application = self._directory.application(account, request.application_sid)
             if application is None:
@@ -69,6 +78,7 @@ class CallService:
         route = self._directory.route(request.to)
         if route is None:
             raise InvalidRequest("No trunk takes this number, and no phone has this name.", pointer="/To")
+        self._destinations.check_route(route)
         entry, durable = self._runner.place(account, request, route)
         await durable
         return entry.call.view
@@ -80,18 +90,21 @@ class CallService:
             raise CallEnded("The call is over.")
         if not entry.call.answered:
             raise CallNotAnswered("The call is not answered yet.")
+        self._destinations.check_instructions(account, instructions)
         self._runner.redirect(entry, instructions)
         return entry.call.view
 
     async def apply(self, account: AccountSid, call: CallSid, command: Command) -> CallView:
         """See `CallControl`."""
         entry = await self._live(account, call)
+        self._destinations.check_command(account, command)
         await self._apply(entry, command)
         return entry.call.view
 
     async def start_stream(self, account: AccountSid, call: CallSid, params: StreamParams) -> StreamView:
         """See `CallControl`."""
         entry = await self._live(account, call)
+        self._destinations.check_stream(account, params)
         if self._writer.full:
             raise Unavailable("The store is behind.", retry_after=1)
         sid = self._runner.ids.stream(secrets.token_bytes(16))

@@ -19,6 +19,7 @@ from trunkline.outbound.connection import HttpConnection, Lost
 from trunkline.outbound.content import BadContent, ContentDecoder, codings_of, decoded
 from trunkline.outbound.cookies import Cookies
 from trunkline.outbound.dialler import Dialler, dial_words, system_certificates
+from trunkline.outbound.egress import Forbidden
 from trunkline.outbound.line import Line
 from trunkline.outbound.turns import Limits, TooMany
 from trunkline.outbound.urls import Authority, BadUrl, moved, place_of
@@ -45,7 +46,7 @@ class RequestFailed(Exception):
 
 
 class Unsendable(RequestFailed):
-    """The URL is invalid, or no request can be made of it."""
+    """The URL is invalid, its host may not be dialled, or no request can be made of it."""
 
     permanent = True
 
@@ -201,17 +202,19 @@ class Client:
             except h11.RemoteProtocolError as problem:
                 raise RequestFailed(f"{place.authority} does not speak HTTP: {problem}") from problem
         try:
-            connection = await self._connect(place)
+            connection = await self._connect(order.account, place)
             return connection, await connection.exchange(request, order.body)
         except Lost as problem:
             raise RequestFailed(f"{place.authority}: {problem}") from problem
         except h11.RemoteProtocolError as problem:
             raise RequestFailed(f"{place.authority} does not speak HTTP: {problem}") from problem
+        except Forbidden as problem:
+            raise Unsendable(str(problem)) from problem
         except OSError as problem:
             raise RequestFailed(dial_words(problem, place.host, place.port)) from problem
 
-    async def _connect(self, place: Authority) -> HttpConnection:
-        sock = await self._dialler.dial(place.host, place.port)
+    async def _connect(self, account: str, place: Authority) -> HttpConnection:
+        sock = await self._dialler.dial(place.host, place.port, account=account)
         self.counters["connections"] += 1
         # The certificate and SNI, which knows no addresses (RFC 6066 section 3), are the name's.
         return await HttpConnection.open(

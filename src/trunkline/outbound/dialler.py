@@ -1,6 +1,7 @@
 """Connected sockets (driver): a name is looked up, its addresses are checked, one that may be dialled is dialled.
 
-The check sees addresses, not names: the address that it allows is the one that is dialled, even if DNS changes.
+The rules of `egress` see addresses, not names: the address that they allow is the one that is dialled, even if DNS
+changes.
 """
 
 import asyncio
@@ -10,23 +11,12 @@ import ssl
 from collections.abc import Callable
 from functools import cache
 
+from trunkline.outbound.egress import Egress, Forbidden
 from trunkline.outbound.names import Names, UnknownHost
 
 ADDRESS_TIMEOUT = 1.0
 """Seconds that one address of a host may take to answer while there are others: about how long a lost first packet
 takes to be repeated (RFC 6298 section 2). An unreachable address must not use up the whole timeout."""
-
-Check = Callable[[str, int], str | None]
-"""Of a literal address and a port: why it is not to be dialled, in words; None if it may be."""
-
-
-class Forbidden(OSError):
-    """No address of the host may be dialled; the text is the reason, for people."""
-
-
-def anywhere(_address: str, _port: int) -> None:
-    """The default check. Any URL of a customer is called, private addresses too: on a self-hosted server the receiver
-    usually is on one. Operators who rent out accounts should put an egress proxy or firewall around the server."""
 
 
 @cache
@@ -38,22 +28,30 @@ def system_certificates() -> ssl.SSLContext:
 class Dialler:
     """Dials for one loop."""
 
-    def __init__(self, names: Names, check: Check = anywhere) -> None:
+    def __init__(self, names: Names, egress: Egress | None = None) -> None:
+        """`egress` None: private addresses are dialled too."""
         self._names = names
-        self._check = check
+        self._egress = egress or Egress()
 
     async def stop(self) -> None:
         """Give up what is being looked up."""
         await self._names.stop()
 
-    async def dial(self, host: str, port: int, prepare: Callable[[socket.socket], None] | None = None) -> socket.socket:
+    async def dial(
+        self,
+        host: str,
+        port: int,
+        prepare: Callable[[socket.socket], None] | None = None,
+        *,
+        account: str = "",
+        configured: bool = False,
+    ) -> socket.socket:
         """A socket to the first of the host's addresses that answers, not blocking; `prepare` is called with it before
-        it connects. Raises OSError: UnknownHost, Forbidden, or the last address's failure."""
+        it connects. `account` is the one that asks for it; `configured`: the operator has named the destination, or SIP
+        has. Raises OSError: UnknownHost, Forbidden, or the last address's failure."""
+        configured = configured or self._egress.is_configured(account, host, port)
         found = await self._names.look_up(host)
-        refused = {address: self._check(address, port) for address in found.addresses}
-        addresses = [address for address, why in refused.items() if why is None]
-        if not addresses:
-            raise Forbidden(f"{host} may not be dialled: {next(iter(refused.values()))}")
+        addresses = self._egress.allowed(host, found.addresses, configured=configured)
         failure: OSError = UnknownHost(host, "the name has no address")
         for number, address in enumerate(addresses, 1):
             try:

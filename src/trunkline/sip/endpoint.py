@@ -19,6 +19,7 @@ from secrets import SystemRandom, token_bytes, token_hex
 import structlog
 
 from trunkline.config import SipSettings
+from trunkline.outbound.egress import Egress, Forbidden
 from trunkline.sdp.values import Endpoint
 from trunkline.shares import Rate, origin_of
 from trunkline.sip.events import (
@@ -31,6 +32,7 @@ from trunkline.sip.events import (
     TrunkLookupRequired,
 )
 from trunkline.sip.message.digest import DigestServer
+from trunkline.sip.message.headers import parse_uri
 from trunkline.sip.message.numbers import called_number
 from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.message.validation import (
@@ -55,7 +57,16 @@ from trunkline.sip.targets import Target, Unreachable
 from trunkline.sip.timers import Timers
 from trunkline.sip.transport.transports import Transports
 from trunkline.sip.user_agent import UserAgentCore
-from trunkline.sip.values import DialogId, EndDialog, InviteReceived, RejectInvite, SipAction, SipEvent, TrunkStatus
+from trunkline.sip.values import (
+    DialogId,
+    EndDialog,
+    InviteReceived,
+    RejectInvite,
+    SendInvite,
+    SipAction,
+    SipEvent,
+    TrunkStatus,
+)
 
 log = structlog.get_logger()
 
@@ -91,11 +102,12 @@ class SipEndpoint:
         contacts: Mapping[str, str] | None = None,
         on_contacts: Callable[[str, str], None] | None = None,
         call_sid_of: Callable[[DialogId], str | None] = lambda _: None,
+        egress: Egress | None = None,
     ) -> None:
         """`directory` is where a certificate for TLS is made and kept if the settings name none; without both there is
         no TLS. `on_contacts` gets a phone's user and a text of its contacts whenever it registers; the last texts, by
         user, are given as `contacts` so that phones can be called after a restart. `call_sid_of` names the call of a
-        dialog in the log."""
+        dialog in the log. `egress` says which addresses a call may go to."""
         self.counters: Counter[str] = Counter()
         self._settings = settings
         self._on_event = on_event
@@ -107,6 +119,7 @@ class SipEndpoint:
         self._contacts = dict(contacts or {})
         self._on_contacts = on_contacts
         self._call_sid_of = call_sid_of
+        self._egress = egress or Egress()
         self._resolver = TargetResolver(settings, self._trunk_found)
         self._media_hosts = MediaHosts(self.counters)
         self._answers = Rate()
@@ -375,9 +388,23 @@ class SipEndpoint:
 
     def _targets_found(self, required: TargetsRequired, found: Sequence[Target] | Unreachable) -> None:
         if self._core is not None:
-            permitted = self._access.permitted(required.invite, found)
+            permitted = self._access.permitted(required.invite, self._may_dial(required.invite, found))
             self._core.user_agent.targets_found(required.call, permitted, _now())
             self._drain()
+
+    def _may_dial(self, invite: SendInvite, found: Sequence[Target] | Unreachable) -> Sequence[Target] | Unreachable:
+        """The targets of a call without those whose addresses may not be dialled."""
+        if isinstance(found, Unreachable):
+            return found
+        addresses = [target.endpoint.host for target in found if is_literal(target)]
+        try:
+            host = parse_uri(found[0].uri).host if found else ""
+            addresses = self._egress.allowed(host, addresses, configured=invite.route != "uri")
+        except Forbidden as error:
+            if len(addresses) == len(found):
+                return Unreachable(403, "Forbidden", str(error))
+            addresses = []
+        return [target for target in found if not is_literal(target) or target.endpoint.host in addresses]
 
     def _trunk_found(self, trunk: str, targets: Sequence[Target]) -> None:
         if self._core is not None:

@@ -144,7 +144,14 @@ class StreamConnection:
         send_buffer = settings.send_buffer
         while stream.outcome is None:
             self._socket = AppSocket(
-                self._params.url, self._params.auth_token, settings, self, stream, send_buffer, self._sender
+                self._identity.account_sid,
+                self._params.url,
+                self._params.auth_token,
+                settings,
+                self,
+                stream,
+                send_buffer,
+                self._sender,
             )
             await self._socket.run(stream.connect_timeout(loop.time()))
             stream.socket_released()

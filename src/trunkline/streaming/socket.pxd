@@ -16,7 +16,7 @@ cdef class Sender:
     cpdef flush(self)
 
 cdef class AppSocket(MessageSink):
-    cdef object _auth_token, _dialling, _fragmented, _fragments, _owner, _pong_due, _reader, _settings, _sock, _time
+    cdef object _account, _auth_token, _dialling, _fragmented, _fragments, _owner, _pong_due, _reader, _settings, _sock, _time
     cdef object _transport, _url
     cdef Sender _sender
     cdef _throttle.Throttle _throttle

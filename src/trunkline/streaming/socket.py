@@ -108,6 +108,7 @@ class AppSocket(MessageSink):
     """One socket to `url`. For an app that does not read, `send_buffer` seconds of media are kept."""
 
     __slots__ = (
+        "_account",
         "_auth_token",
         "_dialling",
         "_fd",
@@ -133,6 +134,7 @@ class AppSocket(MessageSink):
 
     def __init__(
         self,
+        account: str,
         url: WebSocketUrl,
         auth_token: str | None,
         settings: StreamSettings,
@@ -144,6 +146,7 @@ class AppSocket(MessageSink):
         super().__init__(SendBuffer(send_buffer, settings.mark_limit))
         self._sender = sender
         self._time = asyncio.get_running_loop().time
+        self._account = account
         self._url = url
         self._auth_token = auth_token
         self._settings = settings
@@ -240,7 +243,8 @@ class AppSocket(MessageSink):
             headers = request_headers(url, self._auth_token)
             context = tls_context(settings.ca_file) if url.secure else None
             async with asyncio.timeout(connect_timeout) as self._dialling:
-                self._sock = await self._sender.dialler.dial(url.host, url.port, _prepare)
+                dial = self._sender.dialler.dial
+                self._sock = await dial(url.host, url.port, _prepare, account=self._account)
                 transport = await upgrade(self._sock, url, headers, context, _Listener(self), settings.message_limit)
         except (OSError, WSError, NoUpgrade, ValueError) as problem:
             silent = isinstance(problem, UnknownHost) and problem.silent

@@ -4,6 +4,7 @@ import msgspec
 
 from trunkline.ids import LegId, StreamSid
 from trunkline.media.report import LiveLegReport
+from trunkline.outbound.egress import EgressRules
 from trunkline.streaming.params import StreamReport
 from trunkline.workers.orders import Order
 from trunkline.workers.reports import Report
@@ -18,6 +19,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True):
     """`StreamSettings` as JSON."""
     log: str
     """`LogSettings` as JSON."""
+    egress: EgressRules
     port_min: int
     port_max: int
     """This worker's share of the RTP ports, both ends included."""
@@ -28,6 +30,12 @@ class SetLog(msgspec.Struct, frozen=True, tag=True):
 
     log: str
     """`LogSettings` as JSON."""
+
+
+class SetEgress(msgspec.Struct, frozen=True, tag=True):
+    """Dial by these rules from now on."""
+
+    rules: EgressRules
 
 
 class Trust(msgspec.Struct, frozen=True, tag=True):
@@ -98,7 +106,7 @@ class Status(msgspec.Struct, frozen=True, tag=True):
     """Seconds by which packets left late since the last one, on average."""
 
 
-ToWorker = Configure | SetLog | Trust | ToLeg | GetReport
+ToWorker = Configure | SetLog | SetEgress | Trust | ToLeg | GetReport
 ToControl = Ready | Said | FromLeg | Reported | Status
 
 LOG_BACKLOG = 256 * 1024

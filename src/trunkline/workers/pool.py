@@ -22,6 +22,7 @@ from trunkline import log
 from trunkline.config import MediaSettings, Settings
 from trunkline.errors import StartupError
 from trunkline.ids import LegId
+from trunkline.outbound.egress import EgressRules
 from trunkline.workers import messages
 from trunkline.workers.link import Link
 from trunkline.workers.orders import Order
@@ -112,8 +113,10 @@ class WorkerPool:
         settings: Settings,
         on_event: Callable[[messages.FromLeg], None],
         sign_of_life: float = messages.SIGN_OF_LIFE,
+        egress: EgressRules | None = None,
     ) -> None:
         self._settings = settings
+        self._egress = egress or EgressRules()
         self._sign_of_life = sign_of_life
         self._on_event = on_event
         media = settings.media
@@ -171,14 +174,15 @@ class WorkerPool:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def take(self, settings: Settings) -> None:
-        """Go by these settings from now on, as far as workers that run can: log and certificates."""
-        self._settings = settings
+    def take(self, settings: Settings, egress: EgressRules) -> None:
+        """Go by these settings from now on, as far as workers that run can: log, certificates, egress."""
+        self._settings, self._egress = settings, egress
         ca_file = None if settings.streams.ca_file is None else str(settings.streams.ca_file)
         for worker in self._workers:
             if worker.link is not None:
                 worker.link.send(messages.SetLog(settings.log.model_dump_json()))
                 worker.link.send(messages.Trust(ca_file))
+                worker.link.send(messages.SetEgress(egress))
 
     @property
     def refusal(self) -> str | None:
@@ -345,6 +349,7 @@ class WorkerPool:
             media=settings.media.model_dump_json(),
             streams=settings.streams.model_dump_json(),
             log=settings.log.model_dump_json(),
+            egress=self._egress,
             port_min=worker.ports[0],
             port_max=worker.ports[1],
         )

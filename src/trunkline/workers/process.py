@@ -30,6 +30,9 @@ from trunkline.media.leg import TooManyPlayers
 from trunkline.media.report import LiveLegReport
 from trunkline.media.rtp.dtmf import NoTelephoneEvent, TooManyDigits
 from trunkline.media.rtp.ports import NoPorts
+from trunkline.outbound.dialler import Dialler
+from trunkline.outbound.egress import Egress
+from trunkline.outbound.names import Names
 from trunkline.sdp.values import Endpoint
 from trunkline.streaming.certificates import renew, tls_context
 from trunkline.streaming.connection import StreamConnection
@@ -75,7 +78,8 @@ class Worker:
         self._targets: StreamTargets | None = None
         self._decoder = DecoderClient()
         self._starting: asyncio.Task[None] | None = None
-        self._sender = Sender()
+        self._egress = Egress()
+        self._sender = Sender(Dialler(Names(), self._egress))
         self._stream_settings = StreamSettings()
         self._streams: dict[StreamSid, StreamConnection] = {}
         self._reconnects = 0
@@ -88,6 +92,7 @@ class Worker:
         self._handlers: dict[type, Callable[[Any], None]] = {
             messages.Configure: self._configure,
             messages.SetLog: self._set_log,
+            messages.SetEgress: self._set_egress,
             messages.Trust: self._trust,
             messages.ToLeg: self._order,
             messages.GetReport: self._get_report,
@@ -139,6 +144,9 @@ class Worker:
         log.take_over()
         self._decoder.set_log(order.log)
 
+    def _set_egress(self, order: messages.SetEgress) -> None:
+        self._egress.take(order.rules)
+
     def _on_message(self, message: messages.ToWorker) -> None:
         self._handlers[type(message)](message)
 
@@ -162,7 +170,7 @@ class Worker:
     def _counters(self) -> dict[str, int]:
         counters = self._decoder.counters | (self._engine.counters if self._engine else {})
         counters |= self._services.counters | self._services.recordings.counters if self._services else {}
-        counters |= self._closed_totals
+        counters |= self._closed_totals | self._egress.counters
         live = (connection.stream.reconnects for connection in self._streams.values())
         counters["stream_reconnects"] = self._reconnects + sum(live)
         return counters
@@ -181,6 +189,7 @@ class Worker:
 
     def _configure(self, order: messages.Configure) -> None:
         self._set_log(messages.SetLog(order.log))
+        self._set_egress(messages.SetEgress(order.egress))
         self._stream_settings = StreamSettings.model_validate_json(order.streams)
         # Loading certificates takes tens of ms: now, not in the first wss:// stream's dialling. It is cached.
         tls_context(self._stream_settings.ca_file)

@@ -6,11 +6,13 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from errno import ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, EPROTO
+from pathlib import Path
 
 import pytest
 
 from sip.bench import Watched
 from trunkline.config import SipSettings
+from trunkline.outbound import names
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.transport.transports import Transports, icmp_error
@@ -275,6 +277,37 @@ async def test_an_undeliverable_datagram_is_reported_with_its_address(udp: Bench
     lost = [await udp.undelivered() for _ in range(2)]
     assert lost == [(flow, "Connection refused", Endpoint(host, port)) for port in (CLOSED, CLOSED + 1)]
     assert udp.counters["send_errors"] == 2
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_no_request_goes_to_a_metadata_service(bench: Bench, transport: str) -> None:
+    to = Endpoint("169.254.169.254", 80)
+    flow = bench.transports.flow_to(transport, to, "")
+    flow.send(MESSAGE, to)
+    lost, reason, _ = await bench.undelivered()
+    assert lost is flow
+    assert reason.startswith("169.254.169.254 may not be dialled: its address is link-local")
+    assert bench.counters["egress_denied_metadata"] == 1
+
+
+async def test_no_name_leads_a_request_to_a_metadata_service(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hosts").write_text("169.254.169.254 metadata.test\n")
+    monkeypatch.setattr(names, "HOSTS", tmp_path / "hosts")
+    bench = await opened(SipSettings(port=0))
+    to = Endpoint("metadata.test", 80)
+    bench.transports.flow_to("udp", to, "").send(MESSAGE, to)
+    _, reason, place = await bench.undelivered()
+    assert reason.startswith("metadata.test may not be dialled")
+    assert place == to
+
+
+async def test_a_response_goes_back_to_where_its_request_came_from(bench: Bench) -> None:
+    """The address of a source is no destination that anyone has named."""
+    flow = bench.transports.flow_to("udp", Endpoint("127.0.0.1", CLOSED), "")
+    flow.send(b"SIP/2.0 200 OK\r\n\r\n", Endpoint("169.254.169.254", 5060))
+    assert not bench.counters["egress_denied_metadata"]
 
 
 async def test_an_unreachable_peer_costs_another_no_datagram(udp: Bench) -> None:

@@ -23,7 +23,8 @@ from itertools import chain
 from typing import cast
 
 from trunkline.config import SipSettings
-from trunkline.outbound.dialler import Dialler, Forbidden
+from trunkline.outbound.dialler import Dialler
+from trunkline.outbound.egress import Egress, Forbidden
 from trunkline.outbound.names import Names
 from trunkline.sdp.values import Endpoint
 from trunkline.shares import may_take, origin_of
@@ -74,7 +75,9 @@ class Connections:
         """Flows to our targets, least recently used first."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.names = Names()
-        self.dialler = Dialler(self.names)
+        self.egress = Egress(counters=counters)
+        """Of all requests: none goes to a link-local or metadata address, not even to one of a trunk."""
+        self.dialler = Dialler(self.names, self.egress)
         self._sockets = 0
         self._all_closed = asyncio.Event()
 

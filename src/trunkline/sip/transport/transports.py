@@ -20,6 +20,7 @@ from typing import cast
 
 from trunkline.config import SipSettings
 from trunkline.errors import StartupError
+from trunkline.outbound.egress import Forbidden
 from trunkline.outbound.names import UnknownHost
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.headers import is_address
@@ -210,19 +211,29 @@ class UdpSocket(asyncio.DatagramProtocol):
 
     def send(self, data: bytes, to: Endpoint) -> None:
         """Send one datagram, after a look-up if `to` is a name."""
-        if is_address(to.host):
-            self._sendto(data, to)
-        else:
+        if not is_address(to.host):
             self._owner.spawn(self._resolve_and_send(data, to))
+            return
+        try:
+            # A response goes back to where its request came from.
+            if not data.startswith(b"SIP/2.0 "):
+                self._owner.egress.allowed(to.host, (to.host,))
+        except Forbidden as error:
+            self._not_sent(to, str(error))
+        else:
+            self._sendto(data, to)
 
     async def _resolve_and_send(self, data: bytes, to: Endpoint) -> None:
         try:
             async with asyncio.timeout(self._owner.settings.connect_timeout):
                 found = await self._owner.names.look_up(to.host, self._socket.family)
-            there = Endpoint(found.addresses[0], to.port)
+            there = Endpoint(self._owner.egress.allowed(to.host, found.addresses)[0], to.port)
         except (UnknownHost, TimeoutError) as error:
             words = error.words if isinstance(error, UnknownHost) else "no answer in time"
             self._not_sent(to, f"{to.host} cannot be looked up: {words}")
+            return
+        except Forbidden as error:
+            self._not_sent(to, str(error))
             return
         self._names[there] = to
         if len(self._names) > NAMES_LIMIT:
