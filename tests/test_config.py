@@ -7,18 +7,17 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from trunkline.config import (
-    NUMBER_LIMIT,
     ApplicationSettings,
     HttpSettings,
     MediaSettings,
     PhoneSettings,
-    Section,
     Settings,
     SipSettings,
     StreamSettings,
     TrunkSettings,
     derived_sid,
 )
+from trunkline.setting_types import NUMBER_LIMIT, Section
 
 TRUNK: dict[str, Any] = {"name": "t", "targets": ["sip:a"]}
 PHONE: dict[str, Any] = {"user": "ann", "password": "x"}

@@ -3,152 +3,38 @@
 Where a value comes from is `settings.py`'s business; this file is the shape, and what other rooms import.
 """
 
-import json
-import re
-from collections.abc import Iterable
 from hashlib import sha256
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from trunkline.codecs import CALL_CODECS
-
-NUMBER_LIMIT = 10**12
-"""Of any setting: more than anything here can be meant to be, and results of arithmetic stay within 64 bits."""
-
-
-class Clash(ValueError):
-    """Settings that are right one by one and wrong together."""
-
-    def __init__(self, text: str, *names: str) -> None:
-        """`names` are of these settings, dotted, relative to this section."""
-        super().__init__(text)
-        self.names = names
-
-
-Port = Annotated[int, Field(ge=0, le=65535)]
-Milliseconds = Annotated[int, Field(ge=0)]
-
-
-def _literal(value: str) -> str:
-    try:
-        return str(ip_address(value))
-    except ValueError:
-        raise ValueError("must be a literal IPv4 or IPv6 address") from None
-
-
-Address = Annotated[str, AfterValidator(_literal)]
-
-
-def _reachable(host: str, advertised: str | None) -> None:
-    if advertised is None and ip_address(host).is_unspecified:
-        words = f"host {host} is no address that peers can reach: set advertised_host too"
-        raise Clash(words, "host", "advertised_host")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _off(value: object) -> object:
-    return None if value == "off" else value
-
-
-def _split(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return [part.strip() for part in value.split(",")] if value.strip() else []
-
-
-def _json(value: object) -> object:
-    """A list of tables as text, which is how flags and the environment have it."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"must be a JSON list of objects: {error}") from None
-
-
-def _call_codec(value: str) -> str:
-    if value not in CALL_CODECS:
-        raise ValueError(f"must be one of {', '.join(CALL_CODECS)}")
-    return value
-
-
-def _http_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    # RFC 3986 section 2: anything else is percent-encoded.
-    if not usable or not all("\x21" <= character <= "\x7e" for character in value):
-        raise ValueError("must be an http:// or https:// URL")
-    return value
-
-
-CallCodec = Annotated[str, AfterValidator(_call_codec)]
-HttpUrl = Annotated[str, Field(max_length=2000), AfterValidator(_http_url)]
-HttpMethod = Literal["GET", "POST"]
-
-_SIP_TARGET = re.compile(r"sips?:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(;transport=(udp|tcp|tls))?")
-
-
-def _sip_target(value: str) -> str:
-    match = _SIP_TARGET.fullmatch(value)
-    if match is None or not 0 < int((match[2] or ":5060")[1:]) < 65536:
-        raise ValueError("must be sip:host, sip:host:port or sips:host, with ;transport=udp, tcp or tls if need be")
-    return value
-
-
-def _network(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return ip_network(value)
-    except ValueError as error:
-        raise ValueError(f"must be a network as 192.0.2.0/24: {error}") from None
-
-
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
-Name = Annotated[str, Field(min_length=1, max_length=255)]
-Srtp = Literal["off", "optional", "required"]
-Pattern = Annotated[str, Field(min_length=1, max_length=255)]
-"""A number or SIP user, in which each `*` stands for any characters, none included."""
-
-
-def _twice(kind: str, names: Iterable[str]) -> None:
-    """`kind` is also the setting that they are in."""
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise Clash(f"two {kind} are called {name!r}", kind)
-        seen.add(name)
+from trunkline.setting_types import (
+    Address,
+    CallCodec,
+    Clash,
+    HttpMethod,
+    HttpUrl,
+    Milliseconds,
+    Name,
+    Network,
+    Pattern,
+    Port,
+    Section,
+    SipTarget,
+    Srtp,
+    check_reachable,
+    check_unlike,
+    is_loopback,
+    off,
+    split,
+    tables,
+)
 
 
 def derived_sid(name: str) -> str:
     """The sid of an application that the configuration gives none: 19 digits, the same for the same name."""
     return str(10**18 + int.from_bytes(sha256(name.encode()).digest()[:8]) % (8 * 10**18))
-
-
-class Section(BaseModel):
-    """A group of settings: frozen, and strict about names so that a misspelling is an error, not a default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    @field_validator("*")
-    @classmethod
-    def _bounded(cls, value: object) -> object:
-        if isinstance(value, int | float) and not -NUMBER_LIMIT <= value <= NUMBER_LIMIT:  # nor is NaN
-            raise ValueError(f"must be a number below {NUMBER_LIMIT:,}")
-        return value
 
 
 class HttpSettings(Section):
@@ -196,7 +82,7 @@ class TrunkSettings(Section):
     """A SIP trunk: a carrier or PBX that calls come from and go to."""
 
     name: Name
-    targets: Annotated[tuple[Annotated[str, AfterValidator(_sip_target)], ...], Field(min_length=1)]
+    targets: Annotated[tuple[SipTarget, ...], Field(min_length=1)]
     """Where calls go, `sip:host:port;transport=tcp` for one; the next one when one does not answer."""
     username: str | None = None
     """For digest authentication and registration."""
@@ -274,7 +160,7 @@ class SipSettings(Section):
     """Seconds to look a name up, to connect, and for a TLS handshake, each."""
     ping_interval: float = Field(100, ge=0)
     """Seconds between keep-alives (RFC 5626) on TCP and TLS connections that we opened; 0 = none."""
-    tls_port: Annotated[Port | None, BeforeValidator(_off)] = 5061
+    tls_port: Annotated[Port | None, BeforeValidator(off)] = 5061
     """TLS; `off` = none. Where `port` is 0, so is this unless it is given."""
     tls_certificate_file: Path | None = None
     """Our certificate and its chain, PEM; default: one signed by itself, made at the first start and kept in
@@ -310,7 +196,7 @@ class SipSettings(Section):
     realm: str = Field("trunkline", pattern=r"^[^\"\\\x00-\x1f]+$")
     """Realm of digest challenges to phones (RFC 3261 section 22.1)."""
     digest_algorithms: Annotated[
-        tuple[Literal["MD5", "SHA-256", "SHA-512-256"], ...], BeforeValidator(_split), Field(min_length=1)
+        tuple[Literal["MD5", "SHA-256", "SHA-512-256"], ...], BeforeValidator(split), Field(min_length=1)
     ] = ("MD5",)
     """What phones may prove their passwords by, best first. Outside the file: separated by commas. Many phones give up
     when they are offered an algorithm that they do not know, baresip 1 for one; add SHA-256 where all know it."""
@@ -332,13 +218,13 @@ class SipSettings(Section):
     proved its password before."""
     auth_ban: float = Field(60, gt=0)
     """Seconds that a ban lasts, from the last wrong password on."""
-    trunks: Annotated[tuple[TrunkSettings, ...], BeforeValidator(_json)] = ()
-    phones: Annotated[tuple[PhoneSettings, ...], BeforeValidator(_json)] = ()
+    trunks: Annotated[tuple[TrunkSettings, ...], BeforeValidator(tables)] = ()
+    phones: Annotated[tuple[PhoneSettings, ...], BeforeValidator(tables)] = ()
 
     @model_validator(mode="after")
     def _names_differ(self) -> "SipSettings":
-        _twice("trunks", (trunk.name for trunk in self.trunks))
-        _twice("phones", (phone.user for phone in self.phones))
+        check_unlike("trunks", (trunk.name for trunk in self.trunks))
+        check_unlike("phones", (phone.user for phone in self.phones))
         return self
 
     @model_validator(mode="before")
@@ -350,7 +236,7 @@ class SipSettings(Section):
 
     @model_validator(mode="after")
     def _peers_can_reach_us(self) -> "SipSettings":
-        _reachable(self.host, self.advertised_host)
+        check_reachable(self.host, self.advertised_host)
         return self
 
 
@@ -370,7 +256,7 @@ class MediaSettings(Section):
     spare_worker: bool = True
     """One process more that has its code loaded and takes the place of a worker that dies, so that new calls are taken
     again after 0.3 s, not 3 s. It takes 50 MB."""
-    codecs: Annotated[tuple[CallCodec, ...], BeforeValidator(_split), Field(min_length=1)] = ("PCMU", "PCMA", "G722")
+    codecs: Annotated[tuple[CallCodec, ...], BeforeValidator(split), Field(min_length=1)] = ("PCMU", "PCMA", "G722")
     """What we accept, and offer, in this order: PCMU goes before wideband, as most apps know nothing else. Outside the
     file: separated by commas. OPUS must be asked for; its packets cost fifty times those of G.711."""
     codec_order: Literal["ours", "peer"] = "ours"
@@ -406,7 +292,7 @@ class MediaSettings(Section):
         if self.workers > self.port_pairs:
             words = f"port_min {self.port_min} to port_max {self.port_max} is {self.port_pairs} pairs of ports"
             raise Clash(f"{words}, too few for {self.workers} workers", "workers", "port_min", "port_max")
-        _reachable(self.host, self.advertised_host)
+        check_reachable(self.host, self.advertised_host)
         return self
 
     @property
@@ -513,10 +399,10 @@ class EgressSettings(Section):
     private: bool | None = None
     """Dial private addresses (RFC 1918, loopback, unique local, shared, …) that customers name; default: only while
     `http.host` is loopback. What this configuration names, and phones that register, are reached in any case."""
-    allow: Annotated[tuple[Network, ...], BeforeValidator(_split)] = ()
+    allow: Annotated[tuple[Network, ...], BeforeValidator(split)] = ()
     """Networks that are dialled although they are private or in `deny`. Of both lists the smallest network that has the
     address decides, of equals that of `deny`. Outside the file: separated by commas."""
-    deny: Annotated[tuple[Network, ...], BeforeValidator(_split)] = ()
+    deny: Annotated[tuple[Network, ...], BeforeValidator(split)] = ()
     """Networks that are not dialled, also if this configuration names them. Link-local addresses and metadata services
     of clouds never are."""
 
@@ -571,14 +457,14 @@ class Settings(Section):
     drain: DrainSettings = DrainSettings()
     egress: EgressSettings = EgressSettings()
     log: LogSettings = LogSettings()
-    applications: Annotated[tuple[ApplicationSettings, ...], BeforeValidator(_json)] = ()
-    numbers: Annotated[tuple[NumberSettings, ...], BeforeValidator(_json)] = ()
+    applications: Annotated[tuple[ApplicationSettings, ...], BeforeValidator(tables)] = ()
+    numbers: Annotated[tuple[NumberSettings, ...], BeforeValidator(tables)] = ()
 
     @model_validator(mode="after")
     def _applications_are_known(self) -> "Settings":
-        _twice("applications", (application.name for application in self.applications))
-        _twice("applications", (application.sid for application in self.applications))
-        _twice("numbers", (number.pattern for number in self.numbers))
+        check_unlike("applications", (application.name for application in self.applications))
+        check_unlike("applications", (application.sid for application in self.applications))
+        check_unlike("numbers", (number.pattern for number in self.numbers))
         known = {application.name for application in self.applications}
         for setting, user, name in self._named():
             # A sid may be that of an application made by REST, which only the store knows.
@@ -590,7 +476,7 @@ class Settings(Section):
     @property
     def private_egress(self) -> bool:
         """Whether private addresses that customers name are dialled."""
-        return _is_loopback(self.http.host) if self.egress.private is None else self.egress.private
+        return is_loopback(self.http.host) if self.egress.private is None else self.egress.private
 
     def application_references(self) -> list[tuple[str, str]]:
         """Everything that names an application, in words, and the name or sid it gives."""

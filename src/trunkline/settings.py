@@ -15,8 +15,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from trunkline import compiled
-from trunkline.config import Clash, Settings
+from trunkline.config import Settings
 from trunkline.errors import StartupError
+from trunkline.setting_types import Clash
 
 DEFAULT_FILE = Path("trunkline.toml")
 PREFIX = "TRUNKLINE_"
