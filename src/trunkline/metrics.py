@@ -17,10 +17,12 @@ GAUGES = {
     "trunk_targets_down": "Targets of trunks that are down.",
     "registrations": "Registrations at trunks that are configured.",
     "registrations_down": "Registrations at trunks that are not in force.",
+    "store_queue": "Changes that wait to be written to the database.",
+    "callbacks_pending": "Callbacks that wait to be delivered, by their age.",
     "worker_lag_seconds": "By how much packets of a media worker leave late.",
 }
 """Names without `trunkline_`, and their help texts."""
-LABELS = {"worker_lag_seconds": "worker"}
+LABELS = {"worker_lag_seconds": "worker", "callbacks_pending": "age"}
 """Of gauges that have one number for each of something."""
 
 

@@ -8,6 +8,7 @@ The workers import their code while the rest is built, which takes them as long.
 
 import asyncio
 import gc
+import os
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -41,11 +42,13 @@ from trunkline.reload import compare
 from trunkline.sdp.values import Endpoint
 from trunkline.signals import Signals
 from trunkline.sip.endpoint import SHUTDOWN_TIME, SipEndpoint
+from trunkline.store.backlog import Backlog
 from trunkline.store.fence import Fence
 from trunkline.store.pruner import Pruner
 from trunkline.store.store import STORE_ERRORS, Store
 from trunkline.store.writer import NotStored, Writer
 from trunkline.streaming.certificates import BadCertificates, renew, tls_context
+from trunkline.systemd import Systemd
 from trunkline.texml.runner import TexmlRunner, Tools
 from trunkline.webhooks.delivery import Delivery
 from trunkline.workers.limits import raise_file_limit
@@ -125,8 +128,11 @@ class Server:
         lost = self._fence.lost
         ends = [asyncio.create_task(event.wait()) for event in (signals.stop, lost)]
         ends[1].add_done_callback(lambda _: signals.hurry.set())
+        systemd = Systemd(os.environ)
+        systemd.ready()
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            systemd.stopping()
             if self._drain is not None and not lost.is_set():
                 await self._drain(signals.hurry)
         finally:
@@ -135,6 +141,7 @@ class Server:
             if lost.is_set():
                 _log.error("server_fenced", reason="another server has taken the database over", life=self._fence.life)
             await self.stop()
+            await systemd.close()
         return FENCED_EXIT if lost.is_set() else 0
 
     async def start(self) -> None:
@@ -229,7 +236,8 @@ class Server:
         destinations = Destinations(egress)
         service = CallService(runner, directory, store, writer, recordings, destinations)
         rooms: dict[str, Callable[[], Counter[str]]] = {}
-        metrics = Metrics(rooms, lambda: _gauges(runner, pool, sip))
+        backlog = await stack.enter_async_context(Backlog(store))
+        metrics = Metrics(rooms, lambda: _gauges(runner, pool, sip, writer, backlog))
         app = create_app(
             FACE.rest,
             service,
@@ -248,16 +256,19 @@ class Server:
         await http.start()
         self._at_stop(http.stop, HTTP_GRACE, HTTP_END)
         await pool.start()
-        await sip.start()
-        self._at_stop(sip.stop, SHUTDOWN_TIME, SIP_END)
-        stack.push_async_callback(runner.end_all, CALL_GRACE)
-        stack.callback(sip.begin_draining)
-        self._drain = partial(_drain, runner, sip, settings.drain.timeout)
+        await self._take_calls(runner, sip)
         await self._keep_account(store, account, new_key)
         await stack.enter_async_context(_task(partial(runner.settle, *left), "settlement"))
         self._take = partial(_take, account, directory, runner, sip, pool, egress)
         self._started = True
         _log_ready(settings, http, sip, pool)
+
+    async def _take_calls(self, runner: Runner, sip: SipEndpoint) -> None:
+        await sip.start()
+        self._at_stop(sip.stop, SHUTDOWN_TIME, SIP_END)
+        self._stack.push_async_callback(runner.end_all, CALL_GRACE)
+        self._stack.callback(sip.begin_draining)
+        self._drain = partial(_drain, runner, sip, self._settings.drain.timeout)
 
     async def _open_store(self) -> tuple[Store, Callable[[], bool]]:
         """The store, and whether this life certainly lives."""
@@ -463,7 +474,12 @@ def _counters_of_calls(runner: Runner, sip: SipEndpoint, texml: TexmlRunner) -> 
     }
 
 
-def _gauges(runner: Runner, pool: WorkerPool, sip: SipEndpoint) -> dict[str, Gauge]:
-    streams = sum(status.streams for status in pool.statuses)
-    calls = len(runner.registry)
-    return {"calls_active": calls, "streams_active": streams, "worker_lag_seconds": pool.lags, **sip.gauges}
+def _gauges(runner: Runner, pool: WorkerPool, sip: SipEndpoint, writer: Writer, backlog: Backlog) -> dict[str, Gauge]:
+    return {
+        "calls_active": len(runner.registry),
+        "streams_active": sum(status.streams for status in pool.statuses),
+        "worker_lag_seconds": pool.lags,
+        "store_queue": writer.pending,
+        "callbacks_pending": backlog.pending,
+        **sip.gauges,
+    }

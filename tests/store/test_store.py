@@ -310,3 +310,15 @@ async def test_the_last_contacts_of_each_phone_come_back(open_store: Opener) -> 
     await store.write([], [], [], [contacts_row("ann", "[1]"), contacts_row("bob", "[2]")])
     await store.write([], [], [], [contacts_row("ann", "[]")])
     assert await (await open_store()).contacts() == {"ann": "[]", "bob": "[2]"}
+
+
+async def test_callbacks_that_wait_are_counted_by_their_age(store: Store, make: Any) -> None:
+    ages = {"c1": 5, "c2": 59, "c3": 61, "c4": 599, "c5": 3500, "c6": 3700}
+    rows = [
+        callback_row(replace(make.callback(sid), created_at=make.at(-age), position=n))
+        for n, (sid, age) in enumerate(ages.items())
+    ]
+    rows.append(callback_row(replace(make.callback("done"), position=9)) | {"state": "delivered"})
+    assert await store.pending_by_age(make.noon) == {"1m": 0, "10m": 0, "1h": 0, "older": 0}
+    await store.write([], [], rows)
+    assert await store.pending_by_age(make.noon) == {"1m": 2, "10m": 2, "1h": 1, "older": 1}

@@ -15,12 +15,12 @@ import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, event, func, or_, select, text
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, case, delete, event, func, or_, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -64,6 +64,10 @@ LEAVE_TIMEOUT = 1.0
 POSTGRES_TIMEOUT = 10
 """Seconds for a connection or a statement; without it a silent network would hold up the writer for hours."""
 
+
+AGES = {"1m": 60, "10m": 600, "1h": 3600}
+"""Of callbacks that wait: names, and seconds that they are younger than."""
+OLDER = "older"
 
 Prunable = Literal["calls", "streams", "callbacks"]
 """What is deleted when it is old."""
@@ -354,6 +358,14 @@ class Store:
             .limit(limit)
         )
         return [records.callback_record(row) for row in await self._rows(query)]
+
+    async def pending_by_age(self, now: datetime) -> dict[str, int]:
+        """How many callbacks wait to be delivered, by how long ago their events happened (`AGES`)."""
+        c = tables.callbacks.c
+        bounds = [(c.created_at > now - timedelta(seconds=seconds), name) for name, seconds in AGES.items()]
+        age = case(*bounds, else_=OLDER).label("age")
+        rows = await self._rows(select(age, func.count().label("count")).where(c.state == "pending").group_by(age))
+        return dict.fromkeys((*AGES, OLDER), 0) | {row["age"]: row["count"] for row in rows}
 
     def note_result(self, result: CallbackResult) -> None:
         """The result of a try, which is stored with the next changes of calls, or by `write_results`."""

@@ -1,0 +1,68 @@
+"""What systemd is informed of, where it has started the server as a service of `Type=notify` (sd_notify(3)).
+
+`READY=1` once everything listens, `WATCHDOG=1` twice in each `WatchdogSec` from the control process's loop,
+`STOPPING=1` when the end begins. A loop that stands still sends none, and systemd starts the server again.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+
+import structlog
+
+_log = structlog.get_logger()
+
+
+class Systemd:
+    """The connection to systemd; without one nothing happens. `environment` is the process's."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        path = environment.get("NOTIFY_SOCKET", "")
+        # A name that begins with @ is in the abstract namespace (unix(7)).
+        self._address = "\0" + path[1:] if path.startswith("@") else path
+        self._interval = _watchdog_seconds(environment) / 2
+        self._socket: socket.socket | None = None
+        self._task: asyncio.Task[None] | None = None
+        if path:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.setblocking(False)
+
+    def ready(self) -> None:
+        """Everything listens; from now on the watchdog is kept quiet."""
+        self._send("READY=1")
+        if self._socket is not None and self._interval:
+            self._task = asyncio.create_task(self._run(), name="systemd watchdog")
+
+    def stopping(self) -> None:
+        """The end begins; the watchdog is kept quiet until `close`."""
+        self._send("STOPPING=1")
+
+    async def close(self) -> None:
+        """The end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._socket is not None:
+            self._socket.close()
+
+    async def _run(self) -> None:
+        while True:
+            self._send("WATCHDOG=1")
+            await asyncio.sleep(self._interval)
+
+    def _send(self, state: str) -> None:
+        if self._socket is None:
+            return
+        try:
+            self._socket.sendto(state.encode(), self._address)
+        except OSError as error:
+            _log.warning("systemd_not_notified", reason=error.strerror)
+
+
+def _watchdog_seconds(environment: Mapping[str, str]) -> float:
+    """Of `WatchdogSec`; 0 without a watchdog, or one of another process."""
+    if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return 0.0
+    micros = environment.get("WATCHDOG_USEC", "0")
+    return int(micros) / 1_000_000 if micros.isdecimal() else 0.0
