@@ -65,6 +65,9 @@ CALLBACK_GRACE = 2.0
 SIP_END, HTTP_END, WORKER_END, CALLBACK_END = 1.4, 1.6, 1.8, 2.2
 """Seconds after the drain at which each must be over, however long the others took: 3 s for the whole are promised.
 Callbacks are delivered while calls end."""
+END_LIMIT = 2.7
+"""Seconds for the end, after which the process ends as it is."""
+OVERDUE_EXIT = 1
 FENCED_EXIT = 75
 """`EX_TEMPFAIL` of sysexits.h: a supervisor starts the server again, as a new life."""
 GC_THRESHOLD = 10_000
@@ -140,7 +143,7 @@ class Server:
                 end.cancel()
             if lost.is_set():
                 _log.error("server_fenced", reason="another server has taken the database over", life=self._fence.life)
-            await self.stop()
+            await self._stop_in_time()
             await systemd.close()
         return FENCED_EXIT if lost.is_set() else 0
 
@@ -157,6 +160,17 @@ class Server:
         _log.info("server_stopping")
         await self._close()
         _log.info("server_stopped")
+
+    async def _stop_in_time(self) -> None:
+        """Stop, or end the process: a thread that waits for the database would hold it up as long as that likes."""
+        stopping = asyncio.create_task(self.stop(), name="stop")
+        done, _ = await asyncio.wait({stopping}, timeout=END_LIMIT)
+        if done:
+            stopping.result()
+            return
+        _log.error("server_end_overdue", reason="the database does not answer; the next start reports calls as failed")
+        log.close()
+        os._exit(OVERDUE_EXIT)
 
     def _reload_soon(self) -> None:
         self._reloads_due += 1

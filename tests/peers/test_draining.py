@@ -1,12 +1,13 @@
 """A server that is asked to end takes no new calls, and lets those that run go on for a while."""
 
 import asyncio
-import os
 import signal
 import socket as sockets
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,9 @@ async def test_draining_refuses_new_calls_and_lets_one_that_runs_stream_and_dial
         assert await asyncio.wait_for(command.wait(), 30) == 0
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["drain.timeout", "a second signal"])
-async def test_a_drain_ends_in_good_order(app: RecordingApp, tmp_path: Path, again: bool) -> None:
+async def test_a_second_signal_ends_the_drain_in_good_order(app: RecordingApp, tmp_path: Path) -> None:
     async with (
-        running(new_server(tmp_path, drain__timeout=600 if again else 0.5)) as server,
+        running(new_server(tmp_path, drain__timeout=600)) as server,
         AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client,
         DemoCaller(server.sip_address, speech(3000)) as caller,
     ):
@@ -107,17 +107,24 @@ async def test_a_drain_ends_in_good_order(app: RecordingApp, tmp_path: Path, aga
         await client.texml.accounts.calls.streams_json(caller.call_sid, account_sid=server.account_sid, url=app.url)
         socket = await app.socket()
         server.process.send_signal(signal.SIGTERM)
-        if again:
-            await drains(server)
-            assert caller.up
-            server.process.send_signal(signal.SIGTERM)
+        await drains(server)
+        assert caller.up
+        server.process.send_signal(signal.SIGTERM)
         await happens(caller.watch, "the phone gets BYE", lambda: caller.ended_by_server)
         await happens(app.watch, "the socket is closed", lambda: socket.close_code is not None)
         assert (socket.messages[-1]["event"], socket.close_code) == ("stop", 1000)
         assert await asyncio.wait_for(server.process.wait(), 30) == 0
 
 
-async def test_a_server_without_calls_ends_at_once_whatever_its_drain_timeout(tmp_path: Path) -> None:
-    async with running(new_server(tmp_path, drain__timeout=600)) as server:
-        os.kill(server.process.pid, signal.SIGTERM)
-        assert await asyncio.wait_for(server.process.wait(), 30) == 0
+async def test_a_database_that_does_not_answer_holds_up_the_end_for_three_seconds(tmp_path: Path) -> None:
+    server = new_server(tmp_path)
+    await server.start()
+    async with DemoCaller(server.sip_address, speech(3000)) as caller:
+        await caller.call()
+        with closing(sqlite3.connect(tmp_path / "trunkline.db", isolation_level=None)) as database:
+            database.execute("BEGIN EXCLUSIVE")
+            code = await server.stop(timeout=3.5)
+    assert caller.ended_by_server
+    assert code == 1, "killed after three seconds" if code < 0 else ""
+    assert "server_end_overdue" in server.log
+    assert "Traceback" not in server.log
