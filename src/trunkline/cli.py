@@ -198,6 +198,7 @@ def _hold_descriptors() -> None:
 def main() -> NoReturn:
     """The console script."""
     _hold_descriptors()
+    os.umask(0o077)  # the database, keys, recordings, and what libraries and child processes write
     try:
         app(prog_name="trunkline")
     except StartupError as error:

@@ -44,6 +44,7 @@ from trunkline.signals import Signals
 from trunkline.sip.endpoint import SHUTDOWN_TIME, SipEndpoint
 from trunkline.store.backlog import Backlog
 from trunkline.store.fence import Fence
+from trunkline.store.location import make_private
 from trunkline.store.pruner import Pruner
 from trunkline.store.store import STORE_ERRORS, Store
 from trunkline.store.writer import NotStored, Writer
@@ -304,6 +305,7 @@ class Server:
         files = RecordingFiles(directory.expanduser(), public_url)
         try:
             files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(files.directory)
         except OSError as error:
             raise StartupError(f"cannot use {error.filename}: {error.strerror}") from error
         recordings = Recordings(files, ids, writer, store, settings.store, await store.recordings_used())

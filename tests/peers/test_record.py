@@ -178,3 +178,13 @@ async def test_a_voice_mail_that_a_hangup_ends_is_reported_and_can_be_fetched(
     (tmp_path / "fetched.wav").write_bytes(fetched.content)
     with wave.open(str(tmp_path / "fetched.wav")) as file:
         assert file.getnframes() > 4000
+    kept = modes(Path(str(server.setting("store.directory"))))
+    assert kept.keys() >= {"trunkline.db", "trunkline.db-wal", "signing.key", "recordings"}
+    assert any(callback.fields["RecordingSid"] in name for name in kept)
+    assert not [name for name, mode in kept.items() if mode & 0o077], "another user could read these"
+
+
+def modes(directory: Path) -> dict[str, int]:
+    """Of what a server keeps, by name."""
+    names = ("trunkline.db*", "*.key", "*.lock", "recordings", "recordings/*", "cache", "cache/*")
+    return {path.name: path.stat().st_mode for name in names for path in directory.glob(name)}

@@ -1,13 +1,15 @@
 """Where the store is, and that no other server has it open."""
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from trunkline.config import StoreSettings
 from trunkline.errors import StartupError
-from trunkline.store.location import FileLock, database_url, prepare_directory
+from trunkline.store.location import FileLock, database_url, make_file_private, make_private, prepare_directory
 
 
 def url_of(text: str | None, directory: Path = Path("/d")) -> str:
@@ -52,3 +54,62 @@ def test_a_lock_names_its_owner_and_ends_with_it(tmp_path: Path) -> None:
         FileLock(str(tmp_path / "db"))
     first.release()
     FileLock(str(tmp_path / "db")).release()
+
+
+def modes(directory: Path) -> dict[str, int]:
+    found = [directory, *directory.rglob("*")]
+    return {str(path.relative_to(directory)): stat.S_IMODE(path.lstat().st_mode) for path in found}
+
+
+def test_what_the_directory_holds_is_its_owners_only_whatever_it_was(tmp_path: Path) -> None:
+    home, other = tmp_path / "home", tmp_path / "other"
+    other.write_text("of another program")
+    for folder in ("", "recordings", "cache", "foreign"):
+        (home / folder).mkdir()
+        (home / folder / "file").write_text("")
+    (home / "link").symlink_to(other)
+    (home / "read-only.pem").write_text("")
+    for path in (home, *home.rglob("*"), other):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    (home / "read-only.pem").chmod(0o400)
+    prepare_directory(home)
+    assert modes(home) == {
+        ".": 0o700,
+        "file": 0o600,
+        "read-only.pem": 0o400,
+        "recordings": 0o700,
+        "recordings/file": 0o600,
+        "cache": 0o700,
+        "cache/file": 0o600,
+        "foreign": 0o777,
+        "foreign/file": 0o666,
+        "link": 0o777,
+    }
+    assert stat.S_IMODE(other.stat().st_mode) == 0o666, "a link is not followed"
+
+
+def test_a_database_elsewhere_is_its_owners_only(tmp_path: Path) -> None:
+    for name in ("x.db", "x.db-wal", "y.db"):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o644)
+    make_file_private(str(tmp_path / "x.db"))
+    assert [modes(tmp_path)[name] for name in ("x.db", "x.db-wal", "y.db")] == [0o600, 0o600, 0o644]
+
+
+def test_what_is_another_users_is_reported_and_no_reason_not_to_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    tmp_path.chmod(0o770)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with capture_logs() as lines:
+        make_private(tmp_path)
+        make_private(tmp_path / "nothing")
+    (line,) = lines
+    assert (line["event"], line["path"], line["reason"]) == (
+        "file_not_private",
+        str(tmp_path),
+        "Operation not permitted",
+    )

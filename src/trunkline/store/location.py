@@ -8,14 +8,22 @@ PostgreSQL, which servers of many machines reach, the lives in the database deci
 
 import fcntl
 import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+import structlog
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from trunkline.config import StoreSettings
 from trunkline.errors import StartupError
 
+log = structlog.get_logger()
+
+FOLDERS = ("cache", "recordings", "tones")
+"""In `store.directory`."""
 DATABASE_FILE = "trunkline.db"
 LOCK_FILE = "postgresql"
 """In `store.directory`, with the suffix."""
@@ -30,7 +38,7 @@ _DRIVERS = {
 
 
 def prepare_directory(directory: Path) -> Path:
-    """Make the store's directory, readable by its owner only. Raises StartupError."""
+    """Make the store's directory. Its files are its owner's only, whatever their modes were. Raises StartupError."""
     directory = directory.expanduser().absolute()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -38,7 +46,32 @@ def prepare_directory(directory: Path) -> Path:
         raise StartupError(f"store.directory: cannot make {directory}: {error.strerror}") from error
     if not os.access(directory, os.W_OK | os.X_OK):
         raise StartupError(f"store.directory: cannot write in {directory}")
+    for folder in (directory, *(directory / name for name in FOLDERS)):
+        make_private(folder)
     return directory
+
+
+def make_private(folder: Path) -> None:
+    """Let only its owner use a folder, if it is there, and the files in it. What cannot be changed is logged: it is
+    another user's, which is no reason not to start."""
+    if folder.is_dir():
+        _only_owner((folder,), 0o700)
+        _only_owner((Path(entry) for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)), 0o600)
+
+
+def make_file_private(database: str) -> None:
+    """The same for an SQLite database, which may be anywhere."""
+    _only_owner((Path(database + suffix) for suffix in ("", "-wal", "-shm", "-journal")), 0o600)
+
+
+def _only_owner(paths: Iterable[Path], mode: int) -> None:
+    for path in paths:
+        with suppress(FileNotFoundError):
+            if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                try:
+                    path.chmod(mode)
+                except OSError as error:
+                    log.warning("file_not_private", path=str(path), reason=error.strerror)
 
 
 def database_url(settings: StoreSettings, directory: Path) -> URL:

@@ -33,7 +33,14 @@ from trunkline.store import records, tables
 from trunkline.store.commits import Commits, PostgresCommits, SqliteCommits
 from trunkline.store.fence import Fence
 from trunkline.store.lives import Lives
-from trunkline.store.location import LOCK_FILE, FileLock, InUse, database_url, prepare_directory
+from trunkline.store.location import (
+    LOCK_FILE,
+    FileLock,
+    InUse,
+    database_url,
+    make_file_private,
+    prepare_directory,
+)
 from trunkline.store.records import CallbackRecord, CallbackResult, Row
 from trunkline.store.tables import Changes
 
@@ -134,6 +141,8 @@ class Store:
             if is_sqlite:
                 raise
             # It proves nothing then: another database's server may hold it.
+        if is_sqlite:
+            make_file_private(str(url.database))
         life = new_life(secrets.token_bytes(5))
         engine, fence = _engine(url, pooler=settings.pooler), Fence(life_name(life))
         sqlite = partial(connect_sqlite, str(url.database))
