@@ -14,8 +14,6 @@ from trunkline.media.rtp.source import (
     IN_SEQUENCE,
     KEPT,
     KEPT_PACKETS,
-    LOOK,
-    PAUSE,
     PROBATION,
     REOPENED,
     REST,
@@ -216,11 +214,13 @@ def test_who_lost_to_the_signalled_address_is_not_heard_in_its_pauses() -> None:
     assert peer.delivered == [b"peer"] * (IN_SEQUENCE + 1)
 
 
-def test_one_packet_of_the_signalled_address_costs_a_peer_elsewhere_nothing() -> None:
+@pytest.mark.parametrize("strays", [1, 2, 3])
+def test_stray_packets_of_the_signalled_address_cost_a_peer_elsewhere_nothing(strays: int) -> None:
     peer = Peer()
     talks(peer, NATTED, 0, 10)
     peer.source.look(Seconds(10))
-    assert peer.send(SIGNALLED, 10, b"stray") is TAKE
+    for _ in range(strays):
+        assert peer.send(SIGNALLED, 10, b"stray") is TAKE
     peer.delivered.clear()
     talks(peer, NATTED, 10.02, 20)
     assert peer.delivered == [b"%d" % n for n in range(501, 1000)]
@@ -235,11 +235,42 @@ def test_a_look_lets_the_signalled_address_in_and_no_other() -> None:
     assert not peer.source.latched
     assert peer.send(NATTED, 6.01) is REFUSE
     assert peer.send(UNEXPECTED, 6.02) is TAKE
-    assert peer.send(UNEXPECTED, 6 + LOOK) is TAKE
+    assert not peer.source.latched
+    assert peer.send(UNEXPECTED, 6.1) is TAKE
     assert peer.source.latched
     peer.source.look(Seconds(7))
     assert peer.send(SIGNALLED, 7.02) is TAKE
     assert peer.source.destination == SIGNALLED
+
+
+def test_a_look_shortens_no_probation_and_neither_does_a_refresh() -> None:
+    peer = Peer()
+    talks(peer, NATTED, 0, 1)
+    peer.source.look(Seconds(1))
+    peer.signal(SIGNALLED, 1.1)
+    talks(peer, NATTED, 1.2, GRACE + PROBATION - 0.02)
+    assert not peer.source.latched
+
+
+def test_packets_that_are_held_for_a_listener_count_as_heard() -> None:
+    peer = Peer()
+    talks(peer, NATTED, 0, 0.48)
+    assert peer.source.decide(Seconds(GRACE), None)
+    peer.source.accepted()  # and held, as all that follow: none is heard
+    for n in range(25, 75):
+        assert peer.source.admit(NATTED, rtp(b"", n, n * 160, 1), Seconds(n / 50), Seconds(0.1)) is TAKE
+        peer.send_packet(UNEXPECTED, n / 50, rtp(b"", n, n * 160, 2))
+        assert not peer.source.decide(Seconds(n / 50), Seconds(0.1))
+
+
+def test_packets_kept_of_an_accepted_source_count_as_heard() -> None:
+    peer = Peer()
+    talks(peer, NATTED, 0, 0.48)
+    assert peer.source.decide(Seconds(GRACE), None)
+    peer.source.accepted()
+    for n in range(40):
+        peer.send_packet(UNEXPECTED, GRACE + n / 100, rtp(b"", n, n * 80, 2))
+    assert not peer.source.decide(Seconds(0.94), None)
 
 
 @pytest.mark.parametrize("signalled", [SIGNALLED, ("0.0.0.0", 4000)], ids=["its own", "none"])
@@ -272,10 +303,10 @@ def test_the_signalled_address_ends_the_trial_of_an_unexpected_source() -> None:
 def test_in_probation_a_pause_of_the_peer_lets_no_other_source_in() -> None:
     peer = Peer()
     talks(peer, NATTED, 0, 1)
-    for n in range(50, 145):
+    for n in range(50, 170):
         peer.send(UNEXPECTED, n / 50)
         assert not peer.wait(n / 50)
-    assert peer.send(NATTED, 2.92) is TAKE
+    assert peer.send(NATTED, 3.4) is TAKE
 
 
 def test_in_probation_the_peers_own_stream_may_move_in_spite_of_two_others() -> None:
@@ -329,6 +360,21 @@ def test_with_the_srtp_key_a_new_stream_may_start_elsewhere_after_silence() -> N
     assert peer.send(THIRD, 0.98 + TAKEOVER - 0.1, b"0", proven=True) is KEEP
     assert peer.send(THIRD, 0.98 + TAKEOVER, b"1", proven=True) is TAKE
     assert (peer.source.destination, peer.delivered) == (THIRD, [b"0", b"1"])
+
+
+def test_a_packet_with_the_srtp_key_ends_no_audio_that_goes_on() -> None:
+    peer = latched()
+    peer.signal(SIGNALLED, 1)
+    for n in range(50, 100):
+        assert peer.send(NATTED, n / 50, proven=True) is TAKE
+        assert peer.send(THIRD, n / 50, proven=True) is KEEP
+
+
+def test_early_media_with_the_srtp_key_is_followed_by_no_other_before_the_answer() -> None:
+    peer = Peer(None)
+    peer.answer(SIGNALLED, 0, early=True)
+    assert peer.send(NATTED, 0.1, proven=True) is TAKE
+    assert peer.send(THIRD, 3, proven=True) is KEEP
 
 
 def test_the_former_source_is_on_trial_although_it_has_the_srtp_key() -> None:
@@ -389,6 +435,13 @@ def test_before_a_callers_ack_only_its_signalled_address_is_learned() -> None:
     assert (peer.source.destination, peer.delivered) == (public, [b"%d" % n for n in range(20)])
 
 
+def test_packets_long_before_a_callers_ack_are_dropped() -> None:
+    peer = Peer(answered=False)
+    peer.source.keep_early(NATTED, b"long ago", Seconds(0))
+    peer.source.confirm(Seconds(5))
+    assert (peer.source.take_early(), peer.source.dropped) == ([], 1)
+
+
 def test_a_caller_that_names_its_address_later_is_awaited_until_both_have_come() -> None:
     source = Source(Endpoint("0.0.0.0", 0), answered=False)
     source.confirm(Seconds(1))
@@ -433,6 +486,26 @@ def test_a_third_source_is_refused_until_another_is_silent() -> None:
     assert peer.source.learned == THIRD
 
 
+def test_a_source_with_enough_packets_in_a_row_keeps_its_place() -> None:
+    peer = Peer()
+    row(peer, NATTED, 0)
+    row(peer, UNEXPECTED, 0)
+    assert peer.send(THIRD, 0.4) is REFUSE
+
+
+def test_of_streams_that_continue_the_first_two_are_on_trial() -> None:
+    peer = Peer()
+    for address, decision in ((NATTED, KEEP), (UNEXPECTED, KEEP), (THIRD, REFUSE)):
+        assert peer.send(address, 0, continues=True) is decision
+
+
+def test_of_a_trial_without_an_end_the_last_two_seconds_are_kept() -> None:
+    peer = Peer()
+    for n in range(40):
+        peer.send_packet(NATTED, n / 4, rtp(b"", 2 * n, 0, 1))
+    assert peer.source.dropped == 40 - 9
+
+
 def test_sources_of_single_packets_keep_no_room_from_the_peer() -> None:
     peer = Peer()
     for n in range(200):
@@ -440,7 +513,7 @@ def test_sources_of_single_packets_keep_no_room_from_the_peer() -> None:
         peer.send(NATTED, n / 100 + 0.001, b"%d" % n)
         peer.wait(n / 100 + 0.001)
     assert peer.source.destination == NATTED
-    assert len(peer.delivered) >= 200 - PAUSE * 100 - 2
+    assert len(peer.delivered) >= 200 - 22
     assert peer.delivered == [b"%d" % n for n in range(200 - len(peer.delivered), 200)]
 
 

@@ -349,7 +349,7 @@ class Source:
     def due(self, heard: Seconds | None) -> Seconds:
         """When `decide` may accept a source; infinite while none can be."""
         best = self._best()
-        if best is None or self.awaiting or self._early or not self.listening:
+        if best is None or not self.listening:
             return Seconds(inf)
         due, rank = best[1].due, best[1].rank
         if self.learned is None:
@@ -397,7 +397,7 @@ class Source:
     def _accept(self, address: Address, now: Seconds) -> None:
         """Learn a source that was not signalled."""
         self._learn(address)
-        self._open(_Opening.PROBATION, max(self._latches_at, Seconds(now + PROBATION)))
+        self._open(_Opening.PROBATION, Seconds(now + PROBATION))
 
     def _take_over(self, address: Address, now: Seconds) -> None:
         """Learn the signalled address. If it sends no more, the source from which it took over may follow again."""
@@ -453,7 +453,7 @@ class Source:
             candidate = _Candidate(rank, Seconds(max(now, self._opened) + self._trial(address)))
             self._candidates[address] = candidate
         candidate.kept.append((now, packet))
-        if counts:
+        if counts:  # before the answer none does: it may be encrypted, and no trial ends
             candidate.count(packet, now)
         # A trial after an answer is bounded, so packets kept when it began stay.
         since = now if self.awaiting or self.learned else max(self._opened, now - REST)
@@ -463,14 +463,14 @@ class Source:
     def _trial(self, address: Address) -> Seconds:
         if self._is_former(address):
             return REST
-        return Seconds(0.0) if self.learned is None and self._is_best_possible(address) else GRACE
+        return Seconds(0.0) if self._is_best_possible(address) else GRACE
 
     def _make_room(self, now: Seconds, rank: int) -> bool:
         """Drop a source that has been silent for longer than packets are kept, or than a peer that talks ever is; for a
         stream that continues any other."""
         for address, candidate in self._candidates.items():
             longest = KEPT if self.awaiting or candidate.row >= IN_SEQUENCE else PAUSE
-            continues = rank == CONTINUES and candidate.rank > rank and not self.awaiting
+            continues = rank == CONTINUES and candidate.rank > rank
             if continues or candidate.kept[-1][0] < now - longest:
                 self.refuse(address, candidate.kept[-1][0], len(candidate.kept))
                 del self._candidates[address]
