@@ -10,7 +10,7 @@ import pytest
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.media.events import SilenceDetected
-from trunkline.media.leg import LOOK_INTERVAL, RTCP_KEPT, UNCONFIRMED_PACKETS, Leg
+from trunkline.media.leg import RTCP_KEPT, UNCONFIRMED_PACKETS, Leg
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import rtcp
 from trunkline.media.rtp.source import IN_SEQUENCE
@@ -369,7 +369,7 @@ def test_a_signalled_address_that_speaks_late_takes_over_within_a_look_interval(
     leg.attach(tap)
     talk(leg, rtp, UNEXPECTED, range(500), ssrc=9)
     assert leg.latched
-    for n in range(500, 500 + round(LOOK_INTERVAL + 1) * 50):
+    for n in range(500, 800):
         talk(leg, rtp, UNEXPECTED, range(n, n + 1), ssrc=9)
         if not leg.latched:  # else the kernel drops them
             leg.receive_from(rtp(n, b"peer", ssrc=7), PEER, Seconds(101.01 + n / 50))
@@ -377,6 +377,16 @@ def test_a_signalled_address_that_speaks_late_takes_over_within_a_look_interval(
     assert b"peer" in tap.payloads
     report = leg.report(Seconds(200))
     assert (report.unexpected_source, report.remote) == ("203.0.113.9:5555", "127.0.0.1:9")
+
+
+def test_a_look_is_short_and_rare(make_leg: MakeLeg, rtp: Rtp) -> None:
+    leg = make_leg()
+    talk(leg, rtp, NATTED, range(EARLIER))
+    unlatched = 0
+    for n in range(EARLIER, EARLIER + 1000):
+        talk(leg, rtp, NATTED, range(n, n + 1))
+        unlatched += not leg.latched
+    assert 3 * 4 <= unlatched <= 4 * 6, "of 1000 packets in 20 s"
 
 
 # ---------------------------------------------------------------------- a caller before its ACK
@@ -406,6 +416,23 @@ def test_a_caller_gets_ten_packets_and_no_rtcp_before_its_ack_and_then_the_rest(
     leg.confirm(Seconds(140))
     assert [packet[12] for packet in sends(leg, 140, 141)] == [*range(UNCONFIRMED_PACKETS, 30), *[0xFF] * 30]
     assert leg.report_due(Seconds(150)) is not None
+
+
+def test_a_caller_gets_no_silence_after_its_ack_either_if_none_is_to_be_sent(make_leg: MakeLeg) -> None:
+    leg = make_leg(settings=MediaSettings(send_silence=False), confirmed=False)
+    leg.confirm(Seconds(101))
+    assert sends(leg, 101, 102) == []
+
+
+def test_a_caller_that_begins_on_hold_is_learned_when_it_resumes(
+    make_leg: MakeLeg, params: MediaParams, rtp: Rtp
+) -> None:
+    leg = make_leg(replace(params, direction=Direction.INACTIVE))
+    talk(leg, rtp, UNEXPECTED, range(100))
+    assert leg.source.learned is None
+    leg.update(params, Seconds(103))
+    talk(leg, rtp, NATTED, range(150, 250))
+    assert leg.source.learned == NATTED
 
 
 def test_a_key_of_ours_to_a_caller_before_its_ack_counts(make_leg: MakeLeg) -> None:
@@ -582,10 +609,9 @@ def test_rtcp_on_our_ssrc_from_another_port_is_the_peers(make_leg: MakeLeg) -> N
 
 def test_the_expected_source_of_rtcp_takes_over_and_keeps_its_place(make_leg: MakeLeg, rtp: Rtp) -> None:
     leg = make_leg()
-    plain = rtcp.build(rtcp.Report(Ssrc(7)), "p")
     leg.receive_from(rtp(0, ssrc=7), PEER, Seconds(101))
-    for port, destination in ((4444, 4444), (4445, 4445), (10, 10), (4444, 10)):
-        leg.receive_rtcp(plain, ("127.0.0.1", port), Seconds(101))
+    for port, ssrc, destination in ((4444, 7, 4444), (4445, 7, 4445), (10, 99, 10), (4444, 7, 10)):
+        leg.receive_rtcp(rtcp.build(rtcp.Report(Ssrc(ssrc)), "p"), ("127.0.0.1", port), Seconds(101))
         assert leg.rtcp_destination == ("127.0.0.1", destination)
 
 
@@ -598,6 +624,8 @@ def test_strict_takes_rtcp_from_the_signalled_address_only(mux: bool, make_leg: 
         leg.receive_rtcp(report, ("127.0.0.1", port), Seconds(101))
     counters = leg.report(Seconds(102))
     assert (counters.rtcp_in, counters.wrong_source) == (1, 2)
+    leg.receive_rtcp(report, ("127.0.0.1", 9 if mux else 10), Seconds(102))
+    assert leg.report(Seconds(102)).rtcp_in == 2
     assert leg.rtcp_destination == ("127.0.0.1", 10)
 
 

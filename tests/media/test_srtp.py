@@ -360,6 +360,15 @@ def test_after_signalling_only_a_source_with_the_key_is_accepted(
     assert (report.srtp_auth_failed, report.wrong_source) == (50, 0)
 
 
+def test_rtcp_with_the_key_may_come_from_another_port(encrypted: MediaParams, make_leg: MakeLeg, peer: Peer) -> None:
+    leg = make_leg(encrypted)
+    report = rtcp.build(rtcp.Report(Ssrc(7)), "p")
+    leg.receive_rtcp(report, ("127.0.0.1", 4444), NOW)
+    assert leg.rtcp_destination == ("127.0.0.1", 10)
+    leg.receive_rtcp(peer.sends.protect_rtcp(report), ("127.0.0.1", 4444), NOW)
+    assert leg.rtcp_destination == ("127.0.0.1", 4444)
+
+
 def test_without_signalling_only_the_stream_with_the_key_is_accepted(
     encrypted: MediaParams, make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp, peer: Peer
 ) -> None:

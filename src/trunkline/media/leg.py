@@ -165,8 +165,7 @@ class Leg:
 
     def _recompute(self) -> None:
         """Recompute what depends on both the parameters and the source."""
-        allowed = not self._unconfirmed or self.outbound.packets < UNCONFIRMED_PACKETS
-        self.outbound.sending = allowed and self._params.direction.sends and self.source.destination is not None
+        self.outbound.sending = self._params.direction.sends and self.source.destination is not None
         watched = self._settings.silence_timeout > 0 and not self._params.on_hold and self.source.destination
         self._silence_at = self._watched_since + self._settings.silence_timeout if watched else inf
         self._set_deadline()
@@ -189,7 +188,6 @@ class Leg:
         self._unconfirmed = False
         self.outbound.send_silence = self._settings.send_silence
         self.source.confirm(now)
-        self._had_listener = self._had_listener or self._has_listener()
         self._trial_at = now
         self._recompute()
 
@@ -388,17 +386,15 @@ class Leg:
             else:
                 self.source.refuse(address, now)
             return
-        channel, jitter = self._channel, self.inbound.jitter
+        channel = self._channel
         packet = datagram if channel is None else channel.unprotect_rtcp(datagram)
         if packet is None or not self._reception.receive(packet, now) or self.rtcp_mux:
             return
         expected = self._expected_rtcp
-        if address == expected:
+        settled = self._rtcp_source is not None and self._rtcp_source == expected
+        proven = channel is not None or self._reception.is_from(Ssrc(self.inbound.jitter.ssrc))
+        if address == expected or (proven and not settled):
             self._rtcp_source = address
-        elif self._rtcp_source is None or self._rtcp_source != expected:
-            peer = Ssrc(jitter.ssrc) if jitter.received else None
-            if channel is not None or self._reception.is_from(peer):
-                self._rtcp_source = address
 
     def _sends_rtcp(self, address: Address) -> bool:
         """Whether the peer's RTCP may come from there."""

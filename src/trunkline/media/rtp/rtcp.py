@@ -269,7 +269,7 @@ class Reception:
             self._hear(report, now)
         return True
 
-    def is_from(self, peer: Ssrc | None) -> bool:
+    def is_from(self, peer: Ssrc) -> bool:
         """Whether the last datagram shows knowledge of the session: it is of this SSRC, or reports on ours."""
         return self._about_us or peer in self._senders
 
