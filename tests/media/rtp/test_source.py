@@ -370,7 +370,7 @@ def test_a_packet_with_the_srtp_key_ends_no_audio_that_goes_on() -> None:
         assert peer.send(THIRD, n / 50, proven=True) is KEEP
 
 
-def test_early_media_with_the_srtp_key_is_followed_by_no_other_before_the_answer() -> None:
+def test_early_media_with_the_srtp_key_is_kept_until_the_answer() -> None:
     peer = Peer(None)
     peer.answer(SIGNALLED, 0, early=True)
     assert peer.send(NATTED, 0.1, proven=True) is TAKE
