@@ -143,3 +143,26 @@ def test_keys_are_the_same_each_time(tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     assert len(first.stdout.strip()) == 44
     assert trunkline(tmp_path, "keys", "--store.directory", str(tmp_path / "new")).stdout == first.stdout
+
+
+def test_a_secret_in_a_flag_is_warned_of_once_the_server_runs(tmp_path: Path) -> None:
+    phones = json.dumps([{"user": "ann", "password": "hush"}])
+    flags = ("--http.port", "0", "--sip.port", "0", "--store.directory", str(tmp_path), "--sip.phones", phones)
+    with subprocess.Popen(
+        [sys.executable, "-c", "from trunkline.cli import main; main()", "serve", *flags],
+        cwd=tmp_path,
+        env=CLEAN,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stderr is not None
+        lines = []
+        for text in server.stderr:
+            lines.append(json.loads(text))
+            if lines[-1]["event"] == "secrets_in_flags":
+                server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+    (line,) = [line for line in lines if line["event"] == "secrets_in_flags"]
+    assert (line["level"], line["settings"]) == ("warning", ["sip.phones"])
+    assert "hush" not in json.dumps(lines)

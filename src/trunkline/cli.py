@@ -82,6 +82,7 @@ def serve(context: typer.Context, config: ConfigFile = None) -> None:
         make_key=lambda: "KEY" + secrets.token_urlsafe(32),
         announce=_announce,
         load=lambda: _load(context, config).settings,
+        secrets_in_flags=loaded.secrets_in_flags,
     )
     raise typer.Exit(uvloop.run(server.run()))
 

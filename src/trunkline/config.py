@@ -87,6 +87,8 @@ class TrunkSettings(Section):
     username: str | None = None
     """For digest authentication and registration."""
     password: str | None = Field(None, repr=False)
+    password_file: Path | None = None
+    """A file with the password, instead of it; or a credential of systemd, `sip.trunks.NAME.password`."""
     realm: str | None = None
     """The only one whose challenges are answered; default: any."""
     networks: tuple[Network, ...] = ()
@@ -131,6 +133,8 @@ class PhoneSettings(Section):
     user: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.!~*'()&=+$,;?/-]{1,64}$")]
     """The user part of its address, RFC 3261 section 25.1, and its user name for digest authentication."""
     password: str = Field(min_length=1, repr=False)
+    password_file: Path | None = None
+    """A file with the password, instead of it; or a credential of systemd, `sip.phones.USER.password`."""
     application: str | None = None
     """Name or sid, for its calls to a number that `numbers` does not have."""
     caller_id: str | None = None
@@ -368,6 +372,8 @@ class StoreSettings(Section):
     """The database file and the signing key."""
     url: str | None = None
     """SQLAlchemy URL; default: SQLite in `directory`."""
+    url_file: Path | None = None
+    """A file with the URL, instead of it; or a credential of systemd, `store.url`."""
     pooler: bool = False
     """PostgreSQL is reached by a pooler in transaction mode, such as pgbouncer: no statement is kept prepared."""
     queue_limit: int = Field(10000, ge=1)
@@ -447,6 +453,8 @@ class Settings(Section):
     account_sid: str | None = Field(None, min_length=1)
     """Predefines the first account, together with `api_key`."""
     api_key: str | None = Field(None, min_length=1, repr=False)
+    api_key_file: Path | None = None
+    """A file with the key, instead of it; or a credential of systemd, `api_key`."""
     http: HttpSettings = HttpSettings()
     sip: SipSettings = SipSettings()
     media: MediaSettings = MediaSettings()

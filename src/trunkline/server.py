@@ -11,7 +11,7 @@ import gc
 import os
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -90,9 +90,11 @@ class Server:
         make_key: Callable[[], str],
         announce: Callable[[str], None],
         load: Callable[[], Settings] | None = None,
+        secrets_in_flags: Sequence[str] = (),
     ) -> None:
         """`make_key` makes a new API key; `announce` shows a new account to the operator; `load` reads the settings
-        again, for SIGHUP, and raises StartupError."""
+        again, for SIGHUP, and raises StartupError; `secrets_in_flags` are names of settings to warn of."""
+        self._secrets_in_flags = secrets_in_flags
         self._settings = settings
         self._load = load or (lambda: self._settings)
         self._reloading: asyncio.Task[None] | None = None
@@ -277,6 +279,9 @@ class Server:
         self._take = partial(_take, account, directory, runner, sip, pool, egress)
         self._started = True
         _log_ready(settings, http, sip, pool)
+        if self._secrets_in_flags:
+            reason = "every user of this machine can read them: use files, credentials or variables"
+            _log.warning("secrets_in_flags", settings=list(self._secrets_in_flags), reason=reason)
 
     async def _take_calls(self, runner: Runner, sip: SipEndpoint) -> None:
         await sip.start()

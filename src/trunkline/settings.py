@@ -1,7 +1,7 @@
-"""Where settings come from: default < `trunkline.toml` < `TRUNKLINE_*` environment < flag.
+"""Where settings come from: default < `trunkline.toml` < credentials < `TRUNKLINE_*` environment < flag.
 
 Nested names are `media.workers` in flags, `TRUNKLINE_MEDIA__WORKERS` in the environment and `[media] workers` in
-the file. `load` also remembers which of the four won, so that `trunkline config` can say it.
+the file. `load` also remembers which of them won, so that `trunkline config` can say it. Secrets: `secret_files.py`.
 """
 
 import tomllib
@@ -14,9 +14,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from trunkline import compiled
+from trunkline import compiled, secret_files
 from trunkline.config import Settings
 from trunkline.errors import StartupError
+from trunkline.secret_files import SECRETS, without_secrets
 from trunkline.setting_types import Clash
 
 DEFAULT_FILE = Path("trunkline.toml")
@@ -24,20 +25,21 @@ PREFIX = "TRUNKLINE_"
 TABLES = frozenset({"applications", "numbers", "sip.trunks", "sip.phones"})
 """Lists of tables: from the file as TOML has them, from flags and the environment as JSON; a later layer's replaces an
 earlier one's whole."""
-SECRETS = frozenset({"api_key", "password"})
-"""Settings that are never shown."""
 HIDDEN = "(set)"
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings with the origin of each value, keyed by dotted name: `default`, `file`, `environment` or `flag`."""
+    """Settings with the origin of each value, keyed by dotted name: `default`, `file`, `credential`,
+    `environment` or `flag`."""
 
     settings: Settings
     origins: dict[str, str]
     unknown_variables: dict[str, str]
     """Variables of the environment that look like ours and are none, each with the one that is most like it. An
     orchestrator makes such by itself, Kubernetes `TRUNKLINE_SERVICE_HOST` for a service of that name."""
+    secrets_in_flags: tuple[str, ...] = ()
+    """The names of flags that hold secrets, where every user of this machine can read them."""
 
 
 def leaves(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
@@ -55,7 +57,14 @@ def shown(settings: Settings, name: str) -> str:
     value = value_of(settings, name)
     if name in TABLES and isinstance(value, tuple):
         return "\n".join(_line(table) for table in value)
-    return HIDDEN if name in SECRETS and value else str(value)
+    return _shown(name, value)
+
+
+def _shown(name: str, value: object) -> str:
+    """Secrets are hidden, and so is what may hold them in a URL."""
+    if name in SECRETS and value:
+        return HIDDEN
+    return without_secrets(value) if isinstance(value, str) and "://" in value else str(value)
 
 
 def _line(table: BaseModel) -> str:
@@ -64,7 +73,7 @@ def _line(table: BaseModel) -> str:
         value = getattr(table, name)
         if isinstance(value, tuple):
             value = ",".join(map(str, value))
-        words.append(f"{field.alias or name}={HIDDEN if name in SECRETS and value else value}")
+        words.append(f"{field.alias or name}={_shown(name, value)}")
     return " ".join(words)
 
 
@@ -88,22 +97,30 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None) -> Loaded:
-    """All four layers together. `file` None means `trunkline.toml` in the working directory, if it is there.
+    """All layers together. `file` None means `trunkline.toml` in the working directory, if it is there.
 
     Raises StartupError with one line that names the setting, its value and where the value came from.
     """
     found, unknown_variables = _read_environment(environ)
-    layers = {"file": _read_file(file), "environment": found, "flag": _nest(flags)}
+    layers = {
+        "file": _read_file(file),
+        "credential": secret_files.credentials(environ),
+        "environment": found,
+        "flag": _nest(flags),
+    }
     origins = dict.fromkeys(leaves(), "default")
     values: dict[str, Any] = {}
     for origin, layer in layers.items():
+        secret_files.resolve(layer, origin)
         _merge(values, layer)
         origins.update(dict.fromkeys(_paths(layer), origin))
+    secret_files.complete(values, environ)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise StartupError(_in_words(error, origins)) from None
-    return Loaded(settings, {name: origins[name] for name in leaves()}, unknown_variables)
+    found_in_flags = tuple(secret_files.in_flags(flags))
+    return Loaded(settings, {name: origins[name] for name in leaves()}, unknown_variables, found_in_flags)
 
 
 def value_of(settings: Settings, name: str) -> object:
