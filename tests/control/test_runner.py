@@ -524,6 +524,16 @@ async def test_while_no_worker_keeps_up_only_calls_that_run_place_others(bench: 
     assert (await bench.place(parent=entry)).same_worker_as == entry.leg
 
 
+async def test_at_the_call_limit_no_call_is_placed(make: Make) -> None:
+    bench = make(sip=GIVEN["sip"] | {"call_limit": 1})
+    entry = await bench.up()
+    with pytest.raises(Unavailable, match="the call limit is reached") as refused:
+        await bench.place()
+    assert refused.value.retry_after == 2
+    bench.over(entry)
+    await bench.place()
+
+
 async def test_while_draining_only_calls_that_run_place_others(bench: Bench) -> None:
     entry = await bench.up()
     bench.runner.begin_draining()

@@ -214,7 +214,7 @@ class Runner:
             raise Unavailable("The server is starting.", retry_after=1)
         if self._writer.full:
             raise Unavailable("The store is behind.", retry_after=1)
-        if parent is None and (reason := self._pool.refusal):
+        if parent is None and (reason := self._pool.refusal or self._limit_reached):
             raise Unavailable(f"No call can be placed now: {reason}.", retry_after=LAG_RETRY_AFTER)
         clock = call_clock()
         now = clock()
@@ -251,6 +251,11 @@ class Runner:
         written = self.apply(entry, request.place(route))
         assert written is not None
         return entry, written
+
+    @property
+    def _limit_reached(self) -> str | None:
+        """SIP refuses a call above the limit; here one that is placed is refused before it has a sid."""
+        return "the call limit is reached" if len(self.registry) >= self._settings.sip.call_limit else None
 
     def notify(self, entry: LiveCall, url: str, method: str, form: Sequence[tuple[str, str]]) -> None:
         """Send the application one more callback of a call: in order, signed and durable."""
