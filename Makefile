@@ -18,10 +18,13 @@ unexport PYTHONDONTWRITEBYTECODE
 SERVE ?=
 BENCH ?= quick
 ROOMS ?=
+ROUNDS ?= 20
+MINUTES ?= 10
+HOURS ?= 1
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
-.PHONY: help demo test quick long check coverage mutations bench serve clean
+.PHONY: help demo test quick long check coverage mutations crash soak fuzz bench serve clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -53,6 +56,15 @@ coverage: $(VENV)/.dev $(VENV)/.debian ## branch coverage of the rooms' pure fil
 
 mutations: $(VENV)/.dev ## 150 random changes of the code, each of which a test of its room has to notice, in some 30 minutes
 	@$(BIN)/python tests/mutations.py
+
+crash: $(VENV)/.dev ## kills a server in calls, ROUNDS=20 of each kind, and counts what is lost; some 15 minutes
+	@$(BIN)/python tests/rounds/crash.py $(ROUNDS)
+
+soak: $(VENV)/.dev ## calls come and go for MINUTES=10; what memory, descriptors and threads grow by
+	@$(BIN)/python tests/rounds/soak.py $(MINUTES)
+
+fuzz: $(VENV)/.dev ## the tests that make their own examples, with new ones, for HOURS=1
+	@$(BIN)/python tests/rounds/fuzz.py $(HOURS)
 
 bench: $(VENV)/.bench ## what a stream costs beside a gateway in C, in some five minutes; BENCH=full for all sizes
 	@.ci/install debian gcc:gcc openssl:openssl

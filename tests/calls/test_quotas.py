@@ -4,7 +4,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trunkline.calls.quotas import MINUTE, Excess, Quotas
@@ -78,6 +78,8 @@ def test_new_calls_a_minute_are_limited_and_the_wait_is_named(of: str) -> None:
 
 
 @given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 5))
+@example([0.1, 0.0], 1)
+@example([30.000000000000004, 0.0], 1)
 def test_no_minute_has_more_calls_than_the_rate(pauses: list[float], rate: int) -> None:
     bench, now, begun = Bench(account_call_rate=rate), 0.0, []
     for pause in pauses:

@@ -96,5 +96,6 @@ class Quotas:
             self._begun.pop(key, None)
         if quota.rate and len(begun) >= quota.rate:
             detail = f"{quota.words} had {quota.rate} calls within a minute, which is {quota.setting}rate"
-            return Excess(of, "rate", detail, max(1, ceil(begun[-quota.rate] + MINUTE - now)))
+            wait = MINUTE - (now - begun[-quota.rate])  # in this order it is at most a minute, to the last bit
+            return Excess(of, "rate", detail, max(1, ceil(wait)))
         return None
