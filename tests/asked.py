@@ -34,7 +34,7 @@ class Server:
         self.http = HTTPServer(("127.0.0.1", 0), Handler)
 
     def settings(self, **more: Any) -> Settings:
-        given = {"account_sid": "acc", "api_key": "KEY", "http": {"port": self.http.server_port}, **more}
+        given = {"account_sid": "acc", "api_key": "KEY4567890123456", "http": {"port": self.http.server_port}, **more}
         return Settings.model_validate(given)
 
 

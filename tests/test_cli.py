@@ -45,7 +45,7 @@ def busy_port() -> Iterator[str]:
         (["--http.port", "0", "--media.host", "203.0.113.9"], "media.host 203.0.113.9"),
         (["--http.port", "0", "--sip.host", "203.0.113.9"], "203.0.113.9:5060"),
         (["--store.directory", "/proc/none"], "/proc/none"),
-        (["--account_sid", "x", "--api_key", "KEY"], "not a UUID"),
+        (["--account_sid", "x", "--api_key", "KEY" * 6], "not a UUID"),
         (["--account_sid", "4b5a5c0e-6d0a-4a9a-9f5e-0a8a1b3c5d7e"], "set both or neither"),
         (["--streams.ca_file", "/none"], "streams.ca_file"),
         (["--what"], "no such setting: --what"),
@@ -129,13 +129,13 @@ def test_a_demo_of_no_time_is_refused(tmp_path: Path, seconds: str) -> None:
 
 def test_config_shows_each_value_with_its_source(tmp_path: Path) -> None:
     (tmp_path / "trunkline.toml").write_text("[sip]\nport = 5070\n")
-    done = trunkline(tmp_path, "config", "--http.port", "9", env={"TRUNKLINE_API_KEY": "KEYsecret"})
+    done = trunkline(tmp_path, "config", "--http.port", "9", env={"TRUNKLINE_API_KEY": "KEYsecretKEYsecret"})
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:]}
     assert rows["http.port"] == ["9", "flag"]
     assert rows["sip.port"] == ["5070", "file"]
     assert rows["api_key"] == ["(set)", "environment"]
     assert rows["media.port_min"] == ["20000", "default"]
-    assert "KEYsecret" not in done.stdout
+    assert "KEYsecretKEYsecret" not in done.stdout
 
 
 def test_keys_are_the_same_each_time(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def server() -> Iterator[Server]:
 
 def test_a_request_has_the_key_and_names_the_account(server: Server) -> None:
     assert request(server.settings(), "DELETE", "/v2/{account}/x%20y") == {"data": 1}
-    assert (server.methods, server.asked) == (["DELETE"], [("/v2/acc/x%20y", "Bearer KEY")])
+    assert (server.methods, server.asked) == (["DELETE"], [("/v2/acc/x%20y", "Bearer KEY4567890123456")])
 
 
 @pytest.mark.parametrize(

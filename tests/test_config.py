@@ -181,7 +181,7 @@ def test_settings_are_frozen_and_strict_about_names_and_sizes() -> None:
 def test_no_password_is_in_what_is_shown() -> None:
     settings = Settings.model_validate(
         {
-            "api_key": "hidden",
+            "api_key": "hidden-hidden-hidden",
             "sip": {
                 "phones": [{"user": "a", "password": "hidden"}],
                 "trunks": [{**TRUNK, "username": "u", "password": "hidden"}],

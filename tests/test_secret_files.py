@@ -27,7 +27,7 @@ def secrets(tmp_path: Path) -> Path:
     directory = tmp_path / "secrets"
     directory.mkdir()
     contents: dict[str, str | bytes] = {
-        "api_key": "KEYcredential\n",
+        "api_key": "KEYcredential4567\n",
         "store.url": "postgresql://u:hush@db/x\n",
         "sip.phones.ann.password": "phone's\r\n",
         "sip.trunks.pbx.password": "trunk's",
@@ -52,7 +52,7 @@ def test_every_secret_may_be_in_a_file_of_its_own(tmp_path: Path, secrets: Path)
     )
     loaded = settings(tmp_path, text)
     found = loaded.settings
-    assert (found.api_key, found.store.url) == ("KEYcredential", "postgresql://u:hush@db/x")
+    assert (found.api_key, found.store.url) == ("KEYcredential4567", "postgresql://u:hush@db/x")
     assert (found.sip.phones[0].password, found.sip.trunks[0].password) == ("phone's", "trunk's")
     assert loaded.origins["api_key"] == "file"
 
@@ -60,24 +60,24 @@ def test_every_secret_may_be_in_a_file_of_its_own(tmp_path: Path, secrets: Path)
 def test_files_may_be_named_by_variables_flags_and_json(tmp_path: Path, secrets: Path) -> None:
     phones = f'[{{"user": "ann", "password_file": "{secrets}/sip.phones.ann.password"}}]'
     environ = {"TRUNKLINE_API_KEY_FILE": f"{secrets}/api_key", "TRUNKLINE_SIP__PHONES": phones}
-    loaded = settings(tmp_path, "api_key = 'KEYfile'", environ)
-    assert (loaded.settings.api_key, loaded.settings.sip.phones[0].password) == ("KEYcredential", "phone's")
-    loaded = settings(tmp_path, "", {"TRUNKLINE_API_KEY": "KEYenvironment"}, api_key_file=f"{secrets}/api_key")
-    assert loaded.settings.api_key == "KEYcredential", "a flag goes before a variable"
+    loaded = settings(tmp_path, "api_key = 'KEYfile890123456'", environ)
+    assert (loaded.settings.api_key, loaded.settings.sip.phones[0].password) == ("KEYcredential4567", "phone's")
+    loaded = settings(tmp_path, "", {"TRUNKLINE_API_KEY": "KEYenvironment567"}, api_key_file=f"{secrets}/api_key")
+    assert loaded.settings.api_key == "KEYcredential4567", "a flag goes before a variable"
 
 
 def test_credentials_of_systemd_are_found_by_their_names(tmp_path: Path, secrets: Path) -> None:
     environ = {"CREDENTIALS_DIRECTORY": str(secrets)}
-    loaded = settings(tmp_path, "api_key = 'KEYfile'\n" + TABLES.format(ann="", pbx=""), environ)
+    loaded = settings(tmp_path, "api_key = 'KEYfile890123456'\n" + TABLES.format(ann="", pbx=""), environ)
     found = loaded.settings
-    assert (found.api_key, found.store.url) == ("KEYcredential", "postgresql://u:hush@db/x")
+    assert (found.api_key, found.store.url) == ("KEYcredential4567", "postgresql://u:hush@db/x")
     assert (found.sip.phones[0].password, found.sip.trunks[0].password) == ("phone's", "trunk's")
     assert loaded.origins["api_key"] == loaded.origins["store.url"] == "credential"
     given = TABLES.format(ann="password = 'given'", pbx="password = 'given'")
-    loaded = settings(tmp_path, given, environ | {"TRUNKLINE_API_KEY": "KEYenvironment"})
+    loaded = settings(tmp_path, given, environ | {"TRUNKLINE_API_KEY": "KEYenvironment567"})
     found = loaded.settings
     assert (found.api_key, found.sip.phones[0].password, found.sip.trunks[0].password) == (
-        "KEYenvironment",
+        "KEYenvironment567",
         "given",
         "given",
     )
@@ -113,14 +113,14 @@ def test_a_secret_has_one_source_in_a_layer(tmp_path: Path, secrets: Path) -> No
 
 def test_flags_with_secrets_are_named() -> None:
     flags = {
-        "api_key": "KEY",
+        "api_key": "KEY4567890123456",
         "sip.phones": '[{"user": "ann", "password": "x"}]',
         "sip.trunks": '[{"name": "t", "targets": ["sip:a"]}]',
         "store.url": "postgresql://u:p@db/x",
     }
     assert in_flags(flags) == ["api_key", "sip.phones", "store.url"]
     assert in_flags({"store.url": "sqlite:////x.db", "api_key_file": "x", "http.port": "1"}) == []
-    assert load({"api_key": "KEY"}, {}, None).secrets_in_flags == ("api_key",)
+    assert load({"api_key": "KEY4567890123456"}, {}, None).secrets_in_flags == ("api_key",)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_what_is_shown_of_a_url(url: str, words: str) -> None:
 
 def test_no_secret_is_in_what_the_config_command_shows(tmp_path: Path) -> None:
     text = """
-    api_key = "hush"
+    api_key = "hush-hush-hush-hush"
     [store]
     url = "postgresql://hush:hush@db.test/x?sslpassword=hush"
     [http]

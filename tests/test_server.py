@@ -18,7 +18,7 @@ from trunkline.server import Server
 
 pytestmark = pytest.mark.process
 
-ACCOUNT, KEY = "5f1c9d2e-0000-4000-8000-000000000001", "KEY1"
+ACCOUNT, KEY = "5f1c9d2e-0000-4000-8000-000000000001", "KEY1567890123456"
 """As the settings have them."""
 
 

@@ -38,8 +38,8 @@ def test_lists_come_from_every_layer(file: Path) -> None:
 
 
 def test_the_account_is_taken_from_its_two_variables() -> None:
-    settings = load({}, {"TRUNKLINE_ACCOUNT_SID": "a", "TRUNKLINE_API_KEY": "KEY"}, None).settings
-    assert (settings.account_sid, settings.api_key) == ("a", "KEY")
+    settings = load({}, {"TRUNKLINE_ACCOUNT_SID": "a", "TRUNKLINE_API_KEY": "KEY4567890123456"}, None).settings
+    assert (settings.account_sid, settings.api_key) == ("a", "KEY4567890123456")
 
 
 def test_every_setting_has_an_origin() -> None:
@@ -66,7 +66,12 @@ def test_every_setting_has_an_origin() -> None:
         ),
         ({}, {}, "[http\n", "is not TOML"),
         ({}, {}, "[media]\nport_min = 3000\nport_max = 3000\n", "port_max above it"),
-        ({}, {"TRUNKLINE_API_KEY": ""}, "", "bad setting api_key (environment): String should have at least 1"),
+        (
+            {},
+            {"TRUNKLINE_API_KEY": "KEY456789012345"},
+            "",
+            "bad setting api_key (environment): String should have at least 16",
+        ),
         ({}, {"TRUNKLINE_ACCOUNT_SID": ""}, "", "bad setting account_sid (environment): String should have at least 1"),
         ({}, {}, "[media]\nport_min = 3001\nport_max = 3002\n", "port_max above it, with an even port between them"),
         (

@@ -43,7 +43,7 @@ def server() -> Iterator[Server]:
 
 def test_the_server_is_asked_with_the_key_for_the_call_of_the_account(server: Server) -> None:
     assert ask(server.settings(), "v3:a/b") == REPORT
-    assert server.asked == [("/v2/texml/Accounts/acc/Calls/v3%3Aa%2Fb/media.json", "Bearer KEY")]
+    assert server.asked == [("/v2/texml/Accounts/acc/Calls/v3%3Aa%2Fb/media.json", "Bearer KEY4567890123456")]
 
 
 def test_a_call_that_is_unknown_is_one_line(server: Server) -> None:

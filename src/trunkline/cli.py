@@ -4,7 +4,6 @@ What takes long to import is imported by the command that needs it.
 """
 
 import os
-import secrets
 import select
 import sys
 from contextlib import suppress
@@ -16,11 +15,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trunkline import __version__, log
+from trunkline import __version__, cli_keys, log
+from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, load_settings
 from trunkline.client import request
 from trunkline.demo.__main__ import SECONDS, SECONDS_LIMIT, run
 from trunkline.errors import StartupError
-from trunkline.settings import Loaded, load, parse_flags, shown
+from trunkline.settings import shown
 from trunkline.why import ask, show
 
 app = typer.Typer(
@@ -31,21 +31,12 @@ app = typer.Typer(
 )
 database = typer.Typer(help="Look at, upgrade and back up the database.", no_args_is_help=True)
 app.add_typer(database, name="db")
-_ANY_SETTING = {"allow_extra_args": True, "ignore_unknown_options": True}
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; default: trunkline.toml, if there.")]
+app.add_typer(cli_keys.keys, name="keys")
+app.add_typer(cli_keys.accounts, name="accounts")
 _CLOSED: set[int] = set()
 """Of stdin, stdout and stderr, those that were closed at the start."""
 SHOW_TIME = 5.0
 """Seconds to wait until standard output takes the text."""
-SETTINGS_HELP = "Any setting is a flag too: --http.port 9000 (`trunkline config` lists them)."
-
-
-def _load(context: typer.Context, file: Path | None) -> Loaded:
-    loaded = load(parse_flags(context.args), os.environ, file)
-    if context.command.name != "serve":  # which has a log for it
-        for variable, nearest in loaded.unknown_variables.items():
-            typer.echo(f"trunkline: {variable} is no setting and is ignored; the nearest is {nearest}", err=True)
-    return loaded
 
 
 def _announce(text: str) -> None:
@@ -60,14 +51,15 @@ def _announce(text: str) -> None:
     raise StartupError(f"a first account cannot be shown: {problem}")
 
 
-@app.command(context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+@app.command(context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def serve(context: typer.Context, config: ConfigFile = None) -> None:
     """Run the server until Ctrl-C or SIGTERM."""
-    loaded = _load(context, config)
+    loaded = load_settings(context, config)
     settings = loaded.settings
     import structlog
     import uvloop
 
+    from trunkline.control.accounts import new_secret
     from trunkline.server import Server
 
     outlet = log.Outlet(None if 2 in _CLOSED else 2)
@@ -79,63 +71,53 @@ def serve(context: typer.Context, config: ConfigFile = None) -> None:
     os.environ.setdefault("UV_THREADPOOL_SIZE", "16")
     server = Server(
         settings,
-        make_key=lambda: "KEY" + secrets.token_urlsafe(32),
+        make_key=new_secret,
         announce=_announce,
-        load=lambda: _load(context, config).settings,
+        load=lambda: load_settings(context, config).settings,
         secrets_in_flags=loaded.secrets_in_flags,
     )
     raise typer.Exit(uvloop.run(server.run()))
 
 
-@app.command(name="config", context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+@app.command(name="config", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def show_config(context: typer.Context, config: ConfigFile = None) -> None:
     """Print every setting in force and where its value comes from."""
-    loaded = _load(context, config)
+    loaded = load_settings(context, config)
     table = Table("setting", "value", "from", box=None)
     for name, origin in loaded.origins.items():
         table.add_row(name, shown(loaded.settings, name), origin, style=None if origin == "default" else "bold")
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
-@app.command(context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
-def keys(context: typer.Context, config: ConfigFile = None) -> None:
-    """Print the public key (Ed25519, base64) that status callbacks are signed with."""
-    from trunkline.store.location import prepare_directory
-    from trunkline.webhooks.signing import Signer
-
-    settings = _load(context, config).settings
-    typer.echo(Signer.load(prepare_directory(settings.store.directory)).public_key)
-
-
-@app.command(context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+@app.command(context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def why(context: typer.Context, call_sid: str, config: ConfigFile = None) -> None:
     """Ask the running server why a call has no audio. Exit code 1: something is wrong with it."""
-    report = ask(_load(context, config).settings, call_sid)
+    report = ask(load_settings(context, config).settings, call_sid)
     show(report, Console(width=None if sys.stdout.isatty() else 160))
     raise typer.Exit(int(report["findings"][0]["severity"] == "error"))
 
 
-@app.command(context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+@app.command(context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def drain(context: typer.Context, config: ConfigFile = None) -> None:
     """Have the running server take no more calls and end once those that run are over; return when it has."""
     from trunkline.drain import drain as drain_server
 
-    settings = _load(context, config).settings
+    settings = load_settings(context, config).settings
     drain_server(settings.store.directory, lambda pid: typer.echo(f"process {pid} drains", err=True))
 
 
-@app.command(context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+@app.command(context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def erase(context: typer.Context, number: str, config: ConfigFile = None) -> None:
     """Erase what the running server keeps of the account's calls from and to NUMBER, recordings included."""
     path = f"/v2/trunkline/callers/{quote(number, safe='')}"
-    erased = request(_load(context, config).settings, "DELETE", path)["data"]
+    erased = request(load_settings(context, config).settings, "DELETE", path)["data"]
     live = erased.pop("in_progress")
     typer.echo("erased: " + ", ".join(f"{count} {name}" for name, count in erased.items()))
     if live:
         raise StartupError(f"{live} calls are not over, and nothing of them was erased: repeat it later")
 
 
-@database.command(name="current", context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+@database.command(name="current", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def database_current(context: typer.Context, config: ConfigFile = None) -> None:
     """Print the schema of the database, and the one that this version needs. Exit code 1: they differ."""
     import asyncio
@@ -143,12 +125,12 @@ def database_current(context: typer.Context, config: ConfigFile = None) -> None:
     from trunkline.store.maintenance import current
     from trunkline.store.schema import NEWEST
 
-    found = asyncio.run(current(_load(context, config).settings.store))
+    found = asyncio.run(current(load_settings(context, config).settings.store))
     typer.echo(f"database: {found or 'none'}, this version: {NEWEST}")
     raise typer.Exit(int(found != NEWEST))
 
 
-@database.command(name="upgrade", context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+@database.command(name="upgrade", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def database_upgrade(context: typer.Context, config: ConfigFile = None) -> None:
     """Bring the database to this version's schema, as the start of a server does."""
     import asyncio
@@ -156,16 +138,16 @@ def database_upgrade(context: typer.Context, config: ConfigFile = None) -> None:
     from trunkline.store.maintenance import upgrade
     from trunkline.store.schema import NEWEST
 
-    asyncio.run(upgrade(_load(context, config).settings.store))
+    asyncio.run(upgrade(load_settings(context, config).settings.store))
     typer.echo(f"database: {NEWEST}")
 
 
-@database.command(name="backup", context_settings=_ANY_SETTING, epilog=SETTINGS_HELP)
+@database.command(name="backup", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def database_backup(context: typer.Context, file: Path, config: ConfigFile = None) -> None:
     """Copy the database into FILE, also while the server runs."""
     from trunkline.store.maintenance import backup
 
-    backup(_load(context, config).settings.store, file)
+    backup(load_settings(context, config).settings.store, file)
     typer.echo(f"{file}: {file.stat().st_size} bytes")
 
 

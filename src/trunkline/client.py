@@ -1,9 +1,10 @@
-"""What the command line asks of a running server: one request with the account's key."""
+"""What the command line asks of a running server: one request with the account's key, or the operator's."""
 
 from typing import Any
 
 import httpx
 
+from trunkline import operator_key
 from trunkline.config import Settings
 from trunkline.errors import StartupError
 
@@ -17,18 +18,31 @@ def request(settings: Settings, method: str, path: str, *, unknown: str = "") ->
     account, key = settings.account_sid, settings.api_key
     if account is None or key is None:
         raise StartupError("set account_sid and api_key (TRUNKLINE_ACCOUNT_SID, TRUNKLINE_API_KEY) to the server's")
+    return _request(settings, method, path.format(account=account), key, unknown=unknown)
+
+
+def operator_request(
+    settings: Settings, method: str, path: str, body: dict[str, object] | None = None, *, unknown: str = ""
+) -> dict[str, Any]:
+    """The same with the operator's key, of a 201 too."""
+    return _request(settings, method, path, operator_key.read(settings), body, unknown=unknown)
+
+
+def _request(
+    settings: Settings, method: str, path: str, key: str, body: dict[str, object] | None = None, *, unknown: str
+) -> dict[str, Any]:
     host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
     base = f"http://{host}:{settings.http.port}"
     try:
         # A plain HTTP server of one's own: no certificates to load, no proxy to go through.
         with httpx.Client(base_url=base, timeout=TIMEOUT, trust_env=False, verify=False) as client:
-            answer = client.request(method, path.format(account=account), headers={"authorization": f"Bearer {key}"})
-            body = answer.json()
+            answer = client.request(method, path, headers={"authorization": f"Bearer {key}"}, json=body)
+            found = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise StartupError(f"no answer from {base} (http.host, http.port): {error}") from None
     if answer.status_code == 404 and unknown:
         raise StartupError(f"{unknown} to {base}")
-    if answer.status_code != 200 or not isinstance(body, dict):
-        detail = body["errors"][0]["detail"] if isinstance(body, dict) and body.get("errors") else answer.text[:200]
+    if answer.status_code not in (200, 201) or not isinstance(found, dict):
+        detail = found["errors"][0]["detail"] if isinstance(found, dict) and found.get("errors") else answer.text[:200]
         raise StartupError(f"{base} answered {answer.status_code}: {detail}")
-    return body
+    return found

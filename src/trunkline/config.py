@@ -50,6 +50,11 @@ class HttpSettings(Section):
     """Bytes of a request's head; more closes the connection with 431."""
     rate_limit: float = Field(500, ge=0)
     """Requests per second per API key, with a burst of two seconds' worth; 0 = no limit."""
+    operator_key: str | None = Field(None, min_length=16, repr=False)
+    """Key of the operator, who manages accounts; default: one that is made at the first start and kept in
+    `operator.key` under the store's directory."""
+    operator_key_file: Path | None = None
+    """A file with the key, instead of it; or a credential of systemd, `http.operator_key`."""
 
 
 class ApplicationSettings(Section):
@@ -452,7 +457,8 @@ class Settings(Section):
 
     account_sid: str | None = Field(None, min_length=1)
     """Predefines the first account, together with `api_key`."""
-    api_key: str | None = Field(None, min_length=1, repr=False)
+    api_key: str | None = Field(None, min_length=16, repr=False)
+    """The key named `first` of that account."""
     api_key_file: Path | None = None
     """A file with the key, instead of it; or a credential of systemd, `api_key`."""
     http: HttpSettings = HttpSettings()

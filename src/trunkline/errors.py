@@ -5,6 +5,7 @@
     ├── Fenced                         another server has taken the database over; exit code 75
     └── ApiError                       a refused request; rendered by faces/telnyx/errors.py, nowhere else
         ├── AuthenticationFailed  401  10009
+        ├── PermissionDenied      403  10010
         ├── ResourceNotFound      404  (no code: Telnyx's body has only a detail)
         ├── MethodNotAllowed      405  10030
         ├── PayloadTooLarge       413  10023
@@ -63,6 +64,12 @@ class AuthenticationFailed(ApiError):
 
     def __init__(self) -> None:
         super().__init__("Could not understand the provided credentials.")
+
+
+class PermissionDenied(ApiError):
+    """The key's scope does not allow the operation."""
+
+    status, code, title = 403, "10010", "Authorization failed"
 
 
 class ResourceNotFound(ApiError):

@@ -1,7 +1,7 @@
 """Secrets that are no text in the settings: in a file of their own, or a credential of systemd.
 
-    api_key_file, store.url_file, password_file of a trunk or phone: the path of a file with the secret
-    $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=): files called api_key, store.url,
+    api_key_file, http.operator_key_file, store.url_file, password_file of a trunk or phone: the path of a file
+    $CREDENTIALS_DIRECTORY (systemd.exec(5), LoadCredential=): files called api_key, http.operator_key, store.url,
         sip.trunks.NAME.password, sip.phones.USER.password
 
 A line end at the end of a file is left out. Within a layer of the settings a secret has one source; a credential goes
@@ -18,9 +18,9 @@ from trunkline.errors import StartupError
 
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
 """Variable that systemd sets."""
-SECRETS = frozenset({"api_key", "password"})
+SECRETS = frozenset({"api_key", "operator_key", "password"})
 """Settings that are never shown."""
-_SINGLE = ("api_key", "store.url")
+_SINGLE = ("api_key", "http.operator_key", "store.url")
 _TABLES = {"sip.trunks": "name", "sip.phones": "user"}
 """What the tables of each list are called by."""
 
@@ -61,7 +61,7 @@ def complete(values: dict[str, Any], environ: Mapping[str, str]) -> None:
 
 def in_flags(flags: Mapping[str, str]) -> list[str]:
     """Flags that hold a secret, which every user of this machine can read while the process runs."""
-    found = [name for name in ("api_key",) if name in flags]
+    found = [name for name in ("api_key", "http.operator_key") if name in flags]
     found += [name for name in _TABLES if '"password"' in flags.get(name, "")]
     return found + [name for name in ("store.url",) if "@" in _netloc(flags.get(name, ""))]
 

@@ -18,13 +18,15 @@ from pathlib import Path
 
 import structlog
 
-from trunkline import compiled, log
+from trunkline import compiled, log, operator_key
 from trunkline.api.app import create_app
 from trunkline.api.server import HttpServer
+from trunkline.calls.accounts import AccountView
 from trunkline.calls.directory import Directory
 from trunkline.calls.recordings import RecordingFiles
 from trunkline.cluster.keeper import Keeper
 from trunkline.config import Settings
+from trunkline.control.accounts import AccountService, first_key
 from trunkline.control.applications import ApplicationService
 from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
@@ -259,7 +261,7 @@ class Server:
             FACE.rest,
             service,
             ApplicationService(directory, store, destinations),
-            store,
+            await self._accounts(store, directory, account, runner),
             settings.http,
             ready=lambda: self._starting() or _not_ready(runner, pool, writer, settings.sip.call_limit),
             api_ready=self._starting,
@@ -317,6 +319,15 @@ class Server:
         await self._stack.enter_async_context(Pruner(store, settings.store, recordings.delete))
         return recordings
 
+    async def _accounts(self, store: Store, directory: Directory, own: AccountSid, runner: Runner) -> AccountService:
+        key = operator_key.read_or_make(self._settings, self._make_key)
+
+        def live_calls(account: AccountSid) -> int:
+            return sum(entry.call.view.account_sid == account for entry in runner.registry)
+
+        service = AccountService(store.accounts, directory, own, key, live_calls)
+        return await self._stack.enter_async_context(service)
+
     def _starting(self) -> str | None:
         return None if self._started else "starting"
 
@@ -336,18 +347,21 @@ class Server:
                 account = AccountSid(str(uuid.UUID(sid)))
             except ValueError:
                 raise StartupError(f"bad setting account_sid: {sid!r} is not a UUID") from None
-            await store.add_account(account, key)
+            await _add_account(store, account, key)
             return account, None
-        first = await store.first_account()
-        if first is not None:
-            return first, None
+        if store.accounts.accounts:
+            return store.accounts.accounts[0].sid, None
         return AccountSid(str(uuid.uuid4())), self._make_key()
 
     async def _keep_account(self, store: Store, account: AccountSid, new_key: str | None) -> None:
         """Last: a start that fails must not print a key that is not kept."""
         if new_key is not None:
             self._announce(NEW_ACCOUNT.format(sid=account, key=new_key))
-            await store.add_account(account, new_key)
+            await _add_account(store, account, new_key)
+
+
+async def _add_account(store: Store, sid: AccountSid, secret: str) -> None:
+    await store.accounts.add_account(AccountView(sid, "", utc_now()), first_key(sid), secret)
 
 
 @asynccontextmanager

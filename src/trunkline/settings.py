@@ -62,7 +62,7 @@ def shown(settings: Settings, name: str) -> str:
 
 def _shown(name: str, value: object) -> str:
     """Secrets are hidden, and so is what may hold them in a URL."""
-    if name in SECRETS and value:
+    if name.rpartition(".")[2] in SECRETS and value:
         return HIDDEN
     return without_secrets(value) if isinstance(value, str) and "://" in value else str(value)
 

@@ -1,21 +1,27 @@
 """A server with the API on a free loopback port, over calls that live in memory."""
 
+import asyncio
+import itertools
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from trunkline.api.app import ApiApplication, create_app
 from trunkline.api.server import HttpServer
+from trunkline.calls.accounts import AccountView
 from trunkline.calls.commands import CallRequest, Command, EndCall, Instructions, SetStatusCallback
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
 from trunkline.calls.views import Application, CallFilter, CallView, Erasure, StreamView
 from trunkline.config import HttpSettings, Settings
+from trunkline.control.accounts import AccountService, first_key
 from trunkline.control.applications import ApplicationService
 from trunkline.control.destinations import Destinations
 from trunkline.errors import (
@@ -30,10 +36,12 @@ from trunkline.faces.telnyx.rest import REST
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.media.report import LegReport
 from trunkline.outbound.egress import Egress
+from trunkline.store.accounts import StoredAccounts
 from trunkline.streaming.params import StreamParams
 
 KEY = "KEY0123456789"
 OTHER_KEY = "KEY9876543210"
+OPERATORS_KEY = "KEYoperator"
 ACCOUNT = AccountSid("61bf923e-5e4d-4595-a110-56190ea18a1b")
 OTHER_ACCOUNT = AccountSid("00000000-5e4d-4595-a110-56190ea18a1b")
 CALL = CallSid("v3:KBnLO0ZK3DhKM5s7bE9VluaSmKsOchKht_fUYvxcp8ysbmzCCtpkmA")
@@ -47,11 +55,30 @@ UNROUTED = "+15550000000"
 NOW = datetime(2023, 6, 15, 9, 56, 45, tzinfo=UTC)
 
 
-class Keys:
-    """Two accounts, a key each."""
+async def until(predicate: Callable[[], bool]) -> None:
+    """Wait for a condition, ten seconds at most."""
+    async with asyncio.timeout(10):
+        for _ in itertools.count():
+            if predicate():
+                return
+            await asyncio.sleep(0.01)
 
-    async def account_of(self, api_key: str) -> AccountSid | None:
-        return {KEY: ACCOUNT, OTHER_KEY: OTHER_ACCOUNT}.get(api_key)
+
+class Nowhere:
+    """A database that takes everything, keeps nothing, and counts."""
+
+    def __init__(self) -> None:
+        self.transactions = 0
+        self.failure: Exception | None = None
+
+    async def execute(self, *_: object) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[Any]:
+        self.transactions += 1
+        yield self
 
 
 def _call(sid: CallSid, account: AccountSid = ACCOUNT) -> CallView:
@@ -84,6 +111,8 @@ class MemoryCalls:
     filters: list[CallFilter] = field(default_factory=list)
     leg: LegReport = field(default_factory=lambda: LegReport(packets_in=50, frames_in=50))
     placed: list[CallRequest] = field(default_factory=list)
+    restricted: list[bool] = field(default_factory=list)
+    """Of each call that was to be placed."""
     redirected: list[Instructions] = field(default_factory=list)
     recordings: dict[str, Path] = field(default_factory=dict)
     """Of the first account, by sid."""
@@ -107,8 +136,9 @@ class MemoryCalls:
             raise CallEnded("The call is over")
         return view
 
-    async def place(self, account: AccountSid, request: CallRequest) -> CallView:
+    async def place(self, account: AccountSid, request: CallRequest, *, restricted: bool = False) -> CallView:
         await self.before_start()
+        self.restricted.append(restricted)
         if request.application_sid not in (None, APPLICATION):
             raise UnknownApplication("No such application", pointer="/ApplicationSid")
         if request.to == UNROUTED:
@@ -308,16 +338,41 @@ def store() -> MemoryApplications:
 
 
 @pytest.fixture
-def applications(store: MemoryApplications) -> ApplicationService:
-    """Two applications: one of the configuration, and one of the store that a number of the configuration names."""
-    directory = Directory(Settings.model_validate(CONFIGURED), ACCOUNT, store.kept.values(), NOW)
+def applications(directory: Directory, store: MemoryApplications) -> ApplicationService:
+    """The applications of the directory."""
     return ApplicationService(directory, store, Destinations(Egress()))
+
+
+@pytest.fixture
+def directory(store: MemoryApplications) -> Directory:
+    """Two applications: one of the configuration, and one of the store that a number of the configuration names."""
+    return Directory(Settings.model_validate(CONFIGURED), ACCOUNT, store.kept.values(), NOW)
+
+
+@pytest.fixture
+def database() -> Nowhere:
+    """Where accounts are written."""
+    return Nowhere()
+
+
+@pytest.fixture
+async def accounts(directory: Directory, control: MemoryCalls, database: Nowhere) -> AccountService:
+    """Two accounts with a key each, and the operator's."""
+    stored = StoredAccounts(database)
+    for sid, key in ((ACCOUNT, KEY), (OTHER_ACCOUNT, OTHER_KEY)):
+        await stored.add_account(AccountView(sid, "", NOW), first_key(sid), key)
+
+    def live(account: AccountSid) -> int:
+        return sum(view.account_sid == account and view.ended_at is None for view in control.live.values())
+
+    return AccountService(stored, directory, ACCOUNT, OPERATORS_KEY, live)
 
 
 @pytest.fixture
 def app(
     control: MemoryCalls,
     applications: ApplicationService,
+    accounts: AccountService,
     settings: HttpSettings,
     clock: Clock,
     not_ready: list[str],
@@ -327,7 +382,7 @@ def app(
         REST,
         control,
         applications,
-        Keys(),
+        accounts,
         settings,
         ready=lambda: not_ready[0] if not_ready else None,
         api_ready=lambda: "starting" if "starting" in not_ready else None,

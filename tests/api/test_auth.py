@@ -5,19 +5,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from trunkline.api.auth import Authenticator, bearer
+from api.conftest import ACCOUNT, KEY, OPERATORS_KEY
+from trunkline.api.auth import (
+    CALL_CHANGES,
+    CALL_VIEWS,
+    FULL,
+    OPERATOR,
+    VIEWS,
+    Authenticator,
+    Right,
+    bearer,
+)
 from trunkline.api.limits import TokenBuckets
-from trunkline.errors import AuthenticationFailed, ResourceNotFound, TooManyRequests
-from trunkline.ids import AccountSid
+from trunkline.calls.accounts import Scope
+from trunkline.control.accounts import AccountService
+from trunkline.errors import AuthenticationFailed, PermissionDenied, ResourceNotFound, TooManyRequests
 
-ACCOUNT = AccountSid("61bf923e-5e4d-4595-a110-56190ea18a1b")
 
-
-class OneKey:
-    """One account with one key."""
-
-    async def account_of(self, api_key: str) -> AccountSid | None:
-        return ACCOUNT if api_key == "KEY" else None
+@pytest.fixture
+def gate(accounts: AccountService) -> Authenticator:
+    return Authenticator(accounts, TokenBuckets(0), lambda: 0.0)
 
 
 def _request(authorization: bytes) -> Request:
@@ -44,24 +51,55 @@ def test_any_header_gives_a_printable_key_or_none(headers: list[str]) -> None:
     assert key == "" or key.isprintable()
 
 
-async def test_the_gate_admits_the_key_to_its_own_account_only() -> None:
-    gate = Authenticator(OneKey(), TokenBuckets(0), lambda: 0.0)
-    request = _request(b"Bearer KEY")
+async def test_the_gate_admits_the_key_to_its_own_account_only(gate: Authenticator) -> None:
+    request = _request(f"Bearer {KEY}".encode())
     for path_account in (None, ACCOUNT):
-        assert (await gate.admit(request, path_account)).account == ACCOUNT
+        sender = gate.admit(request, path_account, FULL)
+        assert (sender.account, sender.key_name, sender.right) == (ACCOUNT, "first", "full")
     for other in ("", "other", ACCOUNT.upper()):
         with pytest.raises(ResourceNotFound):
-            await gate.admit(request, other)
+            gate.admit(request, other, FULL)
     with pytest.raises(AuthenticationFailed):
-        await gate.admit(_request(b"Bearer other"), ACCOUNT)
+        gate.admit(_request(b"Bearer other"), ACCOUNT, FULL)
 
 
-async def test_a_refused_key_takes_no_token_and_a_wrong_account_does() -> None:
-    gate = Authenticator(OneKey(), TokenBuckets(0.25), lambda: 0.0)
+async def test_a_refused_key_takes_no_token_and_a_wrong_account_does(accounts: AccountService) -> None:
+    gate = Authenticator(accounts, TokenBuckets(0.25), lambda: 0.0)
     with pytest.raises(AuthenticationFailed):
-        await gate.admit(_request(b"Bearer other"))
+        gate.admit(_request(b"Bearer other"), None, FULL)
+    request = _request(f"Bearer {KEY}".encode())
     with pytest.raises(ResourceNotFound):
-        await gate.admit(_request(b"Bearer KEY"), "other")
+        gate.admit(request, "other", FULL)
     with pytest.raises(TooManyRequests) as refusal:
-        await gate.admit(_request(b"Bearer KEY"))
+        gate.admit(request, None, FULL)
     assert refusal.value.retry_after == 4
+
+
+@pytest.mark.parametrize(
+    ("scope", "granted"),
+    [
+        ("full", [FULL, CALL_CHANGES, VIEWS, CALL_VIEWS]),
+        ("calls", [CALL_CHANGES, CALL_VIEWS]),
+        ("read", [VIEWS, CALL_VIEWS]),
+    ],
+)
+async def test_a_key_may_do_what_its_scope_says(
+    gate: Authenticator, accounts: AccountService, scope: Scope, granted: list[frozenset[Right]]
+) -> None:
+    new = await accounts.create_key(ACCOUNT, "scoped", scope, None)
+    request = _request(f"Bearer {new.secret}".encode())
+    for rights in (FULL, CALL_CHANGES, VIEWS, CALL_VIEWS, OPERATOR):
+        if rights in granted:
+            assert gate.admit(request, ACCOUNT, rights).right == scope
+        else:
+            with pytest.raises(PermissionDenied):
+                gate.admit(request, ACCOUNT, rights)
+            with pytest.raises(ResourceNotFound):
+                gate.admit(request, "other", rights)
+
+
+async def test_the_operators_key_manages_any_account_and_places_no_call(gate: Authenticator) -> None:
+    request = _request(f"Bearer {OPERATORS_KEY}".encode())
+    assert gate.admit(request, "any", OPERATOR).account == "any"
+    with pytest.raises(PermissionDenied):
+        gate.admit(request, ACCOUNT, FULL)

@@ -95,7 +95,7 @@ def test_both_content_types_are_described_with_every_field(start: dict[str, Any]
 
 
 def test_every_error_is_described_as_it_looks_on_the_wire(start: dict[str, Any]) -> None:
-    assert set(start["responses"]) == {"200", "401", "404", "413", "415", "422", "429", "500", "503"}
+    assert set(start["responses"]) == {"200", "401", "403", "404", "413", "415", "422", "429", "500", "503"}
     unprocessable = start["responses"]["422"]["content"]["application/json"]["examples"]
     codes = {example["value"]["errors"][0]["code"] for example in unprocessable.values()}
     assert codes == {"10003", "10004", "10015", "10026", "10032", "90018", "90034", "90045"}

@@ -115,6 +115,16 @@ async def test_a_call_is_placed_by_an_application_that_is_active(bench: Bench, s
     assert refused.value.pointer == "/To"
 
 
+async def test_a_restricted_call_goes_out_only_where_documents_may_dial(bench: Bench, service: CallService) -> None:
+    by_trunk = CallRequest(to="+4930123", from_="+1", caller_name="")
+    with pytest.raises(InvalidRequest, match="dial_prefixes of trunk") as refused:
+        await service.place(ACCOUNT, by_trunk, restricted=True)
+    assert refused.value.pointer == "/To"
+    assert len(bench.runner.registry) == 0
+    await service.place(ACCOUNT, by_trunk)
+    assert len(bench.runner.registry) == 1
+
+
 async def test_an_application_that_is_not_active_places_no_call(bench: Bench, service: CallService) -> None:
     active = bench.directory.application(ACCOUNT, BOT)
     assert active is not None

@@ -49,21 +49,21 @@ def test_where_no_port_is_free_it_says_so() -> None:
 
 
 async def test_a_server_with_a_bad_setting_fails_with_its_own_message(tmp_path: Path) -> None:
-    server = ServerProcess(tmp_path, account_sid="x", api_key="y", settings={"media.no_such": 1})
+    server = ServerProcess(tmp_path, account_sid="x", api_key="y" * 16, settings={"media.no_such": 1})
     with pytest.raises(ServerFailed, match=r"exited with code 2[\s\S]*no_such"):
         await server.start()
     assert "Traceback" not in server.log
 
 
 async def test_stopping_a_server_that_was_not_started_does_nothing(tmp_path: Path) -> None:
-    server = ServerProcess(tmp_path, account_sid="x", api_key="y")
+    server = ServerProcess(tmp_path, account_sid="x", api_key="y" * 16)
     await server.stop_if_started()
     with pytest.raises(RuntimeError):
         _ = server.process
 
 
 async def test_a_server_that_is_not_ready_in_time_is_stopped(tmp_path: Path) -> None:
-    server = ServerProcess(tmp_path, account_sid="x", api_key="y", wrapper=("sh", "-c", "exec sleep 600"))
+    server = ServerProcess(tmp_path, account_sid="x", api_key="y" * 16, wrapper=("sh", "-c", "exec sleep 600"))
     with pytest.raises(ServerFailed, match=r"not ready within 0\.3 s"):
         await server.start(timeout=0.3)
     assert server.process.returncode == -signal.SIGTERM
@@ -71,7 +71,7 @@ async def test_a_server_that_is_not_ready_in_time_is_stopped(tmp_path: Path) -> 
 
 async def test_a_server_that_does_not_end_is_killed(tmp_path: Path) -> None:
     wrapper = (sys.executable, "-c", IGNORES_SIGTERM)
-    server = ServerProcess(tmp_path, account_sid="x", api_key="y", wrapper=wrapper)
+    server = ServerProcess(tmp_path, account_sid="x", api_key="y" * 16, wrapper=wrapper)
     await server.start()
     assert await server.stop(timeout=0.1) == -signal.SIGKILL
     assert await server.stop() == await server.kill() == -signal.SIGKILL, "it has ended"
@@ -79,4 +79,4 @@ async def test_a_server_that_does_not_end_is_killed(tmp_path: Path) -> None:
 
 async def test_without_a_server_there_is_no_public_key(tmp_path: Path) -> None:
     with pytest.raises(ServerFailed, match="no public key: ConnectError"):
-        await ServerProcess(tmp_path, account_sid="x", api_key="y").public_key()
+        await ServerProcess(tmp_path, account_sid="x", api_key="y" * 16).public_key()

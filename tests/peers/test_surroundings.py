@@ -102,7 +102,7 @@ async def test_calls_go_on_and_the_server_ends_in_order_whatever_becomes_of_its_
     server = ServerProcess(
         tmp_path,
         account_sid="4b5a5c0e-6d0a-4a9a-9f5e-0a8a1b3c5d7e",
-        api_key="KEYsecret",
+        api_key="KEYsecretKEYsecret",
         media_ports=80,
         output=None if REDIRECTED[stderr] else pipe[1],
         wrapper=REDIRECTED[stderr],
@@ -325,7 +325,7 @@ async def test_a_terminal_that_is_closed_ends_the_server_as_ctrl_c_does(tmp_path
     server = ServerProcess(
         tmp_path,
         account_sid="4b5a5c0e-6d0a-4a9a-9f5e-0a8a1b3c5d7e",
-        api_key="KEYsecret",
+        api_key="KEYsecretKEYsecret",
         wrapper=(sys.executable, "-c", ON_TERMINAL, os.ttyname(terminal)),
     )
     await server.start()

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text, update
 
+from trunkline.calls.accounts import AccountView
 from trunkline.config import StoreSettings
+from trunkline.control.accounts import first_key
 from trunkline.errors import Fenced
 from trunkline.store.fence import Fence
 from trunkline.store.records import call_row
@@ -40,10 +42,10 @@ async def test_what_a_dead_one_writes_is_not_there(store: Store, make: Any) -> N
 async def test_rare_writes_are_fenced_too(store: Store, make: Any) -> None:
     await bury(store, make)
     with pytest.raises(Fenced):
-        await store.add_account(make.account, "key")
+        await store.accounts.add_account(AccountView(make.account, "", make.noon), first_key(make.account), "key")
     with pytest.raises(Fenced):
         await store.prune("calls", make.noon, 1)
-    assert await store.account_of("key") is None
+    assert store.accounts.by_secret("key") is None
 
 
 async def test_a_beat_of_a_dead_one_finds_it_out(store: Store, make: Any) -> None:

@@ -130,31 +130,6 @@ async def test_text_that_no_database_takes_is_stored_with_replacements(store: St
     assert (await store.stream(make.account, ONE, "s1")).name == "\U0001f600"
 
 
-async def test_keys_belong_to_accounts_and_only_their_hash_is_kept(
-    open_store: Opener, any_settings: StoreSettings
-) -> None:
-    store = await open_store()
-    assert await store.first_account() is None
-    first, second = AccountSid("acc-1"), AccountSid("acc-2")
-    await store.add_account(first, "KEY-one")
-    await store.add_account(second, "KEY-two")
-    await store.add_account(first, "KEY-three")
-    for again in (store, await open_store()):
-        assert await again.account_of("KEY-one") is None
-        assert await again.account_of("KEY-three") == first
-        assert await again.account_of("KEY-two") == second
-        assert await again.first_account() == first
-    if any_settings.url is None:
-        assert b"KEY-" not in (any_settings.directory / "trunkline.db").read_bytes()
-
-
-async def test_a_key_cannot_serve_two_accounts(store: Store) -> None:
-    await store.add_account(AccountSid("acc-1"), "KEY")
-    with pytest.raises(StartupError, match="already belongs to another account"):
-        await store.add_account(AccountSid("acc-2"), "KEY")
-    assert await store.account_of("KEY") == "acc-1"
-
-
 async def test_callbacks_wait_in_order_until_settled(open_store: Opener, make: Any) -> None:
     store = await open_store()
     rows = [callback_row(replace(make.callback(name), position=store.next_position())) for name in ("c1", "c2", "c3")]

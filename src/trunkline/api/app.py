@@ -20,9 +20,10 @@ from starlette.routing import Match, Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from trunkline.api import docs_page, openapi, paths, problems
-from trunkline.api.auth import Accounts, Authenticator, Principal
+from trunkline.api.auth import Authenticator, Principal, Right
 from trunkline.api.limits import Recent, TokenBuckets
 from trunkline.api.operation import ApiRequest, Operation, RestFace, Services
+from trunkline.calls.accounts import Accounts
 from trunkline.calls.control import Applications, CallControl
 from trunkline.config import HttpSettings
 from trunkline.errors import ApiError, AuthenticationFailed, MethodNotAllowed, ResourceNotFound, Unavailable
@@ -71,7 +72,7 @@ def create_app(
     """
     counters: Counter[str] = Counter()
     tries: IdempotencyCache[Any] = IdempotencyCache(clock)
-    services = Services(control, applications, public_key, settings.body_limit, counters, tries)
+    services = Services(control, applications, accounts, public_key, settings.body_limit, counters, tries)
     gate = Gate(Authenticator(accounts, TokenBuckets(settings.rate_limit), clock), counters, clock)
     routes = [
         Route(operation.path.removesuffix(".json"), _endpoint(operation, gate, services), methods=[operation.method])
@@ -87,7 +88,8 @@ def _endpoint(operation: Operation, gate: "Gate", services: Services) -> Endpoin
         path = {name: paths.decode(value) for name, value in request.path_params.items()}
         try:
             async with asyncio.timeout(REQUEST_TIME):
-                sender = None if operation.public else await gate.admit(request, path.get("account_sid"))
+                account = path.get("account_sid")
+                sender = None if operation.public else await gate.admit(request, account, operation.rights)
                 return await operation.handler(ApiRequest(request, path, sender, services))
         except TimeoutError:
             raise Unavailable("The request took too long.", retry_after=2) from None
@@ -105,10 +107,10 @@ class Gate:
         self._guesses = TokenBuckets(GUESSES)
         self._logged: Recent[bool] = Recent(GUESS_LOG)
 
-    async def admit(self, request: Request, account_sid: str | None) -> Principal:
+    async def admit(self, request: Request, account_sid: str | None, rights: frozenset[Right]) -> Principal:
         """See `Authenticator.admit`."""
         try:
-            return await self._authenticator.admit(request, account_sid)
+            return self._authenticator.admit(request, account_sid, rights)
         except AuthenticationFailed:
             await self._slow_down(getattr(request.state, "origin", ""))
             raise

@@ -4,23 +4,32 @@ through `Authenticator.admit` before its body is read."""
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal
 
 from starlette.requests import Request
 
 from trunkline.api.limits import TokenBuckets
-from trunkline.errors import AuthenticationFailed, ResourceNotFound, TooManyRequests
+from trunkline.calls.accounts import Accounts, Scope
+from trunkline.errors import AuthenticationFailed, PermissionDenied, ResourceNotFound, TooManyRequests
 from trunkline.ids import AccountSid, Seconds
 
 KEY_LENGTH_LIMIT = 512
 """Characters of an API key; ours and Telnyx's have about 60."""
 
 
-class Accounts(Protocol):
-    """Who an API key belongs to."""
-
-    async def account_of(self, api_key: str) -> AccountSid | None:
-        """The key's account, or None for an unknown key."""
+Right = Scope | Literal["operator"]
+FULL: frozenset[Right] = frozenset({"full"})
+"""The rights of which a sender needs one: to change what stays."""
+CALL_CHANGES: frozenset[Right] = FULL | {"calls"}
+"""To change calls and streams."""
+VIEWS: frozenset[Right] = FULL | {"read"}
+"""To see what stays."""
+CALL_VIEWS: frozenset[Right] = CALL_CHANGES | VIEWS
+"""To see calls, streams and recordings."""
+OPERATOR: frozenset[Right] = frozenset({"operator"})
+"""To manage accounts."""
+OPERATORS_KEY = "operator"
+"""In place of the sid of a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,10 @@ class Principal:
     """Who sent the request."""
 
     account: AccountSid
-    api_key: str
+    """The key's; of an operator that in the path, or none."""
+    key_sid: str
+    key_name: str
+    right: Right
 
 
 class Authenticator:
@@ -39,25 +51,34 @@ class Authenticator:
         self._buckets = buckets
         self._clock = clock
 
-    async def admit(self, request: Request, account_sid: str | None = None) -> Principal:
-        """The caller. `account_sid` is the path's, where it has one.
+    def admit(self, request: Request, account_sid: str | None, rights: frozenset[Right]) -> Principal:
+        """The caller, who has one of the `rights`. `account_sid` is the path's, where it has one.
 
-        Raises AuthenticationFailed, TooManyRequests, and ResourceNotFound for another account's path: never 403,
-        which would reveal that the account exists.
+        Raises AuthenticationFailed, TooManyRequests, ResourceNotFound for another account's path (never 403, which
+        would reveal that the account exists), and PermissionDenied.
         """
-        api_key = bearer(request.headers.getlist("authorization"))
-        account = await self._accounts.account_of(api_key) if api_key else None
+        sender = self._sender(bearer(request.headers.getlist("authorization")), account_sid)
         identified = getattr(request.state, "identified", None)
         if identified is not None:  # The server counts connections without a key by their address.
-            identified(account is not None)
-        if account is None:
+            identified(sender is not None)
+        if sender is None:
             raise AuthenticationFailed()
-        wait = self._buckets.take(api_key, Seconds(self._clock()))
+        wait = self._buckets.take(sender.key_sid, Seconds(self._clock()))
         if wait > 0:
             raise TooManyRequests("The rate limit of this API key is reached", retry_after=math.ceil(wait))
-        if account_sid not in (None, account):
+        if account_sid not in (None, sender.account):
             raise ResourceNotFound()
-        return Principal(account, api_key)
+        if sender.right not in rights:
+            raise PermissionDenied(f"This key's scope, {sender.right}, does not allow it")
+        return sender
+
+    def _sender(self, secret: str, account_sid: str | None) -> Principal | None:
+        key = self._accounts.key_of(secret) if secret else None
+        if key is not None:
+            return Principal(key.account_sid, key.sid, key.name, key.scope)
+        if secret and self._accounts.is_operator(secret):
+            return Principal(AccountSid(account_sid or ""), OPERATORS_KEY, OPERATORS_KEY, "operator")
+        return None
 
 
 def bearer(headers: list[str]) -> str:

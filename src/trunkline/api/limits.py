@@ -1,4 +1,4 @@
-"""Two bounded memories: the token bucket of each API key, and recent answers by request.
+"""Two bounded memories: the token bucket of each API key (by its sid), and recent answers by request.
 
 Both are pure: `now` (monotonic seconds) is a parameter. Both drop the least recently used entry first: without its
 bucket a key gets a fresh burst, without the answer a repeat is a new request.

@@ -9,6 +9,7 @@ from trunkline.api.operation import NUMBER, TEXT, Operation, RestFace, Schema
 
 ALWAYS: tuple[errors.ApiError, ...] = (
     errors.AuthenticationFailed(),
+    errors.PermissionDenied("This key's scope, read, does not allow it"),
     errors.ResourceNotFound(),
     errors.TooManyRequests("The rate limit of this API key is reached"),
     problems.unexpected(),

@@ -10,10 +10,11 @@ from starlette.responses import Response
 
 from trunkline import errors
 from trunkline.api import bodies
-from trunkline.api.auth import Principal
+from trunkline.api.auth import FULL, OPERATORS_KEY, Principal, Right
 from trunkline.api.bodies import Fields
 from trunkline.api.readers import Field
 from trunkline.api.retries import Tries, fingerprint, once_per_key
+from trunkline.calls.accounts import Accounts
 from trunkline.calls.control import Applications, CallControl
 from trunkline.errors import AuthenticationFailed
 from trunkline.ids import CallSid
@@ -34,6 +35,7 @@ class Services:
 
     control: CallControl
     applications: Applications
+    accounts: Accounts
     public_key: str
     """The base64 of the key that signs callbacks."""
     body_limit: int
@@ -71,15 +73,20 @@ class ApiRequest:
         return bodies.parse_query(self.http.url.query)
 
     async def body(self) -> tuple[bytes, Fields]:
-        """The body as it came, and its fields. Raises PayloadTooLarge, UnsupportedMediaType, InvalidRequest."""
-        return await bodies.fields_of(self.http, self.services.body_limit)
+        """The body as it came, and its fields. Raises PayloadTooLarge, UnsupportedMediaType, InvalidRequest, and
+        AuthenticationFailed where the key was revoked meanwhile."""
+        read = await bodies.fields_of(self.http, self.services.body_limit)
+        key = self.principal.key_sid
+        if key != OPERATORS_KEY and not self.services.accounts.is_valid(key):
+            raise AuthenticationFailed()
+        return read
 
     async def once_per_key(self, scope: str, body: bytes, make: Callable[[], Awaitable[T]]) -> T:
         """What `make` makes; for a repeat of a request of the last minute, what its first try made.
 
         `scope` names what is made: equal bodies in another scope are no repeat.
         """
-        key = fingerprint(self.principal.api_key, scope, body)
+        key = fingerprint(self.principal.key_sid, scope, body)
         return await once_per_key(self.http, self.services.tries, key, make, self.services.counters)
 
 
@@ -107,6 +114,8 @@ class Operation:
     """Beyond those that every authenticated route has."""
     public: bool = False
     """Needs no API key."""
+    rights: frozenset[Right] = FULL
+    """Of which the sender needs one."""
     status: int = 200
     """Of the answer."""
     content: str = bodies.JSON

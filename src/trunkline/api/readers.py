@@ -9,6 +9,7 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from trunkline.api.bodies import Fields, parse_json
@@ -43,6 +44,16 @@ def text(name: str, value: object, *, limit: int | None = None) -> str:
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
         raise InvalidRequest(f"{name} holds a character that is not allowed", pointer=f"/{name}")
     return value
+
+
+def time(name: str, value: object) -> datetime:
+    """A time by ISO 8601; UTC where it names no zone."""
+    given = text(name, value, limit=64)
+    try:
+        at = datetime.fromisoformat(given)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidRequest(f"{name} must be a time as 2026-01-31T12:00:00Z", pointer=f"/{name}") from None
 
 
 def one_of(*known: str, later: tuple[str, ...] = (), make: Callable[[str], object] = str) -> Reader:

@@ -39,6 +39,6 @@ async def once_per_key(
     return await tries.first(key, make())
 
 
-def fingerprint(api_key: str, path: str, body: bytes) -> bytes:
-    """Of a request; hashed so that neither keys nor bodies are kept. NUL occurs in neither key nor path."""
-    return hashlib.sha256(b"\0".join((api_key.encode(), path.encode(), body))).digest()
+def fingerprint(key_sid: str, path: str, body: bytes) -> bytes:
+    """Of a request; hashed so that bodies are not kept. NUL occurs in neither sid nor path."""
+    return hashlib.sha256(b"\0".join((key_sid.encode(), path.encode(), body))).digest()

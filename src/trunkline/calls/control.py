@@ -18,8 +18,9 @@ class CallControl(Protocol):
     while starting or draining, with no media worker, or with the store behind.
     """
 
-    async def place(self, account: AccountSid, request: CallRequest) -> CallView:
-        """Place a call; callbacks report its progress. Durable when this returns.
+    async def place(self, account: AccountSid, request: CallRequest, *, restricted: bool = False) -> CallView:
+        """Place a call; callbacks report its progress. Durable when this returns. `restricted`: only to numbers that
+        documents may dial.
 
         Raises InvalidRequest with the pointer `/ApplicationSid` for an application that is unknown or not active, and
         `/To` where neither a trunk nor a phone takes the call, or its address may not be dialled; InvalidUrl for a URL

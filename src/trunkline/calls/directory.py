@@ -11,7 +11,8 @@ calls are refused and not taken by another.
 Where a call goes. A phone is called by its name, or by a SIP URI of ours with its name as the user. Any other SIP URI
 is called as it is. Everything else is a number, as it is or as a `tel:` URI, and goes out by the first trunk that has a
 pattern for it, without what is only there to be read (`-`, `.` and brackets). What a document dials goes out by the
-first trunk whose `dial_prefixes` have a pattern for it too, since callers and phones can make documents dial.
+first trunk whose `dial_prefixes` have a pattern for it too, since callers and phones can make documents dial; likewise
+what is placed with an API key whose scope is `calls`.
 
 Applications come from the configuration, for the account of this server, and from the store, for any. Those of the
 configuration stay as they are until it is reloaded.
@@ -100,7 +101,7 @@ class Directory:
         return self._route(to)
 
     def dial(self, to: str) -> Route | str:
-        """The same for what a document dials; when there is none, why."""
+        """The same for what a document dials, or a key of the scope `calls`; when there is none, why."""
         route = self._route(to, dialled=True)
         if route is not None:
             return route

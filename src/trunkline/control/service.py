@@ -65,7 +65,7 @@ class CallService:
         self._farewells: set[CallSid] = set()
         """Calls that end within `FAREWELL`."""
 
-    async def place(self, account: AccountSid, request: CallRequest) -> CallView:
+    async def place(self, account: AccountSid, request: CallRequest, *, restricted: bool = False) -> CallView:
         """See `CallControl`."""
         self._destinations.check_call(account, request)
         if request.application_sid is not None:
@@ -78,6 +78,11 @@ class CallService:
         route = self._directory.route(request.to)
         if route is None:
             raise InvalidRequest("No trunk takes this number, and no phone has this name.", pointer="/To")
+        if restricted:
+            allowed = self._directory.dial(request.to)
+            if isinstance(allowed, str):
+                raise InvalidRequest(f"The key's scope is calls, and {allowed}.", pointer="/To")
+            route = allowed
         self._destinations.check_route(route)
         entry, durable = self._runner.place(account, request, route)
         await durable

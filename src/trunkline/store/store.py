@@ -10,12 +10,11 @@ Reads wait for one of `READERS` turns, however many requests want one; so the wr
 """
 
 import asyncio
-import hashlib
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +29,7 @@ from trunkline.config import StoreSettings
 from trunkline.errors import Fenced, ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid, Life, life_name, new_life
 from trunkline.store import records, tables
+from trunkline.store.accounts import StoredAccounts
 from trunkline.store.commits import Commits, PostgresCommits, SqliteCommits
 from trunkline.store.fence import Fence
 from trunkline.store.lives import Lives
@@ -123,7 +123,7 @@ class Store:
         self._entered = False
         self._writing = asyncio.Lock()
         self._reading = asyncio.Semaphore(READERS)
-        self._accounts: dict[str, AccountSid] = {}
+        self.accounts = StoredAccounts(self._transaction)
         self._results: list[Row] = []
         self._position = 0
         self.newest_at_open = 0
@@ -164,9 +164,7 @@ class Store:
         if self._file_lock is not None:
             self._file_lock.mark(self.fence.life)
         async with self._engine.connect() as connection:
-            accounts = tables.accounts
-            rows = await connection.execute(select(accounts.c.key_hash, accounts.c.sid).order_by(accounts.c.created_at))
-            self._accounts = {key_hash: AccountSid(sid) for key_hash, sid in rows}
+            await self.accounts.load(connection)
             self.newest_at_open = await connection.scalar(select(func.max(tables.callbacks.c.position))) or 0
             self._position = self.newest_at_open
 
@@ -182,37 +180,6 @@ class Store:
         if self._file_lock is not None:
             self._file_lock.release()
             self._file_lock = None
-
-    # Accounts. All of them are in memory: every request asks, and only this server adds any.
-
-    async def add_account(self, account: AccountSid, api_key: str) -> None:
-        """Add an account, or give it a new key in place of its old one.
-
-        Raises StartupError when the key is another account's.
-        """
-        key_hash = _hash(api_key)
-        row = {"sid": account, "key_hash": key_hash, "created_at": datetime.now(UTC)}
-        statement = tables.upsert(self._engine.dialect.name, tables.accounts, by="sid")
-        try:
-            async with self._transaction() as connection:
-                known = await connection.scalar(
-                    select(tables.accounts.c.created_at).where(tables.accounts.c.sid == account)
-                )
-                await connection.execute(statement, row | {"created_at": known or row["created_at"]})
-        except IntegrityError as error:
-            raise StartupError("account: this API key already belongs to another account") from error
-        others = {old: sid for old, sid in self._accounts.items() if sid != account}
-        # A dictionary keeps its order, which is how `first_account` knows the oldest.
-        first = next(iter(self._accounts.values()), account)
-        self._accounts = {key_hash: account} | others if first == account else others | {key_hash: account}
-
-    async def account_of(self, api_key: str) -> AccountSid | None:
-        """The key's account. The look-up is by hash, so that its timing reveals nothing about the keys."""
-        return self._accounts.get(_hash(api_key))
-
-    async def first_account(self) -> AccountSid | None:
-        """The oldest account."""
-        return next(iter(self._accounts.values()), None)
 
     # Applications.
 
@@ -490,10 +457,6 @@ def _pragmas() -> tuple[str, ...]:
         "PRAGMA journal_mode=WAL",
         "PRAGMA synchronous=FULL",
     )
-
-
-def _hash(api_key: str) -> str:
-    return hashlib.sha256(api_key.encode("utf-8", "replace")).hexdigest()
 
 
 def _reason(error: BaseException) -> str:

@@ -1,5 +1,5 @@
-"""What is kept: lives of servers, accounts, applications, phones' contacts, calls, streams and the callbacks still to
-be sent or sent lately.
+"""What is kept: lives of servers, accounts, keys, applications, phones' contacts, calls, streams, recordings and the
+callbacks still to be sent or sent lately.
 
 Columns are named as the fields of the values they keep (`calls.views`, `store.records`), so that a row is the value
 and needs no mapping by hand. Nothing refers to anything by a foreign key: rows are only ever upserted by one ordered
@@ -76,10 +76,23 @@ accounts = Table(
     "accounts",
     metadata,
     Column("sid", Text, primary_key=True),
-    Column("key_hash", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
 )
-"""One API key per account, kept as its SHA-256 in hex: a copy of the database gives no access."""
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("sid", Text, primary_key=True),
+    Column("account_sid", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("key_hash", Text, nullable=False, unique=True),
+    Column("scope", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("last_used_at", UtcTime),
+)
+"""`key_hash` is the SHA-256 of the key in hex (`store/accounts.py`)."""
 
 applications = Table(
     "applications",

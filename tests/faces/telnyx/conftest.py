@@ -7,15 +7,27 @@ from typing import Any, Protocol
 import pytest
 from starlette.requests import Request
 
-from api.conftest import ACCOUNT, KEY, MemoryCalls, applications, control, store
+from api.conftest import ACCOUNT, MemoryCalls, accounts, applications, control, database, directory, store
 from trunkline.api.app import IdempotencyCache
 from trunkline.api.auth import Principal
 from trunkline.api.operation import ApiRequest, Services
+from trunkline.control.accounts import AccountService
 from trunkline.control.applications import ApplicationService
 from trunkline.faces.telnyx.rest import OPERATIONS
+from trunkline.ids import AccountSid
 from webhooks.conftest import call_event_of, event_of, stream_of
 
-__all__ = ["applications", "call_event_of", "control", "event_of", "store", "stream_of"]
+__all__ = [
+    "accounts",
+    "applications",
+    "call_event_of",
+    "control",
+    "database",
+    "directory",
+    "event_of",
+    "store",
+    "stream_of",
+]
 
 
 class Ask(Protocol):
@@ -26,10 +38,10 @@ class Ask(Protocol):
 
 
 @pytest.fixture
-def ask(control: MemoryCalls, applications: ApplicationService) -> Ask:
+def ask(control: MemoryCalls, applications: ApplicationService, accounts: AccountService) -> Ask:
     """Operations over calls and applications in memory."""
     handlers = {one.id: one.handler for one in OPERATIONS}
-    services = Services(control, applications, "cHVibGlj", 4096, Counter(), IdempotencyCache(lambda: 0.0))
+    services = Services(control, applications, accounts, "cHVibGlj", 4096, Counter(), IdempotencyCache(lambda: 0.0))
 
     async def ask(operation: str, body: object = None, query: str = "", /, **path: str) -> tuple[int, Any]:
         content = b"" if body is None else json.dumps(body).encode()
@@ -44,7 +56,7 @@ def ask(control: MemoryCalls, applications: ApplicationService) -> Ask:
             "query_string": query.encode(),
             "headers": [(b"content-type", b"application/json"), (b"x-stainless-retry-count", b"0")],
         }
-        sender = Principal(ACCOUNT, KEY)
+        sender = Principal(AccountSid(path.get("account_sid", ACCOUNT)), accounts.keys(ACCOUNT)[0].sid, "first", "full")
         response = await handlers[operation](ApiRequest(Request(scope, receive), path, sender, services))
         return response.status_code, json.loads(bytes(response.body))
 

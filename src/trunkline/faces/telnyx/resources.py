@@ -180,8 +180,8 @@ def application(view: Application) -> dict[str, object]:
         "status_callback": view.status_callback,
         "status_callback_method": view.status_callback_method.lower(),
         **other,
-        "created_at": _with_milliseconds(view.created_at),
-        "updated_at": _with_milliseconds(view.updated_at),
+        "created_at": with_milliseconds(view.created_at),
+        "updated_at": with_milliseconds(view.updated_at),
     }
 
 
@@ -203,5 +203,6 @@ def applications(views: list[Application], query: ApplicationQuery) -> dict[str,
     }
 
 
-def _with_milliseconds(at: datetime) -> str:
+def with_milliseconds(at: datetime) -> str:
+    """ISO 8601, as in `2020-02-02T22:25:27.521Z`."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse, Response
 
 from trunkline.api.operation import TEXT, ApiRequest, Operation, RestFace, Schema, record
 from trunkline.faces.telnyx import errors
-from trunkline.faces.telnyx.operations import applications, calls, erasure, streams
+from trunkline.faces.telnyx.operations import accounts, applications, calls, erasure, streams
 
 
 async def _fetch_public_key(request: ApiRequest) -> Response:
@@ -31,6 +31,7 @@ OPERATIONS = (
     *calls.OPERATIONS,
     *applications.OPERATIONS,
     *erasure.OPERATIONS,
+    *accounts.OPERATIONS,
     *_PUBLIC_KEY,
 )
 
@@ -40,6 +41,7 @@ _SCHEMAS: Mapping[str, Schema] = {
     **calls.SCHEMAS,
     **applications.SCHEMAS,
     **erasure.SCHEMAS,
+    **accounts.SCHEMAS,
     "PublicKey": record({"data": record({"public": {"type": "string", "contentEncoding": "base64"}})}),
     "NotFound": record(
         {"errors": {"type": "array", "items": record({"detail": TEXT}), "minItems": 1}},

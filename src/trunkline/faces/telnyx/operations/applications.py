@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from starlette.responses import JSONResponse, Response
 
 from trunkline import errors
+from trunkline.api.auth import VIEWS
 from trunkline.api.operation import NUMBER, TEXT, TEXT_OR_NULL, TIME, ApiRequest, Operation, Schema, body_schema, record
 from trunkline.calls.views import Application
 from trunkline.faces.telnyx import queries, resources
@@ -134,9 +135,17 @@ OPERATIONS = (
         {"data": [_EXAMPLE], "meta": _PAGE_EXAMPLE},
         query=_QUERY,
         refusals=(errors.InvalidEnum(f"sort must be one of {', '.join(APPLICATION_SORTS)}", pointer="/sort"),),
+        rights=VIEWS,
     ),
     Operation(
-        "GET", ONE, "GetTexmlApplication", _fetch, "Fetch an application.", "TexmlApplicationData", {"data": _EXAMPLE}
+        "GET",
+        ONE,
+        "GetTexmlApplication",
+        _fetch,
+        "Fetch an application.",
+        "TexmlApplicationData",
+        {"data": _EXAMPLE},
+        rights=VIEWS,
     ),
     Operation(
         "PATCH",

@@ -9,6 +9,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from trunkline import errors
 from trunkline.api import bodies
+from trunkline.api.auth import CALL_CHANGES, CALL_VIEWS
 from trunkline.api.operation import DAY, TEXT, TEXT_OR_NULL, ApiRequest, Operation, Schema, body_schema, record
 from trunkline.calls.commands import EndCall, SetStatusCallback
 from trunkline.calls.diagnosis import Severity
@@ -195,7 +196,8 @@ async def _place(request: ApiRequest, application_id: str | None = None) -> Resp
     wanted = call_request(fields if application_id is None else fields.having("ApplicationSid", application_id))
     control, account = request.services.control, request.principal.account
     scope = f"applications/{application_id}" if application_id is not None else "calls"
-    view = await request.once_per_key(scope, body, lambda: control.place(account, wanted))
+    restricted = request.principal.right != "full"
+    view = await request.once_per_key(scope, body, lambda: control.place(account, wanted, restricted=restricted))
     missed = without_effect(fields)
     if missed:
         request.services.counters["calls_with_fields_without_effect"] += 1
@@ -283,6 +285,7 @@ OPERATIONS = (
             "Url": "https://www.example.com/texml.xml",
         },
         refusals=BAD_BODY + _BAD_PLACE,
+        rights=CALL_CHANGES,
     ),
     Operation(
         "POST",
@@ -296,6 +299,7 @@ OPERATIONS = (
         body=body_schema(PLACE_FIELDS + INSTRUCTIONS, {**MORE_PLACE_SCHEMAS, **_NO_EFFECT}),
         body_example={"From": "+13120001234", "To": "+13121230000"},
         refusals=BAD_BODY + _BAD_PLACE,
+        rights=CALL_CHANGES,
     ),
     Operation(
         "GET",
@@ -307,6 +311,7 @@ OPERATIONS = (
         page_example("calls", _CALLS_URI, _CALL_EXAMPLE),
         query=_CALL_QUERY,
         refusals=BAD_QUERY,
+        rights=CALL_VIEWS,
     ),
     Operation(
         "GET",
@@ -316,6 +321,7 @@ OPERATIONS = (
         "Fetch a call, live or ended.",
         "Call",
         _CALL_EXAMPLE,
+        rights=CALL_VIEWS,
     ),
     Operation(
         "GET",
@@ -326,6 +332,7 @@ OPERATIONS = (
         "for a moment.",
         "CallMedia",
         _MEDIA_EXAMPLE,
+        rights=CALL_VIEWS,
     ),
     Operation(
         "POST",
@@ -338,6 +345,7 @@ OPERATIONS = (
         body=body_schema((UPDATE_STATUS, *REDIRECT, *STATUS_CALLBACK)),
         body_example={"Status": "completed"},
         refusals=BAD_BODY + _BAD_UPDATE,
+        rights=CALL_CHANGES,
     ),
     Operation(
         "GET",
@@ -348,6 +356,7 @@ OPERATIONS = (
         "Audio",
         "RIFF…",
         content=bodies.WAV,
+        rights=CALL_VIEWS,
     ),
     Operation(
         "POST",
@@ -360,5 +369,6 @@ OPERATIONS = (
         body={"type": "object", "properties": {}},
         body_example={},
         refusals=(*BAD_BODY, errors.CallEnded("The call is over")),
+        rights=CALL_CHANGES,
     ),
 )

@@ -6,6 +6,7 @@ from typing import get_args
 from starlette.responses import JSONResponse, Response
 
 from trunkline import errors
+from trunkline.api.auth import CALL_CHANGES, CALL_VIEWS
 from trunkline.api.operation import TEXT, TEXT_OR_NULL, TIME, ApiRequest, Operation, Schema, body_schema, record
 from trunkline.api.readers import read_field
 from trunkline.calls.views import StreamStatus
@@ -143,6 +144,7 @@ OPERATIONS = (
         body=body_schema(START_FIELDS, {"CustomParameters": CUSTOM_PARAMETERS_SCHEMA}),
         body_example={"Url": "wss://www.example.com/websocket", "Track": "both_tracks", "BidirectionalMode": "rtp"},
         refusals=BAD_BODY + _BAD_START,
+        rights=CALL_CHANGES,
     ),
     Operation(
         "GET",
@@ -154,6 +156,7 @@ OPERATIONS = (
         page_example("streams", _STREAMS_URI, _STREAM_EXAMPLE),
         query=PAGES,
         refusals=(errors.InvalidRequest(f"Page must be a number from 0 to {PAGE_LIMIT}", pointer="/Page"),),
+        rights=CALL_VIEWS,
     ),
     Operation(
         "POST",
@@ -166,6 +169,7 @@ OPERATIONS = (
         body=body_schema((STREAM_STATUS,)),
         body_example={"Status": "stopped"},
         refusals=BAD_BODY + _BAD_STATUS,
+        rights=CALL_CHANGES,
     ),
     Operation(
         "GET",
@@ -175,5 +179,6 @@ OPERATIONS = (
         "Fetch a stream, live or ended, by its sid or its name.",
         "Stream",
         _STREAM_EXAMPLE,
+        rights=CALL_VIEWS,
     ),
 )

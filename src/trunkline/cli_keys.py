@@ -1,0 +1,131 @@
+"""`trunkline keys` and `trunkline accounts`: they ask the running server, with the operator's key."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+from trunkline.calls.accounts import Scope
+from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, load_settings
+from trunkline.client import operator_request
+from trunkline.config import Settings
+from trunkline.errors import StartupError
+
+ACCOUNTS = "/v2/trunkline/accounts"
+DEFAULT = "public"
+DAYS_LIMIT = 36_500
+
+
+class KeysGroup(TyperGroup):
+    """`trunkline keys` without a command prints the public key, as it always did."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default command in front of settings."""
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = [DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+keys = typer.Typer(
+    cls=KeysGroup,
+    help="API keys of an account, which --account_sid names unless there is one only. Without a command: the public "
+    "key of callbacks.",
+)
+accounts = typer.Typer(help="Accounts of the running server.", no_args_is_help=True)
+
+
+@keys.command(name=DEFAULT, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+def public_key(context: typer.Context, config: ConfigFile = None) -> None:
+    """Print the public key (Ed25519, base64) that status callbacks are signed with."""
+    from trunkline.store.location import prepare_directory
+    from trunkline.webhooks.signing import Signer
+
+    settings = load_settings(context, config).settings
+    typer.echo(Signer.load(prepare_directory(settings.store.directory)).public_key)
+
+
+@keys.command(name="create", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+def create_key(
+    context: typer.Context,
+    name: str,
+    scope: Annotated[Scope, typer.Option(help="What the key may do.")] = "full",
+    days: Annotated[float | None, typer.Option(help="Days until it expires; default: never.")] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Create an API key and print it; it is not shown again."""
+    body: dict[str, object] = {"name": name, "scope": scope}
+    if days is not None:
+        if not 0 < days <= DAYS_LIMIT:
+            raise StartupError(f"--days must be above 0 and at most {DAYS_LIMIT}, got {days:g}")
+        body["expires_at"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    settings = load_settings(context, config).settings
+    typer.echo(operator_request(settings, "POST", _keys_of(settings), body)["data"]["api_key"])
+
+
+@keys.command(name="list", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+def list_keys(context: typer.Context, config: ConfigFile = None) -> None:
+    """List the account's API keys, oldest first."""
+    settings = load_settings(context, config).settings
+    _show(_found(settings), ("id", "name", "scope", "created_at", "expires_at", "last_used_at"))
+
+
+@keys.command(name="revoke", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+def revoke_key(context: typer.Context, key: str, config: ConfigFile = None) -> None:
+    """Revoke the API key of that name or id, at once."""
+    settings = load_settings(context, config).settings
+    sids = [one["id"] for one in _found(settings) if key in (one["id"], one["name"])]
+    if not sids:
+        raise StartupError(f"the account has no key {key!r}; `trunkline keys list` lists them")
+    operator_request(settings, "DELETE", f"{_keys_of(settings)}/{sids[0]}")
+    typer.echo(f"revoked: {key}")
+
+
+@accounts.command(name="create", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+def create_account(context: typer.Context, name: str, config: ConfigFile = None) -> None:
+    """Create an account and print it with its first key, which is not shown again."""
+    made = operator_request(load_settings(context, config).settings, "POST", ACCOUNTS, {"name": name})["data"]
+    typer.echo(f"TRUNKLINE_ACCOUNT_SID={made['account_sid']}\nTRUNKLINE_API_KEY={made['api_key']}")
+
+
+@accounts.command(name="list", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+def list_accounts(context: typer.Context, config: ConfigFile = None) -> None:
+    """List all accounts, oldest first."""
+    found = operator_request(load_settings(context, config).settings, "GET", ACCOUNTS)["data"]
+    _show(found, ("account_sid", "name", "created_at"))
+
+
+@accounts.command(name="remove", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+def remove_account(context: typer.Context, sid: str, config: ConfigFile = None) -> None:
+    """Remove an account with its keys and applications. It must have no call that is up."""
+    path = f"{ACCOUNTS}/{quote(sid, safe='')}"
+    operator_request(load_settings(context, config).settings, "DELETE", path, unknown=f"{sid} is unknown")
+    typer.echo(f"removed: {sid}")
+
+
+def _keys_of(settings: Settings) -> str:
+    """The path of the keys of the account that is meant. Raises StartupError."""
+    sid = settings.account_sid
+    if sid is None:
+        found = operator_request(settings, "GET", ACCOUNTS)["data"]
+        if len(found) != 1:
+            raise StartupError(f"there are {len(found)} accounts: say which by --account_sid")
+        sid = found[0]["account_sid"]
+    return f"{ACCOUNTS}/{quote(str(sid), safe='')}/keys"
+
+
+def _found(settings: Settings) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = operator_request(settings, "GET", _keys_of(settings))["data"]
+    return found
+
+
+def _show(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    table = Table(*columns, box=None)
+    for row in rows:
+        table.add_row(*(row[column] or "-" for column in columns))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)

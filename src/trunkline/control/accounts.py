@@ -1,0 +1,175 @@
+"""`Accounts` for the API: changes go into the store, which has all accounts and keys in memory too."""
+
+import asyncio
+import secrets
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from hmac import compare_digest
+from types import TracebackType
+from typing import Protocol, Self
+
+import structlog
+
+from trunkline.calls.accounts import FIRST_KEY, AccountView, ApiKey, NewKey, Scope
+from trunkline.calls.views import Application
+from trunkline.control.waits import answered, written
+from trunkline.errors import InvalidRequest, ResourceNotFound
+from trunkline.ids import AccountSid
+from trunkline.store.accounts import StoredAccounts, hash_of
+from trunkline.store.store import STORE_ERRORS
+
+ACCOUNT_LIMIT = 1000
+KEY_LIMIT = 100
+"""Of one account. All are in memory."""
+USE_INTERVAL = timedelta(minutes=1)
+"""A key's last use is as old as this at most."""
+LAST_WRITE = 1.0
+"""Seconds for the uses that are not stored when the server ends."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class AccountApplications(Protocol):
+    """What is asked of the directory."""
+
+    def applications(self, account: AccountSid) -> list[Application]:
+        """All of an account."""
+
+    def remove(self, sid: str) -> None:
+        """Forget one."""
+
+
+def new_secret() -> str:
+    """A new API key."""
+    return "KEY" + secrets.token_urlsafe(32)
+
+
+def first_key(account: AccountSid) -> ApiKey:
+    """The key that an account is made with."""
+    return ApiKey(str(uuid.uuid4()), account, FIRST_KEY, "full", datetime.now(UTC))
+
+
+class AccountService:
+    """The one `Accounts`. A context manager: its task stores the uses of keys."""
+
+    def __init__(
+        self,
+        stored: StoredAccounts,
+        applications: AccountApplications,
+        own: AccountSid,
+        operator_secret: str,
+        live_calls: Callable[[AccountSid], int],
+    ) -> None:
+        """`own` is the account of inbound calls, which stays."""
+        self._stored = stored
+        self._applications = applications
+        self._own = own
+        self._operator_hash = hash_of(operator_secret)
+        self._live_calls = live_calls
+        # What is changed is counted before it is written, and other requests come in between.
+        self._changing = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._write_uses(), name="uses of keys")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        with suppress(*STORE_ERRORS):  # The time of a last use is lost.
+            async with asyncio.timeout(LAST_WRITE):
+                await self._stored.write_uses()
+
+    async def _write_uses(self) -> None:
+        while True:
+            await asyncio.sleep(USE_INTERVAL.total_seconds())
+            try:
+                await self._stored.write_uses()
+            except STORE_ERRORS as error:
+                _log.warning("key_uses_not_stored", reason=str(error))
+
+    def key_of(self, secret: str) -> ApiKey | None:
+        """See `Accounts`."""
+        key, now = self._stored.by_secret(secret), datetime.now(UTC)
+        if key is None or _expired(key, now):
+            return None
+        if key.last_used_at is None or now - key.last_used_at >= USE_INTERVAL:
+            self._stored.note_use(key, now)
+        return key
+
+    def is_valid(self, sid: str) -> bool:
+        """See `Accounts`."""
+        key = self._stored.key(sid)
+        return key is not None and not _expired(key, datetime.now(UTC))
+
+    def is_operator(self, secret: str) -> bool:
+        """See `Accounts`."""
+        return compare_digest(hash_of(secret), self._operator_hash)
+
+    def keys(self, account: AccountSid) -> Sequence[ApiKey]:
+        """See `Accounts`."""
+        self._known(account)
+        return self._stored.keys(account)
+
+    async def create_key(self, account: AccountSid, name: str, scope: Scope, expires_at: datetime | None) -> NewKey:
+        """See `Accounts`."""
+        async with self._changing:
+            keys, now = self.keys(account), datetime.now(UTC)
+            if len(keys) >= KEY_LIMIT:
+                raise InvalidRequest(f"An account may have {KEY_LIMIT} keys.")
+            if any(key.name == name for key in keys):
+                raise InvalidRequest("The account has a key of this name.", pointer="/name")
+            if expires_at is not None and expires_at <= now:
+                raise InvalidRequest("expires_at must be in the future", pointer="/expires_at")
+            new = NewKey(ApiKey(str(uuid.uuid4()), account, name, scope, now, expires_at), new_secret())
+            await answered(self._stored.add_key(new.key, new.secret))
+            return new
+
+    async def revoke_key(self, account: AccountSid, sid: str) -> ApiKey:
+        """See `Accounts`."""
+        key = next((key for key in self.keys(account) if key.sid == sid), None)
+        if key is None:
+            raise ResourceNotFound
+        await written(self._stored.delete_key(sid))
+        return key
+
+    def accounts(self) -> Sequence[AccountView]:
+        """See `Accounts`."""
+        return self._stored.accounts
+
+    async def create_account(self, name: str) -> tuple[AccountView, NewKey]:
+        """See `Accounts`."""
+        async with self._changing:
+            if len(self._stored.accounts) >= ACCOUNT_LIMIT:
+                raise InvalidRequest(f"There may be {ACCOUNT_LIMIT} accounts.")
+            account = AccountView(AccountSid(str(uuid.uuid4())), name, datetime.now(UTC))
+            new = NewKey(first_key(account.sid), new_secret())
+            await answered(self._stored.add_account(account, new.key, new.secret))
+            return account, new
+
+    async def delete_account(self, sid: AccountSid) -> AccountView:
+        """See `Accounts`."""
+        async with self._changing:
+            account = self._known(sid)
+            if sid == self._own:
+                raise InvalidRequest("This is the account of inbound calls, of which a server has one.")
+            if live := self._live_calls(sid):
+                raise InvalidRequest(f"The account has {live} calls that are up: end them first.")
+            await written(self._stored.delete_account(sid))
+            for application in self._applications.applications(sid):
+                self._applications.remove(application.sid)
+            return account
+
+    def _known(self, sid: AccountSid) -> AccountView:
+        account = self._stored.account(sid)
+        if account is None:
+            raise ResourceNotFound
+        return account
+
+
+def _expired(key: ApiKey, now: datetime) -> bool:
+    return key.expires_at is not None and key.expires_at <= now

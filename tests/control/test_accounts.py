@@ -1,0 +1,106 @@
+"""What is asked of accounts and keys, over a database that only takes."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from api.conftest import (
+    ACCOUNT,
+    KEY,
+    OPERATORS_KEY,
+    OTHER_ACCOUNT,
+    MemoryCalls,
+    Nowhere,
+    accounts,
+    control,
+    database,
+    directory,
+    store,
+    until,
+)
+from trunkline.control.accounts import KEY_LIMIT, AccountService
+from trunkline.errors import InvalidRequest, ResourceNotFound, Unavailable
+
+__all__ = ["accounts", "control", "database", "directory", "store"]
+
+
+async def test_a_key_is_valid_until_it_expires(accounts: AccountService) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=0.2)
+    new = await accounts.create_key(ACCOUNT, "ci", "calls", soon)
+    assert accounts.key_of(new.secret) is not None
+    assert accounts.is_valid(new.key.sid)
+    assert new.secret not in repr(new)
+    await until(lambda: not accounts.is_valid(new.key.sid))
+    assert datetime.now(UTC) >= soon
+    assert accounts.key_of(new.secret) is None
+
+
+async def test_a_revoked_key_is_not_valid_even_where_the_database_fails(
+    accounts: AccountService, database: Nowhere
+) -> None:
+    key = accounts.key_of(KEY)
+    assert key is not None
+    database.failure = OSError("away")
+    with pytest.raises(Unavailable):
+        await accounts.revoke_key(ACCOUNT, key.sid)
+    assert accounts.key_of(KEY) is None
+    assert not accounts.is_valid(key.sid)
+    database.failure = None
+    assert (await accounts.revoke_key(ACCOUNT, key.sid)).sid == key.sid
+    with pytest.raises(ResourceNotFound):
+        await accounts.revoke_key(ACCOUNT, key.sid)
+
+
+async def test_no_account_revokes_the_key_of_another(accounts: AccountService) -> None:
+    key = accounts.key_of(KEY)
+    assert key is not None
+    with pytest.raises(ResourceNotFound):
+        await accounts.revoke_key(OTHER_ACCOUNT, key.sid)
+    assert accounts.is_valid(key.sid)
+
+
+async def test_names_of_keys_are_unique_in_an_account_and_their_number_is_bounded(accounts: AccountService) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        await accounts.create_key(ACCOUNT, "first", "full", None)
+    assert refusal.value.pointer == "/name"
+    for number in range(KEY_LIMIT - 1):
+        await accounts.create_key(ACCOUNT, f"key {number}", "full", None)
+    with pytest.raises(InvalidRequest, match="may have 100 keys"):
+        await accounts.create_key(ACCOUNT, "one more", "full", None)
+    await accounts.create_key(OTHER_ACCOUNT, "one more", "full", None)
+
+
+async def test_a_key_that_expires_in_the_past_is_refused(accounts: AccountService) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        await accounts.create_key(ACCOUNT, "late", "full", datetime.now(UTC))
+    assert refusal.value.pointer == "/expires_at"
+
+
+async def test_the_use_of_a_key_is_written_once_a_minute(accounts: AccountService, database: Nowhere) -> None:
+    before = datetime.now(UTC)
+    uses = {used.last_used_at for used in (accounts.key_of(KEY) for _ in range(3)) if used}
+    assert uses == {None, accounts.keys(ACCOUNT)[0].last_used_at}
+    used_at = accounts.keys(ACCOUNT)[0].last_used_at
+    assert used_at is not None
+    assert used_at >= before
+    transactions = database.transactions
+    async with accounts:
+        pass
+    assert database.transactions == transactions + 1
+
+
+async def test_an_account_with_live_calls_stays(accounts: AccountService, control: MemoryCalls) -> None:
+    with pytest.raises(InvalidRequest, match="1 calls that are up"):
+        await accounts.delete_account(OTHER_ACCOUNT)
+    control.live.clear()
+    await accounts.delete_account(OTHER_ACCOUNT)
+    with pytest.raises(ResourceNotFound):
+        accounts.keys(OTHER_ACCOUNT)
+    with pytest.raises(InvalidRequest, match="account of inbound calls"):
+        await accounts.delete_account(ACCOUNT)
+
+
+async def test_the_operator_is_known_by_one_key(accounts: AccountService) -> None:
+    assert accounts.is_operator(OPERATORS_KEY)
+    assert not accounts.is_operator(KEY)
+    assert not accounts.is_operator("")
