@@ -233,9 +233,11 @@ log.configure(LogSettings(level="debug", format="console", mask_numbers=False), 
 _log.debug("second", to="+15551234567")
 log.configure(LogSettings(level="error"), log._sink)
 _log.warning("third")
+_log.info("audit_change_made")
 _log.error("fourth")
 """
-    first, second, fourth = logged(body)
+    first, second, audit, fourth = logged(body)
+    assert json.loads(audit)["event"] == "audit_change_made"  # whatever the level is
     assert json.loads(first)["event"] == "first"
     assert "to=+15551234567" in second
     assert json.loads(fourth)["event"] == "fourth"

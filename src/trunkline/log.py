@@ -29,6 +29,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from trunkline.config import LogSettings
 
 NUMBER_KEYS = {"from_", "to", "caller"}
+AUDIT = "audit_"
+"""Events of this kind are written whatever `log.level` is."""
 QUEUE_LIMIT = 2000
 """Lines that may wait to be written; one more is dropped."""
 LINE_LIMIT = 16384
@@ -286,7 +288,7 @@ def _put(line: str) -> None:
 
 def _enough(least: int) -> Processor:
     def enough(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        if _LEVELS.get(method, 0) < least:
+        if _LEVELS.get(method, 0) < least and not str(event.get("event")).startswith(AUDIT):
             raise structlog.DropEvent
         return event
 

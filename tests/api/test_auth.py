@@ -13,8 +13,10 @@ from trunkline.api.auth import (
     OPERATOR,
     VIEWS,
     Authenticator,
+    Principal,
     Right,
     bearer,
+    permit,
 )
 from trunkline.api.limits import TokenBuckets
 from trunkline.calls.accounts import Scope
@@ -29,6 +31,12 @@ def gate(accounts: AccountService) -> Authenticator:
 
 def _request(authorization: bytes) -> Request:
     return Request({"type": "http", "headers": [(b"authorization", authorization)]})
+
+
+def _admit(gate: Authenticator, request: Request, account: str | None, rights: frozenset[Right]) -> Principal:
+    sender = gate.admit(request, account)
+    permit(sender, rights)
+    return sender
 
 
 @pytest.mark.parametrize("header", ["Bearer KEY", "bearer KEY", "BEARER  KEY ", "Bearer KEY\t"])
@@ -54,24 +62,24 @@ def test_any_header_gives_a_printable_key_or_none(headers: list[str]) -> None:
 async def test_the_gate_admits_the_key_to_its_own_account_only(gate: Authenticator) -> None:
     request = _request(f"Bearer {KEY}".encode())
     for path_account in (None, ACCOUNT):
-        sender = gate.admit(request, path_account, FULL)
+        sender = _admit(gate, request, path_account, FULL)
         assert (sender.account, sender.key_name, sender.right) == (ACCOUNT, "first", "full")
     for other in ("", "other", ACCOUNT.upper()):
         with pytest.raises(ResourceNotFound):
-            gate.admit(request, other, FULL)
+            _admit(gate, request, other, FULL)
     with pytest.raises(AuthenticationFailed):
-        gate.admit(_request(b"Bearer other"), ACCOUNT, FULL)
+        _admit(gate, _request(b"Bearer other"), ACCOUNT, FULL)
 
 
 async def test_a_refused_key_takes_no_token_and_a_wrong_account_does(accounts: AccountService) -> None:
     gate = Authenticator(accounts, TokenBuckets(0.25), lambda: 0.0)
     with pytest.raises(AuthenticationFailed):
-        gate.admit(_request(b"Bearer other"), None, FULL)
+        _admit(gate, _request(b"Bearer other"), None, FULL)
     request = _request(f"Bearer {KEY}".encode())
     with pytest.raises(ResourceNotFound):
-        gate.admit(request, "other", FULL)
+        _admit(gate, request, "other", FULL)
     with pytest.raises(TooManyRequests) as refusal:
-        gate.admit(request, None, FULL)
+        _admit(gate, request, None, FULL)
     assert refusal.value.retry_after == 4
 
 
@@ -90,16 +98,16 @@ async def test_a_key_may_do_what_its_scope_says(
     request = _request(f"Bearer {new.secret}".encode())
     for rights in (FULL, CALL_CHANGES, VIEWS, CALL_VIEWS, OPERATOR):
         if rights in granted:
-            assert gate.admit(request, ACCOUNT, rights).right == scope
+            assert _admit(gate, request, ACCOUNT, rights).right == scope
         else:
             with pytest.raises(PermissionDenied):
-                gate.admit(request, ACCOUNT, rights)
+                _admit(gate, request, ACCOUNT, rights)
             with pytest.raises(ResourceNotFound):
-                gate.admit(request, "other", rights)
+                _admit(gate, request, "other", rights)
 
 
 async def test_the_operators_key_manages_any_account_and_places_no_call(gate: Authenticator) -> None:
     request = _request(f"Bearer {OPERATORS_KEY}".encode())
-    assert gate.admit(request, "any", OPERATOR).account == "any"
+    assert _admit(gate, request, "any", OPERATOR).account == "any"
     with pytest.raises(PermissionDenied):
-        gate.admit(request, ACCOUNT, FULL)
+        _admit(gate, request, ACCOUNT, FULL)

@@ -19,8 +19,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
-from trunkline.api import docs_page, openapi, paths, problems
-from trunkline.api.auth import Authenticator, Principal, Right
+from trunkline.api import audit, docs_page, openapi, paths, problems
+from trunkline.api.auth import Authenticator, Principal
 from trunkline.api.limits import Recent, TokenBuckets
 from trunkline.api.operation import ApiRequest, Operation, RestFace, Services
 from trunkline.calls.accounts import Accounts
@@ -89,8 +89,8 @@ def _endpoint(operation: Operation, gate: "Gate", services: Services) -> Endpoin
         try:
             async with asyncio.timeout(REQUEST_TIME):
                 account = path.get("account_sid")
-                sender = None if operation.public else await gate.admit(request, account, operation.rights)
-                return await operation.handler(ApiRequest(request, path, sender, services))
+                sender = None if operation.public else await gate.admit(request, account)
+                return await audit.answered(operation, ApiRequest(request, path, sender, services))
         except TimeoutError:
             raise Unavailable("The request took too long.", retry_after=2) from None
 
@@ -107,10 +107,10 @@ class Gate:
         self._guesses = TokenBuckets(GUESSES)
         self._logged: Recent[bool] = Recent(GUESS_LOG)
 
-    async def admit(self, request: Request, account_sid: str | None, rights: frozenset[Right]) -> Principal:
+    async def admit(self, request: Request, account_sid: str | None) -> Principal:
         """See `Authenticator.admit`."""
         try:
-            return self._authenticator.admit(request, account_sid, rights)
+            return self._authenticator.admit(request, account_sid)
         except AuthenticationFailed:
             await self._slow_down(getattr(request.state, "origin", ""))
             raise

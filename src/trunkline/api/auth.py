@@ -51,11 +51,11 @@ class Authenticator:
         self._buckets = buckets
         self._clock = clock
 
-    def admit(self, request: Request, account_sid: str | None, rights: frozenset[Right]) -> Principal:
-        """The caller, who has one of the `rights`. `account_sid` is the path's, where it has one.
+    def admit(self, request: Request, account_sid: str | None) -> Principal:
+        """The caller. `account_sid` is the path's, where it has one.
 
-        Raises AuthenticationFailed, TooManyRequests, ResourceNotFound for another account's path (never 403, which
-        would reveal that the account exists), and PermissionDenied.
+        Raises AuthenticationFailed, TooManyRequests, and ResourceNotFound for another account's path: never 403,
+        which would reveal that the account exists.
         """
         sender = self._sender(bearer(request.headers.getlist("authorization")), account_sid)
         identified = getattr(request.state, "identified", None)
@@ -68,8 +68,6 @@ class Authenticator:
             raise TooManyRequests("The rate limit of this API key is reached", retry_after=math.ceil(wait))
         if account_sid not in (None, sender.account):
             raise ResourceNotFound()
-        if sender.right not in rights:
-            raise PermissionDenied(f"This key's scope, {sender.right}, does not allow it")
         return sender
 
     def _sender(self, secret: str, account_sid: str | None) -> Principal | None:
@@ -79,6 +77,12 @@ class Authenticator:
         if secret and self._accounts.is_operator(secret):
             return Principal(AccountSid(account_sid or ""), OPERATORS_KEY, OPERATORS_KEY, "operator")
         return None
+
+
+def permit(sender: Principal, rights: frozenset[Right]) -> None:
+    """Let a sender pass who has one of these rights. Raises PermissionDenied."""
+    if sender.right not in rights:
+        raise PermissionDenied(f"This key's scope, {sender.right}, does not allow it")
 
 
 def bearer(headers: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -55,6 +55,8 @@ class ApiRequest:
     sender: Principal | None
     """None for a public operation."""
     services: Services
+    made: dict[str, object] = field(default_factory=dict)
+    """For the audit log: ids of what the operation made."""
 
     @property
     def principal(self) -> Principal:

@@ -69,6 +69,7 @@ async def _create_key(request: ApiRequest) -> Response:
     wanted = key_request(fields)
     accounts, account = request.services.accounts, request.principal.account
     new = await accounts.create_key(account, wanted.name, wanted.scope, wanted.expires_at)
+    request.made.update({"key_id": new.key.sid, "name": new.key.name, "scope": new.key.scope})
     return JSONResponse({"data": _new_key(new)}, 201)
 
 
@@ -79,12 +80,14 @@ async def _list_keys(request: ApiRequest) -> Response:
 
 async def _revoke_key(request: ApiRequest) -> Response:
     key = await request.services.accounts.revoke_key(request.principal.account, request.path["key_id"])
+    request.made["name"] = key.name
     return JSONResponse({"data": _resource(key)})
 
 
 async def _create_account(request: ApiRequest) -> Response:
     _, fields = await request.body()
     account, new = await request.services.accounts.create_account(account_name(fields))
+    request.made.update({"account_sid": account.sid, "name": account.name})
     return JSONResponse({"data": {**_account(account), "api_key": new.secret}}, 201)
 
 

@@ -79,9 +79,9 @@ async def _create(request: ApiRequest) -> Response:
     body, fields = await request.body()
     changes = application_changes(fields, create=True)
     applications, account = request.services.applications, request.principal.account
-    return _one(
-        await request.once_per_key("texml_applications", body, lambda: applications.create(account, changes)), 201
-    )
+    view = await request.once_per_key("texml_applications", body, lambda: applications.create(account, changes))
+    request.made["application_id"] = view.sid
+    return _one(view, 201)
 
 
 async def _list(request: ApiRequest) -> Response:

@@ -198,6 +198,7 @@ async def _place(request: ApiRequest, application_id: str | None = None) -> Resp
     scope = f"applications/{application_id}" if application_id is not None else "calls"
     restricted = request.principal.right != "full"
     view = await request.once_per_key(scope, body, lambda: control.place(account, wanted, restricted=restricted))
+    request.made["call_sid"] = view.sid
     missed = without_effect(fields)
     if missed:
         request.services.counters["calls_with_fields_without_effect"] += 1

@@ -103,6 +103,7 @@ async def _start(request: ApiRequest) -> Response:
     params = stream_params(fields)
     control, account, call = request.services.control, request.principal.account, request.call_sid
     view = await request.once_per_key(f"streams {call}", body, lambda: control.start_stream(account, call, params))
+    request.made["stream_id"] = view.sid
     return JSONResponse(resources.started_stream(view))
 
 
