@@ -1,5 +1,6 @@
 """Documents from the application: parameters, signature, fallback, and what counts as no answer."""
 
+import asyncio
 import base64
 import gzip
 from collections.abc import AsyncIterator
@@ -11,7 +12,8 @@ import structlog
 from trunkline.config import TexmlSettings
 from trunkline.outbound.cookies import Cookies
 from trunkline.outbound.dialler import Dialler
-from trunkline.texml import effects
+from trunkline.outbound.turns import Limits
+from trunkline.texml import effects, fetch
 from trunkline.texml.document import SIZE_LIMIT, parse
 from trunkline.texml.fetch import Fetcher, FetchError
 from trunkline.texml.verbs import Document, Hangup, Method, Play, Say
@@ -153,3 +155,19 @@ async def test_a_call_keeps_its_cookies_and_no_other_gets_them(web: WebApp, fetc
     for cookies in (one, other, one):
         await fetcher.document(order(web.url + "/v"), COMMON, cookies)
     assert [request.headers.get("cookie") for request in web.received] == [None, None, "session=1"]
+
+
+async def test_no_account_waits_for_all_the_documents_of_another(
+    web: WebApp, signer: Signer, dialler: Dialler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "LIMITS", Limits(total=1, account=1, host=1, silent=1))
+    fetcher = Fetcher(TexmlSettings(), signer, dialler, parse)
+    web.answers["/v"] = texml("<Hangup/>")
+    accounts = ["a"] * 100 + ["b"]
+    await asyncio.gather(
+        *(fetcher.document(order(web.url + "/v"), (("AccountSid", sid), *COMMON), Cookies()) for sid in accounts)
+    )
+    requested = [request.fields["AccountSid"] for request in web.received]
+    assert len(requested) == 101
+    assert requested.index("b") <= 2, "one under way, and one turn"
+    await fetcher.stop()

@@ -11,6 +11,8 @@ import pytest
 from trunkline.config import TexmlSettings
 from trunkline.demo.callbacks import Callback
 from trunkline.outbound.dialler import Dialler
+from trunkline.outbound.turns import Limits
+from trunkline.texml import sounds as module
 from trunkline.texml.cache import FileCache
 from trunkline.texml.sounds import TONES, SoundError, Sounds
 from webapp import Answer, WebApp
@@ -169,3 +171,17 @@ async def test_tones_are_written_once_with_their_sound_and_their_silence(sounds:
     before = path.stat().st_mtime_ns
     assert sounds.tone(name) == path
     assert path.stat().st_mtime_ns == before
+
+
+async def test_no_account_waits_for_all_the_downloads_of_another(
+    web: WebApp, cache: FileCache, tmp_path: Path, dialler: Dialler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LIMITS", Limits(total=1, account=1, host=1, silent=1))
+    sounds = Sounds(TexmlSettings(), cache, tmp_path / "tones", dialler)
+    files = [("a", f"/a{number}.wav") for number in range(100)] + [("b", "/b.wav")]
+    web.answers |= {path: Answer(WAV) for _, path in files}
+    await asyncio.gather(*(sounds.file(account, web.url + path) for account, path in files))
+    requested = [request.path for request in web.received]
+    assert len(requested) == 101
+    assert requested.index("/b.wav") <= 2, "one under way, and one turn"
+    await sounds.stop()
