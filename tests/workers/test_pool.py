@@ -140,10 +140,10 @@ async def test_a_worker_that_is_late_with_its_reports_lags(pool: WorkerPool) -> 
 
 
 async def test_a_pause_of_the_control_process_ends_no_worker(received: ReceivedReports) -> None:
-    pool = WorkerPool(ONE_WORKER, received, sign_of_life=2.5)
+    pool = WorkerPool(ONE_WORKER, received, sign_of_life=3.5)
     await pool.start()
     await open_legs(pool, received, 1)
-    time.sleep(3)  # noqa: ASYNC251 - stops this process, and all its timers
+    time.sleep(4)  # noqa: ASYNC251 - stops this process, and all its timers
     assert await pool.report(LegId(1)) is not None
     assert (pool.restarts, pool.refusal) == (0, None)
     await pool.stop(5)

@@ -310,8 +310,9 @@ class WorkerPool:
         while not self._stopping:
             try:
                 self._spare = child = await self._spawn()
-            except OSError as problem:
-                _log.error("worker_start_failed", worker="spare", reason=str(problem))
+            except Exception as problem:
+                expected = isinstance(problem, OSError)
+                _log.error("worker_start_failed", worker="spare", reason=str(problem), exc_info=not expected)
                 await asyncio.sleep(RESTART_DELAY)
                 continue
             await child.changed.wait()
