@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from peers.harness import new_server, running
 from trunkline.cli import app
-from trunkline.demo.server import ServerProcess
+from trunkline.demo.server import ServerProcess, free_ports
 
 pytestmark = pytest.mark.process
 
@@ -21,9 +21,10 @@ async def _status(server: ServerProcess, account: str, secret: str) -> int:
 
 
 async def test_keys_and_accounts_are_made_listed_and_removed_while_a_server_runs(tmp_path: Path) -> None:
-    async with running(new_server(tmp_path)) as server:
+    port = str(free_ports(1))
+    async with running(new_server(tmp_path, http__operators_port=port)) as server:
         own = server.account_sid
-        flags = ["--http.port", str(server.http_port), "--store.directory", str(tmp_path)]
+        flags = ["--http.operators_port", port, "--store.directory", str(tmp_path)]
 
         async def run(*words: str, account: str | None = None, code: int = 0) -> str:
             more = [] if account is None else ["--account_sid", account]

@@ -18,21 +18,28 @@ def request(settings: Settings, method: str, path: str, *, unknown: str = "") ->
     account, key = settings.account_sid, settings.api_key
     if account is None or key is None:
         raise StartupError("set account_sid and api_key (TRUNKLINE_ACCOUNT_SID, TRUNKLINE_API_KEY) to the server's")
-    return _request(settings, method, path.format(account=account), key, unknown=unknown)
+    return _request(
+        _base(settings.http.host, settings.http.port), method, path.format(account=account), key, unknown=unknown
+    )
 
 
 def operator_request(
     settings: Settings, method: str, path: str, body: dict[str, object] | None = None, *, unknown: str = ""
 ) -> dict[str, Any]:
     """The same with the operator's key, of a 201 too."""
-    return _request(settings, method, path, operator_key.read(settings), body, unknown=unknown)
+    http = settings.http
+    own = http.operators_port is not None
+    base = _base(http.operators_host, http.operators_port) if own else _base(http.host, http.port)
+    return _request(base, method, path, operator_key.read(settings), body, unknown=unknown)
+
+
+def _base(host: str, port: int | None) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _request(
-    settings: Settings, method: str, path: str, key: str, body: dict[str, object] | None = None, *, unknown: str
+    base: str, method: str, path: str, key: str, body: dict[str, object] | None = None, *, unknown: str
 ) -> dict[str, Any]:
-    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
-    base = f"http://{host}:{settings.http.port}"
     try:
         # A plain HTTP server of one's own: no certificates to load, no proxy to go through.
         with httpx.Client(base_url=base, timeout=TIMEOUT, trust_env=False, verify=False) as client:

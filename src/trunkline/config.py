@@ -55,6 +55,12 @@ class HttpSettings(Section):
     `operator.key` under the store's directory."""
     operator_key_file: Path | None = None
     """A file with the key, instead of it; or a credential of systemd, `http.operator_key`."""
+    operators_host: str = "127.0.0.1"
+    operators_port: Annotated[Port | None, BeforeValidator(off)] = None
+    """A port of its own for `/metrics`, `/docs`, `/openapi.json` and `/v2/trunkline/accounts`, which `port` then does
+    not serve; off = none."""
+    operators_need_key: bool = False
+    """`/metrics`, `/docs` and `/openapi.json` need the operator's key, as the accounts always do."""
 
 
 class ApplicationSettings(Section):

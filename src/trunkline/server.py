@@ -19,13 +19,13 @@ from pathlib import Path
 import structlog
 
 from trunkline import compiled, log, operator_key
-from trunkline.api.app import create_app
+from trunkline.api.app import ApiApplication, create_app
 from trunkline.api.server import HttpServer
 from trunkline.calls.accounts import AccountView
 from trunkline.calls.directory import Directory
 from trunkline.calls.recordings import RecordingFiles
 from trunkline.cluster.keeper import Keeper
-from trunkline.config import Settings
+from trunkline.config import HttpSettings, Settings
 from trunkline.control.accounts import AccountService, first_key
 from trunkline.control.applications import ApplicationService
 from trunkline.control.destinations import Destinations
@@ -272,8 +272,7 @@ class Server:
         rooms["outbound"] = lambda: egress.counters + _denials(sip.counters) + _denials(_media_counters(pool))
         rooms["api"] = lambda: Counter(app.counters)
         http = HttpServer(app, settings.http)
-        await http.start()
-        self._at_stop(http.stop, HTTP_GRACE, HTTP_END)
+        await self._serve_http(http, _operators_server(app, settings.http))
         await pool.start()
         await self._take_calls(runner, sip)
         await self._keep_account(store, account, new_key)
@@ -302,6 +301,12 @@ class Server:
         await keeper.start()
         self._stack.push_async_callback(keeper.stop)
         return store, lambda: keeper.holds and not fence.lost.is_set()
+
+    async def _serve_http(self, *servers: HttpServer | None) -> None:
+        for server in servers:
+            if server is not None:
+                await server.start()
+                self._at_stop(server.stop, HTTP_GRACE, HTTP_END)
 
     async def _recordings(
         self, store: Store, writer: Writer, ids: IdsOfLife, public_url: Callable[[], str]
@@ -421,6 +426,14 @@ async def _drain(runner: Runner, sip: SipEndpoint, seconds: float, hurry: asynci
     await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for each in waits:
         each.cancel()
+
+
+def _operators_server(app: ApiApplication, settings: HttpSettings) -> HttpServer | None:
+    """On the operators' port, if they have one."""
+    if app.operators is None:
+        return None
+    own = settings.model_copy(update={"host": settings.operators_host, "port": settings.operators_port})
+    return HttpServer(app.operators, own, prefix="operators_")
 
 
 def _public_url(settings: Settings, http: HttpServer) -> str:

@@ -8,7 +8,10 @@ import httpx
 import pytest
 
 from api.conftest import ACCOUNT, KEY, OPERATORS_KEY, until
+from trunkline.api.app import ApiApplication
+from trunkline.api.server import HttpServer
 from trunkline.calls.accounts import Scope
+from trunkline.config import HttpSettings
 from trunkline.control.accounts import AccountService
 
 if TYPE_CHECKING:
@@ -91,3 +94,34 @@ async def test_accounts_are_the_operators(anonymous: httpx.AsyncClient, calls_pa
     assert (await anonymous.get(theirs, headers=operator)).status_code == 403
     assert (await anonymous.delete(f"{path}/{made['account_sid']}", headers=operator)).status_code == 200
     assert (await anonymous.get(theirs, headers=_with(made["api_key"]))).status_code == 401
+
+
+@pytest.mark.parametrize("settings", [HttpSettings(port=0, operators_port=0)])
+async def test_a_port_of_their_own_has_what_is_the_operators(
+    app: ApiApplication, anonymous: httpx.AsyncClient, settings: HttpSettings, calls_path: str
+) -> None:
+    assert app.operators is not None
+    theirs = HttpServer(app.operators, settings)
+    await theirs.start()
+    try:
+        url = f"http://127.0.0.1:{theirs.port}"
+        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=False) as operators:
+            accounts = "/v2/trunkline/accounts"
+            for path in ("/metrics", "/docs", "/openapi.json", accounts):
+                assert (await anonymous.get(path, headers=_with(OPERATORS_KEY))).status_code == 404
+                assert (await operators.get(path, headers=_with(OPERATORS_KEY))).status_code == 200
+            assert (await operators.get(accounts)).status_code == 401
+            for client, status in ((anonymous, 200), (operators, 404)):
+                assert (await client.get(calls_path, headers=_with(KEY))).status_code == status
+                assert (await client.get("/readyz")).status_code == 200
+    finally:
+        await theirs.stop(grace=1)
+
+
+@pytest.mark.parametrize("settings", [HttpSettings(port=0, operators_need_key=True)])
+async def test_what_operators_look_at_needs_their_key_if_the_settings_say_so(anonymous: httpx.AsyncClient) -> None:
+    for path in ("/metrics", "/docs", "/openapi.json"):
+        for headers, status in ((None, 401), (_with(KEY), 403), (_with(OPERATORS_KEY), 200)):
+            assert (await anonymous.get(path, headers=headers)).status_code == status
+    for path in ("/healthz", "/readyz", "/readyz/api"):
+        assert (await anonymous.get(path)).status_code == 200

@@ -20,7 +20,7 @@ from starlette.routing import Match, Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from trunkline.api import audit, docs_page, openapi, paths, problems
-from trunkline.api.auth import Authenticator, Principal
+from trunkline.api.auth import OPERATOR, Authenticator, Principal, permit
 from trunkline.api.limits import Recent, TokenBuckets
 from trunkline.api.operation import ApiRequest, Operation, RestFace, Services
 from trunkline.calls.accounts import Accounts
@@ -66,6 +66,8 @@ def create_app(
 ) -> "ApiApplication":
     """Build the application.
 
+    Its `operators` is another, if the settings have a port for that.
+
     `ready` returns None or the reason why this node takes no calls, `api_ready` why it answers no requests;
     `public_key` is the base64 of the key that signs callbacks; `metrics` returns the Prometheus text; `clock` is
     monotonic, in seconds. What was refused is counted in `counters`, under names as `problems.counter` makes them.
@@ -74,11 +76,19 @@ def create_app(
     tries: IdempotencyCache[Any] = IdempotencyCache(clock)
     services = Services(control, applications, accounts, public_key, settings.body_limit, counters, tries)
     gate = Gate(Authenticator(accounts, TokenBuckets(settings.rate_limit), clock), counters, clock)
-    routes = [
-        Route(operation.path.removesuffix(".json"), _endpoint(operation, gate, services), methods=[operation.method])
-        for operation in face.operations
-    ]
-    return ApiApplication(face, [*routes, *_operators_routes(face, ready, api_ready, metrics)], counters)
+
+    def route(operation: Operation) -> Route:
+        path = operation.path.removesuffix(".json")
+        return Route(path, _endpoint(operation, gate, services), methods=[operation.method])
+
+    customers = [route(operation) for operation in face.operations if operation.rights != OPERATOR]
+    operators = [route(operation) for operation in face.operations if operation.rights == OPERATOR]
+    operators += _operators_routes(face, metrics, gate if settings.operators_need_key else None)
+    health = _health_routes(ready, api_ready)
+    if settings.operators_port is None:
+        return ApiApplication(face, [*customers, *operators, *health], counters)
+    for_operators = ApiApplication(face, [*operators, *health], counters)
+    return ApiApplication(face, [*customers, *health], counters, for_operators)
 
 
 def _endpoint(operation: Operation, gate: "Gate", services: Services) -> Endpoint:
@@ -127,15 +137,8 @@ class Gate:
         await asyncio.sleep(GUESS_DELAY)
 
 
-def _operators_routes(
-    face: RestFace,
-    ready: Callable[[], str | None],
-    api_ready: Callable[[], str | None],
-    metrics: Callable[[], bytes],
-) -> list[Route]:
-    """What the people who run the server ask: outside the face's prefix, without a key."""
-    document = openapi.document(face)
-    page = docs_page.render(face)
+def _health_routes(ready: Callable[[], str | None], api_ready: Callable[[], str | None]) -> list[Route]:
+    """What balancers and supervisors ask: outside the face's prefix, without a key."""
 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -147,6 +150,22 @@ def _operators_routes(
 
         return readyz
 
+    return _gets({"/healthz": healthz, "/readyz": readiness(ready), "/readyz/api": readiness(api_ready)})
+
+
+def _operators_routes(face: RestFace, metrics: Callable[[], bytes], gate: "Gate | None") -> list[Route]:
+    """What the people who run the server look at: outside the face's prefix. With a `gate`, by the operator's key."""
+    document = openapi.document(face)
+    page = docs_page.render(face)
+
+    def guarded(serve: Endpoint) -> Endpoint:
+        async def admitted(request: Request) -> Response:
+            if gate is not None:
+                permit(await gate.admit(request, None), OPERATOR)
+            return await serve(request)
+
+        return admitted
+
     async def prometheus(_request: Request) -> Response:
         return Response(metrics(), headers={"content-type": METRICS_TYPE})
 
@@ -156,14 +175,10 @@ def _operators_routes(
     async def docs(_request: Request) -> Response:
         return HTMLResponse(page)
 
-    served: dict[str, Endpoint] = {
-        "/healthz": healthz,
-        "/readyz": readiness(ready),
-        "/readyz/api": readiness(api_ready),
-        "/metrics": prometheus,
-        "/openapi.json": description,
-        "/docs": docs,
-    }
+    return _gets({"/metrics": guarded(prometheus), "/openapi.json": guarded(description), "/docs": guarded(docs)})
+
+
+def _gets(served: dict[str, Endpoint]) -> list[Route]:
     return [Route(path, endpoint, methods=["GET"]) for path, endpoint in served.items()]
 
 
@@ -179,8 +194,16 @@ def _refusal(request: Request, error: Exception) -> ApiError:
 class ApiApplication:
     """The ASGI application: one spelling per path, HEAD as GET, and no exception beyond it."""
 
-    def __init__(self, face: RestFace, routes: list[Route], counters: Counter[str]) -> None:
+    def __init__(
+        self,
+        face: RestFace,
+        routes: list[Route],
+        counters: Counter[str],
+        operators: "ApiApplication | None" = None,
+    ) -> None:
         self.face = face
+        self.operators = operators
+        """The application of the operators' port, if there is one."""
         self.counters = counters
         """Requests, and refusals by kind."""
         self._routes = routes

@@ -8,6 +8,7 @@ written whatever `log.level` is, and kept as long as the log (docs/operations/lo
 import asyncio
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from trunkline.api.auth import permit
@@ -30,6 +31,8 @@ async def answered(operation: Operation, request: ApiRequest) -> Response:
         response = await _answer(operation, request)
     except ApiError as error:
         _log.info("audit_change_refused", **_about(operation, request, error.status), reason=error.detail)
+        raise
+    except ClientDisconnect:  # Its body never came.
         raise
     except asyncio.CancelledError:
         _log.info(

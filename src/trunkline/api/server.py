@@ -56,8 +56,11 @@ class HttpServer:
         *,
         request_timeout: float = REQUEST_TIMEOUT,
         connections: int = CONNECTION_LIMIT,
+        prefix: str = "",
     ) -> None:
+        """`prefix` is that of the settings' names, in errors."""
         self._settings = settings
+        self._prefix = prefix
         config = _Config(app, settings, request_timeout, connections)
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
@@ -90,7 +93,7 @@ class HttpServer:
 
     async def _listen(self) -> socket.socket:
         host, port = self._settings.host, self._settings.port
-        where = f"http.host {host}, http.port {port}"
+        where = f"http.{self._prefix}host {host}, http.{self._prefix}port {port}"
         try:
             found = await asyncio.get_running_loop().getaddrinfo(
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
