@@ -31,7 +31,7 @@ def rooms() -> dict[str, tuple[set[str], set[str]]]:
 
 
 # Every room may use these; they are values and settings.
-EVERYBODY = {"", "errors", "ids", "config", "codecs", "shares", "speedups"}
+EVERYBODY = {"", "errors", "ids", "config", "confinement", "codecs", "shares", "speedups"}
 ROOMS = rooms()
 DRIVERS = {driver for drivers, _ in ROOMS.values() for driver in drivers}
 IMPURE = {

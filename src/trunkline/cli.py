@@ -18,6 +18,7 @@ from rich.table import Table
 from trunkline import __version__, cli_keys, log
 from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, load_settings
 from trunkline.client import request
+from trunkline.confinement import no_new_privileges
 from trunkline.demo.__main__ import SECONDS, SECONDS_LIMIT, run
 from trunkline.errors import StartupError
 from trunkline.settings import shown
@@ -67,6 +68,7 @@ def serve(context: typer.Context, config: ConfigFile = None) -> None:
     log.take_over()
     for variable, nearest in loaded.unknown_variables.items():
         structlog.get_logger().warning("unknown_variable_ignored", variable=variable, nearest=nearest)
+    no_new_privileges()
     # Callbacks resolve their hosts on libuv's threads; one dead DNS server must not hold the others up.
     os.environ.setdefault("UV_THREADPOOL_SIZE", "16")
     server = Server(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from trunkline import log
 from trunkline.settings import Loaded, load, parse_flags
 
 ANY_SETTING = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -18,6 +19,7 @@ def load_settings(context: typer.Context, file: Path | None) -> Loaded:
     """The settings of a command. Raises StartupError."""
     loaded = load(parse_flags(context.args), os.environ, file)
     if context.command.name != "serve":  # which has a log for it
+        log.configure(loaded.settings.log, log.Outlet(2), terminal=os.isatty(2))
         for variable, nearest in loaded.unknown_variables.items():
             typer.echo(f"trunkline: {variable} is no setting and is ignored; the nearest is {nearest}", err=True)
     return loaded

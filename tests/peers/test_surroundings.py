@@ -333,3 +333,29 @@ async def test_a_terminal_that_is_closed_ends_the_server_as_ctrl_c_does(tmp_path
     os.close(master)
     assert await asyncio.wait_for(server.process.wait(), 20) == 0
     assert "server_stopped" in server.log
+
+
+async def test_child_processes_have_no_secrets_and_decoders_no_network(tmp_path: Path) -> None:
+    async with running(new_server(tmp_path)) as server:
+        workers = children(server)
+        decoders = below(workers)
+        assert decoders
+        assert not [pid for pid in (*workers, *decoders) if server.api_key.encode() in environment_of(pid)]
+        assert {status_of(pid)["NoNewPrivs"] for pid in (server.process.pid, *workers, *decoders)} == {"1"}
+        async with asyncio.timeout(30):
+            while await asyncio.to_thread(lambda: {status_of(pid)["Seccomp"] for pid in decoders}) != {"2"}:
+                pass  # they are confined a moment after they have started
+
+
+def below(pids: list[int]) -> list[int]:
+    found = subprocess.run(["pgrep", "-P", ",".join(map(str, pids))], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def environment_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def status_of(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -5,12 +5,16 @@ option or a command. Files are kept in the cache: a prompt that every caller hea
 """
 
 import asyncio
+import os
 import re
+import shutil
 from collections.abc import Iterator
+from errno import EACCES
 from pathlib import Path
 from typing import Protocol
 
 from trunkline.config import TexmlSettings
+from trunkline.confinement import command, environment
 from trunkline.outbound.line import Line
 from trunkline.outbound.turns import Limits, TooMany
 from trunkline.texml.cache import FileCache
@@ -84,9 +88,13 @@ class Espeak:
         raise SpeechError(f"{self._settings.speaker}: {said}")
 
     async def _run(self, text: str, voice: str, path: Path) -> tuple[int | None, str]:
+        program = shutil.which(self._settings.speaker)
+        if program is None:
+            kind = PermissionError if os.path.exists(self._settings.speaker) else FileNotFoundError  # noqa: ASYNC240
+            raise kind(EACCES, os.strerror(EACCES))
         process = await asyncio.create_subprocess_exec(
-            self._settings.speaker,
-            *("-m", "-v", voice, "-w", str(path), "--stdin"),
+            *command(program, "-m", "-v", voice, "-w", str(path), "--stdin"),
+            env=environment(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

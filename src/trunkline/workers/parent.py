@@ -15,6 +15,8 @@ import sys
 import threading
 from collections.abc import Callable
 
+from trunkline.confinement import no_new_privileges
+
 GOODBYE = 5
 """Seconds."""
 _PR_SET_PDEATHSIG = 1
@@ -32,6 +34,7 @@ class Parent:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, self._terminated)
+        no_new_privileges()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != pid:
             sys.exit(1)  # it died before the kernel knew its child

@@ -20,6 +20,7 @@ import structlog
 
 from trunkline import log
 from trunkline.config import MediaSettings, Settings
+from trunkline.confinement import environment
 from trunkline.errors import StartupError
 from trunkline.ids import LegId
 from trunkline.outbound.egress import EgressRules
@@ -406,6 +407,7 @@ async def _start_process(theirs: socket.socket) -> asyncio.subprocess.Process:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        env=environment(),
         start_new_session=True,  # a Ctrl-C is for us, even before the worker has come to ignore it
     )
 

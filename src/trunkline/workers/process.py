@@ -114,6 +114,7 @@ class Worker:
         """Until the control process is gone; then every app gets its `stop`."""
         loop = asyncio.get_running_loop()
         self._log = log.Relay(self._say, loop.call_soon_threadsafe)
+        log.configure(LogSettings(format="json"), self._log)
         self._parent.when_gone(self._lost.set)
         await loop.create_unix_connection(lambda: self._link, sock=self._sock)
         status = loop.create_task(self._report_status())

@@ -22,6 +22,7 @@ import structlog
 
 from trunkline import log
 from trunkline.config import LogSettings
+from trunkline.confinement import NotConfined, confine
 from trunkline.media.audio.decoding import TooLong, UndecodableFile, decode, decode_file
 from trunkline.workers.decoder import messages
 from trunkline.workers.decoder.wavfile import Unwritable, WavFile
@@ -68,7 +69,12 @@ class DecoderProcess:
     async def run(self, sock: socket.socket, parent: Parent) -> None:
         """Until the worker is gone."""
         parent.when_gone(self._lost.set)
+        log.configure(LogSettings(format="json"), self._log)
         await self._loop.create_unix_connection(lambda: self._link, sock=sock)
+        try:
+            confine(programs=False)
+        except NotConfined as error:
+            _log.warning("decoder_not_confined", reason=str(error))
         await self._lost.wait()
         parent.gone()
 

@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 
 from trunkline import log
+from trunkline.confinement import environment
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.workers.decoder import messages
@@ -293,6 +294,7 @@ class DecoderClient:
                     str(os.getpid()),
                     pass_fds=[theirs.fileno()],
                     stdin=asyncio.subprocess.DEVNULL,
+                    env=environment(),
                 )
             self._link, self.pid = link, process.pid
             link.send(SetLog(self._log_settings))
