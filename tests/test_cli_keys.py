@@ -47,7 +47,9 @@ async def test_keys_and_accounts_are_made_listed_and_removed_while_a_server_runs
         assert "acme" in await run("accounts", "list")
         assert await run("accounts", "remove", other) == f"removed: {other}\n"
         assert await _status(server, other, others_key) == 401
-        assert await run("keys", "public") == await run("keys")
+        old = await run("keys")
+        assert await run("keys", "public") == old
+        assert (await run("keys", "rotate")).splitlines()[0] == old.strip()
     assert secret not in server.log
     assert others_key not in server.log
 

@@ -86,6 +86,20 @@ def revoke_key(context: typer.Context, key: str, config: ConfigFile = None) -> N
     typer.echo(f"revoked: {key}")
 
 
+@keys.command(name="rotate", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+def rotate_signing_key(
+    context: typer.Context,
+    days: Annotated[int, typer.Option(help="Until the new key signs; 0: at once, for one that has leaked.")] = 7,
+    config: ConfigFile = None,
+) -> None:
+    """Make a new key for callbacks, and print the public keys that receivers should accept."""
+    settings = load_settings(context, config).settings
+    made = operator_request(settings, "POST", "/v2/trunkline/signing_key", {"days": days})["data"]
+    typer.echo("\n".join(made["accepted"]))
+    if made["next_from"]:
+        typer.echo(f"the second signs from {made['next_from']}", err=True)
+
+
 @accounts.command(name="create", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def create_account(context: typer.Context, name: str, config: ConfigFile = None) -> None:
     """Create an account and print it with its first key, which is not shown again."""

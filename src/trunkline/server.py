@@ -265,7 +265,7 @@ class Server:
             settings.http,
             ready=lambda: self._starting() or _not_ready(runner, pool, writer, settings.sip.call_limit),
             api_ready=self._starting,
-            public_key=signer.public_key,
+            signing=signer,
             metrics=metrics.render,
         )
         rooms |= _counters(pool, delivery, writer) | _counters_of_calls(runner, sip, texml)

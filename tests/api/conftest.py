@@ -38,6 +38,7 @@ from trunkline.media.report import LegReport
 from trunkline.outbound.egress import Egress
 from trunkline.store.accounts import StoredAccounts
 from trunkline.streaming.params import StreamParams
+from trunkline.webhooks.signing import Signer
 
 KEY = "KEY0123456789"
 OTHER_KEY = "KEY9876543210"
@@ -376,6 +377,7 @@ def app(
     settings: HttpSettings,
     clock: Clock,
     not_ready: list[str],
+    tmp_path: Path,
 ) -> ApiApplication:
     """The application."""
     return create_app(
@@ -386,7 +388,7 @@ def app(
         settings,
         ready=lambda: not_ready[0] if not_ready else None,
         api_ready=lambda: "starting" if "starting" in not_ready else None,
-        public_key="cHVibGlj",
+        signing=Signer.load(tmp_path),
         metrics=lambda: b"# HELP up 1\nup 1\n",
         clock=clock,
     )

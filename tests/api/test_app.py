@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -13,6 +14,7 @@ from trunkline.api import app as app_module
 from trunkline.api.app import ApiApplication
 from trunkline.config import HttpSettings
 from trunkline.faces.telnyx.rest import REST
+from trunkline.webhooks.signing import Signer
 
 if TYPE_CHECKING:
     from api.conftest import Clock, MemoryCalls
@@ -210,9 +212,11 @@ async def test_an_unexpected_error_is_one_log_line_and_a_plain_500(
     assert app.counters["failed"] == 1
 
 
-async def test_health_metrics_and_key_need_no_key(anonymous: httpx.AsyncClient) -> None:
+async def test_health_metrics_and_key_need_no_key(anonymous: httpx.AsyncClient, tmp_path: Path) -> None:
     assert (await anonymous.get("/healthz")).json() == {"status": "ok"}
-    assert (await anonymous.get("/v2/public_key")).json() == {"data": {"public": "cHVibGlj"}}
+    key = Signer.load(tmp_path).public_key
+    answer = (await anonymous.get("/v2/public_key")).json()
+    assert answer == {"data": {"public": key, "accepted": [key], "next_from": None}}
     metrics = await anonymous.get("/metrics")
     assert metrics.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert metrics.text == "# HELP up 1\nup 1\n"

@@ -6,14 +6,18 @@ import stat
 import subprocess
 import time
 from base64 import b64decode
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from telnyx.lib.webhook_verification import WebhookVerificationError, verify_webhook_signature
 
-from trunkline.errors import StartupError
+from trunkline.errors import InvalidRequest, StartupError
 from trunkline.webhooks.signing import KEY_FILE, Signer
 
 BODY = b"CallSid=v3%3Aabc&StreamName=&StreamEvent=stream-started"
@@ -85,3 +89,64 @@ def test_an_unusable_key_file_is_one_clear_line(tmp_path: Path) -> None:
         Signer.load(tmp_path)
     with pytest.raises(StartupError, match="cannot write"):
         Signer.load(tmp_path / "missing")
+
+
+DAY = 86_400
+
+
+def _accepted_by(signer: Signer, stamp: int) -> list[str]:
+    """The keys that accept a signature of that time."""
+    signature = b64decode(signer.sign(str(stamp), BODY))
+    good = []
+    for key in signer.public_keys().accepted:
+        with suppress(InvalidSignature):
+            Ed25519PublicKey.from_public_bytes(b64decode(key)).verify(signature, f"{stamp}|".encode() + BODY)
+            good.append(key)
+    return good
+
+
+def test_a_rotation_announces_its_key_and_accepts_the_old_one_for_a_day_after(tmp_path: Path) -> None:
+    now = [1_000_000]
+    signer = Signer.load(tmp_path, lambda: now[0])
+    old = signer.public_key
+    keys = signer.rotate(7)
+    new = keys.accepted[1]
+    assert (keys.accepted, keys.next_from) == ((old, new), datetime.fromtimestamp(now[0] + 7 * DAY, UTC))
+    for at, signs, accepted in (
+        (0, old, (old, new)),
+        (7 * DAY - 1, old, (old, new)),
+        (7 * DAY, new, (new, old)),
+        (8 * DAY - 1, new, (new, old)),
+        (8 * DAY, new, (new,)),
+    ):
+        now[0] = 1_000_000 + at
+        for one in (signer, Signer.load(tmp_path, lambda: now[0])):
+            assert (one.public_key, one.public_keys().accepted) == (signs, accepted)
+            assert _accepted_by(one, now[0]) == [signs]
+    assert stat.S_IMODE((tmp_path / f"signing-{1_000_000 + 7 * DAY}.key").stat().st_mode) == 0o600
+
+
+def test_a_leaked_key_is_replaced_at_once_and_gone(tmp_path: Path) -> None:
+    now = [1_000_000]
+    signer = Signer.load(tmp_path, lambda: now[0])
+    old = signer.public_key
+    signer.rotate(7)
+    [new] = signer.rotate(0).accepted
+    assert new != old
+    assert [path.name for path in tmp_path.iterdir()] == ["signing-1000000.key"]
+    assert Signer.load(tmp_path, lambda: now[0]).public_keys().accepted == (new,)
+    now[0] += DAY
+    signer.rotate(1)
+    now[0] += 2 * DAY
+    newest = signer.public_key
+    signer.rotate(1)
+    assert len(list(tmp_path.iterdir())) == 2, "keys that nothing accepts are deleted"
+    assert signer.public_key == newest
+
+
+def test_one_rotation_at_a_time(tmp_path: Path) -> None:
+    signer = Signer.load(tmp_path)
+    keys = signer.rotate(7)
+    with pytest.raises(InvalidRequest, match="waits already"):
+        signer.rotate(7)
+    assert signer.public_keys() == keys

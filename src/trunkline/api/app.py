@@ -24,7 +24,7 @@ from trunkline.api.auth import OPERATOR, Authenticator, Principal, permit
 from trunkline.api.limits import Recent, TokenBuckets
 from trunkline.api.operation import ApiRequest, Operation, RestFace, Services
 from trunkline.calls.accounts import Accounts
-from trunkline.calls.control import Applications, CallControl
+from trunkline.calls.control import Applications, CallControl, SigningKeys
 from trunkline.config import HttpSettings
 from trunkline.errors import ApiError, AuthenticationFailed, MethodNotAllowed, ResourceNotFound, Unavailable
 from trunkline.ids import Seconds
@@ -60,7 +60,7 @@ def create_app(
     *,
     ready: Callable[[], str | None],
     api_ready: Callable[[], str | None],
-    public_key: str,
+    signing: SigningKeys,
     metrics: Callable[[], bytes],
     clock: Callable[[], float] = time.monotonic,
 ) -> "ApiApplication":
@@ -69,12 +69,12 @@ def create_app(
     Its `operators` is another, if the settings have a port for that.
 
     `ready` returns None or the reason why this node takes no calls, `api_ready` why it answers no requests;
-    `public_key` is the base64 of the key that signs callbacks; `metrics` returns the Prometheus text; `clock` is
+    `signing` has the keys that sign callbacks; `metrics` returns the Prometheus text; `clock` is
     monotonic, in seconds. What was refused is counted in `counters`, under names as `problems.counter` makes them.
     """
     counters: Counter[str] = Counter()
     tries: IdempotencyCache[Any] = IdempotencyCache(clock)
-    services = Services(control, applications, accounts, public_key, settings.body_limit, counters, tries)
+    services = Services(control, applications, accounts, signing, settings.body_limit, counters, tries)
     gate = Gate(Authenticator(accounts, TokenBuckets(settings.rate_limit), clock), counters, clock)
 
     def route(operation: Operation) -> Route:

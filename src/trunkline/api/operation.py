@@ -15,7 +15,7 @@ from trunkline.api.bodies import Fields
 from trunkline.api.readers import Field
 from trunkline.api.retries import Tries, fingerprint, once_per_key
 from trunkline.calls.accounts import Accounts
-from trunkline.calls.control import Applications, CallControl
+from trunkline.calls.control import Applications, CallControl, SigningKeys
 from trunkline.errors import AuthenticationFailed
 from trunkline.ids import CallSid
 
@@ -36,8 +36,7 @@ class Services:
     control: CallControl
     applications: Applications
     accounts: Accounts
-    public_key: str
-    """The base64 of the key that signs callbacks."""
+    signing: SigningKeys
     body_limit: int
     """Bytes of a request's body."""
     counters: Counter[str]

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from trunkline.calls.commands import CallRequest, Command, Instructions
 from trunkline.calls.diagnosis import MediaReport
-from trunkline.calls.views import Application, CallFilter, CallView, Erasure, StreamView
+from trunkline.calls.views import Application, CallFilter, CallView, Erasure, PublicKeys, StreamView
 from trunkline.ids import AccountSid, CallSid
 from trunkline.streaming.params import StreamParams
 
@@ -80,6 +80,16 @@ class CallControl(Protocol):
 
     async def recording(self, account: AccountSid, sid: str) -> Path:
         """The wav file of a recording. Raises ResourceNotFound."""
+
+
+class SigningKeys(Protocol):
+    """The keys that sign callbacks."""
+
+    def public_keys(self) -> PublicKeys:
+        """Those that receivers should accept."""
+
+    def rotate(self, days: float) -> PublicKeys:
+        """Have a new key sign in so many days. Raises InvalidRequest while an earlier one waits."""
 
 
 class Applications(Protocol):

@@ -66,6 +66,16 @@ RecordingStatus = Literal["in-progress", "completed", "failed", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
+class PublicKeys:
+    """Public keys of callbacks, in base64."""
+
+    accepted: tuple[str, ...]
+    """Those by which a signature may be; the first signs now."""
+    next_from: datetime | None
+    """When the second begins to sign, if it is new."""
+
+
+@dataclass(frozen=True, slots=True)
 class Erasure:
     """What was deleted of one caller or callee."""
 

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -15,6 +16,7 @@ from trunkline.control.accounts import AccountService
 from trunkline.control.applications import ApplicationService
 from trunkline.faces.telnyx.rest import OPERATIONS
 from trunkline.ids import AccountSid
+from trunkline.webhooks.signing import Signer
 from webhooks.conftest import call_event_of, event_of, stream_of
 
 __all__ = [
@@ -38,10 +40,12 @@ class Ask(Protocol):
 
 
 @pytest.fixture
-def ask(control: MemoryCalls, applications: ApplicationService, accounts: AccountService) -> Ask:
+def ask(control: MemoryCalls, applications: ApplicationService, accounts: AccountService, tmp_path: Path) -> Ask:
     """Operations over calls and applications in memory."""
     handlers = {one.id: one.handler for one in OPERATIONS}
-    services = Services(control, applications, accounts, "cHVibGlj", 4096, Counter(), IdempotencyCache(lambda: 0.0))
+    services = Services(
+        control, applications, accounts, Signer.load(tmp_path), 4096, Counter(), IdempotencyCache(lambda: 0.0)
+    )
 
     async def ask(operation: str, body: object = None, query: str = "", /, **path: str) -> tuple[int, Any]:
         content = b"" if body is None else json.dumps(body).encode()

@@ -2,29 +2,9 @@
 
 from collections.abc import Mapping
 
-from starlette.responses import JSONResponse, Response
-
-from trunkline.api.operation import TEXT, ApiRequest, Operation, RestFace, Schema, record
+from trunkline.api.operation import TEXT, RestFace, Schema, record
 from trunkline.faces.telnyx import errors
-from trunkline.faces.telnyx.operations import accounts, applications, calls, erasure, streams
-
-
-async def _fetch_public_key(request: ApiRequest) -> Response:
-    return JSONResponse({"data": {"public": request.services.public_key}})
-
-
-_PUBLIC_KEY = (
-    Operation(
-        "GET",
-        "/v2/public_key",
-        "GetPublicKey",
-        _fetch_public_key,
-        "The Ed25519 public key that verifies the signature of callbacks.",
-        "PublicKey",
-        {"data": {"public": "iJ2TLo7UUqDAFJ0ZWXRYuGfTC2xXOeZLBqXoFQUgcZM="}},
-        public=True,
-    ),
-)
+from trunkline.faces.telnyx.operations import accounts, applications, calls, erasure, signing, streams
 
 OPERATIONS = (
     *streams.OPERATIONS,
@@ -32,7 +12,7 @@ OPERATIONS = (
     *applications.OPERATIONS,
     *erasure.OPERATIONS,
     *accounts.OPERATIONS,
-    *_PUBLIC_KEY,
+    *signing.OPERATIONS,
 )
 
 
@@ -42,7 +22,7 @@ _SCHEMAS: Mapping[str, Schema] = {
     **applications.SCHEMAS,
     **erasure.SCHEMAS,
     **accounts.SCHEMAS,
-    "PublicKey": record({"data": record({"public": {"type": "string", "contentEncoding": "base64"}})}),
+    **signing.SCHEMAS,
     "NotFound": record(
         {"errors": {"type": "array", "items": record({"detail": TEXT}), "minItems": 1}},
     ),
