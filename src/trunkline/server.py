@@ -297,7 +297,7 @@ class Server:
         self._stack.push_async_callback(store.close)
         self._stack.callback(DrainLock(self._settings.store.directory).release)
         self._fence = fence = store.fence
-        keeper = Keeper(store.lives.beat, STORE_ERRORS)
+        keeper = Keeper(store.lives.beat, STORE_ERRORS, locked=store.lives.locked)
         await keeper.start()
         self._stack.push_async_callback(keeper.stop)
         return store, lambda: keeper.holds and not fence.lost.is_set()

@@ -82,3 +82,16 @@ async def test_a_database_that_is_silent_costs_one_beat_and_no_more() -> None:
             await keeper.start()
     assert [(line["event"], line["reason"]) for line in logs] == [("lease_not_renewed", "TimeoutError")]
     await keeper.stop()
+
+
+async def test_where_a_lock_is_the_lease_an_outage_ends_nothing() -> None:
+    database = Database()
+    database.failure = OSError("slow")
+    keeper = Keeper(database.beat, (OSError,), locked=True)
+    await keeper.start()
+    assert keeper.holds
+    database.failure = Fenced("buried")
+    async with asyncio.timeout(30):
+        assert keeper._task is not None
+        await keeper._task
+    assert not keeper.holds

@@ -28,6 +28,13 @@ def test_a_lost_lease_never_holds_again() -> None:
     assert not lease.holds(101)
 
 
+def test_a_lease_that_is_a_lock_needs_no_beat() -> None:
+    lease = Lease(locked=True)
+    assert lease.holds(1e9)
+    lease.lost = True
+    assert not lease.holds(0)
+
+
 def test_the_first_life_enters_at_once() -> None:
     assert Arrival().observed([], 0) == "enter"
 

@@ -18,11 +18,13 @@ log = structlog.get_logger()
 class Keeper:
     """One task. `beat` renews the lease in the database; it raises Fenced once this life was declared dead."""
 
-    def __init__(self, beat: Callable[[], Awaitable[None]], failures: tuple[type[Exception], ...]) -> None:
-        """`failures` is what `beat` raises when the database is away."""
+    def __init__(
+        self, beat: Callable[[], Awaitable[None]], failures: tuple[type[Exception], ...], *, locked: bool = False
+    ) -> None:
+        """`failures` is what `beat` raises when the database is away; `locked` as in `Lease`."""
         self._beat = beat
         self._failures = failures
-        self._lease = Lease()
+        self._lease = Lease(locked=locked)
         self._task: asyncio.Task[None] | None = None
         self._failing = False
 

@@ -27,10 +27,12 @@ class Lease:
     """When the last good beat was sent."""
     lost: bool = False
     """Declared dead; there is no way back."""
+    locked: bool = False
+    """A lock that the kernel keeps is the lease: it needs no beat."""
 
     def holds(self, now: float) -> bool:
         """Whether work that the database does not guard may be begun."""
-        return not self.lost and now < self.renewed_at + LEASE - MARGIN
+        return not self.lost and (self.locked or now < self.renewed_at + LEASE - MARGIN)
 
 
 @dataclass(frozen=True, slots=True)

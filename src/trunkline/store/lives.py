@@ -43,6 +43,8 @@ class Lives:
         self._fence = fence
         self._last = last
         self._postgres = engine.dialect.name == "postgresql"
+        self.locked = not self._postgres
+        """The lock file is the lease: the kernel keeps it as long as this process is there."""
 
     async def enter(self) -> None:
         """Migrate, declare dead what is dead, and be alive. Waits for leases that may still be renewed. Raises
