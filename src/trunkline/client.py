@@ -1,11 +1,12 @@
 """What the command line asks of a running server: one request with the account's key, or the operator's."""
 
+import ssl
 from typing import Any
 
 import httpx
 
 from trunkline import operator_key
-from trunkline.config import Settings
+from trunkline.config import HttpSettings, Settings
 from trunkline.errors import StartupError
 
 TIMEOUT = 10.0
@@ -18,9 +19,8 @@ def request(settings: Settings, method: str, path: str, *, unknown: str = "") ->
     account, key = settings.account_sid, settings.api_key
     if account is None or key is None:
         raise StartupError("set account_sid and api_key (TRUNKLINE_ACCOUNT_SID, TRUNKLINE_API_KEY) to the server's")
-    return _request(
-        _base(settings.http.host, settings.http.port), method, path.format(account=account), key, unknown=unknown
-    )
+    base = _base(settings.http, settings.http.host, settings.http.port)
+    return _request(base, _trusted(settings.http), method, path.format(account=account), key, unknown=unknown)
 
 
 def operator_request(
@@ -29,20 +29,41 @@ def operator_request(
     """The same with the operator's key, of a 201 too."""
     http = settings.http
     own = http.operators_port is not None
-    base = _base(http.operators_host, http.operators_port) if own else _base(http.host, http.port)
-    return _request(base, method, path, operator_key.read(settings), body, unknown=unknown)
+    base = _base(http, http.operators_host if own else http.host, http.operators_port if own else http.port)
+    return _request(base, _trusted(http), method, path, operator_key.read(settings), body, unknown=unknown)
 
 
-def _base(host: str, port: int | None) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _base(http: HttpSettings, host: str, port: int | None) -> str:
+    scheme = "http" if http.tls_certificate_file is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _trusted(http: HttpSettings) -> ssl.SSLContext | bool:
+    """Our own certificate and no other, whatever it is for: the host is often a loopback address."""
+    if http.tls_certificate_file is None:
+        return False
+    try:
+        context = ssl.create_default_context(cafile=http.tls_certificate_file)
+    except OSError as error:
+        raise StartupError(f"http.tls_certificate_file: cannot use {http.tls_certificate_file}: {error}") from None
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.check_hostname = False
+    return context
 
 
 def _request(
-    base: str, method: str, path: str, key: str, body: dict[str, object] | None = None, *, unknown: str
+    base: str,
+    trusted: ssl.SSLContext | bool,
+    method: str,
+    path: str,
+    key: str,
+    body: dict[str, object] | None = None,
+    *,
+    unknown: str,
 ) -> dict[str, Any]:
     try:
-        # A plain HTTP server of one's own: no certificates to load, no proxy to go through.
-        with httpx.Client(base_url=base, timeout=TIMEOUT, trust_env=False, verify=False) as client:
+        # A server of one's own: no certificates of others to load, no proxy to go through.
+        with httpx.Client(base_url=base, timeout=TIMEOUT, trust_env=False, verify=trusted) as client:
             answer = client.request(method, path, headers={"authorization": f"Bearer {key}"}, json=body)
             found = answer.json()
     except (httpx.HTTPError, ValueError) as error:

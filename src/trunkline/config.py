@@ -59,8 +59,18 @@ class HttpSettings(Section):
     operators_port: Annotated[Port | None, BeforeValidator(off)] = None
     """A port of its own for `/metrics`, `/docs`, `/openapi.json` and `/v2/trunkline/accounts`, which `port` then does
     not serve; off = none."""
+    tls_certificate_file: Path | None = None
+    """Our certificate and its chain, PEM: both ports then speak HTTPS and nothing else; default: HTTP."""
+    tls_key_file: Path | None = None
+    """Its key, PEM; default: in the certificate's file."""
     operators_need_key: bool = False
     """`/metrics`, `/docs` and `/openapi.json` need the operator's key, as the accounts always do."""
+
+    @model_validator(mode="after")
+    def _key_has_a_certificate(self) -> "HttpSettings":
+        if self.tls_key_file is not None and self.tls_certificate_file is None:
+            raise Clash("a key without a certificate", "tls_key_file", "tls_certificate_file")
+        return self
 
 
 class ApplicationSettings(Section):

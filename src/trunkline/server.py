@@ -21,6 +21,7 @@ import structlog
 from trunkline import compiled, log, operator_key
 from trunkline.api.app import ApiApplication, create_app
 from trunkline.api.server import HttpServer
+from trunkline.api.tls import ServedCertificate
 from trunkline.calls.accounts import AccountView
 from trunkline.calls.directory import Directory
 from trunkline.calls.recordings import RecordingFiles
@@ -271,13 +272,14 @@ class Server:
         rooms |= _counters(pool, delivery, writer) | _counters_of_calls(runner, sip, texml)
         rooms["outbound"] = lambda: egress.counters + _denials(sip.counters) + _denials(_media_counters(pool))
         rooms["api"] = lambda: Counter(app.counters)
-        http = HttpServer(app, settings.http)
-        await self._serve_http(http, _operators_server(app, settings.http))
+        tls = ServedCertificate(settings.http)
+        http = HttpServer(app, settings.http, tls=tls.context)
+        await self._serve_http(http, _operators_server(app, settings.http, tls))
         await pool.start()
         await self._take_calls(runner, sip)
         await self._keep_account(store, account, new_key)
         await stack.enter_async_context(_task(partial(runner.settle, *left), "settlement"))
-        self._take = partial(_take, account, directory, runner, sip, pool, egress)
+        self._take = partial(_take, account, directory, runner, sip, pool, egress, tls)
         self._started = True
         _log_ready(settings, http, sip, pool)
         if self._secrets_in_flags:
@@ -399,12 +401,14 @@ async def _take(
     sip: SipEndpoint,
     pool: WorkerPool,
     egress: Egress,
+    tls: ServedCertificate,
     settings: Settings,
 ) -> None:
     """All or nothing: what may be wrong comes first. Raises StartupError."""
     commit = await sip.prepare(settings.sip)
     try:
         await asyncio.to_thread(renew, settings.streams.ca_file)
+        await asyncio.to_thread(tls.renew)
     except BadCertificates as error:
         raise StartupError(f"streams.ca_file: {error}") from None
     directory.take(settings, utc_now())
@@ -428,22 +432,27 @@ async def _drain(runner: Runner, sip: SipEndpoint, seconds: float, hurry: asynci
         each.cancel()
 
 
-def _operators_server(app: ApiApplication, settings: HttpSettings) -> HttpServer | None:
+def _operators_server(app: ApiApplication, settings: HttpSettings, tls: ServedCertificate) -> HttpServer | None:
     """On the operators' port, if they have one."""
     if app.operators is None:
         return None
     own = settings.model_copy(update={"host": settings.operators_host, "port": settings.operators_port})
-    return HttpServer(app.operators, own, prefix="operators_")
+    return HttpServer(app.operators, own, prefix="operators_", tls=tls.context)
 
 
 def _public_url(settings: Settings, http: HttpServer) -> str:
-    return (settings.http.public_url or f"http://{Endpoint(settings.http.host, http.port)}").rstrip("/")
+    return (settings.http.public_url or _own_url(settings, http)).rstrip("/")
+
+
+def _own_url(settings: Settings, http: HttpServer) -> str:
+    scheme = "http" if settings.http.tls_certificate_file is None else "https"
+    return f"{scheme}://{Endpoint(settings.http.host, http.port)}"
 
 
 def _log_ready(settings: Settings, http: HttpServer, sip: SipEndpoint, pool: WorkerPool) -> None:
     _log.info(
         "server_ready",
-        http=f"http://{Endpoint(settings.http.host, http.port)}",
+        http=_own_url(settings, http),
         sip=f"sip:{sip.local}",
         rtp=f"{Endpoint(settings.media.host, settings.media.port_min)}-{settings.media.port_max}",
         workers=len(pool.statuses),

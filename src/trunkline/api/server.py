@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import sys
 from collections import Counter
 from collections.abc import Generator
@@ -36,6 +37,9 @@ LINGER = 2.0
 BACKLOG = 2048
 """Connections that the kernel holds until we take them, as uvicorn has it."""
 
+HANDSHAKE_TIMEOUT = 5.0
+"""Seconds for the handshake of TLS; a connection counts once it is over."""
+
 CONNECTION_LIMIT = 1000
 """Connections at once; each costs a file descriptor. `places.py` says who makes room for one more; those that are
 closed for it, and those that find no room, are counted."""
@@ -57,12 +61,13 @@ class HttpServer:
         request_timeout: float = REQUEST_TIMEOUT,
         connections: int = CONNECTION_LIMIT,
         prefix: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`prefix` is that of the settings' names, in errors."""
+        """`prefix` is that of the settings' names, in errors. With `tls`: HTTPS."""
         self._settings = settings
         self._prefix = prefix
         config = _Config(app, settings, request_timeout, connections)
-        self._server = _Server(config)
+        self._server = _Server(config, tls)
         self._task: asyncio.Task[None] | None = None
         self.port = settings.port
         """The port that is served; after `start`, the real one where the settings say 0."""
@@ -142,8 +147,11 @@ class _Config(uvicorn.Config):
 class _Server(uvicorn.Server):
     """Leaves signals to our process, and reports when it listens."""
 
-    def __init__(self, config: _Config) -> None:
+    config: _Config
+
+    def __init__(self, config: _Config, tls: ssl.SSLContext | None) -> None:
         super().__init__(config)
+        self._tls = tls
         self.listening = asyncio.Event()
         self.stopping = asyncio.Event()
 
@@ -152,7 +160,18 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """Instead of uvicorn's, which has no limit for handshakes."""
+        loop = asyncio.get_running_loop()
+
+        def connection() -> asyncio.Protocol:
+            return _Protocol(config=self.config, server_state=self.server_state, app_state={})
+
+        limit = None if self._tls is None else HANDSHAKE_TIMEOUT
+        self.servers = [
+            await loop.create_server(connection, sock=sock, ssl=self._tls, backlog=BACKLOG, ssl_handshake_timeout=limit)
+            for sock in sockets or ()
+        ]
+        self.started = True
         self.listening.set()
 
     async def main_loop(self) -> None:
