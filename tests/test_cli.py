@@ -160,9 +160,9 @@ def test_a_secret_in_a_flag_is_warned_of_once_the_server_runs(tmp_path: Path) ->
         lines = []
         for text in server.stderr:
             lines.append(json.loads(text))
-            if lines[-1]["event"] == "secrets_in_flags":
+            if lines[-1]["event"] == "passwords_in_flags":
                 server.send_signal(signal.SIGTERM)
         assert server.wait(60) == 0
-    (line,) = [line for line in lines if line["event"] == "secrets_in_flags"]
+    (line,) = [line for line in lines if line["event"] == "passwords_in_flags"]
     assert (line["level"], line["settings"]) == ("warning", ["sip.phones"])
     assert "hush" not in json.dumps(lines)

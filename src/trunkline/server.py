@@ -284,7 +284,7 @@ class Server:
         _log_ready(settings, http, sip, pool)
         if self._secrets_in_flags:
             reason = "every user of this machine can read them: use files, credentials or variables"
-            _log.warning("secrets_in_flags", settings=list(self._secrets_in_flags), reason=reason)
+            _log.warning("passwords_in_flags", settings=list(self._secrets_in_flags), reason=reason)
 
     async def _take_calls(self, runner: Runner, sip: SipEndpoint) -> None:
         await sip.start()

@@ -3,6 +3,7 @@ server whose API is reachable from elsewhere."""
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -273,3 +274,35 @@ async def test_while_http_is_on_loopback_private_addresses_are_dialled(tmp_path:
             await client.texml.accounts.calls.streams_json(
                 caller.call_sid, account_sid=server.account_sid, url="ws://169.254.169.254/"
             )
+
+
+async def test_a_reload_changes_the_rules_of_the_server_and_its_workers(
+    tmp_path: Path, app: RecordingApp, callbacks: CallbackReceiver
+) -> None:
+    file = tmp_path / "trunkline.toml"
+    lists = f'allow = ["{ALLOWED}/32"]\n'
+    file.write_text("[egress]\nprivate = false\n" + lists)
+    async with (
+        running(new_server(tmp_path)) as server,
+        AsyncTelnyx(api_key=server.api_key, base_url=server.base_url, max_retries=0) as client,
+        DemoCaller(server.sip_address, speech(1000)) as caller,
+    ):
+        await caller.call()
+        literal, name = app.url, app.url.replace("127.0.0.1", "localhost")
+        start = client.texml.accounts.calls.streams_json
+
+        async def stream(url: str) -> str:
+            started = await start(
+                caller.call_sid, account_sid=server.account_sid, url=url, status_callback=callbacks.url
+            )
+            return str(started.sid)
+
+        assert (await ended(callbacks, await stream(name)))["StreamError"] == f"localhost {DENIED}"
+        assert (await refusal(start(caller.call_sid, account_sid=server.account_sid, url=literal)))[0] == "/Url"
+        file.write_text("[egress]\nprivate = true\n" + lists)
+        server.process.send_signal(signal.SIGHUP)
+        line = await logged(server, "settings_reloaded")
+        assert line["changed"] == ["egress.private"]
+        for number, url in enumerate((name, literal), 1):
+            await stream(url)
+            await happens(app.watch, "a stream starts", lambda number=number: len(app.sockets) == number)
