@@ -15,9 +15,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from api.conftest import KEY, OPERATORS_KEY
 from trunkline import __version__
 from trunkline.api import openapi
 from trunkline.api.app import ApiApplication
+from trunkline.api.auth import OPERATOR
 from trunkline.api.operation import Operation
 from trunkline.faces.telnyx.fields.streams import START_FIELDS
 from trunkline.faces.telnyx.rest import REST
@@ -121,12 +123,14 @@ def test_the_api_keeps_to_the_document(app: ApiApplication, operation: Operation
     known = {"account_sid": account, "call_sid": call, "call_control_id": call, "application_id": application}
     known["recording_sid"] = "6a09cdc3-8948-47f0-aa62-74ac943d6c58"
 
+    key = OPERATORS_KEY if operation.rights == OPERATOR else KEY
+
     @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=described.as_strategy(), use_known=st.booleans())
     def run(case: schemathesis.Case[Any], use_known: bool) -> None:
         if use_known:
             case.path_parameters = {**case.path_parameters, **{k: known[k] for k in known if k in case.path_parameters}}
-        response = case.call(headers={"authorization": "Bearer KEY0123456789"})
+        response = case.call(headers={"authorization": f"Bearer {key}"})
         case.validate_response(response, checks=CHECKS)
 
     run()
