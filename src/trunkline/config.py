@@ -359,6 +359,9 @@ class StreamSettings(Section):
     """Seconds of frames kept for an app that does not read; then the oldest are dropped."""
     message_limit: int = Field(8 * 1024 * 1024, ge=1024)
     """Bytes of one message from the app; a longer one closes the socket with 1009."""
+    account_memory: int = Field(128 * 1024 * 1024, ge=1024 * 1024)
+    """Bytes that the apps of one account may make one media worker hold; more is refused with error 100005, or closes
+    the socket with 1009."""
     error_rate: int = Field(10, ge=0)
     """Error frames a second; more are only counted."""
     ca_file: Path | None = None

@@ -11,7 +11,7 @@ import pytest
 from picows import WSFrame, WSListener, WSTransport
 
 from trunkline.outbound.urls import WebSocketUrl
-from trunkline.streaming.dialling import READ_BUFFER, upgrade
+from trunkline.streaming.dialling import READ_BUFFER, SocketIntake, upgrade
 from trunkline.streaming.upgrade import NoUpgrade
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -68,12 +68,20 @@ async def peer() -> AsyncIterator[Callable[[Serve], Awaitable[int]]]:
         await server.wait_closed()
 
 
+class Owner:
+    """Of an intake."""
+
+    def frame_is_large(self) -> None:
+        """See `IntakeOwner`."""
+        pytest.fail("no frame is so large")
+
+
 async def dial(port: int, listener: Heard, limit: int = 100_000) -> WSTransport:
     sock = socket.create_connection(("127.0.0.1", port))
     sock.setblocking(False)
     url = WebSocketUrl.parse(f"ws://127.0.0.1:{port}/app?a=b")
     async with asyncio.timeout(30):
-        return await upgrade(sock, url, {"X-Own": "1"}, None, listener, limit)
+        return await upgrade(sock, url, {"X-Own": "1"}, None, listener, limit, SocketIntake(Owner()))
 
 
 @pytest.mark.parametrize("size", [0, 5, READ_BUFFER, 20_000])

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from mp3files import mp3
 from trunkline.media.audio.decoding import decode
+from trunkline.streaming.budget import UNBOUNDED, Budget
 from trunkline.streaming.files import LINE_LIMIT, Answer, Files, QueuedFile
 from trunkline.streaming.messages import Problem, Refusal
-from trunkline.streaming.playback import Playback
+from trunkline.streaming.playback import BLOCK_COST, Playback
 
 SHORT = mp3(seconds=0.1)
 LONG = mp3(seconds=1)
@@ -59,11 +60,15 @@ class Decoder:
 class Stream:
     """A playback fed by files."""
 
-    def __init__(self, interval: float = 0, mark_limit: int = 100, limit: float = 600) -> None:
+    def __init__(
+        self, interval: float = 0, mark_limit: int = 100, limit: float = 600, budget: Budget = UNBOUNDED
+    ) -> None:
         self.decoder = Decoder()
-        self.playback = Playback("PCMU", prebuffer=0, limit=limit, mark_limit=mark_limit)
+        self.playback = Playback("PCMU", prebuffer=0, limit=limit, mark_limit=mark_limit, budget=budget)
         self.refusals: list[Refusal | None] = []
-        self.files = Files(self.playback, self.decoder, self._answer, interval=interval, mark_limit=mark_limit)
+        self.files = Files(
+            self.playback, self.decoder, self._answer, interval=interval, mark_limit=mark_limit, budget=budget
+        )
         self.at = 0
 
     def _answer(self, file: QueuedFile, answer: bytes | Refusal) -> None:
@@ -243,3 +248,37 @@ def test_every_mark_is_returned_once_and_in_order(data: st.DataObject) -> None:
         stream.decoder.finish(job)
     due += stream.play(200)
     assert due == [b"%d" % number for number in range(sent)]
+
+
+def test_a_file_and_then_its_audio_take_memory_until_they_are_played() -> None:
+    budget = Budget(BLOCK_COST)
+    others = BLOCK_COST - len(LONG)
+    assert budget.take(others)
+    stream = Stream(budget=budget)
+    assert stream.files.add(LONG, 0) is None
+    assert budget.held == BLOCK_COST
+    refusal = stream.files.add(LONG, 0)
+    assert refusal is not None
+    assert "account_memory" in refusal.detail
+    budget.give(others)
+    stream.decoder.finish(1)
+    assert (budget.held, stream.playback.queued_ms) == (BLOCK_COST, 1000)
+    budget.limit += len(SHORT)
+    assert stream.files.add(SHORT, 0) is None
+    assert budget.held == BLOCK_COST + len(SHORT)
+    stream.files.clear()
+    assert budget.held == BLOCK_COST, "the block that is kept"
+    stream.playback.release()
+    assert budget.held == 0
+
+
+def test_a_file_whose_audio_finds_no_memory_is_refused_and_its_mark_returns() -> None:
+    budget = Budget(len(LONG) + 200)
+    stream = Stream(budget=budget)
+    assert stream.files.add(LONG, 0) is None
+    assert stream.files.mark(b"1")
+    stream.decoder.finish(1)
+    (refusal,) = stream.refusals
+    assert refusal is not None
+    assert "account_memory" in refusal.detail
+    assert stream.playback.take_returned() == [b"1"]

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from trunkline.media.codecs import CODECS, transcoder
 from trunkline.media.report import QUIET
-from trunkline.streaming.playback import Playback
+from trunkline.streaming.budget import Budget
+from trunkline.streaming.playback import BLOCK, BLOCK_COST, MARK_COST, Playback
 from trunkline.streaming.prebuffer import GAP
 
 SILENCE = b"\xff"
@@ -352,3 +353,44 @@ def test_the_meter_follows_the_queue_to_another_codec() -> None:
     queue.put(CODECS["PCMA"].silence(20) * 10)
     assert queue.meter.samples == 1
     assert queue.meter.loudest < QUIET
+
+
+def test_audio_takes_memory_in_blocks_and_gives_it_back_when_it_was_played() -> None:
+    budget = Budget(3 * BLOCK_COST)
+    queue = Playback("PCMU", prebuffer=0, limit=600, mark_limit=9, budget=budget)
+    assert queue.put(bytes(BLOCK))
+    assert budget.held == BLOCK_COST
+    assert queue.put(bytes(BLOCK + 1))
+    assert budget.held == 3 * BLOCK_COST
+    assert not queue.put(bytes(BLOCK))
+    assert (queue.short, queue.overruns) == (True, 1)
+    ticks(queue, 2 * BLOCK // 160 + 3)
+    assert (queue.queued_ms, budget.held) == (0, BLOCK_COST)
+    queue.release()
+    assert budget.held == 0
+
+
+def test_a_mark_takes_memory_until_it_is_taken() -> None:
+    budget = Budget(BLOCK_COST + 2 * (MARK_COST + 10))
+    queue = Playback("PCMU", prebuffer=0, limit=600, mark_limit=9, budget=budget)
+    queue.put(audio(160))
+    assert [queue.mark(b"x" * 10) for _ in range(3)] == [True, True, False]
+    assert queue.short
+    queue.clear()
+    assert len(queue.take_returned()) == 2
+    assert budget.held == BLOCK_COST
+    queue.put(audio(160))
+    assert queue.mark(b"x" * 10)
+    queue.release()
+    assert budget.held == 0
+
+
+def test_promised_audio_finds_room_whatever_others_take() -> None:
+    budget = Budget(3 * BLOCK_COST)
+    queue = Playback("PCMU", prebuffer=0, limit=600, mark_limit=9, budget=budget)
+    assert queue.promise(2 * BLOCK)
+    assert budget.take(BLOCK_COST)
+    assert not queue.promise(1)
+    queue.clear()
+    queue.put_promised(bytes(2 * BLOCK))
+    assert queue.queued_ms == 2 * BLOCK // 8

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from stream_params import stream_params
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import CODECS, opus, transcoder
+from trunkline.streaming.budget import Budget
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity
-from trunkline.streaming.session import SendBuffer, Session
+from trunkline.streaming.session import CONTROL_COST, SendBuffer, Session
 
 ULAW = bytes(range(160))
 
@@ -262,3 +263,19 @@ def test_messages_that_are_not_dropped_are_sent_in_order(kinds: list[bool]) -> N
     numbers = [int(message) for message in drain(outbox)]
     assert numbers == sorted(numbers)
     assert len(numbers) + outbox.dropped_frames + outbox.dropped_control == len(kinds)
+
+
+def test_control_messages_take_memory_and_drop_the_oldest_when_there_is_none() -> None:
+    budget = Budget(2 * (CONTROL_COST + 10))
+    outbox = SendBuffer(2, 100, budget)
+    for number in range(3):
+        outbox.control(b"%d" % number * 10)
+    assert (len(outbox), outbox.dropped_control) == (2, 1)
+    outbox.control(b"x" * 1000)
+    assert (len(outbox), outbox.dropped_control, budget.held) == (0, 4, 0)
+    outbox.control(b"1" * 10)
+    outbox.control(b"2" * 10)
+    assert outbox.pop() == b"1" * 10
+    assert budget.held == CONTROL_COST + 10
+    outbox.release()
+    assert (budget.held, len(outbox)) == (0, 1)

@@ -11,6 +11,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from trunkline.config import StreamSettings
+from trunkline.streaming.budget import UNBOUNDED, Budget
 from trunkline.streaming.files import FileDecoder
 from trunkline.streaming.message_handler import PressKeys
 from trunkline.streaming.params import StreamIdentity, StreamParams
@@ -41,6 +42,7 @@ class StreamConnection:
     __slots__ = (
         "__weakref__",
         "_attempt_at",
+        "_budget",
         "_closed",
         "_ended",
         "_identity",
@@ -64,8 +66,10 @@ class StreamConnection:
         decoder: FileDecoder,
         press: PressKeys,
         sender: Sender,
+        budget: Budget = UNBOUNDED,
     ) -> None:
-        self.stream = Stream(params, identity, encoding, settings, decoder, press, _CLOCK)
+        self._budget = budget
+        self.stream = Stream(params, identity, encoding, settings, decoder, press, _CLOCK, self._budget)
         self._params = params
         self._identity = identity
         self._settings = settings
@@ -152,6 +156,7 @@ class StreamConnection:
                 stream,
                 send_buffer,
                 self._sender,
+                self._budget,
             )
             await self._socket.run(stream.connect_timeout(loop.time()))
             stream.socket_released()

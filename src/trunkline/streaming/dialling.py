@@ -9,6 +9,7 @@ from typing import Any, cast
 from picows import WSAutoPingStrategy, WSListener, WSTransport, picows
 
 from trunkline.outbound.urls import WebSocketUrl
+from trunkline.streaming.intake import Intake
 from trunkline.streaming.upgrade import HandshakeResponse, NoUpgrade
 
 READ_BUFFER = 1024
@@ -22,6 +23,12 @@ _silent = logging.Logger("picows", logging.CRITICAL + 1)
 logging.getLogger("aiofastnet").setLevel(logging.CRITICAL)
 
 
+class SocketIntake(Intake, asyncio.BufferedProtocol):
+    """What asyncio takes for a protocol: a compiled class cannot be derived from one of its own."""
+
+    __slots__ = ()
+
+
 async def upgrade(
     sock: socket.socket,
     url: WebSocketUrl,
@@ -29,6 +36,7 @@ async def upgrade(
     context: ssl.SSLContext | None,
     listener: WSListener,
     message_limit: int,
+    intake: SocketIntake,
 ) -> WSTransport:
     """Raises NoUpgrade, OSError, WSError. If the server closes the connection instead of responding, this returns and
     the listener was not called."""
@@ -49,7 +57,8 @@ async def upgrade(
         headers,
         READ_BUFFER,
     )
-    handshake = _Handshake(library)
+    intake.serve(library)
+    handshake = _Handshake(library, intake)
     # Not the library's own transport (`aiofastnet`): its TLS takes a seventh less CPU, but does not deliver received
     # data when reading is resumed. Without TLS `AppSocket.push` bypasses the transport anyway.
     below, _ = await asyncio.get_running_loop().create_connection(
@@ -69,8 +78,9 @@ async def upgrade(
 class _Handshake(asyncio.BufferedProtocol):
     """The connection's protocol until the response is complete; then the library's takes over."""
 
-    def __init__(self, library: Any) -> None:
+    def __init__(self, library: Any, intake: SocketIntake) -> None:
         self._library = library
+        self._intake = intake
         self._response = HandshakeResponse()
         self._buffer = bytearray(READ_BUFFER)
         self.refusal: NoUpgrade | None = None
@@ -91,13 +101,13 @@ class _Handshake(asyncio.BufferedProtocol):
             return
         if response is None:
             return
-        self._transport.set_protocol(self._library)
+        self._transport.set_protocol(self._intake)
         while response and not self._transport.is_closing():
-            room = self._library.get_buffer(-1)
+            room = self._intake.get_buffer(-1)
             size = min(len(room), len(response))
             room[:size] = response[:size]
             response = response[size:]
-            self._library.buffer_updated(size)
+            self._intake.buffer_updated(size)
 
     def eof_received(self) -> bool | None:
         closes: bool | None = self._library.eof_received()

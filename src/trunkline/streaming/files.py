@@ -10,6 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from trunkline.media.audio.mp3 import audio_start
+from trunkline.streaming.budget import UNBOUNDED, Budget
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.playback import Playback
 
@@ -17,6 +18,9 @@ LINE_LIMIT = 16
 """Files in the line. At one a second there is one at a time, unless files are very long."""
 EARLY = 0.25
 """Seconds by which a message may be early, as networks bunch messages that were sent a second apart."""
+
+MEMORY = "the account's streams hold too much memory (streams.account_memory); this message is dropped"
+"""Why a message is refused."""
 
 _NOT_MP3 = (
     "media.payload is no mp3 file, but this stream is in mp3 mode (the default of BidirectionalMode), whose messages "
@@ -42,6 +46,8 @@ class QueuedFile:
     """A file in the line."""
 
     job: int = 0
+    size: int = 0
+    """Bytes that it takes from the budget, until it is decoded."""
     audio: bytes | None = None
     """Decoded; None while the decoder works, empty if it was refused."""
     marks: list[bytes] = field(default_factory=list)
@@ -52,9 +58,9 @@ class Files:
     passes them to `finish`."""
 
     __slots__ = (
+        "_budget",
         "_decoder",
         "_due",
-        "_held",
         "_interval",
         "_line",
         "_mark_limit",
@@ -71,8 +77,10 @@ class Files:
         *,
         interval: float,
         mark_limit: int,
+        budget: Budget = UNBOUNDED,
     ) -> None:
         self._playback = playback
+        self._budget = budget
         self._decoder = decoder
         self._on_answer: Callable[[QueuedFile, bytes | Refusal], None] | None = on_answer
         self._interval = interval
@@ -80,7 +88,6 @@ class Files:
         self._line: list[QueuedFile] = []
         self._due = 0.0
         self._marks = 0
-        self._held = 0
 
     def add(self, data: bytes, now: float) -> Refusal | None:
         """The payload of a `media` message. Returns the refusal, if any. `now` is in seconds, monotonic."""
@@ -94,10 +101,13 @@ class Files:
             return Refusal(Problem.RATE_LIMIT, f"{LINE_LIMIT} files are being decoded; this one is dropped")
         if not self._line:
             self._playback.follow_leg()
-        file = QueuedFile()
-        room = self._playback.room - self._held
-        job = self._decoder.decode(data[start:], self._playback.codec, room, partial(self._answered, file))
+        file = QueuedFile(size=len(data))
+        if not self._budget.take(file.size):
+            return Refusal(Problem.RATE_LIMIT, MEMORY)
+        answer = partial(self._answered, file)
+        job = self._decoder.decode(data[start:], self._playback.codec, self._playback.room, answer)
         if isinstance(job, Refusal):
+            self._budget.give(file.size)
             return job
         file.job = job
         self._due = max(now, self._due) + self._interval
@@ -110,30 +120,37 @@ class Files:
 
     def finish(self, file: QueuedFile, answer: bytes | Refusal) -> Refusal | None:
         """The decoder's answer: bytes, or a refusal. Returns the refusal to send to the app, if any."""
-        if isinstance(answer, bytes) and len(answer) > self._playback.room - self._held:
-            answer = Refusal(Problem.RATE_LIMIT, "too much audio would be queued; this file is dropped")
+        self._give(file)
+        if isinstance(answer, Refusal):
+            self._playback.overruns += answer.problem is Problem.RATE_LIMIT
+        elif not self._playback.promise(len(answer)):
+            words = MEMORY if self._playback.short else "too much audio would be queued; this file is dropped"
+            answer = Refusal(Problem.RATE_LIMIT, words)
         refusal = answer if isinstance(answer, Refusal) else None
-        if refusal is not None and refusal.problem is Problem.RATE_LIMIT:
-            self._playback.overruns += 1
         file.audio = answer if isinstance(answer, bytes) else b""
-        self._held += len(file.audio)
         while self._line and self._line[0].audio is not None:
             self._play(self._line.pop(0))
         return refusal
 
     def _play(self, file: QueuedFile) -> None:
         if file.audio:
-            self._held -= len(file.audio)
-            self._playback.put(file.audio)
+            self._playback.put_promised(file.audio)
         self._marks -= len(file.marks)
         for name in file.marks:
-            self._playback.mark(name)
+            self._playback.queue_mark(name)
+
+    def _give(self, file: QueuedFile) -> None:
+        self._budget.give(file.size)
+        file.size = 0
 
     def mark(self, name: bytes) -> bool:
         """Queue a mark behind all that was sent before it. Returns False if there are too many."""
         if not self._line:
             return self._playback.mark(name)
         if self._marks + self._playback.marks >= self._mark_limit:
+            self._playback.short = False
+            return False
+        if not self._playback.pay_mark(name):
             return False
         self._marks += 1
         self._line[-1].marks.append(name)
@@ -145,6 +162,7 @@ class Files:
             file = self._line.pop(0)
             if file.audio is None:
                 self._decoder.cancel(file.job)
+                self._give(file)
             self._play(file)
         self._playback.clear()
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from trunkline import speedups
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import UndecodablePacket, converter, socket_codec
-from trunkline.streaming.files import Files, QueuedFile
+from trunkline.streaming.files import MEMORY, Files, QueuedFile
 from trunkline.streaming.messages import Clear, Complaint, Dtmf, Mark, Media, Problem, Refusal, decode
 from trunkline.streaming.params import StreamParams
 from trunkline.streaming.playback import Playback
@@ -85,7 +85,7 @@ class MessageHandler:
             refusal = message
         if refusal is not None:
             return self._refuse(refusal, now)
-        return self.due_marks()
+        return self.due_marks() if self._playback.returned else []
 
     def binary(self, now: float) -> list[bytes]:
         """A binary message."""
@@ -102,8 +102,7 @@ class MessageHandler:
         playback = self._playback
         if not playback.returned:
             return []
-        names, playback.returned = playback.returned, []
-        return [self._session.mark(name, playback.played_ms, cleared=cleared) for name in names]
+        return [self._session.mark(name, playback.played_ms, cleared=cleared) for name in playback.take_returned()]
 
     def backlog(self, at: int) -> bytes | None:
         """A `queue` message when one is due: at most every `QUEUE_INTERVAL` while the backlog changes, and at once when
@@ -130,12 +129,16 @@ class MessageHandler:
                 return Refusal(Problem.INVALID_MEDIA, f"media.payload: {problem}")
         if self._playback.put(payload):
             return None
+        if self._playback.short:
+            return Refusal(Problem.RATE_LIMIT, MEMORY)
         seconds = f"{self._settings.playback_limit:g} s"
         return Refusal(Problem.RATE_LIMIT, f"more than {seconds} of audio would be queued; this message is dropped")
 
     def _mark(self, mark: Mark) -> Refusal | None:
         if (self._files or self._playback).mark(mark.name):
             return None
+        if self._playback.short:
+            return Refusal(Problem.RATE_LIMIT, MEMORY)
         return Refusal(Problem.RATE_LIMIT, f"{self._settings.mark_limit} marks are pending; this one is dropped")
 
     def _refuse(self, refusal: Refusal, now: float) -> list[bytes]:

@@ -19,12 +19,20 @@ import numpy as np
 
 from trunkline.media.audio.level import LevelMeter, level
 from trunkline.media.codecs import CODECS, converter, transcoder
+from trunkline.streaming.budget import CLOSED, UNBOUNDED, Budget
 from trunkline.streaming.catchup import FAINT, SPACING, CatchUp, squeeze
 from trunkline.streaming.prebuffer import GAP, Prebuffer
 
 JOIN_LIMIT = 319
 """Bytes up to which arriving chunks are joined, so that many small ones take little more memory than a large one. Less
 than two packets of 20 ms at 8 kHz, so that these are queued and played as they are."""
+
+BLOCK = 16384
+"""Bytes of audio for which memory is taken from the budget at once: two seconds of PCMU. One block is kept."""
+BLOCK_COST = BLOCK * 5 // 4
+"""Bytes that these take: in the smallest chunks a quarter more."""
+MARK_COST = 160
+"""Bytes that a mark takes besides its name."""
 
 _NEVER = 1 << 60
 """More bytes than are ever queued."""
@@ -33,14 +41,17 @@ _NEVER = 1 << 60
 class Playback:
     """The queue of one stream: bytes of `codec`, and marks among them.
 
-    Bounds: `limit` seconds of audio and `mark_limit` marks; more is refused, and nothing is dropped. `prebuffer` is in
-    ms. `live`: the delay of late audio is removed. `returned` holds the names of the marks that are due, in order; the
-    owner removes them.
+    Bounds: `limit` seconds of audio, `mark_limit` marks, and for both the account's `budget`; more is refused, and
+    nothing is dropped. `prebuffer` is in ms. `live`: the delay of late audio is removed. `returned` holds the names of
+    the marks that are due, in order; the owner takes them by `take_returned`.
     """
 
     __slots__ = (
         "_afresh",
+        "_ahead",
+        "_allowed",
         "_behind",
+        "_budget",
         "_catch",
         "_chunks",
         "_cleared",
@@ -68,6 +79,7 @@ class Playback:
         "_ptime",
         "_queued",
         "_ran_dry",
+        "_reserved",
         "_row",
         "_since",
         "_tail",
@@ -76,12 +88,26 @@ class Playback:
         "meter",
         "overruns",
         "returned",
+        "short",
         "taken",
         "underruns",
     )
 
-    def __init__(self, codec: str, *, prebuffer: int, limit: float, mark_limit: int, live: bool = True) -> None:
+    def __init__(
+        self,
+        codec: str,
+        *,
+        prebuffer: int,
+        limit: float,
+        mark_limit: int,
+        live: bool = True,
+        budget: Budget = UNBOUNDED,
+    ) -> None:
         self.codec = codec
+        self._budget = budget
+        self._reserved = 0  # bytes of audio for which memory was taken
+        self._allowed = 0  # bytes that may be queued without a look at the budget
+        self._ahead = 0  # bytes that were promised
         self._row = CODECS[codec]
         self._per_ms = self._row.bytes_per_ms
         self._limit_ms = int(limit * 1000)
@@ -115,6 +141,8 @@ class Playback:
         self.underruns = 0
         self.overruns = 0
         """Times that audio was refused, as too much was queued."""
+        self.short = False
+        """The last refusal was the budget's."""
         self.leg_changed(codec, 20)
 
     @property
@@ -144,6 +172,7 @@ class Playback:
         self._packet = ptime * self._per_ms
         self._measure()
         self._limit = self._limit_ms * self._per_ms
+        self._allowed = min(self._limit, self._reserved)
         self._convert = converter(self.codec, codec)
         self._decode: Callable[[bytes], bytes] | None = None
 
@@ -167,7 +196,7 @@ class Playback:
     @property
     def room(self) -> int:
         """Bytes that may still be queued."""
-        return self._limit - self._queued
+        return self._limit - self._queued - self._ahead
 
     @property
     def marks(self) -> int:
@@ -178,8 +207,7 @@ class Playback:
         """Queue audio. Returns False, and queues nothing, if it is too much."""
         size = len(payload)
         queued = self._queued + size
-        if queued > self._limit:
-            self.overruns += 1
+        if queued > self._allowed and not self._admit(queued):
             return False
         chunks = self._chunks
         if chunks and len(chunks[-1]) + size <= JOIN_LIMIT:
@@ -191,16 +219,76 @@ class Playback:
         self.meter.see(payload, size)
         return True
 
+    def _admit(self, queued: int) -> bool:
+        """Whether so many bytes may be queued; takes memory for them."""
+        self.short = False
+        if queued <= self._limit:
+            blocks = -(-queued // BLOCK)
+            if self._budget.take(blocks * BLOCK_COST - self._reserved // BLOCK * BLOCK_COST):
+                self._reserved = blocks * BLOCK
+                self._allowed = min(self._limit, self._reserved)
+                return True
+            self.short = True
+        self.overruns += 1
+        return False
+
+    def _shrink(self) -> None:
+        """Give back the memory of all but what is queued or promised, or one block."""
+        blocks = -(-max(BLOCK, self._queued + self._ahead) // BLOCK)
+        spare = self._reserved // BLOCK - blocks
+        if spare > 0:
+            self._budget.give(spare * BLOCK_COST)
+            self._reserved = blocks * BLOCK
+            self._allowed = min(self._limit, self._reserved)
+
+    def promise(self, size: int) -> bool:
+        """Keep room for audio that comes later, by `put_promised`. Returns False, and keeps none, if it is too much."""
+        queued = self._queued + self._ahead + size
+        if queued > self._allowed and not self._admit(queued):
+            return False
+        self._ahead += size
+        return True
+
+    def put_promised(self, payload: bytes) -> None:
+        """Queue audio for which there is room."""
+        self._ahead -= len(payload)
+        self.put(payload)
+
     def mark(self, name: bytes) -> bool:
         """Queue a mark, which is due at once if no audio is queued or playing. Returns False, and queues nothing, if
         there are too many."""
-        if not (self._queued or self._playing or self._tail):
-            self.returned.append(name)
-        elif len(self._marks) >= self._mark_limit:
+        waits = self._queued or self._playing or self._tail
+        if (waits and len(self._marks) >= self._mark_limit) or not self.pay_mark(name):
             return False
-        else:
-            self._marks.append((self._position + self._queued, name))
+        self.queue_mark(name)
         return True
+
+    def pay_mark(self, name: bytes) -> bool:
+        """Take the memory of a mark that is queued now or later. Returns False if there is none."""
+        self.short = not self._budget.take(MARK_COST + len(name))
+        return not self.short
+
+    def queue_mark(self, name: bytes) -> None:
+        """Queue a mark that is paid."""
+        if self._queued or self._playing or self._tail:
+            self._marks.append((self._position + self._queued, name))
+        else:
+            self.returned.append(name)
+
+    def take_returned(self) -> list[bytes]:
+        """The marks that are due, which are the caller's from now on."""
+        names, self.returned = self.returned, []
+        self._budget.give(MARK_COST * len(names) + sum(map(len, names)))
+        return names
+
+    def release(self) -> None:
+        """The last call: give all memory back."""
+        self.take_returned()
+        names = [name for _, name in self._marks]
+        self._budget.give(MARK_COST * len(names) + sum(map(len, names)) + self._reserved // BLOCK * BLOCK_COST)
+        self._budget = CLOSED
+        self._reserved = self._allowed = 0
+        self._marks.clear()
 
     def clear(self) -> None:
         """Drop the queue; all its marks are due."""
@@ -214,6 +302,7 @@ class Playback:
         self._measure()
         self._afresh = True
         self._return_marks()
+        self._shrink()
 
     def held_up(self, at: int, skipped: int, late: int) -> None:
         """The leg's clock was delayed from its time `at` on: it will not ask for `skipped` ms, whose audio is skipped,
@@ -272,6 +361,8 @@ class Playback:
         """The queue is empty, except for the `left` ms that are played now."""
         self._playing, self._dry_at = False, at
         self._ran_dry = self._afresh = self._behind = True
+        if self._reserved > BLOCK:
+            self._shrink()
         if self._live:
             self._fall_silent(at + left)
 

@@ -28,7 +28,7 @@ cdef class Session:
     cpdef bytes _message(self, _Fork fork, long long at, bytes payload, long long missing)
 
 cdef class SendBuffer:
-    cdef object _control, _media
+    cdef object _budget, _control, _media
     cdef double _span
     cdef long long _control_limit, _media_limit, _order
     cdef public long long dropped_control, dropped_frames

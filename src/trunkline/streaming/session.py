@@ -8,8 +8,8 @@ frames are transcoded to it.
 After a reconnect all three start again: `start_messages`, then `replay_messages` with the frames that the `Replay` has
 kept, then what comes.
 
-`SendBuffer` holds what was not sent to an app that does not read: media of a limited duration, and control messages,
-which keep their place among the media. Of both the oldest are dropped first.
+`SendBuffer` holds what was not sent to an app that does not read: media of a limited duration, and control messages
+within the account's budget, which keep their place among the media. Of both the oldest are dropped first.
 """
 
 from collections import Counter, deque
@@ -20,9 +20,13 @@ from trunkline import speedups
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import UndecodablePacket, converter, socket_codec
 from trunkline.streaming import messages
+from trunkline.streaming.budget import CLOSED, UNBOUNDED, Budget
 from trunkline.streaming.messages import Refusal
 from trunkline.streaming.params import ErrorTitle, StreamIdentity, StreamParams
 from trunkline.streaming.replay import FRAMES_PER_SECOND, Replay, ReplayFrame
+
+CONTROL_COST = 150
+"""Bytes that a control message in the `SendBuffer` takes besides its text."""
 
 
 class _Fork:
@@ -257,6 +261,7 @@ class SendBuffer:
     """Messages waiting for an app that does not read, in order."""
 
     __slots__ = (
+        "_budget",
         "_control",
         "_control_limit",
         "_media",
@@ -267,7 +272,8 @@ class SendBuffer:
         "dropped_frames",
     )
 
-    def __init__(self, seconds: float, control_limit: int) -> None:
+    def __init__(self, seconds: float, control_limit: int, budget: Budget = UNBOUNDED) -> None:
+        self._budget = budget
         self._span = seconds * 1000
         self._media_limit = max(1, int(seconds * FRAMES_PER_SECOND))
         self._control_limit = control_limit
@@ -300,21 +306,31 @@ class SendBuffer:
         media.append((self._order, at, message))
 
     def control(self, message: bytes) -> None:
-        """Keep any other message; drops the oldest if there are `control_limit`."""
+        """Keep any other message; drops the oldest if there are `control_limit`, or no memory is left."""
         control = self._control
         if control is None:
             control = self._control = deque()
-        if len(control) >= self._control_limit:
-            control.popleft()
+        while len(control) >= self._control_limit or not self._budget.take(CONTROL_COST + len(message)):
             self.dropped_control += 1
+            if not control:
+                return
+            self._budget.give(CONTROL_COST + len(control.popleft()[1]))
         self._order += 1
         control.append((self._order, message))
 
     def pop(self) -> bytes | None:
         """The next message, or None."""
         if self._control and (not self._media or self._control[0][0] < self._media[0][0]):
-            return self._control.popleft()[1]
+            message = self._control.popleft()[1]
+            self._budget.give(CONTROL_COST + len(message))
+            return message
         return self._media.popleft()[2] if self._media else None
+
+    def release(self) -> None:
+        """Nothing of it is sent any more: give its memory back. The numbers stay."""
+        control = self._control or ()
+        self._budget.give(sum(CONTROL_COST + len(message) for _, message in control))
+        self._budget = CLOSED
 
 
 class MessageSink:

@@ -1,5 +1,6 @@
 cimport cython
 from trunkline cimport sockets
+from trunkline.streaming cimport intake as _intake
 from trunkline.streaming cimport session as _session
 from trunkline.streaming cimport throttle as _throttle
 from trunkline.streaming.session cimport MessageSink
@@ -18,6 +19,9 @@ cdef class Sender:
 cdef class AppSocket(MessageSink):
     cdef object _account, _auth_token, _dialling, _fragmented, _fragments, _owner, _pong_due, _reader, _settings, _sock, _time
     cdef object _transport, _url
+    cdef object _budget
+    cdef _intake.Intake _intake
+    cdef long long _limit
     cdef Sender _sender
     cdef _throttle.Throttle _throttle
     cdef dict _timers

@@ -8,7 +8,7 @@ tasks or awaits. The owner learns once that the socket is no longer usable, and 
 
 If the app does not read: the kernel may hold little unsent data and the library none, so that messages wait in the
 `SendBuffer`, which is bounded and drops the oldest. If the app sends without end, it is read as fast as `Throttle`
-allows.
+allows. An incomplete message takes memory from the account's budget as it comes.
 """
 
 import asyncio
@@ -25,8 +25,10 @@ from trunkline.config import StreamSettings
 from trunkline.outbound.dialler import Dialler, dial_words
 from trunkline.outbound.names import Names, UnknownHost
 from trunkline.outbound.urls import WebSocketUrl
+from trunkline.streaming.budget import UNBOUNDED, Budget
 from trunkline.streaming.certificates import BadCertificates, tls_context
-from trunkline.streaming.dialling import upgrade
+from trunkline.streaming.dialling import SocketIntake, upgrade
+from trunkline.streaming.intake import UNCHARGED
 from trunkline.streaming.retry import Disconnect, DisconnectReason
 from trunkline.streaming.session import MessageSink, SendBuffer
 from trunkline.streaming.throttle import Throttle
@@ -36,6 +38,8 @@ UNSENT_LIMIT = 16384
 """Bytes that the kernel may hold unsent for one socket: about a second of one PCMU track."""
 UNREAD_LIMIT = 32768
 """Receive buffer in bytes, which the kernel doubles for its own use: the most that one read returns."""
+STEP = 65536
+"""Bytes that an incomplete message takes from the budget at once."""
 COPIED = 16384
 """Size in bytes up to which a message is copied; a larger one is read through a view. `speedups` decodes only bytes,
 and a small copy is cheaper than a view."""
@@ -110,10 +114,13 @@ class AppSocket(MessageSink):
     __slots__ = (
         "_account",
         "_auth_token",
+        "_budget",
         "_dialling",
         "_fd",
         "_fragmented",
         "_fragments",
+        "_intake",
+        "_limit",
         "_open",
         "_owner",
         "_paused",
@@ -142,8 +149,13 @@ class AppSocket(MessageSink):
         reader: MessageReader,
         send_buffer: float,
         sender: Sender,
+        budget: Budget = UNBOUNDED,
     ) -> None:
-        super().__init__(SendBuffer(send_buffer, settings.mark_limit))
+        self._budget = budget
+        super().__init__(SendBuffer(send_buffer, settings.mark_limit, self._budget))
+        self._intake = SocketIntake(self)
+        self._limit = min(settings.message_limit, self._budget.limit // 4)
+        """Bytes of a message."""
         self._sender = sender
         self._time = asyncio.get_running_loop().time
         self._account = account
@@ -179,7 +191,7 @@ class AppSocket(MessageSink):
                 await transport.wait_disconnected()
                 self._gone(DisconnectReason.LOST, "the connection was lost")
         except WSProtocolError as problem:  # found by the library, which has sent the close frame
-            self._gone(DisconnectReason.LOST, _protocol_detail(problem, self._settings.message_limit))
+            self._gone(DisconnectReason.LOST, _protocol_detail(problem, self._limit))
             problem.__traceback__ = None  # its frames hold the exception itself
         finally:
             self._release()
@@ -245,7 +257,7 @@ class AppSocket(MessageSink):
             async with asyncio.timeout(connect_timeout) as self._dialling:
                 dial = self._sender.dialler.dial
                 self._sock = await dial(url.host, url.port, _prepare, account=self._account)
-                transport = await upgrade(self._sock, url, headers, context, _Listener(self), settings.message_limit)
+                transport = await upgrade(self._sock, url, headers, context, _Listener(self), self._limit, self._intake)
         except (OSError, WSError, NoUpgrade, ValueError) as problem:
             silent = isinstance(problem, UnknownHost) and problem.silent
             unreachable = silent or isinstance(problem, ConnectionRefusedError | TimeoutError)
@@ -318,6 +330,10 @@ class AppSocket(MessageSink):
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        self.outbox.release()
+        self._budget.give(self._intake.allowed - UNCHARGED)
+        self._intake.allowed = UNCHARGED
+        self._drop_fragments()
         if self._transport is not None:
             self._abort()
             # The loop's TLS transport keeps the callbacks of its protocol, and so this object, until it gets another.
@@ -329,6 +345,7 @@ class AppSocket(MessageSink):
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
             self._sock = None
+        self._intake.release()
 
     def _later(self, name: str, delay: float, call: Callable[[], None]) -> None:
         """Run `call` after `delay` seconds, in place of the timer of that name."""
@@ -374,6 +391,7 @@ class AppSocket(MessageSink):
 
     def receive(self, frame: WSFrame) -> None:
         """One WebSocket frame."""
+        self._intake.unfinished = 0
         now = self._time()
         size = frame.payload_size
         if self._throttle.charge(size, now) and not self._resting:
@@ -381,7 +399,8 @@ class AppSocket(MessageSink):
         kind = frame.msg_type
         if kind is _TEXT and frame.fin and self._open and self._fragments is None:
             message = frame.get_payload_as_bytes() if size <= COPIED else frame.get_payload_as_memoryview()
-            self._on_message(_TEXT, message, now)
+            if (reader := self._reader) is not None:
+                reader.text(message, now)
         elif kind == _CLOSE:
             self._on_close(frame)
         elif not self._open:
@@ -418,13 +437,36 @@ class AppSocket(MessageSink):
             return
         if self._fragments is None:
             self._fragments, self._fragmented = bytearray(), kind
-        if len(self._fragments) + frame.payload_size > self._settings.message_limit:
-            self._protocol_error(WSCloseCode.MESSAGE_TOO_BIG, _too_big(self._settings.message_limit))
+        before, size = len(self._fragments), len(self._fragments) + frame.payload_size
+        if size > self._limit:
+            self._drop_fragments()
+            self._protocol_error(WSCloseCode.MESSAGE_TOO_BIG, _too_big(self._limit))
+            return
+        if not self._budget.take((_steps(size) - _steps(before)) * STEP):
+            self._drop_fragments()
+            self._protocol_error(WSCloseCode.MESSAGE_TOO_BIG, _NO_MEMORY)
             return
         self._fragments += frame.get_payload_as_memoryview()
         if frame.fin:
-            message, self._fragments = self._fragments, None
+            message = self._fragments
+            self._drop_fragments()
             self._on_message(self._fragmented, message, now)
+
+    def _drop_fragments(self) -> None:
+        if self._fragments is not None:
+            self._budget.give(_steps(len(self._fragments)) * STEP)
+            self._fragments = None
+
+    def frame_is_large(self) -> None:
+        """See `IntakeOwner`. The library never shrinks its buffer, so its memory is taken for as long
+        as there is the socket."""
+        intake = self._intake
+        while self._open and intake.unfinished > intake.allowed and self._budget.take(STEP):
+            intake.allowed += STEP
+        if intake.unfinished > intake.allowed and self._transport is not None:
+            self._transport.underlying_transport.pause_reading()
+            if self._open:
+                self._protocol_error(WSCloseCode.MESSAGE_TOO_BIG, _NO_MEMORY)
 
     def _on_message(self, kind: WSMsgType, message: bytes | bytearray | memoryview, now: float) -> None:
         reader = self._reader
@@ -485,6 +527,15 @@ class _Listener(WSListener):
 _CLOSES = {1000: DisconnectReason.CLOSED, 1001: DisconnectReason.GOING_AWAY, 0: DisconnectReason.CLOSED}
 """RFC 6455 section 7.4.1. 0 is a close frame without a code, which many clients send for a plain `close()`."""
 _ECHOED = frozenset(code.value for code in WSCloseCode) - {0, 1006}
+
+
+_NO_MEMORY = "the account's streams have no memory left for this message (streams.account_memory; closed with 1009)"
+"""It is the reason in the close frame, too, which has room for 123 bytes (RFC 6455 section 5.5.1)."""
+
+
+def _steps(size: int) -> int:
+    """How many `STEP`s a message takes; the first half of one is free."""
+    return (size + STEP // 2) // STEP
 
 
 def _too_big(limit: int) -> str:

@@ -19,6 +19,7 @@ from typing import Protocol
 from trunkline.config import StreamSettings
 from trunkline.media.codecs import CODECS, socket_codec
 from trunkline.media.frames import LegTap
+from trunkline.streaming.budget import UNBOUNDED, Budget
 from trunkline.streaming.files import FileDecoder, Files, QueuedFile
 from trunkline.streaming.message_handler import MessageHandler, PressKeys
 from trunkline.streaming.messages import Refusal
@@ -54,7 +55,7 @@ class StreamClocks(Protocol):
         """The wall clock, for `occurred_at`."""
 
 
-def _playback_of(params: StreamParams, settings: StreamSettings) -> Playback:
+def _playback_of(params: StreamParams, settings: StreamSettings, budget: Budget) -> Playback:
     codec = socket_codec(params.bidirectional_encoding, settings.l16_endian)
     return Playback(
         CODECS[codec].queued_as or codec,
@@ -62,6 +63,7 @@ def _playback_of(params: StreamParams, settings: StreamSettings) -> Playback:
         limit=settings.playback_limit,
         mark_limit=settings.mark_limit,
         live=params.mode is BidirectionalMode.RTP,
+        budget=budget,
     )
 
 
@@ -102,6 +104,7 @@ class Stream:
         decoder: FileDecoder,
         press: PressKeys,
         clock: StreamClocks,
+        budget: Budget = UNBOUNDED,
     ) -> None:
         if params.l16_endian is not None:
             settings = settings.model_copy(update={"l16_endian": params.l16_endian})
@@ -116,7 +119,7 @@ class Stream:
         """Reconnecting: there was a socket, and another is being tried for."""
         self.outcome: StreamClosed | None = None
         self._session = Session(params, identity, encoding, settings)
-        self._playback = _playback_of(params, settings)
+        self._playback = _playback_of(params, settings, budget)
         self._router: PlaybackRouter | None = None
         """Only where the opposite leg is to hear the app."""
         if params.target_legs is not TargetLegs.SELF:
@@ -124,7 +127,9 @@ class Stream:
         self._files: Files | None = None
         if params.mode is BidirectionalMode.MP3:
             interval, mark_limit = settings.mp3_interval, settings.mark_limit
-            self._files = Files(self._playback, decoder, self._on_file, interval=interval, mark_limit=mark_limit)
+            self._files = Files(
+                self._playback, decoder, self._on_file, interval=interval, mark_limit=mark_limit, budget=budget
+            )
         self._handler = MessageHandler(params, settings, self._session, self._playback, press, self._files)
         self._retry = Retry(settings, enabled=params.enable_reconnect)
         self._sink: MessageSink | None = None
@@ -238,6 +243,7 @@ class Stream:
         self.socket_released()
         if self._files is not None:
             self._files.close()
+        self._playback.release()
 
     def _leave(self) -> MessageSink | None:
         """Stop using the open socket, and return it."""
@@ -319,8 +325,8 @@ class Stream:
     def text(self, message: bytes | bytearray | memoryview, now: float) -> None:
         """A text message, valid during the call only. `now` is in seconds, monotonic."""
         self._idle = False
-        if self._sink is not None:
-            self._answer(self._handler.text(message, now))
+        if self._sink is not None and (answers := self._handler.text(message, now)):
+            self._answer(answers)
 
     def binary(self, now: float) -> None:
         """A binary message, which has no meaning in this protocol."""

@@ -34,6 +34,7 @@ from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.egress import Egress
 from trunkline.outbound.names import Names
 from trunkline.sdp.values import Endpoint
+from trunkline.streaming.budget import Budgets
 from trunkline.streaming.certificates import renew, tls_context
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.messages import Problem, Refusal
@@ -81,6 +82,7 @@ class Worker:
         self._egress = Egress()
         self._sender = Sender(Dialler(Names(), self._egress))
         self._stream_settings = StreamSettings()
+        self._budgets = Budgets()
         self._streams: dict[StreamSid, StreamConnection] = {}
         self._reconnects = 0
         """Of the streams that are over."""
@@ -171,7 +173,7 @@ class Worker:
     def _counters(self) -> dict[str, int]:
         counters = self._decoder.counters | (self._engine.counters if self._engine else {})
         counters |= self._services.counters | self._services.recordings.counters if self._services else {}
-        counters |= self._closed_totals | self._egress.counters
+        counters |= self._closed_totals | self._egress.counters | self._budgets.counters
         live = (connection.stream.reconnects for connection in self._streams.values())
         counters["stream_reconnects"] = self._reconnects + sum(live)
         return counters
@@ -348,6 +350,7 @@ class Worker:
             self._decoder,
             press,
             self._sender,
+            self._budgets.of(order.identity.account_sid, self._stream_settings.account_memory),
         )
         self._streams[sid] = connection
         self._leg_streams[leg].append(sid)
