@@ -8,9 +8,11 @@ DEBIAN := sip-tester:sipp kamailio:kamailio baresip-core:baresip iproute2:ip str
 PIPECAT := pipecat-ai[websocket,runner]>=1.14,<2
 INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
-# Tests of calls compare what is sent in real time, so they run without the others beside them, and two at once.
+# Tests of calls compare what is sent in real time, so they run without the others beside them, and fewer at once. All
+# of them wait more than they work.
 CALLS := tests/peers tests/workers tests/demo/test_story.py
-AT_ONCE ?= 2
+ROOMS_AT_ONCE ?= $(shell expr 2 \* $$(nproc))
+CALLS_AT_ONCE ?= $(shell expr 1 + $$(nproc))
 # To the moment, or every packet: after them, with nothing else beside.
 STRICT := $(foreach name,sipp stalls load endings,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
 # Written once instead of by each of the processes that the tests start, whatever the machine's default.
@@ -34,12 +36,12 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 	@$(BIN)/python -m trunkline.demo
 
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
-	@failed=0; $(BIN)/pytest -n auto --dist loadfile tests $(CALLS:%=--ignore %) || failed=1; \
-	$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) || failed=1; \
+	@failed=0; $(BIN)/pytest -n $(ROOMS_AT_ONCE) --dist loadfile tests $(CALLS:%=--ignore %) || failed=1; \
+	$(BIN)/pytest -n $(CALLS_AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) || failed=1; \
 	$(BIN)/pytest -n 2 --dist loadfile $(STRICT) || failed=1; exit $$failed
 
 quick: $(VENV)/.dev ## tests that need no peers, processes or databases, in a minute
-	@$(BIN)/pytest -n $(shell expr 2 \* $$(nproc)) --dist worksteal -m 'not (peer or process or long)' # some wait for time
+	@$(BIN)/pytest -n $(ROOMS_AT_ONCE) --dist worksteal -m 'not (peer or process or long)' # some wait for time
 
 long: $(VENV)/.dev $(VENV)/.debian ## soaks and rounds of an hour and more, and new random examples for the quick tests
 	@$(BIN)/pytest -m long
