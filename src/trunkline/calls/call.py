@@ -188,7 +188,7 @@ class Call:
         timer = [] if fact.answer else [effects.SetTimer("ring", self._rules.ring_limit)]
         return [
             effects.RingCaller(),
-            orders.OpenLeg(self.view.sid, params, confirmed=self._offers.open),
+            orders.OpenLeg(self.view.sid, params, confirmed=self._offers.open, account=self.view.account_sid),
             *timer,
             effects.Persist(calls=(self.view,), call_events=events, then=Recorded()),
         ]
@@ -270,7 +270,7 @@ class Call:
         self._leg_open = True
         self._enter(CallState.PLACING, now)
         record = replace(self._record("initiated", now), then=Recorded())
-        return [orders.OpenLeg(self.view.sid, self._offers.before()), record]
+        return [orders.OpenLeg(self.view.sid, self._offers.before(), account=self.view.account_sid), record]
 
     def _call_out(self, place: PlaceCall, now: datetime) -> list[effects.Effect]:
         self._enter(CallState.CALLING, now)

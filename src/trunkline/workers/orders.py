@@ -24,6 +24,8 @@ class OpenLeg(msgspec.Struct, frozen=True, tag=True):
     confirmed: bool = True
     """False = the peer calls, and only its INVITE says where it is: until `ConfirmLeg`, or RTP from there, ten packets
     are sent at most, and no other source is learned."""
+    account: str = ""
+    """The account of the call: accounts take turns at the decoder."""
 
 
 class ConfirmLeg(msgspec.Struct, frozen=True, tag=True):

@@ -44,7 +44,7 @@ from trunkline.workers import messages, orders, reports
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
 from trunkline.workers.parent import Parent
-from trunkline.workers.worker.decoder_client import DecoderClient
+from trunkline.workers.worker.decoder_client import AccountDecoder, DecoderClient
 from trunkline.workers.worker.leg_services import LegServices
 from trunkline.workers.worker.stream_targets import StreamTargets
 
@@ -258,7 +258,7 @@ class Worker:
             self._report(leg, reports.LegFailed(str(error)))
             return
         self._leg_streams[leg] = []
-        self.services.opened(leg, order.call_sid)
+        self.services.opened(leg, order.call_sid, order.account)
         self._report(leg, reports.LegOpened(Endpoint(self._local_host, port)))
 
     def _confirm_leg(self, leg: LegId, _order: orders.ConfirmLeg) -> None:
@@ -347,7 +347,7 @@ class Worker:
             order.encoding,
             self._stream_settings,
             on_fact,
-            self._decoder,
+            AccountDecoder(self._decoder, order.identity.account_sid),
             press,
             self._sender,
             self._budgets.of(order.identity.account_sid, self._stream_settings.account_memory),

@@ -126,3 +126,12 @@ async def test_the_decoder_has_a_lower_priority_and_ends_with_its_worker() -> No
         await alone.report(messages.Decoded)
         assert os.getpriority(os.PRIO_PROCESS, alone.process.pid) == min(os.nice(0) + NICENESS, 19)
         assert await alone.ends() == 0
+
+
+async def test_no_account_waits_for_all_the_files_of_another(decoder: Child[Any]) -> None:
+    file, first = mp3(seconds=1), 100
+    for number in range(first, first + 100):
+        decoder.link.send(messages.Decode(number, "PCMU", 8 * 5000, file, "a"))
+    decoder.link.send(messages.Decode(first + 100, "PCMU", 8 * 5000, file, "b"))
+    decoded = [(await decoder.report(messages.Decoded)).job for _ in range(101)]
+    assert decoded.index(first + 100) <= 10, "those that were done when it came, and one turn"

@@ -12,7 +12,7 @@ import pytest
 from mp3files import KINDS, mp3
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.workers.worker import decoder_client as files
-from trunkline.workers.worker.decoder_client import DecoderClient
+from trunkline.workers.worker.decoder_client import AccountDecoder, DecoderClient
 
 pytestmark = pytest.mark.process
 
@@ -102,7 +102,7 @@ async def test_a_cancelled_job_is_not_answered(decoder: DecoderClient) -> None:
 async def test_files_over_the_limit_are_refused(decoder: DecoderClient) -> None:
     answers = Answers()
     data = bytes(30 * 1024 * 1024)
-    taken = [decoder.decode(data, "PCMU", PLENTY, answers.to(str(number))) for number in range(3)]
+    taken = [decoder.decode(data, "PCMU", PLENTY, answers.to(account), account) for account in "abc"]
     assert [isinstance(job, int) for job in taken] == [True, True, False]
     assert isinstance(taken[2], Refusal)
     assert taken[2].problem is Problem.RATE_LIMIT
@@ -157,3 +157,16 @@ async def test_a_decoder_that_dies_is_reported_to_its_jobs_and_replaced(decoder:
     await answers.all("again")
     assert isinstance(answers.got["again"], bytes)
     assert decoder.counters == {"files_decoded": 1, "decoder_restarts": 1}
+
+
+async def test_one_account_fills_half_of_the_decoder_and_another_has_the_rest(decoder: DecoderClient) -> None:
+    data, answers = bytes(7 * 1024 * 1024), Answers()
+    ours, theirs = AccountDecoder(decoder, "a"), AccountDecoder(decoder, "b")
+    taken = [ours.decode(data, "PCMU", PLENTY, answers.to(f"a{number}")) for number in range(5)]
+    assert isinstance(taken[-1], Refusal)
+    assert not any(isinstance(each, Refusal) for each in taken[:-1])
+    job = theirs.decode(data, "PCMU", PLENTY, answers.to("b"))
+    assert isinstance(job, int)
+    theirs.cancel(job)
+    await answers.all("a0", "a1", "a2", "a3")
+    assert isinstance(ours.decode(data, "PCMU", PLENTY, answers.to("later")), int)

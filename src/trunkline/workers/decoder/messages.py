@@ -14,6 +14,8 @@ class Decode(msgspec.Struct, frozen=True, tag=True):
     """Bytes of `codec` that may come of it."""
     data: bytes
     """The frames of an mp3 file."""
+    account: str = ""
+    """Whose file it is: accounts take turns."""
 
 
 class DecodeFile(msgspec.Struct, frozen=True, tag=True):
@@ -26,6 +28,8 @@ class DecodeFile(msgspec.Struct, frozen=True, tag=True):
     times: int
     """The file, over and over; 0 = until cancelled."""
     pieces: int
+    account: str = ""
+    """As in `Decode`."""
 
 
 class More(msgspec.Struct, frozen=True, tag=True):

@@ -1,7 +1,8 @@
 """The decoder process of a media worker: audio files in, telephone audio out. Started by `decoder_client.py`, with one
 end of a socket pair; it ends when that closes.
 
-Files are decoded in turn, a few ms of each, so that a short one does not wait for a long one. What an app sends is
+Accounts take turns, and in an account its files, a few ms of each: a short one does not wait for a long one, and no
+account for all the files of another. What an app sends is
 answered whole; a file on disk, which may be long or go on for ever, in pieces as they are asked for. libav reads
 untrusted files, so the process is expected to die of one some day: it is alone, bounded in memory, and replaced.
 
@@ -42,6 +43,7 @@ NICENESS = 10
 class _Job:
     number: int
     work: Generator[bytes | None, None, bytes]
+    account: str
     pieces: int = 1
     """That may be sent."""
 
@@ -53,7 +55,8 @@ class DecoderProcess:
         self._loop = loop
         self._log = log.Relay(self._say, loop.call_soon_threadsafe)
         self._lost = asyncio.Event()
-        self._jobs: deque[_Job] = deque()
+        self._jobs: dict[str, deque[_Job]] = {}
+        """By account, in the order of their turns; none is empty."""
         self._resting: dict[int, _Job] = {}
         """Those of which no more is requested for now."""
         self._written: dict[int, WavFile] = {}
@@ -81,14 +84,17 @@ class DecoderProcess:
     def _on_order(self, order: messages.ToDecoder) -> None:
         match order:
             case messages.Decode():
-                self._take_up(_Job(order.job, decode(order.data, order.codec, order.room)))
+                self._take_up(_Job(order.job, decode(order.data, order.codec, order.room), order.account))
             case messages.DecodeFile():
                 work = decode_file(Path(order.path), order.codec, order.times)
-                self._take_up(_Job(order.job, work, order.pieces))
+                self._take_up(_Job(order.job, work, order.account, order.pieces))
             case messages.More():
                 self._more(order.job)
             case messages.Cancel():
-                self._jobs = deque(job for job in self._jobs if job.number != order.job)
+                kept = [job for jobs in self._jobs.values() for job in jobs if job.number != order.job]
+                self._jobs = {}
+                for job in kept:
+                    self._append(job)
                 self._resting.pop(order.job, None)
             case messages.WriteFile() | messages.Append() | messages.FinishFile():
                 self._write(order)
@@ -118,21 +124,29 @@ class DecoderProcess:
     def _take_up(self, job: _Job) -> None:
         if not self._jobs:
             self._loop.call_soon(self._step)
-        self._jobs.append(job)
+        self._append(job)
+
+    def _append(self, job: _Job) -> None:
+        self._jobs.setdefault(job.account, deque()).append(job)
 
     def _more(self, number: int) -> None:
         resting = self._resting.pop(number, None)
         if resting is not None:
             self._take_up(resting)
-        for job in self._jobs:
-            if job.number == number:
-                job.pieces += 1
+        for jobs in self._jobs.values():
+            for job in jobs:
+                if job.number == number:
+                    job.pieces += 1
 
     def _step(self) -> None:
         """Some of the job whose turn it is."""
         if not self._jobs or self._lost.is_set():
             return
-        job = self._jobs.popleft()
+        account = next(iter(self._jobs))
+        jobs = self._jobs.pop(account)
+        job = jobs.popleft()
+        if jobs:
+            self._jobs[account] = jobs  # behind all others
         try:
             self._work(job)
         except StopIteration as done:
@@ -151,7 +165,7 @@ class DecoderProcess:
             self._tell(messages.DecodedPiece(job.number, piece))
             job.pieces -= 1
         if job.pieces:
-            self._jobs.append(job)
+            self._append(job)
         else:
             self._resting[job.number] = job
         if self._loop.time() - self._reported > STATUS_INTERVAL:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -54,17 +55,35 @@ class Listener(Protocol):
         """That was all, or nothing more will come."""
 
 
+class AccountDecoder:
+    """A `streaming.files.FileDecoder` for the streams of one account."""
+
+    def __init__(self, client: "DecoderClient", account: str) -> None:
+        self._client = client
+        self._account = account
+
+    def decode(self, data: bytes, codec: str, room: int, answer: Answer) -> int | Refusal:
+        """See `FileDecoder`."""
+        return self._client.decode(data, codec, room, answer, self._account)
+
+    def cancel(self, job: int) -> None:
+        """See `FileDecoder`."""
+        self._client.cancel(job)
+
+
 class DecoderClient:
-    """A `streaming.files.FileDecoder`: one process, one after another."""
+    """One process, one after another."""
 
     def __init__(self) -> None:
-        self._jobs: dict[int, tuple[Answer, int]] = {}
+        self._jobs: dict[int, tuple[Answer, str, int]] = {}
+        """Who gets the answer, the account, and the bytes of the file."""
         self._players: dict[int, Listener] = {}
         self._owed: dict[int, int] = {}
         """Pieces that each of these has asked for and not got, or that each of the next has sent, with no word yet."""
         self._writers: dict[int, Callable[[str | None], object]] = {}
         self._log_settings = "{}"
-        self._backlog = 0
+        self._backlog: Counter[str] = Counter()
+        """Bytes of files, by account."""
         self._last_job = 0
         self._silence = Silence(STATUS_INTERVAL)
         self._link: Link[messages.FromDecoder] | None = None
@@ -95,18 +114,19 @@ class DecoderClient:
 
     # ── for streams ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def decode(self, data: bytes, codec: str, room: int, answer: Answer) -> int | Refusal:
-        """See `FileDecoder`."""
-        if self._backlog + len(data) > messages.DECODER_BACKLOG:
+    def decode(self, data: bytes, codec: str, room: int, answer: Answer, account: str = "") -> int | Refusal:
+        """See `FileDecoder`. One account gets half of what there is room for."""
+        limit, size = messages.DECODER_BACKLOG, len(data)
+        if self._backlog.total() + size > limit or self._backlog[account] + size > limit // 2:
             return _BUSY
         if self._link is None:
             return _AWAY
         self._expect()
         job = self._last_job = self._last_job + 1
-        if not self._link.send(messages.Decode(job, codec, room, data)):
+        if not self._link.send(messages.Decode(job, codec, room, data, account)):
             return _AWAY
-        self._jobs[job] = (answer, len(data))
-        self._backlog += len(data)
+        self._jobs[job] = (answer, account, size)
+        self._backlog[account] += size
         return job
 
     def cancel(self, job: int) -> None:
@@ -114,11 +134,12 @@ class DecoderClient:
         if self._take(job) is not None and self._link is not None:
             self._link.send(messages.Cancel(job))
 
-    def play(self, path: str, codec: str, times: int, listener: Listener) -> int | None:
-        """Decode a file from disk, piece by piece; a number for `more` and `forget`, or None with no decoder there."""
+    def play(self, path: str, codec: str, times: int, listener: Listener, account: str = "") -> int | None:
+        """Decode a file from disk, piece by piece, for a call of that account; a number for `more` and `forget`, or
+        None with no decoder there."""
         job = self._last_job = self._last_job + 1
         self._expect()
-        if self._link is None or not self._link.send(messages.DecodeFile(job, codec, path, times, PIECES)):
+        if self._link is None or not self._link.send(messages.DecodeFile(job, codec, path, times, PIECES, account)):
             return None
         self._players[job] = listener
         self._owed[job] = PIECES
@@ -187,8 +208,10 @@ class DecoderClient:
 
     def _take(self, job: int) -> Answer | None:
         """The job is over."""
-        answer, size = self._jobs.pop(job, (None, 0))
-        self._backlog -= size
+        answer, account, size = self._jobs.pop(job, (None, "", 0))
+        self._backlog[account] -= size
+        if not self._backlog[account]:
+            del self._backlog[account]
         return answer
 
     def _on_report(self, report: messages.FromDecoder) -> None:

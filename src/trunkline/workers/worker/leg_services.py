@@ -73,6 +73,7 @@ class LegServices:
         self._send = send
         self._soon = soon
         self._calls: dict[LegId, CallSid] = {}
+        self._accounts: dict[LegId, str] = {}
         self._legs: dict[CallSid, LegId] = {}
         self._plays: dict[Key, tuple[Player, int]] = {}
         """The player, and the decoder's number of its file."""
@@ -81,9 +82,10 @@ class LegServices:
 
     # ── legs ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def opened(self, leg: LegId, call: CallSid) -> None:
-        """A leg is there."""
+    def opened(self, leg: LegId, call: CallSid, account: str = "") -> None:
+        """A leg is there, of a call of that account."""
         self._calls[leg] = call
+        self._accounts[leg] = account
         self._legs[call] = leg
         self._engine.attach(leg, Keys(lambda digit: self._send(FromLeg(leg, DigitHeard(digit)))))
 
@@ -92,7 +94,7 @@ class LegServices:
         for key in [key for key in self._plays if key[0] == leg]:
             self._play_over(key, CALL_ENDED)
         self.recordings.closing(leg)
-        del self._legs[self._calls.pop(leg)]
+        del self._legs[self._calls.pop(leg)], self._accounts[leg]
 
     def notify_dtmf(self, leg: LegId, order: orders.NotifyDtmf) -> None:
         """Report a key of SIP INFO as one of RTP, unless the same key came in RTP."""
@@ -112,7 +114,7 @@ class LegServices:
         except (UnknownLeg, TooManyPlayers) as refused:
             self._played(key, CALL_ENDED if isinstance(refused, UnknownLeg) else str(refused))
             return
-        job = self._decoder.play(order.path, player.codec, order.loop, player)
+        job = self._decoder.play(order.path, player.codec, order.loop, player, self._accounts[leg])
         if job is None:
             self._engine.detach(leg, player)
             self._played(key, "the decoder is being restarted")
