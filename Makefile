@@ -14,7 +14,7 @@ CALLS := tests/peers tests/workers tests/demo/test_story.py
 ROOMS_AT_ONCE ?= $(shell expr 2 \* $$(nproc))
 CALLS_AT_ONCE ?= $(shell expr 1 + $$(nproc))
 # To the moment, or every packet: after them, with nothing else beside.
-STRICT := $(foreach name,sipp stalls load endings,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
+STRICT := $(foreach name,sipp stalls load endings takeovers,tests/peers/test_$(name).py) tests/workers/worker/test_stream_targets.py
 # Written once instead of by each of the processes that the tests start, whatever the machine's default.
 unexport PYTHONDONTWRITEBYTECODE
 SERVE ?=

@@ -12,6 +12,7 @@ from trunkline.errors import ApiError, InvalidRequest, StartupError, TrunklineEr
         ("AuthenticationFailed", 401, "10009", "Authentication failed"),
         ("ResourceNotFound", 404, "", ""),
         ("MethodNotAllowed", 405, "10030", "Method not allowed"),
+        ("PermissionDenied", 403, "10010", "Authorization failed"),
         ("PayloadTooLarge", 413, "10023", "Payload too large"),
         ("UnsupportedMediaType", 415, "10024", "Unsupported Content-Type"),
         ("InvalidRequest", 422, "10015", "Bad Request"),
@@ -35,7 +36,7 @@ def test_each_error_has_its_status_code_and_title(name: str, status: int, code: 
 
 def test_the_tree_is_complete() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ApiError)]
-    assert len(kinds) == 17
+    assert len(kinds) == 18
     assert all(issubclass(kind, TrunklineError) for kind in [*kinds, StartupError])
     assert not issubclass(StartupError, ApiError)
     assert (ApiError.status, ApiError.code, ApiError.title) == (500, "10007", "Unexpected error")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -25,25 +26,27 @@ SESSIONS = 2
 
 
 @pytest.fixture
-async def pooled(postgres: Callable[[], str], tmp_path: Path) -> AsyncIterator[str]:
+async def pooled(postgres: Callable[[], str]) -> AsyncIterator[str]:
     """The URL of a fresh database by pgbouncer in transaction mode."""
     if shutil.which("pgbouncer") is None:
         pytest.skip("pgbouncer is not installed; `make test` installs it")
     url, port = urlsplit(postgres()), free_ports(1)
-    (tmp_path / "users").write_text('"postgres" ""\n')
-    (tmp_path / "pgbouncer.ini").write_text(
+    # Not pytest's own temporary directory, which no other user may enter.
+    home = Path(tempfile.mkdtemp(prefix="trunkline-pgbouncer-"))
+    (home / "users").write_text('"postgres" ""\n')
+    (home / "pgbouncer.ini").write_text(
         f"[databases]\n* = host={url.hostname} port={url.port} user=postgres\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = any\nauth_file = {tmp_path}/users\npool_mode = transaction\n"
-        f"default_pool_size = {SESSIONS}\nlogfile = {tmp_path}/log\n"
+        f"auth_type = any\nauth_file = {home}/users\npool_mode = transaction\n"
+        f"default_pool_size = {SESSIONS}\nlogfile = {home}/log\n"
     )
     run_as = []
     if os.geteuid() == 0:  # as which it refuses to run
         run_as = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        for directory in (tmp_path, *tmp_path.parents[:2]):
-            directory.chmod(0o755)
-        shutil.chown(tmp_path, "postgres")
-    process = await asyncio.create_subprocess_exec(*run_as, "pgbouncer", "-q", str(tmp_path / "pgbouncer.ini"))
+        shutil.chown(home, "postgres", "postgres")
+        for name in ("users", "pgbouncer.ini"):
+            shutil.chown(home / name, "postgres", "postgres")
+    process = await asyncio.create_subprocess_exec(*run_as, "pgbouncer", "-q", str(home / "pgbouncer.ini"))
     try:
         async with asyncio.timeout(30):
             while True:
@@ -56,8 +59,10 @@ async def pooled(postgres: Callable[[], str], tmp_path: Path) -> AsyncIterator[s
                 break
         yield f"postgresql://postgres@127.0.0.1:{port}{url.path}"
     finally:
-        process.kill()
+        if process.returncode is None:
+            process.kill()
         await process.wait()
+        shutil.rmtree(home)
 
 
 async def test_a_server_works_behind_a_pooler(pooled: str, tmp_path: Path, make: Any) -> None:

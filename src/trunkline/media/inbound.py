@@ -36,6 +36,9 @@ from trunkline.speedups import DATAGRAM_LIMIT
 _ALWAYS = {13: COMFORT_NOISE, 19: COMFORT_NOISE}
 """Payload types that need no negotiation: those of RFC 3389 and of its drafts."""
 
+UNKNOWN = -1 << 40
+"""No step between two timestamps, which have 32 bits; -1 is one."""
+
 DRIFT_LIMIT = 1.0
 """Seconds by which arrival is later than the timeline before it is anchored again: network stalls are shorter."""
 
@@ -88,7 +91,7 @@ class Inbound:
         "_digit_taps": "`digit` of all taps.",
         "_drift_limit": "`DRIFT_LIMIT` in RTP units.",
         "_dtmf": "Key presses of the peer.",
-        "_due": "Expected step to the next timestamp, in RTP units; -1: ask the clock.",
+        "_due": "Expected step to the next timestamp, in RTP units; `UNKNOWN`: ask the clock.",
         "_frame_taps": "`inbound_frame` of the taps that listen.",
         "_least": "Smallest transit time of this window, in RTP units: the fastest packet.",
         "_leg": "Identifier of the leg, for `_waiting`.",
@@ -140,7 +143,7 @@ class Inbound:
         self._missing = 0
         self._media_stamp = 0
         self._media_time = 0
-        self._due = self._size = -1
+        self._due, self._size = UNKNOWN, -1
         self._length = 0
         self._transit = 0.0
         self._least = inf
@@ -190,7 +193,7 @@ class Inbound:
             self._transit *= units / before
             self._least = inf
             self._clock.rescale(units)
-            self._due = -1
+            self._due = UNKNOWN
         self._row, self._units = codec, units
         self._size = -1
         self.clock_rate = units * 1000
@@ -351,7 +354,7 @@ class Inbound:
 
     def _restart(self) -> None:
         self._clock.restarted = True
-        self._due = -1
+        self._due = UNKNOWN
         self._reception.restart()
 
     def _audio(self, arrival: _Arrival) -> None:
@@ -400,7 +403,7 @@ class Inbound:
         late = (now - self._opened) * self.clock_rate - self._media_time - length * (missing + 1)
         advance = clock.advance(_nearest(step), length, missing, late, self.frames)
         self._least += clock.held_back
-        self._due = -1 if clock.ahead else length
+        self._due = UNKNOWN if clock.ahead else length
         return advance
 
     def _follow(self, frames: int) -> None:
@@ -410,7 +413,7 @@ class Inbound:
         self._media_time += move
         self._transit -= move
         if self._clock.ahead:
-            self._due = -1
+            self._due = UNKNOWN
 
     def _measure(self, payload: bytes) -> None:
         """Set the length of a frame from its payload."""

@@ -20,7 +20,7 @@ class IntakeOwner(Protocol):
 class Intake:
     """The protocol of one connection, in front of the library's."""
 
-    __slots__ = ("_library", "_library_updated", "_owner", "allowed", "get_buffer", "unfinished")
+    __slots__ = ("_library", "_owner", "allowed", "get_buffer", "unfinished")
 
     def __init__(self, owner: IntakeOwner) -> None:
         self._owner: IntakeOwner | None = owner
@@ -28,7 +28,6 @@ class Intake:
         self.unfinished = 0
         """Bytes since the last complete frame; the owner sets it to 0 at each."""
         self._library: Any = None
-        self._library_updated: Any = None
         self.get_buffer: Any = None
 
     def serve(self, library: Any) -> None:
@@ -36,31 +35,33 @@ class Intake:
         self._library = library
         # The loop keeps this one, and so calls the library itself.
         self.get_buffer = library.get_buffer
-        self._library_updated = library.buffer_updated
 
     def release(self) -> None:
-        """Drop all references; the loop does not call any more."""
-        self._owner = self._library = self._library_updated = self.get_buffer = None
+        """Drop all references; what the loop still has to report does not matter any more."""
+        self._owner = self._library = self.get_buffer = None
 
     def buffer_updated(self, nbytes: int) -> None:
         """The loop has put so many bytes into the buffer."""
         self.unfinished += nbytes
-        self._library_updated(nbytes)
+        self._library.buffer_updated(nbytes)
         if self.unfinished > self.allowed and self._owner is not None:
             self._owner.frame_is_large()
 
     def eof_received(self) -> Any:
         """The loop's call, as the rest."""
-        return self._library.eof_received()
+        return None if self._library is None else self._library.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed."""
-        self._library.connection_lost(exc)
+        if self._library is not None:
+            self._library.connection_lost(exc)
 
     def pause_writing(self) -> None:
         """The kernel's buffer is full."""
-        self._library.pause_writing()
+        if self._library is not None:
+            self._library.pause_writing()
 
     def resume_writing(self) -> None:
         """It takes data again."""
-        self._library.resume_writing()
+        if self._library is not None:
+            self._library.resume_writing()

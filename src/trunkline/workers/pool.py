@@ -36,6 +36,8 @@ START_TIMEOUT = 60.0
 """Seconds for a worker to import its code and say Ready, on a machine that has far too much to do."""
 LEG_LOAD = 0.003
 """Of a core: what a new leg counts for until its worker's next status; about what one with a stream both ways takes."""
+LAST_WORDS = 0.3
+"""Seconds for what a process that was killed has written."""
 RESTART_DELAY = 1.0
 """Seconds before a worker is replaced that has died twice in `SHORT_LIFE`, so that one that dies at once does not eat a
 core."""
@@ -170,6 +172,8 @@ class WorkerPool:
             await asyncio.wait(self._keepers, timeout=grace)
         for one in (*self._workers, *(() if spare is None else (spare,))):
             _kill(one.process)
+        if self._hearing:  # Each ends with its pipe, which a decoder may hold for a moment longer.
+            await asyncio.wait(self._hearing, timeout=LAST_WORDS)
         tasks = [*self._keepers, *self._hearing]
         for task in tasks:
             task.cancel()

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trunkline.config import MediaSettings
@@ -326,6 +326,11 @@ STAMPS = st.one_of(st.integers(0, 2**32 - 1), st.integers(0, 4000), st.just(0))
 
 
 @given(st.lists(st.tuples(LENGTHS, STAMPS, st.floats(0, 3), st.sampled_from([1, 1, 1, 2, 30_000]))), st.booleans())
+@example(  # a step of -1 where the clock is new
+    [(0, 1, 2.375, 1), *3 * [(0, 0, 0.0, 1)], (0, 0, 2.0, 1), (0, 0, 2.593864559253734, 1), *2 * [(1, 0, 0.0, 1)],
+     (0, 4294967295, 0.0, 1), (1, 0, 0.0, 1)],
+    True,
+)  # fmt: skip
 def test_time_never_runs_backwards(packets: list[tuple[int, int, float, int]], codecs: bool) -> None:
     from media.conftest import RecordingTap
 
