@@ -216,7 +216,7 @@ class Reception:
         self._received_before = 0
         self._last_sr = 0
         self._last_sr_at = 0.0
-        self._senders: set[Ssrc] = set()
+        self._senders: tuple[Ssrc, ...] = ()
         self._about_us = False
         self.received = 0
         self.malformed = self.keepalives = 0
@@ -263,7 +263,7 @@ class Reception:
             return False
         self.received += 1
         reports = [packet for packet in packets if isinstance(packet, Report)]
-        self._senders = {report.ssrc for report in reports}
+        self._senders = tuple(report.ssrc for report in reports)
         self._about_us = any(block.ssrc == self.ours for report in reports for block in report.blocks)
         for report in reports:
             self._hear(report, now)
