@@ -152,6 +152,8 @@ async def test_a_killed_worker_ends_its_calls_and_streams_and_another_takes_over
 ) -> None:
     sid = await start(server, caller, app.url, callbacks)
     await app.socket()
+    # The app has `start` a moment before the control process hears of it.
+    await happens(callbacks.watch, "stream-started", lambda: events(callbacks) == ["stream-started"])
     for pid in children(server):
         os.kill(pid, signal.SIGKILL)
     assert (await ended(callbacks, sid))["StreamEvent"] == "stream-error"
