@@ -39,23 +39,23 @@ def environment(listener: socket.socket, **more: str) -> dict[str, str]:
 async def test_ready_then_signs_of_life_until_the_end(listener: socket.socket) -> None:
     systemd = Systemd(environment(listener, WATCHDOG_USEC="20000", WATCHDOG_PID=str(os.getpid())))
     systemd.ready()
-    assert [await received(listener) for _ in range(4)] == ["READY=1", *3 * ["WATCHDOG=1"]]
-    systemd.stopping()
-    while (state := await received(listener)) == "WATCHDOG=1":
-        pass
-    assert state == "STOPPING=1"
-    assert await received(listener) == "WATCHDOG=1", "the end may take a while"
-    await systemd.close()
+    async with systemd.watchdog():
+        assert [await received(listener) for _ in range(4)] == ["READY=1", *3 * ["WATCHDOG=1"]]
+        systemd.stopping()
+        while (state := await received(listener)) == "WATCHDOG=1":
+            pass
+        assert state == "STOPPING=1"
+        assert await received(listener) == "WATCHDOG=1", "the end may take a while"
 
 
 @pytest.mark.parametrize("more", [{}, {"WATCHDOG_USEC": "x"}, {"WATCHDOG_USEC": "20000", "WATCHDOG_PID": "1"}])
 async def test_without_a_watchdog_there_are_no_signs_of_life(listener: socket.socket, more: dict[str, str]) -> None:
     systemd = Systemd(environment(listener, **more))
     systemd.ready()
-    assert await received(listener) == "READY=1"
-    systemd.stopping()
-    assert await received(listener) == "STOPPING=1"
-    await systemd.close()
+    async with systemd.watchdog():
+        assert await received(listener) == "READY=1"
+        systemd.stopping()
+        assert await received(listener) == "STOPPING=1"
 
 
 async def test_a_name_in_the_abstract_namespace_is_understood() -> None:
@@ -63,23 +63,23 @@ async def test_a_name_in_the_abstract_namespace_is_understood() -> None:
         listener.bind(f"\0trunkline-test-{os.getpid()}")
         listener.setblocking(False)
         systemd = Systemd({"NOTIFY_SOCKET": f"@trunkline-test-{os.getpid()}"})
-        systemd.ready()
-        assert await received(listener) == "READY=1"
-        await systemd.close()
+        async with systemd.watchdog():
+            systemd.ready()
+            assert await received(listener) == "READY=1"
 
 
 async def test_without_systemd_nothing_happens() -> None:
     systemd = Systemd({})
     systemd.ready()
-    systemd.stopping()
-    await systemd.close()
+    async with systemd.watchdog():
+        systemd.stopping()
 
 
 async def test_a_socket_that_is_gone_is_a_warning(tmp_path: Path) -> None:
     systemd = Systemd({"NOTIFY_SOCKET": str(tmp_path / "gone")})
     with capture_logs() as logs:
-        systemd.ready()
-    await systemd.close()
+        async with systemd.watchdog():
+            systemd.ready()
     assert [(line["event"], line["reason"]) for line in logs] == [("systemd_not_notified", "No such file or directory")]
 
 

@@ -11,8 +11,8 @@ import gc
 import os
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -26,8 +26,9 @@ from trunkline.calls.accounts import AccountView
 from trunkline.calls.directory import Directory
 from trunkline.calls.recordings import RecordingFiles
 from trunkline.cluster.keeper import Keeper
+from trunkline.cluster.lease import BEAT
 from trunkline.config import HttpSettings, Settings
-from trunkline.control.accounts import AccountService, first_key
+from trunkline.control.accounts import USE_INTERVAL, AccountService, first_key
 from trunkline.control.applications import ApplicationService
 from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
@@ -45,14 +46,17 @@ from trunkline.reload import compare
 from trunkline.sdp.values import Endpoint
 from trunkline.signals import Signals
 from trunkline.sip.endpoint import SHUTDOWN_TIME, SipEndpoint
+from trunkline.store.backlog import INTERVAL as BACKLOG_INTERVAL
 from trunkline.store.backlog import Backlog
 from trunkline.store.fence import Fence
 from trunkline.store.location import make_private
+from trunkline.store.pruner import INTERVAL as PRUNE_INTERVAL
 from trunkline.store.pruner import Pruner
 from trunkline.store.store import STORE_ERRORS, Store
-from trunkline.store.writer import NotStored, Writer
+from trunkline.store.writer import Writer
 from trunkline.streaming.certificates import BadCertificates, renew, tls_context
 from trunkline.systemd import Systemd
+from trunkline.tasks import Work, owned, repeated
 from trunkline.texml.runner import TexmlRunner, Tools
 from trunkline.webhooks.delivery import Delivery
 from trunkline.workers.limits import raise_file_limit
@@ -139,6 +143,7 @@ class Server:
         ends[1].add_done_callback(lambda _: signals.hurry.set())
         systemd = Systemd(os.environ)
         systemd.ready()
+        await self._stack.enter_async_context(systemd.watchdog())
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             systemd.stopping()
@@ -150,7 +155,6 @@ class Server:
             if lost.is_set():
                 _log.error("server_fenced", reason="another server has taken the database over", life=self._fence.life)
             await self._stop_in_time()
-            await systemd.close()
         return FENCED_EXIT if lost.is_set() else 0
 
     async def start(self) -> None:
@@ -240,7 +244,6 @@ class Server:
         self._at_stop(delivery.stop, CALLBACK_GRACE, CALLBACK_END)
         writer.start()
         stack.push_async_callback(writer.stop)
-
         recordings = await self._recordings(store, writer, ids, lambda: _public_url(settings, http))
         pool = WorkerPool(settings, lambda event: runner.on_pool(event), egress=rules)
         runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, ids, recordings)
@@ -250,13 +253,13 @@ class Server:
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
         pool.launch()
         left = await store.open_calls(), await store.open_streams(), await store.open_recordings()
-
         sip = _endpoint(settings, runner, await store.contacts(), egress)
         runner.connect(sip, texml)
         destinations = Destinations(egress)
         service = CallService(runner, directory, store, writer, recordings, destinations)
         rooms: dict[str, Callable[[], Counter[str]]] = {}
-        backlog = await stack.enter_async_context(Backlog(store))
+        backlog = Backlog(store)
+        await self._repeat(backlog.look, BACKLOG_INTERVAL, "callback backlog")
         metrics = Metrics(rooms, lambda: _gauges(runner, pool, sip, writer, backlog))
         app = create_app(
             FACE.rest,
@@ -278,7 +281,7 @@ class Server:
         await pool.start()
         await self._take_calls(runner, sip)
         await self._keep_account(store, account, new_key)
-        await stack.enter_async_context(_task(partial(runner.settle, *left), "settlement"))
+        await stack.enter_async_context(owned(partial(runner.settle, *left), "settlement"))
         self._take = partial(_take, account, directory, runner, sip, pool, egress, tls)
         self._started = True
         _log_ready(settings, http, sip, pool)
@@ -300,9 +303,12 @@ class Server:
         self._stack.callback(DrainLock(self._settings.store.directory).release)
         self._fence = fence = store.fence
         keeper = Keeper(store.lives.beat, STORE_ERRORS, locked=store.lives.locked)
-        await keeper.start()
-        self._stack.push_async_callback(keeper.stop)
+        await keeper.beat()
+        await self._repeat(keeper.beat, BEAT, "lease keeper")
         return store, lambda: keeper.holds and not fence.lost.is_set()
+
+    async def _repeat(self, work: Work, seconds: float, name: str) -> None:
+        await self._stack.enter_async_context(repeated(work, seconds, name))
 
     async def _serve_http(self, *servers: HttpServer | None) -> None:
         for server in servers:
@@ -323,7 +329,8 @@ class Server:
         except OSError as error:
             raise StartupError(f"cannot use {error.filename}: {error.strerror}") from error
         recordings = Recordings(files, ids, writer, store, settings.store, await store.recordings_used())
-        await self._stack.enter_async_context(Pruner(store, settings.store, recordings.delete))
+        pruner = Pruner(store, settings.store, recordings.delete)
+        await self._repeat(pruner.run, PRUNE_INTERVAL, "store pruner")
         return recordings
 
     async def _accounts(self, store: Store, directory: Directory, own: AccountSid, runner: Runner) -> AccountService:
@@ -333,7 +340,9 @@ class Server:
             return sum(entry.call.view.account_sid == account for entry in runner.registry)
 
         service = AccountService(store.accounts, directory, own, key, live_calls)
-        return await self._stack.enter_async_context(service)
+        await self._repeat(service.store_uses, USE_INTERVAL.total_seconds(), "uses of keys")
+        self._stack.push_async_callback(service.store_last_uses)
+        return service
 
     def _starting(self) -> str | None:
         return None if self._started else "starting"
@@ -369,24 +378,6 @@ class Server:
 
 async def _add_account(store: Store, sid: AccountSid, secret: str) -> None:
     await store.accounts.add_account(AccountView(sid, "", utc_now()), first_key(sid), secret)
-
-
-@asynccontextmanager
-async def _task(work: Callable[[], Awaitable[None]], name: str) -> AsyncIterator[None]:
-    """Do it meanwhile; at the end it is cancelled. A failure is logged."""
-
-    async def run() -> None:
-        try:
-            await work()
-        except Exception as error:
-            _log.error("task_failed", task=name, reason=repr(error), exc_info=not isinstance(error, NotStored))
-
-    task = asyncio.create_task(run(), name=name)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _endpoint(settings: Settings, runner: Runner, contacts: Mapping[str, str], egress: Egress) -> SipEndpoint:

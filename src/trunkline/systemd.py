@@ -4,12 +4,14 @@
 `STOPPING=1` when the end begins. A loop that stands still sends none, and systemd starts the server again.
 """
 
-import asyncio
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
 
 import structlog
+
+from trunkline.tasks import repeated
 
 _log = structlog.get_logger()
 
@@ -23,33 +25,30 @@ class Systemd:
         self._address = "\0" + path[1:] if path.startswith("@") else path
         self._interval = _watchdog_seconds(environment) / 2
         self._socket: socket.socket | None = None
-        self._task: asyncio.Task[None] | None = None
         if path:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             self._socket.setblocking(False)
 
     def ready(self) -> None:
-        """Everything listens; from now on the watchdog is kept quiet."""
+        """Everything listens."""
         self._send("READY=1")
-        if self._socket is not None and self._interval:
-            self._task = asyncio.create_task(self._run(), name="systemd watchdog")
 
     def stopping(self) -> None:
-        """The end begins; the watchdog is kept quiet until `close`."""
+        """The end begins."""
         self._send("STOPPING=1")
 
-    async def close(self) -> None:
-        """The end."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    @asynccontextmanager
+    async def watchdog(self) -> AsyncIterator[None]:
+        """Give signs of life meanwhile, where systemd waits for them; then the connection is closed."""
+        alive = repeated(self._live, self._interval, "systemd watchdog") if self._interval else nullcontext()
+        async with alive:
+            yield
         if self._socket is not None:
             self._socket.close()
+            self._socket = None
 
-    async def _run(self) -> None:
-        while True:
-            self._send("WATCHDOG=1")
-            await asyncio.sleep(self._interval)
+    async def _live(self) -> None:
+        self._send("WATCHDOG=1")
 
     def _send(self, state: str) -> None:
         if self._socket is None:

@@ -84,8 +84,8 @@ async def test_the_use_of_a_key_is_written_once_a_minute(accounts: AccountServic
     assert used_at is not None
     assert used_at >= before
     transactions = database.transactions
-    async with accounts:
-        pass
+    await accounts.store_uses()
+    await accounts.store_last_uses()
     assert database.transactions == transactions + 1
 
 

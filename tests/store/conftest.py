@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from trunkline.calls.views import CallStatus, CallView, StreamStatus, StreamView
+from trunkline.calls.views import Application, CallStatus, CallView, StreamStatus, StreamView
 from trunkline.config import StoreSettings
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.media.report import LegReport
@@ -87,6 +87,11 @@ class Make:
             mode="mp3",
             codec="PCMU",
         )
+
+    @classmethod
+    def application(cls, sid: str) -> Application:
+        url = "https://a.example/"
+        return Application(sid, cls.account, sid, url, "POST", None, None, "POST", True, NOON, NOON)
 
     @classmethod
     def callback(cls, callback_id: str, *, key: str = "s1", host: str = "http://a:80") -> CallbackRecord:

@@ -11,12 +11,13 @@ from sqlalchemy import func, insert, select, text, update
 from structlog.testing import capture_logs
 
 from trunkline.cluster.keeper import Keeper
-from trunkline.cluster.lease import CALM, LEASE
+from trunkline.cluster.lease import BEAT, CALM, LEASE
 from trunkline.config import StoreSettings
 from trunkline.errors import Fenced, StartupError
 from trunkline.store.lives import POSTGRES_LOCK
 from trunkline.store.store import STORE_ERRORS, Store
 from trunkline.store.tables import nodes
+from trunkline.tasks import repeated
 
 Opener = Callable[[], Awaitable[Store]]
 
@@ -106,19 +107,19 @@ async def test_a_second_server_is_kept_out_after_the_database_has_lost_its_sessi
     url = postgres()
     first = await Store.open(StoreSettings(directory=tmp_path / "1", url=url))
     keeper = Keeper(first.lives.beat, STORE_ERRORS)
-    await keeper.start()
-    other = await Store.open(StoreSettings(directory=tmp_path / "3", url=postgres()))
-    async with other._engine.connect() as admin:  # as a restart of the database does
-        name = url.rpartition("/")[2]
-        await admin.execute(
-            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"), {"name": name}
-        )
-    async with first._engine.begin() as connection:  # and its lease is over meanwhile
-        await connection.execute(update(nodes).values(lease_until=func.clock_timestamp() - timedelta(seconds=60)))
-    with pytest.raises(StartupError, match=rf"in use by another server \(life {first.fence.life}, on .+\)"):
-        await Store.open(StoreSettings(directory=tmp_path / "2", url=url))
-    assert keeper.holds
-    assert not first.fence.lost.is_set()
-    await keeper.stop()
+    await keeper.beat()
+    async with repeated(keeper.beat, BEAT, "lease keeper"):
+        other = await Store.open(StoreSettings(directory=tmp_path / "3", url=postgres()))
+        async with other._engine.connect() as admin:  # as a restart of the database does
+            name = url.rpartition("/")[2]
+            await admin.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"), {"name": name}
+            )
+        async with first._engine.begin() as connection:  # and its lease is over meanwhile
+            await connection.execute(update(nodes).values(lease_until=func.clock_timestamp() - timedelta(seconds=60)))
+        with pytest.raises(StartupError, match=rf"in use by another server \(life {first.fence.life}, on .+\)"):
+            await Store.open(StoreSettings(directory=tmp_path / "2", url=url))
+        assert keeper.holds
+        assert not first.fence.lost.is_set()
     await first.close()
     await other.close()

@@ -13,11 +13,13 @@ import pytest
 from sqlalchemy import text
 
 from trunkline.cluster.keeper import Keeper
+from trunkline.cluster.lease import BEAT
 from trunkline.config import StoreSettings
 from trunkline.demo.server import free_ports
 from trunkline.errors import StartupError
 from trunkline.store.records import call_row, callback_row
 from trunkline.store.store import STORE_ERRORS, Store
+from trunkline.tasks import repeated
 
 pytestmark = pytest.mark.peer
 
@@ -69,23 +71,23 @@ async def test_a_server_works_behind_a_pooler(pooled: str, tmp_path: Path, make:
     settings = StoreSettings(directory=tmp_path / "1", url=pooled, pooler=True)
     store = await Store.open(settings)
     keeper = Keeper(store.lives.beat, STORE_ERRORS)
-    await keeper.start()
-    rows = [call_row(make.call(f"v3:{n}")) for n in range(50)]
+    await keeper.beat()
+    async with repeated(keeper.beat, BEAT, "lease keeper"):
+        rows = [call_row(make.call(f"v3:{n}")) for n in range(50)]
 
-    async def change(n: int) -> None:
-        await store.write([rows[n]], [], [callback_row(make.callback(f"c{n}")) | {"position": n + 1}])
-        await store.call(make.account, rows[n]["sid"])
+        async def change(n: int) -> None:
+            await store.write([rows[n]], [], [callback_row(make.callback(f"c{n}")) | {"position": n + 1}])
+            await store.call(make.account, rows[n]["sid"])
 
-    await asyncio.gather(*(change(n) for n in range(50)))
-    assert len(await store.open_calls()) == 50
-    with pytest.raises(StartupError, match="in use by another server"):
-        await Store.open(StoreSettings(directory=tmp_path / "2", url=pooled, pooler=True))
-    assert keeper.holds
-    async with store._engine.begin() as connection:
-        await store.fence.check(connection)
-        assert await connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "5s"
-    for _ in range(2 * SESSIONS):
+        await asyncio.gather(*(change(n) for n in range(50)))
+        assert len(await store.open_calls()) == 50
+        with pytest.raises(StartupError, match="in use by another server"):
+            await Store.open(StoreSettings(directory=tmp_path / "2", url=pooled, pooler=True))
+        assert keeper.holds
         async with store._engine.begin() as connection:
-            assert await connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "0"
-    await keeper.stop()
+            await store.fence.check(connection)
+            assert await connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "5s"
+        for _ in range(2 * SESSIONS):
+            async with store._engine.begin() as connection:
+                assert await connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "0"
     await store.close()

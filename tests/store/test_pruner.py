@@ -18,6 +18,7 @@ from trunkline.store import pruner as pruner_module
 from trunkline.store.pruner import Pruner
 from trunkline.store.records import call_row, callback_row, recording_row, stream_row
 from trunkline.store.store import Store
+from trunkline.tasks import repeated
 
 NOW = datetime.now(UTC)
 
@@ -111,7 +112,6 @@ async def test_an_sqlite_file_shrinks(store: Store, make: Any, any_settings: Sto
 async def test_it_runs_at_the_start_and_again_after_a_failure(
     store: Store, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruner_module, "INTERVAL", 0.001)
     await fill(store, make, [100])
     failed = asyncio.Event()
 
@@ -121,7 +121,7 @@ async def test_it_runs_at_the_start_and_again_after_a_failure(
 
     with capture_logs() as lines, monkeypatch.context() as broken:
         broken.setattr(store, "prune", fail)
-        async with Pruner(store, StoreSettings(), no_files):
+        async with repeated(Pruner(store, StoreSettings(), no_files).run, 0.001, "pruner"):
             await failed.wait()
             broken.undo()
             async with asyncio.timeout(10):

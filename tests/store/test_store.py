@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
@@ -14,12 +15,14 @@ from sqlalchemy import event, text
 
 from trunkline.calls.views import Application, CallFilter, CallView, StreamView
 from trunkline.cluster.keeper import Keeper
+from trunkline.cluster.lease import BEAT
 from trunkline.config import StoreSettings
 from trunkline.errors import ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid
 from trunkline.media.report import LegReport
 from trunkline.store.records import CallbackResult, call_row, callback_row, contacts_row, stream_row
 from trunkline.store.store import READERS, STORE_ERRORS, Store, connect_sqlite
+from trunkline.tasks import repeated
 
 ONE = CallSid("v3:one")
 FULL = 2
@@ -183,15 +186,17 @@ async def test_a_second_server_on_the_same_store_is_refused(
     open_store: Opener, any_settings: StoreSettings, tmp_path: Path
 ) -> None:
     keeper = Keeper((await open_store()).lives.beat, STORE_ERRORS)
-    await keeper.start()
-    # Another directory: on PostgreSQL the database itself must refuse.
-    second = any_settings if any_settings.url is None else StoreSettings(directory=tmp_path / "2", url=any_settings.url)
-    with pytest.raises(StartupError, match="in use by another server"):
-        await Store.open(second)
-    # The refused one has not taken the first one's lock away.
-    with pytest.raises(StartupError, match="in use by another server"):
-        await Store.open(second)
-    await keeper.stop()
+    await keeper.beat()
+    async with repeated(keeper.beat, BEAT, "lease keeper"):
+        # Another directory: on PostgreSQL the database itself must refuse.
+        second = (
+            any_settings if any_settings.url is None else StoreSettings(directory=tmp_path / "2", url=any_settings.url)
+        )
+        with pytest.raises(StartupError, match="in use by another server"):
+            await Store.open(second)
+        # The refused one has not taken the first one's lock away.
+        with pytest.raises(StartupError, match="in use by another server"):
+            await Store.open(second)
 
 
 async def test_the_directory_is_made_for_its_owner_only(settings: StoreSettings) -> None:
@@ -297,3 +302,38 @@ async def test_callbacks_that_wait_are_counted_by_their_age(store: Store, make: 
     assert await store.pending_by_age(make.noon) == {"1m": 0, "10m": 0, "1h": 0, "older": 0}
     await store.write([], [], rows)
     assert await store.pending_by_age(make.noon) == {"1m": 2, "10m": 2, "1h": 1, "older": 1}
+
+
+async def test_writes_of_two_connections_wait_for_each_other(settings: StoreSettings, make: Any) -> None:
+    store, done = await Store.open(settings), threading.Event()
+
+    def commit_meanwhile() -> int:
+        commits = 0
+        with closing(connect_sqlite(str(settings.directory / "trunkline.db"))) as other:
+            while not done.is_set():
+                other.execute("INSERT OR REPLACE INTO contacts VALUES ('u', 's')")
+                commits += 1
+        return commits
+
+    committing = asyncio.create_task(asyncio.to_thread(commit_meanwhile))
+    for n in range(100):
+        await store.put_application(make.application(str(n)))
+    done.set()
+    assert await committing > 0
+    assert len(await store.applications()) == 100
+    await store.close()
+
+
+async def test_a_connection_is_made_while_another_process_writes(
+    settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await Store.open(settings)
+    monkeypatch.setattr("trunkline.store.store.BUSY_TIMEOUT", 0)
+    file = str(settings.directory / "trunkline.db")
+    with closing(connect_sqlite(file)) as writing:
+        writing.execute("BEGIN IMMEDIATE")
+        with closing(connect_sqlite(file)) as another:
+            assert another.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+        await store._engine.dispose()
+        assert await store.applications() == []
+    await store.close()

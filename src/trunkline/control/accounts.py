@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hmac import compare_digest
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import structlog
 
@@ -52,7 +51,7 @@ def first_key(account: AccountSid) -> ApiKey:
 
 
 class AccountService:
-    """The one `Accounts`. A context manager: its task stores the uses of keys."""
+    """The one `Accounts`."""
 
     def __init__(
         self,
@@ -71,26 +70,18 @@ class AccountService:
         # What is changed is counted before it is written, and other requests come in between.
         self._changing = asyncio.Lock()
 
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._write_uses(), name="uses of keys")
-        return self
+    async def store_uses(self) -> None:
+        """Store when keys were used; to be done every `USE_INTERVAL`."""
+        try:
+            await self._stored.write_uses()
+        except STORE_ERRORS as error:
+            _log.warning("key_uses_not_stored", reason=str(error))
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        with suppress(*STORE_ERRORS):  # The time of a last use is lost.
+    async def store_last_uses(self) -> None:
+        """At the end; without a database the time of a last use is lost."""
+        with suppress(*STORE_ERRORS):
             async with asyncio.timeout(LAST_WRITE):
                 await self._stored.write_uses()
-
-    async def _write_uses(self) -> None:
-        while True:
-            await asyncio.sleep(USE_INTERVAL.total_seconds())
-            try:
-                await self._stored.write_uses()
-            except STORE_ERRORS as error:
-                _log.warning("key_uses_not_stored", reason=str(error))
 
     def key_of(self, secret: str) -> ApiKey | None:
         """See `Accounts`."""

@@ -13,7 +13,7 @@ import sqlite3
 from typing import NoReturn
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from trunkline.cluster.lease import LEASE
 from trunkline.errors import Fenced
@@ -26,6 +26,11 @@ _POSTGRES = text(
 )
 _REASON = "another server has declared this one dead and has taken the database over"
 _SQLITE = "SELECT 1 FROM nodes WHERE id = :life AND died_at IS NULL"
+
+
+def for_writes(engine: AsyncEngine) -> AsyncEngine:
+    """The same engine and connections, whose transactions are marked as such that write."""
+    return engine.execution_options(writes=True)
 
 
 class Fence:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from trunkline import __version__
 from trunkline.cluster.lease import LEASE, Arrival, OtherLife
 from trunkline.errors import StartupError
-from trunkline.store.fence import Fence
+from trunkline.store.fence import Fence, for_writes
 from trunkline.store.schema import migrate
 from trunkline.store.tables import nodes
 
@@ -40,6 +40,7 @@ class Lives:
     def __init__(self, engine: AsyncEngine, fence: Fence, last: str | None) -> None:
         """`last` is the life that held the lock file before; None: there is none, or no lock."""
         self._engine = engine
+        self._writes = for_writes(engine)
         self._fence = fence
         self._last = last
         self._postgres = engine.dialect.name == "postgresql"
@@ -57,7 +58,7 @@ class Lives:
             await asyncio.sleep(LOOK)
 
     async def _enter(self, arrival: Arrival) -> bool:
-        async with self._engine.begin() as connection:
+        async with self._writes.begin() as connection:
             if self._postgres and not await connection.scalar(select(func.pg_try_advisory_xact_lock(POSTGRES_LOCK))):
                 raise StartupError(_IN_USE)
             others: Sequence[OtherLife] = ()
@@ -113,7 +114,7 @@ class Lives:
             return
         renewed = func.clock_timestamp() + timedelta(seconds=LEASE)
         mine = (nodes.c.id == self._fence.life) & nodes.c.died_at.is_(None)
-        async with self._engine.begin() as connection:
+        async with self._writes.begin() as connection:
             # Not worth a disk sync: a lease that a crash of the database forgets is renewed a second later.
             await connection.execute(text("SET LOCAL synchronous_commit = off"))
             beaten = await connection.execute(update(nodes).where(mine).values(lease_until=renewed))
@@ -123,5 +124,5 @@ class Lives:
     async def leave(self) -> None:
         """Say that all is done: the next server need not wait."""
         mine = (nodes.c.id == self._fence.life) & nodes.c.died_at.is_(None)
-        async with self._engine.begin() as connection:
+        async with self._writes.begin() as connection:
             await connection.execute(update(nodes).where(mine).values(left_at=datetime.now(UTC)))

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Self
 
 import structlog
 
@@ -25,7 +23,7 @@ log = structlog.get_logger()
 
 
 class Pruner:
-    """One task. Use as an async context manager."""
+    """What the settings keep, and the rounds."""
 
     def __init__(
         self,
@@ -42,16 +40,6 @@ class Pruner:
             "streams": settings.keep_calls,
             "callbacks": settings.keep_callbacks,
         }
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="store pruner")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
 
     async def prune(self, now: datetime) -> int:
         """One round: delete all that is too old; the number of rows. Raises STORE_ERRORS."""
@@ -90,13 +78,12 @@ class Pruner:
             await asyncio.sleep(loop.time() - began)
         return gone
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                gone = await self.prune(datetime.now(UTC))
-            except STORE_ERRORS as error:  # OSError also where a recording's file cannot be deleted
-                log.warning("store_prune_failed", reason=str(error))
-            else:
-                if gone:
-                    log.info("store_pruned", rows=gone)
-            await asyncio.sleep(INTERVAL)
+    async def run(self) -> None:
+        """One round, logged; to be done every `INTERVAL` seconds."""
+        try:
+            gone = await self.prune(datetime.now(UTC))
+        except STORE_ERRORS as error:  # OSError also where a recording's file cannot be deleted
+            log.warning("store_prune_failed", reason=str(error))
+        else:
+            if gone:
+                log.info("store_pruned", rows=gone)

@@ -31,7 +31,7 @@ from trunkline.ids import AccountSid, CallSid, Life, life_name, new_life
 from trunkline.store import records, tables
 from trunkline.store.accounts import StoredAccounts
 from trunkline.store.commits import Commits, PostgresCommits, SqliteCommits
-from trunkline.store.fence import Fence
+from trunkline.store.fence import Fence, for_writes
 from trunkline.store.lives import Lives
 from trunkline.store.location import (
     LOCK_FILE,
@@ -118,6 +118,7 @@ class Store:
         self.fence = fence
         self.lives = Lives(engine, fence, None if lock is None else lock.last)
         self._engine = engine
+        self._writes = for_writes(engine)
         self._commits = commits
         self._file_lock = lock
         self._entered = False
@@ -409,7 +410,7 @@ class Store:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        async with self._writing, self._engine.begin() as connection:
+        async with self._writing, self._writes.begin() as connection:
             await self.fence.check(connection)
             yield connection
 
@@ -431,13 +432,19 @@ def _engine(url: URL, *, pooler: bool) -> AsyncEngine:
         # Python's sqlite3 opens a transaction only before data changes, not before CREATE TABLE; we open them all.
         connection.isolation_level = None
         cursor = connection.cursor()
+        cursor.execute("PRAGMA page_count")
+        if cursor.fetchone() == (0,):  # Later it would write the file at each connection, for nothing.
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         for pragma in _pragmas():
             cursor.execute(pragma)
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.execute(text("BEGIN"))
+        # A transaction that reads first, as the fence does, and then writes fails at once where another has written
+        # in between: so one that is to write waits for its turn from the beginning.
+        writes = connection.get_execution_options().get("writes")
+        connection.execute(text("BEGIN IMMEDIATE" if writes else "BEGIN"))
 
     return engine
 
@@ -453,7 +460,6 @@ def connect_sqlite(database: str) -> sqlite3.Connection:
 def _pragmas() -> tuple[str, ...]:
     return (
         f"PRAGMA busy_timeout={BUSY_TIMEOUT}",
-        "PRAGMA auto_vacuum=INCREMENTAL",  # effective in a new file only, before anything else is in it
         "PRAGMA journal_mode=WAL",
         "PRAGMA synchronous=FULL",
     )

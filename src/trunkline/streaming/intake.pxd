@@ -1,5 +1,5 @@
 cdef class Intake:
-    cdef object _library, _owner
+    cdef object _library, _library_updated, _owner
     cdef public object get_buffer
     cdef public long long allowed, unfinished
 

@@ -20,7 +20,7 @@ class IntakeOwner(Protocol):
 class Intake:
     """The protocol of one connection, in front of the library's."""
 
-    __slots__ = ("_library", "_owner", "allowed", "get_buffer", "unfinished")
+    __slots__ = ("_library", "_library_updated", "_owner", "allowed", "get_buffer", "unfinished")
 
     def __init__(self, owner: IntakeOwner) -> None:
         self._owner: IntakeOwner | None = owner
@@ -28,6 +28,7 @@ class Intake:
         self.unfinished = 0
         """Bytes since the last complete frame; the owner sets it to 0 at each."""
         self._library: Any = None
+        self._library_updated: Any = None
         self.get_buffer: Any = None
 
     def serve(self, library: Any) -> None:
@@ -35,15 +36,16 @@ class Intake:
         self._library = library
         # The loop keeps this one, and so calls the library itself.
         self.get_buffer = library.get_buffer
+        self._library_updated = library.buffer_updated
 
     def release(self) -> None:
         """Drop all references; what the loop still has to report does not matter any more."""
-        self._owner = self._library = self.get_buffer = None
+        self._owner = self._library = self._library_updated = self.get_buffer = None
 
     def buffer_updated(self, nbytes: int) -> None:
         """The loop has put so many bytes into the buffer."""
         self.unfinished += nbytes
-        self._library.buffer_updated(nbytes)
+        self._library_updated(nbytes)
         if self.unfinished > self.allowed and self._owner is not None:
             self._owner.frame_is_large()
 
