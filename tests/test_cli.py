@@ -14,6 +14,7 @@ import pytest
 
 pytestmark = pytest.mark.process
 
+ACCOUNT = "4b5a5c0e-6d0a-4a9a-9f5e-0a8a1b3c5d7e"
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
 
 
@@ -46,7 +47,7 @@ def busy_port() -> Iterator[str]:
         (["--http.port", "0", "--sip.host", "203.0.113.9"], "203.0.113.9:5060"),
         (["--store.directory", "/proc/none"], "/proc/none"),
         (["--account_sid", "x", "--api_key", "KEY" * 6], "not a UUID"),
-        (["--account_sid", "4b5a5c0e-6d0a-4a9a-9f5e-0a8a1b3c5d7e"], "set both or neither"),
+        (["--account_sid", ACCOUNT], "set both or neither"),
         (["--streams.ca_file", "/none"], "streams.ca_file"),
         (["--what"], "no such setting: --what"),
         (["--numbers", '[{"pattern": "*", "application": "bot"}]'], "no application is called so"),
@@ -166,3 +167,25 @@ def test_a_secret_in_a_flag_is_warned_of_once_the_server_runs(tmp_path: Path) ->
     (line,) = [line for line in lines if line["event"] == "passwords_in_flags"]
     assert (line["level"], line["settings"]) == ("warning", ["sip.phones"])
     assert "hush" not in json.dumps(lines)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(["why"], ["none"]), (["accounts", "create"], ["acme"])],
+)
+def test_settings_stand_before_or_after_an_argument(tmp_path: Path, before: list[str], after: list[str]) -> None:
+    flags = ["--store.directory", str(tmp_path / "store"), "--http.port", "1", "--account_sid", ACCOUNT]
+    flags = [*flags, "--api_key", "KEY" * 6]
+    answers = [trunkline(tmp_path, *before, *words) for words in ([*flags, *after], [*after, *flags])]
+    assert answers[0].returncode == 2
+    assert (answers[0].stdout, answers[0].stderr) == (answers[1].stdout, answers[1].stderr)
+    assert "unexpected argument" not in answers[0].stderr
+
+
+def test_a_database_is_copied_whatever_flags_stand_first(tmp_path: Path) -> None:
+    flags = "--store.directory", str(tmp_path / "store")
+    assert trunkline(tmp_path, "db", "upgrade", *flags).returncode == 0
+    done = trunkline(tmp_path, "db", "backup", *flags, "copy.db")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("copy.db: ")
+    assert (tmp_path / "copy.db").stat().st_size > 0

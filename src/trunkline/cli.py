@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trunkline import __version__, cli_keys, log
-from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, load_settings
+from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, SettingsCommand, load_settings
 from trunkline.client import request
 from trunkline.confinement import no_new_privileges
 from trunkline.demo.__main__ import SECONDS, SECONDS_LIMIT, run
@@ -52,7 +52,7 @@ def _announce(text: str) -> None:
     raise StartupError(f"a first account cannot be shown: {problem}")
 
 
-@app.command(context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@app.command(cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def serve(context: typer.Context, config: ConfigFile = None) -> None:
     """Run the server until Ctrl-C or SIGTERM."""
     loaded = load_settings(context, config)
@@ -81,7 +81,7 @@ def serve(context: typer.Context, config: ConfigFile = None) -> None:
     raise typer.Exit(uvloop.run(server.run()))
 
 
-@app.command(name="config", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@app.command(name="config", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def show_config(context: typer.Context, config: ConfigFile = None) -> None:
     """Print every setting in force and where its value comes from."""
     loaded = load_settings(context, config)
@@ -91,7 +91,7 @@ def show_config(context: typer.Context, config: ConfigFile = None) -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
-@app.command(context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@app.command(cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def why(context: typer.Context, call_sid: str, config: ConfigFile = None) -> None:
     """Ask the running server why a call has no audio. Exit code 1: something is wrong with it."""
     report = ask(load_settings(context, config).settings, call_sid)
@@ -99,7 +99,7 @@ def why(context: typer.Context, call_sid: str, config: ConfigFile = None) -> Non
     raise typer.Exit(int(report["findings"][0]["severity"] == "error"))
 
 
-@app.command(context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@app.command(cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def drain(context: typer.Context, config: ConfigFile = None) -> None:
     """Have the running server take no more calls and end once those that run are over; return when it has."""
     from trunkline.drain import drain as drain_server
@@ -108,7 +108,7 @@ def drain(context: typer.Context, config: ConfigFile = None) -> None:
     drain_server(settings.store.directory, lambda pid: typer.echo(f"process {pid} drains", err=True))
 
 
-@app.command(context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@app.command(cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def erase(context: typer.Context, number: str, config: ConfigFile = None) -> None:
     """Erase what the running server keeps of the account's calls from and to NUMBER, recordings included."""
     path = f"/v2/trunkline/callers/{quote(number, safe='')}"
@@ -119,7 +119,7 @@ def erase(context: typer.Context, number: str, config: ConfigFile = None) -> Non
         raise StartupError(f"{live} calls are not over, and nothing of them was erased: repeat it later")
 
 
-@database.command(name="current", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@database.command(name="current", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def database_current(context: typer.Context, config: ConfigFile = None) -> None:
     """Print the schema of the database, and the one that this version needs. Exit code 1: they differ."""
     import asyncio
@@ -132,7 +132,7 @@ def database_current(context: typer.Context, config: ConfigFile = None) -> None:
     raise typer.Exit(int(found != NEWEST))
 
 
-@database.command(name="upgrade", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@database.command(name="upgrade", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def database_upgrade(context: typer.Context, config: ConfigFile = None) -> None:
     """Bring the database to this version's schema, as the start of a server does."""
     import asyncio
@@ -144,7 +144,7 @@ def database_upgrade(context: typer.Context, config: ConfigFile = None) -> None:
     typer.echo(f"database: {NEWEST}")
 
 
-@database.command(name="backup", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@database.command(name="backup", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def database_backup(context: typer.Context, file: Path, config: ConfigFile = None) -> None:
     """Copy the database into FILE, also while the server runs."""
     from trunkline.store.maintenance import backup

@@ -12,7 +12,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from trunkline.calls.accounts import Scope
-from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, load_settings
+from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, SettingsCommand, load_settings
 from trunkline.client import operator_request
 from trunkline.config import Settings
 from trunkline.errors import StartupError
@@ -40,7 +40,7 @@ keys = typer.Typer(
 accounts = typer.Typer(help="Accounts of the running server.", no_args_is_help=True)
 
 
-@keys.command(name=DEFAULT, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@keys.command(name=DEFAULT, cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def public_key(context: typer.Context, config: ConfigFile = None) -> None:
     """Print the public key (Ed25519, base64) that status callbacks are signed with."""
     from trunkline.store.location import prepare_directory
@@ -50,7 +50,7 @@ def public_key(context: typer.Context, config: ConfigFile = None) -> None:
     typer.echo(Signer.load(prepare_directory(settings.store.directory)).public_key)
 
 
-@keys.command(name="create", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@keys.command(name="create", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def create_key(
     context: typer.Context,
     name: str,
@@ -68,14 +68,14 @@ def create_key(
     typer.echo(operator_request(settings, "POST", _keys_of(settings), body)["data"]["api_key"])
 
 
-@keys.command(name="list", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@keys.command(name="list", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def list_keys(context: typer.Context, config: ConfigFile = None) -> None:
     """List the account's API keys, oldest first."""
     settings = load_settings(context, config).settings
     _show(_found(settings), ("id", "name", "scope", "created_at", "expires_at", "last_used_at"))
 
 
-@keys.command(name="revoke", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@keys.command(name="revoke", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def revoke_key(context: typer.Context, key: str, config: ConfigFile = None) -> None:
     """Revoke the API key of that name or id, at once."""
     settings = load_settings(context, config).settings
@@ -86,7 +86,7 @@ def revoke_key(context: typer.Context, key: str, config: ConfigFile = None) -> N
     typer.echo(f"revoked: {key}")
 
 
-@keys.command(name="rotate", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@keys.command(name="rotate", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def rotate_signing_key(
     context: typer.Context,
     days: Annotated[int, typer.Option(help="Until the new key signs; 0: at once, for one that has leaked.")] = 7,
@@ -100,21 +100,21 @@ def rotate_signing_key(
         typer.echo(f"the second signs from {made['next_from']}", err=True)
 
 
-@accounts.command(name="create", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@accounts.command(name="create", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def create_account(context: typer.Context, name: str, config: ConfigFile = None) -> None:
     """Create an account and print it with its first key, which is not shown again."""
     made = operator_request(load_settings(context, config).settings, "POST", ACCOUNTS, {"name": name})["data"]
     typer.echo(f"TRUNKLINE_ACCOUNT_SID={made['account_sid']}\nTRUNKLINE_API_KEY={made['api_key']}")
 
 
-@accounts.command(name="list", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@accounts.command(name="list", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def list_accounts(context: typer.Context, config: ConfigFile = None) -> None:
     """List all accounts, oldest first."""
     found = operator_request(load_settings(context, config).settings, "GET", ACCOUNTS)["data"]
     _show(found, ("account_sid", "name", "created_at"))
 
 
-@accounts.command(name="remove", context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@accounts.command(name="remove", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
 def remove_account(context: typer.Context, sid: str, config: ConfigFile = None) -> None:
     """Remove an account with its keys and applications. It must have no call that is up."""
     path = f"{ACCOUNTS}/{quote(sid, safe='')}"
