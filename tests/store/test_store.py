@@ -310,15 +310,17 @@ async def test_writes_of_two_connections_wait_for_each_other(settings: StoreSett
     def commit_meanwhile() -> int:
         commits = 0
         with closing(connect_sqlite(str(settings.directory / "trunkline.db"))) as other:
-            while not done.is_set():
+            while not done.wait(0.001):  # the lock of SQLite is not given in turn
                 other.execute("INSERT OR REPLACE INTO contacts VALUES ('u', 's')")
                 commits += 1
         return commits
 
     committing = asyncio.create_task(asyncio.to_thread(commit_meanwhile))
-    for n in range(100):
-        await store.put_application(make.application(str(n)))
-    done.set()
+    try:
+        for n in range(100):
+            await store.put_application(make.application(str(n)))
+    finally:
+        done.set()
     assert await committing > 0
     assert len(await store.applications()) == 100
     await store.close()
