@@ -1,5 +1,6 @@
 """Groups of changes as transactions of SQLite: all of a group or nothing, and what happens after a failure."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -79,6 +80,30 @@ async def test_a_database_that_cannot_be_opened_is_tried_again(database: Path, f
     assert len(rows(database, "SELECT * FROM calls")) == 1
     for _ in range(2):
         await commits.close()
+
+
+async def test_a_cancelled_write_is_over_only_when_its_commit_is(settings: StoreSettings, make: Any) -> None:
+    store = await Store.open(settings)
+    database = settings.directory / "trunkline.db"
+    try:
+        with closing(connect_sqlite(str(database))) as other:
+            other.execute("BEGIN IMMEDIATE")
+            write = asyncio.create_task(store.write([call_row(make.call())], [], []))
+            next_one = asyncio.create_task(store.put_application(make.application("a")))
+            for _ in range(3):
+                await asyncio.wait({write}, timeout=0.05)
+                write.cancel()
+            assert not (await asyncio.wait({write, next_one}, timeout=0.05))[0]
+            assert rows(database, "SELECT * FROM calls") == []
+            other.execute("ROLLBACK")
+        with pytest.raises(asyncio.CancelledError):
+            await write
+        assert len(rows(database, "SELECT * FROM calls")) == 1
+        await next_one
+        await store.write([call_row(make.call("v3:b"))], [], [])
+        assert len(rows(database, "SELECT * FROM calls")) == 2
+    finally:
+        await store.close()
 
 
 async def test_after_a_close_it_opens_again(commits: SqliteCommits, database: Path, make: Any) -> None:

@@ -11,7 +11,8 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,6 +23,7 @@ from trunkline.store.fence import Fence
 from trunkline.store.records import Row
 from trunkline.store.tables import Changes
 
+T = TypeVar("T")
 Group = Mapping[Changes, Sequence[Row]]
 """The rows of each kind of change, each with at least one."""
 
@@ -76,19 +78,34 @@ class SqliteCommits:
     async def commit(self, group: Group) -> None:
         """See `Commits`."""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, group)
+            await self._done(self._commit, group)
         except Fenced:
             self._fence.lost.set()
             raise
 
     async def shrink(self, pages: int) -> bool:
         """See `Commits`."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._shrink, pages)
+        return await self._done(self._shrink, pages)
 
     async def close(self) -> None:
         """See `Commits`."""
         # The thread itself ends with this object, so that a store may be closed twice.
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        await self._done(self._close)
+
+    async def _done(self, work: Callable[..., T], *arguments: object) -> T:
+        """What the thread makes of it. A thread cannot be cancelled: a caller who is waits for its end all the same,
+        since the lock on writes that the caller holds must not be free before."""
+        job = asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *arguments))
+        cancelled = None
+        while not job.done():
+            try:
+                await asyncio.wait({job})
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            job.exception()  # Marked as seen.
+            raise cancelled
+        return job.result()
 
     def _commit(self, group: Group) -> None:
         if self._connection is None:
