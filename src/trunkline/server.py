@@ -28,7 +28,7 @@ from trunkline.calls.recordings import RecordingFiles
 from trunkline.cluster.keeper import Keeper
 from trunkline.cluster.lease import BEAT
 from trunkline.config import HttpSettings, Settings
-from trunkline.control.accounts import USE_INTERVAL, AccountService, first_key
+from trunkline.control.accounts import REVOCATION_INTERVAL, USE_INTERVAL, AccountService, first_key
 from trunkline.control.applications import ApplicationService
 from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
@@ -341,7 +341,8 @@ class Server:
 
         service = AccountService(store.accounts, directory, own, key, live_calls)
         await self._repeat(service.store_uses, USE_INTERVAL.total_seconds(), "uses of keys")
-        self._stack.push_async_callback(service.store_last_uses)
+        await self._repeat(service.store_revocations, REVOCATION_INTERVAL, "revocations of keys")
+        self._stack.push_async_callback(service.store_last_changes)
         return service
 
     def _starting(self) -> str | None:

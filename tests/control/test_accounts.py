@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from api.conftest import (
     ACCOUNT,
@@ -51,6 +52,25 @@ async def test_a_revoked_key_is_not_valid_even_where_the_database_fails(
         await accounts.revoke_key(ACCOUNT, key.sid)
 
 
+async def test_a_revocation_that_the_database_did_not_take_is_tried_until_it_does(
+    accounts: AccountService, database: Nowhere
+) -> None:
+    new = await accounts.create_key(ACCOUNT, "ci", "calls", None)
+    database.failure = OSError("away")
+    with pytest.raises(Unavailable):
+        await accounts.revoke_key(ACCOUNT, new.key.sid)
+    with capture_logs() as logs:
+        await accounts.store_revocations()
+    assert [(line["event"], line["reason"]) for line in logs] == [("key_revocation_not_stored", "away")]
+    assert new.key.sid in [key.sid for key in accounts.keys(ACCOUNT)]
+    database.failure = None
+    await accounts.store_revocations()
+    assert new.key.sid not in [key.sid for key in accounts.keys(ACCOUNT)]
+    written = database.transactions
+    await accounts.store_revocations()
+    assert database.transactions == written
+
+
 async def test_no_account_revokes_the_key_of_another(accounts: AccountService) -> None:
     key = accounts.key_of(KEY)
     assert key is not None
@@ -85,7 +105,7 @@ async def test_the_use_of_a_key_is_written_once_a_minute(accounts: AccountServic
     assert used_at >= before
     transactions = database.transactions
     await accounts.store_uses()
-    await accounts.store_last_uses()
+    await accounts.store_last_changes()
     assert database.transactions == transactions + 1
 
 

@@ -98,6 +98,21 @@ async def test_a_revocation_that_is_not_stored_is_in_force_and_can_be_repeated(o
     assert store.accounts.keys(FIRST) == []
 
 
+async def test_a_revocation_that_is_not_stored_is_stored_later(open_store: Opener) -> None:
+    store = await open_store()
+    await _two(store)
+    life, store.fence.life = store.fence.life, "another"
+    for write in (store.accounts.delete_key("k1"), store.accounts.write_revocations()):
+        with pytest.raises(Fenced):
+            await write
+    store.fence.life = life
+    await store.accounts.write_revocations()
+    assert store.accounts.keys(FIRST) == []
+    again = await open_store()
+    assert again.accounts.keys(FIRST) == []
+    assert again.accounts.by_secret("KEY-two") is not None
+
+
 async def test_a_deleted_account_takes_its_keys_with_it(open_store: Opener) -> None:
     store = await open_store()
     await _two(store)

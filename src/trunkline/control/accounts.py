@@ -24,8 +24,10 @@ KEY_LIMIT = 100
 """Of one account. All are in memory."""
 USE_INTERVAL = timedelta(minutes=1)
 """A key's last use is as old as this at most."""
+REVOCATION_INTERVAL = 2.0
+"""Seconds after which a revocation that is not stored is tried again."""
 LAST_WRITE = 1.0
-"""Seconds for the uses that are not stored when the server ends."""
+"""Seconds for what is not stored when the server ends."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -77,10 +79,20 @@ class AccountService:
         except STORE_ERRORS as error:
             _log.warning("key_uses_not_stored", reason=str(error))
 
-    async def store_last_uses(self) -> None:
-        """At the end; without a database the time of a last use is lost."""
+    async def store_revocations(self) -> None:
+        """Store the revocations that the database did not take, for which a caller got Unavailable; to be done every
+        `REVOCATION_INTERVAL`."""
+        try:
+            await self._stored.write_revocations()
+        except STORE_ERRORS as error:
+            _log.warning("key_revocation_not_stored", reason=str(error))
+
+    async def store_last_changes(self) -> None:
+        """At the end; without a database the time of a last use is lost, and a revoked key comes back whose caller
+        got Unavailable."""
         with suppress(*STORE_ERRORS):
             async with asyncio.timeout(LAST_WRITE):
+                await self._stored.write_revocations()
                 await self._stored.write_uses()
 
     def key_of(self, secret: str) -> ApiKey | None:

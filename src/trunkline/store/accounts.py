@@ -124,11 +124,21 @@ class StoredAccounts:
         self._keep(key, key_hash)
 
     async def delete_key(self, sid: str) -> None:
-        """Delete a key, which is not valid from now on, also where the database fails. May be repeated."""
+        """Delete a key, which is not valid from now on, also where the database fails; `write_revocations` stores it
+        then. May be repeated."""
         self._revoke([sid])
         async with self._transaction() as connection:
             await connection.execute(delete(_KEYS).where(_KEYS.c.sid == sid))
         self._forget(sid)
+
+    async def write_revocations(self) -> None:
+        """Store the revocations that the database has not taken yet."""
+        left = [sid for sid in self._keys if sid not in self._hashes]
+        if left:
+            async with self._transaction() as connection:
+                await connection.execute(delete(_KEYS).where(_KEYS.c.sid.in_(left)))
+            for sid in left:
+                self._forget(sid)
 
     def note_use(self, key: ApiKey, now: datetime) -> None:
         """A key was used; `write_uses` stores it."""
