@@ -185,12 +185,17 @@ class Reloaded:
     def __init__(self, directory: Path, voice: str) -> None:
         self._directory = directory
         self.tls_port = free_ports(1)
-        self.server = new_server(directory, media__workers=1, sip__tls_port=self.tls_port)
+        self._certificate = directory / "tls.pem"
+        self.server = new_server(
+            directory, media__workers=1, sip__tls_port=self.tls_port, http__tls_certificate_file=str(self._certificate)
+        )
+        self.certificate = b""
+        """As it was at the start, DER."""
         self._values = {"level": "info", "rate": 500, "voice": voice, "phone": "ann"}
 
     def write(self, **values: object) -> None:
         self._values |= values
-        self.write_text(FILE.format(certificate=self._directory / "tls.pem", **self._values))
+        self.write_text(FILE.format(certificate=self._certificate, **self._values))
 
     def write_text(self, text: str) -> None:
         (self._directory / "trunkline.toml").write_text(text)
@@ -198,23 +203,33 @@ class Reloaded:
     def certify(self) -> bytes:
         """A new certificate, DER."""
         pem = _self_signed("127.0.0.1")
-        (self._directory / "tls.pem").write_bytes(pem)
+        self._certificate.write_bytes(pem)
         return ssl.PEM_cert_to_DER_cert(pem[pem.index(b"-----BEGIN CERT") :].decode())
 
     async def hang_up(self) -> list[dict[str, Any]]:
         """kill -HUP; what the log says of it, once it does."""
         begun = len(self.server.log)
         self.server.process.send_signal(signal.SIGHUP)
-        async with asyncio.timeout(30), httpx.AsyncClient() as client:
+        async with asyncio.timeout(30):
             while True:
-                assert (await client.get(f"http://127.0.0.1:{self.server.http_port}/readyz")).status_code == 200
+                assert await self.fetched() == 200
                 lines = [json.loads(line) for line in self.server.log[begun:].splitlines()]
                 logged = [line for line in lines if line["event"].startswith("settings_")]
                 if logged:
                     return logged
 
+    async def fetched(self, trusted: bytes | None = None) -> int:
+        """The status of a GET over HTTPS by a client that trusts one certificate alone, or any."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if trusted is None:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        else:
+            context.load_verify_locations(cadata=trusted)
+        async with httpx.AsyncClient(base_url=self.server.base_url, trust_env=False, verify=context) as client:
+            return (await client.get("/public_key")).status_code
+
     async def shown(self) -> bytes:
-        """The certificate that we are shown."""
+        """The certificate that we are shown for SIP."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         _, writer = await asyncio.open_connection("127.0.0.1", self.tls_port, ssl=context)
@@ -241,7 +256,7 @@ async def server(tmp_path: Path, web: WebApp) -> AsyncIterator[ServerProcess]:
 @pytest.fixture
 async def reloaded(tmp_path: Path, web: WebApp) -> AsyncIterator[Reloaded]:
     made = Reloaded(tmp_path, web.url + "/voice")
-    made.certify()
+    made.certificate = made.certify()
     made.write()
     async with running(made.server):
         yield made
@@ -262,6 +277,9 @@ async def test_kill_hup_reloads_what_can_be_and_leaves_what_goes_on(
         socket = await app.socket()
         reloaded.write(voice=web.url + "/other", level="debug", rate=1, phone="bob")
         certificate = reloaded.certify()
+        assert await reloaded.fetched(reloaded.certificate) == 200
+        with pytest.raises(httpx.ConnectError):
+            await reloaded.fetched(certificate)
         logged, restart = await reloaded.hang_up()
         assert logged["changed"] == ["sip.phones: bob added, ann removed", "log.level", "applications: bot changed"]
         assert restart["settings"] == ["http.rate_limit"]
@@ -271,6 +289,9 @@ async def test_kill_hup_reloads_what_can_be_and_leaves_what_goes_on(
         await happens(app.watch, "the call continues", lambda: len(socket.all("media")) > heard + 50)
         assert caller.up
     assert await reloaded.shown() == certificate
+    assert await reloaded.fetched(certificate) == 200
+    with pytest.raises(httpx.ConnectError):
+        await reloaded.fetched(reloaded.certificate)
     assert children(server) == workers
 
 

@@ -92,7 +92,8 @@ class ServerProcess:
     @property
     def base_url(self) -> str:
         """Of the API, as the SDKs want it."""
-        return f"http://127.0.0.1:{self.http_port}/v2"
+        scheme = "https" if "http.tls_certificate_file" in self._settings else "http"
+        return f"{scheme}://127.0.0.1:{self.http_port}/v2"
 
     @property
     def sip_address(self) -> tuple[str, int]:
@@ -142,10 +143,11 @@ class ServerProcess:
             raise ServerFailed(f"not ready within {timeout:g} s\n{self._log_end()}") from None
 
     async def _ready(self) -> None:
-        async with httpx.AsyncClient(timeout=2) as client:
+        url = self.base_url.removesuffix("/v2") + "/readyz"
+        async with httpx.AsyncClient(timeout=2, verify=False) as client:  # no secret is sent
             while self.process.returncode is None:
                 try:
-                    if (await client.get(f"http://127.0.0.1:{self.http_port}/readyz")).status_code == 200:
+                    if (await client.get(url)).status_code == 200:
                         return
                 except httpx.TransportError:
                     pass  # not listening yet
