@@ -24,6 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from trunkline.api.app import ApiApplication
 from trunkline.api.places import Doing, Places, Standing
+from trunkline.api.tls import TlsListener
 from trunkline.config import HttpSettings
 from trunkline.errors import InvalidRequest, StartupError
 from trunkline.shares import origin_of
@@ -38,7 +39,7 @@ BACKLOG = 2048
 """Connections that the kernel holds until we take them, as uvicorn has it."""
 
 HANDSHAKE_TIMEOUT = 5.0
-"""Seconds for the handshake of TLS; a connection counts once it is over."""
+"""Seconds for the handshake of TLS, in which a connection has its place already."""
 
 CONNECTION_LIMIT = 1000
 """Connections at once; each costs a file descriptor. `places.py` says who makes room for one more; those that are
@@ -84,8 +85,7 @@ class HttpServer:
         if self._task is None:
             return
         self._server.stopping.set()
-        for listener in self._server.servers:
-            listener.close()
+        self._server.close_listeners()
         await asyncio.wait({self._task}, timeout=grace)
         state = self._server.server_state
         for connection in list(state.connections):
@@ -152,6 +152,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: _Config, tls: ssl.SSLContext | None) -> None:
         super().__init__(config)
         self._tls = tls
+        self._tls_listeners: list[TlsListener] = []
         self.listening = asyncio.Event()
         self.stopping = asyncio.Event()
 
@@ -160,19 +161,27 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Instead of uvicorn's, which has no limit for handshakes."""
+        """Instead of uvicorn's, whose connections have no place before their handshakes are over."""
         loop = asyncio.get_running_loop()
-
-        def connection() -> asyncio.Protocol:
-            return _Protocol(config=self.config, server_state=self.server_state, app_state={})
-
-        limit = None if self._tls is None else HANDSHAKE_TIMEOUT
-        self.servers = [
-            await loop.create_server(connection, sock=sock, ssl=self._tls, backlog=BACKLOG, ssl_handshake_timeout=limit)
-            for sock in sockets or ()
-        ]
+        self.servers = []
+        for sock in sockets or ():
+            if self._tls is None:
+                self.servers.append(await loop.create_server(self._connection, sock=sock, backlog=BACKLOG))
+            else:
+                made = TlsListener(sock, self._tls, HANDSHAKE_TIMEOUT, self._connection, self.config.counters)
+                self._tls_listeners.append(made)
         self.started = True
         self.listening.set()
+
+    def _connection(self) -> "_Protocol":
+        return _Protocol(config=self.config, server_state=self.server_state, app_state={})
+
+    def close_listeners(self) -> None:
+        """Accept no more. May be called again."""
+        for server in self.servers:
+            server.close()
+        for listener in self._tls_listeners:
+            listener.close()
 
     async def main_loop(self) -> None:
         """Refresh the `date` header once a second until it is time to stop; uvicorn's own polls ten times as often."""
@@ -187,22 +196,30 @@ class _Protocol(H11Protocol):
 
     config: _Config
     _standing: Standing
+    _handshake: asyncio.Task[Any] | None = None
     _timer: asyncio.TimerHandle | None = None
     _refused = False
 
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._standing = Standing(origin_of(self.client[0]) if self.client else "")
-        self.app_state = {**self.app_state, "identified": self._identified, "origin": self._standing.origin}
+    def accepted(self, host: str, handshake: "asyncio.Task[Any] | None" = None) -> bool:
+        """Take a place for a peer, which may have a handshake to complete first; False: there is none."""
+        self._handshake = handshake
+        self._standing = Standing(origin_of(host) if host else "")
         admitted, other = self.config.places.take(self._standing)
         if not admitted or other is not None:
             self.config.counters["connections_over_limit"] += 1
         if other is not None:
             self.config.protocols[other].abort()
-        if not admitted:
+        if admitted:
+            self.config.protocols[self._standing] = self
+        return admitted
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if self._handshake is None and not self.accepted(self.client[0] if self.client else ""):
             transport.close()
             return
-        self.config.protocols[self._standing] = self
+        self._handshake = None
+        self.app_state = {**self.app_state, "identified": self._identified, "origin": self._standing.origin}
         self._arm(RESERVE_TIMEOUT if self._standing.reserved else self.config.request_timeout)
 
     def _identified(self, authenticated: bool) -> None:
@@ -218,17 +235,21 @@ class _Protocol(H11Protocol):
 
     def abort(self) -> None:
         """Make room."""
-        self._leave()
+        self.leave()
         self.connections.discard(self)
-        self.transport.abort()
+        if self._handshake is None:
+            self.transport.abort()
+        else:
+            self._handshake.cancel()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """The connection is closed. May be called again."""
         self._disarm()
         self.config.places.leave(self._standing)
         self.config.protocols.pop(self._standing, None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
+        self.leave()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:

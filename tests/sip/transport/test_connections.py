@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -139,6 +140,21 @@ async def test_half_open_handshakes_are_bounded_and_block_no_peer(opened: Open) 
     assert len(side.transports.connections.open) <= 20
     assert side.counters["connections_refused"] >= 40
     for writer in [honest, *(writer for _, writer in idle)]:
+        writer.transport.abort()
+
+
+async def test_half_open_handshakes_of_one_address_keep_half_of_the_places(opened: Open) -> None:
+    side = await opened(SipSettings(port=0, connection_limit=8))
+    source = ("127.0.0.2", 0)
+    idle = [await asyncio.open_connection("127.0.0.1", side.tls.port, local_addr=source) for _ in range(20)]
+    await side.counters.reached("connections_refused", 16)
+    assert len(side.transports.connections.open) == side.transports.connections.held["127.0.0.2"] == 4
+    _, other = await asyncio.open_connection("127.0.0.1", side.tls.port)
+    for reader, _ in idle[:16]:
+        with suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 30) == b""
+    assert not any(reader.at_eof() for reader, _ in idle[16:]), "the oldest make room"
+    for writer in [other, *(writer for _, writer in idle)]:
         writer.transport.abort()
 
 
