@@ -48,6 +48,12 @@ def test_methods_that_are_not_given_are_those_of_the_application() -> None:
     assert (completed.status_callback, completed.status_callback_method) == ("https://x", "GET")
 
 
+def test_a_request_without_options_is_a_call_without_options() -> None:
+    request, route = CallRequest("+1", "+2", "me"), Route("trunk", "t", "1")
+    assert request.place(route) == PlaceCall(route)
+    assert (request.status_callback_events, request.place(route).send_digits) == ("completed", "")
+
+
 def test_the_command_has_what_the_request_has_and_shows_no_password() -> None:
     request = CallRequest("+1", "+2", "me", timeout=5, username="u", password="hush", send_digits="1w2", srtp=True)
     route = Route("trunk", "t", "1")

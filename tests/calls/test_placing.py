@@ -187,6 +187,14 @@ def test_the_answer_puts_the_call_up_and_limits_its_time() -> None:
     assert (call.view.status, call.view.hangup_code) == ("completed", "time_limit")
 
 
+def test_a_call_without_options_rings_half_a_minute_and_lasts_four_hours() -> None:
+    call = new_call()
+    assert only(effects.SetTimer, feed(call, PlaceCall(ROUTE), OPENED)) == effects.SetTimer("ring", 30)
+    out = feed(call, events.Accepted(PCMA))
+    assert only(effects.SetTimer, out) == effects.SetTimer("limit", 4 * 3600)
+    assert kinds(out) == [orders.UpdateLeg, effects.SetTimer, effects.Persist], "no keys are pressed"
+
+
 @pytest.mark.parametrize("answer", [None, G729])
 def test_an_answer_that_says_nothing_useful_ends_the_call(answer: object) -> None:
     call = calling()

@@ -7,7 +7,7 @@ import pytest
 
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.dialog import Dialog, DialogState, Hop
-from trunkline.sip.saved_dialog import CSEQ_STEP, decode_dialog, encode_dialog
+from trunkline.sip.saved_dialog import decode_dialog, encode_dialog
 from trunkline.sip.values import DialogId
 
 
@@ -55,7 +55,7 @@ def test_a_bye_goes_where_it_would_have_gone(direct: bool) -> None:
         "sip:1@192.0.2.9:5070", '"Bot" <sip:2@us>;tag=us', "<sip:1@them>;tag=them", "c@h",
     )  # fmt: skip
     assert bye.target == before.request("BYE").target == Endpoint("192.0.2.9", 5071 if direct else 5070)
-    assert bye.cseq == 3 + CSEQ_STEP + 1
+    assert bye.cseq == 3 + 1000 + 1
 
 
 def test_a_route_set_is_kept() -> None:
@@ -78,6 +78,17 @@ def test_a_peer_finds_the_dialog_by_the_same_key() -> None:
     assert again(before).key == before.key
     assert again(before).state is DialogState.CONFIRMED
     assert again(before).remote_cseq == before.remote_cseq
+
+
+def test_a_text_of_an_earlier_version_is_read() -> None:
+    text = (
+        '{"call_id":"c@h","local":"<sip:2@us>","local_tag":"us","remote":"<sip:1@them>","remote_tag":"them",'
+        '"remote_target":"sip:1@192.0.2.9:5070","route_set":[],"transport":"tcp","source":["192.0.2.9",5071],'
+        '"local_cseq":3,"remote_cseq":5}'
+    )
+    found = decode_dialog(text, DialogId(1), Wire)
+    assert (found.direct, found.hop, found.source) == (False, None, Endpoint("192.0.2.9", 5071))
+    assert found.request("BYE").target == Endpoint("192.0.2.9", 5070)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"call_id": 1}', "\ufffd"])

@@ -97,5 +97,5 @@ class Quotas:
         if quota.rate and len(begun) >= quota.rate:
             detail = f"{quota.words} had {quota.rate} calls within a minute, which is {quota.setting}rate"
             wait = MINUTE - (now - begun[-quota.rate])  # in this order it is at most a minute, to the last bit
-            return Excess(of, "rate", detail, max(1, ceil(wait)))
+            return Excess(of, "rate", detail, ceil(wait))
         return None

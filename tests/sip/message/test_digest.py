@@ -1,5 +1,6 @@
 """Digest authentication, held against the examples of RFC 2617 and RFC 7616."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -218,29 +219,35 @@ def test_credentials_without_a_count_are_valid_once() -> None:
     assert client.challenged([("www-authenticate", value)])
     params = parse_digest(client.headers("REGISTER", URI)[0][1])
     assert "nc" not in params
-    for cseq, outcome in ((1, "good"), (1, "good"), (2, "stale")):
-        assert server.check(params, request(cseq=cseq), ADDRESS, 100, {"ann": "secret"}.get).outcome == outcome
+    for cseq, outcome, detail in ((1, "good", ""), (1, "good", ""), (2, "stale", "a nonce that was used before")):
+        result = server.check(params, request(cseq=cseq), ADDRESS, 100, {"ann": "secret"}.get)
+        assert (result.outcome, result.detail) == (outcome, detail)
 
 
 @pytest.mark.parametrize(
-    ("authorization", "outcome"),
+    ("authorization", "outcome", "detail"),
     [
-        (credentials(password="wrong"), "wrong"),
-        (credentials(uri="sip:eve@example.com"), "wrong"),
-        (credentials().replace('"ann"', '"eve"'), "wrong"),
-        (credentials().replace('"trunkline"', '"other"'), "invalid"),
-        (credentials().replace("SHA-256", "SHA-512"), "invalid"),
-        (credentials().replace("qop=auth", "qop=auth-int"), "invalid"),
-        (credentials().replace("nc=", "xx="), "invalid"),
-        (credentials().replace("nc=", "nc=g"), "invalid"),
-        (credentials().replace("response=", "r="), "invalid"),
-        (credentials().replace('response="', 'response="\udcff'), "invalid"),
-        ("Digest ", "invalid"),
-        ('Digest username="ann", response="\udcff"', "invalid"),
+        (credentials(password="wrong"), "wrong", "wrong password"),
+        (credentials(uri="sip:eve@example.com"), "wrong", "another URI"),
+        (credentials().replace('"ann"', '"eve"'), "wrong", "unknown user"),
+        (credentials().replace('"trunkline"', '"other"'), "invalid", "another realm"),
+        (credentials().replace("SHA-256", "SHA-512"), "invalid", "algorithm"),
+        (credentials().replace("qop=auth", "qop=auth-int"), "invalid", "malformed .* qop auth-int"),
+        (credentials().replace("nc=", "xx="), "invalid", "incomplete"),
+        (credentials().replace("nc=", "nc=g"), "invalid", "malformed"),
+        (credentials().replace("response=", "r="), "invalid", "incomplete"),
+        (credentials().replace('response="', 'response="\udcff'), "invalid", "malformed"),
+        ("Digest ", "invalid", "incomplete"),
+        ('Digest username="ann", response="\udcff"', "invalid", "incomplete"),
+        (credentials(now=20), "stale", "expired nonce"),
+        (credentials().replace('nonce="', 'nonce="f'), "stale", "not issued to this address"),
     ],
 )
-def test_wrong_credentials_are_refused(authorization: str, outcome: str) -> None:
-    assert check(authorization) == outcome
+def test_wrong_credentials_are_refused_with_a_reason_for_the_log(authorization: str, outcome: str, detail: str) -> None:
+    result = guard().check(parse_digest(authorization), request(), ADDRESS, 100.5, {"ann": "secret"}.get)
+    assert result.outcome == outcome
+    assert re.search(detail, result.detail)
+    assert "secret" not in result.detail
 
 
 CALL = "sip:+15550199@192.0.2.1:5060;transport=udp"

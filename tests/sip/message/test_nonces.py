@@ -22,6 +22,20 @@ def test_a_nonce_is_for_the_address_that_got_it_and_for_its_lifetime() -> None:
     assert "this address" in Nonces(b"k" * 32, "other", "a").fault(issued, HERE, 100)
 
 
+def test_no_two_nonces_are_the_same() -> None:
+    kept = nonces()
+    assert kept.issue(HERE, 100) != kept.issue(HERE, 100)
+
+
+def test_the_uses_of_a_nonce_are_known_as_long_as_it_can_be_used() -> None:
+    kept = nonces()
+    issued = kept.issue(HERE, 0)
+    assert kept.use(issued, 1, b"first", 1)
+    assert kept.fault(issued, HERE, 60) == ""
+    assert not kept.use(issued, 1, b"second", 60)
+    assert kept.fault(issued, HERE, 60.01) == "an expired nonce"
+
+
 @given(st.text(max_size=80))
 def test_a_nonce_that_was_made_up_is_refused(text: str) -> None:
     assert "this address" in nonces().fault(text, HERE, 100)

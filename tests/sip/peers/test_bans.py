@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from trunkline.config import SipSettings
-from trunkline.sip.peers.bans import COUNT_LIMIT, NAME_LENGTH, PROVEN_LIMIT, Bans
+from trunkline.sip.peers.bans import Bans
 
 HERE, THERE = "203.0.113.9", "198.51.100.1"
 
@@ -63,14 +63,27 @@ def test_a_new_password_has_been_proved_nowhere(bans: Bans) -> None:
     assert bans.is_banned("ann", HERE, 0)
 
 
-def test_counts_and_proofs_are_bounded(bans: Bans) -> None:
-    for number in range(COUNT_LIMIT):
-        bans.failed("x" * (NAME_LENGTH + number), str(number), 0)
-    assert len(bans) == COUNT_LIMIT
-    for number in range(PROVEN_LIMIT + 1):
+def test_no_unknown_name_counts_for_a_phone_whatever_their_length(bans: Bans) -> None:
+    for number in range(4):
+        bans.failed("x" * 64 + "y", str(number), 0)
+    assert not bans.is_banned("x" * 64, HERE, 0), "a phone may have this name"
+    assert bans.is_banned("x" * 64 + "yz", HERE, 0), "no phone has a name as long, so all such are one"
+
+
+def test_ten_thousand_counts_are_remembered_the_latest_of_them(bans: Bans) -> None:
+    for number in range(9999):
+        bans.failed("ann" if number % 2 else "bob", str(number), 0)
+    bans.failed("ann", "0", 0)
+    assert len(bans) == 10_000
+    bans.failed("bob", "0", 0)
+    assert bans.is_banned("eve", "0", 0), "of address 1, which rests longer, the count was dropped"
+    bans.failed("bob", "1", 0)
+    assert not bans.is_banned("eve", "1", 0)
+
+
+def test_a_phone_has_its_password_proved_at_twenty_addresses(bans: Bans) -> None:
+    for number in (*range(20), 0, 20):
         bans.proved("ann", str(number))
-    for number in (0, PROVEN_LIMIT):
         for _ in range(3):
             bans.failed("bob", str(number), 0)
-    assert bans.is_banned("ann", "0", 0)
-    assert not bans.is_banned("ann", str(PROVEN_LIMIT), 0)
+    assert [number for number in range(21) if bans.is_banned("ann", str(number), 0)] == [1], "the oldest"

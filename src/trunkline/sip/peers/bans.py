@@ -21,6 +21,9 @@ PROVEN_LIMIT = 20
 NAME_LENGTH = 65
 """Characters of a name that are kept: one more than a phone's may have."""
 
+_Key = tuple[str | None, str | None]
+"""A name and an address; None: any."""
+
 
 @dataclass(slots=True)
 class _Count:
@@ -33,8 +36,8 @@ class Bans:
 
     def __init__(self, settings: SipSettings) -> None:
         self._settings = settings
-        self._counts: dict[tuple[str, str], _Count] = {}
-        """By name and address, of which one may be empty: any. The one that rests longest first."""
+        self._counts: dict[_Key, _Count] = {}
+        """The one that rests longest first."""
         self._proven: dict[str, dict[str, None]] = {}
         """Addresses of each phone, the newest last."""
 
@@ -70,14 +73,14 @@ class Bans:
         if len(addresses) > PROVEN_LIMIT:
             del addresses[next(iter(addresses))]
 
-    def _limits(self, name: str, address: str) -> Iterator[tuple[tuple[str, str], int]]:
+    def _limits(self, name: str, address: str) -> Iterator[tuple[_Key, int]]:
         settings = self._settings
         if address in self._proven.get(name, ()):
             yield (name, address), settings.auth_failures
         else:
-            yield ("", address), settings.auth_failures
-            yield (name[:NAME_LENGTH], ""), settings.auth_failures_per_name
+            yield (None, address), settings.auth_failures
+            yield (name[:NAME_LENGTH], None), settings.auth_failures_per_name
 
-    def _wrong(self, key: tuple[str, str], now: float) -> int:
+    def _wrong(self, key: _Key, now: float) -> int:
         count = self._counts.get(key)
         return 0 if count is None or now - count.last >= self._settings.auth_ban else count.wrong
