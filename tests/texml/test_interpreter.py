@@ -444,6 +444,32 @@ def test_as_many_steps_as_the_limit_may_follow_each_other(answered: bool) -> Non
     assert Runs(paused + stop).ticks()[-1] == EndCall(why)
 
 
+@pytest.mark.parametrize(
+    ("verb", "sequence", "took_time"),
+    [
+        ("<Say>a</Say>", [PlaybackEnded(1, None)], True),
+        ("<Say>a</Say>", [PlaybackEnded(1, "no voice")], False),
+        ("<Pause/>", [facts.TimerExpired(1)], True),
+        ('<Connect><Stream url="ws://a/"/></Connect>', [facts.StreamOver(1, None)], True),
+        ('<Connect><Stream url="ws://a/"/></Connect>', [facts.StreamOver(1, "refused")], False),
+        ('<Gather numDigits="1"/>', [DigitHeard("1")], True),
+        ("<Gather/>", [facts.TimerExpired(1)], True),
+        ("<Dial>1</Dial>", [facts.LegAnswered(1), facts.LegOver(1, "v3:x", "completed", 1)], True),
+        ("<Dial>1</Dial>", [facts.LegOver(1, "v3:x", "busy", 0)], False),
+        ('<Record playBeep="false"/>', [recorded(1, "key")], True),
+        ('<Record playBeep="false"/>', [recorded(1, "error", error="disk full")], False),
+    ],
+)
+def test_steps_are_counted_from_the_last_verb_that_took_time(
+    verb: str, sequence: list[facts.Fact], took_time: bool
+) -> None:
+    stop = "<Stop><Stream/></Stop>"
+    runs = Runs(stop * (LIMIT - 2) + verb + stop * (LIMIT - 1), base=None)
+    for fact in sequence:
+        runs.feed(fact)
+    assert runs.kinds()[-1] is (effects.FinishDocument if took_time else EndCall)
+
+
 VERBS = st.sampled_from(
     [
         "<Say>a</Say>",

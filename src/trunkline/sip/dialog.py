@@ -16,7 +16,7 @@ use the flow of the peer's last message, or of our INVITE; a phone's REGISTER co
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, auto
 from urllib.parse import quote
 
 from trunkline.sdp.values import Endpoint
@@ -43,11 +43,11 @@ CAPABILITIES = (("Allow", ", ".join(ALLOW)), ("Supported", ", ".join(SUPPORTED))
 class DialogState(Enum):
     """State of a dialog; see the head of this file."""
 
-    EARLY = "early"
-    RINGING = "ringing"
-    ANSWERED = "answered"
-    CONFIRMED = "confirmed"
-    CLOSING = "closing"
+    EARLY = auto()
+    RINGING = auto()
+    ANSWERED = auto()
+    CONFIRMED = auto()
+    CLOSING = auto()
 
 
 Key = tuple[str, str]

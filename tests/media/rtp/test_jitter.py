@@ -126,6 +126,15 @@ def test_another_ssrc_restarts_once_its_second_packet_confirms_it() -> None:
     assert (feed.buffer.restarts, feed.buffer.stray) == (1, 0)
 
 
+def test_an_ssrc_of_zero_is_one_as_others_are() -> None:
+    feed = Feed()
+    for ssrc in (0, PEER, 0):
+        for n in (10, 11):
+            feed.packet(n, ssrc=Ssrc(ssrc))
+    assert feed.numbers == [10, 11] * 3
+    assert feed.buffer.restarts == 2
+
+
 def test_two_sources_at_once_do_not_take_turns() -> None:
     feed = Feed()
     for n in range(20):

@@ -1,5 +1,7 @@
 """Messages in a byte stream."""
 
+from time import process_time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +55,18 @@ def test_a_message_over_the_limit_ends_the_stream() -> None:
     large = Framer(LIMIT)
     assert large.feed(text(b"x" * LIMIT)) == []
     assert large.broken is not None
+
+
+def test_a_head_in_a_thousand_pieces_is_searched_once() -> None:
+    head = b"x" * 1_000_000
+
+    def seconds(piece: int) -> float:
+        framer, began = Framer(len(head) + 1), process_time()
+        for at in range(0, len(head), piece):
+            framer.feed(head[at : at + piece])
+        return process_time() - began
+
+    assert seconds(1000) < 50 * seconds(len(head))
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))

@@ -29,11 +29,11 @@ def test_no_two_nonces_are_the_same() -> None:
 
 def test_the_uses_of_a_nonce_are_known_as_long_as_it_can_be_used() -> None:
     kept = nonces()
-    issued = kept.issue(HERE, 0)
-    assert kept.use(issued, 1, b"first", 1)
-    assert kept.fault(issued, HERE, 60) == ""
-    assert not kept.use(issued, 1, b"second", 60)
-    assert kept.fault(issued, HERE, 60.01) == "an expired nonce"
+    issued = kept.issue(HERE, 100)
+    assert kept.use(issued, 1, b"first", 101)
+    assert kept.fault(issued, HERE, 160) == ""
+    assert not kept.use(issued, 1, b"second", 160)
+    assert kept.fault(issued, HERE, 160.01) == "an expired nonce"
 
 
 @given(st.text(max_size=80))
@@ -45,7 +45,7 @@ def test_each_count_is_used_once_in_any_order_within_the_window() -> None:
     kept = nonces()
     issued = kept.issue(HERE, 0)
     for number, (count, taken) in enumerate(
-        [(1, True), (1, False), (3, True), (2, True), (2, False), (40, True), (9, True), (8, False), (3, False)]
+        [(0, True), (1, True), (1, False), (3, True), (2, True), (2, False), (40, True), (9, True), (8, False), (3, False)]
     ):
         assert kept.use(issued, count, b"%d" % number, 1) is taken, count
     assert kept.use(issued, 2**32 - 1, b"last", 1)

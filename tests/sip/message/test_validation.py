@@ -55,6 +55,12 @@ def test_compact_names_folded_lines_and_bare_line_feeds_are_understood() -> None
     assert request.body == b"ab"
 
 
+def test_white_space_around_a_value_is_not_part_of_it() -> None:
+    request = parse(GOOD.replace(b"Max-Forwards: 70", b"Max-Forwards \t:  70 \t"), stream=False)
+    assert request.value("max-forwards") == "70"
+    validate(request, stream=False)
+
+
 def test_text_that_is_not_utf_8_stays_readable() -> None:
     request = parse(GOOD.replace(b"Caller", b"C\xe4ller"), stream=False)
     assert "C\\xe4ller" in request.value("from")

@@ -106,7 +106,7 @@ def _take(uses: _Uses, count: int) -> bool:
     if behind >= 0:
         uses.seen |= 1 << behind
     else:
-        uses.seen = 1 | (uses.seen << -behind if -behind < WINDOW else 0)
+        uses.seen = uses.seen << min(-behind, WINDOW) | 1
         uses.highest = count
     uses.seen &= (1 << WINDOW) - 1
     return True
