@@ -1,7 +1,7 @@
 """What holds for every operation of the OpenAPI document, whatever it is on."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jsonschema_rs
@@ -11,10 +11,34 @@ from trunkline.api.operation import Operation, Schema
 from trunkline.faces.telnyx.rest import REST
 
 
+def _validator(schema: Schema, schemas: Mapping[str, Schema]) -> jsonschema_rs.Draft202012Validator:
+    whole: dict[str, Any] = {**schema, "components": {"schemas": dict(schemas)}}
+    return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
+
+
 def validate(schema: Schema, value: object, schemas: Mapping[str, Schema] = REST.schemas) -> None:
     """Raises jsonschema_rs.ValidationError where the value does not keep to its schema."""
-    whole: dict[str, Any] = {**schema, "components": {"schemas": dict(schemas)}}
-    jsonschema_rs.Draft202012Validator(whole, validate_formats=True).validate(value)
+    _validator(schema, schemas).validate(value)
+
+
+def spoiled(value: object) -> Iterator[object]:
+    """The value with one of its members, at any depth, of another kind: an object, and a text that is no time."""
+    if isinstance(value, Mapping):
+        for name, member in value.items():
+            yield from ({**value, name: other} for other in spoiled(member))
+    elif isinstance(value, list | tuple) and value:
+        yield from ([other, *value[1:]] for other in spoiled(value[0]))
+    else:
+        yield {"another": "kind"}
+        if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\dT", value):
+            yield "yesterday"
+
+
+def check_schema(schema: Schema, example: Mapping[str, object]) -> None:
+    """The example keeps to the schema, and does not once one of its members is of another kind."""
+    validator = _validator(schema, REST.schemas)
+    validator.validate(example)
+    assert [other for other in spoiled(example) if validator.is_valid(other)] == []
 
 
 def routes(operations: tuple[Operation, ...]) -> list[str]:
@@ -28,7 +52,7 @@ def refusals(operations: tuple[Operation, ...]) -> dict[str, str]:
 
 
 def check(operation: Operation) -> None:
-    """Its examples keep to its schemas, its descriptions are sentences, its refusals differ."""
+    """Its examples keep to its schemas, which are strict; its descriptions are sentences, its refusals differ."""
     assert operation.method in ("GET", "POST", "PATCH", "DELETE")
     assert re.fullmatch(r"(/[A-Za-z0-9_]+|/\{[a-z_]+\}(\.json|\.wav)?)+(\.json)?", operation.path), operation.path
     assert re.fullmatch("[A-Z][A-Za-z]+", operation.id)
@@ -36,10 +60,12 @@ def check(operation: Operation) -> None:
     schema: Schema = {"$ref": f"#/components/schemas/{operation.result}"}
     validate(schema, operation.example)
     assert (operation.content == bodies.JSON) == isinstance(operation.example, Mapping)
+    if isinstance(operation.example, Mapping):
+        check_schema(schema, operation.example)
     assert (operation.body is None) == (operation.body_example is None)
     if operation.body is not None:
         assert operation.method in ("POST", "PATCH")
-        validate(operation.body, operation.body_example)
+        check_schema(operation.body, operation.body_example or {})
         described: Any = operation.body.get("properties")
         assert set(operation.body_example or ()) <= set(described)
         for name, member in described.items():

@@ -1,5 +1,6 @@
 """The readers of fields, each by itself: what it takes, what it makes of it, and the words of each refusal."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -28,6 +29,19 @@ def test_text_is_what_can_be_stored_and_sent_on() -> None:
         assert found == (InvalidRequest, "Field holds a character that is not allowed")
     with pytest.raises(InvalidRequest, match="Field must be at most 4 characters"):
         readers.text("Field", "abcde", limit=4)
+
+
+def test_a_time_is_iso_8601_and_utc_where_it_names_no_zone() -> None:
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    for given in ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00", "2026-01-31 14:00+02:00", "2026-01-31T12"):
+        found = readers.time("Field", given)
+        assert (found, found.tzinfo) == (noon, UTC)
+    malformed = (InvalidRequest, "Field must be a time as 2026-01-31T12:00:00Z")
+    for wrong in ("", "noon", "2026-01-32", "0001-01-01T00:00:00+01:00"):
+        assert refused(readers.time, wrong) == malformed
+    assert refused(readers.time, "2" * 65) == (InvalidRequest, "Field must be at most 64 characters")
+    assert refused(readers.time, "2" * 64) == malformed
+    assert refused(readers.time, 7) == (InvalidType, "Field must be a string")
 
 
 def test_an_enumeration_names_what_it_takes_and_what_is_to_come() -> None:

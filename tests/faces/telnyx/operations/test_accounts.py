@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.conftest import ACCOUNT
-from api.documented import check, refusals, validate
+from api.documented import check, refusals, routes, validate
 from trunkline.api.auth import FULL, OPERATOR
 from trunkline.api.operation import Operation
 from trunkline.errors import InvalidRequest, ResourceNotFound
@@ -21,9 +21,34 @@ def test_what_is_described_holds_together(operation: Operation) -> None:
     assert operation.rights == (OPERATOR if operation.path.startswith(ACCOUNTS) else FULL)
 
 
+def test_the_routes_are_the_documented_ones() -> None:
+    accounts, keys = "/v2/trunkline/accounts", "/v2/trunkline/accounts/{account_sid}/keys"
+    assert routes(OPERATIONS) == [
+        "POST /v2/trunkline/keys CreateApiKey 201 NewApiKey",
+        "GET /v2/trunkline/keys ListApiKeys 200 ApiKeyList",
+        "DELETE /v2/trunkline/keys/{key_id} RevokeApiKey 200 ApiKey",
+        f"POST {accounts} CreateAccount 201 NewAccount",
+        f"GET {accounts} ListAccounts 200 AccountList",
+        f"DELETE {accounts}/{{account_sid}} DeleteAccount 200 Account",
+        f"POST {keys} CreateAccountApiKey 201 NewApiKey",
+        f"GET {keys} ListAccountApiKeys 200 ApiKeyList",
+        f"DELETE {keys}/{{key_id}} RevokeAccountApiKey 200 ApiKey",
+    ]
+
+
 def test_refusals_name_the_field() -> None:
-    wanted = "10023 10024 10015 10004/name 10026/name 10032/scope 10015/expires_at 10015/name"
-    assert refusals(OPERATIONS)["CreateApiKey"] == refusals(OPERATIONS)["CreateAccountApiKey"] == wanted
+    key = "10023 10024 10015 10004/name 10026/name 10032/scope 10015/expires_at 10015/name"
+    assert refusals(OPERATIONS) == {
+        "CreateApiKey": key,
+        "ListApiKeys": "",
+        "RevokeApiKey": "",
+        "CreateAccount": "10023 10024 10015 10004/name 10026/name",
+        "ListAccounts": "",
+        "DeleteAccount": "10015",
+        "CreateAccountApiKey": key,
+        "ListAccountApiKeys": "",
+        "RevokeAccountApiKey": "",
+    }
 
 
 async def test_a_key_is_shown_once_and_revoked(ask: "Ask") -> None:
