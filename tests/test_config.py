@@ -10,6 +10,7 @@ from trunkline.config import (
     ApplicationSettings,
     HttpSettings,
     MediaSettings,
+    NumberSettings,
     PhoneSettings,
     Settings,
     SipSettings,
@@ -203,3 +204,28 @@ def test_no_number_may_be_below_zero_but_a_level(kind: type[Section]) -> None:
     for name in numbers(kind):
         if name != "recording_silence":
             assert "greater than" in refused(kind, **{name: -1}), name
+
+
+def test_an_application_and_a_number_say_once_what_calls_do() -> None:
+    stream, texml = {"stream": "ws://a"}, {"texml": "<Response/>"}
+    for one in (stream, texml, {"voice_url": "http://a"}):
+        assert ApplicationSettings.model_validate({"name": "a", **one}).given() == list(one)
+        assert NumberSettings.model_validate({"pattern": "1", **one}).given() == list(one)
+    assert "has stream and texml" in refused(ApplicationSettings, name="a", **stream, **texml)
+    assert "has stream and application" in refused(NumberSettings, pattern="1", application="a", **stream)
+    assert "has none" in refused(NumberSettings, pattern="1")
+    fallback = {"voice_fallback_url": "http://a"}
+    assert "voice_fallback_url without a voice_url" in refused(ApplicationSettings, name="a", **texml, **fallback)
+
+
+def test_the_documents_of_the_configuration_have_the_names_of_their_settings() -> None:
+    given = {
+        "stream": "ws://a",
+        "applications": [APPLICATION, {"name": "b", "texml": "<Response>1</Response>"}],
+        "numbers": [{"pattern": "1", "texml": "<Response>2</Response>"}],
+    }
+    settings = Settings.model_validate(given)
+    named = [("applications[1].texml", "<Response>1</Response>"), ("numbers[0].texml", "<Response>2</Response>")]
+    assert settings.documents == named
+    assert "ws://a" in (settings.document or "")
+    assert Settings().document is None

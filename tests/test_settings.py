@@ -248,6 +248,27 @@ def test_what_is_shown_has_a_line_for_each_table_and_no_password(tmp_path: Path)
     assert "hidden" not in text + repr(settings) + str(settings)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("<Response>\n <Say>Hello.</Say\n</Response>", "not well-formed (invalid token): line 3, column 0"),
+        ("<Response>\n <Say>Hello.</Says>\n</Response>", "mismatched tag: line 2, column 14"),
+        ("<Say>Hello.</Say>", "the document's root is <Say>, not <Response>"),
+        ("<!DOCTYPE x><Response/>", "the document has a DTD"),
+    ],
+)
+def test_a_document_that_is_no_texml_is_named_with_its_place(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "trunkline.toml"
+    file.write_text(
+        f"[[numbers]]\npattern = '1'\ntexml = '<Response/>'\n[[numbers]]\npattern = '2'\ntexml = '''{text}'''"
+    )
+    with pytest.raises(StartupError) as error:
+        load({}, {}, file)
+    assert str(error.value).startswith("bad setting numbers[1].texml (file): ")
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 APPLICATION = '{"name": "bot", "voice_url": "http://a/b"}'
 TRUNK = '"name": "a", "targets": ["sip:a"]'
 
@@ -256,7 +277,12 @@ TRUNK = '"name": "a", "targets": ["sip:a"]'
     ("name", "text", "words"),
     [
         ("applications", "[{]", "bad setting applications (flag): must be a JSON list of objects"),
-        ("applications", '[{"name": "a"}]', "applications[0].voice_url (flag): Field required"),
+        ("applications", '[{"name": "a"}]', "application 'a' needs exactly one of voice_url, stream and texml"),
+        ("applications", '[{"name": "a", "stream": "http://a"}]', "must be a ws:// or wss:// URL"),
+        ("applications", '[{"name": "a", "texml": "<R>"}]', "bad setting applications[0].texml (flag): the document"),
+        ("numbers", '[{"pattern": "1"}]', "number '1' needs exactly one of application, voice_url, stream and texml"),
+        ("numbers", '[{"pattern": "1", "stream": "ws://a/#b"}]', "numbers[0].stream (flag): must be a ws:// or wss://"),
+        ("stream", "127.0.0.1:7860", "bad setting stream (flag): must be a ws:// or wss:// URL, got '127.0.0.1:7860'"),
         ("applications", '[{"name": "a", "voice_url": "ftp://a"}]', "must be an http:// or https:// URL"),
         ("applications", '[{"name": "a", "voice_url": "http://[a"}]', "must be an http:// or https:// URL"),
         ("applications", '[{"name": "a", "voice_url": "http://a:0/"}]', "must be an http:// or https:// URL"),

@@ -23,12 +23,16 @@ from trunkline.setting_types import (
     Section,
     SipTarget,
     Srtp,
+    StreamUrl,
+    check_one,
     check_reachable,
     check_unlike,
     is_loopback,
     off,
     split,
+    stream_document,
     tables,
+    urls_of,
 )
 
 
@@ -73,12 +77,37 @@ class HttpSettings(Section):
         return self
 
 
-class ApplicationSettings(Section):
+class InstructionSettings(Section):
+    """What calls do: at most one of these."""
+
+    voice_url: HttpUrl | None = None
+    """Of the TeXML document."""
+    stream: StreamUrl | None = None
+    """A bot's WebSocket, without a document: the caller's audio goes there as PCMU, and PCMU from there is played."""
+    texml: str | None = Field(None, min_length=1)
+    """The TeXML document itself."""
+
+    @property
+    def document(self) -> str | None:
+        """The TeXML of calls that fetch none."""
+        return self.texml if self.stream is None else stream_document(self.stream)
+
+    @property
+    def urls(self) -> list[str]:
+        """What calls may have dialled by it."""
+        urls = [url for url in (self.voice_url, self.stream) if url is not None]
+        return urls + urls_of(self.texml or "")
+
+    def given(self, *others: str) -> list[str]:
+        """The names of those that are set, and of other settings."""
+        names = ("voice_url", "stream", "texml", *others)
+        return [name for name in names if getattr(self, name) is not None]
+
+
+class ApplicationSettings(InstructionSettings):
     """A TeXML application: where calls get their instructions."""
 
     name: Name
-    voice_url: HttpUrl
-    """Of the TeXML document."""
     voice_method: HttpMethod = "POST"
     voice_fallback_url: HttpUrl | None = None
     """Asked when `voice_url` fails."""
@@ -89,14 +118,27 @@ class ApplicationSettings(Section):
     )
     """`ApplicationSid` and `ConnectionId`; default: made from the name, and the same at each start."""
 
+    @model_validator(mode="after")
+    def _says_once_what_calls_do(self) -> "ApplicationSettings":
+        check_one(f"application {self.name!r}", self.given(), "voice_url, stream and texml")
+        if self.voice_fallback_url is not None and self.voice_url is None:
+            raise ValueError(f"application {self.name!r} has a voice_fallback_url without a voice_url")
+        return self
 
-class NumberSettings(Section):
-    """Which application a called number or SIP user runs."""
+
+class NumberSettings(InstructionSettings):
+    """What a called number or SIP user runs: an application, or instructions of its own."""
 
     pattern: Pattern
     """Of several that match, the one with the most characters that are no `*` wins; of equals, the first."""
-    application: str
+    application: str | None = None
     """Name or sid."""
+
+    @model_validator(mode="after")
+    def _says_once_what_calls_do(self) -> "NumberSettings":
+        given = self.given("application")
+        check_one(f"number {self.pattern!r}", given, "application, voice_url, stream and texml")
+        return self
 
 
 class TrunkSettings(Section):
@@ -480,6 +522,8 @@ class Settings(Section):
     """The key named `first` of that account."""
     api_key_file: Path | None = None
     """A file with the key, instead of it; or a credential of systemd, `api_key`."""
+    stream: StreamUrl | None = None
+    """A bot's WebSocket for calls to numbers that `numbers` does not have, by no phone or trunk with an application."""
     http: HttpSettings = HttpSettings()
     sip: SipSettings = SipSettings()
     media: MediaSettings = MediaSettings()
@@ -505,6 +549,21 @@ class Settings(Section):
                 words = f"{user} has the application {name!r}, and no application is called so"
                 raise Clash(words, setting, "applications")
         return self
+
+    @property
+    def document(self) -> str | None:
+        """The TeXML of calls that nothing else has instructions for."""
+        return None if self.stream is None else stream_document(self.stream)
+
+    @property
+    def documents(self) -> list[tuple[str, str]]:
+        """The TeXML documents that the configuration has, each behind the name of its setting."""
+        tables: list[tuple[str, tuple[InstructionSettings, ...]]] = [
+            ("applications", self.applications),
+            ("numbers", self.numbers),
+        ]
+        found = ((f"{name}[{place}].texml", one.texml) for name, ones in tables for place, one in enumerate(ones))
+        return [(name, text) for name, text in found if text is not None]
 
     @property
     def private_egress(self) -> bool:

@@ -20,6 +20,7 @@ RELOADABLE = (
     CERTIFICATES
     | TABLES.keys()
     | {
+        "stream",
         *("log.level", "log.format", "log.mask_numbers"),
         *("egress.private", "egress.allow", "egress.deny"),
     }

@@ -12,7 +12,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -57,6 +57,7 @@ from trunkline.store.writer import Writer
 from trunkline.streaming.certificates import BadCertificates, renew, tls_context
 from trunkline.systemd import Systemd
 from trunkline.tasks import Work, owned, repeated
+from trunkline.texml.document import DocumentError, parse
 from trunkline.texml.runner import TexmlRunner, Tools
 from trunkline.webhooks.delivery import Delivery
 from trunkline.workers.limits import raise_file_limit
@@ -407,6 +408,7 @@ async def _take(
     runner.quotas.take(settings.sip)
     commit()
     _warn_of_trunks(settings)
+    _warn_of_documents(settings)
     rules = EgressRules.of(settings, account)
     egress.take(rules)
     pool.take(settings, rules)
@@ -453,12 +455,20 @@ def _log_ready(settings: Settings, http: HttpServer, sip: SipEndpoint, pool: Wor
     if compiled.FALLBACK_REASON:
         _log.warning("packet_path_not_compiled", reason=compiled.FALLBACK_REASON)
     _warn_of_trunks(settings)
+    _warn_of_documents(settings)
     if settings.http.public_url is None and settings.http.host in ("0.0.0.0", "::"):
         _log.warning(
             "public_url_not_set",
             reason="http.host is no address that customers can reach",
             url=_public_url(settings, http),
         )
+
+
+def _warn_of_documents(settings: Settings) -> None:
+    for name, text in settings.documents:
+        with suppress(DocumentError):  # each of its calls says so
+            for reason in parse(text).warnings:
+                _log.warning("texml_warning", setting=name, reason=reason)
 
 
 def _warn_of_trunks(settings: Settings) -> None:

@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
+from xml.sax.saxutils import quoteattr, unescape
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
@@ -81,20 +82,32 @@ def _call_codec(value: str) -> str:
     return value
 
 
-def _http_url(value: str) -> str:
+def _url(value: str, scheme: str) -> str:
+    """Of that scheme, or of its form with TLS."""
     try:
         parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        usable = parts.scheme in (scheme, f"{scheme}s") and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
     # RFC 3986 section 2: anything else is percent-encoded.
     if not usable or not all("\x21" <= character <= "\x7e" for character in value):
-        raise ValueError("must be an http:// or https:// URL")
+        raise ValueError(f"must be {'an' if scheme == 'http' else 'a'} {scheme}:// or {scheme}s:// URL")
     return value
+
+
+def _http_url(value: str) -> str:
+    return _url(value, "http")
+
+
+def _stream_url(value: str) -> str:
+    if "#" in value:  # RFC 6455 section 3
+        raise ValueError("must be a ws:// or wss:// URL without a fragment")
+    return _url(value, "ws")
 
 
 CallCodec = Annotated[str, AfterValidator(_call_codec)]
 HttpUrl = Annotated[str, Field(max_length=2000), AfterValidator(_http_url)]
+StreamUrl = Annotated[str, Field(max_length=2000), AfterValidator(_stream_url)]
 HttpMethod = Literal["GET", "POST"]
 
 _SIP_TARGET = re.compile(r"sips?:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(;transport=(udp|tcp|tls))?")
@@ -131,6 +144,27 @@ def check_unlike(kind: str, names: Iterable[str]) -> None:
         if name in seen:
             raise Clash(f"two {kind} are called {name!r}", kind)
         seen.add(name)
+
+
+def check_one(what: str, given: Sequence[str], of: str) -> None:
+    """Raises ValueError unless exactly one of some settings is given."""
+    if len(given) != 1:
+        found = "none" if not given else " and ".join(given)
+        raise ValueError(f"{what} needs exactly one of {of}, and has {found}")
+
+
+_DIALLED = re.compile(r"(?:https?|wss?)://[^\s\"'<>]+", re.IGNORECASE)
+
+
+def stream_document(url: str) -> str:
+    """The TeXML document that a `stream` means (docs/configuration.md)."""
+    stream = f'<Stream url={quoteattr(url)} track="inbound_track" codec="PCMU"'
+    return f'<Response><Connect>{stream} bidirectionalMode="rtp" bidirectionalCodec="PCMU"/></Connect></Response>'
+
+
+def urls_of(document: str) -> list[str]:
+    """The absolute URLs that a TeXML document of the operator's may have dialled."""
+    return [unescape(url) for url in _DIALLED.findall(document)]
 
 
 class Section(BaseModel):

@@ -119,8 +119,20 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise StartupError(_in_words(error, origins)) from None
+    _check_documents(settings, origins)
     found_in_flags = tuple(secret_files.in_flags(flags))
     return Loaded(settings, {name: origins[name] for name in leaves()}, unknown_variables, found_in_flags)
+
+
+def _check_documents(settings: Settings, origins: Mapping[str, str]) -> None:
+    """Raises StartupError for a document that no call could run."""
+    for name, text in settings.documents:
+        from trunkline.texml.document import DocumentError, parse
+
+        try:
+            parse(text)
+        except DocumentError as error:
+            raise StartupError(f"bad setting {name} ({origins[name.partition('[')[0]]}): {error}") from None
 
 
 def value_of(settings: Settings, name: str) -> object:

@@ -1,5 +1,6 @@
 """What a request for a call leaves to its application."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from trunkline.calls.commands import CallRequest, Instructions, PlaceCall, Route
@@ -26,6 +27,12 @@ def test_a_request_without_instructions_gets_those_of_the_application() -> None:
     request = CallRequest("+1", "+2", "me").completed_by(APPLICATION)
     assert request.instructions == Instructions(None, APPLICATION.voice_url, "GET", APPLICATION.voice_fallback_url)
     assert (request.status_callback, request.status_callback_method) == (APPLICATION.status_callback, "GET")
+
+
+def test_a_document_of_the_application_stands_for_its_url() -> None:
+    inline = replace(APPLICATION, voice_url="", voice_fallback_url=None, texml="<Response/>")
+    request = CallRequest("+1", "+2", "me").completed_by(inline)
+    assert request.instructions == Instructions("<Response/>", None, "GET")
 
 
 def test_fields_of_the_request_are_not_replaced() -> None:

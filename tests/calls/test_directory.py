@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from trunkline.calls.commands import Route
-from trunkline.calls.directory import Directory
+from trunkline.calls.commands import Instructions, Route
+from trunkline.calls.directory import Directory, Service
 from trunkline.calls.views import Application
 from trunkline.config import Settings, derived_sid
 from trunkline.errors import StartupError
@@ -36,7 +36,7 @@ def directory(*stored: Application, **settings: Any) -> Directory:
 
 
 def found(there: Directory, to: str, *, trunk: str | None = None, phone: str | None = None) -> str | None:
-    application = there.application_for(to, trunk=trunk, phone=phone)
+    application = there.service_for(to, trunk=trunk, phone=phone).application
     return application.friendly_name if application else None
 
 
@@ -85,12 +85,45 @@ def test_an_unassigned_number_runs_the_application_of_the_phone_or_trunk() -> No
     assert found(there, "+1") is None
 
 
+def test_instructions_come_from_the_application_the_number_or_the_stream() -> None:
+    there = directory(
+        stream="ws://rest",
+        applications=[
+            {"name": "url", "voice_url": "http://a/", "voice_method": "GET", "voice_fallback_url": "http://b/"},
+            {"name": "inline", "texml": "<Response/>"},
+        ],
+        numbers=[
+            {"pattern": "1", "application": "url"},
+            {"pattern": "2", "application": "inline"},
+            {"pattern": "3", "stream": "ws://c"},
+            {"pattern": "4", "texml": "<Response>4</Response>"},
+            {"pattern": "5", "voice_url": "http://d/"},
+        ],
+        sip={"phones": [{"user": "ann", "password": "s", "application": "inline"}]},
+    )
+
+    def run(to: str, phone: str | None = None) -> tuple[str | None, Instructions | None]:
+        service = there.service_for(to, trunk=None, phone=phone)
+        return service.application and service.application.friendly_name, service.instructions
+
+    assert run("1") == ("url", Instructions(None, "http://a/", "GET", "http://b/"))
+    assert run("2") == run("6", "ann") == ("inline", Instructions("<Response/>", None, "POST"))
+    assert run("4") == (None, Instructions("<Response>4</Response>"))
+    assert run("5") == (None, Instructions(url="http://d/"))
+    for to, url in (("3", "ws://c"), ("6", "ws://rest")):
+        application, instructions = run(to)
+        assert application is None
+        assert instructions is not None
+        assert f'url="{url}"' in (instructions.texml or "")
+    assert directory().service_for("6", trunk=None, phone=None) == Service()
+
+
 def test_applications_are_named_by_name_or_sid_and_may_be_those_of_the_store() -> None:
     pairs = [("1", derived_sid("a")), ("2", "b"), ("3", STORED.sid)]
     there = directory(STORED, numbers=[{"pattern": pattern, "application": name} for pattern, name in pairs])
     assert [found(there, number) for number in "123"] == ["a", "b", "made by REST"]
     there.put(replace(STORED, friendly_name="changed", active=False))
-    application = there.application_for("3", trunk=None, phone=None)
+    application = there.service_for("3", trunk=None, phone=None).application
     assert application
     assert (application.friendly_name, application.active) == ("changed", False)
     assert there.users(STORED.sid) == ["number '3'"]

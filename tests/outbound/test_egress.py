@@ -203,6 +203,22 @@ def test_the_rules_of_settings() -> None:
     assert rules.configured == (("acc", "10.0.0.9", 443), ("acc", "bot.lan", 8000), ("acc", "fd00::1", 80))
 
 
+def test_streams_and_documents_of_the_configuration_are_configured_too() -> None:
+    settings = Settings.model_validate(
+        {
+            "stream": "ws://a",
+            "applications": [{"name": "b", "stream": "wss://b/x"}],
+            "numbers": [
+                {"pattern": "1", "stream": "ws://c:7860/ws"},
+                {"pattern": "2", "voice_url": "http://d/"},
+                {"pattern": "3", "texml": '<Response><Play>http://e/</Play><Stream url="ws://[:1/"/></Response>'},
+            ],
+        }
+    )
+    places = (("a", 80), ("b", 443), ("c", 7860), ("d", 80), ("e", 80))
+    assert EgressRules.of(settings, "acc").configured == tuple(("acc", host, port) for host, port in places)
+
+
 def test_every_denial_names_a_setting_or_says_that_none_helps() -> None:
     assert all("egress" in words for words in WORDS.values())
     assert not any(one.overlaps(ip_network("8.0.0.0/8")) for one in (*NEVER, *PRIVATE) if one.version == 4)

@@ -167,7 +167,7 @@ class CallRequest:
         given = self.instructions or Instructions()
         if given.texml is None and given.url is None:
             fallback = given.fallback_url or application.voice_fallback_url
-            given = Instructions(None, application.voice_url, fallback_url=fallback)
+            given = Instructions(application.texml, application.voice_url or None, fallback_url=fallback)
         return replace(
             self,
             instructions=replace(given, method=given.method or application.voice_method),

@@ -5,7 +5,8 @@ several patterns that match a number the one with the most characters that are n
 `+4930123456` before `+4930*` before `+49*` before `*`.
 
 The application of a call that came in is that of the called number (`numbers`); else of the phone that calls, or of
-the trunk that the call came by; else there is none. An application that is not active is found all the same, since its
+the trunk that the call came by; else there is none. A number may have instructions of its own instead, and a call that
+gets to no application those of the setting `stream`. An application that is not active is found all the same, since its
 calls are refused and not taken by another.
 
 Where a call goes. A phone is called by its name, or by a SIP URI of ours with its name as the user. Any other SIP URI
@@ -20,11 +21,11 @@ configuration stay as they are until it is reloaded.
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import unquote
 
-from trunkline.calls.commands import Route
+from trunkline.calls.commands import Instructions, Route
 from trunkline.calls.views import Application
 from trunkline.config import ApplicationSettings, PhoneSettings, Settings, TrunkSettings
 from trunkline.errors import StartupError
@@ -38,6 +39,15 @@ _SIP_URI = re.compile(
 _TEL_URI = re.compile(r"(?i:tel):(?P<number>[^;?<>\s]+)(?:[;?][^<>\s]*)?")
 # RFC 3261 section 25.1: what the user part of a SIP URI may hold.
 _USER = re.compile(r"(?:[A-Za-z0-9_.!~*'()&=+$,;?/-]|%[0-9A-Fa-f]{2})+")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a call that came in runs."""
+
+    application: Application | None = None
+    instructions: Instructions | None = None
+    """None: the call is answered, and REST says what it does."""
 
 
 class Directory:
@@ -71,6 +81,7 @@ class Directory:
         self._applications, self._named, self._users = applications, named, users
         self._configured = frozenset(one.sid for one in configured)
         self._numbers = sorted(settings.numbers, key=lambda number: -_weight(number.pattern))
+        self._otherwise = None if settings.stream is None else Instructions(settings.document)
         self._srtp: SrtpRule = settings.media.srtp
         self._trunks = settings.sip.trunks
         self._phones = {phone.user: phone for phone in settings.sip.phones}
@@ -88,13 +99,17 @@ class Directory:
 
     # ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def application_for(self, to_user: str, *, trunk: str | None, phone: str | None) -> Application | None:
+    def service_for(self, to_user: str, *, trunk: str | None, phone: str | None) -> Service:
         """What a call to that number or SIP user runs; `trunk` and `phone` name where it came from, if it did."""
         for number in self._numbers:
             if matches(number.pattern, to_user):
-                return self._of(number.application)
+                if number.application is None:
+                    return Service(None, Instructions(number.document, number.voice_url))
+                return _service(self._of(number.application))
         peer = self._peer(trunk, phone)
-        return self._of(peer.application) if peer is not None and peer.application else None
+        if peer is not None and peer.application:
+            return _service(self._of(peer.application))
+        return Service(None, self._otherwise)
 
     def route(self, to: str) -> Route | None:
         """The way to a number, a phone's name or a SIP URI; None when there is none."""
@@ -178,6 +193,20 @@ class Directory:
         del self._applications[sid]
 
 
+def _service(application: Application | None) -> Service:
+    if application is None:
+        return Service()
+    return Service(
+        application,
+        Instructions(
+            application.texml,
+            application.voice_url or None,
+            application.voice_method,
+            application.voice_fallback_url,
+        ),
+    )
+
+
 def _weight(pattern: str) -> int:
     return len(pattern) - pattern.count("*")
 
@@ -187,7 +216,7 @@ def _application(given: ApplicationSettings, account: AccountSid, started: datet
         sid=given.sid,
         account_sid=account,
         friendly_name=given.name,
-        voice_url=given.voice_url,
+        voice_url=given.voice_url or "",
         voice_method=given.voice_method,
         voice_fallback_url=given.voice_fallback_url,
         status_callback=given.status_callback,
@@ -195,4 +224,5 @@ def _application(given: ApplicationSettings, account: AccountSid, started: datet
         active=True,
         created_at=started,
         updated_at=started,
+        texml=given.document,
     )

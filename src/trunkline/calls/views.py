@@ -158,6 +158,8 @@ class Application:
     updated_at: datetime
     other: dict[str, Any] = field(default_factory=dict)
     """The documented fields that are kept and shown, and mean nothing here."""
+    texml: str | None = None
+    """The document itself, in place of `voice_url`, which is empty then. The configuration's alone: never stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from trunkline.calls.endings import lost_in_crash
 from trunkline.calls.quotas import Excess, Quotas
 from trunkline.calls.registry import InviteInfo, LiveCall, Registry
 from trunkline.calls.script import CallScript
-from trunkline.calls.views import CALL_EVENTS, END_EVENTS, Application, CallView, RecordingView, StreamView
+from trunkline.calls.views import CALL_EVENTS, END_EVENTS, CallView, RecordingView, StreamView
 from trunkline.config import Settings
 from trunkline.control.recordings import Recordings
 from trunkline.control.waits import WRITE_TIME, RunningTimer, store_late
@@ -328,7 +328,8 @@ class Runner:
             words = reason or "draining or overloaded"
             self._signal(sip.RejectInvite(event.dialog, 503, "Service Unavailable", words))
             return
-        application = self._directory.application_for(event.to_user, trunk=event.trunk, phone=event.phone)
+        service = self._directory.service_for(event.to_user, trunk=event.trunk, phone=event.phone)
+        application, instructions = service.application, service.instructions
         if application is not None and not application.active:
             self._signal(sip.RejectInvite(event.dialog, 403, "Forbidden", "the application is not active"))
             return
@@ -350,7 +351,6 @@ class Runner:
             status_callback_method=application.status_callback_method if application else "POST",
             status_callback_events=" ".join(CALL_EVENTS),
         )
-        instructions = _voice_of(application) if application else None
         origin = InviteInfo(event.from_uri, event.to_uri, event.headers)
         srtp = self._directory.srtp(trunk=event.trunk, phone=event.phone)
         excess = self._admit(view, event.trunk)
@@ -528,12 +528,6 @@ def _event_id(kind: str, sid: str) -> str:
 
 def _session_id() -> CallSessionId:
     return CallSessionId(_uuid())
-
-
-def _voice_of(application: Application) -> Instructions:
-    return Instructions(
-        url=application.voice_url, method=application.voice_method, fallback_url=application.voice_fallback_url
-    )
 
 
 def _fields(effect: Any) -> dict[str, Any]:

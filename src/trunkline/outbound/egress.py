@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Literal
 from urllib.parse import urlsplit
 
-from trunkline.config import ApplicationSettings, Settings
+from trunkline.config import Settings
 from trunkline.outbound.urls import PORTS
 
 Address = IPv4Address | IPv6Address
@@ -73,7 +73,7 @@ class EgressRules:
     def of(cls, settings: Settings, account: str) -> "EgressRules":
         """`account` is the one whose applications the configuration has."""
         egress = settings.egress
-        places = {place for one in settings.applications for place in _places(one)}
+        places = {place for url in _configured(settings) for place in _places(url)}
         return cls(
             tuple(map(str, egress.allow)),
             tuple(map(str, egress.deny)),
@@ -82,11 +82,22 @@ class EgressRules:
         )
 
 
-def _places(application: ApplicationSettings) -> Iterable[tuple[str, int]]:
-    for url in (application.voice_url, application.voice_fallback_url, application.status_callback):
-        if url is not None:
-            parts = urlsplit(url)
-            yield parts.hostname or "", parts.port or PORTS[parts.scheme]
+def _configured(settings: Settings) -> Iterable[str | None]:
+    """The URLs of the configuration, also those that its documents have."""
+    yield settings.stream
+    for application in settings.applications:
+        yield from (application.voice_fallback_url, application.status_callback)
+    for one in (*settings.applications, *settings.numbers):
+        yield from one.urls
+
+
+def _places(url: str | None) -> Iterable[tuple[str, int]]:
+    try:
+        parts = urlsplit(url or "")
+        if parts.hostname:
+            yield parts.hostname, parts.port or PORTS[parts.scheme]
+    except ValueError:
+        return  # of a document: nothing is dialled
 
 
 class Egress:

@@ -76,7 +76,9 @@ _CALLBACK_FIELDS = tuple(field.name for field in fields(CallbackRecord))
 
 def application_row(application: Application) -> Row:
     """The row of an application."""
-    return _row(application)
+    row = _row(application)
+    del row["texml"]
+    return row
 
 
 def contacts_row(user: str, saved: str) -> Row:
