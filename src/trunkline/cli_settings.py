@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +11,13 @@ import typer
 from typer.core import TyperCommand
 
 from trunkline import log
+from trunkline.running import adopted
 from trunkline.settings import Loaded, leaves, load, parse_flags
 
 ANY_SETTING = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Of a command: its other arguments are settings."""
+APART = frozenset({"serve", "dev", "config", "current", "upgrade", "backup"})
+"""Commands that ask no running server; those of `db` among them."""
 SETTINGS_HELP = "Any setting is a flag too: --http.port 9000 (`trunkline config` lists them)."
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; default: trunkline.toml, if there.")]
 
@@ -51,6 +55,8 @@ def parted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def load_settings(context: typer.Context, file: Path | None) -> Loaded:
     """The settings of a command. Raises StartupError."""
     loaded = load(parse_flags(context.args), os.environ, file)
+    if context.command.name not in APART:
+        loaded = replace(loaded, settings=adopted(loaded))
     if context.command.name != "serve":  # which has a log for it
         log.configure(loaded.settings.log, log.Outlet(2), terminal=os.isatty(2))
         for variable, nearest in loaded.unknown_variables.items():

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from trunkline import operator_key
+from trunkline import operator_key, own_key
 from trunkline.config import HttpSettings, Settings
 from trunkline.errors import StartupError
 
@@ -13,14 +13,37 @@ TIMEOUT = 10.0
 """Seconds for the server's answer."""
 
 
+class AnswerRefused(StartupError):
+    """The server answered with another status than 200 or 201."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 def request(settings: Settings, method: str, path: str, *, unknown: str = "") -> dict[str, Any]:
-    """The body of a 200. `{account}` in `path` is filled in. Raises StartupError with one line for anything else;
-    `unknown` says what a 404 means."""
-    account, key = settings.account_sid, settings.api_key
-    if account is None or key is None:
-        raise StartupError("set account_sid and api_key (TRUNKLINE_ACCOUNT_SID, TRUNKLINE_API_KEY) to the server's")
-    base = _base(settings.http, settings.http.host, settings.http.port)
-    return _request(base, _trusted(settings.http), method, path.format(account=account), key, unknown=unknown)
+    """The body of a 200, with the key of the settings or the command line's own. `{account}` in `path` is filled in.
+    Raises StartupError with one line for anything else; `unknown` says what a 404 means."""
+    account, key = own_key.credentials(settings, operator_request)
+    base, trusted = base_url(settings.http), _trusted(settings.http)
+    try:
+        return _request(base, trusted, method, path.format(account=account), key, unknown=unknown)
+    except AnswerRefused as refused:
+        if refused.status != 401 or settings.api_key is not None:
+            raise
+    account, key = own_key.credentials(settings, operator_request, fresh=True)
+    return _request(base, trusted, method, path.format(account=account), key, unknown=unknown)
+
+
+def credentials(settings: Settings) -> tuple[str, str]:
+    """The account and a key of it that the running server takes. Raises StartupError."""
+    request(settings, "GET", "/v2/texml/Accounts/{account}/Calls?PageSize=1")
+    return own_key.credentials(settings, operator_request)
+
+
+def base_url(http: HttpSettings) -> str:
+    """Of the server that the settings describe, without a path."""
+    return _base(http, http.host, http.port)
 
 
 def operator_request(
@@ -72,5 +95,5 @@ def _request(
         raise StartupError(f"{unknown} to {base}")
     if answer.status_code not in (200, 201) or not isinstance(found, dict):
         detail = found["errors"][0]["detail"] if isinstance(found, dict) and found.get("errors") else answer.text[:200]
-        raise StartupError(f"{base} answered {answer.status_code}: {detail}")
+        raise AnswerRefused(f"{base} answered {answer.status_code}: {detail}", answer.status_code)
     return found

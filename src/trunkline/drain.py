@@ -30,9 +30,12 @@ class DrainLock:
     def __init__(self, directory: Path) -> None:
         path = directory.expanduser() / LOCK_FILE
         self._file = -1
+        self.held = False
+        """No other server has it."""
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.held = True
         except OSError as error:
             # Two servers may share a directory if their databases differ; signals reach both.
             _log.warning("drain_lock_not_taken", path=str(path), reason=error.strerror)

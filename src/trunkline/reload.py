@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trunkline.config import Settings
-from trunkline.settings import leaves, value_of
+from trunkline.settings import leaves, value_of, with_value
 
 TABLES = {"applications": "name", "numbers": "pattern", "sip.trunks": "name", "sip.phones": "user"}
 """Lists of tables, and what the tables of each are called by."""
@@ -47,13 +47,8 @@ def compare(before: Settings, after: Settings) -> Changes:
     words = [_in_words(name, value_of(before, name), value_of(after, name)) for name in changed]
     settings = before
     for name in changed:
-        settings = _with(settings, name.split("."), value_of(after, name))
+        settings = with_value(settings, name, value_of(after, name))
     return Changes(settings, tuple(words), tuple(name for name in names if name not in RELOADABLE))
-
-
-def _with(model: Any, path: list[str], value: object) -> Any:
-    first, *rest = path
-    return model.model_copy(update={first: _with(getattr(model, first), rest, value) if rest else value})
 
 
 def _in_words(name: str, before: Any, after: Any) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from trunkline import compiled, log, operator_key
+from trunkline import compiled, log, operator_key, running
 from trunkline.api.app import ApiApplication, create_app
 from trunkline.api.server import HttpServer
 from trunkline.api.tls import ServedCertificate
@@ -285,7 +285,12 @@ class Server:
         await stack.enter_async_context(owned(partial(runner.settle, *left), "settlement"))
         self._take = partial(_take, account, directory, runner, sip, pool, egress, tls)
         self._started = True
-        _log_ready(settings, http, sip, pool)
+        self._say_ready(http, sip, pool)
+
+    def _say_ready(self, http: HttpServer, sip: SipEndpoint, pool: WorkerPool) -> None:
+        if self._lock.held:
+            running.write(self._settings, {"http.port": http.port, "sip.port": sip.local.port})
+        _log_ready(self._settings, http, sip, pool)
         if self._secrets_in_flags:
             reason = "every user of this machine can read them: use files, credentials or variables"
             _log.warning("passwords_in_flags", settings=list(self._secrets_in_flags), reason=reason)
@@ -301,7 +306,8 @@ class Server:
         """The store, and whether this life certainly lives."""
         store = await Store.open(self._settings.store)
         self._stack.push_async_callback(store.close)
-        self._stack.callback(DrainLock(self._settings.store.directory).release)
+        self._lock = DrainLock(self._settings.store.directory)
+        self._stack.callback(self._lock.release)
         self._fence = fence = store.fence
         keeper = Keeper(store.lives.beat, STORE_ERRORS, locked=store.lives.locked)
         await keeper.beat()

@@ -124,6 +124,12 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None
     return Loaded(settings, {name: origins[name] for name in leaves()}, unknown_variables, found_in_flags)
 
 
+def with_value(model: Any, name: str, value: object) -> Any:
+    """Settings, or a section of them, with another value behind a dotted name."""
+    first, _, rest = name.partition(".")
+    return model.model_copy(update={first: with_value(getattr(model, first), rest, value) if rest else value})
+
+
 def _check_documents(settings: Settings, origins: Mapping[str, str]) -> None:
     """Raises StartupError for a document that no call could run."""
     for name, text in settings.documents:

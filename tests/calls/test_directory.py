@@ -104,7 +104,8 @@ def test_instructions_come_from_the_application_the_number_or_the_stream() -> No
 
     def run(to: str, phone: str | None = None) -> tuple[str | None, Instructions | None]:
         service = there.service_for(to, trunk=None, phone=phone)
-        return service.application and service.application.friendly_name, service.instructions
+        name = service.application.friendly_name if service.application else None
+        return name, service.instructions
 
     assert run("1") == ("url", Instructions(None, "http://a/", "GET", "http://b/"))
     assert run("2") == run("6", "ann") == ("inline", Instructions("<Response/>", None, "POST"))

@@ -30,7 +30,11 @@ async def server(tmp_path: Path, app: RecordingApp) -> AsyncIterator[ServerProce
         {"pattern": "+2", "texml": document},
         {"pattern": "+3", "application": "bot"},
     ]
-    settings = {"applications": json.dumps(applications), "numbers": json.dumps(numbers), "egress__private": "false"}
+    settings: dict[str, Any] = {
+        "applications": json.dumps(applications),
+        "numbers": json.dumps(numbers),
+        "egress__private": "false",
+    }
     async with running(new_server(tmp_path, stream=f"{app.url}?who=else", **settings)) as server:
         yield server
 
