@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from api.conftest import ACCOUNT
+from trunkline.control.accounts import AccountService
 from trunkline.control.applications import APPLICATION_LIMIT, ApplicationService
 from trunkline.errors import InvalidRequest
 from trunkline.ids import AccountSid
@@ -67,6 +69,31 @@ async def test_the_documented_example_comes_back_whole(client: httpx.AsyncClient
     assert (await client.get(f"{PATH}/{data['id']}")).json() == {"data": data}
     kept = store.kept[data["id"]]
     assert (kept.voice_method, kept.status_callback_method, kept.active) == ("GET", "GET", False)
+
+
+async def test_lists_and_keys_that_only_read_see_no_user_info_and_no_query(
+    client: httpx.AsyncClient, accounts: AccountService
+) -> None:
+    urls = {
+        "voice_url": "https://me:s3cret@example.com:8443/v?token=s3cret#s3cret",
+        "voice_fallback_url": "https://s3cret@[2001:db8::1]/?s3cret",
+        "status_callback": "http://example.com?s3cret",
+    }
+    shown = {
+        "voice_url": "https://example.com:8443/v",
+        "voice_fallback_url": "https://[2001:db8::1]/",
+        "status_callback": "http://example.com",
+    }
+    made = await create(client, **urls)
+    assert urls.items() <= made.items()
+    path = f"{PATH}/{made['id']}"
+    assert (await client.get(path)).json()["data"] == made
+    (listed,) = [one for one in (await client.get(PATH)).json()["data"] if one["id"] == made["id"]]
+    assert listed == made | shown
+    reader = {"authorization": f"Bearer {(await accounts.create_key(ACCOUNT, 'ci', 'read', None)).secret}"}
+    for where in (path, PATH):
+        assert "s3cret" not in (await client.get(where, headers=reader)).text
+    assert (await client.get(path, headers=reader)).json()["data"] == made | shown
 
 
 async def test_what_is_not_given_has_its_documented_default(client: httpx.AsyncClient) -> None:

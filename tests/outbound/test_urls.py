@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.outbound.urls import Authority, BadUrl, WebSocketUrl, moved, place_of
+from trunkline.outbound.urls import Authority, BadUrl, WebSocketUrl, moved, place_of, public_part
 
 
 def place(url: str) -> Authority:
@@ -143,3 +143,16 @@ def test_a_websocket_url_is_a_clean_request_line_or_refused(rest: str) -> None:
     assert url.request_target.isascii()
     assert url.request_target.isprintable()
     assert " " not in url.request_target
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:pw@a.example:8443/v/?x=1#y", "https://a.example:8443/v/"),
+        ("http://a%40b@[::1]?x", "http://[::1]"),
+        ("wss://a.example", "wss://a.example"),
+        ("http://[", ""),
+    ],
+)
+def test_the_public_part_of_a_url_has_no_secret(url: str, shown: str) -> None:
+    assert public_part(url) == shown

@@ -120,6 +120,15 @@ class WebSocketUrl:
         return self.text
 
 
+def public_part(url: str) -> str:
+    """A URL without user-info, query and fragment, where customers put secrets; empty if it is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 def fault_of(text: str, *schemes: str) -> str | None:
     """Why this is no absolute URL of one of the schemes that may go on the wire as it is, as a clause; None if it is.
     User-info is allowed."""

@@ -13,7 +13,7 @@ from trunkline.calls.views import Application, CallView, StreamView
 from trunkline.faces.telnyx.fields.applications import DEFAULTS
 from trunkline.faces.telnyx.queries import ApplicationQuery, Page
 from trunkline.media.report import UNKNOWN_BELOW_0
-from trunkline.outbound.urls import WebSocketUrl
+from trunkline.outbound.urls import WebSocketUrl, public_part
 
 BASE = "/v2/texml/Accounts"
 PROFILE = "outbound_voice_profile_id"
@@ -163,8 +163,13 @@ def listing(kind: str, path: str, page: Page, members: list[dict[str, object]], 
     }
 
 
-def application(view: Application) -> dict[str, object]:
-    """A TeXML application (docs/reference/rest.md#operations), its dates with milliseconds."""
+def application(view: Application, *, whole: bool) -> dict[str, object]:
+    """A TeXML application (docs/reference/rest.md#operations), its dates with milliseconds; its URLs `whole`, or
+    without user-info and query."""
+
+    def url(given: str | None) -> str | None:
+        return given if whole or given is None else public_part(given)
+
     other = {
         name: {**default, **view.other.get(name, {})} if isinstance(default, dict) else view.other.get(name, default)
         for name, default in DEFAULTS.items()
@@ -174,10 +179,10 @@ def application(view: Application) -> dict[str, object]:
         "record_type": "texml_application",
         "friendly_name": view.friendly_name,
         "active": view.active,
-        "voice_url": view.voice_url,
+        "voice_url": url(view.voice_url),
         "voice_method": view.voice_method.lower(),
-        "voice_fallback_url": view.voice_fallback_url,
-        "status_callback": view.status_callback,
+        "voice_fallback_url": url(view.voice_fallback_url),
+        "status_callback": url(view.status_callback),
         "status_callback_method": view.status_callback_method.lower(),
         **other,
         "created_at": with_milliseconds(view.created_at),
@@ -193,7 +198,7 @@ def applications(views: list[Application], query: ApplicationQuery) -> dict[str,
     found.sort(key=lambda view: (getattr(view, query.sort), view.sid), reverse=query.descending)
     first = (query.number - 1) * query.size
     return {
-        "data": [application(view) for view in found[first : first + query.size]],
+        "data": [application(view, whole=False) for view in found[first : first + query.size]],
         "meta": {
             "page_number": query.number,
             "page_size": query.size,

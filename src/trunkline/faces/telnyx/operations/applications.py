@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from starlette.responses import JSONResponse, Response
 
 from trunkline import errors
-from trunkline.api.auth import VIEWS
+from trunkline.api.auth import FULL, VIEWS
 from trunkline.api.operation import NUMBER, TEXT, TEXT_OR_NULL, TIME, ApiRequest, Operation, Schema, body_schema, record
 from trunkline.calls.views import Application
 from trunkline.faces.telnyx import queries, resources
@@ -81,7 +81,7 @@ async def _create(request: ApiRequest) -> Response:
     applications, account = request.services.applications, request.principal.account
     view = await request.once_per_key("texml_applications", body, lambda: applications.create(account, changes))
     request.made["application_id"] = view.sid
-    return _one(view, 201)
+    return _one(request, view, 201)
 
 
 async def _list(request: ApiRequest) -> Response:
@@ -92,23 +92,25 @@ async def _list(request: ApiRequest) -> Response:
 
 async def _fetch(request: ApiRequest) -> Response:
     applications, account = request.services.applications, request.principal.account
-    return _one(await applications.application(account, request.path["application_id"]))
+    return _one(request, await applications.application(account, request.path["application_id"]))
 
 
 async def _update(request: ApiRequest) -> Response:
     _, fields = await request.body()
     changes = application_changes(fields, create=False)
     applications, account = request.services.applications, request.principal.account
-    return _one(await applications.update(account, request.path["application_id"], changes))
+    return _one(request, await applications.update(account, request.path["application_id"], changes))
 
 
 async def _delete(request: ApiRequest) -> Response:
     applications, account = request.services.applications, request.principal.account
-    return _one(await applications.delete(account, request.path["application_id"]))
+    return _one(request, await applications.delete(account, request.path["application_id"]))
 
 
-def _one(view: Application, status: int = 200) -> Response:
-    return JSONResponse({"data": resources.application(view)}, status)
+def _one(request: ApiRequest, view: Application, status: int = 200) -> Response:
+    """With whole URLs for those alone who may change them."""
+    whole = request.principal.right in FULL
+    return JSONResponse({"data": resources.application(view, whole=whole)}, status)
 
 
 OPERATIONS = (
@@ -130,7 +132,8 @@ OPERATIONS = (
         PATH,
         "FindTexmlApplications",
         _list,
-        "List the account's applications, the newest first unless sorted otherwise; those of the configuration too.",
+        "List the account's applications, the newest first unless sorted otherwise; those of the configuration too. "
+        "URLs are without user-info and query.",
         "TexmlApplicationList",
         {"data": [_EXAMPLE], "meta": _PAGE_EXAMPLE},
         query=_QUERY,
@@ -142,7 +145,7 @@ OPERATIONS = (
         ONE,
         "GetTexmlApplication",
         _fetch,
-        "Fetch an application.",
+        "Fetch an application. A key of the scope `full` gets its URLs as given, others without user-info and query.",
         "TexmlApplicationData",
         {"data": _EXAMPLE},
         rights=VIEWS,
