@@ -73,6 +73,8 @@ class Signalling:
         self._numbers = count(100)
         self.ended: list[tuple[str, str, str]] = []
         """Dialogs of an earlier life."""
+        self.saved: list[DialogId] = []
+        self.kept = "dialog {}"
 
     def perform(self, action: sip.SipAction) -> None:
         self.done.append(action)
@@ -81,7 +83,8 @@ class Signalling:
         return DialogId(next(self._numbers))
 
     def saved_dialog(self, dialog: DialogId) -> str:
-        return f"dialog {dialog}"
+        self.saved.append(dialog)
+        return self.kept.format(dialog)
 
     def end_saved_dialog(self, text: str, reason: str, call_sid: str) -> None:
         self.ended.append((text, reason, call_sid))

@@ -617,6 +617,21 @@ async def test_what_an_earlier_server_left_is_reported_as_lost(bench: Bench) -> 
     assert [record.id for record in bench.stored] == [end_event_id("v3:x"), end_event_id("s")]
 
 
+async def test_a_dialog_whose_peer_moves_is_saved_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "SAVE_AFTER", 0.01)
+    one, other, over = [await bench.up(dialog) for dialog in (7, 8, 9)]
+    await bench.recorded()
+    bench.signalling.kept = "moved {}"
+    bench.signalling.saved.clear()
+    for entry in (one, one, other, over):
+        bench.runner.on_sip(sip.DialogMoved(DialogId(entry.dialog)))
+    bench.over(over)
+    async with asyncio.timeout(10):
+        while [dialog for _, dialog in await bench.store.open_calls()] != ["moved 7", "moved 8"]:
+            await bench.recorded()
+    assert bench.signalling.saved == [7, 8], "each once"
+
+
 async def test_a_call_that_ends_before_its_record_is_durable_runs_no_document(bench: Bench) -> None:
     entry = bench.invited_just_now(to_user="+1")
     assert entry.instructions is not None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -15,7 +15,7 @@ from trunkline.sip.peers.access import Access
 from trunkline.sip.targets import Target, uri_target
 from trunkline.sip.timers import Timers
 from trunkline.sip.user_agent import UserAgentCore
-from trunkline.sip.values import PeerIdentity, SipAction, SipEvent
+from trunkline.sip.values import Credentials, DialogId, PeerIdentity, SipAction, SipEvent
 
 EMPTY = {"dialogs": 0, "outgoing": 0, "by_key": 0, "uac_invites": 0, "server": 0, "client": 0}
 PEER = Endpoint("192.0.2.10", 5062)
@@ -158,6 +158,16 @@ class Bench:
         """An action of the application."""
         self.dialogs.perform(action, self.clock.now)
         self.clock.drain()
+
+    def saved(self, number: DialogId) -> str:
+        """The text of a dialog."""
+        text = self.dialogs.saved(number)
+        assert text is not None
+        return text
+
+    def end_saved(self, text: str, trunks: Mapping[str, Credentials] | None = None) -> None:
+        """BYE in a dialog of an earlier life."""
+        self.dialogs.end_saved(text, lambda _transport, _to: self.wire, (trunks or {}).get, "restarted", self.clock.now)
 
     def end_all(self, reason: str) -> None:
         """The end of all calls."""

@@ -8,7 +8,7 @@ import pytest
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.dialog import Dialog, DialogState, Hop
 from trunkline.sip.saved_dialog import decode_dialog, encode_dialog
-from trunkline.sip.values import DialogId
+from trunkline.sip.values import Credentials, DialogId
 
 
 @dataclass
@@ -71,6 +71,14 @@ def test_the_address_that_dns_gave_is_kept() -> None:
     found = again(dialog(remote_target="sip:1@them.test", hop=hop, flow=Wire("tcp")))
     assert found.flow == Wire("tcp", Endpoint("192.0.2.77", 5080))
     assert found.request("BYE").target == Endpoint("192.0.2.77", 5080)
+
+
+def test_the_name_of_the_trunk_is_kept_and_no_password() -> None:
+    text = encode_dialog(dialog(trunk="carrier", credentials=Credentials("us", "s3cret")))
+    assert "s3cret" not in text
+    found = decode_dialog(text, DialogId(1), Wire)
+    assert (found.trunk, found.credentials) == ("carrier", None)
+    assert again(dialog()).trunk == ""
 
 
 def test_a_peer_finds_the_dialog_by_the_same_key() -> None:

@@ -456,6 +456,29 @@ def test_a_challenge_is_answered_for_the_invite_and_the_bye(
     assert gone(bench)
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["the trunk's", "the call's own"])
+def test_the_bye_of_a_saved_call_by_a_trunk_answers_a_challenge(bench: Bench, own: bool) -> None:
+    asked = ('WWW-Authenticate: Digest realm="r", nonce="n", algorithm=SHA-256',)
+    bench.targets = [FIRST]
+    number = bench.dialogs.new_dialog()
+    credentials = Credentials("trunk", "other") if own else None
+    bench.perform(SendInvite(number, "trunk", "carrier", "+1", "+2", "", OFFER, (), credentials))
+    bench.answer(invite_of(bench), tag="them", body=ANSWER)
+    after = Bench(HandClock())
+    assert FIRST.credentials is not None
+    after.end_saved(bench.saved(number), {"carrier": FIRST.credentials})
+    (bye,) = after.wire.take()
+    after.answer(bye, "401 Unauthorized", headers=asked)
+    if own:
+        assert after.wire.take() == [], "the trunk's password is for the trunk's peers alone"
+    else:
+        (again,) = after.wire.take()
+        assert int(header(again, "CSeq").split()[0]) == int(header(bye, "CSeq").split()[0]) + 1
+        authorized(again, "Authorization", "BYE")
+        after.answer(again, "200 OK")
+    assert after.dialogs.sizes["by_key"] == 0
+
+
 @pytest.mark.parametrize("reliable", [False, True])
 def test_a_fork_that_challenges_under_its_tag_sees_each_number_once(bench: Bench, reliable: bool) -> None:
     number = place(bench, credentials=Credentials("ann", "secret"))

@@ -12,6 +12,7 @@ from trunkline.sip.values import (
     AckReceived,
     DialogEnded,
     DialogId,
+    DialogMoved,
     EndDialog,
     InfoDigitReceived,
     InviteReceived,
@@ -389,6 +390,37 @@ def test_a_reinvite_is_accepted_and_moves_the_remote_target(bench: Bench, body: 
     assert (ack.answer is not None) == (not body)
     bench.perform(EndDialog(dialog))
     assert bench.wire.sent[0][1] == Endpoint("192.0.2.99", 5070)
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE", "OPTIONS"])
+def test_a_move_of_the_peer_is_reported_once_for_the_saved_dialog(bench: Bench, method: str) -> None:
+    caller = Caller()
+    dialog = establish(bench, caller)
+    bench.saved(dialog)
+    bench.receive(caller.request("OPTIONS"))
+    assert bench.events == [], "it has not moved"
+    source = Endpoint("192.0.2.10", 7000) if method == "OPTIONS" else PEER
+    headers = () if method == "OPTIONS" else ("Contact: <sip:ann@192.0.2.99:5070>",)
+    bench.receive(caller.request(method, OFFER if method == "INVITE" else "", headers), source=source)
+    if method == "INVITE":
+        assert isinstance(bench.event(), ReinviteReceived)
+        bench.perform(AcceptReinvite(dialog, ANSWER))
+    assert bench.event() == DialogMoved(dialog)
+    bench.receive(caller.request("ACK") if method == "INVITE" else caller.request("OPTIONS"), source=source)
+    assert not any(isinstance(event, DialogMoved) for event in bench.events)
+    after = Bench(HandClock())
+    after.end_saved(bench.saved(dialog))
+    bench.wire.take()
+    bench.perform(EndDialog(dialog))
+    assert [to for _, to in after.wire.sent] == [to for _, to in bench.wire.sent]
+    assert after.wire.take()[0].split()[:2] == bench.wire.take()[0].split()[:2]
+
+
+def test_a_dialog_that_was_never_saved_reports_no_move(bench: Bench) -> None:
+    caller = Caller()
+    establish(bench, caller)
+    bench.receive(caller.request("UPDATE", headers=("Contact: <sip:ann@192.0.2.99:5070>",)))
+    assert bench.events == []
 
 
 def test_a_rejected_reinvite_leaves_the_dialog_as_it_was(bench: Bench) -> None:

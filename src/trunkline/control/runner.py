@@ -46,6 +46,8 @@ _log = structlog.get_logger()
 
 SETTLED_AT_ONCE = 100
 """Calls of an earlier life that are ended in one transaction."""
+SAVE_AFTER = 0.2
+"""Seconds from a move of a peer until its dialog is saved again."""
 CALL_SID_HEADER = "X-Trunkline-Call-Sid"
 RETRY_AFTER = 5
 """Seconds after which a request that a draining server refused may be sent again."""
@@ -105,6 +107,8 @@ class Runner:
         self.draining = False
         """New calls are refused; those that run may still dial."""
         self._ending = False
+        self._moved: dict[LegId, LiveCall] = {}
+        """Calls whose dialogs are to be saved again."""
 
     def record(self, entry: LiveCall, job: int, options: orders.RecordingOptions, source: str) -> str:
         """Record a call; returns the recording's sid. `job` is in its `RecordingEnded`. Raises ApiError."""
@@ -320,6 +324,9 @@ class Runner:
         entry = self.registry.by_dialog(event.dialog)
         if entry is None:
             return
+        if isinstance(event, sip.DialogMoved):
+            self._save_soon(entry)
+            return
         self.apply(entry, _SIP_FACTS[type(event)](event))
 
     def _invited(self, event: sip.InviteReceived) -> None:
@@ -381,6 +388,20 @@ class Runner:
         if view.answered_at is None or view.ended_at is not None:
             return None
         return self._sip.saved_dialog(sip.DialogId(entry.dialog))
+
+    def _save_soon(self, entry: LiveCall) -> None:
+        """Save the dialog again, with all that move meanwhile, each once: the next life needs it for the BYE, and
+        nothing waits for it."""
+        if not self._moved:
+            asyncio.get_running_loop().call_later(SAVE_AFTER, self._save_moved)
+        self._moved[entry.leg] = entry
+
+    def _save_moved(self) -> None:
+        moved, self._moved = self._moved, {}
+        for entry in moved.values():
+            dialog = self._saved_dialog(entry)
+            if dialog is not None:
+                self._writer.submit((entry.call.view,), dialog=dialog)
 
     def _record(self, record: effects.Persist, dialog: str | None = None) -> asyncio.Future[None]:
         callbacks: list[CallbackRecord | None] = []

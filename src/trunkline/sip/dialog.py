@@ -133,11 +133,20 @@ class Dialog:
     """Seconds: the session interval that our pending refresh asks for."""
     timers: list[Timer] = field(default_factory=list)
     """Timers of the session."""
+    trunk: str = ""
+    """The trunk whose `credentials` these are; empty: none's."""
+    saved: tuple[object, ...] | None = None
+    """`way` when the dialog was saved last; None: never."""
 
     @property
     def key(self) -> Key:
         """Identifies the dialog of a peer's request."""
         return self.call_id, self.remote_tag
+
+    @property
+    def way(self) -> tuple[object, ...]:
+        """How the peer is reached."""
+        return self.remote_target, self.source, self.direct, self.flow.transport
 
     def cancel_timers(self) -> None:
         """Stop the session timer."""

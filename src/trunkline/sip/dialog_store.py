@@ -15,7 +15,7 @@ from trunkline.sip.message.validation import Headers, Rejection, SipResponse
 from trunkline.sip.server_transaction import ServerTransaction
 from trunkline.sip.targets import Target, Unreachable
 from trunkline.sip.transactions import Transactions
-from trunkline.sip.values import DialogEnded, DialogId
+from trunkline.sip.values import DialogEnded, DialogId, DialogMoved
 
 DETOUR_STATUSES = frozenset((403, 404, 408, 410, 481, 503))
 """Responses of a peer that does not know the dialog, or of ours where none came: the request is sent once more, to the
@@ -131,6 +131,12 @@ class DialogStore:
         if ended:
             self.events.append(DialogEnded(dialog.id, cause, detail))
 
+    def note_move(self, dialog: Dialog) -> None:
+        """Report, once, that the peer is reached in another way than by the text that was saved."""
+        if dialog.saved is not None and dialog.saved != dialog.way and dialog.id in self.by_id:
+            dialog.saved = dialog.way
+            self.events.append(DialogMoved(dialog.id))
+
     def send_bye(self, dialog: Dialog, reason: str | None) -> None:
         """BYE; the dialog stays in `by_key` until the response."""
         dialog.cancel_timers()
@@ -174,4 +180,5 @@ class DialogStore:
             dialog.remote_target = contact_of(response) or dialog.remote_target
             if request.method == "INVITE":
                 self.acknowledge(dialog, request.cseq, request.credentials)
+        self.note_move(dialog)
         return True

@@ -52,12 +52,13 @@ from trunkline.sip.peers.media_hosts import HostLookup, MediaHosts
 from trunkline.sip.peers.registrar import Registrar
 from trunkline.sip.peers.resolver import TargetResolver, is_literal
 from trunkline.sip.peers.router import Router
-from trunkline.sip.peers.trunks import Trunks
+from trunkline.sip.peers.trunks import Trunks, credentials_of
 from trunkline.sip.targets import Target, Unreachable
 from trunkline.sip.timers import Timers
 from trunkline.sip.transport.transports import Transports
 from trunkline.sip.user_agent import UserAgentCore
 from trunkline.sip.values import (
+    Credentials,
     DialogId,
     EndDialog,
     InviteReceived,
@@ -243,10 +244,13 @@ class SipEndpoint:
         """Send BYE in a dialog that an earlier process has left; `ids` are for the log."""
         assert self._core is not None
         try:
-            self._core.user_agent.end_saved(text, self._flow_to, reason, _now())
+            self._core.user_agent.end_saved(text, self._flow_to, self._credentials, reason, _now())
         except (ValueError, LookupError) as error:
             log.warning("sip_dialog_restore_failed", reason=str(error), **ids)
         self._drain()
+
+    def _credentials(self, trunk: str) -> Credentials | None:
+        return next((credentials_of(one) for one in self._settings.trunks if one.name == trunk), None)
 
     def _flow_to(self, transport: str, to: Endpoint) -> Flow:
         return self._transports.flow_to(transport, to, to.host)

@@ -1,6 +1,7 @@
 """A dialog as a text that outlives a crash, so that the next life can send the BYE. Pure; the server stores the text.
 
-Credentials are not in it: a peer that challenges a BYE ends the call by its own timers. A connection ends with the
+Of credentials only the trunk's name is in it, so that the next life answers a challenge to the BYE with those of its
+settings; a peer that challenges others ends the call by its own timers. A connection ends with the
 process, so over TCP and TLS the BYE goes by a new one, which a peer behind a NAT does not get.
 """
 
@@ -36,6 +37,7 @@ class SavedDialog(Struct, frozen=True, omit_defaults=True):
     direct: bool = False
     hop: tuple[str, int | None, str, int] | None = None
     """Host and port of a URI, and the address that it has."""
+    trunk: str = ""
 
 
 def encode_dialog(dialog: Dialog) -> str:
@@ -56,6 +58,7 @@ def encode_dialog(dialog: Dialog) -> str:
             dialog.remote_cseq,
             dialog.direct,
             None if hop is None else (hop.host, hop.port, hop.endpoint.host, hop.endpoint.port),
+            dialog.trunk,
         )
     ).decode()
 
@@ -86,4 +89,5 @@ def decode_dialog(text: str, id_: DialogId, connect: Callable[[str, Endpoint], F
         direct=saved.direct,
         local_cseq=saved.local_cseq + CSEQ_STEP,
         hop=hop,
+        trunk=saved.trunk,
     )

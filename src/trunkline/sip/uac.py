@@ -353,6 +353,7 @@ class UacInvite:
             return leg
         target = attempt.target
         uri = parse_uri(target.uri)
+        trunks = self._invite.route == "trunk" and self._invite.credentials is None and target.credentials is not None
         leg = Dialog(
             id=self._invite.dialog,
             call_id=self.key[0],
@@ -371,6 +372,7 @@ class UacInvite:
             sdp=self._invite.sdp,
             hop=Hop(uri.host, uri.port, target.endpoint),
             credentials=target.credentials,
+            trunk=self._invite.name if trunks else "",
             phone=self._invite.name if self._invite.route == "phone" else None,
         )
         # A phone receives at the source of its REGISTER, which has opened its NAT.

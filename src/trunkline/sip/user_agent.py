@@ -38,6 +38,7 @@ from trunkline.sip.uac import Attempt, UacInvite
 from trunkline.sip.uas import Uas
 from trunkline.sip.values import (
     AcceptReinvite,
+    Credentials,
     DialogId,
     EndDialog,
     InfoDigitReceived,
@@ -140,6 +141,7 @@ class UserAgentCore:
         dialog = self._store.by_key.get((request.value("call-id"), request.tag("from")))
         if dialog is not None and dialog.local_tag == request.tag("to"):
             dialog.update_remote(request, source, flow)
+            self._store.note_move(dialog)
             flow.admitted(identified=False)
         elif dialog is not None:
             request = _with_our_tag(dialog, request, source)
@@ -184,6 +186,7 @@ class UserAgentCore:
         for dialog in self._store.by_key.values():
             if dialog.phone == phone:
                 dialog.contact_registered(uri, source, flow)
+                self._store.note_move(dialog)
 
     def targets_found(self, call: CallKey, found: Sequence[Target] | Unreachable, now: float) -> None:
         """The targets of a call, in order, or why there is none: the reply to `TargetsRequired`."""
@@ -270,6 +273,7 @@ class UserAgentCore:
             self._store.refuse(transaction, refused)
             return
         dialog.remote_target = contact_of(transaction.request) or dialog.remote_target
+        self._store.note_move(dialog)
         transaction.respond(200, "OK", (contact(dialog.flow), *CAPABILITIES, *headers))
         if dialog.state is DialogState.CONFIRMED:
             start(self._store, dialog, session_timer)
@@ -326,6 +330,7 @@ class UserAgentCore:
         elif isinstance(action, AcceptReinvite | RejectReinvite):
             if dialog.state is DialogState.CONFIRMED:
                 self._uas.answer_offer(dialog, dialog.invite, action)
+                self._store.note_move(dialog)
         elif dialog.state is DialogState.RINGING:
             self._uas.answer_invite(dialog, dialog.invite, action)
 
@@ -342,12 +347,24 @@ class UserAgentCore:
     def saved(self, number: DialogId) -> str | None:
         """A dialog as a text from which `end_saved` of another life can end it; None if there is none."""
         dialog = self._store.by_id.get(number)
-        return None if dialog is None else encode_dialog(dialog)
+        if dialog is None:
+            return None
+        dialog.saved = dialog.way
+        return encode_dialog(dialog)
 
-    def end_saved(self, text: str, connect: Callable[[str, Endpoint], Flow], reason: str, now: float) -> None:
-        """BYE in a dialog that an earlier life has left. Raises ValueError or LookupError for a bad text."""
+    def end_saved(
+        self,
+        text: str,
+        connect: Callable[[str, Endpoint], Flow],
+        credentials: Callable[[str], Credentials | None],
+        reason: str,
+        now: float,
+    ) -> None:
+        """BYE in a dialog that an earlier life has left; `credentials` has those of a trunk. Raises ValueError or
+        LookupError for a bad text."""
         self._timers.now = now
         dialog = decode_dialog(text, self._store.new_id(), connect)
+        dialog.credentials = credentials(dialog.trunk) if dialog.trunk else None
         if dialog.key not in self._store.by_key:
             self._store.by_key[dialog.key] = dialog
             self._store.send_bye(dialog, reason_value(200, reason))

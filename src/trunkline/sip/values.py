@@ -98,6 +98,13 @@ class DialogEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class DialogMoved:
+    """The peer is reached in another way than when `SipEndpoint.saved_dialog` was called last."""
+
+    dialog: DialogId
+
+
+@dataclass(frozen=True, slots=True)
 class InfoDigitReceived:
     """A digit in an INFO."""
 
@@ -150,6 +157,7 @@ SipEvent = (
     | ReinviteCancelled
     | SessionRefreshed
     | DialogEnded
+    | DialogMoved
     | InfoDigitReceived
     | InviteProgressed
     | InviteAccepted

@@ -63,7 +63,7 @@ class Trunk:
         self.user = settings.username or ""
         self._random = random
         self._events = events
-        credentials = _credentials(settings)
+        credentials = credentials_of(settings)
         self._targets = [
             TargetState(self, replace(_target(text), credentials=credentials)) for text in settings.targets
         ]
@@ -336,7 +336,8 @@ def _target(text: str) -> Target:
     return found[0]
 
 
-def _credentials(settings: TrunkSettings) -> Credentials | None:
+def credentials_of(settings: TrunkSettings) -> Credentials | None:
+    """What answers the challenges of a trunk."""
     if settings.username is None:
         return None
     return Credentials(settings.username, settings.password or "", settings.realm)
