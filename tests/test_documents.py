@@ -30,7 +30,7 @@ from trunkline.texml import document
 ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src/trunkline"
 NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(test_\w+))?`")
-ROOMS = "api|calls|control|demo|media|outbound|phone|sdp|sip|store|streaming|texml|webhooks|workers"
+ROOMS = "api|calls|control|demo|live|media|outbound|phone|sdp|sip|store|streaming|texml|webhooks|workers"
 NAMED_FILE = re.compile(rf"`((?:{ROOMS})/[\w/]+\.py)[`:]")
 
 
@@ -47,7 +47,7 @@ def documents() -> list[Path]:
             "docs/operations/failures.md",
             "docs/operations/log.md",
             "docs/operations/metrics.md",
-            *(f"docs/reference/{name}.md" for name in ("rest", "websocket", "callbacks", "texml")),
+            *(f"docs/reference/{name}.md" for name in ("rest", "websocket", "callbacks", "texml", "events")),
         )
     ]
 

@@ -37,7 +37,10 @@ from trunkline.control.service import CallService
 from trunkline.drain import DrainLock
 from trunkline.errors import StartupError
 from trunkline.faces.telnyx.face import TELNYX as FACE
-from trunkline.ids import AccountSid, IdsOfLife
+from trunkline.ids import AccountSid, IdsOfLife, life_name
+from trunkline.live.feed import Feed
+from trunkline.live.hub import Hub
+from trunkline.live.ladder import Ladder
 from trunkline.metrics import Gauge, Metrics
 from trunkline.outbound.dialler import Dialler
 from trunkline.outbound.egress import DENIED, Egress, EgressRules
@@ -239,7 +242,8 @@ class Server:
         directory = Directory(settings, account, await store.applications(), utc_now())
         signer = FACE.signer.load(settings.store.directory)
         egress = Egress(rules := EgressRules.of(settings, account))
-        delivery = Delivery(settings.callbacks, store, signer, dialler := self._dialler(egress), lives)
+        hub, ladder, feed = _events(life_name(store.life), lambda: runner)
+        delivery = Delivery(settings.callbacks, store, signer, dialler := self._dialler(egress), lives, feed)
         writer = Writer(store, settings.store, delivery.deliver)
         await delivery.start()
         self._at_stop(delivery.stop, CALLBACK_GRACE, CALLBACK_END)
@@ -247,20 +251,19 @@ class Server:
         stack.push_async_callback(writer.stop)
         recordings = await self._recordings(store, writer, ids, lambda: _public_url(settings, http))
         pool = WorkerPool(settings, lambda event: runner.on_pool(event), egress=rules)
-        runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, ids, recordings)
+        runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, ids, recordings, feed)
         tools = Tools.of(settings, signer, dialler, recordings.files, ids, FACE.document)
         texml = TexmlRunner(runner, directory.dial, tools)
         stack.push_async_callback(texml.stop)
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
         pool.launch()
         left = await store.open_calls(), await store.open_streams(), await store.open_recordings()
-        sip = _endpoint(settings, runner, await store.contacts(), egress)
+        sip = _endpoint(settings, runner, await store.contacts(), egress, ladder)
         runner.connect(sip, texml)
         destinations = Destinations(egress)
         service = CallService(runner, directory, store, writer, recordings, destinations)
         rooms: dict[str, Callable[[], Counter[str]]] = {}
-        backlog = Backlog(store)
-        await self._repeat(backlog.look, BACKLOG_INTERVAL, "callback backlog")
+        backlog = await self._backlog(store)
         metrics = Metrics(rooms, lambda: _gauges(runner, pool, sip, writer, backlog))
         app = create_app(
             FACE.rest,
@@ -272,6 +275,7 @@ class Server:
             api_ready=self._starting,
             signing=signer,
             metrics=metrics.render,
+            hub=hub,
         )
         rooms |= _counters(pool, delivery, writer) | _counters_of_calls(runner, sip, texml)
         rooms["outbound"] = lambda: egress.counters + _denials(sip.counters) + _denials(_media_counters(pool))
@@ -313,6 +317,11 @@ class Server:
         await keeper.beat()
         await self._repeat(keeper.beat, BEAT, "lease keeper")
         return store, lambda: keeper.holds and not fence.lost.is_set()
+
+    async def _backlog(self, store: Store) -> Backlog:
+        backlog = Backlog(store)
+        await self._repeat(backlog.look, BACKLOG_INTERVAL, "callback backlog")
+        return backlog
 
     async def _repeat(self, work: Work, seconds: float, name: str) -> None:
         await self._stack.enter_async_context(repeated(work, seconds, name))
@@ -388,9 +397,19 @@ async def _add_account(store: Store, sid: AccountSid, secret: str) -> None:
     await store.accounts.add_account(AccountView(sid, "", utc_now()), first_key(sid), secret)
 
 
-def _endpoint(settings: Settings, runner: Runner, contacts: Mapping[str, str], egress: Egress) -> SipEndpoint:
+def _endpoint(
+    settings: Settings, runner: Runner, contacts: Mapping[str, str], egress: Egress, ladder: Ladder
+) -> SipEndpoint:
     directory, sid_of = settings.store.directory, runner.call_sid_of
-    return SipEndpoint(settings.sip, runner.on_sip, directory, contacts, runner.keep_contacts, sid_of, egress)
+    sip = SipEndpoint(settings.sip, runner.on_sip, directory, contacts, runner.keep_contacts, sid_of, egress)
+    sip.trace(lambda direction, data, peer, transport: ladder.seen(direction, data, peer, transport, utc_now()))
+    return sip
+
+
+def _events(life: str, runner: Callable[[], Runner]) -> tuple[Hub, Ladder, Feed]:
+    hub = Hub(life, lambda call, on: runner().watch(call, on))
+    ladder = Ladder(hub)
+    return hub, ladder, Feed(hub, FACE.events, ladder, runner)
 
 
 async def _take(

@@ -6,21 +6,25 @@ read here, and here a repeated start waits for its first try, so this file is a 
 """
 
 import asyncio
+import contextlib
+import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Match, Route, Router
+from starlette.routing import BaseRoute, Match, Route, Router, WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
-from trunkline.api import audit, docs_page, openapi, paths, problems
+from trunkline.api import audit, docs_page, event_socket, openapi, paths, problems
 from trunkline.api.auth import OPERATOR, Authenticator, Principal, permit
+from trunkline.api.event_socket import EventSockets
 from trunkline.api.limits import Recent, TokenBuckets
 from trunkline.api.operation import ApiRequest, Operation, RestFace, Services
 from trunkline.calls.accounts import Accounts
@@ -28,6 +32,8 @@ from trunkline.calls.control import Applications, CallControl, SigningKeys
 from trunkline.config import HttpSettings
 from trunkline.errors import ApiError, AuthenticationFailed, MethodNotAllowed, ResourceNotFound, Unavailable
 from trunkline.ids import Seconds
+from trunkline.live.hub import Hub
+from trunkline.live.tickets import Tickets
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -63,6 +69,7 @@ def create_app(
     signing: SigningKeys,
     metrics: Callable[[], bytes],
     clock: Callable[[], float] = time.monotonic,
+    hub: Hub | None = None,
 ) -> "ApiApplication":
     """Build the application.
 
@@ -70,11 +77,22 @@ def create_app(
 
     `ready` returns None or the reason why this node takes no calls, `api_ready` why it answers no requests;
     `signing` has the keys that sign callbacks; `metrics` returns the Prometheus text; `clock` is
-    monotonic, in seconds. What was refused is counted in `counters`, under names as `problems.counter` makes them.
+    monotonic, in seconds; `hub` has the events, without it there are none. What was refused is counted in `counters`,
+    under names as `problems.counter` makes them.
     """
     counters: Counter[str] = Counter()
     tries: IdempotencyCache[Any] = IdempotencyCache(clock)
-    services = Services(control, applications, accounts, signing, settings.body_limit, counters, tries)
+    tickets: Tickets[Principal] = Tickets(lambda: secrets.token_urlsafe(32))
+    services = Services(
+        control,
+        applications,
+        accounts,
+        signing,
+        settings.body_limit,
+        counters,
+        tries,
+        lambda sender: tickets.issue(sender, sender.key_sid, Seconds(clock())),
+    )
     gate = Gate(Authenticator(accounts, TokenBuckets(settings.rate_limit), clock), counters, clock)
 
     def route(operation: Operation) -> Route:
@@ -85,10 +103,21 @@ def create_app(
     operators = [route(operation) for operation in face.operations if operation.rights == OPERATOR]
     operators += _operators_routes(face, metrics, gate if settings.operators_need_key else None)
     health = _health_routes(ready, api_ready)
+    sockets: list[BaseRoute] = []
+    if hub is not None:
+        events = EventSockets(face, hub, tickets, accounts, control, settings.public_url, clock)
+        sockets.append(_socket_route(event_socket.PATH, events, gate))
     if settings.operators_port is None:
-        return ApiApplication(face, [*customers, *operators, *health], counters)
+        return ApiApplication(face, [*customers, *operators, *health], counters, sockets=sockets)
     for_operators = ApiApplication(face, [*operators, *health], counters)
-    return ApiApplication(face, [*customers, *health], counters, for_operators)
+    return ApiApplication(face, [*customers, *health], counters, for_operators, sockets)
+
+
+def _socket_route(path: str, events: EventSockets, gate: "Gate") -> WebSocketRoute:
+    async def serve(socket: WebSocket) -> None:
+        await events.serve(socket, lambda socket: gate.admit(socket, None))
+
+    return WebSocketRoute(path, serve)
 
 
 def _endpoint(operation: Operation, gate: "Gate", services: Services) -> Endpoint:
@@ -117,7 +146,7 @@ class Gate:
         self._guesses = TokenBuckets(GUESSES)
         self._logged: Recent[bool] = Recent(GUESS_LOG)
 
-    async def admit(self, request: Request, account_sid: str | None) -> Principal:
+    async def admit(self, request: HTTPConnection, account_sid: str | None) -> Principal:
         """See `Authenticator.admit`."""
         try:
             return self._authenticator.admit(request, account_sid)
@@ -200,20 +229,23 @@ class ApiApplication:
         routes: list[Route],
         counters: Counter[str],
         operators: "ApiApplication | None" = None,
+        sockets: Sequence[BaseRoute] = (),
     ) -> None:
         self.face = face
+        self.socket_paths = frozenset(route.path for route in sockets if isinstance(route, WebSocketRoute))
+        """Where an upgrade to a WebSocket is taken; elsewhere it is not looked at (RFC 9110 section 7.8)."""
         self.operators = operators
         """The application of the operators' port, if there is one."""
         self.counters = counters
         """Requests, and refusals by kind."""
         self._routes = routes
         handlers = {ApiError: self._refuse, HTTPException: self._refuse}
-        self._app = ExceptionMiddleware(Router(routes, redirect_slashes=False), handlers)
+        self._app = ExceptionMiddleware(Router([*routes, *sockets], redirect_slashes=False), handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._serve_socket(scope, receive, send)
             return
         self.counters["requests"] += 1
         # The server leaves out the body of an answer to HEAD by itself (RFC 9110 section 9.3.2).
@@ -236,6 +268,16 @@ class ApiApplication:
             # Once the answer has begun, the server can only close the connection, and does.
             if not started:
                 await self.face.error_response(problems.unexpected(), method, ())(inner, receive, send)
+
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.counters["sockets"] += 1
+        try:
+            await self._app({**scope, "app": self}, receive, send)
+        except Exception as error:
+            self.counters["failed"] += 1
+            _log.error("request_failed", method="GET", path=scope["path"], reason=repr(error), at=_origin(error))
+            with contextlib.suppress(Exception):
+                await send({"type": "websocket.close", "code": 1011})
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
         refusal = _refusal(request, error)

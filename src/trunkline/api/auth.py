@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from trunkline.api.limits import TokenBuckets
 from trunkline.calls.accounts import Accounts, Scope
@@ -51,7 +51,7 @@ class Authenticator:
         self._buckets = buckets
         self._clock = clock
 
-    def admit(self, request: Request, account_sid: str | None) -> Principal:
+    def admit(self, request: HTTPConnection, account_sid: str | None) -> Principal:
         """The caller. `account_sid` is the path's, where it has one.
 
         Raises AuthenticationFailed, TooManyRequests, and ResourceNotFound for another account's path: never 403,

@@ -42,6 +42,8 @@ class Services:
     counters: Counter[str]
     tries: Tries[Any]
     """What requests made in the last minute."""
+    ticket: Callable[[Principal], str]
+    """A new ticket for that sender; raises TooManyRequests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from typing import Any
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from trunkline.api.app import ApiApplication
 from trunkline.api.places import Doing, Places, Standing
@@ -47,6 +48,8 @@ closed for it, and those that find no room, are counted."""
 
 RESERVE = 20
 """Connections beyond it, for one request each, so that readiness can be asked."""
+SOCKET_MESSAGE_LIMIT = 65536
+"""Bytes of a message of a WebSocket client."""
 RESERVE_TIMEOUT = 2.0
 """Seconds for that request."""
 
@@ -126,7 +129,9 @@ class _Config(uvicorn.Config):
         super().__init__(
             app,
             http=_Protocol,
-            ws="none",
+            ws=_WebSocket,
+            ws_max_size=SOCKET_MESSAGE_LIMIT,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             # Below critical it only repeats what is refused and counted here, or logged by the application.
@@ -137,6 +142,7 @@ class _Config(uvicorn.Config):
             h11_max_incomplete_event_size=settings.header_limit,
         )
         self.counters: Counter[str] = app.counters
+        self.socket_paths = app.socket_paths
         self.error_body = app.face.error_body
         self.places = Places(connections, RESERVE)
         self.protocols: dict[Standing, _Protocol] = {}
@@ -191,6 +197,14 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self.stopping.wait(), 1)
 
 
+class _WebSocket(WebSocketsSansIOProtocol):
+    """One connection after its upgrade, which keeps its place until it ends."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.app_state["left"]()
+        super().connection_lost(exc)
+
+
 class _Protocol(H11Protocol):
     """One connection: refuses in the API's shape, gives a request only so long, and lingers after a refusal."""
 
@@ -219,12 +233,23 @@ class _Protocol(H11Protocol):
             transport.close()
             return
         self._handshake = None
-        self.app_state = {**self.app_state, "identified": self._identified, "origin": self._standing.origin}
+        about = {"identified": self._identified, "origin": self._standing.origin, "left": self.leave}
+        self.app_state = {**self.app_state, **about}
         self._arm(RESERVE_TIMEOUT if self._standing.reserved else self.config.request_timeout)
 
     def _identified(self, authenticated: bool) -> None:
         """The application says whether the request had a valid key."""
         self.config.places.identified(self._standing, authenticated=authenticated)
+
+    def _should_upgrade(self) -> bool:
+        wanted = self.scope["path"] in self.config.socket_paths and not self._standing.reserved
+        return wanted and self._get_upgrade() == b"websocket"
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """The library makes another protocol of the connection; its place stays taken."""
+        self._disarm()
+        self._standing.doing = Doing.ANSWERED
+        super().handle_websocket_upgrade(event)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

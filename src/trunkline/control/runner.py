@@ -21,6 +21,7 @@ from trunkline.calls.call import Call, CallRules, CallState
 from trunkline.calls.commands import CallRequest, Command, EndCall, Instructions, Route
 from trunkline.calls.directory import Directory
 from trunkline.calls.endings import lost_in_crash
+from trunkline.calls.observer import CallObserver, NoObserver
 from trunkline.calls.quotas import Excess, Quotas
 from trunkline.calls.registry import InviteInfo, LiveCall, Registry
 from trunkline.calls.script import CallScript
@@ -40,7 +41,7 @@ from trunkline.webhooks.payloads import CallbackFace, call_callback_of, callback
 from trunkline.workers import orders
 from trunkline.workers.messages import FromLeg, Reported
 from trunkline.workers.pool import WorkerPool
-from trunkline.workers.reports import LegFailed, RecordingEnded, WorkerLost
+from trunkline.workers.reports import LegFailed, LegWatched, RecordingEnded, WorkerLost
 
 _log = structlog.get_logger()
 
@@ -79,8 +80,10 @@ class Runner:
         callbacks: CallbackFace,
         ids: IdsOfLife,
         recordings: Recordings,
+        observer: CallObserver | None = None,
     ) -> None:
         """`account` is the one that inbound calls without an application belong to."""
+        self._observer = observer or NoObserver()
         self._callbacks = callbacks
         self.ids = ids
         self.recordings = recordings
@@ -194,8 +197,21 @@ class Runner:
                     written = self._confirm(entry, effect.then, written)
             else:
                 _PERFORM[type(effect)](self, entry, effect)
+        self._observer.happened(entry.call.view, what, utc_now())
         self._direct(entry, what)
         return written
+
+    def sip_call_id(self, call: CallSid) -> str | None:
+        """The Call-ID of a live call, once there is one."""
+        entry = self.registry.by_sid(call)
+        return None if entry is None or self._sip is None else self._sip.call_id_of(sip.DialogId(entry.dialog))
+
+    def watch(self, call: CallSid, on: bool) -> None:
+        """Give the observer what a live call sounds like, or no more; a call without a leg is asked again by
+        `LegOpened`."""
+        entry = self.registry.by_sid(call)
+        if entry is not None:
+            self._pool.send(entry.leg, orders.WatchLeg(on))
 
     def _direct(self, entry: LiveCall, what: events.Fact | Command) -> None:
         assert self._script is not None
@@ -289,7 +305,9 @@ class Runner:
     ) -> LiveCall:
         call = Call(view, dataclasses.replace(self._rules, srtp=srtp), secrets.randbits(62), secrets.token_bytes)
         self._empty.clear()
-        return self.registry.add(call, dialog, origin, instructions, parent.leg if parent else None, clock)
+        entry = self.registry.add(call, dialog, origin, instructions, parent.leg if parent else None, clock)
+        self._observer.began(view)
+        return entry
 
     def _tell(self, call: Call) -> None:
         view = call.view
@@ -377,7 +395,11 @@ class Runner:
         elif isinstance(event.report, WorkerLost):
             self.recordings.lost(event.leg, event.report.detail, utc_now())
         entry = self.registry.by_leg(event.leg)
-        if entry is not None:
+        if entry is None:
+            return
+        if isinstance(event.report, LegWatched):
+            self._observer.watched(entry.call.view, event.report, utc_now())
+        else:
             self.apply(entry, event.report)
 
     # ── what the model wants done ───────────────────────────────────────────────────────────────────────────
@@ -404,6 +426,7 @@ class Runner:
                 self._writer.submit((entry.call.view,), dialog=dialog)
 
     def _record(self, record: effects.Persist, dialog: str | None = None) -> asyncio.Future[None]:
+        self._observer.recorded(record, utc_now())
         callbacks: list[CallbackRecord | None] = []
         for event in record.events:
             name, stream = event.kind.replace("-", "_"), event.stream
@@ -490,6 +513,7 @@ class Runner:
             timer.cancel()
         self._pool.release(entry.leg)
         self.registry.remove(entry)
+        self._observer.forgotten(entry.call.view)
         if not len(self.registry):
             self._empty.set()
 

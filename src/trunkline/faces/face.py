@@ -3,6 +3,7 @@
     face.ids          how calls and streams are named
     face.rest         operations with fields, answers and errors  (faces/<face>/operations, fields, resources, errors)
     face.callbacks    what status callbacks say                   (faces/<face>/callbacks.py)
+    face.events       calls and streams as events say them        (faces/<face>/events.py)
     face.signer       the key that signs requests to customers    (webhooks/signing.py)
     face.document     the language of instructions                (texml/document.py)
 
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 from trunkline.api.operation import RestFace
 from trunkline.ids import Ids
+from trunkline.live.feed import EventFace
 from trunkline.texml.verbs import Read
 from trunkline.webhooks.payloads import CallbackFace
 from trunkline.webhooks.signing import Signer
@@ -28,6 +30,7 @@ class Face:
     ids: Ids
     rest: RestFace
     callbacks: CallbackFace
+    events: EventFace
     signer: type[Signer]
     """The key pair of the server, and the headers that sign a request."""
     document: Read

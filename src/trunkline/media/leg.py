@@ -15,6 +15,7 @@ from trunkline.config import MediaSettings
 from trunkline.errors import TrunklineError
 from trunkline.ids import LegId, Seconds, Ssrc
 from trunkline.media.audio.quality import loss_percent, mos
+from trunkline.media.audio.watch import LegWatch
 from trunkline.media.codecs import CODECS
 from trunkline.media.events import SilenceDetected
 from trunkline.media.frames import LegTap
@@ -254,7 +255,7 @@ class Leg:
             self._trial_at = self.deadline = -inf
 
     def _has_listener(self) -> bool:
-        return not self.source.awaiting and any(tap.inbound for tap in self._taps)
+        return not self.source.awaiting and any(tap.inbound and not isinstance(tap, LegWatch) for tap in self._taps)
 
     def held_up(self, skipped: int, late: int) -> None:
         """The clock was delayed: `skipped` ms of packets are left out, then `late` ms are sent at once."""

@@ -104,15 +104,19 @@ class HttpResponse:
         """All of it, bounded likewise."""
         return b"".join([piece async for piece in self.pieces(limit)])
 
-    async def drain(self, limit: int) -> None:
-        """Read what is left, so that the connection can be used again; nothing where that takes more bytes."""
+    async def drain(self, limit: int, keep: int = 0) -> bytes:
+        """Read what is left, so that the connection can be used again; nothing where that takes more bytes. Returns the
+        first `keep` bytes as they came, coded or not."""
+        kept = b""
         try:
             async for data in self._connection.body():
+                kept += data[: keep - len(kept)]
                 limit -= len(data)
                 if limit < 0:
-                    return
+                    break
         except (OSError, Lost, h11.RemoteProtocolError):
-            return
+            pass
+        return kept
 
 
 class Client:

@@ -123,6 +123,7 @@ class SipEndpoint:
         self._egress = egress or Egress()
         self._resolver = TargetResolver(settings, self._trunk_found)
         self._media_hosts = MediaHosts(self.counters)
+        self._traced: Callable[[str, bytes, str, str], None] | None = None
         self._answers = Rate()
         """Responses to requests that brought no password."""
         self._core: _Core | None = None
@@ -136,6 +137,15 @@ class SipEndpoint:
         """Set after each `_drain`, for `stop`."""
         self._last_logged: dict[str, tuple[float, int]] = {}
         """For each kind of log line about bad messages: time of the last, and messages since."""
+
+    def trace(self, observer: Callable[[str, bytes, str, str], None]) -> None:
+        """Show each message to an observer: `received` or `sent`, the message, the peer's address, the transport."""
+        self._traced = observer
+        self._transports.connections.on_sent = lambda data, to, transport: observer("sent", data, str(to), transport)
+
+    def call_id_of(self, dialog: DialogId) -> str | None:
+        """The Call-ID of a dialog, once it has one."""
+        return None if self._core is None else self._core.user_agent.call_id_of(dialog)
 
     @property
     def local(self) -> Endpoint:
@@ -307,6 +317,8 @@ class SipEndpoint:
         if self._core is None:
             return
         self.counters["messages"] += 1
+        if self._traced is not None:
+            self._traced("received", data, str(source), flow.transport)
         message: SipRequest | SipResponse | None = None
         stream = flow.transport != "udp"
         try:

@@ -18,6 +18,7 @@ from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.streaming.retry import Disconnect
 from trunkline.streaming.socket import AppSocket, Sender
 from trunkline.streaming.stream import Stream, StreamClosed, StreamOpened
+from trunkline.streaming.watch import StreamWatch
 
 _log = structlog.get_logger()
 
@@ -113,6 +114,12 @@ class StreamConnection:
                 self._socket.fail(error)
             else:
                 self._stop_connecting()
+
+    def watch(self, watch: StreamWatch | None) -> None:
+        """Let it note what goes over the socket that is open now; None = it notes nothing more."""
+        if self._socket is not None:
+            self._socket.read_by(self.stream if watch is None else watch.reader(self.stream))
+            self.stream.send_through(self._socket if watch is None else watch.sink(self._socket))
 
     async def wait_closed(self) -> None:
         """Until `on_fact` has got `StreamClosed`."""

@@ -238,6 +238,11 @@ class AppSocket(MessageSink):
         """Close 1011."""
         self._send_close(WSCloseCode.INTERNAL_ERROR, reason)
 
+    def read_by(self, reader: MessageReader) -> None:
+        """Give the app's messages to this one from now on; nothing once the socket is no longer usable."""
+        if self._reader is not None:
+            self._reader = reader
+
     def cancel(self) -> None:
         """Stop connecting."""
         self._owner = self._reader = None

@@ -356,6 +356,11 @@ class Stream:
         """Seconds that the attempt which starts now may take."""
         return self._retry.connect_timeout(now)
 
+    def send_through(self, sink: MessageSink) -> None:
+        """Send through this one from now on, which passes on to the open socket; nothing without an open socket."""
+        if self._sink is not None:
+            self._sink = sink
+
     def opened(self, sink: MessageSink, now: float) -> bool:
         """A socket is open: send `connected`, `start`, the replay, and the keys and marks that waited. Returns whether
         it is the stream's first socket."""

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -29,6 +29,8 @@ from trunkline.webhooks.signing import Signer
 
 BODY_TIMEOUT = 1.0
 """Seconds for the body of an answer, which is read so that the connection can be used again."""
+BODY_KEPT = 1000
+"""Bytes of it that an observer is given."""
 RESULT_DELAY = 0.1
 """Seconds that results wait for changes of calls. Their number is bounded, since only callbacks in memory are tried,
 each a few times."""
@@ -38,6 +40,16 @@ STORE_DELAY = 1.0
 """Seconds before the store is asked again after it failed."""
 
 log = structlog.get_logger()
+
+
+class CallbackObserver(Protocol):
+    """Who wants to know what becomes of callbacks. Called in the loop's thread; must not raise or block."""
+
+    def stored(self, record: CallbackRecord) -> None:
+        """A callback is stored, and will be sent."""
+
+    def tried(self, record: CallbackRecord, decision: AttemptDecision, result: AttemptResult, at: datetime) -> None:
+        """What came of a try."""
 
 
 class Delivery:
@@ -50,9 +62,11 @@ class Delivery:
         signer: Signer,
         dialler: Dialler,
         may_send: Callable[[], bool] = lambda: True,
+        observer: CallbackObserver | None = None,
     ) -> None:
         """`may_send`: whether this server certainly lives. One that was declared dead must not send what another server
         sends; where that is not certain, callbacks wait."""
+        self._observer = observer
         self._may_send = may_send
         self._settings = settings
         self._store = store
@@ -79,6 +93,8 @@ class Delivery:
         """Send callbacks that the store has; `Writer` calls this after each commit, in order."""
         now = self._now()
         for record in records:
+            if self._observer is not None:
+                self._observer.stored(record)
             if not self._outbox.offer(record, now):
                 self.counters["deferred"] += 1
         self._wake.set()
@@ -216,15 +232,17 @@ class Delivery:
         async with asyncio.timeout(self._settings.timeout) as limit, self._client.ask(order) as answer:
             # The status is the answer, whatever happens to the body.
             limit.reschedule(None)
+            body = b""
             with suppress(TimeoutError):
                 async with asyncio.timeout(BODY_TIMEOUT):
-                    await answer.drain(DRAIN_LIMIT)
+                    body = await answer.drain(DRAIN_LIMIT, BODY_KEPT)
         status, wait = answer.status, answer.all("retry-after")
         failed = not 200 <= status < 300
         return AttemptResult(
             status=status,
             error=f"HTTP status {status}" if failed else None,
             retry_after=retry_after(wait, datetime.now(UTC)) if failed else None,
+            body=body.decode(errors="replace"),
         )
 
     def _settled(self, record: CallbackRecord, verdict: AttemptDecision, answer: AttemptResult) -> None:
@@ -243,6 +261,8 @@ class Delivery:
                 finished_at=wall if verdict.wait is None else None,
             )
         )
+        if self._observer is not None:
+            self._observer.tried(record, verdict, answer, wall)
         if verdict.state == "failed":
             log.warning(
                 "callback_failed", reason=answer.error, url=masked(record.url), tries=verdict.tries, **_ids(record)

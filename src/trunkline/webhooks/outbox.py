@@ -57,6 +57,8 @@ class AttemptResult:
     """Seconds that the receiver asked to be left alone."""
     permanent: bool = False
     """The request cannot be made at all, so that no repeat would help."""
+    body: str = ""
+    """The beginning of the answer's body, for people."""
 
 
 @dataclass(frozen=True, slots=True)

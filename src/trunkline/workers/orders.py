@@ -158,6 +158,14 @@ class PauseStream(msgspec.Struct, frozen=True, tag=True):
     """True = stop, False = resume."""
 
 
+class WatchLeg(msgspec.Struct, frozen=True, tag=True):
+    """Report what the leg sounds like and what its streams say, as `reports.LegWatched` ten times a second, or stop."""
+
+    on: bool
+    """True = report, False = stop."""
+
+
 MediaOrder = StartPlayback | StopPlayback | StartRecording | StopRecording | SendDigits | Bridge | Unbridge
 """Orders that a call must be answered for, and that need nothing else of it."""
-Order = OpenLeg | ConfirmLeg | UpdateLeg | CloseLeg | NotifyDtmf | MediaOrder | OpenStream | CloseStream | PauseStream
+StreamOrder = OpenStream | CloseStream | PauseStream
+Order = OpenLeg | ConfirmLeg | UpdateLeg | CloseLeg | NotifyDtmf | MediaOrder | StreamOrder | WatchLeg

@@ -12,7 +12,7 @@ import ssl
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ from trunkline.workers.parent import Parent
 from trunkline.workers.worker.decoder_client import AccountDecoder, DecoderClient
 from trunkline.workers.worker.leg_services import LegServices
 from trunkline.workers.worker.stream_targets import StreamTargets
+from trunkline.workers.worker.watch import LegWatches
 
 _log = structlog.get_logger()
 
@@ -90,6 +91,7 @@ class Worker:
         """What the legs and streams that are over had to complain of."""
         self._leg_streams: dict[LegId, list[StreamSid]] = {}
         self._listening: dict[LegId, list[int]] = {}
+        self._watches: LegWatches | None = None
         self._local_host = ""
         self._handlers: dict[type, Callable[[Any], None]] = {
             messages.Configure: self._configure,
@@ -109,6 +111,7 @@ class Worker:
             orders.OpenStream: self._open_stream,
             orders.CloseStream: self._close_stream,
             orders.PauseStream: self._pause_stream,
+            orders.WatchLeg: self._watch_leg,
         }
         """The rest is added by `_configure`."""
 
@@ -202,6 +205,7 @@ class Worker:
         ports = range(order.port_min, order.port_max + 1)
         self._engine = Engine(media, ports, self._on_media, asyncio.get_running_loop())
         self._targets = StreamTargets(self._engine)
+        self._watches = LegWatches(self._engine, self._streams_of, self._link.send)
         soon = asyncio.get_running_loop().call_soon
         self._services = LegServices(self._engine, self._decoder, self._link.send, soon, media.recording_silence)
         self._orders |= {
@@ -250,6 +254,19 @@ class Worker:
         assert self._targets is not None
         return self._targets
 
+    @property
+    def watches(self) -> LegWatches:
+        """There likewise."""
+        assert self._watches is not None
+        return self._watches
+
+    def _streams_of(self, leg: LegId) -> Iterator[tuple[StreamSid, StreamConnection]]:
+        return ((sid, self._streams[sid]) for sid in self._leg_streams.get(leg, ()))
+
+    def _watch_leg(self, leg: LegId, order: orders.WatchLeg) -> None:
+        if leg in self._leg_streams:
+            self.watches.watch(leg, order.on)
+
     def _open_leg(self, leg: LegId, order: orders.OpenLeg) -> None:
         try:
             port = self.engine.open_leg(leg, order.params, confirmed=order.confirmed)
@@ -273,6 +290,7 @@ class Worker:
     def _close_leg(self, leg: LegId, order: orders.CloseLeg) -> None:
         if leg not in self._leg_streams:
             return
+        self.watches.closing(leg)
         for sid in self._leg_streams.pop(leg):
             self.targets.detach(leg, self._streams[sid].stream)
             self._streams[sid].close(order.reason)
@@ -382,6 +400,7 @@ class Worker:
 
     def _stream_started(self, leg: LegId, sid: StreamSid) -> None:
         self._report(leg, reports.StreamStarted(sid))
+        self.watches.started(leg, sid, self._streams[sid])
         if leg in self._leg_streams:
             try:
                 self.targets.attach(leg, self._streams[sid].stream)

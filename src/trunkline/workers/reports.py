@@ -7,9 +7,11 @@ from typing import Literal
 import msgspec
 
 from trunkline.ids import StreamSid
+from trunkline.media.audio.watch import LegSample
 from trunkline.media.report import LegReport
 from trunkline.sdp.values import Endpoint
 from trunkline.streaming.params import StreamReport
+from trunkline.streaming.watch import SeenMessage
 
 RecordingReason = Literal["stopped", "silence", "key", "limit", "hangup", "error"]
 
@@ -102,6 +104,40 @@ class StreamEnded(msgspec.Struct, frozen=True, tag=True):
     """Its last counters; None = it had no leg to begin on."""
 
 
+class StreamWatched(msgspec.Struct, frozen=True):
+    """One stream of a watched leg since the last report."""
+
+    sid: StreamSid
+    """The stream."""
+    state: str
+    """Of its socket."""
+    queued_ms: int
+    """Audio of the app that waits to be played."""
+    played_ms: int
+    """Audio of the app played so far."""
+    marks: int
+    """Marks returned so far."""
+    media_sent: int
+    """`media` messages to the app since it is watched."""
+    media_received: int
+    """`media` messages of the app since it is watched."""
+    messages: list[SeenMessage]
+    """Other messages, either way, since the last report."""
+    dropped: int
+    """Messages that were too many to be kept."""
+
+
+class LegWatched(msgspec.Struct, frozen=True, tag=True):
+    """A watched leg since the last report. It does not reach the call model."""
+
+    now: float
+    """Seconds of the clock of `SeenMessage.at`, when this was made."""
+    sample: LegSample
+    """Both tracks."""
+    streams: list[StreamWatched]
+    """Its streams."""
+
+
 class WorkerLost(msgspec.Struct, frozen=True, tag=True):
     """The media worker died, and with it everything of this call in it. Made by `pool.py`."""
 
@@ -120,5 +156,6 @@ Report = (
     | RecordingEnded
     | StreamStarted
     | StreamEnded
+    | LegWatched
     | WorkerLost
 )

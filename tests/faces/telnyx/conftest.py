@@ -43,9 +43,8 @@ class Ask(Protocol):
 def ask(control: MemoryCalls, applications: ApplicationService, accounts: AccountService, tmp_path: Path) -> Ask:
     """Operations over calls and applications in memory."""
     handlers = {one.id: one.handler for one in OPERATIONS}
-    services = Services(
-        control, applications, accounts, Signer.load(tmp_path), 4096, Counter(), IdempotencyCache(lambda: 0.0)
-    )
+    signer, tries = Signer.load(tmp_path), IdempotencyCache[Any](lambda: 0.0)
+    services = Services(control, applications, accounts, signer, 4096, Counter(), tries, lambda _: "a ticket")
 
     async def ask(operation: str, body: object = None, query: str = "", /, **path: str) -> tuple[int, Any]:
         content = b"" if body is None else json.dumps(body).encode()

@@ -3,6 +3,7 @@
 from trunkline import ids
 from trunkline.faces.face import Face
 from trunkline.faces.telnyx.callbacks import CALLBACKS
+from trunkline.faces.telnyx.events import EVENTS
 from trunkline.faces.telnyx.rest import REST
 from trunkline.ids import Ids, StreamSid
 from trunkline.texml import document
@@ -13,6 +14,7 @@ TELNYX = Face(
     ids=Ids(ids.call_sid, ids.CALL_SID_RANDOM, lambda random: StreamSid(ids.random_uuid(random))),
     rest=REST,
     callbacks=CALLBACKS,
+    events=EVENTS,
     signer=Signer,
     document=document.parse,
 )

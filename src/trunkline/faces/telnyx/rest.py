@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 from trunkline.api.operation import TEXT, RestFace, Schema, record
 from trunkline.faces.telnyx import errors
-from trunkline.faces.telnyx.operations import accounts, applications, calls, erasure, signing, streams
+from trunkline.faces.telnyx.operations import accounts, applications, calls, erasure, events, signing, streams
 
 OPERATIONS = (
     *streams.OPERATIONS,
     *calls.OPERATIONS,
     *applications.OPERATIONS,
     *erasure.OPERATIONS,
+    *events.OPERATIONS,
     *accounts.OPERATIONS,
     *signing.OPERATIONS,
 )
@@ -21,6 +22,7 @@ _SCHEMAS: Mapping[str, Schema] = {
     **calls.SCHEMAS,
     **applications.SCHEMAS,
     **erasure.SCHEMAS,
+    **events.SCHEMAS,
     **accounts.SCHEMAS,
     **signing.SCHEMAS,
     "NotFound": record(
