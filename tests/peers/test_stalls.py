@@ -100,9 +100,9 @@ async def echoed(
 
 
 async def measure(
-    calls: list[tuple[DemoCaller, Echo]], stall: Callable[[float], Any]
+    calls: list[tuple[DemoCaller, Echo]], stall: Callable[[float], Any], *stalls: float
 ) -> list[list[tuple[float, float]]]:
-    """By call and stall: the delay before it, and 4 s after it."""
+    """By call and stall, one after another: the delay before it, and 4 s after it."""
     found: list[list[tuple[float, float]]] = [[] for _ in calls]
 
     async def pass_by(count: int) -> None:
@@ -111,7 +111,7 @@ async def measure(
         await happens(caller.watch, f"{count} frames pass", lambda: len(caller.sent_at) >= goal)
 
     await pass_by(CALM)
-    for seconds in STALLS:
+    for seconds in stalls:
         await pass_by(CALM)
         begun = [len(caller.sent_at) for caller, _ in calls]
         await stall(seconds)
@@ -155,7 +155,7 @@ async def test_a_worker_that_stands_still_leaves_no_delay_and_loses_no_mark(
             await asyncio.sleep(seconds)
 
     async with echoed(server, client, 1, 10) as calls:
-        found = await measure(calls, stop)
+        found = await measure(calls, stop, *STALLS)
         await marks_came_back(calls)
     assert none_is_later(found)
 
@@ -163,15 +163,19 @@ async def test_a_worker_that_stands_still_leaves_no_delay_and_loses_no_mark(
 async def test_an_app_that_stands_still_leaves_no_delay_and_loses_no_mark(
     server: ServerProcess, client: AsyncTelnyx
 ) -> None:
-    async with echoed(server, client, 1, 10) as calls:
+    async def at_once(seconds: float) -> list[list[tuple[float, float]]]:
+        async with echoed(server, client, 1, 10) as calls:
 
-        async def stop(seconds: float) -> None:
-            for _, app in calls:
-                app.goes.clear()
-            await asyncio.sleep(seconds)
-            for _, app in calls:
-                app.goes.set()
+            async def stop(seconds: float) -> None:
+                for _, app in calls:
+                    app.goes.clear()
+                await asyncio.sleep(seconds)
+                for _, app in calls:
+                    app.goes.set()
 
-        found = await measure(calls, stop)
-        await marks_came_back(calls)
-    assert none_is_later(found)
+            found = await measure(calls, stop, seconds)
+            await marks_came_back(calls)
+        return found
+
+    for found in await asyncio.gather(*map(at_once, STALLS)):
+        assert none_is_later(found)
