@@ -7,9 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trunkline.calls.quotas import MINUTE, Excess, Quotas
+from trunkline.calls.quotas import Excess, Quotas
 from trunkline.config import SipSettings
 from trunkline.ids import AccountSid, CallSid
+
+MINUTE = 60.0
 
 ANN, BOB = AccountSid("ann"), AccountSid("bob")
 

@@ -3,7 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.cluster.lease import BEAT, CALM, LEASE, MARGIN, Arrival, Lease, OtherLife
+from trunkline.cluster.lease import Arrival, Lease, OtherLife
+
+BEAT = 1.0
+CALM = 7.0
+LEASE = 5.0
+MARGIN = 0.5
 
 OTHER = OtherLife("AAmine", "host", lease_left=LEASE, beat=1)
 

@@ -19,8 +19,10 @@ from api.conftest import (
     store,
     until,
 )
-from trunkline.control.accounts import KEY_LIMIT, AccountService
+from trunkline.control.accounts import AccountService
 from trunkline.errors import InvalidRequest, ResourceNotFound, Unavailable
+
+KEY_LIMIT = 100
 
 __all__ = ["accounts", "control", "database", "directory", "store"]
 

@@ -13,9 +13,11 @@ from control.bench import ACCOUNT, BOT, NOW, Bench
 from trunkline.calls.directory import Directory
 from trunkline.calls.views import Application
 from trunkline.config import Settings
-from trunkline.control.applications import APPLICATION_LIMIT, ApplicationService
+from trunkline.control.applications import ApplicationService
 from trunkline.errors import InvalidRequest, ResourceNotFound, StartupError, Unavailable
 from trunkline.ids import AccountSid
+
+APPLICATION_LIMIT = 1000
 
 OTHER_ACCOUNT = AccountSid("5f1c9d2e-0000-4000-8000-000000000002")
 WANTED = {"friendly_name": "router", "voice_url": "http://c/v"}

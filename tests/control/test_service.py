@@ -14,12 +14,14 @@ from trunkline.calls import commands
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, EndCall, Instructions, SetStatusCallback
 from trunkline.calls.views import CallFilter
-from trunkline.control.service import FAREWELL, CallService
+from trunkline.control.service import CallService
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, Unavailable
 from trunkline.ids import AccountSid, CallSid, LegId
 from trunkline.media.report import LegReport, LiveLegReport
 from trunkline.streaming.params import StreamReport
 from trunkline.workers import messages, reports
+
+FAREWELL = 0.2
 
 OTHER_ACCOUNT = AccountSid("5f1c9d2e-0000-4000-8000-000000000002")
 WANTED = Instructions(texml="<Response/>")

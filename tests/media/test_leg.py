@@ -10,11 +10,14 @@ import pytest
 from trunkline.config import MediaSettings
 from trunkline.ids import LegId, RtpTime, Seconds, Ssrc
 from trunkline.media.events import SilenceDetected
-from trunkline.media.leg import RTCP_KEPT, UNCONFIRMED_PACKETS, Leg
+from trunkline.media.leg import Leg
 from trunkline.media.report import LegReport
 from trunkline.media.rtp import rtcp
 from trunkline.media.rtp.source import IN_SEQUENCE
 from trunkline.sdp.values import Direction, Endpoint, MediaParams
+
+RTCP_KEPT = 8
+UNCONFIRMED_PACKETS = 10
 
 if TYPE_CHECKING:
     from media.conftest import RecordingTap

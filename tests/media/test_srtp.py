@@ -12,8 +12,10 @@ from trunkline.ids import RtpTime, Seconds, Ssrc
 from trunkline.media.leg import Leg
 from trunkline.media.rtp import rtcp
 from trunkline.media.rtp.packet import parse
-from trunkline.media.srtp import PACKET_LIMIT, Channel, session
+from trunkline.media.srtp import Channel, session
 from trunkline.sdp.values import Direction, Endpoint, MediaParams, SrtpKeys
+
+PACKET_LIMIT = 1500
 
 if TYPE_CHECKING:
     from media.conftest import RecordingTap

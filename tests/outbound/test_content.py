@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.outbound.content import PIECE, BadContent, ContentDecoder, codings_of, decoded
+from trunkline.outbound.content import BadContent, ContentDecoder, codings_of, decoded
+
+PIECE = 65_536
 
 
 def bare(data: bytes) -> bytes:

@@ -2,7 +2,10 @@
 
 import pytest
 
-from trunkline.outbound.cookies import COOKIE_LIMIT, SIZE_LIMIT, Cookies
+from trunkline.outbound.cookies import Cookies
+
+COOKIE_LIMIT = 50
+SIZE_LIMIT = 4096
 
 URL = "http://app.example/voice/start"
 

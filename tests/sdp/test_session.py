@@ -4,17 +4,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trunkline.sdp.session import (
-    FORMAT_LIMIT,
-    LINE_LIMIT,
-    MEDIA_LIMIT,
-    SIZE_LIMIT,
-    ConnectionData,
-    MediaDescription,
-    SessionDescription,
-    parse,
-)
+from trunkline.sdp.session import ConnectionData, MediaDescription, SessionDescription, parse
 from trunkline.sdp.values import SdpError
+
+FORMAT_LIMIT = 64
+LINE_LIMIT = 1000
+MEDIA_LIMIT = 32
+SIZE_LIMIT = 16_384
 
 HEAD = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
 

@@ -12,16 +12,17 @@ from trunkline.sip.transaction_states import (
     INVITE_CLIENT,
     INVITE_SERVER,
     SERVER,
-    T2,
-    T4,
-    TRANSACTION_TIME,
-    UNANSWERED_LIMIT,
     Do,
     Input,
     Machine,
     Transaction,
     TransactionState,
 )
+
+T2 = 4.0
+T4 = 5.0
+TRANSACTION_TIME = 32.0
+UNANSWERED_LIMIT = 300.0
 
 MACHINES = {"INVITE client": INVITE_CLIENT, "client": CLIENT, "INVITE server": INVITE_SERVER, "server": SERVER}
 FINAL = (Input.SUCCESS, Input.FAILURE)

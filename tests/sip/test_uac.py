@@ -10,7 +10,6 @@ from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.digest import digest_response, parse_digest
 from trunkline.sip.message.validation import Discard
 from trunkline.sip.targets import Target
-from trunkline.sip.uac import ICMP_TOLERANCE
 from trunkline.sip.values import (
     AcceptReinvite,
     AckReceived,
@@ -25,6 +24,8 @@ from trunkline.sip.values import (
     ReinviteReceived,
     SendInvite,
 )
+
+ICMP_TOLERANCE = 2
 
 URI = "sip:bob@192.0.2.10:5062"
 FIRST, SECOND = (

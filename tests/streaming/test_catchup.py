@@ -11,22 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.media.codecs import CODECS, transcoder
-from trunkline.streaming.catchup import (
-    AGAIN,
-    CALM,
-    ECHO,
-    FAINT,
-    LAPSE,
-    LEAST,
-    LONGEST_WINDOW,
-    SETTLE,
-    SPACING,
-    STEADY,
-    WINDOW,
-    CatchUp,
-    squeeze,
-)
+from trunkline.streaming.catchup import CatchUp, squeeze
 from trunkline.streaming.playback import Playback
+
+AGAIN = 3000
+CALM = 3
+ECHO = 300
+FAINT = -50
+LAPSE = 5000
+LEAST = 10
+LONGEST_WINDOW = 4000
+SETTLE = 250
+SPACING = 20
+STEADY = 150
+WINDOW = 1000
 
 FRAME = 20
 PERIOD = 25

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from mp3files import mp3
 from trunkline.media.audio.decoding import decode
 from trunkline.streaming.budget import UNBOUNDED, Budget
-from trunkline.streaming.files import LINE_LIMIT, Answer, Files, QueuedFile
+from trunkline.streaming.files import Answer, Files, QueuedFile
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.playback import BLOCK_COST, Playback
+
+LINE_LIMIT = 16
 
 SHORT = mp3(seconds=0.1)
 LONG = mp3(seconds=1)

@@ -1,6 +1,8 @@
 """What is counted between the loop and the WebSocket library."""
 
-from trunkline.streaming.intake import UNCHARGED, Intake
+from trunkline.streaming.intake import Intake
+
+UNCHARGED = 65_536
 
 
 class Library:

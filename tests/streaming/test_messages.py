@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from stream_params import stream_params
 from trunkline import speedups
 from trunkline.streaming import messages
-from trunkline.streaming.messages import MARK_NAME_LIMIT, Clear, Dtmf, Mark, Media, Problem, Refusal, decode
+from trunkline.streaming.messages import Clear, Dtmf, Mark, Media, Problem, Refusal, decode
 from trunkline.streaming.params import BidirectionalMode, ErrorTitle, StreamIdentity
+
+MARK_NAME_LIMIT = 4096
 
 SID = "32de0dea-53cb-4b21-89a4-9e1819c043bc"
 

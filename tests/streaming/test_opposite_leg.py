@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.media.codecs import CODECS
-from trunkline.streaming.opposite_leg import LIMIT_MS, OppositeLegCopy, OppositeLegPlayer
+from trunkline.streaming.opposite_leg import OppositeLegCopy, OppositeLegPlayer
+
+LIMIT_MS = 500
 
 PTIMES = (10, 20, 30, 60)
 

@@ -8,8 +8,12 @@ from hypothesis import strategies as st
 from trunkline.media.codecs import CODECS, transcoder
 from trunkline.media.report import QUIET
 from trunkline.streaming.budget import Budget
-from trunkline.streaming.playback import BLOCK, BLOCK_COST, MARK_COST, Playback
+from trunkline.streaming.playback import Playback
 from trunkline.streaming.prebuffer import GAP
+
+BLOCK = 16_384
+BLOCK_COST = 20_480
+MARK_COST = 160
 
 SILENCE = b"\xff"
 

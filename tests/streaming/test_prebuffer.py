@@ -4,7 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.streaming.playback import Playback
-from trunkline.streaming.prebuffer import ENOUGH, GAP, Prebuffer
+from trunkline.streaming.prebuffer import Prebuffer
+
+ENOUGH = 8
+GAP = 500
 
 
 def learnt(chunk: int, delays: list[int], bound: int = 200) -> int:

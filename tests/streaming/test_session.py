@@ -15,7 +15,9 @@ from trunkline.media.codecs import CODECS, opus, transcoder
 from trunkline.streaming.budget import Budget
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity
-from trunkline.streaming.session import CONTROL_COST, SendBuffer, Session
+from trunkline.streaming.session import SendBuffer, Session
+
+CONTROL_COST = 150
 
 ULAW = bytes(range(160))
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from trunkline.streaming.throttle import BURST, Throttle
+from trunkline.streaming.throttle import Throttle
+
+BURST = 0.02
 
 
 def test_the_rate_of_a_conversation_is_never_throttled() -> None:

@@ -14,14 +14,9 @@ from hypothesis import strategies as st
 from streaming.helpers import until
 from trunkline import USER_AGENT
 from trunkline.outbound.urls import WebSocketUrl
-from trunkline.streaming.upgrade import (
-    HEAD_LIMIT,
-    BadAuthToken,
-    HandshakeRefused,
-    HandshakeResponse,
-    NoUpgrade,
-    request_headers,
-)
+from trunkline.streaming.upgrade import BadAuthToken, HandshakeRefused, HandshakeResponse, NoUpgrade, request_headers
+
+HEAD_LIMIT = 65_536
 
 ACCEPT = b"s3pPLMBiTxaQ9kYGzhZRbK+xOo="
 SPELLING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "

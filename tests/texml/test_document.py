@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream_params import stream_params
 from trunkline.streaming.params import BidirectionalMode, TargetLegs, Track
-from trunkline.texml.document import _VERBS, SIZE_LIMIT, TARGET_LIMIT, WARNING_LIMIT, DocumentError, parse
+from trunkline.texml.document import _VERBS, DocumentError, parse
 from trunkline.texml.ssml import DEPTH_LIMIT, TEXT_LIMIT
 from trunkline.texml.verbs import (
     Answer,
@@ -29,6 +29,10 @@ from trunkline.texml.verbs import (
     Stop,
     Verb,
 )
+
+SIZE_LIMIT = 65_536
+TARGET_LIMIT = 10
+WARNING_LIMIT = 20
 
 EXAMPLES = settings(max_examples=150, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 

@@ -12,16 +12,11 @@ from hypothesis import strategies as st
 from trunkline.config import CallbackSettings
 from trunkline.ids import CallSid
 from trunkline.store.records import CallbackRecord
-from trunkline.webhooks.outbox import (
-    HOST_LIMIT,
-    SCARCE_LIMIT,
-    TOTAL_LIMIT,
-    AttemptResult,
-    Outbox,
-    judge,
-    retry_after,
-    wait_before,
-)
+from trunkline.webhooks.outbox import AttemptResult, Outbox, judge, retry_after, wait_before
+
+HOST_LIMIT = 1000
+SCARCE_LIMIT = 10
+TOTAL_LIMIT = 20_000
 
 SETTINGS = CallbackSettings()
 OK = AttemptResult(status=200)

@@ -11,20 +11,14 @@ import pytest
 
 from mp3files import mp3
 from trunkline.demo.audio import speech
-from trunkline.media.audio.content import (
-    KEPT,
-    LEAST_PIECE,
-    NOISE_VOTES,
-    VOTES,
-    ContentCheck,
-    Kind,
-    container,
-    fix,
-    recognise,
-    roughness,
-)
+from trunkline.media.audio.content import ContentCheck, Kind, container, fix, recognise, roughness
 from trunkline.media.codecs import CODECS
 from trunkline.media.codecs.resample import resampler
+
+KEPT = 24
+LEAST_PIECE = 400
+NOISE_VOTES = 6
+VOTES = 3
 
 TEXT = "Hello, this is the voice of your assistant. She sells sea shells. How can I help you today?"
 STREAM_CODECS = ("PCMU", "PCMA", "G722", "L16/8000", "L16/16000", "L16/24000", "L16/8000/big", "L16/16000/big")

@@ -3,18 +3,15 @@
 import numpy as np
 import pytest
 
-from trunkline.media.audio.level import (
-    HEARD_REST_MS,
-    PROBE_LIMIT,
-    REST_MS,
-    SAMPLE_MS,
-    SILENT,
-    LevelMeter,
-    LevelProbe,
-    level,
-)
+from trunkline.media.audio.level import LevelMeter, LevelProbe, level
 from trunkline.media.codecs import CODECS
 from trunkline.media.report import QUIET, LegReport
+
+HEARD_REST_MS = 10_000
+PROBE_LIMIT = 100
+REST_MS = 1000
+SAMPLE_MS = 100
+SILENT = -96
 
 
 def tone(codec: str, amplitude: float, ms: int = 200) -> bytes:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trunkline.media.audio.plc import LONGEST_MS, Concealer
+from trunkline.media.audio.plc import Concealer
+
+LONGEST_MS = 60
 
 Pcm = NDArray[np.float64]
 

@@ -8,8 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trunkline.media.audio.recorder import AHEAD_MS, BLOCK_MS, JOIN_MS, LATE_MS, Recorder
+from trunkline.media.audio.recorder import Recorder
 from trunkline.media.codecs import CODECS
+
+AHEAD_MS = 3000
+BLOCK_MS = 500
+JOIN_MS = 10
+LATE_MS = 1200
 
 QUIET = b"\xff" * 160
 

@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 
 from mp3files import signal_to_noise
 from trunkline.media.bridge.bridge import BridgeSink
-from trunkline.media.bridge.buffer import LIMIT_MS, TRIM_EVERY, BridgeBuffer
+from trunkline.media.bridge.buffer import BridgeBuffer
 from trunkline.media.codecs import CODECS
+
+LIMIT_MS = 1600
+TRIM_EVERY = 100
 
 SIP = ["PCMU", "PCMA", "G722", "OPUS"]
 """What a call may speak."""

@@ -14,9 +14,18 @@ from trunkline.config import MediaSettings
 from trunkline.ids import LegId, PayloadType, RtpTime, Seconds, Ssrc
 from trunkline.media.audio.recorder import Recorder
 from trunkline.media.leg import RANDOM_BYTES, Leg
-from trunkline.media.rtp.clock import AHEAD_MS, FIRM, FOLLOW_EVERY, FORGIVEN, GAP_MS, LATER_MS, SHORT_MS, WINDOW, Clock
+from trunkline.media.rtp.clock import Clock
 from trunkline.media.rtp.packet import RtpPacket, build
 from trunkline.sdp.values import Endpoint, MediaParams
+
+AHEAD_MS = 250
+FIRM = 10
+FOLLOW_EVERY = 256
+FORGIVEN = 50
+GAP_MS = 200
+LATER_MS = 100
+SHORT_MS = 60
+WINDOW = 32
 
 if TYPE_CHECKING:
     from media.conftest import RecordingTap

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from trunkline.media.rtp.dtmf import WAITING_LIMIT, DigitSender, TooManyDigits
+from trunkline.media.rtp.dtmf import DigitSender, TooManyDigits
 from trunkline.media.rtp.packet import parse
+
+WAITING_LIMIT = 64
 
 Capture = Callable[[str], list[tuple[float, bytes]]]
 

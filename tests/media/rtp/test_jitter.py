@@ -5,17 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.ids import Seconds, Ssrc
-from trunkline.media.rtp.jitter import (
-    HELD_LIMIT,
-    HISTORY,
-    MAX_DROPOUT,
-    MAX_MISORDER,
-    ON_TRIAL,
-    REPEATED,
-    SHORTEST,
-    JitterBuffer,
-    Released,
-)
+from trunkline.media.rtp.jitter import JitterBuffer, Released
+
+HELD_LIMIT = 128
+HISTORY = 50
+MAX_DROPOUT = 3000
+MAX_MISORDER = 100
+ON_TRIAL = 16
+REPEATED = 12
+SHORTEST = Seconds(0.02)
 
 WINDOW = Seconds(0.06)
 PEER = Ssrc(7)

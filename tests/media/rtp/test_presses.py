@@ -11,7 +11,11 @@ from media.network import event_of
 from trunkline.ids import RtpTime, Seconds, Ssrc
 from trunkline.media.rtp.dtmf import DIGITS
 from trunkline.media.rtp.packet import parse
-from trunkline.media.rtp.presses import PAIRED, TIMEOUT, UNPAIRED_LIMIT, DigitReceiver, EventPacket
+from trunkline.media.rtp.presses import DigitReceiver, EventPacket
+
+PAIRED = Seconds(2.0)
+TIMEOUT = Seconds(0.2)
+UNPAIRED_LIMIT = 16
 
 Capture = Callable[[str], list[tuple[float, bytes]]]
 PACKET = 160

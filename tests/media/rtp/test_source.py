@@ -8,22 +8,18 @@ from hypothesis import strategies as st
 
 from trunkline.ids import PayloadType, RtpTime, Seconds, Ssrc
 from trunkline.media.rtp.packet import HEADER_LENGTH, RtpPacket, build
-from trunkline.media.rtp.source import (
-    CANDIDATES,
-    GRACE,
-    IN_SEQUENCE,
-    KEPT,
-    KEPT_PACKETS,
-    PROBATION,
-    REOPENED,
-    REST,
-    TAKEOVER,
-    Address,
-    Source,
-    SourceDecision,
-    address_of,
-)
+from trunkline.media.rtp.source import Address, Source, SourceDecision, address_of
 from trunkline.sdp.values import Endpoint
+
+CANDIDATES = 2
+GRACE = Seconds(0.5)
+IN_SEQUENCE = 4
+KEPT = Seconds(1.0)
+KEPT_PACKETS = 150
+PROBATION = Seconds(5.0)
+REOPENED = Seconds(2.0)
+REST = Seconds(1.0)
+TAKEOVER = Seconds(2.0)
 
 SIGNALLED = ("192.0.2.1", 4000)
 NATTED = ("198.51.100.7", 61234)

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sip.bench import OFFER, Caller
-from trunkline.sip.message.bodies import PART_LIMIT, pressed_key, session_description
+from trunkline.sip.message.bodies import pressed_key, session_description
 from trunkline.sip.message.multipart import DEPTH_LIMIT
 from trunkline.sip.message.validation import Rejection, SipRequest, parse
+
+PART_LIMIT = 16
 
 MIXED = 'Content-Type: multipart/mixed; boundary="b b"'
 

@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.sip.message.nonces import NONCE_LIFETIME, WINDOW, Nonces
+from trunkline.sip.message.nonces import Nonces
+
+NONCE_LIFETIME = 60.0
+WINDOW = 32
 
 HERE, THERE = "203.0.113.9", "203.0.113.10"
 

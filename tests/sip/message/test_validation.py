@@ -10,7 +10,6 @@ from sip.bench import OFFER, PEER, Caller, header, message
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.validation import (
     ALLOW,
-    HEADER_LIMIT,
     Discard,
     Rejection,
     SipRequest,
@@ -19,6 +18,8 @@ from trunkline.sip.message.validation import (
     refusal,
     validate,
 )
+
+HEADER_LIMIT = 256
 
 GOOD = Caller().request("INVITE", OFFER)
 

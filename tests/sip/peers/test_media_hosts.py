@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sip.message.test_numbers import INVITE
 from trunkline.sdp.session import SessionDescription, parse
-from trunkline.sip.peers.media_hosts import HELD_LIMIT, HostLookup, MediaHosts
+from trunkline.sip.peers.media_hosts import HostLookup, MediaHosts
 from trunkline.sip.values import (
     AckReceived,
     DialogEnded,
@@ -20,6 +20,8 @@ from trunkline.sip.values import (
     ReinviteReceived,
     SipEvent,
 )
+
+HELD_LIMIT = 100
 
 
 def sdp(*hosts: str) -> SessionDescription:

@@ -5,7 +5,9 @@ import pytest
 from sip.bench import Wire, message
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.validation import Headers, Rejection, SipRequest, validate
-from trunkline.sip.peers.registrar import CONTACT_LIMIT, Registrar
+from trunkline.sip.peers.registrar import Registrar
+
+CONTACT_LIMIT = 10
 
 SOURCE = Endpoint("203.0.113.9", 40000)
 

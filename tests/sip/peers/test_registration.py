@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from sip.bench import Bench, header, response
 from sip.peers.test_trunks import ACCOUNT, Carrier
 from trunkline.sip.message.validation import SipResponse, parse
-from trunkline.sip.peers.registration import EXPIRES_MAX, REFRESH_AT, granted
+from trunkline.sip.peers.registration import granted
+
+EXPIRES_MAX = 86_400
+REFRESH_AT = 0.8
 
 OURS = "sip:me@198.51.100.7:5060"
 SEEN = "sip:me@203.0.113.9:31022"

@@ -10,13 +10,14 @@ from trunkline.errors import InvalidRequest, InvalidType, MissingParameter
 from trunkline.faces.telnyx.fields.applications import (
     DEFAULTS,
     FIELDS,
-    INTEGER_LIMIT,
     MORE_SCHEMAS,
     OBJECTS,
     OTHER_FIELDS,
-    TAGS_LIMIT,
     application_changes,
 )
+
+INTEGER_LIMIT = 999_999_999
+TAGS_LIMIT = 100
 
 LEAST = {"friendly_name": "router", "voice_url": "https://a.example/"}
 
