@@ -152,31 +152,31 @@ def test_any_pieces_are_a_description_or_refused(pieces: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "headers", "status"),
+    ("body", "headers", "refusal"),
     [
-        ("v=1", ["Content-Type: application/sdp"], 400),
-        (OFFER, ["Content-Type: "], 400),
-        ("{}", ["Content-Type: application/json"], 415),
-        (OFFER, ["Content-Type: application/sdp", "Content-Encoding: gzip"], 415),
-        (multipart(OTHER + REQUIRED + "\r\nx", SDP_PART), [MIXED], 415),
-        (multipart(SDP_PART, OTHER + 'Content-Disposition: x; HANDLING = "Required"\r\n\r\nx'), [MIXED], 415),
-        (multipart(SDP_PART, inner("mixed", OTHER + REQUIRED + "\r\nx")), [MIXED], 415),
-        (multipart(SDP_PART, "Content-Type: application/pidf+xml\r\n" + REQUIRED + "\r\n<x/>"), [MIXED], 415),
-        (multipart(inner("alternative", OTHER + REQUIRED + "\r\nx")), [MIXED], 415),
-        (multipart(OTHER + "\r\nx"), [MIXED], 415),
-        (multipart(SDP_PART, inner("mixed", *[OTHER] * PART_LIMIT)), [MIXED], 400),
-        (multipart("Content-Type: application/sdp\r\nContent-Transfer-Encoding: base64\r\n\r\nx"), [MIXED], 400),
-        (deep(), [MIXED], 400),
-        (multipart(SDP_PART), ["Content-Type: multipart/mixed"], 400),
-        ("no parts", [MIXED], 400),
-        (multipart("no empty line"), [MIXED], 400),
-        (multipart(*[SDP_PART] * (PART_LIMIT + 1)), [MIXED], 400),
+        ("v=1", ["Content-Type: application/sdp"], "400 the SDP does not begin with v=0"),
+        (OFFER, ["Content-Type: "], "400 Missing Content-Type"),
+        ("{}", ["Content-Type: application/json"], "415 Unsupported Media Type"),
+        (OFFER, ["Content-Type: application/sdp", "Content-Encoding: gzip"], "415 Unsupported Media Type"),
+        (multipart(OTHER + REQUIRED + "\r\nx", SDP_PART), [MIXED], "415 Unsupported Media Type"),
+        (multipart(SDP_PART, OTHER + 'Content-Disposition: x; HANDLING = "Required"\r\n\r\nx'), [MIXED], "415 Unsupported Media Type"),
+        (multipart(SDP_PART, inner("mixed", OTHER + REQUIRED + "\r\nx")), [MIXED], "415 Unsupported Media Type"),
+        (multipart(SDP_PART, "Content-Type: application/pidf+xml\r\n" + REQUIRED + "\r\n<x/>"), [MIXED], "415 Unsupported Media Type"),
+        (multipart(inner("alternative", OTHER + REQUIRED + "\r\nx")), [MIXED], "415 Unsupported Media Type"),
+        (multipart(OTHER + "\r\nx"), [MIXED], "415 Unsupported Media Type"),
+        (multipart(SDP_PART, inner("mixed", *[OTHER] * PART_LIMIT)), [MIXED], "400 More than 16 parts"),
+        (multipart("Content-Type: application/sdp\r\nContent-Transfer-Encoding: base64\r\n\r\nx"), [MIXED], "400 Invalid base64"),
+        (deep(), [MIXED], "400 Malformed multipart body"),
+        (multipart(SDP_PART), ["Content-Type: multipart/mixed"], "400 Multipart body without boundary"),
+        ("no parts", [MIXED], "400 Malformed multipart body"),
+        (multipart("no empty line"), [MIXED], "400 Malformed head of a part"),
+        (multipart(*[SDP_PART] * (PART_LIMIT + 1)), [MIXED], "400 More than 16 parts"),
     ],
 )
-def test_other_bodies_are_refused(body: str, headers: list[str], status: int) -> None:
+def test_other_bodies_are_refused(body: str, headers: list[str], refusal: str) -> None:
     with pytest.raises(Rejection) as refused:
         session_description(invite(body, *headers))
-    assert refused.value.status == status
+    assert str(refused.value).startswith(refusal)
 
 
 def test_a_415_has_the_accepted_types() -> None:
@@ -237,23 +237,23 @@ def test_the_key_of_an_info(body: str, header: str, key: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "headers", "status"),
+    ("body", "headers", "refusal"),
     [
-        ("Duration=160", [RELAY], 400),
-        ("Signal=", [RELAY], 400),
-        ("Signal=5\r\nSignal=6", [RELAY], 400),
-        ("Signal=-5", [RELAY], 400),
-        ("Signal=\u0665".encode().decode("latin-1"), [RELAY], 400),
-        ("5\r\n6", [BARE], 400),
-        ("Signal=99", [RELAY], 400),
-        ("Signal=55555", [RELAY], 400),
-        ("12345", [BARE], 400),
-        ("5 6", [BARE], 400),
-        ("<media_control/>", ["Content-Type: application/media_control+xml"], 415),
-        ("x", ["Content-Type: application/x", "Info-Package: x"], 469),
+        ("Duration=160", [RELAY], "400 No Key In The Body"),
+        ("Signal=", [RELAY], "400 No Key In The Body"),
+        ("Signal=5\r\nSignal=6", [RELAY], "400 No Key In The Body"),
+        ("Signal=-5", [RELAY], "400 No Key In The Body"),
+        ("Signal=\u0665".encode().decode("latin-1"), [RELAY], "400 No Key In The Body"),
+        ("5\r\n6", [BARE], "400 No Key In The Body"),
+        ("Signal=99", [RELAY], "400 No Key In The Body"),
+        ("Signal=55555", [RELAY], "400 No Key In The Body"),
+        ("12345", [BARE], "400 No Key In The Body"),
+        ("5 6", [BARE], "400 No Key In The Body"),
+        ("<media_control/>", ["Content-Type: application/media_control+xml"], "415 Unsupported Media Type"),
+        ("x", ["Content-Type: application/x", "Info-Package: x"], "469 Bad Info Package"),
     ],
 )
-def test_an_info_without_a_key_is_refused(body: str, headers: list[str], status: int) -> None:
+def test_an_info_without_a_key_is_refused(body: str, headers: list[str], refusal: str) -> None:
     with pytest.raises(Rejection) as refused:
         pressed_key(info(body, *headers))
-    assert refused.value.status == status
+    assert str(refused.value) == refusal

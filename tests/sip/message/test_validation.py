@@ -110,6 +110,21 @@ def test_a_broken_invite_is_refused(old: bytes, new: bytes, status: int, reason:
 
 
 @pytest.mark.parametrize(
+    "header", ["From", "To", "Call-ID", "CSeq", "Content-Length", "Content-Type", "Max-Forwards", "Expires"]
+)
+def test_a_header_that_may_be_there_once_is_refused_twice(header: str) -> None:
+    request = GOOD.replace(b"Max-Forwards: 70", b"Max-Forwards: 70\r\nExpires: 60")
+    (line,) = [line for line in request.split(b"\r\n") if line.startswith(header.encode() + b":")]
+    assert refused(request.replace(line, line + b"\r\n" + line, 1)).reason == f"More than one {header.title()}"
+
+
+@pytest.mark.parametrize("header", ["To", "From", "Call-ID", "CSeq"])
+def test_a_request_needs_the_headers_that_name_its_transaction(header: str) -> None:
+    lines = [line for line in GOOD.split(b"\r\n") if not line.startswith(header.encode() + b":")]
+    assert refused(b"\r\n".join(lines)).reason == f"Missing {header.title()}"
+
+
+@pytest.mark.parametrize(
     ("method", "status", "reason"),
     [
         ("REFER", 405, "Method Not Allowed"),

@@ -89,22 +89,22 @@ def test_contacts_are_removed_one_by_one_or_all_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "status"),
+    ("headers", "refusal"),
     [
-        (("Contact: *",), 400),
-        (("Contact: *", "Expires: 60"), 400),
-        (("Contact: *", "Contact: <sip:a@b>", "Expires: 0"), 400),
-        (("Contact: <sip:a@b>", "Path: nonsense"), 400),
-        (("Contact: <mailto:a@b>",), 400),
-        (("Contact: " + ", ".join(f"<sip:a@10.0.0.{n}>" for n in range(CONTACT_LIMIT + 1)),), 403),
+        (("Contact: *",), "400 Contact * needs Expires: 0, and no other contact"),
+        (("Contact: *", "Expires: 60"), "400 Contact * needs Expires: 0, and no other contact"),
+        (("Contact: *", "Contact: <sip:a@b>", "Expires: 0"), "400 Contact * needs Expires: 0, and no other contact"),
+        (("Contact: <sip:a@b>", "Path: nonsense"), "400 Malformed Path"),
+        (("Contact: <mailto:a@b>",), "400 Contact: URI scheme mailto"),
+        (("Contact: " + ", ".join(f"<sip:a@10.0.0.{n}>" for n in range(CONTACT_LIMIT + 1)),), "403 Too Many Contacts"),
     ],
 )
-def test_malformed_requests_are_refused_and_change_nothing(headers: tuple[str, ...], status: int) -> None:
+def test_malformed_requests_are_refused_and_change_nothing(headers: tuple[str, ...], refusal: str) -> None:
     phone = Phone()
     phone.register("Contact: <sip:ann@10.0.0.2>")
     with pytest.raises(Rejection) as refused:
         phone.register(*headers)
-    assert refused.value.status == status
+    assert str(refused.value) == refusal
     assert phone.uris() == ["sip:ann@10.0.0.2"]
 
 
