@@ -3,9 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.cluster.lease import Arrival, Lease, OtherLife
+from trunkline.cluster.lease import BEAT, Arrival, Lease, OtherLife
 
-BEAT = 1.0
 CALM = 7.0
 LEASE = 5.0
 MARGIN = 0.5
@@ -24,6 +23,10 @@ def test_a_lease_holds_from_its_beat_until_a_margin_before_its_end() -> None:
     assert lease.holds(100)
     assert lease.holds(100 + LEASE - MARGIN - 0.01)
     assert not lease.holds(100 + LEASE - MARGIN)
+
+
+def test_a_life_has_several_tries_to_renew_its_lease() -> None:
+    assert 0 < BEAT <= (LEASE - MARGIN) / 4
 
 
 def test_a_lost_lease_never_holds_again() -> None:
@@ -63,6 +66,13 @@ def test_a_lease_that_is_over_is_waited_for_as_the_database_may_have_been_away()
     assert arrival.observed([beaten], CALM) is beaten
 
 
+def test_a_lease_is_over_at_its_end_and_not_before() -> None:
+    arrival = Arrival()
+    arrival.observed([other(4)], 1000)
+    assert arrival.observed([other(0.01)], 1000 + CALM) == "wait"
+    assert arrival.observed([other(0)], 1000 + CALM) == "enter"
+
+
 def test_what_does_not_beat_while_it_is_watched_is_dead() -> None:
     arrival = Arrival()
     arrival.observed([other(4)], 0)
@@ -76,6 +86,7 @@ def test_a_lease_that_is_not_over_is_waited_for_however_long() -> None:
 
 
 def test_one_of_several_decides() -> None:
+    assert Arrival().observed([other(4, gone=True), OtherLife("AAtheirs", "h", 5, 1)], 0) == "wait"
     arrival = Arrival()
     quiet, living = other(4), OtherLife("AAtheirs", "h", 5, 1)
     arrival.observed([quiet, living], 0)

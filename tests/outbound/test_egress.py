@@ -157,6 +157,17 @@ def test_of_several_addresses_those_remain_that_may_be_dialled() -> None:
     assert egress.counters == {f"{DENIED}private": 1}
 
 
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("10.0.0.1", "private"), ("169.254.1.1", "metadata"), ("8.8.8.8", r"in egress\.deny")],
+)
+def test_a_refusal_says_which_rule_it_was(address: str, words: str) -> None:
+    egress = Egress(EgressRules(deny=("8.0.0.0/8",), private=False))
+    with pytest.raises(Forbidden, match=f"^a may not be dialled: its address is .*{words}"):
+        egress.allowed("a", [address])
+    assert egress.counters == {f"{DENIED}{egress.denial(address)}": 1}
+
+
 def test_other_rules_take_force() -> None:
     egress = Egress(EgressRules(private=False, configured=(("a", "h", 80),)))
     assert egress.is_configured("a", "h", 80)

@@ -199,7 +199,7 @@ def test_requests_without_our_tag_count_only_from_the_peer_and_move_nothing(benc
     invite = taken(bench, device)
     elsewhere = Endpoint("203.0.113.9", 5060)
     bench.receive(device.request("ACK", ";tag=made-up"), source=elsewhere)
-    with pytest.raises(Rejection, match="^481 Call/Transaction Does Not Exist$"):
+    with pytest.raises(Rejection, match=r"^481 Call/Transaction Does Not Exist$"):
         bench.receive(device.request("BYE").replace(b"CSeq: 7", b"CSeq: 8"), source=elsewhere)
     assert bench.events == [], "from elsewhere"
     bench.receive(device.request("ACK", ";tag=made-up").replace(b"CSeq: 7", b"CSeq: 6"))

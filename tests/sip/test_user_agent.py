@@ -616,7 +616,10 @@ def test_a_bye_with_the_cseq_of_a_pending_offer_answers_both(bench: Bench) -> No
 
 @pytest.mark.parametrize("method", ["INVITE", "BYE", "OPTIONS", "INFO"])
 def test_requests_of_unknown_dialogs_are_481_and_leave_nothing_behind(bench: Bench, method: str) -> None:
-    assert str(bench.refused(Caller(to_tag="unknown").request(method, OFFER if method == "INVITE" else ""))) == "481 Call/Transaction Does Not Exist"
+    assert (
+        str(bench.refused(Caller(to_tag="unknown").request(method, OFFER if method == "INVITE" else "")))
+        == "481 Call/Transaction Does Not Exist"
+    )
     assert bench.events == []
     assert bench.dialogs.sizes == EMPTY
 
@@ -627,7 +630,10 @@ def test_a_request_with_another_to_tag_is_not_of_this_dialog(bench: Bench, metho
     establish(bench, caller)
     before = bench.dialogs.sizes
     caller.to_tag = "forged"
-    assert str(bench.refused(caller.request(method, OFFER if method == "INVITE" else ""))) == "481 Call/Transaction Does Not Exist"
+    assert (
+        str(bench.refused(caller.request(method, OFFER if method == "INVITE" else "")))
+        == "481 Call/Transaction Does Not Exist"
+    )
     assert bench.dialogs.sizes == before
 
 
@@ -889,7 +895,10 @@ def test_an_info_that_is_no_key_is_refused_and_counted(bench: Bench) -> None:
 
 
 def test_an_info_outside_a_dialog_is_refused(bench: Bench) -> None:
-    assert str(bench.refused(Caller(to_tag="x").request("INFO", "Signal=5", RELAY))) == "481 Call/Transaction Does Not Exist"
+    assert (
+        str(bench.refused(Caller(to_tag="x").request("INFO", "Signal=5", RELAY)))
+        == "481 Call/Transaction Does Not Exist"
+    )
 
 
 def test_a_key_after_our_bye_is_not_reported(bench: Bench) -> None:

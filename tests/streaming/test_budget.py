@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from trunkline.streaming.budget import Budget, Budgets
+from trunkline.streaming.budget import CLOSED, UNBOUNDED, Budget, Budgets
 
 
 def test_what_is_too_much_is_refused_counted_and_takes_nothing() -> None:
@@ -12,6 +12,13 @@ def test_what_is_too_much_is_refused_counted_and_takes_nothing() -> None:
     assert (budget.held, counters) == (100, {"stream_memory_refused": 1})
     budget.give(60)
     assert budget.take(60)
+
+
+def test_without_an_account_there_is_no_limit_and_for_what_is_over_no_byte() -> None:
+    assert UNBOUNDED.take(1 << 50)
+    UNBOUNDED.give(1 << 50)
+    assert not CLOSED.take(1)
+    assert CLOSED.held == 0
 
 
 def test_the_streams_of_an_account_share_a_budget_and_accounts_do_not() -> None:

@@ -134,6 +134,13 @@ SAMPLES: tuple[tuple[str, tuple[Verb, ...]], ...] = (
 )
 
 
+def test_a_long_name_is_cut_in_a_warning() -> None:
+    for length, shown in ((40, "x" * 40), (41, "x" * 40 + "…")):
+        assert (
+            f"<{shown}> is not known here and was skipped" in parse(f"<Response><{'x' * length}/></Response>").warnings
+        )
+
+
 @pytest.mark.parametrize(("text", "verbs"), SAMPLES, ids=range(len(SAMPLES)))
 def test_sample_documents_are_understood_without_a_warning(text: str, verbs: tuple[Verb, ...]) -> None:
     assert response(text) == Document(verbs)

@@ -6,9 +6,10 @@ What finds no room is refused on the app's own socket; other accounts have budge
 """
 
 from collections import Counter
+from sys import maxsize
 from weakref import WeakValueDictionary
 
-UNLIMITED = 1 << 60
+UNLIMITED = maxsize
 
 
 class Budget:

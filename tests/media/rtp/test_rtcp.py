@@ -54,6 +54,15 @@ REPORTS = st.builds(
 OURS, PEER = Ssrc(1), Ssrc(2)
 
 
+def test_ntp_times_begin_again_in_2036() -> None:
+    """RFC 5905 section 6: seconds since 1900 in 32 bits, fractions in 32 more."""
+    assert ntp_time(0) == 2_208_988_800 << 32
+    assert ntp_time(1_700_000_000.5) == (3_908_988_800 << 32) + (1 << 31)
+    assert ntp_time(2_085_978_495.75) == 2**64 - (1 << 30)
+    assert ntp_time(2_085_978_496.25) == 1 << 30
+    assert middle(0x1234_5678_9ABC_DEF0) == 0x5678_9ABC
+
+
 @given(REPORTS, st.text("abc@.", max_size=40), st.booleans())
 def test_a_built_packet_is_parsed_back(report: Report, cname: str, bye: bool) -> None:
     datagram = build(report, cname, bye=bye)

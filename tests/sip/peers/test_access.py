@@ -257,7 +257,7 @@ def test_malformed_requests_of_unknown_origin_get_no_answer() -> None:
 def test_a_register_needs_a_phone_s_password_and_its_own_address() -> None:
     bench = Bench()
     for user in ("ann", "nobody"):
-        with pytest.raises(Rejection, match="^401 Unauthorized$"):
+        with pytest.raises(Rejection, match=r"^401 Unauthorized$"):
             bench.access.registrant(bench.request(user, method="REGISTER"), ELSEWHERE, 0)
     answer = bench.answer("ann", "secret", method="REGISTER")
     assert bench.access.registrant(bench.request("ann", answer, "REGISTER"), ELSEWHERE, 0) == "ann"
@@ -320,7 +320,10 @@ def test_new_settings_keep_learned_addresses_and_bans() -> None:
     phones = [{"user": "ann", "password": "changed"}]
     bench.access.reconfigure(SipSettings.model_validate({"auth_failures": 1, "trunks": trunks, "phones": phones}))
     assert bench.call("+1", Endpoint("198.51.100.8", 5060)) == PeerIdentity(trunk="a")
-    assert str(bench.refused("+1", Endpoint("198.51.100.9", 5060))) == "401 Unauthorized: neither a trunk nor a phone calls"
+    assert (
+        str(bench.refused("+1", Endpoint("198.51.100.9", 5060)))
+        == "401 Unauthorized: neither a trunk nor a phone calls"
+    )
     bench.access.learn("gone", ["198.51.100.9"])
     assert bench.refused("+1", Endpoint("198.51.100.9", 5060)).status == 401
     assert bench.refused("ann").status == 403, "still shut out"

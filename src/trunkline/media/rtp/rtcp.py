@@ -174,7 +174,7 @@ def _packet(kind: int, count: int, body: bytes) -> bytes:
 
 def ntp_time(unix: float) -> int:
     """Seconds since 1970 as a 64-bit NTP time."""
-    return int((unix + _NTP_EPOCH) * 2**32) & 0xFFFFFFFFFFFFFFFF
+    return int((unix + _NTP_EPOCH) * 2**32) % 2**64
 
 
 def middle(ntp: int) -> int:
