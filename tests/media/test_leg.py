@@ -45,6 +45,21 @@ def rtcp_report(datagram: bytes | None) -> rtcp.Report:
     return first
 
 
+def test_a_new_leg_has_counted_nothing_and_knows_nothing_of_the_peer(make_leg: MakeLeg) -> None:
+    counters = asdict(make_leg().report(Seconds(100)))
+    agreed = {
+        name: counters.pop(name) for name in ("codec", "codec_in", "local_port", "expected", "remote", "direction")
+    }
+    assert tuple(agreed.values()) == ("PCMU", "PCMU", 20000, "127.0.0.1:9", "127.0.0.1:9", "sendrecv")
+    assert counters.pop("reorder_window_ms") == 60
+    unknown = {name for name, value in counters.items() if value == -1}
+    assert unknown == {
+        *("seen_payload_type", "unexpected_source_ms", "last_packet_ms", "round_trip_ms"),
+        *("loss_percent", "peer_loss_percent", "mos", "peer_mos"),
+    }
+    assert {name: value for name, value in counters.items() if value and name not in unknown} == {}
+
+
 def test_a_tap_receives_frames_until_it_is_detached(make_leg: MakeLeg, make_tap: MakeTap, rtp: Rtp) -> None:
     leg, one, two = make_leg(), make_tap(), make_tap(inbound=False)
     leg.attach(one)

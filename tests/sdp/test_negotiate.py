@@ -179,7 +179,8 @@ def test_rtcp_goes_where_the_offer_says() -> None:
     assert agreed(audio).remote_rtcp is None
     assert agreed(audio, "a=rtcp:53020").remote_rtcp == Endpoint("192.0.2.1", 53020)
     assert agreed(audio, "a=rtcp:53020 IN IP4 192.0.2.9").remote_rtcp == Endpoint("192.0.2.9", 53020)
-    assert agreed(audio, "a=rtcp:x").remote_rtcp is None
+    for port, usable in (("0", False), ("1", True), ("65535", True), ("65536", False), ("000001", False), ("x", False)):
+        assert (agreed(audio, f"a=rtcp:{port}").remote_rtcp is not None) == usable, port
     assert agreed(audio, "a=rtcp:99999").remote_rtcp is None
     assert agreed(audio, "a=rtcp:1 IN IP4 nonsense").remote_rtcp is None
     mux = agreed(audio, "a=rtcp-mux", "a=rtcp:4000")
