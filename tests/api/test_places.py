@@ -17,7 +17,7 @@ def test_a_place_that_is_free_is_taken_and_left() -> None:
     places = Places(10, 2)
     one = Standing("a")
     assert places.take(one) == (True, None)
-    assert (len(places), places.held) == (1, {"a": 1})
+    assert (len(places), places.held, one.reserved) == (1, {"a": 1}, False)
     for _ in range(2):
         places.leave(one)
     assert (len(places), places.held) == (0, {})

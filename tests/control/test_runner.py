@@ -296,6 +296,7 @@ OFFER = sdp()
         (sip.AckReceived(D, OFFER), events.Confirmed(OFFER)),
         (sip.ReinviteReceived(D, OFFER), events.OfferReceived(OFFER)),
         (sip.ReinviteCancelled(D), events.ReofferCancelled()),
+        (sip.SessionRefreshed(D, OFFER), events.Refreshed(OFFER)),
         (sip.InfoDigitReceived(D, "5"), events.DigitReceived("5")),
         (sip.InviteProgressed(D, 183, "x", OFFER), events.Progressed(183, OFFER)),
         (sip.InviteAccepted(D, OFFER), events.Accepted(OFFER)),
@@ -630,6 +631,31 @@ async def test_a_dialog_whose_peer_moves_is_saved_again(bench: Bench, monkeypatc
         while [dialog for _, dialog in await bench.store.open_calls()] != ["moved 7", "moved 8"]:
             await bench.recorded()
     assert bench.signalling.saved == [7, 8], "each once"
+
+
+async def test_what_many_calls_left_is_settled_in_batches_each_with_its_streams(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "SETTLED_AT_ONCE", 2)
+    batches, submit = [], bench.writer.submit
+
+    def watched(calls: Any = (), streams: Any = (), callbacks: Any = (), **more: Any) -> asyncio.Future[None]:
+        batches.append(([one.sid for one in calls], [one.sid for one in streams]))
+        return submit(calls, streams, callbacks, **more)
+
+    monkeypatch.setattr(bench.writer, "submit", watched)
+    calls = [
+        CallView(CallSid(sid), ACCOUNT, CallSessionId("c"), "inbound", "a", "b", "", "in-progress", NOW, NOW)
+        for sid in ("v3:1", "v3:2", "v3:3")
+    ]
+    about: Any = (None, "ws://a/", "inbound_track", "in-progress", NOW, NOW, None, "POST")
+    streams = [
+        StreamView(StreamSid(sid), ACCOUNT, CallSid(call), *about)
+        for sid, call in (("s1", "v3:2"), ("s2", "v3:over"), ("s3", "v3:2"), ("s4", "v3:3"))
+    ]
+    await bench.runner.settle([(calls[0], None), (calls[1], "{}"), (calls[2], None)], streams)
+    assert batches == [(["v3:1", "v3:2"], ["s1", "s3"]), (["v3:3"], ["s4"]), ([], ["s2"])]
+    assert [sid for _, _, sid in bench.signalling.ended] == ["v3:2"]
 
 
 async def test_a_call_that_ends_before_its_record_is_durable_runs_no_document(bench: Bench) -> None:

@@ -273,8 +273,11 @@ def test_an_info_without_a_key_is_refused(body: str, headers: list[str], refusal
     with pytest.raises(Rejection) as refused:
         pressed_key(info(body, *headers))
     assert str(refused.value) == refusal
-    assert refused.value.headers == {
-        400: (),
-        415: (("Accept", "application/dtmf-relay, application/dtmf"),),
-        469: (("Recv-Info", ""),),
-    }[refused.value.status]
+    assert (
+        refused.value.headers
+        == {
+            400: (),
+            415: (("Accept", "application/dtmf-relay, application/dtmf"),),
+            469: (("Recv-Info", ""),),
+        }[refused.value.status]
+    )
