@@ -18,6 +18,10 @@ KEPT_MS = 3_600_000
 """Audio that is kept of what was heard and said: an hour. What comes later is not kept."""
 
 
+AUDIBLE = -50
+"""dBFS; what is quieter counts as silence: line noise and comfort noise are below it, speech is above."""
+
+
 class Loudness(NamedTuple):
     """How loud one packet's audio was."""
 
@@ -50,6 +54,10 @@ class PhoneAudio(BaseTap):
         """Frames that were dropped as `FRAMES_WAITING` others waited."""
         self.undecodable = 0
         """Packets that the codec could not decode; silence stands for them."""
+        self.audible_ms = 0
+        """Audible audio that was heard."""
+        self.audible_at: float | None = None
+        """When the last of it was heard; None: there was none."""
         self.digits: list[str] = []
         """Keys that the other side has pressed; the owner takes them."""
         self._bytes_per_ms = rate // 500
@@ -109,12 +117,15 @@ class PhoneAudio(BaseTap):
         except UndecodablePacket:
             self.undecodable += 1
             pcm = bytes(self._ptime * self._bytes_per_ms)
-        milliseconds = len(pcm) // self._bytes_per_ms
+        milliseconds, loudness = len(pcm) // self._bytes_per_ms, level(pcm)
+        if loudness >= AUDIBLE:
+            self.audible_ms += milliseconds
+            self.audible_at = self.now
         self.dropped += len(self.waiting) == FRAMES_WAITING
         self.waiting.append(HeardFrame(self.now, at, pcm, missing))
         if self._kept_ms < KEPT_MS:
             self._kept_ms += milliseconds
-            self.heard.append(Loudness(self.now, milliseconds, level(pcm)))
+            self.heard.append(Loudness(self.now, milliseconds, loudness))
             if self._keep:
                 self._frames.append((at, pcm))
 

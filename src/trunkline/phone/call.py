@@ -43,6 +43,8 @@ ANSWER_TIMEOUT = 60.0
 """Seconds until a call that is not answered counts as failed."""
 SETTLE_TIME = 2.0
 """Seconds to wait for the response to BYE or CANCEL."""
+RATE = 16000
+"""Samples per second of PCM, unless said otherwise."""
 PORT_TRIES = 50
 """Pairs of ports that are tried."""
 NO_FAULTS = Impairments()
@@ -73,7 +75,7 @@ class PhoneCall:
         credentials: Credentials | None = None,
         codecs: Sequence[str] = ("PCMU", "PCMA", "G722"),
         ptime: int | None = None,
-        rate: int = 16000,
+        rate: int = RATE,
         headers: Sequence[tuple[str, str]] = (),
         impairments: Impairments = NO_FAULTS,
         drift_ppm: float = 0.0,

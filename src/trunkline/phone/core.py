@@ -21,7 +21,7 @@ from trunkline.media.leg import RANDOM_BYTES, Leg
 from trunkline.media.report import LegReport
 from trunkline.phone.audio import PhoneAudio
 from trunkline.phone.line import ImpairedLine
-from trunkline.phone.values import CallOver, CallPlan, OutgoingDatagram, PhoneEvent, PhoneEventKind
+from trunkline.phone.values import CallOver, CallPlan, OutgoingDatagram, Pacing, PhoneEvent, PhoneEventKind
 from trunkline.sdp.negotiate import PTIME_DEFAULT, family_of
 from trunkline.sdp.session import SessionDescription
 from trunkline.sdp.values import Endpoint, MediaParams, NotAcceptable
@@ -126,6 +126,7 @@ class PhoneCore:
         self.audio = PhoneAudio(plan.rate, keep=keep)
         self.leg: Leg | None = None
         self.line = line
+        self.pacing = Pacing()
         self._outbox: list[OutgoingDatagram] = []
         self._timers = Timers(now)
         self._counters: Counter[str] = Counter()
@@ -224,6 +225,11 @@ class PhoneCore:
             raise CallOver("no key can be pressed: the call is not up")
         self.leg.outbound.send_dtmf(digits)
 
+    @property
+    def keys_waiting(self) -> bool:
+        """A key is down, or further ones are to be pressed."""
+        return self.leg is not None and self.leg.outbound.digits.work
+
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -276,7 +282,8 @@ class PhoneCore:
         if behind > STALL:
             ptime = leg.outbound.ptime
             leg.held_up(int(behind * 1000 / ptime) * ptime, 0)
-        while self._packet_due(leg) <= now:
+        while (due := self._packet_due(leg)) <= now:
+            self.pacing.sent_at(due, now)
             self._send_media("rtp", leg.next_packet())
         if self._waiting:
             leg.inbound.handle_waiting(Seconds(now))

@@ -13,6 +13,9 @@ from trunkline.errors import TrunklineError
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.values import Credentials
 
+LATE = 0.005
+"""Seconds; a packet that leaves later is counted as late."""
+
 PhoneEventKind = Literal["invited", "ringing", "answered", "renegotiated", "digit", "ended", "violation"]
 
 
@@ -121,3 +124,29 @@ class LineCounts:
     """Packets that were never sent."""
     reordered: int = field(default=0)
     """Packets that left after their successor."""
+
+
+@dataclass(slots=True)
+class Pacing:
+    """How late our own packets left. A caller that is late measures the other side as later than it is."""
+
+    packets: int = field(default=0)
+    late: int = field(default=0)
+    """Packets that left more than `LATE` behind their time."""
+    total: float = field(default=0.0)
+    """Seconds that all of them were late, together."""
+    worst: float = field(default=0.0)
+    """Seconds that the latest was late."""
+
+    def sent_at(self, due: float, now: float) -> None:
+        """A packet leaves."""
+        behind = now - due
+        self.packets += 1
+        self.late += behind > LATE
+        self.total += behind
+        self.worst = max(self.worst, behind)
+
+    @property
+    def mean_ms(self) -> float:
+        """Milliseconds that a packet was late."""
+        return self.total * 1000 / self.packets if self.packets else 0.0
