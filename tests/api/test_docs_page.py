@@ -44,6 +44,27 @@ def test_the_page_shows_every_route_field_and_refusal() -> None:
     assert "-d 'Url=wss%3A%2F%2Fwww.example.com%2Fwebsocket" in page.text
 
 
+def test_fields_stand_under_where_they_go_and_what_they_may_be() -> None:
+    def shown(operation: str) -> str:
+        (only,) = (one for one in REST.operations if one.id == operation)
+        return _Page(docs_page.render(replace(REST, operations=(only,)))).text
+
+    start = shown("StartTeXMLCallStreaming")
+    assert "BodyValues" in start
+    assert "QueryValues" not in start
+    assert 'Track"inbound_track", "outbound_track", "both_tracks"; default "inbound_track"' in start
+    assert 'curl -X POST -H "Authorization: Bearer $api_key"' in start
+    create = shown("CreateTexmlApplication")
+    assert "voice_urlrequiredstring" in create
+    found = shown("FindTexmlApplications")
+    assert "QueryValues" in found
+    assert "BodyValues" not in found
+    assert "required" not in found
+    assert "Answers 200:" in found
+    assert 'curl -H "Authorization: Bearer $api_key" "http://127.0.0.1:8080/v2/texml_applications"' in found
+    assert 'curl "http://127.0.0.1:8080/v2/public_key"' in shown("GetPublicKey")
+
+
 def test_the_page_loads_nothing() -> None:
     assert _Page(docs_page.render(REST)).loaded == []
 

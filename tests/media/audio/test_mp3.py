@@ -32,7 +32,8 @@ def test_tags_are_skipped_also_two_and_with_a_footer() -> None:
 def test_a_little_junk_before_the_first_frame_is_skipped_and_more_is_not() -> None:
     frames = mp3(KINDS[0], 0.5)
     assert audio_start(bytes(1000) + frames) == 1000
-    assert audio_start(bytes(JUNK_LIMIT) + frames) is None
+    assert audio_start(bytes(JUNK_LIMIT - 3) + frames) == JUNK_LIMIT - 3
+    assert audio_start(bytes(JUNK_LIMIT - 2) + frames) is None
 
 
 def test_a_file_of_one_frame_is_an_mp3() -> None:

@@ -85,6 +85,9 @@ def test_the_list_is_sorted_by_what_is_documented() -> None:
 def test_an_application_is_as_described(wrong: dict[str, object]) -> None:
     application = EXAMPLE["data"]
     validate(SCHEMAS["TexmlApplication"], {**application, "voice_fallback_url": "https://a/", "status_callback": None})
+    for name in ("voice_method", "status_callback_method"):
+        for method in ("get", "post"):
+            validate(SCHEMAS["TexmlApplication"], {**application, name: method})
     for other in ({**application, **wrong}, {name: value for name, value in application.items() if name not in wrong}):
         with pytest.raises(jsonschema_rs.ValidationError):
             validate(SCHEMAS["TexmlApplication"], other)
