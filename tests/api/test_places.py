@@ -24,11 +24,12 @@ def test_a_place_that_is_free_is_taken_and_left() -> None:
 
 
 def test_an_origin_with_half_of_the_places_closes_one_of_its_own() -> None:
-    places = Places(10, 2)
+    places = Places(11, 2)
+    filled(places, "older", 1)
     first, *_ = filled(places, "a", 5)
     assert places.take(Standing("a")) == (True, first)
     assert places.take(Standing("b")) == (True, None)
-    assert (len(places), places.held) == (6, {"a": 5, "b": 1})
+    assert (len(places), places.held) == (7, {"older": 1, "a": 5, "b": 1})
 
 
 def test_an_origin_with_half_of_them_at_work_gets_no_more() -> None:

@@ -1,5 +1,7 @@
 """What is asked of accounts and keys, over a database that only takes."""
 
+import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,6 +21,7 @@ from api.conftest import (
     store,
     until,
 )
+from trunkline.calls.directory import Directory
 from trunkline.control.accounts import AccountService
 from trunkline.errors import InvalidRequest, ResourceNotFound, Unavailable
 
@@ -126,3 +129,42 @@ async def test_the_operator_is_known_by_one_key(accounts: AccountService) -> Non
     assert accounts.is_operator(OPERATORS_KEY)
     assert not accounts.is_operator(KEY)
     assert not accounts.is_operator("")
+
+
+async def test_an_account_is_made_with_a_full_key_and_their_number_is_bounded(accounts: AccountService) -> None:
+    account, new = await accounts.create_account("acme")
+    assert (account.name, new.key.account_sid, new.key.name, new.key.scope) == ("acme", account.sid, "first", "full")
+    assert accounts.key_of(new.secret) is not None
+    assert re.fullmatch(r"KEY[A-Za-z0-9_-]{43}", new.secret), "256 random bits"
+    assert accounts.accounts()[-1] == account
+    for number in range(1000 - len(accounts.accounts())):
+        await accounts.create_account(str(number))
+    with pytest.raises(InvalidRequest, match="may be 1000 accounts"):
+        await accounts.create_account("one more")
+
+
+async def test_the_applications_of_a_deleted_account_go_with_it(
+    accounts: AccountService, directory: Directory, control: MemoryCalls
+) -> None:
+    control.live.clear()
+    (theirs, *_) = directory.applications(ACCOUNT)
+    other = replace(theirs, sid="1", account_sid=OTHER_ACCOUNT)
+    directory.put(other)
+    await accounts.delete_account(OTHER_ACCOUNT)
+    assert directory.applications(OTHER_ACCOUNT) == []
+    assert theirs in directory.applications(ACCOUNT)
+
+
+async def test_uses_that_cannot_be_stored_are_reported_and_tried_again(
+    accounts: AccountService, database: Nowhere
+) -> None:
+    accounts.key_of(KEY)
+    database.failure = OSError("away")
+    with capture_logs() as logs:
+        await accounts.store_uses()
+    assert [(line["event"], line["reason"]) for line in logs] == [("key_uses_not_stored", "away")]
+    await accounts.store_last_changes()
+    database.failure, transactions = None, database.transactions
+    await accounts.store_uses()
+    await accounts.store_uses()
+    assert database.transactions == transactions + 1
