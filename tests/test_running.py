@@ -59,6 +59,10 @@ def test_the_server_of_the_default_directory_goes_before_those_of_dev(home: Path
         with server(home / f"{running.DEV_PREFIX}b", 1002):
             assert found() == (1002, "trunkline-dev-b")
             assert found("http.port", "9") == (9, "trunkline-dev-b")
+            file = home / "trunkline.toml"
+            file.write_text("[http]\nport = 9\n[store]\ndirectory = 'x'\n")
+            assert adopted(load({}, {}, file)).http.port == 1002
+            assert adopted(load({}, {"TRUNKLINE_HTTP__PORT": "7"}, file)).http.port == 7
             assert found("store.directory", str(home / f"{running.DEV_PREFIX}a")) == (1001, "trunkline-dev-a")
         assert found() == (1001, "trunkline-dev-a")
     assert found() == (8080, "trunkline")

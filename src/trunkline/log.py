@@ -217,6 +217,7 @@ def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 _render: Callable[[WrappedLogger, str, EventDict], Any] = _render_json
 _console = _terminal = False
+_own: Callable[[EventDict], str] | None = None
 
 
 def mask(text: str) -> str:
@@ -224,13 +225,17 @@ def mask(text: str) -> str:
     return _NUMBER.sub(lambda found: f"{found[0][:4]}***{found[0][-4:]}", text)
 
 
-def configure(settings: LogSettings, sink: Sink, *, terminal: bool = False) -> None:
+def configure(
+    settings: LogSettings, sink: Sink, *, terminal: bool = False, render: Callable[[EventDict], str] | None = None
+) -> None:
     """Set the process's logging up; again to change it. Libraries' own loggers are heard from warnings on. `terminal`:
-    the lines are read on one."""
-    global _sink, _render, _console, _terminal
-    _sink, _terminal = sink, terminal
-    _console = settings.format == "console" or (settings.format == "auto" and terminal)
-    if _console:
+    the lines are read on one. `render` makes a line of an event, instead of `log.format`; nothing for no line."""
+    global _sink, _render, _console, _terminal, _own
+    _sink, _terminal, _own = sink, terminal, render
+    _console = render is not None or settings.format == "console" or (settings.format == "auto" and terminal)
+    if render is not None:
+        _render = lambda _logger, _method, event: render(event)  # noqa: E731
+    elif _console:
         # The default shows the variables of each frame, keys of calls among them.
         plain = structlog.dev.plain_traceback
         _render = structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain)
@@ -251,7 +256,7 @@ def configure(settings: LogSettings, sink: Sink, *, terminal: bool = False) -> N
 def change(settings: LogSettings) -> None:
     """The same, once it is set up: for the same reader."""
     assert _sink is not None
-    configure(settings, _sink, terminal=_terminal)
+    configure(settings, _sink, terminal=_terminal, render=_own)
 
 
 def take_over() -> None:
@@ -267,7 +272,8 @@ def relay(line: str, dropped: int) -> None:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             event = json.loads(line)
             line = _rendered(event["level"], event)
-    _put(line)
+    if line:
+        _put(line)
 
 
 def counters() -> Counter[str]:
@@ -303,7 +309,10 @@ def _mask_numbers(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
 
 
 def _last(_logger: WrappedLogger, method: str, event: EventDict) -> str:
-    return _rendered(method, event)
+    line = _rendered(method, event)
+    if not line:
+        raise structlog.DropEvent
+    return line
 
 
 def _rendered(method: str, event: EventDict) -> str:

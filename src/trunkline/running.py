@@ -1,6 +1,6 @@
 """Where the server of this user runs: `server.json` in its store's directory, which holds while the server holds its
-lock there (`drain.py`). Commands find the server of the default directory by it, else the last that `trunkline dev` has
-started; a flag, a variable or `trunkline.toml` goes before what they find.
+lock there (`drain.py`). Commands find the server of their directory by it, else the last that `trunkline dev` has
+started; flags and variables go before what they find, and it before `trunkline.toml`.
 """
 
 import json
@@ -24,6 +24,8 @@ PLACE = ("http.host", "http.port", "http.operators_host", "http.operators_port",
 """Settings that say where the server is."""
 TRUSTED = "http.tls_certificate_file"
 DIRECTORY = "store.directory"
+ASKED = ("flag", "environment")
+"""Origins of settings that hold whatever runs."""
 
 
 def write(settings: Settings, actual: Mapping[str, object]) -> None:
@@ -44,13 +46,13 @@ def adopted(loaded: Loaded) -> Settings:
     settings = loaded.settings
     own = settings.store.directory.expanduser()
     place = _place(own)
-    if place is None and loaded.origins[DIRECTORY] == "default":
+    if place is None and loaded.origins[DIRECTORY] not in ASKED:
         places = filter(None, map(_place, _dev_directories()))
         place = max(places, key=lambda one: one.started, default=None)
     if place is None:
         return settings
     for name, value in place.values.items():
-        if loaded.origins.get(name) == "default":
+        if loaded.origins[name] not in ASKED:
             settings = with_value(settings, name, value)
     return settings
 

@@ -102,9 +102,12 @@ class Server:
         announce: Callable[[str], None],
         load: Callable[[], Settings] | None = None,
         secrets_in_flags: Sequence[str] = (),
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         """`make_key` makes a new API key; `announce` shows a new account to the operator; `load` reads the settings
-        again, for SIGHUP, and raises StartupError; `secrets_in_flags` are names of settings to warn of."""
+        again, for SIGHUP, and raises StartupError; `secrets_in_flags` are names of settings to warn of; `on_ready` is
+        called once everything listens."""
+        self._on_ready = on_ready
         self._secrets_in_flags = secrets_in_flags
         self._settings = settings
         self._load = load or (lambda: self._settings)
@@ -298,6 +301,7 @@ class Server:
         if self._secrets_in_flags:
             reason = "every user of this machine can read them: use files, credentials or variables"
             _log.warning("passwords_in_flags", settings=list(self._secrets_in_flags), reason=reason)
+        self._on_ready()
 
     async def _take_calls(self, runner: Runner, sip: SipEndpoint) -> None:
         await sip.start()

@@ -96,14 +96,18 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
     return flags
 
 
-def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None) -> Loaded:
-    """All layers together. `file` None means `trunkline.toml` in the working directory, if it is there.
+def load(
+    flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None, *, base: Mapping[str, Any] | None = None
+) -> Loaded:
+    """All layers together. `file` None means `trunkline.toml` in the working directory, if it is there. `base` (origin
+    `dev`) is what the settings are instead of their defaults; with it only a file that is named counts.
 
     Raises StartupError with one line that names the setting, its value and where the value came from.
     """
     found, unknown_variables = _read_environment(environ)
     layers = {
-        "file": _read_file(file),
+        "dev": dict(base or {}),
+        "file": {} if base is not None and file is None else _read_file(file),
         "credential": secret_files.credentials(environ),
         "environment": found,
         "flag": _nest(flags),
