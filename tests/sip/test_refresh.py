@@ -58,6 +58,7 @@ def test_sessions_are_refreshed_by_update_at_half_of_each_interval(bench: Bench,
         assert update.startswith("UPDATE sip:bob@192.0.2.10:5062 SIP/2.0\r\n")
         assert header(update, "CSeq") == f"{cseq} UPDATE"
         assert header(update, "Session-Expires") == "600;refresher=uac"
+        assert header(update, "Min-SE") == "90"
         assert header(update, "Contact") == "<sip:198.51.100.7:5060>"
         assert update.endswith("Content-Length: 0\r\n\r\n")
         bench.answer(update, headers=(WE_REFRESH,))
@@ -221,6 +222,20 @@ def test_a_422_to_our_invite_is_followed_three_times(bench: Bench) -> None:
         assert header(invite, "Session-Expires") == header(invite, "Min-SE") == str(least)
     bench.answer(invite, "422 Too Small", "them", headers=("Min-SE: 5000",))
     assert type(bench.event()).__name__ == "InviteRefused"
+
+
+def test_refreshes_have_the_min_se_of_a_422_to_our_invite(bench: Bench, clock: HandClock) -> None:
+    """RFC 4028 section 7.4: as long as the dialog lasts."""
+    place(bench)
+    bench.answer(invite_of(bench), "422 Too Small", "them", headers=("Min-SE: 2000",))
+    _, invite = bench.wire.take()
+    bench.answer(invite, "200 OK", "them", ANSWER, ("Session-Expires: 2000;refresher=uac", UPDATES))
+    bench.wire.take()
+    for _ in range(2):
+        clock.advance(1000)
+        (update,) = bench.wire.take()
+        assert (header(update, "Session-Expires"), header(update, "Min-SE")) == ("2000;refresher=uac", "2000")
+        bench.answer(update, headers=("Session-Expires: 2000;refresher=uac",))
 
 
 @pytest.mark.parametrize(
