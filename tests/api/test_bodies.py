@@ -33,7 +33,14 @@ def test_an_empty_body_has_no_fields_whatever_its_type(content_type: str | None)
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/json", "Application/JSON ; Charset=UTF-8", 'application/json; charset="utf-8"; x=y', JSON + ";"],
+    [
+        "application/json",
+        "Application/JSON ; Charset=UTF-8",
+        'application/json; charset="utf-8"; x=y',
+        JSON + ";",
+        JSON + "; charset=utf8",
+        JSON + "; charset=US-ASCII",
+    ],
 )
 def test_content_types_are_read_as_rfc_9110_says(content_type: str) -> None:
     assert _parse(b'{"a": 1}', content_type).get("A") == 1

@@ -146,7 +146,7 @@ def test_an_offer_without_a_usable_codec_gets_488_and_a_reason() -> None:
     call = new_call()
     out = feed(call, events.Invited(UNUSABLE))
     refusal = only(effects.RejectCaller, out)
-    assert refusal.status == 488
+    assert (refusal.status, refusal.reason) == (488, "Not Acceptable Here")
     assert refusal.warning
     assert kinds(out) == [effects.RejectCaller, effects.Persist, effects.Forget]
     assert call.view.status == "failed"
@@ -198,7 +198,7 @@ def test_without_a_leg_the_call_is_refused_and_forgotten() -> None:
 def test_a_late_offer_is_settled_by_the_ack() -> None:
     call = new_call()
     feed(call, events.Invited(None), OPENED)
-    with pytest.raises(CallNotAnswered):
+    with pytest.raises(CallNotAnswered, match="Streaming can start once the call is answered"):
         feed(call, StartStream(S1, APP))
     out = feed(call, events.Confirmed(TO_PCMA))
     assert only(orders.UpdateLeg, out).params.codec == "PCMA"
@@ -227,7 +227,8 @@ def test_the_api_ending_a_ringing_call_refuses_it() -> None:
     call = new_call()
     out = feed(call, events.Invited(OFFER), EndCall("ended by the API"))
     assert kinds(out) == [effects.RejectCaller, orders.CloseLeg, effects.Persist]
-    assert call.view.sip_status == only(effects.RejectCaller, out).status == 480
+    assert only(effects.RejectCaller, out) == effects.RejectCaller(480, "Temporarily Unavailable", "ended by the API")
+    assert call.view.sip_status == 480
 
 
 @pytest.mark.parametrize("lost", [reports.LegFailed("no port"), reports.WorkerLost("killed")])
@@ -327,7 +328,8 @@ def test_a_reinvite_that_cannot_be_met_leaves_the_call_as_it_was() -> None:
     call = answered()
     out = feed(call, events.OfferReceived(UNUSABLE))
     assert kinds(out) == [effects.RejectReoffer]
-    assert only(effects.RejectReoffer, out).status == 488
+    refusal = only(effects.RejectReoffer, out)
+    assert (refusal.status, refusal.reason) == (488, "Not Acceptable Here")
     assert call.view.codec == "PCMU"
 
 
@@ -515,7 +517,7 @@ def test_a_live_stream_is_found_by_name() -> None:
 def test_commands_after_the_end_are_refused() -> None:
     call = answered(events.PeerEnded("bye", ""))
     for command in (StartStream(S1, APP), EndCall("x")):
-        with pytest.raises(CallEnded):
+        with pytest.raises(CallEnded, match="The call is over"):
             feed(call, command)
     with pytest.raises(ResourceNotFound):
         feed(call, StopStream(S1))

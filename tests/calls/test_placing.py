@@ -201,6 +201,7 @@ def test_an_answer_that_says_nothing_useful_ends_the_call(answer: object) -> Non
     out = feed(call, events.Accepted(G729 if answer else None))
     assert kinds(out) == [effects.HangUpPeer, orders.CloseLeg, effects.Persist]
     assert events_of(out) == [("completed", "failed")]
+    assert ("cannot be used" if answer else "without an answer to our offer") in (call.view.hangup_cause or "")
 
 
 @pytest.mark.parametrize(
@@ -308,7 +309,7 @@ def test_an_outbound_call_is_not_ours_to_answer() -> None:
     for call in (calling(), new_call()):
         feed(call, PLACE)
         for command in (AnswerCall(), RejectCall(486, "Busy Here")):
-            with pytest.raises(InvalidRequest):
+            with pytest.raises(InvalidRequest, match="for the callee to say"):
                 feed(call, command)
 
 
@@ -351,15 +352,15 @@ def test_a_refuse_command() -> None:
 def test_an_answered_call_cannot_be_refused() -> None:
     call = ringing_in()
     feed(call, AnswerCall())
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequest, match="The call is answered already"):
         feed(call, RejectCall(486, "Busy Here"))
 
 
 def test_it_does_not_ring_for_ever() -> None:
     call = ringing_in()
     out = feed(call, events.TimerFired("ring"))
-    assert only(effects.RejectCaller, out).status == call.view.sip_status == 480
-    assert call.view.status == "no-answer"
+    assert only(effects.RejectCaller, out) == effects.RejectCaller(480, "Temporarily Unavailable", "not answered")
+    assert (call.view.status, call.view.sip_status) == ("no-answer", 480)
 
 
 def test_the_caller_gives_up_while_it_rings() -> None:

@@ -175,7 +175,7 @@ def test_keys_are_an_extension(digits: str) -> None:
     ("text", "problem", "word"),
     [
         (b'{"event":"dtmf"}', Problem.MALFORMED, "dtmf is not an object"),
-        (b'{"event":"dtmf","dtmf":{"digit":5}}', Problem.MALFORMED, "not a string"),
+        (b'{"event":"dtmf","dtmf":{"digit":5}}', Problem.MALFORMED, "dtmf.digit is not a string"),
         (b'{"event":"dtmf","dtmf":{}}', Problem.MALFORMED, "not a string"),
         (b'{"event":"dtmf","dtmf":{"digit":""}}', Problem.MALFORMED, "0123456789*#ABCD"),
         (b'{"event":"dtmf","dtmf":{"digit":"1x2"}}', Problem.MALFORMED, "0123456789*#ABCD"),

@@ -9,7 +9,7 @@ from trunkline.media.rtp.ports import NoPorts, PortPool
 def test_only_even_ports_with_their_odd_neighbour_in_the_range_are_given() -> None:
     pool = PortPool(range(20001, 20007), Seconds(2))
     assert [pool.take(Seconds(0)), pool.take(Seconds(0))] == [20002, 20004]
-    with pytest.raises(NoPorts):
+    with pytest.raises(NoPorts, match="all RTP ports are in use"):
         pool.take(Seconds(0))
 
 

@@ -92,22 +92,25 @@ def test_damaged_reports_parse_or_raise_our_error(report: Report, data: st.DataO
 
 
 @pytest.mark.parametrize(
-    "datagram",
+    ("datagram", "reason"),
     [
-        b"",
-        b"\x80",
-        bytes.fromhex("80600001 00000001"),  # of a type of RTP's
-        bytes.fromhex("40c90001 00000001"),  # version 1
-        bytes.fromhex("80c90002 00000001"),  # longer than the datagram
-        bytes.fromhex("81c90001 00000001"),  # a block that is not there
-        bytes.fromhex("80c80001 00000001"),  # sender report without its numbers
-        bytes.fromhex("a0c90001 00000000"),  # padding of no bytes
-        bytes.fromhex("80c90001 00000001 82cb0001 00000001"),  # bye of two, naming one
+        ("", "empty"),
+        ("80", "cut short in a header"),
+        ("80c90001 00000001 80c900", "cut short in a header"),
+        ("80600001 00000001", "not an RTCP packet type"),  # of a type of RTP's
+        ("40c90001 00000001", "not version 2"),
+        ("80c90002 00000001", "longer than the datagram"),
+        ("81c90001 00000001", "report shorter than its blocks"),
+        ("80c80001 00000001", "report shorter than its blocks"),  # a sender report without its numbers
+        ("a0c90001 00000000", "bad padding"),  # of no bytes
+        ("a0c90001 00000005", "bad padding"),  # of more than there are
+        ("a0c90001 00000004 80c90001 00000001", "bad padding"),  # not of the last packet
+        ("80c90001 00000001 82cb0001 00000001", "BYE shorter than its sources"),  # of two, naming one
     ],
 )
-def test_malformed_compounds_are_refused(datagram: bytes) -> None:
-    with pytest.raises(RtcpError):
-        parse(datagram)
+def test_malformed_compounds_are_refused_with_the_reason(datagram: str, reason: str) -> None:
+    with pytest.raises(RtcpError, match=f"^{reason}$"):
+        parse(bytes.fromhex(datagram))
 
 
 def test_padding_of_the_last_packet_is_skipped() -> None:

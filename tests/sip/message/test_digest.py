@@ -51,8 +51,13 @@ ADDRESS = "203.0.113.9"
             "Circle of Life",
             "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1",
         ),
+        (
+            {**RFC_7616, "algorithm": "SHA-512-256"},
+            "Circle of Life",
+            "430d05014cecc49cab6fbe03176d41a1da86cbfe24a16580e22aaad928d960d0",
+        ),
     ],
-    ids=["RFC 2617 3.5", "RFC 7616 3.9.1 MD5", "RFC 7616 3.9.1 SHA-256"],
+    ids=["RFC 2617 3.5", "RFC 7616 3.9.1 MD5", "RFC 7616 3.9.1 SHA-256", "RFC 7616 3.4.1"],
 )
 def test_the_examples_of_the_rfcs(params: dict[str, str], password: str, response: str) -> None:
     assert digest_response(params, password, "GET") == response
@@ -103,11 +108,15 @@ def test_with_and_without_qop(extra: dict[str, str]) -> None:
 
 def test_the_best_algorithm_offered_is_chosen() -> None:
     client = answerer()
-    offered = ("MD5", "token", "SHA-256", "MD5-sess")
+    offered = ["MD5", "token", "SHA-256", "MD5-sess"]
     assert client.challenged([challenge(algorithm=name, nonce=name) for name in offered])
     ((_, value),) = client.headers("INVITE", URI)
     assert parse_digest(value)["algorithm"] == "SHA-256"
     assert right(value)
+    client = answerer()
+    assert client.challenged([challenge(algorithm=name, nonce=name) for name in (*offered, "SHA-512-256")])
+    ((_, value),) = client.headers("INVITE", URI)
+    assert parse_digest(value)["algorithm"] == "SHA-512-256"
 
 
 @pytest.mark.parametrize(
