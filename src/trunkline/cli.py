@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trunkline import __version__, cli_call, cli_dev, cli_env, cli_keys, log
+from trunkline import __version__, cli_app, cli_call, cli_check, cli_dev, cli_env, cli_keys, log
 from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, SettingsCommand, load_settings
 from trunkline.client import request
 from trunkline.confinement import no_new_privileges
@@ -35,6 +35,8 @@ app.add_typer(database, name="db")
 app.add_typer(cli_keys.keys, name="keys")
 app.add_typer(cli_keys.accounts, name="accounts")
 cli_dev.register(app)
+cli_app.register(app)
+cli_check.register(app)
 cli_env.register(app)
 cli_call.register(app)
 _CLOSED: set[int] = set()

@@ -1,0 +1,50 @@
+"""`trunkline app`, as a process."""
+
+import asyncio
+import json
+import signal
+import sys
+
+import pytest
+
+from trunkline.apps.call import BotCall, BotStream
+from trunkline.apps.speech import babble
+from trunkline.apps.wire import frames
+
+pytestmark = pytest.mark.process
+
+TRUNKLINE = (sys.executable, "-c", "from trunkline.cli import main; main()")
+
+
+async def test_an_app_is_run_until_it_is_ended() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *TRUNKLINE, "app", "echo", "--port", "0", "--json", stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        listening = json.loads(await process.stdout.readline())
+        call = BotCall(BotStream(listening["url"]))
+        await call.open()
+        call.speak(frames(babble(200), "PCMU"))
+        assert await call.until(call.trace.echoes, 20)
+        await call.hang_up()
+        process.send_signal(signal.SIGINT)
+        rest, _ = await process.communicate()
+    assert process.returncode == 0
+    assert [json.loads(line)["event"] for line in rest.splitlines()][:3] == ["open", "connected", "start"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("none",), "there are echo, record"),
+        (("echo", "--codec", "OPUS"), "no codec 'OPUS'"),
+        (("proxy",), "needs the URL of a bot"),
+    ],
+)
+async def test_a_mistake_is_one_line_and_exit_code_2(arguments: tuple[str, ...], words: str) -> None:
+    process = await asyncio.create_subprocess_exec(*TRUNKLINE, "app", *arguments, stderr=asyncio.subprocess.PIPE)
+    _, said = await process.communicate()
+    assert process.returncode == 2
+    assert words in said.decode()
+    assert said.count(b"\n") == 1
