@@ -31,7 +31,7 @@ def rooms() -> dict[str, tuple[set[str], set[str]]]:
 
 
 # Every room may use these; they are values and settings.
-EVERYBODY = {"", "errors", "ids", "config", "confinement", "codecs", "shares", "speedups"}
+EVERYBODY = {"", "errors", "ids", "config", "confinement", "portable", "codecs", "shares", "speedups"}
 ROOMS = rooms()
 DRIVERS = {driver for drivers, _ in ROOMS.values() for driver in drivers}
 IMPURE = {
@@ -97,6 +97,7 @@ def test_only_the_named_drivers_touch_the_world(path: Path) -> None:
     if name_of(path) in DRIVERS:
         return
     assert not {name.split(".")[0] for name in imports(path)} & IMPURE
+    assert not {name.split(".")[0] for name in ours(path)} & {"confinement", "portable"}
     called = {ast.unparse(node.func) for node in nodes(path) if isinstance(node, ast.Call)}
     assert not {name for name in called if IMPURE_CALLS.fullmatch(name)}
 

@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from errno import EPERM
 
-KEPT = frozenset({"HOME", "LANG", "LANGUAGE", "PATH", "TMPDIR", "TZ", "TRUNKLINE_UNCOMPILED"})
+KEPT = frozenset({"HOME", "LANG", "LANGUAGE", "PATH", "TMPDIR", "TZ", "TRUNKLINE_PORTABLE", "TRUNKLINE_UNCOMPILED"})
 KEPT_PREFIXES = ("LC_", "LD_", "MALLOC_", "PYTHON", "RES_", "SSL_CERT_", "ESPEAK_")
 """Variables that children get: how they find programs, libraries, certificates, names of hosts, languages. No secret of
 ours is in them."""
@@ -46,7 +46,8 @@ def environment() -> dict[str, str]:
 
 def no_new_privileges() -> None:
     """From now on no program that this process starts gains privileges (setuid); cannot be undone (prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def confine(*, programs: bool) -> None:

@@ -7,19 +7,21 @@ than a request: no account's API key may end the calls of all accounts, and it w
 
 import fcntl
 import os
-import select
 import signal
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 from trunkline.errors import StartupError
+from trunkline.portable import OtherProcess
 
 LOCK_FILE = "server.lock"
-_FLOCK = "@hhqqi"
-"""struct flock of fcntl(2): type, whence, start, length, process."""
+_FLOCK, _TYPE, _PID = (struct.Struct("@hhqqi"), 0, 4) if sys.platform == "linux" else (struct.Struct("@qqihh"), 3, 2)
+"""struct flock of fcntl(2): type, whence, start, length, process; on BSD systems start, length, process, type, whence.
+And the places of type and process in it."""
 
 _log = structlog.get_logger()
 
@@ -50,7 +52,8 @@ class DrainLock:
 def find(directory: Path) -> int:
     """The process id of the server of a store's directory. Raises StartupError."""
     path = directory.expanduser() / LOCK_FILE
-    request = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    request = [0] * 5
+    request[_TYPE] = fcntl.F_WRLCK
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -58,14 +61,14 @@ def find(directory: Path) -> int:
     except OSError as error:
         raise StartupError(f"store.directory: cannot open {path}: {error.strerror}") from None
     try:
-        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, request))
+        lock = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, _FLOCK.pack(*request)))
     finally:
         os.close(file)
-    if kind == fcntl.F_UNLCK:
+    if lock[_TYPE] == fcntl.F_UNLCK:
         raise StartupError(f"no server runs on {directory} (store.directory)")
-    if pid <= 0:
+    if lock[_PID] <= 0:
         raise StartupError(f"the server of {directory} runs in another container or on another host: send it SIGTERM")
-    return int(pid)
+    return int(lock[_PID])
 
 
 def drain(directory: Path, announce: Callable[[int], None]) -> None:
@@ -73,19 +76,24 @@ def drain(directory: Path, announce: Callable[[int], None]) -> None:
     StartupError."""
     pid = find(directory)
     try:
-        process = os.pidfd_open(pid)
+        process = OtherProcess(pid)
     except OSError as error:
         raise StartupError(f"process {pid} cannot be reached: {error.strerror}") from None
     try:
         # Again, now that the number cannot become another process's.
         if find(directory) != pid:
             raise StartupError(f"the server of {directory} has just ended")
-        signal.pidfd_send_signal(process, signal.SIGUSR1)
+        process.signal(signal.SIGUSR1)
         announce(pid)
-        ended = select.poll()
-        ended.register(process, select.POLLIN)
-        ended.poll()
+        process.wait(lambda: _runs(directory, pid))
     except OSError as error:
         raise StartupError(f"process {pid} cannot be signalled: {error.strerror}") from None
     finally:
-        os.close(process)
+        process.close()
+
+
+def _runs(directory: Path, pid: int) -> bool:
+    try:
+        return find(directory) == pid
+    except StartupError:
+        return False

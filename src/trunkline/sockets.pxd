@@ -1,4 +1,4 @@
-cpdef list epoll_ready(object epoll, int most)
+cpdef list ready(object poller, int most)
 cpdef bytes receive(int fd)
 cpdef send(int fd, bytes datagram)
 cpdef bytes send_text(int fd, bytes message)

@@ -4,17 +4,17 @@ In a compiled project `sockets.pyx` replaces it: the same in C, without unneeded
 """
 
 import os
-import select
 from struct import Struct
 
+from trunkline.portable import Poller
 from trunkline.speedups import DATAGRAM_LIMIT
 
 _LONG_HEADER = Struct("!BBH")
 
 
-def epoll_ready(epoll: select.epoll, most: int) -> list[int]:
+def ready(poller: Poller, most: int) -> list[int]:
     """Descriptors of this set that are ready, at most `most` and at most 64. Does not wait."""
-    return [fd for fd, _ in epoll.poll(0, min(most, 64))]
+    return [fd for fd, _ in poller.poll(0, min(most, 64))]
 
 
 def receive(fd: int) -> bytes:

@@ -15,7 +15,21 @@ cdef extern from "<sys/socket.h>" nogil:
     Py_ssize_t c_recv "recv"(int, void*, size_t, int)
     Py_ssize_t c_send "send"(int, const void*, size_t, int)
 
-cdef extern from "<sys/epoll.h>" nogil:
+# Where there is no epoll(7) the set is a `Poll` of portable.py, which has no descriptor.
+cdef extern from * nogil:
+    """
+    #ifdef __linux__
+    #include <sys/epoll.h>
+    #else
+    #include <stdint.h>
+    typedef union { int fd; } epoll_data_t;
+    struct epoll_event { uint32_t events; epoll_data_t data; };
+    static int epoll_wait(int set, struct epoll_event* events, int most, int timeout) { return -1; }
+    #endif
+    #ifndef MSG_NOSIGNAL
+    #define MSG_NOSIGNAL 0
+    #endif
+    """
     ctypedef union epoll_data_t:
         int fd
     struct epoll_event:
@@ -28,9 +42,14 @@ cdef enum:
     FRAME_HEADER = 8
 
 
-cpdef list epoll_ready(object epoll, int most):
+cpdef list ready(object poller, int most):
     cdef epoll_event events[MOST_READY]
-    cdef int count = epoll_wait(epoll.fileno(), events, most if most < MOST_READY else MOST_READY, 0), place
+    cdef int fd = poller.fileno()
+    if most > MOST_READY:
+        most = MOST_READY
+    if fd < 0:
+        return [each for each, _ in poller.poll(0, most)]
+    cdef int count = epoll_wait(fd, events, most, 0), place
     if count < 0:
         PyErr_SetFromErrno(OSError)
     return [events[place].data.fd for place in range(count)]

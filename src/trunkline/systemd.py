@@ -26,7 +26,7 @@ class Systemd:
         self._interval = _watchdog_seconds(environment) / 2
         self._socket: socket.socket | None = None
         if path:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
 
     def ready(self) -> None:

@@ -66,12 +66,17 @@ def make_certificate(directory: Path, address: str) -> tuple[ssl.SSLContext, Pat
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(authority_identifier, critical=False)
         )
 
     authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority_identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    signs = x509.KeyUsage(False, False, False, False, False, True, False, False, False)
     authority = (
         build("Test CA", authority_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(signs, critical=True)
         .sign(authority_key, hashes.SHA256())
     )
     server = (

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from handshake import strict_handshake
 from streaming.helpers import make_certificate
 from trunkline.streaming.certificates import BadCertificates, renew, tls_context
 
@@ -23,6 +24,14 @@ def test_certificates_are_read_once_until_they_are_renewed(tmp_path: Path) -> No
     other.replace(file)
     assert renew(file) is not first
     assert tls_context(file) is not first
+
+
+def test_certificates_of_tests_hold_for_the_strict_checks_of_python_3_13(tmp_path: Path) -> None:
+    server, authority = make_certificate(tmp_path, "127.0.0.1")
+    strict_handshake(server, authority, "127.0.0.1")
+    _, another = make_certificate(tmp_path, "127.0.0.2")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        strict_handshake(server, another, "127.0.0.1")
 
 
 def test_without_a_ca_file_the_system_certificates_are_used() -> None:

@@ -11,17 +11,17 @@ import pytest
 pytestmark = pytest.mark.process
 
 CHILD = """
-import asyncio, ctypes, os, sys
+import asyncio, os, sys
 from trunkline.workers import parent
 parent.GOODBYE = 1
 def no_descriptor(pid):
     raise OSError("an old kernel")
-class NoLibrary:
-    def prctl(self, *_): pass
 if sys.argv[2] == "signal":
     os.pidfd_open = no_descriptor
 elif sys.argv[2] == "thread":
-    parent.ctypes.CDLL = lambda _: NoLibrary()
+    parent.portable.signal_parents_death = lambda: None
+elif sys.argv[2] == "portable":
+    parent.portable.LINUX = False
 ours = parent.Parent(int(sys.argv[1]))
 print("ready", os.getpid(), flush=True)
 async def goes_on():
@@ -44,7 +44,7 @@ def started(body: str, way: str, fifo: Path, off: int = 0) -> subprocess.Popen[s
     return subprocess.Popen([sys.executable, "-c", START, *arguments], stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("way", ["both", "signal", "thread"])
+@pytest.mark.parametrize("way", ["both", "signal", "thread", "portable"])
 @pytest.mark.parametrize(
     ("body", "last_words"),
     [

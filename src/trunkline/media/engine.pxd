@@ -20,7 +20,7 @@ cdef class RtpTransport:
     cpdef send(self, bytes packet)
 
 cdef class Engine:
-    cdef object _epoll, _family, _loop, _on_event, _pool, _settings, _timer
+    cdef object _family, _loop, _on_event, _poller, _pool, _settings, _timer
     cdef dict _readers
     cdef set _waiting
     cdef list _ring

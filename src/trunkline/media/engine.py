@@ -40,6 +40,7 @@ from trunkline.media.lag import Lag
 from trunkline.media.leg import RANDOM_BYTES, SILENT, Leg, TooManyPlayers
 from trunkline.media.report import LegReport
 from trunkline.media.rtp.ports import NoPorts, PortPool
+from trunkline.portable import drop_errors, keep_errors, poller
 from trunkline.sdp.values import MediaParams
 
 _log = structlog.get_logger()
@@ -73,9 +74,6 @@ ROUNDS = 64
 
 QUEUED_LIMIT = 256
 """Datagrams queued before `connect` that are read with their addresses when a source is latched."""
-
-RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
-"""IP_RECVERR, IPV6_RECVERR: ICMP errors are reported on a socket that is not connected (ip(7), ipv6(7))."""
 
 PORT_TRIES = 50
 """Ports tried when other programs hold some of ours."""
@@ -156,7 +154,7 @@ class RtpTransport:
         except OSError:
             self.leg.send_errors += 1  # no route: the next packet tries again
             return
-        self._rtp.setsockopt(*RECVERR[self._rtp.family], 0)
+        keep_errors(self._rtp, False)
         # Datagrams queued before connect() are unfiltered: check their source.
         for _ in range(QUEUED_LIMIT):
             try:
@@ -187,14 +185,13 @@ class RtpTransport:
 
     def _unlatch(self) -> None:
         _disconnect(self._rtp)
-        self._rtp.setsockopt(*RECVERR[self._rtp.family], 1)
+        keep_errors(self._rtp)
         self._connected = False
 
     def clear_errors(self) -> None:
         """Read the ICMP errors of a socket that is not connected: until then epoll reports it as ready."""
         with suppress(OSError):
-            while True:
-                self._rtp.recvmsg(0, 0, socket.MSG_ERRQUEUE)
+            drop_errors(self._rtp)
 
     def send(self, packet: bytes) -> None:
         """Send RTP to the peer's latched, learned or signalled address. Raises OSError."""
@@ -231,11 +228,11 @@ class Engine:
         "_bridges": "Legs and taps of each bridge, by the leg that asked for it.",
         "_drained": "When sockets were last read.",
         "_due": "When the next slot is due.",
-        "_epoll": "The epoll set of all sockets.",
         "_family": "Address family of the sockets.",
         "_letting_in": "This tick is late and leaves the loop to receive first.",
         "_loop": "The event loop.",
         "_on_event": "Receives the engine's events.",
+        "_poller": "The epoll set of all sockets, or what stands in for it.",
         "_pool": "Free RTP ports.",
         "_readers": "The transport of each file descriptor.",
         "_ring": "Transports whose next packet is due in each of the next `RING` slots.",
@@ -273,7 +270,7 @@ class Engine:
         self._letting_in = False
         self.lag = Lag(0.0)
         self._wall = 0.0
-        self._epoll = select.epoll()
+        self._poller = poller()
         self._timer: asyncio.TimerHandle | None = None
         self.counters = {"busy_ports": 0, "stalls": 0, "skipped_ms": 0, "tap_failures": 0, "faults": 0}
         """Events of no single leg."""
@@ -293,7 +290,7 @@ class Engine:
             self.close_leg(leg)
         if self._timer is not None:
             self._timer.cancel()
-        self._epoll.close()
+        self._poller.close()
 
     # ------------------------------------------------------------------ legs
 
@@ -322,7 +319,7 @@ class Engine:
         self._ring[(self._slot + ahead) % RING].append(transport)
         for fd in transport.filenos():
             self._readers[fd] = transport
-            self._epoll.register(fd, select.EPOLLIN)
+            self._poller.register(fd, select.POLLIN)
         return port
 
     def _bind_pair(self, now: Seconds) -> tuple[int, socket.socket, socket.socket]:
@@ -378,6 +375,7 @@ class Engine:
         del self._transports[leg]
         for fd in transport.filenos():
             del self._readers[fd]
+            self._poller.unregister(fd)
         transport.close()
         self._pool.give_back(transport.port, now)
         return transport.leg.report(now)
@@ -485,7 +483,7 @@ class Engine:
     def _drain_batch(self, now: Seconds) -> int:
         """Read one datagram of each of at most `BATCH` ready sockets; return how many these were."""
         readers = self._readers
-        ready = sockets.epoll_ready(self._epoll, BATCH)
+        ready = sockets.ready(self._poller, BATCH)
         batch = []
         for fd in ready:
             transport = readers[fd]

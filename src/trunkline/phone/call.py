@@ -34,9 +34,9 @@ from trunkline.phone.values import (
     PhoneError,
     PhoneEvent,
 )
+from trunkline.portable import drop_errors, keep_errors
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.headers import parse_uri
-from trunkline.sip.transport.transports import RECVERR
 from trunkline.sip.values import Credentials
 
 ANSWER_TIMEOUT = 60.0
@@ -139,8 +139,7 @@ class PhoneCall:
                 probe.connect((target.host, target.port))
                 host = probe.getsockname()[0]
             sip = _bound(family, host, 0)
-            if hasattr(socket, "MSG_ERRQUEUE"):
-                sip.setsockopt(*RECVERR[family], 1)
+            keep_errors(sip)
             rtp, rtcp = _bound_pair(family, host)
         except OSError as error:
             raise CallUnreachable(f"no socket towards {target}: {error.strerror or error}") from None
@@ -290,8 +289,7 @@ class PhoneCall:
 
     def _sip_failed(self, reason: str) -> None:
         with suppress(OSError):  # until they are read, the loop is called for them again and again
-            while hasattr(socket, "MSG_ERRQUEUE"):
-                self._sip_socket.recvmsg(0, 0, socket.MSG_ERRQUEUE)
+            drop_errors(self._sip_socket)
         if self._core is not None:
             self._core.sip_failed(reason, self._loop.time())
             self._after_input()

@@ -7,19 +7,17 @@ SIGHUP: terminals and service managers send them to every process, and it is the
 """
 
 import asyncio
-import ctypes
 import os
-import select
 import signal
 import sys
 import threading
 from collections.abc import Callable
 
+from trunkline import portable
 from trunkline.confinement import no_new_privileges
 
 GOODBYE = 5
 """Seconds."""
-_PR_SET_PDEATHSIG = 1
 
 
 class Parent:
@@ -35,7 +33,7 @@ class Parent:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, self._terminated)
         no_new_privileges()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        portable.signal_parents_death()
         if os.getppid() != pid:
             sys.exit(1)  # it died before the kernel knew its child
         threading.Thread(target=self._wait, name="parent", daemon=True).start()
@@ -60,14 +58,15 @@ class Parent:
             self.gone()
 
     def _wait(self) -> None:
+        def runs() -> bool:
+            return os.getppid() == self._pid
+
         try:
-            descriptor = os.pidfd_open(self._pid)
+            parent = portable.OtherProcess(self._pid)
         except OSError:
-            if os.getppid() != self._pid:
+            if not runs():
                 self.gone()
             return  # an old kernel: the signal must do
-        if os.getppid() == self._pid:  # else the number may be another's by now
-            waiting = select.poll()
-            waiting.register(descriptor, select.POLLIN)
-            waiting.poll()
+        if runs():  # else the number may be another's by now
+            parent.wait(runs)
         self.gone()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from handshake import strict_handshake
 from trunkline.config import SipSettings
 from trunkline.errors import StartupError
 from trunkline.sip.transport.certificates import OWN_FILE, VALIDITY, client_context, server_context
@@ -36,6 +37,13 @@ def test_our_own_certificate_has_the_advertised_host(tmp_path: Path, host: str, 
     assert made.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value == host[:64]
     constraints = made.extensions.get_extension_for_class(x509.BasicConstraints)
     assert (constraints.critical, constraints.value.ca, constraints.value.path_length) == (True, True, 0)
+
+
+def test_our_own_certificate_holds_for_the_strict_checks_of_python_3_13(tmp_path: Path) -> None:
+    server = server_context(SipSettings(advertised_host="127.0.0.1"), tmp_path)
+    assert server is not None
+    server.verify_mode = ssl.CERT_NONE
+    strict_handshake(server, tmp_path / OWN_FILE, "127.0.0.1")
 
 
 def test_our_own_certificate_holds_ten_years_and_began_a_day_ago(tmp_path: Path) -> None:

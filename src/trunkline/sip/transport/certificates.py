@@ -101,6 +101,19 @@ def _own_certificate(directory: Path, host: str) -> Path:
     return path
 
 
+_SIGNS = x509.KeyUsage(
+    digital_signature=True,
+    key_cert_sign=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 def _self_signed(host: str) -> bytes:
     """PEM of a new key and a certificate for `host`, a name or an address."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -116,6 +129,10 @@ def _self_signed(host: str) -> bytes:
         .not_valid_after(now + VALIDITY)
         .add_extension(x509.SubjectAlternativeName([_alternative(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        # Python 3.13 refuses an authority without these (RFC 5280 section 4.2, OpenSSL's strict checks).
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+        .add_extension(_SIGNS, critical=True)
         .sign(key, hashes.SHA256())
     )
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

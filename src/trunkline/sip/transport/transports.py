@@ -22,14 +22,13 @@ from trunkline.config import SipSettings
 from trunkline.errors import StartupError
 from trunkline.outbound.egress import Forbidden
 from trunkline.outbound.names import UnknownHost
+from trunkline.portable import ERRQUEUE, RECVERR, keep_errors
 from trunkline.sdp.values import Endpoint
 from trunkline.sip.message.headers import is_address
 from trunkline.sip.message.outgoing import Flow
 from trunkline.sip.transport.certificates import client_context, server_context
 from trunkline.sip.transport.connections import Connections, OnMessage, OnWarning
 
-RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
-"""IP_RECVERR and IPV6_RECVERR of Linux, which Python's socket module does not name."""
 ERRORS_AT_ONCE = 100
 """ICMP errors read at once; the rest is read next time."""
 NAMES_LIMIT = 1000
@@ -118,8 +117,7 @@ class Transports:
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
-            if hasattr(socket, "MSG_ERRQUEUE"):
-                sock.setsockopt(*RECVERR[sock.family], 1)
+            keep_errors(sock)
             sock.bind((host, port))
         except OSError:
             sock.close()
@@ -261,9 +259,11 @@ class UdpSocket(asyncio.DatagramProtocol):
 
     def _read_errors(self) -> None:
         """Report the datagrams that could not be delivered."""
-        for _ in range(ERRORS_AT_ONCE if hasattr(socket, "MSG_ERRQUEUE") else 0):
+        if ERRQUEUE is None:
+            return
+        for _ in range(ERRORS_AT_ONCE):
             try:
-                _, parts, _, address = self._socket.recvmsg(1, 512, socket.MSG_ERRQUEUE)
+                _, parts, _, address = self._socket.recvmsg(1, 512, ERRQUEUE)
             except OSError:
                 return  # None is left.
             reason = next((icmp_error(part[2]) for part in parts if part[:2] == RECVERR[self._socket.family]), "")

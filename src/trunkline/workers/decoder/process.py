@@ -11,7 +11,6 @@ It writes recordings, too, since a disk may keep a writer waiting, which the wor
 
 import asyncio
 import os
-import resource
 import socket
 import sys
 from collections import deque
@@ -27,6 +26,7 @@ from trunkline.confinement import NotConfined, confine
 from trunkline.media.audio.decoding import TooLong, UndecodableFile, decode, decode_file
 from trunkline.workers.decoder import messages
 from trunkline.workers.decoder.wavfile import Unwritable, WavFile
+from trunkline.workers.limits import limit_memory
 from trunkline.workers.link import Link
 from trunkline.workers.messages import LOG_BACKLOG, STATUS_INTERVAL, Said, SetLog
 from trunkline.workers.parent import Parent
@@ -183,7 +183,7 @@ def main(arguments: list[str]) -> None:
     """`python -m trunkline.workers.decoder.process FD PARENT`."""
     parent = Parent(int(arguments[1]))
     os.nice(NICENESS)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    limit_memory(MEMORY_LIMIT)
     sock = socket.socket(fileno=int(arguments[0]))
 
     async def run() -> None:
