@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -9,8 +10,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
+
+from trunkline.cli import app
 
 pytestmark = pytest.mark.process
 
@@ -137,6 +143,86 @@ def test_config_shows_each_value_with_its_source(tmp_path: Path) -> None:
     assert rows["api_key"] == ["(set)", "environment"]
     assert rows["media.port_min"] == ["20000", "default"]
     assert "KEYsecretKEYsecret" not in done.stdout
+
+
+def test_config_as_json_has_values_as_they_are_and_no_secret(tmp_path: Path) -> None:
+    trunks = '[{"name": "a", "targets": ["sip:a"], "username": "u", "password": "hush", "networks": ["192.0.2.0/24"]}]'
+    (tmp_path / "trunkline.toml").write_text("[sip]\nport = 5070\n")
+    done = trunkline(
+        tmp_path, "config", "--json", "--sip.trunks", trunks, env={"TRUNKLINE_API_KEY": "KEYsecretKEYsecret"}
+    )
+    found = json.loads(done.stdout)
+    assert found["sip.port"] == {"value": 5070, "from": "file"}
+    assert found["media.send_silence"] == {"value": True, "from": "default"}
+    assert found["media.codecs"]["value"] == ["PCMU", "PCMA", "G722"]
+    assert found["store.url"]["value"] is None
+    assert found["api_key"] == {"value": "(set)", "from": "environment"}
+    [trunk] = found["sip.trunks"]["value"]
+    assert (trunk["password"], trunk["networks"], trunk["register"]) == ("(set)", ["192.0.2.0/24"], False)
+    assert "hush" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["frob"], "No such command 'frob'. `trunkline --help` shows what there is."),
+        (["erase"], "Missing argument 'number'. `trunkline erase --help` shows what there is."),
+        (["keys", "create", "a", "--scope", "all"], "is not one of 'full', 'calls', 'read'. `trunkline keys create"),
+        (["demo", "--seconds", "x"], "`trunkline demo --help` shows what there is."),
+    ],
+)
+def test_a_mistake_in_a_command_is_one_line_and_exit_code_2(tmp_path: Path, words: list[str], said: str) -> None:
+    done = trunkline(tmp_path, *words, env={"COLUMNS": "80"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert done.stderr.startswith("trunkline: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_version_for_machines_says_how_packets_are_handled(tmp_path: Path) -> None:
+    found = json.loads(trunkline(tmp_path, "version", "--json").stdout)
+    assert found["version"] == trunkline(tmp_path, "version").stdout.strip()
+    plain = json.loads(trunkline(tmp_path, "version", "--json", env={"TRUNKLINE_UNCOMPILED": "1"}).stdout)
+    assert (plain["packet_path"], plain["packet_path_reason"]) == ("as Python", "TRUNKLINE_UNCOMPILED is set")
+
+
+@pytest.mark.parametrize(("shell", "words"), [("bash", "complete -o default -F"), ("zsh", "#compdef trunkline")])
+def test_shells_complete_commands(tmp_path: Path, shell: str, words: str) -> None:
+    script = trunkline(tmp_path, env={"_TRUNKLINE_COMPLETE": f"source_{shell}"}).stdout
+    assert words in script
+    asked = {"_TRUNKLINE_COMPLETE": "complete_bash", "COMP_WORDS": "trunkline d", "COMP_CWORD": "1"}
+    assert trunkline(tmp_path, env=asked).stdout.split() == ["dev", "drain", "demo", "db"]
+
+
+def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """All commands, groups too, with the words that are typed for them."""
+    command = command or typer.main.get_command(app)
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+
+
+def test_every_help_is_plain_text_of_80_columns_and_in_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    guide = (Path(__file__).parent.parent / "docs/guide/cli.md").read_text()
+    for path, command in commands():
+        done = CliRunner().invoke(app, [*path, "--help"])
+        assert done.exit_code == 0
+        assert max(map(len, done.stdout.splitlines())) <= 80, path
+        assert not set(done.stdout) & set("\x1b╭│"), path
+        if not hasattr(command, "commands"):
+            assert "Example" in done.stdout or path == ("why",), path
+        assert f"`trunkline {' '.join(path)}".rstrip() in guide, path
+
+
+def test_the_exit_codes_of_the_guide_are_those_of_the_commands(tmp_path: Path) -> None:
+    guide = (Path(__file__).parent.parent / "docs/guide/cli.md").read_text()
+    rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", guide, re.MULTILINE))
+    assert set(rows) == {"0", "1", "2", "75", "130"}
+    assert trunkline(tmp_path, "db", "current", "--store.directory", str(tmp_path)).returncode == 1
+    assert "differ" in rows["1"]
+    assert trunkline(tmp_path, "drain", "--store.directory", str(tmp_path)).returncode == 2
 
 
 def test_keys_are_the_same_each_time(tmp_path: Path) -> None:

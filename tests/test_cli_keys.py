@@ -1,6 +1,7 @@
 """`trunkline keys` and `trunkline accounts`, against a server that runs."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import httpx
@@ -45,6 +46,13 @@ async def test_keys_and_accounts_are_made_listed_and_removed_while_a_server_runs
         assert await _status(server, own, secret) == 401
         assert "no key 'ci'" in await run("keys", "revoke", "ci", account=own, code=1)
         assert "acme" in await run("accounts", "list")
+        names = [one["name"] for one in json.loads(await run("accounts", "list", "--json"))]
+        assert names == ["", "acme"]
+        made = json.loads(await run("keys", "create", "json", "--json", account=own))
+        assert (made["name"], made["scope"], made["api_key"][:3]) == ("json", "full", "KEY")
+        listed = json.loads(await run("keys", "list", "--json", account=own))
+        assert [key["name"] for key in listed] == ["first", "json"]
+        assert json.loads(await run("keys", "revoke", "json", "--json", account=own)) == {"revoked": made["id"]}
         assert await run("accounts", "remove", other) == f"removed: {other}\n"
         assert await _status(server, other, others_key) == 401
         old = await run("keys")

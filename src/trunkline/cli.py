@@ -7,31 +7,29 @@ import os
 import select
 import sys
 from contextlib import suppress
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 from urllib.parse import quote
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from trunkline import __version__, cli_app, cli_call, cli_check, cli_dev, cli_env, cli_keys, log
+from trunkline import __version__, cli_app, cli_call, cli_check, cli_db, cli_dev, cli_env, cli_keys, compiled, log
 from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, SettingsCommand, load_settings
+from trunkline.cli_text import AsJson, examples, named_values, print_json, terminal_width
 from trunkline.client import request
 from trunkline.confinement import no_new_privileges
 from trunkline.demo.__main__ import SECONDS, SECONDS_LIMIT, run
 from trunkline.errors import StartupError
-from trunkline.settings import shown
+from trunkline.settings import plain, shown
 from trunkline.why import ask, show
 
 app = typer.Typer(
     help="Streams the media of real phone calls to any WebSocket, speaking the Telnyx TeXML Streams API.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # frames are hard to read in a pipe, in a mail and by a screen reader
 )
-database = typer.Typer(help="Look at, upgrade and back up the database.", no_args_is_help=True)
-app.add_typer(database, name="db")
+app.add_typer(cli_db.database, name="db")
 app.add_typer(cli_keys.keys, name="keys")
 app.add_typer(cli_keys.accounts, name="accounts")
 cli_dev.register(app)
@@ -41,6 +39,10 @@ cli_env.register(app)
 cli_call.register(app)
 _CLOSED: set[int] = set()
 """Of stdin, stdout and stderr, those that were closed at the start."""
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+"""ClickException of the click that typer uses, its own or the library."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 SHOW_TIME = 5.0
 """Seconds to wait until standard output takes the text."""
 
@@ -57,7 +59,16 @@ def _announce(text: str) -> None:
     raise StartupError(f"a first account cannot be shown: {problem}")
 
 
-@app.command(cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@app.command(
+    cls=SettingsCommand,
+    context_settings=ANY_SETTING,
+    epilog=examples(
+        "trunkline serve",
+        "trunkline serve --stream ws://127.0.0.1:7860/ws",
+        "trunkline serve --sip.host 192.0.2.10 --media.host 192.0.2.10",
+        more=SETTINGS_HELP,
+    ),
+)
 def serve(context: typer.Context, config: ConfigFile = None) -> None:
     """Run the server until Ctrl-C or SIGTERM."""
     loaded = load_settings(context, config)
@@ -86,14 +97,23 @@ def serve(context: typer.Context, config: ConfigFile = None) -> None:
     raise typer.Exit(uvloop.run(server.run()))
 
 
-@app.command(name="config", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
-def show_config(context: typer.Context, config: ConfigFile = None) -> None:
+@app.command(
+    name="config",
+    cls=SettingsCommand,
+    context_settings=ANY_SETTING,
+    epilog=examples("trunkline config", "trunkline config --json --config trunkline.toml", more=SETTINGS_HELP),
+)
+def show_config(context: typer.Context, as_json: AsJson = False, config: ConfigFile = None) -> None:
     """Print every setting in force and where its value comes from."""
     loaded = load_settings(context, config)
-    table = Table("setting", "value", "from", box=None)
-    for name, origin in loaded.origins.items():
-        table.add_row(name, shown(loaded.settings, name), origin, style=None if origin == "default" else "bold")
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    if as_json:
+        print_json(
+            {name: {"value": plain(loaded.settings, name), "from": origin} for name, origin in loaded.origins.items()}
+        )
+        return
+    rows = [(name, shown(loaded.settings, name), origin) for name, origin in loaded.origins.items()]
+    for line in named_values([("setting", "value", "from"), *rows], terminal_width()):
+        typer.echo(line)
 
 
 @app.command(cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
@@ -104,72 +124,62 @@ def why(context: typer.Context, call_sid: str, config: ConfigFile = None) -> Non
     raise typer.Exit(int(report["findings"][0]["severity"] == "error"))
 
 
-@app.command(cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
+@app.command(cls=SettingsCommand, context_settings=ANY_SETTING, epilog=examples("trunkline drain", more=SETTINGS_HELP))
 def drain(context: typer.Context, config: ConfigFile = None) -> None:
-    """Have the running server take no more calls and end once those that run are over; return when it has."""
+    """End the running server once its calls are over.
+
+    It takes no more calls; the command returns when the server has ended.
+    """
     from trunkline.drain import drain as drain_server
 
     settings = load_settings(context, config).settings
     drain_server(settings.store.directory, lambda pid: typer.echo(f"process {pid} drains", err=True))
 
 
-@app.command(cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
-def erase(context: typer.Context, number: str, config: ConfigFile = None) -> None:
-    """Erase what the running server keeps of the account's calls from and to NUMBER, recordings included."""
+@app.command(
+    cls=SettingsCommand,
+    context_settings=ANY_SETTING,
+    epilog=examples("trunkline erase +13125550123", more=SETTINGS_HELP),
+)
+def erase(context: typer.Context, number: str, as_json: AsJson = False, config: ConfigFile = None) -> None:
+    """Erase what is kept of the calls of a NUMBER.
+
+    The account's calls from and to it are erased from the running server, recordings included.
+    """
     path = f"/v2/trunkline/callers/{quote(number, safe='')}"
     erased = request(load_settings(context, config).settings, "DELETE", path)["data"]
+    if as_json:
+        print_json(erased)
     live = erased.pop("in_progress")
-    typer.echo("erased: " + ", ".join(f"{count} {name}" for name, count in erased.items()))
+    if not as_json:
+        typer.echo("erased: " + ", ".join(f"{count} {name}" for name, count in erased.items()))
     if live:
         raise StartupError(f"{live} calls are not over, and nothing of them was erased: repeat it later")
 
 
-@database.command(name="current", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
-def database_current(context: typer.Context, config: ConfigFile = None) -> None:
-    """Print the schema of the database, and the one that this version needs. Exit code 1: they differ."""
-    import asyncio
-
-    from trunkline.store.maintenance import current
-    from trunkline.store.schema import NEWEST
-
-    found = asyncio.run(current(load_settings(context, config).settings.store))
-    typer.echo(f"database: {found or 'none'}, this version: {NEWEST}")
-    raise typer.Exit(int(found != NEWEST))
-
-
-@database.command(name="upgrade", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
-def database_upgrade(context: typer.Context, config: ConfigFile = None) -> None:
-    """Bring the database to this version's schema, as the start of a server does."""
-    import asyncio
-
-    from trunkline.store.maintenance import upgrade
-    from trunkline.store.schema import NEWEST
-
-    asyncio.run(upgrade(load_settings(context, config).settings.store))
-    typer.echo(f"database: {NEWEST}")
-
-
-@database.command(name="backup", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
-def database_backup(context: typer.Context, file: Path, config: ConfigFile = None) -> None:
-    """Copy the database into FILE, also while the server runs."""
-    from trunkline.store.maintenance import backup
-
-    backup(load_settings(context, config).settings.store, file)
-    typer.echo(f"{file}: {file.stat().st_size} bytes")
-
-
-@app.command()
+@app.command(epilog=examples("trunkline demo", "trunkline demo --seconds 30"))
 def demo(seconds: Annotated[float, typer.Option(help="Of conversation.")] = SECONDS) -> None:
-    """Place a real call on loopback, stream it both ways, and print what worked."""
+    """Stream a real call on this machine both ways, and check it."""
     if not 0 < seconds <= SECONDS_LIMIT:  # nor is NaN
         raise StartupError(f"--seconds must be above 0 and at most {SECONDS_LIMIT}, got {seconds:g}")
     raise typer.Exit(run(seconds))
 
 
-@app.command()
-def version() -> None:
+@app.command(epilog=examples("trunkline version --json"))
+def version(as_json: AsJson = False) -> None:
     """Print the version."""
-    typer.echo(__version__)
+    if not as_json:
+        typer.echo(__version__)
+        return
+    reason = compiled.FALLBACK_REASON
+    print_json(
+        {
+            "version": __version__,
+            "python": sys.version.split()[0],
+            "packet_path": "as Python" if reason else "compiled",
+            "packet_path_reason": reason or None,
+        }
+    )
 
 
 def _hold_descriptors() -> None:
@@ -185,16 +195,33 @@ def _hold_descriptors() -> None:
                 os.close(null)
 
 
+def _explain(error: Any) -> None:
+    """One line for a mistake on the command line; the help where nothing was typed."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(error.ctx.get_help(), err=True)
+        return
+    path = error.ctx.command_path if error.ctx is not None else "trunkline"
+    words = " ".join(error.format_message().split())
+    typer.echo(f"trunkline: {words} `{path} --help` shows what there is.", err=True)
+
+
 def main() -> NoReturn:
     """The console script."""
     _hold_descriptors()
     os.umask(0o077)  # the database, keys, recordings, and what libraries and child processes write
+    code: object = 0
     try:
-        app(prog_name="trunkline")
+        code = app(prog_name="trunkline", standalone_mode=False)
     except StartupError as error:
         with suppress(OSError):  # stderr is closed; the exit code remains
             typer.echo(f"trunkline: {error}", err=True)
-        sys.exit(2)
+        code = 2
+    except typer.Abort:
+        code = INTERRUPTED
+    except _USAGE_ERROR as error:
+        with suppress(OSError):
+            _explain(error)
+        code = 2
     finally:
         log.close()
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

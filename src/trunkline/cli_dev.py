@@ -6,12 +6,20 @@ from typing import Annotated
 import typer
 
 from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, SettingsCommand
+from trunkline.cli_text import examples
 from trunkline.errors import StartupError
+
+EPILOG = examples(
+    "trunkline dev ws://127.0.0.1:7860/ws",
+    "trunkline dev --texml http://127.0.0.1:8000/voice",
+    "trunkline dev ws://127.0.0.1:7860/ws --store.directory ./calls",
+    more=SETTINGS_HELP,
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(name="dev", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)(dev)
+    app.command(name="dev", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=EPILOG)(dev)
 
 
 def dev(
@@ -22,16 +30,10 @@ def dev(
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Run a server for one bot: every call goes there, and all it needs is made.
+    """Run a server that brings every call to your bot.
 
     It listens on this machine only, on other ports if the usual ones are taken, and keeps nothing. A trunkline.toml
     counts only if --config names it.
-
-    \b
-    Examples:
-      trunkline dev ws://127.0.0.1:7860/ws
-      trunkline dev --texml http://127.0.0.1:8000/voice
-      trunkline dev ws://127.0.0.1:7860/ws --store.directory ./calls
     """
     if (bot is None) == (texml is None):
         raise StartupError("say where your bot is: trunkline dev ws://127.0.0.1:7860/ws, or --texml URL")

@@ -1,33 +1,31 @@
 """`trunkline env`: what a second terminal needs to talk to the running server."""
 
-import json
 import shlex
 import sys
-from typing import Annotated
 
 import typer
 
 from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, SettingsCommand, load_settings
+from trunkline.cli_text import AsJson, examples, print_json
 from trunkline.settings import Loaded
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+EPILOG = examples('eval "$(trunkline env)"', "trunkline env --json", more=SETTINGS_HELP)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(name="env", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)(env)
+    app.command(name="env", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=EPILOG)(env)
 
 
 def env(context: typer.Context, as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Print the variables that curl, the SDKs and trunkline need to talk to the running server.
+    """Print what a second terminal needs.
 
-    The key is the command line's own: it is made once, and kept in the store's directory.
-
-    Example: eval "$(trunkline env)"
+    These are the variables with which curl, the SDKs and trunkline talk to the running server. The key is the command
+    line's own: it is made once, and kept in the store's directory.
     """
     values = variables(load_settings(context, config))
     if as_json:
-        typer.echo(json.dumps(values))
+        print_json(values)
         return
     for name, value in values.items():
         typer.echo(f"export {name}={shlex.quote(value)}")

@@ -52,6 +52,20 @@ def leaves(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]
             yield prefix + name
 
 
+def plain(settings: Settings, name: str) -> object:
+    """The same as JSON has it: text, numbers, lists, and an object for each table."""
+    return _plain(name, value_of(settings, name))
+
+
+def _plain(name: str, value: object) -> object:
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields.items()
+        return {field.alias or leaf: _plain(leaf, getattr(value, leaf)) for leaf, field in fields}
+    if isinstance(value, tuple):
+        return [_plain(name, one) for one in value]
+    return value if value is None or isinstance(value, int | float) else _shown(name, value)
+
+
 def shown(settings: Settings, name: str) -> str:
     """The value behind a dotted name as it may be shown: secrets hidden, a list of tables with a line for each."""
     value = value_of(settings, name)
