@@ -16,6 +16,8 @@ class SipSocket(asyncio.DatagramProtocol):
         self._received: asyncio.Queue[str] = asyncio.Queue()
         self._invites: dict[str, str] = {}
         """Those received, by Call-ID."""
+        self.ended: asyncio.Queue[str] = asyncio.Queue()
+        """BYEs and CANCELs that were received, and answered."""
         self._transport: asyncio.DatagramTransport
         self.port = 0
 
@@ -38,6 +40,7 @@ class SipSocket(asyncio.DatagramProtocol):
             self._answer(self._invites[call_id], "487 Request Terminated", addr)
         if method in ("BYE", "CANCEL"):
             self._answer(text, "200 OK", addr)
+            self.ended.put_nowait(text)
         else:
             self._received.put_nowait(text)
 

@@ -4,8 +4,9 @@ import asyncio
 import os
 import signal
 import socket as sockets
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import httpx
@@ -14,12 +15,13 @@ from telnyx import AsyncTelnyx, UnprocessableEntityError
 
 from peers import sipp as steps
 from peers.harness import RecordingApp, children, ended, events, happens, held, new_server, running
+from peers.sip_socket import SipSocket
 from peers.sipp import SippRun
 from trunkline.demo.audio import speech
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
-from trunkline.demo.uac import Address
+from trunkline.demo.uac import Address, audio_offer
 
 pytestmark = pytest.mark.peer
 
@@ -226,6 +228,49 @@ async def test_a_killed_server_reports_its_streams_and_calls_after_the_restart(
     completed = of_calls.received[0].fields
     assert completed["CallStatus"] == call["status"] == "failed"
     assert (completed["CallSid"], completed["HangupSource"]) == (caller.call_sid, "system")
+
+
+def _of_call(phone: SipSocket, method: str, to: str, contact: int, body: str = "") -> bytes:
+    """A request of a phone that is not behind a NAT, in the dialog of `to`, with its Contact at a port."""
+    lines = (
+        f"{method} sip:bot@127.0.0.1 SIP/2.0",
+        f"Via: SIP/2.0/UDP 127.0.0.1:{phone.port};branch=z9hG4bK{method}",
+        "Max-Forwards: 70",
+        "From: <sip:ann@127.0.0.1>;tag=ann",
+        f"To: {to}",
+        "Call-ID: moves",
+        f"CSeq: {2 if method == 'UPDATE' else 1} {method}",
+        f"Contact: <sip:ann@127.0.0.1:{contact}>",
+        "Content-Type: application/sdp",
+        f"Content-Length: {len(body)}",
+    )
+    return "\r\n".join((*lines, "", body)).encode()
+
+
+def _saved(directory: Path) -> str:
+    with closing(sqlite3.connect(directory / "trunkline.db")) as database:
+        return str(database.execute("SELECT dialog FROM calls").fetchall())
+
+
+async def test_the_bye_after_a_crash_goes_where_the_peer_has_moved(tmp_path: Path) -> None:
+    killed = new_server(tmp_path)
+    await killed.start()
+    async with SipSocket(killed.sip_address) as before, SipSocket(killed.sip_address) as after:
+        offer = audio_offer(("127.0.0.1", before.port))
+        answer = await before.response(_of_call(before, "INVITE", "<sip:bot@127.0.0.1>", before.port, offer))
+        assert answer.startswith("SIP/2.0 200")
+        to = answer.partition("\nTo: ")[2].partition("\r")[0]
+        before.send(_of_call(before, "ACK", to, before.port))
+        assert await before.status(_of_call(before, "UPDATE", to, after.port)) == 200
+        async with asyncio.timeout(30):
+            while f":{after.port}" not in _saved(tmp_path):  # noqa: ASYNC110 - the database notifies no other process
+                await asyncio.sleep(0)
+        await killed.kill()
+        restarted = ServerProcess(tmp_path, account_sid=killed.account_sid, api_key=killed.api_key, media_ports=40)
+        async with running(restarted):
+            bye = await asyncio.wait_for(after.ended.get(), 30)
+        assert bye.startswith(f"BYE sip:ann@127.0.0.1:{after.port} ")
+        assert before.ended.empty()
 
 
 async def test_sigterm_ends_live_calls_in_good_order(
