@@ -83,8 +83,7 @@ class TlsListener:
             try:
                 sock, address = await loop.sock_accept(self._socket)
             except OSError as error:
-                if error.errno in OUT_OF_SPACE:
-                    await asyncio.sleep(ACCEPT_PAUSE)
+                await asyncio.sleep(ACCEPT_PAUSE if error.errno in OUT_OF_SPACE else 0)
                 continue
             protocol: TlsProtocol = self._protocol()
             handshake = asyncio.create_task(self._shake_hands(sock, protocol), name="https handshake")
