@@ -58,6 +58,8 @@ class PhoneAudio(BaseTap):
         """Audible audio that was heard."""
         self.audible_at: float | None = None
         """When the last of it was heard; None: there was none."""
+        self.spoke_at: float | None = None
+        """When the last audible packet of ours was played; None: there was none."""
         self.digits: list[str] = []
         """Keys that the other side has pressed; the owner takes them."""
         self._bytes_per_ms = rate // 500
@@ -94,8 +96,11 @@ class PhoneAudio(BaseTap):
         pcm = bytes(self._queue[:size])
         del self._queue[:size]
         pcm += bytes(size - len(pcm))
+        loudness = level(pcm)
+        if loudness >= AUDIBLE:
+            self.spoke_at = self.now
         if len(self.said) * self._ptime < KEPT_MS:
-            self.said.append(Loudness(self.now, self._ptime, level(pcm)))
+            self.said.append(Loudness(self.now, self._ptime, loudness))
         return self._encode(pcm) or None
 
     def leg_changed(self, codec: str, ptime: int) -> None:

@@ -1,10 +1,11 @@
-"""A scripted call: say something, press keys, listen, hang up (driver).
+"""A scripted call: say something, press keys, listen until it is time to hang up (driver).
 
 The caller speaks once the call is answered and `Script.speak_after` has passed, presses its keys, and listens until the
-other side has spoken and is quiet again. `Script.hang_up_after` ends the call at that time instead.
+other side has spoken and is quiet again. `Script.hang_up_after` ends it at that time instead.
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 from trunkline.phone.call import ANSWER_TIMEOUT, PhoneCall
@@ -36,18 +37,15 @@ class Script:
 
 
 async def converse(call: PhoneCall, script: Script) -> None:
-    """Do it in a call that has been entered, and hang up. Raises CallRefused, CallUnreachable, NoTelephoneEvent and
-    TooManyDigits."""
+    """Do it in a call that has been entered, up to the time to hang up. Raises CallRefused, CallUnreachable,
+    NoTelephoneEvent and TooManyDigits."""
     await call.wait_answered(script.answer_timeout)
     answered = call.loop_time
-    try:
+    with suppress(TimeoutError):  # it is time to hang up
         async with asyncio.timeout(script.hang_up_after):
             await _talk(call, script, answered)
             if script.hang_up_after is not None:
                 await call.wait_over()
-    except TimeoutError:
-        pass  # it is time to hang up
-    await call.hang_up()
 
 
 async def _talk(call: PhoneCall, script: Script, answered: float) -> None:
@@ -55,11 +53,11 @@ async def _talk(call: PhoneCall, script: Script, answered: float) -> None:
         await _wait_for_turn(call, script, answered)
         call.play(script.speech)
         await call.wait_played()
-    before = call.core.audio.audible_ms
+    since = call.core.audio.spoke_at or answered
     if script.digits and call.is_up:
         call.send_digits(script.digits)
         await call.until(lambda: call.is_over or not call.core.keys_waiting, None)
-    await listen(call, script, before)
+    await listen(call, script, since)
 
 
 async def _wait_for_turn(call: PhoneCall, script: Script, answered: float) -> None:
@@ -79,10 +77,14 @@ def is_quiet(call: PhoneCall, seconds: float) -> bool:
     return at is None or call.loop_time - at >= seconds
 
 
-async def listen(call: PhoneCall, script: Script, before: int) -> None:
-    """Wait until more than `before` ms of the other side have been heard, and it is quiet; or until the script's
-    limits."""
+async def listen(call: PhoneCall, script: Script, since: float) -> None:
+    """Wait until the other side has been heard after the time `since`, and is quiet; or until the script's limits. An
+    echo is heard after the last word, an interrupted greeting is not."""
     audio, begun = call.core.audio, call.loop_time
-    if await call.until(lambda: call.is_over or audio.audible_ms > before, script.reply_timeout):
+
+    def replied() -> bool:
+        return audio.audible_at is not None and audio.audible_at > since
+
+    if await call.until(lambda: call.is_over or replied(), script.reply_timeout):
         left = begun + script.longest - call.loop_time
         await call.until(lambda: call.is_over or is_quiet(call, script.quiet), max(0.0, left))
