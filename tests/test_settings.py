@@ -7,8 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from trunkline.compiled import ENV_VAR
-from trunkline.config import Settings, derived_sid
+from trunkline.config import Settings
 from trunkline.errors import StartupError
+from trunkline.setting_tables import derived_sid
 from trunkline.settings import leaves, load, parse_flags, shown
 
 

@@ -9,9 +9,10 @@ import pytest
 from trunkline.calls.commands import Instructions, Route
 from trunkline.calls.directory import Directory, Service
 from trunkline.calls.views import Application
-from trunkline.config import Settings, derived_sid
+from trunkline.config import Settings
 from trunkline.errors import StartupError
 from trunkline.ids import AccountSid
+from trunkline.setting_tables import derived_sid
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ACCOUNT, OTHER_ACCOUNT = AccountSid("account"), AccountSid("other")

@@ -17,7 +17,7 @@ from trunkline.calls.commands import CallRequest, Command, Instructions, Route
 from trunkline.calls.directory import Directory
 from trunkline.calls.recordings import RecordingFiles
 from trunkline.calls.registry import LiveCall
-from trunkline.config import Settings, derived_sid
+from trunkline.config import Settings
 from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
 from trunkline.control.runner import Runner
@@ -28,6 +28,7 @@ from trunkline.media.report import LegReport
 from trunkline.outbound.egress import Egress, EgressRules
 from trunkline.sdp.session import parse
 from trunkline.sdp.values import Endpoint
+from trunkline.setting_tables import derived_sid
 from trunkline.sip import values as sip
 from trunkline.sip.values import DialogId
 from trunkline.store.records import CallbackRecord

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from sip.bench import ANSWER, OFFER, Caller, header
-from trunkline.config import PhoneSettings, SipSettings
+from trunkline.config import SipSettings
 from trunkline.errors import StartupError
+from trunkline.setting_tables import PhoneSettings
 from trunkline.sip import endpoint as endpoint_module
 from trunkline.sip.endpoint import SipEndpoint
 from trunkline.sip.message.digest import DigestClient

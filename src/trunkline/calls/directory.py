@@ -27,10 +27,11 @@ from urllib.parse import unquote
 
 from trunkline.calls.commands import Instructions, Route
 from trunkline.calls.views import Application
-from trunkline.config import ApplicationSettings, PhoneSettings, Settings, TrunkSettings
+from trunkline.config import Settings
 from trunkline.errors import StartupError
 from trunkline.ids import AccountSid, matches, plain_number
 from trunkline.sdp.crypto import SrtpRule
+from trunkline.setting_tables import ApplicationSettings, PhoneSettings, TrunkSettings
 
 _SIP_URI = re.compile(
     r"(?i:sips?):(?:(?P<user>[^@:;?<>\s]*)(?::[^@<>\s]*)?@)?"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.config import TrunkSettings
 from trunkline.ids import plain_number
 from trunkline.sdp.values import Endpoint
+from trunkline.setting_tables import TrunkSettings
 from trunkline.sip.message.headers import parse_uri
 from trunkline.sip.message.numbers import called_number, number_of
 from trunkline.sip.values import DialogId, InviteReceived

@@ -7,8 +7,8 @@ that begins with `+` becomes a global one (RFC 3966 section 5.1.5). Names stay u
 import re
 from urllib.parse import unquote
 
-from trunkline.config import TrunkSettings
 from trunkline.ids import plain_number
+from trunkline.setting_tables import TrunkSettings
 from trunkline.sip.message.headers import Uri, parse_uri
 from trunkline.sip.values import InviteReceived
 

@@ -22,9 +22,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 
-from trunkline.config import SipSettings, TrunkSettings
+from trunkline.config import SipSettings
 from trunkline.ids import matches
 from trunkline.sdp.values import Endpoint
+from trunkline.setting_tables import TrunkSettings
 from trunkline.shares import address_of, origin_of
 from trunkline.sip.message.digest import DigestServer, parse_digest
 from trunkline.sip.message.headers import Uri, parse_name_addr, parse_uri

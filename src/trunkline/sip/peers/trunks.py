@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-from trunkline.config import SipSettings, TrunkSettings
+from trunkline.config import SipSettings
 from trunkline.sdp.values import Endpoint
+from trunkline.setting_tables import TrunkSettings
 from trunkline.sip.client_transaction import ClientTransaction
 from trunkline.sip.dialog import CAPABILITIES, contact
 from trunkline.sip.events import TrunkChanged, TrunkEvent, TrunkLookupObsolete, TrunkLookupRequired
