@@ -1,8 +1,9 @@
-"""Makes tables of docs/reference/rest.md: counters from their classes, operations from those that are served.
+"""Makes tables of docs/reference/rest.md: counters from their classes, operations from those that are served. And all
+of docs/reference/settings.md, from the settings.
 
     python tests/reference.py
 
-writes them again between the page's marks; `tests/test_documents.py` compares.
+writes them again, in rest.md between the page's marks; `tests/test_documents.py` compares.
 """
 
 import ast
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.api.operation import Operation
+from trunkline.explain import Explanation, explanations
 from trunkline.faces.telnyx.rest import REST
 from trunkline.media.report import LegReport
 from trunkline.streaming.params import StreamReport
 
 PAGE = Path(__file__).parent.parent / "docs/reference/rest.md"
+SETTINGS_PAGE = PAGE.with_name("settings.md")
 COUNTERS = (("Counters of a call's leg", LegReport), ("Counters of a stream", StreamReport))
 _TYPES = {"int": "number", "float": "number", "str": "string", "bool": "boolean"}
 
@@ -27,6 +30,42 @@ def made() -> str:
     """The whole page with its counters and operations as they are now."""
     text = _replaced(PAGE.read_text(), "counters", _counters())
     return _replaced(text, "operations", _lines())
+
+
+SETTINGS_HEAD = """# Settings
+
+Every setting with what it means, what it takes and its default. `trunkline config` prints those in force,
+`trunkline config --explain NAME` one of these entries. Made by tests/reference.py from `config.py`.
+
+`media.workers` is the flag `--media.workers 2`, the variable `TRUNKLINE_MEDIA__WORKERS=2`, or in `trunkline.toml`:
+
+```toml
+[media]
+workers = 2
+```
+
+A name with `[]` is a column of a list of tables, `[[numbers]]` in the file. "Reload" marks what SIGHUP puts in force
+while the server runs; the rest is in force at the next start. [Configuration](../configuration.md) says how they work
+together.
+"""
+
+
+def settings_page() -> str:
+    """The whole page of the settings as they are now."""
+    lines, section = [SETTINGS_HEAD], None
+    for one in explanations():
+        if _section(one) != section:
+            section = _section(one)
+            lines += [f"## {section}", "", "| setting | meaning | values | default | |", "|---|---|---|---|---|"]
+        default = f"`{one.default}`" if one.default else "must be given"
+        cells = (f"`{one.name}`", _cell(one.meaning), _cell(one.kind), default, "reload" if one.reloads else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines).replace("\n## ", "\n\n## ").replace("\n\n\n", "\n\n") + "\n"
+
+
+def _section(one: Explanation) -> str:
+    first, dot, _ = one.name.replace("[]", "").partition(".")
+    return first if dot or first in ("applications", "numbers") else "general"
 
 
 def _replaced(text: str, part: str, lines: Iterator[str]) -> str:
@@ -99,3 +138,4 @@ def _cell(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(made())
+    SETTINGS_PAGE.write_text(settings_page())

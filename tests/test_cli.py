@@ -145,6 +145,15 @@ def test_config_shows_each_value_with_its_source(tmp_path: Path) -> None:
     assert "KEYsecretKEYsecret" not in done.stdout
 
 
+def test_config_explains_a_setting_with_its_value(tmp_path: Path) -> None:
+    done = trunkline(tmp_path, "config", "--explain", "media.workers", "--media.workers", "3")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("media.workers: integer, 0 or more\n  Media worker processes")
+    assert "\n  now: 3 (flag)\n" in done.stdout
+    wrong = trunkline(tmp_path, "config", "--explain", "media.worker")
+    assert (wrong.returncode, wrong.stderr) == (2, "trunkline: no such setting: media.worker; is it media.workers?\n")
+
+
 def test_config_as_json_has_values_as_they_are_and_no_secret(tmp_path: Path) -> None:
     trunks = '[{"name": "a", "targets": ["sip:a"], "username": "u", "password": "hush", "networks": ["192.0.2.0/24"]}]'
     (tmp_path / "trunkline.toml").write_text("[sip]\nport = 5070\n")

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+import reference
 from stream_params import stream_params
 from trunkline.calls.views import CALL_EVENTS, CallEvent, CallView, StreamEvent, StreamView
 from trunkline.config import CallbackSettings
@@ -47,7 +48,10 @@ def documents() -> list[Path]:
             "docs/operations/failures.md",
             "docs/operations/log.md",
             "docs/operations/metrics.md",
-            *(f"docs/reference/{name}.md" for name in ("rest", "websocket", "callbacks", "texml", "events")),
+            *(
+                f"docs/reference/{name}.md"
+                for name in ("rest", "websocket", "callbacks", "texml", "events", "settings")
+            ),
         )
     ]
 
@@ -339,6 +343,11 @@ def page(name: str) -> str:
 def shape(value: Any) -> Any:
     """Names in order and types, for the values are examples."""
     return {key: shape(one) for key, one in value.items()} if isinstance(value, dict) else type(value).__name__
+
+
+def test_pages_that_are_made_are_as_they_would_be_made_now() -> None:
+    assert reference.PAGE.read_text() == reference.made()
+    assert reference.SETTINGS_PAGE.read_text() == reference.settings_page()
 
 
 def test_the_rest_page_explains_every_refusal_of_an_operation() -> None:

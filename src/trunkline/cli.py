@@ -37,6 +37,7 @@ cli_app.register(app)
 cli_check.register(app)
 cli_env.register(app)
 cli_call.register(app)
+Explain = Annotated[str | None, typer.Option(help="Only this setting, or section: what it means.", metavar="NAME")]
 _CLOSED: set[int] = set()
 """Of stdin, stdout and stderr, those that were closed at the start."""
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
@@ -101,11 +102,26 @@ def serve(context: typer.Context, config: ConfigFile = None) -> None:
     name="config",
     cls=SettingsCommand,
     context_settings=ANY_SETTING,
-    epilog=examples("trunkline config", "trunkline config --json --config trunkline.toml", more=SETTINGS_HELP),
+    epilog=examples(
+        "trunkline config",
+        "trunkline config --explain media.workers",
+        "trunkline config --json --config trunkline.toml",
+        more=SETTINGS_HELP,
+    ),
 )
-def show_config(context: typer.Context, as_json: AsJson = False, config: ConfigFile = None) -> None:
+def show_config(
+    context: typer.Context, explain: Explain = None, as_json: AsJson = False, config: ConfigFile = None
+) -> None:
     """Print every setting in force and where its value comes from."""
     loaded = load_settings(context, config)
+    if explain is not None:
+        from trunkline import explain as explanations
+
+        for one in explanations.explain(explain):
+            origin = loaded.origins.get(one.name)
+            now = None if origin is None else f"{shown(loaded.settings, one.name)} ({origin})"
+            typer.echo(explanations.in_words(one, now))
+        return
     if as_json:
         print_json(
             {name: {"value": plain(loaded.settings, name), "from": origin} for name, origin in loaded.origins.items()}

@@ -40,7 +40,9 @@ class HttpSettings(Section):
     """The API."""
 
     host: str = "127.0.0.1"
+    """Address or name that the API listens on; 0.0.0.0 = every IPv4 address of this machine."""
     port: Port = 8080
+    """TCP; 0 = any free one."""
     public_url: HttpUrl | None = None
     """Base of the URLs that customers get, such as `https://voice.example`; default: made from `host` and `port`."""
     body_limit: int = Field(65536, ge=1)
@@ -55,6 +57,7 @@ class HttpSettings(Section):
     operator_key_file: Path | None = None
     """A file with the key, instead of it; or a credential of systemd, `http.operator_key`."""
     operators_host: str = "127.0.0.1"
+    """Address or name that `operators_port` is on."""
     operators_port: Annotated[Port | None, BeforeValidator(off)] = None
     """A port of its own for `/metrics`, `/docs`, `/openapi.json` and `/v2/trunkline/accounts`, which `port` then does
     not serve; off = none."""
@@ -76,6 +79,7 @@ class SipSettings(Section):
     """Signalling."""
 
     host: Address = "127.0.0.1"
+    """Address of the SIP sockets."""
     port: Port = 5060
     """UDP and TCP."""
     advertised_host: str | None = None
@@ -124,6 +128,7 @@ class SipSettings(Section):
     """Asked for the NAPTR and SRV records of trunks' targets and of SIP URIs that are called, and for the hosts that
     these name; default: the system's."""
     dns_port: Port = 53
+    """Its port."""
     unknown_callers: Literal["loopback", "all", "none"] = "loopback"
     """Callers that are accepted besides trunks and phones: this machine's, all, or none."""
     realm: str = Field("trunkline", pattern=r"^[^\"\\\x00-\x1f]+$")
@@ -152,7 +157,9 @@ class SipSettings(Section):
     auth_ban: float = Field(60, gt=0)
     """Seconds that a ban lasts, from the last wrong password on."""
     trunks: Annotated[tuple[TrunkSettings, ...], BeforeValidator(tables)] = ()
+    """Carriers and PBXes that calls come from and go to."""
     phones: Annotated[tuple[PhoneSettings, ...], BeforeValidator(tables)] = ()
+    """Phones that register with us."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> "SipSettings":
@@ -181,7 +188,9 @@ class MediaSettings(Section):
     advertised_host: Address | None = None
     """Address in our SDP, when peers reach us by another one than `host`."""
     port_min: Port = 20000
+    """First port for RTP and RTCP."""
     port_max: Port = 29999
+    """Last one. The leg of a call takes two."""
     port_rest: float = Field(2.0, ge=0)
     """Seconds that a closed port rests before it is used again."""
     workers: int = Field(0, ge=0)
@@ -242,10 +251,13 @@ class StreamSettings(Section):
     bidirectional_per_call: int = Field(1, ge=0)
     """Of these, streams with `BidirectionalMode=rtp`; several are mixed."""
     connect_timeout: float = Field(10, gt=0)
+    """Seconds to look the host up, connect, shake hands and upgrade."""
     close_timeout: float = Field(5, gt=0)
     """Seconds to wait for the peer's close frame."""
     ping_interval: float = Field(20, gt=0)
+    """Seconds between two pings to the app."""
     pong_timeout: float = Field(20, gt=0)
+    """Seconds after a ping without a pong after which the socket is lost."""
     reconnect_delay: float = Field(0.25, gt=0)
     """Seconds before a lost socket is dialled again; doubled with each try."""
     reconnect_delay_max: float = Field(5, gt=0)
@@ -286,10 +298,13 @@ class CallbackSettings(Section):
     """Status callbacks."""
 
     timeout: float = Field(5, gt=0)
+    """Seconds for one try, from the look-up of its host to the answer."""
     tries: int = Field(6, ge=1)
+    """Tries of one callback; then it is given up."""
     first_delay: float = Field(4, gt=0)
     """Seconds before the second try; each further wait is `delay_factor` times the one before."""
     delay_factor: float = Field(3.3, ge=1)
+    """By which each wait is longer than the one before."""
     concurrency: int = Field(1000, ge=1)
     """Deliveries under way at once; of one account three quarters at most, to one of its hosts 8, or 2 while that does
     not answer."""
@@ -373,6 +388,7 @@ class LogSettings(Section):
     """Logging, to stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important lines that are written; those of the audit log always are."""
     format: Literal["auto", "console", "json"] = "auto"
     """auto = console on a terminal, JSON elsewhere."""
     mask_numbers: bool = True
@@ -401,7 +417,9 @@ class Settings(Section):
     egress: EgressSettings = EgressSettings()
     log: LogSettings = LogSettings()
     applications: Annotated[tuple[ApplicationSettings, ...], BeforeValidator(tables)] = ()
+    """Where calls get their instructions; more can be made by REST."""
     numbers: Annotated[tuple[NumberSettings, ...], BeforeValidator(tables)] = ()
+    """What a called number runs."""
 
     @model_validator(mode="after")
     def _applications_are_known(self) -> "Settings":

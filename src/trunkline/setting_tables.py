@@ -58,11 +58,15 @@ class ApplicationSettings(InstructionSettings):
     """A TeXML application: where calls get their instructions."""
 
     name: Name
+    """How other settings name it."""
     voice_method: HttpMethod = "POST"
+    """How the document is asked for."""
     voice_fallback_url: HttpUrl | None = None
     """Asked when `voice_url` fails."""
     status_callback: HttpUrl | None = None
+    """Gets the events of its calls."""
     status_callback_method: HttpMethod = "POST"
+    """How they are sent."""
     sid: Annotated[str, Field(pattern=r"^[0-9]{1,19}$")] = Field(
         default_factory=lambda given: derived_sid(given.get("name", ""))
     )
@@ -95,11 +99,13 @@ class TrunkSettings(Section):
     """A SIP trunk: a carrier or PBX that calls come from and go to."""
 
     name: Name
+    """How the log, metrics and other settings name it."""
     targets: Annotated[tuple[SipTarget, ...], Field(min_length=1)]
     """Where calls go, `sip:host:port;transport=tcp` for one; the next one when one does not answer."""
     username: str | None = None
     """For digest authentication and registration."""
     password: str | None = Field(None, repr=False)
+    """For digest authentication and registration."""
     password_file: Path | None = None
     """A file with the password, instead of it; or a credential of systemd, `sip.trunks.NAME.password`."""
     realm: str | None = None
@@ -118,7 +124,7 @@ class TrunkSettings(Section):
     """Patterns of the numbers that go out by this trunk: `+49*`; the first trunk that has one takes the call."""
     dial_prefixes: tuple[Pattern, ...] | None = None
     """Patterns of the numbers that TeXML documents may call by it, and so the callers and phones that they serve.
-    Default: none, with a warning at the start; `[]` is none without it. Calls placed by REST go by any trunk."""
+    Default: none, with a warning at the start; `[]` is none without it. Calls placed by REST may use any trunk."""
     application: str | None = None
     """Name or sid, for calls by this trunk to a number that `numbers` does not have."""
     call_limit: int | None = Field(None, ge=1)
@@ -146,6 +152,7 @@ class PhoneSettings(Section):
     user: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.!~*'()&=+$,;?/-]{1,64}$")]
     """The user part of its address, RFC 3261 section 25.1, and its user name for digest authentication."""
     password: str = Field(min_length=1, repr=False)
+    """For digest authentication."""
     password_file: Path | None = None
     """A file with the password, instead of it; or a credential of systemd, `sip.phones.USER.password`."""
     application: str | None = None

@@ -170,7 +170,7 @@ def urls_of(document: str) -> list[str]:
 class Section(BaseModel):
     """A group of settings: frozen, and strict about names so that a misspelling is an error, not a default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @field_validator("*")
     @classmethod
