@@ -149,7 +149,7 @@ def test_clear() -> None:
         (b'{"event":"media","media":{"payload":"__8="}}', Problem.INVALID_MEDIA, "base64"),
         (b'{"event":"media","media":{"payload":"hello, world"}}', Problem.INVALID_MEDIA, "base64"),
         (b'{"event":"mark"}', Problem.MALFORMED, "mark is not an object"),
-        (b'{"event":"mark","mark":{}}', Problem.MALFORMED, "name"),
+        (b'{"event":"mark","mark":{}}', Problem.MALFORMED, "mark.name is missing"),
         (b'{"event":"mark","mark":{"name":"\\ud800"}}', Problem.MALFORMED, "JSON"),
         (b'{"event":"mark","mark":{"name":"\xff"}}', Problem.MALFORMED, "UTF-8"),
         (b'{"event":"clear","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", Problem.MALFORMED, "deep"),

@@ -36,6 +36,7 @@ def document(words: str, declared: str | None = None) -> str:
         (document("Grüße").encode("utf-16-le"), "application/xml; charset=utf-16"),
         (document("Grüße").encode("utf-16-le"), "application/xml"),
         (document("Grüße", "utf-16").encode(), "application/xml"),
+        (document("Grüße", "utf-32").encode(), "application/xml"),
         (document("Grüße").encode(), "application/xml; charset=us-ascii"),
         (document("Grüße").encode(), "application/xml; charset=no-such-set"),
         (document("Grüße").encode(), "application/xml; charset=punycode"),
