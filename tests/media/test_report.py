@@ -21,6 +21,16 @@ def test_counters_have_each_field_in_order() -> None:
     assert live.counters()["heard_frames"] == 3
 
 
+def test_without_counters_all_is_zero_or_not_known() -> None:
+    counters = LiveLegReport().counters()
+    assert counters.pop("direction") == "sendrecv"
+    assert {name for name, value in counters.items() if value == -1} == {
+        *("payload_type", "seen_payload_type", "unexpected_source_ms", "last_packet_ms", "round_trip_ms"),
+        *("loss_percent", "peer_loss_percent", "mos", "peer_mos"),
+    }
+    assert all(value in (0, "", False, -1) for value in counters.values())
+
+
 def test_counters_are_read_back() -> None:
     assert LegReport.read(json.loads(json.dumps(KEPT.counters()))) == KEPT
     assert LegReport.read({"packets_in": 7, "of_another_version": 1}) == LegReport(packets_in=7)

@@ -64,13 +64,13 @@ def test_what_the_voice_can_do_is_kept_and_words_stay_apart(content: str, text: 
 
 @pytest.mark.parametrize("strength", ["none", "x-weak", "weak", "medium", "strong", "x-strong"])
 def test_every_strength_of_a_break_is_kept(strength: str) -> None:
-    """SSML 1.1 section 3.2.3."""
+    """As SSML 1.1 has them."""
     assert said(f'a<break strength="{strength}"/>b') == (f'a <break strength="{strength}"/> b', ())
 
 
 @pytest.mark.parametrize("level", ["strong", "moderate", "none", "reduced"])
 def test_every_level_of_an_emphasis_is_kept(level: str) -> None:
-    """SSML 1.1 section 3.2.2."""
+    """As SSML 1.1 has them."""
     assert said(f'<emphasis level="{level}">a</emphasis>') == (f'<emphasis level="{level}"> a </emphasis>', ())
 
 
