@@ -189,7 +189,9 @@ def test_audio_over_the_bound_is_refused_while_two_files_are_decoded() -> None:
     assert stream.decoder.rooms == [12_000, 12_000]
     stream.decoder.finish(2)
     stream.decoder.finish(1)
-    assert [refusal and refusal.problem for refusal in stream.refusals] == [None, Problem.RATE_LIMIT]
+    assert stream.refusals == [
+        None, Refusal(Problem.RATE_LIMIT, "too much audio would be queued; this file is dropped"),
+    ]  # fmt: skip
     assert (stream.playback.queued_ms, stream.playback.overruns) == (1000, 1)
 
 
@@ -272,6 +274,16 @@ def test_a_file_and_then_its_audio_take_memory_until_they_are_played() -> None:
     assert budget.held == BLOCK_COST, "the block that is kept"
     stream.playback.release()
     assert budget.held == 0
+
+
+def test_too_many_marks_are_refused_as_such_also_after_a_lack_of_memory() -> None:
+    stream = Stream(mark_limit=1, budget=Budget(BLOCK_COST))
+    assert stream.files.add(SHORT, 0) is None
+    assert stream.files.mark(b"1")
+    assert not stream.playback.put(bytes(100_000))
+    assert stream.playback.short
+    assert not stream.files.mark(b"2")
+    assert not stream.playback.short
 
 
 def test_a_file_whose_audio_finds_no_memory_is_refused_and_its_mark_returns() -> None:
