@@ -98,7 +98,7 @@ async def test_names_of_keys_are_unique_in_an_account_and_their_number_is_bounde
 async def test_a_key_that_expires_in_the_past_is_refused(accounts: AccountService) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         await accounts.create_key(ACCOUNT, "late", "full", datetime.now(UTC))
-    assert refusal.value.pointer == "/expires_at"
+    assert (refusal.value.pointer, refusal.value.detail) == ("/expires_at", "expires_at must be in the future")
 
 
 async def test_the_use_of_a_key_is_written_once_a_minute(accounts: AccountService, database: Nowhere) -> None:

@@ -112,7 +112,7 @@ async def test_a_call_is_placed_by_an_application_that_is_active(bench: Bench, s
             await service.place(account, wrong)
         assert refused.value.pointer == "/ApplicationSid"
     nowhere = CallRequest(to="not a number", from_="+1", caller_name="")
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequest, match="No trunk takes this number, and no phone has this name") as refused:
         await service.place(ACCOUNT, nowhere)
     assert refused.value.pointer == "/To"
 
