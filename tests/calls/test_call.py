@@ -509,7 +509,10 @@ def test_a_live_stream_is_found_by_name() -> None:
     found = call.find_stream("ears")
     assert found is not None
     assert found.sid == S1
+    assert call.live_streams == [found]
+    assert call.streaming == [(found, replace(APP, name="ears"))]
     feed(call, StopStream(S1))
+    assert call.live_streams == call.streaming == []
     assert call.find_stream("ears") is None
     assert call.find_stream("s1") is not None
 

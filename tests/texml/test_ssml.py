@@ -55,6 +55,7 @@ def said(content: str) -> tuple[str, tuple[str, ...]]:
         ("&lt;speak&gt;a&lt;p&gt;b&lt;/p&gt;&lt;/speak&gt;", "a <p> b </p>"),
         ("<speak>a <p>b</p></speak>", "a <p> b </p>"),
         ("&lt;speak&gt;not closed", "&lt;speak&gt;not closed"),
+        ("&lt;speaker&gt;a&lt;/speaker&gt;", "&lt;speaker&gt;a&lt;/speaker&gt;"),
         ("<![CDATA[<speak>&x;</speak>]]>", "&lt;speak&gt;&amp;x;&lt;/speak&gt;"),
     ],
 )

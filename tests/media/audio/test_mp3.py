@@ -27,6 +27,9 @@ def test_tags_are_skipped_also_two_and_with_a_footer() -> None:
     footed = bytearray(ID3_V24 + bytes(10))
     footed[5] |= 0x10
     assert audio_start(bytes(footed) + ID3_V24 + frames) == len(footed) + len(ID3_V24)
+    junk = bytes(JUNK_LIMIT - 3)
+    assert audio_start(bytes(footed) + junk + frames) == len(footed) + len(junk), "counted from behind the footer"
+    assert audio_start(ID3_V24 + bytes(1) + junk + frames) is None, "without one from behind the tag"
 
 
 def test_a_little_junk_before_the_first_frame_is_skipped_and_more_is_not() -> None:
