@@ -512,7 +512,7 @@ def test_a_live_stream_is_found_by_name() -> None:
     assert call.live_streams == [found]
     assert call.streaming == [(found, replace(APP, name="ears"))]
     feed(call, StopStream(S1))
-    assert call.live_streams == call.streaming == []
+    assert (call.live_streams, call.streaming) == ([], [])
     assert call.find_stream("ears") is None
     assert call.find_stream("s1") is not None
 
