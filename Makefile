@@ -26,7 +26,7 @@ HOURS ?= 1
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
-.PHONY: help demo test quick long check coverage mutations crash soak fuzz bench serve clean
+.PHONY: help demo test quick long check coverage mutations crash soak fuzz bench docs serve clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -71,6 +71,9 @@ fuzz: $(VENV)/.dev ## the tests that make their own examples, with new ones, for
 bench: $(VENV)/.bench ## what a stream costs beside a gateway in C, in some five minutes; BENCH=full for all sizes
 	@.ci/install debian gcc:gcc openssl:openssl
 	@BENCH=$(BENCH) $(BIN)/python bench/bench.py
+
+docs: $(VENV)/.dev ## the documentation as a site, in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet && echo build/site/index.html
 
 serve: $(VENV)/.demo ## the server; flags by SERVE="--http.port 9000"
 	@$(BIN)/trunkline serve $(SERVE)

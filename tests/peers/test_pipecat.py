@@ -7,6 +7,7 @@ to trust.
 
 import asyncio
 import os
+import re
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -135,3 +136,26 @@ async def test_an_unmodified_pipecat_bot_echoes_and_hangs_up(
     assert echoed, "no whole second of what was said came back unharmed"
     call = await client.texml.accounts.calls.retrieve(caller.call_sid, account_sid=server.account_sid)
     assert call.status == "completed"
+
+
+HANG_UP = """
+import asyncio, sys
+from pipecat.frames.frames import EndFrame
+exec(open(sys.argv[1]).read())
+serializer = SelfHostedTelnyxFrameSerializer("stream", "PCMU", "PCMU", sys.argv[2], sys.argv[3])
+asyncio.run(serializer.serialize(EndFrame()))
+"""
+
+
+async def test_the_subclass_of_the_guide_hangs_up_at_our_server(
+    server: ServerProcess, caller: DemoCaller, tmp_path: Path
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/guide/from-telnyx.md").read_text()
+    [code] = re.findall(r"```python\n(import os.*?)```", page, re.DOTALL)
+    (tmp_path / "code.py").write_text(code)
+    process = await asyncio.create_subprocess_exec(
+        *(str(PYTHON), "-c", HANG_UP, str(tmp_path / "code.py"), caller.call_sid, server.api_key),
+        env={**os.environ, "TELNYX_BASE_URL": server.base_url, "PYTHONPATH": ""},
+    )
+    await happens(caller.watch, "the call is ended", lambda: caller.ended_by_server, 60)
+    assert await process.wait() == 0
