@@ -192,6 +192,15 @@ def test_garbage_is_counted_and_nothing_else_is_lost(make_leg: MakeLeg, tap: "Re
     assert leg.report(Seconds(T0 + 2)).malformed == 3
 
 
+@pytest.mark.parametrize(("agreed", "mux", "is_rtcp"), [(0, False, True), (72, False, False), (72, True, True)])
+def test_a_payload_type_like_rtcps_is_rtp_where_it_was_agreed_for_this_port(
+    make_leg: MakeLeg, params: MediaParams, agreed: int, mux: bool, is_rtcp: bool
+) -> None:
+    leg = make_leg(replace(params, payload_type=agreed, rtcp_mux=mux))
+    assert leg.inbound.is_rtcp(bytes([0x80, 0x80 | 72]) + bytes(20)) is is_rtcp
+    assert not leg.inbound.is_rtcp(b"\x80")
+
+
 @pytest.mark.parametrize("latched", [False, True])
 def test_keepalives_and_rtcp_on_the_rtp_port_are_no_errors_and_no_audio(
     make_leg: MakeLeg, tap: "RecordingTap", params: MediaParams, rtp: Rtp, latched: bool

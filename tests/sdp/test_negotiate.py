@@ -197,6 +197,10 @@ def test_rtcp_goes_where_the_offer_says() -> None:
         (["m=audio 4000 UDP/TLS/RTP/SAVPF 0"], "DTLS-SRTP"),
         (["m=audio 4000 TCP/MRCPv2 1"], "unknown audio transport"),
         (["m=audio 4000 RTP/AVP 18", "a=rtpmap:18 G729/8000"], "no common codec: offered G729/8000"),
+        (
+            ["m=audio 4000 RTP/AVP 18 97", "a=rtpmap:18 G729/8000", "a=rtpmap:97 iLBC/8000"],
+            "no common codec: offered G729/8000, iLBC/8000; accepted PCMU, PCMA",
+        ),
         (["m=audio 4000 RTP/AVP 255"], "no common codec"),
         (["m=audio 4000 RTP/AVP 0", "c=IN IP4 media.example.com"], "media.example.com"),
         (["m=audio 4000 RTP/AVP 0", "c=IN IP4 224.2.1.1"], "multicast"),

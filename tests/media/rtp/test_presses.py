@@ -253,6 +253,12 @@ def test_an_end_long_after_two_updates_is_of_the_same_press() -> None:
     assert digits_of([first, second, replace(end, at=11.7, sequence=end.sequence + 80, duration=13600)]) == "9"
 
 
+@pytest.mark.parametrize(("later", "digits"), [(4, "5"), (5, "55")])
+def test_an_end_after_a_pause_repeats_the_one_among_the_four_packets_before(later: int, digits: str) -> None:
+    end = Sent(5, 80_000, 800, 500, 10.0, end=True)
+    assert digits_of([end, replace(end, sequence=500 + later, at=10.3)]) == digits
+
+
 def test_updates_at_long_intervals_are_one_press_if_the_duration_matches() -> None:
     slow = [Sent(7, 80_000, 8000 * n, 500 + 50 * n, 10.0 + n) for n in range(1, 5)]
     assert digits_of(slow) == "7"
