@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -96,6 +97,19 @@ async def test_faults_codec_and_packet_time_are_those_of_the_options() -> None:
     assert "PCMA" not in party.invites[0]
     assert found["faults"]["dropped"] > 3
     assert found["frames_sent"] < 30
+
+
+async def test_a_server_that_is_absent_or_refuses_unknown_callers_is_named(tmp_path: Path) -> None:
+    flags = ("--store.directory", str(tmp_path), "--sip.port")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = str(closed.getsockname()[1])
+    absent = await called("+1", *flags, port)
+    assert absent.exit_code == 5
+    assert f"no server at 127.0.0.1:{port}" in absent.stderr
+    async with AnsweringParty(status="403 Unknown Caller") as party:
+        refused = await called("+1", *flags, party.uri.rpartition(":")[2])
+    assert "sip.unknown_callers" in refused.stderr
 
 
 def test_a_number_is_called_at_the_server_of_the_settings() -> None:

@@ -129,12 +129,27 @@ def _run(given: dict[str, Any], settings: Settings) -> None:
         raise StartupError(str(error)) from None
     except OSError as error:
         raise StartupError(f"{given['junit']}: {error.strerror}") from None
+    hint = _hint(given["target"], results[0], settings)
+    if hint:
+        typer.echo(f"trunkline: {hint}", err=True)
     single = len(results) == 1
     if given["as_json"]:
         typer.echo(json.dumps(call_json(results[0], limits) if single else series_json(results, limits), indent=2))
     else:
         typer.echo("\n".join(call_lines(results[0], limits) if single else series_lines(results, limits)))
     raise typer.Exit(int(worst_exit_code(results, limits)))
+
+
+def _hint(target: str, result: Any, settings: Settings) -> str:
+    """What to do about a call that our own server did not take; empty if it did."""
+    if result.answered_ms is not None or target.lower().startswith("sip:"):
+        return ""
+    if result.status == 403:
+        return "the server takes no calls of unknown callers: see sip.unknown_callers, or give --user"
+    if result.status is None:
+        place = uri_of(target, settings).partition("@")[2]
+        return f"no server at {place}: start one by `trunkline dev ws://…`, or name it by --sip.port"
+    return ""
 
 
 def _placed(batch: "Batch", on_event: Callable[[int, "PhoneEvent"], None], *, talk: bool) -> list[Any]:
@@ -144,14 +159,17 @@ def _placed(batch: "Batch", on_event: Callable[[int, "PhoneEvent"], None], *, ta
     from trunkline.phone.batch import run
 
     async def place() -> list[Any]:
-        task = asyncio.current_task()
+        task, stop = asyncio.current_task(), asyncio.Event()
         assert task is not None
         if threading.current_thread() is threading.main_thread():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTERM, stop.set if talk else task.cancel)
+            if talk:  # Ctrl-C is how such a call ends
+                loop.add_signal_handler(signal.SIGINT, stop.set)
         if talk:
             from trunkline.phone.talk import talk_in
 
-            return [await talk_in(batch, on_event)]
+            return [await talk_in(batch, on_event, stop)]
         return await run(batch, on_event)
 
     try:

@@ -76,9 +76,10 @@ class AnsweringParty(asyncio.DatagramProtocol):
         elif method in ("BYE", "CANCEL"):
             self._sip.sendto(response(text, tag="" if ";tag=" in header(text, "To") else "them"), addr)
         elif method == "ACK" and self._status.startswith("200"):
-            self._start(self._talk(self._media_of(self.invites[-1])))
+            invite = next(one for one in self.invites if header(one, "Call-ID") == header(text, "Call-ID"))
+            self._start(self._talk(self._media_of(invite)))
             if self._hangs_up is not None:
-                self._start(self._bye(self.invites[-1], addr))
+                self._start(self._bye(invite, addr))
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -117,6 +117,8 @@ def test_lines_for_people_fit_80_columns() -> None:
     text = "\n".join(call_lines(full, LATE))
     for words in ("cleared", "keys", "faults", "beware", "FAILED", "violation   SIP: no Via", "stalls"):
         assert words in text
-    several = series_lines([GOOD, WRONG, REFUSED], LATE)
+    several = series_lines([GOOD, WRONG, REFUSED, full], LATE)
     assert max(map(len, several)) <= 80
-    assert "1 x SIP: no Via" in several
+    assert "2 x SIP: no Via" in several
+    assert "faults      3 packets not sent, 0 put out of order" in several
+    assert any(line.startswith("beware      in 1 calls") for line in several)

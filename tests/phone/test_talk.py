@@ -11,6 +11,7 @@ import pytest
 from phone.answering import AnsweringParty
 from trunkline.phone.batch import Batch
 from trunkline.phone.talk import LATE_MS, NoDevices, SpeakerQueue, devices, talk_in
+from trunkline.phone.values import PhoneEvent
 
 
 class Devices(ModuleType):
@@ -51,11 +52,24 @@ async def test_the_microphone_is_sent_and_what_comes_back_is_played(monkeypatch:
     monkeypatch.setitem(sys.modules, "sounddevice", library)
     async with AnsweringParty(echoes=True, hangs_up=1.0) as party:
         async with asyncio.timeout(20):
-            result = await talk_in(Batch(party.uri, options={"rate": 8000}), lambda *_: None)
+            result = await talk_in(Batch(party.uri, options={"rate": 8000}), lambda *_: None, asyncio.Event())
     assert library.rates == [8000]
     assert result.said_ms > 300
     assert any(library.heard)
     assert result.ended_by == "them"
+
+
+async def test_a_stop_hangs_up_and_the_call_has_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", Devices())
+    stop = asyncio.Event()
+
+    def on_event(_: int, event: PhoneEvent) -> None:
+        if event.kind == "answered":
+            asyncio.get_running_loop().call_later(0.2, stop.set)
+
+    async with AnsweringParty(echoes=True) as party, asyncio.timeout(20):
+        result = await talk_in(Batch(party.uri), on_event, stop)
+    assert (result.ended_by, result.answered_ms is not None) == ("us", True)
 
 
 def test_without_the_library_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +84,7 @@ async def test_devices_that_cannot_be_opened_end_the_call(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "sounddevice", library)
     async with AnsweringParty(echoes=True) as party:
         with pytest.raises(NoDevices, match="division by zero"):
-            await talk_in(Batch(party.uri), lambda *_: None)
+            await talk_in(Batch(party.uri), lambda *_: None, asyncio.Event())
 
 
 def test_what_waits_for_the_speaker_is_bounded_and_filled_up_with_silence() -> None:

@@ -48,4 +48,4 @@ def test_what_was_heard_is_compared_and_can_be_kept(tmp_path: Path) -> None:
     assert load(tmp_path / "heard.wav", 16000) == SOUND
     assert call.heard("heard.wav")
     assert call.heard(440.0) is False
-    assert "recording" not in repr(call)
+    assert repr(call).startswith("FinishedCall(first_audio_ms=120.0, cleared_ms=[200.0, 250.0], heard_ms=900, ")

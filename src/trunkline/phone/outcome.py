@@ -169,6 +169,8 @@ _SERIES: dict[str, tuple[str, Callable[[CallResult], float | None]]] = {
     "mean_inbound_gap_ms": ("ms", lambda result: result.gaps.mean),
     "loss_percent": ("percent", lambda result: _quality_json(result)["loss_percent"]),
     "mos": ("score", lambda result: _quality_json(result)["mos"]),
+    "peer_loss_percent": ("percent", lambda result: _quality_json(result)["peer_loss_percent"]),
+    "peer_mos": ("score", lambda result: _quality_json(result)["peer_mos"]),
 }
 
 
@@ -296,6 +298,11 @@ def series_lines(results: Sequence[CallResult], limits: CallLimits) -> list[str]
     for name, one in series["metrics"].items():
         values = "".join(f"{'-' if one[key] is None else one[key]:>9}" for key in ("median", "min", "max", "p95"))
         lines.append(f"{name:24}{values}{one['measured']:>8}/{one['n']}")
+    dropped, reordered = sum(one.dropped for one in results), sum(one.reordered for one in results)
+    if dropped or reordered:
+        lines += _row("faults", f"{dropped} packets not sent, {reordered} put out of order")
+    if late := sum(not one.is_reliable for one in results):
+        lines += _row("beware", f"in {late} calls our packets left late: this machine is too busy")
     reasons: dict[str, int] = {}
     for result in results:
         for text in [*result.violations, *([result.failure] if result.failure else [])]:

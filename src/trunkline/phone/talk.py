@@ -58,8 +58,8 @@ def devices() -> ModuleType:
         raise NoDevices(f"--talk: {error} (Debian: apt install libportaudio2)") from None
 
 
-async def talk_in(batch: Batch, on_event: Callable[[int, PhoneEvent], None]) -> CallResult:
-    """One call, until either side hangs up; Ctrl-C does. Raises PhoneError."""
+async def talk_in(batch: Batch, on_event: Callable[[int, PhoneEvent], None], stop: asyncio.Event) -> CallResult:
+    """One call, until the other side hangs up or `stop` is set. Raises PhoneError."""
     library, loop = devices(), asyncio.get_running_loop()
     call = PhoneCall(batch.uri, keep=False, on_event=lambda event: on_event(1, event), **batch.options)
     async with call:
@@ -78,6 +78,15 @@ async def talk_in(batch: Batch, on_event: Callable[[int, PhoneEvent], None]) -> 
         except Exception as error:
             raise NoDevices(f"--talk: {error}") from None
         with stream:
-            async for frame in call.frames():
-                speaker.put(frame.pcm)
+            hanging_up = asyncio.create_task(_hang_up_at(stop, call))
+            try:
+                async for frame in call.frames():
+                    speaker.put(frame.pcm)
+            finally:
+                hanging_up.cancel()
         return measure(call.core, call.loop_time)
+
+
+async def _hang_up_at(stop: asyncio.Event, call: PhoneCall) -> None:
+    await stop.wait()
+    await call.hang_up()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from trunkline.phone import sounds
@@ -36,20 +36,30 @@ def pcm_of(sound: Sound, folders: Sequence[Path]) -> bytes:
     return sounds.load(found, RATE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FinishedCall:
     """A call that is over. Values that the call has not brought raise NotMeasured, so that an assertion fails with a
     reason."""
 
     result: CallResult
     """All that was measured: loss, jitter, MOS, gaps, the lateness of our own packets."""
-    recording: bytes = field(repr=False)
+    recording: bytes
     """What the caller heard since the answer, as PCM of `RATE`."""
-    events: tuple[PhoneEvent, ...] = field(repr=False)
+    events: tuple[PhoneEvent, ...]
     """What happened in SIP, with times."""
     findings: tuple[str, ...] = ()
     """What `trunkline why` said at the end of a call in which nothing was heard: errors and warnings."""
-    folders: tuple[Path, ...] = field(default=(), repr=False)
+    folders: tuple[Path, ...] = ()
+
+    def __repr__(self) -> str:
+        """What an assertion that fails shows."""
+        result = self.result
+        return (
+            f"FinishedCall(first_audio_ms={result.first_audio_ms}, cleared_ms={list(result.cleared_ms)}, "
+            f"heard_ms={result.audible_ms}, loudest_db={result.loudest_db}, duration_ms={result.duration_ms}, "
+            f"digits={result.digits!r}, ended_by={result.ended_by!r}, violations={list(result.violations)}, "
+            f"is_reliable={result.is_reliable}, findings={list(self.findings)})"
+        )
 
     @property
     def spoke(self) -> bool:
