@@ -1,10 +1,15 @@
 """Compiles the packet path (docs/performance.md). All else about the package is in pyproject.toml.
 
 A module with a `.pxd` beside it, which gives the types of its attributes, is compiled by Cython: from its `.pyx` if it
-has one, else from the Python itself. Where there is no C compiler, or no Python.h, the Python is used.
+has one, else from the Python itself. Where there is no C compiler, or no Python.h, the Python is used. The build says
+what that costs, which pip shows with `-v`, and so does each start of the server.
 """
 
 import os
+import shlex
+import shutil
+import sys
+import sysconfig
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -12,6 +17,26 @@ from setuptools import Extension, setup
 
 SRC = Path("src")
 CORES = os.cpu_count() or 1
+COST = "streams will take up to twice the CPU"
+METADATA = {"egg_info", "dist_info", "sdist"}
+"""Commands by which pip asks for no more than metadata, before it builds."""
+
+
+def missing() -> list[str]:
+    """What compiling takes and this machine lacks."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
+    found = {"C compiler": shutil.which(compiler), "Python headers": Path(sysconfig.get_path("include"), "Python.h")}
+    return [what for what, where in found.items() if where is None or not Path(where).exists()]
+
+
+def wanted() -> list[Path]:
+    """The interfaces of the modules to compile; `make demo` and who lacks a compiler go without."""
+    if os.environ.get("TRUNKLINE_UNCOMPILED", "") not in ("", "0") or METADATA & set(sys.argv):
+        return []
+    if lacking := missing():
+        sys.stderr.write(f"Trunkline: no {' and no '.join(lacking)}: the packet path is not compiled, and {COST}\n")
+        return []
+    return sorted(SRC.rglob("*.pxd"))
 
 
 def extension(interface: Path) -> Extension:
@@ -29,7 +54,7 @@ for built in SRC.rglob("*.so"):
         built.unlink()
 
 extensions = cythonize(
-    [extension(interface) for interface in sorted(SRC.rglob("*.pxd"))],
+    [extension(interface) for interface in wanted()],
     build_dir="build",
     force=True,  # each module depends on the memory layout of others, and Cython does not track all of it
     compiler_directives={

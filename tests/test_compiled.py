@@ -107,7 +107,9 @@ class Made:
     optional: bool = False
 
 
-def test_without_a_compiler_it_is_installed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def installed(monkeypatch: pytest.MonkeyPatch, command: str = "bdist_wheel") -> list[Made]:
+    """The modules that `setup.py` has compiled."""
+
     def cythonize(extensions: list[Made], **_: object) -> list[Made]:
         return [
             Made(extension.name, extension.sources) for extension in extensions
@@ -115,11 +117,34 @@ def test_without_a_compiler_it_is_installed_all_the_same(monkeypatch: pytest.Mon
 
     built: dict[str, Any] = {}
     monkeypatch.chdir(TESTS.parent)
+    monkeypatch.setattr(sys, "argv", ["setup.py", command])
     monkeypatch.setitem(sys.modules, "Cython.Build", SimpleNamespace(cythonize=cythonize))
     monkeypatch.setitem(sys.modules, "setuptools", SimpleNamespace(Extension=Made, setup=built.update))
     runpy.run_path("setup.py")
-    assert len(built["ext_modules"]) == len(list(compiled.PACKAGE.rglob("*.pxd")))
-    assert all(extension.optional for extension in built["ext_modules"])
+    modules: list[Made] = built["ext_modules"]
+    return modules
+
+
+def test_a_module_that_does_not_compile_does_not_end_the_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(compiled.ENV_VAR, raising=False)
+    modules = installed(monkeypatch)
+    assert len(modules) == len(list(compiled.PACKAGE.rglob("*.pxd")))
+    assert all(extension.optional for extension in modules)
+
+
+def test_without_a_compiler_the_installation_says_once_what_that_costs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(compiled.ENV_VAR, raising=False)
+    monkeypatch.setenv("CC", "/none/gcc -pthread")
+    assert [installed(monkeypatch, command) for command in ("egg_info", "dist_info", "editable_wheel")] == [[], [], []]
+    words = "no C compiler: the packet path is not compiled, and streams will take up to twice the CPU"
+    assert capsys.readouterr().err == f"Trunkline: {words}\n"
+
+
+def test_an_installation_for_one_call_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(compiled.ENV_VAR, "1")
+    assert installed(monkeypatch) == []
 
 
 def run(*command: str, uncompiled: bool) -> str:

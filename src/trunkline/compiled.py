@@ -23,7 +23,7 @@ def _reason() -> str:
     for interface in sorted(PACKAGE.rglob("*.pxd")):
         built = [path for suffix in EXTENSION_SUFFIXES if (path := interface.with_suffix(suffix)).exists()]
         if not built:
-            return "it was not compiled at installation: no C compiler or no Python headers"
+            return "it was not compiled at installation; with gcc and Python's headers `pip install` compiles it"
         sources = [path for suffix in (".py", ".pyx", ".pxd") if (path := interface.with_suffix(suffix)).exists()]
         if in_source_tree and max(path.stat().st_mtime for path in sources) > built[0].stat().st_mtime:
             return f"{interface.stem} is newer than its compiled module; `make check` compiles it again"

@@ -32,7 +32,7 @@ _OTHERS = {
     "call_refused": "a call from {from_} to {to} was refused{because}",
     "sip_request_rejected": "a SIP request from {source} was refused{because}",
     "say_unavailable": "<Say> is skipped in documents: {program} is not installed",
-    "packet_path_not_compiled": "each call takes up to twice the CPU{because}",
+    "packet_path_not_compiled": "{reason}",
 }
 _SILENT = frozenset({"decoder_not_confined", "public_url_not_set"})
 """Warnings for who runs servers."""

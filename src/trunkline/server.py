@@ -482,7 +482,8 @@ def _log_ready(settings: Settings, http: HttpServer, sip: SipEndpoint, pool: Wor
         packet_path="as Python" if compiled.FALLBACK_REASON else "compiled",
     )
     if compiled.FALLBACK_REASON:
-        _log.warning("packet_path_not_compiled", reason=compiled.FALLBACK_REASON)
+        reason = f"streams take up to twice the CPU: {compiled.FALLBACK_REASON}"
+        _log.warning("packet_path_not_compiled", reason=reason)
     _warn_of_trunks(settings)
     _warn_of_documents(settings)
     if settings.http.public_url is None and settings.http.host in ("0.0.0.0", "::"):

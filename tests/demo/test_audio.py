@@ -1,5 +1,7 @@
 """The demo's audio: µ-law both ways, unique frames, tones found and measured."""
 
+import wave
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,18 @@ def test_split_drops_what_is_no_whole_frame() -> None:
 def test_percentiles_lie_between_the_values() -> None:
     assert audio.percentile([3.0, 1.0, 2.0], 0.5) == 2.0
     assert audio.percentile([], 0.99) == 0.0
+
+
+def test_what_was_heard_is_saved_as_a_wav_file() -> None:
+    frames = audio.speech(3)
+    path = audio.save(frames)
+    with wave.open(str(path)) as sound:
+        assert (sound.getnchannels(), sound.getsampwidth(), sound.getframerate(), sound.getnframes()) == (
+            1,
+            2,
+            audio.RATE,
+            480,
+        )
+        samples = np.frombuffer(sound.readframes(480), dtype="<i2")
+    path.unlink()
+    assert audio.encode(samples.astype(np.float64)) == b"".join(frames).replace(b"\x7f", b"\xff")

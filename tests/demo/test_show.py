@@ -2,10 +2,12 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from trunkline.demo.show import Show, Snapshot, summary
+from trunkline.demo.show import Show, Snapshot, summary, verdict
 from trunkline.demo.verdict import Row
 
 NOW = Snapshot(
@@ -53,3 +55,13 @@ def test_the_table_names_what_failed() -> None:
     summary(target, [Row("marks", "1 of 2", "missing"), Row("exit", "0")])
     assert "failed: missing" in out.getvalue()
     assert "ok" in out.getvalue()
+
+
+@pytest.mark.parametrize("failure", ["", "12 ms"])
+def test_the_end_is_a_verdict_the_sound_and_the_next_command(tmp_path: Path, failure: str) -> None:
+    target, out = console(terminal=False)
+    verdict(target, [Row("a", "1"), Row("b", "2", failure), Row("c", "3", failure)], tmp_path / "heard.wav")
+    first, heard, following = out.getvalue().splitlines()
+    assert first == ("FAILED: b: 12 ms; c: 12 ms" if failure else "OK: all 3 checks passed")
+    assert heard.endswith(f" {tmp_path / 'heard.wav'}")
+    assert following.endswith("trunkline dev ws://127.0.0.1:7860/ws")

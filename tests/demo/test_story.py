@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import wave
 from functools import partial
 
 import pytest
@@ -27,6 +28,14 @@ async def test_the_demo_succeeds_in_every_row(monkeypatch: pytest.MonkeyPatch) -
     assert await story.play(Console(file=out, width=120), 2.5) == 0, out.getvalue()
     shown = out.getvalue()
     assert "FAILED" not in shown
+    *_, verdict_line, heard, following = shown.splitlines()
+    assert re.fullmatch(r"OK: all \d+ checks passed", verdict_line)
+    assert re.fullmatch(r"With your own bot: +\S*trunkline dev ws://127.0.0.1:7860/ws", following)
+    file = heard.removeprefix("What the caller heard: ")
+    with wave.open(file) as sound:
+        assert sound.getnframes() / sound.getframerate() > 2
+        assert len(set(sound.readframes(sound.getnframes()))) > 100  # no silence
+    os.unlink(file)
     for words in (r"(\d+) of \1 sent after `start`", r"440\.\d Hz", r"stream-started, stream-stopped; 2 verified"):
         assert re.search(words, shown), shown
 

@@ -4,8 +4,12 @@ Every frame of `speech` carries its own number in the low bits of its first byte
 frame is recognised anywhere by equality of its 160 bytes. G.711 µ-law: ITU-T G.711 table 2.
 """
 
+import os
+import tempfile
+import wave
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,3 +140,14 @@ def find_tones(frames: Iterable[bytes], *, least: int = 5, hertz: float = TONE_H
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which `share` (0-1) of `values` lie; 0 for none."""
     return float(np.quantile(values, share)) if values else 0.0
+
+
+def save(payloads: Iterable[bytes]) -> Path:
+    """The sound of µ-law payloads as a wav file of 16 bits, in the system's folder for temporary files."""
+    descriptor, name = tempfile.mkstemp(prefix="trunkline-demo-", suffix=".wav")
+    with os.fdopen(descriptor, "wb") as file, wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(RATE)
+        sound.writeframes(decode(b"".join(payloads)).astype("<i2").tobytes())
+    return Path(name)

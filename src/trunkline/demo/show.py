@@ -3,8 +3,11 @@
 On a terminal the lines stay in place; elsewhere one plain line a second is printed.
 """
 
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -98,3 +101,17 @@ def summary(console: Console, rows: Sequence[Row]) -> None:
         mark = Text("failed: " + row.failure, "bold red") if row.failure else Text("ok", "green")
         table.add_row(row.name, Text(row.value), mark)
     console.print(table)
+
+
+def verdict(console: Console, rows: Sequence[Row], heard: Path) -> None:
+    """The end: one line that says whether it worked, where the sound is, and what to type next."""
+    failed = [f"{row.name}: {row.failure}" for row in rows if row.failure]
+    text = f"FAILED: {'; '.join(failed)}" if failed else f"OK: all {len(rows)} checks passed"
+    _line_of(console, text, "bold red" if failed else "bold green")
+    _line_of(console, f"What the caller heard: {heard}")
+    command = "trunkline" if shutil.which("trunkline") else str(Path(sys.executable).with_name("trunkline"))
+    _line_of(console, f"With your own bot:     {command} dev ws://127.0.0.1:7860/ws")
+
+
+def _line_of(console: Console, text: str, style: str | None = None) -> None:
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)

@@ -16,12 +16,12 @@ from pathlib import Path
 from rich.console import Console
 
 from trunkline.demo.app import SampleApp
-from trunkline.demo.audio import FRAME_MS, level, speech
+from trunkline.demo.audio import FRAME_MS, level, save, speech
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import DemoCaller
 from trunkline.demo.errors import StoryBroken
 from trunkline.demo.server import ServerProcess
-from trunkline.demo.show import Show, Snapshot, summary
+from trunkline.demo.show import Show, Snapshot, summary, verdict
 from trunkline.demo.verdict import Measurements, echo_delays, judge
 
 _SPARE = 10
@@ -173,6 +173,5 @@ async def play(console: Console, seconds: float) -> int:
     rows = judge(seen)
     summary(console, rows)
     failed = [row for row in rows if row.failure]
-    for row in failed:
-        console.print(f"FAILED: {row.name}: {row.failure}", style="bold red", highlight=False, markup=False)
+    verdict(console, rows, save([payload for _, payload in seen.heard]))
     return 1 if failed else 0
