@@ -59,14 +59,14 @@ class HttpSettings(Section):
     operators_host: str = "127.0.0.1"
     """Address or name that `operators_port` is on."""
     operators_port: Annotated[Port | None, BeforeValidator(off)] = None
-    """A port of its own for `/metrics`, `/docs`, `/openapi.json` and `/v2/trunkline/accounts`, which `port` then does
-    not serve; off = none."""
+    """A port of its own for `/metrics`, `/docs`, `/openapi.json`, `/asyncapi.json` and `/v2/trunkline/accounts`, which
+    `port` then does not serve; off = none."""
     tls_certificate_file: Path | None = None
     """Our certificate and its chain, PEM: both ports then speak HTTPS and nothing else; default: HTTP."""
     tls_key_file: Path | None = None
     """Its key, PEM; default: in the certificate's file."""
     operators_need_key: bool = False
-    """`/metrics`, `/docs` and `/openapi.json` need the operator's key, as the accounts always do."""
+    """`/metrics`, `/docs`, `/openapi.json` and `/asyncapi.json` need the operator's key, as the accounts always do."""
 
     @model_validator(mode="after")
     def _key_has_a_certificate(self) -> "HttpSettings":

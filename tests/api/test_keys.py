@@ -107,7 +107,7 @@ async def test_a_port_of_their_own_has_what_is_the_operators(
         url = f"http://127.0.0.1:{theirs.port}"
         async with httpx.AsyncClient(base_url=url, trust_env=False, verify=False) as operators:
             accounts = "/v2/trunkline/accounts"
-            for path in ("/metrics", "/docs", "/openapi.json", accounts):
+            for path in ("/metrics", "/docs", "/openapi.json", "/asyncapi.json", accounts):
                 assert (await anonymous.get(path, headers=_with(OPERATORS_KEY))).status_code == 404
                 assert (await operators.get(path, headers=_with(OPERATORS_KEY))).status_code == 200
             assert (await operators.get(accounts)).status_code == 401
@@ -120,7 +120,7 @@ async def test_a_port_of_their_own_has_what_is_the_operators(
 
 @pytest.mark.parametrize("settings", [HttpSettings(port=0, operators_need_key=True)])
 async def test_what_operators_look_at_needs_their_key_if_the_settings_say_so(anonymous: httpx.AsyncClient) -> None:
-    for path in ("/metrics", "/docs", "/openapi.json"):
+    for path in ("/metrics", "/docs", "/openapi.json", "/asyncapi.json"):
         for headers, status in ((None, 401), (_with(KEY), 403), (_with(OPERATORS_KEY), 200)):
             assert (await anonymous.get(path, headers=headers)).status_code == status
     for path in ("/healthz", "/readyz", "/readyz/api"):

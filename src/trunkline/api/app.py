@@ -204,7 +204,11 @@ def _operators_routes(face: RestFace, metrics: Callable[[], bytes], gate: "Gate 
     async def docs(_request: Request) -> Response:
         return HTMLResponse(page)
 
-    return _gets({"/metrics": guarded(prometheus), "/openapi.json": guarded(description), "/docs": guarded(docs)})
+    async def websocket(_request: Request) -> Response:
+        return JSONResponse(face.asyncapi)
+
+    served = {"/metrics": prometheus, "/openapi.json": description, "/asyncapi.json": websocket, "/docs": docs}
+    return _gets({path: guarded(serve) for path, serve in served.items()})
 
 
 def _gets(served: dict[str, Endpoint]) -> list[Route]:

@@ -31,7 +31,8 @@ def render(face: RestFace) -> str:
         "without <code>.json</code>. Field names may be CamelCase or snake_case, and every body "
         f"<code>{bodies.JSON}</code> or <code>{bodies.FORM}</code>. Send your API key as "
         "<code>Authorization: Bearer …</code>. The same for machines: "
-        f'<a href="/openapi.json">openapi.json</a>.</p>{sections}</body></html>'
+        f'<a href="/openapi.json">openapi.json</a>; the messages of the WebSocket: '
+        f'<a href="/asyncapi.json">asyncapi.json</a>.</p>{sections}</body></html>'
     )
 
 

@@ -143,6 +143,8 @@ class RestFace:
     """The answer to a refused request: the error, the request's method, the methods that the path has."""
     error_schema: Callable[[errors.ApiError], str]
     """The name of the schema of a refusal."""
+    asyncapi: Mapping[str, object]
+    """The AsyncAPI document of its WebSocket."""
 
 
 def record(members: Mapping[str, Schema], *, more: bool = True) -> Schema:

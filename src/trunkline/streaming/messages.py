@@ -215,6 +215,8 @@ class _Row:
 
     frame: type[msgspec.Struct]
     """Its JSON."""
+    meaning: str
+    """What the app says by it."""
     diagnose: Callable[[dict[str, Any]], Refusal] | None
     """Why the member of the event's name does not fit `frame`; None for a frame without members."""
     read: Callable[[Any], FromApp | Refusal] | None = None
@@ -252,12 +254,14 @@ def _malformed(detail: str) -> Callable[[dict[str, Any]], Refusal]:
     return lambda _body: Refusal(Problem.MALFORMED, detail)
 
 
+_NO_NAME = "mark.name is missing"
+
 FROM_APP: Mapping[str, _Row] = {
-    "media": _Row(Media, _diagnose_media),
-    "mark": _Row(_MarkFrame, _malformed("mark.name is missing"), _mark),
-    "clear": _Row(Clear, None),
-    "error": _Row(Complaint, None, listed=False),
-    "dtmf": _Row(_DtmfFrame, _malformed("dtmf.digit is not a string"), _dtmf, extension=True),
+    "media": _Row(Media, "Audio to play.", _diagnose_media),
+    "mark": _Row(_MarkFrame, "Return it when what is before it has been played.", _malformed(_NO_NAME), _mark),
+    "clear": _Row(Clear, "Stop playing and empty the queue.", None),
+    "error": _Row(Complaint, "The app could not use a message; counted, never answered.", None, listed=False),
+    "dtmf": _Row(_DtmfFrame, "Press keys.", _malformed("dtmf.digit is not a string"), _dtmf, extension=True),
 }
 """Every message that an app may send, by its event."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from trunkline.api.operation import TEXT, RestFace, Schema, record
-from trunkline.faces.telnyx import errors
+from trunkline.faces.telnyx import asyncapi, errors
 from trunkline.faces.telnyx.operations import accounts, applications, calls, erasure, events, signing, streams
 
 OPERATIONS = (
@@ -62,4 +62,5 @@ REST = RestFace(
     error_body=errors.body,
     error_response=errors.response,
     error_schema=errors.schema,
+    asyncapi=asyncapi.document(),
 )
