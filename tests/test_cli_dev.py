@@ -134,6 +134,17 @@ async def test_a_call_reaches_the_bot_and_the_printed_lines_work(tmp_path: Path,
     assert not [name for name in os.listdir(tmp_path) if name.startswith("trunkline-dev-")]
 
 
+async def test_the_printed_call_reaches_the_bot(tmp_path: Path, app: RecordingApp) -> None:
+    app.echo = True
+    async with dev(tmp_path, app.url) as terminal:
+        printed = await terminal.until(r"Call it +(trunkline call \+\d+)")
+        options = "--say Hello --hangup-after 2s --allow-no-audio --json"
+        done = json.loads(await second_terminal(terminal, f"{printed[1]} {options}"))
+        assert done
+        assert (await app.socket()).started
+        await terminal.until(r"\[1\] over: completed")
+
+
 async def test_busy_ports_are_named_and_others_taken(tmp_path: Path, app: RecordingApp) -> None:
     with socket.socket() as http, socket.socket(type=socket.SOCK_DGRAM) as sip:
         for holder, port in ((http, 8080), (sip, 5060)):
