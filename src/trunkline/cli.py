@@ -13,7 +13,7 @@ from urllib.parse import quote
 import typer
 from rich.console import Console
 
-from trunkline import __version__, cli_app, cli_call, cli_check, cli_db, cli_dev, cli_env, cli_keys, compiled, log
+from trunkline import __version__, cli_app, cli_call, cli_check, cli_console, cli_db, cli_dev, cli_env, cli_keys, compiled, log
 from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, SettingsCommand, load_settings
 from trunkline.cli_text import AsJson, examples, named_values, print_json, terminal_width
 from trunkline.client import request
@@ -35,6 +35,7 @@ app.add_typer(cli_keys.accounts, name="accounts")
 cli_dev.register(app)
 cli_app.register(app)
 cli_check.register(app)
+cli_console.register(app)
 cli_env.register(app)
 cli_call.register(app)
 Explain = Annotated[str | None, typer.Option(help="Only this setting, or section: what it means.", metavar="NAME")]

@@ -22,6 +22,7 @@ from trunkline import compiled, log, operator_key, running
 from trunkline.api.app import ApiApplication, create_app
 from trunkline.api.server import HttpServer
 from trunkline.api.tls import ServedCertificate
+from trunkline.browser_phones import BrowserPhones
 from trunkline.calls.accounts import AccountView
 from trunkline.calls.directory import Directory
 from trunkline.calls.recordings import RecordingFiles
@@ -32,6 +33,7 @@ from trunkline.control.accounts import REVOCATION_INTERVAL, USE_INTERVAL, Accoun
 from trunkline.control.applications import ApplicationService
 from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
+from trunkline.control.routes import routes_of
 from trunkline.control.runner import Runner, utc_now
 from trunkline.control.service import CallService
 from trunkline.drain import DrainLock
@@ -242,7 +244,8 @@ class Server:
         store, lives = await self._open_store()
         ids = IdsOfLife(FACE.ids, store.life)
         account, new_key = await self._account(store)
-        directory = Directory(settings, account, await store.applications(), utc_now())
+        phone = BrowserPhones.of(settings)
+        directory = Directory(phone.added_to(settings), account, await store.applications(), utc_now(), phone.user)
         signer = FACE.signer.load(settings.store.directory)
         egress = Egress(rules := EgressRules.of(settings, account))
         hub, ladder, feed = _events(life_name(store.life), lambda: runner)
@@ -261,10 +264,11 @@ class Server:
         self._at_stop(pool.stop, WORKER_GRACE, WORKER_END)
         pool.launch()
         left = await store.open_calls(), await store.open_streams(), await store.open_recordings()
-        sip = _endpoint(settings, runner, await store.contacts(), egress, ladder)
+        sip = _endpoint(phone.added_to(settings), runner, await store.contacts(), egress, ladder)
         runner.connect(sip, texml)
         destinations = Destinations(egress)
-        service = CallService(runner, directory, store, writer, recordings, destinations)
+        routes = lambda account: routes_of(directory, account, sip.contacts_of, sip.trunks)  # noqa: E731
+        service = CallService(runner, directory, store, writer, recordings, destinations, routes)
         rooms: dict[str, Callable[[], Counter[str]]] = {}
         backlog = await self._backlog(store)
         metrics = Metrics(rooms, lambda: _gauges(runner, pool, sip, writer, backlog))
@@ -279,6 +283,7 @@ class Server:
             signing=signer,
             metrics=metrics.render,
             hub=hub,
+            line=phone.line(account, settings.sip.host, sip),
         )
         rooms |= _counters(pool, delivery, writer) | _counters_of_calls(runner, sip, texml)
         rooms["outbound"] = lambda: egress.counters + _denials(sip.counters) + _denials(_media_counters(pool))
@@ -287,10 +292,10 @@ class Server:
         http = HttpServer(app, settings.http, tls=tls.context)
         await self._serve_http(http, _operators_server(app, settings.http, tls))
         await pool.start()
-        await self._take_calls(runner, sip)
+        await self._take_calls(runner, sip, app)
         await self._keep_account(store, account, new_key)
         await stack.enter_async_context(owned(partial(runner.settle, *left), "settlement"))
-        self._take = partial(_take, account, directory, runner, sip, pool, egress, tls)
+        self._take = partial(_take, account, directory, runner, sip, pool, egress, tls, phone)
         self._started = True
         self._say_ready(http, sip, pool)
 
@@ -303,10 +308,11 @@ class Server:
             _log.warning("passwords_in_flags", settings=list(self._secrets_in_flags), reason=reason)
         self._on_ready()
 
-    async def _take_calls(self, runner: Runner, sip: SipEndpoint) -> None:
+    async def _take_calls(self, runner: Runner, sip: SipEndpoint, app: ApiApplication) -> None:
         await sip.start()
         self._at_stop(sip.stop, SHUTDOWN_TIME, SIP_END)
         self._stack.push_async_callback(runner.end_all, CALL_GRACE)
+        self._stack.push_async_callback(app.stop)
         self._stack.callback(sip.begin_draining)
         self._drain = partial(_drain, runner, sip, self._settings.drain.timeout)
 
@@ -424,16 +430,18 @@ async def _take(
     pool: WorkerPool,
     egress: Egress,
     tls: ServedCertificate,
+    phone: BrowserPhones,
     settings: Settings,
 ) -> None:
     """All or nothing: what may be wrong comes first. Raises StartupError."""
-    commit = await sip.prepare(settings.sip)
+    with_phone = phone.added_to(settings)
+    commit = await sip.prepare(with_phone.sip)
     try:
         await asyncio.to_thread(renew, settings.streams.ca_file)
         await asyncio.to_thread(tls.renew)
     except BadCertificates as error:
         raise StartupError(f"streams.ca_file: {error}") from None
-    directory.take(settings, utc_now())
+    directory.take(with_phone, utc_now())
     runner.quotas.take(settings.sip)
     commit()
     _warn_of_trunks(settings)

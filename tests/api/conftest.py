@@ -19,7 +19,19 @@ from trunkline.calls.accounts import AccountView
 from trunkline.calls.commands import CallRequest, Command, EndCall, Instructions, SetStatusCallback
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
-from trunkline.calls.views import Application, CallFilter, CallView, Erasure, StreamView
+from trunkline.calls.views import (
+    Application,
+    CallbackView,
+    CallFilter,
+    CallView,
+    Erasure,
+    NumberView,
+    PhoneView,
+    RoutesView,
+    StreamView,
+    TargetView,
+    TrunkView,
+)
 from trunkline.config import HttpSettings, Settings
 from trunkline.control.accounts import AccountService, first_key
 from trunkline.control.applications import ApplicationService
@@ -54,6 +66,22 @@ RECORDING = "6a09cdc3-8948-47f0-aa62-74ac943d6c58"
 UNROUTED = "+15550000000"
 """A number that no trunk takes."""
 NOW = datetime(2023, 6, 15, 9, 56, 45, tzinfo=UTC)
+
+
+CALLBACK = CallbackView(
+    "0b1e3f4a-5f0e-4c39-8f7e-6d3c0e1a2b4c",
+    CALL,
+    None,
+    "https://user:secret@host/cb?secret=1",
+    "POST",
+    "CallStatus=completed&From=",
+    NOW,
+    "failed",
+    6,
+    500,
+    "HTTP status 500",
+    NOW,
+)
 
 
 async def until(predicate: Callable[[], bool]) -> None:
@@ -229,6 +257,21 @@ class MemoryCalls:
             StreamMedia(stream, "open", None) for stream in self.started.values() if stream.call_sid == call
         )
         return MediaReport(view, True, self.leg, streams, diagnose(view, self.leg, streams, live=True))
+
+    async def callbacks(self, account: AccountSid, *, offset: int, limit: int) -> tuple[list[CallbackView], bool]:
+        found = [CALLBACK] if account == ACCOUNT else []
+        return found[offset : offset + limit], False
+
+    async def redeliver(self, account: AccountSid, callback: str) -> CallbackView:
+        if account != ACCOUNT or callback != CALLBACK.sid:
+            raise ResourceNotFound()
+        return replace(CALLBACK, sid="a new one", state="pending", tries=0, finished_at=None)
+
+    def routes(self, account: AccountSid) -> RoutesView:
+        if account != ACCOUNT:
+            return RoutesView()
+        trunk = TrunkView("carrier", True, (TargetView("sip:192.0.2.1", False),))
+        return RoutesView((NumberView("+1*", "texml"),), (PhoneView("alice", ("192.0.2.7:5060",)),), (trunk,))
 
     async def erase(self, account: AccountSid, number: str) -> Erasure:
         theirs = [view for view in self.live.values() if view.account_sid == account]

@@ -5,11 +5,12 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 from telnyx import AsyncTelnyx
 from websockets.asyncio.client import ClientConnection, connect
 
-from peers.harness import RecordingApp
+from peers.harness import RecordingApp, events, happens
 from trunkline.demo.callbacks import CallbackReceiver
 from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
@@ -117,3 +118,23 @@ async def test_a_client_that_was_away_gets_what_it_missed(
         again = Listener(socket)
         await again.until("call-completed", call_sid=caller.call_sid)
     assert "call-answered" not in [one["event"] for one in again.seen]
+
+
+async def test_a_callback_is_listed_and_sent_again_with_an_id_of_its_own(
+    caller: DemoCaller, app: RecordingApp, client: AsyncTelnyx, server: ServerProcess, callbacks: CallbackReceiver
+) -> None:
+    started = await client.texml.accounts.calls.streams_json(
+        caller.call_sid, account_sid=server.account_sid, url=app.url, status_callback=callbacks.url
+    )
+    await happens(callbacks.watch, "stream-started comes", lambda: bool(events(callbacks, started.sid)))
+    headers = {"authorization": f"Bearer {server.api_key}"}
+    async with httpx.AsyncClient(base_url=server.base_url, trust_env=False, verify=False, headers=headers) as http:
+        listed = (await http.get("/trunkline/callbacks")).json()["callbacks"]
+        [found] = [one for one in listed if one["stream_sid"] == started.sid]
+        assert found["form"]["StreamEvent"] == "stream-started"
+        again = await http.post(f"/trunkline/callbacks/{found['id']}/redeliver")
+        assert again.status_code == 201
+        assert (await http.post("/trunkline/callbacks/unknown/redeliver")).status_code == 404
+    await happens(callbacks.watch, "it comes again", lambda: len(events(callbacks, started.sid)) >= 2)
+    ids = [one.headers["webhook-id"] for one in callbacks.received if one.fields["StreamSid"] == started.sid]
+    assert ids[:2] == [found["id"], again.json()["data"]["id"]]

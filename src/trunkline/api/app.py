@@ -11,6 +11,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -22,11 +23,13 @@ from starlette.routing import BaseRoute, Match, Route, Router, WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from trunkline.api import audit, docs_page, event_socket, openapi, paths, problems
+from trunkline.api import audit, console_pages, docs_page, event_socket, openapi, paths, phone_socket, problems
 from trunkline.api.auth import OPERATOR, Authenticator, Principal, permit
 from trunkline.api.event_socket import EventSockets
 from trunkline.api.limits import Recent, TokenBuckets
+from trunkline.api.logins import Logins
 from trunkline.api.operation import ApiRequest, Operation, RestFace, Services
+from trunkline.api.phone_socket import PhoneLine, PhoneSockets
 from trunkline.calls.accounts import Accounts
 from trunkline.calls.control import Applications, CallControl, SigningKeys
 from trunkline.config import HttpSettings
@@ -70,6 +73,7 @@ def create_app(
     metrics: Callable[[], bytes],
     clock: Callable[[], float] = time.monotonic,
     hub: Hub | None = None,
+    line: PhoneLine | None = None,
 ) -> "ApiApplication":
     """Build the application.
 
@@ -77,22 +81,19 @@ def create_app(
 
     `ready` returns None or the reason why this node takes no calls, `api_ready` why it answers no requests;
     `signing` has the keys that sign callbacks; `metrics` returns the Prometheus text; `clock` is
-    monotonic, in seconds; `hub` has the events, without it there are none. What was refused is counted in `counters`,
-    under names as `problems.counter` makes them.
+    monotonic, in seconds; `hub` has the events, without it there are none, and no console; `line` is that of browser
+    phones. What was refused is counted in `counters`, under names as `problems.counter` makes them.
     """
     counters: Counter[str] = Counter()
     tries: IdempotencyCache[Any] = IdempotencyCache(clock)
-    tickets: Tickets[Principal] = Tickets(lambda: secrets.token_urlsafe(32))
-    services = Services(
-        control,
-        applications,
-        accounts,
-        signing,
-        settings.body_limit,
-        counters,
-        tries,
-        lambda sender: tickets.issue(sender, sender.key_sid, Seconds(clock())),
-    )
+    tickets: Tickets[Principal] = Tickets(_secret)
+    logins = Logins(_secret, clock, lambda: datetime.now(UTC))
+
+    def ticket(sender: Principal) -> str:
+        return tickets.issue(sender, sender.key_sid, Seconds(clock()))
+
+    limit = settings.body_limit
+    services = Services(control, applications, accounts, signing, limit, counters, tries, ticket, logins)
     gate = Gate(Authenticator(accounts, TokenBuckets(settings.rate_limit), clock), counters, clock)
 
     def route(operation: Operation) -> Route:
@@ -104,20 +105,39 @@ def create_app(
     operators += _operators_routes(face, metrics, gate if settings.operators_need_key else None)
     health = _health_routes(ready, api_ready)
     sockets: list[BaseRoute] = []
+    stops: list[Callable[[], Awaitable[None]]] = []
     if hub is not None:
+        health += console_pages.routes()
         events = EventSockets(face, hub, tickets, accounts, control, settings.public_url, clock)
-        sockets.append(_socket_route(event_socket.PATH, events, gate))
+        sockets, stops = _sockets(face, events, line, gate)
     if settings.operators_port is None:
-        return ApiApplication(face, [*customers, *operators, *health], counters, sockets=sockets)
+        return ApiApplication(face, [*customers, *operators, *health], counters, sockets=sockets, stops=stops)
     for_operators = ApiApplication(face, [*operators, *health], counters)
-    return ApiApplication(face, [*customers, *health], counters, for_operators, sockets)
+    return ApiApplication(face, [*customers, *health], counters, for_operators, sockets, stops)
 
 
-def _socket_route(path: str, events: EventSockets, gate: "Gate") -> WebSocketRoute:
-    async def serve(socket: WebSocket) -> None:
-        await events.serve(socket, lambda socket: gate.admit(socket, None))
+def _secret() -> str:
+    return secrets.token_urlsafe(32)
 
-    return WebSocketRoute(path, serve)
+
+def _sockets(
+    face: RestFace, events: EventSockets, line: PhoneLine | None, gate: "Gate"
+) -> tuple[list[BaseRoute], list[Callable[[], Awaitable[None]]]]:
+    """The WebSockets, and what ends those of browser phones."""
+    routes: list[BaseRoute] = [_socket_route(event_socket.PATH, events.serve, gate)]
+    if line is None:
+        return routes, []
+    phones = PhoneSockets(face, events, line)
+    return [*routes, _socket_route(phone_socket.PATH, phones.serve, gate)], [phones.stop]
+
+
+def _socket_route(
+    path: str, serve: Callable[[WebSocket, event_socket.Admit], Awaitable[None]], gate: "Gate"
+) -> WebSocketRoute:
+    async def served(socket: WebSocket) -> None:
+        await serve(socket, lambda socket: gate.admit(socket, None))
+
+    return WebSocketRoute(path, served)
 
 
 def _endpoint(operation: Operation, gate: "Gate", services: Services) -> Endpoint:
@@ -234,8 +254,10 @@ class ApiApplication:
         counters: Counter[str],
         operators: "ApiApplication | None" = None,
         sockets: Sequence[BaseRoute] = (),
+        stops: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         self.face = face
+        self._stops = stops
         self.socket_paths = frozenset(route.path for route in sockets if isinstance(route, WebSocketRoute))
         """Where an upgrade to a WebSocket is taken; elsewhere it is not looked at (RFC 9110 section 7.8)."""
         self.operators = operators
@@ -272,6 +294,11 @@ class ApiApplication:
             # Once the answer has begun, the server can only close the connection, and does.
             if not started:
                 await self.face.error_response(problems.unexpected(), method, ())(inner, receive, send)
+
+    async def stop(self) -> None:
+        """End what the application runs by itself: the calls of browser phones."""
+        for stop in self._stops:
+            await stop()
 
     async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.counters["sockets"] += 1

@@ -12,6 +12,7 @@ from trunkline import errors
 from trunkline.api import bodies
 from trunkline.api.auth import FULL, OPERATORS_KEY, Principal, Right
 from trunkline.api.bodies import Fields
+from trunkline.api.logins import Logins
 from trunkline.api.readers import Field
 from trunkline.api.retries import Tries, fingerprint, once_per_key
 from trunkline.calls.accounts import Accounts
@@ -44,6 +45,7 @@ class Services:
     """What requests made in the last minute."""
     ticket: Callable[[Principal], str]
     """A new ticket for that sender; raises TooManyRequests."""
+    console: Logins
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,10 @@ class ApiRequest:
         if key != OPERATORS_KEY and not self.services.accounts.is_valid(key):
             raise AuthenticationFailed()
         return read
+
+    async def public_body(self) -> tuple[bytes, Fields]:
+        """The same of a request that needs no key."""
+        return await bodies.fields_of(self.http, self.services.body_limit)
 
     async def once_per_key(self, scope: str, body: bytes, make: Callable[[], Awaitable[T]]) -> T:
         """What `make` makes; for a repeat of a request of the last minute, what its first try made.

@@ -6,7 +6,16 @@ from typing import Any, Protocol
 
 from trunkline.calls.commands import CallRequest, Command, Instructions
 from trunkline.calls.diagnosis import MediaReport
-from trunkline.calls.views import Application, CallFilter, CallView, Erasure, PublicKeys, StreamView
+from trunkline.calls.views import (
+    Application,
+    CallbackView,
+    CallFilter,
+    CallView,
+    Erasure,
+    PublicKeys,
+    RoutesView,
+    StreamView,
+)
 from trunkline.ids import AccountSid, CallSid
 from trunkline.streaming.params import StreamParams
 
@@ -73,6 +82,16 @@ class CallControl(Protocol):
 
     async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
         """What a call's media is doing, live, or did, and what is wrong with it."""
+
+    async def callbacks(self, account: AccountSid, *, offset: int, limit: int) -> tuple[list[CallbackView], bool]:
+        """One page of callbacks that are kept, newest first, and whether more follow."""
+
+    async def redeliver(self, account: AccountSid, callback: str) -> CallbackView:
+        """Send a callback again, as a new one with the same content; returns the new one, durable. Raises
+        ResourceNotFound."""
+
+    def routes(self, account: AccountSid) -> RoutesView:
+        """Numbers, phones and trunks of the settings; none for another account than that of the settings."""
 
     async def erase(self, account: AccountSid, number: str) -> Erasure:
         """Delete all that is kept of ended calls from or to a number: calls, streams, callbacks, recordings. May be

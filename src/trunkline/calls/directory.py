@@ -26,12 +26,13 @@ from datetime import datetime
 from urllib.parse import unquote
 
 from trunkline.calls.commands import Instructions, Route
-from trunkline.calls.views import Application
+from trunkline.calls.views import Application, NumberView
 from trunkline.config import Settings
 from trunkline.errors import StartupError
 from trunkline.ids import AccountSid, matches, plain_number
+from trunkline.outbound.urls import public_part
 from trunkline.sdp.crypto import SrtpRule
-from trunkline.setting_tables import ApplicationSettings, PhoneSettings, TrunkSettings
+from trunkline.setting_tables import ApplicationSettings, NumberSettings, PhoneSettings, TrunkSettings
 
 _SIP_URI = re.compile(
     r"(?i:sips?):(?:(?P<user>[^@:;?<>\s]*)(?::[^@<>\s]*)?@)?"
@@ -40,6 +41,10 @@ _SIP_URI = re.compile(
 _TEL_URI = re.compile(r"(?i:tel):(?P<number>[^;?<>\s]+)(?:[;?][^<>\s]*)?")
 # RFC 3261 section 25.1: what the user part of a SIP URI may hold.
 _USER = re.compile(r"(?:[A-Za-z0-9_.!~*'()&=+$,;?/-]|%[0-9A-Fa-f]{2})+")
+
+
+APPLICATION_PREFIX = "app-"
+"""Before an application's name or sid, in what a browser phone calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +60,18 @@ class Directory:
     """Applications, numbers, trunks and phones of one node."""
 
     def __init__(
-        self, settings: Settings, account: AccountSid, stored: Iterable[Application], started: datetime
+        self,
+        settings: Settings,
+        account: AccountSid,
+        stored: Iterable[Application],
+        started: datetime,
+        own_phone: str | None = None,
     ) -> None:
         """`account` is the one whose applications the configuration has, `stored` are those made by REST, of all
-        accounts. Raises StartupError for a reference to an application that there is not."""
+        accounts. `own_phone` is the user of browser phones, who may call an application as `app-` and its name or sid.
+        Raises StartupError for a reference to an application that there is not."""
         self._account = account
+        self._own_phone = own_phone
         self._applications = {one.sid: one for one in stored}
         self._configured: frozenset[str] = frozenset()
         self.take(settings, started)
@@ -102,6 +114,8 @@ class Directory:
 
     def service_for(self, to_user: str, *, trunk: str | None, phone: str | None) -> Service:
         """What a call to that number or SIP user runs; `trunk` and `phone` name where it came from, if it did."""
+        if phone is not None and phone == self._own_phone and to_user.startswith(APPLICATION_PREFIX):
+            return _service(self._of(to_user.removeprefix(APPLICATION_PREFIX)))
         for number in self._numbers:
             if matches(number.pattern, to_user):
                 if number.application is None:
@@ -164,6 +178,20 @@ class Directory:
 
     # ── applications ────────────────────────────────────────────────────────────────────────────────────────────
 
+    def is_of(self, account: AccountSid) -> bool:
+        """Whether the settings are that account's."""
+        return account == self._account
+
+    @property
+    def numbers(self) -> tuple[NumberView, ...]:
+        """The numbers of the settings, the most exact pattern first."""
+        return tuple(NumberView(one.pattern, _runs(one)) for one in self._numbers)
+
+    @property
+    def phones(self) -> tuple[str, ...]:
+        """Users of the phones of the settings, without the server's own."""
+        return tuple(user for user in self._phones if user != self._own_phone)
+
     def application(self, account: AccountSid, sid: str) -> Application | None:
         """One application of an account."""
         found = self._applications.get(sid)
@@ -192,6 +220,14 @@ class Directory:
     def remove(self, sid: str) -> None:
         """Forget an application."""
         del self._applications[sid]
+
+
+def _runs(number: NumberSettings) -> str:
+    if number.application is not None:
+        return f"application {number.application}"
+    if number.stream is not None:
+        return f"stream {public_part(number.stream)}"
+    return "texml" if number.voice_url is None else f"voice_url {public_part(number.voice_url)}"
 
 
 def _service(application: Application | None) -> Service:

@@ -163,6 +163,71 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
+class CallbackView:
+    """A callback as it is stored, with what came of it."""
+
+    sid: str
+    """`webhook-id`."""
+    call_sid: CallSid
+    stream_sid: StreamSid | None
+    url: str
+    method: str
+    form: str
+    """The parameters, form-encoded."""
+    created_at: datetime
+    state: Literal["pending", "delivered", "failed"]
+    tries: int
+    last_status: int | None
+    last_error: str | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberView:
+    """What a called number runs."""
+
+    pattern: str
+    runs: str
+    """`application NAME`, `stream URL`, `voice_url URL` or `texml`; URLs without user-info and query."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneView:
+    """A phone of the settings."""
+
+    user: str
+    contacts: tuple[str, ...]
+    """Addresses that it is registered at now."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetView:
+    """Where calls of a trunk go."""
+
+    target: str
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkView:
+    """A trunk with its state."""
+
+    name: str
+    registered: bool | None
+    """None: we do not register."""
+    targets: tuple[TargetView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesView:
+    """Numbers, phones and trunks of the settings."""
+
+    numbers: tuple[NumberView, ...] = ()
+    phones: tuple[PhoneView, ...] = ()
+    trunks: tuple[TrunkView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CallFilter:
     """The list query's filters (docs/reference/rest.md#lists), dates inclusive."""
 

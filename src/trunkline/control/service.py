@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import (
@@ -19,10 +20,10 @@ from trunkline.calls.commands import (
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
 from trunkline.calls.registry import LiveCall
-from trunkline.calls.views import CallFilter, CallView, Erasure, StreamView
+from trunkline.calls.views import CallbackView, CallFilter, CallView, Erasure, RoutesView, StreamView
 from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
-from trunkline.control.runner import Runner
+from trunkline.control.runner import Runner, utc_now
 from trunkline.control.waits import RETRY, answered, written
 from trunkline.errors import (
     CallEnded,
@@ -32,10 +33,11 @@ from trunkline.errors import (
     Unavailable,
     UnknownApplication,
 )
-from trunkline.ids import AccountSid, CallSid
+from trunkline.ids import AccountSid, CallSid, random_uuid
 from trunkline.store.store import STORE_ERRORS, Store
 from trunkline.store.writer import Writer
 from trunkline.streaming.params import StreamParams
+from trunkline.webhooks.payloads import record_of
 from trunkline.workers.orders import PauseStream
 
 ERASED_AT_ONCE = 100
@@ -55,7 +57,9 @@ class CallService:
         writer: Writer,
         recordings: Recordings,
         destinations: Destinations,
+        routes: Callable[[AccountSid], RoutesView] = lambda _: RoutesView(),
     ) -> None:
+        self._routes = routes
         self._runner = runner
         self._directory = directory
         self._store = store
@@ -209,6 +213,28 @@ class CallService:
         if path is None or not path.is_file():
             raise ResourceNotFound
         return path
+
+    async def callbacks(self, account: AccountSid, *, offset: int, limit: int) -> tuple[list[CallbackView], bool]:
+        """See `CallControl`."""
+        return await answered(self._store.callbacks(account, offset=offset, limit=limit))
+
+    async def redeliver(self, account: AccountSid, callback: str) -> CallbackView:
+        """See `CallControl`."""
+        found, _ = await answered(self._store.callbacks(account, offset=0, limit=1, sid=callback))
+        if not found:
+            raise ResourceNotFound
+        old, now = found[0], utc_now()
+        new = random_uuid(secrets.token_bytes(16))
+        form = parse_qsl(old.form, keep_blank_values=True)
+        record = record_of(new, (old.url, old.method), form, now, account, old.call_sid, old.stream_sid)
+        assert record is not None
+        await written(self._writer.submit(callbacks=[record]))
+        of_no_try = replace(old, state="pending", tries=0, last_status=None, last_error=None, finished_at=None)
+        return replace(of_no_try, sid=new, created_at=now)
+
+    def routes(self, account: AccountSid) -> RoutesView:
+        """See `CallControl`."""
+        return self._routes(account)
 
     async def erase(self, account: AccountSid, number: str) -> Erasure:
         """See `CallControl`."""

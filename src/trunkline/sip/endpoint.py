@@ -180,6 +180,10 @@ class SipEndpoint:
         """Registration and targets of each trunk."""
         return () if self._core is None else self._core.trunks.status
 
+    def contacts_of(self, user: str) -> list[str]:
+        """Addresses at which a phone is registered now."""
+        return [str(binding.source) for binding in self._registrar.bindings(user, _now())]
+
     @property
     def gauges(self) -> dict[str, int]:
         """Present numbers, for `/metrics`."""

@@ -12,7 +12,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Literal, get_args
 
-from trunkline.calls.views import Application, CallView, RecordingView, StreamView
+from trunkline.calls.views import Application, CallbackView, CallView, RecordingView, StreamView
 from trunkline.ids import CallSid, StreamSid
 from trunkline.media.report import LegReport
 from trunkline.streaming.params import StreamReport
@@ -71,6 +71,7 @@ class CallbackResult:
 RESULT_CHANGES = tuple(field.name for field in fields(CallbackResult) if field.name != "id")
 """The columns that a result changes."""
 
+_CALLBACK_VIEW = tuple(field.name for field in fields(CallbackView))
 _CALLBACK_FIELDS = tuple(field.name for field in fields(CallbackRecord))
 
 
@@ -147,6 +148,11 @@ def recording_view(row: Mapping[str, Any]) -> RecordingView:
 def callback_record(row: Mapping[str, Any]) -> CallbackRecord:
     """A row of `callbacks` as a value."""
     return CallbackRecord(**{name: row[name] for name in _CALLBACK_FIELDS})
+
+
+def callback_view(row: Mapping[str, Any]) -> CallbackView:
+    """A row of `callbacks` as it is shown."""
+    return CallbackView(**{name: row["id" if name == "sid" else name] for name in _CALLBACK_VIEW})
 
 
 _Value = Application | CallView | StreamView | RecordingView | CallbackRecord | CallbackResult

@@ -24,7 +24,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from trunkline.calls.views import LIVE, Application, CallFilter, CallView, RecordingView, StreamView
+from trunkline.calls.views import LIVE, Application, CallbackView, CallFilter, CallView, RecordingView, StreamView
 from trunkline.config import StoreSettings
 from trunkline.errors import Fenced, ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid, Life, life_name, new_life
@@ -335,6 +335,17 @@ class Store:
             .limit(limit)
         )
         return [records.callback_record(row) for row in await self._rows(query)]
+
+    async def callbacks(
+        self, account: AccountSid, *, offset: int, limit: int, sid: str | None = None
+    ) -> tuple[list[CallbackView], bool]:
+        """One page of the callbacks of an account that are kept, newest first, or the one of that sid; and whether more
+        follow."""
+        c = tables.callbacks.c
+        wanted = [c.host.startswith(f"{account} ", autoescape=True)] + ([] if sid is None else [c.id == sid])
+        query = select(tables.callbacks).where(*wanted).order_by(c.position.desc()).offset(offset).limit(limit + 1)
+        found = [records.callback_view(row) for row in await self._rows(query)]
+        return found[:limit], len(found) > limit
 
     async def pending_by_age(self, now: datetime) -> dict[str, int]:
         """How many callbacks wait to be delivered, by how long ago their events happened (`AGES`)."""

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from api.conftest import ACCOUNT, MemoryCalls, accounts, applications, control, database, directory, store
 from trunkline.api.app import IdempotencyCache
 from trunkline.api.auth import Principal
+from trunkline.api.logins import Logins
 from trunkline.api.operation import ApiRequest, Services
 from trunkline.control.accounts import AccountService
 from trunkline.control.applications import ApplicationService
@@ -32,6 +34,9 @@ __all__ = [
 ]
 
 
+LOGINS = Logins(lambda: "a token", lambda: 0.0, lambda: datetime.now(UTC))
+
+
 class Ask(Protocol):
     """Serves one request of the first account: the operation's id, the body, the query string, the path's names."""
 
@@ -44,7 +49,7 @@ def ask(control: MemoryCalls, applications: ApplicationService, accounts: Accoun
     """Operations over calls and applications in memory."""
     handlers = {one.id: one.handler for one in OPERATIONS}
     signer, tries = Signer.load(tmp_path), IdempotencyCache[Any](lambda: 0.0)
-    services = Services(control, applications, accounts, signer, 4096, Counter(), tries, lambda _: "a ticket")
+    services = Services(control, applications, accounts, signer, 4096, Counter(), tries, lambda _: "a ticket", LOGINS)
 
     async def ask(operation: str, body: object = None, query: str = "", /, **path: str) -> tuple[int, Any]:
         content = b"" if body is None else json.dumps(body).encode()

@@ -25,9 +25,9 @@ def test_each_operation_is_there_once() -> None:
     assert {one.result for one in OPERATIONS} <= set(REST.schemas)
 
 
-def test_only_the_public_key_needs_none() -> None:
+def test_only_the_public_key_and_a_login_need_none() -> None:
     check(PUBLIC_KEY)
-    assert [one.id for one in OPERATIONS if one.public] == ["GetPublicKey"]
+    assert [one.id for one in OPERATIONS if one.public] == ["CreateConsoleSession", "GetPublicKey"]
     assert (PUBLIC_KEY.method, PUBLIC_KEY.path) == ("GET", "/v2/public_key")
     wrongs: list[Any] = [{}, {"data": {}}, {"data": {"public": 7}}]
     for wrong in wrongs:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 from trunkline.api.operation import TEXT, RestFace, Schema, record
 from trunkline.faces.telnyx import asyncapi, errors
-from trunkline.faces.telnyx.operations import accounts, applications, calls, erasure, events, signing, streams
+from trunkline.faces.telnyx.operations import accounts, applications, calls, console, erasure, events, signing, streams
 
 OPERATIONS = (
     *streams.OPERATIONS,
     *calls.OPERATIONS,
     *applications.OPERATIONS,
+    *console.OPERATIONS,
     *erasure.OPERATIONS,
     *events.OPERATIONS,
     *accounts.OPERATIONS,
@@ -21,6 +22,7 @@ _SCHEMAS: Mapping[str, Schema] = {
     **streams.SCHEMAS,
     **calls.SCHEMAS,
     **applications.SCHEMAS,
+    **console.SCHEMAS,
     **erasure.SCHEMAS,
     **events.SCHEMAS,
     **accounts.SCHEMAS,

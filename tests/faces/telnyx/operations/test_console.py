@@ -1,0 +1,52 @@
+"""The operations that the console needs: login, callbacks, routes."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api.documented import check, validate
+from trunkline.api.operation import Operation
+from trunkline.errors import AuthenticationFailed, InvalidRequest, ResourceNotFound
+from trunkline.faces.telnyx.operations.console import OPERATIONS, SCHEMAS
+
+if TYPE_CHECKING:
+    from faces.telnyx.conftest import Ask
+
+CALLBACK = "0b1e3f4a-5f0e-4c39-8f7e-6d3c0e1a2b4c"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+def test_what_is_described_holds_together(operation: Operation) -> None:
+    check(operation)
+
+
+async def test_callbacks_are_listed_without_secrets(ask: "Ask") -> None:
+    status, body = await ask("ListCallbacks")
+    validate(SCHEMAS["CallbackList"], body)
+    assert status == 200
+    [found] = body["callbacks"]
+    assert (found["id"], found["url"]) == (CALLBACK, "https://host/cb?…")
+    assert found["form"] == {"CallStatus": "completed", "From": ""}
+    assert (found["state"], found["tries"], found["last_status"]) == ("failed", 6, 500)
+
+
+async def test_a_callback_is_redelivered_as_a_new_one(ask: "Ask") -> None:
+    status, body = await ask("RedeliverCallback", callback_id=CALLBACK)
+    validate(SCHEMAS["OneCallback"], body)
+    assert (status, body["data"]["id"], body["data"]["state"]) == (201, "a new one", "pending")
+    with pytest.raises(ResourceNotFound):
+        await ask("RedeliverCallback", callback_id="another")
+
+
+async def test_routes_are_shown(ask: "Ask") -> None:
+    status, body = await ask("GetRoutes")
+    validate(SCHEMAS["Routes"], body)
+    assert status == 200
+    assert body["data"]["trunks"][0]["targets"] == [{"target": "sip:192.0.2.1", "up": False}]
+
+
+async def test_a_session_needs_a_token(ask: "Ask") -> None:
+    with pytest.raises(InvalidRequest):
+        await ask("CreateConsoleSession", {})
+    with pytest.raises(AuthenticationFailed):
+        await ask("CreateConsoleSession", {"token": "wrong"})

@@ -1,0 +1,234 @@
+"""The console in a real browser, with a file as the microphone: a bot is talked to, heard and interrupted."""
+
+import os
+import re
+import shutil
+import wave
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from peers.harness import RecordingApp, happens, new_server, running
+from trunkline.demo.server import ServerProcess
+from trunkline.media.codecs import CODECS
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+SHOTS = os.environ.get("TRUNKLINE_SCREENSHOTS")
+"""A directory for screenshots, which CI keeps."""
+SLOW = 30_000
+"""Milliseconds that anything on the page may take on a busy machine."""
+MILLISECONDS = re.compile(r"^\d+ ms$")
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+TONE = CODECS["PCMU"].encoder()((np.sin(2 * np.pi * 440 * np.arange(8000) / 8000) * 12000).astype("<i2").tobytes())
+
+
+def talk(path: Path) -> Path:
+    """Bursts like syllables, with pauses between words: what the microphone hears, again and again."""
+    rate = 48000
+    time = np.arange(rate * 4) / rate
+    voice = sum(np.sin(2 * np.pi * 160 * part * time) / part for part in range(1, 8))
+    loud = (np.sin(2 * np.pi * 4 * time) > -0.2) & ((time % 2) < 1.2)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((voice * loud * 8000).astype("<i2").tobytes())
+    return path
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bot() -> AsyncIterator[RecordingApp]:
+    async with RecordingApp() as app:
+        yield app
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def serving(tmp_path_factory: pytest.TempPathFactory, bot: RecordingApp) -> AsyncIterator[ServerProcess]:
+    async with running(new_server(tmp_path_factory.mktemp("server"), stream=bot.url)) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed; `make test` installs it")
+    microphone = talk(tmp_path_factory.mktemp("microphone") / "talk.wav")
+    flags = ["--no-sandbox", "--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}"]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield browser
+        await browser.close()
+
+
+class Watched:
+    """A page, and what went wrong on it."""
+
+    def __init__(self, page: Page, base: str) -> None:
+        self.page, self.base = page, base
+        self.faults: list[str] = []
+        page.set_default_timeout(SLOW)
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("console", lambda said: self.faults.append(said.text) if said.type == "error" else None)
+
+    async def go(self, path: str = "") -> None:
+        await self.page.goto(self.base + path)
+
+    async def shot(self, name: str) -> None:
+        """At each size, in both schemes; nothing may be wider than the page."""
+        for size, (width, height) in SIZES.items():
+            await self.page.set_viewport_size({"width": width, "height": height})
+            await self.page.evaluate("document.fonts.ready")
+            wide = await self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, f"{name} at {size} size is {wide} pixels too wide"
+            assert await self.page.evaluate(UNNAMED) == [], f"{name}: controls without a name"
+            for scheme in ("light", "dark"):
+                await self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+                assert await self.page.evaluate(FAINT) == [], f"{name}, {scheme}: text with too little contrast"
+                if SHOTS:
+                    path = Path(SHOTS) / f"{name}-{size}-{scheme}.png"
+                    await self.page.screenshot(path=path, full_page=True)
+        await self.page.emulate_media(color_scheme="light")
+        await self.page.set_viewport_size({"width": 1280, "height": 900})
+
+
+UNNAMED = """() => [...document.querySelectorAll("button, a, input, select")].filter((one) => one.checkVisibility()
+  && !(one.textContent.trim() || one.getAttribute("aria-label") || one.labels?.length)).map((one) => one.outerHTML)"""
+FAINT = """() => {
+  const channels = (text) => (text.match(/[\\d.]+/g) ?? []).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+  const back = (one) => { for (; one; one = one.parentElement) {
+    const color = channels(getComputedStyle(one).backgroundColor);
+    if (color.length === 3 || color[3] === 1) return color; }
+    return [255, 255, 255]; };
+  return [...document.querySelectorAll("body *")].filter((one) => one.checkVisibility() && !one.disabled
+    && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim())).filter((one) => {
+      const [a, b] = [light(channels(getComputedStyle(one).color)), light(back(one))].sort((x, y) => y - x);
+      return (a + 0.05) / (b + 0.05) < 4.5; }).map((one) => one.outerHTML.slice(0, 200));
+}"""
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def watched(browser: Browser, serving: ServerProcess) -> AsyncIterator[Watched]:
+    context = await browser.new_context(permissions=["microphone"])
+    watched = Watched(await context.new_page(), f"http://127.0.0.1:{serving.http_port}/")
+    yield watched
+    await context.close()
+    assert watched.faults == []
+
+
+async def token_of(server: ServerProcess) -> str:
+    headers = {"authorization": f"Bearer {server.api_key}"}
+    async with httpx.AsyncClient(base_url=server.base_url, trust_env=False, verify=False, headers=headers) as client:
+        answer = await client.post("/trunkline/console/tokens")
+        return str(answer.json()["data"]["token"])
+
+
+def phone(page: Page) -> Any:
+    return page.locator("browser-phone")
+
+
+async def test_a_bot_is_talked_to_heard_and_interrupted(
+    watched: Watched, serving: ServerProcess, bot: RecordingApp
+) -> None:
+    page = watched.page
+    await watched.go(f"#token={await token_of(serving)}")
+    await expect(page.get_by_role("status").first).to_have_text("live", timeout=SLOW)
+    assert "token" not in page.url
+    await watched.shot("calls-empty")
+    begun = len(bot.sockets)
+    await page.get_by_label("Number or SIP user to call").fill("+13125550123")
+    await phone(page).get_by_role("button", name="Call", exact=True).click()
+    await expect(phone(page)).to_contain_text("speak now", timeout=SLOW)
+    await happens(bot.watch, "a stream starts", lambda: len(bot.sockets) > begun and bot.sockets[-1].started)
+    stream = bot.sockets[-1]
+
+    def is_talked_to() -> bool:
+        pcm = b"".join(map(CODECS["PCMU"].decoder(), stream.payloads()[-100:]))
+        return int(np.abs(np.frombuffer(pcm, "<i2").astype(int)).max(initial=0)) > 3000
+
+    await happens(bot.watch, "the bot hears the microphone", is_talked_to)
+    for _ in range(20):
+        await stream.play(TONE)
+    await stream.send({"event": "mark", "mark": {"name": "greeting"}})
+    speaker = "() => document.querySelector('browser-phone .meter.out i').style.transform.match(/[\\d.]+/)?.[0] > 0.2"
+    await page.wait_for_function(speaker)
+    await phone(page).get_by_role("link", name="Look at it").click()
+    numbers = page.locator("dl.numbers")
+    await expect(numbers).to_contain_text("1 / 0 / 0", timeout=SLOW)
+    await page.wait_for_function(
+        "() => +document.querySelectorAll('dl.numbers dd')[2].textContent.match(/\\d+/)?.[0] > 1000"
+    )
+    # The caller, who speaks again and again, speaks over the tone: the bot clears.
+    heard = len(stream.payloads())
+    await happens(bot.watch, "two seconds pass", lambda: len(stream.payloads()) > heard + 120)
+    await stream.send({"event": "clear"})
+    await expect(numbers).to_contain_text("1 / 0 / 1", timeout=SLOW)
+    await expect(numbers.locator("dd").nth(0)).to_have_text(MILLISECONDS, timeout=SLOW)
+    await expect(numbers.locator("dd").nth(1)).to_have_text(MILLISECONDS, timeout=SLOW)
+    await phone(page).get_by_role("button", name="5").click()
+    await happens(bot.watch, "a key comes", lambda: bool(stream.all("dtmf")))
+    await stream.send({"event": "bogus"})
+    await expect(page.get_by_role("list", name="Messages", exact=True)).to_contain_text("unknown event", timeout=SLOW)
+    ladder = page.get_by_role("list", name="SIP messages")
+    for line in ("INVITE", "401", "200 OK", "ACK"):
+        await expect(ladder).to_contain_text(line, timeout=SLOW)
+    await expect(page.get_by_role("region", name="Why")).to_contain_text("queue_empty", timeout=SLOW)
+    await watched.shot("call")
+    await page.reload()
+    await expect(phone(page)).to_contain_text("speak now", timeout=SLOW)
+    await page.get_by_role("button", name="Hang up").first.click()
+    await expect(phone(page)).to_contain_text("The call is over", timeout=SLOW)
+    await happens(bot.watch, "the stream stops", lambda: bool(stream.all("stop")))
+    await expect(page.locator("main")).to_contain_text("completed", timeout=SLOW)
+
+
+async def test_one_who_is_not_logged_in_lands_and_logs_in_with_a_key(watched: Watched, serving: ServerProcess) -> None:
+    page = watched.page
+    await watched.go()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Trunkline streams phone calls to your bot")
+    await watched.shot("landing")
+    await page.get_by_label("API key").fill("KEYwrong")
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.get_by_role("alert").first).to_have_text("This is no valid API key of this server.", timeout=SLOW)
+    watched.faults.clear()  # the browser says that there was a 401
+    await page.get_by_label("API key").fill(serving.api_key)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Calls")).to_be_visible(timeout=SLOW)
+    for name in ("Streams", "Callbacks", "Applications", "Numbers", "Phones", "Trunks", "Keys"):
+        await page.get_by_role("navigation").get_by_role("link", name=name).click()
+        await expect(page.locator("main .card")).not_to_contain_text("Loading", timeout=SLOW)
+        await watched.shot(name.lower())
+    await page.get_by_role("button", name="Log out").click()
+    await expect(page.get_by_label("API key")).to_be_visible()
+
+
+async def test_a_denied_microphone_and_an_insecure_page_are_explained(browser: Browser, serving: ServerProcess) -> None:
+    context = await browser.new_context()  # no permission, and headless Chromium asks no one
+    watched = Watched(await context.new_page(), f"http://127.0.0.1:{serving.http_port}/")
+    await watched.go(f"#token={await token_of(serving)}")
+    page = watched.page
+    await page.get_by_label("Number or SIP user to call").fill("+1")
+    await page.get_by_label("Number or SIP user to call").press("Enter")
+    await expect(phone(page)).to_contain_text("The microphone was denied", timeout=SLOW)
+    await page.evaluate("Object.defineProperty(window, 'isSecureContext', {value: false})")
+    await page.get_by_label("Number or SIP user to call").press("Enter")
+    await expect(phone(page)).to_contain_text("or serve HTTPS", timeout=SLOW)
+    await context.close()
+    assert watched.faults == []
+
+
+async def test_a_used_link_is_explained(watched: Watched, serving: ServerProcess) -> None:
+    token = await token_of(serving)
+    async with httpx.AsyncClient(base_url=serving.base_url, trust_env=False, verify=False) as client:
+        await client.post("/trunkline/console/sessions", json={"token": token})
+    await watched.go(f"#token={token}")
+    await expect(watched.page.get_by_role("alert").first).to_contain_text("This link was used", timeout=SLOW)
+    watched.faults.clear()  # the browser says that there was a 401
