@@ -13,7 +13,19 @@ from urllib.parse import quote
 import typer
 from rich.console import Console
 
-from trunkline import __version__, cli_app, cli_call, cli_check, cli_console, cli_db, cli_dev, cli_env, cli_keys, compiled, log
+from trunkline import (
+    __version__,
+    cli_app,
+    cli_call,
+    cli_check,
+    cli_console,
+    cli_db,
+    cli_dev,
+    cli_env,
+    cli_keys,
+    compiled,
+    log,
+)
 from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, SettingsCommand, load_settings
 from trunkline.cli_text import AsJson, examples, named_values, print_json, terminal_width
 from trunkline.client import request

@@ -1,28 +1,29 @@
 """`trunkline console`: where to look at the running server."""
 
-import json
-from typing import Annotated
-
 import typer
 
 from trunkline.cli_settings import ANY_SETTING, SETTINGS_HELP, ConfigFile, SettingsCommand, load_settings
+from trunkline.cli_text import AsJson, examples, print_json
 from trunkline.config import Settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+EPILOG = examples('xdg-open "$(trunkline console)"', "trunkline console --json", more=SETTINGS_HELP)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(name="console", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)(console)
+    app.command(name="console", cls=SettingsCommand, context_settings=ANY_SETTING, epilog=EPILOG)(console)
 
 
 def console(context: typer.Context, as_json: AsJson = False, config: ConfigFile = None) -> None:
-    """Print the URL of the console of the running server, with a token for one login within five minutes.
+    """Print the URL of the running server's console.
 
-    Example: xdg-open "$(trunkline console)"
+    It logs in once, within five minutes.
     """
     url = console_url(load_settings(context, config).settings)
-    typer.echo(json.dumps({"url": url}) if as_json else url)
+    if as_json:
+        print_json({"url": url})
+    else:
+        typer.echo(url)
 
 
 def console_url(settings: Settings) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from trunkline import __version__, log, own_key
+from trunkline.cli_console import console_url
 from trunkline.config import Settings
 from trunkline.confinement import no_new_privileges
 from trunkline.dev_lines import Lines, Place, filled, greeting
@@ -186,7 +187,8 @@ class Dev:
     async def _meanwhile(self, ready: asyncio.Event) -> None:
         await ready.wait()
         self._keep_key()
-        for line in (*greeting(self._place(), __version__), *(self._early or ())):
+        console = await asyncio.to_thread(console_url, self._settings)
+        for line in (*greeting(self._place(console), __version__), *(self._early or ())):
             self._out.put(line)
         self._early = None
         reason = await self._bot.listens()
@@ -204,7 +206,7 @@ class Dev:
             file = settings.store.directory.expanduser() / own_key.FILE
             own_key.write(file, {settings.account_sid: settings.api_key})
 
-    def _place(self) -> Place:
+    def _place(self, console: str | None) -> Place:
         settings = self._settings
         directory = settings.store.directory.expanduser()
         named = f" --{DIRECTORY} {shlex.quote(str(directory))}" if self._kept else ""
@@ -212,7 +214,7 @@ class Dev:
             bot=self._bot.url,
             base=f"http://{_endpoint(settings.http.host, settings.http.port)}",
             sip=_endpoint(settings.sip.host, settings.sip.port),
-            console=console_url(settings),
+            console=console,
             moved=self._moved,
             directory=str(directory) if self._kept else None,
             env=f"{command()} env{named}",
@@ -228,11 +230,6 @@ class Dev:
             return line
         self._early.append(line)
         return ""
-
-
-def console_url(settings: Settings) -> str | None:
-    """Where the console is, with a token for one login; None: there is none."""
-    return None
 
 
 def command() -> str:
