@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from testing.bots import free_port
+from trunkline import testing
 from trunkline.demo.audio import decode, speech
 from trunkline.phone.sounds import save
 
@@ -52,3 +53,14 @@ def test_the_code_of_the_guide_runs(pytester: pytest.Pytester, bot_url: str, mon
     assert (outcomes.get("failed"), bool(silent)) == (1, True)
     result.stdout.fnmatch_lines(["*test_a_silent_bot_is_explained FAILED*"])
     assert outcomes["passed"] == tests.count("def test_") - 1 + 1
+
+
+def test_the_package_has_its_names_and_no_others() -> None:
+    assert all(isinstance(getattr(testing, name), type) for name in testing.__all__)
+    assert not hasattr(testing, "Nothing")
+
+
+def test_a_test_run_without_the_fixture_imports_nothing_heavy() -> None:
+    heavy = "{'numpy', 'av', 'httpx', 'pydantic'}"
+    check = f"import sys, trunkline.testing.plugin; sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -32,8 +32,15 @@ def trunkline_server(
     """The server of all calls of this test session, on free ports."""
     from trunkline.testing.server import LocalServer
 
-    with LocalServer(tmp_path_factory.mktemp("trunkline"), trunkline_settings) as server:
+    server = LocalServer(tmp_path_factory.mktemp("trunkline"), trunkline_settings)
+    try:
+        server.launch()
+        import trunkline.testing.phone  # noqa: F401 - while the server starts, which takes longer
+
+        server.wait_ready()
         yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture

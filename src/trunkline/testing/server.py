@@ -82,6 +82,11 @@ class LocalServer:
 
     def start(self) -> None:
         """Start and wait until it is ready. Raises ServerProblem."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start, and return at once."""
         flags = [part for name, value in self._settings.items() for part in (f"--{name}", str(value))]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
         account = {"TRUNKLINE_ACCOUNT_SID": self.account_sid, "TRUNKLINE_API_KEY": self.api_key}
@@ -95,9 +100,12 @@ class LocalServer:
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C is for pytest; the server is ended by it
             )
-        give_up = time.monotonic() + START_TIMEOUT
+
+    def wait_ready(self) -> None:
+        """Wait until it takes calls, once launched. Raises ServerProblem."""
+        process, give_up = self._process, time.monotonic() + START_TIMEOUT
         while not self._is_ready():
-            code = self._process.poll()
+            code = None if process is None else process.poll()
             if code is not None or time.monotonic() > give_up:
                 why = f"exited with code {code}" if code is not None else f"was not ready within {START_TIMEOUT:g} s"
                 self.stop()
