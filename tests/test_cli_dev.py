@@ -61,12 +61,12 @@ def surroundings(home: Path) -> dict[str, str]:
     return clean | {"HOME": str(home), "TMPDIR": str(home)}
 
 
-async def trunkline(home: Path, *words: str) -> asyncio.subprocess.Process:
+async def trunkline(home: Path, *words: str, env: dict[str, str] | None = None) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *COMMAND,
         *words,
         cwd=home,
-        env=surroundings(home),
+        env=surroundings(home) | (env or {}),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -76,8 +76,8 @@ async def trunkline(home: Path, *words: str) -> asyncio.subprocess.Process:
 
 
 @asynccontextmanager
-async def dev(home: Path, *words: str) -> AsyncIterator[Dev]:
-    process = await trunkline(home, "dev", *words, "--media.port_min", str(free_ports(20)))
+async def dev(home: Path, *words: str, env: dict[str, str] | None = None) -> AsyncIterator[Dev]:
+    process = await trunkline(home, "dev", *words, "--media.port_min", str(free_ports(20)), env=env)
     terminal = Dev(process, home)
     try:
         yield terminal
@@ -134,9 +134,17 @@ async def test_a_call_reaches_the_bot_and_the_printed_lines_work(tmp_path: Path,
     assert not [name for name in os.listdir(tmp_path) if name.startswith("trunkline-dev-")]
 
 
-async def test_the_printed_call_reaches_the_bot(tmp_path: Path, app: RecordingApp) -> None:
+async def test_the_printed_call_reaches_the_bot_and_the_console_opens(tmp_path: Path, app: RecordingApp) -> None:
     app.echo = True
-    async with dev(tmp_path, app.url) as terminal:
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" >{opened}\n')
+    browser.chmod(0o755)
+    async with dev(tmp_path, app.url, "--open", env={"BROWSER": str(browser)}) as terminal:
+        console = (await terminal.until(r"Console +(http://\S+#token=\S+)"))[1]
+        await terminal.until(r"is there: call it")
+        assert opened.read_text() == console
+        async with httpx.AsyncClient() as client:
+            assert "text/html" in (await client.get(console)).headers["content-type"]
         printed = await terminal.until(r"Call it +(trunkline call \+\d+)")
         options = "--say Hello --hangup-after 2s --allow-no-audio --json"
         done = json.loads(await second_terminal(terminal, f"{printed[1]} {options}"))

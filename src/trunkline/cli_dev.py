@@ -28,6 +28,7 @@ def dev(
     texml: Annotated[
         str | None, typer.Option("--texml", metavar="URL", help="Of a TeXML document, instead of a WebSocket.")
     ] = None,
+    browse: Annotated[bool, typer.Option("--open", help="Open the console in a browser.")] = False,
     config: ConfigFile = None,
 ) -> None:
     """Run a server that brings every call to your bot.
@@ -50,4 +51,4 @@ def dev(
         for variable, nearest in loaded.unknown_variables.items():
             typer.echo(f"trunkline: {variable} is no setting and is ignored; the nearest is {nearest}", err=True)
         kept = loaded.origins[DIRECTORY] != "dev"
-        raise typer.Exit(Dev(loaded, bot or texml or "", kept=kept).run())
+        raise typer.Exit(Dev(loaded, bot or texml or "", kept=kept, browse=browse).run())

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import uuid
+import webbrowser
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -152,8 +153,9 @@ def _listening_here(port: int) -> bool | None:
 class Dev:
     """The server with its lines on standard output."""
 
-    def __init__(self, loaded: Loaded, bot: str, *, kept: bool) -> None:
-        """`kept`: the store outlives the server."""
+    def __init__(self, loaded: Loaded, bot: str, *, kept: bool, browse: bool) -> None:
+        """`kept`: the store outlives the server. `browse`: open the console in a browser."""
+        self._browse = browse
         self._settings, self._moved = with_free_ports(loaded)
         self._bot = Bot.of(bot)
         self._kept = kept
@@ -187,10 +189,12 @@ class Dev:
     async def _meanwhile(self, ready: asyncio.Event) -> None:
         await ready.wait()
         self._keep_key()
-        console = await asyncio.to_thread(console_url, self._settings)
+        console = await asyncio.to_thread(_console_of, self._settings)
         for line in (*greeting(self._place(console), __version__), *(self._early or ())):
             self._out.put(line)
         self._early = None
+        if console is not None and self._browse:
+            await asyncio.to_thread(webbrowser.open, console)
         reason = await self._bot.listens()
         if reason:
             self._say(f"! {self._bot.url}: {reason}. Start your bot, then call it.")
@@ -230,6 +234,14 @@ class Dev:
             return line
         self._early.append(line)
         return ""
+
+
+def _console_of(settings: Settings) -> str | None:
+    """Where the console is, with a token for one login; None where the server is not found, as with port 0."""
+    try:
+        return console_url(settings)
+    except StartupError:
+        return None
 
 
 def command() -> str:
