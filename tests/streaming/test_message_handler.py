@@ -251,3 +251,40 @@ def test_without_extensions_a_key_is_an_unknown_event() -> None:
     assert (code, detail) == (100002, "unknown event 'dtmf'; known are media, mark, clear")
     assert problem(stream.send({"event": "dtmf"}))[0] == 100002
     assert stream.pressed == ""
+
+
+def test_what_the_audio_is_instead_of_its_codec_comes_with_what_to_change() -> None:
+    stream = Stream()
+    assert stream.handler.content == ("", "")
+    stream.media(b"OggS" + bytes(800))
+    kind, words = stream.handler.content
+    assert kind == "ogg"
+    assert words.startswith("it is an Ogg file. In rtp mode a message holds bare PCMU at 8000 Hz")
+    stream = Stream()
+    for _ in range(10):
+        stream.media(np.random.default_rng(1).bytes(8000))
+    kind, words = stream.handler.content
+    assert (kind, words[:24]) == ("noise", "it sounds like noise. Is")
+
+
+def test_audio_that_is_converted_first_is_looked_at_as_it_came() -> None:
+    stream = Stream("L16", 22050, queued_as="L16/24000")
+    stream.media(b"RIFF\xff\xff\xff\xffWAVE" + bytes(20))
+    assert stream.handler.content[0] == "wav"
+    stream = Stream("OPUS", queued_as="L16/48000")
+    (code, detail) = problem(stream.media(b"OggS\x00\x02" + bytes(60)))
+    assert (code, detail[-19:]) == (100004, "; it is an Ogg file")
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate", "queued_as", "size"),
+    [
+        ("PCMU", 8000, "PCMU", 8000),
+        ("G722", 8000, "G722", 8000),
+        ("L16", 24000, "L16/24000", 48000),
+        ("L16", 22050, "L16/24000", 44100),
+        ("OPUS", 48000, "L16/48000", 0),
+    ],
+)
+def test_bytes_of_a_second_of_audio(codec: str, rate: int, queued_as: str, size: int) -> None:
+    assert Stream(codec, rate, queued_as).handler.bytes_per_second == size

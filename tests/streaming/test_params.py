@@ -44,10 +44,16 @@ def test_defaults_are_the_documented_ones() -> None:
 
 
 def test_counters_are_flat_and_are_read_back() -> None:
-    report = StreamReport(frames_sent=3, last_cause="no pong", errors={"rate_limit_reached": 2, "invalid_media": 1})
+    report = StreamReport(
+        frames_sent=3,
+        last_cause="no pong",
+        errors={"rate_limit_reached": 2, "invalid_media": 1},
+        refusals={"invalid_media": "media.payload is empty"},
+    )
     flat = report.counters()
     assert list(flat)[:2] == ["frames_sent", "frames_dropped"]
-    assert list(flat)[-3:] == ["last_cause", "error_rate_limit_reached", "error_invalid_media"]
+    names = ["last_cause", "error_rate_limit_reached", "error_invalid_media", "refusal_invalid_media"]
+    assert list(flat)[-4:] == names
     assert StreamReport.read(flat) == report
     assert StreamReport.read({}) is None
     assert StreamReport.read({"marks": 2, "of_another_version": 1, "error_of_it": 1}) == StreamReport(marks=2)

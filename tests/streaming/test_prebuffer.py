@@ -1,5 +1,6 @@
 """The prebuffer learns the app's pace. The clock is driven by hand."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,6 +9,8 @@ from trunkline.streaming.prebuffer import Prebuffer
 
 ENOUGH = 8
 GAP = 500
+PACE_MS = 3000
+PERIOD = 32
 
 
 def learnt(chunk: int, delays: list[int], bound: int = 200) -> int:
@@ -47,6 +50,43 @@ def test_a_new_utterance_is_no_late_chunk() -> None:
         prebuffer.arrived(number * 20, (number + 1) * 20, afresh=number == 0)
     prebuffer.arrived(400 + GAP, 420, afresh=True)
     assert prebuffer.target(20) == 40
+
+
+def pace(*messages: tuple[int, int], times: int = 200) -> int:
+    """The speed measured of an app that waits so many ms and then sends so many ms of audio, again and again."""
+    prebuffer, at, received, dry_at = Prebuffer(200), 1000, 0, 0
+    for number in range(times):
+        pause, length = messages[number % len(messages)]
+        at, received = at + pause, received + length
+        prebuffer.arrived(at, received, afresh=at > dry_at)
+        dry_at = max(at, dry_at) + length
+    return prebuffer.percent
+
+
+def test_the_speed_of_an_app_is_measured_while_audio_comes_steadily() -> None:
+    assert pace((20, 20)) == 100
+    assert pace((20, 40)) == 200
+    assert pace((40, 20)) == 50
+    assert pace((400, 200)) == 50
+    assert pace((20, 120)) == 600
+    assert pace((10, 0), (30, 40)) == pytest.approx(100, abs=2)
+
+
+def test_the_speed_is_not_known_at_once_nor_of_audio_that_comes_in_one_piece() -> None:
+    assert Prebuffer(200).percent == -1
+    assert pace((20, 20), times=PACE_MS // 20) == -1
+    assert pace((20, 20), times=PACE_MS // 20 + 1) == 100
+    assert pace((GAP, 1000), times=ENOUGH - 1) == -1
+    assert pace((GAP + 1, 1000)) == -1
+
+
+def test_pauses_between_utterances_do_not_count() -> None:
+    assert pace((2000, 20), *[(20, 20)] * (2 * PERIOD), times=1000) == pytest.approx(100, abs=3)
+    assert pace((2000, 20), *[(20, 60)] * (2 * PERIOD), times=1000) == pytest.approx(300, abs=9)
+
+
+def test_another_speed_begins_another_measurement() -> None:
+    assert pace(*[(20, 20)] * 200, *[(20, 40)] * 300, times=500) == pytest.approx(200, abs=4)
 
 
 @given(

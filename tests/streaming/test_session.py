@@ -18,6 +18,7 @@ from trunkline.streaming.params import BidirectionalMode, StreamIdentity
 from trunkline.streaming.session import SendBuffer, Session
 
 CONTROL_COST = 150
+DETAIL_LIMIT = 200
 
 ULAW = bytes(range(160))
 
@@ -199,6 +200,15 @@ def test_errors_are_limited_per_second_but_all_counted(identity: StreamIdentity)
     sent = [session.refuse(refusal, now) is not None for now in (0.0, 0.6, 0.7, 0.99, 1.0, 1.5, 1.6, 1.7)]
     assert sent == [True, True, False, False, True, False, True, False]
     assert session.errors == {"malformed_frame": 8}
+    assert session.refusals == {"malformed_frame": "x"}
+
+
+def test_the_last_detail_of_each_error_is_kept_up_to_a_length(identity: StreamIdentity) -> None:
+    session = make(identity, error_rate=0)
+    for detail in ("first", "y" * 1000):
+        session.refuse(Refusal(Problem.UNKNOWN, detail), 0.0)
+    session.refuse(Refusal(Problem.MALFORMED, "z"), 0.0)
+    assert session.refusals == {"unknown_error": "y" * DETAIL_LIMIT, "malformed_frame": "z"}
 
 
 def test_with_an_error_rate_of_zero_errors_are_only_counted(identity: StreamIdentity) -> None:

@@ -1,10 +1,12 @@
 cimport cython
 from trunkline cimport speedups
+from trunkline.media.audio cimport level as _level
 from trunkline.streaming cimport playback as _playback
 from trunkline.streaming cimport session as _session
 
 cdef class MessageHandler:
     cdef object _codec, _convert, _extensions, _files, _press, _settings
+    cdef _level.LevelMeter _raw
     cdef _playback.Playback _playback
     cdef _session.Session _session
     cdef long long _reported, _reported_at

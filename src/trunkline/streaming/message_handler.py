@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from trunkline import speedups
 from trunkline.config import StreamSettings
-from trunkline.media.codecs import UndecodablePacket, converter, socket_codec
+from trunkline.media.audio.content import Content, container, fix
+from trunkline.media.audio.level import LevelMeter
+from trunkline.media.codecs import CODECS, UndecodablePacket, converter, socket_codec
 from trunkline.streaming.files import MEMORY, Files, QueuedFile
 from trunkline.streaming.messages import Clear, Complaint, Dtmf, Mark, Media, Problem, Refusal, decode
 from trunkline.streaming.params import StreamParams
@@ -28,6 +30,7 @@ class MessageHandler:
         "_files",
         "_playback",
         "_press",
+        "_raw",
         "_reported",
         "_reported_at",
         "_session",
@@ -54,6 +57,10 @@ class MessageHandler:
         self._playback = playback
         self._press = press
         self._convert = converter(self._codec, playback.codec)
+        self._raw: LevelMeter | None = None
+        """Of audio that is converted before the playback's own meter sees it."""
+        if files is None and self._convert is not None and CODECS[self._codec].samples is None:
+            self._raw = LevelMeter(self._codec)
         self._reported = 0
         self._reported_at = -QUEUE_INTERVAL
         self.messages = 0
@@ -61,6 +68,22 @@ class MessageHandler:
         """Of audio, base64 decoded."""
         self.complaints = 0
         """`error` messages of the app."""
+
+    @property
+    def bytes_per_second(self) -> int:
+        """Of audio as it is played; 0 where a payload is a packet."""
+        row = CODECS[self._codec]
+        return 0 if row.samples is not None else row.bytes_per_ms * 1000 or 2 * row.sample_rate
+
+    @property
+    def content(self) -> tuple[str, str]:
+        """What the app's audio is found to be instead of its codec: its kind, and a sentence with what to change."""
+        check = (self._raw or self._playback.meter).content
+        found: Content | None = None if check is None else check.found
+        if found is None:
+            return "", ""
+        verb = "is" if found.certain else "sounds"
+        return found.kind, f"it {verb} {found.words}. {fix(found.kind, self._codec)}"
 
     def text(self, data: bytes | bytearray | memoryview, now: float) -> list[bytes]:
         """A text message; keeps no reference to `data`. `now` is in seconds, monotonic."""
@@ -75,6 +98,8 @@ class MessageHandler:
             (self._files or self._playback).clear()
             # A half sample that waits for its other half would shift all that follows.
             self._convert = converter(self._codec, self._playback.codec)
+            if self._raw is not None:
+                self._raw.restart()
             return self.due_marks(cleared=True)
         elif isinstance(message, Dtmf):
             refusal = self._press(message.digits)
@@ -123,10 +148,14 @@ class MessageHandler:
 
     def _put(self, payload: bytes) -> Refusal | None:
         if self._convert is not None:
+            if self._raw is not None:
+                self._raw.see(payload, len(payload))
             try:
                 payload = self._convert(payload)
             except UndecodablePacket as problem:
-                return Refusal(Problem.INVALID_MEDIA, f"media.payload: {problem}")
+                found = container(payload)
+                seen = "" if found is None else f"; it is {found.words}"
+                return Refusal(Problem.INVALID_MEDIA, f"media.payload: {problem}{seen}")
         if self._playback.put(payload):
             return None
         if self._playback.short:

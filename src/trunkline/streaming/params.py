@@ -103,6 +103,8 @@ class StreamReport:
     """`media` messages handed to the socket."""
     frames_dropped: int = 0
     """Oldest `media` messages dropped because the app did not read."""
+    frames_waiting: int = 0
+    """`media` messages that wait for the app to read."""
     frames_lost: int = 0
     """Messages lost with a socket, or while there was none, beyond what is replayed."""
     frames_missing: int = 0
@@ -131,6 +133,14 @@ class StreamReport:
     """Pieces of the app's audio, of 100 ms each, whose level was measured."""
     app_level_db: int = 0
     """Level of the loudest piece in dB below full scale; -96 is digital silence. Valid only with `app_samples`."""
+    app_audio: str = ""
+    """What the app's audio is instead of the stream's codec: `pcm16`, `wav`, `noise`, …; empty = nothing else."""
+    app_audio_words: str = ""
+    """The same for people, with what to change."""
+    app_pace_percent: int = -1
+    """Speed at which the app's audio comes, while it comes steadily, of that at which it is played; -1 = not known."""
+    bytes_per_second: int = 0
+    """Of the app's audio as it is played; 0 = not constant (Opus)."""
     marks: int = 0
     """Marks returned to the app."""
     reconnects: int = 0
@@ -141,11 +151,14 @@ class StreamReport:
     """Why the last attempt failed, or the last socket was lost."""
     errors: dict[ErrorTitle, int] = field(default_factory=dict)
     """Refused messages by error title."""
+    refusals: dict[ErrorTitle, str] = field(default_factory=dict)
+    """The detail of the last refused message of each error title."""
 
     def counters(self) -> dict[str, int | str]:
-        """All of them by name, as JSON has them; refused messages as `error_<title>`."""
-        values = zip(_NAMES, _read(self), strict=True)
-        return dict(values) | {f"error_{title}": count for title, count in self.errors.items()}
+        """All of them by name, as JSON has them; refused messages as `error_<title>`, `refusal_<title>`."""
+        counted: dict[str, int | str] = dict(zip(_NAMES, _read(self), strict=True))
+        counted |= {f"error_{title}": count for title, count in self.errors.items()}
+        return counted | {f"refusal_{title}": detail for title, detail in self.refusals.items()}
 
     @staticmethod
     def read(counters: Mapping[str, Any]) -> "StreamReport | None":
@@ -153,9 +166,12 @@ class StreamReport:
         if not counters:
             return None
         known = {name: counters[name] for name in _NAMES if name in counters}
-        errors = {title: counters[f"error_{title}"] for title in get_args(ErrorTitle) if f"error_{title}" in counters}
-        return StreamReport(**known, errors=errors)
+        errors, refusals = (
+            {title: counters[f"{kind}_{title}"] for title in get_args(ErrorTitle) if f"{kind}_{title}" in counters}
+            for kind in ("error", "refusal")
+        )
+        return StreamReport(**known, errors=errors, refusals=refusals)
 
 
-_NAMES = tuple(field.name for field in fields(StreamReport) if field.name != "errors")
+_NAMES = tuple(field.name for field in fields(StreamReport) if field.name not in ("errors", "refusals"))
 _read = attrgetter(*_NAMES)

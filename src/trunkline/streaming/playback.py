@@ -137,7 +137,7 @@ class Playback:
         self.returned: list[bytes] = []
         self.taken = b""
         """The last packet, in `codec`."""
-        self.meter = LevelMeter(codec)
+        self.meter = LevelMeter(codec, bare=live)
         self.underruns = 0
         self.overruns = 0
         """Times that audio was refused, as too much was queued."""
@@ -164,6 +164,11 @@ class Playback:
     def queued_ms(self) -> int:
         """Audio in the queue."""
         return self._queued // self._per_ms
+
+    @property
+    def app_pace(self) -> int:
+        """See `Prebuffer.percent`."""
+        return self._prebuffer.percent
 
     def leg_changed(self, codec: str, ptime: int) -> None:
         """The leg takes packets of `ptime` ms in this codec from now on."""
@@ -301,6 +306,7 @@ class Playback:
             self._catch.forget()
         self._measure()
         self._afresh = True
+        self.meter.restart()
         self._return_marks()
         self._shrink()
 

@@ -15,7 +15,7 @@ cdef class Session:
     cdef long long _origin, _sequence
     cdef double _started
     cdef public _replay.Replay replay
-    cdef public object errors
+    cdef public object errors, refusals
     cdef public long long frames, marks, missing
     cdef public bint anchored
 

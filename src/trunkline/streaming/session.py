@@ -25,6 +25,8 @@ from trunkline.streaming.messages import Refusal
 from trunkline.streaming.params import ErrorTitle, StreamIdentity, StreamParams
 from trunkline.streaming.replay import FRAMES_PER_SECOND, Replay, ReplayFrame
 
+DETAIL_LIMIT = 200
+"""Characters of a refusal's detail that are kept."""
 CONTROL_COST = 150
 """Bytes that a control message in the `SendBuffer` takes besides its text."""
 
@@ -74,6 +76,7 @@ class Session:
         "frames",
         "marks",
         "missing",
+        "refusals",
         "replay",
     )
 
@@ -99,6 +102,8 @@ class Session:
         self.missing = 0
         self.marks = 0
         self.errors: Counter[ErrorTitle] = Counter()
+        self.refusals: dict[ErrorTitle, str] = {}
+        """The last detail of each."""
 
     def start_messages(self, now: float) -> tuple[bytes, bytes]:
         """`connected` and `start` for a new socket; its timestamps start at `now` (seconds, monotonic)."""
@@ -244,6 +249,7 @@ class Session:
     def refuse(self, refusal: Refusal, now: float) -> bytes | None:
         """`error`, or None if `error_rate` of them were sent within the last second; counted in any case."""
         self.errors[refusal.problem.title] += 1
+        self.refusals[refusal.problem.title] = refusal.detail[:DETAIL_LIMIT]
         times, limit = self._error_times, self._settings.error_rate
         if len(times) >= limit and (not times or now - times[0] < 1):
             return None

@@ -170,14 +170,16 @@ class Stream:
     def report(self) -> StreamReport:
         """The counters as they are now."""
         session, playback, handler = self._session, self._playback, self._handler
-        unsent, dropped = self._unsent, self._dropped
+        unsent, dropped, waiting = self._unsent, self._dropped, 0
         if self._current is not None:
             outbox = self._current.outbox
+            waiting = outbox.frames
             unsent += outbox.dropped_frames + outbox.frames
             dropped += outbox.dropped_frames + outbox.dropped_control
         return StreamReport(
             frames_sent=session.frames - unsent,
             frames_dropped=dropped,
+            frames_waiting=waiting,
             frames_lost=self._lost + session.replay.dropped,
             frames_missing=session.missing,
             messages_received=handler.messages,
@@ -192,11 +194,16 @@ class Stream:
             overruns=playback.overruns,
             app_samples=playback.meter.samples,
             app_level_db=playback.meter.loudest,
+            app_audio=handler.content[0],
+            app_audio_words=handler.content[1],
+            app_pace_percent=playback.app_pace,
+            bytes_per_second=handler.bytes_per_second,
             marks=session.marks,
             reconnects=self._retry.reconnects,
             failed_tries=self._retry.failed_attempts,
             last_cause=self._retry.last_cause,
             errors=dict(session.errors),
+            refusals=dict(session.refusals),
         )
 
     # ── orders ──────────────────────────────────────────────────────────────────────────────────────────────

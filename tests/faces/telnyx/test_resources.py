@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from trunkline.api.bodies import parse_query
-from trunkline.calls.diagnosis import Finding, MediaReport, StreamMedia
+from trunkline.calls.diagnosis import MediaReport, StreamMedia
+from trunkline.calls.findings import Finding
 from trunkline.calls.views import StreamView
 from trunkline.faces.telnyx import resources
 from trunkline.faces.telnyx.queries import application_query

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from trunkline.demo.audio import speech
 from trunkline.media.audio.level import LevelMeter, LevelProbe, level
 from trunkline.media.codecs import CODECS
 from trunkline.media.report import QUIET, LegReport
@@ -86,6 +87,58 @@ def test_a_meter_measures_the_middle_of_a_message() -> None:
     meter = LevelMeter("PCMU")
     show(meter, quiet + tone("PCMU", 0.5) + quiet)
     assert meter.loudest == -9
+
+
+def voice(milliseconds: int) -> bytes:
+    """PCM of 8000 Hz."""
+    return CODECS["PCMU"].decoder()(b"".join(speech(milliseconds // 20)))
+
+
+def test_a_meter_says_what_the_audio_is_within_a_second() -> None:
+    meter, pcm = LevelMeter("PCMU"), voice(3 * REST_MS)
+    for start in range(0, len(pcm), 320):
+        show(meter, pcm[start : start + 320])
+    assert meter.content is not None
+    assert meter.content.found is not None
+    assert meter.content.found.kind == "pcm16"
+    assert LevelMeter("PCMU", bare=False).content is None
+
+
+def test_a_meter_knows_a_file_by_its_first_message() -> None:
+    meter = LevelMeter("L16/8000")
+    show(meter, b"RIFF\xff\xff\xff\xffWAVE" + bytes(20))
+    assert meter.content is not None
+    assert meter.content.found is not None
+    assert meter.content.found.words == "a WAV file"
+
+
+@pytest.mark.parametrize("sizes", [(321, 319, 33, 1001), (1601,), (7,), (40_001, 3), (20_001,)])
+def test_messages_of_odd_length_are_no_other_byte_order(sizes: tuple[int, ...]) -> None:
+    """Whole samples are measured, wherever messages end."""
+    meter, pcm = LevelMeter("L16/8000"), voice(90 * REST_MS)
+    swapped, other = CODECS["L16/8000/big"].decoder()(pcm), LevelMeter("L16/8000")
+    for heard, audio in ((meter, pcm), (other, swapped)):
+        start = number = 0
+        while start < len(audio):
+            size = sizes[number % len(sizes)]
+            show(heard, audio[start : start + size])
+            start, number = start + size, number + 1
+    assert meter.samples >= 4
+    assert meter.content is not None
+    assert meter.content.found is None
+    assert other.content is not None
+    assert other.content.found is not None
+    assert other.content.found.kind == "byte_order"
+
+
+def test_after_a_clear_a_message_begins_with_a_whole_sample() -> None:
+    meter, pcm = LevelMeter("L16/8000"), voice(15 * REST_MS)
+    for _ in range(20):
+        show(meter, pcm[:32_001])
+        meter.restart()
+    assert meter.samples >= 4
+    assert meter.content is not None
+    assert meter.content.found is None
 
 
 def test_a_level_probe_reports_both_tracks_in_the_current_codec_and_is_bounded() -> None:

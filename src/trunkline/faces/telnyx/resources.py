@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
-from trunkline.calls.diagnosis import MediaReport, Value
+from trunkline.calls.diagnosis import MediaReport
+from trunkline.calls.findings import Value
 from trunkline.calls.views import Application, CallView, StreamView
 from trunkline.faces.telnyx.fields.applications import DEFAULTS
 from trunkline.faces.telnyx.queries import ApplicationQuery, Page

@@ -22,19 +22,21 @@ PIECE = 1600
 LEAST_PIECE = 400
 """Bytes of a piece from which on it is looked at."""
 VOTES = 3
-"""Pieces that must agree, and two of three of all."""
+"""Pieces that must agree, and half of all that are clear."""
 NOISE_VOTES = 6
 """The same for noise of no known origin, and all but a tenth of all."""
 SURE = 6
-"""Pieces after which only suspicious ones are looked at in all ways."""
+"""Pieces after which only rough ones are looked at in all ways."""
 KEPT = 24
 """Pieces at which all counts are halved, so that the present counts more than the past."""
+SOON = 60
+"""Suspicious pieces after which the next one is looked at soon; it takes time, and some audio is noise."""
 
 _ROUGH = 1.5
 """Roughness from which on a piece is suspicious; white noise has 2."""
-_SMOOTH = 0.9
+_SMOOTH = 1.1
 """Roughness of audio at most."""
-_SMOOTHER = 0.55
+_SMOOTHER = 0.6
 """Of the roughness in the stream's codec, that of what it really is at most."""
 _NOISE = (1.6, 2.6)
 """Roughness of white noise, in pieces that short."""
@@ -165,13 +167,14 @@ _WAYS = ("PCMU", "PCMA", "L16/8000", "L16/8000/big")
 _LAWS = _WAYS[:2]
 
 
-def _suspect(piece: bytes, codec: str, pcm: bytes, said: float, *, thorough: bool) -> Kind | None:
-    """What one piece of audio, in the stream's `codec` `pcm` of the roughness `said`, seems to be instead. `thorough`:
-    also if it is not suspicious."""
+def _suspect(piece: bytes, codec: str, pcm: bytes, said: float, *, thorough: bool) -> tuple[Kind | None, bool]:
+    """What one piece of audio, in the stream's `codec` `pcm` of the roughness `said`, seems to be instead, and whether
+    it is clear that it is that, or nothing else. `thorough`: look in all ways also if it is not rough."""
     if not (thorough or said > _ROUGH):
-        return None
+        return None, said < _SMOOTH
     own = _way(codec)
-    found = {way: rough for way in _WAYS if way != own and (rough := roughness(_decode(way, piece))) is not None}
+    all_ways = {way: roughness(_decode(way, piece)) for way in _WAYS if way != own}
+    found = {way: rough for way, rough in all_ways.items() if rough is not None}
     best = min(found, key=found.__getitem__, default=None)
     if (
         best is not None
@@ -179,9 +182,12 @@ def _suspect(piece: bytes, codec: str, pcm: bytes, said: float, *, thorough: boo
         and (own is None or (found[best] < said * _SMOOTHER and _broader(pcm, _decode(best, piece))))
     ):
         if best in _LAWS:
-            return Kind(best.lower())
-        return Kind.PCM16 if own is None or own in _LAWS else Kind.BYTE_ORDER
-    return Kind.NOISE if _NOISE[0] < said < _NOISE[1] and flatness(pcm) > _FLAT else None
+            return Kind(best.lower()), True
+        return Kind.PCM16 if own is None or own in _LAWS else Kind.BYTE_ORDER, True
+    if _NOISE[0] < said < _NOISE[1] and flatness(pcm) > _FLAT:
+        return Kind.NOISE, True
+    # Faint 16-bit samples in the other byte order are loud and smooth.
+    return None, said < _SMOOTH and len(found) == len(all_ways)
 
 
 def flatness(pcm: bytes) -> float:
@@ -214,16 +220,17 @@ def _spoken(codec: str) -> tuple[str, int]:
 class ContentCheck:
     """Looks at pieces of one stream's audio, as the app sent it, and says what it is when enough of them agree."""
 
-    __slots__ = ("_codec", "_judged", "_votes", "found", "suspicious")
+    __slots__ = ("_clear", "_codec", "_seen", "_soon", "_votes", "found", "suspicious")
 
     def __init__(self, codec: str) -> None:
         self._codec = codec
-        self._judged = 0
+        self._seen = self._clear = 0
+        self._soon = SOON
         self._votes: dict[Kind, int] = {}
         self.found: Content | None = None
         """The last that was found out."""
         self.suspicious = False
-        """The last piece was; look at the next one soon."""
+        """The last piece was: look at the next one soon."""
 
     def begin(self, head: bytes) -> None:
         """The first bytes of a message."""
@@ -239,23 +246,26 @@ class ContentCheck:
             self.begin(piece)
         piece, said = piece[:PIECE], roughness(pcm)
         if self._codec in _LAWS and not piece.strip(b"\0"):
-            kind: Kind | None = Kind.PCM16  # its silence; here it is the lowest value for long
+            kind, clear = Kind.PCM16, True  # its silence; here it is the lowest value for long
         elif said is None:
             return
         else:
-            kind = _suspect(piece, self._codec, pcm, said, thorough=self._judged < SURE)
-        self._judged += 1
-        self.suspicious = kind is not None
+            kind, clear = _suspect(piece, self._codec, pcm, said, thorough=self._seen < SURE)
+        self._seen += 1
+        self._clear += clear
         if kind is not None:
             self._vote(kind)
-        if self._judged >= KEPT:
-            self._judged //= 2
+        self.suspicious = self.found is None and self._soon > 0 and (kind is not None or not clear)
+        self._soon -= self.suspicious
+        if self._seen >= KEPT:
+            self._seen //= 2
+            self._clear //= 2
             self._votes = {kind: votes // 2 for kind, votes in self._votes.items()}
 
     def _vote(self, kind: Kind) -> None:
         votes = self._votes[kind] = self._votes.get(kind, 0) + 1
-        least, share = (NOISE_VOTES, 0.9) if kind is Kind.NOISE else (VOTES, 0.66)
-        if votes >= max(least, self._judged * share) and (self.found is None or self.found.kind in _BARE):
+        least = max(NOISE_VOTES, self._seen * 0.9) if kind is Kind.NOISE else max(VOTES, self._clear * 0.5)
+        if votes >= least and (self.found is None or self.found.kind in _BARE):
             self.found = Content(kind, _BARE[kind])
 
 

@@ -8,6 +8,7 @@ from math import log10
 
 import numpy as np
 
+from trunkline.media.audio.content import ContentCheck
 from trunkline.media.codecs import CODECS, UndecodablePacket
 from trunkline.media.frames import BaseTap
 from trunkline.media.report import QUIET, LegReport, LiveLegReport
@@ -33,33 +34,46 @@ def level(pcm: bytes) -> int:
 
 
 class LevelMeter:
-    """The loudest level of one stream's audio, in a codec whose payloads may be cut anywhere.
+    """The loudest level of one stream's audio, in a codec whose payloads may be cut anywhere, and what the audio is.
 
-    It gathers `SAMPLE_MS` of audio, measures it, and skips `REST_MS` or `HEARD_REST_MS` of audio.
+    It gathers `SAMPLE_MS` of audio, measures it, and skips `HEARD_REST_MS` of audio, or `REST_MS` while the audio was
+    silent or is suspicious.
     """
 
     __slots__ = {
         "_codec": "Codec of the audio.",
         "_gathered": "Audio of the measurement in progress.",
         "_length": "Bytes of `SAMPLE_MS`.",
+        "_odd": "Bytes before the next message or before the rest began, modulo 2.",
+        "_per_ms": "Bytes of a millisecond, at most.",
         "_rest": "Bytes to skip before the next measurement.",
+        "_rested": "The same when the rest began.",
+        "content": "What the audio is; None for audio that was decoded here.",
         "loudest": "Loudest level, in dBFS.",
         "samples": "Measurements made.",
     }
 
-    def __init__(self, codec: str) -> None:
+    def __init__(self, codec: str, *, bare: bool = True) -> None:
         self.loudest = SILENT
         """dB."""
         self.samples = 0
         """Measurements."""
+        self.content = ContentCheck(codec) if bare else None
         self.follow(codec)
 
     def follow(self, codec: str) -> None:
         """The audio is in this codec from here on."""
         self._codec = CODECS[codec]
-        self._length = self._codec.bytes_per_ms * SAMPLE_MS
-        self._gathered = b""
+        self._per_ms = self._codec.bytes_per_ms or self._codec.sample_rate // 500
+        self._length = self._per_ms * SAMPLE_MS
         self._rest = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """The next message begins with a whole sample."""
+        self._gathered = b""
+        self._odd = 0
+        self._rested = self._rest
 
     def see(self, payload: bytes, size: int) -> None:
         """A message's audio, `size` bytes. Of a long one the middle is measured: synthesis begins and ends silent."""
@@ -67,16 +81,30 @@ class LevelMeter:
         if rest > size:
             self._rest = rest - size
             return
-        self._rest = 0
+        self._odd = (self._odd + self._rested - rest) & 1
+        self._rest = self._rested = 0
+        if not self._gathered and self.content is not None:
+            self.content.begin(payload)
         start = max(0, size - self._length) // 4 * 2
+        start += (self._odd + start + len(self._gathered)) & 1
         self._gathered += payload[start : start + self._length]
+        self._odd = (self._odd + size) & 1
         if len(self._gathered) >= self._length:
-            pcm = self._codec.decoder()(self._gathered)
-            # The second half: G.722 needs the first to adapt.
-            self.loudest = max(self.loudest, level(pcm[len(pcm) // 4 * 2 :]))
-            self.samples += 1
-            self._gathered = b""
-            self._rest = self._codec.bytes_per_ms * (REST_MS if self.loudest < QUIET else HEARD_REST_MS)
+            self._measure()
+
+    def _measure(self) -> None:
+        codec, piece = self._codec, self._gathered[: len(self._gathered) // 2 * 2]
+        pcm = codec.decoder()(piece)
+        # The second half: G.722 needs the first to adapt.
+        half = pcm[len(pcm) // 4 * 2 :]
+        self.loudest = max(self.loudest, level(half))
+        self.samples += 1
+        self._gathered = b""
+        often = self.loudest < QUIET
+        if self.content is not None:
+            self.content.see(piece, half if codec.remembers else pcm)
+            often = often or self.content.suspicious
+        self._rest = self._rested = self._per_ms * (REST_MS if often else HEARD_REST_MS)
 
 
 class LevelProbe(BaseTap):

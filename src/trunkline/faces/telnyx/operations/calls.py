@@ -12,7 +12,7 @@ from trunkline.api import bodies
 from trunkline.api.auth import CALL_CHANGES, CALL_VIEWS
 from trunkline.api.operation import DAY, TEXT, TEXT_OR_NULL, ApiRequest, Operation, Schema, body_schema, record
 from trunkline.calls.commands import EndCall, SetStatusCallback
-from trunkline.calls.diagnosis import Severity
+from trunkline.calls.findings import Severity
 from trunkline.calls.views import CallStatus
 from trunkline.faces.telnyx import queries, resources
 from trunkline.faces.telnyx.fields.calls import (

@@ -1,0 +1,149 @@
+"""Each row of the table gives its finding under its condition, and only then."""
+
+from dataclasses import fields
+from typing import get_args
+
+import pytest
+
+from calls.diagnosed import found, media
+from trunkline.calls.diagnosis import StreamMedia
+from trunkline.calls.stream_findings import STREAM_ROWS
+from trunkline.streaming.params import ErrorTitle, StreamReport
+
+STREAM_CASES: list[tuple[str, StreamMedia, str]] = [
+    ("stream_failed", media("ended", None, "failed"), "app.example failed: connection refused by app.example port 443"),
+    ("connecting", media("connecting"), "The WebSocket to app.example is not open yet"),
+    (
+        "no_connection",
+        media("connecting", failed_tries=3, last_cause="connection refused by app.example port 443"),
+        "3 failed connection attempts, the last because: connection refused by app.example port 443.",
+    ),
+    (
+        "no_connection",
+        media("reconnecting", failed_tries=2, last_cause="no answer"),
+        "2 failed connection attempts, the last because: no answer",
+    ),
+    ("connection_lost", media("reconnecting", last_cause="no pong"), "was lost, and is dialled again: no pong"),
+    ("reconnects", media(reconnects=2, last_cause="the app closed with 1011"), "2 times, the last time because: the"),
+    ("frames_lost", media(frames_lost=30), "does not get 30 frames"),
+    ("wrong_mode", media(mode="mp3", errors={"invalid_media": 12}), "Start it with BidirectionalMode=rtp"),
+    (
+        "wrong_mode",
+        media(mode="mp3", errors={"invalid_media": 12}, refusals={"invalid_media": "no mp3 file; it is an Ogg file"}),
+        "12 messages without mp3 but an Ogg file. Start",
+    ),
+    ("undecodable_media", media(errors={"invalid_media": 12}), "12 messages without audio that can"),
+    (
+        "undecodable_media",
+        media(errors={"invalid_media": 12}, refusals={"invalid_media": "media.payload is not base64"}),
+        "Of the last: media.payload is not base64.",
+    ),
+    (
+        "wrong_audio",
+        media(app_audio="wav", app_audio_words="it is a WAV file. Leave the header out."),
+        "What the app sends is not PCMU: it is a WAV file. Leave the header out.",
+    ),
+    (
+        "wrong_audio",
+        media(app_audio="pcm16", app_audio_words="it is 16-bit PCM. Convert it.", app_pace_percent=602),
+        "it is 16-bit PCM. Convert it. 48160 bytes come each second: the sample rate is 24000 Hz.",
+    ),
+    (
+        "sounds_like_noise",
+        media(app_audio="noise", app_audio_words="it sounds like noise. Is it PCMU?"),
+        "What the app sends is hardly PCMU: it sounds like noise. Is it PCMU?",
+    ),
+    (
+        "backlog_grows",
+        media(app_pace_percent=198, queued_ms=7000),
+        "The app sends 15840 bytes of audio a second, and PCMU is 8000, so 7 s of it wait, and more and more. So many "
+        "are 16-bit PCM at 8000 Hz: is that what it sends?",
+    ),
+    (
+        "backlog_grows",
+        media(codec="L16", bytes_per_second=32000, app_pace_percent=150, queued_ms=7000),
+        "48000 bytes of audio a second, and L16 at 16000 Hz is 32000, so 7 s of it wait, and more and more. So many "
+        "are 16-bit PCM at 24000 Hz",
+    ),
+    ("app_is_ahead", media(app_pace_percent=250, queued_ms=7000), "That is no fault as long as it sends `clear`"),
+    ("too_slow", media(app_pace_percent=50, underruns=40), "(40 so far). Send 20 ms of audio each 20 ms by the clock"),
+    (
+        "too_slow",
+        media(codec="L16", bytes_per_second=48000, app_pace_percent=33, underruns=40),
+        "As much as L16 at 8000 Hz: does the stream need that BidirectionalSamplingRate? Or send 20 ms",
+    ),
+    (
+        "too_slow",
+        media(codec="L16", bytes_per_second=16000, app_pace_percent=50, underruns=40),
+        "As much as PCMU or PCMA: does the stream need that BidirectionalCodec? Or send 20 ms",
+    ),
+    ("hears_itself", media(track="outbound_track", frames_sent=110), "Start the stream with Track=inbound_track"),
+    ("caller_unheard", media(track="outbound_track"), "needs Track=inbound_track or both_tracks"),
+    (
+        "all_refused",
+        media(
+            messages_received=3,
+            bytes_received=0,
+            app_samples=0,
+            errors={"malformed_frame": 2, "unknown_error": 1},
+            refusals={"malformed_frame": "the message is not a JSON object"},
+        ),
+        "all that the app sent (3 messages) we could use nothing. Of the last: the message is not a JSON object.",
+    ),
+    ("bad_messages", media(errors={"malformed_frame": 2, "unknown_error": 1}), "3 messages that we"),
+    (
+        "bad_messages",
+        media(errors={"unknown_error": 1}, refusals={"unknown_error": "unknown event 'Media'"}),
+        "Of the last: unknown event 'Media'.",
+    ),
+    ("app_reports_errors", media(errors_received=3), "3 messages of the event `error`"),
+    ("over_the_limit", media(errors={"rate_limit_reached": 4}), "error 100005"),
+    ("app_silent", media(app_level_db=-96), "the loudest had -96 dB. Does it send PCMU"),
+    ("app_silent_so_far", media(app_level_db=-96, app_samples=1), "(-96 dB), but it was not much yet"),
+    ("app_sends_nothing", media(messages_received=0, bytes_received=0, app_samples=0), "no message at all"),
+    ("app_sends_no_audio", media(bytes_received=0, app_samples=0), "100 messages, but no audio."),
+    ("no_opposite_leg", media(unheard_ms=400), "400 ms of the app's audio were played to no leg"),
+    ("playback_waits", media(played_ms=0), "the prebuffer is not full yet"),
+    ("queue_empty", media(queued_ms=0), "All that the app has sent so far is played (1800 ms)"),
+    ("underruns", media(underruns=5), "ran dry 5 times in 1800 ms"),
+    ("app_stalls", media(frames_waiting=200), "does not read: 200 frames of audio wait for it"),
+    ("app_does_not_read", media(frames_dropped=30), "we dropped 30 frames"),
+    ("paused", media(status="paused"), "until Status=in-progress"),
+    ("app_gets_nothing", media(frames_sent=0), "(inbound_track)"),
+    ("stream_stopped", media("ended", None, "stopped"), "is over"),
+]
+
+
+@pytest.mark.parametrize(("code", "stream", "words"), STREAM_CASES, ids=[case[0] for case in STREAM_CASES])
+def test_what_is_wrong_with_a_stream(code: str, stream: StreamMedia, words: str) -> None:
+    findings = found(stream, media())
+    assert words in findings[code].text
+    assert findings[code].stream == "s1"
+    assert set(findings) <= {code, "audio_flows"}
+    assert not any(secret in findings[code].text for secret in ("secret", "hidden"))
+
+
+def test_an_app_that_is_ahead_for_a_moment_or_at_real_time_is_not_mentioned() -> None:
+    for pace, queued in ((198, 900), (101, 9000), (-1, 9000)):
+        assert list(found(media(app_pace_percent=pace, queued_ms=queued))) == ["audio_flows"]
+    assert list(found(media(app_pace_percent=50))) == ["audio_flows"], "no gaps: it is slow before pauses only"
+
+
+def test_an_app_that_hears_only_itself_gets_nothing_while_it_is_silent() -> None:
+    findings = found(media(frames_sent=0, track="outbound_track", bytes_received=0, app_samples=0))
+    assert list(findings) == ["app_gets_nothing", "app_sends_no_audio"]
+    assert "it hears the caller with Track=inbound_track" in findings["app_gets_nothing"].text
+
+
+def test_a_stalled_app_is_not_asked_for_its_messages() -> None:
+    assert list(found(media(frames_waiting=200, frames_sent=0, messages_received=0))) == ["app_stalls"]
+
+
+def test_counters_that_rows_show_are_counters() -> None:
+    errors = {f"error_{title}" for title in get_args(ErrorTitle)}
+    for row in STREAM_ROWS:
+        assert set(row.numbers) <= {field.name for field in fields(StreamReport)} | errors
+
+
+def test_every_row_has_a_case() -> None:
+    assert {row.code for row in STREAM_ROWS} == {case[0] for case in STREAM_CASES}
