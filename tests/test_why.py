@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from trunkline import why
 from trunkline.errors import StartupError
 from trunkline.media.report import LiveLegReport
 from trunkline.streaming.params import StreamReport
-from trunkline.why import ask, show
+from trunkline.why import ask, refused_callers, show
 
 REPORT: dict[str, Any] = {
     "call_sid": "v3:x",
@@ -67,14 +68,58 @@ def test_what_is_wrong_comes_first_and_then_the_numbers() -> None:
         "· stream s2: It is paused. [paused]",
         "✓ All is well. [fine]",
     ]
-    numbers = [" ".join(line.split()) for line in lines[5:]]
-    assert numbers == [
-        "from the peer codec_in PCMA packets_in 7 frames_in - lost - last_packet_ms - heard_level_db -",
-        "to the peer packets_out - peer_lost - send_errors - receive_errors - said_level_db -",
-        "addresses local_port 20000 expected - remote - direction - payload_type -",
-        "tap (rtp, open) frames_sent 3 frames_dropped - messages_received - bytes_received - played_ms - queued_ms -",
-        "s2 (over, ended) frames_sent - frames_dropped - messages_received - bytes_received - played_ms - queued_ms -",
-    ]
+    assert lines[5:] == [
+        "from the peer",
+        "  codec_in PCMA",
+        "  packets_in 7",
+        "addresses",
+        "  local_port 20000",
+        "tap (rtp, open)",
+        "  frames_sent 3",
+    ], "one line for each value that is known"
+
+
+def test_no_line_is_longer_than_eighty_columns_and_no_word_is_broken() -> None:
+    words = "A WebSocket that reads too slowly, of https://app.example/" + "x" * 100 + ", loses frames. " * 9
+    finding = {"severity": "error", "code": "no_rtp", "stream_sid": None, "text": words}
+    lines = shown({**REPORT, "findings": [finding]})
+    assert " ".join(" ".join(lines[1:]).split()).startswith(f"✗ {' '.join(words.split())} [no_rtp]")
+    assert [line[:40] for line in lines if len(line) > 80] == ["  https://app.example/" + "x" * 19]
+
+
+def test_without_a_sid_the_newest_call_is_asked_for() -> None:
+    with asked(json.dumps({"calls": [{"sid": "v3:new/est"}], **REPORT})) as server:
+        assert ask(server.settings(), None)["call_sid"] == "v3:x"
+        assert [path for path, _ in server.asked] == [
+            "/v2/texml/Accounts/acc/Calls?PageSize=1",
+            "/v2/texml/Accounts/acc/Calls/v3%3Anew%2Fest/media.json",
+        ]
+
+
+def test_before_the_first_call_one_line_says_what_to_do(tmp_path: Path) -> None:
+    with asked('{"calls": []}') as server, pytest.raises(StartupError, match="no call of this account yet"):
+        ask(server.settings(store={"directory": tmp_path}), None)
+
+
+def test_callers_that_were_refused_are_mentioned_with_the_setting(tmp_path: Path) -> None:
+    with asked('trunkline_sip_total{event="unknown_callers"} 2.0\n') as server:
+        settings = server.settings(
+            store={"directory": tmp_path},
+            http={"port": server.http.server_port, "operator_key": "KEY-of-the-operator-0123456789"},
+        )
+        words = refused_callers(settings)
+        assert words.startswith("2 calls from unknown callers were refused")
+        assert "sip.unknown_callers=loopback does not admit them" in words
+        assert "set sip.unknown_callers=all" in words
+        out = io.StringIO()
+        show(REPORT, Console(file=out, width=200, color_system=None), words)
+        assert "! 2 calls from unknown callers were refused" in out.getvalue()
+        server.body = 'trunkline_sip_total{event="unknown_callers"} 1.0\n'
+        assert refused_callers(settings).startswith("1 call from unknown callers was refused")
+        server.body = 'trunkline_sip_total{event="messages"} 1.0\n'
+        assert refused_callers(settings) == ""
+        server.status = 403
+        assert refused_callers(settings) == ""
 
 
 def test_a_call_that_is_over_is_shown_as_it_was() -> None:

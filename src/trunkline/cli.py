@@ -3,6 +3,7 @@
 What takes long to import is imported by the command that needs it.
 """
 
+import json
 import os
 import select
 import sys
@@ -33,7 +34,7 @@ from trunkline.confinement import no_new_privileges
 from trunkline.demo.__main__ import SECONDS, SECONDS_LIMIT, run
 from trunkline.errors import StartupError
 from trunkline.settings import plain, shown
-from trunkline.why import ask, show
+from trunkline.why import ask, refused_callers, show
 
 app = typer.Typer(
     help="Streams the media of real phone calls to any WebSocket, speaking the Telnyx TeXML Streams API.",
@@ -146,10 +147,19 @@ def show_config(
 
 
 @app.command(cls=SettingsCommand, context_settings=ANY_SETTING, epilog=SETTINGS_HELP)
-def why(context: typer.Context, call_sid: str, config: ConfigFile = None) -> None:
+def why(
+    context: typer.Context,
+    call_sid: Annotated[str | None, typer.Argument(help="Default: the newest call of the account.")] = None,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the server's report as JSON.")] = False,
+) -> None:
     """Ask the running server why a call has no audio. Exit code 1: something is wrong with it."""
-    report = ask(load_settings(context, config).settings, call_sid)
-    show(report, Console(width=None if sys.stdout.isatty() else 160))
+    settings = load_settings(context, config).settings
+    report = ask(settings, call_sid)
+    if as_json:
+        typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        show(report, Console(), "" if call_sid else refused_callers(settings))
     raise typer.Exit(int(report["findings"][0]["severity"] == "error"))
 
 

@@ -56,6 +56,20 @@ def operator_request(
     return _request(base, _trusted(http), method, path, operator_key.read(settings), body, unknown=unknown)
 
 
+def metrics(settings: Settings) -> str:
+    """The server's metrics (docs/operations/metrics.md), for an operator; empty when they cannot be had."""
+    http = settings.http
+    own = http.operators_port is not None
+    base = _base(http, http.operators_host if own else http.host, http.operators_port if own else http.port)
+    try:
+        with httpx.Client(base_url=base, timeout=TIMEOUT, trust_env=False, verify=_trusted(http)) as client:
+            key = operator_key.read(settings)
+            answer = client.get("/metrics", headers={"authorization": f"Bearer {key}"})
+    except (httpx.HTTPError, StartupError):
+        return ""
+    return answer.text if answer.status_code == 200 else ""
+
+
 def _base(http: HttpSettings, host: str, port: int | None) -> str:
     scheme = "http" if http.tls_certificate_file is None else "https"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

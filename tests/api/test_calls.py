@@ -25,6 +25,7 @@ ENDED_CALL = {
     "direction": "inbound",
     "duration": "11",
     "end_time": "Thu, 15 Jun 2023 09:56:56 +0000",
+    "ended_reason": None,
     "from": "+13122010094",
     "from_formatted": "(312) 201-0094",
     "parent_call_sid": None,
@@ -44,6 +45,27 @@ async def test_a_call_has_the_documented_members(client: httpx.AsyncClient, call
         answer = await client.get(path)
         assert (answer.status_code, answer.json()) == (200, ENDED_CALL)
         assert list(answer.json()) == list(ENDED_CALL)
+
+
+@pytest.mark.parametrize(
+    ("texml", "detail"),
+    [
+        (
+            "<Response>\n  <Say>Hello</Response>",
+            "Texml: the document is not XML: mismatched tag: line 2, column 14",
+        ),
+        ("<Reply/>", "Texml: the document's root is <Reply>, not <Response>"),
+    ],
+)
+async def test_instructions_that_are_no_texml_place_no_call_and_change_none(
+    client: httpx.AsyncClient, calls_path: str, streams_path: str, texml: str, detail: str
+) -> None:
+    placing = {"To": "sip:a@192.0.2.1", "From": "+1", "Texml": texml}
+    for path, body in ((calls_path, placing), (streams_path.removesuffix("/Streams.json"), {"Texml": texml})):
+        answer = await client.post(path, json=body)
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert (error["code"], error["detail"], error["source"]) == ("10015", detail, {"pointer": "/Texml"})
 
 
 async def test_completed_ends_a_call_and_returns_it(

@@ -134,10 +134,41 @@ SAMPLES: tuple[tuple[str, tuple[Verb, ...]], ...] = (
 )
 
 
+def test_a_warning_has_the_documents_url_the_line_and_what_was_meant() -> None:
+    text = """<?xml version="1.0"?>
+<Response>
+  <Conect>
+  </Conect>
+  <Start>
+    <Stream url="ws://app/"
+            urll="x" bidirectional-mode="rtp" a="b"/>
+    <strem/>
+  </Start>
+  <Dial><Number digits="1">1</Number></Dial>
+  <Say>Hello <lang>x</lang></Say>
+  <Play/>
+</Response>"""
+    found = parse(text, "https://user:secret@app.example/texml?token=hidden")
+    place = "https://app.example/texml?… line"
+    assert found.warnings == (
+        f"{place} 3: <Conect> is not known here and was skipped; did you mean <Connect>?",
+        f"{place} 6: <Stream urll> is not known and was skipped; did you mean url?",
+        f"{place} 6: <Stream bidirectional-mode> is not known and was skipped; did you mean bidirectionalMode?",
+        f"{place} 6: <Stream a> is not known and was skipped",
+        f"{place} 8: <strem> is not known here and was skipped; did you mean <Stream>?",
+        f"{place} 10: <Number digits> is not known and was skipped; did you mean sendDigits?",
+        f"{place} 11: <lang> in <Say> names no language; its text is read as it stands",
+        f"{place} 12: <Play> must be a URL of at most 2000 characters, and was skipped",
+    )
+    assert parse("<Response>\n<x/></Response>").warnings == ("line 2: <x> is not known here and was skipped",)
+    assert max(map(len, parse("<Response><x/></Response>", f"https://a/{'p' * 900}").warnings)) < 200
+
+
 def test_a_long_name_is_cut_in_a_warning() -> None:
     for length, shown in ((40, "x" * 40), (41, "x" * 40 + "…")):
         assert (
-            f"<{shown}> is not known here and was skipped" in parse(f"<Response><{'x' * length}/></Response>").warnings
+            f"line 1: <{shown}> is not known here and was skipped"
+            in parse(f"<Response><{'x' * length}/></Response>").warnings
         )
 
 
@@ -249,7 +280,7 @@ def test_a_rate_that_only_the_apps_l16_can_have_is_not_that_of_the_fork() -> Non
     assert isinstance(start, Start)
     assert start.streams[0].encoding("PCMA") == "L16/8000"
     assert start.streams[0].bidirectional_encoding == "L16/22050"
-    assert found.warnings == ("<Stream codec> L16 has no rate of 22050; the default was taken",)
+    assert found.warnings == ("line 1: <Stream codec> L16 has no rate of 22050; the default was taken",)
 
 
 @pytest.mark.parametrize("endian", ["little", "big"])

@@ -206,10 +206,10 @@ def test_a_streams_relative_url_without_a_base_is_skipped_with_a_warning(parent:
     *warnings, sound = runs.last
     assert warnings == [
         Note(
-            "<Stream> url must be a ws:// or wss:// URL, or relative to the document's: it has no scheme, "
+            "line 1: <Stream> url must be a ws:// or wss:// URL, or relative to the document's: it has no scheme, "
             "and was skipped"
         ),
-        Note(f"<{parent}> has no <Stream>, and was skipped"),
+        Note(f"line 1: <{parent}> has no <Stream>, and was skipped"),
     ]
     assert sound == effects.PlaySound(1, verbs.Say("next"), 1)
 

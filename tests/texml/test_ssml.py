@@ -108,7 +108,7 @@ def test_pauses_and_words_are_bounded() -> None:
     assert text.count("x") + text.count("y") == TEXT_LIMIT
     assert "z" not in text
     assert [warning for warning in warnings if "cut off" in warning] == list(warnings)
-    assert said(" <p> <!-- --> </p> ") == ("", ("<Say> has no text, and was skipped",))
+    assert said(" <p> <!-- --> </p> ") == ("", ("line 1: <Say> has no text, and was skipped",))
 
 
 MARKUP = st.recursive(

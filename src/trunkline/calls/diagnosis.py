@@ -75,7 +75,11 @@ def diagnose(
 
 
 def _notes(call: CallView) -> list[Finding]:
-    return [Finding("warning", "instructions", f"The call's instructions: {note}.", {}) for note in call.notes]
+    return [Finding("warning", "instructions", f"The call's instructions: {_closed(note)}", {}) for note in call.notes]
+
+
+def _closed(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _unanswered(call: CallView) -> Finding:

@@ -82,6 +82,10 @@ async def _connect(
     return sock
 
 
+NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
+"""OpenSSL's reasons when the answer to its hello is no TLS; which one depends on its version and on the answer."""
+
+
 def dial_words(problem: Exception, host: str, port: int) -> str:
     """Why a place could not be dialled, for people. The URL is not repeated: it may hold secrets."""
     place = f"{host} port {port}"
@@ -94,6 +98,8 @@ def dial_words(problem: Exception, host: str, port: int) -> str:
             return f"connection refused by {place}"
         case ssl.SSLCertVerificationError():
             return f"TLS: the certificate of {place} is not valid: {problem.verify_message}"
+        case ssl.SSLError(reason=reason) if reason in NO_TLS:
+            return f"{place} does not speak TLS: is it ws:// or http://, without the s?"
         case ssl.SSLError():
             return f"TLS with {place} failed: {problem.reason or problem}"
         case ConnectionError():

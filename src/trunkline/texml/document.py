@@ -11,8 +11,9 @@ refused. Element and attribute names are case sensitive, as XML's are.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qsl, urljoin
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
@@ -43,11 +44,16 @@ from trunkline.texml.verbs import (
     Stop,
     Verb,
 )
+from trunkline.webhooks.payloads import masked
 
 SIZE_LIMIT = 65536
 """Bytes of a document (docs/reference/texml.md)."""
 WARNING_LIMIT = 20
 """Warnings kept of one document."""
+_NAME_LIMIT = 40
+"""Characters of a name in a warning."""
+_PLACE_LIMIT = 120
+"""Characters of the document's URL in a warning."""
 TARGET_LIMIT = 10
 """Numbers and SIP URIs of one `<Dial>`; more are skipped."""
 
@@ -89,14 +95,14 @@ def parse(text: str, base: str | None = None) -> Document:
         size = len(text.encode())
         if size > SIZE_LIMIT:
             raise DocumentError(f"the document has {size} bytes, more than {SIZE_LIMIT}")
-        root = _tree(text)
+        root, lines = _tree(text)
     except DefusedXmlException as error:
         raise DocumentError("the document has a DTD or entities") from error
     except (ParseError, ValueError, LookupError) as error:
         raise DocumentError(f"the document is not XML: {error}") from error
     if root.tag != "Response":
         raise DocumentError(f"the document's root is <{_short(root.tag)}>, not <Response>")
-    parser = _Parser(base)
+    parser = _Parser(base, lines)
     found = parser.children(root, _VERBS)
     verbs = (_documented(verb, last=place == len(found)) for place, verb in enumerate(found, 1))
     return Document(tuple(verbs), tuple(parser.warnings))
@@ -110,7 +116,7 @@ def _documented(verb: "Verb | _BareStream", *, last: bool) -> Verb:
     return Connect(verb.stream) if last else Start((verb.stream,))
 
 
-def _tree(text: str) -> Element:
+def _tree(text: str) -> tuple[Element, "_Lines"]:
     """The elements, and the comments: words on both sides of one are two words."""
     try:
         return _parsed(text)
@@ -121,11 +127,28 @@ def _tree(text: str) -> Element:
         return _parsed(_with_prefixes(text))
 
 
-def _parsed(text: str) -> Element:
-    parser = DefusedXMLParser(target=TreeBuilder(insert_comments=True, insert_pis=True), forbid_dtd=True)
+class _Lines(TreeBuilder):
+    """Makes the tree, and notes where each element begins."""
+
+    def __init__(self) -> None:
+        super().__init__(insert_comments=True, insert_pis=True)
+        self.here: Callable[[], int] = int
+        self.of: dict[Element, int] = {}
+        """Line of each element, from 1."""
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> Element:
+        """`TreeBuilder`'s call."""
+        element = super().start(tag, attrs)
+        self.of[element] = self.here()
+        return element
+
+
+def _parsed(text: str) -> tuple[Element, _Lines]:
+    lines = _Lines()
+    parser = DefusedXMLParser(target=lines, forbid_dtd=True)
+    lines.here = lambda: parser.parser.CurrentLineNumber
     parser.feed(text)
-    root: Element = parser.close()
-    return root
+    return parser.close(), lines
 
 
 def _with_prefixes(text: str) -> str:
@@ -135,16 +158,20 @@ def _with_prefixes(text: str) -> str:
 
 
 class _Parser:
-    """Reads elements by a table, and keeps the warnings."""
+    """Reads elements by a table, and keeps the warnings, each with its place."""
 
-    def __init__(self, base: str | None) -> None:
+    def __init__(self, base: str | None, lines: _Lines) -> None:
         self.base = base
         """The document's URL."""
         self.warnings: list[str] = []
+        self._lines = lines.of
+        self._line = 1
+        self._place = "" if base is None else f"{masked(base)[:_PLACE_LIMIT]} "
 
     def warn(self, text: str) -> None:
+        """What is wrong with the element that is being read."""
         if len(self.warnings) < WARNING_LIMIT:
-            self.warnings.append(text)
+            self.warnings.append(f"{self._place}line {self._line}: {text}")
 
     def children(self, element: Element, table: Mapping[str, "_VerbRow"]) -> list[Any]:
         """What the table makes of an element's children, less those it skips."""
@@ -152,15 +179,24 @@ class _Parser:
         return [value for value in found if value is not None]
 
     def _read(self, element: Element, table: Mapping[str, "_VerbRow"]) -> Any:
+        around, self._line = self._line, self._lines[element]
+        try:
+            return self._read_here(element, table)
+        finally:
+            self._line = around
+
+    def _read_here(self, element: Element, table: Mapping[str, "_VerbRow"]) -> Any:
         row = table.get(element.tag)
         if row is None:
-            self.warn(f"<{_short(element.tag)}> is not known here and was skipped")
+            meant = _meant(element.tag, table, "<{}>")
+            self.warn(f"<{_short(element.tag)}> is not known here and was skipped{meant}")
             return None
         values: dict[str, Any] = {}
         for name, given in element.attrib.items():
             attribute = row.attributes.get(name)
             if attribute is None:
-                self.warn(f"<{element.tag} {_short(name)}> is not known and was skipped")
+                meant = _meant(name, row.attributes, "{}")
+                self.warn(f"<{element.tag} {_short(name)}> is not known and was skipped{meant}")
                 continue
             where, read = attribute
             # The warnings do not show the value, which may be a secret.
@@ -176,6 +212,13 @@ class _Parser:
         except ValueError as error:
             self.warn(f"<{element.tag}> {error}, and was skipped")
             return None
+
+
+def _meant(name: str, known: Iterable[str], form: str) -> str:
+    """A question for the known name that is most like one that is not known; empty when none is."""
+    by_small = {one.lower(): one for one in known}
+    near = get_close_matches(name.lower()[:_NAME_LIMIT], by_small, n=1, cutoff=0.7)
+    return f"; did you mean {form.format(by_small[near[0]])}?" if near else ""
 
 
 _Reader = Callable[[str], object]
@@ -267,7 +310,7 @@ def _words(element: Element) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:40] + "…"
+    return text if len(text) <= _NAME_LIMIT else text[:_NAME_LIMIT] + "…"
 
 
 def _say(parser: _Parser, element: Element, values: dict[str, Any]) -> Say:

@@ -322,7 +322,8 @@ def test_new_settings_keep_learned_addresses_and_bans() -> None:
     assert bench.call("+1", Endpoint("198.51.100.8", 5060)) == PeerIdentity(trunk="a")
     assert (
         str(bench.refused("+1", Endpoint("198.51.100.9", 5060)))
-        == "401 Unauthorized: neither a trunk nor a phone calls"
+        == "401 Unauthorized: neither a trunk nor a phone calls, and sip.unknown_callers=loopback does not admit this "
+        "address"
     )
     bench.access.learn("gone", ["198.51.100.9"])
     assert bench.refused("+1", Endpoint("198.51.100.9", 5060)).status == 401

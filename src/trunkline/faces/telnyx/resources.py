@@ -50,6 +50,7 @@ def call(view: CallView) -> dict[str, object]:
         "direction": view.direction,
         "duration": None if view.duration is None else str(view.duration),
         "end_time": rfc2822(view.ended_at),
+        "ended_reason": view.hangup_cause,
         "from": view.from_,
         "from_formatted": formatted(view.from_),
         "parent_call_sid": view.parent_sid,

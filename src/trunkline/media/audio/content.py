@@ -246,11 +246,12 @@ class ContentCheck:
             self.begin(piece)
         piece, said = piece[:PIECE], roughness(pcm)
         if self._codec in _LAWS and not piece.strip(b"\0"):
-            kind, clear = Kind.PCM16, True  # its silence; here it is the lowest value for long
+            found: tuple[Kind | None, bool] = (Kind.PCM16, True)  # its silence; here it is the lowest value for long
         elif said is None:
             return
         else:
-            kind, clear = _suspect(piece, self._codec, pcm, said, thorough=self._seen < SURE)
+            found = _suspect(piece, self._codec, pcm, said, thorough=self._seen < SURE)
+        kind, clear = found
         self._seen += 1
         self._clear += clear
         if kind is not None:

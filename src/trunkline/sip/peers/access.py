@@ -96,7 +96,10 @@ class Access:
         if anonymous and self._passwords:
             self._authenticated(request, source, now)
         self._counters["unknown_callers"] += 1
-        detail = "neither a trunk nor a phone calls"
+        detail = (
+            f"neither a trunk nor a phone calls, and sip.unknown_callers={self._settings.unknown_callers} does not "
+            "admit this address"
+        )
         if self._passwords:
             self._check_ban(request, source, now)
             raise Rejection(401, "Unauthorized", self._challenges(source, now), detail=detail)

@@ -34,7 +34,7 @@ def test_the_routes_are_the_documented_ones() -> None:
 
 
 def test_what_each_refuses() -> None:
-    placing = f"{BODY} 10004/To 10032/StatusCallbackEvent 10003/Url 10026/Timeout"
+    placing = f"{BODY} 10004/To 10032/StatusCallbackEvent 10003/Url 10015/Texml 10026/Timeout"
     assert refusals(OPERATIONS) == {
         "InitiateTexmlCall": placing,
         "CreateTexmlCall": placing,
@@ -79,7 +79,7 @@ def test_the_list_takes_days_and_statuses() -> None:
 
 def test_a_call_may_lack_what_is_not_known_yet_and_nothing_else() -> None:
     example: Any = BY_ID["GetTexmlCall"].example
-    nullable = {"answered_by", "duration", "end_time", "parent_call_sid", "price", "price_unit"}
+    nullable = {"answered_by", "duration", "end_time", "ended_reason", "parent_call_sid", "price", "price_unit"}
     for name in example:
         if name in nullable:
             validate(SCHEMAS["Call"], {**example, name: None})

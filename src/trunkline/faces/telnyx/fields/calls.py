@@ -28,6 +28,7 @@ from trunkline.calls.views import CALL_EVENTS
 from trunkline.codecs import CALL_CODECS
 from trunkline.errors import InvalidEnum, InvalidRequest, InvalidType, MissingParameter
 from trunkline.outbound.urls import URL_LIMIT
+from trunkline.texml import document
 
 PARTY_LIMIT = 255
 CALLER_ID_LIMIT = 128
@@ -103,12 +104,23 @@ _APPLICATIONS = "that of the application, `POST` without one"
 
 _WEB = url("http", "https")
 _EITHER = one_of("GET", "POST")
+
+
+def _document(name: str, value: object) -> str:
+    given = text(name, value)
+    try:
+        document.parse(given)
+    except document.DocumentError as error:
+        raise InvalidRequest(f"{name}: {error}", pointer=f"/{name}") from None
+    return given
+
+
 _TEXML = Field(
     "Texml",
-    text,
+    _document,
     {
         "type": "string",
-        "description": "The instructions themselves, instead of `Url`.",
+        "description": "The instructions themselves, instead of `Url`. An error in them is refused, with its place.",
         "example": '<?xml version="1.0" encoding="UTF-8"?><Response><Say>Hello</Say></Response>',
     },
     "texml",

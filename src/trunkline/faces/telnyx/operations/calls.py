@@ -53,6 +53,7 @@ _CALL_EXAMPLE: Mapping[str, object] = {
     "direction": "inbound",
     "duration": "11",
     "end_time": "Thu, 15 Jun 2023 09:56:56 +0000",
+    "ended_reason": "caller hung up",
     "from": "+13122010094",
     "from_formatted": "(312) 201-0094",
     "parent_call_sid": None,
@@ -137,7 +138,7 @@ _PLACED_EXAMPLE: Mapping[str, object] = {
 _NO_EFFECT: Mapping[str, Schema] = {
     name: {**schema, "description": "Accepted, and without effect."} for name, schema in WITHOUT_EFFECT.items()
 }
-_NULLABLE = ("answered_by", "duration", "end_time", "parent_call_sid", "price", "price_unit")
+_NULLABLE = ("answered_by", "duration", "end_time", "ended_reason", "parent_call_sid", "price", "price_unit")
 _CALL_ENUMS: Mapping[str, Schema] = {
     "direction": {"enum": ["inbound", "outbound"]},
     "status": {"enum": list(get_args(CallStatus))},
@@ -161,6 +162,7 @@ _BAD_PLACE: tuple[errors.ApiError, ...] = (
         "StatusCallbackEvent must be of initiated, ringing, answered, completed", pointer="/StatusCallbackEvent"
     ),
     errors.InvalidUrl("Url must be a http:// or https:// URL: it has another scheme", pointer="/Url"),
+    errors.InvalidRequest("Texml: the document is not XML: mismatched tag: line 3, column 12", pointer="/Texml"),
     errors.InvalidType("Timeout must be a whole number", pointer="/Timeout"),
 )
 _BAD_UPDATE: tuple[errors.ApiError, ...] = (
