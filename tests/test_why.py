@@ -84,7 +84,7 @@ def test_no_line_is_longer_than_eighty_columns_and_no_word_is_broken() -> None:
     finding = {"severity": "error", "code": "no_rtp", "stream_sid": None, "text": words}
     lines = shown({**REPORT, "findings": [finding]})
     assert " ".join(" ".join(lines[1:]).split()).startswith(f"✗ {' '.join(words.split())} [no_rtp]")
-    assert [line[:40] for line in lines if len(line) > 80] == ["  https://app.example/" + "x" * 19]
+    assert [line[:40] for line in lines if len(line) > 80] == ["  https://app.example/" + "x" * 18]
 
 
 def test_without_a_sid_the_newest_call_is_asked_for() -> None:
