@@ -3,7 +3,6 @@
 What takes long to import is imported by the command that needs it.
 """
 
-import json
 import os
 import select
 import sys
@@ -151,13 +150,13 @@ def why(
     context: typer.Context,
     call_sid: Annotated[str | None, typer.Argument(help="Default: the newest call of the account.")] = None,
     config: ConfigFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the server's report as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask the running server why a call has no audio. Exit code 1: something is wrong with it."""
     settings = load_settings(context, config).settings
     report = ask(settings, call_sid)
     if as_json:
-        typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        print_json(report)
     else:
         show(report, Console(), "" if call_sid else refused_callers(settings))
     raise typer.Exit(int(report["findings"][0]["severity"] == "error"))
