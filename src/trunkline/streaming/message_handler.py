@@ -78,7 +78,7 @@ class MessageHandler:
     @property
     def content(self) -> tuple[str, str]:
         """What the app's audio is found to be instead of its codec: its kind, and a sentence with what to change."""
-        check = (self._raw or self._playback.meter).content
+        check = self._playback.meter.content if self._raw is None else self._raw.content
         found: Content | None = None if check is None else check.found
         if found is None:
             return "", ""

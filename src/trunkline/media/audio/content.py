@@ -226,7 +226,7 @@ class ContentCheck:
         self._codec = codec
         self._seen = self._clear = 0
         self._soon = SOON
-        self._votes: dict[Kind, int] = {}
+        self._votes: dict[Kind, int] | None = None
         self.found: Content | None = None
         """The last that was found out."""
         self.suspicious = False
@@ -261,9 +261,11 @@ class ContentCheck:
         if self._seen >= KEPT:
             self._seen //= 2
             self._clear //= 2
-            self._votes = {kind: votes // 2 for kind, votes in self._votes.items()}
+            self._votes = {kind: votes // 2 for kind, votes in (self._votes or {}).items()} or None
 
     def _vote(self, kind: Kind) -> None:
+        if self._votes is None:
+            self._votes = {}
         votes = self._votes[kind] = self._votes.get(kind, 0) + 1
         least = max(NOISE_VOTES, self._seen * 0.9) if kind is Kind.NOISE else max(VOTES, self._clear * 0.5)
         if votes >= least and (self.found is None or self.found.kind in _BARE):
