@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trunkline.calls.findings import Finding, Row, apply, sentence
+from trunkline.calls.findings import Finding, FindingRow, apply, sentence
 
 
 @dataclass(frozen=True)
@@ -11,9 +11,9 @@ class Facts:
     codec: str = "PCMU"
 
 
-ROWS: tuple[Row[Facts], ...] = (
-    Row("error", "some_lost", lambda facts: facts.lost, "{lost:packet} of {codec} lost.", ("lost",)),
-    Row("info", "none_lost", lambda facts: not facts.lost, "None lost."),
+ROWS: tuple[FindingRow[Facts], ...] = (
+    FindingRow("error", "some_lost", lambda facts: facts.lost, "{lost:packet} of {codec} lost.", ("lost",)),
+    FindingRow("info", "none_lost", lambda facts: not facts.lost, "None lost."),
 )
 
 

@@ -45,7 +45,7 @@ Facts = TypeVar("Facts")
 
 
 @dataclass(frozen=True, slots=True)
-class Row(Generic[Facts]):
+class FindingRow(Generic[Facts]):
     """One thing that can be wrong."""
 
     severity: Severity
@@ -57,7 +57,7 @@ class Row(Generic[Facts]):
     """Counters among these attributes."""
 
 
-def apply(rows: tuple[Row[Facts], ...], facts: Facts, stream: StreamSid | None) -> Iterator[Finding]:
+def apply(rows: tuple[FindingRow[Facts], ...], facts: Facts, stream: StreamSid | None) -> Iterator[Finding]:
     """The findings whose conditions the facts fulfil, in the order of the rows."""
     for row in rows:
         if row.when(facts):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trunkline.calls.findings import SETTLED, Row
+from trunkline.calls.findings import SETTLED, FindingRow
 from trunkline.media.report import QUIET, LiveLegReport
 
 _HOLDS = {
@@ -57,8 +57,8 @@ class LegFacts(LiveLegReport):
         return _HOLDS.get(self.direction, "the peer's SDP stops the audio")
 
 
-LEG_ROWS: tuple[Row[LegFacts], ...] = (
-    Row(
+LEG_ROWS: tuple[FindingRow[LegFacts], ...] = (
+    FindingRow(
         "error",
         "no_rtp",
         lambda n: not (n.packets_in or n.arrived or n.on_hold) and n.duration_ms > SETTLED,
@@ -67,14 +67,14 @@ LEG_ROWS: tuple[Row[LegFacts], ...] = (
         "that the peer can reach.",
         ("packets_in", "local_port", "duration_ms"),
     ),
-    Row(
+    FindingRow(
         "error",
         "rtp_stopped",
         lambda n: n.live and n.last_packet_ms > SETTLED and not n.on_hold and not n.moved,
         "RTP came, and then stopped {silent_s} s ago: the peer, or the network before it, sends no more.",
         ("packets_in", "last_packet_ms"),
     ),
-    Row(
+    FindingRow(
         "error",
         "source_moved",
         lambda n: n.live and n.moved and not n.on_hold,
@@ -84,7 +84,7 @@ LEG_ROWS: tuple[Row[LegFacts], ...] = (
         "in the SDP.",
         ("packets_in", "last_packet_ms", "wrong_source", "unexpected_source_ms"),
     ),
-    Row(
+    FindingRow(
         "error",
         "wrong_payload_type",
         lambda n: n.unknown_payload_type and not n.frames_in,
@@ -92,7 +92,7 @@ LEG_ROWS: tuple[Row[LegFacts], ...] = (
         "which was agreed for {codec}: the peer sends another codec than it negotiated.",
         ("unknown_payload_type", "seen_payload_type", "payload_type"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "some_wrong_payload_type",
         lambda n: n.unknown_payload_type and n.frames_in,
@@ -100,7 +100,7 @@ LEG_ROWS: tuple[Row[LegFacts], ...] = (
         "{seen_payload_type}, while {codec} is {payload_type}. We left them out.",
         ("unknown_payload_type", "seen_payload_type", "frames_in"),
     ),
-    Row(
+    FindingRow(
         "error",
         "malformed_rtp",
         lambda n: n.malformed and not n.frames_in,
@@ -108,14 +108,14 @@ LEG_ROWS: tuple[Row[LegFacts], ...] = (
         "agreed, sent to this port?",
         ("malformed", "frames_in"),
     ),
-    Row(
+    FindingRow(
         "error",
         "srtp_refused",
         lambda n: n.srtp_auth_failed > n.frames_in / 10,
         "{srtp_auth_failed:packet} came encrypted with another key than that in the peer's SDP; we took none of it.",
         ("srtp_auth_failed", "frames_in"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "unexpected_source",
         lambda n: n.wrong_source and not n.moved,
@@ -123,28 +123,28 @@ LEG_ROWS: tuple[Row[LegFacts], ...] = (
         "nothing from there, and with media.strict_source nothing but from the address in the SDP.",
         ("wrong_source", "packets_in"),
     ),
-    Row(
+    FindingRow(
         "info",
         "source_differs",
         lambda n: n.remote_learned and n.expected and n.expected != n.remote,
         "RTP comes from {remote}, not from {expected} as the peer's SDP says (NAT, mostly). We answer to where it "
         "comes from.",
     ),
-    Row(
+    FindingRow(
         "warning",
         "on_hold",
         lambda n: n.on_hold,
         "On hold: {hold}.",
         ("while_on_hold",),
     ),
-    Row(
+    FindingRow(
         "error",
         "refused_by_network",
         lambda n: n.send_errors + n.receive_errors > n.packets_out / 10,
         "The network refused {refused:packet} of ours (ICMP): nothing listens at {remote}.",
         ("send_errors", "receive_errors", "packets_out"),
     ),
-    Row(
+    FindingRow(
         "error",
         "nothing_sent",
         lambda n: n.duration_ms > SETTLED and not n.packets_out and not n.on_hold,
@@ -152,7 +152,7 @@ LEG_ROWS: tuple[Row[LegFacts], ...] = (
         "is off.",
         ("packets_out",),
     ),
-    Row(
+    FindingRow(
         "warning",
         "server_stalled",
         lambda n: n.skipped_ms > max(200, n.duration_ms / 50),
@@ -160,21 +160,21 @@ LEG_ROWS: tuple[Row[LegFacts], ...] = (
         "overloaded or was paused.",
         ("skipped_ms", "duration_ms"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "peer_reports_loss",
         lambda n: n.peer_lost > max(5, n.packets_out / 50),
         "The peer reports {peer_lost} of our {packets_out:packet} as lost.",
         ("peer_lost", "packets_out", "round_trip_ms"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "loss",
         lambda n: n.lost > max(5, n.frames_in / 50),
         "We miss {lost:packet} of the peer's, lost on their way to us ({frames_in} came).",
         ("lost", "frames_in", "jitter_ms"),
     ),
-    Row(
+    FindingRow(
         "info",
         "caller_silent",
         lambda n: n.heard_frames and n.heard_level_db < QUIET,
@@ -182,7 +182,7 @@ LEG_ROWS: tuple[Row[LegFacts], ...] = (
         "microphone is muted.",
         ("heard_frames", "heard_level_db"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "no_stream",
         lambda n: n.live and not n.streams,

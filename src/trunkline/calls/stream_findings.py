@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trunkline.calls.findings import Row
+from trunkline.calls.findings import FindingRow
 from trunkline.media.report import QUIET
 from trunkline.streaming.params import ErrorTitle, StreamReport
 
@@ -156,41 +156,41 @@ class StreamFacts(StreamReport):
         return self.frames_sent > 20 and abs(self.messages_received - self.frames_sent) * 5 < self.frames_sent
 
 
-STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
-    Row(
+STREAM_ROWS: tuple[FindingRow[StreamFacts], ...] = (
+    FindingRow(
         "error",
         "stream_failed",
         lambda n: n.status == "failed",
         "The stream to {host} failed: {reason}.",
     ),
-    Row(
+    FindingRow(
         "warning",
         "connecting",
         lambda n: n.state == "connecting" and not n.failed_tries,
         "The WebSocket to {host} is not open yet: the app has not answered so far.",
     ),
-    Row(
+    FindingRow(
         "error",
         "no_connection",
         lambda n: n.state in ("connecting", "reconnecting") and n.failed_tries,
         "There is no WebSocket to {host}: {failed_tries:failed connection attempt}, the last because: {last_cause}.",
         ("failed_tries", "reconnects"),
     ),
-    Row(
+    FindingRow(
         "error",
         "connection_lost",
         lambda n: n.state == "reconnecting" and not n.failed_tries,
         "The WebSocket to {host} was lost, and is dialled again: {last_cause}.",
         ("reconnects",),
     ),
-    Row(
+    FindingRow(
         "warning",
         "reconnects",
         lambda n: n.reconnects,
         "The WebSocket was lost and opened again {reconnects:time}, the last time because: {last_cause}.",
         ("reconnects",),
     ),
-    Row(
+    FindingRow(
         "warning",
         "frames_lost",
         lambda n: n.frames_lost,
@@ -198,7 +198,7 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "streams.replay keeps.",
         ("frames_lost", "reconnects"),
     ),
-    Row(
+    FindingRow(
         "error",
         "wrong_mode",
         lambda n: n.error_invalid_media and n.mode == "mp3",
@@ -206,21 +206,21 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "without mp3{seen_instead}. Start it with BidirectionalMode=rtp to send raw codec bytes.",
         ("error_invalid_media", "messages_received"),
     ),
-    Row(
+    FindingRow(
         "error",
         "wrong_audio",
         lambda n: n.app_audio not in ("", "noise"),
         "What the app sends is not {codec_words}: {app_audio_words}{speed_words}",
         ("app_audio", "app_pace_percent", "bytes_received"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "sounds_like_noise",
         lambda n: n.app_audio == "noise",
         "What the app sends is hardly {codec_words}: {app_audio_words}",
         ("bytes_received", "app_level_db"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "backlog_grows",
         lambda n: n.waits_more_and_more and n.pcm_rate and not n.app_audio,
@@ -229,7 +229,7 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "or start the stream with BidirectionalCodec=L16 and BidirectionalSamplingRate={pcm_rate}.",
         ("app_pace_percent", "bytes_per_second", "queued_ms"),
     ),
-    Row(
+    FindingRow(
         "info",
         "app_is_ahead",
         lambda n: n.waits_more_and_more and not n.pcm_rate and not n.app_audio,
@@ -237,7 +237,7 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "it wait. That is no fault as long as it sends `clear` when the caller interrupts.",
         ("app_pace_percent", "bytes_per_second", "queued_ms"),
     ),
-    Row(
+    FindingRow(
         "error",
         "too_slow",
         lambda n: n.too_slow,
@@ -246,7 +246,7 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "after each message. No prebuffer helps.",
         ("app_pace_percent", "bytes_per_second", "underruns"),
     ),
-    Row(
+    FindingRow(
         "error",
         "hears_itself",
         lambda n: n.track == "outbound_track" and n.is_echo and n.bytes_received,
@@ -254,7 +254,7 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "hears itself and not the caller. Start the stream with Track=inbound_track.",
         ("frames_sent", "messages_received"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "caller_unheard",
         lambda n: n.track == "outbound_track" and not n.is_echo and n.bytes_received,
@@ -262,7 +262,7 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "needs Track=inbound_track or both_tracks.",
         ("frames_sent", "messages_received"),
     ),
-    Row(
+    FindingRow(
         "error",
         "undecodable_media",
         lambda n: n.error_invalid_media and n.mode != "mp3",
@@ -270,21 +270,21 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "{media_detail}.",
         ("error_invalid_media", "messages_received"),
     ),
-    Row(
+    FindingRow(
         "error",
         "all_refused",
         lambda n: n.all_bad,
         "Of all that the app sent ({messages_received:message}) we could use nothing. Of the last: {bad_detail}.",
         ("error_malformed_frame", "error_unknown_error", "messages_received"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "bad_messages",
         lambda n: n.bad and not n.all_bad,
         "The app sent {bad:message} that we could not use (errors 100002 and 100003). Of the last: {bad_detail}.",
         ("error_malformed_frame", "error_unknown_error", "messages_received"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "app_reports_errors",
         lambda n: n.errors_received,
@@ -292,7 +292,7 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "log may say what.",
         ("errors_received", "messages_received"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "over_the_limit",
         lambda n: n.error_rate_limit_reached,
@@ -300,7 +300,7 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "Of the last: {limit_detail}.",
         ("error_rate_limit_reached", "queued_ms"),
     ),
-    Row(
+    FindingRow(
         "error",
         "app_silent",
         lambda n: n.app_samples >= JUDGED and n.app_level_db < QUIET,
@@ -308,7 +308,7 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "dB. Does it send {codec}, and is its own source muted?",
         ("app_samples", "app_level_db", "bytes_received"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "app_silent_so_far",
         lambda n: 0 < n.app_samples < JUDGED and n.app_level_db < QUIET,
@@ -316,21 +316,21 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "or of a message a tenth of a second is measured.",
         ("app_samples", "app_level_db", "bytes_received"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "app_sends_nothing",
         lambda n: n.state == "open" and not n.messages_received and n.frames_waiting <= STALLED,
         "The app has sent no message at all, so there is nothing to play to the caller.",
         ("messages_received",),
     ),
-    Row(
+    FindingRow(
         "warning",
         "app_sends_no_audio",
         lambda n: n.messages_received and not n.bytes_received and not n.error_invalid_media and not n.all_bad,
         "The app has sent {messages_received:message}, but no audio.",
         ("messages_received", "bytes_received"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "no_opposite_leg",
         lambda n: n.unheard_ms,
@@ -338,21 +338,21 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "was bridged with no other meanwhile.",
         ("unheard_ms", "played_ms"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "playback_waits",
         lambda n: n.queued_ms and not n.played_ms,
         "{queued_ms} ms of the app's audio wait and nothing of it has been played: {why_waiting}.",
         ("queued_ms", "played_ms"),
     ),
-    Row(
+    FindingRow(
         "info",
         "queue_empty",
         lambda n: n.state == "open" and n.played_ms and not n.queued_ms,
         "All that the app has sent so far is played ({played_ms} ms); it hears silence until the app sends more.",
         ("played_ms", "queued_ms"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "underruns",
         lambda n: n.underruns > 3 and not n.too_slow and n.played_ms < n.underruns * 1000,
@@ -360,7 +360,7 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "streams.prebuffer helps against jitter.",
         ("underruns", "played_ms"),
     ),
-    Row(
+    FindingRow(
         "error",
         "app_stalls",
         lambda n: n.state == "open" and n.frames_waiting > STALLED and not n.frames_dropped,
@@ -368,7 +368,7 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "mostly a call that blocks its event loop.",
         ("frames_waiting", "frames_sent"),
     ),
-    Row(
+    FindingRow(
         "error",
         "app_does_not_read",
         lambda n: n.frames_dropped,
@@ -376,20 +376,20 @@ STREAM_ROWS: tuple[Row[StreamFacts], ...] = (
         "call that blocks its event loop.",
         ("frames_dropped", "frames_sent"),
     ),
-    Row(
+    FindingRow(
         "warning",
         "paused",
         lambda n: n.status == "paused",
         "The stream is paused: the app is sent no audio until Status=in-progress.",
     ),
-    Row(
+    FindingRow(
         "error",
         "app_gets_nothing",
         lambda n: n.state == "open" and not n.frames_sent and n.status != "paused" and n.frames_waiting <= STALLED,
         "The app has been sent no audio ({track}): {why_nothing}.",
         ("frames_sent",),
     ),
-    Row(
+    FindingRow(
         "info",
         "stream_stopped",
         lambda n: n.status == "stopped",
