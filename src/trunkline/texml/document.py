@@ -116,7 +116,7 @@ def _documented(verb: "Verb | _BareStream", *, last: bool) -> Verb:
     return Connect(verb.stream) if last else Start((verb.stream,))
 
 
-def _tree(text: str) -> tuple[Element, "_Lines"]:
+def _tree(text: str) -> tuple[Element, "_LineKeeper"]:
     """The elements, and the comments: words on both sides of one are two words."""
     try:
         return _parsed(text)
@@ -127,7 +127,7 @@ def _tree(text: str) -> tuple[Element, "_Lines"]:
         return _parsed(_with_prefixes(text))
 
 
-class _Lines(TreeBuilder):
+class _LineKeeper(TreeBuilder):
     """Makes the tree, and notes where each element begins."""
 
     def __init__(self) -> None:
@@ -143,8 +143,8 @@ class _Lines(TreeBuilder):
         return element
 
 
-def _parsed(text: str) -> tuple[Element, _Lines]:
-    lines = _Lines()
+def _parsed(text: str) -> tuple[Element, _LineKeeper]:
+    lines = _LineKeeper()
     parser = DefusedXMLParser(target=lines, forbid_dtd=True)
     lines.here = lambda: parser.parser.CurrentLineNumber
     parser.feed(text)
@@ -160,7 +160,7 @@ def _with_prefixes(text: str) -> str:
 class _Parser:
     """Reads elements by a table, and keeps the warnings, each with its place."""
 
-    def __init__(self, base: str | None, lines: _Lines) -> None:
+    def __init__(self, base: str | None, lines: _LineKeeper) -> None:
         self.base = base
         """The document's URL."""
         self.warnings: list[str] = []
