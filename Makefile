@@ -10,7 +10,7 @@ INTERFACES := $(shell find src -name '*.pxd')
 COMPILED := pyproject.toml setup.py $(INTERFACES) $(wildcard $(INTERFACES:.pxd=.py) $(INTERFACES:.pxd=.pyx))
 # Tests of calls compare what is sent in real time, so they run without the others beside them, and fewer at once. All
 # of them wait more than they work.
-CALLS := tests/peers tests/workers tests/demo/test_story.py
+CALLS := tests/peers tests/workers tests/demo/test_story.py tests/apps/test_check.py
 ROOMS_AT_ONCE ?= $(shell expr 2 \* $$(nproc))
 CALLS_AT_ONCE ?= $(shell expr 1 + $$(nproc))
 # To the moment, or every packet: after them, with nothing else beside.

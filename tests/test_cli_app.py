@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from trunkline.apps.call import BotCall, BotStream
+from trunkline.apps.call import BotCall
 from trunkline.apps.speech import babble
+from trunkline.apps.stream import BotStream
 from trunkline.apps.wire import frames
 
 pytestmark = pytest.mark.process

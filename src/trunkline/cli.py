@@ -7,6 +7,7 @@ import os
 import select
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from trunkline import (
     __version__,
     cli_app,
     cli_call,
+    cli_capture,
     cli_check,
     cli_console,
     cli_db,
@@ -48,6 +50,7 @@ cli_dev.register(app)
 cli_app.register(app)
 cli_check.register(app)
 cli_console.register(app)
+cli_capture.register(app)
 cli_env.register(app)
 cli_call.register(app)
 Explain = Annotated[str | None, typer.Option(help="Only this setting, or section: what it means.", metavar="NAME")]
@@ -83,8 +86,14 @@ def _announce(text: str) -> None:
         more=SETTINGS_HELP,
     ),
 )
-def serve(context: typer.Context, config: ConfigFile = None) -> None:
+def serve(
+    context: typer.Context,
+    config: ConfigFile = None,
+    capture: Annotated[Path | None, typer.Option(help="Short for --streams.capture.")] = None,
+) -> None:
     """Run the server until Ctrl-C or SIGTERM."""
+    if capture is not None:
+        context.args += ["--streams.capture", str(capture)]
     loaded = load_settings(context, config)
     settings = loaded.settings
     import structlog

@@ -5,7 +5,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -38,7 +38,7 @@ def check_bot(
     from trunkline.apps.check import DEFAULT, check
 
     if wire != "telnyx":
-        _misused(f"--wire {wire!r}: there is telnyx")
+        misused(f"--wire {wire!r}: there is telnyx")
     asked = stream_asked(url, mode, codec, call_codec, token, parameter or [])
     for name, value in (
         ("--max-clear-ms", max_clear_ms),
@@ -46,7 +46,7 @@ def check_bot(
         ("--max-first-audio-ms", max_first_audio_ms),
     ):
         if value is not None and not 0 < value <= 600_000:
-            _misused(f"{name} {value:g}: it must be above 0 and at most 600000")
+            misused(f"{name} {value:g}: it must be above 0 and at most 600000")
     plan = replace(
         DEFAULT,
         answer=wait,
@@ -65,22 +65,22 @@ def register(app: typer.Typer) -> None:
 
 def stream_asked(url: str, mode: str, codec: str, call_codec: str, token: str | None, parameters: list[str]) -> Any:
     """The `BotStream` of these options; ends with a line and `USAGE` for those that do not fit."""
-    from trunkline.apps.call import BotStream, BotUnreachable
+    from trunkline.apps.stream import BotStream, BotUnreachable
     from trunkline.media.codecs import CODECS
     from trunkline.streaming.params import BidirectionalMode
 
     plain = [name for name, row in CODECS.items() if row.bytes_per_ms]
     for name, value in (("--codec", codec), ("--call-codec", call_codec)):
         if value not in plain:
-            _misused(f"{name} {value!r}: there are {', '.join(plain)}")
+            misused(f"{name} {value!r}: there are {', '.join(plain)}")
     if mode not in ("rtp", "mp3"):
-        _misused(f"--mode {mode!r}: there are rtp and mp3")
+        misused(f"--mode {mode!r}: there are rtp and mp3")
     pairs = tuple((name, value) for name, _, value in (one.partition("=") for one in parameters))
     asked = BotStream(url, BidirectionalMode(mode), call_codec, codec, auth_token=token, custom_parameters=pairs)
     try:
         asked.params()
     except BotUnreachable as problem:
-        _misused(str(problem))
+        misused(str(problem))
     return asked
 
 
@@ -99,11 +99,12 @@ def finish(findings: Any, *, as_json: bool, junit: Path | None) -> None:
         try:
             junit.write_bytes(findings.junit())
         except OSError as problem:
-            _misused(f"{junit}: {problem.strerror}")
+            misused(f"{junit}: {problem.strerror}")
     typer.echo(json.dumps(findings.json()) if as_json else "\n".join(findings.lines()))
     raise typer.Exit(int(findings.exit_code))
 
 
-def _misused(text: str) -> None:
+def misused(text: str) -> NoReturn:
+    """End with a line and `USAGE`."""
     typer.echo(f"trunkline: {text}", err=True)
     raise typer.Exit(USAGE)

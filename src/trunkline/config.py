@@ -288,6 +288,15 @@ class StreamSettings(Section):
     """Certificates to trust for wss:// instead of the system's."""
     l16_endian: Literal["little", "big"] = "little"
     """Byte order of L16 on the WebSocket, both ways; RFC 3551 has big, what apps expect is little."""
+    capture: Path | None = None
+    """Directory into which every message of every stream is written, both ways, as lines of JSON, for `trunkline
+    replay` and `export`: it holds what callers say."""
+    capture_payloads: Literal["whole", "hash"] = "whole"
+    """hash: instead of audio the captures have a hash of it, so that they cannot be heard or played again."""
+    capture_numbers: Literal["whole", "masked"] = "whole"
+    """masked: numbers, keys, custom parameters and client states of captures cannot be read."""
+    capture_limit: float = Field(1000, ge=1)
+    """MB that all captures in the directory may take; then the oldest are deleted."""
     extensions: bool = False
     """Frames and members beyond the documented ones: `played_ms` and `cleared` on marks, `queue` frames with
     the backlog of the playback, `bidirectional_media_format` in `start`; and `dtmf` from the app, which presses keys

@@ -5,7 +5,8 @@ import json
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from trunkline.apps.call import BotCall, BotStream, BotUnreachable
+from trunkline.apps.call import BotCall
+from trunkline.apps.stream import BotStream, BotUnreachable
 from trunkline.apps.wire import mark, media
 from trunkline.streaming.params import BidirectionalMode, Track
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from trunkline.apps.call import BotCall, BotStream
+from trunkline.apps.call import BotCall
 from trunkline.apps.kinds import GARBAGE, KINDS
 from trunkline.apps.server import listen
 from trunkline.apps.speech import babble
+from trunkline.apps.stream import BotStream
 from trunkline.apps.trace import Trace
 from trunkline.apps.wire import AppNote, frames
 from trunkline.errors import StartupError

@@ -2,10 +2,11 @@
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 
-from trunkline.apps.call import BotCall, BotStream
+from trunkline.apps.call import BotCall
 from trunkline.apps.proxy import BOT_UNREACHABLE
 from trunkline.apps.server import listen
 from trunkline.apps.speech import babble
+from trunkline.apps.stream import BotStream
 from trunkline.apps.wire import AppNote, frames
 
 

@@ -23,6 +23,9 @@ from cryptography.x509.oid import NameOID
 from telnyx import AsyncTelnyx
 
 from peers.harness import happens
+from trunkline.apps.check import DEFAULT, check
+from trunkline.apps.items import ExitCode
+from trunkline.apps.stream import BotStream
 from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess, free_ports
 from trunkline.demo.watch import Watch
@@ -117,6 +120,13 @@ async def running_bot(directory: Path, api_key: str, pem: Path) -> AsyncIterator
         await process.wait()
         await listening
         sys.stderr.write("".join(said))
+
+
+async def test_nothing_is_wrong_with_an_unmodified_pipecat_bot(tmp_path: Path) -> None:
+    async with running_bot(tmp_path, "key", certificate(tmp_path)) as url:
+        found = await check(BotStream(url), DEFAULT, lambda _: None)
+    assert found.mistakes == [], found.lines()
+    assert found.exit_code is ExitCode.CLEAN
 
 
 async def test_an_unmodified_pipecat_bot_echoes_and_hangs_up(

@@ -8,24 +8,18 @@ not depend on the server's own.
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from trunkline import USER_AGENT
+from trunkline.apps.stream import BotStream, BotUnreachable, InlineDecoder
 from trunkline.apps.trace import FRAME_MS, Closed, Played, Received, Sent, Trace, is_audible
 from trunkline.apps.wire import read
 from trunkline.config import StreamSettings
-from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
-from trunkline.media.audio.decoding import TooLong, UndecodableFile, decode
 from trunkline.media.codecs import CODECS
-from trunkline.outbound.urls import BadUrl, WebSocketUrl
 from trunkline.streaming import messages
-from trunkline.streaming.files import Answer
-from trunkline.streaming.messages import Problem, Refusal
-from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
 from trunkline.streaming.session import MessageSink, SendBuffer
 from trunkline.streaming.stream import Stream
 
@@ -36,85 +30,12 @@ PING_TIMEOUT = 3.0
 """Seconds after which a ping counts as not answered."""
 
 
-class BotUnreachable(Exception):
-    """There is no WebSocket; the text says why, for people."""
-
-
-@dataclass(frozen=True, slots=True)
-class BotStream:
-    """What the stream to a bot is asked to be."""
-
-    url: str
-    mode: BidirectionalMode = BidirectionalMode.RTP
-    codec: str = "PCMU"
-    """Of the call: a name of `CODECS`, in which the bot hears the caller."""
-    bot_codec: str = "PCMU"
-    """Of the bot's audio."""
-    track: Track = Track.INBOUND
-    auth_token: str | None = None
-    custom_parameters: tuple[tuple[str, str], ...] = ()
-    from_: str = "+13125550100"
-    to: str = "+13125550199"
-    stream_sid: str = "00000000-0000-4000-8000-00000000c4ec"
-    call_sid: str = "v3:trunkline-check"
-
-    def params(self) -> StreamParams:
-        """As the API gives them. Raises BotUnreachable for a URL that is none."""
-        try:
-            url = WebSocketUrl.parse(self.url)
-        except BadUrl as problem:
-            raise BotUnreachable(str(problem)) from None
-        name, _, rate = self.bot_codec.partition("/")
-        return StreamParams(
-            url,
-            track=self.track,
-            mode=self.mode,
-            bidirectional_codec=name,
-            bidirectional_sampling_rate=int(rate.partition("/")[0] or 8000),
-            auth_token=self.auth_token,
-            custom_parameters=dict(self.custom_parameters),
-        )
-
-    def identity(self) -> StreamIdentity:
-        """Names of a call that there is not."""
-        return StreamIdentity(
-            StreamSid(self.stream_sid),
-            AccountSid("00000000-0000-4000-8000-000000000000"),
-            CallSid(self.call_sid),
-            CallSessionId("00000000-0000-4000-8000-0000000000aa"),
-            self.from_,
-            self.to,
-        )
-
-
 class _Clock:
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
     def utc(self) -> datetime:
         return datetime.now(UTC)
-
-
-class _Decoder:
-    """Decodes a bot's mp3 file as it comes; a call to one bot may wait for it."""
-
-    def decode(self, data: bytes, codec: str, room: int, answer: Answer) -> int | Refusal:
-        result: bytes | Refusal
-        work = decode(data, codec, room)
-        try:
-            while True:
-                next(work)
-        except StopIteration as done:
-            result = done.value
-        except UndecodableFile:
-            result = Refusal(Problem.INVALID_MEDIA, "media.payload is an mp3 file without audio")
-        except TooLong:
-            result = Refusal(Problem.RATE_LIMIT, "the file is too long")
-        asyncio.get_running_loop().call_soon(answer, result)
-        return 1
-
-    def cancel(self, job: int) -> None:
-        pass
 
 
 class _BotSink(MessageSink):
@@ -150,8 +71,9 @@ class BotCall:
         self.trace = Trace(asked.codec, asked.bot_codec, asked.mode.value)
         self._settings = settings or StreamSettings()
         self._identity = asked.identity()
+        soon = asyncio.get_running_loop().call_soon
         self._stream = Stream(
-            asked.params(), self._identity, asked.codec, self._settings, _Decoder(), lambda _: None, _Clock()
+            asked.params(), self._identity, asked.codec, self._settings, InlineDecoder(soon), lambda _: None, _Clock()
         )
         self._stream.leg_changed(asked.codec, FRAME_MS)
         self._silence = CODECS[asked.codec].silence(FRAME_MS)
@@ -167,6 +89,12 @@ class BotCall:
     def now(self) -> float:
         """Seconds since `connected`."""
         return asyncio.get_running_loop().time() - self._began
+
+    @property
+    def leg_ms(self) -> int:
+        """Milliseconds on the call's clock, which stands still while this machine is too busy to send."""
+        wall = round((asyncio.get_running_loop().time() - self._began) * 1000)
+        return min(wall, (len(self.trace.said) + 1) * FRAME_MS)
 
     @property
     def queued_ms(self) -> int:
@@ -215,6 +143,7 @@ class BotCall:
             self._stream.inbound_frame(frame, (number - len(replay)) * FRAME_MS, 0)
         self._sink = sink
         self._tasks = [asyncio.create_task(work) for work in (self._send(), self._receive(), self._run_clock())]
+        self._tasks[2].add_done_callback(lambda _: self._let_go())
 
     def speak(self, frames: Sequence[bytes]) -> None:
         """The caller says this, once it has said what is left."""
@@ -233,15 +162,16 @@ class BotCall:
         self._pinging.append(asyncio.create_task(self._ping()))
 
     async def until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Wait until it holds, looked at with each packet and message; False if it does not, or the socket ends."""
+        """Wait until it holds, looked at with each packet and message; False if it does not within so many seconds of
+        the call's clock, or before the socket ends."""
+        deadline = self.leg_ms + seconds * 1000
         if condition():
             return True
         if self.over:
             return False
         holds: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((condition, holds))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(holds, seconds)
+        self._waiting.append((lambda: condition() or self.leg_ms >= deadline, holds))
+        await holds
         return condition()
 
     async def hang_up(self) -> Trace:
@@ -315,7 +245,7 @@ class BotCall:
                 at, queued = self.now, self.queued_ms
                 if isinstance(data, str):
                     encoded = data.encode()
-                    self.trace.received.append(Received(at, messages.decode(encoded), queued))
+                    self.trace.received.append(Received(at, messages.decode(encoded), queued, self.leg_ms))
                     self._stream.text(encoded, self._began + at)
                 else:
                     self.trace.received.append(Received(at, len(data), queued))
@@ -355,6 +285,12 @@ class BotCall:
             if not holds.done() and (self.over or condition()):
                 holds.set_result(None)
         self._waiting = [one for one in self._waiting if not one[1].done()]
+
+    def _let_go(self) -> None:
+        """The clock has ended: there is nothing more to wait for."""
+        for _, holds in self._waiting:
+            if not holds.done():
+                holds.set_result(None)
 
     async def _ping(self) -> None:
         assert self._socket is not None

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from trunkline.apps import judge
-from trunkline.apps.call import BotCall, BotStream, BotUnreachable
+from trunkline.apps.call import BotCall
 from trunkline.apps.items import Findings, Item, Threshold, Verdict
 from trunkline.apps.judge import BACKLOG_MS, Interruption
 from trunkline.apps.speech import speak
+from trunkline.apps.stream import BotStream, BotUnreachable
 from trunkline.apps.trace import FRAME_MS, Trace, is_audible
 from trunkline.apps.wire import frames
 from trunkline.media.codecs import CODECS
@@ -130,7 +131,7 @@ class _Talk:
             self._progress("waiting for the rest of the audio, and for marks")
             await call.until(self._drained, plan.drain)
         self._progress("listening")
-        await self._wait(plan.least - call.now)
+        await self._wait(plan.least - call.leg_ms / 1000)
         call.ping()
         await self._wait(plan.after)
 
@@ -140,7 +141,7 @@ class _Talk:
         self._progress("the caller speaks")
         call.speak(self._words[0])
         await call.until(lambda: not call.speaking, len(self._words[0]) * FRAME_MS / 1000 + 1)
-        spoken = call.now * 1000
+        spoken = call.leg_ms
         self._progress("waiting for an answer")
         answers = partial(self._answers, spoken)
         if await call.until(answers, plan.answer) and not call.trace.echoes():
@@ -153,7 +154,7 @@ class _Talk:
         call, plan = self._call, self._plan
         self._progress("the caller interrupts")
         within = round(plan.clear * 1000)
-        self.interruption = Interruption(round(call.now * 1000), call.queued_ms, call.marks_pending, within)
+        self.interruption = Interruption(call.leg_ms, call.queued_ms, call.marks_pending, within)
         needed = round(plan.clear * 1000 / FRAME_MS)
         words = self._words[1]
         call.speak((words * (needed // len(words) + 1))[:needed])

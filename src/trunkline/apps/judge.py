@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trunkline.apps.items import Item, Verdict
 from trunkline.apps.trace import Trace
@@ -29,9 +30,11 @@ SLOW_PACE = 0.8
 """Audio by time under which an utterance breaks up."""
 PAUSE_MS = 400
 """Between two utterances."""
-STEADY, STEADY_SECONDS = 20, 1.0
+STEADY, STEADY_SECONDS = 15, 1.0
 """Messages in a row, and seconds, from which a pace is known."""
-UNSTEADY = 0.12
+LOOKED_AT = 300
+"""Messages of an utterance."""
+UNSTEADY = 0.2
 """Seconds by which most messages are early or late at most, at such a pace."""
 RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
 """Samples a second that speech services have."""
@@ -39,7 +42,7 @@ RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """The caller spoke while the bot did. Times are milliseconds since `connected`."""
+    """The caller spoke while the bot did. Times are milliseconds on the call's clock."""
 
     began: int
     queued_ms: int
@@ -52,8 +55,9 @@ class Interruption:
 def clear_after(trace: Trace, interruption: Interruption) -> float | None:
     """Milliseconds from the caller's first word to the bot's `clear`."""
     for one in trace.received:
-        if isinstance(one.what, Clear) and one.at * 1000 >= interruption.began:
-            return one.at * 1000 - interruption.began
+        at = one.at * 1000 if one.leg_ms is None else one.leg_ms
+        if isinstance(one.what, Clear) and at >= interruption.began:
+            return at - interruption.began
     return None
 
 
@@ -224,12 +228,21 @@ def _steady_pace(trace: Trace) -> float | None:
             continue
         times = np.array([at for at, _ in run])
         sent = np.cumsum([length for _, length in run])
-        ratio, offset = (float(one) for one in np.polyfit(times, sent, 1))
-        off = np.abs(sent - offset - ratio * times) / max(ratio, 0.1)
-        known = any(abs(ratio * rate / one - 1) < 0.08 for one in RATES)
-        if ratio > 1.2 and known and float(np.quantile(off, 0.9)) < UNSTEADY:
+        ratio, off = _line(times[:LOOKED_AT], sent[:LOOKED_AT])
+        known = any(abs(ratio * rate / one - 1) < 0.05 for one in RATES)
+        if ratio > 1.2 and known and off < UNSTEADY:
             return ratio
     return None
+
+
+def _line(times: NDArray[np.float64], sent: NDArray[np.float64]) -> tuple[float, float]:
+    """The slope of the line through these points, and by how many seconds three quarters of them are off it at most. It
+    is the median of the slopes between all pairs, which a machine that stood still for a while does not change."""
+    first, second = np.triu_indices(len(times), 5)
+    slopes = (sent[second] - sent[first]) / np.maximum(times[second] - times[first], 1e-6)
+    ratio = float(np.median(slopes))
+    rests = sent - ratio * times
+    return ratio, float(np.quantile(np.abs(rests - np.median(rests)), 0.75)) / max(ratio, 0.1)
 
 
 def pace(trace: Trace) -> Item:

@@ -28,6 +28,8 @@ class Received:
     """As the server reads it; a binary message is its size."""
     queued_ms: int
     """Audio that was queued for playback before it."""
+    leg_ms: int | None = None
+    """When it came on the clock of the call, which stands still while this machine is too busy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ from structlog.typing import FilteringBoundLogger
 
 from trunkline.config import StreamSettings
 from trunkline.streaming.budget import UNBOUNDED, Budget
+from trunkline.streaming.capture import CapturedReader, CapturedSink, RecordKind, StreamCapture
 from trunkline.streaming.files import FileDecoder
 from trunkline.streaming.message_handler import PressKeys
 from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.streaming.retry import Disconnect
+from trunkline.streaming.session import MessageSink
 from trunkline.streaming.socket import AppSocket, Sender
 from trunkline.streaming.stream import Stream, StreamClosed, StreamOpened
 from trunkline.streaming.watch import StreamWatch
@@ -54,6 +56,7 @@ class StreamConnection:
         "_settings",
         "_socket",
         "_task",
+        "capture",
         "stream",
     )
 
@@ -68,8 +71,11 @@ class StreamConnection:
         press: PressKeys,
         sender: Sender,
         budget: Budget = UNBOUNDED,
+        capture: StreamCapture | None = None,
     ) -> None:
         self._budget = budget
+        self.capture = capture
+        """None: the stream is not captured."""
         self.stream = Stream(params, identity, encoding, settings, decoder, press, _CLOCK, self._budget)
         self._params = params
         self._identity = identity
@@ -102,6 +108,8 @@ class StreamConnection:
         if self.stream.outcome is None:
             stop = self.stream.close(reason)
             if self._socket is not None and stop is not None:
+                if self.capture is not None:
+                    self.capture.put(RecordKind.TO_APP, stop)
                 self._socket.close(stop)
             else:
                 self._stop_connecting()
@@ -153,6 +161,7 @@ class StreamConnection:
         loop, settings, stream = asyncio.get_running_loop(), self._settings, self.stream
         stream.begin(loop.time())
         send_buffer = settings.send_buffer
+        reader = stream if self.capture is None else CapturedReader(stream, self.capture)
         while stream.outcome is None:
             self._socket = AppSocket(
                 self._identity.account_sid,
@@ -160,7 +169,7 @@ class StreamConnection:
                 self._params.auth_token,
                 settings,
                 self,
-                stream,
+                reader,
                 send_buffer,
                 self._sender,
                 self._budget,
@@ -185,6 +194,8 @@ class StreamConnection:
             self._log().error("stream_task_failed", reason=repr(bug), exc_info=bug)
             self.stream.end(error="internal error")
         self.stream.release()
+        if self.capture is not None and self.stream.outcome is not None:
+            self.capture.note("end", reason=self.stream.outcome.reason)
         # No reference cycle may be left: the worker runs without a cyclic collector.
         self._task = self._socket = None
         self._report_end()
@@ -194,13 +205,19 @@ class StreamConnection:
     def opened(self) -> None:
         """See `SocketOwner`."""
         assert self._socket is not None
-        if self.stream.opened(self._socket, asyncio.get_running_loop().time()):
+        sink: MessageSink = self._socket
+        if self.capture is not None:
+            self.capture.note("open")
+            sink = CapturedSink(sink, self.capture)
+        if self.stream.opened(sink, asyncio.get_running_loop().time()):
             self._on_fact(StreamOpened())
         else:
             self._log().info("stream_reconnected")
 
     def disconnected(self, gone: Disconnect) -> None:
         """See `SocketOwner`."""
+        if self.capture is not None:
+            self.capture.note("lost", reason=gone.detail)
         attempt_at = self.stream.disconnected(gone, asyncio.get_running_loop().time())
         if attempt_at is not None:
             self._attempt_at = attempt_at

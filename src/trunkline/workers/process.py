@@ -44,6 +44,7 @@ from trunkline.workers import messages, orders, reports
 from trunkline.workers.limits import raise_file_limit
 from trunkline.workers.link import Link
 from trunkline.workers.parent import Parent
+from trunkline.workers.worker.capture_writer import CaptureWriter
 from trunkline.workers.worker.decoder_client import AccountDecoder, DecoderClient
 from trunkline.workers.worker.leg_services import LegServices
 from trunkline.workers.worker.stream_targets import StreamTargets
@@ -84,6 +85,8 @@ class Worker:
         self._sender = Sender(Dialler(Names(), self._egress))
         self._stream_settings = StreamSettings()
         self._budgets = Budgets()
+        self._captures: CaptureWriter | None = None
+        """Only if `streams.capture` is set."""
         self._streams: dict[StreamSid, StreamConnection] = {}
         self._reconnects = 0
         """Of the streams that are over."""
@@ -133,6 +136,8 @@ class Worker:
         await asyncio.gather(*(connection.wait_closed() for connection in connections))
         if self._engine is not None:
             self._engine.stop()
+        if self._captures is not None:
+            await loop.run_in_executor(None, self._captures.close)
         await self._sender.dialler.stop()
         await self._decoder.stop()
 
@@ -177,6 +182,7 @@ class Worker:
         counters = self._decoder.counters | (self._engine.counters if self._engine else {})
         counters |= self._services.counters | self._services.recordings.counters if self._services else {}
         counters |= self._closed_totals | self._egress.counters | self._budgets.counters
+        counters |= self._captures.counters if self._captures else {}
         live = (connection.stream.reconnects for connection in self._streams.values())
         counters["stream_reconnects"] = self._reconnects + sum(live)
         return counters
@@ -197,6 +203,9 @@ class Worker:
         self._set_log(messages.SetLog(order.log))
         self._set_egress(messages.SetEgress(order.egress))
         self._stream_settings = StreamSettings.model_validate_json(order.streams)
+        if self._stream_settings.capture is not None:
+            loop = asyncio.get_running_loop()
+            self._captures = CaptureWriter(self._stream_settings, loop.time, loop.call_soon_threadsafe)
         # Loading certificates takes tens of ms: now, not in the first wss:// stream's dialling. It is cached.
         tls_context(self._stream_settings.ca_file)
         transcoder("PCMU", "OPUS").convert(bytes(160))  # the first use of its library takes some 10 ms
@@ -369,6 +378,7 @@ class Worker:
             press,
             self._sender,
             self._budgets.of(order.identity.account_sid, self._stream_settings.account_memory),
+            self._captures.begin(order.identity, order.params, order.encoding) if self._captures else None,
         )
         self._streams[sid] = connection
         self._leg_streams[leg].append(sid)
@@ -408,7 +418,10 @@ class Worker:
                 self._streams[sid].fail(str(refused))
 
     def _stream_ended(self, leg: LegId, sid: StreamSid, ended: StreamClosed) -> None:
-        stream = self._streams.pop(sid).stream
+        connection = self._streams.pop(sid)
+        stream = connection.stream
+        if self._captures is not None and connection.capture is not None:
+            self._captures.end(connection.capture)
         self._reconnects += stream.reconnects
         if leg in self._leg_streams:
             self._leg_streams[leg].remove(sid)
