@@ -50,6 +50,7 @@ _SRTP_DIRECTION = "libsrtp only reports the other use of a direction's session, 
 _OLD_COUNTS = "counts before the window are refused before their bits are looked at; the mask bounds memory alone"
 _LATER = "of another sequence: any number from 1 to REPEATED says that the packet was sent after the others"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
+    ("streaming/playback.py", "break", "continue"): "`_front` has what it wants, and takes no byte of further chunks",
     ("media/rtp/presses.py", "return 1", "return 2"): _LATER,
     (
         "media/rtp/presses.py",

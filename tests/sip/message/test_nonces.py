@@ -87,6 +87,11 @@ def test_a_nonce_of_another_server_with_our_key_is_used_once() -> None:
     assert not ours.use(issued, 8, b"second", 1)
 
 
+def test_without_a_label_nonces_are_those_of_one_server() -> None:
+    ours, issued = nonces(""), Nonces(b"k" * 32, "trunkline").issue(HERE, 0)
+    assert [ours.use(issued, count, b"%d" % count, 1) for count in (7, 8)] == [True, True]
+
+
 def test_uses_are_bounded_and_what_is_dropped_counts_as_expired(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trunkline.sip.message.nonces.USED_LIMIT", 2)
     kept = nonces()
