@@ -389,6 +389,18 @@ def test_a_mark_takes_memory_until_it_is_taken() -> None:
     assert budget.held == 0
 
 
+def test_promised_audio_keeps_its_memory_when_other_audio_is_cleared() -> None:
+    budget = Budget(9 * BLOCK_COST)
+    queue = Playback("PCMU", prebuffer=0, limit=600, mark_limit=9, budget=budget)
+    room = queue.room
+    assert queue.put(bytes(BLOCK))
+    assert queue.promise(2 * BLOCK)
+    queue.clear()
+    assert (queue.queued_ms, budget.held) == (0, 2 * BLOCK_COST)
+    queue.put_promised(bytes(2 * BLOCK))
+    assert queue.room == room - 2 * BLOCK
+
+
 def test_promised_audio_finds_room_whatever_others_take() -> None:
     budget = Budget(3 * BLOCK_COST)
     queue = Playback("PCMU", prebuffer=0, limit=600, mark_limit=9, budget=budget)
