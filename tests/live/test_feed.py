@@ -14,10 +14,10 @@ from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.live.feed import Feed
 from trunkline.live.hub import Hub
 from trunkline.live.ladder import Ladder
-from trunkline.media.audio.watch import LegSample, TrackLevels
+from trunkline.media.report import LegSample, TrackLevels
 from trunkline.sdp.values import Endpoint
 from trunkline.store.records import CallbackRecord
-from trunkline.streaming.watch import SeenMessage
+from trunkline.streaming.params import SeenMessage
 from trunkline.webhooks.outbox import AttemptDecision, AttemptResult
 from trunkline.workers import reports
 

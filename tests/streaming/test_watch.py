@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
+from trunkline.streaming.params import SeenMessage
 from trunkline.streaming.session import MessageSink, SendBuffer
-from trunkline.streaming.watch import KEPT, TEXT_LIMIT, SeenMessage, StreamWatch
+from trunkline.streaming.watch import KEPT, TEXT_LIMIT, StreamWatch
 
 
 class Reader:

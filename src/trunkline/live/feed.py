@@ -19,9 +19,9 @@ from trunkline.calls.views import CallView, StreamView
 from trunkline.ids import AccountSid, CallSid
 from trunkline.live.hub import Hub, timestamp
 from trunkline.live.ladder import Ladder
-from trunkline.media.audio.watch import TrackLevels
+from trunkline.media.report import TrackLevels
 from trunkline.store.records import CallbackRecord
-from trunkline.streaming.watch import SeenMessage
+from trunkline.streaming.params import SeenMessage
 from trunkline.webhooks.outbox import AttemptDecision, AttemptResult
 from trunkline.webhooks.payloads import masked
 from trunkline.workers import reports

@@ -154,3 +154,30 @@ _FIELDS = {
 }
 UNKNOWN_BELOW_0 = frozenset(field.name for field in fields(LegReport) if field.default == -1)
 """Counters whose -1 says that the value is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackLevels:
+    """One track in one sample."""
+
+    frames: int
+    level_db: int
+    """RMS in dBFS, `SILENT` without frames."""
+    peaks: list[int]
+    """Of each frame, 0 to 255."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegSample:
+    """Both tracks since the last sample."""
+
+    at_ms: int
+    """Time of the last frame on the leg's timeline, which both tracks share."""
+    inbound: TrackLevels
+    outbound: TrackLevels
+    digits: str
+    """Keys that the caller pressed."""
+    barge_in_ms: list[int]
+    """From the moment when the caller began to speak over the app's audio to the `clear` that came of it."""
+    first_audio_ms: list[tuple[str, int]]
+    """Sids of streams, and the time from their `start` to the first audio to the caller that was not quiet."""

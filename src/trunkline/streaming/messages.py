@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from trunkline.media.codecs import CODECS
+from trunkline.codecs import CODEC_TABLE
 from trunkline.media.rtp.dtmf import DIGITS
 from trunkline.streaming.params import BidirectionalMode, ErrorTitle, StreamIdentity, StreamParams
 
@@ -63,7 +63,7 @@ def connected(auth_token: str | None) -> bytes:
 
 
 def start(identity: StreamIdentity, params: StreamParams, encoding: str, sequence: int, *, extensions: bool) -> bytes:
-    """Describes the stream. `encoding` is the format of the media to the app, a name of `CODECS`."""
+    """Describes the stream. `encoding` is the format of the media to the app, as `codecs.format_name` makes it."""
     body: dict[str, Any] = {
         "user_id": identity.account_sid,
         "call_control_id": identity.call_sid,
@@ -85,7 +85,8 @@ def start(identity: StreamIdentity, params: StreamParams, encoding: str, sequenc
 
 def _media_format(encoding: str) -> dict[str, str | int]:
     # The RTP clock, which is the real rate but for G722 (RFC 3551 section 4.5.2).
-    return {"encoding": encoding.partition("/")[0], "sample_rate": CODECS[encoding].clock_rate, "channels": 1}
+    codec, _, rate = encoding.partition("/")
+    return {"encoding": codec, "sample_rate": CODEC_TABLE[codec].clock_rate(int(rate) if rate else None), "channels": 1}
 
 
 def media_prefix(stream_id: str, track: str) -> bytes:

@@ -175,3 +175,16 @@ class StreamReport:
 
 _NAMES = tuple(field.name for field in fields(StreamReport) if field.name not in ("errors", "refusals"))
 _read = attrgetter(*_NAMES)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenMessage:
+    """One message that is not `media`, or what was no message at all."""
+
+    at: float
+    """Seconds of the owner's clock."""
+    direction: Literal["received", "sent"]
+    """By us: received from the app, sent to it."""
+    event: str
+    """Its `event`; empty if it has none."""
+    text: str

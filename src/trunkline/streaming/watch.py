@@ -5,11 +5,11 @@ the sink of a stream that is not watched are the stream and the socket themselve
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
+from trunkline.streaming.params import SeenMessage
 from trunkline.streaming.session import MessageSink
 from trunkline.streaming.socket import MessageReader
 
@@ -17,19 +17,6 @@ KEPT = 100
 """Messages between two looks; of more the oldest are dropped and counted."""
 TEXT_LIMIT = 2000
 """Characters of a message that are kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class SeenMessage:
-    """One message that is not `media`, or what was no message at all."""
-
-    at: float
-    """Seconds of the owner's clock."""
-    direction: Literal["received", "sent"]
-    """By us: received from the app, sent to it."""
-    event: str
-    """Its `event`; empty if it has none."""
-    text: str
 
 
 class _Head(msgspec.Struct):

@@ -7,11 +7,9 @@ from typing import Literal
 import msgspec
 
 from trunkline.ids import StreamSid
-from trunkline.media.audio.watch import LegSample
-from trunkline.media.report import LegReport
+from trunkline.media.report import LegReport, LegSample
 from trunkline.sdp.values import Endpoint
-from trunkline.streaming.params import StreamReport
-from trunkline.streaming.watch import SeenMessage
+from trunkline.streaming.params import SeenMessage, StreamReport
 
 RecordingReason = Literal["stopped", "silence", "key", "limit", "hangup", "error"]
 

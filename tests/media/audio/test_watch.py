@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from trunkline.media.audio.level import SILENT
-from trunkline.media.audio.watch import KEPT, LegWatch, SpeechTurns, TrackLevels
+from trunkline.media.audio.watch import KEPT, LegWatch, SpeechTurns
 from trunkline.media.codecs import CODECS
+from trunkline.media.report import TrackLevels
 
 LOUD, HUSHED = -20, -80
 NEVER: list[tuple[float, int]] = []

@@ -5,14 +5,13 @@ A frame is kept with its time as it comes, and decoded when the owner takes a sa
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from trunkline.media.audio.level import level
 from trunkline.media.codecs import CODECS, UndecodablePacket
 from trunkline.media.frames import BaseTap
-from trunkline.media.report import QUIET
+from trunkline.media.report import QUIET, LegSample, TrackLevels
 
 KEPT = 50
 """Frames of one track, or keys, between two samples; of more the oldest are dropped."""
@@ -25,33 +24,6 @@ REST = 0.3
 that was not quiet in which the app counts as speaking."""
 ANSWER_LIMIT = 5.0
 """Seconds after the caller began to speak in which a `clear` is the answer to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrackLevels:
-    """One track in one sample."""
-
-    frames: int
-    level_db: int
-    """RMS in dBFS, `SILENT` without frames."""
-    peaks: list[int]
-    """Of each frame, 0 to 255."""
-
-
-@dataclass(frozen=True, slots=True)
-class LegSample:
-    """Both tracks since the last sample."""
-
-    at_ms: int
-    """Time of the last frame on the leg's timeline, which both tracks share."""
-    inbound: TrackLevels
-    outbound: TrackLevels
-    digits: str
-    """Keys that the caller pressed."""
-    barge_in_ms: list[int]
-    """From the moment when the caller began to speak over the app's audio to the `clear` that came of it."""
-    first_audio_ms: list[tuple[str, int]]
-    """Sids of streams, and the time from their `start` to the first audio to the caller that was not quiet."""
 
 
 class _WatchedTrack:
