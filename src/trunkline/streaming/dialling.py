@@ -18,8 +18,8 @@ READ_BUFFER = 1024
 _WSProtocol: Any = vars(picows)["WSProtocol"]
 """The protocol that the library's `ws_connect` makes; its stub does not name it."""
 
-# The stream reports what the libraries would log.
-_silent = logging.Logger("picows", logging.CRITICAL + 1)
+# The stream reports what the libraries would log. An adapter, since of a logger the library makes a child per socket.
+_silent = logging.LoggerAdapter(logging.Logger("picows", logging.CRITICAL + 1), {})
 logging.getLogger("aiofastnet").setLevel(logging.CRITICAL)
 
 
