@@ -38,7 +38,7 @@ demo: $(VENV)/.demo ## a real SIP call, streamed to a WebSocket and back, in abo
 test: $(VENV)/.dev $(VENV)/.debian $(VENV)/.pipecat $(NODE)/node_modules/.installed ## all tests, sipp, baresip and the telnyx SDKs included
 	@failed=0; $(BIN)/pytest -n $(ROOMS_AT_ONCE) --dist worksteal tests $(CALLS:%=--ignore %) || failed=1; \
 	$(BIN)/pytest -n $(CALLS_AT_ONCE) --dist loadfile $(CALLS) $(STRICT:%=--ignore %) || failed=1; \
-	$(BIN)/pytest -n 3 --dist worksteal $(STRICT) || failed=1; exit $$failed
+	$(BIN)/pytest -n 2 --dist worksteal $(STRICT) || failed=1; exit $$failed
 
 quick: $(VENV)/.dev ## tests that need no peers, processes or databases, in a minute
 	@$(BIN)/pytest -n $(ROOMS_AT_ONCE) --dist worksteal -m 'not (peer or process or long)' # some wait for time

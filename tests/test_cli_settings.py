@@ -63,6 +63,6 @@ def test_every_command_with_settings_takes_them_before_its_arguments() -> None:
 
 
 def test_a_missing_argument_is_named_whatever_settings_there_are() -> None:
-    done = CliRunner().invoke(trunkline, ["why", "--http.port", "9"])
+    done = CliRunner().invoke(trunkline, ["erase", "--http.port", "9"])
     assert done.exit_code == 2
-    assert "missing argument 'call_sid'" in done.stderr.lower()
+    assert "missing argument 'number'" in done.stderr.lower()

@@ -59,7 +59,7 @@ def test_call_events_have_the_names_of_callbacks_and_the_call_of_the_api() -> No
     bench.feed.recorded(Persist((ended,), call_events=tuple(CallEvent(kind, ended, NOW) for kind in kinds)), NOW)
     found = bench.events()
     assert [one["event"] for one in found] == [f"call-{kind}" for kind in kinds]
-    assert found[0]["call"] == EVENTS.call(VIEW)
+    assert found[0]["call"] == EVENTS.call(ended)
     assert (found[0]["call_sid"], found[0]["codec"]) == (CALL, "PCMU")
     assert (found[0]["reason"], found[0]["notes"]) == ("caller hung up", ["a note"])
     assert found[0]["occurred_at"] == "2034-01-31T12:00:00.000000Z"

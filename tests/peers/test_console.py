@@ -19,7 +19,7 @@ from trunkline.demo.server import ServerProcess
 from trunkline.media.codecs import CODECS
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
-SHOTS = os.environ.get("TRUNKLINE_SCREENSHOTS")
+SHOTS = os.environ.get("CONSOLE_SCREENSHOTS")
 """A directory for screenshots, which CI keeps."""
 SLOW = 30_000
 """Milliseconds that anything on the page may take on a busy machine."""
