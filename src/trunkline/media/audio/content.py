@@ -256,7 +256,7 @@ class ContentCheck:
         self._clear += clear
         if kind is not None:
             self._vote(kind)
-        self.suspicious = self.found is None and self._soon > 0 and (kind is not None or not clear)
+        self.suspicious = self.found is None and self._soon > 0 and (kind is not None or not clear or self._seen < SURE)
         self._soon -= self.suspicious
         if self._seen >= KEPT:
             self._seen //= 2
