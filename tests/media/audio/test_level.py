@@ -62,7 +62,7 @@ def test_a_meter_samples_at_intervals_and_keeps_the_loudest() -> None:
 
 
 def test_a_meter_measures_less_often_after_speech() -> None:
-    meter = LevelMeter("PCMU")
+    meter = LevelMeter("PCMU", bare=False)
     show(meter, tone("PCMU", 0.1, SAMPLE_MS))
     for _ in range(HEARD_REST_MS // SAMPLE_MS - 1):
         show(meter, tone("PCMU", 0.5, SAMPLE_MS))
