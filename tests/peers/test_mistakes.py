@@ -12,6 +12,7 @@ from telnyx import AsyncTelnyx
 from mp3files import mp3
 from peers.harness import RecordingApp, new_server, running
 from peers.test_why import WhyClient
+from trunkline.apps.speech import speak
 from trunkline.demo.audio import speech
 from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess
@@ -20,7 +21,7 @@ from trunkline.media.codecs import CODECS
 pytestmark = pytest.mark.peer
 
 GOOD = b"".join(speech(300))
-PCM = CODECS["PCMU"].decoder()(GOOD)
+PCM = speak("Good morning. Thank you for calling. We are open from nine to five, but not on Sundays.", 8000)
 WAV = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\1\0\1\0\xc0\x5d\0\0\x80\xbb\0\0\2\0\x10\0data\xff\xff\xff\xff"
 
 

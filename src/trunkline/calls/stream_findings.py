@@ -10,6 +10,8 @@ FAST = 115
 """Percent of real time above which an app is ahead."""
 SLOW = 85
 """Percent of real time below which an app's audio has gaps."""
+LITTLE_LEFT = 1500
+"""Milliseconds of audio below which little is left to play: an app that is too slow is heard with gaps, or soon is."""
 BACKLOG = 4000
 """Milliseconds of audio that must wait before it is said that more and more does."""
 PCM_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
@@ -116,8 +118,9 @@ class StreamFacts(StreamReport):
 
     @property
     def too_slow(self) -> bool:
-        """Audio comes slower than it is played."""
-        return 0 <= self.app_pace_percent < SLOW and self.underruns > 3 and self.bytes_per_second > 0
+        """Audio comes slower than it is played, and little is left."""
+        slow = 0 <= self.app_pace_percent < SLOW
+        return slow and self.queued_ms < LITTLE_LEFT and self.bytes_per_second > 0
 
     @property
     def pcm_rate(self) -> int:
@@ -242,9 +245,9 @@ STREAM_ROWS: tuple[FindingRow[StreamFacts], ...] = (
         "too_slow",
         lambda n: n.too_slow,
         "The app sends {arriving} bytes of audio a second, and {codec_words} is {bytes_per_second}, so the caller "
-        "hears gaps ({underruns} so far). {slow_words} 20 ms of audio each 20 ms by the clock, not by a sleep of 20 ms "
+        "hears gaps. {slow_words} 20 ms of audio each 20 ms by the clock, not by a sleep of 20 ms "
         "after each message. No prebuffer helps.",
-        ("app_pace_percent", "bytes_per_second", "underruns"),
+        ("app_pace_percent", "bytes_per_second", "queued_ms"),
     ),
     FindingRow(
         "error",
