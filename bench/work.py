@@ -52,8 +52,9 @@ SLOTS = 4
 """Of the engine's clock in one packet time."""
 CYCLE = 51
 """Rounds after which the replay holds as many frames as before: it lets the oldest go so many at a time."""
-WARM_UP = 3 * CYCLE
-"""Rounds before the count: more than the replay holds (2 s), so that it is full."""
+WARM_UP = 7 * CYCLE
+"""Rounds before the count: more than the replay holds (2 s), so that it is full, and than the first looks at the app's
+audio take (7 s, `media/audio/content.py`)."""
 
 
 class Count:
