@@ -32,6 +32,7 @@ def rooms() -> dict[str, tuple[set[str], set[str]]]:
 
 # Every room may use these; they are values and settings.
 EVERYBODY = {"", "errors", "ids", "config", "setting_tables", "confinement", "portable", "codecs", "shares", "speedups"}
+EVERYBODY |= {"ci"}
 ROOMS = rooms()
 DRIVERS = {driver for drivers, _ in ROOMS.values() for driver in drivers}
 IMPURE = {

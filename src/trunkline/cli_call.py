@@ -109,7 +109,7 @@ def register(app: typer.Typer) -> None:
 
 def _run(given: dict[str, Any], settings: Settings) -> None:
     from trunkline.phone.outcome import CallLimits as Limits
-    from trunkline.phone.outcome import call_json, call_lines, junit, series_json, series_lines, worst_exit_code
+    from trunkline.phone.outcome import call_json, call_lines, report, series_json, series_lines, worst_exit_code
     from trunkline.phone.values import PhoneError
 
     expected = _quantity("expect-audio", given["expect_audio"], "time")
@@ -124,7 +124,7 @@ def _run(given: dict[str, Any], settings: Settings) -> None:
         batch = _batch(given, settings, expected)
         results = _placed(batch, _progress(batch.calls, quiet=given["as_json"]), talk=given["talk"])
         if given["junit"] is not None:
-            given["junit"].write_bytes(junit(results, limits))
+            given["junit"].write_bytes(report(results, limits))
     except PhoneError as error:
         raise StartupError(str(error)) from None
     except OSError as error:

@@ -10,8 +10,9 @@ from websockets.asyncio.server import serve
 
 from apps import bots
 from trunkline.apps.check import Plan, check
-from trunkline.apps.items import ExitCode, Findings, Verdict
+from trunkline.apps.items import Findings, Verdict
 from trunkline.apps.stream import BotStream
+from trunkline.ci import ExitCode
 from trunkline.streaming.params import BidirectionalMode
 
 PLAN = Plan(greeting=0.4, least=3.5, heard=0.2, answer=1.5, backlog=0.3, clear=1.5, drain=1.0, after=0.1, reconnect=0.3)

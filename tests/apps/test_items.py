@@ -4,8 +4,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from trunkline.apps.items import ExitCode, Findings, Item, Threshold, Verdict
+from trunkline.apps.items import Findings, Item, Threshold, Verdict
 from trunkline.apps.trace import Closed, Received, Trace
+from trunkline.ci import ExitCode
 from trunkline.streaming.messages import Media, MediaBody
 
 FINE = Item("messages", Verdict.OK, "9 media.")
@@ -30,7 +31,7 @@ SILENT = Trace("PCMU", "PCMU", closed=Closed(1.0, 1000, "", True))
 def test_the_exit_code_is_that_of_the_gravest_finding(found: Findings, code: ExitCode) -> None:
     assert found.exit_code is code
     assert found.json()["exit_code"] == int(code)
-    verdict = ElementTree.fromstring(found.junit()).findall("testcase")[-1]
+    verdict = ElementTree.fromstring(found.junit())[0].findall("testcase")[-1]
     assert verdict.get("name") == "verdict"
     assert (verdict.find("failure") is None) == (code is ExitCode.CLEAN)
 
@@ -63,7 +64,7 @@ def test_lines_have_at_most_80_columns_with_code_and_advice() -> None:
 
 def test_a_junit_report_has_a_case_for_each_item() -> None:
     found = Findings("check", "ws://a", [FINE, LATE, Item("keys", Verdict.SKIPPED, "\x01<&>")], trace=SPOKE)
-    suite = ElementTree.fromstring(found.junit())
+    suite = ElementTree.fromstring(found.junit())[0]
     assert {name: suite.get(name) for name in ("tests", "failures", "skipped")} == {
         "tests": "4", "failures": "2", "skipped": "1",
     }  # fmt: skip

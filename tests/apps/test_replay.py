@@ -9,10 +9,11 @@ from websockets.asyncio.server import ServerConnection, serve
 from apps import bots
 from apps.test_captured import said, start, text_of, to_app
 from trunkline.apps.captured import BadCapture, Capture, read_capture
-from trunkline.apps.items import ExitCode, Findings, Verdict
+from trunkline.apps.items import Findings, Verdict
 from trunkline.apps.replay import baseline_of, compared, read_baseline, replay
 from trunkline.apps.speech import babble
 from trunkline.apps.wire import frames, media
+from trunkline.ci import ExitCode
 
 WORDS = frames(babble(600), "PCMU")
 KEY = {"ms": 300.0, "to": "app", "message": {"event": "dtmf", "dtmf": {"digit": "7"}}}

@@ -1,12 +1,10 @@
 """The words of callers and apps."""
 
-import wave
-from io import BytesIO
-
 import pytest
 
 from trunkline.apps import speech
 from trunkline.media.audio.level import level
+from trunkline.phone import sounds
 
 
 @pytest.mark.parametrize("program", ["espeak-ng", "no-such-program"])
@@ -16,20 +14,10 @@ def test_a_text_becomes_sound_with_and_without_the_program(
 ) -> None:
     if program == "espeak-ng" and not speech.installed():
         pytest.skip("espeak-ng is not installed")
-    monkeypatch.setattr(speech, "PROGRAM", program)
+    monkeypatch.setattr(sounds, "SPEAKER", program)
     pcm = speech.speak("Hello, can you hear me?", rate)
     assert 0.7 < len(pcm) / 2 / rate < 4
     assert level(pcm) > -35
-
-
-def test_of_a_wav_file_the_first_channel_is_read() -> None:
-    file = BytesIO()
-    with wave.open(file, "wb") as written:
-        written.setnchannels(2)
-        written.setsampwidth(2)
-        written.setframerate(16_000)
-        written.writeframes(b"\1\0\2\0" * 3)
-    assert speech.read_wav(file.getvalue()) == (b"\1\0" * 3, 16_000)
 
 
 def test_audio_at_another_rate_has_the_same_duration() -> None:

@@ -24,8 +24,8 @@ from telnyx import AsyncTelnyx
 
 from peers.harness import happens
 from trunkline.apps.check import DEFAULT, check
-from trunkline.apps.items import ExitCode
 from trunkline.apps.stream import BotStream
+from trunkline.ci import ExitCode
 from trunkline.demo.caller import DemoCaller
 from trunkline.demo.server import ServerProcess, free_ports
 from trunkline.demo.watch import Watch

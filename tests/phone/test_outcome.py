@@ -5,16 +5,16 @@ from xml.etree import ElementTree
 
 import pytest
 
+from trunkline.ci import ExitCode
 from trunkline.media.report import LegReport
 from trunkline.phone.measures import CallResult, Gaps, not_placed
 from trunkline.phone.outcome import (
     PERCENTILE_RUNS,
-    CallExitCode,
     CallLimits,
     call_json,
     call_lines,
     exit_code,
-    junit,
+    report,
     series_json,
     series_lines,
     thresholds,
@@ -42,22 +42,22 @@ LATE = CallLimits(first_audio_ms=400)
 @pytest.mark.parametrize(
     ("result", "limits", "code"),
     [
-        (GOOD, CallLimits(), CallExitCode.CLEAN),
-        (GOOD, CallLimits(first_audio_ms=441, gap_ms=61, mos=4.3), CallExitCode.CLEAN),
-        (GOOD, LATE, CallExitCode.THRESHOLD),
-        (GOOD, CallLimits(mos=4.4), CallExitCode.THRESHOLD),
-        (GOOD, CallLimits(cleared_ms=300), CallExitCode.THRESHOLD),
-        (GOOD, CallLimits(cleared_ms=300, allow_no_audio=True), CallExitCode.CLEAN),
-        (SILENT, LATE, CallExitCode.SILENT),
-        (SILENT, CallLimits(first_audio_ms=400, allow_no_audio=True), CallExitCode.CLEAN),
-        (WRONG, LATE, CallExitCode.VIOLATION),
-        (REFUSED, CallLimits(), CallExitCode.NO_CONNECTION),
-        (replace(REFUSED, violations=("SDP: none",)), CallLimits(), CallExitCode.VIOLATION),
+        (GOOD, CallLimits(), ExitCode.CLEAN),
+        (GOOD, CallLimits(first_audio_ms=441, gap_ms=61, mos=4.3), ExitCode.CLEAN),
+        (GOOD, LATE, ExitCode.THRESHOLD),
+        (GOOD, CallLimits(mos=4.4), ExitCode.THRESHOLD),
+        (GOOD, CallLimits(cleared_ms=300), ExitCode.THRESHOLD),
+        (GOOD, CallLimits(cleared_ms=300, allow_no_audio=True), ExitCode.CLEAN),
+        (SILENT, LATE, ExitCode.NEVER_SPOKE),
+        (SILENT, CallLimits(first_audio_ms=400, allow_no_audio=True), ExitCode.CLEAN),
+        (WRONG, LATE, ExitCode.VIOLATION),
+        (REFUSED, CallLimits(), ExitCode.NO_CONNECTION),
+        (replace(REFUSED, violations=("SDP: none",)), CallLimits(), ExitCode.VIOLATION),
     ],
 )
-def test_the_exit_code_says_the_gravest(result: CallResult, limits: CallLimits, code: CallExitCode) -> None:
+def test_the_exit_code_says_the_gravest(result: CallResult, limits: CallLimits, code: ExitCode) -> None:
     assert exit_code(result, limits) is code
-    suite = ElementTree.fromstring(junit([result], limits))[0]
+    suite = ElementTree.fromstring(report([result], limits))[0]
     verdict = suite.findall("testcase")[-1]
     assert (verdict.get("name"), verdict.find("failure") is None) == ("verdict", code == 0)
     assert int(suite.get("failures", "")) == len(suite.findall("testcase/failure"))
@@ -65,9 +65,9 @@ def test_the_exit_code_says_the_gravest(result: CallResult, limits: CallLimits, 
 
 
 def test_of_several_calls_the_gravest_counts() -> None:
-    assert worst_exit_code([GOOD, GOOD], CallLimits()) is CallExitCode.CLEAN
-    assert worst_exit_code([GOOD, SILENT, REFUSED], LATE) is CallExitCode.NO_CONNECTION
-    assert worst_exit_code([GOOD, SILENT], LATE) is CallExitCode.SILENT
+    assert worst_exit_code([GOOD, GOOD], CallLimits()) is ExitCode.CLEAN
+    assert worst_exit_code([GOOD, SILENT, REFUSED], LATE) is ExitCode.NO_CONNECTION
+    assert worst_exit_code([GOOD, SILENT], LATE) is ExitCode.NEVER_SPOKE
 
 
 def test_the_json_has_the_documented_keys_and_null_for_what_was_not_measured() -> None:

@@ -1,34 +1,21 @@
 """What a check of a bot found, item by item: for people, as JSON, as JUnit. Pure.
 
-The exit codes and the keys of the JSON that mean the same are those of `streamdouble` (PyPI), a simulator of Twilio's
+The keys of the JSON that mean the same are those of `streamdouble` (PyPI), a simulator of Twilio's
 media streams, so that a CI can change from one to the other.
 """
 
 import textwrap
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from statistics import fmean, median, stdev
 from typing import Any
-from xml.etree import ElementTree
 
 from trunkline.apps.trace import LATE_MS, RELIABLE_MS, Trace
+from trunkline.ci import ExitCode, JunitCase, JunitSuite, junit
 
 WIDTH = 80
 _LABELS = 20
 """Columns before the text of an item."""
-
-
-class ExitCode(IntEnum):
-    """Of `trunkline check` and `trunkline replay`."""
-
-    CLEAN = 0
-    THRESHOLD = 1
-    """A limit was missed, or a baseline."""
-    NEVER_SPOKE = 2
-    VIOLATION = 3
-    """The bot broke the protocol, or its audio is not what it says."""
-    USAGE = 4
-    NO_CONNECTION = 5
 
 
 class Verdict(StrEnum):
@@ -186,37 +173,21 @@ class Findings:
 
     def junit(self) -> bytes:
         """A test case for each item and threshold, and one for the exit code."""
-        cases: list[tuple[str, str, str]] = []
+        cases: list[JunitCase] = []
         for item in self.items:
-            kind = "skipped" if item.verdict is Verdict.SKIPPED else ""
-            kind = "failure" if item.verdict in (Verdict.MISSED, Verdict.VIOLATION) else kind
-            cases.append((item.name, kind, f"{item.text} {item.advice}".strip()))
+            failed = item.verdict in (Verdict.MISSED, Verdict.VIOLATION)
+            skipped = item.verdict is Verdict.SKIPPED
+            cases.append(_case(item.name, failed, skipped, f"{item.text} {item.advice}".strip()))
         for one in self.thresholds:
-            kind = "" if one.passed else "skipped" if self._excused(one) else "failure"
-            cases.append((one.name, kind, f"{one.value_ms} ms, the limit is {one.limit_ms:g} ms"))
+            words = f"{one.value_ms} ms, the limit is {one.limit_ms:g} ms"
+            cases.append(_case(one.name, not one.passed and not self._excused(one), not one.passed, words))
         failed = self.exit_code is not ExitCode.CLEAN
-        summary = self.unreachable or self.summary()
-        cases.append(("verdict", "failure" if failed else "", summary))
-        count = {kind: sum(one[1] == kind for one in cases) for kind in ("failure", "skipped")}
-        suite = ElementTree.Element(
-            "testsuite",
-            name=f"trunkline {self.command}",
-            tests=str(len(cases)),
-            failures=str(count["failure"]),
-            skipped=str(count["skipped"]),
-            errors="0",
-        )
-        for name, kind, text in cases:
-            case = ElementTree.SubElement(suite, "testcase", classname=f"trunkline.{self.command}", name=name)
-            if kind:
-                ElementTree.SubElement(case, kind, message=_printable(text))
-        document: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
-        return document
+        cases.append(_case("verdict", failed, False, self.unreachable or self.summary()))
+        return junit(self.command, [JunitSuite(f"trunkline {self.command}", cases)])
 
 
-def _printable(text: str) -> str:
-    """Without characters that XML has not."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+def _case(name: str, failed: bool, skipped: bool, text: str) -> JunitCase:
+    return JunitCase(name, "failure" if failed else "skipped" if skipped else "passed", text)
 
 
 def measured(trace: Trace | None) -> dict[str, Any]:

@@ -1,36 +1,21 @@
 """What calls came to: limits, the exit code, and the same as JSON, as JUnit XML and as lines for people. Pure.
 
-The exit codes, and the JSON keys of what means the same, are those that `streamdouble` (PyPI) documents, so that a CI
+The JSON keys of what means the same are those that `streamdouble` (PyPI) documents, so that a CI
 can change from one to the other.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from statistics import median, stdev
 from typing import Any
-from xml.etree import ElementTree
 
+from trunkline.ci import ExitCode, JunitCase, JunitSuite, junit
 from trunkline.phone.measures import CallResult, percentile
 
 SCHEMA = 1
 """Version of the JSON."""
 PERCENTILE_RUNS = 20
 """Measurements below which a 95th percentile says nothing."""
-
-
-class CallExitCode(IntEnum):
-    """Of `trunkline call`."""
-
-    CLEAN = 0
-    THRESHOLD = 1
-    SILENT = 2
-    """The other side never spoke."""
-    VIOLATION = 3
-    """It broke SIP, SDP or RTP."""
-    USAGE = 4
-    NO_CONNECTION = 5
-    """It was not reached, or refused the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +67,25 @@ def thresholds(result: CallResult, limits: CallLimits) -> list[CallThreshold]:
     return [CallThreshold(name, limit, value, least) for name, limit, value, least in rows if limit is not None]
 
 
-def exit_code(result: CallResult, limits: CallLimits) -> CallExitCode:
+def exit_code(result: CallResult, limits: CallLimits) -> ExitCode:
     """The gravest of what is wrong."""
     if result.answered_ms is None:
-        return CallExitCode.VIOLATION if result.violations else CallExitCode.NO_CONNECTION
+        return ExitCode.VIOLATION if result.violations else ExitCode.NO_CONNECTION
     if result.violations:
-        return CallExitCode.VIOLATION
+        return ExitCode.VIOLATION
     if not result.spoke and not limits.allow_no_audio:
-        return CallExitCode.SILENT
+        return ExitCode.NEVER_SPOKE
     missed = [one for one in thresholds(result, limits) if not one.passed]
     if any(one.value is not None or not limits.allow_no_audio for one in missed):
-        return CallExitCode.THRESHOLD
-    return CallExitCode.CLEAN
+        return ExitCode.THRESHOLD
+    return ExitCode.CLEAN
 
 
-def worst_exit_code(results: Sequence[CallResult], limits: CallLimits) -> CallExitCode:
+def worst_exit_code(results: Sequence[CallResult], limits: CallLimits) -> ExitCode:
     """Of several calls: no connection, then a violation, then silence, then a missed limit."""
     codes = {exit_code(result, limits) for result in results}
-    order = (CallExitCode.NO_CONNECTION, CallExitCode.VIOLATION, CallExitCode.SILENT, CallExitCode.THRESHOLD)
-    return next((code for code in order if code in codes), CallExitCode.CLEAN)
+    order = (ExitCode.NO_CONNECTION, ExitCode.VIOLATION, ExitCode.NEVER_SPOKE, ExitCode.THRESHOLD)
+    return next((code for code in order if code in codes), ExitCode.CLEAN)
 
 
 # ── JSON ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -209,48 +194,33 @@ def _metric(unit: str, values: list[float | None]) -> dict[str, Any]:
 # ── JUnit ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def junit(results: Sequence[CallResult], limits: CallLimits) -> bytes:
+def report(results: Sequence[CallResult], limits: CallLimits) -> bytes:
     """A test suite for each call; its last case, `verdict`, fails whenever the exit code is not 0."""
-    root = ElementTree.Element("testsuites", name="trunkline call")
-    for number, result in enumerate(results, 1):
-        cases = _cases(result, limits)
-        suite = ElementTree.SubElement(
-            root,
-            "testsuite",
-            name=f"call {number}",
-            tests=str(len(cases)),
-            failures=str(sum(bool(failure) for _, failure, _ in cases)),
-            skipped=str(sum(skipped for *_, skipped in cases)),
-            time=f"{result.duration_ms / 1000:.3f}",
-        )
-        for name, failure, skipped in cases:
-            case = ElementTree.SubElement(suite, "testcase", classname="trunkline.call", name=name)
-            if failure:
-                ElementTree.SubElement(case, "failure", message=_printable(failure))
-            elif skipped:
-                ElementTree.SubElement(case, "skipped")
-    document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
-    return document
+    suites = [
+        JunitSuite(f"call {number}", _cases(result, limits), result.duration_ms / 1000)
+        for number, result in enumerate(results, 1)
+    ]
+    return junit("call", suites)
 
 
-def _cases(result: CallResult, limits: CallLimits) -> list[tuple[str, str, bool]]:
-    """Name of each case, why it failed, and whether it was skipped."""
+def _cases(result: CallResult, limits: CallLimits) -> list[JunitCase]:
     answered, excused = result.answered_ms is not None, limits.allow_no_audio
     code = exit_code(result, limits)
-    rows = [
-        ("answered", "" if answered else result.failure or "not answered", False),
-        ("protocol", "; ".join(result.violations), False),
-        ("audio", "" if result.spoke or excused else "the other side never spoke", not result.spoke and excused),
+    cases = [
+        _case("answered", "" if answered else result.failure or "not answered"),
+        _case("protocol", "; ".join(result.violations)),
+        _case("audio", "" if result.spoke else "the other side never spoke", excused),
     ]
-    for one in thresholds(result, limits):
-        skipped = one.value is None and excused
-        rows.append((one.name, "" if one.passed or skipped else one.words, skipped))
-    return [*rows, ("verdict", "" if code is CallExitCode.CLEAN else f"exit code {int(code)}", False)]
+    cases += [
+        _case(one.name, "" if one.passed else one.words, one.value is None and excused)
+        for one in thresholds(result, limits)
+    ]
+    return [*cases, _case("verdict", "" if code is ExitCode.CLEAN else f"exit code {int(code)}")]
 
 
-def _printable(text: str) -> str:
-    """Without characters that XML does not have."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+def _case(name: str, failure: str, excused: bool = False) -> JunitCase:
+    """`failure`: empty for what passed."""
+    return JunitCase(name, ("skipped" if excused else "failure") if failure else "passed", failure)
 
 
 # ── for people ──────────────────────────────────────────────────────────────────────────────────────────────────

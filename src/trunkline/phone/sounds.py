@@ -8,6 +8,7 @@ import tempfile
 import wave
 from pathlib import Path
 
+from trunkline.confinement import environment
 from trunkline.media.audio.decoding import UndecodableFile, decode_file
 from trunkline.phone.values import PhoneError
 
@@ -34,8 +35,9 @@ def load(path: Path, rate: int) -> bytes:
         raise NoSound(f"{path}: {error}") from None
 
 
-def speak(text: str, rate: int, speaker: str = SPEAKER) -> bytes:
-    """A text, spoken, as PCM of `rate`. Raises NoSound."""
+def speak(text: str, rate: int, speaker: str | None = None) -> bytes:
+    """A text, spoken by `SPEAKER` or another program, as PCM of `rate`. Raises NoSound."""
+    speaker = speaker or SPEAKER
     program = shutil.which(speaker)
     if program is None:
         raise NoSound(f"{speaker} is not installed, so nothing can be spoken (Debian: apt install espeak-ng)")
@@ -45,6 +47,7 @@ def speak(text: str, rate: int, speaker: str = SPEAKER) -> bytes:
             subprocess.run(
                 [program, "-w", str(path), "--stdin"],
                 input=text.encode() + b"\n",
+                env=environment(),
                 check=True,
                 capture_output=True,
                 timeout=SPEAK_TIMEOUT,
