@@ -39,8 +39,8 @@ def test_anything_but_a_200_with_an_object_is_one_line(server: Server, status: i
 
 
 def test_without_an_account_or_a_server_there_is_one_line_too(server: Server) -> None:
-    for missing in ("account_sid", "api_key"):
-        with pytest.raises(StartupError, match="set account_sid and api_key"):
+    for missing, words in (("account_sid", "set account_sid and api_key"), ("api_key", "--account_sid and --api_key")):
+        with pytest.raises(StartupError, match=words):
             request(server.settings(**{missing: None}), "GET", "/x")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

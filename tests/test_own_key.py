@@ -1,6 +1,8 @@
 """The command line's own key: kept, found again, and replaced."""
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,25 @@ def test_a_key_is_made_once_and_kept_for_its_owner_alone(tmp_path: Path) -> None
     file = tmp_path / own_key.FILE
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert own_key.read(file) == {ONE: "KEY4"}
+
+
+def test_without_a_server_there_is_no_key_to_make(tmp_path: Path) -> None:
+    def ask(*_: Any, **_more: Any) -> dict[str, Any]:
+        raise StartupError("operator's key: cannot read it")
+
+    with pytest.raises(StartupError, match=r"no server runs on .*: start one, or say which one by --http\.host"):
+        own_key.credentials(settings(tmp_path), ask)
+    held = (
+        "import sys; from pathlib import Path; from trunkline.drain import DrainLock;"
+        "lock = DrainLock(Path(sys.argv[1]));"
+    )
+    command = (sys.executable, "-c", held + "print(flush=True); input()", str(tmp_path))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(StartupError, match="or run this as the server's user: operator's key: cannot read it"):
+            own_key.credentials(settings(tmp_path), ask)
+        other.communicate(b"\n")
 
 
 def test_a_key_that_is_valid_no_more_is_replaced(tmp_path: Path) -> None:

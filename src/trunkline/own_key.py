@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.config import Settings
+from trunkline.drain import find
 from trunkline.errors import StartupError
 
 FILE = "command-line.key"
@@ -19,6 +20,10 @@ UNSET = "set account_sid and api_key (TRUNKLINE_ACCOUNT_SID, TRUNKLINE_API_KEY) 
 
 Ask = Callable[..., dict[str, Any]]
 """`operator_request` of `client.py`."""
+
+
+class SeveralAccounts(StartupError):
+    """The server has none, or several."""
 
 
 def credentials(settings: Settings, ask: Ask, *, fresh: bool = False) -> tuple[str, str]:
@@ -37,17 +42,28 @@ def credentials(settings: Settings, ask: Ask, *, fresh: bool = False) -> tuple[s
         return account, kept[account]
     try:
         account, key = _make(settings, ask, account)
+    except SeveralAccounts:
+        raise
     except StartupError as error:
-        raise StartupError(f"{UNSET}, or run this as the server's user: {error}") from None
+        raise StartupError(_why_not(settings, error)) from None
     write(file, kept | {account: key})
     return account, key
+
+
+def _why_not(settings: Settings, error: StartupError) -> str:
+    """Why there is no key, with what to do."""
+    try:
+        find(settings.store.directory)
+    except StartupError as none:
+        return f"{none}: start one, or say which one by --http.host and --http.port, --account_sid and --api_key"
+    return f"{UNSET}, or run this as the server's user: {error}"
 
 
 def _make(settings: Settings, ask: Ask, account: str | None) -> tuple[str, str]:
     if account is None:
         found = ask(settings, "GET", ACCOUNTS)["data"]
         if len(found) != 1:
-            raise StartupError(f"there are {len(found)} accounts: say which by --account_sid")
+            raise SeveralAccounts(f"there are {len(found)} accounts: say which by --account_sid")
         account = str(found[0]["account_sid"])
     keys = f"{ACCOUNTS}/{account}/keys"
     for key in ask(settings, "GET", keys, unknown=f"account {account} is unknown")["data"]:

@@ -352,7 +352,8 @@ class PhoneCore:
                 self._accepted(event, now)
             elif isinstance(event, InviteRefused):
                 self.failure = event
-                self._ended(now, "them", f"{event.status} {event.reason}")
+                said = f"{event.status} {event.reason}"
+                self._ended(now, *(("them", said) if event.responded else ("us", event.detail)))
             elif isinstance(event, DialogEnded):
                 self._ended(now, "them", event.detail or event.cause)
             elif isinstance(event, ReinviteReceived):
