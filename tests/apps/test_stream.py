@@ -15,8 +15,8 @@ def test_the_codec_of_the_bot_is_taken_apart_as_the_api_has_it() -> None:
 
 
 def test_what_is_no_url_of_a_websocket_is_refused() -> None:
-    with pytest.raises(BotUnreachable):
-        BotStream("http://a/").params()
+    with pytest.raises(BotUnreachable, match=r"^http://a/ is no ws:// or wss:// URL: it has another scheme$"):
+        BotStream("http://u:p@a/?q").params()
 
 
 def test_a_file_is_decoded_and_answered_later() -> None:

@@ -149,6 +149,7 @@ def test_a_websocket_url_is_a_clean_request_line_or_refused(rest: str) -> None:
     ("url", "shown"),
     [
         ("", ""),
+        ("a.example/v", ""),
         ("https://me:pw@a.example:8443/v/?x=1#y", "https://a.example:8443/v/"),
         ("http://a%40b@[::1]?x", "http://[::1]"),
         ("wss://a.example", "wss://a.example"),

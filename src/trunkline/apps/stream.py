@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.media.audio.decoding import TooLong, UndecodableFile, decode
-from trunkline.outbound.urls import BadUrl, WebSocketUrl
+from trunkline.outbound.urls import BadUrl, WebSocketUrl, public_part
 from trunkline.streaming.files import Answer
 from trunkline.streaming.messages import Problem, Refusal
 from trunkline.streaming.params import BidirectionalMode, StreamIdentity, StreamParams, Track
@@ -38,7 +38,7 @@ class BotStream:
         try:
             url = WebSocketUrl.parse(self.url)
         except BadUrl as problem:
-            raise BotUnreachable(str(problem)) from None
+            raise BotUnreachable(f"{public_part(self.url) or self.url} is no ws:// or wss:// URL: {problem}") from None
         name, _, rate = self.bot_codec.partition("/")
         return StreamParams(
             url,

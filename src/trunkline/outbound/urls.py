@@ -126,7 +126,7 @@ def public_part(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    return url and f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return parts.scheme and f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def fault_of(text: str, *schemes: str) -> str | None:
