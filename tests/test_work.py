@@ -39,7 +39,7 @@ INSTRUCTIONS = {"one way": 7_300, "both ways": 14_200}
 OF_THE_PACKET_PATH = ("Engine__drain_batch", "Engine__run_slot", "Sender_flush", "AppSocket_receive")
 
 # Allocated for a leg with its stream, the replay full (of Python 3.11).
-BYTES = {"one way": 42_500, "both ways": 43_000, "both tracks": 61_500}
+BYTES = {"one way": 41_900, "both ways": 43_000, "both tracks": 60_800}
 
 # Per packet both ways: it is read and sent, what comes back is read and sent, and the harness sends the packet itself.
 SYSTEM_CALLS = 4 + 1
