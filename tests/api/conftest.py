@@ -28,6 +28,7 @@ from trunkline.calls.views import (
     NumberView,
     PhoneView,
     RoutesView,
+    StreamFilter,
     StreamView,
     TargetView,
     TrunkView,
@@ -257,6 +258,19 @@ class MemoryCalls:
             StreamMedia(stream, "open", None) for stream in self.started.values() if stream.call_sid == call
         )
         return MediaReport(view, True, self.leg, streams, diagnose(view, self.leg, streams, live=True))
+
+    async def streams_of_account(
+        self, account: AccountSid, where: StreamFilter, *, offset: int, limit: int
+    ) -> tuple[list[StreamView], bool]:
+        views = [
+            view
+            for view in self.started.values()
+            if view.account_sid == account
+            and where.status in (None, view.status)
+            and where.call in (None, view.call_sid)
+            and where.name in (None, view.name)
+        ]
+        return views[offset : offset + limit], len(views) > offset + limit
 
     async def callbacks(self, account: AccountSid, *, offset: int, limit: int) -> tuple[list[CallbackView], bool]:
         found = [CALLBACK] if account == ACCOUNT else []

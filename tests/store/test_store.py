@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from trunkline.calls.views import Application, CallFilter, CallView, StreamView
+from trunkline.calls.views import Application, CallFilter, CallView, StreamFilter, StreamView
 from trunkline.cluster.keeper import Keeper
 from trunkline.cluster.lease import BEAT
 from trunkline.config import StoreSettings
@@ -247,6 +247,26 @@ async def test_a_group_that_fails_leaves_nothing_and_the_next_is_written(store: 
     assert await store.open_calls() == []
     await save(store, make.call(), make.stream("s1"))
     assert [stream.sid for stream in await store.streams(make.account, ONE)] == ["s1"]
+
+
+async def test_streams_of_all_calls_are_newest_first_and_filtered(store: Store, make: Any) -> None:
+    await save(
+        store,
+        make.stream("s1", at=1, name="tap"),
+        make.stream("s2", at=2, call="v3:two", status="stopped"),
+        make.stream("s3", at=3, call="v3:two"),
+        make.stream("s4", at=4, account="other-account"),
+    )
+
+    async def found(where: StreamFilter, offset: int = 0, limit: int = 9) -> tuple[list[str], bool]:
+        streams, more = await store.streams_of_account(make.account, where, offset=offset, limit=limit)
+        return [stream.sid for stream in streams], more
+
+    assert await found(StreamFilter(), limit=2) == (["s3", "s2"], True)
+    assert await found(StreamFilter(), offset=2, limit=2) == (["s1"], False)
+    assert await found(StreamFilter(status="in-progress")) == (["s3", "s1"], False)
+    assert await found(StreamFilter(call=CallSid("v3:two"))) == (["s3", "s2"], False)
+    assert await found(StreamFilter(name="tap")) == (["s1"], False)
 
 
 async def test_many_reads_at_once_take_turns_and_leave_a_connection_to_the_writer(store: Store, make: Any) -> None:

@@ -14,6 +14,7 @@ from trunkline.calls.views import (
     Erasure,
     PublicKeys,
     RoutesView,
+    StreamFilter,
     StreamView,
 )
 from trunkline.ids import AccountSid, CallSid
@@ -79,6 +80,11 @@ class CallControl(Protocol):
 
     async def streams(self, account: AccountSid, call: CallSid) -> list[StreamView]:
         """All streams of a call, oldest first."""
+
+    async def streams_of_account(
+        self, account: AccountSid, where: StreamFilter, *, offset: int, limit: int
+    ) -> tuple[list[StreamView], bool]:
+        """One page of the streams of all calls, newest first, and whether more follow."""
 
     async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
         """What a call's media is doing, live, or did, and what is wrong with it."""

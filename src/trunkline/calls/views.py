@@ -240,6 +240,15 @@ class CallFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamFilter:
+    """The filters of the list of an account's streams (docs/reference/rest.md#lists)."""
+
+    status: str | None = None
+    call: CallSid | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StreamEvent:
     """A stream status callback to be (docs/reference/callbacks.md#of-a-stream)."""
 

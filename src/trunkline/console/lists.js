@@ -28,20 +28,33 @@ function live(content, title, load, events, names = []) {
   return { refresh, head, close() { closed = true; clearTimeout(due); events.removeEventListener("event", heard); } };
 }
 
+/** The pages of a list: `query` of the present one, `turns` to the others, `first` after a change of the filter. */
+function paging(refresh) {
+  let number = 0;
+  const go = (to) => { number = to; refresh(); };
+  const turn = (step, label, there) => h("button", { type: "button", class: "quiet", disabled: !there, onclick: () => go(number + step) }, label);
+  return {
+    first: () => go(0),
+    query: () => new URLSearchParams({ PageSize: 50, Page: number }),
+    turns: (found) => (found.next_page_uri || number
+      ? h("nav", { class: "row pages", "aria-label": "Pages" }, turn(-1, "Newer", number > 0), h("span", { class: "dim" }, `Page ${number + 1}`), turn(1, "Older", found.next_page_uri))
+      : null),
+  };
+}
+
 export function calls(content, events) {
-  const status = h("select", { name: "status", onchange: () => page.refresh() },
+  const status = h("select", { name: "status", onchange: () => pages.first() },
     [["", "Live and past"], ["in-progress", "In progress"], ["ringing", "Ringing"], ["completed", "Completed"], ["failed", "Failed"], ["busy", "Busy"], ["no-answer", "No answer"], ["canceled", "Canceled"]]
       .map(([value, label]) => h("option", { value }, label)));
-  const from = h("input", { name: "from", inputmode: "tel", onchange: () => page.refresh() });
-  const to = h("input", { name: "to", inputmode: "tel", onchange: () => page.refresh() });
-  let number = 0;
+  const from = h("input", { name: "from", inputmode: "tel", onchange: () => pages.first() });
+  const to = h("input", { name: "to", inputmode: "tel", onchange: () => pages.first() });
+  const pages = paging(() => page.refresh());
   const page = live(content, "Calls", async () => {
-    const query = new URLSearchParams({ PageSize: 50, Page: number });
+    const query = pages.query();
     if (status.value) query.set("Status", status.value);
     if (from.value) query.set("From", from.value.trim());
     if (to.value) query.set("To", to.value.trim());
     const found = await ask("GET", account(`Calls.json?${query}`));
-    const turn = (step, label, there) => h("button", { type: "button", class: "quiet", disabled: !there, onclick: () => { number += step; page.refresh(); } }, label);
     return [
       table("Calls", [
         ["Started", (call) => callLink(call.sid, day(call.start_time))],
@@ -51,7 +64,7 @@ export function calls(content, events) {
         ["Status", (call) => chip(call.status)],
         ["Duration", (call) => (call.duration === null ? "" : seconds(Number(call.duration))), "num"],
       ], found.calls, "No call yet. Call a number with the phone beside this list, or point a SIP phone at this server."),
-      found.next_page_uri || number ? h("p", { class: "row" }, turn(-1, "Newer", number > 0), turn(1, "Older", found.next_page_uri)) : null,
+      pages.turns(found),
     ];
   }, events, ["call-"]);
   page.head.after(h("div", { class: "card fields", role: "search" }, h("label", {}, "Status", status), h("label", {}, "From", from), h("label", {}, "To", to)));
@@ -59,24 +72,40 @@ export function calls(content, events) {
 }
 
 export function streams(content, events) {
-  return live(content, "Streams", async () => {
-    const found = await ask("GET", account("Calls.json?PageSize=20"));
-    const all = await Promise.all(found.calls.map((call) => ask("GET", callPath(call.sid, "/Streams.json")).catch(() => ({ streams: [] }))));
-    return table("Streams", [
-      ["Started", (stream) => day(stream.date_created)],
-      ["Call", (stream) => callLink(stream.call_sid)],
-      ["Name", (stream) => stream.name, "break"],
-      ["Track", (stream) => stream.track],
-      ["Status", (stream) => chip(stream.status)],
-      ["Ended", (stream) => stream.ended_reason, "break"],
-    ], all.flatMap((one) => one.streams).reverse().sort((a, b) => b.date_created.localeCompare(a.date_created)), "None of the newest 20 calls was streamed.");
+  const status = h("select", { name: "status", onchange: () => pages.first() },
+    [["", "Live and past"], ["in-progress", "In progress"], ["paused", "Paused"], ["stopped", "Stopped"], ["failed", "Failed"]]
+      .map(([value, label]) => h("option", { value }, label)));
+  const name = h("input", { name: "name", spellcheck: "false", onchange: () => pages.first() });
+  const call = h("input", { name: "call", spellcheck: "false", onchange: () => pages.first() });
+  const pages = paging(() => page.refresh());
+  const page = live(content, "Streams", async () => {
+    const query = pages.query();
+    if (status.value) query.set("Status", status.value);
+    if (name.value.trim()) query.set("Name", name.value.trim());
+    if (call.value.trim()) query.set("CallSid", call.value.trim());
+    const found = await ask("GET", `/v2/trunkline/streams?${query}`);
+    const filtered = status.value || name.value || call.value;
+    return [
+      table("Streams", [
+        ["Started", (stream) => day(stream.date_created)],
+        ["Call", (stream) => callLink(stream.call_sid)],
+        ["Name", (stream) => stream.name, "break"],
+        ["Track", (stream) => stream.track],
+        ["Status", (stream) => chip(stream.status)],
+        ["Ended", (stream) => stream.ended_reason, "break"],
+      ], found.streams, filtered ? "No such stream." : "No stream yet. A call page has a form that starts one."),
+      pages.turns(found),
+    ];
   }, events, ["stream-"]);
+  page.head.after(h("div", { class: "card fields", role: "search" }, h("label", {}, "Status", status), h("label", {}, "Name", name), h("label", {}, "Call sid", call)));
+  return page;
 }
 
 export function callbacks(content, events) {
+  const pages = paging(() => page.refresh());
   const page = live(content, "Callbacks", async () => {
-    const found = await ask("GET", "/v2/trunkline/callbacks?PageSize=50");
-    return table("Callbacks", [
+    const found = await ask("GET", `/v2/trunkline/callbacks?${pages.query()}`);
+    return [table("Callbacks", [
       ["Time", (one) => day(one.created_at)],
       ["Event", (one) => one.form.StreamEvent ?? one.form.CallStatus ?? ""],
       ["Call", (one) => callLink(one.call_sid)],
@@ -88,7 +117,7 @@ export function callbacks(content, events) {
         note("It is sent again, with a webhook-id of its own.");
         page.refresh();
       })],
-    ], found.callbacks, "No callback is kept. Give a stream or an application a StatusCallback.");
+    ], found.callbacks, "No callback is kept. Give a stream or an application a StatusCallback."), pages.turns(found)];
   }, events, ["callback-"]);
   return page;
 }

@@ -20,7 +20,7 @@ from trunkline.calls.commands import (
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
 from trunkline.calls.registry import LiveCall
-from trunkline.calls.views import CallbackView, CallFilter, CallView, Erasure, RoutesView, StreamView
+from trunkline.calls.views import CallbackView, CallFilter, CallView, Erasure, RoutesView, StreamFilter, StreamView
 from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
 from trunkline.control.runner import Runner, utc_now
@@ -180,6 +180,12 @@ class CallService:
     async def streams(self, account: AccountSid, call: CallSid) -> list[StreamView]:
         """See `CallControl`."""
         return await answered(self._store.streams(account, call))
+
+    async def streams_of_account(
+        self, account: AccountSid, where: StreamFilter, *, offset: int, limit: int
+    ) -> tuple[list[StreamView], bool]:
+        """See `CallControl`."""
+        return await answered(self._store.streams_of_account(account, where, offset=offset, limit=limit))
 
     async def media(self, account: AccountSid, call: CallSid) -> MediaReport:
         """See `CallControl`."""

@@ -24,7 +24,16 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from trunkline.calls.views import LIVE, Application, CallbackView, CallFilter, CallView, RecordingView, StreamView
+from trunkline.calls.views import (
+    LIVE,
+    Application,
+    CallbackView,
+    CallFilter,
+    CallView,
+    RecordingView,
+    StreamFilter,
+    StreamView,
+)
 from trunkline.config import StoreSettings
 from trunkline.errors import Fenced, ResourceNotFound, StartupError
 from trunkline.ids import AccountSid, CallSid, Life, life_name, new_life
@@ -255,6 +264,19 @@ class Store:
         c = tables.streams.c
         query = select(tables.streams).where(c.account_sid == account, c.call_sid == call)
         return [records.stream_view(row) for row in await self._rows(query.order_by(c.created_at, c.sid))]
+
+    async def streams_of_account(
+        self, account: AccountSid, where: StreamFilter, *, offset: int, limit: int
+    ) -> tuple[list[StreamView], bool]:
+        """One page of an account's streams, newest first, and whether more follow."""
+        c = tables.streams.c
+        query = select(tables.streams).where(c.account_sid == account)
+        for column, wanted in ((c.status, where.status), (c.call_sid, where.call), (c.name, where.name)):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        query = query.order_by(c.created_at.desc(), c.sid.desc()).offset(offset).limit(limit + 1)
+        rows = await self._rows(query)
+        return [records.stream_view(row) for row in rows[:limit]], len(rows) > limit
 
     async def open_calls(self) -> list[tuple[CallView, str | None]]:
         """Calls that have not ended, oldest first, with the text of the SIP dialog of each that was answered; at start

@@ -179,6 +179,7 @@ streams = Table(
 )
 Index("ix_streams_updated", streams.c.updated_at)
 Index("ix_streams_call", streams.c.call_sid, streams.c.created_at)
+Index("ix_streams_account", streams.c.account_sid, streams.c.created_at, streams.c.sid)
 Index(
     "ix_streams_open",
     streams.c.created_at,

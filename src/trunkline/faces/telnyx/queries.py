@@ -11,8 +11,9 @@ from urllib.parse import quote, urlencode
 
 from trunkline.api.bodies import Fields
 from trunkline.api.readers import one_of, party, text
-from trunkline.calls.views import CallFilter, CallStatus
+from trunkline.calls.views import CallFilter, CallStatus, StreamFilter, StreamStatus
 from trunkline.errors import InvalidRequest
+from trunkline.ids import CallSid
 
 DEFAULT_PAGE_SIZE = 20
 PAGE_SIZE_LIMIT = 1000
@@ -26,6 +27,8 @@ _FILTERS = (
     "To",
     "From",
     "Status",
+    "CallSid",
+    "Name",
     *(f"{time}{suffix}" for time in ("StartTime", "EndTime") for suffix in ("", "_gt", "_lt")),
 )
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -101,6 +104,18 @@ def call_filter(fields: Fields) -> CallFilter:
         from_=_party(fields, "From"),
         started=_window(fields, "StartTime"),
         ended=_window(fields, "EndTime"),
+    )
+
+
+def stream_filter(fields: Fields) -> StreamFilter:
+    """The filters of the list of an account's streams. Raises InvalidRequest, InvalidEnum."""
+    status, call, name = (fields.get(one) for one in ("Status", "CallSid", "Name"))
+    if status is not None:
+        one_of(*get_args(StreamStatus))("Status", status)
+    return StreamFilter(
+        status=None if status is None else str(status),
+        call=None if call is None else CallSid(text("CallSid", call)),
+        name=None if name is None else text("Name", name),
     )
 
 

@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from api.conftest import CALL
 from api.documented import check, validate
 from trunkline.api.operation import Operation
-from trunkline.errors import AuthenticationFailed, InvalidRequest, ResourceNotFound
+from trunkline.errors import AuthenticationFailed, InvalidEnum, InvalidRequest, ResourceNotFound
 from trunkline.faces.telnyx.operations.console import OPERATIONS, SCHEMAS
+from trunkline.faces.telnyx.operations.streams import SCHEMAS as SCHEMAS_OF_STREAMS
 
 if TYPE_CHECKING:
     from faces.telnyx.conftest import Ask
@@ -18,6 +20,19 @@ CALLBACK = "0b1e3f4a-5f0e-4c39-8f7e-6d3c0e1a2b4c"
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
 def test_what_is_described_holds_together(operation: Operation) -> None:
     check(operation)
+
+
+async def test_streams_of_all_calls_are_listed_and_filtered(ask: "Ask") -> None:
+    for name in ("tap", "bot", "tap"):
+        await ask("StartTeXMLCallStreaming", {"Url": "wss://a.example/", "Name": name}, call_sid=CALL)
+    _, first = await ask("ListStreams", None, "PageSize=1&Name=tap")
+    validate(SCHEMAS_OF_STREAMS["StreamList"], first)
+    assert [stream["name"] for stream in first["streams"]] == ["tap"]
+    assert first["next_page_uri"] == "/v2/trunkline/streams?Name=tap&Page=1&PageSize=1"
+    _, of_another = await ask("ListStreams", None, "CallSid=v3:none&Status=in-progress")
+    assert of_another["streams"] == []
+    with pytest.raises(InvalidEnum):
+        await ask("ListStreams", None, "Status=over")
 
 
 async def test_callbacks_are_listed_without_secrets(ask: "Ask") -> None:

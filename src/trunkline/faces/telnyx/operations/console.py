@@ -3,12 +3,13 @@ Trunkline's own."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import get_args
 from urllib.parse import parse_qsl
 
 from starlette.responses import JSONResponse, Response
 
 from trunkline import errors
-from trunkline.api.auth import FULL, VIEWS
+from trunkline.api.auth import CALL_VIEWS, FULL, VIEWS
 from trunkline.api.operation import (
     NUMBER,
     TEXT,
@@ -21,14 +22,16 @@ from trunkline.api.operation import (
     record,
 )
 from trunkline.api.readers import Field, read_field, text
-from trunkline.calls.views import CallbackView
+from trunkline.calls.views import CallbackView, StreamStatus
 from trunkline.faces.telnyx import queries, resources
 from trunkline.faces.telnyx.operations.base import ACCOUNT, BAD_BODY, CALL, PAGES, STREAM, page_example, page_schema
+from trunkline.faces.telnyx.operations.streams import STREAM_EXAMPLE
 from trunkline.faces.telnyx.queries import PAGE_LIMIT
 from trunkline.webhooks.payloads import masked
 
 TOKENS = "/v2/trunkline/console/tokens"
 SESSIONS = "/v2/trunkline/console/sessions"
+STREAMS = "/v2/trunkline/streams"
 CALLBACKS = "/v2/trunkline/callbacks"
 ROUTES = "/v2/trunkline/routes"
 TOKEN_LIMIT = 200
@@ -77,6 +80,15 @@ _ROUTES_EXAMPLE = {
     "numbers": [{"pattern": "+1*", "runs": "application bot"}],
     "phones": [{"user": "alice", "contacts": ["192.0.2.20:5060"]}],
     "trunks": [{"name": "carrier", "registered": True, "targets": [{"target": "sip:sip.example.com", "up": True}]}],
+}
+
+
+_BAD_PAGE = (errors.InvalidRequest(f"Page must be a number from 0 to {PAGE_LIMIT}", pointer="/Page"),)
+_STREAM_QUERY: Mapping[str, Schema] = {
+    **PAGES,
+    "Status": {"type": "string", "enum": list(get_args(StreamStatus))},
+    "CallSid": {**TEXT, "description": "Those of one call."},
+    "Name": {**TEXT, "description": "Those of this name."},
 }
 
 
@@ -130,6 +142,15 @@ async def _create_session(request: ApiRequest) -> Response:
         "expires_at": resources.with_milliseconds(login.expires_at),
     }
     return JSONResponse({"data": members}, 201)
+
+
+async def _list_streams(request: ApiRequest) -> Response:
+    fields = request.query()
+    page, where = queries.page(fields), queries.stream_filter(fields)
+    control, account = request.services.control, request.principal.account
+    views, more = await control.streams_of_account(account, where, offset=page.offset, limit=page.size)
+    members = [resources.stream(view) for view in views]
+    return JSONResponse(resources.listing("streams", STREAMS, page, members, more))
 
 
 async def _list_callbacks(request: ApiRequest) -> Response:
@@ -201,6 +222,18 @@ OPERATIONS = (
     ),
     Operation(
         "GET",
+        STREAMS,
+        "ListStreams",
+        _list_streams,
+        "List the streams of all calls of the account, newest first.",
+        "StreamList",
+        page_example("streams", STREAMS, STREAM_EXAMPLE),
+        query=_STREAM_QUERY,
+        refusals=_BAD_PAGE,
+        rights=CALL_VIEWS,
+    ),
+    Operation(
+        "GET",
         CALLBACKS,
         "ListCallbacks",
         _list_callbacks,
@@ -208,7 +241,7 @@ OPERATIONS = (
         "CallbackList",
         page_example("callbacks", CALLBACKS, _CALLBACK_EXAMPLE),
         query=PAGES,
-        refusals=(errors.InvalidRequest(f"Page must be a number from 0 to {PAGE_LIMIT}", pointer="/Page"),),
+        refusals=_BAD_PAGE,
         rights=VIEWS,
     ),
     Operation(

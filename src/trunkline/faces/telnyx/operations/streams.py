@@ -50,7 +50,7 @@ _UPDATED = {name: schema for name, schema in _STARTED.items() if name != "name"}
     "status": {"enum": ["stopped", "paused", "in-progress"]}
 }
 _UPDATED_EXAMPLE = {name: value for name, value in _STARTED_EXAMPLE.items() if name != "name"} | {"status": "stopped"}
-_STREAM_EXAMPLE = {
+STREAM_EXAMPLE = {
     **_STARTED_EXAMPLE,
     "status": "stopped",
     "track": "both_tracks",
@@ -154,7 +154,7 @@ OPERATIONS = (
         _list,
         "List a call's streams, oldest first.",
         "StreamList",
-        page_example("streams", _STREAMS_URI, _STREAM_EXAMPLE),
+        page_example("streams", _STREAMS_URI, STREAM_EXAMPLE),
         query=PAGES,
         refusals=(errors.InvalidRequest(f"Page must be a number from 0 to {PAGE_LIMIT}", pointer="/Page"),),
         rights=CALL_VIEWS,
@@ -179,7 +179,7 @@ OPERATIONS = (
         _fetch,
         "Fetch a stream, live or ended, by its sid or its name.",
         "Stream",
-        _STREAM_EXAMPLE,
+        STREAM_EXAMPLE,
         rights=CALL_VIEWS,
     ),
 )
