@@ -30,6 +30,10 @@ def test_the_site_is_built_without_a_warning_and_has_plain_pages(tmp_path: Path)
     assert all((tmp_path / page).read_text() == (ROOT / "docs" / page).read_text() for page in pages)
     loaded = re.findall(r'(?:src|href)="(https?://[^"]+\.(?:js|css|woff2?))"', (tmp_path / "index.html").read_text())
     assert loaded == [], "nothing is loaded from elsewhere"
+    assert (
+        '<div class="highlight"><pre><span></span><code><span class="'
+        in (tmp_path / "guide/examples/index.html").read_text()
+    )
 
 
 def test_examples_of_settings_are_toml() -> None:
