@@ -28,8 +28,8 @@ Over = Literal["silence", "key", "limit"]
 """Why a recording ended by itself."""
 
 
-class _Track:
-    """The audio of one side: 16-bit little-endian samples from the recorder's `_base` on."""
+class PcmTrack:
+    """The audio of one side: 16-bit little-endian samples from its owner's time 0 on."""
 
     __slots__ = ("_bytes_per_ms", "_convert", "_pcm")
 
@@ -54,6 +54,10 @@ class _Track:
             return pcm
         self._pcm += pcm
         return pcm
+
+    def clear(self) -> None:
+        """Remove all audio."""
+        self._pcm.clear()
 
     def take(self, milliseconds: int) -> bytes:
         """Remove the oldest audio, padded with silence, in ms."""
@@ -82,7 +86,7 @@ class Recorder(BaseTap):
         """`max_length`, `silence`: seconds, 0 = none; `loud`: level in dBFS from which the peer counts as
         speaking. Both functions are called on the packet path; `on_over` once, with the reason and, for `key`, the
         key."""
-        self._tracks = tuple(_Track() for _ in range(channels))
+        self._tracks = tuple(PcmTrack() for _ in range(channels))
         self._said, self._heard = self._tracks[0], self._tracks[-1]
         self._stereo = channels == 2
         self._longest = round(max_length * 1000) or inf
