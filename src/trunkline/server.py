@@ -417,7 +417,7 @@ def _endpoint(
 
 
 def _events(life: str, runner: Callable[[], Runner]) -> tuple[Hub, Ladder, Feed]:
-    hub = Hub(life, lambda call, on: runner().watch(call, on))
+    hub = Hub(life, lambda call, on: runner().watch(call, on), lambda call, on: runner().listen(call, on))
     ladder = Ladder(hub)
     return hub, ladder, Feed(hub, FACE.events, ladder, runner)
 

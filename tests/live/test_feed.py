@@ -14,6 +14,7 @@ from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
 from trunkline.live.feed import Feed
 from trunkline.live.hub import Hub
 from trunkline.live.ladder import Ladder
+from trunkline.live.listening import HeardPiece
 from trunkline.media.report import LegSample, TrackLevels
 from trunkline.sdp.values import Endpoint
 from trunkline.store.records import CallbackRecord
@@ -37,12 +38,16 @@ class Bench:
     def __init__(self) -> None:
         self.watched: list[tuple[CallSid, bool]] = []
         self.asked: list[CallSid] = []
-        self.hub = Hub("life", self.watch)
+        self.listened: list[tuple[CallSid, bool]] = []
+        self.hub = Hub("life", self.watch, self.listen)
         self.feed = Feed(self.hub, EVENTS, Ladder(self.hub), lambda: self)
         self.client = self.hub.connect(ACCOUNT, lambda: None)
 
     def watch(self, call: CallSid, on: bool) -> None:
         self.watched.append((call, on))
+
+    def listen(self, call: CallSid, on: bool) -> None:
+        self.listened.append((call, on))
 
     def sip_call_id(self, call: CallSid) -> str | None:
         self.asked.append(call)
@@ -179,3 +184,14 @@ def test_callbacks_say_their_request_and_their_answer() -> None:
         "event": "callback-tried", "state": "pending", "tries": 1, "status": 500, "reason": "HTTP status 500",
         "answer": "oops", "next_try_in": 4.0,
     }.items()  # fmt: skip
+
+
+def test_a_call_that_is_listened_to_is_heard_from_its_leg_to_its_end() -> None:
+    bench = Bench()
+    listener = bench.hub.listening.connect(ACCOUNT, CALL, lambda: None)
+    bench.feed.happened(VIEW, reports.LegOpened(Endpoint("192.0.2.1", 20000)), NOW)
+    assert bench.listened == [(CALL, True), (CALL, True)]
+    bench.feed.heard(VIEW, reports.LegHeard(100, b"audio"))
+    assert listener.take() == HeardPiece(100, b"audio")
+    bench.feed.forgotten(VIEW)
+    assert listener.over

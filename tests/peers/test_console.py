@@ -135,6 +135,25 @@ def phone(page: Page) -> Any:
     return page.locator("browser-phone")
 
 
+async def listens_in(page: Page) -> None:
+    """By keyboard: the tone of the bot is heard and seen, and of the caller alone it is not there."""
+    audio = page.locator("call-audio")
+    await audio.get_by_role("button", name="Listen in").focus()
+    await page.keyboard.press("Enter")
+    await expect(audio.get_by_role("status")).to_have_text("You listen in.", timeout=SLOW)
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Space")
+    await expect(audio).to_contain_text(re.compile("heard by the caller loudest near 4[0-9]0 Hz"), timeout=SLOW)
+    track = audio.get_by_label("Listen to")
+    await track.focus()
+    for key, chosen in (("End", "outbound"), ("ArrowUp", "inbound")):
+        await page.keyboard.press(key)
+        await expect(track).to_have_value(chosen)
+        if chosen == "outbound":
+            await page.wait_for_function("() => +document.querySelector('call-audio').dataset.peak > 0.2")
+    await page.wait_for_function("() => +document.querySelector('call-audio').dataset.peak < 0.02")
+
+
 async def test_a_bot_is_talked_to_heard_and_interrupted(
     watched: Watched, serving: ServerProcess, bot: RecordingApp
 ) -> None:
@@ -166,6 +185,8 @@ async def test_a_bot_is_talked_to_heard_and_interrupted(
     await page.wait_for_function(
         "() => +document.querySelectorAll('dl.numbers dd')[2].textContent.match(/\\d+/)?.[0] > 1000"
     )
+    await listens_in(page)
+    await watched.shot("call-listening")
     # The caller, who speaks again and again, speaks over the tone: the bot clears.
     heard = len(stream.payloads())
     await happens(bot.watch, "two seconds pass", lambda: len(stream.payloads()) > heard + 120)
@@ -188,6 +209,7 @@ async def test_a_bot_is_talked_to_heard_and_interrupted(
     await expect(phone(page)).to_contain_text("The call is over", timeout=SLOW)
     await happens(bot.watch, "the stream stops", lambda: bool(stream.all("stop")))
     await expect(page.locator("main")).to_contain_text("completed", timeout=SLOW)
+    await expect(page.get_by_role("button", name="Listen in")).to_be_disabled()
 
 
 async def test_one_who_is_not_logged_in_lands_and_logs_in_with_a_key(watched: Watched, serving: ServerProcess) -> None:

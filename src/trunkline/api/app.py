@@ -23,10 +23,21 @@ from starlette.routing import BaseRoute, Match, Route, Router, WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from trunkline.api import audit, console_pages, docs_page, event_socket, openapi, paths, phone_socket, problems
+from trunkline.api import (
+    audit,
+    console_pages,
+    docs_page,
+    event_socket,
+    listen_socket,
+    openapi,
+    paths,
+    phone_socket,
+    problems,
+)
 from trunkline.api.auth import OPERATOR, Authenticator, Principal, permit
 from trunkline.api.event_socket import EventSockets
 from trunkline.api.limits import Recent, TokenBuckets
+from trunkline.api.listen_socket import ListenSockets
 from trunkline.api.logins import Logins
 from trunkline.api.operation import ApiRequest, Operation, RestFace, Services
 from trunkline.api.phone_socket import PhoneLine, PhoneSockets
@@ -109,7 +120,8 @@ def create_app(
     if hub is not None:
         health += console_pages.routes()
         events = EventSockets(face, hub, tickets, accounts, control, settings.public_url, clock)
-        sockets, stops = _sockets(face, events, line, gate)
+        listeners = ListenSockets(face, events, hub.listening, accounts, control)
+        sockets, stops = _sockets(face, events, listeners, line, gate)
     if settings.operators_port is None:
         return ApiApplication(face, [*customers, *operators, *health], counters, sockets=sockets, stops=stops)
     for_operators = ApiApplication(face, [*operators, *health], counters)
@@ -121,10 +133,13 @@ def _secret() -> str:
 
 
 def _sockets(
-    face: RestFace, events: EventSockets, line: PhoneLine | None, gate: "Gate"
+    face: RestFace, events: EventSockets, listeners: ListenSockets, line: PhoneLine | None, gate: "Gate"
 ) -> tuple[list[BaseRoute], list[Callable[[], Awaitable[None]]]]:
     """The WebSockets, and what ends those of browser phones."""
-    routes: list[BaseRoute] = [_socket_route(event_socket.PATH, events.serve, gate)]
+    routes: list[BaseRoute] = [
+        _socket_route(event_socket.PATH, events.serve, gate),
+        _socket_route(listen_socket.PATH, listeners.serve, gate),
+    ]
     if line is None:
         return routes, []
     phones = PhoneSockets(face, events, line)

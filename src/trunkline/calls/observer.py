@@ -7,7 +7,7 @@ from trunkline.calls.commands import Command
 from trunkline.calls.effects import Persist
 from trunkline.calls.events import Fact
 from trunkline.calls.views import CallView
-from trunkline.workers.reports import LegWatched
+from trunkline.workers.reports import LegHeard, LegWatched
 
 
 class CallObserver(Protocol):
@@ -24,6 +24,9 @@ class CallObserver(Protocol):
 
     def watched(self, call: CallView, report: LegWatched, at: datetime) -> None:
         """What a watched call sounds like."""
+
+    def heard(self, call: CallView, report: LegHeard) -> None:
+        """Audio of a call that is listened to."""
 
     def forgotten(self, call: CallView) -> None:
         """Nothing more comes of a call."""
@@ -42,6 +45,9 @@ class NoObserver:
         """See `CallObserver`."""
 
     def watched(self, call: CallView, report: LegWatched, at: datetime) -> None:
+        """See `CallObserver`."""
+
+    def heard(self, call: CallView, report: LegHeard) -> None:
         """See `CallObserver`."""
 
     def forgotten(self, call: CallView) -> None:

@@ -4,6 +4,7 @@ import { ask, callPath } from "./api.js";
 import { action, chip, clock, day, exact, h, seconds } from "./dom.js";
 import { number } from "./help.js";
 import { streamForm } from "./stream-form.js";
+import "./listen.js";
 import "./waves.js";
 
 const SIGNS = { error: "✗", warning: "!", info: "·", ok: "✓" };
@@ -11,6 +12,7 @@ const SIGNS = { error: "✗", warning: "!", info: "·", ok: "✓" };
 export class CallPage {
   #content; #events; #sid; #call = null; #streams = []; #timers = []; #closed = false;
   #waves = h("call-waves");
+  #audio = h("call-audio");
   #head = h("div"); #why = h("div"); #numbers = h("dl", { class: "numbers" }); #streamList = h("div");
   #messages = h("ol", { class: "plain log small", tabindex: 0, "aria-label": "Messages" });
   #ladder = h("ol", { class: "ladder log small", tabindex: 0, "aria-label": "SIP messages" });
@@ -25,7 +27,7 @@ export class CallPage {
     const card = (title, ...children) => h("section", { class: "card", "aria-label": title }, h("h2", {}, title), children);
     content.replaceChildren(
       this.#head,
-      card("Levels", this.#waves),
+      card("Levels", this.#waves, this.#audio),
       card("Numbers", this.#numbers),
       card("Why", this.#why),
       card("Streams", this.#streamList, streamForm(sid, () => this.#load())),
@@ -94,6 +96,7 @@ export class CallPage {
       ? this.#head.querySelector(".actions")
       : h("span", { class: "actions" }, live && action("Hang up", () => ask("POST", callPath(this.#sid), { Status: "completed" }), "danger"));
     this.#head.dataset.live = live;
+    this.#audio.show(this.#sid, live);
     this.#head.replaceChildren(
       h("div", { class: "row" }, h("h1", { class: "grow" }, `${call.from} → ${call.to}`), buttons),
       h("p", { class: "row dim" }, chip(call.status), h("span", {}, call.direction), known?.codec ? h("span", {}, known.codec) : "", h("span", { class: "num" }, live ? seconds(since) : seconds(Number(call.duration ?? 0))), h("span", {}, day(call.start_time)), known?.reason ? h("span", {}, known.reason) : null),

@@ -48,7 +48,7 @@ class Capture extends AudioWorkletProcessor {
   }
 }
 
-/** Plays what comes; begins with 60 ms, and drops the oldest beyond 400 ms. */
+/** Plays what comes; begins with `begin` seconds, and drops the oldest beyond `most` seconds. */
 class Playback extends AudioWorkletProcessor {
   #up = new Resampler(RATE, sampleRate);
   #kept = [];
@@ -56,19 +56,20 @@ class Playback extends AudioWorkletProcessor {
   #told = 0;
   #peak = 0;
 
-  constructor() {
+  constructor({ processorOptions: { begin = 0.06, most: longest = 0.4 } = {} }) {
     super();
+    this.begin = begin;
     this.port.onmessage = ({ data }) => {
       const pcm = new DataView(data), samples = [];
       for (let at = 0; at + 1 < pcm.byteLength; at += 2) samples.push(pcm.getInt16(at, true) / 32768);
       this.#kept.push(...this.#up.run(samples));
-      const most = sampleRate * 0.4;
+      const most = sampleRate * longest;
       if (this.#kept.length > most) this.#kept.splice(0, this.#kept.length - most);
     };
   }
 
   process(_, [[out]]) {
-    if (this.#kept.length > sampleRate * 0.06) this.#running = true;
+    if (this.#kept.length > sampleRate * this.begin) this.#running = true;
     if (this.#running) {
       const piece = this.#kept.splice(0, out.length);
       out.set(piece);

@@ -41,7 +41,7 @@ from trunkline.webhooks.payloads import CallbackFace, call_callback_of, callback
 from trunkline.workers import orders
 from trunkline.workers.messages import FromLeg, Reported
 from trunkline.workers.pool import WorkerPool
-from trunkline.workers.reports import LegFailed, LegWatched, RecordingEnded, WorkerLost
+from trunkline.workers.reports import LegFailed, LegHeard, LegWatched, RecordingEnded, WorkerLost
 
 _log = structlog.get_logger()
 
@@ -212,6 +212,12 @@ class Runner:
         entry = self.registry.by_sid(call)
         if entry is not None:
             self._pool.send(entry.leg, orders.WatchLeg(on))
+
+    def listen(self, call: CallSid, on: bool) -> None:
+        """Give the observer a live call's audio, or no more; likewise."""
+        entry = self.registry.by_sid(call)
+        if entry is not None:
+            self._pool.send(entry.leg, orders.ListenLeg(on))
 
     def _direct(self, entry: LiveCall, what: events.Fact | Command) -> None:
         assert self._script is not None
@@ -399,6 +405,8 @@ class Runner:
             return
         if isinstance(event.report, LegWatched):
             self._observer.watched(entry.call.view, event.report, utc_now())
+        elif isinstance(event.report, LegHeard):
+            self._observer.heard(entry.call.view, event.report)
         else:
             self.apply(entry, event.report)
 

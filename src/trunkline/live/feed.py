@@ -19,13 +19,14 @@ from trunkline.calls.views import CallView, StreamView
 from trunkline.ids import AccountSid, CallSid
 from trunkline.live.hub import Hub, timestamp
 from trunkline.live.ladder import Ladder
+from trunkline.live.listening import HeardPiece
 from trunkline.media.report import TrackLevels
 from trunkline.store.records import CallbackRecord
 from trunkline.streaming.params import SeenMessage
 from trunkline.webhooks.outbox import AttemptDecision, AttemptResult
 from trunkline.webhooks.payloads import masked
 from trunkline.workers import reports
-from trunkline.workers.reports import LegWatched
+from trunkline.workers.reports import LegHeard, LegWatched
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ class LiveControl(Protocol):
 
     def watch(self, call: CallSid, on: bool) -> None:
         """Have the media worker of a call report what it sounds like, or no more."""
+
+    def listen(self, call: CallSid, on: bool) -> None:
+        """Have the media worker of a call report its audio, or no more."""
 
     def sip_call_id(self, call: CallSid) -> str | None:
         """The Call-ID of a live call, once there is one."""
@@ -68,6 +72,8 @@ class Feed:
             self._ladder.name(call_id, call.account_sid, call.sid)
         if isinstance(what, reports.LegOpened) and self._hub.watched(call.sid):
             self._control().watch(call.sid, True)
+        if isinstance(what, reports.LegOpened) and self._hub.listening.listened(call.sid):
+            self._control().listen(call.sid, True)
         say = _FACTS.get(type(what))
         if say is not None:
             event, members = say(what)
@@ -91,6 +97,7 @@ class Feed:
     def forgotten(self, call: CallView) -> None:
         """See `CallObserver`."""
         self._hub.ended(call.account_sid, call.sid)
+        self._hub.listening.ended(call.sid)
 
     def _call(self, call: CallView, event: str, at: datetime) -> None:
         def make() -> dict[str, object]:
@@ -160,6 +167,10 @@ class Feed:
             "streams": [_counters(stream) for stream in report.streams],
         }
         self._hub.levels(call.account_sid, call.sid, levels)
+
+    def heard(self, call: CallView, report: LegHeard) -> None:
+        """See `CallObserver`."""
+        self._hub.listening.heard(call.sid, HeardPiece(report.at_ms, report.pcm))
 
     # ── callbacks ───────────────────────────────────────────────────────────────────────────────────────────
 

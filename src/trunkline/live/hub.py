@@ -18,6 +18,7 @@ import msgspec
 
 from trunkline.errors import TooManyRequests
 from trunkline.ids import AccountSid, CallSid
+from trunkline.live.listening import Listening
 
 RING = 5000
 """Events of one account."""
@@ -106,10 +107,16 @@ class EventClient:
 
 class Hub:
     """All accounts. `session` names this life of the server: numbers of another one mean nothing here. `on_watched` is
-    called with a call that is to be watched, or no longer."""
+    called with a call that is to be watched, or no longer, `on_listened` with one that is to be listened to."""
 
-    def __init__(self, session: str, on_watched: Callable[[CallSid, bool], None]) -> None:
+    def __init__(
+        self,
+        session: str,
+        on_watched: Callable[[CallSid, bool], None],
+        on_listened: Callable[[CallSid, bool], None] = lambda _call, _on: None,
+    ) -> None:
         self.session = session
+        self.listening = Listening(on_listened)
         self._on_watched = on_watched
         self._rings: dict[AccountSid, _Ring] = {}
         self._size = 0

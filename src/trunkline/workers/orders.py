@@ -165,7 +165,14 @@ class WatchLeg(msgspec.Struct, frozen=True, tag=True):
     """True = report, False = stop."""
 
 
+class ListenLeg(msgspec.Struct, frozen=True, tag=True):
+    """Report the leg's audio, as `reports.LegHeard` ten times a second, or stop."""
+
+    on: bool
+    """True = report, False = stop."""
+
+
 MediaOrder = StartPlayback | StopPlayback | StartRecording | StopRecording | SendDigits | Bridge | Unbridge
 """Orders that a call must be answered for, and that need nothing else of it."""
 StreamOrder = OpenStream | CloseStream | PauseStream
-Order = OpenLeg | ConfirmLeg | UpdateLeg | CloseLeg | NotifyDtmf | MediaOrder | StreamOrder | WatchLeg
+Order = OpenLeg | ConfirmLeg | UpdateLeg | CloseLeg | NotifyDtmf | MediaOrder | StreamOrder | WatchLeg | ListenLeg

@@ -47,6 +47,7 @@ from trunkline.workers.parent import Parent
 from trunkline.workers.worker.capture_writer import CaptureWriter
 from trunkline.workers.worker.decoder_client import AccountDecoder, DecoderClient
 from trunkline.workers.worker.leg_services import LegServices
+from trunkline.workers.worker.listen import LegListeners
 from trunkline.workers.worker.stream_targets import StreamTargets
 from trunkline.workers.worker.watch import LegWatches
 
@@ -95,6 +96,7 @@ class Worker:
         self._leg_streams: dict[LegId, list[StreamSid]] = {}
         self._listening: dict[LegId, list[int]] = {}
         self._watches: LegWatches | None = None
+        self._listeners: LegListeners | None = None
         self._local_host = ""
         self._handlers: dict[type, Callable[[Any], None]] = {
             messages.Configure: self._configure,
@@ -115,6 +117,7 @@ class Worker:
             orders.CloseStream: self._close_stream,
             orders.PauseStream: self._pause_stream,
             orders.WatchLeg: self._watch_leg,
+            orders.ListenLeg: self._listen_leg,
         }
         """The rest is added by `_configure`."""
 
@@ -215,6 +218,7 @@ class Worker:
         self._engine = Engine(media, ports, self._on_media, asyncio.get_running_loop())
         self._targets = StreamTargets(self._engine)
         self._watches = LegWatches(self._engine, self._streams_of, self._link.send)
+        self._listeners = LegListeners(self._engine, self._link.send, lambda: self._link.unsent)
         soon = asyncio.get_running_loop().call_soon
         self._services = LegServices(self._engine, self._decoder, self._link.send, soon, media.recording_silence)
         self._orders |= {
@@ -276,6 +280,11 @@ class Worker:
         if leg in self._leg_streams:
             self.watches.watch(leg, order.on)
 
+    def _listen_leg(self, leg: LegId, order: orders.ListenLeg) -> None:
+        assert self._listeners is not None
+        if leg in self._leg_streams:
+            self._listeners.listen(leg, order.on)
+
     def _open_leg(self, leg: LegId, order: orders.OpenLeg) -> None:
         try:
             port = self.engine.open_leg(leg, order.params, confirmed=order.confirmed)
@@ -300,6 +309,8 @@ class Worker:
         if leg not in self._leg_streams:
             return
         self.watches.closing(leg)
+        if self._listeners is not None:
+            self._listeners.closing(leg)
         for sid in self._leg_streams.pop(leg):
             self.targets.detach(leg, self._streams[sid].stream)
             self._streams[sid].close(order.reason)

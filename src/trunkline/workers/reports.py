@@ -136,6 +136,15 @@ class LegWatched(msgspec.Struct, frozen=True, tag=True):
     """Its streams."""
 
 
+class LegHeard(msgspec.Struct, frozen=True, tag=True):
+    """Audio of a leg that is listened to. It does not reach the call model."""
+
+    at_ms: int
+    """On the leg's timeline."""
+    pcm: bytes
+    """See `LegEar.take`."""
+
+
 class WorkerLost(msgspec.Struct, frozen=True, tag=True):
     """The media worker died, and with it everything of this call in it. Made by `pool.py`."""
 
@@ -155,5 +164,6 @@ Report = (
     | StreamStarted
     | StreamEnded
     | LegWatched
+    | LegHeard
     | WorkerLost
 )
