@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trunkline.apps.captured import BadCapture, caller_frames, read_capture, trace_of
+from trunkline.apps.captured import LIMIT_MS, BadCapture, caller_frames, read_capture, trace_of, track_audio
 from trunkline.apps.wire import media
 
 HEAD: dict[str, Any] = {"capture": 1, "codec": "PCMU", "bot_codec": "PCMU", "mode": "rtp", "payloads": "whole"}
@@ -90,3 +90,49 @@ def test_what_the_bot_did_is_measured_as_in_a_call() -> None:
     assert trace.first_audio == 0.25
     assert len(trace.received) == 2
     assert [one.event for one in trace.sent] == ["start"]
+
+
+@pytest.mark.parametrize(
+    ("head", "codec", "endian", "mode", "whole"),
+    [
+        ({"codec": "L16/8000", "l16_endian": "big"}, "L16/8000/big", "big", "rtp", True),
+        ({"codec": "L16/8000", "mode": "other"}, "L16/8000", "little", "rtp", True),
+        ({"codec": "G722", "l16_endian": "other", "mode": "mp3"}, "G722", "little", "mp3", True),
+        ({"payloads": "hash"}, "PCMU", "little", "rtp", False),
+    ],
+)
+def test_the_head_says_how_the_audio_is_to_be_read(
+    head: dict[str, str], codec: str, endian: str, mode: str, whole: bool
+) -> None:
+    capture = read_capture([text_of(start(), bot_codec="PCMA", **{"payloads": "whole", **head})])
+    assert (capture.codec, capture.endian, capture.mode, capture.has_audio()) == (codec, endian, mode, whole)
+    assert capture.bot_codec == "PCMA"
+    trace = trace_of(capture)
+    assert (trace.codec, trace.bot_codec, trace.mode) == (codec, "PCMA", mode)
+
+
+def test_times_of_a_day_are_taken_and_notes_are_apart() -> None:
+    lines = [{"ms": LIMIT_MS, "note": "end"}, {"ms": 0, "to": "server", "text": "no JSON"}, start(LIMIT_MS)]
+    capture = read_capture([text_of(*lines)])
+    assert capture.notes == lines[:1]
+    assert [(one.to_app, one.data, one.message, one.binary) for one in capture.messages[:1]] == [
+        (False, b"no JSON", {}, False)
+    ]
+    assert json.loads(capture.messages[1].data) == capture.messages[1].message == lines[2]["message"]
+    for ms in (LIMIT_MS + 1, "1", None):
+        with pytest.raises(BadCapture, match=f'line 2 has no "ms" from 0 to {LIMIT_MS}'):
+            read_capture([text_of({"ms": ms, "to": "app"})])
+
+
+def test_a_track_has_its_stamps_or_else_the_times_of_its_messages() -> None:
+    lines = [start(), to_app(1, b"a"), to_app(2, b"b"), to_app(3, b"c"), said(70, media(b"d"))]
+    lines[2]["message"]["media"]["track"] = "outbound"
+    del lines[3]["message"]["media"]["timestamp"]
+    capture = read_capture([text_of(*lines)])
+    assert track_audio(capture) == [(20.0, b"a"), (65.0, b"c")]
+    assert track_audio(capture, "outbound") == [(40.0, b"b")]
+
+
+def test_frames_of_a_codec_without_lengths_are_those_of_the_packets() -> None:
+    lines = [to_app(number, payload) for number, payload in ((0, b"abc"), (5, b"d"))]
+    assert caller_frames(read_capture([text_of(*lines, codec="OPUS")])) == [b"abc", b"d"]

@@ -3,6 +3,8 @@
 from trunkline.apps import wire
 from trunkline.apps.traffic import TO_BOT, TO_SERVER, Traffic, line
 
+HIDDEN = '{"event": "a", "b": {"x-telnyx-streaming-auth-token": "..."}}'
+
 
 def test_audio_is_counted_and_shown_once_a_second() -> None:
     traffic = Traffic(10.0)
@@ -41,3 +43,30 @@ def test_the_auth_token_is_not_shown() -> None:
     message = '{"event": "connected", "connected": {"x-telnyx-streaming-auth-token": "secret"}}'
     [note] = Traffic(0.0).text(TO_BOT, message, 0)
     assert "secret" not in str(note)
+
+
+def test_audio_of_one_direction_alone_has_one_line() -> None:
+    traffic = Traffic(0.0)
+    for size in (160, 80, 240):
+        traffic.text(TO_SERVER, wire.media(bytes(size)), 0.5)
+    assert traffic.media(0.999) == []
+    [note] = traffic.media(1.0)
+    assert note.fields == {"kind": "media", "seconds": 1.0, "text": "3 messages, 480 bytes, 80-240 each"}
+    assert traffic.media(5.0) == []
+    assert traffic.text(TO_SERVER, wire.media(bytes(20)), 5.5) == []
+    [again] = traffic.text(TO_SERVER, wire.media(bytes(20)), 6.0)
+    assert again.fields["text"] == "2 messages, 40 bytes, 20 each"
+
+
+def test_each_kind_of_line_has_its_words() -> None:
+    traffic = Traffic(1.0)
+    for notes, kind, words in (
+        (traffic.text(TO_BOT, "x" * 50, 1.5), "?", f"not a JSON object: {'x' * 40!r}"),
+        (traffic.binary(TO_BOT, 3, 1.5), "binary", "3 bytes; messages are JSON in text frames"),
+        (traffic.closed(TO_BOT, 1001, "gone", 1.5), "close", "1001 gone"),
+        (traffic.closed(TO_BOT, None, "", 1.5), "close", "no code"),
+        (traffic.text(TO_BOT, '{"event": "a", "b": {"x-telnyx-streaming-auth-token": 1}}', 1.5), "a", HIDDEN),
+    ):
+        assert [(note.event, note.fields) for note in notes] == [
+            (TO_BOT, {"kind": kind, "seconds": 0.5, "text": words})
+        ]
