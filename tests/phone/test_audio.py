@@ -5,7 +5,7 @@ import pytest
 
 from trunkline.media.codecs import CODECS
 from trunkline.phone import audio
-from trunkline.phone.audio import FRAMES_WAITING, PhoneAudio
+from trunkline.phone.audio import AUDIBLE, FRAMES_WAITING, PhoneAudio
 
 
 def tone(milliseconds: int, rate: int = 16000) -> bytes:
@@ -111,3 +111,53 @@ def test_keys_of_the_other_side_wait_for_the_owner() -> None:
     phone = PhoneAudio(8000)
     phone.digit("5")
     assert phone.digits == ["5"]
+
+
+def steady(sample: int) -> bytes:
+    """20 ms at 8000 Hz of one value."""
+    return np.full(160, sample, "<i2").tobytes()
+
+
+def test_audio_at_the_threshold_is_audible_in_both_directions() -> None:
+    for sample, decibels in ((104, AUDIBLE), (92, AUDIBLE - 1)):
+        phone = PhoneAudio(8000)
+        phone.leg_changed("L16/8000", 20)
+        phone.now = 3.0
+        phone.play(steady(sample))
+        payload = phone.next_frame(0)
+        assert payload is not None
+        phone.inbound_frame(payload, 0, 0)
+        audible = decibels == AUDIBLE
+        assert (phone.said[0].decibels, phone.heard[0].decibels) == (decibels, decibels)
+        assert (phone.spoke_at, phone.audible_at) == ((3.0, 3.0) if audible else (None, None))
+        assert phone.audible_ms == (20 if audible else 0)
+
+
+def test_the_packet_time_is_that_of_the_leg_and_odd_bytes_are_left_out() -> None:
+    phone = PhoneAudio(8000)
+    phone.leg_changed("PCMU", 30)
+    phone.play(tone(60, 8000) + b"x")
+    assert phone.queued_ms == 60
+    assert [len(phone.next_frame(at) or b"") for at in (0, 30, 60)] == [240, 240, 0]
+    assert [one.milliseconds for one in phone.said] == [30, 30]
+    phone.play(b"\1\1" * 100 + b"\2\2" * 80, newest_ms=10)
+    assert phone.queued_ms == 10
+    phone.peer_changed("PCMA")
+    phone.inbound_frame(CODECS["PCMA"].silence(20), 0, 0)
+    assert phone.loudest < AUDIBLE
+
+
+def test_frames_closer_than_a_packet_are_joined_in_the_recording() -> None:
+    for gap, milliseconds in ((20, 40), (21, 41)):
+        phone = PhoneAudio(8000)
+        phone.inbound_frame(b"\x10" * 160, 0, 0)
+        phone.inbound_frame(b"\x10" * 160, 20 + gap, 0)
+        assert len(phone.recording()) == 16 * (milliseconds + 20 if gap > 20 else milliseconds)
+
+
+def test_nothing_heard_is_silent() -> None:
+    phone = PhoneAudio(8000)
+    assert (phone.loudest, phone.audible_at, phone.spoke_at, phone.undecodable) == (-96, None, None, 0)
+    phone.leg_changed("OPUS", 20)
+    phone.inbound_frame(b"", 0, 0)
+    assert (phone.undecodable, phone.heard[0].milliseconds, len(phone.recording())) == (1, 20, 320)

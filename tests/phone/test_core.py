@@ -319,3 +319,157 @@ def test_after_the_end_the_report_stays_and_nothing_is_sent() -> None:
     line.hear(0)
     line.core.receive_rtcp(b"\x80\xc9\x00\x01\x00\x00\x00\x07", ("192.0.2.10", 4001), line.now)
     assert line.core.audio.heard == []
+
+
+def peer_of(invite: str) -> Caller:
+    """The other side of an established call."""
+    return Caller(header(invite, "Call-ID"), from_tag="them", to_tag=header(invite, "From").partition("tag=")[2])
+
+
+def test_what_comes_before_the_answer_is_no_media() -> None:
+    line = Line()
+    line.dial()
+    line.hear(0)
+    line.core.receive_rtcp(b"\x80\xc9\x00\x01\x00\x00\x00\x07", ("192.0.2.10", 4001), line.now)
+    assert (line.core.audio.heard, line.core.report(line.now), line.core.keys_waiting) == ([], None, False)
+
+
+def test_provisional_responses_ring_once_each_and_100_does_not() -> None:
+    line = Line()
+    invite = line.dial()
+    line.receive(response(invite, "100 Trying"))
+    assert (line.state(), line.kinds()) == (PhoneState.CALLING, ["invited"])
+    line.receive(response(invite, "183 Session Progress", "them", body=SDP))
+    assert line.state() is PhoneState.RINGING
+    assert [event.detail for event in line.core.events] == [URI, "183 Session Progress"]
+
+
+@pytest.mark.parametrize(
+    ("status", "sdp", "why", "violation"),
+    [
+        ("183 Session Progress", "RTP/AVP 18", "the SDP of a provisional response cannot be used", "SDP: "),
+        ("200 OK", "RTP/AVP 18", "the SDP of the 200 cannot be used", "SDP: "),
+        ("200 OK", "", "the 200 has no SDP", "SDP: the 200 has no answer to our offer (RFC 3261 section 13.2.1)"),
+    ],
+)
+def test_the_call_is_given_up_with_the_reason(status: str, sdp: str, why: str, violation: str) -> None:
+    line = Line()
+    body = SDP.replace("RTP/AVP 0 101", sdp) if sdp else ""
+    line.receive(response(line.dial(), status, "them", body=body))
+    assert line.core.events[-1][1:] == ("ended", f"us: {why}")
+    assert (line.state(), line.core.ended_by) == (PhoneState.ENDED, "us")
+    assert [text.startswith(violation) for text in line.core.violations] == [True]
+    assert line.core.events[-2] == (line.now, "violation", line.core.violations[0])
+
+
+def test_the_end_has_who_ended_it_and_why_once() -> None:
+    for status, detail in (("486 Busy Here", "them: 486 Busy Here"), (None, "us: ")):
+        line = Line()
+        invite = line.dial()
+        if status:
+            line.receive(response(invite, status, "them"))
+        else:
+            line.run(40)
+        line.core.hang_up(line.now)
+        assert line.core.events[-1].detail.startswith(detail)
+        assert line.kinds() == ["invited", "ended"]
+    line = Line()
+    invite = line.establish()
+    line.core.hang_up(line.now)
+    line.sip()
+    line.receive(peer_of(invite).request("BYE"))
+    assert line.kinds() == ["invited", "answered", "ended"]
+    assert line.core.ended_by == "us"
+
+
+def test_a_request_that_is_malformed_is_refused_and_a_violation() -> None:
+    line = Line()
+    invite = line.establish()
+    request = peer_of(invite).request("INFO").replace(b"CSeq: 1 INFO", b"CSeq: x")
+    (refused,) = line.receive(request)
+    assert refused.startswith("SIP/2.0 400")
+    assert [text.startswith("SIP: ") for text in line.core.violations] == [True]
+
+
+def test_keys_by_info_and_keys_down_at_the_end_are_reported() -> None:
+    line = Line()
+    invite = line.establish()
+    headers = ("Content-Type: application/dtmf-relay",)
+    (ok,) = line.receive(peer_of(invite).request("INFO", "Signal=5\r\nDuration=160\r\n", headers))
+    assert ok.startswith("SIP/2.0 200")
+    assert [event[1:] for event in line.core.events if event.kind == "digit"] == [("digit", "5")]
+    line.now += 2
+    line.hear(0, bytes((7, 0x00, 0x03, 0x20)), 101)
+    line.core.hang_up(line.now)
+    assert [event.detail for event in line.core.events if event.kind == "digit"] == ["5", "7"]
+    assert line.core.events[-1].kind == "ended"
+
+
+def test_an_offer_is_wanted_in_a_reinvite() -> None:
+    line = Line()
+    invite = line.establish()
+    *_, refused = line.receive(peer_of(invite).request("INVITE"))
+    assert refused.startswith("SIP/2.0 488 Not Acceptable Here")
+    assert "this phone answers offers and makes none" in refused
+    assert line.state() is PhoneState.UP
+
+
+def test_the_answer_to_a_refresh_moves_the_media() -> None:
+    line = Line()
+    invite = line.dial()
+    expires = ("Session-Expires: 90;refresher=uac", "Require: timer")
+    line.receive(response(invite, tag="them", body=SDP, headers=expires))
+    refresh = next(each.data.decode() for _, each in line.run(46) if each.port == "sip")
+    assert refresh.startswith("INVITE ")
+    line.receive(response(refresh, tag="", body=SDP.replace("audio 4000", "audio 4010"), headers=expires))
+    sent = [each.to for _, each in line.run(0.1) if each.port == "rtp"]
+    assert set(sent) == {("192.0.2.10", 4010)}
+
+
+@pytest.mark.parametrize(
+    ("codecs", "asked", "sent"),
+    [(("PCMU",), None, 20), (("PCMU",), 40, 40), (("PCMU",), 25, 20), (("PCMU",), 5, 10), (("PCMU",), 90, 60)],
+)
+def test_the_packet_time_is_the_longest_that_the_codec_has(
+    codecs: tuple[str, ...], asked: int | None, sent: int
+) -> None:
+    line = Line(CallPlan(URI, PEER, codecs=codecs, ptime=asked))
+    line.establish()
+    assert line.core.leg is not None
+    assert line.core.leg.outbound.ptime == sent
+    assert line.core.leg.outbound.play_at == 0
+
+
+def test_rtcp_goes_to_its_port_and_ends_with_bye() -> None:
+    line = Line()
+    line.establish()
+    line.hear(0)
+    reports = [each for _, each in line.run(12) if each.port == "rtcp"]
+    assert reports
+    assert {each.to for each in reports} == {("192.0.2.10", 4001)}
+    line.core.hang_up(line.now)
+    assert [each.to for each in line.core.to_send() if each.port == "rtcp"] == [("192.0.2.10", 4001)]
+
+
+@pytest.mark.parametrize(("late", "skipped"), [(STALL - 0.02, 0), (STALL + 0.03, 220)])
+def test_only_a_stall_leaves_packets_out(late: float, skipped: int) -> None:
+    line = Line()
+    line.establish()
+    line.run(0.1)
+    due = line.core.deadline
+    assert due is not None
+    line.now = due + late
+    line.core.handle_timer(line.now)
+    report = line.core.report(line.now)
+    assert report is not None
+    assert report.skipped_ms == skipped
+    assert line.core.pacing.worst == pytest.approx(late if not skipped else 0.01, abs=0.001)
+
+
+def test_no_cancel_leaves_before_a_provisional_response() -> None:
+    line = Line()
+    assert line.core.deadline is None
+    line.dial()
+    assert line.core.deadline == pytest.approx(100.5)
+    line.core.hang_up(line.now)
+    assert line.core.to_send() == []

@@ -70,3 +70,32 @@ def test_a_packet_without_a_successor_leaves_in_the_end() -> None:
 def test_the_same_random_numbers_make_the_same_faults() -> None:
     faults = Impairments(0.1, 0.02, 0.05)
     assert sent(ImpairedLine(faults, Random(7).random), 200) == sent(ImpairedLine(faults, Random(7).random), 200)
+
+
+def test_the_deadline_is_that_of_the_first_packet_in_the_queue_or_held_back() -> None:
+    chance = iter([0.9, 0.5, 0.9, 1.0, 0.0])  # not held back, its delay; the same; held back
+    line = ImpairedLine(Impairments(jitter=0.2, reorder=0.5), chance.__next__)
+    first, second, third = packets(3)
+    line.put(first, 5.0)
+    assert line.deadline == 5.1
+    line.put(second, 5.0)
+    assert line.deadline == 5.1
+    assert line.due(5.0999) == []
+    assert line.due(5.1) == [first]
+    assert line.deadline == pytest.approx(5.2)
+    line.put(third, 5.0)
+    assert line.due(5.2) == [second]
+    assert line.deadline == pytest.approx(5 + HELD_FOR + 0.2)
+    assert line.due(5.2999) == []
+    assert line.due(5.3001) == [third]
+    assert (line.counts.sent, line.counts.dropped, line.counts.reordered) == (3, 0, 0)
+
+
+@pytest.mark.parametrize(("drawn", "lost"), [(0.0999, True), (0.1, False)])
+def test_a_share_is_that_of_the_numbers_below_it(drawn: float, lost: bool) -> None:
+    line = ImpairedLine(Impairments(loss=0.1), lambda: drawn)
+    line.put(packets(1)[0], 1.0)
+    assert (line.counts.dropped, len(line.due(1.0))) == (lost, not lost)
+    line = ImpairedLine(Impairments(reorder=0.1), lambda: drawn)
+    line.put(packets(1)[0], 1.0)
+    assert len(line.due(1.0)) == (not lost)
