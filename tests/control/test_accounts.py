@@ -25,7 +25,7 @@ from trunkline.calls.directory import Directory
 from trunkline.control.accounts import AccountService
 from trunkline.errors import InvalidRequest, ResourceNotFound, Unavailable
 
-KEY_LIMIT = 100
+KEY_LIMIT, CONSOLE_KEY_LIMIT = 100, 20
 
 __all__ = ["accounts", "control", "database", "directory", "store"]
 
@@ -93,6 +93,32 @@ async def test_names_of_keys_are_unique_in_an_account_and_their_number_is_bounde
     with pytest.raises(InvalidRequest, match="may have 100 keys"):
         await accounts.create_key(ACCOUNT, "one more", "full", None)
     await accounts.create_key(OTHER_ACCOUNT, "one more", "full", None)
+
+
+async def test_logins_at_the_console_use_up_no_keys_and_the_oldest_ends(accounts: AccountService) -> None:
+    later = datetime.now(UTC) + timedelta(hours=12)
+    made = [
+        (await accounts.create_console_key(ACCOUNT, f"console {number}", later)).key
+        for number in range(CONSOLE_KEY_LIMIT + 2)
+    ]
+    valid = [accounts.is_valid(key.sid) for key in made]
+    assert valid == [False] * 2 + [True] * CONSOLE_KEY_LIMIT
+    assert (made[-1].scope, made[-1].expires_at) == ("full", later)
+    for number in range(KEY_LIMIT - 1):
+        await accounts.create_key(ACCOUNT, f"key {number}", "full", None)
+    await accounts.create_console_key(ACCOUNT, "console more", later)
+    assert not accounts.is_valid(made[2].sid)
+    assert len(accounts.keys(ACCOUNT)) == KEY_LIMIT + CONSOLE_KEY_LIMIT
+    with pytest.raises(InvalidRequest, match="are those of logins"):
+        await accounts.create_key(ACCOUNT, "console ci", "full", None)
+
+
+async def test_keys_that_have_expired_make_room(accounts: AccountService) -> None:
+    for number in range(KEY_LIMIT - 1):
+        await accounts.create_key(ACCOUNT, f"key {number}", "full", datetime.now(UTC) + timedelta(seconds=0.5))
+    await until(lambda: not any(accounts.is_valid(key.sid) for key in accounts.keys(ACCOUNT)[1:]))
+    await accounts.create_key(ACCOUNT, "one more", "full", None)
+    assert [key.name for key in accounts.keys(ACCOUNT)] == ["first", "one more"]
 
 
 async def test_a_key_that_expires_in_the_past_is_refused(accounts: AccountService) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from trunkline.api.auth import Principal
+from trunkline.calls.accounts import CONSOLE
 from trunkline.ids import Seconds
 from trunkline.live.tickets import Tickets
 
@@ -41,4 +42,4 @@ class Logins:
         if sender is None:
             return None
         now = self._utc()
-        return Login(sender, f"console {now:%Y-%m-%d %H:%M:%S} {token[:4]}", now + SESSION)
+        return Login(sender, f"{CONSOLE}{now:%Y-%m-%d %H:%M:%S} {token[:4]}", now + SESSION)

@@ -46,6 +46,10 @@ class NewKey:
     secret: str = field(repr=False)
 
 
+CONSOLE = "console "
+"""How the names of keys begin that logins at the console make; others' do not."""
+
+
 class Accounts(Protocol):
     """Accounts and keys of one node.
 
@@ -67,6 +71,10 @@ class Accounts(Protocol):
     async def create_key(self, account: AccountSid, name: str, scope: Scope, expires_at: datetime | None) -> NewKey:
         """Add a key. Raises ResourceNotFound, and InvalidRequest for a name that is taken, a time that is over, or one
         key too many."""
+
+    async def create_console_key(self, account: AccountSid, name: str, expires_at: datetime) -> NewKey:
+        """Add a key for one login at the console, in place of the oldest one where there are many. Its name begins with
+        `CONSOLE`. Raises ResourceNotFound, and InvalidRequest for a name that is taken."""
 
     async def revoke_key(self, account: AccountSid, sid: str) -> ApiKey:
         """Revoke a key, at once: requests under way too. Raises ResourceNotFound."""

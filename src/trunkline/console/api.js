@@ -1,12 +1,18 @@
 /** The server's REST API and event WebSocket, with the key of this tab. */
 
-const KEY = "trunkline.key", ACCOUNT = "trunkline.account";
+const KEY = "trunkline.key", ACCOUNT = "trunkline.account", KEY_ID = "trunkline.key-id";
 
 export const session = {
   get key() { return sessionStorage.getItem(KEY); },
   get account() { return sessionStorage.getItem(ACCOUNT); },
-  set(key, account) { sessionStorage.setItem(KEY, key); sessionStorage.setItem(ACCOUNT, account); },
-  clear() { sessionStorage.removeItem(KEY); sessionStorage.removeItem(ACCOUNT); },
+  set(key, account, id = "") { sessionStorage.setItem(KEY, key); sessionStorage.setItem(ACCOUNT, account); sessionStorage.setItem(KEY_ID, id); },
+  clear() { [KEY, ACCOUNT, KEY_ID].forEach((name) => sessionStorage.removeItem(name)); },
+  /** Log out: a key that was made for this login is revoked. */
+  async end() {
+    const id = sessionStorage.getItem(KEY_ID), key = this.key;
+    this.clear();
+    if (id) await ask("DELETE", `/v2/trunkline/keys/${encodeURIComponent(id)}`, undefined, key).catch(() => {});
+  },
 };
 
 export class Refused extends Error {
@@ -47,7 +53,7 @@ export async function logIn(key) {
 /** Log in with the one-time token of `trunkline dev` or `trunkline console`. */
 export async function logInByToken(token) {
   const { data } = await ask("POST", "/v2/trunkline/console/sessions", { token }, null);
-  session.set(data.api_key, data.account_sid);
+  session.set(data.api_key, data.account_sid, data.key_id);
 }
 
 export const socketUrl = (path) => `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}${path}`;

@@ -16,7 +16,7 @@ const PAGES = {
 };
 let events = null, page = null;
 
-leave.addEventListener("click", () => logOut());
+leave.addEventListener("click", () => { session.end(); logOut(); });
 
 function logOut(reason) {
   events?.stop();

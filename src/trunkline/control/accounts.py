@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from trunkline.calls.accounts import FIRST_KEY, AccountView, ApiKey, NewKey, Scope
+from trunkline.calls.accounts import CONSOLE, FIRST_KEY, AccountView, ApiKey, NewKey, Scope
 from trunkline.calls.views import Application
 from trunkline.control.waits import answered, written
 from trunkline.errors import InvalidRequest, ResourceNotFound
@@ -21,7 +21,9 @@ from trunkline.store.store import STORE_ERRORS
 
 ACCOUNT_LIMIT = 1000
 KEY_LIMIT = 100
-"""Of one account. All are in memory."""
+"""Of one account, besides those of the console. All are in memory."""
+CONSOLE_KEY_LIMIT = 20
+"""Of one account: logins at the console at once. One more ends the oldest."""
 USE_INTERVAL = timedelta(minutes=1)
 """A key's last use is as old as this at most."""
 REVOCATION_INTERVAL = 2.0
@@ -121,16 +123,41 @@ class AccountService:
     async def create_key(self, account: AccountSid, name: str, scope: Scope, expires_at: datetime | None) -> NewKey:
         """See `Accounts`."""
         async with self._changing:
-            keys, now = self.keys(account), datetime.now(UTC)
-            if len(keys) >= KEY_LIMIT:
-                raise InvalidRequest(f"An account may have {KEY_LIMIT} keys.")
-            if any(key.name == name for key in keys):
-                raise InvalidRequest("The account has a key of this name.", pointer="/name")
-            if expires_at is not None and expires_at <= now:
+            if name.startswith(CONSOLE):
+                raise InvalidRequest(f"Names that begin with '{CONSOLE}' are those of logins.", pointer="/name")
+            if expires_at is not None and expires_at <= datetime.now(UTC):
                 raise InvalidRequest("expires_at must be in the future", pointer="/expires_at")
-            new = NewKey(ApiKey(str(uuid.uuid4()), account, name, scope, now, expires_at), new_secret())
-            await answered(self._stored.add_key(new.key, new.secret))
-            return new
+            keys = await self._keys_left(account)
+            if sum(not key.name.startswith(CONSOLE) for key in keys) >= KEY_LIMIT:
+                raise InvalidRequest(f"An account may have {KEY_LIMIT} keys.")
+            return await self._add_key(keys, account, name, scope, expires_at)
+
+    async def create_console_key(self, account: AccountSid, name: str, expires_at: datetime) -> NewKey:
+        """See `Accounts`."""
+        async with self._changing:
+            keys = await self._keys_left(account)
+            mine = [key for key in keys if key.name.startswith(CONSOLE)]
+            for key in mine[: max(0, len(mine) + 1 - CONSOLE_KEY_LIMIT)]:
+                await written(self._stored.delete_key(key.sid))
+            return await self._add_key(keys, account, name, "full", expires_at)
+
+    async def _keys_left(self, account: AccountSid) -> Sequence[ApiKey]:
+        """The keys of an account, once those that have expired are deleted."""
+        now = datetime.now(UTC)
+        for key in self.keys(account):
+            if _expired(key, now):
+                await written(self._stored.delete_key(key.sid))
+        return self.keys(account)
+
+    async def _add_key(
+        self, keys: Sequence[ApiKey], account: AccountSid, name: str, scope: Scope, expires_at: datetime | None
+    ) -> NewKey:
+        if any(key.name == name for key in keys):
+            raise InvalidRequest("The account has a key of this name.", pointer="/name")
+        key = ApiKey(str(uuid.uuid4()), account, name, scope, datetime.now(UTC), expires_at)
+        new = NewKey(key, new_secret())
+        await answered(self._stored.add_key(new.key, new.secret))
+        return new
 
     async def revoke_key(self, account: AccountSid, sid: str) -> ApiKey:
         """See `Accounts`."""

@@ -45,6 +45,7 @@ _TOKEN_FIELD = Field("token", _token, {**TEXT, "description": "Of `POST " + TOKE
 _TOKEN = "0J9rV2x5Qw1m8s3bT6yUe4kLhN7cZaXgPfDiRoWtYvE"
 _SESSION_EXAMPLE: Mapping[str, object] = {
     "account_sid": ACCOUNT,
+    "key_id": "b8f3c0de-6c5f-4f3e-9d44-5a1f2ad0d1c7",
     "api_key": "KEYq3Zs0kXW1r9mT5vB8yC2uE4wH6jL7nP0aD3fG5hJ8k",
     "expires_at": "2034-01-31T12:00:00.000Z",
 }
@@ -135,9 +136,10 @@ async def _create_session(request: ApiRequest) -> Response:
     accounts = request.services.accounts
     if login is None or not accounts.is_valid(login.sender.key_sid):
         raise errors.AuthenticationFailed
-    new = await accounts.create_key(login.sender.account, login.key_name, "full", login.expires_at)
+    new = await accounts.create_console_key(login.sender.account, login.key_name, login.expires_at)
     members = {
         "account_sid": login.sender.account,
+        "key_id": new.key.sid,
         "api_key": new.secret,
         "expires_at": resources.with_milliseconds(login.expires_at),
     }
@@ -211,7 +213,8 @@ OPERATIONS = (
         SESSIONS,
         "CreateConsoleSession",
         _create_session,
-        "Exchange a console token for an API key of the account of its maker, which expires in 12 hours.",
+        "Exchange a console token for an API key of the account of its maker, which expires in 12 hours. An account "
+        "has 20 of them: one more ends the oldest.",
         "ConsoleSession",
         {"data": _SESSION_EXAMPLE},
         body=body_schema((_TOKEN_FIELD,)),
