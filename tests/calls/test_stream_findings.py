@@ -1,7 +1,7 @@
 """Each row of the table gives its finding under its condition, and only then."""
 
 from dataclasses import fields
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -148,3 +148,120 @@ def test_counters_that_rows_show_are_counters() -> None:
 
 def test_every_row_has_a_case() -> None:
     assert {row.code for row in STREAM_ROWS} == {case[0] for case in STREAM_CASES}
+
+
+SEVERITIES = {
+    "error": "stream_failed no_connection connection_lost wrong_mode wrong_audio too_slow hears_itself "
+    "undecodable_media all_refused app_silent app_stalls app_does_not_read app_gets_nothing",
+    "warning": "connecting reconnects frames_lost sounds_like_noise backlog_grows caller_unheard bad_messages "
+    "app_reports_errors over_the_limit app_silent_so_far app_sends_nothing app_sends_no_audio no_opposite_leg "
+    "playback_waits underruns paused",
+    "info": "app_is_ahead queue_empty stream_stopped",
+}
+
+
+def test_each_row_has_its_severity() -> None:
+    assert {row.code: row.severity for row in STREAM_ROWS} == {
+        code: severity for severity, codes in SEVERITIES.items() for code in codes.split()
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "before", "beyond"),
+    [
+        ("app_is_ahead", {"app_pace_percent": 115, "queued_ms": 4001}, {"app_pace_percent": 116}),
+        ("app_is_ahead", {"app_pace_percent": 116, "queued_ms": 4000}, {"queued_ms": 4001}),
+        (
+            "app_is_ahead",
+            {"app_pace_percent": 116, "queued_ms": 4001, "bytes_per_second": 0},
+            {"bytes_per_second": 8000},
+        ),
+        ("backlog_grows", {"app_pace_percent": 640, "queued_ms": 4001}, {"app_pace_percent": 639}),
+        ("backlog_grows", {"app_pace_percent": 200, "queued_ms": 4001, "app_audio": "wav"}, {"app_audio": ""}),
+        ("too_slow", {"app_pace_percent": 85, "queued_ms": 1499}, {"app_pace_percent": 84}),
+        ("too_slow", {"app_pace_percent": 84, "queued_ms": 1500}, {"queued_ms": 1499}),
+        ("too_slow", {"app_pace_percent": -1}, {"app_pace_percent": 0}),
+        ("too_slow", {"app_pace_percent": 84, "bytes_per_second": 0}, {"bytes_per_second": 8000}),
+        ("app_silent", {"app_level_db": -61, "app_samples": 4}, {"app_samples": 5}),
+        ("app_silent", {"app_level_db": -60, "app_samples": 5}, {"app_level_db": -61}),
+        ("app_silent_so_far", {"app_level_db": -61, "app_samples": 5}, {"app_samples": 4}),
+        ("app_silent_so_far", {"app_level_db": -60, "app_samples": 1}, {"app_level_db": -61}),
+        ("app_silent_so_far", {"app_level_db": -61, "app_samples": 0}, {"app_samples": 1}),
+        ("app_stalls", {"frames_waiting": 50}, {"frames_waiting": 51}),
+        ("app_sends_nothing", {"frames_waiting": 51, "messages_received": 0}, {"frames_waiting": 50}),
+        ("app_gets_nothing", {"frames_waiting": 51, "frames_sent": 0}, {"frames_waiting": 50}),
+        ("underruns", {"underruns": 3}, {"underruns": 4}),
+        ("underruns", {"underruns": 4, "played_ms": 4000}, {"played_ms": 3999}),
+        ("all_refused", {"messages_received": 3, "errors": {"malformed_frame": 2}}, {"messages_received": 2}),
+        ("bad_messages", {"messages_received": 2, "errors": {"unknown_error": 2}}, {"messages_received": 3}),
+        ("playback_waits", {"queued_ms": 0, "played_ms": 0}, {"queued_ms": 1}),
+        ("playback_waits", {"queued_ms": 1, "played_ms": 1}, {"played_ms": 0}),
+        ("queue_empty", {"queued_ms": 0, "played_ms": 0}, {"played_ms": 1}),
+        ("app_sends_no_audio", {"bytes_received": 1}, {"bytes_received": 0}),
+    ],
+)
+def test_where_a_finding_of_a_stream_begins(code: str, before: dict[str, Any], beyond: dict[str, Any]) -> None:
+    assert code not in found(media(**before))
+    assert code in found(media(**before | beyond))
+
+
+@pytest.mark.parametrize(
+    ("sent", "received", "echo"),
+    [(20, 20, False), (21, 21, True), (100, 80, False), (100, 81, True), (100, 119, True), (100, 120, False)],
+)
+def test_about_as_many_messages_as_frames_are_an_echo(sent: int, received: int, echo: bool) -> None:
+    findings = found(media(track="outbound_track", frames_sent=sent, messages_received=received))
+    assert ("hears_itself" in findings, "caller_unheard" in findings) == (echo, not echo)
+
+
+@pytest.mark.parametrize(
+    ("codec", "per_second", "pace", "words"),
+    [
+        (
+            "L16",
+            48000,
+            33,
+            "As much as L16 at 8000 Hz: does the stream need that BidirectionalSamplingRate? Or send 20",
+        ),
+        ("L16", 16000, 47, "As much as PCMU or PCMA: does the stream need that BidirectionalCodec? Or send 20"),
+        ("L16", 16000, 46, "gaps. Send 20"),
+        ("L16", 16000, 53, "As much as PCMU or PCMA: does the stream need that BidirectionalCodec? Or send 20"),
+        ("L16", 16000, 54, "gaps. Send 20"),
+        ("PCMU", 8000, 50, "gaps. Send 20"),
+        ("G722", 8000, 84, "gaps. Send 20"),
+    ],
+)
+def test_audio_that_is_too_slow_may_be_another_codec(codec: str, per_second: int, pace: int, words: str) -> None:
+    findings = found(media(codec=codec, bytes_per_second=per_second, app_pace_percent=pace, queued_ms=0))
+    assert words in findings["too_slow"].text
+
+
+@pytest.mark.parametrize(
+    ("audio", "pace", "words"),
+    [
+        ("pcm16", 602, "What the app sends is not PCMU: W. 48160 bytes come each second: the sample rate is 24000 Hz."),
+        ("pcm16", 100, "What the app sends is not PCMU: W."),
+        ("wav", 602, "What the app sends is not PCMU: W."),
+    ],
+)
+def test_the_speed_of_pcm_alone_is_that_of_a_sample_rate(audio: str, pace: int, words: str) -> None:
+    assert found(media(app_audio=audio, app_audio_words="W.", app_pace_percent=pace))["wrong_audio"].text == words
+
+
+def test_what_is_not_known_of_refused_messages_is_said_so() -> None:
+    for title, code in (("invalid_media", "undecodable_media"), ("rate_limit_reached", "over_the_limit")):
+        assert found(media(errors={title: 1}))[code].text.endswith("Of the last: its detail is not kept.")
+        assert found(media(errors={title: 1}, refusals={title: "why"}))[code].text.endswith("Of the last: why.")
+    assert (
+        "(both_tracks): see what is said of the call."
+        in found(media(track="both_tracks", frames_sent=0))["app_gets_nothing"].text
+    )
+    assert "(outbound_track): nothing is played to the caller; it hears the caller with Track=inbound_track or" in (
+        found(media(track="outbound_track", frames_sent=0, bytes_received=0))["app_gets_nothing"].text
+    )
+
+
+def test_audio_that_waits_has_its_reason() -> None:
+    waits = media(played_ms=0, queued_ms=200)
+    assert found(waits)["playback_waits"].text.endswith("played: the prebuffer is not full yet.")
+    assert found(waits, on_hold=True)["playback_waits"].text.endswith("played: the call is on hold.")
