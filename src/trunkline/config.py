@@ -289,14 +289,16 @@ class StreamSettings(Section):
     l16_endian: Literal["little", "big"] = "little"
     """Byte order of L16 on the WebSocket, both ways; RFC 3551 has big, what apps expect is little."""
     capture: Path | None = None
-    """Directory into which every message of every stream is written, both ways, as lines of JSON, for `trunkline
-    replay` and `export`: it holds what callers say."""
+    """Directory into which the messages of streams are written, both ways, as lines of JSON, for `trunkline replay`
+    and `export`: it holds what callers say. Each account has a directory of its own in it."""
+    capture_streams: Literal["all", "asked"] = "all"
+    """all: every stream but those started with `Capture=false`; asked: those with `Capture=true`."""
     capture_payloads: Literal["whole", "hash"] = "whole"
     """hash: instead of audio the captures have a hash of it, so that they cannot be heard or played again."""
     capture_numbers: Literal["whole", "masked"] = "whole"
     """masked: numbers, keys, custom parameters and client states of captures cannot be read."""
     capture_limit: float = Field(1000, ge=1)
-    """MB that all captures in the directory may take; then the oldest are deleted."""
+    """MB that all captures in the directory may take; then the oldest of the account that has most are deleted."""
     extensions: bool = False
     """Frames and members beyond the documented ones: `played_ms` and `cleared` on marks, `queue` frames with
     the backlog of the playback, `bidirectional_media_format` in `start`; and `dtmf` from the app, which presses keys
@@ -339,8 +341,8 @@ class StoreSettings(Section):
     keep_callbacks: float = Field(7, ge=0)
     """Days for which callbacks are kept that were delivered or given up; 0 keeps all."""
     keep_recordings: float = Field(90, ge=0)
-    """Days after their end for which recordings are kept, files and records; 0 keeps all. Files that an earlier
-    version made have no record, and stay."""
+    """Days after their end for which recordings are kept, files and records, and captures of streams; 0 keeps all.
+    Recordings that an earlier version made have no record, and stay."""
     recordings_quota: float = Field(0, ge=0)
     """MB that an account's recordings may take; then it makes no new ones. 0 = no limit."""
     recordings_floor: float = Field(200, ge=0)

@@ -31,6 +31,7 @@ from trunkline.cluster.lease import BEAT
 from trunkline.config import HttpSettings, Settings
 from trunkline.control.accounts import REVOCATION_INTERVAL, USE_INTERVAL, AccountService, first_key
 from trunkline.control.applications import ApplicationService
+from trunkline.control.captures import Captures
 from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
 from trunkline.control.routes import routes_of
@@ -255,7 +256,7 @@ class Server:
         self._at_stop(delivery.stop, CALLBACK_GRACE, CALLBACK_END)
         writer.start()
         stack.push_async_callback(writer.stop)
-        recordings = await self._recordings(store, writer, ids, lambda: _public_url(settings, http))
+        recordings, captures = await self._files(store, writer, ids, lambda: _public_url(settings, http))
         pool = WorkerPool(settings, lambda event: runner.on_pool(event), egress=rules)
         runner = Runner(settings, account, directory, pool, writer, FACE.callbacks, ids, recordings, feed)
         tools = Tools.of(settings, signer, dialler, recordings.files, ids, FACE.document)
@@ -268,7 +269,7 @@ class Server:
         runner.connect(sip, texml)
         destinations = Destinations(egress)
         routes = lambda account: routes_of(directory, account, sip.contacts_of, sip.trunks)  # noqa: E731
-        service = CallService(runner, directory, store, writer, recordings, destinations, routes)
+        service = CallService(runner, directory, store, writer, recordings, destinations, captures, routes)
         rooms: dict[str, Callable[[], Counter[str]]] = {}
         backlog = await self._backlog(store)
         metrics = Metrics(rooms, lambda: _gauges(runner, pool, sip, writer, backlog))
@@ -342,9 +343,9 @@ class Server:
                 await server.start()
                 self._at_stop(server.stop, HTTP_GRACE, HTTP_END)
 
-    async def _recordings(
+    async def _files(
         self, store: Store, writer: Writer, ids: IdsOfLife, public_url: Callable[[], str]
-    ) -> Recordings:
+    ) -> tuple[Recordings, Captures]:
         """With what deletes those that are too old."""
         settings = self._settings
         directory = settings.texml.recordings or settings.store.directory / "recordings"
@@ -355,9 +356,10 @@ class Server:
         except OSError as error:
             raise StartupError(f"cannot use {error.filename}: {error.strerror}") from error
         recordings = Recordings(files, ids, writer, store, settings.store, await store.recordings_used())
-        pruner = Pruner(store, settings.store, recordings.delete)
+        captures = Captures(settings.streams)
+        pruner = Pruner(store, settings.store, recordings.delete, captures.prune)
         await self._repeat(pruner.run, PRUNE_INTERVAL, "store pruner")
-        return recordings
+        return recordings, captures
 
     async def _accounts(self, store: Store, directory: Directory, own: AccountSid, runner: Runner) -> AccountService:
         key = operator_key.read_or_make(self._settings, self._make_key)

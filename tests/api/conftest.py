@@ -24,6 +24,7 @@ from trunkline.calls.views import (
     CallbackView,
     CallFilter,
     CallView,
+    CaptureView,
     Erasure,
     NumberView,
     PhoneView,
@@ -146,6 +147,8 @@ class MemoryCalls:
     redirected: list[Instructions] = field(default_factory=list)
     recordings: dict[str, Path] = field(default_factory=dict)
     """Of the first account, by sid."""
+    captured: dict[str, CaptureView] = field(default_factory=dict)
+    """Likewise, by the stream's sid."""
     before_start: Callable[[], Awaitable[object]] = _at_once
     """Awaited when a stream is to be started or a call to be placed; may raise."""
 
@@ -291,6 +294,23 @@ class MemoryCalls:
         theirs = [view for view in self.live.values() if view.account_sid == account]
         live = [view for view in theirs if number in (view.from_, view.to)]
         return Erasure(calls=3, streams=2, callbacks=1, recordings=0, in_progress=len(live))
+
+    async def captures(
+        self, account: AccountSid, *, call: str | None, stream: str | None, offset: int, limit: int
+    ) -> tuple[list[CaptureView], bool]:
+        theirs = self.captured.values() if account == ACCOUNT else []
+        found = [view for view in theirs if call in (None, view.call_sid) and stream in (None, view.stream_sid)]
+        return found[offset : offset + limit], len(found) > offset + limit
+
+    async def capture(self, account: AccountSid, stream: str) -> CaptureView:
+        found, _ = await self.captures(account, call=None, stream=stream, offset=0, limit=1)
+        if not found:
+            raise ResourceNotFound()
+        return found[0]
+
+    async def delete_capture(self, account: AccountSid, stream: str) -> CaptureView:
+        view = await self.capture(account, stream)
+        return self.captured.pop(view.stream_sid)
 
     async def recording(self, account: AccountSid, sid: str) -> Path:
         path = self.recordings.get(sid)

@@ -18,6 +18,7 @@ from trunkline.calls.directory import Directory
 from trunkline.calls.recordings import RecordingFiles
 from trunkline.calls.registry import LiveCall
 from trunkline.config import Settings
+from trunkline.control.captures import Captures
 from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
 from trunkline.control.runner import Runner
@@ -162,6 +163,7 @@ class Bench:
         self.recordings = Recordings(files, IDS, self.writer, self.store, self.settings.store, {})
         self.directory = Directory(self.settings, ACCOUNT, (), NOW)
         self.destinations = Destinations(Egress(EgressRules.of(self.settings, ACCOUNT)))
+        self.captures = Captures(self.settings.streams)
         media: Any = self.media
         self.runner = Runner(
             self.settings, ACCOUNT, self.directory, media, self.writer, CALLBACKS, IDS, self.recordings

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from control.bench import ACCOUNT, NOW, Bench
+from control.test_captures import put
+from stream_params import stream_params
 from trunkline.calls.recordings import RecordingFiles
 from trunkline.calls.registry import LiveCall
 from trunkline.calls.views import RecordingView
@@ -118,26 +120,31 @@ async def test_one_that_a_crash_cut_is_stopped(bench: Bench) -> None:
     assert await bench.store.open_recordings() == []
 
 
-async def test_a_callers_data_is_erased_with_its_files(bench: Bench) -> None:
+async def test_a_callers_data_is_erased_with_its_files(make: Callable[..., Bench], tmp_path: Path) -> None:
+    bench = make(streams={"capture": tmp_path / "captures"})
     service = CallService(
-        bench.runner, bench.directory, bench.store, bench.writer, bench.recordings, bench.destinations
+        bench.runner, bench.directory, bench.store, bench.writer, bench.recordings, bench.destinations, bench.captures
     )
     entry = await bench.up()
     number, sid = entry.call.view.from_, bench.runner.record(entry, 1, TWO_CHANNELS, "RecordVerb")
     path = bench.recordings.files.path(ACCOUNT, sid)
     assert path is not None
     path.write_bytes(b"RIFF")
+    stream = (await service.start_stream(ACCOUNT, entry.call.view.sid, stream_params("ws://a/"))).sid
+    captures = [put(tmp_path / "captures", ACCOUNT, one, 1) for one in (stream, "another")]
     ended(bench, entry)
     await bench.recorded()
     assert (await service.erase(ACCOUNT, number)).in_progress == 1
     assert path.exists()
     bench.over(entry)
+    bench.runner.on_pool(FromLeg(entry.leg, reports.StreamEnded(stream, None, "the call ended", None)))
     await bench.recorded()
     assert (await service.erase(OTHER, number)).calls == 0, "another account's call"
     assert (await service.erase(ACCOUNT, "+999")).calls == 0
     erased = await service.erase(ACCOUNT, number)
-    assert (erased.calls, erased.recordings, erased.in_progress) == (1, 1, 0)
+    assert (erased.calls, erased.recordings, erased.captures, erased.in_progress) == (1, 1, 1, 0)
     assert not path.exists()
+    assert [capture.exists() for capture in captures] == [False, True]
     assert await bench.store.recordings_of([entry.call.view.sid]) == []
     assert (await service.erase(ACCOUNT, number)).calls == 0
     assert await bench.store.old_recordings(NOW + timedelta(days=9999), 9) == []

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import pytest
 
 from control.bench import ACCOUNT, BOT, LOCAL, Bench
+from control.test_captures import put
 from stream_params import stream_params
 from trunkline.calls import commands
 from trunkline.calls.call import CallState
 from trunkline.calls.commands import CallRequest, EndCall, Instructions, SetStatusCallback
 from trunkline.calls.views import CallFilter
+from trunkline.config import StreamSettings
+from trunkline.control.captures import Captures
 from trunkline.control.service import CallService
 from trunkline.errors import CallEnded, CallNotAnswered, InvalidRequest, ResourceNotFound, Unavailable
 from trunkline.ids import AccountSid, CallSid, LegId
@@ -30,7 +34,9 @@ PARAMS = stream_params("ws://a/", name="tap")
 
 @pytest.fixture
 async def service(bench: Bench, tmp_path: Any) -> CallService:
-    return CallService(bench.runner, bench.directory, bench.store, bench.writer, bench.recordings, bench.destinations)
+    return CallService(
+        bench.runner, bench.directory, bench.store, bench.writer, bench.recordings, bench.destinations, bench.captures
+    )
 
 
 async def test_only_an_answered_call_can_be_redirected(
@@ -295,7 +301,7 @@ async def test_a_recording_is_its_accounts_and_a_file(bench: Bench, service: Cal
 async def test_while_the_store_is_behind_no_stream_is_started(make: Callable[..., Bench], tmp_path: Path) -> None:
     bench = make(store={"queue_limit": 1})
     service = CallService(
-        bench.runner, bench.directory, bench.store, bench.writer, bench.recordings, bench.destinations
+        bench.runner, bench.directory, bench.store, bench.writer, bench.recordings, bench.destinations, bench.captures
     )
     sid = (await bench.up()).call.view.sid
     assert bench.writer.full
@@ -310,3 +316,38 @@ async def test_while_draining_a_running_call_may_start_a_stream(bench: Bench, se
     sid = (await bench.up()).call.view.sid
     bench.runner.begin_draining()
     assert (await service.start_stream(ACCOUNT, sid, PARAMS)).status == "in-progress"
+
+
+async def test_a_stream_is_captured_only_where_the_operator_lets_it(make: Callable[..., Bench], tmp_path: Path) -> None:
+    bench = make()
+    sid = (await bench.up()).call.view.sid
+    for captures, refused in ((bench.captures, True), (Captures(StreamSettings(capture=tmp_path)), False)):
+        service = CallService(
+            bench.runner, bench.directory, bench.store, bench.writer, bench.recordings, bench.destinations, captures
+        )
+        with pytest.raises(InvalidRequest, match=r"streams\.capture") if refused else nullcontext():
+            await service.start_stream(ACCOUNT, sid, replace(PARAMS, capture=True))
+
+
+async def test_captures_of_a_call_are_those_of_its_streams(make: Callable[..., Bench], tmp_path: Path) -> None:
+    bench = make(streams={"capture": tmp_path / "captures"})
+    service = CallService(
+        bench.runner, bench.directory, bench.store, bench.writer, bench.recordings, bench.destinations, bench.captures
+    )
+    call = (await bench.up()).call.view.sid
+    stream = (await service.start_stream(ACCOUNT, call, PARAMS)).sid
+    for one in (stream, "another"):
+        put(tmp_path / "captures", ACCOUNT, one, 1)
+
+    async def found(call: str | None, stream: str | None) -> set[str]:
+        views, _ = await service.captures(ACCOUNT, call=call, stream=stream, offset=0, limit=9)
+        return {view.stream_sid for view in views}
+
+    assert await found(None, None) == {stream, "another"}
+    assert await found(call, None) == {stream}
+    assert await found(call, "another") == set()
+    with pytest.raises(ResourceNotFound):
+        await found("v3:none", None)
+    assert (await service.delete_capture(ACCOUNT, stream)).stream_sid == stream
+    with pytest.raises(ResourceNotFound):
+        await service.capture(ACCOUNT, stream)

@@ -40,6 +40,11 @@ async def no_files(views: Sequence[RecordingView]) -> None:
     raise AssertionError(views)
 
 
+async def none(_before: datetime) -> int:
+    """There are no captures."""
+    return 0
+
+
 def recording(sid: str, days: float | None, make: Any) -> RecordingView:
     """One that ended so many days ago, or has not ended."""
     at = None if days is None else NOW - timedelta(days=days)
@@ -60,9 +65,13 @@ async def test_recordings_are_kept_for_their_days_and_deleted_in_batches(
         deleted.append([view.sid for view in views])
         await store.delete_recordings(deleted[-1])
 
-    assert await Pruner(store, StoreSettings(keep_recordings=0), no_files).prune(NOW) == 0
-    assert await Pruner(store, StoreSettings(keep_recordings=90), delete).prune(NOW) == 3
-    assert deleted == [["r1", "r2"], ["r3"]]
+    async def prune(before: datetime) -> int:
+        deleted.append([f"captures before {NOW - before}"])
+        return 1
+
+    assert await Pruner(store, StoreSettings(keep_recordings=0), no_files, none).prune(NOW) == 0
+    assert await Pruner(store, StoreSettings(keep_recordings=90), delete, prune).prune(NOW) == 3
+    assert deleted == [["r1", "r2"], ["r3"], ["captures before 90 days, 0:00:00"]]
     assert [view.sid for view in await store.open_recordings()] == ["r5"]
     assert await store.recordings_used() == {make.account: 2 * 40044}
 
@@ -75,7 +84,7 @@ async def sids(store: Store, make: Any) -> list[str]:
 async def test_each_kind_is_kept_for_its_days(store: Store, make: Any) -> None:
     await fill(store, make, [1, 8, 91])
     await store.write([call_row(replace(make.call(), sid=CallSid("v3:live")))], [stream_row(make.stream("live"))], [])
-    pruner = Pruner(store, StoreSettings(keep_calls=90, keep_callbacks=7), no_files)
+    pruner = Pruner(store, StoreSettings(keep_calls=90, keep_callbacks=7), no_files, none)
     assert await pruner.prune(NOW) == 1 + 1 + 2
     assert await sids(store, make) == ["v3:0", "v3:1", "v3:live"]
     assert [stream.sid for stream in await store.streams(make.account, CallSid("v3:1"))] == ["s1"]
@@ -85,14 +94,14 @@ async def test_each_kind_is_kept_for_its_days(store: Store, make: Any) -> None:
 
 async def test_zero_days_keep_all(store: Store, make: Any) -> None:
     await fill(store, make, [1000])
-    assert await Pruner(store, StoreSettings(keep_calls=0, keep_callbacks=0), no_files).prune(NOW) == 0
+    assert await Pruner(store, StoreSettings(keep_calls=0, keep_callbacks=0), no_files, none).prune(NOW) == 0
 
 
 async def test_batches_leave_room_for_writes(store: Store, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pruner_module, "FIRST_BATCH", 2)
     monkeypatch.setattr(pruner_module, "LARGEST_BATCH", 4)
     await fill(store, make, [100] * 20)
-    pruner = Pruner(store, StoreSettings(keep_calls=90, keep_callbacks=0), no_files)
+    pruner = Pruner(store, StoreSettings(keep_calls=90, keep_callbacks=0), no_files, none)
     pruning = asyncio.create_task(pruner.prune(NOW))
     await store.write([call_row(replace(make.call(), sid=CallSid("v3:live")))], [], [])
     assert not pruning.done(), "a write waits for a batch, not for all of them"
@@ -101,7 +110,7 @@ async def test_batches_leave_room_for_writes(store: Store, make: Any, monkeypatc
 
 async def test_an_sqlite_file_shrinks(store: Store, make: Any, any_settings: StoreSettings) -> None:
     await fill(store, make, [100] * 2000)
-    await Pruner(store, StoreSettings(keep_callbacks=1), no_files).prune(NOW)
+    await Pruner(store, StoreSettings(keep_callbacks=1), no_files, none).prune(NOW)
     assert not await store.shrink(500), "nothing is left to be given back"
     for file in any_settings.directory.glob("trunkline.db"):
         with closing(sqlite3.connect(file)) as database:
@@ -121,7 +130,7 @@ async def test_it_runs_at_the_start_and_again_after_a_failure(
 
     with capture_logs() as lines, monkeypatch.context() as broken:
         broken.setattr(store, "prune", fail)
-        async with repeated(Pruner(store, StoreSettings(), no_files).run, 0.001, "pruner"):
+        async with repeated(Pruner(store, StoreSettings(), no_files, none).run, 0.001, "pruner"):
             await failed.wait()
             broken.undo()
             async with asyncio.timeout(10):

@@ -16,9 +16,9 @@ from trunkline.streaming.capture import (
     RecordKind,
     StreamCapture,
     head,
+    is_wanted,
     line,
     masked_number,
-    name_of,
 )
 from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.streaming.session import MessageSink, SendBuffer
@@ -107,7 +107,22 @@ def test_the_head_says_what_is_needed_to_play_it_again(identity: StreamIdentity)
     found = json.loads(head(identity, params, "PCMU", StreamSettings(), NOON))
     assert (found["capture"], found["codec"], found["bot_codec"], found["mode"]) == (1, "PCMU", "PCMU", "mp3")
     assert found["url"] == "ws://bot/a"
-    assert name_of(identity, NOON) == f"20260301T120000-{identity.stream_sid}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "wanted"),
+    [
+        ({}, True, False),
+        ({}, None, False),
+        ({"capture": "d"}, None, True),
+        ({"capture": "d"}, False, False),
+        ({"capture": "d", "capture_streams": "asked"}, None, False),
+        ({"capture": "d", "capture_streams": "asked"}, True, True),
+    ],
+)
+def test_which_streams_are_captured(settings: dict[str, str], asked: bool | None, wanted: bool) -> None:
+    params = StreamParams(WebSocketUrl.parse("ws://bot/"), capture=asked)
+    assert is_wanted(params, StreamSettings.model_validate(settings)) is wanted
 
 
 def test_both_ways_pass_and_are_captured_in_order() -> None:

@@ -58,7 +58,7 @@ SAMPLES: tuple[tuple[str, tuple[Verb, ...]], ...] = (
     ),
     (
         '<Start><Stream url="wss://h/s" track="both_tracks" name="tap" codec="PCMA" enableReconnect="false"'
-        ' bidirectionalCodec="L16" bidirectionalSamplingRate="16000" bidirectionalTargetLegs="opposite"'
+        ' capture="true" bidirectionalCodec="L16" bidirectionalSamplingRate="16000" bidirectionalTargetLegs="opposite"'
         ' statusCallback="/cb" statusCallbackMethod="GET"'
         "/></Start><Dial>+1 (312) 555-0100</Dial>",
         (
@@ -73,6 +73,7 @@ SAMPLES: tuple[tuple[str, tuple[Verb, ...]], ...] = (
                         bidirectional_sampling_rate=16000,
                         target_legs=TargetLegs.OPPOSITE,
                         enable_reconnect=False,
+                        capture=True,
                         status_callback="/cb",
                         status_callback_method="GET",
                     ),

@@ -326,6 +326,16 @@ async def test_early_media_is_heard_and_the_callers_end_ends_the_dialled_call(st
     assert child.call.state is CallState.ENDED
 
 
+async def test_a_stream_that_cannot_be_captured_runs_and_is_warned_of(stage: Stage) -> None:
+    with capture_logs() as logs:
+        entry = stage.rings('<Connect><Stream url="ws://bot/" capture="true"/></Connect>')
+        stage.feed(entry, events.Confirmed(None))
+    [warning] = [line["reason"] for line in logs if line["event"] == "texml_warning"]
+    assert "streams.capture" in warning
+    assert commands.Note(warning) in stage.commands(entry)
+    assert any(isinstance(command, commands.StartStream) for command in stage.commands(entry))
+
+
 async def test_a_dial_that_cannot_be_placed_fails_and_the_next_verb_runs(stage: Stage) -> None:
     with capture_logs() as logs:
         entry = stage.rings("<Dial>+1000</Dial><Say>sorry</Say>")

@@ -19,6 +19,7 @@ from trunkline.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaTy
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 WAV = "audio/wav"
+JSON_LINES = "application/x-ndjson"
 
 FIELD_LIMIT = 1000
 """Fields of one form or query; the largest request of the API has a few dozen."""

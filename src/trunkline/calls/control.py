@@ -11,6 +11,7 @@ from trunkline.calls.views import (
     CallbackView,
     CallFilter,
     CallView,
+    CaptureView,
     Erasure,
     PublicKeys,
     RoutesView,
@@ -100,8 +101,19 @@ class CallControl(Protocol):
         """Numbers, phones and trunks of the settings; none for another account than that of the settings."""
 
     async def erase(self, account: AccountSid, number: str) -> Erasure:
-        """Delete all that is kept of ended calls from or to a number: calls, streams, callbacks, recordings. May be
-        repeated. Raises Unavailable, then with a part of it done."""
+        """Delete all that is kept of ended calls from or to a number: calls, streams, callbacks, recordings and
+        captures. May be repeated. Raises Unavailable, then with a part of it done."""
+
+    async def captures(
+        self, account: AccountSid, *, call: str | None, stream: str | None, offset: int, limit: int
+    ) -> tuple[list[CaptureView], bool]:
+        """One page of captures of streams, newest first, and whether more follow; of one call, of one stream."""
+
+    async def capture(self, account: AccountSid, stream: str) -> CaptureView:
+        """The capture of a stream, by its sid; it may be under way."""
+
+    async def delete_capture(self, account: AccountSid, stream: str) -> CaptureView:
+        """Delete it, and return what it was. What follows of one that is under way is lost."""
 
     async def recording(self, account: AccountSid, sid: str) -> Path:
         """The wav file of a recording. Raises ResourceNotFound."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from trunkline.ids import AccountSid, CallSessionId, CallSid, StreamSid
@@ -83,14 +84,48 @@ class Erasure:
     streams: int = 0
     callbacks: int = 0
     recordings: int = 0
+    captures: int = 0
     in_progress: int = 0
     """Calls that have not ended, of which nothing was deleted."""
 
-    def plus(self, calls: int, streams: int, callbacks: int, recordings: int) -> "Erasure":
+    def plus(self, calls: int, streams: int, callbacks: int, recordings: int, captures: int) -> "Erasure":
         """With these too."""
         return Erasure(
-            self.calls + calls, self.streams + streams, self.callbacks + callbacks, self.recordings + recordings
+            self.calls + calls,
+            self.streams + streams,
+            self.callbacks + callbacks,
+            self.recordings + recordings,
+            self.captures + captures,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CapturePart:
+    """One file of a capture."""
+
+    path: Path
+    size: int
+    """Bytes: whole lines, although more may follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureView:
+    """What was captured of one stream."""
+
+    stream_sid: str
+    call_sid: str
+    started_at: datetime
+    file_name: str
+    """For a copy of it."""
+    has_audio: bool
+    """False: hashes instead of it."""
+    parts: tuple[CapturePart, ...]
+    """At least one, in order. The first are absent where they made room for others."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all parts."""
+        return sum(part.size for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)

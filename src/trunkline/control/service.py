@@ -20,7 +20,17 @@ from trunkline.calls.commands import (
 from trunkline.calls.diagnosis import MediaReport, StreamMedia, diagnose
 from trunkline.calls.directory import Directory
 from trunkline.calls.registry import LiveCall
-from trunkline.calls.views import CallbackView, CallFilter, CallView, Erasure, RoutesView, StreamFilter, StreamView
+from trunkline.calls.views import (
+    CallbackView,
+    CallFilter,
+    CallView,
+    CaptureView,
+    Erasure,
+    RoutesView,
+    StreamFilter,
+    StreamView,
+)
+from trunkline.control.captures import Captures
 from trunkline.control.destinations import Destinations
 from trunkline.control.recordings import Recordings
 from trunkline.control.runner import Runner, utc_now
@@ -57,6 +67,7 @@ class CallService:
         writer: Writer,
         recordings: Recordings,
         destinations: Destinations,
+        captures: Captures,
         routes: Callable[[AccountSid], RoutesView] = lambda _: RoutesView(),
     ) -> None:
         self._routes = routes
@@ -66,6 +77,7 @@ class CallService:
         self._writer = writer
         self._recordings = recordings
         self._destinations = destinations
+        self._captures = captures
         self._farewells: set[CallSid] = set()
         """Calls that end within `FAREWELL`."""
 
@@ -114,6 +126,7 @@ class CallService:
         """See `CallControl`."""
         entry = await self._live(account, call)
         self._destinations.check_stream(account, params)
+        self._captures.check(params)
         if self._writer.full:
             raise Unavailable("The store is behind.", retry_after=1)
         sid = self._runner.ids.stream(secrets.token_bytes(16))
@@ -220,6 +233,26 @@ class CallService:
             raise ResourceNotFound
         return path
 
+    async def captures(
+        self, account: AccountSid, *, call: str | None, stream: str | None, offset: int, limit: int
+    ) -> tuple[list[CaptureView], bool]:
+        """See `CallControl`."""
+        streams = None if stream is None else {stream}
+        if call is not None:
+            of_call = {str(view.sid) for view in await self.streams(account, CallSid(call))}
+            streams = of_call if streams is None else of_call & streams
+        return await self._captures.page(account, streams, offset=offset, limit=limit)
+
+    async def capture(self, account: AccountSid, stream: str) -> CaptureView:
+        """See `CallControl`."""
+        return await self._captures.capture(account, stream)
+
+    async def delete_capture(self, account: AccountSid, stream: str) -> CaptureView:
+        """See `CallControl`."""
+        view = await self._captures.capture(account, stream)
+        await self._captures.delete(account, {stream})
+        return view
+
     async def callbacks(self, account: AccountSid, *, offset: int, limit: int) -> tuple[list[CallbackView], bool]:
         """See `CallControl`."""
         return await answered(self._store.callbacks(account, offset=offset, limit=limit))
@@ -247,12 +280,14 @@ class CallService:
         erased = Erasure()
         while batch := await answered(self._store.ended_calls_of(account, number, ERASED_AT_ONCE)):
             recordings = await answered(self._store.recordings_of(batch))
+            streams_of = {str(sid) for sid in await answered(self._store.streams_of(batch))}
+            captures = await self._captures.delete(account, streams_of)
             try:
                 await self._recordings.delete(recordings)
                 streams, callbacks = await self._store.delete_calls(batch)
             except STORE_ERRORS as error:
                 raise Unavailable(f"Not all is erased: {error}", retry_after=RETRY) from None
-            erased = erased.plus(len(batch), streams, callbacks, len(recordings))
+            erased = erased.plus(len(batch), streams, callbacks, len(recordings), captures)
         live = [entry.call.view for entry in self._runner.registry]
         in_progress = sum(view.account_sid == account and number in (view.from_, view.to) for view in live)
         return replace(erased, in_progress=in_progress)

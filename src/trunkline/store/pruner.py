@@ -30,10 +30,12 @@ class Pruner:
         store: Store,
         settings: StoreSettings,
         delete_recordings: Callable[[Sequence[RecordingView]], Awaitable[None]],
+        prune_captures: Callable[[datetime], Awaitable[int]],
     ) -> None:
-        """`delete_recordings` deletes files and records."""
+        """`delete_recordings` deletes files and records; `prune_captures` files that are older."""
         self._store = store
         self._delete_recordings = delete_recordings
+        self._prune_captures = prune_captures
         self._keep_recordings = settings.keep_recordings
         self._keep: dict[Prunable, float] = {
             "calls": settings.keep_calls,
@@ -48,7 +50,9 @@ class Pruner:
             if days:
                 gone += await self._prune(kind, now - timedelta(days=days))
         if self._keep_recordings:
-            gone += await self._prune_recordings(now - timedelta(days=self._keep_recordings))
+            before = now - timedelta(days=self._keep_recordings)
+            gone += await self._prune_recordings(before)
+            await self._prune_captures(before)
         loop, more = asyncio.get_running_loop(), gone > 0
         while more:
             began = loop.time()

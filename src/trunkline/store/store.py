@@ -36,7 +36,7 @@ from trunkline.calls.views import (
 )
 from trunkline.config import StoreSettings
 from trunkline.errors import Fenced, ResourceNotFound, StartupError
-from trunkline.ids import AccountSid, CallSid, Life, life_name, new_life
+from trunkline.ids import AccountSid, CallSid, Life, StreamSid, life_name, new_life
 from trunkline.store import records, tables
 from trunkline.store.accounts import StoredAccounts
 from trunkline.store.commits import Commits, PostgresCommits, SqliteCommits
@@ -307,6 +307,11 @@ class Store:
         """The recordings of some calls."""
         query = select(tables.recordings).where(tables.recordings.c.call_sid.in_(calls))
         return [records.recording_view(row) for row in await self._rows(query)]
+
+    async def streams_of(self, calls: Sequence[CallSid]) -> list[StreamSid]:
+        """The sids of the streams of some calls."""
+        c = tables.streams.c
+        return [StreamSid(row["sid"]) for row in await self._rows(select(c.sid).where(c.call_sid.in_(calls)))]
 
     async def ended_calls_of(self, account: AccountSid, number: str, limit: int) -> list[CallSid]:
         """At most `limit` calls from or to a number that are over."""

@@ -23,7 +23,6 @@ from trunkline.config import StreamSettings
 from trunkline.streaming.params import StreamIdentity, StreamParams
 from trunkline.streaming.session import MessageSink
 
-SUFFIX = ".capture.jsonl"
 VERSION = 1
 HIDDEN = "..."
 """In place of what is secret, or masked."""
@@ -52,8 +51,8 @@ class RecordKind(IntEnum):
 class CaptureRecord:
     """One thing that happened."""
 
-    file: str
-    """The name of the capture, without part and suffix."""
+    capture: str
+    """The stream's `stream_id`."""
     at: float
     """Seconds since the capture began."""
     kind: RecordKind
@@ -91,9 +90,11 @@ def head(
     )
 
 
-def name_of(identity: StreamIdentity, at: datetime) -> str:
-    """The name of a stream's capture: in order of time in a listing."""
-    return f"{at:%Y%m%dT%H%M%S}-{identity.stream_sid}"
+def is_wanted(params: StreamParams, settings: StreamSettings) -> bool:
+    """Whether a stream is captured."""
+    if settings.capture is None or params.capture is None:
+        return settings.capture is not None and settings.capture_streams == "all"
+    return params.capture
 
 
 def line(record: CaptureRecord, *, payloads: Payloads, masked: bool) -> bytes:
@@ -154,7 +155,7 @@ class StreamCapture:
 
     def __init__(self, name: str, queue: CaptureQueue, time: Callable[[], float]) -> None:
         self.name = name
-        """Of its files."""
+        """The stream's `stream_id`."""
         self._queue = queue
         self._time = time
         self._began = time()

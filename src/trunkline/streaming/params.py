@@ -63,6 +63,8 @@ class StreamParams:
     l16_endian: Literal["little", "big"] | None = None
     """Byte order of L16 in both directions; None: `streams.l16_endian`."""
     enable_reconnect: bool = True
+    capture: bool | None = None
+    """Keep its messages, or not; None: as `streams.capture_streams` says."""
     auth_token: str | None = None
     custom_parameters: dict[str, str] = field(default_factory=dict)
     client_state: str | None = None

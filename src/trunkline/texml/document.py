@@ -484,6 +484,7 @@ _STREAM: dict[str, _VerbRow] = {
             "l16Endian": ("l16_endian", _one_of("little", "big")),
             "bidirectionalTargetLegs": ("target_legs", _one_of(*TargetLegs, make=TargetLegs)),
             "enableReconnect": ("enable_reconnect", _FLAG),
+            "capture": ("capture", _FLAG),
         },
     ),
 }

@@ -107,6 +107,8 @@ class Tools:
     """To offer on dialled calls, behind the first call's own."""
     ids: IdsOfLife
     read: Read
+    captures: bool = False
+    """Streams can be captured."""
 
     @classmethod
     def of(
@@ -129,7 +131,15 @@ class Tools:
         sounds = Sounds(texml, cache, home / "tones", dialler)
         fetcher = Fetcher(texml, signer, dialler, read)
         return cls(
-            fetcher, Espeak(texml, cache), sounds, recordings, texml.step_limit, settings.media.codecs, ids, read
+            fetcher,
+            Espeak(texml, cache),
+            sounds,
+            recordings,
+            texml.step_limit,
+            settings.media.codecs,
+            ids,
+            read,
+            captures=settings.streams.capture is not None,
         )
 
 
@@ -385,6 +395,8 @@ class TexmlRunner:
         self._feed(parent, facts.LegAnswered(leg))
 
     def _start_stream(self, run: _Run, effect: effects.StartStreaming) -> None:
+        if effect.params.capture and not self._tools.captures:
+            self._note(run, Note("<Stream capture> needs the operator's setting streams.capture; nothing is captured"))
         sid = self._tools.ids.stream(secrets.token_bytes(16))
         run.streams[sid] = effect.job
         refused = self._ask(run.entry, StartStream(sid, effect.params))

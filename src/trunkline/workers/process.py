@@ -35,6 +35,7 @@ from trunkline.outbound.egress import Egress
 from trunkline.outbound.names import Names
 from trunkline.sdp.values import Endpoint
 from trunkline.streaming.budget import Budgets
+from trunkline.streaming.capture import StreamCapture, is_wanted
 from trunkline.streaming.certificates import renew, tls_context
 from trunkline.streaming.connection import StreamConnection
 from trunkline.streaming.messages import Problem, Refusal
@@ -389,11 +390,16 @@ class Worker:
             press,
             self._sender,
             self._budgets.of(order.identity.account_sid, self._stream_settings.account_memory),
-            self._captures.begin(order.identity, order.params, order.encoding) if self._captures else None,
+            self._capture(order),
         )
         self._streams[sid] = connection
         self._leg_streams[leg].append(sid)
         connection.start()
+
+    def _capture(self, order: orders.OpenStream) -> StreamCapture | None:
+        if self._captures is None or not is_wanted(order.params, self._stream_settings):
+            return None
+        return self._captures.begin(order.identity, order.params, order.encoding)
 
     def _close_stream(self, leg: LegId, order: orders.CloseStream) -> None:
         connection = self._streams.get(order.sid)

@@ -85,11 +85,11 @@ def application_query(fields: Fields) -> ApplicationQuery:
     )
 
 
-def page(fields: Fields) -> Page:
-    """`Page` and `PageSize`. Raises InvalidRequest."""
+def page(fields: Fields, known: tuple[str, ...] = _FILTERS) -> Page:
+    """`Page` and `PageSize`; `known` filters are kept. Raises InvalidRequest."""
     number = _number(fields, "Page", 0, 0, PAGE_LIMIT)
     size = _number(fields, "PageSize", DEFAULT_PAGE_SIZE, 1, PAGE_SIZE_LIMIT)
-    filters = tuple((name, text(name, value)) for name in _FILTERS if (value := fields.get(name)) is not None)
+    filters = tuple((name, text(name, value)) for name in known if (value := fields.get(name)) is not None)
     return Page(number, size, filters)
 
 

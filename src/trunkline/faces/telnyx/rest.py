@@ -4,12 +4,23 @@ from collections.abc import Mapping
 
 from trunkline.api.operation import TEXT, RestFace, Schema, record
 from trunkline.faces.telnyx import asyncapi, errors
-from trunkline.faces.telnyx.operations import accounts, applications, calls, console, erasure, events, signing, streams
+from trunkline.faces.telnyx.operations import (
+    accounts,
+    applications,
+    calls,
+    captures,
+    console,
+    erasure,
+    events,
+    signing,
+    streams,
+)
 
 OPERATIONS = (
     *streams.OPERATIONS,
     *calls.OPERATIONS,
     *applications.OPERATIONS,
+    *captures.OPERATIONS,
     *console.OPERATIONS,
     *erasure.OPERATIONS,
     *events.OPERATIONS,
@@ -22,6 +33,7 @@ _SCHEMAS: Mapping[str, Schema] = {
     **streams.SCHEMAS,
     **calls.SCHEMAS,
     **applications.SCHEMAS,
+    **captures.SCHEMAS,
     **console.SCHEMAS,
     **erasure.SCHEMAS,
     **events.SCHEMAS,

@@ -25,4 +25,11 @@ async def test_the_answer_counts_what_is_gone_and_what_is_not_over(ask: "Ask") -
     status, erased = await ask("EraseCaller", number="+999")
     assert status == 200
     validate(SCHEMAS["Erasure"], erased)
-    assert erased["data"] == {"calls": 3, "streams": 2, "callbacks": 1, "recordings": 0, "in_progress": 0}
+    assert erased["data"] == {
+        "calls": 3,
+        "streams": 2,
+        "callbacks": 1,
+        "recordings": 0,
+        "captures": 0,
+        "in_progress": 0,
+    }

@@ -35,7 +35,7 @@ def test_the_routes_are_the_documented_ones() -> None:
 def test_what_each_refuses() -> None:
     body = "10023 10024 10015"
     assert refusals(OPERATIONS) == {
-        "StartTeXMLCallStreaming": f"{body} 10004/Url 10032/Track 10003/Url 10026/Name 90034 90018 90045",
+        "StartTeXMLCallStreaming": f"{body} 10004/Url 10032/Track 10003/Url 10026/Name 10015/Capture 90034 90018 90045",
         "ListTeXMLCallStreams": "10015/Page",
         "UpdateTeXMLCallStreaming": f"{body} 10032/Status 10026/Status 10015/Status 90018",
         "GetTeXMLCallStream": "",

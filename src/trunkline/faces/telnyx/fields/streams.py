@@ -187,6 +187,17 @@ START_FIELDS = (
         "enable_reconnect",
     ),
     Field(
+        "Capture",
+        boolean,
+        {
+            "type": "boolean",
+            "description": "Whether the stream's messages are kept, both ways, for `GET /v2/trunkline/captures`; true "
+            "needs the operator's setting `streams.capture`. If not given `streams.capture_streams` decides. An "
+            "extension.",
+        },
+        "capture",
+    ),
+    Field(
         "AuthToken",
         auth_token,
         {

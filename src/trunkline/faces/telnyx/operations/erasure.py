@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from trunkline.api.operation import NUMBER, ApiRequest, Operation, Schema, record
 
-_EXAMPLE = {"calls": 2, "streams": 2, "callbacks": 9, "recordings": 1, "in_progress": 0}
+_EXAMPLE = {"calls": 2, "streams": 2, "callbacks": 9, "recordings": 1, "captures": 0, "in_progress": 0}
 
 
 async def _erase(request: ApiRequest) -> Response:
@@ -21,8 +21,9 @@ OPERATIONS = (
         "/v2/trunkline/callers/{number}",
         "EraseCaller",
         _erase,
-        "Erase what is kept of the account's calls from and to a number: the calls, their streams, callbacks and "
-        "recordings. Calls that are up stay, and are counted in `in_progress`: repeat the request once they are over.",
+        "Erase what is kept of the account's calls from and to a number: the calls, their streams, callbacks, "
+        "recordings and captures. Calls that are up stay, and are counted in `in_progress`: repeat the request once "
+        "they are over.",
         "Erasure",
         {"data": _EXAMPLE},
     ),

@@ -90,6 +90,10 @@ _BAD_START: tuple[errors.ApiError, ...] = (
     errors.InvalidEnum("Track must be one of inbound_track, outbound_track, both_tracks", pointer="/Track"),
     errors.InvalidUrl("Url must be a ws:// or wss:// URL: it has another scheme", pointer="/Url"),
     errors.InvalidType("Name must be a string", pointer="/Name"),
+    errors.InvalidRequest(
+        "Capture: this server captures no streams: its operator has to set streams.capture to a directory.",
+        pointer="/Capture",
+    ),
     errors.CallNotAnswered("The call is still being set up"),
     errors.CallEnded("The call is over"),
     errors.StreamLimitReached("The call has as many streams as it may have"),
