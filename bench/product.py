@@ -217,12 +217,12 @@ class Product:
     @property
     def workers(self) -> list[int]:
         """The media workers, without their mp3 decoders."""
-        return _children(self.control, b"trunkline.workers.process")
+        return _children(self.control, b"trunkline.workers\0worker")
 
     @property
     def decoders(self) -> list[int]:
         """The workers' decoder processes."""
-        return _children(self.workers, b"trunkline.workers.decoder.process")
+        return _children(self.workers, b"trunkline.workers\0decoder")
 
     async def stop(self) -> None:
         """The server ends its calls itself."""

@@ -26,7 +26,7 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 
 def trunkline(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from trunkline.cli import main; main()", *arguments],
+        [sys.executable, "-m", "trunkline", *arguments],
         cwd=cwd,
         env=CLEAN | (env or {}),
         capture_output=True,
@@ -92,9 +92,9 @@ def test_a_start_that_hangs_can_be_stopped(tmp_path: Path, number: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         url = f"postgresql+asyncpg://127.0.0.1:{silent.getsockname()[1]}/x"
-        command = "from trunkline.cli import main; main()", "serve", "--store.url", url, "--store.directory", tmp_path
+        command = "trunkline", "serve", "--store.url", url, "--store.directory", tmp_path
         with subprocess.Popen(
-            [sys.executable, "-c", *command], cwd=tmp_path, env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [sys.executable, "-m", *command], cwd=tmp_path, env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process:
             connection, _ = silent.accept()
             with connection:
@@ -245,7 +245,7 @@ def test_a_secret_in_a_flag_is_warned_of_once_the_server_runs(tmp_path: Path) ->
     phones = json.dumps([{"user": "ann", "password": "hush"}])
     flags = ("--http.port", "0", "--sip.port", "0", "--store.directory", str(tmp_path), "--sip.phones", phones)
     with subprocess.Popen(
-        [sys.executable, "-c", "from trunkline.cli import main; main()", "serve", *flags],
+        [sys.executable, "-m", "trunkline", "serve", *flags],
         cwd=tmp_path,
         env=CLEAN,
         stdout=subprocess.DEVNULL,

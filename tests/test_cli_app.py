@@ -14,7 +14,7 @@ from trunkline.apps.wire import frames
 
 pytestmark = pytest.mark.process
 
-TRUNKLINE = (sys.executable, "-c", "from trunkline.cli import main; main()")
+TRUNKLINE = (sys.executable, "-m", "trunkline")
 
 
 async def test_an_app_is_run_until_it_is_ended() -> None:

@@ -13,7 +13,7 @@ from apps import bots
 
 pytestmark = pytest.mark.process
 
-TRUNKLINE = (sys.executable, "-c", "from trunkline.cli import main; main()")
+TRUNKLINE = (sys.executable, "-m", "trunkline")
 
 
 async def trunkline(*arguments: str) -> tuple[int | None, str, str]:

@@ -24,7 +24,7 @@ from webapp import WebApp, texml
 
 pytestmark = pytest.mark.process
 
-COMMAND = (sys.executable, "-c", "import sys; from trunkline.cli import main; sys.argv[0] = 'trunkline'; main()")
+COMMAND = (sys.executable, "-m", "trunkline")
 SECONDS = 100
 
 

@@ -14,7 +14,7 @@ from trunkline.demo.server import ServerProcess
 
 pytestmark = pytest.mark.process
 
-TRUNKLINE = f"{sys.executable} -c 'from trunkline.cli import main; main()'"
+TRUNKLINE = f"{sys.executable} -m trunkline"
 CURL = (
     'curl -sf "$TELNYX_BASE_URL/texml/Accounts/$TRUNKLINE_ACCOUNT_SID/Calls" -H "Authorization: Bearer $TELNYX_API_KEY"'
 )

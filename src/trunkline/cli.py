@@ -3,6 +3,7 @@
 What takes long to import is imported by the command that needs it.
 """
 
+import gc
 import os
 import select
 import sys
@@ -96,6 +97,7 @@ def serve(
         context.args += ["--streams.capture", str(capture)]
     loaded = load_settings(context, config)
     settings = loaded.settings
+    gc.disable()  # until the server runs: what it is made of stays
     import structlog
     import uvloop
 

@@ -142,6 +142,7 @@ class Server:
             return 0
         # What is loaded stays until the end. Collections that visit it all took 4 % of the CPU of a call.
         gc.freeze()
+        gc.enable()
         gc.set_threshold(GC_THRESHOLD)
         return await self._serve(signals)
 

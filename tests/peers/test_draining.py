@@ -29,7 +29,7 @@ pytestmark = pytest.mark.peer
 async def drain_command(server: ServerProcess) -> asyncio.subprocess.Process:
     """`trunkline drain` for the server."""
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from trunkline.cli import main; main()", "drain"),
+        *(sys.executable, "-m", "trunkline", "drain"),
         *("--store.directory", str(server.setting("store.directory"))),
     )
 

@@ -108,8 +108,8 @@ async def trunkline_of(server: ServerProcess, *arguments: str) -> str:
     key = {"TRUNKLINE_ACCOUNT_SID": server.account_sid, "TRUNKLINE_API_KEY": server.api_key}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-c",
-        "from trunkline.cli import main; main()",
+        "-m",
+        "trunkline",
         *arguments,
         "--http.port",
         str(server.http_port),

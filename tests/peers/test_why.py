@@ -66,7 +66,7 @@ class WhyClient:
     async def command(self, call_sid: str) -> tuple[int, str]:
         """Exit code and output of `trunkline why`."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", "from trunkline.cli import main; main()", "why", call_sid),
+            *(sys.executable, "-m", "trunkline", "why", call_sid),
             *("--http.port", str(self._server.http_port)),
             cwd=self._server.log_file.parent,
             env={

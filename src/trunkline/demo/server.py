@@ -125,8 +125,8 @@ class ServerProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *self._wrapper,
                 sys.executable,
-                "-c",
-                "import sys; from trunkline.cli import main; sys.exit(main())",
+                "-m",
+                "trunkline",
                 "serve",
                 *flags,
                 cwd=self._directory,  # not where a trunkline.toml may lie

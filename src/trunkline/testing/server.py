@@ -92,7 +92,7 @@ class LocalServer:
         account = {"TRUNKLINE_ACCOUNT_SID": self.account_sid, "TRUNKLINE_API_KEY": self.api_key}
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", "from trunkline.cli import main; main()", "serve", *flags],
+                [sys.executable, "-m", "trunkline", "serve", *flags],
                 cwd=self._directory,  # not where a trunkline.toml may lie
                 env=inherited | account,
                 stdin=subprocess.DEVNULL,

@@ -9,7 +9,6 @@ import gc
 import os
 import socket
 import ssl
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -449,13 +448,13 @@ class Worker:
         self._report(leg, reports.StreamEnded(sid, ended.error, ended.reason, report))
 
 
-def main(arguments: list[str]) -> None:
-    """`python -m trunkline.workers.process FD PARENT`."""
-    parent = Parent(int(arguments[1]))
+def main(fd: int, parent_pid: int) -> None:
+    """Until the control process is gone. `fd`: our end of the link."""
+    parent = Parent(parent_pid)
     raise_file_limit()
     # Host names are resolved on libuv's threads: one dead DNS server must not hold the others' names up.
     os.environ.setdefault("UV_THREADPOOL_SIZE", "16")
-    sock = socket.socket(fileno=int(arguments[0]))
+    sock = socket.socket(fileno=fd)
     sock.set_inheritable(False)  # else the link would end with the decoder only
 
     async def run() -> None:
@@ -463,6 +462,3 @@ def main(arguments: list[str]) -> None:
 
     uvloop.run(run())
 
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -12,7 +12,6 @@ It writes recordings, too, since a disk may keep a writer waiting, which the wor
 import asyncio
 import os
 import socket
-import sys
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -179,18 +178,15 @@ class DecoderProcess:
         self._link.send(report)
 
 
-def main(arguments: list[str]) -> None:
-    """`python -m trunkline.workers.decoder.process FD PARENT`."""
-    parent = Parent(int(arguments[1]))
+def main(fd: int, parent_pid: int) -> None:
+    """Until the worker is gone. `fd`: our end of the link."""
+    parent = Parent(parent_pid)
     os.nice(NICENESS)
     limit_memory(MEMORY_LIMIT)
-    sock = socket.socket(fileno=int(arguments[0]))
+    sock = socket.socket(fileno=fd)
 
     async def run() -> None:
         await DecoderProcess(asyncio.get_running_loop()).run(sock, parent)
 
     asyncio.run(run())
 
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -312,7 +312,8 @@ class DecoderClient:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-m",
-                    "trunkline.workers.decoder.process",
+                    "trunkline.workers",
+                    "decoder",
                     str(theirs.fileno()),
                     str(os.getpid()),
                     pass_fds=[theirs.fileno()],
